@@ -1,1 +1,29 @@
-//! Skeleton.
+//! Gradient norm regularisation for any differentiable objective.
+//!
+//! The crate knows no network and no tensor library. It sees a point θ as a [`Vector`], one frozen mini-batch as a
+//! [`GradOracle`] (loss and gradient at a point) or [`HvpOracle`] (and Hessian-vector products), and composes
+//!
+//! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`], tuples;
+//! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`];
+//! - **schedules**, pure functions of the step;
+//!
+//! into a [`Method`], whose [`step`](Method::step) is one iteration of training.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod checkpoint;
+mod error;
+mod method;
+pub mod optimizer;
+mod oracle;
+pub mod regularizer;
+pub mod schedule;
+mod vector;
+
+pub use checkpoint::{Checkpoint, Leaf, StateSink, StateSource};
+pub use error::{Error, Quantity, Result};
+pub use method::{Clip, Method, StepReport};
+pub use optimizer::Optimizer;
+pub use oracle::{Evaluation, GradOracle, HvpOracle, Order, Pass};
+pub use regularizer::{Penalty, Regularizer, StepContext};
+pub use schedule::Schedule;
+pub use vector::{Elementwise, Vector};

@@ -1,0 +1,99 @@
+//! What can go wrong in an algorithm, with the data that explains it.
+
+use std::{error::Error as StdError, fmt};
+
+/// The result of every fallible operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A scalar that an algorithm watches; names the culprit when it is not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// L̂ on the batch.
+    Loss,
+    /// ‖∇L̂(θ)‖.
+    GradientNorm,
+    /// ‖∇L̂(θ_adv)‖, at a perturbed point.
+    PerturbedGradientNorm,
+    /// ‖H v‖ of a Hessian-vector product.
+    HvpNorm,
+    /// The norm of the final direction handed to the optimiser.
+    DirectionNorm,
+    /// Any other norm or inner product of vectors.
+    VectorNorm,
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loss => "the loss",
+            Self::GradientNorm => "the gradient norm",
+            Self::PerturbedGradientNorm => "the gradient norm at the perturbed point",
+            Self::HvpNorm => "the norm of a Hessian-vector product",
+            Self::DirectionNorm => "the norm of the step direction",
+            Self::VectorNorm => "a vector norm",
+        })
+    }
+}
+
+/// Errors of algorithms, vectors and oracles.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A watched scalar was NaN or infinite. θ has not been changed.
+    #[error("{quantity} is {value}; the parameters were left unchanged")]
+    NonFinite {
+        /// Which scalar.
+        quantity: Quantity,
+        /// NaN, +∞ or −∞.
+        value: f64,
+    },
+    /// Two vectors that must live in the same space do not.
+    #[error("{operation}: vectors of dimensions {expected} and {found}")]
+    DimensionMismatch {
+        /// The operation that was asked for.
+        operation: &'static str,
+        /// Dimension of the first operand.
+        expected: usize,
+        /// Dimension of the second.
+        found: usize,
+    },
+    /// A hyper-parameter outside its domain.
+    #[error("{name} = {value}: {requirement}")]
+    InvalidHyperparameter {
+        /// Its name, as in the paper (`rho`, `alpha`, `learning_rate`, …).
+        name: &'static str,
+        /// What was given.
+        value: f64,
+        /// What would be valid.
+        requirement: &'static str,
+    },
+    /// A named leaf of a checkpoint is missing or does not fit.
+    #[error("checkpoint leaf `{name}`: {problem}")]
+    CheckpointLeaf {
+        /// The leaf's full name.
+        name: String,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// An oracle was asked for something it cannot answer (an empty accumulation, a record of another network, …).
+    #[error("oracle: {0}")]
+    Oracle(String),
+    /// A failure inside a tensor library or another implementor of our traits.
+    #[error("{0}")]
+    Backend(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl Error {
+    /// Wraps the error of a backend.
+    pub fn backend(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Backend(error.into())
+    }
+}
+
+/// `value` when it is finite, else [`Error::NonFinite`] naming `quantity`.
+///
+/// # Errors
+/// [`Error::NonFinite`].
+pub(crate) fn finite(quantity: Quantity, value: f64) -> Result<f64> {
+    if value.is_finite() { Ok(value) } else { Err(Error::NonFinite { quantity, value }) }
+}

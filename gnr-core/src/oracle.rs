@@ -1,0 +1,134 @@
+//! What an algorithm may ask about ONE frozen mini-batch.
+
+use crate::{Quantity, Result, Vector, error::finite};
+
+/// Whether an evaluation is the step's own, or a look at another point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// At θ_t, exactly once a step: BatchNorm running statistics move.
+    Commit,
+    /// Anywhere, any number of times: nothing but the answer changes.
+    Probe,
+}
+
+/// How much of the evaluation will be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Loss and gradient only.
+    First,
+    /// Hessian-vector products at this point will follow: keep what makes them cheap.
+    Second,
+}
+
+/// L̂ and ∇L̂ at one point, and what the oracle keeps of it.
+#[derive(Debug)]
+pub struct Evaluation<'a, V, R> {
+    /// The point.
+    pub at: &'a V,
+    /// L̂, the mean loss of the batch, without weight decay. Finite.
+    pub loss: f64,
+    /// ∇L̂(at).
+    pub grad: V,
+    /// ‖∇L̂(at)‖. Finite.
+    pub grad_norm: f64,
+    /// Activations and adjoints of the point (`()` where there are none).
+    pub record: R,
+}
+
+impl<'a, V: Vector, R> Evaluation<'a, V, R> {
+    /// Checks that loss and gradient are finite and computes the gradient's norm.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite), naming the loss or the gradient norm.
+    pub fn new(at: &'a V, loss: f64, grad: V, record: R) -> Result<Self> {
+        finite(Quantity::Loss, loss)?;
+        let grad_norm = finite(Quantity::GradientNorm, grad.dot(&grad)?.sqrt())?;
+        Ok(Self { at, loss, grad, grad_norm, record })
+    }
+}
+
+/// One frozen mini-batch (and dropout seed) that answers first-order questions at any point.
+///
+/// Points are arguments: no implementation may perturb parameters in place, so a failing step leaves θ untouched.
+pub trait GradOracle {
+    /// Points and tangents.
+    type Vector: Vector;
+    /// What an evaluation keeps so that products at its point are cheap.
+    type Record;
+
+    /// L̂ and ∇L̂ at a point.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite) for a loss or gradient that is not; a failure of the backend.
+    ///
+    /// # Cost
+    /// One gradient; with [`Order::Second`] also the memory of the record.
+    fn evaluate<'a>(
+        &mut self,
+        at: &'a Self::Vector,
+        pass: Pass,
+        order: Order,
+    ) -> Result<Evaluation<'a, Self::Vector, Self::Record>>;
+}
+
+/// A [`GradOracle`] that also multiplies with the Hessian of L̂.
+pub trait HvpOracle: GradOracle {
+    /// `out ← ∇²L̂(here.at)·v`, any number of times for one evaluation. Never moves running statistics.
+    ///
+    /// # Errors
+    /// A dimension mismatch or a failure of the backend.
+    ///
+    /// # Cost
+    /// About two gradients when `here` was evaluated with [`Order::Second`]; an implementation may have to evaluate
+    /// once more when it was not.
+    fn hvp(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> Result<()>;
+
+    /// `Some(ε)` when products are one-sided differences of gradients, (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε.
+    ///
+    /// Lets a regulariser share the gradient at θ + ε ĝ with others that look at the same point (see
+    /// [`StepContext::ahead`](crate::StepContext::ahead)).
+    fn forward_difference_step(&self) -> Option<f64> {
+        None
+    }
+
+    /// The order in which a point must be evaluated for cheap products: [`Order::Second`] for exact ones, [`Order::First`]
+    /// where products are differences of gradients and a record would be wasted.
+    fn order_for_products(&self) -> Order {
+        if self.forward_difference_step().is_some() { Order::First } else { Order::Second }
+    }
+}
+
+impl<O: GradOracle + ?Sized> GradOracle for &mut O {
+    type Vector = O::Vector;
+    type Record = O::Record;
+    fn evaluate<'a>(
+        &mut self,
+        at: &'a Self::Vector,
+        pass: Pass,
+        order: Order,
+    ) -> Result<Evaluation<'a, Self::Vector, Self::Record>> {
+        (**self).evaluate(at, pass, order)
+    }
+}
+
+impl<O: HvpOracle + ?Sized> HvpOracle for &mut O {
+    fn hvp(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> Result<()> {
+        (**self).hvp(here, v, out)
+    }
+    fn forward_difference_step(&self) -> Option<f64> {
+        (**self).forward_difference_step()
+    }
+    fn order_for_products(&self) -> Order {
+        (**self).order_for_products()
+    }
+}

@@ -1,0 +1,62 @@
+//! SAM, sharpness-aware minimisation, as a regulariser.
+
+use super::{Penalty, Regularizer, StepContext};
+use crate::{
+    GradOracle, Order, Quantity, Result, Schedule, Vector, error::finite, schedule::validate_constant,
+};
+
+/// Sharpness-aware minimisation: descend along the gradient at θ + ρ·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ) instead of the one at θ.
+///
+/// Written as a regulariser, `direction += ∇L̂(θ + ρ ĝ) − ∇L̂(θ)`, so that it combines with [`Gnr`](super::Gnr) as in the
+/// paper ("SAM + GNR": the SAM loss is the base objective, h_loss = ∇L̂(θ + ρ ĝ)).
+///
+/// # Cost
+/// One gradient and one vector on top of the base step.
+///
+/// # References
+/// Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", ICLR 2021; Eq. 10 of the paper.
+#[derive(Clone, Debug)]
+pub struct Sam<R = f64> {
+    rho: R,
+    xi: f64,
+}
+
+impl Sam {
+    /// SAM with constant radius ρ > 0; ξ = 1e-12. Foret et al. use 0.05 on CIFAR-10, 0.1 on CIFAR-100.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    pub fn new(rho: f64) -> Result<Self> {
+        validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
+        Ok(Self::scheduled(rho))
+    }
+}
+
+impl<R: Schedule> Sam<R> {
+    /// SAM whose radius follows a schedule.
+    pub fn scheduled(rho: R) -> Self {
+        Self { rho, xi: 1e-12 }
+    }
+}
+
+impl<O: GradOracle, R: Schedule> Regularizer<O> for Sam<R> {
+    fn order(&self, _: u64, _: &O) -> Order {
+        Order::First
+    }
+
+    fn add_gradient(
+        &mut self,
+        cx: &mut StepContext<'_, O>,
+        direction: &mut O::Vector,
+        log: &mut Vec<(&'static str, Penalty)>,
+    ) -> Result<()> {
+        let rho = self.rho.at(cx.t);
+        let mut difference = cx.ahead(rho, self.xi)?.clone();
+        difference.axpy(-1.0, &cx.here.grad)?;
+        let added_norm = finite(Quantity::PerturbedGradientNorm, difference.dot(&difference)?.sqrt())?;
+        direction.axpy(1.0, &difference)?;
+        // To first order, max L̂ over the ball minus L̂(θ) is ρ‖∇L̂(θ)‖.
+        log.push(("sam", Penalty { value: rho * cx.here.grad_norm, added_norm }));
+        Ok(())
+    }
+}
