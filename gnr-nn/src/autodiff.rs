@@ -1,0 +1,94 @@
+//! What a backend needs beyond operations to serve an oracle: reverse mode and in-place arithmetic.
+
+use crate::{Backend, Result};
+
+/// A [`Backend`] with first-order reverse-mode differentiation.
+///
+/// A *session* is a handle of the backend for one pass: it owns a fresh tape. Three kinds:
+/// [`gradient_session`](Self::gradient_session) (optionally recording what products at this point can reuse), and
+/// [`replay_session`](Self::replay_session), in which the model runs on `Duals<Self>` with constant tangents and the reverse
+/// pass of the *loss tangent* yields H·v. A library without records uses `Record = ()` and a plain session for both: the dual
+/// evaluation is then done from scratch.
+pub trait Autodiff: Backend {
+    /// What a recording gradient pass leaves behind.
+    type Record;
+
+    /// A handle with a fresh tape for a gradient pass. With `record`, [`take_record`](Self::take_record) can be called after
+    /// [`backward`](Self::backward).
+    fn gradient_session(&self, record: bool) -> Self;
+    /// The record of a session made by `gradient_session(true)`, after its backward pass.
+    ///
+    /// # Errors
+    /// When the session did not record or its backward pass has not run.
+    fn take_record(&self) -> Result<Self::Record>;
+    /// A handle with a fresh tape in which the same model is run again on dual numbers at the recorded point. May be made
+    /// any number of times from one record.
+    ///
+    /// # Errors
+    /// When the record cannot be replayed.
+    fn replay_session(&self, record: &Self::Record) -> Result<Self>;
+    /// Checks that a replayed pass consumed the whole record.
+    ///
+    /// # Errors
+    /// [`Error::RecordMismatch`](crate::Error::RecordMismatch) or the like.
+    fn finish_replay(&self) -> Result<()> {
+        Ok(())
+    }
+    /// A leaf of this session sharing the data of `x`: derivatives with respect to it will be asked for.
+    fn variable(&self, x: &Self::Tensor) -> Self::Tensor;
+    /// d loss / d leaf for each leaf, untracked; zeros where the loss does not depend on one. Consumes the session's tape.
+    ///
+    /// # Errors
+    /// When `loss` is not a single element, or a failure of the library.
+    fn backward(&self, loss: &Self::Tensor, leaves: &[Self::Tensor]) -> Result<Vec<Self::Tensor>>;
+
+    /// Host data in single precision, row-major, as images come.
+    ///
+    /// # Errors
+    /// When the number of elements is not the product of `shape`.
+    fn upload(&self, data: &[f32], shape: &[usize]) -> Result<Self::Tensor>;
+    /// The only element.
+    ///
+    /// # Errors
+    /// When there is not exactly one.
+    fn item(&self, x: &Self::Tensor) -> Result<f64>;
+    /// All elements, row-major. For logits, checkpoints and tests.
+    ///
+    /// # Errors
+    /// A failure of the library.
+    fn to_host(&self, x: &Self::Tensor) -> Result<Vec<f64>>;
+
+    /// `y ← a·y` in place (values other holders of the same data see are unchanged). `a = 0` gives exact zeros.
+    ///
+    /// # Errors
+    /// A failure of the library.
+    fn scale(&self, y: &mut Self::Tensor, a: f64) -> Result<()>;
+    /// `y ← y + a·x` in place, equal shapes.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn axpy(&self, y: &mut Self::Tensor, a: f64, x: &Self::Tensor) -> Result<()>;
+    /// Σ x·y in at least double precision.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn dot(&self, x: &Self::Tensor, y: &Self::Tensor) -> Result<f64>;
+    /// `z ← z + a·x·y` in place.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn addcmul(&self, z: &mut Self::Tensor, a: f64, x: &Self::Tensor, y: &Self::Tensor) -> Result<()>;
+    /// `z ← z + a·x/(√(b·y) + eps)` in place.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn addcdiv_sqrt(
+        &self,
+        z: &mut Self::Tensor,
+        a: f64,
+        x: &Self::Tensor,
+        b: f64,
+        y: &Self::Tensor,
+        eps: f64,
+    ) -> Result<()>;
+}

@@ -1,0 +1,270 @@
+//! The operations a tensor library must offer, and the ones it gets for free.
+
+use crate::{Dual, Result, composed};
+
+/// Stride, zero padding and groups of a 2-D convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2dSpec {
+    /// Step between outputs, the same for rows and columns.
+    pub stride: usize,
+    /// Zeros added on every side.
+    pub padding: usize,
+    /// Number of independent groups of channels.
+    pub groups: usize,
+}
+
+/// Window, stride and padding of a 2-D pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSpec {
+    /// Side of the square window.
+    pub window: usize,
+    /// Step between outputs.
+    pub stride: usize,
+    /// Padding on every side: −∞ for a maximum, zeros (counted) for an average, as in PyTorch.
+    pub padding: usize,
+}
+
+/// Elementwise functions. Each has a derivative in terms of the others, so dual numbers need nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unary {
+    /// max(x, 0); derivative 0 at 0, as in PyTorch.
+    Relu,
+    /// 1 where x > 0, else 0. Its derivative is taken as zero everywhere; never differentiated.
+    Step,
+    /// eˣ.
+    Exp,
+    /// ln x.
+    Ln,
+    /// tanh x.
+    Tanh,
+    /// 1/√x.
+    Rsqrt,
+    /// 1/x.
+    Recip,
+}
+
+/// What a fused batch normalisation does after normalising.
+#[derive(Debug)]
+pub struct Fused<'t, T> {
+    /// Added after the affine map (the shortcut of a residual block).
+    pub residual: Option<&'t T>,
+    /// ReLU last.
+    pub relu: bool,
+}
+
+impl<T> Clone for Fused<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Fused<'_, T> {}
+
+impl<T> Default for Fused<'_, T> {
+    fn default() -> Self {
+        Self { residual: None, relu: false }
+    }
+}
+
+/// Batch statistics per channel, detached, shape `[C]`.
+#[derive(Clone, Debug)]
+pub struct BatchStats<T> {
+    /// Mean over batch and space.
+    pub mean: T,
+    /// Biased variance over batch and space.
+    pub var: T,
+}
+
+/// Eager operations on immutable tensors of dynamic shape; images are `[N, C, H, W]`.
+///
+/// The first group is what every backend writes. The second is provided: written once in primitives in [`composed`], and a
+/// backend overrides an operation with a fused kernel where profiling says so. The `*_dual` group is the same on dual
+/// numbers: by default the composition on [`Duals`](crate::Duals), whose tangent *is* the exact derivative. An override is a
+/// pure speed-up and the composition stays its test oracle.
+pub trait Backend: Clone {
+    /// A tensor; cloning shares the data.
+    type Tensor: Clone;
+
+    /// A constant from row-major host data.
+    ///
+    /// # Errors
+    /// When the number of elements is not the product of `shape`.
+    fn constant(&self, data: &[f64], shape: &[usize]) -> Result<Self::Tensor>;
+    /// The shape.
+    fn shape<'t>(&self, x: &'t Self::Tensor) -> &'t [usize];
+    /// The same values without history.
+    fn detach(&self, x: &Self::Tensor) -> Self::Tensor;
+    /// `a + b`, equal shapes.
+    fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `a ⊙ b`, equal shapes.
+    fn mul(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `a·x + b`.
+    fn affine(&self, x: &Self::Tensor, a: f64, b: f64) -> Result<Self::Tensor>;
+    /// An elementwise function.
+    fn unary(&self, op: Unary, x: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `[M, K]·[K, N]`, or `[B, M, K]·[B, K, N]`.
+    fn matmul(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
+    /// Sum over `axes`, which stay as 1.
+    fn sum(&self, x: &Self::Tensor, axes: &[usize]) -> Result<Self::Tensor>;
+    /// Repeats axes of length 1 to the given shape of equal rank.
+    fn broadcast(&self, x: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor>;
+    /// The same elements in row-major order under another shape.
+    fn reshape(&self, x: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor>;
+    /// Axis `i` of the result is axis `axes[i]` of `x`.
+    fn permute(&self, x: &Self::Tensor, axes: &[usize]) -> Result<Self::Tensor>;
+    /// Along `axis`, element `j` of the result is element `indices[j]` of `x`, or 0 for `None`: slices, strides, zero
+    /// padding, shifts, windows and table look-ups are all this one linear map; indices may repeat.
+    fn gather(&self, x: &Self::Tensor, axis: usize, indices: &[Option<usize>]) -> Result<Self::Tensor>;
+    /// Maximum over the last axis, which stays as 1; detached.
+    fn max_last(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
+
+    // ------------------------------------------------------------------------------------------------------ provided
+
+    /// `a − b`.
+    fn sub(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
+        self.add(a, &self.affine(b, -1.0, 0.0)?)
+    }
+    /// max(x, 0).
+    fn relu(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
+        self.unary(Unary::Relu, x)
+    }
+    /// `x·Wᵀ + b`: x `[N, I]`, w `[O, I]`, b `[O]`.
+    fn linear(&self, x: &Self::Tensor, w: &Self::Tensor, b: Option<&Self::Tensor>) -> Result<Self::Tensor> {
+        composed::linear(self, x, w, b)
+    }
+    /// Cross-correlation: x `[N, C, H, W]`, w `[O, C/groups, K, K]` → `[N, O, H', W']`, no bias.
+    fn conv2d(&self, x: &Self::Tensor, w: &Self::Tensor, spec: Conv2dSpec) -> Result<Self::Tensor> {
+        composed::conv2d(self, x, w, spec)
+    }
+    /// Adds `b[c]` to channel c: x `[N, C, …]`, b `[C]`.
+    fn bias_add(&self, x: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
+        composed::bias_add(self, x, b)
+    }
+    /// Normalises each channel of `[N, C, H, W]` by the statistics of the batch, then scale, shift, residual, ReLU.
+    /// Derivatives flow through the statistics.
+    fn batch_norm(
+        &self,
+        x: &Self::Tensor,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+    ) -> Result<(Self::Tensor, BatchStats<Self::Tensor>)> {
+        composed::batch_norm(self, x, scale, shift, eps, fused)
+    }
+    /// Normalises each channel by given statistics (`stats` is a constant), then scale, shift, residual, ReLU.
+    fn batch_norm_eval(
+        &self,
+        x: &Self::Tensor,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        stats: &BatchStats<Self::Tensor>,
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+    ) -> Result<Self::Tensor> {
+        composed::batch_norm_eval(self, x, scale, shift, stats, eps, fused)
+    }
+    /// Largest element of each window; the first one where several are equal.
+    fn max_pool2d(&self, x: &Self::Tensor, spec: PoolSpec) -> Result<Self::Tensor> {
+        composed::max_pool2d(self, x, spec)
+    }
+    /// Mean of each window.
+    fn avg_pool2d(&self, x: &Self::Tensor, spec: PoolSpec) -> Result<Self::Tensor> {
+        composed::avg_pool2d(self, x, spec)
+    }
+    /// Mean over space: `[N, C, H, W]` → `[N, C]`.
+    fn global_avg_pool(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
+        composed::global_avg_pool(self, x)
+    }
+    /// Mean cross-entropy of logits `[N, K]` against labels, targets (1−s)·onehot + s/K; shape `[1, 1]`.
+    fn cross_entropy(&self, logits: &Self::Tensor, labels: &[usize], smoothing: f64) -> Result<Self::Tensor> {
+        composed::cross_entropy(self, logits, labels, smoothing)
+    }
+
+    // --------------------------------------------------------------------------------- the same on dual numbers
+
+    /// [`mul`](Self::mul) on dual numbers.
+    fn mul_dual(&self, a: Dual<&Self::Tensor>, b: Dual<&Self::Tensor>) -> Result<Dual<Self::Tensor>> {
+        composed::mul_dual(self, a, b)
+    }
+    /// [`unary`](Self::unary) on dual numbers.
+    fn unary_dual(&self, op: Unary, x: Dual<&Self::Tensor>) -> Result<Dual<Self::Tensor>> {
+        composed::unary_dual(self, op, x)
+    }
+    /// [`matmul`](Self::matmul) on dual numbers.
+    fn matmul_dual(&self, a: Dual<&Self::Tensor>, b: Dual<&Self::Tensor>) -> Result<Dual<Self::Tensor>> {
+        composed::matmul_dual(self, a, b)
+    }
+    /// [`linear`](Self::linear) on dual numbers.
+    fn linear_dual(
+        &self,
+        x: Dual<&Self::Tensor>,
+        w: Dual<&Self::Tensor>,
+        b: Option<Dual<&Self::Tensor>>,
+    ) -> Result<Dual<Self::Tensor>> {
+        composed::linear(&crate::Duals(self.clone()), &x.cloned(), &w.cloned(), b.map(Dual::cloned).as_ref())
+    }
+    /// [`conv2d`](Self::conv2d) on dual numbers.
+    fn conv2d_dual(
+        &self,
+        x: Dual<&Self::Tensor>,
+        w: Dual<&Self::Tensor>,
+        spec: Conv2dSpec,
+    ) -> Result<Dual<Self::Tensor>> {
+        composed::conv2d_dual(self, x, w, spec)
+    }
+    /// [`batch_norm`](Self::batch_norm) on dual numbers.
+    #[allow(clippy::type_complexity)]
+    fn batch_norm_dual(
+        &self,
+        x: Dual<&Self::Tensor>,
+        scale: Dual<&Self::Tensor>,
+        shift: Dual<&Self::Tensor>,
+        eps: f64,
+        residual: Option<Dual<&Self::Tensor>>,
+        relu: bool,
+    ) -> Result<(Dual<Self::Tensor>, BatchStats<Dual<Self::Tensor>>)> {
+        let residual = residual.map(Dual::cloned);
+        let fused = Fused { residual: residual.as_ref(), relu };
+        composed::batch_norm(
+            &crate::Duals(self.clone()),
+            &x.cloned(),
+            &scale.cloned(),
+            &shift.cloned(),
+            eps,
+            fused,
+        )
+    }
+    /// [`batch_norm_eval`](Self::batch_norm_eval) on dual numbers.
+    #[allow(clippy::too_many_arguments)]
+    fn batch_norm_eval_dual(
+        &self,
+        x: Dual<&Self::Tensor>,
+        scale: Dual<&Self::Tensor>,
+        shift: Dual<&Self::Tensor>,
+        stats: &BatchStats<Self::Tensor>,
+        eps: f64,
+        residual: Option<Dual<&Self::Tensor>>,
+        relu: bool,
+    ) -> Result<Dual<Self::Tensor>> {
+        let residual = residual.map(Dual::cloned);
+        let fused = Fused { residual: residual.as_ref(), relu };
+        let stats =
+            BatchStats { mean: Dual::constant(stats.mean.clone()), var: Dual::constant(stats.var.clone()) };
+        let duals = crate::Duals(self.clone());
+        composed::batch_norm_eval(&duals, &x.cloned(), &scale.cloned(), &shift.cloned(), &stats, eps, fused)
+    }
+    /// [`max_pool2d`](Self::max_pool2d) on dual numbers.
+    fn max_pool2d_dual(&self, x: Dual<&Self::Tensor>, spec: PoolSpec) -> Result<Dual<Self::Tensor>> {
+        composed::max_pool2d(&crate::Duals(self.clone()), &x.cloned(), spec)
+    }
+    /// [`cross_entropy`](Self::cross_entropy) on dual numbers.
+    fn cross_entropy_dual(
+        &self,
+        logits: Dual<&Self::Tensor>,
+        labels: &[usize],
+        smoothing: f64,
+    ) -> Result<Dual<Self::Tensor>> {
+        composed::cross_entropy(&crate::Duals(self.clone()), &logits.cloned(), labels, smoothing)
+    }
+}

@@ -1,0 +1,105 @@
+//! Everything a forward pass may look at: backend, parameters, running statistics, mode.
+
+use crate::{Autodiff, Backend, BatchStats, BufferId, Dual, Duals, Layout, ParamId, Result};
+
+/// How BatchNorm (and later dropout) behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics; derivatives flow through them.
+    Train,
+    /// Running statistics, constants.
+    Eval,
+}
+
+/// The state of one forward pass. Running statistics are explicit: read here, and what the batch had is collected here.
+pub struct Context<'a, B: Backend> {
+    /// Where operations run.
+    pub backend: &'a B,
+    /// Train or eval.
+    pub mode: Mode,
+    params: &'a [B::Tensor],
+    buffers: &'a [B::Tensor],
+    collected: Vec<Collected<B::Tensor>>,
+}
+
+/// Batch statistics one BatchNorm layer saw in a training pass.
+#[derive(Clone, Debug)]
+pub(crate) struct Collected<T> {
+    pub(crate) mean: BufferId,
+    pub(crate) var: BufferId,
+    pub(crate) stats: BatchStats<T>,
+    /// Elements per channel, N·H·W.
+    pub(crate) count: usize,
+    pub(crate) momentum: f64,
+}
+
+impl<'a, B: Backend> Context<'a, B> {
+    /// A context over parameters and buffers in the order of the model's layout.
+    pub fn new(backend: &'a B, params: &'a [B::Tensor], buffers: &'a [B::Tensor], mode: Mode) -> Self {
+        Self { backend, mode, params, buffers, collected: Vec::new() }
+    }
+    /// A parameter.
+    pub fn param(&self, id: ParamId) -> &'a B::Tensor {
+        &self.params[id.0]
+    }
+    /// A running statistic.
+    pub fn buffer(&self, id: BufferId) -> &'a B::Tensor {
+        &self.buffers[id.0]
+    }
+    /// Notes the statistics of a batch for the running averages.
+    pub fn collect(
+        &mut self,
+        mean: BufferId,
+        var: BufferId,
+        stats: BatchStats<B::Tensor>,
+        count: usize,
+        momentum: f64,
+    ) {
+        self.collected.push(Collected { mean, var, stats, count, momentum });
+    }
+    pub(crate) fn into_collected(self) -> Vec<Collected<B::Tensor>> {
+        self.collected
+    }
+}
+
+/// The running statistics of a model, on the device.
+#[derive(Clone, Debug)]
+pub struct Buffers<B: Backend> {
+    /// In the order of the layout's buffers.
+    pub tensors: Vec<B::Tensor>,
+}
+
+impl<B: Autodiff> Buffers<B> {
+    /// The layout's initial values (mean 0, variance 1).
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn initial(layout: &Layout, backend: &B) -> Result<Self> {
+        let tensors = layout
+            .buffers()
+            .map(|entry| {
+                let crate::Role::Buffer(value) = entry.role else { unreachable!("filtered by role") };
+                backend.constant(&vec![value; entry.len()], &entry.shape)
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { tensors })
+    }
+
+    /// running ← (1−m)·running + m·batch, with the unbiased batch variance, as PyTorch does.
+    pub(crate) fn update(&mut self, backend: &B, collected: Vec<Collected<B::Tensor>>) -> Result<()> {
+        for Collected { mean, var, stats, count, momentum } in collected {
+            let unbias = count as f64 / (count as f64 - 1.0).max(1.0);
+            for (id, batch, factor) in [(mean, &stats.mean, 1.0), (var, &stats.var, unbias)] {
+                let running = &mut self.tensors[id.0];
+                backend.scale(running, 1.0 - momentum)?;
+                backend.axpy(running, momentum * factor, batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same statistics as constants of the dual backend.
+    pub(crate) fn duals(&self) -> Vec<<Duals<B> as Backend>::Tensor> {
+        self.tensors.iter().cloned().map(Dual::constant).collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! Errors of networks and backends: what was expected, what came, and in which operation.
+
+/// The result of every fallible operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Errors of tensor operations, layers and oracles.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two operands whose shapes do not go together.
+    #[error("{op}: shapes {lhs:?} and {rhs:?} do not go together")]
+    ShapeMismatch {
+        /// The operation.
+        op: &'static str,
+        /// Shape of the first operand.
+        lhs: Vec<usize>,
+        /// Shape of the second operand.
+        rhs: Vec<usize>,
+    },
+    /// One operand whose shape the operation cannot take.
+    #[error("{op}: shape {found:?}, expected {expected}")]
+    InvalidShape {
+        /// The operation.
+        op: &'static str,
+        /// What it wants, in words.
+        expected: String,
+        /// What came.
+        found: Vec<usize>,
+    },
+    /// A label that names no class.
+    #[error("label {label} of sample {index} is not below the number of classes, {classes}")]
+    LabelOutOfRange {
+        /// Position in the batch.
+        index: usize,
+        /// The label.
+        label: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A replay asked for another operation than the one recorded at this position: the model branched differently.
+    #[error(
+        "replay of operation {position}: recorded {recorded_op} of shape {recorded_shape:?}, asked for {asked_op} of shape \
+         {asked_shape:?}; a model must not branch on data or random state"
+    )]
+    RecordMismatch {
+        /// Index of the record.
+        position: usize,
+        /// Operation recorded in the gradient pass.
+        recorded_op: &'static str,
+        /// Its output shape.
+        recorded_shape: Vec<usize>,
+        /// Operation asked for in the replay.
+        asked_op: &'static str,
+        /// Its output shape.
+        asked_shape: Vec<usize>,
+    },
+    /// A replay asked for more operations than were recorded.
+    #[error("replay asked for operation {position} ({asked_op}), but only {recorded} were recorded")]
+    RecordExhausted {
+        /// Index asked for.
+        position: usize,
+        /// Operation asked for.
+        asked_op: &'static str,
+        /// Number of records.
+        recorded: usize,
+    },
+    /// Anything else, in words.
+    #[error("{0}")]
+    Invalid(String),
+    /// A failure inside the tensor library.
+    #[error("tensor library: {0}")]
+    Library(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<Error> for gnr_core::Error {
+    fn from(error: Error) -> Self {
+        gnr_core::Error::backend(error)
+    }
+}

@@ -1,0 +1,83 @@
+//! Batch normalisation with explicit running statistics.
+
+use crate::{Backend, BatchStats, BufferId, Context, Fused, Init, Mode, ParamId, Result, Scope};
+
+/// Batch normalisation of `[N, C, H, W]` per channel. Tensors: `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.
+///
+/// Train mode normalises by the batch (biased variance; derivatives flow through the statistics) and reports the statistics
+/// to the context; eval mode uses the running ones as constants. eps 1e-5, momentum 0.1, as in PyTorch.
+#[derive(Clone, Debug)]
+pub struct BatchNorm2d {
+    weight: ParamId,
+    bias: ParamId,
+    running_mean: BufferId,
+    running_var: BufferId,
+    eps: f64,
+    momentum: f64,
+}
+
+impl BatchNorm2d {
+    /// Declares the layer, weight 1 and bias 0.
+    pub fn new(scope: &mut Scope<'_>, channels: usize) -> Self {
+        Self {
+            weight: scope.parameter("weight", &[channels], Init::Constant(1.0)),
+            bias: scope.parameter("bias", &[channels], Init::Constant(0.0)),
+            running_mean: scope.buffer("running_mean", &[channels], 0.0),
+            running_var: scope.buffer("running_var", &[channels], 1.0),
+            eps: 1e-5,
+            momentum: 0.1,
+        }
+    }
+    /// Another ε.
+    pub fn with_eps(mut self, eps: f64) -> Self {
+        self.eps = eps;
+        self
+    }
+    /// Another momentum m in running ← (1−m)·running + m·batch.
+    pub fn with_momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+    /// Normalises.
+    ///
+    /// # Errors
+    /// Shape mismatches.
+    pub fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        self.forward_fused(cx, x, Fused::default())
+    }
+    /// Normalises, then ReLU.
+    ///
+    /// # Errors
+    /// Shape mismatches.
+    pub fn forward_relu<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        self.forward_fused(cx, x, Fused { residual: None, relu: true })
+    }
+    /// Normalises, adds a residual if there is one, ReLU if asked for.
+    ///
+    /// # Errors
+    /// Shape mismatches.
+    pub fn forward_fused<B: Backend>(
+        &self,
+        cx: &mut Context<'_, B>,
+        x: &B::Tensor,
+        fused: Fused<'_, B::Tensor>,
+    ) -> Result<B::Tensor> {
+        let (scale, shift) = (cx.param(self.weight), cx.param(self.bias));
+        match cx.mode {
+            Mode::Train => {
+                let (y, stats) = cx.backend.batch_norm(x, scale, shift, self.eps, fused)?;
+                let shape = cx.backend.shape(x);
+                let count = shape.iter().product::<usize>() / shape[1].max(1);
+                cx.collect(self.running_mean, self.running_var, stats, count, self.momentum);
+                Ok(y)
+            }
+            Mode::Eval => {
+                let stats = BatchStats {
+                    mean: cx.buffer(self.running_mean).clone(),
+                    var: cx.buffer(self.running_var).clone(),
+                };
+                cx.backend.batch_norm_eval(x, scale, shift, &stats, self.eps, fused)
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! 2-D convolution.
+
+use crate::{Backend, Context, Conv2dSpec, Init, ParamId, Result, Scope};
+
+/// Cross-correlation with square windows, `[N, C, H, W]` → `[N, O, H', W']`. Tensors: `weight` `[O, C/groups, K, K]`, and
+/// `bias` `[O]` when asked for.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    weight: ParamId,
+    bias: Option<ParamId>,
+    spec: Conv2dSpec,
+}
+
+impl Conv2d {
+    /// Without bias, He-normal over fan-out (as torchvision's ResNets); `spec` gives stride, padding and groups.
+    pub fn new(scope: &mut Scope<'_>, input: usize, output: usize, window: usize, spec: Conv2dSpec) -> Self {
+        let shape = [output, input / spec.groups.max(1), window, window];
+        Self { weight: scope.parameter("weight", &shape, Init::KaimingNormalFanOut), bias: None, spec }
+    }
+    /// With bias, PyTorch's default initialisation.
+    pub fn with_bias(
+        scope: &mut Scope<'_>,
+        input: usize,
+        output: usize,
+        window: usize,
+        spec: Conv2dSpec,
+    ) -> Self {
+        let shape = [output, input / spec.groups.max(1), window, window];
+        let bound = (shape[1..].iter().product::<usize>() as f64).sqrt().recip();
+        let weight = scope.parameter("weight", &shape, Init::KaimingUniformDefault);
+        let bias = Some(scope.parameter("bias", &[output], Init::Uniform { bound }));
+        Self { weight, bias, spec }
+    }
+    /// Runs the layer.
+    ///
+    /// # Errors
+    /// Shape mismatches.
+    pub fn forward<B: Backend>(&self, cx: &Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let y = cx.backend.conv2d(x, cx.param(self.weight), self.spec)?;
+        match self.bias {
+            Some(bias) => cx.backend.bias_add(&y, cx.param(bias)),
+            None => Ok(y),
+        }
+    }
+}

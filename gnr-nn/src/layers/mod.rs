@@ -1,0 +1,9 @@
+//! Layers: small values that declare their tensors in a [`Scope`](crate::Scope) and run in a [`Context`](crate::Context).
+
+mod batch_norm;
+mod conv;
+mod linear;
+
+pub use batch_norm::BatchNorm2d;
+pub use conv::Conv2d;
+pub use linear::Linear;

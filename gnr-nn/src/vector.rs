@@ -1,0 +1,125 @@
+//! θ and tangents as a backend's tensors: the `Vector` that the algorithms of gnr-core move.
+
+use gnr_core::{Elementwise, Error as CoreError, Result as CoreResult, Vector};
+
+use crate::{Autodiff, Layout, Result, Role};
+
+/// A point of a model's parameter space, one tensor for each learned entry of its layout, in order.
+#[derive(Clone, Debug)]
+pub struct ParamVector<B: Autodiff> {
+    backend: B,
+    tensors: Vec<B::Tensor>,
+}
+
+impl<B: Autodiff> ParamVector<B> {
+    /// From tensors in layout order.
+    pub fn new(backend: B, tensors: Vec<B::Tensor>) -> Self {
+        Self { backend, tensors }
+    }
+    /// From host data in layout order (parameters only).
+    ///
+    /// # Errors
+    /// When the number of tensors or a length does not fit the layout.
+    pub fn from_host(backend: &B, layout: &Layout, values: &[Vec<f64>]) -> Result<Self> {
+        if values.len() != layout.num_parameter_tensors() {
+            return Err(crate::Error::Invalid(format!(
+                "{} parameter tensors given, the model has {}",
+                values.len(),
+                layout.num_parameter_tensors()
+            )));
+        }
+        let tensors = layout
+            .parameters()
+            .zip(values)
+            .map(|(entry, values)| backend.constant(values, &entry.shape))
+            .collect::<Result<_>>()?;
+        Ok(Self::new(backend.clone(), tensors))
+    }
+    /// θ₀ of a layout for a seed.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn initial(backend: &B, layout: &Layout, seed: u64) -> Result<Self> {
+        let values: Vec<_> = layout
+            .entries()
+            .iter()
+            .zip(layout.initialise(seed))
+            .filter(|(entry, _)| matches!(entry.role, Role::Parameter(_)))
+            .map(|(_, values)| values)
+            .collect();
+        Self::from_host(backend, layout, &values)
+    }
+    /// The tensors, in layout order.
+    pub fn tensors(&self) -> &[B::Tensor] {
+        &self.tensors
+    }
+    /// Copies to the host, in layout order. For checkpoints and tests.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn to_host(&self) -> Result<Vec<Vec<f64>>> {
+        self.tensors.iter().map(|tensor| self.backend.to_host(tensor)).collect()
+    }
+
+    fn zip(&self, operation: &'static str, other: &Self) -> CoreResult<()> {
+        let same = self.tensors.len() == other.tensors.len()
+            && (self.tensors.iter().zip(&other.tensors))
+                .all(|(a, b)| self.backend.shape(a) == self.backend.shape(b));
+        if same {
+            Ok(())
+        } else {
+            Err(CoreError::DimensionMismatch { operation, expected: self.dim(), found: other.dim() })
+        }
+    }
+}
+
+impl<B: Autodiff> Vector for ParamVector<B> {
+    fn dim(&self) -> usize {
+        self.tensors.iter().map(|tensor| self.backend.shape(tensor).iter().product::<usize>()).sum()
+    }
+    fn copy_from(&mut self, src: &Self) -> CoreResult<()> {
+        self.zip("copy_from", src)?;
+        self.tensors.clone_from(&src.tensors);
+        Ok(())
+    }
+    fn scale(&mut self, a: f64) -> CoreResult<()> {
+        for tensor in &mut self.tensors {
+            self.backend.scale(tensor, a)?;
+        }
+        Ok(())
+    }
+    fn axpy(&mut self, a: f64, x: &Self) -> CoreResult<()> {
+        self.zip("axpy", x)?;
+        for (y, x) in self.tensors.iter_mut().zip(&x.tensors) {
+            self.backend.axpy(y, a, x)?;
+        }
+        Ok(())
+    }
+    fn dot(&self, x: &Self) -> CoreResult<f64> {
+        self.zip("dot", x)?;
+        let mut sum = 0.0;
+        for (a, b) in self.tensors.iter().zip(&x.tensors) {
+            sum += self.backend.dot(a, b)?;
+        }
+        Ok(sum)
+    }
+}
+
+impl<B: Autodiff> Elementwise for ParamVector<B> {
+    fn addcmul(&mut self, a: f64, x: &Self, y: &Self) -> CoreResult<()> {
+        self.zip("addcmul", x)?;
+        self.zip("addcmul", y)?;
+        for ((z, x), y) in self.tensors.iter_mut().zip(&x.tensors).zip(&y.tensors) {
+            self.backend.addcmul(z, a, x, y)?;
+        }
+        Ok(())
+    }
+    fn addcdiv_sqrt(&mut self, a: f64, x: &Self, b: f64, y: &Self, eps: f64) -> CoreResult<()> {
+        self.zip("addcdiv_sqrt", x)?;
+        self.zip("addcdiv_sqrt", y)?;
+        for ((z, x), y) in self.tensors.iter_mut().zip(&x.tensors).zip(&y.tensors) {
+            self.backend.addcdiv_sqrt(z, a, x, b, y, eps)?;
+        }
+        Ok(())
+    }
+}
