@@ -1,0 +1,7 @@
+//! Tests of gnr-models through its public interface.
+// Helpers of tests may unwrap as tests do; clippy.toml only covers the test functions themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod golden;
+mod registry;
+mod weights;
