@@ -1,0 +1,3 @@
+//! What gnr-dfdx promises, one module a subject.
+
+mod conformance;
