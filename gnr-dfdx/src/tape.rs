@@ -13,14 +13,14 @@ use dfdx::prelude::{
 };
 
 /// A handle of a session's tape, or of none (the default): operations on constants alone are then not recorded.
-pub struct SharedTape<E, D: Storage<E>>(Option<Rc<RefCell<OwnedTape<E, D>>>>);
+pub(crate) struct SharedTape<E, D: Storage<E>>(Option<Rc<RefCell<OwnedTape<E, D>>>>);
 
 /// A handle that does not keep the tape alive: what recorded closures may hold without forming a cycle.
 pub(crate) struct WeakTape<E, D: Storage<E>>(Weak<RefCell<OwnedTape<E, D>>>);
 
 impl<E, D: Storage<E>> SharedTape<E, D> {
     /// A new, empty tape.
-    pub fn recording() -> Self {
+    pub(crate) fn recording() -> Self {
         Self(Some(Rc::new(RefCell::new(OwnedTape::default()))))
     }
 

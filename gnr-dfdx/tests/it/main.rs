@@ -1,3 +1,4 @@
 //! What gnr-dfdx promises, one module a subject.
 
 mod conformance;
+mod unfused;
