@@ -8,7 +8,7 @@
 //!   the slices it is given have the lengths that shape implies, because the SIMD code below relies on it.
 //! - `unsafe` lives only in [`simd`]-dispatched leaf loops, the convolution micro-kernels and the call to the `gemm` crate.
 
-//CONV
+pub mod conv;
 pub mod elem;
 pub mod elementwise;
 pub mod gather;
