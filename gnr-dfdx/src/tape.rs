@@ -8,9 +8,7 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use dfdx::prelude::{
-    Backward, Gradients, Merge, NoneTape, OwnedTape, PutTape, Rank0, Storage, Tape, Tensor,
-};
+use dfdx::prelude::{Backward, Gradients, Merge, NoneTape, OwnedTape, PutTape, Rank0, Storage, Tape, Tensor};
 
 /// A handle of a session's tape, or of none (the default): operations on constants alone are then not recorded.
 pub(crate) struct SharedTape<E, D: Storage<E>>(Option<Rc<RefCell<OwnedTape<E, D>>>>);
@@ -36,7 +34,6 @@ impl<E, D: Storage<E>> SharedTape<E, D> {
     pub(crate) fn backward(&self, root: Tensor<Rank0, E, D, NoneTape>) -> Result<Gradients<E, D>, D::Err>
     where
         Tensor<Rank0, E, D, OwnedTape<E, D>>: Backward<E, D> + dfdx::prelude::HasErr<Err = D::Err>,
-
     {
         let owned = self.0.as_ref().map(|tape| std::mem::take(&mut *tape.borrow_mut()));
         root.put_tape(owned.unwrap_or_default()).try_backward()

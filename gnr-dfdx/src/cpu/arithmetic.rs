@@ -75,18 +75,21 @@ impl<E: Elem> Cpu<E> {
         let mut y = Buf::new(a.data.len());
         elementwise::zip(&mut y, &a.data, &b.data, |a, b| a * b);
         let (a_, b_) = (a.clone(), b.clone());
-        self.nonlinear_op("mul", y, &a.shape, &[a, b], || Extra::Nothing, move |_, g, _, adjoints| {
-            add_product(adjoints, &a_.target(), &g, &b_.data)?;
-            add_product(adjoints, &b_.target(), &g, &a_.data)?;
-            Ok(Some(g))
-        })
+        self.nonlinear_op(
+            "mul",
+            y,
+            &a.shape,
+            &[a, b],
+            || Extra::Nothing,
+            move |_, g, _, adjoints| {
+                add_product(adjoints, &a_.target(), &g, &b_.data)?;
+                add_product(adjoints, &b_.target(), &g, &a_.data)?;
+                Ok(Some(g))
+            },
+        )
     }
 
-    pub(super) fn mul_dual_op(
-        &self,
-        a: Dual<&Tensor<E>>,
-        b: Dual<&Tensor<E>>,
-    ) -> Result<Dual<Tensor<E>>> {
+    pub(super) fn mul_dual_op(&self, a: Dual<&Tensor<E>>, b: Dual<&Tensor<E>>) -> Result<Dual<Tensor<E>>> {
         same_shape("mul", a.primal, b.primal)?;
         let Some(replayed) = self.replayed("mul", &a.primal.shape, &[a, b])? else {
             return composed::mul_dual(self, a, b);
@@ -129,13 +132,20 @@ impl<E: Elem> Cpu<E> {
         };
         elementwise::unary(f, &mut y, &x.data);
         let x_ = x.clone();
-        self.nonlinear_op("unary", y, &x.shape, &[x], || Extra::Nothing, move |y, g, saved, adjoints| {
-            adjoints.write(&x_.target(), |out, accumulate| {
-                elementwise::unary_first(f, out, &g, &x_.data, y, accumulate);
-            })?;
-            // ReLU has no second term that would need its adjoint.
-            Ok((saved.is_some() && f != Function::Relu).then_some(g))
-        })
+        self.nonlinear_op(
+            "unary",
+            y,
+            &x.shape,
+            &[x],
+            || Extra::Nothing,
+            move |y, g, saved, adjoints| {
+                adjoints.write(&x_.target(), |out, accumulate| {
+                    elementwise::unary_first(f, out, &g, &x_.data, y, accumulate);
+                })?;
+                // ReLU has no second term that would need its adjoint.
+                Ok((saved.is_some() && f != Function::Relu).then_some(g))
+            },
+        )
     }
 
     pub(super) fn unary_dual_op(&self, op: Unary, x: Dual<&Tensor<E>>) -> Result<Dual<Tensor<E>>> {

@@ -32,7 +32,9 @@ impl<E: Elem> Autodiff for Cpu<E> {
 
     fn take_record(&self) -> Result<Record<E>> {
         match &self.session {
-            Session::Gradient { records: Some(records), done, .. } if done.get() => Ok(Record(records.clone())),
+            Session::Gradient { records: Some(records), done, .. } if done.get() => {
+                Ok(Record(records.clone()))
+            }
             Session::Gradient { records: Some(_), .. } => {
                 Err(Error::Invalid("a record is taken after the backward pass".into()))
             }
@@ -71,7 +73,9 @@ impl<E: Elem> Autodiff for Cpu<E> {
             });
         }
         let tape = match &self.session {
-            Session::Plain => return Err(Error::Invalid("backward needs a gradient or replay session".into())),
+            Session::Plain => {
+                return Err(Error::Invalid("backward needs a gradient or replay session".into()));
+            }
             Session::Gradient { tape, done, .. } => {
                 if let Some(node) = &loss.node {
                     let node = Rc::clone(node);

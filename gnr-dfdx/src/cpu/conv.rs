@@ -1,27 +1,27 @@
-//! 2-D convolution and its replay; the arithmetic is in [`super::im2col`].
+//! 2-D convolution and its replay.
 
 use gnr_nn::{Conv2dSpec, Dual, Error, Result, composed};
 
 use super::{
     Cpu,
     buffer::Buf,
-    im2col::Geometry,
-    kernels::elem::Elem,
+    kernels::{
+        conv::{Geometry, Pair, backward_input, backward_weight, forward},
+        elem::Elem,
+    },
     session::Extra,
     tensor::{Tensor, image},
 };
 
-/// One `(gradient or input, weight or input)` pair of a sum of convolutions.
-type Pair<'a, E> = (&'a [E], &'a [E]);
-
-fn geometry<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<(Geometry, [usize; 4])> {
+fn geometry<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<Geometry> {
     let (xs, ws) = (image("conv2d", x)?, image("conv2d weight", w)?);
-    let groups = spec.groups;
-    if groups == 0 || ws[1] * groups != xs[1] || ws[0] % groups != 0 || ws[2] != ws[3] {
-        return Err(Error::ShapeMismatch { op: "conv2d", lhs: xs.to_vec(), rhs: ws.to_vec() });
+    if ws[2] != ws[3] {
+        return Err(Error::InvalidShape {
+            op: "conv2d weight",
+            expected: "a square window".into(),
+            found: ws.to_vec(),
+        });
     }
-    let out = |length| composed::swept("conv2d", length, ws[2], spec.stride, spec.padding);
-    let (oh, ow) = (out(xs[2])?, out(xs[3])?);
     if xs.iter().chain(&ws).any(|&length| length == 0) {
         return Err(Error::InvalidShape {
             op: "conv2d",
@@ -29,21 +29,33 @@ fn geometry<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<(
             found: xs.to_vec(),
         });
     }
-    let geometry = Geometry { n: xs[0], c: xs[1], h: xs[2], w: xs[3], o: ws[0], k: ws[2], oh, ow, spec };
-    Ok((geometry, [xs[0], ws[0], oh, ow]))
+    let Conv2dSpec { stride, padding, groups } = spec;
+    Geometry::new(xs, ws, stride, padding, groups).map_err(|error| Error::Invalid(error.to_string()))
 }
 
 impl<E: Elem> Cpu<E> {
     pub(super) fn conv2d_op(&self, x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<Tensor<E>> {
-        let (geometry, shape) = geometry(x, w, spec)?;
+        let geometry = geometry(x, w, spec)?;
+        let shape = geometry.output();
         let mut y = Buf::new(shape.iter().product());
-        geometry.forward(&[(&x.data, &w.data)], &mut y);
+        forward(&geometry, &[(&x.data, &w.data)], &mut y);
         let (x_, w_) = (x.clone(), w.clone());
-        self.nonlinear_op("conv2d", y, &shape, &[x, w], || Extra::Nothing, move |_, g, _, adjoints| {
-            adjoints.write(&w_.target(), |out, more| geometry.to_weight(&[(&g, &x_.data)], out, more))?;
-            adjoints.write(&x_.target(), |out, more| geometry.to_input(&[(&g, &w_.data)], out, more))?;
-            Ok(Some(g))
-        })
+        self.nonlinear_op(
+            "conv2d",
+            y,
+            &shape,
+            &[x, w],
+            || Extra::Nothing,
+            move |_, g, _, adjoints| {
+                adjoints.write(&w_.target(), |out, more| {
+                    backward_weight(&geometry, &[(&g, &x_.data)], out, more)
+                })?;
+                adjoints.write(&x_.target(), |out, more| {
+                    backward_input(&geometry, &[(&g, &w_.data)], out, more)
+                })?;
+                Ok(Some(g))
+            },
+        )
     }
 
     pub(super) fn conv2d_dual_op(
@@ -52,7 +64,8 @@ impl<E: Elem> Cpu<E> {
         w: Dual<&Tensor<E>>,
         spec: Conv2dSpec,
     ) -> Result<Dual<Tensor<E>>> {
-        let (geometry, shape) = geometry(x.primal, w.primal, spec)?;
+        let geometry = geometry(x.primal, w.primal, spec)?;
+        let shape = geometry.output();
         let Some(replayed) = self.replayed("conv2d", &shape, &[x, w])? else {
             return composed::conv2d_dual(self, x, w, spec);
         };
@@ -62,7 +75,7 @@ impl<E: Elem> Cpu<E> {
             terms.into_iter().flatten().map(|(x, w)| (x.as_slice(), w.as_slice())).collect();
         let tangent = (!pairs.is_empty()).then(|| {
             let mut y = Buf::new(shape.iter().product());
-            geometry.forward(&pairs, &mut y);
+            forward(&geometry, &pairs, &mut y);
             y
         });
         let (x, w) = (x.cloned(), w.cloned());
@@ -80,13 +93,13 @@ impl<E: Elem> Cpu<E> {
             let mut outcome = Ok(());
             sum(&x.primal, &x.tangent, &mut |pairs| {
                 outcome = adjoints
-                    .write(&w.primal.target(), |out, more| geometry.to_weight(pairs, out, more));
+                    .write(&w.primal.target(), |out, more| backward_weight(&geometry, pairs, out, more));
             });
             outcome?;
             let mut outcome = Ok(());
             sum(&w.primal, &w.tangent, &mut |pairs| {
-                outcome =
-                    adjoints.write(&x.primal.target(), |out, more| geometry.to_input(pairs, out, more));
+                outcome = adjoints
+                    .write(&x.primal.target(), |out, more| backward_input(&geometry, pairs, out, more));
             });
             outcome
         })

@@ -32,9 +32,7 @@ impl Product {
             (&[batch, m, k], &[batch2, k2, n]) if k == k2 && batch == batch2 => {
                 Ok((Self { m, k, n }, vec![batch, m, n]))
             }
-            (lhs, rhs) => {
-                Err(Error::ShapeMismatch { op: "matmul", lhs: lhs.to_vec(), rhs: rhs.to_vec() })
-            }
+            (lhs, rhs) => Err(Error::ShapeMismatch { op: "matmul", lhs: lhs.to_vec(), rhs: rhs.to_vec() }),
         }
     }
     /// `y (+)= a·b`.
@@ -64,11 +62,8 @@ struct Layer {
 
 impl Layer {
     fn new<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, b: Option<&Tensor<E>>) -> Result<Self> {
-        let mismatch = |rhs: &[usize]| Error::ShapeMismatch {
-            op: "linear",
-            lhs: x.shape.to_vec(),
-            rhs: rhs.to_vec(),
-        };
+        let mismatch =
+            |rhs: &[usize]| Error::ShapeMismatch { op: "linear", lhs: x.shape.to_vec(), rhs: rhs.to_vec() };
         match (&x.shape[..], &w.shape[..]) {
             (&[rows, inputs], &[outputs, inputs2]) if inputs == inputs2 => match b {
                 Some(b) if b.shape[..] != [outputs] => Err(mismatch(&b.shape)),
@@ -122,18 +117,21 @@ impl<E: Elem> Cpu<E> {
         let mut y = Buf::new(shape.iter().product());
         product.forward(&a.data, &b.data, &mut y, false);
         let (a_, b_) = (a.clone(), b.clone());
-        self.nonlinear_op("matmul", y, &shape, &[a, b], || Extra::Nothing, move |_, g, _, adjoints| {
-            adjoints.write(&a_.target(), |out, more| product.to_left(&g, &b_.data, out, more))?;
-            adjoints.write(&b_.target(), |out, more| product.to_right(&a_.data, &g, out, more))?;
-            Ok(Some(g))
-        })
+        self.nonlinear_op(
+            "matmul",
+            y,
+            &shape,
+            &[a, b],
+            || Extra::Nothing,
+            move |_, g, _, adjoints| {
+                adjoints.write(&a_.target(), |out, more| product.to_left(&g, &b_.data, out, more))?;
+                adjoints.write(&b_.target(), |out, more| product.to_right(&a_.data, &g, out, more))?;
+                Ok(Some(g))
+            },
+        )
     }
 
-    pub(super) fn matmul_dual_op(
-        &self,
-        a: Dual<&Tensor<E>>,
-        b: Dual<&Tensor<E>>,
-    ) -> Result<Dual<Tensor<E>>> {
+    pub(super) fn matmul_dual_op(&self, a: Dual<&Tensor<E>>, b: Dual<&Tensor<E>>) -> Result<Dual<Tensor<E>>> {
         let (product, shape) = Product::new(a.primal, b.primal)?;
         let Some(replayed) = self.replayed("matmul", &shape, &[a, b])? else {
             return composed::matmul_dual(self, a, b);
@@ -145,10 +143,12 @@ impl<E: Elem> Cpu<E> {
         replayed.finish(tangent, move |second, first, adjoints| {
             let mut step = |g: &[E], a_: Option<&Tensor<E>>, b_: Option<&Tensor<E>>| {
                 if let Some(b_) = b_ {
-                    adjoints.write(&a.primal.target(), |out, more| product.to_left(g, &b_.data, out, more))?;
+                    adjoints
+                        .write(&a.primal.target(), |out, more| product.to_left(g, &b_.data, out, more))?;
                 }
                 if let Some(a_) = a_ {
-                    adjoints.write(&b.primal.target(), |out, more| product.to_right(&a_.data, g, out, more))?;
+                    adjoints
+                        .write(&b.primal.target(), |out, more| product.to_right(&a_.data, g, out, more))?;
                 }
                 Ok::<_, DeviceError>(())
             };
@@ -174,14 +174,21 @@ impl<E: Elem> Cpu<E> {
         layer.forward(&x.data, &w.data, b.map(Tensor::as_slice), &mut y);
         let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
         let (x_, w_, to_b) = (x.clone(), w.clone(), b.and_then(Tensor::target));
-        self.nonlinear_op("linear", y, &shape, &operands, || Extra::Nothing, move |_, g, _, adjoints| {
-            adjoints.write(&x_.target(), |out, more| layer.to_input(&g, &w_.data, out, more))?;
-            adjoints.write(&w_.target(), |out, more| layer.to_weight(&g, &x_.data, out, more))?;
-            if to_b.is_some() {
-                adjoints.add(&to_b, layer.bias_adjoint(&g))?;
-            }
-            Ok(Some(g))
-        })
+        self.nonlinear_op(
+            "linear",
+            y,
+            &shape,
+            &operands,
+            || Extra::Nothing,
+            move |_, g, _, adjoints| {
+                adjoints.write(&x_.target(), |out, more| layer.to_input(&g, &w_.data, out, more))?;
+                adjoints.write(&w_.target(), |out, more| layer.to_weight(&g, &x_.data, out, more))?;
+                if to_b.is_some() {
+                    adjoints.add(&to_b, layer.bias_adjoint(&g))?;
+                }
+                Ok(Some(g))
+            },
+        )
     }
 
     pub(super) fn linear_layer_dual_op(
@@ -207,7 +214,13 @@ impl<E: Elem> Cpu<E> {
         let tangent = match bias {
             None => tangent_sum(layer.rows * layer.outputs, terms, |x, w, y, more| {
                 let x = Mat::rows(x, layer.inputs);
-                batched([layer.rows, layer.inputs, layer.outputs], x, Mat::rows(w, layer.inputs).t(), y, more);
+                batched(
+                    [layer.rows, layer.inputs, layer.outputs],
+                    x,
+                    Mat::rows(w, layer.inputs).t(),
+                    y,
+                    more,
+                );
             }),
             Some(bias) => {
                 let mut y = Buf::new(layer.rows * layer.outputs);
@@ -221,15 +234,18 @@ impl<E: Elem> Cpu<E> {
         };
         let (x, w, to_b) = (x.cloned(), w.cloned(), b.and_then(|b| b.primal.target()));
         replayed.finish(tangent, move |second, first, adjoints| {
-            let step = |g: &[E], x_: Option<&Tensor<E>>, w_: Option<&Tensor<E>>, adjoints: &mut Adjoints<'_, E>| {
-                if let Some(w_) = w_ {
-                    adjoints.write(&x.primal.target(), |out, more| layer.to_input(g, &w_.data, out, more))?;
-                }
-                if let Some(x_) = x_ {
-                    adjoints.write(&w.primal.target(), |out, more| layer.to_weight(g, &x_.data, out, more))?;
-                }
-                Ok::<_, DeviceError>(())
-            };
+            let step =
+                |g: &[E], x_: Option<&Tensor<E>>, w_: Option<&Tensor<E>>, adjoints: &mut Adjoints<'_, E>| {
+                    if let Some(w_) = w_ {
+                        adjoints
+                            .write(&x.primal.target(), |out, more| layer.to_input(g, &w_.data, out, more))?;
+                    }
+                    if let Some(x_) = x_ {
+                        adjoints
+                            .write(&w.primal.target(), |out, more| layer.to_weight(g, &x_.data, out, more))?;
+                    }
+                    Ok::<_, DeviceError>(())
+                };
             if let Some(g) = &second {
                 step(g, Some(&x.primal), Some(&w.primal), adjoints)?;
                 if to_b.is_some() {

@@ -12,7 +12,6 @@ mod arithmetic;
 mod autodiff;
 pub mod buffer;
 mod conv;
-mod im2col;
 pub mod kernels;
 mod linear;
 mod loss;
@@ -78,11 +77,7 @@ fn check_len(op: &'static str, len: usize, shape: &[usize]) -> Result<()> {
     if len == shape.iter().product() {
         Ok(())
     } else {
-        Err(Error::InvalidShape {
-            op,
-            expected: format!("one with {len} elements"),
-            found: shape.to_vec(),
-        })
+        Err(Error::InvalidShape { op, expected: format!("one with {len} elements"), found: shape.to_vec() })
     }
 }
 

@@ -106,8 +106,7 @@ impl Maps {
             [mean, loops::product(x, m, x, m) - plane * shift * shift]
         });
         let images = parts.len() as f64 / self.channels as f64;
-        let mean: Vec<f64> =
-            self.per_channel(&parts).iter().map(|[sum, _]| sum / images).collect();
+        let mean: Vec<f64> = self.per_channel(&parts).iter().map(|[sum, _]| sum / images).collect();
         let deviations: Vec<[f64; 1]> = parts
             .iter()
             .enumerate()
@@ -419,9 +418,12 @@ impl<E: Elem> Cpu<E> {
             };
             let q = &tangent_stats.q;
             adjoints.write(&to_scale, |out, more| {
-                put(out, more, (0..channels).map(|c| {
-                    second_sums[c][1] + stats.istd[c] * (cross[c] - q[c] * first_sums[c][1])
-                }));
+                put(
+                    out,
+                    more,
+                    (0..channels)
+                        .map(|c| second_sums[c][1] + stats.istd[c] * (cross[c] - q[c] * first_sums[c][1])),
+                );
             })?;
             adjoints.write(&to_shift, |out, more| put(out, more, second_sums.iter().map(|s| s[0])))?;
             let coefficients: Vec<[E; 5]> = (0..channels)

@@ -10,8 +10,7 @@ use super::{
     kernels::{
         elem::Elem,
         gather::{self, AxisView},
-        permute,
-        reduce,
+        permute, reduce,
     },
     tensor::Tensor,
 };
@@ -41,11 +40,7 @@ impl<E: Elem> Cpu<E> {
         let fits = x.shape.len() == shape.len()
             && x.shape.iter().zip(shape).all(|(&from, &to)| from == to || from == 1);
         if !fits {
-            return Err(Error::ShapeMismatch {
-                op: "broadcast",
-                lhs: x.shape.to_vec(),
-                rhs: shape.to_vec(),
-            });
+            return Err(Error::ShapeMismatch { op: "broadcast", lhs: x.shape.to_vec(), rhs: shape.to_vec() });
         }
         if x.shape[..] == *shape {
             return Ok(x.clone());
@@ -64,11 +59,7 @@ impl<E: Elem> Cpu<E> {
     /// Shares data and adjoint: nothing is recorded.
     pub(super) fn reshape_op(&self, x: &Tensor<E>, shape: &[usize]) -> Result<Tensor<E>> {
         if shape.iter().product::<usize>() != x.data.len() {
-            return Err(Error::ShapeMismatch {
-                op: "reshape",
-                lhs: x.shape.to_vec(),
-                rhs: shape.to_vec(),
-            });
+            return Err(Error::ShapeMismatch { op: "reshape", lhs: x.shape.to_vec(), rhs: shape.to_vec() });
         }
         Ok(Tensor { shape: shape.into(), ..x.clone() })
     }

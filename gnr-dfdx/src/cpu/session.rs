@@ -72,9 +72,7 @@ impl<E: Elem> Clone for Session<E> {
             Self::Gradient { tape, records, done } => {
                 Self::Gradient { tape: tape.clone(), records: records.clone(), done: Rc::clone(done) }
             }
-            Self::Replay { tape, records } => {
-                Self::Replay { tape: tape.clone(), records: records.clone() }
-            }
+            Self::Replay { tape, records } => Self::Replay { tape: tape.clone(), records: records.clone() },
         }
     }
 }
@@ -199,11 +197,8 @@ impl<E: Elem> Cpu<E> {
                 )));
             }
             Session::Gradient { records: Some(records), .. } => {
-                let saved = Saved {
-                    output: Arc::clone(&y.data),
-                    adjoint: RefCell::new(None),
-                    extra: extra(),
-                };
+                let saved =
+                    Saved { output: Arc::clone(&y.data), adjoint: RefCell::new(None), extra: extra() };
                 Some(records.push(op, shape, saved))
             }
             _ => None,
