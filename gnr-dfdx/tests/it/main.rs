@@ -1,0 +1,4 @@
+//! What gnr-dfdx promises, one module a subject.
+
+mod conformance;
+mod unfused;
