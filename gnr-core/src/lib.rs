@@ -10,6 +10,7 @@
 //! into a [`Method`], whose [`step`](Method::step) is one iteration of training.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod adapter;
 mod checkpoint;
 mod error;
 mod method;
@@ -19,11 +20,12 @@ pub mod regularizer;
 pub mod schedule;
 mod vector;
 
-pub use checkpoint::{Checkpoint, Leaf, StateSink, StateSource};
+pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDiff};
+pub use checkpoint::{Checkpoint, Leaf, Leaves, StateSink, StateSource};
 pub use error::{Error, Quantity, Result};
 pub use method::{Clip, Method, StepReport};
-pub use optimizer::Optimizer;
+pub use optimizer::{Adam, AdamW, Optimizer, Sgd};
 pub use oracle::{Evaluation, GradOracle, HvpOracle, Order, Pass};
-pub use regularizer::{Penalty, Regularizer, StepContext};
-pub use schedule::Schedule;
-pub use vector::{Elementwise, Vector};
+pub use regularizer::{Every, Gnr, Penalty, Regularizer, Sam, StepContext};
+pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
+pub use vector::{Elementwise, Real, Vector};
