@@ -1,1 +1,59 @@
-//! Skeleton.
+//! Image data sets, augmentation and a prefetching loader for training and evaluation.
+//!
+//! This crate turns published files (IDX, CIFAR binary, image folders) and the embedded UCI digits into mini-batches of
+//! `f32` on the host. It knows no tensor library and no other crate of this workspace.
+//!
+//! * [`find`], [`open`], [`registry`]: data sets by name, with their usual normalisation and how to get them.
+//! * [`Dataset`]: labelled 8-bit images of one shape; [`InMemory`], [`Subset`] and [`Views`] for your own.
+//! * [`Loader`]: shuffled, augmented, normalised batches, made ahead by worker threads.
+//!
+//! **Reproducible.** The order of an epoch is a pure function of (seed, epoch), the variation of an image one of
+//! (seed, epoch, index). The number of workers and stopping in the middle of an epoch change no bit.
+//!
+//! **Suspicious.** Declared sizes are compared with the data before memory is reserved; a damaged file is an error that
+//! names it and the place ([`DataError`]); truncated JPEGs, which decoders forgive, are refused.
+//!
+//! ```
+//! use gnr_data::{Augmentation, Loader, LoaderConfig, OpenOptions, Part, find};
+//!
+//! let digits = find("digits")?;
+//! let train = digits.open(Part::Train, &OpenOptions::default())?;
+//! let config = LoaderConfig::training(64, 7, digits.normalization(), Augmentation { pad: 1, ..Default::default() });
+//! let loader = Loader::new(train, config)?;
+//!
+//! let mut images = 0;
+//! for batch in loader.epoch(0, 0)? {
+//!     let batch = batch?;
+//!     assert_eq!(batch.shape, [64, 1, 8, 8]);
+//!     images += batch.len();
+//!     loader.recycle(batch); // optional: its memory serves a later batch
+//! }
+//! assert_eq!(images, 1437 / 64 * 64);
+//! # Ok::<(), gnr_data::DataError>(())
+//! ```
+
+mod augment;
+mod batch;
+mod dataset;
+mod error;
+mod loader;
+mod normalize;
+mod random;
+mod registry;
+mod source;
+mod split;
+
+pub use augment::{Augmentation, Flip, Variation};
+pub use batch::Batch;
+pub use dataset::{Dataset, Image, InMemory, class_counts};
+pub use error::{DataError, Result};
+pub use loader::{Epoch, Loader, LoaderConfig, Order, Remainder};
+pub use normalize::Normalization;
+pub use random::permutation;
+pub use registry::{DatasetInfo, OpenOptions, available_without_dir, find, open, registry};
+pub use source::Part;
+pub use source::decode::Resize;
+pub use source::digits::digits;
+pub use source::folder::{Keep, open_folder};
+pub use source::idx::{IdxArray, read_idx};
+pub use split::{HoldOut, Subset, Views, stratified_split};

@@ -1,0 +1,172 @@
+//! What a data set is: labelled 8-bit images of one shape, in memory or decoded on demand.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use crate::error::{DataError, Result};
+
+/// One image, planar: pixel `(c, y, x)` is `pixels[(c * height + y) * width + x]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image<'a> {
+    /// Number of channels: 1 for grey, 3 for RGB.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// `[C, H, W]` values; borrowed where the data set keeps its images in memory.
+    pub pixels: Cow<'a, [u8]>,
+}
+
+impl Image<'_> {
+    /// `[C, H, W]`.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.channels, self.height, self.width]
+    }
+}
+
+/// Labelled images of one shape.
+///
+/// Shared between the loader's worker threads, hence `Send + Sync`; `image` may decode a file, everything else is
+/// expected to be cheap.
+pub trait Dataset: Send + Sync {
+    /// Number of images.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `[C, H, W]` of every image.
+    fn shape(&self) -> [usize; 3];
+
+    /// Names of the classes; labels index into it.
+    fn classes(&self) -> &[String];
+
+    /// Image number `index`.
+    ///
+    /// # Errors
+    /// [`DataError::IndexOutOfRange`], and whatever decoding a file can bring.
+    fn image(&self, index: usize) -> Result<Image<'_>>;
+
+    /// Label of image `index`, below `self.classes().len()`.
+    ///
+    /// # Errors
+    /// [`DataError::IndexOutOfRange`].
+    fn label(&self, index: usize) -> Result<usize>;
+
+    /// One line for a log: what, how many, where from.
+    fn describe(&self) -> String;
+}
+
+/// How many images each class has, in class order.
+///
+/// # Errors
+/// Those of [`Dataset::label`].
+pub fn class_counts(dataset: &dyn Dataset) -> Result<Vec<usize>> {
+    let mut counts = vec![0; dataset.classes().len()];
+    for index in 0..dataset.len() {
+        let label = dataset.label(index)?;
+        match counts.get_mut(label) {
+            Some(count) => *count += 1,
+            None => return Err(DataError::BatchLabel { sample: index, label, classes: counts.len() }),
+        }
+    }
+    Ok(counts)
+}
+
+/// A data set held in memory as one buffer of bytes.
+#[derive(Debug, Clone)]
+pub struct InMemory {
+    name: String,
+    shape: [usize; 3],
+    classes: Vec<String>,
+    pixels: Vec<u8>,
+    labels: Vec<usize>,
+}
+
+impl InMemory {
+    /// A data set from `pixels` `[N, C, H, W]` and `labels` `[N]`; `name` is what [`Dataset::describe`] starts with.
+    ///
+    /// # Errors
+    /// [`DataError::BufferLength`] when `pixels` is not `N·C·H·W` long, [`DataError::BatchLabel`] for a label that is
+    /// not below `classes.len()`, [`DataError::NoImages`] when there is nothing.
+    ///
+    /// ```
+    /// use gnr_data::{Dataset, InMemory};
+    /// let names = vec!["dark".to_string(), "light".to_string()];
+    /// let set = InMemory::new("two pixels", [1, 1, 1], names, vec![0, 255], vec![0, 1])?;
+    /// assert_eq!(set.image(1)?.pixels[0], 255);
+    /// # Ok::<(), gnr_data::DataError>(())
+    /// ```
+    pub fn new(
+        name: impl Into<String>,
+        shape: [usize; 3],
+        classes: Vec<String>,
+        pixels: Vec<u8>,
+        labels: Vec<usize>,
+    ) -> Result<Self> {
+        let name = name.into();
+        let full = [labels.len(), shape[0], shape[1], shape[2]];
+        let expected = full.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        if expected != Some(pixels.len()) {
+            return Err(DataError::BufferLength {
+                what: "pixels",
+                shape: full.to_vec(),
+                expected: expected.unwrap_or(usize::MAX),
+                found: pixels.len(),
+            });
+        }
+        if pixels.is_empty() {
+            return Err(DataError::NoImages {
+                path: PathBuf::from(name),
+                reason: format!("shape {full:?} is empty"),
+            });
+        }
+        if let Some((sample, &label)) = labels.iter().enumerate().find(|&(_, &label)| label >= classes.len())
+        {
+            return Err(DataError::BatchLabel { sample, label, classes: classes.len() });
+        }
+        Ok(Self { name, shape, classes, pixels, labels })
+    }
+}
+
+impl Dataset for InMemory {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn image(&self, index: usize) -> Result<Image<'_>> {
+        if index >= self.len() {
+            return Err(DataError::IndexOutOfRange { index, len: self.len() });
+        }
+        let [channels, height, width] = self.shape;
+        let size = channels * height * width;
+        let pixels = Cow::Borrowed(&self.pixels[index * size..(index + 1) * size]);
+        Ok(Image { channels, height, width, pixels })
+    }
+
+    fn label(&self, index: usize) -> Result<usize> {
+        self.labels.get(index).copied().ok_or(DataError::IndexOutOfRange { index, len: self.len() })
+    }
+
+    fn describe(&self) -> String {
+        describe(&self.name, self)
+    }
+}
+
+/// The common form of [`Dataset::describe`]: `name: 1437 images 1x8x8, 10 classes`.
+pub(crate) fn describe(name: &str, dataset: &dyn Dataset) -> String {
+    let [channels, height, width] = dataset.shape();
+    let (len, classes) = (dataset.len(), dataset.classes().len());
+    format!("{name}: {len} images {channels}x{height}x{width}, {classes} classes")
+}

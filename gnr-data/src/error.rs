@@ -1,0 +1,312 @@
+//! Everything that can be wrong with a data set, its files or its configuration, as values that say where,
+//! what was expected and what was found.
+
+use std::path::{Path, PathBuf};
+
+/// Result with a [`DataError`].
+pub type Result<T, E = DataError> = std::result::Result<T, E>;
+
+/// What went wrong while opening, decoding, splitting or loading images.
+///
+/// Every variant about a file carries its path; every variant about a record carries its index or byte offset
+/// (offsets are into the uncompressed contents).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// No data set of that name is registered.
+    #[error("unknown data set `{name}`{}; known: {known}", did_you_mean(.nearest))]
+    UnknownDataset {
+        /// The name asked for.
+        name: String,
+        /// The most similar known name, when one is similar enough to be a slip of the pen.
+        nearest: Option<&'static str>,
+        /// All known names, comma separated.
+        known: String,
+    },
+
+    /// The files of a data set are not where they were looked for.
+    #[error("data set `{dataset}`: {what} not found; looked in {}.\nHow to get it: {hint}", list(.looked_in))]
+    MissingData {
+        /// Registered name of the data set.
+        dataset: &'static str,
+        /// The file or folder that is missing.
+        what: String,
+        /// Where it was looked for (empty: no directory was given and there is no default one).
+        looked_in: Vec<PathBuf>,
+        /// The commands that fetch the data.
+        hint: &'static str,
+    },
+
+    /// The operating system refused.
+    #[error("{}: cannot {action}: {source}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was attempted, e.g. `open`.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+
+    /// The gzip container is damaged (bad header, bad block, checksum).
+    #[error("{}: damaged gzip data after {offset} uncompressed bytes: {source}", .path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes could be decompressed before the damage.
+        offset: u64,
+        /// The decoder's reason.
+        source: std::io::Error,
+    },
+
+    /// The file ends too early.
+    #[error(
+        "{}: truncated: {what} needs {expected} bytes, the data ends at offset {found}", .path.display()
+    )]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The part that is incomplete.
+        what: String,
+        /// Offset at which the part should end.
+        expected: u64,
+        /// Offset at which the data ends.
+        found: u64,
+    },
+
+    /// The file goes on after its declared end.
+    #[error("{}: unexpected bytes after offset {offset}, where the declared data ends", .path.display())]
+    TrailingBytes {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the first byte too many.
+        offset: u64,
+    },
+
+    /// The file does not start as its format demands.
+    #[error("{}: wrong magic number at offset 0: expected {expected}, found {found}", .path.display())]
+    WrongMagic {
+        /// The file.
+        path: PathBuf,
+        /// Expected bytes, and what they mean.
+        expected: String,
+        /// The bytes found.
+        found: String,
+    },
+
+    /// A header declares sizes that cannot be.
+    #[error("{}: impossible dimensions {dims:?} at offset 4: {reason}", .path.display())]
+    Dimensions {
+        /// The file.
+        path: PathBuf,
+        /// Dimensions as declared.
+        dims: Vec<u32>,
+        /// Why they are refused.
+        reason: String,
+    },
+
+    /// A file of fixed-size records is not a whole number of records long.
+    #[error(
+        "{}: {length} bytes is not a whole number of {record}-byte records: record {index}, at offset {offset}, is incomplete",
+        .path.display()
+    )]
+    PartialRecord {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: u64,
+        /// Bytes a record.
+        record: usize,
+        /// Index of the incomplete record.
+        index: u64,
+        /// Offset where it starts.
+        offset: u64,
+    },
+
+    /// A label is not a class.
+    #[error("{}: record {record}, offset {offset}: label {label} is not below the class count {classes}", .path.display())]
+    LabelRange {
+        /// The file.
+        path: PathBuf,
+        /// Index of the record within the file.
+        record: usize,
+        /// Byte offset of the label.
+        offset: u64,
+        /// The label found.
+        label: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+
+    /// Images and labels are not equally many.
+    #[error(
+        "{images} images in {} but {labels} labels in {}", .images_from.display(), .labels_from.display()
+    )]
+    CountMismatch {
+        /// File of the images.
+        images_from: PathBuf,
+        /// Number of images.
+        images: usize,
+        /// File of the labels.
+        labels_from: PathBuf,
+        /// Number of labels.
+        labels: usize,
+    },
+
+    /// A list of class names has the wrong length.
+    #[error("{}: expected {expected} class names, found {found}", .path.display())]
+    ClassNames {
+        /// The file.
+        path: PathBuf,
+        /// Names expected.
+        expected: usize,
+        /// Names found.
+        found: usize,
+    },
+
+    /// The classes (sub-folders) of two parts of a data set differ.
+    #[error("{}: class `{class}` is missing here but present in {}", .missing_in.display(), .present_in.display())]
+    ClassMismatch {
+        /// The class.
+        class: String,
+        /// Folder that lacks it.
+        missing_in: PathBuf,
+        /// Folder that has it.
+        present_in: PathBuf,
+    },
+
+    /// A class folder holds no image.
+    #[error("{}: no {looked_for} files in this class folder", .path.display())]
+    EmptyClass {
+        /// The class folder.
+        path: PathBuf,
+        /// The file types looked for.
+        looked_for: &'static str,
+    },
+
+    /// There is nothing to load.
+    #[error("{}: no images: {reason}", .path.display())]
+    NoImages {
+        /// File or folder.
+        path: PathBuf,
+        /// What was expected there.
+        reason: String,
+    },
+
+    /// An image has another size than the rest of its data set.
+    #[error(
+        "{}: image is {} but the data set is {}; give a size to resize to, or fix the file",
+        .path.display(), chw(.found), chw(.expected)
+    )]
+    SizeMismatch {
+        /// The file (with the record where there are several).
+        path: PathBuf,
+        /// `[C, H, W]` of the data set.
+        expected: [usize; 3],
+        /// `[C, H, W]` of this image.
+        found: [usize; 3],
+    },
+
+    /// An image file cannot be decoded.
+    #[error("{}: cannot decode image: {reason}", .path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's reason.
+        reason: String,
+    },
+
+    /// A configuration value is out of its range.
+    #[error("`{key}` = {value}: {reason}")]
+    Config {
+        /// Name of the field.
+        key: &'static str,
+        /// The value given.
+        value: String,
+        /// What is allowed.
+        reason: String,
+    },
+
+    /// An index beyond the end of a data set.
+    #[error("image index {index} is out of range: the data set has {len} images")]
+    IndexOutOfRange {
+        /// The index asked for.
+        index: usize,
+        /// Number of images.
+        len: usize,
+    },
+
+    /// A pixel is NaN or infinite.
+    #[error("sample {sample}: pixel [{channel}, {row}, {column}] is {value}")]
+    NonFinitePixel {
+        /// Position within the batch.
+        sample: usize,
+        /// Channel.
+        channel: usize,
+        /// Row.
+        row: usize,
+        /// Column.
+        column: usize,
+        /// The value found.
+        value: f32,
+    },
+
+    /// A label of a batch made by hand is not a class.
+    #[error("sample {sample}: label {label} is not below the class count {classes}")]
+    BatchLabel {
+        /// Position within the batch.
+        sample: usize,
+        /// The label found.
+        label: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+
+    /// A buffer does not hold as many values as its shape says.
+    #[error("{what}: shape {shape:?} needs {expected} values, found {found}")]
+    BufferLength {
+        /// Which buffer.
+        what: &'static str,
+        /// Its declared shape.
+        shape: Vec<usize>,
+        /// Values needed.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+
+    /// A data set (of the library's user) panicked in a loader worker.
+    #[error("a loader worker panicked in batch {batch}: {message}")]
+    WorkerPanic {
+        /// Number of the batch within the epoch.
+        batch: usize,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+impl DataError {
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, action, source }
+    }
+
+    pub(crate) fn config(key: &'static str, value: impl ToString, reason: impl ToString) -> Self {
+        Self::Config { key, value: value.to_string(), reason: reason.to_string() }
+    }
+}
+
+fn did_you_mean(nearest: &Option<&'static str>) -> String {
+    nearest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return "no directory (none was given)".into();
+    }
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn chw([channels, height, width]: &[usize; 3]) -> String {
+    format!("{channels}x{height}x{width}")
+}

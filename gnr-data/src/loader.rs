@@ -1,0 +1,380 @@
+//! Batches in a reproducible order, decoded ahead of the training by worker threads.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use crate::augment::Augmentation;
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::{DataError, Result};
+use crate::normalize::Normalization;
+use crate::random::permutation;
+
+/// How a [`Loader`] makes batches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoaderConfig {
+    /// Images a batch, at least 1.
+    pub batch_size: usize,
+    /// Order of the images within an epoch.
+    pub order: Order,
+    /// What happens to the last images of an epoch when they do not fill a batch.
+    pub remainder: Remainder,
+    /// From bytes to floating point.
+    pub normalization: Normalization,
+    /// Random variation of the images.
+    pub augment: Augmentation,
+    /// Seed of the augmentation (the order has its own).
+    pub augment_seed: u64,
+    /// Threads that decode and augment ahead of the caller; 0 does the work in [`Iterator::next`].
+    /// Any number gives the same bits.
+    pub workers: usize,
+    /// Batches decoded ahead, at least 1 when there are workers. Bounds the memory: `prefetch + 1` batches.
+    pub prefetch: usize,
+}
+
+/// In which order an epoch visits the images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// As they lie in the data set.
+    Sequential,
+    /// [`permutation`]`(len, seed, epoch)`: another order each epoch.
+    Shuffled {
+        /// Seed of the order.
+        seed: u64,
+    },
+}
+
+/// What happens to the last images of an epoch when they do not fill a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remainder {
+    /// They make a smaller batch.
+    Keep,
+    /// They are left out (with shuffling: other ones each epoch).
+    Drop,
+}
+
+impl LoaderConfig {
+    /// For training: shuffled and augmented by `seed`, remainder dropped, 2 workers, 4 batches ahead.
+    pub fn training(
+        batch_size: usize,
+        seed: u64,
+        normalization: Normalization,
+        augment: Augmentation,
+    ) -> Self {
+        Self {
+            batch_size,
+            order: Order::Shuffled { seed },
+            remainder: Remainder::Drop,
+            normalization,
+            augment,
+            augment_seed: seed,
+            workers: 2,
+            prefetch: 4,
+        }
+    }
+
+    /// For evaluation: every image once, in order, as it is; 2 workers, 4 batches ahead.
+    pub fn evaluation(batch_size: usize, normalization: Normalization) -> Self {
+        Self {
+            order: Order::Sequential,
+            remainder: Remainder::Keep,
+            ..Self::training(batch_size, 0, normalization, Augmentation::NONE)
+        }
+    }
+}
+
+/// Makes the batches of any epoch of a data set.
+///
+/// Which images are in a batch, their order and their variation are pure functions of the configuration, the epoch
+/// and the batch number: a run resumed in the middle of an epoch sees what it would have seen, whatever the number of
+/// threads.
+pub struct Loader {
+    source: Arc<Source>,
+    config: LoaderConfig,
+}
+
+/// What the workers share.
+struct Source {
+    dataset: Arc<dyn Dataset>,
+    augment: Augmentation,
+    augment_seed: u64,
+    tables: Vec<[f32; 256]>,
+    recycled: Mutex<Vec<Vec<f32>>>,
+    keep: usize,
+}
+
+impl Loader {
+    /// A loader over `dataset`.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] for a batch size of 0 or one larger than the data set while the remainder is dropped, for
+    /// workers without prefetching, a normalisation of another number of channels, a padding as large as the image;
+    /// [`DataError::NoImages`] for an empty data set.
+    pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self> {
+        let (len, shape) = (dataset.len(), dataset.shape());
+        if len == 0 {
+            return Err(DataError::NoImages {
+                path: dataset.describe().into(),
+                reason: "the data set is empty".into(),
+            });
+        }
+        if config.batch_size == 0 {
+            return Err(DataError::config("batch_size", 0, "must be at least 1"));
+        }
+        if config.remainder == Remainder::Drop && config.batch_size > len {
+            return Err(DataError::config(
+                "batch_size",
+                config.batch_size,
+                format!("larger than the data set ({len} images) while incomplete batches are dropped"),
+            ));
+        }
+        if config.workers > 0 && config.prefetch == 0 {
+            return Err(DataError::config("prefetch", 0, "must be at least 1 when there are workers"));
+        }
+        config.augment.check(shape)?;
+        let tables = config.normalization.tables(shape[0])?;
+        let source = Arc::new(Source {
+            dataset,
+            augment: config.augment,
+            augment_seed: config.augment_seed,
+            tables,
+            recycled: Mutex::default(),
+            keep: config.prefetch + 1,
+        });
+        Ok(Self { source, config })
+    }
+
+    /// The data set.
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.source.dataset
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &LoaderConfig {
+        &self.config
+    }
+
+    /// Number of batches in an epoch.
+    pub fn batches_per_epoch(&self) -> usize {
+        let (len, size) = (self.source.dataset.len(), self.config.batch_size);
+        match self.config.remainder {
+            Remainder::Keep => len.div_ceil(size),
+            Remainder::Drop => len / size,
+        }
+    }
+
+    /// The batches of epoch `epoch` from batch `start_batch` on (0 for a whole epoch; beyond the end: none).
+    ///
+    /// Worker threads start now; they end with the iterator, also when it is dropped midway. An error comes at the
+    /// place of its batch, and the iteration can go on after it.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] when the system refuses a thread. The items are errors where an image cannot be decoded.
+    pub fn epoch(&self, epoch: u64, start_batch: usize) -> Result<Epoch> {
+        let len = self.source.dataset.len();
+        let order = match self.config.order {
+            Order::Sequential => (0..len).collect(),
+            Order::Shuffled { seed } => permutation(len, seed, epoch),
+        };
+        let plan = Plan {
+            order,
+            batch_size: self.config.batch_size,
+            next: start_batch,
+            end: self.batches_per_epoch(),
+            epoch,
+        };
+        let workers = self.config.workers.min(plan.remaining());
+        let pool = match workers {
+            0 => None,
+            _ => Some(Pool::start(&self.source, workers)?),
+        };
+        let mut epoch = Epoch {
+            source: Arc::clone(&self.source),
+            plan,
+            pool,
+            pending: VecDeque::with_capacity(self.config.prefetch),
+        };
+        for _ in 0..self.config.prefetch {
+            epoch.order_next();
+        }
+        Ok(epoch)
+    }
+
+    /// Takes back the memory of a batch that is no longer needed, to be used for a later one. Optional.
+    pub fn recycle(&self, batch: Batch) {
+        // A poisoned lock only means that a thread died between push and pop: the list itself is whole.
+        let mut recycled = self.source.recycled.lock().unwrap_or_else(PoisonError::into_inner);
+        if recycled.len() < self.source.keep {
+            recycled.push(batch.images);
+        }
+    }
+}
+
+impl Source {
+    fn batch(&self, job: &Job, cancelled: &AtomicBool) -> Result<Batch> {
+        let [channels, height, width] = self.dataset.shape();
+        let size = channels * height * width;
+        let recycled = self.recycled.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut images = recycled.unwrap_or_default();
+        images.resize(job.indices.len() * size, 0.0);
+        let mut labels = Vec::with_capacity(job.indices.len());
+        for (&index, out) in job.indices.iter().zip(images.chunks_exact_mut(size)) {
+            if cancelled.load(Ordering::Relaxed) {
+                break; // nobody will receive this batch
+            }
+            let image = self.dataset.image(index)?;
+            if image.shape() != self.dataset.shape() || image.pixels.len() != size {
+                return Err(DataError::SizeMismatch {
+                    path: format!("{}, image {index}", self.dataset.describe()).into(),
+                    expected: self.dataset.shape(),
+                    found: image.shape(),
+                });
+            }
+            let variation = self.augment.draw(self.augment_seed, job.epoch, index);
+            self.augment.apply(&image, variation, &self.tables, out);
+            labels.push(self.dataset.label(index)?);
+        }
+        let shape = [job.indices.len(), channels, height, width];
+        Ok(Batch { images, labels, shape, indices: job.indices.clone() })
+    }
+
+    /// [`Source::batch`], with a panic of a user's data set turned into an error at its place.
+    fn guarded(&self, job: &Job, cancelled: &AtomicBool) -> Result<Batch> {
+        catch_unwind(AssertUnwindSafe(|| self.batch(job, cancelled))).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
+            let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(DataError::WorkerPanic { batch: job.number, message })
+        })
+    }
+}
+
+/// The batches of an epoch that are still to be made.
+struct Plan {
+    order: Vec<usize>,
+    batch_size: usize,
+    next: usize,
+    end: usize,
+    epoch: u64,
+}
+
+struct Job {
+    number: usize,
+    epoch: u64,
+    indices: Vec<usize>,
+}
+
+impl Plan {
+    fn remaining(&self) -> usize {
+        self.end.saturating_sub(self.next)
+    }
+
+    fn take(&mut self) -> Option<Job> {
+        if self.remaining() == 0 {
+            return None;
+        }
+        let number = self.next;
+        self.next += 1;
+        let start = number * self.batch_size;
+        let indices = self.order[start..self.order.len().min(start + self.batch_size)].to_vec();
+        Some(Job { number, epoch: self.epoch, indices })
+    }
+}
+
+type Reply = Sender<Result<Batch>>;
+
+/// Worker threads of one epoch. They take jobs in order and answer each on its own channel.
+struct Pool {
+    jobs: Option<Sender<(Job, Reply)>>,
+    threads: Vec<JoinHandle<()>>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Pool {
+    fn start(source: &Arc<Source>, workers: usize) -> Result<Self> {
+        // The queue is unbounded but never holds more than `prefetch` jobs: one is added for each batch received.
+        let (jobs, queue) = unbounded::<(Job, Reply)>();
+        let mut pool = Self {
+            jobs: Some(jobs),
+            threads: Vec::with_capacity(workers),
+            cancelled: Arc::new(AtomicBool::new(false)),
+        };
+        for worker in 0..workers {
+            let (source, queue) = (Arc::clone(source), queue.clone());
+            let cancelled = Arc::clone(&pool.cancelled);
+            let work = move || {
+                for (job, reply) in queue {
+                    let batch = source.guarded(&job, &cancelled);
+                    // A closed channel is an iterator that was dropped: the batch is not wanted any more.
+                    let _ = reply.send(batch);
+                }
+            };
+            let thread = std::thread::Builder::new().name(format!("gnr-data-{worker}")).spawn(work);
+            pool.threads.push(thread.map_err(|source| DataError::Io {
+                path: format!("loader worker {worker}").into(),
+                action: "start a thread",
+                source,
+            })?);
+        }
+        Ok(pool)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.jobs = None; // closes the queue: workers end after the job at hand
+        for thread in self.threads.drain(..) {
+            // Panics of the data set were caught and reported at their batch.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Iterator over the batches of one epoch, in order. Made by [`Loader::epoch`].
+pub struct Epoch {
+    source: Arc<Source>,
+    plan: Plan,
+    pool: Option<Pool>,
+    pending: VecDeque<(usize, Receiver<Result<Batch>>)>,
+}
+
+impl Epoch {
+    /// Gives the workers their next job, if there are workers and a job.
+    fn order_next(&mut self) {
+        let Some(jobs) = self.pool.as_ref().and_then(|pool| pool.jobs.as_ref()) else { return };
+        let Some(job) = self.plan.take() else { return };
+        let (reply, batch) = bounded(1);
+        self.pending.push_back((job.number, batch));
+        // Sending fails only when every worker is gone; `next` then finds the reply channel closed.
+        let _ = jobs.send((job, reply));
+    }
+}
+
+impl Iterator for Epoch {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.pool.is_none() {
+            let job = self.plan.take()?;
+            return Some(self.source.guarded(&job, &AtomicBool::new(false)));
+        }
+        let (number, reply) = self.pending.pop_front()?;
+        let batch = reply.recv().unwrap_or_else(|_| {
+            Err(DataError::WorkerPanic { batch: number, message: "the worker thread is gone".into() })
+        });
+        self.order_next();
+        Some(batch)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.plan.remaining() + self.pending.len();
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Epoch {}

@@ -1,0 +1,138 @@
+//! From bytes to floating point: `(pixel / white - mean) / std` per channel, as a table of 256 values a channel.
+
+use crate::error::{DataError, Result};
+
+/// Per-channel normalisation: a byte `p` of channel `c` becomes `(p / white - mean[c]) / std[c]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalization {
+    /// The byte that stands for 1.0: 255 for photographs, 16 for the UCI digits.
+    pub white: f64,
+    /// Mean per channel, on the `p / white` scale.
+    pub mean: Vec<f64>,
+    /// Standard deviation per channel, on the `p / white` scale.
+    pub std: Vec<f64>,
+}
+
+impl Normalization {
+    /// A checked normalisation; `mean` and `std` have one entry a channel, or a single one that serves every channel.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] unless all values are finite, `white` and `std` positive and the lengths equal.
+    pub fn new(white: f64, mean: Vec<f64>, std: Vec<f64>) -> Result<Self> {
+        let normalization = Self { white, mean, std };
+        normalization.tables(normalization.mean.len())?;
+        Ok(normalization)
+    }
+
+    /// `p / 255` and nothing else, for any number of channels.
+    pub fn unit() -> Self {
+        Self { white: 255.0, mean: vec![0.0], std: vec![1.0] }
+    }
+
+    /// The UCI digits: `p / 16`, mean 0.3053, standard deviation 0.3760 over all 1,797 images.
+    pub fn digits() -> Self {
+        Self { white: 16.0, mean: vec![0.3053], std: vec![0.3760] }
+    }
+
+    /// MNIST's training images.
+    pub fn mnist() -> Self {
+        Self::bytes(&[0.1307], &[0.3081])
+    }
+
+    /// Fashion-MNIST's training images.
+    pub fn fashion_mnist() -> Self {
+        Self::bytes(&[0.2860], &[0.3530])
+    }
+
+    /// CIFAR-10's training images (standard deviation over all pixels, not the mean of per-image ones).
+    pub fn cifar10() -> Self {
+        Self::bytes(&[0.4914, 0.4822, 0.4465], &[0.2470, 0.2435, 0.2616])
+    }
+
+    /// CIFAR-100's training images.
+    pub fn cifar100() -> Self {
+        Self::bytes(&[0.5071, 0.4865, 0.4409], &[0.2673, 0.2564, 0.2762])
+    }
+
+    /// ImageNet, as torchvision and timm's weights expect it.
+    pub fn imagenet() -> Self {
+        Self::bytes(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225])
+    }
+
+    /// A preset by name: `unit`, `digits`, `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, `imagenet`.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] that lists the presets.
+    pub fn preset(name: &str) -> Result<Self> {
+        match name {
+            "unit" => Ok(Self::unit()),
+            "digits" => Ok(Self::digits()),
+            "mnist" => Ok(Self::mnist()),
+            "fashion-mnist" => Ok(Self::fashion_mnist()),
+            "cifar10" => Ok(Self::cifar10()),
+            "cifar100" => Ok(Self::cifar100()),
+            "imagenet" => Ok(Self::imagenet()),
+            other => Err(DataError::config(
+                "normalization",
+                other,
+                "expected one of unit, digits, mnist, fashion-mnist, cifar10, cifar100, imagenet",
+            )),
+        }
+    }
+
+    fn bytes(mean: &[f64], std: &[f64]) -> Self {
+        Self { white: 255.0, mean: mean.to_vec(), std: std.to_vec() }
+    }
+
+    /// The 256 values of each channel. Computed in f64 and rounded once.
+    pub(crate) fn tables(&self, channels: usize) -> Result<Vec<[f32; 256]>> {
+        let bad = |key, value: &dyn std::fmt::Debug, reason: String| {
+            Err(DataError::config(key, format!("{value:?}"), reason))
+        };
+        if !(self.white.is_finite() && self.white > 0.0) {
+            return bad("white", &self.white, "must be finite and positive".into());
+        }
+        for (key, values) in [("mean", &self.mean), ("std", &self.std)] {
+            if values.len() != channels && values.len() != 1 {
+                return bad(key, values, format!("expected 1 or {channels} values, one a channel"));
+            }
+            if values.iter().any(|value| !value.is_finite() || (key == "std" && *value <= 0.0)) {
+                return bad(key, values, "must be finite, and std positive".into());
+            }
+        }
+        let pick = |values: &[f64], channel: usize| values[if values.len() == 1 { 0 } else { channel }];
+        let table = |channel| {
+            let (mean, std) = (pick(&self.mean, channel), pick(&self.std, channel));
+            std::array::from_fn(|byte| ((byte as f64 / self.white - mean) / std) as f32)
+        };
+        Ok((0..channels).map(table).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_follow_the_formula() {
+        let tables = Normalization::imagenet().tables(3).unwrap();
+        for (channel, (mean, std)) in [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)].into_iter().enumerate()
+        {
+            for byte in [0u8, 1, 127, 255] {
+                let expected = ((f64::from(byte) / 255.0 - mean) / std) as f32;
+                assert_eq!(tables[channel][usize::from(byte)], expected);
+            }
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(Normalization::new(0.0, vec![0.0], vec![1.0]).is_err());
+        assert!(Normalization::new(255.0, vec![0.0], vec![0.0]).is_err());
+        assert!(Normalization::new(255.0, vec![f64::NAN], vec![1.0]).is_err());
+        assert!(Normalization::new(255.0, vec![0.0; 3], vec![1.0; 2]).is_err());
+        assert!(Normalization::imagenet().tables(1).is_err());
+        assert!(Normalization::unit().tables(4).is_ok());
+        assert!(Normalization::preset("imagnet").is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! Reading whole files, plain or gzipped, without believing what they declare about their size.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use flate2::bufread::GzDecoder;
+
+use crate::error::{DataError, Result};
+
+/// Deflate cannot expand more than this (258 bytes out of a two-bit code, RFC 1951), so a gzip file of `n` bytes
+/// never justifies reserving more than `n` times as much.
+const MAX_EXPANSION: u64 = 1032;
+
+/// A file open for reading, decompressed on the fly when it starts with gzip's magic number (whatever its name).
+pub(super) struct Input<'a> {
+    path: &'a Path,
+    reader: Kind,
+    /// Upper bound of the uncompressed length.
+    bound: u64,
+    /// Uncompressed bytes read so far.
+    offset: u64,
+}
+
+enum Kind {
+    Plain(BufReader<File>),
+    Gzip(Box<GzDecoder<BufReader<File>>>),
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn open(path: &'a Path) -> Result<Self> {
+        let file = File::open(path).map_err(DataError::io(path, "open"))?;
+        let length = file.metadata().map_err(DataError::io(path, "read the length of"))?.len();
+        let mut reader = BufReader::new(file);
+        let gzipped = reader.fill_buf().map_err(DataError::io(path, "read"))?.starts_with(&[0x1f, 0x8b]);
+        Ok(if gzipped {
+            let bound = length.saturating_mul(MAX_EXPANSION);
+            Self { path, reader: Kind::Gzip(Box::new(GzDecoder::new(reader))), bound, offset: 0 }
+        } else {
+            Self { path, reader: Kind::Plain(reader), bound: length, offset: 0 }
+        })
+    }
+
+    /// Exactly `length` more bytes, which are `what` in an error.
+    ///
+    /// Memory grows with the bytes that are really there: a header that lies costs nothing.
+    pub(super) fn exactly(&mut self, length: u64, what: &str) -> Result<Vec<u8>> {
+        let expected = self.offset.saturating_add(length);
+        let mut bytes = Vec::new();
+        let reserve = length.min(self.bound.saturating_sub(self.offset));
+        if expected > self.bound
+            || bytes.try_reserve_exact(usize::try_from(reserve).unwrap_or(usize::MAX)).is_err()
+        {
+            // Cannot be complete: read on only to tell where the data ends.
+            let found = self.offset + self.count_rest()?;
+            return Err(self.truncated(what, expected, found));
+        }
+        self.fill(length, &mut bytes)?;
+        if bytes.len() as u64 != length {
+            return Err(self.truncated(what, expected, self.offset));
+        }
+        Ok(bytes)
+    }
+
+    /// Fails when anything follows: bytes, or a second gzip member. Verifies gzip's checksum.
+    pub(super) fn end(mut self) -> Result<()> {
+        let offset = self.offset;
+        let mut more = Vec::new();
+        self.fill(1, &mut more)?;
+        let rest_is_empty = match &mut self.reader {
+            Kind::Plain(_) => true,
+            Kind::Gzip(decoder) => {
+                let compressed = decoder.get_mut().fill_buf();
+                compressed.map_err(DataError::io(self.path, "read"))?.is_empty()
+            }
+        };
+        if more.is_empty() && rest_is_empty {
+            return Ok(());
+        }
+        Err(DataError::TrailingBytes { path: self.path.to_path_buf(), offset })
+    }
+
+    fn fill(&mut self, limit: u64, bytes: &mut Vec<u8>) -> Result<()> {
+        let read = match &mut self.reader {
+            Kind::Plain(reader) => reader.by_ref().take(limit).read_to_end(bytes),
+            Kind::Gzip(reader) => reader.by_ref().take(limit).read_to_end(bytes),
+        };
+        let failed = read.err();
+        self.offset += bytes.len() as u64;
+        match failed {
+            Some(source) => Err(self.failure(source)),
+            None => Ok(()),
+        }
+    }
+
+    fn count_rest(&mut self) -> Result<u64> {
+        let rest = match &mut self.reader {
+            Kind::Plain(reader) => std::io::copy(reader, &mut std::io::sink()),
+            Kind::Gzip(reader) => std::io::copy(reader, &mut std::io::sink()),
+        };
+        rest.map_err(|source| self.failure(source))
+    }
+
+    fn failure(&self, source: std::io::Error) -> DataError {
+        let path = self.path.to_path_buf();
+        match self.reader {
+            Kind::Plain(_) => DataError::Io { path, action: "read", source },
+            Kind::Gzip(_) => DataError::Gzip { path, offset: self.offset, source },
+        }
+    }
+
+    fn truncated(&self, what: &str, expected: u64, found: u64) -> DataError {
+        DataError::Truncated { path: self.path.to_path_buf(), what: what.to_string(), expected, found }
+    }
+}

@@ -1,0 +1,204 @@
+//! Parts of a data set: stratified seeded splits, samples, and views that share the images.
+
+use std::sync::Arc;
+
+use crate::dataset::{Dataset, Image, class_counts, describe};
+use crate::error::{DataError, Result};
+use crate::random::{Purpose, Stream};
+
+/// How much to hold out, of all images.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum HoldOut {
+    /// A fraction in `0..1`, rounded to the nearest number of images.
+    Fraction(f64),
+    /// A number of images.
+    Count(usize),
+}
+
+impl HoldOut {
+    fn count(self, len: usize) -> Result<usize> {
+        match self {
+            Self::Fraction(fraction) if (0.0..1.0).contains(&fraction) => {
+                Ok((fraction * len as f64).round() as usize)
+            }
+            Self::Fraction(fraction) => {
+                Err(DataError::config("hold out", fraction, "a fraction must be in [0, 1)"))
+            }
+            Self::Count(count) if count <= len => Ok(count),
+            Self::Count(count) => {
+                Err(DataError::config("hold out", count, format!("the data set has only {len} images")))
+            }
+        }
+    }
+}
+
+/// Splits the indices of `dataset` into (kept, held out): disjoint, together everything, each ascending.
+///
+/// Stratified: a class with `n_c` of the `n` images gives `k·n_c/n` of the `k` held out, rounded by largest remainder
+/// (ties to the lower class), so each class is within one image of its share. Which images of a class are held out is
+/// a pure function of `seed`.
+///
+/// # Errors
+/// [`DataError::Config`] for a fraction outside [0, 1) or a count above the number of images.
+pub fn stratified_split(dataset: &dyn Dataset, size: HoldOut, seed: u64) -> Result<(Vec<usize>, Vec<usize>)> {
+    let count = size.count(dataset.len())?;
+    let quotas = quotas(&class_counts(dataset)?, count);
+    let mut held = vec![false; dataset.len()];
+    for (class, (mut members, quota)) in by_class(dataset)?.into_iter().zip(quotas).enumerate() {
+        Stream::at(seed, Purpose::Split, 0, class as u64).shuffle(&mut members);
+        for &index in &members[..quota] {
+            held[index] = true;
+        }
+    }
+    Ok((0..dataset.len()).partition(|&index| !held[index]))
+}
+
+/// Shares `count` between classes in proportion to `counts`, by largest remainder; ties go to the lower class.
+pub(crate) fn quotas(counts: &[usize], count: usize) -> Vec<usize> {
+    let total: u128 = counts.iter().map(|&n| n as u128).sum::<u128>().max(1);
+    let share = |n: usize| (n as u128 * count as u128 / total, n as u128 * count as u128 % total);
+    let mut quotas: Vec<usize> = counts.iter().map(|&n| share(n).0 as usize).collect();
+    let mut classes: Vec<usize> = (0..counts.len()).collect();
+    classes.sort_by_key(|&class| std::cmp::Reverse(share(counts[class]).1)); // stable: ties to the lower class
+    let missing = count.saturating_sub(quotas.iter().sum());
+    for class in classes.into_iter().take(missing) {
+        quotas[class] += 1;
+    }
+    quotas
+}
+
+fn by_class(dataset: &dyn Dataset) -> Result<Vec<Vec<usize>>> {
+    let mut members = vec![Vec::new(); dataset.classes().len()];
+    for index in 0..dataset.len() {
+        let label = dataset.label(index)?;
+        match members.get_mut(label) {
+            Some(class) => class.push(index),
+            None => return Err(DataError::BatchLabel { sample: index, label, classes: members.len() }),
+        }
+    }
+    Ok(members)
+}
+
+/// Some images of a data set, sharing its memory.
+#[derive(Clone)]
+pub struct Subset {
+    whole: Arc<dyn Dataset>,
+    indices: Vec<usize>,
+    how: String,
+}
+
+impl Subset {
+    /// The images `indices` of `whole`, in that order (repetitions allowed); `how` is appended to the description.
+    ///
+    /// # Errors
+    /// [`DataError::IndexOutOfRange`].
+    pub fn new(whole: Arc<dyn Dataset>, indices: Vec<usize>, how: impl Into<String>) -> Result<Self> {
+        let len = whole.len();
+        match indices.iter().find(|&&index| index >= len) {
+            Some(&index) => Err(DataError::IndexOutOfRange { index, len }),
+            None => Ok(Self { whole, indices, how: how.into() }),
+        }
+    }
+
+    /// The first `per_class` images of each class, in the order of `whole`.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] when a class has fewer.
+    pub fn first_per_class(whole: Arc<dyn Dataset>, per_class: usize) -> Result<Self> {
+        let mut indices = Vec::new();
+        for (class, members) in by_class(whole.as_ref())?.into_iter().enumerate() {
+            if members.len() < per_class {
+                let (name, found) = (&whole.classes()[class], members.len());
+                let reason = format!("class `{name}` has only {found} images");
+                return Err(DataError::config("images per class", per_class, reason));
+            }
+            indices.extend(&members[..per_class]);
+        }
+        indices.sort_unstable();
+        Self::new(whole, indices, format!("first {per_class} of each class"))
+    }
+
+    /// A stratified sample of `count` images, a pure function of `seed`, in the order of `whole`.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] when there are fewer images.
+    pub fn sample(whole: Arc<dyn Dataset>, count: usize, seed: u64) -> Result<Self> {
+        let count = HoldOut::Count(count).count(whole.len())?;
+        let quotas = quotas(&class_counts(whole.as_ref())?, count);
+        let mut indices = Vec::with_capacity(count);
+        for (class, (mut members, quota)) in by_class(whole.as_ref())?.into_iter().zip(quotas).enumerate() {
+            Stream::at(seed, Purpose::Sample, 0, class as u64).shuffle(&mut members);
+            indices.extend(&members[..quota]);
+        }
+        indices.sort_unstable();
+        Self::new(whole, indices, format!("sample of {count}, seed {seed}"))
+    }
+
+    /// Numbers of the images in the whole data set.
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    fn whole_index(&self, index: usize) -> Result<usize> {
+        let len = self.indices.len();
+        self.indices.get(index).copied().ok_or(DataError::IndexOutOfRange { index, len })
+    }
+}
+
+impl Dataset for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.whole.shape()
+    }
+
+    fn classes(&self) -> &[String] {
+        self.whole.classes()
+    }
+
+    fn image(&self, index: usize) -> Result<Image<'_>> {
+        self.whole.image(self.whole_index(index)?)
+    }
+
+    fn label(&self, index: usize) -> Result<usize> {
+        self.whole.label(self.whole_index(index)?)
+    }
+
+    fn describe(&self) -> String {
+        describe(&format!("{} ({})", self.whole.describe(), self.how), self)
+    }
+}
+
+/// The three views of an experiment. Hyper-parameters are chosen on `validation`, numbers are reported on `test`.
+#[derive(Clone)]
+pub struct Views {
+    /// What the parameters are fitted to.
+    pub train: Arc<dyn Dataset>,
+    /// Held out of the training images; `None` when nothing was held out.
+    pub validation: Option<Arc<dyn Dataset>>,
+    /// The published test images.
+    pub test: Arc<dyn Dataset>,
+}
+
+impl Views {
+    /// Holds `size` of `train` out for validation by [`stratified_split`]; nothing when `size` comes to 0 images.
+    ///
+    /// # Errors
+    /// Those of [`stratified_split`]; [`DataError::Config`] when nothing would be left to train on.
+    pub fn new(train: Arc<dyn Dataset>, test: Arc<dyn Dataset>, size: HoldOut, seed: u64) -> Result<Self> {
+        let (kept, held) = stratified_split(train.as_ref(), size, seed)?;
+        if kept.is_empty() {
+            return Err(DataError::config("hold out", held.len(), "nothing would be left to train on"));
+        }
+        if held.is_empty() {
+            return Ok(Self { train, validation: None, test });
+        }
+        let view = |indices, how: &str| -> Result<Arc<dyn Dataset>> {
+            Ok(Arc::new(Subset::new(Arc::clone(&train), indices, format!("{how}, split seed {seed}"))?))
+        };
+        let (kept, held) = (view(kept, "training part")?, view(held, "validation part")?);
+        Ok(Self { train: kept, validation: Some(held), test })
+    }
+}
