@@ -13,11 +13,15 @@
 pub mod adapter;
 mod checkpoint;
 mod error;
+pub mod measure;
 mod method;
 pub mod optimizer;
 mod oracle;
+pub mod random;
 pub mod regularizer;
 pub mod schedule;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod vector;
 
 pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDiff};

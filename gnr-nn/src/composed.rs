@@ -32,7 +32,8 @@ fn image_shape(op: &'static str, shape: &[usize]) -> Result<[usize; 4]> {
 /// Those of [`Backend::sum`].
 pub fn mean<B: Backend>(b: &B, x: &B::Tensor, axes: &[usize]) -> Result<B::Tensor> {
     let shape = b.shape(x);
-    let count: usize = axes.iter().map(|&axis| shape[axis]).product();
+    // An axis that is not there is the sum's error to report.
+    let count: usize = axes.iter().filter_map(|&axis| shape.get(axis)).product();
     b.affine(&b.sum(x, axes)?, 1.0 / count as f64, 0.0)
 }
 
@@ -256,7 +257,9 @@ pub fn batch_norm_eval<B: Backend>(
     finish(b, b.bias_add(&y, &offset)?, fused)
 }
 
-/// Windows of each channel with the window as the last axis: `[N·C·H'·W', K²]`.
+/// Windows of each channel with the window as the last axis: `[N·C·H'·W', K²]`; where each element came from; the output's
+/// shape.
+#[allow(clippy::type_complexity)]
 fn windows_last<B: Backend>(
     b: &B,
     op: &'static str,
@@ -347,7 +350,7 @@ pub fn global_avg_pool<B: Backend>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
 /// Those of the primitives.
 pub fn log_softmax<B: Backend>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
     let shape = b.shape(x).to_vec();
-    let last = shape.len() - 1;
+    let last = shape.len().saturating_sub(1);
     let centred = b.sub(x, &b.broadcast(&b.max_last(x)?, &shape)?)?;
     let lse = b.unary(Unary::Ln, &b.sum(&b.unary(Unary::Exp, &centred)?, &[last])?)?;
     b.sub(&centred, &b.broadcast(&lse, &shape)?)

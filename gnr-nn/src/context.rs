@@ -85,6 +85,30 @@ impl<B: Autodiff> Buffers<B> {
         Ok(Self { tensors })
     }
 
+    /// From host data in the order of the layout's buffers.
+    ///
+    /// # Errors
+    /// When the number of tensors or a length does not fit the layout.
+    pub fn from_host(backend: &B, layout: &Layout, values: &[Vec<f64>]) -> Result<Self> {
+        let (expected, found) = (layout.num_buffers(), values.len());
+        if expected != found {
+            let message = format!("{found} running statistics given, the model has {expected}");
+            return Err(crate::Error::Invalid(message));
+        }
+        let tensors = (layout.buffers().zip(values))
+            .map(|(entry, values)| backend.constant(values, &entry.shape))
+            .collect::<Result<_>>()?;
+        Ok(Self { tensors })
+    }
+
+    /// Copies to the host, in layout order. For checkpoints and tests.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn to_host(&self, backend: &B) -> Result<Vec<Vec<f64>>> {
+        self.tensors.iter().map(|tensor| backend.to_host(tensor)).collect()
+    }
+
     /// running ← (1−m)·running + m·batch, with the unbiased batch variance, as PyTorch does.
     pub(crate) fn update(&mut self, backend: &B, collected: Vec<Collected<B::Tensor>>) -> Result<()> {
         for Collected { mean, var, stats, count, momentum } in collected {

@@ -17,6 +17,8 @@ mod layout;
 mod model;
 mod oracle;
 mod record;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod vector;
 
 pub use autodiff::Autodiff;

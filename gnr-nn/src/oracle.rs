@@ -1,6 +1,6 @@
 //! A model and one mini-batch as the oracle that gnr-core's algorithms ask.
 
-use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult};
+use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector};
 
 use crate::{Autodiff, Backend, Buffers, Context, Dual, Duals, Error, Mode, Model, ParamVector, Result};
 
@@ -58,12 +58,31 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         self.correct
     }
 
+    /// Refuses a point or tangent of another model before an index runs out of range deep inside a layer.
+    fn check(&self, operation: &'static str, vector: &ParamVector<B>) -> CoreResult<()> {
+        let layout = self.model.layout();
+        let fits = vector.tensors().len() == layout.num_parameter_tensors()
+            && (layout.parameters().zip(vector.tensors()))
+                .all(|(entry, tensor)| self.backend.shape(tensor) == entry.shape);
+        if !fits {
+            let (expected, found) = (layout.num_parameters(), vector.dim());
+            return Err(gnr_core::Error::DimensionMismatch { operation, expected, found });
+        }
+        let (expected, found) = (layout.num_buffers(), self.buffers.tensors.len());
+        if expected != found {
+            let message = format!("{found} running statistics given, the model has {expected}");
+            return Err(Error::Invalid(message).into());
+        }
+        Ok(())
+    }
+
     fn evaluate_nn<'t>(
         &mut self,
         at: &'t ParamVector<B>,
         pass: Pass,
         order: Order,
     ) -> CoreResult<Evaluation<'t, ParamVector<B>, Option<B::Record>>> {
+        self.check("evaluate", at)?;
         let session = self.backend.gradient_session(order == Order::Second);
         let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
         let mut cx = Context::new(&session, &leaves, &self.buffers.tensors, self.mode);
@@ -132,6 +151,7 @@ impl<M: Model, B: Autodiff> HvpOracle for BatchOracle<'_, M, B> {
         v: &Self::Vector,
         out: &mut Self::Vector,
     ) -> CoreResult<()> {
+        self.check("hvp", v)?;
         *out = match &here.record {
             Some(record) => self.hvp_nn(record, here.at, v)?,
             None => {

@@ -1,0 +1,90 @@
+//! The list of architectures: one line each.
+
+use gnr_nn::{Backend, Context, Layout, Model, Result};
+
+use crate::{ModelConfig, ModelError, lenet::LeNet, mlp::Mlp, resnet::ResNet};
+
+/// What the list of models says about one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The name in recipes and on the command line.
+    pub name: &'static str,
+    /// Its family, as in the paper's Table 1.
+    pub family: &'static str,
+    /// One line.
+    pub description: &'static str,
+    /// Where it was published.
+    pub reference: &'static str,
+}
+
+/// A family of models that can be built by name.
+pub trait Architecture: Model + Sized {
+    /// The names it answers to.
+    const REGISTERED: &'static [Registered];
+    /// Builds the member called `config.name`.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] naming the field that does not fit.
+    fn build(config: &ModelConfig) -> Result<Self, ModelError>;
+}
+
+macro_rules! architectures {
+    ($($(#[$doc:meta])* $variant:ident($model:ty)),+ $(,)?) => {
+        /// A model of any registered architecture.
+        #[derive(Clone, Debug)]
+        pub enum AnyModel {
+            $($(#[$doc])* $variant($model),)+
+        }
+
+        /// Every name that [`AnyModel::build`] knows.
+        pub fn registry() -> Vec<Registered> {
+            [$(<$model as Architecture>::REGISTERED),+].concat()
+        }
+
+        impl AnyModel {
+            fn build_known(config: &ModelConfig) -> Option<Result<Self, ModelError>> {
+                $(if <$model as Architecture>::REGISTERED.iter().any(|known| known.name == config.name) {
+                    return Some(<$model as Architecture>::build(config).map(Self::$variant));
+                })+
+                None
+            }
+        }
+
+        impl Model for AnyModel {
+            fn layout(&self) -> &Layout {
+                match self {
+                    $(Self::$variant(model) => model.layout(),)+
+                }
+            }
+            fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+                match self {
+                    $(Self::$variant(model) => model.forward(cx, x),)+
+                }
+            }
+        }
+    };
+}
+
+architectures! {
+    /// Multilayer perceptrons.
+    Mlp(Mlp),
+    /// LeNet-5.
+    LeNet(LeNet),
+    /// Residual networks.
+    ResNet(ResNet),
+}
+
+impl AnyModel {
+    /// Builds a model by name.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownModel`] with the nearest name; [`ModelError::Invalid`] naming the field that does not fit.
+    pub fn build(config: &ModelConfig) -> Result<Self, ModelError> {
+        config.check_sizes()?;
+        Self::build_known(config).unwrap_or_else(|| {
+            let distance = |known: &Registered| strsim::damerau_levenshtein(known.name, &config.name);
+            let nearest = registry().into_iter().min_by_key(distance).map_or("mlp", |known| known.name);
+            Err(ModelError::UnknownModel { name: config.name.clone(), nearest })
+        })
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of gnr-models through its public interface.
+// Helpers of tests may unwrap as tests do; clippy.toml only covers the test functions themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod registry;
+mod weights;

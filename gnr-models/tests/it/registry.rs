@@ -1,0 +1,105 @@
+//! Every name builds, knows its size, and refuses what it cannot take.
+
+use gnr_models::{Activation, AnyModel, ModelConfig, ModelError, registry};
+use gnr_nn::Model;
+
+fn build(name: &str, classes: usize, input: [usize; 3]) -> AnyModel {
+    AnyModel::build(&ModelConfig::new(name, classes, input)).unwrap()
+}
+
+#[test]
+fn every_registered_name_builds_for_digits_and_for_cifar() {
+    for known in registry() {
+        for (classes, input) in [(10, [1, 8, 8]), (10, [1, 28, 28]), (100, [3, 32, 32])] {
+            let model = build(known.name, classes, input);
+            let last = model.layout().entries().last().unwrap();
+            assert_eq!(last.shape, [classes], "{}: the last tensor is the classifier's bias", known.name);
+        }
+    }
+}
+
+#[test]
+fn names_are_unique_and_described() {
+    let names: std::collections::BTreeSet<_> = registry().iter().map(|known| known.name).collect();
+    assert_eq!(names.len(), registry().len());
+    assert!(registry().iter().all(|known| !known.description.is_empty() && !known.reference.is_empty()));
+}
+
+/// Published sizes: He et al., Table 6, say 0.27, 0.46, 0.66, 0.85 M; the digits are those of the PyTorch code.
+#[test]
+fn parameter_counts() {
+    let cases = [
+        ("resnet20", 10, [3, 32, 32], 269_722),
+        ("resnet20", 100, [3, 32, 32], 275_572),
+        ("resnet32", 10, [3, 32, 32], 464_154),
+        ("resnet44", 10, [3, 32, 32], 658_586),
+        ("resnet56", 10, [3, 32, 32], 853_018),
+        ("resnet18", 10, [3, 32, 32], 11_173_962),
+        ("resnet18", 100, [3, 32, 32], 11_220_132),
+        ("resnet20_projection", 10, [3, 32, 32], 272_474),
+        ("lenet", 10, [1, 28, 28], 61_706),
+        ("mlp", 10, [1, 28, 28], 235_146),
+    ];
+    for (name, classes, input, expected) in cases {
+        assert_eq!(build(name, classes, input).layout().num_parameters(), expected, "{name}");
+    }
+}
+
+#[test]
+fn tensors_are_named_as_in_pytorch() {
+    let names = |model: &AnyModel| {
+        model.layout().entries().iter().map(|entry| entry.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(&build("mlp", 10, [1, 8, 8])),
+        ["0.weight", "0.bias", "2.weight", "2.bias", "4.weight", "4.bias"]
+    );
+    let projection = names(&build("resnet20_projection", 10, [3, 32, 32]));
+    for name in ["layers.0.conv1.weight", "layers.3.shortcut.0.weight", "layers.3.shortcut.1.running_var"] {
+        assert!(projection.iter().any(|found| found == name), "{name}");
+    }
+}
+
+#[test]
+fn unknown_names_name_the_nearest() {
+    for (asked, expected) in
+        [("resnet-18", "resnet18"), ("LeNet", "lenet"), ("resnet65", "resnet56"), ("", "mlp")]
+    {
+        match AnyModel::build(&ModelConfig::new(asked, 10, [3, 32, 32])) {
+            Err(ModelError::UnknownModel { name, nearest }) => {
+                assert_eq!((name.as_str(), nearest), (asked, expected));
+            }
+            other => panic!("{asked}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn requests_that_make_no_sense_name_the_field() {
+    let digits = |name| ModelConfig::new(name, 10, [1, 8, 8]);
+    let cases = [
+        (ModelConfig::new("mlp", 0, [1, 8, 8]), "classes"),
+        (ModelConfig::new("mlp", 10, [1, 0, 8]), "input"),
+        (ModelConfig::new("lenet", 10, [1, 3, 8]), "input"),
+        (digits("mlp").with_widths([16, 0]), "widths"),
+        (digits("lenet").with_widths([16]), "widths"),
+        (digits("lenet").with_activation(Activation::Tanh), "activation"),
+        (digits("resnet8").with_activation(Activation::Relu), "activation"),
+        (digits("resnet8").with_widths([8, 16]), "widths"),
+        (digits("resnet8").with_widths([8, 16, 12]), "widths"),
+    ];
+    for (config, expected) in cases {
+        match AnyModel::build(&config) {
+            Err(ModelError::Invalid { field, .. }) => assert_eq!(field, expected, "{config:?}"),
+            other => panic!("{config:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn activations_are_spelled_as_they_print() {
+    for activation in [Activation::Relu, Activation::Tanh] {
+        assert_eq!(activation.to_string().parse(), Ok(activation));
+    }
+    assert!("gelu".parse::<Activation>().is_err());
+}

@@ -1,0 +1,166 @@
+//! Weight files: what is saved comes back, and what is wrong is named.
+
+use std::collections::BTreeMap;
+
+use gnr_models::{
+    AnyModel, ModelConfig,
+    weights::{self, NonFinite, Precision, WeightsError},
+};
+use gnr_nn::{Layout, Model};
+
+fn layout(classes: usize) -> Layout {
+    AnyModel::build(&ModelConfig::new("resnet8", classes, [1, 8, 8])).unwrap().layout().clone()
+}
+
+fn notes() -> BTreeMap<String, String> {
+    ["zeta", "alpha", "model", "epoch"].map(|key| (key.to_owned(), format!("{key}'s \"value\""))).into()
+}
+
+fn file(classes: usize) -> Vec<u8> {
+    let layout = layout(classes);
+    weights::to_bytes(&layout, &layout.initialise(1), Precision::F64, &notes()).unwrap()
+}
+
+#[test]
+fn what_is_saved_comes_back() {
+    let (layout, directory) = (layout(10), tempfile::tempdir().unwrap());
+    let path = directory.path().join("weights.safetensors");
+    let values = layout.initialise(7);
+    weights::save(&path, &layout, &values, Precision::F64, &notes()).unwrap();
+    let loaded = weights::load(&path, &layout, NonFinite::Reject).unwrap();
+    assert_eq!(loaded.values, values);
+    assert_eq!(loaded.metadata, notes());
+    assert_eq!(loaded.report.matched.len(), layout.entries().len());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file stays");
+}
+
+#[test]
+fn single_precision_rounds_to_nearest() {
+    let layout = layout(10);
+    let values = layout.initialise(7);
+    let bytes = weights::to_bytes(&layout, &values, Precision::F32, &BTreeMap::new()).unwrap();
+    let loaded = weights::from_bytes("memory", &bytes, &layout, NonFinite::Reject).unwrap();
+    for (found, expected) in loaded.values.iter().flatten().zip(values.iter().flatten()) {
+        assert_eq!(*found, f64::from(*expected as f32));
+    }
+}
+
+#[test]
+fn the_same_values_give_the_same_bytes() {
+    assert_eq!(file(10), file(10));
+}
+
+#[test]
+fn parameters_and_running_statistics_part_and_join() {
+    let layout = layout(10);
+    let values = layout.initialise(3);
+    let (parameters, buffers) = weights::split(&layout, values.clone());
+    assert_eq!((parameters.len(), buffers.len()), (layout.num_parameter_tensors(), layout.num_buffers()));
+    assert_eq!(weights::join(&layout, parameters.clone(), buffers).unwrap(), values);
+    assert!(matches!(weights::join(&layout, parameters, vec![]), Err(WeightsError::Count { .. })));
+}
+
+#[test]
+fn another_number_of_classes_is_an_error_unless_partial() {
+    let (layout, directory) = (layout(4), tempfile::tempdir().unwrap());
+    let path = directory.path().join("ten.safetensors");
+    std::fs::write(&path, file(10)).unwrap();
+    let error = weights::load(&path, &layout, NonFinite::Reject).unwrap_err().to_string();
+    assert!(error.contains("ten.safetensors") && error.contains("`linear.weight`"), "{error}");
+    assert!(error.contains("[10, 32]") && error.contains("[4, 32]"), "{error}");
+
+    let initial = layout.initialise(2);
+    let loaded = weights::load_partial(&path, &layout, initial.clone(), NonFinite::Reject).unwrap();
+    let kept: Vec<_> = loaded.report.mismatched.iter().map(|mismatch| mismatch.name.as_str()).collect();
+    assert_eq!(kept, ["linear.weight", "linear.bias"]);
+    let n = initial.len();
+    assert_eq!(loaded.values[n - 2..], initial[n - 2..]);
+    assert_ne!(loaded.values[0], initial[0]);
+}
+
+#[test]
+fn missing_and_unexpected_tensors() {
+    let config = ModelConfig::new("mlp", 10, [1, 8, 8]);
+    let mlp = AnyModel::build(&config).unwrap();
+    let error = weights::from_bytes("r.safetensors", &file(10), mlp.layout(), NonFinite::Reject).unwrap_err();
+    match &error {
+        WeightsError::Missing { tensor, others, .. } => {
+            assert_eq!((tensor.as_str(), *others), ("0.weight", 5))
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!(error.to_string(), "r.safetensors: tensor `0.weight` is missing (and 5 more)");
+
+    // A deeper net's file has what the shallower net needs, and more.
+    let deep = AnyModel::build(&config.clone().with_widths([256, 128, 10])).unwrap();
+    let bytes =
+        weights::to_bytes(deep.layout(), &deep.layout().initialise(0), Precision::F32, &notes()).unwrap();
+    let loaded = weights::from_bytes("deep", &bytes, mlp.layout(), NonFinite::Reject).unwrap();
+    assert_eq!(loaded.report.unexpected, ["6.bias", "6.weight"]);
+}
+
+/// A handwritten file: one F16 tensor, PyTorch's counter beside it.
+#[test]
+fn counters_are_ignored_and_other_number_formats_named() {
+    let mut layout = Layout::new();
+    layout.root().parameter("w", &[2], gnr_nn::Init::Constant(0.0));
+    let header = |dtype: &str, bytes: usize| {
+        let json = format!(
+            r#"{{"w":{{"dtype":"{dtype}","shape":[2],"data_offsets":[0,{bytes}]}},"bn.num_batches_tracked":{{"dtype":"I64","shape":[],"data_offsets":[{bytes},{}]}}}}"#,
+            bytes + 8
+        );
+        [&(json.len() as u64).to_le_bytes()[..], json.as_bytes(), &vec![0u8; bytes + 8]].concat()
+    };
+    let loaded = weights::from_bytes("half", &header("F16", 4), &layout, NonFinite::Reject).unwrap();
+    assert_eq!(loaded.values, [[0.0, 0.0]]);
+    assert!(loaded.report.unexpected.is_empty());
+    let error = weights::from_bytes("ints", &header("I32", 8), &layout, NonFinite::Reject).unwrap_err();
+    assert_eq!(error.to_string(), "ints: tensor `w` holds I32, expected F64, F32, F16 or BF16");
+}
+
+#[test]
+fn damaged_files_are_named_at_every_cut() {
+    let (layout, bytes) = (layout(10), file(10));
+    for length in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
+        let error = weights::from_bytes("cut", &bytes[..length], &layout, NonFinite::Reject).unwrap_err();
+        assert!(matches!(error, WeightsError::Damaged { length: found, .. } if found == length), "{error}");
+    }
+    let mut altered = bytes.clone();
+    altered[12] = 0xff;
+    let error = weights::from_bytes("altered", &altered, &layout, NonFinite::Reject).unwrap_err();
+    assert!(error.to_string().starts_with("altered: not a whole safetensors file"), "{error}");
+    let longer = [&bytes[..], b"tail"].concat();
+    assert!(weights::from_bytes("longer", &longer, &layout, NonFinite::Reject).is_err());
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused_unless_asked_for() {
+    let layout = layout(10);
+    let mut values = layout.initialise(1);
+    values[5][3] = f64::NAN;
+    let bytes = weights::to_bytes(&layout, &values, Precision::F32, &notes()).unwrap();
+    match weights::from_bytes("nan", &bytes, &layout, NonFinite::Reject) {
+        Err(WeightsError::NonFinite { tensor, index, .. }) => {
+            assert_eq!((tensor.as_str(), index), (layout.entries()[5].name.as_str(), 3));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(weights::from_bytes("nan", &bytes, &layout, NonFinite::Keep).unwrap().values[5][3].is_nan());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_written_is_named() {
+    let (layout, directory) = (layout(10), tempfile::tempdir().unwrap());
+    let absent = directory.path().join("absent").join("w.safetensors");
+    let error = weights::load(&absent, &layout, NonFinite::Reject).unwrap_err();
+    assert!(error.to_string().contains("absent"), "{error}");
+    let error = weights::save(&absent, &layout, &layout.initialise(0), Precision::F32, &notes()).unwrap_err();
+    assert!(matches!(error, WeightsError::Io { .. }), "{error}");
+    // Renaming a file over a directory fails after the write: nothing may be left behind.
+    let error = weights::save(directory.path(), &layout, &layout.initialise(0), Precision::F32, &notes())
+        .unwrap_err();
+    assert!(matches!(error, WeightsError::Io { .. }), "{error}");
+    let mut partial = directory.path().as_os_str().to_owned();
+    partial.push(".partial");
+    assert!(!std::path::Path::new(&partial).exists());
+}

@@ -1,0 +1,61 @@
+//! What every backend must satisfy, as a suite that any crate runs on its own.
+
+mod arithmetic;
+mod case;
+mod cases;
+mod network;
+mod refusals;
+
+use crate::Autodiff;
+
+/// Checks that a backend computes what [`Reference`](super::Reference) computes.
+///
+/// - Every primitive and every provided operation: value, gradient, and H·v through a record and its replay, with operands
+///   that are active, constant, or active without a tangent; awkward shapes (strides, groups, odd sizes, ties, padding).
+/// - In-place arithmetic changes no other holder of the data; inner products are accurate; a scale by 0 gives 0.
+/// - What cannot be computed is an error: shapes that do not go together, labels that name no class.
+/// - A network through [`BatchOracle`](crate::BatchOracle): gradients, products (repeated bit for bit), running statistics of
+///   `Commit`, `Probe` and eval mode, the error for a model that runs differently the second time, NaN that stays NaN.
+///
+/// `tolerance` is relative to the largest element of each result. 1e-10 suits f64; in f32, 2e-4: second derivatives of a
+/// BatchNorm over a few elements lose three digits. All inputs are exact in f32, and every ReLU sees values clear of its
+/// kink, because a rounding error that flips one would change the gradient by any amount.
+///
+/// # Panics
+/// When the backend does not conform.
+pub fn check_backend<B: Autodiff>(backend: &B, tolerance: f64) {
+    for case in cases::all() {
+        case::check(backend, &case, tolerance);
+    }
+    arithmetic::check(backend, tolerance);
+    refusals::check(backend);
+    network::check(backend, tolerance);
+}
+
+pub use network::check_network;
+
+/// Numbers that every precision holds exactly.
+fn noise(k: u64, len: usize) -> Vec<f64> {
+    (0..len as u64).map(|i| f64::from(super::noise(k, i) as f32)).collect()
+}
+
+/// Asserts that two lists agree on the scale of the expected one's largest element.
+fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}: number of elements");
+    let scale = expected.iter().fold(1e-3, |max: f64, x| max.max(x.abs()));
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (found - expected).abs() / scale;
+        assert!(
+            error <= tolerance,
+            "{what}: element {i} is {found}, expected {expected}: {error:.1e} of the largest, {tolerance:.1e} allowed"
+        );
+    }
+}
+
+/// The value, or a panic that says what failed.
+fn must<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{what} failed: {error}"),
+    }
+}

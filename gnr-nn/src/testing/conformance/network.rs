@@ -1,0 +1,293 @@
+//! A whole network through [`BatchOracle`], compared with the reference.
+
+use std::cell::Cell;
+
+use gnr_core::{
+    Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector,
+    testing::conformance::{Tolerances, check_oracle},
+};
+
+use super::{super::Reference, assert_close, must, noise};
+use crate::{
+    Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Fused, Layout, Mode,
+    Model, ParamVector, PoolSpec, Result, Unary,
+    layers::{BatchNorm2d, Conv2d, Linear},
+    predict,
+};
+
+/// A small residual network with everything a backend may fuse.
+#[derive(Clone, Debug)]
+struct Net {
+    layout: Layout,
+    conv: [Conv2d; 3],
+    bn: [BatchNorm2d; 3],
+    fc: Linear,
+    /// tanh and an average where there would be kinks: ReLU and a maximum.
+    smooth: bool,
+    /// How the forward pass differs from the second time on.
+    fickle: Option<(Fickle, Cell<usize>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fickle {
+    /// Another operation.
+    Other,
+    /// One operation more.
+    More,
+    /// One operation less.
+    Less,
+}
+
+impl Net {
+    fn new(smooth: bool) -> Self {
+        let mut layout = Layout::new();
+        let mut root = layout.root();
+        let spec = |stride, padding| Conv2dSpec { stride, padding, groups: 1 };
+        let conv = [
+            Conv2d::new(&mut root.enter("conv1"), 2, 4, 3, spec(1, 1)),
+            Conv2d::with_bias(&mut root.enter("conv2"), 4, 6, 3, spec(2, 1)),
+            Conv2d::new(&mut root.enter("shortcut"), 4, 6, 1, spec(2, 0)),
+        ];
+        let bn = [("bn1", 4), ("bn2", 6), ("bn3", 6)]
+            .map(|(name, channels)| BatchNorm2d::new(&mut root.enter(name), channels));
+        let fc = Linear::new(&mut root.enter("fc"), 6, 3);
+        Self { layout, conv, bn, fc, smooth, fickle: None }
+    }
+}
+
+impl Model for Net {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let mut change = None;
+        if let Some((fickle, passes)) = &self.fickle {
+            passes.set(passes.get() + 1);
+            change = (passes.get() > 1).then_some(*fickle);
+        }
+        let relu = !self.smooth;
+        let pool = PoolSpec { window: 2, stride: 2, padding: 0 };
+        let y = self.conv[0].forward(cx, x)?;
+        let mut y = self.bn[0].forward_fused(cx, &y, Fused { residual: None, relu })?;
+        if self.smooth {
+            y = cx.backend.avg_pool2d(&cx.backend.unary(Unary::Tanh, &y)?, pool)?;
+        } else {
+            y = cx.backend.max_pool2d(&y, pool)?;
+        }
+        let shortcut = self.conv[2].forward(cx, &y)?;
+        let shortcut = match change {
+            Some(Fickle::Other) => cx.backend.mul(&shortcut, &shortcut)?,
+            Some(Fickle::Less) => shortcut,
+            _ => self.bn[2].forward(cx, &shortcut)?,
+        };
+        let y = self.conv[1].forward(cx, &y)?;
+        let mut y = self.bn[1].forward_fused(cx, &y, Fused { residual: Some(&shortcut), relu })?;
+        if self.smooth || change == Some(Fickle::More) {
+            y = cx.backend.unary(Unary::Tanh, &y)?;
+        }
+        self.fc.forward(cx, &cx.backend.global_avg_pool(&y)?)
+    }
+}
+
+const SAMPLES: usize = 4;
+const LABELS: [usize; SAMPLES] = [0, 2, 1, 2];
+
+/// The network of a backend, with its batch.
+struct Setting<'b, B: Autodiff> {
+    backend: &'b B,
+    net: Net,
+    batch: Batch<B>,
+    theta: ParamVector<B>,
+    /// Two directions.
+    tangents: [ParamVector<B>; 2],
+}
+
+impl<'b, B: Autodiff> Setting<'b, B> {
+    fn new(backend: &'b B, smooth: bool) -> Result<Self> {
+        let net = Net::new(smooth);
+        let vector = |stream: u64, scale: f64| {
+            let entries = net.layout.parameters().enumerate();
+            let values: Vec<_> = entries
+                .map(|(k, entry)| {
+                    // Weights of BatchNorm around 1.
+                    let centre =
+                        if stream == 0 && entry.name.starts_with("bn") && entry.name.ends_with("weight") {
+                            1.0
+                        } else {
+                            0.0
+                        };
+                    noise(stream + k as u64, entry.len())
+                        .iter()
+                        .map(|r| centre + f64::from((scale * r) as f32))
+                        .collect()
+                })
+                .collect();
+            ParamVector::from_host(backend, &net.layout, &values)
+        };
+        let (theta, tangents) = (vector(0, 0.5)?, [vector(100, 1.0)?, vector(200, 1.0)?]);
+        let shape = [SAMPLES, 2, 8, 8];
+        let images = backend.constant(&noise(300, shape.iter().product()), &shape)?;
+        let batch = Batch { images, labels: LABELS.to_vec() };
+        Ok(Self { backend, net, batch, theta, tangents })
+    }
+    fn oracle<'a>(&'a self, buffers: &'a mut Buffers<B>) -> BatchOracle<'a, Net, B> {
+        let oracle = BatchOracle::new(&self.net, self.backend, &self.batch, buffers);
+        oracle.with_loss(CrossEntropy { label_smoothing: 0.1 })
+    }
+    fn buffers(&self) -> Result<Buffers<B>> {
+        Buffers::initial(&self.net.layout, self.backend)
+    }
+    fn statistics(&self, buffers: &Buffers<B>) -> Result<Vec<f64>> {
+        buffers
+            .tensors
+            .iter()
+            .map(|x| self.backend.to_host(x))
+            .collect::<Result<Vec<_>>>()
+            .map(|all| all.concat())
+    }
+}
+
+/// Everything an oracle says, in one list a quantity.
+fn answers<B: Autodiff>(backend: &B) -> CoreResult<Vec<(&'static str, Vec<f64>)>> {
+    let setting = Setting::new(backend, false)?;
+    let mut buffers = setting.buffers()?;
+    let initial = setting.statistics(&buffers)?;
+    let host = |x: &ParamVector<B>| x.to_host().map(|all| all.concat());
+    let mut said = Vec::new();
+
+    let mut oracle = setting.oracle(&mut buffers);
+    let here = oracle.evaluate(&setting.theta, Pass::Probe, Order::Second)?;
+    let mut product = here.grad.clone();
+    let mut products = Vec::new();
+    for v in [&setting.tangents[0], &setting.tangents[1], &setting.tangents[0]] {
+        oracle.hvp(&here, v, &mut product)?;
+        products.push(host(&product)?);
+    }
+    assert_eq!(products[0], products[2], "a product repeats bit for bit from one record");
+    let first = oracle.evaluate(&setting.theta, Pass::Probe, Order::First)?;
+    assert_eq!(host(&first.grad)?, host(&here.grad)?, "recording must not change the gradient");
+    oracle.hvp(&first, &setting.tangents[0], &mut product)?;
+    assert_eq!(host(&product)?, products[0], "a product without a record is the same");
+    assert_eq!(oracle.correct(), None, "nothing was committed yet");
+    let (loss, grad) = (here.loss, host(&here.grad)?);
+    drop((here, first));
+    assert_eq!(
+        setting.statistics(&buffers)?,
+        initial,
+        "probes and products must not move running statistics"
+    );
+
+    said.extend([("the loss", vec![loss]), ("the gradient", grad)]);
+    products.truncate(2);
+    said.extend(["a product", "another product"].into_iter().zip(products));
+
+    let mut oracle = setting.oracle(&mut buffers);
+    oracle.evaluate(&setting.theta, Pass::Commit, Order::Second)?;
+    oracle.evaluate(&setting.theta, Pass::Commit, Order::First)?;
+    said.push(("correct predictions", vec![oracle.correct().map_or(-1.0, |correct| correct as f64)]));
+    let moved = setting.statistics(&buffers)?;
+
+    let mut oracle = setting.oracle(&mut buffers).with_mode(Mode::Eval);
+    let here = oracle.evaluate(&setting.theta, Pass::Commit, Order::Second)?;
+    oracle.hvp(&here, &setting.tangents[0], &mut product)?;
+    said.push(("the loss in eval mode", vec![here.loss]));
+    said.push(("the gradient in eval mode", host(&here.grad)?));
+    said.push(("a product in eval mode", host(&product)?));
+    drop(here);
+    assert_eq!(setting.statistics(&buffers)?, moved, "eval mode must not move running statistics");
+    said.push(("running statistics after two commits", moved));
+    let logits = predict(&setting.net, backend, &setting.theta, &buffers, &setting.batch.images)?;
+    said.push(("predicted logits", logits));
+    Ok(said)
+}
+
+pub(super) fn check<B: Autodiff>(backend: &B, tolerance: f64) {
+    let found = must("a network", answers(backend));
+    let expected = must("the reference's network", answers(&Reference::new()));
+    for ((what, found), (_, expected)) in found.iter().zip(&expected) {
+        assert_close(&format!("{what} of a network"), found, expected, tolerance);
+    }
+    must("a network on bad input", refusals(backend));
+}
+
+fn refusals<B: Autodiff>(backend: &B) -> CoreResult<()> {
+    let mut setting = Setting::new(backend, false)?;
+    let mut buffers = setting.buffers()?;
+
+    let short = ParamVector::new(backend.clone(), setting.theta.tensors()[1..].to_vec());
+    let mut oracle = setting.oracle(&mut buffers);
+    assert!(oracle.evaluate(&short, Pass::Probe, Order::First).is_err(), "θ without its first tensor");
+    let here = oracle.evaluate(&setting.theta, Pass::Probe, Order::Second)?;
+    let mut product = here.grad.clone();
+    assert!(oracle.hvp(&here, &short, &mut product).is_err(), "v without its first tensor");
+    drop(here);
+
+    // ReLU and pooling must let NaN through: it is an error of the loss, not a number that looks healthy.
+    let mut poisoned = setting.theta.clone();
+    poisoned.axpy(f64::NAN, &setting.tangents[0])?;
+    let result = oracle.evaluate(&poisoned, Pass::Commit, Order::First);
+    assert!(
+        matches!(result, Err(gnr_core::Error::NonFinite { .. })),
+        "NaN parameters must be Error::NonFinite, got a loss of {:?}",
+        result.map(|here| here.loss)
+    );
+    let initial = setting.statistics(&setting.buffers()?)?;
+    assert_eq!(setting.statistics(&buffers)?, initial, "a failed step must not move running statistics");
+
+    // A backend without records runs the model afresh and cannot tell.
+    if size_of::<B::Record>() > 0 {
+        for fickle in [Fickle::Other, Fickle::More, Fickle::Less] {
+            setting.net.fickle = Some((fickle, Cell::new(0)));
+            let mut oracle = setting.oracle(&mut buffers);
+            let here = oracle.evaluate(&setting.theta, Pass::Probe, Order::Second)?;
+            let result = oracle.hvp(&here, &setting.tangents[0], &mut product);
+            assert!(
+                result.is_err(),
+                "a model that runs differently in the replay ({fickle:?}) must be refused"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// An oracle that owns what [`BatchOracle`] borrows.
+struct Owned<'s, 'b, B: Autodiff> {
+    setting: &'s Setting<'b, B>,
+    buffers: Buffers<B>,
+}
+
+impl<B: Autodiff> GradOracle for Owned<'_, '_, B> {
+    type Vector = ParamVector<B>;
+    type Record = Option<B::Record>;
+    fn evaluate<'a>(
+        &mut self,
+        at: &'a Self::Vector,
+        pass: Pass,
+        order: Order,
+    ) -> CoreResult<Evaluation<'a, Self::Vector, Self::Record>> {
+        self.setting.oracle(&mut self.buffers).evaluate(at, pass, order)
+    }
+}
+
+impl<B: Autodiff> HvpOracle for Owned<'_, '_, B> {
+    fn hvp(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> CoreResult<()> {
+        self.setting.oracle(&mut self.buffers).hvp(here, v, out)
+    }
+}
+
+/// Runs gnr-core's oracle suite on a smooth convolutional network: gradients are slopes of the loss, products are slopes of
+/// the gradient, linear, symmetric and repeatable.
+///
+/// # Panics
+/// When the oracle does not conform.
+pub fn check_network<B: Autodiff>(backend: &B, tolerances: Tolerances) {
+    let setting = must("a network", Setting::new(backend, true));
+    let make = || Owned { setting: &setting, buffers: must("running statistics", setting.buffers()) };
+    let short = ParamVector::new(backend.clone(), setting.theta.tensors()[1..].to_vec());
+    check_oracle(make, &setting.theta, &setting.tangents, Some(&short), tolerances);
+}

@@ -1,0 +1,103 @@
+//! Sessions, reverse mode and in-place arithmetic of the reference backend.
+
+use std::rc::Rc;
+
+use super::{Reference, ReferenceTensor, tape::Tape};
+use crate::{Autodiff, Backend, Error, Result};
+
+impl Reference {
+    /// `y[i] ← f(y[i], i)` on data of its own: whoever shares the old data keeps it.
+    fn update(y: &mut ReferenceTensor, f: impl Fn(f64, usize) -> f64) {
+        for (i, y) in Rc::make_mut(&mut y.data).iter_mut().enumerate() {
+            *y = f(*y, i);
+        }
+        // The new values are no function of what the old ones were computed from.
+        y.node = None;
+    }
+}
+
+impl Autodiff for Reference {
+    /// Nothing is kept: products evaluate the model again on dual numbers.
+    type Record = ();
+
+    fn gradient_session(&self, _: bool) -> Self {
+        Self { tape: Tape::default() }
+    }
+    fn take_record(&self) -> Result<()> {
+        Ok(())
+    }
+    fn replay_session(&self, (): &()) -> Result<Self> {
+        Ok(self.gradient_session(false))
+    }
+    fn variable(&self, x: &ReferenceTensor) -> ReferenceTensor {
+        ReferenceTensor { node: Some(self.tape.leaf(x.data.len(), Vec::new())), ..x.clone() }
+    }
+    fn backward(&self, loss: &ReferenceTensor, leaves: &[ReferenceTensor]) -> Result<Vec<ReferenceTensor>> {
+        self.item(loss)?;
+        let place = |x: &ReferenceTensor| x.node.as_ref().and_then(|node| self.tape.place(node));
+        let places: Vec<_> = leaves.iter().map(place).collect();
+        let gradients = self.tape.backward(place(loss), &places);
+        let tensor = |(leaf, gradient): (&ReferenceTensor, Option<Vec<f64>>)| {
+            self.constant(&gradient.unwrap_or_else(|| vec![0.0; leaf.data.len()]), &leaf.shape)
+        };
+        leaves.iter().zip(gradients).map(tensor).collect()
+    }
+
+    fn upload(&self, data: &[f32], shape: &[usize]) -> Result<ReferenceTensor> {
+        self.constant(&data.iter().copied().map(f64::from).collect::<Vec<_>>(), shape)
+    }
+    fn item(&self, x: &ReferenceTensor) -> Result<f64> {
+        match x.data[..] {
+            [value] => Ok(value),
+            _ => Err(Error::InvalidShape {
+                op: "item",
+                expected: "one element".into(),
+                found: x.shape.to_vec(),
+            }),
+        }
+    }
+    fn to_host(&self, x: &ReferenceTensor) -> Result<Vec<f64>> {
+        Ok(x.data.to_vec())
+    }
+
+    fn scale(&self, y: &mut ReferenceTensor, a: f64) -> Result<()> {
+        // 0·∞ is not 0, and a vector that overflowed must be able to start again.
+        Self::update(y, |y, _| if a == 0.0 { 0.0 } else { a * y });
+        Ok(())
+    }
+    fn axpy(&self, y: &mut ReferenceTensor, a: f64, x: &ReferenceTensor) -> Result<()> {
+        Self::same_shape("axpy", y, x)?;
+        Self::update(y, |y, i| y + a * x.data[i]);
+        Ok(())
+    }
+    fn dot(&self, x: &ReferenceTensor, y: &ReferenceTensor) -> Result<f64> {
+        Self::same_shape("dot", x, y)?;
+        Ok(x.data.iter().zip(&*y.data).map(|(x, y)| x * y).sum())
+    }
+    fn addcmul(
+        &self,
+        z: &mut ReferenceTensor,
+        a: f64,
+        x: &ReferenceTensor,
+        y: &ReferenceTensor,
+    ) -> Result<()> {
+        Self::same_shape("addcmul", z, x)?;
+        Self::same_shape("addcmul", z, y)?;
+        Self::update(z, |z, i| z + a * x.data[i] * y.data[i]);
+        Ok(())
+    }
+    fn addcdiv_sqrt(
+        &self,
+        z: &mut ReferenceTensor,
+        a: f64,
+        x: &ReferenceTensor,
+        b: f64,
+        y: &ReferenceTensor,
+        eps: f64,
+    ) -> Result<()> {
+        Self::same_shape("addcdiv_sqrt", z, x)?;
+        Self::same_shape("addcdiv_sqrt", z, y)?;
+        Self::update(z, |z, i| z + a * x.data[i] / ((b * y.data[i]).sqrt() + eps));
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of gnr-nn on its own reference backend.
+// Helpers of tests may unwrap as tests do; clippy.toml only covers the test functions themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod reference;
