@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// One epoch.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
     /// Epoch, from 1.
     pub epoch: u64,
@@ -90,18 +90,19 @@ impl MetricsLog {
         Ok((Self { path: path.to_path_buf(), file }, epochs))
     }
 
-    pub(crate) fn epoch(&mut self, metrics: &EpochMetrics) -> Result<()> {
+    /// Writes an epoch's line and gives it back.
+    pub(crate) fn epoch(&mut self, metrics: &EpochMetrics) -> Result<Value> {
         self.line(&Line::Epoch(metrics))
     }
 
     pub(crate) fn step(&mut self, event: &StepEvent) -> Result<()> {
-        self.line(&Line::Step(event))
+        self.line(&Line::Step(event)).map(drop)
     }
 
-    fn line(&mut self, line: &Line<'_>) -> Result<()> {
-        let mut bytes = serde_json::to_vec(line).map_err(|e| io(&self.path, "write")(e.into()))?;
-        bytes.push(b'\n');
+    fn line(&mut self, line: &Line<'_>) -> Result<Value> {
+        let line = serde_json::to_value(line).map_err(|e| io(&self.path, "write")(e.into()))?;
         // One write a line: a killed process leaves at most one line unfinished.
-        self.file.write_all(&bytes).map_err(io(&self.path, "write"))
+        self.file.write_all(format!("{line}\n").as_bytes()).map_err(io(&self.path, "write"))?;
+        Ok(line)
     }
 }

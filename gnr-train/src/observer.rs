@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{metrics::EpochMetrics, recipe::Recipe, summary::Summary};
 
@@ -26,7 +26,7 @@ pub struct Start<'a> {
 }
 
 /// What decides which checkpoint is the best one. Never the test images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BestBy {
     /// The highest accuracy on the validation images.

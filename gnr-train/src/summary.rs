@@ -1,10 +1,14 @@
 //! `summary.json`: what a finished run came to.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::observer::BestBy;
+use crate::{
+    atomic::write_atomically,
+    error::{Result, io},
+    observer::BestBy,
+};
 
 /// A finished run.
 #[derive(Clone, Debug, Serialize)]
@@ -49,8 +53,17 @@ pub struct Summary {
     pub penalties: BTreeMap<String, f64>,
 }
 
+impl Summary {
+    /// Writes `summary.json` atomically.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(self).map_err(|e| io(path, "write")(e.into()))?;
+        text.push('\n');
+        write_atomically(path, text.as_bytes())
+    }
+}
+
 /// The checkpoint `best.safetensors`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// What decided.
     pub by: BestBy,
