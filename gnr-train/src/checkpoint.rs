@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gnr_core::{Checkpoint as _, Leaf, Leaves, Optimizer, StateSource};
+use gnr_core::{Leaf, Leaves, Optimizer, StateSource};
 use gnr_models::weights::{self, NonFinite, WeightsError};
 use gnr_nn::{Autodiff, Buffers, Layout, ParamVector};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};

@@ -9,7 +9,7 @@ use gnr_models::{
 use gnr_nn::{Autodiff, Model};
 
 use crate::{
-    backend,
+    backend::{self, Job},
     data::Images,
     error::{Result, TrainError},
     folder::{RunFolder, is_run, recipe_of, refuse_existing},
@@ -87,7 +87,7 @@ struct Train<'a> {
     stop: &'a AtomicBool,
 }
 
-impl backend::Job for Train<'_> {
+impl Job for Train<'_> {
     type Output = Result<Outcome>;
 
     fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<Outcome> {
