@@ -1,1 +1,40 @@
-//! Skeleton.
+//! From a recipe to a finished run: the loop, evaluation, checkpoints, metrics. The one place where algorithms, networks,
+//! data and backend meet.
+//!
+//! * [`Recipe`]: everything that decides a run, from TOML and back.
+//! * [`train`], [`resume`]: a run in its folder. Stopped at any moment and resumed, its checkpoints are those of a run that
+//!   never stopped, byte for byte.
+//! * [`eval()`]: a checkpoint or published weights on a data set.
+//! * [`Observer`]: how a program watches; the library prints nothing.
+
+mod atomic;
+mod backend;
+mod checkpoint;
+mod data;
+mod error;
+mod eval;
+mod evaluate;
+mod folder;
+mod method;
+mod metrics;
+mod observer;
+mod oracle;
+pub mod recipe;
+mod run;
+mod summary;
+mod tensorboard;
+mod trainer;
+
+pub use atomic::write_atomically;
+pub use checkpoint::{CheckpointFile, Header, Progress, Sums};
+pub use error::{Result, TrainError};
+pub use eval::{EvalReport, EvalRequest, Split, eval};
+pub use evaluate::{ClassResult, Evaluation, evaluate};
+pub use folder::{is_run, next_free, recipe_of};
+pub use metrics::EpochMetrics;
+pub use observer::{BestBy, Observer, Start, StepEvent};
+pub use recipe::{Recipe, RecipeError};
+pub use run::{Existing, Plan, check, resume, train, train_on};
+pub use summary::{Best, COMMIT, Summary, VERSION};
+pub use tensorboard::EventWriter;
+pub use trainer::Outcome;

@@ -1,0 +1,50 @@
+//! Files that are either the old one or the new one, whatever happens in between.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use crate::error::{Result, io};
+
+/// Replaces the file at `path` by `bytes`: written beside it, synchronised, renamed, folder synchronised.
+///
+/// After a crash at any moment the file holds its old or its new contents. When this fails the old file is untouched and
+/// nothing is left beside it (a process that was killed may leave `NAME.partial`, which the next write replaces).
+///
+/// # Errors
+/// [`TrainError::Io`](crate::TrainError::Io) naming the file.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let partial = partial_of(path);
+    let written = write_and_sync(&partial, bytes)
+        .map_err(io(path, "write"))
+        .and_then(|()| fs::rename(&partial, path).map_err(io(path, "replace")));
+    if written.is_err() {
+        // Nothing more can be done about a leftover than to try.
+        let _ = fs::remove_file(&partial);
+    }
+    written?;
+    sync_parent(path)
+}
+
+fn partial_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    path.with_file_name(name)
+}
+
+fn write_and_sync(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes a rename in the folder of `path` durable.
+fn sync_parent(path: &Path) -> Result<()> {
+    if cfg!(unix) {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent).and_then(|folder| folder.sync_all()).map_err(io(parent, "synchronise"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! Checkpoints: a safetensors file with the model's tensors under their published names, the optimiser's under
+//! `optimizer.<leaf>.<parameter>`, and one metadata entry, `gnr`, with everything else as JSON.
+//!
+//! Nothing in the file depends on the time, the machine or how often the run was stopped: equal states are equal bytes.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use gnr_core::{Leaf, Leaves, Optimizer, StateSource};
+use gnr_models::weights::{self, NonFinite, WeightsError};
+use gnr_nn::{Autodiff, Buffers, Layout, ParamVector};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    atomic::write_atomically,
+    error::{Result, TrainError, io},
+    recipe::Precision,
+    summary::Best,
+};
+
+/// Version of the `gnr` entry.
+const FORMAT: u32 = 1;
+const ENTRY: &str = "gnr";
+const OPTIMIZER: &str = "optimizer.";
+
+/// Where a run is: everything but vectors. Data order and augmentation are pure functions of this and the recipe.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Epochs completed, evaluation included.
+    pub epoch: u64,
+    /// Batches done of the epoch after those.
+    pub batch: u64,
+    /// What that epoch came to so far.
+    pub sums: Sums,
+    /// The best epoch so far.
+    pub best: Option<Best>,
+    /// Gradients of a whole batch computed.
+    pub gradient_evaluations: u64,
+    /// Hessian-vector products computed.
+    pub products: u64,
+}
+
+/// Sums over the batches of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sums {
+    /// Σ loss·images.
+    pub loss: f64,
+    /// Correct predictions.
+    pub correct: u64,
+    /// Images.
+    pub images: u64,
+    /// Σ ‖∇L̂‖ over steps.
+    pub grad_norm: f64,
+    /// Σ value and number of steps of each regulariser.
+    pub penalties: BTreeMap<String, (f64, u64)>,
+}
+
+/// The `gnr` entry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Header {
+    format: u32,
+    /// Number of classes.
+    pub classes: usize,
+    /// `[C, H, W]` of an image.
+    pub input: [usize; 3],
+    /// Where the run was.
+    pub progress: Progress,
+    /// The resolved recipe as TOML.
+    pub recipe: String,
+}
+
+impl Header {
+    /// An entry of the current format.
+    pub(crate) fn new(classes: usize, input: [usize; 3], progress: Progress, recipe: String) -> Self {
+        Self { format: FORMAT, classes, input, progress, recipe }
+    }
+}
+
+/// The files of a run folder.
+pub(crate) fn last(folder: &Path) -> PathBuf {
+    folder.join("checkpoints").join("last.safetensors")
+}
+
+/// As [`last`].
+pub(crate) fn best(folder: &Path) -> PathBuf {
+    folder.join("checkpoints").join("best.safetensors")
+}
+
+/// The state of a run on a backend.
+pub(crate) struct State<'a, B: Autodiff> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) theta: &'a ParamVector<B>,
+    pub(crate) buffers: &'a Buffers<B>,
+    pub(crate) optimizer: &'a dyn Optimizer<ParamVector<B>>,
+}
+
+impl<B: Autodiff> State<'_, B> {
+    /// The bytes of a checkpoint.
+    pub(crate) fn to_bytes(&self, backend: &B, header: &Header, precision: Precision) -> Result<Vec<u8>> {
+        let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+        let mut put = |name: String, shape: &[usize], values: Vec<f64>| {
+            let (dtype, bytes) = match precision {
+                Precision::F32 => (Dtype::F32, values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect()),
+                Precision::F64 => (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            };
+            tensors.push((name, dtype, shape.to_vec(), bytes));
+        };
+        for (entry, values) in self.layout.parameters().zip(self.theta.to_host()?) {
+            put(entry.name.clone(), &entry.shape, values);
+        }
+        for (entry, tensor) in self.layout.buffers().zip(&self.buffers.tensors) {
+            put(entry.name.clone(), &entry.shape, backend.to_host(tensor)?);
+        }
+        let mut leaves = Leaves::new();
+        self.optimizer.save(&mut leaves)?;
+        let mut counts = Vec::new();
+        for (name, leaf) in &leaves {
+            match leaf {
+                Leaf::Count(count) => counts.push((format!("{OPTIMIZER}{name}"), count.to_le_bytes().to_vec())),
+                Leaf::Vector(vector) => {
+                    for (entry, values) in self.layout.parameters().zip(vector.to_host()?) {
+                        put(format!("{OPTIMIZER}{name}.{}", entry.name), &entry.shape, values);
+                    }
+                }
+            }
+        }
+        tensors.extend(counts.into_iter().map(|(name, bytes)| (name, Dtype::U64, vec![1], bytes)));
+
+        let invalid = |error: &dyn std::fmt::Display| gnr_nn::Error::Invalid(format!("checkpoint: {error}"));
+        let entry = serde_json::to_string(header).map_err(|e| invalid(&e))?;
+        let views = tensors
+            .iter()
+            .map(|(name, dtype, shape, bytes)| {
+                Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| invalid(&e))?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        // A single entry: the crate writes metadata in the order of a hash map.
+        let metadata = HashMap::from([(ENTRY.to_owned(), entry)]);
+        Ok(safetensors::serialize(views, Some(metadata)).map_err(|e| invalid(&e))?)
+    }
+
+    /// Writes a checkpoint atomically.
+    pub(crate) fn save(&self, path: &Path, backend: &B, header: &Header, precision: Precision) -> Result<()> {
+        write_atomically(path, &self.to_bytes(backend, header, precision)?)
+    }
+}
+
+/// The contents of a checkpoint or weight file.
+pub struct CheckpointFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    header: Option<Header>,
+}
+
+impl CheckpointFile {
+    /// Reads a safetensors file, of ours or published.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not whole, or is of a later format; each names the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).map_err(io(path, "read"))?;
+        let damaged = |source| WeightsError::Damaged {
+            file: path.display().to_string(),
+            length: bytes.len(),
+            source,
+        };
+        SafeTensors::deserialize(&bytes).map_err(damaged)?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+        let entry = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
+        let problem = |problem: String| TrainError::Checkpoint { path: path.to_path_buf(), problem };
+        let header = match entry {
+            None => None,
+            Some(entry) => {
+                let header: Header = serde_json::from_str(entry)
+                    .map_err(|e| problem(format!("damaged metadata entry `{ENTRY}`: {e}")))?;
+                if header.format != FORMAT {
+                    let found = header.format;
+                    return Err(problem(format!("checkpoint format {found}, this program reads {FORMAT}")));
+                }
+                Some(header)
+            }
+        };
+        Ok(Self { path: path.to_path_buf(), bytes, header })
+    }
+
+    /// What a run wrote beside the tensors; `None` for other weight files.
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+
+    /// The model's tensors.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or not finite.
+    pub fn model(&self, layout: &Layout) -> Result<Vec<Vec<f64>>> {
+        let name = self.path.display().to_string();
+        Ok(weights::from_bytes(&name, &self.bytes, layout, NonFinite::Reject)?.values)
+    }
+
+    /// Restores the optimiser.
+    pub(crate) fn optimizer<B: Autodiff>(
+        &self,
+        backend: &B,
+        layout: &Layout,
+        optimizer: &mut dyn Optimizer<ParamVector<B>>,
+    ) -> Result<()> {
+        let damaged = |source| WeightsError::Damaged {
+            file: self.path.display().to_string(),
+            length: self.bytes.len(),
+            source,
+        };
+        let tensors = SafeTensors::deserialize(&self.bytes).map_err(damaged)?;
+        let mut source = OptimizerTensors { backend, layout, tensors };
+        optimizer.load(&mut source).map_err(|error| TrainError::Checkpoint {
+            path: self.path.clone(),
+            problem: error.to_string(),
+        })
+    }
+}
+
+/// `optimizer.*` of a file as the leaves of an optimiser.
+struct OptimizerTensors<'a, B> {
+    backend: &'a B,
+    layout: &'a Layout,
+    tensors: SafeTensors<'a>,
+}
+
+impl<B: Autodiff> StateSource<ParamVector<B>> for OptimizerTensors<'_, B> {
+    fn get(&mut self, name: &str) -> gnr_core::Result<Option<Leaf<ParamVector<B>>>> {
+        let refuse = |problem: String| gnr_core::Error::CheckpointLeaf { name: name.to_owned(), problem };
+        if let Ok(tensor) = self.tensors.tensor(&format!("{OPTIMIZER}{name}")) {
+            let count = tensor.data().try_into().map(u64::from_le_bytes);
+            return match (tensor.dtype(), count) {
+                (Dtype::U64, Ok(count)) => Ok(Some(Leaf::Count(count))),
+                _ => Err(refuse("expected one U64".into())),
+            };
+        }
+        let full = |entry: &str| format!("{OPTIMIZER}{name}.{entry}");
+        let present = self.layout.parameters().any(|entry| self.tensors.tensor(&full(&entry.name)).is_ok());
+        if !present {
+            return Ok(None);
+        }
+        let mut values = Vec::with_capacity(self.layout.num_parameter_tensors());
+        for entry in self.layout.parameters() {
+            let key = full(&entry.name);
+            let tensor = self.tensors.tensor(&key).map_err(|_| refuse(format!("tensor `{key}` is missing")))?;
+            if tensor.shape() != entry.shape {
+                let (found, expected) = (tensor.shape(), &entry.shape);
+                return Err(refuse(format!("tensor `{key}` has shape {found:?}, expected {expected:?}")));
+            }
+            values.push(match tensor.dtype() {
+                Dtype::F32 => (tensor.data().as_chunks().0.iter())
+                    .map(|bytes| f64::from(f32::from_le_bytes(*bytes)))
+                    .collect(),
+                Dtype::F64 => {
+                    tensor.data().as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
+                }
+                other => return Err(refuse(format!("tensor `{key}` holds {other:?}, expected F32 or F64"))),
+            });
+        }
+        Ok(Some(Leaf::Vector(ParamVector::from_host(self.backend, self.layout, &values)?)))
+    }
+}

@@ -1,0 +1,124 @@
+//! What can go wrong between a recipe and a finished run.
+
+use std::path::{Path, PathBuf};
+
+use gnr_core::Quantity;
+
+use crate::RecipeError;
+
+/// The result of every fallible operation of this crate.
+pub type Result<T, E = TrainError> = std::result::Result<T, E>;
+
+/// Errors of runs and evaluations.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The data set.
+    #[error(transparent)]
+    Data(#[from] gnr_data::DataError),
+    /// The architecture.
+    #[error(transparent)]
+    Model(#[from] gnr_models::ModelError),
+    /// A weight file.
+    #[error(transparent)]
+    Weights(#[from] gnr_models::weights::WeightsError),
+    /// The network or its backend.
+    #[error(transparent)]
+    Network(#[from] gnr_nn::Error),
+    /// The algorithm, with the step at which it stopped.
+    #[error("step {step} (epoch {epoch}): {source}")]
+    Step {
+        /// Global step, from 1.
+        step: u64,
+        /// Epoch, from 1.
+        epoch: u64,
+        /// The reason.
+        source: gnr_core::Error,
+    },
+    /// A hyper-parameter that an algorithm refuses, or another error before the first step.
+    #[error(transparent)]
+    Algorithm(#[from] gnr_core::Error),
+    /// A loss or norm that is NaN or infinite.
+    #[error(
+        "training diverged at step {step} (epoch {epoch}): {quantity} is {value}; {}. A smaller optimizer.lr, a warm-up \
+         or train.clip_norm may help", last_good(.checkpoint)
+    )]
+    Diverged {
+        /// Which scalar.
+        quantity: Quantity,
+        /// NaN or ±∞.
+        value: f64,
+        /// Global step, from 1.
+        step: u64,
+        /// Epoch, from 1.
+        epoch: u64,
+        /// The last checkpoint, when there is one.
+        checkpoint: Option<PathBuf>,
+    },
+    /// A checkpoint whose evaluation is not finite.
+    #[error("evaluation on {what}: the logits of image {image} are not finite ({value}): the weights are unusable")]
+    NonFiniteLogits {
+        /// The images.
+        what: String,
+        /// Index in the data set.
+        image: usize,
+        /// The first logit that is not finite.
+        value: f64,
+    },
+    /// The operating system refused.
+    #[error("{}: cannot {action}: {source}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was attempted.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A run folder that cannot be used this way.
+    #[error("{}: {problem}", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Another process works in the run folder.
+    #[error("{}: another gnr process is working in this folder (it holds run.lock)", .path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A checkpoint that does not belong here or is damaged.
+    #[error("{}: {problem}", .path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// The thread pool could not be started.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// `train.threads`.
+        threads: usize,
+        /// The reason.
+        reason: String,
+    },
+}
+
+fn last_good(checkpoint: &Option<PathBuf>) -> String {
+    match checkpoint {
+        Some(path) => format!("the last checkpoint is {}", path.display()),
+        None => "there is no checkpoint yet".into(),
+    }
+}
+
+/// Names the file and the action in an I/O error.
+pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> TrainError {
+    let path = path.to_path_buf();
+    move |source| TrainError::Io { path, action, source }
+}

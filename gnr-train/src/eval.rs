@@ -1,0 +1,128 @@
+//! Evaluating a weight file: a checkpoint of a run, or published weights with the name of their model.
+
+use std::path::{Path, PathBuf};
+
+use gnr_data::{Loader, LoaderConfig, Normalization};
+use gnr_models::AnyModel;
+use gnr_nn::{Autodiff, Model};
+use serde::Serialize;
+
+use crate::{
+    backend,
+    checkpoint::CheckpointFile,
+    data,
+    error::{Result, TrainError},
+    evaluate::{Evaluation, evaluate},
+    recipe::{Precision, Recipe},
+    run::{build, in_pool, threads},
+    trainer::place,
+};
+
+/// What to evaluate, on what. A checkpoint of a run brings its recipe as the default of everything else.
+#[derive(Clone, Debug)]
+pub struct EvalRequest {
+    /// A safetensors file.
+    pub weights: PathBuf,
+    /// `section.key=value` assignments over the checkpoint's recipe (or over the defaults): `model.name`, `data.name`,
+    /// `data.dir`, `data.normalization`, `train.eval_batch_size`, `train.threads`, `train.precision`, ….
+    pub overrides: Vec<String>,
+    /// Which images.
+    pub split: Split,
+}
+
+/// Images of a data set, by their role in a recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// What is left for training after subset and validation, without augmentation.
+    Train,
+    /// What the recipe held out.
+    Validation,
+    /// The published test images.
+    Test,
+}
+
+/// The answer to an [`EvalRequest`].
+#[derive(Clone, Debug, Serialize)]
+pub struct EvalReport {
+    /// The file.
+    pub weights: String,
+    /// The model's name.
+    pub model: String,
+    /// The images in words.
+    pub data: String,
+    /// Which of them.
+    pub split: Split,
+    /// What was found.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+}
+
+/// Evaluates a weight file on the CPU backend.
+///
+/// # Errors
+/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; a file that is not of
+/// a run, without a model's name.
+pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) -> Result<EvalReport> {
+    let file = CheckpointFile::read(&request.weights)?;
+    let origin = request.weights.display().to_string();
+    let recipe = match file.header() {
+        Some(header) => Recipe::parse(&origin, "run", &header.recipe, &request.overrides)?,
+        None if !request.overrides.iter().any(|set| set.trim_start().starts_with("model.name")) => {
+            return Err(TrainError::Checkpoint {
+                path: request.weights.clone(),
+                problem: "not a checkpoint of a run, so the model's name is needed: give --model".into(),
+            });
+        }
+        None => Recipe::parse(&origin, "eval", "", &request.overrides)?,
+    };
+    let views = data::views(&recipe.data)?;
+    let dataset = match request.split {
+        Split::Train => views.train,
+        Split::Test => views.test,
+        Split::Validation => views.validation.ok_or_else(|| TrainError::Checkpoint {
+            path: request.weights.clone(),
+            problem: "no images were held out for validation (data.validation is 0)".into(),
+        })?,
+    };
+    let model = build(&recipe.model, dataset.classes().len(), dataset.shape())?;
+    let values = file.model(model.layout())?;
+    let config = LoaderConfig::evaluation(
+        recipe.train.eval_batch_size,
+        Normalization::preset(&recipe.data.normalization)?,
+    );
+    let loader = Loader::new(dataset, LoaderConfig { workers: recipe.train.workers, ..config })?;
+    let threads = threads(recipe.train.threads);
+    let precision: Precision = recipe.train.precision;
+    let job = Evaluate { path: &request.weights, model: &model, values, loader: &loader, threads, progress };
+    Ok(EvalReport {
+        weights: origin,
+        model: recipe.model.name,
+        data: loader.dataset().describe(),
+        split: request.split,
+        evaluation: backend::dispatch(precision, job)?,
+    })
+}
+
+struct Evaluate<'a, F> {
+    path: &'a Path,
+    model: &'a AnyModel,
+    values: Vec<Vec<f64>>,
+    loader: &'a Loader,
+    threads: usize,
+    progress: F,
+}
+
+impl<F: FnMut(usize, usize) + Send> backend::Job for Evaluate<'_, F> {
+    type Output = Result<Evaluation>;
+
+    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<Evaluation> {
+        let Self { path, model, values, loader, threads, progress } = self;
+        tracing::debug!(file = %path.display(), threads, "evaluating");
+        in_pool(threads, || {
+            let backend = backend();
+            let (theta, buffers) = place(&backend, model.layout(), values)?;
+            evaluate(model, &backend, &theta, &buffers, loader, progress)
+        })?
+    }
+}

@@ -1,0 +1,124 @@
+//! The run folder: who may start in it, who holds it, what lies where.
+//!
+//! `recipe.toml`, `metrics.jsonl`, `summary.json`, `events.out.tfevents.*`, `checkpoints/{last,best}.safetensors`, `run.lock`.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    atomic::write_atomically,
+    error::{Result, TrainError, io},
+    recipe::Recipe,
+};
+
+/// A folder that this process holds until the value is dropped.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    path: PathBuf,
+    /// Locked by the operating system; released when the process ends, however it ends.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// A new run: the folder must be absent or empty.
+    pub(crate) fn create(path: &Path, recipe: &Recipe) -> Result<Self> {
+        refuse_existing(path)?;
+        let created = !path.exists();
+        fs::create_dir_all(path).map_err(io(path, "create the run folder"))?;
+        let filled = Self::lock(path).and_then(|folder| {
+            write_atomically(&folder.file("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+            let checkpoints = folder.file("checkpoints");
+            fs::create_dir_all(&checkpoints).map_err(io(&checkpoints, "create"))?;
+            Ok(folder)
+        });
+        if filled.is_err() && created && !matches!(filled, Err(TrainError::Locked { .. })) {
+            // Leave no half-made folder behind; it held nothing but our own first files.
+            let _ = fs::remove_dir_all(path);
+        }
+        filled
+    }
+
+    /// An existing run.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        recipe_of(path)?;
+        Self::lock(path)
+    }
+
+    fn lock(path: &Path) -> Result<Self> {
+        let name = path.join("run.lock");
+        let lock = File::options().create(true).append(true).open(&name).map_err(io(&name, "create"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_path_buf(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(TrainError::Locked { path: path.to_path_buf() }),
+            Err(TryLockError::Error(source)) => Err(io(&name, "lock")(source)),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// Whether a run was started in `path`.
+pub fn is_run(path: &Path) -> bool {
+    path.join("recipe.toml").is_file()
+}
+
+/// The recipe of a run folder.
+///
+/// # Errors
+/// A folder without a run, a recipe that was damaged.
+pub fn recipe_of(path: &Path) -> Result<Recipe> {
+    if !is_run(path) {
+        let problem = "there is no run to resume here (no recipe.toml)".to_owned();
+        return Err(TrainError::Folder { path: path.to_path_buf(), problem });
+    }
+    Ok(Recipe::load(&path.join("recipe.toml"), &[])?)
+}
+
+/// Refuses a folder in which something lies already. A folder with nothing but a lock is one where a process died at once.
+pub(crate) fn refuse_existing(path: &Path) -> Result<()> {
+    let folder = |problem: String| TrainError::Folder { path: path.to_path_buf(), problem };
+    if is_run(path) {
+        return Err(folder(format!(
+            "holds a run already; continue it with `gnr resume {}`, or choose another --out",
+            path.display()
+        )));
+    }
+    match fs::read_dir(path) {
+        Ok(entries) => {
+            for entry in entries {
+                let name = entry.map_err(io(path, "list"))?.file_name();
+                if name != "run.lock" && name != "recipe.toml.partial" {
+                    return Err(folder("is not empty; nothing was overwritten: choose another --out".into()));
+                }
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io(path, "use as a run folder")(error)),
+    }
+}
+
+/// Makes and reserves a new folder `parent/name-<n>` with the smallest free n ≥ 1.
+///
+/// # Errors
+/// [`TrainError::Io`] when folders cannot be made there.
+pub fn next_free(parent: &Path, name: &str) -> Result<PathBuf> {
+    fs::create_dir_all(parent).map_err(io(parent, "create"))?;
+    for n in 1_u64.. {
+        let path = parent.join(format!("{name}-{n}"));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(io(&path, "create the run folder")(error)),
+        }
+    }
+    Err(io(parent, "number a run folder")(std::io::ErrorKind::QuotaExceeded.into()))
+}

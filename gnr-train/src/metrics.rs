@@ -1,0 +1,108 @@
+//! `metrics.jsonl`: one JSON object a line, one line an epoch (and a step, when asked for).
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    atomic::write_atomically,
+    error::{Result, io},
+    observer::StepEvent,
+};
+
+/// One epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// Epoch, from 1.
+    pub epoch: u64,
+    /// Steps done.
+    pub step: u64,
+    /// Mean loss of the epoch's batches, before their steps, label smoothing included.
+    pub train_loss: f64,
+    /// Accuracy on the epoch's images as they were seen, before their steps.
+    pub train_accuracy: f64,
+    /// On the validation images, where there are some and this epoch was evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_accuracy: Option<f64>,
+    /// On the test images, where this epoch was evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_loss: Option<f64>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_accuracy: Option<f64>,
+    /// η of the epoch's last step.
+    pub learning_rate: f64,
+    /// Mean of ‖∇L̂(θ_t)‖.
+    pub grad_norm: f64,
+    /// Mean estimate of each regulariser's value, over the steps where it acted.
+    pub penalties: BTreeMap<String, f64>,
+    /// Wall-clock time of the epoch, evaluation included.
+    pub seconds: f64,
+}
+
+/// A line as it is written.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Line<'a> {
+    Epoch(&'a EpochMetrics),
+    Step(&'a StepEvent),
+}
+
+/// The file, open for appending.
+pub(crate) struct MetricsLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl MetricsLog {
+    /// Opens the file of a run at `step`: what was logged after it, and a half-written last line, is cut off. Also gives the
+    /// epoch lines that are left.
+    pub(crate) fn open(path: &Path, step: u64) -> Result<(Self, Vec<Value>)> {
+        let mut epochs = Vec::new();
+        if path.exists() {
+            let bytes = fs::read(path).map_err(io(path, "read"))?;
+            let mut kept = Vec::with_capacity(bytes.len());
+            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+                let value = serde_json::from_slice::<Value>(line).ok().filter(|_| line.ends_with(b"\n"));
+                let Some(value) = value else { break };
+                if value["step"].as_u64().is_none_or(|at| at > step) {
+                    break;
+                }
+                kept.extend_from_slice(line);
+                if value["kind"] == "epoch" {
+                    epochs.push(value);
+                }
+            }
+            if kept.len() != bytes.len() {
+                write_atomically(path, &kept)?;
+            }
+        }
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(io(path, "open"))?;
+        Ok((Self { path: path.to_path_buf(), file }, epochs))
+    }
+
+    /// Writes an epoch's line and gives it back.
+    pub(crate) fn epoch(&mut self, metrics: &EpochMetrics) -> Result<Value> {
+        self.line(&Line::Epoch(metrics))
+    }
+
+    pub(crate) fn step(&mut self, event: &StepEvent) -> Result<()> {
+        self.line(&Line::Step(event)).map(drop)
+    }
+
+    fn line(&mut self, line: &Line<'_>) -> Result<Value> {
+        let line = serde_json::to_value(line).map_err(|e| io(&self.path, "write")(e.into()))?;
+        // One write a line: a killed process leaves at most one line unfinished.
+        self.file.write_all(format!("{line}\n").as_bytes()).map_err(io(&self.path, "write"))?;
+        Ok(line)
+    }
+}

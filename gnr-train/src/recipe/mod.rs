@@ -1,0 +1,382 @@
+//! The recipe: a run's full configuration as plain data, from TOML and back.
+
+mod builtin;
+mod read;
+mod reader;
+mod source;
+
+pub use builtin::{BUILTIN, Builtin, builtin};
+pub use reader::{Problem, RecipeError};
+
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+
+use source::Source;
+
+/// Everything that decides a run. Every key has a default; the empty recipe trains on the embedded digits with GNR.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recipe {
+    /// Names the run folder. Default: the file's name, or `digits`.
+    pub name: String,
+    /// What is learnt.
+    pub data: Data,
+    /// What learns.
+    pub model: Model,
+    /// What is added to plain gradient descent.
+    pub method: Method,
+    /// How the parameters move.
+    pub optimizer: Optimizer,
+    /// The learning rate over time.
+    pub schedule: Schedule,
+    /// The loop.
+    pub train: Train,
+}
+
+/// `[data]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Data {
+    /// A name that `gnr data` lists. Default `digits`.
+    pub name: String,
+    /// Folder of the files. Default: none (embedded or installed sets need none).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<String>,
+    /// Fraction of the training images held out for validation, in [0, 1). Default 0.
+    pub validation: f64,
+    /// Seed of that choice. Default 0.
+    pub validation_seed: u64,
+    /// Random variation of the training images. Default: what is usual for the data set.
+    pub augment: Augment,
+    /// Preset of mean and standard deviation. Default: the data set's own.
+    pub normalization: String,
+    /// `[data.subset]`: train on a part of the images only. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subset: Option<Subset>,
+    /// `[data.resize]`: for image folders, bring every image to one size. Default: as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<Resize>,
+}
+
+/// Random variation of training images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Augment {
+    /// Every image as it is.
+    None,
+    /// Pad by 4, crop, flip with probability ½.
+    PadCropFlip,
+}
+
+/// `[data.subset]`: one of `count` and `per_class`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Subset {
+    /// Images in all, classes in proportion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+    /// Images of each class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_class: Option<usize>,
+    /// Seed of the choice. Default 0.
+    pub seed: u64,
+}
+
+/// `[data.resize]`: scale the shorter side, then crop the centre.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Resize {
+    /// Length of the shorter side in pixels.
+    pub shorter: usize,
+    /// Rows that are kept.
+    pub height: usize,
+    /// Columns that are kept.
+    pub width: usize,
+}
+
+/// `[model]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Model {
+    /// A name that `gnr models` lists. Default `resnet8`.
+    pub name: String,
+    /// Hidden widths of an MLP, widths of the stages of a ResNet. Default: the architecture's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub widths: Option<Vec<usize>>,
+    /// Activation of an MLP, `relu` or `tanh`. Default: the architecture's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<String>,
+    /// A safetensors file to start from. Default: random initialisation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// Whether every tensor must come from that file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+}
+
+/// What to do with tensors that a weight file lacks or has in another shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Load {
+    /// Refuse the file.
+    All,
+    /// Keep their random initialisation (another number of classes).
+    Matching,
+}
+
+/// `[method]`: each regulariser is a table, `true` (its defaults) or `false`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Method {
+    /// SAM. Default: off.
+    #[serde(serialize_with = "table_or_false")]
+    pub sam: Option<Sam>,
+    /// The gradient norm regulariser. Default: **on**; `gnr = false` trains without.
+    #[serde(serialize_with = "table_or_false")]
+    pub gnr: Option<Gnr>,
+}
+
+fn table_or_false<T: Serialize, S: Serializer>(table: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match table {
+        Some(table) => table.serialize(serializer),
+        None => serializer.serialize_bool(false),
+    }
+}
+
+/// `[method.sam]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Sam {
+    /// Radius ρ > 0. Default 0.05.
+    pub rho: f64,
+    /// ρ over time. Default constant.
+    pub rho_schedule: RhoSchedule,
+}
+
+/// `[method.gnr]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Gnr {
+    /// Radius ρ > 0. Default 0.1.
+    pub rho: f64,
+    /// Coefficient α ≥ 0. Default 0.1.
+    pub alpha: f64,
+    /// ξ > 0 beside norms that divide. Default 1e-12.
+    pub xi: f64,
+    /// How Hessian-vector products are made. Default exact.
+    pub hvp: Hvp,
+    /// Norm of the perturbation of a difference. Default 1e-3 (forward), 1e-2 (central); not for exact products.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<f64>,
+    /// Act on every so many steps. Default 1.
+    pub every: u64,
+    /// ρ over time. Default constant.
+    pub rho_schedule: RhoSchedule,
+}
+
+/// How Hessian-vector products are made. On ReLU nets the difference kinds are other methods than the exact one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hvp {
+    /// By dual numbers.
+    Exact,
+    /// One-sided difference of gradients.
+    ForwardDifference,
+    /// Two-sided difference of gradients.
+    CentralDifference,
+}
+
+/// A radius over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RhoSchedule {
+    /// ρ.
+    Constant,
+    /// ρ/√t, Theorem 2.3.
+    InverseSqrt,
+    /// ρ·η_t/η₀.
+    ProportionalToLr,
+}
+
+/// `[optimizer]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Optimizer {
+    /// Default sgd.
+    pub name: OptimizerName,
+    /// Peak learning rate η₀ > 0. Default 0.1 for SGD, 1e-3 for Adam and AdamW.
+    pub lr: f64,
+    /// SGD: momentum in [0, 1). Default 0.9.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// SGD: Nesterov's momentum instead of the heavy ball. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nesterov: Option<bool>,
+    /// ≥ 0; coupled for SGD and Adam, decoupled for AdamW. Default 5e-4 for SGD, 0 for Adam, 0.01 for AdamW.
+    pub weight_decay: f64,
+    /// Adam family: decay rates of the moments. Default [0.9, 0.999].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub betas: Option<[f64; 2]>,
+    /// Adam family: ε beside the root. Default 1e-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eps: Option<f64>,
+}
+
+/// The optimisers of gnr-core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// Stochastic gradient descent.
+    Sgd,
+    /// Adam with coupled decay.
+    Adam,
+    /// Adam with decoupled decay.
+    AdamW,
+}
+
+/// `[schedule]`: the learning rate over time, after a linear warm-up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Schedule {
+    /// Default cosine.
+    pub name: ScheduleName,
+    /// Epochs (a fraction is fine) of linear warm-up. Default 0.
+    pub warmup_epochs: f64,
+    /// Cosine: last learning rate, in [0, lr]. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
+    /// Step: factor of each drop, in (0, 1]. Default 0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// Step: a drop every so many epochs. Default 30, unless `milestones` are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every_epochs: Option<u64>,
+    /// Step: the epochs at which to drop, instead of `every_epochs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milestones: Option<Vec<u64>>,
+}
+
+/// The schedules of gnr-core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleName {
+    /// Always `lr`.
+    Constant,
+    /// Half a cosine from `lr` to `floor`.
+    Cosine,
+    /// Drops.
+    Step,
+    /// lr/√t.
+    InverseSqrt,
+}
+
+/// `[train]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Train {
+    /// Passes over the training images. Default 30.
+    pub epochs: u64,
+    /// Images a step. Default 64.
+    pub batch_size: usize,
+    /// Parts of a batch that are evaluated one after the other to save memory. Default 1.
+    pub micro_batches: usize,
+    /// In [0, 1). Default 0.
+    pub label_smoothing: f64,
+    /// Bound on the direction's norm. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Initialisation, order and augmentation. Default 0.
+    pub seed: u64,
+    /// Default f32.
+    pub precision: Precision,
+    /// Threads of the tensor kernels; 0: as many as there are cores, fixed when the run starts. Default 0.
+    pub threads: usize,
+    /// Threads that prepare batches; any number gives the same bits. Default 2.
+    pub workers: usize,
+    /// Default 1; 0: only at the end and when interrupted.
+    pub checkpoint_every_epochs: u64,
+    /// Additional checkpoints within epochs. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every_steps: Option<u64>,
+    /// Evaluate after every so many epochs (and after the last). Default 1.
+    pub eval_every: u64,
+    /// Images at a time in evaluation. Default 256.
+    pub eval_batch_size: usize,
+    /// Write a line of metrics every so many steps. Default: none, epochs only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_every_steps: Option<u64>,
+}
+
+/// Floating-point precision of parameters and activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single.
+    F32,
+    /// Double.
+    F64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        let source = Source::empty("digits");
+        read::recipe(&mut reader::Reader::new(&source))
+    }
+}
+
+impl Recipe {
+    /// Reads TOML text. `origin` stands for the file in errors, `name` is the recipe's name unless the text gives one, and
+    /// `overrides` are `section.key=value` assignments that win over the text.
+    ///
+    /// # Errors
+    /// [`RecipeError`], listing every unknown key (with the nearest valid one), wrong type and value outside its domain.
+    ///
+    /// ```
+    /// use gnr_train::Recipe;
+    /// let recipe = Recipe::parse("mine.toml", "mine", "train.epochs = 3", &["optimizer.lr=0.2".into()])?;
+    /// assert_eq!((recipe.train.epochs, recipe.optimizer.lr), (3, 0.2));
+    ///
+    /// let error = Recipe::parse("mine.toml", "mine", "[train]\nepoch = 3", &[]).unwrap_err();
+    /// assert_eq!(error.to_string(), "mine.toml:2: unknown key `epoch` in [train]; did you mean `epochs` in [train]?");
+    /// # Ok::<(), gnr_train::RecipeError>(())
+    /// ```
+    pub fn parse(origin: &str, name: &str, text: &str, overrides: &[String]) -> Result<Self, RecipeError> {
+        let source = Source::new(origin, name, text, overrides)?;
+        let mut reader = reader::Reader::new(&source);
+        let recipe = read::recipe(&mut reader);
+        reader.finish()?;
+        Ok(recipe)
+    }
+
+    /// [`parse`](Self::parse) of a file; its stem is the default name.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and a file that cannot be read.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, RecipeError> {
+        let origin = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| RecipeError::Unreadable { file: origin.clone(), source })?;
+        let name = path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
+        Self::parse(&origin, &name, &text, overrides)
+    }
+
+    /// The recipe as TOML, complete: [`parse`](Self::parse) of it gives an equal recipe.
+    ///
+    /// # Errors
+    /// [`RecipeError::Unwritable`] for a value that TOML cannot hold (a seed beyond 2⁶³).
+    pub fn to_toml(&self) -> Result<String, RecipeError> {
+        // By way of a table, whose writer puts plain values before sections.
+        let table = toml::Table::try_from(self).map_err(|e| RecipeError::Unwritable(e.to_string()))?;
+        toml::to_string(&table).map_err(|e| RecipeError::Unwritable(e.to_string()))
+    }
+
+    /// What the method is called in tables: `SGD`, `SGD + SAM + GNR (exact)`, ….
+    pub fn method_name(&self) -> String {
+        let mut name = String::from(match self.optimizer.name {
+            OptimizerName::Sgd => "SGD",
+            OptimizerName::Adam => "Adam",
+            OptimizerName::AdamW => "AdamW",
+        });
+        if self.method.sam.is_some() {
+            name.push_str(" + SAM");
+        }
+        if let Some(gnr) = &self.method.gnr {
+            name.push_str(match gnr.hvp {
+                Hvp::Exact => " + GNR (exact)",
+                Hvp::ForwardDifference => " + GNR (forward difference)",
+                Hvp::CentralDifference => " + GNR (central difference)",
+            });
+        }
+        name
+    }
+}

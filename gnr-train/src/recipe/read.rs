@@ -1,0 +1,282 @@
+//! The keys of a recipe: their types, defaults and domains, section by section.
+
+use super::{
+    Augment, Data, Gnr, Hvp, Load, Method, Model, Optimizer, OptimizerName, Precision, Recipe, Resize,
+    RhoSchedule, Sam, Schedule, ScheduleName, Subset, Train, reader::Reader,
+};
+
+const POSITIVE: &str = "must be positive and finite";
+const NOT_NEGATIVE: &str = "must be 0 or larger, and finite";
+const AT_LEAST_ONE: &str = "must be at least 1";
+
+fn positive(x: &f64) -> bool {
+    x.is_finite() && *x > 0.0
+}
+
+fn not_negative(x: &f64) -> bool {
+    x.is_finite() && *x >= 0.0
+}
+
+fn in_unit(x: &f64) -> bool {
+    (0.0..1.0).contains(x)
+}
+
+pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
+    let default_name = reader.name();
+    let name = reader.section("").value_in(
+        "name",
+        default_name,
+        |name: &String| {
+            !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
+        },
+        "must be usable as the name of a folder",
+    );
+    let optimizer = optimizer(reader);
+    Recipe {
+        name,
+        data: data(reader),
+        model: model(reader),
+        method: method(reader),
+        schedule: schedule(reader, optimizer.lr),
+        optimizer,
+        train: train(reader),
+    }
+}
+
+fn data(reader: &mut Reader<'_>) -> Data {
+    let subset = subset(reader);
+    let resize = resize(reader);
+    let mut data = reader.section("data");
+    let name = data.value("name", "digits".to_owned());
+    let known = match gnr_data::find(&name) {
+        Ok(known) => Some(known),
+        Err(error) => {
+            data.refuse("name", &format!("{name:?}"), &error.to_string());
+            None
+        }
+    };
+    let usual = match known.map(|known| known.augmentation) {
+        None | Some(gnr_data::Augmentation::NONE) => Augment::None,
+        Some(_) => Augment::PadCropFlip,
+    };
+    let augment = data.choice("augment", &[("none", Augment::None), ("pad-crop-flip", Augment::PadCropFlip)]);
+    // Every registered set has a preset of its own name, but folders of photographs, which are ImageNet's kind.
+    let usual_preset = if name == "folder" { "imagenet" } else { &name };
+    let normalization = data.optional::<String>("normalization");
+    if let Some(Err(error)) = normalization.as_deref().map(gnr_data::Normalization::preset) {
+        data.refuse("normalization", &format!("{:?}", normalization.as_deref().unwrap_or_default()), &error.to_string());
+    }
+    let dir = data.optional::<String>("dir");
+    let validation = data.value_in("validation", 0.0, in_unit, "a fraction, must lie in [0, 1)");
+    let validation_seed = data.value("validation_seed", 0);
+    data.only_for("resize", &resize, name == "folder", "name = \"folder\"");
+    Data {
+        dir,
+        validation,
+        validation_seed,
+        augment: augment.unwrap_or(usual),
+        normalization: normalization.unwrap_or_else(|| usual_preset.to_owned()),
+        subset,
+        resize,
+        name,
+    }
+}
+
+fn subset(reader: &mut Reader<'_>) -> Option<Subset> {
+    let mut section = reader.section("data.subset");
+    let count = section.optional_in("count", |n: &usize| *n > 0, AT_LEAST_ONE);
+    let per_class = section.optional_in("per_class", |n: &usize| *n > 0, AT_LEAST_ONE);
+    let seed = section.value("seed", 0);
+    if count.is_some() && per_class.is_some() {
+        section.refuse("per_class", "given", "`count` is given too: one of the two");
+    } else if section.present() && count.is_none() && per_class.is_none() {
+        section.refuse("count", "nothing", "a subset needs `count` or `per_class`");
+    }
+    (count.is_some() || per_class.is_some()).then_some(Subset { count, per_class, seed })
+}
+
+fn resize(reader: &mut Reader<'_>) -> Option<Resize> {
+    let mut section = reader.section("data.resize");
+    let present = section.present();
+    let mut side = |key: &str| section.optional_in(key, |n: &usize| *n > 0, AT_LEAST_ONE);
+    let (shorter, height, width) = (side("shorter"), side("height"), side("width"));
+    let Some(height) = height else {
+        if present {
+            section.refuse("height", "nothing", "a resize needs `height` (and `width`, `shorter`: by default the same)");
+        }
+        return None;
+    };
+    let width = width.unwrap_or(height);
+    Some(Resize { shorter: shorter.unwrap_or(height.max(width)), height, width })
+}
+
+fn model(reader: &mut Reader<'_>) -> Model {
+    let mut model = reader.section("model");
+    let name = model.value("name", "resnet8".to_owned());
+    if let Err(error) = known_model(&name) {
+        model.refuse("name", &format!("{name:?}"), &error);
+    }
+    let activation = model.choice("activation", &[("relu", "relu"), ("tanh", "tanh")]);
+    let widths = model.optional_in(
+        "widths",
+        |widths: &Vec<usize>| !widths.contains(&0),
+        "every width must be at least 1",
+    );
+    let weights = model.optional::<String>("weights");
+    let load = model.choice("load", &[("all", Load::All), ("matching", Load::Matching)]);
+    model.only_for("load", &load, weights.is_some(), "`model.weights`");
+    let load = weights.as_ref().map(|_| load.unwrap_or(Load::All));
+    Model { name, widths, activation: activation.map(str::to_owned), weights, load }
+}
+
+fn known_model(name: &str) -> Result<(), String> {
+    if gnr_models::registry().iter().any(|known| known.name == name) {
+        return Ok(());
+    }
+    // The registry's own words for it, whatever the images are.
+    match gnr_models::AnyModel::build(&gnr_models::ModelConfig::new(name, 10, [3, 32, 32])) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+const RHO_SCHEDULES: &[(&str, RhoSchedule)] = &[
+    ("constant", RhoSchedule::Constant),
+    ("inverse-sqrt", RhoSchedule::InverseSqrt),
+    ("proportional-to-lr", RhoSchedule::ProportionalToLr),
+];
+
+fn method(reader: &mut Reader<'_>) -> Method {
+    reader.section("method");
+    let sam_on = reader.enabled("method.sam", false);
+    let mut section = reader.keys_of("method.sam");
+    let sam = Sam {
+        rho: section.value_in("rho", 0.05, positive, POSITIVE),
+        rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
+    };
+    let gnr_on = reader.enabled("method.gnr", true);
+    let mut section = reader.keys_of("method.gnr");
+    let hvps = [
+        ("exact", Hvp::Exact),
+        ("forward-difference", Hvp::ForwardDifference),
+        ("central-difference", Hvp::CentralDifference),
+    ];
+    let hvp = section.choice("hvp", &hvps).unwrap_or(Hvp::Exact);
+    let step = section.optional_in("step", positive, POSITIVE);
+    section.only_for("step", &step, hvp != Hvp::Exact, "a difference (hvp is \"exact\")");
+    let default_step = match hvp {
+        Hvp::Exact => None,
+        Hvp::ForwardDifference => Some(1e-3),
+        Hvp::CentralDifference => Some(1e-2),
+    };
+    let gnr = Gnr {
+        rho: section.value_in("rho", 0.1, positive, POSITIVE),
+        alpha: section.value_in("alpha", 0.1, not_negative, NOT_NEGATIVE),
+        xi: section.value_in("xi", 1e-12, positive, POSITIVE),
+        hvp,
+        step: step.or(default_step),
+        every: section.value_in("every", 1, |n| *n > 0, AT_LEAST_ONE),
+        rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
+    };
+    Method { sam: sam_on.then_some(sam), gnr: gnr_on.then_some(gnr) }
+}
+
+fn optimizer(reader: &mut Reader<'_>) -> Optimizer {
+    let mut section = reader.section("optimizer");
+    let names =
+        [("sgd", OptimizerName::Sgd), ("adam", OptimizerName::Adam), ("adamw", OptimizerName::AdamW)];
+    let name = section.choice("name", &names).unwrap_or(OptimizerName::Sgd);
+    let sgd = name == OptimizerName::Sgd;
+    let lr = section.value_in("lr", if sgd { 0.1 } else { 1e-3 }, positive, POSITIVE);
+    let momentum = section.optional_in("momentum", in_unit, "must lie in [0, 1)");
+    let nesterov = section.optional("nesterov");
+    let decay = match name {
+        OptimizerName::Sgd => 5e-4,
+        OptimizerName::Adam => 0.0,
+        OptimizerName::AdamW => 0.01,
+    };
+    let weight_decay = section.value_in("weight_decay", decay, not_negative, NOT_NEGATIVE);
+    let betas =
+        section.optional_in("betas", |b: &[f64; 2]| b.iter().all(in_unit), "both must lie in [0, 1)");
+    let eps = section.optional_in("eps", positive, POSITIVE);
+    section.only_for("momentum", &momentum, sgd, "name = \"sgd\"");
+    section.only_for("nesterov", &nesterov, sgd, "name = \"sgd\"");
+    section.only_for("betas", &betas, !sgd, "name = \"adam\" or \"adamw\"");
+    section.only_for("eps", &eps, !sgd, "name = \"adam\" or \"adamw\"");
+    if nesterov == Some(true) && momentum == Some(0.0) {
+        section.refuse("nesterov", "true", "needs a momentum above 0");
+    }
+    Optimizer {
+        name,
+        lr,
+        momentum: sgd.then(|| momentum.unwrap_or(0.9)),
+        nesterov: sgd.then(|| nesterov.unwrap_or(false)),
+        weight_decay,
+        betas: (!sgd).then(|| betas.unwrap_or([0.9, 0.999])),
+        eps: (!sgd).then(|| eps.unwrap_or(1e-8)),
+    }
+}
+
+fn schedule(reader: &mut Reader<'_>, lr: f64) -> Schedule {
+    let mut section = reader.section("schedule");
+    let names = [
+        ("constant", ScheduleName::Constant),
+        ("cosine", ScheduleName::Cosine),
+        ("step", ScheduleName::Step),
+        ("inverse-sqrt", ScheduleName::InverseSqrt),
+    ];
+    let name = section.choice("name", &names).unwrap_or(ScheduleName::Cosine);
+    let (cosine, step) = (name == ScheduleName::Cosine, name == ScheduleName::Step);
+    let warmup_epochs = section.value_in("warmup_epochs", 0.0, not_negative, NOT_NEGATIVE);
+    let floor = section.optional_in("floor", |x| (0.0..=lr).contains(x), "must lie in [0, optimizer.lr]");
+    let factor = section.optional_in("factor", |x: &f64| *x > 0.0 && *x <= 1.0, "must lie in (0, 1]");
+    let every_epochs = section.optional_in("every_epochs", |n: &u64| *n > 0, AT_LEAST_ONE);
+    let milestones = section.optional::<Vec<u64>>("milestones");
+    section.only_for("floor", &floor, cosine, "name = \"cosine\"");
+    section.only_for("factor", &factor, step, "name = \"step\"");
+    section.only_for("every_epochs", &every_epochs, step, "name = \"step\"");
+    section.only_for("milestones", &milestones, step, "name = \"step\"");
+    if every_epochs.is_some() && milestones.is_some() {
+        section.refuse("milestones", "given", "`every_epochs` is given too: one of the two");
+    }
+    let regular = step && milestones.is_none();
+    Schedule {
+        name,
+        warmup_epochs,
+        floor: cosine.then(|| floor.unwrap_or(0.0)),
+        factor: step.then(|| factor.unwrap_or(0.1)),
+        every_epochs: regular.then(|| every_epochs.unwrap_or(30)),
+        milestones,
+    }
+}
+
+fn train(reader: &mut Reader<'_>) -> Train {
+    let mut train = reader.section("train");
+    let batch_size = train.value_in("batch_size", 64, |n| *n > 0, AT_LEAST_ONE);
+    let micro_batches = train.value_in("micro_batches", 1, |n| *n > 0, AT_LEAST_ONE);
+    if micro_batches > batch_size {
+        train.refuse(
+            "micro_batches",
+            &micro_batches.to_string(),
+            &format!("cannot cut a batch of {batch_size} into so many parts"),
+        );
+    }
+    Train {
+        epochs: train.value_in("epochs", 30, |n| *n > 0, AT_LEAST_ONE),
+        batch_size,
+        micro_batches,
+        label_smoothing: train.value_in("label_smoothing", 0.0, in_unit, "must lie in [0, 1)"),
+        clip_norm: train.optional_in("clip_norm", positive, POSITIVE),
+        seed: train.value("seed", 0),
+        precision: train
+            .choice("precision", &[("f32", Precision::F32), ("f64", Precision::F64)])
+            .unwrap_or(Precision::F32),
+        threads: train.value_in("threads", 0, |n| *n <= 1024, "must be at most 1024"),
+        workers: train.value_in("workers", 2, |n| *n <= 1024, "must be at most 1024"),
+        checkpoint_every_epochs: train.value("checkpoint_every_epochs", 1),
+        checkpoint_every_steps: train.optional_in("checkpoint_every_steps", |n| *n > 0, AT_LEAST_ONE),
+        eval_every: train.value_in("eval_every", 1, |n| *n > 0, AT_LEAST_ONE),
+        eval_batch_size: train.value_in("eval_batch_size", 256, |n| *n > 0, AT_LEAST_ONE),
+        log_every_steps: train.optional_in("log_every_steps", |n| *n > 0, AT_LEAST_ONE),
+    }
+}

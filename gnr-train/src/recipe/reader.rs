@@ -1,0 +1,285 @@
+//! Reads typed, checked values out of a recipe's tree and remembers every key that was asked for, so that what nobody asked
+//! for can be reported with the nearest key that exists. Problems are collected: one reading reports them all.
+
+use std::fmt;
+
+use toml::{Table, Value};
+
+use super::source::{Source, join};
+
+/// Why a recipe was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipeError {
+    /// The file cannot be read.
+    #[error("{file}: cannot read the recipe: {source}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Not TOML, or not an assignment.
+    #[error("{place}: {problem}")]
+    Syntax {
+        /// File and line, or the assignment.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Keys or values that a recipe cannot have, in the order of the sections.
+    #[error("{}", lines(.0))]
+    Invalid(Vec<Problem>),
+    /// A recipe that TOML cannot hold.
+    #[error("the recipe cannot be written as TOML: {0}")]
+    Unwritable(String),
+    /// No built-in recipe has this name.
+    #[error("there is no file and no built-in recipe `{name}`; did you mean `{nearest}`? (built in: {known})")]
+    UnknownBuiltin {
+        /// What was asked for.
+        name: String,
+        /// The closest name.
+        nearest: &'static str,
+        /// All names.
+        known: String,
+    },
+}
+
+/// One thing that is wrong with a recipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// File and line, or the assignment.
+    pub place: String,
+    /// The dotted key.
+    pub key: String,
+    /// What was expected and what was found.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Types a key can have.
+pub(super) trait FromToml: Sized {
+    const EXPECTED: &'static str;
+    fn from_toml(value: &Value) -> Option<Self>;
+}
+
+macro_rules! from_toml {
+    ($($type:ty, $expected:literal, |$value:ident| $body:expr;)+) => {$(
+        impl FromToml for $type {
+            const EXPECTED: &'static str = $expected;
+            fn from_toml($value: &Value) -> Option<Self> {
+                $body
+            }
+        }
+    )+};
+}
+
+from_toml! {
+    bool, "true or false", |value| value.as_bool();
+    u64, "a whole number, 0 or larger", |value| value.as_integer().and_then(|i| i.try_into().ok());
+    usize, "a whole number, 0 or larger", |value| value.as_integer().and_then(|i| i.try_into().ok());
+    // TOML writers often drop the point of 1.0.
+    f64, "a number", |value| value.as_float().or_else(|| value.as_integer().map(|i| i as f64));
+    String, "a string", |value| value.as_str().map(str::to_owned);
+    [f64; 2], "two numbers", |value| Vec::<f64>::from_toml(value)?.try_into().ok();
+}
+
+impl<T: FromToml> FromToml for Vec<T> {
+    const EXPECTED: &'static str = "a list";
+    fn from_toml(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(T::from_toml).collect()
+    }
+}
+
+pub(super) struct Reader<'a> {
+    source: &'a Source,
+    /// Every dotted key and section that was asked for.
+    known: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(source: &'a Source) -> Self {
+        Self { source, known: Vec::new(), problems: Vec::new() }
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.source.name.clone()
+    }
+
+    /// A section, present or not: its keys are then known. `path` is "" for the top.
+    pub(super) fn section(&mut self, path: &'static str) -> Section<'_, 'a> {
+        if !path.is_empty() {
+            self.known.push(path.to_owned());
+            if let Some(value) = self.source.get(path)
+                && !value.is_table()
+            {
+                self.problem(path, format!("`{path}` = {value}: expected a section, [{path}]"));
+            }
+        }
+        Section { reader: self, path }
+    }
+
+    /// Whether an optional section is there: a table or `true` is, `false` is not; nothing at all: `default`.
+    pub(super) fn enabled(&mut self, path: &'static str, default: bool) -> bool {
+        self.known.push(path.to_owned());
+        match self.source.get(path) {
+            None => default,
+            Some(Value::Boolean(enabled)) => *enabled,
+            Some(Value::Table(_)) => true,
+            Some(value) => {
+                self.problem(path, format!("`{path}` = {value}: expected a table, true or false"));
+                default
+            }
+        }
+    }
+
+    /// The keys of a section that [`enabled`](Self::enabled) was asked about.
+    pub(super) fn keys_of(&mut self, path: &'static str) -> Section<'_, 'a> {
+        Section { reader: self, path }
+    }
+
+    pub(super) fn problem(&mut self, path: &str, message: String) {
+        self.problems.push(Problem { place: self.source.place(path), key: path.to_owned(), message });
+    }
+
+    /// All problems, unknown keys first.
+    pub(super) fn finish(self) -> Result<(), RecipeError> {
+        let mut problems = Vec::new();
+        self.unknown("", &self.source.root, &mut problems);
+        problems.extend(self.problems);
+        if problems.is_empty() { Ok(()) } else { Err(RecipeError::Invalid(problems)) }
+    }
+
+    fn unknown(&self, prefix: &str, table: &Table, problems: &mut Vec<Problem>) {
+        for (key, value) in table {
+            let path = join(prefix, key);
+            if self.known.contains(&path) {
+                if let Value::Table(inner) = value {
+                    self.unknown(&path, inner, problems);
+                }
+                continue;
+            }
+            let nearest = self.nearest(&path).map_or_else(String::new, |known| {
+                format!("; did you mean {}?", quoted(known))
+            });
+            let message = format!("unknown key {}{nearest}", quoted(&path));
+            problems.push(Problem { place: self.source.place(&path), key: path, message });
+        }
+    }
+
+    /// The most similar key, with a preference for the same section.
+    fn nearest(&self, path: &str) -> Option<&str> {
+        let (section, key) = split(path);
+        let score = |known: &str| {
+            let (known_section, known_key) = split(known);
+            let same = if known_section == section { 0.1 } else { 0.0 };
+            strsim::jaro_winkler(known_key, key).max(strsim::jaro_winkler(known, path) - 0.1) + same
+        };
+        let best = self.known.iter().map(String::as_str).max_by(|a, b| score(a).total_cmp(&score(b)))?;
+        // Below this, two keys have little more than a letter in common.
+        (score(best) > 0.6).then_some(best)
+    }
+}
+
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('.').unwrap_or(("", path))
+}
+
+fn quoted(path: &str) -> String {
+    match split(path) {
+        ("", key) => format!("`{key}`"),
+        (section, key) => format!("`{key}` in [{section}]"),
+    }
+}
+
+pub(super) struct Section<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    path: &'static str,
+}
+
+impl Section<'_, '_> {
+    /// A value if it is there and of its type.
+    pub(super) fn optional<T: FromToml>(&mut self, key: &str) -> Option<T> {
+        let path = join(self.path, key);
+        let value = self.reader.source.get(&path);
+        self.reader.known.push(path.clone());
+        let value = value?;
+        let typed = T::from_toml(value);
+        if typed.is_none() {
+            self.reader.problem(&path, format!("`{path}` = {value}: expected {}", T::EXPECTED));
+        }
+        typed
+    }
+
+    /// As [`optional`](Self::optional), within a domain.
+    pub(super) fn optional_in<T: FromToml + fmt::Debug>(
+        &mut self,
+        key: &str,
+        valid: impl Fn(&T) -> bool,
+        requirement: &str,
+    ) -> Option<T> {
+        let value = self.optional::<T>(key)?;
+        if valid(&value) {
+            return Some(value);
+        }
+        self.refuse(key, &format!("{value:?}"), requirement);
+        None
+    }
+
+    /// A value or its default.
+    pub(super) fn value<T: FromToml>(&mut self, key: &str, default: T) -> T {
+        self.optional(key).unwrap_or(default)
+    }
+
+    /// A value within a domain, or its default.
+    pub(super) fn value_in<T: FromToml + fmt::Debug>(
+        &mut self,
+        key: &str,
+        default: T,
+        valid: impl Fn(&T) -> bool,
+        requirement: &str,
+    ) -> T {
+        self.optional_in(key, valid, requirement).unwrap_or(default)
+    }
+
+    /// One of several names.
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        let name = self.optional::<String>(key)?;
+        let found = choices.iter().find(|(known, _)| *known == name).map(|(_, choice)| *choice);
+        if found.is_none() {
+            let known: Vec<_> = choices.iter().map(|(known, _)| *known).collect();
+            let score = |known: &&&str| (strsim::jaro_winkler(known, &name) * 1e6) as u64;
+            let nearest = known.iter().max_by_key(score).filter(|known| score(known) > 700_000);
+            let hint = nearest.map_or_else(String::new, |nearest| format!("; did you mean \"{nearest}\"?"));
+            self.refuse(key, &format!("{name:?}"), &format!("expected one of {}{hint}", known.join(", ")));
+        }
+        found
+    }
+
+    /// Notes that `key` does not go with the rest of the section, when it is there.
+    pub(super) fn only_for<T>(&mut self, key: &str, value: &Option<T>, applies: bool, owner: &str) {
+        if value.is_some() && !applies {
+            let path = join(self.path, key);
+            self.reader.problem(&path, format!("`{path}` only goes with {owner}"));
+        }
+    }
+
+    pub(super) fn refuse(&mut self, key: &str, found: &str, requirement: &str) {
+        let path = join(self.path, key);
+        self.reader.problem(&path, format!("`{path}` = {found}: {requirement}"));
+    }
+
+    pub(super) fn present(&self) -> bool {
+        self.reader.source.get(self.path).is_some()
+    }
+}

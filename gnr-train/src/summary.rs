@@ -1,0 +1,83 @@
+//! `summary.json`: what a finished run came to.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    atomic::write_atomically,
+    error::{Result, io},
+    observer::BestBy,
+};
+
+/// A finished run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Always true: only finished runs have a summary.
+    pub finished: bool,
+    /// The recipe's name.
+    pub name: String,
+    /// The method in words.
+    pub method: String,
+    /// Epochs done.
+    pub epochs: u64,
+    /// Steps done.
+    pub steps: u64,
+    /// Mean training loss of the last epoch.
+    pub train_loss: f64,
+    /// Of the last epoch.
+    pub train_accuracy: f64,
+    /// After the last epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_accuracy: Option<f64>,
+    /// After the last epoch.
+    pub test_accuracy: f64,
+    /// After the last epoch.
+    pub test_loss: f64,
+    /// The best checkpoint.
+    pub best: Best,
+    /// Wall-clock time of all epochs.
+    pub seconds: f64,
+    /// d.
+    pub parameters: usize,
+    /// Gradients of a whole batch that were computed.
+    pub gradient_evaluations: u64,
+    /// Hessian-vector products that were computed (differences not counted: they are gradients).
+    pub products: u64,
+    /// Of the program.
+    pub version: &'static str,
+    /// Of the program's source, where it was known when it was built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<&'static str>,
+    /// Mean value of each regulariser in the last epoch.
+    pub penalties: BTreeMap<String, f64>,
+}
+
+impl Summary {
+    /// Writes `summary.json` atomically.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(self).map_err(|e| io(path, "write")(e.into()))?;
+        text.push('\n');
+        write_atomically(path, text.as_bytes())
+    }
+}
+
+/// The checkpoint `best.safetensors`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// What decided.
+    pub by: BestBy,
+    /// Its value.
+    pub value: f64,
+    /// After which epoch.
+    pub epoch: u64,
+    /// On the test images, for the report; it did not decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_accuracy: Option<f64>,
+}
+
+/// Version of this crate.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Commit of the source, where the build knew it.
+pub const COMMIT: Option<&str> = option_env!("GNR_COMMIT");

@@ -1,0 +1,392 @@
+//! The loop: epochs of steps, evaluations, checkpoints.
+
+use std::{
+    cell::{Cell, RefCell},
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use gnr_core::{Accumulated, Counted, Counter, StepReport};
+use gnr_models::{AnyModel, weights};
+use gnr_nn::{Autodiff, Buffers, CrossEntropy, Layout, Model, ParamVector};
+
+use crate::{
+    checkpoint::{self, CheckpointFile, Header, Progress, State, Sums},
+    data::{Images, upload},
+    error::{Result, TrainError},
+    evaluate::evaluate,
+    folder::RunFolder,
+    method::Configured,
+    metrics::{EpochMetrics, MetricsLog},
+    observer::{BestBy, Observer, Start, StepEvent},
+    oracle::Part,
+    recipe::Recipe,
+    summary::{Best, COMMIT, Summary, VERSION},
+    tensorboard::EventWriter,
+};
+
+/// What a run is made of, on the host.
+pub(crate) struct Prepared {
+    pub(crate) recipe: Recipe,
+    pub(crate) images: Images,
+    pub(crate) model: AnyModel,
+    /// θ₀ and the first running statistics.
+    pub(crate) initial: Vec<Vec<f64>>,
+    pub(crate) classes: usize,
+    pub(crate) input: [usize; 3],
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It is finished.
+    Finished(Box<Summary>),
+    /// It was asked to stop; the checkpoint is where it will continue.
+    Interrupted {
+        /// Steps done.
+        step: u64,
+        /// Epochs completed.
+        epoch: u64,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+    },
+}
+
+/// Parameters and running statistics on a backend from the values of a layout's entries.
+pub(crate) fn place<B: Autodiff>(
+    backend: &B,
+    layout: &Layout,
+    values: Vec<Vec<f64>>,
+) -> Result<(ParamVector<B>, Buffers<B>)> {
+    let (parameters, buffers) = weights::split(layout, values);
+    let theta = ParamVector::from_host(backend, layout, &parameters)?;
+    let tensors = (layout.buffers().zip(&buffers))
+        .map(|(entry, values)| backend.constant(values, &entry.shape))
+        .collect::<Result<_, _>>()?;
+    Ok((theta, Buffers { tensors }))
+}
+
+pub(crate) struct Trainer<'a, B: Autodiff> {
+    prepared: &'a Prepared,
+    folder: &'a RunFolder,
+    backend: B,
+    recipe_text: String,
+    configured: Configured<ParamVector<B>>,
+    theta: ParamVector<B>,
+    buffers: RefCell<Buffers<B>>,
+    progress: Progress,
+    metrics: MetricsLog,
+    events: EventWriter,
+    /// Lines of the epochs done.
+    history: Vec<EpochMetrics>,
+}
+
+impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
+    /// At the start, or where the folder's last checkpoint is.
+    pub(crate) fn new(prepared: &'a Prepared, folder: &'a RunFolder, backend: B) -> Result<Self> {
+        let layout = prepared.model.layout();
+        let steps_per_epoch = prepared.images.train.batches_per_epoch() as u64;
+        let mut configured = Configured::new(&prepared.recipe, steps_per_epoch)?;
+        let recipe_text = prepared.recipe.to_toml()?;
+        let last = checkpoint::last(folder.path());
+        let (values, progress) = if last.exists() {
+            let file = CheckpointFile::read(&last)?;
+            let problem = |problem: &str| TrainError::Checkpoint { path: last.clone(), problem: problem.into() };
+            let header = file.header().ok_or_else(|| problem("not a checkpoint of a run"))?;
+            let theirs = Recipe::parse(&last.display().to_string(), "run", &header.recipe, &[])?;
+            if !same_run(&theirs, &prepared.recipe) {
+                return Err(problem("was written by another recipe than the folder's recipe.toml"));
+            }
+            file.optimizer(&backend, layout, configured.method.optimizer.as_mut())?;
+            (file.model(layout)?, header.progress.clone())
+        } else {
+            (prepared.initial.clone(), Progress::default())
+        };
+        let (theta, buffers) = place(&backend, layout, values)?;
+        let (metrics, lines) = MetricsLog::open(&folder.file("metrics.jsonl"), progress.step)?;
+        let mut events = EventWriter::create(folder.path())?;
+        let mut history = Vec::new();
+        for line in lines {
+            events.epoch(&line)?;
+            history.extend(serde_json::from_value::<EpochMetrics>(line));
+        }
+        let buffers = RefCell::new(buffers);
+        Ok(Self {
+            prepared,
+            folder,
+            backend,
+            recipe_text,
+            configured,
+            theta,
+            buffers,
+            progress,
+            metrics,
+            events,
+            history,
+        })
+    }
+
+    pub(crate) fn run(mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
+        let recipe = &self.prepared.recipe;
+        let steps = self.prepared.images.train.batches_per_epoch() as u64;
+        observer.on_start(&Start {
+            recipe,
+            folder: self.folder.path(),
+            data: self.prepared.images.describe(),
+            parameters: self.prepared.model.layout().num_parameters(),
+            steps_per_epoch: steps,
+            step: self.progress.step,
+            best_by: self.best_by(),
+        });
+        while self.progress.epoch < recipe.train.epochs {
+            let started = Instant::now();
+            let finished = self.epoch_steps(steps, observer, stop)?;
+            if !finished {
+                return self.interrupt(observer);
+            }
+            self.finish_epoch(started, observer)?;
+            let epoch = self.progress.epoch;
+            let every = recipe.train.checkpoint_every_epochs;
+            if epoch == recipe.train.epochs || (every > 0 && epoch % every == 0) {
+                self.save_last(observer)?;
+            }
+            if stop.load(Ordering::Relaxed) && epoch < recipe.train.epochs {
+                return self.interrupt(observer);
+            }
+        }
+        let summary = self.summary()?;
+        observer.on_end(&summary);
+        Ok(Outcome::Finished(Box::new(summary)))
+    }
+
+    /// The steps of the current epoch that are left. False when asked to stop on the way.
+    fn epoch_steps(&mut self, steps: u64, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool> {
+        if self.progress.batch >= steps {
+            return Ok(true);
+        }
+        let train = &self.prepared.recipe.train;
+        let loader = &self.prepared.images.train;
+        for batch in loader.epoch(self.progress.epoch, self.progress.batch as usize)? {
+            let batch = batch?;
+            let parts = upload(&self.backend, &batch, train.micro_batches)?;
+            let images = batch.len() as u64;
+            loader.recycle(batch);
+            let report = self.step(&parts)?;
+            let event = self.account(report, images);
+            if train.log_every_steps.is_some_and(|every| event.step % every == 0) {
+                self.metrics.step(&event)?;
+                let scalars = [
+                    ("step/loss".to_owned(), event.loss),
+                    ("step/grad_norm".to_owned(), event.grad_norm),
+                ];
+                self.events.scalars(event.step, &scalars)?;
+            }
+            observer.on_step(&event);
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            if train.checkpoint_every_steps.is_some_and(|every| event.step % every == 0) {
+                self.save_last(observer)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn step(&mut self, batches: &[gnr_nn::Batch<B>]) -> Result<StepReport> {
+        let counter = Counter::default();
+        let correct = Cell::new(0);
+        let loss = CrossEntropy { label_smoothing: self.prepared.recipe.train.label_smoothing };
+        let part = |batch| Part {
+            model: &self.prepared.model,
+            backend: &self.backend,
+            batch,
+            buffers: &self.buffers,
+            loss,
+            correct: &correct,
+        };
+        let t = self.progress.step;
+        let stepped = match batches {
+            [batch] => {
+                let oracle = Counted::with_counter(part(batch), counter.clone());
+                self.configured.step(t, &mut self.theta, oracle)
+            }
+            _ => Accumulated::new(batches.iter().map(|batch| (part(batch), batch.labels.len()))).and_then(
+                |accumulated| {
+                    let oracle = Counted::with_counter(accumulated, counter.clone());
+                    self.configured.step(t, &mut self.theta, oracle)
+                },
+            ),
+        };
+        let (step, epoch) = (t + 1, self.progress.epoch + 1);
+        let report = stepped.map_err(|error| match error {
+            gnr_core::Error::NonFinite { quantity, value } => {
+                let last = checkpoint::last(self.folder.path());
+                let checkpoint = last.exists().then_some(last);
+                TrainError::Diverged { quantity, value, step, epoch, checkpoint }
+            }
+            source => TrainError::Step { step, epoch, source },
+        })?;
+        let counts = counter.counts();
+        self.progress.gradient_evaluations += counts.evaluations();
+        self.progress.products += counts.products;
+        self.progress.sums.correct += correct.get();
+        Ok(report)
+    }
+
+    fn account(&mut self, report: StepReport, images: u64) -> StepEvent {
+        let progress = &mut self.progress;
+        progress.step += 1;
+        progress.batch += 1;
+        let sums = &mut progress.sums;
+        sums.loss += report.loss * images as f64;
+        sums.images += images;
+        sums.grad_norm += report.grad_norm;
+        for (name, penalty) in report.penalties {
+            let (sum, count) = sums.penalties.entry(name.to_owned()).or_default();
+            *sum += penalty.value;
+            *count += 1;
+        }
+        StepEvent {
+            step: progress.step,
+            epoch: progress.epoch + 1,
+            step_in_epoch: progress.batch,
+            loss: report.loss,
+            mean_loss: sums.loss / sums.images as f64,
+            mean_accuracy: sums.correct as f64 / sums.images as f64,
+            learning_rate: report.learning_rate,
+            grad_norm: report.grad_norm,
+        }
+    }
+
+    /// Evaluates, logs, and keeps the checkpoint if it is the best one.
+    fn finish_epoch(&mut self, started: Instant, observer: &mut dyn Observer) -> Result<()> {
+        let recipe = &self.prepared.recipe;
+        let sums = std::mem::take(&mut self.progress.sums);
+        self.progress.epoch += 1;
+        let batches = std::mem::take(&mut self.progress.batch).max(1);
+        let (epoch, step) = (self.progress.epoch, self.progress.step);
+        let due = epoch % recipe.train.eval_every == 0 || epoch == recipe.train.epochs;
+        let mut measure = |loader| {
+            let buffers = self.buffers.borrow();
+            let model = &self.prepared.model;
+            let progress = |done, of| observer.on_evaluation(done, of);
+            evaluate(model, &self.backend, &self.theta, &buffers, loader, progress)
+        };
+        let validation =
+            self.prepared.images.validation.as_ref().filter(|_| due).map(&mut measure).transpose()?;
+        let test = due.then(|| measure(&self.prepared.images.test)).transpose()?;
+        let Sums { loss, correct, images, grad_norm, penalties } = sums;
+        let metrics = EpochMetrics {
+            epoch,
+            step,
+            train_loss: loss / images as f64,
+            train_accuracy: correct as f64 / images as f64,
+            val_loss: validation.as_ref().map(|found| found.loss),
+            val_accuracy: validation.as_ref().map(|found| found.accuracy),
+            test_loss: test.as_ref().map(|found| found.loss),
+            test_accuracy: test.as_ref().map(|found| found.accuracy),
+            learning_rate: gnr_core::Schedule::at(&self.configured.method.learning_rate, step.saturating_sub(1)),
+            grad_norm: grad_norm / batches as f64,
+            penalties: penalties.into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect(),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        let line = self.metrics.epoch(&metrics)?;
+        self.events.epoch(&line)?;
+        let candidate = match self.best_by() {
+            BestBy::ValidationAccuracy => metrics.val_accuracy.map(|value| (value, value)),
+            BestBy::TrainLoss => Some((metrics.train_loss, -metrics.train_loss)),
+        };
+        let incumbent = self.progress.best.map(|best| match best.by {
+            BestBy::ValidationAccuracy => best.value,
+            BestBy::TrainLoss => -best.value,
+        });
+        if let Some((value, score)) = candidate
+            && incumbent.is_none_or(|incumbent| score > incumbent)
+        {
+            let test_accuracy = metrics.test_accuracy;
+            self.progress.best = Some(Best { by: self.best_by(), value, epoch, test_accuracy });
+            self.save(&checkpoint::best(self.folder.path()))?;
+        }
+        observer.on_epoch(&metrics);
+        self.history.push(metrics);
+        Ok(())
+    }
+
+    fn best_by(&self) -> BestBy {
+        match self.prepared.images.validation {
+            Some(_) => BestBy::ValidationAccuracy,
+            None => BestBy::TrainLoss,
+        }
+    }
+
+    fn interrupt(&self, observer: &mut dyn Observer) -> Result<Outcome> {
+        let checkpoint = self.save_last(observer)?;
+        Ok(Outcome::Interrupted { step: self.progress.step, epoch: self.progress.epoch, checkpoint })
+    }
+
+    fn save_last(&self, observer: &mut dyn Observer) -> Result<PathBuf> {
+        let path = checkpoint::last(self.folder.path());
+        self.save(&path)?;
+        observer.on_checkpoint(&path);
+        Ok(path)
+    }
+
+    fn save(&self, path: &std::path::Path) -> Result<()> {
+        let buffers = self.buffers.borrow();
+        let state = State {
+            layout: self.prepared.model.layout(),
+            theta: &self.theta,
+            buffers: &buffers,
+            optimizer: self.configured.method.optimizer.as_ref(),
+        };
+        let Prepared { classes, input, .. } = *self.prepared;
+        let header = Header::new(classes, input, self.progress.clone(), self.recipe_text.clone());
+        state.save(path, &self.backend, &header, self.prepared.recipe.train.precision)
+    }
+
+    fn summary(&self) -> Result<Summary> {
+        let incomplete = |what: &str| TrainError::Folder {
+            path: self.folder.path().to_path_buf(),
+            problem: format!("{what} of the last epoch is missing from metrics.jsonl"),
+        };
+        let last = self.history.last().ok_or_else(|| incomplete("the line"))?;
+        let summary = Summary {
+            finished: true,
+            name: self.prepared.recipe.name.clone(),
+            method: self.prepared.recipe.method_name(),
+            epochs: self.progress.epoch,
+            steps: self.progress.step,
+            train_loss: last.train_loss,
+            train_accuracy: last.train_accuracy,
+            val_accuracy: last.val_accuracy,
+            test_accuracy: last.test_accuracy.ok_or_else(|| incomplete("the test accuracy"))?,
+            test_loss: last.test_loss.ok_or_else(|| incomplete("the test loss"))?,
+            best: self.progress.best.ok_or_else(|| incomplete("the best checkpoint"))?,
+            seconds: self.history.iter().map(|epoch| epoch.seconds).sum(),
+            parameters: self.prepared.model.layout().num_parameters(),
+            gradient_evaluations: self.progress.gradient_evaluations,
+            products: self.progress.products,
+            version: VERSION,
+            commit: COMMIT,
+            penalties: last.penalties.clone(),
+        };
+        summary.write(&self.folder.file("summary.json"))?;
+        Ok(summary)
+    }
+}
+
+/// Whether two recipes give the same bits: where the files lie, how many threads read them and how often checkpoints are
+/// written does not matter.
+pub(crate) fn same_run(a: &Recipe, b: &Recipe) -> bool {
+    let neutral = |recipe: &Recipe| {
+        let mut recipe = recipe.clone();
+        recipe.data.dir = None;
+        recipe.model.weights = None;
+        recipe.train.workers = 0;
+        recipe.train.checkpoint_every_epochs = 1;
+        recipe.train.checkpoint_every_steps = None;
+        recipe
+    };
+    neutral(a) == neutral(b)
+}
