@@ -9,6 +9,7 @@
 
 mod atomic;
 mod backend;
+mod bench;
 mod checkpoint;
 mod data;
 mod error;
@@ -26,6 +27,7 @@ mod tensorboard;
 mod trainer;
 
 pub use atomic::write_atomically;
+pub use bench::{BenchLine, BenchRequest, Timed, bench};
 pub use checkpoint::{CheckpointFile, Header, Progress, Sums};
 pub use error::{Result, TrainError};
 pub use eval::{EvalReport, EvalRequest, Split, eval};
@@ -33,7 +35,7 @@ pub use evaluate::{ClassResult, Evaluation, evaluate};
 pub use folder::{is_run, next_free, recipe_of};
 pub use metrics::EpochMetrics;
 pub use observer::{BestBy, Observer, Start, StepEvent};
-pub use recipe::{Recipe, RecipeError};
+pub use recipe::{Precision, Recipe, RecipeError};
 pub use run::{Existing, Plan, check, resume, train, train_on};
 pub use summary::{Best, COMMIT, Summary, VERSION};
 pub use tensorboard::EventWriter;

@@ -45,7 +45,10 @@ pub fn backward_weight<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gw: &mut [E
 /// The lengths that the kernels below rely on.
 fn check<E>(pairs: &[Pair<'_, E>], first: usize, second: usize, out: usize, expected: usize) {
     assert!(!pairs.is_empty(), "a convolution needs at least one pair of operands");
-    assert!(pairs.iter().all(|p| p.0.len() == first && p.1.len() == second), "operand lengths {first}, {second}");
+    assert!(
+        pairs.iter().all(|p| p.0.len() == first && p.1.len() == second),
+        "operand lengths {first}, {second}"
+    );
     assert_eq!(out, expected, "length of the result");
 }
 
