@@ -58,7 +58,14 @@ fn stages() -> Vec<Stage> {
         stage(
             "train",
             "smoke run of the main job",
-            vec![gnr(["train", "--set", "train.epochs=2", "--out", &format!("{scratch}/train"), "--overwrite"])],
+            vec![gnr([
+                "train",
+                "--set",
+                "train.epochs=2",
+                "--out",
+                &format!("{scratch}/train"),
+                "--overwrite",
+            ])],
         ),
         stage(
             "table1",
@@ -87,7 +94,8 @@ fn gnr<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
 /// nextest where it is installed, else `cargo test`.
 fn tests() -> Command {
     let mut probe = cargo(["nextest", "--version"]);
-    let installed = probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let installed =
+        probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
     if installed {
         cargo(["nextest", "run", "--workspace"])
     } else {
@@ -101,7 +109,8 @@ fn tests() -> Command {
 /// When a stage fails, or `--only` names none.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut stages = stages();
-    if let Some(unknown) = arguments.only.iter().find(|only| !stages.iter().any(|stage| stage.name == **only)) {
+    if let Some(unknown) = arguments.only.iter().find(|only| !stages.iter().any(|stage| stage.name == **only))
+    {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
         bail!("no stage is called `{unknown}`; there are {}", names.join(", "));
     }
@@ -124,7 +133,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let outcome = stage.commands.iter_mut().try_for_each(execute).map(|()| started.elapsed());
         match &outcome {
             Ok(time) => println!("== {} passed in {}", stage.name, seconds(*time)),
-            Err(error) => println!("== {} FAILED after {}: {error:#}", stage.name, seconds(started.elapsed())),
+            Err(error) => {
+                println!("== {} FAILED after {}: {error:#}", stage.name, seconds(started.elapsed()))
+            }
         }
         let failed = outcome.is_err();
         results.push((stage.name, outcome));
@@ -143,7 +154,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for stage in stages.iter().skip(results.len()) {
         println!("{:<9} not run", stage.name);
     }
-    let failed: Vec<&str> = results.iter().filter(|(_, outcome)| outcome.is_err()).map(|(name, _)| *name).collect();
+    let failed: Vec<&str> =
+        results.iter().filter(|(_, outcome)| outcome.is_err()).map(|(name, _)| *name).collect();
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
     }

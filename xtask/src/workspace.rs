@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 /// The folder of the root manifest.
 pub(crate) fn root() -> PathBuf {
     // Cargo sets the variable for `cargo run`; the compile-time value serves the program started by its path.
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let manifest = PathBuf::from(manifest);
     manifest.parent().map_or(manifest.clone(), Path::to_path_buf)
 }
@@ -57,7 +58,15 @@ pub(crate) fn quoted(word: &str) -> String {
 /// When it does not build; cargo has then said why.
 pub(crate) fn build_gnr() -> Result<PathBuf> {
     // The message stream names the executable whatever CARGO_TARGET_DIR or `build.target` say.
-    let command = cargo(["build", "--release", "-p", "gnr-cli", "--bin", "gnr", "--message-format=json-render-diagnostics"]);
+    let command = cargo([
+        "build",
+        "--release",
+        "-p",
+        "gnr-cli",
+        "--bin",
+        "gnr",
+        "--message-format=json-render-diagnostics",
+    ]);
     let shown = show(&command);
     let mut command = command;
     let output = command

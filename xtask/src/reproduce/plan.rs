@@ -228,7 +228,9 @@ impl Plan {
         }
         let names: Vec<String> = self.cases.iter().map(|case| self.name(case)).collect();
         let mut names_left = names.iter();
-        self.cases.retain(|_| names_left.next().is_some_and(|name| filters.iter().any(|text| name.contains(text.as_str()))));
+        self.cases.retain(|_| {
+            names_left.next().is_some_and(|name| filters.iter().any(|text| name.contains(text.as_str())))
+        });
         if self.cases.is_empty() {
             let first = names.first().map_or("", String::as_str);
             bail!("no run's name contains {}; a name is like `{first}`", filters.join(" or "));
@@ -272,7 +274,13 @@ fn nets(scale: Scale) -> Vec<Net> {
             Net { model: "mlp", title: "MLP", widths: Some(&[64, 32]), epoch_cost: 0.1, ..digits },
         ],
         Scale::Small => vec![
-            Net { dataset: Dataset::Cifar10Jpeg, train_images: Some(5_000), epochs: 15, epoch_cost: 100.0, ..cifar.clone() },
+            Net {
+                dataset: Dataset::Cifar10Jpeg,
+                train_images: Some(5_000),
+                epochs: 15,
+                epoch_cost: 100.0,
+                ..cifar.clone()
+            },
             Net {
                 dataset: Dataset::FashionMnist,
                 model: "lenet",
@@ -288,7 +296,13 @@ fn nets(scale: Scale) -> Vec<Net> {
             .flat_map(|dataset| {
                 [
                     Net { dataset, ..cifar.clone() },
-                    Net { dataset, model: "resnet18", title: "ResNet-18", epoch_cost: 13_000.0, ..cifar.clone() },
+                    Net {
+                        dataset,
+                        model: "resnet18",
+                        title: "ResNet-18",
+                        epoch_cost: 13_000.0,
+                        ..cifar.clone()
+                    },
                 ]
             })
             .collect(),

@@ -72,8 +72,11 @@ impl Results {
 
     /// Median seconds of an epoch over all epochs and seeds of a cell.
     pub(super) fn epoch_seconds(&self, net: usize, method: Method) -> Option<f64> {
-        let seconds: Vec<f64> =
-            self.cell(net, method).flat_map(|outcome| &outcome.epochs).filter_map(|epoch| epoch.seconds).collect();
+        let seconds: Vec<f64> = self
+            .cell(net, method)
+            .flat_map(|outcome| &outcome.epochs)
+            .filter_map(|epoch| epoch.seconds)
+            .collect();
         median(&seconds)
     }
 }
@@ -84,11 +87,17 @@ pub(super) fn read(plan: &Plan, runs: &[Run]) -> Result<Results> {
     for (case, run) in plan.cases.iter().zip(runs) {
         let Some(summary) = summary(&run.folder)?.filter(|summary| summary.finished) else { continue };
         let path = run.folder.join("metrics.jsonl");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let epochs = epochs(&text);
         let accuracy = summary.test_accuracy.or_else(|| epochs.last().and_then(|epoch| epoch.test_accuracy));
         let Some(accuracy) = accuracy else { continue };
-        results.outcomes.push(Outcome { case: *case, accuracy: 100.0 * accuracy, epochs, commit: run.commit() });
+        results.outcomes.push(Outcome {
+            case: *case,
+            accuracy: 100.0 * accuracy,
+            epochs,
+            commit: run.commit(),
+        });
     }
     Ok(results)
 }
@@ -146,7 +155,9 @@ mod tests {
 
     #[test]
     fn a_resumed_run_counts_its_last_words() {
-        let line = |epoch: u64, loss: f64| format!("{{\"kind\":\"epoch\",\"epoch\":{epoch},\"train_loss\":{loss}}}\n");
+        let line = |epoch: u64, loss: f64| {
+            format!("{{\"kind\":\"epoch\",\"epoch\":{epoch},\"train_loss\":{loss}}}\n")
+        };
         let epochs = epochs(&[line(1, 3.0), line(2, 2.0), line(2, 1.5), line(3, 1.0)].concat());
         assert_eq!(epochs.iter().filter_map(|epoch| epoch.train_loss).collect::<Vec<_>>(), [3.0, 1.5, 1.0]);
     }
@@ -159,6 +170,9 @@ mod tests {
         std::fs::write(&path, "{\"finished\":tr").unwrap();
         assert_eq!(summary(folder.path()).unwrap(), None, "cut off");
         std::fs::write(&path, "{\"finished\":true,\"test_accuracy\":0.9,\"steps\":3}").unwrap();
-        assert_eq!(summary(folder.path()).unwrap(), Some(Summarized { finished: true, test_accuracy: Some(0.9) }));
+        assert_eq!(
+            summary(folder.path()).unwrap(),
+            Some(Summarized { finished: true, test_accuracy: Some(0.9) })
+        );
     }
 }

@@ -75,7 +75,13 @@ pub(super) fn prepare(plan: &Plan, located: &Located, out: &Path) -> Result<Vec<
         let folder = out.join("runs").join(format!("{}-{address:016x}", name.replace('/', "-")));
         let finished = results::summary(&folder)?.is_some_and(|summary| summary.finished);
         let place = located.get(&net.dataset).and_then(Option::as_deref);
-        runs.push(Run { name, folder, recipe: recipe::toml(net, case, place)?, cost: plan.cost(case), finished });
+        runs.push(Run {
+            name,
+            folder,
+            recipe: recipe::toml(net, case, place)?,
+            cost: plan.cost(case),
+            finished,
+        });
     }
     Ok(runs)
 }
@@ -100,7 +106,12 @@ pub(super) fn show(runs: &[Run], jobs: usize) {
 /// When the folder of the runs cannot be made.
 pub(super) fn train(runs: &[Run], gnr: &Path, jobs: usize) -> Result<Vec<Failure>> {
     let queue: Vec<&Run> = runs.iter().filter(|run| !run.finished).collect();
-    println!("{} runs: {} finished before, {} to train, {jobs} at a time", runs.len(), runs.len() - queue.len(), queue.len());
+    println!(
+        "{} runs: {} finished before, {} to train, {jobs} at a time",
+        runs.len(),
+        runs.len() - queue.len(),
+        queue.len()
+    );
     if let Some(parent) = queue.first().and_then(|run| run.folder.parent()) {
         std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     }
@@ -127,7 +138,8 @@ pub(super) fn train(runs: &[Run], gnr: &Path, jobs: usize) -> Result<Vec<Failure
 fn train_one(run: &Run, gnr: &Path, machine: &Machine) -> Result<Option<f64>, String> {
     let started = Instant::now();
     let (recipe, log) = (run.beside(".toml"), run.beside(".log"));
-    let told = |what: &str, path: &Path, error: std::io::Error| format!("cannot {what} {}: {error}", path.display());
+    let told =
+        |what: &str, path: &Path, error: std::io::Error| format!("cannot {what} {}: {error}", path.display());
     std::fs::write(&recipe, &run.recipe).map_err(|error| told("write", &recipe, error))?;
     let output = std::fs::File::create(&log).map_err(|error| told("create", &log, error))?;
     let errors = output.try_clone().map_err(|error| told("write", &log, error))?;
@@ -208,13 +220,20 @@ impl Progress {
             Some(left) if self.done < self.runs => format!("about {} left", short(left)),
             _ => format!("{} in all", short(self.started.elapsed().as_secs_f64())),
         };
-        println!("[{:>3}/{}] {:<38} {told} in {:.1} s; {left}", self.done, self.runs, run.name, time.as_secs_f64());
+        println!(
+            "[{:>3}/{}] {:<38} {told} in {:.1} s; {left}",
+            self.done,
+            self.runs,
+            run.name,
+            time.as_secs_f64()
+        );
     }
 
     /// Seconds.
     fn remaining(&self) -> Option<f64> {
         let (cost, seconds) = self.spent;
-        (cost > 0.0).then(|| self.cost_left.max(0.0) * seconds / cost / self.jobs.min(self.runs).max(1) as f64)
+        (cost > 0.0)
+            .then(|| self.cost_left.max(0.0) * seconds / cost / self.jobs.min(self.runs).max(1) as f64)
     }
 }
 
@@ -228,7 +247,8 @@ fn short(seconds: f64) -> String {
 
 /// FNV-1a, 64 bits: an address that is the same on every machine and compiler (`DefaultHasher` does not promise that).
 fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -244,7 +264,8 @@ mod tests {
 
     #[test]
     fn remaining_time_follows_cost_and_jobs() {
-        let run = Run { name: "a".into(), folder: "a".into(), recipe: String::new(), cost: 2.0, finished: false };
+        let run =
+            Run { name: "a".into(), folder: "a".into(), recipe: String::new(), cost: 2.0, finished: false };
         let queue = [&run, &run, &run];
         let mut progress = Progress::new(&queue, 2);
         assert_eq!(progress.remaining(), None, "nothing known yet");

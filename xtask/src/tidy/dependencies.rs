@@ -26,8 +26,18 @@ const LAYERS: [(&str, &[&str]); 9] = [
 const IN_TESTS: [(&str, &str); 1] = [("gnr-dfdx", "gnr-models")];
 
 /// Libraries that compute on tensors. Each belongs in one backend crate, whose name ends with the library's.
-const TENSOR_LIBRARIES: [&str; 10] =
-    ["dfdx", "dfdx-core", "candle-core", "candle-nn", "burn", "burn-core", "tch", "cudarc", "ort", "tract-core"];
+const TENSOR_LIBRARIES: [&str; 10] = [
+    "dfdx",
+    "dfdx-core",
+    "candle-core",
+    "candle-nn",
+    "burn",
+    "burn-core",
+    "tch",
+    "cudarc",
+    "ort",
+    "tract-core",
+];
 
 /// Crates from which a tensor library must not even be reachable, tests included.
 const WITHOUT_TENSOR_LIBRARY: [&str; 6] =
@@ -57,7 +67,8 @@ pub(super) fn packages() -> Result<Vec<Package>> {
         packages: Vec<Package>,
     }
     let text = output(cargo(["metadata", "--format-version", "1", "--no-deps"]))?;
-    let metadata: Metadata = serde_json::from_str(&text).context("cannot read the answer of `cargo metadata`")?;
+    let metadata: Metadata =
+        serde_json::from_str(&text).context("cannot read the answer of `cargo metadata`")?;
     Ok(metadata.packages)
 }
 
@@ -79,7 +90,10 @@ fn layering(packages: &[Package]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in packages {
         let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == package.name) else {
-            findings.push(Finding::error(&package.name, "has no place in the layers: add it to LAYERS in xtask/src/tidy"));
+            findings.push(Finding::error(
+                &package.name,
+                "has no place in the layers: add it to LAYERS in xtask/src/tidy",
+            ));
             continue;
         };
         for dependency in &package.dependencies {
@@ -87,8 +101,12 @@ fn layering(packages: &[Package]) -> Vec<Finding> {
             let for_tests = dependency.kind.as_deref() == Some("dev")
                 && (name == package.name || IN_TESTS.contains(&(package.name.as_str(), name)));
             if ours.contains(name) && !allowed.contains(&name) && !for_tests {
-                let may = if allowed.is_empty() { "no crate of ours".to_string() } else { allowed.join(", ") };
-                findings.push(Finding::error(&package.name, format!("must not depend on {name}; it may use {may}")));
+                let may =
+                    if allowed.is_empty() { "no crate of ours".to_string() } else { allowed.join(", ") };
+                findings.push(Finding::error(
+                    &package.name,
+                    format!("must not depend on {name}; it may use {may}"),
+                ));
             }
         }
     }
@@ -112,7 +130,10 @@ fn tensor_libraries(packages: &[Package]) -> Vec<Finding> {
 
 /// Package names of `cargo tree --prefix none`.
 fn names(tree: &str) -> BTreeSet<&str> {
-    tree.lines().filter_map(|line| line.split_whitespace().next()).filter(|name| !name.starts_with('[')).collect()
+    tree.lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| !name.starts_with('['))
+        .collect()
 }
 
 fn reaches_no_tensor_library(package: &str, tree: &str) -> Vec<Finding> {
@@ -120,7 +141,9 @@ fn reaches_no_tensor_library(package: &str, tree: &str) -> Vec<Finding> {
     names(tree)
         .into_iter()
         .filter(forbidden)
-        .map(|name| Finding::error(package, format!("reaches {name}; see `cargo tree -p {package} -i {name}`")))
+        .map(|name| {
+            Finding::error(package, format!("reaches {name}; see `cargo tree -p {package} -i {name}`"))
+        })
         .collect()
 }
 
@@ -174,19 +197,26 @@ mod tests {
             package("gnr-dfdx", &[("gnr-models", Some("dev"))]),
         ];
         assert_eq!(layering(&packages), []);
-        assert_eq!(layering(&[package("gnr-models", &[]), package("gnr-dfdx", &[("gnr-models", None)])]).len(), 1);
+        assert_eq!(
+            layering(&[package("gnr-models", &[]), package("gnr-dfdx", &[("gnr-models", None)])]).len(),
+            1
+        );
     }
 
     #[test]
     fn a_tensor_library_outside_its_backend_is_found() {
-        let packages = [package("gnr-dfdx", &[("dfdx", None)]), package("gnr-train", &[("dfdx", None), ("serde", None)])];
+        let packages = [
+            package("gnr-dfdx", &[("dfdx", None)]),
+            package("gnr-train", &[("dfdx", None), ("serde", None)]),
+        ];
         assert_eq!(told(&tensor_libraries(&packages)).lines().count(), 1);
         assert!(told(&tensor_libraries(&packages)).starts_with("error: gnr-train"));
     }
 
     #[test]
     fn trees_are_read() {
-        let tree = "gnr-models v0.1.0 (path)\n[dev-dependencies]\ngnr-dfdx v0.1.0\ndfdx v0.13.0\nserde v1.0.0 (*)\n";
+        let tree =
+            "gnr-models v0.1.0 (path)\n[dev-dependencies]\ngnr-dfdx v0.1.0\ndfdx v0.13.0\nserde v1.0.0 (*)\n";
         assert_eq!(reaches_no_tensor_library("gnr-models", tree).len(), 2);
         assert_eq!(reaches_no_tensor_library("gnr-models", "gnr-models v0.1.0\nndarray v0.17.0"), []);
         let core = "gnr-core v0.1.0 (path)\nndarray v0.17.0\nnum-traits v0.2.19\nthiserror v2.0.0\n";

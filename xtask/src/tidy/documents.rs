@@ -15,13 +15,14 @@ const REQUIRED: [&str; 6] =
 
 /// All rules of this file.
 pub(super) fn check(root: &Path, crates: &BTreeSet<&str>) -> Result<Vec<Finding>> {
-    let missing = |name: &&str| !root.join(name).is_file();
+    let missing = |name: &&&str| !root.join(name).is_file();
     let mut findings: Vec<Finding> =
         REQUIRED.iter().filter(missing).map(|name| Finding::error(*name, "is missing")).collect();
     for name in ["README.md", "ARCHITECTURE.md"] {
         let path = root.join(name);
         if path.is_file() {
-            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             findings.extend(has_rows(name, &text, crates));
             if name == "ARCHITECTURE.md" {
                 findings.extend(is_short(name, &text));

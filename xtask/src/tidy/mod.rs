@@ -96,7 +96,8 @@ fn files(root: &Path) -> Result<Vec<File>> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        let entries =
+            std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
         for entry in entries {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -105,10 +106,13 @@ fn files(root: &Path) -> Result<Vec<File>> {
                 if ours && !["target", "runs"].contains(&name.as_str()) {
                     folders.push(path);
                 }
-            } else if [".rs", ".toml", ".md", ".py", ".sh", ".yml", ".json"].iter().any(|end| name.ends_with(end))
+            } else if [".rs", ".toml", ".md", ".py", ".sh", ".yml", ".json"]
+                .iter()
+                .any(|end| name.ends_with(end))
                 || path.parent().is_some_and(|folder| folder.ends_with(".ci"))
             {
-                let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
                 let path = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
                 found.push(File { path, text });
             }

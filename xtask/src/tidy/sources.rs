@@ -41,14 +41,20 @@ fn walk(path: &str, lines: &[&str], tokens: TokenStream, findings: &mut Vec<Find
         let at = format!("{path}:{line}");
         match token {
             TokenTree::Ident(word) if word == "unsafe" => findings.extend(unsafe_code(path, at, line, lines)),
-            TokenTree::Ident(word) if UNFINISHED.iter().any(|mark| word == mark) && is(tokens.get(i + 1), '!') => {
+            TokenTree::Ident(word)
+                if UNFINISHED.iter().any(|mark| word == mark) && is(tokens.get(i + 1), '!') =>
+            {
                 findings.push(Finding::error(at, format!("`{word}!` marks unfinished work")));
             }
             TokenTree::Group(group) => {
-                let attribute = group.delimiter() == Delimiter::Bracket && i > 0 && is(tokens.get(i - 1), '#');
+                let attribute =
+                    group.delimiter() == Delimiter::Bracket && i > 0 && is(tokens.get(i - 1), '#');
                 let first = group.stream().into_iter().next();
                 if attribute && matches!(first, Some(TokenTree::Ident(word)) if word == "ignore") {
-                    findings.push(Finding::error(at, "an ignored test: make it run or skip with a reason at run time"));
+                    findings.push(Finding::error(
+                        at,
+                        "an ignored test: make it run or skip with a reason at run time",
+                    ));
                 }
                 walk(path, lines, group.stream(), findings);
             }
@@ -111,7 +117,8 @@ mod tests {
 
     #[test]
     fn marks_of_unfinished_work_are_found_with_their_line() {
-        let text = "//! A.\nfn f() {\n    todo!(\"later\")\n}\nfn g() { unimplemented!() }\nfn h() { dbg!(1); }\n";
+        let text =
+            "//! A.\nfn f() {\n    todo!(\"later\")\n}\nfn g() { unimplemented!() }\nfn h() { dbg!(1); }\n";
         let told = told("a.rs", text);
         for expect in ["a.rs:3: `todo!`", "a.rs:5: `unimplemented!`", "a.rs:6: `dbg!`"] {
             assert!(told.contains(expect), "{told}");
@@ -133,7 +140,10 @@ mod tests {
         assert!(told("gnr-dfdx/src/cpu/a.rs", bare).contains("without a `// SAFETY:`"));
         let explained = "//! A.\nfn f() {\n    // SAFETY: g has no conditions.\n    unsafe { g() }\n}\n";
         assert_eq!(told("gnr-dfdx/src/cpu/a.rs", explained), "");
-        assert!(told("gnr-nn/src/a.rs", explained).contains("`unsafe` outside"), "an explanation opens no other place");
+        assert!(
+            told("gnr-nn/src/a.rs", explained).contains("`unsafe` outside"),
+            "an explanation opens no other place"
+        );
         let far = format!("//! A.\n// SAFETY: far away.\n{}fn f() {{ unsafe {{ g() }} }}\n", "\n".repeat(20));
         assert!(told("gnr-dfdx/src/cpu/a.rs", &far).contains("without a `// SAFETY:`"));
     }
