@@ -28,12 +28,14 @@ struct Stage {
     commands: Vec<Command>,
 }
 
+/// Folder of the smoke runs: under `target`, so that nothing is left beside the sources.
+const SCRATCH: &str = "target/ci";
+
 fn stages() -> Vec<Stage> {
     let stage = |name, what, commands| Stage { name, what, commands };
     let mut doc = cargo(["doc", "--workspace", "--no-deps"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
-    // Under `target`, so that a run leaves nothing beside the sources.
-    let scratch = "target/ci";
+    let scratch = SCRATCH;
     vec![
         stage("fmt", "formatting", vec![cargo(["fmt", "--all", "--check"])]),
         stage("tidy", "structural rules", vec![cargo(["xtask", "tidy"])]),
@@ -125,6 +127,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
 
+    // What an earlier call trained would be taken as finished, and nothing would be tested.
+    let scratch = root().join(SCRATCH);
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
+    }
     let count = stages.len();
     let mut results: Vec<(&str, Result<Duration>)> = Vec::new();
     for (i, stage) in stages.iter_mut().enumerate() {

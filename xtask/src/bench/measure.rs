@@ -61,15 +61,18 @@ pub(super) fn lines(text: &str) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// The lines of a method, by side and layout.
+type Sides<'a> = BTreeMap<(Side, Option<&'a str>), Vec<&'a Line>>;
+
 /// Medians over the blocks.
 pub(super) fn medians(lines: &[(Side, Line)]) -> Vec<Measured> {
-    let mut samples: BTreeMap<(&str, &str), BTreeMap<(Side, Option<&str>), Vec<&Line>>> = BTreeMap::new();
+    let mut samples: BTreeMap<(&str, &str), Sides<'_>> = BTreeMap::new();
     for (side, line) in lines {
         let method = samples.entry((&line.model, &line.method)).or_default();
         method.entry((*side, line.layout.as_deref())).or_default().push(line);
     }
     let time = |lines: &[&Line]| median(&lines.iter().map(|line| line.median_ms).collect::<Vec<_>>());
-    let row = |((model, method), sides): ((&str, &str), BTreeMap<(Side, Option<&str>), Vec<&Line>>)| {
+    let row = |((model, method), sides): ((&str, &str), Sides<'_>)| {
         let ours = sides.iter().find(|((side, _), _)| *side == Side::Ours).map(|(_, lines)| lines);
         let theirs = sides
             .iter()

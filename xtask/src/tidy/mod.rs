@@ -109,7 +109,7 @@ fn files(root: &Path) -> Result<Vec<File>> {
             } else if [".rs", ".toml", ".md", ".py", ".sh", ".yml", ".json"]
                 .iter()
                 .any(|end| name.ends_with(end))
-                || path.parent().is_some_and(|folder| folder.ends_with(".ci"))
+                || path.parent().is_some_and(|folder| folder == root.join(".ci"))
             {
                 let text = std::fs::read_to_string(&path)
                     .with_context(|| format!("cannot read {}", path.display()))?;

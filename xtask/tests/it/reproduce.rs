@@ -56,7 +56,7 @@ impl Bench {
         let (gnr, out) = (self.path("gnr"), self.out());
         let fixed = ["reproduce", "table1", "--only", "/mlp/", "--jobs", "2", "--gnr"];
         let place = [gnr.to_str().unwrap(), "--out", out.to_str().unwrap()];
-        let output = xtask(&[&fixed, &place, more].concat());
+        let output = xtask(&[&fixed[..], &place, more].concat());
         (output.status.success(), told(&output))
     }
 
