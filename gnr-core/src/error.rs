@@ -97,3 +97,13 @@ impl Error {
 pub(crate) fn finite(quantity: Quantity, value: f64) -> Result<f64> {
     if value.is_finite() { Ok(value) } else { Err(Error::NonFinite { quantity, value }) }
 }
+
+/// A gradient that is not finite at a perturbed point is another quantity than one at θ: says so.
+pub(crate) fn at_perturbed_point(error: Error) -> Error {
+    match error {
+        Error::NonFinite { quantity: Quantity::GradientNorm, value } => {
+            Error::NonFinite { quantity: Quantity::PerturbedGradientNorm, value }
+        }
+        other => other,
+    }
+}

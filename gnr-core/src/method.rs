@@ -2,7 +2,7 @@
 
 use crate::{
     GradOracle, Optimizer, Pass, Penalty, Quantity, Regularizer, Result, Schedule, StepContext, Vector,
-    error::finite,
+    error::finite, schedule::validate_constant,
 };
 
 /// Bounds on the direction's norm.
@@ -14,9 +14,32 @@ pub enum Clip {
     Norm(f64),
 }
 
+impl Clip {
+    /// [`Clip::Norm`], checked.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless `max` > 0 and finite.
+    pub fn norm(max: f64) -> Result<Self> {
+        validate_constant("clip", max, |x| x > 0.0, "the largest norm must be positive and finite")?;
+        Ok(Self::Norm(max))
+    }
+}
+
 /// A training method as a value: regulariser, optimiser, learning-rate schedule, clipping.
 ///
-/// `Method { regularizer: (Sam::new(0.05)?, Gnr::new(0.1, 0.1)?), optimizer: Sgd::new().momentum(0.9), learning_rate: 0.1, clip: Clip::None }`
+/// ```
+/// # fn main() -> gnr_core::Result<()> {
+/// use gnr_core::{Clip, Cosine, Every, Gnr, Method, Sam, Sgd};
+/// let method = Method {
+///     regularizer: (Sam::new(0.05)?, Every::new(Gnr::new(0.1, 0.1)?, 10)?),
+///     optimizer: Sgd::<Vec<f32>>::new().with_momentum(0.9)?.with_weight_decay(5e-4)?,
+///     learning_rate: Cosine::new(0.1, 200, 0.0)?,
+///     clip: Clip::norm(5.0)?,
+/// };
+/// # let _ = method;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Method<R, P, S> {
     /// What is added to ∇L̂(θ_t); `()` for plain training.
@@ -48,13 +71,16 @@ impl<R, P, S: Schedule> Method<R, P, S> {
     /// Step `t` on one mini-batch: one [`Pass::Commit`] evaluation at θ_t, then θ changes, once.
     ///
     /// # Errors
-    /// Those of the oracle, the regularisers and the optimiser; θ is unchanged unless the optimiser itself failed.
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a learning rate that is negative or not
+    /// finite; those of the oracle, the regularisers and the optimiser. θ is unchanged unless the optimiser itself failed.
     pub fn step<O>(&mut self, t: u64, theta: &mut O::Vector, oracle: &mut O) -> Result<StepReport>
     where
         O: GradOracle,
         R: Regularizer<O>,
         P: Optimizer<O::Vector>,
     {
+        let learning_rate = self.learning_rate.at(t);
+        validate_constant("learning_rate", learning_rate, |x| x >= 0.0, "must be finite and not negative")?;
         let order = self.regularizer.order(t, oracle);
         let here = oracle.evaluate(theta, Pass::Commit, order)?;
         let mut direction = here.grad.clone();
@@ -65,12 +91,11 @@ impl<R, P, S: Schedule> Method<R, P, S> {
             &mut penalties,
         )?;
         let direction_norm = finite(Quantity::DirectionNorm, direction.dot(&direction)?.sqrt())?;
-        if let Clip::Norm(max) = self.clip {
-            if direction_norm > max {
-                direction.scale(max / direction_norm)?;
-            }
+        if let Clip::Norm(max) = self.clip
+            && direction_norm > max
+        {
+            direction.scale(max / direction_norm)?;
         }
-        let learning_rate = self.learning_rate.at(t);
         let (loss, grad_norm) = (here.loss, here.grad_norm);
         drop(here);
         self.optimizer.step(theta, &direction, learning_rate)?;

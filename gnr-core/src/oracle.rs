@@ -11,8 +11,8 @@ pub enum Pass {
     Probe,
 }
 
-/// How much of the evaluation will be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much of the evaluation will be used. `First < Second`: the larger of two serves both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
     /// Loss and gradient only.
     First,
@@ -103,32 +103,38 @@ pub trait HvpOracle: GradOracle {
     }
 }
 
-impl<O: GradOracle + ?Sized> GradOracle for &mut O {
-    type Vector = O::Vector;
-    type Record = O::Record;
-    fn evaluate<'a>(
-        &mut self,
-        at: &'a Self::Vector,
-        pass: Pass,
-        order: Order,
-    ) -> Result<Evaluation<'a, Self::Vector, Self::Record>> {
-        (**self).evaluate(at, pass, order)
-    }
-}
+/// Pointers to an oracle are oracles: `&mut dyn HvpOracle<..>`, `Box<dyn HvpOracle<..>>`.
+macro_rules! forward_oracle {
+    ($($pointer:ty),*) => {$(
+        impl<O: GradOracle + ?Sized> GradOracle for $pointer {
+            type Vector = O::Vector;
+            type Record = O::Record;
+            fn evaluate<'a>(
+                &mut self,
+                at: &'a Self::Vector,
+                pass: Pass,
+                order: Order,
+            ) -> Result<Evaluation<'a, Self::Vector, Self::Record>> {
+                (**self).evaluate(at, pass, order)
+            }
+        }
 
-impl<O: HvpOracle + ?Sized> HvpOracle for &mut O {
-    fn hvp(
-        &mut self,
-        here: &Evaluation<'_, Self::Vector, Self::Record>,
-        v: &Self::Vector,
-        out: &mut Self::Vector,
-    ) -> Result<()> {
-        (**self).hvp(here, v, out)
-    }
-    fn forward_difference_step(&self) -> Option<f64> {
-        (**self).forward_difference_step()
-    }
-    fn order_for_products(&self) -> Order {
-        (**self).order_for_products()
-    }
+        impl<O: HvpOracle + ?Sized> HvpOracle for $pointer {
+            fn hvp(
+                &mut self,
+                here: &Evaluation<'_, Self::Vector, Self::Record>,
+                v: &Self::Vector,
+                out: &mut Self::Vector,
+            ) -> Result<()> {
+                (**self).hvp(here, v, out)
+            }
+            fn forward_difference_step(&self) -> Option<f64> {
+                (**self).forward_difference_step()
+            }
+            fn order_for_products(&self) -> Order {
+                (**self).order_for_products()
+            }
+        }
+    )*};
 }
+forward_oracle!(&mut O, Box<O>);

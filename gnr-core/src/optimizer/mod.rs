@@ -1,5 +1,14 @@
 //! Optimisers: how θ moves along a direction. One file each; the learning rate is an argument of the step.
 
+mod adam;
+mod adam_w;
+mod moments;
+mod sgd;
+
+pub use adam::Adam;
+pub use adam_w::AdamW;
+pub use sgd::Sgd;
+
 use crate::{Checkpoint, Result, Vector};
 
 /// Moves θ along a direction. The only place where θ changes.

@@ -2,7 +2,8 @@
 
 use super::{Penalty, Regularizer, StepContext};
 use crate::{
-    Error, HvpOracle, Order, Pass, Quantity, Result, Schedule, Vector, error::finite,
+    HvpOracle, Order, Pass, Quantity, Result, Schedule, Vector,
+    error::{at_perturbed_point, finite},
     schedule::validate_constant,
 };
 
@@ -38,7 +39,7 @@ impl Gnr {
     /// GNR with constant radius ρ > 0 and coefficient α ≥ 0; ξ = 1e-12. The paper uses ρ = α = 0.1 on CIFAR.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`].
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
     pub fn new(rho: f64, alpha: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         validate_constant("alpha", alpha, |x| x >= 0.0, "the coefficient must not be negative")?;
@@ -55,7 +56,7 @@ impl<R: Schedule, A: Schedule> Gnr<R, A> {
     /// The small constant ξ that keeps divisions by a norm finite (default 1e-12).
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`] unless ξ > 0 and finite.
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ξ > 0 and finite.
     pub fn with_xi(mut self, xi: f64) -> Result<Self> {
         validate_constant("xi", xi, |x| x > 0.0, "must be positive and finite")?;
         self.xi = xi;
@@ -108,15 +109,5 @@ impl<O: HvpOracle, R: Schedule, A: Schedule> Regularizer<O> for Gnr<R, A> {
         direction.axpy(alpha, &h_norm)?;
         log.push(("gnr", Penalty { value: rho * there.grad_norm, added_norm: alpha * h_norm_norm }));
         Ok(())
-    }
-}
-
-/// A gradient that is not finite at θ_adv is another quantity than one at θ.
-fn at_perturbed_point(error: Error) -> Error {
-    match error {
-        Error::NonFinite { quantity: Quantity::GradientNorm, value } => {
-            Error::NonFinite { quantity: Quantity::PerturbedGradientNorm, value }
-        }
-        other => other,
     }
 }

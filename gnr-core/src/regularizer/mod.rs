@@ -1,12 +1,15 @@
 //! Regularisers: what changes the direction of a step. One file each.
 
+mod combine;
+mod every;
 mod gnr;
 mod sam;
 
+pub use every::Every;
 pub use gnr::Gnr;
 pub use sam::Sam;
 
-use crate::{Evaluation, GradOracle, Order, Pass, Result, Vector};
+use crate::{Evaluation, GradOracle, Order, Pass, Result, Vector, error::at_perturbed_point};
 
 /// What a regulariser may see and ask during one step.
 pub struct StepContext<'a, O: GradOracle> {
@@ -16,7 +19,8 @@ pub struct StepContext<'a, O: GradOracle> {
     pub here: &'a Evaluation<'a, O::Vector, O::Record>,
     /// The step's mini-batch.
     pub oracle: &'a mut O,
-    ahead: Vec<(f64, O::Vector)>,
+    /// Gradients ahead of θ_t, by (radius, ξ).
+    ahead: Vec<((f64, f64), O::Vector)>,
 }
 
 impl<'a, O: GradOracle> StepContext<'a, O> {
@@ -27,22 +31,23 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
 
     /// ∇L̂(θ + r·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ)): the gradient at distance `radius` along the gradient.
     ///
-    /// Evaluated at most once a step for each radius, so SAM and a finite-difference GNR of equal radius share it.
+    /// Evaluated at most once a step for each radius and ξ, so SAM and a finite-difference GNR of equal radius share it.
     ///
     /// # Errors
     /// Those of [`GradOracle::evaluate`].
     ///
     /// # Cost
-    /// One gradient and one vector the first time a radius is asked for, nothing afterwards.
+    /// One gradient and one vector the first time a radius and ξ are asked for, nothing afterwards.
     pub fn ahead(&mut self, radius: f64, xi: f64) -> Result<&O::Vector> {
-        let known = self.ahead.iter().position(|(r, _)| *r == radius);
+        let known = self.ahead.iter().position(|(key, _)| *key == (radius, xi));
         let index = match known {
             Some(index) => index,
             None => {
                 let mut point = self.here.at.clone();
                 point.axpy(radius / (self.here.grad_norm + xi), &self.here.grad)?;
-                let grad = self.oracle.evaluate(&point, Pass::Probe, Order::First)?.grad;
-                self.ahead.push((radius, grad));
+                let there =
+                    self.oracle.evaluate(&point, Pass::Probe, Order::First).map_err(at_perturbed_point)?;
+                self.ahead.push(((radius, xi), there.grad));
                 self.ahead.len() - 1
             }
         };
@@ -65,7 +70,7 @@ pub trait Regularizer<O: GradOracle> {
     fn order(&self, t: u64, oracle: &O) -> Order;
     /// Adds the regulariser's gradient at θ_t to `direction`, which starts as ∇L̂(θ_t).
     ///
-    /// Returns one [`Penalty`] for each regulariser that acted, with its name, appended to `log`.
+    /// Appends one [`Penalty`], with its name, to `log` for each regulariser that acted.
     ///
     /// # Errors
     /// Those of the oracle; [`Error::NonFinite`](crate::Error::NonFinite) naming the norm that is not.

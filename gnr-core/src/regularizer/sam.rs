@@ -37,6 +37,16 @@ impl<R: Schedule> Sam<R> {
     pub fn scheduled(rho: R) -> Self {
         Self { rho, xi: 1e-12 }
     }
+
+    /// The small constant ξ that keeps the division by the gradient's norm finite (default 1e-12).
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ξ > 0 and finite.
+    pub fn with_xi(mut self, xi: f64) -> Result<Self> {
+        validate_constant("xi", xi, |x| x > 0.0, "must be positive and finite")?;
+        self.xi = xi;
+        Ok(self)
+    }
 }
 
 impl<O: GradOracle, R: Schedule> Regularizer<O> for Sam<R> {

@@ -1,5 +1,17 @@
 //! Schedules: hyper-parameters as pure functions of the step, so that a checkpoint stores the step alone.
 
+mod cosine;
+mod decay;
+mod inverse_sqrt;
+mod proportional;
+mod warm_up;
+
+pub use cosine::Cosine;
+pub use decay::{Milestones, StepDecay};
+pub use inverse_sqrt::InverseSqrt;
+pub use proportional::Proportional;
+pub use warm_up::WarmUp;
+
 /// A hyper-parameter as a pure function of the step `t` (from 0).
 pub trait Schedule {
     /// The value at step `t`.
@@ -10,6 +22,12 @@ pub trait Schedule {
 impl Schedule for f64 {
     fn at(&self, _: u64) -> f64 {
         *self
+    }
+}
+
+impl<S: Schedule + ?Sized> Schedule for &S {
+    fn at(&self, t: u64) -> f64 {
+        (**self).at(t)
     }
 }
 

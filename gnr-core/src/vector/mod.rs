@@ -1,5 +1,11 @@
 //! A point or tangent of the parameter space, wherever its backend keeps it.
 
+#[cfg(feature = "ndarray")]
+mod array;
+mod host;
+
+pub use host::Real;
+
 use crate::{Error, Quantity, Result};
 
 /// A point θ or a tangent v: an element of ℝᵈ that lives wherever the backend keeps it.
@@ -55,4 +61,9 @@ pub trait Elementwise: Vector {
     /// # Errors
     /// As [`Vector::copy_from`].
     fn addcdiv_sqrt(&mut self, a: f64, x: &Self, b: f64, y: &Self, eps: f64) -> Result<()>;
+}
+
+/// Two operands of `operation` live in the same space.
+pub(crate) fn same_dim(operation: &'static str, expected: usize, found: usize) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(Error::DimensionMismatch { operation, expected, found }) }
 }

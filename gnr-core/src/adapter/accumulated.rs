@@ -1,0 +1,102 @@
+//! A mini-batch that does not fit in memory, as the mean of micro-batches that do.
+
+use crate::{Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Vector, vector::same_dim};
+
+/// One mini-batch made of micro-batches: L̂ = Σᵢ (nᵢ/n)·L̂ᵢ, and so are its gradient and its products.
+///
+/// Methods see one batch: SAM and GNR perturb once, along the whole batch's gradient, and every micro-batch is evaluated at
+/// that same point. A [`Pass::Commit`] reaches each micro-batch exactly once. (Where L̂ᵢ depends on its micro-batch as a
+/// whole, as with BatchNorm, the mean is that of the micro-batches' own losses.)
+///
+/// # Cost
+/// Memory of one micro-batch: no record outlives its micro-batch. So an exact product evaluates each micro-batch again,
+/// with [`Order::Second`], multiplies, and drops the record: one gradient more a product. For products by differences wrap
+/// the accumulation, `ForwardDiff::new(Accumulated::new(..)?)`: they need no record and cost nothing extra.
+#[derive(Clone, Debug)]
+pub struct Accumulated<O> {
+    /// Micro-batches and their weights nᵢ/n.
+    parts: Vec<(O, f64)>,
+}
+
+impl<O> Accumulated<O> {
+    /// The mean of micro-batches, each with its number of examples nᵢ.
+    ///
+    /// # Errors
+    /// [`Error::Oracle`] when there is no micro-batch or one is empty.
+    pub fn new(parts: impl IntoIterator<Item = (O, usize)>) -> Result<Self> {
+        let parts: Vec<_> = parts.into_iter().collect();
+        if parts.is_empty() {
+            return Err(Error::Oracle("an accumulation needs at least one micro-batch".into()));
+        }
+        if let Some(empty) = parts.iter().position(|(_, n)| *n == 0) {
+            return Err(Error::Oracle(format!("micro-batch {empty} has no examples")));
+        }
+        let n: usize = parts.iter().map(|(_, n)| n).sum();
+        Ok(Self { parts: parts.into_iter().map(|(part, n_i)| (part, n_i as f64 / n as f64)).collect() })
+    }
+
+    /// The number of micro-batches.
+    pub fn num_parts(&self) -> usize {
+        self.parts.len()
+    }
+}
+
+impl<O: GradOracle> GradOracle for Accumulated<O> {
+    type Vector = O::Vector;
+    /// Nothing is kept between micro-batches.
+    type Record = ();
+
+    fn evaluate<'a>(
+        &mut self,
+        at: &'a O::Vector,
+        pass: Pass,
+        _: Order,
+    ) -> Result<Evaluation<'a, O::Vector, ()>> {
+        let mut loss = 0.0;
+        let mut mean: Option<O::Vector> = None;
+        for (part, weight) in &mut self.parts {
+            let evaluation = part.evaluate(at, pass, Order::First)?;
+            loss += *weight * evaluation.loss;
+            match &mut mean {
+                Some(mean) => mean.axpy(*weight, &evaluation.grad)?,
+                none => none.insert(evaluation.grad).scale(*weight)?,
+            }
+        }
+        let grad =
+            mean.ok_or_else(|| Error::Oracle("an accumulation needs at least one micro-batch".into()))?;
+        Evaluation::new(at, loss, grad, ())
+    }
+}
+
+impl<O: HvpOracle> HvpOracle for Accumulated<O> {
+    fn hvp(
+        &mut self,
+        here: &Evaluation<'_, O::Vector, ()>,
+        v: &O::Vector,
+        out: &mut O::Vector,
+    ) -> Result<()> {
+        same_dim("hvp", here.at.dim(), v.dim())?;
+        out.copy_from(v)?;
+        out.scale(0.0)?;
+        let mut product = out.clone();
+        for (part, weight) in &mut self.parts {
+            let order = part.order_for_products();
+            let again = part.evaluate(here.at, Pass::Probe, order)?;
+            part.hvp(&again, v, &mut product)?;
+            out.axpy(*weight, &product)?;
+        }
+        Ok(())
+    }
+
+    /// The mean of one-sided differences of one step is that of the mean.
+    fn forward_difference_step(&self) -> Option<f64> {
+        let mut steps = self.parts.iter().map(|(part, _)| part.forward_difference_step());
+        let first = steps.next()??;
+        steps.all(|step| step == Some(first)).then_some(first)
+    }
+
+    /// Records do not outlive their micro-batch, so none is asked for.
+    fn order_for_products(&self) -> Order {
+        Order::First
+    }
+}

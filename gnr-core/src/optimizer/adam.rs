@@ -1,0 +1,86 @@
+//! Adam, with weight decay coupled to the gradient.
+
+use super::{Optimizer, moments::Moments};
+use crate::{Checkpoint, Elementwise, Result, StateSink, StateSource, schedule::validate_constant};
+
+/// Adam, as in PyTorch's `torch.optim.Adam`.
+///
+/// With direction h and weight decay λ, d = h + λθ:
+///
+/// > m ← β₁m + (1−β₁)d,  v ← β₂v + (1−β₂)d²,  θ ← θ − η·(m/(1−β₁ᵗ))/(√(v/(1−β₂ᵗ)) + ε).
+///
+/// Defaults: β = (0.9, 0.999), ε = 1e-8, λ = 0. State, allocated by the first step: `step`, `exp_avg`, `exp_avg_sq`.
+///
+/// # Cost
+/// Two extra vectors, and a temporary one when λ > 0.
+///
+/// # References
+/// Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, Algorithm 1.
+#[derive(Clone, Debug)]
+pub struct Adam<V> {
+    moments: Moments<V>,
+    weight_decay: f64,
+}
+
+impl<V> Default for Adam<V> {
+    fn default() -> Self {
+        Self { moments: Moments::default(), weight_decay: 0.0 }
+    }
+}
+
+impl<V> Adam<V> {
+    /// The defaults above.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decay rates of the two moments.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless both lie in [0, 1).
+    pub fn with_betas(mut self, beta1: f64, beta2: f64) -> Result<Self> {
+        self.moments.set_betas(beta1, beta2)?;
+        Ok(self)
+    }
+
+    /// The constant ε beside the root.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ε > 0 and finite.
+    pub fn with_eps(mut self, eps: f64) -> Result<Self> {
+        self.moments.set_eps(eps)?;
+        Ok(self)
+    }
+
+    /// Coupled (L2) weight decay λ; for the decoupled kind use [`AdamW`](super::AdamW).
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless λ ≥ 0 and finite.
+    pub fn with_weight_decay(mut self, lambda: f64) -> Result<Self> {
+        validate_constant("weight_decay", lambda, |x| x >= 0.0, "must not be negative")?;
+        self.weight_decay = lambda;
+        Ok(self)
+    }
+}
+
+impl<V: Elementwise> Optimizer<V> for Adam<V> {
+    fn step(&mut self, theta: &mut V, direction: &V, lr: f64) -> Result<()> {
+        self.moments.check("adam step", theta, direction)?;
+        if self.weight_decay > 0.0 {
+            let mut d = direction.clone();
+            d.axpy(self.weight_decay, theta)?;
+            self.moments.step(theta, &d, lr)
+        } else {
+            self.moments.step(theta, direction, lr)
+        }
+    }
+}
+
+impl<V: Elementwise> Checkpoint<V> for Adam<V> {
+    fn save(&self, sink: &mut dyn StateSink<V>) -> Result<()> {
+        self.moments.save(sink)
+    }
+    fn load(&mut self, source: &mut dyn StateSource<V>) -> Result<()> {
+        self.moments.load(source)
+    }
+}

@@ -1,0 +1,83 @@
+//! AdamW: Adam with decoupled weight decay.
+
+use super::{Optimizer, moments::Moments};
+use crate::{Checkpoint, Elementwise, Result, StateSink, StateSource, schedule::validate_constant};
+
+/// AdamW, as in PyTorch's `torch.optim.AdamW`.
+///
+/// With direction h and weight decay λ:
+///
+/// > θ ← (1 − ηλ)θ,  m ← β₁m + (1−β₁)h,  v ← β₂v + (1−β₂)h²,  θ ← θ − η·(m/(1−β₁ᵗ))/(√(v/(1−β₂ᵗ)) + ε).
+///
+/// Defaults: β = (0.9, 0.999), ε = 1e-8, λ = 0.01. State, allocated by the first step: `step`, `exp_avg`, `exp_avg_sq`.
+///
+/// # Cost
+/// Two extra vectors.
+///
+/// # References
+/// Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, Algorithm 2.
+#[derive(Clone, Debug)]
+pub struct AdamW<V> {
+    moments: Moments<V>,
+    weight_decay: f64,
+}
+
+impl<V> Default for AdamW<V> {
+    fn default() -> Self {
+        Self { moments: Moments::default(), weight_decay: 0.01 }
+    }
+}
+
+impl<V> AdamW<V> {
+    /// The defaults above.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decay rates of the two moments.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless both lie in [0, 1).
+    pub fn with_betas(mut self, beta1: f64, beta2: f64) -> Result<Self> {
+        self.moments.set_betas(beta1, beta2)?;
+        Ok(self)
+    }
+
+    /// The constant ε beside the root.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ε > 0 and finite.
+    pub fn with_eps(mut self, eps: f64) -> Result<Self> {
+        self.moments.set_eps(eps)?;
+        Ok(self)
+    }
+
+    /// Decoupled weight decay λ, scaled by the learning rate.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless λ ≥ 0 and finite.
+    pub fn with_weight_decay(mut self, lambda: f64) -> Result<Self> {
+        validate_constant("weight_decay", lambda, |x| x >= 0.0, "must not be negative")?;
+        self.weight_decay = lambda;
+        Ok(self)
+    }
+}
+
+impl<V: Elementwise> Optimizer<V> for AdamW<V> {
+    fn step(&mut self, theta: &mut V, direction: &V, lr: f64) -> Result<()> {
+        self.moments.check("adam_w step", theta, direction)?;
+        if self.weight_decay > 0.0 {
+            theta.scale(1.0 - lr * self.weight_decay)?;
+        }
+        self.moments.step(theta, direction, lr)
+    }
+}
+
+impl<V: Elementwise> Checkpoint<V> for AdamW<V> {
+    fn save(&self, sink: &mut dyn StateSink<V>) -> Result<()> {
+        self.moments.save(sink)
+    }
+    fn load(&mut self, source: &mut dyn StateSource<V>) -> Result<()> {
+        self.moments.load(source)
+    }
+}

@@ -1,0 +1,54 @@
+//! Half a cosine from a base value down to a floor.
+
+use super::{Schedule, validate_constant};
+use crate::Result;
+
+/// floor + (base − floor)·(1 + cos(π t/total))/2 for t < total, and floor from there on.
+///
+/// Boundaries: `at(0) = base`, `at(total) = floor`, and `at(t) = floor` for every later t.
+///
+/// ```
+/// # fn main() -> gnr_core::Result<()> {
+/// use gnr_core::{Cosine, Schedule};
+/// let lr = Cosine::new(0.1, 200, 0.0)?;
+/// assert_eq!((lr.at(0), lr.at(200)), (0.1, 0.0));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # References
+/// Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, Eq. 5, without restarts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cosine {
+    /// The value at t = 0.
+    pub base: f64,
+    /// The step at which the floor is reached.
+    pub total: u64,
+    /// The value from `total` on.
+    pub floor: f64,
+}
+
+impl Cosine {
+    /// A checked schedule.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless 0 ≤ floor ≤ base < ∞.
+    pub fn new(base: f64, total: u64, floor: f64) -> Result<Self> {
+        validate_constant("base", base, |x| x >= 0.0, "must not be negative")?;
+        validate_constant("floor", floor, |x| (0.0..=base).contains(&x), "must lie in [0, base]")?;
+        Ok(Self { base, total, floor })
+    }
+}
+
+impl Schedule for Cosine {
+    fn at(&self, t: u64) -> f64 {
+        if t == 0 && self.total > 0 {
+            return self.base; // exactly: floor + (base − floor) may round
+        }
+        if t >= self.total {
+            return self.floor;
+        }
+        let phase = std::f64::consts::PI * t as f64 / self.total as f64;
+        self.floor + (self.base - self.floor) * (1.0 + phase.cos()) / 2.0
+    }
+}

@@ -1,0 +1,80 @@
+//! Piecewise constant decay: at regular steps, or at given ones.
+
+use super::{Schedule, validate_constant};
+use crate::{Error, Result};
+
+/// base·factor^⌊t/every⌋.
+///
+/// Boundaries: `at(every − 1) = base`, `at(every) = base·factor`.
+///
+/// ImageNet ResNet-50 in the paper: 0.1, times 0.1 every 30 epochs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepDecay {
+    /// The value on the first `every` steps.
+    pub base: f64,
+    /// What each drop multiplies with.
+    pub factor: f64,
+    /// Steps between drops.
+    pub every: u64,
+}
+
+impl StepDecay {
+    /// A checked schedule.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`] unless base ≥ 0, 0 < factor ≤ 1 and every ≥ 1.
+    pub fn new(base: f64, factor: f64, every: u64) -> Result<Self> {
+        check(base, factor)?;
+        if every == 0 {
+            let requirement = "must be at least 1";
+            return Err(Error::InvalidHyperparameter { name: "every", value: 0.0, requirement });
+        }
+        Ok(Self { base, factor, every })
+    }
+}
+
+impl Schedule for StepDecay {
+    fn at(&self, t: u64) -> f64 {
+        self.base * power(self.factor, t.checked_div(self.every).unwrap_or(0))
+    }
+}
+
+/// base·factor^(number of milestones ≤ t).
+///
+/// Boundaries: the drop of a milestone m happens at t = m, as in PyTorch's `MultiStepLR`; a milestone given twice drops twice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Milestones {
+    /// The value before the first milestone.
+    pub base: f64,
+    /// What each drop multiplies with.
+    pub factor: f64,
+    /// The steps at which the value drops, in any order.
+    pub milestones: Vec<u64>,
+}
+
+impl Milestones {
+    /// A checked schedule.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`] unless base ≥ 0 and 0 < factor ≤ 1.
+    pub fn new(base: f64, factor: f64, milestones: impl Into<Vec<u64>>) -> Result<Self> {
+        check(base, factor)?;
+        Ok(Self { base, factor, milestones: milestones.into() })
+    }
+}
+
+impl Schedule for Milestones {
+    fn at(&self, t: u64) -> f64 {
+        let drops = self.milestones.iter().filter(|&&milestone| milestone <= t).count();
+        self.base * power(self.factor, drops as u64)
+    }
+}
+
+fn check(base: f64, factor: f64) -> Result<()> {
+    validate_constant("base", base, |x| x >= 0.0, "must not be negative")?;
+    validate_constant("factor", factor, |x| x > 0.0 && x <= 1.0, "must lie in (0, 1]")
+}
+
+fn power(factor: f64, n: u64) -> f64 {
+    factor.powi(i32::try_from(n).unwrap_or(i32::MAX))
+}

@@ -1,0 +1,33 @@
+//! The schedule of the convergence theorem.
+
+use super::{Schedule, validate_constant};
+use crate::Result;
+
+/// base/√(t + 1): Theorem 2.3 has η_t = η₀/√t and ρ_t = ρ₀/√t with t from 1, and our steps count from 0.
+///
+/// Boundaries: `at(0) = base`.
+///
+/// # References
+/// Theorem 2.3 of the paper.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InverseSqrt {
+    /// The value at t = 0.
+    pub base: f64,
+}
+
+impl InverseSqrt {
+    /// A checked schedule.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless base ≥ 0 and finite.
+    pub fn new(base: f64) -> Result<Self> {
+        validate_constant("base", base, |x| x >= 0.0, "must not be negative")?;
+        Ok(Self { base })
+    }
+}
+
+impl Schedule for InverseSqrt {
+    fn at(&self, t: u64) -> f64 {
+        self.base / (t as f64 + 1.0).sqrt()
+    }
+}

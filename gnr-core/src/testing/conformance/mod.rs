@@ -1,0 +1,9 @@
+//! What every oracle, vector and optimiser must satisfy, as suites that any crate runs on its own types.
+
+mod optimizer;
+mod oracle;
+mod vector;
+
+pub use optimizer::check_optimizer;
+pub use oracle::{Tolerances, check_oracle};
+pub use vector::check_vector;

@@ -1,0 +1,114 @@
+//! The optimiser suite.
+
+use super::super::{Problem, Quadratic};
+use crate::{Checkpoint, Error, Leaf, Leaves, Optimizer, Result};
+
+/// Checks an optimiser over `Vec<f64>`: it minimises a quadratic with learning rate `lr`, is deterministic, refuses wrong
+/// dimensions before θ changes, and its checkpoint resumes bit for bit after any number of steps, none included.
+///
+/// `make` gives a fresh optimiser without weight decay strong enough to hide the minimum at 0.
+///
+/// # Panics
+/// When the optimiser does not conform.
+pub fn check_optimizer<P: Optimizer<Vec<f64>>>(make: impl Fn() -> P, lr: f64) {
+    let run = || -> Result<()> {
+        descends(&mut make(), lr)?;
+        resumes(&make, lr)
+    };
+    if let Err(error) = run() {
+        panic!("the optimiser failed: {error}");
+    }
+    refuses(&mut make(), lr);
+    keeps_state_on_bad_checkpoint(&make, lr);
+}
+
+const START: [f64; 3] = [1.0, -2.0, 0.5];
+
+fn advance<P: Optimizer<Vec<f64>>>(
+    optimizer: &mut P,
+    theta: &mut Vec<f64>,
+    lr: f64,
+    steps: usize,
+) -> Result<()> {
+    let problem = Quadratic::diagonal(&[1.0, 0.5, 2.0]);
+    for _ in 0..steps {
+        let (_, grad) = problem.value_and_gradient(theta);
+        optimizer.step(theta, &grad, lr)?;
+    }
+    Ok(())
+}
+
+fn descends<P: Optimizer<Vec<f64>>>(optimizer: &mut P, lr: f64) -> Result<()> {
+    let mut theta = START.to_vec();
+    let problem = Quadratic::diagonal(&[1.0, 0.5, 2.0]);
+    let (before, _) = problem.value_and_gradient(&theta);
+    advance(optimizer, &mut theta, lr, 2000)?;
+    let (after, _) = problem.value_and_gradient(&theta);
+    assert!(after < 1e-2 * before, "2000 steps on a quadratic: the loss went from {before} to {after}");
+    Ok(())
+}
+
+fn saved<P: Checkpoint<Vec<f64>>>(optimizer: &P) -> Result<Leaves<Vec<f64>>> {
+    let mut leaves = Leaves::new();
+    optimizer.save(&mut leaves)?;
+    Ok(leaves)
+}
+
+fn resumes<P: Optimizer<Vec<f64>>>(make: &impl Fn() -> P, lr: f64) -> Result<()> {
+    for steps in [0, 1, 7] {
+        let (mut whole, mut theta) = (make(), START.to_vec());
+        advance(&mut whole, &mut theta, lr, steps)?;
+        let mut leaves = saved(&whole)?;
+        let mut resumed = make();
+        advance(&mut resumed, &mut START.to_vec(), lr, 3)?; // whatever it held must go
+        resumed.load(&mut leaves)?;
+        assert_eq!(saved(&resumed)?, leaves, "saving after loading gives other leaves ({steps} steps)");
+        let mut other = theta.clone();
+        advance(&mut whole, &mut theta, lr, 5)?;
+        advance(&mut resumed, &mut other, lr, 5)?;
+        assert_eq!(theta, other, "5 steps after resuming from step {steps} differ");
+        assert_eq!(
+            saved(&resumed)?,
+            saved(&whole)?,
+            "states 5 steps after resuming from step {steps} differ"
+        );
+    }
+    Ok(())
+}
+
+fn refuses<P: Optimizer<Vec<f64>>>(optimizer: &mut P, lr: f64) {
+    let mut theta = START.to_vec();
+    let result = optimizer.step(&mut theta, &vec![1.0; 2], lr);
+    let refused = matches!(result, Err(Error::DimensionMismatch { .. }));
+    assert!(
+        refused,
+        "a direction of dimension 2 for θ of 3 must be Error::DimensionMismatch, got {result:?}"
+    );
+    assert_eq!(theta, START, "θ changed although the step was refused");
+}
+
+/// Each leaf in turn replaced by one of the wrong type: an error, and the state stays.
+fn keeps_state_on_bad_checkpoint<P: Optimizer<Vec<f64>>>(make: &impl Fn() -> P, lr: f64) {
+    let prepared = || -> Result<_> {
+        let mut optimizer = make();
+        advance(&mut optimizer, &mut START.to_vec(), lr, 2)?;
+        let leaves = saved(&optimizer)?;
+        Ok((optimizer, leaves))
+    };
+    let Ok((mut optimizer, leaves)) = prepared() else { panic!("two steps and a save failed") };
+    for (name, leaf) in &leaves {
+        let mut bad = leaves.clone();
+        let wrong = match leaf {
+            Leaf::Vector(_) => Leaf::Count(3),
+            Leaf::Count(_) => Leaf::Vector(START.to_vec()),
+        };
+        bad.insert(name.clone(), wrong);
+        match optimizer.load(&mut bad) {
+            Err(Error::CheckpointLeaf { name: found, .. }) => {
+                assert_eq!(&found, name, "the error names another leaf")
+            }
+            other => panic!("leaf `{name}` of the wrong type must be Error::CheckpointLeaf, got {other:?}"),
+        }
+        assert!(saved(&optimizer).is_ok_and(|now| now == leaves), "a refused checkpoint changed the state");
+    }
+}

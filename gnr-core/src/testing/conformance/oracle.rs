@@ -1,0 +1,207 @@
+//! The oracle suite.
+
+use crate::{Error, HvpOracle, Order, Pass, Result, Vector};
+
+/// What [`check_oracle`] allows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerances {
+    /// The larger of the two central-difference steps, a distance along unit tangents.
+    pub step: f64,
+    /// Relative rounding error of a loss or gradient: a difference over a step h may be off by `rounding`·(its size)/h.
+    pub rounding: f64,
+    /// Relative error of the product's linearity and symmetry.
+    pub product: f64,
+}
+
+impl Tolerances {
+    /// For oracles that compute in f64: steps 1e-2 and 5e-3, rounding 1e-13, products to 1e-10.
+    pub const F64: Self = Self { step: 1e-2, rounding: 1e-13, product: 1e-10 };
+    /// For oracles that compute in f32: steps 2e-2 and 1e-2, rounding 1e-6, products to 1e-3.
+    pub const F32: Self = Self { step: 2e-2, rounding: 1e-6, product: 1e-3 };
+}
+
+/// Checks that an oracle is a smooth function with the gradient and Hessian it says it has.
+///
+/// `make` gives a fresh oracle of the same batch; `tangents` are at least two independent vectors of any length; `wrong` has
+/// another dimension. Checked are:
+/// the gradient is the slope of the loss (the error of central differences falls 4-fold when the step halves, which an error
+/// in the gradient of any size prevents); products are the slope of the gradient, likewise; products are linear, symmetric
+/// and repeat bit for bit; evaluating twice gives the same bits, whatever was probed in between; a wrong dimension is an
+/// error. Needs a loss that is three times differentiable near `theta` (no ReLU kinks within `step`) and exact products:
+/// pass larger tolerances for [`ForwardDiff`](crate::ForwardDiff) and [`CentralDiff`](crate::CentralDiff).
+///
+/// # Panics
+/// When the oracle does not conform.
+pub fn check_oracle<O: HvpOracle>(
+    make: impl Fn() -> O,
+    theta: &O::Vector,
+    tangents: &[O::Vector],
+    wrong: Option<&O::Vector>,
+    tolerances: Tolerances,
+) {
+    assert!(tangents.len() >= 2, "the oracle suite needs at least two tangents");
+    let run = || -> Result<()> {
+        repeats(&make, theta, tangents)?;
+        slopes(&mut make(), theta, tangents, tolerances)?;
+        products(&mut make(), theta, tangents, tolerances)
+    };
+    if let Err(error) = run() {
+        panic!("the oracle failed: {error}");
+    }
+    if let Some(wrong) = wrong {
+        wrong_dimension(&mut make(), theta, wrong);
+    }
+}
+
+/// ‖a − b‖.
+fn distance<V: Vector>(a: &V, b: &V) -> Result<f64> {
+    let mut difference = a.clone();
+    difference.axpy(-1.0, b)?;
+    difference.norm()
+}
+
+fn shifted<V: Vector>(theta: &V, h: f64, u: &V) -> Result<V> {
+    let mut point = theta.clone();
+    point.axpy(h, u)?;
+    Ok(point)
+}
+
+fn product<O: HvpOracle>(oracle: &mut O, theta: &O::Vector, v: &O::Vector) -> Result<O::Vector> {
+    let order = oracle.order_for_products();
+    let here = oracle.evaluate(theta, Pass::Probe, order)?;
+    let mut out = v.clone();
+    oracle.hvp(&here, v, &mut out)?;
+    Ok(out)
+}
+
+fn repeats<O: HvpOracle>(make: &impl Fn() -> O, theta: &O::Vector, tangents: &[O::Vector]) -> Result<()> {
+    let mut oracle = make();
+    let order = oracle.order_for_products();
+    let (loss, grad, first) = {
+        let here = oracle.evaluate(theta, Pass::Commit, order)?;
+        let mut first = tangents[0].clone();
+        oracle.hvp(&here, &tangents[0], &mut first)?;
+        let mut again = tangents[1].clone();
+        oracle.hvp(&here, &tangents[1], &mut again)?; // another product in between
+        oracle.hvp(&here, &tangents[0], &mut again)?;
+        assert_eq!(distance(&first, &again)?, 0.0, "a product must repeat bit for bit at one evaluation");
+        (here.loss, here.grad, first)
+    };
+    let elsewhere = shifted(theta, 0.1, &tangents[1])?;
+    oracle.evaluate(&elsewhere, Pass::Probe, Order::First)?;
+    oracle.evaluate(&elsewhere, Pass::Probe, Order::Second)?;
+    for (what, oracle) in [("after probing elsewhere", &mut oracle), ("of a fresh oracle", &mut make())] {
+        for pass in [Pass::Probe, Pass::Commit] {
+            let again = oracle.evaluate(theta, pass, Order::First)?;
+            assert_eq!(again.loss, loss, "the loss {what} differs ({pass:?})");
+            assert_eq!(distance(&again.grad, &grad)?, 0.0, "the gradient {what} differs ({pass:?})");
+            assert_eq!(again.grad_norm, again.grad.norm()?, "grad_norm is not the gradient's norm");
+        }
+        let again = product(oracle, theta, &tangents[0])?;
+        assert_eq!(distance(&again, &first)?, 0.0, "the product {what} differs");
+    }
+    Ok(())
+}
+
+/// Asserts that `error(h)` is O(h²): at step and step/2 their ratio is 4, unless both drown in rounding.
+fn second_order(
+    what: &str,
+    step: f64,
+    scale: f64,
+    rounding: f64,
+    mut error: impl FnMut(f64) -> Result<f64>,
+) -> Result<()> {
+    let (coarse, fine) = (error(step)?, error(step / 2.0)?);
+    let noise = |h: f64| rounding * scale / h;
+    if coarse <= noise(step) && fine <= noise(step / 2.0) {
+        return Ok(());
+    }
+    // 4 up to the next order of the expansion and to rounding, which may be as large as the fine error's own noise.
+    let (least, most) = (3.0 * fine - 4.0 * noise(step / 2.0), 5.0 * fine + 5.0 * noise(step / 2.0));
+    assert!(
+        (least..=most).contains(&coarse),
+        "{what}: the error of central differences is {coarse:e} at h = {step:e} and {fine:e} at h/2; \
+         it must fall 4-fold (rounding may explain {:e})",
+        noise(step / 2.0)
+    );
+    Ok(())
+}
+
+fn slopes<O: HvpOracle>(
+    oracle: &mut O,
+    theta: &O::Vector,
+    tangents: &[O::Vector],
+    tol: Tolerances,
+) -> Result<()> {
+    let (loss, grad) = {
+        let here = oracle.evaluate(theta, Pass::Probe, Order::First)?;
+        (here.loss, here.grad)
+    };
+    for (i, v) in tangents.iter().enumerate() {
+        let mut u = v.clone();
+        u.scale(1.0 / v.norm()?)?;
+        let exact = grad.dot(&u)?;
+        let scale = loss.abs().max(grad.norm()? * tol.step);
+        second_order(&format!("gradient along tangent {i}"), tol.step, scale, tol.rounding, |h| {
+            let ahead = oracle.evaluate(&shifted(theta, h, &u)?, Pass::Probe, Order::First)?.loss;
+            let behind = oracle.evaluate(&shifted(theta, -h, &u)?, Pass::Probe, Order::First)?.loss;
+            Ok(((ahead - behind) / (2.0 * h) - exact).abs())
+        })?;
+        let exact = product(oracle, theta, &u)?;
+        let scale = grad.norm()?.max(exact.norm()? * theta.norm()?.max(1.0));
+        second_order(&format!("product with tangent {i}"), tol.step, scale, tol.rounding, |h| {
+            let mut slope = oracle.evaluate(&shifted(theta, h, &u)?, Pass::Probe, Order::First)?.grad;
+            slope.axpy(-1.0, &oracle.evaluate(&shifted(theta, -h, &u)?, Pass::Probe, Order::First)?.grad)?;
+            slope.scale(1.0 / (2.0 * h))?;
+            distance(&slope, &exact)
+        })?;
+    }
+    Ok(())
+}
+
+fn products<O: HvpOracle>(
+    oracle: &mut O,
+    theta: &O::Vector,
+    tangents: &[O::Vector],
+    tol: Tolerances,
+) -> Result<()> {
+    let (u, v) = (&tangents[0], &tangents[1]);
+    let (hu, hv) = (product(oracle, theta, u)?, product(oracle, theta, v)?);
+
+    let mut combination = u.clone();
+    combination.scale(2.0)?;
+    combination.axpy(-0.7, v)?;
+    let found = product(oracle, theta, &combination)?;
+    let mut expected = hu.clone();
+    expected.scale(2.0)?;
+    expected.axpy(-0.7, &hv)?;
+    let allowed = tol.product * (2.0 * hu.norm()? + 0.7 * hv.norm()?);
+    let error = distance(&found, &expected)?;
+    assert!(error <= allowed, "H(2u − 0.7v) is {error:e} away from 2Hu − 0.7Hv; allowed {allowed:e}");
+
+    let (left, right) = (u.dot(&hv)?, v.dot(&hu)?);
+    let allowed = tol.product * (u.norm()? * hv.norm()?).max(v.norm()? * hu.norm()?);
+    assert!((left - right).abs() <= allowed, "H is not symmetric: uᵀHv = {left}, vᵀHu = {right}");
+
+    let mut zero = u.clone();
+    zero.scale(0.0)?;
+    assert_eq!(product(oracle, theta, &zero)?.norm()?, 0.0, "H·0 must be 0");
+    Ok(())
+}
+
+fn wrong_dimension<O: HvpOracle>(oracle: &mut O, theta: &O::Vector, wrong: &O::Vector) {
+    assert_ne!(theta.dim(), wrong.dim(), "`wrong` must have another dimension");
+    assert!(
+        oracle.evaluate(wrong, Pass::Probe, Order::First).is_err(),
+        "a point of a wrong dimension must be an error"
+    );
+    let order = oracle.order_for_products();
+    let result = oracle.evaluate(theta, Pass::Probe, order).and_then(|here| {
+        let mut out = theta.clone();
+        oracle.hvp(&here, wrong, &mut out)
+    });
+    assert!(result.is_err(), "a tangent of a wrong dimension must be an error");
+    if let Err(Error::NonFinite { quantity, .. }) = result {
+        panic!("a tangent of a wrong dimension was reported as a non-finite value: {quantity}");
+    }
+}

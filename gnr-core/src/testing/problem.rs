@@ -1,0 +1,89 @@
+//! A problem in closed form, and the oracle that makes of it.
+
+use crate::{Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Real, Result, vector::same_dim};
+use std::marker::PhantomData;
+
+/// A twice differentiable function in closed form, computed in f64. Slices have length [`dim`](Self::dim).
+pub trait Problem {
+    /// The number of variables.
+    fn dim(&self) -> usize;
+    /// The value and the gradient.
+    fn value_and_gradient(&self, theta: &[f64]) -> (f64, Vec<f64>);
+    /// Hessian times vector.
+    fn hvp(&self, theta: &[f64], v: &[f64]) -> Vec<f64>;
+
+    /// The dense Hessian, row by row, from [`hvp`](Self::hvp).
+    fn hessian(&self, theta: &[f64]) -> Vec<Vec<f64>> {
+        (0..self.dim())
+            .map(|i| {
+                let mut unit = vec![0.0; self.dim()];
+                unit[i] = 1.0;
+                self.hvp(theta, &unit)
+            })
+            .collect()
+    }
+}
+
+impl<P: Problem + ?Sized> Problem for &P {
+    fn dim(&self) -> usize {
+        (**self).dim()
+    }
+    fn value_and_gradient(&self, theta: &[f64]) -> (f64, Vec<f64>) {
+        (**self).value_and_gradient(theta)
+    }
+    fn hvp(&self, theta: &[f64], v: &[f64]) -> Vec<f64> {
+        (**self).hvp(theta, v)
+    }
+}
+
+/// The oracle of a problem, over points stored as `Vec<T>`; what it answers is rounded to `T` once.
+#[derive(Clone, Debug)]
+pub struct ProblemOracle<P, T = f64> {
+    problem: P,
+    precision: PhantomData<T>,
+}
+
+impl<P: Problem, T: Real> ProblemOracle<P, T> {
+    /// An oracle that always answers for `problem`.
+    pub fn new(problem: P) -> Self {
+        Self { problem, precision: PhantomData }
+    }
+}
+
+impl<P: Problem, T: Real> GradOracle for ProblemOracle<P, T> {
+    type Vector = Vec<T>;
+    /// The order the point was evaluated with.
+    type Record = Order;
+
+    fn evaluate<'a>(
+        &mut self,
+        at: &'a Vec<T>,
+        _: Pass,
+        order: Order,
+    ) -> Result<Evaluation<'a, Vec<T>, Order>> {
+        same_dim("evaluate", self.problem.dim(), at.len())?;
+        let (loss, grad) = self.problem.value_and_gradient(&widen(at));
+        Evaluation::new(at, loss, narrow(&grad), order)
+    }
+}
+
+impl<P: Problem, T: Real> HvpOracle for ProblemOracle<P, T> {
+    /// As strict as a real network: a point evaluated to first order has no record to multiply with.
+    fn hvp(&mut self, here: &Evaluation<'_, Vec<T>, Order>, v: &Vec<T>, out: &mut Vec<T>) -> Result<()> {
+        if here.record == Order::First {
+            return Err(Error::Oracle("a product at a point that was evaluated with Order::First".into()));
+        }
+        same_dim("hvp", self.problem.dim(), v.len())?;
+        same_dim("hvp", self.problem.dim(), out.len())?;
+        out.copy_from_slice(&narrow(&self.problem.hvp(&widen(here.at), &widen(v))));
+        Ok(())
+    }
+}
+
+fn widen<T: Real>(x: &[T]) -> Vec<f64> {
+    x.iter().map(|x| x.as_()).collect()
+}
+
+fn narrow<T: Real>(x: &[f64]) -> Vec<T> {
+    x.iter().map(|&x| T::of(x)).collect()
+}

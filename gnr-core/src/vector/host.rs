@@ -1,0 +1,131 @@
+//! Vectors in host memory: `Vec`, `Box<[_]>` and arrays of `f32` or `f64`, over a few kernels on slices.
+
+use super::{Elementwise, Vector, same_dim};
+use crate::Result;
+use num_traits::{AsPrimitive, Float};
+
+/// The precisions a host vector may store. Arithmetic is done in `f64` and rounded once, on the way back.
+pub trait Real: Float + AsPrimitive<f64> + std::fmt::Debug + Send + Sync + sealed::Sealed {
+    /// The nearest value of this precision (±∞ beyond its range).
+    fn of(x: f64) -> Self;
+}
+
+mod sealed {
+    /// Only `f32` and `f64`: the accuracy promises of the kernels are made for these.
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+impl Real for f32 {
+    fn of(x: f64) -> Self {
+        x as f32
+    }
+}
+
+impl Real for f64 {
+    fn of(x: f64) -> Self {
+        x
+    }
+}
+
+/// Elements summed directly; longer inputs are halved (pairwise summation).
+const BLOCK: usize = 1024;
+/// Independent partial sums within a block, so that the compiler can vectorise.
+const LANES: usize = 8;
+
+/// ⟨x, y⟩ in f64: lanes within blocks, blocks pairwise. The error is at most about (BLOCK/LANES + log₂(n/BLOCK)) ulps of
+/// Σ|xᵢyᵢ|, whatever the length; the order of the additions depends on the length alone, so equal inputs give equal bits.
+pub(super) fn dot<T: Real>(x: &[T], y: &[T]) -> f64 {
+    let n = x.len().min(y.len());
+    if n > BLOCK {
+        let middle = (n / 2).next_multiple_of(BLOCK);
+        return dot(&x[..middle], &y[..middle]) + dot(&x[middle..n], &y[middle..n]);
+    }
+    let mut lanes = [0.0; LANES];
+    let (x_chunks, y_chunks) = (x[..n].chunks_exact(LANES), y[..n].chunks_exact(LANES));
+    let tail: f64 =
+        (x_chunks.remainder().iter().zip(y_chunks.remainder())).map(|(&a, &b)| product(a, b)).sum();
+    for (a, b) in x_chunks.zip(y_chunks) {
+        for lane in 0..LANES {
+            lanes[lane] += product(a[lane], b[lane]);
+        }
+    }
+    let [a, b, c, d, e, f, g, h] = lanes;
+    (((a + b) + (c + d)) + ((e + f) + (g + h))) + tail
+}
+
+/// Exact for f32: 24 + 24 bits fit an f64.
+fn product<T: Real>(a: T, b: T) -> f64 {
+    let (a, b): (f64, f64) = (a.as_(), b.as_());
+    a * b
+}
+
+/// `x ← a·x`, and exact zeros for a = 0.
+pub(super) fn scale_element<T: Real>(x: T, a: f64) -> T {
+    if a == 0.0 { T::zero() } else { T::of(a * x.as_()) }
+}
+
+/// s + a·x.
+pub(super) fn axpy_element<T: Real>(s: T, a: f64, x: T) -> T {
+    T::of(s.as_() + a * x.as_())
+}
+
+/// s + a·x·y.
+pub(super) fn addcmul_element<T: Real>(s: T, a: f64, x: T, y: T) -> T {
+    T::of(s.as_() + a * (x.as_() * y.as_()))
+}
+
+/// s + a·x/(√(b·y) + eps).
+pub(super) fn addcdiv_sqrt_element<T: Real>(s: T, a: f64, x: T, b: f64, y: T, eps: f64) -> T {
+    T::of(s.as_() + a * x.as_() / ((b * y.as_()).sqrt() + eps))
+}
+
+/// Implements the vector traits for an owner of a slice.
+macro_rules! host_vector {
+    ($([$($generics:tt)*] $owner:ty),*) => {$(
+        impl<$($generics)*> Vector for $owner {
+            fn dim(&self) -> usize {
+                self.len()
+            }
+            fn copy_from(&mut self, src: &Self) -> Result<()> {
+                same_dim("copy_from", self.len(), src.len())?;
+                self.copy_from_slice(src);
+                Ok(())
+            }
+            fn scale(&mut self, a: f64) -> Result<()> {
+                self.iter_mut().for_each(|x| *x = scale_element(*x, a));
+                Ok(())
+            }
+            fn axpy(&mut self, a: f64, x: &Self) -> Result<()> {
+                same_dim("axpy", self.len(), x.len())?;
+                self.iter_mut().zip(x.iter()).for_each(|(s, &x)| *s = axpy_element(*s, a, x));
+                Ok(())
+            }
+            fn dot(&self, x: &Self) -> Result<f64> {
+                same_dim("dot", self.len(), x.len())?;
+                Ok(dot(self, x))
+            }
+        }
+
+        impl<$($generics)*> Elementwise for $owner {
+            fn addcmul(&mut self, a: f64, x: &Self, y: &Self) -> Result<()> {
+                same_dim("addcmul", self.len(), x.len())?;
+                same_dim("addcmul", self.len(), y.len())?;
+                for ((s, &x), &y) in self.iter_mut().zip(x.iter()).zip(y.iter()) {
+                    *s = addcmul_element(*s, a, x, y);
+                }
+                Ok(())
+            }
+            fn addcdiv_sqrt(&mut self, a: f64, x: &Self, b: f64, y: &Self, eps: f64) -> Result<()> {
+                same_dim("addcdiv_sqrt", self.len(), x.len())?;
+                same_dim("addcdiv_sqrt", self.len(), y.len())?;
+                for ((s, &x), &y) in self.iter_mut().zip(x.iter()).zip(y.iter()) {
+                    *s = addcdiv_sqrt_element(*s, a, x, b, y, eps);
+                }
+                Ok(())
+            }
+        }
+    )*};
+}
+host_vector!([T: Real] Vec<T>, [T: Real] Box<[T]>, [T: Real, const N: usize] [T; N]);
