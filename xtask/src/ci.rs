@@ -60,14 +60,7 @@ fn stages() -> Vec<Stage> {
         stage(
             "train",
             "smoke run of the main job",
-            vec![gnr([
-                "train",
-                "--set",
-                "train.epochs=2",
-                "--out",
-                &format!("{scratch}/train"),
-                "--overwrite",
-            ])],
+            vec![gnr(["train", "--set", "train.epochs=2", "--out", &format!("{scratch}/train")])],
         ),
         stage(
             "table1",
