@@ -75,3 +75,8 @@ pub use oracle::{Evaluation, GradOracle, HvpOracle, Order, Pass};
 pub use regularizer::{Every, Gnr, Penalty, Regularizer, Sam, StepContext};
 pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
 pub use vector::{Elementwise, Real, Vector};
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

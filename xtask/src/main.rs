@@ -1,2 +1,54 @@
-//! Skeleton.
-fn main() {}
+//! `cargo xtask`: everything around the library that is not the library. Structural rules (`tidy`), the commands that
+//! CI runs (`ci`), timings beside PyTorch (`bench`), and the paper's tables (`reproduce`).
+//!
+//! It depends on no crate of this workspace: it starts `cargo` and the `gnr` program as a user would.
+// A command-line tool prints.
+#![allow(clippy::print_stdout)]
+
+mod bench;
+mod ci;
+mod machine;
+mod reproduce;
+mod statistics;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Automation of the GNR workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check the structural rules: who may depend on whom, headers, `unsafe`, marks of unfinished work, documents.
+    Tidy,
+    /// Run everything that CI runs, cheapest first.
+    Ci(ci::Arguments),
+    /// Train what a table or figure of the paper needs, and report it.
+    Reproduce(reproduce::Arguments),
+    /// Time one step of each method, beside PyTorch where a Python with torch is given.
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Tidy => tidy::run(),
+        Task::Ci(arguments) => ci::run(&arguments),
+        Task::Reproduce(arguments) => reproduce::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Timings as both sides print them, and what they come to.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::statistics::median;
+
+/// What is timed, in the table's order. `hvp` is an exact product from scratch, its gradient included.
+pub(super) const METHODS: [&str; 7] = ["forward", "gradient", "hvp", "sgd", "sam", "gnr_exact", "gnr_fd"];
+
+/// Who computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Side {
+    Ours,
+    Pytorch,
+}
+
+/// One JSON line of a block: a method of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub(super) model: String,
+    pub(super) method: String,
+    pub(super) median_ms: f64,
+    pub(super) min_ms: f64,
+    pub(super) rounds: u64,
+    pub(super) peak_rss_mb: Option<f64>,
+    /// PyTorch: `nchw` or `channels_last`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) layout: Option<String>,
+}
+
+/// A method of a model over all blocks.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Measured {
+    pub(super) model: String,
+    pub(super) method: String,
+    pub(super) ours_ms: Option<f64>,
+    pub(super) ours_peak_rss_mb: Option<f64>,
+    pub(super) pytorch_ms: Option<f64>,
+    pub(super) pytorch_layout: Option<String>,
+    /// Ours over PyTorch's better layout.
+    pub(super) ratio: Option<f64>,
+}
+
+/// The JSON lines of a program's output; other lines are its own business.
+///
+/// # Errors
+/// When there is none, or one that is no timing.
+pub(super) fn lines(text: &str) -> Result<Vec<Line>> {
+    let lines: Vec<Line> = text
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    if lines.is_empty() {
+        bail!("no timing in the output:\n{text}");
+    }
+    Ok(lines)
+}
+
+/// The lines of a method, by side and layout.
+type Sides<'a> = BTreeMap<(Side, Option<&'a str>), Vec<&'a Line>>;
+
+/// Medians over the blocks.
+pub(super) fn medians(lines: &[(Side, Line)]) -> Vec<Measured> {
+    let mut samples: BTreeMap<(&str, &str), Sides<'_>> = BTreeMap::new();
+    for (side, line) in lines {
+        let method = samples.entry((&line.model, &line.method)).or_default();
+        method.entry((*side, line.layout.as_deref())).or_default().push(line);
+    }
+    let time = |lines: &[&Line]| median(&lines.iter().map(|line| line.median_ms).collect::<Vec<_>>());
+    let row = |((model, method), sides): ((&str, &str), Sides<'_>)| {
+        let ours = sides.iter().find(|((side, _), _)| *side == Side::Ours).map(|(_, lines)| lines);
+        let theirs = sides
+            .iter()
+            .filter(|((side, _), _)| *side == Side::Pytorch)
+            .filter_map(|((_, layout), lines)| Some((time(lines)?, *layout)))
+            .min_by(|a, b| a.0.total_cmp(&b.0));
+        let ours_ms = ours.and_then(|lines| time(lines));
+        Measured {
+            model: model.into(),
+            method: method.into(),
+            ours_ms,
+            ours_peak_rss_mb: ours
+                .and_then(|lines| lines.iter().filter_map(|line| line.peak_rss_mb).reduce(f64::max)),
+            pytorch_ms: theirs.map(|(ms, _)| ms),
+            pytorch_layout: theirs.and_then(|(_, layout)| layout.map(String::from)),
+            ratio: ours_ms.zip(theirs).map(|(ours, (theirs, _))| ours / theirs),
+        }
+    };
+    samples.into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(median_ms: f64, layout: Option<&str>) -> Line {
+        let (model, method) = ("mlp".into(), "sgd".into());
+        let layout = layout.map(String::from);
+        Line { model, method, median_ms, min_ms: median_ms, rounds: 5, peak_rss_mb: Some(median_ms), layout }
+    }
+
+    #[test]
+    fn the_ratio_is_of_medians_to_the_better_layout() {
+        let ours = [2.0, 9.0, 3.0].map(|ms| (Side::Ours, line(ms, None)));
+        let nchw = [8.0, 8.0, 8.0].map(|ms| (Side::Pytorch, line(ms, Some("nchw"))));
+        let last = [6.0, 6.0, 50.0].map(|ms| (Side::Pytorch, line(ms, Some("channels_last"))));
+        let measured = medians(&[&ours[..], &nchw, &last].concat());
+        assert_eq!(measured.len(), 1);
+        let row = &measured[0];
+        assert_eq!((row.ours_ms, row.pytorch_ms, row.ratio), (Some(3.0), Some(6.0), Some(0.5)));
+        assert_eq!((row.pytorch_layout.as_deref(), row.ours_peak_rss_mb), (Some("channels_last"), Some(9.0)));
+    }
+
+    #[test]
+    fn ours_alone_has_no_ratio() {
+        let row = &medians(&[(Side::Ours, line(2.0, None))])[0];
+        assert_eq!((row.ours_ms, row.pytorch_ms, row.ratio), (Some(2.0), None, None));
+    }
+
+    #[test]
+    fn output_without_timings_is_an_error() {
+        assert!(lines("warming up\n").unwrap_err().to_string().contains("warming up"));
+        assert!(lines("{\"model\":1}").is_err());
+        let text = serde_json::to_string(&line(1.0, None)).unwrap();
+        assert_eq!(lines(&format!("warming up\n{text}\n")).unwrap(), [line(1.0, None)]);
+    }
+}

@@ -1,0 +1,182 @@
+//! `cargo xtask bench`: the time of one step of each method, ours and PyTorch's, alternating on the same machine.
+//!
+//! Other load makes timings worse by factors, so a single figure means nothing: both sides run in blocks (ours, PyTorch, ours,
+//! PyTorch, …), each block gives a median, and the ratio is one of medians over blocks.
+
+mod measure;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use serde::Serialize;
+
+use crate::machine::{Machine, cores};
+use crate::workspace::{build_gnr, output, root};
+use measure::{Line, METHODS, Measured, Side, lines, medians};
+
+/// Options of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// A Python with torch, to time PyTorch beside ours.
+    #[arg(long, value_name = "PYTHON")]
+    pytorch: Option<PathBuf>,
+    /// Timed steps of each method in a block.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    rounds: u64,
+    /// Blocks of each side.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    blocks: u64,
+    /// Models: mlp, resnet20_projection, resnet18.
+    #[arg(
+        long,
+        value_name = "MODELS",
+        value_delimiter = ',',
+        default_value = "mlp,resnet20_projection,resnet18"
+    )]
+    models: Vec<String>,
+    /// Threads of each side. Default: all cores.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// The `gnr` program. Default: built from this workspace in release.
+    #[arg(long, value_name = "PATH")]
+    gnr: Option<PathBuf>,
+    /// Where to write the figures.
+    #[arg(long, value_name = "FILE", default_value = "bench.json")]
+    out: PathBuf,
+}
+
+/// Models and the batch each is timed with.
+const MODELS: [(&str, usize); 3] = [("mlp", 128), ("resnet20_projection", 128), ("resnet18", 32)];
+
+/// What `bench.json` holds.
+#[derive(Serialize)]
+struct Figures<'a> {
+    machine: Machine,
+    threads: usize,
+    rounds: u64,
+    blocks: u64,
+    pytorch: Option<&'a str>,
+    /// Medians.
+    measured: &'a [Measured],
+    /// Every block's line.
+    blocks_measured: Vec<Block<'a>>,
+}
+
+#[derive(Serialize)]
+struct Block<'a> {
+    side: Side,
+    #[serde(flatten)]
+    line: &'a Line,
+}
+
+/// Measures and reports.
+///
+/// # Errors
+/// Unknown models; a side that fails or prints no timing.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let batch_of: BTreeMap<&str, usize> = MODELS.into();
+    if let Some(unknown) = arguments.models.iter().find(|model| !batch_of.contains_key(model.as_str())) {
+        bail!("no benchmark of a model `{unknown}`; there are {}", MODELS.map(|(name, _)| name).join(", "));
+    }
+    let threads = arguments.threads.unwrap_or_else(cores);
+    let pytorch = arguments
+        .pytorch
+        .as_deref()
+        .map(|python| Ok::<_, anyhow::Error>((python, version(python)?)))
+        .transpose()?;
+    let gnr = match &arguments.gnr {
+        Some(path) => std::path::absolute(path).with_context(|| format!("--gnr {}", path.display()))?,
+        None => build_gnr()?,
+    };
+
+    let mut measured: Vec<(Side, Line)> = Vec::new();
+    for model in &arguments.models {
+        let batch = batch_of[model.as_str()].to_string();
+        let (rounds, threads) = (arguments.rounds.to_string(), threads.to_string());
+        let options = ["--model", model, "--batch", &batch, "--rounds", &rounds, "--threads", &threads];
+        for block in 1..=arguments.blocks {
+            println!("{model}, batch {batch}: block {block} of {}", arguments.blocks);
+            let mut ours = Command::new(&gnr);
+            ours.arg("bench").args(options).env("RAYON_NUM_THREADS", &threads);
+            measured.extend(lines(&output(ours)?)?.into_iter().map(|line| (Side::Ours, line)));
+            if let Some((python, _)) = &pytorch {
+                let mut theirs = Command::new(python);
+                theirs.arg(root().join("xtask/pytorch/bench_step.py")).args(options);
+                measured.extend(lines(&output(theirs)?)?.into_iter().map(|line| (Side::Pytorch, line)));
+            }
+        }
+    }
+
+    let figures = medians(&measured);
+    for model in &arguments.models {
+        println!(
+            "\n{model}, batch {}, {threads} threads\n{}",
+            batch_of[model.as_str()],
+            table(&figures, model)
+        );
+    }
+    println!(
+        "Medians of {} blocks of {} steps, alternating. PyTorch: the better of NCHW and channels_last, per method.",
+        arguments.blocks, arguments.rounds
+    );
+    write(arguments, threads, pytorch.as_ref().map(|(_, version)| version.as_str()), &figures, &measured)
+}
+
+fn write(
+    arguments: &Arguments,
+    threads: usize,
+    pytorch: Option<&str>,
+    measured: &[Measured],
+    lines: &[(Side, Line)],
+) -> Result<()> {
+    let figures = Figures {
+        machine: Machine::here(),
+        threads,
+        rounds: arguments.rounds,
+        blocks: arguments.blocks,
+        pytorch,
+        measured,
+        blocks_measured: lines.iter().map(|(side, line)| Block { side: *side, line }).collect(),
+    };
+    let path = &arguments.out;
+    std::fs::write(path, serde_json::to_string_pretty(&figures)? + "\n")
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("written: {}", path.display());
+    Ok(())
+}
+
+fn version(python: &Path) -> Result<String> {
+    let mut command = Command::new(python);
+    command.args(["-c", "import torch; print(torch.__version__)"]);
+    Ok(output(command).context("--pytorch needs a Python that can import torch")?.trim().to_string())
+}
+
+fn table(measured: &[Measured], model: &str) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_header([
+        "method",
+        "ours, ms",
+        "PyTorch, ms",
+        "layout",
+        "ours / PyTorch",
+        "MB",
+    ]);
+    let shown = |value: Option<f64>, digits: usize| value.map_or("–".into(), |x| format!("{x:.digits$}"));
+    for method in METHODS {
+        let Some(row) = measured.iter().find(|row| row.model == model && row.method == method) else {
+            continue;
+        };
+        table.add_row([
+            method.to_string(),
+            shown(row.ours_ms, 2),
+            shown(row.pytorch_ms, 2),
+            row.pytorch_layout.clone().unwrap_or_else(|| "–".into()),
+            shown(row.ratio, 2),
+            shown(row.ours_peak_rss_mb, 0),
+        ]);
+    }
+    table.to_string()
+}

@@ -1,0 +1,177 @@
+//! `cargo xtask ci`: what continuous integration runs, as a list of stages, cheapest first. `.ci/run` installs what a bare
+//! machine lacks and calls it.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::{cargo, root, show};
+
+/// Options of `cargo xtask ci`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Run this stage only (repeatable).
+    #[arg(long, value_name = "STAGE")]
+    only: Vec<String>,
+    /// Go on after a failed stage.
+    #[arg(long)]
+    keep_going: bool,
+    /// List the stages and their commands.
+    #[arg(long)]
+    list: bool,
+}
+
+struct Stage {
+    name: &'static str,
+    what: &'static str,
+    commands: Vec<Command>,
+}
+
+/// Folder of the smoke runs: under `target`, so that nothing is left beside the sources.
+const SCRATCH: &str = "target/ci";
+
+fn stages() -> Vec<Stage> {
+    let stage = |name, what, commands| Stage { name, what, commands };
+    let mut doc = cargo(["doc", "--workspace", "--no-deps"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    let scratch = SCRATCH;
+    vec![
+        stage("fmt", "formatting", vec![cargo(["fmt", "--all", "--check"])]),
+        stage("tidy", "structural rules", vec![cargo(["xtask", "tidy"])]),
+        stage(
+            "features",
+            "gnr-core alone, without features",
+            vec![cargo(["check", "-p", "gnr-core", "--no-default-features"])],
+        ),
+        stage(
+            "clippy",
+            "lints, all targets",
+            vec![cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])],
+        ),
+        stage("test", "unit and integration tests", vec![tests()]),
+        stage("doctest", "examples in the documentation", vec![cargo(["test", "--workspace", "--doc"])]),
+        stage(
+            "cuda",
+            "type check of the CUDA code, no CUDA needed",
+            vec![cargo(["check", "-p", "gnr-dfdx", "--features", "ci-check"])],
+        ),
+        stage("doc", "documentation without warnings", vec![doc]),
+        stage(
+            "train",
+            "smoke run of the main job",
+            vec![gnr(["train", "--set", "train.epochs=2", "--out", &format!("{scratch}/train")])],
+        ),
+        stage(
+            "table1",
+            "smoke run of a reproduction",
+            vec![cargo([
+                "xtask",
+                "reproduce",
+                "table1",
+                "--scale",
+                "smoke",
+                "--only",
+                "mlp",
+                "--seeds",
+                "2",
+                "--out",
+                &format!("{scratch}/table1"),
+            ])],
+        ),
+    ]
+}
+
+fn gnr<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    cargo(["run", "--release", "-p", "gnr-cli", "--"].into_iter().chain(arguments))
+}
+
+/// nextest where it is installed, else `cargo test`.
+fn tests() -> Command {
+    let mut probe = cargo(["nextest", "--version"]);
+    let installed =
+        probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    if installed {
+        cargo(["nextest", "run", "--workspace"])
+    } else {
+        cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--examples"])
+    }
+}
+
+/// Runs the stages.
+///
+/// # Errors
+/// When a stage fails, or `--only` names none.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let mut stages = stages();
+    if let Some(unknown) = arguments.only.iter().find(|only| !stages.iter().any(|stage| stage.name == **only))
+    {
+        let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
+        bail!("no stage is called `{unknown}`; there are {}", names.join(", "));
+    }
+    if !arguments.only.is_empty() {
+        stages.retain(|stage| arguments.only.iter().any(|only| only == stage.name));
+    }
+    if arguments.list {
+        for stage in &stages {
+            let commands: Vec<String> = stage.commands.iter().map(show).collect();
+            println!("{:<9} {}\n          {}", stage.name, stage.what, commands.join("\n          "));
+        }
+        return Ok(());
+    }
+
+    // What an earlier call trained would be taken as finished, and nothing would be tested.
+    let scratch = root().join(SCRATCH);
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
+    }
+    let count = stages.len();
+    let mut results: Vec<(&str, Result<Duration>)> = Vec::new();
+    for (i, stage) in stages.iter_mut().enumerate() {
+        println!("\n== [{}/{count}] {}: {}", i + 1, stage.name, stage.what);
+        let started = Instant::now();
+        let outcome = stage.commands.iter_mut().try_for_each(execute).map(|()| started.elapsed());
+        match &outcome {
+            Ok(time) => println!("== {} passed in {}", stage.name, seconds(*time)),
+            Err(error) => {
+                println!("== {} FAILED after {}: {error:#}", stage.name, seconds(started.elapsed()))
+            }
+        }
+        let failed = outcome.is_err();
+        results.push((stage.name, outcome));
+        if failed && !arguments.keep_going {
+            break;
+        }
+    }
+
+    println!("\n== summary");
+    for (name, outcome) in &results {
+        match outcome {
+            Ok(time) => println!("{name:<9} passed {:>9}", seconds(*time)),
+            Err(_) => println!("{name:<9} FAILED"),
+        }
+    }
+    for stage in stages.iter().skip(results.len()) {
+        println!("{:<9} not run", stage.name);
+    }
+    let failed: Vec<&str> =
+        results.iter().filter(|(_, outcome)| outcome.is_err()).map(|(name, _)| *name).collect();
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn execute(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    println!("$ {shown}");
+    let status = command.current_dir(root()).status().with_context(|| format!("cannot start `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}`: {status}");
+    }
+    Ok(())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}

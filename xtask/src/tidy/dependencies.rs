@@ -1,0 +1,226 @@
+//! Who may know whom: direct edges from `cargo metadata`, transitive ones from `cargo tree`.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::Finding;
+use crate::workspace::{cargo, output};
+
+/// The crates and what of ours each may use, bottom first. Everything not listed is forbidden.
+const LAYERS: [(&str, &[&str]); 9] = [
+    ("gnr-core", &[]),
+    ("gnr-data", &[]),
+    ("gnr-nn", &["gnr-core"]),
+    ("gnr-hessian", &["gnr-core"]),
+    ("gnr-models", &["gnr-core", "gnr-nn"]),
+    ("gnr-dfdx", &["gnr-core", "gnr-nn"]),
+    ("gnr-train", &["gnr-core", "gnr-nn", "gnr-models", "gnr-data", "gnr-hessian", "gnr-dfdx"]),
+    ("gnr-cli", &["gnr-core", "gnr-nn", "gnr-models", "gnr-data", "gnr-hessian", "gnr-dfdx", "gnr-train"]),
+    ("xtask", &[]),
+];
+
+/// Edges allowed in tests only: a backend runs the models to compare them with golden values; a crate may name itself to
+/// turn its own features on.
+const IN_TESTS: [(&str, &str); 1] = [("gnr-dfdx", "gnr-models")];
+
+/// Libraries that compute on tensors. Each belongs in one backend crate, whose name ends with the library's.
+const TENSOR_LIBRARIES: [&str; 10] = [
+    "dfdx",
+    "dfdx-core",
+    "candle-core",
+    "candle-nn",
+    "burn",
+    "burn-core",
+    "tch",
+    "cudarc",
+    "ort",
+    "tract-core",
+];
+
+/// Crates from which a tensor library must not even be reachable, tests included.
+const WITHOUT_TENSOR_LIBRARY: [&str; 6] =
+    ["gnr-core", "gnr-nn", "gnr-hessian", "gnr-models", "gnr-data", "xtask"];
+
+/// All that gnr-core pulls in by default.
+const CORE_DEFAULT: [&str; 2] = ["num-traits", "thiserror"];
+
+/// A package of the workspace, as `cargo metadata` tells it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Package {
+    pub(super) name: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    name: String,
+    /// `None`: normal; else `dev` or `build`.
+    kind: Option<String>,
+}
+
+/// The packages of the workspace.
+pub(super) fn packages() -> Result<Vec<Package>> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        packages: Vec<Package>,
+    }
+    let text = output(cargo(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: Metadata =
+        serde_json::from_str(&text).context("cannot read the answer of `cargo metadata`")?;
+    Ok(metadata.packages)
+}
+
+/// All rules of this file.
+pub(super) fn check(packages: &[Package]) -> Result<Vec<Finding>> {
+    let mut findings = layering(packages);
+    findings.extend(tensor_libraries(packages));
+    for name in WITHOUT_TENSOR_LIBRARY {
+        let tree = output(cargo(["tree", "-p", name, "--all-features", "-e", "all", "--prefix", "none"]))?;
+        findings.extend(reaches_no_tensor_library(name, &tree));
+    }
+    let tree = output(cargo(["tree", "-p", "gnr-core", "-e", "normal", "--depth", "1", "--prefix", "none"]))?;
+    findings.extend(core_is_small(&tree));
+    Ok(findings)
+}
+
+fn layering(packages: &[Package]) -> Vec<Finding> {
+    let ours: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+    let mut findings = Vec::new();
+    for package in packages {
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == package.name) else {
+            findings.push(Finding::error(
+                &package.name,
+                "has no place in the layers: add it to LAYERS in xtask/src/tidy",
+            ));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            let name = dependency.name.as_str();
+            let for_tests = dependency.kind.as_deref() == Some("dev")
+                && (name == package.name || IN_TESTS.contains(&(package.name.as_str(), name)));
+            if ours.contains(name) && !allowed.contains(&name) && !for_tests {
+                let may =
+                    if allowed.is_empty() { "no crate of ours".to_string() } else { allowed.join(", ") };
+                findings.push(Finding::error(
+                    &package.name,
+                    format!("must not depend on {name}; it may use {may}"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+fn tensor_libraries(packages: &[Package]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for package in packages {
+        for dependency in &package.dependencies {
+            let name = dependency.name.as_str();
+            let backend = package.name.strip_prefix("gnr-").is_some_and(|library| name.starts_with(library));
+            if TENSOR_LIBRARIES.contains(&name) && !backend {
+                let message = format!("depends on the tensor library {name}; only its backend crate may");
+                findings.push(Finding::error(&package.name, message));
+            }
+        }
+    }
+    findings
+}
+
+/// Package names of `cargo tree --prefix none`.
+fn names(tree: &str) -> BTreeSet<&str> {
+    tree.lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| !name.starts_with('['))
+        .collect()
+}
+
+fn reaches_no_tensor_library(package: &str, tree: &str) -> Vec<Finding> {
+    let forbidden = |name: &&str| TENSOR_LIBRARIES.contains(name) || *name == "gnr-dfdx";
+    names(tree)
+        .into_iter()
+        .filter(forbidden)
+        .map(|name| {
+            Finding::error(package, format!("reaches {name}; see `cargo tree -p {package} -i {name}`"))
+        })
+        .collect()
+}
+
+fn core_is_small(tree: &str) -> Vec<Finding> {
+    names(tree)
+        .into_iter()
+        .filter(|name| *name != "gnr-core" && !CORE_DEFAULT.contains(name))
+        .map(|name| {
+            let message = format!("pulls in {name} by default; only {} may be", CORE_DEFAULT.join(" and "));
+            Finding::error("gnr-core", message)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, dependencies: &[(&str, Option<&str>)]) -> Package {
+        let dependencies = dependencies
+            .iter()
+            .map(|(name, kind)| Dependency { name: (*name).into(), kind: kind.map(Into::into) })
+            .collect();
+        Package { name: name.into(), dependencies }
+    }
+
+    fn told(findings: &[Finding]) -> String {
+        findings.iter().map(|finding| format!("{finding}\n")).collect()
+    }
+
+    #[test]
+    fn edges_upward_are_found() {
+        let packages = [
+            package("gnr-core", &[("gnr-nn", None)]),
+            package("gnr-nn", &[("gnr-core", None)]),
+            package("gnr-data", &[("gnr-core", Some("dev"))]),
+            package("gnr-surprise", &[]),
+        ];
+        let told = told(&layering(&packages));
+        assert!(told.contains("error: gnr-core: must not depend on gnr-nn"), "{told}");
+        assert!(told.contains("error: gnr-data: must not depend on gnr-core"), "{told}");
+        assert!(told.contains("error: gnr-surprise: has no place"), "{told}");
+        assert_eq!(told.lines().count(), 3, "{told}");
+    }
+
+    #[test]
+    fn tests_may_run_models_on_a_backend_and_name_their_own_crate() {
+        let packages = [
+            package("gnr-core", &[("gnr-core", Some("dev"))]),
+            package("gnr-models", &[]),
+            package("gnr-dfdx", &[("gnr-models", Some("dev"))]),
+        ];
+        assert_eq!(layering(&packages), []);
+        assert_eq!(
+            layering(&[package("gnr-models", &[]), package("gnr-dfdx", &[("gnr-models", None)])]).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_tensor_library_outside_its_backend_is_found() {
+        let packages = [
+            package("gnr-dfdx", &[("dfdx", None)]),
+            package("gnr-train", &[("dfdx", None), ("serde", None)]),
+        ];
+        assert_eq!(told(&tensor_libraries(&packages)).lines().count(), 1);
+        assert!(told(&tensor_libraries(&packages)).starts_with("error: gnr-train"));
+    }
+
+    #[test]
+    fn trees_are_read() {
+        let tree =
+            "gnr-models v0.1.0 (path)\n[dev-dependencies]\ngnr-dfdx v0.1.0\ndfdx v0.13.0\nserde v1.0.0 (*)\n";
+        assert_eq!(reaches_no_tensor_library("gnr-models", tree).len(), 2);
+        assert_eq!(reaches_no_tensor_library("gnr-models", "gnr-models v0.1.0\nndarray v0.17.0"), []);
+        let core = "gnr-core v0.1.0 (path)\nndarray v0.17.0\nnum-traits v0.2.19\nthiserror v2.0.0\n";
+        assert!(told(&core_is_small(core)).contains("pulls in ndarray"));
+        assert_eq!(core_is_small("gnr-core v0.1.0\nnum-traits v0.2.19\nthiserror v2.0.0\n"), []);
+    }
+}

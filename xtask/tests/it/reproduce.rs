@@ -1,0 +1,187 @@
+//! `reproduce table1` with a stub in place of `gnr`: what is started, what is not repeated, what the report says.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::{told, xtask};
+
+/// Plays `gnr train RECIPE --out DIR --resume --quiet`: notes the call, fails where `broken` names the run, leaves a run
+/// unfinished where `stops` does, and else writes a run whose accuracy follows from the method and the seed.
+const STUB: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+[ "$1 $3 $5 $6" = "train --out --resume --quiet" ] || { echo "unexpected: $*" >&2; exit 64; }
+recipe=$2 out=$4
+echo "$out" >> "$here/calls"
+mkdir -p "$out"
+if [ -f "$here/broken" ] && echo "$out" | grep -q -f "$here/broken"; then echo "loss is NaN at step 7" >&2; exit 3; fi
+if [ -f "$here/stops" ] && echo "$out" | grep -q -f "$here/stops"; then echo '{"kind":"epoch","epo' > "$out/metrics.jsonl"; exit 0; fi
+seed=$(sed -n 's/^seed = //p' "$recipe")
+tenths=$((900 + seed))
+grep -q '^hvp = "exact"' "$recipe" && tenths=$((tenths + 20 + seed))
+cp "$recipe" "$out/recipe.toml"
+{
+  echo '{"kind":"epoch","epoch":1,"step":22,"train_loss":2.0,"test_accuracy":0.5,"test_loss":2.1,"seconds":0.2}'
+  echo "{\"kind\":\"epoch\",\"epoch\":2,\"step\":44,\"train_loss\":0.4,\"test_accuracy\":0.$tenths,\"test_loss\":0.5,\"seconds\":0.2}"
+  printf '{"kind":"epoch","epoch":3,"tr'
+} > "$out/metrics.jsonl"
+echo "{\"finished\":true,\"test_accuracy\":0.$tenths,\"test_loss\":0.5,\"seconds\":0.4,\"steps\":44}" > "$out/summary.json"
+"#;
+
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let stub = folder.path().join("gnr");
+        fs::write(&stub, STUB).unwrap();
+        fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn out(&self) -> PathBuf {
+        self.path("out")
+    }
+
+    /// `reproduce table1` of the MLP with two runs at a time; whether it succeeded and what it told.
+    fn reproduce(&self, more: &[&str]) -> (bool, String) {
+        let (gnr, out) = (self.path("gnr"), self.out());
+        let fixed = ["reproduce", "table1", "--only", "/mlp/", "--jobs", "2", "--gnr"];
+        let place = [gnr.to_str().unwrap(), "--out", out.to_str().unwrap()];
+        let output = xtask(&[&fixed[..], &place, more].concat());
+        (output.status.success(), told(&output))
+    }
+
+    fn calls(&self) -> usize {
+        fs::read_to_string(self.path("calls")).map_or(0, |text| text.lines().count())
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.out().join(name)).unwrap()
+    }
+}
+
+#[test]
+fn trains_each_case_once_and_reports() {
+    let bench = Bench::new();
+    let (ok, text) = bench.reproduce(&[]);
+    assert!(ok, "{text}");
+    assert_eq!(bench.calls(), 18, "six methods, three seeds");
+
+    let (ok, again) = bench.reproduce(&[]);
+    assert!(ok && again.contains("18 finished before, 0 to train"), "{again}");
+    assert_eq!(bench.calls(), 18, "finished runs are not repeated");
+
+    let (ok, more) = bench.reproduce(&["--seeds", "4"]);
+    assert!(ok && more.contains("18 finished before, 6 to train"), "{more}");
+}
+
+#[test]
+fn the_report_says_what_the_runs_say() {
+    let bench = Bench::new();
+    let (ok, terminal) = bench.reproduce(&[]);
+    assert!(ok, "{terminal}");
+    let markdown = bench.read("table1.md");
+    // SGD: 90.0, 90.1, 90.2. GNR exact: 92.0, 92.2, 92.4; paired 2.0, 2.1, 2.2, so t(2)·0.1/√3 = 0.25 beside 2.10.
+    for expect in [
+        "| SGD | 90.10 ± 0.10 |",
+        "| SGD + GNR exact | 92.20 ± 0.20 |",
+        "| SGD + GNR finite diff. | 90.10 ± 0.10 |",
+        "+2.10 ± 0.10 | [+1.85, +2.35] | 3 | better",
+        "+0.00 ± 0.00 | [+0.00, +0.00] | 3 | nothing can be said",
+        "says nothing about the paper's numbers",
+        "0.200 (1.0 ×)",
+        "--scale small",
+        "seeds: 0, 1, 2",
+    ] {
+        assert!(markdown.contains(expect), "{expect}\n{markdown}");
+    }
+    assert!(
+        terminal.contains("90.10 ± 0.10") && terminal.contains("nothing about the paper's numbers"),
+        "{terminal}"
+    );
+
+    let html = bench.read("table1.html");
+    assert_eq!(html.matches("<svg").count(), 2, "accuracy and loss of one net");
+    for expect in
+        ["prefers-color-scheme:dark", "name=\"viewport\"", "92.20 ± 0.20", "currentColor", "polygon"]
+    {
+        assert!(html.contains(expect), "{expect}");
+    }
+    for outside in ["<script", "src=", "href=", "@import", "#000000"] {
+        assert!(!html.contains(outside), "self-contained and readable in the dark: {outside}");
+    }
+}
+
+#[test]
+fn a_failed_run_is_told_and_the_others_go_on() {
+    let bench = Bench::new();
+    fs::write(bench.path("broken"), "mlp-sam-0-\n").unwrap();
+    let (ok, text) = bench.reproduce(&[]);
+    assert!(!ok && text.contains("1 of 18 runs failed"), "{text}");
+    assert!(text.contains("loss is NaN at step 7") && text.contains(".log"), "{text}");
+    assert_eq!(bench.calls(), 18);
+    let markdown = bench.read("table1.md");
+    assert!(markdown.contains("(2 of 3 seeds)") && markdown.contains("loss is NaN"), "{markdown}");
+
+    fs::remove_file(bench.path("broken")).unwrap();
+    let (ok, text) = bench.reproduce(&[]);
+    assert!(ok && text.contains("17 finished before, 1 to train"), "{text}");
+}
+
+#[test]
+fn an_unfinished_run_is_continued() {
+    let bench = Bench::new();
+    fs::write(bench.path("stops"), "mlp-sgd-1-\n").unwrap();
+    let (ok, text) = bench.reproduce(&[]);
+    assert!(!ok && text.contains("ended without a finished summary.json"), "{text}");
+    fs::remove_file(bench.path("stops")).unwrap();
+    let (_, dry) = bench.reproduce(&["--dry-run"]);
+    assert!(dry.contains("to continue") && dry.contains("1 of 18 runs to train"), "{dry}");
+    assert_eq!(bench.calls(), 18, "a dry run starts nothing");
+    let (ok, text) = bench.reproduce(&[]);
+    assert!(ok, "{text}");
+    assert_eq!(bench.calls(), 19);
+}
+
+#[test]
+fn missing_data_is_an_error_before_any_training() {
+    let bench = Bench::new();
+    let empty = bench.path("data");
+    fs::create_dir(&empty).unwrap();
+    let (gnr, out) = (bench.path("gnr"), bench.out());
+    let output = xtask(&[
+        "reproduce",
+        "table1",
+        "--scale",
+        "paper",
+        "--data",
+        empty.to_str().unwrap(),
+        "--gnr",
+        gnr.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    let text = told(&output);
+    assert!(!output.status.success() && text.contains("curl -fL https://www.cs.toronto.edu"), "{text}");
+    assert_eq!(bench.calls(), 0);
+    assert!(!Path::new(&out).exists());
+}
+
+#[test]
+fn what_is_not_there_yet_is_said() {
+    for (what, expect) in
+        [("table4", "not available yet"), ("table9", "nothing to reproduce is called `table9`")]
+    {
+        let output = xtask(&["reproduce", what]);
+        assert!(!output.status.success() && told(&output).contains(expect), "{}", told(&output));
+    }
+}
