@@ -1,2 +1,47 @@
-//! Skeleton.
-fn main() {}
+//! The `gnr` program: parses the command line, calls gnr-train, draws progress.
+
+mod args;
+mod eval;
+mod listing;
+mod progress;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("GNR_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match arguments.command {
+        Command::Train(arguments) => train::train(arguments),
+        Command::Resume(arguments) => train::resume(&arguments),
+        Command::Eval(arguments) => eval::eval(arguments),
+        Command::Models => listing::models(),
+        Command::Data(arguments) => listing::data(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {}", chain(&error));
+        ExitCode::FAILURE
+    })
+}
+
+/// `what: why: why that`, without repeating a cause that its parent quotes already.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+    }
+    text
+}

@@ -1,0 +1,128 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Trains image classifiers to flat minima: gradient norm regularisation (GNR), SAM, exact Hessian-vector products.
+#[derive(Parser)]
+#[command(name = "gnr", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:\n  \
+    gnr train                                     the embedded digits with SGD + GNR, about a minute\n  \
+    gnr train --set method.gnr=false              the same without GNR\n  \
+    gnr train cifar10-resnet20-sgd-gnr --set data.dir=~/cifar-10-batches-bin\n  \
+    gnr resume runs/digits-1\n  \
+    gnr eval runs/digits-1/checkpoints/best.safetensors")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Train by a recipe
+    Train(Train),
+    /// Continue a run that was stopped
+    Resume(Resume),
+    /// Evaluate a checkpoint or published weights
+    Eval(Eval),
+    /// List the models
+    Models,
+    /// List the data sets, or describe one
+    Data(Data),
+}
+
+/// Train by a recipe
+///
+/// Without a recipe: ResNet-8 on the embedded digits with SGD + GNR. Ctrl-C ends after the current step, with a
+/// checkpoint. Exit code: 0 finished, 130 interrupted, 1 error, 2 usage.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr train\n  \
+    gnr train my.toml --out runs/mine\n  \
+    gnr train --set train.epochs=5 --set optimizer.lr=0.05 --set method.sam=true\n  \
+    gnr train --set method.gnr.hvp=forward-difference\n  \
+    gnr train cifar10-resnet18 --dry-run          print the whole recipe, check the data, train nothing")]
+pub(crate) struct Train {
+    /// A TOML file, or the name of a built-in recipe (see `gnr train --list`) [default: digits]
+    pub(crate) recipe: Option<String>,
+    /// Set a key of the recipe, in TOML syntax or as a bare string; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Run folder [default: runs/<recipe name>-<n>]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Continue the run in --out if there is one
+    #[arg(long, requires = "out")]
+    pub(crate) resume: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print the complete recipe and what it would do, check data and model, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// List the built-in recipes
+    #[arg(long, exclusive = true)]
+    pub(crate) list: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Resume {
+    /// The run folder
+    pub(crate) folder: PathBuf,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// Evaluate a checkpoint or published weights
+///
+/// A checkpoint of a run knows its model and data; for other safetensors files give --model and --data.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr eval runs/digits-1/checkpoints/last.safetensors --split validation\n  \
+    gnr eval resnet20.safetensors --model resnet20 --data folder --data-dir cifar10-jpeg --normalization imagenet")]
+pub(crate) struct Eval {
+    /// A safetensors file
+    pub(crate) weights: PathBuf,
+    /// A name that `gnr models` lists
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// A name that `gnr data` lists
+    #[arg(long)]
+    pub(crate) data: Option<String>,
+    /// Folder of the data set
+    #[arg(long)]
+    pub(crate) data_dir: Option<String>,
+    /// Which images
+    #[arg(long, value_enum, default_value_t = SplitName::Test)]
+    pub(crate) split: SplitName,
+    /// Preset of mean and standard deviation: cifar10, imagenet, unit, …
+    #[arg(long, alias = "normalisation")]
+    pub(crate) normalization: Option<String>,
+    /// Set any other key of the recipe; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Show every class
+    #[arg(long)]
+    pub(crate) per_class: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum SplitName {
+    Train,
+    Validation,
+    Test,
+}
+
+#[derive(Args)]
+pub(crate) struct Data {
+    /// A data set to describe
+    pub(crate) name: Option<String>,
+    /// Open it in this folder and count its images
+    #[arg(long, requires = "name")]
+    pub(crate) data_dir: Option<PathBuf>,
+}

@@ -1,0 +1,51 @@
+//! `gnr eval`.
+
+use std::{io::Write, process::ExitCode};
+
+use gnr_train::{EvalRequest, Split};
+
+use crate::args::{self, SplitName};
+
+pub(crate) fn eval(arguments: args::Eval) -> anyhow::Result<ExitCode> {
+    let keys = [
+        ("model.name", &arguments.model),
+        ("data.name", &arguments.data),
+        ("data.dir", &arguments.data_dir),
+        ("data.normalization", &arguments.normalization),
+    ];
+    // Quoted, so that no value is taken for another TOML type.
+    let mut overrides: Vec<String> = keys
+        .iter()
+        .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={}", serde_json::json!(value))))
+        .collect();
+    overrides.extend(arguments.sets);
+    let split = match arguments.split {
+        SplitName::Train => Split::Train,
+        SplitName::Validation => Split::Validation,
+        SplitName::Test => Split::Test,
+    };
+    let request = EvalRequest { weights: arguments.weights, overrides, split };
+    let report = gnr_train::eval(&request, |_, _| {})?;
+    let mut out = std::io::stdout();
+    if arguments.json {
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let found = &report.evaluation;
+    writeln!(out, "{} ({}) on {}", report.weights, report.model, report.data)?;
+    writeln!(
+        out,
+        "accuracy {:.2} % ({} of {}), loss {:.4}",
+        100.0 * found.accuracy,
+        found.correct,
+        found.images,
+        found.loss
+    )?;
+    if arguments.per_class {
+        for class in &found.classes {
+            let percent = 100.0 * class.correct as f64 / (class.images as f64).max(1.0);
+            writeln!(out, "  {:20} {percent:6.2} % ({} of {})", class.name, class.correct, class.images)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

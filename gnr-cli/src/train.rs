@@ -1,0 +1,97 @@
+//! `gnr train` and `gnr resume`.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Context;
+use gnr_train::{
+    Existing, Outcome, Recipe, check, next_free,
+    recipe::{BUILTIN, builtin},
+};
+
+use crate::{
+    args,
+    progress::{Progress, Verbosity},
+};
+
+/// 128 + SIGINT, as shells report it.
+const INTERRUPTED: u8 = 130;
+
+pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
+    let mut stdout = std::io::stdout();
+    if arguments.list {
+        for recipe in BUILTIN {
+            writeln!(stdout, "{:26} {}", recipe.name, recipe.summary())?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let recipe = load(arguments.recipe.as_deref().unwrap_or("digits"), &arguments.sets)?;
+    if arguments.dry_run {
+        write!(stdout, "{}", recipe.to_toml()?)?;
+        let epochs = recipe.train.epochs;
+        let method = recipe.method_name();
+        let plan = check(recipe)?;
+        writeln!(stdout, "\n# {method}, {} parameters", plan.parameters)?;
+        for line in plan.data {
+            writeln!(stdout, "# {line}")?;
+        }
+        writeln!(stdout, "# {epochs} epochs of {} steps; nothing was trained", plan.steps_per_epoch)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let existing = if arguments.resume { Existing::Resume } else { Existing::Refuse };
+    if let Some(folder) = arguments.out {
+        return run(recipe, &folder, existing, arguments.quiet);
+    }
+    let folder = next_free(Path::new("runs"), &recipe.name)?;
+    run(recipe, &folder, existing, arguments.quiet).inspect_err(|_| {
+        // What was reserved goes again if the run did not come to write into it.
+        let _ = std::fs::remove_dir(&folder);
+    })
+}
+
+pub(crate) fn resume(arguments: &args::Resume) -> anyhow::Result<ExitCode> {
+    let recipe = gnr_train::recipe_of(&arguments.folder)?;
+    run(recipe, &arguments.folder, Existing::Resume, arguments.quiet)
+}
+
+/// A file, or a built-in recipe when there is no such file and it does not look like one.
+fn load(name: &str, sets: &[String]) -> anyhow::Result<Recipe> {
+    let path = PathBuf::from(name);
+    let looks_like_a_file = name.ends_with(".toml") || name.contains(std::path::MAIN_SEPARATOR);
+    Ok(if looks_like_a_file || path.is_file() { Recipe::load(&path, sets)? } else { builtin(name, sets)? })
+}
+
+fn run(recipe: Recipe, folder: &Path, existing: Existing, quiet: bool) -> anyhow::Result<ExitCode> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let handler = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if handler.swap(true, Ordering::Relaxed) {
+            // The second time: the user does not want to wait. The last checkpoint is whole whenever this happens.
+            std::process::exit(INTERRUPTED.into());
+        }
+        eprintln!("\nstopping after this step (again to stop at once)");
+    })
+    .context("cannot listen for Ctrl-C")?;
+    let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
+    let mut progress = Progress::new(verbosity);
+    let outcome = gnr_train::train(recipe, folder, existing, &mut progress, &stop);
+    progress.clear();
+    match outcome? {
+        Outcome::Finished(_) => Ok(ExitCode::SUCCESS),
+        Outcome::Interrupted { step, epoch, checkpoint } => {
+            eprintln!(
+                "interrupted after step {step} ({epoch} epochs complete); checkpoint: {}\ncontinue with: gnr resume {}",
+                checkpoint.display(),
+                folder.display()
+            );
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+    }
+}
