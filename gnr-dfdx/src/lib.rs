@@ -1,7 +1,8 @@
-//! Tensor backends on [dfdx](https://docs.rs/dfdx/0.13.0): the fused CPU backend [`Cpu`].
+//! Tensor backends on [dfdx](https://docs.rs/dfdx/0.13.0): the fused CPU backend [`Cpu`] and [`Generic`] for any dfdx device.
 
 pub mod cpu;
+pub mod generic;
 mod tape;
 
-pub use cpu::Cpu;
-pub use cpu::kernels::elem::Elem;
+pub use cpu::{Cpu, kernels::elem::Elem};
+pub use generic::Generic;

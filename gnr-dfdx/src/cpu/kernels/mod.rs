@@ -13,13 +13,13 @@ pub mod elem;
 pub mod elementwise;
 pub mod gather;
 pub mod gemm;
-//TMP norm
-//TMP norm_replay
+pub mod norm;
+pub mod norm_replay;
 pub mod permute;
-//TMP pool
+pub mod pool;
 pub mod reduce;
 pub mod simd;
-//TMP softmax
+pub mod softmax;
 
 #[cfg(test)]
 mod testing;

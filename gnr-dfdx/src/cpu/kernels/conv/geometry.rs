@@ -5,10 +5,10 @@ use thiserror::Error;
 /// Why a convolution's shapes do not fit together.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum GeometryError {
-    /// Stride and groups must be positive.
+    /// Stride, groups and channels must be positive.
     #[error("convolution: {name} must be at least 1")]
     Zero {
-        /// `stride` or `groups`.
+        /// Which of them is 0.
         name: &'static str,
     },
     /// The weight is [O, C / groups, KH, KW] for an input [N, C, H, W].
@@ -72,12 +72,12 @@ impl Geometry {
         padding: usize,
         groups: usize,
     ) -> Result<Self, GeometryError> {
-        for (name, value) in [("stride", stride), ("groups", groups)] {
+        let ([n, c, h, w], [o, cg, kh, kw]) = (input, weight);
+        for (name, value) in [("stride", stride), ("groups", groups), ("input channels", c), ("output channels", o)] {
             if value == 0 {
                 return Err(GeometryError::Zero { name });
             }
         }
-        let ([n, c, h, w], [o, cg, kh, kw]) = (input, weight);
         if cg * groups != c {
             return Err(GeometryError::Channels { input, weight, groups });
         }
@@ -172,6 +172,7 @@ mod tests {
         };
         check([1, 4, 8, 8], [4, 4, 3, 3], 0, 1, 1, "stride");
         check([1, 4, 8, 8], [4, 4, 3, 3], 1, 1, 0, "groups");
+        check([1, 4, 8, 8], [0, 4, 3, 3], 1, 1, 1, "output channels");
         check([1, 4, 8, 8], [4, 3, 3, 3], 1, 1, 1, "has 4 channels");
         check([1, 4, 8, 8], [3, 2, 3, 3], 1, 1, 2, "3 output channels");
         check([1, 4, 2, 8], [4, 4, 5, 5], 1, 1, 1, "[4, 10]");
