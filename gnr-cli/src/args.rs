@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Resume(Resume),
     /// Evaluate a checkpoint or published weights
     Eval(Eval),
+    /// Time one step of each method on random data
+    Bench(Bench),
     /// List the models
     Models,
     /// List the data sets, or describe one
@@ -109,6 +111,49 @@ pub(crate) struct Eval {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Time one step of each method on random data
+///
+/// One JSON line a method: model, method, median_ms, min_ms, rounds, peak_rss_mb (of the process so far). `hvp` is a
+/// gradient and one exact product at its point. `cargo xtask bench` runs this beside PyTorch.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr bench --model resnet20_projection --batch 128\n  \
+    gnr bench --model lenet --input 1,28,28 --method sgd --method gnr_exact")]
+pub(crate) struct Bench {
+    /// A name that `gnr models` lists
+    #[arg(long)]
+    pub(crate) model: String,
+    /// Images in the batch
+    #[arg(long, default_value_t = 128, value_parser = positive)]
+    pub(crate) batch: usize,
+    /// Timed rounds, after one that warms up
+    #[arg(long, default_value_t = 5, value_parser = positive)]
+    pub(crate) rounds: usize,
+    /// Threads; 0 takes every core
+    #[arg(long, default_value_t = 0)]
+    pub(crate) threads: usize,
+    /// Channels, height and width of an image [default: 1,28,28 for mlp, else 3,32,32]
+    #[arg(long, value_delimiter = ',', num_args = 3, value_name = "C,H,W")]
+    pub(crate) input: Vec<usize>,
+    /// Number of classes
+    #[arg(long, default_value_t = 10)]
+    pub(crate) classes: usize,
+    /// Time only this method; may be repeated
+    #[arg(long = "method", value_name = "NAME")]
+    pub(crate) methods: Vec<String>,
+    /// Double precision
+    #[arg(long)]
+    pub(crate) f64: bool,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(value) => Ok(value),
+        Err(error) => Err(format!("{error}")),
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

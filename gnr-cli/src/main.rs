@@ -1,6 +1,7 @@
 //! The `gnr` program: parses the command line, calls gnr-train, draws progress.
 
 mod args;
+mod bench;
 mod eval;
 mod listing;
 mod progress;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::train(arguments),
         Command::Resume(arguments) => train::resume(&arguments),
         Command::Eval(arguments) => eval::eval(arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
         Command::Models => listing::models(),
         Command::Data(arguments) => listing::data(&arguments),
     };

@@ -1,0 +1,41 @@
+//! `gnr bench`: the time of one step of each method, one JSON line each.
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::{Context as _, anyhow};
+use gnr_models::ModelConfig;
+use gnr_train::{BenchRequest, Precision, Timed, bench as measure};
+
+use crate::args;
+
+pub(crate) fn bench(arguments: &args::Bench) -> anyhow::Result<ExitCode> {
+    let methods = arguments
+        .methods
+        .iter()
+        .map(|name| {
+            Timed::from_name(name).ok_or_else(|| {
+                let known = Timed::ALL.map(Timed::name).join(", ");
+                anyhow!("no method `{name}` to time; there are {known}")
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let input = match (&arguments.input[..], arguments.model.as_str()) {
+        (&[c, h, w], _) => [c, h, w],
+        (_, "mlp") => [1, 28, 28],
+        _ => [3, 32, 32],
+    };
+    let request = BenchRequest {
+        model: ModelConfig::new(&arguments.model, arguments.classes, input),
+        batch: arguments.batch,
+        rounds: arguments.rounds,
+        methods: if methods.is_empty() { Timed::ALL.to_vec() } else { methods },
+        precision: if arguments.f64 { Precision::F64 } else { Precision::F32 },
+        threads: arguments.threads,
+    };
+    let lines = measure(&request).with_context(|| format!("benchmark of {}", arguments.model))?;
+    let mut out = std::io::stdout();
+    for line in lines {
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
