@@ -1,6 +1,6 @@
 //! PyTorch's numbers for whole architectures: one line for each, on every backend and precision.
 
-use gnr_dfdx::Cpu;
+use gnr_dfdx::{Cpu, Generic};
 use gnr_models::testing::{Precision, check_golden};
 
 macro_rules! architectures {
@@ -25,4 +25,15 @@ architectures! {
     resnet20,
     resnet18,
     resnet18_c100,
+}
+
+/// What a GPU would run, without fused kernels; one net, because it is slow on a CPU.
+#[test]
+fn generic_f64() {
+    check_golden(&Generic::<f64>::default(), "resnet20", Precision::F64);
+}
+
+#[test]
+fn generic_f32() {
+    check_golden(&Generic::<f32>::default(), "resnet20", Precision::F32);
 }
