@@ -6,3 +6,7 @@ mod tape;
 
 pub use cpu::{Cpu, kernels::elem::Elem};
 pub use generic::Generic;
+
+/// [`Generic`] on dfdx's CUDA device.
+#[cfg(feature = "cuda")]
+pub type Cuda<E> = Generic<E, dfdx::prelude::Cuda>;

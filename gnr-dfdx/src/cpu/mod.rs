@@ -16,7 +16,6 @@ pub mod kernels;
 mod linear;
 mod loss;
 mod norm;
-mod norm_loops;
 mod pool;
 mod reindex;
 mod session;
@@ -74,7 +73,7 @@ impl<E: Elem> fmt::Debug for Cpu<E> {
 
 /// Checks a number of elements against a shape.
 fn check_len(op: &'static str, len: usize, shape: &[usize]) -> Result<()> {
-    if len == shape.iter().product() {
+    if len == shape.iter().product::<usize>() {
         Ok(())
     } else {
         Err(Error::InvalidShape { op, expected: format!("one with {len} elements"), found: shape.to_vec() })

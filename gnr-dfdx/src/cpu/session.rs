@@ -51,12 +51,12 @@ pub(super) struct Saved<E: Elem> {
 /// Beyond output and adjoint.
 pub(super) enum Extra {
     Nothing,
-    /// Statistics of a batch normalisation, and the reductions over its adjoint once the reverse pass has made them.
-    Norm(Arc<super::norm::Statistics>, RefCell<Option<super::norm::Reductions>>),
+    /// Statistics of a batch normalisation and the sums over its adjoint.
+    Norm(Rc<super::norm::Normalised>),
     /// Positions of the maxima.
     Argmax(Arc<Buf<u32>>),
-    /// Softmax of the logits.
-    Probabilities(Arc<Buf<f64>>),
+    /// Probabilities of the loss.
+    CrossEntropy(Arc<super::kernels::softmax::CrossEntropy>),
 }
 
 pub(super) enum Session<E: Elem> {

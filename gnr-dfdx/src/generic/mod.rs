@@ -15,6 +15,8 @@ use gnr_nn::{Backend, Conv2dSpec, Error, Result, Unary};
 use num_traits::Float;
 
 pub use device::DeviceOps;
+#[cfg(feature = "cuda")]
+pub use device::hvp_on_cuda;
 
 use crate::tape::SharedTape;
 
@@ -104,7 +106,7 @@ fn library(error: impl fmt::Debug) -> Error {
 
 /// Checks a number of elements against a shape.
 fn check_len(op: &'static str, len: usize, shape: &[usize]) -> Result<()> {
-    if len == shape.iter().product() {
+    if len == shape.iter().product::<usize>() {
         Ok(())
     } else {
         Err(Error::InvalidShape { op, expected: format!("one with {len} elements"), found: shape.to_vec() })

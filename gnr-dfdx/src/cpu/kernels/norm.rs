@@ -108,7 +108,7 @@ impl Stats {
 
 simd! {
     /// Σ (x − m)
-    fn centred_sum<E: Elem>(x: &[E], m: E) -> f64 {
+    pub(super) fn centred_sum<E: Elem>(x: &[E], m: E) -> f64 {
         let mut lanes = [E::zero(); LANES];
         let mut chunks = x.chunks_exact(LANES);
         for c in &mut chunks {

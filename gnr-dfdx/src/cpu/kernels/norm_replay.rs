@@ -13,7 +13,7 @@
 
 use super::elem::Elem;
 use super::elementwise::relu_mask;
-use super::norm::{Maps, Source, Stats, Sums, centred_dot, masked_sums};
+use super::norm::{Maps, Source, Stats, Sums, centred_dot, centred_sum, masked_sums};
 use super::reduce::sum_run;
 use super::simd::simd;
 use rayon::prelude::*;
@@ -37,7 +37,7 @@ pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Sta
         let mean = E::of(sum_run(t) / maps.hw as f64);
         let m = E::of(stats.mean[i % maps.c]);
         // Σ (x−m)ẋ = Σ (x−m)(ẋ−k) + k Σ (x−m): centring both factors keeps the digits of the difference.
-        (sum_run(t), centred_dot(x, m, t, mean) + mean.wide() * (sum_run(x) - m.wide() * maps.hw as f64))
+        (sum_run(t), centred_dot(x, m, t, mean) + mean.wide() * centred_sum(x, m))
     };
     let parts: Vec<(f64, f64)> =
         (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch()).map(of_map).collect();
