@@ -1,0 +1,79 @@
+//! What a recipe's method does to the steps of a run.
+
+use std::sync::atomic::AtomicBool;
+
+use gnr_train::{Existing, Summary, train};
+
+use crate::support::{Watch, bytes, run, tiny};
+
+fn counts(sets: &[&str]) -> (u64, u64, u64) {
+    let home = tempfile::tempdir().unwrap();
+    let Summary { steps, gradient_evaluations, products, .. } = run(tiny(sets), home.path()).unwrap();
+    (steps, gradient_evaluations, products)
+}
+
+#[test]
+fn each_method_costs_what_it_says() {
+    // 80 images (100, less 20 for validation) in batches of 16: 5 steps an epoch, 3 epochs.
+    assert_eq!(counts(&["method.gnr=false"]), (15, 15, 0));
+    assert_eq!(counts(&["method.gnr=false", "method.sam=true"]), (15, 30, 0));
+    assert_eq!(counts(&[]), (15, 30, 30), "the step's gradient and one at θ_adv; two products");
+    assert_eq!(counts(&["method.gnr.hvp=forward-difference"]), (15, 60, 0));
+    assert_eq!(counts(&["method.gnr.hvp=central-difference"]), (15, 90, 0));
+    assert_eq!(counts(&["method.gnr.every=5"]), (15, 18, 6));
+    assert_eq!(counts(&["method.sam=true"]), (15, 45, 30));
+    let shared = ["method.sam.rho=0.001", "method.gnr.hvp=forward-difference", "method.gnr.step=0.001"];
+    assert_eq!(counts(&shared), (15, 60, 0), "SAM and the difference share a gradient");
+}
+
+#[test]
+fn learning_rates_follow_the_schedule() {
+    let rates = |sets: &[&str]| {
+        let home = tempfile::tempdir().unwrap();
+        let mut watch = Watch::default();
+        let mut all = vec!["method.gnr=false", "train.epochs=4", "optimizer.lr=0.08"];
+        all.extend(sets);
+        train(tiny(&all), home.path(), Existing::Refuse, &mut watch, &AtomicBool::new(false)).unwrap();
+        watch.steps.iter().map(|step| step.learning_rate).collect::<Vec<_>>()
+    };
+    // 5 steps an epoch, 20 in all.
+    assert_eq!(rates(&["schedule.name=constant"]), [0.08; 20]);
+    let step = rates(&["schedule.name=step", "schedule.milestones=[1, 3]", "schedule.factor=0.5"]);
+    assert_eq!((step[4], step[5], step[14], step[15]), (0.08, 0.04, 0.04, 0.02));
+    let warm = rates(&["schedule.warmup_epochs=1", "schedule.name=step", "schedule.every_epochs=2"]);
+    assert!(warm[..5].windows(2).all(|pair| pair[0] < pair[1]) && warm[4] < 0.08);
+    assert_eq!(warm[5], 0.08);
+    // Drops stay at their epoch, warm-up or not.
+    assert_eq!(warm[9], 0.08);
+    assert!((warm[10] - 0.008).abs() < 1e-15);
+    let root = rates(&["schedule.name=inverse-sqrt"]);
+    assert_eq!(root[3], 0.04, "1/√4");
+}
+
+#[test]
+fn micro_batches_are_the_batch() {
+    // Without BatchNorm the mean over parts is the mean over the batch, up to rounding: 1e-9 in f64 after 15 steps.
+    let losses = |parts: &str| {
+        let home = tempfile::tempdir().unwrap();
+        let recipe = tiny(&[parts, "train.precision=f64", "method.sam=true", "model.activation=tanh"]);
+        run(recipe, home.path()).unwrap().test_loss
+    };
+    let (whole, parts) = (losses("train.micro_batches=1"), losses("train.micro_batches=3"));
+    assert!((whole - parts).abs() < 1e-9, "{whole} {parts}");
+}
+
+#[test]
+fn loader_threads_change_no_bit() {
+    let home = tempfile::tempdir().unwrap();
+    // The recipe is in the checkpoint, workers included: compare without the header.
+    let tensors = |sets: &[&str], name: &str| {
+        let folder = home.path().join(name);
+        run(tiny(sets), &folder).unwrap();
+        let bytes = bytes(&folder, "last.safetensors");
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
+    };
+    let model = ["model.name=resnet8", "model.widths=[4,4,8]", "train.epochs=1"];
+    let with = |set, name| tensors(&[&model[..], &[set]].concat(), name);
+    assert!(with("train.workers=0", "a") == with("train.workers=3", "b"));
+}

@@ -1,0 +1,124 @@
+//! Recipes: what is accepted, what is refused and in which words, and the way back to TOML.
+
+use gnr_train::{
+    Recipe,
+    recipe::{BUILTIN, Hvp, OptimizerName, builtin},
+};
+
+fn refused(text: &str, sets: &[&str]) -> String {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    Recipe::parse("r.toml", "r", text, &sets).expect_err(text).to_string()
+}
+
+#[test]
+fn refusals_name_place_key_expectation_and_finding() {
+    let cases: &[(&str, &str)] = &[
+        ("[train]\nepoch = 3", "r.toml:2: unknown key `epoch` in [train]; did you mean `epochs` in [train]?"),
+        ("[train]\nmomentum = 0.9", "r.toml:2: unknown key `momentum` in [train]; did you mean `momentum` in [optimizer]?"),
+        ("\n[trian]\nepochs = 3", "r.toml:2: unknown key `trian`; did you mean `train`?"),
+        ("[optimizer]\nweight-decay = 0", "r.toml:2: unknown key `weight-decay` in [optimizer]; did you mean `weight_decay` in [optimizer]?"),
+        ("[method.gnr]\nrh0 = 0", "r.toml:2: unknown key `rh0` in [method.gnr]; did you mean `rho` in [method.gnr]?"),
+        ("[train]\nbatch_size = 0", "r.toml:2: `train.batch_size` = 0: must be at least 1"),
+        ("[train]\nbatch_size = -4", "r.toml:2: `train.batch_size` = -4: expected a whole number, 0 or larger"),
+        ("[train]\nepochs = \"ten\"", "r.toml:2: `train.epochs` = \"ten\": expected a whole number, 0 or larger"),
+        ("[optimizer]\nmomentum = 1.5", "r.toml:2: `optimizer.momentum` = 1.5: must lie in [0, 1)"),
+        ("[optimizer]\nlr = nan", "r.toml:2: `optimizer.lr` = NaN: must be positive and finite"),
+        ("[method]\ngnr = { rho = -0.1 }", "r.toml:2: `method.gnr.rho` = -0.1: must be positive and finite"),
+        ("[method]\ngnr = 3", "r.toml:2: `method.gnr` = 3: expected a table, true or false"),
+        ("[method.gnr]\nhvp = \"exakt\"", "r.toml:2: `method.gnr.hvp` = \"exakt\": expected one of exact, forward-difference, central-difference; did you mean \"exact\"?"),
+        ("[method.gnr]\nstep = 0.1", "r.toml:2: `method.gnr.step` only goes with a difference (hvp is \"exact\")"),
+        ("[data]\nvalidation = 1.2", "r.toml:2: `data.validation` = 1.2: a fraction, must lie in [0, 1)"),
+        ("[optimizer]\nname = \"adam\"\nmomentum = 0.9", "r.toml:3: `optimizer.momentum` only goes with name = \"sgd\""),
+        ("[schedule]\nfloor = 0.2", "r.toml:2: `schedule.floor` = 0.2: must lie in [0, optimizer.lr]"),
+        ("[model]\nname = \"resnet-20\"", "did you mean `resnet20`?"),
+        ("[data]\nname = \"fashion_mnist\"", "did you mean `fashion-mnist`?"),
+        ("[data]\nsubset = {}", "r.toml:2: `data.subset.count` = nothing: a subset needs `count` or `per_class`"),
+        ("[train]\nmicro_batches = 65", "r.toml:2: `train.micro_batches` = 65: cannot cut a batch of 64 into so many parts"),
+        ("train = 3", "r.toml:1: `train` = 3: expected a section, [train]"),
+        ("name = \"../up\"", "must be usable as the name of a folder"),
+        ("[train\nepochs = 3", "r.toml:1: "),
+    ];
+    for (text, expected) in cases {
+        let message = refused(text, &[]);
+        assert!(message.contains(expected), "{text:?}\n  says     {message}\n  expected {expected}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let message = refused("[train]\nepochs = 0\nbatch = 3\n[optimizer]\nlr = -1", &[]);
+    let places: Vec<_> = message.lines().map(|line| line.split_once(": ").unwrap().0).collect();
+    assert_eq!(places, ["r.toml:3", "r.toml:5", "r.toml:2"]);
+}
+
+#[test]
+fn assignments_are_checked_like_text_and_named_in_errors() {
+    let cases: &[(&str, &str)] = &[
+        ("train.epoch=3", "--set train.epoch=3: unknown key `epoch` in [train]; did you mean `epochs`"),
+        ("train.epochs=x", "--set train.epochs=x: `train.epochs` = \"x\": expected a whole number"),
+        ("train.epochs", "--set train.epochs: expected `section.key=value`"),
+        ("optimizer.momentum=1.5", "--set optimizer.momentum=1.5: `optimizer.momentum` = 1.5: must lie in [0, 1)"),
+        (".=3", "is not a key"),
+    ];
+    for (set, expected) in cases {
+        let message = refused("", &[set]);
+        assert!(message.contains(expected), "{set:?} says {message}");
+    }
+}
+
+#[test]
+fn assignments_win_over_text() {
+    let sets = ["optimizer.name=adamw", "method.sam.rho=0.2", "method.gnr=false", "model.widths=[4,8,16]"];
+    let recipe =
+        Recipe::parse("r.toml", "r", "[method]\nsam = true\ngnr = { rho = 1 }", &sets.map(String::from)).unwrap();
+    assert_eq!(recipe.optimizer.name, OptimizerName::AdamW);
+    assert_eq!(recipe.method.sam.map(|sam| sam.rho), Some(0.2));
+    assert_eq!(recipe.method.gnr, None);
+    assert_eq!(recipe.model.widths, Some(vec![4, 8, 16]));
+}
+
+#[test]
+fn the_empty_recipe_is_the_digits_run() {
+    assert_eq!(Recipe::parse("r.toml", "digits", "", &[]).unwrap(), Recipe::default());
+    assert_eq!(builtin("digits", &[]).unwrap(), Recipe::default());
+}
+
+#[test]
+fn a_written_recipe_is_the_same_recipe() {
+    let variants: &[&[&str]] = &[
+        &[],
+        &["method.gnr=false", "method.sam=true"],
+        &["method.gnr.hvp=central-difference", "method.gnr.rho_schedule=proportional-to-lr", "method.gnr.every=7"],
+        &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
+        &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],
+        &["schedule.name=step", "schedule.every_epochs=7", "schedule.warmup_epochs=1.5"],
+        &["data.name=folder", "data.dir=pictures", "data.resize.height=32", "data.subset.count=100"],
+        &["model.weights=w.safetensors", "model.load=matching", "train.log_every_steps=3"],
+    ];
+    for sets in variants {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let recipe = Recipe::parse("r.toml", "r", "", &sets).unwrap();
+        let text = recipe.to_toml().unwrap();
+        assert_eq!(Recipe::parse("again.toml", "x", &text, &[]).unwrap(), recipe, "{text}");
+    }
+}
+
+#[test]
+fn every_built_in_recipe_is_valid_and_says_what_it_is() {
+    for known in BUILTIN {
+        let recipe = builtin(known.name, &[]).unwrap();
+        assert_eq!(recipe.name, known.name);
+        assert!(known.summary().len() > 20, "{}", known.name);
+    }
+    let message = builtin("cifar10-resnet20-sdg", &[]).unwrap_err().to_string();
+    assert!(message.contains("did you mean `cifar10-resnet20-sgd`?"), "{message}");
+}
+
+#[test]
+fn methods_are_named_exactly() {
+    let name = |sets: &[&str]| super::support::tiny(sets).method_name();
+    assert_eq!(name(&["method.gnr=false"]), "SGD");
+    assert_eq!(name(&["method.sam=true"]), "SGD + SAM + GNR (exact)");
+    assert_eq!(name(&["method.gnr.hvp=forward-difference"]), "SGD + GNR (forward difference)");
+    assert_eq!(super::support::tiny(&[]).method.gnr.map(|gnr| gnr.hvp), Some(Hvp::Exact));
+}

@@ -1,0 +1,127 @@
+//! A run that was stopped and resumed is, bit for bit, one that never stopped.
+
+use std::sync::atomic::AtomicBool;
+
+use gnr_train::{CheckpointFile, Existing, Outcome, TrainError, resume, train};
+
+use crate::support::{Watch, bytes, run, tiny};
+
+/// Methods whose state differs: momentum, moments and step count, none; micro-batches; steps within epochs; BatchNorm.
+const VARIANTS: &[&[&str]] = &[
+    &["method.sam=true", "train.checkpoint_every_steps=2"],
+    &["optimizer.name=adamw", "optimizer.lr=0.01", "method.gnr.hvp=forward-difference"],
+    &["optimizer.momentum=0", "method.gnr.every=3", "train.micro_batches=3", "data.augment=pad-crop-flip"],
+    &["model.name=resnet8", "model.widths=[2,2,2]", "train.epochs=2", "train.precision=f64", "data.validation=0"],
+];
+
+#[test]
+fn stopping_anywhere_changes_no_bit() {
+    for sets in VARIANTS {
+        let home = tempfile::tempdir().unwrap();
+        let recipe = tiny(sets);
+        let whole = home.path().join("whole");
+        let summary = run(recipe.clone(), &whole).unwrap();
+        // Within an epoch, at its last step, and at the very end.
+        for stop_at in [1, 3, summary.steps / recipe.train.epochs, summary.steps - 1, summary.steps] {
+            let folder = home.path().join(format!("stopped-at-{stop_at}"));
+            let stop = AtomicBool::new(false);
+            let mut watch = Watch { stop_at: Some((stop_at, &stop)), ..Watch::default() };
+            let outcome = train(recipe.clone(), &folder, Existing::Refuse, &mut watch, &stop).unwrap();
+            let Outcome::Interrupted { step, .. } = outcome else { panic!("{outcome:?}") };
+            assert_eq!(step, stop_at);
+            let Outcome::Finished(resumed) = resume(&folder, &mut (), &AtomicBool::new(false)).unwrap() else {
+                panic!("not finished")
+            };
+            for checkpoint in ["last.safetensors", "best.safetensors"] {
+                assert!(bytes(&folder, checkpoint) == bytes(&whole, checkpoint), "{sets:?}, {stop_at}, {checkpoint}");
+            }
+            assert_eq!((resumed.test_loss, resumed.best), (summary.test_loss, summary.best));
+            assert_eq!(resumed.gradient_evaluations, summary.gradient_evaluations);
+            let lines = |folder: &std::path::Path| {
+                let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+                let mut lines: Vec<serde_json::Value> =
+                    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+                // Time is the one thing that differs.
+                lines.iter_mut().for_each(|line| drop(line.as_object_mut().unwrap().remove("seconds")));
+                lines
+            };
+            assert_eq!(lines(&folder), lines(&whole));
+        }
+    }
+}
+
+#[test]
+fn a_torn_log_and_lines_after_the_checkpoint_are_cut_off() {
+    let home = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let mut watch = Watch { stop_at: Some((7, &stop)), ..Watch::default() };
+    let recipe = tiny(&["train.log_every_steps=1"]);
+    train(recipe, home.path(), Existing::Refuse, &mut watch, &stop).unwrap();
+    let log = home.path().join("metrics.jsonl");
+    let before = std::fs::read_to_string(&log).unwrap();
+    let torn = format!("{before}{{\"kind\":\"step\",\"step\":8}}\n{{\"kind\":\"ep");
+    std::fs::write(&log, torn).unwrap();
+    resume(home.path(), &mut (), &AtomicBool::new(false)).unwrap();
+    let after = std::fs::read_to_string(&log).unwrap();
+    assert!(after.starts_with(&before));
+    let steps: Vec<u64> = after
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["kind"] == "step")
+        .map(|line| line["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps, (1..=15).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_folder_is_never_overwritten_and_never_mixed() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("run");
+    run(tiny(&[]), &folder).unwrap();
+    let refused = |recipe, existing| {
+        train(recipe, &folder, existing, &mut (), &AtomicBool::new(false)).unwrap_err().to_string()
+    };
+    assert!(refused(tiny(&[]), Existing::Refuse).contains("gnr resume"));
+    assert!(refused(tiny(&["optimizer.lr=0.3"]), Existing::Resume).contains("another recipe"));
+    let other = home.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("thesis.tex"), "precious").unwrap();
+    let error = run(tiny(&[]), &other).unwrap_err().to_string();
+    assert!(error.contains("not empty"), "{error}");
+    assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1);
+    // Finished runs resume to the same summary at once.
+    let before = bytes(&folder, "last.safetensors");
+    assert!(matches!(resume(&folder, &mut (), &AtomicBool::new(false)).unwrap(), Outcome::Finished(_)));
+    assert_eq!(bytes(&folder, "last.safetensors"), before);
+}
+
+#[test]
+fn a_checkpoint_of_another_recipe_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    run(tiny(&[]), home.path()).unwrap();
+    let text = std::fs::read_to_string(home.path().join("recipe.toml")).unwrap();
+    std::fs::write(home.path().join("recipe.toml"), text.replace("epochs = 3", "epochs = 4")).unwrap();
+    let error = resume(home.path(), &mut (), &AtomicBool::new(false)).unwrap_err().to_string();
+    assert!(error.contains("last.safetensors") && error.contains("another recipe"), "{error}");
+}
+
+#[test]
+fn a_damaged_checkpoint_names_the_file() {
+    let home = tempfile::tempdir().unwrap();
+    run(tiny(&[]), home.path()).unwrap();
+    let path = home.path().join("checkpoints/last.safetensors");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+    let error = resume(home.path(), &mut (), &AtomicBool::new(false)).unwrap_err().to_string();
+    assert!(error.contains("last.safetensors") && error.contains("not a whole safetensors file"), "{error}");
+}
+
+#[test]
+fn a_diverging_run_names_quantity_step_and_checkpoint() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = tiny(&["optimizer.lr=1e30", "schedule.name=constant", "train.checkpoint_every_steps=1"]);
+    let error = run(recipe, home.path()).unwrap_err();
+    let TrainError::Diverged { step, checkpoint: Some(checkpoint), .. } = &error else { panic!("{error}") };
+    assert!(CheckpointFile::read(checkpoint).unwrap().header().unwrap().progress.step == step - 1);
+    assert!(error.to_string().contains("training diverged at step"), "{error}");
+}
