@@ -89,11 +89,7 @@ impl<E: Dtype, D: Storage<E>> fmt::Debug for Generic<E, D> {
 
 impl<E: Dtype, D: Storage<E>> Clone for GenericTensor<E, D> {
     fn clone(&self) -> Self {
-        Self {
-            flat: self.flat.clone(),
-            shape: Rc::clone(&self.shape),
-            identity: Rc::clone(&self.identity),
-        }
+        Self { flat: self.flat.clone(), shape: Rc::clone(&self.shape), identity: Rc::clone(&self.identity) }
     }
 }
 
@@ -113,11 +109,7 @@ fn check_len(op: &'static str, len: usize, shape: &[usize]) -> Result<()> {
     if len == shape.iter().product::<usize>() {
         Ok(())
     } else {
-        Err(Error::InvalidShape {
-            op,
-            expected: format!("one with {len} elements"),
-            found: shape.to_vec(),
-        })
+        Err(Error::InvalidShape { op, expected: format!("one with {len} elements"), found: shape.to_vec() })
     }
 }
 

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use dfdx::prelude::{
-    Axes3, Axes4, Axis, BroadcastTo, ChooseFrom, Dtype, GatherTo, HasShape, MaxTo, PermuteTo,
-    PutTape, ReshapeTo, SumTo, Tensor, TryAdd, TryGt, TryMatMul, TryMul,
+    Axes3, Axes4, Axis, BroadcastTo, ChooseFrom, Dtype, GatherTo, HasShape, MaxTo, PermuteTo, PutTape,
+    ReshapeTo, SumTo, Tensor, TryAdd, TryGt, TryMatMul, TryMul,
 };
 use gnr_nn::{Error, Result, Unary};
 use num_traits::Float;
@@ -39,8 +39,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
     ) -> Result<GenericTensor<E, D>> {
         check_len(op, data.len(), shape)?;
         let len = data.len();
-        let flat: Tensor<(usize,), E, D> =
-            self.device.try_tensor_from_vec(data, (len,)).map_err(library)?;
+        let flat: Tensor<(usize,), E, D> = self.device.try_tensor_from_vec(data, (len,)).map_err(library)?;
         Ok(GenericTensor::new(Some(flat.put_tape(SharedTape::default())), shape))
     }
 
@@ -50,11 +49,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
     }
 
     /// The second operand, copied when it is the first one again: dfdx refuses one tensor as both operands.
-    fn other(
-        &self,
-        a: &GenericTensor<E, D>,
-        b: &GenericTensor<E, D>,
-    ) -> Result<Taped<(usize,), E, D>> {
+    fn other(&self, a: &GenericTensor<E, D>, b: &GenericTensor<E, D>) -> Result<Taped<(usize,), E, D>> {
         let same = Rc::ptr_eq(&a.identity, &b.identity);
         if same { b.taped()?.try_mul(E::one()).map_err(library) } else { b.taped() }
     }
@@ -79,12 +74,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         self.wrap(y, &a.shape)
     }
 
-    pub(super) fn affine_op(
-        &self,
-        x: &GenericTensor<E, D>,
-        a: f64,
-        b: f64,
-    ) -> Result<GenericTensor<E, D>> {
+    pub(super) fn affine_op(&self, x: &GenericTensor<E, D>, a: f64, b: f64) -> Result<GenericTensor<E, D>> {
         let y = x.taped()?.try_mul(Self::scalar(a)?).map_err(library)?;
         let y = if b == 0.0 { y } else { y.try_add(Self::scalar(b)?).map_err(library)? };
         self.wrap(y, &x.shape)
@@ -134,9 +124,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
                 let y = y.try_reshape_like(&(batch, k, n)).map_err(library)?;
                 self.wrap(x.try_matmul(y).map_err(library)?, &[batch, m, n])
             }
-            (lhs, rhs) => {
-                Err(Error::ShapeMismatch { op: "matmul", lhs: lhs.to_vec(), rhs: rhs.to_vec() })
-            }
+            (lhs, rhs) => Err(Error::ShapeMismatch { op: "matmul", lhs: lhs.to_vec(), rhs: rhs.to_vec() }),
         }
     }
 
@@ -153,8 +141,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
                 // Row by row, so that no sum is longer than it must be.
                 let short = if n > LONG { rows(n) } else { 1 };
                 let (outer, inner) = if short > 1 { (short, n / short) } else { (1, n) };
-                let view =
-                    flat.try_reshape_like(&(before * outer, inner, after)).map_err(library)?;
+                let view = flat.try_reshape_like(&(before * outer, inner, after)).map_err(library)?;
                 let summed: Taped<(usize, usize), E, D> =
                     view.try_sum::<(usize, usize), Axis<1>>().map_err(library)?;
                 flat = summed.try_reshape_like(&(before * outer * after,)).map_err(library)?;
@@ -173,19 +160,11 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         Ok(y)
     }
 
-    pub(super) fn broadcast_op(
-        &self,
-        x: &GenericTensor<E, D>,
-        to: &[usize],
-    ) -> Result<GenericTensor<E, D>> {
+    pub(super) fn broadcast_op(&self, x: &GenericTensor<E, D>, to: &[usize]) -> Result<GenericTensor<E, D>> {
         let fits =
             x.shape.len() == to.len() && x.shape.iter().zip(to).all(|(&from, &to)| from == to || from == 1);
         if !fits {
-            return Err(Error::ShapeMismatch {
-                op: "broadcast",
-                lhs: x.shape.to_vec(),
-                rhs: to.to_vec(),
-            });
+            return Err(Error::ShapeMismatch { op: "broadcast", lhs: x.shape.to_vec(), rhs: to.to_vec() });
         }
         let mut y = x.clone();
         // Innermost first: the intermediate results stay small.
@@ -196,9 +175,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
             let mut shape = y.shape.to_vec();
             let (before, _, after) = around(&shape, axis);
             let view = y.taped()?.try_reshape_like(&(before, after)).map_err(library)?;
-            let wide = view
-                .try_broadcast_like::<_, Axis<1>>(&(before, to[axis], after))
-                .map_err(library)?;
+            let wide = view.try_broadcast_like::<_, Axis<1>>(&(before, to[axis], after)).map_err(library)?;
             shape[axis] = to[axis];
             y = self.wrap(wide, &shape)?;
         }
@@ -206,11 +183,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
     }
 
     /// Any permutation as a sequence of exchanges of neighbouring blocks: `(a, b, c, d)` → `(a, c, b, d)`.
-    pub(super) fn permute_op(
-        &self,
-        x: &GenericTensor<E, D>,
-        axes: &[usize],
-    ) -> Result<GenericTensor<E, D>> {
+    pub(super) fn permute_op(&self, x: &GenericTensor<E, D>, axes: &[usize]) -> Result<GenericTensor<E, D>> {
         let rank = x.shape.len();
         if axes.len() != rank || (0..rank).any(|axis| !axes.contains(&axis)) {
             return invalid("permute", format!("one whose axes {axes:?} permutes"), &x.shape);
@@ -252,8 +225,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         axis: usize,
         indices: &[Option<usize>],
     ) -> Result<GenericTensor<E, D>> {
-        let in_range =
-            |length: usize| length > 0 && indices.iter().flatten().all(|&index| index < length);
+        let in_range = |length: usize| length > 0 && indices.iter().flatten().all(|&index| index < length);
         if !x.shape.get(axis).is_some_and(|&length| in_range(length)) {
             return invalid("gather", format!("one whose axis {axis} has every index"), &x.shape);
         }

@@ -1,6 +1,6 @@
 //! PyTorch's numbers for whole architectures: one line for each, on every backend and precision.
 
-use gnr_dfdx::Cpu;
+use gnr_dfdx::{Cpu, Generic};
 use gnr_models::testing::{Precision, check_golden};
 
 macro_rules! architectures {
@@ -11,6 +11,11 @@ macro_rules! architectures {
             #[test]
             fn cpu_f64() {
                 check_golden(&Cpu::<f64>::new(), stringify!($name), Precision::F64);
+            }
+
+            #[test]
+            fn generic_f64() {
+                check_golden(&Generic::<f64>::default(), stringify!($name), Precision::F64);
             }
 
             #[test]
