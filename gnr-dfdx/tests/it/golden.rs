@@ -14,6 +14,11 @@ macro_rules! architectures {
             }
 
             #[test]
+            fn generic_f64() {
+                check_golden(&Generic::<f64>::default(), stringify!($name), Precision::F64);
+            }
+
+            #[test]
             fn cpu_f32() {
                 check_golden(&Cpu::<f32>::new(), stringify!($name), Precision::F32);
             }

@@ -3,4 +3,7 @@
 mod conformance;
 mod fixtures;
 mod golden;
+mod module;
+mod nets;
+mod replay;
 mod unfused;

@@ -1,15 +1,12 @@
 //! The path every geometry and both precisions can take: im2col of one image and one group at a time, then the `gemm` crate.
 
 use super::im2col::{col2im, im2col};
-use super::{Geometry, Pair};
+use super::{Geometry, PARTS, Pair};
 use crate::cpu::buffer::Buf;
 use crate::cpu::kernels::elem::Elem;
 use crate::cpu::kernels::elementwise::add_assign;
 use crate::cpu::kernels::gemm::{Mat, Threads, gemm};
 use rayon::prelude::*;
-
-/// Partial sums of a weight gradient: fixed, so that it does not depend on the number of threads.
-const PARTS: usize = 16;
 
 pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
     let (l, ck, og) = (g.l(), g.ck(), g.og());

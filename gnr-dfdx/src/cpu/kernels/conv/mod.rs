@@ -10,6 +10,7 @@ mod lanes;
 mod product;
 mod transpose;
 mod winograd;
+mod winograd_grad;
 
 pub use geometry::{Geometry, GeometryError};
 
@@ -18,6 +19,9 @@ use super::simd::{self, Level};
 
 /// Two operands of one convolution (which two depends on the operation).
 pub type Pair<'a, E> = (&'a [E], &'a [E]);
+
+/// Partial sums of a weight gradient: a fixed number, so that it does not depend on the number of threads.
+const PARTS: usize = 16;
 
 /// How a convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +102,15 @@ fn backward_weight_at<E: Elem>(
     gw: &mut [E],
     accumulate: bool,
 ) {
-    let _ = level;
     check(pairs, g.output_len(), g.input_len(), gw.len(), g.weight_len());
+    if let (Some(pairs), Some(gw)) = (single(pairs), E::as_f32_mut(gw)) {
+        match plan(g, true) {
+            Plan::Winograd => {
+                return winograd_grad::run(level, winograd::Shape::forward(g), &pairs, gw, accumulate);
+            }
+            Plan::General => return general::backward_weight(g, &pairs, gw, accumulate),
+        }
+    }
     general::backward_weight(g, pairs, gw, accumulate);
 }
 

@@ -99,7 +99,7 @@ fn tolerance<E: Elem>() -> f64 {
     256.0 * E::epsilon().wide()
 }
 
-fn every_operation<E: Elem>() {
+fn every_operation<E: Elem>(level: Level) {
     for &(input, weight, stride, padding, groups) in CASES {
         let g = Geometry::new(input, weight, stride, padding, groups).expect("a valid case");
         let t = operands::<E>(&g);
@@ -111,15 +111,15 @@ fn every_operation<E: Elem>() {
                 assert!(error < tolerance::<E>(), "{what}, {count} pair(s), {g:?}: {error:e}");
             };
             let mut y = vec![E::nan(); g.output_len()];
-            forward(&g, &pairs(&t.x, &t.w, count), &mut y);
+            forward_at(level, &g, &pairs(&t.x, &t.w, count), &mut y);
             agree(&y, &want[0], 0.0, "forward");
             for accumulate in [false, true] {
                 let (start, add) = if accumulate { (E::one(), 1.0) } else { (E::nan(), 0.0) };
                 let mut gx = vec![start; g.input_len()];
-                backward_input(&g, &pairs(&t.gy, &t.w, count), &mut gx, accumulate);
+                backward_input_at(level, &g, &pairs(&t.gy, &t.w, count), &mut gx, accumulate);
                 agree(&gx, &want[1], add, "input gradient");
                 let mut gw = vec![start; g.weight_len()];
-                backward_weight(&g, &pairs(&t.gy, &t.x, count), &mut gw, accumulate);
+                backward_weight_at(level, &g, &pairs(&t.gy, &t.x, count), &mut gw, accumulate);
                 agree(&gw, &want[2], add, "weight gradient");
             }
         }
@@ -128,12 +128,18 @@ fn every_operation<E: Elem>() {
 
 #[test]
 fn every_operation_in_f64() {
-    every_operation::<f64>();
+    every_operation::<f64>(simd::detected());
 }
 
 #[test]
-fn every_operation_in_f32() {
-    every_operation::<f32>();
+fn every_operation_in_f32_at_every_level() {
+    for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+        if level > simd::detected() {
+            println!("skipped: this machine has no {level:?}");
+            continue;
+        }
+        every_operation::<f32>(level);
+    }
 }
 
 #[test]

@@ -122,7 +122,7 @@ pub(super) fn run(
             let row = row_of(tiles);
             for (p, (x, _)) in pairs.iter().enumerate() {
                 for (i, at) in images.clone().enumerate() {
-                    let x = &x[at * image..][..image];
+                    let x = &x[at * image..];
                     let to = Place { row, channel: p * s.cin, depth, tile: i * rows.len() * s.tile_columns() };
                     transform_input(level, &s, x, rows.clone(), phases, v, to);
                 }
@@ -158,13 +158,50 @@ pub(super) struct Place {
 struct Phases;
 
 impl Phases {
-    /// Elements of one separated half row: the tiles, one more column, and a vector to run over.
+    /// Elements of one separated half row: the tiles, one more column, and vectors to run over.
     fn half(s: &Shape) -> usize {
         s.tile_columns() + 1 + 2 * COLUMNS
     }
-    /// Buffer for `rows` rows of tiles, and for one padded row before it is separated.
+    /// Elements for `rows` rows of tiles.
     fn len(s: &Shape, rows: usize) -> usize {
-        (2 * rows + 2) * 2 * Self::half(s) + 2 * Self::half(s) + 2 * COLUMNS
+        (2 * rows + 2) * 2 * Self::half(s)
+    }
+}
+
+/// Separates row `y` of the padded map at the start of `x` into `even` and `odd` halves (one after the other in `to`).
+///
+/// # Safety
+/// `to` holds two halves, `y` is a row inside the map, and vectors of `V` are at most [`COLUMNS`] long.
+#[inline(always)]
+unsafe fn separate<V: Lanes>(s: &Shape, x: &[f32], y: usize, half: usize, to: &mut [f32]) {
+    let row = &x[(y - s.padding) * s.w..];
+    let (evens, odds) = (s.w.div_ceil(2), s.w / 2);
+    // An odd padding exchanges the parities of image columns and padded columns.
+    let shift = s.padding / 2;
+    let (even_at, odd_at) = if s.padding.is_multiple_of(2) { (shift, half + shift) } else { (half + shift, shift + 1) };
+    // SAFETY: a vector pair is read inside `x` or from a copy that is long enough; a half has room for a vector beyond its columns.
+    unsafe {
+        for t in (0..evens).step_by(V::N) {
+            let mut tail = [0.0_f32; 2 * COLUMNS];
+            let from = if 2 * (t + V::N) <= row.len() {
+                row.as_ptr().add(2 * t)
+            } else {
+                let rest = &row[2 * t..];
+                tail[..rest.len()].copy_from_slice(rest);
+                tail.as_ptr()
+            };
+            let (even, odd) = V::load_pairs(from);
+            even.store(to.as_mut_ptr().add(even_at + t));
+            odd.store(to.as_mut_ptr().add(odd_at + t));
+        }
+    }
+    // What lies outside the image, and what the vectors brought along from the next row.
+    for (at, count) in [(even_at, evens), (odd_at, odds)] {
+        let start = if at >= half { half } else { 0 };
+        to[start..at].fill(0.0);
+        for v in &mut to[at + count..(start + s.tile_columns() + 1).max(at + count)] {
+            *v = 0.0;
+        }
     }
 }
 
@@ -173,7 +210,7 @@ pub(super) fn phases(s: &Shape, rows: usize) -> Buf<f32> {
     Buf::new(Phases::len(s, rows))
 }
 
-/// `Bᵀ d B` of every tile of the rows `rows` of one image x [cin, h, w].
+/// `Bᵀ d B` of every tile of the rows `rows` of the image [cin, h, w] at the start of `x` (what follows it may be read, not used).
 pub(super) fn transform_input(
     level: Level,
     s: &Shape,
@@ -183,7 +220,7 @@ pub(super) fn transform_input(
     v: &mut [f32],
     to: Place,
 ) {
-    assert!(x.len() == s.cin * s.h * s.w && phases.len() >= Phases::len(s, rows.len()));
+    assert!(x.len() >= s.cin * s.h * s.w && phases.len() >= Phases::len(s, rows.len()));
     assert!(to.tile + rows.len() * s.tile_columns() + COLUMNS <= to.row && to.channel + s.cin <= to.depth);
     assert!(v.len() >= POINTS * to.depth * to.row && rows.end <= s.tile_rows());
     // SAFETY: the assertions bound every access; vectors of at most COLUMNS floats run over the last tile of a row by less than COLUMNS.
@@ -211,23 +248,15 @@ unsafe fn input_body<V: Lanes>(
     to: Place,
 ) {
     let (half, columns) = (Phases::half(s), s.tile_columns());
-    let (phases, padded_row) = phases.split_at_mut((2 * rows.len() + 2) * 2 * half);
-    padded_row.fill(0.0);
-    for (c, plane) in x.chunks_exact(s.h * s.w).enumerate() {
-        for (r, separated) in phases.chunks_exact_mut(2 * half).enumerate() {
+    for c in 0..s.cin {
+        let x = &x[c * s.h * s.w..];
+        for (r, separated) in phases.chunks_exact_mut(2 * half).take(2 * rows.len() + 2).enumerate() {
             let y = 2 * rows.start + r;
             if y < s.padding || y >= s.h + s.padding {
                 separated.fill(0.0);
-                continue;
-            }
-            padded_row[s.padding..s.padding + s.w].copy_from_slice(&plane[(y - s.padding) * s.w..][..s.w]);
-            // SAFETY: a half row has columns + 1 elements and room for a vector beyond; the padded row has twice that.
-            unsafe {
-                for t in (0..=columns).step_by(V::N) {
-                    let (even, odd) = V::load_pairs(padded_row.as_ptr().add(2 * t));
-                    even.store(separated.as_mut_ptr().add(t));
-                    odd.store(separated.as_mut_ptr().add(half + t));
-                }
+            } else {
+                // SAFETY: y is inside the map and `separated` holds two halves.
+                unsafe { separate::<V>(s, x, y, half, separated) };
             }
         }
         // SAFETY: tile t of row r reads columns t and t + 1 of four separated rows, and writes tile `to.tile + r columns + t` of channel
@@ -365,18 +394,29 @@ unsafe fn weight_body<V: Lanes>(taps: &[[f32; PANEL]; 9], to: &mut [f32], point:
     // SAFETY: the caller's.
     unsafe {
         let half = V::splat(0.5);
-        // (g0, (g0 + g1 + g2)/2, (g0 − g1 + g2)/2, g2)
-        let expand = |g0: V, g1: V, g2: V| {
-            let (sum, g1) = (g0.add(g2).mul(half), g1.mul(half));
-            [g0, sum.add(g1), sum.sub(g1), g2]
-        };
-        let tap = |i: usize, j: usize| V::load(taps[3 * i + j].as_ptr());
-        let columns = [0, 1, 2].map(|j| expand(tap(0, j), tap(1, j), tap(2, j)));
+        let mut columns = [[half; 4]; 3];
+        for (j, column) in columns.iter_mut().enumerate() {
+            let tap = |i: usize| V::load(taps[3 * i + j].as_ptr());
+            *column = expand(half, tap(0), tap(1), tap(2));
+        }
         for i in 0..4 {
-            let row = expand(columns[0][i], columns[1][i], columns[2][i]);
-            for (j, v) in row.into_iter().enumerate() {
-                v.store(to.as_mut_ptr().add((4 * i + j) * point));
+            let row = expand(half, columns[0][i], columns[1][i], columns[2][i]);
+            for j in 0..4 {
+                row[j].store(to.as_mut_ptr().add((4 * i + j) * point));
             }
         }
+    }
+}
+
+/// `G g`: (g0, (g0 + g1 + g2)/2, (g0 − g1 + g2)/2, g2).
+///
+/// # Safety
+/// That of [`Lanes`].
+#[inline(always)]
+unsafe fn expand<V: Lanes>(half: V, g0: V, g1: V, g2: V) -> [V; 4] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (sum, g1) = (g0.add(g2).mul(half), g1.mul(half));
+        [g0, sum.add(g1), sum.sub(g1), g2]
     }
 }

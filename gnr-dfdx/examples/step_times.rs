@@ -1,0 +1,68 @@
+//! Times of one gradient, one recorded gradient with a replayed product, and one GNR step: ResNet-20, 128 images.
+//!
+//! `cargo run --release -p gnr-dfdx --example step_times -- [architecture] [batch]`
+#![allow(clippy::print_stdout)]
+
+use std::time::Instant;
+
+use gnr_core::{Clip, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, Order, Pass, Sgd};
+use gnr_dfdx::Cpu;
+use gnr_models::{AnyModel, ModelConfig};
+use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, Model, ParamVector};
+
+const REPEATS: usize = 9;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or_else(|| "resnet20_projection".into());
+    let size: usize = arguments.next().map_or(Ok(128), |size| size.parse())?;
+    let model = AnyModel::build(&ModelConfig::new(&name, 10, [3, 32, 32]))?;
+    let backend = Cpu::<f32>::new();
+    let theta = ParamVector::initial(&backend, model.layout(), 1)?;
+    let images: Vec<f32> = (0..size * 3 * 1024).map(|i| (0.013 * i as f32).sin()).collect();
+    let images = backend.upload(&images, &[size, 3, 32, 32])?;
+    let batch = Batch { images, labels: (0..size).map(|i| i % 10).collect() };
+    let mut buffers = Buffers::initial(model.layout(), &backend)?;
+
+    println!("{name}, batch {size}, {} threads; median of {REPEATS}", rayon::current_num_threads());
+    let mut oracle = BatchOracle::new(&model, &backend, &batch, &mut buffers);
+    time("gradient", || Ok(drop(oracle.evaluate(&theta, Pass::Probe, Order::First)?)))?;
+    time("gradient, recorded", || Ok(drop(oracle.evaluate(&theta, Pass::Probe, Order::Second)?)))?;
+    let here = oracle.evaluate(&theta, Pass::Probe, Order::Second)?;
+    let mut product = here.grad.clone();
+    time("product, replayed", || Ok(oracle.hvp(&here, &here.grad, &mut product)?))?;
+    drop(here);
+
+    let mut exact = Method {
+        regularizer: Gnr::new(0.1, 0.1)?,
+        optimizer: Sgd::new(),
+        learning_rate: 1e-3,
+        clip: Clip::None,
+    };
+    let mut differences = exact.clone();
+    let mut at = theta.clone();
+    time("GNR step, exact", || Ok(drop(exact.step(0, &mut at, &mut oracle)?)))?;
+    let mut oracle = ForwardDiff::new(oracle).with_step(1e-2)?;
+    let mut at = theta.clone();
+    time("GNR step, differences", || Ok(drop(differences.step(0, &mut at, &mut oracle)?)))?;
+    if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
+        status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
+    }
+    Ok(())
+}
+
+fn time(
+    what: &str,
+    mut f: impl FnMut() -> Result<(), Box<dyn std::error::Error>>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    f()?;
+    let mut times = Vec::new();
+    for _ in 0..REPEATS {
+        let start = Instant::now();
+        f()?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    println!("{what:24} {:8.1} ms (min {:.1})", times[REPEATS / 2], times[0]);
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Small networks and a generic way to ask for gradients and products.
+
+use gnr_core::{GradOracle, HvpOracle, Order, Pass, Result as CoreResult};
+use gnr_nn::{
+    Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Layout, Model, ParamVector, Result, Unary,
+    composed, layers::Linear, testing::noise,
+};
+
+/// Two hidden layers of tanh.
+pub(crate) struct TanhMlp {
+    layout: Layout,
+    layers: [Linear; 3],
+}
+
+impl TanhMlp {
+    pub(crate) const SIZES: [usize; 4] = [3, 5, 4, 3];
+
+    pub(crate) fn new() -> Self {
+        let mut layout = Layout::new();
+        let [a, b, c, d] = Self::SIZES;
+        let layers = [("0.0", a, b), ("1.0", b, c), ("2", c, d)]
+            .map(|(name, input, output)| Linear::new(&mut layout.root().enter(name), input, output));
+        Self { layout, layers }
+    }
+}
+
+impl Model for TanhMlp {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let x = cx.backend.unary(Unary::Tanh, &self.layers[0].forward(cx, x)?)?;
+        let x = cx.backend.unary(Unary::Tanh, &self.layers[1].forward(cx, &x)?)?;
+        self.layers[2].forward(cx, &x)
+    }
+}
+
+/// Every elementwise operation and most of the rest, from primitives only.
+pub(crate) struct Mixed {
+    layout: Layout,
+    first: Linear,
+    second: Linear,
+}
+
+impl Mixed {
+    pub(crate) fn new() -> Self {
+        let mut layout = Layout::new();
+        let first = Linear::new(&mut layout.root().enter("first"), 3, 4);
+        let second = Linear::new(&mut layout.root().enter("second"), 4, 3);
+        Self { layout, first, second }
+    }
+}
+
+impl Model for Mixed {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let b = cx.backend;
+        let h = b.unary(Unary::Tanh, &self.first.forward(cx, x)?)?;
+        // Positive, so that every function is defined: 1 + eʰ, its logarithm, root and reciprocal.
+        let positive = b.affine(&b.unary(Unary::Exp, &h)?, 1.0, 1.0)?;
+        let gated = b.mul(&b.unary(Unary::Ln, &positive)?, &b.unary(Unary::Rsqrt, &positive)?)?;
+        let gated = b.add(&gated, &b.unary(Unary::Recip, &positive)?)?;
+        // Cyclic shift by a gather, weights by a table that drops one entry, an outer product by matmul.
+        let shifted = b.gather(&gated, 1, &[Some(1), Some(2), Some(3), Some(0)])?;
+        let dropped = b.gather(&gated, 1, &[Some(0), None, Some(2), Some(2)])?;
+        let gram = b.matmul(&b.permute(&shifted, &[1, 0])?, &dropped)?;
+        let mixed = b.matmul(&gated, &gram)?;
+        let mean = composed::mean(b, &mixed, &[1])?;
+        let centred = b.sub(&mixed, &b.broadcast(&mean, b.shape(&mixed))?)?;
+        let scaled = b.mul(&centred, &gated)?;
+        self.second.forward(cx, &b.mul(&scaled, &scaled)?)
+    }
+}
+
+/// A batch of noise.
+pub(crate) struct Setting<'m, M, B: Autodiff> {
+    pub(crate) model: &'m M,
+    pub(crate) backend: B,
+    pub(crate) batch: Batch<B>,
+    pub(crate) theta: ParamVector<B>,
+}
+
+impl<'m, M: Model, B: Autodiff> Setting<'m, M, B> {
+    pub(crate) fn new(model: &'m M, backend: B, images: &[usize], classes: usize) -> Result<Self> {
+        let values: Vec<f64> = (0..images.iter().product::<usize>() as u64).map(|i| noise(900, i)).collect();
+        let labels = (0..images[0]).map(|i| (3 * i + 1) % classes).collect();
+        let batch = Batch { images: backend.constant(&values, images)?, labels };
+        let theta = ParamVector::initial(&backend, model.layout(), 7)?;
+        Ok(Self { model, backend, batch, theta })
+    }
+
+    /// At a point with entries of order 1, where no gradient is small by cancellation.
+    pub(crate) fn at_noise(mut self) -> Result<Self> {
+        self.theta = self.direction(40)?;
+        Ok(self)
+    }
+
+    /// A direction with entries uniform on [−1, 1).
+    pub(crate) fn direction(&self, seed: u64) -> Result<ParamVector<B>> {
+        let entries = self.model.layout().parameters();
+        let values: Vec<Vec<f64>> = (0..)
+            .zip(entries)
+            .map(|(k, entry)| (0..entry.len() as u64).map(|i| noise(seed * 1000 + k, i)).collect())
+            .collect();
+        ParamVector::from_host(&self.backend, self.model.layout(), &values)
+    }
+
+    /// Gradient and the products with each direction, flattened.
+    pub(crate) fn ask(&self, directions: &[ParamVector<B>]) -> CoreResult<(Vec<f64>, Vec<Vec<f64>>)> {
+        let mut buffers = Buffers::initial(self.model.layout(), &self.backend)?;
+        let mut oracle = BatchOracle::new(self.model, &self.backend, &self.batch, &mut buffers);
+        let here = oracle.evaluate(&self.theta, Pass::Probe, Order::Second)?;
+        let mut product = here.grad.clone();
+        let mut products = Vec::new();
+        for v in directions {
+            oracle.hvp(&here, v, &mut product)?;
+            products.push(product.to_host()?.concat());
+        }
+        Ok((here.grad.to_host()?.concat(), products))
+    }
+}
+
+/// The largest difference, relative to the largest element of `expected`.
+pub(crate) fn difference(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected.iter().fold(1e-300, |max: f64, x| max.max(x.abs()));
+    found.iter().zip(expected).fold(0.0, |max: f64, (a, b)| max.max((a - b).abs())) / scale
+}
