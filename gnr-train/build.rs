@@ -9,7 +9,8 @@ fn main() {
         return; // packagers know better
     }
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        let output =
+            Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|text| !text.is_empty())
     };
     if let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) {

@@ -72,7 +72,9 @@ impl Observer for Progress {
         }
         let best = match start.best_by {
             BestBy::ValidationAccuracy => "validation accuracy",
-            BestBy::TrainLoss => "training loss (nothing is held out; set data.validation to hold images out)",
+            BestBy::TrainLoss => {
+                "training loss (nothing is held out; set data.validation to hold images out)"
+            }
         };
         self.line(&format!("  best checkpoint by {best}"));
         if start.step > 0 {

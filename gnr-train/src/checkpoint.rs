@@ -106,7 +106,9 @@ impl<B: Autodiff> State<'_, B> {
         let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
         let mut put = |name: String, shape: &[usize], values: Vec<f64>| {
             let (dtype, bytes) = match precision {
-                Precision::F32 => (Dtype::F32, values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect()),
+                Precision::F32 => {
+                    (Dtype::F32, values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
+                }
                 Precision::F64 => (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
             };
             tensors.push((name, dtype, shape.to_vec(), bytes));
@@ -122,7 +124,9 @@ impl<B: Autodiff> State<'_, B> {
         let mut counts = Vec::new();
         for (name, leaf) in &leaves {
             match leaf {
-                Leaf::Count(count) => counts.push((format!("{OPTIMIZER}{name}"), count.to_le_bytes().to_vec())),
+                Leaf::Count(count) => {
+                    counts.push((format!("{OPTIMIZER}{name}"), count.to_le_bytes().to_vec()))
+                }
                 Leaf::Vector(vector) => {
                     for (entry, values) in self.layout.parameters().zip(vector.to_host()?) {
                         put(format!("{OPTIMIZER}{name}.{}", entry.name), &entry.shape, values);
@@ -165,11 +169,8 @@ impl CheckpointFile {
     /// A file that cannot be read, is not whole, or is of a later format; each names the file.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(io(path, "read"))?;
-        let damaged = |source| WeightsError::Damaged {
-            file: path.display().to_string(),
-            length: bytes.len(),
-            source,
-        };
+        let damaged =
+            |source| WeightsError::Damaged { file: path.display().to_string(), length: bytes.len(), source };
         SafeTensors::deserialize(&bytes).map_err(damaged)?;
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
         let entry = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
@@ -217,10 +218,9 @@ impl CheckpointFile {
         };
         let tensors = SafeTensors::deserialize(&self.bytes).map_err(damaged)?;
         let mut source = OptimizerTensors { backend, layout, tensors };
-        optimizer.load(&mut source).map_err(|error| TrainError::Checkpoint {
-            path: self.path.clone(),
-            problem: error.to_string(),
-        })
+        optimizer
+            .load(&mut source)
+            .map_err(|error| TrainError::Checkpoint { path: self.path.clone(), problem: error.to_string() })
     }
 }
 
@@ -249,7 +249,8 @@ impl<B: Autodiff> StateSource<ParamVector<B>> for OptimizerTensors<'_, B> {
         let mut values = Vec::with_capacity(self.layout.num_parameter_tensors());
         for entry in self.layout.parameters() {
             let key = full(&entry.name);
-            let tensor = self.tensors.tensor(&key).map_err(|_| refuse(format!("tensor `{key}` is missing")))?;
+            let tensor =
+                self.tensors.tensor(&key).map_err(|_| refuse(format!("tensor `{key}` is missing")))?;
             if tensor.shape() != entry.shape {
                 let (found, expected) = (tensor.shape(), &entry.shape);
                 return Err(refuse(format!("tensor `{key}` has shape {found:?}, expected {expected:?}")));

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gnr_data::{
-    Augmentation, Batch as HostBatch, Dataset, HoldOut, Loader, LoaderConfig, Normalization, OpenOptions, Part,
-    Views, class_counts, permutation,
+    Augmentation, Batch as HostBatch, Dataset, HoldOut, Loader, LoaderConfig, Normalization, OpenOptions,
+    Part, Views, class_counts, permutation,
 };
 use gnr_nn::{Autodiff, Batch};
 
@@ -62,11 +62,8 @@ impl Images {
 pub(crate) fn views(data: &Data) -> Result<Views> {
     let mut options = OpenOptions { dir: data.dir.as_ref().map(Into::into), ..OpenOptions::default() };
     if let Some(resize) = data.resize {
-        options.resize = Some(gnr_data::Resize {
-            shorter: resize.shorter,
-            height: resize.height,
-            width: resize.width,
-        });
+        options.resize =
+            Some(gnr_data::Resize { shorter: resize.shorter, height: resize.height, width: resize.width });
     }
     let info = gnr_data::find(&data.name)?;
     let mut train = info.open(Part::Train, &options)?;

@@ -59,7 +59,9 @@ pub enum TrainError {
         checkpoint: Option<PathBuf>,
     },
     /// A checkpoint whose evaluation is not finite.
-    #[error("evaluation on {what}: the logits of image {image} are not finite ({value}): the weights are unusable")]
+    #[error(
+        "evaluation on {what}: the logits of image {image} are not finite ({value}): the weights are unusable"
+    )]
     NonFiniteLogits {
         /// The images.
         what: String,

@@ -26,7 +26,9 @@ impl<V: Elementwise + 'static> Configured<V> {
             Ok(match schedule {
                 RhoSchedule::Constant => Box::new(rho),
                 RhoSchedule::InverseSqrt => Box::new(InverseSqrt::new(rho)?),
-                RhoSchedule::ProportionalToLr => Box::new(Proportional::new(rate()?, recipe.optimizer.lr, rho)?),
+                RhoSchedule::ProportionalToLr => {
+                    Box::new(Proportional::new(rate()?, recipe.optimizer.lr, rho)?)
+                }
             })
         };
         let sam = match &recipe.method.sam {
@@ -44,8 +46,7 @@ impl<V: Elementwise + 'static> Configured<V> {
             Some(max) => Clip::norm(max)?,
             None => Clip::None,
         };
-        let (hvp, difference) =
-            recipe.method.gnr.map_or((Hvp::Exact, None), |gnr| (gnr.hvp, gnr.step));
+        let (hvp, difference) = recipe.method.gnr.map_or((Hvp::Exact, None), |gnr| (gnr.hvp, gnr.step));
         Ok(Self {
             method: Method {
                 regularizer: (sam, gnr),

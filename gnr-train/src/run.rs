@@ -110,11 +110,8 @@ impl Job for Train<'_> {
         }
         recipe.train.threads = threads(recipe.train.threads);
         let prepared = prepare(recipe)?;
-        let folder = if resumes {
-            RunFolder::open(folder)?
-        } else {
-            RunFolder::create(folder, &prepared.recipe)?
-        };
+        let folder =
+            if resumes { RunFolder::open(folder)? } else { RunFolder::create(folder, &prepared.recipe)? };
         in_pool(prepared.recipe.train.threads, || {
             Trainer::new(&prepared, &folder, backend())?.run(observer, stop)
         })?

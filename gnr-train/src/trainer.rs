@@ -92,7 +92,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let last = checkpoint::last(folder.path());
         let (values, progress) = if last.exists() {
             let file = CheckpointFile::read(&last)?;
-            let problem = |problem: &str| TrainError::Checkpoint { path: last.clone(), problem: problem.into() };
+            let problem =
+                |problem: &str| TrainError::Checkpoint { path: last.clone(), problem: problem.into() };
             let header = file.header().ok_or_else(|| problem("not a checkpoint of a run"))?;
             let theirs = Recipe::parse(&last.display().to_string(), "run", &header.recipe, &[])?;
             if !same_run(&theirs, &prepared.recipe) {
@@ -176,10 +177,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             let event = self.account(report, images);
             if train.log_every_steps.is_some_and(|every| event.step % every == 0) {
                 self.metrics.step(&event)?;
-                let scalars = [
-                    ("step/loss".to_owned(), event.loss),
-                    ("step/grad_norm".to_owned(), event.grad_norm),
-                ];
+                let scalars =
+                    [("step/loss".to_owned(), event.loss), ("step/grad_norm".to_owned(), event.grad_norm)];
                 self.events.scalars(event.step, &scalars)?;
             }
             observer.on_step(&event);
@@ -286,7 +285,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             val_accuracy: validation.as_ref().map(|found| found.accuracy),
             test_loss: test.as_ref().map(|found| found.loss),
             test_accuracy: test.as_ref().map(|found| found.accuracy),
-            learning_rate: gnr_core::Schedule::at(&self.configured.method.learning_rate, step.saturating_sub(1)),
+            learning_rate: gnr_core::Schedule::at(
+                &self.configured.method.learning_rate,
+                step.saturating_sub(1),
+            ),
             grad_norm: grad_norm / batches as f64,
             penalties: penalties.into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect(),
             seconds: started.elapsed().as_secs_f64(),

@@ -26,9 +26,7 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
     let name = reader.section("").value_in(
         "name",
         default_name,
-        |name: &String| {
-            !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
-        },
+        |name: &String| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']),
         "must be usable as the name of a folder",
     );
     let optimizer = optimizer(reader);
@@ -64,7 +62,11 @@ fn data(reader: &mut Reader<'_>) -> Data {
     let usual_preset = if name == "folder" { "imagenet" } else { &name };
     let normalization = data.optional::<String>("normalization");
     if let Some(Err(error)) = normalization.as_deref().map(gnr_data::Normalization::preset) {
-        data.refuse("normalization", &format!("{:?}", normalization.as_deref().unwrap_or_default()), &error.to_string());
+        data.refuse(
+            "normalization",
+            &format!("{:?}", normalization.as_deref().unwrap_or_default()),
+            &error.to_string(),
+        );
     }
     let dir = data.optional::<String>("dir");
     let validation = data.value_in("validation", 0.0, in_unit, "a fraction, must lie in [0, 1)");
@@ -102,7 +104,11 @@ fn resize(reader: &mut Reader<'_>) -> Option<Resize> {
     let (shorter, height, width) = (side("shorter"), side("height"), side("width"));
     let Some(height) = height else {
         if present {
-            section.refuse("height", "nothing", "a resize needs `height` (and `width`, `shorter`: by default the same)");
+            section.refuse(
+                "height",
+                "nothing",
+                "a resize needs `height` (and `width`, `shorter`: by default the same)",
+            );
         }
         return None;
     };
@@ -183,8 +189,7 @@ fn method(reader: &mut Reader<'_>) -> Method {
 
 fn optimizer(reader: &mut Reader<'_>) -> Optimizer {
     let mut section = reader.section("optimizer");
-    let names =
-        [("sgd", OptimizerName::Sgd), ("adam", OptimizerName::Adam), ("adamw", OptimizerName::AdamW)];
+    let names = [("sgd", OptimizerName::Sgd), ("adam", OptimizerName::Adam), ("adamw", OptimizerName::AdamW)];
     let name = section.choice("name", &names).unwrap_or(OptimizerName::Sgd);
     let sgd = name == OptimizerName::Sgd;
     let lr = section.value_in("lr", if sgd { 0.1 } else { 1e-3 }, positive, POSITIVE);
@@ -196,8 +201,7 @@ fn optimizer(reader: &mut Reader<'_>) -> Optimizer {
         OptimizerName::AdamW => 0.01,
     };
     let weight_decay = section.value_in("weight_decay", decay, not_negative, NOT_NEGATIVE);
-    let betas =
-        section.optional_in("betas", |b: &[f64; 2]| b.iter().all(in_unit), "both must lie in [0, 1)");
+    let betas = section.optional_in("betas", |b: &[f64; 2]| b.iter().all(in_unit), "both must lie in [0, 1)");
     let eps = section.optional_in("eps", positive, POSITIVE);
     section.only_for("momentum", &momentum, sgd, "name = \"sgd\"");
     section.only_for("nesterov", &nesterov, sgd, "name = \"sgd\"");

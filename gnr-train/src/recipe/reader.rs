@@ -34,7 +34,9 @@ pub enum RecipeError {
     #[error("the recipe cannot be written as TOML: {0}")]
     Unwritable(String),
     /// No built-in recipe has this name.
-    #[error("there is no file and no built-in recipe `{name}`; did you mean `{nearest}`? (built in: {known})")]
+    #[error(
+        "there is no file and no built-in recipe `{name}`; did you mean `{nearest}`? (built in: {known})"
+    )]
     UnknownBuiltin {
         /// What was asked for.
         name: String,
@@ -169,9 +171,9 @@ impl<'a> Reader<'a> {
                 }
                 continue;
             }
-            let nearest = self.nearest(&path).map_or_else(String::new, |known| {
-                format!("; did you mean {}?", quoted(known))
-            });
+            let nearest = self
+                .nearest(&path)
+                .map_or_else(String::new, |known| format!("; did you mean {}?", quoted(known)));
             let message = format!("unknown key {}{nearest}", quoted(&path));
             problems.push(Problem { place: self.source.place(&path), key: path, message });
         }

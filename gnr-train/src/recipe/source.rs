@@ -81,7 +81,8 @@ impl Source {
             let problem = format!("`{path}` is not a key: expected `section.key`");
             return Err(RecipeError::Syntax { place, problem });
         }
-        let value = match format!("value = {value}").parse::<Table>().ok().and_then(|mut t| t.remove("value")) {
+        let value = match format!("value = {value}").parse::<Table>().ok().and_then(|mut t| t.remove("value"))
+        {
             Some(value) => value,
             None => Value::String(value.to_owned()),
         };
