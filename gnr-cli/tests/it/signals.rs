@@ -86,10 +86,12 @@ fn killed_ten_times_and_resumed_is_never_killed() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_with_a_checkpoint_and_says_how_to_go_on() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", RECIPE);
+    let whole = home.path().join("whole");
+    run(&["train", recipe.to_str().unwrap(), "--out", whole.to_str().unwrap()]);
     for signal in ["-INT", "-TERM"] {
-        let home = tempfile::tempdir().unwrap();
-        let recipe = write(home.path(), "r.toml", RECIPE);
-        let out = home.path().join("out");
+        let out = home.path().join(signal);
         let mut child = start(&recipe, &out);
         // The first epoch is done: the loop is running.
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -101,8 +103,6 @@ fn an_interrupt_ends_with_a_checkpoint_and_says_how_to_go_on() {
         assert_eq!(output.status.code(), Some(130), "{stderr}");
         assert!(stderr.contains("last.safetensors") && stderr.contains("gnr resume"), "{stderr}");
 
-        let whole = home.path().join("whole");
-        run(&["train", recipe.to_str().unwrap(), "--out", whole.to_str().unwrap()]);
         assert_eq!(run(&["resume", out.to_str().unwrap()]).0, 0);
         assert!(checkpoint(&out, "last.safetensors") == checkpoint(&whole, "last.safetensors"));
     }
