@@ -7,7 +7,49 @@
 //! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`];
 //! - **schedules**, pure functions of the step;
 //!
-//! into a [`Method`], whose [`step`](Method::step) is one iteration of training.
+//! into a [`Method`], whose [`step`](Method::step) is one iteration of training. [`adapter`] makes oracles of oracles
+//! (finite-difference products, micro-batches, counting), and [`measure`] tells how sharp a point is.
+//!
+//! An objective of your own is one `impl`; [`ForwardDiff`] adds the products that GNR needs:
+//!
+//! ```
+//! use gnr_core::{Clip, Evaluation, ForwardDiff, Gnr, GradOracle, Method, Order, Pass, Result, Sgd};
+//!
+//! /// L̂(x, y) = (x² − 1)² + y²: two valleys, at x = ±1.
+//! struct Valleys;
+//!
+//! impl GradOracle for Valleys {
+//!     type Vector = Vec<f64>;
+//!     type Record = ();
+//!     fn evaluate<'a>(&mut self, at: &'a Vec<f64>, _: Pass, _: Order) -> Result<Evaluation<'a, Vec<f64>, ()>> {
+//!         let bowl = at[0] * at[0] - 1.0;
+//!         Evaluation::new(at, bowl * bowl + at[1] * at[1], vec![4.0 * at[0] * bowl, 2.0 * at[1]], ())
+//!     }
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let mut method = Method {
+//!     regularizer: Gnr::new(0.01, 0.1)?,
+//!     optimizer: Sgd::new().with_momentum(0.9)?,
+//!     learning_rate: 0.01,
+//!     clip: Clip::None,
+//! };
+//! let mut theta = vec![0.4, 1.0];
+//! for t in 0..300 {
+//!     let report = method.step(t, &mut theta, &mut ForwardDiff::new(Valleys))?;
+//!     assert!(report.loss.is_finite());
+//! }
+//! assert!((theta[0] - 1.0).abs() < 0.02 && theta[1].abs() < 0.02, "{theta:?}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//! - `ndarray`: `ndarray::Array1<f32 | f64>` are vectors, beside `Vec`, `Box<[_]>` and arrays;
+//! - `testing`: objectives with known answers and the conformance suites that every backend runs.
+//!
+//! # References
+//! "Gradient Norm Regularizer Seeks Flat Minima and Improves Generalization": "the paper" throughout.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod adapter;

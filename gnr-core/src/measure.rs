@@ -100,13 +100,13 @@ pub fn r_gnr<O: HvpOracle>(
 
 /// What is maximised.
 trait Objective<V> {
-    /// The value at a point, and a direction of ascent there when the value exceeds `bar`.
+    /// The value at a point, and its gradient there when the value exceeds `bar`.
     fn look(&mut self, at: &V, bar: f64) -> Result<(f64, Option<V>)>;
     /// Gradients and products so far.
     fn cost(&self) -> (usize, usize);
 }
 
-/// L̂(θ') − L̂(θ); ascends along ∇L̂.
+/// L̂(θ') − L̂(θ), with gradient ∇L̂(θ').
 struct LossRise<'o, O> {
     oracle: &'o mut O,
     base: f64,
@@ -126,7 +126,7 @@ impl<O: GradOracle> Objective<O::Vector> for LossRise<'_, O> {
     }
 }
 
-/// ‖∇L̂(θ')‖; ascends along H·∇L̂, which is f of Algorithm 1 up to its length.
+/// ‖∇L̂(θ')‖, with gradient H·∇L̂/‖∇L̂‖: the f of Algorithm 1.
 struct GradientNorm<'o, O> {
     oracle: &'o mut O,
     looks: usize,
@@ -144,6 +144,8 @@ impl<O: HvpOracle> Objective<O::Vector> for GradientNorm<'_, O> {
         self.products += 1;
         let mut f = here.grad.clone();
         self.oracle.hvp(&here, &here.grad, &mut f)?;
+        // A vanishing gradient has H·∇L̂ = 0 as well.
+        f.scale(if here.grad_norm > 0.0 { 1.0 / here.grad_norm } else { 0.0 })?;
         Ok((here.grad_norm, Some(f)))
     }
     fn cost(&self) -> (usize, usize) {
@@ -197,13 +199,19 @@ impl<'v, V: Vector, F: Objective<V>> Walker<'v, V, F> {
     }
 
     /// Projected ascent with normalised steps: twice as long after a success, half as long after a failure.
+    ///
+    /// A success must gain a quarter of what the gradient promises (Armijo): a smaller gain is a leap across a valley, and
+    /// leaps can go on for ever.
     fn ascend(&mut self, mut point: V, steps: usize) -> Result<()> {
         let (mut value, mut direction) = self.visit(&point, f64::NEG_INFINITY)?;
         let mut length = self.rho;
         for _ in 0..steps {
             let Some(along) = &direction else { break };
             let Some(trial) = self.moved(&point, along, length)? else { break };
-            let (there, ahead) = self.visit(&trial, value)?;
+            let mut step = trial.clone();
+            step.axpy(-1.0, &point)?;
+            let promised = along.dot(&step)?;
+            let (there, ahead) = self.visit(&trial, value + (promised / 4.0).max(0.0))?;
             if ahead.is_some() {
                 (point, value, direction) = (trial, there, ahead);
                 length = (2.0 * length).min(2.0 * self.rho);

@@ -20,6 +20,8 @@ pub mod lenet;
 pub mod mlp;
 mod registry;
 pub mod resnet;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod weights;
 
 pub use config::{Activation, ModelConfig, ModelError};

@@ -23,7 +23,7 @@ pub enum Init {
     },
     /// N(0, 2/fan_in): He et al. 2015, for a layer followed by ReLU.
     KaimingNormalFanIn,
-    /// N(0, 2/fan_out) with fan_out = shape[0]·(product of dimensions from the third): torchvision's convolutions.
+    /// N(0, 2/fan_out) with fan_out = the first dimension times those from the third on: torchvision's convolutions.
     KaimingNormalFanOut,
     /// U(−1/√fan_in, 1/√fan_in): PyTorch's default for convolutions and linear layers.
     KaimingUniformDefault,

@@ -4,6 +4,59 @@
 //! directional derivative, and one reverse pass through *that* gives H·v exactly. So every first-order reverse-mode tensor
 //! library that implements [`Autodiff`] becomes a second-order one. [`BatchOracle`] packs a model and one mini-batch into
 //! the oracle that `gnr-core`'s algorithms ask.
+//!
+//! A model declares its tensors through its layers and says how it runs, once for every backend:
+//!
+//! ```
+//! use gnr_core::{Clip, Gnr, Method, Sgd};
+//! use gnr_nn::{Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, Layout, Model, ParamVector};
+//! use gnr_nn::layers::{BatchNorm2d, Conv2d, Linear};
+//!
+//! struct Net { layout: Layout, conv: Conv2d, bn: BatchNorm2d, fc: Linear }
+//!
+//! impl Net {
+//!     fn new(classes: usize) -> Self {
+//!         let mut layout = Layout::new();
+//!         let mut root = layout.root();
+//!         let spec = Conv2dSpec { stride: 1, padding: 1, groups: 1 };
+//!         let conv = Conv2d::new(&mut root.enter("conv"), 1, 4, 3, spec); // 1 channel → 4, 3×3
+//!         let bn = BatchNorm2d::new(&mut root.enter("bn"), 4);
+//!         let fc = Linear::new(&mut root.enter("fc"), 4, classes);
+//!         Self { layout, conv, bn, fc }
+//!     }
+//! }
+//!
+//! impl Model for Net {
+//!     fn layout(&self) -> &Layout {
+//!         &self.layout
+//!     }
+//!     fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> gnr_nn::Result<B::Tensor> {
+//!         let x = self.conv.forward(cx, x)?;
+//!         let x = self.bn.forward_relu(cx, &x)?;
+//!         self.fc.forward(cx, &cx.backend.global_avg_pool(&x)?)
+//!     }
+//! }
+//!
+//! // Any backend will do; this one, of feature `testing`, is the slow and simple one.
+//! let backend = gnr_nn::testing::Reference::new();
+//! let net = Net::new(2);
+//! let mut theta = ParamVector::initial(&backend, net.layout(), 0)?;
+//! let mut buffers = Buffers::initial(net.layout(), &backend)?;
+//! let pixels: Vec<f32> = (0..2 * 16).map(|i| (i as f32).sin()).collect();
+//! let batch = Batch { images: backend.upload(&pixels, &[2, 1, 4, 4])?, labels: vec![0, 1] };
+//!
+//! // One step of SGD + GNR, with exact Hessian-vector products.
+//! let mut method = Method {
+//!     regularizer: Gnr::new(0.1, 0.1)?,
+//!     optimizer: Sgd::new(),
+//!     learning_rate: 0.1,
+//!     clip: Clip::None,
+//! };
+//! let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
+//! let report = method.step(0, &mut theta, &mut oracle)?;
+//! assert!(report.loss > 0.0 && report.penalties.len() == 1);
+//! # Ok::<(), gnr_core::Error>(())
+//! ```
 
 mod autodiff;
 mod backend;

@@ -25,6 +25,12 @@ impl Schedule for f64 {
     }
 }
 
+impl<S: Schedule + ?Sized> Schedule for &S {
+    fn at(&self, t: u64) -> f64 {
+        (**self).at(t)
+    }
+}
+
 impl<S: Schedule + ?Sized> Schedule for Box<S> {
     fn at(&self, t: u64) -> f64 {
         (**self).at(t)

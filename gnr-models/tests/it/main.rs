@@ -2,5 +2,6 @@
 // Helpers of tests may unwrap as tests do; clippy.toml only covers the test functions themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod golden;
 mod registry;
 mod weights;

@@ -1,0 +1,136 @@
+//! Finite differences have the order they claim; micro-batches are the whole batch.
+
+use crate::{assert_close, log_log_slope, norm, ok, oracle, plain, sub};
+use gnr_core::{
+    Accumulated, CentralDiff, Counted, Error, ForwardDiff, Gnr, HvpOracle, Order, Pass, Sam,
+    random::SplitMix64,
+    testing::{LogisticRegression, Problem, ProblemOracle, TanhMlp},
+};
+
+fn product<O: HvpOracle<Vector = Vec<f64>>>(oracle: &mut O, theta: &Vec<f64>, v: &Vec<f64>) -> Vec<f64> {
+    let order = oracle.order_for_products();
+    let here = ok(oracle.evaluate(theta, Pass::Probe, order));
+    let mut out = vec![f64::NAN; v.len()];
+    ok(oracle.hvp(&here, v, &mut out));
+    out
+}
+
+/// Errors of the products with steps from 1e-1 to 1e-3, where truncation is far above rounding (1e-16/1e-3).
+fn errors<O: HvpOracle<Vector = Vec<f64>>>(
+    make: impl Fn(ProblemOracle<TanhMlp>, f64) -> O,
+) -> Vec<(f64, f64)> {
+    let problem = TanhMlp::random(15, 3, 4, 6);
+    let mut random = SplitMix64::new(1);
+    let (theta, v) = (random.normals(problem.dim()), random.normals(problem.dim()));
+    let exact = problem.hvp(&theta, &v);
+    let steps = (0..5).map(|k| 10_f64.powf(-1.0 - k as f64 / 2.0));
+    steps
+        .map(|h| (h, norm(&sub(&product(&mut make(oracle(problem.clone()), h), &theta, &v), &exact))))
+        .collect()
+}
+
+#[test]
+fn one_sided_differences_are_of_first_order() {
+    let slope = log_log_slope(&errors(|o, h| ok(ForwardDiff::new(o).with_step(h))));
+    assert!((slope - 1.0).abs() < 0.1, "slope {slope}");
+}
+
+#[test]
+fn central_differences_are_of_second_order() {
+    let slope = log_log_slope(&errors(|o, h| ok(CentralDiff::new(o).with_step(h))));
+    assert!((slope - 2.0).abs() < 0.1, "slope {slope}");
+}
+
+/// The perturbation has norm ε whatever ‖v‖ is: products are homogeneous, and zero gives zero.
+#[test]
+fn differences_do_not_depend_on_the_length_of_v() {
+    let problem = TanhMlp::random(15, 3, 4, 6);
+    let mut random = SplitMix64::new(1);
+    let (theta, v) = (random.normals(problem.dim()), random.normals(problem.dim()));
+    let long: Vec<_> = v.iter().map(|v| 1024.0 * v).collect();
+    let zero = vec![0.0; v.len()];
+    let check = |oracle: &mut dyn HvpOracle<Vector = Vec<f64>, Record = Order>| {
+        let mut oracle = oracle;
+        let expected: Vec<_> = product(&mut oracle, &theta, &v).iter().map(|x| 1024.0 * x).collect();
+        assert_eq!(product(&mut oracle, &theta, &long), expected);
+        assert_eq!(product(&mut oracle, &theta, &zero), zero);
+    };
+    check(&mut ForwardDiff::new(oracle(&problem)));
+    check(&mut CentralDiff::new(oracle(&problem)));
+    assert!(
+        ForwardDiff::new(()).with_step(0.0).is_err() && CentralDiff::new(()).with_step(f64::NAN).is_err()
+    );
+}
+
+fn halves(all: &LogisticRegression) -> impl Fn() -> Accumulated<ProblemOracle<LogisticRegression>> + '_ {
+    // Unequal parts: a mean without weights would show.
+    || ok(Accumulated::new([0..7, 7..10, 10..30].map(|part| (oracle(all.batch(part.clone())), part.len()))))
+}
+
+#[test]
+fn micro_batches_are_the_whole_batch() {
+    let all = LogisticRegression::random(30, 5, 3);
+    let parts = halves(&all);
+    let mut random = SplitMix64::new(9);
+    let (theta, v) = (random.normals(5), random.normals(5));
+    let (loss, grad) = all.value_and_gradient(&theta);
+    let mut accumulated = parts();
+    let here = ok(gnr_core::GradOracle::evaluate(&mut accumulated, &theta, Pass::Commit, Order::Second));
+    // The same sums in another order.
+    assert!((here.loss - loss).abs() < 1e-14);
+    assert_close(&here.grad, &grad, 1e-14);
+    assert_close(&product(&mut parts(), &theta, &v), &all.hvp(&theta, &v), 1e-14);
+
+    let regularizer = || (ok(Sam::new(0.05)), ok(Gnr::new(0.1, 0.5)));
+    let (mut a, mut b) = (theta.clone(), theta.clone());
+    ok(plain(regularizer(), 0.3).step(0, &mut a, &mut oracle(all.clone())));
+    ok(plain(regularizer(), 0.3).step(0, &mut b, &mut parts()));
+    assert_close(&b, &a, 1e-13);
+
+    // Differences of the mean and the mean of differences; both know that they are one-sided differences.
+    let (mut c, mut d) = (theta.clone(), theta.clone());
+    ok(plain(regularizer(), 0.3).step(0, &mut c, &mut ForwardDiff::new(parts())));
+    let each = |part: std::ops::Range<usize>| (ForwardDiff::new(oracle(all.batch(part.clone()))), part.len());
+    let mut mean_of_differences = ok(Accumulated::new([each(0..7), each(7..30)]));
+    assert_eq!(mean_of_differences.forward_difference_step(), Some(1e-3));
+    ok(plain(regularizer(), 0.3).step(0, &mut d, &mut mean_of_differences));
+    assert_close(&d, &c, 1e-11); // rounding over the step: 1e-16/1e-3
+    assert_eq!(parts().forward_difference_step(), None);
+}
+
+/// A whole step commits every micro-batch once; exact products evaluate again, with a record, and differences do not.
+#[test]
+fn micro_batches_cost_what_is_documented() {
+    let all = LogisticRegression::random(30, 5, 3);
+    let theta = vec![0.1; 5];
+    let counted = || {
+        let parts = [0..10, 10..30].map(|part| (Counted::new(oracle(all.batch(part.clone()))), part.len()));
+        let counters = parts.each_ref().map(|(part, _)| part.counter());
+        (ok(Accumulated::new(parts)), counters)
+    };
+    let gnr = ok(Gnr::new(0.1, 0.5));
+
+    let (mut exact, counters) = counted();
+    ok(plain(gnr.clone(), 0.3).step(0, &mut theta.clone(), &mut exact));
+    for counts in counters.map(|counter| counter.counts()) {
+        assert_eq!((counts.commits, counts.probes, counts.second_order, counts.products), (1, 3, 2, 2));
+    }
+    let (differences, counters) = counted();
+    ok(plain(gnr, 0.3).step(0, &mut theta.clone(), &mut ForwardDiff::new(differences)));
+    for counter in counters {
+        let counts = counter.take();
+        assert_eq!((counts.commits, counts.probes, counts.second_order, counts.products), (1, 3, 0, 0));
+        assert_eq!(counter.counts().evaluations(), 0, "take starts again");
+    }
+}
+
+#[test]
+fn an_accumulation_needs_examples() {
+    let none: Result<Accumulated<ProblemOracle<TanhMlp>>, _> = Accumulated::new([]);
+    assert!(matches!(none, Err(Error::Oracle(_))));
+    let empty = Accumulated::new([
+        (oracle(TanhMlp::random(2, 1, 1, 0)), 2),
+        (oracle(TanhMlp::random(2, 1, 1, 0)), 0),
+    ]);
+    assert!(empty.is_err_and(|error| error.to_string().contains("micro-batch 1 has no examples")));
+}

@@ -1,0 +1,61 @@
+//! The specification of gnr-core, one module a subject.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod adapters;
+mod checkpoints;
+mod failures;
+mod matrix;
+mod measures;
+mod optimizers;
+mod problems;
+mod regularizers;
+mod schedules;
+mod vectors;
+
+use gnr_core::{
+    Clip, Method, Result,
+    testing::{Problem, ProblemOracle},
+};
+
+/// `regularizer` over plain SGD without clipping.
+fn plain<R>(regularizer: R, lr: f64) -> Method<R, gnr_core::Sgd<Vec<f64>>, f64> {
+    Method { regularizer, optimizer: gnr_core::Sgd::new(), learning_rate: lr, clip: Clip::None }
+}
+
+fn oracle<P: Problem>(problem: P) -> ProblemOracle<P> {
+    ProblemOracle::new(problem)
+}
+
+/// Each element within `tolerance` of what is expected.
+#[track_caller]
+fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "lengths");
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() <= tolerance, "[{i}]: {found}, expected {expected} ± {tolerance:e}");
+    }
+}
+
+fn sub(x: &[f64], y: &[f64]) -> Vec<f64> {
+    x.iter().zip(y).map(|(x, y)| x - y).collect()
+}
+
+fn norm(x: &[f64]) -> f64 {
+    x.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// The slope of log y over log x by least squares.
+fn log_log_slope(points: &[(f64, f64)]) -> f64 {
+    let n = points.len() as f64;
+    let logs: Vec<_> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
+    let (mx, my) = logs.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
+    let (top, bottom) =
+        logs.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + (x - mx) * (y - my), b + (x - mx) * (x - mx)));
+    top / bottom
+}
+
+/// Turns a test that uses `?` into a plain one, with the error's message.
+#[track_caller]
+fn ok<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}

@@ -1,0 +1,183 @@
+//! GNR, SAM, Every and their combinations: closed forms and costs.
+
+use crate::{assert_close, norm, ok, oracle, plain, sub};
+use gnr_core::{
+    Clip, Counted, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, Order, Pass, Regularizer, Sam,
+    Sgd, Vector,
+    testing::{LogisticRegression, Problem, ProblemOracle, Quadratic, TanhMlp},
+};
+
+/// ξ of Algorithm 1, by default.
+const XI: f64 = 1e-12;
+
+/// What one step of plain SGD with lr = 1 subtracts from θ: the direction.
+fn direction<O>(regularizer: impl Regularizer<O>, oracle: &mut O, theta: &[f64]) -> Vec<f64>
+where
+    O: GradOracle<Vector = Vec<f64>>,
+{
+    let mut moved = theta.to_vec();
+    ok(plain(regularizer, 1.0).step(0, &mut moved, oracle));
+    sub(theta, &moved)
+}
+
+fn mlp() -> (TanhMlp, Vec<f64>) {
+    let problem = TanhMlp::random(20, 3, 5, 1);
+    let theta = gnr_core::random::SplitMix64::new(2).normals(problem.dim());
+    (problem, theta)
+}
+
+/// Lines 6–9 of Algorithm 1 with a constant diagonal Hessian, written out.
+#[test]
+fn gnr_on_a_quadratic_is_algorithm_1() {
+    let (lambda, theta, rho, alpha) = ([2.0, -1.0, 0.5], [1.0, 3.0, -2.0], 0.1, 0.7);
+    let scale = |x: &[f64], a: f64| x.iter().map(|x| a * x).collect::<Vec<_>>();
+    let times_h = |x: &[f64]| x.iter().zip(lambda).map(|(x, l)| l * x).collect::<Vec<_>>();
+    let g = times_h(&theta);
+    let f = scale(&times_h(&g), 1.0 / (norm(&g) + XI));
+    let f_norm = norm(&f) + XI;
+    let adv: Vec<_> = theta.iter().zip(&f).map(|(t, f)| t + rho * f / f_norm).collect();
+    let g_adv = times_h(&adv);
+    let h_norm = scale(&times_h(&g_adv), rho / (norm(&g_adv) + XI));
+    let expected: Vec<_> = g.iter().zip(&h_norm).map(|(g, h)| g + alpha * h).collect();
+
+    let gnr = ok(Gnr::new(rho, alpha));
+    let exact = direction(gnr.clone(), &mut oracle(Quadratic::diagonal(&lambda)), &theta);
+    assert_close(&exact, &expected, 1e-14);
+    // Gradients of a quadratic are linear: differences of them are exact up to rounding over the step, 1e-16/1e-3.
+    let mut differences = ForwardDiff::new(oracle(Quadratic::diagonal(&lambda)));
+    assert_close(&direction(gnr, &mut differences, &theta), &expected, 1e-11);
+}
+
+#[test]
+fn sam_is_the_gradient_uphill() {
+    let (problem, theta) = mlp();
+    let (_, g) = problem.value_and_gradient(&theta);
+    let g_norm = norm(&g) + XI;
+    let uphill: Vec<_> = theta.iter().zip(&g).map(|(t, g)| t + 0.05 * g / g_norm).collect();
+    let expected = problem.value_and_gradient(&uphill).1;
+    assert_close(&direction(ok(Sam::new(0.05)), &mut oracle(&problem), &theta), &expected, 1e-14);
+}
+
+/// "SAM + GNR": h_loss is SAM's gradient, h_norm does not see SAM.
+#[test]
+fn sam_and_gnr_add_up() {
+    let (problem, theta) = mlp();
+    let (sam, gnr) = (ok(Sam::new(0.05)), ok(Gnr::new(0.1, 0.3)));
+    let base = problem.value_and_gradient(&theta).1;
+    let from_sam = direction(sam.clone(), &mut oracle(&problem), &theta);
+    let from_gnr = direction(gnr.clone(), &mut oracle(&problem), &theta);
+    let expected: Vec<_> = from_sam.iter().zip(sub(&from_gnr, &base)).map(|(s, h)| s + h).collect();
+    assert_close(&direction((sam.clone(), gnr.clone()), &mut oracle(&problem), &theta), &expected, 1e-13);
+    let boxed: Vec<Box<dyn Regularizer<ProblemOracle<&TanhMlp>>>> = vec![Box::new(gnr), Box::new(Some(sam))];
+    assert_close(&direction(boxed, &mut oracle(&problem), &theta), &expected, 1e-13);
+}
+
+/// h_norm is α·∇R to first order in ρ: R(θ) ≈ ρ‖∇L̂(θ_adv)‖, whose slope along h_norm is ‖h_norm‖.
+#[test]
+fn gnr_reports_its_value_and_norm() {
+    let (problem, mut theta) = mlp();
+    let report = ok(plain(ok(Gnr::new(1e-6, 2.0)), 0.1).step(0, &mut theta.clone(), &mut oracle(&problem)));
+    let (name, penalty) = report.penalties[0];
+    assert_eq!((name, report.penalties.len()), ("gnr", 1));
+    assert!((penalty.value / (1e-6 * report.grad_norm) - 1.0).abs() < 1e-4, "{penalty:?}");
+    assert!(penalty.added_norm > 0.0);
+    let none = ok(plain((), 0.1).step(0, &mut theta, &mut oracle(&problem)));
+    assert!(none.penalties.is_empty());
+}
+
+/// Evaluations and products of one step, and how many evaluations kept a record.
+fn cost<O: HvpOracle<Vector = Vec<f64>>>(
+    regularizer: impl Regularizer<O>,
+    t: u64,
+    wrap: impl Fn(Counted<ProblemOracle<TanhMlp>>) -> O,
+) -> (u64, u64, u64) {
+    let (problem, mut theta) = mlp();
+    let counted = Counted::new(oracle(problem));
+    let counter = counted.counter();
+    ok(plain(regularizer, 0.1).step(t, &mut theta, &mut wrap(counted)));
+    let counts = counter.counts();
+    assert_eq!(counts.commits, 1, "one Commit evaluation a step");
+    (counts.evaluations(), counts.products, counts.second_order)
+}
+
+#[test]
+fn steps_cost_what_is_documented() {
+    let exact = |counted| counted;
+    let forward = |counted| ok(ForwardDiff::new(counted).with_step(0.05));
+    let (sam, gnr) = (ok(Sam::new(0.05)), ok(Gnr::new(0.1, 0.1)));
+    assert_eq!(cost((), 0, exact), (1, 0, 0));
+    assert_eq!(cost(sam.clone(), 0, exact), (2, 0, 0));
+    assert_eq!(cost(gnr.clone(), 0, exact), (2, 2, 2));
+    assert_eq!(cost((sam.clone(), gnr.clone()), 0, exact), (3, 2, 2));
+    assert_eq!(cost(gnr.clone(), 0, forward), (4, 0, 0));
+    // The difference's step is SAM's radius: ∇L̂(θ + 0.05 ĝ) serves both.
+    assert_eq!(cost((sam, gnr.clone()), 0, forward), (4, 0, 0));
+    assert_eq!(cost((ok(Sam::new(0.06)), gnr), 0, forward), (5, 0, 0));
+}
+
+#[test]
+fn every_costs_nothing_in_between() {
+    let every = ok(Every::new(ok(Gnr::new(0.1, 0.1)), 10));
+    for t in 0..25 {
+        let expected = if t % 10 == 0 { (2, 2, 2) } else { (1, 0, 0) };
+        assert_eq!(cost(every.clone(), t, |counted| counted), expected, "step {t}");
+    }
+    let shifted = ok(every.with_offset(3));
+    assert_eq!((0..25).filter(|&t| shifted.acts(t)).collect::<Vec<_>>(), [3, 13, 23]);
+    assert!(Every::new((), 0).is_err() && ok(Every::new((), 2)).with_offset(2).is_err());
+}
+
+/// A combination asks for products exactly when one of its members does.
+#[test]
+fn order_is_the_largest_of_the_members() {
+    type O = ProblemOracle<Quadratic>;
+    let oracle: O = oracle(Quadratic::diagonal(&[1.0]));
+    let (sam, every) = (ok(Sam::new(0.1)), ok(Every::new(ok(Gnr::new(0.1, 0.1)), 2)));
+    let order = |r: &dyn Regularizer<O>, t| r.order(t, &oracle);
+    assert_eq!((order(&(), 0), order(&sam, 0)), (Order::First, Order::First));
+    assert_eq!((order(&every, 0), order(&every, 1)), (Order::Second, Order::First));
+    assert_eq!(order(&(sam.clone(), every.clone(), sam.clone(), ()), 0), Order::Second);
+    assert_eq!(order(&(sam.clone(), every.clone()), 1), Order::First);
+    assert_eq!(order(&None::<Gnr>, 0), Order::First);
+    assert_eq!(order(&vec![every.clone(), every], 0), Order::Second);
+}
+
+#[test]
+fn clipping_bounds_the_step() {
+    let theta = vec![3.0, 4.0];
+    for (max, expected) in [(2.5, [1.5, 2.0]), (5.0, [3.0, 4.0]), (7.0, [3.0, 4.0])] {
+        let (mut moved, clip) = (theta.clone(), ok(Clip::norm(max)));
+        let mut method = Method { regularizer: (), optimizer: Sgd::new(), learning_rate: 1.0, clip };
+        let report = ok(method.step(0, &mut moved, &mut oracle(Quadratic::diagonal(&[1.0, 1.0]))));
+        assert_close(&sub(&theta, &moved), &expected, 1e-15);
+        assert_eq!(report.direction_norm, 5.0, "the norm before clipping is reported");
+    }
+    assert!(Clip::norm(0.0).is_err() && Clip::norm(f64::NAN).is_err());
+}
+
+/// A batch that borrows its data needs `Box<dyn for<'b> …>` to be usable for many batches: that works.
+#[test]
+fn a_boxed_method_serves_oracles_that_borrow() {
+    type Borrowing<'b> = ProblemOracle<&'b LogisticRegression>;
+    let mut method =
+        plain(Box::new(ok(Gnr::new(0.1, 0.1))) as Box<dyn for<'b> Regularizer<Borrowing<'b>>>, 0.5);
+    let (all, mut theta) = (LogisticRegression::random(40, 3, 1), vec![0.0; 3]);
+    for t in 0..4 {
+        let batch = all.batch(10 * t..10 * t + 10);
+        ok(method.step(t as u64, &mut theta, &mut ProblemOracle::new(&batch)));
+    }
+    assert!(theta.norm().unwrap() > 0.0);
+}
+
+/// Oracles chosen at run time: every trait is object safe.
+#[test]
+fn a_boxed_oracle_is_an_oracle() {
+    let (problem, mut theta) = mlp();
+    let mut boxed: Box<dyn HvpOracle<Vector = Vec<f64>, Record = Order>> = Box::new(oracle(problem.clone()));
+    let mut expected = theta.clone();
+    ok(plain(ok(Gnr::new(0.1, 0.1)), 0.1).step(0, &mut expected, &mut oracle(problem)));
+    ok(plain(ok(Gnr::new(0.1, 0.1)), 0.1).step(0, &mut theta, &mut boxed));
+    assert_eq!(theta, expected);
+    let borrowed = &mut *boxed;
+    ok(borrowed.evaluate(&theta, Pass::Probe, Order::First));
+}

@@ -1,0 +1,182 @@
+//! Elementwise operations: sum, product, affine map, functions.
+
+use std::sync::Arc;
+
+use gnr_nn::{Dual, Result, Unary, composed};
+
+use super::{
+    Cpu,
+    buffer::Buf,
+    kernels::{
+        elem::Elem,
+        elementwise::{self, Unary as Function},
+    },
+    session::Extra,
+    tensor::{Adjoints, DeviceError, Target, Tensor, same_shape},
+};
+
+/// The kernel's name of a differentiable function; `None` for the step, which has no derivative.
+fn function(op: Unary) -> Option<Function> {
+    match op {
+        Unary::Relu => Some(Function::Relu),
+        Unary::Step => None,
+        Unary::Exp => Some(Function::Exp),
+        Unary::Ln => Some(Function::Ln),
+        Unary::Tanh => Some(Function::Tanh),
+        Unary::Rsqrt => Some(Function::Rsqrt),
+        Unary::Recip => Some(Function::Recip),
+    }
+}
+
+/// `target += x ⊙ y`.
+fn add_product<E: Elem>(
+    adjoints: &mut Adjoints<'_, E>,
+    target: &Option<Target<E>>,
+    x: &[E],
+    y: &[E],
+) -> Result<(), DeviceError> {
+    adjoints.write(target, |out, accumulate| {
+        if accumulate {
+            elementwise::update_zip2(out, x, y, |out, x, y| out + x * y);
+        } else {
+            elementwise::zip(out, x, y, |x, y| x * y);
+        }
+    })
+}
+
+impl<E: Elem> Cpu<E> {
+    pub(super) fn add_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
+        same_shape("add", a, b)?;
+        let mut y = Buf::new(a.data.len());
+        elementwise::zip(&mut y, &a.data, &b.data, |a, b| a + b);
+        let (to_a, to_b) = (a.target(), b.target());
+        self.linear_op("add", y, &a.shape, &[a, b], move |g, adjoints| {
+            if to_b.is_none() {
+                return adjoints.add(&to_a, g);
+            }
+            adjoints.add_copy(&to_a, &g)?;
+            adjoints.add(&to_b, g)
+        })
+    }
+
+    pub(super) fn affine_op(&self, x: &Tensor<E>, a: f64, b: f64) -> Result<Tensor<E>> {
+        let (a, b) = (E::of(a), E::of(b));
+        let mut y = Buf::new(x.data.len());
+        elementwise::map(&mut y, &x.data, move |x| a * x + b);
+        let to_x = x.target();
+        self.linear_op("affine", y, &x.shape, &[x], move |mut g, adjoints| {
+            elementwise::update(&mut g, move |g| a * g);
+            adjoints.add(&to_x, g)
+        })
+    }
+
+    pub(super) fn mul_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
+        same_shape("mul", a, b)?;
+        let mut y = Buf::new(a.data.len());
+        elementwise::zip(&mut y, &a.data, &b.data, |a, b| a * b);
+        let (a_, b_) = (a.clone(), b.clone());
+        self.nonlinear_op(
+            "mul",
+            y,
+            &a.shape,
+            &[a, b],
+            || Extra::Nothing,
+            move |_, g, _, adjoints| {
+                add_product(adjoints, &a_.target(), &g, &b_.data)?;
+                add_product(adjoints, &b_.target(), &g, &a_.data)?;
+                Ok(Some(g))
+            },
+        )
+    }
+
+    pub(super) fn mul_dual_op(&self, a: Dual<&Tensor<E>>, b: Dual<&Tensor<E>>) -> Result<Dual<Tensor<E>>> {
+        same_shape("mul", a.primal, b.primal)?;
+        let Some(replayed) = self.replayed("mul", &a.primal.shape, &[a, b])? else {
+            return composed::mul_dual(self, a, b);
+        };
+        let len = a.primal.data.len();
+        let tangent = match (a.tangent, b.tangent) {
+            (None, None) => None,
+            (Some(at), None) => Some((at, b.primal, None)),
+            (None, Some(bt)) => Some((bt, a.primal, None)),
+            (Some(at), Some(bt)) => Some((at, b.primal, Some((a.primal, bt)))),
+        };
+        let tangent = tangent.map(|(x, y, more)| {
+            let mut out = Buf::new(len);
+            elementwise::zip(&mut out, &x.data, &y.data, |x, y| x * y);
+            if let Some((x, y)) = more {
+                elementwise::update_zip2(&mut out, &x.data, &y.data, |out, x, y| out + x * y);
+            }
+            out
+        });
+        // a·b: ā += b̂ b + â ḃ, with b̂ the incoming second-order adjoint and â the recorded one; the same for b.
+        let (a, b) = (a.cloned(), b.cloned());
+        replayed.finish(tangent, move |second, first, adjoints| {
+            for (to, other) in [(a.primal.target(), &b), (b.primal.target(), &a)] {
+                if let Some(g) = &second {
+                    add_product(adjoints, &to, g, &other.primal.data)?;
+                }
+                if let (Some(g), Some(tangent)) = (first, &other.tangent) {
+                    add_product(adjoints, &to, g, &tangent.data)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn unary_op(&self, op: Unary, x: &Tensor<E>) -> Result<Tensor<E>> {
+        let mut y = Buf::new(x.data.len());
+        let Some(f) = function(op) else {
+            elementwise::map(&mut y, &x.data, |x| if x > E::zero() { E::one() } else { E::zero() });
+            return Ok(Tensor::new(y, &x.shape));
+        };
+        elementwise::unary(f, &mut y, &x.data);
+        let x_ = x.clone();
+        self.nonlinear_op(
+            "unary",
+            y,
+            &x.shape,
+            &[x],
+            || Extra::Nothing,
+            move |y, g, saved, adjoints| {
+                adjoints.write(&x_.target(), |out, accumulate| {
+                    elementwise::unary_first(f, out, &g, &x_.data, y, accumulate);
+                })?;
+                // ReLU has no second term that would need its adjoint.
+                Ok((saved.is_some() && f != Function::Relu).then_some(g))
+            },
+        )
+    }
+
+    pub(super) fn unary_dual_op(&self, op: Unary, x: Dual<&Tensor<E>>) -> Result<Dual<Tensor<E>>> {
+        let Some(f) = function(op) else { return Ok(Dual::constant(self.unary_op(op, x.primal)?)) };
+        let Some(replayed) = self.replayed("unary", &x.primal.shape, &[x])? else {
+            return composed::unary_dual(self, op, x);
+        };
+        let y = Arc::clone(replayed.output());
+        let tangent = x.tangent.map(|t| {
+            let mut out = Buf::new(y.len());
+            elementwise::unary_first(f, &mut out, &t.data, &x.primal.data, &y, false);
+            out
+        });
+        // y = f(x): x̄ += f′(x) b + f″(x) ẋ a.
+        let x = x.cloned();
+        replayed.finish(tangent, move |second, first, adjoints| {
+            let to_x = x.primal.target();
+            if let Some(g) = second {
+                adjoints.write(&to_x, |out, accumulate| {
+                    elementwise::unary_first(f, out, &g, &x.primal.data, &y, accumulate);
+                })?;
+            }
+            if let (Some(g), Some(t)) = (first, &x.tangent) {
+                adjoints.write(&to_x, |out, accumulate| {
+                    if !accumulate {
+                        elementwise::fill(out, E::zero());
+                    }
+                    elementwise::unary_second(f, out, g, &t.data, &x.primal.data, &y);
+                })?;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! Sessions, the reverse pass, host transfer and arithmetic in place.
+
+use std::{cell::Cell, rc::Rc};
+
+use dfdx::prelude::{HasErr, Tape, ZerosTensor};
+use gnr_nn::{Autodiff, Error, Records, Result};
+
+use super::{
+    Cpu,
+    buffer::Buf,
+    kernels::{elem::Elem, elementwise, reduce},
+    session::{Record, Session},
+    tensor::{Adjoints, Node, Tensor, same_shape},
+};
+use crate::tape::SharedTape;
+
+fn library(error: <dfdx::prelude::Cpu as HasErr>::Err) -> Error {
+    Error::Library(Box::new(error))
+}
+
+impl<E: Elem> Autodiff for Cpu<E> {
+    type Record = Record<E>;
+
+    fn gradient_session(&self, record: bool) -> Self {
+        let session = Session::Gradient {
+            tape: SharedTape::recording(),
+            records: record.then(Records::default),
+            done: Rc::new(Cell::new(false)),
+        };
+        Self { device: self.device.clone(), session }
+    }
+
+    fn take_record(&self) -> Result<Record<E>> {
+        match &self.session {
+            Session::Gradient { records: Some(records), done, .. } if done.get() => {
+                Ok(Record(records.clone()))
+            }
+            Session::Gradient { records: Some(_), .. } => {
+                Err(Error::Invalid("a record is taken after the backward pass".into()))
+            }
+            _ => Err(Error::Invalid("this session does not record".into())),
+        }
+    }
+
+    fn replay_session(&self, record: &Record<E>) -> Result<Self> {
+        let session = Session::Replay { tape: SharedTape::recording(), records: record.0.rewound() };
+        Ok(Self { device: self.device.clone(), session })
+    }
+
+    fn finish_replay(&self) -> Result<()> {
+        match &self.session {
+            Session::Replay { records, .. } => records.finish(),
+            _ => Ok(()),
+        }
+    }
+
+    fn variable(&self, x: &Tensor<E>) -> Tensor<E> {
+        let node = match &self.session {
+            Session::Plain => None,
+            Session::Gradient { tape, .. } | Session::Replay { tape, .. } => {
+                Some(Node::new(&self.device, tape))
+            }
+        };
+        Tensor { node, ..x.clone() }
+    }
+
+    fn backward(&self, loss: &Tensor<E>, leaves: &[Tensor<E>]) -> Result<Vec<Tensor<E>>> {
+        if loss.data.len() != 1 {
+            return Err(Error::InvalidShape {
+                op: "backward",
+                expected: "a single element".into(),
+                found: loss.shape.to_vec(),
+            });
+        }
+        let tape = match &self.session {
+            Session::Plain => {
+                return Err(Error::Invalid("backward needs a gradient or replay session".into()));
+            }
+            Session::Gradient { tape, done, .. } => {
+                if let Some(node) = &loss.node {
+                    let node = Rc::clone(node);
+                    let seed = loss.target();
+                    tape.clone().add_backward_op(move |gradients| {
+                        let mut adjoints = Adjoints(gradients);
+                        adjoints.take(&node)?;
+                        adjoints.add(&seed, Buf::from(vec![E::one()]))
+                    });
+                }
+                done.set(true);
+                tape
+            }
+            // Every adjoint originates in the second term of a replayed operation: see the session module.
+            Session::Replay { tape, .. } => tape,
+        };
+        let root = self.device.try_zeros().map_err(library)?;
+        let mut gradients = tape.backward(root).map_err(library)?;
+        let mut adjoints = Adjoints(&mut gradients);
+        leaves
+            .iter()
+            .map(|leaf| {
+                let adjoint = match &leaf.node {
+                    Some(node) => adjoints.take(node).map_err(library)?,
+                    None => None,
+                };
+                Ok(Tensor::new(adjoint.unwrap_or_else(|| Buf::zeroed(leaf.data.len())), &leaf.shape))
+            })
+            .collect()
+    }
+
+    fn upload(&self, data: &[f32], shape: &[usize]) -> Result<Tensor<E>> {
+        super::check_len("upload", data.len(), shape)?;
+        let mut buffer = Buf::new(data.len());
+        match E::as_f32_mut(&mut buffer) {
+            Some(buffer) => buffer.copy_from_slice(data),
+            None => buffer.iter_mut().zip(data).for_each(|(to, from)| *to = E::of(f64::from(*from))),
+        }
+        Ok(Tensor::new(buffer, shape))
+    }
+    fn item(&self, x: &Tensor<E>) -> Result<f64> {
+        match x.as_slice() {
+            [only] => Ok(only.wide()),
+            _ => Err(Error::InvalidShape {
+                op: "item",
+                expected: "a single element".into(),
+                found: x.shape.to_vec(),
+            }),
+        }
+    }
+    fn to_host(&self, x: &Tensor<E>) -> Result<Vec<f64>> {
+        Ok(x.data.iter().map(|v| v.wide()).collect())
+    }
+
+    fn scale(&self, y: &mut Tensor<E>, a: f64) -> Result<()> {
+        // 0·∞ would be NaN.
+        if a == 0.0 {
+            *y = Tensor::new(Buf::zeroed(y.data.len()), &y.shape);
+        } else {
+            elementwise::scale(y.values_mut(), a);
+        }
+        Ok(())
+    }
+    fn axpy(&self, y: &mut Tensor<E>, a: f64, x: &Tensor<E>) -> Result<()> {
+        same_shape("axpy", y, x)?;
+        elementwise::axpy(y.values_mut(), a, &x.data);
+        Ok(())
+    }
+    fn dot(&self, x: &Tensor<E>, y: &Tensor<E>) -> Result<f64> {
+        same_shape("dot", x, y)?;
+        Ok(reduce::dot(&x.data, &y.data))
+    }
+    fn addcmul(&self, z: &mut Tensor<E>, a: f64, x: &Tensor<E>, y: &Tensor<E>) -> Result<()> {
+        same_shape("addcmul", z, x)?;
+        same_shape("addcmul", z, y)?;
+        elementwise::addcmul(z.values_mut(), a, &x.data, &y.data);
+        Ok(())
+    }
+    fn addcdiv_sqrt(
+        &self,
+        z: &mut Tensor<E>,
+        a: f64,
+        x: &Tensor<E>,
+        b: f64,
+        y: &Tensor<E>,
+        eps: f64,
+    ) -> Result<()> {
+        same_shape("addcdiv_sqrt", z, x)?;
+        same_shape("addcdiv_sqrt", z, y)?;
+        elementwise::adam(z.values_mut(), a, &x.data, &y.data, b, eps);
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! 2-D convolutions: forward, input gradient and weight gradient, each of a *sum* of convolutions.
+//!
+//! Every operation takes a list of pairs, because derivatives of a convolution are sums of convolutions: the tangent of `x * w` is
+//! `x * ẇ + ẋ * w`, one [`forward`] with two pairs that writes its result once.
+
+mod general;
+mod geometry;
+mod im2col;
+mod lanes;
+mod product;
+mod transpose;
+mod winograd;
+
+pub use geometry::{Geometry, GeometryError};
+
+use super::elem::Elem;
+use super::simd::{self, Level};
+
+/// Two operands of one convolution (which two depends on the operation).
+pub type Pair<'a, E> = (&'a [E], &'a [E]);
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// im2col of one image and one group, then the `gemm` crate: any geometry, `f32` and `f64`.
+    General,
+    /// Winograd F(2x2, 3x3): `f32`, 3x3, stride 1, one group, at most 2 pixels of padding, at least 8 channels on one side.
+    Winograd,
+}
+
+/// The path that all three operations of a geometry take, for `f32` (`single`) or `f64`.
+pub fn plan(g: &Geometry, single: bool) -> Plan {
+    if single && winograd::Shape::fits(g) && g.c.max(g.o) >= 8 {
+        return Plan::Winograd;
+    }
+    Plan::General
+}
+
+/// `y = Σ_i conv(x_i, w_i)` over `pairs` of (input, weight).
+///
+/// # Panics
+/// When a slice does not have the length that the geometry says, or there is no pair.
+pub fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
+    forward_at(simd::level(), g, pairs, y);
+}
+
+fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
+    check(pairs, g.input_len(), g.weight_len(), y.len(), g.output_len());
+    if let (Some(pairs), Some(y)) = (single(pairs), E::as_f32_mut(y)) {
+        match plan(g, true) {
+            Plan::Winograd => return winograd::run(level, winograd::Shape::forward(g), &pairs, false, y, false),
+            Plan::General => return general::forward(g, &pairs, y),
+        }
+    }
+    general::forward(g, pairs, y);
+}
+
+/// `gx = Σ_i convᵀ(gy_i, w_i)` over `pairs` of (output adjoint, weight); `gx += …` when `accumulate`.
+///
+/// # Panics
+/// When a slice does not have the length that the geometry says, or there is no pair.
+pub fn backward_input<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accumulate: bool) {
+    backward_input_at(simd::level(), g, pairs, gx, accumulate);
+}
+
+fn backward_input_at<E: Elem>(
+    level: Level,
+    g: &Geometry,
+    pairs: &[Pair<'_, E>],
+    gx: &mut [E],
+    accumulate: bool,
+) {
+    check(pairs, g.output_len(), g.weight_len(), gx.len(), g.input_len());
+    if let (Some(pairs), Some(gx)) = (single(pairs), E::as_f32_mut(gx)) {
+        match plan(g, true) {
+            Plan::Winograd => {
+                return winograd::run(level, winograd::Shape::backward(g), &pairs, true, gx, accumulate);
+            }
+            Plan::General => return general::backward_input(g, &pairs, gx, accumulate),
+        }
+    }
+    general::backward_input(g, pairs, gx, accumulate);
+}
+
+/// `gw = Σ_i (gradient of ⟨conv(x_i, w), gy_i⟩ in w)` over `pairs` of (output adjoint, input); `gw += …` when `accumulate`.
+/// The number of threads does not change the result.
+///
+/// # Panics
+/// When a slice does not have the length that the geometry says, or there is no pair.
+pub fn backward_weight<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gw: &mut [E], accumulate: bool) {
+    backward_weight_at(simd::level(), g, pairs, gw, accumulate);
+}
+
+fn backward_weight_at<E: Elem>(
+    level: Level,
+    g: &Geometry,
+    pairs: &[Pair<'_, E>],
+    gw: &mut [E],
+    accumulate: bool,
+) {
+    let _ = level;
+    check(pairs, g.output_len(), g.input_len(), gw.len(), g.weight_len());
+    general::backward_weight(g, pairs, gw, accumulate);
+}
+
+/// The operands as `f32`, if that is what they are.
+fn single<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
+    pairs.iter().map(|(a, b)| Some((E::as_f32(a)?, E::as_f32(b)?))).collect()
+}
+
+/// The lengths that the kernels below rely on.
+fn check<E>(pairs: &[Pair<'_, E>], first: usize, second: usize, out: usize, expected: usize) {
+    assert!(!pairs.is_empty(), "a convolution needs at least one pair of operands");
+    assert!(pairs.iter().all(|p| p.0.len() == first && p.1.len() == second), "operand lengths {first}, {second}");
+    assert_eq!(out, expected, "length of the result");
+}
+
+#[cfg(test)]
+mod tests;

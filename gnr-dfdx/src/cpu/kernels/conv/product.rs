@@ -1,0 +1,214 @@
+//! The one matrix micro-kernel behind all `f32` convolutions: `c (+)= a b` with `b` row-major and `a` broadcast element by element.
+#![allow(unsafe_code)]
+
+use super::lanes::{Lanes, lanes};
+use crate::cpu::kernels::simd::Level;
+
+/// Rows of a packed panel of `a`.
+pub(super) const PANEL: usize = 8;
+
+/// Columns come in multiples of this (one AVX-512 register); buffers are padded accordingly.
+pub(super) const COLUMNS: usize = 16;
+
+/// How `a` [m, k] is laid out.
+#[derive(Clone, Copy)]
+pub(super) enum Left<'a> {
+    /// Panels of [`PANEL`] rows: element (i, l) at `(i / 8) 8 k + 8 l + i % 8`.
+    Panels(&'a [f32]),
+    /// Rows a given distance apart.
+    Rows(&'a [f32], usize),
+}
+
+/// A right operand or result: `data` row-major, rows `row` apart.
+pub(super) struct Right<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) row: usize,
+}
+
+/// `c = a b` or `c += a b`: `a` [m, k], `b` [k, n], `c` [m, n] with rows `c_row` apart; `n` is a multiple of [`COLUMNS`].
+#[inline]
+pub(super) fn product(
+    level: Level,
+    [m, k, n]: [usize; 3],
+    a: Left<'_>,
+    b: Right<'_>,
+    c: &mut [f32],
+    c_row: usize,
+    accumulate: bool,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(n.is_multiple_of(COLUMNS) && c_row >= n && c.len() >= (m - 1) * c_row + n);
+    assert!(k == 0 || b.data.len() >= (k - 1) * b.row + n);
+    let (a, row) = match a {
+        Left::Panels(a) => {
+            assert!(a.len() >= m.div_ceil(PANEL) * PANEL * k);
+            (a, 0)
+        }
+        Left::Rows(a, row) => {
+            assert!(row > 0 && (k == 0 || a.len() >= (m - 1) * row + k));
+            (a, row)
+        }
+    };
+    // SAFETY: the assertions above bound every element the body touches; callers pass a level the machine has.
+    unsafe { blocks(level, [m, k, n], a.as_ptr(), row, b.data.as_ptr(), b.row, c.as_mut_ptr(), c_row, accumulate) }
+}
+
+lanes!(wide fn blocks(
+    size: [usize; 3],
+    a: *const f32,
+    a_row: usize,
+    b: *const f32,
+    b_row: usize,
+    c: *mut f32,
+    c_row: usize,
+    accumulate: bool,
+) = blocks_body);
+
+/// Loops over register tiles. `a_row == 0` means packed panels.
+///
+/// # Safety
+/// Pointers cover the matrices that `size` and the strides describe.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn blocks_body<V: Lanes>(
+    [m, k, n]: [usize; 3],
+    a: *const f32,
+    a_row: usize,
+    b: *const f32,
+    b_row: usize,
+    c: *mut f32,
+    c_row: usize,
+    accumulate: bool,
+) {
+    let mut i = 0;
+    while i < m {
+        let rows = (m - i).min(V::ROWS);
+        let mut j = 0;
+        while j < n {
+            let columns = ((n - j) / V::N).min(V::COLUMNS);
+            // SAFETY: rows i.. and columns j.. of the tile lie inside the matrices.
+            unsafe {
+                let (b, c) = (b.add(j), c.add(i * c_row + j));
+                let (a, step) = match a_row {
+                    0 => (a.add(i / PANEL * PANEL * k + i % PANEL), PANEL),
+                    _ => (a.add(i * a_row), 1),
+                };
+                macro_rules! go {
+                    ($($rows:literal)*) => {
+                        match (rows, columns) {
+                            $(($rows, 3) => tile::<V, $rows, 3>(k, a, a_row, step, b, b_row, c, c_row, accumulate),
+                            ($rows, 2) => tile::<V, $rows, 2>(k, a, a_row, step, b, b_row, c, c_row, accumulate),
+                            ($rows, _) => tile::<V, $rows, 1>(k, a, a_row, step, b, b_row, c, c_row, accumulate),)*
+                            _ => unreachable!("register tiles have at most 8 rows"),
+                        }
+                    };
+                }
+                go!(1 2 3 4 5 6 7 8);
+            }
+            j += columns * V::N;
+        }
+        i += rows;
+    }
+}
+
+/// One register tile: ROWS x (COLS vectors) sums over k.
+///
+/// # Safety
+/// As [`blocks_body`], for the tile.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
+    k: usize,
+    mut a: *const f32,
+    a_row: usize,
+    a_step: usize,
+    mut b: *const f32,
+    b_row: usize,
+    c: *mut f32,
+    c_row: usize,
+    accumulate: bool,
+) {
+    if ROWS > V::ROWS || COLS > V::COLUMNS {
+        return; // never chosen; keeps the compiler from generating it
+    }
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut sums = [[V::splat(0.0); COLS]; ROWS];
+        macro_rules! run {
+            ($row:expr, $step:expr) => {
+                for _ in 0..k {
+                    let mut right = [V::splat(0.0); COLS];
+                    for j in 0..COLS {
+                        right[j] = V::load(b.add(j * V::N));
+                    }
+                    for i in 0..ROWS {
+                        let left = V::splat(*a.add(i * $row));
+                        for j in 0..COLS {
+                            sums[i][j] = left.mul_add(right[j], sums[i][j]);
+                        }
+                    }
+                    a = a.add($step);
+                    b = b.add(b_row);
+                }
+            };
+        }
+        // Packed panels get constant strides, which become addressing modes.
+        if a_row == 0 {
+            run!(1, PANEL)
+        } else {
+            run!(a_row, a_step)
+        }
+        for i in 0..ROWS {
+            for j in 0..COLS {
+                let at = c.add(i * c_row + j * V::N);
+                let sum = if accumulate { V::load(at).add(sums[i][j]) } else { sums[i][j] };
+                sum.store(at);
+            }
+        }
+    }
+}
+
+/// Packs `rows` x `k` values `value(i, l)` into panels, padded with zero rows.
+pub(super) fn pack(rows: usize, k: usize, out: &mut [f32], value: impl Fn(usize, usize) -> f32) {
+    for (p, panel) in out.chunks_exact_mut(PANEL * k).enumerate().take(rows.div_ceil(PANEL)) {
+        for (l, column) in panel.chunks_exact_mut(PANEL).enumerate() {
+            for (i, v) in column.iter_mut().enumerate() {
+                let row = p * PANEL + i;
+                *v = if row < rows { value(row, l) } else { 0.0 };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::kernels::simd::detected;
+    use crate::cpu::kernels::testing::{max_abs_diff, noise};
+
+    #[test]
+    fn products_at_every_level_and_layout() {
+        for [m, k, n] in [[1, 1, 16], [8, 5, 32], [13, 7, 48], [16, 0, 16], [7, 33, 80], [24, 3, 112]] {
+            let (a, b) = (noise::<f32>(m * k, 1), noise::<f32>(k * (n + 3), 2));
+            let want: Vec<f64> = (0..m * n)
+                .map(|i| (0..k).map(|l| f64::from(a[i / n * k + l]) * f64::from(b[l * (n + 3) + i % n])).sum())
+                .collect();
+            let mut panels = vec![f32::NAN; m.div_ceil(PANEL) * PANEL * k];
+            if k > 0 {
+                pack(m, k, &mut panels, |i, l| a[i * k + l]);
+            }
+            for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+                for left in [Left::Panels(&panels), Left::Rows(&a, k.max(1))] {
+                    let mut c = vec![1.0; m * n];
+                    let right = || Right { data: &b, row: n + 3 };
+                    product(level.min(detected()), [m, k, n], left, right(), &mut c, n, false);
+                    product(level.min(detected()), [m, k, n], left, right(), &mut c, n, true);
+                    let twice: Vec<f64> = want.iter().map(|v| 2.0 * v).collect();
+                    assert!(max_abs_diff(&c, &twice) < 1e-5, "{m} {k} {n} {level:?}");
+                }
+            }
+        }
+    }
+}

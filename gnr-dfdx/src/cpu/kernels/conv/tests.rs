@@ -1,0 +1,165 @@
+//! Every operation, on every path its plan can choose, against a loop over the definition in f64.
+
+use super::*;
+use crate::cpu::kernels::testing::{max_abs_diff, noise, on_threads, same_bits};
+
+/// (input, weight, stride, padding, groups).
+type Case = ([usize; 4], [usize; 4], usize, usize, usize);
+
+const CASES: &[Case] = &[
+    ([2, 3, 8, 8], [16, 3, 3, 3], 1, 1, 1),     // stem
+    ([3, 16, 8, 8], [16, 16, 3, 3], 1, 1, 1),   // stages of a CIFAR ResNet
+    ([1, 8, 32, 32], [24, 8, 3, 3], 1, 1, 1),   //
+    ([5, 40, 4, 4], [36, 40, 3, 3], 1, 1, 1),   // several images a block, ragged channel counts
+    ([2, 9, 7, 5], [11, 9, 3, 3], 1, 1, 1),     // odd, rectangular input
+    ([2, 8, 6, 9], [10, 8, 3, 3], 1, 0, 1),     // no padding
+    ([2, 8, 5, 6], [8, 8, 3, 3], 1, 2, 1),      // full padding
+    ([2, 8, 5, 6], [8, 8, 3, 3], 1, 3, 1),      // more padding than kernel
+    ([1, 8, 70, 66], [8, 8, 3, 3], 1, 1, 1),    // more tiles than one block
+    ([2, 12, 3, 3], [8, 12, 3, 3], 1, 0, 1),    // one output pixel
+    ([2, 16, 8, 8], [32, 16, 3, 3], 2, 1, 1),   // transition
+    ([3, 16, 8, 8], [32, 16, 1, 1], 2, 0, 1),   // projection
+    ([2, 5, 9, 7], [7, 5, 5, 5], 2, 2, 1),      //
+    ([1, 3, 19, 21], [8, 3, 7, 7], 2, 3, 1),    // ImageNet stem
+    ([2, 3, 16, 16], [12, 3, 4, 4], 4, 0, 1),   // patch embedding
+    ([2, 4, 6, 6], [6, 4, 2, 2], 1, 0, 1),      // even kernel
+    ([2, 4, 5, 5], [6, 4, 2, 2], 2, 1, 1),      //
+    ([4, 10, 1, 1], [12, 10, 1, 1], 1, 0, 1),   // 1x1 spatial
+    ([2, 10, 1, 1], [12, 10, 3, 3], 1, 1, 1),   //
+    ([2, 8, 6, 6], [16, 2, 3, 3], 1, 1, 4),     // grouped
+    ([2, 12, 7, 7], [18, 6, 3, 3], 2, 1, 2),    //
+    ([2, 6, 7, 8], [6, 1, 3, 3], 1, 1, 6),      // depthwise
+    ([2, 6, 9, 8], [6, 1, 5, 5], 2, 2, 6),      //
+    ([2, 3, 7, 7], [6, 1, 3, 3], 1, 1, 3),      // depthwise with a multiplier
+    ([2, 1, 6, 6], [1, 1, 3, 3], 1, 1, 1),      //
+    ([2, 3, 6, 8], [4, 3, 1, 3], 1, 1, 1),      // rectangular kernel
+    ([2, 8, 2, 40], [8, 8, 2, 5], 3, 2, 1),     //
+];
+
+/// (output index, input index or none, weight index) of every product in a convolution.
+fn products(g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
+    for n in 0..g.n {
+        for o in 0..g.o {
+            let first = o / g.og() * g.cg();
+            for y in 0..g.oh {
+                for x in 0..g.ow {
+                    for c in 0..g.cg() {
+                        for ky in 0..g.kh {
+                            for kx in 0..g.kw {
+                                let (iy, ix) = (y * g.stride + ky, x * g.stride + kx);
+                                let outside = |i: usize, size| i < g.padding || i >= size + g.padding;
+                                if outside(iy, g.h) || outside(ix, g.w) {
+                                    continue;
+                                }
+                                let at = (n * g.c + first + c) * g.h + iy - g.padding;
+                                f(
+                                    ((n * g.o + o) * g.oh + y) * g.ow + x,
+                                    at * g.w + ix - g.padding,
+                                    ((o * g.cg() + c) * g.kh + ky) * g.kw + kx,
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Operands<E> {
+    x: [Vec<E>; 2],
+    w: [Vec<E>; 2],
+    gy: [Vec<E>; 2],
+}
+
+fn operands<E: Elem>(g: &Geometry) -> Operands<E> {
+    let two = |len, seed| [noise(len, seed), noise(len, seed + 1)];
+    Operands { x: two(g.input_len(), 1), w: two(g.weight_len(), 3), gy: two(g.output_len(), 5) }
+}
+
+fn pairs<'a, E>(a: &'a [Vec<E>; 2], b: &'a [Vec<E>; 2], count: usize) -> Vec<Pair<'a, E>> {
+    a.iter().zip(b).take(count).map(|(a, b)| (&a[..], &b[..])).collect()
+}
+
+/// The three results of the definition, in f64.
+fn naive<E: Elem>(g: &Geometry, t: &Operands<E>, count: usize) -> [Vec<f64>; 3] {
+    let [mut y, mut gx, mut gw] = [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
+    for p in 0..count {
+        products(g, |yi, xi, wi| {
+            y[yi] += t.x[p][xi].wide() * t.w[p][wi].wide();
+            gx[xi] += t.gy[p][yi].wide() * t.w[p][wi].wide();
+            gw[wi] += t.gy[p][yi].wide() * t.x[p][xi].wide();
+        });
+    }
+    [y, gx, gw]
+}
+
+/// Tolerance: rounding of a sum of at most a few thousand products of magnitude below 1; Winograd's transforms add a factor of about 3.
+fn tolerance<E: Elem>() -> f64 {
+    256.0 * E::epsilon().wide()
+}
+
+fn every_operation<E: Elem>() {
+    for &(input, weight, stride, padding, groups) in CASES {
+        let g = Geometry::new(input, weight, stride, padding, groups).expect("a valid case");
+        let t = operands::<E>(&g);
+        for count in [1, 2] {
+            let want = naive(&g, &t, count);
+            let agree = |got: &[E], want: &[f64], add: f64, what: &str| {
+                let want: Vec<f64> = want.iter().map(|v| v + add).collect();
+                let error = max_abs_diff(got, &want) / want.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
+                assert!(error < tolerance::<E>(), "{what}, {count} pair(s), {g:?}: {error:e}");
+            };
+            let mut y = vec![E::nan(); g.output_len()];
+            forward(&g, &pairs(&t.x, &t.w, count), &mut y);
+            agree(&y, &want[0], 0.0, "forward");
+            for accumulate in [false, true] {
+                let (start, add) = if accumulate { (E::one(), 1.0) } else { (E::nan(), 0.0) };
+                let mut gx = vec![start; g.input_len()];
+                backward_input(&g, &pairs(&t.gy, &t.w, count), &mut gx, accumulate);
+                agree(&gx, &want[1], add, "input gradient");
+                let mut gw = vec![start; g.weight_len()];
+                backward_weight(&g, &pairs(&t.gy, &t.x, count), &mut gw, accumulate);
+                agree(&gw, &want[2], add, "weight gradient");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_operation_in_f64() {
+    every_operation::<f64>();
+}
+
+#[test]
+fn every_operation_in_f32() {
+    every_operation::<f32>();
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    for &(input, weight, stride, padding, groups) in CASES {
+        let g = Geometry::new([7, input[1], input[2], input[3]], weight, stride, padding, groups).expect("valid");
+        let t = operands::<f32>(&g);
+        let run = |threads| {
+            on_threads(threads, || {
+                let [mut y, mut gx, mut gw] = [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
+                forward(&g, &pairs(&t.x, &t.w, 2), &mut y);
+                backward_input(&g, &pairs(&t.gy, &t.w, 2), &mut gx, false);
+                backward_weight(&g, &pairs(&t.gy, &t.x, 2), &mut gw, false);
+                [y, gx, gw]
+            })
+        };
+        let one = run(1);
+        for threads in [2, 3] {
+            assert!(one.iter().zip(run(threads)).all(|(a, b)| same_bits(a, &b)), "{g:?}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "at least one pair")]
+fn no_pairs_is_refused() {
+    let g = Geometry::new([1, 1, 1, 1], [1, 1, 1, 1], 1, 0, 1).expect("valid");
+    forward::<f32>(&g, &[], &mut [0.0]);
+}

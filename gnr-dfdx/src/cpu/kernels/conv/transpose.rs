@@ -1,0 +1,96 @@
+//! Pixel-major copies of feature maps: [channels, pixels] to [pixels, channels], what weight gradients multiply with.
+#![allow(unsafe_code)]
+
+use crate::cpu::kernels::simd::Level;
+
+/// `y[p, c] = x[c, p]` for `channels` x `pixels`, rows of x `x_row` apart, of y `y_row` apart.
+pub(super) fn transpose(
+    level: Level,
+    x: &[f32],
+    x_row: usize,
+    channels: usize,
+    pixels: usize,
+    y: &mut [f32],
+    y_row: usize,
+) {
+    if channels == 0 || pixels == 0 {
+        return;
+    }
+    assert!(x.len() >= (channels - 1) * x_row + pixels && y.len() >= (pixels - 1) * y_row + channels);
+    // The part that whole 8x8 squares cover.
+    #[allow(unused_mut)]
+    let (mut whole_c, mut whole_p) = (0, 0);
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx2 {
+        (whole_c, whole_p) = (channels / 8 * 8, pixels / 8 * 8);
+        for c in (0..whole_c).step_by(8) {
+            for p in (0..whole_p).step_by(8) {
+                // SAFETY: the 8x8 squares lie inside the arrays by the assertion above, and the level includes AVX2.
+                unsafe { eight(x.as_ptr().add(c * x_row + p), x_row, y.as_mut_ptr().add(p * y_row + c), y_row) };
+            }
+        }
+    }
+    let _ = level;
+    for c in 0..channels {
+        let from = if c < whole_c { whole_p } else { 0 };
+        for p in from..pixels {
+            y[p * y_row + c] = x[c * x_row + p];
+        }
+    }
+}
+
+/// An 8x8 transpose.
+///
+/// # Safety
+/// The machine has AVX2; both squares are valid.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn eight(x: *const f32, x_row: usize, y: *mut f32, y_row: usize) {
+    use std::arch::x86_64::*;
+    // SAFETY: the caller's.
+    unsafe {
+        let r: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(x.add(i * x_row)));
+        let pair = |i: usize| (_mm256_unpacklo_ps(r[i], r[i + 1]), _mm256_unpackhi_ps(r[i], r[i + 1]));
+        let (a, b, c, d) = (pair(0), pair(2), pair(4), pair(6));
+        // Columns k and k + 4 of the rows 0..4 (low) and 4..8 (high).
+        let low = [
+            _mm256_shuffle_ps::<0x44>(a.0, b.0),
+            _mm256_shuffle_ps::<0xEE>(a.0, b.0),
+            _mm256_shuffle_ps::<0x44>(a.1, b.1),
+            _mm256_shuffle_ps::<0xEE>(a.1, b.1),
+        ];
+        let high = [
+            _mm256_shuffle_ps::<0x44>(c.0, d.0),
+            _mm256_shuffle_ps::<0xEE>(c.0, d.0),
+            _mm256_shuffle_ps::<0x44>(c.1, d.1),
+            _mm256_shuffle_ps::<0xEE>(c.1, d.1),
+        ];
+        for k in 0..4 {
+            _mm256_storeu_ps(y.add(k * y_row), _mm256_permute2f128_ps::<0x20>(low[k], high[k]));
+            _mm256_storeu_ps(y.add((k + 4) * y_row), _mm256_permute2f128_ps::<0x31>(low[k], high[k]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::kernels::simd::detected;
+    use crate::cpu::kernels::testing::noise;
+
+    #[test]
+    fn transposes_of_every_size() {
+        for (channels, pixels) in [(1, 1), (8, 8), (16, 32), (3, 20), (19, 9), (24, 7)] {
+            let (x_row, y_row) = (pixels + 3, channels + 5);
+            let x = noise::<f32>(channels * x_row, 1);
+            for level in [Level::Baseline, Level::Avx2] {
+                let mut y = vec![f32::NAN; pixels * y_row];
+                transpose(level.min(detected()), &x, x_row, channels, pixels, &mut y, y_row);
+                assert!((0..channels * pixels).all(|i| {
+                    let (c, p) = (i / pixels, i % pixels);
+                    y[p * y_row + c] == x[c * x_row + p]
+                }));
+            }
+        }
+    }
+}

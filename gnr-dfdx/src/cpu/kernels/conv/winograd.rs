@@ -1,0 +1,382 @@
+//! 3x3 stride-1 `f32` convolutions by Winograd's F(2x2, 3x3): each 4x4 input patch gives a 2x2 output tile with 16 products per pair of
+//! channels instead of 36.
+//!
+//! `Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`, where the ⊙ of all channels and tiles is 16 independent matrix products. Tiles are the lanes of the
+//! vectors; a block of tiles is small enough for its transformed inputs to stay in the second-level cache. Input gradients are the same
+//! convolution with turned weights; weight gradients are in [`super::winograd_grad`].
+//!
+//! Rounding errors are about 3 times those of direct summation (the constants are 0, ±1 and ±1/2).
+//!
+//! # References
+//! Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks* (CVPR 2016), section 4.1.
+#![allow(unsafe_code)]
+
+use super::lanes::{Lanes, lanes};
+use super::product::{COLUMNS, Left, PANEL, Right, product};
+use super::{Geometry, Pair};
+use crate::cpu::buffer::Buf;
+use crate::cpu::kernels::simd::Level;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Products of one tile and one pair of channels: 4 x 4.
+pub(super) const POINTS: usize = 16;
+
+/// Bytes of transformed input that one block of tiles may take.
+const BLOCK_BYTES: usize = 512 << 10;
+
+/// A 3x3 stride-1 convolution from `cin` maps of `h` x `w` to `cout` maps of `oh` x `ow`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) n: usize,
+    pub(super) cin: usize,
+    pub(super) h: usize,
+    pub(super) w: usize,
+    pub(super) cout: usize,
+    pub(super) oh: usize,
+    pub(super) ow: usize,
+    pub(super) padding: usize,
+}
+
+impl Shape {
+    /// Whether a geometry is of this kind.
+    pub(super) fn fits(g: &Geometry) -> bool {
+        (g.kh, g.kw, g.stride, g.groups) == (3, 3, 1, 1) && g.padding <= 2
+    }
+
+    pub(super) fn forward(g: &Geometry) -> Self {
+        Shape { n: g.n, cin: g.c, h: g.h, w: g.w, cout: g.o, oh: g.oh, ow: g.ow, padding: g.padding }
+    }
+
+    /// The input gradient: a convolution of the output's adjoint with the turned weights.
+    pub(super) fn backward(g: &Geometry) -> Self {
+        Shape { n: g.n, cin: g.o, h: g.oh, w: g.ow, cout: g.c, oh: g.h, ow: g.w, padding: 2 - g.padding }
+    }
+
+    /// Rows of tiles.
+    pub(super) fn tile_rows(&self) -> usize {
+        self.oh.div_ceil(2)
+    }
+
+    /// Tiles in a row.
+    pub(super) fn tile_columns(&self) -> usize {
+        self.ow.div_ceil(2)
+    }
+
+    /// Tiles of one image.
+    pub(super) fn tiles(&self) -> usize {
+        self.tile_rows() * self.tile_columns()
+    }
+
+    /// How blocks of about `tiles` tiles cut a batch.
+    pub(super) fn cut(&self, tiles: usize) -> Cut {
+        let rows = (tiles / self.tile_columns()).max(1).min(self.tile_rows());
+        let images = (tiles / self.tiles()).max(1);
+        Cut { images, rows }
+    }
+}
+
+/// A block of tiles: `images` whole images, or `rows` rows of tiles of one image when a whole one is too large.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    pub(super) images: usize,
+    pub(super) rows: usize,
+}
+
+/// Rounds up to whole vectors.
+pub(super) fn padded(tiles: usize) -> usize {
+    tiles.next_multiple_of(COLUMNS)
+}
+
+/// The distance between rows of transformed data: room for the last vector to run over, and no power of two, which would map all rows to
+/// the same cache sets.
+pub(super) fn row_of(tiles: usize) -> usize {
+    padded(tiles) + COLUMNS
+}
+
+/// `out = Σ_i conv(x_i, w_i)`, or `out += …`; `turned` swaps the roles of the weights' channels and rotates them by 180°.
+pub(super) fn run(
+    level: Level,
+    s: Shape,
+    pairs: &[Pair<'_, f32>],
+    turned: bool,
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    let depth = s.cin * pairs.len();
+    let weights = transform_weights(level, s, pairs, turned);
+    let per_thread = s.n.div_ceil(rayon::current_num_threads()) * s.tiles();
+    let target = (BLOCK_BYTES / (POINTS * depth * size_of::<f32>())).clamp(32, 512);
+    let cut = s.cut(target.min(per_thread));
+    let (image, map) = (s.cin * s.h * s.w, s.cout * s.oh * s.ow);
+    let largest = row_of(cut.images * cut.rows * s.tile_columns());
+    let scratch = || {
+        let input = Buf::new(POINTS * depth * largest);
+        (input, Buf::new(POINTS * PANEL * largest), Buf::new(Phases::len(&s, cut.rows)))
+    };
+    out.par_chunks_mut(map * cut.images).enumerate().for_each_init(scratch, |(v, m, phases), (b, out)| {
+        let images = b * cut.images..(b * cut.images + out.len() / map);
+        for first in (0..s.tile_rows()).step_by(cut.rows) {
+            let rows = first..(first + cut.rows).min(s.tile_rows());
+            let tiles = images.len() * rows.len() * s.tile_columns();
+            let row = row_of(tiles);
+            for (p, (x, _)) in pairs.iter().enumerate() {
+                for (i, at) in images.clone().enumerate() {
+                    let x = &x[at * image..][..image];
+                    let to = Place { row, channel: p * s.cin, depth, tile: i * rows.len() * s.tile_columns() };
+                    transform_input(level, &s, x, rows.clone(), phases, v, to);
+                }
+            }
+            for (panel, u) in weights.chunks_exact(POINTS * PANEL * depth).enumerate() {
+                let channels = panel * PANEL..((panel + 1) * PANEL).min(s.cout);
+                for point in 0..POINTS {
+                    let u = Left::Panels(&u[point * PANEL * depth..][..PANEL * depth]);
+                    let v = Right { data: &v[point * depth * row..][..depth * row], row };
+                    let m = &mut m[point * PANEL * row..][..PANEL * row];
+                    product(level, [channels.len(), depth, padded(tiles)], u, v, m, row, false);
+                }
+                for i in 0..images.len() {
+                    let out = &mut out[i * map..][..map];
+                    let at = i * rows.len() * s.tile_columns();
+                    transform_output(level, &s, m, row, at, channels.clone(), rows.clone(), out, accumulate);
+                }
+            }
+        }
+    });
+}
+
+/// Where a transformed image goes in a block [POINTS][depth][row].
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) row: usize,
+    pub(super) channel: usize,
+    pub(super) depth: usize,
+    pub(super) tile: usize,
+}
+
+/// The rows of one padded map, separated into even and odd columns: patches at distance 2 become contiguous.
+struct Phases;
+
+impl Phases {
+    /// Elements of one separated half row: the tiles, one more column, and a vector to run over.
+    fn half(s: &Shape) -> usize {
+        s.tile_columns() + 1 + 2 * COLUMNS
+    }
+    /// Buffer for `rows` rows of tiles, and for one padded row before it is separated.
+    fn len(s: &Shape, rows: usize) -> usize {
+        (2 * rows + 2) * 2 * Self::half(s) + 2 * Self::half(s) + 2 * COLUMNS
+    }
+}
+
+/// The buffer that [`transform_input`] needs for `rows` rows of tiles.
+pub(super) fn phases(s: &Shape, rows: usize) -> Buf<f32> {
+    Buf::new(Phases::len(s, rows))
+}
+
+/// `Bᵀ d B` of every tile of the rows `rows` of one image x [cin, h, w].
+pub(super) fn transform_input(
+    level: Level,
+    s: &Shape,
+    x: &[f32],
+    rows: Range<usize>,
+    phases: &mut [f32],
+    v: &mut [f32],
+    to: Place,
+) {
+    assert!(x.len() == s.cin * s.h * s.w && phases.len() >= Phases::len(s, rows.len()));
+    assert!(to.tile + rows.len() * s.tile_columns() + COLUMNS <= to.row && to.channel + s.cin <= to.depth);
+    assert!(v.len() >= POINTS * to.depth * to.row && rows.end <= s.tile_rows());
+    // SAFETY: the assertions bound every access; vectors of at most COLUMNS floats run over the last tile of a row by less than COLUMNS.
+    unsafe {
+        if s.tile_columns() > 8 {
+            input_wide(level, s, x, rows, phases, v, to);
+        } else {
+            input_eight(level, s, x, rows, phases, v, to);
+        }
+    }
+}
+
+lanes!(wide fn input_wide(s: &Shape, x: &[f32], rows: Range<usize>, phases: &mut [f32], v: &mut [f32], to: Place) = input_body);
+lanes!(eight fn input_eight(s: &Shape, x: &[f32], rows: Range<usize>, phases: &mut [f32], v: &mut [f32], to: Place) = input_body);
+
+/// # Safety
+/// The assertions of [`transform_input`].
+#[inline(always)]
+unsafe fn input_body<V: Lanes>(
+    s: &Shape,
+    x: &[f32],
+    rows: Range<usize>,
+    phases: &mut [f32],
+    v: &mut [f32],
+    to: Place,
+) {
+    let (half, columns) = (Phases::half(s), s.tile_columns());
+    let (phases, padded_row) = phases.split_at_mut((2 * rows.len() + 2) * 2 * half);
+    padded_row.fill(0.0);
+    for (c, plane) in x.chunks_exact(s.h * s.w).enumerate() {
+        for (r, separated) in phases.chunks_exact_mut(2 * half).enumerate() {
+            let y = 2 * rows.start + r;
+            if y < s.padding || y >= s.h + s.padding {
+                separated.fill(0.0);
+                continue;
+            }
+            padded_row[s.padding..s.padding + s.w].copy_from_slice(&plane[(y - s.padding) * s.w..][..s.w]);
+            // SAFETY: a half row has columns + 1 elements and room for a vector beyond; the padded row has twice that.
+            unsafe {
+                for t in (0..=columns).step_by(V::N) {
+                    let (even, odd) = V::load_pairs(padded_row.as_ptr().add(2 * t));
+                    even.store(separated.as_mut_ptr().add(t));
+                    odd.store(separated.as_mut_ptr().add(half + t));
+                }
+            }
+        }
+        // SAFETY: tile t of row r reads columns t and t + 1 of four separated rows, and writes tile `to.tile + r columns + t` of channel
+        // `to.channel + c` for each of 16 points; rows are written in ascending order, so what one runs over the next one overwrites.
+        unsafe {
+            let v = v.as_mut_ptr().add((to.channel + c) * to.row + to.tile);
+            for r in 0..rows.len() {
+                for t in (0..columns).step_by(V::N) {
+                    let row = |i: usize| {
+                        let even = phases.as_ptr().add((2 * r + i) * 2 * half + t);
+                        let odd = even.add(half);
+                        let (d0, d1, d2, d3) =
+                            (V::load(even), V::load(odd), V::load(even.add(1)), V::load(odd.add(1)));
+                        [d0.sub(d2), d1.add(d2), d2.sub(d1), d1.sub(d3)]
+                    };
+                    let (d0, d1, d2, d3) = (row(0), row(1), row(2), row(3));
+                    let at = v.add(r * columns + t);
+                    for j in 0..4 {
+                        d0[j].sub(d2[j]).store(at.add(j * to.depth * to.row));
+                        d1[j].add(d2[j]).store(at.add((4 + j) * to.depth * to.row));
+                        d2[j].sub(d1[j]).store(at.add((8 + j) * to.depth * to.row));
+                        d1[j].sub(d3[j]).store(at.add((12 + j) * to.depth * to.row));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `Aᵀ m A` of the tiles `tile..` of a panel m [POINTS][PANEL][row], written to (or added to) the maps `channels` of one image.
+#[allow(clippy::too_many_arguments)]
+fn transform_output(
+    level: Level,
+    s: &Shape,
+    m: &[f32],
+    row: usize,
+    tile: usize,
+    channels: Range<usize>,
+    rows: Range<usize>,
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    assert!(tile + rows.len() * s.tile_columns() + COLUMNS <= row && m.len() >= POINTS * PANEL * row);
+    assert!(channels.len() <= PANEL && channels.end * s.oh * s.ow <= out.len() && rows.end <= s.tile_rows());
+    // SAFETY: the assertions bound every access.
+    unsafe {
+        if s.tile_columns() > 8 {
+            output_wide(level, s, m, row, tile, channels, rows, out, accumulate);
+        } else {
+            output_eight(level, s, m, row, tile, channels, rows, out, accumulate);
+        }
+    }
+}
+
+lanes!(wide fn output_wide(s: &Shape, m: &[f32], row: usize, tile: usize, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accumulate: bool) = output_body);
+lanes!(eight fn output_eight(s: &Shape, m: &[f32], row: usize, tile: usize, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accumulate: bool) = output_body);
+
+/// # Safety
+/// The assertions of [`transform_output`].
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn output_body<V: Lanes>(
+    s: &Shape,
+    m: &[f32],
+    row: usize,
+    tile: usize,
+    channels: Range<usize>,
+    rows: Range<usize>,
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    for (c, channel) in channels.enumerate() {
+        let map = &mut out[channel * s.oh * s.ow..][..s.oh * s.ow];
+        for r in rows.clone() {
+            for t in (0..s.tile_columns()).step_by(V::N) {
+                let mut lines = [[0.0_f32; 2 * COLUMNS]; 2];
+                // SAFETY: reads tiles below `row`; a vector pair fits a line.
+                unsafe {
+                    let at = m.as_ptr().add(c * row + tile + (r - rows.start) * s.tile_columns() + t);
+                    let point = |i: usize, j: usize| V::load(at.add((4 * i + j) * PANEL * row));
+                    let column = |j: usize| {
+                        let (m0, m1, m2, m3) = (point(0, j), point(1, j), point(2, j), point(3, j));
+                        (m0.add(m1).add(m2), m1.sub(m2).sub(m3))
+                    };
+                    let (c0, c1, c2, c3) = (column(0), column(1), column(2), column(3));
+                    V::store_pairs(c0.0.add(c1.0).add(c2.0), c1.0.sub(c2.0).sub(c3.0), lines[0].as_mut_ptr());
+                    V::store_pairs(c0.1.add(c1.1).add(c2.1), c1.1.sub(c2.1).sub(c3.1), lines[1].as_mut_ptr());
+                }
+                let width = (s.ow - 2 * t).min(2 * V::N);
+                for (y, line) in (2 * r..s.oh).zip(&lines) {
+                    let to = &mut map[y * s.ow + 2 * t..][..width];
+                    if accumulate {
+                        to.iter_mut().zip(line).for_each(|(o, l)| *o += l);
+                    } else {
+                        to.copy_from_slice(&line[..width]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `G g Gᵀ` of all weights, as panels [output panel][POINTS][depth][PANEL] for [`product`].
+fn transform_weights(level: Level, s: Shape, pairs: &[Pair<'_, f32>], turned: bool) -> Buf<f32> {
+    let depth = s.cin * pairs.len();
+    let mut u = Buf::new(s.cout.div_ceil(PANEL) * POINTS * PANEL * depth);
+    u.par_chunks_mut(POINTS * PANEL * depth).enumerate().for_each(|(panel, u)| {
+        let channels = panel * PANEL..((panel + 1) * PANEL).min(s.cout);
+        for (p, (_, w)) in pairs.iter().enumerate() {
+            for c in 0..s.cin {
+                let mut taps = [[0.0_f32; PANEL]; 9];
+                for (lane, o) in channels.clone().enumerate() {
+                    let at = if turned { c * s.cout + o } else { o * s.cin + c };
+                    let g = &w[at * 9..][..9];
+                    for k in 0..9 {
+                        taps[k][lane] = g[if turned { 8 - k } else { k }];
+                    }
+                }
+                let to = &mut u[(p * s.cin + c) * PANEL..];
+                assert!(to.len() >= (POINTS - 1) * PANEL * depth + PANEL);
+                // SAFETY: 16 stores of PANEL floats, PANEL * depth apart, fit as just asserted.
+                unsafe { weight_panel(level, &taps, to, PANEL * depth) };
+            }
+        }
+    });
+    u
+}
+
+lanes!(eight fn weight_panel(taps: &[[f32; PANEL]; 9], to: &mut [f32], point: usize) = weight_body);
+
+/// # Safety
+/// `to` has room for 16 vectors at distance `point`; vectors have [`PANEL`] floats.
+#[inline(always)]
+unsafe fn weight_body<V: Lanes>(taps: &[[f32; PANEL]; 9], to: &mut [f32], point: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let half = V::splat(0.5);
+        // (g0, (g0 + g1 + g2)/2, (g0 − g1 + g2)/2, g2)
+        let expand = |g0: V, g1: V, g2: V| {
+            let (sum, g1) = (g0.add(g2).mul(half), g1.mul(half));
+            [g0, sum.add(g1), sum.sub(g1), g2]
+        };
+        let tap = |i: usize, j: usize| V::load(taps[3 * i + j].as_ptr());
+        let columns = [0, 1, 2].map(|j| expand(tap(0, j), tap(1, j), tap(2, j)));
+        for i in 0..4 {
+            let row = expand(columns[0][i], columns[1][i], columns[2][i]);
+            for (j, v) in row.into_iter().enumerate() {
+                v.store(to.as_mut_ptr().add((4 * i + j) * point));
+            }
+        }
+    }
+}

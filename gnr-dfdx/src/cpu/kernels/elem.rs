@@ -1,0 +1,53 @@
+//! [`Elem`]: the element types the kernels are generic over (`f32` and `f64`).
+
+use crate::cpu::buffer::Pooled;
+use dfdx::prelude::Dtype;
+use num_traits::{Float, FromPrimitive};
+use std::iter::Sum;
+use std::ops::{AddAssign, MulAssign};
+
+/// A floating-point element: arithmetic, exact conversion to `f64`, pooled buffers.
+pub trait Elem: Dtype + Float + FromPrimitive + Pooled + Send + Sync + Sum + AddAssign + MulAssign {
+    /// Rounds to this type (`num_traits` already took the name `from_f64`, fallible).
+    fn of(x: f64) -> Self;
+    /// Exact.
+    fn wide(self) -> f64;
+    /// The slice itself when `Self` is `f32`: how a generic kernel reaches its `f32` fast path.
+    fn as_f32(x: &[Self]) -> Option<&[f32]>;
+    /// The mutable counterpart of [`Elem::as_f32`].
+    fn as_f32_mut(x: &mut [Self]) -> Option<&mut [f32]>;
+}
+
+impl Elem for f32 {
+    #[inline(always)]
+    fn of(x: f64) -> f32 {
+        x as f32
+    }
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        f64::from(self)
+    }
+    fn as_f32(x: &[f32]) -> Option<&[f32]> {
+        Some(x)
+    }
+    fn as_f32_mut(x: &mut [f32]) -> Option<&mut [f32]> {
+        Some(x)
+    }
+}
+
+impl Elem for f64 {
+    #[inline(always)]
+    fn of(x: f64) -> f64 {
+        x
+    }
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self
+    }
+    fn as_f32(_: &[f64]) -> Option<&[f32]> {
+        None
+    }
+    fn as_f32_mut(_: &mut [f64]) -> Option<&mut [f32]> {
+        None
+    }
+}

@@ -1,0 +1,25 @@
+//! Plain-slice CPU kernels: `&[E]` in, `&mut [E]` out; no tensors, no tape, no shapes beyond what a kernel needs.
+//!
+//! Invariants every kernel keeps:
+//! - **Deterministic.** Results do not depend on the number of threads: work is cut by fixed sizes, partial sums are merged in a
+//!   fixed order. They may differ in the last bits between instruction sets ([`simd::Level`]).
+//! - **Both precisions.** Everything works for `f32` and `f64`; only convolutions have extra `f32` paths.
+//! - **Lengths are checked.** Shapes are validated once (for convolutions by [`conv::Geometry::new`]); a kernel then asserts that
+//!   the slices it is given have the lengths that shape implies, because the SIMD code below relies on it.
+//! - `unsafe` lives only in [`simd`]-dispatched leaf loops, the convolution micro-kernels and the call to the `gemm` crate.
+
+pub mod conv;
+pub mod elem;
+pub mod elementwise;
+pub mod gather;
+pub mod gemm;
+pub mod norm;
+pub mod norm_replay;
+pub mod permute;
+pub mod pool;
+pub mod reduce;
+pub mod simd;
+pub mod softmax;
+
+#[cfg(test)]
+mod testing;

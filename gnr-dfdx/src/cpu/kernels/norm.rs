@@ -1,0 +1,343 @@
+//! Batch normalisation over [N, C, HW]: statistics, application (with an optional residual and ReLU in the same pass), gradient.
+//!
+//! `y = γ x̂ + β (+ residual)`, `x̂ = s (x − m)`, `s = 1/√(var + ε)`, then ReLU if asked for. Statistics and sums are formed per
+//! (image, channel) and merged in f64 in a fixed order. Second-order pieces are in [`super::norm_replay`].
+//!
+//! # References
+//! Ioffe & Szegedy (2015). Merging of variances: Chan, Golub & LeVeque (1983).
+
+use super::elem::Elem;
+use super::elementwise::{relu, relu_mask};
+use super::reduce::sum_run;
+use super::simd::{CHUNK, LANES, simd};
+use rayon::prelude::*;
+
+/// The shape [N, C, H·W] of a batch of feature maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maps {
+    /// Images.
+    pub n: usize,
+    /// Channels.
+    pub c: usize,
+    /// Pixels of one map.
+    pub hw: usize,
+}
+
+impl Maps {
+    /// Number of elements.
+    pub fn size(&self) -> usize {
+        self.n * self.c * self.hw
+    }
+    /// Values that share one channel's statistics.
+    pub(super) fn count(&self) -> f64 {
+        (self.n * self.hw) as f64
+    }
+    /// Maps that one parallel task handles.
+    pub(super) fn batch(&self) -> usize {
+        (CHUNK / 4).div_ceil(self.hw.max(1))
+    }
+    pub(super) fn map<'a, E>(&self, x: &'a [E], i: usize) -> &'a [E] {
+        &x[i * self.hw..][..self.hw]
+    }
+    pub(super) fn maps<'a, E>(&self, x: Option<&'a [E]>, i: usize) -> Option<&'a [E]> {
+        x.map(|x| self.map(x, i))
+    }
+    /// Checks the lengths of whole arrays.
+    pub(super) fn assert<E>(&self, arrays: &[Option<&[E]>]) {
+        assert!(self.size() > 0, "empty batch of maps: {self:?}");
+        assert!(arrays.iter().flatten().all(|a| a.len() == self.size()), "expected {} elements", self.size());
+    }
+}
+
+/// Where statistics come from, which decides whether derivatives flow through them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This very batch (training): the statistics depend on x.
+    Batch,
+    /// Running statistics (evaluation): constants.
+    Fixed,
+}
+
+/// Per-channel statistics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stats {
+    /// Means.
+    pub mean: Vec<f64>,
+    /// **Biased** variances, which the normalisation uses. Times n/(n−1) they are what running statistics record.
+    pub var: Vec<f64>,
+    /// `1/√(var + ε)`.
+    pub istd: Vec<f64>,
+    /// Whether derivatives flow through the statistics.
+    pub source: Source,
+}
+
+impl Stats {
+    /// The statistics of a batch, in two passes per map: sums, then squares about the map's own mean.
+    pub fn of_batch<E: Elem>(maps: Maps, x: &[E], eps: f64) -> Self {
+        maps.assert(&[Some(x)]);
+        let of_map = |i| {
+            let x = maps.map(x, i);
+            let mean = E::of(sum_run(x) / maps.hw as f64);
+            // One rounding of the mean to E leaves a remainder of the sum; it is corrected here, so the pair stays exact.
+            let rest = centred_sum(x, mean);
+            let mean = mean.wide();
+            (mean + rest / maps.hw as f64, centred_dot(x, E::of(mean), x, E::of(mean)) - rest * rest / maps.hw as f64)
+        };
+        let parts: Vec<(f64, f64)> =
+            (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch()).map(of_map).collect();
+        let channel = |ch: usize| {
+            let of = || (0..maps.n).map(|i| parts[i * maps.c + ch]);
+            let mean = of().map(|p| p.0).sum::<f64>() / maps.n as f64;
+            let squares: f64 = of().map(|p| p.1 + maps.hw as f64 * (p.0 - mean).powi(2)).sum();
+            (mean, squares / maps.count())
+        };
+        let (mean, var): (Vec<_>, Vec<_>) = (0..maps.c).map(channel).unzip();
+        let istd = var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
+        Stats { mean, var, istd, source: Source::Batch }
+    }
+
+    /// Fixed statistics.
+    pub fn fixed(mean: Vec<f64>, var: Vec<f64>, eps: f64) -> Self {
+        let istd = var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
+        Stats { mean, var, istd, source: Source::Fixed }
+    }
+}
+
+simd! {
+    /// Σ (x − m)
+    pub(super) fn centred_sum<E: Elem>(x: &[E], m: E) -> f64 {
+        let mut lanes = [E::zero(); LANES];
+        let mut chunks = x.chunks_exact(LANES);
+        for c in &mut chunks {
+            for i in 0..LANES {
+                lanes[i] += c[i] - m;
+            }
+        }
+        lanes.iter().map(|v| v.wide()).sum::<f64>() + chunks.remainder().iter().map(|&v| (v - m).wide()).sum::<f64>()
+    }
+    /// Σ (x − m)(z − k)
+    pub(super) fn centred_dot<E: Elem>(x: &[E], m: E, z: &[E], k: E) -> f64 {
+        let mut lanes = [E::zero(); LANES];
+        let (mut xs, mut zs) = (x.chunks_exact(LANES), z.chunks_exact(LANES));
+        for (a, b) in (&mut xs).zip(&mut zs) {
+            for i in 0..LANES {
+                lanes[i] += (a[i] - m) * (b[i] - k);
+            }
+        }
+        let rest = xs.remainder().iter().zip(zs.remainder());
+        lanes.iter().map(|v| v.wide()).sum::<f64>() + rest.map(|(&a, &b)| ((a - m) * (b - k)).wide()).sum::<f64>()
+    }
+    fn apply_map<E: Elem>(y: &mut [E], x: &[E], k: E, m: E, residual: Option<&[E]>, rectify: bool) {
+        match (residual, rectify) {
+            (None, false) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = k * x + m),
+            (None, true) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = relu(k * x + m)),
+            (Some(r), false) => y.iter_mut().zip(x).zip(r).for_each(|((y, &x), &r)| *y = k * x + m + r),
+            (Some(r), true) => y.iter_mut().zip(x).zip(r).for_each(|((y, &x), &r)| *y = relu(k * x + m + r)),
+        }
+    }
+    /// Masks g by y > 0 in place (when y is given) and returns (Σ g, Σ g (x − m)).
+    pub(super) fn masked_sums<E: Elem>(g: &mut [E], x: &[E], m: E, y: Option<&[E]>) -> [f64; 2] {
+        if let Some(y) = y {
+            g.iter_mut().zip(y).for_each(|(g, &y)| *g = relu_mask(*g, y));
+        }
+        let (mut a, mut b) = ([E::zero(); LANES], [E::zero(); LANES]);
+        let (mut gs, mut xs) = (g.chunks_exact(LANES), x.chunks_exact(LANES));
+        for (g, x) in (&mut gs).zip(&mut xs) {
+            for i in 0..LANES {
+                a[i] += g[i];
+                b[i] += g[i] * (x[i] - m);
+            }
+        }
+        let mut sums = [a, b].map(|l| l.iter().map(|v| v.wide()).sum::<f64>());
+        for (&g, &x) in gs.remainder().iter().zip(xs.remainder()) {
+            sums[0] += g.wide();
+            sums[1] += (g * (x - m)).wide();
+        }
+        sums
+    }
+    /// out (+)= k0 g + k1 x + k2
+    fn combine<E: Elem>(out: &mut [E], g: &[E], x: &[E], k: [E; 3], accumulate: bool) {
+        let terms = out.iter_mut().zip(g).zip(x);
+        if accumulate {
+            terms.for_each(|((o, &g), &x)| *o += k[0] * g + k[1] * x + k[2]);
+        } else {
+            terms.for_each(|((o, &g), &x)| *o = k[0] * g + k[1] * x + k[2]);
+        }
+    }
+}
+
+/// `y = γ x̂ + β`, plus `residual`, then ReLU when `rectify`.
+#[allow(clippy::too_many_arguments)]
+pub fn apply<E: Elem>(
+    maps: Maps,
+    x: &[E],
+    stats: &Stats,
+    gamma: &[E],
+    beta: &[E],
+    residual: Option<&[E]>,
+    rectify: bool,
+    y: &mut [E],
+) {
+    maps.assert(&[Some(x), residual, Some(y)]);
+    assert!(gamma.len() == maps.c && beta.len() == maps.c);
+    y.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, y)| {
+        let ch = i % maps.c;
+        let k = gamma[ch].wide() * stats.istd[ch];
+        let m = beta[ch].wide() - k * stats.mean[ch];
+        apply_map(y, maps.map(x, i), E::of(k), E::of(m), maps.maps(residual, i), rectify);
+    });
+}
+
+/// Per-channel sums of a gradient pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sums {
+    /// Σ a: the gradient of β.
+    pub beta: Vec<f64>,
+    /// Σ a x̂: the gradient of γ.
+    pub gamma: Vec<f64>,
+}
+
+/// The gradients of β and γ from the adjoint `a` of y. When `y` is given the operation ended in ReLU and `a` is **masked in place**
+/// by y > 0; it is then also the adjoint of the residual.
+pub fn backward_sums<E: Elem>(maps: Maps, a: &mut [E], x: &[E], stats: &Stats, y: Option<&[E]>) -> Sums {
+    maps.assert(&[Some(a), Some(x), y]);
+    let of_map = |(i, a): (usize, &mut [E])| {
+        masked_sums(a, maps.map(x, i), E::of(stats.mean[i % maps.c]), maps.maps(y, i))
+    };
+    let parts: Vec<[f64; 2]> =
+        a.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().map(of_map).collect();
+    let mut sums = Sums { beta: vec![0.0; maps.c], gamma: vec![0.0; maps.c] };
+    for (i, part) in parts.iter().enumerate() {
+        let ch = i % maps.c;
+        // The map sums were centred by the mean rounded to E; the difference to the exact one is put back.
+        let shift = E::of(stats.mean[ch]).wide() - stats.mean[ch];
+        sums.beta[ch] += part[0];
+        sums.gamma[ch] += (part[1] + shift * part[0]) * stats.istd[ch];
+    }
+    sums
+}
+
+/// The adjoint of x: `γ s (a − mean a − x̂ mean(a x̂))`, or `γ s a` for fixed statistics; added to `gx` when `accumulate`.
+/// `a` is the adjoint that [`backward_sums`] masked.
+#[allow(clippy::too_many_arguments)]
+pub fn backward_input<E: Elem>(
+    maps: Maps,
+    a: &[E],
+    x: &[E],
+    stats: &Stats,
+    gamma: &[E],
+    sums: &Sums,
+    gx: &mut [E],
+    accumulate: bool,
+) {
+    maps.assert(&[Some(a), Some(x), Some(gx)]);
+    let coefficients: Vec<[E; 3]> = (0..maps.c)
+        .map(|ch| {
+            let (s, m) = (stats.istd[ch], stats.mean[ch]);
+            let k = gamma[ch].wide() * s;
+            let (mean_a, mean_ax) = match stats.source {
+                Source::Batch => (sums.beta[ch] / maps.count(), sums.gamma[ch] / maps.count()),
+                Source::Fixed => (0.0, 0.0),
+            };
+            let by_x = -k * s * mean_ax;
+            [k, by_x, -k * mean_a - by_x * m].map(E::of)
+        })
+        .collect();
+    gx.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, gx)| {
+        combine(gx, maps.map(a, i), maps.map(x, i), coefficients[i % maps.c], accumulate);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::kernels::testing::{max_abs_diff, noise, on_threads, same_bits};
+
+    const MAPS: Maps = Maps { n: 5, c: 3, hw: 37 };
+
+    fn channel(x: &[f64], maps: Maps, ch: usize) -> Vec<f64> {
+        (0..maps.n).flat_map(|n| x[(n * maps.c + ch) * maps.hw..][..maps.hw].to_vec()).collect()
+    }
+
+    #[test]
+    fn statistics_match_the_definition() {
+        let x = noise::<f64>(MAPS.size(), 1);
+        let stats = Stats::of_batch(MAPS, &x, 1e-5);
+        for ch in 0..MAPS.c {
+            let v = channel(&x, MAPS, ch);
+            let mean = v.iter().sum::<f64>() / v.len() as f64;
+            let var = v.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / v.len() as f64;
+            assert!((stats.mean[ch] - mean).abs() < 1e-15 && (stats.var[ch] - var).abs() < 1e-15);
+            assert!((stats.istd[ch] - 1.0 / (var + 1e-5).sqrt()).abs() < 1e-14);
+        }
+    }
+
+    /// Mean 1000, standard deviation 0.01 in f32: sums of squares would lose every digit of the variance.
+    #[test]
+    fn variance_survives_a_large_mean() {
+        let maps = Maps { n: 64, c: 1, hw: 256 };
+        let x: Vec<f32> = noise::<f64>(maps.size(), 2).iter().map(|v| (1000.0 + 0.01 * v) as f32).collect();
+        let exact: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
+        let (got, want) = (Stats::of_batch(maps, &x, 0.0), Stats::of_batch(maps, &exact, 0.0));
+        assert!((got.var[0] / want.var[0] - 1.0).abs() < 1e-5, "{} {}", got.var[0], want.var[0]);
+    }
+
+    /// Gradient of Σ w y against central differences (step 1e-5: truncation 1e-10, rounding 1e-10).
+    #[test]
+    fn gradients_match_central_differences() {
+        for (source, rectify) in [(Source::Batch, true), (Source::Batch, false), (Source::Fixed, true)] {
+            let n = MAPS.size();
+            let (x, r, w) = (noise::<f64>(n, 1), noise::<f64>(n, 2), noise::<f64>(n, 3));
+            let (gamma, beta) = (noise::<f64>(3, 4), noise::<f64>(3, 5));
+            let stats = |x: &[f64]| match source {
+                Source::Batch => Stats::of_batch(MAPS, x, 1e-3),
+                Source::Fixed => Stats::fixed(vec![0.1, -0.2, 0.3], vec![1.0, 0.5, 2.0], 1e-3),
+            };
+            let value = |x: &[f64], gamma: &[f64], beta: &[f64], r: &[f64]| {
+                let mut y = vec![0.0; n];
+                apply(MAPS, x, &stats(x), gamma, beta, Some(r), rectify, &mut y);
+                y
+            };
+            let loss = |x: &[f64], g: &[f64], b: &[f64], r: &[f64]| -> f64 {
+                value(x, g, b, r).iter().zip(&w).map(|(y, w)| y * w).sum()
+            };
+            let y = value(&x, &gamma, &beta, &r);
+            let mut a = w.clone();
+            let sums = backward_sums(MAPS, &mut a, &x, &stats(&x), rectify.then_some(&y[..]));
+            let mut gx = vec![1.0; n];
+            backward_input(MAPS, &a, &x, &stats(&x), &gamma, &sums, &mut gx, true);
+            let slope = |at: &[f64], f: &dyn Fn(&[f64]) -> f64| -> Vec<f64> {
+                let moved = |i: usize, d: f64| {
+                    let mut p = at.to_vec();
+                    p[i] += d;
+                    f(&p)
+                };
+                (0..at.len()).map(|i| (moved(i, 1e-5) - moved(i, -1e-5)) / 2e-5).collect()
+            };
+            let want: Vec<f64> = slope(&x, &|x| loss(x, &gamma, &beta, &r)).iter().map(|v| v + 1.0).collect();
+            assert!(max_abs_diff(&gx, &want) < 1e-7, "{source:?}");
+            assert!(max_abs_diff(&sums.gamma, &slope(&gamma, &|g| loss(&x, g, &beta, &r))) < 1e-7);
+            assert!(max_abs_diff(&sums.beta, &slope(&beta, &|b| loss(&x, &gamma, b, &r))) < 1e-7);
+            assert!(max_abs_diff(&a, &slope(&r, &|r| loss(&x, &gamma, &beta, r))) < 1e-7);
+        }
+    }
+
+    #[test]
+    fn single_precision_is_close_and_independent_of_threads() {
+        let maps = Maps { n: 40, c: 7, hw: 100 };
+        let (x, a) = (noise::<f32>(maps.size(), 1), noise::<f32>(maps.size(), 2));
+        let (gamma, beta) = (noise::<f32>(7, 3), noise::<f32>(7, 4));
+        let run = |threads| {
+            on_threads(threads, || {
+                let stats = Stats::of_batch(maps, &x, 1e-5);
+                let (mut y, mut a, mut gx) = (vec![0.0; x.len()], a.clone(), vec![0.0; x.len()]);
+                apply(maps, &x, &stats, &gamma, &beta, None, true, &mut y);
+                let sums = backward_sums(maps, &mut a, &x, &stats, Some(&y));
+                backward_input(maps, &a, &x, &stats, &gamma, &sums, &mut gx, false);
+                (y, gx, sums)
+            })
+        };
+        let (one, two) = (run(1), run(2));
+        assert!(same_bits(&one.0, &two.0) && same_bits(&one.1, &two.1) && one.2 == two.2);
+    }
+}

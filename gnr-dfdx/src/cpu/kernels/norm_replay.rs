@@ -1,0 +1,313 @@
+//! Second-order pieces of batch normalisation: the tangent at a recorded point, and the second adjoint.
+//!
+//! A Hessian-vector product replays a recorded gradient pass: the statistics, the output, the (masked) adjoint `a` of y and its sums are
+//! known. Forward it needs the tangent ẏ, backward the adjoint of x in ⟨b, y⟩ + ⟨a, ẏ⟩, `b` being the second adjoint of y.
+//!
+//! With `x̂ = s (x − m)`, `q = mean(x̂ (ẋ − ṁ))`:
+//! - `ẏ = γ s (ẋ − ṁ) + (γ̇ − γ s q) x̂ + β̇ (+ residual tangent)`, masked by y > 0 after ReLU;
+//! - with `X = γ b + γ̇ a − s q γ a − s γ mean(a x̂) (ẋ − ṁ)`:
+//!   `x̄ = s (X − mean X − x̂ (mean(X x̂) + γ s (mean(a (ẋ − ṁ)) − q mean(a x̂))))`;
+//! - `γ̄ = Σ b x̂ + s (Σ a (ẋ − ṁ) − q Σ a x̂)`, `β̄ = Σ b`.
+//!
+//! For fixed statistics ṁ = q = 0 and all means vanish: `x̄ = s (γ b + γ̇ a)`.
+
+use super::elem::Elem;
+use super::elementwise::relu_mask;
+use super::norm::{Maps, Source, Stats, Sums, centred_dot, centred_sum, masked_sums};
+use super::reduce::sum_run;
+use super::simd::simd;
+use rayon::prelude::*;
+
+/// Per-channel derivatives of the statistics along a tangent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TangentStats {
+    /// ṁ, the mean of ẋ (0 for fixed statistics).
+    pub mean: Vec<f64>,
+    /// q = mean(x̂ (ẋ − ṁ)) (0 for fixed statistics).
+    pub q: Vec<f64>,
+}
+
+/// The derivative of the statistics along `xt` = ẋ (`None`: x does not move).
+pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Stats) -> TangentStats {
+    maps.assert(&[Some(x), xt]);
+    let mut out = TangentStats { mean: vec![0.0; maps.c], q: vec![0.0; maps.c] };
+    let (Source::Batch, Some(xt)) = (stats.source, xt) else { return out };
+    let of_map = |i| {
+        let (x, t) = (maps.map(x, i), maps.map(xt, i));
+        let mean = E::of(sum_run(t) / maps.hw as f64);
+        let m = E::of(stats.mean[i % maps.c]);
+        // Σ (x−m)ẋ = Σ (x−m)(ẋ−k) + k Σ (x−m): centring both factors keeps the digits of the difference.
+        (sum_run(t), centred_dot(x, m, t, mean) + mean.wide() * centred_sum(x, m))
+    };
+    let parts: Vec<(f64, f64)> =
+        (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch()).map(of_map).collect();
+    for (i, part) in parts.iter().enumerate() {
+        let ch = i % maps.c;
+        out.mean[ch] += part.0 / maps.count();
+        out.q[ch] += part.1 / maps.count() * stats.istd[ch];
+    }
+    for ch in 0..maps.c {
+        // The rounding of m to E, which Σ (x−m) (ẋ) still contains.
+        let shift = E::of(stats.mean[ch]).wide() - stats.mean[ch];
+        out.q[ch] += shift * out.mean[ch] * stats.istd[ch];
+    }
+    out
+}
+
+simd! {
+    /// out = k0 xt + k1 x + k2 (+ residual), masked by y > 0
+    fn tangent_map<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], residual: Option<&[E]>, y: Option<&[E]>) {
+        match xt {
+            Some(t) => out.iter_mut().zip(x).zip(t).for_each(|((o, &x), &t)| *o = k[0] * t + k[1] * x + k[2]),
+            None => out.iter_mut().zip(x).for_each(|(o, &x)| *o = k[1] * x + k[2]),
+        }
+        // The map is in the first-level cache now: these passes are cheap.
+        match (residual, y) {
+            (Some(r), Some(y)) => out.iter_mut().zip(r).zip(y).for_each(|((o, &r), &y)| *o = relu_mask(*o + r, y)),
+            (Some(r), None) => out.iter_mut().zip(r).for_each(|(o, &r)| *o += r),
+            (None, Some(y)) => out.iter_mut().zip(y).for_each(|(o, &y)| *o = relu_mask(*o, y)),
+            (None, None) => {}
+        }
+    }
+    /// out (+)= k0 b + k1 a + k2 x + k3 xt + k4
+    fn combine<E: Elem>(out: &mut [E], b: Option<&[E]>, a: &[E], x: &[E], xt: Option<&[E]>, k: [E; 5], accumulate: bool) {
+        let terms = out.iter_mut().zip(a).zip(x);
+        match (b, xt, accumulate) {
+            (Some(b), Some(t), false) => terms.zip(b).zip(t).for_each(|((((o, &a), &x), &b), &t)| {
+                *o = k[0] * b + k[1] * a + k[2] * x + k[3] * t + k[4];
+            }),
+            (Some(b), Some(t), true) => terms.zip(b).zip(t).for_each(|((((o, &a), &x), &b), &t)| {
+                *o += k[0] * b + k[1] * a + k[2] * x + k[3] * t + k[4];
+            }),
+            _ => {
+                if accumulate {
+                    terms.for_each(|((o, &a), &x)| *o += k[1] * a + k[2] * x + k[4]);
+                } else {
+                    terms.for_each(|((o, &a), &x)| *o = k[1] * a + k[2] * x + k[4]);
+                }
+                if let Some(b) = b {
+                    out.iter_mut().zip(b).for_each(|(o, &b)| *o += k[0] * b);
+                }
+                if let Some(t) = xt {
+                    out.iter_mut().zip(t).for_each(|(o, &t)| *o += k[3] * t);
+                }
+            }
+        }
+    }
+}
+
+/// What a tangent of batch normalisation is taken at and along.
+#[derive(Clone, Copy, Debug)]
+pub struct Tangent<'a, E> {
+    /// The input x.
+    pub x: &'a [E],
+    /// Its tangent ẋ; `None` when it does not move.
+    pub xt: Option<&'a [E]>,
+    /// γ.
+    pub gamma: &'a [E],
+    /// γ̇; `None` when it does not move.
+    pub gamma_t: Option<&'a [E]>,
+    /// Statistics of x.
+    pub stats: &'a Stats,
+    /// Their derivative: [`tangent_stats`].
+    pub stats_t: &'a TangentStats,
+}
+
+impl<E: Elem> Tangent<'_, E> {
+    /// (γ, γ̇, s, m, ṁ, q) of a channel.
+    fn channel(&self, ch: usize) -> [f64; 6] {
+        let (s, t) = (self.stats, self.stats_t);
+        let gamma_t = self.gamma_t.map_or(0.0, |g| g[ch].wide());
+        [self.gamma[ch].wide(), gamma_t, s.istd[ch], s.mean[ch], t.mean[ch], t.q[ch]]
+    }
+}
+
+/// ẏ. `beta_t` and `residual_t` are the tangents of β and of the residual; `y` is the recorded output when the operation ended in ReLU.
+pub fn tangent_apply<E: Elem>(
+    maps: Maps,
+    at: Tangent<'_, E>,
+    beta_t: Option<&[E]>,
+    residual_t: Option<&[E]>,
+    y: Option<&[E]>,
+    out: &mut [E],
+) {
+    maps.assert(&[Some(at.x), at.xt, residual_t, y, Some(out)]);
+    let coefficients: Vec<[E; 3]> = (0..maps.c)
+        .map(|ch| {
+            let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
+            let (by_t, by_x) = (gamma * s, (gamma_t - gamma * s * q) * s);
+            [by_t, by_x, beta_t.map_or(0.0, |b| b[ch].wide()) - by_t * mt - by_x * m].map(E::of)
+        })
+        .collect();
+    out.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, out)| {
+        let k = coefficients[i % maps.c];
+        tangent_map(out, maps.map(at.x, i), maps.maps(at.xt, i), k, maps.maps(residual_t, i), maps.maps(y, i));
+    });
+}
+
+/// The second pass backward. `a` is the recorded adjoint of y (already masked) with its `first` sums; `b` the second adjoint, **masked in
+/// place** by y > 0 when `y` is given (it is then also the second adjoint of the residual), `None` when nothing depends on y.
+/// Returns the second-order gradients of β and γ; adds (or assigns) that of x to `gx` when given.
+#[allow(clippy::too_many_arguments)]
+pub fn second_backward<E: Elem>(
+    maps: Maps,
+    at: Tangent<'_, E>,
+    a: &[E],
+    first: &Sums,
+    mut b: Option<&mut [E]>,
+    y: Option<&[E]>,
+    gx: Option<&mut [E]>,
+    accumulate: bool,
+) -> Sums {
+    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), y, gx.as_deref()]);
+    let Tangent { x, xt, stats, stats_t, .. } = at;
+    let mean_of = |i: usize| E::of(stats.mean[i % maps.c]);
+    // Σ a (ẋ − ṁ), then Σ b and Σ b (x − m), per map.
+    let at_sums: Vec<f64> = match xt {
+        Some(t) => (0..maps.n * maps.c)
+            .into_par_iter()
+            .with_min_len(maps.batch())
+            .map(|i| {
+                let k = E::of(stats_t.mean[i % maps.c]);
+                centred_dot(maps.map(a, i), E::zero(), maps.map(t, i), k)
+            })
+            .collect(),
+        None => vec![0.0; maps.n * maps.c],
+    };
+    let b_sums: Vec<[f64; 2]> = match b.as_deref_mut() {
+        Some(b) => b
+            .par_chunks_mut(maps.hw)
+            .with_min_len(maps.batch())
+            .enumerate()
+            .map(|(i, b)| masked_sums(b, maps.map(x, i), mean_of(i), maps.maps(y, i)))
+            .collect(),
+        None => vec![[0.0; 2]; maps.n * maps.c],
+    };
+    let mut sums = Sums { beta: vec![0.0; maps.c], gamma: vec![0.0; maps.c] };
+    let mut coefficients = vec![[E::zero(); 5]; maps.c];
+    for ch in 0..maps.c {
+        let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
+        let of_channel = || (ch..maps.n * maps.c).step_by(maps.c);
+        let (a_sum, ax) = (first.beta[ch], first.gamma[ch]);
+        let shift_t = E::of(mt).wide() - mt;
+        let at_sum = of_channel().map(|i| at_sums[i]).sum::<f64>() + if xt.is_some() { shift_t * a_sum } else { 0.0 };
+        let b_sum: f64 = of_channel().map(|i| b_sums[i][0]).sum();
+        let shift = E::of(m).wide() - m;
+        let bx = s * (of_channel().map(|i| b_sums[i][1]).sum::<f64>() + shift * b_sum);
+        sums.beta[ch] = b_sum;
+        sums.gamma[ch] = bx + s * (at_sum - q * ax);
+        coefficients[ch] = match stats.source {
+            Source::Fixed => [s * gamma, s * gamma_t, 0.0, 0.0, 0.0],
+            Source::Batch => {
+                let [ma, max, mat, mb, mbx] = [a_sum, ax, at_sum, b_sum, bx].map(|v| v / maps.count());
+                let mean_x = gamma * mb + gamma_t * ma - s * q * gamma * ma;
+                let along = gamma * mbx + gamma_t * max - 2.0 * s * q * gamma * max + gamma * s * (mat - q * max);
+                let (by_x, by_t) = (-s * s * along, -s * s * gamma * max);
+                [s * gamma, s * (gamma_t - s * q * gamma), by_x, by_t, -s * mean_x - by_x * m - by_t * mt]
+            }
+        }
+        .map(E::of);
+    }
+    if let Some(gx) = gx {
+        let b = b.as_deref();
+        gx.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, gx)| {
+            let (a, x, t) = (maps.map(a, i), maps.map(x, i), maps.maps(xt, i));
+            combine(gx, maps.maps(b, i), a, x, t, coefficients[i % maps.c], accumulate);
+        });
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::kernels::norm::{apply, backward_input, backward_sums};
+    use crate::cpu::kernels::testing::{max_abs_diff, noise};
+
+    const MAPS: Maps = Maps { n: 4, c: 3, hw: 21 };
+
+    struct Point {
+        x: Vec<f64>,
+        gamma: Vec<f64>,
+        beta: Vec<f64>,
+        r: Vec<f64>,
+    }
+
+    fn moved(p: &Point, t: &Point, h: f64) -> Point {
+        let along = |a: &[f64], t: &[f64]| a.iter().zip(t).map(|(a, t)| a + h * t).collect();
+        let (x, gamma) = (along(&p.x, &t.x), along(&p.gamma, &t.gamma));
+        Point { x, gamma, beta: along(&p.beta, &t.beta), r: along(&p.r, &t.r) }
+    }
+
+    /// Directional derivatives of the (tested) first-order kernels along a tangent, the adjoint `w` moving along `wt`, by central
+    /// differences with step 1e-5, against the closed forms: ẏ, and the second adjoints for b = ẇ.
+    #[test]
+    fn closed_forms_match_differences_of_the_gradient() {
+        let n = MAPS.size();
+        for (source, rectify, x_moves) in
+            [(Source::Batch, true, true), (Source::Batch, false, true), (Source::Fixed, true, true), (Source::Batch, true, false)]
+        {
+            let stats = |x: &[f64]| match source {
+                Source::Batch => Stats::of_batch(MAPS, x, 1e-3),
+                Source::Fixed => Stats::fixed(vec![0.1, -0.2, 0.3], vec![1.0, 0.5, 2.0], 1e-3),
+            };
+            let point = |seed: u64| Point {
+                x: noise(n, seed),
+                gamma: noise(3, seed + 1),
+                beta: noise(3, seed + 2),
+                r: noise(n, seed + 3),
+            };
+            let (p, mut t) = (point(1), point(10));
+            if !x_moves {
+                t.x.fill(0.0);
+            }
+            let (w, wt) = (noise::<f64>(n, 20), noise::<f64>(n, 21));
+            let output = |p: &Point| {
+                let mut y = vec![0.0; n];
+                apply(MAPS, &p.x, &stats(&p.x), &p.gamma, &p.beta, Some(&p.r), rectify, &mut y);
+                y
+            };
+            let gradient = |h: f64| {
+                let p = moved(&p, &t, h);
+                let (y, st) = (output(&p), stats(&p.x));
+                let mut a: Vec<f64> = w.iter().zip(&wt).map(|(w, t)| w + h * t).collect();
+                let sums = backward_sums(MAPS, &mut a, &p.x, &st, rectify.then_some(&y[..]));
+                let mut gx = vec![0.0; n];
+                backward_input(MAPS, &a, &p.x, &st, &p.gamma, &sums, &mut gx, false);
+                [y, gx, sums.gamma, sums.beta]
+            };
+            let slopes: Vec<Vec<f64>> = gradient(1e-5)
+                .iter()
+                .zip(gradient(-1e-5))
+                .map(|(p, m)| p.iter().zip(m).map(|(p, m)| (p - m) / 2e-5).collect())
+                .collect();
+
+            let (st, y) = (stats(&p.x), output(&p));
+            let (xt, mask) = (x_moves.then_some(&t.x[..]), rectify.then_some(&y[..]));
+            let stt = tangent_stats(MAPS, &p.x, xt, &st);
+            let at =
+                Tangent { x: &p.x, xt, gamma: &p.gamma, gamma_t: Some(&t.gamma), stats: &st, stats_t: &stt };
+            let mut yt = vec![0.0; n];
+            tangent_apply(MAPS, at, Some(&t.beta), Some(&t.r), mask, &mut yt);
+            assert!(max_abs_diff(&yt, &slopes[0]) < 1e-7, "tangent, {source:?}");
+
+            let mut a = w.clone();
+            let first = backward_sums(MAPS, &mut a, &p.x, &st, mask);
+            for accumulate in [false, true] {
+                let (mut b, mut gx) = (wt.clone(), vec![1.0; n]);
+                let second = second_backward(MAPS, at, &a, &first, Some(&mut b), mask, Some(&mut gx), accumulate);
+                if accumulate {
+                    gx.iter_mut().for_each(|v| *v -= 1.0);
+                }
+                assert!(max_abs_diff(&gx, &slopes[1]) < 1e-7, "x, {source:?}");
+                assert!(max_abs_diff(&second.gamma, &slopes[2]) < 1e-7, "gamma, {source:?}");
+                assert!(max_abs_diff(&second.beta, &slopes[3]) < 1e-7, "beta, {source:?}");
+            }
+            // No second adjoint is the same as one that is zero.
+            let (mut zero, mut with, mut without) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+            let s0 = second_backward(MAPS, at, &a, &first, Some(&mut zero), mask, Some(&mut with), false);
+            let s1 = second_backward(MAPS, at, &a, &first, None, mask, Some(&mut without), false);
+            assert!(max_abs_diff(&with, &without) < 1e-14 && s0 == s1);
+        }
+    }
+}

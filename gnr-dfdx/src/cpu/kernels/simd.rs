@@ -1,0 +1,95 @@
+//! Run-time choice of instruction set.
+//!
+//! Leaf loops are written once as plain Rust and compiled twice, for the build's baseline and for AVX2+FMA, by the `simd!` macro.
+//! `#[target_feature]` is not inherited by closures that stay calls, so the dispatch sits at the leaf, below rayon, and reductions
+//! keep explicit arrays of [`LANES`] partial sums: their result does not depend on how the compiler vectorises.
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Partial sums of a vectorised reduction.
+pub const LANES: usize = 16;
+
+/// Elements that one parallel task of a memory-bound kernel handles. Fixed, so that partial sums are the same on any machine.
+pub const CHUNK: usize = 1 << 15;
+
+/// An instruction set the kernels have code for, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Whatever the crate was compiled for (SSE2 on x86-64).
+    Baseline = 1,
+    /// AVX2 and FMA.
+    Avx2 = 2,
+    /// AVX-512 F, in addition to AVX2 and FMA.
+    Avx512 = 3,
+}
+
+/// The level in use; 0 until first asked for.
+static LEVEL: AtomicU8 = AtomicU8::new(0);
+
+/// What this machine can run.
+pub fn detected() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+        return if std::is_x86_feature_detected!("avx512f") { Level::Avx512 } else { Level::Avx2 };
+    }
+    Level::Baseline
+}
+
+/// The instruction set in use: the machine's best, or what [`limit`] allows.
+#[inline]
+pub fn level() -> Level {
+    match LEVEL.load(Ordering::Relaxed) {
+        1 => Level::Baseline,
+        2 => Level::Avx2,
+        3 => Level::Avx512,
+        _ => limit(Level::Avx512),
+    }
+}
+
+/// Restricts the whole process to at most `highest` and returns the level now in use. For tests and for reproducing another
+/// machine's bits; results differ between levels by rounding only.
+pub fn limit(highest: Level) -> Level {
+    let level = highest.min(detected());
+    LEVEL.store(level as u8, Ordering::Relaxed);
+    level
+}
+
+/// Defines functions that run an AVX2+FMA copy of their body where the machine has it, else a baseline copy.
+macro_rules! simd {
+    ($($(#[$m:meta])* $vis:vis fn $name:ident<$($g:ident: $b:path),*>($($a:ident: $t:ty),* $(,)?) $(-> $r:ty)? $body:block)*) => { $(
+        $(#[$m])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name<$($g: $b),*>($($a: $t),*) $(-> $r)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn body<$($g: $b),*>($($a: $t),*) $(-> $r)? $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn fast<$($g: $b),*>($($a: $t),*) $(-> $r)? {
+                    body::<$($g),*>($($a),*)
+                }
+                if $crate::cpu::kernels::simd::level() >= $crate::cpu::kernels::simd::Level::Avx2 {
+                    // SAFETY: `level()` never exceeds what run-time detection found, so AVX2 and FMA are available.
+                    #[allow(unsafe_code)]
+                    return unsafe { fast::<$($g),*>($($a),*) };
+                }
+            }
+            body::<$($g),*>($($a),*)
+        }
+    )* };
+}
+pub(crate) use simd;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_never_exceeds_the_machine() {
+        assert!(Level::Baseline < Level::Avx2 && Level::Avx2 < Level::Avx512);
+        assert!(level() <= detected());
+    }
+}

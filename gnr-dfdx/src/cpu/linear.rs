@@ -1,0 +1,293 @@
+//! Matrix products, fully connected layers, biases.
+
+use std::rc::Rc;
+
+use gnr_nn::{Dual, Error, Result, composed};
+
+use super::{
+    Cpu,
+    buffer::Buf,
+    kernels::{
+        elem::Elem,
+        elementwise,
+        gemm::{Mat, batched},
+        reduce,
+    },
+    session::Extra,
+    tensor::{Adjoints, DeviceError, Tensor},
+};
+
+/// A batch of products `[M, K]·[K, N]`, both row-major.
+#[derive(Clone, Copy)]
+struct Product {
+    m: usize,
+    k: usize,
+    n: usize,
+}
+
+impl Product {
+    fn new<E: Elem>(a: &Tensor<E>, b: &Tensor<E>) -> Result<(Self, Vec<usize>)> {
+        match (&a.shape[..], &b.shape[..]) {
+            (&[m, k], &[k2, n]) if k == k2 => Ok((Self { m, k, n }, vec![m, n])),
+            (&[batch, m, k], &[batch2, k2, n]) if k == k2 && batch == batch2 => {
+                Ok((Self { m, k, n }, vec![batch, m, n]))
+            }
+            (lhs, rhs) => Err(Error::ShapeMismatch { op: "matmul", lhs: lhs.to_vec(), rhs: rhs.to_vec() }),
+        }
+    }
+    /// `y (+)= a·b`.
+    fn forward<E: Elem>(self, a: &[E], b: &[E], y: &mut [E], accumulate: bool) {
+        let Self { m, k, n } = self;
+        batched([m, k, n], Mat::rows(a, k), Mat::rows(b, n), y, accumulate);
+    }
+    /// `ā (+)= g·bᵀ`.
+    fn to_left<E: Elem>(self, g: &[E], b: &[E], out: &mut [E], accumulate: bool) {
+        let Self { m, k, n } = self;
+        batched([m, n, k], Mat::rows(g, n), Mat::rows(b, n).t(), out, accumulate);
+    }
+    /// `b̄ (+)= aᵀ·g`.
+    fn to_right<E: Elem>(self, a: &[E], g: &[E], out: &mut [E], accumulate: bool) {
+        let Self { m, k, n } = self;
+        batched([k, m, n], Mat::rows(a, k).t(), Mat::rows(g, n), out, accumulate);
+    }
+}
+
+/// `x·Wᵀ + b` with x `[N, I]`, w `[O, I]`, b `[O]`.
+#[derive(Clone, Copy)]
+struct Layer {
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Layer {
+    fn new<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, b: Option<&Tensor<E>>) -> Result<Self> {
+        let mismatch =
+            |rhs: &[usize]| Error::ShapeMismatch { op: "linear", lhs: x.shape.to_vec(), rhs: rhs.to_vec() };
+        match (&x.shape[..], &w.shape[..]) {
+            (&[rows, inputs], &[outputs, inputs2]) if inputs == inputs2 => match b {
+                Some(b) if b.shape[..] != [outputs] => Err(mismatch(&b.shape)),
+                _ => Ok(Self { rows, inputs, outputs }),
+            },
+            (_, w) => Err(mismatch(w)),
+        }
+    }
+    /// `y = x·Wᵀ + b`.
+    fn forward<E: Elem>(self, x: &[E], w: &[E], b: Option<&[E]>, y: &mut [E]) {
+        let Self { rows, inputs, outputs } = self;
+        if let Some(b) = b {
+            y.chunks_mut(outputs.max(1)).for_each(|row| row.copy_from_slice(b));
+        }
+        batched([rows, inputs, outputs], Mat::rows(x, inputs), Mat::rows(w, inputs).t(), y, b.is_some());
+    }
+    /// `x̄ (+)= g·W`.
+    fn to_input<E: Elem>(self, g: &[E], w: &[E], out: &mut [E], accumulate: bool) {
+        let Self { rows, inputs, outputs } = self;
+        batched([rows, outputs, inputs], Mat::rows(g, outputs), Mat::rows(w, inputs), out, accumulate);
+    }
+    /// `W̄ (+)= gᵀ·x`.
+    fn to_weight<E: Elem>(self, g: &[E], x: &[E], out: &mut [E], accumulate: bool) {
+        let Self { rows, inputs, outputs } = self;
+        batched([outputs, rows, inputs], Mat::rows(g, outputs).t(), Mat::rows(x, inputs), out, accumulate);
+    }
+    fn bias_adjoint<E: Elem>(self, g: &[E]) -> Buf<E> {
+        let mut out = Buf::new(self.outputs);
+        reduce::sum_axes(g, &[self.rows, self.outputs], &[0], &mut out);
+        out
+    }
+}
+
+/// Runs `forward` for each of up to two products whose sum is a tangent; `None` when there are none.
+fn tangent_sum<E: Elem>(
+    len: usize,
+    terms: [Option<(&Tensor<E>, &Tensor<E>)>; 2],
+    forward: impl Fn(&[E], &[E], &mut [E], bool),
+) -> Option<Buf<E>> {
+    let mut out: Option<Buf<E>> = None;
+    for (x, y) in terms.into_iter().flatten() {
+        let accumulate = out.is_some();
+        forward(&x.data, &y.data, out.get_or_insert_with(|| Buf::new(len)), accumulate);
+    }
+    out
+}
+
+impl<E: Elem> Cpu<E> {
+    pub(super) fn matmul_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
+        let (product, shape) = Product::new(a, b)?;
+        let mut y = Buf::new(shape.iter().product());
+        product.forward(&a.data, &b.data, &mut y, false);
+        let (a_, b_) = (a.clone(), b.clone());
+        self.nonlinear_op(
+            "matmul",
+            y,
+            &shape,
+            &[a, b],
+            || Extra::Nothing,
+            move |_, g, _, adjoints| {
+                adjoints.write(&a_.target(), |out, more| product.to_left(&g, &b_.data, out, more))?;
+                adjoints.write(&b_.target(), |out, more| product.to_right(&a_.data, &g, out, more))?;
+                Ok(Some(g))
+            },
+        )
+    }
+
+    pub(super) fn matmul_dual_op(&self, a: Dual<&Tensor<E>>, b: Dual<&Tensor<E>>) -> Result<Dual<Tensor<E>>> {
+        let (product, shape) = Product::new(a.primal, b.primal)?;
+        let Some(replayed) = self.replayed("matmul", &shape, &[a, b])? else {
+            return composed::matmul_dual(self, a, b);
+        };
+        let terms = [a.tangent.map(|t| (t, b.primal)), b.tangent.map(|t| (a.primal, t))];
+        let tangent =
+            tangent_sum(shape.iter().product(), terms, |a, b, y, more| product.forward(a, b, y, more));
+        let (a, b) = (a.cloned(), b.cloned());
+        replayed.finish(tangent, move |second, first, adjoints| {
+            let mut step = |g: &[E], a_: Option<&Tensor<E>>, b_: Option<&Tensor<E>>| {
+                if let Some(b_) = b_ {
+                    adjoints
+                        .write(&a.primal.target(), |out, more| product.to_left(g, &b_.data, out, more))?;
+                }
+                if let Some(a_) = a_ {
+                    adjoints
+                        .write(&b.primal.target(), |out, more| product.to_right(&a_.data, g, out, more))?;
+                }
+                Ok::<_, DeviceError>(())
+            };
+            if let Some(g) = &second {
+                step(g, Some(&a.primal), Some(&b.primal))?;
+            }
+            if let Some(g) = first {
+                step(g, a.tangent.as_ref(), b.tangent.as_ref())?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn linear_layer_op(
+        &self,
+        x: &Tensor<E>,
+        w: &Tensor<E>,
+        b: Option<&Tensor<E>>,
+    ) -> Result<Tensor<E>> {
+        let layer = Layer::new(x, w, b)?;
+        let shape = [layer.rows, layer.outputs];
+        let mut y = Buf::new(layer.rows * layer.outputs);
+        layer.forward(&x.data, &w.data, b.map(Tensor::as_slice), &mut y);
+        let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
+        let (x_, w_, to_b) = (x.clone(), w.clone(), b.and_then(Tensor::target));
+        self.nonlinear_op(
+            "linear",
+            y,
+            &shape,
+            &operands,
+            || Extra::Nothing,
+            move |_, g, _, adjoints| {
+                adjoints.write(&x_.target(), |out, more| layer.to_input(&g, &w_.data, out, more))?;
+                adjoints.write(&w_.target(), |out, more| layer.to_weight(&g, &x_.data, out, more))?;
+                if to_b.is_some() {
+                    adjoints.add(&to_b, layer.bias_adjoint(&g))?;
+                }
+                Ok(Some(g))
+            },
+        )
+    }
+
+    pub(super) fn linear_layer_dual_op(
+        &self,
+        x: Dual<&Tensor<E>>,
+        w: Dual<&Tensor<E>>,
+        b: Option<Dual<&Tensor<E>>>,
+    ) -> Result<Dual<Tensor<E>>> {
+        let layer = Layer::new(x.primal, w.primal, b.map(|b| b.primal))?;
+        let shape = [layer.rows, layer.outputs];
+        let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
+        let Some(replayed) = self.replayed("linear", &shape, &operands)? else {
+            return composed::linear(
+                &gnr_nn::Duals(self.clone()),
+                &x.cloned(),
+                &w.cloned(),
+                b.map(Dual::cloned).as_ref(),
+            );
+        };
+        // ẏ = ẋ·Wᵀ + x·Ẇᵀ + ḃ
+        let terms = [x.tangent.map(|t| (t, w.primal)), w.tangent.map(|t| (x.primal, t))];
+        let bias = b.and_then(|b| b.tangent);
+        let tangent = match bias {
+            None => tangent_sum(layer.rows * layer.outputs, terms, |x, w, y, more| {
+                let x = Mat::rows(x, layer.inputs);
+                batched(
+                    [layer.rows, layer.inputs, layer.outputs],
+                    x,
+                    Mat::rows(w, layer.inputs).t(),
+                    y,
+                    more,
+                );
+            }),
+            Some(bias) => {
+                let mut y = Buf::new(layer.rows * layer.outputs);
+                y.chunks_mut(layer.outputs.max(1)).for_each(|row| row.copy_from_slice(&bias.data));
+                for (x, w) in terms.into_iter().flatten() {
+                    let (x, w) = (Mat::rows(&x.data, layer.inputs), Mat::rows(&w.data, layer.inputs).t());
+                    batched([layer.rows, layer.inputs, layer.outputs], x, w, &mut y, true);
+                }
+                Some(y)
+            }
+        };
+        let (x, w, to_b) = (x.cloned(), w.cloned(), b.and_then(|b| b.primal.target()));
+        replayed.finish(tangent, move |second, first, adjoints| {
+            let step =
+                |g: &[E], x_: Option<&Tensor<E>>, w_: Option<&Tensor<E>>, adjoints: &mut Adjoints<'_, E>| {
+                    if let Some(w_) = w_ {
+                        adjoints
+                            .write(&x.primal.target(), |out, more| layer.to_input(g, &w_.data, out, more))?;
+                    }
+                    if let Some(x_) = x_ {
+                        adjoints
+                            .write(&w.primal.target(), |out, more| layer.to_weight(g, &x_.data, out, more))?;
+                    }
+                    Ok::<_, DeviceError>(())
+                };
+            if let Some(g) = &second {
+                step(g, Some(&x.primal), Some(&w.primal), adjoints)?;
+                if to_b.is_some() {
+                    adjoints.add(&to_b, layer.bias_adjoint(g))?;
+                }
+            }
+            if let Some(g) = first {
+                step(g, x.tangent.as_ref(), w.tangent.as_ref(), adjoints)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn bias_add_op(&self, x: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
+        if x.shape.len() < 2 || b.shape[..] != [x.shape[1]] {
+            return Err(Error::ShapeMismatch {
+                op: "bias_add",
+                lhs: x.shape.to_vec(),
+                rhs: b.shape.to_vec(),
+            });
+        }
+        let (channels, plane) = (x.shape[1], x.shape[2..].iter().product::<usize>());
+        let mut y = Buf::copy_of(&x.data);
+        if plane == 1 {
+            for row in y.chunks_mut(channels.max(1)) {
+                elementwise::add_assign(row, &b.data);
+            }
+        } else {
+            for (i, map) in y.chunks_mut(plane.max(1)).enumerate() {
+                let bias = b.data[i % channels];
+                map.iter_mut().for_each(|y| *y += bias);
+            }
+        }
+        let (to_x, to_b, shape) = (x.target(), b.target(), Rc::clone(&x.shape));
+        self.linear_op("bias_add", y, &x.shape, &[x, b], move |g, adjoints| {
+            if to_b.is_some() {
+                let axes: Vec<usize> = (0..shape.len()).filter(|&axis| axis != 1).collect();
+                let mut out = Buf::new(shape[1]);
+                reduce::sum_axes(&g, &shape, &axes, &mut out);
+                adjoints.add(&to_b, out)?;
+            }
+            adjoints.add(&to_x, g)
+        })
+    }
+}

@@ -1,0 +1,244 @@
+//! The three kinds of session, and how an operation of each group enters the tape and the record.
+//!
+//! - *Plain*: no tape; for prediction and for arithmetic outside passes.
+//! - *Gradient*: a tape; when recording, every nonlinear operation with a tracked output also leaves a [`Saved`] entry.
+//! - *Replay*: the model runs again on dual numbers at the recorded point. Each nonlinear operation takes its entry back, reuses
+//!   the output, and computes only the tangent. Its reverse pass is forward-over-reverse: with y = f(x), a = the adjoint of y in
+//!   the gradient pass and b = the incoming derivative of that adjoint, x̄ += Jᵀb + (d/dε J)ᵀa. So nothing starts at the loss:
+//!   every b originates in some operation's second term. Linear operations have no second term; their ordinary reverse is right.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::Rc,
+    sync::Arc,
+};
+
+use dfdx::prelude::{Cpu as Device, Tape};
+use gnr_nn::{Dual, Error, Recorded, Records, Result};
+
+use super::{
+    Cpu,
+    buffer::Buf,
+    kernels::elem::Elem,
+    tensor::{Adjoints, DeviceError, Node, Tensor, same_shape},
+};
+use crate::tape::SharedTape;
+
+/// What a recording gradient pass leaves behind: one entry for each nonlinear operation. Opaque; cloning shares it.
+pub struct Record<E: Elem>(pub(super) Records<Saved<E>>);
+
+impl<E: Elem> Clone for Record<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E: Elem> fmt::Debug for Record<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("operations", &self.0.len()).finish()
+    }
+}
+
+/// What one operation's replay needs.
+pub(super) struct Saved<E: Elem> {
+    pub(super) output: Arc<Buf<E>>,
+    /// Set by the reverse pass; stays `None` where the loss did not depend on the output.
+    pub(super) adjoint: RefCell<Option<Arc<Buf<E>>>>,
+    pub(super) extra: Extra,
+}
+
+/// Beyond output and adjoint.
+pub(super) enum Extra {
+    Nothing,
+    /// Statistics of a batch normalisation and the sums over its adjoint.
+    Norm(Rc<super::norm::Normalised>),
+    /// Positions of the maxima.
+    Argmax(Arc<Buf<u32>>),
+    /// Probabilities of the loss.
+    CrossEntropy(Arc<super::kernels::softmax::CrossEntropy>),
+}
+
+pub(super) enum Session<E: Elem> {
+    Plain,
+    Gradient { tape: SharedTape<E, Device>, records: Option<Records<Saved<E>>>, done: Rc<Cell<bool>> },
+    Replay { tape: SharedTape<E, Device>, records: Records<Saved<E>> },
+}
+
+impl<E: Elem> Clone for Session<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Plain => Self::Plain,
+            Self::Gradient { tape, records, done } => {
+                Self::Gradient { tape: tape.clone(), records: records.clone(), done: Rc::clone(done) }
+            }
+            Self::Replay { tape, records } => Self::Replay { tape: tape.clone(), records: records.clone() },
+        }
+    }
+}
+
+/// An operation being replayed: its entry and the node of its output.
+pub(super) struct Replayed<E: Elem> {
+    entry: Rc<Recorded<Saved<E>>>,
+    node: Rc<Node<E>>,
+}
+
+impl<E: Elem> Replayed<E> {
+    pub(super) fn output(&self) -> &Arc<Buf<E>> {
+        &self.entry.saved.output
+    }
+    pub(super) fn extra(&self) -> &Extra {
+        &self.entry.saved.extra
+    }
+    /// The error of an entry whose kind does not belong to its operation.
+    pub(super) fn corrupt(&self) -> Error {
+        Error::Invalid(format!("record of {} is not one of its own", self.entry.op))
+    }
+    /// The output as a dual number. In the reverse pass `f` gets b (if there is one), a (if there is one) and the adjoints.
+    pub(super) fn finish(
+        self,
+        tangent: Option<Buf<E>>,
+        f: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>, &mut Adjoints<'_, E>) -> Result<(), DeviceError>
+        + 'static,
+    ) -> Result<Dual<Tensor<E>>> {
+        let Self { entry, node } = self;
+        let primal = Tensor {
+            data: Arc::clone(&entry.saved.output),
+            shape: entry.shape[..].into(),
+            node: Some(Rc::clone(&node)),
+        };
+        let tangent = tangent.map(|tangent| Tensor::new(tangent, &primal.shape));
+        on_tape(&node, move |node, adjoints| {
+            let b = adjoints.take(node)?;
+            let a = entry.saved.adjoint.borrow();
+            if b.is_none() && a.is_none() {
+                return Ok(());
+            }
+            f(b, a.as_ref(), adjoints)
+        })?;
+        Ok(Dual { primal, tangent })
+    }
+}
+
+/// Records a step of the reverse pass.
+fn on_tape<E: Elem>(
+    node: &Rc<Node<E>>,
+    f: impl FnOnce(&Node<E>, &mut Adjoints<'_, E>) -> Result<(), DeviceError> + 'static,
+) -> Result<()> {
+    let Some(mut tape) = node.tape.upgrade() else { return Err(session_over()) };
+    let node = Rc::clone(node);
+    tape.add_backward_op(move |gradients| f(&node, &mut Adjoints(gradients)));
+    Ok(())
+}
+
+fn session_over() -> Error {
+    Error::Invalid("a tensor is used after the session that tracks it has ended".into())
+}
+
+impl<E: Elem> Cpu<E> {
+    /// The node of an operation's output; `None` when no operand is tracked.
+    fn node_over(&self, op: &'static str, operands: &[&Tensor<E>]) -> Result<Option<Rc<Node<E>>>> {
+        let mut tracked = operands.iter().filter_map(|operand| operand.node.as_ref());
+        let Some(first) = tracked.next() else { return Ok(None) };
+        if tracked.any(|other| !other.tape.same(&first.tape)) {
+            return Err(Error::Invalid(format!("{op}: operands are tracked by two different sessions")));
+        }
+        let tape = first.tape.upgrade().ok_or_else(session_over)?;
+        Ok(Some(Node::new(&self.device, &tape)))
+    }
+
+    /// The output of a linear operation; `reverse` gets the output's adjoint.
+    pub(super) fn linear_op(
+        &self,
+        op: &'static str,
+        output: Buf<E>,
+        shape: &[usize],
+        operands: &[&Tensor<E>],
+        reverse: impl FnOnce(Buf<E>, &mut Adjoints<'_, E>) -> Result<(), DeviceError> + 'static,
+    ) -> Result<Tensor<E>> {
+        let mut y = Tensor::new(output, shape);
+        y.node = self.node_over(op, operands)?;
+        if let Some(node) = &y.node {
+            on_tape(node, |node, adjoints| match adjoints.take(node)? {
+                Some(adjoint) => reverse(adjoint, adjoints),
+                None => Ok(()),
+            })?;
+        }
+        Ok(y)
+    }
+
+    /// The output of a nonlinear operation. `reverse` gets its output, its adjoint and, when recording, its entry; it returns the
+    /// adjoint that the entry keeps, or `None` when it has passed the buffer on (only allowed without an entry).
+    ///
+    /// # Errors
+    /// In a replay, where only the dual form of an operation knows its second term.
+    pub(super) fn nonlinear_op(
+        &self,
+        op: &'static str,
+        output: Buf<E>,
+        shape: &[usize],
+        operands: &[&Tensor<E>],
+        extra: impl FnOnce() -> Extra,
+        reverse: impl FnOnce(
+            &Arc<Buf<E>>,
+            Buf<E>,
+            Option<&Saved<E>>,
+            &mut Adjoints<'_, E>,
+        ) -> Result<Option<Buf<E>>, DeviceError>
+        + 'static,
+    ) -> Result<Tensor<E>> {
+        let mut y = Tensor::new(output, shape);
+        y.node = self.node_over(op, operands)?;
+        let Some(node) = &y.node else { return Ok(y) };
+        let entry = match &self.session {
+            Session::Replay { .. } => {
+                return Err(Error::Invalid(format!(
+                    "{op}: called without its tangent in a replay; run the model on dual numbers"
+                )));
+            }
+            Session::Gradient { records: Some(records), .. } => {
+                let saved =
+                    Saved { output: Arc::clone(&y.data), adjoint: RefCell::new(None), extra: extra() };
+                Some(records.push(op, shape, saved))
+            }
+            _ => None,
+        };
+        let data = Arc::clone(&y.data);
+        on_tape(node, move |node, adjoints| {
+            let Some(adjoint) = adjoints.take(node)? else { return Ok(()) };
+            let kept = reverse(&data, adjoint, entry.as_ref().map(|entry| &entry.saved), adjoints)?;
+            if let Some(entry) = entry {
+                *entry.saved.adjoint.borrow_mut() = kept.map(Arc::new);
+            }
+            Ok(())
+        })?;
+        Ok(y)
+    }
+
+    /// The entry of a nonlinear operation in a replay; `None` where there is none (no replay, or an output that is not tracked):
+    /// the composed operation is right there.
+    ///
+    /// # Errors
+    /// When the next entry is of another operation or shape, or a tangent is itself tracked.
+    pub(super) fn replayed(
+        &self,
+        op: &'static str,
+        shape: &[usize],
+        operands: &[Dual<&Tensor<E>>],
+    ) -> Result<Option<Replayed<E>>> {
+        let Session::Replay { records, .. } = &self.session else { return Ok(None) };
+        if operands.iter().filter_map(|operand| operand.tangent).any(Tensor::is_tracked) {
+            return Err(Error::Invalid(format!("{op}: tangents must be constants in a replay")));
+        }
+        for operand in operands {
+            if let Some(tangent) = operand.tangent {
+                same_shape(op, operand.primal, tangent)?;
+            }
+        }
+        let primals: Vec<_> = operands.iter().map(|operand| operand.primal).collect();
+        match self.node_over(op, &primals)? {
+            Some(node) => Ok(Some(Replayed { entry: records.next(op, shape)?, node })),
+            None => Ok(None),
+        }
+    }
+}

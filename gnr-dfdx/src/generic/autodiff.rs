@@ -1,0 +1,153 @@
+//! Sessions, the reverse pass, host transfer and arithmetic in place, in dfdx's public operations.
+
+use dfdx::prelude::{
+    Axis, Dtype, PutTape, Rank0, RealizeTo, ReshapeTo, SplitTape, SumTo, Tensor, TryAdd, TryDiv, TryMul,
+};
+use gnr_nn::{Autodiff, Error, Result};
+use num_traits::Float;
+
+use super::{DeviceOps, Generic, GenericTensor, library, same_shape};
+use crate::tape::SharedTape;
+
+/// Elements of a dot product that the device adds up; the rows' sums are added on the host in f64.
+const ROW: usize = 64;
+
+impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
+    fn replace(y: &mut GenericTensor<E, D>, flat: Tensor<(usize,), E, D>) {
+        *y = GenericTensor::new(Some(flat.put_tape(SharedTape::default())), &y.shape);
+    }
+
+    /// `Σ x` of a flat tensor: short sums on the device, the rest in f64.
+    fn total(x: Tensor<(usize,), E, D>, len: usize) -> Result<f64> {
+        let whole = len / ROW * ROW;
+        let host = |x: Vec<E>| x.into_iter().map(|x| x.to_f64().unwrap_or(f64::NAN)).sum::<f64>();
+        if whole == 0 {
+            return Ok(host(x.as_vec()));
+        }
+        let tail = if whole < len {
+            let tail: Tensor<(usize,), E, D> = x.clone().try_slice((whole..,)).map_err(library)?.realize();
+            host(tail.as_vec())
+        } else {
+            0.0
+        };
+        let head: Tensor<(usize,), E, D> = x.try_slice((..whole,)).map_err(library)?.realize();
+        let head = head.try_reshape_like(&(whole / ROW, ROW)).map_err(library)?;
+        let head: Tensor<(usize,), E, D> = head.try_sum::<(usize,), Axis<1>>().map_err(library)?;
+        Ok(host(head.as_vec()) + tail)
+    }
+}
+
+impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
+    type Record = ();
+
+    fn gradient_session(&self, _: bool) -> Self {
+        Self { device: self.device.clone(), tape: SharedTape::recording() }
+    }
+    fn take_record(&self) -> Result<()> {
+        Ok(())
+    }
+    fn replay_session(&self, (): &()) -> Result<Self> {
+        Ok(self.gradient_session(false))
+    }
+    fn variable(&self, x: &GenericTensor<E, D>) -> GenericTensor<E, D> {
+        let flat = self.renewed(x).ok().map(|flat| flat.put_tape(self.tape.clone()));
+        GenericTensor::new(flat, &x.shape)
+    }
+    fn backward(
+        &self,
+        loss: &GenericTensor<E, D>,
+        leaves: &[GenericTensor<E, D>],
+    ) -> Result<Vec<GenericTensor<E, D>>> {
+        if loss.shape.iter().product::<usize>() != 1 {
+            return Err(Error::InvalidShape {
+                op: "backward",
+                expected: "a single element".into(),
+                found: loss.shape.to_vec(),
+            });
+        }
+        let root = loss.taped()?.try_sum::<Rank0, _>().map_err(library)?;
+        let (root, _) = root.split_tape();
+        let mut gradients = self.tape.backward(root).map_err(library)?;
+        leaves
+            .iter()
+            .map(|leaf| {
+                let key = leaf.flat()?;
+                gradients.try_alloc_for(key).map_err(library)?;
+                let flat = gradients.get(key).put_tape(SharedTape::default());
+                Ok(GenericTensor::new(Some(flat), &leaf.shape))
+            })
+            .collect()
+    }
+
+    fn upload(&self, data: &[f32], shape: &[usize]) -> Result<GenericTensor<E, D>> {
+        let data = data.iter().map(|&x| Self::scalar(f64::from(x))).collect::<Result<Vec<_>>>()?;
+        self.from_vec("upload", data, shape)
+    }
+    fn item(&self, x: &GenericTensor<E, D>) -> Result<f64> {
+        match self.to_host(x)?[..] {
+            [only] => Ok(only),
+            _ => Err(Error::InvalidShape {
+                op: "item",
+                expected: "a single element".into(),
+                found: x.shape.to_vec(),
+            }),
+        }
+    }
+    fn to_host(&self, x: &GenericTensor<E, D>) -> Result<Vec<f64>> {
+        Ok(x.flat()?.as_vec().into_iter().map(|x| x.to_f64().unwrap_or(f64::NAN)).collect())
+    }
+
+    fn scale(&self, y: &mut GenericTensor<E, D>, a: f64) -> Result<()> {
+        // 0·∞ would be NaN.
+        let scaled = if a == 0.0 {
+            self.device.try_zeros_like(&(y.shape.iter().product::<usize>(),)).map_err(library)?
+        } else {
+            y.values()?.try_mul(Self::scalar(a)?).map_err(library)?
+        };
+        Self::replace(y, scaled);
+        Ok(())
+    }
+    fn axpy(&self, y: &mut GenericTensor<E, D>, a: f64, x: &GenericTensor<E, D>) -> Result<()> {
+        same_shape("axpy", y, x)?;
+        let step = x.values()?.try_mul(Self::scalar(a)?).map_err(library)?;
+        Self::replace(y, step.try_add(y.values()?).map_err(library)?);
+        Ok(())
+    }
+    fn dot(&self, x: &GenericTensor<E, D>, y: &GenericTensor<E, D>) -> Result<f64> {
+        same_shape("dot", x, y)?;
+        let product = x.values()?.try_mul(y.values()?).map_err(library)?;
+        Self::total(product, x.shape.iter().product())
+    }
+    fn addcmul(
+        &self,
+        z: &mut GenericTensor<E, D>,
+        a: f64,
+        x: &GenericTensor<E, D>,
+        y: &GenericTensor<E, D>,
+    ) -> Result<()> {
+        same_shape("addcmul", z, x)?;
+        same_shape("addcmul", z, y)?;
+        let product = x.values()?.try_mul(y.values()?).map_err(library)?;
+        let step = product.try_mul(Self::scalar(a)?).map_err(library)?;
+        Self::replace(z, step.try_add(z.values()?).map_err(library)?);
+        Ok(())
+    }
+    fn addcdiv_sqrt(
+        &self,
+        z: &mut GenericTensor<E, D>,
+        a: f64,
+        x: &GenericTensor<E, D>,
+        b: f64,
+        y: &GenericTensor<E, D>,
+        eps: f64,
+    ) -> Result<()> {
+        same_shape("addcdiv_sqrt", z, x)?;
+        same_shape("addcdiv_sqrt", z, y)?;
+        let root = y.values()?.try_mul(Self::scalar(b)?).and_then(Tensor::try_sqrt).map_err(library)?;
+        let below = root.try_add(Self::scalar(eps)?).map_err(library)?;
+        let ratio = x.values()?.try_div(below).map_err(library)?;
+        let step = ratio.try_mul(Self::scalar(a)?).map_err(library)?;
+        Self::replace(z, step.try_add(z.values()?).map_err(library)?);
+        Ok(())
+    }
+}

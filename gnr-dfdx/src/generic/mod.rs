@@ -1,0 +1,204 @@
+//! Any dfdx device through dfdx's public operations only: what CUDA runs, and what the CPU runs in tests.
+//!
+//! A tensor is a flat dfdx tensor and a run-time shape; each operation recovers the ranks that dfdx wants at compile time (three
+//! axes around the one in question). Everything beyond the primitives is gnr-nn's composition, so an exact Hessian-vector product
+//! needs nothing more. Slower than [`Cpu`](crate::Cpu) on a CPU, by a factor of about twenty.
+
+mod autodiff;
+mod device;
+mod ops;
+
+use std::{fmt, rc::Rc};
+
+use dfdx::prelude::{Cpu, Dtype, NoneTape, PutTape, Shape, Storage, Tensor};
+use gnr_nn::{Backend, Conv2dSpec, Error, Result, Unary};
+use num_traits::Float;
+
+pub use device::DeviceOps;
+#[cfg(feature = "cuda")]
+pub use device::hvp_on_cuda;
+
+use crate::tape::SharedTape;
+
+/// A dfdx tensor on a session's tape.
+type Taped<S, E, D> = Tensor<S, E, D, SharedTape<E, D>>;
+
+/// The backend on a dfdx device; `Generic<f64>` is on dfdx's CPU.
+///
+/// `Generic::new(device)` is a plain handle.
+pub struct Generic<E: Dtype, D: Storage<E> = Cpu> {
+    device: D,
+    tape: SharedTape<E, D>,
+}
+
+/// A tensor of [`Generic`]. Cloning shares the data.
+pub struct GenericTensor<E: Dtype, D: Storage<E> = Cpu> {
+    /// `None` when the device had no memory for the copy that detaching makes: an error wherever it is used, since neither
+    /// `detach` nor `variable` can fail.
+    flat: Option<Taped<(usize,), E, D>>,
+    shape: Rc<[usize]>,
+    /// Which tensor it is to dfdx, which refuses one tensor as both operands of an operation.
+    identity: Rc<()>,
+}
+
+impl<E: Dtype, D: Storage<E>> GenericTensor<E, D> {
+    fn new(flat: Option<Taped<(usize,), E, D>>, shape: &[usize]) -> Self {
+        Self { flat, shape: shape.into(), identity: Rc::new(()) }
+    }
+    fn flat(&self) -> Result<&Taped<(usize,), E, D>> {
+        self.flat.as_ref().ok_or_else(|| library("no memory to detach a tensor"))
+    }
+    /// The values without tape.
+    fn values(&self) -> Result<Tensor<(usize,), E, D>> {
+        Ok(self.flat()?.retaped::<NoneTape>())
+    }
+    /// The tensor to use in an operation.
+    fn taped(&self) -> Result<Taped<(usize,), E, D>> {
+        Ok(self.flat()?.clone())
+    }
+}
+
+impl<E: Dtype, D: Storage<E>> Generic<E, D> {
+    /// A plain handle.
+    pub fn new(device: D) -> Self {
+        Self { device, tape: SharedTape::default() }
+    }
+    /// The device.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+}
+
+impl<E: Dtype, D: Storage<E> + Default> Default for Generic<E, D> {
+    fn default() -> Self {
+        Self::new(D::default())
+    }
+}
+
+impl<E: Dtype, D: Storage<E>> Clone for Generic<E, D> {
+    fn clone(&self) -> Self {
+        Self { device: self.device.clone(), tape: self.tape.clone() }
+    }
+}
+
+impl<E: Dtype, D: Storage<E>> fmt::Debug for Generic<E, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generic").field("dtype", &std::any::type_name::<E>()).finish_non_exhaustive()
+    }
+}
+
+impl<E: Dtype, D: Storage<E>> Clone for GenericTensor<E, D> {
+    fn clone(&self) -> Self {
+        Self {
+            flat: self.flat.clone(),
+            shape: Rc::clone(&self.shape),
+            identity: Rc::clone(&self.identity),
+        }
+    }
+}
+
+impl<E: Dtype, D: Storage<E>> fmt::Debug for GenericTensor<E, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GenericTensor").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+/// dfdx's device errors are `Debug` only.
+fn library(error: impl fmt::Debug) -> Error {
+    Error::Library(format!("dfdx: {error:?}").into())
+}
+
+/// Checks a number of elements against a shape.
+fn check_len(op: &'static str, len: usize, shape: &[usize]) -> Result<()> {
+    if len == shape.iter().product::<usize>() {
+        Ok(())
+    } else {
+        Err(Error::InvalidShape {
+            op,
+            expected: format!("one with {len} elements"),
+            found: shape.to_vec(),
+        })
+    }
+}
+
+/// Checks that two tensors have equal shapes.
+fn same_shape<E: Dtype, D: Storage<E>>(
+    op: &'static str,
+    a: &GenericTensor<E, D>,
+    b: &GenericTensor<E, D>,
+) -> Result<()> {
+    if a.shape == b.shape {
+        Ok(())
+    } else {
+        Err(Error::ShapeMismatch { op, lhs: a.shape.to_vec(), rhs: b.shape.to_vec() })
+    }
+}
+
+impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
+    /// A dfdx tensor of any rank as ours.
+    fn wrap<S: Shape>(&self, x: Taped<S, E, D>, shape: &[usize]) -> Result<GenericTensor<E, D>> {
+        use dfdx::prelude::ReshapeTo;
+        let len: usize = shape.iter().product();
+        let flat = x.try_reshape_like(&(len,)).map_err(library)?;
+        Ok(GenericTensor::new(Some(flat), shape))
+    }
+    /// Rounds a scalar to the element type.
+    fn scalar(x: f64) -> Result<E> {
+        E::from_f64(x).ok_or_else(|| Error::Invalid(format!("{x} has no value in the element type")))
+    }
+}
+
+impl<E: Dtype + Float, D: DeviceOps<E>> Backend for Generic<E, D> {
+    type Tensor = GenericTensor<E, D>;
+
+    fn constant(&self, data: &[f64], shape: &[usize]) -> Result<Self::Tensor> {
+        let data = data.iter().map(|&x| Self::scalar(x)).collect::<Result<Vec<_>>>()?;
+        self.from_vec("constant", data, shape)
+    }
+    fn shape<'t>(&self, x: &'t Self::Tensor) -> &'t [usize] {
+        &x.shape
+    }
+    fn detach(&self, x: &Self::Tensor) -> Self::Tensor {
+        // dfdx keys gradients by tensor, so a constant must not be the tensor it came from.
+        let flat = self.renewed(x).ok().map(|flat| flat.put_tape(SharedTape::default()));
+        GenericTensor::new(flat, &x.shape)
+    }
+    fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
+        self.add_op(a, b)
+    }
+    fn mul(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
+        self.mul_op(a, b)
+    }
+    fn affine(&self, x: &Self::Tensor, a: f64, b: f64) -> Result<Self::Tensor> {
+        self.affine_op(x, a, b)
+    }
+    fn unary(&self, op: Unary, x: &Self::Tensor) -> Result<Self::Tensor> {
+        self.unary_op(op, x)
+    }
+    fn matmul(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
+        self.matmul_op(a, b)
+    }
+    fn sum(&self, x: &Self::Tensor, axes: &[usize]) -> Result<Self::Tensor> {
+        self.sum_op(x, axes)
+    }
+    fn broadcast(&self, x: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor> {
+        self.broadcast_op(x, shape)
+    }
+    fn reshape(&self, x: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor> {
+        let len = x.shape.iter().product();
+        check_len("reshape", len, shape)?;
+        Ok(GenericTensor { shape: shape.into(), ..x.clone() })
+    }
+    fn permute(&self, x: &Self::Tensor, axes: &[usize]) -> Result<Self::Tensor> {
+        self.permute_op(x, axes)
+    }
+    fn gather(&self, x: &Self::Tensor, axis: usize, indices: &[Option<usize>]) -> Result<Self::Tensor> {
+        self.gather_op(x, axis, indices)
+    }
+    fn max_last(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
+        self.max_last_op(x)
+    }
+    fn conv2d(&self, x: &Self::Tensor, w: &Self::Tensor, spec: Conv2dSpec) -> Result<Self::Tensor> {
+        D::conv2d(self, x, w, spec)
+    }
+}

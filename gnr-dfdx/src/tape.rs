@@ -1,0 +1,100 @@
+//! The only file that touches dfdx tapes: a clonable tape that every tensor of a session records onto.
+//!
+//! dfdx's own tape is owned by one tensor and moves from operand to result, so dropping a tensor silently drops gradients. Here
+//! all tensors of a session share one [`OwnedTape`]; nothing is lost when one of them goes away.
+
+use std::{
+    cell::RefCell,
+    rc::{Rc, Weak},
+};
+
+use dfdx::prelude::{Backward, Gradients, Merge, NoneTape, OwnedTape, PutTape, Rank0, Storage, Tape, Tensor};
+
+/// A handle of a session's tape, or of none (the default): operations on constants alone are then not recorded.
+pub(crate) struct SharedTape<E, D: Storage<E>>(Option<Rc<RefCell<OwnedTape<E, D>>>>);
+
+/// A handle that does not keep the tape alive: what recorded closures may hold without forming a cycle.
+pub(crate) struct WeakTape<E, D: Storage<E>>(Weak<RefCell<OwnedTape<E, D>>>);
+
+impl<E, D: Storage<E>> SharedTape<E, D> {
+    /// A new, empty tape.
+    pub(crate) fn recording() -> Self {
+        Self(Some(Rc::new(RefCell::new(OwnedTape::default()))))
+    }
+
+    /// A handle that does not keep the tape alive.
+    pub(crate) fn downgrade(&self) -> WeakTape<E, D> {
+        WeakTape(self.0.as_ref().map(Rc::downgrade).unwrap_or_default())
+    }
+
+    /// Runs everything recorded so far backwards from `root`, whose adjoint is 1, and leaves the tape empty.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub(crate) fn backward(&self, root: Tensor<Rank0, E, D, NoneTape>) -> Result<Gradients<E, D>, D::Err>
+    where
+        Tensor<Rank0, E, D, OwnedTape<E, D>>: Backward<E, D> + dfdx::prelude::HasErr<Err = D::Err>,
+    {
+        let owned = self.0.as_ref().map(|tape| std::mem::take(&mut *tape.borrow_mut()));
+        root.put_tape(owned.unwrap_or_default()).try_backward()
+    }
+}
+
+impl<E, D: Storage<E>> WeakTape<E, D> {
+    /// The tape, while its session is alive.
+    pub(crate) fn upgrade(&self) -> Option<SharedTape<E, D>> {
+        self.0.upgrade().map(|tape| SharedTape(Some(tape)))
+    }
+
+    /// Whether both are handles of the same tape.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
+}
+
+impl<E, D: Storage<E>> Clone for SharedTape<E, D> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E, D: Storage<E>> Default for SharedTape<E, D> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<E, D: Storage<E>> Merge<NoneTape> for SharedTape<E, D> {
+    fn merge(self, _: NoneTape) -> Self {
+        self
+    }
+}
+
+impl<E, D: Storage<E>> Merge<Self> for SharedTape<E, D> {
+    fn merge(self, other: Self) -> Self {
+        match (&self.0, &other.0) {
+            (None, _) => other,
+            (_, None) => self,
+            (Some(a), Some(b)) if Rc::ptr_eq(a, b) => self,
+            (Some(a), Some(b)) => {
+                // Tensors of two sessions in one operation: everything continues on the first one's tape.
+                let (first, second) =
+                    (std::mem::take(&mut *a.borrow_mut()), std::mem::take(&mut *b.borrow_mut()));
+                *a.borrow_mut() = first.merge(second);
+                self
+            }
+        }
+    }
+}
+
+impl<E, D: Storage<E>> Tape<E, D> for SharedTape<E, D> {
+    const OWNS_TAPE: bool = true;
+    fn add_backward_op<F>(&mut self, operation: F)
+    where
+        F: 'static + FnOnce(&mut Gradients<E, D>) -> Result<(), D::Err>,
+    {
+        if let Some(tape) = &self.0 {
+            tape.borrow_mut().add_backward_op(operation);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! PyTorch's numbers for whole architectures: one line for each, on every backend and precision.
+
+use gnr_dfdx::Cpu;
+use gnr_models::testing::{Precision, check_golden};
+
+macro_rules! architectures {
+    ($($name:ident),+ $(,)?) => {
+        $(mod $name {
+            use super::*;
+
+            #[test]
+            fn cpu_f64() {
+                check_golden(&Cpu::<f64>::new(), stringify!($name), Precision::F64);
+            }
+
+            #[test]
+            fn cpu_f32() {
+                check_golden(&Cpu::<f32>::new(), stringify!($name), Precision::F32);
+            }
+        })+
+    };
+}
+
+architectures! {
+    resnet20,
+    resnet18,
+    resnet18_c100,
+}

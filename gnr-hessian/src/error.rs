@@ -1,0 +1,55 @@
+//! What can go wrong around a linear operator.
+
+/// The result of every fallible operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Errors of operators and of the algorithms that use them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A failure of a vector or an oracle: dimensions that differ, a value that is not finite, a backend.
+    #[error(transparent)]
+    Core(#[from] gnr_core::Error),
+    /// A start vector without a part that the algorithm could use.
+    #[error("start vector {index} is zero, or lies in the span of the {index} eigenvectors found before it")]
+    DegenerateStart {
+        /// Which start vector, from 0.
+        index: usize,
+    },
+    /// Fewer start vectors than eigenpairs asked for.
+    #[error("{expected} eigenpairs need as many start vectors; there were {found}")]
+    MissingStart {
+        /// Eigenpairs asked for.
+        expected: usize,
+        /// Start vectors given.
+        found: usize,
+    },
+    /// More eigenpairs asked for than there are.
+    #[error("{asked} eigenpairs of an operator of dimension {dim}")]
+    TooManyEigenpairs {
+        /// Eigenpairs asked for.
+        asked: usize,
+        /// The operator's dimension.
+        dim: usize,
+    },
+    /// Two equal products differ: a mini-batch, a dropout mask or a statistic moves between them.
+    #[error(
+        "two products with the same vector differ by {difference:e} (of norm {norm:e}): the operator is not deterministic"
+    )]
+    NotDeterministic {
+        /// ‖(Hv)₁ − (Hv)₂‖.
+        difference: f64,
+        /// ‖Hv‖.
+        norm: f64,
+    },
+    /// ⟨u, Hv⟩ and ⟨v, Hu⟩ differ.
+    #[error("⟨u, Hv⟩ = {left} but ⟨v, Hu⟩ = {right}: the operator is not symmetric within {allowed:e}")]
+    NotSymmetric {
+        /// ⟨u, Hv⟩.
+        left: f64,
+        /// ⟨v, Hu⟩.
+        right: f64,
+        /// The difference that would have been accepted.
+        allowed: f64,
+    },
+}

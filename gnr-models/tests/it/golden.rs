@@ -1,0 +1,39 @@
+//! PyTorch's numbers on the reference backend. The matrix over architectures, precisions and fused kernels is run where the
+//! fast backends are; this one net shows that the composed operations alone agree.
+
+use gnr_models::{
+    Activation,
+    mlp::Mlp,
+    resnet::{ResNet, Style},
+    testing::{Precision, check_golden},
+};
+use gnr_nn::{
+    Mode, Model,
+    testing::{
+        Reference,
+        fixtures::{Fixture, check_fixture_of},
+    },
+};
+
+#[test]
+fn resnet20() {
+    check_golden(&Reference::new(), "resnet20", Precision::F64);
+}
+
+/// The architectures without golden numbers of their own, as the small nets that have test vectors.
+fn check_small(fixture: &str, model: &impl Model) {
+    if let Some(fixture) = Fixture::read(fixture).unwrap() {
+        check_fixture_of(&Reference::new(), &fixture, model, Mode::Train, 1e-9);
+    }
+}
+
+#[test]
+fn perceptrons() {
+    check_small("mlp_relu", &Mlp::new(&[5, 7, 6, 4], Activation::Relu));
+    check_small("mlp_tanh", &Mlp::new(&[5, 7, 6, 4], Activation::Tanh));
+}
+
+#[test]
+fn resnet_with_projection_shortcuts() {
+    check_small("resnet_mini_train", &ResNet::new(Style::CifarProjection, 3, &[1, 1], &[3, 4], 3));
+}
