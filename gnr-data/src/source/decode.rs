@@ -22,6 +22,9 @@ pub struct Resize {
     pub width: usize,
 }
 
+/// Longer side over shorter side of the images that [`Resize`] accepts.
+const MAX_ELONGATION: u32 = 64;
+
 impl Resize {
     /// Scales to the smallest size that covers a square of `side` pixels and cuts out the centre.
     pub fn square(side: usize) -> Self {
@@ -38,9 +41,13 @@ impl Resize {
         Err(DataError::config("resize", value, "needs 0 < height, width <= shorter <= 16384"))
     }
 
-    fn apply(&self, image: RgbImage) -> RgbImage {
+    /// Fails, with the reason, for images that are mostly one line: scaling them to cover would need absurd memory.
+    fn apply(&self, image: RgbImage) -> Result<RgbImage, String> {
         let (width, height) = image.dimensions();
         let short = width.min(height).max(1);
+        if width.max(height) / short > MAX_ELONGATION {
+            return Err(format!("{width}x{height} is too elongated to resize (limit {MAX_ELONGATION}:1)"));
+        }
         let scaled = |side: u32| {
             // Rounded down as torchvision does; the shorter side comes out exactly.
             let side = u64::from(side) * self.shorter as u64 / u64::from(short);
@@ -53,11 +60,11 @@ impl Resize {
         };
         let (crop_width, crop_height) = (self.width as u32, self.height as u32);
         if (crop_width, crop_height) == image.dimensions() {
-            return image;
+            return Ok(image);
         }
         let left = (image.width() - crop_width) / 2;
         let top = (image.height() - crop_height) / 2;
-        imageops::crop_imm(&image, left, top, crop_width, crop_height).to_image()
+        Ok(imageops::crop_imm(&image, left, top, crop_width, crop_height).to_image())
     }
 }
 
@@ -87,7 +94,7 @@ pub(super) fn decode(path: &Path, resize: Option<Resize>) -> Result<Decoded> {
     }
     let image = reader.decode().map_err(|e| failed(e.to_string()))?.into_rgb8();
     Ok(Decoded(match resize {
-        Some(resize) => resize.apply(image),
+        Some(resize) => resize.apply(image).map_err(failed)?,
         None => image,
     }))
 }

@@ -1,1 +1,20 @@
-//! Integration tests of the data crate.
+//! What the data crate promises, one module a topic. Layouts are tested on small generated trees with every kind of
+//! damage, and on real data where it is installed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking and say what they skip"
+)]
+
+mod augment;
+mod batch;
+mod cifar;
+mod digits;
+mod folder;
+mod idx;
+mod loader;
+mod real;
+mod registry;
+mod split;
+mod trees;

@@ -1,0 +1,88 @@
+//! The registry: names, hints, and one matrix that every data set joins with a line.
+
+use std::path::Path;
+
+use gnr_data::{
+    DataError, Loader, LoaderConfig, OpenOptions, Part, available_without_dir, class_counts, find, registry,
+};
+use tempfile::tempdir;
+
+use crate::trees;
+
+type Maker = fn(&Path);
+
+/// Every registered data set and how to make a small tree of it.
+const MATRIX: [(&str, Maker); 6] = [
+    ("digits", |_| {}),
+    ("mnist", |dir| trees::mnist_tree(dir, [20, 5], true)),
+    ("fashion-mnist", |dir| trees::mnist_tree(dir, [20, 5], false)),
+    ("cifar10", |dir| drop(trees::cifar10_tree(dir))),
+    ("cifar100", |dir| drop(trees::cifar100_tree(dir))),
+    ("folder", trees::image_tree),
+];
+
+#[test]
+fn every_data_set_opens_and_loads() {
+    assert_eq!(registry().iter().map(|info| info.name).collect::<Vec<_>>(), MATRIX.map(|(name, _)| name));
+    for (name, make) in MATRIX {
+        let dir = tempdir().unwrap();
+        make(dir.path());
+        let info = find(name).unwrap();
+        for part in [Part::Train, Part::Test] {
+            let set = info.open(part, &OpenOptions::dir(dir.path())).unwrap();
+            assert!(set.describe().starts_with(&format!("{name} {part} (")), "{}", set.describe());
+            assert_eq!(class_counts(set.as_ref()).unwrap().iter().sum::<usize>(), set.len());
+            assert_eq!(set.classes().len(), info.classes.unwrap_or(2));
+            if let Some([channels, ..]) = info.shape {
+                assert_eq!(channels, set.shape()[0]);
+            }
+            let config = LoaderConfig::evaluation(3, info.normalization());
+            let images: usize = Loader::new(set.clone(), config)
+                .unwrap()
+                .epoch(0, 0)
+                .unwrap()
+                .map(|batch| batch.unwrap().len())
+                .sum();
+            assert_eq!(images, set.len());
+        }
+    }
+}
+
+#[test]
+fn missing_folders_come_with_a_recipe() {
+    for info in registry().iter().filter(|info| info.name != "digits") {
+        let empty = tempdir().unwrap();
+        let error = info.open(Part::Train, &OpenOptions::dir(empty.path())).err().unwrap();
+        let message = error.to_string();
+        assert!(matches!(error, DataError::MissingData { .. }), "{message}");
+        assert!(message.contains(info.fetch_hint) && message.contains(&empty.path().display().to_string()));
+    }
+}
+
+#[test]
+fn slips_of_the_pen_are_recognised() {
+    for (typed, meant) in [
+        ("cifar-10", Some("cifar10")),
+        ("CIFAR100", Some("cifar100")),
+        ("digit", Some("digits")),
+        ("fashionmnist", Some("fashion-mnist")),
+        ("minst", Some("mnist")),
+        ("folders", Some("folder")),
+        ("xyz", None),
+    ] {
+        match find(typed).err().unwrap() {
+            DataError::UnknownDataset { name, nearest, known } => {
+                assert_eq!((name.as_str(), nearest), (typed, meant));
+                assert_eq!(known, "digits, mnist, fashion-mnist, cifar10, cifar100, folder");
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn only_digits_is_sure_to_be_there() {
+    assert!(available_without_dir("digits").unwrap());
+    assert!(!available_without_dir("cifar10").unwrap());
+    assert!(available_without_dir("cifar").is_err());
+}
