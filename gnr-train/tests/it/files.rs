@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, sync::atomic::AtomicBool};
 
-use gnr_train::{Existing, EventWriter, Observer, Start, TrainError, next_free, train, write_atomically};
+use gnr_train::{EventWriter, Existing, Observer, Start, TrainError, next_free, train, write_atomically};
 
 use crate::support::{bytes, run, tiny};
 

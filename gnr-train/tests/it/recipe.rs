@@ -14,26 +14,56 @@ fn refused(text: &str, sets: &[&str]) -> String {
 fn refusals_name_place_key_expectation_and_finding() {
     let cases: &[(&str, &str)] = &[
         ("[train]\nepoch = 3", "r.toml:2: unknown key `epoch` in [train]; did you mean `epochs` in [train]?"),
-        ("[train]\nmomentum = 0.9", "r.toml:2: unknown key `momentum` in [train]; did you mean `momentum` in [optimizer]?"),
+        (
+            "[train]\nmomentum = 0.9",
+            "r.toml:2: unknown key `momentum` in [train]; did you mean `momentum` in [optimizer]?",
+        ),
         ("\n[trian]\nepochs = 3", "r.toml:2: unknown key `trian`; did you mean `train`?"),
-        ("[optimizer]\nweight-decay = 0", "r.toml:2: unknown key `weight-decay` in [optimizer]; did you mean `weight_decay` in [optimizer]?"),
-        ("[method.gnr]\nrh0 = 0", "r.toml:2: unknown key `rh0` in [method.gnr]; did you mean `rho` in [method.gnr]?"),
+        (
+            "[optimizer]\nweight-decay = 0",
+            "r.toml:2: unknown key `weight-decay` in [optimizer]; did you mean `weight_decay` in [optimizer]?",
+        ),
+        (
+            "[method.gnr]\nrh0 = 0",
+            "r.toml:2: unknown key `rh0` in [method.gnr]; did you mean `rho` in [method.gnr]?",
+        ),
         ("[train]\nbatch_size = 0", "r.toml:2: `train.batch_size` = 0: must be at least 1"),
-        ("[train]\nbatch_size = -4", "r.toml:2: `train.batch_size` = -4: expected a whole number, 0 or larger"),
-        ("[train]\nepochs = \"ten\"", "r.toml:2: `train.epochs` = \"ten\": expected a whole number, 0 or larger"),
+        (
+            "[train]\nbatch_size = -4",
+            "r.toml:2: `train.batch_size` = -4: expected a whole number, 0 or larger",
+        ),
+        (
+            "[train]\nepochs = \"ten\"",
+            "r.toml:2: `train.epochs` = \"ten\": expected a whole number, 0 or larger",
+        ),
         ("[optimizer]\nmomentum = 1.5", "r.toml:2: `optimizer.momentum` = 1.5: must lie in [0, 1)"),
         ("[optimizer]\nlr = nan", "r.toml:2: `optimizer.lr` = NaN: must be positive and finite"),
         ("[method]\ngnr = { rho = -0.1 }", "r.toml:2: `method.gnr.rho` = -0.1: must be positive and finite"),
         ("[method]\ngnr = 3", "r.toml:2: `method.gnr` = 3: expected a table, true or false"),
-        ("[method.gnr]\nhvp = \"exakt\"", "r.toml:2: `method.gnr.hvp` = \"exakt\": expected one of exact, forward-difference, central-difference; did you mean \"exact\"?"),
-        ("[method.gnr]\nstep = 0.1", "r.toml:2: `method.gnr.step` only goes with a difference (hvp is \"exact\")"),
+        (
+            "[method.gnr]\nhvp = \"exakt\"",
+            "r.toml:2: `method.gnr.hvp` = \"exakt\": expected one of exact, forward-difference, central-difference; did you mean \"exact\"?",
+        ),
+        (
+            "[method.gnr]\nstep = 0.1",
+            "r.toml:2: `method.gnr.step` only goes with a difference (hvp is \"exact\")",
+        ),
         ("[data]\nvalidation = 1.2", "r.toml:2: `data.validation` = 1.2: a fraction, must lie in [0, 1)"),
-        ("[optimizer]\nname = \"adam\"\nmomentum = 0.9", "r.toml:3: `optimizer.momentum` only goes with name = \"sgd\""),
+        (
+            "[optimizer]\nname = \"adam\"\nmomentum = 0.9",
+            "r.toml:3: `optimizer.momentum` only goes with name = \"sgd\"",
+        ),
         ("[schedule]\nfloor = 0.2", "r.toml:2: `schedule.floor` = 0.2: must lie in [0, optimizer.lr]"),
         ("[model]\nname = \"resnet-20\"", "did you mean `resnet20`?"),
         ("[data]\nname = \"fashion_mnist\"", "did you mean `fashion-mnist`?"),
-        ("[data]\nsubset = {}", "r.toml:2: `data.subset.count` = nothing: a subset needs `count` or `per_class`"),
-        ("[train]\nmicro_batches = 65", "r.toml:2: `train.micro_batches` = 65: cannot cut a batch of 64 into so many parts"),
+        (
+            "[data]\nsubset = {}",
+            "r.toml:2: `data.subset.count` = nothing: a subset needs `count` or `per_class`",
+        ),
+        (
+            "[train]\nmicro_batches = 65",
+            "r.toml:2: `train.micro_batches` = 65: cannot cut a batch of 64 into so many parts",
+        ),
         ("train = 3", "r.toml:1: `train` = 3: expected a section, [train]"),
         ("name = \"../up\"", "must be usable as the name of a folder"),
         ("[train\nepochs = 3", "r.toml:1: "),
@@ -57,7 +87,10 @@ fn assignments_are_checked_like_text_and_named_in_errors() {
         ("train.epoch=3", "--set train.epoch=3: unknown key `epoch` in [train]; did you mean `epochs`"),
         ("train.epochs=x", "--set train.epochs=x: `train.epochs` = \"x\": expected a whole number"),
         ("train.epochs", "--set train.epochs: expected `section.key=value`"),
-        ("optimizer.momentum=1.5", "--set optimizer.momentum=1.5: `optimizer.momentum` = 1.5: must lie in [0, 1)"),
+        (
+            "optimizer.momentum=1.5",
+            "--set optimizer.momentum=1.5: `optimizer.momentum` = 1.5: must lie in [0, 1)",
+        ),
         (".=3", "is not a key"),
     ];
     for (set, expected) in cases {
@@ -70,7 +103,8 @@ fn assignments_are_checked_like_text_and_named_in_errors() {
 fn assignments_win_over_text() {
     let sets = ["optimizer.name=adamw", "method.sam.rho=0.2", "method.gnr=false", "model.widths=[4,8,16]"];
     let recipe =
-        Recipe::parse("r.toml", "r", "[method]\nsam = true\ngnr = { rho = 1 }", &sets.map(String::from)).unwrap();
+        Recipe::parse("r.toml", "r", "[method]\nsam = true\ngnr = { rho = 1 }", &sets.map(String::from))
+            .unwrap();
     assert_eq!(recipe.optimizer.name, OptimizerName::AdamW);
     assert_eq!(recipe.method.sam.map(|sam| sam.rho), Some(0.2));
     assert_eq!(recipe.method.gnr, None);
@@ -88,7 +122,11 @@ fn a_written_recipe_is_the_same_recipe() {
     let variants: &[&[&str]] = &[
         &[],
         &["method.gnr=false", "method.sam=true"],
-        &["method.gnr.hvp=central-difference", "method.gnr.rho_schedule=proportional-to-lr", "method.gnr.every=7"],
+        &[
+            "method.gnr.hvp=central-difference",
+            "method.gnr.rho_schedule=proportional-to-lr",
+            "method.gnr.every=7",
+        ],
         &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
         &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],
         &["schedule.name=step", "schedule.every_epochs=7", "schedule.warmup_epochs=1.5"],

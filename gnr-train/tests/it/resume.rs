@@ -11,7 +11,13 @@ const VARIANTS: &[&[&str]] = &[
     &["method.sam=true", "train.checkpoint_every_steps=2"],
     &["optimizer.name=adamw", "optimizer.lr=0.01", "method.gnr.hvp=forward-difference"],
     &["optimizer.momentum=0", "method.gnr.every=3", "train.micro_batches=3", "data.augment=pad-crop-flip"],
-    &["model.name=resnet8", "model.widths=[2,2,2]", "train.epochs=2", "train.precision=f64", "data.validation=0"],
+    &[
+        "model.name=resnet8",
+        "model.widths=[2,2,2]",
+        "train.epochs=2",
+        "train.precision=f64",
+        "data.validation=0",
+    ],
 ];
 
 #[test]
@@ -29,11 +35,15 @@ fn stopping_anywhere_changes_no_bit() {
             let outcome = train(recipe.clone(), &folder, Existing::Refuse, &mut watch, &stop).unwrap();
             let Outcome::Interrupted { step, .. } = outcome else { panic!("{outcome:?}") };
             assert_eq!(step, stop_at);
-            let Outcome::Finished(resumed) = resume(&folder, &mut (), &AtomicBool::new(false)).unwrap() else {
+            let Outcome::Finished(resumed) = resume(&folder, &mut (), &AtomicBool::new(false)).unwrap()
+            else {
                 panic!("not finished")
             };
             for checkpoint in ["last.safetensors", "best.safetensors"] {
-                assert!(bytes(&folder, checkpoint) == bytes(&whole, checkpoint), "{sets:?}, {stop_at}, {checkpoint}");
+                assert!(
+                    bytes(&folder, checkpoint) == bytes(&whole, checkpoint),
+                    "{sets:?}, {stop_at}, {checkpoint}"
+                );
             }
             assert_eq!((resumed.test_loss, resumed.best), (summary.test_loss, summary.best));
             assert_eq!(resumed.gradient_evaluations, summary.gradient_evaluations);

@@ -1,0 +1,140 @@
+//! Processes that are killed, interrupted or in each other's way.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::support::{gnr, run, write};
+
+/// A net with BatchNorm, checkpoints every other step: 12 steps an epoch.
+const RECIPE: &str = r#"
+[data]
+subset = { per_class = 20 }
+validation = 0.1
+augment = "pad-crop-flip"
+[model]
+name = "resnet8"
+[method]
+sam = true
+gnr = true
+[train]
+epochs = 6
+batch_size = 15
+threads = 1
+workers = 1
+checkpoint_every_steps = 2
+log_every_steps = 1
+"#;
+
+fn checkpoint(run: &Path, name: &str) -> Vec<u8> {
+    fs::read(run.join("checkpoints").join(name)).unwrap()
+}
+
+fn start(recipe: &Path, out: &Path) -> Child {
+    gnr(&["train", recipe.to_str().unwrap(), "--resume", "--out", out.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn killed_ten_times_and_resumed_is_never_killed() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", RECIPE);
+    let whole = home.path().join("whole");
+    let before = Instant::now();
+    assert_eq!(run(&["train", recipe.to_str().unwrap(), "--out", whole.to_str().unwrap(), "--quiet"]).0, 0);
+    let time = before.elapsed();
+
+    let killed = home.path().join("killed");
+    // Any moment will do, start-up included; seeded by the clock, so that every run of the test tries others.
+    let mut random = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
+    let mut kills = 0;
+    for _ in 0..10 {
+        let mut child = start(&recipe, &killed);
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // On average an eighth of the whole run: most kills fall within it, and it moves on.
+        let delay = time.mul_f64(f64::from(random) / f64::from(u32::MAX) / 4.0);
+        let deadline = Instant::now() + delay.max(Duration::from_millis(1));
+        while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        kills += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let output = start(&recipe, &killed).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!("{kills} of 10 kills hit a living run; an uninterrupted run takes {time:?}");
+    assert!(kills > 0);
+    for name in ["last.safetensors", "best.safetensors"] {
+        assert!(checkpoint(&killed, name) == checkpoint(&whole, name), "{name} differs after {kills} kills");
+    }
+    let steps = |run: &Path| {
+        let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.map(|line| (line["kind"].clone(), line["step"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(&killed), steps(&whole));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_with_a_checkpoint_and_says_how_to_go_on() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", RECIPE);
+    let whole = home.path().join("whole");
+    run(&["train", recipe.to_str().unwrap(), "--out", whole.to_str().unwrap()]);
+    for signal in ["-INT", "-TERM"] {
+        let out = home.path().join(signal);
+        let mut child = start(&recipe, &out);
+        // The first epoch is done: the loop is running.
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().starts_with("epoch")));
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        lines.for_each(|line| drop(line.unwrap()));
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{stderr}");
+        assert!(stderr.contains("last.safetensors") && stderr.contains("gnr resume"), "{stderr}");
+
+        assert_eq!(run(&["resume", out.to_str().unwrap()]).0, 0);
+        assert!(checkpoint(&out, "last.safetensors") == checkpoint(&whole, "last.safetensors"));
+    }
+}
+
+#[test]
+fn a_second_process_is_sent_away() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", RECIPE);
+    let out = home.path().join("out");
+    let mut child = start(&recipe, &out);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("folder: ")));
+    let (code, _, stderr) = run(&["resume", out.to_str().unwrap()]);
+    assert!(code == 1 && stderr.contains("another gnr process is working in this folder"), "{stderr}");
+    lines.for_each(|line| drop(line.unwrap()));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn one_thread_or_two_give_the_same_parameters() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", RECIPE);
+    let tensors = |threads: &str| {
+        let out = home.path().join(threads);
+        let set = format!("train.threads={threads}");
+        let code = run(&["train", recipe.to_str().unwrap(), "--out", out.to_str().unwrap(), "--set", &set]).0;
+        assert_eq!(code, 0);
+        // Without the header, which holds the recipe.
+        let bytes = checkpoint(&out, "last.safetensors");
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
+    };
+    assert!(tensors("1") == tensors("2"));
+}
