@@ -56,7 +56,12 @@ pub fn open_folder(dir: &Path, part: Part, resize: Option<Resize>, keep: Keep) -
     check_same_classes(dir, &root, &classes)?;
     let mut files = Vec::new();
     for (label, path) in classes.values().enumerate() {
-        files.extend(image_files(path)?.into_iter().map(|file| (file, label)));
+        let found = image_files(path)?;
+        // A test set of a few images may have none of a class; a training set without one is a mistake.
+        if found.is_empty() && part == Part::Train {
+            return Err(DataError::EmptyClass { path: path.clone(), looked_for: LOOKED_FOR });
+        }
+        files.extend(found.into_iter().map(|file| (file, label)));
     }
     let Some((first, _)) = files.first() else {
         return Err(DataError::NoImages {
@@ -140,9 +145,6 @@ fn image_files(class: &Path) -> Result<Vec<PathBuf>> {
         if matches!(extension.as_str(), "jpg" | "jpeg" | "png") && !hidden {
             files.push(path);
         }
-    }
-    if files.is_empty() {
-        return Err(DataError::EmptyClass { path: class.to_path_buf(), looked_for: LOOKED_FOR });
     }
     files.sort();
     Ok(files)

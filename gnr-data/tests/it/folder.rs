@@ -18,6 +18,17 @@ fn failure(dir: &Path) -> DataError {
 }
 
 #[test]
+fn a_test_set_may_lack_a_class_that_training_has() {
+    let dir = tempdir().unwrap();
+    image_tree(dir.path());
+    for file in ["a.png", "b.png"] {
+        fs::remove_file(dir.path().join("test/ant").join(file)).unwrap();
+    }
+    let set = open_folder(dir.path(), Part::Test, None, Keep::Auto).unwrap();
+    assert_eq!((set.classes(), set.label(0).unwrap()), (&["ant".into(), "bee".into()][..], 1));
+}
+
+#[test]
 fn classes_and_files_come_sorted_and_planar() {
     let dir = tempdir().unwrap();
     image_tree(dir.path());

@@ -52,7 +52,9 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
     check(pairs, g.input_len(), g.weight_len(), y.len(), g.output_len());
     if let (Some(pairs), Some(y)) = (single(pairs), E::as_f32_mut(y)) {
         match plan(g, true) {
-            Plan::Winograd => return winograd::run(level, winograd::Shape::forward(g), &pairs, false, y, false),
+            Plan::Winograd => {
+                return winograd::run(level, winograd::Shape::forward(g), &pairs, false, y, false);
+            }
             Plan::General => return general::forward(g, &pairs, y),
         }
     }

@@ -52,7 +52,9 @@ pub(super) fn product(
         }
     };
     // SAFETY: the assertions above bound every element the body touches; callers pass a level the machine has.
-    unsafe { blocks(level, [m, k, n], a.as_ptr(), row, b.data.as_ptr(), b.row, c.as_mut_ptr(), c_row, accumulate) }
+    unsafe {
+        blocks(level, [m, k, n], a.as_ptr(), row, b.data.as_ptr(), b.row, c.as_mut_ptr(), c_row, accumulate)
+    }
 }
 
 lanes!(wide fn blocks(
@@ -193,7 +195,9 @@ mod tests {
         for [m, k, n] in [[1, 1, 16], [8, 5, 32], [13, 7, 48], [16, 0, 16], [7, 33, 80], [24, 3, 112]] {
             let (a, b) = (noise::<f32>(m * k, 1), noise::<f32>(k * (n + 3), 2));
             let want: Vec<f64> = (0..m * n)
-                .map(|i| (0..k).map(|l| f64::from(a[i / n * k + l]) * f64::from(b[l * (n + 3) + i % n])).sum())
+                .map(|i| {
+                    (0..k).map(|l| f64::from(a[i / n * k + l]) * f64::from(b[l * (n + 3) + i % n])).sum()
+                })
                 .collect();
             let mut panels = vec![f32::NAN; m.div_ceil(PANEL) * PANEL * k];
             if k > 0 {

@@ -123,7 +123,8 @@ pub(super) fn run(
             for (p, (x, _)) in pairs.iter().enumerate() {
                 for (i, at) in images.clone().enumerate() {
                     let x = &x[at * image..];
-                    let to = Place { row, channel: p * s.cin, depth, tile: i * rows.len() * s.tile_columns() };
+                    let to =
+                        Place { row, channel: p * s.cin, depth, tile: i * rows.len() * s.tile_columns() };
                     transform_input(level, &s, x, rows.clone(), phases, v, to);
                 }
             }
@@ -178,7 +179,8 @@ unsafe fn separate<V: Lanes>(s: &Shape, x: &[f32], y: usize, half: usize, to: &m
     let (evens, odds) = (s.w.div_ceil(2), s.w / 2);
     // An odd padding exchanges the parities of image columns and padded columns.
     let shift = s.padding / 2;
-    let (even_at, odd_at) = if s.padding.is_multiple_of(2) { (shift, half + shift) } else { (half + shift, shift + 1) };
+    let (even_at, odd_at) =
+        if s.padding.is_multiple_of(2) { (shift, half + shift) } else { (half + shift, shift + 1) };
     // SAFETY: a vector pair is read inside `x` or from a copy that is long enough; a half has room for a vector beyond its columns.
     unsafe {
         for t in (0..evens).step_by(V::N) {

@@ -9,7 +9,7 @@ use super::lanes::{Lanes, lanes};
 use super::product::{COLUMNS, Left, PANEL, Right, product};
 use super::transpose::transpose;
 use super::winograd::{Cut, POINTS, Place, Shape, padded, phases, row_of, transform_input};
-use super::{Pair, PARTS};
+use super::{PARTS, Pair};
 use crate::cpu::buffer::Buf;
 use crate::cpu::kernels::elementwise::add_assign;
 use crate::cpu::kernels::simd::Level;
@@ -58,7 +58,8 @@ pub(super) fn run(level: Level, s: Shape, pairs: &[Pair<'_, f32>], gw: &mut [f32
     } else {
         sum = Buf::zeroed(size);
         // As many blocks at a time as take about 8 MB.
-        let block_bytes = POINTS * cut.images * cut.rows * s.tile_columns() * (s.cin + lanes) * size_of::<f32>();
+        let block_bytes =
+            POINTS * cut.images * cut.rows * s.tile_columns() * (s.cin + lanes) * size_of::<f32>();
         for group in blocks.chunks(((8 << 20) / block_bytes).max(2)) {
             let transformed: Vec<Block> = group
                 .par_iter()
@@ -98,7 +99,14 @@ fn blocks(s: &Shape, cut: Cut, pairs: usize) -> Vec<(usize, Range<usize>, Range<
 }
 
 /// `sum [channels, lanes] += inputs[point, channels, :] adjoints[point]`.
-fn accumulate_rows(level: Level, s: &Shape, block: &Block, point: usize, channels: Range<usize>, sum: &mut [f32]) {
+fn accumulate_rows(
+    level: Level,
+    s: &Shape,
+    block: &Block,
+    point: usize,
+    channels: Range<usize>,
+    sum: &mut [f32],
+) {
     let lanes = padded(s.cout);
     let inputs = &block.inputs[(point * s.cin + channels.start) * block.row..];
     let adjoints = Right { data: &block.adjoints[point * block.tiles * lanes..], row: lanes };
@@ -136,7 +144,15 @@ fn transform(
     for (i, image) in images.enumerate() {
         let tile = i * rows.len() * columns;
         let to = Place { row, channel: 0, depth: s.cin, tile };
-        transform_input(level, s, &x[image * s.cin * s.h * s.w..], rows.clone(), &mut scratch.phases, &mut inputs, to);
+        transform_input(
+            level,
+            s,
+            &x[image * s.cin * s.h * s.w..],
+            rows.clone(),
+            &mut scratch.phases,
+            &mut inputs,
+            to,
+        );
         let l = s.oh * s.ow;
         let gy = &gy[image * s.cout * l..][..s.cout * l];
         for r in rows.clone() {
