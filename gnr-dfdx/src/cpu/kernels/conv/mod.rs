@@ -3,10 +3,12 @@
 //! Every operation takes a list of pairs, because derivatives of a convolution are sums of convolutions: the tangent of `x * w` is
 //! `x * ẇ + ẋ * w`, one [`forward`] with two pairs that writes its result once.
 
+mod blocks;
 mod general;
 mod geometry;
 mod im2col;
 mod lanes;
+mod packed;
 mod product;
 mod transpose;
 mod winograd;
@@ -28,6 +30,8 @@ const PARTS: usize = 16;
 pub enum Plan {
     /// im2col of one image and one group, then the `gemm` crate: any geometry, `f32` and `f64`.
     General,
+    /// im2col of a block of pixels and our own micro-kernel: `f32`, any geometry.
+    Packed,
     /// Winograd F(2x2, 3x3): `f32`, 3x3, stride 1, one group, at most 2 pixels of padding, at least 8 channels on one side.
     Winograd,
 }
@@ -37,7 +41,7 @@ pub fn plan(g: &Geometry, single: bool) -> Plan {
     if single && winograd::Shape::fits(g) && g.c.max(g.o) >= 8 {
         return Plan::Winograd;
     }
-    Plan::General
+    if single { Plan::Packed } else { Plan::General }
 }
 
 /// `y = Σ_i conv(x_i, w_i)` over `pairs` of (input, weight).
@@ -53,6 +57,7 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
     if let (Some(pairs), Some(y)) = (single(pairs), E::as_f32_mut(y)) {
         match plan(g, true) {
             Plan::Winograd => return winograd::run(level, winograd::Shape::forward(g), &pairs, false, y, false),
+            Plan::Packed => return packed::forward(level, g, &pairs, y),
             Plan::General => return general::forward(g, &pairs, y),
         }
     }
@@ -80,6 +85,7 @@ fn backward_input_at<E: Elem>(
             Plan::Winograd => {
                 return winograd::run(level, winograd::Shape::backward(g), &pairs, true, gx, accumulate);
             }
+            Plan::Packed => return packed::backward_input(level, g, &pairs, gx, accumulate),
             Plan::General => return general::backward_input(g, &pairs, gx, accumulate),
         }
     }
@@ -108,6 +114,7 @@ fn backward_weight_at<E: Elem>(
             Plan::Winograd => {
                 return winograd_grad::run(level, winograd::Shape::forward(g), &pairs, gw, accumulate);
             }
+            Plan::Packed => return packed::backward_weight(level, g, &pairs, gw, accumulate),
             Plan::General => return general::backward_weight(g, &pairs, gw, accumulate),
         }
     }

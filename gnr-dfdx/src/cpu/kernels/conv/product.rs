@@ -2,13 +2,67 @@
 #![allow(unsafe_code)]
 
 use super::lanes::{Lanes, lanes};
+use crate::cpu::buffer::Buf;
 use crate::cpu::kernels::simd::Level;
+use std::ops::{Deref, DerefMut};
 
 /// Rows of a packed panel of `a`.
 pub(super) const PANEL: usize = 8;
 
 /// Columns come in multiples of this (one AVX-512 register); buffers are padded accordingly.
 pub(super) const COLUMNS: usize = 16;
+
+/// Working memory that starts at a cache line, so that whole vectors do not straddle two. Contents unspecified.
+pub(super) struct Aligned {
+    buffer: Buf<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Aligned {
+    pub(super) fn new(len: usize) -> Self {
+        let buffer = Buf::<f32>::new(len + COLUMNS);
+        let start = buffer.as_ptr().align_offset(COLUMNS * size_of::<f32>()).min(COLUMNS);
+        Aligned { buffer, start, len }
+    }
+
+    pub(super) fn zeroed(len: usize) -> Self {
+        let mut new = Self::new(len);
+        new.fill(0.0);
+        new
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.buffer[self.start..][..self.len]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[self.start..][..self.len]
+    }
+}
+
+/// A distance of at least `len` (a multiple of a cache line) at which parallel streams do not compete for the same sets of the
+/// first-level cache: 5 lines more than a multiple of 64 lines.
+pub(super) fn spread(len: usize) -> usize {
+    let lines = len.div_ceil(COLUMNS);
+    (lines + (64 + 5 - lines % 64) % 64) * COLUMNS
+}
+
+/// Rounds up to whole vectors.
+pub(super) fn padded(columns: usize) -> usize {
+    columns.next_multiple_of(COLUMNS)
+}
+
+/// The distance between rows of a block's matrices: room for the last vector to run over, and no power of two, which would map all rows to
+/// the same cache sets.
+pub(super) fn row_of(columns: usize) -> usize {
+    padded(columns) + COLUMNS
+}
 
 /// How `a` [m, k] is laid out.
 #[derive(Clone, Copy)]
@@ -187,6 +241,14 @@ mod tests {
     use super::*;
     use crate::cpu::kernels::simd::detected;
     use crate::cpu::kernels::testing::{max_abs_diff, noise};
+
+    #[test]
+    fn working_memory_is_aligned_and_streams_are_spread() {
+        for len in [1, 16, 1000, 4096] {
+            assert_eq!(Aligned::zeroed(len).as_ptr().align_offset(64), 0);
+            assert!(spread(len) >= len && spread(len) / COLUMNS % 64 == 5 && spread(len) % COLUMNS == 0);
+        }
+    }
 
     #[test]
     fn products_at_every_level_and_layout() {
