@@ -95,7 +95,8 @@ pub(super) fn sum_over<B: Send + Sync, S>(
     }
     let mut sum = Aligned::zeroed(size);
     for group in jobs.chunks((GROUP_BYTES / bytes.max(1)).max(2)) {
-        let blocks: Vec<B> = group.par_iter().map_init(&scratch, |scratch, job| transform(job, scratch)).collect();
+        let blocks: Vec<B> =
+            group.par_iter().map_init(&scratch, |scratch, job| transform(job, scratch)).collect();
         // Bands of rows small enough for every thread to have several, whatever the number of units.
         let band = 64;
         sum.par_chunks_mut(unit).enumerate().for_each(|(i, sum)| {

@@ -42,7 +42,14 @@ pub(super) fn inside(k: usize, size: usize, outputs: usize, stride: usize, paddi
 
 /// Patches of the output rows `rows` of one image (`x`: the channels of one group) as columns: row (c, ky, kx) of `col` starts at
 /// `at` + its index times `ld` and holds `rows.len() * ow` elements.
-pub(super) fn im2col<E: Elem>(g: &Geometry, x: &[E], rows: Range<usize>, col: &mut [E], ld: usize, at: usize) {
+pub(super) fn im2col<E: Elem>(
+    g: &Geometry,
+    x: &[E],
+    rows: Range<usize>,
+    col: &mut [E],
+    ld: usize,
+    at: usize,
+) {
     for (c, plane) in x.chunks_exact(g.h * g.w).take(g.cg()).enumerate() {
         for ky in 0..g.kh {
             for kx in 0..g.kw {

@@ -56,7 +56,9 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
     check(pairs, g.input_len(), g.weight_len(), y.len(), g.output_len());
     if let (Some(pairs), Some(y)) = (single(pairs), E::as_f32_mut(y)) {
         match plan(g, true) {
-            Plan::Winograd => return winograd::run(level, winograd::Shape::forward(g), &pairs, false, y, false),
+            Plan::Winograd => {
+                return winograd::run(level, winograd::Shape::forward(g), &pairs, false, y, false);
+            }
             Plan::Packed => return packed::forward(level, g, &pairs, y),
             Plan::General => return general::forward(g, &pairs, y),
         }
@@ -129,7 +131,10 @@ fn single<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
 /// The lengths that the kernels below rely on.
 fn check<E>(pairs: &[Pair<'_, E>], first: usize, second: usize, out: usize, expected: usize) {
     assert!(!pairs.is_empty(), "a convolution needs at least one pair of operands");
-    assert!(pairs.iter().all(|p| p.0.len() == first && p.1.len() == second), "operand lengths {first}, {second}");
+    assert!(
+        pairs.iter().all(|p| p.0.len() == first && p.1.len() == second),
+        "operand lengths {first}, {second}"
+    );
     assert_eq!(out, expected, "length of the result");
 }
 

@@ -5,7 +5,9 @@
 use super::blocks::{Cut, Job, Sums, jobs, sum_over};
 use super::im2col::{col2im, inside};
 use super::lanes::{Lanes, lanes};
-use super::product::{Aligned, COLUMNS, Left, PANEL, Right, pack, padded, product, row_of};
+use super::product::{
+    Aligned, COLUMNS, Left, PANEL, Right, pack_columns, pack_rows, padded, product, row_of,
+};
 use super::transpose::transpose;
 use super::{Geometry, Pair};
 use crate::cpu::kernels::simd::Level;
@@ -17,13 +19,21 @@ const BLOCK_BYTES: usize = 384 << 10;
 
 /// How blocks cut the batch when a column of a block takes `floats`.
 fn cut(g: &Geometry, floats: usize) -> Cut {
-    Cut::new(g.oh, g.ow, (BLOCK_BYTES / (floats * size_of::<f32>())).clamp(48, 1024))
+    Cut::new(g.oh, g.ow, (BLOCK_BYTES / (floats * size_of::<f32>())).clamp(64, 1024))
 }
 
 /// The same, with no more images than leave every thread something to do. Only for results that do not depend on the cut.
 fn shared_cut(g: &Geometry, floats: usize) -> Cut {
     let cut = cut(g, floats);
+    if writes_directly(g) {
+        return Cut { images: 1, ..cut };
+    }
     Cut { images: cut.images.min(g.n.div_ceil(rayon::current_num_threads())).max(1), ..cut }
+}
+
+/// Whether products of one image go straight into its output maps, without a copy: whole vectors, and enough of them.
+fn writes_directly(g: &Geometry) -> bool {
+    g.l().is_multiple_of(COLUMNS) && g.l() >= 4 * COLUMNS
 }
 
 /// `y = Σ_i conv(x_i, w_i)`.
@@ -33,7 +43,9 @@ pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &m
     let panels = og.div_ceil(PANEL) * PANEL * depth;
     let mut weights = Aligned::new(g.groups * panels);
     weights.par_chunks_mut(panels).enumerate().for_each(|(q, out)| {
-        pack(og, depth, out, |i, k| pairs[k / ck].1[(q * og + i) * ck + k % ck]);
+        for (p, (_, w)) in pairs.iter().enumerate() {
+            pack_rows(level, &w[q * og * ck..], ck, og, ck, out, depth, p * ck);
+        }
     });
     let cut = shared_cut(g, depth);
     let largest = row_of(cut.images * cut.rows * g.ow);
@@ -57,7 +69,15 @@ pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &m
                 }
                 for (i, weights) in weights.chunks_exact(PANEL * depth).enumerate() {
                     let rows = PANEL.min(og - i * PANEL);
-                    product(level, [rows, depth, padded(columns)], Left::Panels(weights), right(), m, row, false);
+                    product(
+                        level,
+                        [rows, depth, padded(columns)],
+                        Left::Panels(weights),
+                        right(),
+                        m,
+                        row,
+                        false,
+                    );
                     for image in 0..job.images.len() {
                         for (r, m) in m.chunks_exact(row).enumerate().take(rows) {
                             let y = &mut y[image * g.map() + (q * og + i * PANEL + r) * l + at..][..pixels];
@@ -83,7 +103,9 @@ pub(super) fn backward_input(
     let panels = ck.div_ceil(PANEL) * PANEL * depth;
     let mut weights = Aligned::new(g.groups * panels);
     weights.par_chunks_mut(panels).enumerate().for_each(|(q, out)| {
-        pack(ck, depth, out, |i, k| pairs[k / og].1[(q * og + k % og) * ck + i]);
+        for (p, (_, w)) in pairs.iter().enumerate() {
+            pack_columns(&w[q * og * ck..][..og * ck], ck, og, out, depth, p * og);
+        }
     });
     let cut = shared_cut(g, ck + depth);
     let largest = row_of(cut.images * cut.rows * g.ow);
@@ -107,7 +129,15 @@ pub(super) fn backward_input(
                     }
                 }
                 let left = Left::Panels(&weights[q * panels..][..panels]);
-                product(level, [ck, depth, padded(columns)], left, Right { data: right, row }, col, row, false);
+                product(
+                    level,
+                    [ck, depth, padded(columns)],
+                    left,
+                    Right { data: right, row },
+                    col,
+                    row,
+                    false,
+                );
                 for (i, image) in job.images.clone().enumerate() {
                     let image = image - b * cut.images;
                     let gx = &mut gx[image * g.image() + q * g.cg() * g.h * g.w..];
@@ -135,7 +165,7 @@ pub(super) fn backward_weight(
         let (pixels, columns) = (job.rows.len() * g.ow, job.images.len() * job.rows.len() * g.ow);
         let row = row_of(columns);
         let mut col = Aligned::new(g.groups * ck * row);
-        let mut adjoints = Aligned::zeroed(g.groups * columns * lanes);
+        let mut adjoints = Aligned::new(g.groups * columns * lanes);
         let (gy, x) = pairs[job.pair];
         for q in 0..g.groups {
             patches(level, g, x, q, job, &mut col[q * ck * row..], row);
@@ -147,7 +177,10 @@ pub(super) fn backward_weight(
         }
         (col, row, adjoints, columns)
     };
-    let add = |(col, row, adjoints, columns): &(Aligned, usize, Aligned, usize), q: usize, rows: Range<usize>, sum: &mut [f32]| {
+    let add = |(col, row, adjoints, columns): &(Aligned, usize, Aligned, usize),
+               q: usize,
+               rows: Range<usize>,
+               sum: &mut [f32]| {
         let left = Left::Rows(&col[(q * ck + rows.start) * row..], *row);
         let right = Right { data: &adjoints[q * columns * lanes..], row: lanes };
         product(level, [rows.len(), *columns, lanes], left, right, sum, lanes, true);
@@ -155,11 +188,18 @@ pub(super) fn backward_weight(
     let jobs = jobs(pairs.len(), g.n, g.oh, cut);
     let bytes = floats * cut.images * cut.rows * g.ow * size_of::<f32>();
     let sum = sum_over(sums, &jobs, bytes, || (), transform, add);
-    gw.par_chunks_mut(ck).enumerate().for_each(|(o, gw)| {
-        let sum = &sum[o / og * sums.unit() + o % og..];
-        for (k, g) in gw.iter_mut().enumerate() {
-            *g = if accumulate { *g + sum[k * lanes] } else { sum[k * lanes] };
-        }
+    gw.par_chunks_mut(og * ck).enumerate().for_each(|(q, gw)| {
+        let sum = &sum[q * sums.unit()..];
+        gw.par_chunks_mut(PANEL * ck).enumerate().for_each(|(i, gw)| {
+            let (sum, rows) = (&sum[i * PANEL..], gw.len() / ck);
+            if accumulate {
+                let mut turned = Aligned::new(gw.len());
+                transpose(level, sum, lanes, ck, rows, &mut turned, ck);
+                gw.iter_mut().zip(turned.iter()).for_each(|(g, t)| *g += t);
+            } else {
+                transpose(level, sum, lanes, ck, rows, gw, ck);
+            }
+        });
     });
 }
 
@@ -209,6 +249,10 @@ unsafe fn patches_body<V: Lanes>(
 ) {
     for c in 0..g.cg() {
         let plane = &x[c * g.h * g.w..];
+        // Maps are read for the first time here, and one is too short for the hardware to catch on: ask for the next.
+        for line in (rows.start * g.stride * g.w..(rows.end * g.stride).min(g.h) * g.w).step_by(COLUMNS) {
+            V::prefetch(plane.as_ptr().wrapping_add(g.h * g.w + line));
+        }
         for ky in 0..g.kh {
             for kx in 0..g.kw {
                 let valid = inside(kx, g.w, g.ow, g.stride, g.padding);
@@ -221,37 +265,8 @@ unsafe fn patches_body<V: Lanes>(
                         continue;
                     }
                     let src = &plane[(iy - g.padding) * g.w + valid.start * g.stride + kx - g.padding..];
-                    let count = valid.len();
-                    match g.stride {
-                        // SAFETY: vectors are read inside `src` and written to the row or the room behind it.
-                        1 => unsafe {
-                            for t in (0..count).step_by(V::N) {
-                                if t + V::N <= src.len() {
-                                    V::load(src.as_ptr().add(t)).store(dst.as_mut_ptr().add(valid.start + t));
-                                } else {
-                                    dst[valid.start + t..valid.end].copy_from_slice(&src[t..count]);
-                                }
-                            }
-                        },
-                        // SAFETY: as above.
-                        2 => unsafe {
-                            for t in (0..count).step_by(V::N) {
-                                if 2 * (t + V::N) <= src.len() {
-                                    let (even, _) = V::load_pairs(src.as_ptr().add(2 * t));
-                                    even.store(dst.as_mut_ptr().add(valid.start + t));
-                                } else {
-                                    for k in t..count {
-                                        dst[valid.start + k] = src[2 * k];
-                                    }
-                                }
-                            }
-                        },
-                        step => {
-                            for (d, s) in dst[valid.clone()].iter_mut().zip(src.iter().step_by(step)) {
-                                *d = *s;
-                            }
-                        }
-                    }
+                    // SAFETY: `dst` has the row of outputs and room for a vector behind it.
+                    unsafe { run::<V>(src, g.stride, &mut dst[valid.start..], valid.len()) };
                     for d in &mut dst[..valid.start] {
                         *d = 0.0;
                     }
@@ -259,6 +274,30 @@ unsafe fn patches_body<V: Lanes>(
                         *d = 0.0;
                     }
                 }
+            }
+        }
+    }
+}
+
+/// `dst[..count]` = every `step`-th element of `src`, perhaps followed by less than a vector of anything.
+///
+/// # Safety
+/// `dst` has room for `count` elements rounded up to whole vectors.
+#[inline(always)]
+unsafe fn run<V: Lanes>(src: &[f32], step: usize, dst: &mut [f32], count: usize) {
+    if step > 2 {
+        dst[..count].iter_mut().zip(src.iter().step_by(step)).for_each(|(d, s)| *d = *s);
+        return;
+    }
+    for t in (0..count).step_by(V::N) {
+        // SAFETY: vectors are read inside `src`, as just compared, and written to where the caller leaves room.
+        unsafe {
+            if step * (t + V::N) > src.len() {
+                dst[t..count].iter_mut().zip(src[step * t..].iter().step_by(step)).for_each(|(d, s)| *d = *s);
+            } else if step == 1 {
+                V::load(src.as_ptr().add(t)).store(dst.as_mut_ptr().add(t));
+            } else {
+                V::load_pairs(src.as_ptr().add(2 * t)).0.store(dst.as_mut_ptr().add(t));
             }
         }
     }

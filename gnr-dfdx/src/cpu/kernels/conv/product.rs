@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::lanes::{Lanes, lanes};
+use super::transpose::transpose;
 use crate::cpu::buffer::Buf;
 use crate::cpu::kernels::simd::Level;
 use std::ops::{Deref, DerefMut};
@@ -106,7 +107,9 @@ pub(super) fn product(
         }
     };
     // SAFETY: the assertions above bound every element the body touches; callers pass a level the machine has.
-    unsafe { blocks(level, [m, k, n], a.as_ptr(), row, b.data.as_ptr(), b.row, c.as_mut_ptr(), c_row, accumulate) }
+    unsafe {
+        blocks(level, [m, k, n], a.as_ptr(), row, b.data.as_ptr(), b.row, c.as_mut_ptr(), c_row, accumulate)
+    }
 }
 
 lanes!(wide fn blocks(
@@ -224,14 +227,32 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
     }
 }
 
-/// Packs `rows` x `k` values `value(i, l)` into panels, padded with zero rows.
-pub(super) fn pack(rows: usize, k: usize, out: &mut [f32], value: impl Fn(usize, usize) -> f32) {
-    for (p, panel) in out.chunks_exact_mut(PANEL * k).enumerate().take(rows.div_ceil(PANEL)) {
-        for (l, column) in panel.chunks_exact_mut(PANEL).enumerate() {
-            for (i, v) in column.iter_mut().enumerate() {
-                let row = p * PANEL + i;
-                *v = if row < rows { value(row, l) } else { 0.0 };
-            }
+/// Packs rows `a` [rows, k] (contiguous rows `a_row` apart) into panels whose columns `skip..skip + k` of `depth` they become; rows that
+/// fill up the last panel are unspecified, and never read.
+pub(super) fn pack_rows(
+    level: Level,
+    a: &[f32],
+    a_row: usize,
+    rows: usize,
+    k: usize,
+    out: &mut [f32],
+    depth: usize,
+    skip: usize,
+) {
+    for (p, panel) in out.chunks_exact_mut(PANEL * depth).enumerate().take(rows.div_ceil(PANEL)) {
+        let count = PANEL.min(rows - p * PANEL);
+        transpose(level, &a[p * PANEL * a_row..], a_row, count, k, &mut panel[skip * PANEL..], PANEL);
+    }
+}
+
+/// The same for the transpose of `a` [k, rows].
+pub(super) fn pack_columns(a: &[f32], rows: usize, k: usize, out: &mut [f32], depth: usize, skip: usize) {
+    for (p, panel) in out.chunks_exact_mut(PANEL * depth).enumerate().take(rows.div_ceil(PANEL)) {
+        let columns = panel[skip * PANEL..].chunks_exact_mut(PANEL).zip(a.chunks_exact(rows)).take(k);
+        if rows - p * PANEL >= PANEL {
+            columns.for_each(|(to, a)| to.copy_from_slice(&a[p * PANEL..][..PANEL]));
+        } else {
+            columns.for_each(|(to, a)| to[..rows - p * PANEL].copy_from_slice(&a[p * PANEL..]));
         }
     }
 }
@@ -255,11 +276,18 @@ mod tests {
         for [m, k, n] in [[1, 1, 16], [8, 5, 32], [13, 7, 48], [16, 0, 16], [7, 33, 80], [24, 3, 112]] {
             let (a, b) = (noise::<f32>(m * k, 1), noise::<f32>(k * (n + 3), 2));
             let want: Vec<f64> = (0..m * n)
-                .map(|i| (0..k).map(|l| f64::from(a[i / n * k + l]) * f64::from(b[l * (n + 3) + i % n])).sum())
+                .map(|i| {
+                    (0..k).map(|l| f64::from(a[i / n * k + l]) * f64::from(b[l * (n + 3) + i % n])).sum()
+                })
                 .collect();
             let mut panels = vec![f32::NAN; m.div_ceil(PANEL) * PANEL * k];
             if k > 0 {
-                pack(m, k, &mut panels, |i, l| a[i * k + l]);
+                pack_rows(detected(), &a, k, m, k, &mut panels, k, 0);
+                let turned: Vec<f32> = (0..m * k).map(|i| a[i % m * k + i / m]).collect();
+                let mut same = vec![0.0; panels.len()];
+                pack_columns(&turned, m, k, &mut same, k, 0);
+                let used = |i: &usize| i / (PANEL * k) * PANEL + i % PANEL < m;
+                assert!((0..panels.len()).filter(used).all(|i| panels[i] == same[i]));
             }
             for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
                 for left in [Left::Panels(&panels), Left::Rows(&a, k.max(1))] {

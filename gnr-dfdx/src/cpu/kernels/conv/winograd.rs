@@ -161,9 +161,14 @@ impl Phases {
 unsafe fn separate<V: Lanes>(s: &Shape, x: &[f32], y: usize, half: usize, to: &mut [f32]) {
     let row = &x[(y - s.padding) * s.w..];
     let (evens, odds) = (s.w.div_ceil(2), s.w / 2);
+    // The same row of the next channel: maps are read for the first time here, and one map is too short for the hardware to catch on.
+    for line in (0..s.w).step_by(COLUMNS) {
+        V::prefetch(row.as_ptr().wrapping_add(s.h * s.w + line));
+    }
     // An odd padding exchanges the parities of image columns and padded columns.
     let shift = s.padding / 2;
-    let (even_at, odd_at) = if s.padding.is_multiple_of(2) { (shift, half + shift) } else { (half + shift, shift + 1) };
+    let (even_at, odd_at) =
+        if s.padding.is_multiple_of(2) { (shift, half + shift) } else { (half + shift, shift + 1) };
     // SAFETY: a vector pair is read inside `x` or from a copy that is long enough; a half has room for a vector beyond its columns.
     unsafe {
         for t in (0..evens).step_by(V::N) {
@@ -205,7 +210,10 @@ pub(super) fn transform_input(
     to: Place,
 ) {
     assert!(x.len() >= s.cin * s.h * s.w && phases.len() >= Phases::len(s, rows.len()));
-    assert!(to.tile + rows.len() * s.tile_columns() + COLUMNS <= to.row && (to.channel + s.cin) * to.row <= to.point);
+    assert!(
+        to.tile + rows.len() * s.tile_columns() + COLUMNS <= to.row
+            && (to.channel + s.cin) * to.row <= to.point
+    );
     assert!(v.len() >= POINTS * to.point && rows.end <= s.tile_rows());
     // SAFETY: the assertions bound every access; vectors of at most COLUMNS floats run over the last tile of a row by less than COLUMNS.
     unsafe {
@@ -282,7 +290,9 @@ fn transform_output(
     out: &mut [f32],
     accumulate: bool,
 ) {
-    assert!(from.tile + rows.len() * s.tile_columns() + COLUMNS <= from.row && PANEL * from.row <= from.point);
+    assert!(
+        from.tile + rows.len() * s.tile_columns() + COLUMNS <= from.row && PANEL * from.row <= from.point
+    );
     assert!(m.len() >= POINTS * from.point);
     assert!(channels.len() <= PANEL && channels.end * s.oh * s.ow <= out.len() && rows.end <= s.tile_rows());
     // SAFETY: the assertions bound every access.

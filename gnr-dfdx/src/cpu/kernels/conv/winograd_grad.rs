@@ -5,12 +5,12 @@
 //! channels as lanes, so neither has to be transposed after its expansion.
 #![allow(unsafe_code)]
 
+use super::Pair;
 use super::blocks::{Cut, Job, Sums, jobs, sum_over};
 use super::lanes::{Lanes, lanes};
 use super::product::{Aligned, COLUMNS, Left, PANEL, Right, padded, product, row_of, spread};
 use super::transpose::transpose;
 use super::winograd::{POINTS, Place, Shape, phases, transform_input};
-use super::Pair;
 use crate::cpu::kernels::simd::Level;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -45,7 +45,14 @@ pub(super) fn run(level: Level, s: Shape, pairs: &[Pair<'_, f32>], gw: &mut [f32
 }
 
 /// `sum [channels, lanes] += inputs[point, channels, :] adjoints[point]`.
-fn accumulate_rows(level: Level, s: &Shape, block: &Block, point: usize, channels: Range<usize>, sum: &mut [f32]) {
+fn accumulate_rows(
+    level: Level,
+    s: &Shape,
+    block: &Block,
+    point: usize,
+    channels: Range<usize>,
+    sum: &mut [f32],
+) {
     let lanes = padded(s.cout);
     let inputs = &block.inputs[point * spread(s.cin * block.row) + channels.start * block.row..];
     let adjoints = Right { data: &block.adjoints[point * spread(block.tiles * lanes)..], row: lanes };
@@ -62,17 +69,14 @@ struct Scratch {
 
 impl Scratch {
     fn new(s: &Shape, cut: Cut) -> Self {
-        Scratch { phases: phases(s, cut.rows), pixels: Aligned::zeroed(4 * s.tile_columns() * padded(s.cout)) }
+        Scratch {
+            phases: phases(s, cut.rows),
+            pixels: Aligned::zeroed(4 * s.tile_columns() * padded(s.cout)),
+        }
     }
 }
 
-fn transform(
-    level: Level,
-    s: &Shape,
-    (gy, x): Pair<'_, f32>,
-    job: &Job,
-    scratch: &mut Scratch,
-) -> Block {
+fn transform(level: Level, s: &Shape, (gy, x): Pair<'_, f32>, job: &Job, scratch: &mut Scratch) -> Block {
     let (images, rows) = (job.images.clone(), job.rows.clone());
     let (lanes, columns) = (padded(s.cout), s.tile_columns());
     let tiles = images.len() * rows.len() * columns;
@@ -84,7 +88,15 @@ fn transform(
     for (i, image) in images.enumerate() {
         let tile = i * rows.len() * columns;
         let to = Place { point: input_point, row, channel: 0, tile };
-        transform_input(level, s, &x[image * s.cin * s.h * s.w..], rows.clone(), &mut scratch.phases, &mut inputs, to);
+        transform_input(
+            level,
+            s,
+            &x[image * s.cin * s.h * s.w..],
+            rows.clone(),
+            &mut scratch.phases,
+            &mut inputs,
+            to,
+        );
         let l = s.oh * s.ow;
         let gy = &gy[image * s.cout * l..][..s.cout * l];
         for r in rows.clone() {
