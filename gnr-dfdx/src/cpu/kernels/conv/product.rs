@@ -217,11 +217,10 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
         } else {
             run!(a_row, a_step)
         }
-        for i in 0..ROWS {
-            for j in 0..COLS {
+        for (i, row) in sums.into_iter().enumerate() {
+            for (j, sum) in row.into_iter().enumerate() {
                 let at = c.add(i * c_row + j * V::N);
-                let sum = if accumulate { V::load(at).add(sums[i][j]) } else { sums[i][j] };
-                sum.store(at);
+                (if accumulate { V::load(at).add(sum) } else { sum }).store(at);
             }
         }
     }
@@ -229,6 +228,7 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
 
 /// Packs rows `a` [rows, k] (contiguous rows `a_row` apart) into panels whose columns `skip..skip + k` of `depth` they become; rows that
 /// fill up the last panel are unspecified, and never read.
+#[allow(clippy::too_many_arguments)]
 pub(super) fn pack_rows(
     level: Level,
     a: &[f32],
@@ -267,7 +267,9 @@ mod tests {
     fn working_memory_is_aligned_and_streams_are_spread() {
         for len in [1, 16, 1000, 4096] {
             assert_eq!(Aligned::zeroed(len).as_ptr().align_offset(64), 0);
-            assert!(spread(len) >= len && spread(len) / COLUMNS % 64 == 5 && spread(len) % COLUMNS == 0);
+            assert!(
+                spread(len) >= len && spread(len) / COLUMNS % 64 == 5 && spread(len).is_multiple_of(COLUMNS)
+            );
         }
     }
 

@@ -14,8 +14,8 @@
 use super::blocks::Cut;
 use super::lanes::{Lanes, lanes};
 use super::product::{Aligned, COLUMNS, Left, PANEL, Right, padded, product, row_of, spread};
+use super::winograd_weights::transform_weights;
 use super::{Geometry, Pair};
-use crate::cpu::buffer::Buf;
 use crate::cpu::kernels::simd::Level;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -359,67 +359,5 @@ unsafe fn output_body<V: Lanes>(
                 }
             }
         }
-    }
-}
-
-/// `G g Gᵀ` of all weights, as panels [output panel][POINTS][depth][PANEL] for [`product`].
-fn transform_weights(level: Level, s: Shape, pairs: &[Pair<'_, f32>], turned: bool) -> Buf<f32> {
-    let depth = s.cin * pairs.len();
-    let mut u = Buf::new(s.cout.div_ceil(PANEL) * POINTS * PANEL * depth);
-    u.par_chunks_mut(POINTS * PANEL * depth).enumerate().for_each(|(panel, u)| {
-        let channels = panel * PANEL..((panel + 1) * PANEL).min(s.cout);
-        for (p, (_, w)) in pairs.iter().enumerate() {
-            for c in 0..s.cin {
-                let mut taps = [[0.0_f32; PANEL]; 9];
-                for (lane, o) in channels.clone().enumerate() {
-                    let at = if turned { c * s.cout + o } else { o * s.cin + c };
-                    let g = &w[at * 9..][..9];
-                    for k in 0..9 {
-                        taps[k][lane] = g[if turned { 8 - k } else { k }];
-                    }
-                }
-                let to = &mut u[(p * s.cin + c) * PANEL..];
-                assert!(to.len() >= (POINTS - 1) * PANEL * depth + PANEL);
-                // SAFETY: 16 stores of PANEL floats, PANEL * depth apart, fit as just asserted.
-                unsafe { weight_panel(level, &taps, to, PANEL * depth) };
-            }
-        }
-    });
-    u
-}
-
-lanes!(eight fn weight_panel(taps: &[[f32; PANEL]; 9], to: &mut [f32], point: usize) = weight_body);
-
-/// # Safety
-/// `to` has room for 16 vectors at distance `point`; vectors have [`PANEL`] floats.
-#[inline(always)]
-unsafe fn weight_body<V: Lanes>(taps: &[[f32; PANEL]; 9], to: &mut [f32], point: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        let half = V::splat(0.5);
-        let mut columns = [[half; 4]; 3];
-        for (j, column) in columns.iter_mut().enumerate() {
-            let tap = |i: usize| V::load(taps[3 * i + j].as_ptr());
-            *column = expand(half, tap(0), tap(1), tap(2));
-        }
-        for i in 0..4 {
-            let row = expand(half, columns[0][i], columns[1][i], columns[2][i]);
-            for j in 0..4 {
-                row[j].store(to.as_mut_ptr().add((4 * i + j) * point));
-            }
-        }
-    }
-}
-
-/// `G g`: (g0, (g0 + g1 + g2)/2, (g0 − g1 + g2)/2, g2).
-///
-/// # Safety
-/// That of [`Lanes`].
-#[inline(always)]
-unsafe fn expand<V: Lanes>(half: V, g0: V, g1: V, g2: V) -> [V; 4] {
-    // SAFETY: the caller's.
-    unsafe {
-        let (sum, g1) = (g0.add(g2).mul(half), g1.mul(half));
-        [g0, sum.add(g1), sum.sub(g1), g2]
     }
 }

@@ -8,11 +8,11 @@
 use super::Pair;
 use super::blocks::{Cut, Job, Sums, jobs, sum_over};
 use super::lanes::{Lanes, lanes};
-use super::product::{Aligned, COLUMNS, Left, PANEL, Right, padded, product, row_of, spread};
+use super::product::{Aligned, Left, Right, padded, product, row_of, spread};
 use super::transpose::transpose;
 use super::winograd::{POINTS, Place, Shape, phases, transform_input};
+use super::winograd_weights::transform_back;
 use crate::cpu::kernels::simd::Level;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of transformed data that a part works on at a time.
@@ -155,61 +155,3 @@ unsafe fn adjoint_body<V: Lanes>(
         }
     }
 }
-
-/// `Gᵀ M G` of the summed products [POINTS][cin][lanes], into (or added to) gw [cout, cin, 3, 3].
-fn transform_back(level: Level, s: &Shape, sum: &[f32], gw: &mut [f32], accumulate: bool) {
-    let lanes = padded(s.cout);
-    let point = Sums { units: POINTS, rows: s.cin, lanes }.unit();
-    gw.par_chunks_mut(PANEL * s.cin * 9).enumerate().for_each(|(panel, gw)| {
-        for c in 0..s.cin {
-            let mut taps = [[0.0_f32; PANEL]; 9];
-            let from = &sum[c * lanes + panel * PANEL..];
-            assert!(from.len() >= (POINTS - 1) * point + PANEL);
-            // SAFETY: 16 loads of PANEL floats, `point` apart, are inside as just asserted.
-            unsafe { back_panel(level, from, point, &mut taps) };
-            for (lane, gw) in gw.chunks_exact_mut(s.cin * 9).enumerate() {
-                for (g, tap) in gw[c * 9..][..9].iter_mut().zip(&taps) {
-                    *g = if accumulate { *g + tap[lane] } else { tap[lane] };
-                }
-            }
-        }
-    });
-}
-
-lanes!(eight fn back_panel(from: &[f32], point: usize, taps: &mut [[f32; PANEL]; 9]) = back_body);
-
-/// # Safety
-/// `from` has 16 vectors at distance `point`; vectors have [`PANEL`] floats.
-#[inline(always)]
-unsafe fn back_body<V: Lanes>(from: &[f32], point: usize, taps: &mut [[f32; PANEL]; 9]) {
-    // SAFETY: the caller's.
-    unsafe {
-        let half = V::splat(0.5);
-        let mut columns = [[half; 3]; 4];
-        for (j, column) in columns.iter_mut().enumerate() {
-            let m = |i: usize| V::load(from.as_ptr().add((4 * i + j) * point));
-            *column = contract(half, m(0), m(1), m(2), m(3));
-        }
-        for i in 0..3 {
-            let row = contract(half, columns[0][i], columns[1][i], columns[2][i], columns[3][i]);
-            for j in 0..3 {
-                row[j].store(taps[3 * i + j].as_mut_ptr());
-            }
-        }
-    }
-}
-
-/// `Gᵀ m`: (m0 + (m1 + m2)/2, (m1 − m2)/2, (m1 + m2)/2 + m3).
-///
-/// # Safety
-/// That of [`Lanes`].
-#[inline(always)]
-unsafe fn contract<V: Lanes>(half: V, m0: V, m1: V, m2: V, m3: V) -> [V; 3] {
-    // SAFETY: the caller's.
-    unsafe {
-        let sum = m1.add(m2).mul(half);
-        [m0.add(sum), m1.sub(m2).mul(half), sum.add(m3)]
-    }
-}
-
-const _: () = assert!(COLUMNS.is_multiple_of(PANEL));
