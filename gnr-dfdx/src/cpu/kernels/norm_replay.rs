@@ -192,7 +192,7 @@ pub fn second_backward<E: Elem>(
     };
     let mut sums = Sums { beta: vec![0.0; maps.c], gamma: vec![0.0; maps.c] };
     let mut coefficients = vec![[E::zero(); 5]; maps.c];
-    for ch in 0..maps.c {
+    for (ch, coefficients) in coefficients.iter_mut().enumerate() {
         let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
         let of_channel = || (ch..maps.n * maps.c).step_by(maps.c);
         let (a_sum, ax) = (first.beta[ch], first.gamma[ch]);
@@ -204,7 +204,7 @@ pub fn second_backward<E: Elem>(
         let bx = s * (of_channel().map(|i| b_sums[i][1]).sum::<f64>() + shift * b_sum);
         sums.beta[ch] = b_sum;
         sums.gamma[ch] = bx + s * (at_sum - q * ax);
-        coefficients[ch] = match stats.source {
+        *coefficients = match stats.source {
             Source::Fixed => [s * gamma, s * gamma_t, 0.0, 0.0, 0.0],
             Source::Batch => {
                 let [ma, max, mat, mb, mbx] = [a_sum, ax, at_sum, b_sum, bx].map(|v| v / maps.count());
