@@ -60,18 +60,30 @@ impl Images {
 /// # Errors
 /// As [`Images::open`].
 pub(crate) fn views(data: &Data) -> Result<Views> {
-    let mut options = OpenOptions { dir: data.dir.as_ref().map(Into::into), ..OpenOptions::default() };
-    if let Some(resize) = data.resize {
-        options.resize =
-            Some(gnr_data::Resize { shorter: resize.shorter, height: resize.height, width: resize.width });
-    }
-    let info = gnr_data::find(&data.name)?;
+    let (info, options) = (gnr_data::find(&data.name)?, options(data));
     let mut train = info.open(Part::Train, &options)?;
     if let Some(subset) = data.subset {
         train = part_of(train, subset)?;
     }
     let test = info.open(Part::Test, &options)?;
     Ok(Views::new(train, test, HoldOut::Fraction(data.validation), data.validation_seed)?)
+}
+
+/// Opens the test images alone: no training images need be there.
+///
+/// # Errors
+/// As [`Images::open`].
+pub(crate) fn test(data: &Data) -> Result<Arc<dyn Dataset>> {
+    Ok(gnr_data::find(&data.name)?.open(Part::Test, &options(data))?)
+}
+
+fn options(data: &Data) -> OpenOptions {
+    let mut options = OpenOptions { dir: data.dir.as_ref().map(Into::into), ..OpenOptions::default() };
+    if let Some(resize) = data.resize {
+        options.resize =
+            Some(gnr_data::Resize { shorter: resize.shorter, height: resize.height, width: resize.width });
+    }
+    options
 }
 
 fn part_of(whole: Arc<dyn Dataset>, subset: Subset) -> Result<Arc<dyn Dataset>> {

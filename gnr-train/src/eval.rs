@@ -76,11 +76,10 @@ pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) ->
         }
         None => Recipe::parse(&origin, "eval", "", &request.overrides)?,
     };
-    let views = data::views(&recipe.data)?;
     let dataset = match request.split {
-        Split::Train => views.train,
-        Split::Test => views.test,
-        Split::Validation => views.validation.ok_or_else(|| TrainError::Checkpoint {
+        Split::Train => data::views(&recipe.data)?.train,
+        Split::Test => data::test(&recipe.data)?,
+        Split::Validation => data::views(&recipe.data)?.validation.ok_or_else(|| TrainError::Checkpoint {
             path: request.weights.clone(),
             problem: "no images were held out for validation (data.validation is 0)".into(),
         })?,

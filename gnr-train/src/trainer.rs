@@ -149,7 +149,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             self.finish_epoch(started, observer)?;
             let epoch = self.progress.epoch;
             let every = recipe.train.checkpoint_every_epochs;
-            if epoch == recipe.train.epochs || (every > 0 && epoch % every == 0) {
+            if epoch == recipe.train.epochs || (every > 0 && epoch.is_multiple_of(every)) {
                 self.save_last(observer)?;
             }
             if stop.load(Ordering::Relaxed) && epoch < recipe.train.epochs {
@@ -175,7 +175,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             loader.recycle(batch);
             let report = self.step(&parts)?;
             let event = self.account(report, images);
-            if train.log_every_steps.is_some_and(|every| event.step % every == 0) {
+            if train.log_every_steps.is_some_and(|every| event.step.is_multiple_of(every)) {
                 self.metrics.step(&event)?;
                 let scalars =
                     [("step/loss".to_owned(), event.loss), ("step/grad_norm".to_owned(), event.grad_norm)];
@@ -185,7 +185,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            if train.checkpoint_every_steps.is_some_and(|every| event.step % every == 0) {
+            if train.checkpoint_every_steps.is_some_and(|every| event.step.is_multiple_of(every)) {
                 self.save_last(observer)?;
             }
         }
@@ -265,7 +265,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         self.progress.epoch += 1;
         let batches = std::mem::take(&mut self.progress.batch).max(1);
         let (epoch, step) = (self.progress.epoch, self.progress.step);
-        let due = epoch % recipe.train.eval_every == 0 || epoch == recipe.train.epochs;
+        let due = epoch.is_multiple_of(recipe.train.eval_every) || epoch == recipe.train.epochs;
         let mut measure = |loader| {
             let buffers = self.buffers.borrow();
             let model = &self.prepared.model;
