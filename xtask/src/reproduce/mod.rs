@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
     /// Number of seeds (0, 1, …) of each cell. Default: 3.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
+    /// Train for this many epochs instead of the scale's own number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    epochs: Option<u64>,
     /// Runs at a time, each on one thread. Default: as many as there are cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     jobs: Option<u64>,
@@ -76,6 +79,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
 
     let mut plan = Plan::table1(arguments.scale, arguments.seeds);
+    if let Some(epochs) = arguments.epochs {
+        plan.nets.iter_mut().for_each(|net| net.epochs = epochs);
+    }
     plan.keep(&arguments.only)?;
     let located = data::locate(&plan.datasets(), data.as_deref())?;
     let runs = runner::prepare(&plan, &located, &out)?;

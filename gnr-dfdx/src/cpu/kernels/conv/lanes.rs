@@ -3,6 +3,7 @@
 //! Bodies are `#[inline(always)]` functions generic over [`Lanes`]; the `lanes!` macro wraps each in functions that enable the
 //! instruction set and picks one by [`Level`](crate::cpu::kernels::simd::Level).
 #![allow(unsafe_code)]
+// SAFETY of every block in this file: the contract of [`Lanes`] gives the instruction set and valid pointers.
 
 /// A vector of [`Lanes::N`] floats.
 ///
@@ -99,7 +100,6 @@ mod x86 {
     use super::Lanes;
     use std::arch::x86_64::*;
 
-    // SAFETY of every block below: the trait's contract gives the instruction set and valid pointers.
     impl Lanes for __m256 {
         const N: usize = 8;
         const ROWS: usize = 4;
