@@ -74,8 +74,11 @@ impl<E: Copy + Default> Pool<E> {
         shelves.clock += 1;
         let by_len = shelves.by_len.get_or_insert_default();
         while shelves.bytes + size > limit {
-            let Some(oldest) =
-                by_len.iter().filter(|(_, s)| !s.idle.is_empty()).min_by_key(|(_, s)| s.used).map(|(&l, _)| l)
+            let Some(oldest) = by_len
+                .iter()
+                .filter(|(_, s)| !s.idle.is_empty())
+                .min_by_key(|(_, s)| s.used)
+                .map(|(&l, _)| l)
             else {
                 break;
             };

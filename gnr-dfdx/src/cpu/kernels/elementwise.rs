@@ -271,7 +271,8 @@ pub fn unary_second<E: Elem>(kind: Unary, out: &mut [E], a: &[E], xt: &[E], x: &
         });
     };
     assert!(out.len() == a.len() && out.len() == xt.len() && out.len() == x.len() && out.len() == y.len());
-    let inputs = a.par_chunks(CHUNK).zip(xt.par_chunks(CHUNK)).zip(x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK)));
+    let inputs =
+        a.par_chunks(CHUNK).zip(xt.par_chunks(CHUNK)).zip(x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK)));
     out.par_chunks_mut(CHUNK).zip(inputs).for_each(|(o, ((a, xt), (x, y)))| product(o, a, xt, x, y));
 }
 
@@ -320,7 +321,11 @@ mod tests {
             let mut second = vec![0.0; x.len()];
             unary_second(kind, &mut second, &ones, &ones, &x, &value(&x));
             let slope = |f: &dyn Fn(&[f64]) -> Vec<f64>| {
-                f(&shifted(h)).iter().zip(f(&shifted(-h))).map(|(p, m)| (p - m) / (2.0 * h)).collect::<Vec<_>>()
+                f(&shifted(h))
+                    .iter()
+                    .zip(f(&shifted(-h)))
+                    .map(|(p, m)| (p - m) / (2.0 * h))
+                    .collect::<Vec<_>>()
             };
             assert!(max_abs_diff(&first(&x), &slope(&value)) < 3e-8, "{kind:?}");
             assert!(max_abs_diff(&second, &slope(&first)) < 3e-8, "{kind:?}");

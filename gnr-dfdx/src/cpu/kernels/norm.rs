@@ -81,7 +81,10 @@ impl Stats {
             // One rounding of the mean to E leaves a remainder of the sum; it is corrected here, so the pair stays exact.
             let rest = centred_sum(x, mean);
             let mean = mean.wide();
-            (mean + rest / maps.hw as f64, centred_dot(x, E::of(mean), x, E::of(mean)) - rest * rest / maps.hw as f64)
+            (
+                mean + rest / maps.hw as f64,
+                centred_dot(x, E::of(mean), x, E::of(mean)) - rest * rest / maps.hw as f64,
+            )
         };
         let parts: Vec<(f64, f64)> =
             (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch()).map(of_map).collect();

@@ -141,7 +141,14 @@ pub fn tangent_apply<E: Elem>(
         .collect();
     out.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, out)| {
         let k = coefficients[i % maps.c];
-        tangent_map(out, maps.map(at.x, i), maps.maps(at.xt, i), k, maps.maps(residual_t, i), maps.maps(y, i));
+        tangent_map(
+            out,
+            maps.map(at.x, i),
+            maps.maps(at.xt, i),
+            k,
+            maps.maps(residual_t, i),
+            maps.maps(y, i),
+        );
     });
 }
 
@@ -185,23 +192,25 @@ pub fn second_backward<E: Elem>(
     };
     let mut sums = Sums { beta: vec![0.0; maps.c], gamma: vec![0.0; maps.c] };
     let mut coefficients = vec![[E::zero(); 5]; maps.c];
-    for ch in 0..maps.c {
+    for (ch, coefficients) in coefficients.iter_mut().enumerate() {
         let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
         let of_channel = || (ch..maps.n * maps.c).step_by(maps.c);
         let (a_sum, ax) = (first.beta[ch], first.gamma[ch]);
         let shift_t = E::of(mt).wide() - mt;
-        let at_sum = of_channel().map(|i| at_sums[i]).sum::<f64>() + if xt.is_some() { shift_t * a_sum } else { 0.0 };
+        let at_sum =
+            of_channel().map(|i| at_sums[i]).sum::<f64>() + if xt.is_some() { shift_t * a_sum } else { 0.0 };
         let b_sum: f64 = of_channel().map(|i| b_sums[i][0]).sum();
         let shift = E::of(m).wide() - m;
         let bx = s * (of_channel().map(|i| b_sums[i][1]).sum::<f64>() + shift * b_sum);
         sums.beta[ch] = b_sum;
         sums.gamma[ch] = bx + s * (at_sum - q * ax);
-        coefficients[ch] = match stats.source {
+        *coefficients = match stats.source {
             Source::Fixed => [s * gamma, s * gamma_t, 0.0, 0.0, 0.0],
             Source::Batch => {
                 let [ma, max, mat, mb, mbx] = [a_sum, ax, at_sum, b_sum, bx].map(|v| v / maps.count());
                 let mean_x = gamma * mb + gamma_t * ma - s * q * gamma * ma;
-                let along = gamma * mbx + gamma_t * max - 2.0 * s * q * gamma * max + gamma * s * (mat - q * max);
+                let along =
+                    gamma * mbx + gamma_t * max - 2.0 * s * q * gamma * max + gamma * s * (mat - q * max);
                 let (by_x, by_t) = (-s * s * along, -s * s * gamma * max);
                 [s * gamma, s * (gamma_t - s * q * gamma), by_x, by_t, -s * mean_x - by_x * m - by_t * mt]
             }
@@ -244,9 +253,12 @@ mod tests {
     #[test]
     fn closed_forms_match_differences_of_the_gradient() {
         let n = MAPS.size();
-        for (source, rectify, x_moves) in
-            [(Source::Batch, true, true), (Source::Batch, false, true), (Source::Fixed, true, true), (Source::Batch, true, false)]
-        {
+        for (source, rectify, x_moves) in [
+            (Source::Batch, true, true),
+            (Source::Batch, false, true),
+            (Source::Fixed, true, true),
+            (Source::Batch, true, false),
+        ] {
             let stats = |x: &[f64]| match source {
                 Source::Batch => Stats::of_batch(MAPS, x, 1e-3),
                 Source::Fixed => Stats::fixed(vec![0.1, -0.2, 0.3], vec![1.0, 0.5, 2.0], 1e-3),
@@ -295,7 +307,8 @@ mod tests {
             let first = backward_sums(MAPS, &mut a, &p.x, &st, mask);
             for accumulate in [false, true] {
                 let (mut b, mut gx) = (wt.clone(), vec![1.0; n]);
-                let second = second_backward(MAPS, at, &a, &first, Some(&mut b), mask, Some(&mut gx), accumulate);
+                let second =
+                    second_backward(MAPS, at, &a, &first, Some(&mut b), mask, Some(&mut gx), accumulate);
                 if accumulate {
                     gx.iter_mut().for_each(|v| *v -= 1.0);
                 }

@@ -130,7 +130,11 @@ mod tests {
                 }
                 let mut y = vec![f32::NAN; x.len()];
                 permute(&x, &shape, &axes, &mut y);
-                assert_eq!(y, naive(&x, &axes.map(|a| shape[a]), &axes.map(|a| from[a])), "{shape:?} {axes:?}");
+                assert_eq!(
+                    y,
+                    naive(&x, &axes.map(|a| shape[a]), &axes.map(|a| from[a])),
+                    "{shape:?} {axes:?}"
+                );
             }
         }
     }

@@ -10,7 +10,9 @@ use thiserror::Error;
 
 /// Why a pooling window does not fit.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("pooling: window {kernel}, stride {stride}, padding {padding} does not fit an input of {height}x{width} (the window must fit the padded input, the padding be at most half the window, the stride at least 1)")]
+#[error(
+    "pooling: window {kernel}, stride {stride}, padding {padding} does not fit an input of {height}x{width} (the window must fit the padded input, the padding be at most half the window, the stride at least 1)"
+)]
 pub struct WindowError {
     /// Side of the window.
     pub kernel: usize,
@@ -41,10 +43,22 @@ impl Window {
     ///
     /// # Errors
     /// [`WindowError`] when the window does not fit.
-    pub fn new(height: usize, width: usize, kernel: usize, stride: usize, padding: usize) -> Result<Self, WindowError> {
+    pub fn new(
+        height: usize,
+        width: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Result<Self, WindowError> {
         let error = WindowError { kernel, stride, padding, height, width };
         let (h, w) = (height + 2 * padding, width + 2 * padding);
-        if kernel == 0 || stride == 0 || 2 * padding > kernel || kernel > h || kernel > w || height * width == 0 {
+        if kernel == 0
+            || stride == 0
+            || 2 * padding > kernel
+            || kernel > h
+            || kernel > w
+            || height * width == 0
+        {
             return Err(error);
         }
         let (oh, ow) = ((h - kernel) / stride + 1, (w - kernel) / stride + 1);
@@ -202,8 +216,14 @@ mod tests {
     use crate::cpu::kernels::testing::noise;
 
     /// (height, width, kernel, stride, padding)
-    const CASES: [(usize, usize, usize, usize, usize); 6] =
-        [(8, 8, 2, 2, 0), (9, 7, 3, 2, 1), (5, 6, 3, 1, 1), (4, 4, 4, 4, 0), (7, 7, 2, 3, 1), (1, 1, 1, 1, 0)];
+    const CASES: [(usize, usize, usize, usize, usize); 6] = [
+        (8, 8, 2, 2, 0),
+        (9, 7, 3, 2, 1),
+        (5, 6, 3, 1, 1),
+        (4, 4, 4, 4, 0),
+        (7, 7, 2, 3, 1),
+        (1, 1, 1, 1, 0),
+    ];
 
     #[test]
     fn maxima_are_found_and_adjoints_are_transposes() {

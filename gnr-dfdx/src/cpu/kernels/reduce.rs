@@ -62,7 +62,12 @@ pub fn dot<E: Elem>(x: &[E], y: &[E]) -> f64 {
     if x.len() <= CHUNK {
         return dot_block(x, y);
     }
-    x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK)).map(|(x, y)| dot_block(x, y)).collect::<Vec<_>>().iter().sum()
+    x.par_chunks(CHUNK)
+        .zip(y.par_chunks(CHUNK))
+        .map(|(x, y)| dot_block(x, y))
+        .collect::<Vec<_>>()
+        .iter()
+        .sum()
 }
 
 /// ‖x‖.
@@ -191,7 +196,14 @@ mod tests {
 
     #[test]
     fn sums_over_every_set_of_axes() {
-        for shape in [vec![2, 3, 4, 5], vec![1, 7, 1, 3], vec![40, 3, 2, 50], vec![6], vec![300, 257], vec![4, 1, 1, 1]] {
+        for shape in [
+            vec![2, 3, 4, 5],
+            vec![1, 7, 1, 3],
+            vec![40, 3, 2, 50],
+            vec![6],
+            vec![300, 257],
+            vec![4, 1, 1, 1],
+        ] {
             let x = noise::<f64>(shape.iter().product(), 1);
             for set in 0..1u32 << shape.len() {
                 let axes: Vec<usize> = (0..shape.len()).filter(|a| set >> a & 1 == 1).collect();

@@ -52,7 +52,7 @@ impl CrossEntropy {
         labels: &[usize],
         smoothing: f64,
     ) -> Result<Self, LabelError> {
-        let rows = if classes == 0 { 0 } else { logits.len() / classes };
+        let rows = logits.len().checked_div(classes).unwrap_or(0);
         if rows == 0 || labels.len() != rows || logits.len() != rows * classes {
             return Err(LabelError::Count { labels: labels.len(), rows });
         }

@@ -73,7 +73,9 @@ impl Geometry {
         groups: usize,
     ) -> Result<Self, GeometryError> {
         let ([n, c, h, w], [o, cg, kh, kw]) = (input, weight);
-        for (name, value) in [("stride", stride), ("groups", groups), ("input channels", c), ("output channels", o)] {
+        for (name, value) in
+            [("stride", stride), ("groups", groups), ("input channels", c), ("output channels", o)]
+        {
             if value == 0 {
                 return Err(GeometryError::Zero { name });
             }

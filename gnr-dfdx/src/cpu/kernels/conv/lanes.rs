@@ -17,6 +17,18 @@ pub(super) trait Lanes: Copy {
     /// Vectors in a row of a register tile.
     const COLUMNS: usize;
     unsafe fn load(p: *const f32) -> Self;
+    /// Asks for a cache line ahead of its use; `p` may point anywhere.
+    #[inline(always)]
+    fn prefetch(p: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch of any address has no effect but on caches; SSE is part of x86-64.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
     unsafe fn store(self, p: *mut f32);
     unsafe fn splat(x: f32) -> Self;
     unsafe fn add(self, other: Self) -> Self;

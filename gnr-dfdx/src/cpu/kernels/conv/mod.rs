@@ -3,14 +3,18 @@
 //! Every operation takes a list of pairs, because derivatives of a convolution are sums of convolutions: the tangent of `x * w` is
 //! `x * ẇ + ẋ * w`, one [`forward`] with two pairs that writes its result once.
 
+mod blocks;
+mod depthwise;
 mod general;
 mod geometry;
 mod im2col;
 mod lanes;
+mod packed;
 mod product;
 mod transpose;
 mod winograd;
 mod winograd_grad;
+mod winograd_weights;
 
 pub use geometry::{Geometry, GeometryError};
 
@@ -28,16 +32,23 @@ const PARTS: usize = 16;
 pub enum Plan {
     /// im2col of one image and one group, then the `gemm` crate: any geometry, `f32` and `f64`.
     General,
+    /// Sums of shifted rows: one channel a group, `f32` and `f64`.
+    Depthwise,
+    /// im2col of a block of pixels and our own micro-kernel: `f32`, any geometry.
+    Packed,
     /// Winograd F(2x2, 3x3): `f32`, 3x3, stride 1, one group, at most 2 pixels of padding, at least 8 channels on one side.
     Winograd,
 }
 
 /// The path that all three operations of a geometry take, for `f32` (`single`) or `f64`.
 pub fn plan(g: &Geometry, single: bool) -> Plan {
+    if depthwise::fits(g) {
+        return Plan::Depthwise;
+    }
     if single && winograd::Shape::fits(g) && g.c.max(g.o) >= 8 {
         return Plan::Winograd;
     }
-    Plan::General
+    if single { Plan::Packed } else { Plan::General }
 }
 
 /// `y = Σ_i conv(x_i, w_i)` over `pairs` of (input, weight).
@@ -50,13 +61,15 @@ pub fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
 
 fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
     check(pairs, g.input_len(), g.weight_len(), y.len(), g.output_len());
-    if let (Some(pairs), Some(y)) = (single(pairs), E::as_f32_mut(y)) {
-        match plan(g, true) {
-            Plan::Winograd => return winograd::run(level, winograd::Shape::forward(g), &pairs, false, y, false),
-            Plan::General => return general::forward(g, &pairs, y),
+    let single = single(pairs);
+    match (plan(g, single.is_some()), &single, E::as_f32_mut(y)) {
+        (Plan::Winograd, Some(pairs), Some(y)) => {
+            winograd::run(level, winograd::Shape::forward(g), pairs, false, y, false);
         }
+        (Plan::Packed, Some(pairs), Some(y)) => packed::forward(level, g, pairs, y),
+        (Plan::Depthwise, ..) => depthwise::forward(g, pairs, y),
+        _ => general::forward(g, pairs, y),
     }
-    general::forward(g, pairs, y);
 }
 
 /// `gx = Σ_i convᵀ(gy_i, w_i)` over `pairs` of (output adjoint, weight); `gx += …` when `accumulate`.
@@ -75,15 +88,15 @@ fn backward_input_at<E: Elem>(
     accumulate: bool,
 ) {
     check(pairs, g.output_len(), g.weight_len(), gx.len(), g.input_len());
-    if let (Some(pairs), Some(gx)) = (single(pairs), E::as_f32_mut(gx)) {
-        match plan(g, true) {
-            Plan::Winograd => {
-                return winograd::run(level, winograd::Shape::backward(g), &pairs, true, gx, accumulate);
-            }
-            Plan::General => return general::backward_input(g, &pairs, gx, accumulate),
+    let single = single(pairs);
+    match (plan(g, single.is_some()), &single, E::as_f32_mut(gx)) {
+        (Plan::Winograd, Some(pairs), Some(gx)) => {
+            winograd::run(level, winograd::Shape::backward(g), pairs, true, gx, accumulate);
         }
+        (Plan::Packed, Some(pairs), Some(gx)) => packed::backward_input(level, g, pairs, gx, accumulate),
+        (Plan::Depthwise, ..) => depthwise::backward_input(g, pairs, gx, accumulate),
+        _ => general::backward_input(g, pairs, gx, accumulate),
     }
-    general::backward_input(g, pairs, gx, accumulate);
 }
 
 /// `gw = Σ_i (gradient of ⟨conv(x_i, w), gy_i⟩ in w)` over `pairs` of (output adjoint, input); `gw += …` when `accumulate`.
@@ -103,15 +116,15 @@ fn backward_weight_at<E: Elem>(
     accumulate: bool,
 ) {
     check(pairs, g.output_len(), g.input_len(), gw.len(), g.weight_len());
-    if let (Some(pairs), Some(gw)) = (single(pairs), E::as_f32_mut(gw)) {
-        match plan(g, true) {
-            Plan::Winograd => {
-                return winograd_grad::run(level, winograd::Shape::forward(g), &pairs, gw, accumulate);
-            }
-            Plan::General => return general::backward_weight(g, &pairs, gw, accumulate),
+    let single = single(pairs);
+    match (plan(g, single.is_some()), &single, E::as_f32_mut(gw)) {
+        (Plan::Winograd, Some(pairs), Some(gw)) => {
+            winograd_grad::run(level, winograd::Shape::forward(g), pairs, gw, accumulate);
         }
+        (Plan::Packed, Some(pairs), Some(gw)) => packed::backward_weight(level, g, pairs, gw, accumulate),
+        (Plan::Depthwise, ..) => depthwise::backward_weight(g, pairs, gw, accumulate),
+        _ => general::backward_weight(g, pairs, gw, accumulate),
     }
-    general::backward_weight(g, pairs, gw, accumulate);
 }
 
 /// The operands as `f32`, if that is what they are.
@@ -122,7 +135,10 @@ fn single<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
 /// The lengths that the kernels below rely on.
 fn check<E>(pairs: &[Pair<'_, E>], first: usize, second: usize, out: usize, expected: usize) {
     assert!(!pairs.is_empty(), "a convolution needs at least one pair of operands");
-    assert!(pairs.iter().all(|p| p.0.len() == first && p.1.len() == second), "operand lengths {first}, {second}");
+    assert!(
+        pairs.iter().all(|p| p.0.len() == first && p.1.len() == second),
+        "operand lengths {first}, {second}"
+    );
     assert_eq!(out, expected, "length of the result");
 }
 

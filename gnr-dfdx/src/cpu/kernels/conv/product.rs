@@ -2,13 +2,68 @@
 #![allow(unsafe_code)]
 
 use super::lanes::{Lanes, lanes};
+use super::transpose::transpose;
+use crate::cpu::buffer::Buf;
 use crate::cpu::kernels::simd::Level;
+use std::ops::{Deref, DerefMut};
 
 /// Rows of a packed panel of `a`.
 pub(super) const PANEL: usize = 8;
 
 /// Columns come in multiples of this (one AVX-512 register); buffers are padded accordingly.
 pub(super) const COLUMNS: usize = 16;
+
+/// Working memory that starts at a cache line, so that whole vectors do not straddle two. Contents unspecified.
+pub(super) struct Aligned {
+    buffer: Buf<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Aligned {
+    pub(super) fn new(len: usize) -> Self {
+        let buffer = Buf::<f32>::new(len + COLUMNS);
+        let start = buffer.as_ptr().align_offset(COLUMNS * size_of::<f32>()).min(COLUMNS);
+        Aligned { buffer, start, len }
+    }
+
+    pub(super) fn zeroed(len: usize) -> Self {
+        let mut new = Self::new(len);
+        new.fill(0.0);
+        new
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.buffer[self.start..][..self.len]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[self.start..][..self.len]
+    }
+}
+
+/// A distance of at least `len` (a multiple of a cache line) at which parallel streams do not compete for the same sets of the
+/// first-level cache: 5 lines more than a multiple of 64 lines.
+pub(super) fn spread(len: usize) -> usize {
+    let lines = len.div_ceil(COLUMNS);
+    (lines + (64 + 5 - lines % 64) % 64) * COLUMNS
+}
+
+/// Rounds up to whole vectors.
+pub(super) fn padded(columns: usize) -> usize {
+    columns.next_multiple_of(COLUMNS)
+}
+
+/// The distance between rows of a block's matrices: room for the last vector to run over, and no power of two, which would map all rows to
+/// the same cache sets.
+pub(super) fn row_of(columns: usize) -> usize {
+    padded(columns) + COLUMNS
+}
 
 /// How `a` [m, k] is laid out.
 #[derive(Clone, Copy)]
@@ -52,7 +107,9 @@ pub(super) fn product(
         }
     };
     // SAFETY: the assertions above bound every element the body touches; callers pass a level the machine has.
-    unsafe { blocks(level, [m, k, n], a.as_ptr(), row, b.data.as_ptr(), b.row, c.as_mut_ptr(), c_row, accumulate) }
+    unsafe {
+        blocks(level, [m, k, n], a.as_ptr(), row, b.data.as_ptr(), b.row, c.as_mut_ptr(), c_row, accumulate)
+    }
 }
 
 lanes!(wide fn blocks(
@@ -160,24 +217,42 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
         } else {
             run!(a_row, a_step)
         }
-        for i in 0..ROWS {
-            for j in 0..COLS {
+        for (i, row) in sums.into_iter().enumerate() {
+            for (j, sum) in row.into_iter().enumerate() {
                 let at = c.add(i * c_row + j * V::N);
-                let sum = if accumulate { V::load(at).add(sums[i][j]) } else { sums[i][j] };
-                sum.store(at);
+                (if accumulate { V::load(at).add(sum) } else { sum }).store(at);
             }
         }
     }
 }
 
-/// Packs `rows` x `k` values `value(i, l)` into panels, padded with zero rows.
-pub(super) fn pack(rows: usize, k: usize, out: &mut [f32], value: impl Fn(usize, usize) -> f32) {
-    for (p, panel) in out.chunks_exact_mut(PANEL * k).enumerate().take(rows.div_ceil(PANEL)) {
-        for (l, column) in panel.chunks_exact_mut(PANEL).enumerate() {
-            for (i, v) in column.iter_mut().enumerate() {
-                let row = p * PANEL + i;
-                *v = if row < rows { value(row, l) } else { 0.0 };
-            }
+/// Packs rows `a` [rows, k] (contiguous rows `a_row` apart) into panels whose columns `skip..skip + k` of `depth` they become; rows that
+/// fill up the last panel are unspecified, and never read.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn pack_rows(
+    level: Level,
+    a: &[f32],
+    a_row: usize,
+    rows: usize,
+    k: usize,
+    out: &mut [f32],
+    depth: usize,
+    skip: usize,
+) {
+    for (p, panel) in out.chunks_exact_mut(PANEL * depth).enumerate().take(rows.div_ceil(PANEL)) {
+        let count = PANEL.min(rows - p * PANEL);
+        transpose(level, &a[p * PANEL * a_row..], a_row, count, k, &mut panel[skip * PANEL..], PANEL);
+    }
+}
+
+/// The same for the transpose of `a` [k, rows].
+pub(super) fn pack_columns(a: &[f32], rows: usize, k: usize, out: &mut [f32], depth: usize, skip: usize) {
+    for (p, panel) in out.chunks_exact_mut(PANEL * depth).enumerate().take(rows.div_ceil(PANEL)) {
+        let columns = panel[skip * PANEL..].chunks_exact_mut(PANEL).zip(a.chunks_exact(rows)).take(k);
+        if rows - p * PANEL >= PANEL {
+            columns.for_each(|(to, a)| to.copy_from_slice(&a[p * PANEL..][..PANEL]));
+        } else {
+            columns.for_each(|(to, a)| to[..rows - p * PANEL].copy_from_slice(&a[p * PANEL..]));
         }
     }
 }
@@ -189,15 +264,32 @@ mod tests {
     use crate::cpu::kernels::testing::{max_abs_diff, noise};
 
     #[test]
+    fn working_memory_is_aligned_and_streams_are_spread() {
+        for len in [1, 16, 1000, 4096] {
+            assert_eq!(Aligned::zeroed(len).as_ptr().align_offset(64), 0);
+            assert!(
+                spread(len) >= len && spread(len) / COLUMNS % 64 == 5 && spread(len).is_multiple_of(COLUMNS)
+            );
+        }
+    }
+
+    #[test]
     fn products_at_every_level_and_layout() {
         for [m, k, n] in [[1, 1, 16], [8, 5, 32], [13, 7, 48], [16, 0, 16], [7, 33, 80], [24, 3, 112]] {
             let (a, b) = (noise::<f32>(m * k, 1), noise::<f32>(k * (n + 3), 2));
             let want: Vec<f64> = (0..m * n)
-                .map(|i| (0..k).map(|l| f64::from(a[i / n * k + l]) * f64::from(b[l * (n + 3) + i % n])).sum())
+                .map(|i| {
+                    (0..k).map(|l| f64::from(a[i / n * k + l]) * f64::from(b[l * (n + 3) + i % n])).sum()
+                })
                 .collect();
             let mut panels = vec![f32::NAN; m.div_ceil(PANEL) * PANEL * k];
             if k > 0 {
-                pack(m, k, &mut panels, |i, l| a[i * k + l]);
+                pack_rows(detected(), &a, k, m, k, &mut panels, k, 0);
+                let turned: Vec<f32> = (0..m * k).map(|i| a[i % m * k + i / m]).collect();
+                let mut same = vec![0.0; panels.len()];
+                pack_columns(&turned, m, k, &mut same, k, 0);
+                let used = |i: &usize| i / (PANEL * k) * PANEL + i % PANEL < m;
+                assert!((0..panels.len()).filter(used).all(|i| panels[i] == same[i]));
             }
             for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
                 for left in [Left::Panels(&panels), Left::Rows(&a, k.max(1))] {

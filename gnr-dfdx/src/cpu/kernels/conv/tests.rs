@@ -7,33 +7,33 @@ use crate::cpu::kernels::testing::{max_abs_diff, noise, on_threads, same_bits};
 type Case = ([usize; 4], [usize; 4], usize, usize, usize);
 
 const CASES: &[Case] = &[
-    ([2, 3, 8, 8], [16, 3, 3, 3], 1, 1, 1),     // stem
-    ([3, 16, 8, 8], [16, 16, 3, 3], 1, 1, 1),   // stages of a CIFAR ResNet
-    ([1, 8, 32, 32], [24, 8, 3, 3], 1, 1, 1),   //
-    ([5, 40, 4, 4], [36, 40, 3, 3], 1, 1, 1),   // several images a block, ragged channel counts
-    ([2, 9, 7, 5], [11, 9, 3, 3], 1, 1, 1),     // odd, rectangular input
-    ([2, 8, 6, 9], [10, 8, 3, 3], 1, 0, 1),     // no padding
-    ([2, 8, 5, 6], [8, 8, 3, 3], 1, 2, 1),      // full padding
-    ([2, 8, 5, 6], [8, 8, 3, 3], 1, 3, 1),      // more padding than kernel
-    ([1, 8, 70, 66], [8, 8, 3, 3], 1, 1, 1),    // more tiles than one block
-    ([2, 12, 3, 3], [8, 12, 3, 3], 1, 0, 1),    // one output pixel
-    ([2, 16, 8, 8], [32, 16, 3, 3], 2, 1, 1),   // transition
-    ([3, 16, 8, 8], [32, 16, 1, 1], 2, 0, 1),   // projection
-    ([2, 5, 9, 7], [7, 5, 5, 5], 2, 2, 1),      //
-    ([1, 3, 19, 21], [8, 3, 7, 7], 2, 3, 1),    // ImageNet stem
-    ([2, 3, 16, 16], [12, 3, 4, 4], 4, 0, 1),   // patch embedding
-    ([2, 4, 6, 6], [6, 4, 2, 2], 1, 0, 1),      // even kernel
-    ([2, 4, 5, 5], [6, 4, 2, 2], 2, 1, 1),      //
-    ([4, 10, 1, 1], [12, 10, 1, 1], 1, 0, 1),   // 1x1 spatial
-    ([2, 10, 1, 1], [12, 10, 3, 3], 1, 1, 1),   //
-    ([2, 8, 6, 6], [16, 2, 3, 3], 1, 1, 4),     // grouped
-    ([2, 12, 7, 7], [18, 6, 3, 3], 2, 1, 2),    //
-    ([2, 6, 7, 8], [6, 1, 3, 3], 1, 1, 6),      // depthwise
-    ([2, 6, 9, 8], [6, 1, 5, 5], 2, 2, 6),      //
-    ([2, 3, 7, 7], [6, 1, 3, 3], 1, 1, 3),      // depthwise with a multiplier
-    ([2, 1, 6, 6], [1, 1, 3, 3], 1, 1, 1),      //
-    ([2, 3, 6, 8], [4, 3, 1, 3], 1, 1, 1),      // rectangular kernel
-    ([2, 8, 2, 40], [8, 8, 2, 5], 3, 2, 1),     //
+    ([2, 3, 8, 8], [16, 3, 3, 3], 1, 1, 1),   // stem
+    ([3, 16, 8, 8], [16, 16, 3, 3], 1, 1, 1), // stages of a CIFAR ResNet
+    ([1, 8, 32, 32], [24, 8, 3, 3], 1, 1, 1), //
+    ([5, 40, 4, 4], [36, 40, 3, 3], 1, 1, 1), // several images a block, ragged channel counts
+    ([2, 9, 7, 5], [11, 9, 3, 3], 1, 1, 1),   // odd, rectangular input
+    ([2, 8, 6, 9], [10, 8, 3, 3], 1, 0, 1),   // no padding
+    ([2, 8, 5, 6], [8, 8, 3, 3], 1, 2, 1),    // full padding
+    ([2, 8, 5, 6], [8, 8, 3, 3], 1, 3, 1),    // more padding than kernel
+    ([1, 8, 70, 66], [8, 8, 3, 3], 1, 1, 1),  // more tiles than one block
+    ([2, 12, 3, 3], [8, 12, 3, 3], 1, 0, 1),  // one output pixel
+    ([2, 16, 8, 8], [32, 16, 3, 3], 2, 1, 1), // transition
+    ([3, 16, 8, 8], [32, 16, 1, 1], 2, 0, 1), // projection
+    ([2, 5, 9, 7], [7, 5, 5, 5], 2, 2, 1),    //
+    ([1, 3, 19, 21], [8, 3, 7, 7], 2, 3, 1),  // ImageNet stem
+    ([2, 3, 16, 16], [12, 3, 4, 4], 4, 0, 1), // patch embedding
+    ([2, 4, 6, 6], [6, 4, 2, 2], 1, 0, 1),    // even kernel
+    ([2, 4, 5, 5], [6, 4, 2, 2], 2, 1, 1),    //
+    ([4, 10, 1, 1], [12, 10, 1, 1], 1, 0, 1), // 1x1 spatial
+    ([2, 10, 1, 1], [12, 10, 3, 3], 1, 1, 1), //
+    ([2, 8, 6, 6], [16, 2, 3, 3], 1, 1, 4),   // grouped
+    ([2, 12, 7, 7], [18, 6, 3, 3], 2, 1, 2),  //
+    ([2, 6, 7, 8], [6, 1, 3, 3], 1, 1, 6),    // depthwise
+    ([2, 6, 9, 8], [6, 1, 5, 5], 2, 2, 6),    //
+    ([2, 3, 7, 7], [6, 1, 3, 3], 1, 1, 3),    // depthwise with a multiplier
+    ([2, 1, 6, 6], [1, 1, 3, 3], 1, 1, 1),    //
+    ([2, 3, 6, 8], [4, 3, 1, 3], 1, 1, 1),    // rectangular kernel
+    ([2, 8, 2, 40], [8, 8, 2, 5], 3, 2, 1),   //
 ];
 
 /// (output index, input index or none, weight index) of every product in a convolution.
@@ -145,11 +145,13 @@ fn every_operation_in_f32_at_every_level() {
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     for &(input, weight, stride, padding, groups) in CASES {
-        let g = Geometry::new([7, input[1], input[2], input[3]], weight, stride, padding, groups).expect("valid");
+        let g =
+            Geometry::new([7, input[1], input[2], input[3]], weight, stride, padding, groups).expect("valid");
         let t = operands::<f32>(&g);
         let run = |threads| {
             on_threads(threads, || {
-                let [mut y, mut gx, mut gw] = [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
+                let [mut y, mut gx, mut gw] =
+                    [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
                 forward(&g, &pairs(&t.x, &t.w, 2), &mut y);
                 backward_input(&g, &pairs(&t.gy, &t.w, 2), &mut gx, false);
                 backward_weight(&g, &pairs(&t.gy, &t.x, 2), &mut gw, false);

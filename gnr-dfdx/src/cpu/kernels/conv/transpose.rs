@@ -26,7 +26,9 @@ pub(super) fn transpose(
         for c in (0..whole_c).step_by(8) {
             for p in (0..whole_p).step_by(8) {
                 // SAFETY: the 8x8 squares lie inside the arrays by the assertion above, and the level includes AVX2.
-                unsafe { eight(x.as_ptr().add(c * x_row + p), x_row, y.as_mut_ptr().add(p * y_row + c), y_row) };
+                unsafe {
+                    eight(x.as_ptr().add(c * x_row + p), x_row, y.as_mut_ptr().add(p * y_row + c), y_row)
+                };
             }
         }
     }

@@ -11,10 +11,11 @@
 //! Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks* (CVPR 2016), section 4.1.
 #![allow(unsafe_code)]
 
+use super::blocks::Cut;
 use super::lanes::{Lanes, lanes};
-use super::product::{COLUMNS, Left, PANEL, Right, product};
+use super::product::{Aligned, COLUMNS, Left, PANEL, Right, padded, product, row_of, spread};
+use super::winograd_weights::transform_weights;
 use super::{Geometry, Pair};
-use crate::cpu::buffer::Buf;
 use crate::cpu::kernels::simd::Level;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -70,28 +71,8 @@ impl Shape {
 
     /// How blocks of about `tiles` tiles cut a batch.
     pub(super) fn cut(&self, tiles: usize) -> Cut {
-        let rows = (tiles / self.tile_columns()).max(1).min(self.tile_rows());
-        let images = (tiles / self.tiles()).max(1);
-        Cut { images, rows }
+        Cut::new(self.tile_rows(), self.tile_columns(), tiles)
     }
-}
-
-/// A block of tiles: `images` whole images, or `rows` rows of tiles of one image when a whole one is too large.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
-    pub(super) images: usize,
-    pub(super) rows: usize,
-}
-
-/// Rounds up to whole vectors.
-pub(super) fn padded(tiles: usize) -> usize {
-    tiles.next_multiple_of(COLUMNS)
-}
-
-/// The distance between rows of transformed data: room for the last vector to run over, and no power of two, which would map all rows to
-/// the same cache sets.
-pub(super) fn row_of(tiles: usize) -> usize {
-    padded(tiles) + COLUMNS
 }
 
 /// `out = Σ_i conv(x_i, w_i)`, or `out += …`; `turned` swaps the roles of the weights' channels and rotates them by 180°.
@@ -111,8 +92,8 @@ pub(super) fn run(
     let (image, map) = (s.cin * s.h * s.w, s.cout * s.oh * s.ow);
     let largest = row_of(cut.images * cut.rows * s.tile_columns());
     let scratch = || {
-        let input = Buf::new(POINTS * depth * largest);
-        (input, Buf::new(POINTS * PANEL * largest), Buf::new(Phases::len(&s, cut.rows)))
+        let (v, m) = (POINTS * spread(depth * largest), POINTS * spread(PANEL * largest));
+        (Aligned::new(v), Aligned::new(m), phases(&s, cut.rows))
     };
     out.par_chunks_mut(map * cut.images).enumerate().for_each_init(scratch, |(v, m, phases), (b, out)| {
         let images = b * cut.images..(b * cut.images + out.len() / map);
@@ -120,10 +101,12 @@ pub(super) fn run(
             let rows = first..(first + cut.rows).min(s.tile_rows());
             let tiles = images.len() * rows.len() * s.tile_columns();
             let row = row_of(tiles);
+            let (v_point, m_point) = (spread(depth * row), spread(PANEL * row));
             for (p, (x, _)) in pairs.iter().enumerate() {
                 for (i, at) in images.clone().enumerate() {
                     let x = &x[at * image..];
-                    let to = Place { row, channel: p * s.cin, depth, tile: i * rows.len() * s.tile_columns() };
+                    let tile = i * rows.len() * s.tile_columns();
+                    let to = Place { point: v_point, row, channel: p * s.cin, tile };
                     transform_input(level, &s, x, rows.clone(), phases, v, to);
                 }
             }
@@ -131,26 +114,28 @@ pub(super) fn run(
                 let channels = panel * PANEL..((panel + 1) * PANEL).min(s.cout);
                 for point in 0..POINTS {
                     let u = Left::Panels(&u[point * PANEL * depth..][..PANEL * depth]);
-                    let v = Right { data: &v[point * depth * row..][..depth * row], row };
-                    let m = &mut m[point * PANEL * row..][..PANEL * row];
+                    let v = Right { data: &v[point * v_point..], row };
+                    let m = &mut m[point * m_point..];
                     product(level, [channels.len(), depth, padded(tiles)], u, v, m, row, false);
                 }
                 for i in 0..images.len() {
                     let out = &mut out[i * map..][..map];
                     let at = i * rows.len() * s.tile_columns();
-                    transform_output(level, &s, m, row, at, channels.clone(), rows.clone(), out, accumulate);
+                    let from = Place { point: m_point, row, channel: 0, tile: at };
+                    transform_output(level, &s, m, from, channels.clone(), rows.clone(), out, accumulate);
                 }
             }
         }
     });
 }
 
-/// Where a transformed image goes in a block [POINTS][depth][row].
+/// Where an image is in transformed data: its tile `t` of channel `c` at point `p` is element
+/// `p point + (channel + c) row + tile + t`.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
+    pub(super) point: usize,
     pub(super) row: usize,
     pub(super) channel: usize,
-    pub(super) depth: usize,
     pub(super) tile: usize,
 }
 
@@ -176,21 +161,25 @@ impl Phases {
 unsafe fn separate<V: Lanes>(s: &Shape, x: &[f32], y: usize, half: usize, to: &mut [f32]) {
     let row = &x[(y - s.padding) * s.w..];
     let (evens, odds) = (s.w.div_ceil(2), s.w / 2);
+    // The same row of the next channel: maps are read for the first time here, and one map is too short for the hardware to catch on.
+    for line in (0..s.w).step_by(COLUMNS) {
+        V::prefetch(row.as_ptr().wrapping_add(s.h * s.w + line));
+    }
     // An odd padding exchanges the parities of image columns and padded columns.
     let shift = s.padding / 2;
-    let (even_at, odd_at) = if s.padding.is_multiple_of(2) { (shift, half + shift) } else { (half + shift, shift + 1) };
+    let (even_at, odd_at) =
+        if s.padding.is_multiple_of(2) { (shift, half + shift) } else { (half + shift, shift + 1) };
     // SAFETY: a vector pair is read inside `x` or from a copy that is long enough; a half has room for a vector beyond its columns.
     unsafe {
         for t in (0..evens).step_by(V::N) {
-            let mut tail = [0.0_f32; 2 * COLUMNS];
-            let from = if 2 * (t + V::N) <= row.len() {
-                row.as_ptr().add(2 * t)
+            let (even, odd) = if 2 * (t + V::N) <= row.len() {
+                V::load_pairs(row.as_ptr().add(2 * t))
             } else {
+                let mut tail = [0.0_f32; 2 * COLUMNS];
                 let rest = &row[2 * t..];
                 tail[..rest.len()].copy_from_slice(rest);
-                tail.as_ptr()
+                V::load_pairs(tail.as_ptr())
             };
-            let (even, odd) = V::load_pairs(from);
             even.store(to.as_mut_ptr().add(even_at + t));
             odd.store(to.as_mut_ptr().add(odd_at + t));
         }
@@ -206,8 +195,8 @@ unsafe fn separate<V: Lanes>(s: &Shape, x: &[f32], y: usize, half: usize, to: &m
 }
 
 /// The buffer that [`transform_input`] needs for `rows` rows of tiles.
-pub(super) fn phases(s: &Shape, rows: usize) -> Buf<f32> {
-    Buf::new(Phases::len(s, rows))
+pub(super) fn phases(s: &Shape, rows: usize) -> Aligned {
+    Aligned::new(Phases::len(s, rows))
 }
 
 /// `Bᵀ d B` of every tile of the rows `rows` of the image [cin, h, w] at the start of `x` (what follows it may be read, not used).
@@ -221,8 +210,11 @@ pub(super) fn transform_input(
     to: Place,
 ) {
     assert!(x.len() >= s.cin * s.h * s.w && phases.len() >= Phases::len(s, rows.len()));
-    assert!(to.tile + rows.len() * s.tile_columns() + COLUMNS <= to.row && to.channel + s.cin <= to.depth);
-    assert!(v.len() >= POINTS * to.depth * to.row && rows.end <= s.tile_rows());
+    assert!(
+        to.tile + rows.len() * s.tile_columns() + COLUMNS <= to.row
+            && (to.channel + s.cin) * to.row <= to.point
+    );
+    assert!(v.len() >= POINTS * to.point && rows.end <= s.tile_rows());
     // SAFETY: the assertions bound every access; vectors of at most COLUMNS floats run over the last tile of a row by less than COLUMNS.
     unsafe {
         if s.tile_columns() > 8 {
@@ -275,10 +267,10 @@ unsafe fn input_body<V: Lanes>(
                     let (d0, d1, d2, d3) = (row(0), row(1), row(2), row(3));
                     let at = v.add(r * columns + t);
                     for j in 0..4 {
-                        d0[j].sub(d2[j]).store(at.add(j * to.depth * to.row));
-                        d1[j].add(d2[j]).store(at.add((4 + j) * to.depth * to.row));
-                        d2[j].sub(d1[j]).store(at.add((8 + j) * to.depth * to.row));
-                        d1[j].sub(d3[j]).store(at.add((12 + j) * to.depth * to.row));
+                        d0[j].sub(d2[j]).store(at.add(j * to.point));
+                        d1[j].add(d2[j]).store(at.add((4 + j) * to.point));
+                        d2[j].sub(d1[j]).store(at.add((8 + j) * to.point));
+                        d1[j].sub(d3[j]).store(at.add((12 + j) * to.point));
                     }
                 }
             }
@@ -286,33 +278,35 @@ unsafe fn input_body<V: Lanes>(
     }
 }
 
-/// `Aᵀ m A` of the tiles `tile..` of a panel m [POINTS][PANEL][row], written to (or added to) the maps `channels` of one image.
+/// `Aᵀ m A` of one image's tiles in a panel of products `m`, written to (or added to) the maps `channels` of one image.
 #[allow(clippy::too_many_arguments)]
 fn transform_output(
     level: Level,
     s: &Shape,
     m: &[f32],
-    row: usize,
-    tile: usize,
+    from: Place,
     channels: Range<usize>,
     rows: Range<usize>,
     out: &mut [f32],
     accumulate: bool,
 ) {
-    assert!(tile + rows.len() * s.tile_columns() + COLUMNS <= row && m.len() >= POINTS * PANEL * row);
+    assert!(
+        from.tile + rows.len() * s.tile_columns() + COLUMNS <= from.row && PANEL * from.row <= from.point
+    );
+    assert!(m.len() >= POINTS * from.point);
     assert!(channels.len() <= PANEL && channels.end * s.oh * s.ow <= out.len() && rows.end <= s.tile_rows());
     // SAFETY: the assertions bound every access.
     unsafe {
         if s.tile_columns() > 8 {
-            output_wide(level, s, m, row, tile, channels, rows, out, accumulate);
+            output_wide(level, s, m, from, channels, rows, out, accumulate);
         } else {
-            output_eight(level, s, m, row, tile, channels, rows, out, accumulate);
+            output_eight(level, s, m, from, channels, rows, out, accumulate);
         }
     }
 }
 
-lanes!(wide fn output_wide(s: &Shape, m: &[f32], row: usize, tile: usize, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accumulate: bool) = output_body);
-lanes!(eight fn output_eight(s: &Shape, m: &[f32], row: usize, tile: usize, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accumulate: bool) = output_body);
+lanes!(wide fn output_wide(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accumulate: bool) = output_body);
+lanes!(eight fn output_eight(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accumulate: bool) = output_body);
 
 /// # Safety
 /// The assertions of [`transform_output`].
@@ -321,31 +315,40 @@ lanes!(eight fn output_eight(s: &Shape, m: &[f32], row: usize, tile: usize, chan
 unsafe fn output_body<V: Lanes>(
     s: &Shape,
     m: &[f32],
-    row: usize,
-    tile: usize,
+    from: Place,
     channels: Range<usize>,
     rows: Range<usize>,
     out: &mut [f32],
     accumulate: bool,
 ) {
+    let mut lines = [[0.0_f32; 2 * COLUMNS]; 2];
     for (c, channel) in channels.enumerate() {
         let map = &mut out[channel * s.oh * s.ow..][..s.oh * s.ow];
         for r in rows.clone() {
             for t in (0..s.tile_columns()).step_by(V::N) {
-                let mut lines = [[0.0_f32; 2 * COLUMNS]; 2];
-                // SAFETY: reads tiles below `row`; a vector pair fits a line.
+                let width = (s.ow - 2 * t).min(2 * V::N);
+                // SAFETY: reads tiles of the channel's row, which has room for a vector beyond the last; a vector pair fits a line, and a
+                // full one the map.
                 unsafe {
-                    let at = m.as_ptr().add(c * row + tile + (r - rows.start) * s.tile_columns() + t);
-                    let point = |i: usize, j: usize| V::load(at.add((4 * i + j) * PANEL * row));
+                    let at = (c * from.row) + from.tile + (r - rows.start) * s.tile_columns() + t;
+                    let at = m.as_ptr().add(at);
+                    let point = |i: usize, j: usize| V::load(at.add((4 * i + j) * from.point));
                     let column = |j: usize| {
                         let (m0, m1, m2, m3) = (point(0, j), point(1, j), point(2, j), point(3, j));
                         (m0.add(m1).add(m2), m1.sub(m2).sub(m3))
                     };
                     let (c0, c1, c2, c3) = (column(0), column(1), column(2), column(3));
-                    V::store_pairs(c0.0.add(c1.0).add(c2.0), c1.0.sub(c2.0).sub(c3.0), lines[0].as_mut_ptr());
-                    V::store_pairs(c0.1.add(c1.1).add(c2.1), c1.1.sub(c2.1).sub(c3.1), lines[1].as_mut_ptr());
+                    let top = (c0.0.add(c1.0).add(c2.0), c1.0.sub(c2.0).sub(c3.0));
+                    let bottom = (c0.1.add(c1.1).add(c2.1), c1.1.sub(c2.1).sub(c3.1));
+                    if width == 2 * V::N && 2 * r + 1 < s.oh && !accumulate {
+                        let to = map.as_mut_ptr().add(2 * r * s.ow + 2 * t);
+                        V::store_pairs(top.0, top.1, to);
+                        V::store_pairs(bottom.0, bottom.1, to.add(s.ow));
+                        continue;
+                    }
+                    V::store_pairs(top.0, top.1, lines[0].as_mut_ptr());
+                    V::store_pairs(bottom.0, bottom.1, lines[1].as_mut_ptr());
                 }
-                let width = (s.ow - 2 * t).min(2 * V::N);
                 for (y, line) in (2 * r..s.oh).zip(&lines) {
                     let to = &mut map[y * s.ow + 2 * t..][..width];
                     if accumulate {
@@ -356,67 +359,5 @@ unsafe fn output_body<V: Lanes>(
                 }
             }
         }
-    }
-}
-
-/// `G g Gᵀ` of all weights, as panels [output panel][POINTS][depth][PANEL] for [`product`].
-fn transform_weights(level: Level, s: Shape, pairs: &[Pair<'_, f32>], turned: bool) -> Buf<f32> {
-    let depth = s.cin * pairs.len();
-    let mut u = Buf::new(s.cout.div_ceil(PANEL) * POINTS * PANEL * depth);
-    u.par_chunks_mut(POINTS * PANEL * depth).enumerate().for_each(|(panel, u)| {
-        let channels = panel * PANEL..((panel + 1) * PANEL).min(s.cout);
-        for (p, (_, w)) in pairs.iter().enumerate() {
-            for c in 0..s.cin {
-                let mut taps = [[0.0_f32; PANEL]; 9];
-                for (lane, o) in channels.clone().enumerate() {
-                    let at = if turned { c * s.cout + o } else { o * s.cin + c };
-                    let g = &w[at * 9..][..9];
-                    for k in 0..9 {
-                        taps[k][lane] = g[if turned { 8 - k } else { k }];
-                    }
-                }
-                let to = &mut u[(p * s.cin + c) * PANEL..];
-                assert!(to.len() >= (POINTS - 1) * PANEL * depth + PANEL);
-                // SAFETY: 16 stores of PANEL floats, PANEL * depth apart, fit as just asserted.
-                unsafe { weight_panel(level, &taps, to, PANEL * depth) };
-            }
-        }
-    });
-    u
-}
-
-lanes!(eight fn weight_panel(taps: &[[f32; PANEL]; 9], to: &mut [f32], point: usize) = weight_body);
-
-/// # Safety
-/// `to` has room for 16 vectors at distance `point`; vectors have [`PANEL`] floats.
-#[inline(always)]
-unsafe fn weight_body<V: Lanes>(taps: &[[f32; PANEL]; 9], to: &mut [f32], point: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        let half = V::splat(0.5);
-        let mut columns = [[half; 4]; 3];
-        for (j, column) in columns.iter_mut().enumerate() {
-            let tap = |i: usize| V::load(taps[3 * i + j].as_ptr());
-            *column = expand(half, tap(0), tap(1), tap(2));
-        }
-        for i in 0..4 {
-            let row = expand(half, columns[0][i], columns[1][i], columns[2][i]);
-            for j in 0..4 {
-                row[j].store(to.as_mut_ptr().add((4 * i + j) * point));
-            }
-        }
-    }
-}
-
-/// `G g`: (g0, (g0 + g1 + g2)/2, (g0 − g1 + g2)/2, g2).
-///
-/// # Safety
-/// That of [`Lanes`].
-#[inline(always)]
-unsafe fn expand<V: Lanes>(half: V, g0: V, g1: V, g2: V) -> [V; 4] {
-    // SAFETY: the caller's.
-    unsafe {
-        let (sum, g1) = (g0.add(g2).mul(half), g1.mul(half));
-        [g0, sum.add(g1), sum.sub(g1), g2]
     }
 }
