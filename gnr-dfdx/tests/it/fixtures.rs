@@ -3,21 +3,21 @@
 use gnr_dfdx::{Cpu, Generic};
 use gnr_nn::testing::fixtures::{Fixture, NAMES, check_fixture};
 
-/// 1e-9 in f64, as on the reference backend.
-#[test]
-fn cpu_f64() {
+fn check<B: gnr_nn::Autodiff>(backend: &B) {
     for name in NAMES {
         if let Some(fixture) = Fixture::read(name).unwrap() {
-            check_fixture(&Cpu::<f64>::new(), &fixture, 1e-9);
+            // As on the reference backend.
+            check_fixture(backend, &fixture, 1e-9);
         }
     }
 }
 
 #[test]
+fn cpu_f64() {
+    check(&Cpu::<f64>::new());
+}
+
+#[test]
 fn generic_f64() {
-    for name in NAMES {
-        if let Some(fixture) = Fixture::read(name).unwrap() {
-            check_fixture(&Generic::<f64>::default(), &fixture, 1e-9);
-        }
-    }
+    check(&Generic::<f64>::default());
 }

@@ -31,3 +31,8 @@ architectures! {
     resnet18,
     resnet18_c100,
 }
+
+#[test]
+fn generic_f32() {
+    check_golden(&Generic::<f32>::default(), "resnet20", Precision::F32);
+}

@@ -36,6 +36,7 @@ pub(super) fn all() -> Vec<Case> {
         case(Op::Add, &[&[2, 3], &[2, 3]]),
         case(Op::Sub, &[&[2, 3], &[2, 3]]),
         case(Op::Mul, &[&[3, 1, 2], &[3, 1, 2]]),
+        case(Op::Mul, &[&[5, 13], &[5, 13]]),
         case(Op::Affine(-1.5, 0.25), &[&[5]]),
         case(Op::Affine(0.0, 2.0), &[&[5]]),
         case(Op::Unary(Unary::Relu), &[&[3, 4]]).map(off_zero),
@@ -50,6 +51,7 @@ pub(super) fn all() -> Vec<Case> {
         case(Op::MaxLast, &[&[3, 5]]),
         case(Op::Matmul, &[&[2, 3], &[3, 4]]),
         case(Op::Matmul, &[&[1, 1], &[1, 1]]),
+        case(Op::Matmul, &[&[9, 17], &[17, 35]]),
         case(Op::Matmul, &[&[2, 3, 5], &[2, 5, 4]]),
         case(Op::Sum(vec![0]), &[&[3, 4]]),
         case(Op::Sum(vec![1, 3]), &[&[2, 3, 1, 4]]),
@@ -65,18 +67,21 @@ pub(super) fn all() -> Vec<Case> {
         case(Op::Gather(2, vec![None, None]), &[&[1, 2, 2]]),
         case(Op::Linear, &[&[3, 4], &[2, 4], &[2]]),
         case(Op::Linear, &[&[1, 5], &[3, 5]]),
+        case(Op::Linear, &[&[9, 33], &[17, 33], &[17]]),
         case(Op::BiasAdd, &[&[3, 4], &[4]]),
         case(Op::BiasAdd, &[&[2, 3, 2, 3], &[3]]),
         case(Op::GlobalAvgPool, &[&[2, 3, 3, 2]]),
         case(Op::CrossEntropy(vec![2, 0, 1], 0.0), &[&[3, 4]]),
         case(Op::CrossEntropy(vec![2, 0, 3], 0.1), &[&[3, 4]]).map(|x| 3.0 * x),
+        case(Op::CrossEntropy(vec![18, 0, 7, 7, 3], 0.1), &[&[5, 19]]),
         // Logits far from 0: a softmax that is not shifted overflows.
         case(Op::CrossEntropy(vec![1, 0], 0.1), &[&[2, 3]]).map(|x| x + 512.0),
     ];
     // x, w, stride, padding, groups.
-    let convolutions: [([usize; 4], [usize; 4], [usize; 3]); 10] = [
+    let convolutions: [([usize; 4], [usize; 4], [usize; 3]); 11] = [
         ([2, 3, 5, 5], [4, 3, 3, 3], [1, 1, 1]),
         ([2, 2, 4, 6], [3, 2, 3, 3], [1, 0, 1]), // not square
+        ([2, 16, 9, 9], [17, 16, 3, 3], [1, 1, 1]),
         ([1, 2, 7, 7], [2, 2, 3, 3], [2, 1, 1]), // odd size, stride 2
         ([2, 2, 6, 6], [2, 2, 3, 3], [2, 1, 1]), // the last column is never reached
         ([2, 3, 4, 4], [5, 3, 1, 1], [2, 0, 1]), // projection shortcut
@@ -89,14 +94,17 @@ pub(super) fn all() -> Vec<Case> {
     for (x, w, [stride, padding, groups]) in convolutions {
         cases.push(case(Op::Conv2d(Conv2dSpec { stride, padding, groups }), &[&x, &w]));
     }
-    let x: &[usize] = &[3, 2, 3, 2];
-    for residual in [false, true] {
+    // Maps shorter than a vector register, and maps that fill some and leave a remainder.
+    let maps: [&[usize]; 2] = [&[3, 2, 3, 2], &[2, 2, 5, 7]];
+    for (x, residual) in maps.into_iter().flat_map(|x| [(x, false), (x, true)]) {
         let shapes: &[&[usize]] = if residual { &[x, &[2], &[2], x] } else { &[x, &[2], &[2]] };
         for relu in [false, true] {
             cases.push(clear_of_kinks(case(Op::BatchNorm { relu }, shapes)));
             cases.push(clear_of_kinks(case(Op::BatchNormEval { relu }, shapes)));
         }
     }
+    let functions = [Unary::Relu, Unary::Exp, Unary::Ln, Unary::Tanh, Unary::Rsqrt, Unary::Recip];
+    cases.extend(functions.map(|f| case(Op::Unary(f), &[&[5, 13]]).map(positive)));
     for (x, window, stride, padding) in [
         ([2, 2, 4, 4], 2, 2, 0),
         ([1, 3, 5, 7], 3, 2, 1), // odd sizes, padding
