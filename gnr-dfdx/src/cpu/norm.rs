@@ -153,6 +153,7 @@ impl<E: Elem> Cpu<E> {
         )
     }
 
+    #[allow(clippy::type_complexity)]
     pub(super) fn batch_norm_dual_op(
         &self,
         x: Dual<&Tensor<E>>,

@@ -81,7 +81,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
 
     fn upload(&self, data: &[f32], shape: &[usize]) -> Result<GenericTensor<E, D>> {
         let data = data.iter().map(|&x| Self::scalar(f64::from(x))).collect::<Result<Vec<_>>>()?;
-        self.from_vec("upload", data, shape)
+        self.tensor("upload", data, shape)
     }
     fn item(&self, x: &GenericTensor<E, D>) -> Result<f64> {
         match self.to_host(x)?[..] {

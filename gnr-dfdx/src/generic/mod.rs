@@ -145,7 +145,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Backend for Generic<E, D> {
 
     fn constant(&self, data: &[f64], shape: &[usize]) -> Result<Self::Tensor> {
         let data = data.iter().map(|&x| Self::scalar(x)).collect::<Result<Vec<_>>>()?;
-        self.from_vec("constant", data, shape)
+        self.tensor("constant", data, shape)
     }
     fn shape<'t>(&self, x: &'t Self::Tensor) -> &'t [usize] {
         &x.shape

@@ -31,7 +31,7 @@ fn rows(n: usize) -> usize {
 }
 
 impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
-    pub(super) fn from_vec(
+    pub(super) fn tensor(
         &self,
         op: &'static str,
         data: Vec<E>,
@@ -84,11 +84,8 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
     fn step(&self, x: &GenericTensor<E, D>) -> Result<Taped<(usize,), E, D>> {
         let values = x.values()?;
         let positive = values.try_gt(E::zero()).map_err(library)?;
-        let (one, zero) = (
-            self.device.try_ones_like(values.shape()).map_err(library)?,
-            self.device.try_zeros_like(values.shape()).map_err(library)?,
-        );
-        let (one, zero): (Tensor<(usize,), E, D>, Tensor<(usize,), E, D>) = (one, zero);
+        let one: Tensor<(usize,), E, D> = self.device.try_ones_like(values.shape()).map_err(library)?;
+        let zero: Tensor<(usize,), E, D> = self.device.try_zeros_like(values.shape()).map_err(library)?;
         Ok(positive.try_choose(one, zero).map_err(library)?.put_tape(SharedTape::default()))
     }
 
@@ -150,7 +147,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
             shape[axis] = 1;
             if y.shape[axis] == 0 {
                 let zeros = vec![E::zero(); shape.iter().product()];
-                y = self.from_vec("sum", zeros, &shape)?;
+                y = self.tensor("sum", zeros, &shape)?;
             } else if y.shape[axis] == 1 {
                 continue;
             } else {

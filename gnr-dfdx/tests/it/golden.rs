@@ -32,12 +32,6 @@ architectures! {
     resnet18_c100,
 }
 
-/// What a GPU would run, without fused kernels; one net, because it is slow on a CPU.
-#[test]
-fn generic_f64() {
-    check_golden(&Generic::<f64>::default(), "resnet20", Precision::F64);
-}
-
 #[test]
 fn generic_f32() {
     check_golden(&Generic::<f32>::default(), "resnet20", Precision::F32);

@@ -1,4 +1,5 @@
 //! What gnr-dfdx promises, one module a subject.
+#![allow(clippy::unwrap_used)]
 
 mod conformance;
 mod fixtures;
