@@ -254,19 +254,42 @@ unsafe fn patches_body<V: Lanes>(
             V::prefetch(plane.as_ptr().wrapping_add(g.h * g.w + line));
         }
         for ky in 0..g.kh {
+            let inner = inside(ky, g.h, g.oh, g.stride, g.padding);
+            let inner = inner.start.clamp(rows.start, rows.end)..inner.end.clamp(rows.start, rows.end);
             for kx in 0..g.kw {
                 let valid = inside(kx, g.w, g.ow, g.stride, g.padding);
                 let dst = &mut col[((c * g.kh + ky) * g.kw + kx) * row + at..];
-                for (i, y) in rows.clone().enumerate() {
-                    let dst = &mut dst[i * g.ow..];
-                    let iy = y * g.stride + ky;
-                    if iy < g.padding || iy >= g.h + g.padding || valid.is_empty() {
-                        dst[..g.ow].fill(0.0);
-                        continue;
+                if valid.is_empty() || inner.is_empty() {
+                    dst[..rows.len() * g.ow].fill(0.0);
+                    continue;
+                }
+                dst[..(inner.start - rows.start) * g.ow].fill(0.0);
+                // Element read by the first valid output of row y.
+                let source = |y: usize| {
+                    (y * g.stride + ky - g.padding) * g.w + valid.start * g.stride + kx - g.padding
+                };
+                let reach = source(inner.end - 1) + g.stride * (valid.len().next_multiple_of(V::N));
+                let fast = reach <= plane.len() && g.stride <= 2;
+                for y in inner.clone() {
+                    let dst = &mut dst[(y - rows.start) * g.ow..];
+                    let src = &plane[source(y)..];
+                    if fast {
+                        // SAFETY: `reach` bounds the reads of every row; `dst` has its row of outputs and room for a vector behind it.
+                        unsafe {
+                            let (src, dst) = (src.as_ptr(), dst.as_mut_ptr().add(valid.start));
+                            for t in (0..valid.len()).step_by(V::N) {
+                                let v = if g.stride == 1 {
+                                    V::load(src.add(t))
+                                } else {
+                                    V::load_pairs(src.add(2 * t)).0
+                                };
+                                v.store(dst.add(t));
+                            }
+                        }
+                    } else {
+                        let src = src.iter().step_by(g.stride);
+                        dst[valid.clone()].iter_mut().zip(src).for_each(|(d, s)| *d = *s);
                     }
-                    let src = &plane[(iy - g.padding) * g.w + valid.start * g.stride + kx - g.padding..];
-                    // SAFETY: `dst` has the row of outputs and room for a vector behind it.
-                    unsafe { run::<V>(src, g.stride, &mut dst[valid.start..], valid.len()) };
                     for d in &mut dst[..valid.start] {
                         *d = 0.0;
                     }
@@ -274,30 +297,7 @@ unsafe fn patches_body<V: Lanes>(
                         *d = 0.0;
                     }
                 }
-            }
-        }
-    }
-}
-
-/// `dst[..count]` = every `step`-th element of `src`, perhaps followed by less than a vector of anything.
-///
-/// # Safety
-/// `dst` has room for `count` elements rounded up to whole vectors.
-#[inline(always)]
-unsafe fn run<V: Lanes>(src: &[f32], step: usize, dst: &mut [f32], count: usize) {
-    if step > 2 {
-        dst[..count].iter_mut().zip(src.iter().step_by(step)).for_each(|(d, s)| *d = *s);
-        return;
-    }
-    for t in (0..count).step_by(V::N) {
-        // SAFETY: vectors are read inside `src`, as just compared, and written to where the caller leaves room.
-        unsafe {
-            if step * (t + V::N) > src.len() {
-                dst[t..count].iter_mut().zip(src[step * t..].iter().step_by(step)).for_each(|(d, s)| *d = *s);
-            } else if step == 1 {
-                V::load(src.as_ptr().add(t)).store(dst.as_mut_ptr().add(t));
-            } else {
-                V::load_pairs(src.as_ptr().add(2 * t)).0.store(dst.as_mut_ptr().add(t));
+                dst[(inner.end - rows.start) * g.ow..rows.len() * g.ow].fill(0.0);
             }
         }
     }
