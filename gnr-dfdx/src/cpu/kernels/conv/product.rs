@@ -155,8 +155,7 @@ unsafe fn blocks_body<V: Lanes>(
                 macro_rules! go {
                     ($($rows:literal)*) => {
                         match (rows, columns) {
-                            $(($rows, 3) => tile::<V, $rows, 3>(k, a, a_row, step, b, b_row, c, c_row, accumulate),
-                            ($rows, 2) => tile::<V, $rows, 2>(k, a, a_row, step, b, b_row, c, c_row, accumulate),
+                            $(($rows, 2) => tile::<V, $rows, 2>(k, a, a_row, step, b, b_row, c, c_row, accumulate),
                             ($rows, _) => tile::<V, $rows, 1>(k, a, a_row, step, b, b_row, c, c_row, accumulate),)*
                             _ => unreachable!("register tiles have at most 8 rows"),
                         }
