@@ -51,7 +51,7 @@ pub(crate) struct Train {
     /// Set a key of the recipe, in TOML syntax or as a bare string; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) sets: Vec<String>,
-    /// Run folder [default: runs/<recipe name>-<n>]
+    /// Run folder [default: runs/RECIPE-N]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Continue the run in --out if there is one
