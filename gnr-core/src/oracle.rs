@@ -96,6 +96,14 @@ pub trait HvpOracle: GradOracle {
         None
     }
 
+    /// No more products will be asked for at this point: what its record holds may be freed. A product that is asked for
+    /// all the same must still be right, at the cost of another evaluation.
+    ///
+    /// [`Gnr`](crate::Gnr) says so before it evaluates θ_adv, so that one record is alive at a time and not two.
+    fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
+        let _ = here;
+    }
+
     /// The order in which a point must be evaluated for cheap products: [`Order::Second`] for exact ones, [`Order::First`]
     /// where products are differences of gradients and a record would be wasted.
     fn order_for_products(&self) -> Order {
@@ -127,6 +135,9 @@ macro_rules! forward_oracle {
                 out: &mut Self::Vector,
             ) -> Result<()> {
                 (**self).hvp(here, v, out)
+            }
+            fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
+                (**self).release(here);
             }
             fn forward_difference_step(&self) -> Option<f64> {
                 (**self).forward_difference_step()

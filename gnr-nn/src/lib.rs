@@ -82,6 +82,6 @@ pub use error::{Error, Result};
 pub use init::Init;
 pub use layout::{BufferId, Entry, Layout, ParamId, Role, Scope};
 pub use model::Model;
-pub use oracle::{Batch, BatchOracle, CrossEntropy, predict};
+pub use oracle::{Batch, BatchOracle, CrossEntropy, Kept, predict};
 pub use record::{Recorded, Records};
 pub use vector::ParamVector;

@@ -1,5 +1,7 @@
 //! A model and one mini-batch as the oracle that gnr-core's algorithms ask.
 
+use std::cell::RefCell;
+
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector};
 
 use crate::{Autodiff, Backend, Buffers, Context, Dual, Duals, Error, Mode, Model, ParamVector, Result};
@@ -12,6 +14,9 @@ pub struct Batch<B: Backend> {
     /// One class a sample.
     pub labels: Vec<usize>,
 }
+
+/// What an evaluation keeps for products at its point: nothing after [`Order::First`] or a release.
+pub type Kept<B> = RefCell<Option<<B as Autodiff>::Record>>;
 
 /// Mean cross-entropy with label smoothing s: targets (1−s)·onehot + s/K, as in PyTorch. Default s = 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -81,7 +86,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         at: &'t ParamVector<B>,
         pass: Pass,
         order: Order,
-    ) -> CoreResult<Evaluation<'t, ParamVector<B>, Option<B::Record>>> {
+    ) -> CoreResult<Evaluation<'t, ParamVector<B>, Kept<B>>> {
         self.check("evaluate", at)?;
         let session = self.backend.gradient_session(order == Order::Second);
         let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
@@ -92,7 +97,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         let value = session.item(&loss)?;
         let grad = ParamVector::new(self.backend.clone(), session.backward(&loss, &leaves)?);
         let record = (order == Order::Second).then(|| session.take_record()).transpose()?;
-        let evaluation = Evaluation::new(at, value, grad, record)?;
+        let evaluation = Evaluation::new(at, value, grad, RefCell::new(record))?;
         if pass == Pass::Commit {
             let logits = session.detach(&logits);
             self.correct = Some(correct(&session.to_host(&logits)?, &self.batch.labels));
@@ -132,7 +137,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
 
 impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
     type Vector = ParamVector<B>;
-    type Record = Option<B::Record>;
+    type Record = Kept<B>;
 
     fn evaluate<'t>(
         &mut self,
@@ -152,17 +157,19 @@ impl<M: Model, B: Autodiff> HvpOracle for BatchOracle<'_, M, B> {
         out: &mut Self::Vector,
     ) -> CoreResult<()> {
         self.check("hvp", v)?;
-        *out = match &here.record {
-            Some(record) => self.hvp_nn(record, here.at, v)?,
-            None => {
-                let again = self.evaluate_nn(here.at, Pass::Probe, Order::Second)?;
-                match &again.record {
-                    Some(record) => self.hvp_nn(record, here.at, v)?,
-                    None => return Err(Error::Invalid("a recording pass left no record".into()).into()),
-                }
-            }
-        };
+        if let Some(record) = &*here.record.borrow() {
+            *out = self.hvp_nn(record, here.at, v)?;
+            return Ok(());
+        }
+        let again = self.evaluate_nn(here.at, Pass::Probe, Order::Second)?;
+        let record = again.record.into_inner();
+        let record = record.ok_or_else(|| Error::Invalid("a recording pass left no record".into()))?;
+        *out = self.hvp_nn(&record, here.at, v)?;
         Ok(())
+    }
+
+    fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
+        here.record.take();
     }
 }
 

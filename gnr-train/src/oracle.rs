@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result};
-use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Model, ParamVector};
+use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Kept, Model, ParamVector};
 
 /// One micro-batch. The statistics are borrowed for the time of a question only.
 pub(crate) struct Part<'a, M, B: Autodiff> {
@@ -18,7 +18,7 @@ pub(crate) struct Part<'a, M, B: Autodiff> {
 
 impl<M: Model, B: Autodiff> GradOracle for Part<'_, M, B> {
     type Vector = ParamVector<B>;
-    type Record = Option<B::Record>;
+    type Record = Kept<B>;
 
     fn evaluate<'t>(
         &mut self,
@@ -46,5 +46,10 @@ impl<M: Model, B: Autodiff> HvpOracle for Part<'_, M, B> {
         BatchOracle::new(self.model, self.backend, self.batch, &mut buffers)
             .with_loss(self.loss)
             .hvp(here, v, out)
+    }
+
+    fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
+        let mut buffers = self.buffers.borrow_mut();
+        BatchOracle::new(self.model, self.backend, self.batch, &mut buffers).release(here);
     }
 }

@@ -101,6 +101,9 @@ impl<O: HvpOracle> HvpOracle for Counted<O> {
         self.counter.0[3].fetch_add(1, Relaxed);
         self.inner.hvp(here, v, out)
     }
+    fn release(&mut self, here: &Evaluation<'_, O::Vector, O::Record>) {
+        self.inner.release(here);
+    }
     fn forward_difference_step(&self) -> Option<f64> {
         self.inner.forward_difference_step()
     }

@@ -89,6 +89,7 @@ impl<O: HvpOracle, R: Schedule, A: Schedule> Regularizer<O> for Gnr<R, A> {
             None => {
                 cx.oracle.hvp(cx.here, &cx.here.grad, &mut f)?;
                 f.scale(1.0 / (cx.here.grad_norm + xi))?;
+                cx.oracle.release(cx.here);
             }
         }
         let f_norm = finite(Quantity::HvpNorm, f.dot(&f)?.sqrt())?;

@@ -26,7 +26,7 @@ impl Tolerances {
 /// another dimension. Checked are:
 /// the gradient is the slope of the loss (the error of central differences falls 4-fold when the step halves, which an error
 /// in the gradient of any size prevents); products are the slope of the gradient, likewise; products are linear, symmetric
-/// and repeat bit for bit; evaluating twice gives the same bits, whatever was probed in between; a wrong dimension is an
+/// and repeat bit for bit, also after a release; evaluating twice gives the same bits, whatever was probed in between; a wrong dimension is an
 /// error. Needs a loss that is three times differentiable near `theta` (no ReLU kinks within `step`) and exact products:
 /// pass larger tolerances for [`ForwardDiff`](crate::ForwardDiff) and [`CentralDiff`](crate::CentralDiff).
 ///
@@ -85,6 +85,9 @@ fn repeats<O: HvpOracle>(make: &impl Fn() -> O, theta: &O::Vector, tangents: &[O
         oracle.hvp(&here, &tangents[1], &mut again)?; // another product in between
         oracle.hvp(&here, &tangents[0], &mut again)?;
         assert_eq!(distance(&first, &again)?, 0.0, "a product must repeat bit for bit at one evaluation");
+        oracle.release(&here);
+        oracle.hvp(&here, &tangents[0], &mut again)?;
+        assert_eq!(distance(&first, &again)?, 0.0, "a product after a release must be the same");
         (here.loss, here.grad, first)
     };
     let elsewhere = shifted(theta, 0.1, &tangents[1])?;

@@ -9,8 +9,8 @@ use gnr_core::{
 
 use super::{super::Reference, assert_close, must, noise};
 use crate::{
-    Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Fused, Layout, Mode,
-    Model, ParamVector, PoolSpec, Result, Unary,
+    Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Fused, Kept, Layout,
+    Mode, Model, ParamVector, PoolSpec, Result, Unary,
     layers::{BatchNorm2d, Conv2d, Linear},
     predict,
 };
@@ -258,7 +258,7 @@ struct Owned<'s, 'b, B: Autodiff> {
 
 impl<B: Autodiff> GradOracle for Owned<'_, '_, B> {
     type Vector = ParamVector<B>;
-    type Record = Option<B::Record>;
+    type Record = Kept<B>;
     fn evaluate<'a>(
         &mut self,
         at: &'a Self::Vector,
@@ -277,6 +277,9 @@ impl<B: Autodiff> HvpOracle for Owned<'_, '_, B> {
         out: &mut Self::Vector,
     ) -> CoreResult<()> {
         self.setting.oracle(&mut self.buffers).hvp(here, v, out)
+    }
+    fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
+        self.setting.oracle(&mut self.buffers).release(here);
     }
 }
 
