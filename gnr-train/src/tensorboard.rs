@@ -1,6 +1,7 @@
 //! TensorBoard event files: length-prefixed protobuf records with masked CRC-32C.
 //!
-//! The format needed for scalars is two small messages; the published crates bring protobuf compilers or runtimes for them.
+//! Scalars need two small messages of the format. The published writers bring much more for them: `tensorboard-rs` an image
+//! library and a protobuf runtime of 2020, `tfrecord` a protobuf compiler; only the checksum is taken from a crate.
 
 use std::{
     fs::{self, File},
