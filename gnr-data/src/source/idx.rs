@@ -42,7 +42,11 @@ pub fn read_idx(path: &Path, rank: u8) -> Result<IdxArray> {
     let header = input.exactly(4 * u64::from(rank), "dimensions")?;
     let dims: Vec<u32> =
         header.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])).collect();
-    let product = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim.into()));
+    // A zero makes the array empty wherever it stands; the product of what precedes it must not overflow first.
+    let product = match dims.contains(&0) {
+        true => Some(0),
+        false => dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim.into())),
+    };
     let Some(length) = product.filter(|&length| usize::try_from(length).is_ok()) else {
         let reason = "their product does not fit in memory".to_string();
         return Err(DataError::Dimensions { path: path.to_path_buf(), dims, reason });

@@ -123,6 +123,14 @@ fn labels_must_fit_the_images_and_the_classes() {
     assert!(matches!(train(), DataError::NoImages { .. }));
 }
 
+#[test]
+fn a_zero_dimension_is_empty_wherever_it_stands() {
+    for dims in [[0, u32::MAX, u32::MAX, 3], [u32::MAX, u32::MAX, 3, 0]] {
+        assert_eq!(read(&idx(&dims, &[]), 4).unwrap().values, [], "{dims:?}");
+        assert!(read(&idx(&dims, &[1]), 4).is_err(), "{dims:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
