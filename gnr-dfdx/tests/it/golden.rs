@@ -22,6 +22,11 @@ macro_rules! architectures {
             fn cpu_f32() {
                 check_golden(&Cpu::<f32>::new(), stringify!($name), Precision::F32);
             }
+
+            #[test]
+            fn generic_f32() {
+                check_golden(&Generic::<f32>::default(), stringify!($name), Precision::F32);
+            }
         })+
     };
 }
@@ -30,9 +35,4 @@ architectures! {
     resnet20,
     resnet18,
     resnet18_c100,
-}
-
-#[test]
-fn generic_f32() {
-    check_golden(&Generic::<f32>::default(), "resnet20", Precision::F32);
 }
