@@ -102,6 +102,14 @@ pub enum TrainError {
         /// What was expected and what was found.
         problem: String,
     },
+    /// A pattern of layers that fits no tensor.
+    #[error("no parameter of the model fits `{pattern}`; there are {names}")]
+    Layers {
+        /// The pattern.
+        pattern: String,
+        /// What there is.
+        names: String,
+    },
     /// The thread pool could not be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

@@ -5,7 +5,7 @@ use gnr_core::{
     testing::conformance::{Tolerances, check_oracle},
 };
 use gnr_nn::{
-    Autodiff, Backend, Batch, BatchOracle, Buffers, Context, CrossEntropy, DataOracle, Layout, Mode, Model,
+    Backend, Batch, BatchOracle, Buffers, Context, CrossEntropy, DataOracle, Layout, Mode, Model,
     ParamVector, Result, Unary,
     layers::{BatchNorm2d, Conv2d, Linear},
     predict,
