@@ -4,7 +4,9 @@ use std::cell::RefCell;
 
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector};
 
-use crate::{Autodiff, Backend, Buffers, Context, Dual, Duals, Error, Mode, Model, ParamVector, Result};
+use crate::{
+    Autodiff, Backend, Buffers, Context, Dual, Duals, Entry, Error, Frozen, Mode, Model, ParamVector, Result,
+};
 
 /// One mini-batch on the device.
 #[derive(Clone, Debug)]
@@ -39,6 +41,7 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     buffers: &'a mut Buffers<B>,
     loss: CrossEntropy,
     mode: Mode,
+    frozen: Option<&'a Frozen<B>>,
     correct: Option<usize>,
 }
 
@@ -46,7 +49,16 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// L̂ on `batch` with the statistics in `buffers`; plain cross-entropy, train mode.
     pub fn new(model: &'a M, backend: &B, batch: &'a Batch<B>, buffers: &'a mut Buffers<B>) -> Self {
         let loss = CrossEntropy::default();
-        Self { model, backend: backend.clone(), batch, buffers, loss, mode: Mode::Train, correct: None }
+        Self {
+            model,
+            backend: backend.clone(),
+            batch,
+            buffers,
+            loss,
+            mode: Mode::Train,
+            frozen: None,
+            correct: None,
+        }
     }
     /// Another loss.
     pub fn with_loss(mut self, loss: CrossEntropy) -> Self {
@@ -58,6 +70,11 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         self.mode = mode;
         self
     }
+    /// Points and tangents are of the learned parameters alone; the others are these constants.
+    pub fn with_frozen(mut self, frozen: &'a Frozen<B>) -> Self {
+        self.frozen = Some(frozen);
+        self
+    }
     /// Correct predictions (top-1) at the committed point, once there was a [`Pass::Commit`] evaluation.
     pub fn correct(&self) -> Option<usize> {
         self.correct
@@ -66,11 +83,15 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// Refuses a point or tangent of another model before an index runs out of range deep inside a layer.
     fn check(&self, operation: &'static str, vector: &ParamVector<B>) -> CoreResult<()> {
         let layout = self.model.layout();
-        let fits = vector.tensors().len() == layout.num_parameter_tensors()
-            && (layout.parameters().zip(vector.tensors()))
+        let learned: Vec<&Entry> = match self.frozen {
+            Some(frozen) => frozen.learned(layout.parameters()).collect(),
+            None => layout.parameters().collect(),
+        };
+        let fits = vector.tensors().len() == learned.len()
+            && (learned.iter().zip(vector.tensors()))
                 .all(|(entry, tensor)| self.backend.shape(tensor) == entry.shape);
         if !fits {
-            let (expected, found) = (layout.num_parameters(), vector.dim());
+            let (expected, found) = (learned.iter().map(|entry| entry.len()).sum(), vector.dim());
             return Err(gnr_core::Error::DimensionMismatch { operation, expected, found });
         }
         let (expected, found) = (layout.num_buffers(), self.buffers.tensors.len());
@@ -79,6 +100,10 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             return Err(Error::Invalid(message).into());
         }
         Ok(())
+    }
+
+    fn mask(&self) -> &'a [bool] {
+        self.frozen.map_or(&[], Frozen::mask)
     }
 
     fn evaluate_nn<'t>(
@@ -90,7 +115,12 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         self.check("evaluate", at)?;
         let session = self.backend.gradient_session(order == Order::Second);
         let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
-        let mut cx = Context::new(&session, &leaves, &self.buffers.tensors, self.mode);
+        let params = match self.frozen {
+            Some(frozen) => &frozen.assemble(leaves.clone(), Clone::clone)?,
+            None => &leaves,
+        };
+        let mut cx =
+            Context::new(&session, params, &self.buffers.tensors, self.mode).with_frozen(self.mask());
         let logits = self.model.forward(&mut cx, &self.batch.images)?;
         let collected = cx.into_collected();
         let loss = session.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
@@ -121,9 +151,13 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             .zip(v.tensors())
             .map(|(leaf, v)| Dual { primal: leaf.clone(), tangent: Some(v.clone()) })
             .collect();
+        let params = match self.frozen {
+            Some(frozen) => frozen.assemble(params, |tensor| Dual::constant(tensor.clone()))?,
+            None => params,
+        };
         let duals = Duals(session.clone());
         let buffers = self.buffers.duals();
-        let mut cx = Context::new(&duals, &params, &buffers, self.mode);
+        let mut cx = Context::new(&duals, &params, &buffers, self.mode).with_frozen(self.mask());
         let logits = self.model.forward(&mut cx, &Dual::constant(self.batch.images.clone()))?;
         let loss = duals.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
         drop((params, logits));

@@ -17,7 +17,7 @@ use crate::{
 
 /// A small residual network with everything a backend may fuse.
 #[derive(Clone, Debug)]
-struct Net {
+pub(super) struct Net {
     layout: Layout,
     conv: [Conv2d; 3],
     bn: [BatchNorm2d; 3],
@@ -93,17 +93,17 @@ const SAMPLES: usize = 4;
 const LABELS: [usize; SAMPLES] = [0, 2, 1, 2];
 
 /// The network of a backend, with its batch.
-struct Setting<'b, B: Autodiff> {
+pub(super) struct Setting<'b, B: Autodiff> {
     backend: &'b B,
-    net: Net,
+    pub(super) net: Net,
     batch: Batch<B>,
-    theta: ParamVector<B>,
+    pub(super) theta: ParamVector<B>,
     /// Two directions.
-    tangents: [ParamVector<B>; 2],
+    pub(super) tangents: [ParamVector<B>; 2],
 }
 
 impl<'b, B: Autodiff> Setting<'b, B> {
-    fn new(backend: &'b B, smooth: bool) -> Result<Self> {
+    pub(super) fn new(backend: &'b B, smooth: bool) -> Result<Self> {
         let net = Net::new(smooth);
         let vector = |stream: u64, scale: f64| {
             let entries = net.layout.parameters().enumerate();
@@ -130,14 +130,14 @@ impl<'b, B: Autodiff> Setting<'b, B> {
         let batch = Batch { images, labels: LABELS.to_vec() };
         Ok(Self { backend, net, batch, theta, tangents })
     }
-    fn oracle<'a>(&'a self, buffers: &'a mut Buffers<B>) -> BatchOracle<'a, Net, B> {
+    pub(super) fn oracle<'a>(&'a self, buffers: &'a mut Buffers<B>) -> BatchOracle<'a, Net, B> {
         let oracle = BatchOracle::new(&self.net, self.backend, &self.batch, buffers);
         oracle.with_loss(CrossEntropy { label_smoothing: 0.1 })
     }
-    fn buffers(&self) -> Result<Buffers<B>> {
+    pub(super) fn buffers(&self) -> Result<Buffers<B>> {
         Buffers::initial(&self.net.layout, self.backend)
     }
-    fn statistics(&self, buffers: &Buffers<B>) -> Result<Vec<f64>> {
+    pub(super) fn statistics(&self, buffers: &Buffers<B>) -> Result<Vec<f64>> {
         buffers
             .tensors
             .iter()
