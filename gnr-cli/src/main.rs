@@ -6,6 +6,7 @@ mod eval;
 mod listing;
 mod progress;
 mod train;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::train(arguments),
         Command::Resume(arguments) => train::resume(&arguments),
         Command::Eval(arguments) => eval::eval(arguments),
+        Command::Weights(arguments) => weights::weights(&arguments),
+        Command::Convert(arguments) => weights::convert(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Models => listing::models(),
         Command::Data(arguments) => listing::data(&arguments),

@@ -20,7 +20,7 @@ use gnr_nn::{Entry, Layout, Role};
 pub use convert::{Converted, convert};
 pub use error::WeightsError;
 pub use file::{Format, Stored, WeightFile};
-pub use fit::{Options, Policy, fit};
+pub use fit::{Options, Policy, fit, stored_shape};
 pub use report::{Mismatch, Report};
 pub use write::{Precision, save, to_bytes};
 

@@ -106,12 +106,20 @@ pub fn fit(
     for (tensor, used) in file.stored().iter().zip(used) {
         match tensor.name.strip_prefix(&matching.prefix) {
             _ if used || names::is_bookkeeping(&tensor.name) => {}
+            // Beside the weights in checkpoints of runs.
+            Some(name) if name.starts_with("optimizer.") => report.elsewhere += 1,
             Some(name) => report.unexpected.push(name.to_owned()),
             None => report.elsewhere += 1,
         }
     }
     check(file, layout, &report, options)?;
     Ok(Loaded { values, report, metadata: file.metadata().clone() })
+}
+
+/// The shape that a tensor of the layout has in a file.
+pub fn stored_shape(file: &WeightFile, layout: &Layout, name: &str, key: Option<&str>) -> Option<Vec<usize>> {
+    let matching = names::find(file.stored(), layout, key);
+    matching.found.get(name).and_then(|&index| file.stored().get(index)).map(|stored| stored.shape.clone())
 }
 
 /// What the policy does not allow.
