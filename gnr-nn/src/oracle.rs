@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector};
 
 use crate::{
-    Autodiff, Backend, Buffers, Context, Dual, Duals, Entry, Error, Frozen, Mode, Model, ParamVector, Result,
+    Autodiff, Backend, Buffers, Context, Dual, Duals, Entry, Error, Frozen, Layout, Mode, Model, ParamVector,
+    Result,
 };
 
 /// One mini-batch on the device.
@@ -42,6 +43,7 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     loss: CrossEntropy,
     mode: Mode,
     frozen: Option<&'a Frozen<B>>,
+    features: Option<&'a B::Tensor>,
     correct: Option<usize>,
 }
 
@@ -57,6 +59,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             loss,
             mode: Mode::Train,
             frozen: None,
+            features: None,
             correct: None,
         }
     }
@@ -74,6 +77,30 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     pub fn with_frozen(mut self, frozen: &'a Frozen<B>) -> Self {
         self.frozen = Some(frozen);
         self
+    }
+    /// What [`features`](Self::features) gave for this batch: only the head is run.
+    pub fn with_features(mut self, features: &'a B::Tensor) -> Self {
+        self.features = Some(features);
+        self
+    }
+    /// The output of the frozen part when only the head is learned and the model can be cut before it: the same at every point
+    /// of a step, so it is computed once.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn features(&self) -> Result<Option<B::Tensor>> {
+        let Some(frozen) = self.frozen else { return Ok(None) };
+        let layout = self.model.layout();
+        let head = layout.head();
+        if frozen.learned(layout.parameters()).any(|entry| !Layout::is_within(&entry.name, head)) {
+            return Ok(None);
+        }
+        // The learned tensors are the head's, which is not run: what stands in their place is never looked at.
+        let unused = vec![self.batch.images.clone(); frozen.num_learned()];
+        let params = frozen.assemble(unused, Clone::clone)?;
+        let mut cx =
+            Context::new(&self.backend, &params, &self.buffers.tensors, self.mode).with_frozen(frozen.mask());
+        self.model.embed(&mut cx, &self.batch.images)
     }
     /// Correct predictions (top-1) at the committed point, once there was a [`Pass::Commit`] evaluation.
     pub fn correct(&self) -> Option<usize> {
@@ -121,7 +148,10 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         };
         let mut cx =
             Context::new(&session, params, &self.buffers.tensors, self.mode).with_frozen(self.mask());
-        let logits = self.model.forward(&mut cx, &self.batch.images)?;
+        let logits = match self.features {
+            Some(features) => self.model.classify(&mut cx, features)?,
+            None => self.model.forward(&mut cx, &self.batch.images)?,
+        };
         let collected = cx.into_collected();
         let loss = session.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
         let value = session.item(&loss)?;
@@ -158,7 +188,10 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         let duals = Duals(session.clone());
         let buffers = self.buffers.duals();
         let mut cx = Context::new(&duals, &params, &buffers, self.mode).with_frozen(self.mask());
-        let logits = self.model.forward(&mut cx, &Dual::constant(self.batch.images.clone()))?;
+        let logits = match self.features {
+            Some(features) => self.model.classify(&mut cx, &Dual::constant(features.clone()))?,
+            None => self.model.forward(&mut cx, &Dual::constant(self.batch.images.clone()))?,
+        };
         let loss = duals.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
         drop((params, logits));
         let Some(tangent) = loss.tangent else {

@@ -1,7 +1,7 @@
 //! The loop: epochs of steps, evaluations, checkpoints.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -226,6 +226,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             buffers: &self.buffers,
             loss,
             frozen: self.frozen.as_ref(),
+            features: OnceCell::new(),
             correct: &correct,
         };
         let t = self.progress.step;

@@ -4,6 +4,7 @@
 
 mod evaluation;
 mod files;
+mod finetune;
 mod method;
 mod recipe;
 mod resume;

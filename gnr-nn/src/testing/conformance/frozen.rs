@@ -5,9 +5,9 @@ use gnr_core::{GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector}
 use super::{
     super::Reference,
     assert_close, must,
-    network::{Net, Setting},
+    network::{Cut, Net, Setting},
 };
-use crate::{Autodiff, Frozen, Mode, Model, ParamVector, Result};
+use crate::{Autodiff, BatchOracle, Frozen, Mode, Model, ParamVector, Result};
 
 /// Which parameters are frozen, by name.
 type Rule = fn(&str) -> bool;
@@ -91,7 +91,40 @@ fn restricted<B: Autodiff>(backend: &B, rule: Rule) -> CoreResult<Vec<(&'static 
     ])
 }
 
+/// A frozen part that is run once for all questions about a batch: the same answers, bit for bit.
+fn cut<B: Autodiff>(backend: &B) -> CoreResult<()> {
+    let setting = Setting::new(backend, false)?;
+    let net = Cut(&setting.net);
+    for (what, rule) in RULES {
+        let mask = mask(&setting.net, rule);
+        let frozen = Frozen::new(backend, setting.net.layout(), &setting.theta.to_host()?, &mask)?;
+        let theta = learned(backend, &frozen, &setting.theta);
+        let v = learned(backend, &frozen, &setting.tangents[0]);
+        let mut buffers = setting.buffers()?;
+        let oracle = BatchOracle::new(&net, backend, &setting.batch, &mut buffers).with_frozen(&frozen);
+        let features = oracle.features()?;
+        assert_eq!(features.is_some(), what == "all but the classifier", "{what} frozen: features");
+        let Some(features) = features else { continue };
+        let mut said = Vec::new();
+        for features in [None, Some(&features)] {
+            let mut buffers = setting.buffers()?;
+            let mut oracle =
+                BatchOracle::new(&net, backend, &setting.batch, &mut buffers).with_frozen(&frozen);
+            if let Some(features) = features {
+                oracle = oracle.with_features(features);
+            }
+            let here = oracle.evaluate(&theta, Pass::Commit, Order::Second)?;
+            let mut product = v.clone();
+            oracle.hvp(&here, &v, &mut product)?;
+            said.push((here.loss, host(&here.grad)?, host(&product)?, oracle.correct()));
+        }
+        assert_eq!(said[0], said[1], "with and without the features of the frozen part");
+    }
+    Ok(())
+}
+
 pub(super) fn check<B: Autodiff>(backend: &B, tolerance: f64) {
+    must("a network that is cut before its classifier", cut(backend));
     for (what, rule) in RULES {
         let compare = |mode: &str, found: &[(&str, Vec<f64>)], expected: &[(&str, Vec<f64>)]| {
             for ((quantity, found), (_, expected)) in found.iter().zip(expected) {

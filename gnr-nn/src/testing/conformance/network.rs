@@ -60,6 +60,14 @@ impl Model for Net {
         &self.layout
     }
     fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let features = self.features(cx, x)?;
+        self.fc.forward(cx, &features)
+    }
+}
+
+impl Net {
+    /// What the classifier sees.
+    fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
         let mut change = None;
         if let Some((fickle, passes)) = &self.fickle {
             passes.set(passes.get() + 1);
@@ -85,7 +93,25 @@ impl Model for Net {
         if self.smooth || change == Some(Fickle::More) {
             y = cx.backend.unary(Unary::Tanh, &y)?;
         }
-        self.fc.forward(cx, &cx.backend.global_avg_pool(&y)?)
+        cx.backend.global_avg_pool(&y)
+    }
+}
+
+/// A [`Net`] that can be cut before its classifier.
+pub(super) struct Cut<'n>(pub(super) &'n Net);
+
+impl Model for Cut<'_> {
+    fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        self.0.forward(cx, x)
+    }
+    fn embed<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<Option<B::Tensor>> {
+        self.0.features(cx, x).map(Some)
+    }
+    fn classify<B: Backend>(&self, cx: &mut Context<'_, B>, features: &B::Tensor) -> Result<B::Tensor> {
+        self.0.fc.forward(cx, features)
     }
 }
 
@@ -96,7 +122,7 @@ const LABELS: [usize; SAMPLES] = [0, 2, 1, 2];
 pub(super) struct Setting<'b, B: Autodiff> {
     backend: &'b B,
     pub(super) net: Net,
-    batch: Batch<B>,
+    pub(super) batch: Batch<B>,
     pub(super) theta: ParamVector<B>,
     /// Two directions.
     pub(super) tangents: [ParamVector<B>; 2],
