@@ -55,6 +55,16 @@ impl ModelConfig {
         }
     }
 
+    /// The widths of the stages: as asked for, or the architecture's `own`.
+    pub(crate) fn stage_widths(&self, own: &[usize]) -> Result<Vec<usize>, ModelError> {
+        let widths = self.widths.as_deref().unwrap_or(own);
+        if widths.len() != own.len() {
+            let stages = own.len();
+            return Err(self.invalid("widths", format!("{widths:?}, but there are {stages} stages")));
+        }
+        Ok(widths.to_vec())
+    }
+
     /// Refuses an option that the architecture does not have, rather than ignoring it.
     pub(crate) fn refuse<T>(&self, field: &'static str, option: &Option<T>) -> Result<(), ModelError> {
         match option {
