@@ -134,8 +134,7 @@ impl Architecture for PyramidNet {
     }
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.refuse("widths", &config.widths)?;
-        config.refuse("activation", &config.activation)?;
+        config.only(&[])?;
         let (depth, alpha) = parse(&config.name).ok_or_else(|| config.invalid("name", "not a PyramidNet"))?;
         if !(11..=1001).contains(&depth) || !(depth - 2).is_multiple_of(9) || alpha > 10_000 {
             let problem = format!(

@@ -222,7 +222,7 @@ impl Architecture for ResNet {
     ];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.refuse("activation", &config.activation)?;
+        config.only(&["widths"])?;
         let (name, stem) = if let Some(name) = config.name.strip_suffix("_cifar") {
             (name, Stem::Cifar)
         } else if let Some(name) = config.name.strip_suffix("_imagenet") {

@@ -62,7 +62,7 @@ impl Architecture for ResNeXt {
     }
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.refuse("activation", &config.activation)?;
+        config.only(&["widths"])?;
         let [depth, groups, base] =
             parse(&config.name).ok_or_else(|| config.invalid("name", "not a ResNeXt"))?;
         let fits = (11..=1001).contains(&depth) && (depth - 2).is_multiple_of(9);

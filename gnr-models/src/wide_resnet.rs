@@ -119,7 +119,7 @@ impl Architecture for WideResNet {
     }
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.refuse("activation", &config.activation)?;
+        config.only(&["widths"])?;
         let (depth, width) = parse(&config.name)
             .ok_or_else(|| config.invalid("name", "not a wide ResNet; wrn28_10 has depth 28 and width 10"))?;
         if !(10..=1000).contains(&depth) || !(depth - 4).is_multiple_of(6) || !(1..=100).contains(&width) {

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector};
 
-use crate::{Autodiff, Backend, Buffers, Context, Dual, Duals, Error, Mode, Model, ParamVector, Result};
+use crate::{
+    Autodiff, Backend, Buffers, Context, Dual, Duals, Error, MaskSeed, Mode, Model, ParamVector, Result,
+};
 
 /// One mini-batch on the device.
 #[derive(Clone, Debug)]
@@ -39,6 +41,7 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     buffers: &'a mut Buffers<B>,
     loss: CrossEntropy,
     mode: Mode,
+    masks: Option<MaskSeed>,
     correct: Option<usize>,
 }
 
@@ -46,7 +49,16 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// L̂ on `batch` with the statistics in `buffers`; plain cross-entropy, train mode.
     pub fn new(model: &'a M, backend: &B, batch: &'a Batch<B>, buffers: &'a mut Buffers<B>) -> Self {
         let loss = CrossEntropy::default();
-        Self { model, backend: backend.clone(), batch, buffers, loss, mode: Mode::Train, correct: None }
+        Self {
+            model,
+            backend: backend.clone(),
+            batch,
+            buffers,
+            loss,
+            mode: Mode::Train,
+            masks: None,
+            correct: None,
+        }
     }
     /// Another loss.
     pub fn with_loss(mut self, loss: CrossEntropy) -> Self {
@@ -56,6 +68,12 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// Batch or running statistics in BatchNorm.
     pub fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
+        self
+    }
+    /// With random masks, the same for every evaluation of this oracle; what models with dropout or stochastic depth need in
+    /// train mode.
+    pub fn with_masks(mut self, seed: impl Into<Option<MaskSeed>>) -> Self {
+        self.masks = seed.into();
         self
     }
     /// Correct predictions (top-1) at the committed point, once there was a [`Pass::Commit`] evaluation.
@@ -90,7 +108,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         self.check("evaluate", at)?;
         let session = self.backend.gradient_session(order == Order::Second);
         let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
-        let mut cx = Context::new(&session, &leaves, &self.buffers.tensors, self.mode);
+        let mut cx = Context::new(&session, &leaves, &self.buffers.tensors, self.mode).with_masks(self.masks);
         let logits = self.model.forward(&mut cx, &self.batch.images)?;
         let collected = cx.into_collected();
         let loss = session.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
@@ -123,7 +141,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             .collect();
         let duals = Duals(session.clone());
         let buffers = self.buffers.duals();
-        let mut cx = Context::new(&duals, &params, &buffers, self.mode);
+        let mut cx = Context::new(&duals, &params, &buffers, self.mode).with_masks(self.masks);
         let logits = self.model.forward(&mut cx, &Dual::constant(self.batch.images.clone()))?;
         let loss = duals.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
         drop((params, logits));

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result};
-use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Kept, Model, ParamVector};
+use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Kept, MaskSeed, Model, ParamVector};
 
 /// One micro-batch. The statistics are borrowed for the time of a question only.
 pub(crate) struct Part<'a, M, B: Autodiff> {
@@ -12,6 +12,7 @@ pub(crate) struct Part<'a, M, B: Autodiff> {
     pub(crate) batch: &'a Batch<B>,
     pub(crate) buffers: &'a RefCell<Buffers<B>>,
     pub(crate) loss: CrossEntropy,
+    pub(crate) masks: MaskSeed,
     /// Correct predictions of committed passes are added here.
     pub(crate) correct: &'a Cell<u64>,
 }
@@ -27,8 +28,9 @@ impl<M: Model, B: Autodiff> GradOracle for Part<'_, M, B> {
         order: Order,
     ) -> Result<Evaluation<'t, Self::Vector, Self::Record>> {
         let mut buffers = self.buffers.borrow_mut();
-        let mut oracle =
-            BatchOracle::new(self.model, self.backend, self.batch, &mut buffers).with_loss(self.loss);
+        let mut oracle = BatchOracle::new(self.model, self.backend, self.batch, &mut buffers)
+            .with_loss(self.loss)
+            .with_masks(self.masks);
         let evaluation = oracle.evaluate(at, pass, order)?;
         self.correct.set(self.correct.get() + oracle.correct().unwrap_or(0) as u64);
         Ok(evaluation)
@@ -45,6 +47,7 @@ impl<M: Model, B: Autodiff> HvpOracle for Part<'_, M, B> {
         let mut buffers = self.buffers.borrow_mut();
         BatchOracle::new(self.model, self.backend, self.batch, &mut buffers)
             .with_loss(self.loss)
+            .with_masks(self.masks)
             .hvp(here, v, out)
     }
 

@@ -128,11 +128,18 @@ fn model(reader: &mut Reader<'_>) -> Model {
         |widths: &Vec<usize>| !widths.contains(&0),
         "every width must be at least 1",
     );
+    let mut count = |key: &str| model.optional_in(key, |n: &usize| *n > 0, AT_LEAST_ONE);
+    let (depth, heads, patch) = (count("depth"), count("heads"), count("patch"));
+    let mut rate = |key: &str| {
+        model.optional_in(key, |rate: &f64| (0.0..1.0).contains(rate), "a rate is at least 0 and below 1")
+    };
+    let (dropout, drop_path) = (rate("dropout"), rate("drop_path"));
     let weights = model.optional::<String>("weights");
     let load = model.choice("load", &[("all", Load::All), ("matching", Load::Matching)]);
     model.only_for("load", &load, weights.is_some(), "`model.weights`");
     let load = weights.as_ref().map(|_| load.unwrap_or(Load::All));
-    Model { name, widths, activation: activation.map(str::to_owned), weights, load }
+    let activation = activation.map(str::to_owned);
+    Model { name, widths, activation, depth, heads, patch, dropout, drop_path, weights, load }
 }
 
 fn known_model(name: &str) -> Result<(), String> {
