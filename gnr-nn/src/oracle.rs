@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use gnr_core::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result as CoreResult};
 
 use crate::{
-    Autodiff, Backend, Buffers, Context, Frozen, Layout, Mode, Model, ParamVector, Result,
+    Autodiff, Backend, Buffers, Context, Frozen, Layout, MaskSeed, Mode, Model, ParamVector, Result,
     passes::{Gradient, Passes, check_buffers, check_point},
 };
 
@@ -44,6 +44,7 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     mode: Mode,
     frozen: Option<&'a Frozen<B>>,
     features: Option<&'a B::Tensor>,
+    masks: Option<MaskSeed>,
     correct: Option<usize>,
 }
 
@@ -60,6 +61,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             mode: Mode::Train,
             frozen: None,
             features: None,
+            masks: None,
             correct: None,
         }
     }
@@ -100,7 +102,14 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         let params = frozen.assemble(unused, Clone::clone)?;
         let mut cx =
             Context::new(&self.backend, &params, &self.buffers.tensors, self.mode).with_frozen(frozen.mask());
+        cx = cx.with_masks(self.masks);
         self.model.embed(&mut cx, &self.batch.images)
+    }
+    /// With random masks, the same for every evaluation of this oracle; what models with dropout or stochastic depth need in
+    /// train mode.
+    pub fn with_masks(mut self, seed: impl Into<Option<MaskSeed>>) -> Self {
+        self.masks = seed.into();
+        self
     }
     /// Correct predictions (top-1) at the committed point, once there was a [`Pass::Commit`] evaluation.
     pub fn correct(&self) -> Option<usize> {
@@ -123,6 +132,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             frozen: self.frozen,
             fixed_norms: self.frozen.map_or(&[], Frozen::mask),
             features: self.features,
+            masks: self.masks,
         }
     }
 

@@ -3,7 +3,9 @@
 use std::cell::{Cell, OnceCell, RefCell};
 
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result};
-use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Frozen, Kept, Model, ParamVector};
+use gnr_nn::{
+    Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Frozen, Kept, MaskSeed, Model, ParamVector,
+};
 
 /// One micro-batch. The statistics are borrowed for the time of a question only.
 pub(crate) struct Part<'a, M, B: Autodiff> {
@@ -16,13 +18,16 @@ pub(crate) struct Part<'a, M, B: Autodiff> {
     pub(crate) frozen: Option<&'a Frozen<B>>,
     /// What the frozen part makes of the batch, once it is known and if only the head is learned.
     pub(crate) features: OnceCell<Option<B::Tensor>>,
+    pub(crate) masks: MaskSeed,
     /// Correct predictions of committed passes are added here.
     pub(crate) correct: &'a Cell<u64>,
 }
 
 impl<'a, M: Model, B: Autodiff> Part<'a, M, B> {
     fn over<'b>(&'b self, buffers: &'b mut Buffers<B>) -> Result<BatchOracle<'b, M, B>> {
-        let oracle = BatchOracle::new(self.model, self.backend, self.batch, buffers).with_loss(self.loss);
+        let oracle = BatchOracle::new(self.model, self.backend, self.batch, buffers)
+            .with_loss(self.loss)
+            .with_masks(self.masks);
         let Some(frozen) = self.frozen else { return Ok(oracle) };
         let oracle = oracle.with_frozen(frozen);
         if self.features.get().is_none() {

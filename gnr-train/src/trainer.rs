@@ -9,7 +9,7 @@ use std::{
 
 use gnr_core::{Accumulated, Counted, Counter, StepReport};
 use gnr_models::{AnyModel, weights};
-use gnr_nn::{Autodiff, Buffers, CrossEntropy, Frozen, Layout, Model, ParamVector};
+use gnr_nn::{Autodiff, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, ParamVector};
 
 use crate::{
     checkpoint::{self, CheckpointFile, Header, Progress, State, Sums},
@@ -219,7 +219,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let counter = Counter::default();
         let correct = Cell::new(0);
         let loss = CrossEntropy { label_smoothing: self.prepared.recipe.train.label_smoothing };
-        let part = |batch| Part {
+        let (seed, t) = (self.prepared.recipe.train.seed, self.progress.step);
+        let part = |(index, batch)| Part {
             model: &self.prepared.model,
             backend: &self.backend,
             batch,
@@ -227,20 +228,21 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             loss,
             frozen: self.frozen.as_ref(),
             features: OnceCell::new(),
+            masks: MaskSeed::new(seed, t, index),
             correct: &correct,
         };
-        let t = self.progress.step;
         let stepped = match batches {
             [batch] => {
-                let oracle = Counted::with_counter(part(batch), counter.clone());
+                let oracle = Counted::with_counter(part((0, batch)), counter.clone());
                 self.configured.step(t, &mut self.theta, oracle)
             }
-            _ => Accumulated::new(batches.iter().map(|batch| (part(batch), batch.labels.len()))).and_then(
-                |accumulated| {
-                    let oracle = Counted::with_counter(accumulated, counter.clone());
-                    self.configured.step(t, &mut self.theta, oracle)
-                },
-            ),
+            _ => {
+                Accumulated::new((0..).zip(batches).map(|(i, batch)| (part((i, batch)), batch.labels.len())))
+                    .and_then(|accumulated| {
+                        let oracle = Counted::with_counter(accumulated, counter.clone());
+                        self.configured.step(t, &mut self.theta, oracle)
+                    })
+            }
         };
         let (step, epoch) = (t + 1, self.progress.epoch + 1);
         let report = stepped.map_err(|error| match error {

@@ -96,12 +96,27 @@ pub struct Resize {
 pub struct Model {
     /// A name that `gnr models` lists. Default `resnet8`.
     pub name: String,
-    /// Hidden widths of an MLP, widths of the stages of a ResNet. Default: the architecture's own.
+    /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT. Default: the architecture's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub widths: Option<Vec<usize>>,
     /// Activation of an MLP, `relu` or `tanh`. Default: the architecture's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<String>,
+    /// Number of blocks of a ViT. Default: the architecture's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
+    /// Attention heads of a ViT. Default: the architecture's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heads: Option<usize>,
+    /// Side of the patches of a ViT in pixels. Default: the architecture's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<usize>,
+    /// Rate of dropout, in [0, 1). Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// Rate of stochastic depth in the last residual block, in [0, 1); it falls linearly to 0 in the first. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_path: Option<f64>,
     /// A weight file to start from, safetensors or a PyTorch checkpoint. Default: random initialisation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,

@@ -128,6 +128,12 @@ fn model(reader: &mut Reader<'_>) -> Model {
         |widths: &Vec<usize>| !widths.contains(&0),
         "every width must be at least 1",
     );
+    let mut count = |key: &str| model.optional_in(key, |n: &usize| *n > 0, AT_LEAST_ONE);
+    let (depth, heads, patch) = (count("depth"), count("heads"), count("patch"));
+    let mut rate = |key: &str| {
+        model.optional_in(key, |rate: &f64| (0.0..1.0).contains(rate), "a rate is at least 0 and below 1")
+    };
+    let (dropout, drop_path) = (rate("dropout"), rate("drop_path"));
     let weights = model.optional::<String>("weights");
     let loads = [
         ("all", Load::All),
@@ -147,6 +153,11 @@ fn model(reader: &mut Reader<'_>) -> Model {
         name,
         widths,
         activation: activation.map(str::to_owned),
+        depth,
+        heads,
+        patch,
+        dropout,
+        drop_path,
         load: loads_weights.then(|| load.unwrap_or(Load::All)),
         resample_pos_embed: loads_weights.then(|| resample_pos_embed.unwrap_or(false)),
         weights,
