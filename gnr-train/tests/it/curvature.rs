@@ -52,7 +52,7 @@ impl Measurement for Dense {
         let mut oracle = subject.oracle()?;
         let here = oracle.evaluate(&start, Pass::Probe, Order::Second)?;
         let mut outs = units.clone();
-        let mut dense = |outs: &[ParamVector<B>]| {
+        let dense = |outs: &[ParamVector<B>]| {
             let rows: Vec<f64> = outs.iter().flat_map(|out| out.to_host().unwrap().concat()).collect();
             Square::from_entries(rows).unwrap()
         };
