@@ -8,6 +8,7 @@ mod listing;
 mod progress;
 mod signal;
 mod train;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::train(arguments),
         Command::Resume(arguments) => train::resume(&arguments),
         Command::Eval(arguments) => eval::eval(arguments),
+        Command::Weights(arguments) => weights::weights(&arguments),
+        Command::Convert(arguments) => weights::convert(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Spectrum(arguments) => curvature::spectrum(arguments),
         Command::Trace(arguments) => curvature::trace(arguments),

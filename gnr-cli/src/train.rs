@@ -13,7 +13,7 @@ use gnr_train::{
 
 use crate::{
     args,
-    progress::{Progress, Verbosity},
+    progress::{Progress, Verbosity, parameters},
     signal::{INTERRUPTED, stop_on_interrupt},
 };
 
@@ -31,8 +31,11 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
         let epochs = recipe.train.epochs;
         let method = recipe.method_name();
         let plan = check(recipe)?;
-        writeln!(stdout, "\n# {method}, {} parameters", plan.parameters)?;
+        writeln!(stdout, "\n# {method}, {}", parameters(plan.parameters, plan.learned))?;
         for line in plan.data {
+            writeln!(stdout, "# {line}")?;
+        }
+        for line in plan.weights.iter().flat_map(|report| report.lines()) {
             writeln!(stdout, "# {line}")?;
         }
         writeln!(stdout, "# {epochs} epochs of {} steps; nothing was trained", plan.steps_per_epoch)?;

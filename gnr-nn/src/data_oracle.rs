@@ -7,8 +7,8 @@ use gnr_core::{
 };
 
 use crate::{
-    Autodiff, Backend, Batch, Buffers, CrossEntropy, Mode, Model, ParamVector,
-    passes::{Frozen, Passes, check_buffers, check_point},
+    Autodiff, Backend, Batch, Buffers, CrossEntropy, Frozen, Mode, Model, ParamVector,
+    passes::{Passes, check_buffers, check_point},
 };
 
 /// A data set as a sequence of batches that is the same every time it is gone through.
@@ -72,7 +72,7 @@ pub struct DataOracle<'a, M, B: Autodiff, S> {
     buffers: Buffers<B>,
     loss: CrossEntropy,
     mode: Mode,
-    frozen: Option<Frozen<B::Tensor>>,
+    frozen: Option<Frozen<B>>,
     keep: usize,
 }
 
@@ -129,7 +129,8 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         if !free.contains(&true) {
             return Err(CoreError::Oracle("no tensor is free: there is nothing to differentiate".into()));
         }
-        self.frozen = Some(Frozen { all: theta.tensors().to_vec(), free: free.to_vec() });
+        let mask = free.iter().map(|free| !free).collect();
+        self.frozen = Some(Frozen::of_tensors(theta.tensors(), mask));
         Ok(self)
     }
 
@@ -140,8 +141,8 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
     pub fn free_part(&self, whole: &ParamVector<B>) -> Result<ParamVector<B>> {
         check_point("free_part", &self.backend, self.model.layout(), None, whole)?;
         let Some(frozen) = &self.frozen else { return Ok(whole.clone()) };
-        let parts = whole.tensors().iter().zip(&frozen.free).filter(|(_, free)| **free);
-        Ok(ParamVector::new(self.backend.clone(), parts.map(|(tensor, _)| tensor.clone()).collect()))
+        let parts = frozen.learned(whole.tensors()).cloned().collect();
+        Ok(ParamVector::new(self.backend.clone(), parts))
     }
 
     /// Samples in all.
@@ -163,7 +164,13 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         self.batches.visit(&mut |index, batch| {
             seen += batch.labels.len();
             let weight = batch.labels.len() as f64 / total as f64;
-            f(index, weight, &Passes { model, backend, batch, buffers, loss, mode, frozen })
+            // A block of the Hessian is of the same L̂, so what is not free is normalised as ever.
+            let (fixed_norms, features) = (&[][..], None);
+            f(
+                index,
+                weight,
+                &Passes { model, backend, batch, buffers, loss, mode, frozen, fixed_norms, features },
+            )
         })?;
         if seen == 0 || seen != total {
             return Err(CoreError::Oracle(format!("{total} samples were announced, {seen} came")));

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use gnr_core::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result as CoreResult};
 
 use crate::{
-    Autodiff, Backend, Buffers, Context, Mode, Model, ParamVector, Result,
+    Autodiff, Backend, Buffers, Context, Frozen, Layout, Mode, Model, ParamVector, Result,
     passes::{Gradient, Passes, check_buffers, check_point},
 };
 
@@ -42,6 +42,8 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     buffers: &'a mut Buffers<B>,
     loss: CrossEntropy,
     mode: Mode,
+    frozen: Option<&'a Frozen<B>>,
+    features: Option<&'a B::Tensor>,
     correct: Option<usize>,
 }
 
@@ -49,7 +51,17 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// L̂ on `batch` with the statistics in `buffers`; plain cross-entropy, train mode.
     pub fn new(model: &'a M, backend: &B, batch: &'a Batch<B>, buffers: &'a mut Buffers<B>) -> Self {
         let loss = CrossEntropy::default();
-        Self { model, backend: backend.clone(), batch, buffers, loss, mode: Mode::Train, correct: None }
+        Self {
+            model,
+            backend: backend.clone(),
+            batch,
+            buffers,
+            loss,
+            mode: Mode::Train,
+            frozen: None,
+            features: None,
+            correct: None,
+        }
     }
     /// Another loss.
     pub fn with_loss(mut self, loss: CrossEntropy) -> Self {
@@ -61,13 +73,42 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         self.mode = mode;
         self
     }
+    /// Points and tangents are of the learned parameters alone; the others are these constants.
+    pub fn with_frozen(mut self, frozen: &'a Frozen<B>) -> Self {
+        self.frozen = Some(frozen);
+        self
+    }
+    /// What [`features`](Self::features) gave for this batch: only the head is run.
+    pub fn with_features(mut self, features: &'a B::Tensor) -> Self {
+        self.features = Some(features);
+        self
+    }
+    /// The output of the frozen part when only the head is learned and the model can be cut before it: the same at every point
+    /// of a step, so it is computed once.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn features(&self) -> Result<Option<B::Tensor>> {
+        let Some(frozen) = self.frozen else { return Ok(None) };
+        let layout = self.model.layout();
+        let head = layout.head();
+        if frozen.learned(layout.parameters()).any(|entry| !Layout::is_within(&entry.name, head)) {
+            return Ok(None);
+        }
+        // The learned tensors are the head's, which is not run: what stands in their place is never looked at.
+        let unused = vec![self.batch.images.clone(); frozen.num_learned()];
+        let params = frozen.assemble(unused, Clone::clone)?;
+        let mut cx =
+            Context::new(&self.backend, &params, &self.buffers.tensors, self.mode).with_frozen(frozen.mask());
+        self.model.embed(&mut cx, &self.batch.images)
+    }
     /// Correct predictions (top-1) at the committed point, once there was a [`Pass::Commit`] evaluation.
     pub fn correct(&self) -> Option<usize> {
         self.correct
     }
 
     fn check(&self, operation: &'static str, vector: &ParamVector<B>) -> CoreResult<()> {
-        check_point(operation, &self.backend, self.model.layout(), None, vector)?;
+        check_point(operation, &self.backend, self.model.layout(), self.frozen, vector)?;
         check_buffers(self.model.layout(), self.buffers.tensors.len())
     }
 
@@ -79,7 +120,9 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             buffers: &self.buffers.tensors,
             loss: self.loss,
             mode: self.mode,
-            frozen: None,
+            frozen: self.frozen,
+            fixed_norms: self.frozen.map_or(&[], Frozen::mask),
+            features: self.features,
         }
     }
 

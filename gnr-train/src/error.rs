@@ -116,6 +116,14 @@ pub enum TrainError {
         /// What there is.
         names: String,
     },
+    /// Classes of a data set that are not found among a model's logits.
+    #[error("class map `{map}`: {problem}")]
+    ClassMap {
+        /// The map's name or file.
+        map: String,
+        /// What does not fit.
+        problem: String,
+    },
     /// The thread pool could not be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

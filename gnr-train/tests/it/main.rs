@@ -5,6 +5,7 @@
 mod curvature;
 mod evaluation;
 mod files;
+mod finetune;
 mod method;
 mod recipe;
 mod resume;
