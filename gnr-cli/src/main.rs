@@ -2,9 +2,11 @@
 
 mod args;
 mod bench;
+mod curvature;
 mod eval;
 mod listing;
 mod progress;
+mod signal;
 mod train;
 mod weights;
 
@@ -27,6 +29,9 @@ fn main() -> ExitCode {
         Command::Weights(arguments) => weights::weights(&arguments),
         Command::Convert(arguments) => weights::convert(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Spectrum(arguments) => curvature::spectrum(arguments),
+        Command::Trace(arguments) => curvature::trace(arguments),
+        Command::Density(arguments) => curvature::density(arguments),
         Command::Models => listing::models(),
         Command::Data(arguments) => listing::data(&arguments),
     };

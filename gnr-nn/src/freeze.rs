@@ -42,6 +42,12 @@ impl<B: Backend> Frozen<B> {
         Ok(Self { slots, mask: mask.to_vec() })
     }
 
+    /// As [`new`](Self::new), from tensors; one mark a tensor.
+    pub(crate) fn from_tensors(all: Vec<B::Tensor>, mask: Vec<bool>) -> Self {
+        let slots = all.into_iter().zip(&mask).map(|(tensor, frozen)| frozen.then_some(tensor)).collect();
+        Self { slots, mask }
+    }
+
     /// Which parameters are frozen, in layout order.
     pub fn mask(&self) -> &[bool] {
         &self.mask
