@@ -130,7 +130,7 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
             return Err(CoreError::Oracle("no tensor is free: there is nothing to differentiate".into()));
         }
         let mask = free.iter().map(|free| !free).collect();
-        self.frozen = Some(Frozen::from_tensors(theta.tensors().to_vec(), mask));
+        self.frozen = Some(Frozen::of_tensors(theta.tensors(), mask));
         Ok(self)
     }
 
@@ -141,8 +141,8 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
     pub fn free_part(&self, whole: &ParamVector<B>) -> Result<ParamVector<B>> {
         check_point("free_part", &self.backend, self.model.layout(), None, whole)?;
         let Some(frozen) = &self.frozen else { return Ok(whole.clone()) };
-        let parts = frozen.learned(whole.tensors().iter().cloned());
-        Ok(ParamVector::new(self.backend.clone(), parts.collect()))
+        let parts = frozen.learned(whole.tensors()).cloned().collect();
+        Ok(ParamVector::new(self.backend.clone(), parts))
     }
 
     /// Samples in all.
@@ -164,11 +164,13 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         self.batches.visit(&mut |index, batch| {
             seen += batch.labels.len();
             let weight = batch.labels.len() as f64 / total as f64;
-            // A block of the Hessian of the whole model: its normalisations run as the mode says.
-            let (frozen_norms, features) = (&[][..], None);
-            let passes =
-                Passes { model, backend, batch, buffers, loss, mode, frozen, frozen_norms, features };
-            f(index, weight, &passes)
+            // A block of the Hessian is of the same L̂, so what is not free is normalised as ever.
+            let (fixed_norms, features) = (&[][..], None);
+            f(
+                index,
+                weight,
+                &Passes { model, backend, batch, buffers, loss, mode, frozen, fixed_norms, features },
+            )
         })?;
         if seen == 0 || seen != total {
             return Err(CoreError::Oracle(format!("{total} samples were announced, {seen} came")));

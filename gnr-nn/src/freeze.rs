@@ -41,10 +41,10 @@ impl<B: Backend> Frozen<B> {
             .collect::<Result<_>>()?;
         Ok(Self { slots, mask: mask.to_vec() })
     }
-
-    /// As [`new`](Self::new), from tensors; one mark a tensor.
-    pub(crate) fn from_tensors(all: Vec<B::Tensor>, mask: Vec<bool>) -> Self {
-        let slots = all.into_iter().zip(&mask).map(|(tensor, frozen)| frozen.then_some(tensor)).collect();
+    /// The same from tensors of the backend, one a parameter; the caller has checked their number.
+    pub(crate) fn of_tensors(tensors: &[B::Tensor], mask: Vec<bool>) -> Self {
+        let slots =
+            tensors.iter().zip(&mask).map(|(tensor, frozen)| frozen.then(|| tensor.clone())).collect();
         Self { slots, mask }
     }
 

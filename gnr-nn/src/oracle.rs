@@ -121,7 +121,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             loss: self.loss,
             mode: self.mode,
             frozen: self.frozen,
-            frozen_norms: self.frozen.map_or(&[], Frozen::mask),
+            fixed_norms: self.frozen.map_or(&[], Frozen::mask),
             features: self.features,
         }
     }

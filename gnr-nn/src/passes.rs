@@ -3,7 +3,7 @@
 use gnr_core::{Error as CoreError, Order, Result as CoreResult, Vector};
 
 use crate::{
-    Autodiff, Backend, Batch, Context, CrossEntropy, Dual, Duals, Error, Frozen, Layout, Mode, Model,
+    Autodiff, Backend, Batch, Context, CrossEntropy, Dual, Duals, Entry, Error, Frozen, Layout, Mode, Model,
     ParamVector, Result, composed, context::Collected,
 };
 
@@ -15,11 +15,10 @@ pub(crate) struct Passes<'a, M, B: Autodiff> {
     pub(crate) buffers: &'a [B::Tensor],
     pub(crate) loss: CrossEntropy,
     pub(crate) mode: Mode,
-    /// Parameters that do not move: the rest of them is the point.
     pub(crate) frozen: Option<&'a Frozen<B>>,
-    /// Which parameters are frozen for normalisations, which then run on their running statistics; empty: none.
-    pub(crate) frozen_norms: &'a [bool],
-    /// Instead of the images: what the model's `embed` made of them.
+    /// Parameters whose normalisations run on their running statistics in every mode; empty: none.
+    pub(crate) fixed_norms: &'a [bool],
+    /// What the body of the model made of the batch: only the head is run.
     pub(crate) features: Option<&'a B::Tensor>,
 }
 
@@ -42,15 +41,17 @@ pub(crate) fn check_point<B: Autodiff>(
     frozen: Option<&Frozen<B>>,
     vector: &ParamVector<B>,
 ) -> CoreResult<()> {
-    let is_free = |index: usize| frozen.is_none_or(|frozen| !frozen.mask()[index]);
-    let expected = || layout.parameters().enumerate().filter(|(index, _)| is_free(*index));
-    let fits = vector.tensors().len() == expected().count()
-        && (expected().zip(vector.tensors()))
-            .all(|((_, entry), tensor)| backend.shape(tensor) == entry.shape);
+    let expected: Vec<&Entry> = match frozen {
+        Some(frozen) => frozen.learned(layout.parameters()).collect(),
+        None => layout.parameters().collect(),
+    };
+    let fits = vector.tensors().len() == expected.len()
+        && (expected.iter().zip(vector.tensors()))
+            .all(|(entry, tensor)| backend.shape(tensor) == entry.shape);
     if fits {
         return Ok(());
     }
-    let (expected, found) = (expected().map(|(_, entry)| entry.len()).sum(), vector.dim());
+    let (expected, found) = (expected.iter().map(|entry| entry.len()).sum(), vector.dim());
     Err(CoreError::DimensionMismatch { operation, expected, found })
 }
 
@@ -64,16 +65,23 @@ pub(crate) fn check_buffers(layout: &Layout, found: usize) -> CoreResult<()> {
 }
 
 impl<M: Model, B: Autodiff> Passes<'_, M, B> {
-    /// Every parameter in layout order: the point's leaves as `leaf` has them, the frozen ones as `constant` has them.
-    fn parameters<T>(
-        &self,
-        leaves: impl IntoIterator<Item = T>,
-        constant: impl Fn(&B::Tensor) -> T,
-    ) -> Result<Vec<T>> {
-        let leaves = leaves.into_iter().collect();
+    /// Every parameter in layout order: the point's leaves, and the frozen ones as `constant` has them.
+    fn parameters<T>(&self, leaves: Vec<T>, constant: impl Fn(&B::Tensor) -> T) -> Result<Vec<T>> {
         match self.frozen {
             Some(frozen) => frozen.assemble(leaves, constant),
             None => Ok(leaves),
+        }
+    }
+
+    /// Logits of the batch; `constant` makes what does not depend on θ.
+    fn logits<C: Backend>(
+        &self,
+        cx: &mut Context<'_, C>,
+        constant: impl Fn(&B::Tensor) -> C::Tensor,
+    ) -> Result<C::Tensor> {
+        match self.features {
+            Some(features) => self.model.classify(cx, &constant(features)),
+            None => self.model.forward(cx, &constant(&self.batch.images)),
         }
     }
 
@@ -81,12 +89,9 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
     pub(crate) fn gradient(&self, at: &ParamVector<B>, order: Order) -> Result<Gradient<B>> {
         let session = self.backend.gradient_session(order == Order::Second);
         let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
-        let params = self.parameters(leaves.iter().cloned(), B::Tensor::clone)?;
-        let mut cx = Context::new(&session, &params, self.buffers, self.mode).with_frozen(self.frozen_norms);
-        let logits = match self.features {
-            Some(features) => self.model.classify(&mut cx, features)?,
-            None => self.model.forward(&mut cx, &self.batch.images)?,
-        };
+        let params = self.parameters(leaves.clone(), B::Tensor::clone)?;
+        let mut cx = Context::new(&session, &params, self.buffers, self.mode).with_frozen(self.fixed_norms);
+        let logits = self.logits(&mut cx, B::Tensor::clone)?;
         let collected = cx.into_collected();
         let loss = session.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
         let value = session.item(&loss)?;
@@ -112,18 +117,14 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         v: &ParamVector<B>,
     ) -> Result<(Vec<B::Tensor>, Dual<B::Tensor>)> {
         let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
-        let moving = leaves.iter().zip(v.tensors());
-        let params = self.parameters(
-            moving.map(|(leaf, v)| Dual { primal: leaf.clone(), tangent: Some(v.clone()) }),
-            |tensor| Dual::constant(tensor.clone()),
-        )?;
+        let moving = (leaves.iter().zip(v.tensors()))
+            .map(|(leaf, v)| Dual { primal: leaf.clone(), tangent: Some(v.clone()) });
+        let constant = |tensor: &B::Tensor| Dual::constant(tensor.clone());
+        let params = self.parameters(moving.collect(), constant)?;
         let duals = Duals(session.clone());
         let buffers: Vec<_> = self.buffers.iter().cloned().map(Dual::constant).collect();
-        let mut cx = Context::new(&duals, &params, &buffers, self.mode).with_frozen(self.frozen_norms);
-        let logits = match self.features {
-            Some(features) => self.model.classify(&mut cx, &Dual::constant(features.clone()))?,
-            None => self.model.forward(&mut cx, &Dual::constant(self.batch.images.clone()))?,
-        };
+        let mut cx = Context::new(&duals, &params, &buffers, self.mode).with_frozen(self.fixed_norms);
+        let logits = self.logits(&mut cx, constant)?;
         Ok((leaves, logits))
     }
 

@@ -102,14 +102,6 @@ pub enum TrainError {
         /// What was expected and what was found.
         problem: String,
     },
-    /// Classes of a data set that are not found among a model's logits.
-    #[error("class map `{map}`: {problem}")]
-    ClassMap {
-        /// The map's name or file.
-        map: String,
-        /// What does not fit.
-        problem: String,
-    },
     /// An operator that is not a fixed symmetric matrix, or an algorithm that cannot do what was asked.
     #[error(transparent)]
     Curvature(#[from] gnr_hessian::Error),
@@ -123,6 +115,14 @@ pub enum TrainError {
         pattern: String,
         /// What there is.
         names: String,
+    },
+    /// Classes of a data set that are not found among a model's logits.
+    #[error("class map `{map}`: {problem}")]
+    ClassMap {
+        /// The map's name or file.
+        map: String,
+        /// What does not fit.
+        problem: String,
     },
     /// The thread pool could not be started.
     #[error("cannot start {threads} threads: {reason}")]
