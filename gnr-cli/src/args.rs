@@ -57,6 +57,7 @@ pub(crate) enum Command {
     gnr train my.toml --out runs/mine\n  \
     gnr train --set train.epochs=5 --set optimizer.lr=0.05 --set method.sam=true\n  \
     gnr train --set method.gnr.hvp=forward-difference\n  \
+    gnr train my.toml --set model.weights=published.pth --set model.load=new-head --set model.freeze=backbone\n  \
     gnr train cifar10-resnet18 --dry-run          print the whole recipe, check the data, train nothing")]
 pub(crate) struct Train {
     /// A TOML file, or the name of a built-in recipe (see `gnr train --list`) [default: digits]

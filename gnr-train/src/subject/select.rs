@@ -53,13 +53,17 @@ impl Sample {
 /// A pattern that fits nothing, with the names there are.
 pub fn choose(layout: &Layout, patterns: &[String]) -> Result<Vec<bool>> {
     let names: Vec<&str> = layout.parameters().map(|entry| entry.name.as_str()).collect();
-    let matches = |pattern: &str, name: &str| fits(pattern, name) || fits(&format!("{pattern}.*"), name);
     for pattern in patterns {
         if !names.iter().any(|name| matches(pattern, name)) {
             return Err(TrainError::Layers { pattern: pattern.clone(), names: names.join(", ") });
         }
     }
     Ok(names.iter().map(|name| patterns.iter().any(|pattern| matches(pattern, name))).collect())
+}
+
+/// Whether a pattern names a parameter, or a module that it is in.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    fits(pattern, name) || fits(&format!("{pattern}.*"), name)
 }
 
 /// Whether `text` is the pattern with every `*` replaced by some text.
@@ -97,6 +101,23 @@ mod tests {
         for (pattern, text, expected) in cases {
             assert_eq!(fits(pattern, text), expected, "{pattern} on {text}");
         }
+    }
+
+    #[test]
+    fn patterns_name_parameters_and_modules() {
+        let name = "layer4.1.bn2.weight";
+        for pattern in
+            ["layer4", "layer4.1", name, "*", "layer4.*", "*.weight", "layer*bn*", "*bn2", "l*4*.*t"]
+        {
+            assert!(matches(pattern, name), "{pattern}");
+        }
+        for pattern in
+            ["layer", "layer4.10", "bn2", "*.bias", "layer4.*.conv*", "weight", "**x", "", "*.bn2.weigh"]
+        {
+            assert!(!matches(pattern, name), "{pattern}");
+        }
+        // What a piece has used up is not used again.
+        assert!(!matches("ab*b", "ab") && matches("ab*b", "abb"));
     }
 
     #[test]
