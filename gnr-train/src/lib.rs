@@ -30,7 +30,7 @@ mod trainer;
 
 pub use atomic::write_atomically;
 pub use bench::{BenchLine, BenchRequest, Timed, bench};
-pub use checkpoint::{CheckpointFile, Header, Progress, Sums};
+pub use checkpoint::{CheckpointFile, Header, Progress, Sums, kept_checkpoints};
 pub use error::{Result, TrainError};
 pub use eval::{EvalReport, EvalRequest, Split, eval};
 pub use evaluate::{ClassResult, Evaluation, evaluate};

@@ -12,7 +12,7 @@ use gnr_models::{AnyModel, weights};
 use gnr_nn::{Autodiff, Buffers, CrossEntropy, Layout, Model, ParamVector};
 
 use crate::{
-    checkpoint::{self, CheckpointFile, Header, Progress, State, Sums},
+    checkpoint::{self, CheckpointFile, Content, Header, Progress, State, Sums},
     data::{Images, upload},
     error::{Result, TrainError},
     evaluate::evaluate,
@@ -140,6 +140,9 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             step: self.progress.step,
             best_by: self.best_by(),
         });
+        if self.progress.step == 0 {
+            self.keep()?;
+        }
         while self.progress.epoch < recipe.train.epochs {
             let started = Instant::now();
             let finished = self.epoch_steps(steps, observer, stop)?;
@@ -147,6 +150,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
                 return self.interrupt(observer);
             }
             self.finish_epoch(started, observer)?;
+            // Before `last` moves on: a run that dies in between writes this file again, and misses none.
+            self.keep()?;
             let epoch = self.progress.epoch;
             let every = recipe.train.checkpoint_every_epochs;
             if epoch == recipe.train.epochs || (every > 0 && epoch.is_multiple_of(every)) {
@@ -308,7 +313,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         {
             let test_accuracy = metrics.test_accuracy;
             self.progress.best = Some(Best { by: self.best_by(), value, epoch, test_accuracy });
-            self.save(&checkpoint::best(self.folder.path()))?;
+            self.save(&checkpoint::best(self.folder.path()), Content::All)?;
         }
         observer.on_epoch(&metrics);
         self.history.push(metrics);
@@ -329,12 +334,22 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
 
     fn save_last(&self, observer: &mut dyn Observer) -> Result<PathBuf> {
         let path = checkpoint::last(self.folder.path());
-        self.save(&path)?;
+        self.save(&path, Content::All)?;
         observer.on_checkpoint(&path);
         Ok(path)
     }
 
-    fn save(&self, path: &std::path::Path) -> Result<()> {
+    /// Keeps the weights of this epoch if the recipe asks for it.
+    fn keep(&self) -> Result<()> {
+        let (train, epoch) = (&self.prepared.recipe.train, self.progress.epoch);
+        let Some(every) = train.keep_every_epochs else { return Ok(()) };
+        if epoch.is_multiple_of(every) || epoch == train.epochs {
+            self.save(&checkpoint::kept(self.folder.path(), epoch), Content::Model)?;
+        }
+        Ok(())
+    }
+
+    fn save(&self, path: &std::path::Path, content: Content) -> Result<()> {
         let buffers = self.buffers.borrow();
         let state = State {
             layout: self.prepared.model.layout(),
@@ -344,7 +359,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         };
         let Prepared { classes, input, .. } = *self.prepared;
         let header = Header::new(classes, input, self.progress.clone(), self.recipe_text.clone());
-        state.save(path, &self.backend, &header, self.prepared.recipe.train.precision)
+        state.save(path, &self.backend, &header, self.prepared.recipe.train.precision, content)
     }
 
     fn summary(&self) -> Result<Summary> {
@@ -388,6 +403,7 @@ pub(crate) fn same_run(a: &Recipe, b: &Recipe) -> bool {
         recipe.train.workers = 0;
         recipe.train.checkpoint_every_epochs = 1;
         recipe.train.checkpoint_every_steps = None;
+        recipe.train.keep_every_epochs = None;
         recipe
     };
     neutral(a) == neutral(b)
