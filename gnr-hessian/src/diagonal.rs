@@ -1,7 +1,7 @@
 //! The diagonal of an operator by random signs.
 
 use crate::{Distribution, Draw, Result, SymmetricOperator};
-use gnr_core::Elementwise;
+use gnr_core::{Elementwise, Vector as _};
 use std::ops::ControlFlow;
 
 /// An estimated diagonal.
@@ -12,6 +12,8 @@ pub struct DiagonalEstimate<V> {
     /// Mean of (Hv) ⊙ (Hv): with mean², the variance of each entry, Σ_{j≠i} hᵢⱼ² in expectation; (square − mean²)/(n − 1) is the
     /// squared standard error of the mean.
     pub square: V,
+    /// ⟨v, Hv⟩ of each product: samples of the trace.
+    pub samples: Vec<f64>,
     /// n.
     pub num_matvecs: usize,
 }
@@ -38,9 +40,9 @@ where
     A::Vector: Elementwise,
 {
     let mut mean: A::Vector = probes.draw(Distribution::Rademacher, 0)?;
-    gnr_core::Vector::scale(&mut mean, 0.0)?;
+    mean.scale(0.0)?;
     let mut square = mean.clone();
-    let mut done = 0;
+    let (mut done, mut samples) = (0, Vec::new());
     while done < num_matvecs.max(1) {
         let count = block.max(1).min(num_matvecs.max(1) - done);
         let signs = (done..done + count).map(|index| probes.draw(Distribution::Rademacher, index as u64));
@@ -48,7 +50,8 @@ where
         let mut products = signs.clone();
         operator.matvec_block(&signs, &mut products)?;
         for (v, product) in signs.iter().zip(&products) {
-            gnr_core::Vector::norm(product)?;
+            product.norm()?;
+            samples.push(v.dot(product)?);
             mean.addcmul(1.0, v, product)?;
             square.addcmul(1.0, product, product)?;
         }
@@ -57,7 +60,7 @@ where
             break;
         }
     }
-    gnr_core::Vector::scale(&mut mean, 1.0 / done as f64)?;
-    gnr_core::Vector::scale(&mut square, 1.0 / done as f64)?;
-    Ok(DiagonalEstimate { mean, square, num_matvecs: done })
+    mean.scale(1.0 / done as f64)?;
+    square.scale(1.0 / done as f64)?;
+    Ok(DiagonalEstimate { mean, square, samples, num_matvecs: done })
 }

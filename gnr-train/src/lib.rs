@@ -12,6 +12,7 @@ mod atomic;
 mod backend;
 mod bench;
 mod checkpoint;
+pub mod curvature;
 mod data;
 mod error;
 mod eval;

@@ -138,6 +138,8 @@ fn estimates_the_diagonal() {
     let found = found.unwrap();
     assert_eq!((found.num_matvecs, operator.products), (200, 200));
     assert_eq!(heard, [30, 60, 90, 120, 150, 180, 200]);
+    let total: f64 = found.mean.iter().sum();
+    assert!((found.samples.iter().sum::<f64>() / 200.0 - total).abs() < 1e-9 * total.abs());
     let mut ratio = 0.0;
     for i in 0..300 {
         let error = ((found.square[i] - found.mean[i].powi(2)) / 199.0).sqrt();
