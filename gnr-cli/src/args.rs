@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::curvature::args::{Density, Spectrum, Trace};
+pub(crate) use crate::geometry::args::{Landscape, Minima, Plot, Sharpness};
 
 /// Trains image classifiers to flat minima: gradient norm regularisation (GNR), SAM, exact Hessian-vector products.
 #[derive(Parser)]
@@ -37,6 +38,14 @@ pub(crate) enum Command {
     Trace(Trace),
     /// Density of the Hessian's eigenvalues
     Density(Density),
+    /// The loss along a line or over a plane through a checkpoint
+    Landscape(Landscape),
+    /// Local minima and maxima of the loss along random directions
+    Minima(Minima),
+    /// R_SAM and R_GNR of a checkpoint within a radius
+    Sharpness(Sharpness),
+    /// Draw a figure from its JSON description
+    Plot(Plot),
     /// List the models
     Models,
     /// List the data sets, or describe one

@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod curvature;
 mod eval;
+mod geometry;
 mod listing;
 mod progress;
 mod signal;
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
         Command::Spectrum(arguments) => curvature::spectrum(arguments),
         Command::Trace(arguments) => curvature::trace(arguments),
         Command::Density(arguments) => curvature::density(arguments),
+        Command::Landscape(arguments) => geometry::landscape(arguments),
+        Command::Minima(arguments) => geometry::minima(arguments),
+        Command::Sharpness(arguments) => geometry::sharpness(arguments),
+        Command::Plot(arguments) => geometry::plot(arguments),
         Command::Models => listing::models(),
         Command::Data(arguments) => listing::data(&arguments),
     };

@@ -18,6 +18,7 @@ mod error;
 mod eval;
 mod evaluate;
 mod folder;
+pub mod geometry;
 mod method;
 mod metrics;
 mod observer;

@@ -88,7 +88,7 @@ pub struct Example {
 pub fn examples(points: usize) -> Result<[Example; 2]> {
     let example = |loss: Cosine| -> Result<Example> {
         let theta = linspace(-1.0, 1.0, points);
-        let mut starts = || UnitBall::<f64>::new(1, 1).take(20);
+        let starts = || UnitBall::<f64>::new(1, 1).take(20);
         let origin = vec![0.0];
         let (mut first, mut second) = (starts(), starts());
         Ok(Example {
