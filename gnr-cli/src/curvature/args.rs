@@ -139,6 +139,9 @@ pub(crate) struct Spectrum {
     /// Which vectors a new one is made orthogonal to
     #[arg(long, value_enum, default_value_t = Orthogonality::Full)]
     pub(crate) reorthogonalize: Orthogonality,
+    /// Measure values and residuals with one more product a pair, instead of taking them from the recurrence
+    #[arg(long)]
+    pub(crate) verify: bool,
     /// Write the eigenvectors, with the names and shapes of the model's tensors
     #[arg(long)]
     pub(crate) save: bool,

@@ -107,6 +107,7 @@ pub(crate) fn spectrum(arguments: args::Spectrum) -> anyhow::Result<ExitCode> {
             Orthogonality::Selective => Reorthogonalization::Selective,
             Orthogonality::Local => Reorthogonalization::Local,
         },
+        verify: arguments.verify,
         save: arguments.save,
         ..SpectrumRequest::new(common, count)
     };

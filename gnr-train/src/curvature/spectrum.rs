@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, sync::atomic::AtomicBool};
 use gnr_core::Vector as _;
 use gnr_hessian::{
     Distribution, Draw as _, Eigenpair, Lanczos, LanczosEnd, LanczosState, PowerIteration,
-    Reorthogonalization, SymmetricOperator, Verdict, Which, dominant_eigenpairs, lanczos,
+    Reorthogonalization, SymmetricOperator, Verdict, Which, dominant_eigenpairs, lanczos, residuals,
 };
 use gnr_nn::{Autodiff, Entry, ParamVector};
 use serde::Serialize;
@@ -71,6 +71,9 @@ pub struct SpectrumRequest {
     pub max_matvecs: usize,
     /// Default full.
     pub reorthogonalization: Reorthogonalization,
+    /// Multiply once more with every eigenvector: values and residuals are then measured, not those of the recurrence (which do
+    /// not know the rounding of products).
+    pub verify: bool,
     /// Write the eigenvectors.
     pub save: bool,
 }
@@ -88,6 +91,7 @@ impl SpectrumRequest {
             max_basis: None,
             max_matvecs: 1000,
             reorthogonalization: Reorthogonalization::Full,
+            verify: false,
             save: false,
         }
     }
@@ -164,6 +168,8 @@ pub struct SpectrumReport {
     pub tolerance: f64,
     /// Vectors a block.
     pub block: usize,
+    /// Whether values and residuals were measured with products of their own.
+    pub verified: bool,
     /// Of the start vectors.
     pub seed: u64,
     /// Thick restarts.
@@ -230,7 +236,10 @@ impl<B: Autodiff> OperatorWork<B> for Run<'_> {
             Method::Power => self.power(operator, probes)?,
         };
         match found {
-            Found::Pairs { pairs, num_matvecs, restarts } => {
+            Found::Pairs { mut pairs, mut num_matvecs, restarts } => {
+                if self.request.verify {
+                    num_matvecs += self.verify(operator, &mut pairs)?;
+                }
                 self.report(pairs, num_matvecs, restarts, point).map(Measured::Finished)
             }
             Found::Stopped { num_matvecs, resumable } => Ok(Measured::Interrupted { num_matvecs, resumable }),
@@ -325,6 +334,28 @@ impl Run<'_> {
         }
     }
 
+    /// Rayleigh quotients and residuals by products, a few at once; returns their number.
+    fn verify<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>>(
+        &self,
+        operator: &mut A,
+        pairs: &mut [Eigenpair<ParamVector<B>>],
+    ) -> Result<usize> {
+        let precision = self.description.precision;
+        let options = self.request.lanczos(operator.dim(), precision);
+        let largest = pairs.iter().fold(0.0_f64, |largest, pair| largest.max(pair.value.abs()));
+        for chunk in pairs.chunks_mut(8) {
+            let vectors: Vec<_> = chunk.iter().map(|pair| pair.vector.clone()).collect();
+            for (pair, (value, residual)) in chunk.iter_mut().zip(residuals(operator, &vectors)?) {
+                let scale = if self.request.method == Method::Power { largest } else { value.abs() };
+                let allowed = (options.tolerance * scale).max(options.floor * largest);
+                (pair.value, pair.residual) = (value, residual);
+                pair.verdict =
+                    if residual <= allowed { Verdict::Converged } else { Verdict::BudgetExhausted };
+            }
+        }
+        Ok(pairs.len())
+    }
+
     fn report<B: Autodiff>(
         self,
         pairs: Vec<Eigenpair<ParamVector<B>>>,
@@ -359,6 +390,7 @@ impl Run<'_> {
             method: request.method,
             tolerance: request.tolerance,
             block: request.block,
+            verified: request.verify,
             seed: request.common.seed,
             restarts,
             pairs: reports,
