@@ -60,6 +60,9 @@ pub(crate) struct Train {
     /// Print nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    /// End after the current step, with a checkpoint, when standard input ends: for programs that start gnr and may die
+    #[arg(long)]
+    pub(crate) stop_at_eof: bool,
     /// Print the complete recipe and what it would do, check data and model, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -47,10 +47,10 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
     }
     let existing = if arguments.resume { Existing::Resume } else { Existing::Refuse };
     if let Some(folder) = arguments.out {
-        return run(recipe, &folder, existing, arguments.quiet);
+        return run(recipe, &folder, existing, arguments.quiet, arguments.stop_at_eof);
     }
     let folder = next_free(Path::new("runs"), &recipe.name)?;
-    run(recipe, &folder, existing, arguments.quiet).inspect_err(|_| {
+    run(recipe, &folder, existing, arguments.quiet, arguments.stop_at_eof).inspect_err(|_| {
         // What was reserved goes again if the run did not come to write into it.
         let _ = std::fs::remove_dir(&folder);
     })
@@ -58,7 +58,7 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
 
 pub(crate) fn resume(arguments: &args::Resume) -> anyhow::Result<ExitCode> {
     let recipe = gnr_train::recipe_of(&arguments.folder)?;
-    run(recipe, &arguments.folder, Existing::Resume, arguments.quiet)
+    run(recipe, &arguments.folder, Existing::Resume, arguments.quiet, false)
 }
 
 /// A file, or a built-in recipe when there is no such file and it does not look like one.
@@ -68,17 +68,42 @@ fn load(name: &str, sets: &[String]) -> anyhow::Result<Recipe> {
     Ok(if looks_like_a_file || path.is_file() { Recipe::load(&path, sets)? } else { builtin(name, sets)? })
 }
 
-fn run(recipe: Recipe, folder: &Path, existing: Existing, quiet: bool) -> anyhow::Result<ExitCode> {
+/// Set by the first Ctrl-C; the second ends the process.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let handler = Arc::clone(&stop);
+    let (handler, signalled) = (Arc::clone(&stop), AtomicBool::new(false));
     ctrlc::set_handler(move || {
-        if handler.swap(true, Ordering::Relaxed) {
+        handler.store(true, Ordering::Relaxed);
+        if signalled.swap(true, Ordering::Relaxed) {
             // The second time: the user does not want to wait. The last checkpoint is whole whenever this happens.
             std::process::exit(INTERRUPTED.into());
         }
         eprintln!("\nstopping after this step (again to stop at once)");
     })
     .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}
+
+/// The other end of the pipe is closed by the system however its process ends, so nobody trains on without a master.
+fn stop_when_input_ends(stop: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        // What comes is of no interest, and an error is an end too.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+fn run(
+    recipe: Recipe,
+    folder: &Path,
+    existing: Existing,
+    quiet: bool,
+    stop_at_eof: bool,
+) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_signals()?;
+    if stop_at_eof {
+        stop_when_input_ends(Arc::clone(&stop));
+    }
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
     let mut progress = Progress::new(verbosity);
     let outcome = gnr_train::train(recipe, folder, existing, &mut progress, &stop);

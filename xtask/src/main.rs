@@ -7,6 +7,7 @@
 
 mod bench;
 mod ci;
+mod interrupt;
 mod machine;
 mod reproduce;
 mod statistics;
@@ -46,6 +47,10 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<interrupt::Interrupted>() => {
+            eprintln!("{error}");
+            ExitCode::from(130)
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -3,7 +3,9 @@
 //! [`plan`] says what to train, [`recipe`] how that is written for `gnr`, [`data`] what must be on disk before, [`runner`]
 //! trains it (finished runs are never repeated), [`results`] reads the run folders, [`report`] says what they support.
 
+mod child;
 mod data;
+mod lock;
 mod plan;
 mod recipe;
 mod report;
@@ -14,7 +16,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{machine, workspace};
+use crate::{interrupt, machine, workspace};
 use plan::{Plan, Scale};
 
 /// Options of `cargo xtask reproduce`.
@@ -94,7 +96,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(path) => std::path::absolute(&path).with_context(|| format!("--gnr {}", path.display()))?,
         None => workspace::build_gnr()?,
     };
+    let _alone = lock::FolderLock::take(&out)?;
+    interrupt::listen()?;
     let failures = runner::train(&runs, &gnr, jobs)?;
+    if interrupt::asked() != interrupt::Asked::Nothing {
+        return Err(interrupt::Interrupted.into());
+    }
 
     let results = results::read(&plan, &runs)?;
     let report = report::Report::new(&plan, &results, &failures, machine::Machine::here(), command_line());

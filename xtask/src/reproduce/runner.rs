@@ -2,16 +2,18 @@
 //! interrupted one continues where it stopped, and a changed recipe is another run. A failed run does not stop the others.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::child::{self, Ended};
 use super::data::Located;
 use super::plan::Plan;
-use super::{recipe, results};
+use super::{lock, recipe, results};
+use crate::interrupt::{self, Asked};
 use crate::machine::Machine;
 
 /// One training run and where it lives.
@@ -122,8 +124,14 @@ pub(super) fn train(runs: &[Run], gnr: &Path, jobs: usize) -> Result<Vec<Failure
         for _ in 0..jobs.min(queue.len()) {
             scope.spawn(|| {
                 while let Some(run) = queue.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    if !wait_for_trainer(run) {
+                        break;
+                    }
                     let started = Instant::now();
-                    let outcome = train_one(run, gnr, &machine);
+                    let Some(outcome) = train_one(run, gnr, &machine).transpose() else {
+                        println!("stopped with a checkpoint: {}", run.name);
+                        continue;
+                    };
                     // A thread that panicked while holding the lock left nothing half done that matters here.
                     let mut progress = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     progress.done(run, started.elapsed(), outcome);
@@ -134,8 +142,28 @@ pub(super) fn train(runs: &[Run], gnr: &Path, jobs: usize) -> Result<Vec<Failure
     Ok(progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).failures)
 }
 
-/// Returns the test accuracy as a fraction.
-fn train_one(run: &Run, gnr: &Path, machine: &Machine) -> Result<Option<f64>, String> {
+/// Waits while another process trains this run (left behind by one that was killed, or started by hand). False: asked to stop.
+fn wait_for_trainer(run: &Run) -> bool {
+    let mut told = false;
+    while interrupt::asked() == Asked::Nothing {
+        let Some(holder) = lock::trainer(&run.folder) else { return true };
+        if !told {
+            println!("waiting: {holder} is training {} in {}", run.name, run.folder.display());
+            told = true;
+        }
+        std::thread::sleep(child::LOOK);
+    }
+    false
+}
+
+/// The test accuracy as a fraction (where the run knows one); none when the run was interrupted.
+fn train_one(run: &Run, gnr: &Path, machine: &Machine) -> Result<Option<Option<f64>>, String> {
+    if results::summary(&run.folder).is_ok_and(|summary| summary.is_some_and(|summary| summary.finished)) {
+        // By the process that was waited for.
+        return Ok(Some(
+            results::summary(&run.folder).ok().flatten().and_then(|summary| summary.test_accuracy),
+        ));
+    }
     let started = Instant::now();
     let (recipe, log) = (run.beside(".toml"), run.beside(".log"));
     let told =
@@ -143,19 +171,21 @@ fn train_one(run: &Run, gnr: &Path, machine: &Machine) -> Result<Option<f64>, St
     std::fs::write(&recipe, &run.recipe).map_err(|error| told("write", &recipe, error))?;
     let output = std::fs::File::create(&log).map_err(|error| told("create", &log, error))?;
     let errors = output.try_clone().map_err(|error| told("write", &log, error))?;
-    let status = Command::new(gnr)
+    let mut command = Command::new(gnr);
+    command
         .arg("train")
         .arg(&recipe)
         .arg("--out")
         .arg(&run.folder)
-        .args(["--resume", "--quiet"])
+        .args(["--resume", "--quiet", "--stop-at-eof"])
         // Runs go side by side; each on one thread, which is also what makes them the same bits again.
         .env("RAYON_NUM_THREADS", "1")
-        .stdin(Stdio::null())
         .stdout(output)
-        .stderr(errors)
-        .status()
-        .map_err(|error| told("start", gnr, error))?;
+        .stderr(errors);
+    let status = match child::run(&mut command).map_err(|error| told("start", gnr, error))? {
+        Ended::Itself(status) => status,
+        Ended::Interrupted => return Ok(None),
+    };
     let end_of_log = || {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -170,7 +200,7 @@ fn train_one(run: &Run, gnr: &Path, machine: &Machine) -> Result<Option<f64>, St
             let path = run.beside(".made-by.json");
             let text = serde_json::to_string_pretty(&made_by).map_err(|error| error.to_string())?;
             std::fs::write(&path, text).map_err(|error| told("write", &path, error))?;
-            Ok(summary.test_accuracy)
+            Ok(Some(summary.test_accuracy))
         }
         Ok(_) => Err(format!("ended without a finished summary.json\n{}", end_of_log())),
         Err(error) => Err(format!("{error:#}")),

@@ -3,21 +3,27 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::{told, xtask};
 
-/// Plays `gnr train RECIPE --out DIR --resume --quiet`: notes the call, fails where `broken` names the run, leaves a run
-/// unfinished where `stops` does, and else writes a run whose accuracy follows from the method and the seed.
+/// Plays `gnr train RECIPE --out DIR --resume --quiet --stop-at-eof`: notes the call, fails where `broken` names the run,
+/// leaves a run unfinished where `stops` does, trains until its input ends while there is `endless`, and else writes a run whose accuracy follows from the method and the seed.
 const STUB: &str = r#"#!/bin/sh
 here=$(dirname "$0")
-[ "$1 $3 $5 $6" = "train --out --resume --quiet" ] || { echo "unexpected: $*" >&2; exit 64; }
+[ "$1 $3 $5 $6 $7" = "train --out --resume --quiet --stop-at-eof" ] || { echo "unexpected: $*" >&2; exit 64; }
 recipe=$2 out=$4
 echo "$out" >> "$here/calls"
 mkdir -p "$out"
 if [ -f "$here/broken" ] && echo "$out" | grep -q -f "$here/broken"; then echo "loss is NaN at step 7" >&2; exit 3; fi
 if [ -f "$here/stops" ] && echo "$out" | grep -q -f "$here/stops"; then echo '{"kind":"epoch","epo' > "$out/metrics.jsonl"; exit 0; fi
+if [ -f "$here/endless" ]; then
+  # Whole before it is seen: the test waits for the file.
+  echo $$ > "$here/pid"; mv "$here/pid" "$here/running"
+  cat > /dev/null; echo "$out" >> "$here/checkpoints"; exit 130
+fi
 seed=$(sed -n 's/^seed = //p' "$recipe")
 tenths=$((900 + seed))
 grep -q '^hvp = "exact"' "$recipe" && tenths=$((tenths + 20 + seed))
@@ -30,12 +36,12 @@ cp "$recipe" "$out/recipe.toml"
 echo "{\"finished\":true,\"test_accuracy\":0.$tenths,\"test_loss\":0.5,\"seconds\":0.4,\"steps\":44}" > "$out/summary.json"
 "#;
 
-struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stub = folder.path().join("gnr");
         fs::write(&stub, STUB).unwrap();
@@ -43,24 +49,38 @@ impl Bench {
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn out(&self) -> PathBuf {
+    pub(crate) fn out(&self) -> PathBuf {
         self.path("out")
     }
 
     /// `reproduce table1` of the MLP with two runs at a time; whether it succeeded and what it told.
-    fn reproduce(&self, more: &[&str]) -> (bool, String) {
-        let (gnr, out) = (self.path("gnr"), self.out());
-        let fixed = ["reproduce", "table1", "--only", "/mlp/", "--jobs", "2", "--gnr"];
-        let place = [gnr.to_str().unwrap(), "--out", out.to_str().unwrap()];
-        let output = xtask(&[&fixed[..], &place, more].concat());
+    pub(crate) fn reproduce(&self, more: &[&str]) -> (bool, String) {
+        let output = self.command(more).output().unwrap();
         (output.status.success(), told(&output))
     }
 
-    fn calls(&self) -> usize {
+    /// The same, to be started by the test.
+    pub(crate) fn command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["reproduce", "table1", "--only", "/mlp/"]);
+        if !more.contains(&"--jobs") {
+            command.args(["--jobs", "2"]);
+        }
+        command
+            .arg("--gnr")
+            .arg(self.path("gnr"))
+            .arg("--out")
+            .arg(self.out())
+            .args(more)
+            .env_remove("GNR_PROGRAM");
+        command
+    }
+
+    pub(crate) fn calls(&self) -> usize {
         fs::read_to_string(self.path("calls")).map_or(0, |text| text.lines().count())
     }
 
