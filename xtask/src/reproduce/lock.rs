@@ -6,31 +6,56 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::shard::Shard;
+
 /// A folder that this process alone works in until the value is dropped.
 #[derive(Debug)]
 pub(super) struct FolderLock {
-    _file: File,
+    _files: Vec<File>,
+}
+
+/// For itself, or beside others of its kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Alone,
+    Beside,
 }
 
 impl FolderLock {
-    /// Makes the folder and takes it.
+    /// Makes the folder and takes it: as a whole, or for one part of several that may work in it at the same time.
     ///
     /// # Errors
     /// When another process has it: named by its id.
-    pub(super) fn take(folder: &Path) -> Result<Self> {
+    pub(super) fn take(folder: &Path, shard: Option<Shard>) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let path = folder.join("reproduce.lock");
+        let whole = "reproduce.lock".to_owned();
+        let files = match shard {
+            None => vec![Self::file(folder, &whole, Kind::Alone)?],
+            Some(shard) => vec![
+                Self::file(folder, &whole, Kind::Beside)?,
+                Self::file(folder, &format!("reproduce-{shard}.lock"), Kind::Alone)?,
+            ],
+        };
+        Ok(Self { _files: files })
+    }
+
+    fn file(folder: &Path, name: &str, kind: Kind) -> Result<File> {
+        let path = folder.join(name);
         let mut file = File::options()
             .create(true)
             .append(true)
             .read(true)
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        match file.try_lock() {
+        let taken = match kind {
+            Kind::Alone => file.try_lock(),
+            Kind::Beside => file.try_lock_shared(),
+        };
+        match taken {
             Ok(()) => {
                 // The number is only told to people: a full disk must not keep anybody from looking at finished runs.
                 let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-                Ok(Self { _file: file })
+                Ok(file)
             }
             Err(TryLockError::WouldBlock) => bail!(
                 "{}: another `cargo xtask reproduce` ({}) is working in this folder; wait for it, or choose another --out",
@@ -68,11 +93,23 @@ mod tests {
     #[test]
     fn one_at_a_time_and_the_other_learns_who() {
         let folder = tempfile::tempdir().unwrap();
-        let held = FolderLock::take(folder.path()).unwrap();
-        let error = FolderLock::take(folder.path()).unwrap_err().to_string();
+        let held = FolderLock::take(folder.path(), None).unwrap();
+        let error = FolderLock::take(folder.path(), None).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(held);
-        FolderLock::take(folder.path()).unwrap();
+        FolderLock::take(folder.path(), None).unwrap();
+    }
+
+    #[test]
+    fn parts_work_side_by_side_but_not_twice_and_not_beside_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let take = |shard: Option<&str>| FolderLock::take(folder.path(), shard.map(|s| s.parse().unwrap()));
+        let first = take(Some("1/2")).unwrap();
+        let second = take(Some("2/2")).unwrap();
+        assert!(take(Some("2/2")).is_err() && take(None).is_err());
+        drop((first, second));
+        let _whole = take(None).unwrap();
+        assert!(take(Some("1/2")).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::results;
+use super::{lock, results};
 use super::runner::{self, RUNS, Run};
 
 /// What happened.
@@ -37,6 +37,9 @@ pub(super) fn merge(from: &[PathBuf], into: &Path) -> Result<Merged> {
             let theirs = runs.join(&name);
             if !theirs.join("recipe.toml").is_file() {
                 continue;
+            }
+            if let Some(holder) = lock::trainer(&theirs) {
+                bail!("{}: {holder} is training there; wait for it, then merge", theirs.display());
             }
             // Another folder of the list may have it too: what is to be copied counts as here.
             let target = into.join(RUNS).join(&name);

@@ -117,6 +117,16 @@ pub(super) enum Schedule {
     Step { every_epochs: u64 },
 }
 
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cosine { warmup_epochs: 0 } => f.write_str("cosine"),
+            Self::Cosine { warmup_epochs } => write!(f, "cosine after {warmup_epochs} epochs of warm-up"),
+            Self::Step { every_epochs } => write!(f, "a tenth every {every_epochs} epochs"),
+        }
+    }
+}
+
 /// What a net starts from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Start {
