@@ -143,6 +143,9 @@ pub(crate) struct Bench {
     /// Number of classes
     #[arg(long, default_value_t = 10)]
     pub(crate) classes: usize,
+    /// Hidden widths of an MLP, widths of the stages of a ResNet [default: the architecture's own]
+    #[arg(long, value_delimiter = ',', value_name = "N,N,...")]
+    pub(crate) widths: Vec<usize>,
     /// Time only this method; may be repeated
     #[arg(long = "method", value_name = "NAME")]
     pub(crate) methods: Vec<String>,

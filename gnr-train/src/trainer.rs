@@ -260,6 +260,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
 
     /// Evaluates, logs, and keeps the checkpoint if it is the best one.
     fn finish_epoch(&mut self, started: Instant, observer: &mut dyn Observer) -> Result<()> {
+        let train_seconds = Some(started.elapsed().as_secs_f64());
         let recipe = &self.prepared.recipe;
         let sums = std::mem::take(&mut self.progress.sums);
         self.progress.epoch += 1;
@@ -292,6 +293,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             grad_norm: grad_norm / batches as f64,
             penalties: penalties.into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect(),
             seconds: started.elapsed().as_secs_f64(),
+            train_seconds,
         };
         let line = self.metrics.epoch(&metrics)?;
         self.events.epoch(&line)?;

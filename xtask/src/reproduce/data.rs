@@ -86,6 +86,11 @@ fn source(dataset: Dataset) -> Option<Source> {
     }
 }
 
+/// The folder of a data set below that of all data; none where it is embedded or installed by a package.
+pub(super) fn folder(dataset: Dataset) -> Option<&'static str> {
+    source(dataset).filter(|source| source.installed.is_none()).map(|source| source.folder)
+}
+
 /// How to get a file of published weights; `{}` is the `--data` folder.
 fn weights_source(file: &str) -> String {
     match file {
@@ -170,7 +175,9 @@ mod tests {
     fn what_is_missing_comes_with_its_command_all_at_once() {
         let empty = tempfile::tempdir().unwrap();
         let wanted = BTreeSet::from([Dataset::Cifar10, Dataset::Cifar100]);
-        let error = locate(&wanted, &BTreeSet::from(["swin_t-704ceda3.pth"]), Some(empty.path())).unwrap_err().to_string();
+        let error = locate(&wanted, &BTreeSet::from(["swin_t-704ceda3.pth"]), Some(empty.path()))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("cifar-10-binary.tar.gz | tar -xz -C"), "{error}");
         assert!(error.contains("cifar-100-binary.tar.gz"), "{error}");
         assert!(error.contains("https://download.pytorch.org/models/swin_t-704ceda3.pth"), "{error}");
@@ -183,7 +190,8 @@ mod tests {
         let folder = data.path().join("cifar-100-binary");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("train.bin"), b"").unwrap();
-        let located = locate(&BTreeSet::from([Dataset::Cifar100]), &BTreeSet::new(), Some(data.path())).unwrap();
+        let located =
+            locate(&BTreeSet::from([Dataset::Cifar100]), &BTreeSet::new(), Some(data.path())).unwrap();
         assert_eq!(located.sets[&Dataset::Cifar100], Some(folder));
     }
 }

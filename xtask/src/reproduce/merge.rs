@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::{lock, results};
 use super::runner::{self, RUNS, Run};
+use super::{lock, results};
 
 /// What happened.
 #[derive(Debug, Default, PartialEq, Eq)]

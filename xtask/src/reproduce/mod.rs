@@ -89,7 +89,10 @@ fn tables(what: &str) -> Result<Vec<Table>> {
     if NOT_YET.contains(&what) {
         bail!("`{what}` is not available yet; available: {names}, all");
     }
-    bail!("nothing to reproduce is called `{what}`; available: {names}, all (not yet: {})", NOT_YET.join(", "));
+    bail!(
+        "nothing to reproduce is called `{what}`; available: {names}, all (not yet: {})",
+        NOT_YET.join(", ")
+    );
 }
 
 /// Trains and reports.

@@ -100,7 +100,9 @@ mod tests {
 
     #[test]
     fn times_are_said_in_the_unit_that_fits() {
-        for (seconds, expect) in [(42.0, "42 s"), (600.0, "10 min"), (7_200.0, "2.0 h"), (864_000.0, "10 days")] {
+        for (seconds, expect) in
+            [(42.0, "42 s"), (600.0, "10 min"), (7_200.0, "2.0 h"), (864_000.0, "10 days")]
+        {
             assert_eq!(short(seconds), expect);
         }
     }

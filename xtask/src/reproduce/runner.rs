@@ -173,7 +173,11 @@ pub(super) fn train(runs: &[Run], schedule: &Schedule<'_>) -> Result<Vec<Failure
                     }
                     let started = Instant::now();
                     let text = |threads| {
-                        recipe::toml(&run.net, &run.case, Placement { threads: Some(threads), ..run.placement() })
+                        recipe::toml(
+                            &run.net,
+                            &run.case,
+                            Placement { threads: Some(threads), ..run.placement() },
+                        )
                     };
                     let outcome = train_one(&run.folder, text, schedule, &machine);
                     let Some(outcome) = outcome.transpose() else {
@@ -204,9 +208,8 @@ fn pretrain(queue: &[&Run], schedule: &Schedule<'_>, machine: &Machine) -> Resul
         if !wait_for_trainer(&name, &folder) {
             return Ok(());
         }
-        let text = |threads| {
-            recipe::pretraining(&run.net, Placement { threads: Some(threads), ..run.placement() })
-        };
+        let text =
+            |threads| recipe::pretraining(&run.net, Placement { threads: Some(threads), ..run.placement() });
         if let Err(reason) = train_one(&folder, text, schedule, machine) {
             bail!("{name}, which others start from, failed: {reason}");
         }

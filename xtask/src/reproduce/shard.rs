@@ -36,7 +36,7 @@ impl Shard {
     pub(super) fn of(self, runs: &[Run]) -> Vec<Run> {
         let mut order: Vec<usize> = (0..runs.len()).collect();
         order.sort_by(|&a, &b| runs[b].cost.total_cmp(&runs[a].cost));
-        let mut load = vec![0.0; self.of];
+        let mut load = vec![0.0_f64; self.of];
         let mut mine = Vec::new();
         for run in order {
             let least = (0..self.of).min_by(|&a, &b| load[a].total_cmp(&load[b])).unwrap_or_default();

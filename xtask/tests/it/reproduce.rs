@@ -13,6 +13,7 @@ use crate::{told, xtask};
 /// leaves a run unfinished where `stops` does, trains until its input ends while there is `endless`, and else writes a run whose accuracy follows from the method and the seed.
 const STUB: &str = r#"#!/bin/sh
 here=$(dirname "$0")
+[ "$1" = bench ] && { echo '{"model":"mlp","method":"gradient","median_ms":2.0,"min_ms":1.0,"rounds":2}'; exit 0; }
 [ "$1 $3 $5 $6 $7" = "train --out --resume --quiet --stop-at-eof" ] || { echo "unexpected: $*" >&2; exit 64; }
 recipe=$2 out=$4
 echo "$out" >> "$here/calls"
@@ -66,7 +67,10 @@ impl Bench {
     /// The same, to be started by the test.
     pub(crate) fn command(&self, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(["reproduce", "table1", "--only", "/mlp/"]);
+        command.arg("reproduce");
+        if !more.iter().any(|word| word.starts_with("table") || *word == "all") {
+            command.args(["table1", "--only", "/mlp-w64/"]);
+        }
         if !more.contains(&"--jobs") {
             command.args(["--jobs", "2"]);
         }
@@ -144,7 +148,7 @@ fn the_report_says_what_the_runs_say() {
 #[test]
 fn a_failed_run_is_told_and_the_others_go_on() {
     let bench = Bench::new();
-    fs::write(bench.path("broken"), "mlp-sam-0-\n").unwrap();
+    fs::write(bench.path("broken"), "mlp-w64-sam-0-\n").unwrap();
     let (ok, text) = bench.reproduce(&[]);
     assert!(!ok && text.contains("1 of 18 runs failed"), "{text}");
     assert!(text.contains("loss is NaN at step 7") && text.contains(".log"), "{text}");
@@ -160,16 +164,79 @@ fn a_failed_run_is_told_and_the_others_go_on() {
 #[test]
 fn an_unfinished_run_is_continued() {
     let bench = Bench::new();
-    fs::write(bench.path("stops"), "mlp-sgd-1-\n").unwrap();
+    fs::write(bench.path("stops"), "mlp-w64-sgd-1-\n").unwrap();
     let (ok, text) = bench.reproduce(&[]);
     assert!(!ok && text.contains("ended without a finished summary.json"), "{text}");
     fs::remove_file(bench.path("stops")).unwrap();
     let (_, dry) = bench.reproduce(&["--dry-run"]);
     assert!(dry.contains("to continue") && dry.contains("1 of 18 runs to train"), "{dry}");
+    // 20 epochs of 23 steps.
+    assert!(dry.contains("460 gradients") && dry.contains("about "), "{dry}");
     assert_eq!(bench.calls(), 18, "a dry run starts nothing");
     let (ok, text) = bench.reproduce(&[]);
     assert!(ok, "{text}");
     assert_eq!(bench.calls(), 19);
+}
+
+#[test]
+fn every_table_is_reported_from_the_same_runs() {
+    let bench = Bench::new();
+    let (ok, text) = bench.reproduce(&["all", "--seeds", "1"]);
+    assert!(ok, "{text}");
+    // Table 1: 3 nets × 6 methods; Table 2: 6; Table 3: 2 × 6 and 2 pretrainings; Table 4: 22, of which 6 are Table 1's.
+    assert_eq!(bench.calls(), 18 + 6 + 14 + 16, "{text}");
+    for (table, expect) in [
+        ("table1.md", "GNR improves SAM performance by 1.18%"),
+        ("table2.md", "Top-5 $92.59"),
+        ("table3.md", "AdamW"),
+        ("table4.md", "| SGD + GNR exact, 1/20 of steps |"),
+    ] {
+        let markdown = bench.read(table);
+        assert!(markdown.contains(expect), "{expect}\n{markdown}");
+    }
+}
+
+#[test]
+fn table4_tells_the_speed_beside_the_base() {
+    let bench = Bench::new();
+    let (ok, text) = bench.reproduce(&["table4", "--seeds", "2"]);
+    assert!(ok, "{text}");
+    let markdown = bench.read("table4.md");
+    assert!(markdown.contains("0.200 (1.0 ×; 100 %)"), "{markdown}");
+    assert!(markdown.contains("less than 25%"), "{markdown}");
+}
+
+#[test]
+fn parts_on_one_folder_train_everything_once_and_the_whole_reports() {
+    let bench = Bench::new();
+    for part in ["1/3", "2/3", "3/3"] {
+        let (ok, text) = bench.reproduce(&["--shard", part]);
+        assert!(ok && text.contains("part"), "{text}");
+    }
+    assert_eq!(bench.calls(), 18);
+    let (ok, text) = bench.reproduce(&[]);
+    assert!(ok && text.contains("18 finished before, 0 to train"), "{text}");
+}
+
+#[test]
+fn folders_of_parts_are_merged_and_conflicts_are_found() {
+    let (one, two, whole) = (Bench::new(), Bench::new(), Bench::new());
+    assert!(one.reproduce(&["--shard", "1/2"]).0 && two.reproduce(&["--shard", "2/2"]).0);
+    let (a, b) = (one.out(), two.out());
+    let merge = ["--merge", a.to_str().unwrap(), b.to_str().unwrap()];
+    let (ok, text) = whole.reproduce(&merge[..2]);
+    assert!(ok && text.contains("Incomplete: 9 of 18 runs"), "{text}");
+    let (ok, text) = whole.reproduce(&merge);
+    assert!(ok && text.contains("9 runs copied, 9 were here already"), "{text}");
+    assert!(!whole.read("table1.md").contains("Incomplete"));
+    assert_eq!(whole.calls(), 0, "nothing was trained");
+
+    let run =
+        fs::read_dir(b.join("runs")).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
+    let summary = run.unwrap().join("summary.json");
+    fs::write(&summary, "{\"finished\":true,\"test_accuracy\":0.123}").unwrap();
+    let (ok, text) = whole.reproduce(&merge);
+    assert!(!ok && text.contains("finished twice with different results"), "{text}");
 }
 
 #[test]
@@ -199,7 +266,7 @@ fn missing_data_is_an_error_before_any_training() {
 #[test]
 fn what_is_not_there_yet_is_said() {
     for (what, expect) in
-        [("table4", "not available yet"), ("table9", "nothing to reproduce is called `table9`")]
+        [("figure3", "not available yet"), ("table9", "nothing to reproduce is called `table9`")]
     {
         let output = xtask(&["reproduce", what]);
         assert!(!output.status.success() && told(&output).contains(expect), "{}", told(&output));

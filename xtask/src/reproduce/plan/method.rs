@@ -107,10 +107,10 @@ mod tests {
     fn names() {
         let sparse = Some(Gnr { product: Product::FiniteDifference, every: 10 });
         let method = Method { sam: false, gnr: sparse };
-        assert_eq!((method.slug("AdamW").as_str(), method.title("AdamW").as_str()), (
-            "adamw+gnr-fd-1in10",
-            "AdamW + GNR finite diff., 1/10 of steps"
-        ));
+        assert_eq!(
+            (method.slug("AdamW").as_str(), method.title("AdamW").as_str()),
+            ("adamw+gnr-fd-1in10", "AdamW + GNR finite diff., 1/10 of steps")
+        );
         assert_eq!(METHODS[4].title("SGD"), "SAM + GNR exact");
     }
 

@@ -90,8 +90,14 @@ impl Table {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Optimizer {
     /// With momentum 0.9.
-    Sgd { lr: f64, weight_decay: f64 },
-    AdamW { lr: f64, weight_decay: f64 },
+    Sgd {
+        lr: f64,
+        weight_decay: f64,
+    },
+    AdamW {
+        lr: f64,
+        weight_decay: f64,
+    },
 }
 
 impl Optimizer {
@@ -112,9 +118,13 @@ impl Optimizer {
 /// The learning rate over time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Schedule {
-    Cosine { warmup_epochs: u64 },
+    Cosine {
+        warmup_epochs: u64,
+    },
     /// A tenth every so many epochs.
-    Step { every_epochs: u64 },
+    Step {
+        every_epochs: u64,
+    },
 }
 
 impl fmt::Display for Schedule {
@@ -167,9 +177,9 @@ pub(super) struct Net {
 
 impl Net {
     pub(super) fn slug(&self) -> String {
-        let widths = self.widths.map_or(String::new(), |widths| {
-            format!("-w{}", widths.first().copied().unwrap_or_default())
-        });
+        let widths = self
+            .widths
+            .map_or(String::new(), |widths| format!("-w{}", widths.first().copied().unwrap_or_default()));
         format!("{}/{}{widths}", self.dataset.slug(), self.model)
     }
 

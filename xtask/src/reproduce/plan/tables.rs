@@ -113,10 +113,16 @@ fn thin_families() -> Vec<Net> {
         let narrow = |widths, net| Net { widths: Some(widths), ..net };
         vec![
             thin("ResNet-18", ("resnet20", "ResNet-20", 41.0)),
-            narrow(&[4, 8, 16, 32], thin("ResNet-101", ("resnet101", "ResNet-101, a sixteenth as wide", 11.0))),
+            narrow(
+                &[4, 8, 16, 32],
+                thin("ResNet-101", ("resnet101", "ResNet-101, a sixteenth as wide", 11.0)),
+            ),
             thin("WRN-28-2", ("wrn10_1", "WRN-10-1", 12.0)),
             thin("WRN-28-10", ("wrn16_2", "WRN-16-2", 100.0)),
-            narrow(&[16, 32, 64], thin("ResNeXt-29 32×4d", ("resnext11_8x4d", "ResNeXt-11 8×4d, thin", 15.0))),
+            narrow(
+                &[16, 32, 64],
+                thin("ResNeXt-29 32×4d", ("resnext11_8x4d", "ResNeXt-11 8×4d, thin", 15.0)),
+            ),
             thin("PyramidNet-110 α=270", ("pyramidnet20_a24", "PyramidNet-20 α=24", 50.0)),
             thin("ViT-Tiny", ("vit_tiny_patch4_32", "ViT-Tiny", 370.0)),
             Net {
@@ -233,7 +239,12 @@ fn small_transfer() -> Vec<Net> {
     };
     vec![
         cifar10(&tuned),
-        Net { augment: "pad-crop-flip", images: Some(2_000), dataset: Dataset::Cifar10Jpeg, ..scratch.clone() },
+        Net {
+            augment: "pad-crop-flip",
+            images: Some(2_000),
+            dataset: Dataset::Cifar10Jpeg,
+            ..scratch.clone()
+        },
         tuned,
         scratch,
     ]
@@ -261,12 +272,7 @@ fn smoke() -> Vec<Net> {
 
 /// Both optimisers of Table 3, from weights of a short run with another seed.
 fn smoke_transfer() -> Vec<Net> {
-    let tuned = |net: Net, optimizer| Net {
-        start: Start::OwnPretraining,
-        epochs: 5,
-        optimizer,
-        ..net
-    };
+    let tuned = |net: Net, optimizer| Net { start: Start::OwnPretraining, epochs: 5, optimizer, ..net };
     vec![
         tuned(mlp(), Optimizer::Sgd { lr: 2e-2, weight_decay: 1e-5 }),
         tuned(lenet(), Optimizer::AdamW { lr: 2e-3, weight_decay: 1e-5 }),

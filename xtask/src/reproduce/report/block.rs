@@ -7,15 +7,24 @@ pub(in crate::reproduce) enum Block {
     /// What must be read first.
     Caveat(String),
     Paragraph(String),
-    Table { header: Vec<String>, rows: Vec<Vec<String>> },
+    Table {
+        header: Vec<String>,
+        rows: Vec<Vec<String>>,
+    },
     /// What the colours of the figures mean.
     Key(Vec<((u8, u8, u8), String)>),
     /// A drawing; only the page shows it.
-    Figure { caption: String, svg: String },
+    Figure {
+        caption: String,
+        svg: String,
+    },
     /// Names and what belongs to them.
     Facts(Vec<(String, String)>),
     /// A program's words.
-    Log { title: String, text: String },
+    Log {
+        title: String,
+        text: String,
+    },
 }
 
 /// A report: a title and what follows.

@@ -107,11 +107,8 @@ impl Report<'_> {
         method: Method,
         base: Method,
     ) -> Option<String> {
-        let of: Vec<(&Difference, &Verdict)> = differences
-            .iter()
-            .zip(verdicts)
-            .filter(|(d, _)| d.method == method && d.base == base)
-            .collect();
+        let of: Vec<(&Difference, &Verdict)> =
+            differences.iter().zip(verdicts).filter(|(d, _)| d.method == method && d.base == base).collect();
         let means: Vec<f64> = of.iter().map(|(d, _)| d.points.mean).collect();
         let summary = Summary::of(&means)?;
         let titles: std::collections::BTreeSet<&str> =

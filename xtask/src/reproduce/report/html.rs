@@ -72,8 +72,9 @@ fn html(block: &Block) -> String {
             format!("<figure><figcaption>{}</figcaption>{svg}</figure>\n", escaped(caption))
         }
         Block::Facts(facts) => {
-            let fact =
-                |(name, value): &(String, String)| format!("<dt>{}</dt><dd>{}</dd>", escaped(name), escaped(value));
+            let fact = |(name, value): &(String, String)| {
+                format!("<dt>{}</dt><dd>{}</dd>", escaped(name), escaped(value))
+            };
             format!("<dl>{}</dl>\n", facts.iter().map(fact).collect::<String>())
         }
         Block::Log { title, text } => format!("<p>{}</p><pre>{}</pre>\n", escaped(title), escaped(text)),

@@ -160,7 +160,8 @@ impl Report<'_> {
             for method in self.methods() {
                 let net_ = &self.plan.nets[net];
                 let Some(theirs) = self.paper.accuracy(self.plan.target, net_, method) else { continue };
-                let ours = self.results.accuracy(net, method).map_or("missing".into(), |ours| ours.to_string());
+                let ours =
+                    self.results.accuracy(net, method).map_or("missing".into(), |ours| ours.to_string());
                 rows.push(vec![net_.heading(), method.title(net_.optimizer.title()), theirs, ours]);
             }
         }
@@ -175,9 +176,13 @@ impl Report<'_> {
             return Vec::new();
         }
         let note = match self.plan.scale {
-            super::plan::Scale::Paper => "Quoted from the paper's text; where a table's cells are missing there, they are here.",
-            _ => "Quoted from the paper's text, about other nets and data than those of this scale: for reading, not for \
-                  comparing.",
+            super::plan::Scale::Paper => {
+                "Quoted from the paper's text; where a table's cells are missing there, they are here."
+            }
+            _ => {
+                "Quoted from the paper's text, about other nets and data than those of this scale: for reading, not for \
+                  comparing."
+            }
         };
         blocks.push(Block::Paragraph(note.into()));
         blocks
