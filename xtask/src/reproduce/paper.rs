@@ -42,13 +42,22 @@ impl Paper {
         toml::from_str(include_str!("../../paper.toml")).context("xtask/paper.toml")
     }
 
+    fn row(&self, table: &str, net: &Net) -> Option<&Value> {
+        self.value.iter().find(|value| {
+            (value.table.as_str(), value.dataset.as_str(), value.model.as_str())
+                == (table, net.dataset.slug(), net.model)
+        })
+    }
+
+    /// The words in which the paper's text has a row.
+    pub(super) fn quote(&self, table: &str, net: &Net) -> Option<&str> {
+        Some(self.row(table, net)?.quote.as_str())
+    }
+
     /// `76.05 ± 0.12`, where the paper's text has this cell.
     pub(super) fn accuracy(&self, table: &str, net: &Net, method: Method) -> Option<String> {
         let slug = method.slug(net.optimizer.title());
-        let value = self.value.iter().find(|value| {
-            (value.table.as_str(), value.dataset.as_str(), value.model.as_str())
-                == (table, net.dataset.slug(), net.model)
-        })?;
+        let value = self.row(table, net)?;
         let index = value.methods.iter().position(|method| *method == slug)?;
         let mean = value.means.get(index)?;
         Some(match value.stds.get(index) {

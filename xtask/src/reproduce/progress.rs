@@ -87,8 +87,8 @@ mod tests {
     #[test]
     fn remaining_time_follows_cost_and_jobs() {
         let plan = Plan::table(Table::Two, Scale::Smoke, 1);
-        let run = runner::prepare(&plan, &Located::default(), Path::new("out")).unwrap().remove(0);
-        let run = Run { cost: 2.0, ..run };
+        let mut run = runner::prepare(&plan, &Located::default(), Path::new("out")).unwrap().remove(0);
+        run.cost = 2.0;
         let queue = [&run, &run, &run];
         let mut progress = Progress::new(&queue, 2);
         assert_eq!(progress.remaining(), None, "nothing known yet");

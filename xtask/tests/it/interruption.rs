@@ -72,7 +72,7 @@ fn what_an_interrupt_leaves_is_told() {
     let child = start_endless(&bench);
     signal("-INT", &child);
     let text = told(&child.wait_with_output().unwrap());
-    assert!(text.contains("stopped with a checkpoint: digits/mlp/sgd/0"), "{text}");
+    assert!(text.contains("stopped with a checkpoint: digits/mlp-w64/sam+gnr-exact/0"), "{text}");
     assert!(text.contains("the same command continues"), "{text}");
     assert!(!text.contains("FAILED"), "{text}");
 }
@@ -106,8 +106,13 @@ fn two_programs_on_one_folder_exclude_each_other() {
 fn a_run_that_another_process_trains_is_waited_for() {
     let bench = Bench::new();
     let (_, dry) = bench.reproduce(&["--dry-run", "--seeds", "1"]);
-    let folder =
-        dry.lines().find(|line| line.contains("mlp/sgd/0")).unwrap().split_whitespace().last().unwrap();
+    let folder = dry
+        .lines()
+        .find(|line| line.contains("mlp-w64/sam+gnr-exact/0"))
+        .unwrap()
+        .split_whitespace()
+        .last()
+        .unwrap();
     fs::create_dir_all(folder).unwrap();
     let lock = format!("{folder}/run.lock");
     fs::write(&lock, "71\n").unwrap();
@@ -117,7 +122,7 @@ fn a_run_that_another_process_trains_is_waited_for() {
     let mut child = start(&bench, &["--seeds", "1", "--jobs", "1"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let waiting = lines.find(|line| line.as_ref().unwrap().starts_with("waiting")).unwrap().unwrap();
-    assert!(waiting.contains("process 71 is training digits/mlp/sgd/0"), "{waiting}");
+    assert!(waiting.contains("process 71 is training digits/mlp-w64/sam+gnr-exact/0"), "{waiting}");
     assert_eq!(bench.calls(), 0);
     drop(held);
     lines.for_each(|line| drop(line.unwrap()));

@@ -169,7 +169,9 @@ impl Report<'_> {
             let header = ["net", "method", "paper, %", "here, %"].map(String::from).to_vec();
             blocks.push(Block::Table { header, rows });
         }
-        for claim in self.paper.claims(self.plan.target) {
+        let rows = self.nets().into_iter().map(|net| &self.plan.nets[net]);
+        let quotes: BTreeSet<&str> = rows.filter_map(|net| self.paper.quote(self.plan.target, net)).collect();
+        for claim in quotes.into_iter().chain(self.paper.claims(self.plan.target)) {
             blocks.push(Block::Paragraph(format!("“{}”", claim.replace('\t', " "))));
         }
         if blocks.len() == 1 {
