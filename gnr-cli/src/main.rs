@@ -5,6 +5,7 @@ mod bench;
 mod eval;
 mod listing;
 mod progress;
+mod sweep;
 mod train;
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Train(arguments) => train::train(arguments),
         Command::Resume(arguments) => train::resume(&arguments),
+        Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Models => listing::models(),

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context;
 use gnr_train::{
-    Existing, Outcome, Recipe, check, next_free,
+    Existing, Outcome, Recipe, RecipeError, check, next_free,
     recipe::{BUILTIN, builtin},
 };
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// 128 + SIGINT, as shells report it.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout();
@@ -62,14 +62,14 @@ pub(crate) fn resume(arguments: &args::Resume) -> anyhow::Result<ExitCode> {
 }
 
 /// A file, or a built-in recipe when there is no such file and it does not look like one.
-fn load(name: &str, sets: &[String]) -> anyhow::Result<Recipe> {
+pub(crate) fn load(name: &str, sets: &[String]) -> Result<Recipe, RecipeError> {
     let path = PathBuf::from(name);
     let looks_like_a_file = name.ends_with(".toml") || name.contains(std::path::MAIN_SEPARATOR);
-    Ok(if looks_like_a_file || path.is_file() { Recipe::load(&path, sets)? } else { builtin(name, sets)? })
+    if looks_like_a_file || path.is_file() { Recipe::load(&path, sets) } else { builtin(name, sets) }
 }
 
 /// Set by the first Ctrl-C; the second ends the process.
-fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+pub(crate) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let (handler, signalled) = (Arc::clone(&stop), AtomicBool::new(false));
     ctrlc::set_handler(move || {

@@ -89,9 +89,9 @@ pub enum TrainError {
         problem: String,
     },
     /// Another process works in the run folder.
-    #[error("{}: another gnr process{} is working in this folder (it holds run.lock)", .path.display(), numbered(.pid))]
+    #[error("{}: another gnr process{} is working in this folder (it holds this lock)", .path.display(), numbered(.pid))]
     Locked {
-        /// The folder.
+        /// The lock file.
         path: PathBuf,
         /// Its process id, where it could be read.
         pid: Option<u32>,

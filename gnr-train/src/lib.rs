@@ -4,6 +4,7 @@
 //! * [`Recipe`]: everything that decides a run, from TOML and back.
 //! * [`train`], [`resume`]: a run in its folder. Stopped at any moment and resumed, its checkpoints are those of a run that
 //!   never stopped, byte for byte.
+//! * [`sweep`]: a search over recipe keys on held-out images.
 //! * [`eval()`]: a checkpoint or published weights on a data set.
 //! * [`Observer`]: how a program watches; the library prints nothing.
 
@@ -23,6 +24,7 @@ mod oracle;
 pub mod recipe;
 mod run;
 mod summary;
+pub mod sweep;
 mod tensorboard;
 mod trainer;
 
