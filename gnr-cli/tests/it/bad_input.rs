@@ -1,7 +1,7 @@
 //! Bad input: each case is a clear error that names the file and the place or key, exit code 1 (2 for usage), and nothing
 //! left behind.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use crate::support::{TINY, Tiny, run, safetensors, tree, write};
 

@@ -16,12 +16,13 @@ use crate::support::{TINY, Tiny, gnr, run, tree, write};
 /// A net with BatchNorm; some tenths of a second a run.
 const RECIPE: &str = r#"
 [data]
-subset = { per_class = 20 }
+subset = { per_class = 10 }
 augment = "pad-crop-flip"
 [model]
 name = "resnet8"
+widths = [4, 8, 8]
 [train]
-epochs = 5
+epochs = 4
 batch_size = 20
 workers = 1
 "#;

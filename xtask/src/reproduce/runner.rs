@@ -184,14 +184,27 @@ pub(super) fn train(runs: &[Run], schedule: &Schedule<'_>) -> Result<Vec<Failure
                         println!("stopped with a checkpoint: {}", run.name);
                         continue;
                     };
+                    let full = outcome.as_ref().is_err_and(|reason| disk_is_full(reason));
                     // A thread that panicked while holding the lock left nothing half done that matters here.
                     let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
                     progress.done(run, started.elapsed(), outcome);
+                    if full {
+                        // Every other run would meet it too.
+                        println!(
+                            "the disk is full: nothing more is started; make room and run the command again"
+                        );
+                        next.store(queue.len(), Ordering::Relaxed);
+                    }
                 }
             });
         }
     });
     Ok(progress.into_inner().unwrap_or_else(PoisonError::into_inner).failures)
+}
+
+/// Whether a run failed for want of room, by the system's words for it (in English: `gnr` and Rust do not translate them).
+fn disk_is_full(reason: &str) -> bool {
+    ["No space left on device", "Disk quota exceeded"].iter().any(|words| reason.contains(words))
 }
 
 /// Within a seed the longest runs first: a long one that comes last keeps a single core busy. Seeds stay in their order, so

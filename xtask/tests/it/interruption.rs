@@ -129,3 +129,45 @@ fn a_run_that_another_process_trains_is_waited_for() {
     assert!(child.wait().unwrap().success());
     assert_eq!(bench.calls(), 6);
 }
+
+/// A file system of a few pages, unmounted in the end.
+struct Tiny(std::path::PathBuf);
+
+impl Tiny {
+    fn mount(at: std::path::PathBuf, size: &str) -> Option<Self> {
+        fs::create_dir(&at).unwrap();
+        let option = format!("size={size}");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &option, "xtask-test"]).arg(&at).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(at)),
+            _ => {
+                println!("skipped: mounting a tmpfs is not permitted here");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_everything_and_room_lets_it_go_on() {
+    let bench = Bench::new();
+    // The stub's runs take some kilobytes each.
+    let Some(disk) = Tiny::mount(bench.out(), "96k") else { return };
+    fs::write(bench.path("heavy"), "").unwrap();
+    let (ok, text) = bench.reproduce(&["--jobs", "1"]);
+    assert!(!ok && text.contains("the disk is full") && text.contains("No space left on device"), "{text}");
+    let calls = bench.calls();
+    assert!(calls < 18, "nothing more was started: {calls}");
+    let remount = Command::new("mount").args(["-o", "remount,size=10m"]).arg(&disk.0).output().unwrap();
+    assert!(remount.status.success());
+    let (ok, text) = bench.reproduce(&[]);
+    assert!(ok, "{text}");
+    assert_eq!(bench.calls(), calls + 18 - (calls - 1), "what was finished is not repeated");
+}

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use crate::{told, xtask};
 
 /// Plays `gnr train RECIPE --out DIR --resume --quiet --stop-at-eof`: notes the call, fails where `broken` names the run,
-/// leaves a run unfinished where `stops` does, trains until its input ends while there is `endless`, and else writes a run whose accuracy follows from the method and the seed.
+/// leaves a run unfinished where `stops` does, trains until its input ends while there is
+/// `endless`, writes much while there is `heavy`, and else writes a run whose accuracy follows from the method and the seed.
 const STUB: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 [ "$1" = bench ] && { echo '{"model":"mlp","method":"gradient","median_ms":2.0,"min_ms":1.0,"rounds":2}'; exit 0; }
@@ -25,6 +26,7 @@ if [ -f "$here/endless" ]; then
   echo $$ > "$here/pid"; mv "$here/pid" "$here/running"
   cat > /dev/null; echo "$out" >> "$here/checkpoints"; exit 130
 fi
+if [ -f "$here/heavy" ]; then head -c 20000 /dev/zero > "$out/weights" || exit 1; fi
 seed=$(sed -n 's/^seed = //p' "$recipe")
 tenths=$((900 + seed))
 grep -q '^hvp = "exact"' "$recipe" && tenths=$((tenths + 20 + seed))
