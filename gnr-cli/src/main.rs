@@ -8,6 +8,7 @@ mod geometry;
 mod listing;
 mod progress;
 mod signal;
+mod sweep;
 mod train;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Train(arguments) => train::train(arguments),
         Command::Resume(arguments) => train::resume(&arguments),
+        Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Spectrum(arguments) => curvature::spectrum(arguments),

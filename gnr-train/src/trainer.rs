@@ -265,6 +265,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
 
     /// Evaluates, logs, and keeps the checkpoint if it is the best one.
     fn finish_epoch(&mut self, started: Instant, observer: &mut dyn Observer) -> Result<()> {
+        let train_seconds = Some(started.elapsed().as_secs_f64());
         let recipe = &self.prepared.recipe;
         let sums = std::mem::take(&mut self.progress.sums);
         self.progress.epoch += 1;
@@ -297,6 +298,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             grad_norm: grad_norm / batches as f64,
             penalties: penalties.into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect(),
             seconds: started.elapsed().as_secs_f64(),
+            train_seconds,
         };
         let line = self.metrics.epoch(&metrics)?;
         self.events.epoch(&line)?;
@@ -396,15 +398,20 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
 /// Whether two recipes give the same bits: where the files lie, how many threads read them and how often checkpoints are
 /// written does not matter.
 pub(crate) fn same_run(a: &Recipe, b: &Recipe) -> bool {
-    let neutral = |recipe: &Recipe| {
-        let mut recipe = recipe.clone();
-        recipe.data.dir = None;
-        recipe.model.weights = None;
-        recipe.train.workers = 0;
-        recipe.train.checkpoint_every_epochs = 1;
-        recipe.train.checkpoint_every_steps = None;
-        recipe.train.keep_every_epochs = None;
-        recipe
-    };
-    neutral(a) == neutral(b)
+    let exact = |recipe: &Recipe| (neutral(recipe), recipe.train.threads);
+    exact(a) == exact(b)
+}
+
+/// A recipe without what decides nothing: places of files, threads, checkpoints in between. (Any number of threads gives the
+/// same bits in every kernel of ours, but only the same number is a promise.)
+pub(crate) fn neutral(recipe: &Recipe) -> Recipe {
+    let mut recipe = recipe.clone();
+    recipe.data.dir = None;
+    recipe.model.weights = None;
+    recipe.train.threads = 0;
+    recipe.train.workers = 0;
+    recipe.train.checkpoint_every_epochs = 1;
+    recipe.train.checkpoint_every_steps = None;
+    recipe.train.keep_every_epochs = None;
+    recipe
 }
