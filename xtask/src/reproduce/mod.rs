@@ -1,4 +1,4 @@
-//! `cargo xtask reproduce`: from a table of the paper to runs of the `gnr` program, and from their folders to a report.
+//! `cargo xtask reproduce`: from a table or figure of the paper to runs of the `gnr` program, and from their folders to a report.
 //!
 //! [`plan`] says what to train, [`recipe`] how that is written for `gnr`, [`data`] what must be on disk before, [`runner`]
 //! trains it (finished runs are never repeated), [`results`] reads the run folders, [`report`] says what they support.
@@ -6,6 +6,7 @@
 mod child;
 mod data;
 mod estimate;
+mod figures;
 mod lock;
 mod merge;
 mod paper;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::{interrupt, machine, workspace};
+use figures::Figure;
 use plan::{Plan, Scale, Table};
 
 /// Options of `cargo xtask reproduce`.
@@ -33,9 +35,10 @@ use plan::{Plan, Scale, Table};
     cargo xtask reproduce table1 --scale small --data DATA --only cifar10-jpeg/resnet20/ --only cifar10-jpeg/wrn10_1/\n  \
     cargo xtask reproduce table4 --scale small --data DATA\n  \
     cargo xtask reproduce all --scale paper --data DATA --seeds 5 --shard $SLURM_ARRAY_TASK_ID/40 --out SHARED\n  \
+    cargo xtask reproduce figure2 --scale small --data DATA            trains, measures and draws\n  \
     cargo xtask reproduce table1 --merge other/runs other2/runs        join folders and report, train nothing")]
 pub(crate) struct Arguments {
-    /// What to reproduce: table1, table2, table3, table4 or all.
+    /// What to reproduce: table1, table2, table3, table4, all (the tables), figure1, figure2 or figure3.
     #[arg(value_name = "WHAT")]
     what: String,
     /// How large: `smoke` is the embedded digits in minutes, `small` a taste of the real data in hours, `paper` the real
@@ -74,8 +77,10 @@ pub(crate) struct Arguments {
     gnr: Option<PathBuf>,
 }
 
-/// The paper's figures: known by name, so that the error can say "not yet" and not "unknown".
-const NOT_YET: [&str; 3] = ["figure1", "figure2", "figure3"];
+/// The figure that a name stands for.
+fn figure(what: &str) -> Option<Figure> {
+    Figure::ALL.into_iter().find(|figure| figure.slug() == what)
+}
 
 /// The tables that a name stands for.
 fn tables(what: &str) -> Result<Vec<Table>> {
@@ -85,14 +90,9 @@ fn tables(what: &str) -> Result<Vec<Table>> {
     if let Some(table) = Table::ALL.into_iter().find(|table| table.slug() == what) {
         return Ok(vec![table]);
     }
-    let names = Table::ALL.map(Table::slug).join(", ");
-    if NOT_YET.contains(&what) {
-        bail!("`{what}` is not available yet; available: {names}, all");
-    }
-    bail!(
-        "nothing to reproduce is called `{what}`; available: {names}, all (not yet: {})",
-        NOT_YET.join(", ")
-    );
+    let tables = Table::ALL.map(Table::slug).join(", ");
+    let figures = Figure::ALL.map(Figure::slug).join(", ");
+    bail!("nothing to reproduce is called `{what}`; available: {tables}, all (the tables), {figures}")
 }
 
 /// Trains and reports.
@@ -103,10 +103,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let absolute = |option: &str, path: &Path| {
         std::path::absolute(path).with_context(|| format!("{option} {}", path.display()))
     };
-    let mut plans: Vec<Plan> = tables(&arguments.what)?
-        .into_iter()
-        .map(|table| Plan::table(table, arguments.scale, arguments.seeds))
-        .collect();
+    let figure = figure(&arguments.what);
+    let mut plans: Vec<Plan> = match figure {
+        Some(figure) => vec![figure.plan(arguments.scale, arguments.seeds)],
+        None => tables(&arguments.what)?
+            .into_iter()
+            .map(|table| Plan::table(table, arguments.scale, arguments.seeds))
+            .collect(),
+    };
     if let Some(epochs) = arguments.epochs {
         plans.iter_mut().flat_map(|plan| &mut plan.nets).for_each(|net| net.epochs = epochs);
     }
@@ -116,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         None => workspace::root().join("runs").join(format!("reproduce-{}", arguments.scale)),
     };
     let data = arguments.data.as_deref().map(|dir| absolute("--data", dir)).transpose()?;
-    let session = Session { arguments, out, data };
+    let session = Session { arguments, figure, out, data };
     if arguments.merge.is_empty() { session.train(&plans) } else { session.merge(&plans) }
 }
 
@@ -133,6 +137,8 @@ fn keep(plans: &mut Vec<Plan>, only: &[String]) -> Result<()> {
 /// One call of the command.
 struct Session<'a> {
     arguments: &'a Arguments,
+    /// What is made of the runs: a figure, or else the tables' reports.
+    figure: Option<Figure>,
     out: PathBuf,
     data: Option<PathBuf>,
 }
@@ -172,7 +178,11 @@ impl Session<'_> {
             if interrupt::asked() != interrupt::Asked::Nothing {
                 return Err(interrupt::Interrupted.into());
             }
-            if self.arguments.shard.is_none() {
+            if let (Some(figure), None) = (self.figure, self.arguments.shard)
+                && failures.is_empty()
+            {
+                self.draw(figure, plan, &mine, &gnr)?;
+            } else if self.figure.is_none() && self.arguments.shard.is_none() {
                 self.report(plan, &mine, &failures)?;
             } else {
                 for failure in &failures {
@@ -199,9 +209,18 @@ impl Session<'_> {
         for plan in plans {
             // Nothing is trained, so it does not matter where the data lies.
             let runs = runner::prepare(plan, &data::Located::default(), &self.out)?;
-            self.report(plan, &runs, &[])?;
+            match self.figure {
+                // Measuring needs the data.
+                Some(_) => println!("the same command without --merge makes the figure of these runs"),
+                None => self.report(plan, &runs, &[])?,
+            }
         }
         Ok(())
+    }
+
+    fn draw(&self, figure: Figure, plan: &Plan, runs: &[runner::Run], gnr: &Path) -> Result<()> {
+        let (out, command) = (self.out.as_path(), command_line());
+        figures::Making { figure, plan, runs, gnr, out, command }.make()
     }
 
     fn gnr(&self) -> Result<PathBuf> {

@@ -139,6 +139,7 @@ struct Train {
     workers: usize,
     eval_every: u64,
     checkpoint_every_epochs: u64,
+    keep_every_epochs: Option<u64>,
 }
 
 fn method(method: super::plan::Method) -> Method {
@@ -222,6 +223,7 @@ pub(super) fn toml(net: &Net, case: &Case, place: Placement<'_>) -> Result<Strin
             eval_every: net.eval_every,
             // Runs of seconds need few checkpoints; one of hours may be interrupted at any time.
             checkpoint_every_epochs: if net.dataset == Dataset::Digits { 10 } else { 1 },
+            keep_every_epochs: net.keep_every,
         },
     };
     // By way of a table, whose writer puts plain values before sections.

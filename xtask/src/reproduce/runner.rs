@@ -301,7 +301,7 @@ fn train_one(
 }
 
 /// FNV-1a, 64 bits: an address that is the same on every machine and compiler (`DefaultHasher` does not promise that).
-fn fnv1a(text: &str) -> u64 {
+pub(super) fn fnv1a(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -11,6 +11,7 @@ use anyhow::{Result, bail};
 
 pub(super) use dataset::Dataset;
 pub(super) use method::{Gnr, METHODS, Method, Product};
+pub(super) use tables::figure_net;
 
 /// How much of the paper's setting a run keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -171,6 +172,8 @@ pub(super) struct Net {
     pub(super) schedule: Schedule,
     /// Evaluate after every so many epochs.
     pub(super) eval_every: u64,
+    /// Keep the weights of every so many epochs, for figures.
+    pub(super) keep_every: Option<u64>,
     /// Millions of multiplications of one image's forward pass, roughly: only to say what is long and what is short.
     pub(super) mflop: f64,
 }

@@ -71,7 +71,24 @@ fn cifar(dataset: Dataset, (model, title, mflop): Architecture) -> Net {
         },
         schedule: Schedule::Cosine { warmup_epochs: if vit { 10 } else { 0 } },
         eval_every: 1,
+        keep_every: None,
         mflop,
+    }
+}
+
+/// The net whose loss the figures look at: the paper's ResNet-18 on CIFAR-100, or what stands in for it.
+pub(in crate::reproduce) fn figure_net(scale: Scale) -> Net {
+    match scale {
+        Scale::Smoke => Net { epochs: 8, keep_every: Some(4), eval_every: 8, ..mlp() },
+        Scale::Small => Net {
+            images: Some(2_000),
+            epochs: 16,
+            optimizer: Optimizer::Sgd { lr: 0.1, weight_decay: 5e-4 },
+            keep_every: Some(1),
+            eval_every: 16,
+            ..small_resnet()
+        },
+        Scale::Paper => Net { keep_every: Some(10), ..cifar(Dataset::Cifar100, RESNET18) },
     }
 }
 
