@@ -75,7 +75,7 @@ pub(crate) fn tally<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, area: Area, t
         values().fold(f64::INFINITY, f64::min).max(0.0),
         values().fold(f64::NEG_INFINITY, f64::max).max(0.0),
     );
-    let x = Span::new(&tally.x, [low - 0.5, high + 0.5], 0.0);
+    let x = Span::new(&tally.x, [low - 0.5, high + 0.5], 0.0).of_whole_numbers();
     let groups = tally.groups.len().max(1) as f64;
     let numbers: Vec<f64> = (0..=(high - low) as usize).map(|i| low + i as f64).collect();
     let count = |group: &Values, number: f64| {
@@ -83,7 +83,7 @@ pub(crate) fn tally<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, area: Area, t
     };
     let highest = tally.groups.iter().flat_map(|g| numbers.iter().map(move |n| (g, n)));
     let highest = highest.map(|(group, number)| count(group, *number)).fold(1.0, f64::max);
-    let y = Span::new(&tally.y, [0.0, 1.08 * highest], 0.0);
+    let y = Span::new(&tally.y, [0.0, 1.08 * highest], 0.0).of_whole_numbers();
     let frame = Frame::draw(canvas, area, (&tally.x, &tally.y), (x, y), true)?;
     for (index, group) in tally.groups.iter().enumerate() {
         let colour = palette(group.colour.unwrap_or(index));

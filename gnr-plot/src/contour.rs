@@ -173,7 +173,7 @@ pub(crate) fn colour_bar<B: DrawingBackend>(
         )?;
         canvas.text(&tick.label, (right + 6.0, y), TICK, INK, Align::Left)?;
     }
-    canvas.text(&axis.label, (area.right, area.top - 10.0), TICK, INK, Align::Right)
+    canvas.text(&axis.label, (left, area.top - 9.0), TICK, INK, Align::Left)
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub(crate) fn marks<B: DrawingBackend>(
             if fits_right { ((at.0 + 7.0, at.1), Align::Left) } else { ((at.0 - 7.0, at.1), Align::Right) };
         let place = (place.0, place.1.clamp(frame.inner.top + 8.0, frame.inner.bottom - 8.0));
         let (left, right) = if fits_right { (place.0, place.0 + width) } else { (place.0 - width, place.0) };
-        canvas.rectangle((left - 2.0, place.1 - 7.0), (right + 2.0, place.1 + 7.0), WHITE, 0.75)?;
+        canvas.rectangle((left - 2.0, place.1 - 7.0), (right + 2.0, place.1 + 7.0), WHITE, 0.85)?;
         canvas.text(&mark.text, place, TICK, INK, align)?;
     }
     Ok(())

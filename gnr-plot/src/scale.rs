@@ -9,6 +9,8 @@ pub(crate) struct Span {
     /// On the scale: logarithms to base 10 where it is one.
     low: f64,
     high: f64,
+    /// Ticks at whole numbers only.
+    whole: bool,
 }
 
 /// A value worth a tick, and its name; small ticks have none.
@@ -23,7 +25,7 @@ impl Span {
     pub(crate) fn new(axis: &Axis, values: impl IntoIterator<Item = f64>, margin: f64) -> Self {
         let scale = axis.scale;
         if let Some([low, high]) = axis.range {
-            return Self { scale, low: on(scale, low), high: on(scale, high) };
+            return Self { scale, low: on(scale, low), high: on(scale, high), whole: false };
         }
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.into_iter().map(|value| on(scale, value)).filter(|value| value.is_finite()) {
@@ -42,7 +44,12 @@ impl Span {
             (low, high) = (low - around, high + around);
         }
         let by = margin * (high - low);
-        Self { scale, low: low - by, high: high + by }
+        Self { scale, low: low - by, high: high + by, whole: false }
+    }
+
+    /// The same with ticks at whole numbers only.
+    pub(crate) fn of_whole_numbers(self) -> Self {
+        Self { whole: true, ..self }
     }
 
     /// 0 at the low end, 1 at the high end; not finite for what has no place.
@@ -59,6 +66,12 @@ impl Span {
     /// About `count` round values.
     pub(crate) fn ticks(&self, count: usize) -> Vec<Tick> {
         match self.scale {
+            Scale::Linear if self.whole => {
+                linear(self.low, self.high, count.min((self.high - self.low) as usize).max(1))
+                    .into_iter()
+                    .filter(|tick| tick.value.fract() == 0.0)
+                    .collect()
+            }
             Scale::Linear => linear(self.low, self.high, count),
             Scale::Log => logarithmic(self.low, self.high, count),
         }
@@ -122,6 +135,8 @@ fn logarithmic(low: f64, high: f64, count: usize) -> Vec<Tick> {
         let values = linear(10_f64.powf(low), 10_f64.powf(high), count);
         return values.into_iter().filter(|tick| tick.value > 0.0).collect();
     }
+    // Over two or three decades, twos and fives are named, too.
+    let fine = high - low < 2.5;
     let every = ((last - first) as usize).div_ceil(count.max(1)).max(1) as i32;
     let mut ticks = Vec::new();
     for power in first - 1..=last {
@@ -133,6 +148,10 @@ fn logarithmic(low: f64, high: f64, count: usize) -> Vec<Tick> {
             let named = digit == 1 && (power - first) % every == 0;
             if digit == 1 || every == 1 {
                 let label = match power {
+                    -3..=3 if fine && (digit == 2 || digit == 5) => {
+                        minus(format!("{}", 10_f64.powi(power) * f64::from(digit)))
+                    }
+                    -3..=-1 if fine && named => format!("{}", 10_f64.powi(power)),
                     _ if !named => String::new(),
                     0 => "1".into(),
                     1 => "10".into(),
@@ -190,6 +209,9 @@ mod tests {
         assert_eq!(labels(&log, 1e-2, 1e3, 6), ["10⁻²", "10⁻¹", "1", "10", "10²", "10³"]);
         assert_eq!(labels(&log, 1e-8, 1e8, 4), ["10⁻⁸", "10⁻⁴", "1", "10⁴", "10⁸"]);
         assert_eq!(labels(&log, 2.0, 8.0, 3), ["2", "4", "6", "8"]);
+        assert_eq!(labels(&log, 0.09, 3.5, 5), ["0.1", "0.2", "0.5", "1", "2"]);
+        let whole = Span::new(&linear.within(-0.5, 1.5), [], 0.0).of_whole_numbers();
+        assert_eq!(whole.ticks(5).into_iter().map(|tick| tick.label).collect::<Vec<_>>(), ["0", "1"]);
     }
 
     proptest! {

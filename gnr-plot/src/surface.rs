@@ -9,6 +9,7 @@ use crate::{
     colour::{GREY, INK, PALE, mix, viridis},
     contour::{colour_bar, span},
     scale::Span,
+    text,
 };
 
 /// A point of the unit cube, −½ to ½ in each direction, z upwards.
@@ -52,7 +53,7 @@ pub(crate) fn draw<B: DrawingBackend>(
         azimuth: surface.azimuth.to_radians(),
         elevation: surface.elevation.to_radians().clamp(0.05, 1.5),
     };
-    box_of_axes(canvas, &view, surface, [&x, &y, &z])?;
+    box_of_axes(canvas, &view, surface, [&x, &y, &z], room.right)?;
 
     let place = |i: usize, j: usize| -> Place {
         [x.at(grid.xs[i]) - 0.5, y.at(grid.ys[j]) - 0.5, z.at(grid.zs[j][i]).clamp(0.0, 1.0) - 0.5]
@@ -102,6 +103,7 @@ fn box_of_axes<B: DrawingBackend>(
     view: &View,
     surface: &Surface,
     [x, y, z]: [&Span; 3],
+    right: f64,
 ) -> Result<()> {
     let floor = |px: f64, py: f64| view.see([px, py, -0.5]);
     // The nearest corner of the floor: the axes lie along its edges, the walls along the two others.
@@ -143,15 +145,19 @@ fn box_of_axes<B: DrawingBackend>(
         let at = outside(floor(x.at(tick.value) - 0.5, ny).0, x_edge, 11.0);
         canvas.text(&tick.label, at, TICK, INK, Align::Centre)?;
     }
-    for tick in y.ticks(4).iter().filter(|tick| !tick.label.is_empty()) {
+    // Where the two edges meet there is room for one number.
+    let apart = |py: f64| (py - ny).abs() > 0.06;
+    for tick in y.ticks(4).iter().filter(|tick| !tick.label.is_empty() && apart(y.at(tick.value) - 0.5)) {
         let at = outside(floor(nx, y.at(tick.value) - 0.5).0, y_edge, 11.0);
         canvas.text(&tick.label, at, TICK, INK, Align::Centre)?;
     }
     let half = |edge: (Point, Point)| ((edge.0.0 + edge.1.0) / 2.0, (edge.0.1 + edge.1.1) / 2.0);
     for (axis, edge) in [(&surface.grid.x, x_edge), (&surface.grid.y, y_edge)] {
         let at = outside(half(edge), edge, 28.0);
-        let align = if at.0 < middle.0 { Align::Right } else { Align::Left };
-        canvas.text(&axis.label, at, LABEL, INK, align)?;
+        let width = text::width(&axis.label, LABEL);
+        let left = if at.0 < middle.0 { at.0 - width } else { at.0.min(right - width) };
+        let below = if left < at.0 - 1.0 && at.0 > middle.0 { 14.0 } else { 0.0 };
+        canvas.text(&axis.label, (left, at.1 + below), LABEL, INK, Align::Left)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 mod curvature;
 mod evaluation;
 mod files;
+mod geometry;
 mod method;
 mod recipe;
 mod resume;
