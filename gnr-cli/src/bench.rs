@@ -24,8 +24,12 @@ pub(crate) fn bench(arguments: &args::Bench) -> anyhow::Result<ExitCode> {
         (_, "mlp") => [1, 28, 28],
         _ => [3, 32, 32],
     };
+    let mut model = ModelConfig::new(&arguments.model, arguments.classes, input);
+    if !arguments.widths.is_empty() {
+        model = model.with_widths(arguments.widths.clone());
+    }
     let request = BenchRequest {
-        model: ModelConfig::new(&arguments.model, arguments.classes, input),
+        model,
         batch: arguments.batch,
         rounds: arguments.rounds,
         methods: if methods.is_empty() { Timed::ALL.to_vec() } else { methods },

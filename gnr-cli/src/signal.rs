@@ -13,9 +13,11 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// A flag that the first Ctrl-C sets, saying `notice`.
 pub(crate) fn stop_on_interrupt(notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let handler = Arc::clone(&stop);
+    // The flag may be set for another reason than a first Ctrl-C.
+    let (handler, signalled) = (Arc::clone(&stop), AtomicBool::new(false));
     ctrlc::set_handler(move || {
-        if handler.swap(true, Ordering::Relaxed) {
+        handler.store(true, Ordering::Relaxed);
+        if signalled.swap(true, Ordering::Relaxed) {
             // The user does not want to wait. What is on disk is whole whenever this happens.
             std::process::exit(INTERRUPTED.into());
         }

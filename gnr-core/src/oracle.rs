@@ -69,6 +69,17 @@ pub trait GradOracle {
         pass: Pass,
         order: Order,
     ) -> Result<Evaluation<'a, Self::Vector, Self::Record>>;
+
+    /// L̂ at a point, a [`Pass::Probe`]; what landscapes are made of.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate), but a gradient that is not finite may go unnoticed.
+    ///
+    /// # Cost
+    /// One gradient, unless the implementation knows how to do without (a forward pass: a third of it).
+    fn loss(&mut self, at: &Self::Vector) -> Result<f64> {
+        Ok(self.evaluate(at, Pass::Probe, Order::First)?.loss)
+    }
 }
 
 /// A [`GradOracle`] that also multiplies with the Hessian of L̂.
@@ -180,6 +191,9 @@ macro_rules! forward_oracle {
                 order: Order,
             ) -> Result<Evaluation<'a, Self::Vector, Self::Record>> {
                 (**self).evaluate(at, pass, order)
+            }
+            fn loss(&mut self, at: &Self::Vector) -> Result<f64> {
+                (**self).loss(at)
             }
         }
 

@@ -87,6 +87,15 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         }
     }
 
+    /// L̂ alone: a forward pass on the plain backend, which keeps nothing for a derivative.
+    pub(crate) fn loss(&self, at: &ParamVector<B>) -> Result<f64> {
+        let params = self.parameters(at.tensors().iter().cloned(), B::Tensor::clone);
+        let mut cx = Context::new(self.backend, &params, self.buffers, self.mode);
+        let logits = self.model.forward(&mut cx, &self.batch.images)?;
+        let loss = self.backend.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
+        self.backend.item(&loss)
+    }
+
     /// L̂ and its gradient.
     pub(crate) fn gradient(&self, at: &ParamVector<B>, order: Order) -> Result<Gradient<B>> {
         let session = self.backend.gradient_session(order == Order::Second);

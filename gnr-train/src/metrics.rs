@@ -47,6 +47,9 @@ pub struct EpochMetrics {
     pub penalties: BTreeMap<String, f64>,
     /// Wall-clock time of the epoch, evaluation included.
     pub seconds: f64,
+    /// Wall-clock time of its steps alone (of those after a resume, when one fell into the epoch).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_seconds: Option<f64>,
 }
 
 /// A line as it is written.

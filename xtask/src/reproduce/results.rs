@@ -17,8 +17,10 @@ pub(super) struct Epoch {
     pub(super) train_loss: Option<f64>,
     /// Fraction.
     pub(super) test_accuracy: Option<f64>,
-    /// Of training in this epoch.
+    /// Of this epoch, evaluation included.
     pub(super) seconds: Option<f64>,
+    /// Without evaluation.
+    pub(super) train_seconds: Option<f64>,
 }
 
 /// The end of a finished run.
@@ -28,6 +30,8 @@ pub(super) struct Summarized {
     pub(super) finished: bool,
     /// Fraction.
     pub(super) test_accuracy: Option<f64>,
+    pub(super) test_loss: Option<f64>,
+    pub(super) steps: Option<u64>,
 }
 
 /// A finished run.
@@ -75,7 +79,7 @@ impl Results {
         let seconds: Vec<f64> = self
             .cell(net, method)
             .flat_map(|outcome| &outcome.epochs)
-            .filter_map(|epoch| epoch.seconds)
+            .filter_map(|epoch| epoch.train_seconds.or(epoch.seconds))
             .collect();
         median(&seconds)
     }
@@ -172,7 +176,7 @@ mod tests {
         std::fs::write(&path, "{\"finished\":true,\"test_accuracy\":0.9,\"steps\":3}").unwrap();
         assert_eq!(
             summary(folder.path()).unwrap(),
-            Some(Summarized { finished: true, test_accuracy: Some(0.9) })
+            Some(Summarized { finished: true, test_accuracy: Some(0.9), test_loss: None, steps: Some(3) })
         );
     }
 }
