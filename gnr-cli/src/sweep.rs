@@ -12,7 +12,8 @@ use gnr_train::sweep::{Axis, Finished, Sweep, SweepObserver, SweepOutcome, Sweep
 use crate::{
     args,
     progress::clock,
-    train::{INTERRUPTED, load, stop_on_signals},
+    signal::{INTERRUPTED, stop_on_interrupt},
+    train::load,
 };
 
 pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
@@ -59,7 +60,9 @@ pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
         writeln!(stdout, "{} runs, {finished} finished before, {jobs} at a time", sweep.len())?;
         writeln!(stdout, "folder: {}", folder.display())?;
     }
-    let stop = stop_on_signals()?;
+    let stop = stop_on_interrupt(
+        "stopping: the runs end after their current step, with a checkpoint (again to stop at once)",
+    )?;
     let mut progress = Progress { quiet: arguments.quiet, start: Instant::now(), trained: 0 };
     match sweep.run(&mut progress, &stop)? {
         SweepOutcome::Interrupted => {

@@ -4,13 +4,9 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
-use anyhow::Context;
 use gnr_train::{
     Existing, Outcome, Recipe, RecipeError, check, next_free,
     recipe::{BUILTIN, builtin},
@@ -18,11 +14,9 @@ use gnr_train::{
 
 use crate::{
     args,
-    progress::{Progress, Verbosity},
+    progress::{Progress, Verbosity, parameters},
+    signal::{INTERRUPTED, stop_on_interrupt, stop_when_input_ends},
 };
-
-/// 128 + SIGINT, as shells report it.
-pub(crate) const INTERRUPTED: u8 = 130;
 
 pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout();
@@ -38,8 +32,11 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
         let epochs = recipe.train.epochs;
         let method = recipe.method_name();
         let plan = check(recipe)?;
-        writeln!(stdout, "\n# {method}, {} parameters", plan.parameters)?;
+        writeln!(stdout, "\n# {method}, {}", parameters(plan.parameters, plan.learned))?;
         for line in plan.data {
+            writeln!(stdout, "# {line}")?;
+        }
+        for line in plan.weights.iter().flat_map(|report| report.lines()) {
             writeln!(stdout, "# {line}")?;
         }
         writeln!(stdout, "# {epochs} epochs of {} steps; nothing was trained", plan.steps_per_epoch)?;
@@ -68,31 +65,6 @@ pub(crate) fn load(name: &str, sets: &[String]) -> Result<Recipe, RecipeError> {
     if looks_like_a_file || path.is_file() { Recipe::load(&path, sets) } else { builtin(name, sets) }
 }
 
-/// Set by the first Ctrl-C; the second ends the process.
-pub(crate) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (handler, signalled) = (Arc::clone(&stop), AtomicBool::new(false));
-    ctrlc::set_handler(move || {
-        handler.store(true, Ordering::Relaxed);
-        if signalled.swap(true, Ordering::Relaxed) {
-            // The second time: the user does not want to wait. The last checkpoint is whole whenever this happens.
-            std::process::exit(INTERRUPTED.into());
-        }
-        eprintln!("\nstopping after this step (again to stop at once)");
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(stop)
-}
-
-/// The other end of the pipe is closed by the system however its process ends, so nobody trains on without a master.
-fn stop_when_input_ends(stop: Arc<AtomicBool>) {
-    std::thread::spawn(move || {
-        // What comes is of no interest, and an error is an end too.
-        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        stop.store(true, Ordering::Relaxed);
-    });
-}
-
 fn run(
     recipe: Recipe,
     folder: &Path,
@@ -100,7 +72,7 @@ fn run(
     quiet: bool,
     stop_at_eof: bool,
 ) -> anyhow::Result<ExitCode> {
-    let stop = stop_on_signals()?;
+    let stop = stop_on_interrupt("stopping after this step (again to stop at once)")?;
     if stop_at_eof {
         stop_when_input_ends(Arc::clone(&stop));
     }

@@ -7,3 +7,4 @@ mod commands;
 mod signals;
 mod support;
 mod sweep;
+mod weights;
