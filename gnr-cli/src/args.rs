@@ -275,13 +275,13 @@ pub(crate) struct Bench {
     pub(crate) f64: bool,
 }
 
-pub(crate) /// `3,32,32`.
+/// `3,32,32`.
 fn shape(text: &str) -> Result<[usize; 3], String> {
     let numbers = text.split(',').map(|number| positive(number.trim())).collect::<Result<Vec<_>, _>>();
     numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or("expected C,H,W, as in 3,32,32".into())
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".into()),
         Ok(value) => Ok(value),
