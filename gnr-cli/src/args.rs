@@ -243,8 +243,8 @@ pub(crate) struct OfModel {
     #[arg(long, default_value_t = 1000, value_parser = positive, requires = "model")]
     pub(crate) classes: usize,
     /// Channels, height and width of an image of --model [default: 3,224,224]
-    #[arg(long, value_delimiter = ',', num_args = 3, value_name = "C,H,W", requires = "model")]
-    pub(crate) input: Vec<usize>,
+    #[arg(long, value_parser = shape, value_name = "C,H,W", requires = "model")]
+    pub(crate) input: Option<[usize; 3]>,
 }
 
 /// Time one step of each method on random data
@@ -269,8 +269,8 @@ pub(crate) struct Bench {
     #[arg(long, default_value_t = 0)]
     pub(crate) threads: usize,
     /// Channels, height and width of an image [default: 1,28,28 for mlp, else 3,32,32]
-    #[arg(long, value_delimiter = ',', num_args = 3, value_name = "C,H,W")]
-    pub(crate) input: Vec<usize>,
+    #[arg(long, value_parser = shape, value_name = "C,H,W")]
+    pub(crate) input: Option<[usize; 3]>,
     /// Number of classes
     #[arg(long, default_value_t = 10)]
     pub(crate) classes: usize,
@@ -283,6 +283,12 @@ pub(crate) struct Bench {
     /// Double precision
     #[arg(long)]
     pub(crate) f64: bool,
+}
+
+/// `3,32,32`.
+fn shape(text: &str) -> Result<[usize; 3], String> {
+    let numbers = text.split(',').map(|number| positive(number.trim())).collect::<Result<Vec<_>, _>>();
+    numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or("expected C,H,W, as in 3,32,32".into())
 }
 
 pub(crate) fn positive(text: &str) -> Result<usize, String> {

@@ -4,10 +4,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use gnr_train::{
@@ -18,7 +15,7 @@ use gnr_train::{
 use crate::{
     args,
     progress::{Progress, Verbosity, parameters},
-    signal::{INTERRUPTED, stop_on_interrupt},
+    signal::{INTERRUPTED, stop_on_interrupt, stop_when_input_ends},
 };
 
 pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
@@ -66,15 +63,6 @@ pub(crate) fn load(name: &str, sets: &[String]) -> Result<Recipe, RecipeError> {
     let path = PathBuf::from(name);
     let looks_like_a_file = name.ends_with(".toml") || name.contains(std::path::MAIN_SEPARATOR);
     if looks_like_a_file || path.is_file() { Recipe::load(&path, sets) } else { builtin(name, sets) }
-}
-
-/// The other end of the pipe is closed by the system however its process ends, so nobody trains on without a master.
-fn stop_when_input_ends(stop: Arc<AtomicBool>) {
-    std::thread::spawn(move || {
-        // What comes is of no interest, and an error is an end too.
-        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        stop.store(true, Ordering::Relaxed);
-    });
 }
 
 fn run(

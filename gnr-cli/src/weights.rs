@@ -88,10 +88,7 @@ impl args::OfModel {
     /// The model, if one was named.
     fn build(&self) -> anyhow::Result<Option<AnyModel>> {
         let Some(name) = &self.model else { return Ok(None) };
-        let input = match self.input[..] {
-            [channels, height, width] => [channels, height, width],
-            _ => [3, 224, 224],
-        };
+        let input = self.input.unwrap_or([3, 224, 224]);
         Ok(Some(AnyModel::build(&ModelConfig::new(name.as_str(), self.classes, input))?))
     }
 }

@@ -133,3 +133,15 @@ fn the_worked_example() {
     }
     assert_eq!(tree(home.path()), ["figure1a.csv", "figure1a.figure.json", "figure1a.png", "figure1a.svg"]);
 }
+
+#[test]
+fn bench_takes_the_shape_and_the_widths_of_a_net() {
+    let common = ["bench", "--model", "resnet8", "--batch", "2", "--rounds", "1", "--method", "gradient"];
+    let with = |more: &[&str]| run(&[&common[..], more].concat());
+    let (code, stdout, stderr) = with(&["--input", "1,8,8", "--widths", "4,8,8"]);
+    let line: serde_json::Value =
+        serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
+    assert!(code == 0 && line["min_ms"].as_f64().unwrap() > 0.0, "{stdout}");
+    let (code, _, stderr) = with(&["--input", "8,8"]);
+    assert!(code == 2 && stderr.contains("expected C,H,W"), "{stderr}");
+}

@@ -6,5 +6,5 @@ mod bad_input;
 mod commands;
 mod signals;
 mod support;
-mod weights;
 mod sweep;
+mod weights;

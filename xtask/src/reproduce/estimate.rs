@@ -58,6 +58,10 @@ pub(super) fn show(runs: &[Run], schedule: Result<&Schedule<'_>>) {
         return;
     }
     println!("{table}");
+    if unknown == left.len() {
+        println!("no estimate of the time: no net could be calibrated");
+        return;
+    }
     let jobs = schedule.jobs.min(left.len());
     println!(
         "about {} with {jobs} at a time{}; by a short calibration of one gradient of each net, so within a factor of two",

@@ -208,8 +208,8 @@ pub(super) fn toml(net: &Net, case: &Case, place: Placement<'_>) -> Result<Strin
             name: net.model,
             widths: net.widths,
             weights: place.weights.map(|path| path.display().to_string()),
-            // A classifier of another number of classes starts at random.
-            load: place.weights.map(|_| "matching"),
+            // The paper: pretrained weights except for the last layer.
+            load: place.weights.map(|_| "new-head"),
         },
         method: method(case.method),
         optimizer: optimizer(net.optimizer),
@@ -319,6 +319,6 @@ mod tests {
         assert_ne!(identity(net, case).unwrap(), identity(&fresh, case).unwrap());
         let placed = Placement { weights: Some(Path::new("w.pth")), ..Placement::default() };
         let text = toml(net, case, placed).unwrap();
-        assert!(text.contains("weights = \"w.pth\"") && text.contains("load = \"matching\""), "{text}");
+        assert!(text.contains("weights = \"w.pth\"") && text.contains("load = \"new-head\""), "{text}");
     }
 }

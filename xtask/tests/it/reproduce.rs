@@ -36,7 +36,7 @@ cp "$recipe" "$out/recipe.toml"
   echo "{\"kind\":\"epoch\",\"epoch\":2,\"step\":44,\"train_loss\":0.4,\"test_accuracy\":0.$tenths,\"test_loss\":0.5,\"seconds\":0.2}"
   printf '{"kind":"epoch","epoch":3,"tr'
 } > "$out/metrics.jsonl"
-echo "{\"finished\":true,\"test_accuracy\":0.$tenths,\"test_loss\":0.5,\"seconds\":0.4,\"steps\":44}" > "$out/summary.json"
+echo "{\"finished\":true,\"test_accuracy\":0.$tenths,\"test_loss\":0.5,\"seconds\":0.4,\"steps\":44,\"gradient_evaluations\":88,\"products\":11}" > "$out/summary.json"
 "#;
 
 pub(crate) struct Bench {
@@ -206,6 +206,7 @@ fn table4_tells_the_speed_beside_the_base() {
     let markdown = bench.read("table4.md");
     assert!(markdown.contains("0.200 (1.0 ×; 100 %)"), "{markdown}");
     assert!(markdown.contains("less than 25%"), "{markdown}");
+    assert!(markdown.contains("| 2.00 + 0.25 |"), "work as counted: {markdown}");
 }
 
 #[test]

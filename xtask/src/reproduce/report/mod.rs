@@ -55,6 +55,7 @@ impl Report<'_> {
         blocks.push(Block::Heading("Time".into()));
         blocks.push(self.times());
         blocks.push(Block::Paragraph(Self::time_caveat().into()));
+        blocks.extend(self.work());
         blocks.push(Block::Heading("Origin".into()));
         blocks.push(Block::Facts(self.provenance()));
         for failure in self.failures {
@@ -139,6 +140,20 @@ impl Report<'_> {
                 .and_then(of)
                 .map_or(String::new(), |base| format!("; {:.0} %", 100.0 * base / seconds));
             format!("{seconds:.3} ({plain}{speed})")
+        })
+    }
+
+    /// What a step cost, free of noise; none when no run tells.
+    fn work(&self) -> Option<Block> {
+        let told = self.results.outcomes.iter().any(|outcome| outcome.work.is_some());
+        told.then(|| {
+            self.grid("gradients + Hessian-vector products a step", |net, method| {
+                match self.results.work(net, method) {
+                    Some([gradients, 0.0]) => format!("{gradients:.2}"),
+                    Some([gradients, products]) => format!("{gradients:.2} + {products:.2}"),
+                    None => "–".into(),
+                }
+            })
         })
     }
 
