@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use crate::curvature::args::{Density, Spectrum, Trace};
+
 /// Trains image classifiers to flat minima: gradient norm regularisation (GNR), SAM, exact Hessian-vector products.
 #[derive(Parser)]
 #[command(name = "gnr", version, propagate_version = true, arg_required_else_help = true)]
@@ -12,7 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     gnr train --set method.gnr=false              the same without GNR\n  \
     gnr train cifar10-resnet20-sgd-gnr --set data.dir=~/cifar-10-batches-bin\n  \
     gnr resume runs/digits-1\n  \
-    gnr eval runs/digits-1/checkpoints/best.safetensors")]
+    gnr eval runs/digits-1/checkpoints/best.safetensors\n  \
+    gnr spectrum runs/digits-1 --top 5            largest Hessian eigenvalues over the training images")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -28,6 +31,12 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Time one step of each method on random data
     Bench(Bench),
+    /// Eigenvalues of the Hessian: top, bottom, dominant or both ends
+    Spectrum(Spectrum),
+    /// Trace of the Hessian with a confidence interval
+    Trace(Trace),
+    /// Density of the Hessian's eigenvalues
+    Density(Density),
     /// List the models
     Models,
     /// List the data sets, or describe one
@@ -148,7 +157,7 @@ pub(crate) struct Bench {
     pub(crate) f64: bool,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".into()),
         Ok(value) => Ok(value),

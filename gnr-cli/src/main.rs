@@ -2,9 +2,11 @@
 
 mod args;
 mod bench;
+mod curvature;
 mod eval;
 mod listing;
 mod progress;
+mod signal;
 mod train;
 
 use std::process::ExitCode;
@@ -24,6 +26,9 @@ fn main() -> ExitCode {
         Command::Resume(arguments) => train::resume(&arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Spectrum(arguments) => curvature::spectrum(arguments),
+        Command::Trace(arguments) => curvature::trace(arguments),
+        Command::Density(arguments) => curvature::density(arguments),
         Command::Models => listing::models(),
         Command::Data(arguments) => listing::data(&arguments),
     };

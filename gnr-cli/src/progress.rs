@@ -139,7 +139,8 @@ impl Observer for Progress {
     }
 }
 
-fn clock(seconds: f64) -> String {
+/// A duration in words.
+pub(crate) fn clock(seconds: f64) -> String {
     let seconds = Duration::try_from_secs_f64(seconds).map_or(0, |duration| duration.as_secs());
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),

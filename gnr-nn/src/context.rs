@@ -1,6 +1,6 @@
 //! Everything a forward pass may look at: backend, parameters, running statistics, mode.
 
-use crate::{Autodiff, Backend, BatchStats, BufferId, Dual, Duals, Layout, ParamId, Result};
+use crate::{Autodiff, Backend, BatchStats, BufferId, Layout, ParamId, Result};
 
 /// How BatchNorm (and later dropout) behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,10 +120,5 @@ impl<B: Autodiff> Buffers<B> {
             }
         }
         Ok(())
-    }
-
-    /// The same statistics as constants of the dual backend.
-    pub(crate) fn duals(&self) -> Vec<<Duals<B> as Backend>::Tensor> {
-        self.tensors.iter().cloned().map(Dual::constant).collect()
     }
 }

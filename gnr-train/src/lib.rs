@@ -5,12 +5,14 @@
 //! * [`train`], [`resume`]: a run in its folder. Stopped at any moment and resumed, its checkpoints are those of a run that
 //!   never stopped, byte for byte.
 //! * [`eval()`]: a checkpoint or published weights on a data set.
+//! * [`measure()`]: whatever is asked of a checkpoint on a fixed sample of images, such as its curvature.
 //! * [`Observer`]: how a program watches; the library prints nothing.
 
 mod atomic;
 mod backend;
 mod bench;
 mod checkpoint;
+pub mod curvature;
 mod data;
 mod error;
 mod eval;
@@ -22,6 +24,7 @@ mod observer;
 mod oracle;
 pub mod recipe;
 mod run;
+pub mod subject;
 mod summary;
 mod tensorboard;
 mod trainer;
@@ -37,6 +40,7 @@ pub use metrics::EpochMetrics;
 pub use observer::{BestBy, Observer, Start, StepEvent};
 pub use recipe::{Precision, Recipe, RecipeError};
 pub use run::{Existing, Plan, check, resume, train, train_on};
+pub use subject::{Measurement, Sample, Subject, SubjectRequest, measure};
 pub use summary::{Best, COMMIT, Summary, VERSION};
 pub use tensorboard::EventWriter;
 pub use trainer::Outcome;

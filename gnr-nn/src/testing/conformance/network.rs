@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use gnr_core::{
-    Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector,
+    Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector,
     testing::conformance::{Tolerances, check_oracle},
 };
 
@@ -168,6 +168,13 @@ fn answers<B: Autodiff>(backend: &B) -> CoreResult<Vec<(&'static str, Vec<f64>)>
     assert_eq!(host(&first.grad)?, host(&here.grad)?, "recording must not change the gradient");
     oracle.hvp(&first, &setting.tangents[0], &mut product)?;
     assert_eq!(host(&product)?, products[0], "a product without a record is the same");
+    let mut ggn = Vec::new();
+    for here in [&here, &first] {
+        oracle.ggn(here, &setting.tangents[0], &mut product)?;
+        ggn.push(host(&product)?);
+    }
+    assert_eq!(ggn[0], ggn[1], "a Gauss–Newton product without a record is the same");
+    said.push(("a Gauss–Newton product", ggn.swap_remove(0)));
     assert_eq!(oracle.correct(), None, "nothing was committed yet");
     let (loss, grad) = (here.loss, host(&here.grad)?);
     drop((here, first));
@@ -193,6 +200,8 @@ fn answers<B: Autodiff>(backend: &B) -> CoreResult<Vec<(&'static str, Vec<f64>)>
     said.push(("the loss in eval mode", vec![here.loss]));
     said.push(("the gradient in eval mode", host(&here.grad)?));
     said.push(("a product in eval mode", host(&product)?));
+    oracle.ggn(&here, &setting.tangents[0], &mut product)?;
+    said.push(("a Gauss–Newton product in eval mode", host(&product)?));
     drop(here);
     assert_eq!(setting.statistics(&buffers)?, moved, "eval mode must not move running statistics");
     said.push(("running statistics after two commits", moved));
