@@ -36,6 +36,31 @@ const CASES: &[Case] = &[
     ([2, 8, 2, 40], [8, 8, 2, 5], 3, 2, 1),   //
 ];
 
+/// (input, weight, stride, [[top, bottom], [left, right]], groups).
+type Uneven = ([usize; 4], [usize; 4], usize, [[usize; 2]; 2], usize);
+
+const UNEVEN: &[Uneven] = &[
+    ([2, 3, 8, 8], [16, 3, 3, 3], 2, [[0, 1], [0, 1]], 1), // TensorFlow's stem
+    ([2, 8, 9, 8], [16, 8, 3, 3], 2, [[1, 1], [0, 1]], 1),
+    ([2, 8, 6, 6], [8, 8, 3, 3], 1, [[0, 2], [0, 2]], 1), // all on one side
+    ([2, 8, 6, 6], [8, 8, 3, 3], 1, [[2, 0], [1, 1]], 1),
+    ([2, 8, 6, 8], [8, 2, 3, 3], 1, [[1, 0], [0, 0]], 4),
+    ([2, 6, 8, 10], [6, 1, 3, 3], 2, [[0, 1], [0, 1]], 6),
+    ([2, 6, 8, 40], [6, 1, 5, 5], 2, [[1, 2], [1, 2]], 6),
+    ([2, 6, 9, 8], [6, 1, 5, 5], 1, [[0, 4], [3, 1]], 6),
+];
+
+/// Every case, as a geometry of `n` images where `n` is given.
+fn geometries(n: Option<usize>) -> Vec<Geometry> {
+    let even = CASES.iter().map(|&(x, w, stride, p, groups)| (x, w, stride, [[p; 2]; 2], groups));
+    let all = even.chain(UNEVEN.iter().copied());
+    all.map(|(x, w, stride, padding, groups)| {
+        let x = [n.unwrap_or(x[0]), x[1], x[2], x[3]];
+        Geometry::padded(x, w, stride, padding, groups).expect("a valid case")
+    })
+    .collect()
+}
+
 /// (output index, input index or none, weight index) of every product in a convolution.
 fn products(g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
     for n in 0..g.n {
@@ -47,14 +72,14 @@ fn products(g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
                         for ky in 0..g.kh {
                             for kx in 0..g.kw {
                                 let (iy, ix) = (y * g.stride + ky, x * g.stride + kx);
-                                let outside = |i: usize, size| i < g.padding || i >= size + g.padding;
-                                if outside(iy, g.h) || outside(ix, g.w) {
+                                let outside = |i: usize, before, size| i < before || i >= size + before;
+                                if outside(iy, g.top, g.h) || outside(ix, g.left, g.w) {
                                     continue;
                                 }
-                                let at = (n * g.c + first + c) * g.h + iy - g.padding;
+                                let at = (n * g.c + first + c) * g.h + iy - g.top;
                                 f(
                                     ((n * g.o + o) * g.oh + y) * g.ow + x,
-                                    at * g.w + ix - g.padding,
+                                    at * g.w + ix - g.left,
                                     ((o * g.cg() + c) * g.kh + ky) * g.kw + kx,
                                 );
                             }
@@ -100,8 +125,7 @@ fn tolerance<E: Elem>() -> f64 {
 }
 
 fn every_operation<E: Elem>(level: Level) {
-    for &(input, weight, stride, padding, groups) in CASES {
-        let g = Geometry::new(input, weight, stride, padding, groups).expect("a valid case");
+    for g in geometries(None) {
         let t = operands::<E>(&g);
         for count in [1, 2] {
             let want = naive(&g, &t, count);
@@ -144,9 +168,7 @@ fn every_operation_in_f32_at_every_level() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    for &(input, weight, stride, padding, groups) in CASES {
-        let g =
-            Geometry::new([7, input[1], input[2], input[3]], weight, stride, padding, groups).expect("valid");
+    for g in geometries(Some(7)) {
         let t = operands::<f32>(&g);
         let run = |threads| {
             on_threads(threads, || {
