@@ -5,6 +5,7 @@
 
 mod blocks;
 mod depthwise;
+mod f4x4;
 mod general;
 mod geometry;
 mod im2col;
@@ -38,12 +39,17 @@ pub enum Plan {
     Packed,
     /// Winograd F(2x2, 3x3): `f32`, 3x3, stride 1, one group, at most 2 pixels of padding, at least 8 channels on one side.
     Winograd,
+    /// Winograd F(4x4, 3x3): the same, at least 8 channels on both sides, and maps that its tiles cover without much waste.
+    Winograd4,
 }
 
 /// The path that all three operations of a geometry take, for `f32` (`single`) or `f64`.
 pub fn plan(g: &Geometry, single: bool) -> Plan {
     if depthwise::fits(g) {
         return Plan::Depthwise;
+    }
+    if single && f4x4::pays(g) {
+        return Plan::Winograd4;
     }
     if single && winograd::Shape::fits(g) && g.c.max(g.o) >= 8 {
         return Plan::Winograd;
@@ -65,6 +71,9 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
     match (plan(g, single.is_some()), &single, E::as_f32_mut(y)) {
         (Plan::Winograd, Some(pairs), Some(y)) => {
             winograd::run(level, winograd::Shape::forward(g), pairs, false, y, false);
+        }
+        (Plan::Winograd4, Some(pairs), Some(y)) => {
+            f4x4::run(level, winograd::Shape::forward(g), pairs, false, y, false);
         }
         (Plan::Packed, Some(pairs), Some(y)) => packed::forward(level, g, pairs, y),
         (Plan::Depthwise, ..) => depthwise::forward(g, pairs, y),
@@ -93,6 +102,9 @@ fn backward_input_at<E: Elem>(
         (Plan::Winograd, Some(pairs), Some(gx)) => {
             winograd::run(level, winograd::Shape::backward(g), pairs, true, gx, accumulate);
         }
+        (Plan::Winograd4, Some(pairs), Some(gx)) => {
+            f4x4::run(level, winograd::Shape::backward(g), pairs, true, gx, accumulate);
+        }
         (Plan::Packed, Some(pairs), Some(gx)) => packed::backward_input(level, g, pairs, gx, accumulate),
         (Plan::Depthwise, ..) => depthwise::backward_input(g, pairs, gx, accumulate),
         _ => general::backward_input(g, pairs, gx, accumulate),
@@ -120,6 +132,9 @@ fn backward_weight_at<E: Elem>(
     match (plan(g, single.is_some()), &single, E::as_f32_mut(gw)) {
         (Plan::Winograd, Some(pairs), Some(gw)) => {
             winograd_grad::run(level, winograd::Shape::forward(g), pairs, gw, accumulate);
+        }
+        (Plan::Winograd4, Some(pairs), Some(gw)) => {
+            f4x4::run_gradient(level, winograd::Shape::forward(g), pairs, gw, accumulate);
         }
         (Plan::Packed, Some(pairs), Some(gw)) => packed::backward_weight(level, g, pairs, gw, accumulate),
         (Plan::Depthwise, ..) => depthwise::backward_weight(g, pairs, gw, accumulate),
