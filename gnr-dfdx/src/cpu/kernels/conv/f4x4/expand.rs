@@ -4,7 +4,7 @@
 //! rows of tiles share is transposed once), transformed vertically, then horizontally.
 #![allow(unsafe_code)]
 
-use super::super::lanes::{Lanes, lanes};
+use super::super::lanes::{Lanes, lanes, prefetch};
 use super::super::product::Aligned;
 use super::super::transpose::transpose;
 use super::points::{Adjoint, Expand, Input};
@@ -103,6 +103,14 @@ fn fill(level: Level, maps: &Maps, x: &[f32], channels: usize, rows: Range<usize
     let inner = rows.start.max(maps.padding)..rows.end.min(maps.h + maps.padding);
     let inner = inner.start.min(inner.end)..inner.end;
     let slot = |y: usize| y % maps.window * row;
+    // The next rows of tiles of these channels, or the first of the next ones: each map is read in runs too short for the hardware to foresee.
+    let ahead = match rows.end.saturating_sub(maps.padding) {
+        y if y < maps.h => y * maps.w,
+        _ => LANES * plane,
+    };
+    for c in 0..channels {
+        prefetch(x.as_ptr().wrapping_add(c * plane + ahead), TILE * maps.w);
+    }
     for y in rows.clone().filter(|y| !inner.contains(y)) {
         scratch.ring[slot(y)..][..row].fill(0.0);
     }

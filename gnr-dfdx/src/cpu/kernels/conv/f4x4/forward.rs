@@ -62,7 +62,7 @@ fn many_tiles(
             }
         },
     );
-    let row = tile_row(depth);
+    let row = tile_row(s.cin, pairs.len());
     let target = (BLOCK_BYTES / (POINTS * (depth + width) * size_of::<f32>())).clamp(32, 256);
     let cut = tiles.cut(target.min(s.n.div_ceil(rayon::current_num_threads()) * tiles.count()));
     let largest = cut.images * cut.rows * tiles.columns;
@@ -125,8 +125,8 @@ fn few_tiles(
     out: &mut [f32],
     accumulate: bool,
 ) {
-    let (tiles, maps, depth, width) = (Tiles::of(s), maps(s), s.cin * pairs.len(), width(s.cout));
-    let (row, each) = (tile_row(depth), tiles.count());
+    let (tiles, maps, width) = (Tiles::of(s), maps(s), width(s.cout));
+    let (row, each) = (tile_row(s.cin, pairs.len()), tiles.count());
     let (image, map) = (s.cin * s.h * s.w, s.cout * s.oh * s.ow);
     // Blocks of whole images; how many a block has changes no bit.
     let images = (64 / each).clamp(1, s.n.div_ceil(rayon::current_num_threads()).max(1));

@@ -109,8 +109,8 @@ pub(in super::super) fn run(
         tiles,
         inputs: Maps { channels: s.cin, h: s.h, w: s.w, padding: s.padding, columns, window: TILE + 2 },
         adjoints: Maps { channels: s.cout, h: s.oh, w: s.ow, padding: 0, columns, window: TILE },
-        input_row: tile_row(s.cin),
-        adjoint_row: tile_row(s.cout),
+        input_row: tile_row(s.cin, 1),
+        adjoint_row: tile_row(s.cout, 1),
     };
     let bytes = POINTS * (layer.input_row + layer.adjoint_row) * size_of::<f32>();
     let cut = tiles.cut((BLOCK_BYTES / bytes).clamp(32, 256));

@@ -79,7 +79,9 @@ fn width(channels: usize) -> usize {
     if padded(channels).is_multiple_of(2 * LANES) { 2 * LANES } else { LANES }
 }
 
-/// Distance between rows of transformed tiles: room for the last group of lanes, and no power of two.
-fn tile_row(channels: usize) -> usize {
-    padded(channels) + LANES
+/// Distance between transformed tiles of `count` times `channels` channels, one after the other: room for the last group of lanes, and no
+/// large power of two, which would map neighbours to the same sets of the first-level cache.
+fn tile_row(channels: usize, count: usize) -> usize {
+    let row = padded((count - 1) * channels + padded(channels));
+    if row.is_multiple_of(512) { row + LANES } else { row }
 }
