@@ -19,8 +19,10 @@ const BLOCK_BYTES: usize = 512 << 10;
 /// Sums up to this size are kept per part of the batch.
 const PRIVATE_BYTES: usize = 256 << 10;
 
-/// Bytes of transformed data that are held at a time when the sums are shared.
-const GROUP_BYTES: usize = 12 << 20;
+/// Bytes of transformed data that are held at a time when the sums are shared: about as many as the sums have, but no less than this …
+const LEAST_GROUP: usize = 4 << 20;
+/// … and no more than this.
+const LARGEST_GROUP: usize = 12 << 20;
 
 /// Input channels whose sums are held at a time: 36 · 128 · 32 floats are 576 KiB.
 const BAND: usize = 128;
@@ -115,11 +117,19 @@ pub(in super::super) fn run(
     let bytes = POINTS * (layer.input_row + layer.adjoint_row) * size_of::<f32>();
     let cut = tiles.cut((BLOCK_BYTES / bytes).clamp(32, 256));
     let jobs = jobs(pairs.len(), s.n, tiles.rows, cut);
-    if POINTS * s.cin * padded(s.cout) * size_of::<f32>() <= PRIVATE_BYTES {
+    let sums = POINTS * s.cin * padded(s.cout) * size_of::<f32>();
+    if sums <= PRIVATE_BYTES {
         by_parts(&layer, pairs, &jobs, gw, accumulate);
     } else {
         let block = bytes * cut.images * cut.rows * columns;
-        by_outputs(&layer, pairs, &jobs, (GROUP_BYTES / block).max(2), gw, accumulate);
+        by_outputs(
+            &layer,
+            pairs,
+            &jobs,
+            (sums.clamp(LEAST_GROUP, LARGEST_GROUP) / block).max(2),
+            gw,
+            accumulate,
+        );
     }
 }
 
