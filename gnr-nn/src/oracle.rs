@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector};
+use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Sample, Vector};
 
 use crate::{Autodiff, Backend, Buffers, Context, Dual, Duals, Error, Mode, Model, ParamVector, Result};
 
@@ -13,6 +13,22 @@ pub struct Batch<B: Backend> {
     pub images: B::Tensor,
     /// One class a sample.
     pub labels: Vec<usize>,
+}
+
+impl<B: Backend> Batch<B> {
+    /// Some of its samples, in the order given.
+    ///
+    /// # Errors
+    /// A sample that does not exist; a failure of the backend.
+    pub fn select(&self, backend: &B, rows: &[usize]) -> Result<Self> {
+        if let Some(row) = rows.iter().find(|row| **row >= self.labels.len()) {
+            let message = format!("sample {row} of a batch of {}", self.labels.len());
+            return Err(Error::Invalid(message));
+        }
+        let indices: Vec<_> = rows.iter().map(|row| Some(*row)).collect();
+        let images = backend.gather(&self.images, 0, &indices)?;
+        Ok(Self { images, labels: rows.iter().map(|row| self.labels[*row]).collect() })
+    }
 }
 
 /// What an evaluation keeps for products at its point: nothing after [`Order::First`] or a release.
@@ -36,6 +52,8 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     model: &'a M,
     backend: B,
     batch: &'a Batch<B>,
+    /// The part of the batch that questions are about, when it is not all of it.
+    sampled: Option<Batch<B>>,
     buffers: &'a mut Buffers<B>,
     loss: CrossEntropy,
     mode: Mode,
@@ -46,7 +64,8 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// L̂ on `batch` with the statistics in `buffers`; plain cross-entropy, train mode.
     pub fn new(model: &'a M, backend: &B, batch: &'a Batch<B>, buffers: &'a mut Buffers<B>) -> Self {
         let loss = CrossEntropy::default();
-        Self { model, backend: backend.clone(), batch, buffers, loss, mode: Mode::Train, correct: None }
+        let (sampled, correct) = (None, None);
+        Self { model, backend: backend.clone(), batch, sampled, buffers, loss, mode: Mode::Train, correct }
     }
     /// Another loss.
     pub fn with_loss(mut self, loss: CrossEntropy) -> Self {
@@ -91,16 +110,17 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         let session = self.backend.gradient_session(order == Order::Second);
         let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
         let mut cx = Context::new(&session, &leaves, &self.buffers.tensors, self.mode);
-        let logits = self.model.forward(&mut cx, &self.batch.images)?;
+        let batch = self.sampled.as_ref().unwrap_or(self.batch);
+        let logits = self.model.forward(&mut cx, &batch.images)?;
         let collected = cx.into_collected();
-        let loss = session.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
+        let loss = session.cross_entropy(&logits, &batch.labels, self.loss.label_smoothing)?;
         let value = session.item(&loss)?;
         let grad = ParamVector::new(self.backend.clone(), session.backward(&loss, &leaves)?);
         let record = (order == Order::Second).then(|| session.take_record()).transpose()?;
         let evaluation = Evaluation::new(at, value, grad, RefCell::new(record))?;
         if pass == Pass::Commit {
             let logits = session.detach(&logits);
-            self.correct = Some(correct(&session.to_host(&logits)?, &self.batch.labels));
+            self.correct = Some(correct(&session.to_host(&logits)?, &batch.labels));
             if self.mode == Mode::Train {
                 self.buffers.update(&self.backend, collected)?;
             }
@@ -124,8 +144,9 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         let duals = Duals(session.clone());
         let buffers = self.buffers.duals();
         let mut cx = Context::new(&duals, &params, &buffers, self.mode);
-        let logits = self.model.forward(&mut cx, &Dual::constant(self.batch.images.clone()))?;
-        let loss = duals.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
+        let batch = self.sampled.as_ref().unwrap_or(self.batch);
+        let logits = self.model.forward(&mut cx, &Dual::constant(batch.images.clone()))?;
+        let loss = duals.cross_entropy(&logits, &batch.labels, self.loss.label_smoothing)?;
         drop((params, logits));
         let Some(tangent) = loss.tangent else {
             return Err(Error::Invalid("the loss does not depend on any parameter".into()));
@@ -146,6 +167,14 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
         order: Order,
     ) -> CoreResult<Evaluation<'t, Self::Vector, Self::Record>> {
         self.evaluate_nn(at, pass, order)
+    }
+
+    fn restrict(&mut self, sample: Option<Sample>) -> CoreResult<()> {
+        self.sampled = match sample {
+            Some(sample) => Some(self.batch.select(&self.backend, &sample.rows(self.batch.labels.len()))?),
+            None => None,
+        };
+        Ok(())
     }
 }
 

@@ -2,13 +2,14 @@
 
 use gnr_core::{
     Adam, AdamW, CentralDiff, Clip, Cosine, Elementwise, Every, ForwardDiff, Gnr, HvpOracle, InverseSqrt,
-    Method, Milestones, Optimizer, Proportional, Result, Sam, Schedule, Sgd, StepDecay, StepReport, WarmUp,
+    Method, Milestones, OnSample, Optimizer, Proportional, Result, Sam, Schedule, Sgd, StepDecay, StepReport,
+    WarmUp,
 };
 
 use crate::recipe::{Hvp, OptimizerName, Recipe, RhoSchedule, ScheduleName};
 
 type BoxedSchedule = Box<dyn Schedule>;
-type Regularizers = (Option<Sam<BoxedSchedule>>, Option<Every<Gnr<BoxedSchedule>>>);
+type Regularizers = (Option<Sam<BoxedSchedule>>, Option<Every<OnSample<Gnr<BoxedSchedule>>>>);
 
 /// The method of a recipe for points of type `V`.
 pub(crate) struct Configured<V> {
@@ -38,7 +39,8 @@ impl<V: Elementwise + 'static> Configured<V> {
         let gnr = match &recipe.method.gnr {
             Some(gnr) => {
                 let inner = Gnr::scheduled(radius(gnr.rho, gnr.rho_schedule)?, gnr.alpha).with_xi(gnr.xi)?;
-                Some(Every::new(inner, gnr.every)?)
+                let sampled = OnSample::new(inner, gnr.batch_fraction)?.with_seed(recipe.train.seed);
+                Some(Every::new(sampled, gnr.every)?)
             }
             None => None,
         };
