@@ -20,6 +20,7 @@ pub mod pool;
 pub mod reduce;
 pub mod simd;
 pub mod softmax;
+pub mod work;
 
 #[cfg(test)]
 mod testing;

@@ -21,6 +21,7 @@ pub use geometry::{Geometry, GeometryError};
 
 use super::elem::Elem;
 use super::simd::{self, Level};
+use super::work;
 
 /// Two operands of one convolution (which two depends on the operation).
 pub type Pair<'a, E> = (&'a [E], &'a [E]);
@@ -66,7 +67,7 @@ pub fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
 }
 
 fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
-    check(pairs, g.input_len(), g.weight_len(), y.len(), g.output_len());
+    check(g, pairs, g.input_len(), g.weight_len(), y.len(), g.output_len());
     let single = single(pairs);
     match (plan(g, single.is_some()), &single, E::as_f32_mut(y)) {
         (Plan::Winograd, Some(pairs), Some(y)) => {
@@ -96,7 +97,7 @@ fn backward_input_at<E: Elem>(
     gx: &mut [E],
     accumulate: bool,
 ) {
-    check(pairs, g.output_len(), g.weight_len(), gx.len(), g.input_len());
+    check(g, pairs, g.output_len(), g.weight_len(), gx.len(), g.input_len());
     let single = single(pairs);
     match (plan(g, single.is_some()), &single, E::as_f32_mut(gx)) {
         (Plan::Winograd, Some(pairs), Some(gx)) => {
@@ -127,7 +128,7 @@ fn backward_weight_at<E: Elem>(
     gw: &mut [E],
     accumulate: bool,
 ) {
-    check(pairs, g.output_len(), g.input_len(), gw.len(), g.weight_len());
+    check(g, pairs, g.output_len(), g.input_len(), gw.len(), g.weight_len());
     let single = single(pairs);
     match (plan(g, single.is_some()), &single, E::as_f32_mut(gw)) {
         (Plan::Winograd, Some(pairs), Some(gw)) => {
@@ -147,14 +148,16 @@ fn single<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
     pairs.iter().map(|(a, b)| Some((E::as_f32(a)?, E::as_f32(b)?))).collect()
 }
 
-/// The lengths that the kernels below rely on.
-fn check<E>(pairs: &[Pair<'_, E>], first: usize, second: usize, out: usize, expected: usize) {
+/// Checks the lengths that the kernels below rely on, and counts the work.
+fn check<E>(g: &Geometry, pairs: &[Pair<'_, E>], first: usize, second: usize, out: usize, expected: usize) {
+    let multiplications = g.output_len() * g.ck();
     assert!(!pairs.is_empty(), "a convolution needs at least one pair of operands");
     assert!(
         pairs.iter().all(|p| p.0.len() == first && p.1.len() == second),
         "operand lengths {first}, {second}"
     );
     assert_eq!(out, expected, "length of the result");
+    work::count(pairs.len() * multiplications);
 }
 
 #[cfg(test)]
