@@ -2,8 +2,8 @@
 //! channels instead of 144 (F(2x2, 3x3), in [`super::winograd`], takes 64 for the same tile).
 //!
 //! `Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`. Inside, *channels* are the lanes of the vectors, so no map is too small; maps are transposed on the way
-//! in and out. The interpolation points are 0, ±5/8, ±3/2, ∞: all powers that occur are exact, and rounding errors are about twice those of
-//! direct summation (measured in the tests), five times smaller than with the usual 0, ±1, ±2, ∞.
+//! in and out. The interpolation points are 0, ±5/8, ±3/2, ∞: all powers that occur are exact, and rounding errors are half of what the
+//! usual 0, ±1, ±2, ∞ give: 8e-7 relative (root mean square, 64 channels), two to five times those of direct summation (see the tests).
 //!
 //! | file | what it holds |
 //! |---|---|
