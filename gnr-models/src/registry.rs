@@ -61,6 +61,16 @@ macro_rules! architectures {
                     $(Self::$variant(model) => model.forward(cx, x),)+
                 }
             }
+            fn embed<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<Option<B::Tensor>> {
+                match self {
+                    $(Self::$variant(model) => model.embed(cx, x),)+
+                }
+            }
+            fn classify<B: Backend>(&self, cx: &mut Context<'_, B>, features: &B::Tensor) -> Result<B::Tensor> {
+                match self {
+                    $(Self::$variant(model) => model.classify(cx, features),)+
+                }
+            }
         }
     };
 }

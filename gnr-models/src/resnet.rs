@@ -59,16 +59,30 @@ impl ResNet {
     }
 }
 
+impl ResNet {
+    /// What the classifier sees, `[N, D]`.
+    fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let mut x = self.stem.forward(cx, x, Fused { residual: None, relu: true })?;
+        for block in &self.blocks {
+            x = block.forward(cx, &x)?;
+        }
+        cx.backend.global_avg_pool(&x)
+    }
+}
+
 impl Model for ResNet {
     fn layout(&self) -> &Layout {
         &self.layout
     }
     fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
-        let mut x = self.stem.forward(cx, x, Fused { residual: None, relu: true })?;
-        for block in &self.blocks {
-            x = block.forward(cx, &x)?;
-        }
-        self.classifier.forward(cx, &cx.backend.global_avg_pool(&x)?)
+        let features = self.features(cx, x)?;
+        self.classifier.forward(cx, &features)
+    }
+    fn embed<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<Option<B::Tensor>> {
+        self.features(cx, x).map(Some)
+    }
+    fn classify<B: Backend>(&self, cx: &mut Context<'_, B>, features: &B::Tensor) -> Result<B::Tensor> {
+        self.classifier.forward(cx, features)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Everything a forward pass may look at: backend, parameters, running statistics, mode.
 
-use crate::{Autodiff, Backend, BatchStats, BufferId, Dual, Duals, Layout, ParamId, Result};
+use crate::{Autodiff, Backend, BatchStats, BufferId, Layout, ParamId, Result};
 
 /// How BatchNorm (and later dropout) behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Context<'a, B: Backend> {
     pub mode: Mode,
     params: &'a [B::Tensor],
     buffers: &'a [B::Tensor],
+    /// Which parameters are frozen; empty: none.
+    frozen: &'a [bool],
     collected: Vec<Collected<B::Tensor>>,
 }
 
@@ -36,7 +38,16 @@ pub(crate) struct Collected<T> {
 impl<'a, B: Backend> Context<'a, B> {
     /// A context over parameters and buffers in the order of the model's layout.
     pub fn new(backend: &'a B, params: &'a [B::Tensor], buffers: &'a [B::Tensor], mode: Mode) -> Self {
-        Self { backend, mode, params, buffers, collected: Vec::new() }
+        Self { backend, mode, params, buffers, frozen: &[], collected: Vec::new() }
+    }
+    /// Marks frozen parameters, one mark a parameter.
+    pub fn with_frozen(mut self, mask: &'a [bool]) -> Self {
+        self.frozen = mask;
+        self
+    }
+    /// How a normalisation with this weight behaves: a frozen one runs on its running statistics in every mode.
+    pub fn norm_mode(&self, weight: ParamId) -> Mode {
+        if self.frozen.get(weight.0) == Some(&true) { Mode::Eval } else { self.mode }
     }
     /// A parameter.
     pub fn param(&self, id: ParamId) -> &'a B::Tensor {
@@ -120,10 +131,5 @@ impl<B: Autodiff> Buffers<B> {
             }
         }
         Ok(())
-    }
-
-    /// The same statistics as constants of the dual backend.
-    pub(crate) fn duals(&self) -> Vec<<Duals<B> as Backend>::Tensor> {
-        self.tensors.iter().cloned().map(Dual::constant).collect()
     }
 }

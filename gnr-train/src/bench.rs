@@ -296,6 +296,11 @@ impl<'a, B: Autodiff> Steps<'a, B> {
     }
 }
 
+/// Peak resident set of this process (Linux; `None` elsewhere).
+pub(crate) fn peak_rss_mb() -> Option<f64> {
+    rss_mb("VmHWM:")
+}
+
 /// A figure of this process's memory in MB (Linux; `None` elsewhere).
 fn rss_mb(field: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -1,9 +1,9 @@
 //! The oracle of one micro-batch: as `gnr_nn::BatchOracle`, but several may share the running statistics, in turn.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample};
-use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Kept, Model, ParamVector};
+use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Frozen, Kept, Model, ParamVector};
 
 /// One micro-batch. The statistics are borrowed for the time of a question only.
 pub(crate) struct Part<'a, M, B: Autodiff> {
@@ -14,13 +14,32 @@ pub(crate) struct Part<'a, M, B: Autodiff> {
     pub(crate) sampled: Option<Batch<B>>,
     pub(crate) buffers: &'a RefCell<Buffers<B>>,
     pub(crate) loss: CrossEntropy,
+    /// Parameters that are not learned.
+    pub(crate) frozen: Option<&'a Frozen<B>>,
+    /// What the frozen part makes of the batch, once it is known and if only the head is learned.
+    pub(crate) features: OnceCell<Option<B::Tensor>>,
     /// Correct predictions of committed passes are added here.
     pub(crate) correct: &'a Cell<u64>,
 }
 
-impl<M, B: Autodiff> Part<'_, M, B> {
-    fn batch(&self) -> &Batch<B> {
-        self.sampled.as_ref().unwrap_or(self.batch)
+impl<'a, M: Model, B: Autodiff> Part<'a, M, B> {
+    fn over<'b>(&'b self, buffers: &'b mut Buffers<B>) -> Result<BatchOracle<'b, M, B>> {
+        let batch = self.sampled.as_ref().unwrap_or(self.batch);
+        let oracle = BatchOracle::new(self.model, self.backend, batch, buffers).with_loss(self.loss);
+        let Some(frozen) = self.frozen else { return Ok(oracle) };
+        let oracle = oracle.with_frozen(frozen);
+        if self.sampled.is_some() {
+            // The features are of the whole batch.
+            return Ok(oracle);
+        }
+        if self.features.get().is_none() {
+            // Cannot be set yet: this is the only place that does.
+            let _ = self.features.set(oracle.features()?);
+        }
+        Ok(match self.features.get() {
+            Some(Some(features)) => oracle.with_features(features),
+            _ => oracle,
+        })
     }
 }
 
@@ -35,18 +54,15 @@ impl<M: Model, B: Autodiff> GradOracle for Part<'_, M, B> {
         order: Order,
     ) -> Result<Evaluation<'t, Self::Vector, Self::Record>> {
         let mut buffers = self.buffers.borrow_mut();
-        let mut oracle =
-            BatchOracle::new(self.model, self.backend, self.batch(), &mut buffers).with_loss(self.loss);
+        let mut oracle = self.over(&mut buffers)?;
         let evaluation = oracle.evaluate(at, pass, order)?;
         self.correct.set(self.correct.get() + oracle.correct().unwrap_or(0) as u64);
         Ok(evaluation)
     }
 
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
-        self.sampled = match sample {
-            Some(sample) => Some(self.batch.select(self.backend, &sample.rows(self.batch.labels.len()))?),
-            None => None,
-        };
+        let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
+        self.sampled = rows.map(|rows| self.batch.select(self.backend, &rows)).transpose()?;
         Ok(())
     }
 }
@@ -59,13 +75,11 @@ impl<M: Model, B: Autodiff> HvpOracle for Part<'_, M, B> {
         out: &mut Self::Vector,
     ) -> Result<()> {
         let mut buffers = self.buffers.borrow_mut();
-        BatchOracle::new(self.model, self.backend, self.batch(), &mut buffers)
-            .with_loss(self.loss)
-            .hvp(here, v, out)
+        self.over(&mut buffers)?.hvp(here, v, out)
     }
 
     fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
         let mut buffers = self.buffers.borrow_mut();
-        BatchOracle::new(self.model, self.backend, self.batch(), &mut buffers).release(here);
+        BatchOracle::new(self.model, self.backend, self.batch, &mut buffers).release(here);
     }
 }

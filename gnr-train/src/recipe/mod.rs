@@ -102,22 +102,54 @@ pub struct Model {
     /// Activation of an MLP, `relu` or `tanh`. Default: the architecture's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<String>,
-    /// A safetensors file to start from. Default: random initialisation.
+    /// A weight file to start from, safetensors or a PyTorch checkpoint. Default: random initialisation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
-    /// Whether every tensor must come from that file.
+    /// The part of that file to read (`state_dict_ema`). Default: where most of the model's tensors are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_key: Option<String>,
+    /// What may differ between that file and the model. Default all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
+    /// Interpolate position embeddings of another image size. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resample_pos_embed: Option<bool>,
+    /// `"backbone"` (everything but the classifier), or a list of patterns as in `[[optimizer.group]]`: parameters that stay
+    /// as they start. BatchNorm layers among them run on their running statistics. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
 }
 
-/// What to do with tensors that a weight file lacks or has in another shape.
+/// What may differ between a weight file and the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Load {
-    /// Refuse the file.
+    /// Nothing.
     All,
-    /// Keep their random initialisation (another number of classes).
+    /// The file may have more tensors.
+    IgnoreUnexpected,
+    /// As before, and the classifier starts afresh.
+    NewHead,
+    /// What fits is taken; the rest keeps its random initialisation.
     Matching,
+}
+
+/// Parameters that are not learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Freeze {
+    /// All but the classifier's.
+    Backbone,
+    /// Those that match one of these patterns.
+    Matching(Vec<String>),
+}
+
+impl Serialize for Freeze {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Backbone => serializer.serialize_str("backbone"),
+            Self::Matching(patterns) => patterns.serialize(serializer),
+        }
+    }
 }
 
 /// `[method]`: each regulariser is a table, `true` (its defaults) or `false`.
@@ -208,12 +240,39 @@ pub struct Optimizer {
     pub nesterov: Option<bool>,
     /// ≥ 0; coupled for SGD and Adam, decoupled for AdamW. Default 5e-4 for SGD, 0 for Adam, 0.01 for AdamW.
     pub weight_decay: f64,
+    /// Parameters without weight decay. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_decay: Option<NoDecay>,
+    /// `[[optimizer.group]]`: parameters with a learning rate or weight decay of their own. The first that matches counts.
+    #[serde(rename = "group", skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
     /// Adam family: decay rates of the moments. Default [0.9, 0.999].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub betas: Option<[f64; 2]>,
     /// Adam family: ε beside the root. Default 1e-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eps: Option<f64>,
+}
+
+/// Parameters without weight decay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoDecay {
+    /// Biases and everything else of one axis: scales and shifts of normalisations.
+    NormAndBias,
+}
+
+/// `[[optimizer.group]]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Group {
+    /// A tensor (`fc.weight`), a module (`fc`), or a pattern in which `*` stands for anything (`layer4.*.bn*`).
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// Factor ≥ 0 of the learning rate. Default 1.
+    pub lr_scale: f64,
+    /// ≥ 0. Default: the optimiser's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
 }
 
 /// The optimisers of gnr-core.
