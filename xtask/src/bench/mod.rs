@@ -150,7 +150,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     println!(
         "Medians of {} blocks of {} steps, alternating. GFLOP by definition (a Winograd convolution counts as a direct one); peak: the best \
-         1024^3 f32 product of the same processes. +MB: peak resident memory over the idle process, the model built. PyTorch: the better \
+         1024^3 f32 product of all processes. +MB: peak resident memory over the idle process, the model built. PyTorch: the better \
          of NCHW and channels_last, per method.",
         arguments.blocks, arguments.rounds
     );
