@@ -27,6 +27,8 @@ pub(super) struct Input;
 
 impl Expand for Input {
     const TAPS: usize = 6;
+    /// # Safety
+    /// That of [`Lanes`].
     #[inline(always)]
     unsafe fn expand<V: Lanes>(d: [V; 6]) -> [V; 6] {
         // SAFETY: the caller's.
@@ -53,6 +55,8 @@ pub(super) struct Adjoint;
 
 impl Expand for Adjoint {
     const TAPS: usize = 4;
+    /// # Safety
+    /// That of [`Lanes`].
     #[inline(always)]
     unsafe fn expand<V: Lanes>(g: [V; 6]) -> [V; 6] {
         // SAFETY: the caller's.
