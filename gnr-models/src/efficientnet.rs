@@ -251,8 +251,7 @@ impl Architecture for EfficientNet {
     ];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.refuse("widths", &config.widths)?;
-        config.refuse("activation", &config.activation)?;
+        config.only(&[])?;
         let style = if config.name == "efficientnet_lite0" { Style::Lite } else { Style::Torchvision };
         Ok(Self::new(style, config.input[0], &B0, ENDS, config.classes))
     }

@@ -229,6 +229,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             model: &self.prepared.model,
             backend: &self.backend,
             batch,
+            sampled: None,
             buffers: &self.buffers,
             loss,
             frozen: self.frozen.as_ref(),

@@ -210,6 +210,8 @@ pub struct Gnr {
     pub step: Option<f64>,
     /// Act on every so many steps. Default 1.
     pub every: u64,
+    /// Fraction of the batch, in (0, 1], on which the regulariser is evaluated: a seeded sample, drawn anew in each step. Default 1.
+    pub batch_fraction: f64,
     /// ρ over time. Default constant.
     pub rho_schedule: RhoSchedule,
 }

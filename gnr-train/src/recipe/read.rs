@@ -213,6 +213,12 @@ fn method(reader: &mut Reader<'_>) -> Method {
         hvp,
         step: step.or(default_step),
         every: section.value_in("every", 1, |n| *n > 0, AT_LEAST_ONE),
+        batch_fraction: section.value_in(
+            "batch_fraction",
+            1.0,
+            |x: &f64| *x > 0.0 && *x <= 1.0,
+            "must lie in (0, 1]",
+        ),
         rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
     };
     Method { sam: sam_on.then_some(sam), gnr: gnr_on.then_some(gnr) }

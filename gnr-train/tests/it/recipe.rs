@@ -126,6 +126,7 @@ fn a_written_recipe_is_the_same_recipe() {
             "method.gnr.hvp=central-difference",
             "method.gnr.rho_schedule=proportional-to-lr",
             "method.gnr.every=7",
+            "method.gnr.batch_fraction=0.25",
         ],
         &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
         &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],

@@ -23,6 +23,7 @@ pub mod scale;
 pub mod sigmoid;
 pub mod simd;
 pub mod softmax;
+pub mod work;
 
 #[cfg(test)]
 mod testing;
