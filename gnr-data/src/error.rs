@@ -175,6 +175,17 @@ pub enum DataError {
         present_in: PathBuf,
     },
 
+    /// A file or folder is of a class that the data set does not have.
+    #[error("{}: unknown class `{class}`, expected {expected}", .path.display())]
+    UnknownClass {
+        /// The file or folder.
+        path: PathBuf,
+        /// The class found.
+        class: String,
+        /// What a class is called here.
+        expected: &'static str,
+    },
+
     /// A class folder holds no image.
     #[error("{}: no {looked_for} files in this class folder", .path.display())]
     EmptyClass {

@@ -9,10 +9,12 @@ use crate::augment::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
 use crate::normalize::Normalization;
+use crate::resize::Resize;
 use crate::source::cifar::{self, CIFAR10, CIFAR100};
-use crate::source::decode::Resize;
-use crate::source::folder::{self, Keep, open_folder};
+use crate::source::files::Keep;
+use crate::source::folder::{self, open_folder};
 use crate::source::idx::{self, Family};
+use crate::source::imagenet;
 use crate::source::{Part, digits::digits};
 
 /// Where and how to open a data set.
@@ -73,7 +75,7 @@ impl DatasetInfo {
     }
 }
 
-static REGISTRY: [DatasetInfo; 6] = [
+static REGISTRY: [DatasetInfo; 7] = [
     DatasetInfo {
         name: "digits",
         summary: "UCI optical digits, grey 8x8, embedded in the program",
@@ -133,6 +135,18 @@ static REGISTRY: [DatasetInfo; 6] = [
         augmentation: Augmentation::CIFAR,
         normalization: Normalization::cifar100,
         opener: |options, part| Ok(Arc::new(cifar::open(&CIFAR100, options.dir.as_deref(), part)?)),
+    },
+    DatasetInfo {
+        name: "imagenet",
+        summary: "ImageNet (ILSVRC 2012) photographs, RGB of mixed sizes, train/WNID and val/WNID",
+        shape: None,
+        classes: Some(1000),
+        counts: Some([1_281_167, 50_000]),
+        fetch_hint: imagenet::HINT,
+        licence: "ImageNet terms of access (non-commercial research and education)",
+        augmentation: Augmentation::NONE,
+        normalization: Normalization::imagenet,
+        opener: |options, part| imagenet::open(options.dir.as_deref(), part, options.resize, options.keep),
     },
     DatasetInfo {
         name: "folder",

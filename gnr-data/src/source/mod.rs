@@ -3,8 +3,10 @@
 pub(crate) mod cifar;
 pub(crate) mod decode;
 pub(crate) mod digits;
+pub(crate) mod files;
 pub(crate) mod folder;
 pub(crate) mod idx;
+pub(crate) mod imagenet;
 mod jpeg;
 mod read;
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use gnr_data::{
-    DataError, Loader, LoaderConfig, OpenOptions, Part, available_without_dir, class_counts, find, registry,
+    DataError, Loader, LoaderConfig, OpenOptions, Part, Resize, available_without_dir, class_counts, find,
+    registry,
 };
 use tempfile::tempdir;
 
@@ -12,12 +13,13 @@ use crate::trees;
 type Maker = fn(&Path);
 
 /// Every registered data set and how to make a small tree of it.
-const MATRIX: [(&str, Maker); 6] = [
+const MATRIX: [(&str, Maker); 7] = [
     ("digits", |_| {}),
     ("mnist", |dir| trees::mnist_tree(dir, [20, 5], true)),
     ("fashion-mnist", |dir| trees::mnist_tree(dir, [20, 5], false)),
     ("cifar10", |dir| drop(trees::cifar10_tree(dir))),
     ("cifar100", |dir| drop(trees::cifar100_tree(dir))),
+    ("imagenet", trees::imagenet_tree),
     ("folder", trees::image_tree),
 ];
 
@@ -29,7 +31,9 @@ fn every_data_set_opens_and_loads() {
         make(dir.path());
         let info = find(name).unwrap();
         for part in [Part::Train, Part::Test] {
-            let set = info.open(part, &OpenOptions::dir(dir.path())).unwrap();
+            let mut options = OpenOptions::dir(dir.path());
+            options.resize = info.shape.is_none().then(|| Resize::square(24));
+            let set = info.open(part, &options).unwrap();
             assert!(set.describe().starts_with(&format!("{name} {part} (")), "{}", set.describe());
             assert_eq!(class_counts(set.as_ref()).unwrap().iter().sum::<usize>(), set.len());
             assert_eq!(set.classes().len(), info.classes.unwrap_or(2));
@@ -73,7 +77,7 @@ fn slips_of_the_pen_are_recognised() {
         match find(typed).err().unwrap() {
             DataError::UnknownDataset { name, nearest, known } => {
                 assert_eq!((name.as_str(), nearest), (typed, meant));
-                assert_eq!(known, "digits, mnist, fashion-mnist, cifar10, cifar100, folder");
+                assert_eq!(known, "digits, mnist, fashion-mnist, cifar10, cifar100, imagenet, folder");
             }
             other => panic!("{other}"),
         }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gnr_data::{Dataset, InMemory};
+use gnr_data::{Dataset, Image, InMemory};
 
 /// A data set whose images all differ: `len` images `shape`, labels 0, 1, …, classes − 1, 0, 1, …
 pub(crate) fn numbered(len: usize, shape: [usize; 3], classes: usize) -> Arc<dyn Dataset> {
@@ -78,6 +78,31 @@ pub(crate) fn cifar100_tree(dir: &Path) -> PathBuf {
 pub(crate) fn save_rgb(path: &Path, width: u32, height: u32, blue: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, blue])).save(path).unwrap();
+}
+
+/// A picture that any language can compute: the reference images of the golden tests.
+pub(crate) fn picture(height: usize, width: usize) -> Image<'static> {
+    let pixel = |c: usize, y: usize, x: usize| {
+        (x * x / 7 + 3 * y * x + 91 * y + 53 * c * (x + 2 * y)) as u8 // modulo 256
+    };
+    let pixels = (0..3).flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| pixel(c, y, x))));
+    Image { channels: 3, height, width, pixels: pixels.collect::<Vec<_>>().into() }
+}
+
+/// FNV-1a, 64 bits.
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// ImageNet as it is usually arranged: `{train,val}/{n01440764,n02102040}/*.JPEG` of mixed sizes.
+pub(crate) fn imagenet_tree(dir: &Path) {
+    for part in ["train", "val"] {
+        for (k, wnid) in ["n01440764", "n02102040"].into_iter().enumerate() {
+            save_rgb(&dir.join(part).join(wnid).join(format!("{wnid}_{k}.JPEG")), 40 + k as u32, 32, 90);
+        }
+    }
 }
 
 /// `{train,test}/{ant,bee}/{a,b}.png`, 4x4.
