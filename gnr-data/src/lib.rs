@@ -45,7 +45,9 @@ mod resize;
 mod source;
 mod split;
 
-pub use augment::{Augmentation, Flip, Variation};
+pub use augment::{
+    Augmentation, ColorJitter, Erase, Flip, Mix, Mixed, Operation, RandAugment, RandomResizedCrop, Variation,
+};
 pub use batch::Batch;
 pub use dataset::{Dataset, Image, InMemory, class_counts};
 pub use error::{DataError, Result};

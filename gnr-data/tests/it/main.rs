@@ -19,4 +19,5 @@ mod real;
 mod registry;
 mod resample;
 mod split;
+mod transforms;
 mod trees;
