@@ -1,6 +1,6 @@
 //! Image data sets, augmentation and a prefetching loader for training and evaluation.
 //!
-//! This crate turns published files (IDX, CIFAR binary, image folders) and the embedded UCI digits into mini-batches of
+//! This crate turns published files (IDX, CIFAR, lists of photographs, image folders) and the embedded UCI digits into mini-batches of
 //! `f32` on the host. It knows no tensor library and no other crate of this workspace.
 //!
 //! * [`find`], [`open`], [`registry`]: data sets by name, with their usual normalisation and how to get them.
@@ -54,7 +54,7 @@ pub use error::{DataError, Result};
 pub use loader::{Epoch, Loader, LoaderConfig, Order, Remainder};
 pub use normalize::Normalization;
 pub use random::permutation;
-pub use registry::{DatasetInfo, OpenOptions, available_without_dir, find, open, registry};
+pub use registry::{DatasetInfo, Download, OpenOptions, Unpack, available_without_dir, find, open, registry};
 pub use resample::{Interpolation, resize};
 pub use resize::Resize;
 pub use source::Part;

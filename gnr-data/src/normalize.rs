@@ -44,6 +44,16 @@ impl Normalization {
         Self::bytes(&[0.2860], &[0.3530])
     }
 
+    /// Kuzushiji-MNIST's training images.
+    pub fn kmnist() -> Self {
+        Self::bytes(&[0.1918], &[0.3483])
+    }
+
+    /// EMNIST's training images (of the balanced arrangement; the others differ in the third digit).
+    pub fn emnist() -> Self {
+        Self::bytes(&[0.1751], &[0.3332])
+    }
+
     /// CIFAR-10's training images (standard deviation over all pixels, not the mean of per-image ones).
     pub fn cifar10() -> Self {
         Self::bytes(&[0.4914, 0.4822, 0.4465], &[0.2470, 0.2435, 0.2616])
@@ -59,7 +69,7 @@ impl Normalization {
         Self::bytes(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225])
     }
 
-    /// A preset by name: `unit`, `digits`, `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, `imagenet`.
+    /// A preset by name: `unit`, `digits`, `mnist`, `fashion-mnist`, `kmnist`, `emnist`, `cifar10`, `cifar100`, `imagenet`.
     ///
     /// # Errors
     /// [`DataError::Config`] that lists the presets.
@@ -69,13 +79,15 @@ impl Normalization {
             "digits" => Ok(Self::digits()),
             "mnist" => Ok(Self::mnist()),
             "fashion-mnist" => Ok(Self::fashion_mnist()),
+            "kmnist" => Ok(Self::kmnist()),
+            "emnist" => Ok(Self::emnist()),
             "cifar10" => Ok(Self::cifar10()),
             "cifar100" => Ok(Self::cifar100()),
             "imagenet" => Ok(Self::imagenet()),
             other => Err(DataError::config(
                 "normalization",
                 other,
-                "expected one of unit, digits, mnist, fashion-mnist, cifar10, cifar100, imagenet",
+                "expected one of unit, digits, mnist, fashion-mnist, kmnist, emnist, cifar10, cifar100, imagenet",
             )),
         }
     }

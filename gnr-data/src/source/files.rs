@@ -1,7 +1,7 @@
 //! Images that are files: a list of paths with labels, decoded once or when asked for. What the layouts of photographs
 //! have in common.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -33,6 +33,24 @@ pub(super) struct Listing {
     pub(super) classes: Vec<String>,
     /// Paths and labels below `classes.len()`; not empty.
     pub(super) files: Vec<(PathBuf, usize)>,
+}
+
+/// The image that entry `record` of a list calls `name`, below `folder`.
+///
+/// # Errors
+/// [`DataError::ListedFileMissing`]; [`DataError::BadLine`] for a name that leads out of the folder.
+pub(super) fn listed_file(list: &Path, record: usize, folder: &Path, name: &str) -> Result<PathBuf> {
+    let relative = Path::new(name);
+    let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
+    if !plain || name.is_empty() {
+        let reason = format!("`{name}` is not a file below {}", folder.display());
+        return Err(DataError::BadLine { path: list.to_path_buf(), line: record + 1, reason });
+    }
+    let path = folder.join(relative);
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(DataError::ListedFileMissing { list: list.to_path_buf(), record, path }),
+    }
 }
 
 impl Listing {

@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use super::Part;
 use super::files::{Keep, Listing};
+use crate::augment::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
+use crate::normalize::Normalization;
+use crate::registry::DatasetInfo;
 use crate::resize::Resize;
 
 const LOOKED_FOR: &str = "*.jpg, *.jpeg or *.png";
@@ -55,8 +58,31 @@ fn part_dir(dir: &Path, part: Part) -> Result<PathBuf> {
     })
 }
 
-pub(crate) const HINT: &str = "arrange the files as DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or val; .jpeg and .png too) \
-                               and give DIR; ImageNet, Oxford-IIIT Pets, Stanford Cars and Food-101 fit after sorting into classes";
+pub(crate) const INFO: DatasetInfo = DatasetInfo {
+    name: "folder",
+    summary: "your own image folder: {train,test|val}/CLASS/*.{jpg,jpeg,png}, RGB",
+    shape: None,
+    classes: None,
+    counts: None,
+    fetch_hint: HINT,
+    licence: "yours to know",
+    augmentation: Augmentation::NONE,
+    preset: "imagenet",
+    normalization: Normalization::imagenet,
+    downloads: &[],
+    opener: |options, part| {
+        let dir = options.dir.as_deref().ok_or_else(|| DataError::MissingData {
+            dataset: "folder",
+            what: "the folder".into(),
+            looked_in: Vec::new(),
+            hint: HINT,
+        })?;
+        open_folder(dir, part, options.resize, options.keep)
+    },
+};
+
+const HINT: &str = "arrange the files as DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or val; .jpeg and .png too) \
+                    and give DIR";
 
 /// Names and paths of the class folders, sorted by name.
 pub(super) fn class_dirs(root: &Path) -> Result<BTreeMap<String, PathBuf>> {

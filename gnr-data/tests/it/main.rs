@@ -14,6 +14,7 @@ mod digits;
 mod folder;
 mod idx;
 mod imagenet;
+mod layouts;
 mod loader;
 mod real;
 mod registry;
