@@ -52,7 +52,7 @@ pub struct Data {
     /// `[data.subset]`: train on a part of the images only. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subset: Option<Subset>,
-    /// `[data.resize]`: for image folders, bring every image to one size. Default: as they are.
+    /// `[data.resize]`: for photographs in files, bring every image to one size. Default: as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,
 }
@@ -89,6 +89,27 @@ pub struct Resize {
     pub height: usize,
     /// Columns that are kept.
     pub width: usize,
+    /// Filter of the scaling. Default bilinear.
+    pub interpolation: Interpolation,
+}
+
+/// Filters of a change of size, as Pillow's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// Triangle.
+    Bilinear,
+    /// Keys' cubic.
+    Bicubic,
+}
+
+impl From<Interpolation> for gnr_data::Interpolation {
+    fn from(interpolation: Interpolation) -> Self {
+        match interpolation {
+            Interpolation::Bilinear => Self::Bilinear,
+            Interpolation::Bicubic => Self::Bicubic,
+        }
+    }
 }
 
 /// `[model]`.

@@ -1,8 +1,9 @@
 //! The keys of a recipe: their types, defaults and domains, section by section.
 
 use super::{
-    Augment, Data, Freeze, Gnr, Group, Hvp, Load, Method, Model, NoDecay, Optimizer, OptimizerName,
-    Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, ScheduleName, Subset, Train, reader::Reader,
+    Augment, Data, Freeze, Gnr, Group, Hvp, Interpolation, Load, Method, Model, NoDecay, Optimizer,
+    OptimizerName, Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, ScheduleName, Subset, Train,
+    reader::Reader,
 };
 
 const POSITIVE: &str = "must be positive and finite";
@@ -58,8 +59,9 @@ fn data(reader: &mut Reader<'_>) -> Data {
         Some(_) => Augment::PadCropFlip,
     };
     let augment = data.choice("augment", &[("none", Augment::None), ("pad-crop-flip", Augment::PadCropFlip)]);
-    // Every registered set has a preset of its own name, but folders of photographs, which are ImageNet's kind.
-    let usual_preset = if name == "folder" { "imagenet" } else { &name };
+    // Files of mixed sizes are photographs, which are ImageNet's kind; every other set has a preset of its own name.
+    let photographs = known.is_some_and(|known| known.shape.is_none());
+    let usual_preset = if photographs { "imagenet" } else { &name };
     let normalization = data.optional::<String>("normalization");
     if let Some(Err(error)) = normalization.as_deref().map(gnr_data::Normalization::preset) {
         data.refuse(
@@ -71,7 +73,12 @@ fn data(reader: &mut Reader<'_>) -> Data {
     let dir = data.optional::<String>("dir");
     let validation = data.value_in("validation", 0.0, in_unit, "a fraction, must lie in [0, 1)");
     let validation_seed = data.value("validation_seed", 0);
-    data.only_for("resize", &resize, name == "folder", "name = \"folder\"");
+    data.only_for(
+        "resize",
+        &resize,
+        photographs || known.is_none(),
+        "photographs in files (name = \"folder\", …)",
+    );
     Data {
         dir,
         validation,
@@ -102,6 +109,8 @@ fn resize(reader: &mut Reader<'_>) -> Option<Resize> {
     let present = section.present();
     let mut side = |key: &str| section.optional_in(key, |n: &usize| *n > 0, AT_LEAST_ONE);
     let (shorter, height, width) = (side("shorter"), side("height"), side("width"));
+    let filters = [("bilinear", Interpolation::Bilinear), ("bicubic", Interpolation::Bicubic)];
+    let interpolation = section.choice("interpolation", &filters).unwrap_or(Interpolation::Bilinear);
     let Some(height) = height else {
         if present {
             section.refuse(
@@ -113,7 +122,7 @@ fn resize(reader: &mut Reader<'_>) -> Option<Resize> {
         return None;
     };
     let width = width.unwrap_or(height);
-    Some(Resize { shorter: shorter.unwrap_or(height.max(width)), height, width })
+    Some(Resize { shorter: shorter.unwrap_or(height.max(width)), height, width, interpolation })
 }
 
 fn model(reader: &mut Reader<'_>) -> Model {
