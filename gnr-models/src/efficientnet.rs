@@ -2,13 +2,10 @@
 
 use gnr_nn::{
     Backend, Context, Conv2dSpec, Fused, Layout, Model, Padding, Result, Scope, Unary,
-    layers::{Conv2d, Linear},
+    layers::{Conv2d, DropPath, Dropout, Linear},
 };
 
-use crate::{
-    Architecture, ModelConfig, ModelError, Registered,
-    residual::{ConvNorm, classify},
-};
+use crate::{Architecture, ModelConfig, ModelError, Registered, residual::ConvNorm};
 
 /// An EfficientNet: 3×3 stem with stride 2, stages of inverted bottlenecks, 1×1 head convolution, global average pool, linear
 /// classifier. Every convolution but the squeeze-and-excitation's is followed by BatchNorm.
@@ -23,6 +20,7 @@ pub struct EfficientNet {
     stem: ConvNorm,
     blocks: Vec<InvertedBottleneck>,
     head: ConvNorm,
+    dropout: Dropout,
     classifier: Linear,
 }
 
@@ -124,7 +122,27 @@ impl EfficientNet {
         let head = style.convolution(&mut root, names, [input, ends[1]], 1, 1, 1);
         let name = if lite { "_fc" } else { "classifier.1" };
         let classifier = Linear::new(&mut root.enter(name), ends[1], classes);
-        Self { layout, style, stem, blocks, head, classifier }
+        Self { layout, style, stem, blocks, head, dropout: Dropout::default(), classifier }
+    }
+    /// With dropout before the classifier, and stochastic depth of the bottlenecks that have a shortcut: one rate a bottleneck.
+    /// Published: 0.2 and 0.2; off at first.
+    pub fn with_noise(mut self, dropout: Dropout, drop_paths: &[DropPath]) -> Self {
+        self.dropout = dropout;
+        for (block, drop_path) in self.blocks.iter_mut().zip(drop_paths) {
+            block.drop_path = *drop_path;
+        }
+        self
+    }
+    /// What the classifier sees, `[N, D]`.
+    fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let fused = Fused { residual: None, activation: Some(self.style.activation()) };
+        let mut x = self.stem.forward(cx, x, fused)?;
+        for block in &self.blocks {
+            x = block.forward(cx, &x)?;
+        }
+        let fused = Fused { residual: None, activation: Some(self.style.activation()) };
+        let x = self.head.forward(cx, &x, fused)?;
+        cx.backend.global_avg_pool(&x)
     }
 }
 
@@ -133,14 +151,15 @@ impl Model for EfficientNet {
         &self.layout
     }
     fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
-        let fused = Fused { residual: None, activation: Some(self.style.activation()) };
-        let mut x = self.stem.forward(cx, x, fused)?;
-        for block in &self.blocks {
-            x = block.forward(cx, &x)?;
-        }
-        let fused = Fused { residual: None, activation: Some(self.style.activation()) };
-        let x = self.head.forward(cx, &x, fused)?;
-        classify(cx, &self.classifier, &x)
+        let features = self.features(cx, x)?;
+        self.classify(cx, &features)
+    }
+    fn embed<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<Option<B::Tensor>> {
+        self.features(cx, x).map(Some)
+    }
+    fn classify<B: Backend>(&self, cx: &mut Context<'_, B>, features: &B::Tensor) -> Result<B::Tensor> {
+        let features = self.dropout.forward(cx, features)?;
+        self.classifier.forward(cx, &features)
     }
 }
 
@@ -154,6 +173,7 @@ struct InvertedBottleneck {
     squeeze: Option<SqueezeExcite>,
     project: ConvNorm,
     skip: bool,
+    drop_path: DropPath,
 }
 
 impl InvertedBottleneck {
@@ -182,7 +202,15 @@ impl InvertedBottleneck {
         });
         let project = layer(scope, names(["_project_conv", "_bn2"]), [width, row.width], 1, 1, 1);
         let skip = row.stride == 1 && input == row.width;
-        Self { activation: style.activation(), expand, depthwise, squeeze, project, skip }
+        Self {
+            activation: style.activation(),
+            expand,
+            depthwise,
+            squeeze,
+            project,
+            skip,
+            drop_path: DropPath::default(),
+        }
     }
 
     fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
@@ -194,6 +222,10 @@ impl InvertedBottleneck {
         y = self.depthwise.forward(cx, &y, fused())?;
         if let Some(squeeze) = &self.squeeze {
             y = squeeze.forward(cx, &y)?;
+        }
+        if self.skip && self.drop_path.rate() > 0.0 {
+            let y = self.project.forward(cx, &y, Fused::default())?;
+            return cx.backend.add(&self.drop_path.forward(cx, &y)?, x);
         }
         self.project.forward(cx, &y, Fused { residual: self.skip.then_some(x), activation: None })
     }
@@ -251,8 +283,10 @@ impl Architecture for EfficientNet {
     ];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.only(&[])?;
+        config.only(&["dropout", "drop_path"])?;
         let style = if config.name == "efficientnet_lite0" { Style::Lite } else { Style::Torchvision };
-        Ok(Self::new(style, config.input[0], &B0, ENDS, config.classes))
+        let net = Self::new(style, config.input[0], &B0, ENDS, config.classes);
+        let drop_paths = config.drop_paths(net.blocks.len())?;
+        Ok(net.with_noise(config.dropout_layer()?, &drop_paths))
     }
 }

@@ -89,9 +89,11 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
 
     /// L̂ alone: a forward pass on the plain backend, which keeps nothing for a derivative.
     pub(crate) fn loss(&self, at: &ParamVector<B>) -> Result<f64> {
-        let params = self.parameters(at.tensors().iter().cloned(), B::Tensor::clone);
-        let mut cx = Context::new(self.backend, &params, self.buffers, self.mode);
-        let logits = self.model.forward(&mut cx, &self.batch.images)?;
+        let params = self.parameters(at.tensors().to_vec(), B::Tensor::clone)?;
+        let mut cx = Context::new(self.backend, &params, self.buffers, self.mode)
+            .with_frozen(self.fixed_norms)
+            .with_masks(self.masks);
+        let logits = self.logits(&mut cx, B::Tensor::clone)?;
         let loss = self.backend.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
         self.backend.item(&loss)
     }

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     atomic::write_atomically,
-    error::{Result, TrainError},
+    error::{Result, TrainError, io},
     recipe::Precision,
     summary::Best,
 };

@@ -59,7 +59,9 @@ fn stopping_anywhere_changes_no_bit() {
                     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
                 // Time is the one thing that differs.
                 for line in &mut lines {
-                    ["seconds", "train_seconds"].map(|key| drop(line.as_object_mut().unwrap().remove(key)));
+                    ["seconds", "train_seconds"]
+                        .iter()
+                        .for_each(|key| drop(line.as_object_mut().unwrap().remove(*key)));
                 }
                 lines
             };
