@@ -44,7 +44,8 @@ pub(crate) fn weights(arguments: &args::Weights) -> anyhow::Result<ExitCode> {
         writeln!(
             out,
             "{:width$}  {:4} {shape:20} sum {sum:>17}  crc32c {crc:08x}",
-            tensor.name, tensor.dtype
+            tensor.name,
+            tensor.dtype.to_string()
         )?;
     }
     if !arguments.json {
