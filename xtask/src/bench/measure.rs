@@ -159,8 +159,8 @@ mod tests {
             rounds: 5,
             peak_rss_mb: Some(median_ms),
             idle_rss_mb: Some(1.0),
-            gflop: Some(0.6),
-            matmul_gflops: Some(400.0),
+            gflop: Some(0.75),
+            matmul_gflops: Some(500.0),
             layout,
         }
     }
@@ -175,7 +175,7 @@ mod tests {
         let row = &measured[0];
         assert_eq!((row.ours_ms, row.pytorch_ms, row.ratio), (Some(3.0), Some(6.0), Some(0.5)));
         assert_eq!((row.pytorch_layout.as_deref(), row.ours_peak_rss_mb), (Some("channels_last"), Some(9.0)));
-        assert_eq!((row.to_sgd, row.gflops, row.of_peak), (Some(1.0), Some(200.0), Some(0.5)));
+        assert_eq!((row.to_sgd, row.gflops, row.of_peak), (Some(1.0), Some(250.0), Some(0.5)));
         assert_eq!((row.ours_growth_mb, row.pytorch_growth_mb), (Some(8.0), Some(5.0)));
     }
 
