@@ -189,26 +189,9 @@ fn groups_are_read_and_their_errors_are_placed() {
 
 /// What recipes of the paper's tables name and the registries do not know yet. To be struck out when it is registered: the
 /// test says so.
-const COMING_MODELS: &[&str] = &[
-    "efficientnet_b0",
-    "efficientnet_lite0",
-    "pyramidnet110_a270",
-    "pyramidnet20_a24",
-    "resnet101",
-    "resnet50",
-    "resnext11_8x4d",
-    "resnext29_32x4d",
-    "swin_t",
-    "vit_small_patch4_32",
-    "vit_tiny_patch4_32",
-    "wrn10_1",
-    "wrn16_2",
-    "wrn28_10",
-    "wrn28_2",
-];
-const COMING_DATA: &[&str] = &["food101", "imagenet", "oxford-iiit-pets", "stanford-cars"];
-/// Settings that come with that data.
-const COMING_KEYS: &[&str] = &["data.augment", "data.normalization", "data.resize"];
+const COMING_MODELS: &[&str] = &["swin_t", "vit_small_patch4_32", "vit_tiny_patch4_32"];
+/// Settings to come: ImageNet's augmentation, images of fixed size made larger.
+const COMING_KEYS: &[&str] = &["data.augment", "data.resize"];
 
 #[test]
 fn every_recipe_of_the_papers_tables_is_read() {
@@ -233,7 +216,6 @@ fn every_recipe_of_the_papers_tables_is_read() {
                     for problem in problems {
                         let known = match problem.key.as_str() {
                             "model.name" => COMING_MODELS.contains(&of("model").as_str()),
-                            "data.name" => COMING_DATA.contains(&of("data").as_str()),
                             key => COMING_KEYS.contains(&key),
                         };
                         assert!(known, "{problem}");
