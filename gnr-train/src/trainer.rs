@@ -125,7 +125,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         if let Some(file) = &file {
             file.optimizer(&backend, layout, frozen.as_ref(), configured.method.optimizer.as_mut())?;
         }
-        let (metrics, lines) = MetricsLog::open(&folder.file("metrics.jsonl"), progress.step)?;
+        let (metrics, lines) =
+            MetricsLog::open(&folder.file("metrics.jsonl"), progress.step, progress.epoch)?;
         let mut events = EventWriter::create(folder.path())?;
         let mut history = Vec::new();
         for line in lines {

@@ -14,11 +14,11 @@ use crate::error::{DataError, Result};
 use crate::normalize::Normalization;
 use crate::registry::{DatasetInfo, Download, OpenOptions, Unpack};
 
-const HINT: &str = "gnr data fetch oxford-iiit-pets --data-dir DIR, or unpack images.tar.gz and annotations.tar.gz of \
+const HINT: &str = "gnr data fetch oxford-pets --data-dir DIR, or unpack images.tar.gz and annotations.tar.gz of \
                     https://www.robots.ox.ac.uk/~vgg/data/pets into DIR; then give DIR";
 
 pub(crate) const INFO: DatasetInfo = DatasetInfo {
-    name: "oxford-iiit-pets",
+    name: "oxford-pets",
     summary: "Oxford-IIIT Pets, 37 breeds, RGB photographs of mixed sizes",
     shape: None,
     classes: Some(37),

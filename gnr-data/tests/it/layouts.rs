@@ -76,9 +76,9 @@ fn damaged_cars_are_named() {
 fn pets_are_read_from_their_lists() {
     let dir = tempdir().unwrap();
     pets_tree(dir.path());
-    let train = photos("oxford-iiit-pets", Part::Train, dir.path()).unwrap();
+    let train = photos("oxford-pets", Part::Train, dir.path()).unwrap();
     assert_eq!((labels(train.as_ref()), train.classes()[36].as_str()), (vec![0, 1, 36], "yorkshire terrier"));
-    assert_eq!(labels(photos("oxford-iiit-pets", Part::Test, dir.path()).unwrap().as_ref()), [0, 11]);
+    assert_eq!(labels(photos("oxford-pets", Part::Test, dir.path()).unwrap().as_ref()), [0, 11]);
     let list = dir.path().join("oxford-iiit-pet/annotations/trainval.txt");
     for (line, expected) in [
         ("Abyssinian_100", "trainval.txt:2: expected NAME BREED SPECIES NUMBER, found `Abyssinian_100`"),
@@ -90,11 +90,11 @@ fn pets_are_read_from_their_lists() {
         ("/etc/Abyssinian_1 1 1 1", "Abyssinian"),
     ] {
         fs::write(&list, format!("# comment\n{line}\n")).unwrap();
-        let message = message(photos("oxford-iiit-pets", Part::Train, dir.path()));
+        let message = message(photos("oxford-pets", Part::Train, dir.path()));
         assert!(message.contains(expected) && message.contains("trainval.txt"), "{message}");
     }
     fs::write(&list, "\n").unwrap();
-    assert!(message(photos("oxford-iiit-pets", Part::Train, dir.path())).contains("no files are listed"));
+    assert!(message(photos("oxford-pets", Part::Train, dir.path())).contains("no files are listed"));
 }
 
 #[test]
@@ -241,13 +241,13 @@ proptest! {
             ("stanford-cars", Part::Train, "stanford_cars/devkit/cars_train_annos.mat"),
             ("stanford-cars", Part::Test, "stanford_cars/cars_test_annos_withlabels.mat"),
             ("stanford-cars", Part::Test, "stanford_cars/devkit/cars_meta.mat"),
-            ("oxford-iiit-pets", Part::Train, "oxford-iiit-pet/annotations/trainval.txt"),
+            ("oxford-pets", Part::Train, "oxford-iiit-pet/annotations/trainval.txt"),
             ("cifar10", Part::Test, "cifar-10-batches-py/test_batch"),
             ("cifar10", Part::Test, "cifar-10-batches-py/batches.meta"),
         ][which];
         match name {
             "stanford-cars" => cars_tree(dir.path()),
-            "oxford-iiit-pets" => pets_tree(dir.path()),
+            "oxford-pets" => pets_tree(dir.path()),
             _ => {
                 let meta = cifar_meta("label_names", &["a"; 10]);
                 fs::write(python10(dir.path()).join("batches.meta"), meta).unwrap();

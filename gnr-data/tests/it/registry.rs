@@ -28,7 +28,7 @@ const MATRIX: [(&str, Maker); 17] = [
     ("cifar100", |dir| drop(trees::cifar100_tree(dir))),
     ("imagenet", trees::imagenet_tree),
     ("stanford-cars", trees::cars_tree),
-    ("oxford-iiit-pets", trees::pets_tree),
+    ("oxford-pets", trees::pets_tree),
     ("food101", trees::food_tree),
     ("folder", trees::image_tree),
 ];

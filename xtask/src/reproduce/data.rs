@@ -70,13 +70,15 @@ fn source(dataset: Dataset) -> Option<Source> {
         Dataset::StanfordCars => below(
             "stanford-cars",
             "devkit",
-            "cargo run --release -p gnr-cli -- data fetch stanford-cars --to {}/stanford-cars",
+            "the published address is gone; from a copy (Kaggle: stanford-cars-dataset) arrange \
+             {}/stanford-cars/devkit/{cars_meta,cars_train_annos}.mat, {}/stanford-cars/cars_test_annos_withlabels.mat, \
+             {}/stanford-cars/cars_train/*.jpg and {}/stanford-cars/cars_test/*.jpg",
         ),
         Dataset::OxfordPets => below(
-            "oxford-iiit-pets",
+            "oxford-pets",
             "annotations",
-            "mkdir -p {}/oxford-iiit-pets && for f in images annotations; do curl -fL \
-             https://www.robots.ox.ac.uk/~vgg/data/pets/data/$f.tar.gz | tar -xz -C {}/oxford-iiit-pets; done",
+            "mkdir -p {}/oxford-pets && for f in images annotations; do curl -fL \
+             https://www.robots.ox.ac.uk/~vgg/data/pets/data/$f.tar.gz | tar -xz -C {}/oxford-pets; done",
         ),
         Dataset::Food101 => below(
             "food-101",

@@ -29,7 +29,7 @@ impl Dataset {
             Self::Cifar100 => "cifar100",
             Self::ImageNet => "imagenet",
             Self::StanfordCars => "stanford-cars",
-            Self::OxfordPets => "oxford-iiit-pets",
+            Self::OxfordPets => "oxford-pets",
             Self::Food101 => "food101",
         }
     }
