@@ -47,7 +47,7 @@ fn survey(request: &LandscapeRequest) -> LandscapeReport {
 fn loss(weights: &Path, out: &Path) -> f64 {
     let request = curvature::CurvatureRequest::new(SubjectRequest::new(weights), out);
     let request = curvature::TraceRequest {
-        rule: gnr_hessian::Stopping { max_samples: 2, ..gnr_hessian::Stopping::default() },
+        rule: gnr_hessian::Stopping { min_samples: 3, max_samples: 3, ..gnr_hessian::Stopping::default() },
         ..curvature::TraceRequest::new(request)
     };
     match curvature::trace(&request, &mut (), &AtomicBool::new(false)).unwrap() {
