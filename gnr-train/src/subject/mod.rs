@@ -12,7 +12,6 @@ use gnr_nn::{Autodiff, Batches, Buffers, CrossEntropy, DataOracle, Entry, Mode, 
 use serde::Serialize;
 
 pub use batches::{LoadedBatches, tensors};
-pub(crate) use select::matches;
 pub use select::{Sample, choose};
 
 use crate::{
