@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use crate::curvature::args::{Density, Spectrum, Trace};
+
 /// Trains image classifiers to flat minima: gradient norm regularisation (GNR), SAM, exact Hessian-vector products.
 #[derive(Parser)]
 #[command(name = "gnr", version, propagate_version = true, arg_required_else_help = true)]
@@ -12,7 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     gnr train --set method.gnr=false              the same without GNR\n  \
     gnr train cifar10-resnet20-sgd-gnr --set data.dir=~/cifar-10-batches-bin\n  \
     gnr resume runs/digits-1\n  \
-    gnr eval runs/digits-1/checkpoints/best.safetensors")]
+    gnr eval runs/digits-1/checkpoints/best.safetensors\n  \
+    gnr spectrum runs/digits-1 --top 5            largest Hessian eigenvalues over the training images")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -26,8 +29,18 @@ pub(crate) enum Command {
     Resume(Resume),
     /// Evaluate a checkpoint or published weights
     Eval(Eval),
+    /// List the tensors of a weight file, or compare them with a model
+    Weights(Weights),
+    /// Turn a weight file into safetensors
+    Convert(Convert),
     /// Time one step of each method on random data
     Bench(Bench),
+    /// Eigenvalues of the Hessian: top, bottom, dominant or both ends
+    Spectrum(Spectrum),
+    /// Trace of the Hessian with a confidence interval
+    Trace(Trace),
+    /// Density of the Hessian's eigenvalues
+    Density(Density),
     /// List the models
     Models,
     /// List the data sets, or describe one
@@ -79,13 +92,14 @@ pub(crate) struct Resume {
 
 /// Evaluate a checkpoint or published weights
 ///
-/// A checkpoint of a run knows its model and data; for other safetensors files give --model and --data.
+/// A checkpoint of a run knows its model and data; for other weight files (safetensors, PyTorch) give --model and --data.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr eval runs/digits-1/checkpoints/last.safetensors --split validation\n  \
-    gnr eval resnet20.safetensors --model resnet20 --data folder --data-dir cifar10-jpeg --normalization imagenet")]
+    gnr eval resnet20.safetensors --model resnet20 --data folder --data-dir cifar10-jpeg --normalization imagenet\n  \
+    gnr eval efficientnet-lite0.pth --model efficientnet_lite0 --data folder --data-dir imagenette --class-map imagenet")]
 pub(crate) struct Eval {
-    /// A safetensors file
+    /// A safetensors file or a PyTorch checkpoint
     pub(crate) weights: PathBuf,
     /// A name that `gnr models` lists
     #[arg(long)]
@@ -102,6 +116,10 @@ pub(crate) struct Eval {
     /// Preset of mean and standard deviation: cifar10, imagenet, unit, …
     #[arg(long, alias = "normalisation")]
     pub(crate) normalization: Option<String>,
+    /// Where the data's classes are among the logits of a model that knows more: `imagenet` (classes named by WordNet ids),
+    /// `index` (named by their logit), or a file with a class name a line, in the order of the logits
+    #[arg(long, value_name = "imagenet|index|FILE")]
+    pub(crate) class_map: Option<String>,
     /// Set any other key of the recipe; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) sets: Vec<String>,
@@ -111,6 +129,65 @@ pub(crate) struct Eval {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// List the tensors of a weight file, or compare them with a model
+///
+/// Reads safetensors and PyTorch checkpoints (zip, legacy pickle, tar). No code in a checkpoint is ever run. A line a tensor:
+/// name, number format, shape, sum, CRC-32C of the bytes. With --model: what a load would find; exit code 1 when something
+/// of the model is not in the file.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr weights efficientnet-lite0.pth\n  \
+    gnr weights resnet18.pth --model resnet18_imagenet --classes 1000")]
+pub(crate) struct Weights {
+    /// A safetensors file or a PyTorch checkpoint
+    pub(crate) path: PathBuf,
+    /// The part of the file that --model is compared with, e.g. state_dict_ema [default: where most of its tensors are]
+    #[arg(long, requires = "model")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) model: OfModel,
+    /// Print JSON: one object a tensor, or the report
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Turn a weight file into safetensors
+///
+/// Tensors keep their number format. Wrappers (state_dict, module, …) are taken off the names.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr convert checkpoint.pth weights.safetensors\n  \
+    gnr convert checkpoint.pth ema.safetensors --key state_dict_ema\n  \
+    gnr convert timm.pth ours.safetensors --model efficientnet_lite0      only the model's tensors, under its names")]
+pub(crate) struct Convert {
+    /// A PyTorch checkpoint or a safetensors file
+    pub(crate) from: PathBuf,
+    /// The safetensors file to write
+    pub(crate) to: PathBuf,
+    /// The part of the file to take, e.g. state_dict_ema
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) model: OfModel,
+    /// Overwrite
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// A model to compare a file with.
+#[derive(Args)]
+pub(crate) struct OfModel {
+    /// A name that `gnr models` lists
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Number of classes of --model
+    #[arg(long, default_value_t = 1000, value_parser = positive, requires = "model")]
+    pub(crate) classes: usize,
+    /// Channels, height and width of an image of --model [default: 3,224,224]
+    #[arg(long, value_delimiter = ',', num_args = 3, value_name = "C,H,W", requires = "model")]
+    pub(crate) input: Vec<usize>,
 }
 
 /// Time one step of each method on random data
@@ -148,7 +225,7 @@ pub(crate) struct Bench {
     pub(crate) f64: bool,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".into()),
         Ok(value) => Ok(value),

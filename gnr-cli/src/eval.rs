@@ -24,7 +24,9 @@ pub(crate) fn eval(arguments: args::Eval) -> anyhow::Result<ExitCode> {
         SplitName::Validation => Split::Validation,
         SplitName::Test => Split::Test,
     };
-    let request = EvalRequest { weights: arguments.weights, overrides, split };
+    // Cannot fail: what is no name of a map is a file.
+    let class_map = arguments.class_map.as_deref().and_then(|map| map.parse().ok());
+    let request = EvalRequest { weights: arguments.weights, overrides, split, class_map };
     let report = gnr_train::eval(&request, |_, _| {})?;
     let mut out = std::io::stdout();
     if arguments.json {
@@ -33,6 +35,9 @@ pub(crate) fn eval(arguments: args::Eval) -> anyhow::Result<ExitCode> {
     }
     let found = &report.evaluation;
     writeln!(out, "{} ({}) on {}", report.weights, report.model, report.data)?;
+    for line in report.loaded.lines() {
+        writeln!(out, "  {line}")?;
+    }
     writeln!(
         out,
         "accuracy {:.2} % ({} of {}), loss {:.4}",
@@ -41,6 +46,17 @@ pub(crate) fn eval(arguments: args::Eval) -> anyhow::Result<ExitCode> {
         found.images,
         found.loss
     )?;
+    if let Some(top5) = found.top5_accuracy {
+        writeln!(out, "top-5 accuracy {:.2} %", 100.0 * top5)?;
+    }
+    if let Some(among) = found.accuracy_among_classes {
+        writeln!(
+            out,
+            "accuracy among the {} classes of the data {:.2} %",
+            found.classes.len(),
+            100.0 * among
+        )?;
+    }
     if arguments.per_class {
         for class in &found.classes {
             let percent = 100.0 * class.correct as f64 / (class.images as f64).max(1.0);

@@ -2,10 +2,13 @@
 
 mod args;
 mod bench;
+mod curvature;
 mod eval;
 mod listing;
 mod progress;
+mod signal;
 mod train;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -23,7 +26,12 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::train(arguments),
         Command::Resume(arguments) => train::resume(&arguments),
         Command::Eval(arguments) => eval::eval(arguments),
+        Command::Weights(arguments) => weights::weights(&arguments),
+        Command::Convert(arguments) => weights::convert(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Spectrum(arguments) => curvature::spectrum(arguments),
+        Command::Trace(arguments) => curvature::trace(arguments),
+        Command::Density(arguments) => curvature::density(arguments),
         Command::Models => listing::models(),
         Command::Data(arguments) => listing::data(&arguments),
     };

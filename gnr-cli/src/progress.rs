@@ -51,6 +51,15 @@ impl Progress {
     }
 }
 
+/// A model's size in words.
+pub(crate) fn parameters(all: usize, learned: usize) -> String {
+    if learned == all {
+        format!("{all} parameters")
+    } else {
+        format!("{learned} of {all} parameters learned")
+    }
+}
+
 impl Observer for Progress {
     fn on_start(&mut self, start: &Start<'_>) {
         self.epochs = start.recipe.train.epochs;
@@ -58,10 +67,10 @@ impl Observer for Progress {
         self.start = Instant::now();
         let (recipe, train) = (start.recipe, &start.recipe.train);
         self.line(&format!(
-            "{}: {} ({} parameters), {}, {} epochs of {} steps, {} threads",
+            "{}: {} ({}), {}, {} epochs of {} steps, {} threads",
             recipe.name,
             recipe.model.name,
-            start.parameters,
+            parameters(start.parameters, start.learned),
             recipe.method_name(),
             train.epochs,
             start.steps_per_epoch,
@@ -69,6 +78,9 @@ impl Observer for Progress {
         ));
         for data in &start.data {
             self.line(&format!("  {data}"));
+        }
+        if let Some(report) = start.weights {
+            self.line(&format!("  weights: {report}"));
         }
         let best = match start.best_by {
             BestBy::ValidationAccuracy => "validation accuracy",
@@ -139,7 +151,8 @@ impl Observer for Progress {
     }
 }
 
-fn clock(seconds: f64) -> String {
+/// A duration in words.
+pub(crate) fn clock(seconds: f64) -> String {
     let seconds = Duration::try_from_secs_f64(seconds).map_or(0, |duration| duration.as_secs());
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),

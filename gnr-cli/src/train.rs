@@ -4,13 +4,8 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
-use anyhow::Context;
 use gnr_train::{
     Existing, Outcome, Recipe, check, next_free,
     recipe::{BUILTIN, builtin},
@@ -18,11 +13,9 @@ use gnr_train::{
 
 use crate::{
     args,
-    progress::{Progress, Verbosity},
+    progress::{Progress, Verbosity, parameters},
+    signal::{INTERRUPTED, stop_on_interrupt},
 };
-
-/// 128 + SIGINT, as shells report it.
-const INTERRUPTED: u8 = 130;
 
 pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout();
@@ -38,8 +31,11 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
         let epochs = recipe.train.epochs;
         let method = recipe.method_name();
         let plan = check(recipe)?;
-        writeln!(stdout, "\n# {method}, {} parameters", plan.parameters)?;
+        writeln!(stdout, "\n# {method}, {}", parameters(plan.parameters, plan.learned))?;
         for line in plan.data {
+            writeln!(stdout, "# {line}")?;
+        }
+        for line in plan.weights.iter().flat_map(|report| report.lines()) {
             writeln!(stdout, "# {line}")?;
         }
         writeln!(stdout, "# {epochs} epochs of {} steps; nothing was trained", plan.steps_per_epoch)?;
@@ -69,16 +65,7 @@ fn load(name: &str, sets: &[String]) -> anyhow::Result<Recipe> {
 }
 
 fn run(recipe: Recipe, folder: &Path, existing: Existing, quiet: bool) -> anyhow::Result<ExitCode> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let handler = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if handler.swap(true, Ordering::Relaxed) {
-            // The second time: the user does not want to wait. The last checkpoint is whole whenever this happens.
-            std::process::exit(INTERRUPTED.into());
-        }
-        eprintln!("\nstopping after this step (again to stop at once)");
-    })
-    .context("cannot listen for Ctrl-C")?;
+    let stop = stop_on_interrupt("stopping after this step (again to stop at once)")?;
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
     let mut progress = Progress::new(verbosity);
     let outcome = gnr_train::train(recipe, folder, existing, &mut progress, &stop);

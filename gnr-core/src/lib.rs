@@ -4,7 +4,7 @@
 //! [`GradOracle`] (loss and gradient at a point) or [`HvpOracle`] (and Hessian-vector products), and composes
 //!
 //! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`], tuples;
-//! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`];
+//! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], and [`Grouped`] for parameter groups;
 //! - **schedules**, pure functions of the step;
 //!
 //! into a [`Method`], whose [`step`](Method::step) is one iteration of training. [`adapter`] makes oracles of oracles
@@ -70,11 +70,11 @@ pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDif
 pub use checkpoint::{Checkpoint, Leaf, Leaves, StateSink, StateSource};
 pub use error::{Error, Quantity, Result};
 pub use method::{Clip, Method, StepReport};
-pub use optimizer::{Adam, AdamW, Optimizer, Sgd};
-pub use oracle::{Evaluation, GradOracle, HvpOracle, Order, Pass};
+pub use optimizer::{Adam, AdamW, Grouped, Optimizer, Sgd};
+pub use oracle::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass};
 pub use regularizer::{Every, Gnr, Penalty, Regularizer, Sam, StepContext};
 pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
-pub use vector::{Elementwise, Real, Vector};
+pub use vector::{Elementwise, Partition, Real, Vector, join_leaves, split_leaves};
 
 /// The example in README.md, as a test.
 #[cfg(doctest)]

@@ -1,6 +1,6 @@
 //! What an algorithm may ask about ONE frozen mini-batch.
 
-use crate::{Quantity, Result, Vector, error::finite};
+use crate::{Quantity, Result, Vector, error::finite, vector::same_dim};
 
 /// Whether an evaluation is the step's own, or a look at another point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,24 @@ pub trait HvpOracle: GradOracle {
         out: &mut Self::Vector,
     ) -> Result<()>;
 
+    /// `outs[i] ← ∇²L̂(here.at)·vs[i]` for several vectors at once.
+    ///
+    /// # Errors
+    /// As [`hvp`](Self::hvp); [`Error::DimensionMismatch`](crate::Error::DimensionMismatch) when there are not as many `outs`
+    /// as `vs`.
+    ///
+    /// # Cost
+    /// As many products. An oracle that must evaluate again for every product does so once for all of them.
+    fn hvp_block(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        vs: &[Self::Vector],
+        outs: &mut [Self::Vector],
+    ) -> Result<()> {
+        same_dim("hvp_block", vs.len(), outs.len())?;
+        vs.iter().zip(outs).try_for_each(|(v, out)| self.hvp(here, v, out))
+    }
+
     /// `Some(ε)` when products are one-sided differences of gradients, (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε.
     ///
     /// Lets a regulariser share the gradient at θ + ε ĝ with others that look at the same point (see
@@ -108,6 +126,44 @@ pub trait HvpOracle: GradOracle {
     /// where products are differences of gradients and a record would be wasted.
     fn order_for_products(&self) -> Order {
         if self.forward_difference_step().is_some() { Order::First } else { Order::Second }
+    }
+}
+
+/// A [`GradOracle`] that also multiplies with the generalised Gauss–Newton matrix of L̂.
+///
+/// G = mean over the batch of Jᵀ·∇²ℓ·J, J the Jacobian of the model's outputs and ∇²ℓ the Hessian of the loss in them:
+/// positive semi-definite where ℓ is convex. For softmax with cross-entropy G is the Fisher information matrix (labels drawn
+/// from the model, not the empirical one).
+///
+/// # References
+/// Schraudolph, "Fast curvature matrix-vector products", Neural Computation 2002; Martens, JMLR 2020, Section 8.
+pub trait GgnOracle: GradOracle {
+    /// `out ← G(here.at)·v`, any number of times for one evaluation.
+    ///
+    /// # Errors
+    /// A dimension mismatch or a failure of the backend.
+    ///
+    /// # Cost
+    /// Less than a Hessian-vector product: one tangent pass and one plain backward pass.
+    fn ggn(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> Result<()>;
+
+    /// `outs[i] ← G(here.at)·vs[i]` for several vectors at once; see [`HvpOracle::hvp_block`].
+    ///
+    /// # Errors
+    /// As [`HvpOracle::hvp_block`].
+    fn ggn_block(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        vs: &[Self::Vector],
+        outs: &mut [Self::Vector],
+    ) -> Result<()> {
+        same_dim("ggn_block", vs.len(), outs.len())?;
+        vs.iter().zip(outs).try_for_each(|(v, out)| self.ggn(here, v, out))
     }
 }
 
@@ -136,6 +192,14 @@ macro_rules! forward_oracle {
             ) -> Result<()> {
                 (**self).hvp(here, v, out)
             }
+            fn hvp_block(
+                &mut self,
+                here: &Evaluation<'_, Self::Vector, Self::Record>,
+                vs: &[Self::Vector],
+                outs: &mut [Self::Vector],
+            ) -> Result<()> {
+                (**self).hvp_block(here, vs, outs)
+            }
             fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
                 (**self).release(here);
             }
@@ -144,6 +208,25 @@ macro_rules! forward_oracle {
             }
             fn order_for_products(&self) -> Order {
                 (**self).order_for_products()
+            }
+        }
+
+        impl<O: GgnOracle + ?Sized> GgnOracle for $pointer {
+            fn ggn(
+                &mut self,
+                here: &Evaluation<'_, Self::Vector, Self::Record>,
+                v: &Self::Vector,
+                out: &mut Self::Vector,
+            ) -> Result<()> {
+                (**self).ggn(here, v, out)
+            }
+            fn ggn_block(
+                &mut self,
+                here: &Evaluation<'_, Self::Vector, Self::Record>,
+                vs: &[Self::Vector],
+                outs: &mut [Self::Vector],
+            ) -> Result<()> {
+                (**self).ggn_block(here, vs, outs)
             }
         }
     )*};

@@ -69,7 +69,13 @@ impl Normalization {
         Self::bytes(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225])
     }
 
-    /// A preset by name: `unit`, `digits`, `mnist`, `fashion-mnist`, `kmnist`, `emnist`, `cifar10`, `cifar100`, `imagenet`.
+    /// EfficientNet-Lite as published for TensorFlow: (byte − 127)/128.
+    pub fn efficientnet_lite() -> Self {
+        Self { white: 1.0, mean: vec![127.0], std: vec![128.0] }
+    }
+
+    /// A preset by name: `unit`, `digits`, `mnist`, `fashion-mnist`, `kmnist`, `emnist`, `cifar10`, `cifar100`, `imagenet`,
+    /// `efficientnet-lite`.
     ///
     /// # Errors
     /// [`DataError::Config`] that lists the presets.
@@ -84,10 +90,11 @@ impl Normalization {
             "cifar10" => Ok(Self::cifar10()),
             "cifar100" => Ok(Self::cifar100()),
             "imagenet" => Ok(Self::imagenet()),
+            "efficientnet-lite" => Ok(Self::efficientnet_lite()),
             other => Err(DataError::config(
                 "normalization",
                 other,
-                "expected one of unit, digits, mnist, fashion-mnist, kmnist, emnist, cifar10, cifar100, imagenet",
+                "expected one of unit, digits, mnist, fashion-mnist, kmnist, emnist, cifar10, cifar100, imagenet, efficientnet-lite",
             )),
         }
     }
@@ -135,6 +142,12 @@ mod tests {
                 assert_eq!(tables[channel][usize::from(byte)], expected);
             }
         }
+    }
+
+    #[test]
+    fn efficientnet_lite_is_centred_at_127() {
+        let table = Normalization::preset("efficientnet-lite").unwrap().tables(3).unwrap()[2];
+        assert_eq!([table[0], table[127], table[255]], [-127.0 / 128.0, 0.0, 1.0]);
     }
 
     #[test]

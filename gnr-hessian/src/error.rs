@@ -32,6 +32,15 @@ pub enum Error {
         /// The operator's dimension.
         dim: usize,
     },
+    /// Options or a saved state that make no sense.
+    #[error("{0}")]
+    Configuration(String),
+    /// A listener ended the work.
+    #[error("stopped after {num_matvecs} matvecs")]
+    Stopped {
+        /// Products made.
+        num_matvecs: usize,
+    },
     /// Two equal products differ: a mini-batch, a dropout mask or a statistic moves between them.
     #[error(
         "two products with the same vector differ by {difference:e} (of norm {norm:e}): the operator is not deterministic"

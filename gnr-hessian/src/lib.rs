@@ -3,6 +3,17 @@
 //! The crate sees a symmetric linear operator ([`SymmetricOperator`]) and a budget of matvecs, never a network or a tensor
 //! library. [`Hessian`] makes the operator of any [`HvpOracle`](gnr_core::HvpOracle) at one point.
 //!
+//! | question | answer |
+//! |---|---|
+//! | eigenpairs at an end of the spectrum | [`lanczos()`]; [`power_iteration`] with deflation |
+//! | the trace | [`hutchinson()`], [`hutch_plus_plus`], [`xtrace`](fn@xtrace) |
+//! | the whole density | [`spectral_density`] |
+//! | the diagonal | [`diagonal`](fn@diagonal) |
+//! | is it one fixed symmetric matrix? | [`determinism_check`] |
+//!
+//! [`GaussNewton`] is the other operator of an oracle. Random vectors come from [`Probes`], numbered and seeded, so that stopped work
+//! goes on with the vectors it would have had.
+//!
 //! **Dominant** eigenvalues are those of largest modulus, **top** ones the largest algebraically; the two are never mixed.
 //!
 //! ```
@@ -20,12 +31,31 @@
 //! # }
 //! ```
 
+pub mod dense;
+mod density;
 mod determinism;
+mod diagonal;
 mod error;
+mod interval;
+mod lanczos;
 mod operator;
 mod power_iteration;
+mod probes;
+mod trace;
 
+pub use density::{DensityOptions, DensityState, Quadrature, SpectralDensity, spectral_density};
 pub use determinism::{Determinism, determinism_check};
+pub use diagonal::{DiagonalEstimate, diagonal};
 pub use error::{Error, Result};
-pub use operator::{Hessian, SymmetricOperator};
+pub use interval::{Interval, Stopping, mean_interval, student_t_quantile};
+pub use lanczos::{
+    Good, Lanczos, LanczosEnd, LanczosObserver, LanczosProgress, LanczosState, Reorthogonalization, Which,
+    lanczos, residuals,
+};
+pub use operator::{GaussNewton, Hessian, Observed, SymmetricOperator};
 pub use power_iteration::{Eigenpair, PowerIteration, Verdict, dominant_eigenpairs, power_iteration};
+pub use probes::{Distribution, Draw, Probes, host_probes};
+pub use trace::{
+    CORRELATION, HutchPlusPlus, Hutchinson, TraceEnd, TraceEstimate, TraceObserver, TraceProgress, XTrace,
+    hutch_plus_plus, hutchinson, xtrace,
+};

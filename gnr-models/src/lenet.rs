@@ -28,8 +28,7 @@ impl Architecture for LeNet {
     }];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.refuse("widths", &config.widths)?;
-        config.refuse("activation", &config.activation)?;
+        config.only(&[])?;
         let [channels, height, width] = config.input;
         if height.min(width) < 4 {
             return Err(

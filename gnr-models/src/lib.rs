@@ -18,11 +18,15 @@
 mod config;
 pub mod lenet;
 pub mod mlp;
+pub mod pyramidnet;
 mod registry;
+mod residual;
 pub mod resnet;
+pub mod resnext;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod weights;
+pub mod wide_resnet;
 
 pub use config::{Activation, ModelConfig, ModelError};
 pub use registry::{AnyModel, Architecture, Registered, registry};

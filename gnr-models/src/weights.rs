@@ -1,40 +1,28 @@
-//! Weight files: safetensors to and from the tensors of a layout, by name.
+//! Weight files: safetensors and PyTorch checkpoints to the tensors of a layout, by name; safetensors from them.
+//!
+//! [`WeightFile`] is a file of either kind, [`fit`] reads it into a model and [`Report`]s what it did. [`convert`] turns any of
+//! them into safetensors.
 
+mod convert;
 mod error;
+mod file;
+mod fit;
+mod names;
 mod number;
+mod report;
+mod resample;
 mod write;
 
 use std::{collections::BTreeMap, path::Path};
 
 use gnr_nn::{Entry, Layout, Role};
-use safetensors::SafeTensors;
 
+pub use convert::{Converted, convert};
 pub use error::WeightsError;
+pub use file::{Format, Stored, WeightFile};
+pub use fit::{Options, Policy, fit, stored_shape};
+pub use report::{Mismatch, Report};
 pub use write::{Precision, save, to_bytes};
-
-/// What a load found, tensor by tensor.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Tensors that were taken from the file, in layout order.
-    pub matched: Vec<String>,
-    /// Tensors of the model that the file lacks.
-    pub missing: Vec<String>,
-    /// Tensors of the file that the model does not have, sorted (`num_batches_tracked` counters are not mentioned).
-    pub unexpected: Vec<String>,
-    /// Tensors whose shapes differ.
-    pub mismatched: Vec<Mismatch>,
-}
-
-/// One tensor whose shape in the file is not the model's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mismatch {
-    /// The tensor.
-    pub name: String,
-    /// Its shape in the model.
-    pub expected: Vec<usize>,
-    /// Its shape in the file.
-    pub found: Vec<usize>,
-}
 
 /// A weight file as values of a layout's entries.
 #[derive(Clone, Debug)]
@@ -57,17 +45,16 @@ pub enum NonFinite {
     Keep,
 }
 
-/// Loads every tensor of `layout` from a safetensors file (F64, F32, F16 or BF16). Other tensors in the file are reported,
-/// not refused.
+/// Loads every tensor of `layout` from a file of either kind. Other tensors in the file are reported, not refused.
 ///
 /// # Errors
 /// A file that cannot be read or is damaged, a tensor that is missing, of another shape or of another type, a weight that
 /// is not finite; each names the file, and the tensor where there is one.
 pub fn load(path: &Path, layout: &Layout, non_finite: NonFinite) -> Result<Loaded, WeightsError> {
-    from_bytes(&path.display().to_string(), &read(path)?, layout, non_finite)
+    whole(&WeightFile::open(path)?, layout, non_finite)
 }
 
-/// [`load`] from memory; `name` stands for the file in errors.
+/// [`load`] of a safetensors file in memory; `name` stands for the file in errors.
 ///
 /// # Errors
 /// As [`load`].
@@ -77,100 +64,13 @@ pub fn from_bytes(
     layout: &Layout,
     non_finite: NonFinite,
 ) -> Result<Loaded, WeightsError> {
-    let initial = layout.entries().iter().map(|_| Vec::new()).collect();
-    let loaded = partial_from_bytes(name, bytes, layout, initial, non_finite)?;
-    let Report { missing, mismatched, .. } = &loaded.report;
-    if let Some(first) = missing.first() {
-        return Err(WeightsError::Missing {
-            file: name.to_owned(),
-            tensor: first.clone(),
-            others: missing.len() - 1,
-        });
-    }
-    match mismatched.first() {
-        Some(Mismatch { name: tensor, expected, found }) => Err(WeightsError::Shape {
-            file: name.to_owned(),
-            tensor: tensor.clone(),
-            expected: expected.clone(),
-            found: found.clone(),
-        }),
-        None => Ok(loaded),
-    }
+    whole(&WeightFile::from_bytes(name, bytes.to_vec())?, layout, non_finite)
 }
 
-/// Loads what fits and keeps `initial` (one tensor an entry, as [`Layout::initialise`] gives) elsewhere: fine-tuning on
-/// another number of classes. The report says what was kept.
-///
-/// # Errors
-/// As [`load`], without missing and mismatched tensors.
-pub fn load_partial(
-    path: &Path,
-    layout: &Layout,
-    initial: Vec<Vec<f64>>,
-    non_finite: NonFinite,
-) -> Result<Loaded, WeightsError> {
-    partial_from_bytes(&path.display().to_string(), &read(path)?, layout, initial, non_finite)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
-    std::fs::read(path).map_err(|source| WeightsError::Io { file: path.display().to_string(), source })
-}
-
-fn partial_from_bytes(
-    file: &str,
-    bytes: &[u8],
-    layout: &Layout,
-    initial: Vec<Vec<f64>>,
-    non_finite: NonFinite,
-) -> Result<Loaded, WeightsError> {
-    if initial.len() != layout.entries().len() {
-        return Err(WeightsError::Count { expected: layout.entries().len(), found: initial.len() });
-    }
-    let damaged = |source| WeightsError::Damaged { file: file.to_owned(), length: bytes.len(), source };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
-    let tensors = SafeTensors::deserialize(bytes).map_err(damaged)?;
-
-    let mut report = Report::default();
-    let mut values = initial;
-    for (entry, values) in layout.entries().iter().zip(&mut values) {
-        let Ok(tensor) = tensors.tensor(&entry.name) else {
-            report.missing.push(entry.name.clone());
-            continue;
-        };
-        if tensor.shape() != entry.shape {
-            report.mismatched.push(Mismatch {
-                name: entry.name.clone(),
-                expected: entry.shape.clone(),
-                found: tensor.shape().to_vec(),
-            });
-            continue;
-        }
-        *values =
-            number::decode(tensor.dtype(), tensor.data()).ok_or_else(|| WeightsError::NumberFormat {
-                file: file.to_owned(),
-                tensor: entry.name.clone(),
-                found: format!("{:?}", tensor.dtype()),
-            })?;
-        if non_finite == NonFinite::Reject
-            && let Some(index) = values.iter().position(|value| !value.is_finite())
-        {
-            return Err(WeightsError::NonFinite {
-                file: file.to_owned(),
-                tensor: entry.name.clone(),
-                index,
-                value: values[index],
-            });
-        }
-        report.matched.push(entry.name.clone());
-    }
-    let known = |name: &str| layout.entries().iter().any(|entry| entry.name == name);
-    report.unexpected = (tensors.names().into_iter())
-        .filter(|name| !name.ends_with("num_batches_tracked") && !known(name))
-        .map(str::to_owned)
-        .collect();
-    report.unexpected.sort();
-    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-    Ok(Loaded { values, report, metadata })
+fn whole(file: &WeightFile, layout: &Layout, non_finite: NonFinite) -> Result<Loaded, WeightsError> {
+    let options = Options { policy: Policy::IgnoreUnexpected, non_finite, ..Options::default() };
+    // Every tensor comes from the file or is an error: nothing keeps its initial value.
+    fit(file, layout, vec![Vec::new(); layout.entries().len()], &options)
 }
 
 /// Parameters and running statistics apart, each in the order their ids count: what

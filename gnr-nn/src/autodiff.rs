@@ -4,10 +4,11 @@ use crate::{Backend, Result};
 
 /// A [`Backend`] with first-order reverse-mode differentiation.
 ///
-/// A *session* is a handle of the backend for one pass: it owns a fresh tape. Three kinds:
+/// A *session* is a handle of the backend for one pass: it owns a fresh tape. Its kinds:
 /// [`gradient_session`](Self::gradient_session) (optionally recording what products at this point can reuse), and
 /// [`replay_session`](Self::replay_session), in which the model runs on `Duals<Self>` with constant tangents and the reverse
-/// pass of the *loss tangent* yields H·v. A library without records uses `Record = ()` and a plain session for both: the dual
+/// pass of the *loss tangent* yields H·v; [`linear_session`](Self::linear_session), the same for the reverse pass of the
+/// *outputs* alone, which [`vjp`](Self::vjp) runs. A library without records uses `Record = ()` and a plain session for both: the dual
 /// evaluation is then done from scratch.
 pub trait Autodiff: Backend {
     /// What a recording gradient pass leaves behind.
@@ -27,6 +28,14 @@ pub trait Autodiff: Backend {
     /// # Errors
     /// When the record cannot be replayed.
     fn replay_session(&self, record: &Self::Record) -> Result<Self>;
+    /// As [`replay_session`](Self::replay_session), but for [`vjp`](Self::vjp) of what the model returned instead of
+    /// [`backward`](Self::backward) of a tangent: J·v from the tangents, Jᵀ·u from the reverse pass.
+    ///
+    /// # Errors
+    /// When the record cannot be replayed.
+    fn linear_session(&self, record: &Self::Record) -> Result<Self> {
+        self.replay_session(record)
+    }
     /// Checks that a replayed pass consumed the whole record.
     ///
     /// # Errors
@@ -41,6 +50,19 @@ pub trait Autodiff: Backend {
     /// # Errors
     /// When `loss` is not a single element, or a failure of the library.
     fn backward(&self, loss: &Self::Tensor, leaves: &[Self::Tensor]) -> Result<Vec<Self::Tensor>>;
+    /// (dy/d leaf)ᵀ·cotangent for each leaf, untracked; `cotangent` is a constant of y's shape. Consumes the session's tape.
+    ///
+    /// # Errors
+    /// A shape mismatch, or a failure of the library.
+    fn vjp(
+        &self,
+        y: &Self::Tensor,
+        cotangent: &Self::Tensor,
+        leaves: &[Self::Tensor],
+    ) -> Result<Vec<Self::Tensor>> {
+        let axes: Vec<usize> = (0..self.shape(y).len()).collect();
+        self.backward(&self.sum(&self.mul(y, cotangent)?, &axes)?, leaves)
+    }
 
     /// Host data in single precision, row-major, as images come.
     ///

@@ -399,3 +399,20 @@ pub fn cross_entropy<B: Backend>(
     let weighted = b.mul(&log_softmax(b, logits)?, &b.constant(&targets, &shape)?)?;
     b.affine(&b.sum(&weighted, &[0, 1])?, -1.0 / n as f64, 0.0)
 }
+
+/// ∇²ℓ·v of the mean cross-entropy in the logits `[N, K]`, v of the same shape: (p⊙v − p·⟨p, v⟩)/N by rows, p the softmax.
+/// Independent of labels and label smoothing.
+///
+/// # Errors
+/// Shape mismatches.
+pub fn cross_entropy_hessian<B: Backend>(b: &B, logits: &B::Tensor, v: &B::Tensor) -> Result<B::Tensor> {
+    let shape = b.shape(logits).to_vec();
+    let &[n, _] = &shape[..] else {
+        let (op, expected) = ("cross_entropy_hessian", "logits [N, K]".into());
+        return Err(Error::InvalidShape { op, expected, found: shape });
+    };
+    let p = b.unary(Unary::Exp, &log_softmax(b, logits)?)?;
+    let pv = b.mul(&p, v)?;
+    let mean = b.broadcast(&b.sum(&pv, &[1])?, &shape)?;
+    b.affine(&b.sub(&pv, &b.mul(&p, &mean)?)?, 1.0 / n as f64, 0.0)
+}

@@ -70,6 +70,16 @@ impl Layout {
     pub fn buffers(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| matches!(entry.role, Role::Buffer(_)))
     }
+    /// The classifier: the name of the module of the last learned tensor (`fc`, `classifier.1`), by which a new number of
+    /// classes is recognised. Empty when that tensor belongs to no module.
+    pub fn head(&self) -> &str {
+        let last = self.parameters().last().map_or("", |entry| entry.name.as_str());
+        last.rsplit_once('.').map_or("", |(module, _)| module)
+    }
+    /// Whether a tensor belongs to a module or to one inside it; the empty name holds nothing.
+    pub fn is_within(name: &str, module: &str) -> bool {
+        !module.is_empty() && name.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'))
+    }
     /// Number of learned tensors.
     pub fn num_parameter_tensors(&self) -> usize {
         self.parameters

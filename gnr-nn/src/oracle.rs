@@ -2,9 +2,12 @@
 
 use std::cell::RefCell;
 
-use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector};
+use gnr_core::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result as CoreResult};
 
-use crate::{Autodiff, Backend, Buffers, Context, Dual, Duals, Error, Mode, Model, ParamVector, Result};
+use crate::{
+    Autodiff, Backend, Buffers, Context, Frozen, Layout, MaskSeed, Mode, Model, ParamVector, Result,
+    passes::{Gradient, Passes, check_buffers, check_point},
+};
 
 /// One mini-batch on the device.
 #[derive(Clone, Debug)]
@@ -13,6 +16,16 @@ pub struct Batch<B: Backend> {
     pub images: B::Tensor,
     /// One class a sample.
     pub labels: Vec<usize>,
+}
+
+/// The other half of the labels of a batch that mixup or CutMix made: sample `i` counts as `weight` of its own label and
+/// `1 − weight` of `labels[i]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixedLabels {
+    /// One class a sample.
+    pub labels: Vec<usize>,
+    /// λ in [0, 1], of the samples' own labels.
+    pub weight: f64,
 }
 
 /// What an evaluation keeps for products at its point: nothing after [`Order::First`] or a release.
@@ -25,7 +38,7 @@ pub struct CrossEntropy {
     pub label_smoothing: f64,
 }
 
-/// L̂ of a model on one mini-batch: gradients and exact Hessian-vector products.
+/// L̂ of a model on one mini-batch: gradients, exact Hessian-vector and Gauss–Newton products.
 ///
 /// The running statistics of BatchNorm are borrowed for the time of a step and move only in a [`Pass::Commit`]
 /// evaluation in [`Mode::Train`].
@@ -38,7 +51,11 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     batch: &'a Batch<B>,
     buffers: &'a mut Buffers<B>,
     loss: CrossEntropy,
+    mixed: Option<&'a MixedLabels>,
     mode: Mode,
+    frozen: Option<&'a Frozen<B>>,
+    features: Option<&'a B::Tensor>,
+    masks: Option<MaskSeed>,
     correct: Option<usize>,
 }
 
@@ -46,11 +63,29 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// L̂ on `batch` with the statistics in `buffers`; plain cross-entropy, train mode.
     pub fn new(model: &'a M, backend: &B, batch: &'a Batch<B>, buffers: &'a mut Buffers<B>) -> Self {
         let loss = CrossEntropy::default();
-        Self { model, backend: backend.clone(), batch, buffers, loss, mode: Mode::Train, correct: None }
+        Self {
+            model,
+            backend: backend.clone(),
+            batch,
+            buffers,
+            loss,
+            mixed: None,
+            mode: Mode::Train,
+            frozen: None,
+            features: None,
+            masks: None,
+            correct: None,
+        }
     }
     /// Another loss.
     pub fn with_loss(mut self, loss: CrossEntropy) -> Self {
         self.loss = loss;
+        self
+    }
+    /// With second labels, of a blended batch: L̂ = λ·(loss at the own labels) + (1 − λ)·(loss at these), which is the
+    /// cross-entropy of the blended targets. A prediction is then correct when it is the label that weighs more.
+    pub fn with_mixed(mut self, mixed: impl Into<Option<&'a MixedLabels>>) -> Self {
+        self.mixed = mixed.into();
         self
     }
     /// Batch or running statistics in BatchNorm.
@@ -58,80 +93,79 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         self.mode = mode;
         self
     }
+    /// Points and tangents are of the learned parameters alone; the others are these constants.
+    pub fn with_frozen(mut self, frozen: &'a Frozen<B>) -> Self {
+        self.frozen = Some(frozen);
+        self
+    }
+    /// What [`features`](Self::features) gave for this batch: only the head is run.
+    pub fn with_features(mut self, features: &'a B::Tensor) -> Self {
+        self.features = Some(features);
+        self
+    }
+    /// The output of the frozen part when only the head is learned and the model can be cut before it: the same at every point
+    /// of a step, so it is computed once.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn features(&self) -> Result<Option<B::Tensor>> {
+        let Some(frozen) = self.frozen else { return Ok(None) };
+        let layout = self.model.layout();
+        let head = layout.head();
+        if frozen.learned(layout.parameters()).any(|entry| !Layout::is_within(&entry.name, head)) {
+            return Ok(None);
+        }
+        // The learned tensors are the head's, which is not run: what stands in their place is never looked at.
+        let unused = vec![self.batch.images.clone(); frozen.num_learned()];
+        let params = frozen.assemble(unused, Clone::clone)?;
+        let mut cx =
+            Context::new(&self.backend, &params, &self.buffers.tensors, self.mode).with_frozen(frozen.mask());
+        cx = cx.with_masks(self.masks);
+        self.model.embed(&mut cx, &self.batch.images)
+    }
+    /// With random masks, the same for every evaluation of this oracle; what models with dropout or stochastic depth need in
+    /// train mode.
+    pub fn with_masks(mut self, seed: impl Into<Option<MaskSeed>>) -> Self {
+        self.masks = seed.into();
+        self
+    }
     /// Correct predictions (top-1) at the committed point, once there was a [`Pass::Commit`] evaluation.
     pub fn correct(&self) -> Option<usize> {
         self.correct
     }
 
-    /// Refuses a point or tangent of another model before an index runs out of range deep inside a layer.
     fn check(&self, operation: &'static str, vector: &ParamVector<B>) -> CoreResult<()> {
-        let layout = self.model.layout();
-        let fits = vector.tensors().len() == layout.num_parameter_tensors()
-            && (layout.parameters().zip(vector.tensors()))
-                .all(|(entry, tensor)| self.backend.shape(tensor) == entry.shape);
-        if !fits {
-            let (expected, found) = (layout.num_parameters(), vector.dim());
-            return Err(gnr_core::Error::DimensionMismatch { operation, expected, found });
-        }
-        let (expected, found) = (layout.num_buffers(), self.buffers.tensors.len());
-        if expected != found {
-            let message = format!("{found} running statistics given, the model has {expected}");
-            return Err(Error::Invalid(message).into());
-        }
-        Ok(())
+        check_point(operation, &self.backend, self.model.layout(), self.frozen, vector)?;
+        check_buffers(self.model.layout(), self.buffers.tensors.len())
     }
 
-    fn evaluate_nn<'t>(
-        &mut self,
-        at: &'t ParamVector<B>,
-        pass: Pass,
-        order: Order,
-    ) -> CoreResult<Evaluation<'t, ParamVector<B>, Kept<B>>> {
-        self.check("evaluate", at)?;
-        let session = self.backend.gradient_session(order == Order::Second);
-        let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
-        let mut cx = Context::new(&session, &leaves, &self.buffers.tensors, self.mode);
-        let logits = self.model.forward(&mut cx, &self.batch.images)?;
-        let collected = cx.into_collected();
-        let loss = session.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
-        let value = session.item(&loss)?;
-        let grad = ParamVector::new(self.backend.clone(), session.backward(&loss, &leaves)?);
-        let record = (order == Order::Second).then(|| session.take_record()).transpose()?;
-        let evaluation = Evaluation::new(at, value, grad, RefCell::new(record))?;
-        if pass == Pass::Commit {
-            let logits = session.detach(&logits);
-            self.correct = Some(correct(&session.to_host(&logits)?, &self.batch.labels));
-            if self.mode == Mode::Train {
-                self.buffers.update(&self.backend, collected)?;
-            }
+    fn passes(&self) -> Passes<'_, M, B> {
+        Passes {
+            model: self.model,
+            backend: &self.backend,
+            batch: self.batch,
+            buffers: &self.buffers.tensors,
+            loss: self.loss,
+            mixed: self.mixed,
+            mode: self.mode,
+            frozen: self.frozen,
+            fixed_norms: self.frozen.map_or(&[], Frozen::mask),
+            features: self.features,
+            masks: self.masks,
         }
-        Ok(evaluation)
     }
 
-    fn hvp_nn(
-        &mut self,
-        record: &B::Record,
-        at: &ParamVector<B>,
-        v: &ParamVector<B>,
+    /// Calls `f` with the record of `here`, made again where there is none.
+    fn with_record(
+        &self,
+        here: &Evaluation<'_, ParamVector<B>, Kept<B>>,
+        f: impl FnOnce(&Passes<'_, M, B>, &B::Record) -> Result<ParamVector<B>>,
     ) -> Result<ParamVector<B>> {
-        let session = self.backend.replay_session(record)?;
-        let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
-        let params: Vec<_> = leaves
-            .iter()
-            .zip(v.tensors())
-            .map(|(leaf, v)| Dual { primal: leaf.clone(), tangent: Some(v.clone()) })
-            .collect();
-        let duals = Duals(session.clone());
-        let buffers = self.buffers.duals();
-        let mut cx = Context::new(&duals, &params, &buffers, self.mode);
-        let logits = self.model.forward(&mut cx, &Dual::constant(self.batch.images.clone()))?;
-        let loss = duals.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
-        drop((params, logits));
-        let Some(tangent) = loss.tangent else {
-            return Err(Error::Invalid("the loss does not depend on any parameter".into()));
-        };
-        session.finish_replay()?;
-        Ok(ParamVector::new(self.backend.clone(), session.backward(&tangent, &leaves)?))
+        let passes = self.passes();
+        match &*here.record.borrow() {
+            Some(record) => f(&passes, record),
+            None => f(&passes, &passes.record(here.at)?),
+        }
     }
 }
 
@@ -145,7 +179,20 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
         pass: Pass,
         order: Order,
     ) -> CoreResult<Evaluation<'t, Self::Vector, Self::Record>> {
-        self.evaluate_nn(at, pass, order)
+        self.check("evaluate", at)?;
+        let Gradient { loss, grad, record, logits, collected } = self.passes().gradient(at, order)?;
+        let evaluation = Evaluation::new(at, loss, grad, RefCell::new(record))?;
+        if pass == Pass::Commit {
+            let labels = match self.mixed {
+                Some(mixed) if mixed.weight < 0.5 => &mixed.labels,
+                _ => &self.batch.labels,
+            };
+            self.correct = Some(correct(&self.backend.to_host(&logits)?, labels));
+            if self.mode == Mode::Train {
+                self.buffers.update(&self.backend, collected)?;
+            }
+        }
+        Ok(evaluation)
     }
 }
 
@@ -157,19 +204,25 @@ impl<M: Model, B: Autodiff> HvpOracle for BatchOracle<'_, M, B> {
         out: &mut Self::Vector,
     ) -> CoreResult<()> {
         self.check("hvp", v)?;
-        if let Some(record) = &*here.record.borrow() {
-            *out = self.hvp_nn(record, here.at, v)?;
-            return Ok(());
-        }
-        let again = self.evaluate_nn(here.at, Pass::Probe, Order::Second)?;
-        let record = again.record.into_inner();
-        let record = record.ok_or_else(|| Error::Invalid("a recording pass left no record".into()))?;
-        *out = self.hvp_nn(&record, here.at, v)?;
+        *out = self.with_record(here, |passes, record| passes.hvp(record, here.at, v))?;
         Ok(())
     }
 
     fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
         here.record.take();
+    }
+}
+
+impl<M: Model, B: Autodiff> GgnOracle for BatchOracle<'_, M, B> {
+    fn ggn(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> CoreResult<()> {
+        self.check("ggn", v)?;
+        *out = self.with_record(here, |passes, record| passes.ggn(record, here.at, v))?;
+        Ok(())
     }
 }
 

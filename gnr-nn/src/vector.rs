@@ -1,6 +1,8 @@
 //! θ and tangents as a backend's tensors: the `Vector` that the algorithms of gnr-core move.
 
-use gnr_core::{Elementwise, Error as CoreError, Result as CoreResult, Vector};
+use gnr_core::{
+    Elementwise, Error as CoreError, Partition, Result as CoreResult, Vector, join_leaves, split_leaves,
+};
 
 use crate::{Autodiff, Layout, Result, Role};
 
@@ -120,6 +122,21 @@ impl<B: Autodiff> Elementwise for ParamVector<B> {
         for ((z, x), y) in self.tensors.iter_mut().zip(&x.tensors).zip(&y.tensors) {
             self.backend.addcdiv_sqrt(z, a, x, b, y, eps)?;
         }
+        Ok(())
+    }
+}
+
+/// Each tensor is a leaf. Tensors are moved, not copied.
+impl<B: Autodiff> Partition for ParamVector<B> {
+    fn num_leaves(&self) -> usize {
+        self.tensors.len()
+    }
+    fn split(&mut self, group: &[usize], parts: usize) -> CoreResult<Vec<Self>> {
+        let split = split_leaves(&mut self.tensors, group, parts)?;
+        Ok(split.into_iter().map(|tensors| Self { backend: self.backend.clone(), tensors }).collect())
+    }
+    fn join(&mut self, group: &[usize], parts: Vec<Self>) -> CoreResult<()> {
+        self.tensors = join_leaves(group, parts.into_iter().map(|part| part.tensors).collect())?;
         Ok(())
     }
 }

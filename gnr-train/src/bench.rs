@@ -246,7 +246,7 @@ impl<'a, B: Autodiff> Steps<'a, B> {
 }
 
 /// Peak resident set of this process (Linux; `None` elsewhere).
-fn peak_rss_mb() -> Option<f64> {
+pub(crate) fn peak_rss_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? / 1024.0)

@@ -1,23 +1,24 @@
 //! Checkpoints: a safetensors file with the model's tensors under their published names, the optimiser's under
 //! `optimizer.<leaf>.<parameter>`, and one metadata entry, `gnr`, with everything else as JSON.
 //!
+//! A frozen parameter is among the model's tensors and not among the optimiser's.
+//!
 //! Nothing in the file depends on the time, the machine or how often the run was stopped: equal states are equal bytes.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
     path::{Path, PathBuf},
 };
 
 use gnr_core::{Leaf, Leaves, Optimizer, StateSource};
-use gnr_models::weights::{self, NonFinite, WeightsError};
-use gnr_nn::{Autodiff, Buffers, Layout, ParamVector};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use gnr_models::weights::{self, Options, Policy, Report, Stored, WeightFile};
+use gnr_nn::{Autodiff, Buffers, Entry, Frozen, Layout, ParamVector};
+use safetensors::{Dtype, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     atomic::write_atomically,
-    error::{Result, TrainError, io},
+    error::{Result, TrainError},
     recipe::Precision,
     summary::Best,
 };
@@ -95,7 +96,9 @@ pub(crate) fn best(folder: &Path) -> PathBuf {
 /// The state of a run on a backend.
 pub(crate) struct State<'a, B: Autodiff> {
     pub(crate) layout: &'a Layout,
+    /// The learned parameters.
     pub(crate) theta: &'a ParamVector<B>,
+    pub(crate) frozen: Option<&'a Frozen<B>>,
     pub(crate) buffers: &'a Buffers<B>,
     pub(crate) optimizer: &'a dyn Optimizer<ParamVector<B>>,
 }
@@ -113,7 +116,8 @@ impl<B: Autodiff> State<'_, B> {
             };
             tensors.push((name, dtype, shape.to_vec(), bytes));
         };
-        for (entry, values) in self.layout.parameters().zip(self.theta.to_host()?) {
+        let parameters = all_parameters(backend, self.theta, self.frozen)?;
+        for (entry, values) in self.layout.parameters().zip(parameters.to_host()?) {
             put(entry.name.clone(), &entry.shape, values);
         }
         for (entry, tensor) in self.layout.buffers().zip(&self.buffers.tensors) {
@@ -128,7 +132,9 @@ impl<B: Autodiff> State<'_, B> {
                     counts.push((format!("{OPTIMIZER}{name}"), count.to_le_bytes().to_vec()))
                 }
                 Leaf::Vector(vector) => {
-                    for (entry, values) in self.layout.parameters().zip(vector.to_host()?) {
+                    for (entry, values) in
+                        learned(self.layout, self.frozen).into_iter().zip(vector.to_host()?)
+                    {
                         put(format!("{OPTIMIZER}{name}.{}", entry.name), &entry.shape, values);
                     }
                 }
@@ -155,27 +161,44 @@ impl<B: Autodiff> State<'_, B> {
     }
 }
 
+/// The entries of the learned parameters.
+fn learned<'l, B: Autodiff>(layout: &'l Layout, frozen: Option<&Frozen<B>>) -> Vec<&'l Entry> {
+    match frozen {
+        Some(frozen) => frozen.learned(layout.parameters()).collect(),
+        None => layout.parameters().collect(),
+    }
+}
+
+/// All parameters of a model, learned or not.
+pub(crate) fn all_parameters<B: Autodiff>(
+    backend: &B,
+    theta: &ParamVector<B>,
+    frozen: Option<&Frozen<B>>,
+) -> Result<ParamVector<B>> {
+    Ok(match frozen {
+        Some(frozen) => {
+            ParamVector::new(backend.clone(), frozen.assemble(theta.tensors().to_vec(), Clone::clone)?)
+        }
+        None => theta.clone(),
+    })
+}
+
 /// The contents of a checkpoint or weight file.
 pub struct CheckpointFile {
     path: PathBuf,
-    bytes: Vec<u8>,
+    file: WeightFile,
     header: Option<Header>,
 }
 
 impl CheckpointFile {
-    /// Reads a safetensors file, of ours or published.
+    /// Reads a weight file: a checkpoint of ours, published safetensors, or a PyTorch checkpoint.
     ///
     /// # Errors
     /// A file that cannot be read, is not whole, or is of a later format; each names the file.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(io(path, "read"))?;
-        let damaged =
-            |source| WeightsError::Damaged { file: path.display().to_string(), length: bytes.len(), source };
-        SafeTensors::deserialize(&bytes).map_err(damaged)?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
-        let entry = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
+        let file = WeightFile::open(path)?;
         let problem = |problem: String| TrainError::Checkpoint { path: path.to_path_buf(), problem };
-        let header = match entry {
+        let header = match file.metadata().get(ENTRY) {
             None => None,
             Some(entry) => {
                 let header: Header = serde_json::from_str(entry)
@@ -187,7 +210,7 @@ impl CheckpointFile {
                 Some(header)
             }
         };
-        Ok(Self { path: path.to_path_buf(), bytes, header })
+        Ok(Self { path: path.to_path_buf(), file, header })
     }
 
     /// What a run wrote beside the tensors; `None` for other weight files.
@@ -195,13 +218,37 @@ impl CheckpointFile {
         self.header.as_ref()
     }
 
-    /// The model's tensors.
+    /// The file's tensors.
+    pub fn weights(&self) -> &WeightFile {
+        &self.file
+    }
+
+    /// The model's tensors; others in the file are ignored.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or not finite.
     pub fn model(&self, layout: &Layout) -> Result<Vec<Vec<f64>>> {
-        let name = self.path.display().to_string();
-        Ok(weights::from_bytes(&name, &self.bytes, layout, NonFinite::Reject)?.values)
+        Ok(self
+            .model_reported(layout, &Options { policy: Policy::IgnoreUnexpected, ..Options::default() })?
+            .0)
+    }
+
+    /// The model's tensors by other rules, and what was found. What the rules let be missing is an error all the same: there
+    /// are no initial values here.
+    ///
+    /// # Errors
+    /// What the rules do not allow.
+    pub fn model_reported(&self, layout: &Layout, options: &Options) -> Result<(Vec<Vec<f64>>, Report)> {
+        let loaded = weights::fit(&self.file, layout, vec![Vec::new(); layout.entries().len()], options)?;
+        let report = loaded.report;
+        let mismatched = report.mismatched.iter().map(|mismatch| &mismatch.name);
+        if let Some(tensor) = report.missing.iter().chain(&report.new_head).chain(mismatched).next() {
+            let problem = format!(
+                "tensor `{tensor}` does not come from the file, and there is no training to learn it"
+            );
+            return Err(TrainError::Checkpoint { path: self.path.clone(), problem });
+        }
+        Ok((loaded.values, report))
     }
 
     /// Restores the optimiser.
@@ -209,15 +256,12 @@ impl CheckpointFile {
         &self,
         backend: &B,
         layout: &Layout,
+        frozen: Option<&Frozen<B>>,
         optimizer: &mut dyn Optimizer<ParamVector<B>>,
     ) -> Result<()> {
-        let damaged = |source| WeightsError::Damaged {
-            file: self.path.display().to_string(),
-            length: self.bytes.len(),
-            source,
-        };
-        let tensors = SafeTensors::deserialize(&self.bytes).map_err(damaged)?;
-        let mut source = OptimizerTensors { backend, layout, tensors };
+        let stored = self.file.stored().iter().map(|stored| (stored.name.as_str(), stored)).collect();
+        let mut source =
+            OptimizerTensors { backend, entries: learned(layout, frozen), file: &self.file, stored };
         optimizer
             .load(&mut source)
             .map_err(|error| TrainError::Checkpoint { path: self.path.clone(), problem: error.to_string() })
@@ -227,44 +271,38 @@ impl CheckpointFile {
 /// `optimizer.*` of a file as the leaves of an optimiser.
 struct OptimizerTensors<'a, B> {
     backend: &'a B,
-    layout: &'a Layout,
-    tensors: SafeTensors<'a>,
+    /// The learned parameters.
+    entries: Vec<&'a Entry>,
+    file: &'a WeightFile,
+    stored: HashMap<&'a str, &'a Stored>,
 }
 
 impl<B: Autodiff> StateSource<ParamVector<B>> for OptimizerTensors<'_, B> {
     fn get(&mut self, name: &str) -> gnr_core::Result<Option<Leaf<ParamVector<B>>>> {
         let refuse = |problem: String| gnr_core::Error::CheckpointLeaf { name: name.to_owned(), problem };
-        if let Ok(tensor) = self.tensors.tensor(&format!("{OPTIMIZER}{name}")) {
-            let count = tensor.data().try_into().map(u64::from_le_bytes);
-            return match (tensor.dtype(), count) {
-                (Dtype::U64, Ok(count)) => Ok(Some(Leaf::Count(count))),
+        if let Some(stored) = self.stored.get(format!("{OPTIMIZER}{name}").as_str()) {
+            let bytes = self.file.bytes(&stored.name).map_err(|error| refuse(error.to_string()))?;
+            return match (stored.dtype, bytes.try_into()) {
+                (Dtype::U64, Ok(count)) => Ok(Some(Leaf::Count(u64::from_le_bytes(count)))),
                 _ => Err(refuse("expected one U64".into())),
             };
         }
-        let full = |entry: &str| format!("{OPTIMIZER}{name}.{entry}");
-        let present = self.layout.parameters().any(|entry| self.tensors.tensor(&full(&entry.name)).is_ok());
-        if !present {
+        let full = |entry: &&Entry| format!("{OPTIMIZER}{name}.{}", entry.name);
+        if !self.entries.iter().any(|entry| self.stored.contains_key(full(entry).as_str())) {
             return Ok(None);
         }
-        let mut values = Vec::with_capacity(self.layout.num_parameter_tensors());
-        for entry in self.layout.parameters() {
-            let key = full(&entry.name);
-            let tensor =
-                self.tensors.tensor(&key).map_err(|_| refuse(format!("tensor `{key}` is missing")))?;
-            if tensor.shape() != entry.shape {
-                let (found, expected) = (tensor.shape(), &entry.shape);
+        let mut tensors = Vec::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            let key = full(entry);
+            let stored =
+                self.stored.get(key.as_str()).ok_or_else(|| refuse(format!("tensor `{key}` is missing")))?;
+            if stored.shape != entry.shape {
+                let (found, expected) = (&stored.shape, &entry.shape);
                 return Err(refuse(format!("tensor `{key}` has shape {found:?}, expected {expected:?}")));
             }
-            values.push(match tensor.dtype() {
-                Dtype::F32 => (tensor.data().as_chunks().0.iter())
-                    .map(|bytes| f64::from(f32::from_le_bytes(*bytes)))
-                    .collect(),
-                Dtype::F64 => {
-                    tensor.data().as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
-                }
-                other => return Err(refuse(format!("tensor `{key}` holds {other:?}, expected F32 or F64"))),
-            });
+            let values = self.file.values(stored).map_err(|error| refuse(error.to_string()))?;
+            tensors.push(self.backend.constant(&values, &entry.shape)?);
         }
-        Ok(Some(Leaf::Vector(ParamVector::from_host(self.backend, self.layout, &values)?)))
+        Ok(Some(Leaf::Vector(ParamVector::new(self.backend.clone(), tensors))))
     }
 }

@@ -102,6 +102,28 @@ pub enum TrainError {
         /// What was expected and what was found.
         problem: String,
     },
+    /// An operator that is not a fixed symmetric matrix, or an algorithm that cannot do what was asked.
+    #[error(transparent)]
+    Curvature(#[from] gnr_hessian::Error),
+    /// Options that do not go together.
+    #[error("{0}")]
+    Request(String),
+    /// A pattern of layers that fits no tensor.
+    #[error("no parameter of the model fits `{pattern}`; there are {names}")]
+    Layers {
+        /// The pattern.
+        pattern: String,
+        /// What there is.
+        names: String,
+    },
+    /// Classes of a data set that are not found among a model's logits.
+    #[error("class map `{map}`: {problem}")]
+    ClassMap {
+        /// The map's name or file.
+        map: String,
+        /// What does not fit.
+        problem: String,
+    },
     /// The thread pool could not be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

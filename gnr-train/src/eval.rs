@@ -3,31 +3,38 @@
 use std::path::{Path, PathBuf};
 
 use gnr_data::{Loader, LoaderConfig, Normalization};
-use gnr_models::AnyModel;
+use gnr_models::{
+    AnyModel,
+    weights::{self, Options, Policy, Report},
+};
 use gnr_nn::{Autodiff, Model};
 use serde::Serialize;
 
 use crate::{
     backend,
     checkpoint::CheckpointFile,
+    classes::ClassMap,
     data,
     error::{Result, TrainError},
-    evaluate::{Evaluation, evaluate},
+    evaluate::{Evaluation, evaluate_mapped},
     recipe::{Precision, Recipe},
-    run::{build, in_pool, threads},
+    run::{build, in_pool, options, threads},
     trainer::place,
 };
 
 /// What to evaluate, on what. A checkpoint of a run brings its recipe as the default of everything else.
 #[derive(Clone, Debug)]
 pub struct EvalRequest {
-    /// A safetensors file.
+    /// A weight file: safetensors or a PyTorch checkpoint.
     pub weights: PathBuf,
     /// `section.key=value` assignments over the checkpoint's recipe (or over the defaults): `model.name`, `data.name`,
     /// `data.dir`, `data.normalization`, `train.eval_batch_size`, `train.threads`, `train.precision`, ….
     pub overrides: Vec<String>,
     /// Which images.
     pub split: Split,
+    /// Where the data set's classes are among the logits of a model that knows more. Default: the model knows just these, in
+    /// this order.
+    pub class_map: Option<ClassMap>,
 }
 
 /// Images of a data set, by their role in a recipe.
@@ -53,6 +60,8 @@ pub struct EvalReport {
     pub data: String,
     /// Which of them.
     pub split: Split,
+    /// What was taken from the file.
+    pub loaded: Report,
     /// What was found.
     #[serde(flatten)]
     pub evaluation: Evaluation,
@@ -84,8 +93,23 @@ pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) ->
             problem: "no images were held out for validation (data.validation is 0)".into(),
         })?,
     };
-    let model = build(&recipe.model, dataset.classes().len(), dataset.shape())?;
-    let values = file.model(model.layout())?;
+    let classes = dataset.classes();
+    let mut model = build(&recipe.model, classes.len(), dataset.shape())?;
+    let mut options = options(&recipe.model);
+    if file.header().is_some() {
+        // What a run started from says nothing of what it wrote.
+        options = Options { policy: Policy::IgnoreUnexpected, ..Options::default() };
+    }
+    let mut logits_of = None;
+    if let Some(map) = &request.class_map {
+        // As many logits as the file's classifier has rows.
+        let head = model.layout().parameters().last().map_or_else(String::new, |entry| entry.name.clone());
+        let shape = weights::stored_shape(file.weights(), model.layout(), &head, options.key.as_deref());
+        let logits = shape.and_then(|shape| shape.first().copied()).unwrap_or(classes.len());
+        model = build(&recipe.model, logits, dataset.shape())?;
+        logits_of = Some(map.resolve(classes, logits)?);
+    }
+    let (values, loaded) = file.model_reported(model.layout(), &options)?;
     let config = LoaderConfig::evaluation(
         recipe.train.eval_batch_size,
         Normalization::preset(&recipe.data.normalization)?,
@@ -93,12 +117,14 @@ pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) ->
     let loader = Loader::new(dataset, LoaderConfig { workers: recipe.train.workers, ..config })?;
     let threads = threads(recipe.train.threads);
     let precision: Precision = recipe.train.precision;
-    let job = Evaluate { path: &request.weights, model: &model, values, loader: &loader, threads, progress };
+    let path = &request.weights;
+    let job = Evaluate { path, model: &model, values, loader: &loader, logits_of, threads, progress };
     Ok(EvalReport {
         weights: origin,
         model: recipe.model.name,
         data: loader.dataset().describe(),
         split: request.split,
+        loaded,
         evaluation: backend::dispatch(precision, job)?,
     })
 }
@@ -108,6 +134,7 @@ struct Evaluate<'a, F> {
     model: &'a AnyModel,
     values: Vec<Vec<f64>>,
     loader: &'a Loader,
+    logits_of: Option<Vec<usize>>,
     threads: usize,
     progress: F,
 }
@@ -116,12 +143,12 @@ impl<F: FnMut(usize, usize) + Send> backend::Job for Evaluate<'_, F> {
     type Output = Result<Evaluation>;
 
     fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<Evaluation> {
-        let Self { path, model, values, loader, threads, progress } = self;
+        let Self { path, model, values, loader, logits_of, threads, progress } = self;
         tracing::debug!(file = %path.display(), threads, "evaluating");
         in_pool(threads, || {
             let backend = backend();
             let (theta, buffers) = place(&backend, model.layout(), values)?;
-            evaluate(model, &backend, &theta, &buffers, loader, progress)
+            evaluate_mapped(model, &backend, &theta, &buffers, loader, logits_of.as_deref(), progress)
         })?
     }
 }

@@ -15,6 +15,12 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// Number of those.
     pub correct: u64,
+    /// Fraction of images whose label is among the five largest logits; for models of more than five classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top5_accuracy: Option<f64>,
+    /// Top-1 when only the logits of the data set's classes compete; for models that know more classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy_among_classes: Option<f64>,
     /// Images in all.
     pub images: u64,
     /// For each class, in the order of labels.
@@ -45,9 +51,29 @@ pub fn evaluate<M: Model, B: Autodiff>(
     params: &ParamVector<B>,
     buffers: &Buffers<B>,
     loader: &Loader,
+    progress: impl FnMut(usize, usize),
+) -> Result<Evaluation> {
+    evaluate_mapped(model, backend, params, buffers, loader, None, progress)
+}
+
+/// [`evaluate`] of a model that may know other classes than the data set: `logits[label]` is the logit of a class.
+///
+/// # Errors
+/// As [`evaluate`].
+///
+/// # Cost
+/// As [`evaluate`].
+pub fn evaluate_mapped<M: Model, B: Autodiff>(
+    model: &M,
+    backend: &B,
+    params: &ParamVector<B>,
+    buffers: &Buffers<B>,
+    loader: &Loader,
+    logits_of: Option<&[usize]>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Evaluation> {
     let dataset = loader.dataset();
+    let (mut in_top5, mut among, mut known) = (0_u64, 0_u64, 0);
     let mut classes: Vec<_> = (dataset.classes().iter())
         .map(|name| ClassResult { name: name.clone(), correct: 0, images: 0 })
         .collect();
@@ -61,15 +87,25 @@ pub fn evaluate<M: Model, B: Autodiff>(
             if let Some(&value) = row.iter().find(|logit| !logit.is_finite()) {
                 return Err(TrainError::NonFiniteLogits { what: dataset.describe(), image: index, value });
             }
-            let (Some(&own), Some(class)) = (row.get(label), classes.get_mut(label)) else {
+            let target = logits_of.map_or(Some(label), |map| map.get(label).copied());
+            let own = target.and_then(|target| row.get(target).copied());
+            let (Some(target), Some(own), Some(class)) = (target, own, classes.get_mut(label)) else {
                 let classes = row.len();
                 return Err(gnr_nn::Error::LabelOutOfRange { index, label, classes }.into());
             };
+            known = row.len();
+            // Of equal logits the first is ahead.
+            let ahead = |other: usize| row[other] > own || (row[other] == own && other < target);
+            let rank = (0..row.len()).filter(|&other| ahead(other)).take(5).count();
+            in_top5 += u64::from(rank < 5);
+            if let Some(map) = logits_of {
+                among += u64::from(!map.iter().any(|&other| row.get(other).is_some() && ahead(other)));
+            }
             let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             loss += top + row.iter().map(|logit| (logit - top).exp()).sum::<f64>().ln() - own;
             class.images += 1;
             // The first of equal logits counts, as in training.
-            class.correct += u64::from(row.iter().position(|&logit| logit == top) == Some(label));
+            class.correct += u64::from(rank == 0);
         }
         done += batch.len();
         loader.recycle(batch);
@@ -81,6 +117,8 @@ pub fn evaluate<M: Model, B: Autodiff>(
         loss: loss / images,
         accuracy: correct as f64 / images,
         correct,
+        top5_accuracy: (known > 5).then_some(in_top5 as f64 / images),
+        accuracy_among_classes: logits_of.map(|_| among as f64 / images),
         images: done as u64,
         classes,
     })

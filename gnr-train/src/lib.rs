@@ -5,12 +5,15 @@
 //! * [`train`], [`resume`]: a run in its folder. Stopped at any moment and resumed, its checkpoints are those of a run that
 //!   never stopped, byte for byte.
 //! * [`eval()`]: a checkpoint or published weights on a data set.
+//! * [`measure()`]: whatever is asked of a checkpoint on a fixed sample of images, such as its curvature.
 //! * [`Observer`]: how a program watches; the library prints nothing.
 
 mod atomic;
 mod backend;
 mod bench;
 mod checkpoint;
+mod classes;
+pub mod curvature;
 mod data;
 mod error;
 mod eval;
@@ -22,6 +25,8 @@ mod observer;
 mod oracle;
 pub mod recipe;
 mod run;
+mod select;
+pub mod subject;
 mod summary;
 mod tensorboard;
 mod trainer;
@@ -29,14 +34,16 @@ mod trainer;
 pub use atomic::write_atomically;
 pub use bench::{BenchLine, BenchRequest, Timed, bench};
 pub use checkpoint::{CheckpointFile, Header, Progress, Sums};
+pub use classes::ClassMap;
 pub use error::{Result, TrainError};
 pub use eval::{EvalReport, EvalRequest, Split, eval};
-pub use evaluate::{ClassResult, Evaluation, evaluate};
+pub use evaluate::{ClassResult, Evaluation, evaluate, evaluate_mapped};
 pub use folder::{is_run, next_free, recipe_of};
 pub use metrics::EpochMetrics;
 pub use observer::{BestBy, Observer, Start, StepEvent};
 pub use recipe::{Precision, Recipe, RecipeError};
 pub use run::{Existing, Plan, check, resume, train, train_on};
+pub use subject::{Measurement, Sample, Subject, SubjectRequest, measure};
 pub use summary::{Best, COMMIT, Summary, VERSION};
 pub use tensorboard::EventWriter;
 pub use trainer::Outcome;

@@ -1,11 +1,15 @@
 //! From a recipe to the values of gnr-core: regularisers, optimiser, learning-rate schedule, clipping.
 
 use gnr_core::{
-    Adam, AdamW, CentralDiff, Clip, Cosine, Elementwise, Every, ForwardDiff, Gnr, HvpOracle, InverseSqrt,
-    Method, Milestones, Optimizer, Proportional, Result, Sam, Schedule, Sgd, StepDecay, StepReport, WarmUp,
+    Adam, AdamW, CentralDiff, Clip, Cosine, Elementwise, Every, ForwardDiff, Gnr, Grouped, HvpOracle,
+    InverseSqrt, Method, Milestones, Optimizer, Partition, Proportional, Result, Sam, Schedule, Sgd,
+    StepDecay, StepReport, WarmUp,
 };
 
-use crate::recipe::{Hvp, OptimizerName, Recipe, RhoSchedule, ScheduleName};
+use crate::{
+    recipe::{Hvp, OptimizerName, Recipe, RhoSchedule, ScheduleName},
+    select::Groups,
+};
 
 type BoxedSchedule = Box<dyn Schedule>;
 type Regularizers = (Option<Sam<BoxedSchedule>>, Option<Every<Gnr<BoxedSchedule>>>);
@@ -17,10 +21,10 @@ pub(crate) struct Configured<V> {
     difference: f64,
 }
 
-impl<V: Elementwise + 'static> Configured<V> {
+impl<V: Elementwise + Partition + 'static> Configured<V> {
     /// # Errors
     /// A hyper-parameter outside its domain (a recipe that was not checked).
-    pub(crate) fn new(recipe: &Recipe, steps_per_epoch: u64) -> Result<Self> {
+    pub(crate) fn new(recipe: &Recipe, groups: &Groups, steps_per_epoch: u64) -> Result<Self> {
         let rate = || learning_rate(recipe, steps_per_epoch);
         let radius = |rho: f64, schedule: RhoSchedule| -> Result<BoxedSchedule> {
             Ok(match schedule {
@@ -50,7 +54,7 @@ impl<V: Elementwise + 'static> Configured<V> {
         Ok(Self {
             method: Method {
                 regularizer: (sam, gnr),
-                optimizer: optimizer(recipe)?,
+                optimizer: optimizer(recipe, groups)?,
                 learning_rate: rate()?,
                 clip,
             },
@@ -81,10 +85,25 @@ impl<V: Elementwise + 'static> Configured<V> {
     }
 }
 
-fn optimizer<V: Elementwise + 'static>(recipe: &Recipe) -> Result<Box<dyn Optimizer<V>>> {
+fn optimizer<V: Elementwise + Partition + 'static>(
+    recipe: &Recipe,
+    groups: &Groups,
+) -> Result<Box<dyn Optimizer<V>>> {
+    match groups.settings[..] {
+        [only] if only.lr_scale == 1.0 => one_optimizer(recipe, only.weight_decay),
+        _ => {
+            let optimizers = (groups.settings.iter())
+                .map(|setting| Ok((one_optimizer(recipe, setting.weight_decay)?, setting.lr_scale)))
+                .collect::<Result<Vec<_>>>()?;
+            Ok(Box::new(Grouped::new(optimizers, groups.of.clone())?))
+        }
+    }
+}
+
+fn one_optimizer<V: Elementwise + 'static>(recipe: &Recipe, decay: f64) -> Result<Box<dyn Optimizer<V>>> {
     let chosen = &recipe.optimizer;
     let [beta1, beta2] = chosen.betas.unwrap_or([0.9, 0.999]);
-    let (eps, decay) = (chosen.eps.unwrap_or(1e-8), chosen.weight_decay);
+    let eps = chosen.eps.unwrap_or(1e-8);
     Ok(match chosen.name {
         OptimizerName::Sgd => {
             let momentum = chosen.momentum.unwrap_or(0.0);

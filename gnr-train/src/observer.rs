@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use gnr_models::weights::Report;
 use serde::{Deserialize, Serialize};
 
 use crate::{metrics::EpochMetrics, recipe::Recipe, summary::Summary};
@@ -15,8 +16,12 @@ pub struct Start<'a> {
     pub folder: &'a Path,
     /// What is trained on, validated on and tested on, in words.
     pub data: Vec<String>,
-    /// d, the number of learned scalars.
+    /// What the initial weights were read from, when this process read them.
+    pub weights: Option<&'a Report>,
+    /// Number of scalar parameters of the model.
     pub parameters: usize,
+    /// d, the number of those that are learned.
+    pub learned: usize,
     /// Steps an epoch.
     pub steps_per_epoch: u64,
     /// Steps already done (a resumed run).

@@ -1,9 +1,12 @@
 //! The oracle of one micro-batch: as `gnr_nn::BatchOracle`, but several may share the running statistics, in turn.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result};
-use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Kept, Model, ParamVector};
+use gnr_nn::{
+    Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Frozen, Kept, MaskSeed, MixedLabels, Model,
+    ParamVector,
+};
 
 /// One micro-batch. The statistics are borrowed for the time of a question only.
 pub(crate) struct Part<'a, M, B: Autodiff> {
@@ -12,8 +15,34 @@ pub(crate) struct Part<'a, M, B: Autodiff> {
     pub(crate) batch: &'a Batch<B>,
     pub(crate) buffers: &'a RefCell<Buffers<B>>,
     pub(crate) loss: CrossEntropy,
+    /// Second labels of a blended batch.
+    pub(crate) mixed: Option<&'a MixedLabels>,
+    /// Parameters that are not learned.
+    pub(crate) frozen: Option<&'a Frozen<B>>,
+    /// What the frozen part makes of the batch, once it is known and if only the head is learned.
+    pub(crate) features: OnceCell<Option<B::Tensor>>,
+    pub(crate) masks: MaskSeed,
     /// Correct predictions of committed passes are added here.
     pub(crate) correct: &'a Cell<u64>,
+}
+
+impl<'a, M: Model, B: Autodiff> Part<'a, M, B> {
+    fn over<'b>(&'b self, buffers: &'b mut Buffers<B>) -> Result<BatchOracle<'b, M, B>> {
+        let oracle = BatchOracle::new(self.model, self.backend, self.batch, buffers)
+            .with_loss(self.loss)
+            .with_mixed(self.mixed)
+            .with_masks(self.masks);
+        let Some(frozen) = self.frozen else { return Ok(oracle) };
+        let oracle = oracle.with_frozen(frozen);
+        if self.features.get().is_none() {
+            // Cannot be set yet: this is the only place that does.
+            let _ = self.features.set(oracle.features()?);
+        }
+        Ok(match self.features.get() {
+            Some(Some(features)) => oracle.with_features(features),
+            _ => oracle,
+        })
+    }
 }
 
 impl<M: Model, B: Autodiff> GradOracle for Part<'_, M, B> {
@@ -27,8 +56,7 @@ impl<M: Model, B: Autodiff> GradOracle for Part<'_, M, B> {
         order: Order,
     ) -> Result<Evaluation<'t, Self::Vector, Self::Record>> {
         let mut buffers = self.buffers.borrow_mut();
-        let mut oracle =
-            BatchOracle::new(self.model, self.backend, self.batch, &mut buffers).with_loss(self.loss);
+        let mut oracle = self.over(&mut buffers)?;
         let evaluation = oracle.evaluate(at, pass, order)?;
         self.correct.set(self.correct.get() + oracle.correct().unwrap_or(0) as u64);
         Ok(evaluation)
@@ -43,9 +71,7 @@ impl<M: Model, B: Autodiff> HvpOracle for Part<'_, M, B> {
         out: &mut Self::Vector,
     ) -> Result<()> {
         let mut buffers = self.buffers.borrow_mut();
-        BatchOracle::new(self.model, self.backend, self.batch, &mut buffers)
-            .with_loss(self.loss)
-            .hvp(here, v, out)
+        self.over(&mut buffers)?.hvp(here, v, out)
     }
 
     fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {

@@ -4,17 +4,20 @@ use std::{path::Path, sync::atomic::AtomicBool, thread::available_parallelism};
 
 use gnr_models::{
     AnyModel, ModelConfig,
-    weights::{self, NonFinite},
+    weights::{self, Options, Policy, WeightFile},
 };
 use gnr_nn::{Autodiff, Model};
 
 use crate::{
+    atomic::write_atomically,
     backend::{self, Job},
+    checkpoint,
     data::Images,
-    error::{Result, TrainError},
+    error::{Result, TrainError, io},
     folder::{RunFolder, is_run, recipe_of, refuse_existing},
     observer::Observer,
     recipe::{Load, Model as ModelSection, Recipe},
+    select,
     trainer::{Outcome, Prepared, Trainer, same_run},
 };
 
@@ -109,9 +112,16 @@ impl Job for Train<'_> {
             refuse_existing(folder)?;
         }
         recipe.train.threads = threads(recipe.train.threads);
-        let prepared = prepare(recipe)?;
+        // A run that has a checkpoint does not need what it started from.
+        let starts = !(resumes && checkpoint::last(folder).exists());
+        let prepared = prepare(recipe, starts)?;
         let folder =
             if resumes { RunFolder::open(folder)? } else { RunFolder::create(folder, &prepared.recipe)? };
+        if let Some(report) = &prepared.weights {
+            let path = folder.file("weights.json");
+            let text = serde_json::to_string_pretty(report).map_err(|e| io(&path, "write")(e.into()))?;
+            write_atomically(&path, (text + "\n").as_bytes())?;
+        }
         in_pool(prepared.recipe.train.threads, || {
             Trainer::new(&prepared, &folder, backend())?.run(observer, stop)
         })?
@@ -135,11 +145,20 @@ pub(crate) fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) 
 /// # Errors
 /// As [`train`].
 pub fn check(recipe: Recipe) -> Result<Plan> {
-    let prepared = prepare(recipe)?;
+    let prepared = prepare(recipe, true)?;
+    let layout = prepared.model.layout();
+    let frozen = |index: usize| prepared.frozen.as_ref().is_some_and(|mask| mask[index]);
     Ok(Plan {
         data: prepared.images.describe(),
+        learned: layout
+            .parameters()
+            .enumerate()
+            .filter(|(i, _)| !frozen(*i))
+            .map(|(_, entry)| entry.len())
+            .sum(),
         parameters: prepared.model.layout().num_parameters(),
         steps_per_epoch: prepared.images.train.batches_per_epoch() as u64,
+        weights: prepared.weights,
     })
 }
 
@@ -148,8 +167,12 @@ pub fn check(recipe: Recipe) -> Result<Plan> {
 pub struct Plan {
     /// The images in words.
     pub data: Vec<String>,
-    /// d.
+    /// What the initial weights are read from.
+    pub weights: Option<weights::Report>,
+    /// Number of scalar parameters of the model.
     pub parameters: usize,
+    /// d, the number of those that are learned.
+    pub learned: usize,
     /// Steps an epoch.
     pub steps_per_epoch: u64,
 }
@@ -158,28 +181,42 @@ pub struct Plan {
 pub(crate) fn build(section: &ModelSection, classes: usize, input: [usize; 3]) -> Result<AnyModel> {
     let mut config = ModelConfig::new(section.name.as_str(), classes, input);
     config.widths.clone_from(&section.widths);
+    (config.depth, config.heads, config.patch) = (section.depth, section.heads, section.patch);
+    (config.dropout, config.drop_path) = (section.dropout, section.drop_path);
     config.activation = section.activation.as_deref().map(str::parse).transpose()?;
     Ok(AnyModel::build(&config)?)
 }
 
-fn prepare(recipe: Recipe) -> Result<Prepared> {
+/// `starts`: whether θ₀ is needed, or a checkpoint has what came of it.
+fn prepare(recipe: Recipe, starts: bool) -> Result<Prepared> {
     let images = Images::open(&recipe)?;
     let dataset = images.train.dataset();
     let (classes, input) = (dataset.classes().len(), dataset.shape());
     let model = build(&recipe.model, classes, input)?;
-    let random = || model.layout().initialise(recipe.train.seed);
-    let initial = match (&recipe.model.weights, recipe.model.load) {
-        (None, _) => random(),
-        (Some(path), Some(Load::Matching)) => {
-            let path = Path::new(path);
-            let loaded = weights::load_partial(path, model.layout(), random(), NonFinite::Reject)?;
-            if loaded.report.matched.is_empty() {
-                let problem = format!("no tensor fits the model {}", recipe.model.name);
-                return Err(TrainError::Checkpoint { path: path.to_path_buf(), problem });
-            }
-            loaded.values
-        }
-        (Some(path), _) => weights::load(Path::new(path), model.layout(), NonFinite::Reject)?.values,
-    };
-    Ok(Prepared { recipe, images, model, initial, classes, input })
+    let layout = model.layout();
+    let frozen = select::frozen(&recipe, layout)?;
+    let groups = select::groups(&recipe, layout, frozen.as_deref())?;
+    let mut initial = layout.initialise(recipe.train.seed);
+    let mut report = None;
+    if let Some(path) = recipe.model.weights.as_deref().filter(|_| starts) {
+        let loaded =
+            weights::fit(&WeightFile::open(Path::new(path))?, layout, initial, &options(&recipe.model))?;
+        (initial, report) = (loaded.values, Some(loaded.report));
+    }
+    Ok(Prepared { recipe, images, model, initial, weights: report, frozen, groups, classes, input })
+}
+
+/// How a recipe wants its weight file read.
+pub(crate) fn options(section: &ModelSection) -> Options {
+    Options {
+        policy: match section.load {
+            None | Some(Load::All) => Policy::All,
+            Some(Load::IgnoreUnexpected) => Policy::IgnoreUnexpected,
+            Some(Load::NewHead) => Policy::NewHead,
+            Some(Load::Matching) => Policy::Matching,
+        },
+        key: section.weights_key.clone(),
+        resample_pos_embed: section.resample_pos_embed == Some(true),
+        ..Options::default()
+    }
 }

@@ -1,7 +1,7 @@
 //! The loop: epochs of steps, evaluations, checkpoints.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -9,11 +9,11 @@ use std::{
 
 use gnr_core::{Accumulated, Counted, Counter, StepReport};
 use gnr_models::{AnyModel, weights};
-use gnr_nn::{Autodiff, Buffers, CrossEntropy, Layout, Model, ParamVector};
+use gnr_nn::{Autodiff, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, ParamVector};
 
 use crate::{
     checkpoint::{self, CheckpointFile, Header, Progress, State, Sums},
-    data::{Images, upload},
+    data::{Images, MicroBatch, upload},
     error::{Result, TrainError},
     evaluate::evaluate,
     folder::RunFolder,
@@ -22,6 +22,7 @@ use crate::{
     observer::{BestBy, Observer, Start, StepEvent},
     oracle::Part,
     recipe::Recipe,
+    select::Groups,
     summary::{Best, COMMIT, Summary, VERSION},
     tensorboard::EventWriter,
 };
@@ -33,6 +34,12 @@ pub(crate) struct Prepared {
     pub(crate) model: AnyModel,
     /// θ₀ and the first running statistics.
     pub(crate) initial: Vec<Vec<f64>>,
+    /// Where θ₀ came from, when it was a file that was read now.
+    pub(crate) weights: Option<weights::Report>,
+    /// One mark a parameter, when some are not learned.
+    pub(crate) frozen: Option<Vec<bool>>,
+    /// The optimiser's groups of the learned parameters.
+    pub(crate) groups: Groups,
     pub(crate) classes: usize,
     pub(crate) input: [usize; 3],
 }
@@ -73,7 +80,9 @@ pub(crate) struct Trainer<'a, B: Autodiff> {
     backend: B,
     recipe_text: String,
     configured: Configured<ParamVector<B>>,
+    /// The learned parameters.
     theta: ParamVector<B>,
+    frozen: Option<Frozen<B>>,
     buffers: RefCell<Buffers<B>>,
     progress: Progress,
     metrics: MetricsLog,
@@ -87,11 +96,11 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     pub(crate) fn new(prepared: &'a Prepared, folder: &'a RunFolder, backend: B) -> Result<Self> {
         let layout = prepared.model.layout();
         let steps_per_epoch = prepared.images.train.batches_per_epoch() as u64;
-        let mut configured = Configured::new(&prepared.recipe, steps_per_epoch)?;
+        let mut configured = Configured::new(&prepared.recipe, &prepared.groups, steps_per_epoch)?;
         let recipe_text = prepared.recipe.to_toml()?;
         let last = checkpoint::last(folder.path());
-        let (values, progress) = if last.exists() {
-            let file = CheckpointFile::read(&last)?;
+        let file = if last.exists() { Some(CheckpointFile::read(&last)?) } else { None };
+        let (values, progress) = if let Some(file) = &file {
             let problem =
                 |problem: &str| TrainError::Checkpoint { path: last.clone(), problem: problem.into() };
             let header = file.header().ok_or_else(|| problem("not a checkpoint of a run"))?;
@@ -99,12 +108,23 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             if !same_run(&theirs, &prepared.recipe) {
                 return Err(problem("was written by another recipe than the folder's recipe.toml"));
             }
-            file.optimizer(&backend, layout, configured.method.optimizer.as_mut())?;
             (file.model(layout)?, header.progress.clone())
         } else {
             (prepared.initial.clone(), Progress::default())
         };
-        let (theta, buffers) = place(&backend, layout, values)?;
+        let (parameters, statistics) = weights::split(layout, values);
+        let frozen = (prepared.frozen.as_deref())
+            .map(|mask| Frozen::new(&backend, layout, &parameters, mask))
+            .transpose()?;
+        let mut theta = ParamVector::from_host(&backend, layout, &parameters)?;
+        if let Some(frozen) = &frozen {
+            let learned = frozen.learned(theta.tensors().iter().cloned()).collect();
+            theta = ParamVector::new(backend.clone(), learned);
+        }
+        let buffers = Buffers::from_host(&backend, layout, &statistics)?;
+        if let Some(file) = &file {
+            file.optimizer(&backend, layout, frozen.as_ref(), configured.method.optimizer.as_mut())?;
+        }
         let (metrics, lines) = MetricsLog::open(&folder.file("metrics.jsonl"), progress.step)?;
         let mut events = EventWriter::create(folder.path())?;
         let mut history = Vec::new();
@@ -120,6 +140,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             recipe_text,
             configured,
             theta,
+            frozen,
             buffers,
             progress,
             metrics,
@@ -135,7 +156,9 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             recipe,
             folder: self.folder.path(),
             data: self.prepared.images.describe(),
+            weights: self.prepared.weights.as_ref(),
             parameters: self.prepared.model.layout().num_parameters(),
+            learned: gnr_core::Vector::dim(&self.theta),
             steps_per_epoch: steps,
             step: self.progress.step,
             best_by: self.best_by(),
@@ -192,30 +215,35 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok(true)
     }
 
-    fn step(&mut self, batches: &[gnr_nn::Batch<B>]) -> Result<StepReport> {
+    fn step(&mut self, batches: &[MicroBatch<B>]) -> Result<StepReport> {
         let counter = Counter::default();
         let correct = Cell::new(0);
         let loss = CrossEntropy { label_smoothing: self.prepared.recipe.train.label_smoothing };
-        let part = |batch| Part {
+        let (seed, t) = (self.prepared.recipe.train.seed, self.progress.step);
+        let part = |index, MicroBatch { batch, mixed }| Part {
             model: &self.prepared.model,
             backend: &self.backend,
             batch,
             buffers: &self.buffers,
             loss,
+            mixed: mixed.as_ref(),
+            frozen: self.frozen.as_ref(),
+            features: OnceCell::new(),
+            masks: MaskSeed::new(seed, t, index),
             correct: &correct,
         };
-        let t = self.progress.step;
         let stepped = match batches {
             [batch] => {
-                let oracle = Counted::with_counter(part(batch), counter.clone());
+                let oracle = Counted::with_counter(part((0, batch)), counter.clone());
                 self.configured.step(t, &mut self.theta, oracle)
             }
-            _ => Accumulated::new(batches.iter().map(|batch| (part(batch), batch.labels.len()))).and_then(
-                |accumulated| {
-                    let oracle = Counted::with_counter(accumulated, counter.clone());
-                    self.configured.step(t, &mut self.theta, oracle)
-                },
-            ),
+            _ => Accumulated::new(
+                (0..).zip(batches).map(|(i, batch)| (part((i, batch)), batch.batch.labels.len())),
+            )
+            .and_then(|accumulated| {
+                let oracle = Counted::with_counter(accumulated, counter.clone());
+                self.configured.step(t, &mut self.theta, oracle)
+            }),
         };
         let (step, epoch) = (t + 1, self.progress.epoch + 1);
         let report = stepped.map_err(|error| match error {
@@ -266,15 +294,17 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let batches = std::mem::take(&mut self.progress.batch).max(1);
         let (epoch, step) = (self.progress.epoch, self.progress.step);
         let due = epoch.is_multiple_of(recipe.train.eval_every) || epoch == recipe.train.epochs;
+        let theta = checkpoint::all_parameters(&self.backend, &self.theta, self.frozen.as_ref())?;
         let mut measure = |loader| {
             let buffers = self.buffers.borrow();
             let model = &self.prepared.model;
             let progress = |done, of| observer.on_evaluation(done, of);
-            evaluate(model, &self.backend, &self.theta, &buffers, loader, progress)
+            evaluate(model, &self.backend, &theta, &buffers, loader, progress)
         };
         let validation =
             self.prepared.images.validation.as_ref().filter(|_| due).map(&mut measure).transpose()?;
         let test = due.then(|| measure(&self.prepared.images.test)).transpose()?;
+        drop(theta);
         let Sums { loss, correct, images, grad_norm, penalties } = sums;
         let metrics = EpochMetrics {
             epoch,
@@ -339,6 +369,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let state = State {
             layout: self.prepared.model.layout(),
             theta: &self.theta,
+            frozen: self.frozen.as_ref(),
             buffers: &buffers,
             optimizer: self.configured.method.optimizer.as_ref(),
         };

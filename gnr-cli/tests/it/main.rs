@@ -6,3 +6,4 @@ mod bad_input;
 mod commands;
 mod signals;
 mod support;
+mod weights;

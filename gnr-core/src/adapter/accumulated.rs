@@ -75,15 +75,31 @@ impl<O: HvpOracle> HvpOracle for Accumulated<O> {
         v: &O::Vector,
         out: &mut O::Vector,
     ) -> Result<()> {
-        same_dim("hvp", here.at.dim(), v.dim())?;
-        out.copy_from(v)?;
-        out.scale(0.0)?;
-        let mut product = out.clone();
+        self.hvp_block(here, std::slice::from_ref(v), std::slice::from_mut(out))
+    }
+
+    /// Each micro-batch is evaluated once for all vectors.
+    fn hvp_block(
+        &mut self,
+        here: &Evaluation<'_, O::Vector, ()>,
+        vs: &[O::Vector],
+        outs: &mut [O::Vector],
+    ) -> Result<()> {
+        same_dim("hvp_block", vs.len(), outs.len())?;
+        let Some(first) = vs.first() else { return Ok(()) };
+        for (v, out) in vs.iter().zip(&mut *outs) {
+            same_dim("hvp", here.at.dim(), v.dim())?;
+            out.copy_from(v)?;
+            out.scale(0.0)?;
+        }
+        let mut product = first.clone();
         for (part, weight) in &mut self.parts {
             let order = part.order_for_products();
             let again = part.evaluate(here.at, Pass::Probe, order)?;
-            part.hvp(&again, v, &mut product)?;
-            out.axpy(*weight, &product)?;
+            for (v, out) in vs.iter().zip(&mut *outs) {
+                part.hvp(&again, v, &mut product)?;
+                out.axpy(*weight, &product)?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! An oracle that counts what it is asked, to measure or assert the cost of a method.
 
-use crate::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result};
+use crate::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result};
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,7 +15,7 @@ pub struct Counts {
     pub probes: u64,
     /// Evaluations (of either pass) with [`Order::Second`].
     pub second_order: u64,
-    /// Hessian-vector products.
+    /// Hessian-vector and Gauss–Newton products.
     pub products: u64,
 }
 
@@ -101,6 +101,15 @@ impl<O: HvpOracle> HvpOracle for Counted<O> {
         self.counter.0[3].fetch_add(1, Relaxed);
         self.inner.hvp(here, v, out)
     }
+    fn hvp_block(
+        &mut self,
+        here: &Evaluation<'_, O::Vector, O::Record>,
+        vs: &[O::Vector],
+        outs: &mut [O::Vector],
+    ) -> Result<()> {
+        self.counter.0[3].fetch_add(vs.len() as u64, Relaxed);
+        self.inner.hvp_block(here, vs, outs)
+    }
     fn release(&mut self, here: &Evaluation<'_, O::Vector, O::Record>) {
         self.inner.release(here);
     }
@@ -109,5 +118,26 @@ impl<O: HvpOracle> HvpOracle for Counted<O> {
     }
     fn order_for_products(&self) -> Order {
         self.inner.order_for_products()
+    }
+}
+
+impl<O: GgnOracle> GgnOracle for Counted<O> {
+    fn ggn(
+        &mut self,
+        here: &Evaluation<'_, O::Vector, O::Record>,
+        v: &O::Vector,
+        out: &mut O::Vector,
+    ) -> Result<()> {
+        self.counter.0[3].fetch_add(1, Relaxed);
+        self.inner.ggn(here, v, out)
+    }
+    fn ggn_block(
+        &mut self,
+        here: &Evaluation<'_, O::Vector, O::Record>,
+        vs: &[O::Vector],
+        outs: &mut [O::Vector],
+    ) -> Result<()> {
+        self.counter.0[3].fetch_add(vs.len() as u64, Relaxed);
+        self.inner.ggn_block(here, vs, outs)
     }
 }

@@ -2,11 +2,13 @@
 
 mod adam;
 mod adam_w;
+mod grouped;
 mod moments;
 mod sgd;
 
 pub use adam::Adam;
 pub use adam_w::AdamW;
+pub use grouped::Grouped;
 pub use sgd::Sgd;
 
 use crate::{Checkpoint, Result, Vector};

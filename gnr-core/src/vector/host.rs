@@ -1,6 +1,6 @@
 //! Vectors in host memory: `Vec`, `Box<[_]>` and arrays of `f32` or `f64`, over a few kernels on slices.
 
-use super::{Elementwise, Vector, same_dim};
+use super::{Elementwise, Partition, Vector, join_leaves, same_dim, split_leaves};
 use crate::Result;
 use num_traits::{AsPrimitive, Float};
 
@@ -129,3 +129,17 @@ macro_rules! host_vector {
     )*};
 }
 host_vector!([T: Real] Vec<T>, [T: Real] Box<[T]>, [T: Real, const N: usize] [T; N]);
+
+/// Each element is a leaf.
+impl<T: Real> Partition for Vec<T> {
+    fn num_leaves(&self) -> usize {
+        self.len()
+    }
+    fn split(&mut self, group: &[usize], parts: usize) -> Result<Vec<Self>> {
+        split_leaves(self, group, parts)
+    }
+    fn join(&mut self, group: &[usize], parts: Vec<Self>) -> Result<()> {
+        *self = join_leaves(group, parts)?;
+        Ok(())
+    }
+}

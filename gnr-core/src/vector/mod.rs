@@ -63,6 +63,54 @@ pub trait Elementwise: Vector {
     fn addcdiv_sqrt(&mut self, a: f64, x: &Self, b: f64, y: &Self, eps: f64) -> Result<()>;
 }
 
+/// A vector that is a list of leaves (the tensors of a model; the elements of a host vector), of which groups can be treated
+/// apart, as [`Grouped`](crate::Grouped) does.
+pub trait Partition: Vector {
+    /// Number of leaves.
+    fn num_leaves(&self) -> usize;
+    /// Takes the leaves apart: part g gets those with `group[leaf] == g`, in order. `self` has none until
+    /// [`join`](Self::join) gives them back.
+    ///
+    /// # Errors
+    /// [`Error::DimensionMismatch`] when there is not one group a leaf, or a group is not below `parts`; `self` is unchanged.
+    fn split(&mut self, group: &[usize], parts: usize) -> Result<Vec<Self>>;
+    /// The inverse: `self` becomes the vector that [`split`](Self::split) would take apart into these parts.
+    ///
+    /// # Errors
+    /// [`Error::DimensionMismatch`] when the parts do not have the leaves of their groups; `self` is then without meaning.
+    fn join(&mut self, group: &[usize], parts: Vec<Self>) -> Result<()>;
+}
+
+/// [`Partition::split`] of a list of leaves.
+///
+/// # Errors
+/// As there.
+pub fn split_leaves<T>(leaves: &mut Vec<T>, group: &[usize], parts: usize) -> Result<Vec<Vec<T>>> {
+    same_dim("split", leaves.len(), group.len())?;
+    if let Some(&beyond) = group.iter().find(|group| **group >= parts) {
+        return Err(Error::DimensionMismatch { operation: "split", expected: parts, found: beyond + 1 });
+    }
+    let mut split: Vec<Vec<T>> = (0..parts).map(|_| Vec::new()).collect();
+    for (leaf, &group) in std::mem::take(leaves).into_iter().zip(group) {
+        split[group].push(leaf);
+    }
+    Ok(split)
+}
+
+/// [`Partition::join`] of lists of leaves.
+///
+/// # Errors
+/// As there.
+pub fn join_leaves<T>(group: &[usize], parts: Vec<Vec<T>>) -> Result<Vec<T>> {
+    let found = parts.iter().map(Vec::len).sum();
+    let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
+    let leaves: Vec<T> =
+        group.iter().filter_map(|&group| parts.get_mut(group).and_then(Iterator::next)).collect();
+    same_dim("join", group.len(), leaves.len())?;
+    same_dim("join", group.len(), found)?;
+    Ok(leaves)
+}
+
 /// Two operands of `operation` live in the same space.
 pub(crate) fn same_dim(operation: &'static str, expected: usize, found: usize) -> Result<()> {
     if expected == found { Ok(()) } else { Err(Error::DimensionMismatch { operation, expected, found }) }

@@ -1,7 +1,10 @@
 //! Optimisers against PyTorch's formulas, worked out step by step in Python.
 
 use crate::assert_close;
-use gnr_core::{Adam, AdamW, Error, Optimizer, Sgd};
+use gnr_core::{
+    Adam, AdamW, Checkpoint, Error, Grouped, Leaf, Leaves, Optimizer, Partition, Sgd, StateSink, StateSource,
+    Vector, testing::conformance::check_optimizer,
+};
 
 type Vf = Vec<f64>;
 
@@ -108,4 +111,155 @@ fn hyperparameters_out_of_range_are_named() {
     refused(Adam::<Vf>::new().with_betas(0.9, 1.0).err(), "beta2");
     refused(Adam::<Vf>::new().with_eps(0.0).err(), "eps");
     refused(AdamW::<Vf>::new().with_weight_decay(-0.1).err(), "weight_decay");
+}
+
+/// Four scalars in two parameter groups, {0, 2} with lr 0.1 and weight decay 0.1, {1, 3} with lr 0.02 and none; four steps.
+///
+/// p = [torch.nn.Parameter(torch.tensor(v)) for v in (1., -1., .5, 2.)]
+/// groups = [{"params": [p[0], p[2]], "lr": .1, "weight_decay": .1}, {"params": [p[1], p[3]], "lr": .02, "weight_decay": 0.}]
+/// torch.optim.SGD(groups, momentum=.9), SGD(.., nesterov=True), Adam(groups), AdamW(groups), in float64
+#[test]
+fn groups_as_in_pytorch() {
+    fn check<P: Optimizer<Vf>>(make: impl Fn(f64) -> P, expected: [f64; 4]) {
+        let mut grouped = Grouped::new(vec![(make(0.1), 1.0), (make(0.0), 0.2)], vec![0, 1, 0, 1]).unwrap();
+        let mut theta = vec![1.0, -1.0, 0.5, 2.0];
+        let gradients =
+            [[1.0, -2.0, 0.5, 3.0], [0.5, 1.0, -0.25, 0.0], [-0.25, 3.0, 1.0, -1.0], [2.0, 0.0, -1.0, 0.5]];
+        for gradient in gradients {
+            grouped.step(&mut theta, &gradient.to_vec(), 0.1).unwrap();
+        }
+        // A few ulps a step.
+        assert_close(&theta, &expected, 1e-14);
+    }
+    let decay = |wd| Sgd::new().with_weight_decay(wd).unwrap();
+    check(
+        |wd| decay(wd).with_momentum(0.9).unwrap(),
+        [0.28960440999999987, -1.03064, 0.265782205, 1.8216599999999998],
+    );
+    check(
+        |wd| decay(wd).with_nesterov_momentum(0.9).unwrap(),
+        [0.012577267230999785, -1.067576, 0.2523101786154999, 1.789494],
+    );
+    check(
+        |wd| Adam::new().with_weight_decay(wd).unwrap(),
+        [0.6655010138761398, -0.9888403435094898, 0.28735035167257383, 1.9543199469850772],
+    );
+    check(
+        |wd| AdamW::new().with_weight_decay(wd).unwrap(),
+        [0.6430318369354731, -0.9888403435094898, 0.28964109076035705, 1.9543199469850772],
+    );
+}
+
+type Any = Box<dyn Optimizer<Vf>>;
+
+#[test]
+fn groups_conform() {
+    let sgd = |wd| Sgd::new().with_momentum(0.9).unwrap().with_weight_decay(wd).unwrap();
+    check_optimizer(|| Grouped::new(vec![(sgd(1e-4), 1.0), (sgd(0.0), 0.5)], vec![1, 0, 1]).unwrap(), 0.01);
+    check_optimizer(
+        || Grouped::new(vec![(Adam::new(), 1.0), (Adam::new(), 0.5)], vec![1, 0, 0]).unwrap(),
+        0.01,
+    );
+    check_optimizer(|| Grouped::new(vec![(Box::new(AdamW::new()) as Any, 1.0)], vec![0; 3]).unwrap(), 0.01);
+}
+
+/// One group is its optimiser, and its state is saved under the same names.
+#[test]
+fn one_group_is_the_optimiser_bit_for_bit() {
+    let make = || AdamW::new().with_weight_decay(0.3).unwrap();
+    let mut grouped = Grouped::new(vec![(make(), 1.0)], vec![0; 3]).unwrap();
+    let (mut plain, mut a, mut b) = (make(), vec![1.0, 2.0, 3.0], vec![1.0, 2.0, 3.0]);
+    for i in 0..5 {
+        let gradient = vec![f64::from(i).sin(), f64::from(i).cos(), 0.1];
+        grouped.step(&mut a, &gradient, 0.1).unwrap();
+        plain.step(&mut b, &gradient, 0.1).unwrap();
+    }
+    assert_eq!(a, b);
+    let save = |optimizer: &dyn Checkpoint<Vf>| {
+        let mut leaves = Leaves::new();
+        optimizer.save(&mut leaves).unwrap();
+        leaves
+    };
+    assert_eq!(save(&grouped), save(&plain));
+}
+
+/// The state tells nothing of the groups: other groups take it up where it was.
+#[test]
+fn groups_may_be_rearranged_between_runs() {
+    let sgd = || Sgd::new().with_momentum(0.5).unwrap();
+    let mut two = Grouped::new(vec![(sgd(), 1.0), (sgd(), 2.0)], vec![0, 1, 0]).unwrap();
+    two.step(&mut vec![0.0; 3], &vec![1.0, 2.0, 3.0], 0.1).unwrap();
+    let mut leaves = Leaves::new();
+    two.save(&mut leaves).unwrap();
+    assert_eq!(leaves["momentum"], Leaf::Vector(vec![1.0, 2.0, 3.0]));
+    let mut one = Grouped::new(vec![(sgd(), 1.0)], vec![0; 3]).unwrap();
+    one.load(&mut leaves).unwrap();
+    let mut theta = vec![0.0; 3];
+    one.step(&mut theta, &vec![0.0; 3], 1.0).unwrap();
+    assert_eq!(theta, [-0.5, -1.0, -1.5]);
+    // A state of another space is refused, and nothing changes.
+    leaves.insert("momentum".into(), Leaf::Vector(vec![0.0; 2]));
+    assert!(matches!(two.load(&mut leaves), Err(Error::CheckpointLeaf { name, .. }) if name == "momentum"));
+}
+
+/// The second group refuses: the first must be as it was.
+#[test]
+fn a_refused_state_changes_no_group() {
+    struct Broken(u64);
+    impl Checkpoint<Vf> for Broken {
+        fn save(&self, sink: &mut dyn StateSink<Vf>) -> gnr_core::Result<()> {
+            sink.put("count", Leaf::Count(self.0))
+        }
+        fn load(&mut self, source: &mut dyn StateSource<Vf>) -> gnr_core::Result<()> {
+            let refused =
+                |problem: &str| Error::CheckpointLeaf { name: "count".into(), problem: problem.into() };
+            match source.get("count")? {
+                Some(Leaf::Count(count)) if count < 10 || self.0 % 2 == 0 => self.0 = count,
+                _ => return Err(refused("odd ones take only small counts")),
+            }
+            Ok(())
+        }
+    }
+    let mut grouped = Grouped::new(vec![(Broken(2), 1.0), (Broken(2), 1.0)], vec![0, 1]).unwrap();
+    let mut leaves = Leaves::new();
+    grouped.save(&mut leaves).unwrap();
+    assert_eq!(leaves["count"], Leaf::Count(2));
+    leaves.insert("count".into(), Leaf::Vector(vec![1.0, 2.0]));
+    assert!(grouped.load(&mut leaves).is_err());
+    let mut uneven = Grouped::new(vec![(Broken(2), 1.0), (Broken(3), 1.0)], vec![0, 1]).unwrap();
+    leaves.insert("count".into(), Leaf::Count(12));
+    assert!(uneven.load(&mut leaves).is_err());
+    // The first one took 12, and then its 2 again.
+    let error = uneven.save(&mut Leaves::new()).unwrap_err().to_string();
+    assert!(error.contains("2 in one group, 3 in another"), "{error}");
+}
+
+#[test]
+fn groups_that_do_not_cover_theta_are_refused() {
+    let named = |error: Option<Error>, expected: &str| match error {
+        Some(Error::InvalidHyperparameter { name, .. }) => assert_eq!(name, expected),
+        other => panic!("expected a refused {expected}, got {other:?}"),
+    };
+    let sgd = Sgd::<Vf>::new;
+    named(Grouped::new(vec![(sgd(), -1.0)], vec![0]).err(), "lr_scale");
+    named(Grouped::new(vec![(sgd(), 1.0)], vec![0, 1]).err(), "group");
+    named(Grouped::new(vec![(sgd(), 1.0), (sgd(), 1.0)], vec![0, 0]).err(), "group");
+    let mut theta = vec![1.0, 2.0];
+    let mut short = Grouped::new(vec![(sgd(), 1.0)], vec![0]).unwrap();
+    let result = short.step(&mut theta, &vec![1.0, 1.0], 0.1);
+    assert!(matches!(result, Err(Error::DimensionMismatch { .. })), "{result:?}");
+    assert_eq!(theta, [1.0, 2.0]);
+}
+
+#[test]
+fn leaves_part_and_join() {
+    let mut v = vec![1.0, 2.0, 3.0, 4.0];
+    let parts = v.split(&[1, 0, 1, 1], 2).unwrap();
+    assert_eq!(parts, [vec![2.0], vec![1.0, 3.0, 4.0]]);
+    assert_eq!(v.dim(), 0);
+    v.join(&[1, 0, 1, 1], parts.clone()).unwrap();
+    assert_eq!(v, [1.0, 2.0, 3.0, 4.0]);
+    assert!(v.split(&[0, 0], 1).is_err() && v.split(&[0, 0, 0, 2], 2).is_err());
+    assert_eq!(v.dim(), 4, "a refused split leaves the leaves where they are");
+    assert!(v.join(&[1, 0, 1], parts.clone()).is_err() && v.join(&[0; 4], parts).is_err());
 }

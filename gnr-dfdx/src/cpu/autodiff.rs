@@ -1,6 +1,6 @@
 //! Sessions, the reverse pass, host transfer and arithmetic in place.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use dfdx::prelude::{HasErr, Tape, ZerosTensor};
 use gnr_nn::{Autodiff, Error, Records, Result};
@@ -9,13 +9,41 @@ use super::{
     Cpu,
     buffer::Buf,
     kernels::{elem::Elem, elementwise, reduce},
-    session::{Record, Session},
+    session::{Record, Session, Terms},
     tensor::{Adjoints, Node, Tensor, same_shape},
 };
 use crate::tape::SharedTape;
 
 fn library(error: <dfdx::prelude::Cpu as HasErr>::Err) -> Error {
     Error::Library(Box::new(error))
+}
+
+impl<E: Elem> Cpu<E> {
+    fn replaying(&self, record: &Record<E>, terms: Terms) -> Self {
+        let session = Session::Replay { tape: SharedTape::recording(), records: record.0.rewound(), terms };
+        Self { device: self.device.clone(), session }
+    }
+
+    /// Runs the tape and takes the leaves' adjoints.
+    fn gradients(
+        &self,
+        tape: &SharedTape<E, dfdx::prelude::Cpu>,
+        leaves: &[Tensor<E>],
+    ) -> Result<Vec<Tensor<E>>> {
+        let root = self.device.try_zeros().map_err(library)?;
+        let mut gradients = tape.backward(root).map_err(library)?;
+        let mut adjoints = Adjoints(&mut gradients);
+        leaves
+            .iter()
+            .map(|leaf| {
+                let adjoint = match &leaf.node {
+                    Some(node) => adjoints.take(node).map_err(library)?,
+                    None => None,
+                };
+                Ok(Tensor::new(adjoint.unwrap_or_else(|| Buf::zeroed(leaf.data.len())), &leaf.shape))
+            })
+            .collect()
+    }
 }
 
 impl<E: Elem> Autodiff for Cpu<E> {
@@ -43,8 +71,11 @@ impl<E: Elem> Autodiff for Cpu<E> {
     }
 
     fn replay_session(&self, record: &Record<E>) -> Result<Self> {
-        let session = Session::Replay { tape: SharedTape::recording(), records: record.0.rewound() };
-        Ok(Self { device: self.device.clone(), session })
+        Ok(self.replaying(record, Terms::Both))
+    }
+
+    fn linear_session(&self, record: &Record<E>) -> Result<Self> {
+        Ok(self.replaying(record, Terms::First))
     }
 
     fn finish_replay(&self) -> Result<()> {
@@ -92,19 +123,20 @@ impl<E: Elem> Autodiff for Cpu<E> {
             // Every adjoint originates in the second term of a replayed operation: see the session module.
             Session::Replay { tape, .. } => tape,
         };
-        let root = self.device.try_zeros().map_err(library)?;
-        let mut gradients = tape.backward(root).map_err(library)?;
-        let mut adjoints = Adjoints(&mut gradients);
-        leaves
-            .iter()
-            .map(|leaf| {
-                let adjoint = match &leaf.node {
-                    Some(node) => adjoints.take(node).map_err(library)?,
-                    None => None,
-                };
-                Ok(Tensor::new(adjoint.unwrap_or_else(|| Buf::zeroed(leaf.data.len())), &leaf.shape))
-            })
-            .collect()
+        self.gradients(tape, leaves)
+    }
+
+    fn vjp(&self, y: &Tensor<E>, cotangent: &Tensor<E>, leaves: &[Tensor<E>]) -> Result<Vec<Tensor<E>>> {
+        same_shape("vjp", y, cotangent)?;
+        let tape = match &self.session {
+            Session::Gradient { tape, .. } | Session::Replay { tape, terms: Terms::First, .. } => tape,
+            _ => return Err(Error::Invalid("vjp needs a gradient or linear session".into())),
+        };
+        if y.node.is_some() {
+            let (seed, cotangent) = (y.target(), Arc::clone(&cotangent.data));
+            tape.clone().add_backward_op(move |gradients| Adjoints(gradients).add_copy(&seed, &cotangent));
+        }
+        self.gradients(tape, leaves)
     }
 
     fn upload(&self, data: &[f32], shape: &[usize]) -> Result<Tensor<E>> {

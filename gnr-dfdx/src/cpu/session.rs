@@ -59,10 +59,19 @@ pub(super) enum Extra {
     CrossEntropy(Arc<super::kernels::softmax::CrossEntropy>),
 }
 
+/// What the reverse pass of a replay adds up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Terms {
+    /// Jᵀb + (d/dε J)ᵀa, b starting at zero: a Hessian-vector product.
+    Both,
+    /// Jᵀb alone, b starting at the cotangent of an output: a vector-Jacobian product.
+    First,
+}
+
 pub(super) enum Session<E: Elem> {
     Plain,
     Gradient { tape: SharedTape<E, Device>, records: Option<Records<Saved<E>>>, done: Rc<Cell<bool>> },
-    Replay { tape: SharedTape<E, Device>, records: Records<Saved<E>> },
+    Replay { tape: SharedTape<E, Device>, records: Records<Saved<E>>, terms: Terms },
 }
 
 impl<E: Elem> Clone for Session<E> {
@@ -72,7 +81,9 @@ impl<E: Elem> Clone for Session<E> {
             Self::Gradient { tape, records, done } => {
                 Self::Gradient { tape: tape.clone(), records: records.clone(), done: Rc::clone(done) }
             }
-            Self::Replay { tape, records } => Self::Replay { tape: tape.clone(), records: records.clone() },
+            Self::Replay { tape, records, terms } => {
+                Self::Replay { tape: tape.clone(), records: records.clone(), terms: *terms }
+            }
         }
     }
 }
@@ -81,6 +92,7 @@ impl<E: Elem> Clone for Session<E> {
 pub(super) struct Replayed<E: Elem> {
     entry: Rc<Recorded<Saved<E>>>,
     node: Rc<Node<E>>,
+    terms: Terms,
 }
 
 impl<E: Elem> Replayed<E> {
@@ -101,7 +113,7 @@ impl<E: Elem> Replayed<E> {
         f: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>, &mut Adjoints<'_, E>) -> Result<(), DeviceError>
         + 'static,
     ) -> Result<Dual<Tensor<E>>> {
-        let Self { entry, node } = self;
+        let Self { entry, node, terms } = self;
         let primal = Tensor {
             data: Arc::clone(&entry.saved.output),
             shape: entry.shape[..].into(),
@@ -111,10 +123,11 @@ impl<E: Elem> Replayed<E> {
         on_tape(&node, move |node, adjoints| {
             let b = adjoints.take(node)?;
             let a = entry.saved.adjoint.borrow();
+            let a = if terms == Terms::Both { a.as_ref() } else { None };
             if b.is_none() && a.is_none() {
                 return Ok(());
             }
-            f(b, a.as_ref(), adjoints)
+            f(b, a, adjoints)
         })?;
         Ok(Dual { primal, tangent })
     }
@@ -226,7 +239,7 @@ impl<E: Elem> Cpu<E> {
         shape: &[usize],
         operands: &[Dual<&Tensor<E>>],
     ) -> Result<Option<Replayed<E>>> {
-        let Session::Replay { records, .. } = &self.session else { return Ok(None) };
+        let Session::Replay { records, terms, .. } = &self.session else { return Ok(None) };
         if operands.iter().filter_map(|operand| operand.tangent).any(Tensor::is_tracked) {
             return Err(Error::Invalid(format!("{op}: tangents must be constants in a replay")));
         }
@@ -237,7 +250,7 @@ impl<E: Elem> Cpu<E> {
         }
         let primals: Vec<_> = operands.iter().map(|operand| operand.primal).collect();
         match self.node_over(op, &primals)? {
-            Some(node) => Ok(Some(Replayed { entry: records.next(op, shape)?, node })),
+            Some(node) => Ok(Some(Replayed { entry: records.next(op, shape)?, node, terms: *terms })),
             None => Ok(None),
         }
     }

@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod dense;
+mod density;
 mod determinism;
+mod lanczos;
+mod operators;
 mod power_iteration;
+mod trace;
 
 use gnr_hessian::{Result, SymmetricOperator};
 

@@ -24,6 +24,66 @@ pub enum WeightsError {
         /// What the format says.
         source: safetensors::SafeTensorError,
     },
+    /// Not a PyTorch checkpoint, or one that was cut or altered, or one that holds what is not tensors.
+    #[error("{file}: cannot be read as a PyTorch checkpoint ({length} bytes): {source}")]
+    Torch {
+        /// The file.
+        file: String,
+        /// Its length in bytes.
+        length: u64,
+        /// What the parser says, naming opcode, class or storage.
+        source: Box<pytorch_reader::PytorchError>,
+    },
+    /// The data of a tensor in a PyTorch checkpoint.
+    #[error("{file}: {source}")]
+    Storage {
+        /// The file.
+        file: String,
+        /// What is wrong, naming tensor and storage.
+        source: io::Error,
+    },
+    /// A tensor that claims to be larger than the file it is in.
+    #[error("{file}: tensor `{tensor}` claims {claimed} bytes, but the whole file has {length}")]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// Its number of elements times their size.
+        claimed: u64,
+        /// Length of the file in bytes.
+        length: u64,
+    },
+    /// Tensors that the model does not have, where none are allowed.
+    #[error("{file}: the model has no tensor `{tensor}`{}", and_more(*others))]
+    Unexpected {
+        /// The file.
+        file: String,
+        /// The first such tensor.
+        tensor: String,
+        /// How many more there are.
+        others: usize,
+    },
+    /// A file of which no tensor fits the model.
+    #[error("{file}: no tensor fits the model: it has {found}, the model {expected}")]
+    NothingFits {
+        /// The file.
+        file: String,
+        /// Some names in the file.
+        found: String,
+        /// Some names of the model.
+        expected: String,
+    },
+    /// A key that selects no tensor.
+    #[error("{file}: no tensor under `{key}`; top-level names are {known}")]
+    NoSuchKey {
+        /// The file.
+        file: String,
+        /// What was asked for.
+        key: String,
+        /// The first parts of the names in the file.
+        known: String,
+    },
     /// The model has a tensor that the file lacks.
     #[error("{file}: tensor `{tensor}` is missing{}", and_more(*others))]
     Missing {

@@ -1,4 +1,4 @@
-//! Floating-point formats of weight files.
+//! Number formats of weight files.
 
 use safetensors::Dtype;
 
@@ -12,6 +12,23 @@ pub(super) fn decode(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
         }
         Dtype::F16 => chunks(bytes, |bytes| half(u16::from_le_bytes(bytes))),
         _ => return None,
+    })
+}
+
+/// As [`decode`], and whole numbers too (beyond 2⁵³ to the nearest f64): to look at a file, not to load a model.
+pub(super) fn decode_any(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
+    decode(dtype, bytes).or_else(|| {
+        Some(match dtype {
+            Dtype::I64 => chunks(bytes, |bytes| i64::from_le_bytes(bytes) as f64),
+            Dtype::U64 => chunks(bytes, |bytes| u64::from_le_bytes(bytes) as f64),
+            Dtype::I32 => chunks(bytes, |bytes| i32::from_le_bytes(bytes).into()),
+            Dtype::U32 => chunks(bytes, |bytes| u32::from_le_bytes(bytes).into()),
+            Dtype::I16 => chunks(bytes, |bytes| i16::from_le_bytes(bytes).into()),
+            Dtype::U16 => chunks(bytes, |bytes| u16::from_le_bytes(bytes).into()),
+            Dtype::I8 => chunks(bytes, |bytes| i8::from_le_bytes(bytes).into()),
+            Dtype::U8 | Dtype::BOOL => chunks(bytes, |bytes| u8::from_le_bytes(bytes).into()),
+            _ => return None,
+        })
     })
 }
 
@@ -60,5 +77,14 @@ mod tests {
         assert_eq!(decode(Dtype::BF16, &[0xc0, 0x3f]), Some(vec![1.5]));
         assert_eq!(decode(Dtype::F16, &[0x00, 0x3e]), Some(vec![1.5]));
         assert_eq!(decode(Dtype::I64, &[0; 8]), None);
+    }
+
+    #[test]
+    fn whole_numbers_are_read_to_be_shown() {
+        assert_eq!(decode_any(Dtype::I64, &(-3i64).to_le_bytes()), Some(vec![-3.0]));
+        assert_eq!(decode_any(Dtype::U8, &[7, 255]), Some(vec![7.0, 255.0]));
+        assert_eq!(decode_any(Dtype::BOOL, &[0, 1]), Some(vec![0.0, 1.0]));
+        assert_eq!(decode_any(Dtype::I16, &[0xff, 0xff]), Some(vec![-1.0]));
+        assert_eq!(decode_any(Dtype::F32, &1.5f32.to_le_bytes()), Some(vec![1.5]));
     }
 }

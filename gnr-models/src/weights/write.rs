@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use gnr_nn::Layout;
+use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
 use super::WeightsError;
@@ -30,15 +31,7 @@ pub fn to_bytes(
     if values.len() != layout.entries().len() {
         return Err(WeightsError::Count { expected: layout.entries().len(), found: values.len() });
     }
-    let (name, width) = match precision {
-        Precision::F32 => ("F32", 4),
-        Precision::F64 => ("F64", 8),
-    };
-    let mut header = Map::new();
-    if !metadata.is_empty() {
-        header.insert("__metadata__".into(), json!(metadata));
-    }
-    let mut end = 0;
+    let mut tensors = Vec::with_capacity(values.len());
     for (entry, values) in layout.entries().iter().zip(values) {
         if values.len() != entry.len() {
             return Err(WeightsError::Length {
@@ -47,10 +40,37 @@ pub fn to_bytes(
                 found: values.len(),
             });
         }
+        let (dtype, bytes) = match precision {
+            Precision::F32 => {
+                (Dtype::F32, values.iter().flat_map(|value| (*value as f32).to_le_bytes()).collect())
+            }
+            Precision::F64 => (Dtype::F64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        };
+        tensors.push(Raw { name: entry.name.clone(), dtype, shape: entry.shape.clone(), bytes });
+    }
+    Ok(raw_bytes(&tensors, metadata))
+}
+
+/// A tensor as it is written.
+pub(super) struct Raw {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A safetensors file of these tensors, in this order.
+pub(super) fn raw_bytes(tensors: &[Raw], metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    let mut header = Map::new();
+    if !metadata.is_empty() {
+        header.insert("__metadata__".into(), json!(metadata));
+    }
+    let mut end = 0;
+    for Raw { name, dtype, shape, bytes } in tensors {
         let start = end;
-        end += values.len() * width;
-        let info = json!({ "dtype": name, "shape": entry.shape, "data_offsets": [start, end] });
-        header.insert(entry.name.clone(), info);
+        end += bytes.len();
+        let info = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] });
+        header.insert(name.clone(), info);
     }
     let mut header = Value::Object(header).to_string();
     // The format aligns the data to 8 bytes with spaces.
@@ -59,13 +79,10 @@ pub fn to_bytes(
     let mut bytes = Vec::with_capacity(8 + header.len() + end);
     bytes.extend((header.len() as u64).to_le_bytes());
     bytes.extend(header.as_bytes());
-    for &value in values.iter().flatten() {
-        match precision {
-            Precision::F32 => bytes.extend((value as f32).to_le_bytes()),
-            Precision::F64 => bytes.extend(value.to_le_bytes()),
-        }
+    for tensor in tensors {
+        bytes.extend(&tensor.bytes);
     }
-    Ok(bytes)
+    bytes
 }
 
 /// Writes [`to_bytes`] under a temporary name beside `path` and renames it: whoever reads `path` sees the old file or the
@@ -80,7 +97,11 @@ pub fn save(
     precision: Precision,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), WeightsError> {
-    let bytes = to_bytes(layout, values, precision, metadata)?;
+    write_whole(path, &to_bytes(layout, values, precision, metadata)?)
+}
+
+/// Under a temporary name first.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".partial");
     fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path)).map_err(|source| {

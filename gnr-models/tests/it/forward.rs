@@ -8,8 +8,13 @@ use gnr_nn::{
 };
 
 fn run(name: &str, input: [usize; 3]) {
+    run_config(&ModelConfig::new(name, 4, input));
+}
+
+fn run_config(config: &ModelConfig) {
     let b = Reference::new();
-    let model = AnyModel::build(&ModelConfig::new(name, 4, input)).unwrap();
+    let model = AnyModel::build(config).unwrap();
+    let (name, input) = (&config.name, config.input);
     let shape = [&[3], &input[..]].concat();
     let pixels: Vec<_> = (0..shape.iter().product::<usize>() as u64).map(|i| noise(0, i)).collect();
     let batch = Batch { images: b.constant(&pixels, &shape).unwrap(), labels: vec![0, 1, 3] };
@@ -27,11 +32,32 @@ fn run(name: &str, input: [usize; 3]) {
     assert!(product.norm().unwrap() > 0.0, "{name} {input:?}");
 }
 
+/// The reference backend is slow, so every registered name that is small.
 #[test]
 fn on_digits() {
+    let mut small = 0;
     for known in registry() {
-        run(known.name, [1, 8, 8]);
+        let model = AnyModel::build(&ModelConfig::new(known.name, 4, [1, 8, 8])).unwrap();
+        if model.layout().num_parameters() < 300_000 {
+            run(known.name, [1, 8, 8]);
+            small += 1;
+        }
     }
+    assert!(small >= 5, "only {small} small models");
+}
+
+/// Of the large families, the smallest members.
+#[test]
+fn narrow_and_shallow_members_of_large_families() {
+    for (name, input, widths) in
+        [("resnet18", [3, 9, 8], [4, 4, 6, 8]), ("resnet50_imagenet", [3, 33, 40], [4, 4, 6, 8])]
+    {
+        run_config(&ModelConfig::new(name, 4, input).with_widths(widths));
+    }
+    run_config(&ModelConfig::new("resnext11_2x32d", 4, [3, 9, 8]).with_widths([4, 8, 12]));
+    run_config(&ModelConfig::new("wrn10_1", 4, [3, 9, 8]).with_widths([4, 8, 12]));
+    run("wrn10_1", [1, 8, 8]);
+    run("pyramidnet11_a9", [3, 12, 8]);
 }
 
 #[test]

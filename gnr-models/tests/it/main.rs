@@ -5,4 +5,5 @@
 mod forward;
 mod golden;
 mod registry;
+mod torch;
 mod weights;

@@ -5,7 +5,8 @@ use crate::{Backend, BatchStats, BufferId, Context, Fused, Init, Mode, ParamId, 
 /// Batch normalisation of `[N, C, H, W]` per channel. Tensors: `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.
 ///
 /// Train mode normalises by the batch (biased variance; derivatives flow through the statistics) and reports the statistics
-/// to the context; eval mode uses the running ones as constants. eps 1e-5, momentum 0.1, as in PyTorch.
+/// to the context; eval mode uses the running ones as constants, and so does a layer whose weight is [frozen](crate::Frozen)
+/// in every mode. eps 1e-5, momentum 0.1, as in PyTorch.
 #[derive(Clone, Debug)]
 pub struct BatchNorm2d {
     weight: ParamId,
@@ -63,7 +64,7 @@ impl BatchNorm2d {
         fused: Fused<'_, B::Tensor>,
     ) -> Result<B::Tensor> {
         let (scale, shift) = (cx.param(self.weight), cx.param(self.bias));
-        match cx.mode {
+        match cx.norm_mode(self.weight) {
             Mode::Train => {
                 let (y, stats) = cx.backend.batch_norm(x, scale, shift, self.eps, fused)?;
                 let shape = cx.backend.shape(x);

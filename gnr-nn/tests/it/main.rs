@@ -2,7 +2,9 @@
 // Helpers of tests may unwrap as tests do; clippy.toml only covers the test functions themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod data_oracle;
 mod fixtures;
 mod initial;
 mod layout;
+mod mixed;
 mod reference;

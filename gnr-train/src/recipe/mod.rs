@@ -1,10 +1,12 @@
 //! The recipe: a run's full configuration as plain data, from TOML and back.
 
+mod augment;
 mod builtin;
 mod read;
 mod reader;
 mod source;
 
+pub use augment::{ColorJitter, RandAugment, RandomErasing, Variation};
 pub use builtin::{BUILTIN, Builtin, builtin};
 pub use reader::{Problem, RecipeError};
 
@@ -47,6 +49,9 @@ pub struct Data {
     pub validation_seed: u64,
     /// Random variation of the training images. Default: what is usual for the data set.
     pub augment: Augment,
+    /// More of it, under the same section. Default: nothing.
+    #[serde(flatten)]
+    pub variation: Variation,
     /// Preset of mean and standard deviation. Default: the data set's own.
     pub normalization: String,
     /// `[data.subset]`: train on a part of the images only. Default: all.
@@ -63,8 +68,12 @@ pub struct Data {
 pub enum Augment {
     /// Every image as it is.
     None,
+    /// Mirror with probability ½.
+    Flip,
     /// Pad by 4, crop, flip with probability ½.
     PadCropFlip,
+    /// Cut out a part of random area and proportions, scale it to the size of `resize`, flip with probability ½.
+    RandomResizedCrop,
 }
 
 /// `[data.subset]`: one of `count` and `per_class`.
@@ -117,28 +126,75 @@ impl From<Interpolation> for gnr_data::Interpolation {
 pub struct Model {
     /// A name that `gnr models` lists. Default `resnet8`.
     pub name: String,
-    /// Hidden widths of an MLP, widths of the stages of a ResNet. Default: the architecture's own.
+    /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT. Default: the architecture's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub widths: Option<Vec<usize>>,
     /// Activation of an MLP, `relu` or `tanh`. Default: the architecture's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<String>,
-    /// A safetensors file to start from. Default: random initialisation.
+    /// Number of blocks of a ViT. Default: the architecture's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
+    /// Attention heads of a ViT. Default: the architecture's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heads: Option<usize>,
+    /// Side of the patches of a ViT in pixels. Default: the architecture's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<usize>,
+    /// Rate of dropout, in [0, 1). Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// Rate of stochastic depth in the last residual block, in [0, 1); it falls linearly to 0 in the first. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_path: Option<f64>,
+    /// A weight file to start from, safetensors or a PyTorch checkpoint. Default: random initialisation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
-    /// Whether every tensor must come from that file.
+    /// The part of that file to read (`state_dict_ema`). Default: where most of the model's tensors are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_key: Option<String>,
+    /// What may differ between that file and the model. Default all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
+    /// Interpolate position embeddings of another image size. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resample_pos_embed: Option<bool>,
+    /// `"backbone"` (everything but the classifier), or a list of patterns as in `[[optimizer.group]]`: parameters that stay
+    /// as they start. BatchNorm layers among them run on their running statistics. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
 }
 
-/// What to do with tensors that a weight file lacks or has in another shape.
+/// What may differ between a weight file and the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Load {
-    /// Refuse the file.
+    /// Nothing.
     All,
-    /// Keep their random initialisation (another number of classes).
+    /// The file may have more tensors.
+    IgnoreUnexpected,
+    /// As before, and the classifier starts afresh.
+    NewHead,
+    /// What fits is taken; the rest keeps its random initialisation.
     Matching,
+}
+
+/// Parameters that are not learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Freeze {
+    /// All but the classifier's.
+    Backbone,
+    /// Those that match one of these patterns.
+    Matching(Vec<String>),
+}
+
+impl Serialize for Freeze {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Backbone => serializer.serialize_str("backbone"),
+            Self::Matching(patterns) => patterns.serialize(serializer),
+        }
+    }
 }
 
 /// `[method]`: each regulariser is a table, `true` (its defaults) or `false`.
@@ -227,12 +283,39 @@ pub struct Optimizer {
     pub nesterov: Option<bool>,
     /// ≥ 0; coupled for SGD and Adam, decoupled for AdamW. Default 5e-4 for SGD, 0 for Adam, 0.01 for AdamW.
     pub weight_decay: f64,
+    /// Parameters without weight decay. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_decay: Option<NoDecay>,
+    /// `[[optimizer.group]]`: parameters with a learning rate or weight decay of their own. The first that matches counts.
+    #[serde(rename = "group", skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
     /// Adam family: decay rates of the moments. Default [0.9, 0.999].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub betas: Option<[f64; 2]>,
     /// Adam family: ε beside the root. Default 1e-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eps: Option<f64>,
+}
+
+/// Parameters without weight decay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoDecay {
+    /// Biases and everything else of one axis: scales and shifts of normalisations.
+    NormAndBias,
+}
+
+/// `[[optimizer.group]]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Group {
+    /// A tensor (`fc.weight`), a module (`fc`), or a pattern in which `*` stands for anything (`layer4.*.bn*`).
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// Factor ≥ 0 of the learning rate. Default 1.
+    pub lr_scale: f64,
+    /// ≥ 0. Default: the optimiser's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
 }
 
 /// The optimisers of gnr-core.

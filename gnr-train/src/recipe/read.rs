@@ -1,8 +1,9 @@
 //! The keys of a recipe: their types, defaults and domains, section by section.
 
 use super::{
-    Augment, Data, Gnr, Hvp, Interpolation, Load, Method, Model, Optimizer, OptimizerName, Precision, Recipe,
-    Resize, RhoSchedule, Sam, Schedule, ScheduleName, Subset, Train, reader::Reader,
+    Augment, Data, Freeze, Gnr, Group, Hvp, Interpolation, Load, Method, Model, NoDecay, Optimizer,
+    OptimizerName, Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, ScheduleName, Subset, Train,
+    reader::Reader,
 };
 
 const POSITIVE: &str = "must be positive and finite";
@@ -55,12 +56,19 @@ fn data(reader: &mut Reader<'_>) -> Data {
     };
     let usual = match known.map(|known| known.augmentation) {
         None | Some(gnr_data::Augmentation::NONE) => Augment::None,
+        Some(augmentation) if augmentation.crop.is_some() => Augment::RandomResizedCrop,
         Some(_) => Augment::PadCropFlip,
     };
-    let augment = data.choice("augment", &[("none", Augment::None), ("pad-crop-flip", Augment::PadCropFlip)]);
-    // Files of mixed sizes are photographs, which are ImageNet's kind; every other set has a preset of its own name.
+    let augments = [
+        ("none", Augment::None),
+        ("flip", Augment::Flip),
+        ("pad-crop-flip", Augment::PadCropFlip),
+        ("random-resized-crop", Augment::RandomResizedCrop),
+    ];
+    let augment = data.choice("augment", &augments).unwrap_or(usual);
+    // Files of mixed sizes are photographs.
     let photographs = known.is_some_and(|known| known.shape.is_none());
-    let usual_preset = if photographs { "imagenet" } else { &name };
+    let usual_preset = known.map_or("unit", |known| known.preset);
     let normalization = data.optional::<String>("normalization");
     if let Some(Err(error)) = normalization.as_deref().map(gnr_data::Normalization::preset) {
         data.refuse(
@@ -78,11 +86,13 @@ fn data(reader: &mut Reader<'_>) -> Data {
         photographs || known.is_none(),
         "photographs in files (name = \"folder\", …)",
     );
+    let variation = super::augment::read(reader, augment);
     Data {
         dir,
         validation,
         validation_seed,
-        augment: augment.unwrap_or(usual),
+        augment,
+        variation,
         normalization: normalization.unwrap_or_else(|| usual_preset.to_owned()),
         subset,
         resize,
@@ -136,11 +146,42 @@ fn model(reader: &mut Reader<'_>) -> Model {
         |widths: &Vec<usize>| !widths.contains(&0),
         "every width must be at least 1",
     );
+    let mut count = |key: &str| model.optional_in(key, |n: &usize| *n > 0, AT_LEAST_ONE);
+    let (depth, heads, patch) = (count("depth"), count("heads"), count("patch"));
+    let mut rate = |key: &str| {
+        model.optional_in(key, |rate: &f64| (0.0..1.0).contains(rate), "a rate is at least 0 and below 1")
+    };
+    let (dropout, drop_path) = (rate("dropout"), rate("drop_path"));
     let weights = model.optional::<String>("weights");
-    let load = model.choice("load", &[("all", Load::All), ("matching", Load::Matching)]);
-    model.only_for("load", &load, weights.is_some(), "`model.weights`");
-    let load = weights.as_ref().map(|_| load.unwrap_or(Load::All));
-    Model { name, widths, activation: activation.map(str::to_owned), weights, load }
+    let loads = [
+        ("all", Load::All),
+        ("ignore-unexpected", Load::IgnoreUnexpected),
+        ("new-head", Load::NewHead),
+        ("matching", Load::Matching),
+    ];
+    let load = model.choice("load", &loads);
+    let weights_key = model.optional::<String>("weights_key");
+    let resample_pos_embed = model.optional::<bool>("resample_pos_embed");
+    let freeze = model.optional::<Freeze>("freeze");
+    let loads_weights = weights.is_some();
+    model.only_for("load", &load, loads_weights, "`model.weights`");
+    model.only_for("weights_key", &weights_key, loads_weights, "`model.weights`");
+    model.only_for("resample_pos_embed", &resample_pos_embed, loads_weights, "`model.weights`");
+    Model {
+        name,
+        widths,
+        activation: activation.map(str::to_owned),
+        depth,
+        heads,
+        patch,
+        dropout,
+        drop_path,
+        load: loads_weights.then(|| load.unwrap_or(Load::All)),
+        resample_pos_embed: loads_weights.then(|| resample_pos_embed.unwrap_or(false)),
+        weights,
+        weights_key,
+        freeze,
+    }
 }
 
 fn known_model(name: &str) -> Result<(), String> {
@@ -218,15 +259,45 @@ fn optimizer(reader: &mut Reader<'_>) -> Optimizer {
     if nesterov == Some(true) && momentum == Some(0.0) {
         section.refuse("nesterov", "true", "needs a momentum above 0");
     }
+    let no_decay = section.choice("no_decay", &[("norm-and-bias", NoDecay::NormAndBias)]);
+    let groups = groups(reader);
     Optimizer {
         name,
         lr,
         momentum: sgd.then(|| momentum.unwrap_or(0.9)),
         nesterov: sgd.then(|| nesterov.unwrap_or(false)),
         weight_decay,
+        no_decay,
+        groups,
         betas: (!sgd).then(|| betas.unwrap_or([0.9, 0.999])),
         eps: (!sgd).then(|| eps.unwrap_or(1e-8)),
     }
+}
+
+fn groups(reader: &mut Reader<'_>) -> Vec<Group> {
+    (0..reader.list("optimizer.group"))
+        .map(|index| {
+            let mut group = reader.section(&format!("optimizer.group.{index}"));
+            let pattern = group.optional_in("match", |text: &String| !text.is_empty(), "must not be empty");
+            if pattern.is_none() && !group.has("match") {
+                group.refuse(
+                    "match",
+                    "nothing",
+                    "a group needs a tensor, a module or a pattern such as \"fc.*\"",
+                );
+            }
+            let lr_scale = group.optional_in("lr_scale", not_negative, NOT_NEGATIVE);
+            let weight_decay = group.optional_in("weight_decay", not_negative, NOT_NEGATIVE);
+            if lr_scale.is_none()
+                && weight_decay.is_none()
+                && !group.has("lr_scale")
+                && !group.has("weight_decay")
+            {
+                group.refuse("lr_scale", "nothing", "a group needs `lr_scale` or `weight_decay`");
+            }
+            Group { pattern: pattern.unwrap_or_default(), lr_scale: lr_scale.unwrap_or(1.0), weight_decay }
+        })
+        .collect()
 }
 
 fn schedule(reader: &mut Reader<'_>, lr: f64) -> Schedule {

@@ -5,7 +5,10 @@ use std::fmt;
 
 use toml::{Table, Value};
 
-use super::source::{Source, join};
+use super::{
+    Freeze,
+    source::{Source, join},
+};
 
 /// Why a recipe was refused.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +98,17 @@ from_toml! {
     [f64; 2], "two numbers", |value| Vec::<f64>::from_toml(value)?.try_into().ok();
 }
 
+impl FromToml for Freeze {
+    const EXPECTED: &'static str = "\"backbone\" or a list of patterns";
+    fn from_toml(value: &Value) -> Option<Self> {
+        match value.as_str() {
+            Some("backbone") => Some(Self::Backbone),
+            Some(_) => None,
+            None => Vec::from_toml(value).filter(|patterns| !patterns.is_empty()).map(Self::Matching),
+        }
+    }
+}
+
 impl<T: FromToml> FromToml for Vec<T> {
     const EXPECTED: &'static str = "a list";
     fn from_toml(value: &Value) -> Option<Self> {
@@ -119,7 +133,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A section, present or not: its keys are then known. `path` is "" for the top.
-    pub(super) fn section(&mut self, path: &'static str) -> Section<'_, 'a> {
+    pub(super) fn section(&mut self, path: &str) -> Section<'_, 'a> {
         if !path.is_empty() {
             self.known.push(path.to_owned());
             if let Some(value) = self.source.get(path)
@@ -128,11 +142,24 @@ impl<'a> Reader<'a> {
                 self.problem(path, format!("`{path}` = {value}: expected a section, [{path}]"));
             }
         }
-        Section { reader: self, path }
+        Section { path: path.to_owned(), reader: self }
+    }
+
+    /// The number of sections in a list, `[[path]]`; section i is `path.i`.
+    pub(super) fn list(&mut self, path: &str) -> usize {
+        self.known.push(path.to_owned());
+        match self.source.get(path) {
+            None => 0,
+            Some(Value::Array(items)) if items.iter().all(Value::is_table) => items.len(),
+            Some(value) => {
+                self.problem(path, format!("`{path}` = {value}: expected a list of sections, [[{path}]]"));
+                0
+            }
+        }
     }
 
     /// Whether an optional section is there: a table or `true` is, `false` is not; nothing at all: `default`.
-    pub(super) fn enabled(&mut self, path: &'static str, default: bool) -> bool {
+    pub(super) fn enabled(&mut self, path: &str, default: bool) -> bool {
         self.known.push(path.to_owned());
         match self.source.get(path) {
             None => default,
@@ -146,8 +173,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The keys of a section that [`enabled`](Self::enabled) was asked about.
-    pub(super) fn keys_of(&mut self, path: &'static str) -> Section<'_, 'a> {
-        Section { reader: self, path }
+    pub(super) fn keys_of(&mut self, path: &str) -> Section<'_, 'a> {
+        Section { path: path.to_owned(), reader: self }
     }
 
     pub(super) fn problem(&mut self, path: &str, message: String) {
@@ -166,8 +193,16 @@ impl<'a> Reader<'a> {
         for (key, value) in table {
             let path = join(prefix, key);
             if self.known.contains(&path) {
-                if let Value::Table(inner) = value {
-                    self.unknown(&path, inner, problems);
+                match value {
+                    Value::Table(inner) => self.unknown(&path, inner, problems),
+                    Value::Array(items) => {
+                        for (index, item) in items.iter().enumerate() {
+                            if let Value::Table(inner) = item {
+                                self.unknown(&join(&path, &index.to_string()), inner, problems);
+                            }
+                        }
+                    }
+                    _ => {}
                 }
                 continue;
             }
@@ -206,13 +241,13 @@ fn quoted(path: &str) -> String {
 
 pub(super) struct Section<'r, 'a> {
     reader: &'r mut Reader<'a>,
-    path: &'static str,
+    path: String,
 }
 
 impl Section<'_, '_> {
     /// A value if it is there and of its type.
     pub(super) fn optional<T: FromToml>(&mut self, key: &str) -> Option<T> {
-        let path = join(self.path, key);
+        let path = join(&self.path, key);
         let value = self.reader.source.get(&path);
         self.reader.known.push(path.clone());
         let value = value?;
@@ -271,17 +306,22 @@ impl Section<'_, '_> {
     /// Notes that `key` does not go with the rest of the section, when it is there.
     pub(super) fn only_for<T>(&mut self, key: &str, value: &Option<T>, applies: bool, owner: &str) {
         if value.is_some() && !applies {
-            let path = join(self.path, key);
+            let path = join(&self.path, key);
             self.reader.problem(&path, format!("`{path}` only goes with {owner}"));
         }
     }
 
     pub(super) fn refuse(&mut self, key: &str, found: &str, requirement: &str) {
-        let path = join(self.path, key);
+        let path = join(&self.path, key);
         self.reader.problem(&path, format!("`{path}` = {found}: {requirement}"));
     }
 
+    /// Whether the key is there, valid or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.reader.source.get(&join(&self.path, key)).is_some()
+    }
+
     pub(super) fn present(&self) -> bool {
-        self.reader.source.get(self.path).is_some()
+        self.reader.source.get(&self.path).is_some()
     }
 }

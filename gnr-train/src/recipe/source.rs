@@ -43,8 +43,8 @@ impl Source {
 
     /// Where the value at `path`, or the section around it, was written.
     pub(super) fn place(&self, path: &str) -> String {
-        let parent = path.rsplit_once('.').map(|(parent, _)| parent);
-        let place = self.places.get(path).or_else(|| self.places.get(parent?));
+        let ancestors = std::iter::successors(Some(path), |path| Some(path.rsplit_once('.')?.0));
+        let place = ancestors.into_iter().find_map(|path| self.places.get(path));
         place.cloned().unwrap_or_else(|| self.name.clone())
     }
 
@@ -52,7 +52,10 @@ impl Source {
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
         let mut value = self.root.get(first)?;
         for key in rest.into_iter().flat_map(|rest| rest.split('.')) {
-            value = value.as_table()?.get(key)?;
+            value = match value {
+                Value::Array(items) => items.get(key.parse::<usize>().ok()?)?,
+                value => value.as_table()?.get(key)?,
+            };
         }
         Some(value)
     }
@@ -61,8 +64,19 @@ impl Source {
         for (key, value) in table.iter() {
             let path = join(prefix, key.get_ref());
             let line = line_of(text, key.span().start);
-            if let DeValue::Table(inner) = value.get_ref() {
-                self.note(origin, text, &path, inner);
+            match value.get_ref() {
+                DeValue::Table(inner) => self.note(origin, text, &path, inner),
+                DeValue::Array(items) => {
+                    for (index, item) in items.iter().enumerate() {
+                        if let DeValue::Table(inner) = item.get_ref() {
+                            let path = join(&path, &index.to_string());
+                            let line = line_of(text, item.span().start);
+                            self.note(origin, text, &path, inner);
+                            self.places.insert(path, format!("{origin}:{line}"));
+                        }
+                    }
+                }
+                _ => {}
             }
             self.places.insert(path, format!("{origin}:{line}"));
         }

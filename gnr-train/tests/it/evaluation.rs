@@ -10,7 +10,11 @@ fn a_checkpoint_evaluates_to_what_its_run_reported() {
     let summary = run(tiny(&[]), home.path()).unwrap();
     let weights = home.path().join("checkpoints/last.safetensors");
     let of = |split| {
-        eval(&EvalRequest { weights: weights.clone(), overrides: Vec::new(), split }, |_, _| {}).unwrap()
+        eval(
+            &EvalRequest { weights: weights.clone(), overrides: Vec::new(), split, class_map: None },
+            |_, _| {},
+        )
+        .unwrap()
     };
     let test = of(Split::Test).evaluation;
     assert_eq!((test.accuracy, test.loss), (summary.test_accuracy, summary.test_loss));

@@ -2,8 +2,10 @@
 // The configured exception for tests covers the test functions only, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod curvature;
 mod evaluation;
 mod files;
+mod finetune;
 mod method;
 mod recipe;
 mod resume;

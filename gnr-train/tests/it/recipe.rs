@@ -132,6 +132,9 @@ fn a_written_recipe_is_the_same_recipe() {
         &["schedule.name=step", "schedule.every_epochs=7", "schedule.warmup_epochs=1.5"],
         &["data.name=folder", "data.dir=pictures", "data.resize.height=32", "data.subset.count=100"],
         &["model.weights=w.safetensors", "model.load=matching", "train.log_every_steps=3"],
+        &["model.weights=w.pth", "model.weights_key=ema", "model.load=new-head", "model.freeze=backbone"],
+        &["model.freeze=[\"conv1\", \"layer1.*\"]", "optimizer.no_decay=norm-and-bias"],
+        &["optimizer.group=[{match=\"fc\", lr_scale=10}, {match=\"*.bias\", weight_decay=0}]"],
     ];
     for sets in variants {
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
@@ -159,4 +162,26 @@ fn methods_are_named_exactly() {
     assert_eq!(name(&["method.sam=true"]), "SGD + SAM + GNR (exact)");
     assert_eq!(name(&["method.gnr.hvp=forward-difference"]), "SGD + GNR (forward difference)");
     assert_eq!(super::support::tiny(&[]).method.gnr.map(|gnr| gnr.hvp), Some(Hvp::Exact));
+}
+
+#[test]
+fn groups_are_read_and_their_errors_are_placed() {
+    let text = "[[optimizer.group]]\nmatch = \"fc.*\"\nlr_scale = 10\n\n[[optimizer.group]]\nmatch = \"bn\"\nweight_decay = 0\n";
+    let recipe = Recipe::parse("r.toml", "r", text, &[]).unwrap();
+    let groups: Vec<_> = (recipe.optimizer.groups.iter())
+        .map(|group| (group.pattern.as_str(), group.lr_scale, group.weight_decay))
+        .collect();
+    assert_eq!(groups, [("fc.*", 10.0, None), ("bn", 1.0, Some(0.0))]);
+    let error = |text: &str| Recipe::parse("r.toml", "r", text, &[]).unwrap_err().to_string();
+    let message = error("[[optimizer.group]]\nmatch = \"fc\"\nlr_scal = 10\n");
+    assert!(message.starts_with("r.toml:3: unknown key `lr_scal` in [optimizer.group.0]"), "{message}");
+    assert!(message.contains("did you mean `lr_scale`"), "{message}");
+    let message = error("[[optimizer.group]]\nlr_scale = -1\n");
+    assert!(message.contains("needs a tensor, a module or a pattern"), "{message}");
+    assert!(message.contains("r.toml:2: `optimizer.group.0.lr_scale` = -1.0"), "{message}");
+    assert!(error("[[optimizer.group]]\nmatch = \"fc\"\n").contains("needs `lr_scale` or `weight_decay`"));
+    assert!(error("[optimizer]\ngroup = 3\n").contains("[[optimizer.group]]"));
+    let message = error("[model]\nload = \"new-head\"\nfreeze = \"head\"\n");
+    assert!(message.contains("`model.load` only goes with `model.weights`"), "{message}");
+    assert!(message.contains("\"backbone\" or a list of patterns"), "{message}");
 }

@@ -11,6 +11,7 @@ const VARIANTS: &[&[&str]] = &[
     &["method.sam=true", "train.checkpoint_every_steps=2"],
     &["optimizer.name=adamw", "optimizer.lr=0.01", "method.gnr.hvp=forward-difference"],
     &["optimizer.momentum=0", "method.gnr.every=3", "train.micro_batches=3", "data.augment=pad-crop-flip"],
+    &["model.dropout=0.3", "train.micro_batches=2", "method.sam=true"],
     &[
         "model.name=resnet8",
         "model.widths=[2,2,2]",

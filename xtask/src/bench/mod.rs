@@ -3,6 +3,7 @@
 //! Other load makes timings worse by factors, so a single figure means nothing: both sides run in blocks (ours, PyTorch, ours,
 //! PyTorch, …), each block gives a median, and the ratio is one of medians over blocks.
 
+mod hessian;
 mod measure;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,10 @@ use measure::{Line, METHODS, Measured, Side, lines, medians};
 
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
     /// A Python with torch, to time PyTorch beside ours.
     #[arg(long, value_name = "PYTHON")]
     pytorch: Option<PathBuf>,
@@ -46,6 +50,13 @@ pub(crate) struct Arguments {
     /// Where to write the figures.
     #[arg(long, value_name = "FILE", default_value = "bench.json")]
     out: PathBuf,
+}
+
+/// Other things to time than a training step.
+#[derive(clap::Subcommand)]
+enum What {
+    /// Eigenvalues, trace and density of ResNet-20's Hessian, beside PyHessian and curvlinops.
+    Hessian(hessian::Arguments),
 }
 
 /// Models and the batch each is timed with.
@@ -77,6 +88,9 @@ struct Block<'a> {
 /// # Errors
 /// Unknown models; a side that fails or prints no timing.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(What::Hessian(arguments)) = &arguments.what {
+        return hessian::run(arguments);
+    }
     let batch_of: BTreeMap<&str, usize> = MODELS.into();
     if let Some(unknown) = arguments.models.iter().find(|model| !batch_of.contains_key(model.as_str())) {
         bail!("no benchmark of a model `{unknown}`; there are {}", MODELS.map(|(name, _)| name).join(", "));

@@ -3,24 +3,26 @@
 use std::cell::Cell;
 
 use gnr_core::{
-    Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector,
+    Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector,
     testing::conformance::{Tolerances, check_oracle},
 };
 
 use super::{super::Reference, assert_close, must, noise};
 use crate::{
     Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Fused, Kept, Layout,
-    Mode, Model, ParamVector, PoolSpec, Result, Unary,
-    layers::{BatchNorm2d, Conv2d, Linear},
+    MaskSeed, Mode, Model, ParamVector, PoolSpec, Result, Unary,
+    layers::{BatchNorm2d, Conv2d, DropPath, Dropout, Linear},
     predict,
 };
 
 /// A small residual network with everything a backend may fuse.
 #[derive(Clone, Debug)]
-struct Net {
+pub(super) struct Net {
     layout: Layout,
     conv: [Conv2d; 3],
     bn: [BatchNorm2d; 3],
+    dropout: Dropout,
+    drop_path: DropPath,
     fc: Linear,
     /// tanh and an average where there would be kinks: ReLU and a maximum.
     smooth: bool,
@@ -39,7 +41,7 @@ enum Fickle {
 }
 
 impl Net {
-    fn new(smooth: bool) -> Self {
+    fn new(smooth: bool) -> Result<Self> {
         let mut layout = Layout::new();
         let mut root = layout.root();
         let spec = |stride, padding| Conv2dSpec { stride, padding, groups: 1 };
@@ -51,7 +53,8 @@ impl Net {
         let bn = [("bn1", 4), ("bn2", 6), ("bn3", 6)]
             .map(|(name, channels)| BatchNorm2d::new(&mut root.enter(name), channels));
         let fc = Linear::new(&mut root.enter("fc"), 6, 3);
-        Self { layout, conv, bn, fc, smooth, fickle: None }
+        let (dropout, drop_path) = (Dropout::new(0.25)?, DropPath::new(0.5)?);
+        Ok(Self { layout, conv, bn, dropout, drop_path, fc, smooth, fickle: None })
     }
 }
 
@@ -60,6 +63,14 @@ impl Model for Net {
         &self.layout
     }
     fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let features = self.features(cx, x)?;
+        self.fc.forward(cx, &features)
+    }
+}
+
+impl Net {
+    /// What the classifier sees.
+    fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
         let mut change = None;
         if let Some((fickle, passes)) = &self.fickle {
             passes.set(passes.get() + 1);
@@ -85,7 +96,26 @@ impl Model for Net {
         if self.smooth || change == Some(Fickle::More) {
             y = cx.backend.unary(Unary::Tanh, &y)?;
         }
-        self.fc.forward(cx, &cx.backend.global_avg_pool(&y)?)
+        let y = self.dropout.forward(cx, &cx.backend.global_avg_pool(&y)?)?;
+        self.drop_path.forward(cx, &y)
+    }
+}
+
+/// A [`Net`] that can be cut before its classifier.
+pub(super) struct Cut<'n>(pub(super) &'n Net);
+
+impl Model for Cut<'_> {
+    fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        self.0.forward(cx, x)
+    }
+    fn embed<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<Option<B::Tensor>> {
+        self.0.features(cx, x).map(Some)
+    }
+    fn classify<B: Backend>(&self, cx: &mut Context<'_, B>, features: &B::Tensor) -> Result<B::Tensor> {
+        self.0.fc.forward(cx, features)
     }
 }
 
@@ -93,18 +123,18 @@ const SAMPLES: usize = 4;
 const LABELS: [usize; SAMPLES] = [0, 2, 1, 2];
 
 /// The network of a backend, with its batch.
-struct Setting<'b, B: Autodiff> {
+pub(super) struct Setting<'b, B: Autodiff> {
     backend: &'b B,
-    net: Net,
-    batch: Batch<B>,
-    theta: ParamVector<B>,
+    pub(super) net: Net,
+    pub(super) batch: Batch<B>,
+    pub(super) theta: ParamVector<B>,
     /// Two directions.
-    tangents: [ParamVector<B>; 2],
+    pub(super) tangents: [ParamVector<B>; 2],
 }
 
 impl<'b, B: Autodiff> Setting<'b, B> {
-    fn new(backend: &'b B, smooth: bool) -> Result<Self> {
-        let net = Net::new(smooth);
+    pub(super) fn new(backend: &'b B, smooth: bool) -> Result<Self> {
+        let net = Net::new(smooth)?;
         let vector = |stream: u64, scale: f64| {
             let entries = net.layout.parameters().enumerate();
             let values: Vec<_> = entries
@@ -130,14 +160,15 @@ impl<'b, B: Autodiff> Setting<'b, B> {
         let batch = Batch { images, labels: LABELS.to_vec() };
         Ok(Self { backend, net, batch, theta, tangents })
     }
-    fn oracle<'a>(&'a self, buffers: &'a mut Buffers<B>) -> BatchOracle<'a, Net, B> {
+    pub(super) fn oracle<'a>(&'a self, buffers: &'a mut Buffers<B>) -> BatchOracle<'a, Net, B> {
         let oracle = BatchOracle::new(&self.net, self.backend, &self.batch, buffers);
-        oracle.with_loss(CrossEntropy { label_smoothing: 0.1 })
+        let oracle = oracle.with_loss(CrossEntropy { label_smoothing: 0.1 });
+        oracle.with_masks(MaskSeed::new(1, 2, 3))
     }
-    fn buffers(&self) -> Result<Buffers<B>> {
+    pub(super) fn buffers(&self) -> Result<Buffers<B>> {
         Buffers::initial(&self.net.layout, self.backend)
     }
-    fn statistics(&self, buffers: &Buffers<B>) -> Result<Vec<f64>> {
+    pub(super) fn statistics(&self, buffers: &Buffers<B>) -> Result<Vec<f64>> {
         buffers
             .tensors
             .iter()
@@ -168,6 +199,13 @@ fn answers<B: Autodiff>(backend: &B) -> CoreResult<Vec<(&'static str, Vec<f64>)>
     assert_eq!(host(&first.grad)?, host(&here.grad)?, "recording must not change the gradient");
     oracle.hvp(&first, &setting.tangents[0], &mut product)?;
     assert_eq!(host(&product)?, products[0], "a product without a record is the same");
+    let mut ggn = Vec::new();
+    for here in [&here, &first] {
+        oracle.ggn(here, &setting.tangents[0], &mut product)?;
+        ggn.push(host(&product)?);
+    }
+    assert_eq!(ggn[0], ggn[1], "a Gauss–Newton product without a record is the same");
+    said.push(("a Gauss–Newton product", ggn.swap_remove(0)));
     assert_eq!(oracle.correct(), None, "nothing was committed yet");
     let (loss, grad) = (here.loss, host(&here.grad)?);
     drop((here, first));
@@ -193,6 +231,8 @@ fn answers<B: Autodiff>(backend: &B) -> CoreResult<Vec<(&'static str, Vec<f64>)>
     said.push(("the loss in eval mode", vec![here.loss]));
     said.push(("the gradient in eval mode", host(&here.grad)?));
     said.push(("a product in eval mode", host(&product)?));
+    oracle.ggn(&here, &setting.tangents[0], &mut product)?;
+    said.push(("a Gauss–Newton product in eval mode", host(&product)?));
     drop(here);
     assert_eq!(setting.statistics(&buffers)?, moved, "eval mode must not move running statistics");
     said.push(("running statistics after two commits", moved));
@@ -233,6 +273,12 @@ fn refusals<B: Autodiff>(backend: &B) -> CoreResult<()> {
     );
     let initial = setting.statistics(&setting.buffers()?)?;
     assert_eq!(setting.statistics(&buffers)?, initial, "a failed step must not move running statistics");
+
+    let mut oracle = setting.oracle(&mut buffers).with_masks(None);
+    let result = oracle.evaluate(&setting.theta, Pass::Probe, Order::First);
+    assert!(result.is_err(), "masks without a seed");
+    let mut oracle = oracle.with_mode(Mode::Eval);
+    must("eval mode without masks", oracle.evaluate(&setting.theta, Pass::Probe, Order::First));
 
     // A backend without records runs the model afresh and cannot tell.
     if size_of::<B::Record>() > 0 {

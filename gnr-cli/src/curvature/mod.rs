@@ -1,0 +1,243 @@
+//! `gnr spectrum`, `gnr trace`, `gnr density`.
+
+pub(crate) mod args;
+mod progress;
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use gnr_hessian::{Reorthogonalization, Stopping};
+use gnr_nn::Mode;
+use gnr_train::{
+    Split, SubjectRequest,
+    curvature::{
+        self, CurvatureRequest, DensityRequest, End, Measured, Method, OperatorKind, SpectrumRequest,
+        TraceMethod, TraceRequest,
+    },
+    is_run,
+};
+use serde::Serialize;
+
+use crate::{args::SplitName, signal};
+use args::{BatchNorm, Common, MethodName, Operator, Orthogonality, Subject, TraceMethodName};
+use progress::Watch;
+
+/// The request of the arguments that name a subject.
+pub(crate) fn subject(arguments: Subject) -> SubjectRequest {
+    let keys = [
+        ("model.name", &arguments.model),
+        ("data.name", &arguments.data),
+        ("data.dir", &arguments.data_dir),
+        ("data.normalization", &arguments.normalization),
+    ];
+    // Quoted, so that no value is taken for another TOML type.
+    let mut overrides: Vec<String> = keys
+        .iter()
+        .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={}", serde_json::json!(value))))
+        .collect();
+    overrides.extend(arguments.sets);
+    SubjectRequest {
+        weights: arguments.weights,
+        overrides,
+        split: match arguments.split {
+            SplitName::Train => Split::Train,
+            SplitName::Validation => Split::Validation,
+            SplitName::Test => Split::Test,
+        },
+        sample: arguments.subset,
+        tensors: arguments.tensors,
+        batch_size: arguments.batch_size,
+        mode: match arguments.bn {
+            BatchNorm::Eval => Mode::Eval,
+            BatchNorm::Train => Mode::Train,
+        },
+        layers: arguments.layers,
+        label_smoothing: arguments.label_smoothing,
+        keep_records: arguments.keep_records,
+    }
+}
+
+/// `RUN/COMMAND` for a run folder, `STEM-COMMAND` in the working folder for a weight file.
+fn folder(out: Option<PathBuf>, weights: &std::path::Path, command: &str) -> PathBuf {
+    out.unwrap_or_else(|| {
+        if is_run(weights) {
+            return weights.join(command);
+        }
+        let stem = weights.file_stem().unwrap_or_default().to_string_lossy();
+        PathBuf::from(format!("{stem}-{command}"))
+    })
+}
+
+/// The request, and whether to print JSON, and whether to be quiet.
+fn common(arguments: Common, command: &str) -> (CurvatureRequest, bool, bool) {
+    let out = folder(arguments.out, &arguments.subject.weights, command);
+    let request = CurvatureRequest {
+        operator: match arguments.operator {
+            Operator::Hessian => OperatorKind::Hessian,
+            Operator::Ggn => OperatorKind::Ggn,
+        },
+        seed: arguments.seed,
+        resume: arguments.resume,
+        check: !arguments.no_check,
+        ..CurvatureRequest::new(subject(arguments.subject), out)
+    };
+    (request, arguments.json, arguments.quiet)
+}
+
+pub(crate) fn spectrum(arguments: args::Spectrum) -> anyhow::Result<ExitCode> {
+    let (end, count) = match (arguments.top, arguments.bottom, arguments.dominant, arguments.both_ends) {
+        (_, Some(count), _, _) => (End::Bottom, count),
+        (_, _, Some(count), _) => (End::Dominant, count),
+        (_, _, _, Some(count)) => (End::BothEnds, count),
+        (top, ..) => (End::Top, top.unwrap_or(5)),
+    };
+    let (common, json, quiet) = common(arguments.common, "spectrum");
+    let out = common.out.clone();
+    let request = SpectrumRequest {
+        end,
+        tolerance: arguments.tol,
+        method: match arguments.method {
+            MethodName::Lanczos => Method::Lanczos,
+            MethodName::Power => Method::Power,
+        },
+        block: arguments.block,
+        max_basis: arguments.max_basis,
+        max_matvecs: arguments.max_matvecs,
+        reorthogonalization: match arguments.reorthogonalize {
+            Orthogonality::Full => Reorthogonalization::Full,
+            Orthogonality::Selective => Reorthogonalization::Selective,
+            Orthogonality::Local => Reorthogonalization::Local,
+        },
+        verify: arguments.verify,
+        save: arguments.save,
+        ..SpectrumRequest::new(common, count)
+    };
+    let stop = signal::stop_on_interrupt("stopping after this product (again to stop at once)")?;
+    let mut watch = Watch::new(quiet || json);
+    let measured = curvature::spectrum(&request, &mut watch, &stop);
+    watch.clear();
+    conclude(measured?, json, &out, |report| {
+        let mut lines = vec![format!(
+            "{:>5}  {:8} {:>16} {:>11}  {}",
+            "rank", "end", "eigenvalue", "residual", "verdict"
+        )];
+        lines.extend(report.pairs.iter().map(|pair| {
+            format!(
+                "{:>5}  {:8} {:>16.8} {:>11.2e}  {}",
+                pair.rank + 1,
+                pair.end,
+                pair.eigenvalue,
+                pair.residual,
+                pair.verdict
+            )
+        }));
+        lines.push(cost(&report.cost));
+        lines
+    })
+}
+
+pub(crate) fn trace(arguments: args::Trace) -> anyhow::Result<ExitCode> {
+    let (common, json, quiet) = common(arguments.common, "trace");
+    let out = common.out.clone();
+    let rule = Stopping {
+        tolerance: arguments.tol,
+        confidence: arguments.confidence,
+        max_samples: arguments.samples,
+        ..Stopping::default()
+    };
+    let request = TraceRequest {
+        method: match arguments.method {
+            TraceMethodName::Hutchinson => TraceMethod::Hutchinson,
+            TraceMethodName::HutchPlusPlus => TraceMethod::HutchPlusPlus,
+            TraceMethodName::Xtrace => TraceMethod::Xtrace,
+            TraceMethodName::Diagonal => TraceMethod::Diagonal,
+        },
+        gaussian: arguments.gaussian,
+        sketch: arguments.sketch,
+        rule,
+        block: arguments.block,
+        ..TraceRequest::new(common)
+    };
+    let stop = signal::stop_on_interrupt("stopping after this product (again to stop at once)")?;
+    let mut watch = Watch::new(quiet || json);
+    let measured = curvature::trace(&request, &mut watch, &stop);
+    watch.clear();
+    conclude(measured?, json, &out, |report| {
+        let error =
+            report.standard_error.map_or_else(String::new, |error| format!(" ± {error:.4} (standard error)"));
+        let percent = 100.0 * report.confidence;
+        vec![
+            format!("trace {:.6}{error}", report.trace),
+            format!(
+                "{percent:.0} % interval [{:.6}, {:.6}], ended by {}",
+                report.low, report.high, report.ended_by
+            ),
+            cost(&report.cost),
+        ]
+    })
+}
+
+pub(crate) fn density(arguments: args::Density) -> anyhow::Result<ExitCode> {
+    let (common, json, quiet) = common(arguments.common, "density");
+    let out = common.out.clone();
+    let mut request =
+        DensityRequest { sigma: arguments.sigma, points: arguments.points, ..DensityRequest::new(common) };
+    request.options.starts = arguments.starts;
+    request.options.steps = arguments.steps;
+    request.options.at_once = arguments.at_once;
+    let stop = signal::stop_on_interrupt("stopping after this product (again to stop at once)")?;
+    let mut watch = Watch::new(quiet || json);
+    let measured = curvature::density(&request, &mut watch, &stop);
+    watch.clear();
+    conclude(measured?, json, &out, |report| {
+        let error = report
+            .trace_standard_error
+            .map_or_else(String::new, |error| format!(" ± {error:.4} (standard error)"));
+        vec![
+            format!(
+                "nodes from {:.6} to {:.6}, broadened by {:.3e}",
+                report.smallest, report.largest, report.sigma
+            ),
+            format!(
+                "trace {:.6}{error}; {:.3} % of the eigenvalues below −σ",
+                report.trace,
+                100.0 * report.negative_fraction
+            ),
+            cost(&report.cost),
+        ]
+    })
+}
+
+fn cost(cost: &curvature::Cost) -> String {
+    let per = cost.seconds_per_matvec.map_or_else(String::new, |seconds| format!(", {seconds:.3} s each"));
+    let peak = cost.peak_rss_mb.map_or_else(String::new, |mb| format!(", peak {mb:.0} MB"));
+    format!("{} products{per}, {:.1} s{peak}", cost.num_matvecs, cost.seconds)
+}
+
+/// Prints what was found, or how to go on.
+fn conclude<R: Serialize>(
+    measured: Measured<R>,
+    json: bool,
+    out: &std::path::Path,
+    table: impl FnOnce(&R) -> Vec<String>,
+) -> anyhow::Result<ExitCode> {
+    let mut stdout = std::io::stdout();
+    match measured {
+        Measured::Finished(report) if json => writeln!(stdout, "{}", serde_json::to_string(&report)?)?,
+        Measured::Finished(report) => {
+            for line in table(&report) {
+                writeln!(stdout, "{line}")?;
+            }
+            writeln!(stdout, "written to {}", out.display())?;
+        }
+        Measured::Interrupted { num_matvecs, resumable } => {
+            let how = if resumable {
+                "go on with the same command and --resume"
+            } else {
+                "this kind of work keeps no state and starts again"
+            };
+            eprintln!("interrupted after {num_matvecs} products; {how}");
+            return Ok(ExitCode::from(signal::INTERRUPTED));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

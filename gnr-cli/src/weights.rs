@@ -1,0 +1,97 @@
+//! `gnr weights` and `gnr convert`.
+
+use std::{io::Write, process::ExitCode};
+
+use gnr_models::{
+    AnyModel, ModelConfig,
+    weights::{Options, Policy, WeightFile, convert as to_safetensors, fit},
+};
+use gnr_nn::Model;
+
+use crate::args;
+
+pub(crate) fn weights(arguments: &args::Weights) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout();
+    let file = WeightFile::open(&arguments.path)?;
+    if let Some(model) = arguments.model.build()? {
+        // Everything is told, nothing refused.
+        let options = Options { policy: Policy::Matching, key: arguments.key.clone(), ..Options::default() };
+        let layout = model.layout();
+        let report = fit(&file, layout, vec![Vec::new(); layout.entries().len()], &options)?.report;
+        if arguments.json {
+            writeln!(out, "{}", serde_json::to_string(&report)?)?;
+        } else {
+            report.lines().iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        }
+        let whole = report.matched.len() == report.total();
+        return Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let width = file.stored().iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
+    let mut numbers = 0;
+    for tensor in file.stored() {
+        let (sum, crc) = file.fingerprint(tensor)?;
+        numbers += tensor.len();
+        if arguments.json {
+            let line = serde_json::json!({
+                "name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "sum": sum,
+                "crc32c": format!("{crc:08x}"),
+            });
+            writeln!(out, "{line}")?;
+            continue;
+        }
+        let sum = sum.map_or_else(|| "?".into(), |sum| format!("{sum:.9e}"));
+        let shape = format!("{:?}", tensor.shape);
+        writeln!(
+            out,
+            "{:width$}  {:4} {shape:20} sum {sum:>17}  crc32c {crc:08x}",
+            tensor.name, tensor.dtype
+        )?;
+    }
+    if !arguments.json {
+        writeln!(out, "{} tensors, {numbers} numbers ({})", file.stored().len(), file.format())?;
+        for object in file.foreign() {
+            writeln!(out, "Python object, neither read nor run: {object}")?;
+        }
+        for (key, value) in file.metadata() {
+            let start: String = value.chars().take(80).collect();
+            let more = if start.len() < value.len() { "…" } else { "" };
+            writeln!(out, "note {key}: {start}{more}")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn convert(arguments: &args::Convert) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        arguments.force || !arguments.to.exists(),
+        "{} exists already; nothing was overwritten (--force overwrites)",
+        arguments.to.display()
+    );
+    let file = WeightFile::open(&arguments.from)?;
+    let model = arguments.model.build()?;
+    let layout = model.as_ref().map(Model::layout);
+    let done = to_safetensors(&file, arguments.key.as_deref(), layout, &arguments.to)?;
+    let mut out = std::io::stdout();
+    writeln!(out, "{}: {} tensors, {} bytes", arguments.to.display(), done.tensors, done.bytes)?;
+    if !done.prefix.is_empty() {
+        writeln!(out, "taken off the names: {}", done.prefix)?;
+    }
+    if !done.left_out.is_empty() {
+        let shown: Vec<_> = done.left_out.iter().take(4).map(String::as_str).collect();
+        let more = if done.left_out.len() > shown.len() { ", …" } else { "" };
+        writeln!(out, "left out: {} tensors ({}{more})", done.left_out.len(), shown.join(", "))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl args::OfModel {
+    /// The model, if one was named.
+    fn build(&self) -> anyhow::Result<Option<AnyModel>> {
+        let Some(name) = &self.model else { return Ok(None) };
+        let input = match self.input[..] {
+            [channels, height, width] => [channels, height, width],
+            _ => [3, 224, 224],
+        };
+        Ok(Some(AnyModel::build(&ModelConfig::new(name.as_str(), self.classes, input))?))
+    }
+}

@@ -1,0 +1,253 @@
+//! What a Lanczos run is asked for, and everything it must remember to go on.
+
+use crate::{
+    Distribution, Draw, Error, Result,
+    dense::{Eigh, Square, eigh},
+};
+use gnr_core::Vector;
+
+/// Which end of the spectrum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The largest eigenvalues, falling.
+    Top(usize),
+    /// The smallest (most negative) eigenvalues, rising.
+    Bottom(usize),
+    /// The eigenvalues of largest modulus, by falling modulus.
+    Dominant(usize),
+    /// So many from either end, the top ones first.
+    BothEnds(usize),
+}
+
+impl Which {
+    /// Pairs wanted in all.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Top(count) | Self::Bottom(count) | Self::Dominant(count) => count,
+            Self::BothEnds(count) => 2 * count,
+        }
+    }
+
+    /// Positions of ascending `values` by preference: the wanted ones first, in the order of reports.
+    pub(super) fn order(self, values: &[f64]) -> Vec<usize> {
+        let n = values.len();
+        match self {
+            Self::Top(_) => (0..n).rev().collect(),
+            Self::Bottom(_) => (0..n).collect(),
+            Self::Dominant(_) => {
+                let mut order: Vec<usize> = (0..n).rev().collect();
+                order.sort_by(|&i, &j| values[j].abs().total_cmp(&values[i].abs()));
+                order
+            }
+            Self::BothEnds(count) => {
+                let (top, bottom) = (count.min(n), count.min(n - count.min(n)));
+                let ends = (0..top).map(|i| n - 1 - i).chain(0..bottom);
+                // What may be kept beyond: from outside to inside.
+                let middle = (bottom..n - top).collect::<Vec<_>>();
+                let inwards = (0..middle.len())
+                    .map(|i| if i % 2 == 0 { middle[middle.len() - 1 - i / 2] } else { middle[i / 2] });
+                ends.chain(inwards).collect()
+            }
+        }
+    }
+}
+
+/// Which basis vectors a new one is made orthogonal to, beyond the neighbours that the recurrence names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reorthogonalization {
+    /// All of them: orthogonal to working precision.
+    #[default]
+    Full,
+    /// The Ritz vectors that have converged to √[`epsilon`](Lanczos::epsilon), and those kept by a restart: orthogonality is lost
+    /// along these and nowhere else, so √ε is kept at a fraction of the work (Parlett and Scott, Math. Comp. 33, 1979).
+    Selective,
+    /// None: converged eigenvalues come back as copies. For densities, where copies share one weight.
+    Local,
+}
+
+/// What is wanted, with what means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lanczos {
+    /// The wanted pairs.
+    pub which: Which,
+    /// Matvecs in all, at most. Default 1000.
+    pub num_matvecs: usize,
+    /// A pair has converged when ‖Hv − λv‖ ≤ tolerance·|λ| (the eigenvalue is then off by about tolerance²·|λ|/gap, at most
+    /// tolerance·|λ|). Default 1e-3.
+    pub tolerance: f64,
+    /// … or ≤ floor·max |λ|: eigenvalues at zero have no relative accuracy. Default 1e-7, what products in f32 can reach.
+    pub floor: f64,
+    /// Vectors a block. Default 1; blocks pay where several products at once are cheaper than one by one (a data set in many
+    /// batches), and for eigenvalues that are equal or nearly so.
+    pub block: usize,
+    /// Vectors in the basis before a restart, at least wanted + 2·block. Default: three times the wanted pairs, plus 40.
+    pub max_basis: Option<usize>,
+    /// Default full.
+    pub reorthogonalization: Reorthogonalization,
+    /// Unit roundoff of the vectors' storage. Default that of f32, 6e-8.
+    pub epsilon: f64,
+}
+
+impl Lanczos {
+    /// The defaults for these pairs.
+    pub fn new(which: Which) -> Self {
+        Self {
+            which,
+            num_matvecs: 1000,
+            tolerance: 1e-3,
+            floor: 1e-7,
+            block: 1,
+            max_basis: None,
+            reorthogonalization: Reorthogonalization::Full,
+            epsilon: f64::from(f32::EPSILON) / 2.0,
+        }
+    }
+
+    pub(super) fn wanted(&self) -> usize {
+        self.which.count()
+    }
+
+    /// Vectors in the basis before a restart.
+    pub fn basis_limit(&self, dim: usize) -> usize {
+        let least = self.wanted() + 2 * self.block + 2;
+        self.max_basis.unwrap_or(3 * self.wanted() + 40).max(least).min(dim.max(1))
+    }
+
+    /// Whether the projected matrix is looked at with `n` vectors in the basis: with many of them not every time, for a look
+    /// costs O(n³).
+    pub(super) fn is_due(&self, n: usize, num_matvecs: usize) -> bool {
+        let every = (n / 25).max(1) * self.block;
+        n >= self.wanted() && num_matvecs % every < self.block
+    }
+}
+
+/// Everything a run has: orthonormal `basis` V and `next` block W, `projected` T = VᵀHV and `coupling` C = WᵀHV, so that
+/// H·V = V·T + W·C. Save it to go on later.
+#[derive(Clone, Debug)]
+pub struct LanczosState<V> {
+    /// V.
+    pub basis: Vec<V>,
+    /// W: multiplied next. Empty when the basis spans an invariant subspace that nothing can be added to.
+    pub next: Vec<V>,
+    /// T.
+    pub projected: Square,
+    /// C, a row for each vector of W, as long as the basis.
+    pub coupling: Vec<Vec<f64>>,
+    /// Leading basis vectors that are Ritz vectors of a restart.
+    pub kept: usize,
+    /// Converged Ritz vectors that selective reorthogonalisation works with.
+    pub good: Vec<Good<V>>,
+    /// Matvecs so far.
+    pub num_matvecs: usize,
+    /// Restarts so far.
+    pub restarts: usize,
+    /// Random vectors drawn so far.
+    pub draws: u64,
+    /// Value and residual of the wanted pairs at the last look.
+    pub progress: Vec<(f64, f64)>,
+    /// How many of them had converged.
+    pub converged: usize,
+}
+
+/// A Ritz vector that has converged to √ε.
+#[derive(Clone, Debug)]
+pub struct Good<V> {
+    /// V·s.
+    pub vector: V,
+    /// θ.
+    pub value: f64,
+    /// ‖C·s‖ when it was noted.
+    pub residual: f64,
+}
+
+impl<V: Vector> LanczosState<V> {
+    /// A run from normal random start vectors 0, 1, …, [`block`](Lanczos::block) of them.
+    ///
+    /// # Errors
+    /// Those of drawing; [`Error::DegenerateStart`].
+    pub fn random(options: &Lanczos, dim: usize, probes: &impl Draw<V>) -> Result<Self> {
+        let block = options.block.min(dim) as u64;
+        let starts = (0..block).map(|index| probes.draw(Distribution::Gaussian, index));
+        Self::from_starts(starts.collect::<Result<_>>()?, block)
+    }
+
+    /// A run from one block of start vectors, which need not be orthogonal; `draws` random vectors are used up.
+    ///
+    /// # Errors
+    /// [`Error::DegenerateStart`] for a vector that is zero or depends on those before it; [`Error::MissingStart`] for none.
+    pub fn from_starts(starts: Vec<V>, draws: u64) -> Result<Self> {
+        if starts.is_empty() {
+            return Err(Error::MissingStart { expected: 1, found: 0 });
+        }
+        let mut next: Vec<V> = Vec::with_capacity(starts.len());
+        for (index, mut start) in starts.into_iter().enumerate() {
+            let before = start.norm()?;
+            for _ in 0..2 {
+                for other in &next {
+                    start.axpy(-start.dot(other)?, other)?;
+                }
+            }
+            let norm = start.norm()?;
+            if norm <= 1e-6 * before {
+                return Err(Error::DegenerateStart { index });
+            }
+            start.scale(1.0 / norm)?;
+            next.push(start);
+        }
+        let coupling = vec![Vec::new(); next.len()];
+        Ok(Self {
+            basis: Vec::new(),
+            next,
+            projected: Square::default(),
+            coupling,
+            kept: 0,
+            good: Vec::new(),
+            num_matvecs: 0,
+            restarts: 0,
+            draws,
+            progress: Vec::new(),
+            converged: 0,
+        })
+    }
+
+    /// Eigenpairs of T: Ritz values and the coefficients of Ritz vectors.
+    pub fn ritz(&self) -> Eigh {
+        eigh(&self.projected)
+    }
+
+    /// ‖H·Vs − θ·Vs‖ = ‖C·s‖ for an eigenvector s of T.
+    pub fn residual(&self, s: &[f64]) -> f64 {
+        let row = |row: &Vec<f64>| row.iter().zip(s).map(|(c, s)| c * s).sum::<f64>();
+        self.coupling.iter().map(row).map(|x| x * x).sum::<f64>().sqrt()
+    }
+
+    /// V·s.
+    ///
+    /// # Errors
+    /// Those of vectors; [`Error::Configuration`] for an empty basis.
+    pub fn combine(&self, s: &[f64]) -> Result<V> {
+        let Some(first) = self.basis.first() else {
+            return Err(Error::Configuration("the basis is empty".into()));
+        };
+        let mut sum = first.clone();
+        sum.scale(s[0])?;
+        for (vector, s) in self.basis.iter().zip(s).skip(1) {
+            sum.axpy(*s, vector)?;
+        }
+        Ok(sum)
+    }
+
+    /// A state that was read from a file may be anything.
+    pub(super) fn check(&self) -> Result<()> {
+        let n = self.basis.len();
+        let fits = self.projected.n() == n
+            && self.coupling.len() == self.next.len()
+            && self.coupling.iter().all(|row| row.len() == n)
+            && self.kept <= n;
+        if fits {
+            Ok(())
+        } else {
+            Err(Error::Configuration("the parts of a Lanczos state do not fit".into()))
+        }
+    }
+}

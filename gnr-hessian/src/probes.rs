@@ -1,0 +1,87 @@
+//! Seeded random vectors: starts of iterations and test vectors of stochastic estimates.
+
+use crate::Result;
+use gnr_core::{Real, random::SplitMix64};
+
+/// What the entries of a random vector are drawn from, independently; each has mean 0 and variance 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Distribution {
+    /// ±1 with equal probability: the smallest variance of a trace estimate, 2·(‖H‖²_F − Σ hᵢᵢ²).
+    #[default]
+    Rademacher,
+    /// Standard normal; invariant under rotation.
+    Gaussian,
+}
+
+/// Random vectors numbered 0, 1, 2, …: number k is a pure function of (seed, distribution, k), so an estimate that was
+/// stopped goes on with the vectors that it would have had.
+#[derive(Clone, Debug)]
+pub struct Probes<F> {
+    dim: usize,
+    seed: u64,
+    to_vector: F,
+}
+
+impl<F> Probes<F> {
+    /// Vectors of dimension `dim`, which `to_vector` brings from the host to where vectors live.
+    pub fn new<V>(dim: usize, seed: u64, to_vector: F) -> Self
+    where
+        F: Fn(Vec<f64>) -> gnr_core::Result<V>,
+    {
+        Self { dim, seed, to_vector }
+    }
+
+    /// The dimension.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Vector number `index`.
+    ///
+    /// # Errors
+    /// Those of bringing it to where vectors live.
+    pub fn draw<V>(&self, distribution: Distribution, index: u64) -> Result<V>
+    where
+        F: Fn(Vec<f64>) -> gnr_core::Result<V>,
+    {
+        // SplitMix64 mixes its counter, so seeds that differ by a large odd constant give unrelated sequences.
+        let stream = SplitMix64::new(self.seed ^ index.wrapping_mul(0xd134_2543_de82_ef95)).next_u64();
+        let mut random = SplitMix64::new(stream);
+        let host = match distribution {
+            Distribution::Gaussian => random.normals(self.dim),
+            Distribution::Rademacher => {
+                let mut host = Vec::with_capacity(self.dim.next_multiple_of(64));
+                while host.len() < self.dim {
+                    let bits = random.next_u64();
+                    host.extend((0..64).map(|bit| if bits >> bit & 1 == 1 { 1.0 } else { -1.0 }));
+                }
+                host.truncate(self.dim);
+                host
+            }
+        };
+        Ok((self.to_vector)(host)?)
+    }
+}
+
+/// A source of [`Probes`] as an algorithm sees it.
+pub trait Draw<V> {
+    /// Vector number `index` of a distribution.
+    ///
+    /// # Errors
+    /// Those of bringing it to where vectors live.
+    fn draw(&self, distribution: Distribution, index: u64) -> Result<V>;
+}
+
+impl<V, F: Fn(Vec<f64>) -> gnr_core::Result<V>> Draw<V> for Probes<F> {
+    fn draw(&self, distribution: Distribution, index: u64) -> Result<V> {
+        Probes::draw(self, distribution, index)
+    }
+}
+
+/// Probes in host memory.
+pub fn host_probes<T: Real>(
+    dim: usize,
+    seed: u64,
+) -> Probes<impl Fn(Vec<f64>) -> gnr_core::Result<Vec<T>> + Clone> {
+    Probes::new(dim, seed, |host: Vec<f64>| Ok(host.into_iter().map(T::of).collect()))
+}

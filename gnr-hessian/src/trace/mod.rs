@@ -1,0 +1,157 @@
+//! tr H by random test vectors: Hutchinson, Hutch++, XTrace, each with a confidence interval and a stopping rule.
+
+mod hutch_plus_plus;
+mod hutchinson;
+mod xtrace;
+
+pub use hutch_plus_plus::{HutchPlusPlus, hutch_plus_plus};
+pub use hutchinson::{Hutchinson, hutchinson};
+pub use xtrace::{CORRELATION, XTrace, xtrace};
+
+use crate::{Interval, Result, Stopping, SymmetricOperator, mean_interval};
+use gnr_core::Vector;
+use std::ops::ControlFlow;
+
+/// Why sampling ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceEnd {
+    /// The interval is as narrow as asked for.
+    Tolerance,
+    /// The largest sample was reached.
+    Budget,
+    /// The test vectors span the operator's range: the value is exact but for rounding.
+    Exact,
+    /// The observer asked to stop.
+    Stopped,
+}
+
+/// An estimated trace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceEstimate {
+    /// The estimate.
+    pub value: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+    /// Lower end of the confidence interval.
+    pub low: f64,
+    /// Upper end of the confidence interval.
+    pub high: f64,
+    /// Confidence over all looks.
+    pub confidence: f64,
+    /// Matvecs spent.
+    pub num_matvecs: usize,
+    /// What was computed without randomness, for [`hutch_plus_plus`]; the samples estimate the rest.
+    pub exact_part: f64,
+    /// One estimate a test vector.
+    pub samples: Vec<f64>,
+    /// Why it ended.
+    pub end: TraceEnd,
+}
+
+impl TraceEstimate {
+    fn new(
+        interval: Interval,
+        exact_part: f64,
+        samples: &[f64],
+        num_matvecs: usize,
+        end: TraceEnd,
+        rule: &Stopping,
+    ) -> Self {
+        Self {
+            value: exact_part + interval.mean,
+            standard_error: interval.standard_error,
+            low: exact_part + interval.low,
+            high: exact_part + interval.high,
+            confidence: rule.confidence,
+            num_matvecs,
+            exact_part,
+            samples: samples.to_vec(),
+            end,
+        }
+    }
+}
+
+/// What the observer of a trace estimate hears after each block of products.
+pub type TraceObserver<'o> = &'o mut dyn FnMut(&TraceProgress<'_>) -> ControlFlow<()>;
+
+/// An estimate under way.
+#[derive(Clone, Copy, Debug)]
+pub struct TraceProgress<'s> {
+    /// Matvecs so far.
+    pub num_matvecs: usize,
+    /// Matvecs at most.
+    pub budget: usize,
+    /// Samples so far.
+    pub samples: &'s [f64],
+    /// Estimate and interval of these, at the full confidence (a look of the stopping rule asks for more).
+    pub interval: Interval,
+}
+
+/// Samples of a form vᵀHv until a stopping rule is satisfied.
+struct Sampler<'s> {
+    rule: &'s Stopping,
+    /// Added to the mean of the samples: what the relative tolerance refers to.
+    exact_part: f64,
+    /// Matvecs before the first sample.
+    before: usize,
+    block: usize,
+}
+
+impl Sampler<'_> {
+    fn run<A: SymmetricOperator>(
+        &self,
+        operator: &mut A,
+        samples: &mut Vec<f64>,
+        mut vector: impl FnMut(u64) -> Result<A::Vector>,
+        observer: TraceObserver<'_>,
+    ) -> Result<(Interval, TraceEnd)> {
+        let shifted = |interval: Interval| Interval { mean: interval.mean + self.exact_part, ..interval };
+        for (size, confidence) in self.rule.looks() {
+            while samples.len() < size {
+                let first = samples.len();
+                let count = self.block.max(1).min(size - first);
+                let vs =
+                    (first..first + count).map(|index| vector(index as u64)).collect::<Result<Vec<_>>>()?;
+                let mut products = vs.clone();
+                operator.matvec_block(&vs, &mut products)?;
+                for (v, product) in vs.iter().zip(&products) {
+                    samples.push(finite(v.dot(product)?)?);
+                }
+                let interval = mean_interval(samples, self.rule.confidence);
+                let progress = TraceProgress {
+                    num_matvecs: self.before + samples.len(),
+                    budget: self.before + self.rule.max_samples,
+                    samples,
+                    interval: Interval {
+                        mean: interval.mean + self.exact_part,
+                        low: interval.low + self.exact_part,
+                        high: interval.high + self.exact_part,
+                        ..interval
+                    },
+                };
+                if observer(&progress).is_break() {
+                    return Ok((interval, TraceEnd::Stopped));
+                }
+            }
+            // A sample that was longer already when it was resumed has had its earlier looks.
+            if samples.len() == size || size == self.rule.max_samples {
+                let interval = mean_interval(samples, confidence);
+                if self.rule.satisfied(&shifted(interval)) {
+                    return Ok((interval, TraceEnd::Tolerance));
+                }
+                if size == self.rule.max_samples {
+                    return Ok((interval, TraceEnd::Budget));
+                }
+            }
+        }
+        Ok((mean_interval(samples, self.rule.confidence), TraceEnd::Budget))
+    }
+}
+
+/// A quadratic form that is NaN or infinite is an error with a name.
+fn finite(value: f64) -> Result<f64> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(gnr_core::Error::NonFinite { quantity: gnr_core::Quantity::HvpNorm, value }.into())
+}

@@ -1,0 +1,221 @@
+//! Stored tensors to the tensors of a layout: which fit, which are made to fit, which are refused.
+
+use gnr_nn::{Entry, Layout};
+
+use super::{
+    Loaded, Mismatch, NonFinite, Report, WeightsError,
+    file::{Stored, WeightFile},
+    names, resample,
+};
+
+/// What may differ between a file and the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Nothing: every tensor of the model comes from the file, and every tensor of the file goes into the model.
+    #[default]
+    All,
+    /// The file may have more tensors than the model.
+    IgnoreUnexpected,
+    /// As before, and the [head](Layout::head) keeps its initial values, whatever the file has.
+    NewHead,
+    /// Whatever fits is taken; at least one tensor must.
+    Matching,
+}
+
+/// How a file is read into a model.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What may differ.
+    pub policy: Policy,
+    /// The part of the file to read (`state_dict_ema`). Default: where most of the model's tensors are.
+    pub key: Option<String>,
+    /// Interpolate a position embedding (`pos_embed`) of another grid of patches.
+    pub resample_pos_embed: bool,
+    /// What to do with NaN and ±∞.
+    pub non_finite: NonFinite,
+}
+
+/// Reads a file into a layout. Where `options` let a tensor keep its initial value, that is the one in `initial` (one tensor
+/// an entry, as [`Layout::initialise`] gives).
+///
+/// Names are matched as they are, under whatever prefix the file puts before them (`state_dict.`, `module.`), and by
+/// translation from other publishers (timm, torchvision, lukemelas' EfficientNet, Microsoft's Swin). Shapes may differ by axes
+/// of length 1.
+///
+/// # Errors
+/// What the policy does not allow, naming the file, the first tensor and both shapes; a tensor that is not of floating-point
+/// numbers; a weight that is not finite; a damaged file.
+pub fn fit(
+    file: &WeightFile,
+    layout: &Layout,
+    initial: Vec<Vec<f64>>,
+    options: &Options,
+) -> Result<Loaded, WeightsError> {
+    if initial.len() != layout.entries().len() {
+        return Err(WeightsError::Count { expected: layout.entries().len(), found: initial.len() });
+    }
+    let matching = names::find(file.stored(), layout, options.key.as_deref());
+    if matching.found.is_empty() {
+        return Err(nothing_fits(file, layout, options));
+    }
+    let mut report = Report {
+        file: file.name.clone(),
+        format: file.format().to_string(),
+        prefix: matching.prefix.clone(),
+        renamed: matching.renamed,
+        foreign: file.foreign().to_vec(),
+        ..Report::default()
+    };
+    let head = layout.head();
+    let in_head = |name: &str| Layout::is_within(name, head);
+    let mut values = initial;
+    let mut used = vec![false; file.stored().len()];
+    for (entry, values) in layout.entries().iter().zip(&mut values) {
+        let index = matching.found.get(&entry.name).copied();
+        if let Some(index) = index {
+            used[index] = true;
+        }
+        if options.policy == Policy::NewHead && in_head(&entry.name) {
+            report.new_head.push(entry.name.clone());
+            continue;
+        }
+        let Some(stored) = index.and_then(|index| file.stored().get(index)) else {
+            report.missing.push(entry.name.clone());
+            continue;
+        };
+        let difference = || Mismatch {
+            name: entry.name.clone(),
+            expected: entry.shape.clone(),
+            found: stored.shape.clone(),
+        };
+        let read = || finite(file, stored, options.non_finite);
+        if stored.shape == entry.shape {
+            *values = read()?;
+        } else if squeezed(&stored.shape).eq(squeezed(&entry.shape)) {
+            *values = read()?;
+            report.reshaped.push(difference());
+        } else if let Some(grid) = Grid::of(entry, stored, layout).filter(|_| options.resample_pos_embed) {
+            *values = grid.resample(&read()?);
+            report.resampled.push(difference());
+        } else {
+            report.mismatched.push(difference());
+            continue;
+        }
+        report.matched.push(entry.name.clone());
+    }
+    for (tensor, used) in file.stored().iter().zip(used) {
+        match tensor.name.strip_prefix(&matching.prefix) {
+            _ if used || names::is_bookkeeping(&tensor.name) => {}
+            // Beside the weights in checkpoints of runs.
+            Some(name) if name.starts_with("optimizer.") => report.elsewhere += 1,
+            Some(name) => report.unexpected.push(name.to_owned()),
+            None => report.elsewhere += 1,
+        }
+    }
+    check(file, layout, &report, options)?;
+    Ok(Loaded { values, report, metadata: file.metadata().clone() })
+}
+
+/// The shape that a tensor of the layout has in a file.
+pub fn stored_shape(file: &WeightFile, layout: &Layout, name: &str, key: Option<&str>) -> Option<Vec<usize>> {
+    let matching = names::find(file.stored(), layout, key);
+    matching.found.get(name).and_then(|&index| file.stored().get(index)).map(|stored| stored.shape.clone())
+}
+
+/// What the policy does not allow.
+fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options) -> Result<(), WeightsError> {
+    let policy = options.policy;
+    if policy == Policy::Matching {
+        return if report.matched.is_empty() { Err(nothing_fits(file, layout, options)) } else { Ok(()) };
+    }
+    if let Some(Mismatch { name, expected, found }) = report.mismatched.first() {
+        return Err(WeightsError::Shape {
+            file: file.name.clone(),
+            tensor: name.clone(),
+            expected: expected.clone(),
+            found: found.clone(),
+        });
+    }
+    if let Some(first) = report.missing.first() {
+        return Err(WeightsError::Missing {
+            file: file.name.clone(),
+            tensor: first.clone(),
+            others: report.missing.len() - 1,
+        });
+    }
+    match report.unexpected.first() {
+        Some(first) if policy == Policy::All => Err(WeightsError::Unexpected {
+            file: file.name.clone(),
+            tensor: first.clone(),
+            others: report.unexpected.len() - 1,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn nothing_fits(file: &WeightFile, layout: &Layout, options: &Options) -> WeightsError {
+    if let Some(key) = &options.key {
+        let known = names::top_level(file.stored());
+        return WeightsError::NoSuchKey { file: file.name.clone(), key: key.clone(), known };
+    }
+    let some = |names: Vec<&str>| match names[..] {
+        [] => "no tensor at all".to_owned(),
+        _ => names.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    };
+    WeightsError::NothingFits {
+        file: file.name.clone(),
+        found: some(file.stored().iter().map(|tensor| tensor.name.as_str()).collect()),
+        expected: some(layout.entries().iter().map(|entry| entry.name.as_str()).collect()),
+    }
+}
+
+fn finite(file: &WeightFile, stored: &Stored, policy: NonFinite) -> Result<Vec<f64>, WeightsError> {
+    let values = file.values(stored)?;
+    let culprit = values.iter().position(|value| !value.is_finite());
+    match culprit.filter(|_| policy == NonFinite::Reject) {
+        Some(index) => Err(WeightsError::NonFinite {
+            file: file.name.clone(),
+            tensor: stored.name.clone(),
+            index,
+            value: values[index],
+        }),
+        None => Ok(values),
+    }
+}
+
+/// The axes that are longer than 1.
+fn squeezed(shape: &[usize]) -> impl Iterator<Item = &usize> {
+    shape.iter().filter(|&&length| length != 1)
+}
+
+/// Two square grids of patch positions behind the same leading tokens.
+struct Grid {
+    /// Tokens that have no place on the grid (the class token).
+    tokens: usize,
+    from: usize,
+    to: usize,
+    channels: usize,
+}
+
+impl Grid {
+    fn of(entry: &Entry, stored: &Stored, layout: &Layout) -> Option<Self> {
+        if !entry.name.ends_with("pos_embed") {
+            return None;
+        }
+        let (&[1, to, channels], &[1, from, same]) = (&entry.shape[..], &stored.shape[..]) else {
+            return None;
+        };
+        let tokens = layout.entries().iter().filter(|entry| entry.name.ends_with("cls_token")).count();
+        let side = |positions: usize| {
+            let grid = positions.checked_sub(tokens)?;
+            (grid > 0 && grid.isqrt().pow(2) == grid).then(|| grid.isqrt())
+        };
+        (channels == same).then_some(Self { tokens, from: side(from)?, to: side(to)?, channels })
+    }
+
+    fn resample(&self, values: &[f64]) -> Vec<f64> {
+        let (tokens, grid) = values.split_at(self.tokens * self.channels);
+        let grid = resample::bicubic(grid, [self.from; 2], [self.to; 2], self.channels);
+        [tokens, &grid].concat()
+    }
+}

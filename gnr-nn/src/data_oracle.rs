@@ -1,0 +1,313 @@
+//! L̂ over a whole data set, in batches: what curvature and landscapes are measured on.
+
+use std::cell::RefCell;
+
+use gnr_core::{
+    Error as CoreError, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result, Vector,
+};
+
+use crate::{
+    Autodiff, Backend, Batch, Buffers, CrossEntropy, Frozen, MaskSeed, Mode, Model, ParamVector,
+    passes::{Passes, check_buffers, check_point},
+};
+
+/// A data set as a sequence of batches that is the same every time it is gone through.
+pub trait Batches<B: Backend> {
+    /// Samples in all.
+    fn num_samples(&self) -> usize;
+    /// Batches in all.
+    fn num_batches(&self) -> usize;
+    /// Calls `f` with the number and the data of each batch, in order; the first error ends it.
+    ///
+    /// # Errors
+    /// Those of `f`; data that cannot be read or brought to the device.
+    fn visit(&mut self, f: &mut dyn FnMut(usize, &Batch<B>) -> Result<()>) -> Result<()>;
+}
+
+/// Batches that stay on the device.
+impl<B: Backend> Batches<B> for Vec<Batch<B>> {
+    fn num_samples(&self) -> usize {
+        self.iter().map(|batch| batch.labels.len()).sum()
+    }
+    fn num_batches(&self) -> usize {
+        self.len()
+    }
+    fn visit(&mut self, f: &mut dyn FnMut(usize, &Batch<B>) -> Result<()>) -> Result<()> {
+        self.iter().enumerate().try_for_each(|(index, batch)| f(index, batch))
+    }
+}
+
+impl<B: Backend, S: Batches<B> + ?Sized> Batches<B> for &mut S {
+    fn num_samples(&self) -> usize {
+        (**self).num_samples()
+    }
+    fn num_batches(&self) -> usize {
+        (**self).num_batches()
+    }
+    fn visit(&mut self, f: &mut dyn FnMut(usize, &Batch<B>) -> Result<()>) -> Result<()> {
+        (**self).visit(f)
+    }
+}
+
+/// What an evaluation keeps of the first batches: nothing after [`Order::First`] or a release.
+pub type KeptBatches<B> = RefCell<Vec<<B as Autodiff>::Record>>;
+
+/// L̂ = mean over all samples of a data set, a batch at a time: loss, gradient, exact Hessian-vector and Gauss–Newton
+/// products.
+///
+/// Running statistics stay as they are; a [`Pass::Commit`] that would move them is refused. In [`Mode::Eval`] (the
+/// default) L̂ does not depend on how the samples are batched; in [`Mode::Train`] every batch is normalised by its own
+/// statistics, and L̂ is the mean of the batches' own losses, weighted by their samples.
+///
+/// [`free`](Self::free) makes some tensors the only variables, the others staying where they are: points and tangents then
+/// have just those, and the Hessian is the corresponding diagonal block.
+///
+/// # Cost
+/// Memory of one batch, whatever their number, and of [`kept records`](Self::keeping). A product evaluates each batch once
+/// and multiplies ([`HvpOracle::hvp_block`]: once for all vectors); batches whose records were kept are only multiplied.
+pub struct DataOracle<'a, M, B: Autodiff, S> {
+    model: &'a M,
+    backend: B,
+    batches: S,
+    buffers: Buffers<B>,
+    loss: CrossEntropy,
+    mode: Mode,
+    frozen: Option<Frozen<B>>,
+    mask_seed: u64,
+    keep: usize,
+}
+
+/// Which product.
+#[derive(Clone, Copy)]
+enum Product {
+    Hessian,
+    GaussNewton,
+}
+
+impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
+    /// L̂ on `batches` with the running statistics in `buffers`: plain cross-entropy, eval mode. The record is kept when there
+    /// is a single batch.
+    pub fn new(model: &'a M, backend: &B, batches: S, buffers: Buffers<B>) -> Self {
+        let keep = usize::from(batches.num_batches() == 1);
+        Self {
+            model,
+            backend: backend.clone(),
+            batches,
+            buffers,
+            loss: CrossEntropy::default(),
+            mode: Mode::Eval,
+            frozen: None,
+            mask_seed: 0,
+            keep,
+        }
+    }
+    /// Another loss.
+    pub fn with_loss(mut self, loss: CrossEntropy) -> Self {
+        self.loss = loss;
+        self
+    }
+    /// Batch or running statistics in BatchNorm.
+    pub fn with_mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+    /// What dropout draws its masks from in [`Mode::Train`], one set a batch; 0 at first. L̂ is the loss under these masks.
+    pub fn with_mask_seed(mut self, seed: u64) -> Self {
+        self.mask_seed = seed;
+        self
+    }
+    /// Keeps the records of the first `count` batches between products, which then cost a third less on those batches and
+    /// the memory of their activations and adjoints.
+    pub fn keeping(mut self, count: usize) -> Self {
+        self.keep = count;
+        self
+    }
+    /// Makes the tensors with `free[i]` (in layout order) the only variables; the others stay as in `theta`.
+    ///
+    /// # Errors
+    /// [`CoreError::DimensionMismatch`] when `theta` or `free` is not of the model; [`CoreError::Oracle`] when nothing is free.
+    pub fn free(mut self, theta: &ParamVector<B>, free: &[bool]) -> Result<Self> {
+        let layout = self.model.layout();
+        check_point("free", &self.backend, layout, None, theta)?;
+        let (expected, found) = (layout.num_parameter_tensors(), free.len());
+        if expected != found {
+            return Err(CoreError::DimensionMismatch { operation: "free", expected, found });
+        }
+        if !free.contains(&true) {
+            return Err(CoreError::Oracle("no tensor is free: there is nothing to differentiate".into()));
+        }
+        let mask = free.iter().map(|free| !free).collect();
+        self.frozen = Some(Frozen::of_tensors(theta.tensors(), mask));
+        Ok(self)
+    }
+
+    /// The part of a whole point or tangent that is free: all of it unless [`free`](Self::free) was called.
+    ///
+    /// # Errors
+    /// [`CoreError::DimensionMismatch`] when `whole` is not of the model.
+    pub fn free_part(&self, whole: &ParamVector<B>) -> Result<ParamVector<B>> {
+        check_point("free_part", &self.backend, self.model.layout(), None, whole)?;
+        let Some(frozen) = &self.frozen else { return Ok(whole.clone()) };
+        let parts = frozen.learned(whole.tensors()).cloned().collect();
+        Ok(ParamVector::new(self.backend.clone(), parts))
+    }
+
+    /// Samples in all.
+    pub fn num_samples(&self) -> usize {
+        self.batches.num_samples()
+    }
+
+    fn check(&self, operation: &'static str, vector: &ParamVector<B>) -> Result<()> {
+        check_point(operation, &self.backend, self.model.layout(), self.frozen.as_ref(), vector)?;
+        check_buffers(self.model.layout(), self.buffers.tensors.len())
+    }
+
+    /// Calls `f` with the passes and the weight of each batch.
+    fn visit(&mut self, mut f: impl FnMut(usize, f64, &Passes<'_, M, B>) -> Result<()>) -> Result<()> {
+        let total = self.batches.num_samples();
+        let (model, backend, buffers) = (self.model, &self.backend, &self.buffers.tensors);
+        let (loss, mode, frozen, seed) = (self.loss, self.mode, self.frozen.as_ref(), self.mask_seed);
+        let mut seen = 0;
+        self.batches.visit(&mut |index, batch| {
+            seen += batch.labels.len();
+            let weight = batch.labels.len() as f64 / total as f64;
+            // A block of the Hessian is of the same L̂, so what is not free is normalised as ever.
+            let (fixed_norms, features) = (&[][..], None);
+            let masks = Some(MaskSeed::new(seed, 0, index as u64));
+            let mixed = None;
+            f(
+                index,
+                weight,
+                &Passes {
+                    model,
+                    backend,
+                    batch,
+                    buffers,
+                    loss,
+                    mixed,
+                    mode,
+                    frozen,
+                    fixed_norms,
+                    features,
+                    masks,
+                },
+            )
+        })?;
+        if seen == 0 || seen != total {
+            return Err(CoreError::Oracle(format!("{total} samples were announced, {seen} came")));
+        }
+        Ok(())
+    }
+
+    fn products(
+        &mut self,
+        product: Product,
+        here: &Evaluation<'_, ParamVector<B>, KeptBatches<B>>,
+        vs: &[ParamVector<B>],
+        outs: &mut [ParamVector<B>],
+    ) -> Result<()> {
+        if vs.len() != outs.len() {
+            let (expected, found) = (vs.len(), outs.len());
+            return Err(CoreError::DimensionMismatch { operation: "several products", expected, found });
+        }
+        vs.iter().try_for_each(|v| self.check("product", v))?;
+        for (v, out) in vs.iter().zip(&mut *outs) {
+            *out = v.clone();
+            out.scale(0.0)?;
+        }
+        if vs.is_empty() {
+            return Ok(());
+        }
+        let kept = here.record.borrow();
+        self.visit(|index, weight, passes| {
+            let fresh;
+            let record = match kept.get(index) {
+                Some(record) => record,
+                None => {
+                    fresh = passes.record(here.at)?;
+                    &fresh
+                }
+            };
+            for (v, out) in vs.iter().zip(&mut *outs) {
+                let part = match product {
+                    Product::Hessian => passes.hvp(record, here.at, v)?,
+                    Product::GaussNewton => passes.ggn(record, here.at, v)?,
+                };
+                out.axpy(weight, &part)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl<M: Model, B: Autodiff, S: Batches<B>> GradOracle for DataOracle<'_, M, B, S> {
+    type Vector = ParamVector<B>;
+    type Record = KeptBatches<B>;
+
+    fn evaluate<'t>(
+        &mut self,
+        at: &'t Self::Vector,
+        pass: Pass,
+        order: Order,
+    ) -> Result<Evaluation<'t, Self::Vector, Self::Record>> {
+        if pass == Pass::Commit && self.mode == Mode::Train && !self.buffers.tensors.is_empty() {
+            let message =
+                "a commit would have to move running statistics, which a data-set oracle never does";
+            return Err(CoreError::Oracle(message.into()));
+        }
+        self.check("evaluate", at)?;
+        let keep = if order == Order::Second { self.keep } else { 0 };
+        let (mut loss, mut grad, mut kept) = (0.0, at.clone(), Vec::new());
+        grad.scale(0.0)?;
+        self.visit(|index, weight, passes| {
+            let order = if index < keep { Order::Second } else { Order::First };
+            let part = passes.gradient(at, order)?;
+            loss += weight * part.loss;
+            grad.axpy(weight, &part.grad)?;
+            kept.extend(part.record);
+            Ok(())
+        })?;
+        Evaluation::new(at, loss, grad, RefCell::new(kept))
+    }
+}
+
+impl<M: Model, B: Autodiff, S: Batches<B>> HvpOracle for DataOracle<'_, M, B, S> {
+    fn hvp(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> Result<()> {
+        self.hvp_block(here, std::slice::from_ref(v), std::slice::from_mut(out))
+    }
+    fn hvp_block(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        vs: &[Self::Vector],
+        outs: &mut [Self::Vector],
+    ) -> Result<()> {
+        self.products(Product::Hessian, here, vs, outs)
+    }
+    fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
+        here.record.take();
+    }
+}
+
+impl<M: Model, B: Autodiff, S: Batches<B>> GgnOracle for DataOracle<'_, M, B, S> {
+    fn ggn(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> Result<()> {
+        self.ggn_block(here, std::slice::from_ref(v), std::slice::from_mut(out))
+    }
+    fn ggn_block(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        vs: &[Self::Vector],
+        outs: &mut [Self::Vector],
+    ) -> Result<()> {
+        self.products(Product::GaussNewton, here, vs, outs)
+    }
+}

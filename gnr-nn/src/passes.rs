@@ -1,0 +1,185 @@
+//! The passes of one model over one batch at one point: gradient, Hessian-vector product, Gauss–Newton product.
+
+use gnr_core::{Error as CoreError, Order, Result as CoreResult, Vector};
+
+use crate::{
+    Autodiff, Backend, Batch, Context, CrossEntropy, Dual, Duals, Entry, Error, Frozen, Layout, MaskSeed,
+    MixedLabels, Mode, Model, ParamVector, Result, composed, context::Collected,
+};
+
+/// What the passes look at.
+pub(crate) struct Passes<'a, M, B: Autodiff> {
+    pub(crate) model: &'a M,
+    pub(crate) backend: &'a B,
+    pub(crate) batch: &'a Batch<B>,
+    pub(crate) buffers: &'a [B::Tensor],
+    pub(crate) loss: CrossEntropy,
+    /// Second labels of a blended batch.
+    pub(crate) mixed: Option<&'a MixedLabels>,
+    pub(crate) mode: Mode,
+    pub(crate) frozen: Option<&'a Frozen<B>>,
+    /// Parameters whose normalisations run on their running statistics in every mode; empty: none.
+    pub(crate) fixed_norms: &'a [bool],
+    /// What the body of the model made of the batch: only the head is run.
+    pub(crate) features: Option<&'a B::Tensor>,
+    /// What dropout draws its masks from.
+    pub(crate) masks: Option<MaskSeed>,
+}
+
+/// What a gradient pass gives.
+pub(crate) struct Gradient<B: Autodiff> {
+    pub(crate) loss: f64,
+    pub(crate) grad: ParamVector<B>,
+    /// With [`Order::Second`].
+    pub(crate) record: Option<B::Record>,
+    /// Detached.
+    pub(crate) logits: B::Tensor,
+    pub(crate) collected: Vec<Collected<B::Tensor>>,
+}
+
+/// Refuses a point or tangent of another model before an index runs out of range deep inside a layer.
+pub(crate) fn check_point<B: Autodiff>(
+    operation: &'static str,
+    backend: &B,
+    layout: &Layout,
+    frozen: Option<&Frozen<B>>,
+    vector: &ParamVector<B>,
+) -> CoreResult<()> {
+    let expected: Vec<&Entry> = match frozen {
+        Some(frozen) => frozen.learned(layout.parameters()).collect(),
+        None => layout.parameters().collect(),
+    };
+    let fits = vector.tensors().len() == expected.len()
+        && (expected.iter().zip(vector.tensors()))
+            .all(|(entry, tensor)| backend.shape(tensor) == entry.shape);
+    if fits {
+        return Ok(());
+    }
+    let (expected, found) = (expected.iter().map(|entry| entry.len()).sum(), vector.dim());
+    Err(CoreError::DimensionMismatch { operation, expected, found })
+}
+
+/// Running statistics that are not the model's are refused too.
+pub(crate) fn check_buffers(layout: &Layout, found: usize) -> CoreResult<()> {
+    let expected = layout.num_buffers();
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("{found} running statistics given, the model has {expected}")).into())
+}
+
+impl<M: Model, B: Autodiff> Passes<'_, M, B> {
+    /// Every parameter in layout order: the point's leaves, and the frozen ones as `constant` has them.
+    fn parameters<T>(&self, leaves: Vec<T>, constant: impl Fn(&B::Tensor) -> T) -> Result<Vec<T>> {
+        match self.frozen {
+            Some(frozen) => frozen.assemble(leaves, constant),
+            None => Ok(leaves),
+        }
+    }
+
+    /// Logits of the batch; `constant` makes what does not depend on θ.
+    fn logits<C: Backend>(
+        &self,
+        cx: &mut Context<'_, C>,
+        constant: impl Fn(&B::Tensor) -> C::Tensor,
+    ) -> Result<C::Tensor> {
+        match self.features {
+            Some(features) => self.model.classify(cx, &constant(features)),
+            None => self.model.forward(cx, &constant(&self.batch.images)),
+        }
+    }
+
+    /// L̂ of the logits: of a blended batch, the mean of the losses at its two labels, by their weights.
+    fn loss<C: Backend>(&self, b: &C, logits: &C::Tensor) -> Result<C::Tensor> {
+        let at = |labels: &[usize]| b.cross_entropy(logits, labels, self.loss.label_smoothing);
+        let own = at(&self.batch.labels)?;
+        let Some(MixedLabels { labels, weight }) = self.mixed else { return Ok(own) };
+        b.add(&b.affine(&own, *weight, 0.0)?, &b.affine(&at(labels)?, 1.0 - weight, 0.0)?)
+    }
+
+    /// L̂ and its gradient.
+    pub(crate) fn gradient(&self, at: &ParamVector<B>, order: Order) -> Result<Gradient<B>> {
+        let session = self.backend.gradient_session(order == Order::Second);
+        let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
+        let params = self.parameters(leaves.clone(), B::Tensor::clone)?;
+        let mut cx = Context::new(&session, &params, self.buffers, self.mode)
+            .with_frozen(self.fixed_norms)
+            .with_masks(self.masks);
+        let logits = self.logits(&mut cx, B::Tensor::clone)?;
+        let collected = cx.into_collected();
+        let loss = self.loss(&session, &logits)?;
+        let value = session.item(&loss)?;
+        drop(params);
+        let grad = ParamVector::new(self.backend.clone(), session.backward(&loss, &leaves)?);
+        let record = (order == Order::Second).then(|| session.take_record()).transpose()?;
+        let logits = session.detach(&logits);
+        Ok(Gradient { loss: value, grad, record, logits, collected })
+    }
+
+    /// [`gradient`](Self::gradient) for the sake of its record.
+    pub(crate) fn record(&self, at: &ParamVector<B>) -> Result<B::Record> {
+        let record = self.gradient(at, Order::Second)?.record;
+        record.ok_or_else(|| Error::Invalid("a recording pass left no record".into()))
+    }
+
+    /// The model on dual numbers along `v`; also the leaves.
+    #[allow(clippy::type_complexity)]
+    fn tangent(
+        &self,
+        session: &B,
+        at: &ParamVector<B>,
+        v: &ParamVector<B>,
+    ) -> Result<(Vec<B::Tensor>, Dual<B::Tensor>)> {
+        let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
+        let moving = (leaves.iter().zip(v.tensors()))
+            .map(|(leaf, v)| Dual { primal: leaf.clone(), tangent: Some(v.clone()) });
+        let constant = |tensor: &B::Tensor| Dual::constant(tensor.clone());
+        let params = self.parameters(moving.collect(), constant)?;
+        let duals = Duals(session.clone());
+        let buffers: Vec<_> = self.buffers.iter().cloned().map(Dual::constant).collect();
+        let mut cx = Context::new(&duals, &params, &buffers, self.mode)
+            .with_frozen(self.fixed_norms)
+            .with_masks(self.masks);
+        let logits = self.logits(&mut cx, constant)?;
+        Ok((leaves, logits))
+    }
+
+    /// ∇²L̂·v.
+    pub(crate) fn hvp(
+        &self,
+        record: &B::Record,
+        at: &ParamVector<B>,
+        v: &ParamVector<B>,
+    ) -> Result<ParamVector<B>> {
+        let session = self.backend.replay_session(record)?;
+        let (leaves, logits) = self.tangent(&session, at, v)?;
+        let duals = Duals(session.clone());
+        let loss = self.loss(&duals, &logits)?;
+        drop(logits);
+        let Some(tangent) = loss.tangent else { return Err(independent()) };
+        session.finish_replay()?;
+        Ok(ParamVector::new(self.backend.clone(), session.backward(&tangent, &leaves)?))
+    }
+
+    /// Jᵀ·∇²ℓ·J·v: the tangent of the logits, times the loss's Hessian in them, pulled back.
+    pub(crate) fn ggn(
+        &self,
+        record: &B::Record,
+        at: &ParamVector<B>,
+        v: &ParamVector<B>,
+    ) -> Result<ParamVector<B>> {
+        let session = self.backend.linear_session(record)?;
+        let (leaves, logits) = self.tangent(&session, at, v)?;
+        // The loss's entry of the record belongs to the replay; nothing flows back through it.
+        self.loss(&Duals(session.clone()), &logits)?;
+        session.finish_replay()?;
+        let Some(tangent) = logits.tangent else { return Err(independent()) };
+        let (z, tangent) = (session.detach(&logits.primal), session.detach(&tangent));
+        let cotangent = composed::cross_entropy_hessian(self.backend, &z, &tangent)?;
+        Ok(ParamVector::new(self.backend.clone(), session.vjp(&logits.primal, &cotangent, &leaves)?))
+    }
+}
+
+fn independent() -> Error {
+    Error::Invalid("the loss does not depend on any parameter".into())
+}

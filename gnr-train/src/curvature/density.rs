@@ -1,0 +1,213 @@
+//! The spectral density.
+
+use std::{ops::ControlFlow, sync::atomic::AtomicBool};
+
+use gnr_hessian::{
+    DensityOptions, DensityState, SpectralDensity, SymmetricOperator, mean_interval, spectral_density,
+};
+use gnr_nn::{Autodiff, ParamVector};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    Measured, files,
+    session::{
+        Cost, CurvatureObserver, CurvatureRequest, OperatorKind, OperatorWork, Point, PointProbes, Session,
+        on_operator, prepare,
+    },
+    state,
+};
+use crate::{
+    error::Result,
+    subject::{Description, Measurement, Subject, measure},
+};
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct DensityRequest {
+    /// Of which operator, into which folder.
+    pub common: CurvatureRequest,
+    /// Starts, steps, reorthogonalisation.
+    pub options: DensityOptions,
+    /// Standard deviation of the broadening; `None`: 1/200 of the range of the nodes.
+    pub sigma: Option<f64>,
+    /// Points of the grid.
+    pub points: usize,
+}
+
+impl DensityRequest {
+    /// One start of 100 steps, on 1000 points.
+    pub fn new(common: CurvatureRequest) -> Self {
+        let options = DensityOptions { starts: 1, ..DensityOptions::default() };
+        Self { common, options, sigma: None, points: 1000 }
+    }
+
+    /// What must be the same for work to go on.
+    fn fingerprint(&self, subject: &Description) -> serde_json::Value {
+        json!({
+            "work": "density", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
+            "options": format!("{:?}", self.options),
+        })
+    }
+}
+
+/// The answer to a [`DensityRequest`].
+#[derive(Clone, Debug, Serialize)]
+pub struct DensityReport {
+    /// What was measured.
+    pub subject: Description,
+    /// Which matrix.
+    pub operator: OperatorKind,
+    /// L̂ and ‖∇L̂‖ there.
+    pub point: Point,
+    /// Start vectors.
+    pub starts: usize,
+    /// Lanczos steps from each.
+    pub steps: usize,
+    /// Of the start vectors.
+    pub seed: u64,
+    /// Standard deviation of the broadening.
+    pub sigma: f64,
+    /// Smallest node.
+    pub smallest: f64,
+    /// Largest node.
+    pub largest: f64,
+    /// Trace from the quadratures: mean over starts.
+    pub trace: f64,
+    /// Its standard error over starts; none for a single one.
+    pub trace_standard_error: Option<f64>,
+    /// Fraction of eigenvalues below −σ: the weight of negative curvature.
+    pub negative_fraction: f64,
+    /// What it took.
+    pub cost: Cost,
+}
+
+/// Estimates the density and writes `density.json`, `density.csv` and `density_nodes.csv`.
+///
+/// # Errors
+/// As [`spectrum`](super::spectrum()).
+pub fn density(
+    request: &DensityRequest,
+    observer: &mut dyn CurvatureObserver,
+    stop: &AtomicBool,
+) -> Result<Measured<DensityReport>> {
+    prepare(&request.common, "density.json")?;
+    let session = Session::new(&request.common, observer, stop);
+    measure(&request.common.subject, Work { request, session })
+}
+
+struct Work<'a> {
+    request: &'a DensityRequest,
+    session: Session<'a>,
+}
+
+impl Measurement for Work<'_> {
+    type Output = Measured<DensityReport>;
+
+    fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
+        let Self { request, session } = self;
+        let description = subject.description.clone();
+        on_operator(&mut subject, &request.common, Run { request, session, description })
+    }
+}
+
+struct Run<'a> {
+    request: &'a DensityRequest,
+    session: Session<'a>,
+    description: Description,
+}
+
+impl<B: Autodiff> OperatorWork<B> for Run<'_> {
+    type Output = Measured<DensityReport>;
+
+    fn run<A: SymmetricOperator<Vector = ParamVector<B>>>(
+        mut self,
+        operator: &mut A,
+        probes: &PointProbes<B>,
+        point: Point,
+    ) -> Result<Self::Output> {
+        let (request, precision) = (self.request, self.description.precision);
+        let options = &request.options;
+        let fingerprint = request.fingerprint(&self.description);
+        let mut work = DensityState::new(operator.dim());
+        if request.common.resume
+            && let Some(saved) = state::read::<B>(&request.common.out, &fingerprint, probes)?
+        {
+            work.running = saved.runs;
+            (work.density.quadratures, work.density.num_matvecs) =
+                serde_json::from_value(saved.rest).unwrap_or_default();
+        }
+        let save = |work: &DensityState<ParamVector<B>>, session: &Session<'_>| {
+            let rest = json!((&work.density.quadratures, work.density.num_matvecs));
+            session.write(state::FILE, &state::to_bytes(&work.running, rest, &fingerprint, precision)?)
+        };
+        self.session.start(&self.description, work.num_matvecs());
+        let budget = options.starts * options.steps;
+        let session = &mut self.session;
+        let mut failure = None;
+        let done = spectral_density(operator, options, &mut work, probes, &mut |work| {
+            if session.save_is_due()
+                && let Err(error) = save(work, session)
+            {
+                failure = Some(error);
+                return ControlFlow::Break(());
+            }
+            let message = format!("{} of {} starts", work.density.quadratures.len(), options.starts);
+            session.tell(work.num_matvecs(), budget, message)
+        })?;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        if !done {
+            save(&work, &self.session)?;
+            return Ok(Measured::Interrupted { num_matvecs: work.num_matvecs(), resumable: true });
+        }
+        self.report(&work.density, point).map(Measured::Finished)
+    }
+}
+
+impl Run<'_> {
+    fn report(self, density: &SpectralDensity, point: Point) -> Result<DensityReport> {
+        let Self { request, session, description } = self;
+        let (smallest, largest) = density.range().unwrap_or((0.0, 0.0));
+        let range = (largest - smallest).max(f64::MIN_POSITIVE);
+        let sigma = request.sigma.unwrap_or(range / 200.0);
+        let (from, to) = (smallest - 5.0 * sigma, largest + 5.0 * sigma);
+        let points = request.points.max(2);
+        let grid: Vec<f64> =
+            (0..points).map(|i| from + (to - from) * i as f64 / (points - 1) as f64).collect();
+        let curve = density.smoothed(&grid, sigma);
+        let shown = |x: f64| if x.is_finite() { x.to_string() } else { String::new() };
+        let rows = (grid.iter().zip(&curve))
+            .map(|(lambda, (value, error))| [lambda.to_string(), value.to_string(), shown(*error)]);
+        session.write("density.csv", &files::csv(["lambda", "density", "standard_error"], rows))?;
+        let rows = density.quadratures.iter().enumerate().flat_map(|(start, quadrature)| {
+            quadrature
+                .iter()
+                .map(move |(node, weight)| [start.to_string(), node.to_string(), weight.to_string()])
+        });
+        session.write("density_nodes.csv", &files::csv(["start", "node", "weight"], rows))?;
+        let d = density.dim as f64;
+        let traces: Vec<f64> = density.functional(|x| x).iter().map(|mean| d * mean).collect();
+        let trace = mean_interval(&traces, 0.95);
+        let negative = density.functional(|x| if x < -sigma { 1.0 } else { 0.0 });
+        let report = DensityReport {
+            subject: description,
+            operator: request.common.operator,
+            point,
+            starts: density.quadratures.len(),
+            steps: request.options.steps,
+            seed: request.common.seed,
+            sigma,
+            smallest,
+            largest,
+            trace: trace.mean,
+            trace_standard_error: trace.standard_error.is_finite().then_some(trace.standard_error),
+            negative_fraction: negative.iter().sum::<f64>() / negative.len().max(1) as f64,
+            cost: session.cost(density.num_matvecs),
+        };
+        session.write_json("density.json", &report)?;
+        session.finish()?;
+        Ok(report)
+    }
+}

@@ -1,0 +1,50 @@
+//! Tables as CSV, vectors as safetensors with the tensors' names and shapes.
+
+use std::fmt::Write as _;
+
+use gnr_nn::Entry;
+use safetensors::{Dtype, tensor::TensorView};
+
+use crate::{error::Result, recipe::Precision};
+
+/// A header line and rows.
+pub(super) fn csv<const N: usize>(
+    columns: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> Vec<u8> {
+    let mut text = columns.join(",");
+    text.push('\n');
+    for row in rows {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", row.join(","));
+    }
+    text.into_bytes()
+}
+
+/// Vectors of a point's space under `prefix.TENSOR`.
+pub(super) fn vectors(
+    named: &[(String, Vec<Vec<f64>>)],
+    entries: &[Entry],
+    precision: Precision,
+) -> Result<Vec<u8>> {
+    let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (prefix, values) in named {
+        for (entry, values) in entries.iter().zip(values) {
+            let (dtype, bytes) = match precision {
+                Precision::F32 => {
+                    (Dtype::F32, values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
+                }
+                Precision::F64 => (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            };
+            tensors.push((format!("{prefix}.{}", entry.name), dtype, entry.shape.clone(), bytes));
+        }
+    }
+    let invalid = |error: &dyn std::fmt::Display| gnr_nn::Error::Invalid(format!("vectors: {error}"));
+    let views = tensors
+        .iter()
+        .map(|(name, dtype, shape, bytes)| {
+            Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| invalid(&e))?))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(safetensors::serialize(views, None).map_err(|e| invalid(&e))?)
+}

@@ -1,0 +1,39 @@
+//! Curvature of a trained network: eigenpairs, trace, density and diagonal of its Hessian or Gauss–Newton matrix over a sample of
+//! images, as files in a folder.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `spectrum.csv` | `rank,end,eigenvalue,residual,verdict`, one line a pair in the order of the report |
+//! | `trace.csv` | `sample,estimate` |
+//! | `density.csv` | `lambda,density,standard_error`: the smoothed density (integral 1) on a grid |
+//! | `density_nodes.csv` | `start,node,weight`: the quadratures it was made of (weights of a start sum to 1) |
+//! | `spectrum.json`, `trace.json`, `density.json` | the same with options, subject and cost |
+//! | `eigenvectors.safetensors` | `eigenvector.K.TENSOR` for K = 0, 1, …, with the shapes of the model's tensors |
+//! | `diagonal.safetensors` | `diagonal.TENSOR` and its `standard_error.TENSOR` |
+//! | `state.safetensors` | unfinished work, to go on with |
+
+mod density;
+mod files;
+mod session;
+mod spectrum;
+mod state;
+mod trace;
+
+pub use density::{DensityReport, DensityRequest, density};
+pub use session::{Check, Cost, CurvatureEvent, CurvatureObserver, CurvatureRequest, OperatorKind, Point};
+pub use spectrum::{End, Method, PairReport, SpectrumReport, SpectrumRequest, spectrum};
+pub use trace::{TraceMethod, TraceReport, TraceRequest, trace};
+
+/// How a measurement ended.
+#[derive(Clone, Debug)]
+pub enum Measured<R> {
+    /// With a result, which is also in the folder.
+    Finished(R),
+    /// It was asked to stop; `state.safetensors` in the folder goes on from there, unless this kind of work keeps none.
+    Interrupted {
+        /// Matvecs done.
+        num_matvecs: usize,
+        /// Whether there is a state to go on with.
+        resumable: bool,
+    },
+}

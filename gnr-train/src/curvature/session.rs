@@ -1,0 +1,315 @@
+//! What all measurements of curvature share: the operator, its check, the clock, stopping, the folder.
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use gnr_core::{Evaluation, GradOracle as _, Order, Pass};
+use gnr_hessian::{
+    Determinism, Distribution, Draw, GaussNewton, Hessian, SymmetricOperator, determinism_check,
+};
+use gnr_nn::{Autodiff, Entry, KeptBatches, ParamVector};
+use serde::Serialize;
+
+use crate::{
+    atomic::write_atomically,
+    bench::peak_rss_mb,
+    error::{Result, TrainError, io},
+    recipe::Precision,
+    subject::{Description, Subject, SubjectRequest},
+};
+
+/// Which matrix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperatorKind {
+    /// ∇²L̂.
+    #[default]
+    Hessian,
+    /// The generalised Gauss–Newton matrix: for cross-entropy the Fisher information.
+    Ggn,
+}
+
+/// What every measurement is asked.
+#[derive(Clone, Debug)]
+pub struct CurvatureRequest {
+    /// Of which network, on which images.
+    pub subject: SubjectRequest,
+    /// Default the Hessian.
+    pub operator: OperatorKind,
+    /// Of start and test vectors.
+    pub seed: u64,
+    /// Folder of the results; made when it is not there.
+    pub out: PathBuf,
+    /// Go on with the unfinished work in it.
+    pub resume: bool,
+    /// Multiply three times before the work to see that the operator is one fixed symmetric matrix.
+    pub check: bool,
+}
+
+impl CurvatureRequest {
+    /// The Hessian, seed 0, checked.
+    pub fn new(subject: SubjectRequest, out: impl Into<PathBuf>) -> Self {
+        let out = out.into();
+        Self { subject, operator: OperatorKind::Hessian, seed: 0, out, resume: false, check: true }
+    }
+}
+
+/// How far a measurement is.
+#[derive(Clone, Debug)]
+pub struct CurvatureEvent {
+    /// Matvecs done, those before an interruption included.
+    pub num_matvecs: usize,
+    /// Matvecs at most.
+    pub budget: usize,
+    /// Done by this process since it started measuring.
+    pub since: (Duration, usize),
+    /// What is known so far, in words.
+    pub message: String,
+}
+
+/// How a program watches a measurement.
+pub trait CurvatureObserver: Send {
+    /// Everything is open; the work begins.
+    fn on_start(&mut self, subject: &Description) {
+        let _ = subject;
+    }
+    /// After each block of products.
+    fn on_progress(&mut self, event: &CurvatureEvent) {
+        let _ = event;
+    }
+}
+
+impl CurvatureObserver for () {}
+
+/// Seconds between saved states.
+const SAVE_EVERY: Duration = Duration::from_secs(120);
+
+/// The clock, the stop flag and the observer of one measurement.
+pub(super) struct Session<'a> {
+    pub(super) request: &'a CurvatureRequest,
+    observer: &'a mut dyn CurvatureObserver,
+    stop: &'a AtomicBool,
+    started: Instant,
+    first: Option<usize>,
+    saved: Instant,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        request: &'a CurvatureRequest,
+        observer: &'a mut dyn CurvatureObserver,
+        stop: &'a AtomicBool,
+    ) -> Self {
+        let now = Instant::now();
+        Self { request, observer, stop, started: now, first: None, saved: now }
+    }
+
+    /// The work begins here with `num_matvecs` done before.
+    pub(super) fn start(&mut self, subject: &Description, num_matvecs: usize) {
+        self.observer.on_start(subject);
+        self.started = Instant::now();
+        self.saved = self.started;
+        self.first = Some(num_matvecs);
+    }
+
+    /// Tells the observer; breaks when the work was asked to stop.
+    pub(super) fn tell(&mut self, num_matvecs: usize, budget: usize, message: String) -> ControlFlow<()> {
+        let first = *self.first.get_or_insert(0);
+        let since = (self.started.elapsed(), num_matvecs.saturating_sub(first));
+        self.observer.on_progress(&CurvatureEvent { num_matvecs, budget, since, message });
+        if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Whether it is time to save, which then starts anew.
+    pub(super) fn save_is_due(&mut self) -> bool {
+        let due = self.saved.elapsed() >= SAVE_EVERY;
+        if due {
+            self.saved = Instant::now();
+        }
+        due
+    }
+
+    pub(super) fn cost(&self, num_matvecs: usize) -> Cost {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let here = num_matvecs.saturating_sub(self.first.unwrap_or(0));
+        Cost {
+            num_matvecs,
+            seconds,
+            seconds_per_matvec: if here > 0 { Some(seconds / here as f64) } else { None },
+            peak_rss_mb: peak_rss_mb(),
+        }
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.request.out.join(name)
+    }
+
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        write_atomically(&self.file(name), bytes)
+    }
+
+    pub(super) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let invalid = |error: serde_json::Error| TrainError::Folder {
+            path: self.file(name),
+            problem: format!("cannot be written as JSON: {error}"),
+        };
+        let mut text = serde_json::to_string_pretty(value).map_err(invalid)?;
+        text.push('\n');
+        self.write(name, text.as_bytes())
+    }
+
+    /// Removes the state of work that is finished.
+    pub(super) fn finish(&self) -> Result<()> {
+        let state = self.file(super::state::FILE);
+        match std::fs::remove_file(&state) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(&state, "remove")(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The folder, and that nothing in it is overwritten by mistake.
+pub(super) fn prepare(request: &CurvatureRequest, result: &str) -> Result<()> {
+    let out: &Path = &request.out;
+    let folder = |problem: String| TrainError::Folder { path: out.to_path_buf(), problem };
+    std::fs::create_dir_all(out).map_err(io(out, "create"))?;
+    if out.join(result).exists() {
+        return Err(folder(format!("holds a finished {result} already; choose another --out")));
+    }
+    if !request.resume && out.join(super::state::FILE).exists() {
+        return Err(folder("holds unfinished work; go on with --resume, or choose another --out".into()));
+    }
+    Ok(())
+}
+
+/// What a measurement took.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cost {
+    /// Products, those before an interruption included, without those of the check.
+    pub num_matvecs: usize,
+    /// Of this process, without opening and checking.
+    pub seconds: f64,
+    /// Of this process; everything included.
+    pub seconds_per_matvec: Option<f64>,
+    /// Peak resident memory of the process, MB, where the system tells.
+    pub peak_rss_mb: Option<f64>,
+}
+
+/// What the measured point is like, for every report.
+#[derive(Clone, Debug, Serialize)]
+pub struct Point {
+    /// L̂.
+    pub loss: f64,
+    /// ‖∇L̂‖.
+    pub grad_norm: f64,
+    /// What the check found: relative difference of two equal products, relative asymmetry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+}
+
+/// See [`Determinism`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Check {
+    /// ‖(Hu)₁ − (Hu)₂‖/‖Hu‖.
+    pub repeat: f64,
+    /// |⟨u, Hv⟩ − ⟨v, Hu⟩|/(‖u‖‖Hv‖).
+    pub asymmetry: f64,
+}
+
+impl From<Determinism> for Check {
+    fn from(Determinism { repeat, asymmetry, .. }: Determinism) -> Self {
+        Self { repeat, asymmetry }
+    }
+}
+
+type HostProbes = gnr_hessian::Probes<fn(Vec<f64>) -> gnr_core::Result<Vec<f64>>>;
+
+/// Random vectors of a point's space.
+pub(super) struct PointProbes<B: Autodiff> {
+    backend: B,
+    shapes: Vec<Vec<usize>>,
+    host: HostProbes,
+}
+
+impl<B: Autodiff> PointProbes<B> {
+    pub(super) fn new(backend: &B, entries: &[&Entry], seed: u64) -> Self {
+        let dim = entries.iter().map(|entry| entry.len()).sum();
+        let shapes = entries.iter().map(|entry| entry.shape.clone()).collect();
+        Self { backend: backend.clone(), shapes, host: gnr_hessian::Probes::new(dim, seed, Ok) }
+    }
+
+    /// A vector of the point's space from flat host data.
+    pub(super) fn vector(&self, flat: &[f64]) -> gnr_core::Result<ParamVector<B>> {
+        let mut rest = flat;
+        let mut tensors = Vec::with_capacity(self.shapes.len());
+        for shape in &self.shapes {
+            let (own, after) = rest.split_at(shape.iter().product::<usize>().min(rest.len()));
+            rest = after;
+            tensors.push(self.backend.constant(own, shape)?);
+        }
+        Ok(ParamVector::new(self.backend.clone(), tensors))
+    }
+}
+
+impl<B: Autodiff> Draw<ParamVector<B>> for PointProbes<B> {
+    fn draw(&self, distribution: Distribution, index: u64) -> gnr_hessian::Result<ParamVector<B>> {
+        Ok(self.vector(&self.host.draw(distribution, index)?)?)
+    }
+}
+
+/// Work that needs no more than an operator and random vectors.
+pub(super) trait OperatorWork<B: Autodiff> {
+    type Output;
+    fn run<A: SymmetricOperator<Vector = ParamVector<B>>>(
+        self,
+        operator: &mut A,
+        probes: &PointProbes<B>,
+        point: Point,
+    ) -> Result<Self::Output>;
+}
+
+/// Evaluates the point, checks the operator and does the work on it.
+pub(super) fn on_operator<B: Autodiff, W: OperatorWork<B>>(
+    subject: &mut Subject<'_, B>,
+    request: &CurvatureRequest,
+    work: W,
+) -> Result<W::Output> {
+    let start = subject.start();
+    let probes = PointProbes::new(&subject.backend, &subject.entries(), request.seed);
+    let precision = subject.description.precision;
+    let mut oracle = subject.oracle()?;
+    let here: Evaluation<'_, _, KeptBatches<B>> = oracle.evaluate(&start, Pass::Probe, Order::Second)?;
+    let point = Point { loss: here.loss, grad_norm: here.grad_norm, check: None };
+    match request.operator {
+        OperatorKind::Hessian => {
+            checked(&mut Hessian::new(&mut oracle, &here), request, precision, &probes, point, work)
+        }
+        OperatorKind::Ggn => {
+            checked(&mut GaussNewton::new(&mut oracle, &here), request, precision, &probes, point, work)
+        }
+    }
+}
+
+fn checked<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>, W: OperatorWork<B>>(
+    operator: &mut A,
+    request: &CurvatureRequest,
+    precision: Precision,
+    probes: &PointProbes<B>,
+    mut point: Point,
+    work: W,
+) -> Result<W::Output> {
+    if request.check && !request.resume {
+        // Probes that no estimate uses.
+        let [u, v] = [u64::MAX, u64::MAX - 1].map(|index| probes.draw(Distribution::Gaussian, index));
+        let tolerance = match precision {
+            Precision::F32 => 1e-4,
+            Precision::F64 => 1e-9,
+        };
+        point.check = Some(determinism_check(operator, &u?, &v?, tolerance)?.into());
+    }
+    work.run(operator, probes, point)
+}

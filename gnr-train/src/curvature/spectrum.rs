@@ -1,0 +1,424 @@
+//! Eigenpairs at an end of the spectrum.
+
+use std::{ops::ControlFlow, sync::atomic::AtomicBool};
+
+use gnr_core::Vector as _;
+use gnr_hessian::{
+    Distribution, Draw as _, Eigenpair, Lanczos, LanczosEnd, LanczosState, PowerIteration,
+    Reorthogonalization, SymmetricOperator, Verdict, Which, dominant_eigenpairs, lanczos, residuals,
+};
+use gnr_nn::{Autodiff, Entry, ParamVector};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    Measured, files,
+    session::{
+        Cost, CurvatureObserver, CurvatureRequest, OperatorKind, OperatorWork, Point, PointProbes, Session,
+        on_operator, prepare,
+    },
+    state,
+};
+use crate::{
+    error::{Result, TrainError},
+    recipe::Precision,
+    subject::{Description, Measurement, Subject, measure},
+};
+
+/// Which end of the spectrum; see [`Which`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// Largest algebraically.
+    Top,
+    /// Smallest algebraically.
+    Bottom,
+    /// Largest in modulus.
+    Dominant,
+    /// So many of top and bottom each.
+    BothEnds,
+}
+
+/// How eigenpairs are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// (Block) Lanczos with thick restart.
+    #[default]
+    Lanczos,
+    /// Power iteration with deflation, the paper's method; dominant pairs only, and not resumable.
+    Power,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct SpectrumRequest {
+    /// Of which operator, into which folder.
+    pub common: CurvatureRequest,
+    /// Which end.
+    pub end: End,
+    /// Pairs (of each end).
+    pub count: usize,
+    /// ‖Hv − λv‖ ≤ tolerance·|λ| (Lanczos) or tolerance·|λ₁| (power iteration).
+    pub tolerance: f64,
+    /// Default Lanczos.
+    pub method: Method,
+    /// Vectors a block (Lanczos).
+    pub block: usize,
+    /// Vectors in the basis before a restart; `None`: three times the wanted pairs and 40, within 2 GiB.
+    pub max_basis: Option<usize>,
+    /// Products at most (power iteration: for each pair).
+    pub max_matvecs: usize,
+    /// Default full.
+    pub reorthogonalization: Reorthogonalization,
+    /// Multiply once more with every eigenvector: values and residuals are then measured, not those of the recurrence (which do
+    /// not know the rounding of products).
+    pub verify: bool,
+    /// Write the eigenvectors.
+    pub save: bool,
+}
+
+impl SpectrumRequest {
+    /// The top pairs to 1e-3 by Lanczos, at most 1000 products.
+    pub fn new(common: CurvatureRequest, count: usize) -> Self {
+        Self {
+            common,
+            end: End::Top,
+            count,
+            tolerance: 1e-3,
+            method: Method::Lanczos,
+            block: 1,
+            max_basis: None,
+            max_matvecs: 1000,
+            reorthogonalization: Reorthogonalization::Full,
+            verify: false,
+            save: false,
+        }
+    }
+
+    fn which(&self) -> Which {
+        match self.end {
+            End::Top => Which::Top(self.count),
+            End::Bottom => Which::Bottom(self.count),
+            End::Dominant => Which::Dominant(self.count),
+            End::BothEnds => Which::BothEnds(self.count),
+        }
+    }
+
+    fn lanczos(&self, dim: usize, precision: Precision) -> Lanczos {
+        const MEMORY: usize = 2 << 30;
+        let (bytes, epsilon, floor) = match precision {
+            Precision::F32 => (4, f64::from(f32::EPSILON) / 2.0, 1e-7),
+            Precision::F64 => (8, f64::EPSILON / 2.0, 1e-13),
+        };
+        let defaults = Lanczos::new(self.which());
+        let fitting = (MEMORY / (bytes * dim.max(1))).max(20);
+        let max_basis = self.max_basis.unwrap_or_else(|| defaults.basis_limit(dim).min(fitting));
+        Lanczos {
+            num_matvecs: self.max_matvecs,
+            tolerance: self.tolerance,
+            floor,
+            block: self.block,
+            max_basis: Some(max_basis),
+            reorthogonalization: self.reorthogonalization,
+            epsilon,
+            ..defaults
+        }
+    }
+
+    /// What must be the same for work to go on.
+    fn fingerprint(&self, subject: &Description) -> serde_json::Value {
+        json!({
+            "work": "spectrum", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
+            "end": self.end, "count": self.count, "tolerance": self.tolerance, "block": self.block,
+            "max_basis": self.max_basis, "reorthogonalization": format!("{:?}", self.reorthogonalization),
+        })
+    }
+}
+
+/// One eigenpair.
+#[derive(Clone, Debug, Serialize)]
+pub struct PairReport {
+    /// From 0, in the order of the end.
+    pub rank: usize,
+    /// `top`, `bottom` or `dominant`.
+    pub end: &'static str,
+    /// λ.
+    pub eigenvalue: f64,
+    /// ‖Hv − λv‖.
+    pub residual: f64,
+    /// `converged`, or `budget-exhausted`.
+    pub verdict: &'static str,
+}
+
+/// The answer to a [`SpectrumRequest`].
+#[derive(Clone, Debug, Serialize)]
+pub struct SpectrumReport {
+    /// What was measured.
+    pub subject: Description,
+    /// Which matrix.
+    pub operator: OperatorKind,
+    /// L̂ and ‖∇L̂‖ there.
+    pub point: Point,
+    /// Which end.
+    pub end: End,
+    /// How.
+    pub method: Method,
+    /// Relative tolerance of residuals.
+    pub tolerance: f64,
+    /// Vectors a block.
+    pub block: usize,
+    /// Whether values and residuals were measured with products of their own.
+    pub verified: bool,
+    /// Of the start vectors.
+    pub seed: u64,
+    /// Thick restarts.
+    pub restarts: usize,
+    /// The pairs.
+    pub pairs: Vec<PairReport>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+/// Finds eigenpairs and writes `spectrum.json`, `spectrum.csv` and, if asked, `eigenvectors.safetensors`.
+///
+/// # Errors
+/// As [`measure`]; an operator that is not one fixed symmetric matrix; a folder with another result or other unfinished work.
+pub fn spectrum(
+    request: &SpectrumRequest,
+    observer: &mut dyn CurvatureObserver,
+    stop: &AtomicBool,
+) -> Result<Measured<SpectrumReport>> {
+    if request.method == Method::Power && request.end != End::Dominant {
+        return Err(TrainError::Request(
+            "power iteration finds dominant pairs; ask for these, or take Lanczos".into(),
+        ));
+    }
+    prepare(&request.common, "spectrum.json")?;
+    let session = Session::new(&request.common, observer, stop);
+    measure(&request.common.subject, Work { request, session })
+}
+
+struct Work<'a> {
+    request: &'a SpectrumRequest,
+    session: Session<'a>,
+}
+
+impl Measurement for Work<'_> {
+    type Output = Measured<SpectrumReport>;
+
+    fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
+        let Self { request, session } = self;
+        let entries = subject.entries().into_iter().cloned().collect();
+        let description = subject.description.clone();
+        on_operator(&mut subject, &request.common, Run { request, session, description, entries })
+    }
+}
+
+struct Run<'a> {
+    request: &'a SpectrumRequest,
+    session: Session<'a>,
+    description: Description,
+    entries: Vec<Entry>,
+}
+
+impl<B: Autodiff> OperatorWork<B> for Run<'_> {
+    type Output = Measured<SpectrumReport>;
+
+    fn run<A: SymmetricOperator<Vector = ParamVector<B>>>(
+        mut self,
+        operator: &mut A,
+        probes: &PointProbes<B>,
+        point: Point,
+    ) -> Result<Self::Output> {
+        let found = match self.request.method {
+            Method::Lanczos => self.lanczos(operator, probes)?,
+            Method::Power => self.power(operator, probes)?,
+        };
+        match found {
+            Found::Pairs { mut pairs, mut num_matvecs, restarts } => {
+                if self.request.verify {
+                    num_matvecs += self.verify(operator, &mut pairs)?;
+                }
+                self.report(pairs, num_matvecs, restarts, point).map(Measured::Finished)
+            }
+            Found::Stopped { num_matvecs, resumable } => Ok(Measured::Interrupted { num_matvecs, resumable }),
+        }
+    }
+}
+
+enum Found<V> {
+    Pairs { pairs: Vec<Eigenpair<V>>, num_matvecs: usize, restarts: usize },
+    Stopped { num_matvecs: usize, resumable: bool },
+}
+
+impl Run<'_> {
+    fn lanczos<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>>(
+        &mut self,
+        operator: &mut A,
+        probes: &PointProbes<B>,
+    ) -> Result<Found<ParamVector<B>>> {
+        let precision = self.description.precision;
+        let options = self.request.lanczos(operator.dim(), precision);
+        let fingerprint = self.request.fingerprint(&self.description);
+        let saved = if self.request.common.resume {
+            state::read::<B>(&self.request.common.out, &fingerprint, probes)?
+        } else {
+            None
+        };
+        let mut run = match saved.and_then(|saved| saved.runs.into_iter().next()) {
+            Some(run) => run,
+            None => LanczosState::random(&options, operator.dim(), probes)?,
+        };
+        self.session.start(&self.description, run.num_matvecs);
+        let session = &mut self.session;
+        let mut failure = None;
+        let end = lanczos(operator, &options, &mut run, probes, &mut |state, progress| {
+            let worst = progress.pairs.iter().map(|(value, residual)| residual / value.abs().max(1e-300));
+            let lead =
+                progress.pairs.first().map_or(String::new(), |(value, _)| format!(", first {value:.6}"));
+            let message = format!(
+                "{} of {} converged, worst residual {:.1e}{lead}, basis {}",
+                progress.converged,
+                progress.wanted,
+                worst.fold(0.0, f64::max),
+                progress.basis
+            );
+            if session.save_is_due() {
+                let bytes =
+                    state::to_bytes(std::slice::from_ref(state), json!(null), &fingerprint, precision);
+                if let Err(error) = bytes.and_then(|bytes| session.write(state::FILE, &bytes)) {
+                    failure = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
+            session.tell(progress.num_matvecs, progress.budget, message)
+        })?;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        if end == LanczosEnd::Stopped {
+            let bytes = state::to_bytes(std::slice::from_ref(&run), json!(null), &fingerprint, precision)?;
+            self.session.write(state::FILE, &bytes)?;
+            return Ok(Found::Stopped { num_matvecs: run.num_matvecs, resumable: true });
+        }
+        let pairs = run.eigenpairs(&options)?;
+        Ok(Found::Pairs { pairs, num_matvecs: run.num_matvecs, restarts: run.restarts })
+    }
+
+    fn power<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>>(
+        &mut self,
+        operator: &mut A,
+        probes: &PointProbes<B>,
+    ) -> Result<Found<ParamVector<B>>> {
+        let (count, each) = (self.request.count, self.request.max_matvecs);
+        self.session.start(&self.description, 0);
+        let session = &mut self.session;
+        let mut done = 0;
+        let mut observed = gnr_hessian::Observed::new(operator, |num_matvecs| {
+            done = num_matvecs;
+            match session.tell(num_matvecs, count * each, "power iteration".into()) {
+                ControlFlow::Break(()) => Err(gnr_hessian::Error::Stopped { num_matvecs }),
+                ControlFlow::Continue(()) => Ok(()),
+            }
+        });
+        let starts = (0..count as u64).map(|index| probes.draw(Distribution::Gaussian, index));
+        let starts = starts.collect::<gnr_hessian::Result<Vec<_>>>()?;
+        let options = PowerIteration { num_matvecs: each, tolerance: self.request.tolerance };
+        match dominant_eigenpairs(&mut observed, count, starts, options) {
+            Ok(pairs) => Ok(Found::Pairs { pairs, num_matvecs: observed.num_matvecs(), restarts: 0 }),
+            Err(gnr_hessian::Error::Stopped { num_matvecs }) => {
+                Ok(Found::Stopped { num_matvecs, resumable: false })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Rayleigh quotients and residuals by products, a few at once; returns their number.
+    fn verify<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>>(
+        &self,
+        operator: &mut A,
+        pairs: &mut [Eigenpair<ParamVector<B>>],
+    ) -> Result<usize> {
+        let precision = self.description.precision;
+        let options = self.request.lanczos(operator.dim(), precision);
+        let largest = pairs.iter().fold(0.0_f64, |largest, pair| largest.max(pair.value.abs()));
+        for chunk in pairs.chunks_mut(8) {
+            let vectors: Vec<_> = chunk.iter().map(|pair| pair.vector.clone()).collect();
+            for (pair, (value, residual)) in chunk.iter_mut().zip(residuals(operator, &vectors)?) {
+                let scale = if self.request.method == Method::Power { largest } else { value.abs() };
+                let allowed = (options.tolerance * scale).max(options.floor * largest);
+                (pair.value, pair.residual) = (value, residual);
+                pair.verdict =
+                    if residual <= allowed { Verdict::Converged } else { Verdict::BudgetExhausted };
+            }
+        }
+        Ok(pairs.len())
+    }
+
+    fn report<B: Autodiff>(
+        self,
+        pairs: Vec<Eigenpair<ParamVector<B>>>,
+        num_matvecs: usize,
+        restarts: usize,
+        point: Point,
+    ) -> Result<SpectrumReport> {
+        let Self { request, session, description, entries } = self;
+        let place = |index: usize| match request.end {
+            End::Top => (index, "top"),
+            End::Bottom => (index, "bottom"),
+            End::Dominant => (index, "dominant"),
+            End::BothEnds if index < request.count => (index, "top"),
+            End::BothEnds => (index - request.count, "bottom"),
+        };
+        let reports: Vec<PairReport> = pairs
+            .iter()
+            .enumerate()
+            .map(|(index, pair)| {
+                let (rank, end) = place(index);
+                let verdict = match pair.verdict {
+                    Verdict::Converged => "converged",
+                    Verdict::BudgetExhausted => "budget-exhausted",
+                };
+                PairReport { rank, end, eigenvalue: pair.value, residual: pair.residual, verdict }
+            })
+            .collect();
+        let report = SpectrumReport {
+            operator: request.common.operator,
+            point,
+            end: request.end,
+            method: request.method,
+            tolerance: request.tolerance,
+            block: request.block,
+            verified: request.verify,
+            seed: request.common.seed,
+            restarts,
+            pairs: reports,
+            cost: session.cost(num_matvecs),
+            subject: description,
+        };
+        if request.save {
+            let mut named = Vec::new();
+            for (index, pair) in pairs.iter().enumerate() {
+                debug_assert!((pair.vector.norm()? - 1.0).abs() < 1e-3);
+                named.push((format!("eigenvector.{index}"), pair.vector.to_host()?));
+            }
+            let bytes = files::vectors(&named, &entries, report.subject.precision)?;
+            session.write("eigenvectors.safetensors", &bytes)?;
+        }
+        let rows = report.pairs.iter().map(|pair| {
+            [
+                pair.rank.to_string(),
+                pair.end.into(),
+                pair.eigenvalue.to_string(),
+                pair.residual.to_string(),
+                pair.verdict.into(),
+            ]
+        });
+        let table = files::csv(["rank", "end", "eigenvalue", "residual", "verdict"], rows);
+        session.write("spectrum.csv", &table)?;
+        session.write_json("spectrum.json", &report)?;
+        session.finish()?;
+        Ok(report)
+    }
+}

@@ -1,0 +1,191 @@
+//! Unfinished work as a safetensors file: vectors in the precision they have, small matrices in double, the rest as JSON.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use gnr_hessian::{Good, LanczosState, dense::Square};
+use gnr_nn::{Autodiff, ParamVector};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::session::PointProbes;
+use crate::{
+    error::{Result, TrainError, io},
+    recipe::Precision,
+};
+
+/// Its name.
+pub(super) const FILE: &str = "state.safetensors";
+const ENTRY: &str = "gnr-curvature";
+const FORMAT: u32 = 1;
+
+/// Everything but numbers in bulk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Header {
+    format: u32,
+    /// What was asked: a state goes on with the same request only.
+    request: serde_json::Value,
+    runs: Vec<Run>,
+    /// Of the kind of work.
+    rest: serde_json::Value,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Run {
+    basis: usize,
+    next: usize,
+    kept: usize,
+    good: Vec<(f64, f64)>,
+    num_matvecs: usize,
+    restarts: usize,
+    draws: u64,
+    progress: Vec<(f64, f64)>,
+    converged: usize,
+}
+
+/// Several Lanczos runs and whatever else there is.
+pub(super) struct Saved<B: Autodiff> {
+    pub(super) runs: Vec<LanczosState<ParamVector<B>>>,
+    pub(super) rest: serde_json::Value,
+}
+
+/// The bytes of a state file.
+pub(super) fn to_bytes<B: Autodiff>(
+    runs: &[LanczosState<ParamVector<B>>],
+    rest: serde_json::Value,
+    request: &serde_json::Value,
+    precision: Precision,
+) -> Result<Vec<u8>> {
+    let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    let wide = |values: &[f64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let mut headers = Vec::new();
+    for (r, run) in runs.iter().enumerate() {
+        let good = run.good.iter().map(|good| &good.vector);
+        let groups: [(&str, Vec<&ParamVector<B>>); 3] = [
+            ("basis", run.basis.iter().collect()),
+            ("next", run.next.iter().collect()),
+            ("good", good.collect()),
+        ];
+        for (group, vectors) in groups {
+            for (k, vector) in vectors.into_iter().enumerate() {
+                let flat = vector.to_host()?.concat();
+                let (dtype, bytes) = match precision {
+                    Precision::F32 => {
+                        (Dtype::F32, flat.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
+                    }
+                    Precision::F64 => (Dtype::F64, wide(&flat)),
+                };
+                tensors.push((format!("{r}.{group}.{k}"), dtype, vec![flat.len()], bytes));
+            }
+        }
+        let n = run.basis.len();
+        tensors.push((format!("{r}.projected"), Dtype::F64, vec![n, n], wide(run.projected.entries())));
+        let coupling = run.coupling.concat();
+        tensors.push((format!("{r}.coupling"), Dtype::F64, vec![run.next.len(), n], wide(&coupling)));
+        headers.push(Run {
+            basis: n,
+            next: run.next.len(),
+            kept: run.kept,
+            good: run.good.iter().map(|good| (good.value, good.residual)).collect(),
+            num_matvecs: run.num_matvecs,
+            restarts: run.restarts,
+            draws: run.draws,
+            progress: run.progress.clone(),
+            converged: run.converged,
+        });
+    }
+    let header = Header { format: FORMAT, request: request.clone(), runs: headers, rest };
+    let invalid = |error: &dyn std::fmt::Display| gnr_nn::Error::Invalid(format!("state: {error}"));
+    let entry = serde_json::to_string(&header).map_err(|e| invalid(&e))?;
+    let views = tensors
+        .iter()
+        .map(|(name, dtype, shape, bytes)| {
+            Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| invalid(&e))?))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let metadata = HashMap::from([(ENTRY.to_owned(), entry)]);
+    Ok(safetensors::serialize(views, Some(metadata)).map_err(|e| invalid(&e))?)
+}
+
+/// Reads a state back; `None` when there is none.
+///
+/// # Errors
+/// A damaged file, or one of another request.
+pub(super) fn read<B: Autodiff>(
+    folder: &Path,
+    request: &serde_json::Value,
+    probes: &PointProbes<B>,
+) -> Result<Option<Saved<B>>> {
+    let path = folder.join(FILE);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io(&path, "read")(error)),
+    };
+    let problem = |problem: String| TrainError::Checkpoint { path: path.clone(), problem };
+    let damaged = |error: safetensors::SafeTensorError| problem(format!("damaged: {error}"));
+    let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+    let entry = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
+    let entry = entry.ok_or_else(|| problem(format!("no metadata entry `{ENTRY}`: not unfinished work")))?;
+    let header: Header =
+        serde_json::from_str(entry).map_err(|error| problem(format!("damaged metadata: {error}")))?;
+    if header.format != FORMAT {
+        return Err(problem(format!("state format {}, this program reads {FORMAT}", header.format)));
+    }
+    if header.request != *request {
+        return Err(problem(format!(
+            "is of another request.\n  it was asked: {}\n  now asked:    {request}",
+            header.request
+        )));
+    }
+    let numbers = |name: String, len: Option<usize>| -> Result<Vec<f64>> {
+        let tensor = file.tensor(&name).map_err(|_| problem(format!("tensor `{name}` is missing")))?;
+        let values: Vec<f64> = match tensor.dtype() {
+            Dtype::F32 => {
+                tensor.data().as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect()
+            }
+            Dtype::F64 => tensor.data().as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
+            other => return Err(problem(format!("tensor `{name}` holds {other:?}, expected F32 or F64"))),
+        };
+        match len {
+            Some(len) if len != values.len() => {
+                Err(problem(format!("tensor `{name}` has {} elements, expected {len}", values.len())))
+            }
+            _ => Ok(values),
+        }
+    };
+    let runs = header
+        .runs
+        .iter()
+        .enumerate()
+        .map(|(r, run)| {
+            let vectors = |group: &str, count: usize| {
+                (0..count)
+                    .map(|k| Ok(probes.vector(&numbers(format!("{r}.{group}.{k}"), None)?)?))
+                    .collect::<Result<Vec<_>>>()
+            };
+            let n = run.basis;
+            let coupling = numbers(format!("{r}.coupling"), Some(n * run.next))?;
+            let coupling = match n {
+                0 => vec![Vec::new(); run.next],
+                n => coupling.chunks(n).map(<[f64]>::to_vec).collect(),
+            };
+            let projected = Square::from_entries(numbers(format!("{r}.projected"), Some(n * n))?);
+            let good = vectors("good", run.good.len())?.into_iter().zip(&run.good);
+            Ok(LanczosState {
+                basis: vectors("basis", n)?,
+                next: vectors("next", run.next)?,
+                projected: projected.ok_or_else(|| problem("the projected matrix is not square".into()))?,
+                coupling,
+                kept: run.kept,
+                good: good.map(|(vector, &(value, residual))| Good { vector, value, residual }).collect(),
+                num_matvecs: run.num_matvecs,
+                restarts: run.restarts,
+                draws: run.draws,
+                progress: run.progress.clone(),
+                converged: run.converged,
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok(Some(Saved { runs, rest: header.rest }))
+}

@@ -1,0 +1,291 @@
+//! The trace, and with one method the whole diagonal.
+
+use std::sync::atomic::AtomicBool;
+
+use gnr_core::Elementwise;
+use gnr_hessian::{
+    Distribution, HutchPlusPlus, Hutchinson, Stopping, SymmetricOperator, TraceEnd, TraceEstimate,
+    TraceProgress, XTrace, diagonal, hutch_plus_plus, hutchinson, mean_interval, xtrace,
+};
+use gnr_nn::{Autodiff, Entry, ParamVector};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    Measured, files,
+    session::{
+        Cost, CurvatureObserver, CurvatureRequest, OperatorKind, OperatorWork, Point, PointProbes, Session,
+        on_operator, prepare,
+    },
+    state,
+};
+use crate::{
+    error::{Result, TrainError},
+    subject::{Description, Measurement, Subject, measure},
+};
+
+/// Which estimator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TraceMethod {
+    /// Hutchinson's.
+    #[default]
+    Hutchinson,
+    /// Hutch++.
+    HutchPlusPlus,
+    /// XTrace.
+    Xtrace,
+    /// Hutchinson's with random signs, keeping every entry of the diagonal.
+    Diagonal,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct TraceRequest {
+    /// Of which operator, into which folder.
+    pub common: CurvatureRequest,
+    /// Default Hutchinson's.
+    pub method: TraceMethod,
+    /// Gaussian test vectors instead of random signs (Hutchinson).
+    pub gaussian: bool,
+    /// Vectors of the subspace (Hutch++).
+    pub sketch: usize,
+    /// When to stop.
+    pub rule: Stopping,
+    /// Products at once.
+    pub block: usize,
+}
+
+impl TraceRequest {
+    /// Hutchinson's estimator by 100 random sign vectors, one at a time, 95 % confidence.
+    pub fn new(common: CurvatureRequest) -> Self {
+        let rule = Stopping::default();
+        Self { common, method: TraceMethod::Hutchinson, gaussian: false, sketch: 20, rule, block: 1 }
+    }
+
+    /// What must be the same for work to go on.
+    fn fingerprint(&self, subject: &Description) -> serde_json::Value {
+        json!({
+            "work": "trace", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
+            "gaussian": self.gaussian, "tolerance": self.rule.tolerance,
+            "confidence": self.rule.confidence, "min_samples": self.rule.min_samples,
+        })
+    }
+}
+
+/// The answer to a [`TraceRequest`].
+#[derive(Clone, Debug, Serialize)]
+pub struct TraceReport {
+    /// What was measured.
+    pub subject: Description,
+    /// Which matrix.
+    pub operator: OperatorKind,
+    /// L̂ and ‖∇L̂‖ there.
+    pub point: Point,
+    /// How.
+    pub method: TraceMethod,
+    /// Of the test vectors.
+    pub seed: u64,
+    /// The estimate.
+    pub trace: f64,
+    /// Its standard error; none for an exact value.
+    pub standard_error: Option<f64>,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+    /// Confidence, over all looks.
+    pub confidence: f64,
+    /// Relative half width that was asked for.
+    pub tolerance: Option<f64>,
+    /// `tolerance`, `budget` or `exact`.
+    pub ended_by: &'static str,
+    /// Computed without randomness (Hutch++).
+    pub exact_part: f64,
+    /// Estimates, one a test vector.
+    pub samples: Vec<f64>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+/// Estimates the trace and writes `trace.json`, `trace.csv` and, for [`TraceMethod::Diagonal`], `diagonal.safetensors`.
+///
+/// Hutchinson's estimator can be stopped and goes on with the samples it has; the others start again.
+///
+/// # Errors
+/// As [`spectrum`](super::spectrum()).
+pub fn trace(
+    request: &TraceRequest,
+    observer: &mut dyn CurvatureObserver,
+    stop: &AtomicBool,
+) -> Result<Measured<TraceReport>> {
+    prepare(&request.common, "trace.json")?;
+    if request.method == TraceMethod::Diagonal && request.rule.tolerance.is_some() {
+        return Err(TrainError::Request("the diagonal takes a number of samples, not a tolerance".into()));
+    }
+    let session = Session::new(&request.common, observer, stop);
+    measure(&request.common.subject, Work { request, session })
+}
+
+struct Work<'a> {
+    request: &'a TraceRequest,
+    session: Session<'a>,
+}
+
+impl Measurement for Work<'_> {
+    type Output = Measured<TraceReport>;
+
+    fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
+        let Self { request, session } = self;
+        let entries = subject.entries().into_iter().cloned().collect();
+        let description = subject.description.clone();
+        on_operator(&mut subject, &request.common, Run { request, session, description, entries })
+    }
+}
+
+struct Run<'a> {
+    request: &'a TraceRequest,
+    session: Session<'a>,
+    description: Description,
+    entries: Vec<Entry>,
+}
+
+impl<B: Autodiff> OperatorWork<B> for Run<'_> {
+    type Output = Measured<TraceReport>;
+
+    fn run<A: SymmetricOperator<Vector = ParamVector<B>>>(
+        mut self,
+        operator: &mut A,
+        probes: &PointProbes<B>,
+        point: Point,
+    ) -> Result<Self::Output> {
+        let request = self.request;
+        let fingerprint = request.fingerprint(&self.description);
+        let mut samples = Vec::new();
+        if request.common.resume
+            && request.method == TraceMethod::Hutchinson
+            && let Some(saved) = state::read::<B>(&request.common.out, &fingerprint, probes)?
+        {
+            samples = serde_json::from_value(saved.rest).unwrap_or_default();
+        }
+        self.session.start(&self.description, samples.len());
+        let session = &mut self.session;
+        let mut observer = |progress: &TraceProgress<'_>| {
+            let interval = progress.interval;
+            let message = if interval.high.is_finite() {
+                format!("{:.5} in [{:.5}, {:.5}]", interval.mean, interval.low, interval.high)
+            } else {
+                format!("{:.5} so far", interval.mean)
+            };
+            session.tell(progress.num_matvecs, progress.budget, message)
+        };
+        let estimate = match request.method {
+            TraceMethod::Hutchinson => {
+                let distribution =
+                    if request.gaussian { Distribution::Gaussian } else { Distribution::Rademacher };
+                let options = Hutchinson { distribution, rule: request.rule, block: request.block };
+                hutchinson(operator, &options, probes, &mut samples, &mut observer)?
+            }
+            TraceMethod::HutchPlusPlus => {
+                let options =
+                    HutchPlusPlus { sketch: request.sketch, rule: request.rule, block: request.block };
+                hutch_plus_plus(operator, &options, probes, &mut observer)?
+            }
+            TraceMethod::Xtrace => {
+                let options = XTrace { rule: request.rule, block: request.block };
+                xtrace(operator, &options, probes, &mut observer)?
+            }
+            TraceMethod::Diagonal => self.diagonal(operator, probes)?,
+        };
+        if estimate.end == TraceEnd::Stopped {
+            let resumable = request.method == TraceMethod::Hutchinson;
+            if resumable {
+                let precision = self.description.precision;
+                let bytes = state::to_bytes::<B>(&[], json!(estimate.samples), &fingerprint, precision)?;
+                self.session.write(state::FILE, &bytes)?;
+            }
+            return Ok(Measured::Interrupted { num_matvecs: estimate.num_matvecs, resumable });
+        }
+        self.report(&estimate, point).map(Measured::Finished)
+    }
+}
+
+impl Run<'_> {
+    /// Random signs; the sum of each product's part of the diagonal is a sample of the trace.
+    fn diagonal<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>>(
+        &mut self,
+        operator: &mut A,
+        probes: &PointProbes<B>,
+    ) -> Result<TraceEstimate>
+    where
+        ParamVector<B>: Elementwise,
+    {
+        let (count, rule) = (self.request.rule.max_samples, &self.request.rule);
+        let session = &mut self.session;
+        let found = diagonal(operator, count, self.request.block, probes, &mut |done| {
+            session.tell(done, count, "diagonal".into())
+        })?;
+        let n = found.num_matvecs;
+        let (mean, square) = (found.mean.to_host()?, found.square.to_host()?);
+        let error = |(mean, square): (&f64, &f64)| {
+            ((square - mean * mean).max(0.0) / (n as f64 - 1.0).max(1.0)).sqrt()
+        };
+        let errors: Vec<Vec<f64>> = mean
+            .iter()
+            .zip(&square)
+            .map(|(mean, square)| mean.iter().zip(square).map(error).collect())
+            .collect();
+        let value: f64 = mean.iter().flatten().sum();
+        let interval = mean_interval(&found.samples, rule.confidence);
+        let mut estimate = TraceEstimate {
+            value,
+            standard_error: interval.standard_error,
+            low: interval.low,
+            high: interval.high,
+            confidence: rule.confidence,
+            num_matvecs: n,
+            exact_part: 0.0,
+            samples: found.samples,
+            end: TraceEnd::Stopped,
+        };
+        if n < count {
+            return Ok(estimate);
+        }
+        let named = [("diagonal".to_owned(), mean), ("standard_error".to_owned(), errors)];
+        let bytes = files::vectors(&named, &self.entries, self.description.precision)?;
+        self.session.write("diagonal.safetensors", &bytes)?;
+        estimate.end = TraceEnd::Budget;
+        Ok(estimate)
+    }
+
+    fn report(self, estimate: &TraceEstimate, point: Point) -> Result<TraceReport> {
+        let Self { request, session, description, .. } = self;
+        let report = TraceReport {
+            subject: description,
+            operator: request.common.operator,
+            point,
+            method: request.method,
+            seed: request.common.seed,
+            trace: estimate.value,
+            standard_error: estimate.standard_error.is_finite().then_some(estimate.standard_error),
+            low: estimate.low,
+            high: estimate.high,
+            confidence: estimate.confidence,
+            tolerance: request.rule.tolerance,
+            ended_by: match estimate.end {
+                TraceEnd::Tolerance => "tolerance",
+                TraceEnd::Budget => "budget",
+                TraceEnd::Exact => "exact",
+                TraceEnd::Stopped => "stopped",
+            },
+            exact_part: estimate.exact_part,
+            samples: estimate.samples.clone(),
+            cost: session.cost(estimate.num_matvecs),
+        };
+        let rows = report.samples.iter().enumerate().map(|(k, sample)| [k.to_string(), sample.to_string()]);
+        session.write("trace.csv", &files::csv(["sample", "estimate"], rows))?;
+        session.write_json("trace.json", &report)?;
+        session.finish()?;
+        Ok(report)
+    }
+}

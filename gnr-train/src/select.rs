@@ -1,0 +1,158 @@
+//! Parameters by pattern: which are frozen, which group of the optimiser each belongs to.
+
+use gnr_nn::{Entry, Layout};
+
+use crate::recipe::{Freeze, NoDecay, Optimizer, Problem, Recipe, RecipeError};
+
+/// Whether a pattern names a parameter: `fc.weight` itself, everything in the module `fc`, or `*` for any characters.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    if !pattern.contains('*') {
+        return name == pattern || Layout::is_within(name, pattern);
+    }
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let Some(last) = pieces.next_back() else { return false };
+    for piece in pieces {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// One mark a parameter of the layout, or `None` when all are learned.
+///
+/// # Errors
+/// A pattern that matches nothing, with the nearest names; patterns that match everything.
+pub(crate) fn frozen(recipe: &Recipe, layout: &Layout) -> Result<Option<Vec<bool>>, RecipeError> {
+    let mask: Vec<bool> = match &recipe.model.freeze {
+        None => return Ok(None),
+        Some(Freeze::Backbone) => {
+            layout.parameters().map(|entry| !Layout::is_within(&entry.name, layout.head())).collect()
+        }
+        Some(Freeze::Matching(patterns)) => {
+            for pattern in patterns {
+                expect_a_match("model.freeze", pattern, recipe, layout.parameters().collect())?;
+            }
+            let frozen = |entry: &Entry| patterns.iter().any(|pattern| matches(pattern, &entry.name));
+            layout.parameters().map(frozen).collect()
+        }
+    };
+    if mask.iter().all(|frozen| *frozen) {
+        let problem = "every parameter would be frozen: nothing is left to learn".to_owned();
+        return Err(invalid("model.freeze", recipe, problem));
+    }
+    Ok(mask.contains(&true).then_some(mask))
+}
+
+/// What one optimiser of several does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Setting {
+    pub(crate) lr_scale: f64,
+    pub(crate) weight_decay: f64,
+}
+
+/// The optimisers of a run and which learned parameter belongs to which.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Groups {
+    pub(crate) settings: Vec<Setting>,
+    pub(crate) of: Vec<usize>,
+}
+
+/// The groups of the learned parameters. Parameters with equal settings share one.
+///
+/// # Errors
+/// A pattern that matches no learned parameter, with the nearest names.
+pub(crate) fn groups(
+    recipe: &Recipe,
+    layout: &Layout,
+    frozen: Option<&[bool]>,
+) -> Result<Groups, RecipeError> {
+    let optimizer = &recipe.optimizer;
+    let learned: Vec<&Entry> = (layout.parameters().enumerate())
+        .filter(|(i, _)| !frozen.is_some_and(|mask| mask[*i]))
+        .map(|(_, entry)| entry)
+        .collect();
+    for (index, group) in optimizer.groups.iter().enumerate() {
+        let key = format!("optimizer.group.{index}.match");
+        expect_a_match(&key, &group.pattern, recipe, learned.clone())?;
+    }
+    let mut found = Groups { settings: Vec::new(), of: Vec::new() };
+    for entry in learned {
+        let setting = setting(optimizer, entry);
+        let known = found.settings.iter().position(|known| *known == setting);
+        found.of.push(known.unwrap_or_else(|| {
+            found.settings.push(setting);
+            found.settings.len() - 1
+        }));
+    }
+    Ok(found)
+}
+
+fn setting(optimizer: &Optimizer, entry: &Entry) -> Setting {
+    let group = optimizer.groups.iter().find(|group| matches(&group.pattern, &entry.name));
+    let norm_or_bias = entry.shape.len() <= 1 || entry.name.ends_with("bias");
+    let weight_decay = match optimizer.no_decay {
+        Some(NoDecay::NormAndBias) if norm_or_bias => 0.0,
+        _ => group.and_then(|group| group.weight_decay).unwrap_or(optimizer.weight_decay),
+    };
+    Setting { lr_scale: group.map_or(1.0, |group| group.lr_scale), weight_decay }
+}
+
+fn expect_a_match(
+    key: &str,
+    pattern: &str,
+    recipe: &Recipe,
+    entries: Vec<&Entry>,
+) -> Result<(), RecipeError> {
+    if entries.iter().any(|entry| matches(pattern, &entry.name)) {
+        return Ok(());
+    }
+    let score = |entry: &&Entry| strsim::jaro_winkler(pattern.trim_matches('*'), &entry.name);
+    let mut nearest = entries;
+    nearest.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    let nearest: Vec<_> = nearest.iter().take(3).map(|entry| format!("`{}`", entry.name)).collect();
+    let frozen = if recipe.model.freeze.is_some() { "learned " } else { "" };
+    let problem = format!(
+        "\"{pattern}\" matches no {frozen}parameter of {}; the nearest are {}",
+        recipe.model.name,
+        nearest.join(", ")
+    );
+    Err(invalid(key, recipe, problem))
+}
+
+fn invalid(key: &str, recipe: &Recipe, problem: String) -> RecipeError {
+    let message = format!("`{key}`: {problem}");
+    RecipeError::Invalid(vec![Problem { place: recipe.name.clone(), key: key.to_owned(), message }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        let name = "layer4.1.bn2.weight";
+        for pattern in
+            ["layer4", "layer4.1", name, "*", "layer4.*", "*.weight", "layer*bn*", "*bn2.weight", "l*4*.*t"]
+        {
+            assert!(matches(pattern, name), "{pattern}");
+        }
+        for pattern in [
+            "layer",
+            "layer4.10",
+            "bn2",
+            "*.bias",
+            "layer4.*.conv*",
+            "weight",
+            "**x",
+            "",
+            "*layer4.1.bn2.weigh",
+        ] {
+            assert!(!matches(pattern, name), "{pattern}");
+        }
+        // What a piece has used up is not used again.
+        assert!(!matches("ab*b", "ab") && matches("ab*b", "abb"));
+    }
+}

@@ -1,0 +1,330 @@
+//! What is measured after training: a model at a checkpoint and a fixed sample of images, ready to be asked for loss,
+//! gradients and products.
+
+mod batches;
+mod select;
+
+use std::path::{Path, PathBuf};
+
+use gnr_data::{Loader, LoaderConfig, Normalization};
+use gnr_models::AnyModel;
+use gnr_nn::{Autodiff, Batches, Buffers, CrossEntropy, DataOracle, Entry, Mode, Model, ParamVector};
+use serde::Serialize;
+
+pub use batches::{LoadedBatches, tensors};
+pub use select::{Sample, choose};
+
+use crate::{
+    backend::{self, Job},
+    checkpoint::{self, CheckpointFile},
+    data,
+    error::{Result, TrainError},
+    eval::Split,
+    folder::is_run,
+    recipe::{Precision, Recipe},
+    run::{build, in_pool, threads},
+    trainer::place,
+};
+
+/// Which model, at which weights, on which images. A checkpoint of a run brings its recipe as the default of everything else.
+#[derive(Clone, Debug)]
+pub struct SubjectRequest {
+    /// A run folder (its last checkpoint) or a safetensors file.
+    pub weights: PathBuf,
+    /// `section.key=value` assignments over the run's recipe (or over the defaults); see
+    /// [`EvalRequest`](crate::EvalRequest).
+    pub overrides: Vec<String>,
+    /// Which images; never augmented.
+    pub split: Split,
+    /// A part of them; `None`: all.
+    pub sample: Option<Sample>,
+    /// Images and labels from the tensors `x` and `y` of a safetensors file instead of a data set.
+    pub tensors: Option<PathBuf>,
+    /// Images at a time.
+    pub batch_size: usize,
+    /// BatchNorm on running or batch statistics.
+    pub mode: Mode,
+    /// Patterns of the tensors that are variables, see [`choose`]; empty: all of them.
+    pub layers: Vec<String>,
+    /// `None`: what the recipe trained with (0 for weights without a recipe).
+    pub label_smoothing: Option<f64>,
+    /// Records kept between products, in batches; `None`: one when there is one batch, else none.
+    pub keep_records: Option<usize>,
+}
+
+impl SubjectRequest {
+    /// All training images, eval-mode BatchNorm, 256 images at a time, the whole network.
+    pub fn new(weights: impl Into<PathBuf>) -> Self {
+        Self {
+            weights: weights.into(),
+            overrides: Vec::new(),
+            split: Split::Train,
+            sample: None,
+            tensors: None,
+            batch_size: 256,
+            mode: Mode::Eval,
+            layers: Vec::new(),
+            label_smoothing: None,
+            keep_records: None,
+        }
+    }
+}
+
+/// A subject in words and numbers, for reports.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Description {
+    /// The weight file.
+    pub weights: String,
+    /// Epochs trained, where the file says so.
+    pub epoch: Option<u64>,
+    /// The model's name.
+    pub model: String,
+    /// The images in words.
+    pub data: String,
+    /// Number of images.
+    pub images: usize,
+    /// Images at a time.
+    pub batch_size: usize,
+    /// `eval` (running statistics) or `train` (statistics of each batch).
+    pub batch_norm: &'static str,
+    /// Label smoothing of the cross-entropy.
+    pub label_smoothing: f64,
+    /// Learned scalars of the whole model.
+    pub parameters: usize,
+    /// Scalars that are variables: the dimension of the Hessian.
+    pub dimension: usize,
+    /// Names of the tensors that are variables; `None`: all.
+    pub layers: Option<Vec<String>>,
+    /// `f32` or `f64`.
+    pub precision: Precision,
+    /// Threads of the kernels.
+    pub threads: usize,
+}
+
+/// A model at a point and the images it is measured on, on a backend.
+pub struct Subject<'a, B: Autodiff> {
+    /// The network.
+    pub model: &'a AnyModel,
+    /// A plain handle of the backend.
+    pub backend: B,
+    /// The whole point.
+    pub theta: ParamVector<B>,
+    /// Running statistics.
+    pub buffers: Buffers<B>,
+    /// Its description.
+    pub description: Description,
+    batches: Box<dyn Batches<B> + 'a>,
+    mode: Mode,
+    loss: CrossEntropy,
+    free: Option<Vec<bool>>,
+    keep: Option<usize>,
+}
+
+impl<B: Autodiff> Subject<'_, B> {
+    /// L̂ on the images. With chosen layers its points are [`start`](Self::start) and the like: the chosen tensors only.
+    ///
+    /// # Errors
+    /// None beyond those of a subject that was put together wrongly.
+    pub fn oracle(&mut self) -> Result<DataOracle<'_, AnyModel, B, &mut (dyn Batches<B> + '_)>> {
+        // The box's lifetime is longer than the borrow's; a reborrow shortens it.
+        let batches: &mut (dyn Batches<B> + '_) = &mut *self.batches;
+        let mut oracle = DataOracle::new(self.model, &self.backend, batches, self.buffers.clone())
+            .with_loss(self.loss)
+            .with_mode(self.mode);
+        if let Some(keep) = self.keep {
+            oracle = oracle.keeping(keep);
+        }
+        match &self.free {
+            Some(free) => Ok(oracle.free(&self.theta, free)?),
+            None => Ok(oracle),
+        }
+    }
+
+    /// The point that is measured: θ, or its chosen tensors.
+    pub fn start(&self) -> ParamVector<B> {
+        let free = |index: usize| self.free.as_ref().is_none_or(|free| free[index]);
+        let tensors = self.theta.tensors().iter().enumerate().filter(|(index, _)| free(*index));
+        ParamVector::new(self.backend.clone(), tensors.map(|(_, tensor)| tensor.clone()).collect())
+    }
+
+    /// Names and shapes of the point's tensors, in order.
+    pub fn entries(&self) -> Vec<&Entry> {
+        let free = |index: usize| self.free.as_ref().is_none_or(|free| free[index]);
+        let entries = self.model.layout().parameters().enumerate().filter(|(index, _)| free(*index));
+        entries.map(|(_, entry)| entry).collect()
+    }
+
+    /// Another checkpoint of the same model: its point and running statistics.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged or of another model.
+    pub fn load(&self, weights: &Path) -> Result<(ParamVector<B>, Buffers<B>)> {
+        let file = CheckpointFile::read(&weight_file(weights))?;
+        place(&self.backend, self.model.layout(), file.model(self.model.layout())?)
+    }
+}
+
+/// Work on a subject, written for every backend.
+pub trait Measurement: Send {
+    /// What it finds.
+    type Output: Send;
+    /// Does it.
+    ///
+    /// # Errors
+    /// Whatever goes wrong.
+    fn run<B: Autodiff + 'static>(self, subject: Subject<'_, B>) -> Result<Self::Output>;
+}
+
+/// The checkpoint of a run folder, or the file itself.
+fn weight_file(weights: &Path) -> PathBuf {
+    if is_run(weights) { checkpoint::last(weights) } else { weights.to_path_buf() }
+}
+
+/// Opens model, weights and images and does the work on the CPU backend.
+///
+/// # Errors
+/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; patterns that choose
+/// nothing; those of the work.
+pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::Output> {
+    let path = weight_file(&request.weights);
+    let problem = |problem: String| TrainError::Checkpoint { path: path.clone(), problem };
+    let file = CheckpointFile::read(&path)?;
+    let origin = path.display().to_string();
+    let recipe = match file.header() {
+        Some(header) => Recipe::parse(&origin, "run", &header.recipe, &request.overrides)?,
+        None if !request.overrides.iter().any(|set| set.trim_start().starts_with("model.name")) => {
+            return Err(problem(
+                "not a checkpoint of a run, so the model's name is needed: give --model".into(),
+            ));
+        }
+        None => Recipe::parse(&origin, "measure", "", &request.overrides)?,
+    };
+    let source = Source::open(request, &recipe)?;
+    let (classes, input) = (source.classes(), source.shape());
+    let model = build(&recipe.model, classes, input)?;
+    let values = file.model(model.layout())?;
+    let layout = model.layout();
+    let free = if request.layers.is_empty() { None } else { Some(choose(layout, &request.layers)?) };
+    let chosen: Vec<&Entry> = layout
+        .parameters()
+        .enumerate()
+        .filter(|(index, _)| free.as_ref().is_none_or(|free: &Vec<bool>| free[*index]))
+        .map(|(_, entry)| entry)
+        .collect();
+    let label_smoothing = request.label_smoothing.unwrap_or(if file.header().is_some() {
+        recipe.train.label_smoothing
+    } else {
+        0.0
+    });
+    let threads = threads(recipe.train.threads);
+    let description = Description {
+        weights: origin,
+        epoch: file.header().map(|header| header.progress.epoch),
+        model: recipe.model.name.clone(),
+        data: source.describe(),
+        images: source.len(),
+        batch_size: request.batch_size.min(source.len()),
+        batch_norm: match request.mode {
+            Mode::Eval => "eval",
+            Mode::Train => "train",
+        },
+        label_smoothing,
+        parameters: layout.num_parameters(),
+        dimension: chosen.iter().map(|entry| entry.len()).sum(),
+        layers: free.is_some().then(|| chosen.iter().map(|entry| entry.name.clone()).collect()),
+        precision: recipe.train.precision,
+        threads,
+    };
+    backend::dispatch(
+        recipe.train.precision,
+        Measure { request, model: &model, values, source: &source, free, description, work },
+    )
+}
+
+/// Where images come from.
+enum Source {
+    Data(Loader),
+    Tensors(tensors::Tensors),
+}
+
+impl Source {
+    fn open(request: &SubjectRequest, recipe: &Recipe) -> Result<Self> {
+        if let Some(path) = &request.tensors {
+            return Ok(Self::Tensors(tensors::read(path)?));
+        }
+        let mut dataset = match request.split {
+            Split::Train => data::views(&recipe.data)?.train,
+            Split::Test => data::test(&recipe.data)?,
+            Split::Validation => {
+                data::views(&recipe.data)?.validation.ok_or_else(|| TrainError::Checkpoint {
+                    path: request.weights.clone(),
+                    problem: "no images were held out for validation (data.validation is 0)".into(),
+                })?
+            }
+        };
+        if let Some(sample) = request.sample {
+            dataset = sample.of(dataset)?;
+        }
+        let normalization = Normalization::preset(&recipe.data.normalization)?;
+        // Products take much longer than decoding: one worker, one batch ahead.
+        let config = LoaderConfig {
+            workers: recipe.train.workers.min(1),
+            prefetch: 1,
+            ..LoaderConfig::evaluation(request.batch_size, normalization)
+        };
+        Ok(Self::Data(Loader::new(dataset, config)?))
+    }
+    fn len(&self) -> usize {
+        match self {
+            Self::Data(loader) => loader.dataset().len(),
+            Self::Tensors(tensors) => tensors.labels.len(),
+        }
+    }
+    fn shape(&self) -> [usize; 3] {
+        match self {
+            Self::Data(loader) => loader.dataset().shape(),
+            Self::Tensors(tensors) => tensors.shape,
+        }
+    }
+    fn classes(&self) -> usize {
+        match self {
+            Self::Data(loader) => loader.dataset().classes().len(),
+            Self::Tensors(tensors) => tensors.classes,
+        }
+    }
+    fn describe(&self) -> String {
+        match self {
+            Self::Data(loader) => loader.dataset().describe(),
+            Self::Tensors(tensors) => tensors.describe(),
+        }
+    }
+}
+
+struct Measure<'a, W> {
+    request: &'a SubjectRequest,
+    model: &'a AnyModel,
+    values: Vec<Vec<f64>>,
+    source: &'a Source,
+    free: Option<Vec<bool>>,
+    description: Description,
+    work: W,
+}
+
+impl<W: Measurement> Job for Measure<'_, W> {
+    type Output = Result<W::Output>;
+
+    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Self::Output {
+        let Self { request, model, values, source, free, description, work } = self;
+        in_pool(description.threads, || {
+            let backend = backend();
+            let (theta, buffers) = place(&backend, model.layout(), values)?;
+            let batches: Box<dyn Batches<B> + '_> = match source {
+                Source::Data(loader) => Box::new(LoadedBatches::new(&backend, loader)),
+                Source::Tensors(tensors) => Box::new(tensors.upload(&backend, request.batch_size)?),
+            };
+            let loss = CrossEntropy { label_smoothing: description.label_smoothing };
+            let (mode, keep) = (request.mode, request.keep_records);
+            work.run(Subject { model, backend, theta, buffers, description, batches, mode, loss, free, keep })
+        })?
+    }
+}
