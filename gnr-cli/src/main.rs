@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod curvature;
+mod data;
 mod eval;
 mod listing;
 mod progress;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         Command::Trace(arguments) => curvature::trace(arguments),
         Command::Density(arguments) => curvature::density(arguments),
         Command::Models => listing::models(),
-        Command::Data(arguments) => listing::data(&arguments),
+        Command::Data(arguments) => data::data(arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {}", chain(&error));

@@ -58,7 +58,7 @@ pub(crate) fn resume(arguments: &args::Resume) -> anyhow::Result<ExitCode> {
 }
 
 /// A file, or a built-in recipe when there is no such file and it does not look like one.
-fn load(name: &str, sets: &[String]) -> anyhow::Result<Recipe> {
+pub(crate) fn load(name: &str, sets: &[String]) -> anyhow::Result<Recipe> {
     let path = PathBuf::from(name);
     let looks_like_a_file = name.ends_with(".toml") || name.contains(std::path::MAIN_SEPARATOR);
     Ok(if looks_like_a_file || path.is_file() { Recipe::load(&path, sets)? } else { builtin(name, sets)? })

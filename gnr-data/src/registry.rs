@@ -34,6 +34,7 @@ impl OpenOptions {
 type Opener = fn(&OpenOptions, Part) -> Result<Arc<dyn Dataset>>;
 
 /// What is known about a data set before it is opened.
+#[derive(Clone)]
 pub struct DatasetInfo {
     /// The name that recipes use.
     pub name: &'static str,
@@ -63,6 +64,11 @@ impl DatasetInfo {
     /// Normalisation usual for it.
     pub fn normalization(&self) -> Normalization {
         (self.normalization)()
+    }
+
+    /// The same with other files to fetch, e.g. of a mirror with other archives.
+    pub fn with_downloads(&self, downloads: &'static [Download]) -> Self {
+        Self { downloads, ..self.clone() }
     }
 
     /// Opens one part.
