@@ -5,9 +5,11 @@ mod bench;
 mod curvature;
 mod data;
 mod eval;
+mod geometry;
 mod listing;
 mod progress;
 mod signal;
+mod sweep;
 mod train;
 mod weights;
 
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Train(arguments) => train::train(arguments),
         Command::Resume(arguments) => train::resume(&arguments),
+        Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Weights(arguments) => weights::weights(&arguments),
         Command::Convert(arguments) => weights::convert(&arguments),
@@ -33,6 +36,10 @@ fn main() -> ExitCode {
         Command::Spectrum(arguments) => curvature::spectrum(arguments),
         Command::Trace(arguments) => curvature::trace(arguments),
         Command::Density(arguments) => curvature::density(arguments),
+        Command::Landscape(arguments) => geometry::landscape(arguments),
+        Command::Minima(arguments) => geometry::minima(arguments),
+        Command::Sharpness(arguments) => geometry::sharpness(arguments),
+        Command::Plot(arguments) => geometry::plot(arguments),
         Command::Models => listing::models(),
         Command::Data(arguments) => data::data(arguments),
     };

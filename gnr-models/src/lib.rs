@@ -16,6 +16,7 @@
 //! ```
 
 mod config;
+pub mod efficientnet;
 pub mod lenet;
 pub mod mlp;
 pub mod pyramidnet;

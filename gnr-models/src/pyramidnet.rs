@@ -111,7 +111,7 @@ impl Bottleneck {
             None => x.clone(),
         };
         let shortcut = cx.backend.gather(&shortcut, 1, &self.channels)?;
-        self.bn4.forward_fused(cx, &y, Fused { residual: Some(&shortcut), relu: false })
+        self.bn4.forward_fused(cx, &y, Fused { residual: Some(&shortcut), activation: None })
     }
 }
 

@@ -3,8 +3,8 @@
 use gnr_nn::{Backend, Context, Layout, Model, Result};
 
 use crate::{
-    ModelConfig, ModelError, lenet::LeNet, mlp::Mlp, pyramidnet::PyramidNet, resnet::ResNet,
-    resnext::ResNeXt, wide_resnet::WideResNet,
+    ModelConfig, ModelError, efficientnet::EfficientNet, lenet::LeNet, mlp::Mlp, pyramidnet::PyramidNet,
+    resnet::ResNet, resnext::ResNeXt, wide_resnet::WideResNet,
 };
 
 /// What the list of models says about one name.
@@ -95,6 +95,8 @@ architectures! {
     ResNeXt(ResNeXt),
     /// Pyramidal residual networks.
     PyramidNet(PyramidNet),
+    /// EfficientNets.
+    EfficientNet(EfficientNet),
 }
 
 impl AnyModel {

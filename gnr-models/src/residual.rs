@@ -1,7 +1,7 @@
 //! What residual networks are built of: a convolution with its BatchNorm, the basic block, the bottleneck, shortcuts.
 
 use gnr_nn::{
-    Backend, Context, Conv2dSpec, Fused, Result, Scope,
+    Backend, Context, Conv2dSpec, Fused, Padding, Result, Scope, Unary,
     layers::{BatchNorm2d, Conv2d, Linear},
 };
 
@@ -13,7 +13,7 @@ pub(crate) fn convolution(
     window: usize,
     stride: usize,
 ) -> Conv2d {
-    let spec = Conv2dSpec { stride, padding: window / 2, groups: 1 };
+    let spec = Conv2dSpec { stride, padding: Padding::Each(window / 2), groups: 1 };
     Conv2d::new(&mut scope.enter(name), input, output, window, spec)
 }
 
@@ -44,13 +44,28 @@ impl ConvNorm {
         stride: usize,
         groups: usize,
     ) -> Self {
-        let spec = Conv2dSpec { stride, padding: window / 2, groups };
+        let spec = Conv2dSpec { stride, padding: Padding::Each(window / 2), groups };
+        Self::with_spec(scope, [conv, bn], [input, output], window, spec)
+    }
+    /// With any stride, padding and groups.
+    pub(crate) fn with_spec(
+        scope: &mut Scope<'_>,
+        [conv, bn]: [&str; 2],
+        [input, output]: [usize; 2],
+        window: usize,
+        spec: Conv2dSpec,
+    ) -> Self {
         Self {
             conv: Conv2d::new(&mut scope.enter(conv), input, output, window, spec),
             bn: BatchNorm2d::new(&mut scope.enter(bn), output),
         }
     }
-    /// Runs both; a fused backend adds the residual and applies the ReLU in the same pass.
+    /// Another ε of the norm.
+    pub(crate) fn with_eps(mut self, eps: f64) -> Self {
+        self.bn = self.bn.with_eps(eps);
+        self
+    }
+    /// Runs both; a fused backend adds the residual and applies the activation in the same pass.
     pub(crate) fn forward<B: Backend>(
         &self,
         cx: &mut Context<'_, B>,
@@ -66,7 +81,7 @@ impl ConvNorm {
         cx: &mut Context<'_, B>,
         x: &B::Tensor,
     ) -> Result<B::Tensor> {
-        self.forward(cx, x, Fused { residual: None, relu: true })
+        self.forward(cx, x, Fused { residual: None, activation: Some(Unary::Relu) })
     }
 }
 
@@ -172,7 +187,7 @@ impl Block {
             y = convolution.forward_relu(cx, &y)?;
         }
         let shortcut = self.shortcut.forward(cx, x)?;
-        last.forward(cx, &y, Fused { residual: Some(&shortcut), relu: true })
+        last.forward(cx, &y, Fused { residual: Some(&shortcut), activation: Some(Unary::Relu) })
     }
 }
 

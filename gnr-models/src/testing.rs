@@ -113,7 +113,8 @@ impl Golden<'_> {
             (Precision::F32, Kind::Forward) => logits,
             (Precision::F32, Kind::Calibrated) => 10.0 * logits,
             (Precision::F32, Kind::Derivative) => deviation(&["grad", "hvp"]).max(2e-2),
-            (Precision::F32, Kind::Adversarial) => deviation(&["grad", "hvp"]).max(2e-2) * 5.0,
+            // PyTorch in f32, its weights moved by their rounding, is 5 % to 16 % off in h_norm (wrn28_2, six draws).
+            (Precision::F32, Kind::Adversarial) => deviation(&["grad", "hvp"]).max(2e-2) * 10.0,
         }
     }
 

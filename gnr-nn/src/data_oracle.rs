@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use gnr_core::{
-    Error as CoreError, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result, Vector,
+    Error as CoreError, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Quantity, Result, Vector,
 };
 
 use crate::{
@@ -268,6 +268,20 @@ impl<M: Model, B: Autodiff, S: Batches<B>> GradOracle for DataOracle<'_, M, B, S
             Ok(())
         })?;
         Evaluation::new(at, loss, grad, RefCell::new(kept))
+    }
+
+    fn loss(&mut self, at: &Self::Vector) -> Result<f64> {
+        self.check("loss", at)?;
+        let mut loss = 0.0;
+        self.visit(|_, weight, passes| {
+            loss += weight * passes.loss(at)?;
+            Ok(())
+        })?;
+        if loss.is_finite() {
+            Ok(loss)
+        } else {
+            Err(CoreError::NonFinite { quantity: Quantity::Loss, value: loss })
+        }
     }
 }
 

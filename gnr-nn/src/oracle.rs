@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use gnr_core::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result as CoreResult};
+use gnr_core::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Sample};
 
 use crate::{
-    Autodiff, Backend, Buffers, Context, Frozen, Layout, MaskSeed, Mode, Model, ParamVector, Result,
+    Autodiff, Backend, Buffers, Context, Error, Frozen, Layout, MaskSeed, Mode, Model, ParamVector, Result,
     passes::{Gradient, Passes, check_buffers, check_point},
 };
 
@@ -26,6 +26,30 @@ pub struct MixedLabels {
     pub labels: Vec<usize>,
     /// λ in [0, 1], of the samples' own labels.
     pub weight: f64,
+}
+
+impl MixedLabels {
+    /// Those of some samples of the batch, in the order given; of those that there are.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let labels = rows.iter().filter_map(|row| self.labels.get(*row).copied()).collect();
+        Self { labels, weight: self.weight }
+    }
+}
+
+impl<B: Backend> Batch<B> {
+    /// Some of its samples, in the order given.
+    ///
+    /// # Errors
+    /// A sample that does not exist; a failure of the backend.
+    pub fn select(&self, backend: &B, rows: &[usize]) -> Result<Self> {
+        if let Some(row) = rows.iter().find(|row| **row >= self.labels.len()) {
+            let message = format!("sample {row} of a batch of {}", self.labels.len());
+            return Err(Error::Invalid(message));
+        }
+        let indices: Vec<_> = rows.iter().map(|row| Some(*row)).collect();
+        let images = backend.gather(&self.images, 0, &indices)?;
+        Ok(Self { images, labels: rows.iter().map(|row| self.labels[*row]).collect() })
+    }
 }
 
 /// What an evaluation keeps for products at its point: nothing after [`Order::First`] or a release.
@@ -49,6 +73,9 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     model: &'a M,
     backend: B,
     batch: &'a Batch<B>,
+    /// The part of the batch that questions are about, when it is not all of it.
+    sampled: Option<Batch<B>>,
+    sampled_mixed: Option<MixedLabels>,
     buffers: &'a mut Buffers<B>,
     loss: CrossEntropy,
     mixed: Option<&'a MixedLabels>,
@@ -67,6 +94,8 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             model,
             backend: backend.clone(),
             batch,
+            sampled: None,
+            sampled_mixed: None,
             buffers,
             loss,
             mixed: None,
@@ -139,18 +168,24 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         check_buffers(self.model.layout(), self.buffers.tensors.len())
     }
 
+    /// Second labels of the samples that questions are about.
+    fn mixed(&self) -> Option<&MixedLabels> {
+        if self.sampled.is_some() { self.sampled_mixed.as_ref() } else { self.mixed }
+    }
+
     fn passes(&self) -> Passes<'_, M, B> {
         Passes {
             model: self.model,
             backend: &self.backend,
-            batch: self.batch,
+            batch: self.sampled.as_ref().unwrap_or(self.batch),
             buffers: &self.buffers.tensors,
             loss: self.loss,
-            mixed: self.mixed,
+            mixed: self.mixed(),
             mode: self.mode,
             frozen: self.frozen,
             fixed_norms: self.frozen.map_or(&[], Frozen::mask),
-            features: self.features,
+            // They are of the whole batch; a sample is run from its images.
+            features: self.features.filter(|_| self.sampled.is_none()),
             masks: self.masks,
         }
     }
@@ -183,9 +218,10 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
         let Gradient { loss, grad, record, logits, collected } = self.passes().gradient(at, order)?;
         let evaluation = Evaluation::new(at, loss, grad, RefCell::new(record))?;
         if pass == Pass::Commit {
-            let labels = match self.mixed {
+            let batch = self.sampled.as_ref().unwrap_or(self.batch);
+            let labels = match self.mixed() {
                 Some(mixed) if mixed.weight < 0.5 => &mixed.labels,
-                _ => &self.batch.labels,
+                _ => &batch.labels,
             };
             self.correct = Some(correct(&self.backend.to_host(&logits)?, labels));
             if self.mode == Mode::Train {
@@ -193,6 +229,13 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
             }
         }
         Ok(evaluation)
+    }
+
+    fn restrict(&mut self, sample: Option<Sample>) -> CoreResult<()> {
+        let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
+        self.sampled_mixed = rows.as_deref().and_then(|rows| Some(self.mixed?.select(rows)));
+        self.sampled = rows.map(|rows| self.batch.select(&self.backend, &rows)).transpose()?;
+        Ok(())
     }
 }
 

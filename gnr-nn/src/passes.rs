@@ -90,11 +90,22 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
     }
 
     /// L̂ of the logits: of a blended batch, the mean of the losses at its two labels, by their weights.
-    fn loss<C: Backend>(&self, b: &C, logits: &C::Tensor) -> Result<C::Tensor> {
+    fn loss_of<C: Backend>(&self, b: &C, logits: &C::Tensor) -> Result<C::Tensor> {
         let at = |labels: &[usize]| b.cross_entropy(logits, labels, self.loss.label_smoothing);
         let own = at(&self.batch.labels)?;
         let Some(MixedLabels { labels, weight }) = self.mixed else { return Ok(own) };
         b.add(&b.affine(&own, *weight, 0.0)?, &b.affine(&at(labels)?, 1.0 - weight, 0.0)?)
+    }
+
+    /// L̂ alone: a forward pass on the plain backend, which keeps nothing for a derivative.
+    pub(crate) fn loss(&self, at: &ParamVector<B>) -> Result<f64> {
+        let params = self.parameters(at.tensors().to_vec(), B::Tensor::clone)?;
+        let mut cx = Context::new(self.backend, &params, self.buffers, self.mode)
+            .with_frozen(self.fixed_norms)
+            .with_masks(self.masks);
+        let logits = self.logits(&mut cx, B::Tensor::clone)?;
+        let loss = self.loss_of(self.backend, &logits)?;
+        self.backend.item(&loss)
     }
 
     /// L̂ and its gradient.
@@ -107,7 +118,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
             .with_masks(self.masks);
         let logits = self.logits(&mut cx, B::Tensor::clone)?;
         let collected = cx.into_collected();
-        let loss = self.loss(&session, &logits)?;
+        let loss = self.loss_of(&session, &logits)?;
         let value = session.item(&loss)?;
         drop(params);
         let grad = ParamVector::new(self.backend.clone(), session.backward(&loss, &leaves)?);
@@ -154,7 +165,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let session = self.backend.replay_session(record)?;
         let (leaves, logits) = self.tangent(&session, at, v)?;
         let duals = Duals(session.clone());
-        let loss = self.loss(&duals, &logits)?;
+        let loss = self.loss_of(&duals, &logits)?;
         drop(logits);
         let Some(tangent) = loss.tangent else { return Err(independent()) };
         session.finish_replay()?;
@@ -171,7 +182,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let session = self.backend.linear_session(record)?;
         let (leaves, logits) = self.tangent(&session, at, v)?;
         // The loss's entry of the record belongs to the replay; nothing flows back through it.
-        self.loss(&Duals(session.clone()), &logits)?;
+        self.loss_of(&Duals(session.clone()), &logits)?;
         session.finish_replay()?;
         let Some(tangent) = logits.tangent else { return Err(independent()) };
         let (z, tangent) = (session.detach(&logits.primal), session.detach(&tangent));

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 
-use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result};
+use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample};
 use gnr_nn::{
     Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Frozen, Kept, MaskSeed, MixedLabels, Model,
     ParamVector,
@@ -13,6 +13,10 @@ pub(crate) struct Part<'a, M, B: Autodiff> {
     pub(crate) model: &'a M,
     pub(crate) backend: &'a B,
     pub(crate) batch: &'a Batch<B>,
+    /// The part of it that questions are about, when it is not all of it.
+    pub(crate) sampled: Option<Batch<B>>,
+    /// Its second labels.
+    pub(crate) sampled_mixed: Option<MixedLabels>,
     pub(crate) buffers: &'a RefCell<Buffers<B>>,
     pub(crate) loss: CrossEntropy,
     /// Second labels of a blended batch.
@@ -28,12 +32,17 @@ pub(crate) struct Part<'a, M, B: Autodiff> {
 
 impl<'a, M: Model, B: Autodiff> Part<'a, M, B> {
     fn over<'b>(&'b self, buffers: &'b mut Buffers<B>) -> Result<BatchOracle<'b, M, B>> {
-        let oracle = BatchOracle::new(self.model, self.backend, self.batch, buffers)
+        let batch = self.sampled.as_ref().unwrap_or(self.batch);
+        let oracle = BatchOracle::new(self.model, self.backend, batch, buffers)
             .with_loss(self.loss)
-            .with_mixed(self.mixed)
+            .with_mixed(if self.sampled.is_some() { self.sampled_mixed.as_ref() } else { self.mixed })
             .with_masks(self.masks);
         let Some(frozen) = self.frozen else { return Ok(oracle) };
         let oracle = oracle.with_frozen(frozen);
+        if self.sampled.is_some() {
+            // The features are of the whole batch.
+            return Ok(oracle);
+        }
         if self.features.get().is_none() {
             // Cannot be set yet: this is the only place that does.
             let _ = self.features.set(oracle.features()?);
@@ -60,6 +69,13 @@ impl<M: Model, B: Autodiff> GradOracle for Part<'_, M, B> {
         let evaluation = oracle.evaluate(at, pass, order)?;
         self.correct.set(self.correct.get() + oracle.correct().unwrap_or(0) as u64);
         Ok(evaluation)
+    }
+
+    fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
+        self.sampled_mixed = rows.as_deref().and_then(|rows| Some(self.mixed?.select(rows)));
+        self.sampled = rows.map(|rows| self.batch.select(self.backend, &rows)).transpose()?;
+        Ok(())
     }
 }
 

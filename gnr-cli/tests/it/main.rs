@@ -6,4 +6,5 @@ mod bad_input;
 mod commands;
 mod signals;
 mod support;
+mod sweep;
 mod weights;

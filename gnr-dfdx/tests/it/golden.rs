@@ -42,4 +42,6 @@ architectures! {
     wrn28_10,
     resnext29_32x4d,
     pyramidnet110_a270,
+    efficientnet_lite0,
+    efficientnet_b0,
 }

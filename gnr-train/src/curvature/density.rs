@@ -12,8 +12,8 @@ use serde_json::json;
 use super::{
     Measured, files,
     session::{
-        Cost, CurvatureObserver, CurvatureRequest, OperatorKind, OperatorWork, Point, PointProbes, Session,
-        on_operator, prepare,
+        Cost, CurvatureObserver, CurvatureRequest, Operator, OperatorKind, OperatorWork, Point, PointProbes,
+        Session, on_operator, prepare,
     },
     state,
 };
@@ -120,9 +120,9 @@ struct Run<'a> {
 impl<B: Autodiff> OperatorWork<B> for Run<'_> {
     type Output = Measured<DensityReport>;
 
-    fn run<A: SymmetricOperator<Vector = ParamVector<B>>>(
+    fn run(
         mut self,
-        operator: &mut A,
+        mut operator: Operator<'_, B>,
         probes: &PointProbes<B>,
         point: Point,
     ) -> Result<Self::Output> {
@@ -145,7 +145,7 @@ impl<B: Autodiff> OperatorWork<B> for Run<'_> {
         let budget = options.starts * options.steps;
         let session = &mut self.session;
         let mut failure = None;
-        let done = spectral_density(operator, options, &mut work, probes, &mut |work| {
+        let done = spectral_density(&mut operator, options, &mut work, probes, &mut |work| {
             if session.save_is_due()
                 && let Err(error) = save(work, session)
             {

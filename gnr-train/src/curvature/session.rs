@@ -261,15 +261,13 @@ impl<B: Autodiff> Draw<ParamVector<B>> for PointProbes<B> {
     }
 }
 
+/// An operator on a point's space, whichever: work is compiled once for all of them.
+pub(super) type Operator<'o, B> = &'o mut (dyn SymmetricOperator<Vector = ParamVector<B>> + 'o);
+
 /// Work that needs no more than an operator and random vectors.
 pub(super) trait OperatorWork<B: Autodiff> {
     type Output;
-    fn run<A: SymmetricOperator<Vector = ParamVector<B>>>(
-        self,
-        operator: &mut A,
-        probes: &PointProbes<B>,
-        point: Point,
-    ) -> Result<Self::Output>;
+    fn run(self, operator: Operator<'_, B>, probes: &PointProbes<B>, point: Point) -> Result<Self::Output>;
 }
 
 /// Evaluates the point, checks the operator and does the work on it.
@@ -294,8 +292,8 @@ pub(super) fn on_operator<B: Autodiff, W: OperatorWork<B>>(
     }
 }
 
-fn checked<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>, W: OperatorWork<B>>(
-    operator: &mut A,
+fn checked<B: Autodiff, W: OperatorWork<B>>(
+    mut operator: Operator<'_, B>,
     request: &CurvatureRequest,
     precision: Precision,
     probes: &PointProbes<B>,
@@ -309,7 +307,7 @@ fn checked<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>, W: Operat
             Precision::F32 => 1e-4,
             Precision::F64 => 1e-9,
         };
-        point.check = Some(determinism_check(operator, &u?, &v?, tolerance)?.into());
+        point.check = Some(determinism_check(&mut operator, &u?, &v?, tolerance)?.into());
     }
     work.run(operator, probes, point)
 }

@@ -14,8 +14,8 @@ use serde_json::json;
 use super::{
     Measured, files,
     session::{
-        Cost, CurvatureObserver, CurvatureRequest, OperatorKind, OperatorWork, Point, PointProbes, Session,
-        on_operator, prepare,
+        Cost, CurvatureObserver, CurvatureRequest, Operator, OperatorKind, OperatorWork, Point, PointProbes,
+        Session, on_operator, prepare,
     },
     state,
 };
@@ -225,9 +225,9 @@ struct Run<'a> {
 impl<B: Autodiff> OperatorWork<B> for Run<'_> {
     type Output = Measured<SpectrumReport>;
 
-    fn run<A: SymmetricOperator<Vector = ParamVector<B>>>(
+    fn run(
         mut self,
-        operator: &mut A,
+        operator: Operator<'_, B>,
         probes: &PointProbes<B>,
         point: Point,
     ) -> Result<Self::Output> {
@@ -253,9 +253,9 @@ enum Found<V> {
 }
 
 impl Run<'_> {
-    fn lanczos<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>>(
+    fn lanczos<B: Autodiff>(
         &mut self,
-        operator: &mut A,
+        mut operator: Operator<'_, B>,
         probes: &PointProbes<B>,
     ) -> Result<Found<ParamVector<B>>> {
         let precision = self.description.precision;
@@ -273,7 +273,7 @@ impl Run<'_> {
         self.session.start(&self.description, run.num_matvecs);
         let session = &mut self.session;
         let mut failure = None;
-        let end = lanczos(operator, &options, &mut run, probes, &mut |state, progress| {
+        let end = lanczos(&mut operator, &options, &mut run, probes, &mut |state, progress| {
             let worst = progress.pairs.iter().map(|(value, residual)| residual / value.abs().max(1e-300));
             let lead =
                 progress.pairs.first().map_or(String::new(), |(value, _)| format!(", first {value:.6}"));
@@ -306,9 +306,9 @@ impl Run<'_> {
         Ok(Found::Pairs { pairs, num_matvecs: run.num_matvecs, restarts: run.restarts })
     }
 
-    fn power<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>>(
+    fn power<B: Autodiff>(
         &mut self,
-        operator: &mut A,
+        operator: Operator<'_, B>,
         probes: &PointProbes<B>,
     ) -> Result<Found<ParamVector<B>>> {
         let (count, each) = (self.request.count, self.request.max_matvecs);
@@ -335,9 +335,9 @@ impl Run<'_> {
     }
 
     /// Rayleigh quotients and residuals by products, a few at once; returns their number.
-    fn verify<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>>(
+    fn verify<B: Autodiff>(
         &self,
-        operator: &mut A,
+        mut operator: Operator<'_, B>,
         pairs: &mut [Eigenpair<ParamVector<B>>],
     ) -> Result<usize> {
         let precision = self.description.precision;
@@ -345,7 +345,7 @@ impl Run<'_> {
         let largest = pairs.iter().fold(0.0_f64, |largest, pair| largest.max(pair.value.abs()));
         for chunk in pairs.chunks_mut(8) {
             let vectors: Vec<_> = chunk.iter().map(|pair| pair.vector.clone()).collect();
-            for (pair, (value, residual)) in chunk.iter_mut().zip(residuals(operator, &vectors)?) {
+            for (pair, (value, residual)) in chunk.iter_mut().zip(residuals(&mut operator, &vectors)?) {
                 let scale = if self.request.method == Method::Power { largest } else { value.abs() };
                 let allowed = (options.tolerance * scale).max(options.floor * largest);
                 (pair.value, pair.residual) = (value, residual);

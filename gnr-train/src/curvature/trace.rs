@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 
 use gnr_core::Elementwise;
 use gnr_hessian::{
-    Distribution, HutchPlusPlus, Hutchinson, Stopping, SymmetricOperator, TraceEnd, TraceEstimate,
-    TraceProgress, XTrace, diagonal, hutch_plus_plus, hutchinson, mean_interval, xtrace,
+    Distribution, HutchPlusPlus, Hutchinson, Stopping, TraceEnd, TraceEstimate, TraceProgress, XTrace,
+    diagonal, hutch_plus_plus, hutchinson, mean_interval, xtrace,
 };
 use gnr_nn::{Autodiff, Entry, ParamVector};
 use serde::Serialize;
@@ -14,8 +14,8 @@ use serde_json::json;
 use super::{
     Measured, files,
     session::{
-        Cost, CurvatureObserver, CurvatureRequest, OperatorKind, OperatorWork, Point, PointProbes, Session,
-        on_operator, prepare,
+        Cost, CurvatureObserver, CurvatureRequest, Operator, OperatorKind, OperatorWork, Point, PointProbes,
+        Session, on_operator, prepare,
     },
     state,
 };
@@ -153,9 +153,9 @@ struct Run<'a> {
 impl<B: Autodiff> OperatorWork<B> for Run<'_> {
     type Output = Measured<TraceReport>;
 
-    fn run<A: SymmetricOperator<Vector = ParamVector<B>>>(
+    fn run(
         mut self,
-        operator: &mut A,
+        mut operator: Operator<'_, B>,
         probes: &PointProbes<B>,
         point: Point,
     ) -> Result<Self::Output> {
@@ -184,16 +184,16 @@ impl<B: Autodiff> OperatorWork<B> for Run<'_> {
                 let distribution =
                     if request.gaussian { Distribution::Gaussian } else { Distribution::Rademacher };
                 let options = Hutchinson { distribution, rule: request.rule, block: request.block };
-                hutchinson(operator, &options, probes, &mut samples, &mut observer)?
+                hutchinson(&mut operator, &options, probes, &mut samples, &mut observer)?
             }
             TraceMethod::HutchPlusPlus => {
                 let options =
                     HutchPlusPlus { sketch: request.sketch, rule: request.rule, block: request.block };
-                hutch_plus_plus(operator, &options, probes, &mut observer)?
+                hutch_plus_plus(&mut operator, &options, probes, &mut observer)?
             }
             TraceMethod::Xtrace => {
                 let options = XTrace { rule: request.rule, block: request.block };
-                xtrace(operator, &options, probes, &mut observer)?
+                xtrace(&mut operator, &options, probes, &mut observer)?
             }
             TraceMethod::Diagonal => self.diagonal(operator, probes)?,
         };
@@ -212,9 +212,9 @@ impl<B: Autodiff> OperatorWork<B> for Run<'_> {
 
 impl Run<'_> {
     /// Random signs; the sum of each product's part of the diagonal is a sample of the trace.
-    fn diagonal<B: Autodiff, A: SymmetricOperator<Vector = ParamVector<B>>>(
+    fn diagonal<B: Autodiff>(
         &mut self,
-        operator: &mut A,
+        mut operator: Operator<'_, B>,
         probes: &PointProbes<B>,
     ) -> Result<TraceEstimate>
     where
@@ -222,7 +222,7 @@ impl Run<'_> {
     {
         let (count, rule) = (self.request.rule.max_samples, &self.request.rule);
         let session = &mut self.session;
-        let found = diagonal(operator, count, self.request.block, probes, &mut |done| {
+        let found = diagonal(&mut operator, count, self.request.block, probes, &mut |done| {
             session.tell(done, count, "diagonal".into())
         })?;
         let n = found.num_matvecs;

@@ -240,6 +240,8 @@ pub struct Gnr {
     pub step: Option<f64>,
     /// Act on every so many steps. Default 1.
     pub every: u64,
+    /// Fraction of the batch, in (0, 1], on which the regulariser is evaluated: a seeded sample, drawn anew in each step. Default 1.
+    pub batch_fraction: f64,
     /// ρ over time. Default constant.
     pub rho_schedule: RhoSchedule,
 }
@@ -392,6 +394,10 @@ pub struct Train {
     /// Additional checkpoints within epochs. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every_steps: Option<u64>,
+    /// Keep the weights of every so many epochs (and of epochs 0 and the last) as `checkpoints/epoch-<n>.safetensors`, for
+    /// trajectories and curvature over time. Default: none are kept beside the last and the best.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_every_epochs: Option<u64>,
     /// Evaluate after every so many epochs (and after the last). Default 1.
     pub eval_every: u64,
     /// Images at a time in evaluation. Default 256.

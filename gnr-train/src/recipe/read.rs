@@ -64,6 +64,8 @@ fn data(reader: &mut Reader<'_>) -> Data {
         ("flip", Augment::Flip),
         ("pad-crop-flip", Augment::PadCropFlip),
         ("random-resized-crop", Augment::RandomResizedCrop),
+        // What it is called by the data set that made it usual.
+        ("imagenet", Augment::RandomResizedCrop),
     ];
     let augment = data.choice("augment", &augments).unwrap_or(usual);
     // Files of mixed sizes are photographs.
@@ -231,6 +233,12 @@ fn method(reader: &mut Reader<'_>) -> Method {
         hvp,
         step: step.or(default_step),
         every: section.value_in("every", 1, |n| *n > 0, AT_LEAST_ONE),
+        batch_fraction: section.value_in(
+            "batch_fraction",
+            1.0,
+            |x: &f64| *x > 0.0 && *x <= 1.0,
+            "must lie in (0, 1]",
+        ),
         rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
     };
     Method { sam: sam_on.then_some(sam), gnr: gnr_on.then_some(gnr) }
@@ -358,6 +366,7 @@ fn train(reader: &mut Reader<'_>) -> Train {
         workers: train.value_in("workers", 2, |n| *n <= 1024, "must be at most 1024"),
         checkpoint_every_epochs: train.value("checkpoint_every_epochs", 1),
         checkpoint_every_steps: train.optional_in("checkpoint_every_steps", |n| *n > 0, AT_LEAST_ONE),
+        keep_every_epochs: train.optional_in("keep_every_epochs", |n| *n > 0, AT_LEAST_ONE),
         eval_every: train.value_in("eval_every", 1, |n| *n > 0, AT_LEAST_ONE),
         eval_batch_size: train.value_in("eval_batch_size", 256, |n| *n > 0, AT_LEAST_ONE),
         log_every_steps: train.optional_in("log_every_steps", |n| *n > 0, AT_LEAST_ONE),

@@ -12,6 +12,7 @@ use gnr_nn::{Autodiff, Batches, Buffers, CrossEntropy, DataOracle, Entry, Mode, 
 use serde::Serialize;
 
 pub use batches::{LoadedBatches, tensors};
+pub(crate) use select::matches;
 pub use select::{Sample, choose};
 
 use crate::{
@@ -176,7 +177,7 @@ pub trait Measurement: Send {
 }
 
 /// The checkpoint of a run folder, or the file itself.
-fn weight_file(weights: &Path) -> PathBuf {
+pub(crate) fn weight_file(weights: &Path) -> PathBuf {
     if is_run(weights) { checkpoint::last(weights) } else { weights.to_path_buf() }
 }
 

@@ -10,7 +10,7 @@ use gnr_core::{
 use super::{super::Reference, assert_close, must, noise};
 use crate::{
     Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Fused, Kept, Layout,
-    MaskSeed, Mode, Model, ParamVector, PoolSpec, Result, Unary,
+    MaskSeed, Mode, Model, Padding, ParamVector, PoolSpec, Result, Unary,
     layers::{BatchNorm2d, Conv2d, DropPath, Dropout, Linear},
     predict,
 };
@@ -44,7 +44,7 @@ impl Net {
     fn new(smooth: bool) -> Result<Self> {
         let mut layout = Layout::new();
         let mut root = layout.root();
-        let spec = |stride, padding| Conv2dSpec { stride, padding, groups: 1 };
+        let spec = |stride, padding| Conv2dSpec { stride, padding: Padding::Each(padding), groups: 1 };
         let conv = [
             Conv2d::new(&mut root.enter("conv1"), 2, 4, 3, spec(1, 1)),
             Conv2d::with_bias(&mut root.enter("conv2"), 4, 6, 3, spec(2, 1)),
@@ -76,10 +76,10 @@ impl Net {
             passes.set(passes.get() + 1);
             change = (passes.get() > 1).then_some(*fickle);
         }
-        let relu = !self.smooth;
+        let activation = (!self.smooth).then_some(Unary::Relu);
         let pool = PoolSpec { window: 2, stride: 2, padding: 0 };
         let y = self.conv[0].forward(cx, x)?;
-        let mut y = self.bn[0].forward_fused(cx, &y, Fused { residual: None, relu })?;
+        let mut y = self.bn[0].forward_fused(cx, &y, Fused { residual: None, activation })?;
         if self.smooth {
             y = cx.backend.avg_pool2d(&cx.backend.unary(Unary::Tanh, &y)?, pool)?;
         } else {
@@ -92,7 +92,7 @@ impl Net {
             _ => self.bn[2].forward(cx, &shortcut)?,
         };
         let y = self.conv[1].forward(cx, &y)?;
-        let mut y = self.bn[1].forward_fused(cx, &y, Fused { residual: Some(&shortcut), relu })?;
+        let mut y = self.bn[1].forward_fused(cx, &y, Fused { residual: Some(&shortcut), activation })?;
         if self.smooth || change == Some(Fickle::More) {
             y = cx.backend.unary(Unary::Tanh, &y)?;
         }
