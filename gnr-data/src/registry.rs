@@ -9,7 +9,7 @@ use crate::augment::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
 use crate::normalize::Normalization;
-use crate::resize::Resize;
+use crate::resize::{Resize, Resized};
 use crate::source::files::Keep;
 use crate::source::{Part, cars, cifar, digits, emnist, folder, food101, imagenet, mnist, pets};
 
@@ -18,7 +18,7 @@ use crate::source::{Part, cars, cifar, digits, emnist, folder, food101, imagenet
 pub struct OpenOptions {
     /// Folder of the files. Default: none (`digits` is embedded, `fashion-mnist` may be installed by the system).
     pub dir: Option<PathBuf>,
-    /// For image folders: brings every image to one size. Default: no change, mixed sizes are an error.
+    /// Brings every image to one size. Default: no change; mixed sizes are an error.
     pub resize: Option<Resize>,
     /// For image folders: in memory or decoded on demand. Default: by size.
     pub keep: Keep,
@@ -77,7 +77,12 @@ impl DatasetInfo {
     /// [`DataError::MissingData`] with [`DatasetInfo::fetch_hint`] when the files are not there, and everything that can
     /// be wrong with them, naming the file.
     pub fn open(&self, part: Part, options: &OpenOptions) -> Result<Arc<dyn Dataset>> {
-        (self.opener)(options, part)
+        let set = (self.opener)(options, part)?;
+        Ok(match options.resize {
+            // Sets of files have done it while decoding.
+            Some(resize) if self.shape.is_some() => Arc::new(Resized::new(set, resize)?),
+            _ => set,
+        })
     }
 }
 

@@ -57,7 +57,7 @@ pub struct Data {
     /// `[data.subset]`: train on a part of the images only. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subset: Option<Subset>,
-    /// `[data.resize]`: for photographs in files, bring every image to one size. Default: as they are.
+    /// `[data.resize]`: bring every image to one size. Default: as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,
 }

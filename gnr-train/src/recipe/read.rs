@@ -68,8 +68,6 @@ fn data(reader: &mut Reader<'_>) -> Data {
         ("imagenet", Augment::RandomResizedCrop),
     ];
     let augment = data.choice("augment", &augments).unwrap_or(usual);
-    // Files of mixed sizes are photographs.
-    let photographs = known.is_some_and(|known| known.shape.is_none());
     let usual_preset = known.map_or("unit", |known| known.preset);
     let normalization = data.optional::<String>("normalization");
     if let Some(Err(error)) = normalization.as_deref().map(gnr_data::Normalization::preset) {
@@ -82,12 +80,6 @@ fn data(reader: &mut Reader<'_>) -> Data {
     let dir = data.optional::<String>("dir");
     let validation = data.value_in("validation", 0.0, in_unit, "a fraction, must lie in [0, 1)");
     let validation_seed = data.value("validation_seed", 0);
-    data.only_for(
-        "resize",
-        &resize,
-        photographs || known.is_none(),
-        "photographs in files (name = \"folder\", …)",
-    );
     let variation = super::augment::read(reader, augment);
     Data {
         dir,
