@@ -112,7 +112,7 @@ impl Target<'_> {
         let mut archive = zip::ZipArchive::new(reader).map_err(|error| damaged(self.archive, error))?;
         for index in 0..archive.len() {
             let mut entry = archive.by_index(index).map_err(|error| damaged(self.archive, error))?;
-            let name = entry.name().to_string();
+            let name = entry.name().map_err(|error| damaged(self.archive, error))?.into_owned();
             let path = self.place(root, &name)?;
             if entry.is_symlink() {
                 return Err(self.refuse(&name, "a link; data sets need none"));
