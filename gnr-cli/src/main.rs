@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod curvature;
+mod data;
 mod eval;
 mod geometry;
 mod listing;
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
         Command::Sharpness(arguments) => geometry::sharpness(arguments),
         Command::Plot(arguments) => geometry::plot(arguments),
         Command::Models => listing::models(),
-        Command::Data(arguments) => listing::data(&arguments),
+        Command::Data(arguments) => data::data(arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {}", chain(&error));

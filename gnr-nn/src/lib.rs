@@ -89,6 +89,6 @@ pub use init::Init;
 pub use layout::{BufferId, Entry, Layout, ParamId, Role, Scope};
 pub use mask::MaskSeed;
 pub use model::Model;
-pub use oracle::{Batch, BatchOracle, CrossEntropy, Kept, predict};
+pub use oracle::{Batch, BatchOracle, CrossEntropy, Kept, MixedLabels, predict};
 pub use record::{Recorded, Records};
 pub use vector::ParamVector;

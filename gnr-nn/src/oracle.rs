@@ -18,6 +18,24 @@ pub struct Batch<B: Backend> {
     pub labels: Vec<usize>,
 }
 
+/// The other half of the labels of a batch that mixup or CutMix made: sample `i` counts as `weight` of its own label and
+/// `1 − weight` of `labels[i]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixedLabels {
+    /// One class a sample.
+    pub labels: Vec<usize>,
+    /// λ in [0, 1], of the samples' own labels.
+    pub weight: f64,
+}
+
+impl MixedLabels {
+    /// Those of some samples of the batch, in the order given; of those that there are.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let labels = rows.iter().filter_map(|row| self.labels.get(*row).copied()).collect();
+        Self { labels, weight: self.weight }
+    }
+}
+
 impl<B: Backend> Batch<B> {
     /// Some of its samples, in the order given.
     ///
@@ -57,8 +75,10 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     batch: &'a Batch<B>,
     /// The part of the batch that questions are about, when it is not all of it.
     sampled: Option<Batch<B>>,
+    sampled_mixed: Option<MixedLabels>,
     buffers: &'a mut Buffers<B>,
     loss: CrossEntropy,
+    mixed: Option<&'a MixedLabels>,
     mode: Mode,
     frozen: Option<&'a Frozen<B>>,
     features: Option<&'a B::Tensor>,
@@ -75,8 +95,10 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             backend: backend.clone(),
             batch,
             sampled: None,
+            sampled_mixed: None,
             buffers,
             loss,
+            mixed: None,
             mode: Mode::Train,
             frozen: None,
             features: None,
@@ -87,6 +109,12 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// Another loss.
     pub fn with_loss(mut self, loss: CrossEntropy) -> Self {
         self.loss = loss;
+        self
+    }
+    /// With second labels, of a blended batch: L̂ = λ·(loss at the own labels) + (1 − λ)·(loss at these), which is the
+    /// cross-entropy of the blended targets. A prediction is then correct when it is the label that weighs more.
+    pub fn with_mixed(mut self, mixed: impl Into<Option<&'a MixedLabels>>) -> Self {
+        self.mixed = mixed.into();
         self
     }
     /// Batch or running statistics in BatchNorm.
@@ -140,6 +168,11 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         check_buffers(self.model.layout(), self.buffers.tensors.len())
     }
 
+    /// Second labels of the samples that questions are about.
+    fn mixed(&self) -> Option<&MixedLabels> {
+        if self.sampled.is_some() { self.sampled_mixed.as_ref() } else { self.mixed }
+    }
+
     fn passes(&self) -> Passes<'_, M, B> {
         Passes {
             model: self.model,
@@ -147,6 +180,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             batch: self.sampled.as_ref().unwrap_or(self.batch),
             buffers: &self.buffers.tensors,
             loss: self.loss,
+            mixed: self.mixed(),
             mode: self.mode,
             frozen: self.frozen,
             fixed_norms: self.frozen.map_or(&[], Frozen::mask),
@@ -184,7 +218,11 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
         let Gradient { loss, grad, record, logits, collected } = self.passes().gradient(at, order)?;
         let evaluation = Evaluation::new(at, loss, grad, RefCell::new(record))?;
         if pass == Pass::Commit {
-            let labels = &self.sampled.as_ref().unwrap_or(self.batch).labels;
+            let batch = self.sampled.as_ref().unwrap_or(self.batch);
+            let labels = match self.mixed() {
+                Some(mixed) if mixed.weight < 0.5 => &mixed.labels,
+                _ => &batch.labels,
+            };
             self.correct = Some(correct(&self.backend.to_host(&logits)?, labels));
             if self.mode == Mode::Train {
                 self.buffers.update(&self.backend, collected)?;
@@ -195,6 +233,7 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
 
     fn restrict(&mut self, sample: Option<Sample>) -> CoreResult<()> {
         let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
+        self.sampled_mixed = rows.as_deref().and_then(|rows| Some(self.mixed?.select(rows)));
         self.sampled = rows.map(|rows| self.batch.select(&self.backend, &rows)).transpose()?;
         Ok(())
     }
