@@ -40,11 +40,11 @@ pub(super) fn unpack(
             let mut reader = open()?;
             let gzipped = reader.fill_buf().map_err(DataError::io(path, "read"))?.starts_with(&[0x1f, 0x8b]);
             match gzipped {
-                true => target.tar(MultiGzDecoder::new(reader), &dir.join(into), false),
-                false => target.tar(reader, &dir.join(into), false),
+                true => target.tar(&mut MultiGzDecoder::new(reader), &dir.join(into), false),
+                false => target.tar(&mut reader, &dir.join(into), false),
             }
         }
-        Unpack::TarOfTars { into } => target.tar(open()?, &dir.join(into), true),
+        Unpack::TarOfTars { into } => target.tar(&mut open()?, &dir.join(into), true),
     }
 }
 
@@ -73,7 +73,7 @@ impl Target<'_> {
     }
 
     /// Unpacks a tar archive into `root`; of a tar of tars, each inner one into a folder of its name.
-    fn tar(&mut self, reader: impl Read, root: &Path, nested: bool) -> Result<()> {
+    fn tar(&mut self, reader: &mut dyn Read, root: &Path, nested: bool) -> Result<()> {
         let mut archive = tar::Archive::new(reader);
         for entry in archive.entries().map_err(|error| self.damaged(&error))? {
             let mut entry = entry.map_err(|error| self.damaged(&error))?;
