@@ -11,6 +11,7 @@ mod progress;
 mod signal;
 mod sweep;
 mod train;
+mod watch;
 mod weights;
 
 use std::process::ExitCode;

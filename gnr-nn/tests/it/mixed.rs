@@ -152,6 +152,6 @@ fn second_labels_that_do_not_fit_are_refused() {
         let mixed = MixedLabels { labels, weight: 0.5 };
         let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers).with_mixed(&mixed);
         let result = oracle.evaluate(&theta, Pass::Probe, Order::First);
-        assert!(matches!(result, Err(Error::Oracle(_))), "{result:?}");
+        assert!(matches!(result, Err(Error::Backend(_))), "{result:?}");
     }
 }
