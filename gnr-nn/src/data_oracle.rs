@@ -174,23 +174,10 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
             // A block of the Hessian is of the same L̂, so what is not free is normalised as ever.
             let (fixed_norms, features) = (&[][..], None);
             let masks = Some(MaskSeed::new(seed, 0, index as u64));
-            let mixed = None;
             f(
                 index,
                 weight,
-                &Passes {
-                    model,
-                    backend,
-                    batch,
-                    buffers,
-                    loss,
-                    mixed,
-                    mode,
-                    frozen,
-                    fixed_norms,
-                    features,
-                    masks,
-                },
+                &Passes { model, backend, batch, buffers, loss, mode, frozen, fixed_norms, features, masks },
             )
         })?;
         if seen == 0 || seen != total {

@@ -43,7 +43,7 @@
 //! let mut theta = ParamVector::initial(&backend, net.layout(), 0)?;
 //! let mut buffers = Buffers::initial(net.layout(), &backend)?;
 //! let pixels: Vec<f32> = (0..2 * 16).map(|i| (i as f32).sin()).collect();
-//! let batch = Batch { images: backend.upload(&pixels, &[2, 1, 4, 4])?, labels: vec![0, 1] };
+//! let batch = Batch::new(backend.upload(&pixels, &[2, 1, 4, 4])?, vec![0, 1]);
 //!
 //! // One step of SGD + GNR, with exact Hessian-vector products.
 //! let mut method = Method {

@@ -16,6 +16,9 @@ pub struct Batch<B: Backend> {
     pub images: B::Tensor,
     /// One class a sample.
     pub labels: Vec<usize>,
+    /// Second labels, of a batch that mixup or CutMix blended: L̂ = λ·(loss at the own labels) + (1 − λ)·(loss at these), which
+    /// is the cross-entropy of the blended targets.
+    pub mixed: Option<MixedLabels>,
 }
 
 /// The other half of the labels of a batch that mixup or CutMix made: sample `i` counts as `weight` of its own label and
@@ -30,13 +33,29 @@ pub struct MixedLabels {
 
 impl MixedLabels {
     /// Those of some samples of the batch, in the order given; of those that there are.
-    pub fn select(&self, rows: &[usize]) -> Self {
+    fn select(&self, rows: &[usize]) -> Self {
         let labels = rows.iter().filter_map(|row| self.labels.get(*row).copied()).collect();
         Self { labels, weight: self.weight }
     }
 }
 
 impl<B: Backend> Batch<B> {
+    /// Images with one class each.
+    pub fn new(images: B::Tensor, labels: Vec<usize>) -> Self {
+        Self { images, labels, mixed: None }
+    }
+    /// With second labels.
+    pub fn with_mixed(mut self, mixed: impl Into<Option<MixedLabels>>) -> Self {
+        self.mixed = mixed.into();
+        self
+    }
+    /// The labels that weigh more: a prediction is correct when it is one of these.
+    fn heavier(&self) -> &[usize] {
+        match &self.mixed {
+            Some(mixed) if mixed.weight < 0.5 => &mixed.labels,
+            _ => &self.labels,
+        }
+    }
     /// Some of its samples, in the order given.
     ///
     /// # Errors
@@ -48,7 +67,8 @@ impl<B: Backend> Batch<B> {
         }
         let indices: Vec<_> = rows.iter().map(|row| Some(*row)).collect();
         let images = backend.gather(&self.images, 0, &indices)?;
-        Ok(Self { images, labels: rows.iter().map(|row| self.labels[*row]).collect() })
+        let labels = rows.iter().map(|row| self.labels[*row]).collect();
+        Ok(Self { images, labels, mixed: self.mixed.as_ref().map(|mixed| mixed.select(rows)) })
     }
 }
 
@@ -75,10 +95,8 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     batch: &'a Batch<B>,
     /// The part of the batch that questions are about, when it is not all of it.
     sampled: Option<Batch<B>>,
-    sampled_mixed: Option<MixedLabels>,
     buffers: &'a mut Buffers<B>,
     loss: CrossEntropy,
-    mixed: Option<&'a MixedLabels>,
     mode: Mode,
     frozen: Option<&'a Frozen<B>>,
     features: Option<&'a B::Tensor>,
@@ -95,10 +113,8 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             backend: backend.clone(),
             batch,
             sampled: None,
-            sampled_mixed: None,
             buffers,
             loss,
-            mixed: None,
             mode: Mode::Train,
             frozen: None,
             features: None,
@@ -109,12 +125,6 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// Another loss.
     pub fn with_loss(mut self, loss: CrossEntropy) -> Self {
         self.loss = loss;
-        self
-    }
-    /// With second labels, of a blended batch: L̂ = λ·(loss at the own labels) + (1 − λ)·(loss at these), which is the
-    /// cross-entropy of the blended targets. A prediction is then correct when it is the label that weighs more.
-    pub fn with_mixed(mut self, mixed: impl Into<Option<&'a MixedLabels>>) -> Self {
-        self.mixed = mixed.into();
         self
     }
     /// Batch or running statistics in BatchNorm.
@@ -147,9 +157,9 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         // The learned tensors are the head's, which is not run: what stands in their place is never looked at.
         let unused = vec![self.batch.images.clone(); frozen.num_learned()];
         let params = frozen.assemble(unused, Clone::clone)?;
-        let mut cx =
-            Context::new(&self.backend, &params, &self.buffers.tensors, self.mode).with_frozen(frozen.mask());
-        cx = cx.with_masks(self.masks);
+        let mut cx = Context::new(&self.backend, &params, &self.buffers.tensors, self.mode)
+            .with_frozen(frozen.mask())
+            .with_masks(self.masks);
         self.model.embed(&mut cx, &self.batch.images)
     }
     /// With random masks, the same for every evaluation of this oracle; what models with dropout or stochastic depth need in
@@ -168,11 +178,6 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         check_buffers(self.model.layout(), self.buffers.tensors.len())
     }
 
-    /// Second labels of the samples that questions are about.
-    fn mixed(&self) -> Option<&MixedLabels> {
-        if self.sampled.is_some() { self.sampled_mixed.as_ref() } else { self.mixed }
-    }
-
     fn passes(&self) -> Passes<'_, M, B> {
         Passes {
             model: self.model,
@@ -180,7 +185,6 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             batch: self.sampled.as_ref().unwrap_or(self.batch),
             buffers: &self.buffers.tensors,
             loss: self.loss,
-            mixed: self.mixed(),
             mode: self.mode,
             frozen: self.frozen,
             fixed_norms: self.frozen.map_or(&[], Frozen::mask),
@@ -219,11 +223,7 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
         let evaluation = Evaluation::new(at, loss, grad, RefCell::new(record))?;
         if pass == Pass::Commit {
             let batch = self.sampled.as_ref().unwrap_or(self.batch);
-            let labels = match self.mixed() {
-                Some(mixed) if mixed.weight < 0.5 => &mixed.labels,
-                _ => &batch.labels,
-            };
-            self.correct = Some(correct(&self.backend.to_host(&logits)?, labels));
+            self.correct = Some(correct(&self.backend.to_host(&logits)?, batch.heavier()));
             if self.mode == Mode::Train {
                 self.buffers.update(&self.backend, collected)?;
             }
@@ -233,7 +233,6 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
 
     fn restrict(&mut self, sample: Option<Sample>) -> CoreResult<()> {
         let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
-        self.sampled_mixed = rows.as_deref().and_then(|rows| Some(self.mixed?.select(rows)));
         self.sampled = rows.map(|rows| self.batch.select(&self.backend, &rows)).transpose()?;
         Ok(())
     }

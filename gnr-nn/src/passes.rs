@@ -14,8 +14,6 @@ pub(crate) struct Passes<'a, M, B: Autodiff> {
     pub(crate) batch: &'a Batch<B>,
     pub(crate) buffers: &'a [B::Tensor],
     pub(crate) loss: CrossEntropy,
-    /// Second labels of a blended batch.
-    pub(crate) mixed: Option<&'a MixedLabels>,
     pub(crate) mode: Mode,
     pub(crate) frozen: Option<&'a Frozen<B>>,
     /// Parameters whose normalisations run on their running statistics in every mode; empty: none.
@@ -93,7 +91,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
     fn loss_of<C: Backend>(&self, b: &C, logits: &C::Tensor) -> Result<C::Tensor> {
         let at = |labels: &[usize]| b.cross_entropy(logits, labels, self.loss.label_smoothing);
         let own = at(&self.batch.labels)?;
-        let Some(MixedLabels { labels, weight }) = self.mixed else { return Ok(own) };
+        let Some(MixedLabels { labels, weight }) = &self.batch.mixed else { return Ok(own) };
         b.add(&b.affine(&own, *weight, 0.0)?, &b.affine(&at(labels)?, 1.0 - weight, 0.0)?)
     }
 

@@ -112,19 +112,8 @@ fn part_of(whole: Arc<dyn Dataset>, subset: Subset) -> Result<Arc<dyn Dataset>> 
     Ok(Arc::new(gnr_data::Subset::new(whole, indices, how)?))
 }
 
-/// A part of a batch on the device.
-pub(crate) struct MicroBatch<B: Autodiff> {
-    pub(crate) batch: Batch<B>,
-    /// Second labels of a blended batch.
-    pub(crate) mixed: Option<MixedLabels>,
-}
-
 /// A batch on the device, cut into `parts` of nearly equal size.
-pub(crate) fn upload<B: Autodiff>(
-    backend: &B,
-    batch: &HostBatch,
-    parts: usize,
-) -> Result<Vec<MicroBatch<B>>> {
+pub(crate) fn upload<B: Autodiff>(backend: &B, batch: &HostBatch, parts: usize) -> Result<Vec<Batch<B>>> {
     let [samples, channels, height, width] = batch.shape;
     let image = channels * height * width;
     let parts = parts.clamp(1, samples.max(1));
@@ -138,7 +127,7 @@ pub(crate) fn upload<B: Autodiff>(
                 labels: mixed.labels[range.clone()].to_vec(),
                 weight: mixed.weight,
             });
-            Ok(MicroBatch { batch: Batch { images, labels: batch.labels[range].to_vec() }, mixed })
+            Ok(Batch { images, labels: batch.labels[range].to_vec(), mixed })
         })
         .collect()
 }

@@ -147,9 +147,8 @@ impl<B: Autodiff> Step<'_, B> {
     /// One gradient of the batch.
     fn take(&mut self, batch: &gnr_data::Batch) -> Result<()> {
         for part in upload(self.backend, batch, 1)? {
-            let mut oracle = BatchOracle::new(self.model, self.backend, &part.batch, &mut self.buffers)
-                .with_masks(gnr_nn::MaskSeed::new(0, 0, 0))
-                .with_mixed(part.mixed.as_ref());
+            let mut oracle = BatchOracle::new(self.model, self.backend, &part, &mut self.buffers)
+                .with_masks(gnr_nn::MaskSeed::new(0, 0, 0));
             black_box(&oracle.evaluate(&self.theta, Pass::Probe, Order::First)?);
         }
         Ok(())

@@ -4,8 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample};
 use gnr_nn::{
-    Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Frozen, Kept, MaskSeed, MixedLabels, Model,
-    ParamVector,
+    Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Frozen, Kept, MaskSeed, Model, ParamVector,
 };
 
 /// One micro-batch. The statistics are borrowed for the time of a question only.
@@ -15,12 +14,8 @@ pub(crate) struct Part<'a, M, B: Autodiff> {
     pub(crate) batch: &'a Batch<B>,
     /// The part of it that questions are about, when it is not all of it.
     pub(crate) sampled: Option<Batch<B>>,
-    /// Its second labels.
-    pub(crate) sampled_mixed: Option<MixedLabels>,
     pub(crate) buffers: &'a RefCell<Buffers<B>>,
     pub(crate) loss: CrossEntropy,
-    /// Second labels of a blended batch.
-    pub(crate) mixed: Option<&'a MixedLabels>,
     /// Parameters that are not learned.
     pub(crate) frozen: Option<&'a Frozen<B>>,
     /// What the frozen part makes of the batch, once it is known and if only the head is learned.
@@ -35,7 +30,6 @@ impl<'a, M: Model, B: Autodiff> Part<'a, M, B> {
         let batch = self.sampled.as_ref().unwrap_or(self.batch);
         let oracle = BatchOracle::new(self.model, self.backend, batch, buffers)
             .with_loss(self.loss)
-            .with_mixed(if self.sampled.is_some() { self.sampled_mixed.as_ref() } else { self.mixed })
             .with_masks(self.masks);
         let Some(frozen) = self.frozen else { return Ok(oracle) };
         let oracle = oracle.with_frozen(frozen);
@@ -73,7 +67,6 @@ impl<M: Model, B: Autodiff> GradOracle for Part<'_, M, B> {
 
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
-        self.sampled_mixed = rows.as_deref().and_then(|rows| Some(self.mixed?.select(rows)));
         self.sampled = rows.map(|rows| self.batch.select(self.backend, &rows)).transpose()?;
         Ok(())
     }

@@ -13,7 +13,7 @@ use gnr_nn::{Autodiff, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, P
 
 use crate::{
     checkpoint::{self, CheckpointFile, Content, Header, Progress, State, Sums},
-    data::{Images, MicroBatch, upload},
+    data::{Images, upload},
     error::{Result, TrainError},
     evaluate::evaluate,
     folder::RunFolder,
@@ -221,40 +221,35 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok(true)
     }
 
-    fn step(&mut self, batches: &[MicroBatch<B>]) -> Result<StepReport> {
+    fn step(&mut self, batches: &[gnr_nn::Batch<B>]) -> Result<StepReport> {
         let counter = Counter::default();
         let correct = Cell::new(0);
         let loss = CrossEntropy { label_smoothing: self.prepared.recipe.train.label_smoothing };
         let (seed, t) = (self.prepared.recipe.train.seed, self.progress.step);
-        let part = |(index, micro)| {
-            let MicroBatch { batch, mixed }: &MicroBatch<B> = micro;
-            Part {
-                model: &self.prepared.model,
-                backend: &self.backend,
-                batch,
-                sampled: None,
-                sampled_mixed: None,
-                buffers: &self.buffers,
-                loss,
-                mixed: mixed.as_ref(),
-                frozen: self.frozen.as_ref(),
-                features: OnceCell::new(),
-                masks: MaskSeed::new(seed, t, index),
-                correct: &correct,
-            }
+        let part = |(index, batch)| Part {
+            model: &self.prepared.model,
+            backend: &self.backend,
+            batch,
+            sampled: None,
+            buffers: &self.buffers,
+            loss,
+            frozen: self.frozen.as_ref(),
+            features: OnceCell::new(),
+            masks: MaskSeed::new(seed, t, index),
+            correct: &correct,
         };
         let stepped = match batches {
             [batch] => {
                 let oracle = Counted::with_counter(part((0, batch)), counter.clone());
                 self.configured.step(t, &mut self.theta, oracle)
             }
-            _ => Accumulated::new(
-                (0..).zip(batches).map(|(i, batch)| (part((i, batch)), batch.batch.labels.len())),
-            )
-            .and_then(|accumulated| {
-                let oracle = Counted::with_counter(accumulated, counter.clone());
-                self.configured.step(t, &mut self.theta, oracle)
-            }),
+            _ => {
+                Accumulated::new((0..).zip(batches).map(|(i, batch)| (part((i, batch)), batch.labels.len())))
+                    .and_then(|accumulated| {
+                        let oracle = Counted::with_counter(accumulated, counter.clone());
+                        self.configured.step(t, &mut self.theta, oracle)
+                    })
+            }
         };
         let (step, epoch) = (t + 1, self.progress.epoch + 1);
         let report = stepped.map_err(|error| match error {

@@ -50,8 +50,7 @@ impl Setting {
         let (backend, net) = (Reference::new(), Net::new());
         let theta = Self::vector(&backend, &net, 1);
         let pixels: Vec<f64> = (0..20).map(|i| noise(9, i)).collect();
-        let batch =
-            Batch { images: backend.constant(&pixels, &[5, 4]).unwrap(), labels: vec![0, 2, 1, 1, 0] };
+        let batch = Batch::new(backend.constant(&pixels, &[5, 4]).unwrap(), vec![0, 2, 1, 1, 0]);
         let buffers = Buffers::initial(&net.layout, &backend).unwrap();
         Self { backend, net, batch, buffers, theta }
     }
@@ -86,9 +85,9 @@ fn is_the_cross_entropy_of_the_soft_targets() {
                 expected -= target * (z - total.ln()) / 5.0;
             }
         }
+        let batch = batch.clone().with_mixed(mixed);
         let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers)
-            .with_loss(CrossEntropy { label_smoothing: smoothing })
-            .with_mixed(&mixed);
+            .with_loss(CrossEntropy { label_smoothing: smoothing });
         let found = oracle.evaluate(&theta, Pass::Probe, Order::First).unwrap().loss;
         assert!((found - expected).abs() < 1e-14, "{weight}, {smoothing}: {found} instead of {expected}");
     }
@@ -100,10 +99,10 @@ fn passes_the_oracle_suite() {
     let Setting { backend, net, batch, theta, .. } = &setting;
     let tangents = [Setting::vector(backend, net, 70), Setting::vector(backend, net, 90)];
     let short = ParamVector::new(backend.clone(), theta.tensors()[1..].to_vec());
-    let mixed = mixed(0.3);
+    let batch = batch.clone().with_mixed(mixed(0.3));
     let make = || {
         let buffers = Box::leak(Box::new(setting.buffers.clone()));
-        BatchOracle::new(net, backend, batch, buffers).with_mixed(&mixed)
+        BatchOracle::new(net, backend, &batch, buffers)
     };
     check_oracle(make, theta, &tangents, Some(&short), Tolerances::F64);
 }
@@ -113,16 +112,16 @@ fn passes_the_oracle_suite() {
 fn products_of_a_linear_model_are_those_of_any_labels() {
     let Setting { backend, net, batch, mut buffers, theta } = Setting::new();
     let v = Setting::vector(&backend, &net, 70);
-    let mixed = mixed(0.3);
-    let mut products = |mixed: Option<&MixedLabels>| {
-        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers).with_mixed(mixed);
+    let mut products = |mixed: Option<MixedLabels>| {
+        let batch = batch.clone().with_mixed(mixed);
+        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
         let here = oracle.evaluate(&theta, Pass::Probe, Order::Second).unwrap();
         let (mut h, mut g) = (v.clone(), v.clone());
         oracle.hvp(&here, &v, &mut h).unwrap();
         oracle.ggn(&here, &v, &mut g).unwrap();
         [h.to_host().unwrap().concat(), g.to_host().unwrap().concat()]
     };
-    let (plain, blended) = (products(None), products(Some(&mixed)));
+    let (plain, blended) = (products(None), products(Some(mixed(0.3))));
     for (a, b) in plain.iter().chain([&plain[0]]).flatten().zip(blended.iter().chain([&blended[1]]).flatten())
     {
         assert!((a - b).abs() < 1e-14, "{a} and {b}");
@@ -139,7 +138,8 @@ fn a_prediction_counts_for_the_heavier_label() {
     for weight in [0.7, 0.3] {
         let mixed = mixed(weight);
         let expected = count(if weight < 0.5 { &mixed.labels } else { &batch.labels });
-        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers).with_mixed(&mixed);
+        let batch = batch.clone().with_mixed(mixed);
+        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
         oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
         assert_eq!(oracle.correct(), Some(expected));
     }
@@ -150,7 +150,8 @@ fn second_labels_that_do_not_fit_are_refused() {
     let Setting { backend, net, batch, mut buffers, theta } = Setting::new();
     for labels in [vec![0; 4], vec![0, 0, 3, 0, 0]] {
         let mixed = MixedLabels { labels, weight: 0.5 };
-        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers).with_mixed(&mixed);
+        let batch = batch.clone().with_mixed(mixed);
+        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
         let result = oracle.evaluate(&theta, Pass::Probe, Order::First);
         assert!(matches!(result, Err(Error::Backend(_))), "{result:?}");
     }
