@@ -39,6 +39,9 @@ const ODD: [[bool; 2]; PHASES] = [[false, true], [true, true], [true, false], [f
 /// Bytes of transformed data that a block of tiles may take.
 const BLOCK_BYTES: usize = 512 << 10;
 
+/// Sums of a weight gradient up to this size are kept per part of the batch: a quarter of the second-level cache.
+const PRIVATE_BYTES: usize = 256 << 10;
+
 /// Bytes of transformed weights that still pay.
 const WEIGHT_BYTES: usize = 4 << 20;
 
@@ -275,7 +278,7 @@ pub(in super::super) fn backward_weight(
             product(level, [present.len(), *count, g.o], v, a, sum, g.o, true);
         };
     let scratch = || [Scratch::new(&of_input), Scratch::new(&of_adjoint)];
-    let sums = Sums { units: POINTS, rows: PHASES * g.c, lanes: g.o };
+    let sums = Sums { units: POINTS, rows: PHASES * g.c, lanes: g.o, private: PRIVATE_BYTES };
     let jobs = jobs(pairs.len(), g.n, tiles.rows, cut);
     let sum = sum_over(sums, &jobs, bytes * cut.images * cut.rows * tiles.columns, scratch, transform, add);
     gw.par_chunks_mut(LANES * g.c * 9).enumerate().for_each_init(
