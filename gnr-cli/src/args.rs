@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use gnr_train::sweep::Axis;
 
 pub(crate) use crate::curvature::args::{Density, Spectrum, Trace};
+pub(crate) use crate::geometry::args::{Landscape, Minima, Plot, Sharpness};
 
 /// Trains image classifiers to flat minima: gradient norm regularisation (GNR), SAM, exact Hessian-vector products.
 #[derive(Parser)]
@@ -27,6 +29,8 @@ pub(crate) enum Command {
     Train(Train),
     /// Continue a run that was stopped
     Resume(Resume),
+    /// Search over recipe keys on held-out images
+    Sweep(Sweep),
     /// Evaluate a checkpoint or published weights
     Eval(Eval),
     /// List the tensors of a weight file, or compare them with a model
@@ -41,6 +45,14 @@ pub(crate) enum Command {
     Trace(Trace),
     /// Density of the Hessian's eigenvalues
     Density(Density),
+    /// The loss along a line or over a plane through a checkpoint
+    Landscape(Landscape),
+    /// Local minima and maxima of the loss along random directions
+    Minima(Minima),
+    /// R_SAM and R_GNR of a checkpoint within a radius
+    Sharpness(Sharpness),
+    /// Draw a figure from its JSON description
+    Plot(Plot),
     /// List the models
     Models,
     /// List the data sets, or describe one
@@ -57,6 +69,7 @@ pub(crate) enum Command {
     gnr train my.toml --out runs/mine\n  \
     gnr train --set train.epochs=5 --set optimizer.lr=0.05 --set method.sam=true\n  \
     gnr train --set method.gnr.hvp=forward-difference\n  \
+    gnr train my.toml --set model.weights=published.pth --set model.load=new-head --set model.freeze=backbone\n  \
     gnr train cifar10-resnet18 --dry-run          print the whole recipe, check the data, train nothing")]
 pub(crate) struct Train {
     /// A TOML file, or the name of a built-in recipe (see `gnr train --list`) [default: digits]
@@ -73,6 +86,9 @@ pub(crate) struct Train {
     /// Print nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    /// End after the current step, with a checkpoint, when standard input ends: for programs that start gnr and may die
+    #[arg(long)]
+    pub(crate) stop_at_eof: bool,
     /// Print the complete recipe and what it would do, check data and model, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -88,6 +104,47 @@ pub(crate) struct Resume {
     /// Print nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+/// Search over recipe keys on held-out images
+///
+/// Trains every combination of the grid on nine tenths of the training images (unless the recipe sets data.validation) and
+/// chooses by the accuracy on the rest; the test images decide nothing. The same command continues an interrupted sweep:
+/// finished runs are kept, begun ones resume. Writes sweep.json, heatmap.html and chosen.toml, a recipe with the chosen
+/// values. Exit code: 0 done, 130 interrupted, 1 error (a run that fails alone is told, and is an empty cell).
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr sweep                                            the paper's grids of rho and alpha on the embedded digits\n  \
+    gnr sweep digits --grid method.gnr.rho=0.05,0.1,0.2 --grid method.gnr.alpha=0.1,1 --set train.epochs=5\n  \
+    gnr sweep my.toml --grid optimizer.lr=0.03,0.1,0.3 --seeds 3 --jobs 4 --out runs/lr\n  \
+    gnr train runs/lr/chosen.toml")]
+pub(crate) struct Sweep {
+    /// A TOML file, or the name of a built-in recipe [default: digits]
+    pub(crate) recipe: Option<String>,
+    /// A key and the values to try; may be repeated [default: the paper's grids of method.gnr.rho and method.gnr.alpha]
+    #[arg(long = "grid", value_name = "SECTION.KEY=VALUE,VALUE,...")]
+    pub(crate) grid: Vec<Axis>,
+    /// Set a key of the recipe for all runs; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Seeds (0, 1, ...) of each combination
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) seeds: u64,
+    /// Runs at a time [default: as many as there are cores]
+    #[arg(long, value_parser = positive)]
+    pub(crate) jobs: Option<usize>,
+    /// Threads of each run; 0: the cores shared among the runs
+    #[arg(long, default_value_t = 0)]
+    pub(crate) threads: usize,
+    /// Folder of the sweep [default: runs/sweep-RECIPE]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print nothing but the result and errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// List the runs and what is finished, check data and model, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Evaluate a checkpoint or published weights
@@ -186,8 +243,8 @@ pub(crate) struct OfModel {
     #[arg(long, default_value_t = 1000, value_parser = positive, requires = "model")]
     pub(crate) classes: usize,
     /// Channels, height and width of an image of --model [default: 3,224,224]
-    #[arg(long, value_delimiter = ',', num_args = 3, value_name = "C,H,W", requires = "model")]
-    pub(crate) input: Vec<usize>,
+    #[arg(long, value_parser = shape, value_name = "C,H,W", requires = "model")]
+    pub(crate) input: Option<[usize; 3]>,
 }
 
 /// Time one step of each method on random data
@@ -212,17 +269,26 @@ pub(crate) struct Bench {
     #[arg(long, default_value_t = 0)]
     pub(crate) threads: usize,
     /// Channels, height and width of an image [default: 1,28,28 for mlp, else 3,32,32]
-    #[arg(long, value_delimiter = ',', num_args = 3, value_name = "C,H,W")]
-    pub(crate) input: Vec<usize>,
+    #[arg(long, value_parser = shape, value_name = "C,H,W")]
+    pub(crate) input: Option<[usize; 3]>,
     /// Number of classes
     #[arg(long, default_value_t = 10)]
     pub(crate) classes: usize,
+    /// Hidden widths of an MLP, widths of the stages of a ResNet [default: the architecture's own]
+    #[arg(long, value_delimiter = ',', value_name = "N,N,...")]
+    pub(crate) widths: Vec<usize>,
     /// Time only this method; may be repeated
     #[arg(long = "method", value_name = "NAME")]
     pub(crate) methods: Vec<String>,
     /// Double precision
     #[arg(long)]
     pub(crate) f64: bool,
+}
+
+/// `3,32,32`.
+fn shape(text: &str) -> Result<[usize; 3], String> {
+    let numbers = text.split(',').map(|number| positive(number.trim())).collect::<Result<Vec<_>, _>>();
+    numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or("expected C,H,W, as in 3,32,32".into())
 }
 
 pub(crate) fn positive(text: &str) -> Result<usize, String> {

@@ -19,13 +19,14 @@ pub(crate) fn bench(arguments: &args::Bench) -> anyhow::Result<ExitCode> {
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let input = match (&arguments.input[..], arguments.model.as_str()) {
-        (&[c, h, w], _) => [c, h, w],
-        (_, "mlp") => [1, 28, 28],
-        _ => [3, 32, 32],
-    };
+    let usual = if arguments.model == "mlp" { [1, 28, 28] } else { [3, 32, 32] };
+    let input = arguments.input.unwrap_or(usual);
+    let mut model = ModelConfig::new(&arguments.model, arguments.classes, input);
+    if !arguments.widths.is_empty() {
+        model = model.with_widths(arguments.widths.clone());
+    }
     let request = BenchRequest {
-        model: ModelConfig::new(&arguments.model, arguments.classes, input),
+        model,
         batch: arguments.batch,
         rounds: arguments.rounds,
         methods: if methods.is_empty() { Timed::ALL.to_vec() } else { methods },

@@ -4,9 +4,11 @@ mod args;
 mod bench;
 mod curvature;
 mod eval;
+mod geometry;
 mod listing;
 mod progress;
 mod signal;
+mod sweep;
 mod train;
 mod weights;
 
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Train(arguments) => train::train(arguments),
         Command::Resume(arguments) => train::resume(&arguments),
+        Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Weights(arguments) => weights::weights(&arguments),
         Command::Convert(arguments) => weights::convert(&arguments),
@@ -32,6 +35,10 @@ fn main() -> ExitCode {
         Command::Spectrum(arguments) => curvature::spectrum(arguments),
         Command::Trace(arguments) => curvature::trace(arguments),
         Command::Density(arguments) => curvature::density(arguments),
+        Command::Landscape(arguments) => geometry::landscape(arguments),
+        Command::Minima(arguments) => geometry::minima(arguments),
+        Command::Sharpness(arguments) => geometry::sharpness(arguments),
+        Command::Plot(arguments) => geometry::plot(arguments),
         Command::Models => listing::models(),
         Command::Data(arguments) => listing::data(&arguments),
     };

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first time the work ends in order, the second time at once.
+//! When to stop: at the first Ctrl-C in order, at the second at once; or when the program that started this one is gone.
 
 use std::sync::{
     Arc,
@@ -13,9 +13,11 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// A flag that the first Ctrl-C sets, saying `notice`.
 pub(crate) fn stop_on_interrupt(notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let handler = Arc::clone(&stop);
+    let (handler, signalled) = (Arc::clone(&stop), AtomicBool::new(false));
     ctrlc::set_handler(move || {
-        if handler.swap(true, Ordering::Relaxed) {
+        handler.store(true, Ordering::Relaxed);
+        // Not the flag: the end of the input may have set that before.
+        if signalled.swap(true, Ordering::Relaxed) {
             // The user does not want to wait. What is on disk is whole whenever this happens.
             std::process::exit(INTERRUPTED.into());
         }
@@ -23,4 +25,14 @@ pub(crate) fn stop_on_interrupt(notice: &'static str) -> anyhow::Result<Arc<Atom
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(stop)
+}
+
+/// Sets the flag when standard input ends. The system closes the other end of the pipe however its process ends, so nobody
+/// works on without a master.
+pub(crate) fn stop_when_input_ends(stop: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        // What comes is of no interest, and an error is an end too.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        stop.store(true, Ordering::Relaxed);
+    });
 }

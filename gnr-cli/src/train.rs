@@ -4,17 +4,18 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use gnr_train::{
-    Existing, Outcome, Recipe, check, next_free,
+    Existing, Outcome, Recipe, RecipeError, check, next_free,
     recipe::{BUILTIN, builtin},
 };
 
 use crate::{
     args,
     progress::{Progress, Verbosity, parameters},
-    signal::{INTERRUPTED, stop_on_interrupt},
+    signal::{INTERRUPTED, stop_on_interrupt, stop_when_input_ends},
 };
 
 pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
@@ -43,10 +44,10 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
     }
     let existing = if arguments.resume { Existing::Resume } else { Existing::Refuse };
     if let Some(folder) = arguments.out {
-        return run(recipe, &folder, existing, arguments.quiet);
+        return run(recipe, &folder, existing, arguments.quiet, arguments.stop_at_eof);
     }
     let folder = next_free(Path::new("runs"), &recipe.name)?;
-    run(recipe, &folder, existing, arguments.quiet).inspect_err(|_| {
+    run(recipe, &folder, existing, arguments.quiet, arguments.stop_at_eof).inspect_err(|_| {
         // What was reserved goes again if the run did not come to write into it.
         let _ = std::fs::remove_dir(&folder);
     })
@@ -54,18 +55,27 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
 
 pub(crate) fn resume(arguments: &args::Resume) -> anyhow::Result<ExitCode> {
     let recipe = gnr_train::recipe_of(&arguments.folder)?;
-    run(recipe, &arguments.folder, Existing::Resume, arguments.quiet)
+    run(recipe, &arguments.folder, Existing::Resume, arguments.quiet, false)
 }
 
 /// A file, or a built-in recipe when there is no such file and it does not look like one.
-fn load(name: &str, sets: &[String]) -> anyhow::Result<Recipe> {
+pub(crate) fn load(name: &str, sets: &[String]) -> Result<Recipe, RecipeError> {
     let path = PathBuf::from(name);
     let looks_like_a_file = name.ends_with(".toml") || name.contains(std::path::MAIN_SEPARATOR);
-    Ok(if looks_like_a_file || path.is_file() { Recipe::load(&path, sets)? } else { builtin(name, sets)? })
+    if looks_like_a_file || path.is_file() { Recipe::load(&path, sets) } else { builtin(name, sets) }
 }
 
-fn run(recipe: Recipe, folder: &Path, existing: Existing, quiet: bool) -> anyhow::Result<ExitCode> {
+fn run(
+    recipe: Recipe,
+    folder: &Path,
+    existing: Existing,
+    quiet: bool,
+    stop_at_eof: bool,
+) -> anyhow::Result<ExitCode> {
     let stop = stop_on_interrupt("stopping after this step (again to stop at once)")?;
+    if stop_at_eof {
+        stop_when_input_ends(Arc::clone(&stop));
+    }
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
     let mut progress = Progress::new(verbosity);
     let outcome = gnr_train::train(recipe, folder, existing, &mut progress, &stop);

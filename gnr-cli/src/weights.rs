@@ -44,7 +44,8 @@ pub(crate) fn weights(arguments: &args::Weights) -> anyhow::Result<ExitCode> {
         writeln!(
             out,
             "{:width$}  {:4} {shape:20} sum {sum:>17}  crc32c {crc:08x}",
-            tensor.name, tensor.dtype
+            tensor.name,
+            tensor.dtype.to_string()
         )?;
     }
     if !arguments.json {
@@ -88,10 +89,7 @@ impl args::OfModel {
     /// The model, if one was named.
     fn build(&self) -> anyhow::Result<Option<AnyModel>> {
         let Some(name) = &self.model else { return Ok(None) };
-        let input = match self.input[..] {
-            [channels, height, width] => [channels, height, width],
-            _ => [3, 224, 224],
-        };
+        let input = self.input.unwrap_or([3, 224, 224]);
         Ok(Some(AnyModel::build(&ModelConfig::new(name.as_str(), self.classes, input))?))
     }
 }

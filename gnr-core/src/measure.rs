@@ -19,6 +19,13 @@ pub enum Search<'s, V> {
         /// Points looked at after θ.
         steps: usize,
     },
+    /// Projected ascent from one displacement: a part of a multi-start search, for those who keep the parts.
+    AscentFrom {
+        /// Displacement from θ in units of ρ; longer than 1 is shortened.
+        start: V,
+        /// Points looked at after the start.
+        steps: usize,
+    },
     /// Ascent from θ and from every start, the best of all.
     MultiStart {
         /// Displacements from θ in units of ρ, such as [`UnitBall`](crate::random::UnitBall); longer than 1 are shortened.
@@ -33,7 +40,7 @@ pub enum Search<'s, V> {
 pub enum SearchMethod {
     /// [`Search::OneStep`].
     OneStep,
-    /// [`Search::Ascent`].
+    /// [`Search::Ascent`], [`Search::AscentFrom`].
     Ascent,
     /// [`Search::MultiStart`].
     MultiStart,
@@ -186,16 +193,24 @@ impl<'v, V: Vector, F: Objective<V>> Walker<'v, V, F> {
             Search::MultiStart { starts, steps } => {
                 self.ascend(self.theta.clone(), steps)?;
                 for start in starts {
-                    let mut point = self.theta.clone();
-                    point.axpy(self.rho, &start)?;
-                    self.project(&mut point)?;
-                    self.ascend(point, steps)?;
+                    self.ascend_from(&start, steps)?;
                 }
                 SearchMethod::MultiStart
+            }
+            Search::AscentFrom { start, steps } => {
+                self.ascend_from(&start, steps)?;
+                SearchMethod::Ascent
             }
         };
         let (evaluations, products) = self.objective.cost();
         Ok(LowerBound { value: self.best, distance: self.distance, method, evaluations, products })
+    }
+
+    fn ascend_from(&mut self, start: &V, steps: usize) -> Result<()> {
+        let mut point = self.theta.clone();
+        point.axpy(self.rho, start)?;
+        self.project(&mut point)?;
+        self.ascend(point, steps)
     }
 
     /// Projected ascent with normalised steps: twice as long after a success, half as long after a failure.

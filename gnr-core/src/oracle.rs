@@ -1,6 +1,6 @@
 //! What an algorithm may ask about ONE frozen mini-batch.
 
-use crate::{Quantity, Result, Vector, error::finite, vector::same_dim};
+use crate::{Error, Quantity, Result, Vector, error::finite, random::SplitMix64, vector::same_dim};
 
 /// Whether an evaluation is the step's own, or a look at another point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,39 @@ impl<'a, V: Vector, R> Evaluation<'a, V, R> {
     }
 }
 
+/// A seeded sample of a mini-batch, drawn without replacement.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// The fraction of the examples, in (0, 1].
+    pub fraction: f64,
+    /// The same seed draws the same examples.
+    pub seed: u64,
+}
+
+impl Sample {
+    /// The examples drawn out of `n`, in ascending order: `fraction`·n of them, rounded, and at least one.
+    ///
+    /// ```
+    /// let sample = gnr_core::Sample { fraction: 0.25, seed: 7 };
+    /// let rows = sample.rows(128);
+    /// assert_eq!(rows.len(), 32);
+    /// assert!(rows.is_sorted() && rows.iter().all(|&row| row < 128));
+    /// assert_eq!(rows, sample.rows(128));
+    /// ```
+    pub fn rows(&self, n: usize) -> Vec<usize> {
+        let count = ((self.fraction * n as f64).round() as usize).clamp(n.min(1), n);
+        let mut random = SplitMix64::new(self.seed);
+        let mut rows: Vec<usize> = (0..n).collect();
+        for i in 0..count {
+            let j = i + (random.uniform() * (n - i) as f64) as usize;
+            rows.swap(i, j.min(n - 1));
+        }
+        rows.truncate(count);
+        rows.sort_unstable();
+        rows
+    }
+}
+
 /// One frozen mini-batch (and dropout seed) that answers first-order questions at any point.
 ///
 /// Points are arguments: no implementation may perturb parameters in place, so a failing step leaves θ untouched.
@@ -69,6 +102,29 @@ pub trait GradOracle {
         pass: Pass,
         order: Order,
     ) -> Result<Evaluation<'a, Self::Vector, Self::Record>>;
+
+    /// L̂ at a point, a [`Pass::Probe`]; what landscapes are made of.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate), but a gradient that is not finite may go unnoticed.
+    ///
+    /// # Cost
+    /// One gradient, unless the implementation knows how to do without (a forward pass: a third of it).
+    fn loss(&mut self, at: &Self::Vector) -> Result<f64> {
+        Ok(self.evaluate(at, Pass::Probe, Order::First)?.loss)
+    }
+
+    /// From now on L̂ is the mean loss over a sample of the batch, or over all of it again (`None`). An evaluation belongs to the
+    /// L̂ it was made of: products at its point need the same sample. [`OnSample`](crate::OnSample) asks for it.
+    ///
+    /// # Errors
+    /// [`Error::Oracle`](crate::Error::Oracle) where the batch cannot be sampled, which is the default.
+    fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        match sample {
+            None => Ok(()),
+            Some(_) => Err(Error::Oracle("this oracle cannot answer for a part of its batch".into())),
+        }
+    }
 }
 
 /// A [`GradOracle`] that also multiplies with the Hessian of L̂.
@@ -180,6 +236,12 @@ macro_rules! forward_oracle {
                 order: Order,
             ) -> Result<Evaluation<'a, Self::Vector, Self::Record>> {
                 (**self).evaluate(at, pass, order)
+            }
+            fn loss(&mut self, at: &Self::Vector) -> Result<f64> {
+                (**self).loss(at)
+            }
+            fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+                (**self).restrict(sample)
             }
         }
 

@@ -1,5 +1,6 @@
 //! A mini-batch on the host: normalised pixels, labels, and where they came from.
 
+use crate::augment::Mixed;
 use crate::error::{DataError, Result};
 
 /// A mini-batch, ready to be copied to whatever device the training uses.
@@ -13,6 +14,8 @@ pub struct Batch {
     pub shape: [usize; 4],
     /// Number of each sample in the loader's data set, `[B]`.
     pub indices: Vec<usize>,
+    /// Labels of what was blended in, when the batch was made by mixup or CutMix.
+    pub mixed: Option<Mixed>,
 }
 
 impl Batch {
@@ -61,7 +64,28 @@ impl Batch {
         if let Some((sample, &label)) = labels.iter().enumerate().find(|&(_, &label)| label >= classes) {
             return Err(DataError::BatchLabel { sample, label, classes });
         }
-        Ok(Self { images, labels, shape, indices: (0..samples).collect() })
+        Ok(Self { images, labels, shape, indices: (0..samples).collect(), mixed: None })
+    }
+
+    /// The labels as distributions over `classes`, `[B, classes]`, each row of sum 1: one-hot, or the two labels of a blend with
+    /// their weights.
+    ///
+    /// # Errors
+    /// [`DataError::BatchLabel`] for a label not below `classes`.
+    pub fn soft_labels(&self, classes: usize) -> Result<Vec<f64>> {
+        let mut targets = vec![0.0; self.labels.len() * classes];
+        let weight = self.mixed.as_ref().map_or(1.0, |mixed| mixed.weight);
+        let own = (&self.labels, weight);
+        let partners = self.mixed.iter().map(|mixed| (&mixed.labels, 1.0 - mixed.weight));
+        for (labels, weight) in std::iter::once(own).chain(partners) {
+            for (sample, &label) in labels.iter().enumerate() {
+                if label >= classes {
+                    return Err(DataError::BatchLabel { sample, label, classes });
+                }
+                targets[sample * classes + label] += weight;
+            }
+        }
+        Ok(targets)
     }
 
     /// Number of samples `B`.

@@ -23,6 +23,20 @@ impl Image<'_> {
     pub fn shape(&self) -> [usize; 3] {
         [self.channels, self.height, self.width]
     }
+
+    /// Fails unless the pixels fit the shape, of which no side is 0.
+    pub(crate) fn check(&self) -> Result<()> {
+        let expected = self.shape().iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        if expected != Some(self.pixels.len()) || expected == Some(0) {
+            return Err(DataError::BufferLength {
+                what: "image",
+                shape: self.shape().to_vec(),
+                expected: expected.unwrap_or(usize::MAX),
+                found: self.pixels.len(),
+            });
+        }
+        Ok(())
+    }
 }
 
 /// Labelled images of one shape.
@@ -49,6 +63,16 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// [`DataError::IndexOutOfRange`], and whatever decoding a file can bring.
     fn image(&self, index: usize) -> Result<Image<'_>>;
+
+    /// Image number `index` as it was published, of any size, where `image` gives one brought to [`shape`](Self::shape).
+    ///
+    /// Random resized crops are cut from it. Default: `image(index)`.
+    ///
+    /// # Errors
+    /// As [`image`](Self::image).
+    fn original(&self, index: usize) -> Result<Image<'_>> {
+        self.image(index)
+    }
 
     /// Label of image `index`, below `self.classes().len()`.
     ///

@@ -175,6 +175,61 @@ pub enum DataError {
         present_in: PathBuf,
     },
 
+    /// A file or folder is of a class that the data set does not have.
+    #[error("{}: unknown class `{class}`, expected {expected}", .path.display())]
+    UnknownClass {
+        /// The file or folder.
+        path: PathBuf,
+        /// The class found.
+        class: String,
+        /// What a class is called here.
+        expected: &'static str,
+    },
+
+    /// A file of annotations is not what its format demands.
+    #[error("{}: damaged {format} at offset {offset}: {reason}", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        format: &'static str,
+        /// Where reading failed (in the decompressed contents).
+        offset: u64,
+        /// What was expected and what was found.
+        reason: String,
+    },
+
+    /// A line of a list is not what its format demands.
+    #[error("{}:{line}: {reason}", .path.display())]
+    BadLine {
+        /// The list.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// What was expected and what was found.
+        reason: String,
+    },
+
+    /// An image that the list of classes does not have.
+    #[error("{}: no class for this image in {}", .path.display(), .list.display())]
+    NotListed {
+        /// The image.
+        path: PathBuf,
+        /// The list.
+        list: PathBuf,
+    },
+
+    /// A list names an image that is not there.
+    #[error("{}: entry {record} names {}, which is not there", .list.display(), .path.display())]
+    ListedFileMissing {
+        /// The list.
+        list: PathBuf,
+        /// Number of the entry, from 0.
+        record: usize,
+        /// The image.
+        path: PathBuf,
+    },
+
     /// A class folder holds no image.
     #[error("{}: no {looked_for} files in this class folder", .path.display())]
     EmptyClass {

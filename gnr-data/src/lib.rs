@@ -1,6 +1,6 @@
 //! Image data sets, augmentation and a prefetching loader for training and evaluation.
 //!
-//! This crate turns published files (IDX, CIFAR binary, image folders) and the embedded UCI digits into mini-batches of
+//! This crate turns published files (IDX, CIFAR, lists of photographs, image folders) and the embedded UCI digits into mini-batches of
 //! `f32` on the host. It knows no tensor library and no other crate of this workspace.
 //!
 //! * [`find`], [`open`], [`registry`]: data sets by name, with their usual normalisation and how to get them.
@@ -40,20 +40,27 @@ mod loader;
 mod normalize;
 mod random;
 mod registry;
+mod resample;
+mod resize;
 mod source;
 mod split;
 
-pub use augment::{Augmentation, Flip, Variation};
+pub use augment::{
+    Augmentation, ColorJitter, Erase, Flip, Mix, Mixed, Operation, RandAugment, RandomResizedCrop, Variation,
+};
 pub use batch::Batch;
 pub use dataset::{Dataset, Image, InMemory, class_counts};
 pub use error::{DataError, Result};
 pub use loader::{Epoch, Loader, LoaderConfig, Order, Remainder};
 pub use normalize::Normalization;
 pub use random::permutation;
-pub use registry::{DatasetInfo, OpenOptions, available_without_dir, find, open, registry};
+pub use registry::{DatasetInfo, Download, OpenOptions, Unpack, available_without_dir, find, open, registry};
+pub use resample::{Interpolation, resize};
+pub use resize::Resize;
 pub use source::Part;
-pub use source::decode::Resize;
 pub use source::digits::digits;
-pub use source::folder::{Keep, open_folder};
+pub use source::files::Keep;
+pub use source::folder::open_folder;
 pub use source::idx::{IdxArray, read_idx};
+pub use source::imagenet::imagenet_wnids;
 pub use split::{HoldOut, Subset, Views, stratified_split};

@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::augment::Augmentation;
+use crate::augment::{Augmentation, Place};
 use crate::batch::Batch;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Image};
 use crate::error::{DataError, Result};
 use crate::normalize::Normalization;
 use crate::random::permutation;
@@ -227,20 +227,47 @@ impl Source {
             if cancelled.load(Ordering::Relaxed) {
                 break; // nobody will receive this batch
             }
-            let image = self.dataset.image(index)?;
-            if image.shape() != self.dataset.shape() || image.pixels.len() != size {
-                return Err(DataError::SizeMismatch {
-                    path: format!("{}, image {index}", self.dataset.describe()).into(),
-                    expected: self.dataset.shape(),
-                    found: image.shape(),
-                });
-            }
-            let variation = self.augment.draw(self.augment_seed, job.epoch, index);
-            self.augment.apply(&image, variation, &self.tables, out);
+            let image = self.image(index)?;
+            let place = Place { seed: self.augment_seed, epoch: job.epoch, index };
+            self.augment.render(image, [channels, height, width], place, &self.tables, out);
             labels.push(self.dataset.label(index)?);
         }
         let shape = [job.indices.len(), channels, height, width];
-        Ok(Batch { images, labels, shape, indices: job.indices.clone() })
+        let mut mixed = None;
+        // A cancelled batch has fewer labels than images.
+        if let Some(mix) = self.augment.mix
+            && labels.len() == job.indices.len()
+            && labels.len() > 1
+        {
+            let blend = mix.draw(self.augment_seed, job.epoch, job.number, height, width);
+            mixed = blend.map(|blend| blend.apply(&mut images, &labels, height, width));
+        }
+        Ok(Batch { images, labels, shape, indices: job.indices.clone(), mixed })
+    }
+
+    /// An image as the augmentation needs it: of the data set's shape, or as published where crops are cut from it.
+    fn image(&self, index: usize) -> Result<Image<'_>> {
+        let expected = self.dataset.shape();
+        let (image, fits) = match self.augment.crop {
+            Some(_) => {
+                let image = self.dataset.original(index)?;
+                let fits = image.channels == expected[0] && image.check().is_ok();
+                (image, fits)
+            }
+            None => {
+                let image = self.dataset.image(index)?;
+                let fits = image.shape() == expected && image.check().is_ok();
+                (image, fits)
+            }
+        };
+        if !fits {
+            return Err(DataError::SizeMismatch {
+                path: format!("{}, image {index}", self.dataset.describe()).into(),
+                expected,
+                found: image.shape(),
+            });
+        }
+        Ok(image)
     }
 
     /// [`Source::batch`], with a panic of a user's data set turned into an error at its place.

@@ -44,6 +44,16 @@ impl Normalization {
         Self::bytes(&[0.2860], &[0.3530])
     }
 
+    /// Kuzushiji-MNIST's training images.
+    pub fn kmnist() -> Self {
+        Self::bytes(&[0.1918], &[0.3483])
+    }
+
+    /// EMNIST's training images (of the balanced arrangement; the others differ in the third digit).
+    pub fn emnist() -> Self {
+        Self::bytes(&[0.1751], &[0.3332])
+    }
+
     /// CIFAR-10's training images (standard deviation over all pixels, not the mean of per-image ones).
     pub fn cifar10() -> Self {
         Self::bytes(&[0.4914, 0.4822, 0.4465], &[0.2470, 0.2435, 0.2616])
@@ -64,7 +74,8 @@ impl Normalization {
         Self { white: 1.0, mean: vec![127.0], std: vec![128.0] }
     }
 
-    /// A preset by name: `unit`, `digits`, `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, `imagenet`, `efficientnet-lite`.
+    /// A preset by name: `unit`, `digits`, `mnist`, `fashion-mnist`, `kmnist`, `emnist`, `cifar10`, `cifar100`, `imagenet`,
+    /// `efficientnet-lite`.
     ///
     /// # Errors
     /// [`DataError::Config`] that lists the presets.
@@ -74,6 +85,8 @@ impl Normalization {
             "digits" => Ok(Self::digits()),
             "mnist" => Ok(Self::mnist()),
             "fashion-mnist" => Ok(Self::fashion_mnist()),
+            "kmnist" => Ok(Self::kmnist()),
+            "emnist" => Ok(Self::emnist()),
             "cifar10" => Ok(Self::cifar10()),
             "cifar100" => Ok(Self::cifar100()),
             "imagenet" => Ok(Self::imagenet()),
@@ -81,7 +94,7 @@ impl Normalization {
             other => Err(DataError::config(
                 "normalization",
                 other,
-                "expected one of unit, digits, mnist, fashion-mnist, cifar10, cifar100, imagenet, efficientnet-lite",
+                "expected one of unit, digits, mnist, fashion-mnist, kmnist, emnist, cifar10, cifar100, imagenet, efficientnet-lite",
             )),
         }
     }

@@ -17,6 +17,11 @@ pub(crate) enum Purpose {
     Augment = 2,
     Split = 3,
     Sample = 4,
+    Crop = 5,
+    Jitter = 6,
+    Policy = 7,
+    Erase = 8,
+    Mix = 9,
 }
 
 /// An independent stream of random numbers.
@@ -44,6 +49,49 @@ impl Stream {
                 return (wide >> 64) as usize;
             }
         }
+    }
+
+    /// Uniform in [0, 1), a multiple of 2⁻⁵³.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Uniform between two ends.
+    pub(crate) fn between(&mut self, [low, high]: [f64; 2]) -> f64 {
+        low + (high - low) * self.unit()
+    }
+
+    /// Beta(α, α) for α > 0, as a ratio of Gamma variates.
+    pub(crate) fn symmetric_beta(&mut self, alpha: f64) -> f64 {
+        let (a, b) = (self.gamma(alpha), self.gamma(alpha));
+        match a + b {
+            // Both underflow when α is tiny; the limit is a coin.
+            0.0 => f64::from(u8::from(self.coin())),
+            sum => a / sum,
+        }
+    }
+
+    /// Gamma(shape, 1) by Marsaglia and Tsang (2000); a shape below 1 by way of shape + 1.
+    fn gamma(&mut self, shape: f64) -> f64 {
+        if shape < 1.0 {
+            let power = (1.0 - self.unit()).powf(1.0 / shape);
+            return self.gamma(shape + 1.0) * power;
+        }
+        let d = shape - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let x = self.normal();
+            let v = (1.0 + c * x).powi(3);
+            if v > 0.0 && (1.0 - self.unit()).ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+                return d * v;
+            }
+        }
+    }
+
+    /// Standard normal (Box and Muller).
+    fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
     /// A fair coin.
@@ -87,6 +135,27 @@ mod tests {
         }
         // Binomial(90000, 1/9) has standard deviation 94; 5 sigma.
         assert!(counts.iter().all(|count| count.abs_diff(10_000) < 470), "{counts:?}");
+    }
+
+    #[test]
+    fn beta_has_its_mean_and_variance() {
+        for alpha in [0.2, 1.0, 4.0] {
+            let mut stream = Stream::at(5, Purpose::Mix, 0, 0);
+            let draws: Vec<f64> = (0..40_000).map(|_| stream.symmetric_beta(alpha)).collect();
+            assert!(draws.iter().all(|x| (0.0..=1.0).contains(x)));
+            let n = draws.len() as f64;
+            let mean = draws.iter().sum::<f64>() / n;
+            let variance = draws.iter().map(|x| (x - 0.5) * (x - 0.5)).sum::<f64>() / n;
+            // Var Beta(α, α) = 1 / (4 (2α + 1)); standard deviation of the mean is at most 0.0025: 5 sigma.
+            let expected = 0.25 / (2.0 * alpha + 1.0);
+            assert!(
+                (mean - 0.5).abs() < 0.0125 && (variance / expected - 1.0).abs() < 0.04,
+                "{alpha}: {mean} {variance}"
+            );
+        }
+        // No NaN where Gamma underflows.
+        let mut stream = Stream::at(5, Purpose::Mix, 0, 1);
+        assert!((0..100).all(|_| (0.0..=1.0).contains(&stream.symmetric_beta(1e-9))));
     }
 
     #[test]

@@ -9,11 +9,9 @@ use crate::augment::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
 use crate::normalize::Normalization;
-use crate::source::cifar::{self, CIFAR10, CIFAR100};
-use crate::source::decode::Resize;
-use crate::source::folder::{self, Keep, open_folder};
-use crate::source::idx::{self, Family};
-use crate::source::{Part, digits::digits};
+use crate::resize::Resize;
+use crate::source::files::Keep;
+use crate::source::{Part, cars, cifar, digits, emnist, folder, food101, imagenet, mnist, pets};
 
 /// Where and how to open a data set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,8 +51,12 @@ pub struct DatasetInfo {
     pub licence: &'static str,
     /// Augmentation usual for it.
     pub augmentation: Augmentation,
-    normalization: fn() -> Normalization,
-    opener: Opener,
+    /// The published files, for `gnr data fetch`.
+    pub downloads: &'static [Download],
+    /// Name of that normalisation among the presets.
+    pub preset: &'static str,
+    pub(crate) normalization: fn() -> Normalization,
+    pub(crate) opener: Opener,
 }
 
 impl DatasetInfo {
@@ -73,87 +75,61 @@ impl DatasetInfo {
     }
 }
 
-static REGISTRY: [DatasetInfo; 6] = [
-    DatasetInfo {
-        name: "digits",
-        summary: "UCI optical digits, grey 8x8, embedded in the program",
-        shape: Some([1, 8, 8]),
-        classes: Some(10),
-        counts: Some([1437, 360]),
-        fetch_hint: "nothing to do: it is part of the program",
-        licence: "CC BY 4.0, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository",
-        augmentation: Augmentation::NONE,
-        normalization: Normalization::digits,
-        opener: |_, part| Ok(Arc::new(digits(part)?)),
+/// A file of a published data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Download {
+    /// Where it is published; the later ones are tried when the first fails. None: it can only be had by hand.
+    pub urls: &'static [&'static str],
+    /// Its name in the data folder.
+    pub file: &'static str,
+    /// MD5 of the file, hexadecimal, as its publishers or torchvision state it.
+    pub md5: &'static str,
+    /// What to do with it.
+    pub unpack: Unpack,
+    /// Bound on its size in bytes, unpacked and as it is.
+    pub limit: u64,
+}
+
+/// What becomes of a downloaded file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpack {
+    /// It is read as it is.
+    Keep,
+    /// A tar archive, gzipped or not, unpacked into a folder below the data folder.
+    Tar {
+        /// That folder; empty: the data folder.
+        into: &'static str,
     },
-    DatasetInfo {
-        name: "mnist",
-        summary: "MNIST handwritten digits, grey 28x28, IDX files",
-        shape: Some([1, 28, 28]),
-        classes: Some(10),
-        counts: Some([60_000, 10_000]),
-        fetch_hint: MNIST.hint,
-        licence: "CC BY-SA 3.0, Y. LeCun and C. Cortes",
-        augmentation: Augmentation::NONE,
-        normalization: Normalization::mnist,
-        opener: |options, part| Ok(Arc::new(idx::open(&MNIST, options.dir.as_deref(), part)?)),
+    /// A tar archive of tar archives, each unpacked into a folder of its own name.
+    TarOfTars {
+        /// The folder around them.
+        into: &'static str,
     },
-    DatasetInfo {
-        name: "fashion-mnist",
-        summary: "Fashion-MNIST articles of clothing, grey 28x28, IDX files",
-        shape: Some([1, 28, 28]),
-        classes: Some(10),
-        counts: Some([60_000, 10_000]),
-        fetch_hint: FASHION_MNIST.hint,
-        licence: "MIT, Zalando SE",
-        augmentation: Augmentation::NONE,
-        normalization: Normalization::fashion_mnist,
-        opener: |options, part| Ok(Arc::new(idx::open(&FASHION_MNIST, options.dir.as_deref(), part)?)),
+    /// A zip archive.
+    Zip {
+        /// The folder; empty: the data folder.
+        into: &'static str,
     },
-    DatasetInfo {
-        name: "cifar10",
-        summary: "CIFAR-10 photographs, RGB 32x32, binary version",
-        shape: Some([3, 32, 32]),
-        classes: Some(10),
-        counts: Some([50_000, 10_000]),
-        fetch_hint: CIFAR10.hint,
-        licence: "unspecified, A. Krizhevsky (research use)",
-        augmentation: Augmentation::CIFAR,
-        normalization: Normalization::cifar10,
-        opener: |options, part| Ok(Arc::new(cifar::open(&CIFAR10, options.dir.as_deref(), part)?)),
-    },
-    DatasetInfo {
-        name: "cifar100",
-        summary: "CIFAR-100 photographs (fine labels), RGB 32x32, binary version",
-        shape: Some([3, 32, 32]),
-        classes: Some(100),
-        counts: Some([50_000, 10_000]),
-        fetch_hint: CIFAR100.hint,
-        licence: "unspecified, A. Krizhevsky (research use)",
-        augmentation: Augmentation::CIFAR,
-        normalization: Normalization::cifar100,
-        opener: |options, part| Ok(Arc::new(cifar::open(&CIFAR100, options.dir.as_deref(), part)?)),
-    },
-    DatasetInfo {
-        name: "folder",
-        summary: "your own image folder: {train,test|val}/CLASS/*.{jpg,jpeg,png}, RGB",
-        shape: None,
-        classes: None,
-        counts: None,
-        fetch_hint: folder::HINT,
-        licence: "yours to know",
-        augmentation: Augmentation::NONE,
-        normalization: Normalization::imagenet,
-        opener: |options, part| {
-            let dir = options.dir.as_deref().ok_or_else(|| DataError::MissingData {
-                dataset: "folder",
-                what: "the folder".into(),
-                looked_in: Vec::new(),
-                hint: folder::HINT,
-            })?;
-            open_folder(dir, part, options.resize, options.keep)
-        },
-    },
+}
+
+static REGISTRY: [DatasetInfo; 17] = [
+    digits::INFO,
+    mnist::MNIST,
+    mnist::FASHION_MNIST,
+    mnist::KMNIST,
+    emnist::BALANCED,
+    emnist::BYCLASS,
+    emnist::BYMERGE,
+    emnist::LETTERS,
+    emnist::DIGITS_ONLY,
+    emnist::MNIST,
+    cifar::CIFAR10,
+    cifar::CIFAR100,
+    imagenet::INFO,
+    cars::INFO,
+    pets::INFO,
+    food101::INFO,
+    folder::INFO,
 ];
 
 /// All data sets.
@@ -191,38 +167,6 @@ pub fn open(name: &str, part: Part, options: &OpenOptions) -> Result<Arc<dyn Dat
     find(name)?.open(part, options)
 }
 
-/// Where Debian's `dataset-fashion-mnist` puts its files.
-const INSTALLED_FASHION_MNIST: &str = "/usr/share/datasets/fashion-mnist";
-
-const MNIST: Family = Family {
-    name: "mnist",
-    classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
-    below: &["", "MNIST/raw", "raw"],
-    installed: None,
-    hint: "for f in train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1; do \
-           curl -LO https://ossci-datasets.s3.amazonaws.com/mnist/$f-ubyte.gz; done, then give that folder",
-};
-
-const FASHION_MNIST: Family = Family {
-    name: "fashion-mnist",
-    classes: &[
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ],
-    below: &["", "FashionMNIST/raw", "raw"],
-    installed: Some(INSTALLED_FASHION_MNIST),
-    hint: "apt install dataset-fashion-mnist (Debian, Ubuntu; found without giving a folder), or the four files of \
-           https://github.com/zalandoresearch/fashion-mnist/tree/master/data/fashion in a folder that you give",
-};
-
 /// Whether `name` can be opened without giving a folder on this machine.
 ///
 /// # Errors
@@ -230,7 +174,7 @@ const FASHION_MNIST: Family = Family {
 pub fn available_without_dir(name: &str) -> Result<bool> {
     Ok(match find(name)?.name {
         "digits" => true,
-        "fashion-mnist" => Path::new(INSTALLED_FASHION_MNIST).is_dir(),
+        "fashion-mnist" => Path::new(mnist::INSTALLED_FASHION_MNIST).is_dir(),
         _ => false,
     })
 }

@@ -162,6 +162,10 @@ impl Dataset for Subset {
         self.whole.image(self.whole_index(index)?)
     }
 
+    fn original(&self, index: usize) -> Result<Image<'_>> {
+        self.whole.original(self.whole_index(index)?)
+    }
+
     fn label(&self, index: usize) -> Result<usize> {
         self.whole.label(self.whole_index(index)?)
     }

@@ -5,7 +5,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gnr_dfdx::cpu::kernels::conv::{Geometry, backward_input, backward_weight, forward};
-use gnr_dfdx::cpu::kernels::norm::{self, Maps, Stats};
+use gnr_dfdx::cpu::kernels::norm::{self, Affine, Last, Maps, Stats};
 use gnr_dfdx::cpu::kernels::{elementwise, reduce};
 
 /// (name, batch, channels, size, output channels, kernel, stride, padding, groups).
@@ -66,7 +66,8 @@ fn memory_bound(c: &mut Criterion) {
     group.bench_function("batch_norm_statistics", |b| b.iter(|| Stats::of_batch(maps, &x, 1e-5)));
     let stats = Stats::of_batch(maps, &x, 1e-5);
     group.bench_function("batch_norm_relu", |b| {
-        b.iter(|| norm::apply(maps, &x, &stats, &gamma, &beta, None, true, &mut y));
+        let affine = Affine::new(&stats, &gamma, &beta);
+        b.iter(|| norm::apply(maps, &x, &affine, None, Last::Clip(f32::INFINITY), &mut y));
     });
     let mut a = noise(maps.size());
     group.bench_function("batch_norm_backward", |b| {

@@ -1,6 +1,6 @@
 //! Times of one gradient, one recorded gradient with a replayed product, and one GNR step: ResNet-20, 128 images.
 //!
-//! `cargo run --release -p gnr-dfdx --example step_times -- [architecture] [batch]`
+//! `cargo run --release -p gnr-dfdx --example step_times -- [architecture] [batch] [image size]`
 #![allow(clippy::print_stdout)]
 
 use std::time::Instant;
@@ -16,15 +16,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_else(|| "resnet20_projection".into());
     let size: usize = arguments.next().map_or(Ok(128), |size| size.parse())?;
-    let model = AnyModel::build(&ModelConfig::new(&name, 10, [3, 32, 32]))?;
+    let pixels: usize = arguments.next().map_or(Ok(32), |pixels| pixels.parse())?;
+    let model = AnyModel::build(&ModelConfig::new(&name, 10, [3, pixels, pixels]))?;
     let backend = Cpu::<f32>::new();
     let theta = ParamVector::initial(&backend, model.layout(), 1)?;
-    let images: Vec<f32> = (0..size * 3 * 1024).map(|i| (0.013 * i as f32).sin()).collect();
-    let images = backend.upload(&images, &[size, 3, 32, 32])?;
+    let images: Vec<f32> = (0..size * 3 * pixels * pixels).map(|i| (0.013 * i as f32).sin()).collect();
+    let images = backend.upload(&images, &[size, 3, pixels, pixels])?;
     let batch = Batch { images, labels: (0..size).map(|i| i % 10).collect() };
     let mut buffers = Buffers::initial(model.layout(), &backend)?;
 
-    println!("{name}, batch {size}, {} threads; median of {REPEATS}", rayon::current_num_threads());
+    println!(
+        "{name}, batch {size}, {pixels}×{pixels}, {} threads; median of {REPEATS}",
+        rayon::current_num_threads()
+    );
     let mut oracle = BatchOracle::new(&model, &backend, &batch, &mut buffers);
     time("gradient", || oracle.evaluate(&theta, Pass::Probe, Order::First).map(|_| ()))?;
     time("gradient, recorded", || oracle.evaluate(&theta, Pass::Probe, Order::Second).map(|_| ()))?;

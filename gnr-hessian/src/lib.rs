@@ -9,6 +9,7 @@
 //! | the trace | [`hutchinson()`], [`hutch_plus_plus`], [`xtrace`](fn@xtrace) |
 //! | the whole density | [`spectral_density`] |
 //! | the diagonal | [`diagonal`](fn@diagonal) |
+//! | the loss along lines and planes | [`Subspace`], [`scale_direction`], [`count_extrema`], [`principal_directions`] |
 //! | is it one fixed symmetric matrix? | [`determinism_check`] |
 //!
 //! [`GaussNewton`] is the other operator of an oracle. Random vectors come from [`Probes`], numbered and seeded, so that stopped work
@@ -36,6 +37,7 @@ mod density;
 mod determinism;
 mod diagonal;
 mod error;
+mod geometry;
 mod interval;
 mod lanczos;
 mod operator;
@@ -47,6 +49,10 @@ pub use density::{DensityOptions, DensityState, Quadrature, SpectralDensity, spe
 pub use determinism::{Determinism, determinism_check};
 pub use diagonal::{DiagonalEstimate, diagonal};
 pub use error::{Error, Result};
+pub use geometry::{
+    Extrema, PrincipalDirections, Scaling, SmallTensors, Subspace, count_extrema, linspace,
+    principal_directions, scale_direction, worked_example,
+};
 pub use interval::{Interval, Stopping, mean_interval, student_t_quantile};
 pub use lanczos::{
     Good, Lanczos, LanczosEnd, LanczosObserver, LanczosProgress, LanczosState, Reorthogonalization, Which,

@@ -2,9 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
+use gnr_nn::layers::{DropPath, Dropout};
+
 /// The request for a model: a registered name, the number of classes, the shape of an image, and what the architecture
 /// lets one choose.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
     /// A name of the [`registry`](crate::registry()).
     pub name: String,
@@ -12,16 +14,37 @@ pub struct ModelConfig {
     pub classes: usize,
     /// Channels, height and width of an image.
     pub input: [usize; 3],
-    /// Hidden widths of an MLP, widths of the stages of a ResNet; `None`: the architecture's own.
+    /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT; `None`: the architecture's own.
     pub widths: Option<Vec<usize>>,
     /// Activation of an MLP; `None`: ReLU.
     pub activation: Option<Activation>,
+    /// Number of blocks of a ViT; `None`: the architecture's own.
+    pub depth: Option<usize>,
+    /// Attention heads of a ViT; `None`: the architecture's own.
+    pub heads: Option<usize>,
+    /// Side of the patches of a ViT in pixels; `None`: the architecture's own.
+    pub patch: Option<usize>,
+    /// Rate of dropout, in [0, 1); `None`: 0.
+    pub dropout: Option<f64>,
+    /// Rate of stochastic depth in the last residual block, in [0, 1), from where it falls linearly to 0 in the first; `None`: 0.
+    pub drop_path: Option<f64>,
 }
 
 impl ModelConfig {
     /// The architecture as published, for this number of classes and images `[C, H, W]`.
     pub fn new(name: impl Into<String>, classes: usize, input: [usize; 3]) -> Self {
-        Self { name: name.into(), classes, input, widths: None, activation: None }
+        Self {
+            name: name.into(),
+            classes,
+            input,
+            widths: None,
+            activation: None,
+            depth: None,
+            heads: None,
+            patch: None,
+            dropout: None,
+            drop_path: None,
+        }
     }
     /// Other widths.
     pub fn with_widths(mut self, widths: impl Into<Vec<usize>>) -> Self {
@@ -47,18 +70,56 @@ impl ModelConfig {
         if self.input.contains(&0) {
             return Err(self.invalid("input", format!("{:?} has a zero dimension", self.input)));
         }
-        match &self.widths {
-            Some(widths) if widths.contains(&0) => {
-                Err(self.invalid("widths", format!("{widths:?} has a zero width")))
-            }
-            _ => Ok(()),
+        if let Some(widths) = self.widths.as_ref().filter(|widths| widths.contains(&0)) {
+            return Err(self.invalid("widths", format!("{widths:?} has a zero width")));
         }
+        for (field, count) in [("depth", self.depth), ("heads", self.heads), ("patch", self.patch)] {
+            if count == Some(0) {
+                return Err(self.invalid(field, "0, but it must be at least 1"));
+            }
+        }
+        for (field, rate) in [("dropout", self.dropout), ("drop_path", self.drop_path)] {
+            if let Some(rate) = rate.filter(|rate| !(0.0..1.0).contains(rate)) {
+                return Err(self.invalid(field, format!("{rate}, but a rate is at least 0 and below 1")));
+            }
+        }
+        Ok(())
     }
 
-    /// Refuses an option that the architecture does not have, rather than ignoring it.
-    pub(crate) fn refuse<T>(&self, field: &'static str, option: &Option<T>) -> Result<(), ModelError> {
-        match option {
-            Some(_) => Err(self.invalid(field, "given, but this architecture has no such option")),
+    /// The widths of the stages: as asked for, or the architecture's `own`.
+    pub(crate) fn stage_widths(&self, own: &[usize]) -> Result<Vec<usize>, ModelError> {
+        let widths = self.widths.as_deref().unwrap_or(own);
+        if widths.len() != own.len() {
+            let stages = own.len();
+            return Err(self.invalid("widths", format!("{widths:?}, but there are {stages} stages")));
+        }
+        Ok(widths.to_vec())
+    }
+
+    /// The dropout asked for.
+    pub(crate) fn dropout_layer(&self) -> Result<Dropout, ModelError> {
+        Dropout::new(self.dropout.unwrap_or(0.0)).map_err(|error| self.invalid("dropout", error.to_string()))
+    }
+
+    /// The stochastic depth asked for, for each of `count` residual blocks.
+    pub(crate) fn drop_paths(&self, count: usize) -> Result<Vec<DropPath>, ModelError> {
+        DropPath::linear(self.drop_path.unwrap_or(0.0), count)
+            .map_err(|error| self.invalid("drop_path", error.to_string()))
+    }
+
+    /// Refuses the options that the architecture does not have, rather than ignoring them: all but those it `takes`.
+    pub(crate) fn only(&self, takes: &[&str]) -> Result<(), ModelError> {
+        let options = [
+            ("widths", self.widths.is_some()),
+            ("activation", self.activation.is_some()),
+            ("depth", self.depth.is_some()),
+            ("heads", self.heads.is_some()),
+            ("patch", self.patch.is_some()),
+            ("dropout", self.dropout.is_some()),
+            ("drop_path", self.drop_path.is_some()),
+        ];
+        match options.into_iter().find(|(field, given)| *given && !takes.contains(field)) {
+            Some((field, _)) => Err(self.invalid(field, "given, but this architecture has no such option")),
             None => Ok(()),
         }
     }

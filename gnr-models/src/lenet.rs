@@ -1,7 +1,7 @@
 //! LeNet-5 with ReLU and max-pooling, for small grey or colour images.
 
 use gnr_nn::{
-    Backend, Context, Conv2dSpec, Layout, Model, PoolSpec, Result,
+    Backend, Context, Conv2dSpec, Layout, Model, Padding, PoolSpec, Result,
     layers::{Conv2d, Linear},
 };
 
@@ -28,8 +28,7 @@ impl Architecture for LeNet {
     }];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.refuse("widths", &config.widths)?;
-        config.refuse("activation", &config.activation)?;
+        config.only(&[])?;
         let [channels, height, width] = config.input;
         if height.min(width) < 4 {
             return Err(
@@ -41,7 +40,7 @@ impl Architecture for LeNet {
         let pooled = |length: usize| (length / 2 + 2 * padding - 4) / 2;
         let features = 16 * pooled(height) * pooled(width);
 
-        let spec = |padding| Conv2dSpec { stride: 1, padding, groups: 1 };
+        let spec = |padding| Conv2dSpec { stride: 1, padding: Padding::Each(padding), groups: 1 };
         let mut layout = Layout::new();
         let mut root = layout.root();
         let convolutions = [

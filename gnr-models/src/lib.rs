@@ -16,13 +16,18 @@
 //! ```
 
 mod config;
+pub mod efficientnet;
 pub mod lenet;
 pub mod mlp;
+pub mod pyramidnet;
 mod registry;
+mod residual;
 pub mod resnet;
+pub mod resnext;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod weights;
+pub mod wide_resnet;
 
 pub use config::{Activation, ModelConfig, ModelError};
 pub use registry::{AnyModel, Architecture, Registered, registry};

@@ -1,6 +1,9 @@
 //! Multilayer perceptrons, named as PyTorch's `nn.Sequential` of linear layers and activations.
 
-use gnr_nn::{Backend, Context, Layout, Model, Result, Unary, layers::Linear};
+use gnr_nn::{
+    Backend, Context, Layout, Model, Result, Unary,
+    layers::{Dropout, Linear},
+};
 
 use crate::{Activation, Architecture, ModelConfig, ModelError, Registered};
 
@@ -11,6 +14,7 @@ pub struct Mlp {
     layout: Layout,
     layers: Vec<Linear>,
     activation: Activation,
+    dropout: Dropout,
 }
 
 impl Mlp {
@@ -21,7 +25,12 @@ impl Mlp {
         let layers = (sizes.windows(2).enumerate())
             .map(|(i, pair)| Linear::new(&mut root.enter(&(2 * i).to_string()), pair[0], pair[1]))
             .collect();
-        Self { layout, layers, activation }
+        Self { layout, layers, activation, dropout: Dropout::default() }
+    }
+    /// With dropout after each activation.
+    pub fn with_dropout(mut self, dropout: Dropout) -> Self {
+        self.dropout = dropout;
+        self
     }
 }
 
@@ -34,10 +43,11 @@ impl Architecture for Mlp {
     }];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
+        config.only(&["widths", "activation", "dropout"])?;
         let mut sizes = vec![config.input.iter().product()];
         sizes.extend_from_slice(config.widths.as_deref().unwrap_or(&[256, 128]));
         sizes.push(config.classes);
-        Ok(Self::new(&sizes, config.activation.unwrap_or_default()))
+        Ok(Self::new(&sizes, config.activation.unwrap_or_default()).with_dropout(config.dropout_layer()?))
     }
 }
 
@@ -57,6 +67,7 @@ impl Model for Mlp {
                     Activation::Relu => cx.backend.relu(&x)?,
                     Activation::Tanh => cx.backend.unary(Unary::Tanh, &x)?,
                 };
+                x = self.dropout.forward(cx, &x)?;
             }
             x = layer.forward(cx, &x)?;
         }

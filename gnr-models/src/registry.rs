@@ -2,7 +2,10 @@
 
 use gnr_nn::{Backend, Context, Layout, Model, Result};
 
-use crate::{ModelConfig, ModelError, lenet::LeNet, mlp::Mlp, resnet::ResNet};
+use crate::{
+    ModelConfig, ModelError, efficientnet::EfficientNet, lenet::LeNet, mlp::Mlp, pyramidnet::PyramidNet,
+    resnet::ResNet, resnext::ResNeXt, wide_resnet::WideResNet,
+};
 
 /// What the list of models says about one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,10 @@ pub struct Registered {
 pub trait Architecture: Model + Sized {
     /// The names it answers to.
     const REGISTERED: &'static [Registered];
+    /// Whether `name` is one of its: a registered one, or one that follows the family's pattern (`wrn40_4`).
+    fn answers_to(name: &str) -> bool {
+        Self::REGISTERED.iter().any(|known| known.name == name)
+    }
     /// Builds the member called `config.name`.
     ///
     /// # Errors
@@ -43,7 +50,7 @@ macro_rules! architectures {
 
         impl AnyModel {
             fn build_known(config: &ModelConfig) -> Option<Result<Self, ModelError>> {
-                $(if <$model as Architecture>::REGISTERED.iter().any(|known| known.name == config.name) {
+                $(if <$model as Architecture>::answers_to(&config.name) {
                     return Some(<$model as Architecture>::build(config).map(Self::$variant));
                 })+
                 None
@@ -82,6 +89,14 @@ architectures! {
     LeNet(LeNet),
     /// Residual networks.
     ResNet(ResNet),
+    /// Wide residual networks.
+    WideResNet(WideResNet),
+    /// Residual networks of grouped convolutions.
+    ResNeXt(ResNeXt),
+    /// Pyramidal residual networks.
+    PyramidNet(PyramidNet),
+    /// EfficientNets.
+    EfficientNet(EfficientNet),
 }
 
 impl AnyModel {

@@ -1,22 +1,36 @@
-//! Residual networks of basic blocks on small images: CIFAR ResNets with either shortcut, and ResNet-18 with a CIFAR stem.
+//! Residual networks: the CIFAR nets of He et al. and torchvision's ResNet-18 to -152, on small and on large images.
 
-use gnr_nn::{
-    Backend, Context, Conv2dSpec, Fused, Layout, Model, Result, Scope,
-    layers::{BatchNorm2d, Conv2d, Linear},
+use gnr_nn::{Backend, Context, Layout, Model, PoolSpec, Result, layers::Linear};
+
+use crate::{
+    Architecture, ModelConfig, ModelError, Registered,
+    residual::{Block, ConvNorm, Shortcut},
 };
 
-use crate::{Architecture, ModelConfig, ModelError, Registered};
-
-/// A residual network: 3×3 stem without pooling, stages of basic blocks (each after the first starts with stride 2), global
-/// average pool, linear classifier.
-///
-/// The second BatchNorm of a block also adds the shortcut and applies the ReLU, so a fused backend makes one pass of it.
+/// A residual network: stem, stages of residual blocks (each after the first starts with stride 2), global average pool,
+/// linear classifier.
 #[derive(Clone, Debug)]
 pub struct ResNet {
     layout: Layout,
-    stem: Convolution,
-    blocks: Vec<BasicBlock>,
+    stem: ConvNorm,
+    pool: Option<PoolSpec>,
+    blocks: Vec<Block>,
     classifier: Linear,
+}
+
+/// What makes a member of the family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Design<'a> {
+    /// Names of the tensors and kind of shortcut.
+    pub style: Style,
+    /// The first layers.
+    pub stem: Stem,
+    /// The residual function.
+    pub unit: Unit,
+    /// Blocks in each stage.
+    pub blocks: &'a [usize],
+    /// Width (torchvision's `planes`) of each stage.
+    pub widths: &'a [usize],
 }
 
 /// A published code base: it decides the names of the tensors and the kind of shortcut where shapes change.
@@ -31,38 +45,105 @@ pub enum Style {
     Torchvision,
 }
 
+/// The first layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stem {
+    /// 3×3 convolution with stride 1: for images of 32×32 and the like.
+    Cifar,
+    /// 7×7 convolution with stride 2, then a 3×3 maximum with stride 2: for images of 224×224 and the like.
+    ImageNet,
+}
+
+impl Stem {
+    /// Images with a shorter side of fewer pixels than this get the CIFAR stem where the name leaves it open.
+    pub const SMALL: usize = 64;
+
+    /// The usual stem for images `[C, H, W]`.
+    pub fn for_images([_, height, width]: [usize; 3]) -> Self {
+        if height.min(width) < Self::SMALL { Self::Cifar } else { Self::ImageNet }
+    }
+}
+
+/// The residual function of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Two 3×3 convolutions.
+    Basic,
+    /// 1×1, 3×3, 1×1; the output has 4 times the stage's width. The 3×3 convolution has `groups` groups of
+    /// `base·width/64` channels: 1 and 64 in a ResNet, 32 and 4 in a ResNeXt 32×4d.
+    Bottleneck {
+        /// Cardinality.
+        groups: usize,
+        /// Channels of a group in a stage of width 64.
+        base: usize,
+    },
+}
+
+impl Unit {
+    /// The bottleneck of a ResNet.
+    pub const PLAIN_BOTTLENECK: Self = Self::Bottleneck { groups: 1, base: 64 };
+}
+
 impl ResNet {
-    /// For images of `channels` channels; stage i has `blocks[i]` basic blocks of width `widths[i]`.
+    /// For images of `channels` channels.
     ///
     /// # Deviation
     /// Convolutions start He-normal over fan-out and the classifier as PyTorch's default in every style.
-    pub fn new(style: Style, channels: usize, blocks: &[usize], widths: &[usize], classes: usize) -> Self {
+    pub fn new(design: &Design<'_>, channels: usize, classes: usize) -> Self {
         let mut layout = Layout::new();
         let mut root = layout.root();
-        let mut input = widths.first().copied().unwrap_or(channels);
-        let stem = Convolution::new(&mut root, ["conv1", "bn1"], channels, input, 3, 1);
-        let mut built = Vec::new();
-        for (stage, (&count, &width)) in blocks.iter().zip(widths).enumerate() {
+        let mut input = design.widths.first().copied().unwrap_or(channels);
+        let (window, stride, pool) = match design.stem {
+            Stem::Cifar => (3, 1, None),
+            Stem::ImageNet => (7, 2, Some(PoolSpec { window: 3, stride: 2, padding: 1 })),
+        };
+        let stem = ConvNorm::new(&mut root, ["conv1", "bn1"], [channels, input], window, stride);
+        let mut blocks = Vec::new();
+        for (stage, (&count, &width)) in design.blocks.iter().zip(design.widths).enumerate() {
             for block in 0..count {
-                let name = match style {
-                    Style::CifarProjection => format!("layers.{}", built.len()),
+                let name = match design.style {
+                    Style::CifarProjection => format!("layers.{}", blocks.len()),
                     _ => format!("layer{}.{block}", stage + 1),
                 };
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                built.push(BasicBlock::new(&mut root.enter(&name), style, input, width, stride));
-                input = width;
+                let output = match design.unit {
+                    Unit::Basic => width,
+                    Unit::Bottleneck { .. } => 4 * width,
+                };
+                let ends = [input, output];
+                let shortcut = |scope: &mut gnr_nn::Scope<'_>| match design.style {
+                    Style::CifarOptionA => Shortcut::option_a(ends, stride),
+                    Style::CifarProjection => {
+                        Shortcut::projection(scope, ["shortcut.0", "shortcut.1"], ends, stride)
+                    }
+                    Style::Torchvision => {
+                        Shortcut::projection(scope, ["downsample.0", "downsample.1"], ends, stride)
+                    }
+                };
+                let mut scope = root.enter(&name);
+                blocks.push(match design.unit {
+                    Unit::Basic => Block::basic(&mut scope, ends, stride, shortcut),
+                    Unit::Bottleneck { groups, base } => {
+                        let inner = width * base / 64 * groups;
+                        Block::bottleneck(&mut scope, [input, inner, output], stride, groups, shortcut)
+                    }
+                });
+                input = output;
             }
         }
-        let classifier = if style == Style::Torchvision { "fc" } else { "linear" };
+        let classifier = if design.style == Style::Torchvision { "fc" } else { "linear" };
         let classifier = Linear::new(&mut root.enter(classifier), input, classes);
-        Self { layout, stem, blocks: built, classifier }
+        Self { layout, stem, pool, blocks, classifier }
     }
 }
 
 impl ResNet {
     /// What the classifier sees, `[N, D]`.
     fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
-        let mut x = self.stem.forward(cx, x, Fused { residual: None, relu: true })?;
+        let mut x = self.stem.forward_relu(cx, x)?;
+        if let Some(pool) = self.pool {
+            x = cx.backend.max_pool2d(&x, pool)?;
+        }
         for block in &self.blocks {
             x = block.forward(cx, &x)?;
         }
@@ -86,130 +167,38 @@ impl Model for ResNet {
     }
 }
 
-/// A convolution without bias and its BatchNorm.
-#[derive(Clone, Debug)]
-struct Convolution {
-    conv: Conv2d,
-    bn: BatchNorm2d,
-}
-
-impl Convolution {
-    fn new(
-        scope: &mut Scope<'_>,
-        [conv, bn]: [&str; 2],
-        input: usize,
-        output: usize,
-        window: usize,
-        stride: usize,
-    ) -> Self {
-        let spec = Conv2dSpec { stride, padding: window / 2, groups: 1 };
-        Self {
-            conv: Conv2d::new(&mut scope.enter(conv), input, output, window, spec),
-            bn: BatchNorm2d::new(&mut scope.enter(bn), output),
-        }
-    }
-    fn forward<B: Backend>(
-        &self,
-        cx: &mut Context<'_, B>,
-        x: &B::Tensor,
-        fused: Fused<'_, B::Tensor>,
-    ) -> Result<B::Tensor> {
-        let y = self.conv.forward(cx, x)?;
-        self.bn.forward_fused(cx, &y, fused)
-    }
-}
-
-/// relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)).
-#[derive(Clone, Debug)]
-struct BasicBlock {
-    first: Convolution,
-    second: Convolution,
-    shortcut: Shortcut,
-}
-
-#[derive(Clone, Debug)]
-enum Shortcut {
-    Identity,
-    /// Rows and columns 0, stride, 2·stride, …; channels as listed, `None` being zero.
-    Pad {
-        stride: usize,
-        channels: Vec<Option<usize>>,
-    },
-    Projection(Convolution),
-}
-
-impl BasicBlock {
-    fn new(scope: &mut Scope<'_>, style: Style, input: usize, output: usize, stride: usize) -> Self {
-        let first = Convolution::new(scope, ["conv1", "bn1"], input, output, 3, stride);
-        let second = Convolution::new(scope, ["conv2", "bn2"], output, output, 3, 1);
-        let mut projection =
-            |name: [&str; 2]| Shortcut::Projection(Convolution::new(scope, name, input, output, 1, stride));
-        let shortcut = match style {
-            _ if stride == 1 && input == output => Shortcut::Identity,
-            Style::CifarOptionA => {
-                let before = output.saturating_sub(input) / 2;
-                let channels =
-                    (0..output).map(|c| c.checked_sub(before).filter(|&old| old < input)).collect();
-                Shortcut::Pad { stride, channels }
-            }
-            Style::CifarProjection => projection(["shortcut.0", "shortcut.1"]),
-            Style::Torchvision => projection(["downsample.0", "downsample.1"]),
-        };
-        Self { first, second, shortcut }
-    }
-
-    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
-        let y = self.first.forward(cx, x, Fused { residual: None, relu: true })?;
-        let shortcut = match &self.shortcut {
-            Shortcut::Identity => x.clone(),
-            Shortcut::Pad { stride, channels } => pad(cx.backend, x, *stride, channels)?,
-            Shortcut::Projection(projection) => projection.forward(cx, x, Fused::default())?,
-        };
-        self.second.forward(cx, &y, Fused { residual: Some(&shortcut), relu: true })
-    }
-}
-
-/// Option A: a linear map without parameters. Space first: it leaves a quarter of the pixels for the second step.
-fn pad<B: Backend>(b: &B, x: &B::Tensor, stride: usize, channels: &[Option<usize>]) -> Result<B::Tensor> {
-    let mut x = x.clone();
-    if stride > 1 {
-        for axis in [2, 3] {
-            let kept: Vec<_> = (0..b.shape(&x)[axis]).step_by(stride).map(Some).collect();
-            x = b.gather(&x, axis, &kept)?;
-        }
-    }
-    b.gather(&x, 1, channels)
-}
-
-/// The members of the family.
-struct Member {
-    name: &'static str,
-    style: Style,
-    blocks: &'static [usize],
-    widths: &'static [usize],
-}
-
 const CIFAR: &[usize] = &[16, 32, 64];
+const TORCHVISION: &[usize] = &[64, 128, 256, 512];
 
-const MEMBERS: &[Member] = &[
-    Member { name: "resnet8", style: Style::CifarOptionA, blocks: &[1, 1, 1], widths: &[8, 16, 32] },
-    Member { name: "resnet20", style: Style::CifarOptionA, blocks: &[3, 3, 3], widths: CIFAR },
-    Member { name: "resnet32", style: Style::CifarOptionA, blocks: &[5, 5, 5], widths: CIFAR },
-    Member { name: "resnet44", style: Style::CifarOptionA, blocks: &[7, 7, 7], widths: CIFAR },
-    Member { name: "resnet56", style: Style::CifarOptionA, blocks: &[9, 9, 9], widths: CIFAR },
-    Member { name: "resnet20_projection", style: Style::CifarProjection, blocks: &[3, 3, 3], widths: CIFAR },
-    Member {
-        name: "resnet18",
+/// The design called `name` (without the suffix that fixes the stem).
+fn design(name: &str) -> Option<Design<'static>> {
+    let cifar =
+        |style, blocks, widths| Design { style, stem: Stem::Cifar, unit: Unit::Basic, blocks, widths };
+    let torchvision = |unit, blocks| Design {
         style: Style::Torchvision,
-        blocks: &[2, 2, 2, 2],
-        widths: &[64, 128, 256, 512],
-    },
-];
-
-const HE: &str = "He et al., CVPR 2016";
+        stem: Stem::ImageNet,
+        unit,
+        blocks,
+        widths: TORCHVISION,
+    };
+    Some(match name {
+        "resnet8" => cifar(Style::CifarOptionA, &[1, 1, 1], &[8, 16, 32]),
+        "resnet20" => cifar(Style::CifarOptionA, &[3, 3, 3], CIFAR),
+        "resnet32" => cifar(Style::CifarOptionA, &[5, 5, 5], CIFAR),
+        "resnet44" => cifar(Style::CifarOptionA, &[7, 7, 7], CIFAR),
+        "resnet56" => cifar(Style::CifarOptionA, &[9, 9, 9], CIFAR),
+        "resnet20_projection" => cifar(Style::CifarProjection, &[3, 3, 3], CIFAR),
+        "resnet18" => torchvision(Unit::Basic, &[2, 2, 2, 2]),
+        "resnet34" => torchvision(Unit::Basic, &[3, 4, 6, 3]),
+        "resnet50" => torchvision(Unit::PLAIN_BOTTLENECK, &[3, 4, 6, 3]),
+        "resnet101" => torchvision(Unit::PLAIN_BOTTLENECK, &[3, 4, 23, 3]),
+        "resnet152" => torchvision(Unit::PLAIN_BOTTLENECK, &[3, 8, 36, 3]),
+        _ => return None,
+    })
+}
 
 const fn registered(name: &'static str, description: &'static str) -> Registered {
-    Registered { name, family: "ResNet", description, reference: HE }
+    Registered { name, family: "ResNet", description, reference: "He et al., CVPR 2016" }
 }
 
 impl Architecture for ResNet {
@@ -223,25 +212,48 @@ impl Architecture for ResNet {
         registered("resnet44", "as resnet20 with stages of 7 blocks"),
         registered("resnet56", "as resnet20 with stages of 9 blocks"),
         registered("resnet20_projection", "as resnet20 with 1×1 convolution and BatchNorm shortcuts"),
-        registered("resnet18", "torchvision's ResNet-18 with a CIFAR stem: 3×3 stride 1, no max-pool"),
+        registered(
+            "resnet18",
+            "torchvision's ResNet-18; the stem follows the image: CIFAR below 64 pixels, else ImageNet",
+        ),
+        registered("resnet34", "torchvision's ResNet-34, stem as resnet18"),
+        registered("resnet50", "torchvision's ResNet-50 (bottlenecks, v1.5), stem as resnet18"),
+        registered("resnet101", "torchvision's ResNet-101, stem as resnet18"),
+        registered("resnet152", "torchvision's ResNet-152, stem as resnet18"),
+        registered("resnet18_cifar", "ResNet-18 with the CIFAR stem at any size: 3×3 stride 1, no max-pool"),
+        registered("resnet34_cifar", "ResNet-34 with the CIFAR stem at any size"),
+        registered("resnet50_cifar", "ResNet-50 with the CIFAR stem at any size"),
+        registered("resnet101_cifar", "ResNet-101 with the CIFAR stem at any size"),
+        registered("resnet152_cifar", "ResNet-152 with the CIFAR stem at any size"),
+        registered(
+            "resnet18_imagenet",
+            "ResNet-18 with the ImageNet stem at any size: 7×7 stride 2, max-pool",
+        ),
+        registered("resnet34_imagenet", "ResNet-34 with the ImageNet stem at any size"),
+        registered("resnet50_imagenet", "ResNet-50 with the ImageNet stem at any size"),
+        registered("resnet101_imagenet", "ResNet-101 with the ImageNet stem at any size"),
+        registered("resnet152_imagenet", "ResNet-152 with the ImageNet stem at any size"),
     ];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.refuse("activation", &config.activation)?;
-        let member = MEMBERS
-            .iter()
-            .find(|member| member.name == config.name)
-            .ok_or_else(|| config.invalid("name", "not a ResNet"))?;
-        let widths = config.widths.as_deref().unwrap_or(member.widths);
-        if widths.len() != member.blocks.len() {
-            let stages = member.blocks.len();
-            return Err(config.invalid("widths", format!("{widths:?}, but there are {stages} stages")));
+        config.only(&["widths"])?;
+        let (name, stem) = if let Some(name) = config.name.strip_suffix("_cifar") {
+            (name, Stem::Cifar)
+        } else if let Some(name) = config.name.strip_suffix("_imagenet") {
+            (name, Stem::ImageNet)
+        } else {
+            (config.name.as_str(), Stem::for_images(config.input))
+        };
+        let mut design = design(name).ok_or_else(|| config.invalid("name", "not a ResNet"))?;
+        if design.style == Style::Torchvision {
+            design.stem = stem;
         }
-        if member.style == Style::CifarOptionA && !widths.is_sorted() {
+        let widths = config.stage_widths(design.widths)?;
+        if design.style == Style::CifarOptionA && !widths.is_sorted() {
             return Err(
                 config.invalid("widths", format!("{widths:?} shrink, but option A can only add channels"))
             );
         }
-        Ok(Self::new(member.style, config.input[0], member.blocks, widths, config.classes))
+        Ok(Self::new(&Design { widths: &widths, ..design }, config.input[0], config.classes))
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector};
 use gnr_nn::{
-    Autodiff, Batch, BatchOracle, Buffers, Context, CrossEntropy, Layout, Mode, Model, ParamVector, predict,
+    Autodiff, Batch, BatchOracle, Buffers, Context, Layout, Mode, Model, ParamVector, predict,
     testing::{noise, shared},
 };
 use serde_json::Value;
@@ -92,7 +92,11 @@ impl Golden<'_> {
     fn numbers(&self, path: &str) -> Vec<f64> {
         floats(self.at(path))
     }
+    /// `[C, H, W]`; reduced files do not say, so there it is what the number of classes is used with.
     fn image(&self) -> [usize; 3] {
+        if self.json.get("input_shape").is_none() {
+            return if self.number("num_classes") < 1000.0 { [3, 32, 32] } else { [3, 224, 224] };
+        }
         let shape = self.numbers("input_shape");
         [1, 2, 3].map(|axis| shape[axis] as usize)
     }
@@ -109,7 +113,8 @@ impl Golden<'_> {
             (Precision::F32, Kind::Forward) => logits,
             (Precision::F32, Kind::Calibrated) => 10.0 * logits,
             (Precision::F32, Kind::Derivative) => deviation(&["grad", "hvp"]).max(2e-2),
-            (Precision::F32, Kind::Adversarial) => deviation(&["grad", "hvp"]).max(2e-2) * 5.0,
+            // PyTorch in f32, its weights moved by their rounding, is 5 % to 16 % off in h_norm (wrn28_2, six draws).
+            (Precision::F32, Kind::Adversarial) => deviation(&["grad", "hvp"]).max(2e-2) * 10.0,
         }
     }
 
@@ -248,56 +253,26 @@ impl<'a, B: Autodiff> Setting<'a, B> {
         Ok(predict(self.model, self.backend, &self.theta, buffers, &self.batch.images)?)
     }
 
-    /// Logits in three modes, and running statistics after one training pass.
+    /// Logits in eval and train mode, and the smoothed loss of the latter.
     fn logits(&self) -> CoreResult<()> {
-        let mut buffers = self.buffers(&self.statistics)?;
-        self.golden.same_logits(Kind::Forward, "logits_eval", &self.predict(&buffers)?);
+        let (golden, backend) = (self.golden, self.backend);
+        let buffers = self.buffers(&self.statistics)?;
+        golden.same_logits(Kind::Forward, "logits_eval", &self.predict(&buffers)?);
 
-        let mut cx = Context::new(self.backend, self.theta.tensors(), &buffers.tensors, Mode::Train);
+        let mut cx = Context::new(backend, self.theta.tensors(), &buffers.tensors, Mode::Train);
         let logits = self.model.forward(&mut cx, &self.batch.images)?;
-        self.golden.same_logits(Kind::Forward, "logits_train", &self.backend.to_host(&logits)?);
-        if self.golden.json.get("bn_after_one_forward").is_none() {
-            return Ok(());
-        }
-
-        let mut oracle = BatchOracle::new(self.model, self.backend, &self.batch, &mut buffers);
-        oracle.evaluate(&self.theta, Pass::Commit, Order::First)?;
-        let after = buffers.to_host(self.backend)?;
-        for which in ["first", "last"] {
-            let path = format!("bn_after_one_forward/{which}");
-            let layer = self.golden.at(&format!("{path}/name")).as_str().unwrap_or_default();
-            for statistic in ["running_mean", "running_var"] {
-                let name = format!("{layer}.{statistic}");
-                let expected = self.golden.numbers(&format!("{path}/{statistic}"));
-                let found = (self.model.layout().buffers().zip(&after))
-                    .find(|(entry, _)| entry.name == name)
-                    .map_or(&[][..], |(_, values)| &values[..expected.len()]);
-                self.golden.close(Kind::Forward, &name, found, &expected, norm(&expected));
-            }
-        }
-        // Momentum 1 would have left the batch's own statistics: undo 0.9·old.
-        let batch = |(old, new): (&Vec<f64>, &Vec<f64>)| {
-            old.iter().zip(new).map(|(old, new)| (new - 0.9 * old) / 0.1).collect()
-        };
-        let calibrated: Vec<Vec<f64>> = self.statistics.iter().zip(&after).map(batch).collect();
-        let logits = self.predict(&self.buffers(&calibrated)?)?;
-        self.golden.same_logits(Kind::Calibrated, "logits_eval_calibrated", &logits);
+        golden.same_logits(Kind::Forward, "logits_train", &backend.to_host(&logits)?);
+        let smoothed = backend.cross_entropy(&logits, &self.batch.labels, 0.1)?;
+        golden.same(Kind::Forward, "loss_label_smoothing_0.1", backend.item(&smoothed)?);
         Ok(())
     }
 
-    /// Loss, gradient, product.
+    /// One committed evaluation, as a step makes it: loss, gradient, product, and what it leaves in the running statistics.
     fn evaluation(&self) -> CoreResult<()> {
         let (golden, layout) = (self.golden, self.model.layout());
         let mut buffers = self.buffers(&self.statistics)?;
-        let smoothed = CrossEntropy { label_smoothing: 0.1 };
-        let mut oracle =
-            BatchOracle::new(self.model, self.backend, &self.batch, &mut buffers).with_loss(smoothed);
-        let here = oracle.evaluate(&self.theta, Pass::Probe, Order::First)?;
-        golden.same(Kind::Forward, "loss_label_smoothing_0.1", here.loss);
-        drop(here);
-
         let mut oracle = BatchOracle::new(self.model, self.backend, &self.batch, &mut buffers);
-        let here = oracle.evaluate(&self.theta, Pass::Probe, Order::Second)?;
+        let here = oracle.evaluate(&self.theta, Pass::Commit, Order::Second)?;
         golden.same(Kind::Forward, "loss", here.loss);
         golden.same(Kind::Derivative, "grad_norm", here.grad_norm);
         golden.same_tensors(Kind::Derivative, "grad", layout, &here.grad.to_host()?);
@@ -310,6 +285,34 @@ impl<'a, B: Autodiff> Setting<'a, B> {
         golden.same(Kind::Derivative, "hvp/norm", product.norm()?);
         golden.close(Kind::Derivative, "v·Hv", &[v.dot(&product)?], &[golden.number("hvp/v_hv")], scale);
         golden.same_tensors(Kind::Derivative, "hvp/tensors", layout, &product.to_host()?);
+        drop((here, v, product));
+        if golden.json.get("bn_after_one_forward").is_some() {
+            self.running_statistics(&buffers.to_host(self.backend)?)?;
+        }
+        Ok(())
+    }
+
+    /// Running statistics `after` one training pass, and logits by the statistics of the batch alone.
+    fn running_statistics(&self, after: &[Vec<f64>]) -> CoreResult<()> {
+        for which in ["first", "last"] {
+            let path = format!("bn_after_one_forward/{which}");
+            let layer = self.golden.at(&format!("{path}/name")).as_str().unwrap_or_default();
+            for statistic in ["running_mean", "running_var"] {
+                let name = format!("{layer}.{statistic}");
+                let expected = self.golden.numbers(&format!("{path}/{statistic}"));
+                let found = (self.model.layout().buffers().zip(after))
+                    .find(|(entry, _)| entry.name == name)
+                    .map_or(&[][..], |(_, values)| &values[..expected.len()]);
+                self.golden.close(Kind::Forward, &name, found, &expected, norm(&expected));
+            }
+        }
+        // Momentum 1 would have left the batch's own statistics: undo 0.9·old.
+        let batch = |(old, new): (&Vec<f64>, &Vec<f64>)| {
+            old.iter().zip(new).map(|(old, new)| (new - 0.9 * old) / 0.1).collect()
+        };
+        let calibrated: Vec<Vec<f64>> = self.statistics.iter().zip(after).map(batch).collect();
+        let logits = self.predict(&self.buffers(&calibrated)?)?;
+        self.golden.same_logits(Kind::Calibrated, "logits_eval_calibrated", &logits);
         Ok(())
     }
 

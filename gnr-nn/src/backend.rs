@@ -7,10 +7,40 @@ use crate::{Dual, Result, composed};
 pub struct Conv2dSpec {
     /// Step between outputs, the same for rows and columns.
     pub stride: usize,
-    /// Zeros added on every side.
-    pub padding: usize,
+    /// Zeros added around the image.
+    pub padding: Padding,
     /// Number of independent groups of channels.
     pub groups: usize,
+}
+
+/// Zeros around the image of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// This many on every side.
+    Each(usize),
+    /// TensorFlow's `SAME`: as many as ⌈length/stride⌉ outputs need along each axis; where that is odd, the one more comes last
+    /// (at the bottom or the right).
+    Same,
+}
+
+impl Padding {
+    /// Zeros before and after an axis of `length` under windows of `window` every `stride`.
+    pub fn around(self, length: usize, window: usize, stride: usize) -> [usize; 2] {
+        match self {
+            Self::Each(padding) => [padding; 2],
+            Self::Same => {
+                let last = length.div_ceil(stride.max(1)).saturating_sub(1) * stride;
+                let total = (last + window).saturating_sub(length);
+                [total / 2, total - total / 2]
+            }
+        }
+    }
+}
+
+impl From<usize> for Padding {
+    fn from(padding: usize) -> Self {
+        Self::Each(padding)
+    }
 }
 
 /// Window, stride and padding of a 2-D pooling.
@@ -41,15 +71,21 @@ pub enum Unary {
     Rsqrt,
     /// 1/x.
     Recip,
+    /// 1/(1 + e⁻ˣ).
+    Sigmoid,
+    /// x/(1 + e⁻ˣ), also called swish.
+    Silu,
+    /// min(max(x, 0), 6); derivative 0 at 0 and at 6, as in PyTorch.
+    Relu6,
 }
 
-/// What a fused batch normalisation does after normalising.
+/// What a batch normalisation does after normalising, so that a backend can make one pass of it.
 #[derive(Debug)]
 pub struct Fused<'t, T> {
     /// Added after the affine map (the shortcut of a residual block).
     pub residual: Option<&'t T>,
-    /// ReLU last.
-    pub relu: bool,
+    /// Applied last: ReLU, ReLU6, SiLU, or any other.
+    pub activation: Option<Unary>,
 }
 
 impl<T> Clone for Fused<'_, T> {
@@ -62,7 +98,7 @@ impl<T> Copy for Fused<'_, T> {}
 
 impl<T> Default for Fused<'_, T> {
     fn default() -> Self {
-        Self { residual: None, relu: false }
+        Self { residual: None, activation: None }
     }
 }
 
@@ -140,7 +176,7 @@ pub trait Backend: Clone {
     fn bias_add(&self, x: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
         composed::bias_add(self, x, b)
     }
-    /// Normalises each channel of `[N, C, H, W]` by the statistics of the batch, then scale, shift, residual, ReLU.
+    /// Normalises each channel of `[N, C, H, W]` by the statistics of the batch, then scale, shift, residual, activation.
     /// Derivatives flow through the statistics.
     fn batch_norm(
         &self,
@@ -152,7 +188,7 @@ pub trait Backend: Clone {
     ) -> Result<(Self::Tensor, BatchStats<Self::Tensor>)> {
         composed::batch_norm(self, x, scale, shift, eps, fused)
     }
-    /// Normalises each channel by given statistics (`stats` is a constant), then scale, shift, residual, ReLU.
+    /// Normalises each channel by given statistics (`stats` is a constant), then scale, shift, residual, activation.
     fn batch_norm_eval(
         &self,
         x: &Self::Tensor,
@@ -175,6 +211,10 @@ pub trait Backend: Clone {
     /// Mean over space: `[N, C, H, W]` → `[N, C]`.
     fn global_avg_pool(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
         composed::global_avg_pool(self, x)
+    }
+    /// Multiplies each channel of each sample by its own factor: x `[N, C, H, W]`, s `[N, C]`.
+    fn scale_channels(&self, x: &Self::Tensor, s: &Self::Tensor) -> Result<Self::Tensor> {
+        composed::scale_channels(self, x, s)
     }
     /// Mean cross-entropy of logits `[N, K]` against labels, targets (1−s)·onehot + s/K; shape `[1, 1]`.
     fn cross_entropy(&self, logits: &Self::Tensor, labels: &[usize], smoothing: f64) -> Result<Self::Tensor> {
@@ -222,10 +262,10 @@ pub trait Backend: Clone {
         shift: Dual<&Self::Tensor>,
         eps: f64,
         residual: Option<Dual<&Self::Tensor>>,
-        relu: bool,
+        activation: Option<Unary>,
     ) -> Result<(Dual<Self::Tensor>, BatchStats<Dual<Self::Tensor>>)> {
         let residual = residual.map(Dual::cloned);
-        let fused = Fused { residual: residual.as_ref(), relu };
+        let fused = Fused { residual: residual.as_ref(), activation };
         composed::batch_norm(
             &crate::Duals(self.clone()),
             &x.cloned(),
@@ -245,10 +285,10 @@ pub trait Backend: Clone {
         stats: &BatchStats<Self::Tensor>,
         eps: f64,
         residual: Option<Dual<&Self::Tensor>>,
-        relu: bool,
+        activation: Option<Unary>,
     ) -> Result<Dual<Self::Tensor>> {
         let residual = residual.map(Dual::cloned);
-        let fused = Fused { residual: residual.as_ref(), relu };
+        let fused = Fused { residual: residual.as_ref(), activation };
         let stats =
             BatchStats { mean: Dual::constant(stats.mean.clone()), var: Dual::constant(stats.var.clone()) };
         let duals = crate::Duals(self.clone());
@@ -257,6 +297,14 @@ pub trait Backend: Clone {
     /// [`max_pool2d`](Self::max_pool2d) on dual numbers.
     fn max_pool2d_dual(&self, x: Dual<&Self::Tensor>, spec: PoolSpec) -> Result<Dual<Self::Tensor>> {
         composed::max_pool2d(&crate::Duals(self.clone()), &x.cloned(), spec)
+    }
+    /// [`scale_channels`](Self::scale_channels) on dual numbers.
+    fn scale_channels_dual(
+        &self,
+        x: Dual<&Self::Tensor>,
+        s: Dual<&Self::Tensor>,
+    ) -> Result<Dual<Self::Tensor>> {
+        composed::scale_channels_dual(self, x, s)
     }
     /// [`cross_entropy`](Self::cross_entropy) on dual numbers.
     fn cross_entropy_dual(

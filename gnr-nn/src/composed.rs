@@ -1,6 +1,6 @@
 //! Operations written once in primitives; on [`Duals`](crate::Duals) they are their own derivatives.
 
-use crate::{Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, PoolSpec, Result, Unary};
+use crate::{Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, Padding, PoolSpec, Result, Unary};
 
 /// Sum of two optional tangents.
 ///
@@ -79,17 +79,24 @@ pub fn linear<B: Backend>(
     }
 }
 
-/// Output length of a window sweep.
+/// Output length of a window sweep with `padding` before and after.
 ///
 /// # Errors
 /// When the window does not fit.
-pub fn swept(op: &'static str, length: usize, window: usize, stride: usize, padding: usize) -> Result<usize> {
-    if window == 0 || stride == 0 || length + 2 * padding < window {
+pub fn swept(
+    op: &'static str,
+    length: usize,
+    window: usize,
+    stride: usize,
+    [before, after]: [usize; 2],
+) -> Result<usize> {
+    let padded = before + length + after;
+    if window == 0 || stride == 0 || padded < window {
         return Err(Error::Invalid(format!(
-            "{op}: a window of {window} with stride {stride} does not fit a length of {length} padded by {padding}"
+            "{op}: a window of {window} with stride {stride} does not fit a length of {length} padded by {before} and {after}"
         )));
     }
-    Ok((length + 2 * padding - window) / stride + 1)
+    Ok((padded - window) / stride + 1)
 }
 
 /// Flat positions (in H·W) of every window element, window-major: `k·k` rows of `H'·W'`; `None` is padding.
@@ -98,16 +105,17 @@ fn window_indices(
     (h, w): (usize, usize),
     k: usize,
     stride: usize,
-    padding: usize,
+    padding: Padding,
 ) -> Result<(Vec<Option<usize>>, usize, usize)> {
-    let (oh, ow) = (swept(op, h, k, stride, padding)?, swept(op, w, k, stride, padding)?);
+    let [rows, columns] = [h, w].map(|length| padding.around(length, k, stride));
+    let (oh, ow) = (swept(op, h, k, stride, rows)?, swept(op, w, k, stride, columns)?);
     let mut indices = Vec::with_capacity(k * k * oh * ow);
     for ky in 0..k {
         for kx in 0..k {
             for y in 0..oh {
                 for x in 0..ow {
-                    let row = (y * stride + ky).checked_sub(padding).filter(|&row| row < h);
-                    let column = (x * stride + kx).checked_sub(padding).filter(|&column| column < w);
+                    let row = (y * stride + ky).checked_sub(rows[0]).filter(|&row| row < h);
+                    let column = (x * stride + kx).checked_sub(columns[0]).filter(|&column| column < w);
                     indices.push(row.zip(column).map(|(row, column)| row * w + column));
                 }
             }
@@ -133,7 +141,9 @@ pub fn conv2d<B: Backend>(b: &B, x: &B::Tensor, w: &B::Tensor, spec: Conv2dSpec)
     }
     let (indices, oh, ow) = window_indices("conv2d", (h, width), k, spec.stride, spec.padding)?;
     let (kk, l) = (k * k, oh * ow);
-    let windows = b.gather(&b.reshape(x, &[n, c, h * width])?, 2, &indices)?;
+    let windows = b.reshape(x, &[n, c, h * width])?;
+    // A 1×1 window with stride 1 is the image itself.
+    let windows = if kk == 1 && l == h * width { windows } else { b.gather(&windows, 2, &indices)? };
     // [N, G, C/G·K², L] → [G, C/G·K², N·L]
     let columns = b.permute(&b.reshape(&windows, &[n, g, cg * kk, l])?, &[1, 2, 0, 3])?;
     let columns = b.reshape(&columns, &[g, cg * kk, n * l])?;
@@ -198,6 +208,16 @@ pub fn unary_dual<B: Backend>(b: &B, op: Unary, x: Dual<&B::Tensor>) -> Result<D
         Unary::Tanh => b.affine(&b.mul(&y, &y)?, -1.0, 1.0)?,
         Unary::Rsqrt => b.affine(&b.mul(&y, &b.mul(&y, &y)?)?, -0.5, 0.0)?,
         Unary::Recip => b.affine(&b.mul(&y, &y)?, -1.0, 0.0)?,
+        Unary::Sigmoid => b.mul(&y, &b.affine(&y, -1.0, 1.0)?)?,
+        Unary::Silu => {
+            // σ(x) + x·σ(x)·(1 − σ(x))
+            let sigmoid = b.unary(Unary::Sigmoid, x.primal)?;
+            b.add(&sigmoid, &b.mul(&y, &b.affine(&sigmoid, -1.0, 1.0)?)?)?
+        }
+        Unary::Relu6 => {
+            let below = b.unary(Unary::Step, &b.affine(x.primal, -1.0, 6.0)?)?;
+            b.mul(&b.unary(Unary::Step, x.primal)?, &below)?
+        }
     };
     let tangent = Some(b.mul(&derivative, t)?);
     Ok(Dual { primal: y, tangent })
@@ -208,7 +228,10 @@ fn finish<B: Backend>(b: &B, y: B::Tensor, fused: Fused<'_, B::Tensor>) -> Resul
         Some(residual) => b.add(&y, residual)?,
         None => y,
     };
-    if fused.relu { b.relu(&y) } else { Ok(y) }
+    match fused.activation {
+        Some(activation) => b.unary(activation, &y),
+        None => Ok(y),
+    }
 }
 
 /// See [`Backend::batch_norm`].
@@ -267,7 +290,8 @@ fn windows_last<B: Backend>(
     spec: PoolSpec,
 ) -> Result<(B::Tensor, Vec<Option<usize>>, [usize; 4])> {
     let [n, c, h, w] = image_shape(op, b.shape(x))?;
-    let (indices, oh, ow) = window_indices(op, (h, w), spec.window, spec.stride, spec.padding)?;
+    let (indices, oh, ow) =
+        window_indices(op, (h, w), spec.window, spec.stride, Padding::Each(spec.padding))?;
     let kk = spec.window * spec.window;
     let windows = b.gather(&b.reshape(x, &[n, c, h * w])?, 2, &indices)?;
     let windows = b.permute(&b.reshape(&windows, &[n * c, kk, oh * ow])?, &[0, 2, 1])?;
@@ -342,6 +366,40 @@ pub fn avg_pool2d<B: Backend>(b: &B, x: &B::Tensor, spec: PoolSpec) -> Result<B:
 pub fn global_avg_pool<B: Backend>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
     let [n, c, ..] = image_shape("global_avg_pool", b.shape(x))?;
     b.reshape(&mean(b, x, &[2, 3])?, &[n, c])
+}
+
+/// `[N, C]` repeated over space to the shape `[N, C, H, W]` of `x`.
+fn broadcast_maps<B: Backend>(b: &B, x: &B::Tensor, s: &B::Tensor) -> Result<B::Tensor> {
+    let shape = image_shape("scale_channels", b.shape(x))?;
+    let [n, c, ..] = shape;
+    if b.shape(s) != [n, c] {
+        return Err(Error::ShapeMismatch {
+            op: "scale_channels",
+            lhs: shape.to_vec(),
+            rhs: b.shape(s).to_vec(),
+        });
+    }
+    b.broadcast(&b.reshape(s, &[n, c, 1, 1])?, &shape)
+}
+
+/// See [`Backend::scale_channels`].
+///
+/// # Errors
+/// Shape mismatches.
+pub fn scale_channels<B: Backend>(b: &B, x: &B::Tensor, s: &B::Tensor) -> Result<B::Tensor> {
+    b.mul(x, &broadcast_maps(b, x, s)?)
+}
+
+/// y = x⊙s, ẏ = ẋ⊙s + x⊙ṡ.
+///
+/// # Errors
+/// Those of [`Backend::scale_channels`].
+pub fn scale_channels_dual<B: Backend>(
+    b: &B,
+    x: Dual<&B::Tensor>,
+    s: Dual<&B::Tensor>,
+) -> Result<Dual<B::Tensor>> {
+    bilinear_dual(b, x, s, |x, s| b.scale_channels(x, s))
 }
 
 /// ln softmax over the last axis, stable.

@@ -1,13 +1,13 @@
 //! Everything a forward pass may look at: backend, parameters, running statistics, mode.
 
-use crate::{Autodiff, Backend, BatchStats, BufferId, Layout, ParamId, Result};
+use crate::{Autodiff, Backend, BatchStats, BufferId, Error, Layout, MaskSeed, ParamId, Result};
 
-/// How BatchNorm (and later dropout) behaves.
+/// How BatchNorm, dropout and stochastic depth behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Batch statistics; derivatives flow through them.
+    /// Batch statistics, through which derivatives flow; random masks.
     Train,
-    /// Running statistics, constants.
+    /// Running statistics, constants; no masks.
     Eval,
 }
 
@@ -22,6 +22,8 @@ pub struct Context<'a, B: Backend> {
     /// Which parameters are frozen; empty: none.
     frozen: &'a [bool],
     collected: Vec<Collected<B::Tensor>>,
+    masks: Option<MaskSeed>,
+    drawn: u64,
 }
 
 /// Batch statistics one BatchNorm layer saw in a training pass.
@@ -38,7 +40,7 @@ pub(crate) struct Collected<T> {
 impl<'a, B: Backend> Context<'a, B> {
     /// A context over parameters and buffers in the order of the model's layout.
     pub fn new(backend: &'a B, params: &'a [B::Tensor], buffers: &'a [B::Tensor], mode: Mode) -> Self {
-        Self { backend, mode, params, buffers, frozen: &[], collected: Vec::new() }
+        Self { backend, mode, params, buffers, frozen: &[], collected: Vec::new(), masks: None, drawn: 0 }
     }
     /// Marks frozen parameters, one mark a parameter.
     pub fn with_frozen(mut self, mask: &'a [bool]) -> Self {
@@ -48,6 +50,25 @@ impl<'a, B: Backend> Context<'a, B> {
     /// How a normalisation with this weight behaves: a frozen one runs on its running statistics in every mode.
     pub fn norm_mode(&self, weight: ParamId) -> Mode {
         if self.frozen.get(weight.0) == Some(&true) { Mode::Eval } else { self.mode }
+    }
+    /// With masks drawn from this seed.
+    pub fn with_masks(mut self, seed: impl Into<Option<MaskSeed>>) -> Self {
+        self.masks = seed.into();
+        self
+    }
+    /// The next mask of this pass: `len` factors, 1/`keep` with probability `keep`, else 0. Passes with the same seed draw the
+    /// same masks in the same order.
+    ///
+    /// # Errors
+    /// When there is no seed.
+    pub fn mask(&mut self, keep: f64, len: usize) -> Result<Vec<f64>> {
+        let seed = self.masks.ok_or_else(|| {
+            Error::Invalid(
+                "dropout in train mode needs a seed for its masks (with_masks), and there is none".into(),
+            )
+        })?;
+        self.drawn += 1;
+        Ok(seed.draw(self.drawn - 1, keep, len))
     }
     /// A parameter.
     pub fn param(&self, id: ParamId) -> &'a B::Tensor {

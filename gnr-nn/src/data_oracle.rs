@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 
 use gnr_core::{
-    Error as CoreError, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result, Vector,
+    Error as CoreError, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Quantity, Result, Vector,
 };
 
 use crate::{
-    Autodiff, Backend, Batch, Buffers, CrossEntropy, Frozen, Mode, Model, ParamVector,
+    Autodiff, Backend, Batch, Buffers, CrossEntropy, Frozen, MaskSeed, Mode, Model, ParamVector,
     passes::{Passes, check_buffers, check_point},
 };
 
@@ -73,6 +73,7 @@ pub struct DataOracle<'a, M, B: Autodiff, S> {
     loss: CrossEntropy,
     mode: Mode,
     frozen: Option<Frozen<B>>,
+    mask_seed: u64,
     keep: usize,
 }
 
@@ -96,6 +97,7 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
             loss: CrossEntropy::default(),
             mode: Mode::Eval,
             frozen: None,
+            mask_seed: 0,
             keep,
         }
     }
@@ -107,6 +109,11 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
     /// Batch or running statistics in BatchNorm.
     pub fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
+        self
+    }
+    /// What dropout draws its masks from in [`Mode::Train`], one set a batch; 0 at first. L̂ is the loss under these masks.
+    pub fn with_mask_seed(mut self, seed: u64) -> Self {
+        self.mask_seed = seed;
         self
     }
     /// Keeps the records of the first `count` batches between products, which then cost a third less on those batches and
@@ -159,17 +166,18 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
     fn visit(&mut self, mut f: impl FnMut(usize, f64, &Passes<'_, M, B>) -> Result<()>) -> Result<()> {
         let total = self.batches.num_samples();
         let (model, backend, buffers) = (self.model, &self.backend, &self.buffers.tensors);
-        let (loss, mode, frozen) = (self.loss, self.mode, self.frozen.as_ref());
+        let (loss, mode, frozen, seed) = (self.loss, self.mode, self.frozen.as_ref(), self.mask_seed);
         let mut seen = 0;
         self.batches.visit(&mut |index, batch| {
             seen += batch.labels.len();
             let weight = batch.labels.len() as f64 / total as f64;
             // A block of the Hessian is of the same L̂, so what is not free is normalised as ever.
             let (fixed_norms, features) = (&[][..], None);
+            let masks = Some(MaskSeed::new(seed, 0, index as u64));
             f(
                 index,
                 weight,
-                &Passes { model, backend, batch, buffers, loss, mode, frozen, fixed_norms, features },
+                &Passes { model, backend, batch, buffers, loss, mode, frozen, fixed_norms, features, masks },
             )
         })?;
         if seen == 0 || seen != total {
@@ -247,6 +255,20 @@ impl<M: Model, B: Autodiff, S: Batches<B>> GradOracle for DataOracle<'_, M, B, S
             Ok(())
         })?;
         Evaluation::new(at, loss, grad, RefCell::new(kept))
+    }
+
+    fn loss(&mut self, at: &Self::Vector) -> Result<f64> {
+        self.check("loss", at)?;
+        let mut loss = 0.0;
+        self.visit(|_, weight, passes| {
+            loss += weight * passes.loss(at)?;
+            Ok(())
+        })?;
+        if loss.is_finite() {
+            Ok(loss)
+        } else {
+            Err(CoreError::NonFinite { quantity: Quantity::Loss, value: loss })
+        }
     }
 }
 

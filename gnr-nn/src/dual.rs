@@ -119,7 +119,7 @@ impl<B: Backend> Backend for Duals<B> {
         fused: Fused<'_, Self::Tensor>,
     ) -> Result<(Self::Tensor, BatchStats<Self::Tensor>)> {
         let residual = fused.residual.map(Dual::as_ref);
-        self.0.batch_norm_dual(x.as_ref(), scale.as_ref(), shift.as_ref(), eps, residual, fused.relu)
+        self.0.batch_norm_dual(x.as_ref(), scale.as_ref(), shift.as_ref(), eps, residual, fused.activation)
     }
     fn batch_norm_eval(
         &self,
@@ -133,7 +133,7 @@ impl<B: Backend> Backend for Duals<B> {
         let stats = BatchStats { mean: stats.mean.primal.clone(), var: stats.var.primal.clone() };
         let residual = fused.residual.map(Dual::as_ref);
         let (x, scale, shift) = (x.as_ref(), scale.as_ref(), shift.as_ref());
-        self.0.batch_norm_eval_dual(x, scale, shift, &stats, eps, residual, fused.relu)
+        self.0.batch_norm_eval_dual(x, scale, shift, &stats, eps, residual, fused.activation)
     }
     fn max_pool2d(&self, x: &Self::Tensor, spec: PoolSpec) -> Result<Self::Tensor> {
         self.0.max_pool2d_dual(x.as_ref(), spec)
@@ -143,6 +143,9 @@ impl<B: Backend> Backend for Duals<B> {
     }
     fn global_avg_pool(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
         self.linear_map(x, |x| self.0.global_avg_pool(x))
+    }
+    fn scale_channels(&self, x: &Self::Tensor, s: &Self::Tensor) -> Result<Self::Tensor> {
+        self.0.scale_channels_dual(x.as_ref(), s.as_ref())
     }
     fn cross_entropy(&self, logits: &Self::Tensor, labels: &[usize], smoothing: f64) -> Result<Self::Tensor> {
         self.0.cross_entropy_dual(logits.as_ref(), labels, smoothing)

@@ -18,7 +18,7 @@
 //!     fn new(classes: usize) -> Self {
 //!         let mut layout = Layout::new();
 //!         let mut root = layout.root();
-//!         let spec = Conv2dSpec { stride: 1, padding: 1, groups: 1 };
+//!         let spec = Conv2dSpec { stride: 1, padding: 1.into(), groups: 1 };
 //!         let conv = Conv2d::new(&mut root.enter("conv"), 1, 4, 3, spec); // 1 channel → 4, 3×3
 //!         let bn = BatchNorm2d::new(&mut root.enter("bn"), 4);
 //!         let fc = Linear::new(&mut root.enter("fc"), 4, classes);
@@ -69,6 +69,7 @@ mod freeze;
 mod init;
 pub mod layers;
 mod layout;
+mod mask;
 mod model;
 mod oracle;
 mod passes;
@@ -78,7 +79,7 @@ pub mod testing;
 mod vector;
 
 pub use autodiff::Autodiff;
-pub use backend::{Backend, BatchStats, Conv2dSpec, Fused, PoolSpec, Unary};
+pub use backend::{Backend, BatchStats, Conv2dSpec, Fused, Padding, PoolSpec, Unary};
 pub use context::{Buffers, Context, Mode};
 pub use data_oracle::{Batches, DataOracle, KeptBatches};
 pub use dual::{Dual, Duals};
@@ -86,6 +87,7 @@ pub use error::{Error, Result};
 pub use freeze::Frozen;
 pub use init::Init;
 pub use layout::{BufferId, Entry, Layout, ParamId, Role, Scope};
+pub use mask::MaskSeed;
 pub use model::Model;
 pub use oracle::{Batch, BatchOracle, CrossEntropy, Kept, predict};
 pub use record::{Recorded, Records};

@@ -9,7 +9,7 @@ pub trait Model {
     /// Logits `[N, classes]` of images `[N, C, H, W]`.
     ///
     /// Must not branch on data or random state: Hessian-vector products run the same code again and pair operations up by
-    /// their order.
+    /// their order. Random masks come from [`Context::mask`], which gives every evaluation of a step the same ones.
     ///
     /// # Errors
     /// Shape mismatches or a failure of the backend.

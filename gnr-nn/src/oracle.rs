@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use gnr_core::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result as CoreResult};
+use gnr_core::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Sample};
 
 use crate::{
-    Autodiff, Backend, Buffers, Context, Frozen, Layout, Mode, Model, ParamVector, Result,
+    Autodiff, Backend, Buffers, Context, Error, Frozen, Layout, MaskSeed, Mode, Model, ParamVector, Result,
     passes::{Gradient, Passes, check_buffers, check_point},
 };
 
@@ -16,6 +16,22 @@ pub struct Batch<B: Backend> {
     pub images: B::Tensor,
     /// One class a sample.
     pub labels: Vec<usize>,
+}
+
+impl<B: Backend> Batch<B> {
+    /// Some of its samples, in the order given.
+    ///
+    /// # Errors
+    /// A sample that does not exist; a failure of the backend.
+    pub fn select(&self, backend: &B, rows: &[usize]) -> Result<Self> {
+        if let Some(row) = rows.iter().find(|row| **row >= self.labels.len()) {
+            let message = format!("sample {row} of a batch of {}", self.labels.len());
+            return Err(Error::Invalid(message));
+        }
+        let indices: Vec<_> = rows.iter().map(|row| Some(*row)).collect();
+        let images = backend.gather(&self.images, 0, &indices)?;
+        Ok(Self { images, labels: rows.iter().map(|row| self.labels[*row]).collect() })
+    }
 }
 
 /// What an evaluation keeps for products at its point: nothing after [`Order::First`] or a release.
@@ -39,11 +55,14 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     model: &'a M,
     backend: B,
     batch: &'a Batch<B>,
+    /// The part of the batch that questions are about, when it is not all of it.
+    sampled: Option<Batch<B>>,
     buffers: &'a mut Buffers<B>,
     loss: CrossEntropy,
     mode: Mode,
     frozen: Option<&'a Frozen<B>>,
     features: Option<&'a B::Tensor>,
+    masks: Option<MaskSeed>,
     correct: Option<usize>,
 }
 
@@ -55,11 +74,13 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             model,
             backend: backend.clone(),
             batch,
+            sampled: None,
             buffers,
             loss,
             mode: Mode::Train,
             frozen: None,
             features: None,
+            masks: None,
             correct: None,
         }
     }
@@ -100,7 +121,14 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         let params = frozen.assemble(unused, Clone::clone)?;
         let mut cx =
             Context::new(&self.backend, &params, &self.buffers.tensors, self.mode).with_frozen(frozen.mask());
+        cx = cx.with_masks(self.masks);
         self.model.embed(&mut cx, &self.batch.images)
+    }
+    /// With random masks, the same for every evaluation of this oracle; what models with dropout or stochastic depth need in
+    /// train mode.
+    pub fn with_masks(mut self, seed: impl Into<Option<MaskSeed>>) -> Self {
+        self.masks = seed.into();
+        self
     }
     /// Correct predictions (top-1) at the committed point, once there was a [`Pass::Commit`] evaluation.
     pub fn correct(&self) -> Option<usize> {
@@ -116,13 +144,15 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         Passes {
             model: self.model,
             backend: &self.backend,
-            batch: self.batch,
+            batch: self.sampled.as_ref().unwrap_or(self.batch),
             buffers: &self.buffers.tensors,
             loss: self.loss,
             mode: self.mode,
             frozen: self.frozen,
             fixed_norms: self.frozen.map_or(&[], Frozen::mask),
-            features: self.features,
+            // They are of the whole batch; a sample is run from its images.
+            features: self.features.filter(|_| self.sampled.is_none()),
+            masks: self.masks,
         }
     }
 
@@ -154,12 +184,19 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
         let Gradient { loss, grad, record, logits, collected } = self.passes().gradient(at, order)?;
         let evaluation = Evaluation::new(at, loss, grad, RefCell::new(record))?;
         if pass == Pass::Commit {
-            self.correct = Some(correct(&self.backend.to_host(&logits)?, &self.batch.labels));
+            let labels = &self.sampled.as_ref().unwrap_or(self.batch).labels;
+            self.correct = Some(correct(&self.backend.to_host(&logits)?, labels));
             if self.mode == Mode::Train {
                 self.buffers.update(&self.backend, collected)?;
             }
         }
         Ok(evaluation)
+    }
+
+    fn restrict(&mut self, sample: Option<Sample>) -> CoreResult<()> {
+        let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
+        self.sampled = rows.map(|rows| self.batch.select(&self.backend, &rows)).transpose()?;
+        Ok(())
     }
 }
 

@@ -3,8 +3,8 @@
 use gnr_core::{Error as CoreError, Order, Result as CoreResult, Vector};
 
 use crate::{
-    Autodiff, Backend, Batch, Context, CrossEntropy, Dual, Duals, Entry, Error, Frozen, Layout, Mode, Model,
-    ParamVector, Result, composed, context::Collected,
+    Autodiff, Backend, Batch, Context, CrossEntropy, Dual, Duals, Entry, Error, Frozen, Layout, MaskSeed,
+    Mode, Model, ParamVector, Result, composed, context::Collected,
 };
 
 /// What the passes look at.
@@ -20,6 +20,8 @@ pub(crate) struct Passes<'a, M, B: Autodiff> {
     pub(crate) fixed_norms: &'a [bool],
     /// What the body of the model made of the batch: only the head is run.
     pub(crate) features: Option<&'a B::Tensor>,
+    /// What dropout draws its masks from.
+    pub(crate) masks: Option<MaskSeed>,
 }
 
 /// What a gradient pass gives.
@@ -85,12 +87,25 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         }
     }
 
+    /// L̂ alone: a forward pass on the plain backend, which keeps nothing for a derivative.
+    pub(crate) fn loss(&self, at: &ParamVector<B>) -> Result<f64> {
+        let params = self.parameters(at.tensors().to_vec(), B::Tensor::clone)?;
+        let mut cx = Context::new(self.backend, &params, self.buffers, self.mode)
+            .with_frozen(self.fixed_norms)
+            .with_masks(self.masks);
+        let logits = self.logits(&mut cx, B::Tensor::clone)?;
+        let loss = self.backend.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
+        self.backend.item(&loss)
+    }
+
     /// L̂ and its gradient.
     pub(crate) fn gradient(&self, at: &ParamVector<B>, order: Order) -> Result<Gradient<B>> {
         let session = self.backend.gradient_session(order == Order::Second);
         let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
         let params = self.parameters(leaves.clone(), B::Tensor::clone)?;
-        let mut cx = Context::new(&session, &params, self.buffers, self.mode).with_frozen(self.fixed_norms);
+        let mut cx = Context::new(&session, &params, self.buffers, self.mode)
+            .with_frozen(self.fixed_norms)
+            .with_masks(self.masks);
         let logits = self.logits(&mut cx, B::Tensor::clone)?;
         let collected = cx.into_collected();
         let loss = session.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
@@ -123,7 +138,9 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let params = self.parameters(moving.collect(), constant)?;
         let duals = Duals(session.clone());
         let buffers: Vec<_> = self.buffers.iter().cloned().map(Dual::constant).collect();
-        let mut cx = Context::new(&duals, &params, &buffers, self.mode).with_frozen(self.fixed_norms);
+        let mut cx = Context::new(&duals, &params, &buffers, self.mode)
+            .with_frozen(self.fixed_norms)
+            .with_masks(self.masks);
         let logits = self.logits(&mut cx, constant)?;
         Ok((leaves, logits))
     }

@@ -2,14 +2,17 @@
 
 use std::{hint::black_box, time::Instant};
 
-use gnr_core::{Clip, Evaluation, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, Order, Pass, Sam, Sgd};
+use gnr_core::{
+    Clip, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Order, Pass,
+    Regularizer, Sam, Sgd,
+};
 use gnr_models::{AnyModel, ModelConfig};
 use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, Context, Mode, Model, ParamVector};
 use serde::Serialize;
 
 use crate::{
     Result,
-    backend::{Job, dispatch},
+    backend::{Job, dispatch, matmul_peak_gflops, multiplications, release_idle_memory},
     recipe::Precision,
     run::{in_pool, threads},
 };
@@ -24,6 +27,8 @@ pub enum Timed {
     Gradient,
     /// Loss, gradient and one exact Hessian-vector product at the same point.
     Hvp,
+    /// Loss, gradient and four exact products at the same point: the record is made once.
+    Hvp4,
     /// A step of SGD with momentum.
     Sgd,
     /// A step of SAM over SGD: two gradients.
@@ -34,19 +39,23 @@ pub enum Timed {
     GnrFd,
     /// Algorithm 1 by one-sided differences on every tenth step: the mean of ten steps.
     GnrFdEvery10,
+    /// The same, on a seeded quarter of the batch.
+    GnrFdQuarterEvery10,
 }
 
 impl Timed {
     /// All of them, in the order in which they are timed.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Forward,
         Self::Gradient,
         Self::Hvp,
+        Self::Hvp4,
         Self::Sgd,
         Self::Sam,
         Self::GnrExact,
         Self::GnrFd,
         Self::GnrFdEvery10,
+        Self::GnrFdQuarterEvery10,
     ];
 
     /// Its name in the output.
@@ -55,12 +64,19 @@ impl Timed {
             Self::Forward => "forward",
             Self::Gradient => "gradient",
             Self::Hvp => "hvp",
+            Self::Hvp4 => "hvp_4",
             Self::Sgd => "sgd",
             Self::Sam => "sam",
             Self::GnrExact => "gnr_exact",
             Self::GnrFd => "gnr_fd",
             Self::GnrFdEvery10 => "gnr_fd_every_10",
+            Self::GnrFdQuarterEvery10 => "gnr_fd_quarter_every_10",
         }
+    }
+
+    /// Steps that one timing takes.
+    fn steps(self) -> u64 {
+        if matches!(self, Self::GnrFdEvery10 | Self::GnrFdQuarterEvery10) { 10 } else { 1 }
     }
 
     /// The method of that name.
@@ -99,7 +115,13 @@ pub struct BenchLine {
     pub min_ms: f64,
     /// Number of timed rounds.
     pub rounds: usize,
-    /// Peak resident memory of the process so far, MB, where the system tells.
+    /// Work of a step, GFLOP: two for each multiplication of convolutions and matrix products by definition, whatever the algorithm.
+    pub gflop: f64,
+    /// What this machine's f32 matrix product of side 1024 reaches on the same threads, GFLOP/s.
+    pub matmul_gflops: f64,
+    /// Resident memory before the first step, the model built, MB, where the system tells.
+    pub idle_rss_mb: Option<f64>,
+    /// Peak resident memory of this method's first round, from empty pools, MB.
     pub peak_rss_mb: Option<f64>,
 }
 
@@ -128,6 +150,9 @@ fn run<B: Autodiff>(request: &BenchRequest, backend: &B) -> Result<Vec<BenchLine
     let labels = (0..request.batch).map(|i| (i * 7 + 3) % request.model.classes).collect();
     let batch = Batch { images: backend.upload(&images, &[request.batch, c, h, w])?, labels };
     let mut bench = Steps::new(&model, backend, &batch)?;
+    let matmul_gflops = matmul_peak_gflops();
+    release_idle_memory();
+    let idle_rss_mb = rss_mb("VmRSS:");
 
     // A step that takes about a millisecond is timed several times over, or the clock is what is measured.
     let started = Instant::now();
@@ -136,29 +161,39 @@ fn run<B: Autodiff>(request: &BenchRequest, backend: &B) -> Result<Vec<BenchLine
 
     let mut samples = vec![Vec::with_capacity(request.rounds); request.methods.len()];
     let mut peaks = vec![None; request.methods.len()];
+    let mut work = vec![0; request.methods.len()];
     for round in 0..=request.rounds {
         for (index, &method) in request.methods.iter().enumerate() {
-            let started = Instant::now();
+            if round == 0 {
+                release_idle_memory();
+                reset_peak_rss();
+            }
+            let (started, before) = (Instant::now(), multiplications());
             for _ in 0..inner {
                 bench.step(method)?;
             }
+            let seconds = started.elapsed().as_secs_f64();
             if round > 0 {
-                samples[index].push(started.elapsed().as_secs_f64() * 1e3 / inner as f64);
+                samples[index].push(seconds * 1e3 / (inner as u64 * method.steps()) as f64);
             } else {
-                peaks[index] = peak_rss_mb();
+                peaks[index] = rss_mb("VmHWM:");
+                work[index] = (multiplications() - before) / (inner as u64 * method.steps());
             }
         }
     }
-    let lines = request.methods.iter().zip(samples).zip(peaks).map(|((method, mut times), peak_rss_mb)| {
+    let timed = request.methods.iter().zip(samples).zip(peaks).zip(work);
+    let lines = timed.map(|(((method, mut times), peak_rss_mb), work)| {
         times.sort_by(f64::total_cmp);
-        let scale = if *method == Timed::GnrFdEvery10 { 0.1 } else { 1.0 };
         let (low, high) = (times[(times.len() - 1) / 2], times[times.len() / 2]);
         BenchLine {
             model: request.model.name.clone(),
             method: method.name(),
-            median_ms: scale * 0.5 * (low + high),
-            min_ms: scale * times[0],
+            median_ms: 0.5 * (low + high),
+            min_ms: times[0],
             rounds: request.rounds,
+            gflop: 2.0 * work as f64 / 1e9,
+            matmul_gflops,
+            idle_rss_mb,
             peak_rss_mb,
         }
     });
@@ -207,11 +242,25 @@ impl<'a, B: Autodiff> Steps<'a, B> {
                 oracle.hvp(&here, &self.v, &mut out)?;
                 black_box(&out);
             }
+            Timed::Hvp4 => {
+                let here: Evaluation<'_, _, _> = oracle.evaluate(&self.theta, Pass::Probe, Order::Second)?;
+                let mut out = self.v.clone();
+                for _ in 0..4 {
+                    oracle.hvp(&here, &self.v, &mut out)?;
+                    black_box(&out);
+                }
+            }
             Timed::Sgd => self.advance((), RATE, 1)?,
             Timed::Sam => self.advance(Sam::new(0.1)?, RATE, 1)?,
             Timed::GnrExact => self.advance(Gnr::new(0.1, 0.1)?, RATE, 1)?,
-            Timed::GnrFd => self.advance_by_differences(1, RATE, 1)?,
-            Timed::GnrFdEvery10 => self.advance_by_differences(10, RATE, 10)?,
+            Timed::GnrFd => self.advance_by_differences(Gnr::new(0.1, 0.1)?, RATE, 1)?,
+            Timed::GnrFdEvery10 => {
+                self.advance_by_differences(Every::new(Gnr::new(0.1, 0.1)?, 10)?, RATE, 10)?;
+            }
+            Timed::GnrFdQuarterEvery10 => {
+                let quarter = OnSample::new(Gnr::new(0.1, 0.1)?, 0.25)?;
+                self.advance_by_differences(Every::new(quarter, 10)?, RATE, 10)?;
+            }
         }
         Ok(())
     }
@@ -219,7 +268,7 @@ impl<'a, B: Autodiff> Steps<'a, B> {
     /// `count` steps of a method over SGD with momentum.
     fn advance<R>(&mut self, regularizer: R, rate: f64, count: u64) -> Result<()>
     where
-        R: for<'o> gnr_core::Regularizer<BatchOracle<'o, AnyModel, B>>,
+        R: for<'o> Regularizer<BatchOracle<'o, AnyModel, B>>,
     {
         let mut method =
             Method { regularizer, optimizer: self.optimizer.clone(), learning_rate: rate, clip: Clip::None };
@@ -232,8 +281,10 @@ impl<'a, B: Autodiff> Steps<'a, B> {
         Ok(())
     }
 
-    fn advance_by_differences(&mut self, period: u64, rate: f64, count: u64) -> Result<()> {
-        let regularizer = gnr_core::Every::new(Gnr::new(0.1, 0.1)?, period)?;
+    fn advance_by_differences<R>(&mut self, regularizer: R, rate: f64, count: u64) -> Result<()>
+    where
+        R: for<'o> Regularizer<ForwardDiff<BatchOracle<'o, AnyModel, B>>>,
+    {
         let mut method =
             Method { regularizer, optimizer: self.optimizer.clone(), learning_rate: rate, clip: Clip::None };
         for t in 0..count {
@@ -247,7 +298,17 @@ impl<'a, B: Autodiff> Steps<'a, B> {
 
 /// Peak resident set of this process (Linux; `None` elsewhere).
 pub(crate) fn peak_rss_mb() -> Option<f64> {
+    rss_mb("VmHWM:")
+}
+
+/// A figure of this process's memory in MB (Linux; `None` elsewhere).
+fn rss_mb(field: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     Some(line.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? / 1024.0)
+}
+
+/// Lets the peak start again from what is resident now. Where that is not allowed peaks are of the process so far.
+fn reset_peak_rss() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     atomic::write_atomically,
-    error::{Result, TrainError},
+    error::{Result, TrainError, io},
     recipe::Precision,
     summary::Best,
 };
@@ -93,6 +94,39 @@ pub(crate) fn best(folder: &Path) -> PathBuf {
     folder.join("checkpoints").join("best.safetensors")
 }
 
+/// The weights kept after an epoch (0: before the first).
+pub(crate) fn kept(folder: &Path, epoch: u64) -> PathBuf {
+    folder.join("checkpoints").join(format!("epoch-{epoch:04}.safetensors"))
+}
+
+/// The weights that a run kept, by epoch: what `train.keep_every_epochs` asked for.
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub fn kept_checkpoints(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let folder = folder.join("checkpoints");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(io(&folder, "list"))? {
+        let path = entry.map_err(io(&folder, "list"))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let epoch = name.strip_prefix("epoch-").and_then(|rest| rest.strip_suffix(".safetensors"));
+        if let Some(epoch) = epoch.and_then(|digits| digits.parse().ok()) {
+            found.push((epoch, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// What of a run's state a file holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Everything that resuming needs.
+    All,
+    /// The model alone: enough to evaluate and to measure, half the size or less.
+    Model,
+}
+
 /// The state of a run on a backend.
 pub(crate) struct State<'a, B: Autodiff> {
     pub(crate) layout: &'a Layout,
@@ -105,7 +139,13 @@ pub(crate) struct State<'a, B: Autodiff> {
 
 impl<B: Autodiff> State<'_, B> {
     /// The bytes of a checkpoint.
-    pub(crate) fn to_bytes(&self, backend: &B, header: &Header, precision: Precision) -> Result<Vec<u8>> {
+    pub(crate) fn to_bytes(
+        &self,
+        backend: &B,
+        header: &Header,
+        precision: Precision,
+        content: Content,
+    ) -> Result<Vec<u8>> {
         let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
         let mut put = |name: String, shape: &[usize], values: Vec<f64>| {
             let (dtype, bytes) = match precision {
@@ -124,7 +164,9 @@ impl<B: Autodiff> State<'_, B> {
             put(entry.name.clone(), &entry.shape, backend.to_host(tensor)?);
         }
         let mut leaves = Leaves::new();
-        self.optimizer.save(&mut leaves)?;
+        if content == Content::All {
+            self.optimizer.save(&mut leaves)?;
+        }
         let mut counts = Vec::new();
         for (name, leaf) in &leaves {
             match leaf {
@@ -156,8 +198,15 @@ impl<B: Autodiff> State<'_, B> {
     }
 
     /// Writes a checkpoint atomically.
-    pub(crate) fn save(&self, path: &Path, backend: &B, header: &Header, precision: Precision) -> Result<()> {
-        write_atomically(path, &self.to_bytes(backend, header, precision)?)
+    pub(crate) fn save(
+        &self,
+        path: &Path,
+        backend: &B,
+        header: &Header,
+        precision: Precision,
+        content: Content,
+    ) -> Result<()> {
+        write_atomically(path, &self.to_bytes(backend, header, precision, content)?)
     }
 }
 

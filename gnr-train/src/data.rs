@@ -10,7 +10,7 @@ use gnr_nn::{Autodiff, Batch};
 
 use crate::{
     error::Result,
-    recipe::{Augment, Data, Recipe, Subset},
+    recipe::{Augment, Data, Recipe, Resize, Subset},
 };
 
 /// The images of a run.
@@ -80,8 +80,9 @@ pub(crate) fn test(data: &Data) -> Result<Arc<dyn Dataset>> {
 fn options(data: &Data) -> OpenOptions {
     let mut options = OpenOptions { dir: data.dir.as_ref().map(Into::into), ..OpenOptions::default() };
     if let Some(resize) = data.resize {
+        let Resize { shorter, height, width, interpolation } = resize;
         options.resize =
-            Some(gnr_data::Resize { shorter: resize.shorter, height: resize.height, width: resize.width });
+            Some(gnr_data::Resize { shorter, height, width, interpolation: interpolation.into() });
     }
     options
 }

@@ -89,10 +89,12 @@ pub enum TrainError {
         problem: String,
     },
     /// Another process works in the run folder.
-    #[error("{}: another gnr process is working in this folder (it holds run.lock)", .path.display())]
+    #[error("{}: another gnr process{} is working in this folder (it holds this lock)", .path.display(), numbered(.pid))]
     Locked {
-        /// The folder.
+        /// The lock file.
         path: PathBuf,
+        /// Its process id, where it could be read.
+        pid: Option<u32>,
     },
     /// A checkpoint that does not belong here or is damaged.
     #[error("{}: {problem}", .path.display())]
@@ -139,6 +141,10 @@ fn last_good(checkpoint: &Option<PathBuf>) -> String {
         Some(path) => format!("the last checkpoint is {}", path.display()),
         None => "there is no checkpoint yet".into(),
     }
+}
+
+fn numbered(pid: &Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" ({pid})"))
 }
 
 /// Names the file and the action in an I/O error.

@@ -1,9 +1,10 @@
 //! The run folder: who may start in it, who holds it, what lies where.
 //!
-//! `recipe.toml`, `metrics.jsonl`, `summary.json`, `events.out.tfevents.*`, `checkpoints/{last,best}.safetensors`, `run.lock`.
+//! `recipe.toml`, `metrics.jsonl`, `summary.json`, `events.out.tfevents.*`, `checkpoints/{last,best,epoch-*}.safetensors`, `run.lock`.
 
 use std::{
     fs::{self, File, TryLockError},
+    io::{Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -47,13 +48,7 @@ impl RunFolder {
     }
 
     fn lock(path: &Path) -> Result<Self> {
-        let name = path.join("run.lock");
-        let lock = File::options().create(true).append(true).open(&name).map_err(io(&name, "create"))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_path_buf(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(TrainError::Locked { path: path.to_path_buf() }),
-            Err(TryLockError::Error(source)) => Err(io(&name, "lock")(source)),
-        }
+        Ok(Self { path: path.to_path_buf(), _lock: lock(path, "run.lock")? })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -62,6 +57,27 @@ impl RunFolder {
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+}
+
+/// Takes a lock file of a folder until the value is dropped, and writes the process id into it.
+pub(crate) fn lock(folder: &Path, name: &str) -> Result<File> {
+    let path = folder.join(name);
+    let mut lock =
+        File::options().create(true).read(true).append(true).open(&path).map_err(io(&path, "create"))?;
+    match lock.try_lock() {
+        Ok(()) => {
+            // The number is only told to people; without it the lock is as good.
+            let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+            Ok(lock)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let read = lock.read_to_string(&mut text).ok();
+            let pid = read.and_then(|_| text.trim().parse().ok());
+            Err(TrainError::Locked { path, pid })
+        }
+        Err(TryLockError::Error(source)) => Err(io(&path, "lock")(source)),
     }
 }
 

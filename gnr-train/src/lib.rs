@@ -4,6 +4,7 @@
 //! * [`Recipe`]: everything that decides a run, from TOML and back.
 //! * [`train`], [`resume`]: a run in its folder. Stopped at any moment and resumed, its checkpoints are those of a run that
 //!   never stopped, byte for byte.
+//! * [`sweep`]: a search over recipe keys on held-out images.
 //! * [`eval()`]: a checkpoint or published weights on a data set.
 //! * [`measure()`]: whatever is asked of a checkpoint on a fixed sample of images, such as its curvature.
 //! * [`Observer`]: how a program watches; the library prints nothing.
@@ -19,6 +20,7 @@ mod error;
 mod eval;
 mod evaluate;
 mod folder;
+pub mod geometry;
 mod method;
 mod metrics;
 mod observer;
@@ -28,12 +30,13 @@ mod run;
 mod select;
 pub mod subject;
 mod summary;
+pub mod sweep;
 mod tensorboard;
 mod trainer;
 
 pub use atomic::write_atomically;
 pub use bench::{BenchLine, BenchRequest, Timed, bench};
-pub use checkpoint::{CheckpointFile, Header, Progress, Sums};
+pub use checkpoint::{CheckpointFile, Header, Progress, Sums, kept_checkpoints};
 pub use classes::ClassMap;
 pub use error::{Result, TrainError};
 pub use eval::{EvalReport, EvalRequest, Split, eval};

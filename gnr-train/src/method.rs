@@ -2,8 +2,8 @@
 
 use gnr_core::{
     Adam, AdamW, CentralDiff, Clip, Cosine, Elementwise, Every, ForwardDiff, Gnr, Grouped, HvpOracle,
-    InverseSqrt, Method, Milestones, Optimizer, Partition, Proportional, Result, Sam, Schedule, Sgd,
-    StepDecay, StepReport, WarmUp,
+    InverseSqrt, Method, Milestones, OnSample, Optimizer, Partition, Proportional, Result, Sam, Schedule,
+    Sgd, StepDecay, StepReport, WarmUp,
 };
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 type BoxedSchedule = Box<dyn Schedule>;
-type Regularizers = (Option<Sam<BoxedSchedule>>, Option<Every<Gnr<BoxedSchedule>>>);
+type Regularizers = (Option<Sam<BoxedSchedule>>, Option<Every<OnSample<Gnr<BoxedSchedule>>>>);
 
 /// The method of a recipe for points of type `V`.
 pub(crate) struct Configured<V> {
@@ -42,7 +42,8 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
         let gnr = match &recipe.method.gnr {
             Some(gnr) => {
                 let inner = Gnr::scheduled(radius(gnr.rho, gnr.rho_schedule)?, gnr.alpha).with_xi(gnr.xi)?;
-                Some(Every::new(inner, gnr.every)?)
+                let sampled = OnSample::new(inner, gnr.batch_fraction)?.with_seed(recipe.train.seed);
+                Some(Every::new(sampled, gnr.every)?)
             }
             None => None,
         };

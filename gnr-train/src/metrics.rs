@@ -47,6 +47,9 @@ pub struct EpochMetrics {
     pub penalties: BTreeMap<String, f64>,
     /// Wall-clock time of the epoch, evaluation included.
     pub seconds: f64,
+    /// Wall-clock time of its steps alone (of those after a resume, when one fell into the epoch).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_seconds: Option<f64>,
 }
 
 /// A line as it is written.
@@ -64,9 +67,9 @@ pub(crate) struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens the file of a run at `step`: what was logged after it, and a half-written last line, is cut off. Also gives the
-    /// epoch lines that are left.
-    pub(crate) fn open(path: &Path, step: u64) -> Result<(Self, Vec<Value>)> {
+    /// Opens the file of a run at `step` with `epochs` done: what was logged after that, and a half-written last line, is cut
+    /// off. Also gives the epoch lines that are left.
+    pub(crate) fn open(path: &Path, step: u64, epochs_done: u64) -> Result<(Self, Vec<Value>)> {
         let mut epochs = Vec::new();
         if path.exists() {
             let bytes = fs::read(path).map_err(io(path, "read"))?;
@@ -74,7 +77,9 @@ impl MetricsLog {
             for line in bytes.split_inclusive(|byte| *byte == b'\n') {
                 let value = serde_json::from_slice::<Value>(line).ok().filter(|_| line.ends_with(b"\n"));
                 let Some(value) = value else { break };
-                if value["step"].as_u64().is_none_or(|at| at > step) {
+                // The checkpoint of an epoch's last step may be older than the epoch's line, and its end will be logged again.
+                let later = |key: &str, done: u64| value[key].as_u64().is_none_or(|at| at > done);
+                if later("step", step) || (value["kind"] == "epoch" && later("epoch", epochs_done)) {
                     break;
                 }
                 kept.extend_from_slice(line);
@@ -104,5 +109,23 @@ impl MetricsLog {
         // One write a line: a killed process leaves at most one line unfinished.
         self.file.write_all(format!("{line}\n").as_bytes()).map_err(io(&self.path, "write"))?;
         Ok(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_an_epoch_whose_end_was_not_saved_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let lines = ["{\"kind\":\"step\",\"step\":2}\n", "{\"kind\":\"epoch\",\"epoch\":1,\"step\":2}\n"];
+        for (epochs_done, kept) in [(0, 1), (1, 2)] {
+            fs::write(&path, lines.concat()).unwrap();
+            let (_, epochs) = MetricsLog::open(&path, 2, epochs_done).unwrap();
+            assert_eq!(epochs.len() as u64, epochs_done);
+            assert_eq!(fs::read_to_string(&path).unwrap(), lines[..kept].concat());
+        }
     }
 }

@@ -2,29 +2,41 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 
-use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result};
-use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Frozen, Kept, Model, ParamVector};
+use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample};
+use gnr_nn::{
+    Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Frozen, Kept, MaskSeed, Model, ParamVector,
+};
 
 /// One micro-batch. The statistics are borrowed for the time of a question only.
 pub(crate) struct Part<'a, M, B: Autodiff> {
     pub(crate) model: &'a M,
     pub(crate) backend: &'a B,
     pub(crate) batch: &'a Batch<B>,
+    /// The part of it that questions are about, when it is not all of it.
+    pub(crate) sampled: Option<Batch<B>>,
     pub(crate) buffers: &'a RefCell<Buffers<B>>,
     pub(crate) loss: CrossEntropy,
     /// Parameters that are not learned.
     pub(crate) frozen: Option<&'a Frozen<B>>,
     /// What the frozen part makes of the batch, once it is known and if only the head is learned.
     pub(crate) features: OnceCell<Option<B::Tensor>>,
+    pub(crate) masks: MaskSeed,
     /// Correct predictions of committed passes are added here.
     pub(crate) correct: &'a Cell<u64>,
 }
 
 impl<'a, M: Model, B: Autodiff> Part<'a, M, B> {
     fn over<'b>(&'b self, buffers: &'b mut Buffers<B>) -> Result<BatchOracle<'b, M, B>> {
-        let oracle = BatchOracle::new(self.model, self.backend, self.batch, buffers).with_loss(self.loss);
+        let batch = self.sampled.as_ref().unwrap_or(self.batch);
+        let oracle = BatchOracle::new(self.model, self.backend, batch, buffers)
+            .with_loss(self.loss)
+            .with_masks(self.masks);
         let Some(frozen) = self.frozen else { return Ok(oracle) };
         let oracle = oracle.with_frozen(frozen);
+        if self.sampled.is_some() {
+            // The features are of the whole batch.
+            return Ok(oracle);
+        }
         if self.features.get().is_none() {
             // Cannot be set yet: this is the only place that does.
             let _ = self.features.set(oracle.features()?);
@@ -51,6 +63,12 @@ impl<M: Model, B: Autodiff> GradOracle for Part<'_, M, B> {
         let evaluation = oracle.evaluate(at, pass, order)?;
         self.correct.set(self.correct.get() + oracle.correct().unwrap_or(0) as u64);
         Ok(evaluation)
+    }
+
+    fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
+        self.sampled = rows.map(|rows| self.batch.select(self.backend, &rows)).transpose()?;
+        Ok(())
     }
 }
 

@@ -181,6 +181,8 @@ pub struct Plan {
 pub(crate) fn build(section: &ModelSection, classes: usize, input: [usize; 3]) -> Result<AnyModel> {
     let mut config = ModelConfig::new(section.name.as_str(), classes, input);
     config.widths.clone_from(&section.widths);
+    (config.depth, config.heads, config.patch) = (section.depth, section.heads, section.patch);
+    (config.dropout, config.drop_path) = (section.dropout, section.drop_path);
     config.activation = section.activation.as_deref().map(str::parse).transpose()?;
     Ok(AnyModel::build(&config)?)
 }

@@ -9,10 +9,10 @@ use std::{
 
 use gnr_core::{Accumulated, Counted, Counter, StepReport};
 use gnr_models::{AnyModel, weights};
-use gnr_nn::{Autodiff, Buffers, CrossEntropy, Frozen, Layout, Model, ParamVector};
+use gnr_nn::{Autodiff, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, ParamVector};
 
 use crate::{
-    checkpoint::{self, CheckpointFile, Header, Progress, State, Sums},
+    checkpoint::{self, CheckpointFile, Content, Header, Progress, State, Sums},
     data::{Images, upload},
     error::{Result, TrainError},
     evaluate::evaluate,
@@ -125,7 +125,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         if let Some(file) = &file {
             file.optimizer(&backend, layout, frozen.as_ref(), configured.method.optimizer.as_mut())?;
         }
-        let (metrics, lines) = MetricsLog::open(&folder.file("metrics.jsonl"), progress.step)?;
+        let (metrics, lines) =
+            MetricsLog::open(&folder.file("metrics.jsonl"), progress.step, progress.epoch)?;
         let mut events = EventWriter::create(folder.path())?;
         let mut history = Vec::new();
         for line in lines {
@@ -163,6 +164,9 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             step: self.progress.step,
             best_by: self.best_by(),
         });
+        if self.progress.step == 0 {
+            self.keep()?;
+        }
         while self.progress.epoch < recipe.train.epochs {
             let started = Instant::now();
             let finished = self.epoch_steps(steps, observer, stop)?;
@@ -170,6 +174,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
                 return self.interrupt(observer);
             }
             self.finish_epoch(started, observer)?;
+            // Before `last` moves on: a run that dies in between writes this file again, and misses none.
+            self.keep()?;
             let epoch = self.progress.epoch;
             let every = recipe.train.checkpoint_every_epochs;
             if epoch == recipe.train.epochs || (every > 0 && epoch.is_multiple_of(every)) {
@@ -219,28 +225,31 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let counter = Counter::default();
         let correct = Cell::new(0);
         let loss = CrossEntropy { label_smoothing: self.prepared.recipe.train.label_smoothing };
-        let part = |batch| Part {
+        let (seed, t) = (self.prepared.recipe.train.seed, self.progress.step);
+        let part = |(index, batch)| Part {
             model: &self.prepared.model,
             backend: &self.backend,
             batch,
+            sampled: None,
             buffers: &self.buffers,
             loss,
             frozen: self.frozen.as_ref(),
             features: OnceCell::new(),
+            masks: MaskSeed::new(seed, t, index),
             correct: &correct,
         };
-        let t = self.progress.step;
         let stepped = match batches {
             [batch] => {
-                let oracle = Counted::with_counter(part(batch), counter.clone());
+                let oracle = Counted::with_counter(part((0, batch)), counter.clone());
                 self.configured.step(t, &mut self.theta, oracle)
             }
-            _ => Accumulated::new(batches.iter().map(|batch| (part(batch), batch.labels.len()))).and_then(
-                |accumulated| {
-                    let oracle = Counted::with_counter(accumulated, counter.clone());
-                    self.configured.step(t, &mut self.theta, oracle)
-                },
-            ),
+            _ => {
+                Accumulated::new((0..).zip(batches).map(|(i, batch)| (part((i, batch)), batch.labels.len())))
+                    .and_then(|accumulated| {
+                        let oracle = Counted::with_counter(accumulated, counter.clone());
+                        self.configured.step(t, &mut self.theta, oracle)
+                    })
+            }
         };
         let (step, epoch) = (t + 1, self.progress.epoch + 1);
         let report = stepped.map_err(|error| match error {
@@ -285,6 +294,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
 
     /// Evaluates, logs, and keeps the checkpoint if it is the best one.
     fn finish_epoch(&mut self, started: Instant, observer: &mut dyn Observer) -> Result<()> {
+        let train_seconds = Some(started.elapsed().as_secs_f64());
         let recipe = &self.prepared.recipe;
         let sums = std::mem::take(&mut self.progress.sums);
         self.progress.epoch += 1;
@@ -319,6 +329,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             grad_norm: grad_norm / batches as f64,
             penalties: penalties.into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect(),
             seconds: started.elapsed().as_secs_f64(),
+            train_seconds,
         };
         let line = self.metrics.epoch(&metrics)?;
         self.events.epoch(&line)?;
@@ -335,7 +346,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         {
             let test_accuracy = metrics.test_accuracy;
             self.progress.best = Some(Best { by: self.best_by(), value, epoch, test_accuracy });
-            self.save(&checkpoint::best(self.folder.path()))?;
+            self.save(&checkpoint::best(self.folder.path()), Content::All)?;
         }
         observer.on_epoch(&metrics);
         self.history.push(metrics);
@@ -356,12 +367,22 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
 
     fn save_last(&self, observer: &mut dyn Observer) -> Result<PathBuf> {
         let path = checkpoint::last(self.folder.path());
-        self.save(&path)?;
+        self.save(&path, Content::All)?;
         observer.on_checkpoint(&path);
         Ok(path)
     }
 
-    fn save(&self, path: &std::path::Path) -> Result<()> {
+    /// Keeps the weights of this epoch if the recipe asks for it.
+    fn keep(&self) -> Result<()> {
+        let (train, epoch) = (&self.prepared.recipe.train, self.progress.epoch);
+        let Some(every) = train.keep_every_epochs else { return Ok(()) };
+        if epoch.is_multiple_of(every) || epoch == train.epochs {
+            self.save(&checkpoint::kept(self.folder.path(), epoch), Content::Model)?;
+        }
+        Ok(())
+    }
+
+    fn save(&self, path: &std::path::Path, content: Content) -> Result<()> {
         let buffers = self.buffers.borrow();
         let state = State {
             layout: self.prepared.model.layout(),
@@ -372,7 +393,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         };
         let Prepared { classes, input, .. } = *self.prepared;
         let header = Header::new(classes, input, self.progress.clone(), self.recipe_text.clone());
-        state.save(path, &self.backend, &header, self.prepared.recipe.train.precision)
+        state.save(path, &self.backend, &header, self.prepared.recipe.train.precision, content)
     }
 
     fn summary(&self) -> Result<Summary> {
@@ -409,14 +430,20 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
 /// Whether two recipes give the same bits: where the files lie, how many threads read them and how often checkpoints are
 /// written does not matter.
 pub(crate) fn same_run(a: &Recipe, b: &Recipe) -> bool {
-    let neutral = |recipe: &Recipe| {
-        let mut recipe = recipe.clone();
-        recipe.data.dir = None;
-        recipe.model.weights = None;
-        recipe.train.workers = 0;
-        recipe.train.checkpoint_every_epochs = 1;
-        recipe.train.checkpoint_every_steps = None;
-        recipe
-    };
-    neutral(a) == neutral(b)
+    let exact = |recipe: &Recipe| (neutral(recipe), recipe.train.threads);
+    exact(a) == exact(b)
+}
+
+/// A recipe without what decides nothing: places of files, threads, checkpoints in between. (Any number of threads gives the
+/// same bits in every kernel of ours, but only the same number is a promise.)
+pub(crate) fn neutral(recipe: &Recipe) -> Recipe {
+    let mut recipe = recipe.clone();
+    recipe.data.dir = None;
+    recipe.model.weights = None;
+    recipe.train.threads = 0;
+    recipe.train.workers = 0;
+    recipe.train.checkpoint_every_epochs = 1;
+    recipe.train.checkpoint_every_steps = None;
+    recipe.train.keep_every_epochs = None;
+    recipe
 }

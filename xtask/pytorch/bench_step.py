@@ -1,18 +1,19 @@
 """PyTorch's time for one step of each method, beside `gnr bench` (see `cargo xtask bench`).
 
-Prints one JSON line per method and memory layout: model, method, layout, median_ms, min_ms, rounds, peak_rss_mb (of the process so far).
+Prints one JSON line per method and memory layout: model, method, layout, median_ms, min_ms, rounds, idle_rss_mb (models built), peak_rss_mb (of the
+method's first round).
 Methods are timed in turn, round by round, so that a change of load falls on all of them. Random data, f32, train mode.
 
     forward    loss without a graph            sgd        gradient and a momentum step
     gradient   loss and gradient               sam        two gradients and a step
     hvp        gradient and H v, from scratch   gnr_exact  Algorithm 1 with double backward
+    hvp_4      the same with four products
                                                gnr_fd     Algorithm 1 with forward differences: four gradients
 """
 
 import argparse
 import contextlib
 import json
-import resource
 import statistics
 import time
 
@@ -61,6 +62,76 @@ class ResNet(nn.Module):
         return self.classifier(self.features(x).mean(dim=(2, 3)))
 
 
+class PreActBlock(nn.Module):
+    """Wide ResNet: BatchNorm and ReLU before each 3x3 convolution; the projection sees the activated input."""
+
+    def __init__(self, channels, width, stride):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.project = None
+        if stride != 1 or channels != width:
+            self.project = nn.Conv2d(channels, width, 1, stride, bias=False)
+
+    def forward(self, x):
+        y = F.relu(self.bn1(x))
+        x = x if self.project is None else self.project(y)
+        return self.conv2(F.relu(self.bn2(self.conv1(y)))) + x
+
+
+class WideResNet(nn.Module):
+    """WRN-d-k: (d - 4)/6 blocks a stage, widths 16k, 32k, 64k."""
+
+    def __init__(self, depth, widen, classes=10):
+        super().__init__()
+        layers, channels = [nn.Conv2d(3, 16, 3, 1, 1, bias=False)], 16
+        for stage, base in enumerate((16, 32, 64)):
+            for block in range((depth - 4) // 6):
+                layers.append(PreActBlock(channels, base * widen, 2 if stage > 0 and block == 0 else 1))
+                channels = base * widen
+        self.features = nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU())
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, x):
+        return self.classifier(self.features(x).mean(dim=(2, 3)))
+
+
+class VitBlock(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        b, n, d = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        # Written out: PyTorch's fused attention has no double backward on the CPU.
+        a = ((q * (d // self.heads) ** -0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
+        x = x + self.proj(a.transpose(1, 2).reshape(b, n, d))
+        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+
+
+class Vit(nn.Module):
+    """ViT-Tiny on 32x32 images in 4x4 patches: width 192, 3 heads, class token."""
+
+    def __init__(self, depth=6, width=192, heads=3, classes=10):
+        super().__init__()
+        self.patch = nn.Conv2d(3, width, 4, 4)
+        self.cls = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos = nn.Parameter(torch.randn(1, 65, width) * 0.02)
+        self.blocks = nn.Sequential(*[VitBlock(width, heads) for _ in range(depth)])
+        self.norm, self.head = nn.LayerNorm(width, eps=1e-6), nn.Linear(width, classes)
+
+    def forward(self, x):
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], 1) + self.pos
+        return self.head(self.norm(self.blocks(x))[:, 0])
+
+
 def build(name):
     """The model and the shape of an image."""
     if name == "mlp":
@@ -70,6 +141,10 @@ def build(name):
         return ResNet([3, 3, 3], [16, 32, 64]), (3, 32, 32)
     if name == "resnet18":
         return ResNet([2, 2, 2, 2], [64, 128, 256, 512]), (3, 32, 32)
+    if name == "wrn28_2":
+        return WideResNet(28, 2), (3, 32, 32)
+    if name == "vit_tiny_patch4_32":
+        return Vit(), (3, 32, 32)
     raise SystemExit(f"no model {name}")
 
 
@@ -140,6 +215,11 @@ class Steps:
         g = torch.autograd.grad(self.loss(), self.theta, create_graph=True)
         return torch.autograd.grad(g, self.theta, grad_outputs=self.v)
 
+    def hvp_4(self):
+        g = torch.autograd.grad(self.loss(), self.theta, create_graph=True)
+        for last in (False, False, False, True):
+            torch.autograd.grad(g, self.theta, grad_outputs=self.v, retain_graph=not last)
+
     def sgd(self):
         self.optimizer.zero_grad(set_to_none=True)
         self.loss().backward()
@@ -177,7 +257,24 @@ class Steps:
         self.move(torch._foreach_add(g, h, alpha=ALPHA * RHO / STEP))
 
 
-METHODS = ["forward", "gradient", "hvp", "sgd", "sam", "gnr_exact", "gnr_fd"]
+METHODS = ["forward", "gradient", "hvp", "hvp_4", "sgd", "sam", "gnr_exact", "gnr_fd"]
+
+
+def memory(field):
+    """VmRSS or VmHWM of this process in MB, or None where there is no /proc."""
+    try:
+        with open("/proc/self/status") as status:
+            return next(float(line.split()[1]) / 1024 for line in status if line.startswith(field))
+    except (OSError, StopIteration):
+        return None
+
+
+def reset_peak():
+    try:
+        with open("/proc/self/clear_refs", "w") as control:
+            control.write("5")
+    except OSError:
+        pass  # peaks are then those of the process so far
 
 
 def main():
@@ -186,6 +283,7 @@ def main():
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--methods", default=",".join(METHODS), help="others than these are ignored")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     # A step of the MLP takes about a millisecond: time several, or the clock and the caches are what is measured.
@@ -203,17 +301,21 @@ def main():
             model, x = model.to(memory_format=memory_format), x.to(memory_format=memory_format)
         steps[layout] = Steps(model.train(), x, y)
 
-    times = {(method, layout): [] for method in METHODS for layout in layouts}
-    peaks = {}
+    wanted = [method for method in METHODS if method in arguments.methods.split(",")]
+    times = {(method, layout): [] for method in wanted for layout in layouts}
+    peaks, idle = {}, memory("VmRSS")
     for round in range(-1, arguments.rounds):  # the first warms up
         for (method, layout), samples in times.items():
             step = getattr(steps[layout], method)
+            if round < 0:
+                reset_peak()
             start = time.perf_counter()
             for _ in range(inner):
                 step()
             if round >= 0:
                 samples.append((time.perf_counter() - start) * 1e3 / inner)
-            peaks.setdefault((method, layout), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            else:
+                peaks[method, layout] = memory("VmHWM")
     for (method, layout), samples in times.items():
         line = {
             "model": arguments.model,
@@ -222,6 +324,7 @@ def main():
             "median_ms": statistics.median(samples),
             "min_ms": min(samples),
             "rounds": arguments.rounds,
+            "idle_rss_mb": idle,
             "peak_rss_mb": peaks[method, layout],
         }
         print(json.dumps(line), flush=True)

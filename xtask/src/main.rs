@@ -7,6 +7,7 @@
 
 mod bench;
 mod ci;
+mod interrupt;
 mod machine;
 mod reproduce;
 mod statistics;
@@ -33,6 +34,8 @@ enum Task {
     Ci(ci::Arguments),
     /// Train what a table or figure of the paper needs, and report it.
     Reproduce(reproduce::Arguments),
+    /// Write the recipes of the paper's tables from the plan that `reproduce` trains, or check them.
+    Recipes(reproduce::recipes::Arguments),
     /// Time one step of each method, beside PyTorch where a Python with torch is given.
     Bench(bench::Arguments),
 }
@@ -42,10 +45,15 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Ci(arguments) => ci::run(&arguments),
         Task::Reproduce(arguments) => reproduce::run(&arguments),
+        Task::Recipes(arguments) => reproduce::recipes::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<interrupt::Interrupted>() => {
+            eprintln!("{error}");
+            ExitCode::from(130)
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

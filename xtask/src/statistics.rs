@@ -1,6 +1,9 @@
-//! The few statistics the reports need: mean, sample standard deviation, Student's t interval, median.
+//! The few statistics the reports need: mean, sample standard deviation, Student's t interval and test, Holm's correction,
+//! median.
 
 use std::fmt;
+
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// Mean and spread of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,6 +14,11 @@ pub(crate) struct Summary {
     pub(crate) mean: f64,
     /// Sample standard deviation (divisor n − 1); none for a single value.
     pub(crate) std: Option<f64>,
+}
+
+/// Student's t with `n − 1` degrees of freedom.
+fn student(n: usize) -> Option<StudentsT> {
+    StudentsT::new(0.0, 1.0, n.checked_sub(1)? as f64).ok()
 }
 
 impl Summary {
@@ -27,8 +35,16 @@ impl Summary {
 
     /// The two-sided 95 % interval of the mean by Student's t: mean ± t(0.975; n−1)·std/√n. None for a single value.
     pub(crate) fn interval(&self) -> Option<[f64; 2]> {
-        let half = t_975(self.n.checked_sub(1)?)? * self.std? / (self.n as f64).sqrt();
+        let half = student(self.n)?.inverse_cdf(0.975) * self.std? / (self.n as f64).sqrt();
         Some([self.mean - half, self.mean + half])
+    }
+
+    /// Probability of a mean at least as far from zero if the true one is zero: Student's t test, two-sided. None for a single
+    /// value and for values that are all equal (accuracies are coarse: that is a coincidence, not certainty).
+    pub(crate) fn p_value(&self) -> Option<f64> {
+        let std = self.std.filter(|std| *std > 1e-9)?;
+        let t = self.mean / (std / (self.n as f64).sqrt());
+        Some(2.0 * student(self.n)?.cdf(-t.abs()))
     }
 }
 
@@ -46,54 +62,68 @@ impl fmt::Display for Summary {
 /// What paired differences allow one to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The whole 95 % interval is above zero.
+    /// Above zero, also as one of many comparisons.
     Better,
-    /// The whole 95 % interval is below zero.
+    /// Below zero, also as one of many comparisons.
     Worse,
+    /// The 95 % interval is above zero; as one of many comparisons that may be chance.
+    BetterAlone,
+    /// The 95 % interval is below zero; as one of many comparisons that may be chance.
+    WorseAlone,
     /// The 95 % interval holds zero.
     WithinNoise,
     /// Fewer than two pairs, or differences that are all equal: nothing can be said.
     Unknown,
 }
 
+const LEVEL: f64 = 0.05;
+
 impl Verdict {
-    /// Of paired differences (method − base).
-    pub(crate) fn of(differences: &Summary) -> Self {
-        match differences.interval() {
-            // Identical differences over few seeds are a coincidence of coarse accuracies, not certainty.
-            None => Self::Unknown,
-            Some([low, high]) if low == high => Self::Unknown,
-            Some([low, _]) if low > 0.0 => Self::Better,
-            Some([_, high]) if high < 0.0 => Self::Worse,
-            Some(_) => Self::WithinNoise,
-        }
+    /// Of several paired differences (method − base) that are looked at together: Holm's correction keeps the probability of
+    /// even one false "better" or "worse" below 5 %.
+    pub(crate) fn of_all(differences: &[Summary]) -> Vec<Self> {
+        let p: Vec<Option<f64>> = differences.iter().map(Summary::p_value).collect();
+        let known: Vec<f64> = p.iter().copied().flatten().collect();
+        let mut adjusted = holm(&known).into_iter();
+        let verdict = |(difference, p): (&Summary, &Option<f64>)| {
+            let Some(p) = *p else { return Self::Unknown };
+            let together = adjusted.next().is_some_and(|p| p < LEVEL);
+            match (difference.mean > 0.0, p < LEVEL, together) {
+                (true, _, true) => Self::Better,
+                (false, _, true) => Self::Worse,
+                (true, true, false) => Self::BetterAlone,
+                (false, true, false) => Self::WorseAlone,
+                (_, false, false) => Self::WithinNoise,
+            }
+        };
+        differences.iter().zip(&p).map(verdict).collect()
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Better => "better: the 95 % interval is above zero",
-            Self::Worse => "worse: the 95 % interval is below zero",
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::BetterAlone => "better taken alone, not among so many",
+            Self::WorseAlone => "worse taken alone, not among so many",
             Self::WithinNoise => "no difference beyond seed noise",
             Self::Unknown => "nothing can be said from these seeds",
         })
     }
 }
 
-/// Quantile 0.975 of Student's t with `df` degrees of freedom; none for 0.
-pub(crate) fn t_975(df: usize) -> Option<f64> {
-    const TABLE: [f64; 30] = [
-        12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788,
-        2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639,
-        2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
-    ];
-    let index = df.checked_sub(1)?;
-    Some(TABLE.get(index).copied().unwrap_or_else(|| {
-        // Expansion around the normal quantile (Abramowitz & Stegun 26.7.5); below 1e-4 from df = 30 on.
-        let (z, df) = (1.959_963_984_540_054_f64, df as f64);
-        z + (z.powi(3) + z) / (4.0 * df) + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * df * df)
-    }))
+/// Holm's step-down adjustment of p-values: the i-th smallest of m times m − i + 1, made monotone, at most 1.
+pub(crate) fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+    let mut adjusted = vec![0.0; p.len()];
+    let mut largest = 0.0_f64;
+    for (rank, &index) in order.iter().enumerate() {
+        largest = largest.max(p[index] * (p.len() - rank) as f64).min(1.0);
+        adjusted[index] = largest;
+    }
+    adjusted
 }
 
 /// The middle value (mean of the two middle ones); none when empty or when a value is NaN.
@@ -111,10 +141,14 @@ pub(crate) fn median(sample: &[f64]) -> Option<f64> {
 mod tests {
     use super::*;
 
+    fn of(sample: &[f64]) -> Summary {
+        Summary::of(sample).unwrap()
+    }
+
     #[test]
     fn mean_and_sample_deviation_by_hand() {
         // Squares around 5: 9+1+1+1+0+0+4+16 = 32, divided by 7.
-        let summary = Summary::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).unwrap();
+        let summary = of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
         assert_eq!((summary.n, summary.mean), (8, 5.0));
         assert!((summary.std.unwrap() - (32.0_f64 / 7.0).sqrt()).abs() < 1e-15);
         assert_eq!(format!("{summary:.1}"), "5.0 ± 2.1");
@@ -122,18 +156,41 @@ mod tests {
 
     #[test]
     fn one_value_has_no_spread_and_no_value_no_summary() {
-        let one = Summary::of(&[3.0]).unwrap();
-        assert_eq!((one.std, one.interval()), (None, None));
+        let one = of(&[3.0]);
+        assert_eq!((one.std, one.interval(), one.p_value()), (None, None, None));
         assert_eq!(one.to_string(), "3.00");
-        assert_eq!(Verdict::of(&one), Verdict::Unknown);
+        assert_eq!(Verdict::of_all(&[one]), [Verdict::Unknown]);
         assert_eq!(Summary::of(&[]), None);
     }
 
     #[test]
-    fn interval_by_hand() {
+    fn interval_and_test_by_hand() {
         // 1, 2, 3: mean 2, std 1, t(2) = 4.3027, half width 4.3027/√3 = 2.4842.
-        let [low, high] = Summary::of(&[1.0, 2.0, 3.0]).unwrap().interval().unwrap();
+        let summary = of(&[1.0, 2.0, 3.0]);
+        let [low, high] = summary.interval().unwrap();
         assert!((low + 0.4842).abs() < 1e-4 && (high - 4.4842).abs() < 1e-4, "{low} {high}");
+        // t = 2√3; with two degrees of freedom P(|T| ≥ t) = 1 − t/√(2 + t²), here 1 − √12/√14.
+        let p = 1.0 - (12.0_f64 / 14.0).sqrt();
+        assert!((summary.p_value().unwrap() - p).abs() < 1e-9, "{:?}", summary.p_value());
+    }
+
+    #[test]
+    fn intervals_have_published_quantiles() {
+        // t(0.975): 12.7062 (1), 2.0423 (30), 1.9840 (100).
+        for (df, expect) in [(1, 12.7062), (30, 2.0423), (100, 1.9840)] {
+            let t = student(df + 1).unwrap().inverse_cdf(0.975);
+            assert!((t - expect).abs() < 1e-4, "df {df}: {t}");
+        }
+    }
+
+    #[test]
+    fn holm_by_hand() {
+        // Sorted 0.01·4, 0.02·3, 0.03·2, 0.04·1, made monotone.
+        let adjusted = holm(&[0.01, 0.04, 0.03, 0.02]);
+        for (a, b) in adjusted.iter().zip([0.04, 0.06, 0.06, 0.06]) {
+            assert!((a - b).abs() < 1e-12, "{adjusted:?}");
+        }
+        assert_eq!(holm(&[0.9, 0.8]), [1.0, 1.0]);
     }
 
     #[test]
@@ -145,18 +202,21 @@ mod tests {
             (&[0.3, 0.3, 0.3], Verdict::Unknown),
             (&[0.3], Verdict::Unknown),
         ] {
-            assert_eq!(Verdict::of(&Summary::of(differences).unwrap()), expect, "{differences:?}");
+            assert_eq!(Verdict::of_all(&[of(differences)]), [expect], "{differences:?}");
         }
     }
 
     #[test]
-    fn t_quantiles_join_smoothly() {
-        assert_eq!(t_975(0), None);
-        assert_eq!(t_975(2), Some(4.3027));
-        // Published: 2.0395 (31), 2.0211 (40), 1.9840 (100).
-        for (df, expect) in [(31, 2.0395), (40, 2.0211), (100, 1.9840)] {
-            assert!((t_975(df).unwrap() - expect).abs() < 1e-4, "df {df}");
-        }
+    fn among_many_comparisons_one_must_be_clearer() {
+        // p = 0.031: enough alone, not among ten; p = 0.003 is.
+        let (weak, strong) = (of(&[0.8, 1.1, 1.7]), of(&[1.0, 1.1, 0.9]));
+        assert!(weak.p_value().unwrap() > 0.005 && weak.p_value().unwrap() < 0.05);
+        let noise = of(&[0.5, -0.4, 0.1]);
+        let mut all = vec![weak, strong];
+        all.extend([noise; 8]);
+        let verdicts = Verdict::of_all(&all);
+        assert_eq!(verdicts[..3], [Verdict::BetterAlone, Verdict::Better, Verdict::WithinNoise]);
+        assert_eq!(Verdict::of_all(&[weak]), [Verdict::Better]);
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(crate) fn subject(arguments: Subject) -> SubjectRequest {
 }
 
 /// `RUN/COMMAND` for a run folder, `STEM-COMMAND` in the working folder for a weight file.
-fn folder(out: Option<PathBuf>, weights: &std::path::Path, command: &str) -> PathBuf {
+pub(crate) fn folder(out: Option<PathBuf>, weights: &std::path::Path, command: &str) -> PathBuf {
     out.unwrap_or_else(|| {
         if is_run(weights) {
             return weights.join(command);

@@ -1,9 +1,9 @@
 //! Bad input: each case is a clear error that names the file and the place or key, exit code 1 (2 for usage), and nothing
 //! left behind.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
-use crate::support::{TINY, run, safetensors, tree, write};
+use crate::support::{TINY, Tiny, run, safetensors, tree, write};
 
 /// Prepares files in a folder and gives the arguments for `gnr train` (without --out).
 type Case = (&'static str, fn(&Path) -> Vec<String>, &'static [&'static str]);
@@ -199,30 +199,6 @@ fn places_that_cannot_be_written() {
         assert!(code == 1 && stderr.contains(out.to_str().unwrap()), "{stderr}");
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
-}
-
-/// A file system of a few pages, unmounted in the end.
-struct Tiny(tempfile::TempDir);
-
-impl Tiny {
-    fn mount(options: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", options, "gnr-test"]).arg(dir.path()).output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(dir)),
-            _ => {
-                println!("skipped: mounting a tmpfs is not permitted here");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Tiny {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).output();
-    }
 }
 
 #[test]

@@ -81,3 +81,67 @@ fn listings() {
         assert!(code == 0 && stdout.contains(expected), "{arguments:?}: {stdout}");
     }
 }
+
+/// Every survey leaves data and pictures, prints a table, and goes on where it is; a figure is drawn again from its JSON.
+#[test]
+fn surveys_and_their_figures() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "mine.toml", TINY);
+    let out = home.path().join("out");
+    let (recipe, run_folder) = (recipe.to_str().unwrap(), out.to_str().unwrap());
+    let train = ["train", recipe, "--out", run_folder, "--quiet", "--set", "train.keep_every_epochs=1"];
+    assert_eq!(run(&train), (0, String::new(), String::new()));
+    for (arguments, expected) in [
+        (&["landscape", run_folder, "--points", "3"][..], "9 points, loss from"),
+        (&["minima", run_folder, "--directions", "2", "--steps", "2", "--refine", "2"], "mean minima"),
+        (&["sharpness", run_folder, "--steps", "2", "--starts", "1", "--rho", "0.1,0.2"], "multi-start"),
+    ] {
+        let (code, stdout, stderr) = run(arguments);
+        assert!(code == 0 && stdout.contains(expected), "{arguments:?}: {stdout}{stderr}");
+        let again = run(&[arguments, &["--quiet"]].concat());
+        assert_eq!((again.0, again.1, again.2.as_str()), (0, stdout, ""), "the same without work");
+        let name = arguments[0];
+        let files = tree(&out.join(name));
+        for extension in ["csv", "json", "svg", "png", "figure.json"] {
+            assert!(files.contains(&format!("{name}.{extension}")), "{files:?}");
+        }
+        let (code, json, _) = run(&[arguments, &["--json", "--no-plot"]].concat());
+        assert!(code == 0 && serde_json::from_str::<serde_json::Value>(&json).unwrap().is_object());
+    }
+    let figure = out.join("landscape/landscape.figure.json");
+    let again = home.path().join("deep/again");
+    let (code, stdout, _) = run(&["plot", figure.to_str().unwrap(), "--out", again.to_str().unwrap()]);
+    assert!(code == 0 && stdout.contains("again.svg"), "{stdout}");
+    let bytes = |path: &std::path::Path| std::fs::read(path).unwrap();
+    assert!(bytes(&again.with_extension("png")) == bytes(&out.join("landscape/landscape.png")));
+
+    let (code, stdout, _) =
+        run(&["landscape", run_folder, "--trajectory", "--points", "2", "--out", run_folder]);
+    assert!(code == 0 && stdout.contains("principal direction"), "{stdout}");
+}
+
+/// R_SAM = 2 twice, R_GNR = π and 3π.
+#[test]
+fn the_worked_example() {
+    let home = tempfile::tempdir().unwrap();
+    let prefix = home.path().join("figure1a");
+    let (code, stdout, _) = run(&["plot", "--example", "figure1a", "--out", prefix.to_str().unwrap()]);
+    assert_eq!(code, 0);
+    for expected in ["R_SAM ≥ 2.000000000, R_GNR ≥ 3.141592654", "R_SAM ≥ 2.000000000, R_GNR ≥ 9.424777961"]
+    {
+        assert!(stdout.contains(expected), "{stdout}");
+    }
+    assert_eq!(tree(home.path()), ["figure1a.csv", "figure1a.figure.json", "figure1a.png", "figure1a.svg"]);
+}
+
+#[test]
+fn bench_takes_the_shape_and_the_widths_of_a_net() {
+    let common = ["bench", "--model", "resnet8", "--batch", "2", "--rounds", "1", "--method", "gradient"];
+    let with = |more: &[&str]| run(&[&common[..], more].concat());
+    let (code, stdout, stderr) = with(&["--input", "1,8,8", "--widths", "4,8,8"]);
+    let line: serde_json::Value =
+        serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
+    assert!(code == 0 && line["min_ms"].as_f64().unwrap() > 0.0, "{stdout}");
+    let (code, _, stderr) = with(&["--input", "8,8"]);
+    assert!(code == 2 && stderr.contains("expected C,H,W"), "{stderr}");
+}

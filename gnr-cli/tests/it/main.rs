@@ -7,4 +7,5 @@ mod commands;
 mod curvature;
 mod signals;
 mod support;
+mod sweep;
 mod weights;

@@ -109,6 +109,25 @@ fn an_interrupt_ends_with_a_checkpoint_and_says_how_to_go_on() {
 }
 
 #[test]
+fn the_end_of_standard_input_is_an_interrupt_where_that_was_asked_for() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", RECIPE);
+    let out = home.path().join("out");
+    let arguments = ["train", recipe.to_str().unwrap(), "--out", out.to_str().unwrap(), "--stop-at-eof"];
+    let mut child =
+        gnr(&arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("epoch")));
+    drop(child.stdin.take());
+    lines.for_each(|line| drop(line.unwrap()));
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("gnr resume"), "{stderr}");
+    assert!(!checkpoint(&out, "last.safetensors").is_empty());
+}
+
+#[test]
 fn a_second_process_is_sent_away() {
     let home = tempfile::tempdir().unwrap();
     let recipe = write(home.path(), "r.toml", RECIPE);
@@ -117,7 +136,8 @@ fn a_second_process_is_sent_away() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("folder: ")));
     let (code, _, stderr) = run(&["resume", out.to_str().unwrap()]);
-    assert!(code == 1 && stderr.contains("another gnr process is working in this folder"), "{stderr}");
+    let who = format!("another gnr process ({}) is working in this folder", child.id());
+    assert!(code == 1 && stderr.contains(&who), "{stderr}");
     lines.for_each(|line| drop(line.unwrap()));
     assert!(child.wait().unwrap().success());
 }

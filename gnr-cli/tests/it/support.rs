@@ -73,3 +73,34 @@ pub(crate) fn tree(folder: &Path) -> Vec<String> {
     found.sort();
     found
 }
+
+/// A file system of a few pages, unmounted in the end.
+pub(crate) struct Tiny(pub(crate) tempfile::TempDir);
+
+impl Tiny {
+    pub(crate) fn mount(options: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", options, "gnr-test"]).arg(dir.path()).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(dir)),
+            _ => {
+                println!("skipped: mounting a tmpfs is not permitted here");
+                None
+            }
+        }
+    }
+
+    /// Gives it more room (or less).
+    pub(crate) fn resize(&self, size: &str) {
+        let option = format!("remount,size={size}");
+        let output = Command::new("mount").args(["-o", &option]).arg(self.0.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).output();
+    }
+}

@@ -1,6 +1,9 @@
 //! A mini-batch that does not fit in memory, as the mean of micro-batches that do.
 
-use crate::{Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Vector, vector::same_dim};
+use crate::{
+    Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample, Vector, random::SplitMix64,
+    vector::same_dim,
+};
 
 /// One mini-batch made of micro-batches: L̂ = Σᵢ (nᵢ/n)·L̂ᵢ, and so are its gradient and its products.
 ///
@@ -65,6 +68,15 @@ impl<O: GradOracle> GradOracle for Accumulated<O> {
         let grad =
             mean.ok_or_else(|| Error::Oracle("an accumulation needs at least one micro-batch".into()))?;
         Evaluation::new(at, loss, grad, ())
+    }
+
+    /// Every micro-batch gives its share of the sample; the weights stay.
+    fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        for (i, (part, _)) in self.parts.iter_mut().enumerate() {
+            let seed = |sample: Sample| SplitMix64::new(sample.seed ^ i as u64).next_u64();
+            part.restrict(sample.map(|sample| Sample { seed: seed(sample), ..sample }))?;
+        }
+        Ok(())
     }
 }
 

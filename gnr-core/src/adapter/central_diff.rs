@@ -1,7 +1,7 @@
 //! Hessian-vector products as central differences of gradients.
 
 use crate::{
-    Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Vector, error::at_perturbed_point,
+    Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample, Vector, error::at_perturbed_point,
     schedule::validate_constant,
 };
 
@@ -53,6 +53,10 @@ impl<O: GradOracle> GradOracle for CentralDiff<O> {
     ) -> Result<Evaluation<'a, O::Vector, O::Record>> {
         // A record would be wasted: products only need gradients.
         self.inner.evaluate(at, pass, Order::First)
+    }
+
+    fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        self.inner.restrict(sample)
     }
 }
 

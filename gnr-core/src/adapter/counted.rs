@@ -1,6 +1,6 @@
 //! An oracle that counts what it is asked, to measure or assert the cost of a method.
 
-use crate::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result};
+use crate::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result, Sample};
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -88,6 +88,10 @@ impl<O: GradOracle> GradOracle for Counted<O> {
             second_order.fetch_add(1, Relaxed);
         }
         self.inner.evaluate(at, pass, order)
+    }
+
+    fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        self.inner.restrict(sample)
     }
 }
 

@@ -3,10 +3,12 @@
 mod combine;
 mod every;
 mod gnr;
+mod on_sample;
 mod sam;
 
 pub use every::Every;
 pub use gnr::Gnr;
+pub use on_sample::OnSample;
 pub use sam::Sam;
 
 use crate::{Evaluation, GradOracle, Order, Pass, Result, Vector, error::at_perturbed_point};

@@ -77,6 +77,13 @@ fn searches_are_ordered_and_honest() {
     assert_eq!((one.method, one.evaluations, one.products), (SearchMethod::OneStep, 2, 1));
     assert_eq!((ascent.method, ascent.evaluations), (SearchMethod::Ascent, 31));
     assert_eq!((multi.method, multi.evaluations), (SearchMethod::MultiStart, 4 * 31));
+    // A multi-start search is the best of its parts.
+    let parts = UnitBall::new(theta.len(), 7).take(3).map(|start| {
+        let part = ok(r_gnr(&mut oracle(&problem), &theta, rho, Search::AscentFrom { start, steps: 30 }));
+        assert_eq!((part.method, part.evaluations), (SearchMethod::Ascent, 31));
+        part.value
+    });
+    assert_eq!(parts.fold(ascent.value, f64::max), multi.value);
     let sam = ok(r_sam(&mut oracle(&problem), &theta, rho, Search::OneStep));
     assert_eq!((sam.evaluations, sam.products), (3, 0));
 }

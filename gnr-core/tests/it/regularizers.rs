@@ -2,8 +2,8 @@
 
 use crate::{assert_close, norm, ok, oracle, plain, sub};
 use gnr_core::{
-    Clip, Counted, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, Order, Pass, Regularizer, Sam,
-    Sgd, Vector,
+    Clip, Counted, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Order, Pass,
+    Regularizer, Result, Sam, Sample, Sgd, Vector,
     testing::{LogisticRegression, Problem, ProblemOracle, Quadratic, TanhMlp},
 };
 
@@ -180,4 +180,128 @@ fn a_boxed_oracle_is_an_oracle() {
     assert_eq!(theta, expected);
     let borrowed = &mut *boxed;
     ok(borrowed.evaluate(&theta, Pass::Probe, Order::First));
+}
+
+/// Logistic regression that can answer for some of its examples.
+struct Examples {
+    all: LogisticRegression,
+    count: usize,
+    sample: Option<Sample>,
+}
+
+impl Examples {
+    fn new() -> Self {
+        Self { all: LogisticRegression::random(24, 4, 12), count: 24, sample: None }
+    }
+    fn rows(&self, sample: Option<Sample>) -> Vec<usize> {
+        sample.map_or_else(|| (0..self.count).collect(), |sample| sample.rows(self.count))
+    }
+    fn mean(&self, sample: Option<Sample>, f: impl Fn(&LogisticRegression) -> Vec<f64>) -> Vec<f64> {
+        let rows = self.rows(sample);
+        let mut sum = Vec::new();
+        for row in &rows {
+            let value = f(&self.all.batch(*row..row + 1));
+            sum.resize(value.len(), 0.0);
+            sum.iter_mut().zip(value).for_each(|(sum, value)| *sum += value / rows.len() as f64);
+        }
+        sum
+    }
+}
+
+impl GradOracle for Examples {
+    type Vector = Vec<f64>;
+    type Record = Option<Sample>;
+    fn evaluate<'a>(
+        &mut self,
+        at: &'a Vec<f64>,
+        _: Pass,
+        _: Order,
+    ) -> Result<Evaluation<'a, Vec<f64>, Option<Sample>>> {
+        let loss = self.mean(self.sample, |one| vec![one.value_and_gradient(at).0])[0];
+        let grad = self.mean(self.sample, |one| one.value_and_gradient(at).1);
+        Evaluation::new(at, loss, grad, self.sample)
+    }
+    fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        self.sample = sample;
+        Ok(())
+    }
+}
+
+impl HvpOracle for Examples {
+    fn hvp(
+        &mut self,
+        here: &Evaluation<'_, Vec<f64>, Option<Sample>>,
+        v: &Vec<f64>,
+        out: &mut Vec<f64>,
+    ) -> Result<()> {
+        assert_eq!(here.record, self.sample, "a product belongs to the sample of its evaluation");
+        *out = self.mean(self.sample, |one| one.hvp(here.at, v));
+        Ok(())
+    }
+}
+
+/// What OnSample adds to the batch's gradient is what the regulariser adds on a batch of just those examples.
+#[test]
+fn a_regularizer_on_a_sample_sees_the_sample_alone() {
+    let theta = vec![0.3, -0.2, 0.5, 0.1];
+    let gnr = ok(Gnr::new(0.1, 0.7));
+    let on_sample = ok(OnSample::new(gnr.clone(), 0.25)).with_seed(5);
+    let mut oracle = Examples::new();
+    let found = direction(on_sample.clone(), &mut oracle, &theta);
+    assert_eq!(oracle.sample, None, "the oracle is whole again");
+    // Whichever sample it was: one of the 6-element samples explains what was added, and it is the one the step drew.
+    let mut drawn = Recorder(Examples::new(), Vec::new());
+    direction(on_sample, &mut drawn, &theta);
+    let [sample] = drawn.1[..] else { panic!("{:?}", drawn.1) };
+    assert_eq!(sample.rows(24).len(), 6);
+    let mut alone = Examples { sample: Some(sample), ..Examples::new() };
+    let added = sub(&direction(gnr.clone(), &mut alone, &theta), &direction((), &mut alone, &theta));
+    let expected: Vec<_> =
+        direction((), &mut Examples::new(), &theta).iter().zip(added).map(|(g, a)| g + a).collect();
+    assert_close(&found, &expected, 1e-14);
+    // The whole batch is the regulariser itself, and other steps draw other samples.
+    let whole = direction(ok(OnSample::new(gnr.clone(), 1.0)), &mut Examples::new(), &theta);
+    assert_eq!(whole, direction(gnr, &mut Examples::new(), &theta));
+    assert_ne!(Sample { fraction: 0.25, seed: 1 }.rows(24), Sample { fraction: 0.25, seed: 2 }.rows(24));
+}
+
+/// Notes the samples it is asked for.
+struct Recorder(Examples, Vec<Sample>);
+
+impl GradOracle for Recorder {
+    type Vector = Vec<f64>;
+    type Record = Option<Sample>;
+    fn evaluate<'a>(
+        &mut self,
+        at: &'a Vec<f64>,
+        pass: Pass,
+        order: Order,
+    ) -> Result<Evaluation<'a, Vec<f64>, Option<Sample>>> {
+        self.0.evaluate(at, pass, order)
+    }
+    fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        self.1.extend(sample);
+        self.0.restrict(sample)
+    }
+}
+
+impl HvpOracle for Recorder {
+    fn hvp(
+        &mut self,
+        here: &Evaluation<'_, Vec<f64>, Option<Sample>>,
+        v: &Vec<f64>,
+        out: &mut Vec<f64>,
+    ) -> Result<()> {
+        self.0.hvp(here, v, out)
+    }
+}
+
+#[test]
+fn a_sample_of_an_oracle_that_has_none_is_refused() {
+    let (problem, theta) = mlp();
+    let mut method = plain(ok(OnSample::new(ok(Gnr::new(0.1, 0.1)), 0.5)), 1.0);
+    let error = method.step(0, &mut theta.clone(), &mut oracle(&problem)).unwrap_err();
+    assert!(error.to_string().contains("part of its batch"), "{error}");
+    assert!(OnSample::new(ok(Gnr::new(0.1, 0.1)), 0.0).is_err());
+    assert!(OnSample::new(ok(Gnr::new(0.1, 0.1)), 1.5).is_err());
 }

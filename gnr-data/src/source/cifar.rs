@@ -1,41 +1,68 @@
-//! CIFAR-10 and CIFAR-100 in their published binary version.
+//! CIFAR-10 and CIFAR-100 in their published binary and Python versions.
 //!
-//! Layout (<https://www.cs.toronto.edu/~kriz/cifar.html>): records of the label bytes (CIFAR-10: one; CIFAR-100: the
+//! Binary (<https://www.cs.toronto.edu/~kriz/cifar.html>): records of the label bytes (CIFAR-10: one; CIFAR-100: the
 //! coarse one of 20, then the fine one of 100, which is used) followed by 3,072 pixels, red, green and blue planes of 32x32.
+//! Python: pickled dictionaries with the pixels as a numpy array `[N, 3072]` and the labels as a list.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::pickle::Pickle;
 use super::read::Input;
-use super::{Part, check_labels, locate};
-use crate::dataset::InMemory;
+use super::{Part, check_labels, locate, read_whole};
+use crate::augment::Augmentation;
+use crate::dataset::{Dataset, InMemory};
 use crate::error::{DataError, Result};
+use crate::normalize::Normalization;
+use crate::registry::{DatasetInfo, Download, OpenOptions, Unpack};
 
 const PIXELS: usize = 3 * 32 * 32;
 
 /// What distinguishes the two sets.
-pub(crate) struct Variant {
-    pub(crate) name: &'static str,
-    /// Folder that the published archive unpacks to.
-    pub(crate) folder: &'static str,
-    pub(crate) train: &'static [&'static str],
-    pub(crate) test: &'static [&'static str],
-    /// How many classes each label byte has; the last label is the one used.
-    pub(crate) label_classes: &'static [usize],
-    /// File with one class name a line.
-    pub(crate) names_file: &'static str,
-    /// The published names, used when that file is absent.
-    pub(crate) names: &'static [&'static str],
-    pub(crate) hint: &'static str,
+struct Variant {
+    name: &'static str,
+    binary: Binary,
+    python: Python,
+    /// The published names of the classes, used when their file is absent.
+    names: &'static [&'static str],
+    hint: &'static str,
 }
 
-/// Opens a part of the set in `dir` or in the folder of that name within it.
-pub(crate) fn open(variant: &Variant, dir: Option<&Path>, part: Part) -> Result<InMemory> {
-    let dirs: Vec<PathBuf> =
-        dir.iter().flat_map(|dir| [dir.join(variant.folder), dir.to_path_buf()]).collect();
-    let files = match part {
-        Part::Train => variant.train,
-        Part::Test => variant.test,
+struct Binary {
+    /// Folder that the published archive unpacks to.
+    folder: &'static str,
+    train: &'static [&'static str],
+    test: &'static [&'static str],
+    /// How many classes each label byte has; the last label is the one used.
+    label_classes: &'static [usize],
+    /// File with one class name a line.
+    names_file: &'static str,
+}
+
+struct Python {
+    folder: &'static str,
+    train: &'static [&'static str],
+    test: &'static [&'static str],
+    /// Key of the labels in a batch.
+    labels: &'static str,
+    names_file: &'static str,
+    /// Key of the names in that file.
+    names: &'static str,
+}
+
+/// Opens a part of the set in `dir` or in the folder of an archive within it; the binary version where both are.
+fn open(variant: &Variant, options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
+    let dirs = |folder| -> Vec<PathBuf> {
+        options.dir.iter().flat_map(|dir| [dir.join(folder), dir.clone()]).collect()
     };
+    let (binary_dirs, python_dirs) = (dirs(variant.binary.folder), dirs(variant.python.folder));
+    let (binary, python) = match part {
+        Part::Train => (variant.binary.train, variant.python.train),
+        Part::Test => (variant.binary.test, variant.python.test),
+    };
+    let is_python = locate(&binary_dirs, &[binary[0].to_string()]).is_none()
+        && locate(&python_dirs, &[python[0].to_string()]).is_some();
+    let (dirs, files) = if is_python { (python_dirs, python) } else { (binary_dirs, binary) };
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for file in files {
         let path = locate(&dirs, &[(*file).to_string()]).ok_or_else(|| DataError::MissingData {
@@ -44,14 +71,21 @@ pub(crate) fn open(variant: &Variant, dir: Option<&Path>, part: Part) -> Result<
             looked_in: dirs.clone(),
             hint: variant.hint,
         })?;
-        read_records(variant, &path, &mut pixels, &mut labels)?;
+        match is_python {
+            true => read_pickle(variant, &path, &mut pixels, &mut labels)?,
+            false => read_records(&variant.binary, &path, &mut pixels, &mut labels)?,
+        }
     }
-    let from = dir.unwrap_or(Path::new("")).display();
+    let classes = match is_python {
+        true => pickled_names(variant, &dirs)?,
+        false => class_names(variant, &dirs)?,
+    };
+    let from = options.dir.as_deref().unwrap_or(Path::new("")).display();
     let name = format!("{} {part} ({from})", variant.name);
-    InMemory::new(name, [3, 32, 32], class_names(variant, &dirs)?, pixels, labels)
+    Ok(Arc::new(InMemory::new(name, [3, 32, 32], classes, pixels, labels)?))
 }
 
-fn read_records(variant: &Variant, path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<usize>) -> Result<()> {
+fn read_records(variant: &Binary, path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<usize>) -> Result<()> {
     let label_bytes = variant.label_classes.len();
     let record = label_bytes + PIXELS;
     let length = std::fs::metadata(path).map_err(DataError::io(path, "read the length of"))?.len();
@@ -77,48 +111,169 @@ fn read_records(variant: &Variant, path: &Path, pixels: &mut Vec<u8>, labels: &m
     Ok(())
 }
 
-fn class_names(variant: &Variant, dirs: &[PathBuf]) -> Result<Vec<String>> {
-    let expected = variant.names.len();
-    let Some(path) = locate(dirs, &[variant.names_file.to_string()]) else {
+fn malformed(path: &Path, offset: usize, reason: impl Into<String>) -> DataError {
+    DataError::Malformed {
+        path: path.to_path_buf(),
+        format: "pickle",
+        offset: offset as u64,
+        reason: reason.into(),
+    }
+}
+
+/// A batch of the Python version.
+fn read_pickle(variant: &Variant, path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<usize>) -> Result<()> {
+    let bytes = read_whole(path)?;
+    let pickle = Pickle::parse(&bytes).map_err(|error| malformed(path, error.offset, error.reason))?;
+    let get = |key: &str| {
+        pickle
+            .get(pickle.root(), key)
+            .ok_or_else(|| malformed(path, 0, format!("no dictionary with a key `{key}`")))
+    };
+    let (dims, data) = pickle
+        .array(get("data")?)
+        .ok_or_else(|| malformed(path, 0, "`data` is not a numpy array of bytes in C order"))?;
+    let found = pickle.items(get(variant.python.labels)?);
+    let found =
+        found.ok_or_else(|| malformed(path, 0, format!("`{}` is not a list", variant.python.labels)))?;
+    if dims != [found.len(), PIXELS] || data.len() != found.len() * PIXELS || found.is_empty() {
+        let reason = format!("{} labels for {} bytes of images {dims:?}", found.len(), data.len());
+        return Err(malformed(path, 0, reason));
+    }
+    for (record, &label) in found.iter().enumerate() {
+        let label = pickle.int(label).and_then(|label| usize::try_from(label).ok());
+        let label = label.filter(|&label| label < variant.names.len()).ok_or_else(|| {
+            let reason = format!("label of record {record} is not a number below {}", variant.names.len());
+            malformed(path, 0, reason)
+        })?;
+        labels.push(label);
+    }
+    pixels.extend_from_slice(data);
+    Ok(())
+}
+
+fn pickled_names(variant: &Variant, dirs: &[PathBuf]) -> Result<Vec<String>> {
+    let Some(path) = locate(dirs, &[variant.python.names_file.to_string()]) else {
         return Ok(variant.names.iter().map(|name| (*name).to_string()).collect());
     };
-    let text = std::fs::read_to_string(&path).map_err(DataError::io(&path, "read"))?;
-    let names: Vec<String> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
-    match names.len() {
-        found if found != expected => Err(DataError::ClassNames { path, expected, found }),
+    let bytes = read_whole(&path)?;
+    let pickle = Pickle::parse(&bytes).map_err(|error| malformed(&path, error.offset, error.reason))?;
+    let items = pickle.get(pickle.root(), variant.python.names).and_then(|names| pickle.items(names));
+    let names: Option<Vec<String>> = items.and_then(|items| {
+        items.iter().map(|&name| Some(String::from_utf8_lossy(pickle.bytes(name)?).into_owned())).collect()
+    });
+    let names = names
+        .ok_or_else(|| malformed(&path, 0, format!("`{}` is not a list of texts", variant.python.names)))?;
+    counted(variant, path, names)
+}
+
+fn counted(variant: &Variant, path: PathBuf, names: Vec<String>) -> Result<Vec<String>> {
+    match (names.len(), variant.names.len()) {
+        (found, expected) if found != expected => Err(DataError::ClassNames { path, expected, found }),
         _ => Ok(names),
     }
 }
 
-pub(crate) const CIFAR10: Variant = Variant {
+fn class_names(variant: &Variant, dirs: &[PathBuf]) -> Result<Vec<String>> {
+    let Some(path) = locate(dirs, &[variant.binary.names_file.to_string()]) else {
+        return Ok(variant.names.iter().map(|name| (*name).to_string()).collect());
+    };
+    let text = std::fs::read_to_string(&path).map_err(DataError::io(&path, "read"))?;
+    let names = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
+    counted(variant, path, names)
+}
+
+const CIFAR10_VARIANT: Variant = Variant {
     name: "cifar10",
-    folder: "cifar-10-batches-bin",
-    train: &[
-        "data_batch_1.bin",
-        "data_batch_2.bin",
-        "data_batch_3.bin",
-        "data_batch_4.bin",
-        "data_batch_5.bin",
-    ],
-    test: &["test_batch.bin"],
-    label_classes: &[10],
-    names_file: "batches.meta.txt",
+    binary: Binary {
+        folder: "cifar-10-batches-bin",
+        train: &[
+            "data_batch_1.bin",
+            "data_batch_2.bin",
+            "data_batch_3.bin",
+            "data_batch_4.bin",
+            "data_batch_5.bin",
+        ],
+        test: &["test_batch.bin"],
+        label_classes: &[10],
+        names_file: "batches.meta.txt",
+    },
+    python: Python {
+        folder: "cifar-10-batches-py",
+        train: &["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"],
+        test: &["test_batch"],
+        labels: "labels",
+        names_file: "batches.meta",
+        names: "label_names",
+    },
     names: &["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
-    hint: "curl -LO https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz && tar -xzf cifar-10-binary.tar.gz \
-           (md5 c32a1d4ab5d03f1284b67883e8d87530), then give the folder that holds cifar-10-batches-bin",
+    hint: "gnr data fetch cifar10 --data-dir DIR, or curl -LO https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz && \
+           tar -xzf cifar-10-binary.tar.gz (md5 c32a1d4ab5d03f1284b67883e8d87530; cifar-10-python.tar.gz is fine too), then give \
+           the folder that holds cifar-10-batches-bin",
 };
 
-pub(crate) const CIFAR100: Variant = Variant {
+pub(crate) const CIFAR10: DatasetInfo = DatasetInfo {
+    name: CIFAR10_VARIANT.name,
+    summary: "CIFAR-10 photographs, RGB 32x32, binary or Python version",
+    shape: Some([3, 32, 32]),
+    classes: Some(10),
+    counts: Some([50_000, 10_000]),
+    fetch_hint: CIFAR10_VARIANT.hint,
+    licence: "unspecified, A. Krizhevsky (research use)",
+    augmentation: Augmentation::CIFAR,
+    preset: "cifar10",
+    normalization: Normalization::cifar10,
+    downloads: &[Download {
+        urls: &["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"],
+        file: "cifar-10-binary.tar.gz",
+        md5: "c32a1d4ab5d03f1284b67883e8d87530",
+        unpack: Unpack::Tar { into: "" },
+        limit: 1 << 29,
+    }],
+    opener: |options, part| open(&CIFAR10_VARIANT, options, part),
+};
+
+const CIFAR100_VARIANT: Variant = Variant {
     name: "cifar100",
-    folder: "cifar-100-binary",
-    train: &["train.bin"],
-    test: &["test.bin"],
-    label_classes: &[20, 100],
-    names_file: "fine_label_names.txt",
+    binary: Binary {
+        folder: "cifar-100-binary",
+        train: &["train.bin"],
+        test: &["test.bin"],
+        label_classes: &[20, 100],
+        names_file: "fine_label_names.txt",
+    },
+    python: Python {
+        folder: "cifar-100-python",
+        train: &["train"],
+        test: &["test"],
+        labels: "fine_labels",
+        names_file: "meta",
+        names: "fine_label_names",
+    },
     names: &CIFAR100_NAMES,
-    hint: "curl -LO https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz && tar -xzf cifar-100-binary.tar.gz \
-           (md5 03b5dce01913d631647c71ecec9e9cb8), then give the folder that holds cifar-100-binary",
+    hint: "gnr data fetch cifar100 --data-dir DIR, or curl -LO https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz && \
+           tar -xzf cifar-100-binary.tar.gz (md5 03b5dce01913d631647c71ecec9e9cb8; cifar-100-python.tar.gz is fine too), then give \
+           the folder that holds cifar-100-binary",
+};
+
+pub(crate) const CIFAR100: DatasetInfo = DatasetInfo {
+    name: CIFAR100_VARIANT.name,
+    summary: "CIFAR-100 photographs (fine labels), RGB 32x32, binary or Python version",
+    shape: Some([3, 32, 32]),
+    classes: Some(100),
+    counts: Some([50_000, 10_000]),
+    fetch_hint: CIFAR100_VARIANT.hint,
+    licence: "unspecified, A. Krizhevsky (research use)",
+    augmentation: Augmentation::CIFAR,
+    preset: "cifar100",
+    normalization: Normalization::cifar100,
+    downloads: &[Download {
+        urls: &["https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"],
+        file: "cifar-100-binary.tar.gz",
+        md5: "03b5dce01913d631647c71ecec9e9cb8",
+        unpack: Unpack::Tar { into: "" },
+        limit: 1 << 29,
+    }],
+    opener: |options, part| open(&CIFAR100_VARIANT, options, part),
 };
 
 #[rustfmt::skip]

@@ -5,11 +5,30 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{Part, check_labels};
+use crate::augment::Augmentation;
 use crate::dataset::InMemory;
 use crate::error::{DataError, Result};
+use crate::normalize::Normalization;
+use crate::registry::DatasetInfo;
 use crate::split::quotas;
+
+pub(crate) const INFO: DatasetInfo = DatasetInfo {
+    name: "digits",
+    summary: "UCI optical digits, grey 8x8, embedded in the program",
+    shape: Some([1, 8, 8]),
+    classes: Some(10),
+    counts: Some([1437, 360]),
+    fetch_hint: "nothing to do: it is part of the program",
+    licence: "CC BY 4.0, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository",
+    augmentation: Augmentation::NONE,
+    preset: "digits",
+    normalization: Normalization::digits,
+    downloads: &[],
+    opener: |_, part| Ok(Arc::new(digits(part)?)),
+};
 
 const RECORD: usize = 65;
 const COUNT: usize = 1797;

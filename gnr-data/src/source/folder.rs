@@ -1,42 +1,19 @@
 //! Image folders, `{train,test|val}/CLASS/*.{jpg,jpeg,png}`: torchvision's `ImageFolder` layout.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::Part;
-use super::decode::{Decoded, Resize, decode};
-use crate::dataset::{Dataset, Image, InMemory, describe};
+use super::files::{Keep, Listing};
+use crate::augment::Augmentation;
+use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
+use crate::normalize::Normalization;
+use crate::registry::DatasetInfo;
+use crate::resize::Resize;
 
 const LOOKED_FOR: &str = "*.jpg, *.jpeg or *.png";
-
-/// Above this, [`Keep::Auto`] leaves the images on disk: 2 GiB of decoded pixels (CIFAR-10 is 0.15, ImageNet 180).
-const AUTO_LIMIT: usize = 2 << 30;
-
-/// Whether an image folder is decoded once or again and again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Keep {
-    /// In memory when the decoded images are at most 2 GiB, else on disk.
-    #[default]
-    Auto,
-    /// Decoded on opening, on all cores, and kept in memory. Damaged files are found at once.
-    InMemory,
-    /// Decoded each time an image is asked for.
-    OnDisk,
-}
-
-/// An image folder whose files are decoded when asked for.
-struct OnDisk {
-    name: String,
-    shape: [usize; 3],
-    classes: Vec<String>,
-    files: Vec<(PathBuf, usize)>,
-    resize: Option<Resize>,
-}
 
 /// Opens a part of the image folder `dir`: `train`, or `test` (else `val`).
 ///
@@ -48,9 +25,6 @@ struct OnDisk {
 /// the same classes, [`DataError::SizeMismatch`], [`DataError::Truncated`], [`DataError::Decode`], [`DataError::Io`],
 /// each naming the file or folder.
 pub fn open_folder(dir: &Path, part: Part, resize: Option<Resize>, keep: Keep) -> Result<Arc<dyn Dataset>> {
-    if let Some(resize) = resize {
-        resize.check()?;
-    }
     let root = part_dir(dir, part)?;
     let classes = class_dirs(&root)?;
     check_same_classes(dir, &root, &classes)?;
@@ -63,27 +37,12 @@ pub fn open_folder(dir: &Path, part: Part, resize: Option<Resize>, keep: Keep) -
         }
         files.extend(found.into_iter().map(|file| (file, label)));
     }
-    let Some((first, _)) = files.first() else {
-        return Err(DataError::NoImages {
-            path: root,
-            reason: "no class folders (CLASS/*.jpg) in it".into(),
-        });
-    };
-    let shape = decode(first, resize)?.shape();
-    let set = OnDisk {
-        name: format!("folder {part} ({})", root.display()),
-        shape,
-        classes: classes.into_keys().collect(),
-        files,
-        resize,
-    };
-    let bytes = shape.iter().try_fold(set.files.len(), |product, &dim| product.checked_mul(dim));
-    Ok(match keep {
-        Keep::OnDisk => Arc::new(set),
-        Keep::InMemory => Arc::new(set.into_memory()?),
-        Keep::Auto if bytes.is_some_and(|bytes| bytes <= AUTO_LIMIT) => Arc::new(set.into_memory()?),
-        Keep::Auto => Arc::new(set),
-    })
+    if files.is_empty() {
+        let reason = "no class folders (CLASS/*.jpg) in it".into();
+        return Err(DataError::NoImages { path: root, reason });
+    }
+    let name = format!("folder {part} ({})", root.display());
+    Listing { name, classes: classes.into_keys().collect(), files }.open(resize, keep)
 }
 
 fn part_dir(dir: &Path, part: Part) -> Result<PathBuf> {
@@ -99,11 +58,34 @@ fn part_dir(dir: &Path, part: Part) -> Result<PathBuf> {
     })
 }
 
-pub(crate) const HINT: &str = "arrange the files as DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or val; .jpeg and .png too) \
-                               and give DIR; ImageNet, Oxford-IIIT Pets, Stanford Cars and Food-101 fit after sorting into classes";
+pub(crate) const INFO: DatasetInfo = DatasetInfo {
+    name: "folder",
+    summary: "your own image folder: {train,test|val}/CLASS/*.{jpg,jpeg,png}, RGB",
+    shape: None,
+    classes: None,
+    counts: None,
+    fetch_hint: HINT,
+    licence: "yours to know",
+    augmentation: Augmentation::NONE,
+    preset: "imagenet",
+    normalization: Normalization::imagenet,
+    downloads: &[],
+    opener: |options, part| {
+        let dir = options.dir.as_deref().ok_or_else(|| DataError::MissingData {
+            dataset: "folder",
+            what: "the folder".into(),
+            looked_in: Vec::new(),
+            hint: HINT,
+        })?;
+        open_folder(dir, part, options.resize, options.keep)
+    },
+};
+
+const HINT: &str = "arrange the files as DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or val; .jpeg and .png too) \
+                    and give DIR";
 
 /// Names and paths of the class folders, sorted by name.
-fn class_dirs(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
+pub(super) fn class_dirs(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut classes = BTreeMap::new();
     for entry in std::fs::read_dir(root).map_err(DataError::io(root, "list"))? {
         let path = entry.map_err(DataError::io(root, "list"))?.path();
@@ -136,7 +118,7 @@ fn check_same_classes(dir: &Path, root: &Path, classes: &BTreeMap<String, PathBu
     }
 }
 
-fn image_files(class: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn image_files(class: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(class).map_err(DataError::io(class, "list"))? {
         let path = entry.map_err(DataError::io(class, "list"))?.path();
@@ -148,78 +130,4 @@ fn image_files(class: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-impl OnDisk {
-    fn decode(&self, path: &Path) -> Result<Decoded> {
-        let decoded = decode(path, self.resize)?;
-        match decoded.shape() {
-            found if found != self.shape => {
-                Err(DataError::SizeMismatch { path: path.to_path_buf(), expected: self.shape, found })
-            }
-            _ => Ok(decoded),
-        }
-    }
-
-    fn image_bytes(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    fn into_memory(self) -> Result<InMemory> {
-        let length = self.image_bytes().saturating_mul(self.files.len());
-        let mut pixels = Vec::new();
-        pixels.try_reserve_exact(length).map_err(|_| {
-            DataError::config(
-                "keep",
-                "in memory",
-                format!("{length} bytes of pixels do not fit; keep them on disk"),
-            )
-        })?;
-        pixels.resize(length, 0);
-        // The first failure in file order, so that the message does not depend on timing.
-        let failure = pixels
-            .par_chunks_exact_mut(self.image_bytes())
-            .zip(&self.files)
-            .map(|(out, (path, _))| self.decode(path).map(|decoded| decoded.planar(out)))
-            .find_first(Result::is_err);
-        if let Some(Err(error)) = failure {
-            return Err(error);
-        }
-        let labels = self.files.iter().map(|&(_, label)| label).collect();
-        InMemory::new(self.name, self.shape, self.classes, pixels, labels)
-    }
-
-    fn file(&self, index: usize) -> Result<&(PathBuf, usize)> {
-        self.files.get(index).ok_or(DataError::IndexOutOfRange { index, len: self.files.len() })
-    }
-}
-
-impl Dataset for OnDisk {
-    fn len(&self) -> usize {
-        self.files.len()
-    }
-
-    fn shape(&self) -> [usize; 3] {
-        self.shape
-    }
-
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    fn image(&self, index: usize) -> Result<Image<'_>> {
-        let decoded = self.decode(&self.file(index)?.0)?;
-        let mut pixels = vec![0; self.image_bytes()];
-        decoded.planar(&mut pixels);
-        let [channels, height, width] = self.shape;
-        Ok(Image { channels, height, width, pixels: Cow::Owned(pixels) })
-    }
-
-    fn label(&self, index: usize) -> Result<usize> {
-        Ok(self.file(index)?.1)
-    }
-
-    fn describe(&self) -> String {
-        describe(&format!("{}, decoded on demand", self.name), self)
-    }
 }

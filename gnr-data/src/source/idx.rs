@@ -4,11 +4,9 @@
 //! only one these sets use), byte 3 the number of dimensions, then one big-endian u32 a dimension, then the values,
 //! last dimension fastest. Published files are gzipped; both forms are read, told apart by their content.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::read::Input;
-use super::{Part, check_labels, locate};
-use crate::dataset::InMemory;
 use crate::error::{DataError, Result};
 
 /// The contents of an IDX file of unsigned bytes.
@@ -54,63 +52,4 @@ pub fn read_idx(path: &Path, rank: u8) -> Result<IdxArray> {
     let values = input.exactly(length, &format!("array of dimensions {dims:?}"))?;
     input.end()?;
     Ok(IdxArray { dims: dims.into_iter().map(|dim| dim as usize).collect(), values })
-}
-
-/// What distinguishes the members of the MNIST family.
-pub(crate) struct Family {
-    pub(crate) name: &'static str,
-    pub(crate) classes: &'static [&'static str],
-    /// Folders to look in below the one given (torchvision keeps the files in `MNIST/raw`).
-    pub(crate) below: &'static [&'static str],
-    /// Where a distribution's package installs the files; used when no folder is given.
-    pub(crate) installed: Option<&'static str>,
-    pub(crate) hint: &'static str,
-}
-
-/// Opens `{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]` (also spelt `images.idx3`) of `dir`.
-pub(crate) fn open(family: &Family, dir: Option<&Path>, part: Part) -> Result<InMemory> {
-    let dirs: Vec<PathBuf> = match dir {
-        Some(dir) => family.below.iter().map(|below| dir.join(below)).collect(),
-        None => family.installed.iter().map(PathBuf::from).collect(),
-    };
-    let stem = match part {
-        Part::Train => "train",
-        Part::Test => "t10k",
-    };
-    let find = |kind: &str, rank: u8| {
-        let names = [
-            format!("{stem}-{kind}-idx{rank}-ubyte"),
-            format!("{stem}-{kind}-idx{rank}-ubyte.gz"),
-            format!("{stem}-{kind}.idx{rank}-ubyte"),
-            format!("{stem}-{kind}.idx{rank}-ubyte.gz"),
-        ];
-        locate(&dirs, &names).ok_or_else(|| DataError::MissingData {
-            dataset: family.name,
-            what: format!("{}[.gz]", names[0]),
-            looked_in: dirs.clone(),
-            hint: family.hint,
-        })
-    };
-    let (images_path, labels_path) = (find("images", 3)?, find("labels", 1)?);
-    let (images, labels) = (read_idx(&images_path, 3)?, read_idx(&labels_path, 1)?);
-    if images.dims[0] != labels.dims[0] {
-        return Err(DataError::CountMismatch {
-            images_from: images_path,
-            images: images.dims[0],
-            labels_from: labels_path,
-            labels: labels.dims[0],
-        });
-    }
-    if images.values.is_empty() {
-        let reason = format!("the file declares dimensions {:?}", images.dims);
-        return Err(DataError::NoImages { path: images_path, reason });
-    }
-    check_labels(&labels_path, &labels.values, family.classes.len(), |record| 8 + record as u64)?;
-    InMemory::new(
-        format!("{} {part} ({})", family.name, images_path.display()),
-        [1, images.dims[1], images.dims[2]],
-        family.classes.iter().map(|name| (*name).to_string()).collect(),
-        images.values,
-        labels.values.into_iter().map(usize::from).collect(),
-    )
 }

@@ -1,11 +1,20 @@
 //! Where images come from: one file a published layout.
 
+pub(crate) mod cars;
 pub(crate) mod cifar;
 pub(crate) mod decode;
 pub(crate) mod digits;
+pub(crate) mod emnist;
+pub(crate) mod files;
 pub(crate) mod folder;
+pub(crate) mod food101;
 pub(crate) mod idx;
+pub(crate) mod imagenet;
 mod jpeg;
+mod mat;
+pub(crate) mod mnist;
+pub(crate) mod pets;
+mod pickle;
 mod read;
 
 use std::path::{Path, PathBuf};
@@ -47,4 +56,12 @@ fn check_labels(path: &Path, labels: &[u8], classes: usize, offset: impl Fn(usiz
         }),
         None => Ok(()),
     }
+}
+
+fn read_whole(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(DataError::io(path, "read"))
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(DataError::io(path, "read"))
 }

@@ -24,7 +24,7 @@ proptest! {
 
     #[test]
     fn draws_are_in_bounds_and_pure(pad in 0usize..9, flip: bool, seed: u64, epoch: u64, index in 0usize..1 << 30) {
-        let augment = Augmentation { pad, flip: if flip { Flip::Half } else { Flip::Never } };
+        let augment = Augmentation { pad, flip: if flip { Flip::Half } else { Flip::Never }, ..Augmentation::NONE };
         let drawn = augment.draw(seed, epoch, index);
         prop_assert!(drawn.top <= 2 * pad && drawn.left <= 2 * pad && (flip || !drawn.mirrored));
         prop_assert_eq!(drawn, augment.draw(seed, epoch, index));
@@ -35,7 +35,7 @@ proptest! {
         channels in 1usize..4, height in 3usize..9, width in 3usize..9, pad in 0usize..3, flip: bool, seed: u64, epoch in 0u64..9,
     ) {
         let set = numbered(5, [channels, height, width], 2);
-        let augment = Augmentation { pad, flip: if flip { Flip::Half } else { Flip::Never } };
+        let augment = Augmentation { pad, flip: if flip { Flip::Half } else { Flip::Never }, ..Augmentation::NONE };
         let (mean, std) = (vec![0.1, 0.2, 0.3], vec![0.5, 0.6, 0.7]);
         let normalization = Normalization::new(255.0, mean[..channels].to_vec(), std[..channels].to_vec()).unwrap();
         let loader = Loader::new(set.clone(), config(augment, seed, normalization)).unwrap();
@@ -108,7 +108,7 @@ const RECORDED: [(usize, usize, bool); 4] = [(3, 1, false), (5, 7, true), (1, 7,
 
 #[test]
 fn padding_as_large_as_the_image_is_refused() {
-    let augment = Augmentation { pad: 4, flip: Flip::Never };
+    let augment = Augmentation { pad: 4, ..Augmentation::NONE };
     let result = Loader::new(numbered(2, [1, 4, 9], 2), config(augment, 0, Normalization::unit()));
     assert!(matches!(result.err(), Some(DataError::Config { key: "augment.pad", .. })));
 }

@@ -106,7 +106,12 @@ fn resize_keeps_proportions_and_cuts_the_centre() {
     let dir = tempdir().unwrap();
     save_rgb(&dir.path().join("train/c/a.png"), 8, 4, 7);
     let resize = |shorter, height, width| {
-        open_folder(dir.path(), Part::Train, Some(Resize { shorter, height, width }), Keep::Auto)
+        open_folder(
+            dir.path(),
+            Part::Train,
+            Some(Resize { shorter, height, width, ..Resize::square(1) }),
+            Keep::Auto,
+        )
     };
     // No scaling: columns 2..6 and rows 0..4 of the 8x4 image.
     let set = resize(4, 4, 4).unwrap();

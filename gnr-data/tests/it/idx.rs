@@ -82,7 +82,7 @@ fn missing_files_say_how_to_get_them() {
     let dir = tempdir().unwrap();
     let error = open("mnist", Part::Test, &OpenOptions::dir(dir.path())).err().unwrap();
     assert!(matches!(&error, DataError::MissingData { what, .. } if what == "t10k-images-idx3-ubyte[.gz]"));
-    assert!(error.to_string().contains("curl -LO"), "{error}");
+    assert!(error.to_string().contains("gnr data fetch mnist"), "{error}");
     let error = open("mnist", Part::Train, &OpenOptions::default()).err().unwrap().to_string();
     assert!(error.contains("none was given"), "{error}");
 }
@@ -126,7 +126,7 @@ fn labels_must_fit_the_images_and_the_classes() {
 #[test]
 fn a_zero_dimension_is_empty_wherever_it_stands() {
     for dims in [[0, u32::MAX, u32::MAX, 3], [u32::MAX, u32::MAX, 3, 0]] {
-        assert_eq!(read(&idx(&dims, &[]), 4).unwrap().values, [], "{dims:?}");
+        assert!(read(&idx(&dims, &[]), 4).unwrap().values.is_empty(), "{dims:?}");
         assert!(read(&idx(&dims, &[1]), 4).is_err(), "{dims:?}");
     }
 }

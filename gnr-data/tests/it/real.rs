@@ -76,8 +76,7 @@ fn photographs_of_imagenette() {
     let set = open_folder(dir.path(), part, None, Keep::OnDisk).unwrap();
     assert_eq!(set.shape(), [3, 224, 224]);
     (0..set.len()).for_each(|index| drop(set.image(index).unwrap())); // some are grey
-    let small =
-        open_folder(dir.path(), part, Some(Resize { shorter: 64, height: 56, width: 56 }), Keep::Auto)
-            .unwrap();
+    let small = open_folder(dir.path(), part, Some(Resize { shorter: 64, ..Resize::square(56) }), Keep::Auto)
+        .unwrap();
     assert_eq!((small.len(), small.shape()), (set.len(), [3, 56, 56]));
 }

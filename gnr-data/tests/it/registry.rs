@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use gnr_data::{
-    DataError, Loader, LoaderConfig, OpenOptions, Part, available_without_dir, class_counts, find, registry,
+    DataError, Loader, LoaderConfig, Normalization, OpenOptions, Part, Resize, available_without_dir,
+    class_counts, find, registry,
 };
 use tempfile::tempdir;
 
@@ -12,12 +13,23 @@ use crate::trees;
 type Maker = fn(&Path);
 
 /// Every registered data set and how to make a small tree of it.
-const MATRIX: [(&str, Maker); 6] = [
+const MATRIX: [(&str, Maker); 17] = [
     ("digits", |_| {}),
     ("mnist", |dir| trees::mnist_tree(dir, [20, 5], true)),
     ("fashion-mnist", |dir| trees::mnist_tree(dir, [20, 5], false)),
+    ("kmnist", |dir| trees::mnist_tree(dir, [20, 5], true)),
+    ("emnist-balanced", |dir| trees::emnist_tree(dir, "balanced", 0)),
+    ("emnist-byclass", |dir| trees::emnist_tree(dir, "byclass", 0)),
+    ("emnist-bymerge", |dir| trees::emnist_tree(dir, "bymerge", 0)),
+    ("emnist-letters", |dir| trees::emnist_tree(dir, "letters", 1)),
+    ("emnist-digits", |dir| trees::emnist_tree(dir, "digits", 0)),
+    ("emnist-mnist", |dir| trees::emnist_tree(dir, "mnist", 0)),
     ("cifar10", |dir| drop(trees::cifar10_tree(dir))),
     ("cifar100", |dir| drop(trees::cifar100_tree(dir))),
+    ("imagenet", trees::imagenet_tree),
+    ("stanford-cars", trees::cars_tree),
+    ("oxford-pets", trees::pets_tree),
+    ("food101", trees::food_tree),
     ("folder", trees::image_tree),
 ];
 
@@ -29,10 +41,13 @@ fn every_data_set_opens_and_loads() {
         make(dir.path());
         let info = find(name).unwrap();
         for part in [Part::Train, Part::Test] {
-            let set = info.open(part, &OpenOptions::dir(dir.path())).unwrap();
+            let mut options = OpenOptions::dir(dir.path());
+            options.resize = info.shape.is_none().then(|| Resize::square(24));
+            let set = info.open(part, &options).unwrap();
             assert!(set.describe().starts_with(&format!("{name} {part} (")), "{}", set.describe());
             assert_eq!(class_counts(set.as_ref()).unwrap().iter().sum::<usize>(), set.len());
             assert_eq!(set.classes().len(), info.classes.unwrap_or(2));
+            assert_eq!(info.normalization(), Normalization::preset(info.preset).unwrap());
             if let Some([channels, ..]) = info.shape {
                 assert_eq!(channels, set.shape()[0]);
             }
@@ -73,7 +88,7 @@ fn slips_of_the_pen_are_recognised() {
         match find(typed).err().unwrap() {
             DataError::UnknownDataset { name, nearest, known } => {
                 assert_eq!((name.as_str(), nearest), (typed, meant));
-                assert_eq!(known, "digits, mnist, fashion-mnist, cifar10, cifar100, folder");
+                assert_eq!(known, MATRIX.map(|(name, _)| name).join(", "));
             }
             other => panic!("{other}"),
         }
@@ -85,4 +100,18 @@ fn only_digits_is_sure_to_be_there() {
     assert!(available_without_dir("digits").unwrap());
     assert!(!available_without_dir("cifar10").unwrap());
     assert!(available_without_dir("cifar").is_err());
+}
+
+#[test]
+fn downloads_are_complete() {
+    for info in registry() {
+        for download in info.downloads {
+            assert!(
+                download.md5.len() == 32 && download.md5.chars().all(|c| c.is_ascii_hexdigit()),
+                "{download:?}"
+            );
+            assert!(download.limit > 0 && !download.file.contains(['/', '\\']));
+            assert!(download.urls.iter().all(|url| url.ends_with(download.file)), "{download:?}");
+        }
+    }
 }

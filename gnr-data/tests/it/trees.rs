@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gnr_data::{Dataset, InMemory};
+use gnr_data::{Dataset, Image, InMemory};
 
 /// A data set whose images all differ: `len` images `shape`, labels 0, 1, …, classes − 1, 0, 1, …
 pub(crate) fn numbered(len: usize, shape: [usize; 3], classes: usize) -> Arc<dyn Dataset> {
@@ -78,6 +78,124 @@ pub(crate) fn cifar100_tree(dir: &Path) -> PathBuf {
 pub(crate) fn save_rgb(path: &Path, width: u32, height: u32, blue: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, blue])).save(path).unwrap();
+}
+
+/// A picture that any language can compute: the reference images of the golden tests.
+pub(crate) fn picture(height: usize, width: usize) -> Image<'static> {
+    let pixel = |c: usize, y: usize, x: usize| {
+        (x * x / 7 + 3 * y * x + 91 * y + 53 * c * (x + 2 * y)) as u8 // modulo 256
+    };
+    let pixels = (0..3).flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| pixel(c, y, x))));
+    Image { channels: 3, height, width, pixels: pixels.collect::<Vec<_>>().into() }
+}
+
+/// FNV-1a, 64 bits.
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// ImageNet as it is usually arranged: `{train,val}/{n01440764,n02102040}/*.JPEG` of mixed sizes.
+pub(crate) fn imagenet_tree(dir: &Path) {
+    for part in ["train", "val"] {
+        for (k, wnid) in ["n01440764", "n02102040"].into_iter().enumerate() {
+            save_rgb(&dir.join(part).join(wnid).join(format!("{wnid}_{k}.JPEG")), 40 + k as u32, 32, 90);
+        }
+    }
+}
+
+/// A file of `tests/fixtures`.
+pub(crate) fn fixture(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
+}
+
+/// EMNIST's files of one arrangement: 3 + 2 images 2x3, labels from `first`.
+pub(crate) fn emnist_tree(dir: &Path, name: &str, first: u8) {
+    fs::create_dir_all(dir.join("gzip")).unwrap();
+    for (part, count) in [("train", 3u8), ("test", 2)] {
+        let pixels: Vec<u8> = (0..count * 6).collect();
+        let labels: Vec<u8> = (0..count).map(|i| first + i).collect();
+        let file = |kind: &str| dir.join(format!("gzip/emnist-{name}-{part}-{kind}-ubyte.gz"));
+        fs::write(file("images-idx3"), gzip(&idx(&[count.into(), 2, 3], &pixels))).unwrap();
+        fs::write(file("labels-idx1"), gzip(&idx(&[count.into()], &labels))).unwrap();
+    }
+}
+
+/// Stanford Cars as torchvision keeps it: 3 training and 2 test images.
+pub(crate) fn cars_tree(dir: &Path) {
+    let base = dir.join("stanford_cars");
+    fs::create_dir_all(base.join("devkit")).unwrap();
+    for file in ["devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat"] {
+        fs::write(base.join(file), fixture(Path::new(file).file_name().unwrap().to_str().unwrap())).unwrap();
+    }
+    for (part, count) in [("cars_train", 3), ("cars_test", 2)] {
+        (1..=count).for_each(|i| save_rgb(&base.join(part).join(format!("{i:05}.jpg")), 30 + i, 25, 9));
+    }
+}
+
+/// Oxford-IIIT Pets: 3 training and 2 test images.
+pub(crate) fn pets_tree(dir: &Path) {
+    let base = dir.join("oxford-iiit-pet");
+    fs::create_dir_all(base.join("annotations")).unwrap();
+    for (list, entries) in [
+        ("trainval", &[("Abyssinian_100", 1), ("american_bulldog_7", 2), ("yorkshire_terrier_1", 37)][..]),
+        ("test", &[("Abyssinian_201", 1), ("Egyptian_Mau_14", 12)]),
+    ] {
+        let lines: String = entries.iter().map(|(name, breed)| format!("{name} {breed} 1 1\n")).collect();
+        fs::write(base.join(format!("annotations/{list}.txt")), lines).unwrap();
+        entries.iter().for_each(|(name, _)| save_rgb(&base.join(format!("images/{name}.jpg")), 40, 28, 3));
+    }
+}
+
+/// Food-101 with all its 101 classes (`dish_000`, …), an image a class in each part.
+pub(crate) fn food_tree(dir: &Path) {
+    let base = dir.join("food-101");
+    fs::create_dir_all(base.join("meta")).unwrap();
+    for (part, number) in [("train", 1u32), ("test", 2)] {
+        let names: Vec<String> = (0..101).map(|class| format!("dish_{class:03}")).collect();
+        let entry = |name: &String| format!("\"{name}\": [\"{name}/{number}\"]");
+        let json = names.iter().map(entry).collect::<Vec<_>>().join(", ");
+        fs::write(base.join(format!("meta/{part}.json")), format!("{{{json}}}")).unwrap();
+        let lines: String = names.iter().map(|name| format!("{name}/{number}\n")).collect();
+        fs::write(base.join(format!("meta/{part}.txt")), lines).unwrap();
+        for name in &names {
+            save_rgb(&base.join(format!("images/{name}/{number}.jpg")), 26 + number, 24, 1);
+        }
+    }
+}
+
+/// A batch of CIFAR's Python version as Python 2's cPickle wrote it (protocol 2).
+pub(crate) fn cifar_pickle(labels_key: &str, labels: &[u8]) -> Vec<u8> {
+    let short = |text: &str| [&[b'U', text.len() as u8], text.as_bytes()].concat();
+    let count = labels.len() as u8;
+    let data: Vec<u8> = (0..labels.len()).flat_map(|i| [i as u8; 3072]).collect();
+    [
+        &b"\x80\x02}q\x01("[..],
+        &short("batch_label"),
+        b"q\x02",
+        &short("training batch 1 of 5"),
+        b"q\x03",
+        &short(labels_key),
+        b"q\x04]q\x05(",
+        &labels.iter().flat_map(|&label| [b'K', label]).collect::<Vec<_>>(),
+        b"e",
+        &short("data"),
+        b"q\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85U\x01b\x87Rq\x09(K\x01K",
+        &[count],
+        b"M\x00\x0c\x86cnumpy\ndtype\nq\x0aU\x02u1K\x00K\x01\x87Rq\x0b(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T",
+        &(data.len() as u32).to_le_bytes(),
+        &data,
+        b"tbu.",
+    ]
+    .concat()
+}
+
+/// A pickled dictionary of class names.
+pub(crate) fn cifar_meta(key: &str, names: &[&str]) -> Vec<u8> {
+    let short = |text: &str| [&[b'U', text.len() as u8], text.as_bytes()].concat();
+    let list: Vec<u8> = names.iter().flat_map(|name| short(name)).collect();
+    [&b"\x80\x02}("[..], &short(key), b"](", &list, b"eu."].concat()
 }
 
 /// `{train,test}/{ant,bee}/{a,b}.png`, 4x4.

@@ -25,6 +25,9 @@ fn function(op: Unary) -> Option<Function> {
         Unary::Tanh => Some(Function::Tanh),
         Unary::Rsqrt => Some(Function::Rsqrt),
         Unary::Recip => Some(Function::Recip),
+        Unary::Sigmoid => Some(Function::Sigmoid),
+        Unary::Silu => Some(Function::Silu),
+        Unary::Relu6 => Some(Function::Relu6),
     }
 }
 
@@ -142,8 +145,8 @@ impl<E: Elem> Cpu<E> {
                 adjoints.write(&x_.target(), |out, accumulate| {
                     elementwise::unary_first(f, out, &g, &x_.data, y, accumulate);
                 })?;
-                // ReLU has no second term that would need its adjoint.
-                Ok((saved.is_some() && f != Function::Relu).then_some(g))
+                // Without a second term nobody will need the adjoint.
+                Ok((saved.is_some() && !f.is_piecewise_linear()).then_some(g))
             },
         )
     }

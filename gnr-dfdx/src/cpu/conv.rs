@@ -30,7 +30,8 @@ fn geometry<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<G
         });
     }
     let Conv2dSpec { stride, padding, groups } = spec;
-    Geometry::new(xs, ws, stride, padding, groups).map_err(|error| Error::Invalid(error.to_string()))
+    let padding = [xs[2], xs[3]].map(|length| padding.around(length, ws[2], stride));
+    Geometry::padded(xs, ws, stride, padding, groups).map_err(|error| Error::Invalid(error.to_string()))
 }
 
 impl<E: Elem> Cpu<E> {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `tensor` | data, shape, adjoint keys |
 //! | `session` | plain, gradient and replay sessions; what an operation records |
-//! | `arithmetic`, `reindex`, `linear`, `conv`, `norm`, `pool`, `loss` | the operations, each with its replay |
+//! | `arithmetic`, `reindex`, `linear`, `conv`, `norm`, `pool`, `scale`, `loss` | the operations, each with its replay |
 //! | `autodiff` | sessions, the reverse pass, arithmetic in place |
 //! | [`buffer`], [`kernels`] | recycled memory and plain-slice kernels: no tensors, no tape |
 
@@ -18,6 +18,7 @@ mod loss;
 mod norm;
 mod pool;
 mod reindex;
+mod scale;
 mod session;
 mod tensor;
 
@@ -168,6 +169,9 @@ impl<E: Elem> Backend for Cpu<E> {
     fn global_avg_pool(&self, x: &Tensor<E>) -> Result<Tensor<E>> {
         self.global_avg_pool_op(x)
     }
+    fn scale_channels(&self, x: &Tensor<E>, s: &Tensor<E>) -> Result<Tensor<E>> {
+        self.scale_channels_op(x, s)
+    }
     fn cross_entropy(&self, logits: &Tensor<E>, labels: &[usize], smoothing: f64) -> Result<Tensor<E>> {
         self.cross_entropy_op(logits, labels, smoothing)
     }
@@ -204,9 +208,9 @@ impl<E: Elem> Backend for Cpu<E> {
         shift: Dual<&Tensor<E>>,
         eps: f64,
         residual: Option<Dual<&Tensor<E>>>,
-        relu: bool,
+        activation: Option<Unary>,
     ) -> Result<(Dual<Tensor<E>>, BatchStats<Dual<Tensor<E>>>)> {
-        self.batch_norm_dual_op(x, scale, shift, eps, residual, relu)
+        self.batch_norm_dual_op(x, scale, shift, eps, residual, activation)
     }
     fn batch_norm_eval_dual(
         &self,
@@ -216,12 +220,15 @@ impl<E: Elem> Backend for Cpu<E> {
         stats: &BatchStats<Tensor<E>>,
         eps: f64,
         residual: Option<Dual<&Tensor<E>>>,
-        relu: bool,
+        activation: Option<Unary>,
     ) -> Result<Dual<Tensor<E>>> {
-        self.batch_norm_eval_dual_op(x, scale, shift, stats, eps, residual, relu)
+        self.batch_norm_eval_dual_op(x, scale, shift, stats, eps, residual, activation)
     }
     fn max_pool2d_dual(&self, x: Dual<&Tensor<E>>, spec: PoolSpec) -> Result<Dual<Tensor<E>>> {
         self.max_pool2d_dual_op(x, spec)
+    }
+    fn scale_channels_dual(&self, x: Dual<&Tensor<E>>, s: Dual<&Tensor<E>>) -> Result<Dual<Tensor<E>>> {
+        self.scale_channels_dual_op(x, s)
     }
     fn cross_entropy_dual(
         &self,

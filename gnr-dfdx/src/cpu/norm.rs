@@ -1,19 +1,22 @@
-//! Batch normalisation fused with residual and ReLU, by batch statistics or given ones, and its replay.
+//! Batch normalisation fused with residual and activation, by batch statistics or given ones, and its replay.
 //!
-//! Both forms are one operation: [`Source`] says whether derivatives flow through the statistics. The arithmetic and the formulas
+//! Both forms are one operation: [`Source`] says whether derivatives flow through the statistics. ReLU, ReLU6 and SiLU are fused; after a
+//! SiLU its input is not stored but computed again (and the adjoint that is recorded is that of the SiLU's output). The arithmetic and the formulas
 //! are in [`kernels::norm`](super::kernels::norm) and [`kernels::norm_replay`](super::kernels::norm_replay).
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use gnr_nn::{BatchStats, Dual, Duals, Error, Fused, Result, composed};
+use gnr_nn::{BatchStats, Dual, Duals, Error, Fused, Result, Unary, composed};
 
 use super::{
     Cpu,
     buffer::Buf,
     kernels::{
         elem::Elem,
-        norm::{self, Maps, Source, Stats, Sums},
-        norm_replay::{self, Tangent},
+        elementwise,
+        norm::{self, Affine, Last, Maps, Mask, Source, Stats, Sums},
+        norm_replay::{self, Tangent, TangentStats},
+        norm_silu::Point,
     },
     session::Extra,
     tensor::{Adjoints, DeviceError, Target, Tensor, image, same_shape},
@@ -24,6 +27,25 @@ pub(super) struct Normalised {
     stats: Stats,
     /// Sums over the recorded adjoint, once the reverse pass has made them.
     sums: RefCell<Option<Sums>>,
+}
+
+/// The fused part of an activation, and the activation where it is none of those.
+fn fused_part<E: Elem>(activation: Option<Unary>) -> (Last<E>, Option<Unary>) {
+    match activation {
+        None => (Last::Nothing, None),
+        Some(Unary::Relu) => (Last::Clip(E::infinity()), None),
+        Some(Unary::Relu6) => (Last::Clip(E::of(6.0)), None),
+        Some(Unary::Silu) => (Last::Silu, None),
+        other => (Last::Nothing, other),
+    }
+}
+
+/// What a clip leaves of derivatives.
+fn mask<E: Elem>(last: Last<E>, y: &[E]) -> Option<Mask<'_, E>> {
+    match last {
+        Last::Clip(top) => Some(Mask { y, top }),
+        _ => None,
+    }
 }
 
 fn name(source: Source) -> &'static str {
@@ -119,16 +141,18 @@ impl<E: Elem> Cpu<E> {
         stats: Stats,
         fused: Fused<'_, Tensor<E>>,
     ) -> Result<Tensor<E>> {
+        let (last, rest) = fused_part(fused.activation);
         let mut y = Buf::new(x.data.len());
-        let residual = fused.residual.map(Tensor::as_slice);
-        norm::apply(maps, &x.data, &stats, &scale.data, &shift.data, residual, fused.relu, &mut y);
+        let affine = Affine::new(&stats, &scale.data, &shift.data);
+        norm::apply(maps, &x.data, &affine, fused.residual.map(Tensor::as_slice), last, &mut y);
         let op = name(stats.source);
         let operands: Vec<_> = [x, scale, shift].into_iter().chain(fused.residual).collect();
         let left = Rc::new(Normalised { stats, sums: RefCell::new(None) });
         let (x_, scale_, to_shift) = (x.clone(), scale.clone(), shift.target());
-        let (to_residual, relu) = (fused.residual.and_then(Tensor::target), fused.relu);
+        let to_residual = fused.residual.and_then(Tensor::target);
+        let residual = fused.residual.filter(|_| last == Last::Silu).map(Tensor::detached);
         let kept = Rc::clone(&left);
-        self.nonlinear_op(
+        let y = self.nonlinear_op(
             op,
             y,
             &x.shape,
@@ -136,7 +160,13 @@ impl<E: Elem> Cpu<E> {
             || Extra::Norm(kept),
             move |y, mut g, saved, adjoints| {
                 let stats = &left.stats;
-                let sums = norm::backward_sums(maps, &mut g, &x_.data, stats, relu.then_some(&y[..]));
+                let mut of_output = None;
+                if last == Last::Silu {
+                    of_output = saved.map(|_| g.clone());
+                    let residual = residual.as_ref().map(Tensor::as_slice);
+                    Point { maps, x: &x_.data, affine: &affine, residual, y }.first(&mut g);
+                }
+                let sums = norm::backward_sums(maps, &mut g, &x_.data, stats, mask(last, y));
                 put(adjoints, &scale_.target(), &sums.gamma)?;
                 put(adjoints, &to_shift, &sums.beta)?;
                 adjoints.write(&x_.target(), |out, more| {
@@ -146,11 +176,23 @@ impl<E: Elem> Cpu<E> {
                     adjoints.add(&to_residual, g)?;
                     return Ok(None);
                 }
-                adjoints.add_copy(&to_residual, &g)?;
                 *left.sums.borrow_mut() = Some(sums);
-                Ok(Some(g))
+                match of_output {
+                    Some(of_output) => {
+                        adjoints.add(&to_residual, g)?;
+                        Ok(Some(of_output))
+                    }
+                    None => {
+                        adjoints.add_copy(&to_residual, &g)?;
+                        Ok(Some(g))
+                    }
+                }
             },
-        )
+        )?;
+        match rest {
+            Some(activation) => self.unary_op(activation, &y),
+            None => Ok(y),
+        }
     }
 
     #[allow(clippy::type_complexity)]
@@ -161,18 +203,18 @@ impl<E: Elem> Cpu<E> {
         shift: Dual<&Tensor<E>>,
         eps: f64,
         residual: Option<Dual<&Tensor<E>>>,
-        relu: bool,
+        activation: Option<Unary>,
     ) -> Result<(Dual<Tensor<E>>, BatchStats<Dual<Tensor<E>>>)> {
         let vectors = [scale.primal, shift.primal];
         let maps = maps("batch_norm", x.primal, &vectors, residual.map(|r| r.primal))?;
-        match self.normalise_dual(Source::Batch, maps, x, scale, shift, residual, relu)? {
+        match self.normalise_dual(Source::Batch, maps, x, scale, shift, residual, activation)? {
             Some((y, left)) => {
                 let BatchStats { mean, var } = report(&left.stats);
                 Ok((y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) }))
             }
             None => {
                 let residual = residual.map(Dual::cloned);
-                let fused = Fused { residual: residual.as_ref(), relu };
+                let fused = Fused { residual: residual.as_ref(), activation };
                 let (x, scale, shift) = (x.cloned(), scale.cloned(), shift.cloned());
                 composed::batch_norm(&Duals(self.clone()), &x, &scale, &shift, eps, fused)
             }
@@ -188,15 +230,15 @@ impl<E: Elem> Cpu<E> {
         given: &BatchStats<Tensor<E>>,
         eps: f64,
         residual: Option<Dual<&Tensor<E>>>,
-        relu: bool,
+        activation: Option<Unary>,
     ) -> Result<Dual<Tensor<E>>> {
         let vectors = [scale.primal, shift.primal, &given.mean, &given.var];
         let maps = maps("batch_norm_eval", x.primal, &vectors, residual.map(|r| r.primal))?;
-        match self.normalise_dual(Source::Fixed, maps, x, scale, shift, residual, relu)? {
+        match self.normalise_dual(Source::Fixed, maps, x, scale, shift, residual, activation)? {
             Some((y, _)) => Ok(y),
             None => {
                 let residual = residual.map(Dual::cloned);
-                let fused = Fused { residual: residual.as_ref(), relu };
+                let fused = Fused { residual: residual.as_ref(), activation };
                 let (mean, var) = (given.mean.clone(), given.var.clone());
                 let stats = BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) };
                 let (x, scale, shift) = (x.cloned(), scale.cloned(), shift.cloned());
@@ -215,7 +257,7 @@ impl<E: Elem> Cpu<E> {
         scale: Dual<&Tensor<E>>,
         shift: Dual<&Tensor<E>>,
         residual: Option<Dual<&Tensor<E>>>,
-        relu: bool,
+        activation: Option<Unary>,
     ) -> Result<Option<(Dual<Tensor<E>>, Rc<Normalised>)>> {
         let operands: Vec<_> = [x, scale, shift].into_iter().chain(residual).collect();
         let Some(replayed) = self.replayed(name(source), &x.primal.shape, &operands)? else {
@@ -223,48 +265,71 @@ impl<E: Elem> Cpu<E> {
         };
         let Extra::Norm(left) = replayed.extra() else { return Err(replayed.corrupt()) };
         let (left, y) = (Rc::clone(left), Arc::clone(replayed.output()));
-        let mask = relu.then_some(&y[..]);
+        let (last, rest) = fused_part(activation);
+        let affine = Affine::new(&left.stats, &scale.primal.data, &shift.primal.data);
         let stats_t =
             norm_replay::tangent_stats(maps, &x.primal.data, x.tangent.map(Tensor::as_slice), &left.stats);
         let moves = operands.iter().any(|operand| operand.tangent.is_some());
-        let tangent = moves.then(|| {
-            let at = Tangent {
-                x: &x.primal.data[..],
-                xt: x.tangent.map(|t| &t.data[..]),
-                gamma: &scale.primal.data[..],
-                gamma_t: scale.tangent.map(|t| &t.data[..]),
-                stats: &left.stats,
-                stats_t: &stats_t,
-            };
-            let residual_t = residual.and_then(|r| r.tangent);
-            let mut out = Buf::new(y.len());
-            norm_replay::tangent_apply(
-                maps,
-                at,
-                shift.tangent.map(Tensor::as_slice),
-                residual_t.map(Tensor::as_slice),
-                mask,
-                &mut out,
-            );
+        // Before a SiLU: the tangent of its input.
+        let linear_tangent = {
+            let (x, scale) = (x.cloned(), scale.cloned());
+            let (shift_t, residual_t) = (shift.tangent.cloned(), residual.and_then(|r| r.tangent.cloned()));
+            let (left, y, stats_t) = (Rc::clone(&left), Arc::clone(&y), stats_t.clone());
+            move || {
+                let mut out = Buf::new(y.len());
+                norm_replay::tangent_apply(
+                    maps,
+                    tangent(&x, &scale, &left.stats, &stats_t),
+                    shift_t.as_ref().map(Tensor::as_slice),
+                    residual_t.as_ref().map(Tensor::as_slice),
+                    mask(last, &y),
+                    &mut out,
+                );
+                out
+            }
+        };
+        let residual_value = residual.filter(|_| last == Last::Silu).map(|r| r.primal.detached());
+        let yt = moves.then(|| {
+            let mut out = linear_tangent();
+            if last == Last::Silu {
+                let residual = residual_value.as_ref().map(Tensor::as_slice);
+                Point { maps, x: &x.primal.data, affine: &affine, residual, y: &y }.first(&mut out);
+            }
             out
         });
         let (x, scale, to_shift) = (x.cloned(), scale.cloned(), shift.primal.target());
         let to_residual = residual.and_then(|r| r.primal.target());
         let (point, kept) = (Rc::clone(&left), Arc::clone(&y));
-        let y = replayed.finish(tangent, move |mut second, first, adjoints| {
-            let mask = relu.then_some(&kept[..]);
+        let y = replayed.finish(yt, move |mut second, first, adjoints| {
+            let mut of_input = None;
+            if last == Last::Silu {
+                // From the adjoints of y and ẏ to those of the SiLU's input u and of u̇.
+                let residual = residual_value.as_ref().map(Tensor::as_slice);
+                let silu = Point { maps, x: &x.primal.data, affine: &affine, residual, y: &kept };
+                if let Some(b) = &mut second {
+                    silu.first(b);
+                }
+                if let Some(g) = first {
+                    let mut a: Buf<E> = (**g).clone();
+                    silu.first(&mut a);
+                    of_input = Some(a);
+                    if moves {
+                        let mut more = linear_tangent();
+                        silu.second(&mut more, g);
+                        match &mut second {
+                            Some(b) => elementwise::add_assign(b, &more),
+                            None => second = Some(more),
+                        }
+                    }
+                }
+            }
+            let first = of_input.as_deref().or(first.map(|a| &a[..]));
+            let mask = mask(last, &kept);
             let (to_x, to_scale, stats) = (x.primal.target(), scale.primal.target(), &point.stats);
             let recorded = point.sums.borrow();
             let sums = match (first, recorded.as_ref(), second.as_mut()) {
                 (Some(a), Some(first), b) => {
-                    let at = Tangent {
-                        x: &x.primal.data[..],
-                        xt: x.tangent.as_ref().map(|t| &t.data[..]),
-                        gamma: &scale.primal.data[..],
-                        gamma_t: scale.tangent.as_ref().map(|t| &t.data[..]),
-                        stats,
-                        stats_t: &stats_t,
-                    };
+                    let at = tangent(&x, &scale, stats, &stats_t);
                     let mut b = b.map(|b| &mut b[..]);
                     let mut sums = None;
                     adjoints.write(&to_x, |out, more| {
@@ -294,6 +359,27 @@ impl<E: Elem> Cpu<E> {
                 None => Ok(()),
             }
         })?;
+        let y = match rest {
+            Some(activation) => self.unary_dual_op(activation, y.as_ref())?,
+            None => y,
+        };
         Ok(Some((y, left)))
+    }
+}
+
+/// The point and direction that the replay's kernels work at.
+fn tangent<'a, E: Elem>(
+    x: &'a Dual<Tensor<E>>,
+    scale: &'a Dual<Tensor<E>>,
+    stats: &'a Stats,
+    stats_t: &'a TangentStats,
+) -> Tangent<'a, E> {
+    Tangent {
+        x: &x.primal.data,
+        xt: x.tangent.as_ref().map(Tensor::as_slice),
+        gamma: &scale.primal.data,
+        gamma_t: scale.tangent.as_ref().map(Tensor::as_slice),
+        stats,
+        stats_t,
     }
 }

@@ -6,7 +6,7 @@ use dfdx::prelude::{
     Axes3, Axes4, Axis, BroadcastTo, ChooseFrom, Dtype, GatherTo, HasShape, MaxTo, PermuteTo, PutTape,
     ReshapeTo, SumTo, Tensor, TryAdd, TryGt, TryMatMul, TryMul,
 };
-use gnr_nn::{Error, Result, Unary};
+use gnr_nn::{Backend, Error, Result, Unary};
 use num_traits::Float;
 
 use super::{DeviceOps, Generic, GenericTensor, Taped, check_len, library, same_shape};
@@ -89,6 +89,14 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         Ok(positive.try_choose(one, zero).map_err(library)?.put_tape(SharedTape::default()))
     }
 
+    /// min(max(x, 0), 6) as x·mask + 6·(1 − step(6 − x)): dfdx's clamp would hide a NaN.
+    fn relu6(&self, x: &GenericTensor<E, D>) -> Result<GenericTensor<E, D>> {
+        let below = self.unary_op(Unary::Step, &self.affine_op(&self.detach(x), -1.0, 6.0)?)?;
+        let inside = self.mul_op(&self.unary_op(Unary::Step, x)?, &below)?;
+        let top = self.affine_op(&below, -6.0, 6.0)?;
+        self.add_op(&self.mul_op(x, &inside)?, &top)
+    }
+
     pub(super) fn unary_op(&self, op: Unary, x: &GenericTensor<E, D>) -> Result<GenericTensor<E, D>> {
         let t = x.taped()?;
         let y = match op {
@@ -100,6 +108,9 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
             Unary::Tanh => t.try_tanh(),
             Unary::Rsqrt => t.try_sqrt().and_then(Tensor::try_recip),
             Unary::Recip => t.try_recip(),
+            Unary::Sigmoid => t.try_sigmoid(),
+            Unary::Silu => t.clone().try_sigmoid().and_then(|sigmoid| t.try_mul(sigmoid)),
+            Unary::Relu6 => return self.relu6(x),
         };
         self.wrap(y.map_err(library)?, &x.shape)
     }

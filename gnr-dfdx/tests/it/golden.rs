@@ -35,4 +35,13 @@ architectures! {
     resnet20,
     resnet18,
     resnet18_c100,
+    resnet50,
+    resnet101,
+    resnet101_c100,
+    wrn28_2,
+    wrn28_10,
+    resnext29_32x4d,
+    pyramidnet110_a270,
+    efficientnet_lite0,
+    efficientnet_b0,
 }

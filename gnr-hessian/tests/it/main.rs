@@ -5,6 +5,7 @@
 mod dense;
 mod density;
 mod determinism;
+mod geometry;
 mod lanczos;
 mod operators;
 mod power_iteration;

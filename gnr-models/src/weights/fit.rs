@@ -128,19 +128,19 @@ fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options)
     if policy == Policy::Matching {
         return if report.matched.is_empty() { Err(nothing_fits(file, layout, options)) } else { Ok(()) };
     }
+    if let Some(first) = report.missing.first() {
+        return Err(WeightsError::Missing {
+            file: file.name.clone(),
+            tensor: first.clone(),
+            others: report.missing.len() - 1,
+        });
+    }
     if let Some(Mismatch { name, expected, found }) = report.mismatched.first() {
         return Err(WeightsError::Shape {
             file: file.name.clone(),
             tensor: name.clone(),
             expected: expected.clone(),
             found: found.clone(),
-        });
-    }
-    if let Some(first) = report.missing.first() {
-        return Err(WeightsError::Missing {
-            file: file.name.clone(),
-            tensor: first.clone(),
-            others: report.missing.len() - 1,
         });
     }
     match report.unexpected.first() {

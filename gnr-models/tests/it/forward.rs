@@ -1,23 +1,35 @@
 //! Every architecture runs, on digits and on odd sizes, and every one of its tensors matters.
 
 use gnr_core::{GradOracle, HvpOracle, Order, Pass, Vector};
-use gnr_models::{AnyModel, ModelConfig, registry};
+use gnr_models::{
+    AnyModel, ModelConfig,
+    efficientnet::{EfficientNet, Stage, Style},
+    registry,
+};
 use gnr_nn::{
     Backend, Batch, BatchOracle, Buffers, Mode, Model, ParamVector, predict,
     testing::{Reference, noise},
 };
 
 fn run(name: &str, input: [usize; 3]) {
+    run_config(&ModelConfig::new(name, 4, input));
+}
+
+fn run_config(config: &ModelConfig) {
+    run_model(&config.name, &AnyModel::build(config).unwrap(), config.input);
+}
+
+/// A model of 4 classes.
+fn run_model(name: &str, model: &impl Model, input: [usize; 3]) {
     let b = Reference::new();
-    let model = AnyModel::build(&ModelConfig::new(name, 4, input)).unwrap();
     let shape = [&[3], &input[..]].concat();
     let pixels: Vec<_> = (0..shape.iter().product::<usize>() as u64).map(|i| noise(0, i)).collect();
     let batch = Batch { images: b.constant(&pixels, &shape).unwrap(), labels: vec![0, 1, 3] };
     let theta = ParamVector::initial(&b, model.layout(), 1).unwrap();
     let mut buffers = Buffers::initial(model.layout(), &b).unwrap();
-    assert_eq!(predict(&model, &b, &theta, &buffers, &batch.images).unwrap().len(), 3 * 4, "{name}");
+    assert_eq!(predict(model, &b, &theta, &buffers, &batch.images).unwrap().len(), 3 * 4, "{name}");
 
-    let mut oracle = BatchOracle::new(&model, &b, &batch, &mut buffers).with_mode(Mode::Eval);
+    let mut oracle = BatchOracle::new(model, &b, &batch, &mut buffers).with_mode(Mode::Eval);
     let here = oracle.evaluate(&theta, Pass::Probe, Order::Second).unwrap();
     for (entry, grad) in model.layout().parameters().zip(here.grad.to_host().unwrap()) {
         assert!(grad.iter().any(|g| *g != 0.0), "{name} {input:?}: {} has no gradient", entry.name);
@@ -27,10 +39,38 @@ fn run(name: &str, input: [usize; 3]) {
     assert!(product.norm().unwrap() > 0.0, "{name} {input:?}");
 }
 
+/// The reference backend is slow, so every registered name that is small.
 #[test]
 fn on_digits() {
+    let mut small = 0;
     for known in registry() {
-        run(known.name, [1, 8, 8]);
+        let model = AnyModel::build(&ModelConfig::new(known.name, 4, [1, 8, 8])).unwrap();
+        if model.layout().num_parameters() < 300_000 {
+            run(known.name, [1, 8, 8]);
+            small += 1;
+        }
+    }
+    assert!(small >= 5, "only {small} small models");
+}
+
+/// Of the large families, the smallest members.
+#[test]
+fn narrow_and_shallow_members_of_large_families() {
+    for (name, input, widths) in
+        [("resnet18", [3, 9, 8], [4, 4, 6, 8]), ("resnet50_imagenet", [3, 33, 40], [4, 4, 6, 8])]
+    {
+        run_config(&ModelConfig::new(name, 4, input).with_widths(widths));
+    }
+    run_config(&ModelConfig::new("resnext11_2x32d", 4, [3, 9, 8]).with_widths([4, 8, 12]));
+    run_config(&ModelConfig::new("wrn10_1", 4, [3, 9, 8]).with_widths([4, 8, 12]));
+    run("wrn10_1", [1, 8, 8]);
+    run("pyramidnet11_a9", [3, 12, 8]);
+    let stages = [
+        Stage { blocks: 1, window: 3, stride: 1, expansion: 1, width: 4 },
+        Stage { blocks: 2, window: 5, stride: 2, expansion: 2, width: 6 },
+    ];
+    for style in [Style::Torchvision, Style::Lite] {
+        run_model(&format!("{style:?}"), &EfficientNet::new(style, 3, &stages, [4, 8], 4), [3, 11, 14]);
     }
 }
 

@@ -4,7 +4,7 @@
 use gnr_models::{
     Activation,
     mlp::Mlp,
-    resnet::{ResNet, Style},
+    resnet::{Design, ResNet, Stem, Style, Unit},
     testing::{Precision, check_golden},
 };
 use gnr_nn::{
@@ -35,5 +35,12 @@ fn perceptrons() {
 
 #[test]
 fn resnet_with_projection_shortcuts() {
-    check_small("resnet_mini_train", &ResNet::new(Style::CifarProjection, 3, &[1, 1], &[3, 4], 3));
+    let design = Design {
+        style: Style::CifarProjection,
+        stem: Stem::Cifar,
+        unit: Unit::Basic,
+        blocks: &[1, 1],
+        widths: &[3, 4],
+    };
+    check_small("resnet_mini_train", &ResNet::new(&design, 3, 3));
 }

@@ -37,6 +37,19 @@ fn parameter_counts() {
         ("resnet18", 10, [3, 32, 32], 11_173_962),
         ("resnet18", 100, [3, 32, 32], 11_220_132),
         ("resnet20_projection", 10, [3, 32, 32], 272_474),
+        // torchvision's documented counts (models of 1000 classes).
+        ("resnet18", 1000, [3, 224, 224], 11_689_512),
+        ("resnet34", 1000, [3, 224, 224], 21_797_672),
+        ("resnet50", 1000, [3, 224, 224], 25_557_032),
+        ("resnet101_imagenet", 1000, [3, 32, 32], 44_549_160),
+        ("resnet152", 1000, [3, 224, 224], 60_192_808),
+        // Zagoruyko and Komodakis, Table 3: 36.5 M; their 40-4 has 8.9 M.
+        ("wrn28_10", 10, [3, 32, 32], 36_479_194),
+        ("wrn40_4", 10, [3, 32, 32], 8_949_210),
+        ("resnext29_32x4d", 10, [3, 32, 32], 4_775_754),
+        ("pyramidnet110_a270", 10, [3, 32, 32], 18_323_787),
+        ("efficientnet_b0", 1000, [3, 224, 224], 5_288_548),
+        ("efficientnet_lite0", 1000, [3, 224, 224], 4_652_008),
         ("lenet", 10, [1, 28, 28], 61_706),
         ("mlp", 10, [1, 28, 28], 235_146),
     ];
@@ -57,6 +70,22 @@ fn tensors_are_named_as_in_pytorch() {
     let projection = names(&build("resnet20_projection", 10, [3, 32, 32]));
     for name in ["layers.0.conv1.weight", "layers.3.shortcut.0.weight", "layers.3.shortcut.1.running_var"] {
         assert!(projection.iter().any(|found| found == name), "{name}");
+    }
+}
+
+#[test]
+fn the_stem_follows_the_image_unless_the_name_says() {
+    let first = |name, size| build(name, 10, [3, size, size]).layout().entries()[0].shape.clone();
+    for (name, size, window) in [
+        ("resnet18", 32, 3),
+        ("resnet18", 63, 3),
+        ("resnet50", 64, 7),
+        ("resnet50", 224, 7),
+        ("resnet50_cifar", 224, 3),
+        ("resnet50_imagenet", 32, 7),
+        ("resnet20", 224, 3),
+    ] {
+        assert_eq!(first(name, size)[2], window, "{name} for {size}×{size}");
     }
 }
 
@@ -87,6 +116,22 @@ fn requests_that_make_no_sense_name_the_field() {
         (digits("resnet8").with_activation(Activation::Relu), "activation"),
         (digits("resnet8").with_widths([8, 16]), "widths"),
         (digits("resnet8").with_widths([8, 16, 12]), "widths"),
+        (digits("resnet50").with_widths([8, 16]), "widths"),
+        (ModelConfig { dropout: Some(1.0), ..digits("mlp") }, "dropout"),
+        (ModelConfig { dropout: Some(-0.1), ..digits("mlp") }, "dropout"),
+        (ModelConfig { dropout: Some(0.1), ..digits("lenet") }, "dropout"),
+        (ModelConfig { drop_path: Some(0.1), ..digits("mlp") }, "drop_path"),
+        (ModelConfig { depth: Some(0), ..digits("mlp") }, "depth"),
+        (digits("wrn27_2"), "name"),
+        (digits("wrn4_2"), "name"),
+        (digits("wrn28_0"), "name"),
+        (digits("wrn28_18446744073709551615"), "name"),
+        (digits("resnext28_32x4d"), "name"),
+        (digits("resnext29_0x4d"), "name"),
+        (digits("resnext29_32x4d").with_widths([8, 16, 32]), "widths"),
+        (digits("pyramidnet111_a270"), "name"),
+        (digits("pyramidnet110_a270").with_widths([8, 16, 32]), "widths"),
+        (ModelConfig::new("pyramidnet110_a270", 10, [1, 10, 8]), "input"),
     ];
     for (config, expected) in cases {
         match AnyModel::build(&config) {

@@ -165,3 +165,39 @@ fn a_file_that_cannot_be_read_or_written_is_named() {
     partial.push(".partial");
     assert!(!std::path::Path::new(&partial).exists());
 }
+
+/// A class token and a square grid of patches.
+#[test]
+fn position_embeddings_of_another_grid_are_interpolated_on_request() {
+    let layout = |side: usize| {
+        let mut layout = Layout::new();
+        let mut root = layout.root();
+        root.parameter("cls_token", &[1, 1, 2], gnr_nn::Init::Constant(0.0));
+        root.parameter("pos_embed", &[1, 1 + side * side, 2], gnr_nn::Init::Constant(0.0));
+        layout
+    };
+    // The token has a place of its own; the grid's first channel is constant, its second rises from left to right.
+    let grid: Vec<f64> = (0..16).flat_map(|i| [5.0, f64::from(i % 4)]).collect();
+    let values = vec![vec![1.0, 2.0], [&[7.0, 8.0], &grid[..]].concat()];
+    let bytes = weights::to_bytes(&layout(4), &values, Precision::F64, &BTreeMap::new()).unwrap();
+    let file = WeightFile::from_bytes("vit", bytes).unwrap();
+    let fit = |side, resample_pos_embed| {
+        let options = Options { resample_pos_embed, ..Options::default() };
+        weights::fit(&file, &layout(side), layout(side).initialise(0), &options)
+    };
+    assert!(matches!(fit(8, false), Err(WeightsError::Shape { .. })));
+    let loaded = fit(8, true).unwrap();
+    assert_eq!(loaded.report.resampled[0].to_string(), "pos_embed [1, 65, 2] from [1, 17, 2]");
+    let found = &loaded.values[1];
+    assert_eq!(found[..2], [7.0, 8.0]);
+    for (i, place) in found[2..].chunks(2).enumerate() {
+        assert!((place[0] - 5.0).abs() < 1e-14);
+        // Away from the borders a cubic kernel reproduces a straight line: column c of 8 lies at (c + ½)/2 − ½ of 4.
+        let column = i % 8;
+        if (3..5).contains(&column) {
+            let expected = (column as f64 + 0.5) / 2.0 - 0.5;
+            assert!((place[1] - expected).abs() < 1e-14, "{column}: {}", place[1]);
+        }
+    }
+    assert_eq!(fit(4, true).unwrap().values, values, "the same grid is left alone");
+}

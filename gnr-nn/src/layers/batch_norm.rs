@@ -1,6 +1,6 @@
 //! Batch normalisation with explicit running statistics.
 
-use crate::{Backend, BatchStats, BufferId, Context, Fused, Init, Mode, ParamId, Result, Scope};
+use crate::{Backend, BatchStats, BufferId, Context, Fused, Init, Mode, ParamId, Result, Scope, Unary};
 
 /// Batch normalisation of `[N, C, H, W]` per channel. Tensors: `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.
 ///
@@ -51,9 +51,9 @@ impl BatchNorm2d {
     /// # Errors
     /// Shape mismatches.
     pub fn forward_relu<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
-        self.forward_fused(cx, x, Fused { residual: None, relu: true })
+        self.forward_fused(cx, x, Fused { residual: None, activation: Some(Unary::Relu) })
     }
-    /// Normalises, adds a residual if there is one, ReLU if asked for.
+    /// Normalises, adds a residual if there is one, applies an activation if asked for.
     ///
     /// # Errors
     /// Shape mismatches.

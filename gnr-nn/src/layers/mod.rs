@@ -2,8 +2,10 @@
 
 mod batch_norm;
 mod conv;
+mod dropout;
 mod linear;
 
 pub use batch_norm::BatchNorm2d;
 pub use conv::Conv2d;
+pub use dropout::{DropPath, Dropout};
 pub use linear::Linear;

@@ -23,7 +23,7 @@ struct Net {
 impl Net {
     fn new() -> Self {
         let mut layout = Layout::new();
-        let spec = gnr_nn::Conv2dSpec { stride: 1, padding: 1, groups: 1 };
+        let spec = gnr_nn::Conv2dSpec { stride: 1, padding: gnr_nn::Padding::Each(1), groups: 1 };
         let conv = Conv2d::new(&mut layout.root().enter("conv"), 1, 2, 3, spec);
         let bn = BatchNorm2d::new(&mut layout.root().enter("bn"), 2);
         let fc = Linear::new(&mut layout.root().enter("fc"), 2, 3);

@@ -20,7 +20,7 @@ impl Net {
     fn new(momentum: f64) -> Self {
         let mut layout = Layout::new();
         let mut root = layout.root();
-        let spec = Conv2dSpec { stride: 1, padding: 0, groups: 1 };
+        let spec = Conv2dSpec { stride: 1, padding: 0.into(), groups: 1 };
         Self {
             conv: Conv2d::new(&mut root.enter("features.0"), 1, 1, 1, spec),
             bn: BatchNorm2d::new(&mut root.enter("features.1"), 1).with_momentum(momentum),

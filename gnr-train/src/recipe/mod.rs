@@ -52,7 +52,7 @@ pub struct Data {
     /// `[data.subset]`: train on a part of the images only. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subset: Option<Subset>,
-    /// `[data.resize]`: for image folders, bring every image to one size. Default: as they are.
+    /// `[data.resize]`: for photographs in files, bring every image to one size. Default: as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,
 }
@@ -89,6 +89,27 @@ pub struct Resize {
     pub height: usize,
     /// Columns that are kept.
     pub width: usize,
+    /// Filter of the scaling. Default bilinear.
+    pub interpolation: Interpolation,
+}
+
+/// Filters of a change of size, as Pillow's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// Triangle.
+    Bilinear,
+    /// Keys' cubic.
+    Bicubic,
+}
+
+impl From<Interpolation> for gnr_data::Interpolation {
+    fn from(interpolation: Interpolation) -> Self {
+        match interpolation {
+            Interpolation::Bilinear => Self::Bilinear,
+            Interpolation::Bicubic => Self::Bicubic,
+        }
+    }
 }
 
 /// `[model]`.
@@ -96,12 +117,27 @@ pub struct Resize {
 pub struct Model {
     /// A name that `gnr models` lists. Default `resnet8`.
     pub name: String,
-    /// Hidden widths of an MLP, widths of the stages of a ResNet. Default: the architecture's own.
+    /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT. Default: the architecture's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub widths: Option<Vec<usize>>,
     /// Activation of an MLP, `relu` or `tanh`. Default: the architecture's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<String>,
+    /// Number of blocks of a ViT. Default: the architecture's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
+    /// Attention heads of a ViT. Default: the architecture's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heads: Option<usize>,
+    /// Side of the patches of a ViT in pixels. Default: the architecture's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<usize>,
+    /// Rate of dropout, in [0, 1). Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// Rate of stochastic depth in the last residual block, in [0, 1); it falls linearly to 0 in the first. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_path: Option<f64>,
     /// A weight file to start from, safetensors or a PyTorch checkpoint. Default: random initialisation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
@@ -195,6 +231,8 @@ pub struct Gnr {
     pub step: Option<f64>,
     /// Act on every so many steps. Default 1.
     pub every: u64,
+    /// Fraction of the batch, in (0, 1], on which the regulariser is evaluated: a seeded sample, drawn anew in each step. Default 1.
+    pub batch_fraction: f64,
     /// ρ over time. Default constant.
     pub rho_schedule: RhoSchedule,
 }
@@ -347,6 +385,10 @@ pub struct Train {
     /// Additional checkpoints within epochs. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every_steps: Option<u64>,
+    /// Keep the weights of every so many epochs (and of epochs 0 and the last) as `checkpoints/epoch-<n>.safetensors`, for
+    /// trajectories and curvature over time. Default: none are kept beside the last and the best.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_every_epochs: Option<u64>,
     /// Evaluate after every so many epochs (and after the last). Default 1.
     pub eval_every: u64,
     /// Images at a time in evaluation. Default 256.

@@ -1,8 +1,9 @@
 //! The keys of a recipe: their types, defaults and domains, section by section.
 
 use super::{
-    Augment, Data, Freeze, Gnr, Group, Hvp, Load, Method, Model, NoDecay, Optimizer, OptimizerName,
-    Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, ScheduleName, Subset, Train, reader::Reader,
+    Augment, Data, Freeze, Gnr, Group, Hvp, Interpolation, Load, Method, Model, NoDecay, Optimizer,
+    OptimizerName, Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, ScheduleName, Subset, Train,
+    reader::Reader,
 };
 
 const POSITIVE: &str = "must be positive and finite";
@@ -58,8 +59,9 @@ fn data(reader: &mut Reader<'_>) -> Data {
         Some(_) => Augment::PadCropFlip,
     };
     let augment = data.choice("augment", &[("none", Augment::None), ("pad-crop-flip", Augment::PadCropFlip)]);
-    // Every registered set has a preset of its own name, but folders of photographs, which are ImageNet's kind.
-    let usual_preset = if name == "folder" { "imagenet" } else { &name };
+    // Files of mixed sizes are photographs, which are ImageNet's kind; every other set has a preset of its own name.
+    let photographs = known.is_some_and(|known| known.shape.is_none());
+    let usual_preset = if photographs { "imagenet" } else { &name };
     let normalization = data.optional::<String>("normalization");
     if let Some(Err(error)) = normalization.as_deref().map(gnr_data::Normalization::preset) {
         data.refuse(
@@ -71,7 +73,12 @@ fn data(reader: &mut Reader<'_>) -> Data {
     let dir = data.optional::<String>("dir");
     let validation = data.value_in("validation", 0.0, in_unit, "a fraction, must lie in [0, 1)");
     let validation_seed = data.value("validation_seed", 0);
-    data.only_for("resize", &resize, name == "folder", "name = \"folder\"");
+    data.only_for(
+        "resize",
+        &resize,
+        photographs || known.is_none(),
+        "photographs in files (name = \"folder\", …)",
+    );
     Data {
         dir,
         validation,
@@ -102,6 +109,8 @@ fn resize(reader: &mut Reader<'_>) -> Option<Resize> {
     let present = section.present();
     let mut side = |key: &str| section.optional_in(key, |n: &usize| *n > 0, AT_LEAST_ONE);
     let (shorter, height, width) = (side("shorter"), side("height"), side("width"));
+    let filters = [("bilinear", Interpolation::Bilinear), ("bicubic", Interpolation::Bicubic)];
+    let interpolation = section.choice("interpolation", &filters).unwrap_or(Interpolation::Bilinear);
     let Some(height) = height else {
         if present {
             section.refuse(
@@ -113,7 +122,7 @@ fn resize(reader: &mut Reader<'_>) -> Option<Resize> {
         return None;
     };
     let width = width.unwrap_or(height);
-    Some(Resize { shorter: shorter.unwrap_or(height.max(width)), height, width })
+    Some(Resize { shorter: shorter.unwrap_or(height.max(width)), height, width, interpolation })
 }
 
 fn model(reader: &mut Reader<'_>) -> Model {
@@ -128,6 +137,12 @@ fn model(reader: &mut Reader<'_>) -> Model {
         |widths: &Vec<usize>| !widths.contains(&0),
         "every width must be at least 1",
     );
+    let mut count = |key: &str| model.optional_in(key, |n: &usize| *n > 0, AT_LEAST_ONE);
+    let (depth, heads, patch) = (count("depth"), count("heads"), count("patch"));
+    let mut rate = |key: &str| {
+        model.optional_in(key, |rate: &f64| (0.0..1.0).contains(rate), "a rate is at least 0 and below 1")
+    };
+    let (dropout, drop_path) = (rate("dropout"), rate("drop_path"));
     let weights = model.optional::<String>("weights");
     let loads = [
         ("all", Load::All),
@@ -147,6 +162,11 @@ fn model(reader: &mut Reader<'_>) -> Model {
         name,
         widths,
         activation: activation.map(str::to_owned),
+        depth,
+        heads,
+        patch,
+        dropout,
+        drop_path,
         load: loads_weights.then(|| load.unwrap_or(Load::All)),
         resample_pos_embed: loads_weights.then(|| resample_pos_embed.unwrap_or(false)),
         weights,
@@ -202,6 +222,12 @@ fn method(reader: &mut Reader<'_>) -> Method {
         hvp,
         step: step.or(default_step),
         every: section.value_in("every", 1, |n| *n > 0, AT_LEAST_ONE),
+        batch_fraction: section.value_in(
+            "batch_fraction",
+            1.0,
+            |x: &f64| *x > 0.0 && *x <= 1.0,
+            "must lie in (0, 1]",
+        ),
         rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
     };
     Method { sam: sam_on.then_some(sam), gnr: gnr_on.then_some(gnr) }
@@ -329,6 +355,7 @@ fn train(reader: &mut Reader<'_>) -> Train {
         workers: train.value_in("workers", 2, |n| *n <= 1024, "must be at most 1024"),
         checkpoint_every_epochs: train.value("checkpoint_every_epochs", 1),
         checkpoint_every_steps: train.optional_in("checkpoint_every_steps", |n| *n > 0, AT_LEAST_ONE),
+        keep_every_epochs: train.optional_in("keep_every_epochs", |n| *n > 0, AT_LEAST_ONE),
         eval_every: train.value_in("eval_every", 1, |n| *n > 0, AT_LEAST_ONE),
         eval_batch_size: train.value_in("eval_batch_size", 256, |n| *n > 0, AT_LEAST_ONE),
         log_every_steps: train.optional_in("log_every_steps", |n| *n > 0, AT_LEAST_ONE),

@@ -176,7 +176,7 @@ pub trait Measurement: Send {
 }
 
 /// The checkpoint of a run folder, or the file itself.
-fn weight_file(weights: &Path) -> PathBuf {
+pub(crate) fn weight_file(weights: &Path) -> PathBuf {
     if is_run(weights) { checkpoint::last(weights) } else { weights.to_path_buf() }
 }
 

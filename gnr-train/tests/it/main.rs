@@ -6,6 +6,7 @@ mod curvature;
 mod evaluation;
 mod files;
 mod finetune;
+mod geometry;
 mod method;
 mod recipe;
 mod resume;

@@ -21,6 +21,11 @@ fn each_method_costs_what_it_says() {
     assert_eq!(counts(&["method.gnr.hvp=forward-difference"]), (15, 60, 0));
     assert_eq!(counts(&["method.gnr.hvp=central-difference"]), (15, 90, 0));
     assert_eq!(counts(&["method.gnr.every=5"]), (15, 18, 6));
+    // On a sample its own gradient at θ comes on top of the batch's.
+    assert_eq!(counts(&["method.gnr.batch_fraction=0.25"]), (15, 45, 30));
+    assert_eq!(counts(&["method.gnr.batch_fraction=0.25", "train.micro_batches=2"]), (15, 45, 30));
+    let tenth = ["method.gnr.hvp=forward-difference", "method.gnr.batch_fraction=0.5", "method.gnr.every=5"];
+    assert_eq!(counts(&tenth), (15, 15 + 3 * 4, 0));
     assert_eq!(counts(&["method.sam=true"]), (15, 45, 30));
     let shared = ["method.sam.rho=0.001", "method.gnr.hvp=forward-difference", "method.gnr.step=0.001"];
     assert_eq!(counts(&shared), (15, 60, 0), "SAM and the difference share a gradient");

@@ -2,15 +2,16 @@
 
 use std::sync::atomic::AtomicBool;
 
-use gnr_train::{CheckpointFile, Existing, Outcome, TrainError, resume, train};
+use gnr_train::{CheckpointFile, Existing, Outcome, TrainError, kept_checkpoints, resume, train};
 
 use crate::support::{Watch, bytes, run, tiny};
 
 /// Methods whose state differs: momentum, moments and step count, none; micro-batches; steps within epochs; BatchNorm.
 const VARIANTS: &[&[&str]] = &[
-    &["method.sam=true", "train.checkpoint_every_steps=2"],
+    &["method.sam=true", "train.checkpoint_every_steps=2", "train.keep_every_epochs=2"],
     &["optimizer.name=adamw", "optimizer.lr=0.01", "method.gnr.hvp=forward-difference"],
     &["optimizer.momentum=0", "method.gnr.every=3", "train.micro_batches=3", "data.augment=pad-crop-flip"],
+    &["model.dropout=0.3", "train.micro_batches=2", "method.sam=true"],
     &[
         "model.name=resnet8",
         "model.widths=[2,2,2]",
@@ -45,6 +46,11 @@ fn stopping_anywhere_changes_no_bit() {
                     "{sets:?}, {stop_at}, {checkpoint}"
                 );
             }
+            for (kept, (_, path)) in
+                kept_checkpoints(&folder).unwrap().iter().zip(kept_checkpoints(&whole).unwrap())
+            {
+                assert!(std::fs::read(&kept.1).unwrap() == std::fs::read(path).unwrap(), "{kept:?}");
+            }
             assert_eq!((resumed.test_loss, resumed.best), (summary.test_loss, summary.best));
             assert_eq!(resumed.gradient_evaluations, summary.gradient_evaluations);
             let lines = |folder: &std::path::Path| {
@@ -52,7 +58,11 @@ fn stopping_anywhere_changes_no_bit() {
                 let mut lines: Vec<serde_json::Value> =
                     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
                 // Time is the one thing that differs.
-                lines.iter_mut().for_each(|line| drop(line.as_object_mut().unwrap().remove("seconds")));
+                for line in &mut lines {
+                    ["seconds", "train_seconds"]
+                        .iter()
+                        .for_each(|key| drop(line.as_object_mut().unwrap().remove(*key)));
+                }
                 lines
             };
             assert_eq!(lines(&folder), lines(&whole));
@@ -134,4 +144,35 @@ fn a_diverging_run_names_quantity_step_and_checkpoint() {
     let TrainError::Diverged { step, checkpoint: Some(checkpoint), .. } = &error else { panic!("{error}") };
     assert!(CheckpointFile::read(checkpoint).unwrap().header().unwrap().progress.step == step - 1);
     assert!(error.to_string().contains("training diverged at step"), "{error}");
+}
+
+/// Epochs 0, 2 and the last: the weights alone, those of the last epoch being those of the last checkpoint.
+#[test]
+fn weights_are_kept_along_the_way() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = tiny(&["train.keep_every_epochs=2"]);
+    run(recipe.clone(), home.path()).unwrap();
+    let kept = kept_checkpoints(home.path()).unwrap();
+    assert_eq!(kept.iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [0, 2, 3]);
+    let tensors = |name: &str| {
+        let bytes = bytes(home.path(), name);
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let mut tensors: Vec<_> =
+            file.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect();
+        tensors.retain(|(name, _)| !name.starts_with("optimizer."));
+        tensors.sort();
+        (tensors, file.len())
+    };
+    let ((last, of_all), (third, weights)) = (tensors("last.safetensors"), tensors("epoch-0003.safetensors"));
+    assert!(last == third && weights == third.len() && of_all > weights);
+    assert!(tensors("epoch-0000.safetensors").0 != third);
+    let epochs: Vec<_> = kept
+        .iter()
+        .map(|(_, path)| CheckpointFile::read(path).unwrap().header().unwrap().progress.epoch)
+        .collect();
+    assert_eq!(epochs, [0, 2, 3]);
+
+    let without = home.path().join("without");
+    run(tiny(&[]), &without).unwrap();
+    assert_eq!(kept_checkpoints(&without).unwrap(), []);
 }

@@ -7,8 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::statistics::median;
 
-/// What is timed, in the table's order. `hvp` is an exact product from scratch, its gradient included.
-pub(super) const METHODS: [&str; 7] = ["forward", "gradient", "hvp", "sgd", "sam", "gnr_exact", "gnr_fd"];
+/// What is timed, in the table's order. `hvp` is an exact product from scratch, its gradient included; `hvp_4` four of them at one point.
+pub(super) const METHODS: [&str; 10] = [
+    "forward",
+    "gradient",
+    "hvp",
+    "hvp_4",
+    "sgd",
+    "sam",
+    "gnr_exact",
+    "gnr_fd",
+    "gnr_fd_every_10",
+    "gnr_fd_quarter_every_10",
+];
 
 /// Who computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -27,6 +38,15 @@ pub(super) struct Line {
     pub(super) min_ms: f64,
     pub(super) rounds: u64,
     pub(super) peak_rss_mb: Option<f64>,
+    /// Resident memory before the first step.
+    #[serde(default)]
+    pub(super) idle_rss_mb: Option<f64>,
+    /// Ours: work of a step by definition.
+    #[serde(default)]
+    pub(super) gflop: Option<f64>,
+    /// Ours: what a large matrix product reaches.
+    #[serde(default)]
+    pub(super) matmul_gflops: Option<f64>,
     /// PyTorch: `nchw` or `channels_last`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) layout: Option<String>,
@@ -38,7 +58,16 @@ pub(super) struct Measured {
     pub(super) model: String,
     pub(super) method: String,
     pub(super) ours_ms: Option<f64>,
+    /// Ours over ours of a plain SGD step.
+    pub(super) to_sgd: Option<f64>,
+    /// Work by definition over time.
+    pub(super) gflops: Option<f64>,
+    /// That over the best large matrix product of all blocks.
+    pub(super) of_peak: Option<f64>,
     pub(super) ours_peak_rss_mb: Option<f64>,
+    /// Growth of resident memory over the idle process, MB.
+    pub(super) ours_growth_mb: Option<f64>,
+    pub(super) pytorch_growth_mb: Option<f64>,
     pub(super) pytorch_ms: Option<f64>,
     pub(super) pytorch_layout: Option<String>,
     /// Ours over PyTorch's better layout.
@@ -72,6 +101,8 @@ pub(super) fn medians(lines: &[(Side, Line)]) -> Vec<Measured> {
         method.entry((*side, line.layout.as_deref())).or_default().push(line);
     }
     let time = |lines: &[&Line]| median(&lines.iter().map(|line| line.median_ms).collect::<Vec<_>>());
+    // Other load lowers it, nothing raises it: the best of all processes is the machine's.
+    let peak = lines.iter().filter_map(|(_, line)| line.matmul_gflops).reduce(f64::max);
     let row = |((model, method), sides): ((&str, &str), Sides<'_>)| {
         let ours = sides.iter().find(|((side, _), _)| *side == Side::Ours).map(|(_, lines)| lines);
         let theirs = sides
@@ -80,10 +111,29 @@ pub(super) fn medians(lines: &[(Side, Line)]) -> Vec<Measured> {
             .filter_map(|((_, layout), lines)| Some((time(lines)?, *layout)))
             .min_by(|a, b| a.0.total_cmp(&b.0));
         let ours_ms = ours.and_then(|lines| time(lines));
+        let sgd = lines
+            .iter()
+            .filter(|(side, line)| *side == Side::Ours && line.model == model && line.method == "sgd");
+        let sgd_ms = time(&sgd.map(|(_, line)| line).collect::<Vec<_>>());
+        let of = |f: fn(&Line) -> Option<f64>| {
+            ours.and_then(|lines| lines.iter().filter_map(|line| f(line)).reduce(f64::max))
+        };
+        let gflops = of(|line| line.gflop).zip(ours_ms).map(|(gflop, ms)| gflop / ms * 1e3);
+        let growth = |line: &Line| Some(line.peak_rss_mb? - line.idle_rss_mb?);
+        let pytorch_growth_mb = sides
+            .iter()
+            .filter(|((side, _), _)| *side == Side::Pytorch)
+            .flat_map(|(_, lines)| lines.iter().filter_map(|line| growth(line)))
+            .reduce(f64::min);
         Measured {
             model: model.into(),
             method: method.into(),
             ours_ms,
+            to_sgd: ours_ms.zip(sgd_ms).map(|(ms, sgd)| ms / sgd),
+            gflops,
+            of_peak: gflops.zip(peak).map(|(gflops, peak)| gflops / peak),
+            ours_growth_mb: of(|line| Some(line.peak_rss_mb? - line.idle_rss_mb?)),
+            pytorch_growth_mb,
             ours_peak_rss_mb: ours
                 .and_then(|lines| lines.iter().filter_map(|line| line.peak_rss_mb).reduce(f64::max)),
             pytorch_ms: theirs.map(|(ms, _)| ms),
@@ -101,7 +151,18 @@ mod tests {
     fn line(median_ms: f64, layout: Option<&str>) -> Line {
         let (model, method) = ("mlp".into(), "sgd".into());
         let layout = layout.map(String::from);
-        Line { model, method, median_ms, min_ms: median_ms, rounds: 5, peak_rss_mb: Some(median_ms), layout }
+        Line {
+            model,
+            method,
+            median_ms,
+            min_ms: median_ms,
+            rounds: 5,
+            peak_rss_mb: Some(median_ms),
+            idle_rss_mb: Some(1.0),
+            gflop: Some(0.75),
+            matmul_gflops: Some(500.0),
+            layout,
+        }
     }
 
     #[test]
@@ -114,6 +175,8 @@ mod tests {
         let row = &measured[0];
         assert_eq!((row.ours_ms, row.pytorch_ms, row.ratio), (Some(3.0), Some(6.0), Some(0.5)));
         assert_eq!((row.pytorch_layout.as_deref(), row.ours_peak_rss_mb), (Some("channels_last"), Some(9.0)));
+        assert_eq!((row.to_sgd, row.gflops, row.of_peak), (Some(1.0), Some(250.0), Some(0.5)));
+        assert_eq!((row.ours_growth_mb, row.pytorch_growth_mb), (Some(8.0), Some(5.0)));
     }
 
     #[test]

@@ -33,14 +33,17 @@ pub(crate) struct Arguments {
     /// Blocks of each side.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     blocks: u64,
-    /// Models: mlp, resnet20_projection, resnet18.
+    /// Models: mlp, resnet20_projection, resnet18, wrn28_2, vit_tiny_patch4_32.
     #[arg(
         long,
         value_name = "MODELS",
         value_delimiter = ',',
-        default_value = "mlp,resnet20_projection,resnet18"
+        default_value = "mlp,resnet20_projection,resnet18,wrn28_2,vit_tiny_patch4_32"
     )]
     models: Vec<String>,
+    /// Methods; default: all. See `gnr bench --help`.
+    #[arg(long, value_name = "METHODS", value_delimiter = ',')]
+    methods: Vec<String>,
     /// Threads of each side. Default: all cores.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -60,7 +63,13 @@ enum What {
 }
 
 /// Models and the batch each is timed with.
-const MODELS: [(&str, usize); 3] = [("mlp", 128), ("resnet20_projection", 128), ("resnet18", 32)];
+const MODELS: [(&str, usize); 5] = [
+    ("mlp", 128),
+    ("resnet20_projection", 128),
+    ("resnet18", 32),
+    ("wrn28_2", 32),
+    ("vit_tiny_patch4_32", 32),
+];
 
 /// What `bench.json` holds.
 #[derive(Serialize)]
@@ -95,6 +104,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(unknown) = arguments.models.iter().find(|model| !batch_of.contains_key(model.as_str())) {
         bail!("no benchmark of a model `{unknown}`; there are {}", MODELS.map(|(name, _)| name).join(", "));
     }
+    if let Some(unknown) = arguments.methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
+        bail!("no method `{unknown}`; there are {}", METHODS.join(", "));
+    }
     let threads = arguments.threads.unwrap_or_else(cores);
     let pytorch = arguments
         .pytorch
@@ -114,11 +126,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         for block in 1..=arguments.blocks {
             println!("{model}, batch {batch}: block {block} of {}", arguments.blocks);
             let mut ours = Command::new(&gnr);
-            ours.arg("bench").args(options).env("RAYON_NUM_THREADS", &threads);
+            ours.arg("bench").args(options).args(arguments.methods.iter().flat_map(|m| ["--method", m]));
+            ours.env("RAYON_NUM_THREADS", &threads);
             measured.extend(lines(&output(ours)?)?.into_iter().map(|line| (Side::Ours, line)));
             if let Some((python, _)) = &pytorch {
                 let mut theirs = Command::new(python);
                 theirs.arg(root().join("xtask/pytorch/bench_step.py")).args(options);
+                if !arguments.methods.is_empty() {
+                    theirs.arg("--methods").arg(arguments.methods.join(","));
+                }
                 measured.extend(lines(&output(theirs)?)?.into_iter().map(|line| (Side::Pytorch, line)));
             }
         }
@@ -133,7 +149,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     println!(
-        "Medians of {} blocks of {} steps, alternating. PyTorch: the better of NCHW and channels_last, per method.",
+        "Medians of {} blocks of {} steps, alternating. GFLOP by definition (a Winograd convolution counts as a direct one); peak: the best \
+         1024^3 f32 product of all processes. +MB: peak resident memory over the idle process, the model built. PyTorch: the better \
+         of NCHW and channels_last, per method.",
         arguments.blocks, arguments.rounds
     );
     write(arguments, threads, pytorch.as_ref().map(|(_, version)| version.as_str()), &figures, &measured)
@@ -173,10 +191,14 @@ fn table(measured: &[Measured], model: &str) -> String {
     table.load_style(UTF8_FULL_CONDENSED).set_header([
         "method",
         "ours, ms",
+        "/ SGD",
+        "GFLOP/s",
+        "of peak",
         "PyTorch, ms",
         "layout",
         "ours / PyTorch",
-        "MB",
+        "+MB",
+        "PyTorch +MB",
     ]);
     let shown = |value: Option<f64>, digits: usize| value.map_or("–".into(), |x| format!("{x:.digits$}"));
     for method in METHODS {
@@ -186,10 +208,14 @@ fn table(measured: &[Measured], model: &str) -> String {
         table.add_row([
             method.to_string(),
             shown(row.ours_ms, 2),
+            shown(row.to_sgd, 2),
+            shown(row.gflops, 0),
+            shown(row.of_peak.map(|share| 100.0 * share), 0) + " %",
             shown(row.pytorch_ms, 2),
             row.pytorch_layout.clone().unwrap_or_else(|| "–".into()),
             shown(row.ratio, 2),
-            shown(row.ours_peak_rss_mb, 0),
+            shown(row.ours_growth_mb, 0),
+            shown(row.pytorch_growth_mb, 0),
         ]);
     }
     table.to_string()

@@ -1,26 +1,44 @@
-//! `cargo xtask reproduce`: from a table of the paper to runs of the `gnr` program, and from their folders to a report.
+//! `cargo xtask reproduce`: from a table or figure of the paper to runs of the `gnr` program, and from their folders to a report.
 //!
 //! [`plan`] says what to train, [`recipe`] how that is written for `gnr`, [`data`] what must be on disk before, [`runner`]
 //! trains it (finished runs are never repeated), [`results`] reads the run folders, [`report`] says what they support.
 
+mod child;
 mod data;
+mod estimate;
+mod figures;
+mod lock;
+mod merge;
+mod paper;
 mod plan;
+mod progress;
 mod recipe;
+pub(crate) mod recipes;
 mod report;
 mod results;
 mod runner;
+mod shard;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{machine, workspace};
-use plan::{Plan, Scale};
+use crate::{interrupt, machine, workspace};
+use figures::Figure;
+use plan::{Plan, Scale, Table};
 
 /// Options of `cargo xtask reproduce`.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    cargo xtask reproduce table1                                       minutes, nothing needed\n  \
+    cargo xtask reproduce table1 --scale small --data DATA --dry-run   what it would cost\n  \
+    cargo xtask reproduce table1 --scale small --data DATA --only cifar10-jpeg/resnet20/ --only cifar10-jpeg/wrn10_1/\n  \
+    cargo xtask reproduce table4 --scale small --data DATA\n  \
+    cargo xtask reproduce all --scale paper --data DATA --seeds 5 --shard $SLURM_ARRAY_TASK_ID/40 --out SHARED\n  \
+    cargo xtask reproduce figure2 --scale small --data DATA            trains, measures and draws\n  \
+    cargo xtask reproduce table1 --merge other/runs other2/runs        join folders and report, train nothing")]
 pub(crate) struct Arguments {
-    /// What to reproduce. Available: table1.
+    /// What to reproduce: table1, table2, table3, table4, all (the tables), figure1, figure2 or figure3.
     #[arg(value_name = "WHAT")]
     what: String,
     /// How large: `smoke` is the embedded digits in minutes, `small` a taste of the real data in hours, `paper` the real
@@ -36,78 +54,205 @@ pub(crate) struct Arguments {
     /// Train for this many epochs instead of the scale's own number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     epochs: Option<u64>,
-    /// Runs at a time, each on one thread. Default: as many as there are cores.
+    /// Runs at a time; the cores are shared among them. Default: as many as there are cores, each on one thread.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     jobs: Option<u64>,
-    /// Folder of the runs and the report. Default: runs/WHAT-SCALE in the workspace.
+    /// Folder of the runs and the reports. Default: runs/reproduce-SCALE in the workspace.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Only the runs whose name (`data/net/method/seed`) contains this text (repeatable: any of them). `--only 'lenet/'`.
     #[arg(long, value_name = "FILTER")]
     only: Vec<String>,
-    /// Show what would be run, and what is there already.
+    /// Show what would be run, what is there already, what the rest costs, and about how long it takes here.
     #[arg(long)]
     dry_run: bool,
+    /// Train part i of n only, 1 ≤ i ≤ n. Parts may share --out on a common disk (a job array), or be merged afterwards.
+    #[arg(long, value_name = "I/N", conflicts_with = "merge")]
+    shard: Option<shard::Shard>,
+    /// Bring in the runs of these --out folders, report, and train nothing.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    merge: Vec<PathBuf>,
     /// The `gnr` program. Default: the environment's GNR_PROGRAM, else built from this workspace in release.
     #[arg(long, value_name = "PATH")]
     gnr: Option<PathBuf>,
 }
 
-/// The paper's other tables and figures: known by name, so that the error can say "not yet" and not "unknown".
-const NOT_YET: [&str; 7] = ["table2", "table3", "table4", "figure1", "figure2", "figure3", "all"];
+/// The figure that a name stands for.
+fn figure(what: &str) -> Option<Figure> {
+    Figure::ALL.into_iter().find(|figure| figure.slug() == what)
+}
+
+/// The tables that a name stands for.
+fn tables(what: &str) -> Result<Vec<Table>> {
+    if what == "all" {
+        return Ok(Table::ALL.to_vec());
+    }
+    if let Some(table) = Table::ALL.into_iter().find(|table| table.slug() == what) {
+        return Ok(vec![table]);
+    }
+    let tables = Table::ALL.map(Table::slug).join(", ");
+    let figures = Figure::ALL.map(Figure::slug).join(", ");
+    bail!("nothing to reproduce is called `{what}`; available: {tables}, all (the tables), {figures}")
+}
 
 /// Trains and reports.
 ///
 /// # Errors
-/// Unknown or unavailable targets and missing data, before anything is trained; failed runs, after all others are done.
+/// Unknown targets and missing data, before anything is trained; failed runs, after all others are done.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let what = arguments.what.as_str();
-    if NOT_YET.contains(&what) {
-        bail!("`{what}` is not available yet; `table1` is the only reproduction so far");
-    }
-    if what != "table1" {
-        bail!("nothing to reproduce is called `{what}`; available: table1 (not yet: {})", NOT_YET.join(", "));
-    }
-    let jobs = arguments.jobs.map_or_else(machine::cores, |jobs| jobs as usize);
-    let out = match &arguments.out {
-        Some(out) => std::path::absolute(out).with_context(|| format!("--out {}", out.display()))?,
-        None => workspace::root().join("runs").join(format!("{what}-{}", arguments.scale)),
+    let absolute = |option: &str, path: &Path| {
+        std::path::absolute(path).with_context(|| format!("{option} {}", path.display()))
     };
-    let data = match &arguments.data {
-        Some(dir) => Some(std::path::absolute(dir).with_context(|| format!("--data {}", dir.display()))?),
-        None => None,
+    let figure = figure(&arguments.what);
+    let mut plans: Vec<Plan> = match figure {
+        Some(figure) => vec![figure.plan(arguments.scale, arguments.seeds)],
+        None => tables(&arguments.what)?
+            .into_iter()
+            .map(|table| Plan::table(table, arguments.scale, arguments.seeds))
+            .collect(),
     };
-
-    let mut plan = Plan::table1(arguments.scale, arguments.seeds);
     if let Some(epochs) = arguments.epochs {
-        plan.nets.iter_mut().for_each(|net| net.epochs = epochs);
+        plans.iter_mut().flat_map(|plan| &mut plan.nets).for_each(|net| net.epochs = epochs);
     }
-    plan.keep(&arguments.only)?;
-    let located = data::locate(&plan.datasets(), data.as_deref())?;
-    let runs = runner::prepare(&plan, &located, &out)?;
-    if arguments.dry_run {
-        runner::show(&runs, jobs);
-        return Ok(());
-    }
-    let given = arguments.gnr.clone().or_else(|| std::env::var_os("GNR_PROGRAM").map(PathBuf::from));
-    let gnr = match given {
-        Some(path) => std::path::absolute(&path).with_context(|| format!("--gnr {}", path.display()))?,
-        None => workspace::build_gnr()?,
+    keep(&mut plans, &arguments.only)?;
+    let out = match &arguments.out {
+        Some(out) => absolute("--out", out)?,
+        None => workspace::root().join("runs").join(format!("reproduce-{}", arguments.scale)),
     };
-    let failures = runner::train(&runs, &gnr, jobs)?;
+    let data = arguments.data.as_deref().map(|dir| absolute("--data", dir)).transpose()?;
+    let session = Session { arguments, figure, out, data };
+    if arguments.merge.is_empty() { session.train(&plans) } else { session.merge(&plans) }
+}
 
-    let results = results::read(&plan, &runs)?;
-    let report = report::Report::new(&plan, &results, &failures, machine::Machine::here(), command_line());
-    println!("\n{}", report.terminal());
-    for (name, text) in [("table1.md", report.markdown()), ("table1.html", report.html()?)] {
-        let path = out.join(name);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("written: {}", path.display());
+/// Keeps what the filters name, in all plans together.
+fn keep(plans: &mut Vec<Plan>, only: &[String]) -> Result<()> {
+    let mut errors = Vec::new();
+    plans.retain_mut(|plan| plan.keep(only).inspect_err(|error| errors.push(error.to_string())).is_ok());
+    match errors.into_iter().next() {
+        Some(error) if plans.is_empty() => bail!(error),
+        _ => Ok(()),
     }
-    if !failures.is_empty() {
-        bail!("{} of {} runs failed; run the command again to retry them", failures.len(), runs.len());
+}
+
+/// One call of the command.
+struct Session<'a> {
+    arguments: &'a Arguments,
+    /// What is made of the runs: a figure, or else the tables' reports.
+    figure: Option<Figure>,
+    out: PathBuf,
+    data: Option<PathBuf>,
+}
+
+impl Session<'_> {
+    fn train(&self, plans: &[Plan]) -> Result<()> {
+        let (mut datasets, mut weights) = plans[0].needs();
+        for plan in &plans[1..] {
+            let (more, files) = plan.needs();
+            datasets.extend(more);
+            weights.extend(files);
+        }
+        let located = data::locate(&datasets, &weights, self.data.as_deref())?;
+        let runs = |plan| {
+            let runs = runner::prepare(plan, &located, &self.out)?;
+            Ok(self.arguments.shard.map_or(runs.clone(), |shard| shard.of(&runs)))
+        };
+        let cores = machine::cores();
+        let jobs = self.arguments.jobs.map_or(cores, |jobs| jobs as usize);
+        let gnr = self.gnr();
+        if self.arguments.dry_run {
+            let schedule = gnr.as_deref().map(|gnr| estimate::schedule(gnr, jobs, cores));
+            let all: Vec<runner::Run> = plans.iter().map(runs).collect::<Result<Vec<_>>>()?.concat();
+            estimate::show(&all, schedule.as_ref().map_err(|error| anyhow::anyhow!("{error:#}")));
+            return Ok(());
+        }
+        let gnr = gnr?;
+        let _alone = lock::FolderLock::take(&self.out, self.arguments.shard)?;
+        interrupt::listen()?;
+        let (mut failed, mut all) = (0, 0);
+        for plan in plans {
+            if plans.len() > 1 {
+                println!("\n== {}", plan.title);
+            }
+            let mine = runs(plan)?;
+            let failures = runner::train(&mine, &estimate::schedule(&gnr, jobs, cores))?;
+            if interrupt::asked() != interrupt::Asked::Nothing {
+                return Err(interrupt::Interrupted.into());
+            }
+            if let (Some(figure), None) = (self.figure, self.arguments.shard)
+                && failures.is_empty()
+            {
+                self.draw(figure, plan, &mine, &gnr)?;
+            } else if self.figure.is_none() && self.arguments.shard.is_none() {
+                self.report(plan, &mine, &failures)?;
+            } else {
+                for failure in &failures {
+                    println!("failed: {}: {}", failure.name, failure.reason);
+                }
+            }
+            failed += failures.len();
+            all += mine.len();
+        }
+        if let Some(shard) = self.arguments.shard {
+            println!("part {shard} is done; the same command without --shard reports when all parts are");
+        }
+        if failed > 0 {
+            bail!("{failed} of {all} runs failed; run the command again to retry them");
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Reports on what other folders and this one have.
+    fn merge(&self, plans: &[Plan]) -> Result<()> {
+        let _alone = lock::FolderLock::take(&self.out, None)?;
+        let merged = merge::merge(&self.arguments.merge, &self.out)?;
+        println!("merged: {} runs copied, {} were here already", merged.copied, merged.kept);
+        for plan in plans {
+            // Nothing is trained, so it does not matter where the data lies.
+            let runs = runner::prepare(plan, &data::Located::default(), &self.out)?;
+            match self.figure {
+                // Measuring needs the data.
+                Some(_) => println!("the same command without --merge makes the figure of these runs"),
+                None => self.report(plan, &runs, &[])?,
+            }
+        }
+        Ok(())
+    }
+
+    fn draw(&self, figure: Figure, plan: &Plan, runs: &[runner::Run], gnr: &Path) -> Result<()> {
+        let (out, command) = (self.out.as_path(), command_line());
+        figures::Making { figure, plan, runs, gnr, out, command }.make()
+    }
+
+    fn gnr(&self) -> Result<PathBuf> {
+        let given = self.arguments.gnr.clone().or_else(|| std::env::var_os("GNR_PROGRAM").map(PathBuf::from));
+        match given {
+            Some(path) => std::path::absolute(&path).with_context(|| format!("--gnr {}", path.display())),
+            None => workspace::build_gnr(),
+        }
+    }
+
+    fn report(&self, plan: &Plan, runs: &[runner::Run], failures: &[runner::Failure]) -> Result<()> {
+        let results = results::read(plan, runs)?;
+        let report = report::Report {
+            plan,
+            results: &results,
+            failures,
+            paper: &paper::Paper::read()?,
+            machine: machine::Machine::here(),
+            command: command_line(),
+        };
+        let document = report.document()?;
+        println!("\n{}", document.terminal());
+        let name = plan.target;
+        for (name, text) in
+            [(format!("{name}.md"), document.markdown()), (format!("{name}.html"), document.html())]
+        {
+            let path = self.out.join(name);
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            println!("written: {}", path.display());
+        }
+        Ok(())
+    }
 }
 
 /// The command as it was typed, for the report.

@@ -17,17 +17,25 @@ pub(super) struct Epoch {
     pub(super) train_loss: Option<f64>,
     /// Fraction.
     pub(super) test_accuracy: Option<f64>,
-    /// Of training in this epoch.
+    /// Of this epoch, evaluation included.
     pub(super) seconds: Option<f64>,
+    /// Without evaluation.
+    pub(super) train_seconds: Option<f64>,
 }
 
 /// The end of a finished run.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub(super) struct Summarized {
     #[serde(default)]
     pub(super) finished: bool,
     /// Fraction.
     pub(super) test_accuracy: Option<f64>,
+    pub(super) test_loss: Option<f64>,
+    pub(super) steps: Option<u64>,
+    /// Gradients of a whole batch.
+    pub(super) gradient_evaluations: Option<u64>,
+    /// Hessian-vector products.
+    pub(super) products: Option<u64>,
 }
 
 /// A finished run.
@@ -37,6 +45,8 @@ pub(super) struct Outcome {
     /// Of the last epoch, per cent.
     pub(super) accuracy: f64,
     pub(super) epochs: Vec<Epoch>,
+    /// Gradients and products a step, as the program counted them.
+    pub(super) work: Option<[f64; 2]>,
     /// Commit that trained it.
     pub(super) commit: Option<String>,
 }
@@ -70,12 +80,17 @@ impl Results {
         Summary::of(&differences)
     }
 
+    /// Gradients and products a step: the same for every seed.
+    pub(super) fn work(&self, net: usize, method: Method) -> Option<[f64; 2]> {
+        self.cell(net, method).find_map(|outcome| outcome.work)
+    }
+
     /// Median seconds of an epoch over all epochs and seeds of a cell.
     pub(super) fn epoch_seconds(&self, net: usize, method: Method) -> Option<f64> {
         let seconds: Vec<f64> = self
             .cell(net, method)
             .flat_map(|outcome| &outcome.epochs)
-            .filter_map(|epoch| epoch.seconds)
+            .filter_map(|epoch| epoch.train_seconds.or(epoch.seconds))
             .collect();
         median(&seconds)
     }
@@ -92,7 +107,11 @@ pub(super) fn read(plan: &Plan, runs: &[Run]) -> Result<Results> {
         let epochs = epochs(&text);
         let accuracy = summary.test_accuracy.or_else(|| epochs.last().and_then(|epoch| epoch.test_accuracy));
         let Some(accuracy) = accuracy else { continue };
+        let per_step =
+            |count: Option<u64>| Some(count? as f64 / summary.steps.filter(|steps| *steps > 0)? as f64);
         results.outcomes.push(Outcome {
+            work: per_step(summary.gradient_evaluations)
+                .and_then(|gradients| Some([gradients, per_step(summary.products)?])),
             case: *case,
             accuracy: 100.0 * accuracy,
             epochs,
@@ -172,7 +191,13 @@ mod tests {
         std::fs::write(&path, "{\"finished\":true,\"test_accuracy\":0.9,\"steps\":3}").unwrap();
         assert_eq!(
             summary(folder.path()).unwrap(),
-            Some(Summarized { finished: true, test_accuracy: Some(0.9) })
+            Some(Summarized {
+                finished: true,
+                test_accuracy: Some(0.9),
+                test_loss: None,
+                steps: Some(3),
+                ..Summarized::default()
+            })
         );
     }
 }

@@ -9,15 +9,19 @@ use super::Finding;
 use crate::workspace::{cargo, output};
 
 /// The crates and what of ours each may use, bottom first. Everything not listed is forbidden.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("gnr-core", &[]),
     ("gnr-data", &[]),
+    ("gnr-plot", &[]),
     ("gnr-nn", &["gnr-core"]),
     ("gnr-hessian", &["gnr-core"]),
     ("gnr-models", &["gnr-core", "gnr-nn"]),
     ("gnr-dfdx", &["gnr-core", "gnr-nn"]),
     ("gnr-train", &["gnr-core", "gnr-nn", "gnr-models", "gnr-data", "gnr-hessian", "gnr-dfdx"]),
-    ("gnr-cli", &["gnr-core", "gnr-nn", "gnr-models", "gnr-data", "gnr-hessian", "gnr-dfdx", "gnr-train"]),
+    (
+        "gnr-cli",
+        &["gnr-core", "gnr-nn", "gnr-models", "gnr-data", "gnr-hessian", "gnr-dfdx", "gnr-plot", "gnr-train"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -3,6 +3,7 @@
 // A test's helpers fail by panicking, as its assertions do.
 #![allow(clippy::unwrap_used)]
 
+mod interruption;
 mod reproduce;
 mod tidy;
 

@@ -26,7 +26,7 @@ impl Tolerances {
 /// another dimension. Checked are:
 /// the gradient is the slope of the loss (the error of central differences falls 4-fold when the step halves, which an error
 /// in the gradient of any size prevents); products are the slope of the gradient, likewise; products are linear, symmetric
-/// and repeat bit for bit, also after a release; evaluating twice gives the same bits, whatever was probed in between; a wrong dimension is an
+/// and repeat bit for bit, also after a release; the loss alone is that of an evaluation; evaluating twice gives the same bits, whatever was probed in between; a wrong dimension is an
 /// error. Needs a loss that is three times differentiable near `theta` (no ReLU kinks within `step`) and exact products:
 /// pass larger tolerances for [`ForwardDiff`](crate::ForwardDiff) and [`CentralDiff`](crate::CentralDiff).
 ///
@@ -42,6 +42,7 @@ pub fn check_oracle<O: HvpOracle>(
     assert!(tangents.len() >= 2, "the oracle suite needs at least two tangents");
     let run = || -> Result<()> {
         repeats(&make, theta, tangents)?;
+        losses(&mut make(), theta, tangents, tolerances)?;
         slopes(&mut make(), theta, tangents, tolerances)?;
         products(&mut make(), theta, tangents, tolerances)
     };
@@ -72,6 +73,23 @@ fn product<O: HvpOracle>(oracle: &mut O, theta: &O::Vector, v: &O::Vector) -> Re
     let mut out = v.clone();
     oracle.hvp(&here, v, &mut out)?;
     Ok(out)
+}
+
+/// The loss alone is the loss of an evaluation. Other kernels may serve it: equal to rounding, not to the bit.
+fn losses<O: HvpOracle>(
+    oracle: &mut O,
+    theta: &O::Vector,
+    tangents: &[O::Vector],
+    tolerances: Tolerances,
+) -> Result<()> {
+    for tangent in tangents {
+        let point = shifted(theta, 0.1, tangent)?;
+        let evaluated = oracle.evaluate(&point, Pass::Probe, Order::First)?.loss;
+        let alone = oracle.loss(&point)?;
+        let allowed = tolerances.rounding * evaluated.abs().max(1.0);
+        assert!((evaluated - alone).abs() <= allowed, "loss {alone}, as part of an evaluation {evaluated}");
+    }
+    Ok(())
 }
 
 fn repeats<O: HvpOracle>(make: &impl Fn() -> O, theta: &O::Vector, tangents: &[O::Vector]) -> Result<()> {

@@ -12,6 +12,8 @@ pub trait Elem: Dtype + Float + FromPrimitive + Pooled + Send + Sync + Sum + Add
     fn of(x: f64) -> Self;
     /// Exact.
     fn wide(self) -> f64;
+    /// eˣ, in a form that loops vectorise in `f32`.
+    fn natural_exp(self) -> Self;
     /// The slice itself when `Self` is `f32`: how a generic kernel reaches its `f32` fast path.
     fn as_f32(x: &[Self]) -> Option<&[f32]>;
     /// The mutable counterpart of [`Elem::as_f32`].
@@ -26,6 +28,10 @@ impl Elem for f32 {
     #[inline(always)]
     fn wide(self) -> f64 {
         f64::from(self)
+    }
+    #[inline(always)]
+    fn natural_exp(self) -> f32 {
+        super::sigmoid::exp_f32(self)
     }
     fn as_f32(x: &[f32]) -> Option<&[f32]> {
         Some(x)
@@ -43,6 +49,10 @@ impl Elem for f64 {
     #[inline(always)]
     fn wide(self) -> f64 {
         self
+    }
+    #[inline(always)]
+    fn natural_exp(self) -> f64 {
+        self.exp()
     }
     fn as_f32(_: &[f64]) -> Option<&[f32]> {
         None

@@ -4,6 +4,7 @@
 //! Function *pointers* would not: dispatch on the kind of operation outside, and pass a closure.
 
 use super::elem::Elem;
+use super::sigmoid::{sigmoid, silu, silu_first, silu_second};
 use super::simd::{CHUNK, simd};
 use rayon::prelude::*;
 
@@ -177,6 +178,19 @@ pub fn relu_mask<E: Elem>(g: E, y: E) -> E {
     if y > E::zero() { g } else { E::zero() }
 }
 
+/// `min(max(x, 0), top)`, with NaN passed through.
+#[inline(always)]
+pub fn clip<E: Elem>(x: E, top: E) -> E {
+    let x = relu(x);
+    if x > top { top } else { x }
+}
+
+/// `g` where `0 < y < top`, else 0: the derivative of [`clip`] expressed by its output (0 at both kinks); with `top` = ∞, of [`relu`].
+#[inline(always)]
+pub fn clip_mask<E: Elem>(g: E, y: E, top: E) -> E {
+    if y > E::zero() && y < top { g } else { E::zero() }
+}
+
 /// A unary function `y = f(x)` with its first and second derivative, both written so that they reuse `y`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unary {
@@ -192,6 +206,19 @@ pub enum Unary {
     Rsqrt,
     /// `1 / x`.
     Recip,
+    /// `1 / (1 + e^-x)`.
+    Sigmoid,
+    /// `x / (1 + e^-x)`.
+    Silu,
+    /// `min(max(x, 0), 6)`; derivative 1 where `0 < x < 6`, else 0; second derivative 0.
+    Relu6,
+}
+
+impl Unary {
+    /// Whether the second derivative vanishes.
+    pub fn is_piecewise_linear(self) -> bool {
+        matches!(self, Unary::Relu | Unary::Relu6)
+    }
 }
 
 /// Evaluates `$body` with `$d1(x, y)` = f'(x) and `$d2(x, y)` = f''(x) bound to closures of the given kind, so that each arm is a
@@ -229,6 +256,20 @@ macro_rules! with_derivatives {
                 let ($d1, $d2) = (move |_: $E, y: $E| -(y * y), move |_: $E, y: $E| two * y * y * y);
                 $body
             }
+            Unary::Sigmoid => {
+                let ($d1, $d2) =
+                    (move |_: $E, y: $E| y * (one - y), move |_: $E, y: $E| y * (one - y) * (one - two * y));
+                $body
+            }
+            Unary::Silu => {
+                let ($d1, $d2) = (silu_first::<$E>, silu_second::<$E>);
+                $body
+            }
+            Unary::Relu6 => {
+                let six = <$E>::of(6.0);
+                let ($d1, $d2) = (move |_: $E, y: $E| clip_mask(one, y, six), move |_: $E, _: $E| zero);
+                $body
+            }
         }
     }};
 }
@@ -243,6 +284,9 @@ pub fn unary<E: Elem>(kind: Unary, y: &mut [E], x: &[E]) {
         Unary::Tanh => map(y, x, <E as Float>::tanh),
         Unary::Rsqrt => map(y, x, |x| E::one() / <E as Float>::sqrt(x)),
         Unary::Recip => map(y, x, |x| E::one() / x),
+        Unary::Sigmoid => map(y, x, |x| sigmoid(x)),
+        Unary::Silu => map(y, x, |x| silu(x)),
+        Unary::Relu6 => map(y, x, |x| clip(x, E::of(6.0))),
     }
 }
 
@@ -259,7 +303,7 @@ pub fn unary_first<E: Elem>(kind: Unary, out: &mut [E], g: &[E], x: &[E], y: &[E
 
 /// `out += a f''(x) xt`, with `y = f(x)`: what the tangent's adjoint `a` adds to the adjoint of `x` in a second-order pass.
 pub fn unary_second<E: Elem>(kind: Unary, out: &mut [E], a: &[E], xt: &[E], x: &[E], y: &[E]) {
-    if kind == Unary::Relu {
+    if kind.is_piecewise_linear() {
         return;
     }
     // a xt first, then one fused pass: five streams would be slower than two passes over cached chunks.
@@ -307,7 +351,17 @@ mod tests {
         let x: Vec<f64> = noise::<f64>(1000, 4).iter().map(|v| v.abs() + 0.5).collect();
         let (ones, h) = (vec![1.0; x.len()], 1e-5);
         let shifted = |s: f64| x.iter().map(|v| v + s).collect::<Vec<_>>();
-        for kind in [Unary::Relu, Unary::Exp, Unary::Ln, Unary::Tanh, Unary::Rsqrt, Unary::Recip] {
+        for kind in [
+            Unary::Relu,
+            Unary::Exp,
+            Unary::Ln,
+            Unary::Tanh,
+            Unary::Rsqrt,
+            Unary::Recip,
+            Unary::Sigmoid,
+            Unary::Silu,
+            Unary::Relu6,
+        ] {
             let value = |x: &[f64]| {
                 let mut y = vec![0.0; x.len()];
                 unary(kind, &mut y, x);
@@ -336,5 +390,8 @@ mod tests {
     fn relu_lets_nan_through_and_is_flat_at_zero() {
         assert!(relu(f32::NAN).is_nan());
         assert_eq!(relu_mask(1.0_f32, 0.0), 0.0);
+        assert!(clip(f32::NAN, 6.0).is_nan());
+        assert_eq!([-1.0_f32, 2.0, 7.0].map(|x| clip(x, 6.0)), [0.0, 2.0, 6.0]);
+        assert_eq!([0.0_f32, 2.0, 6.0].map(|y| clip_mask(1.0, y, 6.0)), [0.0, 1.0, 0.0]);
     }
 }

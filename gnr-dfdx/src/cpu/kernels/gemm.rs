@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::elem::Elem;
+use super::work;
 use rayon::prelude::*;
 
 /// A matrix inside a slice: element (i, j) is at `i row + j column`.
@@ -111,6 +112,7 @@ pub fn batched<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: 
     let batch = c.len() / (m * n);
     assert_eq!(c.len(), batch * m * n);
     assert!(a.data.len() == batch * m * k && b.data.len() == batch * k * n, "batch of {batch}");
+    work::count(batch * m * k * n);
     if batch == 1 {
         return gemm([m, k, n], a, b, c, n, accumulate, Threads::All);
     }

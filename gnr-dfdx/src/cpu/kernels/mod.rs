@@ -15,11 +15,15 @@ pub mod gather;
 pub mod gemm;
 pub mod norm;
 pub mod norm_replay;
+pub mod norm_silu;
 pub mod permute;
 pub mod pool;
 pub mod reduce;
+pub mod scale;
+pub mod sigmoid;
 pub mod simd;
 pub mod softmax;
+pub mod work;
 
 #[cfg(test)]
 mod testing;

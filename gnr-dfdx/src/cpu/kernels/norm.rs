@@ -1,14 +1,15 @@
-//! Batch normalisation over [N, C, HW]: statistics, application (with an optional residual and ReLU in the same pass), gradient.
+//! Batch normalisation over [N, C, HW]: statistics, application (with an optional residual and activation in the same pass), gradient.
 //!
-//! `y = γ x̂ + β (+ residual)`, `x̂ = s (x − m)`, `s = 1/√(var + ε)`, then ReLU if asked for. Statistics and sums are formed per
+//! `y = γ x̂ + β (+ residual)`, `x̂ = s (x − m)`, `s = 1/√(var + ε)`, then ReLU, ReLU6 or SiLU if asked for. Statistics and sums are formed per
 //! (image, channel) and merged in f64 in a fixed order. Second-order pieces are in [`super::norm_replay`].
 //!
 //! # References
 //! Ioffe & Szegedy (2015). Merging of variances: Chan, Golub & LeVeque (1983).
 
 use super::elem::Elem;
-use super::elementwise::{relu, relu_mask};
+use super::elementwise::{clip, clip_mask};
 use super::reduce::sum_run;
+use super::sigmoid::silu;
 use super::simd::{CHUNK, LANES, simd};
 use rayon::prelude::*;
 
@@ -56,6 +57,51 @@ pub enum Source {
     Batch,
     /// Running statistics (evaluation): constants.
     Fixed,
+}
+
+/// What is applied last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Last<E> {
+    /// Nothing.
+    Nothing,
+    /// `min(max(·, 0), top)`: ReLU with `top` = ∞, ReLU6 with 6.
+    Clip(E),
+    /// SiLU; its derivatives are in [`super::norm_silu`].
+    Silu,
+}
+
+/// The output of an operation that ended in a clip at 0 and at `top`, which tells where its derivative is 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask<'a, E> {
+    /// The output.
+    pub y: &'a [E],
+    /// The upper bound; ∞ for ReLU.
+    pub top: E,
+}
+
+impl<'a, E: Elem> Mask<'a, E> {
+    pub(super) fn map(mask: Option<Self>, maps: Maps, i: usize) -> Option<Self> {
+        mask.map(|Mask { y, top }| Mask { y: maps.map(y, i), top })
+    }
+}
+
+/// Normalisation as one affine map a channel: k x + m.
+#[derive(Clone, Debug)]
+pub struct Affine<E>(Vec<(E, E)>);
+
+impl<E: Elem> Affine<E> {
+    /// k = γ s and m = β − k mean.
+    pub fn new(stats: &Stats, gamma: &[E], beta: &[E]) -> Self {
+        let channel = |ch: usize| {
+            let k = gamma[ch].wide() * stats.istd[ch];
+            (E::of(k), E::of(beta[ch].wide() - k * stats.mean[ch]))
+        };
+        Affine((0..stats.mean.len()).map(channel).collect())
+    }
+    /// (k, m) of map `i`.
+    pub(super) fn at(&self, i: usize) -> (E, E) {
+        self.0[i % self.0.len()]
+    }
 }
 
 /// Per-channel statistics.
@@ -130,18 +176,23 @@ simd! {
         let rest = xs.remainder().iter().zip(zs.remainder());
         lanes.iter().map(|v| v.wide()).sum::<f64>() + rest.map(|(&a, &b)| ((a - m) * (b - k)).wide()).sum::<f64>()
     }
-    fn apply_map<E: Elem>(y: &mut [E], x: &[E], k: E, m: E, residual: Option<&[E]>, rectify: bool) {
-        match (residual, rectify) {
-            (None, false) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = k * x + m),
-            (None, true) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = relu(k * x + m)),
-            (Some(r), false) => y.iter_mut().zip(x).zip(r).for_each(|((y, &x), &r)| *y = k * x + m + r),
-            (Some(r), true) => y.iter_mut().zip(x).zip(r).for_each(|((y, &x), &r)| *y = relu(k * x + m + r)),
+    fn apply_map<E: Elem>(y: &mut [E], x: &[E], k: E, m: E, residual: Option<&[E]>, last: Last<E>) {
+        match (residual, last) {
+            (None, Last::Clip(top)) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = clip(k * x + m, top)),
+            (Some(r), Last::Clip(top)) => {
+                y.iter_mut().zip(x).zip(r).for_each(|((y, &x), &r)| *y = clip(k * x + m + r, top));
+            }
+            (None, _) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = k * x + m),
+            (Some(r), _) => y.iter_mut().zip(x).zip(r).for_each(|((y, &x), &r)| *y = k * x + m + r),
+        }
+        if last == Last::Silu {
+            y.iter_mut().for_each(|y| *y = silu(*y));
         }
     }
-    /// Masks g by y > 0 in place (when y is given) and returns (Σ g, Σ g (x − m)).
-    pub(super) fn masked_sums<E: Elem>(g: &mut [E], x: &[E], m: E, y: Option<&[E]>) -> [f64; 2] {
-        if let Some(y) = y {
-            g.iter_mut().zip(y).for_each(|(g, &y)| *g = relu_mask(*g, y));
+    /// Masks g in place (when there is a mask) and returns (Σ g, Σ g (x − m)).
+    pub(super) fn masked_sums<E: Elem>(g: &mut [E], x: &[E], m: E, mask: Option<Mask<'_, E>>) -> [f64; 2] {
+        if let Some(Mask { y, top }) = mask {
+            g.iter_mut().zip(y).for_each(|(g, &y)| *g = clip_mask(*g, y, top));
         }
         let (mut a, mut b) = ([E::zero(); LANES], [E::zero(); LANES]);
         let (mut gs, mut xs) = (g.chunks_exact(LANES), x.chunks_exact(LANES));
@@ -169,25 +220,20 @@ simd! {
     }
 }
 
-/// `y = γ x̂ + β`, plus `residual`, then ReLU when `rectify`.
-#[allow(clippy::too_many_arguments)]
+/// `y = γ x̂ + β`, plus `residual`, then what comes `last`.
 pub fn apply<E: Elem>(
     maps: Maps,
     x: &[E],
-    stats: &Stats,
-    gamma: &[E],
-    beta: &[E],
+    affine: &Affine<E>,
     residual: Option<&[E]>,
-    rectify: bool,
+    last: Last<E>,
     y: &mut [E],
 ) {
     maps.assert(&[Some(x), residual, Some(y)]);
-    assert!(gamma.len() == maps.c && beta.len() == maps.c);
+    assert_eq!(affine.0.len(), maps.c);
     y.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, y)| {
-        let ch = i % maps.c;
-        let k = gamma[ch].wide() * stats.istd[ch];
-        let m = beta[ch].wide() - k * stats.mean[ch];
-        apply_map(y, maps.map(x, i), E::of(k), E::of(m), maps.maps(residual, i), rectify);
+        let (k, m) = affine.at(i);
+        apply_map(y, maps.map(x, i), k, m, maps.maps(residual, i), last);
     });
 }
 
@@ -200,12 +246,18 @@ pub struct Sums {
     pub gamma: Vec<f64>,
 }
 
-/// The gradients of β and γ from the adjoint `a` of y. When `y` is given the operation ended in ReLU and `a` is **masked in place**
-/// by y > 0; it is then also the adjoint of the residual.
-pub fn backward_sums<E: Elem>(maps: Maps, a: &mut [E], x: &[E], stats: &Stats, y: Option<&[E]>) -> Sums {
-    maps.assert(&[Some(a), Some(x), y]);
+/// The gradients of β and γ from the adjoint `a` of y. Where the operation ended in a clip, `a` is **masked in
+/// place**; it is then also the adjoint of the residual.
+pub fn backward_sums<E: Elem>(
+    maps: Maps,
+    a: &mut [E],
+    x: &[E],
+    stats: &Stats,
+    mask: Option<Mask<'_, E>>,
+) -> Sums {
+    maps.assert(&[Some(a), Some(x), mask.map(|mask| mask.y)]);
     let of_map = |(i, a): (usize, &mut [E])| {
-        masked_sums(a, maps.map(x, i), E::of(stats.mean[i % maps.c]), maps.maps(y, i))
+        masked_sums(a, maps.map(x, i), E::of(stats.mean[i % maps.c]), Mask::map(mask, maps, i))
     };
     let parts: Vec<[f64; 2]> =
         a.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().map(of_map).collect();
@@ -288,7 +340,10 @@ mod tests {
     /// Gradient of Σ w y against central differences (step 1e-5: truncation 1e-10, rounding 1e-10).
     #[test]
     fn gradients_match_central_differences() {
-        for (source, rectify) in [(Source::Batch, true), (Source::Batch, false), (Source::Fixed, true)] {
+        let (relu, relu6) = (Some(f64::INFINITY), Some(0.5));
+        for (source, top) in
+            [(Source::Batch, relu), (Source::Batch, None), (Source::Fixed, relu), (Source::Batch, relu6)]
+        {
             let n = MAPS.size();
             let (x, r, w) = (noise::<f64>(n, 1), noise::<f64>(n, 2), noise::<f64>(n, 3));
             let (gamma, beta) = (noise::<f64>(3, 4), noise::<f64>(3, 5));
@@ -298,7 +353,8 @@ mod tests {
             };
             let value = |x: &[f64], gamma: &[f64], beta: &[f64], r: &[f64]| {
                 let mut y = vec![0.0; n];
-                apply(MAPS, x, &stats(x), gamma, beta, Some(r), rectify, &mut y);
+                let last = top.map_or(Last::Nothing, Last::Clip);
+                apply(MAPS, x, &Affine::new(&stats(x), gamma, beta), Some(r), last, &mut y);
                 y
             };
             let loss = |x: &[f64], g: &[f64], b: &[f64], r: &[f64]| -> f64 {
@@ -306,7 +362,8 @@ mod tests {
             };
             let y = value(&x, &gamma, &beta, &r);
             let mut a = w.clone();
-            let sums = backward_sums(MAPS, &mut a, &x, &stats(&x), rectify.then_some(&y[..]));
+            let mask = top.map(|top| Mask { y: &y[..], top });
+            let sums = backward_sums(MAPS, &mut a, &x, &stats(&x), mask);
             let mut gx = vec![1.0; n];
             backward_input(MAPS, &a, &x, &stats(&x), &gamma, &sums, &mut gx, true);
             let slope = |at: &[f64], f: &dyn Fn(&[f64]) -> f64| -> Vec<f64> {
@@ -334,8 +391,9 @@ mod tests {
             on_threads(threads, || {
                 let stats = Stats::of_batch(maps, &x, 1e-5);
                 let (mut y, mut a, mut gx) = (vec![0.0; x.len()], a.clone(), vec![0.0; x.len()]);
-                apply(maps, &x, &stats, &gamma, &beta, None, true, &mut y);
-                let sums = backward_sums(maps, &mut a, &x, &stats, Some(&y));
+                let (affine, top) = (Affine::new(&stats, &gamma, &beta), f32::INFINITY);
+                apply(maps, &x, &affine, None, Last::Clip(top), &mut y);
+                let sums = backward_sums(maps, &mut a, &x, &stats, Some(Mask { y: &y, top }));
                 backward_input(maps, &a, &x, &stats, &gamma, &sums, &mut gx, false);
                 (y, gx, sums)
             })

@@ -4,7 +4,7 @@
 //! known. Forward it needs the tangent ẏ, backward the adjoint of x in ⟨b, y⟩ + ⟨a, ẏ⟩, `b` being the second adjoint of y.
 //!
 //! With `x̂ = s (x − m)`, `q = mean(x̂ (ẋ − ṁ))`:
-//! - `ẏ = γ s (ẋ − ṁ) + (γ̇ − γ s q) x̂ + β̇ (+ residual tangent)`, masked by y > 0 after ReLU;
+//! - `ẏ = γ s (ẋ − ṁ) + (γ̇ − γ s q) x̂ + β̇ (+ residual tangent)`, masked after ReLU and ReLU6;
 //! - with `X = γ b + γ̇ a − s q γ a − s γ mean(a x̂) (ẋ − ṁ)`:
 //!   `x̄ = s (X − mean X − x̂ (mean(X x̂) + γ s (mean(a (ẋ − ṁ)) − q mean(a x̂))))`;
 //! - `γ̄ = Σ b x̂ + s (Σ a (ẋ − ṁ) − q Σ a x̂)`, `β̄ = Σ b`.
@@ -12,8 +12,8 @@
 //! For fixed statistics ṁ = q = 0 and all means vanish: `x̄ = s (γ b + γ̇ a)`.
 
 use super::elem::Elem;
-use super::elementwise::relu_mask;
-use super::norm::{Maps, Source, Stats, Sums, centred_dot, centred_sum, masked_sums};
+use super::elementwise::clip_mask;
+use super::norm::{Maps, Mask, Source, Stats, Sums, centred_dot, centred_sum, masked_sums};
 use super::reduce::sum_run;
 use super::simd::simd;
 use rayon::prelude::*;
@@ -55,17 +55,19 @@ pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Sta
 }
 
 simd! {
-    /// out = k0 xt + k1 x + k2 (+ residual), masked by y > 0
-    fn tangent_map<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], residual: Option<&[E]>, y: Option<&[E]>) {
+    /// out = k0 xt + k1 x + k2 (+ residual), masked
+    fn tangent_map<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], residual: Option<&[E]>, mask: Option<Mask<'_, E>>) {
         match xt {
             Some(t) => out.iter_mut().zip(x).zip(t).for_each(|((o, &x), &t)| *o = k[0] * t + k[1] * x + k[2]),
             None => out.iter_mut().zip(x).for_each(|(o, &x)| *o = k[1] * x + k[2]),
         }
         // The map is in the first-level cache now: these passes are cheap.
-        match (residual, y) {
-            (Some(r), Some(y)) => out.iter_mut().zip(r).zip(y).for_each(|((o, &r), &y)| *o = relu_mask(*o + r, y)),
+        match (residual, mask) {
+            (Some(r), Some(Mask { y, top })) => {
+                out.iter_mut().zip(r).zip(y).for_each(|((o, &r), &y)| *o = clip_mask(*o + r, y, top));
+            }
             (Some(r), None) => out.iter_mut().zip(r).for_each(|(o, &r)| *o += r),
-            (None, Some(y)) => out.iter_mut().zip(y).for_each(|(o, &y)| *o = relu_mask(*o, y)),
+            (None, Some(Mask { y, top })) => out.iter_mut().zip(y).for_each(|(o, &y)| *o = clip_mask(*o, y, top)),
             (None, None) => {}
         }
     }
@@ -122,16 +124,16 @@ impl<E: Elem> Tangent<'_, E> {
     }
 }
 
-/// ẏ. `beta_t` and `residual_t` are the tangents of β and of the residual; `y` is the recorded output when the operation ended in ReLU.
+/// ẏ. `beta_t` and `residual_t` are the tangents of β and of the residual; `mask` holds the recorded output when the operation ended in a clip.
 pub fn tangent_apply<E: Elem>(
     maps: Maps,
     at: Tangent<'_, E>,
     beta_t: Option<&[E]>,
     residual_t: Option<&[E]>,
-    y: Option<&[E]>,
+    mask: Option<Mask<'_, E>>,
     out: &mut [E],
 ) {
-    maps.assert(&[Some(at.x), at.xt, residual_t, y, Some(out)]);
+    maps.assert(&[Some(at.x), at.xt, residual_t, mask.map(|mask| mask.y), Some(out)]);
     let coefficients: Vec<[E; 3]> = (0..maps.c)
         .map(|ch| {
             let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
@@ -147,13 +149,13 @@ pub fn tangent_apply<E: Elem>(
             maps.maps(at.xt, i),
             k,
             maps.maps(residual_t, i),
-            maps.maps(y, i),
+            Mask::map(mask, maps, i),
         );
     });
 }
 
 /// The second pass backward. `a` is the recorded adjoint of y (already masked) with its `first` sums; `b` the second adjoint, **masked in
-/// place** by y > 0 when `y` is given (it is then also the second adjoint of the residual), `None` when nothing depends on y.
+/// place** when there is a `mask` (it is then also the second adjoint of the residual), `None` when nothing depends on y.
 /// Returns the second-order gradients of β and γ; adds (or assigns) that of x to `gx` when given.
 #[allow(clippy::too_many_arguments)]
 pub fn second_backward<E: Elem>(
@@ -162,11 +164,11 @@ pub fn second_backward<E: Elem>(
     a: &[E],
     first: &Sums,
     mut b: Option<&mut [E]>,
-    y: Option<&[E]>,
+    mask: Option<Mask<'_, E>>,
     gx: Option<&mut [E]>,
     accumulate: bool,
 ) -> Sums {
-    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), y, gx.as_deref()]);
+    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), mask.map(|mask| mask.y), gx.as_deref()]);
     let Tangent { x, xt, stats, stats_t, .. } = at;
     let mean_of = |i: usize| E::of(stats.mean[i % maps.c]);
     // Σ a (ẋ − ṁ), then Σ b and Σ b (x − m), per map.
@@ -186,7 +188,7 @@ pub fn second_backward<E: Elem>(
             .par_chunks_mut(maps.hw)
             .with_min_len(maps.batch())
             .enumerate()
-            .map(|(i, b)| masked_sums(b, maps.map(x, i), mean_of(i), maps.maps(y, i)))
+            .map(|(i, b)| masked_sums(b, maps.map(x, i), mean_of(i), Mask::map(mask, maps, i)))
             .collect(),
         None => vec![[0.0; 2]; maps.n * maps.c],
     };
@@ -230,7 +232,7 @@ pub fn second_backward<E: Elem>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::kernels::norm::{apply, backward_input, backward_sums};
+    use crate::cpu::kernels::norm::{Affine, Last, apply, backward_input, backward_sums};
     use crate::cpu::kernels::testing::{max_abs_diff, noise};
 
     const MAPS: Maps = Maps { n: 4, c: 3, hw: 21 };
@@ -253,11 +255,13 @@ mod tests {
     #[test]
     fn closed_forms_match_differences_of_the_gradient() {
         let n = MAPS.size();
-        for (source, rectify, x_moves) in [
-            (Source::Batch, true, true),
-            (Source::Batch, false, true),
-            (Source::Fixed, true, true),
-            (Source::Batch, true, false),
+        let relu = Some(f64::INFINITY);
+        for (source, top, x_moves) in [
+            (Source::Batch, relu, true),
+            (Source::Batch, None, true),
+            (Source::Fixed, relu, true),
+            (Source::Batch, relu, false),
+            (Source::Batch, Some(0.5), true),
         ] {
             let stats = |x: &[f64]| match source {
                 Source::Batch => Stats::of_batch(MAPS, x, 1e-3),
@@ -276,14 +280,15 @@ mod tests {
             let (w, wt) = (noise::<f64>(n, 20), noise::<f64>(n, 21));
             let output = |p: &Point| {
                 let mut y = vec![0.0; n];
-                apply(MAPS, &p.x, &stats(&p.x), &p.gamma, &p.beta, Some(&p.r), rectify, &mut y);
+                let last = top.map_or(Last::Nothing, Last::Clip);
+                apply(MAPS, &p.x, &Affine::new(&stats(&p.x), &p.gamma, &p.beta), Some(&p.r), last, &mut y);
                 y
             };
             let gradient = |h: f64| {
                 let p = moved(&p, &t, h);
                 let (y, st) = (output(&p), stats(&p.x));
                 let mut a: Vec<f64> = w.iter().zip(&wt).map(|(w, t)| w + h * t).collect();
-                let sums = backward_sums(MAPS, &mut a, &p.x, &st, rectify.then_some(&y[..]));
+                let sums = backward_sums(MAPS, &mut a, &p.x, &st, top.map(|top| Mask { y: &y[..], top }));
                 let mut gx = vec![0.0; n];
                 backward_input(MAPS, &a, &p.x, &st, &p.gamma, &sums, &mut gx, false);
                 [y, gx, sums.gamma, sums.beta]
@@ -295,7 +300,7 @@ mod tests {
                 .collect();
 
             let (st, y) = (stats(&p.x), output(&p));
-            let (xt, mask) = (x_moves.then_some(&t.x[..]), rectify.then_some(&y[..]));
+            let (xt, mask) = (x_moves.then_some(&t.x[..]), top.map(|top| Mask { y: &y[..], top }));
             let stt = tangent_stats(MAPS, &p.x, xt, &st);
             let at =
                 Tangent { x: &p.x, xt, gamma: &p.gamma, gamma_t: Some(&t.gamma), stats: &st, stats_t: &stt };

@@ -26,16 +26,13 @@ pub(super) enum Op {
     Conv2d(Conv2dSpec),
     BiasAdd,
     /// Operands: x, scale, shift, and the residual where there are four.
-    BatchNorm {
-        relu: bool,
-    },
+    BatchNorm(Option<Unary>),
     /// The same with fixed statistics.
-    BatchNormEval {
-        relu: bool,
-    },
+    BatchNormEval(Option<Unary>),
     MaxPool(PoolSpec),
     AvgPool(PoolSpec),
     GlobalAvgPool,
+    ScaleChannels,
     CrossEntropy(Vec<usize>, f64),
 }
 
@@ -85,23 +82,24 @@ impl Op {
             Self::Linear => b.linear(&x[0], &x[1], x.get(2)),
             Self::Conv2d(spec) => b.conv2d(&x[0], &x[1], *spec),
             Self::BiasAdd => b.bias_add(&x[0], &x[1]),
-            Self::BatchNorm { relu } => {
-                let fused = Fused { residual: x.get(3), relu: *relu };
+            Self::BatchNorm(activation) => {
+                let fused = Fused { residual: x.get(3), activation: *activation };
                 Ok(b.batch_norm(&x[0], &x[1], &x[2], 1e-5, fused)?.0)
             }
-            Self::BatchNormEval { relu } => {
+            Self::BatchNormEval(activation) => {
                 let channels = b.shape(&x[0])[1];
                 let fill = |value: f64| {
                     let values: Vec<_> = (0..channels).map(|c| value + 0.125 * c as f64).collect();
                     b.constant(&values, &[channels])
                 };
                 let stats = BatchStats { mean: fill(-0.25)?, var: fill(0.5)? };
-                let fused = Fused { residual: x.get(3), relu: *relu };
+                let fused = Fused { residual: x.get(3), activation: *activation };
                 b.batch_norm_eval(&x[0], &x[1], &x[2], &stats, 1e-5, fused)
             }
             Self::MaxPool(spec) => b.max_pool2d(&x[0], *spec),
             Self::AvgPool(spec) => b.avg_pool2d(&x[0], *spec),
             Self::GlobalAvgPool => b.global_avg_pool(&x[0]),
+            Self::ScaleChannels => b.scale_channels(&x[0], &x[1]),
             Self::CrossEntropy(labels, smoothing) => b.cross_entropy(&x[0], labels, *smoothing),
         }
     }

@@ -4,7 +4,7 @@ use super::{
     case::{Case, Op},
     noise,
 };
-use crate::{Autodiff, Backend, Conv2dSpec, PoolSpec, Result, Unary, testing::Reference};
+use crate::{Autodiff, Backend, Conv2dSpec, Padding, PoolSpec, Result, Unary, testing::Reference};
 
 fn case(op: Op, shapes: &[&[usize]]) -> Case {
     let operands = (0..).zip(shapes).map(|(k, shape)| (shape.to_vec(), noise(k, shape.iter().product())));
@@ -46,6 +46,13 @@ pub(super) fn all() -> Vec<Case> {
         case(Op::Unary(Unary::Tanh), &[&[3, 4]]),
         case(Op::Unary(Unary::Rsqrt), &[&[3, 4]]).map(positive),
         case(Op::Unary(Unary::Recip), &[&[3, 4]]).map(positive),
+        case(Op::Unary(Unary::Sigmoid), &[&[3, 4]]).map(|x| 3.0 * x),
+        case(Op::Unary(Unary::Silu), &[&[3, 4]]).map(|x| 3.0 * x),
+        // Far out, where e⁻ˣ overflows or vanishes, and at 0.
+        case(Op::Unary(Unary::Sigmoid), &[&[3]]).map(|x| 256.0 * x.signum()),
+        case(Op::Unary(Unary::Silu), &[&[3]]).map(|x| 256.0 * x.signum()),
+        case(Op::Unary(Unary::Silu), &[&[2]]).map(|_| 0.0),
+        case(Op::Unary(Unary::Relu6), &[&[5, 13]]).map(around_six),
         case(Op::Relu, &[&[2, 3, 2, 2]]).map(off_zero),
         case(Op::Detach, &[&[4]]),
         case(Op::MaxLast, &[&[3, 5]]),
@@ -71,6 +78,8 @@ pub(super) fn all() -> Vec<Case> {
         case(Op::BiasAdd, &[&[3, 4], &[4]]),
         case(Op::BiasAdd, &[&[2, 3, 2, 3], &[3]]),
         case(Op::GlobalAvgPool, &[&[2, 3, 3, 2]]),
+        case(Op::ScaleChannels, &[&[2, 3, 3, 2], &[2, 3]]),
+        case(Op::ScaleChannels, &[&[3, 2, 5, 7], &[3, 2]]),
         case(Op::CrossEntropy(vec![2, 0, 1], 0.0), &[&[3, 4]]),
         case(Op::CrossEntropy(vec![2, 0, 3], 0.1), &[&[3, 4]]).map(|x| 3.0 * x),
         case(Op::CrossEntropy(vec![18, 0, 7, 7, 3], 0.1), &[&[5, 19]]),
@@ -78,7 +87,7 @@ pub(super) fn all() -> Vec<Case> {
         case(Op::CrossEntropy(vec![1, 0], 0.1), &[&[2, 3]]).map(|x| x + 512.0),
     ];
     // x, w, stride, padding, groups.
-    let convolutions: [([usize; 4], [usize; 4], [usize; 3]); 11] = [
+    let convolutions: [([usize; 4], [usize; 4], [usize; 3]); 17] = [
         ([2, 3, 5, 5], [4, 3, 3, 3], [1, 1, 1]),
         ([2, 2, 4, 6], [3, 2, 3, 3], [1, 0, 1]), // not square
         ([2, 16, 9, 9], [17, 16, 3, 3], [1, 1, 1]),
@@ -89,21 +98,52 @@ pub(super) fn all() -> Vec<Case> {
         ([1, 1, 8, 8], [2, 1, 5, 5], [1, 2, 1]),
         ([2, 3, 8, 8], [4, 3, 4, 4], [4, 0, 1]), // patches
         ([2, 4, 5, 5], [6, 2, 3, 3], [1, 1, 2]), // groups
+        ([2, 6, 4, 6], [9, 2, 3, 3], [2, 1, 3]), // groups and stride 2
         ([2, 4, 5, 5], [4, 1, 3, 3], [2, 1, 4]), // depthwise
+        ([2, 3, 6, 5], [3, 1, 3, 3], [1, 1, 3]),
+        ([2, 3, 9, 20], [3, 1, 5, 5], [1, 2, 3]),
+        ([2, 3, 9, 19], [3, 1, 5, 5], [2, 2, 3]),
+        ([2, 3, 2, 2], [3, 1, 5, 5], [1, 2, 3]), // most of the window is padding
+        ([2, 3, 8, 7], [4, 3, 7, 7], [2, 3, 1]), // stem of ImageNet nets
     ];
     for (x, w, [stride, padding, groups]) in convolutions {
-        cases.push(case(Op::Conv2d(Conv2dSpec { stride, padding, groups }), &[&x, &w]));
+        let spec = Conv2dSpec { stride, padding: Padding::Each(padding), groups };
+        cases.push(case(Op::Conv2d(spec), &[&x, &w]));
+    }
+    // x, w, stride, groups under TensorFlow's rule; the padding is odd where stride 2 meets an even length.
+    let same: [([usize; 4], [usize; 4], [usize; 2]); 7] = [
+        ([2, 3, 6, 8], [4, 3, 3, 3], [2, 1]),
+        ([2, 3, 6, 7], [4, 3, 3, 3], [2, 1]), // odd along one axis only
+        ([1, 8, 6, 6], [8, 8, 3, 3], [1, 1]),
+        ([2, 4, 6, 6], [6, 2, 4, 4], [1, 2]), // even window
+        ([2, 3, 6, 8], [3, 1, 3, 3], [2, 3]), // depthwise
+        ([2, 3, 8, 10], [3, 1, 5, 5], [2, 3]),
+        ([2, 3, 1, 2], [3, 1, 5, 5], [2, 3]),
+    ];
+    for (x, w, [stride, groups]) in same {
+        cases.push(case(Op::Conv2d(Conv2dSpec { stride, padding: Padding::Same, groups }), &[&x, &w]));
     }
     // Maps shorter than a vector register, and maps that fill some and leave a remainder.
     let maps: [&[usize]; 2] = [&[3, 2, 3, 2], &[2, 2, 5, 7]];
     for (x, residual) in maps.into_iter().flat_map(|x| [(x, false), (x, true)]) {
         let shapes: &[&[usize]] = if residual { &[x, &[2], &[2], x] } else { &[x, &[2], &[2]] };
-        for relu in [false, true] {
-            cases.push(clear_of_kinks(case(Op::BatchNorm { relu }, shapes)));
-            cases.push(clear_of_kinks(case(Op::BatchNormEval { relu }, shapes)));
+        for activation in [None, Some(Unary::Relu), Some(Unary::Relu6), Some(Unary::Silu), Some(Unary::Tanh)]
+        {
+            cases.push(clear_of_kinks(case(Op::BatchNorm(activation), shapes)));
+            cases.push(clear_of_kinks(case(Op::BatchNormEval(activation), shapes)));
         }
     }
-    let functions = [Unary::Relu, Unary::Exp, Unary::Ln, Unary::Tanh, Unary::Rsqrt, Unary::Recip];
+    let functions = [
+        Unary::Relu,
+        Unary::Exp,
+        Unary::Ln,
+        Unary::Tanh,
+        Unary::Rsqrt,
+        Unary::Recip,
+        Unary::Sigmoid,
+        Unary::Silu,
+        Unary::Relu6,
+    ];
     cases.extend(functions.map(|f| case(Op::Unary(f), &[&[5, 13]]).map(positive)));
     for (x, window, stride, padding) in [
         ([2, 2, 4, 4], 2, 2, 0),
@@ -122,36 +162,50 @@ pub(super) fn all() -> Vec<Case> {
     cases
 }
 
-/// The same normalisation with a shift that keeps every ReLU 1 % of its input's scale away from the kink.
+/// Below 0, between 0 and 6, above 6; at least a quarter away from both.
+fn around_six(x: f64) -> f64 {
+    let x = 3.0 + 6.0 * x;
+    match x {
+        _ if x.abs() < 0.25 => x + 0.5,
+        _ if (x - 6.0).abs() < 0.25 => x - 0.5,
+        _ => x,
+    }
+}
+
+/// The same normalisation with a shift that keeps every value 1 % of the input's scale away from the kinks of its activation. The
+/// factor before a ReLU6 is large enough for some values to be cut off.
 fn clear_of_kinks(mut case: Case) -> Case {
-    let relu = match &case.op {
-        Op::BatchNorm { relu } | Op::BatchNormEval { relu } => *relu,
-        _ => false,
+    let kinks: &[f64] = match &case.op {
+        Op::BatchNorm(Some(Unary::Relu)) | Op::BatchNormEval(Some(Unary::Relu)) => &[0.0],
+        Op::BatchNorm(Some(Unary::Relu6)) | Op::BatchNormEval(Some(Unary::Relu6)) => &[0.0, 6.0],
+        _ => return case,
     };
+    if kinks.len() > 1 {
+        case.operands[1].1.iter_mut().for_each(|scale| *scale += 4.0);
+    }
     let start = case.operands[2].1.clone();
-    for attempt in 0..64 {
-        let moved = start.iter().map(|shift| shift + f64::from(attempt) / 64.0);
+    for attempt in 0..256 {
+        let moved =
+            start.iter().map(|shift| shift + kinks[kinks.len() - 1] / 2.0 + f64::from(attempt) / 64.0);
         case.operands[2].1 = moved.collect();
-        if !relu || margin(&case) > 0.01 {
+        let values = linear_part(&case);
+        let margin = |kink: &f64| values.iter().fold(f64::INFINITY, |min: f64, y| min.min((y - kink).abs()));
+        if kinks.iter().all(|kink| margin(kink) > 0.01) {
             return case;
         }
     }
     panic!("no shift keeps {case} clear of the kinks");
 }
 
-/// The smallest absolute value that the ReLU of a normalisation sees.
-fn margin(case: &Case) -> f64 {
+/// What the activation of a normalisation sees.
+fn linear_part(case: &Case) -> Vec<f64> {
     let b = Reference::new();
     let linear = match &case.op {
-        Op::BatchNorm { .. } => Op::BatchNorm { relu: false },
-        _ => Op::BatchNormEval { relu: false },
+        Op::BatchNorm(_) => Op::BatchNorm(None),
+        _ => Op::BatchNormEval(None),
     };
-    let result = case
-        .operands
-        .iter()
-        .map(|(shape, values)| b.constant(values, shape))
-        .collect::<Result<Vec<_>>>()
-        .and_then(|x| linear.run(&b, &x))
-        .and_then(|y| b.to_host(&y));
-    result.map_or(0.0, |y| y.iter().fold(f64::INFINITY, |min, y| min.min(y.abs())))
+    let operands = case.operands.iter().map(|(shape, values)| b.constant(values, shape));
+    let values =
+        operands.collect::<Result<Vec<_>>>().and_then(|x| linear.run(&b, &x)).and_then(|y| b.to_host(&y));
+    values.unwrap_or_else(|error| panic!("{case}: {error}"))
 }

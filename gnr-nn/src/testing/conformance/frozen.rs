@@ -7,7 +7,7 @@ use super::{
     assert_close, must,
     network::{Cut, Net, Setting},
 };
-use crate::{Autodiff, BatchOracle, Frozen, Mode, Model, ParamVector, Result};
+use crate::{Autodiff, BatchOracle, Frozen, MaskSeed, Mode, Model, ParamVector, Result};
 
 /// Which parameters are frozen, by name.
 type Rule = fn(&str) -> bool;
@@ -101,15 +101,19 @@ fn cut<B: Autodiff>(backend: &B) -> CoreResult<()> {
         let theta = learned(backend, &frozen, &setting.theta);
         let v = learned(backend, &frozen, &setting.tangents[0]);
         let mut buffers = setting.buffers()?;
-        let oracle = BatchOracle::new(&net, backend, &setting.batch, &mut buffers).with_frozen(&frozen);
+        let masks = MaskSeed::new(1, 2, 3);
+        let oracle = BatchOracle::new(&net, backend, &setting.batch, &mut buffers)
+            .with_masks(masks)
+            .with_frozen(&frozen);
         let features = oracle.features()?;
         assert_eq!(features.is_some(), what == "all but the classifier", "{what} frozen: features");
         let Some(features) = features else { continue };
         let mut said = Vec::new();
         for features in [None, Some(&features)] {
             let mut buffers = setting.buffers()?;
-            let mut oracle =
-                BatchOracle::new(&net, backend, &setting.batch, &mut buffers).with_frozen(&frozen);
+            let mut oracle = BatchOracle::new(&net, backend, &setting.batch, &mut buffers)
+                .with_masks(masks)
+                .with_frozen(&frozen);
             if let Some(features) = features {
                 oracle = oracle.with_features(features);
             }

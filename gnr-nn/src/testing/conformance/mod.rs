@@ -16,7 +16,8 @@ use crate::Autodiff;
 /// - In-place arithmetic changes no other holder of the data; inner products are accurate; a scale by 0 gives 0.
 /// - What cannot be computed is an error: shapes that do not go together, labels that name no class.
 /// - A network through [`BatchOracle`](crate::BatchOracle): gradients, products (repeated bit for bit), running statistics of
-///   `Commit`, `Probe` and eval mode, the error for a model that runs differently the second time, NaN that stays NaN.
+///   `Commit`, `Probe` and eval mode, the masks of dropout, the error for a model that runs differently the second time, NaN
+///   that stays NaN.
 /// - The same network with parts of it frozen.
 ///
 /// `tolerance` is relative to the largest element of each result. 1e-10 suits f64; in f32, 2e-4: second derivatives of a

@@ -10,8 +10,8 @@ use gnr_core::{
 use super::{super::Reference, assert_close, must, noise};
 use crate::{
     Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Fused, Kept, Layout,
-    Mode, Model, ParamVector, PoolSpec, Result, Unary,
-    layers::{BatchNorm2d, Conv2d, Linear},
+    MaskSeed, Mode, Model, Padding, ParamVector, PoolSpec, Result, Unary,
+    layers::{BatchNorm2d, Conv2d, DropPath, Dropout, Linear},
     predict,
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Net {
     layout: Layout,
     conv: [Conv2d; 3],
     bn: [BatchNorm2d; 3],
+    dropout: Dropout,
+    drop_path: DropPath,
     fc: Linear,
     /// tanh and an average where there would be kinks: ReLU and a maximum.
     smooth: bool,
@@ -39,10 +41,10 @@ enum Fickle {
 }
 
 impl Net {
-    fn new(smooth: bool) -> Self {
+    fn new(smooth: bool) -> Result<Self> {
         let mut layout = Layout::new();
         let mut root = layout.root();
-        let spec = |stride, padding| Conv2dSpec { stride, padding, groups: 1 };
+        let spec = |stride, padding| Conv2dSpec { stride, padding: Padding::Each(padding), groups: 1 };
         let conv = [
             Conv2d::new(&mut root.enter("conv1"), 2, 4, 3, spec(1, 1)),
             Conv2d::with_bias(&mut root.enter("conv2"), 4, 6, 3, spec(2, 1)),
@@ -51,7 +53,8 @@ impl Net {
         let bn = [("bn1", 4), ("bn2", 6), ("bn3", 6)]
             .map(|(name, channels)| BatchNorm2d::new(&mut root.enter(name), channels));
         let fc = Linear::new(&mut root.enter("fc"), 6, 3);
-        Self { layout, conv, bn, fc, smooth, fickle: None }
+        let (dropout, drop_path) = (Dropout::new(0.25)?, DropPath::new(0.5)?);
+        Ok(Self { layout, conv, bn, dropout, drop_path, fc, smooth, fickle: None })
     }
 }
 
@@ -73,10 +76,10 @@ impl Net {
             passes.set(passes.get() + 1);
             change = (passes.get() > 1).then_some(*fickle);
         }
-        let relu = !self.smooth;
+        let activation = (!self.smooth).then_some(Unary::Relu);
         let pool = PoolSpec { window: 2, stride: 2, padding: 0 };
         let y = self.conv[0].forward(cx, x)?;
-        let mut y = self.bn[0].forward_fused(cx, &y, Fused { residual: None, relu })?;
+        let mut y = self.bn[0].forward_fused(cx, &y, Fused { residual: None, activation })?;
         if self.smooth {
             y = cx.backend.avg_pool2d(&cx.backend.unary(Unary::Tanh, &y)?, pool)?;
         } else {
@@ -89,11 +92,12 @@ impl Net {
             _ => self.bn[2].forward(cx, &shortcut)?,
         };
         let y = self.conv[1].forward(cx, &y)?;
-        let mut y = self.bn[1].forward_fused(cx, &y, Fused { residual: Some(&shortcut), relu })?;
+        let mut y = self.bn[1].forward_fused(cx, &y, Fused { residual: Some(&shortcut), activation })?;
         if self.smooth || change == Some(Fickle::More) {
             y = cx.backend.unary(Unary::Tanh, &y)?;
         }
-        cx.backend.global_avg_pool(&y)
+        let y = self.dropout.forward(cx, &cx.backend.global_avg_pool(&y)?)?;
+        self.drop_path.forward(cx, &y)
     }
 }
 
@@ -130,7 +134,7 @@ pub(super) struct Setting<'b, B: Autodiff> {
 
 impl<'b, B: Autodiff> Setting<'b, B> {
     pub(super) fn new(backend: &'b B, smooth: bool) -> Result<Self> {
-        let net = Net::new(smooth);
+        let net = Net::new(smooth)?;
         let vector = |stream: u64, scale: f64| {
             let entries = net.layout.parameters().enumerate();
             let values: Vec<_> = entries
@@ -158,7 +162,8 @@ impl<'b, B: Autodiff> Setting<'b, B> {
     }
     pub(super) fn oracle<'a>(&'a self, buffers: &'a mut Buffers<B>) -> BatchOracle<'a, Net, B> {
         let oracle = BatchOracle::new(&self.net, self.backend, &self.batch, buffers);
-        oracle.with_loss(CrossEntropy { label_smoothing: 0.1 })
+        let oracle = oracle.with_loss(CrossEntropy { label_smoothing: 0.1 });
+        oracle.with_masks(MaskSeed::new(1, 2, 3))
     }
     pub(super) fn buffers(&self) -> Result<Buffers<B>> {
         Buffers::initial(&self.net.layout, self.backend)
@@ -268,6 +273,12 @@ fn refusals<B: Autodiff>(backend: &B) -> CoreResult<()> {
     );
     let initial = setting.statistics(&setting.buffers()?)?;
     assert_eq!(setting.statistics(&buffers)?, initial, "a failed step must not move running statistics");
+
+    let mut oracle = setting.oracle(&mut buffers).with_masks(None);
+    let result = oracle.evaluate(&setting.theta, Pass::Probe, Order::First);
+    assert!(result.is_err(), "masks without a seed");
+    let mut oracle = oracle.with_mode(Mode::Eval);
+    must("eval mode without masks", oracle.evaluate(&setting.theta, Pass::Probe, Order::First));
 
     // A backend without records runs the model afresh and cannot tell.
     if size_of::<B::Record>() > 0 {

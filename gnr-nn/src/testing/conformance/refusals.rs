@@ -1,22 +1,22 @@
 //! What cannot be computed is an error with a name, never a panic and never a number.
 
 use super::must;
-use crate::{Autodiff, BatchStats, Conv2dSpec, Error, Fused, PoolSpec, Result};
+use crate::{Autodiff, BatchStats, Conv2dSpec, Error, Fused, Padding, PoolSpec, Result, Unary};
 
 pub(super) fn check<B: Autodiff>(backend: &B) {
     let b = &backend.gradient_session(false);
     let t = |shape: &[usize]| must("a constant", b.constant(&vec![0.5; shape.iter().product()], shape));
     let conv = |x: &[usize], w: &[usize], stride, padding, groups| {
-        b.conv2d(&t(x), &t(w), Conv2dSpec { stride, padding, groups })
+        b.conv2d(&t(x), &t(w), Conv2dSpec { stride, padding: Padding::Each(padding), groups })
     };
     let norm = |x: &[usize], scale: &[usize], shift: &[usize], residual: Option<&[usize]>| {
         let residual = residual.map(&t);
-        let fused = Fused { residual: residual.as_ref(), relu: true };
+        let fused = Fused { residual: residual.as_ref(), activation: Some(Unary::Relu) };
         b.batch_norm(&t(x), &t(scale), &t(shift), 1e-5, fused)
     };
     let norm_eval = |x: &[usize], scale: &[usize], stats: &[usize], residual: Option<&[usize]>| {
         let residual = residual.map(&t);
-        let fused = Fused { residual: residual.as_ref(), relu: true };
+        let fused = Fused { residual: residual.as_ref(), activation: Some(Unary::Relu) };
         let stats = BatchStats { mean: t(stats), var: t(stats) };
         b.batch_norm_eval(&t(x), &t(scale), &t(scale), &stats, 1e-5, fused)
     };
@@ -67,6 +67,13 @@ pub(super) fn check<B: Autodiff>(backend: &B) {
     refused("avg_pool2d, window larger than the image", avg(x, pool(5, 1, 0)));
     refused("avg_pool2d with window 0", avg(x, pool(0, 1, 0)));
     refused("global_avg_pool of a matrix", b.global_avg_pool(&t(&[2, 3])));
+    refused("conv2d with TensorFlow's padding and stride 0", {
+        b.conv2d(&t(x), &t(&[4, 3, 3, 3]), Conv2dSpec { stride: 0, padding: Padding::Same, groups: 1 })
+    });
+    refused("scale_channels, channels", b.scale_channels(&t(x), &t(&[2, 4])));
+    refused("scale_channels, samples", b.scale_channels(&t(x), &t(&[1, 3])));
+    refused("scale_channels by an image", b.scale_channels(&t(x), &t(x)));
+    refused("scale_channels of a matrix", b.scale_channels(&t(&[2, 3]), &t(&[2, 3])));
     refused("cross_entropy, number of labels", b.cross_entropy(&t(&[2, 3]), &[0], 0.0));
     refused("cross_entropy of an image", b.cross_entropy(&t(x), &[0, 1], 0.0));
     refused("cross_entropy of nothing", b.cross_entropy(&t(&[2, 3]), &[], 0.0));

@@ -139,6 +139,7 @@ impl Backend for Reference {
     }
 
     fn unary(&self, op: Unary, x: &ReferenceTensor) -> Result<ReferenceTensor> {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let f = move |x: f64| match op {
             // Not f64::max, which would turn a NaN into 0 and hide it from every check that follows.
             Unary::Relu => {
@@ -154,6 +155,11 @@ impl Backend for Reference {
             Unary::Tanh => x.tanh(),
             Unary::Rsqrt => x.sqrt().recip(),
             Unary::Recip => x.recip(),
+            Unary::Sigmoid => sigmoid(x),
+            Unary::Silu => x * sigmoid(x),
+            Unary::Relu6 if x < 0.0 => 0.0,
+            Unary::Relu6 if x > 6.0 => 6.0,
+            Unary::Relu6 => x,
         };
         let derivative = move |x: f64| match op {
             Unary::Relu => f64::from(x > 0.0),
@@ -163,6 +169,9 @@ impl Backend for Reference {
             Unary::Tanh => 1.0 - x.tanh().powi(2),
             Unary::Rsqrt => -0.5 * x.powf(-1.5),
             Unary::Recip => -x.powi(-2),
+            Unary::Sigmoid => sigmoid(x) * sigmoid(-x),
+            Unary::Silu => sigmoid(x) * (1.0 + x * sigmoid(-x)),
+            Unary::Relu6 => f64::from(x > 0.0 && x < 6.0),
         };
         let at = Rc::clone(&x.data);
         let pullback =

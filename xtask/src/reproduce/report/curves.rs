@@ -33,16 +33,24 @@ impl Quantity {
     }
 }
 
-/// Colours that differ in hue and lightness, readable on white and on black: blues without SAM, warm with.
+/// Colours that differ in hue and lightness, readable on white and on black: blues without SAM, warm with; the fewer steps
+/// GNR acts on, the nearer to its base method.
 pub(super) fn colour(method: Method) -> (u8, u8, u8) {
-    match (method.sam, method.gnr) {
+    let every_step = |sam, product: Option<Product>| match (sam, product) {
         (false, None) => (0, 114, 178),
         (false, Some(Product::Exact)) => (0, 158, 115),
         (false, Some(Product::FiniteDifference)) => (86, 180, 233),
         (true, None) => (204, 61, 61),
         (true, Some(Product::Exact)) => (230, 140, 0),
         (true, Some(Product::FiniteDifference)) => (190, 110, 180),
-    }
+    };
+    let base = every_step(method.sam, None);
+    let Some(gnr) = method.gnr else { return base };
+    let full = every_step(method.sam, Some(gnr.product));
+    // 1 on every step, towards 0 for rare ones.
+    let share = 1.0 / (1.0 + (gnr.every as f64).ln() / 2.0);
+    let mix = |a: u8, b: u8| (f64::from(a) * (1.0 - share) + f64::from(b) * share).round() as u8;
+    (mix(base.0, full.0), mix(base.1, full.1), mix(base.2, full.2))
 }
 
 /// Epoch → summary over seeds.

@@ -1,9 +1,6 @@
 //! The report as one self-contained page: no script, no file beside it, readable on a phone and in the dark.
 
-use anyhow::Result;
-
-use super::Report;
-use super::curves::{self, Quantity};
+use super::block::{Block, Document};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--fg:#1c1c1e;--bg:#fdfdfc;--line:#d5d5d2;--soft:#f0f0ee}\
@@ -36,60 +33,50 @@ fn table(header: &[String], rows: &[Vec<String>]) -> String {
     )
 }
 
-impl Report<'_> {
-    /// # Errors
-    /// When a curve cannot be drawn.
-    pub(in crate::reproduce) fn html(&self) -> Result<String> {
-        let (header, rows) = self.accuracies();
-        let (time_header, time_rows) = self.times();
+impl Document {
+    pub(in crate::reproduce) fn html(&self) -> String {
+        let title = escaped(&self.title);
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
              content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>{STYLE}</style></head><body>\n\
-             <h1>{title}</h1>\n<p class=\"caveat\">{}</p>\n{}<p>Mean ± sample standard deviation over seeds. {}</p>\n\
-             <h2>Differences to the base method, same seeds</h2>\n{}<p>{}</p>\n",
-            escaped(self.plan.scale.caveat()),
-            table(&header, &rows),
-            escaped(Self::product_caveat()),
-            table(&Self::difference_header(), &self.difference_rows()),
-            escaped(&self.conclusion()),
-            title = escaped(&self.title()),
+             <h1>{title}</h1>\n"
         );
+        let mut figures = false;
+        for block in &self.blocks {
+            let figure = matches!(block, Block::Figure { .. });
+            page += match (figures, figure) {
+                (false, true) => "<div class=\"figures\">\n",
+                (true, false) => "</div>\n",
+                _ => "",
+            };
+            figures = figure;
+            page += &html(block);
+        }
+        page + if figures { "</div>\n" } else { "" } + "</body></html>\n"
+    }
+}
 
-        page += "<h2>Curves</h2>\n<ul class=\"key\">";
-        for method in self.methods() {
-            let (r, g, b) = curves::colour(method);
-            page +=
-                &format!("<li><i style=\"background:rgb({r},{g},{b})\"></i>{}</li>", escaped(method.title()));
+fn html(block: &Block) -> String {
+    match block {
+        Block::Heading(heading) => format!("<h2>{}</h2>\n", escaped(heading)),
+        Block::Caveat(words) => format!("<p class=\"caveat\">{}</p>\n", escaped(words)),
+        Block::Paragraph(words) => format!("<p>{}</p>\n", escaped(words)),
+        Block::Table { header, rows } => table(header, rows),
+        Block::Key(entries) => {
+            let entry = |((r, g, b), words): &((u8, u8, u8), String)| {
+                format!("<li><i style=\"background:rgb({r},{g},{b})\"></i>{}</li>", escaped(words))
+            };
+            format!("<ul class=\"key\">{}</ul>\n", entries.iter().map(entry).collect::<String>())
         }
-        page += "</ul>\n<p>Mean over seeds, with a band of one sample standard deviation.</p>\n<div class=\"figures\">\n";
-        for net in self.nets() {
-            for quantity in [Quantity::TestAccuracy, Quantity::TrainLoss] {
-                if let Some(svg) = curves::svg(self.results, net, &self.methods(), quantity)? {
-                    let caption = format!("{}: {}", self.plan.nets[net].heading(), quantity.title());
-                    page +=
-                        &format!("<figure><figcaption>{}</figcaption>{svg}</figure>\n", escaped(&caption));
-                }
-            }
+        Block::Figure { caption, svg } => {
+            format!("<figure><figcaption>{}</figcaption>{svg}</figure>\n", escaped(caption))
         }
-        page += "</div>\n";
-
-        page += &format!(
-            "<h2>Time</h2>\n{}<p>{}</p>\n<h2>Origin</h2>\n<dl>",
-            table(&time_header, &time_rows),
-            escaped(Self::time_caveat())
-        );
-        for (name, value) in self.provenance() {
-            page += &format!("<dt>{name}</dt><dd>{}</dd>", escaped(&value));
+        Block::Facts(facts) => {
+            let fact = |(name, value): &(String, String)| {
+                format!("<dt>{}</dt><dd>{}</dd>", escaped(name), escaped(value))
+            };
+            format!("<dl>{}</dl>\n", facts.iter().map(fact).collect::<String>())
         }
-        page += "</dl>\n";
-        for failure in self.failures {
-            page += &format!(
-                "<p>Failed: {}</p><pre>{}</pre>\n",
-                escaped(&failure.name),
-                escaped(&failure.reason)
-            );
-        }
-        page += &format!("<p>{}</p>\n</body></html>\n", escaped(Self::other_scales()));
-        Ok(page)
+        Block::Log { title, text } => format!("<p>{}</p><pre>{}</pre>\n", escaped(title), escaped(text)),
     }
 }

@@ -1,65 +1,71 @@
-//! What the results support, once as data; [`terminal`], [`markdown`] and [`html`] only write it down.
+//! What the results support, once as data ([`block`]); [`terminal`], [`markdown`] and [`html`] only write it down.
 
+pub(super) mod block;
 mod curves;
+mod differences;
 mod html;
 mod markdown;
 mod terminal;
 
 use std::collections::BTreeSet;
 
-use super::plan::{METHODS, Method, Plan};
+use anyhow::Result;
+
+use super::paper::Paper;
+use super::plan::{Method, Plan};
 use super::recipe;
 use super::results::Results;
 use super::runner::Failure;
 use crate::machine::Machine;
-use crate::statistics::{Summary, Verdict};
+use block::{Block, Document};
+use curves::Quantity;
 
 /// A report on one reproduction.
 pub(super) struct Report<'a> {
-    plan: &'a Plan,
-    results: &'a Results,
-    failures: &'a [Failure],
-    machine: Machine,
-    command: String,
+    pub(super) plan: &'a Plan,
+    pub(super) results: &'a Results,
+    pub(super) failures: &'a [Failure],
+    pub(super) paper: &'a Paper,
+    pub(super) machine: Machine,
+    pub(super) command: String,
 }
 
-/// A line of the table of differences.
-struct Difference {
-    net: String,
-    method: Method,
-    base: Method,
-    points: Summary,
-    verdict: Verdict,
-}
-
-impl Difference {
-    /// `+0.31 ± 0.20`, in percentage points.
-    fn mean(&self) -> String {
-        format!(
-            "{:+.2}{}",
-            self.points.mean,
-            self.points.std.map_or(String::new(), |std| format!(" ± {std:.2}"))
-        )
-    }
-
-    fn interval(&self) -> String {
-        self.points.interval().map_or("–".into(), |[low, high]| format!("[{low:+.2}, {high:+.2}]"))
-    }
-}
-
-impl<'a> Report<'a> {
-    pub(super) fn new(
-        plan: &'a Plan,
-        results: &'a Results,
-        failures: &'a [Failure],
-        machine: Machine,
-        command: String,
-    ) -> Self {
-        Self { plan, results, failures, machine, command }
-    }
-
-    fn title(&self) -> String {
-        format!("Table 1, {} scale", self.plan.scale)
+impl Report<'_> {
+    /// The whole report.
+    ///
+    /// # Errors
+    /// When a curve cannot be drawn.
+    pub(super) fn document(&self) -> Result<Document> {
+        let mut blocks = vec![Block::Caveat(self.plan.scale.caveat().into())];
+        let missing = self.plan.cases.len().saturating_sub(self.results.outcomes.len());
+        if missing > 0 {
+            blocks.push(Block::Caveat(format!(
+                "Incomplete: {missing} of {} runs are not finished. Differences use the seeds that both sides have.",
+                self.plan.cases.len()
+            )));
+        }
+        blocks.push(self.accuracies());
+        blocks.push(Block::Paragraph(format!(
+            "Mean ± sample standard deviation over seeds, after the last epoch. {}",
+            Self::product_caveat()
+        )));
+        blocks.extend(self.difference_blocks());
+        blocks.extend(self.paper_blocks());
+        blocks.extend(self.curve_blocks()?);
+        blocks.push(Block::Heading("Time".into()));
+        blocks.push(self.times());
+        blocks.push(Block::Paragraph(Self::time_caveat().into()));
+        blocks.extend(self.work());
+        blocks.push(Block::Heading("Origin".into()));
+        blocks.push(Block::Facts(self.provenance()));
+        for failure in self.failures {
+            blocks.push(Block::Log {
+                title: format!("Failed: {}", failure.name),
+                text: failure.reason.clone(),
+            });
+        }
+        blocks.push(Block::Paragraph(self.other_scales()));
+        Ok(Document { title: format!("{}, {} scale", self.plan.title, self.plan.scale), blocks })
     }
 
     /// Nets of which something was planned (a filter may leave some out), by index.
@@ -69,108 +75,91 @@ impl<'a> Report<'a> {
 
     /// Methods of which something was planned, in the table's order.
     fn methods(&self) -> Vec<Method> {
-        let planned = |method: &Method| self.plan.cases.iter().any(|case| case.method == *method);
-        METHODS.into_iter().filter(planned).collect()
+        let planned = |method: &&Method| self.plan.cases.iter().any(|case| case.method == **method);
+        self.plan.methods.iter().filter(planned).copied().collect()
     }
 
-    /// Header and rows of the accuracies: methods down, nets across.
-    fn accuracies(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let nets = self.nets();
-        let mut header = vec!["test accuracy, %".to_string()];
-        header.extend(nets.iter().map(|&net| self.plan.nets[net].heading()));
-        let rows = self.methods().into_iter().map(|method| {
-            let cell = |&net: &usize| self.cell(net, method);
-            std::iter::once(method.title().to_string()).chain(nets.iter().map(cell)).collect()
-        });
-        (header, rows.collect())
+    /// The base optimisers, for headings: `SGD` or `SGD/AdamW`.
+    fn base(&self) -> String {
+        let mut titles: Vec<&str> =
+            self.nets().iter().map(|&net| self.plan.nets[net].optimizer.title()).collect();
+        titles.sort_by_key(|title| *title != "SGD");
+        titles.dedup();
+        titles.join("/")
     }
 
-    fn cell(&self, net: usize, method: Method) -> String {
-        let planned = self.plan.cases.iter().filter(|case| case.net == net && case.method == method).count();
-        match self.results.accuracy(net, method) {
-            Some(summary) if summary.n == planned => summary.to_string(),
-            Some(summary) => format!("{summary} ({} of {planned} seeds)", summary.n),
-            None if planned == 0 => "–".into(),
-            None => "failed".into(),
+    /// What is more goes down the page: nets in Tables 1 to 3, ratios in Table 4.
+    fn grid(&self, corner: &str, cell: impl Fn(usize, Method) -> String) -> Block {
+        let (nets, methods) = (self.nets(), self.methods());
+        let heading = |net: usize| {
+            let net = &self.plan.nets[net];
+            let of = net.stands_for.map_or(String::new(), |row| format!(" (for {row})"));
+            net.heading() + &of
+        };
+        let base = self.base();
+        if nets.len() < methods.len() {
+            let header = std::iter::once(corner.to_owned()).chain(nets.iter().map(|&net| heading(net)));
+            let row = |&method: &Method| {
+                std::iter::once(method.title(&base))
+                    .chain(nets.iter().map(|&net| cell(net, method)))
+                    .collect()
+            };
+            return Block::Table { header: header.collect(), rows: methods.iter().map(row).collect() };
         }
+        let header =
+            std::iter::once(corner.to_owned()).chain(methods.iter().map(|method| method.title(&base)));
+        let row = |&net: &usize| {
+            std::iter::once(heading(net)).chain(methods.iter().map(|&method| cell(net, method))).collect()
+        };
+        Block::Table { header: header.collect(), rows: nets.iter().map(row).collect() }
     }
 
-    fn differences(&self) -> Vec<Difference> {
-        let mut differences = Vec::new();
-        for net in self.nets() {
-            for method in self.methods() {
-                let Some(base) = method.base() else { continue };
-                let Some(points) = self.results.paired(net, method, base) else { continue };
-                let verdict = Verdict::of(&points);
-                let net = self.plan.nets[net].heading();
-                differences.push(Difference { net, method, base, points, verdict });
+    fn accuracies(&self) -> Block {
+        self.grid("test accuracy, %", |net, method| {
+            let planned =
+                self.plan.cases.iter().filter(|case| case.net == net && case.method == method).count();
+            match self.results.accuracy(net, method) {
+                Some(summary) if summary.n == planned => summary.to_string(),
+                Some(summary) => format!("{summary} ({} of {planned} seeds)", summary.n),
+                None if planned == 0 => "–".into(),
+                None => "missing".into(),
             }
-        }
-        differences
+        })
     }
 
-    fn difference_header() -> Vec<String> {
-        ["net", "method − base", "points, mean ± std", "95 % interval", "pairs", "reading"]
-            .map(String::from)
-            .to_vec()
+    /// Seconds of an epoch, its ratio to the plain optimiser, and the speed beside the base method as in the paper's Table 4.
+    fn times(&self) -> Block {
+        let base = self.base();
+        self.grid(&format!("s per epoch (× {base}; speed beside the base)"), |net, method| {
+            let of = |method| self.results.epoch_seconds(net, method).filter(|seconds| *seconds > 0.0);
+            let Some(seconds) = of(method) else { return "–".to_string() };
+            let plain = of(Method { sam: false, gnr: None })
+                .map_or(String::new(), |plain| format!("{:.1} ×", seconds / plain));
+            let speed = method
+                .base()
+                .and_then(of)
+                .map_or(String::new(), |base| format!("; {:.0} %", 100.0 * base / seconds));
+            format!("{seconds:.3} ({plain}{speed})")
+        })
     }
 
-    fn difference_rows(&self) -> Vec<Vec<String>> {
-        let row = |d: Difference| {
-            let pair = format!("{} − {}", d.method.title(), d.base.title());
-            vec![d.net.clone(), pair, d.mean(), d.interval(), d.points.n.to_string(), d.verdict.to_string()]
-        };
-        self.differences().into_iter().map(row).collect()
-    }
-
-    /// Seconds of an epoch and its ratio to SGD: methods down, nets across.
-    fn times(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let nets = self.nets();
-        let mut header = vec!["s per epoch (× SGD)".to_string()];
-        header.extend(nets.iter().map(|&net| self.plan.nets[net].heading()));
-        let cell = |net: usize, method: Method| {
-            let Some(seconds) = self.results.epoch_seconds(net, method) else { return "–".to_string() };
-            match self.results.epoch_seconds(net, METHODS[0]).filter(|sgd| *sgd > 0.0) {
-                Some(sgd) => format!("{seconds:.3} ({:.1} ×)", seconds / sgd),
-                None => format!("{seconds:.3}"),
-            }
-        };
-        let row = |method: Method| {
-            std::iter::once(method.title().to_string())
-                .chain(nets.iter().map(|&net| cell(net, method)))
-                .collect()
-        };
-        (header, self.methods().into_iter().map(row).collect())
-    }
-
-    /// What the differences say together, in words that do not go beyond them.
-    fn conclusion(&self) -> String {
-        let differences = self.differences();
-        let count = |verdict: Verdict| differences.iter().filter(|d| d.verdict == verdict).count();
-        let (better, worse) = (count(Verdict::Better), count(Verdict::Worse));
-        let (noise, unknown) = (count(Verdict::WithinNoise), count(Verdict::Unknown));
-        let all = differences.len();
-        if all == 0 {
-            return "No comparison with a base method is possible from these runs.".into();
-        }
-        let mut told = if better + worse == 0 && noise > 0 {
-            format!("Of {all} comparisons none shows a difference beyond seed noise")
-        } else {
-            format!(
-                "Of {all} comparisons {better} are better, {worse} worse, {noise} show no difference beyond seed noise"
-            )
-        };
-        if unknown > 0 {
-            told += &format!(", and about {unknown} nothing can be said from these seeds");
-        }
-        told += ". With no true difference at all, about one interval in twenty would still leave zero out: single rows \
-                 prove little, and so few seeds give wide intervals.";
-        told
+    /// What a step cost, free of noise; none when no run tells.
+    fn work(&self) -> Option<Block> {
+        let told = self.results.outcomes.iter().any(|outcome| outcome.work.is_some());
+        told.then(|| {
+            self.grid("gradients + Hessian-vector products a step", |net, method| {
+                match self.results.work(net, method) {
+                    Some([gradients, 0.0]) => format!("{gradients:.2}"),
+                    Some([gradients, products]) => format!("{gradients:.2} + {products:.2}"),
+                    None => "–".into(),
+                }
+            })
+        })
     }
 
     fn time_caveat() -> &'static str {
-        "Median over epochs and seeds, evaluation included, several runs side by side on one thread each: noisy, for orientation \
-         only. `cargo xtask bench` measures steps properly."
+        "Median of training over epochs and seeds, without evaluation, several runs side by side: noisy, for orientation only. \
+         `cargo xtask bench` measures steps properly."
     }
 
     fn product_caveat() -> &'static str {
@@ -178,30 +167,105 @@ impl<'a> Report<'a> {
          that the exact product does not."
     }
 
+    /// The paper's numbers beside ours, and its claims.
+    fn paper_blocks(&self) -> Vec<Block> {
+        let mut blocks = vec![Block::Heading("What the paper says".into())];
+        let mut rows = Vec::new();
+        for net in self.nets() {
+            for method in self.methods() {
+                let net_ = &self.plan.nets[net];
+                let Some(theirs) = self.paper.accuracy(self.plan.target, net_, method) else { continue };
+                let ours =
+                    self.results.accuracy(net, method).map_or("missing".into(), |ours| ours.to_string());
+                rows.push(vec![net_.heading(), method.title(net_.optimizer.title()), theirs, ours]);
+            }
+        }
+        if !rows.is_empty() {
+            let header = ["net", "method", "paper, %", "here, %"].map(String::from).to_vec();
+            blocks.push(Block::Table { header, rows });
+        }
+        let rows = self.nets().into_iter().map(|net| &self.plan.nets[net]);
+        let quotes: BTreeSet<&str> = rows.filter_map(|net| self.paper.quote(self.plan.target, net)).collect();
+        for claim in quotes.into_iter().chain(self.paper.claims(self.plan.target)) {
+            blocks.push(Block::Paragraph(format!("“{}”", claim.replace('\t', " "))));
+        }
+        if blocks.len() == 1 {
+            return Vec::new();
+        }
+        let note = match self.plan.scale {
+            super::plan::Scale::Paper => {
+                "Quoted from the paper's text; where a table's cells are missing there, they are here."
+            }
+            _ => {
+                "Quoted from the paper's text, about other nets and data than those of this scale: for reading, not for \
+                  comparing."
+            }
+        };
+        blocks.push(Block::Paragraph(note.into()));
+        blocks
+    }
+
+    fn curve_blocks(&self) -> Result<Vec<Block>> {
+        let methods = self.methods();
+        let base = self.base();
+        let key = methods.iter().map(|&method| (curves::colour(method), method.title(&base))).collect();
+        let mut figures = Vec::new();
+        for net in self.nets() {
+            for quantity in [Quantity::TestAccuracy, Quantity::TrainLoss] {
+                if let Some(svg) = curves::svg(self.results, net, &methods, quantity)? {
+                    let caption = format!("{}: {}", self.plan.nets[net].heading(), quantity.title());
+                    figures.push(Block::Figure { caption, svg });
+                }
+            }
+        }
+        if figures.is_empty() {
+            return Ok(figures);
+        }
+        let words = "The page beside this text has curves over epochs: mean over seeds, with a band of one sample standard \
+                     deviation.";
+        let mut blocks =
+            vec![Block::Heading("Curves".into()), Block::Key(key), Block::Paragraph(words.into())];
+        blocks.append(&mut figures);
+        Ok(blocks)
+    }
+
     /// Origin, as name and value.
-    fn provenance(&self) -> Vec<(&'static str, String)> {
+    fn provenance(&self) -> Vec<(String, String)> {
         let seeds: BTreeSet<u64> = self.plan.cases.iter().map(|case| case.seed).collect();
         let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
         let made: BTreeSet<&str> =
             self.results.outcomes.iter().map(|run| run.commit.as_deref().unwrap_or("unknown")).collect();
-        let epochs = |net: usize| {
+        let setting = |net: usize| {
             let net = &self.plan.nets[net];
-            format!("{}: {} epochs, batch {}, lr {}", net.heading(), net.epochs, net.batch, net.learning_rate)
+            let images = net.images.map_or(String::new(), |images| format!(" of {images} images"));
+            format!(
+                "{}: {} epochs{images}, batch {}, {} lr {}, {}",
+                net.heading(),
+                net.epochs,
+                net.batch,
+                net.optimizer.title(),
+                net.optimizer.learning_rate(),
+                net.schedule
+            )
         };
-        let recipes: Vec<String> = self.nets().into_iter().map(epochs).collect();
-        vec![
+        let settings: Vec<String> = self.nets().into_iter().map(setting).collect();
+        let facts = [
             ("command", format!("`{}`", self.command)),
             ("commit", self.machine.commit.clone()),
             ("runs trained by", made.into_iter().collect::<Vec<_>>().join(", ")),
-            ("recipe", format!("{}. {}", recipes.join("; "), recipe::hyperparameters())),
+            ("recipe", format!("{}. {}", settings.join("; "), recipe::hyperparameters())),
             ("seeds", seeds.join(", ")),
             ("machine", format!("{}, {} cores", self.machine.cpu, self.machine.cores)),
             ("date", format!("{} UTC", self.machine.date)),
-        ]
+        ];
+        facts.map(|(name, value)| (name.to_owned(), value)).to_vec()
     }
 
-    fn other_scales() -> &'static str {
-        "Other scales: `cargo xtask reproduce table1 --scale small --data DIR` and `--scale paper --data DIR`; when a data set \
-         is missing, the command says how to get it before anything is trained."
+    fn other_scales(&self) -> String {
+        let target = self.plan.target;
+        format!(
+            "Other scales: `cargo xtask reproduce {target} --scale small --data DIR` and `--scale paper --data DIR`; `--dry-run` \
+             says what they cost. When a data set is missing, the command says how to get it before anything is trained."
+        )
     }
 }

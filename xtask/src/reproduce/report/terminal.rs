@@ -1,34 +1,32 @@
 //! The report for the terminal.
 
-use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 
-use super::Report;
+use super::block::{Block, Document};
 
-fn table(header: Vec<String>, rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(header);
-    table.add_rows(rows);
-    table.to_string()
-}
-
-impl Report<'_> {
+impl Document {
     pub(in crate::reproduce) fn terminal(&self) -> String {
-        let (header, rows) = self.accuracies();
-        let (time_header, time_rows) = self.times();
-        let mut text = format!(
-            "{}\n{}\n\n{}\n\n{}\n{}\n\n{}\n{}\n{}\n",
-            self.title(),
-            self.plan.scale.caveat(),
-            table(header, rows),
-            table(Self::difference_header(), self.difference_rows()),
-            self.conclusion(),
-            table(time_header, time_rows),
-            Self::time_caveat(),
-            Self::product_caveat(),
-        );
-        for failure in self.failures {
-            text += &format!("failed: {}: {}\n", failure.name, failure.reason);
+        let mut text = format!("{}\n", self.title);
+        for block in &self.blocks {
+            match block {
+                Block::Heading(heading) => text += &format!("\n{heading}\n"),
+                Block::Caveat(words) | Block::Paragraph(words) => text += &format!("{words}\n"),
+                Block::Table { header, rows } => {
+                    let mut table = Table::new();
+                    table.load_style(UTF8_FULL_CONDENSED).set_header(header);
+                    table.set_content_arrangement(ContentArrangement::Dynamic);
+                    table.add_rows(rows);
+                    text += &format!("{table}\n");
+                }
+                Block::Key(_) | Block::Figure { .. } => {}
+                Block::Facts(facts) => {
+                    for (name, value) in facts {
+                        text += &format!("{name}: {value}\n");
+                    }
+                }
+                Block::Log { title, text: words } => text += &format!("{title}\n{words}\n"),
+            }
         }
-        text + Self::other_scales()
+        text
     }
 }

@@ -43,7 +43,7 @@ pub enum GeometryError {
 }
 
 /// The shape of one convolution: input [N, C, H, W], weight [O, C / groups, KH, KW], output [N, O, OH, OW], all row-major; the same
-/// stride and zero padding in both directions.
+/// stride in both directions, zeros around the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     pub(super) n: usize,
@@ -56,12 +56,15 @@ pub struct Geometry {
     pub(super) oh: usize,
     pub(super) ow: usize,
     pub(super) stride: usize,
-    pub(super) padding: usize,
+    /// Rows of zeros before the first.
+    pub(super) top: usize,
+    /// Columns of zeros before the first.
+    pub(super) left: usize,
     pub(super) groups: usize,
 }
 
 impl Geometry {
-    /// The geometry of `input` [N, C, H, W] convolved with `weight` [O, C / groups, KH, KW].
+    /// The geometry of `input` [N, C, H, W] convolved with `weight` [O, C / groups, KH, KW], `padding` zeros on every side.
     ///
     /// # Errors
     /// [`GeometryError`] says which dimension does not fit.
@@ -70,6 +73,20 @@ impl Geometry {
         weight: [usize; 4],
         stride: usize,
         padding: usize,
+        groups: usize,
+    ) -> Result<Self, GeometryError> {
+        Self::padded(input, weight, stride, [[padding; 2]; 2], groups)
+    }
+
+    /// The same with `[[top, bottom], [left, right]]` zeros.
+    ///
+    /// # Errors
+    /// [`GeometryError`] says which dimension does not fit.
+    pub fn padded(
+        input: [usize; 4],
+        weight: [usize; 4],
+        stride: usize,
+        [[top, bottom], [left, right]]: [[usize; 2]; 2],
         groups: usize,
     ) -> Result<Self, GeometryError> {
         let ([n, c, h, w], [o, cg, kh, kw]) = (input, weight);
@@ -86,12 +103,12 @@ impl Geometry {
         if o % groups != 0 {
             return Err(GeometryError::Groups { outputs: o, groups });
         }
-        let padded = [h + 2 * padding, w + 2 * padding];
+        let padded = [top + h + bottom, left + w + right];
         if kh == 0 || kw == 0 || kh > padded[0] || kw > padded[1] {
             return Err(GeometryError::Kernel { kernel: [kh, kw], padded });
         }
         let (oh, ow) = ((padded[0] - kh) / stride + 1, (padded[1] - kw) / stride + 1);
-        Ok(Geometry { n, c, h, w, o, kh, kw, oh, ow, stride, padding, groups })
+        Ok(Geometry { n, c, h, w, o, kh, kw, oh, ow, stride, top, left, groups })
     }
 
     /// [N, C, H, W].
@@ -164,6 +181,12 @@ mod tests {
         let g = Geometry::new([2, 3, 32, 30], [8, 3, 3, 5], 2, 1, 1).expect("fits");
         assert_eq!(g.output(), [2, 8, 16, 14]);
         assert_eq!((g.input_len(), g.weight_len(), g.output_len()), (5760, 360, 3584));
+    }
+
+    #[test]
+    fn sides_may_be_padded_differently() {
+        let g = Geometry::padded([1, 2, 8, 9], [2, 2, 3, 3], 2, [[0, 1], [1, 1]], 1).expect("fits");
+        assert_eq!((g.output(), g.top, g.left), ([1, 2, 4, 5], 0, 1));
     }
 
     #[test]

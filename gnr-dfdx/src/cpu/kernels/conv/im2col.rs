@@ -54,15 +54,15 @@ pub(super) fn im2col<E: Elem>(
         for ky in 0..g.kh {
             for kx in 0..g.kw {
                 let row = &mut col[((c * g.kh + ky) * g.kw + kx) * ld + at..][..rows.len() * g.ow];
-                let valid = inside(kx, g.w, g.ow, g.stride, g.padding);
+                let valid = inside(kx, g.w, g.ow, g.stride, g.left);
                 for (y, dst) in rows.clone().zip(row.chunks_exact_mut(g.ow)) {
                     let iy = y * g.stride + ky;
-                    if iy < g.padding || iy >= g.h + g.padding || valid.is_empty() {
+                    if iy < g.top || iy >= g.h + g.top || valid.is_empty() {
                         dst.fill(E::zero());
                         continue;
                     }
-                    let from = valid.start * g.stride + kx - g.padding;
-                    let src = &plane[(iy - g.padding) * g.w..][from..g.w];
+                    let from = valid.start * g.stride + kx - g.left;
+                    let src = &plane[(iy - g.top) * g.w..][from..g.w];
                     dst[..valid.start].fill(E::zero());
                     dst[valid.end..].fill(E::zero());
                     pick(&mut dst[valid.clone()], src, g.stride);
@@ -79,14 +79,14 @@ simd! {
             for ky in 0..g.kh {
                 for kx in 0..g.kw {
                     let row = &col[((c * g.kh + ky) * g.kw + kx) * ld + at..][..rows.len() * g.ow];
-                    let valid = inside(kx, g.w, g.ow, g.stride, g.padding);
+                    let valid = inside(kx, g.w, g.ow, g.stride, g.left);
                     for (y, src) in rows.clone().zip(row.chunks_exact(g.ow)) {
                         let iy = y * g.stride + ky;
-                        if iy < g.padding || iy >= g.h + g.padding || valid.is_empty() {
+                        if iy < g.top || iy >= g.h + g.top || valid.is_empty() {
                             continue;
                         }
-                        let from = valid.start * g.stride + kx - g.padding;
-                        spread(&mut plane[(iy - g.padding) * g.w..][from..g.w], &src[valid.clone()], g.stride);
+                        let from = valid.start * g.stride + kx - g.left;
+                        spread(&mut plane[(iy - g.top) * g.w..][from..g.w], &src[valid.clone()], g.stride);
                     }
                 }
             }

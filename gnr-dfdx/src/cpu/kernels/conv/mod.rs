@@ -5,6 +5,7 @@
 
 mod blocks;
 mod depthwise;
+mod f4x4;
 mod general;
 mod geometry;
 mod im2col;
@@ -20,6 +21,7 @@ pub use geometry::{Geometry, GeometryError};
 
 use super::elem::Elem;
 use super::simd::{self, Level};
+use super::work;
 
 /// Two operands of one convolution (which two depends on the operation).
 pub type Pair<'a, E> = (&'a [E], &'a [E]);
@@ -38,12 +40,17 @@ pub enum Plan {
     Packed,
     /// Winograd F(2x2, 3x3): `f32`, 3x3, stride 1, one group, at most 2 pixels of padding, at least 8 channels on one side.
     Winograd,
+    /// Winograd F(4x4, 3x3): the same, at least 8 channels on both sides, and maps that its tiles cover without much waste.
+    Winograd4,
 }
 
 /// The path that all three operations of a geometry take, for `f32` (`single`) or `f64`.
 pub fn plan(g: &Geometry, single: bool) -> Plan {
     if depthwise::fits(g) {
         return Plan::Depthwise;
+    }
+    if single && f4x4::pays(g) {
+        return Plan::Winograd4;
     }
     if single && winograd::Shape::fits(g) && g.c.max(g.o) >= 8 {
         return Plan::Winograd;
@@ -60,11 +67,14 @@ pub fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
 }
 
 fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
-    check(pairs, g.input_len(), g.weight_len(), y.len(), g.output_len());
+    check(g, pairs, g.input_len(), g.weight_len(), y.len(), g.output_len());
     let single = single(pairs);
     match (plan(g, single.is_some()), &single, E::as_f32_mut(y)) {
         (Plan::Winograd, Some(pairs), Some(y)) => {
             winograd::run(level, winograd::Shape::forward(g), pairs, false, y, false);
+        }
+        (Plan::Winograd4, Some(pairs), Some(y)) => {
+            f4x4::run(level, winograd::Shape::forward(g), pairs, false, y, false);
         }
         (Plan::Packed, Some(pairs), Some(y)) => packed::forward(level, g, pairs, y),
         (Plan::Depthwise, ..) => depthwise::forward(g, pairs, y),
@@ -87,11 +97,14 @@ fn backward_input_at<E: Elem>(
     gx: &mut [E],
     accumulate: bool,
 ) {
-    check(pairs, g.output_len(), g.weight_len(), gx.len(), g.input_len());
+    check(g, pairs, g.output_len(), g.weight_len(), gx.len(), g.input_len());
     let single = single(pairs);
     match (plan(g, single.is_some()), &single, E::as_f32_mut(gx)) {
         (Plan::Winograd, Some(pairs), Some(gx)) => {
             winograd::run(level, winograd::Shape::backward(g), pairs, true, gx, accumulate);
+        }
+        (Plan::Winograd4, Some(pairs), Some(gx)) => {
+            f4x4::run(level, winograd::Shape::backward(g), pairs, true, gx, accumulate);
         }
         (Plan::Packed, Some(pairs), Some(gx)) => packed::backward_input(level, g, pairs, gx, accumulate),
         (Plan::Depthwise, ..) => depthwise::backward_input(g, pairs, gx, accumulate),
@@ -115,11 +128,14 @@ fn backward_weight_at<E: Elem>(
     gw: &mut [E],
     accumulate: bool,
 ) {
-    check(pairs, g.output_len(), g.input_len(), gw.len(), g.weight_len());
+    check(g, pairs, g.output_len(), g.input_len(), gw.len(), g.weight_len());
     let single = single(pairs);
     match (plan(g, single.is_some()), &single, E::as_f32_mut(gw)) {
         (Plan::Winograd, Some(pairs), Some(gw)) => {
             winograd_grad::run(level, winograd::Shape::forward(g), pairs, gw, accumulate);
+        }
+        (Plan::Winograd4, Some(pairs), Some(gw)) => {
+            f4x4::run_gradient(level, winograd::Shape::forward(g), pairs, gw, accumulate);
         }
         (Plan::Packed, Some(pairs), Some(gw)) => packed::backward_weight(level, g, pairs, gw, accumulate),
         (Plan::Depthwise, ..) => depthwise::backward_weight(g, pairs, gw, accumulate),
@@ -132,14 +148,16 @@ fn single<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
     pairs.iter().map(|(a, b)| Some((E::as_f32(a)?, E::as_f32(b)?))).collect()
 }
 
-/// The lengths that the kernels below rely on.
-fn check<E>(pairs: &[Pair<'_, E>], first: usize, second: usize, out: usize, expected: usize) {
+/// Checks the lengths that the kernels below rely on, and counts the work.
+fn check<E>(g: &Geometry, pairs: &[Pair<'_, E>], first: usize, second: usize, out: usize, expected: usize) {
+    let multiplications = g.output_len() * g.ck();
     assert!(!pairs.is_empty(), "a convolution needs at least one pair of operands");
     assert!(
         pairs.iter().all(|p| p.0.len() == first && p.1.len() == second),
         "operand lengths {first}, {second}"
     );
     assert_eq!(out, expected, "length of the result");
+    work::count(pairs.len() * multiplications);
 }
 
 #[cfg(test)]

@@ -254,10 +254,10 @@ unsafe fn patches_body<V: Lanes>(
             V::prefetch(plane.as_ptr().wrapping_add(g.h * g.w + line));
         }
         for ky in 0..g.kh {
-            let inner = inside(ky, g.h, g.oh, g.stride, g.padding);
+            let inner = inside(ky, g.h, g.oh, g.stride, g.top);
             let inner = inner.start.clamp(rows.start, rows.end)..inner.end.clamp(rows.start, rows.end);
             for kx in 0..g.kw {
-                let valid = inside(kx, g.w, g.ow, g.stride, g.padding);
+                let valid = inside(kx, g.w, g.ow, g.stride, g.left);
                 let dst = &mut col[((c * g.kh + ky) * g.kw + kx) * row + at..];
                 if valid.is_empty() || inner.is_empty() {
                     dst[..rows.len() * g.ow].fill(0.0);
@@ -265,9 +265,8 @@ unsafe fn patches_body<V: Lanes>(
                 }
                 dst[..(inner.start - rows.start) * g.ow].fill(0.0);
                 // Element read by the first valid output of row y.
-                let source = |y: usize| {
-                    (y * g.stride + ky - g.padding) * g.w + valid.start * g.stride + kx - g.padding
-                };
+                let source =
+                    |y: usize| (y * g.stride + ky - g.top) * g.w + valid.start * g.stride + kx - g.left;
                 let reach = source(inner.end - 1) + g.stride * (valid.len().next_multiple_of(V::N));
                 let fast = reach <= plane.len() && g.stride <= 2;
                 for y in inner.clone() {

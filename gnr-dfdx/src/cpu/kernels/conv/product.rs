@@ -72,6 +72,8 @@ pub(super) enum Left<'a> {
     Panels(&'a [f32]),
     /// Rows a given distance apart.
     Rows(&'a [f32], usize),
+    /// Columns a given distance apart: the transpose of what is stored.
+    Columns(&'a [f32], usize),
 }
 
 /// A right operand or result: `data` row-major, rows `row` apart.
@@ -96,26 +98,40 @@ pub(super) fn product(
     }
     assert!(n.is_multiple_of(COLUMNS) && c_row >= n && c.len() >= (m - 1) * c_row + n);
     assert!(k == 0 || b.data.len() >= (k - 1) * b.row + n);
-    let (a, row) = match a {
+    let (a, layout) = match a {
         Left::Panels(a) => {
             assert!(a.len() >= m.div_ceil(PANEL) * PANEL * k);
-            (a, 0)
+            (a, Layout { row: 1, step: PANEL, panels: true })
         }
         Left::Rows(a, row) => {
             assert!(row > 0 && (k == 0 || a.len() >= (m - 1) * row + k));
-            (a, row)
+            (a, Layout { row, step: 1, panels: false })
+        }
+        Left::Columns(a, column) => {
+            assert!(k == 0 || a.len() >= (k - 1) * column + m);
+            (a, Layout { row: 1, step: column, panels: false })
         }
     };
     // SAFETY: the assertions above bound every element the body touches; callers pass a level the machine has.
     unsafe {
-        blocks(level, [m, k, n], a.as_ptr(), row, b.data.as_ptr(), b.row, c.as_mut_ptr(), c_row, accumulate)
+        blocks(
+            level,
+            [m, k, n],
+            a.as_ptr(),
+            layout,
+            b.data.as_ptr(),
+            b.row,
+            c.as_mut_ptr(),
+            c_row,
+            accumulate,
+        )
     }
 }
 
 lanes!(wide fn blocks(
     size: [usize; 3],
     a: *const f32,
-    a_row: usize,
+    layout: Layout,
     b: *const f32,
     b_row: usize,
     c: *mut f32,
@@ -123,7 +139,15 @@ lanes!(wide fn blocks(
     accumulate: bool,
 ) = blocks_body);
 
-/// Loops over register tiles. `a_row == 0` means packed panels.
+/// Element (i, l) of the left operand is at `i row + l step`, or inside its panel of rows.
+#[derive(Clone, Copy)]
+struct Layout {
+    row: usize,
+    step: usize,
+    panels: bool,
+}
+
+/// Loops over register tiles.
 ///
 /// # Safety
 /// Pointers cover the matrices that `size` and the strides describe.
@@ -132,7 +156,7 @@ lanes!(wide fn blocks(
 unsafe fn blocks_body<V: Lanes>(
     [m, k, n]: [usize; 3],
     a: *const f32,
-    a_row: usize,
+    layout: Layout,
     b: *const f32,
     b_row: usize,
     c: *mut f32,
@@ -148,15 +172,15 @@ unsafe fn blocks_body<V: Lanes>(
             // SAFETY: rows i.. and columns j.. of the tile lie inside the matrices.
             unsafe {
                 let (b, c) = (b.add(j), c.add(i * c_row + j));
-                let (a, step) = match a_row {
-                    0 => (a.add(i / PANEL * PANEL * k + i % PANEL), PANEL),
-                    _ => (a.add(i * a_row), 1),
+                let a = match layout.panels {
+                    true => a.add(i / PANEL * PANEL * k + i % PANEL),
+                    false => a.add(i * layout.row),
                 };
                 macro_rules! go {
                     ($($rows:literal)*) => {
                         match (rows, columns) {
-                            $(($rows, 2) => tile::<V, $rows, 2>(k, a, a_row, step, b, b_row, c, c_row, accumulate),
-                            ($rows, _) => tile::<V, $rows, 1>(k, a, a_row, step, b, b_row, c, c_row, accumulate),)*
+                            $(($rows, 2) => tile::<V, $rows, 2>(k, a, layout, b, b_row, c, c_row, accumulate),
+                            ($rows, _) => tile::<V, $rows, 1>(k, a, layout, b, b_row, c, c_row, accumulate),)*
                             _ => unreachable!("register tiles have at most 8 rows"),
                         }
                     };
@@ -178,8 +202,7 @@ unsafe fn blocks_body<V: Lanes>(
 unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
     k: usize,
     mut a: *const f32,
-    a_row: usize,
-    a_step: usize,
+    layout: Layout,
     mut b: *const f32,
     b_row: usize,
     c: *mut f32,
@@ -210,11 +233,11 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
                 }
             };
         }
-        // Packed panels get constant strides, which become addressing modes.
-        if a_row == 0 {
-            run!(1, PANEL)
-        } else {
-            run!(a_row, a_step)
+        // Constant strides become addressing modes.
+        match layout {
+            Layout { row: 1, step: PANEL, .. } => run!(1, PANEL),
+            Layout { row: 1, step, .. } => run!(1, step),
+            Layout { row, .. } => run!(row, 1),
         }
         for (i, row) in sums.into_iter().enumerate() {
             for (j, sum) in row.into_iter().enumerate() {
@@ -282,16 +305,16 @@ mod tests {
                 })
                 .collect();
             let mut panels = vec![f32::NAN; m.div_ceil(PANEL) * PANEL * k];
+            let turned: Vec<f32> = (0..m * k).map(|i| a[i % m * k + i / m]).collect();
             if k > 0 {
                 pack_rows(detected(), &a, k, m, k, &mut panels, k, 0);
-                let turned: Vec<f32> = (0..m * k).map(|i| a[i % m * k + i / m]).collect();
                 let mut same = vec![0.0; panels.len()];
                 pack_columns(&turned, m, k, &mut same, k, 0);
                 let used = |i: &usize| i / (PANEL * k) * PANEL + i % PANEL < m;
                 assert!((0..panels.len()).filter(used).all(|i| panels[i] == same[i]));
             }
             for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
-                for left in [Left::Panels(&panels), Left::Rows(&a, k.max(1))] {
+                for left in [Left::Panels(&panels), Left::Rows(&a, k.max(1)), Left::Columns(&turned, m)] {
                     let mut c = vec![1.0; m * n];
                     let right = || Right { data: &b, row: n + 3 };
                     product(level.min(detected()), [m, k, n], left, right(), &mut c, n, false);

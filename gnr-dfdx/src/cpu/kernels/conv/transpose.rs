@@ -13,6 +13,32 @@ pub(super) fn transpose(
     y: &mut [f32],
     y_row: usize,
 ) {
+    turn::<false>(level, x, x_row, channels, pixels, y, y_row);
+}
+
+/// `y[p, c] += x[c, p]`.
+pub(super) fn transpose_add(
+    level: Level,
+    x: &[f32],
+    x_row: usize,
+    channels: usize,
+    pixels: usize,
+    y: &mut [f32],
+    y_row: usize,
+) {
+    turn::<true>(level, x, x_row, channels, pixels, y, y_row);
+}
+
+#[inline(always)]
+fn turn<const ADD: bool>(
+    level: Level,
+    x: &[f32],
+    x_row: usize,
+    channels: usize,
+    pixels: usize,
+    y: &mut [f32],
+    y_row: usize,
+) {
     if channels == 0 || pixels == 0 {
         return;
     }
@@ -27,7 +53,12 @@ pub(super) fn transpose(
             for p in (0..whole_p).step_by(8) {
                 // SAFETY: the 8x8 squares lie inside the arrays by the assertion above, and the level includes AVX2.
                 unsafe {
-                    eight(x.as_ptr().add(c * x_row + p), x_row, y.as_mut_ptr().add(p * y_row + c), y_row)
+                    eight::<ADD>(
+                        x.as_ptr().add(c * x_row + p),
+                        x_row,
+                        y.as_mut_ptr().add(p * y_row + c),
+                        y_row,
+                    )
                 };
             }
         }
@@ -36,7 +67,8 @@ pub(super) fn transpose(
     for c in 0..channels {
         let from = if c < whole_c { whole_p } else { 0 };
         for p in from..pixels {
-            y[p * y_row + c] = x[c * x_row + p];
+            let to = &mut y[p * y_row + c];
+            *to = if ADD { *to + x[c * x_row + p] } else { x[c * x_row + p] };
         }
     }
 }
@@ -47,7 +79,7 @@ pub(super) fn transpose(
 /// The machine has AVX2; both squares are valid.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn eight(x: *const f32, x_row: usize, y: *mut f32, y_row: usize) {
+unsafe fn eight<const ADD: bool>(x: *const f32, x_row: usize, y: *mut f32, y_row: usize) {
     use std::arch::x86_64::*;
     // SAFETY: the caller's.
     unsafe {
@@ -68,8 +100,13 @@ unsafe fn eight(x: *const f32, x_row: usize, y: *mut f32, y_row: usize) {
             _mm256_shuffle_ps::<0xEE>(c.1, d.1),
         ];
         for k in 0..4 {
-            _mm256_storeu_ps(y.add(k * y_row), _mm256_permute2f128_ps::<0x20>(low[k], high[k]));
-            _mm256_storeu_ps(y.add((k + 4) * y_row), _mm256_permute2f128_ps::<0x31>(low[k], high[k]));
+            let rows = [
+                (y.add(k * y_row), _mm256_permute2f128_ps::<0x20>(low[k], high[k])),
+                (y.add((k + 4) * y_row), _mm256_permute2f128_ps::<0x31>(low[k], high[k])),
+            ];
+            for (to, row) in rows {
+                _mm256_storeu_ps(to, if ADD { _mm256_add_ps(_mm256_loadu_ps(to), row) } else { row });
+            }
         }
     }
 }
@@ -91,6 +128,11 @@ mod tests {
                 assert!((0..channels * pixels).all(|i| {
                     let (c, p) = (i / pixels, i % pixels);
                     y[p * y_row + c] == x[c * x_row + p]
+                }));
+                transpose_add(level.min(detected()), &x, x_row, channels, pixels, &mut y, y_row);
+                assert!((0..channels * pixels).all(|i| {
+                    let (c, p) = (i / pixels, i % pixels);
+                    y[p * y_row + c] == 2.0 * x[c * x_row + p]
                 }));
             }
         }

@@ -42,16 +42,17 @@ pub(super) struct Shape {
 impl Shape {
     /// Whether a geometry is of this kind.
     pub(super) fn fits(g: &Geometry) -> bool {
-        (g.kh, g.kw, g.stride, g.groups) == (3, 3, 1, 1) && g.padding <= 2
+        let symmetric = g.top == g.left && [g.oh + 2, g.ow + 2] == [g.h + 2 * g.top, g.w + 2 * g.left];
+        (g.kh, g.kw, g.stride, g.groups) == (3, 3, 1, 1) && g.top <= 2 && symmetric
     }
 
     pub(super) fn forward(g: &Geometry) -> Self {
-        Shape { n: g.n, cin: g.c, h: g.h, w: g.w, cout: g.o, oh: g.oh, ow: g.ow, padding: g.padding }
+        Shape { n: g.n, cin: g.c, h: g.h, w: g.w, cout: g.o, oh: g.oh, ow: g.ow, padding: g.top }
     }
 
     /// The input gradient: a convolution of the output's adjoint with the turned weights.
     pub(super) fn backward(g: &Geometry) -> Self {
-        Shape { n: g.n, cin: g.o, h: g.oh, w: g.ow, cout: g.c, oh: g.h, ow: g.w, padding: 2 - g.padding }
+        Shape { n: g.n, cin: g.o, h: g.oh, w: g.ow, cout: g.c, oh: g.h, ow: g.w, padding: 2 - g.top }
     }
 
     /// Rows of tiles.

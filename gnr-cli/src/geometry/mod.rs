@@ -1,0 +1,271 @@
+//! `gnr landscape`, `gnr minima`, `gnr sharpness`, `gnr plot`.
+
+pub(crate) mod args;
+mod figures;
+mod progress;
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use gnr_plot::Figure;
+use gnr_train::{
+    geometry::{
+        self, Axes, GeometryRequest, LandscapeRequest, MinimaRequest, Scaling, SharpnessRequest,
+        SmallTensors, Surveyed, worked_example,
+    },
+    write_atomically,
+};
+use serde::Serialize;
+
+use crate::{curvature, signal};
+use args::{Common, Example, ScalingName};
+use progress::Watch;
+
+const NOTICE: &str = "stopping after this point (again to stop at once)";
+
+struct Output {
+    out: PathBuf,
+    json: bool,
+    plot: bool,
+}
+
+fn common(arguments: Common, command: &str) -> (GeometryRequest, Watch, Output) {
+    let out = curvature::folder(arguments.out, &arguments.subject.weights, command);
+    let output = Output { out: out.clone(), json: arguments.json, plot: !arguments.no_plot };
+    let request = GeometryRequest { subject: curvature::subject(arguments.subject), out };
+    (request, Watch::new(arguments.quiet || arguments.json), output)
+}
+
+fn scaling(name: ScalingName) -> Scaling {
+    match name {
+        ScalingName::Filter => Scaling::Filter,
+        ScalingName::Layer => Scaling::Layer,
+        ScalingName::Unit => Scaling::Unit,
+    }
+}
+
+pub(crate) fn landscape(arguments: args::Landscape) -> anyhow::Result<ExitCode> {
+    let small = if arguments.move_small { SmallTensors::Scaled } else { SmallTensors::Fixed };
+    let axes = if !arguments.to.is_empty() {
+        Axes::Checkpoints { to: arguments.to }
+    } else if let Some(file) = arguments.eigenvectors {
+        let ranks = arguments.ranks.iter().map(|rank| rank - 1).collect();
+        Axes::Eigenvectors { file, ranks }
+    } else if arguments.trajectory {
+        Axes::Trajectory
+    } else {
+        let count = usize::from(arguments.random.unwrap_or(2));
+        let (seed, scaling) = (arguments.common.seed, scaling(arguments.scaling));
+        Axes::Random { count, seed, scaling, small }
+    };
+    let line = match &axes {
+        Axes::Random { count, .. } => *count == 1,
+        Axes::Checkpoints { to } => to.len() == 1,
+        Axes::Eigenvectors { ranks, .. } => ranks.len() == 1,
+        Axes::Trajectory => false,
+    };
+    let points = match &arguments.points[..] {
+        [] if line => vec![51],
+        [] => vec![25],
+        given => given.to_vec(),
+    };
+    let ranges = arguments.range.into_iter().map(|range| Some(range.0)).collect();
+    let (common, mut watch, output) = common(arguments.common, "landscape");
+    let request = LandscapeRequest { common, axes, ranges, points };
+    let stop = signal::stop_on_interrupt(NOTICE)?;
+    let surveyed = geometry::landscape(&request, &mut watch, &stop);
+    watch.clear();
+    conclude(
+        surveyed?,
+        &output,
+        "landscape",
+        |report| Some(figures::landscape(report)),
+        |report| {
+            let finite = || report.losses.iter().flatten().copied().flatten();
+            let (low, high) =
+                (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+            let points = report.xs.len() * report.ys.len().max(1);
+            let mut lines = vec![format!("{points} points, loss from {low:.6} to {high:.6}")];
+            lines.extend(report.labels.iter().map(|label| format!("  along {label}")));
+            lines
+        },
+    )
+}
+
+pub(crate) fn minima(arguments: args::Minima) -> anyhow::Result<ExitCode> {
+    let seed = arguments.common.seed;
+    let (common, mut watch, output) = common(arguments.common, "minima");
+    let request = MinimaRequest {
+        directions: arguments.directions,
+        seed,
+        radius: arguments.radius,
+        steps: arguments.steps,
+        refine: arguments.refine,
+        scaling: scaling(arguments.scaling),
+        resolutions: arguments.resolution,
+        ..MinimaRequest::new(common)
+    };
+    let stop = signal::stop_on_interrupt(NOTICE)?;
+    let surveyed = geometry::minima(&request, &mut watch, &stop);
+    watch.clear();
+    conclude(
+        surveyed?,
+        &output,
+        "minima",
+        |report| Some(figures::minima(report)),
+        |report| {
+            let header =
+                format!("{:>10} {:>11} {:>12} {:>12}", "step", "resolution", "mean minima", "mean maxima");
+            let rows = report.counted.iter().map(|counted| {
+                format!(
+                    "{:>10} {:>11} {:>12.3} {:>12.3}",
+                    format!("{:.3e}", counted.step),
+                    format!("{:e}", counted.resolution),
+                    counted.mean_minima,
+                    counted.mean_maxima
+                )
+            });
+            std::iter::once(header).chain(rows).collect()
+        },
+    )
+}
+
+pub(crate) fn sharpness(arguments: args::Sharpness) -> anyhow::Result<ExitCode> {
+    let seed = arguments.common.seed;
+    let (common, mut watch, output) = common(arguments.common, "sharpness");
+    let request = SharpnessRequest {
+        rhos: arguments.rho,
+        steps: arguments.steps,
+        starts: arguments.starts,
+        seed,
+        ..SharpnessRequest::new(common)
+    };
+    let stop = signal::stop_on_interrupt(NOTICE)?;
+    let surveyed = geometry::sharpness(&request, &mut watch, &stop);
+    watch.clear();
+    conclude(surveyed?, &output, "sharpness", figures::sharpness, |report| {
+        let columns =
+            ["measure", "rho", "search", "lower bound", "/rho^2", "distance", "gradients", "products"];
+        let [a, b, c, d, e, f, g, h] = columns;
+        let header = format!("{a:8} {b:>7} {c:12} {d:>14} {e:>12} {f:>9} {g:>9} {h:>9}");
+        let rows = report.bounds.iter().map(|bound| {
+            format!(
+                "{:8} {:>7} {:12} {:>14} {:>12.4} {:>9.4} {:>9} {:>9}",
+                bound.measure,
+                bound.rho,
+                bound.search,
+                format!("≥ {:.6}", bound.lower_bound),
+                bound.lower_bound / (bound.rho * bound.rho),
+                bound.distance,
+                bound.evaluations,
+                bound.products
+            )
+        });
+        std::iter::once(header).chain(rows).collect()
+    })
+}
+
+pub(crate) fn plot(arguments: args::Plot) -> anyhow::Result<ExitCode> {
+    let mut said = Vec::new();
+    let (figure, prefix) = match (arguments.figure, arguments.example) {
+        (Some(path), _) => {
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let figure: Figure =
+                serde_json::from_str(&text).with_context(|| format!("{} is not a figure", path.display()))?;
+            let prefix = arguments.out.unwrap_or_else(|| stem(&path));
+            (figure, prefix)
+        }
+        (None, Some(Example::Figure1a)) => {
+            let examples = worked_example::examples(401)?;
+            for example in &examples {
+                said.push(format!(
+                    "cos({}πθ + π) at θ = 0, ρ = 1: R_SAM ≥ {:.9}, R_GNR ≥ {:.9}",
+                    if example.loss.frequency == 1.0 {
+                        String::new()
+                    } else {
+                        example.loss.frequency.to_string()
+                    },
+                    example.r_sam.value,
+                    example.r_gnr.value
+                ));
+            }
+            (figures::worked_example(&examples), arguments.out.unwrap_or_else(|| "figure1a".into()))
+        }
+        (None, None) => anyhow::bail!("nothing to draw: give a figure or --example"),
+    };
+    if let Some(parent) = prefix.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    }
+    let files = draw(&figure, &prefix, true)?;
+    if !arguments.quiet {
+        said.push(format!("written: {}", files.join(", ")));
+        let mut stdout = std::io::stdout();
+        for line in said {
+            writeln!(stdout, "{line}")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `a/b` for `a/b.figure.json` and `a/b.json`.
+fn stem(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let short = [".figure.json", ".json"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    path.with_file_name(short)
+}
+
+/// Writes `PREFIX.svg`, `.png`, `.figure.json` and, if asked, `.csv`; their names.
+fn draw(figure: &Figure, prefix: &Path, csv: bool) -> anyhow::Result<Vec<String>> {
+    let drawn = gnr_plot::render(figure).with_context(|| format!("cannot draw {}", prefix.display()))?;
+    let mut files = vec![("svg", drawn.svg.into_bytes()), ("png", drawn.png)];
+    if csv {
+        files.push(("csv", drawn.csv.into_bytes()));
+    }
+    files.push(("figure.json", (drawn.json + "\n").into_bytes()));
+    let mut names = Vec::new();
+    for (extension, bytes) in files {
+        let mut path = prefix.as_os_str().to_owned();
+        path.push(format!(".{extension}"));
+        let path = PathBuf::from(path);
+        write_atomically(&path, &bytes)?;
+        names.push(path.display().to_string());
+    }
+    Ok(names)
+}
+
+/// Prints what was found and draws it, or says how to go on.
+fn conclude<R: Serialize>(
+    surveyed: Surveyed<R>,
+    output: &Output,
+    name: &str,
+    figure: impl FnOnce(&R) -> Option<Figure>,
+    table: impl FnOnce(&R) -> Vec<String>,
+) -> anyhow::Result<ExitCode> {
+    let report = match surveyed {
+        Surveyed::Finished(report) => report,
+        Surveyed::Interrupted { done, total } => {
+            eprintln!("interrupted after {done} of {total} points; the same command goes on");
+            return Ok(ExitCode::from(signal::INTERRUPTED));
+        }
+    };
+    if output.plot
+        && let Some(figure) = figure(&report)
+    {
+        draw(&figure, &output.out.join(name), false)?;
+    }
+    let mut stdout = std::io::stdout();
+    if output.json {
+        writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for line in table(&report) {
+        writeln!(stdout, "{line}")?;
+    }
+    writeln!(stdout, "written to {}", output.out.display())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,153 @@
+//! `gnr sweep`.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use gnr_train::sweep::{Axis, Finished, Sweep, SweepObserver, SweepOutcome, SweepRequest, SweepResult};
+
+use crate::{
+    args,
+    progress::clock,
+    signal::{INTERRUPTED, stop_on_interrupt},
+    train::load,
+};
+
+pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
+    let name = arguments.recipe.as_deref().unwrap_or("digits");
+    let recipe = |assignments: &[String]| load(name, &[&arguments.sets[..], assignments].concat());
+    let own = recipe(&[])?;
+    let folder = arguments.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("sweep-{}", own.name)));
+    let axes = if arguments.grid.is_empty() {
+        vec![Axis::paper_rho(), Axis::paper_alpha()]
+    } else {
+        arguments.grid.clone()
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let request = SweepRequest {
+        axes,
+        seeds: arguments.seeds,
+        folder: folder.clone(),
+        jobs: arguments.jobs.unwrap_or(cores),
+        threads: arguments.threads,
+    };
+    let jobs = request.jobs;
+    let grid: Vec<String> = request.axes.iter().map(Axis::to_string).collect();
+    let sweep = Sweep::plan(request, recipe)?;
+    let mut stdout = std::io::stdout();
+    let finished = sweep.runs().filter(|(.., finished)| *finished).count();
+    if arguments.dry_run {
+        let images = sweep.check()?;
+        for (name, folder, finished) in sweep.runs() {
+            let state = if finished { "finished" } else { "to train" };
+            writeln!(stdout, "{state}  {name}  {}", folder.display())?;
+        }
+        writeln!(
+            stdout,
+            "{} runs of {} epochs, {finished} finished; {images} validation images; nothing was trained",
+            sweep.len(),
+            own.train.epochs
+        )?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !arguments.quiet {
+        for axis in grid {
+            writeln!(stdout, "{axis}")?;
+        }
+        writeln!(stdout, "{} runs, {finished} finished before, {jobs} at a time", sweep.len())?;
+        writeln!(stdout, "folder: {}", folder.display())?;
+    }
+    let stop = stop_on_interrupt(
+        "stopping: the runs end after their current step, with a checkpoint (again to stop at once)",
+    )?;
+    let mut progress = Progress { quiet: arguments.quiet, start: Instant::now(), trained: 0 };
+    match sweep.run(&mut progress, &stop)? {
+        SweepOutcome::Interrupted => {
+            eprintln!("interrupted; every run that had begun left a checkpoint: the same command continues");
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+        SweepOutcome::Done(found) => {
+            write!(stdout, "{}", table(&found))?;
+            writeln!(stdout, "{}", found.words())?;
+            for name in ["sweep.json", "heatmap.html", "chosen.toml"] {
+                writeln!(stdout, "written: {}", folder.join(name).display())?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Validation accuracies: the first axis down, the second across, one table for each combination of the others.
+fn table(found: &SweepResult) -> String {
+    let columns = found.axes.get(1).map_or(1, |axis| axis.values.len());
+    let rows = found.axes[0].values.len();
+    let rest = found.points.len() / (rows * columns);
+    let mut text = String::new();
+    for other in 0..rest {
+        let at = |row: usize, column: usize| (row * columns + column) * rest + other;
+        let others = &found.points[at(0, 0)].values[found.axes.len().min(2)..];
+        let keys = found.axes.iter().skip(2).map(|axis| axis.short());
+        let title: Vec<String> = keys.zip(others).map(|(key, value)| format!("{key}={value}")).collect();
+        text += &format!("\nvalidation accuracy, %  {}\n", title.join(" "));
+        let corner = match found.axes.get(1) {
+            Some(axis) => format!("{} \\ {}", found.axes[0].short(), axis.short()),
+            None => found.axes[0].short().to_owned(),
+        };
+        text += &format!("{corner:>16}");
+        for column in 0..columns {
+            let label = found.axes.get(1).map_or_else(String::new, |axis| axis.label(column));
+            text += &format!("{label:>9}");
+        }
+        text += "\n";
+        for row in 0..rows {
+            text += &format!("{:>16}", found.axes[0].label(row));
+            for column in 0..columns {
+                let index = at(row, column);
+                let cell = match found.points[index].mean {
+                    Some(mean) => {
+                        format!("{:.2}{}", 100.0 * mean, if index == found.best { "*" } else { "" })
+                    }
+                    None => "failed".into(),
+                };
+                text += &format!("{cell:>9}");
+            }
+            text += "\n";
+        }
+    }
+    text + "\n"
+}
+
+struct Progress {
+    quiet: bool,
+    start: Instant,
+    trained: usize,
+}
+
+impl SweepObserver for Progress {
+    fn on_run(&mut self, done: usize, of: usize, name: &str, folder: &Path, how: Finished<'_>) {
+        let told = match how {
+            Finished::Before => return,
+            Finished::Now(summary) => {
+                let validation = summary.val_accuracy.unwrap_or_default();
+                format!("validation {:.2} %", 100.0 * validation)
+            }
+            Finished::Failed(error) => format!("FAILED: {error} (in {})", folder.display()),
+        };
+        self.trained += 1;
+        if self.quiet && !matches!(how, Finished::Failed(_)) {
+            return;
+        }
+        // What was finished before took no time now.
+        let each = self.start.elapsed().as_secs_f64() / self.trained as f64;
+        let left = if done < of {
+            format!("; about {} left", clock(each * (of - done) as f64))
+        } else {
+            String::new()
+        };
+        // A closed pipe is no reason to stop training.
+        let _ = writeln!(std::io::stdout(), "[{done:>3}/{of}] {name}: {told}{left}");
+    }
+}

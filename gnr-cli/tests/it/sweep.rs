@@ -1,0 +1,262 @@
+//! `gnr sweep`: what it chooses, and that nothing stops it for good.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use gnr_train::CheckpointFile;
+
+use crate::support::{TINY, Tiny, gnr, run, tree, write};
+
+/// A net with BatchNorm; some tenths of a second a run.
+const RECIPE: &str = r#"
+[data]
+subset = { per_class = 10 }
+augment = "pad-crop-flip"
+[model]
+name = "resnet8"
+widths = [4, 8, 8]
+[train]
+epochs = 4
+batch_size = 20
+workers = 1
+"#;
+
+fn arguments<'a>(recipe: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let fixed = ["sweep", recipe.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let grid = ["--grid", "method.gnr.rho=0.05,0.2", "--grid", "method.gnr.alpha=0.1,1", "--jobs", "2"];
+    [&fixed[..], &grid, more].concat()
+}
+
+fn start(recipe: &Path, out: &Path) -> Child {
+    gnr(&arguments(recipe, out, &[])).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// The run folders that have begun, by name.
+fn runs(out: &Path) -> BTreeMap<String, PathBuf> {
+    let entries = fs::read_dir(out.join("runs")).into_iter().flatten();
+    let entry = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        (entry.file_name().into_string().unwrap(), entry.path())
+    };
+    entries.map(entry).collect()
+}
+
+/// Whole epochs in a run's log.
+fn epochs(run: &Path) -> u64 {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count() as u64
+}
+
+fn last(run: &Path) -> PathBuf {
+    run.join("checkpoints/last.safetensors")
+}
+
+/// Waits until some run is in its middle.
+fn until_in_the_middle(out: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !runs(out).values().any(|run| epochs(run) >= 2 && !run.join("summary.json").exists()) {
+        assert!(Instant::now() < deadline, "no run came to its second epoch in a minute");
+        std::thread::yield_now();
+    }
+}
+
+fn same_results(a: &Path, b: &Path) {
+    let (ours, theirs) = (runs(a), runs(b));
+    assert!(ours.keys().eq(theirs.keys()) && ours.len() == 4, "{ours:?}");
+    for (name, run) in &ours {
+        assert!(fs::read(last(run)).unwrap() == fs::read(last(&theirs[name])).unwrap(), "{name}");
+    }
+    for file in ["sweep.json", "chosen.toml", "heatmap.html"] {
+        assert_eq!(fs::read_to_string(a.join(file)).unwrap(), fs::read_to_string(b.join(file)).unwrap());
+    }
+}
+
+#[test]
+fn chooses_by_validation_and_writes_a_recipe_that_trains() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", TINY);
+    let out = home.path().join("sweep");
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &["--seeds", "2"]));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let found: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(out.join("sweep.json")).unwrap()).unwrap();
+    let points = found["points"].as_array().unwrap();
+    assert_eq!((points.len(), points[0]["val_accuracies"].as_array().unwrap().len()), (4, 2));
+    let means: Vec<f64> = points.iter().map(|point| point["mean"].as_f64().unwrap()).collect();
+    let best = found["best"].as_u64().unwrap() as usize;
+    assert!(means.iter().all(|mean| *mean <= means[best]), "{means:?}");
+    // A tenth of the 100 images.
+    assert_eq!(found["validation_images"], 10);
+    assert!(stdout.contains("standard error"), "{stdout}");
+
+    let chosen = out.join("chosen.toml");
+    let (code, text, stderr) = run(&["train", chosen.to_str().unwrap(), "--dry-run"]);
+    assert_eq!(code, 0, "{stderr}");
+    let values = points[best]["values"].as_array().unwrap();
+    for (key, value) in ["rho", "alpha"].iter().zip(values) {
+        let number: f64 = value.as_str().unwrap().parse().unwrap();
+        assert!(text.contains(&format!("{key} = {number:?}")), "{text}");
+    }
+    assert!(text.contains("validation = 0.0"), "the chosen recipe trains on all images: {text}");
+
+    let page = fs::read_to_string(out.join("heatmap.html")).unwrap();
+    assert_eq!(page.matches("<rect").count(), 4);
+    assert!(!page.contains("<script") && !page.contains("src="), "self-contained");
+}
+
+#[test]
+fn a_run_of_a_sweep_is_the_run_that_one_would_train_by_hand() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", TINY);
+    let (out, alone) = (home.path().join("sweep"), home.path().join("alone"));
+    assert_eq!(run(&arguments(&recipe, &out, &["--threads", "1"])).0, 0);
+    let (name, folder) = runs(&out).into_iter().find(|(name, _)| name.contains("rho=0.2_alpha=1")).unwrap();
+    let set = |key: &str| format!("--set={key}");
+    let sets = ["method.gnr.rho=0.2", "method.gnr.alpha=1.0", "data.validation=0.1", "train.seed=0"].map(set);
+    let mut words = vec!["train", recipe.to_str().unwrap(), "--out", alone.to_str().unwrap()];
+    words.extend(sets.iter().map(String::as_str));
+    assert_eq!(run(&words).0, 0);
+    assert!(fs::read(last(&folder)).unwrap() == fs::read(last(&alone)).unwrap(), "{name}");
+}
+
+#[test]
+fn finished_runs_are_not_repeated() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", TINY);
+    let out = home.path().join("sweep");
+    assert_eq!(run(&arguments(&recipe, &out, &[])).0, 0);
+    let stamps = |out: &Path| -> Vec<_> {
+        runs(out).values().map(|run| fs::metadata(last(run)).unwrap().modified().unwrap()).collect()
+    };
+    let before = stamps(&out);
+    let (code, stdout, _) = run(&arguments(&recipe, &out, &[]));
+    assert!(code == 0 && stdout.contains("4 runs, 4 finished before"), "{stdout}");
+    assert_eq!(stamps(&out), before);
+}
+
+#[test]
+fn kill_9_in_the_middle_loses_at_most_the_current_epoch() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", RECIPE);
+    let (whole, killed) = (home.path().join("whole"), home.path().join("killed"));
+    assert_eq!(run(&arguments(&recipe, &whole, &[])).0, 0);
+
+    let mut child = start(&recipe, &killed);
+    until_in_the_middle(&killed);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut in_the_middle = 0;
+    for (name, run) in runs(&killed) {
+        let done = epochs(&run);
+        let kept = match last(&run).exists() {
+            true => CheckpointFile::read(&last(&run)).unwrap().header().unwrap().progress.epoch,
+            false => 0,
+        };
+        // An epoch is logged just before its checkpoint is written.
+        assert!(kept + 1 >= done, "{name}: {done} epochs done, {kept} in the checkpoint");
+        in_the_middle += u32::from(!run.join("summary.json").exists());
+    }
+    assert!(in_the_middle > 0);
+
+    let (code, _, stderr) = run(&arguments(&recipe, &killed, &[]));
+    assert_eq!(code, 0, "{stderr}");
+    same_results(&killed, &whole);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_all_runs_with_checkpoints() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", RECIPE);
+    let (whole, out) = (home.path().join("whole"), home.path().join("out"));
+    assert_eq!(run(&arguments(&recipe, &whole, &[])).0, 0);
+    let child = start(&recipe, &out);
+    until_in_the_middle(&out);
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("the same command continues"), "{stderr}");
+    assert!(!out.join("sweep.json").exists());
+    assert_eq!(run(&arguments(&recipe, &out, &[])).0, 0);
+    same_results(&out, &whole);
+}
+
+#[test]
+fn two_sweeps_on_one_folder_exclude_each_other() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", RECIPE);
+    let out = home.path().join("out");
+    let mut child = start(&recipe, &out);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("[  1/4]")));
+    let (code, _, stderr) = run(&arguments(&recipe, &out, &[]));
+    let who = format!("sweep.lock: another gnr process ({}) is working in this folder", child.id());
+    assert!(code == 1 && stderr.contains(&who), "{stderr}");
+    lines.for_each(|line| drop(line.unwrap()));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_combination_that_fails_is_an_empty_cell_and_the_others_go_on() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", TINY);
+    let out = home.path().join("out");
+    let words = [
+        "sweep",
+        recipe.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+        "--grid=optimizer.lr=0.1,1e30",
+        "--grid=method.gnr=false",
+    ];
+    let (code, stdout, stderr) = run(&words);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("FAILED: training diverged") && stdout.contains("failed\n"), "{stdout}");
+    assert!(stdout.contains("chosen: optimizer.lr=0.1 method.gnr=false"), "{stdout}");
+    let page = fs::read_to_string(out.join("heatmap.html")).unwrap();
+    assert_eq!(page.matches("stroke-dasharray").count(), 1);
+}
+
+#[test]
+fn a_full_disk_stops_the_sweep_and_room_lets_it_go_on() {
+    // 150 KiB hold two or three runs of 6,760 parameters with their momentum, not eight checkpoints of 54 KB.
+    let Some(disk) = Tiny::mount("size=150k") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", TINY);
+    let (out, whole) = (disk.0.path().join("out"), home.path().join("whole"));
+    let set = ["--set=model.widths=[90]"];
+    assert_eq!(run(&arguments(&recipe, &whole, &set)).0, 0);
+    let (code, _, stderr) = run(&arguments(&recipe, &out, &set));
+    assert!(code == 1 && stderr.contains("No space left"), "{stderr}");
+    assert!(!tree(&out).iter().any(|file| file.contains("partial")), "{:?}", tree(&out));
+    disk.resize("10m");
+    let (code, _, stderr) = run(&arguments(&recipe, &out, &set));
+    assert_eq!(code, 0, "{stderr}");
+    same_results(&out, &whole);
+}
+
+#[test]
+fn what_cannot_be_swept_is_said_before_any_training() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", TINY);
+    let out = home.path().join("out");
+    let recipe = recipe.to_str().unwrap();
+    for (grid, expect) in [
+        ("method.gnr.rho=0.1,-1", "must be positive"),
+        ("method.gnr.rh0=0.1", "did you mean `rho`"),
+        ("method.gnr.rho", "expected section.key=VALUE"),
+    ] {
+        let (code, _, stderr) = run(&["sweep", recipe, "--out", out.to_str().unwrap(), "--grid", grid]);
+        assert!(code > 0 && stderr.contains(expect), "{grid}: {stderr}");
+        assert!(!out.exists());
+    }
+    let (code, stdout, _) = run(&["sweep", recipe, "--out", out.to_str().unwrap(), "--dry-run"]);
+    assert!(code == 0 && stdout.contains("78 runs") && stdout.contains("nothing was trained"), "{stdout}");
+}

@@ -1,0 +1,120 @@
+//! Mixup and CutMix: a batch blended with itself shifted by one, images and labels alike.
+
+use super::check_probability;
+use crate::error::{DataError, Result};
+use crate::random::{Purpose, Stream};
+use crate::resample::Window;
+
+/// Blending of the images of a batch. The partner of image `i` is image `i − 1` (of the first: the last).
+///
+/// λ ~ Beta(α, α), one a batch. Mixup: λ·x_i + (1 − λ)·x_{i−1}. CutMix: a box of a share 1 − λ of the area, around a uniform
+/// centre and cut off at the border, comes from the partner; λ is then what is left of the image's own. Labels weigh λ and 1 − λ.
+///
+/// # References
+/// Zhang et al., *mixup: Beyond Empirical Risk Minimization*, ICLR 2018; Yun et al., *CutMix*, ICCV 2019, algorithm A1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mix {
+    /// α of mixup; 0: no mixup.
+    pub mixup: f64,
+    /// α of CutMix; 0: no CutMix. When both are on, each batch has one of them, with probability ½.
+    pub cutmix: f64,
+    /// Of blending a batch at all.
+    pub probability: f64,
+}
+
+/// The other half of a blended batch's labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mixed {
+    /// Labels of the partners, `[B]`.
+    pub labels: Vec<usize>,
+    /// λ, the weight of the images' own labels, in [0, 1]; the partners' have 1 − λ.
+    pub weight: f64,
+}
+
+/// What was drawn for a batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Blend {
+    Mixup { weight: f64 },
+    CutMix { window: Window },
+}
+
+impl Mix {
+    /// Largest α: λ is then within a few per cent of ½.
+    const MAX_ALPHA: f64 = 100.0;
+
+    pub(super) fn check(&self) -> Result<()> {
+        for (key, alpha) in [("mixup", self.mixup), ("cutmix", self.cutmix)] {
+            if !(0.0..=Self::MAX_ALPHA).contains(&alpha) {
+                return Err(DataError::config(key, alpha, "α must be in [0, 100]"));
+            }
+        }
+        check_probability("mix probability", self.probability)
+    }
+
+    /// The blend of batch `batch` of an epoch, of images `height` x `width`.
+    pub(crate) fn draw(
+        &self,
+        seed: u64,
+        epoch: u64,
+        batch: usize,
+        height: usize,
+        width: usize,
+    ) -> Option<Blend> {
+        let mut stream = Stream::at(seed, Purpose::Mix, epoch, batch as u64);
+        if (self.mixup == 0.0 && self.cutmix == 0.0) || stream.unit() >= self.probability {
+            return None;
+        }
+        let cuts = match (self.mixup > 0.0, self.cutmix > 0.0) {
+            (true, true) => stream.coin(),
+            (_, cuts) => cuts,
+        };
+        if !cuts {
+            return Some(Blend::Mixup { weight: stream.symmetric_beta(self.mixup) });
+        }
+        let side = (1.0 - stream.symmetric_beta(self.cutmix)).sqrt();
+        let (h, w) = ((height as f64 * side) as usize, (width as f64 * side) as usize);
+        let (y, x) = (stream.below(height), stream.below(width));
+        let (top, left) = (y.saturating_sub(h / 2), x.saturating_sub(w / 2));
+        let (bottom, right) = (height.min(y + h / 2), width.min(x + w / 2));
+        Some(Blend::CutMix { window: Window { top, left, height: bottom - top, width: right - left } })
+    }
+}
+
+impl Blend {
+    /// Blends `images` `[B, C, height, width]` in place and gives the partners' labels.
+    pub(crate) fn apply(self, images: &mut [f32], labels: &[usize], height: usize, width: usize) -> Mixed {
+        let size = images.len() / labels.len().max(1);
+        let last = images[images.len() - size..].to_vec();
+        for i in (0..labels.len()).rev() {
+            let (before, own) = images.split_at_mut(i * size);
+            let partner = if i == 0 { &last[..] } else { &before[before.len() - size..] };
+            self.image(&mut own[..size], partner, height, width);
+        }
+        let mut labels = labels.to_vec();
+        labels.rotate_right(1);
+        let weight = match self {
+            Self::Mixup { weight } => weight,
+            Self::CutMix { window } => 1.0 - (window.height * window.width) as f64 / (height * width) as f64,
+        };
+        Mixed { labels, weight }
+    }
+
+    fn image(self, own: &mut [f32], partner: &[f32], height: usize, width: usize) {
+        match self {
+            Self::Mixup { weight } => {
+                for (own, &partner) in own.iter_mut().zip(partner) {
+                    *own = (weight * f64::from(*own) + (1.0 - weight) * f64::from(partner)) as f32;
+                }
+            }
+            Self::CutMix { window } => {
+                let planes = own.chunks_exact_mut(height * width).zip(partner.chunks_exact(height * width));
+                for (own, partner) in planes {
+                    for y in window.top..window.top + window.height {
+                        let row = y * width + window.left..y * width + window.left + window.width;
+                        own[row.clone()].copy_from_slice(&partner[row]);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! RandAugment, and the operations that it draws from.
+
+use super::{affine, color};
+use crate::dataset::Image;
+use crate::error::{DataError, Result};
+use crate::random::Stream;
+
+/// Torchvision's `RandAugment`: `operations` draws from [`Operation::ALL`] with equal probability, each done at `magnitude`.
+///
+/// # References
+/// Cubuk et al., *RandAugment*, CVPR workshops 2020. Ranges of the magnitudes: torchvision's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandAugment {
+    /// Operations an image.
+    pub operations: usize,
+    /// Strength, `0..=30`.
+    pub magnitude: usize,
+}
+
+impl Default for RandAugment {
+    /// Two operations at magnitude 9.
+    fn default() -> Self {
+        Self { operations: 2, magnitude: 9 }
+    }
+}
+
+/// Something done to an image's bytes, as Pillow does it. The signed ones have a random sign in [`RandAugment`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Nothing.
+    Identity,
+    /// Rows shifted in proportion to their number.
+    ShearX,
+    /// Columns shifted in proportion to their number.
+    ShearY,
+    /// Shift by whole pixels.
+    TranslateX,
+    /// Shift by whole pixels.
+    TranslateY,
+    /// Turn around the centre, degrees counter-clockwise.
+    Rotate,
+    /// Factor 1 + magnitude.
+    Brightness,
+    /// Saturation by a factor 1 + magnitude.
+    Color,
+    /// Factor 1 + magnitude around the mean grey.
+    Contrast,
+    /// Factor 1 + magnitude away from the smoothed image.
+    Sharpness,
+    /// Bits kept.
+    Posterize,
+    /// Bytes from a threshold on are inverted.
+    Solarize,
+    /// Each channel stretched to 0..=255.
+    AutoContrast,
+    /// Each channel's histogram made flat.
+    Equalize,
+}
+
+impl Operation {
+    /// In torchvision's order.
+    pub const ALL: [Self; 14] = [
+        Self::Identity,
+        Self::ShearX,
+        Self::ShearY,
+        Self::TranslateX,
+        Self::TranslateY,
+        Self::Rotate,
+        Self::Brightness,
+        Self::Color,
+        Self::Contrast,
+        Self::Sharpness,
+        Self::Posterize,
+        Self::Solarize,
+        Self::AutoContrast,
+        Self::Equalize,
+    ];
+
+    /// Magnitude number `bin` of `0..=30` for images of a size, and whether its sign is random.
+    pub fn magnitude(self, bin: usize, height: usize, width: usize) -> (f64, bool) {
+        const BINS: f64 = 30.0;
+        let share = bin as f64 / BINS;
+        match self {
+            Self::ShearX | Self::ShearY => (0.3 * share, true),
+            Self::TranslateX => (150.0 / 331.0 * width as f64 * share, true),
+            Self::TranslateY => (150.0 / 331.0 * height as f64 * share, true),
+            Self::Rotate => (30.0 * share, true),
+            Self::Brightness | Self::Color | Self::Contrast | Self::Sharpness => (0.9 * share, true),
+            Self::Posterize => (8.0 - (4.0 * share).round_ties_even(), false),
+            Self::Solarize => (255.0 * (1.0 - share), false),
+            Self::Identity | Self::AutoContrast | Self::Equalize => (0.0, false),
+        }
+    }
+
+    /// Changes `image`, which is whole; what comes in from outside is black. On grey images `Color` does nothing.
+    pub fn apply(self, image: &mut Image<'static>, magnitude: f64) {
+        match self {
+            Self::Identity => {}
+            Self::ShearX => affine::transform(image, [1.0, magnitude, 0.0, 0.0, 1.0, 0.0]),
+            Self::ShearY => affine::transform(image, [1.0, 0.0, 0.0, magnitude, 1.0, 0.0]),
+            Self::TranslateX => affine::transform(image, [1.0, 0.0, -magnitude.trunc(), 0.0, 1.0, 0.0]),
+            Self::TranslateY => affine::transform(image, [1.0, 0.0, 0.0, 0.0, 1.0, -magnitude.trunc()]),
+            Self::Rotate => affine::rotate(image, magnitude),
+            Self::Brightness => color::brightness(image, 1.0 + magnitude),
+            Self::Color => color::saturation(image, 1.0 + magnitude),
+            Self::Contrast => color::contrast(image, 1.0 + magnitude),
+            Self::Sharpness => color::sharpness(image, 1.0 + magnitude),
+            Self::Posterize => color::posterize(image, magnitude as u32),
+            Self::Solarize => color::solarize(image, magnitude),
+            Self::AutoContrast => color::autocontrast(image),
+            Self::Equalize => color::equalize(image),
+        }
+    }
+}
+
+impl RandAugment {
+    pub(super) fn check(&self) -> Result<()> {
+        if self.magnitude > 30 {
+            return Err(DataError::config("rand_augment.magnitude", self.magnitude, "must be in 0..=30"));
+        }
+        if !(1..=14).contains(&self.operations) {
+            return Err(DataError::config("rand_augment.operations", self.operations, "must be in 1..=14"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn apply(&self, stream: &mut Stream, image: &mut Image<'static>) {
+        for _ in 0..self.operations {
+            let operation = Operation::ALL[stream.below(Operation::ALL.len())];
+            let (magnitude, signed) = operation.magnitude(self.magnitude, image.height, image.width);
+            let negative = stream.coin() && signed;
+            operation.apply(image, if negative { -magnitude } else { magnitude });
+        }
+    }
+}

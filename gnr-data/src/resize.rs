@@ -1,0 +1,71 @@
+//! The usual preparation of photographs for evaluation: scale the shorter side, cut out the centre.
+
+use crate::dataset::Image;
+use crate::error::{DataError, Result};
+use crate::resample::{Interpolation, MAX_SIDE, Window, resample};
+
+/// How to bring photographs of mixed sizes to one: scale, keeping the proportions, then cut out the centre.
+///
+/// The same pixels as torchvision's `Resize(shorter)` and `CenterCrop((height, width))` on Pillow images.
+/// `Resize { height: 224, width: 224, ..Resize::square(256) }` is the usual evaluation of ImageNet models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resize {
+    /// The shorter side after scaling; the longer one is rounded down.
+    pub shorter: usize,
+    /// Rows cut out of the centre, at most `shorter`.
+    pub height: usize,
+    /// Columns cut out of the centre, at most `shorter`.
+    pub width: usize,
+    /// Filter of the scaling.
+    pub interpolation: Interpolation,
+}
+
+/// Longer side over shorter side of the images that [`Resize`] accepts.
+const MAX_ELONGATION: usize = 64;
+
+impl Resize {
+    /// Scales to the smallest size that covers a square of `side` pixels and cuts out the centre; bilinear.
+    pub fn square(side: usize) -> Self {
+        Self { shorter: side, height: side, width: side, interpolation: Interpolation::Bilinear }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let crop = self.height.max(self.width);
+        let fits = self.height > 0 && self.width > 0 && crop <= self.shorter && self.shorter <= MAX_SIDE;
+        if fits {
+            return Ok(());
+        }
+        let value = format!("{} to {}x{}", self.shorter, self.height, self.width);
+        Err(DataError::config("resize", value, format!("needs 0 < height, width <= shorter <= {MAX_SIDE}")))
+    }
+
+    /// The prepared image.
+    ///
+    /// # Errors
+    /// The reason, for images that are mostly one line: scaling them to cover would need absurd memory.
+    pub(crate) fn apply(&self, image: Image<'static>) -> Result<Image<'static>, String> {
+        let (height, width) = (image.height, image.width);
+        let short = width.min(height).max(1);
+        if width.max(height) / short > MAX_ELONGATION {
+            return Err(format!("{width}x{height} is too elongated to resize (limit {MAX_ELONGATION}:1)"));
+        }
+        // Rounded down as torchvision does; the shorter side comes out exactly.
+        let scaled = (height * self.shorter / short, width * self.shorter / short);
+        let cut = Window {
+            top: centred(scaled.0 - self.height),
+            left: centred(scaled.1 - self.width),
+            height: self.height,
+            width: self.width,
+        };
+        if scaled == (height, width) && cut == Window::whole(&image) {
+            return Ok(image);
+        }
+        Ok(resample(&image, Window::whole(&image), scaled, cut, self.interpolation))
+    }
+}
+
+/// Half of what is cut away, rounded half to even as Python does.
+fn centred(rest: usize) -> usize {
+    let half = rest / 2;
+    if rest % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
+}

@@ -1,0 +1,168 @@
+//! Images that are files: a list of paths with labels, decoded once or when asked for. What the layouts of photographs
+//! have in common.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::decode::decode;
+use crate::dataset::{Dataset, Image, InMemory, describe};
+use crate::error::{DataError, Result};
+use crate::resize::Resize;
+
+/// Above this, [`Keep::Auto`] leaves the images on disk: 2 GiB of decoded pixels (CIFAR-10 is 0.15, ImageNet 180).
+const AUTO_LIMIT: usize = 2 << 30;
+
+/// Whether image files are decoded once or again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// In memory when the decoded images are at most 2 GiB, else on disk.
+    #[default]
+    Auto,
+    /// Decoded on opening, on all cores, and kept in memory. Damaged files are found at once.
+    InMemory,
+    /// Decoded each time an image is asked for.
+    OnDisk,
+}
+
+/// Files with labels, as a layout lists them.
+pub(super) struct Listing {
+    /// What [`Dataset::describe`] starts with.
+    pub(super) name: String,
+    pub(super) classes: Vec<String>,
+    /// Paths and labels below `classes.len()`; not empty.
+    pub(super) files: Vec<(PathBuf, usize)>,
+}
+
+/// The image that entry `record` of a list calls `name`, below `folder`.
+///
+/// # Errors
+/// [`DataError::ListedFileMissing`]; [`DataError::BadLine`] for a name that leads out of the folder.
+pub(super) fn listed_file(list: &Path, record: usize, folder: &Path, name: &str) -> Result<PathBuf> {
+    let relative = Path::new(name);
+    let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
+    if !plain || name.is_empty() {
+        let reason = format!("`{name}` is not a file below {}", folder.display());
+        return Err(DataError::BadLine { path: list.to_path_buf(), line: record + 1, reason });
+    }
+    let path = folder.join(relative);
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(DataError::ListedFileMissing { list: list.to_path_buf(), record, path }),
+    }
+}
+
+impl Listing {
+    /// The data set of these files: RGB, all of one size, that of the first file, unless `resize` brings them to one.
+    ///
+    /// # Errors
+    /// [`DataError::NoImages`] for an empty list, a resize that cannot be, a first file that cannot be decoded; when kept in
+    /// memory: the first file in order that cannot be decoded or has another size.
+    pub(super) fn open(self, resize: Option<Resize>, keep: Keep) -> Result<Arc<dyn Dataset>> {
+        if let Some(resize) = resize {
+            resize.check()?;
+        }
+        let Some((first, _)) = self.files.first() else {
+            return Err(DataError::NoImages { path: self.name.into(), reason: "no files are listed".into() });
+        };
+        let shape = match resize {
+            Some(resize) => [3, resize.height, resize.width],
+            None => decode(first)?.shape(),
+        };
+        let set = OnDisk { listing: self, shape, resize };
+        let bytes = shape.iter().try_fold(set.len(), |product, &dim| product.checked_mul(dim));
+        Ok(match keep {
+            Keep::OnDisk => Arc::new(set),
+            Keep::InMemory => Arc::new(set.into_memory()?),
+            Keep::Auto if bytes.is_some_and(|bytes| bytes <= AUTO_LIMIT) => Arc::new(set.into_memory()?),
+            Keep::Auto => Arc::new(set),
+        })
+    }
+}
+
+/// Files that are decoded when asked for.
+struct OnDisk {
+    listing: Listing,
+    shape: [usize; 3],
+    resize: Option<Resize>,
+}
+
+impl OnDisk {
+    /// Decoded and brought to the data set's size.
+    fn prepared(&self, path: &Path) -> Result<Image<'static>> {
+        let mut image = decode(path)?;
+        if let Some(resize) = self.resize {
+            image = resize
+                .apply(image)
+                .map_err(|reason| DataError::Decode { path: path.to_path_buf(), reason })?;
+        }
+        match image.shape() {
+            found if found != self.shape => {
+                Err(DataError::SizeMismatch { path: path.to_path_buf(), expected: self.shape, found })
+            }
+            _ => Ok(image),
+        }
+    }
+
+    fn into_memory(self) -> Result<InMemory> {
+        let image_bytes: usize = self.shape.iter().product();
+        let length = image_bytes.saturating_mul(self.len());
+        let mut pixels = Vec::new();
+        pixels.try_reserve_exact(length).map_err(|_| {
+            DataError::config(
+                "keep",
+                "in memory",
+                format!("{length} bytes of pixels do not fit; keep them on disk"),
+            )
+        })?;
+        pixels.resize(length, 0);
+        // The first failure in file order, so that the message does not depend on timing.
+        let failure = pixels
+            .par_chunks_exact_mut(image_bytes)
+            .zip(&self.listing.files)
+            .map(|(out, (path, _))| self.prepared(path).map(|image| out.copy_from_slice(&image.pixels)))
+            .find_first(Result::is_err);
+        if let Some(Err(error)) = failure {
+            return Err(error);
+        }
+        let Listing { name, classes, files } = self.listing;
+        let labels = files.into_iter().map(|(_, label)| label).collect();
+        InMemory::new(name, self.shape, classes, pixels, labels)
+    }
+
+    fn file(&self, index: usize) -> Result<&(PathBuf, usize)> {
+        let files = &self.listing.files;
+        files.get(index).ok_or(DataError::IndexOutOfRange { index, len: files.len() })
+    }
+}
+
+impl Dataset for OnDisk {
+    fn len(&self) -> usize {
+        self.listing.files.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.listing.classes
+    }
+
+    fn image(&self, index: usize) -> Result<Image<'_>> {
+        self.prepared(&self.file(index)?.0)
+    }
+
+    fn original(&self, index: usize) -> Result<Image<'_>> {
+        decode(&self.file(index)?.0)
+    }
+
+    fn label(&self, index: usize) -> Result<usize> {
+        Ok(self.file(index)?.1)
+    }
+
+    fn describe(&self) -> String {
+        describe(&format!("{}, decoded on demand", self.listing.name), self)
+    }
+}

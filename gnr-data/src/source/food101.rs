@@ -1,0 +1,97 @@
+//! Food-101: 101 dishes, listed in JSON and text files.
+//!
+//! Layout (below `food-101`, as the archive unpacks, or directly): `images/CLASS/NUMBER.jpg`; `meta/{train,test}.json`, an object
+//! of a list of `CLASS/NUMBER` a class; the same as lines of `meta/{train,test}.txt`, which are read where there is no JSON.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::files::{Listing, listed_file};
+use super::{Part, locate, read_text};
+use crate::augment::Augmentation;
+use crate::dataset::Dataset;
+use crate::error::{DataError, Result};
+use crate::normalize::Normalization;
+use crate::registry::{DatasetInfo, Download, OpenOptions, Unpack};
+
+const HINT: &str = "gnr data fetch food101 --data-dir DIR (5 GB), or unpack http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz into DIR; \
+                    then give DIR";
+
+pub(crate) const INFO: DatasetInfo = DatasetInfo {
+    name: "food101",
+    summary: "Food-101, 101 dishes, RGB photographs of mixed sizes",
+    shape: None,
+    classes: Some(101),
+    counts: Some([75_750, 25_250]),
+    fetch_hint: HINT,
+    licence: "the photographers' (foodspotting.com); scientific fair use",
+    augmentation: Augmentation::IMAGENET,
+    preset: "imagenet",
+    normalization: Normalization::imagenet,
+    downloads: &[Download {
+        urls: &["http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz"],
+        file: "food-101.tar.gz",
+        md5: "85eeb15f3717b99a5da872d97d918f87",
+        unpack: Unpack::Tar { into: "" },
+        limit: 8 << 30,
+    }],
+    opener: |options, part| open(options, part),
+};
+
+fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
+    let dirs: Vec<PathBuf> = options.dir.iter().flat_map(|dir| [dir.join("food-101"), dir.clone()]).collect();
+    let find = |candidates: &[String]| {
+        locate(&dirs, candidates).ok_or_else(|| DataError::MissingData {
+            dataset: INFO.name,
+            what: candidates[0].clone(),
+            looked_in: dirs.clone(),
+            hint: HINT,
+        })
+    };
+    let list = find(&[format!("meta/{part}.json"), format!("meta/{part}.txt")])?;
+    let images = find(&["images".to_string()])?;
+    let listed = match list.extension().is_some_and(|extension| extension == "json") {
+        true => from_json(&list)?,
+        false => from_lines(&list)?,
+    };
+    let classes: Vec<String> = listed.keys().cloned().collect();
+    let mut files = Vec::new();
+    for (label, (class, names)) in listed.iter().enumerate() {
+        for (record, name) in names.iter().enumerate() {
+            if name.split('/').next() != Some(class.as_str()) {
+                let reason = format!("`{name}` is listed under `{class}`");
+                return Err(DataError::BadLine { path: list, line: record + 1, reason });
+            }
+            files.push((listed_file(&list, record, &images, &format!("{name}.jpg"))?, label));
+        }
+    }
+    let name = format!("{} {part} ({})", INFO.name, list.display());
+    Listing { name, classes, files }.open(options.resize, options.keep)
+}
+
+type Listed = BTreeMap<String, Vec<String>>;
+
+fn from_json(path: &Path) -> Result<Listed> {
+    serde_json::from_str(&read_text(path)?).map_err(|error| DataError::BadLine {
+        path: path.to_path_buf(),
+        line: error.line(),
+        reason: format!("expected {{\"CLASS\": [\"CLASS/NUMBER\", …], …}}: {error}"),
+    })
+}
+
+fn from_lines(path: &Path) -> Result<Listed> {
+    let mut listed = Listed::new();
+    for (number, line) in read_text(path)?.lines().enumerate() {
+        let line = line.trim();
+        let Some((class, _)) = line.split_once('/') else {
+            if line.is_empty() {
+                continue;
+            }
+            let reason = format!("expected CLASS/NUMBER, found `{line}`");
+            return Err(DataError::BadLine { path: path.to_path_buf(), line: number + 1, reason });
+        };
+        listed.entry(class.to_string()).or_default().push(line.to_string());
+    }
+    Ok(listed)
+}

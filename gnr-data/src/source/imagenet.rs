@@ -1,0 +1,186 @@
+//! ImageNet (ILSVRC 2012) as it is published and as everybody arranges it.
+//!
+//! Layout: `train/WNID/*.JPEG`; the 50,000 validation images as `val/WNID/*.JPEG` or, as the archive unpacks, all in `val`
+//! with their classes in the devkit (`ILSVRC2012_devkit_t12/data`) or in Kaggle's `LOC_val_solution.csv`. A label is the position
+//! of the WordNet id in the sorted list of the thousand, as in published weights; so a folder with some of the classes
+//! (Imagenette, say) keeps the labels that a network of 1,000 classes gives.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::cars::structures;
+use super::files::Listing;
+use super::folder::{class_dirs, image_files};
+use super::{Part, locate, read_text};
+use crate::augment::Augmentation;
+use crate::dataset::Dataset;
+use crate::error::{DataError, Result};
+use crate::normalize::Normalization;
+use crate::registry::{DatasetInfo, Download, OpenOptions, Unpack};
+
+/// The WordNet ids of the thousand classes, sorted: number `k` is class `k` of published weights.
+pub fn imagenet_wnids() -> impl ExactSizeIterator<Item = &'static str> {
+    const LENGTH: usize = "n01440764\n".len();
+    let list = include_str!("../../assets/imagenet_wnids.txt");
+    (0..list.len() / LENGTH).map(move |k| &list[k * LENGTH..(k + 1) * LENGTH - 1])
+}
+
+const HINT: &str = "the archives need an account at https://image-net.org/download: put ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and \
+                    ILSVRC2012_devkit_t12.tar.gz into DIR and run gnr data fetch imagenet --data-dir DIR, which checks and unpacks them; \
+                    or arrange DIR/train/WNID/*.JPEG and DIR/val/WNID/*.JPEG; then give DIR";
+
+pub(crate) const INFO: DatasetInfo = DatasetInfo {
+    name: "imagenet",
+    summary: "ImageNet (ILSVRC 2012), 1,000 classes, RGB photographs of mixed sizes",
+    shape: None,
+    classes: Some(1000),
+    counts: Some([1_281_167, 50_000]),
+    fetch_hint: HINT,
+    licence: "ImageNet terms of access (non-commercial research and education)",
+    augmentation: Augmentation::IMAGENET,
+    preset: "imagenet",
+    normalization: Normalization::imagenet,
+    downloads: &[
+        Download {
+            urls: &[],
+            file: "ILSVRC2012_devkit_t12.tar.gz",
+            md5: "fa75699e90414af021442c21a62c3abf",
+            unpack: Unpack::Tar { into: "" },
+            limit: 1 << 28,
+        },
+        Download {
+            urls: &[],
+            file: "ILSVRC2012_img_val.tar",
+            md5: "29b22e2961454d5413ddabcf34fc5622",
+            unpack: Unpack::Tar { into: "val" },
+            limit: 8 << 30,
+        },
+        Download {
+            urls: &[],
+            file: "ILSVRC2012_img_train.tar",
+            md5: "1d675b47d978889d74fa0da5fadfb00e",
+            unpack: Unpack::TarOfTars { into: "train" },
+            limit: 200 << 30,
+        },
+    ],
+    opener: |options, part| open(options, part),
+};
+
+/// Where the parts are found below the given folder: as unpacked, or as Kaggle's archive unpacks.
+const BELOW: [&str; 2] = ["", "ILSVRC/Data/CLS-LOC"];
+
+fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
+    let name = match part {
+        Part::Train => "train",
+        Part::Test => "val",
+    };
+    let dir = options.dir.as_deref();
+    let looked_in: Vec<PathBuf> = dir.iter().flat_map(|dir| BELOW.map(|below| dir.join(below))).collect();
+    let missing = |what: String| DataError::MissingData {
+        dataset: INFO.name,
+        what,
+        looked_in: looked_in.clone(),
+        hint: HINT,
+    };
+    let (Some(dir), Some(root)) =
+        (dir, looked_in.iter().map(|base| base.join(name)).find(|path| path.is_dir()))
+    else {
+        return Err(missing(format!("sub-folder {name}")));
+    };
+    let classes: Vec<String> = imagenet_wnids().map(String::from).collect();
+    let mut files = Vec::new();
+    for (wnid, path) in class_dirs(&root)? {
+        let label = label_of(&classes, &path, &wnid)?;
+        files.extend(image_files(&path)?.into_iter().map(|file| (file, label)));
+    }
+    if files.is_empty() && part == Part::Test {
+        let flat = image_files(&root)?;
+        if !flat.is_empty() {
+            let truth = Truth::find(dir)?.ok_or_else(|| {
+                missing(
+                    "classes of the images in val (ILSVRC2012_devkit_t12/data or LOC_val_solution.csv)"
+                        .into(),
+                )
+            })?;
+            files = flat
+                .into_iter()
+                .map(|file| truth.label(&file, &classes).map(|label| (file, label)))
+                .collect::<Result<_>>()?;
+        }
+    }
+    if files.is_empty() {
+        let reason = "no images in class folders (WNID/*.JPEG)".into();
+        return Err(DataError::NoImages { path: root, reason });
+    }
+    let name = format!("{} {part} ({})", INFO.name, root.display());
+    Listing { name, classes, files }.open(options.resize, options.keep)
+}
+
+fn label_of(classes: &[String], path: &Path, wnid: &str) -> Result<usize> {
+    classes.binary_search_by(|class| class.as_str().cmp(wnid)).map_err(|_| DataError::UnknownClass {
+        path: path.to_path_buf(),
+        class: wnid.to_string(),
+        expected: "one of ImageNet's 1,000 WordNet ids (for other classes, open it as `folder`)",
+    })
+}
+
+/// Classes of the validation images that lie in one folder.
+struct Truth {
+    /// Where they come from.
+    path: PathBuf,
+    /// WordNet id of an image's name without extension.
+    wnids: HashMap<String, String>,
+}
+
+impl Truth {
+    fn find(dir: &Path) -> Result<Option<Self>> {
+        let dirs = [dir.to_path_buf(), dir.join("ILSVRC2012_devkit_t12"), dir.join("devkit")];
+        if let Some(path) = locate(&dirs, &["data/ILSVRC2012_validation_ground_truth.txt".to_string()]) {
+            return Self::of_devkit(path).map(Some);
+        }
+        match locate(&dirs, &["LOC_val_solution.csv".to_string()]) {
+            Some(path) => Self::of_kaggle(path).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A number of the devkit's own a line, for images 1, 2, …; `meta.mat` says which id it is.
+    fn of_devkit(path: PathBuf) -> Result<Self> {
+        let meta = path.with_file_name("meta.mat");
+        let synsets = structures(&meta, "synsets", ["ILSVRC2012_ID", "WNID"])?;
+        let ids: HashMap<usize, &str> =
+            synsets.iter().filter_map(|[id, wnid]| Some((id.index()?, wnid.text()?))).collect();
+        let mut wnids = HashMap::new();
+        for (line, text) in read_text(&path)?.lines().enumerate() {
+            let wnid = text.trim().parse().ok().and_then(|id: usize| ids.get(&id)).ok_or_else(|| {
+                let reason = format!("`{text}` is not an ILSVRC2012_ID of {}", meta.display());
+                DataError::BadLine { path: path.clone(), line: line + 1, reason }
+            })?;
+            wnids.insert(format!("ILSVRC2012_val_{:08}", line + 1), (*wnid).to_string());
+        }
+        Ok(Self { path, wnids })
+    }
+
+    /// Lines `NAME,WNID x y x y …` after a header.
+    fn of_kaggle(path: PathBuf) -> Result<Self> {
+        let mut wnids = HashMap::new();
+        for (line, text) in read_text(&path)?.lines().enumerate().skip(1) {
+            let parts = text.split_once(',').map(|(name, rest)| (name, rest.split_whitespace().next()));
+            let Some((name, Some(wnid))) = parts else {
+                let reason = format!("expected NAME,WNID …, found `{text}`");
+                return Err(DataError::BadLine { path, line: line + 1, reason });
+            };
+            wnids.insert(name.to_string(), wnid.to_string());
+        }
+        Ok(Self { path, wnids })
+    }
+
+    fn label(&self, file: &Path, classes: &[String]) -> Result<usize> {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        match self.wnids.get(name.as_ref()) {
+            Some(wnid) => label_of(classes, &self.path, wnid),
+            None => Err(DataError::NotListed { path: file.to_path_buf(), list: self.path.clone() }),
+        }
+    }
+}

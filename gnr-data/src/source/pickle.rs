@@ -1,0 +1,529 @@
+//! The little of Python's pickle format that CIFAR's "python version" needs: data, never code.
+//!
+//! A file is run on a stack machine whose values are numbers into one arena; texts and bytes are ranges of the file. So nothing is
+//! ever called, nothing is copied, shared values cannot multiply, and memory is in proportion to the file. A `GLOBAL` is
+//! kept as a name; calling one is kept as (name, arguments, state), and what numpy's arrays make of that is read by [`Pickle::array`].
+//!
+//! Protocols 0 to 5 (Python 2's cPickle wrote the published files with protocol 2). Reference: CPython, `Lib/pickletools.py`.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Why a pickle cannot be read: what, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Malformed {
+    pub(super) offset: usize,
+    pub(super) reason: String,
+}
+
+type Result<T> = std::result::Result<T, Malformed>;
+
+/// Number of a value in the arena.
+pub(super) type Id = usize;
+
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    /// `None`, floats: nothing that these files use.
+    Other,
+    Int(i64),
+    /// Text or bytes: Python 2 does not tell them apart.
+    Bytes(Range<usize>),
+    List(Vec<Id>),
+    Tuple(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    /// `module name`.
+    Global(String),
+    /// What calling `callable` with `arguments` would give, then given `state`.
+    Object {
+        callable: Id,
+        arguments: Id,
+        state: Option<Id>,
+    },
+}
+
+/// A parsed file.
+pub(super) struct Pickle<'a> {
+    bytes: &'a [u8],
+    values: Vec<Value>,
+    root: Id,
+}
+
+impl<'a> Pickle<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self> {
+        let mut machine = Machine {
+            bytes,
+            at: 0,
+            values: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        };
+        let root = machine.run()?;
+        Ok(Self { bytes, values: machine.values, root })
+    }
+
+    pub(super) fn root(&self) -> Id {
+        self.root
+    }
+
+    pub(super) fn bytes(&self, id: Id) -> Option<&'a [u8]> {
+        match &self.values[id] {
+            Value::Bytes(range) => Some(&self.bytes[range.clone()]),
+            _ => None,
+        }
+    }
+
+    /// The value of a key of a dictionary.
+    pub(super) fn get(&self, dict: Id, key: &str) -> Option<Id> {
+        match &self.values[dict] {
+            Value::Dict(entries) => entries
+                .iter()
+                .rev()
+                .find(|(k, _)| self.bytes(*k) == Some(key.as_bytes()))
+                .map(|entry| entry.1),
+            _ => None,
+        }
+    }
+
+    /// The items of a list or tuple.
+    pub(super) fn items(&self, id: Id) -> Option<&[Id]> {
+        match &self.values[id] {
+            Value::List(items) | Value::Tuple(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub(super) fn int(&self, id: Id) -> Option<i64> {
+        match self.values[id] {
+            Value::Int(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Dimensions and contents of a numpy array of bytes in C order.
+    pub(super) fn array(&self, id: Id) -> Option<(Vec<usize>, &'a [u8])> {
+        let Value::Object { callable, arguments, state } = self.values[id] else { return None };
+        let Value::Global(name) = &self.values[callable] else { return None };
+        let (shape, dtype, data) = match name.rsplit(' ').next() {
+            // Up to protocol 4: an empty array, then its state.
+            Some("_reconstruct") => {
+                let [_version, shape, dtype, fortran, data] = *self.items(state?)? else { return None };
+                (self.int(fortran)? == 0).then_some((shape, dtype, data))?
+            }
+            Some("_frombuffer") => {
+                let [data, dtype, shape, order] = *self.items(arguments)? else { return None };
+                (self.bytes(order)? == b"C").then_some((shape, dtype, data))?
+            }
+            _ => return None,
+        };
+        let Value::Object { callable, arguments, .. } = self.values[dtype] else { return None };
+        let Value::Global(name) = &self.values[callable] else { return None };
+        let kind = self.bytes(*self.items(arguments)?.first()?)?;
+        if name != "numpy dtype" || kind != b"u1" {
+            return None;
+        }
+        let dims: Option<Vec<usize>> =
+            self.items(shape)?.iter().map(|&dim| usize::try_from(self.int(dim)?).ok()).collect();
+        Some((dims?, self.bytes(data)?))
+    }
+}
+
+struct Machine<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    values: Vec<Value>,
+    stack: Vec<Id>,
+    /// Heights of the stack.
+    marks: Vec<usize>,
+    memo: HashMap<u64, Id>,
+}
+
+impl<'a> Machine<'a> {
+    fn fail<T>(&self, reason: impl Into<String>) -> Result<T> {
+        Err(Malformed { offset: self.at, reason: reason.into() })
+    }
+
+    fn take(&mut self, count: u64) -> Result<Range<usize>> {
+        let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
+        match end.filter(|&end| end <= self.bytes.len()) {
+            Some(end) => Ok(std::mem::replace(&mut self.at, end)..end),
+            None => self.fail(format!("{count} bytes are declared, {} are left", self.bytes.len() - self.at)),
+        }
+    }
+
+    /// A little-endian number of `N` bytes.
+    fn number<const N: usize>(&mut self) -> Result<u64> {
+        let range = self.take(N as u64)?;
+        Ok(self.bytes[range].iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    }
+
+    fn line(&mut self) -> Result<Range<usize>> {
+        match self.bytes[self.at..].iter().position(|&byte| byte == b'\n') {
+            Some(length) => {
+                let line = self.at..self.at + length;
+                self.at += length + 1;
+                Ok(line)
+            }
+            None => self.fail("a line does not end"),
+        }
+    }
+
+    fn text(&self, range: Range<usize>) -> String {
+        String::from_utf8_lossy(&self.bytes[range]).into_owned()
+    }
+
+    fn integer(&mut self) -> Result<u64> {
+        let line = self.line()?;
+        let text = self.text(line);
+        let digits = text.trim_end_matches('L');
+        match digits.parse::<i64>() {
+            Ok(value) => Ok(value as u64),
+            Err(_) => self.fail(format!("`{text}` is not an integer")),
+        }
+    }
+
+    fn push(&mut self, value: Value) {
+        self.stack.push(self.values.len());
+        self.values.push(value);
+    }
+
+    fn pop(&mut self) -> Result<Id> {
+        // What lies below a mark is not this operation's.
+        match self.stack.len() > self.marks.last().copied().unwrap_or(0) {
+            true => self.stack.pop().map_or_else(|| self.fail("the stack is empty"), Ok),
+            false => self.fail("the stack is empty"),
+        }
+    }
+
+    fn top(&self) -> Result<Id> {
+        self.stack.last().copied().map_or_else(|| self.fail("the stack is empty"), Ok)
+    }
+
+    fn to_mark(&mut self) -> Result<Vec<Id>> {
+        match self.marks.pop() {
+            Some(height) => Ok(self.stack.split_off(height)),
+            None => self.fail("no mark"),
+        }
+    }
+
+    fn append(&mut self, items: Vec<Id>) -> Result<()> {
+        let list = self.top()?;
+        match &mut self.values[list] {
+            Value::List(list) => list.extend(items),
+            _ => return self.fail("items for something that is not a list"),
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, items: Vec<Id>) -> Result<()> {
+        let dict = self.top()?;
+        if items.len() % 2 != 0 {
+            return self.fail("a key without a value");
+        }
+        match &mut self.values[dict] {
+            Value::Dict(dict) => dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1]))),
+            _ => return self.fail("keys for something that is not a dictionary"),
+        }
+        Ok(())
+    }
+
+    fn tuple(&mut self, count: usize) -> Result<()> {
+        let mut items = (0..count).map(|_| self.pop()).collect::<Result<Vec<_>>>()?;
+        items.reverse();
+        self.push(Value::Tuple(items));
+        Ok(())
+    }
+
+    fn remember(&mut self, key: u64) -> Result<()> {
+        let top = self.top()?;
+        self.memo.insert(key, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, key: u64) -> Result<()> {
+        match self.memo.get(&key) {
+            Some(&id) => self.stack.push(id),
+            None => return self.fail(format!("nothing was kept as {key}")),
+        }
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<Id> {
+        loop {
+            let code = self.take(1)?;
+            let code = self.bytes[code.start];
+            match code {
+                b'.' => return self.pop(),
+                0x80 => drop(self.take(1)?), // protocol
+                0x95 => drop(self.take(8)?), // frame
+                b'(' => self.marks.push(self.stack.len()),
+                b'0' => drop(self.pop()?),
+                b'1' => drop(self.to_mark()?),
+                b'2' => self.stack.push(self.top()?),
+                b'N' => self.push(Value::Other),
+                b'G' => {
+                    self.take(8)?;
+                    self.push(Value::Other);
+                }
+                b'F' => {
+                    self.line()?;
+                    self.push(Value::Other);
+                }
+                0x88 => self.push(Value::Int(1)),
+                0x89 => self.push(Value::Int(0)),
+                b'I' | b'L' => {
+                    let value = self.integer()?;
+                    self.push(Value::Int(value as i64));
+                }
+                b'J' => {
+                    let value = self.number::<4>()? as u32;
+                    self.push(Value::Int((value as i32).into()));
+                }
+                b'K' => {
+                    let value = self.number::<1>()?;
+                    self.push(Value::Int(value as i64));
+                }
+                b'M' => {
+                    let value = self.number::<2>()?;
+                    self.push(Value::Int(value as i64));
+                }
+                0x8a => {
+                    let length = self.number::<1>()?;
+                    let range = self.take(length)?;
+                    let value = match &self.bytes[range] {
+                        digits @ ([] | [_] | [_, .., _]) if digits.len() <= 8 => {
+                            let negative = digits.last().is_some_and(|&byte| byte >= 0x80);
+                            let extended = if negative { -1i64 } else { 0 };
+                            Value::Int(
+                                digits
+                                    .iter()
+                                    .rev()
+                                    .fold(extended, |value, &byte| value << 8 | i64::from(byte)),
+                            )
+                        }
+                        _ => Value::Other,
+                    };
+                    self.push(value);
+                }
+                b'S' => {
+                    let line = self.line()?;
+                    let quoted = &self.bytes[line.clone()];
+                    let plain = quoted.len() >= 2
+                        && matches!(quoted[0], b'\'' | b'"')
+                        && quoted.last() == quoted.first()
+                        && !quoted.contains(&b'\\');
+                    if !plain {
+                        return self.fail("a string that is not quoted, or has escapes");
+                    }
+                    self.push(Value::Bytes(line.start + 1..line.end - 1));
+                }
+                b'V' => {
+                    let line = self.line()?;
+                    self.push(Value::Bytes(line));
+                }
+                b'U' | b'C' | 0x8c => {
+                    let length = self.number::<1>()?;
+                    self.string(length)?;
+                }
+                b'T' | b'B' | b'X' => {
+                    let length = self.number::<4>()?;
+                    self.string(length)?;
+                }
+                0x8d | 0x8e | 0x96 => {
+                    let length = self.number::<8>()?;
+                    self.string(length)?;
+                }
+                b']' => self.push(Value::List(Vec::new())),
+                b')' => self.push(Value::Tuple(Vec::new())),
+                b'}' => self.push(Value::Dict(Vec::new())),
+                b'a' => {
+                    let item = self.pop()?;
+                    self.append(vec![item])?;
+                }
+                b'e' => {
+                    let items = self.to_mark()?;
+                    self.append(items)?;
+                }
+                b's' => {
+                    let (value, key) = (self.pop()?, self.pop()?);
+                    self.set(vec![key, value])?;
+                }
+                b'u' => {
+                    let items = self.to_mark()?;
+                    self.set(items)?;
+                }
+                b'l' => {
+                    let items = self.to_mark()?;
+                    self.push(Value::List(items));
+                }
+                b't' => {
+                    let items = self.to_mark()?;
+                    self.push(Value::Tuple(items));
+                }
+                b'd' => {
+                    let items = self.to_mark()?;
+                    self.push(Value::Dict(Vec::new()));
+                    self.set(items)?;
+                }
+                0x85..=0x87 => self.tuple(usize::from(code - 0x84))?,
+                b'p' => {
+                    let key = self.integer()?;
+                    self.remember(key)?;
+                }
+                b'q' => {
+                    let key = self.number::<1>()?;
+                    self.remember(key)?;
+                }
+                b'r' => {
+                    let key = self.number::<4>()?;
+                    self.remember(key)?;
+                }
+                0x94 => self.remember(self.memo.len() as u64)?,
+                b'g' => {
+                    let key = self.integer()?;
+                    self.recall(key)?;
+                }
+                b'h' => {
+                    let key = self.number::<1>()?;
+                    self.recall(key)?;
+                }
+                b'j' => {
+                    let key = self.number::<4>()?;
+                    self.recall(key)?;
+                }
+                b'c' => {
+                    let (module, name) = (self.line()?, self.line()?);
+                    self.push(Value::Global(format!("{} {}", self.text(module), self.text(name))));
+                }
+                0x93 => {
+                    let (name, module) = (self.pop()?, self.pop()?);
+                    match (&self.values[module], &self.values[name]) {
+                        (Value::Bytes(module), Value::Bytes(name)) => {
+                            let global = format!("{} {}", self.text(module.clone()), self.text(name.clone()));
+                            self.push(Value::Global(global));
+                        }
+                        _ => return self.fail("a global without a name"),
+                    }
+                }
+                b'R' | 0x81 => {
+                    let (arguments, callable) = (self.pop()?, self.pop()?);
+                    self.push(Value::Object { callable, arguments, state: None });
+                }
+                b'b' => {
+                    let given = self.pop()?;
+                    let object = self.top()?;
+                    match &mut self.values[object] {
+                        Value::Object { state, .. } => *state = Some(given),
+                        _ => return self.fail("a state for something that is not an object"),
+                    }
+                }
+                _ => return self.fail(format!("operation 0x{code:02x} has no place in a file of images")),
+            }
+        }
+    }
+
+    fn string(&mut self, length: u64) -> Result<()> {
+        let range = self.take(length)?;
+        self.push(Value::Bytes(range));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Read as _;
+
+    fn fixture(protocol: usize) -> Vec<u8> {
+        let gzipped: &[u8] = match protocol {
+            3 => include_bytes!("../../tests/fixtures/cifar_protocol3.pickle.gz"),
+            4 => include_bytes!("../../tests/fixtures/cifar_protocol4.pickle.gz"),
+            _ => include_bytes!("../../tests/fixtures/cifar_protocol5.pickle.gz"),
+        };
+        let mut bytes = Vec::new();
+        flate2::read::GzDecoder::new(gzipped).read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn what_python_3_writes_is_read() {
+        for protocol in [3, 4, 5] {
+            let bytes = fixture(protocol);
+            let pickle = Pickle::parse(&bytes).unwrap();
+            let labels = pickle.items(pickle.get(pickle.root(), "labels").unwrap()).unwrap();
+            assert_eq!(labels.iter().map(|&id| pickle.int(id)).collect::<Vec<_>>(), [Some(6), Some(9)]);
+            let (dims, data) = pickle.array(pickle.get(pickle.root(), "data").unwrap()).unwrap();
+            assert_eq!((dims, data[0], data[3072]), (vec![2, 3072], 7, 200), "protocol {protocol}");
+        }
+    }
+
+    #[test]
+    fn integers_of_every_kind() {
+        for (code, expected) in [
+            (&b"I-7\n."[..], -7),
+            (b"L12345678901L\n.", 12_345_678_901),
+            (b"J\xfe\xff\xff\xff.", -2),
+            (b"K\xff.", 255),
+            (b"M\x00\x01.", 256),
+            (b"\x8a\x02\x00\xff.", -256),
+            (b"\x8a\x00.", 0),
+            (b"I01\n.", 1),
+        ] {
+            let pickle = Pickle::parse(code).unwrap();
+            assert_eq!(pickle.int(pickle.root()), Some(expected), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn calls_are_kept_as_names_and_other_operations_refused() {
+        // os.system("echo"): a name and an argument, nothing more.
+        let pickle = Pickle::parse(b"cos\nsystem\n(S'echo'\ntR.").unwrap();
+        let Value::Object { callable, .. } = &pickle.values[pickle.root()] else { panic!("not an object") };
+        assert!(matches!(&pickle.values[*callable], Value::Global(name) if name == "os system"));
+        for code in [&b"\x82\x01."[..], b"i.", b"P1\n.", b"."] {
+            assert!(Pickle::parse(code).is_err(), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn declared_lengths_are_not_believed() {
+        for code in
+            [&b"T\xff\xff\xff\x7f."[..], b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.", b"X\xff\xff\xff\xff"]
+        {
+            assert!(
+                Pickle::parse(code).is_err_and(|error| error.reason.contains("are declared")),
+                "{code:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Pickle::parse(&bytes);
+        }
+
+        #[test]
+        fn damaged_files_never_panic(
+            protocol in 3usize..6, damage in proptest::collection::vec((0usize..300, any::<u8>()), 1..6), cut in 0usize..7000,
+        ) {
+            let mut bytes = fixture(protocol);
+            // The structure is at both ends; the middle is pixels.
+            let length = bytes.len();
+            for (at, byte) in damage {
+                let at = if at < 200 { at } else { length - 300 + at };
+                bytes[at] = byte;
+            }
+            bytes.truncate(cut.max(1));
+            if let Ok(pickle) = Pickle::parse(&bytes) {
+                prop_assert!(pickle.values.len() <= bytes.len(), "a value costs at least a byte");
+                for id in 0..pickle.values.len() {
+                    let _ = (pickle.array(id), pickle.get(id, "data"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Maps to transformed tiles, lanes = channels: `Bᵀ d B` of overlapping 6x6 windows, or `A ∂Y Aᵀ` of 4x4 tiles.
+//!
+//! For each group of [`LANES`] channels, the rows that a row of tiles needs are transposed to pixel-major (a ring of rows, so a row that two
+//! rows of tiles share is transposed once), transformed vertically, then horizontally.
+#![allow(unsafe_code)]
+
+use super::super::lanes::{Lanes, lanes, prefetch};
+use super::super::product::Aligned;
+use super::super::transpose::transpose;
+use super::points::{Adjoint, Expand, Input};
+use super::{LANES, POINTS, TILE};
+use crate::cpu::kernels::simd::Level;
+use std::ops::Range;
+
+/// Maps [channels, h, w] and the tiles over them.
+#[derive(Clone, Copy)]
+pub(super) struct Maps {
+    pub(super) channels: usize,
+    pub(super) h: usize,
+    pub(super) w: usize,
+    pub(super) padding: usize,
+    /// Tiles in a row.
+    pub(super) columns: usize,
+    /// Rows and columns of a window: 6 for inputs, 4 for output adjoints.
+    pub(super) window: usize,
+}
+
+impl Maps {
+    /// Columns of a padded row.
+    fn pitch(&self) -> usize {
+        TILE * self.columns + self.window - TILE
+    }
+}
+
+/// Where an image's tiles go: tile t, point p, channel c to `p point + (tile + t) row + channel + c`.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) point: usize,
+    pub(super) row: usize,
+    pub(super) channel: usize,
+    pub(super) tile: usize,
+}
+
+/// Buffers of one task.
+pub(super) struct Scratch {
+    /// `window` padded rows, pixel-major; columns outside the image stay zero.
+    ring: Aligned,
+    /// The same after the vertical transform: 6 rows.
+    vertical: Aligned,
+    /// Rows whose width does not allow to transpose them in place.
+    rows: Aligned,
+}
+
+impl Scratch {
+    pub(super) fn new(maps: &Maps) -> Self {
+        let row = maps.pitch() * LANES;
+        Scratch {
+            ring: Aligned::zeroed(maps.window * row),
+            vertical: Aligned::new(6 * row),
+            rows: Aligned::new(if maps.w.is_multiple_of(8) { 0 } else { maps.window * maps.w * LANES }),
+        }
+    }
+}
+
+/// Transforms the rows of tiles `rows` of the image at the start of `x` (what follows it is not used).
+pub(super) fn expand(
+    level: Level,
+    maps: &Maps,
+    x: &[f32],
+    rows: Range<usize>,
+    scratch: &mut Scratch,
+    v: &mut [f32],
+    to: Place,
+) {
+    let row = maps.pitch() * LANES;
+    assert!(scratch.ring.len() >= maps.window * row && scratch.vertical.len() >= 6 * row);
+    for first in (0..maps.channels).step_by(LANES) {
+        let channels = LANES.min(maps.channels - first);
+        let x = &x[first * maps.h * maps.w..(first + channels) * maps.h * maps.w];
+        let mut filled = TILE * rows.start;
+        for r in rows.clone() {
+            let end = TILE * r + maps.window;
+            fill(level, maps, x, channels, filled..end, scratch);
+            filled = end;
+            let tile = to.tile + (r - rows.start) * maps.columns;
+            let at = tile * to.row + to.channel + first;
+            assert!(v.len() >= (POINTS - 1) * to.point + at + (maps.columns - 1) * to.row + LANES);
+            let (ring, vertical, v) = (&scratch.ring, &mut scratch.vertical, &mut v[at..]);
+            // SAFETY: the assertions: `window` rows of `pitch` pixels in the ring, 6 in `vertical`, and room for every point of the row's tiles.
+            unsafe {
+                match maps.window {
+                    6 => input(level, maps, ring, TILE * r, vertical, v, to),
+                    _ => adjoint(level, maps, ring, TILE * r, vertical, v, to),
+                }
+            }
+        }
+    }
+}
+
+/// Brings rows of the padded maps into the ring.
+fn fill(level: Level, maps: &Maps, x: &[f32], channels: usize, rows: Range<usize>, scratch: &mut Scratch) {
+    let (plane, row) = (maps.h * maps.w, maps.pitch() * LANES);
+    let inner = rows.start.max(maps.padding)..rows.end.min(maps.h + maps.padding);
+    let inner = inner.start.min(inner.end)..inner.end;
+    let slot = |y: usize| y % maps.window * row;
+    // The next rows of tiles of these channels, or the first of the next ones: each map is read in runs too short for the hardware to foresee.
+    let ahead = match rows.end.saturating_sub(maps.padding) {
+        y if y < maps.h => y * maps.w,
+        _ => LANES * plane,
+    };
+    for c in 0..channels {
+        prefetch(x.as_ptr().wrapping_add(c * plane + ahead), TILE * maps.w);
+    }
+    for y in rows.clone().filter(|y| !inner.contains(y)) {
+        scratch.ring[slot(y)..][..row].fill(0.0);
+    }
+    if inner.is_empty() {
+        return;
+    }
+    let whole = maps.w.is_multiple_of(8);
+    if !whole {
+        let from = &x[(inner.start - maps.padding) * maps.w..];
+        transpose(level, from, plane, channels, inner.len() * maps.w, &mut scratch.rows, LANES);
+    }
+    for y in inner.clone() {
+        // Columns that no tile reads are left out; columns outside the image were zero from the start.
+        let width = maps.w.min(maps.pitch().saturating_sub(maps.padding));
+        let to = &mut scratch.ring[slot(y) + maps.padding * LANES..];
+        if whole {
+            transpose(level, &x[(y - maps.padding) * maps.w..], plane, channels, width, to, LANES);
+        } else {
+            let from = &scratch.rows[(y - inner.start) * maps.w * LANES..];
+            to[..width * LANES].copy_from_slice(&from[..width * LANES]);
+        }
+    }
+}
+
+lanes!(wide fn input(maps: &Maps, ring: &[f32], first: usize, vertical: &mut [f32], v: &mut [f32], to: Place) = input_body);
+lanes!(wide fn adjoint(maps: &Maps, ring: &[f32], first: usize, vertical: &mut [f32], v: &mut [f32], to: Place) = adjoint_body);
+
+/// # Safety
+/// Those of [`row_body`].
+#[inline(always)]
+unsafe fn input_body<V: Lanes>(
+    maps: &Maps,
+    ring: &[f32],
+    first: usize,
+    vertical: &mut [f32],
+    v: &mut [f32],
+    to: Place,
+) {
+    // SAFETY: the caller's.
+    unsafe { row_body::<V, Input>(maps, ring, first, vertical, v, to) }
+}
+
+/// # Safety
+/// Those of [`row_body`].
+#[inline(always)]
+unsafe fn adjoint_body<V: Lanes>(
+    maps: &Maps,
+    ring: &[f32],
+    first: usize,
+    vertical: &mut [f32],
+    v: &mut [f32],
+    to: Place,
+) {
+    // SAFETY: the caller's.
+    unsafe { row_body::<V, Adjoint>(maps, ring, first, vertical, v, to) }
+}
+
+/// One row of tiles of one group of channels, whose windows start at padded row `first`.
+///
+/// # Safety
+/// `ring` has `T::TAPS` rows of `pitch` pixels, `vertical` six, `v` every point of the row's tiles; pixels have [`LANES`] floats.
+#[inline(always)]
+unsafe fn row_body<V: Lanes, T: Expand>(
+    maps: &Maps,
+    ring: &[f32],
+    first: usize,
+    vertical: &mut [f32],
+    v: &mut [f32],
+    to: Place,
+) {
+    let pitch = maps.pitch() * LANES;
+    // SAFETY: the caller's.
+    unsafe {
+        let zero = V::splat(0.0);
+        let rows: [*const f32; 6] = std::array::from_fn(|i| {
+            ring.as_ptr().add(if i < T::TAPS { (first + i) % T::TAPS * pitch } else { 0 })
+        });
+        for x in (0..pitch).step_by(V::N) {
+            let mut d = [zero; 6];
+            for i in 0..T::TAPS {
+                d[i] = V::load(rows[i].add(x));
+            }
+            for (i, value) in T::expand(d).into_iter().enumerate() {
+                value.store(vertical.as_mut_ptr().add(i * pitch + x));
+            }
+        }
+        for t in 0..maps.columns {
+            for lane in (0..LANES).step_by(V::N) {
+                let from = vertical.as_ptr().add(TILE * t * LANES + lane);
+                let at = v.as_mut_ptr().add(t * to.row + lane);
+                for i in 0..6 {
+                    let mut d = [zero; 6];
+                    for j in 0..T::TAPS {
+                        d[j] = V::load(from.add(i * pitch + j * LANES));
+                    }
+                    for (j, value) in T::expand(d).into_iter().enumerate() {
+                        value.store(at.add((6 * i + j) * to.point));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The weight gradient: `∂g = Gᵀ [ Σ over tiles (A ∂Y Aᵀ) ⊙ (Bᵀ d B) ] G`; the sum over tiles is 36 products [cin, tiles] x [tiles, cout].
+//!
+//! With few channels each part of the batch keeps its own sums; with many, the tiles of a group of images are transformed first and the
+//! products run in parallel over output channels, whose sums are transformed back while they are in the cache.
+
+use super::super::blocks::{Job, jobs};
+use super::super::product::{Aligned, Left, Right, padded, product, spread};
+use super::super::winograd::Shape;
+use super::super::{PARTS, Pair};
+use super::expand::{Maps, Place, Scratch, expand};
+use super::{POINTS, TILE, Tiles, tile_row, weights, width};
+use crate::cpu::kernels::elementwise::add_assign;
+use crate::cpu::kernels::simd::Level;
+use rayon::prelude::*;
+
+/// Bytes of transformed data that a block of tiles may take.
+const BLOCK_BYTES: usize = 512 << 10;
+
+/// Sums up to this size are kept per part of the batch.
+const PRIVATE_BYTES: usize = 256 << 10;
+
+/// Bytes of transformed data that are held at a time when the sums are shared: about as many as the sums have, but no less than this …
+const LEAST_GROUP: usize = 4 << 20;
+/// … and no more than this.
+const LARGEST_GROUP: usize = 12 << 20;
+
+/// Input channels whose sums are held at a time: 36 · 128 · 32 floats are 576 KiB.
+const BAND: usize = 128;
+
+/// A block of tiles, transformed: inputs [POINTS][tiles][row], adjoints likewise, points [`spread`] apart.
+struct Block {
+    tiles: usize,
+    inputs: Aligned,
+    adjoints: Aligned,
+}
+
+/// What all blocks share.
+struct Layer<'a> {
+    level: Level,
+    s: &'a Shape,
+    tiles: Tiles,
+    inputs: Maps,
+    adjoints: Maps,
+    /// Distances between tiles.
+    input_row: usize,
+    adjoint_row: usize,
+}
+
+impl Layer<'_> {
+    fn scratch(&self) -> [Scratch; 2] {
+        [Scratch::new(&self.inputs), Scratch::new(&self.adjoints)]
+    }
+
+    fn transform(&self, (gy, x): Pair<'_, f32>, job: &Job, [inputs, adjoints]: &mut [Scratch; 2]) -> Block {
+        let each = job.rows.len() * self.tiles.columns;
+        let count = job.images.len() * each;
+        let mut block = Block {
+            tiles: count,
+            inputs: Aligned::new(POINTS * spread(count * self.input_row)),
+            adjoints: Aligned::new(POINTS * spread(count * self.adjoint_row)),
+        };
+        for (maps, from, row, scratch, to) in [
+            (&self.inputs, x, self.input_row, inputs, &mut block.inputs),
+            (&self.adjoints, gy, self.adjoint_row, adjoints, &mut block.adjoints),
+        ] {
+            let image = maps.channels * maps.h * maps.w;
+            for (i, at) in job.images.clone().enumerate() {
+                let place = Place { point: spread(count * row), row, channel: 0, tile: i * each };
+                let from = &from[at * image..][..image];
+                expand(self.level, maps, from, job.rows.clone(), scratch, to, place);
+            }
+        }
+        block
+    }
+
+    /// `sum [channels, width] (+)= inputs[point, :, channels]ᵀ adjoints[point, :, outputs]`.
+    #[allow(clippy::too_many_arguments)]
+    fn multiply(
+        &self,
+        block: &Block,
+        point: usize,
+        first: usize,
+        channels: usize,
+        output: usize,
+        width: usize,
+        sum: &mut [f32],
+        accumulate: bool,
+    ) {
+        let inputs = &block.inputs[point * spread(block.tiles * self.input_row) + first..];
+        let adjoints = &block.adjoints[point * spread(block.tiles * self.adjoint_row) + output..];
+        let size = [channels, block.tiles, width];
+        let (left, right) =
+            (Left::Columns(inputs, self.input_row), Right { data: adjoints, row: self.adjoint_row });
+        product(self.level, size, left, right, sum, width, accumulate);
+    }
+}
+
+/// `gw [cout, cin, 3, 3] = Σ_i …`, or `gw += …`, over pairs of (output adjoint, input).
+pub(in super::super) fn run(
+    level: Level,
+    s: Shape,
+    pairs: &[Pair<'_, f32>],
+    gw: &mut [f32],
+    accumulate: bool,
+) {
+    let tiles = Tiles::of(&s);
+    let columns = tiles.columns;
+    let layer = Layer {
+        level,
+        s: &s,
+        tiles,
+        inputs: Maps { channels: s.cin, h: s.h, w: s.w, padding: s.padding, columns, window: TILE + 2 },
+        adjoints: Maps { channels: s.cout, h: s.oh, w: s.ow, padding: 0, columns, window: TILE },
+        input_row: tile_row(s.cin, 1),
+        adjoint_row: tile_row(s.cout, 1),
+    };
+    let bytes = POINTS * (layer.input_row + layer.adjoint_row) * size_of::<f32>();
+    let cut = tiles.cut((BLOCK_BYTES / bytes).clamp(32, 256));
+    let jobs = jobs(pairs.len(), s.n, tiles.rows, cut);
+    let sums = POINTS * s.cin * padded(s.cout) * size_of::<f32>();
+    if sums <= PRIVATE_BYTES {
+        by_parts(&layer, pairs, &jobs, gw, accumulate);
+    } else {
+        let block = bytes * cut.images * cut.rows * columns;
+        by_outputs(
+            &layer,
+            pairs,
+            &jobs,
+            (sums.clamp(LEAST_GROUP, LARGEST_GROUP) / block).max(2),
+            gw,
+            accumulate,
+        );
+    }
+}
+
+fn by_parts(layer: &Layer<'_>, pairs: &[Pair<'_, f32>], jobs: &[Job], gw: &mut [f32], accumulate: bool) {
+    let Layer { level, s, .. } = *layer;
+    let width = padded(s.cout);
+    let point = spread(s.cin * width);
+    let part = |jobs: &[Job]| {
+        let (mut sum, mut scratch) = (Aligned::zeroed(POINTS * point), layer.scratch());
+        for job in jobs {
+            let block = layer.transform(pairs[job.pair], job, &mut scratch);
+            for (p, sum) in sum.chunks_exact_mut(point).enumerate() {
+                layer.multiply(&block, p, 0, s.cin, 0, width, sum, true);
+            }
+        }
+        sum
+    };
+    let parts: Vec<Aligned> = jobs.par_chunks(jobs.len().div_ceil(PARTS).max(1)).map(part).collect();
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_else(|| Aligned::zeroed(POINTS * point));
+    parts.for_each(|part| add_assign(&mut sum, &part));
+    let mut taps = weights::scratch(s.cin);
+    weights::transform_back(level, s, &sum, point, width, 0..s.cin, &mut taps, gw, accumulate);
+}
+
+fn by_outputs(
+    layer: &Layer<'_>,
+    pairs: &[Pair<'_, f32>],
+    jobs: &[Job],
+    group: usize,
+    gw: &mut [f32],
+    accumulate: bool,
+) {
+    let Layer { level, s, .. } = *layer;
+    let width = width(s.cout);
+    let scratch = || (weights::scratch(BAND), Aligned::new(POINTS * spread(BAND * width)));
+    for (g, jobs) in jobs.chunks(group).enumerate() {
+        let blocks: Vec<Block> = jobs
+            .par_iter()
+            .map_init(|| layer.scratch(), |scratch, job| layer.transform(pairs[job.pair], job, scratch))
+            .collect();
+        gw.par_chunks_mut(width * s.cin * 9).enumerate().for_each_init(scratch, |(taps, sum), (i, gw)| {
+            for first in (0..s.cin).step_by(BAND) {
+                let channels = first..(first + BAND).min(s.cin);
+                let point = spread(channels.len() * width);
+                for p in 0..POINTS {
+                    for (b, block) in blocks.iter().enumerate() {
+                        let sum = &mut sum[p * point..];
+                        layer.multiply(block, p, first, channels.len(), i * width, width, sum, b > 0);
+                    }
+                }
+                let more = accumulate || g > 0;
+                weights::transform_back(level, s, sum, point, width, channels, taps, gw, more);
+            }
+        });
+    }
+}

@@ -1,0 +1,292 @@
+//! EfficientNet-B0 and its Lite variant: inverted bottlenecks with depthwise convolutions.
+
+use gnr_nn::{
+    Backend, Context, Conv2dSpec, Fused, Layout, Model, Padding, Result, Scope, Unary,
+    layers::{Conv2d, DropPath, Dropout, Linear},
+};
+
+use crate::{Architecture, ModelConfig, ModelError, Registered, residual::ConvNorm};
+
+/// An EfficientNet: 3×3 stem with stride 2, stages of inverted bottlenecks, 1×1 head convolution, global average pool, linear
+/// classifier. Every convolution but the squeeze-and-excitation's is followed by BatchNorm.
+///
+/// # Deviation
+/// The squeeze-and-excitation's convolutions and the classifier start as PyTorch's default; the other convolutions He-normal
+/// over fan-out, as published.
+#[derive(Clone, Debug)]
+pub struct EfficientNet {
+    layout: Layout,
+    style: Style,
+    stem: ConvNorm,
+    blocks: Vec<InvertedBottleneck>,
+    head: ConvNorm,
+    dropout: Dropout,
+    classifier: Linear,
+}
+
+/// A published code base: names of the tensors and what the nets differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// torchvision's EfficientNet: SiLU, squeeze-and-excitation, symmetric padding, BatchNorm ε 1e-5. `features.0.0`,
+    /// `features.1.0.block.0.0`, …, `classifier.1`.
+    Torchvision,
+    /// EfficientNet-Lite as ported from TensorFlow: ReLU6, no squeeze-and-excitation, TensorFlow's padding, BatchNorm ε 1e-3.
+    /// `_conv_stem`, `_blocks.0._depthwise_conv`, …, `_fc`.
+    Lite,
+}
+
+impl Style {
+    fn activation(self) -> Unary {
+        match self {
+            Self::Torchvision => Unary::Silu,
+            Self::Lite => Unary::Relu6,
+        }
+    }
+    fn convolution(
+        self,
+        scope: &mut Scope<'_>,
+        names: [&str; 2],
+        channels: [usize; 2],
+        window: usize,
+        stride: usize,
+        groups: usize,
+    ) -> ConvNorm {
+        let (padding, eps) = match self {
+            Self::Torchvision => (Padding::Each(window / 2), 1e-5),
+            Self::Lite => (Padding::Same, 1e-3),
+        };
+        let spec = Conv2dSpec { stride, padding, groups };
+        ConvNorm::with_spec(scope, names, channels, window, spec).with_eps(eps)
+    }
+}
+
+/// A row of the architecture's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Bottlenecks.
+    pub blocks: usize,
+    /// Side of the depthwise window.
+    pub window: usize,
+    /// Stride of the first bottleneck.
+    pub stride: usize,
+    /// Width inside a bottleneck over the width of its input.
+    pub expansion: usize,
+    /// Width of the outputs.
+    pub width: usize,
+}
+
+const fn stage(blocks: usize, window: usize, stride: usize, expansion: usize, width: usize) -> Stage {
+    Stage { blocks, window, stride, expansion, width }
+}
+
+/// EfficientNet-B0 (Tan and Le, Table 1).
+pub const B0: [Stage; 7] = [
+    stage(1, 3, 1, 1, 16),
+    stage(2, 3, 2, 6, 24),
+    stage(2, 5, 2, 6, 40),
+    stage(3, 3, 2, 6, 80),
+    stage(3, 5, 1, 6, 112),
+    stage(4, 5, 2, 6, 192),
+    stage(1, 3, 1, 6, 320),
+];
+
+/// Widths of B0's stem and head.
+const ENDS: [usize; 2] = [32, 1280];
+
+impl EfficientNet {
+    /// For images of `channels` channels; `ends` are the widths of stem and head.
+    pub fn new(style: Style, channels: usize, stages: &[Stage], ends: [usize; 2], classes: usize) -> Self {
+        let mut layout = Layout::new();
+        let mut root = layout.root();
+        let lite = style == Style::Lite;
+        let names = if lite { ["_conv_stem", "_bn0"] } else { ["features.0.0", "features.0.1"] };
+        let stem = style.convolution(&mut root, names, [channels, ends[0]], 3, 2, 1);
+        let mut input = ends[0];
+        let mut blocks = Vec::new();
+        for (i, row) in stages.iter().enumerate() {
+            for block in 0..row.blocks {
+                let name = if lite {
+                    format!("_blocks.{}", blocks.len())
+                } else {
+                    format!("features.{}.{block}.block", i + 1)
+                };
+                let stride = if block == 0 { row.stride } else { 1 };
+                let row = Stage { stride, ..*row };
+                blocks.push(InvertedBottleneck::new(&mut root.enter(&name), style, input, row));
+                input = row.width;
+            }
+        }
+        let features = format!("features.{}", stages.len() + 1);
+        let torchvision = [format!("{features}.0"), format!("{features}.1")];
+        let names = if lite { ["_conv_head", "_bn1"] } else { [&*torchvision[0], &*torchvision[1]] };
+        let head = style.convolution(&mut root, names, [input, ends[1]], 1, 1, 1);
+        let name = if lite { "_fc" } else { "classifier.1" };
+        let classifier = Linear::new(&mut root.enter(name), ends[1], classes);
+        Self { layout, style, stem, blocks, head, dropout: Dropout::default(), classifier }
+    }
+    /// With dropout before the classifier, and stochastic depth of the bottlenecks that have a shortcut: one rate a bottleneck.
+    /// Published: 0.2 and 0.2; off at first.
+    pub fn with_noise(mut self, dropout: Dropout, drop_paths: &[DropPath]) -> Self {
+        self.dropout = dropout;
+        for (block, drop_path) in self.blocks.iter_mut().zip(drop_paths) {
+            block.drop_path = *drop_path;
+        }
+        self
+    }
+    /// What the classifier sees, `[N, D]`.
+    fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let fused = Fused { residual: None, activation: Some(self.style.activation()) };
+        let mut x = self.stem.forward(cx, x, fused)?;
+        for block in &self.blocks {
+            x = block.forward(cx, &x)?;
+        }
+        let fused = Fused { residual: None, activation: Some(self.style.activation()) };
+        let x = self.head.forward(cx, &x, fused)?;
+        cx.backend.global_avg_pool(&x)
+    }
+}
+
+impl Model for EfficientNet {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let features = self.features(cx, x)?;
+        self.classify(cx, &features)
+    }
+    fn embed<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<Option<B::Tensor>> {
+        self.features(cx, x).map(Some)
+    }
+    fn classify<B: Backend>(&self, cx: &mut Context<'_, B>, features: &B::Tensor) -> Result<B::Tensor> {
+        let features = self.dropout.forward(cx, features)?;
+        self.classifier.forward(cx, &features)
+    }
+}
+
+/// 1×1 expansion, depthwise convolution, squeeze-and-excitation, 1×1 projection without activation; plus the input where stride
+/// and widths allow.
+#[derive(Clone, Debug)]
+struct InvertedBottleneck {
+    activation: Unary,
+    expand: Option<ConvNorm>,
+    depthwise: ConvNorm,
+    squeeze: Option<SqueezeExcite>,
+    project: ConvNorm,
+    skip: bool,
+    drop_path: DropPath,
+}
+
+impl InvertedBottleneck {
+    fn new(scope: &mut Scope<'_>, style: Style, input: usize, row: Stage) -> Self {
+        let width = input * row.expansion;
+        let mut index = 0;
+        // torchvision numbers the layers that are there; Lite names them.
+        let mut names = |lite: [&'static str; 2]| {
+            let name = match style {
+                Style::Torchvision => [format!("{index}.0"), format!("{index}.1")],
+                Style::Lite => lite.map(str::to_owned),
+            };
+            index += 1;
+            name
+        };
+        let layer = |scope: &mut Scope<'_>, names: [String; 2], channels, window, stride, groups| {
+            style.convolution(scope, [&names[0], &names[1]], channels, window, stride, groups)
+        };
+        let expand = (row.expansion != 1)
+            .then(|| layer(scope, names(["_expand_conv", "_bn0"]), [input, width], 1, 1, 1));
+        let depthwise = names(["_depthwise_conv", "_bn1"]);
+        let depthwise = layer(scope, depthwise, [width; 2], row.window, row.stride, width);
+        let squeeze = (style == Style::Torchvision).then(|| {
+            let [name, _] = names([""; 2]);
+            SqueezeExcite::new(&mut scope.enter(name.trim_end_matches(".0")), width, (input / 4).max(1))
+        });
+        let project = layer(scope, names(["_project_conv", "_bn2"]), [width, row.width], 1, 1, 1);
+        let skip = row.stride == 1 && input == row.width;
+        Self {
+            activation: style.activation(),
+            expand,
+            depthwise,
+            squeeze,
+            project,
+            skip,
+            drop_path: DropPath::default(),
+        }
+    }
+
+    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let fused = || Fused { residual: None, activation: Some(self.activation) };
+        let mut y = x.clone();
+        if let Some(expand) = &self.expand {
+            y = expand.forward(cx, &y, fused())?;
+        }
+        y = self.depthwise.forward(cx, &y, fused())?;
+        if let Some(squeeze) = &self.squeeze {
+            y = squeeze.forward(cx, &y)?;
+        }
+        if self.skip && self.drop_path.rate() > 0.0 {
+            let y = self.project.forward(cx, &y, Fused::default())?;
+            return cx.backend.add(&self.drop_path.forward(cx, &y)?, x);
+        }
+        self.project.forward(cx, &y, Fused { residual: self.skip.then_some(x), activation: None })
+    }
+}
+
+/// x ⊙ σ(fc2(SiLU(fc1(mean of x over space)))), one factor a channel and sample (Hu et al., CVPR 2018). `fc1`, `fc2` are 1×1
+/// convolutions with bias.
+#[derive(Clone, Debug)]
+struct SqueezeExcite {
+    fc1: Conv2d,
+    fc2: Conv2d,
+}
+
+impl SqueezeExcite {
+    fn new(scope: &mut Scope<'_>, width: usize, squeezed: usize) -> Self {
+        let spec = Conv2dSpec { stride: 1, padding: Padding::Each(0), groups: 1 };
+        Self {
+            fc1: Conv2d::with_bias(&mut scope.enter("fc1"), width, squeezed, 1, spec),
+            fc2: Conv2d::with_bias(&mut scope.enter("fc2"), squeezed, width, 1, spec),
+        }
+    }
+    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let b = cx.backend;
+        let mean = b.global_avg_pool(x)?;
+        let &[samples, channels] = b.shape(&mean) else {
+            return Err(gnr_nn::Error::InvalidShape {
+                op: "squeeze_excite",
+                expected: "[N, C]".into(),
+                found: b.shape(&mean).to_vec(),
+            });
+        };
+        let squeezed = self.fc1.forward(cx, &b.reshape(&mean, &[samples, channels, 1, 1])?)?;
+        let gate = self.fc2.forward(cx, &b.unary(Unary::Silu, &squeezed)?)?;
+        let gate = b.reshape(&b.unary(Unary::Sigmoid, &gate)?, &[samples, channels])?;
+        b.scale_channels(x, &gate)
+    }
+}
+
+const TAN_AND_LE: &str = "Tan and Le, ICML 2019";
+
+impl Architecture for EfficientNet {
+    const REGISTERED: &'static [Registered] = &[
+        Registered {
+            name: "efficientnet_b0",
+            family: "EfficientNet",
+            description: "torchvision's EfficientNet-B0: SiLU, squeeze-and-excitation; published for 224×224",
+            reference: TAN_AND_LE,
+        },
+        Registered {
+            name: "efficientnet_lite0",
+            family: "EfficientNet",
+            description: "EfficientNet-Lite0: ReLU6, no squeeze-and-excitation, TensorFlow's padding; published for 224×224",
+            reference: TAN_AND_LE,
+        },
+    ];
+
+    fn build(config: &ModelConfig) -> Result<Self, ModelError> {
+        config.only(&["dropout", "drop_path"])?;
+        let style = if config.name == "efficientnet_lite0" { Style::Lite } else { Style::Torchvision };
+        let net = Self::new(style, config.input[0], &B0, ENDS, config.classes);
+        let drop_paths = config.drop_paths(net.blocks.len())?;
+        Ok(net.with_noise(config.dropout_layer()?, &drop_paths))
+    }
+}

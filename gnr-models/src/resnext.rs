@@ -1,0 +1,83 @@
+//! ResNeXt on small images: bottlenecks with grouped convolutions.
+
+use gnr_nn::{Backend, Context, Layout, Model, Result};
+
+use crate::{
+    Architecture, ModelConfig, ModelError, Registered,
+    resnet::{Design, ResNet, Stem, Style, Unit},
+};
+
+/// A ResNeXt of depth 9n + 2 for small images: the CIFAR stem of [`ResNet`] and three stages of n of its bottlenecks, widths
+/// 64, 128 and 256 (outputs 256, 512 and 1024), the 3×3 convolution in groups. Tensors as torchvision names them.
+#[derive(Clone, Debug)]
+pub struct ResNeXt(ResNet);
+
+impl ResNeXt {
+    /// `blocks` bottlenecks in each stage; `groups` groups of `base` channels in a stage of width 64 ("32×4d": 32 and 4).
+    pub fn new(
+        channels: usize,
+        blocks: usize,
+        widths: &[usize],
+        [groups, base]: [usize; 2],
+        classes: usize,
+    ) -> Self {
+        let blocks = vec![blocks; widths.len()];
+        let design = Design {
+            style: Style::Torchvision,
+            stem: Stem::Cifar,
+            unit: Unit::Bottleneck { groups, base },
+            blocks: &blocks,
+            widths,
+        };
+        Self(ResNet::new(&design, channels, classes))
+    }
+}
+
+impl Model for ResNeXt {
+    fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        self.0.forward(cx, x)
+    }
+}
+
+/// Depth, groups and base width of `resnext29_32x4d`.
+fn parse(name: &str) -> Option<[usize; 3]> {
+    let (depth, groups) = name.strip_prefix("resnext")?.split_once('_')?;
+    let (groups, base) = groups.strip_suffix('d')?.split_once('x')?;
+    Some([depth.parse().ok()?, groups.parse().ok()?, base.parse().ok()?])
+}
+
+impl Architecture for ResNeXt {
+    const REGISTERED: &'static [Registered] = &[Registered {
+        name: "resnext29_32x4d",
+        family: "ResNeXt",
+        description: "depth 29, 32 groups of 4 channels, CIFAR stem; resnextD_GxWd is any depth D = 9n + 2",
+        reference: "Xie et al., CVPR 2017",
+    }];
+
+    fn answers_to(name: &str) -> bool {
+        parse(name).is_some()
+    }
+
+    fn build(config: &ModelConfig) -> Result<Self, ModelError> {
+        config.only(&["widths"])?;
+        let [depth, groups, base] =
+            parse(&config.name).ok_or_else(|| config.invalid("name", "not a ResNeXt"))?;
+        let fits = (11..=1001).contains(&depth) && (depth - 2).is_multiple_of(9);
+        if !fits || ![groups, base].iter().all(|n| (1..=256).contains(n)) {
+            let problem = format!(
+                "depth {depth} with {groups} groups of {base}, but the depth must be 11, 20, 29, … up to 1001, the others 1 to 256"
+            );
+            return Err(config.invalid("name", problem));
+        }
+        let widths = config.stage_widths(&[64, 128, 256])?;
+        if let Some(width) = widths.iter().find(|width| (*width * base) < 64) {
+            return Err(
+                config.invalid("widths", format!("{width} leaves no channel in a group of {base}·width/64"))
+            );
+        }
+        Ok(Self::new(config.input[0], (depth - 2) / 9, &widths, [groups, base], config.classes))
+    }
+}

@@ -1,0 +1,86 @@
+//! Dropout and stochastic depth: factors from the context's seed in train mode, nothing in eval mode.
+
+use crate::{Backend, Context, Error, Mode, Result};
+
+/// Zeroes each element with probability `rate` in train mode and divides the others by 1 − rate (Srivastava et al., JMLR
+/// 2014). The identity in eval mode and at rate 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Dropout {
+    rate: f64,
+}
+
+impl Dropout {
+    /// With this rate.
+    ///
+    /// # Errors
+    /// When `rate` is not in [0, 1).
+    pub fn new(rate: f64) -> Result<Self> {
+        Ok(Self { rate: checked("dropout", rate)? })
+    }
+    /// Runs the layer.
+    ///
+    /// # Errors
+    /// When masks are needed and the context has no seed for them.
+    pub fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        if self.rate == 0.0 || cx.mode == Mode::Eval {
+            return Ok(x.clone());
+        }
+        let shape = cx.backend.shape(x).to_vec();
+        let mask = cx.mask(1.0 - self.rate, shape.iter().product())?;
+        cx.backend.mul(x, &cx.backend.constant(&mask, &shape)?)
+    }
+}
+
+/// Stochastic depth: zeroes a residual function for whole samples (the first axis) with probability `rate` in train mode and
+/// divides the others by 1 − rate (Huang et al., ECCV 2016; timm's `DropPath`, torchvision's `StochasticDepth(p, "row")`).
+/// The identity in eval mode and at rate 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DropPath {
+    rate: f64,
+}
+
+impl DropPath {
+    /// With this rate.
+    ///
+    /// # Errors
+    /// When `rate` is not in [0, 1).
+    pub fn new(rate: f64) -> Result<Self> {
+        Ok(Self { rate: checked("drop_path", rate)? })
+    }
+    /// Rates that grow linearly from 0 at the first of `count` residual blocks to `last` at the last one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn linear(last: f64, count: usize) -> Result<Vec<Self>> {
+        let last = checked("drop_path", last)?;
+        (0..count).map(|i| Self::new(last * i as f64 / (count.max(2) - 1) as f64)).collect()
+    }
+    /// The rate.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+    /// Runs the layer on the output of a residual function, before the shortcut is added.
+    ///
+    /// # Errors
+    /// When masks are needed and the context has no seed for them.
+    pub fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        if self.rate == 0.0 || cx.mode == Mode::Eval {
+            return Ok(x.clone());
+        }
+        let shape = cx.backend.shape(x).to_vec();
+        let samples = shape.first().copied().unwrap_or(1);
+        let mask = cx.mask(1.0 - self.rate, samples)?;
+        let mut column = vec![1; shape.len()];
+        column[0] = samples;
+        let mask = cx.backend.broadcast(&cx.backend.constant(&mask, &column)?, &shape)?;
+        cx.backend.mul(x, &mask)
+    }
+}
+
+fn checked(what: &str, rate: f64) -> Result<f64> {
+    if (0.0..1.0).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err(Error::Invalid(format!("{what}: the rate is {rate}, but it must be at least 0 and below 1")))
+    }
+}

@@ -1,0 +1,394 @@
+//! Figures as plain data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{PlotError, Result};
+
+/// Panels, a title above, a legend below it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figure {
+    /// Above all panels; empty for none.
+    pub title: String,
+    /// Panels in a row (default: up to 3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<usize>,
+    /// Width and height of a panel in nominal pixels.
+    #[serde(default = "panel_size")]
+    pub panel_size: [u32; 2],
+    /// What was measured, how: a line of small print below.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// In rows, from left to right.
+    pub panels: Vec<Panel>,
+}
+
+fn panel_size() -> [u32; 2] {
+    [400, 300]
+}
+
+/// One pair of axes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Panel {
+    /// Above the axes; empty for none.
+    pub title: String,
+    /// What is drawn.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// What a panel shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Content {
+    /// Curves and points.
+    Lines(Lines),
+    /// How often values fall into bins.
+    Histogram(Histogram),
+    /// How often small whole numbers occur.
+    Counts(Counts),
+    /// A function of two variables, as filled contours.
+    Contour(Grid),
+    /// A function of two variables, in perspective.
+    Surface(Surface),
+}
+
+/// One axis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Axis {
+    /// What it measures, with its unit.
+    pub label: String,
+    /// Default linear.
+    #[serde(default)]
+    pub scale: Scale,
+    /// First and last value; default: what the data need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
+}
+
+/// How values become positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scale {
+    /// In proportion.
+    #[default]
+    Linear,
+    /// By the logarithm; values that are not positive are left out.
+    Log,
+}
+
+/// Curves and points over a common pair of axes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lines {
+    /// Horizontal.
+    pub x: Axis,
+    /// Vertical.
+    pub y: Axis,
+    /// In the order in which they are drawn.
+    pub series: Vec<Series>,
+    /// Words at places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
+}
+
+/// One curve, or one set of points.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Series {
+    /// For the legend; empty: not in it.
+    pub label: String,
+    /// Horizontal positions.
+    pub x: Vec<f64>,
+    /// Vertical positions, as many. What is not finite interrupts a line.
+    pub y: Vec<f64>,
+    /// Default a line.
+    #[serde(default)]
+    pub style: Style,
+    /// Number of the colour; default: the series' number. Equal numbers are equal colours in every panel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<usize>,
+}
+
+/// How a series is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Style {
+    /// A line.
+    #[default]
+    Line,
+    /// A dashed line.
+    Dashed,
+    /// Dots.
+    Points,
+    /// A line with dots.
+    Both,
+    /// A thin, pale line: one of many.
+    Thin,
+}
+
+/// Words beside a dot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    /// Where.
+    pub x: f64,
+    /// Where.
+    pub y: f64,
+    /// What.
+    pub text: String,
+}
+
+/// Values sorted into common bins, the groups drawn over each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Histogram {
+    /// Of the values.
+    pub x: Axis,
+    /// Of the numbers.
+    pub y: Axis,
+    /// Number of bins, of equal width on the axis' scale.
+    pub bins: usize,
+    /// The groups.
+    pub groups: Vec<Values>,
+}
+
+/// Small whole numbers, the groups side by side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Of the numbers counted.
+    pub x: Axis,
+    /// Of how often.
+    pub y: Axis,
+    /// The groups; values are rounded to whole numbers.
+    pub groups: Vec<Values>,
+}
+
+/// A named list of values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Values {
+    /// For the legend.
+    pub label: String,
+    /// The values.
+    pub values: Vec<f64>,
+    /// Said in the panel's corner, such as the trace of the spectrum; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// As for a series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<usize>,
+}
+
+/// A function on a rectangular grid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grid {
+    /// First variable.
+    pub x: Axis,
+    /// Second variable.
+    pub y: Axis,
+    /// The function.
+    pub z: Axis,
+    /// Values of the first variable, ascending.
+    pub xs: Vec<f64>,
+    /// Values of the second variable, ascending.
+    pub ys: Vec<f64>,
+    /// `zs[j][i]` at `(xs[i], ys[j])`.
+    pub zs: Vec<Vec<f64>>,
+    /// Paths over it, such as the way of training.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// Words at places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
+}
+
+/// A path over a contour.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// For the legend.
+    pub label: String,
+    /// First variable.
+    pub x: Vec<f64>,
+    /// Second variable.
+    pub y: Vec<f64>,
+}
+
+/// A [`Grid`] in perspective.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Surface {
+    /// The function.
+    #[serde(flatten)]
+    pub grid: Grid,
+    /// Rotation about the vertical axis, degrees (default −60).
+    #[serde(default = "azimuth")]
+    pub azimuth: f64,
+    /// Height of the eye, degrees above the plane (default 30).
+    #[serde(default = "elevation")]
+    pub elevation: f64,
+}
+
+fn azimuth() -> f64 {
+    -60.0
+}
+
+fn elevation() -> f64 {
+    30.0
+}
+
+impl Figure {
+    /// With panels of 400 × 300.
+    pub fn new(title: impl Into<String>, panels: Vec<Panel>) -> Self {
+        Self { title: title.into(), columns: None, panel_size: panel_size(), note: String::new(), panels }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.panels.is_empty() || self.columns == Some(0) {
+            return Err(PlotError::Empty);
+        }
+        for (index, panel) in self.panels.iter().enumerate() {
+            let name =
+                if panel.title.is_empty() { format!("panel {}", index + 1) } else { panel.title.clone() };
+            panel.check().map_err(|problem| PlotError::Data { panel: name, problem })?;
+        }
+        let [w, h] = self.panel_size;
+        if w < 160 || h < 120 || w > 4000 || h > 4000 {
+            let problem = format!("panels of {w} × {h}; at least 160 × 120, at most 4000 × 4000");
+            return Err(PlotError::Data { panel: "panel_size".into(), problem });
+        }
+        Ok(())
+    }
+}
+
+impl Panel {
+    /// A panel.
+    pub fn new(title: impl Into<String>, content: Content) -> Self {
+        Self { title: title.into(), content }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let finite = |values: &[f64]| values.iter().any(|value| value.is_finite());
+        match &self.content {
+            Content::Lines(lines) => {
+                lines.x.check()?;
+                lines.y.check()?;
+                for Series { label, x, y, .. } in &lines.series {
+                    if x.len() != y.len() {
+                        return Err(format!("series `{label}` has {} x and {} y", x.len(), y.len()));
+                    }
+                }
+                if lines.series.iter().any(|series| finite(&series.x) && finite(&series.y)) {
+                    Ok(())
+                } else {
+                    Err("nothing to draw: no series has a point".into())
+                }
+            }
+            Content::Histogram(Histogram { x, y, bins, groups }) => {
+                x.check()?;
+                y.check()?;
+                if *bins == 0 || *bins > 10_000 {
+                    return Err(format!("{bins} bins, expected 1 to 10000"));
+                }
+                some_value(groups)
+            }
+            Content::Counts(Counts { x, y, groups }) => {
+                x.check()?;
+                y.check()?;
+                if let Some(value) = groups
+                    .iter()
+                    .flat_map(|group| &group.values)
+                    .find(|value| !(0.0..=10_000.0).contains(*value))
+                {
+                    return Err(format!("{value} cannot be counted, expected whole numbers up to 10000"));
+                }
+                some_value(groups)
+            }
+            Content::Contour(grid) | Content::Surface(Surface { grid, .. }) => grid.check(),
+        }
+    }
+}
+
+fn some_value(groups: &[Values]) -> Result<(), String> {
+    if groups.iter().flat_map(|group| &group.values).any(|value| value.is_finite()) {
+        Ok(())
+    } else {
+        Err("nothing to draw: no group has a value".into())
+    }
+}
+
+impl Grid {
+    fn check(&self) -> Result<(), String> {
+        [&self.x, &self.y, &self.z].into_iter().try_for_each(Axis::check)?;
+        let (columns, rows) = (self.xs.len(), self.ys.len());
+        if columns < 2 || rows < 2 {
+            return Err(format!("a grid of {columns} × {rows} points, expected at least 2 × 2"));
+        }
+        if self.zs.len() != rows || self.zs.iter().any(|row| row.len() != columns) {
+            let lengths: Vec<usize> = self.zs.iter().map(Vec::len).collect();
+            return Err(format!("rows of lengths {lengths:?}, expected {rows} of length {columns}"));
+        }
+        let ascending = |values: &[f64]| values.windows(2).all(|pair| pair[0] < pair[1]);
+        if !ascending(&self.xs) || !ascending(&self.ys) {
+            return Err("the grid's coordinates must be finite and ascend".into());
+        }
+        if let Some(route) = self.routes.iter().find(|route| route.x.len() != route.y.len()) {
+            return Err(format!("route `{}` has {} x and {} y", route.label, route.x.len(), route.y.len()));
+        }
+        let usable = |z: &f64| z.is_finite() && (self.z.scale == Scale::Linear || *z > 0.0);
+        if self.zs.iter().flatten().any(usable) {
+            Ok(())
+        } else {
+            Err("nothing to draw: no value is finite (and positive, on a log scale)".into())
+        }
+    }
+}
+
+impl Axis {
+    /// In proportion, over what the data need.
+    pub fn linear(label: impl Into<String>) -> Self {
+        Self { label: label.into(), scale: Scale::Linear, range: None }
+    }
+
+    /// By the logarithm.
+    pub fn log(label: impl Into<String>) -> Self {
+        Self { label: label.into(), scale: Scale::Log, range: None }
+    }
+
+    /// From `low` to `high`.
+    pub fn within(mut self, low: f64, high: f64) -> Self {
+        self.range = Some([low, high]);
+        self
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Some([low, high]) = self.range else { return Ok(()) };
+        let valid = low < high && low.is_finite() && high.is_finite();
+        if valid && (self.scale == Scale::Linear || low > 0.0) {
+            return Ok(());
+        }
+        Err(format!("axis `{}` from {low} to {high} is empty", self.label))
+    }
+}
+
+impl Series {
+    /// A line.
+    pub fn line(label: impl Into<String>, x: Vec<f64>, y: Vec<f64>) -> Self {
+        Self { label: label.into(), x, y, style: Style::Line, colour: None }
+    }
+
+    /// In another style.
+    pub fn styled(mut self, style: Style) -> Self {
+        self.style = style;
+        self
+    }
+
+    /// In a colour of its own.
+    pub fn coloured(mut self, colour: usize) -> Self {
+        self.colour = Some(colour);
+        self
+    }
+}

@@ -1,0 +1,156 @@
+//! Finished evaluations in a file, so that stopped work goes on and nothing is evaluated twice.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, TryLockError},
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::error::{Result, TrainError, io};
+
+const NAME: &str = "points.jsonl";
+
+/// A line a point under its key, after a line that says what was asked.
+#[derive(Debug)]
+pub(super) struct Points {
+    path: PathBuf,
+    /// Locked: one process writes.
+    file: File,
+    done: HashMap<String, Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    key: String,
+    value: Value,
+}
+
+impl Points {
+    /// Opens the points in `folder`, which is made when it is not there.
+    ///
+    /// # Errors
+    /// Points of another request, another process that works there, a file that cannot be used.
+    pub(super) fn open(folder: &Path, request: &Value) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(io(folder, "create"))?;
+        let path = folder.join(NAME);
+        let options = File::options().create(true).read(true).append(true).open(&path);
+        let mut file = options.map_err(io(&path, "open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let problem = "another gnr process is working on these points".into();
+                return Err(TrainError::Folder { path, problem });
+            }
+            Err(TryLockError::Error(source)) => return Err(io(&path, "lock")(source)),
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(io(&path, "read"))?;
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let mut lines = text[..whole].lines();
+        let mut done = HashMap::new();
+        match lines.next() {
+            None => {
+                file.set_len(0).map_err(io(&path, "write"))?;
+                writeln!(file, "{request}").map_err(io(&path, "write"))?;
+            }
+            Some(first) => {
+                let theirs: Value = serde_json::from_str(first).unwrap_or_default();
+                if theirs != *request {
+                    let problem = format!(
+                        "holds points of another request{}; choose another --out",
+                        differs(&theirs, request)
+                    );
+                    return Err(TrainError::Folder { path, problem });
+                }
+                for (number, line) in (2..).zip(lines) {
+                    let damaged = |error: serde_json::Error| TrainError::Folder {
+                        path: path.clone(),
+                        problem: format!("line {number} is damaged: {error}"),
+                    };
+                    let Line { key, value } = serde_json::from_str(line).map_err(damaged)?;
+                    done.insert(key, value);
+                }
+                // A process that died may have left half a line.
+                file.set_len(whole as u64).map_err(io(&path, "write"))?;
+                file.seek(SeekFrom::End(0)).map_err(io(&path, "write"))?;
+            }
+        }
+        Ok(Self { path, file, done })
+    }
+
+    /// A finished point.
+    pub(super) fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        serde_json::from_value(self.done.get(key)?.clone()).ok()
+    }
+
+    /// Keeps a point.
+    pub(super) fn put(&mut self, key: &str, value: &impl Serialize) -> Result<()> {
+        let damaged = |error: serde_json::Error| TrainError::Folder {
+            path: self.path.clone(),
+            problem: format!("a point that JSON cannot hold: {error}"),
+        };
+        let value = serde_json::to_value(value).map_err(damaged)?;
+        let mut line =
+            serde_json::to_string(&Line { key: key.to_owned(), value: value.clone() }).map_err(damaged)?;
+        line.push('\n');
+        self.file.write_all(line.as_bytes()).map_err(io(&self.path, "write"))?;
+        self.done.insert(key.to_owned(), value);
+        Ok(())
+    }
+}
+
+/// The first key in which two requests differ.
+fn differs(theirs: &Value, ours: &Value) -> String {
+    let Some(ours) = ours.as_object() else { return String::new() };
+    let key = ours.iter().find(|(key, value)| theirs.get(key.as_str()) != Some(value));
+    key.map_or_else(String::new, |(key, value)| {
+        let of = |value: Option<&Value>| value.map_or_else(|| "nothing".into(), Value::to_string);
+        format!(" ({key}: {} there, {} here)", of(theirs.get(key.as_str())), of(Some(value)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn points_survive_and_half_a_line_is_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        let request = json!({ "command": "landscape", "seed": 1 });
+        let mut points = Points::open(home.path(), &request).unwrap();
+        assert!(Points::open(home.path(), &request).unwrap_err().to_string().contains("another gnr process"));
+        points.put("0,1", &0.1).unwrap();
+        points.put("0,2", &[1.0, 2.0]).unwrap();
+        drop(points);
+        let path = home.path().join(NAME);
+        let mut text = fs::read_to_string(&path).unwrap();
+        text.push_str("{\"key\":\"0,3\",\"val");
+        fs::write(&path, text).unwrap();
+
+        let mut points = Points::open(home.path(), &request).unwrap();
+        assert_eq!((points.get::<f64>("0,1"), points.get("0,2")), (Some(0.1), Some([1.0, 2.0])));
+        assert_eq!(points.get::<f64>("0,3"), None);
+        points.put("0,3", &3.0).unwrap();
+        drop(points);
+        assert_eq!(Points::open(home.path(), &request).unwrap().get("0,3"), Some(3.0));
+
+        let other = json!({ "command": "landscape", "seed": 2 });
+        let error = Points::open(home.path(), &other).unwrap_err().to_string();
+        assert!(error.contains("another request (seed: 1 there, 2 here)"), "{error}");
+        fs::write(&path, format!("{request}\nnonsense\n")).unwrap();
+        assert!(Points::open(home.path(), &request).unwrap_err().to_string().contains("line 2 is damaged"));
+    }
+
+    #[test]
+    fn a_process_that_died_at_once_leaves_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(NAME), "{\"comm").unwrap();
+        drop(Points::open(home.path(), &json!({ "seed": 1 })).unwrap());
+        assert_eq!(fs::read_to_string(home.path().join(NAME)).unwrap(), "{\"seed\":1}\n");
+    }
+}

@@ -1,0 +1,130 @@
+//! The grid: axes of values, their combinations, and how both are written.
+
+use std::{fmt, str::FromStr};
+
+use toml::{Table, Value};
+
+/// A recipe key and the values that are tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// The dotted key.
+    pub key: String,
+    /// The values.
+    pub values: Vec<Value>,
+}
+
+impl Axis {
+    /// The paper's grid for ρ.
+    pub fn paper_rho() -> Self {
+        Self::numbers("method.gnr.rho", &[0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
+    }
+
+    /// The paper's grid for α.
+    pub fn paper_alpha() -> Self {
+        let values = [0.1, 0.2, 0.5].into_iter().chain((1..=10).map(f64::from));
+        Self::numbers("method.gnr.alpha", &values.collect::<Vec<_>>())
+    }
+
+    fn numbers(key: &str, values: &[f64]) -> Self {
+        Self { key: key.into(), values: values.iter().map(|&value| Value::Float(value)).collect() }
+    }
+
+    /// A value as it is shown: without a string's quotes, whole numbers without a point.
+    pub fn label(&self, index: usize) -> String {
+        match &self.values[index] {
+            Value::String(text) => text.clone(),
+            Value::Float(number) => number.to_string(),
+            other => other.to_string(),
+        }
+    }
+
+    /// The last word of the key.
+    pub fn short(&self) -> &str {
+        self.key.rsplit('.').next().unwrap_or(&self.key)
+    }
+}
+
+/// `method.gnr.rho=0.05,0.1,0.2`: values in TOML syntax or as bare strings.
+impl FromStr for Axis {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, values) = text
+            .split_once('=')
+            .map(|(key, values)| (key.trim(), values.trim()))
+            .filter(|(key, values)| !key.is_empty() && !values.is_empty())
+            .ok_or_else(|| format!("{text:?}: expected section.key=VALUE,VALUE,..."))?;
+        let list = |text: &str| match format!("v = [{text}]").parse::<Table>().ok()?.remove("v")? {
+            Value::Array(values) => Some(values),
+            _ => None,
+        };
+        let bare = || values.split(',').map(|value| Value::String(value.trim().to_owned())).collect();
+        let values: Vec<Value> = list(values).unwrap_or_else(bare);
+        for (i, value) in values.iter().enumerate() {
+            if values[..i].contains(value) {
+                return Err(format!("{text:?}: {value} is given twice"));
+            }
+        }
+        if values.is_empty() {
+            return Err(format!("{text:?}: no values"));
+        }
+        Ok(Self { key: key.to_owned(), values })
+    }
+}
+
+impl fmt::Display for Axis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels: Vec<String> = (0..self.values.len()).map(|i| self.label(i)).collect();
+        write!(f, "{}: {}", self.key, labels.join(", "))
+    }
+}
+
+/// Every combination, as positions on the axes; the last axis moves fastest.
+pub(super) fn points(axes: &[Axis]) -> Vec<Vec<usize>> {
+    axes.iter().fold(vec![vec![]], |points, axis| {
+        points
+            .iter()
+            .flat_map(|point| (0..axis.values.len()).map(|i| [point.as_slice(), &[i]].concat()))
+            .collect()
+    })
+}
+
+/// `section.key=value` of a combination.
+pub(super) fn assignments(axes: &[Axis], point: &[usize]) -> Vec<String> {
+    axes.iter().zip(point).map(|(axis, &i)| format!("{}={}", axis.key, axis.values[i])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_grids() {
+        assert_eq!(Axis::paper_rho().to_string(), "method.gnr.rho: 0.05, 0.1, 0.2, 0.5, 1, 2");
+        let alpha = Axis::paper_alpha();
+        assert_eq!((alpha.values.len(), alpha.label(2), alpha.label(12)), (13, "0.5".into(), "10".into()));
+    }
+
+    #[test]
+    fn values_are_toml_or_bare_words() {
+        let axis = |text: &str| text.parse::<Axis>();
+        assert_eq!(
+            axis("method.sam=true,false").unwrap().values,
+            [Value::Boolean(true), Value::Boolean(false)]
+        );
+        let words = axis("method.gnr.hvp=exact,forward-difference").unwrap();
+        assert_eq!((words.label(1).as_str(), words.short()), ("forward-difference", "hvp"));
+        assert_eq!(axis("model.widths=[2],[2, 3]").unwrap().values.len(), 2);
+        for wrong in ["rho", "=1", "rho=", "rho=1,1"] {
+            assert!(axis(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_combination_once() {
+        let axes = ["a=1,2".parse().unwrap(), "b=x,y,z".parse().unwrap()];
+        let all: Vec<String> = points(&axes).iter().map(|p| assignments(&axes, p).join(" ")).collect();
+        assert_eq!(all.len(), 6);
+        assert_eq!((all[0].as_str(), all[5].as_str()), ("a=1 b=\"x\"", "a=2 b=\"z\""));
+    }
+}

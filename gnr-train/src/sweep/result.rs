@@ -1,0 +1,193 @@
+//! What a sweep found: the mean validation accuracy of every combination, and how sure the choice is.
+
+use std::{fs, path::Path};
+
+use serde::Serialize;
+
+use super::{Axis, Sweep};
+use crate::{
+    error::{Result, TrainError, io},
+    recipe::Recipe,
+};
+
+/// One combination.
+#[derive(Clone, Debug, Serialize)]
+pub struct Point {
+    /// Its values, in the order of the axes.
+    pub values: Vec<String>,
+    /// Validation accuracy after the last epoch of each finished seed, as a fraction.
+    pub val_accuracies: Vec<f64>,
+    /// Their mean; none when a seed failed or none is finished: a combination that diverges once is not chosen.
+    pub mean: Option<f64>,
+    /// Test accuracy of each finished seed. It decides nothing.
+    pub test_accuracies: Vec<f64>,
+    /// Why a seed failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<String>,
+}
+
+/// A finished sweep.
+#[derive(Clone, Debug)]
+pub struct SweepResult {
+    /// The grid.
+    pub axes: Vec<Axis>,
+    /// Every combination; the last axis moves fastest.
+    pub points: Vec<Point>,
+    /// Index of the best one.
+    pub best: usize,
+    /// Standard error of one accuracy that comes of the number of validation images alone, as a fraction.
+    pub standard_error: f64,
+    /// Validation images.
+    pub validation_images: usize,
+    /// The chosen recipe, on all images.
+    chosen: Recipe,
+}
+
+/// Whether a run folder has its summary.
+pub(super) fn is_finished(folder: &Path) -> bool {
+    folder.join("summary.json").is_file()
+}
+
+/// Validation and test accuracy of a finished run.
+fn accuracies(folder: &Path) -> Result<Option<(f64, f64)>> {
+    let path = folder.join("summary.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).map_err(io(&path, "read"))?;
+    let summary: serde_json::Value = serde_json::from_str(&text).map_err(|e| io(&path, "read")(e.into()))?;
+    let of = |key: &str| summary[key].as_f64();
+    let missing = || TrainError::Folder {
+        path: path.clone(),
+        problem: "has no val_accuracy and test_accuracy; remove the run to train it again".into(),
+    };
+    Ok(Some((of("val_accuracy").ok_or_else(missing)?, of("test_accuracy").ok_or_else(missing)?)))
+}
+
+/// Reads the runs.
+pub(super) fn collect(
+    sweep: &Sweep,
+    validation_images: usize,
+    failures: Vec<(usize, String, String)>,
+) -> Result<SweepResult> {
+    let axes = sweep.request.axes.clone();
+    let mut points: Vec<Point> = sweep
+        .points
+        .iter()
+        .map(|point| Point {
+            values: axes.iter().zip(point).map(|(axis, &i)| axis.label(i)).collect(),
+            val_accuracies: Vec::new(),
+            mean: None,
+            test_accuracies: Vec::new(),
+            failures: Vec::new(),
+        })
+        .collect();
+    for cell in &sweep.cells {
+        if let Some((validation, test)) = accuracies(&cell.folder)? {
+            points[cell.point].val_accuracies.push(validation);
+            points[cell.point].test_accuracies.push(test);
+        }
+    }
+    for (point, _, reason) in failures {
+        points[point].failures.push(reason);
+    }
+    for point in &mut points {
+        let values = &point.val_accuracies;
+        if values.len() as u64 == sweep.request.seeds {
+            point.mean = Some(values.iter().sum::<f64>() / values.len() as f64);
+        }
+    }
+    let means = points.iter().enumerate().filter_map(|(index, point)| Some((index, point.mean?)));
+    // The first of equal ones: the smaller values stand first on the usual axes.
+    let best = means.fold(None, |best: Option<(usize, f64)>, (index, mean)| match best {
+        Some((_, highest)) if highest >= mean => best,
+        _ => Some((index, mean)),
+    });
+    let Some((best, mean)) = best else {
+        let reason = points.iter().find_map(|point| point.failures.first()).cloned().unwrap_or_default();
+        return Err(TrainError::Folder {
+            path: sweep.request.folder.clone(),
+            problem: format!("no combination of the grid could be trained, the first because: {reason}"),
+        });
+    };
+    let runs = sweep.request.seeds.max(1) as f64;
+    let standard_error = (mean * (1.0 - mean) / validation_images.max(1) as f64 / runs).sqrt();
+    Ok(SweepResult {
+        axes,
+        points,
+        best,
+        standard_error,
+        validation_images,
+        chosen: sweep.chosen[best].clone(),
+    })
+}
+
+impl SweepResult {
+    /// The chosen values: `method.gnr.rho=0.1`.
+    pub fn chosen(&self) -> Vec<String> {
+        let keys = self.axes.iter().map(|axis| &axis.key);
+        keys.zip(&self.points[self.best].values).map(|(key, value)| format!("{key}={value}")).collect()
+    }
+
+    /// What was found, in words.
+    pub fn words(&self) -> String {
+        let best = &self.points[self.best];
+        let mean = best.mean.unwrap_or_default();
+        let near = self
+            .points
+            .iter()
+            .filter(|point| point.mean.is_some_and(|other| mean - other <= self.standard_error))
+            .count()
+            .saturating_sub(1);
+        let failed = self.points.iter().filter(|point| point.mean.is_none()).count();
+        let mut told = format!(
+            "chosen: {} with {:.2} % validation accuracy (mean of {}). {} validation images alone give it a standard error of \
+             {:.2} points; {near} of {} other combinations are within it, so the choice among them is arbitrary",
+            self.chosen().join(" "),
+            100.0 * mean,
+            match best.val_accuracies.len() {
+                1 => "one seed".to_owned(),
+                n => format!("{n} seeds"),
+            },
+            self.validation_images,
+            100.0 * self.standard_error,
+            self.points.len() - 1,
+        );
+        if near == 0 {
+            told = told.replace(", so the choice among them is arbitrary", "");
+        }
+        if failed > 0 {
+            told += &format!("; {failed} could not be trained to the end");
+        }
+        told + "."
+    }
+
+    /// `sweep.json`.
+    pub(super) fn to_json(&self) -> Result<String> {
+        #[derive(Serialize)]
+        struct File<'a> {
+            axes: Vec<(&'a str, Vec<String>)>,
+            points: &'a [Point],
+            best: usize,
+            chosen: Vec<String>,
+            standard_error: f64,
+            validation_images: usize,
+        }
+        let labels = |axis: &Axis| (0..axis.values.len()).map(|i| axis.label(i)).collect();
+        let file = File {
+            axes: self.axes.iter().map(|axis| (axis.key.as_str(), labels(axis))).collect(),
+            points: &self.points,
+            best: self.best,
+            chosen: self.chosen(),
+            standard_error: self.standard_error,
+            validation_images: self.validation_images,
+        };
+        let text = serde_json::to_string_pretty(&file);
+        Ok(text.map_err(|e| io(Path::new("sweep.json"), "write")(e.into()))? + "\n")
+    }
+
+    /// `chosen.toml`: the recipe with the chosen values, on all training images (unless the recipe itself held some out).
+    pub(super) fn chosen_recipe(&self) -> Result<String> {
+        Ok(format!("# {}\n\n{}", self.words(), self.chosen.to_toml()?))
+    }
+}
