@@ -2,10 +2,24 @@
 
 use gnr_nn::{Entry, Layout};
 
-use crate::{
-    recipe::{Freeze, NoDecay, Optimizer, Problem, Recipe, RecipeError},
-    subject::matches,
-};
+use crate::recipe::{Freeze, NoDecay, Optimizer, Problem, Recipe, RecipeError};
+
+/// Whether a pattern names a parameter: `fc.weight` itself, everything in the module `fc`, or `*` for any characters.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    if !pattern.contains('*') {
+        return name == pattern || Layout::is_within(name, pattern);
+    }
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let Some(last) = pieces.next_back() else { return false };
+    for piece in pieces {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
 
 /// One mark a parameter of the layout, or `None` when all are learned.
 ///
@@ -111,4 +125,34 @@ fn expect_a_match(
 fn invalid(key: &str, recipe: &Recipe, problem: String) -> RecipeError {
     let message = format!("`{key}`: {problem}");
     RecipeError::Invalid(vec![Problem { place: recipe.name.clone(), key: key.to_owned(), message }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        let name = "layer4.1.bn2.weight";
+        for pattern in
+            ["layer4", "layer4.1", name, "*", "layer4.*", "*.weight", "layer*bn*", "*bn2.weight", "l*4*.*t"]
+        {
+            assert!(matches(pattern, name), "{pattern}");
+        }
+        for pattern in [
+            "layer",
+            "layer4.10",
+            "bn2",
+            "*.bias",
+            "layer4.*.conv*",
+            "weight",
+            "**x",
+            "",
+            "*layer4.1.bn2.weigh",
+        ] {
+            assert!(!matches(pattern, name), "{pattern}");
+        }
+        // What a piece has used up is not used again.
+        assert!(!matches("ab*b", "ab") && matches("ab*b", "abb"));
+    }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Subject {
     /// Folder of the data set
     #[arg(long, help_heading = "Subject")]
     pub(crate) data_dir: Option<String>,
-    /// Images `x` [N, C, H, W] and labels `y` [N] of a safetensors file instead of a data set, as they are
+    /// Images `x` (N×C×H×W) and labels `y` (N) of a safetensors file instead of a data set, as they are
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "data_dir", "subset", "normalization"], help_heading = "Subject")]
     pub(crate) tensors: Option<PathBuf>,
     /// Which images; never augmented

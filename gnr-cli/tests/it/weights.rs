@@ -25,7 +25,10 @@ fn tensors_are_listed_and_compared_with_a_model() {
     let file = path(home.path(), "w.safetensors");
     let (code, stdout, stderr) = run(&["weights", &file]);
     assert_eq!((code, stderr.as_str()), (0, ""));
-    assert!(stdout.contains("0.weight  F32  [2, 64]") && stdout.contains("sum    1.280000000e2"), "{stdout}");
+    assert!(
+        stdout.contains("0.weight  F32  [2, 64]") && stdout.contains("sum     1.280000000e2"),
+        "{stdout}"
+    );
     assert!(stdout.contains("4 tensors, 160 numbers (safetensors)"), "{stdout}");
     let (_, stdout, _) = run(&["weights", &file, "--json"]);
     let first: serde_json::Value = serde_json::from_str(stdout.lines().next().unwrap()).unwrap();

@@ -21,7 +21,7 @@ use crate::{
 /// // The first leaf learns ten times as fast, the second is decayed.
 /// let groups = vec![(Sgd::new(), 10.0), (Sgd::new().with_weight_decay(0.5)?, 1.0)];
 /// let mut optimizer = Grouped::new(groups, vec![0, 1])?;
-/// let mut theta = vec![1.0, 1.0];
+/// let mut theta: Vec<f64> = vec![1.0, 1.0];
 /// optimizer.step(&mut theta, &vec![1.0, 1.0], 0.01)?;
 /// assert!((theta[0] - 0.9).abs() < 1e-15 && (theta[1] - 0.985).abs() < 1e-15);
 /// # Ok(())

@@ -214,7 +214,7 @@ fn a_refused_state_changes_no_group() {
             let refused =
                 |problem: &str| Error::CheckpointLeaf { name: "count".into(), problem: problem.into() };
             match source.get("count")? {
-                Some(Leaf::Count(count)) if count < 10 || self.0 % 2 == 0 => self.0 = count,
+                Some(Leaf::Count(count)) if count < 10 || self.0.is_multiple_of(2) => self.0 = count,
                 _ => return Err(refused("odd ones take only small counts")),
             }
             Ok(())

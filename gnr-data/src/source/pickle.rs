@@ -199,7 +199,7 @@ impl<'a> Machine<'a> {
         self.stack.last().copied().map_or_else(|| self.fail("the stack is empty"), Ok)
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>> {
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>> {
         match self.marks.pop() {
             Some(height) => Ok(self.stack.split_off(height)),
             None => self.fail("no mark"),
@@ -217,7 +217,7 @@ impl<'a> Machine<'a> {
 
     fn set(&mut self, items: Vec<Id>) -> Result<()> {
         let dict = self.top()?;
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return self.fail("a key without a value");
         }
         match &mut self.values[dict] {
@@ -254,11 +254,17 @@ impl<'a> Machine<'a> {
             let code = self.bytes[code.start];
             match code {
                 b'.' => return self.pop(),
-                0x80 => drop(self.take(1)?), // protocol
-                0x95 => drop(self.take(8)?), // frame
+                // Protocol.
+                0x80 => {
+                    self.take(1)?;
+                }
+                // Frame.
+                0x95 => {
+                    self.take(8)?;
+                }
                 b'(' => self.marks.push(self.stack.len()),
                 b'0' => drop(self.pop()?),
-                b'1' => drop(self.to_mark()?),
+                b'1' => drop(self.pop_to_mark()?),
                 b'2' => self.stack.push(self.top()?),
                 b'N' => self.push(Value::Other),
                 b'G' => {
@@ -341,7 +347,7 @@ impl<'a> Machine<'a> {
                     self.append(vec![item])?;
                 }
                 b'e' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_to_mark()?;
                     self.append(items)?;
                 }
                 b's' => {
@@ -349,19 +355,19 @@ impl<'a> Machine<'a> {
                     self.set(vec![key, value])?;
                 }
                 b'u' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_to_mark()?;
                     self.set(items)?;
                 }
                 b'l' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_to_mark()?;
                     self.push(Value::List(items));
                 }
                 b't' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_to_mark()?;
                     self.push(Value::Tuple(items));
                 }
                 b'd' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_to_mark()?;
                     self.push(Value::Dict(Vec::new()));
                     self.set(items)?;
                 }

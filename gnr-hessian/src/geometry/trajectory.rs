@@ -54,7 +54,7 @@ pub fn principal_directions<V: Vector>(points: &[V], count: usize) -> Result<Pri
     let mut found = PrincipalDirections { directions: Vec::new(), explained: Vec::new() };
     for (value, weights) in spectrum.values.iter().zip(&spectrum.vectors).rev().take(count) {
         // Beside the largest, what is smaller is rounding error.
-        if !(*value > 1e-10 * total) {
+        if value.is_nan() || *value <= 1e-10 * total {
             return Err(Error::Configuration(format!(
                 "the checkpoints vary in {} directions only, {count} are asked for",
                 found.directions.len()

@@ -43,7 +43,7 @@ pub struct LandscapeReport {
     pub xs: Vec<f64>,
     /// Coordinates along the second; empty on a line.
     pub ys: Vec<f64>,
-    /// `losses[j][i]` at (xs[i], ys[j]); on a line a single row. `None` where the loss is not finite.
+    /// `losses[j][i]` at `(xs[i], ys[j])`; on a line a single row. `None` where the loss is not finite.
     pub losses: Vec<Vec<Option<f64>>>,
     /// The kept checkpoints, for [`Axes::Trajectory`].
     pub trajectory: Vec<OnPlane>,

@@ -12,7 +12,6 @@ use gnr_nn::{Autodiff, Batches, Buffers, CrossEntropy, DataOracle, Entry, Mode, 
 use serde::Serialize;
 
 pub use batches::{LoadedBatches, tensors};
-pub(crate) use select::matches;
 pub use select::{Sample, choose};
 
 use crate::{
@@ -244,7 +243,7 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
 
 /// Where images come from.
 enum Source {
-    Data(Loader),
+    Data(Box<Loader>),
     Tensors(tensors::Tensors),
 }
 
@@ -273,7 +272,7 @@ impl Source {
             prefetch: 1,
             ..LoaderConfig::evaluation(request.batch_size, normalization)
         };
-        Ok(Self::Data(Loader::new(dataset, config)?))
+        Ok(Self::Data(Box::new(Loader::new(dataset, config)?)))
     }
     fn len(&self) -> usize {
         match self {

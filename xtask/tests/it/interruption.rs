@@ -134,6 +134,7 @@ fn a_run_that_another_process_trains_is_waited_for() {
 struct Tiny(std::path::PathBuf);
 
 impl Tiny {
+    #[allow(clippy::print_stdout)]
     fn mount(at: std::path::PathBuf, size: &str) -> Option<Self> {
         fs::create_dir(&at).unwrap();
         let option = format!("size={size}");
