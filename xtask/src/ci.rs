@@ -91,6 +91,25 @@ fn stages() -> Vec<Stage> {
                 &format!("{scratch}/reproduce"),
             ])],
         ),
+        stage(
+            "figures",
+            "smoke run of every figure",
+            ["figure1", "figure2", "figure3"]
+                .map(|figure| {
+                    cargo([
+                        "xtask",
+                        "reproduce",
+                        figure,
+                        "--scale",
+                        "smoke",
+                        "--seeds",
+                        "2",
+                        "--out",
+                        &format!("{scratch}/figures"),
+                    ])
+                })
+                .into(),
+        ),
     ]
 }
 
