@@ -76,7 +76,7 @@ fn stages() -> Vec<Stage> {
         ),
         stage(
             "reproduce",
-            "smoke run of every table",
+            "smoke run of every table and figure",
             vec![cargo([
                 "xtask",
                 "reproduce",
@@ -90,25 +90,6 @@ fn stages() -> Vec<Stage> {
                 "--out",
                 &format!("{scratch}/reproduce"),
             ])],
-        ),
-        stage(
-            "figures",
-            "smoke run of every figure",
-            ["figure1", "figure2", "figure3"]
-                .map(|figure| {
-                    cargo([
-                        "xtask",
-                        "reproduce",
-                        figure,
-                        "--scale",
-                        "smoke",
-                        "--seeds",
-                        "2",
-                        "--out",
-                        &format!("{scratch}/figures"),
-                    ])
-                })
-                .into(),
         ),
     ]
 }
