@@ -1,12 +1,14 @@
 //! Operations written once in primitives; on [`Duals`](crate::Duals) they are their own derivatives.
 
+use crate::{Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, Padding, PoolSpec, Result, Unary};
+
 mod attention;
 mod normal;
+mod windows;
 
 pub use attention::{AttentionShape, attention, softmax};
-pub use normal::normal_cdf;
-
-use crate::{Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, Padding, PoolSpec, Result, Unary};
+pub use normal::{NORMAL_SCALE, NORMAL_TAIL, normal_cdf};
+pub use windows::{Windows, patches, relative_bias};
 
 /// Sum of two optional tangents.
 ///
