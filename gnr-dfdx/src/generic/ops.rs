@@ -111,6 +111,8 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
             Unary::Sigmoid => t.try_sigmoid(),
             Unary::Silu => t.clone().try_sigmoid().and_then(|sigmoid| t.try_mul(sigmoid)),
             Unary::Relu6 => return self.relu6(x),
+            Unary::NormalCdf => return composed::normal_cdf(self, x),
+            Unary::Gelu => return self.mul_op(x, &composed::normal_cdf(self, x)?),
         };
         self.wrap(y.map_err(library)?, &x.shape)
     }
