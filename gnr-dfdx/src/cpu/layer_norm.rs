@@ -94,8 +94,5 @@ impl<E: Elem> Cpu<E> {
 }
 
 fn along<'t, E: Elem>(x: &'t Dual<Tensor<E>>, scale: &'t Dual<Tensor<E>>) -> Along<'t, E> {
-    Along {
-        x: x.tangent.as_ref().map(Tensor::as_slice),
-        gamma: scale.tangent.as_ref().map(Tensor::as_slice),
-    }
+    Along { x: x.tangent.as_ref().map(Tensor::as_slice), gamma: scale.tangent.as_ref().map(Tensor::as_slice) }
 }

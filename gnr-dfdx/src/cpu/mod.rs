@@ -174,13 +174,7 @@ impl<E: Elem> Backend for Cpu<E> {
     fn scale_channels(&self, x: &Tensor<E>, s: &Tensor<E>) -> Result<Tensor<E>> {
         self.scale_channels_op(x, s)
     }
-    fn layer_norm(
-        &self,
-        x: &Tensor<E>,
-        scale: &Tensor<E>,
-        shift: &Tensor<E>,
-        eps: f64,
-    ) -> Result<Tensor<E>> {
+    fn layer_norm(&self, x: &Tensor<E>, scale: &Tensor<E>, shift: &Tensor<E>, eps: f64) -> Result<Tensor<E>> {
         self.layer_norm_op(x, scale, shift, eps)
     }
     fn attention(&self, qkv: &Tensor<E>, heads: usize, bias: Option<&Tensor<E>>) -> Result<Tensor<E>> {

@@ -6,7 +6,7 @@ use dfdx::prelude::{
     Axes3, Axes4, Axis, BroadcastTo, ChooseFrom, Dtype, GatherTo, HasShape, MaxTo, PermuteTo, PutTape,
     ReshapeTo, SumTo, Tensor, TryAdd, TryGt, TryMatMul, TryMul,
 };
-use gnr_nn::{Backend, Error, Result, Unary};
+use gnr_nn::{Backend, Error, Result, Unary, composed};
 use num_traits::Float;
 
 use super::{DeviceOps, Generic, GenericTensor, Taped, check_len, library, same_shape};

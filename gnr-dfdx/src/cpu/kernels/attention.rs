@@ -276,13 +276,7 @@ impl<E: Elem> Adjoint<'_, E> {
 }
 
 /// The adjoints for an adjoint g of the output.
-pub fn backward<E: Elem>(
-    shape: AttentionShape,
-    qkv: &[E],
-    probabilities: &[E],
-    g: &[E],
-    to: Adjoint<'_, E>,
-) {
+pub fn backward<E: Elem>(shape: AttentionShape, qkv: &[E], probabilities: &[E], g: &[E], to: Adjoint<'_, E>) {
     check(shape, &[Some(qkv)], &[Some(g)], &[Some(probabilities)], &[]);
     let sizes = Sizes::new(shape);
     let [whole, output, square] = sizes.lens();
@@ -411,7 +405,8 @@ mod tests {
         let (qkv, bias) = (noise::<f64>(20 * whole, 1), noise::<f64>(2 * square, 2));
         let (qkv_t, bias_t) = (noise::<f64>(20 * whole, 3), noise::<f64>(2 * square, 4));
         let (w, wt) = (noise::<f64>(20 * output, 5), noise::<f64>(20 * output, 6));
-        let along = |a: &[f64], t: &[f64], h: f64| a.iter().zip(t).map(|(a, t)| a + h * t).collect::<Vec<_>>();
+        let along =
+            |a: &[f64], t: &[f64], h: f64| a.iter().zip(t).map(|(a, t)| a + h * t).collect::<Vec<_>>();
         let gradient = |h: f64| {
             let qkv = along(&qkv, &qkv_t, h);
             let (y, p) = run(&qkv, &along(&bias, &bias_t, h));

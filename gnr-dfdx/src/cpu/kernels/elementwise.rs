@@ -276,15 +276,12 @@ macro_rules! with_derivatives {
                 $body
             }
             Unary::NormalCdf => {
-                let ($d1, $d2) =
-                    (move |x: $E, _: $E| density(x), move |x: $E, _: $E| -x * density(x));
+                let ($d1, $d2) = (move |x: $E, _: $E| density(x), move |x: $E, _: $E| -x * density(x));
                 $body
             }
             Unary::Gelu => {
-                let ($d1, $d2) = (
-                    move |x: $E, _: $E| gelu_first(x),
-                    move |x: $E, _: $E| density(x) * (two - x * x),
-                );
+                let ($d1, $d2) =
+                    (move |x: $E, _: $E| gelu_first(x), move |x: $E, _: $E| density(x) * (two - x * x));
                 $body
             }
         }

@@ -192,7 +192,9 @@ fn blocks<E: Elem>(
 fn check<E>(d: usize, x: &[E], stats: &[E], slices: &[Option<&[E]>], vectors: &[Option<&[E]>]) -> usize {
     let rows = x.len() / d.max(1);
     assert!(d > 0 && x.len() == rows * d && stats.len() == 2 * rows, "rows of {d}");
-    assert!(slices.iter().flatten().all(|s| s.len() == x.len()) && vectors.iter().flatten().all(|v| v.len() == d));
+    assert!(
+        slices.iter().flatten().all(|s| s.len() == x.len()) && vectors.iter().flatten().all(|v| v.len() == d)
+    );
     rows
 }
 
@@ -201,7 +203,9 @@ pub fn forward<E: Elem>(x: &[E], gamma: &[E], beta: &[E], eps: f64, y: &mut [E],
     let d = gamma.len();
     check(d, x, stats, &[Some(y)], &[Some(beta)]);
     let outputs = y.par_chunks_mut(BLOCK * d).zip(stats.par_chunks_mut(2 * BLOCK));
-    x.par_chunks(BLOCK * d).zip(outputs).for_each(|(x, (y, stats))| forward_rows(x, gamma, beta, eps, y, stats));
+    x.par_chunks(BLOCK * d)
+        .zip(outputs)
+        .for_each(|(x, (y, stats))| forward_rows(x, gamma, beta, eps, y, stats));
 }
 
 /// x̄ for the adjoint g of y (added when `accumulate`), and the sums that are β̄ and γ̄.
@@ -302,7 +306,8 @@ mod tests {
         let (x, gamma, beta) = (noise::<f64>(ROWS * D, 1), noise::<f64>(D, 2), noise::<f64>(D, 3));
         let (xt, gamma_t, beta_t) = (noise::<f64>(ROWS * D, 4), noise::<f64>(D, 5), noise::<f64>(D, 6));
         let (w, wt) = (noise::<f64>(ROWS * D, 7), noise::<f64>(ROWS * D, 8));
-        let along = |a: &[f64], t: &[f64], h: f64| a.iter().zip(t).map(|(a, t)| a + h * t).collect::<Vec<_>>();
+        let along =
+            |a: &[f64], t: &[f64], h: f64| a.iter().zip(t).map(|(a, t)| a + h * t).collect::<Vec<_>>();
         let gradient = |h: f64| {
             let (x, gamma) = (along(&x, &xt, h), along(&gamma, &gamma_t, h));
             let (y, stats) = run(&x, &gamma, &along(&beta, &beta_t, h));
@@ -328,7 +333,9 @@ mod tests {
             let sums = second(at, direction, &w, Some(&wt), Some(&mut gx), accumulate);
             gx.iter_mut().for_each(|g| *g -= if accumulate { 1.0 } else { 0.0 });
             assert!(max_abs_diff(&gx, &slopes[1]) < 1e-6);
-            assert!(max_abs_diff(&sums.gamma, &slopes[2]) < 1e-6 && max_abs_diff(&sums.beta, &slopes[3]) < 1e-6);
+            assert!(
+                max_abs_diff(&sums.gamma, &slopes[2]) < 1e-6 && max_abs_diff(&sums.beta, &slopes[3]) < 1e-6
+            );
         }
         // ⟨ẏ, w⟩ for a moving x alone is ⟨ẋ, x̄⟩: the gradient is the adjoint of the tangent.
         let mut gx = vec![0.0; x.len()];
@@ -343,7 +350,8 @@ mod tests {
         let (x, g, gamma) = (noise::<f32>(ROWS * D, 1), noise::<f32>(ROWS * D, 2), noise::<f32>(D, 3));
         let run = |threads| {
             on_threads(threads, || {
-                let (mut y, mut stats, mut gx) = (vec![0.0; x.len()], vec![0.0; ROWS * 2], vec![0.0; x.len()]);
+                let (mut y, mut stats, mut gx) =
+                    (vec![0.0; x.len()], vec![0.0; ROWS * 2], vec![0.0; x.len()]);
                 forward(&x, &gamma, &gamma, 1e-6, &mut y, &mut stats);
                 let at = Point { x: &x, stats: &stats, gamma: &gamma };
                 let sums = backward(at, &g, Some(&mut gx), false);

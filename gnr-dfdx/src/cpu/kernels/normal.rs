@@ -99,7 +99,11 @@ mod tests {
             assert!((f64::from(gelu_first(x)) - slope).abs() < 3e-7, "slope at {x}");
         }
         let unit = f64::from(f32::EPSILON);
-        assert!(cdf_worst < 8.0 * unit && power_worst < 4.0 * unit, "{:?}", (cdf_worst / unit, power_worst / unit));
+        assert!(
+            cdf_worst < 8.0 * unit && power_worst < 4.0 * unit,
+            "{:?}",
+            (cdf_worst / unit, power_worst / unit)
+        );
     }
 
     #[test]

@@ -123,7 +123,9 @@ impl Op {
                 let windows = Windows::new(*grid, *window, *shift)?;
                 windows.merge(b, &windows.partition(b, &x[0])?)
             }
-            Self::IntoWindows(grid, window, shift) => Windows::new(*grid, *window, *shift)?.partition(b, &x[0]),
+            Self::IntoWindows(grid, window, shift) => {
+                Windows::new(*grid, *window, *shift)?.partition(b, &x[0])
+            }
             Self::RelativeBias(window) => composed::relative_bias(b, &x[0], *window),
             Self::CrossEntropy(labels, smoothing) => b.cross_entropy(&x[0], labels, *smoothing),
         }

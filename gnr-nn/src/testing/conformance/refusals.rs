@@ -88,7 +88,10 @@ pub(super) fn check<B: Autodiff>(backend: &B) {
     refused("patches of a matrix", composed::patches(b, &t(&[4, 4]), 2));
     refused("windows of side 0", Windows::new([4, 4], 0, 0));
     refused("a shift of a whole window", Windows::new([4, 4], 2, 2));
-    refused("windows of another grid", Windows::new([4, 4], 2, 1).and_then(|w| w.partition(b, &t(&[2, 15, 3]))));
+    refused(
+        "windows of another grid",
+        Windows::new([4, 4], 2, 1).and_then(|w| w.partition(b, &t(&[2, 15, 3]))),
+    );
     refused("relative_bias, rows of the table", composed::relative_bias(b, &t(&[8, 2]), 2));
     refused("cross_entropy, number of labels", b.cross_entropy(&t(&[2, 3]), &[0], 0.0));
     refused("cross_entropy of an image", b.cross_entropy(&t(x), &[0, 1], 0.0));
