@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Plot(Plot),
     /// List the models
     Models,
-    /// List the data sets, or describe one
+    /// List the data sets, describe one, fetch, verify
     Data(Data),
 }
 
@@ -306,11 +306,91 @@ pub(crate) enum SplitName {
     Test,
 }
 
+/// List the data sets, describe one, fetch, verify
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "Examples:\n  \
+    gnr data\n  \
+    gnr data cifar10\n  \
+    gnr data fetch cifar10 --data-dir ~/data\n  \
+    gnr data cifar10 --data-dir ~/data\n  \
+    gnr data verify ~/data/imagenet/val\n  \
+    gnr data bench cifar10-resnet20-sgd --set data.dir=~/data")]
 pub(crate) struct Data {
+    #[command(subcommand)]
+    pub(crate) action: Option<DataAction>,
     /// A data set to describe
     pub(crate) name: Option<String>,
     /// Open it in this folder and count its images
     #[arg(long, requires = "name")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DataAction {
+    /// Download, check and unpack a data set
+    Fetch(Fetch),
+    /// Look for damaged files
+    Verify(Verify),
+    /// Time the loader of a recipe beside one gradient of its model
+    Bench(DataBench),
+}
+
+/// Download, check and unpack a data set
+///
+/// What is there already is not downloaded again; a download that was cut off goes on where it was. Checksums are the
+/// published ones; archives with links or with paths that lead out of the folder are refused.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr data fetch cifar10 --data-dir ~/data\n  \
+    gnr data fetch food101 --data-dir ~/data --mirror https://mirror.example/food101")]
+pub(crate) struct Fetch {
+    /// A name that `gnr data` lists
+    pub(crate) name: String,
+    /// Folder to put it in
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Address of a folder with the same files, tried before the published addresses
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// Look for damaged files
+///
+/// Reads every image, IDX, CIFAR, MATLAB and gzip file at or below PATH to its end, on all cores, and lists the damaged ones with
+/// the reason. Exit code: 0 when there is none, else 1.
+#[derive(Args)]
+#[command(after_help = "Example:\n  gnr data verify ~/data/food-101/images")]
+pub(crate) struct Verify {
+    /// A folder or a file
+    pub(crate) path: PathBuf,
+    /// Print damaged files only
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// Time the loader of a recipe beside one gradient of its model
+///
+/// Three figures in images a second: the loader alone, one gradient alone (the cheapest training step there is), both together as
+/// in training; and the share of time that training waits for images.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr data bench\n  \
+    gnr data bench cifar10-resnet20-sgd --set data.name=folder --set data.dir=cifar10-jpeg\n  \
+    gnr data bench my.toml --set train.workers=4 --json")]
+pub(crate) struct DataBench {
+    /// A TOML file, or the name of a built-in recipe [default: digits]
+    pub(crate) recipe: Option<String>,
+    /// Set a key of the recipe; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Batches to time
+    #[arg(long, default_value_t = 10, value_parser = positive)]
+    pub(crate) batches: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod curvature;
+mod data;
 mod eval;
 mod geometry;
 mod listing;
@@ -10,6 +11,7 @@ mod progress;
 mod signal;
 mod sweep;
 mod train;
+mod watch;
 mod weights;
 
 use std::process::ExitCode;
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
         Command::Sharpness(arguments) => geometry::sharpness(arguments),
         Command::Plot(arguments) => geometry::plot(arguments),
         Command::Models => listing::models(),
-        Command::Data(arguments) => listing::data(&arguments),
+        Command::Data(arguments) => data::data(arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {}", chain(&error));

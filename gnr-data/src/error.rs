@@ -271,6 +271,37 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A file could not be downloaded.
+    #[error("cannot download {file}:\n  {}", .reasons.join("\n  "))]
+    Download {
+        /// Its name.
+        file: String,
+        /// For each address that was tried: the address and why it failed.
+        reasons: Vec<String>,
+    },
+
+    /// A downloaded file is not the published one.
+    #[error("{}: MD5 is {found}, published is {expected}", .path.display())]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The published checksum.
+        expected: &'static str,
+        /// The checksum found.
+        found: String,
+    },
+
+    /// An archive has an entry that is not unpacked.
+    #[error("{}: entry `{entry}` is refused: {reason}", .path.display())]
+    UnsafeArchive {
+        /// The archive.
+        path: PathBuf,
+        /// The entry's name.
+        entry: String,
+        /// Why.
+        reason: String,
+    },
+
     /// A configuration value is out of its range.
     #[error("`{key}` = {value}: {reason}")]
     Config {

@@ -36,6 +36,8 @@ mod augment;
 mod batch;
 mod dataset;
 mod error;
+#[cfg(feature = "fetch")]
+mod fetch;
 mod loader;
 mod normalize;
 mod random;
@@ -44,6 +46,7 @@ mod resample;
 mod resize;
 mod source;
 mod split;
+mod verify;
 
 pub use augment::{
     Augmentation, ColorJitter, Erase, Flip, Mix, Mixed, Operation, RandAugment, RandomResizedCrop, Variation,
@@ -51,6 +54,8 @@ pub use augment::{
 pub use batch::Batch;
 pub use dataset::{Dataset, Image, InMemory, class_counts};
 pub use error::{DataError, Result};
+#[cfg(feature = "fetch")]
+pub use fetch::{FetchEvent, FetchOptions, fetch};
 pub use loader::{Epoch, Loader, LoaderConfig, Order, Remainder};
 pub use normalize::Normalization;
 pub use random::permutation;
@@ -64,3 +69,4 @@ pub use source::folder::open_folder;
 pub use source::idx::{IdxArray, read_idx};
 pub use source::imagenet::imagenet_wnids;
 pub use split::{HoldOut, Subset, Views, stratified_split};
+pub use verify::{VerifyReport, verify};

@@ -9,7 +9,7 @@ use crate::augment::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
 use crate::normalize::Normalization;
-use crate::resize::Resize;
+use crate::resize::{Resize, Resized};
 use crate::source::files::Keep;
 use crate::source::{Part, cars, cifar, digits, emnist, folder, food101, imagenet, mnist, pets};
 
@@ -18,7 +18,7 @@ use crate::source::{Part, cars, cifar, digits, emnist, folder, food101, imagenet
 pub struct OpenOptions {
     /// Folder of the files. Default: none (`digits` is embedded, `fashion-mnist` may be installed by the system).
     pub dir: Option<PathBuf>,
-    /// For image folders: brings every image to one size. Default: no change, mixed sizes are an error.
+    /// Brings every image to one size. Default: no change; mixed sizes are an error.
     pub resize: Option<Resize>,
     /// For image folders: in memory or decoded on demand. Default: by size.
     pub keep: Keep,
@@ -34,6 +34,7 @@ impl OpenOptions {
 type Opener = fn(&OpenOptions, Part) -> Result<Arc<dyn Dataset>>;
 
 /// What is known about a data set before it is opened.
+#[derive(Clone)]
 pub struct DatasetInfo {
     /// The name that recipes use.
     pub name: &'static str,
@@ -65,13 +66,23 @@ impl DatasetInfo {
         (self.normalization)()
     }
 
+    /// The same with other files to fetch, e.g. of a mirror with other archives.
+    pub fn with_downloads(&self, downloads: &'static [Download]) -> Self {
+        Self { downloads, ..self.clone() }
+    }
+
     /// Opens one part.
     ///
     /// # Errors
     /// [`DataError::MissingData`] with [`DatasetInfo::fetch_hint`] when the files are not there, and everything that can
     /// be wrong with them, naming the file.
     pub fn open(&self, part: Part, options: &OpenOptions) -> Result<Arc<dyn Dataset>> {
-        (self.opener)(options, part)
+        let set = (self.opener)(options, part)?;
+        Ok(match options.resize {
+            // Sets of files have done it while decoding.
+            Some(resize) if self.shape.is_some() => Arc::new(Resized::new(set, resize)?),
+            _ => set,
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The usual preparation of photographs for evaluation: scale the shorter side, cut out the centre.
 
-use crate::dataset::Image;
+use std::sync::Arc;
+
+use crate::dataset::{Dataset, Image, describe};
 use crate::error::{DataError, Result};
 use crate::resample::{Interpolation, MAX_SIDE, Window, resample};
 
@@ -61,6 +63,54 @@ impl Resize {
             return Ok(image);
         }
         Ok(resample(&image, Window::whole(&image), scaled, cut, self.interpolation))
+    }
+}
+
+/// A data set whose images are prepared when asked for: one that is in memory at its published size.
+pub(crate) struct Resized {
+    whole: Arc<dyn Dataset>,
+    resize: Resize,
+}
+
+impl Resized {
+    pub(crate) fn new(whole: Arc<dyn Dataset>, resize: Resize) -> Result<Self> {
+        resize.check()?;
+        Ok(Self { whole, resize })
+    }
+}
+
+impl Dataset for Resized {
+    fn len(&self) -> usize {
+        self.whole.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        [self.whole.shape()[0], self.resize.height, self.resize.width]
+    }
+
+    fn classes(&self) -> &[String] {
+        self.whole.classes()
+    }
+
+    fn image(&self, index: usize) -> Result<Image<'_>> {
+        let image = self.whole.image(index)?;
+        let image = Image { pixels: image.pixels.into_owned().into(), ..image };
+        self.resize.apply(image).map_err(|reason| DataError::Decode {
+            path: format!("{}, image {index}", self.whole.describe()).into(),
+            reason,
+        })
+    }
+
+    fn original(&self, index: usize) -> Result<Image<'_>> {
+        self.whole.original(index)
+    }
+
+    fn label(&self, index: usize) -> Result<usize> {
+        self.whole.label(index)
+    }
+
+    fn describe(&self) -> String {
+        describe(&format!("{}, resized", self.whole.describe()), self)
     }
 }
 

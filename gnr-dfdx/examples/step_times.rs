@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let theta = ParamVector::initial(&backend, model.layout(), 1)?;
     let images: Vec<f32> = (0..size * 3 * pixels * pixels).map(|i| (0.013 * i as f32).sin()).collect();
     let images = backend.upload(&images, &[size, 3, pixels, pixels])?;
-    let batch = Batch { images, labels: (0..size).map(|i| i % 10).collect() };
+    let batch = Batch::new(images, (0..size).map(|i| i % 10).collect());
     let mut buffers = Buffers::initial(model.layout(), &backend)?;
 
     println!(

@@ -251,7 +251,7 @@ impl<'a, B: Autodiff> Setting<'a, B> {
 
         let shape: Vec<_> = golden.numbers("input_shape").iter().map(|length| *length as usize).collect();
         let labels: Vec<_> = golden.numbers("labels").iter().map(|label| *label as usize).collect();
-        let batch = Batch { images: backend.constant(&images(&shape), &shape)?, labels };
+        let batch = Batch::new(backend.constant(&images(&shape), &shape)?, labels);
         Ok(Self { golden, backend, model, batch, theta, statistics })
     }
 

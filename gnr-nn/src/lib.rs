@@ -43,7 +43,7 @@
 //! let mut theta = ParamVector::initial(&backend, net.layout(), 0)?;
 //! let mut buffers = Buffers::initial(net.layout(), &backend)?;
 //! let pixels: Vec<f32> = (0..2 * 16).map(|i| (i as f32).sin()).collect();
-//! let batch = Batch { images: backend.upload(&pixels, &[2, 1, 4, 4])?, labels: vec![0, 1] };
+//! let batch = Batch::new(backend.upload(&pixels, &[2, 1, 4, 4])?, vec![0, 1]);
 //!
 //! // One step of SGD + GNR, with exact Hessian-vector products.
 //! let mut method = Method {
@@ -89,6 +89,6 @@ pub use init::Init;
 pub use layout::{BufferId, Entry, Layout, ParamId, Role, Scope};
 pub use mask::MaskSeed;
 pub use model::Model;
-pub use oracle::{Batch, BatchOracle, CrossEntropy, Kept, predict};
+pub use oracle::{Batch, BatchOracle, CrossEntropy, Kept, MixedLabels, predict};
 pub use record::{Recorded, Records};
 pub use vector::ParamVector;

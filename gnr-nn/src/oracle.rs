@@ -16,9 +16,46 @@ pub struct Batch<B: Backend> {
     pub images: B::Tensor,
     /// One class a sample.
     pub labels: Vec<usize>,
+    /// Second labels, of a batch that mixup or CutMix blended: L̂ = λ·(loss at the own labels) + (1 − λ)·(loss at these), which
+    /// is the cross-entropy of the blended targets.
+    pub mixed: Option<MixedLabels>,
+}
+
+/// The other half of the labels of a batch that mixup or CutMix made: sample `i` counts as `weight` of its own label and
+/// `1 − weight` of `labels[i]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixedLabels {
+    /// One class a sample.
+    pub labels: Vec<usize>,
+    /// λ in [0, 1], of the samples' own labels.
+    pub weight: f64,
+}
+
+impl MixedLabels {
+    /// Those of some samples of the batch, in the order given; of those that there are.
+    fn select(&self, rows: &[usize]) -> Self {
+        let labels = rows.iter().filter_map(|row| self.labels.get(*row).copied()).collect();
+        Self { labels, weight: self.weight }
+    }
 }
 
 impl<B: Backend> Batch<B> {
+    /// Images with one class each.
+    pub fn new(images: B::Tensor, labels: Vec<usize>) -> Self {
+        Self { images, labels, mixed: None }
+    }
+    /// With second labels.
+    pub fn with_mixed(mut self, mixed: impl Into<Option<MixedLabels>>) -> Self {
+        self.mixed = mixed.into();
+        self
+    }
+    /// The labels that weigh more: a prediction is correct when it is one of these.
+    fn heavier(&self) -> &[usize] {
+        match &self.mixed {
+            Some(mixed) if mixed.weight < 0.5 => &mixed.labels,
+            _ => &self.labels,
+        }
+    }
     /// Some of its samples, in the order given.
     ///
     /// # Errors
@@ -30,7 +67,8 @@ impl<B: Backend> Batch<B> {
         }
         let indices: Vec<_> = rows.iter().map(|row| Some(*row)).collect();
         let images = backend.gather(&self.images, 0, &indices)?;
-        Ok(Self { images, labels: rows.iter().map(|row| self.labels[*row]).collect() })
+        let labels = rows.iter().map(|row| self.labels[*row]).collect();
+        Ok(Self { images, labels, mixed: self.mixed.as_ref().map(|mixed| mixed.select(rows)) })
     }
 }
 
@@ -119,9 +157,9 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         // The learned tensors are the head's, which is not run: what stands in their place is never looked at.
         let unused = vec![self.batch.images.clone(); frozen.num_learned()];
         let params = frozen.assemble(unused, Clone::clone)?;
-        let mut cx =
-            Context::new(&self.backend, &params, &self.buffers.tensors, self.mode).with_frozen(frozen.mask());
-        cx = cx.with_masks(self.masks);
+        let mut cx = Context::new(&self.backend, &params, &self.buffers.tensors, self.mode)
+            .with_frozen(frozen.mask())
+            .with_masks(self.masks);
         self.model.embed(&mut cx, &self.batch.images)
     }
     /// With random masks, the same for every evaluation of this oracle; what models with dropout or stochastic depth need in
@@ -184,8 +222,8 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
         let Gradient { loss, grad, record, logits, collected } = self.passes().gradient(at, order)?;
         let evaluation = Evaluation::new(at, loss, grad, RefCell::new(record))?;
         if pass == Pass::Commit {
-            let labels = &self.sampled.as_ref().unwrap_or(self.batch).labels;
-            self.correct = Some(correct(&self.backend.to_host(&logits)?, labels));
+            let batch = self.sampled.as_ref().unwrap_or(self.batch);
+            self.correct = Some(correct(&self.backend.to_host(&logits)?, batch.heavier()));
             if self.mode == Mode::Train {
                 self.buffers.update(&self.backend, collected)?;
             }

@@ -4,7 +4,7 @@ use gnr_core::{Error as CoreError, Order, Result as CoreResult, Vector};
 
 use crate::{
     Autodiff, Backend, Batch, Context, CrossEntropy, Dual, Duals, Entry, Error, Frozen, Layout, MaskSeed,
-    Mode, Model, ParamVector, Result, composed, context::Collected,
+    MixedLabels, Mode, Model, ParamVector, Result, composed, context::Collected,
 };
 
 /// What the passes look at.
@@ -87,6 +87,14 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         }
     }
 
+    /// L̂ of the logits: of a blended batch, the mean of the losses at its two labels, by their weights.
+    fn loss_of<C: Backend>(&self, b: &C, logits: &C::Tensor) -> Result<C::Tensor> {
+        let at = |labels: &[usize]| b.cross_entropy(logits, labels, self.loss.label_smoothing);
+        let own = at(&self.batch.labels)?;
+        let Some(MixedLabels { labels, weight }) = &self.batch.mixed else { return Ok(own) };
+        b.add(&b.affine(&own, *weight, 0.0)?, &b.affine(&at(labels)?, 1.0 - weight, 0.0)?)
+    }
+
     /// L̂ alone: a forward pass on the plain backend, which keeps nothing for a derivative.
     pub(crate) fn loss(&self, at: &ParamVector<B>) -> Result<f64> {
         let params = self.parameters(at.tensors().to_vec(), B::Tensor::clone)?;
@@ -94,7 +102,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
             .with_frozen(self.fixed_norms)
             .with_masks(self.masks);
         let logits = self.logits(&mut cx, B::Tensor::clone)?;
-        let loss = self.backend.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
+        let loss = self.loss_of(self.backend, &logits)?;
         self.backend.item(&loss)
     }
 
@@ -108,7 +116,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
             .with_masks(self.masks);
         let logits = self.logits(&mut cx, B::Tensor::clone)?;
         let collected = cx.into_collected();
-        let loss = session.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
+        let loss = self.loss_of(&session, &logits)?;
         let value = session.item(&loss)?;
         drop(params);
         let grad = ParamVector::new(self.backend.clone(), session.backward(&loss, &leaves)?);
@@ -155,7 +163,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let session = self.backend.replay_session(record)?;
         let (leaves, logits) = self.tangent(&session, at, v)?;
         let duals = Duals(session.clone());
-        let loss = duals.cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
+        let loss = self.loss_of(&duals, &logits)?;
         drop(logits);
         let Some(tangent) = loss.tangent else { return Err(independent()) };
         session.finish_replay()?;
@@ -172,7 +180,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let session = self.backend.linear_session(record)?;
         let (leaves, logits) = self.tangent(&session, at, v)?;
         // The loss's entry of the record belongs to the replay; nothing flows back through it.
-        Duals(session.clone()).cross_entropy(&logits, &self.batch.labels, self.loss.label_smoothing)?;
+        self.loss_of(&Duals(session.clone()), &logits)?;
         session.finish_replay()?;
         let Some(tangent) = logits.tangent else { return Err(independent()) };
         let (z, tangent) = (session.detach(&logits.primal), session.detach(&tangent));

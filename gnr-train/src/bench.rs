@@ -148,7 +148,7 @@ fn run<B: Autodiff>(request: &BenchRequest, backend: &B) -> Result<Vec<BenchLine
     let images: Vec<f32> =
         (0..count).map(|i| ((i as f64 * 0.618_033_988_749_894_9).fract() * 3.4 - 1.7) as f32).collect();
     let labels = (0..request.batch).map(|i| (i * 7 + 3) % request.model.classes).collect();
-    let batch = Batch { images: backend.upload(&images, &[request.batch, c, h, w])?, labels };
+    let batch = Batch::new(backend.upload(&images, &[request.batch, c, h, w])?, labels);
     let mut bench = Steps::new(&model, backend, &batch)?;
     let matmul_gflops = matmul_peak_gflops();
     release_idle_memory();

@@ -4,9 +4,6 @@ use std::{collections::HashMap, fs, path::Path, str::FromStr};
 
 use crate::error::{Result, TrainError, io};
 
-/// WordNet ids of the 1,000 classes of ImageNet (ILSVRC 2012), sorted: their order is that of every published model's logits.
-const IMAGENET: &str = include_str!("classes/imagenet1k.txt");
-
 /// How the classes of a data set are found among a model's logits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClassMap {
@@ -38,7 +35,7 @@ impl ClassMap {
     pub fn resolve(&self, classes: &[String], logits: usize) -> Result<Vec<usize>> {
         let refuse = |problem: String| TrainError::ClassMap { map: self.name().to_owned(), problem };
         let known: HashMap<String, usize> = match self {
-            Self::ImageNet => IMAGENET.split_whitespace().map(str::to_owned).zip(0..).collect(),
+            Self::ImageNet => gnr_data::imagenet_wnids().map(str::to_owned).zip(0..).collect(),
             Self::Index => HashMap::new(),
             Self::File(path) => {
                 parse(&fs::read_to_string(path).map_err(io(Path::new(path), "read"))?).map_err(refuse)?
@@ -105,7 +102,7 @@ mod tests {
 
     #[test]
     fn imagenet_is_the_sorted_list_of_a_thousand() {
-        let ids: Vec<_> = IMAGENET.split_whitespace().collect();
+        let ids: Vec<_> = gnr_data::imagenet_wnids().collect();
         assert_eq!(ids.len(), 1000);
         assert!(ids.is_sorted() && ids.iter().all(|id| id.len() == 9 && id.starts_with('n')));
         // Known places: tench, English springer, parachute.

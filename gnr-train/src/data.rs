@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use gnr_data::{
-    Augmentation, Batch as HostBatch, Dataset, HoldOut, Loader, LoaderConfig, Normalization, OpenOptions,
-    Part, Views, class_counts, permutation,
+    Batch as HostBatch, Dataset, HoldOut, Keep, Loader, LoaderConfig, Normalization, OpenOptions, Part,
+    Views, class_counts, permutation,
 };
-use gnr_nn::{Autodiff, Batch};
+use gnr_nn::{Autodiff, Batch, MixedLabels};
 
 use crate::{
     error::Result,
@@ -27,10 +27,7 @@ impl Images {
         let (data, train) = (&recipe.data, &recipe.train);
         let views = views(data)?;
         let normalization = Normalization::preset(&data.normalization)?;
-        let augment = match data.augment {
-            Augment::None => Augmentation::NONE,
-            Augment::PadCropFlip => Augmentation::CIFAR,
-        };
+        let augment = data.variation.augmentation(data.augment);
         let evaluation = |dataset| {
             let config = LoaderConfig::evaluation(train.eval_batch_size, normalization.clone());
             Loader::new(dataset, LoaderConfig { workers: train.workers, ..config })
@@ -61,7 +58,10 @@ impl Images {
 /// As [`Images::open`].
 pub(crate) fn views(data: &Data) -> Result<Views> {
     let (info, options) = (gnr_data::find(&data.name)?, options(data));
-    let mut train = info.open(Part::Train, &options)?;
+    // Random crops are cut from the files, not from what they are brought to for evaluation.
+    let cropped = data.augment == Augment::RandomResizedCrop && options.resize.is_some();
+    let keep = if cropped { Keep::OnDisk } else { options.keep };
+    let mut train = info.open(Part::Train, &OpenOptions { keep, ..options.clone() })?;
     if let Some(subset) = data.subset {
         train = part_of(train, subset)?;
     }
@@ -123,7 +123,11 @@ pub(crate) fn upload<B: Autodiff>(backend: &B, batch: &HostBatch, parts: usize) 
             let pixels = &batch.images[range.start * image..range.end * image];
             let shape = [range.len(), channels, height, width];
             let images = backend.upload(pixels, &shape)?;
-            Ok(Batch { images, labels: batch.labels[range].to_vec() })
+            let mixed = batch.mixed.as_ref().map(|mixed| MixedLabels {
+                labels: mixed.labels[range.clone()].to_vec(),
+                weight: mixed.weight,
+            });
+            Ok(Batch { images, labels: batch.labels[range].to_vec(), mixed })
         })
         .collect()
 }

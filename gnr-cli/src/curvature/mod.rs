@@ -1,7 +1,6 @@
 //! `gnr spectrum`, `gnr trace`, `gnr density`.
 
 pub(crate) mod args;
-mod progress;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -17,9 +16,8 @@ use gnr_train::{
 };
 use serde::Serialize;
 
-use crate::{args::SplitName, signal};
+use crate::{args::SplitName, signal, watch::Watch};
 use args::{BatchNorm, Common, MethodName, Operator, Orthogonality, Subject, TraceMethodName};
-use progress::Watch;
 
 /// The request of the arguments that name a subject.
 pub(crate) fn subject(arguments: Subject) -> SubjectRequest {
@@ -112,7 +110,7 @@ pub(crate) fn spectrum(arguments: args::Spectrum) -> anyhow::Result<ExitCode> {
         ..SpectrumRequest::new(common, count)
     };
     let stop = signal::stop_on_interrupt("stopping after this product (again to stop at once)")?;
-    let mut watch = Watch::new(quiet || json);
+    let mut watch = Watch::new("products", quiet || json);
     let measured = curvature::spectrum(&request, &mut watch, &stop);
     watch.clear();
     conclude(measured?, json, &out, |report| {
@@ -158,7 +156,7 @@ pub(crate) fn trace(arguments: args::Trace) -> anyhow::Result<ExitCode> {
         ..TraceRequest::new(common)
     };
     let stop = signal::stop_on_interrupt("stopping after this product (again to stop at once)")?;
-    let mut watch = Watch::new(quiet || json);
+    let mut watch = Watch::new("products", quiet || json);
     let measured = curvature::trace(&request, &mut watch, &stop);
     watch.clear();
     conclude(measured?, json, &out, |report| {
@@ -185,7 +183,7 @@ pub(crate) fn density(arguments: args::Density) -> anyhow::Result<ExitCode> {
     request.options.steps = arguments.steps;
     request.options.at_once = arguments.at_once;
     let stop = signal::stop_on_interrupt("stopping after this product (again to stop at once)")?;
-    let mut watch = Watch::new(quiet || json);
+    let mut watch = Watch::new("products", quiet || json);
     let measured = curvature::density(&request, &mut watch, &stop);
     watch.clear();
     conclude(measured?, json, &out, |report| {

@@ -2,7 +2,6 @@
 
 pub(crate) mod args;
 mod figures;
-mod progress;
 
 use std::{
     io::Write,
@@ -21,9 +20,8 @@ use gnr_train::{
 };
 use serde::Serialize;
 
-use crate::{curvature, signal};
+use crate::{curvature, signal, watch::Watch};
 use args::{Common, Example, ScalingName};
-use progress::Watch;
 
 const NOTICE: &str = "stopping after this point (again to stop at once)";
 
@@ -37,7 +35,7 @@ fn common(arguments: Common, command: &str) -> (GeometryRequest, Watch, Output) 
     let out = curvature::folder(arguments.out, &arguments.subject.weights, command);
     let output = Output { out: out.clone(), json: arguments.json, plot: !arguments.no_plot };
     let request = GeometryRequest { subject: curvature::subject(arguments.subject), out };
-    (request, Watch::new(arguments.quiet || arguments.json), output)
+    (request, Watch::new("points", arguments.quiet || arguments.json), output)
 }
 
 fn scaling(name: ScalingName) -> Scaling {

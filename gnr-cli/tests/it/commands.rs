@@ -74,12 +74,39 @@ fn listings() {
         (&["models"][..], "resnet20"),
         (&["data"], "fashion-mnist"),
         (&["data", "digits"], "1437 images 1x8x8"),
+        (&["data", "cifar10"], "md5 c32a1d4ab5d03f1284b67883e8d87530"),
+        (&["data", "fetch", "--help"], "--mirror"),
+        (&["data", "bench", "--batches", "2"], "% of the time waiting for images"),
         (&["train", "--list"], "cifar10-resnet20-sam-gnr"),
         (&["train", "--help"], "Examples:"),
     ] {
         let (code, stdout, _) = run(arguments);
         assert!(code == 0 && stdout.contains(expected), "{arguments:?}: {stdout}");
     }
+}
+
+#[test]
+fn damaged_files_are_listed_and_counted() {
+    let home = tempfile::tempdir().unwrap();
+    write(home.path(), "train/cat/a.png", [0x89, b'P', b'N', b'G', 13, 10, 26, 10]);
+    let (code, stdout, _) = run(&["data", "verify", home.path().to_str().unwrap()]);
+    assert!(code == 1 && stdout.contains("a.png: cannot decode"), "{stdout}");
+    assert!(stdout.contains("1 files checked, 1 damaged"), "{stdout}");
+    let (code, _, stderr) = run(&["data", "verify", "/nowhere/at/all"]);
+    assert!(code == 1 && stderr.contains("/nowhere/at/all"), "{stderr}");
+}
+
+/// Data sets without an address, and names that are none.
+#[test]
+fn what_cannot_be_fetched_is_an_error() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().to_str().unwrap();
+    let (code, _, stderr) = run(&["data", "fetch", "stanford-cars", "--data-dir", dir]);
+    assert!(code == 1 && stderr.contains("the published address is gone"), "{stderr}");
+    let (code, _, stderr) = run(&["data", "fetch", "imagenet", "--data-dir", dir]);
+    assert!(code == 1 && stderr.contains("image-net.org"), "{stderr}");
+    let (code, _, stderr) = run(&["data", "fetch", "cifar11", "--data-dir", dir]);
+    assert!(code == 1 && stderr.contains("did you mean"), "{stderr}");
 }
 
 /// Every survey leaves data and pictures, prints a table, and goes on where it is; a figure is drawn again from its JSON.

@@ -37,8 +37,16 @@ fn tensors_are_listed_and_compared_with_a_model() {
     let model = ["weights", &file, "--model", "lenet", "--classes", "10", "--input", "1,28,28"];
     let (code, _, stderr) = run(&model);
     assert!(code == 1 && stderr.contains("no tensor fits the model"), "{stderr}");
-    let (code, stdout, _) = run(&["weights", &file, "--model", "mlp", "--classes", "10", "--input", "1,8,8"]);
-    // Two hidden layers of other widths: nothing fits but is named.
+    // The same names in other shapes.
+    let model = ["--model", "mlp", "--classes", "10", "--input", "1,8,8"];
+    let (code, _, stderr) = run(&[&["weights", &file][..], &model].concat());
+    assert!(
+        code == 1 && stderr.contains("`0.weight` [2, 64]") && stderr.contains("`0.weight` [256, 64]"),
+        "{stderr}"
+    );
+    let part = safetensors(&[("0.weight", &[2, 64], 1.0), ("4.bias", &[10], 0.5)]);
+    write(home.path(), "part.safetensors", part);
+    let (code, stdout, _) = run(&[&["weights", &path(home.path(), "part.safetensors")][..], &model].concat());
     assert!(code == 1 && stdout.contains("missing, freshly initialised"), "{stdout}");
     let (code, _, stderr) = run(&["weights", &file, "--classes", "10"]);
     assert!(code == 2 && stderr.contains("--model"), "{stderr}");

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{Listing, listed_file};
-use super::mat::{self, Value};
-use super::{Part, locate, read_whole};
+use super::mat::Value;
+use super::{Part, locate, mat_variables};
 use crate::augment::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
@@ -72,9 +72,7 @@ fn malformed(path: &Path, offset: usize, reason: impl Into<String>) -> DataError
 
 /// The variable `name` of a MAT-file.
 pub(super) fn variable(path: &Path, name: &str) -> Result<Value> {
-    let bytes = read_whole(path)?;
-    let variables = mat::parse(&bytes).map_err(|error| malformed(path, error.offset, error.reason))?;
-    let found = variables.into_iter().find(|(found, _)| found == name).map(|(_, value)| value);
+    let found = mat_variables(path)?.into_iter().find(|(found, _)| found == name).map(|(_, value)| value);
     found.ok_or_else(|| malformed(path, 0, format!("no variable `{name}`")))
 }
 

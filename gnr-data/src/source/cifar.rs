@@ -111,6 +111,19 @@ fn read_records(variant: &Binary, path: &Path, pixels: &mut Vec<u8>, labels: &mu
     Ok(())
 }
 
+/// Whether a binary file is whole records of either set with labels in range.
+pub(crate) fn check_binary(path: &Path) -> Result<()> {
+    let read = |variant: &Variant| read_records(&variant.binary, path, &mut Vec::new(), &mut Vec::new());
+    // A length that fits both is that of no published file; the more demanding reading comes first.
+    read(&CIFAR10_VARIANT).or_else(|error| read(&CIFAR100_VARIANT).map_err(|_| error))
+}
+
+/// Whether a file is a pickle of one of the two sets.
+pub(crate) fn check_pickle(path: &Path) -> Result<()> {
+    let read = |variant: &Variant| read_pickle(variant, path, &mut Vec::new(), &mut Vec::new());
+    read(&CIFAR10_VARIANT).or_else(|error| read(&CIFAR100_VARIANT).map_err(|_| error))
+}
+
 fn malformed(path: &Path, offset: usize, reason: impl Into<String>) -> DataError {
     DataError::Malformed {
         path: path.to_path_buf(),

@@ -20,7 +20,7 @@ type Result<T> = std::result::Result<T, Malformed>;
 
 /// A variable or a part of one.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Cell(Vec<Value>),
     /// Elements of a structure array: each has the values of `fields`.
     Struct {

@@ -58,6 +58,17 @@ fn check_labels(path: &Path, labels: &[u8], classes: usize, offset: impl Fn(usiz
     }
 }
 
+/// The variables of a MAT-file.
+pub(crate) fn mat_variables(path: &Path) -> Result<Vec<(String, mat::Value)>> {
+    let bytes = read_whole(path)?;
+    mat::parse(&bytes).map_err(|error| DataError::Malformed {
+        path: path.to_path_buf(),
+        format: "MAT-file",
+        offset: error.offset as u64,
+        reason: error.reason,
+    })
+}
+
 fn read_whole(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(DataError::io(path, "read"))
 }

@@ -11,6 +11,8 @@ mod augment;
 mod batch;
 mod cifar;
 mod digits;
+#[cfg(feature = "fetch")]
+mod fetch;
 mod folder;
 mod idx;
 mod imagenet;
@@ -19,6 +21,9 @@ mod loader;
 mod real;
 mod registry;
 mod resample;
+#[cfg(feature = "fetch")]
+mod server;
 mod split;
 mod transforms;
 mod trees;
+mod verify;

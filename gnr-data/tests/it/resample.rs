@@ -9,11 +9,11 @@
 //! Compose([Resize(shorter, interpolation), CenterCrop(crop)])(Image.fromarray(picture(h, w)))
 //! ```
 
-use gnr_data::{DataError, Image, Interpolation, Keep, Part, Resize, open_folder, resize};
+use gnr_data::{DataError, Image, Interpolation, Keep, OpenOptions, Part, Resize, open, open_folder, resize};
 use proptest::prelude::*;
 use tempfile::tempdir;
 
-use crate::trees::{fnv, picture};
+use crate::trees::{cifar10_tree, fnv, picture};
 
 type Case = ((usize, usize), (usize, usize), Interpolation, u64);
 
@@ -72,6 +72,19 @@ fn preparation_is_torchvisions() {
         // The published size stays available.
         assert_eq!(set.original(0).unwrap(), picture(h, w));
     }
+}
+
+#[test]
+fn sets_of_one_size_can_be_resized_too() {
+    let dir = tempdir().unwrap();
+    cifar10_tree(dir.path());
+    let options = OpenOptions { resize: Some(Resize::square(48)), ..OpenOptions::dir(dir.path()) };
+    let set = open("cifar10", Part::Train, &options).unwrap();
+    assert_eq!((set.len(), set.shape(), set.original(1).unwrap().shape()), (10, [3, 48, 48], [3, 32, 32]));
+    // The second record of a file is all ones.
+    assert!(set.image(1).unwrap().pixels.iter().all(|&pixel| pixel == 1));
+    let bad = OpenOptions { resize: Some(Resize { shorter: 0, ..Resize::square(4) }), ..options };
+    assert!(matches!(open("cifar10", Part::Test, &bad), Err(DataError::Config { key: "resize", .. })));
 }
 
 #[test]

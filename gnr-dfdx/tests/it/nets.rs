@@ -86,7 +86,7 @@ impl<'m, M: Model, B: Autodiff> Setting<'m, M, B> {
     pub(crate) fn new(model: &'m M, backend: B, images: &[usize], classes: usize) -> Result<Self> {
         let values: Vec<f64> = (0..images.iter().product::<usize>() as u64).map(|i| noise(900, i)).collect();
         let labels = (0..images[0]).map(|i| (3 * i + 1) % classes).collect();
-        let batch = Batch { images: backend.constant(&values, images)?, labels };
+        let batch = Batch::new(backend.constant(&values, images)?, labels);
         let theta = ParamVector::initial(&backend, model.layout(), 7)?;
         Ok(Self { model, backend, batch, theta })
     }

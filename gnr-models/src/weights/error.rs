@@ -69,9 +69,9 @@ pub enum WeightsError {
     NothingFits {
         /// The file.
         file: String,
-        /// Some names in the file.
+        /// Some names and shapes in the file.
         found: String,
-        /// Some names of the model.
+        /// Some names and shapes of the model.
         expected: String,
     },
     /// A key that selects no tensor.

@@ -158,14 +158,18 @@ fn nothing_fits(file: &WeightFile, layout: &Layout, options: &Options) -> Weight
         let known = names::top_level(file.stored());
         return WeightsError::NoSuchKey { file: file.name.clone(), key: key.clone(), known };
     }
-    let some = |names: Vec<&str>| match names[..] {
+    // With shapes: the names may well be the same.
+    let some = |tensors: Vec<(&str, &[usize])>| match tensors[..] {
         [] => "no tensor at all".to_owned(),
-        _ => names.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        _ => {
+            let told = tensors.iter().take(3).map(|(name, shape)| format!("`{name}` {shape:?}"));
+            told.collect::<Vec<_>>().join(", ")
+        }
     };
     WeightsError::NothingFits {
         file: file.name.clone(),
-        found: some(file.stored().iter().map(|tensor| tensor.name.as_str()).collect()),
-        expected: some(layout.entries().iter().map(|entry| entry.name.as_str()).collect()),
+        found: some(file.stored().iter().map(|tensor| (&*tensor.name, &*tensor.shape)).collect()),
+        expected: some(layout.entries().iter().map(|entry| (&*entry.name, &*entry.shape)).collect()),
     }
 }
 

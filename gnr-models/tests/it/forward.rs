@@ -25,7 +25,7 @@ fn run_model(name: &str, model: &impl Model, input: [usize; 3]) {
     let b = Reference::new();
     let shape = [&[3], &input[..]].concat();
     let pixels: Vec<_> = (0..shape.iter().product::<usize>() as u64).map(|i| noise(0, i)).collect();
-    let batch = Batch { images: b.constant(&pixels, &shape).unwrap(), labels: vec![0, 1, 3] };
+    let batch = Batch::new(b.constant(&pixels, &shape).unwrap(), vec![0, 1, 3]);
     let theta = ParamVector::initial(&b, model.layout(), 1).unwrap();
     let mut buffers = Buffers::initial(model.layout(), &b).unwrap();
     assert_eq!(predict(model, &b, &theta, &buffers, &batch.images).unwrap().len(), 3 * 4, "{name}");

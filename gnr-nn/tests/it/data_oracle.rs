@@ -69,7 +69,7 @@ impl Setting {
     fn batch(&self, range: std::ops::Range<usize>) -> Batch<Reference> {
         let pixels = &self.pixels[range.start * 16..range.end * 16];
         let images = self.backend.constant(pixels, &[range.len(), 1, 4, 4]).unwrap();
-        Batch { images, labels: range.map(|i| i % 3).collect() }
+        Batch::new(images, range.map(|i| i % 3).collect())
     }
     fn oracle(&self, cuts: &[usize]) -> DataOracle<'_, Net, Reference, Vec<Batch<Reference>>> {
         let batches = cuts.windows(2).map(|cut| self.batch(cut[0]..cut[1])).collect::<Vec<_>>();

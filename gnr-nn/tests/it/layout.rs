@@ -46,7 +46,7 @@ fn setting(b: &Reference, net: &Net) -> (Batch<Reference>, ParamVector<Reference
     let images = b.constant(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], &[2, 1, 2, 2]).unwrap();
     let values = [vec![1.0], vec![1.0], vec![0.0], vec![1.0, -1.0], vec![0.0, 0.0]];
     let theta = ParamVector::from_host(b, &net.layout, &values).unwrap();
-    (Batch { images, labels: vec![0, 1] }, theta, Buffers::initial(&net.layout, b).unwrap())
+    (Batch::new(images, vec![0, 1]), theta, Buffers::initial(&net.layout, b).unwrap())
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod data_oracle;
 mod fixtures;
 mod initial;
 mod layout;
+mod mixed;
 mod reference;

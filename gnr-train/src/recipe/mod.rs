@@ -1,10 +1,12 @@
 //! The recipe: a run's full configuration as plain data, from TOML and back.
 
+mod augment;
 mod builtin;
 mod read;
 mod reader;
 mod source;
 
+pub use augment::{ColorJitter, RandAugment, RandomErasing, Variation};
 pub use builtin::{BUILTIN, Builtin, builtin};
 pub use reader::{Problem, RecipeError};
 
@@ -47,12 +49,15 @@ pub struct Data {
     pub validation_seed: u64,
     /// Random variation of the training images. Default: what is usual for the data set.
     pub augment: Augment,
+    /// More of it, under the same section. Default: nothing.
+    #[serde(flatten)]
+    pub variation: Variation,
     /// Preset of mean and standard deviation. Default: the data set's own.
     pub normalization: String,
     /// `[data.subset]`: train on a part of the images only. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subset: Option<Subset>,
-    /// `[data.resize]`: for photographs in files, bring every image to one size. Default: as they are.
+    /// `[data.resize]`: bring every image to one size. Default: as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,
 }
@@ -63,8 +68,12 @@ pub struct Data {
 pub enum Augment {
     /// Every image as it is.
     None,
+    /// Mirror with probability ½.
+    Flip,
     /// Pad by 4, crop, flip with probability ½.
     PadCropFlip,
+    /// Cut out a part of random area and proportions, scale it to the size of `resize`, flip with probability ½.
+    RandomResizedCrop,
 }
 
 /// `[data.subset]`: one of `count` and `per_class`.

@@ -56,12 +56,19 @@ fn data(reader: &mut Reader<'_>) -> Data {
     };
     let usual = match known.map(|known| known.augmentation) {
         None | Some(gnr_data::Augmentation::NONE) => Augment::None,
+        Some(augmentation) if augmentation.crop.is_some() => Augment::RandomResizedCrop,
         Some(_) => Augment::PadCropFlip,
     };
-    let augment = data.choice("augment", &[("none", Augment::None), ("pad-crop-flip", Augment::PadCropFlip)]);
-    // Files of mixed sizes are photographs, which are ImageNet's kind; every other set has a preset of its own name.
-    let photographs = known.is_some_and(|known| known.shape.is_none());
-    let usual_preset = if photographs { "imagenet" } else { &name };
+    let augments = [
+        ("none", Augment::None),
+        ("flip", Augment::Flip),
+        ("pad-crop-flip", Augment::PadCropFlip),
+        ("random-resized-crop", Augment::RandomResizedCrop),
+        // What it is called by the data set that made it usual.
+        ("imagenet", Augment::RandomResizedCrop),
+    ];
+    let augment = data.choice("augment", &augments).unwrap_or(usual);
+    let usual_preset = known.map_or("unit", |known| known.preset);
     let normalization = data.optional::<String>("normalization");
     if let Some(Err(error)) = normalization.as_deref().map(gnr_data::Normalization::preset) {
         data.refuse(
@@ -73,17 +80,13 @@ fn data(reader: &mut Reader<'_>) -> Data {
     let dir = data.optional::<String>("dir");
     let validation = data.value_in("validation", 0.0, in_unit, "a fraction, must lie in [0, 1)");
     let validation_seed = data.value("validation_seed", 0);
-    data.only_for(
-        "resize",
-        &resize,
-        photographs || known.is_none(),
-        "photographs in files (name = \"folder\", …)",
-    );
+    let variation = super::augment::read(reader, augment);
     Data {
         dir,
         validation,
         validation_seed,
-        augment: augment.unwrap_or(usual),
+        augment,
+        variation,
         normalization: normalization.unwrap_or_else(|| usual_preset.to_owned()),
         subset,
         resize,

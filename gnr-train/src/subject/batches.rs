@@ -28,7 +28,7 @@ impl<B: Autodiff> Batches<B> for LoadedBatches<'_, B> {
         for (index, batch) in self.loader.epoch(0, 0).map_err(CoreError::backend)?.enumerate() {
             let mut batch = batch.map_err(CoreError::backend)?;
             let images = self.backend.upload(&batch.images, &batch.shape)?;
-            f(index, &Batch { images, labels: std::mem::take(&mut batch.labels) })?;
+            f(index, &Batch::new(images, std::mem::take(&mut batch.labels)))?;
             self.loader.recycle(batch);
         }
         Ok(())
@@ -123,7 +123,7 @@ pub mod tensors {
             (self.labels.chunks(step).zip(self.pixels.chunks(step * c * h * w)))
                 .map(|(labels, pixels)| {
                     let images = backend.upload(pixels, &[labels.len(), c, h, w])?;
-                    Ok(Batch { images, labels: labels.to_vec() })
+                    Ok(Batch::new(images, labels.to_vec()))
                 })
                 .collect()
         }

@@ -11,6 +11,14 @@ const VARIANTS: &[&[&str]] = &[
     &["method.sam=true", "train.checkpoint_every_steps=2", "train.keep_every_epochs=2"],
     &["optimizer.name=adamw", "optimizer.lr=0.01", "method.gnr.hvp=forward-difference"],
     &["optimizer.momentum=0", "method.gnr.every=3", "train.micro_batches=3", "data.augment=pad-crop-flip"],
+    &[
+        "data.mixup=0.4",
+        "data.cutmix=1",
+        "data.rand_augment=true",
+        "data.random_erasing=true",
+        "train.micro_batches=2",
+        "method.gnr.batch_fraction=0.5",
+    ],
     &["model.dropout=0.3", "train.micro_batches=2", "method.sam=true"],
     &[
         "model.name=resnet8",

@@ -161,7 +161,7 @@ fn data(net: &Net, dir: Option<&Path>) -> Data {
         name: net.dataset.recipe_name(),
         dir: dir.map(|dir| dir.display().to_string()),
         augment: net.augment,
-        normalization: net.dataset.normalization(),
+        normalization: net.normalization.or_else(|| net.dataset.normalization()),
         subset: net.images.map(|count| Subset { count }),
         resize: net.resize.map(|side| Resize { shorter: side, height: side, width: side }),
     }

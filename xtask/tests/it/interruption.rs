@@ -17,22 +17,50 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// A process that does not outlive its test, even one that fails.
+struct Started(Option<Child>);
+
+impl Started {
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+
+    fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
+    /// Waits for its end.
+    fn output(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 /// A process in a group of its own, so that a signal to it is one to it alone.
-fn start(bench: &Bench, more: &[&str]) -> Child {
+fn start(bench: &Bench, more: &[&str]) -> Started {
     use std::os::unix::process::CommandExt;
     let mut command = bench.command(more);
-    command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    Started(Some(child))
 }
 
 /// Starts it on runs that never end, and waits until one is running.
-fn start_endless(bench: &Bench) -> Child {
+fn start_endless(bench: &Bench) -> Started {
     fs::write(bench.path("endless"), "").unwrap();
     let child = start(bench, &["--jobs", "1"]);
     until("a run", || bench.path("running").is_file());
     child
 }
 
-fn signal(name: &str, child: &Child) {
+fn signal(name: &str, child: &Started) {
     assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
@@ -53,7 +81,7 @@ fn an_interrupt_is_passed_on_and_waited_for() {
         let bench = Bench::new();
         let child = start_endless(&bench);
         signal(name, &child);
-        let Output { status, .. } = &child.wait_with_output().unwrap();
+        let Output { status, .. } = child.output();
         // Whoever returns first, the run had already ended when the program did.
         assert_eq!(
             checkpoints(&bench),
@@ -71,7 +99,7 @@ fn what_an_interrupt_leaves_is_told() {
     let bench = Bench::new();
     let child = start_endless(&bench);
     signal("-INT", &child);
-    let text = told(&child.wait_with_output().unwrap());
+    let text = told(&child.output());
     assert!(text.contains("stopped with a checkpoint: digits/mlp-w64/sam+gnr-exact/0"), "{text}");
     assert!(text.contains("the same command continues"), "{text}");
     assert!(!text.contains("FAILED"), "{text}");
@@ -81,8 +109,8 @@ fn what_an_interrupt_leaves_is_told() {
 fn runs_end_when_the_program_is_killed() {
     let bench = Bench::new();
     let mut child = start_endless(&bench);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.child().kill().unwrap();
+    child.child().wait().unwrap();
     until("the run to end", || checkpoints(&bench) == 1);
     goes_on_afterwards(&bench);
 }
@@ -98,7 +126,7 @@ fn two_programs_on_one_folder_exclude_each_other() {
     let (ok, dry) = bench.reproduce(&["--dry-run"]);
     assert!(ok, "looking is allowed: {dry}");
     signal("-INT", &child);
-    child.wait_with_output().unwrap();
+    child.output();
     goes_on_afterwards(&bench);
 }
 
@@ -120,13 +148,13 @@ fn a_run_that_another_process_trains_is_waited_for() {
     held.lock().unwrap();
 
     let mut child = start(&bench, &["--seeds", "1", "--jobs", "1"]);
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(child.child().stdout.take().unwrap()).lines();
     let waiting = lines.find(|line| line.as_ref().unwrap().starts_with("waiting")).unwrap().unwrap();
     assert!(waiting.contains("process 71 is training digits/mlp-w64/sam+gnr-exact/0"), "{waiting}");
     assert_eq!(bench.calls(), 0);
     drop(held);
     lines.for_each(|line| drop(line.unwrap()));
-    assert!(child.wait().unwrap().success());
+    assert!(child.child().wait().unwrap().success());
     assert_eq!(bench.calls(), 6);
 }
 

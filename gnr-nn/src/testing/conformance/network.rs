@@ -157,7 +157,7 @@ impl<'b, B: Autodiff> Setting<'b, B> {
         let (theta, tangents) = (vector(0, 0.5)?, [vector(100, 1.0)?, vector(200, 1.0)?]);
         let shape = [SAMPLES, 2, 8, 8];
         let images = backend.constant(&noise(300, shape.iter().product()), &shape)?;
-        let batch = Batch { images, labels: LABELS.to_vec() };
+        let batch = Batch::new(images, LABELS.to_vec());
         Ok(Self { backend, net, batch, theta, tangents })
     }
     pub(super) fn oracle<'a>(&'a self, buffers: &'a mut Buffers<B>) -> BatchOracle<'a, Net, B> {

@@ -164,6 +164,8 @@ pub(super) struct Net {
     pub(super) images: Option<u64>,
     /// Bring photographs to this size.
     pub(super) resize: Option<u64>,
+    /// `data.normalization` that the weights were trained with, where it is not the usual one of the data.
+    pub(super) normalization: Option<&'static str>,
     /// `data.augment`.
     pub(super) augment: &'static str,
     pub(super) epochs: u64,

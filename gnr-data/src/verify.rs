@@ -1,0 +1,134 @@
+//! Looking for damaged files: everything below a folder that has a known format is read to its end.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use crate::error::{DataError, Result};
+use crate::source::decode::decode;
+use crate::source::{cifar, idx, mat_variables};
+
+/// What [`verify`] found.
+#[derive(Debug, Default)]
+pub struct VerifyReport {
+    /// Files that were read to their end.
+    pub checked: usize,
+    /// Files of no known format.
+    pub skipped: usize,
+    /// Damaged files with the reason, sorted by path.
+    pub damaged: Vec<(PathBuf, DataError)>,
+}
+
+/// The formats that can be checked, by the names of files.
+enum Format {
+    Image,
+    Idx { rank: u8 },
+    CifarBinary,
+    CifarPickle,
+    Mat,
+    Gzip,
+}
+
+impl Format {
+    fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        let lower = name.to_ascii_lowercase();
+        let extension = lower.rsplit_once('.').map_or("", |(_, extension)| extension);
+        let idx = |rank: u8| lower.contains(&format!("idx{rank}-ubyte")).then_some(Self::Idx { rank });
+        idx(1).or_else(|| idx(3)).or_else(|| match extension {
+            "jpg" | "jpeg" | "png" => Some(Self::Image),
+            "bin" if matches!(lower.as_str(), "train.bin" | "test.bin" | "test_batch.bin") => {
+                Some(Self::CifarBinary)
+            }
+            "bin" if lower.starts_with("data_batch_") => Some(Self::CifarBinary),
+            "mat" => Some(Self::Mat),
+            "gz" | "tgz" => Some(Self::Gzip),
+            "" if lower.starts_with("data_batch_") || lower == "test_batch" => Some(Self::CifarPickle),
+            _ => None,
+        })
+    }
+
+    fn check(&self, path: &Path) -> Result<()> {
+        match self {
+            Self::Image => decode(path).map(drop),
+            Self::Idx { rank } => idx::read_idx(path, *rank).map(drop),
+            Self::CifarBinary => cifar::check_binary(path),
+            Self::CifarPickle => cifar::check_pickle(path),
+            Self::Mat => mat_variables(path).map(drop),
+            Self::Gzip => gunzip(path),
+        }
+    }
+}
+
+/// Decompresses to nowhere: blocks and checksum.
+fn gunzip(path: &Path) -> Result<()> {
+    let file = std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
+    let mut decoder = flate2::bufread::MultiGzDecoder::new(std::io::BufReader::new(file));
+    let (mut buffer, mut offset) = (vec![0; 1 << 16], 0);
+    loop {
+        match decoder.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => offset += count as u64,
+            Err(source) => return Err(DataError::Gzip { path: path.to_path_buf(), offset, source }),
+        }
+    }
+}
+
+/// Reads every file of a known format at or below `path`, on all cores: images are decoded, IDX, CIFAR and MAT-files parsed, gzip
+/// files decompressed. `progress` hears (done, of). Hidden files are left out; symbolic links to folders are not followed.
+///
+/// # Errors
+/// [`DataError::Io`] when a folder cannot be listed, [`DataError::NoImages`] when there is nothing to check. Damage is no error of
+/// this function.
+pub fn verify(path: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<VerifyReport> {
+    let mut files = Vec::new();
+    let mut skipped = 0;
+    collect(path, &mut files, &mut skipped)?;
+    if files.is_empty() {
+        let reason = format!("nothing to check here ({skipped} files of other kinds)");
+        return Err(DataError::NoImages { path: path.to_path_buf(), reason });
+    }
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    let (done, checked) = (AtomicUsize::new(0), files.len());
+    let damaged = files
+        .into_par_iter()
+        .filter_map(|(path, format)| {
+            let outcome = format.check(&path).err();
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, checked);
+            outcome.map(|error| (path, error))
+        })
+        .collect();
+    Ok(VerifyReport { checked, skipped, damaged })
+}
+
+fn collect(path: &Path, files: &mut Vec<(PathBuf, Format)>, skipped: &mut usize) -> Result<()> {
+    if path.is_file() {
+        match Format::of(path) {
+            Some(format) => files.push((path.to_path_buf(), format)),
+            None => *skipped += 1,
+        }
+        return Ok(());
+    }
+    let mut folders = vec![path.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(DataError::io(&folder, "list"))? {
+            let entry = entry.map_err(DataError::io(&folder, "list"))?;
+            let path = entry.path();
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            let kind = entry.file_type().map_err(DataError::io(&path, "look at"))?;
+            if kind.is_dir() {
+                folders.push(path);
+            } else {
+                match Format::of(&path) {
+                    Some(format) => files.push((path, format)),
+                    None => *skipped += 1,
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! `verify` finds what is damaged in trees of every format, and only that.
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gnr_data::{DataError, verify};
+use tempfile::tempdir;
+
+use crate::trees::{
+    cars_tree, cifar_pickle, cifar10_tree, cifar100_tree, gzip, image_tree, mnist_tree, save_rgb,
+};
+
+#[test]
+fn whole_trees_pass_and_every_damaged_file_is_listed() {
+    let dir = tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    image_tree(&at(""));
+    for folder in ["mnist", "cars"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    mnist_tree(&at("mnist"), [20, 5], true);
+    cars_tree(&at("cars"));
+    let cifar10 = cifar10_tree(dir.path());
+    let cifar100 = cifar100_tree(dir.path());
+    fs::write(at("test_batch"), cifar_pickle("labels", &[1, 2])).unwrap();
+    fs::write(at("archive.tar.gz"), gzip(b"anything")).unwrap();
+    fs::write(at("README"), "not data").unwrap();
+    fs::write(at("train/ant/._a.jpg"), "hidden: not looked at").unwrap();
+    let told = AtomicUsize::new(0);
+    let report = verify(dir.path(), &|_, of| {
+        told.fetch_max(of, Ordering::Relaxed);
+    })
+    .unwrap();
+    assert!(report.damaged.is_empty(), "{:?}", report.damaged);
+    // 8 PNG, 4 IDX, 3 MAT, 5 JPEG, 6 + 2 CIFAR binary, a pickle, a gzip file.
+    assert_eq!((report.checked, report.skipped, told.into_inner()), (30, 1, 30));
+
+    save_rgb(&at("train/ant/photo.jpg"), 40, 30, 9);
+    let cut = |path: &std::path::Path| {
+        let bytes = fs::read(path).unwrap();
+        fs::write(path, &bytes[..bytes.len() - 20]).unwrap();
+    };
+    let expected = [
+        at("archive.tar.gz"),
+        at("cars/stanford_cars/cars_train/00002.jpg"),
+        at("cars/stanford_cars/devkit/cars_train_annos.mat"),
+        cifar10.join("data_batch_3.bin"),
+        cifar100.join("test.bin"),
+        at("mnist/t10k-labels-idx1-ubyte.gz"),
+        at("test_batch"),
+        at("train/ant/photo.jpg"),
+        at("train/bee/b.png"),
+    ];
+    expected.iter().for_each(|path| cut(path));
+    let report = verify(dir.path(), &|_, _| {}).unwrap();
+    assert_eq!(report.damaged.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), expected);
+    for (path, error) in &report.damaged {
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+    // A single file will do.
+    assert_eq!(verify(&expected[8], &|_, _| {}).unwrap().damaged.len(), 1);
+}
+
+#[test]
+fn nothing_to_check_is_an_error() {
+    let dir = tempdir().unwrap();
+    fs::write(dir.path().join("notes.txt"), "x").unwrap();
+    let error = verify(dir.path(), &|_, _| {}).unwrap_err();
+    assert!(
+        matches!(&error, DataError::NoImages { reason, .. } if reason.contains("1 files of other kinds")),
+        "{error}"
+    );
+    assert!(verify(&dir.path().join("nowhere"), &|_, _| {}).is_err());
+}

@@ -1,0 +1,158 @@
+//! The loss of a blended batch is the cross-entropy of its soft targets, with exact products.
+
+use gnr_core::{
+    Error, GgnOracle, GradOracle, HvpOracle, Order, Pass,
+    testing::conformance::{Tolerances, check_oracle},
+};
+use gnr_nn::{
+    Backend, Batch, BatchOracle, Buffers, Context, CrossEntropy, Layout, MixedLabels, Model, ParamVector,
+    Result,
+    layers::Linear,
+    predict,
+    testing::{Reference, noise},
+};
+
+/// Logits are linear in the parameters.
+struct Net {
+    layout: Layout,
+    fc: Linear,
+}
+
+impl Net {
+    fn new() -> Self {
+        let mut layout = Layout::new();
+        let fc = Linear::new(&mut layout.root().enter("fc"), 4, 3);
+        Self { layout, fc }
+    }
+}
+
+impl Model for Net {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        self.fc.forward(cx, x)
+    }
+}
+
+struct Setting {
+    backend: Reference,
+    net: Net,
+    batch: Batch<Reference>,
+    buffers: Buffers<Reference>,
+    theta: ParamVector<Reference>,
+}
+
+const CLASSES: usize = 3;
+
+impl Setting {
+    fn new() -> Self {
+        let (backend, net) = (Reference::new(), Net::new());
+        let theta = Self::vector(&backend, &net, 1);
+        let pixels: Vec<f64> = (0..20).map(|i| noise(9, i)).collect();
+        let batch = Batch::new(backend.constant(&pixels, &[5, 4]).unwrap(), vec![0, 2, 1, 1, 0]);
+        let buffers = Buffers::initial(&net.layout, &backend).unwrap();
+        Self { backend, net, batch, buffers, theta }
+    }
+    fn vector(backend: &Reference, net: &Net, stream: u64) -> ParamVector<Reference> {
+        let entries = net.layout.parameters().enumerate();
+        let values: Vec<Vec<f64>> = entries
+            .map(|(k, entry)| (0..entry.len() as u64).map(|i| noise(stream + k as u64, i)).collect())
+            .collect();
+        ParamVector::from_host(backend, &net.layout, &values).unwrap()
+    }
+}
+
+fn mixed(weight: f64) -> MixedLabels {
+    MixedLabels { labels: vec![0, 0, 2, 1, 1], weight }
+}
+
+/// −(1/N) Σ t·log p with t = (1 − s)(λ·onehot + (1 − λ)·onehot') + s/K, straight from the definition.
+#[test]
+fn is_the_cross_entropy_of_the_soft_targets() {
+    let Setting { backend, net, batch, mut buffers, theta } = Setting::new();
+    let logits = predict(&net, &backend, &theta, &buffers, &batch.images).unwrap();
+    for (weight, smoothing) in [(0.3, 0.0), (0.8, 0.1), (1.0, 0.0), (0.0, 0.2)] {
+        let mixed = mixed(weight);
+        let mut expected = 0.0;
+        for (i, row) in logits.chunks(CLASSES).enumerate() {
+            let total: f64 = row.iter().map(|z| z.exp()).sum();
+            for (k, z) in row.iter().enumerate() {
+                let own = f64::from(u8::from(batch.labels[i] == k));
+                let partner = f64::from(u8::from(mixed.labels[i] == k));
+                let target = (1.0 - smoothing) * (weight * own + (1.0 - weight) * partner)
+                    + smoothing / CLASSES as f64;
+                expected -= target * (z - total.ln()) / 5.0;
+            }
+        }
+        let batch = batch.clone().with_mixed(mixed);
+        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers)
+            .with_loss(CrossEntropy { label_smoothing: smoothing });
+        let found = oracle.evaluate(&theta, Pass::Probe, Order::First).unwrap().loss;
+        assert!((found - expected).abs() < 1e-14, "{weight}, {smoothing}: {found} instead of {expected}");
+    }
+}
+
+#[test]
+fn passes_the_oracle_suite() {
+    let setting = Setting::new();
+    let Setting { backend, net, batch, theta, .. } = &setting;
+    let tangents = [Setting::vector(backend, net, 70), Setting::vector(backend, net, 90)];
+    let short = ParamVector::new(backend.clone(), theta.tensors()[1..].to_vec());
+    let batch = batch.clone().with_mixed(mixed(0.3));
+    let make = || {
+        let buffers = Box::leak(Box::new(setting.buffers.clone()));
+        BatchOracle::new(net, backend, &batch, buffers)
+    };
+    check_oracle(make, theta, &tangents, Some(&short), Tolerances::F64);
+}
+
+/// The Hessian of the loss in the logits does not depend on the targets: with linear logits, neither do the products.
+#[test]
+fn products_of_a_linear_model_are_those_of_any_labels() {
+    let Setting { backend, net, batch, mut buffers, theta } = Setting::new();
+    let v = Setting::vector(&backend, &net, 70);
+    let mut products = |mixed: Option<MixedLabels>| {
+        let batch = batch.clone().with_mixed(mixed);
+        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
+        let here = oracle.evaluate(&theta, Pass::Probe, Order::Second).unwrap();
+        let (mut h, mut g) = (v.clone(), v.clone());
+        oracle.hvp(&here, &v, &mut h).unwrap();
+        oracle.ggn(&here, &v, &mut g).unwrap();
+        [h.to_host().unwrap().concat(), g.to_host().unwrap().concat()]
+    };
+    let (plain, blended) = (products(None), products(Some(mixed(0.3))));
+    for (a, b) in plain.iter().chain([&plain[0]]).flatten().zip(blended.iter().chain([&blended[1]]).flatten())
+    {
+        assert!((a - b).abs() < 1e-14, "{a} and {b}");
+    }
+}
+
+#[test]
+fn a_prediction_counts_for_the_heavier_label() {
+    let Setting { backend, net, batch, mut buffers, theta } = Setting::new();
+    let logits = predict(&net, &backend, &theta, &buffers, &batch.images).unwrap();
+    let top = |row: &[f64]| (0..CLASSES).fold(0, |best, k| if row[k] > row[best] { k } else { best });
+    let count =
+        |labels: &[usize]| logits.chunks(CLASSES).zip(labels).filter(|(row, k)| top(row) == **k).count();
+    for weight in [0.7, 0.3] {
+        let mixed = mixed(weight);
+        let expected = count(if weight < 0.5 { &mixed.labels } else { &batch.labels });
+        let batch = batch.clone().with_mixed(mixed);
+        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
+        oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
+        assert_eq!(oracle.correct(), Some(expected));
+    }
+}
+
+#[test]
+fn second_labels_that_do_not_fit_are_refused() {
+    let Setting { backend, net, batch, mut buffers, theta } = Setting::new();
+    for labels in [vec![0; 4], vec![0, 0, 3, 0, 0]] {
+        let mixed = MixedLabels { labels, weight: 0.5 };
+        let batch = batch.clone().with_mixed(mixed);
+        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
+        let result = oracle.evaluate(&theta, Pass::Probe, Order::First);
+        assert!(matches!(result, Err(Error::Backend(_))), "{result:?}");
+    }
+}
