@@ -1,6 +1,6 @@
 //! Multi-head attention and its replay; the arithmetic is in [`kernels::attention`](super::kernels::attention).
 //!
-//! What is kept of the gradient pass are the probabilities; P̄ is computed again in the replay.
+//! What is kept of the gradient pass are the probabilities; P̄ is computed again in the replay. Without derivatives nothing is kept.
 
 use std::sync::Arc;
 
@@ -49,8 +49,14 @@ impl<E: Elem> Cpu<E> {
         bias: Option<&Tensor<E>>,
     ) -> Result<Tensor<E>> {
         let shape = AttentionShape::new(&qkv.shape, heads, bias.map(|bias| &bias.shape[..]))?;
+        let bias_ = bias.map(Tensor::as_slice);
+        if !qkv.is_tracked() && !bias.is_some_and(Tensor::is_tracked) {
+            let mut y = Buf::new(output(shape).iter().product());
+            attention::forward(shape, &qkv.data, bias_, &mut y, None);
+            return Ok(Tensor::new(y, &output(shape)));
+        }
         let (mut y, mut probabilities) = buffers(shape);
-        attention::forward(shape, &qkv.data, bias.map(Tensor::as_slice), &mut y, &mut probabilities);
+        attention::forward(shape, &qkv.data, bias_, &mut y, Some(&mut probabilities));
         let probabilities = Arc::new(probabilities);
         let kept = Arc::clone(&probabilities);
         let operands: Vec<_> = [qkv].into_iter().chain(bias).collect();

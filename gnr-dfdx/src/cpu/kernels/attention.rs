@@ -162,26 +162,35 @@ fn check<E>(
     );
 }
 
-/// The output `[N, T, D]`, and the probabilities `[N, heads, T, T]`.
+/// The output `[N, T, D]`, and the probabilities `[N, heads, T, T]` where somebody will need them.
 pub fn forward<E: Elem>(
     shape: AttentionShape,
     qkv: &[E],
     bias: Option<&[E]>,
     out: &mut [E],
-    probabilities: &mut [E],
+    probabilities: Option<&mut [E]>,
 ) {
-    check(shape, &[Some(qkv)], &[Some(out)], &[Some(probabilities)], &[bias]);
+    check(shape, &[Some(qkv)], &[Some(out)], &[probabilities.as_deref()], &[bias]);
     let sizes = Sizes::new(shape);
     let [whole, output, square] = sizes.lens();
-    let outputs = out.par_chunks_mut(output).zip(probabilities.par_chunks_mut(square));
-    qkv.par_chunks(whole).zip(outputs).enumerate().for_each(|(n, (qkv, (out, p)))| {
+    let len = sizes.t * sizes.t;
+    let head = |n: usize, head: usize, out: &mut [E], p: &mut [E]| {
+        let qkv = &qkv[n * whole..][..whole];
         let bias = bias.map(|bias| &bias[n % shape.biases * square..][..square]);
-        for (head, p) in p.chunks_exact_mut(sizes.t * sizes.t).enumerate() {
-            sizes.scores(sizes.part(qkv, 0, head), sizes.part(qkv, 1, head), p, false);
-            softmax_rows(sizes.t, E::of(sizes.scale), p, bias.map(|bias| sizes.square(bias, head)));
-            sizes.mix(p, false, sizes.part(qkv, 2, head), &mut out[head * sizes.d..], sizes.model, false);
-        }
-    });
+        sizes.scores(sizes.part(qkv, 0, head), sizes.part(qkv, 1, head), p, false);
+        softmax_rows(sizes.t, E::of(sizes.scale), p, bias.map(|bias| sizes.square(bias, head)));
+        sizes.mix(p, false, sizes.part(qkv, 2, head), &mut out[head * sizes.d..], sizes.model, false);
+    };
+    let samples = out.par_chunks_mut(output);
+    match probabilities {
+        Some(all) => samples.zip(all.par_chunks_mut(square)).enumerate().for_each(|(n, (out, p))| {
+            p.chunks_exact_mut(len).enumerate().for_each(|(i, p)| head(n, i, out, p));
+        }),
+        None => samples.enumerate().for_each(|(n, out)| {
+            let mut p = Buf::<E>::new(len);
+            (0..sizes.heads).for_each(|i| head(n, i, out, &mut p));
+        }),
+    }
 }
 
 /// Ȯ and Ṗ along a direction; `probabilities` are P.
@@ -385,7 +394,10 @@ mod tests {
     fn run(qkv: &[f64], bias: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let [_, output, square] = lens();
         let (mut y, mut p) = (vec![0.0; 20 * output], vec![0.0; 20 * square]);
-        forward(SHAPE, qkv, Some(bias), &mut y, &mut p);
+        forward(SHAPE, qkv, Some(bias), &mut y, Some(&mut p));
+        let mut alone = vec![0.0; y.len()];
+        forward(SHAPE, qkv, Some(bias), &mut alone, None);
+        assert!(same_bits(&y, &alone), "the same with and without keeping the probabilities");
         (y, p)
     }
 
@@ -443,7 +455,7 @@ mod tests {
         let run = |threads| {
             on_threads(threads, || {
                 let (mut y, mut p) = (vec![0.0; 20 * output], vec![0.0; 20 * square]);
-                forward(SHAPE, &qkv, Some(&bias), &mut y, &mut p);
+                forward(SHAPE, &qkv, Some(&bias), &mut y, Some(&mut p));
                 let (mut gx, mut gb) = (vec![0.0; 20 * whole], vec![0.0; 2 * square]);
                 let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)) };
                 backward(SHAPE, &qkv, &p, &y, to);
