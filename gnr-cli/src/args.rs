@@ -277,6 +277,9 @@ pub(crate) struct Bench {
     /// Hidden widths of an MLP, widths of the stages of a ResNet [default: the architecture's own]
     #[arg(long, value_delimiter = ',', value_name = "N,N,...")]
     pub(crate) widths: Vec<usize>,
+    /// Number of blocks of a ViT [default: the architecture's own]
+    #[arg(long, value_parser = positive)]
+    pub(crate) depth: Option<usize>,
     /// Time only this method; may be repeated
     #[arg(long = "method", value_name = "NAME")]
     pub(crate) methods: Vec<String>,

@@ -25,6 +25,7 @@ pub(crate) fn bench(arguments: &args::Bench) -> anyhow::Result<ExitCode> {
     if !arguments.widths.is_empty() {
         model = model.with_widths(arguments.widths.clone());
     }
+    model.depth = arguments.depth;
     let request = BenchRequest {
         model,
         batch: arguments.batch,

@@ -24,8 +24,11 @@ mod registry;
 mod residual;
 pub mod resnet;
 pub mod resnext;
+pub mod swin;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod transformer;
+pub mod vit;
 pub mod weights;
 pub mod wide_resnet;
 

@@ -4,7 +4,7 @@ use gnr_nn::{Backend, Context, Layout, Model, Result};
 
 use crate::{
     ModelConfig, ModelError, efficientnet::EfficientNet, lenet::LeNet, mlp::Mlp, pyramidnet::PyramidNet,
-    resnet::ResNet, resnext::ResNeXt, wide_resnet::WideResNet,
+    resnet::ResNet, resnext::ResNeXt, swin::SwinTransformer, vit::VisionTransformer, wide_resnet::WideResNet,
 };
 
 /// What the list of models says about one name.
@@ -97,6 +97,10 @@ architectures! {
     PyramidNet(PyramidNet),
     /// EfficientNets.
     EfficientNet(EfficientNet),
+    /// Vision transformers.
+    VisionTransformer(VisionTransformer),
+    /// Swin transformers.
+    SwinTransformer(SwinTransformer),
 }
 
 impl AnyModel {

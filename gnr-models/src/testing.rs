@@ -1,6 +1,6 @@
 //! An architecture against PyTorch's numbers, on any backend (feature `testing`): one call for each architecture and backend.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector};
 use gnr_nn::{
@@ -31,8 +31,17 @@ pub enum Precision {
 /// # Panics
 /// When a number is off, or the file is damaged.
 pub fn check_golden<B: Autodiff>(backend: &B, name: &str, precision: Precision) {
-    let Some(path) = shared(&format!("golden/{name}.json")) else { return };
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    if let Some(path) = shared(&format!("golden/{name}.json")) {
+        check_golden_file(backend, &path, name, precision);
+    }
+}
+
+/// [`check_golden`] on a file of the same fields elsewhere; it must exist.
+///
+/// # Panics
+/// When a number is off, or the file is missing or damaged.
+pub fn check_golden_file<B: Autodiff>(backend: &B, path: &Path, name: &str, precision: Precision) {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let json: Value =
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let golden = Golden { name, json, precision };

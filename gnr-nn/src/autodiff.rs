@@ -95,6 +95,20 @@ pub trait Autodiff: Backend {
     /// # Errors
     /// A shape mismatch.
     fn dot(&self, x: &Self::Tensor, y: &Self::Tensor) -> Result<f64>;
+    /// [`dot`](Self::dot) of x with several tensors.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn dots(&self, x: &Self::Tensor, ys: &[&Self::Tensor]) -> Result<Vec<f64>> {
+        ys.iter().map(|y| self.dot(x, y)).collect()
+    }
+    /// `y ← y + Σ aᵢ·xᵢ` in place; as many factors as tensors.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn axpys(&self, y: &mut Self::Tensor, a: &[f64], xs: &[&Self::Tensor]) -> Result<()> {
+        a.iter().zip(xs).try_for_each(|(a, x)| self.axpy(y, *a, x))
+    }
     /// `z ← z + a·x·y` in place.
     ///
     /// # Errors

@@ -77,6 +77,10 @@ pub enum Unary {
     Silu,
     /// min(max(x, 0), 6); derivative 0 at 0 and at 6, as in PyTorch.
     Relu6,
+    /// Φ(x) = (1 + erf(x/√2))/2, the standard normal distribution function.
+    NormalCdf,
+    /// x·Φ(x), the exact GELU.
+    Gelu,
 }
 
 /// What a batch normalisation does after normalising, so that a backend can make one pass of it.
@@ -216,6 +220,26 @@ pub trait Backend: Clone {
     fn scale_channels(&self, x: &Self::Tensor, s: &Self::Tensor) -> Result<Self::Tensor> {
         composed::scale_channels(self, x, s)
     }
+    /// Normalises each row (the last axis, `[D]`) by its own mean and biased variance, then scale and shift, both `[D]`.
+    fn layer_norm(
+        &self,
+        x: &Self::Tensor,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        eps: f64,
+    ) -> Result<Self::Tensor> {
+        composed::layer_norm(self, x, scale, shift, eps)
+    }
+    /// Scaled dot-product attention of every head: qkv `[N, T, 3·D]` holds queries, keys and values, each head-major, →
+    /// `[N, T, D]`. Scores are q·k/√(D/heads); `bias` `[G, heads, T, T]` is added to those of sample n as its n mod G.
+    fn attention(
+        &self,
+        qkv: &Self::Tensor,
+        heads: usize,
+        bias: Option<&Self::Tensor>,
+    ) -> Result<Self::Tensor> {
+        composed::attention(self, qkv, heads, bias)
+    }
     /// Mean cross-entropy of logits `[N, K]` against labels, targets (1−s)·onehot + s/K; shape `[1, 1]`.
     fn cross_entropy(&self, logits: &Self::Tensor, labels: &[usize], smoothing: f64) -> Result<Self::Tensor> {
         composed::cross_entropy(self, logits, labels, smoothing)
@@ -305,6 +329,26 @@ pub trait Backend: Clone {
         s: Dual<&Self::Tensor>,
     ) -> Result<Dual<Self::Tensor>> {
         composed::scale_channels_dual(self, x, s)
+    }
+    /// [`layer_norm`](Self::layer_norm) on dual numbers.
+    fn layer_norm_dual(
+        &self,
+        x: Dual<&Self::Tensor>,
+        scale: Dual<&Self::Tensor>,
+        shift: Dual<&Self::Tensor>,
+        eps: f64,
+    ) -> Result<Dual<Self::Tensor>> {
+        composed::layer_norm(&crate::Duals(self.clone()), &x.cloned(), &scale.cloned(), &shift.cloned(), eps)
+    }
+    /// [`attention`](Self::attention) on dual numbers.
+    fn attention_dual(
+        &self,
+        qkv: Dual<&Self::Tensor>,
+        heads: usize,
+        bias: Option<Dual<&Self::Tensor>>,
+    ) -> Result<Dual<Self::Tensor>> {
+        let bias = bias.map(Dual::cloned);
+        composed::attention(&crate::Duals(self.clone()), &qkv.cloned(), heads, bias.as_ref())
     }
     /// [`cross_entropy`](Self::cross_entropy) on dual numbers.
     fn cross_entropy_dual(

@@ -2,6 +2,14 @@
 
 use crate::{Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, Padding, PoolSpec, Result, Unary};
 
+mod attention;
+mod normal;
+mod windows;
+
+pub use attention::{AttentionShape, attention, softmax};
+pub use normal::{NORMAL_SCALE, NORMAL_TAIL, normal_cdf};
+pub use windows::{Windows, patches, relative_bias};
+
 /// Sum of two optional tangents.
 ///
 /// # Errors
@@ -214,6 +222,12 @@ pub fn unary_dual<B: Backend>(b: &B, op: Unary, x: Dual<&B::Tensor>) -> Result<D
             let sigmoid = b.unary(Unary::Sigmoid, x.primal)?;
             b.add(&sigmoid, &b.mul(&y, &b.affine(&sigmoid, -1.0, 1.0)?)?)?
         }
+        Unary::NormalCdf => normal_density(b, x.primal)?,
+        // Φ(x) + x·φ(x)
+        Unary::Gelu => {
+            let slope = b.mul(x.primal, &normal_density(b, x.primal)?)?;
+            b.add(&b.unary(Unary::NormalCdf, x.primal)?, &slope)?
+        }
         Unary::Relu6 => {
             let below = b.unary(Unary::Step, &b.affine(x.primal, -1.0, 6.0)?)?;
             b.mul(&b.unary(Unary::Step, x.primal)?, &below)?
@@ -221,6 +235,12 @@ pub fn unary_dual<B: Backend>(b: &B, op: Unary, x: Dual<&B::Tensor>) -> Result<D
     };
     let tangent = Some(b.mul(&derivative, t)?);
     Ok(Dual { primal: y, tangent })
+}
+
+/// φ(x) = exp(−x²/2)/√2π.
+fn normal_density<B: Backend>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
+    let exponential = b.unary(Unary::Exp, &b.affine(&b.mul(x, x)?, -0.5, 0.0)?)?;
+    b.affine(&exponential, std::f64::consts::TAU.sqrt().recip(), 0.0)
 }
 
 fn finish<B: Backend>(b: &B, y: B::Tensor, fused: Fused<'_, B::Tensor>) -> Result<B::Tensor> {
@@ -278,6 +298,44 @@ pub fn batch_norm_eval<B: Backend>(
     let offset = b.sub(shift, &b.mul(&factor, &stats.mean)?)?;
     let y = b.mul(x, &broadcast_channels(b, &factor, &shape)?)?;
     finish(b, b.bias_add(&y, &offset)?, fused)
+}
+
+/// Checks x `[…, D]` against vectors `[D]`; every implementation of the layer norm starts here. Returns rows and D.
+///
+/// # Errors
+/// When a vector has another length, or x has no element.
+pub fn check_rows(op: &'static str, x: &[usize], vectors: &[&[usize]]) -> Result<(usize, usize)> {
+    let Some((&width, outer)) = x.split_last().filter(|_| !x.contains(&0)) else {
+        let expected = "[…, D] with at least one element".into();
+        return Err(Error::InvalidShape { op, expected, found: x.to_vec() });
+    };
+    match vectors.iter().find(|v| **v != [width]) {
+        Some(v) => Err(Error::ShapeMismatch { op, lhs: x.to_vec(), rhs: v.to_vec() }),
+        None => Ok((outer.iter().product(), width)),
+    }
+}
+
+/// See [`Backend::layer_norm`].
+///
+/// # Errors
+/// Shape mismatches.
+pub fn layer_norm<B: Backend>(
+    b: &B,
+    x: &B::Tensor,
+    scale: &B::Tensor,
+    shift: &B::Tensor,
+    eps: f64,
+) -> Result<B::Tensor> {
+    let shape = b.shape(x).to_vec();
+    let (rows, width) = check_rows("layer_norm", &shape, &[b.shape(scale), b.shape(shift)])?;
+    let flat = [rows, width];
+    let x = b.reshape(x, &flat)?;
+    let centred = b.sub(&x, &b.broadcast(&mean(b, &x, &[1])?, &flat)?)?;
+    let var = mean(b, &b.mul(&centred, &centred)?, &[1])?;
+    let istd = b.unary(Unary::Rsqrt, &b.affine(&var, 1.0, eps)?)?;
+    let normalised = b.mul(&centred, &b.broadcast(&istd, &flat)?)?;
+    let scaled = b.mul(&normalised, &broadcast_channels(b, scale, &flat)?)?;
+    b.reshape(&b.bias_add(&scaled, shift)?, &shape)
 }
 
 /// Windows of each channel with the window as the last axis: `[N·C·H'·W', K²]`; where each element came from; the output's

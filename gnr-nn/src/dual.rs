@@ -147,6 +147,23 @@ impl<B: Backend> Backend for Duals<B> {
     fn scale_channels(&self, x: &Self::Tensor, s: &Self::Tensor) -> Result<Self::Tensor> {
         self.0.scale_channels_dual(x.as_ref(), s.as_ref())
     }
+    fn layer_norm(
+        &self,
+        x: &Self::Tensor,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        eps: f64,
+    ) -> Result<Self::Tensor> {
+        self.0.layer_norm_dual(x.as_ref(), scale.as_ref(), shift.as_ref(), eps)
+    }
+    fn attention(
+        &self,
+        qkv: &Self::Tensor,
+        heads: usize,
+        bias: Option<&Self::Tensor>,
+    ) -> Result<Self::Tensor> {
+        self.0.attention_dual(qkv.as_ref(), heads, bias.map(Dual::as_ref))
+    }
     fn cross_entropy(&self, logits: &Self::Tensor, labels: &[usize], smoothing: f64) -> Result<Self::Tensor> {
         self.0.cross_entropy_dual(logits.as_ref(), labels, smoothing)
     }

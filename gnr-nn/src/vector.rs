@@ -105,6 +105,29 @@ impl<B: Autodiff> Vector for ParamVector<B> {
         }
         Ok(sum)
     }
+    fn dots(&self, xs: &[&Self]) -> CoreResult<Vec<f64>> {
+        xs.iter().try_for_each(|x| self.zip("dots", x))?;
+        let mut sums = vec![0.0; xs.len()];
+        for (k, tensor) in self.tensors.iter().enumerate() {
+            let others: Vec<_> = xs.iter().map(|x| &x.tensors[k]).collect();
+            for (sum, dot) in sums.iter_mut().zip(self.backend.dots(tensor, &others)?) {
+                *sum += dot;
+            }
+        }
+        Ok(sums)
+    }
+    fn axpys(&mut self, a: &[f64], xs: &[&Self]) -> CoreResult<()> {
+        if a.len() != xs.len() {
+            let (expected, found) = (xs.len(), a.len());
+            return Err(CoreError::DimensionMismatch { operation: "axpys", expected, found });
+        }
+        xs.iter().try_for_each(|x| self.zip("axpys", x))?;
+        for (k, tensor) in self.tensors.iter_mut().enumerate() {
+            let others: Vec<_> = xs.iter().map(|x| &x.tensors[k]).collect();
+            self.backend.axpys(tensor, a, &others)?;
+        }
+        Ok(())
+    }
 }
 
 impl<B: Autodiff> Elementwise for ParamVector<B> {

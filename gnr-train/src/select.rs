@@ -93,10 +93,16 @@ pub(crate) fn groups(
 fn setting(optimizer: &Optimizer, entry: &Entry) -> Setting {
     let group = optimizer.groups.iter().find(|group| matches(&group.pattern, &entry.name));
     let norm_or_bias = entry.shape.len() <= 1 || entry.name.ends_with("bias");
-    let weight_decay = match optimizer.no_decay {
-        Some(NoDecay::NormAndBias) if norm_or_bias => 0.0,
-        _ => group.and_then(|group| group.weight_decay).unwrap_or(optimizer.weight_decay),
+    let position = ["cls_token", "pos_embed", "relative_position_bias_table"];
+    let spared = match optimizer.no_decay {
+        None => false,
+        Some(NoDecay::NormAndBias) => norm_or_bias,
+        Some(NoDecay::NormBiasAndPosition) => {
+            norm_or_bias || position.iter().any(|name| entry.name.ends_with(name))
+        }
     };
+    let own = group.and_then(|group| group.weight_decay).unwrap_or(optimizer.weight_decay);
+    let weight_decay = if spared { 0.0 } else { own };
     Setting { lr_scale: group.map_or(1.0, |group| group.lr_scale), weight_decay }
 }
 
@@ -130,6 +136,39 @@ fn invalid(key: &str, recipe: &Recipe, problem: String) -> RecipeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What each setting leaves without decay, in a ViT and in a Swin transformer.
+    #[test]
+    fn transformers_decay_by_name() {
+        use gnr_models::{AnyModel, ModelConfig};
+        use gnr_nn::Model as _;
+
+        let decayed = |model: &str, sets: &[&str]| -> Vec<String> {
+            let common = ["optimizer.name=adamw", "optimizer.weight_decay=0.05"];
+            let sets = common.iter().chain(sets).map(|set| (*set).to_owned());
+            let sets: Vec<_> = std::iter::once(format!("model.name={model}")).chain(sets).collect();
+            let recipe = Recipe::parse("r.toml", "r", "", &sets).unwrap();
+            let net = AnyModel::build(&ModelConfig::new(model, 10, [3, 32, 32])).unwrap();
+            let groups = groups(&recipe, net.layout(), None).unwrap();
+            let entries = net.layout().parameters().zip(groups.of);
+            let decayed = entries.filter(|(_, group)| groups.settings[*group].weight_decay > 0.0);
+            decayed.map(|(entry, _)| entry.name.clone()).collect()
+        };
+        for model in ["vit_tiny_patch4_32", "swin_t"] {
+            let all = decayed(model, &[]);
+            let weights = decayed(model, &["optimizer.no_decay=norm-bias-and-position"]);
+            let is_weight = |name: &&String| {
+                name.ends_with(".weight") && !name.contains("norm") && *name != "features.0.2.weight"
+            };
+            let expected: Vec<_> = all.iter().filter(is_weight).cloned().collect();
+            assert!(weights == expected && weights.len() > 40, "{weights:?}");
+            let positions = decayed(model, &["optimizer.no_decay=norm-and-bias"]).len() - weights.len();
+            assert_eq!(positions, if model == "swin_t" { 12 } else { 2 });
+        }
+        let named =
+            decayed("vit_tiny_patch4_32", &["optimizer.group=[{match=\"pos_embed\",weight_decay=0}]"]);
+        assert!(!named.contains(&"pos_embed".into()) && named.contains(&"cls_token".into()));
+    }
 
     #[test]
     fn patterns() {

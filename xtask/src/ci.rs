@@ -76,7 +76,7 @@ fn stages() -> Vec<Stage> {
         ),
         stage(
             "reproduce",
-            "smoke run of every table",
+            "smoke run of every table and figure",
             vec![cargo([
                 "xtask",
                 "reproduce",

@@ -162,13 +162,23 @@ fn the_worked_example() {
 }
 
 #[test]
-fn bench_takes_the_shape_and_the_widths_of_a_net() {
-    let common = ["bench", "--model", "resnet8", "--batch", "2", "--rounds", "1", "--method", "gradient"];
+fn bench_takes_the_shape_and_the_sizes_of_a_net() {
+    let common = ["bench", "--batch", "2", "--rounds", "1", "--method", "gradient", "--model"];
     let with = |more: &[&str]| run(&[&common[..], more].concat());
-    let (code, stdout, stderr) = with(&["--input", "1,8,8", "--widths", "4,8,8"]);
-    let line: serde_json::Value =
-        serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
-    assert!(code == 0 && line["min_ms"].as_f64().unwrap() > 0.0, "{stdout}");
-    let (code, _, stderr) = with(&["--input", "8,8"]);
+    let line = |more: &[&str]| {
+        let (code, stdout, stderr) = with(more);
+        assert_eq!(code, 0, "{stdout}{stderr}");
+        serde_json::from_str::<serde_json::Value>(&stdout).unwrap()
+    };
+    let resnet = line(&["resnet8", "--input", "1,8,8", "--widths", "4,8,8"]);
+    assert!(resnet["min_ms"].as_f64().unwrap() > 0.0, "{resnet}");
+    let vit = |depth| {
+        let vit = line(&["vit_tiny_patch4_32", "--input", "3,8,8", "--widths", "12", "--depth", depth]);
+        vit["gflop"].as_f64().unwrap()
+    };
+    assert!(vit("3") > 1.4 * vit("2"));
+    let (code, _, stderr) = with(&["resnet8", "--input", "8,8"]);
     assert!(code == 2 && stderr.contains("expected C,H,W"), "{stderr}");
+    let (code, _, stderr) = with(&["resnet8", "--depth", "2"]);
+    assert!(code == 1 && stderr.contains("`depth`"), "{code} {stderr}");
 }

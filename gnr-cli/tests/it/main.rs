@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod commands;
+mod curvature;
 mod signals;
 mod support;
 mod sweep;

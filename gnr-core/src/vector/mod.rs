@@ -35,6 +35,21 @@ pub trait Vector: Clone {
     /// # Errors
     /// As [`copy_from`](Self::copy_from). Not an error: a result that is not finite.
     fn dot(&self, x: &Self) -> Result<f64>;
+    /// ⟨self, xᵢ⟩ for several vectors. Backends may go through `self` once.
+    ///
+    /// # Errors
+    /// As [`dot`](Self::dot).
+    fn dots(&self, xs: &[&Self]) -> Result<Vec<f64>> {
+        xs.iter().map(|x| self.dot(x)).collect()
+    }
+    /// `self ← self + Σ aᵢ·xᵢ`. Backends may go through `self` once, and round once.
+    ///
+    /// # Errors
+    /// As [`axpy`](Self::axpy); [`Error::DimensionMismatch`] when there are not as many factors as vectors.
+    fn axpys(&mut self, a: &[f64], xs: &[&Self]) -> Result<()> {
+        same_dim("axpys", xs.len(), a.len())?;
+        a.iter().zip(xs).try_for_each(|(a, x)| self.axpy(*a, x))
+    }
     /// ‖self‖₂.
     ///
     /// # Errors

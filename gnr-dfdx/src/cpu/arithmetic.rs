@@ -26,6 +26,8 @@ fn function(op: Unary) -> Option<Function> {
         Unary::Sigmoid => Some(Function::Sigmoid),
         Unary::Silu => Some(Function::Silu),
         Unary::Relu6 => Some(Function::Relu6),
+        Unary::NormalCdf => Some(Function::NormalCdf),
+        Unary::Gelu => Some(Function::Gelu),
     }
 }
 

@@ -180,6 +180,21 @@ impl<E: Elem> Autodiff for Cpu<E> {
         same_shape("dot", x, y)?;
         Ok(reduce::dot(&x.data, &y.data))
     }
+    fn dots(&self, x: &Tensor<E>, ys: &[&Tensor<E>]) -> Result<Vec<f64>> {
+        ys.iter().try_for_each(|y| same_shape("dots", x, y))?;
+        let ys: Vec<&[E]> = ys.iter().map(|y| y.as_slice()).collect();
+        Ok(reduce::dots(&x.data, &ys))
+    }
+    fn axpys(&self, y: &mut Tensor<E>, a: &[f64], xs: &[&Tensor<E>]) -> Result<()> {
+        xs.iter().try_for_each(|x| same_shape("axpys", y, x))?;
+        if a.len() != xs.len() {
+            let message = format!("axpys: {} factors for {} tensors", a.len(), xs.len());
+            return Err(Error::Invalid(message));
+        }
+        let xs: Vec<&[E]> = xs.iter().map(|x| x.as_slice()).collect();
+        reduce::axpys(y.values_mut(), a, &xs);
+        Ok(())
+    }
     fn addcmul(&self, z: &mut Tensor<E>, a: f64, x: &Tensor<E>, y: &Tensor<E>) -> Result<()> {
         same_shape("addcmul", z, x)?;
         same_shape("addcmul", z, y)?;

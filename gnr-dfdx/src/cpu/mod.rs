@@ -4,15 +4,17 @@
 //! |---|---|
 //! | `tensor` | data, shape, adjoint keys |
 //! | `session` | plain, gradient and replay sessions; what an operation records |
-//! | `arithmetic`, `reindex`, `linear`, `conv`, `norm`, `pool`, `scale`, `loss` | the operations, each with its replay |
+//! | `arithmetic`, `reindex`, `linear`, `conv`, `norm`, `layer_norm`, `attention`, `pool`, `scale`, `loss` | the operations, each with its replay |
 //! | `autodiff` | sessions, the reverse pass, arithmetic in place |
 //! | [`buffer`], [`kernels`] | recycled memory and plain-slice kernels: no tensors, no tape |
 
 mod arithmetic;
+mod attention;
 mod autodiff;
 pub mod buffer;
 mod conv;
 pub mod kernels;
+mod layer_norm;
 mod linear;
 mod loss;
 mod norm;
@@ -172,6 +174,12 @@ impl<E: Elem> Backend for Cpu<E> {
     fn scale_channels(&self, x: &Tensor<E>, s: &Tensor<E>) -> Result<Tensor<E>> {
         self.scale_channels_op(x, s)
     }
+    fn layer_norm(&self, x: &Tensor<E>, scale: &Tensor<E>, shift: &Tensor<E>, eps: f64) -> Result<Tensor<E>> {
+        self.layer_norm_op(x, scale, shift, eps)
+    }
+    fn attention(&self, qkv: &Tensor<E>, heads: usize, bias: Option<&Tensor<E>>) -> Result<Tensor<E>> {
+        self.attention_op(qkv, heads, bias)
+    }
     fn cross_entropy(&self, logits: &Tensor<E>, labels: &[usize], smoothing: f64) -> Result<Tensor<E>> {
         self.cross_entropy_op(logits, labels, smoothing)
     }
@@ -229,6 +237,23 @@ impl<E: Elem> Backend for Cpu<E> {
     }
     fn scale_channels_dual(&self, x: Dual<&Tensor<E>>, s: Dual<&Tensor<E>>) -> Result<Dual<Tensor<E>>> {
         self.scale_channels_dual_op(x, s)
+    }
+    fn layer_norm_dual(
+        &self,
+        x: Dual<&Tensor<E>>,
+        scale: Dual<&Tensor<E>>,
+        shift: Dual<&Tensor<E>>,
+        eps: f64,
+    ) -> Result<Dual<Tensor<E>>> {
+        self.layer_norm_dual_op(x, scale, shift, eps)
+    }
+    fn attention_dual(
+        &self,
+        qkv: Dual<&Tensor<E>>,
+        heads: usize,
+        bias: Option<Dual<&Tensor<E>>>,
+    ) -> Result<Dual<Tensor<E>>> {
+        self.attention_dual_op(qkv, heads, bias)
     }
     fn cross_entropy_dual(
         &self,

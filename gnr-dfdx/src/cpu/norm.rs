@@ -81,7 +81,7 @@ fn maps<E: Elem>(
 }
 
 /// Adds one value a channel.
-fn put<E: Elem>(
+pub(super) fn put<E: Elem>(
     adjoints: &mut Adjoints<'_, E>,
     target: &Option<Target<E>>,
     values: &[f64],

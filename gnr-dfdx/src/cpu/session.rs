@@ -45,12 +45,14 @@ pub(super) struct Saved<E: Elem> {
     pub(super) output: Held<E>,
     /// Set by the reverse pass; stays `None` where the loss did not depend on the output.
     pub(super) adjoint: RefCell<Option<Held<E>>>,
-    pub(super) extra: Extra,
+    pub(super) extra: Extra<E>,
 }
 
 /// Beyond output and adjoint.
-pub(super) enum Extra {
+pub(super) enum Extra<E: Elem> {
     Nothing,
+    /// Statistics of the rows of a layer normalisation, probabilities of an attention.
+    Values(Arc<Buf<E>>),
     /// Statistics of a batch normalisation and the sums over its adjoint.
     Norm(Rc<super::norm::Normalised>),
     /// Positions of the maxima.
@@ -99,7 +101,7 @@ impl<E: Elem> Replayed<E> {
     pub(super) fn output(&self) -> Arc<Buf<E>> {
         self.entry.saved.output.get()
     }
-    pub(super) fn extra(&self) -> &Extra {
+    pub(super) fn extra(&self) -> &Extra<E> {
         &self.entry.saved.extra
     }
     /// The error of an entry whose kind does not belong to its operation.
@@ -195,7 +197,7 @@ impl<E: Elem> Cpu<E> {
         output: Buf<E>,
         shape: &[usize],
         operands: &[&Tensor<E>],
-        extra: impl FnOnce() -> Extra,
+        extra: impl FnOnce() -> Extra<E>,
         reverse: impl FnOnce(
             &Held<E>,
             Buf<E>,
@@ -216,7 +218,7 @@ impl<E: Elem> Cpu<E> {
         again: Option<Again<E>>,
         shape: &[usize],
         operands: &[&Tensor<E>],
-        extra: impl FnOnce() -> Extra,
+        extra: impl FnOnce() -> Extra<E>,
         reverse: impl FnOnce(
             &Held<E>,
             Buf<E>,

@@ -173,6 +173,18 @@ impl<E: Elem> Adjoints<'_, E> {
         let adjoint = std::mem::take(self.slot(node)?);
         Ok((!adjoint.is_empty()).then(|| (Buf::from(adjoint), again)))
     }
+    /// Takes out what is there of an operand's adjoint (`true`), or a buffer for it (`false`), to be given back with [`add`](Self::add);
+    /// `None` when it is not tracked.
+    pub(super) fn take_for(
+        &mut self,
+        target: &Option<Target<E>>,
+    ) -> Result<Option<(Buf<E>, bool)>, DeviceError> {
+        let Some(Target { node, len }) = target else { return Ok(None) };
+        Ok(Some(match self.take(node)? {
+            Some(buffer) => (buffer, true),
+            None => (Buf::new(*len), false),
+        }))
+    }
     /// Lets a kernel write (`false`) or accumulate (`true`) straight into an adjoint.
     pub(super) fn write(
         &mut self,

@@ -6,7 +6,7 @@ use dfdx::prelude::{
     Axes3, Axes4, Axis, BroadcastTo, ChooseFrom, Dtype, GatherTo, HasShape, MaxTo, PermuteTo, PutTape,
     ReshapeTo, SumTo, Tensor, TryAdd, TryGt, TryMatMul, TryMul,
 };
-use gnr_nn::{Backend, Error, Result, Unary};
+use gnr_nn::{Backend, Error, Result, Unary, composed};
 use num_traits::Float;
 
 use super::{DeviceOps, Generic, GenericTensor, Taped, check_len, library, same_shape};
@@ -111,6 +111,8 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
             Unary::Sigmoid => t.try_sigmoid(),
             Unary::Silu => t.clone().try_sigmoid().and_then(|sigmoid| t.try_mul(sigmoid)),
             Unary::Relu6 => return self.relu6(x),
+            Unary::NormalCdf => return composed::normal_cdf(self, x),
+            Unary::Gelu => return self.mul_op(x, &composed::normal_cdf(self, x)?),
         };
         self.wrap(y.map_err(library)?, &x.shape)
     }

@@ -1,7 +1,7 @@
 //! PyTorch's numbers for whole architectures: one line for each, on every backend and precision.
 
 use gnr_dfdx::{Cpu, Generic};
-use gnr_models::testing::{Precision, check_golden};
+use gnr_models::testing::{Precision, check_golden, check_golden_file};
 
 macro_rules! architectures {
     ($($name:ident),+ $(,)?) => {
@@ -44,4 +44,35 @@ architectures! {
     pyramidnet110_a270,
     efficientnet_lite0,
     efficientnet_b0,
+    vit_tiny_patch4_32,
+    vit_tiny_patch16_224,
+    vit_small_patch4_32,
+    vit_small_patch16_224,
+    swin_t,
+}
+
+/// Swin's values, from torchvision (`gnr-models/tests/fixtures/make_swin.py`): shifted and padded windows, merging of odd lengths.
+mod swin_values {
+    use super::*;
+    use gnr_nn::Autodiff;
+
+    fn check<B: Autodiff>(backend: &B, precision: Precision) {
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../gnr-models/tests/fixtures/swin_t_40x72.json");
+        check_golden_file(backend, fixture.as_ref(), "swin_t", precision);
+    }
+
+    #[test]
+    fn cpu_f64() {
+        check(&Cpu::<f64>::new(), Precision::F64);
+    }
+
+    #[test]
+    fn generic_f64() {
+        check(&Generic::<f64>::default(), Precision::F64);
+    }
+
+    #[test]
+    fn cpu_f32() {
+        check(&Cpu::<f32>::new(), Precision::F32);
+    }
 }

@@ -231,9 +231,8 @@ impl<V: Vector> LanczosState<V> {
         };
         let mut sum = first.clone();
         sum.scale(s[0])?;
-        for (vector, s) in self.basis.iter().zip(s).skip(1) {
-            sum.axpy(*s, vector)?;
-        }
+        let rest: Vec<&V> = self.basis.iter().zip(s).skip(1).map(|(vector, _)| vector).collect();
+        sum.axpys(&s[1..=rest.len()], &rest)?;
         Ok(sum)
     }
 

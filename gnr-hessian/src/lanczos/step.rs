@@ -11,14 +11,13 @@ use gnr_core::Vector;
 /// 1976). Returns the norm that is left.
 pub(crate) fn orthogonalise<'v, V: Vector + 'v>(
     w: &mut V,
-    against: impl Iterator<Item = &'v V> + Clone,
+    against: impl Iterator<Item = &'v V>,
 ) -> Result<f64> {
+    let against: Vec<&V> = against.collect();
     let mut before = w.norm()?;
     for _ in 0..4 {
-        let overlaps = against.clone().map(|v| w.dot(v)).collect::<gnr_core::Result<Vec<_>>>()?;
-        for (v, overlap) in against.clone().zip(&overlaps) {
-            w.axpy(-overlap, v)?;
-        }
+        let overlaps: Vec<f64> = w.dots(&against)?.into_iter().map(|overlap| -overlap).collect();
+        w.axpys(&overlaps, &against)?;
         let after = w.norm()?;
         if after > 0.7 * before || after == 0.0 {
             return Ok(after);
@@ -55,12 +54,13 @@ impl<V: Vector> LanczosState<V> {
 
         let mut projected = self.projected.grown(n + p);
         for (r, (row, product)) in self.coupling.iter().zip(&mut products).enumerate() {
-            for (j, (&c, v)) in row.iter().zip(&self.basis).enumerate() {
-                if c != 0.0 {
-                    (*projected.at(n + r, j), *projected.at(j, n + r)) = (c, c);
-                    product.axpy(-c, v)?;
-                }
+            let coupled: Vec<usize> = (0..row.len()).filter(|&j| row[j] != 0.0).collect();
+            for &j in &coupled {
+                (*projected.at(n + r, j), *projected.at(j, n + r)) = (row[j], row[j]);
             }
+            let factors: Vec<f64> = coupled.iter().map(|&j| -row[j]).collect();
+            let vectors: Vec<&V> = coupled.iter().map(|&j| &self.basis[j]).collect();
+            product.axpys(&factors, &vectors)?;
         }
         self.basis.append(&mut self.next);
         for (s, product) in products.iter_mut().enumerate() {

@@ -11,6 +11,10 @@ fn build(name: &str, classes: usize, input: [usize; 3]) -> AnyModel {
 fn every_registered_name_builds_for_digits_and_for_cifar() {
     for known in registry() {
         for (classes, input) in [(10, [1, 8, 8]), (10, [1, 28, 28]), (100, [3, 32, 32])] {
+            // Their patches are larger than a digit.
+            if known.name.ends_with("patch16_224") && input[1] < 32 {
+                continue;
+            }
             let model = build(known.name, classes, input);
             let last = model.layout().entries().last().unwrap();
             assert_eq!(last.shape, [classes], "{}: the last tensor is the classifier's bias", known.name);
@@ -50,6 +54,10 @@ fn parameter_counts() {
         ("pyramidnet110_a270", 10, [3, 32, 32], 18_323_787),
         ("efficientnet_b0", 1000, [3, 224, 224], 5_288_548),
         ("efficientnet_lite0", 1000, [3, 224, 224], 4_652_008),
+        // timm's counts.
+        ("vit_tiny_patch16_224", 1000, [3, 224, 224], 5_717_416),
+        ("vit_small_patch16_224", 1000, [3, 224, 224], 22_050_664),
+        ("swin_t", 1000, [3, 224, 224], 28_288_354),
         ("lenet", 10, [1, 28, 28], 61_706),
         ("mlp", 10, [1, 28, 28], 235_146),
     ];
@@ -122,6 +130,14 @@ fn requests_that_make_no_sense_name_the_field() {
         (ModelConfig { dropout: Some(0.1), ..digits("lenet") }, "dropout"),
         (ModelConfig { drop_path: Some(0.1), ..digits("mlp") }, "drop_path"),
         (ModelConfig { depth: Some(0), ..digits("mlp") }, "depth"),
+        (ModelConfig { depth: Some(2), ..digits("resnet8") }, "depth"),
+        (ModelConfig { heads: Some(5), ..digits("vit_tiny_patch4_32") }, "heads"),
+        (ModelConfig { patch: Some(3), ..digits("vit_tiny_patch4_32") }, "patch"),
+        (digits("vit_tiny_patch16_224"), "patch"),
+        (digits("vit_tiny_patch4_32").with_widths([192, 192]), "widths"),
+        (digits("swin_t").with_widths([96]), "widths"),
+        (ModelConfig { heads: Some(3), ..digits("swin_t") }, "heads"),
+        (ModelConfig::new("swin_t", 10, [3, 32, 3]), "input"),
         (digits("wrn27_2"), "name"),
         (digits("wrn4_2"), "name"),
         (digits("wrn28_0"), "name"),
@@ -147,4 +163,19 @@ fn activations_are_spelled_as_they_print() {
         assert_eq!(activation.to_string().parse(), Ok(activation));
     }
     assert!("gelu".parse::<Activation>().is_err());
+}
+
+#[test]
+fn a_transformer_takes_other_sizes() {
+    let config = ModelConfig { depth: Some(6), ..ModelConfig::new("vit_tiny_patch4_32", 10, [3, 32, 32]) };
+    assert_eq!(AnyModel::build(&config).unwrap().layout().num_parameters(), 2_693_578);
+    let other = ModelConfig { heads: Some(2), patch: Some(8), ..config }.with_widths([64]);
+    let model = AnyModel::build(&other).unwrap();
+    let shape = |name: &str| {
+        let entry = model.layout().entries().iter().find(|entry| entry.name == name).unwrap();
+        entry.shape.clone()
+    };
+    assert_eq!(shape("pos_embed"), [1, 17, 64]);
+    assert_eq!(shape("patch_embed.proj.weight"), [64, 3, 8, 8]);
+    assert_eq!(shape("blocks.5.mlp.fc1.weight"), [256, 64]);
 }

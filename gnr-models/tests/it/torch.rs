@@ -206,7 +206,10 @@ fn a_file_of_another_model_is_refused_with_names_of_both() {
     layout.root().parameter("w", &[1], Init::Constant(0.0));
     let options = Options { policy: Policy::Matching, ..Options::default() };
     let error = weights::fit(&open("kinds_zip.pth"), &layout, layout.initialise(0), &options).unwrap_err();
-    assert_eq!(error.to_string().split(": ").last().unwrap(), "it has `a`, `bf16`, `empty`, the model `w`");
+    assert_eq!(
+        error.to_string().split(": ").last().unwrap(),
+        "it has `a` [2, 3], `bf16` [3], `empty` [0, 3], the model `w` [1]"
+    );
 }
 
 /// Opens and reads everything. Whatever the file says, it must neither panic nor reserve more than files this small justify.

@@ -3,9 +3,11 @@
 mod batch_norm;
 mod conv;
 mod dropout;
+mod layer_norm;
 mod linear;
 
 pub use batch_norm::BatchNorm2d;
 pub use conv::Conv2d;
 pub use dropout::{DropPath, Dropout};
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;

@@ -12,15 +12,12 @@ use serde_json::json;
 use super::{
     Measured, files,
     session::{
-        Cost, CurvatureObserver, CurvatureRequest, Operator, OperatorKind, OperatorWork, Point, PointProbes,
-        Session, on_operator, prepare,
+        Cost, CurvatureObserver, CurvatureRequest, Measure, Operator, OperatorKind, Point, PointProbes, Run,
+        Session, carry_out,
     },
     state,
 };
-use crate::{
-    error::Result,
-    subject::{Description, Measurement, Subject, measure},
-};
+use crate::{error::Result, subject::Description};
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -91,44 +88,27 @@ pub fn density(
     observer: &mut dyn CurvatureObserver,
     stop: &AtomicBool,
 ) -> Result<Measured<DensityReport>> {
-    prepare(&request.common, "density.json")?;
-    let session = Session::new(&request.common, observer, stop);
-    measure(&request.common.subject, Work { request, session })
+    carry_out(request, observer, stop)
 }
 
-struct Work<'a> {
-    request: &'a DensityRequest,
-    session: Session<'a>,
-}
+impl Measure for DensityRequest {
+    type Report = DensityReport;
 
-impl Measurement for Work<'_> {
-    type Output = Measured<DensityReport>;
+    const RESULT: &'static str = "density.json";
 
-    fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
-        let Self { request, session } = self;
-        let description = subject.description.clone();
-        on_operator(&mut subject, &request.common, Run { request, session, description })
+    fn common(&self) -> &CurvatureRequest {
+        &self.common
     }
-}
 
-struct Run<'a> {
-    request: &'a DensityRequest,
-    session: Session<'a>,
-    description: Description,
-}
-
-impl<B: Autodiff> OperatorWork<B> for Run<'_> {
-    type Output = Measured<DensityReport>;
-
-    fn run(
-        mut self,
+    fn run<B: Autodiff>(
+        mut run: Run<'_, Self>,
         mut operator: Operator<'_, B>,
         probes: &PointProbes<B>,
         point: Point,
-    ) -> Result<Self::Output> {
-        let (request, precision) = (self.request, self.description.precision);
+    ) -> Result<Measured<DensityReport>> {
+        let (request, precision) = (run.request, run.description.precision);
         let options = &request.options;
-        let fingerprint = request.fingerprint(&self.description);
+        let fingerprint = request.fingerprint(&run.description);
         let mut work = DensityState::new(operator.dim());
         if request.common.resume
             && let Some(saved) = state::read::<B>(&request.common.out, &fingerprint, probes)?
@@ -141,9 +121,9 @@ impl<B: Autodiff> OperatorWork<B> for Run<'_> {
             let rest = json!((&work.density.quadratures, work.density.num_matvecs));
             session.write(state::FILE, &state::to_bytes(&work.running, rest, &fingerprint, precision)?)
         };
-        self.session.start(&self.description, work.num_matvecs());
+        run.session.start(&run.description, work.num_matvecs());
         let budget = options.starts * options.steps;
-        let session = &mut self.session;
+        let session = &mut run.session;
         let mut failure = None;
         let done = spectral_density(&mut operator, options, &mut work, probes, &mut |work| {
             if session.save_is_due()
@@ -159,16 +139,16 @@ impl<B: Autodiff> OperatorWork<B> for Run<'_> {
             return Err(failure);
         }
         if !done {
-            save(&work, &self.session)?;
+            save(&work, &run.session)?;
             return Ok(Measured::Interrupted { num_matvecs: work.num_matvecs(), resumable: true });
         }
-        self.report(&work.density, point).map(Measured::Finished)
+        run.report(&work.density, point).map(Measured::Finished)
     }
 }
 
-impl Run<'_> {
+impl Run<'_, DensityRequest> {
     fn report(self, density: &SpectralDensity, point: Point) -> Result<DensityReport> {
-        let Self { request, session, description } = self;
+        let Self { request, session, description, .. } = self;
         let (smallest, largest) = density.range().unwrap_or((0.0, 0.0));
         let range = (largest - smallest).max(f64::MIN_POSITIVE);
         let sigma = request.sigma.unwrap_or(range / 200.0);

@@ -14,12 +14,13 @@ use gnr_hessian::{
 use gnr_nn::{Autodiff, Entry, KeptBatches, ParamVector};
 use serde::Serialize;
 
+use super::Measured;
 use crate::{
     atomic::write_atomically,
     bench::peak_rss_mb,
     error::{Result, TrainError, io},
     recipe::Precision,
-    subject::{Description, Subject, SubjectRequest},
+    subject::{Description, Measurement, Subject, SubjectRequest, measure},
 };
 
 /// Which matrix.
@@ -99,7 +100,7 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(
+    fn new(
         request: &'a CurvatureRequest,
         observer: &'a mut dyn CurvatureObserver,
         stop: &'a AtomicBool,
@@ -173,7 +174,7 @@ impl<'a> Session<'a> {
 }
 
 /// The folder, and that nothing in it is overwritten by mistake.
-pub(super) fn prepare(request: &CurvatureRequest, result: &str) -> Result<()> {
+fn prepare(request: &CurvatureRequest, result: &str) -> Result<()> {
     let out: &Path = &request.out;
     let folder = |problem: String| TrainError::Folder { path: out.to_path_buf(), problem };
     std::fs::create_dir_all(out).map_err(io(out, "create"))?;
@@ -264,50 +265,91 @@ impl<B: Autodiff> Draw<ParamVector<B>> for PointProbes<B> {
 /// An operator on a point's space, whichever: work is compiled once for all of them.
 pub(super) type Operator<'o, B> = &'o mut (dyn SymmetricOperator<Vector = ParamVector<B>> + 'o);
 
-/// Work that needs no more than an operator and random vectors.
-pub(super) trait OperatorWork<B: Autodiff> {
-    type Output;
-    fn run(self, operator: Operator<'_, B>, probes: &PointProbes<B>, point: Point) -> Result<Self::Output>;
+/// A kind of measurement, by its request: all it needs is an operator and random vectors.
+pub(super) trait Measure: Sync {
+    type Report: Send;
+    /// The file of the report; a folder has one at most.
+    const RESULT: &'static str;
+    fn common(&self) -> &CurvatureRequest;
+    fn run<B: Autodiff>(
+        run: Run<'_, Self>,
+        operator: Operator<'_, B>,
+        probes: &PointProbes<B>,
+        point: Point,
+    ) -> Result<Measured<Self::Report>>;
 }
 
-/// Evaluates the point, checks the operator and does the work on it.
-pub(super) fn on_operator<B: Autodiff, W: OperatorWork<B>>(
+/// A measurement under way: what was asked, of whom, and the clock.
+pub(super) struct Run<'a, R: ?Sized> {
+    pub(super) request: &'a R,
+    pub(super) session: Session<'a>,
+    pub(super) description: Description,
+    /// The tensors that the operator's vectors consist of.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// Opens the subject and measures.
+///
+/// # Errors
+/// As [`measure`]; an operator that is not one fixed symmetric matrix; a folder with another result or other unfinished work.
+pub(super) fn carry_out<R: Measure>(
+    request: &R,
+    observer: &mut dyn CurvatureObserver,
+    stop: &AtomicBool,
+) -> Result<Measured<R::Report>> {
+    let common = request.common();
+    prepare(common, R::RESULT)?;
+    measure(&common.subject, Opening { request, session: Session::new(common, observer, stop) })
+}
+
+struct Opening<'a, R> {
+    request: &'a R,
+    session: Session<'a>,
+}
+
+impl<R: Measure> Measurement for Opening<'_, R> {
+    type Output = Measured<R::Report>;
+
+    fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
+        let Self { request, session } = self;
+        let entries = subject.entries().into_iter().cloned().collect();
+        let description = subject.description.clone();
+        on_operator(&mut subject, Run { request, session, description, entries })
+    }
+}
+
+/// Evaluates the point, checks the operator and measures it.
+fn on_operator<B: Autodiff, R: Measure>(
     subject: &mut Subject<'_, B>,
-    request: &CurvatureRequest,
-    work: W,
-) -> Result<W::Output> {
+    run: Run<'_, R>,
+) -> Result<Measured<R::Report>> {
+    let request = run.request.common();
     let start = subject.start();
     let probes = PointProbes::new(&subject.backend, &subject.entries(), request.seed);
-    let precision = subject.description.precision;
     let mut oracle = subject.oracle()?;
     let here: Evaluation<'_, _, KeptBatches<B>> = oracle.evaluate(&start, Pass::Probe, Order::Second)?;
     let point = Point { loss: here.loss, grad_norm: here.grad_norm, check: None };
     match request.operator {
-        OperatorKind::Hessian => {
-            checked(&mut Hessian::new(&mut oracle, &here), request, precision, &probes, point, work)
-        }
-        OperatorKind::Ggn => {
-            checked(&mut GaussNewton::new(&mut oracle, &here), request, precision, &probes, point, work)
-        }
+        OperatorKind::Hessian => checked(&mut Hessian::new(&mut oracle, &here), &probes, point, run),
+        OperatorKind::Ggn => checked(&mut GaussNewton::new(&mut oracle, &here), &probes, point, run),
     }
 }
 
-fn checked<B: Autodiff, W: OperatorWork<B>>(
+fn checked<B: Autodiff, R: Measure>(
     mut operator: Operator<'_, B>,
-    request: &CurvatureRequest,
-    precision: Precision,
     probes: &PointProbes<B>,
     mut point: Point,
-    work: W,
-) -> Result<W::Output> {
+    run: Run<'_, R>,
+) -> Result<Measured<R::Report>> {
+    let request = run.request.common();
     if request.check && !request.resume {
         // Probes that no estimate uses.
         let [u, v] = [u64::MAX, u64::MAX - 1].map(|index| probes.draw(Distribution::Gaussian, index));
-        let tolerance = match precision {
+        let tolerance = match run.description.precision {
             Precision::F32 => 1e-4,
             Precision::F64 => 1e-9,
         };
         point.check = Some(determinism_check(&mut operator, &u?, &v?, tolerance)?.into());
     }
-    work.run(operator, probes, point)
+    R::run(run, operator, probes, point)
 }

@@ -7,22 +7,22 @@ use gnr_hessian::{
     Distribution, Draw as _, Eigenpair, Lanczos, LanczosEnd, LanczosState, PowerIteration,
     Reorthogonalization, SymmetricOperator, Verdict, Which, dominant_eigenpairs, lanczos, residuals,
 };
-use gnr_nn::{Autodiff, Entry, ParamVector};
+use gnr_nn::{Autodiff, ParamVector};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
     Measured, files,
     session::{
-        Cost, CurvatureObserver, CurvatureRequest, Operator, OperatorKind, OperatorWork, Point, PointProbes,
-        Session, on_operator, prepare,
+        Cost, CurvatureObserver, CurvatureRequest, Measure, Operator, OperatorKind, Point, PointProbes, Run,
+        carry_out,
     },
     state,
 };
 use crate::{
     error::{Result, TrainError},
     recipe::Precision,
-    subject::{Description, Measurement, Subject, measure},
+    subject::Description,
 };
 
 /// Which end of the spectrum; see [`Which`].
@@ -183,7 +183,7 @@ pub struct SpectrumReport {
 /// Finds eigenpairs and writes `spectrum.json`, `spectrum.csv` and, if asked, `eigenvectors.safetensors`.
 ///
 /// # Errors
-/// As [`measure`]; an operator that is not one fixed symmetric matrix; a folder with another result or other unfinished work.
+/// As [`measure`](crate::subject::measure); an operator that is not one fixed symmetric matrix; a folder with another result or other unfinished work.
 pub fn spectrum(
     request: &SpectrumRequest,
     observer: &mut dyn CurvatureObserver,
@@ -194,53 +194,34 @@ pub fn spectrum(
             "power iteration finds dominant pairs; ask for these, or take Lanczos".into(),
         ));
     }
-    prepare(&request.common, "spectrum.json")?;
-    let session = Session::new(&request.common, observer, stop);
-    measure(&request.common.subject, Work { request, session })
+    carry_out(request, observer, stop)
 }
 
-struct Work<'a> {
-    request: &'a SpectrumRequest,
-    session: Session<'a>,
-}
+impl Measure for SpectrumRequest {
+    type Report = SpectrumReport;
 
-impl Measurement for Work<'_> {
-    type Output = Measured<SpectrumReport>;
+    const RESULT: &'static str = "spectrum.json";
 
-    fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
-        let Self { request, session } = self;
-        let entries = subject.entries().into_iter().cloned().collect();
-        let description = subject.description.clone();
-        on_operator(&mut subject, &request.common, Run { request, session, description, entries })
+    fn common(&self) -> &CurvatureRequest {
+        &self.common
     }
-}
 
-struct Run<'a> {
-    request: &'a SpectrumRequest,
-    session: Session<'a>,
-    description: Description,
-    entries: Vec<Entry>,
-}
-
-impl<B: Autodiff> OperatorWork<B> for Run<'_> {
-    type Output = Measured<SpectrumReport>;
-
-    fn run(
-        mut self,
+    fn run<B: Autodiff>(
+        mut run: Run<'_, Self>,
         operator: Operator<'_, B>,
         probes: &PointProbes<B>,
         point: Point,
-    ) -> Result<Self::Output> {
-        let found = match self.request.method {
-            Method::Lanczos => self.lanczos(operator, probes)?,
-            Method::Power => self.power(operator, probes)?,
+    ) -> Result<Measured<SpectrumReport>> {
+        let found = match run.request.method {
+            Method::Lanczos => run.lanczos(operator, probes)?,
+            Method::Power => run.power(operator, probes)?,
         };
         match found {
             Found::Pairs { mut pairs, mut num_matvecs, restarts } => {
-                if self.request.verify {
-                    num_matvecs += self.verify(operator, &mut pairs)?;
+                if run.request.verify {
+                    num_matvecs += run.verify(operator, &mut pairs)?;
                 }
-                self.report(pairs, num_matvecs, restarts, point).map(Measured::Finished)
+                run.report(pairs, num_matvecs, restarts, point).map(Measured::Finished)
             }
             Found::Stopped { num_matvecs, resumable } => Ok(Measured::Interrupted { num_matvecs, resumable }),
         }
@@ -252,7 +233,7 @@ enum Found<V> {
     Stopped { num_matvecs: usize, resumable: bool },
 }
 
-impl Run<'_> {
+impl Run<'_, SpectrumRequest> {
     fn lanczos<B: Autodiff>(
         &mut self,
         mut operator: Operator<'_, B>,

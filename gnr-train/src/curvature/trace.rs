@@ -7,21 +7,21 @@ use gnr_hessian::{
     Distribution, HutchPlusPlus, Hutchinson, Stopping, TraceEnd, TraceEstimate, TraceProgress, XTrace,
     diagonal, hutch_plus_plus, hutchinson, mean_interval, xtrace,
 };
-use gnr_nn::{Autodiff, Entry, ParamVector};
+use gnr_nn::{Autodiff, ParamVector};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
     Measured, files,
     session::{
-        Cost, CurvatureObserver, CurvatureRequest, Operator, OperatorKind, OperatorWork, Point, PointProbes,
-        Session, on_operator, prepare,
+        Cost, CurvatureObserver, CurvatureRequest, Measure, Operator, OperatorKind, Point, PointProbes, Run,
+        carry_out,
     },
     state,
 };
 use crate::{
     error::{Result, TrainError},
-    subject::{Description, Measurement, Subject, measure},
+    subject::Description,
 };
 
 /// Which estimator.
@@ -119,48 +119,29 @@ pub fn trace(
     observer: &mut dyn CurvatureObserver,
     stop: &AtomicBool,
 ) -> Result<Measured<TraceReport>> {
-    prepare(&request.common, "trace.json")?;
     if request.method == TraceMethod::Diagonal && request.rule.tolerance.is_some() {
         return Err(TrainError::Request("the diagonal takes a number of samples, not a tolerance".into()));
     }
-    let session = Session::new(&request.common, observer, stop);
-    measure(&request.common.subject, Work { request, session })
+    carry_out(request, observer, stop)
 }
 
-struct Work<'a> {
-    request: &'a TraceRequest,
-    session: Session<'a>,
-}
+impl Measure for TraceRequest {
+    type Report = TraceReport;
 
-impl Measurement for Work<'_> {
-    type Output = Measured<TraceReport>;
+    const RESULT: &'static str = "trace.json";
 
-    fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
-        let Self { request, session } = self;
-        let entries = subject.entries().into_iter().cloned().collect();
-        let description = subject.description.clone();
-        on_operator(&mut subject, &request.common, Run { request, session, description, entries })
+    fn common(&self) -> &CurvatureRequest {
+        &self.common
     }
-}
 
-struct Run<'a> {
-    request: &'a TraceRequest,
-    session: Session<'a>,
-    description: Description,
-    entries: Vec<Entry>,
-}
-
-impl<B: Autodiff> OperatorWork<B> for Run<'_> {
-    type Output = Measured<TraceReport>;
-
-    fn run(
-        mut self,
+    fn run<B: Autodiff>(
+        mut run: Run<'_, Self>,
         mut operator: Operator<'_, B>,
         probes: &PointProbes<B>,
         point: Point,
-    ) -> Result<Self::Output> {
-        let request = self.request;
-        let fingerprint = request.fingerprint(&self.description);
+    ) -> Result<Measured<TraceReport>> {
+        let request = run.request;
+        let fingerprint = request.fingerprint(&run.description);
         let mut samples = Vec::new();
         if request.common.resume
             && request.method == TraceMethod::Hutchinson
@@ -168,8 +149,8 @@ impl<B: Autodiff> OperatorWork<B> for Run<'_> {
         {
             samples = serde_json::from_value(saved.rest).unwrap_or_default();
         }
-        self.session.start(&self.description, samples.len());
-        let session = &mut self.session;
+        run.session.start(&run.description, samples.len());
+        let session = &mut run.session;
         let mut observer = |progress: &TraceProgress<'_>| {
             let interval = progress.interval;
             let message = if interval.high.is_finite() {
@@ -195,22 +176,22 @@ impl<B: Autodiff> OperatorWork<B> for Run<'_> {
                 let options = XTrace { rule: request.rule, block: request.block };
                 xtrace(&mut operator, &options, probes, &mut observer)?
             }
-            TraceMethod::Diagonal => self.diagonal(operator, probes)?,
+            TraceMethod::Diagonal => run.diagonal(operator, probes)?,
         };
         if estimate.end == TraceEnd::Stopped {
             let resumable = request.method == TraceMethod::Hutchinson;
             if resumable {
-                let precision = self.description.precision;
+                let precision = run.description.precision;
                 let bytes = state::to_bytes::<B>(&[], json!(estimate.samples), &fingerprint, precision)?;
-                self.session.write(state::FILE, &bytes)?;
+                run.session.write(state::FILE, &bytes)?;
             }
             return Ok(Measured::Interrupted { num_matvecs: estimate.num_matvecs, resumable });
         }
-        self.report(&estimate, point).map(Measured::Finished)
+        run.report(&estimate, point).map(Measured::Finished)
     }
 }
 
-impl Run<'_> {
+impl Run<'_, TraceRequest> {
     /// Random signs; the sum of each product's part of the diagonal is a sample of the trace.
     fn diagonal<B: Autodiff>(
         &mut self,

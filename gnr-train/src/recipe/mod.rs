@@ -305,6 +305,8 @@ pub struct Optimizer {
 pub enum NoDecay {
     /// Biases and everything else of one axis: scales and shifts of normalisations.
     NormAndBias,
+    /// Those, and what a transformer learns of positions: class token, position embeddings, relative position biases.
+    NormBiasAndPosition,
 }
 
 /// `[[optimizer.group]]`.

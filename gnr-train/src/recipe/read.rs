@@ -259,7 +259,10 @@ fn optimizer(reader: &mut Reader<'_>) -> Optimizer {
     if nesterov == Some(true) && momentum == Some(0.0) {
         section.refuse("nesterov", "true", "needs a momentum above 0");
     }
-    let no_decay = section.choice("no_decay", &[("norm-and-bias", NoDecay::NormAndBias)]);
+    let no_decay = section.choice(
+        "no_decay",
+        &[("norm-and-bias", NoDecay::NormAndBias), ("norm-bias-and-position", NoDecay::NormBiasAndPosition)],
+    );
     let groups = groups(reader);
     Optimizer {
         name,

@@ -62,13 +62,13 @@ enum What {
     Hessian(hessian::Arguments),
 }
 
-/// Models and the batch each is timed with.
-const MODELS: [(&str, usize); 5] = [
-    ("mlp", 128),
-    ("resnet20_projection", 128),
-    ("resnet18", 32),
-    ("wrn28_2", 32),
-    ("vit_tiny_patch4_32", 32),
+/// Models, the batch each is timed with, and what else tells `gnr bench` the net that `bench_step.py` builds.
+const MODELS: [(&str, usize, &[&str]); 5] = [
+    ("mlp", 128, &[]),
+    ("resnet20_projection", 128, &[]),
+    ("resnet18", 32, &[]),
+    ("wrn28_2", 32, &[]),
+    ("vit_tiny_patch4_32", 32, &["--depth", "6"]),
 ];
 
 /// What `bench.json` holds.
@@ -100,9 +100,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(What::Hessian(arguments)) = &arguments.what {
         return hessian::run(arguments);
     }
-    let batch_of: BTreeMap<&str, usize> = MODELS.into();
+    let batch_of: BTreeMap<&str, (usize, &[&str])> =
+        MODELS.map(|(name, batch, sizes)| (name, (batch, sizes))).into();
     if let Some(unknown) = arguments.models.iter().find(|model| !batch_of.contains_key(model.as_str())) {
-        bail!("no benchmark of a model `{unknown}`; there are {}", MODELS.map(|(name, _)| name).join(", "));
+        bail!("no benchmark of a model `{unknown}`; there are {}", MODELS.map(|(name, ..)| name).join(", "));
     }
     if let Some(unknown) = arguments.methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
         bail!("no method `{unknown}`; there are {}", METHODS.join(", "));
@@ -120,13 +121,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let mut measured: Vec<(Side, Line)> = Vec::new();
     for model in &arguments.models {
-        let batch = batch_of[model.as_str()].to_string();
+        let (batch, sizes) = batch_of[model.as_str()];
+        let batch = batch.to_string();
         let (rounds, threads) = (arguments.rounds.to_string(), threads.to_string());
         let options = ["--model", model, "--batch", &batch, "--rounds", &rounds, "--threads", &threads];
         for block in 1..=arguments.blocks {
             println!("{model}, batch {batch}: block {block} of {}", arguments.blocks);
             let mut ours = Command::new(&gnr);
-            ours.arg("bench").args(options).args(arguments.methods.iter().flat_map(|m| ["--method", m]));
+            ours.arg("bench")
+                .args(options)
+                .args(sizes)
+                .args(arguments.methods.iter().flat_map(|m| ["--method", m]));
             ours.env("RAYON_NUM_THREADS", &threads);
             measured.extend(lines(&output(ours)?)?.into_iter().map(|line| (Side::Ours, line)));
             if let Some((python, _)) = &pytorch {
@@ -144,7 +149,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for model in &arguments.models {
         println!(
             "\n{model}, batch {}, {threads} threads\n{}",
-            batch_of[model.as_str()],
+            batch_of[model.as_str()].0,
             table(&figures, model)
         );
     }

@@ -11,7 +11,7 @@ use super::plan::Net;
 use super::progress::short;
 use super::runner::{Run, Schedule};
 
-/// Work of a calibration step: a second or so on a core, whatever the net.
+/// Work of a calibration step: half a second or so on a core, whatever the net; the best of a few counts.
 const CALIBRATION_MFLOP: f64 = 2_000.0;
 
 /// Prints every run with its state, and what the unfinished ones of each net come to.
@@ -89,7 +89,7 @@ fn calibrate(net: &Net, schedule: &Schedule<'_>) -> Result<f64> {
     }
     let batch = ((CALIBRATION_MFLOP / net.mflop) as u64).clamp(2, net.batch);
     let mut command = Command::new(schedule.gnr);
-    command.args(["bench", "--model", net.model, "--method", "gradient", "--rounds", "2"]);
+    command.args(["bench", "--model", net.model, "--method", "gradient", "--rounds", "4"]);
     command.args(["--batch", &batch.to_string(), "--threads", &schedule.threads.to_string()]);
     command.args(["--classes", &net.dataset.classes().to_string(), "--input", &joined(&net.input())]);
     if let Some(widths) = net.widths {

@@ -19,6 +19,7 @@ mod results;
 mod runner;
 mod shard;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -38,7 +39,7 @@ use plan::{Plan, Scale, Table};
     cargo xtask reproduce figure2 --scale small --data DATA            trains, measures and draws\n  \
     cargo xtask reproduce table1 --merge other/runs other2/runs        join folders and report, train nothing")]
 pub(crate) struct Arguments {
-    /// What to reproduce: table1, table2, table3, table4, all (the tables), figure1, figure2 or figure3.
+    /// What to reproduce: table1, table2, table3, table4, figure1, figure2, figure3 or all.
     #[arg(value_name = "WHAT")]
     what: String,
     /// How large: `smoke` is the embedded digits in minutes, `small` a taste of the real data in hours, `paper` the real
@@ -77,22 +78,48 @@ pub(crate) struct Arguments {
     gnr: Option<PathBuf>,
 }
 
-/// The figure that a name stands for.
-fn figure(what: &str) -> Option<Figure> {
-    Figure::ALL.into_iter().find(|figure| figure.slug() == what)
+/// What is made of the runs of a plan.
+#[derive(Clone, Copy)]
+enum Product {
+    Table(Table),
+    Figure(Figure),
 }
 
-/// The tables that a name stands for.
-fn tables(what: &str) -> Result<Vec<Table>> {
-    if what == "all" {
-        return Ok(Table::ALL.to_vec());
+impl Product {
+    fn all() -> impl Iterator<Item = Self> {
+        Table::ALL.into_iter().map(Self::Table).chain(Figure::ALL.into_iter().map(Self::Figure))
     }
-    if let Some(table) = Table::ALL.into_iter().find(|table| table.slug() == what) {
-        return Ok(vec![table]);
+
+    /// What a name on the command line stands for.
+    fn named(what: &str) -> Result<Vec<Self>> {
+        let found: Vec<Self> =
+            Self::all().filter(|product| what == "all" || product.slug() == what).collect();
+        if found.is_empty() {
+            let names: Vec<&str> = Self::all().map(Self::slug).collect();
+            bail!("nothing to reproduce is called `{what}`; available: {}, all", names.join(", "));
+        }
+        Ok(found)
     }
-    let tables = Table::ALL.map(Table::slug).join(", ");
-    let figures = Figure::ALL.map(Figure::slug).join(", ");
-    bail!("nothing to reproduce is called `{what}`; available: {tables}, all (the tables), {figures}")
+
+    fn slug(self) -> &'static str {
+        match self {
+            Self::Table(table) => table.slug(),
+            Self::Figure(figure) => figure.slug(),
+        }
+    }
+
+    fn plan(self, scale: Scale, seeds: u64) -> Plan {
+        match self {
+            Self::Table(table) => Plan::table(table, scale, seeds),
+            Self::Figure(figure) => figure.plan(scale, seeds),
+        }
+    }
+}
+
+/// A plan and what is made of its runs.
+struct Target {
+    product: Product,
+    plan: Plan,
 }
 
 /// Trains and reports.
@@ -103,51 +130,53 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let absolute = |option: &str, path: &Path| {
         std::path::absolute(path).with_context(|| format!("{option} {}", path.display()))
     };
-    let figure = figure(&arguments.what);
-    let mut plans: Vec<Plan> = match figure {
-        Some(figure) => vec![figure.plan(arguments.scale, arguments.seeds)],
-        None => tables(&arguments.what)?
-            .into_iter()
-            .map(|table| Plan::table(table, arguments.scale, arguments.seeds))
-            .collect(),
-    };
+    let mut targets: Vec<Target> = Product::named(&arguments.what)?
+        .into_iter()
+        .map(|product| Target { product, plan: product.plan(arguments.scale, arguments.seeds) })
+        .collect();
     if let Some(epochs) = arguments.epochs {
-        plans.iter_mut().flat_map(|plan| &mut plan.nets).for_each(|net| net.epochs = epochs);
+        targets.iter_mut().flat_map(|target| &mut target.plan.nets).for_each(|net| net.epochs = epochs);
     }
-    keep(&mut plans, &arguments.only)?;
+    keep(&mut targets, &arguments.only)?;
     let out = match &arguments.out {
         Some(out) => absolute("--out", out)?,
         None => workspace::root().join("runs").join(format!("reproduce-{}", arguments.scale)),
     };
     let data = arguments.data.as_deref().map(|dir| absolute("--data", dir)).transpose()?;
-    let session = Session { arguments, figure, out, data };
-    if arguments.merge.is_empty() { session.train(&plans) } else { session.merge(&plans) }
+    let session = Session { arguments, out, data };
+    if arguments.merge.is_empty() { session.train(&targets) } else { session.merge(&targets) }
 }
 
 /// Keeps what the filters name, in all plans together.
-fn keep(plans: &mut Vec<Plan>, only: &[String]) -> Result<()> {
+fn keep(targets: &mut Vec<Target>, only: &[String]) -> Result<()> {
     let mut errors = Vec::new();
-    plans.retain_mut(|plan| plan.keep(only).inspect_err(|error| errors.push(error.to_string())).is_ok());
+    targets.retain_mut(|target| {
+        target.plan.keep(only).inspect_err(|error| errors.push(error.to_string())).is_ok()
+    });
     match errors.into_iter().next() {
-        Some(error) if plans.is_empty() => bail!(error),
+        Some(error) if targets.is_empty() => bail!(error),
         _ => Ok(()),
     }
+}
+
+/// Every run once: a figure may look at the runs of a table.
+fn distinct(runs: Vec<runner::Run>) -> Vec<runner::Run> {
+    let mut seen = BTreeSet::new();
+    runs.into_iter().filter(|run| seen.insert(run.folder.clone())).collect()
 }
 
 /// One call of the command.
 struct Session<'a> {
     arguments: &'a Arguments,
-    /// What is made of the runs: a figure, or else the tables' reports.
-    figure: Option<Figure>,
     out: PathBuf,
     data: Option<PathBuf>,
 }
 
 impl Session<'_> {
-    fn train(&self, plans: &[Plan]) -> Result<()> {
-        let (mut datasets, mut weights) = plans[0].needs();
-        for plan in &plans[1..] {
-            let (more, files) = plan.needs();
+    fn train(&self, targets: &[Target]) -> Result<()> {
+        let (mut datasets, mut weights) = targets[0].plan.needs();
+        for target in &targets[1..] {
+            let (more, files) = target.plan.needs();
             datasets.extend(more);
             weights.extend(files);
         }
@@ -161,16 +190,17 @@ impl Session<'_> {
         let gnr = self.gnr();
         if self.arguments.dry_run {
             let schedule = gnr.as_deref().map(|gnr| estimate::schedule(gnr, jobs, cores));
-            let all: Vec<runner::Run> = plans.iter().map(runs).collect::<Result<Vec<_>>>()?.concat();
-            estimate::show(&all, schedule.as_ref().map_err(|error| anyhow::anyhow!("{error:#}")));
+            let all: Vec<runner::Run> =
+                targets.iter().map(|target| runs(&target.plan)).collect::<Result<Vec<_>>>()?.concat();
+            estimate::show(&distinct(all), schedule.as_ref().map_err(|error| anyhow::anyhow!("{error:#}")));
             return Ok(());
         }
         let gnr = gnr?;
         let _alone = lock::FolderLock::take(&self.out, self.arguments.shard)?;
         interrupt::listen()?;
         let (mut failed, mut all) = (0, 0);
-        for plan in plans {
-            if plans.len() > 1 {
+        for Target { product, plan } in targets {
+            if targets.len() > 1 {
                 println!("\n== {}", plan.title);
             }
             let mine = runs(plan)?;
@@ -178,16 +208,14 @@ impl Session<'_> {
             if interrupt::asked() != interrupt::Asked::Nothing {
                 return Err(interrupt::Interrupted.into());
             }
-            if let (Some(figure), None) = (self.figure, self.arguments.shard)
-                && failures.is_empty()
-            {
-                self.draw(figure, plan, &mine, &gnr)?;
-            } else if self.figure.is_none() && self.arguments.shard.is_none() {
-                self.report(plan, &mine, &failures)?;
-            } else {
-                for failure in &failures {
-                    println!("failed: {}: {}", failure.name, failure.reason);
+            match product {
+                Product::Table(_) if self.arguments.shard.is_none() => self.report(plan, &mine, &failures)?,
+                Product::Figure(figure) if self.arguments.shard.is_none() && failures.is_empty() => {
+                    self.draw(*figure, plan, &mine, &gnr)?;
                 }
+                _ => failures
+                    .iter()
+                    .for_each(|failure| println!("failed: {}: {}", failure.name, failure.reason)),
             }
             failed += failures.len();
             all += mine.len();
@@ -202,17 +230,22 @@ impl Session<'_> {
     }
 
     /// Reports on what other folders and this one have.
-    fn merge(&self, plans: &[Plan]) -> Result<()> {
+    fn merge(&self, targets: &[Target]) -> Result<()> {
         let _alone = lock::FolderLock::take(&self.out, None)?;
         let merged = merge::merge(&self.arguments.merge, &self.out)?;
         println!("merged: {} runs copied, {} were here already", merged.copied, merged.kept);
-        for plan in plans {
+        for Target { product, plan } in targets {
             // Nothing is trained, so it does not matter where the data lies.
             let runs = runner::prepare(plan, &data::Located::default(), &self.out)?;
-            match self.figure {
+            match product {
                 // Measuring needs the data.
-                Some(_) => println!("the same command without --merge makes the figure of these runs"),
-                None => self.report(plan, &runs, &[])?,
+                Product::Figure(figure) => {
+                    println!(
+                        "`cargo xtask reproduce {}` without --merge makes the figure of these runs",
+                        figure.slug()
+                    );
+                }
+                Product::Table(_) => self.report(plan, &runs, &[])?,
             }
         }
         Ok(())

@@ -55,6 +55,13 @@ fn space<V: Elementwise>(
         z.scale(-0.3)?;
         close(&host(&z), hy.iter().map(|y| (-0.3 * y, y.abs())), epsilon, "scale");
 
+        assert_eq!(x.dots(&[&x, &y])?, [x.dot(&x)?, x.dot(&y)?], "several dot products are the single ones");
+        let mut z = y.clone();
+        z.axpys(&[1.7, -0.4], &[&x, &y])?;
+        let expected = hx.iter().zip(&hy).map(|(x, y)| (0.6 * y + 1.7 * x, 1.4 * y.abs() + 1.7 * x.abs()));
+        close(&host(&z), expected, epsilon, "axpys");
+        assert!(z.axpys(&[1.0], &[&x, &y]).is_err(), "one factor for two vectors");
+
         let mut z = y.clone();
         z.axpy(1.7, &x)?;
         let expected = hx.iter().zip(&hy).map(|(x, y)| (y + 1.7 * x, y.abs() + 1.7 * x.abs()));

@@ -14,6 +14,8 @@ pub trait Elem: Dtype + Float + FromPrimitive + Pooled + Send + Sync + Sum + Add
     fn wide(self) -> f64;
     /// eˣ, in a form that loops vectorise in `f32`.
     fn natural_exp(self) -> Self;
+    /// Φ(x) of the standard normal distribution, and exp(−x²/2).
+    fn normal(self) -> (Self, Self);
     /// The slice itself when `Self` is `f32`: how a generic kernel reaches its `f32` fast path.
     fn as_f32(x: &[Self]) -> Option<&[f32]>;
     /// The mutable counterpart of [`Elem::as_f32`].
@@ -32,6 +34,10 @@ impl Elem for f32 {
     #[inline(always)]
     fn natural_exp(self) -> f32 {
         super::sigmoid::exp_f32(self)
+    }
+    #[inline(always)]
+    fn normal(self) -> (f32, f32) {
+        super::normal::normal_f32(self)
     }
     fn as_f32(x: &[f32]) -> Option<&[f32]> {
         Some(x)
@@ -53,6 +59,10 @@ impl Elem for f64 {
     #[inline(always)]
     fn natural_exp(self) -> f64 {
         self.exp()
+    }
+    #[inline(always)]
+    fn normal(self) -> (f64, f64) {
+        super::normal::normal_f64(self)
     }
     fn as_f32(_: &[f64]) -> Option<&[f32]> {
         None

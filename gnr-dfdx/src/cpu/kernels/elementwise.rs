@@ -4,6 +4,7 @@
 //! Function *pointers* would not: dispatch on the kind of operation outside, and pass a closure.
 
 use super::elem::Elem;
+use super::normal::{density, gelu_first, normal_cdf};
 use super::sigmoid::{sigmoid, silu, silu_first, silu_second};
 use super::simd::{CHUNK, simd};
 use rayon::prelude::*;
@@ -212,6 +213,10 @@ pub enum Unary {
     Silu,
     /// `min(max(x, 0), 6)`; derivative 1 where `0 < x < 6`, else 0; second derivative 0.
     Relu6,
+    /// Φ(x), the standard normal distribution function.
+    NormalCdf,
+    /// `x Φ(x)`.
+    Gelu,
 }
 
 impl Unary {
@@ -270,6 +275,15 @@ macro_rules! with_derivatives {
                 let ($d1, $d2) = (move |_: $E, y: $E| clip_mask(one, y, six), move |_: $E, _: $E| zero);
                 $body
             }
+            Unary::NormalCdf => {
+                let ($d1, $d2) = (move |x: $E, _: $E| density(x), move |x: $E, _: $E| -x * density(x));
+                $body
+            }
+            Unary::Gelu => {
+                let ($d1, $d2) =
+                    (move |x: $E, _: $E| gelu_first(x), move |x: $E, _: $E| density(x) * (two - x * x));
+                $body
+            }
         }
     }};
 }
@@ -287,6 +301,8 @@ pub fn unary<E: Elem>(kind: Unary, y: &mut [E], x: &[E]) {
         Unary::Sigmoid => map(y, x, |x| sigmoid(x)),
         Unary::Silu => map(y, x, |x| silu(x)),
         Unary::Relu6 => map(y, x, |x| clip(x, E::of(6.0))),
+        Unary::NormalCdf => map(y, x, |x| normal_cdf(x)),
+        Unary::Gelu => map(y, x, |x| x * normal_cdf(x)),
     }
 }
 
@@ -361,6 +377,8 @@ mod tests {
             Unary::Sigmoid,
             Unary::Silu,
             Unary::Relu6,
+            Unary::NormalCdf,
+            Unary::Gelu,
         ] {
             let value = |x: &[f64]| {
                 let mut y = vec![0.0; x.len()];

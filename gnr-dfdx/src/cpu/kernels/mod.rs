@@ -8,14 +8,17 @@
 //!   the slices it is given have the lengths that shape implies, because the SIMD code below relies on it.
 //! - `unsafe` lives only in [`simd`]-dispatched leaf loops, the convolution micro-kernels and the call to the `gemm` crate.
 
+pub mod attention;
 pub mod conv;
 pub mod elem;
 pub mod elementwise;
 pub mod gather;
 pub mod gemm;
+pub mod layer_norm;
 pub mod norm;
 pub mod norm_replay;
 pub mod norm_silu;
+pub mod normal;
 pub mod permute;
 pub mod pool;
 pub mod reduce;

@@ -41,6 +41,11 @@ simd! {
         let rest = xs.remainder().iter().zip(ys.remainder());
         lanes.iter().sum::<f64>() + rest.map(|(a, b)| a.wide() * b.wide()).sum::<f64>()
     }
+    fn add_scaled<E: Elem>(acc: &mut [f64], a: f64, x: &[E]) {
+        for (acc, x) in acc.iter_mut().zip(x) {
+            *acc += a * x.wide();
+        }
+    }
     fn add_rows<E: Elem>(acc: &mut [f64], row: &[E]) {
         for (a, x) in acc.iter_mut().zip(row) {
             *a += x.wide();
@@ -68,6 +73,40 @@ pub fn dot<E: Elem>(x: &[E], y: &[E]) -> f64 {
         .collect::<Vec<_>>()
         .iter()
         .sum()
+}
+
+/// Σ x yₖ for each k: the bits of [`dot`], with x read once.
+///
+/// # Panics
+/// When a length differs.
+pub fn dots<E: Elem>(x: &[E], ys: &[&[E]]) -> Vec<f64> {
+    assert!(ys.iter().all(|y| y.len() == x.len()));
+    let parts: Vec<Vec<f64>> = (x.par_chunks(CHUNK).enumerate())
+        .map(|(c, x)| ys.iter().map(|y| dot_block(x, &y[c * CHUNK..][..x.len()])).collect())
+        .collect();
+    (0..ys.len()).map(|k| parts.iter().map(|part| part[k]).sum()).collect()
+}
+
+/// `y += Σ aₖ xₖ`, accumulated in f64 and rounded once, with y read and written once.
+///
+/// # Panics
+/// When a length differs.
+pub fn axpys<E: Elem>(y: &mut [E], a: &[f64], xs: &[&[E]]) {
+    assert!(a.len() == xs.len() && xs.iter().all(|x| x.len() == y.len()));
+    /// Sums that stay in the first-level cache.
+    const BLOCK: usize = 1024;
+    y.par_chunks_mut(CHUNK).enumerate().for_each(|(c, y)| {
+        let mut sums = [0.0; BLOCK];
+        for (b, y) in y.chunks_mut(BLOCK).enumerate() {
+            let sums = &mut sums[..y.len()];
+            sums.fill(0.0);
+            add_rows(sums, y);
+            for (a, x) in a.iter().zip(xs) {
+                add_scaled(sums, *a, &x[c * CHUNK + b * BLOCK..][..y.len()]);
+            }
+            y.iter_mut().zip(sums).for_each(|(y, sum)| *y = E::of(*sum));
+        }
+    });
 }
 
 /// ‖x‖.
@@ -192,6 +231,26 @@ mod tests {
             out[at] += v;
         }
         out
+    }
+
+    #[test]
+    fn several_vectors_at_once() {
+        for len in [0, 1, 17, 1024, CHUNK, 2 * CHUNK + 1500] {
+            let x = noise::<f32>(len, 1);
+            let others: Vec<Vec<f32>> = (2..7).map(|k| noise(len, k)).collect();
+            let ys: Vec<&[f32]> = others.iter().map(Vec::as_slice).collect();
+            let one_by_one: Vec<f64> = ys.iter().map(|y| dot(&x, y)).collect();
+            assert_eq!(dots(&x, &ys), one_by_one, "bits of length {len}");
+            let a = [0.5, -2.0, 1e-3, 0.0, 3.0];
+            let mut sum = x.clone();
+            axpys(&mut sum, &a, &ys);
+            for (i, sum) in sum.iter().enumerate() {
+                let exact =
+                    f64::from(x[i]) + a.iter().zip(&ys).map(|(a, y)| a * f64::from(y[i])).sum::<f64>();
+                assert!((f64::from(*sum) - exact).abs() <= 1e-7 * exact.abs().max(1.0), "{len}, {i}");
+            }
+        }
+        assert!(dots::<f32>(&[1.0], &[]).is_empty());
     }
 
     #[test]

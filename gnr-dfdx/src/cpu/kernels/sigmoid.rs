@@ -8,13 +8,19 @@ use super::elem::Elem;
 /// subnormal results are right too.
 #[inline(always)]
 pub fn exp_f32(x: f32) -> f32 {
+    exp_sum_f32(x, 0.0)
+}
+
+/// e^(x + low) in `f32`, `low` being what rounding left out of x, at most 0.06 in size.
+#[inline(always)]
+pub fn exp_sum_f32(x: f32, low: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // NaN passes: comparisons with it are false.
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -105.0 { -105.0 } else { x };
     let n = (x * std::f32::consts::LOG2_E).round_ties_even();
-    let r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    let r = ((x - n * LN2_HIGH) - n * LN2_LOW) + low;
     let mut p = 1.0 / 5040.0;
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = p * r + c;

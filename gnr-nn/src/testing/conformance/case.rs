@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::{super::Reference, assert_close, must};
-use crate::{Autodiff, Backend, BatchStats, Conv2dSpec, Dual, Duals, Fused, PoolSpec, Result, Unary};
+use crate::{
+    Autodiff, Backend, BatchStats, Conv2dSpec, Dual, Duals, Fused, PoolSpec, Result, Unary,
+    composed::{self, Windows},
+};
 
 /// An operation; operands come as a list.
 #[derive(Clone, Debug)]
@@ -33,6 +36,18 @@ pub(super) enum Op {
     AvgPool(PoolSpec),
     GlobalAvgPool,
     ScaleChannels,
+    LayerNorm,
+    Softmax,
+    /// With this many heads; operands: qkv, and the bias where there are two.
+    Attention(usize),
+    /// Patches of this side.
+    Patches(usize),
+    /// Windows and back: grid, window, shift.
+    Windows([usize; 2], usize, usize),
+    /// Windows of a padded and shifted grid.
+    IntoWindows([usize; 2], usize, usize),
+    /// Biases of windows of this side from the table.
+    RelativeBias(usize),
     CrossEntropy(Vec<usize>, f64),
 }
 
@@ -100,6 +115,18 @@ impl Op {
             Self::AvgPool(spec) => b.avg_pool2d(&x[0], *spec),
             Self::GlobalAvgPool => b.global_avg_pool(&x[0]),
             Self::ScaleChannels => b.scale_channels(&x[0], &x[1]),
+            Self::LayerNorm => b.layer_norm(&x[0], &x[1], &x[2], 1e-5),
+            Self::Softmax => composed::softmax(b, &x[0]),
+            Self::Attention(heads) => b.attention(&x[0], *heads, x.get(1)),
+            Self::Patches(side) => composed::patches(b, &x[0], *side),
+            Self::Windows(grid, window, shift) => {
+                let windows = Windows::new(*grid, *window, *shift)?;
+                windows.merge(b, &windows.partition(b, &x[0])?)
+            }
+            Self::IntoWindows(grid, window, shift) => {
+                Windows::new(*grid, *window, *shift)?.partition(b, &x[0])
+            }
+            Self::RelativeBias(window) => composed::relative_bias(b, &x[0], *window),
             Self::CrossEntropy(labels, smoothing) => b.cross_entropy(&x[0], labels, *smoothing),
         }
     }

@@ -80,6 +80,29 @@ pub(super) fn all() -> Vec<Case> {
         case(Op::GlobalAvgPool, &[&[2, 3, 3, 2]]),
         case(Op::ScaleChannels, &[&[2, 3, 3, 2], &[2, 3]]),
         case(Op::ScaleChannels, &[&[3, 2, 5, 7], &[3, 2]]),
+        case(Op::Unary(Unary::NormalCdf), &[&[5, 13]]).map(|x| 3.0 * x),
+        case(Op::Unary(Unary::Gelu), &[&[5, 13]]).map(|x| 3.0 * x),
+        // In the tails, and at 0.
+        case(Op::Unary(Unary::NormalCdf), &[&[3]]).map(|x| 64.0 * x.signum()),
+        case(Op::Unary(Unary::Gelu), &[&[3]]).map(|x| 64.0 * x.signum()),
+        case(Op::Unary(Unary::Gelu), &[&[2]]).map(|_| 0.0),
+        case(Op::LayerNorm, &[&[3, 5], &[5], &[5]]),
+        case(Op::LayerNorm, &[&[2, 3, 37], &[37], &[37]]),
+        case(Op::LayerNorm, &[&[70, 16], &[16], &[16]]).map(|x| 2.0 * x + 4.0), // more than one block of rows
+        case(Op::Softmax, &[&[2, 3, 5]]).map(|x| 3.0 * x),
+        case(Op::Softmax, &[&[3, 4]]).map(|x| x + 512.0),
+        case(Op::Attention(1), &[&[2, 3, 12]]),
+        case(Op::Attention(3), &[&[2, 5, 18]]).map(|x| 2.0 * x),
+        case(Op::Attention(2), &[&[1, 17, 24]]),
+        case(Op::Attention(2), &[&[3, 4, 12], &[1, 2, 4, 4]]), // one bias for all samples
+        case(Op::Attention(1), &[&[4, 5, 9], &[2, 1, 5, 5]]).map(|x| 2.0 * x), // one for every second sample
+        case(Op::Attention(2), &[&[19, 3, 6], &[1, 2, 3, 3]]), // more samples than one block
+        case(Op::Patches(2), &[&[2, 3, 4, 6]]),
+        case(Op::Windows([4, 6], 2, 1), &[&[2, 24, 3]]),
+        case(Op::Windows([3, 5], 2, 1), &[&[1, 15, 2]]),
+        case(Op::IntoWindows([3, 5], 2, 1), &[&[2, 15, 2]]), // padded
+        case(Op::IntoWindows([2, 7], 4, 2), &[&[1, 14, 2]]), // shifted along one axis only
+        case(Op::RelativeBias(3), &[&[25, 2]]),
         case(Op::CrossEntropy(vec![2, 0, 1], 0.0), &[&[3, 4]]),
         case(Op::CrossEntropy(vec![2, 0, 3], 0.1), &[&[3, 4]]).map(|x| 3.0 * x),
         case(Op::CrossEntropy(vec![18, 0, 7, 7, 3], 0.1), &[&[5, 19]]),

@@ -1,6 +1,7 @@
 //! What cannot be computed is an error with a name, never a panic and never a number.
 
 use super::must;
+use crate::composed::{self, Windows};
 use crate::{Autodiff, BatchStats, Conv2dSpec, Error, Fused, Padding, PoolSpec, Result, Unary};
 
 pub(super) fn check<B: Autodiff>(backend: &B) {
@@ -74,6 +75,24 @@ pub(super) fn check<B: Autodiff>(backend: &B) {
     refused("scale_channels, samples", b.scale_channels(&t(x), &t(&[1, 3])));
     refused("scale_channels by an image", b.scale_channels(&t(x), &t(x)));
     refused("scale_channels of a matrix", b.scale_channels(&t(&[2, 3]), &t(&[2, 3])));
+    refused("layer_norm, scale", b.layer_norm(&t(&[2, 3]), &t(&[2]), &t(&[3]), 1e-5));
+    refused("layer_norm, shift", b.layer_norm(&t(&[2, 3]), &t(&[3]), &t(&[2]), 1e-5));
+    refused("layer_norm of nothing", b.layer_norm(&t(&[0, 3]), &t(&[3]), &t(&[3]), 1e-5));
+    refused("attention of a matrix", b.attention(&t(&[2, 6]), 1, None));
+    refused("attention without heads", b.attention(&t(&[2, 3, 6]), 0, None));
+    refused("attention, heads that do not divide", b.attention(&t(&[2, 3, 12]), 3, None));
+    refused("attention, tokens of the bias", b.attention(&t(&[2, 3, 6]), 2, Some(&t(&[1, 2, 3, 2]))));
+    refused("attention, heads of the bias", b.attention(&t(&[2, 3, 6]), 2, Some(&t(&[1, 1, 3, 3]))));
+    refused("attention, no bias in the bias", b.attention(&t(&[2, 3, 6]), 2, Some(&t(&[0, 2, 3, 3]))));
+    refused("patches that do not divide", composed::patches(b, &t(x), 3));
+    refused("patches of a matrix", composed::patches(b, &t(&[4, 4]), 2));
+    refused("windows of side 0", Windows::new([4, 4], 0, 0));
+    refused("a shift of a whole window", Windows::new([4, 4], 2, 2));
+    refused(
+        "windows of another grid",
+        Windows::new([4, 4], 2, 1).and_then(|w| w.partition(b, &t(&[2, 15, 3]))),
+    );
+    refused("relative_bias, rows of the table", composed::relative_bias(b, &t(&[8, 2]), 2));
     refused("cross_entropy, number of labels", b.cross_entropy(&t(&[2, 3]), &[0], 0.0));
     refused("cross_entropy of an image", b.cross_entropy(&t(x), &[0, 1], 0.0));
     refused("cross_entropy of nothing", b.cross_entropy(&t(&[2, 3]), &[], 0.0));

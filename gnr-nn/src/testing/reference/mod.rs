@@ -140,6 +140,8 @@ impl Backend for Reference {
 
     fn unary(&self, op: Unary, x: &ReferenceTensor) -> Result<ReferenceTensor> {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let normal_cdf = |x: f64| 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
+        let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
         let f = move |x: f64| match op {
             // Not f64::max, which would turn a NaN into 0 and hide it from every check that follows.
             Unary::Relu => {
@@ -160,6 +162,8 @@ impl Backend for Reference {
             Unary::Relu6 if x < 0.0 => 0.0,
             Unary::Relu6 if x > 6.0 => 6.0,
             Unary::Relu6 => x,
+            Unary::NormalCdf => normal_cdf(x),
+            Unary::Gelu => x * normal_cdf(x),
         };
         let derivative = move |x: f64| match op {
             Unary::Relu => f64::from(x > 0.0),
@@ -172,6 +176,8 @@ impl Backend for Reference {
             Unary::Sigmoid => sigmoid(x) * sigmoid(-x),
             Unary::Silu => sigmoid(x) * (1.0 + x * sigmoid(-x)),
             Unary::Relu6 => f64::from(x > 0.0 && x < 6.0),
+            Unary::NormalCdf => density(x),
+            Unary::Gelu => normal_cdf(x) + x * density(x),
         };
         let at = Rc::clone(&x.data);
         let pullback =

@@ -1,0 +1,98 @@
+//! Layer normalisation and its replay; the arithmetic is in [`kernels::layer_norm`](super::kernels::layer_norm).
+
+use std::sync::Arc;
+
+use gnr_nn::{Dual, Duals, Result, composed};
+
+use super::{
+    Cpu,
+    buffer::Buf,
+    kernels::{
+        elem::Elem,
+        layer_norm::{self, Along, Point},
+    },
+    norm::put,
+    session::Extra,
+    tensor::Tensor,
+};
+
+impl<E: Elem> Cpu<E> {
+    pub(super) fn layer_norm_op(
+        &self,
+        x: &Tensor<E>,
+        scale: &Tensor<E>,
+        shift: &Tensor<E>,
+        eps: f64,
+    ) -> Result<Tensor<E>> {
+        let (rows, _) = composed::check_rows("layer_norm", &x.shape, &[&scale.shape, &shift.shape])?;
+        let (mut y, mut stats) = (Buf::new(x.data.len()), Buf::new(2 * rows));
+        layer_norm::forward(&x.data, &scale.data, &shift.data, eps, &mut y, &mut stats);
+        let stats = Arc::new(stats);
+        let kept = Arc::clone(&stats);
+        let (x_, scale_, to_shift) = (x.clone(), scale.clone(), shift.target());
+        self.nonlinear_op(
+            "layer_norm",
+            y,
+            &x.shape,
+            &[x, scale, shift],
+            || Extra::Values(kept),
+            move |_, g, _, adjoints| {
+                let at = Point { x: &x_.data, stats: &stats, gamma: &scale_.data };
+                let mut sums = None;
+                adjoints.write(&x_.target(), |out, more| {
+                    sums = Some(layer_norm::backward(at, &g, Some(out), more));
+                })?;
+                let sums = sums.unwrap_or_else(|| layer_norm::backward(at, &g, None, false));
+                put(adjoints, &scale_.target(), &sums.gamma)?;
+                put(adjoints, &to_shift, &sums.beta)?;
+                Ok(Some(g.into()))
+            },
+        )
+    }
+
+    pub(super) fn layer_norm_dual_op(
+        &self,
+        x: Dual<&Tensor<E>>,
+        scale: Dual<&Tensor<E>>,
+        shift: Dual<&Tensor<E>>,
+        eps: f64,
+    ) -> Result<Dual<Tensor<E>>> {
+        let (x_shape, vectors) = (&x.primal.shape, [&scale.primal.shape[..], &shift.primal.shape]);
+        composed::check_rows("layer_norm", x_shape, &vectors)?;
+        let Some(replayed) = self.replayed("layer_norm", x_shape, &[x, scale, shift])? else {
+            let (x, scale, shift) = (x.cloned(), scale.cloned(), shift.cloned());
+            return composed::layer_norm(&Duals(self.clone()), &x, &scale, &shift, eps);
+        };
+        let Extra::Values(stats) = replayed.extra() else { return Err(replayed.corrupt()) };
+        let stats = Arc::clone(stats);
+        let moves = [x, scale, shift].iter().any(|operand| operand.tangent.is_some());
+        let to_shift = shift.primal.target();
+        let shift_t = shift.tangent.map(Tensor::as_slice);
+        let (x, scale) = (x.cloned(), scale.cloned());
+        let tangent = moves.then(|| {
+            let mut out = Buf::new(x.primal.data.len());
+            let at = Point { x: &x.primal.data, stats: &stats, gamma: &scale.primal.data };
+            layer_norm::tangent(at, along(&x, &scale), shift_t, &mut out);
+            out
+        });
+        replayed.finish(tangent, move |second, first, adjoints| {
+            let at = Point { x: &x.primal.data, stats: &stats, gamma: &scale.primal.data };
+            let b = second.as_deref();
+            let run = |out: Option<&mut [E]>, more| match (first, b) {
+                (Some(a), b) => Some(layer_norm::second(at, along(&x, &scale), a, b, out, more)),
+                // The loss did not depend on y, so there is no second term.
+                (None, Some(b)) => Some(layer_norm::backward(at, b, out, more)),
+                (None, None) => None,
+            };
+            let mut sums = None;
+            adjoints.write(&x.primal.target(), |out, more| sums = run(Some(out), more))?;
+            let Some(sums) = sums.or_else(|| run(None, false)) else { return Ok(()) };
+            put(adjoints, &scale.primal.target(), &sums.gamma)?;
+            put(adjoints, &to_shift, &sums.beta)
+        })
+    }
+}
+
+fn along<'t, E: Elem>(x: &'t Dual<Tensor<E>>, scale: &'t Dual<Tensor<E>>) -> Along<'t, E> {
+    Along { x: x.tangent.as_ref().map(Tensor::as_slice), gamma: scale.tangent.as_ref().map(Tensor::as_slice) }
+}
