@@ -151,6 +151,9 @@ pub(super) struct Target<E: Elem> {
     len: usize,
 }
 
+/// An adjoint taken away, and how to make it again where that is known.
+pub(super) type Taken<E> = (Buf<E>, Option<Again<E>>);
+
 /// The adjoints of a reverse pass under way. Nothing is written for operands that are not tracked.
 pub(super) struct Adjoints<'g, E: Elem>(pub(super) &'g mut Gradients<E, Device>);
 
@@ -165,10 +168,7 @@ impl<E: Elem> Adjoints<'_, E> {
         Ok(self.take_with(node)?.map(|(adjoint, _)| adjoint))
     }
     /// The same, with how to make it again where that is known.
-    pub(super) fn take_with(
-        &mut self,
-        node: &Node<E>,
-    ) -> Result<Option<(Buf<E>, Option<Again<E>>)>, DeviceError> {
+    pub(super) fn take_with(&mut self, node: &Node<E>) -> Result<Option<Taken<E>>, DeviceError> {
         let again = node.again.take();
         let adjoint = std::mem::take(self.slot(node)?);
         Ok((!adjoint.is_empty()).then(|| (Buf::from(adjoint), again)))
