@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 
-use gnr_core::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Sample};
+use gnr_core::{
+    Error as CoreError, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Quantity,
+    Result as CoreResult, Sample,
+};
 
 use crate::{
     Autodiff, Backend, Buffers, Context, Error, Frozen, Layout, MaskSeed, Mode, Model, ParamVector, Result,
@@ -229,6 +232,17 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
             }
         }
         Ok(evaluation)
+    }
+
+    /// A forward pass.
+    fn loss(&mut self, at: &Self::Vector) -> CoreResult<f64> {
+        self.check("loss", at)?;
+        let loss = self.passes().loss(at)?;
+        if loss.is_finite() {
+            Ok(loss)
+        } else {
+            Err(CoreError::NonFinite { quantity: Quantity::Loss, value: loss })
+        }
     }
 
     fn restrict(&mut self, sample: Option<Sample>) -> CoreResult<()> {

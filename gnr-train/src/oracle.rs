@@ -65,6 +65,11 @@ impl<M: Model, B: Autodiff> GradOracle for Part<'_, M, B> {
         Ok(evaluation)
     }
 
+    fn loss(&mut self, at: &Self::Vector) -> Result<f64> {
+        let mut buffers = self.buffers.borrow_mut();
+        self.over(&mut buffers)?.loss(at)
+    }
+
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
         self.sampled = rows.map(|rows| self.batch.select(self.backend, &rows)).transpose()?;

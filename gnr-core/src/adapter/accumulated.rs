@@ -1,8 +1,8 @@
 //! A mini-batch that does not fit in memory, as the mean of micro-batches that do.
 
 use crate::{
-    Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample, Vector, random::SplitMix64,
-    vector::same_dim,
+    Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Quantity, Result, Sample, Vector, error::finite,
+    random::SplitMix64, vector::same_dim,
 };
 
 /// One mini-batch made of micro-batches: L̂ = Σᵢ (nᵢ/n)·L̂ᵢ, and so are its gradient and its products.
@@ -68,6 +68,14 @@ impl<O: GradOracle> GradOracle for Accumulated<O> {
         let grad =
             mean.ok_or_else(|| Error::Oracle("an accumulation needs at least one micro-batch".into()))?;
         Evaluation::new(at, loss, grad, ())
+    }
+
+    fn loss(&mut self, at: &O::Vector) -> Result<f64> {
+        let mut loss = 0.0;
+        for (part, weight) in &mut self.parts {
+            loss += *weight * part.loss(at)?;
+        }
+        finite(Quantity::Loss, loss)
     }
 
     /// Every micro-batch gives its share of the sample; the weights stay.

@@ -55,6 +55,10 @@ impl<O: GradOracle> GradOracle for CentralDiff<O> {
         self.inner.evaluate(at, pass, Order::First)
     }
 
+    fn loss(&mut self, at: &O::Vector) -> Result<f64> {
+        self.inner.loss(at)
+    }
+
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         self.inner.restrict(sample)
     }

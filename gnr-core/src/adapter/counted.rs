@@ -90,6 +90,12 @@ impl<O: GradOracle> GradOracle for Counted<O> {
         self.inner.evaluate(at, pass, order)
     }
 
+    /// A loss alone counts as an evaluation, though it may cost less.
+    fn loss(&mut self, at: &O::Vector) -> Result<f64> {
+        self.counter.0[1].fetch_add(1, Relaxed);
+        self.inner.loss(at)
+    }
+
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         self.inner.restrict(sample)
     }

@@ -1,7 +1,5 @@
 //! Elementwise operations: sum, product, affine map, functions.
 
-use std::sync::Arc;
-
 use gnr_nn::{Dual, Result, Unary, composed};
 
 use super::{
@@ -89,7 +87,7 @@ impl<E: Elem> Cpu<E> {
             move |_, g, _, adjoints| {
                 add_product(adjoints, &a_.target(), &g, &b_.data)?;
                 add_product(adjoints, &b_.target(), &g, &a_.data)?;
-                Ok(Some(g))
+                Ok(Some(g.into()))
             },
         )
     }
@@ -145,10 +143,10 @@ impl<E: Elem> Cpu<E> {
             || Extra::Nothing,
             move |y, g, saved, adjoints| {
                 adjoints.write(&x_.target(), |out, accumulate| {
-                    elementwise::unary_first(f, out, &g, &x_.data, y, accumulate);
+                    elementwise::unary_first(f, out, &g, &x_.data, &y.get(), accumulate);
                 })?;
                 // Without a second term nobody will need the adjoint.
-                Ok((saved.is_some() && !f.is_piecewise_linear()).then_some(g))
+                Ok((saved.is_some() && !f.is_piecewise_linear()).then(|| g.into()))
             },
         )
     }
@@ -158,7 +156,7 @@ impl<E: Elem> Cpu<E> {
         let Some(replayed) = self.replayed("unary", &x.primal.shape, &[x])? else {
             return composed::unary_dual(self, op, x);
         };
-        let y = Arc::clone(replayed.output());
+        let y = replayed.output();
         let tangent = x.tangent.map(|t| {
             let mut out = Buf::new(y.len());
             elementwise::unary_first(f, &mut out, &t.data, &x.primal.data, &y, false);

@@ -71,7 +71,7 @@ impl<E: Elem> Cpu<E> {
                 write(adjoints, &qkv_.target(), &to_bias, |to| {
                     attention::backward(shape, &qkv_.data, &probabilities, &g, to);
                 })?;
-                Ok(Some(g))
+                Ok(Some(g.into()))
             },
         )
     }

@@ -10,7 +10,7 @@ use super::{
         elem::Elem,
     },
     session::Extra,
-    tensor::{Tensor, image},
+    tensor::{Held, Tensor, image},
 };
 
 fn geometry<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<Geometry> {
@@ -40,7 +40,7 @@ impl<E: Elem> Cpu<E> {
         let shape = geometry.output();
         let mut y = Buf::new(shape.iter().product());
         forward(&geometry, &[(&x.data, &w.data)], &mut y);
-        let (x_, w_) = (x.clone(), w.clone());
+        let (values, to_x, w_) = (x.held(), x.target(), w.clone());
         self.nonlinear_op(
             "conv2d",
             y,
@@ -49,12 +49,10 @@ impl<E: Elem> Cpu<E> {
             || Extra::Nothing,
             move |_, g, _, adjoints| {
                 adjoints.write(&w_.target(), |out, more| {
-                    backward_weight(&geometry, &[(&g, &x_.data)], out, more)
+                    backward_weight(&geometry, &[(&g, &values.get())], out, more)
                 })?;
-                adjoints.write(&x_.target(), |out, more| {
-                    backward_input(&geometry, &[(&g, &w_.data)], out, more)
-                })?;
-                Ok(Some(g))
+                adjoints.write(&to_x, |out, more| backward_input(&geometry, &[(&g, &w_.data)], out, more))?;
+                Ok(Some(g.into()))
             },
         )
     }
@@ -79,30 +77,28 @@ impl<E: Elem> Cpu<E> {
             forward(&geometry, &pairs, &mut y);
             y
         });
-        let (x, w) = (x.cloned(), w.cloned());
+        let (to_x, to_w) = (x.primal.target(), w.primal.target());
+        let held = |of: Dual<&Tensor<E>>| (of.primal.held(), of.tangent.map(Tensor::held));
+        let (x, w) = (held(x), held(w));
         replayed.finish(tangent, move |second, first, adjoints| {
-            let b = second.as_deref();
-            let a = first.map(|a| &a[..]);
-            let sum = |primal: &Tensor<E>, tangent: &Option<Tensor<E>>, f: &mut dyn FnMut(&[Pair<'_, E>])| {
-                let second = b.map(|b| (b, primal.as_slice()));
-                let first = a.zip(tangent.as_ref().map(Tensor::as_slice));
-                let pairs: Vec<Pair<'_, E>> = second.into_iter().chain(first).collect();
-                if !pairs.is_empty() {
-                    f(&pairs);
-                }
+            // b with the other operand, a with its tangent.
+            let terms = |(primal, tangent): &(Held<E>, Option<Held<E>>)| {
+                let b = second.as_ref().map(|b| (&b[..], primal.get()));
+                let a = first.zip(tangent.as_ref()).map(|(a, tangent)| (&a[..], tangent.get()));
+                b.into_iter().chain(a).collect::<Vec<_>>()
             };
-            let mut outcome = Ok(());
-            sum(&x.primal, &x.tangent, &mut |pairs| {
-                outcome = adjoints
-                    .write(&w.primal.target(), |out, more| backward_weight(&geometry, pairs, out, more));
-            });
-            outcome?;
-            let mut outcome = Ok(());
-            sum(&w.primal, &w.tangent, &mut |pairs| {
-                outcome = adjoints
-                    .write(&x.primal.target(), |out, more| backward_input(&geometry, pairs, out, more));
-            });
-            outcome
+            let values = if to_w.is_some() { terms(&x) } else { Vec::new() };
+            if !values.is_empty() {
+                let pairs: Vec<Pair<'_, E>> = values.iter().map(|(g, x)| (*g, &x[..])).collect();
+                adjoints.write(&to_w, |out, more| backward_weight(&geometry, &pairs, out, more))?;
+            }
+            drop(values);
+            let values = if to_x.is_some() { terms(&w) } else { Vec::new() };
+            if !values.is_empty() {
+                let pairs: Vec<Pair<'_, E>> = values.iter().map(|(g, w)| (*g, &w[..])).collect();
+                adjoints.write(&to_x, |out, more| backward_input(&geometry, &pairs, out, more))?;
+            }
+            Ok(())
         })
     }
 }

@@ -45,7 +45,7 @@ impl<E: Elem> Cpu<E> {
                 let sums = sums.unwrap_or_else(|| layer_norm::backward(at, &g, None, false));
                 put(adjoints, &scale_.target(), &sums.gamma)?;
                 put(adjoints, &to_shift, &sums.beta)?;
-                Ok(Some(g))
+                Ok(Some(g.into()))
             },
         )
     }

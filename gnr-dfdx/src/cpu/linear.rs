@@ -126,7 +126,7 @@ impl<E: Elem> Cpu<E> {
             move |_, g, _, adjoints| {
                 adjoints.write(&a_.target(), |out, more| product.to_left(&g, &b_.data, out, more))?;
                 adjoints.write(&b_.target(), |out, more| product.to_right(&a_.data, &g, out, more))?;
-                Ok(Some(g))
+                Ok(Some(g.into()))
             },
         )
     }
@@ -186,7 +186,7 @@ impl<E: Elem> Cpu<E> {
                 if to_b.is_some() {
                     adjoints.add(&to_b, layer.bias_adjoint(&g))?;
                 }
-                Ok(Some(g))
+                Ok(Some(g.into()))
             },
         )
     }

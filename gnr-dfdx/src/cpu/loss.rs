@@ -28,7 +28,7 @@ impl<E: Elem> Cpu<E> {
         let extra = move || Extra::CrossEntropy(kept);
         self.nonlinear_op("cross_entropy", y, &[1, 1], &[logits], extra, move |_, g, _, adjoints| {
             adjoints.write(&to_logits, |out, more| point.gradient(g[0].wide(), out, more))?;
-            Ok(Some(g))
+            Ok(Some(g.into()))
         })
     }
 

@@ -19,7 +19,7 @@ use super::{
         norm_silu::Point,
     },
     session::Extra,
-    tensor::{Adjoints, DeviceError, Target, Tensor, image, same_shape},
+    tensor::{Adjoints, Again, DeviceError, Target, Tensor, image, same_shape},
 };
 
 /// What a normalisation leaves for its replay.
@@ -40,10 +40,15 @@ fn fused_part<E: Elem>(activation: Option<Unary>) -> (Last<E>, Option<Unary>) {
     }
 }
 
-/// What a clip leaves of derivatives.
-fn mask<E: Elem>(last: Last<E>, y: &[E]) -> Option<Mask<'_, E>> {
-    match last {
-        Last::Clip(top) => Some(Mask { y, top }),
+/// What a clip leaves of derivatives: by its output `y`, or without a residual by the input, which is read anyway.
+fn mask<'a, E: Elem>(
+    last: Last<E>,
+    y: Option<&'a [E]>,
+    (x, affine): (&'a [E], &'a Affine<E>),
+) -> Option<Mask<'a, E>> {
+    match (last, y) {
+        (Last::Clip(top), Some(y)) => Some(Mask { of: y, affine: None, top }),
+        (Last::Clip(top), None) => Some(Mask { of: x, affine: Some(affine), top }),
         _ => None,
     }
 }
@@ -143,7 +148,7 @@ impl<E: Elem> Cpu<E> {
     ) -> Result<Tensor<E>> {
         let (last, rest) = fused_part(fused.activation);
         let mut y = Buf::new(x.data.len());
-        let affine = Affine::new(&stats, &scale.data, &shift.data);
+        let affine = Rc::new(Affine::new(&stats, &scale.data, &shift.data));
         norm::apply(maps, &x.data, &affine, fused.residual.map(Tensor::as_slice), last, &mut y);
         let op = name(stats.source);
         let operands: Vec<_> = [x, scale, shift].into_iter().chain(fused.residual).collect();
@@ -152,41 +157,73 @@ impl<E: Elem> Cpu<E> {
         let to_residual = fused.residual.and_then(Tensor::target);
         let residual = fused.residual.filter(|_| last == Last::Silu).map(Tensor::detached);
         let kept = Rc::clone(&left);
-        let y = self.nonlinear_op(
+        let by_output = fused.residual.is_some();
+        // Without a residual a pass over x, which is held anyway, makes y again.
+        let again = (!by_output && last != Last::Silu).then(|| {
+            let (x, affine) = (Arc::clone(&x.data), Rc::clone(&affine));
+            let again: Again<E> = Rc::new(move || {
+                let mut y = Buf::new(x.len());
+                norm::apply(maps, &x, &affine, None, last, &mut y);
+                y
+            });
+            again
+        });
+        let y = self.nonlinear_op_again(
             op,
             y,
+            again,
             &x.shape,
             &operands,
             || Extra::Norm(kept),
             move |y, mut g, saved, adjoints| {
                 let stats = &left.stats;
                 let mut of_output = None;
-                if last == Last::Silu {
+                let y = (by_output || last == Last::Silu).then(|| y.get());
+                if let (Last::Silu, Some(y)) = (last, &y) {
                     of_output = saved.map(|_| g.clone());
                     let residual = residual.as_ref().map(Tensor::as_slice);
                     Point { maps, x: &x_.data, affine: &affine, residual, y }.first(&mut g);
                 }
-                let sums = norm::backward_sums(maps, &mut g, &x_.data, stats, mask(last, y));
+                let mask = mask(last, y.as_ref().map(|y| &y[..]), (&x_.data, &affine));
+                let sums = norm::backward_sums(maps, &mut g, &x_.data, stats, mask);
                 put(adjoints, &scale_.target(), &sums.gamma)?;
                 put(adjoints, &to_shift, &sums.beta)?;
-                adjoints.write(&x_.target(), |out, more| {
-                    norm::backward_input(maps, &g, &x_.data, stats, &scale_.data, &sums, out, more);
-                })?;
-                if saved.is_none() {
+                let to_x = x_.target();
+                let input = |a: &[E], sums: &Sums, out: &mut [E], more| {
+                    norm::backward_input(maps, a, &x_.data, stats, &scale_.data, sums, out, more);
+                };
+                if saved.is_none() || of_output.is_some() {
+                    adjoints.write(&to_x, |out, more| input(&g, &sums, out, more))?;
                     adjoints.add(&to_residual, g)?;
-                    return Ok(None);
+                    *left.sums.borrow_mut() = saved.map(|_| sums);
+                    return Ok(of_output.map(Arc::new));
                 }
+                // The masked adjoint is kept; that of x follows from it, so a convolution that made x need not keep its own.
+                let masked = Arc::new(g);
+                let again: Again<E> = {
+                    let (masked, left) = (Arc::clone(&masked), Rc::clone(&left));
+                    let (x, gamma) = (Arc::clone(&x_.data), Arc::clone(&scale_.data));
+                    Rc::new(move || {
+                        let mut out = Buf::new(x.len());
+                        if let Some(sums) = &*left.sums.borrow() {
+                            norm::backward_input(
+                                maps,
+                                &masked,
+                                &x,
+                                &left.stats,
+                                &gamma,
+                                sums,
+                                &mut out,
+                                false,
+                            );
+                        }
+                        out
+                    })
+                };
+                adjoints.write_again(&to_x, again, |out, more| input(&masked, &sums, out, more))?;
                 *left.sums.borrow_mut() = Some(sums);
-                match of_output {
-                    Some(of_output) => {
-                        adjoints.add(&to_residual, g)?;
-                        Ok(Some(of_output))
-                    }
-                    None => {
-                        adjoints.add_copy(&to_residual, &g)?;
-                        Ok(Some(g))
-                    }
-                }
+                adjoints.add_copy(&to_residual, &masked)?;
+                Ok(Some(masked))
             },
         )?;
         match rest {
@@ -264,48 +301,53 @@ impl<E: Elem> Cpu<E> {
             return Ok(None);
         };
         let Extra::Norm(left) = replayed.extra() else { return Err(replayed.corrupt()) };
-        let (left, y) = (Rc::clone(left), Arc::clone(replayed.output()));
+        let left = Rc::clone(left);
         let (last, rest) = fused_part(activation);
-        let affine = Affine::new(&left.stats, &scale.primal.data, &shift.primal.data);
+        let affine = Rc::new(Affine::new(&left.stats, &scale.primal.data, &shift.primal.data));
+        let y = (residual.is_some() || last == Last::Silu).then(|| replayed.output());
         let stats_t =
             norm_replay::tangent_stats(maps, &x.primal.data, x.tangent.map(Tensor::as_slice), &left.stats);
         let moves = operands.iter().any(|operand| operand.tangent.is_some());
         // Before a SiLU: the tangent of its input.
-        let linear_tangent = {
+        let linear_tangent: Again<E> = {
             let (x, scale) = (x.cloned(), scale.cloned());
             let (shift_t, residual_t) = (shift.tangent.cloned(), residual.and_then(|r| r.tangent.cloned()));
-            let (left, y, stats_t) = (Rc::clone(&left), Arc::clone(&y), stats_t.clone());
-            move || {
-                let mut out = Buf::new(y.len());
+            let (left, affine, y, stats_t) =
+                (Rc::clone(&left), Rc::clone(&affine), y.clone(), stats_t.clone());
+            Rc::new(move || {
+                let mut out = Buf::new(maps.size());
                 norm_replay::tangent_apply(
                     maps,
                     tangent(&x, &scale, &left.stats, &stats_t),
                     shift_t.as_ref().map(Tensor::as_slice),
                     residual_t.as_ref().map(Tensor::as_slice),
-                    mask(last, &y),
+                    mask(last, y.as_ref().map(|y| &y[..]), (&x.primal.data, &affine)),
                     &mut out,
                 );
                 out
-            }
+            })
         };
         let residual_value = residual.filter(|_| last == Last::Silu).map(|r| r.primal.detached());
         let yt = moves.then(|| {
             let mut out = linear_tangent();
-            if last == Last::Silu {
+            if let (Last::Silu, Some(y)) = (last, &y) {
                 let residual = residual_value.as_ref().map(Tensor::as_slice);
-                Point { maps, x: &x.primal.data, affine: &affine, residual, y: &y }.first(&mut out);
+                Point { maps, x: &x.primal.data, affine: &affine, residual, y }.first(&mut out);
             }
             out
         });
+        // A pass over x and its tangent, which are held anyway, makes ẏ again; not with a residual, whose tangent is not.
+        let again = (last != Last::Silu && residual.is_none()).then(|| Rc::clone(&linear_tangent));
+        let linear_tangent = (last == Last::Silu).then_some(linear_tangent);
         let (x, scale, to_shift) = (x.cloned(), scale.cloned(), shift.primal.target());
         let to_residual = residual.and_then(|r| r.primal.target());
-        let (point, kept) = (Rc::clone(&left), Arc::clone(&y));
-        let y = replayed.finish(yt, move |mut second, first, adjoints| {
+        let (point, kept) = (Rc::clone(&left), y);
+        let mut y = replayed.finish(yt, move |mut second, first, adjoints| {
             let mut of_input = None;
-            if last == Last::Silu {
+            if let (Last::Silu, Some(kept)) = (last, &kept) {
                 // From the adjoints of y and ẏ to those of the SiLU's input u and of u̇.
                 let residual = residual_value.as_ref().map(Tensor::as_slice);
-                let silu = Point { maps, x: &x.primal.data, affine: &affine, residual, y: &kept };
+                let silu = Point { maps, x: &x.primal.data, affine: &affine, residual, y: kept };
                 if let Some(b) = &mut second {
                     silu.first(b);
                 }
@@ -313,7 +355,7 @@ impl<E: Elem> Cpu<E> {
                     let mut a: Buf<E> = (**g).clone();
                     silu.first(&mut a);
                     of_input = Some(a);
-                    if moves {
+                    if let Some(linear_tangent) = linear_tangent.filter(|_| moves) {
                         let mut more = linear_tangent();
                         silu.second(&mut more, g);
                         match &mut second {
@@ -324,7 +366,7 @@ impl<E: Elem> Cpu<E> {
                 }
             }
             let first = of_input.as_deref().or(first.map(|a| &a[..]));
-            let mask = mask(last, &kept);
+            let mask = mask(last, kept.as_ref().map(|y| &y[..]), (&x.primal.data, &affine));
             let (to_x, to_scale, stats) = (x.primal.target(), scale.primal.target(), &point.stats);
             let recorded = point.sums.borrow();
             let sums = match (first, recorded.as_ref(), second.as_mut()) {
@@ -359,6 +401,9 @@ impl<E: Elem> Cpu<E> {
                 None => Ok(()),
             }
         })?;
+        if let Some(tangent) = &mut y.tangent {
+            tangent.again = again;
+        }
         let y = match rest {
             Some(activation) => self.unary_dual_op(activation, y.as_ref())?,
             None => y,

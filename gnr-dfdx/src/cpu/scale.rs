@@ -51,7 +51,7 @@ impl<E: Elem> Cpu<E> {
             || Extra::Nothing,
             move |_, g, _, adjoints| {
                 pull_back(adjoints, hw, &g, [&x_, &s_], [Some(&x_), Some(&s_)])?;
-                Ok(Some(g))
+                Ok(Some(g.into()))
             },
         )
     }

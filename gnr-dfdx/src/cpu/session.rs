@@ -21,7 +21,7 @@ use super::{
     Cpu,
     buffer::Buf,
     kernels::elem::Elem,
-    tensor::{Adjoints, DeviceError, Node, Tensor, same_shape},
+    tensor::{Adjoints, Again, DeviceError, Held, Node, Tensor, same_shape},
 };
 use crate::tape::SharedTape;
 
@@ -42,9 +42,9 @@ impl<E: Elem> fmt::Debug for Record<E> {
 
 /// What one operation's replay needs.
 pub(super) struct Saved<E: Elem> {
-    pub(super) output: Arc<Buf<E>>,
+    pub(super) output: Held<E>,
     /// Set by the reverse pass; stays `None` where the loss did not depend on the output.
-    pub(super) adjoint: RefCell<Option<Arc<Buf<E>>>>,
+    pub(super) adjoint: RefCell<Option<Held<E>>>,
     pub(super) extra: Extra<E>,
 }
 
@@ -98,8 +98,8 @@ pub(super) struct Replayed<E: Elem> {
 }
 
 impl<E: Elem> Replayed<E> {
-    pub(super) fn output(&self) -> &Arc<Buf<E>> {
-        &self.entry.saved.output
+    pub(super) fn output(&self) -> Arc<Buf<E>> {
+        self.entry.saved.output.get()
     }
     pub(super) fn extra(&self) -> &Extra<E> {
         &self.entry.saved.extra
@@ -117,19 +117,22 @@ impl<E: Elem> Replayed<E> {
     ) -> Result<Dual<Tensor<E>>> {
         let Self { entry, node, terms } = self;
         let primal = Tensor {
-            data: Arc::clone(&entry.saved.output),
+            data: entry.saved.output.get(),
             shape: entry.shape[..].into(),
             node: Some(Rc::clone(&node)),
+            again: entry.saved.output.again(),
         };
         let tangent = tangent.map(|tangent| Tensor::new(tangent, &primal.shape));
         on_tape(&node, move |node, adjoints| {
             let b = adjoints.take(node)?;
-            let a = entry.saved.adjoint.borrow();
-            let a = if terms == Terms::Both { a.as_ref() } else { None };
+            let a = match terms {
+                Terms::Both => entry.saved.adjoint.borrow().as_ref().map(Held::get),
+                Terms::First => None,
+            };
             if b.is_none() && a.is_none() {
                 return Ok(());
             }
-            f(b, a, adjoints)
+            f(b, a.as_ref(), adjoints)
         })?;
         Ok(Dual { primal, tangent })
     }
@@ -183,7 +186,8 @@ impl<E: Elem> Cpu<E> {
     }
 
     /// The output of a nonlinear operation. `reverse` gets its output, its adjoint and, when recording, its entry; it returns the
-    /// adjoint that the entry keeps, or `None` when it has passed the buffer on (only allowed without an entry).
+    /// adjoint that the entry keeps, or `None` when it has passed the buffer on (only allowed without an entry). What it keeps is the
+    /// adjoint it was given, except for a normalisation, which masks it.
     ///
     /// # Errors
     /// In a replay, where only the dual form of an operation knows its second term.
@@ -195,16 +199,37 @@ impl<E: Elem> Cpu<E> {
         operands: &[&Tensor<E>],
         extra: impl FnOnce() -> Extra<E>,
         reverse: impl FnOnce(
-            &Arc<Buf<E>>,
+            &Held<E>,
             Buf<E>,
             Option<&Saved<E>>,
             &mut Adjoints<'_, E>,
-        ) -> Result<Option<Buf<E>>, DeviceError>
+        ) -> Result<Option<Arc<Buf<E>>>, DeviceError>
+        + 'static,
+    ) -> Result<Tensor<E>> {
+        self.nonlinear_op_again(op, output, None, shape, operands, extra, reverse)
+    }
+
+    /// The same for an output that `again` makes too, so that a recording session need not hold it.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn nonlinear_op_again(
+        &self,
+        op: &'static str,
+        output: Buf<E>,
+        again: Option<Again<E>>,
+        shape: &[usize],
+        operands: &[&Tensor<E>],
+        extra: impl FnOnce() -> Extra<E>,
+        reverse: impl FnOnce(
+            &Held<E>,
+            Buf<E>,
+            Option<&Saved<E>>,
+            &mut Adjoints<'_, E>,
+        ) -> Result<Option<Arc<Buf<E>>>, DeviceError>
         + 'static,
     ) -> Result<Tensor<E>> {
         let mut y = Tensor::new(output, shape);
         y.node = self.node_over(op, operands)?;
-        let Some(node) = &y.node else { return Ok(y) };
+        let Some(node) = y.node.clone() else { return Ok(y) };
         let entry = match &self.session {
             Session::Replay { .. } => {
                 return Err(Error::Invalid(format!(
@@ -212,18 +237,20 @@ impl<E: Elem> Cpu<E> {
                 )));
             }
             Session::Gradient { records: Some(records), .. } => {
-                let saved =
-                    Saved { output: Arc::clone(&y.data), adjoint: RefCell::new(None), extra: extra() };
+                y.again = again;
+                let saved = Saved { output: y.held(), adjoint: RefCell::new(None), extra: extra() };
                 Some(records.push(op, shape, saved))
             }
             _ => None,
         };
-        let data = Arc::clone(&y.data);
-        on_tape(node, move |node, adjoints| {
-            let Some(adjoint) = adjoints.take(node)? else { return Ok(()) };
+        let data = y.held();
+        on_tape(&node, move |node, adjoints| {
+            let Some((adjoint, again)) = adjoints.take_with(node)? else { return Ok(()) };
             let kept = reverse(&data, adjoint, entry.as_ref().map(|entry| &entry.saved), adjoints)?;
             if let Some(entry) = entry {
-                *entry.saved.adjoint.borrow_mut() = kept.map(Arc::new);
+                let again = again.filter(|_| !matches!(entry.saved.extra, Extra::Norm(_)));
+                let held = |kept| again.map_or(Held::Data(kept), Held::Again);
+                *entry.saved.adjoint.borrow_mut() = kept.map(held);
             }
             Ok(())
         })?;

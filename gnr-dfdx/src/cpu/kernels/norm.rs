@@ -70,19 +70,33 @@ pub enum Last<E> {
     Silu,
 }
 
-/// The output of an operation that ended in a clip at 0 and at `top`, which tells where its derivative is 1.
+/// What tells where the derivative of a clip at 0 and at `top` is 1: its output, or what it is an affine map of.
 #[derive(Clone, Copy, Debug)]
 pub struct Mask<'a, E> {
-    /// The output.
-    pub y: &'a [E],
+    /// The output; with `affine`, the normalisation's input.
+    pub of: &'a [E],
+    /// The map from `of` to the clip's input, when it has no residual.
+    pub affine: Option<&'a Affine<E>>,
     /// The upper bound; ∞ for ReLU.
     pub top: E,
 }
 
 impl<'a, E: Elem> Mask<'a, E> {
-    pub(super) fn map(mask: Option<Self>, maps: Maps, i: usize) -> Option<Self> {
-        mask.map(|Mask { y, top }| Mask { y: maps.map(y, i), top })
+    pub(super) fn map(mask: Option<Self>, maps: Maps, i: usize) -> Option<MapMask<'a, E>> {
+        mask.map(|Mask { of, affine, top }| {
+            let (k, m) = affine.map_or((E::one(), E::zero()), |affine| affine.at(i));
+            MapMask { of: maps.map(of, i), k, m, top }
+        })
     }
+}
+
+/// A [`Mask`] of one map: a derivative passes where `0 < k of + m < top`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MapMask<'a, E> {
+    pub(super) of: &'a [E],
+    pub(super) k: E,
+    pub(super) m: E,
+    pub(super) top: E,
 }
 
 /// Normalisation as one affine map a channel: k x + m.
@@ -190,9 +204,9 @@ simd! {
         }
     }
     /// Masks g in place (when there is a mask) and returns (Σ g, Σ g (x − m)).
-    pub(super) fn masked_sums<E: Elem>(g: &mut [E], x: &[E], m: E, mask: Option<Mask<'_, E>>) -> [f64; 2] {
-        if let Some(Mask { y, top }) = mask {
-            g.iter_mut().zip(y).for_each(|(g, &y)| *g = clip_mask(*g, y, top));
+    pub(super) fn masked_sums<E: Elem>(g: &mut [E], x: &[E], m: E, mask: Option<MapMask<'_, E>>) -> [f64; 2] {
+        if let Some(MapMask { of, k, m, top }) = mask {
+            g.iter_mut().zip(of).for_each(|(g, &v)| *g = clip_mask(*g, k * v + m, top));
         }
         let (mut a, mut b) = ([E::zero(); LANES], [E::zero(); LANES]);
         let (mut gs, mut xs) = (g.chunks_exact(LANES), x.chunks_exact(LANES));
@@ -255,7 +269,7 @@ pub fn backward_sums<E: Elem>(
     stats: &Stats,
     mask: Option<Mask<'_, E>>,
 ) -> Sums {
-    maps.assert(&[Some(a), Some(x), mask.map(|mask| mask.y)]);
+    maps.assert(&[Some(a), Some(x), mask.map(|mask| mask.of)]);
     let of_map = |(i, a): (usize, &mut [E])| {
         masked_sums(a, maps.map(x, i), E::of(stats.mean[i % maps.c]), Mask::map(mask, maps, i))
     };
@@ -362,7 +376,7 @@ mod tests {
             };
             let y = value(&x, &gamma, &beta, &r);
             let mut a = w.clone();
-            let mask = top.map(|top| Mask { y: &y[..], top });
+            let mask = top.map(|top| Mask { of: &y[..], affine: None, top });
             let sums = backward_sums(MAPS, &mut a, &x, &stats(&x), mask);
             let mut gx = vec![1.0; n];
             backward_input(MAPS, &a, &x, &stats(&x), &gamma, &sums, &mut gx, true);
@@ -393,7 +407,7 @@ mod tests {
                 let (mut y, mut a, mut gx) = (vec![0.0; x.len()], a.clone(), vec![0.0; x.len()]);
                 let (affine, top) = (Affine::new(&stats, &gamma, &beta), f32::INFINITY);
                 apply(maps, &x, &affine, None, Last::Clip(top), &mut y);
-                let sums = backward_sums(maps, &mut a, &x, &stats, Some(Mask { y: &y, top }));
+                let sums = backward_sums(maps, &mut a, &x, &stats, Some(Mask { of: &y, affine: None, top }));
                 backward_input(maps, &a, &x, &stats, &gamma, &sums, &mut gx, false);
                 (y, gx, sums)
             })

@@ -13,7 +13,7 @@
 
 use super::elem::Elem;
 use super::elementwise::clip_mask;
-use super::norm::{Maps, Mask, Source, Stats, Sums, centred_dot, centred_sum, masked_sums};
+use super::norm::{MapMask, Maps, Mask, Source, Stats, Sums, centred_dot, centred_sum, masked_sums};
 use super::reduce::sum_run;
 use super::simd::simd;
 use rayon::prelude::*;
@@ -56,18 +56,20 @@ pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Sta
 
 simd! {
     /// out = k0 xt + k1 x + k2 (+ residual), masked
-    fn tangent_map<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], residual: Option<&[E]>, mask: Option<Mask<'_, E>>) {
+    fn tangent_map<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], residual: Option<&[E]>, mask: Option<MapMask<'_, E>>) {
         match xt {
             Some(t) => out.iter_mut().zip(x).zip(t).for_each(|((o, &x), &t)| *o = k[0] * t + k[1] * x + k[2]),
             None => out.iter_mut().zip(x).for_each(|(o, &x)| *o = k[1] * x + k[2]),
         }
         // The map is in the first-level cache now: these passes are cheap.
         match (residual, mask) {
-            (Some(r), Some(Mask { y, top })) => {
-                out.iter_mut().zip(r).zip(y).for_each(|((o, &r), &y)| *o = clip_mask(*o + r, y, top));
+            (Some(r), Some(MapMask { of, k, m, top })) => {
+                out.iter_mut().zip(r).zip(of).for_each(|((o, &r), &v)| *o = clip_mask(*o + r, k * v + m, top));
             }
             (Some(r), None) => out.iter_mut().zip(r).for_each(|(o, &r)| *o += r),
-            (None, Some(Mask { y, top })) => out.iter_mut().zip(y).for_each(|(o, &y)| *o = clip_mask(*o, y, top)),
+            (None, Some(MapMask { of, k, m, top })) => {
+                out.iter_mut().zip(of).for_each(|(o, &v)| *o = clip_mask(*o, k * v + m, top));
+            }
             (None, None) => {}
         }
     }
@@ -133,7 +135,7 @@ pub fn tangent_apply<E: Elem>(
     mask: Option<Mask<'_, E>>,
     out: &mut [E],
 ) {
-    maps.assert(&[Some(at.x), at.xt, residual_t, mask.map(|mask| mask.y), Some(out)]);
+    maps.assert(&[Some(at.x), at.xt, residual_t, mask.map(|mask| mask.of), Some(out)]);
     let coefficients: Vec<[E; 3]> = (0..maps.c)
         .map(|ch| {
             let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
@@ -168,7 +170,7 @@ pub fn second_backward<E: Elem>(
     gx: Option<&mut [E]>,
     accumulate: bool,
 ) -> Sums {
-    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), mask.map(|mask| mask.y), gx.as_deref()]);
+    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), mask.map(|mask| mask.of), gx.as_deref()]);
     let Tangent { x, xt, stats, stats_t, .. } = at;
     let mean_of = |i: usize| E::of(stats.mean[i % maps.c]);
     // Σ a (ẋ − ṁ), then Σ b and Σ b (x − m), per map.
@@ -288,7 +290,13 @@ mod tests {
                 let p = moved(&p, &t, h);
                 let (y, st) = (output(&p), stats(&p.x));
                 let mut a: Vec<f64> = w.iter().zip(&wt).map(|(w, t)| w + h * t).collect();
-                let sums = backward_sums(MAPS, &mut a, &p.x, &st, top.map(|top| Mask { y: &y[..], top }));
+                let sums = backward_sums(
+                    MAPS,
+                    &mut a,
+                    &p.x,
+                    &st,
+                    top.map(|top| Mask { of: &y[..], affine: None, top }),
+                );
                 let mut gx = vec![0.0; n];
                 backward_input(MAPS, &a, &p.x, &st, &p.gamma, &sums, &mut gx, false);
                 [y, gx, sums.gamma, sums.beta]
@@ -300,7 +308,8 @@ mod tests {
                 .collect();
 
             let (st, y) = (stats(&p.x), output(&p));
-            let (xt, mask) = (x_moves.then_some(&t.x[..]), top.map(|top| Mask { y: &y[..], top }));
+            let (xt, mask) =
+                (x_moves.then_some(&t.x[..]), top.map(|top| Mask { of: &y[..], affine: None, top }));
             let stt = tangent_stats(MAPS, &p.x, xt, &st);
             let at =
                 Tangent { x: &p.x, xt, gamma: &p.gamma, gamma_t: Some(&t.gamma), stats: &st, stats_t: &stt };

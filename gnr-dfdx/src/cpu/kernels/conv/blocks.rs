@@ -6,8 +6,8 @@ use crate::cpu::kernels::elementwise::add_assign;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Accumulators up to this size (bytes) are kept per part of the batch; larger ones are shared and the products run in parallel.
-const PRIVATE_BYTES: usize = 2 << 20;
+/// Accumulators up to this size (bytes) are usually kept per part of the batch; larger ones are shared and the products run in parallel.
+pub(super) const PRIVATE_BYTES: usize = 2 << 20;
 
 /// Bytes of transformed operands that are held at a time when accumulators are shared.
 const GROUP_BYTES: usize = 8 << 20;
@@ -55,6 +55,8 @@ pub(super) struct Sums {
     pub(super) units: usize,
     pub(super) rows: usize,
     pub(super) lanes: usize,
+    /// Bytes up to which every part of the batch has its own.
+    pub(super) private: usize,
 }
 
 impl Sums {
@@ -74,9 +76,9 @@ pub(super) fn sum_over<B: Send + Sync, S>(
     transform: impl Fn(&Job, &mut S) -> B + Sync + Send,
     add: impl Fn(&B, usize, Range<usize>, &mut [f32]) + Sync,
 ) -> Aligned {
-    let Sums { units, rows, lanes } = sums;
+    let Sums { units, rows, lanes, private } = sums;
     let (unit, size) = (sums.unit(), units * sums.unit());
-    if size * size_of::<f32>() <= PRIVATE_BYTES {
+    if size * size_of::<f32>() <= private {
         let part = |jobs: &[Job]| {
             let (mut sum, mut scratch) = (Aligned::zeroed(size), scratch());
             for job in jobs {

@@ -19,6 +19,8 @@ mod winograd_weights;
 
 pub use geometry::{Geometry, GeometryError};
 
+use f4x4::strided;
+
 use super::elem::Elem;
 use super::simd::{self, Level};
 use super::work;
@@ -42,6 +44,9 @@ pub enum Plan {
     Winograd,
     /// Winograd F(4x4, 3x3): the same, at least 8 channels on both sides, and maps that its tiles cover without much waste.
     Winograd4,
+    /// Winograd F(4x4, 2x2) of the four phases of the input: `f32`, 3x3, stride 2, one pixel of padding, one group, multiples of 16 channels
+    /// on both sides, and not so many that the transformed weights leave the caches.
+    Strided,
 }
 
 /// The path that all three operations of a geometry take, for `f32` (`single`) or `f64`.
@@ -51,6 +56,9 @@ pub fn plan(g: &Geometry, single: bool) -> Plan {
     }
     if single && f4x4::pays(g) {
         return Plan::Winograd4;
+    }
+    if single && strided::pays(g) {
+        return Plan::Strided;
     }
     if single && winograd::Shape::fits(g) && g.c.max(g.o) >= 8 {
         return Plan::Winograd;
@@ -76,6 +84,7 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
         (Plan::Winograd4, Some(pairs), Some(y)) => {
             f4x4::run(level, winograd::Shape::forward(g), pairs, false, y, false);
         }
+        (Plan::Strided, Some(pairs), Some(y)) => strided::forward(level, g, pairs, y),
         (Plan::Packed, Some(pairs), Some(y)) => packed::forward(level, g, pairs, y),
         (Plan::Depthwise, ..) => depthwise::forward(g, pairs, y),
         _ => general::forward(g, pairs, y),
@@ -106,6 +115,7 @@ fn backward_input_at<E: Elem>(
         (Plan::Winograd4, Some(pairs), Some(gx)) => {
             f4x4::run(level, winograd::Shape::backward(g), pairs, true, gx, accumulate);
         }
+        (Plan::Strided, Some(pairs), Some(gx)) => strided::backward_input(level, g, pairs, gx, accumulate),
         (Plan::Packed, Some(pairs), Some(gx)) => packed::backward_input(level, g, pairs, gx, accumulate),
         (Plan::Depthwise, ..) => depthwise::backward_input(g, pairs, gx, accumulate),
         _ => general::backward_input(g, pairs, gx, accumulate),
@@ -137,6 +147,7 @@ fn backward_weight_at<E: Elem>(
         (Plan::Winograd4, Some(pairs), Some(gw)) => {
             f4x4::run_gradient(level, winograd::Shape::forward(g), pairs, gw, accumulate);
         }
+        (Plan::Strided, Some(pairs), Some(gw)) => strided::backward_weight(level, g, pairs, gw, accumulate),
         (Plan::Packed, Some(pairs), Some(gw)) => packed::backward_weight(level, g, pairs, gw, accumulate),
         (Plan::Depthwise, ..) => depthwise::backward_weight(g, pairs, gw, accumulate),
         _ => general::backward_weight(g, pairs, gw, accumulate),

@@ -2,7 +2,7 @@
 //! operands stay in the second-level cache. Small late maps thus share one large product instead of making one small product each.
 #![allow(unsafe_code)]
 
-use super::blocks::{Cut, Job, Sums, jobs, sum_over};
+use super::blocks::{Cut, Job, PRIVATE_BYTES, Sums, jobs, sum_over};
 use super::im2col::{col2im, inside};
 use super::lanes::{Lanes, lanes};
 use super::product::{
@@ -160,7 +160,7 @@ pub(super) fn backward_weight(
     let lanes = padded(og);
     let floats = (ck + lanes) * g.groups;
     let cut = cut(g, floats);
-    let sums = Sums { units: g.groups, rows: ck, lanes };
+    let sums = Sums { units: g.groups, rows: ck, lanes, private: PRIVATE_BYTES };
     let transform = |job: &Job, (): &mut ()| {
         let (pixels, columns) = (job.rows.len() * g.ow, job.images.len() * job.rows.len() * g.ow);
         let row = row_of(columns);

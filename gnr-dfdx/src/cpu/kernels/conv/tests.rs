@@ -23,6 +23,11 @@ const CASES: &[Case] = &[
     ([2, 16, 10, 11], [16, 16, 3, 3], 1, 0, 1), // no padding
     ([2, 31, 6, 8], [16, 31, 3, 3], 1, 2, 1),   // full padding
     ([2, 16, 8, 8], [32, 16, 3, 3], 2, 1, 1),   // transition
+    ([3, 32, 14, 22], [16, 32, 3, 3], 2, 1, 1), // phases: ragged tiles
+    ([2, 16, 15, 31], [48, 16, 3, 3], 2, 1, 1), // odd input
+    ([1, 16, 62, 96], [16, 16, 3, 3], 2, 1, 1), // more rows of tiles than one block
+    ([3, 64, 8, 16], [128, 64, 3, 3], 2, 1, 1), // shared sums
+    ([2, 24, 16, 16], [16, 24, 3, 3], 2, 1, 1), // ragged channel counts
     ([3, 16, 8, 8], [32, 16, 1, 1], 2, 0, 1),   // projection
     ([2, 5, 9, 7], [7, 5, 5, 5], 2, 2, 1),      //
     ([1, 3, 19, 21], [8, 3, 7, 7], 2, 3, 1),    // ImageNet stem
@@ -171,31 +176,34 @@ fn every_operation_in_f32_at_every_level() {
     }
 }
 
-/// Rounding of F(4x4, 3x3) beside that of direct summation in the same precision: root mean squares over 64 channels.
+/// Rounding of F(4x4, 3x3), and of F(4x4, 2x2) by phases, beside that of direct summation in the same precision: root mean squares over 64
+/// channels.
 #[test]
 fn larger_tiles_keep_the_digits() {
-    let g = Geometry::new([2, 64, 16, 16], [64, 64, 3, 3], 1, 1, 1).expect("valid");
-    assert_eq!(plan(&g, true), Plan::Winograd4);
-    let t = operands::<f32>(&g);
-    let want = naive(&g, &t, 1);
-    let error = |got: &[f32], want: &[f64]| {
-        let square = |v: f64| v * v;
-        let off: f64 = got.iter().zip(want).map(|(g, w)| square(f64::from(*g) - w)).sum();
-        (off / want.iter().map(|w| square(*w)).sum::<f64>()).sqrt()
-    };
-    let level = simd::detected();
-    let [mut y, mut gx, mut gw] = [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
-    forward(&g, &pairs(&t.x, &t.w, 1), &mut y);
-    backward_input(&g, &pairs(&t.gy, &t.w, 1), &mut gx, false);
-    backward_weight(&g, &pairs(&t.gy, &t.x, 1), &mut gw, false);
-    let tiled = [error(&y, &want[0]), error(&gx, &want[1]), error(&gw, &want[2])];
-    packed::forward(level, &g, &pairs(&t.x, &t.w, 1), &mut y);
-    packed::backward_input(level, &g, &pairs(&t.gy, &t.w, 1), &mut gx, false);
-    packed::backward_weight(level, &g, &pairs(&t.gy, &t.x, 1), &mut gw, false);
-    let direct = [error(&y, &want[0]), error(&gx, &want[1]), error(&gw, &want[2])];
-    println!("{tiled:?} {direct:?}");
-    // Measured: 8e-7, 8e-7, 6e-7 beside 4e-7, 2e-7, 2e-7. With the usual points 0, ±1, ±2 it would be twice as much.
-    assert!(tiled.iter().all(|tiled| *tiled < 1.2e-6), "{tiled:?} {direct:?}");
+    for (stride, expected) in [(1, Plan::Winograd4), (2, Plan::Strided)] {
+        let g = Geometry::new([2, 64, 16, 16], [64, 64, 3, 3], stride, 1, 1).expect("valid");
+        assert_eq!(plan(&g, true), expected);
+        let t = operands::<f32>(&g);
+        let want = naive(&g, &t, 1);
+        let error = |got: &[f32], want: &[f64]| {
+            let square = |v: f64| v * v;
+            let off: f64 = got.iter().zip(want).map(|(g, w)| square(f64::from(*g) - w)).sum();
+            (off / want.iter().map(|w| square(*w)).sum::<f64>()).sqrt()
+        };
+        let level = simd::detected();
+        let [mut y, mut gx, mut gw] = [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
+        forward(&g, &pairs(&t.x, &t.w, 1), &mut y);
+        backward_input(&g, &pairs(&t.gy, &t.w, 1), &mut gx, false);
+        backward_weight(&g, &pairs(&t.gy, &t.x, 1), &mut gw, false);
+        let tiled = [error(&y, &want[0]), error(&gx, &want[1]), error(&gw, &want[2])];
+        packed::forward(level, &g, &pairs(&t.x, &t.w, 1), &mut y);
+        packed::backward_input(level, &g, &pairs(&t.gy, &t.w, 1), &mut gx, false);
+        packed::backward_weight(level, &g, &pairs(&t.gy, &t.x, 1), &mut gw, false);
+        let direct = [error(&y, &want[0]), error(&gx, &want[1]), error(&gw, &want[2])];
+        println!("{expected:?}: {tiled:?} {direct:?}");
+        // Measured: 8e-7, 8e-7, 6e-7 beside 4e-7, 2e-7, 2e-7. With the usual points 0, ±1, ±2 it would be twice as much.
+        assert!(tiled.iter().all(|tiled| *tiled < 1.2e-6), "{tiled:?} {direct:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::Pair;
-use super::blocks::{Cut, Job, Sums, jobs, sum_over};
+use super::blocks::{Cut, Job, PRIVATE_BYTES, Sums, jobs, sum_over};
 use super::lanes::{Lanes, lanes};
 use super::product::{Aligned, Left, Right, padded, product, row_of, spread};
 use super::transpose::transpose;
@@ -34,7 +34,7 @@ pub(super) fn run(level: Level, s: Shape, pairs: &[Pair<'_, f32>], gw: &mut [f32
     let cut = s.cut((BLOCK_BYTES / bytes).clamp(64, 512));
     let jobs = jobs(pairs.len(), s.n, s.tile_rows(), cut);
     let sum = sum_over(
-        Sums { units: POINTS, rows: s.cin, lanes },
+        Sums { units: POINTS, rows: s.cin, lanes, private: PRIVATE_BYTES },
         &jobs,
         bytes * cut.images * cut.rows * s.tile_columns(),
         || Scratch::new(&s, cut),

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::Pair;
-use super::blocks::Sums;
+use super::blocks::{PRIVATE_BYTES, Sums};
 use super::lanes::{Lanes, lanes};
 use super::product::{Aligned, COLUMNS, PANEL, padded};
 use super::winograd::{POINTS, Shape};
@@ -74,7 +74,7 @@ unsafe fn expand<V: Lanes>(half: V, g0: V, g1: V, g2: V) -> [V; 4] {
 /// `Gᵀ M G` of the summed products [POINTS][cin][lanes], into (or added to) gw [cout, cin, 3, 3].
 pub(super) fn transform_back(level: Level, s: &Shape, sum: &[f32], gw: &mut [f32], accumulate: bool) {
     let lanes = padded(s.cout);
-    let point = Sums { units: POINTS, rows: s.cin, lanes }.unit();
+    let point = Sums { units: POINTS, rows: s.cin, lanes, private: PRIVATE_BYTES }.unit();
     gw.par_chunks_mut(PANEL * s.cin * 9).enumerate().for_each(|(panel, gw)| {
         for c in 0..s.cin {
             let mut taps = [[0.0_f32; PANEL]; 9];

@@ -21,14 +21,16 @@ pub(super) struct Maps {
     pub(super) padding: usize,
     /// Tiles in a row.
     pub(super) columns: usize,
-    /// Rows and columns of a window: 6 for inputs, 4 for output adjoints.
+    /// Rows and columns from one window to the next.
+    pub(super) step: usize,
+    /// Rows and columns of a window: here 6 for inputs, 4 for output adjoints.
     pub(super) window: usize,
 }
 
 impl Maps {
     /// Columns of a padded row.
-    fn pitch(&self) -> usize {
-        TILE * self.columns + self.window - TILE
+    pub(super) fn pitch(&self) -> usize {
+        self.step * (self.columns - 1) + self.window
     }
 }
 
@@ -44,9 +46,9 @@ pub(super) struct Place {
 /// Buffers of one task.
 pub(super) struct Scratch {
     /// `window` padded rows, pixel-major; columns outside the image stay zero.
-    ring: Aligned,
-    /// The same after the vertical transform: 6 rows.
-    vertical: Aligned,
+    pub(super) ring: Aligned,
+    /// The same after the vertical transform: at least 6 rows.
+    pub(super) vertical: Aligned,
     /// Rows whose width does not allow to transpose them in place.
     rows: Aligned,
 }
@@ -56,7 +58,7 @@ impl Scratch {
         let row = maps.pitch() * LANES;
         Scratch {
             ring: Aligned::zeroed(maps.window * row),
-            vertical: Aligned::new(6 * row),
+            vertical: Aligned::new(maps.window.max(6) * row),
             rows: Aligned::new(if maps.w.is_multiple_of(8) { 0 } else { maps.window * maps.w * LANES }),
         }
     }
@@ -98,7 +100,14 @@ pub(super) fn expand(
 }
 
 /// Brings rows of the padded maps into the ring.
-fn fill(level: Level, maps: &Maps, x: &[f32], channels: usize, rows: Range<usize>, scratch: &mut Scratch) {
+pub(super) fn fill(
+    level: Level,
+    maps: &Maps,
+    x: &[f32],
+    channels: usize,
+    rows: Range<usize>,
+    scratch: &mut Scratch,
+) {
     let (plane, row) = (maps.h * maps.w, maps.pitch() * LANES);
     let inner = rows.start.max(maps.padding)..rows.end.min(maps.h + maps.padding);
     let inner = inner.start.min(inner.end)..inner.end;
@@ -109,7 +118,7 @@ fn fill(level: Level, maps: &Maps, x: &[f32], channels: usize, rows: Range<usize
         _ => LANES * plane,
     };
     for c in 0..channels {
-        prefetch(x.as_ptr().wrapping_add(c * plane + ahead), TILE * maps.w);
+        prefetch(x.as_ptr().wrapping_add(c * plane + ahead), maps.step * maps.w);
     }
     for y in rows.clone().filter(|y| !inner.contains(y)) {
         scratch.ring[slot(y)..][..row].fill(0.0);

@@ -39,7 +39,7 @@ pub(in super::super) fn run(
 
 fn maps(s: &Shape) -> Maps {
     let columns = Tiles::of(s).columns;
-    Maps { channels: s.cin, h: s.h, w: s.w, padding: s.padding, columns, window: TILE + 2 }
+    Maps { channels: s.cin, h: s.h, w: s.w, padding: s.padding, columns, step: TILE, window: TILE + 2 }
 }
 
 fn many_tiles(

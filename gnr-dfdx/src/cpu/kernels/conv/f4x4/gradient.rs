@@ -109,8 +109,16 @@ pub(in super::super) fn run(
         level,
         s: &s,
         tiles,
-        inputs: Maps { channels: s.cin, h: s.h, w: s.w, padding: s.padding, columns, window: TILE + 2 },
-        adjoints: Maps { channels: s.cout, h: s.oh, w: s.ow, padding: 0, columns, window: TILE },
+        inputs: Maps {
+            channels: s.cin,
+            h: s.h,
+            w: s.w,
+            padding: s.padding,
+            columns,
+            step: TILE,
+            window: TILE + 2,
+        },
+        adjoints: Maps { channels: s.cout, h: s.oh, w: s.ow, padding: 0, columns, step: TILE, window: TILE },
         input_row: tile_row(s.cin, 1),
         adjoint_row: tile_row(s.cout, 1),
     };

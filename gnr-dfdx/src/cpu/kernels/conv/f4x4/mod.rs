@@ -13,6 +13,7 @@
 //! | `contract` | transformed products to maps: `Aᵀ M A` |
 //! | `forward` | convolution and input gradient |
 //! | `gradient` | weight gradient |
+//! | `strided` | stride 2: F(4x4, 2x2) on the four phases of a map |
 //!
 //! # References
 //! Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks* (CVPR 2016). Points: Barabasz, Anderson, Soodhalter & Gregg, *Error
@@ -23,6 +24,7 @@ mod expand;
 mod forward;
 mod gradient;
 mod points;
+pub(super) mod strided;
 mod weights;
 
 pub(super) use forward::run;

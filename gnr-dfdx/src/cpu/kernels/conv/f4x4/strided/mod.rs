@@ -1,0 +1,291 @@
+//! 3x3 stride-2 `f32` convolutions by Winograd's F(4x4, 2x2) on the four phases of the input: 81 products for a 4x4 output tile and a pair of
+//! channels instead of 144.
+//!
+//! With one pixel of padding an output row i reads the input rows 2i − 1, 2i, 2i + 1. So the odd rows are convolved with the two outer taps, the
+//! even ones with the middle tap, and the same for columns: the sum of a 2x2, two 1x2 and a 1x1 convolution of stride 1, which share
+//! their output tiles, and the sum over phases and channels is taken before `Aᵀ M A`. A single tap has no product at ∞, so the phases need 25,
+//! 20, 20 and 16 of the 25 products. Phases are ordered even-odd, odd-odd, odd-even, even-even (rows, columns), so that those that have
+//! products at a point are neighbours.
+//!
+//! # References
+//! As [`super`]. Phases: Yepez & Ko, *Stride 2 1-D, 2-D, and 3-D Winograd for Convolutional Neural Networks* (IEEE TVLSI 2020).
+
+mod maps;
+mod points;
+mod weights;
+
+use super::expand::{Maps, Place, Scratch};
+use super::{LANES, TILE, Tiles, tile_row, width};
+use crate::cpu::kernels::conv::blocks::{Job, Sums, jobs, sum_over};
+use crate::cpu::kernels::conv::product::{Aligned, Left, Right, product, spread};
+use crate::cpu::kernels::conv::{Geometry, Pair};
+use crate::cpu::kernels::simd::Level;
+use maps::{Kind, Pixels, contract_row, expand, to_maps};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Points of one dimension; the last is ∞.
+const SIDE: usize = 5;
+
+/// Products of one tile, one phase and one pair of channels.
+const POINTS: usize = SIDE * SIDE;
+
+/// Even-odd, odd-odd, odd-even, even-even.
+const PHASES: usize = 4;
+
+/// Which phases are of odd rows and of odd columns.
+const ODD: [[bool; 2]; PHASES] = [[false, true], [true, true], [true, false], [false, false]];
+
+/// Bytes of transformed data that a block of tiles may take.
+const BLOCK_BYTES: usize = 512 << 10;
+
+/// Sums of a weight gradient up to this size are kept per part of the batch: a quarter of the second-level cache.
+const PRIVATE_BYTES: usize = 256 << 10;
+
+/// Bytes of transformed weights that still pay.
+const WEIGHT_BYTES: usize = 4 << 20;
+
+/// The phases that have products at a point.
+fn phases(point: usize) -> Range<usize> {
+    match (point / SIDE == SIDE - 1, point % SIDE == SIDE - 1) {
+        (false, false) => 0..4,
+        (true, false) => 1..3,
+        (false, true) => 0..2,
+        (true, true) => 1..2,
+    }
+}
+
+/// Whether a geometry is of this kind, and tiles cover its maps without much waste.
+pub(in super::super) fn pays(g: &Geometry) -> bool {
+    let halves = [g.oh, g.ow] == [g.h.div_ceil(2), g.w.div_ceil(2)];
+    let kind = (g.kh, g.kw, g.stride, g.groups, g.top, g.left) == (3, 3, 2, 1, 1, 1) && halves;
+    let whole = g.c.is_multiple_of(LANES) && g.o.is_multiple_of(LANES);
+    let weights = PHASES * POINTS * g.c * g.o * size_of::<f32>();
+    let products = 81 * g.oh.div_ceil(TILE) * g.ow.div_ceil(TILE);
+    kind && whole && weights <= WEIGHT_BYTES && products * 20 <= 9 * g.oh * g.ow * 17
+}
+
+fn tiles(g: &Geometry) -> Tiles {
+    Tiles { rows: g.oh.div_ceil(TILE), columns: g.ow.div_ceil(TILE) }
+}
+
+/// The input, by phases.
+fn inputs(g: &Geometry) -> Maps {
+    let columns = tiles(g).columns;
+    Maps { channels: g.c, h: g.h, w: g.w, padding: 1, columns, step: 2 * TILE, window: 9 }
+}
+
+/// The output's adjoint, in windows of 5 or tiles of 4.
+fn adjoints(g: &Geometry, window: usize) -> Maps {
+    Maps { channels: g.o, h: g.oh, w: g.ow, padding: 0, columns: tiles(g).columns, step: TILE, window }
+}
+
+/// Transformed weights, as panels [lanes / width][POINTS][pair][PHASES][channels][width].
+fn transformed(
+    level: Level,
+    pairs: &[Pair<'_, f32>],
+    [channels, lanes]: [usize; 2],
+    turned: bool,
+) -> (Aligned, usize) {
+    let width = width(lanes);
+    let depth = PHASES * channels;
+    let point = pairs.len() * depth * width;
+    let mut u = Aligned::new(lanes / width * POINTS * point);
+    u.par_chunks_mut(POINTS * point).enumerate().for_each_init(
+        || weights::scratch(channels),
+        |taps, (i, u)| {
+            for (p, (_, w)) in pairs.iter().enumerate() {
+                let u = &mut u[p * depth * width..];
+                weights::transform(level, w, [channels, lanes], turned, i * width, width, taps, u, point);
+            }
+        },
+    );
+    (u, POINTS * point)
+}
+
+/// `y = Σ_i conv(x_i, w_i)`.
+pub(in super::super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &mut [f32]) {
+    let (tiles, maps, width, depth) = (tiles(g), inputs(g), width(g.o), PHASES * g.c);
+    let (u, panel) = transformed(level, pairs, [g.c, g.o], false);
+    let row = tile_row(depth, pairs.len());
+    let target = (BLOCK_BYTES / (POINTS * (row + width) * size_of::<f32>())).clamp(16, 256);
+    let cut = tiles.cut(target.min(g.n.div_ceil(rayon::current_num_threads()) * tiles.count()));
+    let largest = cut.images * cut.rows * tiles.columns;
+    let scratch = || {
+        let v = Aligned::new(POINTS * spread(largest * row));
+        let m = Aligned::new(POINTS * spread(largest * width));
+        (v, m, Scratch::new(&maps), Aligned::new(TILE * TILE * tiles.columns * LANES))
+    };
+    y.par_chunks_mut(g.map() * cut.images).enumerate().for_each_init(
+        scratch,
+        |(v, m, scratch, pixels), (b, y)| {
+            let images = y.len() / g.map();
+            for first in (0..tiles.rows).step_by(cut.rows) {
+                let rows = first..(first + cut.rows).min(tiles.rows);
+                let each = rows.len() * tiles.columns;
+                let count = images * each;
+                let (v_point, m_point) = (spread(count * row), spread(count * width));
+                for (p, (x, _)) in pairs.iter().enumerate() {
+                    for i in 0..images {
+                        let x = &x[(b * cut.images + i) * g.image()..][..g.image()];
+                        let to = Place { point: v_point, row, channel: p * depth, tile: i * each };
+                        expand(level, Kind::Phases, &maps, x, rows.clone(), scratch, v, to);
+                    }
+                }
+                for (panel, u) in u.chunks_exact(panel).enumerate() {
+                    for (point, u) in u.chunks_exact(panel_point(pairs, depth, width)).enumerate() {
+                        let (m, phases) = (&mut m[point * m_point..], phases(point));
+                        for p in 0..pairs.len() {
+                            let (at, k) = (p * depth + phases.start * g.c, phases.len() * g.c);
+                            let v = Left::Rows(&v[point * v_point + at..], row);
+                            let u = Right { data: &u[at * width..], row: width };
+                            product(level, [count, k, width], v, u, m, width, p > 0);
+                        }
+                    }
+                    for i in 0..images {
+                        for lane in (0..width).step_by(LANES) {
+                            let y = &mut y[i * g.map() + (panel * width + lane) * g.l()..][..LANES * g.l()];
+                            for r in rows.clone() {
+                                let tile = i * each + (r - rows.start) * tiles.columns;
+                                let to = Pixels { stride: 1, top: 0, left: 0, width: TILE * tiles.columns };
+                                let m = &m[tile * width + lane..];
+                                contract_row(level, m, m_point, width, tiles.columns, [true; 2], to, pixels);
+                                let rows = TILE * r..TILE * (r + 1);
+                                to_maps(level, pixels, to.width, rows, [g.oh, g.ow], y, false);
+                            }
+                        }
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// Elements of one point of a panel of weights.
+fn panel_point(pairs: &[Pair<'_, f32>], depth: usize, width: usize) -> usize {
+    pairs.len() * depth * width
+}
+
+/// `gx = Σ_i convᵀ(gy_i, w_i)`, or `gx += …`: every phase of gx is a convolution of the output's adjoint with its turned taps.
+pub(in super::super) fn backward_input(
+    level: Level,
+    g: &Geometry,
+    pairs: &[Pair<'_, f32>],
+    gx: &mut [f32],
+    accumulate: bool,
+) {
+    let (tiles, maps, width, depth) = (tiles(g), adjoints(g, SIDE), width(g.c), PHASES * g.o);
+    let (u, panel) = transformed(level, pairs, [g.o, g.c], true);
+    let row = tile_row(g.o, pairs.len());
+    let target = (BLOCK_BYTES / (POINTS * (row + PHASES * width) * size_of::<f32>())).clamp(16, 256);
+    let cut = tiles.cut(target.min(g.n.div_ceil(rayon::current_num_threads()) * tiles.count()));
+    let largest = cut.images * cut.rows * tiles.columns;
+    let across = 2 * TILE * tiles.columns;
+    let scratch = || {
+        let v = Aligned::new(POINTS * spread(largest * row));
+        let m = Aligned::new(PHASES * POINTS * spread(largest * width));
+        (v, m, Scratch::new(&maps), Aligned::new(2 * TILE * across * LANES))
+    };
+    gx.par_chunks_mut(g.image() * cut.images).enumerate().for_each_init(
+        scratch,
+        |(v, m, scratch, pixels), (b, gx)| {
+            let images = gx.len() / g.image();
+            for first in (0..tiles.rows).step_by(cut.rows) {
+                let rows = first..(first + cut.rows).min(tiles.rows);
+                let each = rows.len() * tiles.columns;
+                let count = images * each;
+                let (v_point, m_point) = (spread(count * row), spread(count * width));
+                for (p, (gy, _)) in pairs.iter().enumerate() {
+                    for i in 0..images {
+                        let gy = &gy[(b * cut.images + i) * g.map()..][..g.map()];
+                        let to = Place { point: v_point, row, channel: p * g.o, tile: i * each };
+                        expand(level, Kind::Windows, &maps, gy, rows.clone(), scratch, v, to);
+                    }
+                }
+                for (panel, u) in u.chunks_exact(panel).enumerate() {
+                    for (point, u) in u.chunks_exact(panel_point(pairs, depth, width)).enumerate() {
+                        for phase in phases(point) {
+                            let m = &mut m[(phase * POINTS + point) * m_point..];
+                            for p in 0..pairs.len() {
+                                let v = Left::Rows(&v[point * v_point + p * g.o..], row);
+                                let u = Right { data: &u[(p * depth + phase * g.o) * width..], row: width };
+                                product(level, [count, g.o, width], v, u, m, width, p > 0);
+                            }
+                        }
+                    }
+                    for i in 0..images {
+                        for lane in (0..width).step_by(LANES) {
+                            let plane = g.h * g.w;
+                            let gx =
+                                &mut gx[i * g.image() + (panel * width + lane) * plane..][..LANES * plane];
+                            for r in rows.clone() {
+                                let tile = i * each + (r - rows.start) * tiles.columns;
+                                for (phase, odd) in ODD.into_iter().enumerate() {
+                                    let [top, left] = odd.map(usize::from);
+                                    let to = Pixels { stride: 2, top, left, width: across };
+                                    let m = &m[phase * POINTS * m_point + tile * width + lane..];
+                                    contract_row(level, m, m_point, width, tiles.columns, odd, to, pixels);
+                                }
+                                let rows = 2 * TILE * r..2 * TILE * (r + 1);
+                                to_maps(level, pixels, across, rows, [g.h, g.w], gx, accumulate);
+                            }
+                        }
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// `gw = Σ_i …`, or `gw += …`, over pairs of (output adjoint, input).
+pub(in super::super) fn backward_weight(
+    level: Level,
+    g: &Geometry,
+    pairs: &[Pair<'_, f32>],
+    gw: &mut [f32],
+    accumulate: bool,
+) {
+    let tiles = tiles(g);
+    let (of_input, of_adjoint) = (inputs(g), adjoints(g, TILE));
+    let (input_row, adjoint_row) = (tile_row(PHASES * g.c, 1), tile_row(g.o, 1));
+    let bytes = POINTS * (input_row + adjoint_row) * size_of::<f32>();
+    let cut = tiles.cut((BLOCK_BYTES / bytes).clamp(16, 256));
+    let transform = |job: &Job, [inputs, adjoints]: &mut [Scratch; 2]| {
+        let (gy, x) = pairs[job.pair];
+        let each = job.rows.len() * tiles.columns;
+        let count = job.images.len() * each;
+        let mut v = Aligned::new(POINTS * spread(count * input_row));
+        let mut a = Aligned::new(POINTS * spread(count * adjoint_row));
+        for (i, image) in job.images.clone().enumerate() {
+            let place = |row| Place { point: spread(count * row), row, channel: 0, tile: i * each };
+            let (x, rows) = (&x[image * g.image()..][..g.image()], job.rows.clone());
+            expand(level, Kind::Phases, &of_input, x, rows.clone(), inputs, &mut v, place(input_row));
+            let gy = &gy[image * g.map()..][..g.map()];
+            expand(level, Kind::Tiles, &of_adjoint, gy, rows, adjoints, &mut a, place(adjoint_row));
+        }
+        (v, a, count)
+    };
+    let add =
+        |(v, a, count): &(Aligned, Aligned, usize), point: usize, rows: Range<usize>, sum: &mut [f32]| {
+            let phases = phases(point);
+            let present = rows.start.max(phases.start * g.c)..rows.end.min(phases.end * g.c);
+            if present.is_empty() {
+                return;
+            }
+            let v = Left::Columns(&v[point * spread(count * input_row) + present.start..], input_row);
+            let a = Right { data: &a[point * spread(count * adjoint_row)..], row: adjoint_row };
+            let sum = &mut sum[(present.start - rows.start) * g.o..];
+            product(level, [present.len(), *count, g.o], v, a, sum, g.o, true);
+        };
+    let scratch = || [Scratch::new(&of_input), Scratch::new(&of_adjoint)];
+    let sums = Sums { units: POINTS, rows: PHASES * g.c, lanes: g.o, private: PRIVATE_BYTES };
+    let jobs = jobs(pairs.len(), g.n, tiles.rows, cut);
+    let sum = sum_over(sums, &jobs, bytes * cut.images * cut.rows * tiles.columns, scratch, transform, add);
+    gw.par_chunks_mut(LANES * g.c * 9).enumerate().for_each_init(
+        || weights::scratch(g.c),
+        |taps, (i, gw)| {
+            let sum = &sum[i * LANES..];
+            weights::transform_back(level, sum, sums.unit(), g.o, g.c, taps, gw, accumulate);
+        },
+    );
+}
