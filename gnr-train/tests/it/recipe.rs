@@ -1,7 +1,7 @@
 //! Recipes: what is accepted, what is refused and in which words, and the way back to TOML.
 
 use gnr_train::{
-    Recipe, RecipeError,
+    Recipe,
     recipe::{BUILTIN, Hvp, OptimizerName, builtin},
 };
 
