@@ -16,7 +16,7 @@ pub(super) fn nets(table: Table, scale: Scale) -> Vec<Net> {
         (Table::Three, Scale::Small) => small_transfer(),
         (Table::Three, Scale::Paper) => transfer(),
         (Table::Four, Scale::Smoke) => vec![mlp()],
-        (Table::Four, Scale::Small) => vec![small_resnet()],
+        (Table::Four, Scale::Small) => vec![small_resnet(), small_wide_resnet()],
         (Table::Four, Scale::Paper) => {
             [Dataset::Cifar10, Dataset::Cifar100].map(|dataset| cifar(dataset, RESNET18)).to_vec()
         }
@@ -35,6 +35,8 @@ pub(super) fn ratios(scale: Scale) -> Vec<Method> {
 type Architecture = (&'static str, &'static str, f64);
 
 const RESNET18: Architecture = ("resnet18", "ResNet-18", 556.0);
+const RESNET20: Architecture = ("resnet20", "ResNet-20", 41.0);
+const WRN10_1: Architecture = ("wrn10_1", "WRN-10-1", 12.0);
 
 /// The families of Table 1. Its numbers are lost in the paper's text; the members follow its prose and its references.
 const FAMILIES: [Architecture; 8] = [
@@ -121,7 +123,11 @@ fn thin(dataset: Dataset, stands_for: &'static str, architecture: Architecture) 
 }
 
 fn small_resnet() -> Net {
-    thin(Dataset::Cifar10Jpeg, "ResNet-18", ("resnet20", "ResNet-20", 41.0))
+    thin(Dataset::Cifar10Jpeg, "ResNet-18", RESNET20)
+}
+
+fn small_wide_resnet() -> Net {
+    thin(Dataset::Cifar10Jpeg, "WRN-28-2", WRN10_1)
 }
 
 /// Every row of Table 1, thinner; Fashion-MNIST stands in for CIFAR-100, of which no copy can be had without its site.
@@ -130,12 +136,12 @@ fn thin_families() -> Vec<Net> {
         let thin = |stands_for, architecture| thin(dataset, stands_for, architecture);
         let narrow = |widths, net| Net { widths: Some(widths), ..net };
         vec![
-            thin("ResNet-18", ("resnet20", "ResNet-20", 41.0)),
+            thin("ResNet-18", RESNET20),
             narrow(
                 &[4, 8, 16, 32],
                 thin("ResNet-101", ("resnet101", "ResNet-101, a sixteenth as wide", 11.0)),
             ),
-            thin("WRN-28-2", ("wrn10_1", "WRN-10-1", 12.0)),
+            thin("WRN-28-2", WRN10_1),
             thin("WRN-28-10", ("wrn16_2", "WRN-16-2", 100.0)),
             narrow(
                 &[16, 32, 64],
