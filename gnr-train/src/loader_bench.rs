@@ -10,7 +10,7 @@ use gnr_nn::{Autodiff, BatchOracle, Buffers, Model, ParamVector};
 use serde::Serialize;
 
 use crate::{
-    Result,
+    Result, TrainError,
     backend::{Job, dispatch},
     data::{Images, upload},
     recipe::Recipe,
@@ -47,7 +47,7 @@ pub struct LoaderReport {
 /// Times `batches` batches of the recipe's training images each way, after one that warms up.
 ///
 /// # Errors
-/// Those of opening the images, building the model and running it.
+/// Fewer than two batches an epoch; those of opening the images, building the model and running it.
 pub fn loader_bench(recipe: &Recipe, batches: usize) -> Result<LoaderReport> {
     struct Bench<'r>(&'r Recipe, usize);
     impl Job for Bench<'_> {
@@ -71,7 +71,14 @@ fn measure<B: Autodiff>(
     backend: &B,
     batches: usize,
 ) -> Result<LoaderReport> {
-    let batches = batches.min(loader.batches_per_epoch().saturating_sub(1)).max(1);
+    let available = loader.batches_per_epoch();
+    if available < 2 {
+        let problem = format!(
+            "timing needs two batches an epoch, and there is {available}: make train.batch_size smaller"
+        );
+        return Err(TrainError::Request(problem));
+    }
+    let batches = batches.clamp(1, available - 1);
     let mut step = Step {
         model,
         backend,
@@ -90,8 +97,6 @@ fn measure<B: Autodiff>(
     }
     let alone = started.elapsed().as_secs_f64();
     drop(epoch);
-    // A data set of a single batch: that batch is all there is to time.
-    let loader_rate = if images > 0 { images as f64 / alone } else { f64::NAN };
 
     let mut stepped = 0.0;
     let mut consumed = 0;
@@ -129,7 +134,7 @@ fn measure<B: Autodiff>(
         batches,
         workers: loader.config().workers,
         threads: threads(recipe.train.threads),
-        loader_images_per_second: loader_rate,
+        loader_images_per_second: images as f64 / alone,
         step_images_per_second: consumed as f64 / stepped,
         together_images_per_second: together as f64 / elapsed,
         waiting: waited / elapsed,

@@ -86,6 +86,12 @@ fn listings() {
 }
 
 #[test]
+fn a_loader_of_one_batch_cannot_be_timed() {
+    let (code, _, stderr) = run(&["data", "bench", "--set", "train.batch_size=1000"]);
+    assert!(code == 1 && stderr.contains("make train.batch_size smaller"), "{stderr}");
+}
+
+#[test]
 fn damaged_files_are_listed_and_counted() {
     let home = tempfile::tempdir().unwrap();
     write(home.path(), "train/cat/a.png", [0x89, b'P', b'N', b'G', 13, 10, 26, 10]);

@@ -18,7 +18,7 @@ use super::{
         norm_replay::{self, Tangent, TangentStats},
         norm_silu::Point,
     },
-    session::Extra,
+    session::{Extra, Output},
     tensor::{Adjoints, Again, DeviceError, Target, Tensor, image, same_shape},
 };
 
@@ -168,10 +168,9 @@ impl<E: Elem> Cpu<E> {
             });
             again
         });
-        let y = self.nonlinear_op_again(
+        let y = self.nonlinear_op(
             op,
-            y,
-            again,
+            Output { data: y, again },
             &x.shape,
             &operands,
             || Extra::Norm(kept),

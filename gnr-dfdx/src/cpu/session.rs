@@ -48,6 +48,18 @@ pub(super) struct Saved<E: Elem> {
     pub(super) extra: Extra<E>,
 }
 
+/// The output of an operation; a recording session need not hold it when `again` makes it too.
+pub(super) struct Output<E: Elem> {
+    pub(super) data: Buf<E>,
+    pub(super) again: Option<Again<E>>,
+}
+
+impl<E: Elem> From<Buf<E>> for Output<E> {
+    fn from(data: Buf<E>) -> Self {
+        Self { data, again: None }
+    }
+}
+
 /// Beyond output and adjoint.
 pub(super) enum Extra<E: Elem> {
     Nothing,
@@ -194,7 +206,7 @@ impl<E: Elem> Cpu<E> {
     pub(super) fn nonlinear_op(
         &self,
         op: &'static str,
-        output: Buf<E>,
+        output: impl Into<Output<E>>,
         shape: &[usize],
         operands: &[&Tensor<E>],
         extra: impl FnOnce() -> Extra<E>,
@@ -206,28 +218,8 @@ impl<E: Elem> Cpu<E> {
         ) -> Result<Option<Arc<Buf<E>>>, DeviceError>
         + 'static,
     ) -> Result<Tensor<E>> {
-        self.nonlinear_op_again(op, output, None, shape, operands, extra, reverse)
-    }
-
-    /// The same for an output that `again` makes too, so that a recording session need not hold it.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn nonlinear_op_again(
-        &self,
-        op: &'static str,
-        output: Buf<E>,
-        again: Option<Again<E>>,
-        shape: &[usize],
-        operands: &[&Tensor<E>],
-        extra: impl FnOnce() -> Extra<E>,
-        reverse: impl FnOnce(
-            &Held<E>,
-            Buf<E>,
-            Option<&Saved<E>>,
-            &mut Adjoints<'_, E>,
-        ) -> Result<Option<Arc<Buf<E>>>, DeviceError>
-        + 'static,
-    ) -> Result<Tensor<E>> {
-        let mut y = Tensor::new(output, shape);
+        let Output { data, again } = output.into();
+        let mut y = Tensor::new(data, shape);
         y.node = self.node_over(op, operands)?;
         let Some(node) = y.node.clone() else { return Ok(y) };
         let entry = match &self.session {

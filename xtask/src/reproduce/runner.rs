@@ -89,10 +89,22 @@ impl Run {
     }
 }
 
-/// The commit that finished the run in a folder.
+/// The commit that finished the run in a folder: what `gnr` says it was built from, else the commit here at that time. Changes that
+/// were not committed are told where both are the same.
 pub(super) fn commit(folder: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(Run::beside(folder, ".made-by.json")).ok()?;
-    Some(serde_json::from_str::<MadeBy>(&text).ok()?.machine.commit)
+    #[derive(Deserialize)]
+    struct Summary {
+        commit: Option<String>,
+    }
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let made_by = read(&Run::beside(folder, ".made-by.json"));
+    let here = made_by.and_then(|text| Some(serde_json::from_str::<MadeBy>(&text).ok()?.machine.commit));
+    let summary = read(&folder.join("summary.json"));
+    let built = summary.and_then(|text| serde_json::from_str::<Summary>(&text).ok()?.commit);
+    match (built, here) {
+        (Some(built), Some(here)) if here.starts_with(&built) => Some(here),
+        (built, here) => built.or(here),
+    }
 }
 
 /// Below the folder of a reproduction: one folder a run.
@@ -327,7 +339,25 @@ mod tests {
         };
         let (one, four) = (folders(Table::One), folders(Table::Four));
         let shared = four.iter().filter(|folder| one.contains(folder)).count();
-        assert_eq!(shared, 4, "SGD and SAM, without GNR and with it on every step");
+        assert_eq!(shared, 2 * 4, "of both nets, SGD and SAM, without GNR and with it on every step");
+    }
+
+    #[test]
+    fn a_run_was_trained_by_the_commit_of_its_program() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("run");
+        std::fs::create_dir(&folder).unwrap();
+        assert_eq!(commit(&folder), None);
+        let here = |commit: &str| {
+            let machine = Machine { commit: commit.into(), ..Machine::here() };
+            let text = serde_json::to_string(&MadeBy { machine, seconds: 1.0 }).unwrap();
+            std::fs::write(Run::beside(&folder, ".made-by.json"), text).unwrap();
+            super::commit(&folder).unwrap()
+        };
+        assert_eq!(here("aaaa"), "aaaa", "a program that does not say");
+        std::fs::write(folder.join("summary.json"), r#"{"finished":true,"commit":"bbbb"}"#).unwrap();
+        assert_eq!(here("aaaa+changes"), "bbbb", "a program built elsewhere");
+        assert_eq!(here("bbbb+changes"), "bbbb+changes");
     }
 
     #[test]

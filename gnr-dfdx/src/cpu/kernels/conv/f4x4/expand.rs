@@ -159,7 +159,7 @@ unsafe fn input_body<V: Lanes>(
     to: Place,
 ) {
     // SAFETY: the caller's.
-    unsafe { row_body::<V, Input>(maps, ring, first, vertical, v, to) }
+    unsafe { row_body::<V, Input, 6>(maps, ring, first, vertical, v, to) }
 }
 
 /// # Safety
@@ -174,15 +174,16 @@ unsafe fn adjoint_body<V: Lanes>(
     to: Place,
 ) {
     // SAFETY: the caller's.
-    unsafe { row_body::<V, Adjoint>(maps, ring, first, vertical, v, to) }
+    unsafe { row_body::<V, Adjoint, 6>(maps, ring, first, vertical, v, to) }
 }
 
 /// One row of tiles of one group of channels, whose windows start at padded row `first`.
 ///
 /// # Safety
-/// `ring` has `T::TAPS` rows of `pitch` pixels, `vertical` six, `v` every point of the row's tiles; pixels have [`LANES`] floats.
+/// `ring` has `T::TAPS` rows of `pitch` pixels, `vertical` `N`, `v` every one of the N² points of the row's tiles; pixels have [`LANES`]
+/// floats.
 #[inline(always)]
-unsafe fn row_body<V: Lanes, T: Expand>(
+pub(super) unsafe fn row_body<V: Lanes, T: Expand<N>, const N: usize>(
     maps: &Maps,
     ring: &[f32],
     first: usize,
@@ -194,11 +195,11 @@ unsafe fn row_body<V: Lanes, T: Expand>(
     // SAFETY: the caller's.
     unsafe {
         let zero = V::splat(0.0);
-        let rows: [*const f32; 6] = std::array::from_fn(|i| {
+        let rows: [*const f32; N] = std::array::from_fn(|i| {
             ring.as_ptr().add(if i < T::TAPS { (first + i) % T::TAPS * pitch } else { 0 })
         });
         for x in (0..pitch).step_by(V::N) {
-            let mut d = [zero; 6];
+            let mut d = [zero; N];
             for i in 0..T::TAPS {
                 d[i] = V::load(rows[i].add(x));
             }
@@ -208,15 +209,15 @@ unsafe fn row_body<V: Lanes, T: Expand>(
         }
         for t in 0..maps.columns {
             for lane in (0..LANES).step_by(V::N) {
-                let from = vertical.as_ptr().add(TILE * t * LANES + lane);
+                let from = vertical.as_ptr().add(maps.step * t * LANES + lane);
                 let at = v.as_mut_ptr().add(t * to.row + lane);
-                for i in 0..6 {
-                    let mut d = [zero; 6];
+                for i in 0..N {
+                    let mut d = [zero; N];
                     for j in 0..T::TAPS {
                         d[j] = V::load(from.add(i * pitch + j * LANES));
                     }
                     for (j, value) in T::expand(d).into_iter().enumerate() {
-                        value.store(at.add((6 * i + j) * to.point));
+                        value.store(at.add((N * i + j) * to.point));
                     }
                 }
             }

@@ -13,19 +13,19 @@ const N0: f32 = 1.0 / (A * A * B * B);
 const NA: f32 = 1.0 / (2.0 * A * A * (A * A - B * B));
 const NB: f32 = 1.0 / (2.0 * B * B * (B * B - A * A));
 
-/// A linear map of up to 6 values to 6 transformed ones.
-pub(super) trait Expand {
+/// A linear map of up to `N` values to `N` transformed ones.
+pub(super) trait Expand<const N: usize> {
     /// Values that go in.
     const TAPS: usize;
     /// # Safety
     /// That of [`Lanes`]. Only the first `TAPS` values count.
-    unsafe fn expand<V: Lanes>(d: [V; 6]) -> [V; 6];
+    unsafe fn expand<V: Lanes>(d: [V; N]) -> [V; N];
 }
 
 /// `Bᵀ d`: a window of six inputs.
 pub(super) struct Input;
 
-impl Expand for Input {
+impl Expand<6> for Input {
     const TAPS: usize = 6;
     /// # Safety
     /// That of [`Lanes`].
@@ -53,7 +53,7 @@ impl Expand for Input {
 /// `A g`: the adjoints of a tile's four outputs.
 pub(super) struct Adjoint;
 
-impl Expand for Adjoint {
+impl Expand<6> for Adjoint {
     const TAPS: usize = 4;
     /// # Safety
     /// That of [`Lanes`].

@@ -2,8 +2,9 @@
 #![allow(unsafe_code)]
 
 use super::super::LANES;
-use super::super::expand::{Maps, Place, Scratch, fill};
-use super::points::{Adjoint, Expand, Input, contract, finite};
+use super::super::expand::{Maps, Place, Scratch, fill, row_body};
+use super::super::points::Expand as _;
+use super::points::{Adjoint, Input, contract, finite};
 use super::{PHASES, POINTS, SIDE};
 use crate::cpu::kernels::conv::lanes::{Lanes, lanes};
 use crate::cpu::kernels::conv::transpose::{transpose, transpose_add};
@@ -82,7 +83,7 @@ unsafe fn windows_body<V: Lanes>(
     to: Place,
 ) {
     // SAFETY: the caller's.
-    unsafe { row_body::<V, Input>(maps, ring, first, vertical, v, to) }
+    unsafe { row_body::<V, Input, SIDE>(maps, ring, first, vertical, v, to) }
 }
 
 /// # Safety
@@ -97,57 +98,10 @@ unsafe fn adjoints_body<V: Lanes>(
     to: Place,
 ) {
     // SAFETY: the caller's.
-    unsafe { row_body::<V, Adjoint>(maps, ring, first, vertical, v, to) }
+    unsafe { row_body::<V, Adjoint, SIDE>(maps, ring, first, vertical, v, to) }
 }
 
-/// One row of tiles of one group of channels, whose windows start at padded row `first`.
-///
-/// # Safety
-/// `ring` has `T::TAPS` rows of `pitch` pixels, `vertical` five, `v` every point of the row's tiles; pixels have [`LANES`] floats.
-#[inline(always)]
-unsafe fn row_body<V: Lanes, T: Expand>(
-    maps: &Maps,
-    ring: &[f32],
-    first: usize,
-    vertical: &mut [f32],
-    v: &mut [f32],
-    to: Place,
-) {
-    let pitch = maps.pitch() * LANES;
-    // SAFETY: the caller's.
-    unsafe {
-        let zero = V::splat(0.0);
-        let rows: [*const f32; 5] = std::array::from_fn(|i| {
-            ring.as_ptr().add(if i < T::TAPS { (first + i) % T::TAPS * pitch } else { 0 })
-        });
-        for x in (0..pitch).step_by(V::N) {
-            let mut d = [zero; 5];
-            for i in 0..T::TAPS {
-                d[i] = V::load(rows[i].add(x));
-            }
-            for (i, value) in T::expand(d).into_iter().enumerate() {
-                value.store(vertical.as_mut_ptr().add(i * pitch + x));
-            }
-        }
-        for t in 0..maps.columns {
-            for lane in (0..LANES).step_by(V::N) {
-                let from = vertical.as_ptr().add(maps.step * t * LANES + lane);
-                let at = v.as_mut_ptr().add(t * to.row + lane);
-                for i in 0..SIDE {
-                    let mut d = [zero; 5];
-                    for j in 0..T::TAPS {
-                        d[j] = V::load(from.add(i * pitch + j * LANES));
-                    }
-                    for (j, value) in T::expand(d).into_iter().enumerate() {
-                        value.store(at.add((SIDE * i + j) * to.point));
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The same for the four phases: odd rows and columns (of the unpadded map) have two taps, even ones a single tap.
+/// [`row_body`] for the four phases: odd rows and columns (of the unpadded map) have two taps, even ones a single tap.
 ///
 /// # Safety
 /// `ring` and `vertical` have nine rows of `pitch` pixels, `v` every point and phase of the row's tiles; pixels have [`LANES`] floats.

@@ -4,6 +4,7 @@
 //! points. A single tap has no product at ∞.
 #![allow(unsafe_code)]
 
+use super::super::points::Expand;
 use crate::cpu::kernels::conv::lanes::Lanes;
 
 const A: f32 = 0.625;
@@ -13,19 +14,10 @@ const B: f32 = 1.5;
 const NA: f32 = 1.0 / (2.0 * A * (A * A - B * B));
 const NB: f32 = 1.0 / (2.0 * B * (B * B - A * A));
 
-/// A linear map of up to five values to five transformed ones.
-pub(super) trait Expand {
-    /// Values that go in.
-    const TAPS: usize;
-    /// # Safety
-    /// That of [`Lanes`]. Only the first `TAPS` values count.
-    unsafe fn expand<V: Lanes>(d: [V; 5]) -> [V; 5];
-}
-
 /// `Bᵀ d`: a window of five inputs.
 pub(super) struct Input;
 
-impl Expand for Input {
+impl Expand<5> for Input {
     const TAPS: usize = 5;
     /// # Safety
     /// That of [`Lanes`].
@@ -43,7 +35,7 @@ impl Expand for Input {
 /// `A g`: the adjoints of a tile's four outputs.
 pub(super) struct Adjoint;
 
-impl Expand for Adjoint {
+impl Expand<5> for Adjoint {
     const TAPS: usize = 4;
     /// # Safety
     /// That of [`Lanes`].
