@@ -135,7 +135,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .map(|product| Target { product, plan: product.plan(arguments.scale, arguments.seeds) })
         .collect();
     if let Some(epochs) = arguments.epochs {
-        targets.iter_mut().flat_map(|target| &mut target.plan.nets).for_each(|net| net.epochs = epochs);
+        targets.iter_mut().flat_map(|target| &mut target.plan.nets).for_each(|net| net.set_epochs(epochs));
     }
     keep(&mut targets, &arguments.only)?;
     let out = match &arguments.out {

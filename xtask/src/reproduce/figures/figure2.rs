@@ -16,7 +16,7 @@ pub(super) fn make(
     let axis = |label: &str| json!({ "label": label });
     let (mut panels, mut rows) = (Vec::new(), Vec::new());
     let mut spectra = Vec::new();
-    for epoch in [net.epochs / 2, net.epochs] {
+    for epoch in [net.half_way(), net.epochs] {
         let mut groups = Vec::new();
         let density = |name: &str, arguments: &[String]| -> Result<(Vec<f64>, Vec<f64>)> {
             measurements.take(name, "density", arguments)?;

@@ -174,7 +174,7 @@ pub(super) struct Net {
     pub(super) schedule: Schedule,
     /// Evaluate after every so many epochs.
     pub(super) eval_every: u64,
-    /// Keep the weights of every so many epochs, for figures.
+    /// Keep the weights of every so many epochs, for figures; a divisor of half the epochs, which figures look at.
     pub(super) keep_every: Option<u64>,
     /// Millions of multiplications of one image's forward pass, roughly: only to say what is long and what is short.
     pub(super) mflop: f64,
@@ -200,6 +200,18 @@ impl Net {
     /// Steps of the whole training (the last batch of an epoch may be smaller).
     pub(super) fn steps(&self) -> u64 {
         self.epochs * self.images().div_ceil(self.batch)
+    }
+
+    /// The same for another number of epochs, half of which are still kept.
+    pub(super) fn set_epochs(&mut self, epochs: u64) {
+        self.epochs = epochs;
+        let half = self.half_way().max(1);
+        self.keep_every = self.keep_every.map(|every| gcd(every, half));
+    }
+
+    /// The epoch in the middle of training.
+    pub(super) fn half_way(&self) -> u64 {
+        self.epochs / 2
     }
 
     /// The work of a run in gradients of one image, evaluations (a forward pass is a third of a gradient) included.
@@ -317,6 +329,11 @@ impl Plan {
     }
 }
 
+/// The greatest common divisor (Euclid).
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,6 +353,23 @@ mod tests {
             }
             let names: BTreeSet<String> = plan.cases.iter().map(|case| plan.name(case)).collect();
             assert_eq!(names.len(), plan.cases.len(), "names are unique");
+        }
+    }
+
+    /// The run keeps the weights of epoch 0, of every `keep_every`, and the last.
+    #[test]
+    fn figures_find_the_weights_of_half_the_training() {
+        for scale in SCALES {
+            let planned = tables::figure_net(scale);
+            for epochs in [1, 2, 3, 7, 10, 90, planned.epochs] {
+                let mut net = planned.clone();
+                net.set_epochs(epochs);
+                let every = net.keep_every.unwrap();
+                assert_eq!(net.half_way() % every, 0, "{scale}: {epochs} epochs, every {every}");
+            }
+            let mut same = planned.clone();
+            same.set_epochs(planned.epochs);
+            assert_eq!(same, planned);
         }
     }
 
