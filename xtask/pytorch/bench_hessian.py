@@ -89,8 +89,8 @@ def main():
                   standard_error=lambda r: float(np.std(r, ddof=1) / np.sqrt(len(r))))
         if "density" in tasks:
             n = sum(p.numel() for p in m.parameters())
-            timed("density", lambda: h.density(iter=a.steps, n_v=1), value=lambda r: n * sum(e * w for e, w in zip(r[0][0], r[1][0])),
-                  eigenvalues=lambda r: [max(r[0][0])])
+            timed("density", lambda: h.density(iter=a.steps, n_v=1), value=lambda r: float(n * sum(e * w for e, w in zip(r[0][0], r[1][0]))),
+                  eigenvalues=lambda r: [float(max(r[0][0]))])
         h = None
 
     if "curvlinops" in tools and {"top5", "top50"} & set(tasks):

@@ -98,20 +98,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let line = ours(arguments, &gnr, &problem, task, threads)?;
         println!("{}", described(&line));
         lines.push(line);
+        write(arguments, &problem, threads, &lines)?;
         if let Some(python) = &arguments.pytorch {
             for line in theirs(arguments, python, &problem, task, threads)? {
                 println!("{}", described(&line));
                 lines.push(line);
             }
+            write(arguments, &problem, threads, &lines)?;
         }
     }
     println!("\n{}", table(&lines));
-    let problem = problem.display().to_string();
-    let figures = Figures { machine: Machine::here(), threads, problem, lines: &lines };
-    std::fs::write(&arguments.out, serde_json::to_string_pretty(&figures)? + "\n")
-        .with_context(|| format!("cannot write {}", arguments.out.display()))?;
     println!("written: {}", arguments.out.display());
     Ok(())
+}
+
+/// What there is so far: a tool that fails in the last task takes nothing of the others with it.
+fn write(arguments: &Arguments, problem: &Path, threads: usize, lines: &[Line]) -> Result<()> {
+    let problem = problem.display().to_string();
+    let figures = Figures { machine: Machine::here(), threads, problem, lines };
+    std::fs::write(&arguments.out, serde_json::to_string_pretty(&figures)? + "\n")
+        .with_context(|| format!("cannot write {}", arguments.out.display()))
 }
 
 fn ours(arguments: &Arguments, gnr: &Path, problem: &Path, task: &str, threads: usize) -> Result<Line> {
