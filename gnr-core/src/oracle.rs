@@ -170,10 +170,26 @@ pub trait HvpOracle: GradOracle {
         None
     }
 
+    /// [`hvp`](Self::hvp), after which no more products will be asked for at this point: what the record holds may be freed while
+    /// the product goes through it. A product that is asked for all the same must still be right, at the cost of another evaluation.
+    ///
+    /// [`Gnr`](crate::Gnr) asks for each of its two products this way, so that one record is alive at a time, and not for long.
+    ///
+    /// # Errors
+    /// As [`hvp`](Self::hvp).
+    fn last_hvp(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> Result<()> {
+        let done = self.hvp(here, v, out);
+        self.release(here);
+        done
+    }
+
     /// No more products will be asked for at this point: what its record holds may be freed. A product that is asked for
     /// all the same must still be right, at the cost of another evaluation.
-    ///
-    /// [`Gnr`](crate::Gnr) says so before it evaluates θ_adv, so that one record is alive at a time and not two.
     fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
         let _ = here;
     }
@@ -261,6 +277,14 @@ macro_rules! forward_oracle {
                 outs: &mut [Self::Vector],
             ) -> Result<()> {
                 (**self).hvp_block(here, vs, outs)
+            }
+            fn last_hvp(
+                &mut self,
+                here: &Evaluation<'_, Self::Vector, Self::Record>,
+                v: &Self::Vector,
+                out: &mut Self::Vector,
+            ) -> Result<()> {
+                (**self).last_hvp(here, v, out)
             }
             fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
                 (**self).release(here);

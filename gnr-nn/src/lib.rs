@@ -90,5 +90,5 @@ pub use layout::{BufferId, Entry, Layout, ParamId, Role, Scope};
 pub use mask::MaskSeed;
 pub use model::Model;
 pub use oracle::{Batch, BatchOracle, CrossEntropy, Kept, MixedLabels, predict};
-pub use record::{Recorded, Records};
+pub use record::{Recorded, Records, Replay};
 pub use vector::ParamVector;

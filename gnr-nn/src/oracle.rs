@@ -260,7 +260,24 @@ impl<M: Model, B: Autodiff> HvpOracle for BatchOracle<'_, M, B> {
         out: &mut Self::Vector,
     ) -> CoreResult<()> {
         self.check("hvp", v)?;
-        *out = self.with_record(here, |passes, record| passes.hvp(record, here.at, v))?;
+        *out = self.with_record(here, |passes, record| {
+            passes.hvp(passes.backend.replay_session(record)?, here.at, v)
+        })?;
+        Ok(())
+    }
+
+    fn last_hvp(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> CoreResult<()> {
+        self.check("hvp", v)?;
+        let Some(record) = here.record.take() else { return self.hvp(here, v, out) };
+        let session = self.backend.replay_session(&record)?;
+        // The session holds the entries now, each until it was used.
+        drop(record);
+        *out = self.passes().hvp(session, here.at, v)?;
         Ok(())
     }
 

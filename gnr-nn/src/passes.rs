@@ -153,14 +153,8 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         Ok((leaves, logits))
     }
 
-    /// ∇²L̂·v.
-    pub(crate) fn hvp(
-        &self,
-        record: &B::Record,
-        at: &ParamVector<B>,
-        v: &ParamVector<B>,
-    ) -> Result<ParamVector<B>> {
-        let session = self.backend.replay_session(record)?;
+    /// ∇²L̂·v, in a replay of the record of this point.
+    pub(crate) fn hvp(&self, session: B, at: &ParamVector<B>, v: &ParamVector<B>) -> Result<ParamVector<B>> {
         let (leaves, logits) = self.tangent(&session, at, v)?;
         let duals = Duals(session.clone());
         let loss = self.loss_of(&duals, &logits)?;

@@ -1,9 +1,6 @@
 //! What a gradient pass leaves behind for products at its point: one tagged entry an operation.
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use crate::{Error, Result};
 
@@ -18,22 +15,19 @@ pub struct Recorded<S> {
     pub saved: S,
 }
 
-/// The operations of one gradient pass in order, with a cursor for replays. Handles share the entries.
+/// The operations of one gradient pass in order. Handles share the entries.
 #[derive(Debug)]
-pub struct Records<S> {
-    entries: Rc<RefCell<Vec<Rc<Recorded<S>>>>>,
-    cursor: Rc<Cell<usize>>,
-}
+pub struct Records<S>(Rc<RefCell<Vec<Rc<Recorded<S>>>>>);
 
 impl<S> Clone for Records<S> {
     fn clone(&self) -> Self {
-        Self { entries: Rc::clone(&self.entries), cursor: Rc::clone(&self.cursor) }
+        Self(Rc::clone(&self.0))
     }
 }
 
 impl<S> Default for Records<S> {
     fn default() -> Self {
-        Self { entries: Rc::default(), cursor: Rc::default() }
+        Self(Rc::default())
     }
 }
 
@@ -41,60 +35,71 @@ impl<S> Records<S> {
     /// Appends an operation; its `saved` part may be completed later through interior mutability.
     pub fn push(&self, op: &'static str, shape: &[usize], saved: S) -> Rc<Recorded<S>> {
         let entry = Rc::new(Recorded { op, shape: shape.to_vec(), saved });
-        self.entries.borrow_mut().push(Rc::clone(&entry));
+        self.0.borrow_mut().push(Rc::clone(&entry));
         entry
     }
-    /// The same entries with a cursor of its own, at the start.
-    pub fn rewound(&self) -> Self {
-        Self { entries: Rc::clone(&self.entries), cursor: Rc::default() }
+    /// The entries for one replay, from the first. It keeps none that it has given out: when the records themselves are dropped
+    /// meanwhile, each entry lives as long as its use.
+    pub fn replay(&self) -> Replay<S> {
+        let entries = self.0.borrow();
+        Replay { recorded: entries.len(), left: Rc::new(RefCell::new(entries.iter().cloned().collect())) }
     }
-    /// The next entry, which must be of this operation and output shape.
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a replay has yet to use of the entries of a gradient pass. Handles share it.
+#[derive(Debug)]
+pub struct Replay<S> {
+    recorded: usize,
+    left: Rc<RefCell<VecDeque<Rc<Recorded<S>>>>>,
+}
+
+impl<S> Clone for Replay<S> {
+    fn clone(&self) -> Self {
+        Self { recorded: self.recorded, left: Rc::clone(&self.left) }
+    }
+}
+
+impl<S> Replay<S> {
+    /// The next entry, which must be of this operation and output shape; after an error it is still there.
     ///
     /// # Errors
     /// [`Error::RecordMismatch`], [`Error::RecordExhausted`].
     pub fn next(&self, op: &'static str, shape: &[usize]) -> Result<Rc<Recorded<S>>> {
-        let position = self.cursor.get();
-        let entries = self.entries.borrow();
-        let entry = entries.get(position).ok_or(Error::RecordExhausted {
-            position,
-            asked_op: op,
-            recorded: entries.len(),
-        })?;
-        if entry.op != op || entry.shape != shape {
-            return Err(Error::RecordMismatch {
-                position,
-                recorded_op: entry.op,
-                recorded_shape: entry.shape.clone(),
-                asked_op: op,
-                asked_shape: shape.to_vec(),
-            });
+        let mut left = self.left.borrow_mut();
+        let position = self.recorded - left.len();
+        let exhausted = || Error::RecordExhausted { position, asked_op: op, recorded: self.recorded };
+        match left.front() {
+            Some(entry) if entry.op == op && entry.shape == shape => {}
+            Some(entry) => return Err(mismatch(position, entry, op, shape)),
+            None => return Err(exhausted()),
         }
-        self.cursor.set(position + 1);
-        Ok(Rc::clone(entry))
+        left.pop_front().ok_or_else(exhausted)
     }
     /// Checks that every entry was used.
     ///
     /// # Errors
     /// An error naming the first entry left over.
     pub fn finish(&self) -> Result<()> {
-        let (position, entries) = (self.cursor.get(), self.entries.borrow());
-        match entries.get(position) {
-            None => Ok(()),
-            Some(entry) => Err(Error::RecordMismatch {
-                position,
-                recorded_op: entry.op,
-                recorded_shape: entry.shape.clone(),
-                asked_op: "end of the model",
-                asked_shape: Vec::new(),
-            }),
-        }
+        let left = self.left.borrow();
+        left.front()
+            .map_or(Ok(()), |entry| Err(mismatch(self.recorded - left.len(), entry, "end of the model", &[])))
     }
-    /// Number of entries.
-    pub fn len(&self) -> usize {
-        self.entries.borrow().len()
-    }
-    /// Whether nothing was recorded.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+}
+
+fn mismatch<S>(position: usize, entry: &Recorded<S>, op: &'static str, shape: &[usize]) -> Error {
+    Error::RecordMismatch {
+        position,
+        recorded_op: entry.op,
+        recorded_shape: entry.shape.clone(),
+        asked_op: op,
+        asked_shape: shape.to_vec(),
     }
 }

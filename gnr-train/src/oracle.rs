@@ -88,6 +88,16 @@ impl<M: Model, B: Autodiff> HvpOracle for Part<'_, M, B> {
         self.over(&mut buffers)?.hvp(here, v, out)
     }
 
+    fn last_hvp(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> Result<()> {
+        let mut buffers = self.buffers.borrow_mut();
+        self.over(&mut buffers)?.last_hvp(here, v, out)
+    }
+
     fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
         let mut buffers = self.buffers.borrow_mut();
         BatchOracle::new(self.model, self.backend, self.batch, &mut buffers).release(here);

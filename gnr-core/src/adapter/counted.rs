@@ -120,6 +120,15 @@ impl<O: HvpOracle> HvpOracle for Counted<O> {
         self.counter.0[3].fetch_add(vs.len() as u64, Relaxed);
         self.inner.hvp_block(here, vs, outs)
     }
+    fn last_hvp(
+        &mut self,
+        here: &Evaluation<'_, O::Vector, O::Record>,
+        v: &O::Vector,
+        out: &mut O::Vector,
+    ) -> Result<()> {
+        self.counter.0[3].fetch_add(1, Relaxed);
+        self.inner.last_hvp(here, v, out)
+    }
     fn release(&mut self, here: &Evaluation<'_, O::Vector, O::Record>) {
         self.inner.release(here);
     }

@@ -13,8 +13,8 @@ use crate::{
 /// |---|---|
 /// | 6 | f = H(θ)·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ) |
 /// | 7 | θ_adv = θ + ρ·f/(‖f‖ + ξ) |
-/// | 8 | h_norm = ρ·H(θ_adv)·∇L̂(θ_adv)/(‖∇L̂(θ_adv)‖ + ξ) |
-/// | 9 | direction += α·h_norm |
+/// | 8 | h = ρ·H(θ_adv)·∇L̂(θ_adv)/(‖∇L̂(θ_adv)‖ + ξ) |
+/// | 9 | direction += α·h |
 ///
 /// Whether H·v is exact or a finite difference is the oracle's business: wrap it in
 /// [`ForwardDiff`](crate::ForwardDiff) or [`CentralDiff`](crate::CentralDiff).
@@ -27,7 +27,7 @@ use crate::{
 /// "Gradient Norm Regularizer Seeks Flat Minima and Improves Generalization", Algorithm 1, Eqs. 1, 5, 6.
 ///
 /// # Deviation
-/// The paper's appendix multiplies h_norm by ρ twice; Algorithm 1 (once) is followed.
+/// The paper's appendix multiplies h by ρ twice; Algorithm 1 (once) is followed.
 #[derive(Clone, Debug)]
 pub struct Gnr<R = f64, A = f64> {
     rho: R,
@@ -77,38 +77,43 @@ impl<O: HvpOracle, R: Schedule, A: Schedule> Regularizer<O> for Gnr<R, A> {
     ) -> Result<()> {
         let (rho, alpha, xi) = (self.rho.at(cx.t), self.alpha.at(cx.t), self.xi);
 
-        // Line 6. Only the direction of f matters (line 7), but its scale is kept: ξ is measured against it.
+        // Line 6. Only the direction of f matters (line 7), but its scale is kept, as a factor beside the vector: ξ is measured
+        // against it.
         let mut f = cx.here.grad.clone();
-        match cx.oracle.forward_difference_step() {
+        let unit = match cx.oracle.forward_difference_step() {
             // H·ĝ by one-sided differences is (∇L̂(θ + ε ĝ) − ∇L̂(θ))/ε; SAM may have asked for the same gradient.
             Some(step) => {
                 f.copy_from(cx.ahead(step, xi)?)?;
                 f.axpy(-1.0, &cx.here.grad)?;
-                f.scale(1.0 / step)?;
+                1.0 / step
             }
             None => {
-                cx.oracle.hvp(cx.here, &cx.here.grad, &mut f)?;
-                f.scale(1.0 / (cx.here.grad_norm + xi))?;
-                cx.oracle.release(cx.here);
+                cx.oracle.last_hvp(cx.here, &cx.here.grad, &mut f)?;
+                1.0 / (cx.here.grad_norm + xi)
             }
-        }
-        let f_norm = finite(Quantity::HvpNorm, f.dot(&f)?.sqrt())?;
+        };
+        let f_norm = finite(Quantity::HvpNorm, unit * f.dot(&f)?.sqrt())?;
 
         // Line 7.
         let mut adv = cx.here.at.clone();
-        adv.axpy(rho / (f_norm + xi), &f)?;
+        adv.axpy(unit * rho / (f_norm + xi), &f)?;
+        drop(f);
 
         // Line 8.
         let order = cx.oracle.order_for_products();
         let there = cx.oracle.evaluate(&adv, Pass::Probe, order).map_err(at_perturbed_point)?;
-        let mut h_norm = f;
-        cx.oracle.hvp(&there, &there.grad, &mut h_norm)?;
-        h_norm.scale(rho / (there.grad_norm + xi))?;
-        let h_norm_norm = finite(Quantity::HvpNorm, h_norm.dot(&h_norm)?.sqrt())?;
+        // A copy that a backend with shared tensors does not make, rather than f kept alive until here.
+        let mut h = there.grad.clone();
+        cx.oracle.last_hvp(&there, &there.grad, &mut h)?;
+        let there_norm = there.grad_norm;
+        drop(there);
+        drop(adv);
+        let unit = rho / (there_norm + xi);
+        let added_norm = finite(Quantity::HvpNorm, unit * h.dot(&h)?.sqrt())? * alpha;
 
         // Line 9, its α term.
-        direction.axpy(alpha, &h_norm)?;
-        log.push(("gnr", Penalty { value: rho * there.grad_norm, added_norm: alpha * h_norm_norm }));
+        direction.axpy(alpha * unit, &h)?;
+        log.push(("gnr", Penalty { value: rho * there_norm, added_norm }));
         Ok(())
     }
 }

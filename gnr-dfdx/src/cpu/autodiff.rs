@@ -20,7 +20,7 @@ fn library(error: <dfdx::prelude::Cpu as HasErr>::Err) -> Error {
 
 impl<E: Elem> Cpu<E> {
     fn replaying(&self, record: &Record<E>, terms: Terms) -> Self {
-        let session = Session::Replay { tape: SharedTape::recording(), records: record.0.rewound(), terms };
+        let session = Session::Replay { tape: SharedTape::recording(), records: record.0.replay(), terms };
         Self { device: self.device.clone(), session }
     }
 

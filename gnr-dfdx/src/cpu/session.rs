@@ -15,7 +15,7 @@ use std::{
 };
 
 use dfdx::prelude::{Cpu as Device, Tape};
-use gnr_nn::{Dual, Error, Recorded, Records, Result};
+use gnr_nn::{Dual, Error, Recorded, Records, Replay, Result};
 
 use super::{
     Cpu,
@@ -85,7 +85,7 @@ pub(super) enum Terms {
 pub(super) enum Session<E: Elem> {
     Plain,
     Gradient { tape: SharedTape<E, Device>, records: Option<Records<Saved<E>>>, done: Rc<Cell<bool>> },
-    Replay { tape: SharedTape<E, Device>, records: Records<Saved<E>>, terms: Terms },
+    Replay { tape: SharedTape<E, Device>, records: Replay<Saved<E>>, terms: Terms },
 }
 
 impl<E: Elem> Clone for Session<E> {

@@ -103,8 +103,13 @@ fn repeats<O: HvpOracle>(make: &impl Fn() -> O, theta: &O::Vector, tangents: &[O
         oracle.hvp(&here, &tangents[1], &mut again)?; // another product in between
         oracle.hvp(&here, &tangents[0], &mut again)?;
         assert_eq!(distance(&first, &again)?, 0.0, "a product must repeat bit for bit at one evaluation");
-        oracle.release(&here);
+        oracle.last_hvp(&here, &tangents[0], &mut again)?;
+        assert_eq!(distance(&first, &again)?, 0.0, "the last product must be the same");
         oracle.hvp(&here, &tangents[0], &mut again)?;
+        assert_eq!(distance(&first, &again)?, 0.0, "a product after the last one must be the same");
+        let other = oracle.evaluate(theta, Pass::Probe, order)?;
+        oracle.release(&other);
+        oracle.hvp(&other, &tangents[0], &mut again)?;
         assert_eq!(distance(&first, &again)?, 0.0, "a product after a release must be the same");
         (here.loss, here.grad, first)
     };

@@ -324,6 +324,14 @@ impl<B: Autodiff> HvpOracle for Owned<'_, '_, B> {
     ) -> CoreResult<()> {
         self.setting.oracle(&mut self.buffers).hvp(here, v, out)
     }
+    fn last_hvp(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> CoreResult<()> {
+        self.setting.oracle(&mut self.buffers).last_hvp(here, v, out)
+    }
     fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
         self.setting.oracle(&mut self.buffers).release(here);
     }
