@@ -4,7 +4,7 @@ use std::{hint::black_box, time::Instant};
 
 use gnr_core::{
     Clip, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Order, Pass,
-    Regularizer, Sam, Sgd,
+    Regularizer, Sam, Sgd, StepContext, Vector,
 };
 use gnr_models::{AnyModel, ModelConfig};
 use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, Context, Mode, Model, ParamVector};
@@ -41,11 +41,14 @@ pub enum Timed {
     GnrFdEvery10,
     /// The same, on a seeded quarter of the batch.
     GnrFdQuarterEvery10,
+    /// What Algorithm 1 adds beyond evaluations and products: its own vectors, scaled, added and measured, with an oracle that
+    /// answers at once.
+    GnrArithmetic,
 }
 
 impl Timed {
     /// All of them, in the order in which they are timed.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Forward,
         Self::Gradient,
         Self::Hvp,
@@ -56,6 +59,7 @@ impl Timed {
         Self::GnrFd,
         Self::GnrFdEvery10,
         Self::GnrFdQuarterEvery10,
+        Self::GnrArithmetic,
     ];
 
     /// Its name in the output.
@@ -71,6 +75,7 @@ impl Timed {
             Self::GnrFd => "gnr_fd",
             Self::GnrFdEvery10 => "gnr_fd_every_10",
             Self::GnrFdQuarterEvery10 => "gnr_fd_quarter_every_10",
+            Self::GnrArithmetic => "gnr_arithmetic",
         }
     }
 
@@ -233,6 +238,14 @@ impl<'a, B: Autodiff> Steps<'a, B> {
         let mut oracle = BatchOracle::new(model, backend, batch, &mut self.buffers);
         match method {
             Timed::Forward => {}
+            Timed::GnrArithmetic => {
+                let mut oracle = Immediate(&self.v);
+                let here = oracle.evaluate(&self.theta, Pass::Commit, Order::Second)?;
+                let mut direction = here.grad.clone();
+                let mut cx = StepContext::new(0, &here, &mut oracle);
+                Gnr::new(0.1, 0.1)?.add_gradient(&mut cx, &mut direction, &mut Vec::new())?;
+                black_box(&direction);
+            }
             Timed::Gradient => {
                 black_box(&oracle.evaluate(&self.theta, Pass::Probe, Order::First)?);
             }
@@ -293,6 +306,23 @@ impl<'a, B: Autodiff> Steps<'a, B> {
         }
         self.optimizer = method.optimizer;
         Ok(())
+    }
+}
+
+/// An oracle whose gradients and products cost nothing: both are always the same vector.
+struct Immediate<'v, V>(&'v V);
+
+impl<V: Vector> GradOracle for Immediate<'_, V> {
+    type Vector = V;
+    type Record = ();
+    fn evaluate<'a>(&mut self, at: &'a V, _: Pass, _: Order) -> gnr_core::Result<Evaluation<'a, V, ()>> {
+        Evaluation::new(at, 1.0, self.0.clone(), ())
+    }
+}
+
+impl<V: Vector> HvpOracle for Immediate<'_, V> {
+    fn hvp(&mut self, _: &Evaluation<'_, V, ()>, _: &V, out: &mut V) -> gnr_core::Result<()> {
+        out.copy_from(self.0)
     }
 }
 

@@ -173,7 +173,15 @@ impl<E: Elem> Autodiff for Cpu<E> {
     }
     fn axpy(&self, y: &mut Tensor<E>, a: f64, x: &Tensor<E>) -> Result<()> {
         same_shape("axpy", y, x)?;
-        elementwise::axpy(y.values_mut(), a, &x.data);
+        match y.own_values() {
+            Some(values) => elementwise::axpy(values, a, &x.data),
+            // One pass instead of a copy and a pass.
+            None => {
+                let mut sum = Buf::new(y.data.len());
+                elementwise::axpy_to(&mut sum, &y.data, a, &x.data);
+                *y = Tensor::new(sum, &y.shape);
+            }
+        }
         Ok(())
     }
     fn dot(&self, x: &Tensor<E>, y: &Tensor<E>) -> Result<f64> {

@@ -97,6 +97,11 @@ impl<E: Elem> Tensor<E> {
     pub(super) fn detached(&self) -> Self {
         Self { node: None, ..self.clone() }
     }
+    /// The elements for arithmetic in place, without history afterwards; `None` when others share them.
+    pub(super) fn own_values(&mut self) -> Option<&mut [E]> {
+        (self.node, self.again) = (None, None);
+        Arc::get_mut(&mut self.data).map(|data| &mut **data)
+    }
     /// The elements for arithmetic in place: copied first when shared, and without history afterwards.
     pub(super) fn values_mut(&mut self) -> &mut [E] {
         (self.node, self.again) = (None, None);

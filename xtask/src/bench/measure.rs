@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::statistics::median;
 
 /// What is timed, in the table's order. `hvp` is an exact product from scratch, its gradient included; `hvp_4` four of them at one point.
-pub(super) const METHODS: [&str; 10] = [
+pub(super) const METHODS: [&str; 11] = [
     "forward",
     "gradient",
     "hvp",
@@ -19,6 +19,7 @@ pub(super) const METHODS: [&str; 10] = [
     "gnr_fd",
     "gnr_fd_every_10",
     "gnr_fd_quarter_every_10",
+    "gnr_arithmetic",
 ];
 
 /// Who computed.

@@ -148,6 +148,12 @@ pub fn axpy<E: Elem>(y: &mut [E], a: f64, x: &[E]) {
     update_zip(y, x, move |y, x| y + a * x);
 }
 
+/// `out = y + a x`: the bits of [`axpy`] without writing to y.
+pub fn axpy_to<E: Elem>(out: &mut [E], y: &[E], a: f64, x: &[E]) {
+    let a = E::of(a);
+    zip(out, y, x, move |y, x| y + a * x);
+}
+
 /// `y *= a`.
 pub fn scale<E: Elem>(y: &mut [E], a: f64) {
     let a = E::of(a);
