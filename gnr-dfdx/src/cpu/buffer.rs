@@ -26,6 +26,7 @@ pub fn release_idle() {
     f32::pool().clear();
     f64::pool().clear();
     u32::pool().clear();
+    idle_work().clear();
 }
 
 /// Idle buffers of one length, and when one of them was last asked for or given back.
@@ -216,9 +217,80 @@ impl<E: Pooled + fmt::Debug> fmt::Debug for Buf<E> {
     }
 }
 
+/// A piece of working memory serves requests down to this part of its length.
+const REACH: usize = 8;
+
+/// Pieces of working memory that no kernel uses at the moment.
+static IDLE_WORK: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+
+fn idle_work() -> MutexGuard<'static, Vec<Vec<f32>>> {
+    // As for the pools: what it holds is spare.
+    IDLE_WORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Working memory of a kernel, of at least the length asked for. Dereferences to a slice; contents unspecified.
+///
+/// Tensors come in few lengths that recur exactly; kernels ask for a different length in every layer and never for long. So any
+/// idle piece serves that is long enough and not [`REACH`] times too long, and one that has become too short is freed when a
+/// longer one is made in its stead. What is held is then what was in use at one time, not the sum over all layers.
+pub(crate) struct Work(Vec<f32>);
+
+impl Work {
+    pub(crate) fn new(len: usize) -> Self {
+        let mut idle = idle_work();
+        let best = |idle: &[Vec<f32>], fits: &dyn Fn(usize) -> bool, key: &dyn Fn(usize) -> usize| {
+            let fitting = idle.iter().enumerate().filter(|(_, piece)| fits(piece.len()));
+            fitting.min_by_key(|(_, piece)| key(piece.len())).map(|(index, _)| index)
+        };
+        if let Some(index) = best(&idle, &|has| (len..=REACH * len).contains(&has), &|has| has) {
+            return Self(idle.swap_remove(index));
+        }
+        let outgrown = best(&idle, &|has| has < len && len <= REACH * has, &|has| len - has);
+        let outgrown = outgrown.map(|index| idle.swap_remove(index));
+        drop(idle); // unmapping memory is slow
+        drop(outgrown);
+        Self(vec![0.0; len])
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        idle_work().push(std::mem::take(&mut self.0));
+    }
+}
+
+impl Deref for Work {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl DerefMut for Work {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Lengths that no other test of this process asks for.
+    #[test]
+    fn working_memory_serves_shorter_requests_and_outgrown_pieces_are_freed() {
+        const LONG: usize = 1 << 27;
+        let piece = Work::new(LONG);
+        let place = piece.as_ptr();
+        drop(piece);
+        let shorter = Work::new(LONG / 2);
+        assert_eq!((shorter.as_ptr(), shorter.len()), (place, LONG), "the idle piece is long enough");
+        drop(shorter);
+        assert_eq!(Work::new(LONG / 100).len(), LONG / 100, "a hundred times too long is not given away");
+        let longer = Work::new(LONG + 1);
+        assert_eq!(longer.len(), LONG + 1);
+        assert!(idle_work().iter().all(|idle| idle.len() != LONG), "the outgrown piece was freed");
+    }
 
     #[test]
     fn memory_is_reused_bounded_and_cleared() {

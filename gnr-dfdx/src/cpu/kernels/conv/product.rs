@@ -3,7 +3,7 @@
 
 use super::lanes::{Lanes, lanes};
 use super::transpose::transpose;
-use crate::cpu::buffer::Buf;
+use crate::cpu::buffer::Work;
 use crate::cpu::kernels::simd::Level;
 use std::ops::{Deref, DerefMut};
 
@@ -13,18 +13,16 @@ pub(super) const PANEL: usize = 8;
 /// Columns come in multiples of this (one AVX-512 register); buffers are padded accordingly.
 pub(super) const COLUMNS: usize = 16;
 
-/// Working memory that starts at a cache line, so that whole vectors do not straddle two. Contents unspecified. Its length is rounded up to
-/// one of four an octave: layers of similar size share their memory instead of leaving a buffer of each length in the pool.
+/// Working memory that starts at a cache line, so that whole vectors do not straddle two. Contents unspecified.
 pub(super) struct Aligned {
-    buffer: Buf<f32>,
+    buffer: Work,
     start: usize,
     len: usize,
 }
 
 impl Aligned {
     pub(super) fn new(len: usize) -> Self {
-        let step = (len.next_power_of_two() / 8).max(COLUMNS);
-        let buffer = Buf::<f32>::new(len.next_multiple_of(step) + COLUMNS);
+        let buffer = Work::new(len + COLUMNS);
         let start = buffer.as_ptr().align_offset(COLUMNS * size_of::<f32>()).min(COLUMNS);
         Aligned { buffer, start, len }
     }
