@@ -1,5 +1,7 @@
 //! Random masks that are a function of their place, so that every evaluation of one step sees the same ones.
 
+use gnr_core::random::SplitMix64;
+
 /// What the masks of one mini-batch are drawn from: dropout and stochastic depth of a run, a step and a micro-batch.
 ///
 /// Every evaluation with the same seed (at θ_t, at another point, for a product or a difference) draws the same masks, on
@@ -16,18 +18,14 @@ impl MaskSeed {
     /// Mask number `index` of a pass: `len` factors, 1/`keep` with probability `keep`, else 0.
     pub fn draw(self, index: u64, keep: f64, len: usize) -> Vec<f64> {
         let stream = mix(self.0 ^ mix(index));
-        // The 53 leading bits are uniform on [0, 1) in steps of 2⁻⁵³.
-        let uniform = |i: u64| (mix(stream ^ i) >> 11) as f64 / (1_u64 << 53) as f64;
+        let uniform = |i: u64| SplitMix64::new(stream ^ i).uniform();
         (0..len as u64).map(|i| if uniform(i) < keep { keep.recip() } else { 0.0 }).collect()
     }
 }
 
-/// A step of splitmix64: a bijection whose output bits all depend on all input bits (Steele et al., OOPSLA 2014).
+/// A bijection whose output bits all depend on all input bits.
 fn mix(x: u64) -> u64 {
-    let z = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
+    SplitMix64::new(x).next_u64()
 }
 
 #[cfg(test)]
