@@ -1,14 +1,14 @@
 //! `gnr data`: the list of data sets, fetching, verifying, timing.
 
-use std::{io::IsTerminal, io::Write, process::ExitCode, sync::Mutex, time::Duration, time::Instant};
+use std::{io::Write, process::ExitCode, sync::Mutex, time::Duration, time::Instant};
 
 use anyhow::Context as _;
 use gnr_data::{
     DatasetInfo, FetchEvent, FetchOptions, OpenOptions, Part, available_without_dir, fetch, find, verify,
 };
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanBytes;
 
-use crate::{args, train::load};
+use crate::{args, progress::bar, train::load};
 
 pub(crate) fn data(arguments: args::Data) -> anyhow::Result<ExitCode> {
     match arguments.action {
@@ -58,17 +58,6 @@ fn how(info: &DatasetInfo) -> anyhow::Result<&'static str> {
         downloads if downloads.iter().any(|download| download.urls.is_empty()) => "needs an account",
         _ => "can be fetched",
     })
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn bar(quiet: bool, template: &str) -> ProgressBar {
-    let draws = !quiet && std::io::stderr().is_terminal();
-    let target = if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(None, target);
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn fetch_set(arguments: &args::Fetch) -> anyhow::Result<ExitCode> {

@@ -16,6 +16,17 @@ pub(crate) enum Verbosity {
     Normal,
 }
 
+/// A bar on a terminal, nothing elsewhere; its length is to be set.
+pub(crate) fn bar(quiet: bool, template: &str) -> ProgressBar {
+    let draws = !quiet && std::io::stderr().is_terminal();
+    let target = if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
 pub(crate) struct Progress {
     verbosity: Verbosity,
     bar: ProgressBar,
@@ -28,12 +39,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(verbosity: Verbosity) -> Self {
-        let draws = verbosity == Verbosity::Normal && std::io::stderr().is_terminal();
-        let target = if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(0), target);
-        if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}") {
-            bar.set_style(style);
-        }
+        let bar = bar(verbosity == Verbosity::Quiet, "{prefix} {wide_bar} {pos}/{len} {msg}");
         Self { verbosity, bar, epochs: 0, steps_per_epoch: 0, first: None, start: Instant::now() }
     }
 

@@ -1,7 +1,7 @@
 //! Draws a measurement or a survey: a bar with what is done, what is known so far, and the time left.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::Write,
     time::{Duration, Instant},
 };
 
@@ -10,9 +10,9 @@ use gnr_train::{
     geometry::{GeometryEvent, GeometryObserver},
     subject::Description,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
-use crate::progress::clock;
+use crate::progress::{bar, clock};
 
 /// Seconds between lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(30);
@@ -28,14 +28,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// `unit` is the plural of what is counted.
     pub(crate) fn new(unit: &'static str, quiet: bool) -> Self {
-        let draws = !quiet && std::io::stderr().is_terminal();
-        let target = if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(0), target);
-        if let Ok(style) =
-            ProgressStyle::with_template(&format!("{{wide_bar}} {{pos}}/{{len}} {unit} {{msg}}"))
-        {
-            bar.set_style(style);
-        }
+        let bar = bar(quiet, &format!("{{wide_bar}} {{pos}}/{{len}} {unit} {{msg}}"));
         Self { unit, quiet, bar, line: Instant::now() }
     }
 
