@@ -97,7 +97,12 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
         }
         let width = (width * DENSITY).round().max(1.0) as u32;
         let stroke = Stroke { colour: backend(colour, alpha), width };
-        told(self.backend.draw_path(points.iter().map(|p| at(*p)), &stroke))
+        let mut path: Vec<(i32, i32)> = points.iter().map(|p| at(*p)).collect();
+        path.dedup();
+        for part in without_reversals(&path) {
+            told(self.backend.draw_path(part.iter().copied(), &stroke))?;
+        }
+        Ok(())
     }
 
     /// Dashes of 5 and gaps of 3 nominal pixels.
@@ -182,6 +187,24 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
     }
 }
 
+/// The path cut where it turns by more than a right angle: the inner side of such a corner would be drawn far away from it.
+fn without_reversals(path: &[(i32, i32)]) -> impl Iterator<Item = &[(i32, i32)]> {
+    let along =
+        |a: (i32, i32), b: (i32, i32)| (f64::from(b.0) - f64::from(a.0), f64::from(b.1) - f64::from(a.1));
+    let turns_back = move |i: &usize| {
+        let (u, v) = (along(path[i - 1], path[*i]), along(path[*i], path[i + 1]));
+        u.0 * v.0 + u.1 * v.1 < 0.0
+    };
+    let last = path.len().saturating_sub(1);
+    let mut from = 0;
+    let cuts = (1..last).filter(turns_back).chain((last > 0).then_some(last));
+    cuts.map(move |to| {
+        let part = &path[from..=to];
+        from = to;
+        part
+    })
+}
+
 /// A pixel far outside is as good as any other that is not seen, and every backend can take it.
 fn at(point: Point) -> (i32, i32) {
     let of = |x: f64| (x * DENSITY).round().clamp(-1e6, 1e6) as i32;
@@ -209,4 +232,22 @@ pub(crate) fn svg(
     // Its coordinates stay; it is shown at its nominal size.
     let large = format!("width=\"{width}\" height=\"{height}\"");
     Ok(text.replacen(&large, &format!("width=\"{}\" height=\"{}\"", size.0, size.1), 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_cut_where_it_turns_back() {
+        let parts = |path: &[(i32, i32)]| without_reversals(path).map(<[_]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(
+            parts(&[(0, 0), (4, 0), (4, 4)]),
+            [[(0, 0), (4, 0), (4, 4)]],
+            "a right angle is drawn whole"
+        );
+        let sharp = [(0, 0), (40, 0), (0, 1), (-1, 9)];
+        assert_eq!(parts(&sharp), [vec![(0, 0), (40, 0)], vec![(40, 0), (0, 1), (-1, 9)]]);
+        assert!(parts(&[(1, 1)]).is_empty() && parts(&[]).is_empty(), "a point is no line");
+    }
 }

@@ -136,11 +136,15 @@ fn sample<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, entry: &Entry, left: f6
     }
 }
 
-/// What is named, once: the same name in the same colour and style is one entry, whatever the panel.
+/// What is named, once: the same name in the same colour and style is one entry, whatever the panel; an area stands for the lines
+/// of its name and colour.
 fn entries(figure: &Figure) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut add = |label: &str, colour: Rgb, style: Sample| {
-        let known = |e: &Entry| e.label == label && e.colour == colour && e.style == style;
+        let known = |e: &Entry| {
+            let same_style = e.style == style || e.style == Sample::Patch;
+            e.label == label && e.colour == colour && same_style
+        };
         if !label.is_empty() && !entries.iter().any(known) {
             entries.push(Entry { label: label.to_owned(), colour, style });
         }
