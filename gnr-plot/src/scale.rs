@@ -40,7 +40,11 @@ impl Span {
             Scale::Log => 1e-6,
         };
         if high - low < least {
-            let around = if scale == Scale::Log { 0.5 } else { (0.5 * low.abs()).max(least).max(1e-12) };
+            let around = match scale {
+                Scale::Log => 0.5,
+                Scale::Linear if low == 0.0 => 1.0,
+                Scale::Linear => (0.5 * low.abs()).max(least),
+            };
             (low, high) = (low - around, high + around);
         }
         let by = margin * (high - low);
@@ -243,5 +247,7 @@ mod tests {
         assert!((log.value(0.5) - 100.0).abs() < 1e-9 && log.at(0.0).is_nan());
         let constant = Span::new(&Axis::linear(""), [5.0, 5.0], 0.0);
         assert!(constant.value(0.0) < 5.0 && constant.value(1.0) > 5.0);
+        let nothing = Span::new(&Axis::linear(""), [0.0, 0.0], 0.0);
+        assert_eq!((nothing.value(0.0), nothing.value(1.0)), (-1.0, 1.0));
     }
 }

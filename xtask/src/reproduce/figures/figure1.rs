@@ -83,9 +83,13 @@ pub(super) fn make(
         }),
     ];
     if sizes.refine > 1 {
+        let most = (by_step.iter().filter_map(|series| series["y"].as_array()).flatten())
+            .filter_map(Value::as_f64)
+            .fold(0.0, f64::max);
         panels.push(json!({
             "title": "does the count depend on the step?", "kind": "lines",
-            "x": { "label": "step", "scale": "log" }, "y": axis("mean number of local minima"), "series": by_step,
+            "x": { "label": "step", "scale": "log" }, "series": by_step,
+            "y": { "label": "mean number of local minima", "range": [0.0, if most > 0.0 { 1.1 * most } else { 1.0 }] },
         }));
     }
     let net = making.net();

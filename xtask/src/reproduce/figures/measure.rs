@@ -76,7 +76,8 @@ impl Measurements<'_> {
         let output =
             std::fs::File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         let mut command = Command::new(self.gnr);
-        command.arg(kind).args(arguments).arg("--out").arg(folder);
+        // One measurement at a time has every core; the recipe's number of threads is that of a run beside others.
+        command.arg(kind).args(arguments).args(["--set", "train.threads=0"]).arg("--out").arg(folder);
         if folder.join("state.safetensors").is_file() {
             command.arg("--resume");
         }
