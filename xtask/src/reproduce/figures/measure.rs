@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::super::child::{self, Ended};
 use super::super::runner::fnv1a;
 use super::typed;
-use crate::interrupt;
+use crate::interrupt::{self, Asked};
 
 pub(super) struct Measurements<'a> {
     pub(super) gnr: &'a Path,
@@ -26,6 +26,9 @@ impl Measurements<'_> {
         let folder = self.folder(name, kind, arguments);
         let report = folder.join(format!("{kind}.json"));
         if !report.is_file() {
+            if interrupt::asked() != Asked::Nothing {
+                return Err(interrupt::Interrupted.into());
+            }
             println!("measuring: {kind} of {name}");
             self.run(&folder, kind, arguments)?;
         }
