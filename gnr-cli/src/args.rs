@@ -7,6 +7,7 @@ use gnr_train::sweep::Axis;
 
 pub(crate) use crate::curvature::args::{Density, Spectrum, Trace};
 pub(crate) use crate::geometry::args::{Landscape, Minima, Plot, Sharpness};
+use crate::signal::Stop;
 
 /// Trains image classifiers to flat minima: gradient norm regularisation (GNR), SAM, exact Hessian-vector products.
 #[derive(Parser)]
@@ -86,9 +87,8 @@ pub(crate) struct Train {
     /// Print nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
-    /// End after the current step, with a checkpoint, when standard input ends: for programs that start gnr and may die
-    #[arg(long)]
-    pub(crate) stop_at_eof: bool,
+    #[command(flatten)]
+    pub(crate) stop: Stop,
     /// Print the complete recipe and what it would do, check data and model, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -10,8 +10,26 @@ use anyhow::Context;
 /// Exit code: 128 + SIGINT, as shells report it.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// A flag that the first Ctrl-C sets, saying `notice`.
-pub(crate) fn stop_on_interrupt(notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
+/// What work that takes long is told about its end.
+#[derive(Clone, Copy, Default, clap::Args)]
+pub(crate) struct Stop {
+    /// Stop as at Ctrl-C when standard input ends: for programs that start gnr and may die
+    #[arg(long)]
+    stop_at_eof: bool,
+}
+
+impl Stop {
+    /// A flag that the first Ctrl-C sets, saying `notice`, and the end of standard input where that was asked for.
+    pub(crate) fn flag(self, notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
+        let stop = stop_on_interrupt(notice)?;
+        if self.stop_at_eof {
+            stop_when_input_ends(Arc::clone(&stop));
+        }
+        Ok(stop)
+    }
+}
+
+fn stop_on_interrupt(notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let (handler, signalled) = (Arc::clone(&stop), AtomicBool::new(false));
     ctrlc::set_handler(move || {
@@ -29,7 +47,7 @@ pub(crate) fn stop_on_interrupt(notice: &'static str) -> anyhow::Result<Arc<Atom
 
 /// Sets the flag when standard input ends. The system closes the other end of the pipe however its process ends, so nobody
 /// works on without a master.
-pub(crate) fn stop_when_input_ends(stop: Arc<AtomicBool>) {
+fn stop_when_input_ends(stop: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         // What comes is of no interest, and an error is an end too.
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());

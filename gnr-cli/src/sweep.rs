@@ -12,7 +12,7 @@ use gnr_train::sweep::{Axis, Finished, Sweep, SweepObserver, SweepOutcome, Sweep
 use crate::{
     args,
     progress::clock,
-    signal::{INTERRUPTED, stop_on_interrupt},
+    signal::{INTERRUPTED, Stop},
     train::load,
 };
 
@@ -60,9 +60,8 @@ pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
         writeln!(stdout, "{} runs, {finished} finished before, {jobs} at a time", sweep.len())?;
         writeln!(stdout, "folder: {}", folder.display())?;
     }
-    let stop = stop_on_interrupt(
-        "stopping: the runs end after their current step, with a checkpoint (again to stop at once)",
-    )?;
+    let stop = Stop::default()
+        .flag("stopping: the runs end after their current step, with a checkpoint (again to stop at once)")?;
     let mut progress = Progress { quiet: arguments.quiet, start: Instant::now(), trained: 0 };
     match sweep.run(&mut progress, &stop)? {
         SweepOutcome::Interrupted => {

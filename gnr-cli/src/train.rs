@@ -4,7 +4,6 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
 use gnr_train::{
@@ -15,7 +14,7 @@ use gnr_train::{
 use crate::{
     args,
     progress::{Progress, Verbosity, parameters},
-    signal::{INTERRUPTED, stop_on_interrupt, stop_when_input_ends},
+    signal::{INTERRUPTED, Stop},
 };
 
 pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
@@ -44,10 +43,10 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
     }
     let existing = if arguments.resume { Existing::Resume } else { Existing::Refuse };
     if let Some(folder) = arguments.out {
-        return run(recipe, &folder, existing, arguments.quiet, arguments.stop_at_eof);
+        return run(recipe, &folder, existing, arguments.quiet, arguments.stop);
     }
     let folder = next_free(Path::new("runs"), &recipe.name)?;
-    run(recipe, &folder, existing, arguments.quiet, arguments.stop_at_eof).inspect_err(|_| {
+    run(recipe, &folder, existing, arguments.quiet, arguments.stop).inspect_err(|_| {
         // What was reserved goes again if the run did not come to write into it.
         let _ = std::fs::remove_dir(&folder);
     })
@@ -55,7 +54,7 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
 
 pub(crate) fn resume(arguments: &args::Resume) -> anyhow::Result<ExitCode> {
     let recipe = gnr_train::recipe_of(&arguments.folder)?;
-    run(recipe, &arguments.folder, Existing::Resume, arguments.quiet, false)
+    run(recipe, &arguments.folder, Existing::Resume, arguments.quiet, Stop::default())
 }
 
 /// A file, or a built-in recipe when there is no such file and it does not look like one.
@@ -70,12 +69,9 @@ fn run(
     folder: &Path,
     existing: Existing,
     quiet: bool,
-    stop_at_eof: bool,
+    stop: Stop,
 ) -> anyhow::Result<ExitCode> {
-    let stop = stop_on_interrupt("stopping after this step (again to stop at once)")?;
-    if stop_at_eof {
-        stop_when_input_ends(Arc::clone(&stop));
-    }
+    let stop = stop.flag("stopping after this step (again to stop at once)")?;
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
     let mut progress = Progress::new(verbosity);
     let outcome = gnr_train::train(recipe, folder, existing, &mut progress, &stop);

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, ValueEnum};
 use gnr_train::Sample;
 
-use crate::args::{SplitName, positive};
+use crate::{
+    args::{SplitName, positive},
+    signal::Stop,
+};
 
 /// Which network, at which weights, on which images.
 #[derive(Args)]
@@ -80,6 +83,8 @@ pub(crate) struct Common {
     /// Print nothing but the result
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) stop: Stop,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -19,6 +19,8 @@ use serde::Serialize;
 use crate::{args::SplitName, signal, watch::Watch};
 use args::{BatchNorm, Common, MethodName, Operator, Orthogonality, Subject, TraceMethodName};
 
+const NOTICE: &str = "stopping after this product (again to stop at once)";
+
 /// The request of the arguments that name a subject.
 pub(crate) fn subject(arguments: Subject) -> SubjectRequest {
     let keys = [
@@ -88,6 +90,7 @@ pub(crate) fn spectrum(arguments: args::Spectrum) -> anyhow::Result<ExitCode> {
         (_, _, _, Some(count)) => (End::BothEnds, count),
         (top, ..) => (End::Top, top.unwrap_or(5)),
     };
+    let stop = arguments.common.stop.flag(NOTICE)?;
     let (common, json, quiet) = common(arguments.common, "spectrum");
     let out = common.out.clone();
     let request = SpectrumRequest {
@@ -109,7 +112,6 @@ pub(crate) fn spectrum(arguments: args::Spectrum) -> anyhow::Result<ExitCode> {
         save: arguments.save,
         ..SpectrumRequest::new(common, count)
     };
-    let stop = signal::stop_on_interrupt("stopping after this product (again to stop at once)")?;
     let mut watch = Watch::new("products", quiet || json);
     let measured = curvature::spectrum(&request, &mut watch, &stop);
     watch.clear();
@@ -134,6 +136,7 @@ pub(crate) fn spectrum(arguments: args::Spectrum) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn trace(arguments: args::Trace) -> anyhow::Result<ExitCode> {
+    let stop = arguments.common.stop.flag(NOTICE)?;
     let (common, json, quiet) = common(arguments.common, "trace");
     let out = common.out.clone();
     let rule = Stopping {
@@ -155,7 +158,6 @@ pub(crate) fn trace(arguments: args::Trace) -> anyhow::Result<ExitCode> {
         block: arguments.block,
         ..TraceRequest::new(common)
     };
-    let stop = signal::stop_on_interrupt("stopping after this product (again to stop at once)")?;
     let mut watch = Watch::new("products", quiet || json);
     let measured = curvature::trace(&request, &mut watch, &stop);
     watch.clear();
@@ -175,6 +177,7 @@ pub(crate) fn trace(arguments: args::Trace) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn density(arguments: args::Density) -> anyhow::Result<ExitCode> {
+    let stop = arguments.common.stop.flag(NOTICE)?;
     let (common, json, quiet) = common(arguments.common, "density");
     let out = common.out.clone();
     let mut request =
@@ -182,7 +185,6 @@ pub(crate) fn density(arguments: args::Density) -> anyhow::Result<ExitCode> {
     request.options.starts = arguments.starts;
     request.options.steps = arguments.steps;
     request.options.at_once = arguments.at_once;
-    let stop = signal::stop_on_interrupt("stopping after this product (again to stop at once)")?;
     let mut watch = Watch::new("products", quiet || json);
     let measured = curvature::density(&request, &mut watch, &stop);
     watch.clear();

@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use crate::{args::positive, curvature::args::Subject};
+use crate::{args::positive, curvature::args::Subject, signal::Stop};
 
 /// What all surveys take.
 #[derive(Args)]
@@ -24,6 +24,8 @@ pub(crate) struct Common {
     /// Print nothing but the result
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) stop: Stop,
     /// Draw nothing, write the data only
     #[arg(long)]
     pub(crate) no_plot: bool,

@@ -72,9 +72,9 @@ pub(crate) fn landscape(arguments: args::Landscape) -> anyhow::Result<ExitCode> 
         given => given.to_vec(),
     };
     let ranges = arguments.range.into_iter().map(|range| Some(range.0)).collect();
+    let stop = arguments.common.stop.flag(NOTICE)?;
     let (common, mut watch, output) = common(arguments.common, "landscape");
     let request = LandscapeRequest { common, axes, ranges, points };
-    let stop = signal::stop_on_interrupt(NOTICE)?;
     let surveyed = geometry::landscape(&request, &mut watch, &stop);
     watch.clear();
     conclude(
@@ -96,6 +96,7 @@ pub(crate) fn landscape(arguments: args::Landscape) -> anyhow::Result<ExitCode> 
 
 pub(crate) fn minima(arguments: args::Minima) -> anyhow::Result<ExitCode> {
     let seed = arguments.common.seed;
+    let stop = arguments.common.stop.flag(NOTICE)?;
     let (common, mut watch, output) = common(arguments.common, "minima");
     let request = MinimaRequest {
         directions: arguments.directions,
@@ -107,7 +108,6 @@ pub(crate) fn minima(arguments: args::Minima) -> anyhow::Result<ExitCode> {
         resolutions: arguments.resolution,
         ..MinimaRequest::new(common)
     };
-    let stop = signal::stop_on_interrupt(NOTICE)?;
     let surveyed = geometry::minima(&request, &mut watch, &stop);
     watch.clear();
     conclude(
@@ -134,6 +134,7 @@ pub(crate) fn minima(arguments: args::Minima) -> anyhow::Result<ExitCode> {
 
 pub(crate) fn sharpness(arguments: args::Sharpness) -> anyhow::Result<ExitCode> {
     let seed = arguments.common.seed;
+    let stop = arguments.common.stop.flag(NOTICE)?;
     let (common, mut watch, output) = common(arguments.common, "sharpness");
     let request = SharpnessRequest {
         rhos: arguments.rho,
@@ -142,7 +143,6 @@ pub(crate) fn sharpness(arguments: args::Sharpness) -> anyhow::Result<ExitCode> 
         seed,
         ..SharpnessRequest::new(common)
     };
-    let stop = signal::stop_on_interrupt(NOTICE)?;
     let surveyed = geometry::sharpness(&request, &mut watch, &stop);
     watch.clear();
     conclude(surveyed?, &output, "sharpness", figures::sharpness, |report| {

@@ -118,3 +118,25 @@ fn an_interrupted_spectrum_goes_on() {
     let read = |name: &str| std::fs::read_to_string(home.path().join(name).join("spectrum.csv")).unwrap();
     assert_eq!(read("whole"), read("pieces"), "after {interrupted} interruptions");
 }
+
+/// Standard input has ended before the work begins.
+#[test]
+fn the_end_of_standard_input_stops_every_measurement_that_asked_for_it() {
+    let home = tempfile::tempdir().unwrap();
+    let net = trained(home.path());
+    for command in ["spectrum", "trace", "density", "landscape", "minima", "sharpness"] {
+        // Many parts, so that it cannot be done before it looks.
+        let more: &[&str] = match command {
+            "landscape" => &["--points", "200"],
+            "minima" => &["--directions", "5000"],
+            "sharpness" => &["--steps", "100000"],
+            "spectrum" => &["--both-ends", "30"],
+            "trace" => &["--samples", "100000"],
+            _ => &["--starts", "10000"],
+        };
+        let arguments = [&[command, &net, "--stop-at-eof"], more].concat();
+        let (code, stdout, stderr) = run(&arguments);
+        assert_eq!(code, 130, "{command}: {stdout}{stderr}");
+        assert!(stderr.contains("interrupted after"), "{command}: {stderr}");
+    }
+}

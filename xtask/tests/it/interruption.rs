@@ -1,4 +1,4 @@
-//! `reproduce` while it is interrupted, killed or in another's way: no run goes on without it, and none is lost.
+//! `reproduce` while it is interrupted, killed or in another's way: no run or measurement goes on without it, and none is lost.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -113,6 +113,19 @@ fn runs_end_when_the_program_is_killed() {
     child.child().wait().unwrap();
     until("the run to end", || checkpoints(&bench) == 1);
     goes_on_afterwards(&bench);
+}
+
+#[test]
+fn a_measurement_ends_with_the_program_however_that_ends() {
+    for name in ["-TERM", "-KILL"] {
+        let bench = Bench::new();
+        let mut child = start(&bench, &["figure1"]);
+        until("a measurement", || bench.path("running").is_file());
+        signal(name, &child);
+        let status = child.child().wait().unwrap();
+        until("the measurement to end", || checkpoints(&bench) == 1);
+        assert_eq!(status.code(), (name == "-TERM").then_some(130));
+    }
 }
 
 #[test]

@@ -12,9 +12,16 @@ use crate::{told, xtask};
 /// Plays `gnr train RECIPE --out DIR --resume --quiet --stop-at-eof`: notes the call, fails where `broken` names the run,
 /// leaves a run unfinished where `stops` does, trains until its input ends while there is
 /// `endless`, writes much while there is `heavy`, and else writes a run whose accuracy follows from the method and the seed.
+/// Plays `gnr minima` by measuring until its input ends.
 const STUB: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 [ "$1" = bench ] && { echo '{"model":"mlp","method":"gradient","median_ms":2.0,"min_ms":1.0,"rounds":2}'; exit 0; }
+[ "$1" = plot ] && exit 0
+if [ "$1" = minima ]; then
+  case " $* " in *" --stop-at-eof "*) ;; *) echo "unexpected: $*" >&2; exit 64 ;; esac
+  echo $$ > "$here/pid"; mv "$here/pid" "$here/running"
+  cat > /dev/null; echo minima >> "$here/checkpoints"; exit 130
+fi
 [ "$1 $3 $5 $6 $7" = "train --out --resume --quiet --stop-at-eof" ] || { echo "unexpected: $*" >&2; exit 64; }
 recipe=$2 out=$4
 echo "$out" >> "$here/calls"
@@ -70,7 +77,8 @@ impl Bench {
     pub(crate) fn command(&self, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.arg("reproduce");
-        if !more.iter().any(|word| word.starts_with("table") || *word == "all") {
+        if !more.iter().any(|word| word.starts_with("table") || word.starts_with("figure") || *word == "all")
+        {
             command.args(["table1", "--only", "/mlp-w64/"]);
         }
         if !more.contains(&"--jobs") {

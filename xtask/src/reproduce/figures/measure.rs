@@ -80,7 +80,12 @@ impl Measurements<'_> {
             std::fs::File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         let mut command = Command::new(self.gnr);
         // One measurement at a time has every core; the recipe's number of threads is that of a run beside others.
-        command.arg(kind).args(arguments).args(["--set", "train.threads=0"]).arg("--out").arg(folder);
+        command
+            .arg(kind)
+            .args(arguments)
+            .args(["--set", "train.threads=0", "--stop-at-eof"])
+            .arg("--out")
+            .arg(folder);
         if folder.join("state.safetensors").is_file() {
             command.arg("--resume");
         }
