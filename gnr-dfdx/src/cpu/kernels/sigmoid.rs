@@ -19,13 +19,16 @@ pub fn exp_sum_f32(x: f32, low: f32) -> f32 {
     // NaN passes: comparisons with it are false.
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -105.0 { -105.0 } else { x };
-    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+    // Adding 3·2²² rounds to an integer and leaves it in the low bits. `as i32` saturates, which costs a branch for each element.
+    const SHIFT: f32 = 12_582_912.0;
+    let shifted = x * std::f32::consts::LOG2_E + SHIFT;
+    let n = shifted - SHIFT;
     let r = ((x - n * LN2_HIGH) - n * LN2_LOW) + low;
     let mut p = 1.0 / 5040.0;
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = p * r + c;
     }
-    let n = n as i32;
+    let n = shifted.to_bits() as i32 - SHIFT.to_bits() as i32;
     let half = n >> 1;
     let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
     p * power(half) * power(n - half)
