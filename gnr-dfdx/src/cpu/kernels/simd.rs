@@ -1,6 +1,7 @@
 //! Run-time choice of instruction set.
 //!
-//! Leaf loops are written once as plain Rust and compiled twice, for the build's baseline and for AVX2+FMA, by the `simd!` macro.
+//! Leaf loops are written once as plain Rust and compiled three times, for the build's baseline, AVX2+FMA and AVX-512, by the `simd!`
+//! macro. AVX-512 has twice the registers: the constants of an exponential stay in them.
 //! `#[target_feature]` is not inherited by closures that stay calls, so the dispatch sits at the leaf, below rayon, and reductions
 //! keep explicit arrays of [`LANES`] partial sums: their result does not depend on how the compiler vectorises.
 #![allow(unsafe_code)]
@@ -55,7 +56,7 @@ pub fn limit(highest: Level) -> Level {
     level
 }
 
-/// Defines functions that run an AVX2+FMA copy of their body where the machine has it, else a baseline copy.
+/// Defines functions that run the copy of their body for the widest instruction set that the machine has.
 macro_rules! simd {
     ($($(#[$m:meta])* $vis:vis fn $name:ident<$($g:ident: $b:path),*>($($a:ident: $t:ty),* $(,)?) $(-> $r:ty)? $body:block)*) => { $(
         $(#[$m])*
@@ -71,10 +72,19 @@ macro_rules! simd {
                 fn fast<$($g: $b),*>($($a: $t),*) $(-> $r)? {
                     body::<$($g),*>($($a),*)
                 }
-                if $crate::cpu::kernels::simd::level() >= $crate::cpu::kernels::simd::Level::Avx2 {
-                    // SAFETY: `level()` never exceeds what run-time detection found, so AVX2 and FMA are available.
+                #[target_feature(enable = "avx512f,avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn fastest<$($g: $b),*>($($a: $t),*) $(-> $r)? {
+                    body::<$($g),*>($($a),*)
+                }
+                match $crate::cpu::kernels::simd::level() {
+                    // SAFETY: `level()` never exceeds what run-time detection found, so AVX-512 F, AVX2 and FMA are available.
                     #[allow(unsafe_code)]
-                    return unsafe { fast::<$($g),*>($($a),*) };
+                    $crate::cpu::kernels::simd::Level::Avx512 => return unsafe { fastest::<$($g),*>($($a),*) },
+                    // SAFETY: as above, AVX2 and FMA.
+                    #[allow(unsafe_code)]
+                    $crate::cpu::kernels::simd::Level::Avx2 => return unsafe { fast::<$($g),*>($($a),*) },
+                    $crate::cpu::kernels::simd::Level::Baseline => {}
                 }
             }
             body::<$($g),*>($($a),*)
