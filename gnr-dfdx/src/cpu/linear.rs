@@ -10,7 +10,7 @@ use super::{
     kernels::{
         elem::Elem,
         elementwise,
-        gemm::{Mat, batched},
+        gemm::{Mat, Onto, batched, single},
         reduce,
     },
     session::Extra,
@@ -72,13 +72,10 @@ impl Layer {
             (_, w) => Err(mismatch(w)),
         }
     }
-    /// `y = x·Wᵀ + b`.
-    fn forward<E: Elem>(self, x: &[E], w: &[E], b: Option<&[E]>, y: &mut [E]) {
+    /// `y = x·Wᵀ + onto`.
+    fn forward<E: Elem>(self, x: &[E], w: &[E], y: &mut [E], onto: Onto<'_, E>) {
         let Self { rows, inputs, outputs } = self;
-        if let Some(b) = b {
-            y.chunks_mut(outputs.max(1)).for_each(|row| row.copy_from_slice(b));
-        }
-        batched([rows, inputs, outputs], Mat::rows(x, inputs), Mat::rows(w, inputs).t(), y, b.is_some());
+        single([rows, inputs, outputs], Mat::rows(x, inputs), Mat::rows(w, inputs).t(), y, onto);
     }
     /// `x̄ (+)= g·W`.
     fn to_input<E: Elem>(self, g: &[E], w: &[E], out: &mut [E], accumulate: bool) {
@@ -171,7 +168,7 @@ impl<E: Elem> Cpu<E> {
         let layer = Layer::new(x, w, b)?;
         let shape = [layer.rows, layer.outputs];
         let mut y = Buf::new(layer.rows * layer.outputs);
-        layer.forward(&x.data, &w.data, b.map(Tensor::as_slice), &mut y);
+        layer.forward(&x.data, &w.data, &mut y, b.map_or(Onto::Nothing, |b| Onto::Row(&b.data)));
         let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
         let (x_, w_, to_b) = (x.clone(), w.clone(), b.and_then(Tensor::target));
         self.nonlinear_op(
@@ -211,27 +208,18 @@ impl<E: Elem> Cpu<E> {
         // ẏ = ẋ·Wᵀ + x·Ẇᵀ + ḃ
         let terms = [x.tangent.map(|t| (t, w.primal)), w.tangent.map(|t| (x.primal, t))];
         let bias = b.and_then(|b| b.tangent);
-        let tangent = match bias {
-            None => tangent_sum(layer.rows * layer.outputs, terms, |x, w, y, more| {
-                let x = Mat::rows(x, layer.inputs);
-                batched(
-                    [layer.rows, layer.inputs, layer.outputs],
-                    x,
-                    Mat::rows(w, layer.inputs).t(),
-                    y,
-                    more,
-                );
-            }),
-            Some(bias) => {
+        let tangent = tangent_sum(layer.rows * layer.outputs, terms, |x, w, y, more| {
+            let bias = bias.map_or(Onto::Nothing, |bias| Onto::Row(&bias.data));
+            layer.forward(x, w, y, if more { Onto::Values } else { bias });
+        });
+        // A bias may be the only one that moves.
+        let tangent = tangent.or_else(|| {
+            bias.map(|bias| {
                 let mut y = Buf::new(layer.rows * layer.outputs);
                 y.chunks_mut(layer.outputs.max(1)).for_each(|row| row.copy_from_slice(&bias.data));
-                for (x, w) in terms.into_iter().flatten() {
-                    let (x, w) = (Mat::rows(&x.data, layer.inputs), Mat::rows(&w.data, layer.inputs).t());
-                    batched([layer.rows, layer.inputs, layer.outputs], x, w, &mut y, true);
-                }
-                Some(y)
-            }
-        };
+                y
+            })
+        });
         let (x, w, to_b) = (x.cloned(), w.cloned(), b.and_then(|b| b.primal.target()));
         replayed.finish(tangent, move |second, first, adjoints| {
             let step =

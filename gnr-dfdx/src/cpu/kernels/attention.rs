@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use super::elem::Elem;
-use super::gemm::{Mat, Threads, gemm};
+use super::gemm::{Mat, gemm};
 use super::simd::{LANES, simd};
 use super::work;
 use crate::cpu::buffer::Buf;
@@ -125,7 +125,7 @@ impl Sizes {
     /// `c (+)= a bᵀ`, `[T, d]·[T, d]ᵀ`.
     fn scores<E: Elem>(self, a: Mat<'_, E>, b: Mat<'_, E>, c: &mut [E], accumulate: bool) {
         work::count(self.t * self.d * self.t);
-        gemm([self.t, self.d, self.t], a, b.t(), c, self.t, accumulate, Threads::One);
+        gemm([self.t, self.d, self.t], a, b.t(), c, self.t, accumulate);
     }
     /// `c (+)= s a`, `[T, T]·[T, d]`, rows of c `row` apart; `s` transposed when asked.
     fn mix<E: Elem>(
@@ -140,7 +140,7 @@ impl Sizes {
         work::count(self.t * self.t * self.d);
         let s = Mat::rows(s, self.t);
         let s = if transposed { s.t() } else { s };
-        gemm([self.t, self.t, self.d], s, a, c, row, accumulate, Threads::One);
+        gemm([self.t, self.t, self.d], s, a, c, row, accumulate);
     }
 }
 

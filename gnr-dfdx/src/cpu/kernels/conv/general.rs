@@ -5,7 +5,7 @@ use super::{Geometry, PARTS, Pair};
 use crate::cpu::buffer::Buf;
 use crate::cpu::kernels::elem::Elem;
 use crate::cpu::kernels::elementwise::add_assign;
-use crate::cpu::kernels::gemm::{Mat, Threads, gemm};
+use crate::cpu::kernels::gemm::{Mat, gemm};
 use rayon::prelude::*;
 
 pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
@@ -17,7 +17,7 @@ pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E])
                 for q in 0..g.groups {
                     im2col(g, &x[i * g.image() + q * g.cg() * g.h * g.w..], 0..g.oh, col, l, 0);
                     let (w, y) = (Mat::rows(&w[q * og * ck..], ck), &mut y[q * og * l..]);
-                    gemm([og, ck, l], w, Mat::rows(col, l), y, l, j > 0, Threads::One);
+                    gemm([og, ck, l], w, Mat::rows(col, l), y, l, j > 0);
                 }
             }
         },
@@ -35,7 +35,7 @@ pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gx: &
             for q in 0..g.groups {
                 for (j, (gy, w)) in pairs.iter().enumerate() {
                     let (w, gy) = (&w[q * og * ck..], &gy[i * g.map() + q * og * l..]);
-                    gemm([ck, og, l], Mat::rows(w, ck).t(), Mat::rows(gy, l), col, l, j > 0, Threads::One);
+                    gemm([ck, og, l], Mat::rows(w, ck).t(), Mat::rows(gy, l), col, l, j > 0);
                 }
                 col2im(g, col, l, 0, 0..g.oh, &mut gx[q * g.cg() * g.h * g.w..]);
             }
@@ -55,7 +55,7 @@ pub(super) fn backward_weight<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gw: 
                     im2col(g, &x[i * g.image() + q * g.cg() * g.h * g.w..], 0..g.oh, &mut col, l, 0);
                     let gy = Mat::rows(&gy[i * g.map() + q * og * l..], l);
                     let sum = &mut sum[q * og * ck..];
-                    gemm([og, l, ck], gy, Mat::rows(&col, l).t(), sum, ck, true, Threads::One);
+                    gemm([og, l, ck], gy, Mat::rows(&col, l).t(), sum, ck, true);
                 }
             }
         }
