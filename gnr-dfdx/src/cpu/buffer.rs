@@ -22,11 +22,18 @@ pub fn set_limit(bytes: usize) {
 }
 
 /// Frees every idle buffer of every type: what a process holds beyond its tensors goes back to the system.
+#[allow(unsafe_code)]
 pub fn release_idle() {
     f32::pool().clear();
     f64::pool().clear();
     u32::pool().clear();
     idle_work().clear();
+    // glibc keeps what is freed below something that is not, up to hundreds of MB.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it takes how much to keep, which may be any number, and locks the arenas itself.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Idle buffers of one length, and when one of them was last asked for or given back.
