@@ -47,7 +47,7 @@ pub(super) fn make(
             .collect();
         panels.push(json!({
             "title": format!("density, epoch {epoch}"), "kind": "lines", "x": axis("eigenvalue λ"),
-            "y": { "label": "density, 1/λ", "scale": "log", "range": [1e-6, 1e2] }, "series": series,
+            "y": { "label": "density, 1/λ", "scale": "log", "range": [1e-9, 1e2] }, "series": series,
         }));
     }
     let figure = json!({
