@@ -126,7 +126,7 @@ pub struct BenchLine {
     pub matmul_gflops: f64,
     /// Resident memory before the first step, the model built, MB, where the system tells.
     pub idle_rss_mb: Option<f64>,
-    /// Peak resident memory of this method's first round, from empty pools, MB.
+    /// Peak resident memory of this method's first round, from empty pools, or of all its rounds when it is the only one, MB.
     pub peak_rss_mb: Option<f64>,
 }
 
@@ -178,10 +178,13 @@ fn run<B: Autodiff>(request: &BenchRequest, backend: &B) -> Result<Vec<BenchLine
                 bench.step(method)?;
             }
             let seconds = started.elapsed().as_secs_f64();
+            // Later rounds start on what the other methods left.
+            if round == 0 || request.methods.len() == 1 {
+                peaks[index] = rss_mb("VmHWM:");
+            }
             if round > 0 {
                 samples[index].push(seconds * 1e3 / (inner as u64 * method.steps()) as f64);
             } else {
-                peaks[index] = rss_mb("VmHWM:");
                 work[index] = (multiplications() - before) / (inner as u64 * method.steps());
             }
         }

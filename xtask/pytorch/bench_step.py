@@ -1,7 +1,7 @@
 """PyTorch's time for one step of each method, beside `gnr bench` (see `cargo xtask bench`).
 
 Prints one JSON line per method and memory layout: model, method, layout, median_ms, min_ms, rounds, idle_rss_mb (models built), peak_rss_mb (of the
-method's first round).
+method's first round; of all of them where there is one method of one layout).
 Methods are timed in turn, round by round, so that a change of load falls on all of them. Random data, f32, train mode.
 
     forward    loss without a graph            sgd        gradient and a momentum step
@@ -271,13 +271,16 @@ def memory(field):
         return None
 
 
-def reset_peak():
-    # What earlier methods left and the allocator keeps is no method's own.
+def release_idle():
+    """Gives back what building and earlier methods left and the allocator keeps: it is no method's own."""
     gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):
         pass  # not glibc
+
+
+def reset_peak():
     try:
         with open("/proc/self/clear_refs", "w") as control:
             control.write("5")
@@ -292,14 +295,16 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--methods", default=",".join(METHODS), help="others than these are ignored")
+    parser.add_argument("--layouts", default="nchw,channels_last")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     # A step of the MLP takes about a millisecond: time several, or the clock and the caches are what is measured.
     inner = 20 if arguments.model == "mlp" else 1
 
-    layouts = {"nchw": torch.contiguous_format}
-    if arguments.model != "mlp":
-        layouts["channels_last"] = torch.channels_last
+    layouts = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
+    if arguments.model == "mlp":
+        layouts.pop("channels_last")
+    layouts = {layout: layouts[layout] for layout in arguments.layouts.split(",") if layout in layouts}
     steps = {}
     for layout, memory_format in layouts.items():
         torch.manual_seed(0)
@@ -311,18 +316,20 @@ def main():
 
     wanted = [method for method in METHODS if method in arguments.methods.split(",")]
     times = {(method, layout): [] for method in wanted for layout in layouts}
+    release_idle()
     peaks, idle = {}, memory("VmRSS")
     for round in range(-1, arguments.rounds):  # the first warms up
         for (method, layout), samples in times.items():
             step = getattr(steps[layout], method)
             if round < 0:
+                release_idle()
                 reset_peak()
             start = time.perf_counter()
             for _ in range(inner):
                 step()
             if round >= 0:
                 samples.append((time.perf_counter() - start) * 1e3 / inner)
-            else:
+            if round < 0 or len(times) == 1:
                 peaks[method, layout] = memory("VmHWM")
     for (method, layout), samples in times.items():
         line = {

@@ -94,8 +94,8 @@ pub(super) fn lines(text: &str) -> Result<Vec<Line>> {
 /// The lines of a method, by side and layout.
 type Sides<'a> = BTreeMap<(Side, Option<&'a str>), Vec<&'a Line>>;
 
-/// Medians over the blocks.
-pub(super) fn medians(lines: &[(Side, Line)]) -> Vec<Measured> {
+/// Medians over the blocks, with the memory of each method in a process of its own.
+pub(super) fn medians(lines: &[(Side, Line)], memory: &[(Side, Line)]) -> Vec<Measured> {
     let mut samples: BTreeMap<(&str, &str), Sides<'_>> = BTreeMap::new();
     for (side, line) in lines {
         let method = samples.entry((&line.model, &line.method)).or_default();
@@ -120,12 +120,13 @@ pub(super) fn medians(lines: &[(Side, Line)]) -> Vec<Measured> {
             ours.and_then(|lines| lines.iter().filter_map(|line| f(line)).reduce(f64::max))
         };
         let gflops = of(|line| line.gflop).zip(ours_ms).map(|(gflop, ms)| gflop / ms * 1e3);
+        let resident = |wanted: Side, f: fn(&Line) -> Option<f64>| {
+            let mut lines = memory
+                .iter()
+                .filter(|(side, line)| *side == wanted && line.model == model && line.method == method);
+            lines.find_map(|(_, line)| f(line))
+        };
         let growth = |line: &Line| Some(line.peak_rss_mb? - line.idle_rss_mb?);
-        let pytorch_growth_mb = sides
-            .iter()
-            .filter(|((side, _), _)| *side == Side::Pytorch)
-            .flat_map(|(_, lines)| lines.iter().filter_map(|line| growth(line)))
-            .reduce(f64::min);
         Measured {
             model: model.into(),
             method: method.into(),
@@ -133,10 +134,9 @@ pub(super) fn medians(lines: &[(Side, Line)]) -> Vec<Measured> {
             to_sgd: ours_ms.zip(sgd_ms).map(|(ms, sgd)| ms / sgd),
             gflops,
             of_peak: gflops.zip(peak).map(|(gflops, peak)| gflops / peak),
-            ours_growth_mb: of(|line| Some(line.peak_rss_mb? - line.idle_rss_mb?)),
-            pytorch_growth_mb,
-            ours_peak_rss_mb: ours
-                .and_then(|lines| lines.iter().filter_map(|line| line.peak_rss_mb).reduce(f64::max)),
+            ours_growth_mb: resident(Side::Ours, growth),
+            pytorch_growth_mb: resident(Side::Pytorch, growth),
+            ours_peak_rss_mb: resident(Side::Ours, |line| line.peak_rss_mb),
             pytorch_ms: theirs.map(|(ms, _)| ms),
             pytorch_layout: theirs.and_then(|(_, layout)| layout.map(String::from)),
             ratio: ours_ms.zip(theirs).map(|(ours, (theirs, _))| ours / theirs),
@@ -171,19 +171,21 @@ mod tests {
         let ours = [2.0, 9.0, 3.0].map(|ms| (Side::Ours, line(ms, None)));
         let nchw = [8.0, 8.0, 8.0].map(|ms| (Side::Pytorch, line(ms, Some("nchw"))));
         let last = [6.0, 6.0, 50.0].map(|ms| (Side::Pytorch, line(ms, Some("channels_last"))));
-        let measured = medians(&[&ours[..], &nchw, &last].concat());
+        let memory = [(Side::Ours, line(9.0, None)), (Side::Pytorch, line(21.0, Some("nchw")))];
+        let measured = medians(&[&ours[..], &nchw, &last].concat(), &memory);
         assert_eq!(measured.len(), 1);
         let row = &measured[0];
         assert_eq!((row.ours_ms, row.pytorch_ms, row.ratio), (Some(3.0), Some(6.0), Some(0.5)));
         assert_eq!((row.pytorch_layout.as_deref(), row.ours_peak_rss_mb), (Some("channels_last"), Some(9.0)));
         assert_eq!((row.to_sgd, row.gflops, row.of_peak), (Some(1.0), Some(250.0), Some(0.5)));
-        assert_eq!((row.ours_growth_mb, row.pytorch_growth_mb), (Some(8.0), Some(5.0)));
+        assert_eq!((row.ours_growth_mb, row.pytorch_growth_mb), (Some(8.0), Some(20.0)));
     }
 
     #[test]
     fn ours_alone_has_no_ratio() {
-        let row = &medians(&[(Side::Ours, line(2.0, None))])[0];
+        let row = &medians(&[(Side::Ours, line(2.0, None))], &[])[0];
         assert_eq!((row.ours_ms, row.pytorch_ms, row.ratio), (Some(2.0), None, None));
+        assert_eq!((row.ours_growth_mb, row.pytorch_growth_mb), (None, None));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 mod hessian;
 mod measure;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -71,6 +71,9 @@ const MODELS: [(&str, usize, &[&str]); 5] = [
     ("vit_tiny_patch4_32", 32, &["--depth", "6"]),
 ];
 
+/// Steps after the one that warms up, where a method's memory is measured.
+const MEMORY_ROUNDS: u64 = 2;
+
 /// What `bench.json` holds.
 #[derive(Serialize)]
 struct Figures<'a> {
@@ -83,6 +86,8 @@ struct Figures<'a> {
     measured: &'a [Measured],
     /// Every block's line.
     blocks_measured: Vec<Block<'a>>,
+    /// Those of the processes that show a method's memory.
+    memory_measured: Vec<Block<'a>>,
 }
 
 #[derive(Serialize)]
@@ -90,6 +95,12 @@ struct Block<'a> {
     side: Side,
     #[serde(flatten)]
     line: &'a Line,
+}
+
+impl<'a> Block<'a> {
+    fn new((side, line): &'a (Side, Line)) -> Self {
+        Self { side: *side, line }
+    }
 }
 
 /// Measures and reports.
@@ -120,32 +131,53 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
 
     let mut measured: Vec<(Side, Line)> = Vec::new();
+    let mut memory = Vec::new();
     for model in &arguments.models {
         let (batch, sizes) = batch_of[model.as_str()];
         let batch = batch.to_string();
-        let (rounds, threads) = (arguments.rounds.to_string(), threads.to_string());
-        let options = ["--model", model, "--batch", &batch, "--rounds", &rounds, "--threads", &threads];
+        let threads = threads.to_string();
+        let process =
+            |side: Side, rounds: u64, methods: &[String], layout: &str| -> Result<Vec<(Side, Line)>> {
+                let rounds = rounds.to_string();
+                let options =
+                    ["--model", model, "--batch", &batch, "--rounds", &rounds, "--threads", &threads];
+                let mut command = match (side, &pytorch) {
+                    (Side::Pytorch, None) => return Ok(Vec::new()),
+                    (Side::Pytorch, Some((python, _))) => {
+                        let mut theirs = Command::new(python);
+                        theirs.arg(root().join("xtask/pytorch/bench_step.py")).args(["--layouts", layout]);
+                        if !methods.is_empty() {
+                            theirs.arg("--methods").arg(methods.join(","));
+                        }
+                        theirs
+                    }
+                    (Side::Ours, _) => {
+                        let mut ours = Command::new(&gnr);
+                        ours.arg("bench").args(sizes).args(methods.iter().flat_map(|m| ["--method", m]));
+                        ours.env("RAYON_NUM_THREADS", &threads);
+                        ours
+                    }
+                };
+                command.args(options);
+                Ok(lines(&output(command)?)?.into_iter().map(|line| (side, line)).collect())
+            };
         for block in 1..=arguments.blocks {
             println!("{model}, batch {batch}: block {block} of {}", arguments.blocks);
-            let mut ours = Command::new(&gnr);
-            ours.arg("bench")
-                .args(options)
-                .args(sizes)
-                .args(arguments.methods.iter().flat_map(|m| ["--method", m]));
-            ours.env("RAYON_NUM_THREADS", &threads);
-            measured.extend(lines(&output(ours)?)?.into_iter().map(|line| (Side::Ours, line)));
-            if let Some((python, _)) = &pytorch {
-                let mut theirs = Command::new(python);
-                theirs.arg(root().join("xtask/pytorch/bench_step.py")).args(options);
-                if !arguments.methods.is_empty() {
-                    theirs.arg("--methods").arg(arguments.methods.join(","));
-                }
-                measured.extend(lines(&output(theirs)?)?.into_iter().map(|line| (Side::Pytorch, line)));
+            for side in [Side::Ours, Side::Pytorch] {
+                measured.extend(process(side, arguments.rounds, &arguments.methods, "nchw,channels_last")?);
             }
+        }
+        println!("{model}, batch {batch}: memory");
+        // Beside others a method would start on what they left.
+        let timed: BTreeSet<(Side, String)> = (measured.iter().filter(|(_, line)| line.model == *model))
+            .map(|(side, line)| (*side, line.method.clone()))
+            .collect();
+        for (side, method) in timed {
+            memory.extend(process(side, MEMORY_ROUNDS, &[method], "nchw")?);
         }
     }
 
-    let figures = medians(&measured);
+    let figures = medians(&measured, &memory);
     for model in &arguments.models {
         println!(
             "\n{model}, batch {}, {threads} threads\n{}",
@@ -155,11 +187,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     println!(
         "Medians of {} blocks of {} steps, alternating. GFLOP by definition (a Winograd convolution counts as a direct one); peak: the best \
-         1024^3 f32 product of all processes. +MB: peak resident memory over the idle process, the model built. PyTorch: the better \
-         of NCHW and channels_last, per method.",
+         1024^3 f32 product of all processes. PyTorch: the better of NCHW and channels_last, per method. +MB: peak resident memory of \
+         three steps in a process of their own over the idle process, the model built (PyTorch: NCHW).",
         arguments.blocks, arguments.rounds
     );
-    write(arguments, threads, pytorch.as_ref().map(|(_, version)| version.as_str()), &figures, &measured)
+    let pytorch = pytorch.as_ref().map(|(_, version)| version.as_str());
+    write(arguments, threads, pytorch, &figures, [&measured, &memory])
 }
 
 fn write(
@@ -167,7 +200,7 @@ fn write(
     threads: usize,
     pytorch: Option<&str>,
     measured: &[Measured],
-    lines: &[(Side, Line)],
+    [lines, memory]: [&[(Side, Line)]; 2],
 ) -> Result<()> {
     let figures = Figures {
         machine: Machine::here(),
@@ -176,7 +209,8 @@ fn write(
         blocks: arguments.blocks,
         pytorch,
         measured,
-        blocks_measured: lines.iter().map(|(side, line)| Block { side: *side, line }).collect(),
+        blocks_measured: lines.iter().map(Block::new).collect(),
+        memory_measured: memory.iter().map(Block::new).collect(),
     };
     let path = &arguments.out;
     std::fs::write(path, serde_json::to_string_pretty(&figures)? + "\n")
