@@ -173,7 +173,8 @@ pub trait HvpOracle: GradOracle {
     /// [`hvp`](Self::hvp), after which no more products will be asked for at this point: what the record holds may be freed while
     /// the product goes through it. A product that is asked for all the same must still be right, at the cost of another evaluation.
     ///
-    /// [`Gnr`](crate::Gnr) asks for each of its two products this way, so that one record is alive at a time, and not for long.
+    /// [`Gnr`](crate::Gnr) asks for its first product this way, and for its second by [`hvp_of_gradient`](Self::hvp_of_gradient), so
+    /// that one record is alive at a time, and not for long.
     ///
     /// # Errors
     /// As [`hvp`](Self::hvp).
@@ -186,6 +187,18 @@ pub trait HvpOracle: GradOracle {
         let done = self.hvp(here, v, out);
         self.release(here);
         done
+    }
+
+    /// ∇²L̂·∇L̂ at a point of which nothing else is wanted any more: record and gradient may be freed piece by piece while the
+    /// product takes their place.
+    ///
+    /// # Errors
+    /// As [`hvp`](Self::hvp).
+    fn hvp_of_gradient(&mut self, here: Evaluation<'_, Self::Vector, Self::Record>) -> Result<Self::Vector> {
+        // Overwritten; a backend with shared tensors does not copy them.
+        let mut out = here.grad.clone();
+        self.last_hvp(&here, &here.grad, &mut out)?;
+        Ok(out)
     }
 
     /// No more products will be asked for at this point: what its record holds may be freed. A product that is asked for
@@ -285,6 +298,12 @@ macro_rules! forward_oracle {
                 out: &mut Self::Vector,
             ) -> Result<()> {
                 (**self).last_hvp(here, v, out)
+            }
+            fn hvp_of_gradient(
+                &mut self,
+                here: Evaluation<'_, Self::Vector, Self::Record>,
+            ) -> Result<Self::Vector> {
+                (**self).hvp_of_gradient(here)
             }
             fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
                 (**self).release(here);

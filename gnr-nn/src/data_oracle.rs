@@ -217,7 +217,9 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
             };
             for (v, out) in vs.iter().zip(&mut *outs) {
                 let part = match product {
-                    Product::Hessian => passes.hvp(passes.backend.replay_session(record)?, here.at, v)?,
+                    Product::Hessian => {
+                        passes.hvp(passes.backend.replay_session(record)?, here.at, v.clone())?
+                    }
                     Product::GaussNewton => passes.ggn(record, here.at, v)?,
                 };
                 out.axpy(weight, &part)?;

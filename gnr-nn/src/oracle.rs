@@ -197,6 +197,14 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         }
     }
 
+    /// ∇²L̂·v, the last at its point.
+    fn use_up(&self, record: B::Record, at: &ParamVector<B>, v: ParamVector<B>) -> Result<ParamVector<B>> {
+        let session = self.backend.replay_session(&record)?;
+        // The session holds the entries now, each until it was used.
+        drop(record);
+        self.passes().hvp(session, at, v)
+    }
+
     /// Calls `f` with the record of `here`, made again where there is none.
     fn with_record(
         &self,
@@ -261,7 +269,7 @@ impl<M: Model, B: Autodiff> HvpOracle for BatchOracle<'_, M, B> {
     ) -> CoreResult<()> {
         self.check("hvp", v)?;
         *out = self.with_record(here, |passes, record| {
-            passes.hvp(passes.backend.replay_session(record)?, here.at, v)
+            passes.hvp(passes.backend.replay_session(record)?, here.at, v.clone())
         })?;
         Ok(())
     }
@@ -274,11 +282,19 @@ impl<M: Model, B: Autodiff> HvpOracle for BatchOracle<'_, M, B> {
     ) -> CoreResult<()> {
         self.check("hvp", v)?;
         let Some(record) = here.record.take() else { return self.hvp(here, v, out) };
-        let session = self.backend.replay_session(&record)?;
-        // The session holds the entries now, each until it was used.
-        drop(record);
-        *out = self.passes().hvp(session, here.at, v)?;
+        *out = self.use_up(record, here.at, v.clone())?;
         Ok(())
+    }
+
+    fn hvp_of_gradient(
+        &mut self,
+        here: Evaluation<'_, Self::Vector, Self::Record>,
+    ) -> CoreResult<Self::Vector> {
+        let record = match here.record.take() {
+            Some(record) => record,
+            None => self.passes().record(here.at)?,
+        };
+        Ok(self.use_up(record, here.at, here.grad)?)
     }
 
     fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {

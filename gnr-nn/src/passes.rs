@@ -153,9 +153,10 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         Ok((leaves, logits))
     }
 
-    /// ∇²L̂·v, in a replay of the record of this point.
-    pub(crate) fn hvp(&self, session: B, at: &ParamVector<B>, v: &ParamVector<B>) -> Result<ParamVector<B>> {
-        let (leaves, logits) = self.tangent(&session, at, v)?;
+    /// ∇²L̂·v, in a replay of the record of this point. When nobody else holds v, its tensors are freed as the pass goes back.
+    pub(crate) fn hvp(&self, session: B, at: &ParamVector<B>, v: ParamVector<B>) -> Result<ParamVector<B>> {
+        let (leaves, logits) = self.tangent(&session, at, &v)?;
+        drop(v);
         let duals = Duals(session.clone());
         let loss = self.loss_of(&duals, &logits)?;
         drop(logits);

@@ -98,6 +98,11 @@ impl<M: Model, B: Autodiff> HvpOracle for Part<'_, M, B> {
         self.over(&mut buffers)?.last_hvp(here, v, out)
     }
 
+    fn hvp_of_gradient(&mut self, here: Evaluation<'_, Self::Vector, Self::Record>) -> Result<Self::Vector> {
+        let mut buffers = self.buffers.borrow_mut();
+        self.over(&mut buffers)?.hvp_of_gradient(here)
+    }
+
     fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
         let mut buffers = self.buffers.borrow_mut();
         BatchOracle::new(self.model, self.backend, self.batch, &mut buffers).release(here);

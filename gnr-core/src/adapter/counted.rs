@@ -129,6 +129,10 @@ impl<O: HvpOracle> HvpOracle for Counted<O> {
         self.counter.0[3].fetch_add(1, Relaxed);
         self.inner.last_hvp(here, v, out)
     }
+    fn hvp_of_gradient(&mut self, here: Evaluation<'_, O::Vector, O::Record>) -> Result<O::Vector> {
+        self.counter.0[3].fetch_add(1, Relaxed);
+        self.inner.hvp_of_gradient(here)
+    }
     fn release(&mut self, here: &Evaluation<'_, O::Vector, O::Record>) {
         self.inner.release(here);
     }

@@ -102,11 +102,8 @@ impl<O: HvpOracle, R: Schedule, A: Schedule> Regularizer<O> for Gnr<R, A> {
         // Line 8.
         let order = cx.oracle.order_for_products();
         let there = cx.oracle.evaluate(&adv, Pass::Probe, order).map_err(at_perturbed_point)?;
-        // A copy that a backend with shared tensors does not make, rather than f kept alive until here.
-        let mut h = there.grad.clone();
-        cx.oracle.last_hvp(&there, &there.grad, &mut h)?;
         let there_norm = there.grad_norm;
-        drop(there);
+        let h = cx.oracle.hvp_of_gradient(there)?;
         drop(adv);
         let unit = rho / (there_norm + xi);
         let added_norm = finite(Quantity::HvpNorm, unit * h.dot(&h)?.sqrt())? * alpha;

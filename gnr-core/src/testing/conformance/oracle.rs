@@ -126,6 +126,17 @@ fn repeats<O: HvpOracle>(make: &impl Fn() -> O, theta: &O::Vector, tangents: &[O
         let again = product(oracle, theta, &tangents[0])?;
         assert_eq!(distance(&again, &first)?, 0.0, "the product {what} differs");
     }
+    let here = oracle.evaluate(theta, Pass::Probe, order)?;
+    let mut product = tangents[0].clone();
+    oracle.hvp(&here, &here.grad, &mut product)?;
+    for released in [false, true] {
+        let here = oracle.evaluate(theta, Pass::Probe, order)?;
+        if released {
+            oracle.release(&here);
+        }
+        let own = oracle.hvp_of_gradient(here)?;
+        assert_eq!(distance(&own, &product)?, 0.0, "the gradient's own product must be the same");
+    }
     Ok(())
 }
 

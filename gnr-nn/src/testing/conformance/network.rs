@@ -332,6 +332,12 @@ impl<B: Autodiff> HvpOracle for Owned<'_, '_, B> {
     ) -> CoreResult<()> {
         self.setting.oracle(&mut self.buffers).last_hvp(here, v, out)
     }
+    fn hvp_of_gradient(
+        &mut self,
+        here: Evaluation<'_, Self::Vector, Self::Record>,
+    ) -> CoreResult<Self::Vector> {
+        self.setting.oracle(&mut self.buffers).hvp_of_gradient(here)
+    }
     fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
         self.setting.oracle(&mut self.buffers).release(here);
     }
