@@ -1,5 +1,7 @@
 //! Elementwise operations: sum, product, affine map, functions.
 
+use std::sync::Arc;
+
 use gnr_nn::{Dual, Result, Unary, composed};
 
 use super::{
@@ -9,8 +11,8 @@ use super::{
         elem::Elem,
         elementwise::{self, Unary as Function},
     },
-    session::Extra,
-    tensor::{Adjoints, DeviceError, Target, Tensor, same_shape},
+    session::{Extra, Output},
+    tensor::{Adjoints, Again, DeviceError, Target, Tensor, same_shape},
 };
 
 /// The kernel's name of a differentiable function; `None` for the step, which has no derivative.
@@ -33,7 +35,7 @@ fn function(op: Unary) -> Option<Function> {
 
 /// `target += x ⊙ y`.
 fn add_product<E: Elem>(
-    adjoints: &mut Adjoints<'_, E>,
+    adjoints: &mut Adjoints<E>,
     target: &Option<Target<E>>,
     x: &[E],
     y: &[E],
@@ -53,12 +55,8 @@ impl<E: Elem> Cpu<E> {
         let mut y = Buf::new(a.data.len());
         elementwise::zip(&mut y, &a.data, &b.data, |a, b| a + b);
         let (to_a, to_b) = (a.target(), b.target());
-        self.linear_op("add", y, &a.shape, &[a, b], move |g, adjoints| {
-            if to_b.is_none() {
-                return adjoints.add(&to_a, g);
-            }
-            adjoints.add_copy(&to_a, &g)?;
-            adjoints.add(&to_b, g)
+        self.linear_op_known("add", y, &a.shape, &[a, b], move |adjoint, adjoints| {
+            adjoints.add_to_both([&to_a, &to_b], adjoint)
         })
     }
 
@@ -134,19 +132,39 @@ impl<E: Elem> Cpu<E> {
             return Ok(Tensor::new(y, &x.shape));
         };
         elementwise::unary(f, &mut y, &x.data);
+        // Where the derivatives need x alone, a pass over x makes y again.
+        let again = f.reads_input_only().then(|| {
+            let x = Arc::clone(&x.data);
+            Again::new(move || {
+                let mut y = Buf::new(x.len());
+                elementwise::unary(f, &mut y, &x);
+                y
+            })
+        });
         let x_ = x.clone();
         self.nonlinear_op(
             "unary",
-            y,
+            Output { data: y, again },
             &x.shape,
             &[x],
             || Extra::Nothing,
             move |y, g, saved, adjoints| {
-                adjoints.write(&x_.target(), |out, accumulate| {
-                    elementwise::unary_first(f, out, &g, &x_.data, &y.get(), accumulate);
-                })?;
+                let y = if f.reads_input_only() { Arc::clone(&x_.data) } else { y.get() };
+                let to_x = x_.target();
+                let first = move |g: &[E], x: &[E], y: &[E], out: &mut [E], more| {
+                    elementwise::unary_first(f, out, g, x, y, more);
+                };
                 // Without a second term nobody will need the adjoint.
-                Ok((saved.is_some() && !f.is_piecewise_linear()).then(|| g.into()))
+                if saved.is_none() || f.is_piecewise_linear() {
+                    adjoints.write(&to_x, |out, more| first(&g, &x_.data, &y, out, more))?;
+                    return Ok(None);
+                }
+                // It is kept; that of x follows from it, so the operation that made x need not keep its own.
+                let g = Arc::new(g);
+                let (g_, x, y_) = (Arc::clone(&g), Arc::clone(&x_.data), Arc::clone(&y));
+                let again = move |out: &mut [E], more| first(&g_, &x, &y_, out, more);
+                adjoints.write_again(&to_x, again, |out, more| first(&g, &x_.data, &y, out, more))?;
+                Ok(Some(g))
             },
         )
     }
@@ -156,30 +174,32 @@ impl<E: Elem> Cpu<E> {
         let Some(replayed) = self.replayed("unary", &x.primal.shape, &[x])? else {
             return composed::unary_dual(self, op, x);
         };
-        let y = replayed.output();
+        let y = if f.reads_input_only() { Arc::clone(&x.primal.data) } else { replayed.output() };
+        // ẏ = f′(x) ẋ, which a pass over what is held anyway makes again.
         let tangent = x.tangent.map(|t| {
-            let mut out = Buf::new(y.len());
-            elementwise::unary_first(f, &mut out, &t.data, &x.primal.data, &y, false);
-            out
+            let (t, x, y) = (Arc::clone(&t.data), Arc::clone(&x.primal.data), Arc::clone(&y));
+            Again::new(move || {
+                let mut out = Buf::new(y.len());
+                elementwise::unary_first(f, &mut out, &t, &x, &y, false);
+                out
+            })
         });
         // y = f(x): x̄ += f′(x) b + f″(x) ẋ a.
         let x = x.cloned();
-        replayed.finish(tangent, move |second, first, adjoints| {
+        replayed.finish_again(tangent, move |second, first, adjoints| {
             let to_x = x.primal.target();
-            if let Some(g) = second {
-                adjoints.write(&to_x, |out, accumulate| {
-                    elementwise::unary_first(f, out, &g, &x.primal.data, &y, accumulate);
-                })?;
-            }
-            if let (Some(g), Some(t)) = (first, &x.tangent) {
-                adjoints.write(&to_x, |out, accumulate| {
+            match (first, &x.tangent, second) {
+                (Some(a), Some(t), b) => adjoints.write(&to_x, |out, accumulate| {
                     if !accumulate {
                         elementwise::fill(out, E::zero());
                     }
-                    elementwise::unary_second(f, out, g, &t.data, &x.primal.data, &y);
-                })?;
+                    elementwise::unary_second(f, out, b.as_deref(), [a, &t.data], &x.primal.data, &y);
+                }),
+                (_, _, Some(b)) => adjoints.write(&to_x, |out, accumulate| {
+                    elementwise::unary_first(f, out, &b, &x.primal.data, &y, accumulate);
+                }),
+                (_, _, None) => Ok(()),
             }
-            Ok(())
         })
     }
 }

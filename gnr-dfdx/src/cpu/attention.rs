@@ -17,11 +17,12 @@ use super::{
     tensor::{Adjoints, DeviceError, Target, Tensor},
 };
 
-/// Lets a kernel write into the adjoints of qkv and bias at once.
+/// Lets a kernel write into the adjoints of qkv and bias at once; `again` makes that of qkv by itself.
 fn write<E: Elem>(
-    adjoints: &mut Adjoints<'_, E>,
+    adjoints: &mut Adjoints<E>,
     qkv: &Option<Target<E>>,
     bias: &Option<Target<E>>,
+    again: Option<impl Fn(&mut [E], bool) + 'static>,
     kernel: impl FnOnce(Adjoint<'_, E>),
 ) -> Result<(), DeviceError> {
     // One adjoint is taken out while the other is written: the two are borrowed from one table.
@@ -33,7 +34,10 @@ fn write<E: Elem>(
             kernel(Adjoint { qkv: of_qkv, bias });
         }
     };
-    adjoints.write(qkv, |out, more| run(Some((out, more))))?;
+    match again {
+        Some(again) => adjoints.write_again(qkv, again, |out, more| run(Some((out, more))))?,
+        None => adjoints.write(qkv, |out, more| run(Some((out, more))))?,
+    }
     run(None);
     match of_bias {
         Some((buffer, _)) => adjoints.add(bias, buffer),
@@ -67,11 +71,20 @@ impl<E: Elem> Cpu<E> {
             &output(shape),
             &operands,
             || Extra::Values(kept),
-            move |_, g, _, adjoints| {
-                write(adjoints, &qkv_.target(), &to_bias, |to| {
+            move |_, g, saved, adjoints| {
+                let g = Arc::new(g);
+                // The adjoint of qkv is three times as large as this one, which is kept, and cheap beside the layer that made qkv.
+                let again = saved.map(|_| {
+                    let (g, qkv, p) = (Arc::clone(&g), Arc::clone(&qkv_.data), Arc::clone(&probabilities));
+                    move |out: &mut [E], more| {
+                        let to = Adjoint { qkv: Some((out, more)), bias: None };
+                        attention::backward(shape, &qkv, &p, &g, to);
+                    }
+                });
+                write(adjoints, &qkv_.target(), &to_bias, again, |to| {
                     attention::backward(shape, &qkv_.data, &probabilities, &g, to);
                 })?;
-                Ok(Some(g.into()))
+                Ok(Some(g))
             },
         )
     }
@@ -108,19 +121,21 @@ impl<E: Elem> Cpu<E> {
         let (tangent, probabilities_t) = moved.unzip();
         let (qkv, to_bias) = (qkv.cloned(), bias.and_then(|bias| bias.primal.target()));
         replayed.finish(tangent, move |second, first, adjoints| {
-            write(adjoints, &qkv.primal.target(), &to_bias, |to| match (first, &probabilities_t, &second) {
-                (Some(a), Some(probabilities_t), b) => {
-                    let at = Moving {
-                        qkv: &qkv.primal.data,
-                        qkv_t: qkv.tangent.as_ref().map(Tensor::as_slice),
-                        probabilities: &probabilities,
-                        probabilities_t,
-                    };
-                    attention::second(shape, at, a, b.as_deref(), to);
+            write(adjoints, &qkv.primal.target(), &to_bias, None::<fn(&mut [E], bool)>, |to| {
+                match (first, &probabilities_t, &second) {
+                    (Some(a), Some(probabilities_t), b) => {
+                        let at = Moving {
+                            qkv: &qkv.primal.data,
+                            qkv_t: qkv.tangent.as_ref().map(Tensor::as_slice),
+                            probabilities: &probabilities,
+                            probabilities_t,
+                        };
+                        attention::second(shape, at, a, b.as_deref(), to);
+                    }
+                    // Nothing moves, or the loss did not depend on y: there is no second term.
+                    (_, _, Some(b)) => attention::backward(shape, &qkv.primal.data, &probabilities, b, to),
+                    (_, _, None) => to.zero(),
                 }
-                // Nothing moves, or the loss did not depend on y: there is no second term.
-                (_, _, Some(b)) => attention::backward(shape, &qkv.primal.data, &probabilities, b, to),
-                (_, _, None) => to.zero(),
             })
         })
     }

@@ -31,8 +31,8 @@ impl<E: Elem> Cpu<E> {
         leaves: &[Tensor<E>],
     ) -> Result<Vec<Tensor<E>>> {
         let root = self.device.try_zeros().map_err(library)?;
-        let mut gradients = tape.backward(root).map_err(library)?;
-        let mut adjoints = Adjoints(&mut gradients);
+        tape.backward(root).map_err(library)?;
+        let mut adjoints = Adjoints::new();
         leaves
             .iter()
             .map(|leaf| {
@@ -88,9 +88,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
     fn variable(&self, x: &Tensor<E>) -> Tensor<E> {
         let node = match &self.session {
             Session::Plain => None,
-            Session::Gradient { tape, .. } | Session::Replay { tape, .. } => {
-                Some(Node::new(&self.device, tape))
-            }
+            Session::Gradient { tape, .. } | Session::Replay { tape, .. } => Some(Node::new(tape)),
         };
         Tensor { node, ..x.clone() }
     }
@@ -111,8 +109,8 @@ impl<E: Elem> Autodiff for Cpu<E> {
                 if let Some(node) = &loss.node {
                     let node = Rc::clone(node);
                     let seed = loss.target();
-                    tape.clone().add_backward_op(move |gradients| {
-                        let mut adjoints = Adjoints(gradients);
+                    tape.clone().add_backward_op(move |_| {
+                        let mut adjoints = Adjoints::new();
                         adjoints.take(&node)?;
                         adjoints.add(&seed, Buf::from(vec![E::one()]))
                     });
@@ -134,7 +132,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
         };
         if y.node.is_some() {
             let (seed, cotangent) = (y.target(), Arc::clone(&cotangent.data));
-            tape.clone().add_backward_op(move |gradients| Adjoints(gradients).add_copy(&seed, &cotangent));
+            tape.clone().add_backward_op(move |_| Adjoints::new().add_copy(&seed, &cotangent));
         }
         self.gradients(tape, leaves)
     }

@@ -1,33 +1,42 @@
-//! Recycled buffers: activations and adjoints are taken from a pool, so a training step does not touch the page-fault path.
+//! Recycled memory: activations, adjoints and working memory of kernels share one heap of address space that is touched once.
 //!
 //! Fresh large allocations come from the kernel page by page, cleared; on a ResNet-20 gradient this costs a third of the time. A
-//! [`Buf`] therefore returns its memory to a process-wide pool, keyed by length, when it is dropped. The pool of each element
-//! type is bounded ([`set_limit`], default 4 GiB): beyond the bound, the lengths that have gone unused for longest are freed first.
+//! [`Buf`] therefore gives its place back to a process-wide heap when it is dropped, and the next one, of whatever length, takes the
+//! smallest gap that it fits into ([`range_alloc`]); gaps merge. So what a step holds is little more than what is alive at its peak, and
+//! steps after the first touch no new page. Idle memory is bounded ([`set_limit`], default 4 GiB): beyond it all of it goes back.
+#![allow(unsafe_code)]
 
-use std::collections::HashMap;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Buffers shorter than this are cheaper to allocate than to look up.
-const SMALLEST: usize = 256;
+use range_alloc::RangeAllocator;
 
-/// Bound of each pool, in bytes.
+/// Shorter buffers, in bytes, come from the system's allocator.
+const SMALLEST: usize = 16 << 10;
+
+/// Unit of the heap in bytes: a cache line.
+const LINE: usize = 64;
+
+/// Address space of a chunk, in lines: 1 GiB. Only what is touched takes memory.
+const CHUNK: usize = (1 << 30) / LINE;
+
+/// Lines left free behind a place: places whose lengths are powers of two would otherwise compete for the same sets of the caches.
+const STAGGER: usize = 64 + 5;
+
+/// Bound of the memory that is held idle, in bytes.
 static LIMIT: AtomicUsize = AtomicUsize::new(4 << 30);
 
-/// Sets the number of bytes that each pool (`f32`, `f64`, `u32`) may hold idle; `0` switches recycling off.
+/// Sets the number of bytes that may be held idle; `0` switches recycling off.
 pub fn set_limit(bytes: usize) {
     LIMIT.store(bytes, Ordering::Relaxed);
 }
 
-/// Frees every idle buffer of every type: what a process holds beyond its tensors goes back to the system.
-#[allow(unsafe_code)]
+/// Gives all idle memory back to the system.
 pub fn release_idle() {
-    f32::pool().clear();
-    f64::pool().clear();
-    u32::pool().clear();
-    idle_work().clear();
+    heap().release();
     // glibc keeps what is freed below something that is not, up to hundreds of MB.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it takes how much to keep, which may be any number, and locks the arenas itself.
@@ -36,141 +45,188 @@ pub fn release_idle() {
     }
 }
 
-/// Idle buffers of one length, and when one of them was last asked for or given back.
-#[derive(Debug)]
-struct Shelf<E> {
-    idle: Vec<Vec<E>>,
-    used: u64,
+/// Memory that the process holds for reuse, in bytes.
+pub fn idle_bytes() -> usize {
+    heap().idle
 }
 
-/// The idle buffers of one element type.
-#[derive(Debug)]
-struct Shelves<E> {
-    by_len: Option<HashMap<usize, Shelf<E>>>,
-    bytes: usize,
-    clock: u64,
+/// A stretch of address space, zero where it was never touched, and which of its lines are taken.
+struct Chunk {
+    /// Keeps the memory; `u128` so that a multiple of 16 bytes comes untouched from the system.
+    memory: Vec<u128>,
+    lines: RangeAllocator<usize>,
+    taken: usize,
 }
 
-/// A pool of idle buffers of one element type. Thread-safe.
-#[derive(Debug)]
-pub struct Pool<E>(Mutex<Shelves<E>>);
-
-impl<E: Copy + Default> Pool<E> {
-    /// An empty pool.
-    pub const fn new() -> Self {
-        Pool(Mutex::new(Shelves { by_len: None, bytes: 0, clock: 0 }))
+impl Chunk {
+    /// `None` where the system does not have so much address space.
+    fn new(lines: usize) -> Option<Self> {
+        let words = (lines + 1) * LINE / size_of::<u128>();
+        let layout = std::alloc::Layout::array::<u128>(words).ok()?;
+        // SAFETY: the layout is not empty; zeroed memory is `words` valid numbers, allocated as `Vec` would with this capacity.
+        let memory = unsafe {
+            let start = std::alloc::alloc_zeroed(layout).cast::<u128>();
+            (!start.is_null()).then(|| Vec::from_raw_parts(start, words, words))?
+        };
+        #[cfg_attr(not(target_os = "linux"), allow(unused_mut))]
+        let mut chunk = Self { memory, lines: RangeAllocator::new(0..lines), taken: 0 };
+        #[cfg(target_os = "linux")]
+        chunk.advise(0..lines, libc::MADV_HUGEPAGE);
+        Some(chunk)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shelves<E>> {
-        // A panic elsewhere cannot leave the shelves inconsistent in a way that matters: they only hold spare memory.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Where a line starts; line 0 starts at a cache line.
+    fn at(&mut self, line: usize) -> *mut u8 {
+        let start = self.memory.as_mut_ptr().cast::<u8>();
+        // In range: there is one line more than are given out.
+        start.wrapping_add(start.align_offset(LINE) + line * LINE)
     }
 
-    fn take(&self, len: usize) -> Option<Vec<E>> {
-        let mut shelves = self.lock();
-        shelves.clock += 1;
-        let now = shelves.clock;
-        let shelf = shelves.by_len.get_or_insert_default().get_mut(&len)?;
-        shelf.used = now;
-        let buffer = shelf.idle.pop()?;
-        shelves.bytes -= len * size_of::<E>();
-        Some(buffer)
+    fn take(&mut self, lines: usize) -> Option<Range<usize>> {
+        let range = self.lines.allocate_range(lines).ok()?;
+        self.taken += lines;
+        Some(range)
     }
 
-    fn give(&self, buffer: Vec<E>) {
-        let size = buffer.len() * size_of::<E>();
-        let limit = LIMIT.load(Ordering::Relaxed);
-        if buffer.len() < SMALLEST || size > limit {
-            return;
-        }
-        let mut freed = Vec::new(); // dropped after the lock is released: unmapping memory is slow
-        let mut guard = self.lock();
-        let shelves = &mut *guard;
-        shelves.clock += 1;
-        let by_len = shelves.by_len.get_or_insert_default();
-        while shelves.bytes + size > limit {
-            let Some(oldest) = by_len
-                .iter()
-                .filter(|(_, s)| !s.idle.is_empty())
-                .min_by_key(|(_, s)| s.used)
-                .map(|(&l, _)| l)
-            else {
-                break;
-            };
-            if let Some(old) = by_len.get_mut(&oldest).and_then(|s| s.idle.pop()) {
-                shelves.bytes -= old.len() * size_of::<E>();
-                freed.push(old);
+    /// Says to the system what may be done with the pages that lie in these lines.
+    #[cfg(target_os = "linux")]
+    fn advise(&mut self, lines: Range<usize>, advice: libc::c_int) {
+        const PAGE: usize = 4096;
+        let (from, to) = (self.at(lines.start), self.at(lines.end));
+        let from = from.wrapping_add(from.align_offset(PAGE));
+        let len = (to as usize).saturating_sub(from as usize) / PAGE * PAGE;
+        if len > 0 {
+            // SAFETY: whole pages inside the chunk's memory, which the system handed out as private anonymous memory; where it did not,
+            // or the pages are larger, it refuses. Lines that are given back are free, and zeroed pages are valid contents.
+            unsafe {
+                libc::madvise(from.cast(), len, advice);
             }
         }
-        let shelf = by_len.entry(buffer.len()).or_insert_with(|| Shelf { idle: Vec::new(), used: 0 });
-        shelf.used = shelves.clock;
-        shelf.idle.push(buffer);
-        shelves.bytes += size;
-        drop(guard);
-        drop(freed);
     }
 
-    /// Bytes held idle.
-    pub fn idle_bytes(&self) -> usize {
-        self.lock().bytes
-    }
-
-    /// Frees every idle buffer.
-    pub fn clear(&self) {
-        let mut shelves = self.lock();
-        let idle = shelves.by_len.take();
-        shelves.bytes = 0;
-        drop(shelves);
-        drop(idle);
-    }
-}
-
-impl<E: Copy + Default> Default for Pool<E> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Element types that have a process-wide pool of buffers.
-pub trait Pooled: Copy + Default + Send + 'static {
-    /// The pool of this type.
-    fn pool() -> &'static Pool<Self>;
-}
-
-macro_rules! pooled {
-    ($($t:ty),*) => { $(impl Pooled for $t {
-        fn pool() -> &'static Pool<Self> {
-            static POOL: Pool<$t> = Pool::new();
-            &POOL
+    /// Gives the pages of free lines back.
+    fn release(&mut self) {
+        #[cfg(target_os = "linux")]
+        {
+            let mut free = 0;
+            let mut taken: Vec<_> = self.lines.allocated_ranges().collect();
+            taken.sort_unstable_by_key(|range| range.start);
+            let end = self.lines.initial_range().end;
+            for range in taken.into_iter().chain(std::iter::once(end..end)) {
+                self.advise(free..range.start, libc::MADV_DONTNEED);
+                free = range.end;
+            }
         }
-    })* };
+    }
 }
-pooled!(f32, f64, u32);
 
-/// A buffer of fixed length whose memory returns to the pool when it is dropped. Dereferences to a slice.
-pub struct Buf<E: Pooled>(Vec<E>);
+/// All chunks, and how much memory is idle in them.
+struct Heap {
+    chunks: Vec<Option<Chunk>>,
+    idle: usize,
+}
+
+static HEAP: Mutex<Heap> = Mutex::new(Heap { chunks: Vec::new(), idle: 0 });
+
+fn heap() -> MutexGuard<'static, Heap> {
+    // Nothing in here panics half-way.
+    HEAP.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A place in the heap.
+struct Place {
+    start: NonNull<u8>,
+    chunk: usize,
+    lines: Range<usize>,
+}
+
+impl Heap {
+    /// `None` when the system has no memory to give.
+    fn take(&mut self, bytes: usize) -> Option<Place> {
+        let lines = bytes.div_ceil(LINE) + STAGGER;
+        self.idle = self.idle.saturating_sub(lines * LINE);
+        let place = |index: usize, chunk: &mut Chunk| {
+            let range = chunk.take(lines)?;
+            Some(Place { start: NonNull::new(chunk.at(range.start))?, chunk: index, lines: range })
+        };
+        for (index, chunk) in self.chunks.iter_mut().enumerate() {
+            if let Some(place) = chunk.as_mut().and_then(|chunk| place(index, chunk)) {
+                return Some(place);
+            }
+        }
+        let mut chunk = Chunk::new(lines.max(CHUNK)).or_else(|| Chunk::new(lines))?;
+        let vacant = self.chunks.iter().position(Option::is_none).unwrap_or(self.chunks.len());
+        let place = place(vacant, &mut chunk);
+        self.chunks.resize_with(self.chunks.len().max(vacant + 1), || None);
+        self.chunks[vacant] = Some(chunk);
+        place
+    }
+
+    fn give(&mut self, place: &Place) {
+        if let Some(Some(chunk)) = self.chunks.get_mut(place.chunk) {
+            chunk.lines.free_range(place.lines.clone());
+            chunk.taken -= place.lines.len();
+        }
+        self.idle += place.lines.len() * LINE;
+        if self.idle > LIMIT.load(Ordering::Relaxed) {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        for slot in &mut self.chunks {
+            match slot {
+                Some(chunk) if chunk.taken > 0 => chunk.release(),
+                _ => *slot = None,
+            }
+        }
+        self.idle = 0;
+    }
+}
+
+mod sealed {
+    /// Types of which every pattern of bits is a value.
+    pub trait Plain: Copy + Default + Send + Sync + 'static {}
+    impl Plain for f32 {}
+    impl Plain for f64 {}
+    impl Plain for u32 {}
+}
+
+/// Element types of buffers: `f32`, `f64`, `u32`.
+pub trait Pooled: sealed::Plain {}
+impl<E: sealed::Plain> Pooled for E {}
+
+/// A buffer of fixed length whose memory is used again when it is dropped. Dereferences to a slice.
+pub struct Buf<E: Pooled>(Storage<E>);
+
+enum Storage<E> {
+    /// Short ones, and what was a vector.
+    Own(Vec<E>),
+    /// `len` elements from the start of the place on, nobody else's.
+    Lent { place: Place, len: usize },
+}
+
+// SAFETY: a place belongs to its buffer alone, and elements may be sent and shared.
+unsafe impl<E: Pooled> Send for Buf<E> {}
+// SAFETY: as above.
+unsafe impl<E: Pooled> Sync for Buf<E> {}
 
 impl<E: Pooled> Buf<E> {
-    /// A buffer of `len` elements with **unspecified** (but initialised) contents: whatever its last user left there.
+    /// A buffer of `len` elements with **unspecified** (but initialised) contents: whatever the last user of the memory left there.
     pub fn new(len: usize) -> Self {
-        if len < SMALLEST {
-            return Buf(vec![E::default(); len]);
-        }
-        Buf(E::pool().take(len).unwrap_or_else(|| vec![E::default(); len]))
+        let bytes = len * size_of::<E>();
+        let place = if bytes < SMALLEST { None } else { heap().take(bytes) };
+        Buf(match place {
+            Some(place) => Storage::Lent { place, len },
+            None => Storage::Own(vec![E::default(); len]),
+        })
     }
 
     /// A buffer of `len` zeros.
     pub fn zeroed(len: usize) -> Self {
-        if len < SMALLEST {
-            return Buf(vec![E::default(); len]);
-        }
-        match E::pool().take(len) {
-            Some(mut recycled) => {
-                recycled.fill(E::default());
-                Buf(recycled)
-            }
-            None => Buf(vec![E::default(); len]),
-        }
+        let mut buffer = Self::new(len);
+        buffer.fill(E::default());
+        buffer
     }
 
     /// A copy of `source`.
@@ -179,22 +235,19 @@ impl<E: Pooled> Buf<E> {
         buffer.copy_from_slice(source);
         buffer
     }
-
-    /// The underlying vector, which then leaves the pool's care until it is wrapped again with [`Buf::from`].
-    pub fn into_vec(mut self) -> Vec<E> {
-        std::mem::take(&mut self.0)
-    }
 }
 
 impl<E: Pooled> From<Vec<E>> for Buf<E> {
     fn from(v: Vec<E>) -> Self {
-        Buf(v)
+        Buf(Storage::Own(v))
     }
 }
 
 impl<E: Pooled> Drop for Buf<E> {
     fn drop(&mut self) {
-        E::pool().give(std::mem::take(&mut self.0));
+        if let Storage::Lent { place, .. } = &self.0 {
+            heap().give(place);
+        }
     }
 }
 
@@ -207,122 +260,122 @@ impl<E: Pooled> Clone for Buf<E> {
 impl<E: Pooled> Deref for Buf<E> {
     type Target = [E];
     fn deref(&self) -> &[E] {
-        &self.0
+        match &self.0 {
+            Storage::Own(own) => own,
+            // SAFETY: the place has room for `len` elements, starts at a cache line, holds bytes that were zeroed or written as one of the
+            // types of which every pattern of bits is a value, and is borrowed with the buffer.
+            Storage::Lent { place, len } => unsafe {
+                std::slice::from_raw_parts(place.start.as_ptr().cast(), *len)
+            },
+        }
     }
 }
 
 impl<E: Pooled> DerefMut for Buf<E> {
     fn deref_mut(&mut self) -> &mut [E] {
-        &mut self.0
+        match &mut self.0 {
+            Storage::Own(own) => own,
+            // SAFETY: as above, exclusively.
+            Storage::Lent { place, len } => unsafe {
+                std::slice::from_raw_parts_mut(place.start.as_ptr().cast(), *len)
+            },
+        }
     }
 }
 
 impl<E: Pooled + fmt::Debug> fmt::Debug for Buf<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = &self.0[..self.0.len().min(8)];
-        f.debug_struct("Buf").field("len", &self.0.len()).field("head", &head).finish()
-    }
-}
-
-/// A piece of working memory serves requests down to this part of its length.
-const REACH: usize = 8;
-
-/// Pieces of working memory that no kernel uses at the moment.
-static IDLE_WORK: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
-
-fn idle_work() -> MutexGuard<'static, Vec<Vec<f32>>> {
-    // As for the pools: what it holds is spare.
-    IDLE_WORK.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Working memory of a kernel, of at least the length asked for. Dereferences to a slice; contents unspecified.
-///
-/// Tensors come in few lengths that recur exactly; kernels ask for a different length in every layer and never for long. So any
-/// idle piece serves that is long enough and not [`REACH`] times too long, and one that has become too short is freed when a
-/// longer one is made in its stead. What is held is then what was in use at one time, not the sum over all layers.
-pub(crate) struct Work(Vec<f32>);
-
-impl Work {
-    pub(crate) fn new(len: usize) -> Self {
-        let mut idle = idle_work();
-        let best = |idle: &[Vec<f32>], fits: &dyn Fn(usize) -> bool, key: &dyn Fn(usize) -> usize| {
-            let fitting = idle.iter().enumerate().filter(|(_, piece)| fits(piece.len()));
-            fitting.min_by_key(|(_, piece)| key(piece.len())).map(|(index, _)| index)
-        };
-        if let Some(index) = best(&idle, &|has| (len..=REACH * len).contains(&has), &|has| has) {
-            return Self(idle.swap_remove(index));
-        }
-        let outgrown = best(&idle, &|has| has < len && len <= REACH * has, &|has| len - has);
-        let outgrown = outgrown.map(|index| idle.swap_remove(index));
-        drop(idle); // unmapping memory is slow
-        drop(outgrown);
-        Self(vec![0.0; len])
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        idle_work().push(std::mem::take(&mut self.0));
-    }
-}
-
-impl Deref for Work {
-    type Target = [f32];
-    fn deref(&self) -> &[f32] {
-        &self.0
-    }
-}
-
-impl DerefMut for Work {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.0
+        let head = &self[..self.len().min(8)];
+        f.debug_struct("Buf").field("len", &self.len()).field("head", &head).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rayon::prelude::*;
 
-    /// Lengths that no other test of this process asks for.
-    #[test]
-    fn working_memory_serves_shorter_requests_and_outgrown_pieces_are_freed() {
-        const LONG: usize = 1 << 27;
-        let piece = Work::new(LONG);
-        let place = piece.as_ptr();
-        drop(piece);
-        let shorter = Work::new(LONG / 2);
-        assert_eq!((shorter.as_ptr(), shorter.len()), (place, LONG), "the idle piece is long enough");
-        drop(shorter);
-        assert_eq!(Work::new(LONG / 100).len(), LONG / 100, "a hundred times too long is not given away");
-        let longer = Work::new(LONG + 1);
-        assert_eq!(longer.len(), LONG + 1);
-        assert!(idle_work().iter().all(|idle| idle.len() != LONG), "the outgrown piece was freed");
+    /// A heap of its own: others use the process's at the same time.
+    fn empty() -> Heap {
+        Heap { chunks: Vec::new(), idle: 0 }
     }
 
     #[test]
-    fn memory_is_reused_bounded_and_cleared() {
-        static POOL: Pool<f32> = Pool::new();
-        POOL.give(vec![1.0; 1000]);
-        assert_eq!(POOL.idle_bytes(), 4000);
-        assert!(POOL.take(999).is_none(), "lengths must match exactly");
-        assert_eq!(POOL.take(1000).map(|v| v[0]), Some(1.0));
-        assert_eq!(POOL.idle_bytes(), 0);
-        POOL.give(vec![0.0; SMALLEST - 1]);
-        assert_eq!(POOL.idle_bytes(), 0, "tiny buffers are not kept");
-        POOL.give(vec![0.0; 5000]);
-        POOL.clear();
-        assert_eq!(POOL.idle_bytes(), 0);
+    fn a_gap_serves_any_length_and_gaps_merge() {
+        let mut heap = empty();
+        let places: Vec<_> = (0..4).map(|_| heap.take(1 << 20).expect("memory")).collect();
+        let end = heap.take(1 << 20).expect("memory");
+        places.iter().for_each(|place| heap.give(place));
+        assert_eq!(heap.idle, 4 * ((1 << 20) + STAGGER * LINE));
+        // All four gaps together, then two pieces of it.
+        let whole = heap.take(4 << 20).expect("memory");
+        assert_eq!(whole.start, places[0].start);
+        heap.give(&whole);
+        let [first, second] = [1 << 20, 2 << 20].map(|bytes| heap.take(bytes).expect("memory"));
+        assert!(first.lines.end <= second.lines.start && second.lines.end <= end.lines.start);
+        assert_eq!(heap.chunks.len(), 1);
+    }
+
+    #[test]
+    fn release_keeps_what_is_in_use_and_frees_empty_chunks() {
+        let mut heap = empty();
+        let [before, kept, after] = [1 << 20; 3].map(|bytes| heap.take(bytes).expect("memory"));
+        // SAFETY: the places are this test's, and have room for a million bytes.
+        let fill = |place: &Place, value: u8| unsafe { place.start.as_ptr().write_bytes(value, 1_000_000) };
+        // SAFETY: as above.
+        let all = |place: &Place, value: u8| unsafe {
+            std::slice::from_raw_parts(place.start.as_ptr(), 1_000_000).iter().all(|byte| *byte == value)
+        };
+        for place in [&before, &kept, &after] {
+            fill(place, 7);
+        }
+        heap.give(&before);
+        heap.give(&after);
+        heap.release();
+        assert!(all(&kept, 7) && heap.idle == 0);
+        #[cfg(target_os = "linux")]
+        assert!(!all(&before, 7) && !all(&after, 7), "pages were given back");
+        heap.give(&kept);
+        heap.release();
+        assert!(heap.chunks.iter().all(Option::is_none));
+        let again = heap.take(1 << 20).expect("memory");
+        assert!(all(&again, 0));
+    }
+
+    #[test]
+    fn longer_than_a_chunk_is_a_chunk_of_its_own() {
+        let mut heap = empty();
+        let small = heap.take(SMALLEST).expect("memory");
+        let large = heap.take(2 * CHUNK * LINE).expect("memory");
+        assert_eq!((small.chunk, large.chunk), (0, 1));
+        assert!((large.start.as_ptr() as usize).is_multiple_of(LINE));
     }
 
     #[test]
     fn zeroed_is_zero_even_when_recycled() {
-        drop(Buf::from(vec![7.0_f64; 12_345]));
+        drop(Buf::copy_of(&vec![7.0_f64; 12_345]));
         assert!(Buf::<f64>::zeroed(12_345).iter().all(|&v| v == 0.0));
+        assert!(Buf::<u32>::zeroed(100).iter().all(|&v| v == 0));
     }
 
+    /// Many threads take, write, check and give buffers of mixed lengths: places never overlap.
     #[test]
-    fn buffers_cross_threads() {
-        let made = std::thread::spawn(|| Buf::copy_of(&[1.0_f32; 4096])).join().expect("thread");
-        assert_eq!(made.clone().into_vec(), vec![1.0; 4096]);
+    fn buffers_are_exclusive_across_threads() {
+        (0..64_u32).into_par_iter().for_each(|task| {
+            let mut held = Vec::new();
+            for round in 0..40_u32 {
+                let len = 1 + (task * 7919 + round * 104_729) as usize % 60_000;
+                let mark = task * 1000 + round;
+                let mut buffer = Buf::<u32>::new(len);
+                assert_eq!(buffer.len(), len);
+                buffer.fill(mark);
+                held.push((buffer, mark));
+                if round % 3 == 2 {
+                    let (buffer, mark) = held.swap_remove(round as usize % held.len());
+                    assert!(buffer.iter().all(|&v| v == mark));
+                }
+            }
+            assert!(held.iter().all(|(buffer, mark)| buffer.iter().all(|v| v == mark)));
+        });
     }
 }

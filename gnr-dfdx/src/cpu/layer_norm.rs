@@ -12,8 +12,8 @@ use super::{
         layer_norm::{self, Along, Point},
     },
     norm::put,
-    session::Extra,
-    tensor::Tensor,
+    session::{Extra, Output},
+    tensor::{Again, Tensor},
 };
 
 impl<E: Elem> Cpu<E> {
@@ -29,10 +29,11 @@ impl<E: Elem> Cpu<E> {
         layer_norm::forward(&x.data, &scale.data, &shift.data, eps, &mut y, &mut stats);
         let stats = Arc::new(stats);
         let kept = Arc::clone(&stats);
+        let again = forward_again([x, scale, shift], eps);
         let (x_, scale_, to_shift) = (x.clone(), scale.clone(), shift.target());
         self.nonlinear_op(
             "layer_norm",
-            y,
+            Output { data: y, again: Some(again) },
             &x.shape,
             &[x, scale, shift],
             || Extra::Values(kept),
@@ -66,16 +67,22 @@ impl<E: Elem> Cpu<E> {
         let Extra::Values(stats) = replayed.extra() else { return Err(replayed.corrupt()) };
         let stats = Arc::clone(stats);
         let moves = [x, scale, shift].iter().any(|operand| operand.tangent.is_some());
+        // Not the record's own way, which would hold its x beside this replay's.
+        let again = forward_again([x.primal, scale.primal, shift.primal], eps);
         let to_shift = shift.primal.target();
-        let shift_t = shift.tangent.map(Tensor::as_slice);
+        let shift_t = shift.tangent.cloned();
         let (x, scale) = (x.cloned(), scale.cloned());
         let tangent = moves.then(|| {
-            let mut out = Buf::new(x.primal.data.len());
-            let at = Point { x: &x.primal.data, stats: &stats, gamma: &scale.primal.data };
-            layer_norm::tangent(at, along(&x, &scale), shift_t, &mut out);
-            out
+            let (x, scale, stats) = (x.clone(), scale.clone(), Arc::clone(&stats));
+            Again::new(move || {
+                let mut out = Buf::new(x.primal.data.len());
+                let at = Point { x: &x.primal.data, stats: &stats, gamma: &scale.primal.data };
+                let shift_t = shift_t.as_ref().map(Tensor::as_slice);
+                layer_norm::tangent(at, along(&x, &scale), shift_t, &mut out);
+                out
+            })
         });
-        replayed.finish(tangent, move |second, first, adjoints| {
+        let mut y = replayed.finish_again(tangent, move |second, first, adjoints| {
             let at = Point { x: &x.primal.data, stats: &stats, gamma: &scale.primal.data };
             let b = second.as_deref();
             let run = |out: Option<&mut [E]>, more| match (first, b) {
@@ -89,8 +96,21 @@ impl<E: Elem> Cpu<E> {
             let Some(sums) = sums.or_else(|| run(None, false)) else { return Ok(()) };
             put(adjoints, &scale.primal.target(), &sums.gamma)?;
             put(adjoints, &to_shift, &sums.beta)
-        })
+        })?;
+        y.primal.again = Some(again);
+        Ok(y)
     }
+}
+
+/// The output is a pass over x, which is held anyway.
+fn forward_again<E: Elem>([x, scale, shift]: [&Tensor<E>; 3], eps: f64) -> Again<E> {
+    let rows = x.data.len() / scale.data.len().max(1);
+    let [x, scale, shift] = [x, scale, shift].map(|tensor| Arc::clone(&tensor.data));
+    Again::new(move || {
+        let (mut y, mut stats) = (Buf::new(x.len()), Buf::new(2 * rows));
+        layer_norm::forward(&x, &scale, &shift, eps, &mut y, &mut stats);
+        y
+    })
 }
 
 fn along<'t, E: Elem>(x: &'t Dual<Tensor<E>>, scale: &'t Dual<Tensor<E>>) -> Along<'t, E> {

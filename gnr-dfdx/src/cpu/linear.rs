@@ -14,7 +14,7 @@ use super::{
         reduce,
     },
     session::Extra,
-    tensor::{Adjoints, DeviceError, Tensor},
+    tensor::{DeviceError, Tensor},
 };
 
 /// A batch of products `[M, K]·[K, N]`, both row-major.
@@ -170,7 +170,8 @@ impl<E: Elem> Cpu<E> {
         let mut y = Buf::new(layer.rows * layer.outputs);
         layer.forward(&x.data, &w.data, &mut y, b.map_or(Onto::Nothing, |b| Onto::Row(&b.data)));
         let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
-        let (x_, w_, to_b) = (x.clone(), w.clone(), b.and_then(Tensor::target));
+        let (values, to_x) = (x.held(), x.target());
+        let (w_, to_b) = (w.clone(), b.and_then(Tensor::target));
         self.nonlinear_op(
             "linear",
             y,
@@ -178,8 +179,9 @@ impl<E: Elem> Cpu<E> {
             &operands,
             || Extra::Nothing,
             move |_, g, _, adjoints| {
-                adjoints.write(&x_.target(), |out, more| layer.to_input(&g, &w_.data, out, more))?;
-                adjoints.write(&w_.target(), |out, more| layer.to_weight(&g, &x_.data, out, more))?;
+                adjoints.write(&w_.target(), |out, more| layer.to_weight(&g, &values.get(), out, more))?;
+                drop(values);
+                adjoints.write(&to_x, |out, more| layer.to_input(&g, &w_.data, out, more))?;
                 if to_b.is_some() {
                     adjoints.add(&to_b, layer.bias_adjoint(&g))?;
                 }
@@ -220,30 +222,27 @@ impl<E: Elem> Cpu<E> {
                 y
             })
         });
-        let (x, w, to_b) = (x.cloned(), w.cloned(), b.and_then(|b| b.primal.target()));
+        let [to_x, to_w] = [x, w].map(|operand| operand.primal.target());
+        let to_b = b.and_then(|b| b.primal.target());
+        let held = |of: Dual<&Tensor<E>>| [Some(of.primal.held()), of.tangent.map(Tensor::held)];
+        let (x, w) = (held(x), held(w));
         replayed.finish(tangent, move |second, first, adjoints| {
-            let step =
-                |g: &[E], x_: Option<&Tensor<E>>, w_: Option<&Tensor<E>>, adjoints: &mut Adjoints<'_, E>| {
-                    if let Some(w_) = w_ {
-                        adjoints
-                            .write(&x.primal.target(), |out, more| layer.to_input(g, &w_.data, out, more))?;
-                    }
-                    if let Some(x_) = x_ {
-                        adjoints
-                            .write(&w.primal.target(), |out, more| layer.to_weight(g, &x_.data, out, more))?;
-                    }
-                    Ok::<_, DeviceError>(())
-                };
-            if let Some(g) = &second {
-                step(g, Some(&x.primal), Some(&w.primal), adjoints)?;
-                if to_b.is_some() {
-                    adjoints.add(&to_b, layer.bias_adjoint(g))?;
+            // b with the operands, a with their tangents.
+            let of_y = [second.as_deref(), first.map(|a| &a[..])];
+            for (g, x) in of_y.into_iter().zip(x) {
+                if let (Some(g), Some(x), true) = (g, x, to_w.is_some()) {
+                    adjoints.write(&to_w, |out, more| layer.to_weight(g, &x.get(), out, more))?;
                 }
             }
-            if let Some(g) = first {
-                step(g, x.tangent.as_ref(), w.tangent.as_ref(), adjoints)?;
+            for (g, w) in of_y.into_iter().zip(&w) {
+                if let (Some(g), Some(w)) = (g, w) {
+                    adjoints.write(&to_x, |out, more| layer.to_input(g, &w.get(), out, more))?;
+                }
             }
-            Ok(())
+            match &second {
+                Some(g) if to_b.is_some() => adjoints.add(&to_b, layer.bias_adjoint(g)),
+                _ => Ok(()),
+            }
         })
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Normalised {
     stats: Stats,
     /// Sums over the recorded adjoint, once the reverse pass has made them.
     sums: RefCell<Option<Sums>>,
+    /// Where a clip lets derivatives pass, when it follows a residual; without one the input, which is read anyway, tells.
+    bits: Option<Buf<u32>>,
 }
 
 /// The fused part of an activation, and the activation where it is none of those.
@@ -40,15 +42,15 @@ fn fused_part<E: Elem>(activation: Option<Unary>) -> (Last<E>, Option<Unary>) {
     }
 }
 
-/// What a clip leaves of derivatives: by its output `y`, or without a residual by the input, which is read anyway.
+/// What a clip leaves of derivatives: by bits where there are some, else by the input.
 fn mask<'a, E: Elem>(
     last: Last<E>,
-    y: Option<&'a [E]>,
-    (x, affine): (&'a [E], &'a Affine<E>),
+    bits: Option<&'a [u32]>,
+    (of, affine): (&'a [E], &'a Affine<E>),
 ) -> Option<Mask<'a, E>> {
-    match (last, y) {
-        (Last::Clip(top), Some(y)) => Some(Mask { of: y, affine: None, top }),
-        (Last::Clip(top), None) => Some(Mask { of: x, affine: Some(affine), top }),
+    match (last, bits) {
+        (Last::Clip(_), Some(bits)) => Some(Mask::Bits(bits)),
+        (Last::Clip(top), None) => Some(Mask::Input { of, affine, top }),
         _ => None,
     }
 }
@@ -82,7 +84,7 @@ fn maps<E: Elem>(
 
 /// Adds one value a channel.
 pub(super) fn put<E: Elem>(
-    adjoints: &mut Adjoints<'_, E>,
+    adjoints: &mut Adjoints<E>,
     target: &Option<Target<E>>,
     values: &[f64],
 ) -> Result<(), DeviceError> {
@@ -152,22 +154,32 @@ impl<E: Elem> Cpu<E> {
         norm::apply(maps, &x.data, &affine, fused.residual.map(Tensor::as_slice), last, &mut y);
         let op = name(stats.source);
         let operands: Vec<_> = [x, scale, shift].into_iter().chain(fused.residual).collect();
-        let left = Rc::new(Normalised { stats, sums: RefCell::new(None) });
+        let bits = match last {
+            Last::Clip(top) if fused.residual.is_some() && self.records() => {
+                Some(norm::clip_bits(maps, &y, top))
+            }
+            _ => None,
+        };
+        let left = Rc::new(Normalised { stats, sums: RefCell::new(None), bits });
         let (x_, scale_, to_shift) = (x.clone(), scale.clone(), shift.target());
         let to_residual = fused.residual.and_then(Tensor::target);
         let residual = fused.residual.filter(|_| last == Last::Silu).map(Tensor::detached);
         let kept = Rc::clone(&left);
-        let by_output = fused.residual.is_some();
-        // Without a residual a pass over x, which is held anyway, makes y again.
-        let again = (!by_output && last != Last::Silu).then(|| {
-            let (x, affine) = (Arc::clone(&x.data), Rc::clone(&affine));
-            let again: Again<E> = Rc::new(move || {
-                let mut y = Buf::new(x.len());
-                norm::apply(maps, &x, &affine, None, last, &mut y);
-                y
-            });
-            again
-        });
+        // A pass over x, which is held anyway, makes y again, after the residual if there is one.
+        let (x_held, affine_) = (Arc::clone(&x.data), Rc::clone(&affine));
+        let apply = move |residual: Option<&[E]>| {
+            let mut y = Buf::new(x_held.len());
+            norm::apply(maps, &x_held, &affine_, residual, last, &mut y);
+            y
+        };
+        let again = match fused.residual {
+            _ if last == Last::Silu => None,
+            None => Some(Again::new(move || apply(None))),
+            Some(residual) => {
+                residual.again.clone().and_then(|first| Again::after(first, move |r| apply(Some(&r))))
+            }
+        };
+        let by_output = fused.residual.is_some() && left.bits.is_none();
         let y = self.nonlinear_op(
             op,
             Output { data: y, again },
@@ -183,7 +195,10 @@ impl<E: Elem> Cpu<E> {
                     let residual = residual.as_ref().map(Tensor::as_slice);
                     Point { maps, x: &x_.data, affine: &affine, residual, y }.first(&mut g);
                 }
-                let mask = mask(last, y.as_ref().map(|y| &y[..]), (&x_.data, &affine));
+                let mask = match (last, &y) {
+                    (Last::Clip(top), Some(y)) => Some(Mask::Output { of: &y[..], top }),
+                    _ => mask(last, left.bits.as_deref(), (&x_.data, &affine)),
+                };
                 let sums = norm::backward_sums(maps, &mut g, &x_.data, stats, mask);
                 put(adjoints, &scale_.target(), &sums.gamma)?;
                 put(adjoints, &to_shift, &sums.beta)?;
@@ -199,25 +214,14 @@ impl<E: Elem> Cpu<E> {
                 }
                 // The masked adjoint is kept; that of x follows from it, so a convolution that made x need not keep its own.
                 let masked = Arc::new(g);
-                let again: Again<E> = {
+                let again = {
                     let (masked, left) = (Arc::clone(&masked), Rc::clone(&left));
                     let (x, gamma) = (Arc::clone(&x_.data), Arc::clone(&scale_.data));
-                    Rc::new(move || {
-                        let mut out = Buf::new(x.len());
+                    move |out: &mut [E], more| {
                         if let Some(sums) = &*left.sums.borrow() {
-                            norm::backward_input(
-                                maps,
-                                &masked,
-                                &x,
-                                &left.stats,
-                                &gamma,
-                                sums,
-                                &mut out,
-                                false,
-                            );
+                            norm::backward_input(maps, &masked, &x, &left.stats, &gamma, sums, out, more);
                         }
-                        out
-                    })
+                    }
                 };
                 adjoints.write_again(&to_x, again, |out, more| input(&masked, &sums, out, more))?;
                 *left.sums.borrow_mut() = Some(sums);
@@ -303,41 +307,59 @@ impl<E: Elem> Cpu<E> {
         let left = Rc::clone(left);
         let (last, rest) = fused_part(activation);
         let affine = Rc::new(Affine::new(&left.stats, &scale.primal.data, &shift.primal.data));
-        let y = (residual.is_some() || last == Last::Silu).then(|| replayed.output());
+        let y = (last == Last::Silu).then(|| replayed.output());
+        // The residual is here, so it need not be made again first.
+        let made = residual.filter(|residual| last != Last::Silu && residual.primal.again.is_some()).map(
+            |residual| {
+                let mut y = Buf::new(maps.size());
+                norm::apply(maps, &x.primal.data, &affine, Some(&residual.primal.data), last, &mut y);
+                y
+            },
+        );
+        let replayed = replayed.with_output(made);
         let stats_t =
             norm_replay::tangent_stats(maps, &x.primal.data, x.tangent.map(Tensor::as_slice), &left.stats);
         let moves = operands.iter().any(|operand| operand.tangent.is_some());
         // Before a SiLU: the tangent of its input.
-        let linear_tangent: Again<E> = {
-            let (x, scale) = (x.cloned(), scale.cloned());
-            let (shift_t, residual_t) = (shift.tangent.cloned(), residual.and_then(|r| r.tangent.cloned()));
-            let (left, affine, y, stats_t) =
-                (Rc::clone(&left), Rc::clone(&affine), y.clone(), stats_t.clone());
-            Rc::new(move || {
+        let linear_tangent = {
+            let (x, scale, shift_t) = (x.cloned(), scale.cloned(), shift.tangent.cloned());
+            let (left, affine, stats_t) = (Rc::clone(&left), Rc::clone(&affine), stats_t.clone());
+            move |residual_t: Option<&[E]>| {
                 let mut out = Buf::new(maps.size());
                 norm_replay::tangent_apply(
                     maps,
                     tangent(&x, &scale, &left.stats, &stats_t),
                     shift_t.as_ref().map(Tensor::as_slice),
-                    residual_t.as_ref().map(Tensor::as_slice),
-                    mask(last, y.as_ref().map(|y| &y[..]), (&x.primal.data, &affine)),
+                    residual_t,
+                    mask(last, left.bits.as_deref(), (&x.primal.data, &affine)),
                     &mut out,
                 );
                 out
-            })
+            }
         };
+        let residual_t = residual.and_then(|residual| residual.tangent);
         let residual_value = residual.filter(|_| last == Last::Silu).map(|r| r.primal.detached());
         let yt = moves.then(|| {
-            let mut out = linear_tangent();
+            let mut out = linear_tangent(residual_t.map(Tensor::as_slice));
             if let (Last::Silu, Some(y)) = (last, &y) {
                 let residual = residual_value.as_ref().map(Tensor::as_slice);
                 Point { maps, x: &x.primal.data, affine: &affine, residual, y }.first(&mut out);
             }
             out
         });
-        // A pass over x and its tangent, which are held anyway, makes ẏ again; not with a residual, whose tangent is not.
-        let again = (last != Last::Silu && residual.is_none()).then(|| Rc::clone(&linear_tangent));
-        let linear_tangent = (last == Last::Silu).then_some(linear_tangent);
+        // A pass over x and its tangent, which are held anyway, makes ẏ again, after the residual's tangent if there is one.
+        let (again, linear_tangent) = match residual_t {
+            _ if last == Last::Silu => {
+                let residual_t = residual_t.cloned();
+                let linear_tangent = move || linear_tangent(residual_t.as_ref().map(Tensor::as_slice));
+                (None, Some(linear_tangent))
+            }
+            None => (Some(Again::new(move || linear_tangent(None))), None),
+            Some(residual_t) => {
+                let first = residual_t.again.clone();
+                (first.and_then(|first| Again::after(first, move |r| linear_tangent(Some(&r)))), None)
+            }
+        };
         let (x, scale, to_shift) = (x.cloned(), scale.cloned(), shift.primal.target());
         let to_residual = residual.and_then(|r| r.primal.target());
         let (point, kept) = (Rc::clone(&left), y);
@@ -365,7 +387,7 @@ impl<E: Elem> Cpu<E> {
                 }
             }
             let first = of_input.as_deref().or(first.map(|a| &a[..]));
-            let mask = mask(last, kept.as_ref().map(|y| &y[..]), (&x.primal.data, &affine));
+            let mask = mask(last, point.bits.as_deref(), (&x.primal.data, &affine));
             let (to_x, to_scale, stats) = (x.primal.target(), scale.primal.target(), &point.stats);
             let recorded = point.sums.borrow();
             let sums = match (first, recorded.as_ref(), second.as_mut()) {

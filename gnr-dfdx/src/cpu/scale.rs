@@ -22,7 +22,7 @@ fn map<E: Elem>(x: &Tensor<E>, s: &Tensor<E>) -> Result<usize> {
 
 /// x̄ += g⊙s and s̄ += Σ over each map of g⊙x.
 fn pull_back<E: Elem>(
-    adjoints: &mut Adjoints<'_, E>,
+    adjoints: &mut Adjoints<E>,
     hw: usize,
     g: &[E],
     [x, s]: [&Tensor<E>; 2],

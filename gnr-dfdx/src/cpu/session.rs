@@ -21,7 +21,7 @@ use super::{
     Cpu,
     buffer::Buf,
     kernels::elem::Elem,
-    tensor::{Adjoints, Again, DeviceError, Held, Node, Tensor, same_shape},
+    tensor::{Adjoints, Again, DeviceError, Held, Known, Node, Taken, Tensor, same_shape},
 };
 use crate::tape::SharedTape;
 
@@ -43,8 +43,9 @@ impl<E: Elem> fmt::Debug for Record<E> {
 /// What one operation's replay needs.
 pub(super) struct Saved<E: Elem> {
     pub(super) output: Held<E>,
-    /// Set by the reverse pass; stays `None` where the loss did not depend on the output.
-    pub(super) adjoint: RefCell<Option<Held<E>>>,
+    /// Set by the reverse pass; stays `None` where the loss did not depend on the output. Shared by itself: a replay needs it for
+    /// longer than the output.
+    pub(super) adjoint: Rc<RefCell<Option<Held<E>>>>,
     pub(super) extra: Extra<E>,
 }
 
@@ -107,11 +108,17 @@ pub(super) struct Replayed<E: Elem> {
     entry: Rc<Recorded<Saved<E>>>,
     node: Rc<Node<E>>,
     terms: Terms,
+    /// The output, where it was made already.
+    made: Option<Buf<E>>,
 }
 
 impl<E: Elem> Replayed<E> {
     pub(super) fn output(&self) -> Arc<Buf<E>> {
         self.entry.saved.output.get()
+    }
+    /// With an output that cost less than the record's own way to it; the same bits.
+    pub(super) fn with_output(self, made: Option<Buf<E>>) -> Self {
+        Self { made, ..self }
     }
     pub(super) fn extra(&self) -> &Extra<E> {
         &self.entry.saved.extra
@@ -120,25 +127,39 @@ impl<E: Elem> Replayed<E> {
     pub(super) fn corrupt(&self) -> Error {
         Error::Invalid(format!("record of {} is not one of its own", self.entry.op))
     }
+    /// [`finish`](Self::finish) with a tangent that later steps make again instead of holding it.
+    pub(super) fn finish_again(
+        self,
+        tangent: Option<Again<E>>,
+        f: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>, &mut Adjoints<E>) -> Result<(), DeviceError>
+        + 'static,
+    ) -> Result<Dual<Tensor<E>>> {
+        let mut y = self.finish(tangent.as_ref().map(Again::make), f)?;
+        if let Some(y) = &mut y.tangent {
+            y.again = tangent;
+        }
+        Ok(y)
+    }
     /// The output as a dual number. In the reverse pass `f` gets b (if there is one), a (if there is one) and the adjoints.
     pub(super) fn finish(
         self,
         tangent: Option<Buf<E>>,
-        f: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>, &mut Adjoints<'_, E>) -> Result<(), DeviceError>
+        f: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>, &mut Adjoints<E>) -> Result<(), DeviceError>
         + 'static,
     ) -> Result<Dual<Tensor<E>>> {
-        let Self { entry, node, terms } = self;
+        let Self { entry, node, terms, made } = self;
         let primal = Tensor {
-            data: entry.saved.output.get(),
+            data: made.map_or_else(|| entry.saved.output.get(), Arc::new),
             shape: entry.shape[..].into(),
             node: Some(Rc::clone(&node)),
             again: entry.saved.output.again(),
         };
         let tangent = tangent.map(|tangent| Tensor::new(tangent, &primal.shape));
+        let adjoint = Rc::clone(&entry.saved.adjoint);
         on_tape(&node, move |node, adjoints| {
             let b = adjoints.take(node)?;
             let a = match terms {
-                Terms::Both => entry.saved.adjoint.borrow().as_ref().map(Held::get),
+                Terms::Both => adjoint.borrow().as_ref().map(Held::get),
                 Terms::First => None,
             };
             if b.is_none() && a.is_none() {
@@ -153,11 +174,11 @@ impl<E: Elem> Replayed<E> {
 /// Records a step of the reverse pass.
 fn on_tape<E: Elem>(
     node: &Rc<Node<E>>,
-    f: impl FnOnce(&Node<E>, &mut Adjoints<'_, E>) -> Result<(), DeviceError> + 'static,
+    f: impl FnOnce(&Node<E>, &mut Adjoints<E>) -> Result<(), DeviceError> + 'static,
 ) -> Result<()> {
     let Some(mut tape) = node.tape.upgrade() else { return Err(session_over()) };
     let node = Rc::clone(node);
-    tape.add_backward_op(move |gradients| f(&node, &mut Adjoints(gradients)));
+    tape.add_backward_op(move |_| f(&node, &mut Adjoints::new()));
     Ok(())
 }
 
@@ -174,7 +195,12 @@ impl<E: Elem> Cpu<E> {
             return Err(Error::Invalid(format!("{op}: operands are tracked by two different sessions")));
         }
         let tape = first.tape.upgrade().ok_or_else(session_over)?;
-        Ok(Some(Node::new(&self.device, &tape)))
+        Ok(Some(Node::new(&tape)))
+    }
+
+    /// Whether a product at this point will follow.
+    pub(super) fn records(&self) -> bool {
+        matches!(self.session, Session::Gradient { records: Some(_), .. })
     }
 
     /// The output of a linear operation; `reverse` gets the output's adjoint.
@@ -184,13 +210,25 @@ impl<E: Elem> Cpu<E> {
         output: Buf<E>,
         shape: &[usize],
         operands: &[&Tensor<E>],
-        reverse: impl FnOnce(Buf<E>, &mut Adjoints<'_, E>) -> Result<(), DeviceError> + 'static,
+        reverse: impl FnOnce(Buf<E>, &mut Adjoints<E>) -> Result<(), DeviceError> + 'static,
+    ) -> Result<Tensor<E>> {
+        self.linear_op_known(op, output, shape, operands, |(adjoint, _), adjoints| reverse(adjoint, adjoints))
+    }
+
+    /// The same; `reverse` also gets what is known of the adjoint.
+    pub(super) fn linear_op_known(
+        &self,
+        op: &'static str,
+        output: Buf<E>,
+        shape: &[usize],
+        operands: &[&Tensor<E>],
+        reverse: impl FnOnce(Taken<E>, &mut Adjoints<E>) -> Result<(), DeviceError> + 'static,
     ) -> Result<Tensor<E>> {
         let mut y = Tensor::new(output, shape);
         y.node = self.node_over(op, operands)?;
         if let Some(node) = &y.node {
-            on_tape(node, |node, adjoints| match adjoints.take(node)? {
-                Some(adjoint) => reverse(adjoint, adjoints),
+            on_tape(node, |node, adjoints| match adjoints.take_with(node)? {
+                Some(taken) => reverse(taken, adjoints),
                 None => Ok(()),
             })?;
         }
@@ -214,7 +252,7 @@ impl<E: Elem> Cpu<E> {
             &Held<E>,
             Buf<E>,
             Option<&Saved<E>>,
-            &mut Adjoints<'_, E>,
+            &mut Adjoints<E>,
         ) -> Result<Option<Arc<Buf<E>>>, DeviceError>
         + 'static,
     ) -> Result<Tensor<E>> {
@@ -230,19 +268,19 @@ impl<E: Elem> Cpu<E> {
             }
             Session::Gradient { records: Some(records), .. } => {
                 y.again = again;
-                let saved = Saved { output: y.held(), adjoint: RefCell::new(None), extra: extra() };
+                let saved = Saved { output: y.held(), adjoint: Rc::default(), extra: extra() };
                 Some(records.push(op, shape, saved))
             }
             _ => None,
         };
         let data = y.held();
         on_tape(&node, move |node, adjoints| {
-            let Some((adjoint, again)) = adjoints.take_with(node)? else { return Ok(()) };
+            let Some((adjoint, known)) = adjoints.take_with(node)? else { return Ok(()) };
             let kept = reverse(&data, adjoint, entry.as_ref().map(|entry| &entry.saved), adjoints)?;
             if let Some(entry) = entry {
-                let again = again.filter(|_| !matches!(entry.saved.extra, Extra::Norm(_)));
-                let held = |kept| again.map_or(Held::Data(kept), Held::Again);
-                *entry.saved.adjoint.borrow_mut() = kept.map(held);
+                // What a normalisation keeps is masked.
+                let known = if matches!(entry.saved.extra, Extra::Norm(_)) { Known::Nothing } else { known };
+                *entry.saved.adjoint.borrow_mut() = kept.map(|kept| known.hold(kept));
             }
             Ok(())
         })?;
@@ -271,7 +309,9 @@ impl<E: Elem> Cpu<E> {
         }
         let primals: Vec<_> = operands.iter().map(|operand| operand.primal).collect();
         match self.node_over(op, &primals)? {
-            Some(node) => Ok(Some(Replayed { entry: records.next(op, shape)?, node, terms: *terms })),
+            Some(node) => {
+                Ok(Some(Replayed { entry: records.next(op, shape)?, node, terms: *terms, made: None }))
+            }
             None => Ok(None),
         }
     }

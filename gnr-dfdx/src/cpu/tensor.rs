@@ -1,8 +1,14 @@
-//! Tensors of the CPU backend: shared data, a shape, and for tracked ones the key of their adjoint in dfdx's gradients.
+//! Tensors of the CPU backend: shared data, a shape, and for tracked ones the place of their adjoint.
 
-use std::{cell::RefCell, fmt, rc::Rc, sync::Arc};
+use std::{
+    cell::{RefCell, RefMut},
+    fmt,
+    marker::PhantomData,
+    rc::Rc,
+    sync::Arc,
+};
 
-use dfdx::prelude::{Cpu as Device, Gradients, NoneTape, ZerosTensor};
+use dfdx::prelude::Cpu as Device;
 use gnr_nn::{Error, Result};
 
 use super::{
@@ -15,7 +21,36 @@ use crate::tape::{SharedTape, WeakTape};
 pub(crate) type DeviceError = <Device as dfdx::prelude::HasErr>::Err;
 
 /// Makes values that are cheaper to compute than to hold, the same bits each time.
-pub(super) type Again<E> = Rc<dyn Fn() -> Buf<E>>;
+pub(super) struct Again<E: Elem> {
+    make: Rc<dyn Fn() -> Buf<E>>,
+    passes: usize,
+}
+
+impl<E: Elem> Again<E> {
+    /// Values that are made of others which must themselves be made again take as many passes as these and one more; beyond this
+    /// they are better held.
+    const MOST_PASSES: usize = 2;
+
+    /// By one pass over what is held.
+    pub(super) fn new(make: impl Fn() -> Buf<E> + 'static) -> Self {
+        Self { make: Rc::new(make), passes: 1 }
+    }
+    /// By one pass after `first` has been made; `None` when these are too many passes.
+    pub(super) fn after(first: Self, make: impl Fn(Buf<E>) -> Buf<E> + 'static) -> Option<Self> {
+        let passes = first.passes + 1;
+        (passes <= Self::MOST_PASSES).then(|| Self { make: Rc::new(move || make(first.make())), passes })
+    }
+    /// The values.
+    pub(super) fn make(&self) -> Buf<E> {
+        (self.make)()
+    }
+}
+
+impl<E: Elem> Clone for Again<E> {
+    fn clone(&self) -> Self {
+        Self { make: Rc::clone(&self.make), passes: self.passes }
+    }
+}
 
 /// Values that a step of the reverse pass needs: held, or made when it runs.
 #[derive(Clone)]
@@ -31,14 +66,14 @@ impl<E: Elem> Held<E> {
     pub(super) fn get(&self) -> Arc<Buf<E>> {
         match self {
             Self::Data(data) => Arc::clone(data),
-            Self::Again(again) => Arc::new(again()),
+            Self::Again(again) => Arc::new(again.make()),
         }
     }
     /// How they are made, if they are not held.
     pub(super) fn again(&self) -> Option<Again<E>> {
         match self {
             Self::Data(_) => None,
-            Self::Again(again) => Some(Rc::clone(again)),
+            Self::Again(again) => Some(again.clone()),
         }
     }
 }
@@ -55,22 +90,62 @@ pub struct Tensor<E: Elem> {
 
 /// A tracked tensor's place in the reverse pass.
 ///
-/// The key is a *zero-length* dfdx tensor: its entry in dfdx's [`Gradients`] starts as an empty `Vec`, which the first writer of
-/// the adjoint fills by assignment (no zero fill) and the consumer takes away (memory is freed as the pass runs).
+/// The first writer of the adjoint fills it by assignment (no zero fill), and the consumer takes it away (memory is freed as the pass
+/// runs). So it stands here rather than in dfdx's gradients, which hold vectors from the system's allocator.
 pub(super) struct Node<E: Elem> {
-    key: dfdx::prelude::Tensor<(usize,), E, Device, NoneTape>,
     /// Weak, since closures on the tape hold nodes.
     pub(super) tape: WeakTape<E, Device>,
-    /// How to make the adjoint again, while a single operation has written it.
-    again: RefCell<Option<Again<E>>>,
+    adjoint: RefCell<Option<Buf<E>>>,
+    /// What is known of the adjoint, until something else is added to it.
+    known: RefCell<Known<E>>,
+}
+
+/// What is known of an adjoint beside its values.
+#[derive(Clone)]
+pub(super) enum Known<E: Elem> {
+    Nothing,
+    /// How to make it again.
+    Again(Again<E>),
+    /// That other operands of a sum have the same: the first operation that keeps it puts it here for those that would, too.
+    Shared(Rc<RefCell<Option<Arc<Buf<E>>>>>),
+}
+
+impl<E: Elem> Known<E> {
+    /// How to hold the adjoint, of which `kept` are the values.
+    pub(super) fn hold(self, kept: Arc<Buf<E>>) -> Held<E> {
+        match self {
+            Self::Nothing => Held::Data(kept),
+            Self::Again(again) => Held::Again(again),
+            Self::Shared(first) => Held::Data(Arc::clone(first.borrow_mut().get_or_insert(kept))),
+        }
+    }
+    /// How to make the sum again that `add` makes of it in place, if that is known.
+    fn then(self, add: impl Fn(&mut [E]) + 'static) -> Option<Again<E>> {
+        match self {
+            Self::Nothing => None,
+            Self::Again(first) => Again::after(first, move |mut sum| {
+                add(&mut sum);
+                sum
+            }),
+            // Only if it is kept anyway.
+            Self::Shared(first) => first.borrow().clone().map(|kept| {
+                let make = move || {
+                    let mut sum = Buf::copy_of(&kept);
+                    add(&mut sum);
+                    sum
+                };
+                Again { make: Rc::new(make), passes: 2 }
+            }),
+        }
+    }
 }
 
 impl<E: Elem> Node<E> {
-    pub(super) fn new(device: &Device, tape: &SharedTape<E, Device>) -> Rc<Self> {
+    pub(super) fn new(tape: &SharedTape<E, Device>) -> Rc<Self> {
         Rc::new(Self {
-            key: device.zeros_like(&(0_usize,)),
             tape: tape.downgrade(),
-            again: RefCell::new(None),
+            adjoint: RefCell::default(),
+            known: RefCell::new(Known::Nothing),
         })
     }
 }
@@ -111,7 +186,7 @@ impl<E: Elem> Tensor<E> {
     /// The values, for a step of the reverse pass.
     pub(super) fn held(&self) -> Held<E> {
         match &self.again {
-            Some(again) => Held::Again(Rc::clone(again)),
+            Some(again) => Held::Again(again.clone()),
             None => Held::Data(Arc::clone(&self.data)),
         }
     }
@@ -156,27 +231,31 @@ pub(super) struct Target<E: Elem> {
     len: usize,
 }
 
-/// An adjoint taken away, and how to make it again where that is known.
-pub(super) type Taken<E> = (Buf<E>, Option<Again<E>>);
+/// An adjoint taken away, and what was known of it.
+pub(super) type Taken<E> = (Buf<E>, Known<E>);
 
-/// The adjoints of a reverse pass under way. Nothing is written for operands that are not tracked.
-pub(super) struct Adjoints<'g, E: Elem>(pub(super) &'g mut Gradients<E, Device>);
+/// Access to the adjoints of a reverse pass under way. Nothing is written for operands that are not tracked. Its methods return what
+/// operations on the tape return; none of them fails.
+pub(super) struct Adjoints<E: Elem>(PhantomData<E>);
 
-impl<E: Elem> Adjoints<'_, E> {
-    /// A node's adjoint; writing it ends what was known about making it again.
-    fn slot(&mut self, node: &Node<E>) -> Result<&mut Vec<E>, DeviceError> {
-        *node.again.borrow_mut() = None;
-        Ok(&mut **self.0.get_or_alloc_mut(&node.key)?)
+impl<E: Elem> Adjoints<E> {
+    /// For an operation that the tape runs.
+    pub(super) fn new() -> Self {
+        Self(PhantomData)
+    }
+    /// A node's adjoint; writing it ends what was known of it.
+    fn slot<'n>(&mut self, node: &'n Node<E>) -> RefMut<'n, Option<Buf<E>>> {
+        *node.known.borrow_mut() = Known::Nothing;
+        node.adjoint.borrow_mut()
     }
     /// Takes a node's adjoint away; `None` when nobody wrote one, that is, when it is zero.
     pub(super) fn take(&mut self, node: &Node<E>) -> Result<Option<Buf<E>>, DeviceError> {
-        Ok(self.take_with(node)?.map(|(adjoint, _)| adjoint))
+        Ok(self.slot(node).take())
     }
-    /// The same, with how to make it again where that is known.
+    /// The same, with what is known of it.
     pub(super) fn take_with(&mut self, node: &Node<E>) -> Result<Option<Taken<E>>, DeviceError> {
-        let again = node.again.take();
-        let adjoint = std::mem::take(self.slot(node)?);
-        Ok((!adjoint.is_empty()).then(|| (Buf::from(adjoint), again)))
+        let known = node.known.replace(Known::Nothing);
+        Ok(self.take(node)?.map(|adjoint| (adjoint, known)))
     }
     /// Takes out what is there of an operand's adjoint (`true`), or a buffer for it (`false`), to be given back with [`add`](Self::add);
     /// `None` when it is not tracked.
@@ -197,42 +276,75 @@ impl<E: Elem> Adjoints<'_, E> {
         kernel: impl FnOnce(&mut [E], bool),
     ) -> Result<(), DeviceError> {
         if let Some(Target { node, len }) = target {
-            let slot = self.slot(node)?;
-            if slot.is_empty() {
-                *slot = Buf::new(*len).into_vec();
-                kernel(slot, false);
-            } else {
-                kernel(slot, true);
+            match &mut *self.slot(node) {
+                Some(adjoint) => kernel(adjoint, true),
+                vacant => kernel(vacant.insert(Buf::new(*len)), false),
             }
         }
         Ok(())
     }
-    /// [`write`](Self::write) of a kernel whose result `again` makes too, for whoever would keep the adjoint; forgotten when it is not the
-    /// only one that writes.
+    /// [`write`](Self::write) of a kernel that `again` does, too, for whoever would keep the adjoint.
     pub(super) fn write_again(
         &mut self,
         target: &Option<Target<E>>,
-        again: Again<E>,
+        again: impl Fn(&mut [E], bool) + 'static,
         kernel: impl FnOnce(&mut [E], bool),
     ) -> Result<(), DeviceError> {
-        let mut alone = false;
+        let Some(Target { node, len }) = target else { return Ok(()) };
+        let (before, len) = (node.known.replace(Known::Nothing), *len);
+        let mut first = false;
         self.write(target, |out, accumulate| {
-            alone = !accumulate;
+            first = !accumulate;
             kernel(out, accumulate);
         })?;
-        if let (true, Some(Target { node, .. })) = (alone, target) {
-            *node.again.borrow_mut() = Some(again);
+        let again = if first {
+            Some(Again::new(move || {
+                let mut out = Buf::new(len);
+                again(&mut out, false);
+                out
+            }))
+        } else {
+            before.then(move |out| again(out, true))
+        };
+        if let Some(again) = again {
+            *node.known.borrow_mut() = Known::Again(again);
+        }
+        Ok(())
+    }
+    /// The adjoint of a sum to both its operands.
+    pub(super) fn add_to_both(
+        &mut self,
+        targets: [&Option<Target<E>>; 2],
+        (adjoint, known): Taken<E>,
+    ) -> Result<(), DeviceError> {
+        // Those of which it is the whole adjoint so far.
+        let alone: Vec<_> = (targets.into_iter().flatten())
+            .filter(|target| target.node.adjoint.borrow().is_none())
+            .map(|target| Rc::clone(&target.node))
+            .collect();
+        match targets {
+            [a, None] => self.add(a, adjoint)?,
+            [a, b] => {
+                self.add_copy(a, &adjoint)?;
+                self.add(b, adjoint)?;
+            }
+        }
+        let same = matches!(targets, [Some(a), Some(b)] if Rc::ptr_eq(&a.node, &b.node));
+        let known = match known {
+            Known::Nothing => Known::Shared(Rc::default()),
+            known => known,
+        };
+        for node in alone.iter().filter(|_| !same) {
+            *node.known.borrow_mut() = known.clone();
         }
         Ok(())
     }
     /// Adds a buffer, moving it when it is the first.
     pub(super) fn add(&mut self, target: &Option<Target<E>>, adjoint: Buf<E>) -> Result<(), DeviceError> {
         if let Some(Target { node, .. }) = target {
-            let slot = self.slot(node)?;
-            if slot.is_empty() {
-                *slot = adjoint.into_vec();
-            } else {
-                elementwise::add_assign(slot, &adjoint);
+            match &mut *self.slot(node) {
+                Some(sum) => elementwise::add_assign(sum, &adjoint),
+                vacant => *vacant = Some(adjoint),
             }
         }
         Ok(())

@@ -21,6 +21,9 @@ impl<E, F: Fn(E, E, E) -> E + Sync + Copy> Map3<E> for F {}
 /// A closure of four elements.
 pub trait Map4<E>: Fn(E, E, E, E) -> E + Sync + Copy {}
 impl<E, F: Fn(E, E, E, E) -> E + Sync + Copy> Map4<E> for F {}
+/// A closure of five elements.
+pub trait Map5<E>: Fn(E, E, E, E, E) -> E + Sync + Copy {}
+impl<E, F: Fn(E, E, E, E, E) -> E + Sync + Copy> Map5<E> for F {}
 
 simd! {
     fn map_leaf<E: Elem, F: Map1<E>>(y: &mut [E], x: &[E], f: F) {
@@ -51,6 +54,11 @@ simd! {
     fn update_zip2_leaf<E: Elem, F: Map3<E>>(y: &mut [E], a: &[E], b: &[E], f: F) {
         for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
             *y = f(*y, a, b);
+        }
+    }
+    fn update_zip4_leaf<E: Elem, F: Map5<E>>(y: &mut [E], a: &[E], b: &[E], c: &[E], d: &[E], f: F) {
+        for ((((y, &a), &b), &c), &d) in y.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *y = f(*y, a, b, c, d);
         }
     }
     fn update_zip3_leaf<E: Elem, F: Map4<E>>(y: &mut [E], a: &[E], b: &[E], c: &[E], f: F) {
@@ -230,6 +238,10 @@ impl Unary {
     pub fn is_piecewise_linear(self) -> bool {
         matches!(self, Unary::Relu | Unary::Relu6)
     }
+    /// Whether [`unary_first`] and [`unary_second`] read the input alone; what they are given as output is then never looked at.
+    pub fn reads_input_only(self) -> bool {
+        matches!(self, Unary::Ln | Unary::NormalCdf | Unary::Gelu)
+    }
 }
 
 /// Evaluates `$body` with `$d1(x, y)` = f'(x) and `$d2(x, y)` = f''(x) bound to closures of the given kind, so that each arm is a
@@ -323,23 +335,40 @@ pub fn unary_first<E: Elem>(kind: Unary, out: &mut [E], g: &[E], x: &[E], y: &[E
     });
 }
 
-/// `out += a f''(x) xt`, with `y = f(x)`: what the tangent's adjoint `a` adds to the adjoint of `x` in a second-order pass.
-pub fn unary_second<E: Elem>(kind: Unary, out: &mut [E], a: &[E], xt: &[E], x: &[E], y: &[E]) {
+/// `out += b f'(x) + a f''(x) xt`, with `y = f(x)`: the second-order adjoint of `x` from the second adjoint `b` of `y` and from its
+/// first, `a`, which the tangent `xt` turns. Both derivatives are evaluated once, together.
+pub fn unary_second<E: Elem>(
+    kind: Unary,
+    out: &mut [E],
+    b: Option<&[E]>,
+    [a, xt]: [&[E]; 2],
+    x: &[E],
+    y: &[E],
+) {
+    let lens = [a.len(), xt.len(), x.len(), y.len(), b.map_or(out.len(), <[E]>::len)];
+    assert!(lens.iter().all(|&len| len == out.len()));
     if kind.is_piecewise_linear() {
-        return;
+        return b.into_iter().for_each(|b| unary_first(kind, out, b, x, y, true));
     }
-    // a xt first, then one fused pass: five streams would be slower than two passes over cached chunks.
-    let product = |out: &mut [E], a: &[E], xt: &[E], x: &[E], y: &[E]| {
+    let chunk = |(i, out): (usize, &mut [E])| {
+        let of = |s: &'_ [E]| -> std::ops::Range<usize> { i * CHUNK..(i * CHUNK + CHUNK).min(s.len()) };
+        let [a, xt, x, y] = [a, xt, x, y].map(|s| &s[of(s)]);
+        // a xt first, in the cache: six streams would be slower.
         let mut t = crate::cpu::buffer::Buf::<E>::new(a.len());
         zip_leaf(&mut t, a, xt, |a, b| a * b);
-        with_derivatives!(kind, E, |_d1, d2| {
-            update_zip3_leaf(out, &t, x, y, move |o, t, x, y| o + t * d2(x, y));
+        with_derivatives!(kind, E, |d1, d2| match b {
+            Some(b) => {
+                update_zip4_leaf(out, &b[of(b)], &t, x, y, move |o, b, t, x, y| {
+                    o + b * d1(x, y) + t * d2(x, y)
+                })
+            }
+            None => {
+                let _ = d1;
+                update_zip3_leaf(out, &t, x, y, move |o, t, x, y| o + t * d2(x, y))
+            }
         });
     };
-    assert!(out.len() == a.len() && out.len() == xt.len() && out.len() == x.len() && out.len() == y.len());
-    let inputs =
-        a.par_chunks(CHUNK).zip(xt.par_chunks(CHUNK)).zip(x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK)));
-    out.par_chunks_mut(CHUNK).zip(inputs).for_each(|(o, ((a, xt), (x, y)))| product(o, a, xt, x, y));
+    out.par_chunks_mut(CHUNK).enumerate().for_each(chunk);
 }
 
 #[cfg(test)]
@@ -393,11 +422,20 @@ mod tests {
             };
             let first = |x: &[f64]| {
                 let mut d = vec![0.0; x.len()];
-                unary_first(kind, &mut d, &ones, x, &value(x), false);
+                let y = if kind.reads_input_only() { vec![f64::NAN; x.len()] } else { value(x) };
+                unary_first(kind, &mut d, &ones, x, &y, false);
                 d
             };
             let mut second = vec![0.0; x.len()];
-            unary_second(kind, &mut second, &ones, &ones, &x, &value(&x));
+            let y = if kind.reads_input_only() { vec![f64::NAN; x.len()] } else { value(&x) };
+            unary_second(kind, &mut second, None, [&ones, &ones], &x, &y);
+            // Two terms at once are the sum of both.
+            let mut both = vec![0.5; x.len()];
+            unary_second(kind, &mut both, Some(&x), [&ones, &ones], &x, &y);
+            let mut sum = vec![0.5; x.len()];
+            unary_first(kind, &mut sum, &x, &x, &y, true);
+            add_assign(&mut sum, &second);
+            assert!(max_abs_diff(&both, &sum) < 1e-14, "{kind:?}");
             let slope = |f: &dyn Fn(&[f64]) -> Vec<f64>| {
                 f(&shifted(h))
                     .iter()

@@ -11,6 +11,7 @@ use super::elementwise::{clip, clip_mask};
 use super::reduce::sum_run;
 use super::sigmoid::silu;
 use super::simd::{CHUNK, LANES, simd};
+use crate::cpu::buffer::Buf;
 use rayon::prelude::*;
 
 /// The shape [N, C, H·W] of a batch of feature maps.
@@ -28,6 +29,10 @@ impl Maps {
     /// Number of elements.
     pub fn size(&self) -> usize {
         self.n * self.c * self.hw
+    }
+    /// Words of a bit mask of one map; of the last one the low bits count.
+    fn words(&self) -> usize {
+        self.hw.div_ceil(32)
     }
     /// Values that share one channel's statistics.
     pub(super) fn count(&self) -> f64 {
@@ -70,33 +75,94 @@ pub enum Last<E> {
     Silu,
 }
 
-/// What tells where the derivative of a clip at 0 and at `top` is 1: its output, or what it is an affine map of.
+/// What tells where the derivative of a clip at 0 and at `top` is 1.
 #[derive(Clone, Copy, Debug)]
-pub struct Mask<'a, E> {
-    /// The output; with `affine`, the normalisation's input.
-    pub of: &'a [E],
-    /// The map from `of` to the clip's input, when it has no residual.
-    pub affine: Option<&'a Affine<E>>,
-    /// The upper bound; ∞ for ReLU.
-    pub top: E,
+pub enum Mask<'a, E> {
+    /// The clip's output.
+    Output {
+        /// It.
+        of: &'a [E],
+        /// The upper bound; ∞ for ReLU.
+        top: E,
+    },
+    /// The normalisation's input, where no residual comes between.
+    Input {
+        /// It.
+        of: &'a [E],
+        /// The map from `of` to the clip's input.
+        affine: &'a Affine<E>,
+        /// The upper bound; ∞ for ReLU.
+        top: E,
+    },
+    /// One bit an element, as [`clip_bits`] writes them.
+    Bits(&'a [u32]),
 }
 
 impl<'a, E: Elem> Mask<'a, E> {
     pub(super) fn map(mask: Option<Self>, maps: Maps, i: usize) -> Option<MapMask<'a, E>> {
-        mask.map(|Mask { of, affine, top }| {
-            let (k, m) = affine.map_or((E::one(), E::zero()), |affine| affine.at(i));
-            MapMask { of: maps.map(of, i), k, m, top }
+        mask.map(|mask| match mask {
+            Mask::Output { of, top } => {
+                MapMask::Between { of: maps.map(of, i), k: E::one(), m: E::zero(), top }
+            }
+            Mask::Input { of, affine, top } => {
+                let (k, m) = affine.at(i);
+                MapMask::Between { of: maps.map(of, i), k, m, top }
+            }
+            Mask::Bits(bits) => MapMask::Bits(&bits[i * maps.words()..][..maps.words()]),
         })
+    }
+    /// The whole array that it looks at, when that is one of values.
+    pub(super) fn values(mask: Option<Self>) -> Option<&'a [E]> {
+        match mask {
+            Some(Mask::Output { of, .. } | Mask::Input { of, .. }) => Some(of),
+            Some(Mask::Bits(_)) | None => None,
+        }
     }
 }
 
-/// A [`Mask`] of one map: a derivative passes where `0 < k of + m < top`.
+/// Of a word, by position: compared with these, a vector of lanes is masked at once.
+const BITS: [u32; 32] = {
+    let mut bits = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        bits[i] = 1 << i;
+        i += 1;
+    }
+    bits
+};
+
+/// A [`Mask`] of one map.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MapMask<'a, E> {
-    pub(super) of: &'a [E],
-    pub(super) k: E,
-    pub(super) m: E,
-    pub(super) top: E,
+pub(super) enum MapMask<'a, E> {
+    /// A derivative passes where `0 < k of + m < top`.
+    Between { of: &'a [E], k: E, m: E, top: E },
+    /// A derivative passes where the bit is set.
+    Bits(&'a [u32]),
+}
+
+impl<E: Elem> MapMask<'_, E> {
+    /// Zero where no derivative passes.
+    #[inline(always)]
+    pub(super) fn apply(self, g: &mut [E]) {
+        match self {
+            MapMask::Between { of, k, m, top } => {
+                g.iter_mut().zip(of).for_each(|(g, &v)| *g = clip_mask(*g, k * v + m, top));
+            }
+            MapMask::Bits(words) => {
+                let (blocks, rest) = g.as_chunks_mut::<32>();
+                for (g, &word) in blocks.iter_mut().zip(words) {
+                    for i in 0..32 {
+                        g[i] = if word & BITS[i] != 0 { g[i] } else { E::zero() };
+                    }
+                }
+                if let Some(&word) = words.get(blocks.len()) {
+                    rest.iter_mut()
+                        .zip(BITS)
+                        .for_each(|(g, bit)| *g = if word & bit != 0 { *g } else { E::zero() });
+                }
+            }
+        }
+    }
 }
 
 /// Normalisation as one affine map a channel: k x + m.
@@ -205,8 +271,8 @@ simd! {
     }
     /// Masks g in place (when there is a mask) and returns (Σ g, Σ g (x − m)).
     pub(super) fn masked_sums<E: Elem>(g: &mut [E], x: &[E], m: E, mask: Option<MapMask<'_, E>>) -> [f64; 2] {
-        if let Some(MapMask { of, k, m, top }) = mask {
-            g.iter_mut().zip(of).for_each(|(g, &v)| *g = clip_mask(*g, k * v + m, top));
+        if let Some(mask) = mask {
+            mask.apply(g);
         }
         let (mut a, mut b) = ([E::zero(); LANES], [E::zero(); LANES]);
         let (mut gs, mut xs) = (g.chunks_exact(LANES), x.chunks_exact(LANES));
@@ -251,6 +317,25 @@ pub fn apply<E: Elem>(
     });
 }
 
+simd! {
+    fn clip_bits_map<E: Elem>(bits: &mut [u32], y: &[E], top: E) {
+        for (word, y) in bits.iter_mut().zip(y.chunks(32)) {
+            let set = |(bit, &y): (u32, &E)| if y > E::zero() && y < top { bit } else { 0 };
+            *word = BITS.into_iter().zip(y).map(set).fold(0, |word, bit| word | bit);
+        }
+    }
+}
+
+/// Where the derivative of a clip with output y is 1: a 32nd of its memory, for whoever need not hold y itself.
+pub fn clip_bits<E: Elem>(maps: Maps, y: &[E], top: E) -> Buf<u32> {
+    maps.assert(&[Some(y)]);
+    let mut bits = Buf::new(maps.n * maps.c * maps.words());
+    bits.par_chunks_mut(maps.words()).with_min_len(maps.batch()).enumerate().for_each(|(i, bits)| {
+        clip_bits_map(bits, maps.map(y, i), top);
+    });
+    bits
+}
+
 /// Per-channel sums of a gradient pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sums {
@@ -269,7 +354,7 @@ pub fn backward_sums<E: Elem>(
     stats: &Stats,
     mask: Option<Mask<'_, E>>,
 ) -> Sums {
-    maps.assert(&[Some(a), Some(x), mask.map(|mask| mask.of)]);
+    maps.assert(&[Some(a), Some(x), Mask::values(mask)]);
     let of_map = |(i, a): (usize, &mut [E])| {
         masked_sums(a, maps.map(x, i), E::of(stats.mean[i % maps.c]), Mask::map(mask, maps, i))
     };
@@ -376,7 +461,7 @@ mod tests {
             };
             let y = value(&x, &gamma, &beta, &r);
             let mut a = w.clone();
-            let mask = top.map(|top| Mask { of: &y[..], affine: None, top });
+            let mask = top.map(|top| Mask::Output { of: &y[..], top });
             let sums = backward_sums(MAPS, &mut a, &x, &stats(&x), mask);
             let mut gx = vec![1.0; n];
             backward_input(MAPS, &a, &x, &stats(&x), &gamma, &sums, &mut gx, true);
@@ -407,12 +492,33 @@ mod tests {
                 let (mut y, mut a, mut gx) = (vec![0.0; x.len()], a.clone(), vec![0.0; x.len()]);
                 let (affine, top) = (Affine::new(&stats, &gamma, &beta), f32::INFINITY);
                 apply(maps, &x, &affine, None, Last::Clip(top), &mut y);
-                let sums = backward_sums(maps, &mut a, &x, &stats, Some(Mask { of: &y, affine: None, top }));
+                let sums = backward_sums(maps, &mut a, &x, &stats, Some(Mask::Output { of: &y, top }));
                 backward_input(maps, &a, &x, &stats, &gamma, &sums, &mut gx, false);
                 (y, gx, sums)
             })
         };
         let (one, two) = (run(1), run(2));
         assert!(same_bits(&one.0, &two.0) && same_bits(&one.1, &two.1) && one.2 == two.2);
+    }
+
+    /// Whole words, parts of one, several; values on both bounds; NaN, whose derivative is 0.
+    #[test]
+    fn bits_mask_as_the_output_does() {
+        for (hw, top) in [(1, 1.0), (16, f64::INFINITY), (37, 0.5), (64, 1.0), (1000, f64::INFINITY)] {
+            let maps = Maps { n: 2, c: 3, hw };
+            let mut y: Vec<f64> = noise(maps.size(), 3);
+            y.iter_mut().for_each(|y| *y = clip(*y, top));
+            y[maps.size() / 2] = f64::NAN;
+            let bits = clip_bits(maps, &y, top);
+            let (x, stats) = (noise::<f64>(maps.size(), 1), Stats::fixed(vec![0.0; 3], vec![1.0; 3], 0.0));
+            let masked = |mask| {
+                let mut a = noise::<f64>(maps.size(), 2);
+                let sums = backward_sums(maps, &mut a, &x, &stats, Some(mask));
+                (a, sums)
+            };
+            let (by_output, by_bits) = (masked(Mask::Output { of: &y, top }), masked(Mask::Bits(&bits)));
+            assert_eq!(by_output, by_bits, "{hw}");
+            assert!(by_bits.0.contains(&0.0) && by_bits.0.iter().any(|a| *a != 0.0));
+        }
     }
 }

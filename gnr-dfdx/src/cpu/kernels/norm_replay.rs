@@ -12,7 +12,6 @@
 //! For fixed statistics ṁ = q = 0 and all means vanish: `x̄ = s (γ b + γ̇ a)`.
 
 use super::elem::Elem;
-use super::elementwise::clip_mask;
 use super::norm::{MapMask, Maps, Mask, Source, Stats, Sums, centred_dot, centred_sum, masked_sums};
 use super::reduce::sum_run;
 use super::simd::simd;
@@ -63,13 +62,12 @@ simd! {
         }
         // The map is in the first-level cache now: these passes are cheap.
         match (residual, mask) {
-            (Some(r), Some(MapMask { of, k, m, top })) => {
-                out.iter_mut().zip(r).zip(of).for_each(|((o, &r), &v)| *o = clip_mask(*o + r, k * v + m, top));
+            (Some(r), Some(mask)) => {
+                out.iter_mut().zip(r).for_each(|(o, &r)| *o += r);
+                mask.apply(out);
             }
             (Some(r), None) => out.iter_mut().zip(r).for_each(|(o, &r)| *o += r),
-            (None, Some(MapMask { of, k, m, top })) => {
-                out.iter_mut().zip(of).for_each(|(o, &v)| *o = clip_mask(*o, k * v + m, top));
-            }
+            (None, Some(mask)) => mask.apply(out),
             (None, None) => {}
         }
     }
@@ -135,7 +133,7 @@ pub fn tangent_apply<E: Elem>(
     mask: Option<Mask<'_, E>>,
     out: &mut [E],
 ) {
-    maps.assert(&[Some(at.x), at.xt, residual_t, mask.map(|mask| mask.of), Some(out)]);
+    maps.assert(&[Some(at.x), at.xt, residual_t, Mask::values(mask), Some(out)]);
     let coefficients: Vec<[E; 3]> = (0..maps.c)
         .map(|ch| {
             let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
@@ -170,7 +168,7 @@ pub fn second_backward<E: Elem>(
     gx: Option<&mut [E]>,
     accumulate: bool,
 ) -> Sums {
-    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), mask.map(|mask| mask.of), gx.as_deref()]);
+    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), Mask::values(mask), gx.as_deref()]);
     let Tangent { x, xt, stats, stats_t, .. } = at;
     let mean_of = |i: usize| E::of(stats.mean[i % maps.c]);
     // Σ a (ẋ − ṁ), then Σ b and Σ b (x − m), per map.
@@ -290,13 +288,8 @@ mod tests {
                 let p = moved(&p, &t, h);
                 let (y, st) = (output(&p), stats(&p.x));
                 let mut a: Vec<f64> = w.iter().zip(&wt).map(|(w, t)| w + h * t).collect();
-                let sums = backward_sums(
-                    MAPS,
-                    &mut a,
-                    &p.x,
-                    &st,
-                    top.map(|top| Mask { of: &y[..], affine: None, top }),
-                );
+                let sums =
+                    backward_sums(MAPS, &mut a, &p.x, &st, top.map(|top| Mask::Output { of: &y[..], top }));
                 let mut gx = vec![0.0; n];
                 backward_input(MAPS, &a, &p.x, &st, &p.gamma, &sums, &mut gx, false);
                 [y, gx, sums.gamma, sums.beta]
@@ -308,8 +301,7 @@ mod tests {
                 .collect();
 
             let (st, y) = (stats(&p.x), output(&p));
-            let (xt, mask) =
-                (x_moves.then_some(&t.x[..]), top.map(|top| Mask { of: &y[..], affine: None, top }));
+            let (xt, mask) = (x_moves.then_some(&t.x[..]), top.map(|top| Mask::Output { of: &y[..], top }));
             let stt = tangent_stats(MAPS, &p.x, xt, &st);
             let at =
                 Tangent { x: &p.x, xt, gamma: &p.gamma, gamma_t: Some(&t.gamma), stats: &st, stats_t: &stt };

@@ -3,7 +3,7 @@
 
 use super::lanes::{Lanes, lanes};
 use super::transpose::transpose;
-use crate::cpu::buffer::Work;
+use crate::cpu::buffer::Buf;
 use crate::cpu::kernels::simd::Level;
 use std::ops::{Deref, DerefMut};
 
@@ -15,14 +15,14 @@ pub(super) const COLUMNS: usize = 16;
 
 /// Working memory that starts at a cache line, so that whole vectors do not straddle two. Contents unspecified.
 pub(super) struct Aligned {
-    buffer: Work,
+    buffer: Buf<f32>,
     start: usize,
     len: usize,
 }
 
 impl Aligned {
     pub(super) fn new(len: usize) -> Self {
-        let buffer = Work::new(len + COLUMNS);
+        let buffer = Buf::<f32>::new(len + COLUMNS);
         let start = buffer.as_ptr().align_offset(COLUMNS * size_of::<f32>()).min(COLUMNS);
         Aligned { buffer, start, len }
     }
