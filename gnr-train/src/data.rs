@@ -28,8 +28,9 @@ impl Images {
         let views = views(data)?;
         let normalization = Normalization::preset(&data.normalization)?;
         let augment = data.variation.augmentation(data.augment);
-        let evaluation = |dataset| {
-            let config = LoaderConfig::evaluation(train.eval_batch_size, normalization.clone());
+        let evaluation = |dataset: Arc<dyn Dataset>| {
+            let batch = train.eval_batch(dataset.shape());
+            let config = LoaderConfig::evaluation(batch, normalization.clone());
             Loader::new(dataset, LoaderConfig { workers: train.workers, ..config })
         };
         let config = LoaderConfig {

@@ -111,7 +111,7 @@ pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) ->
     }
     let (values, loaded) = file.model_reported(model.layout(), &options)?;
     let config = LoaderConfig::evaluation(
-        recipe.train.eval_batch_size,
+        recipe.train.eval_batch(dataset.shape()),
         Normalization::preset(&recipe.data.normalization)?,
     );
     let loader = Loader::new(dataset, LoaderConfig { workers: recipe.train.workers, ..config })?;

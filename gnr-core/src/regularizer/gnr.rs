@@ -105,11 +105,10 @@ impl<O: HvpOracle, R: Schedule, A: Schedule> Regularizer<O> for Gnr<R, A> {
         let there_norm = there.grad_norm;
         let h = cx.oracle.hvp_of_gradient(there)?;
         drop(adv);
-        let unit = rho / (there_norm + xi);
-        let added_norm = finite(Quantity::HvpNorm, unit * h.dot(&h)?.sqrt())? * alpha;
-
         // Line 9, its α term.
-        direction.axpy(alpha * unit, &h)?;
+        let unit = rho / (there_norm + xi);
+        let squared = direction.axpy_square(alpha * unit, &h)?;
+        let added_norm = finite(Quantity::HvpNorm, unit * squared.sqrt())? * alpha;
         log.push(("gnr", Penalty { value: rho * there_norm, added_norm }));
         Ok(())
     }

@@ -50,6 +50,14 @@ pub trait Vector: Clone {
         same_dim("axpys", xs.len(), a.len())?;
         a.iter().zip(xs).try_for_each(|(a, x)| self.axpy(*a, x))
     }
+    /// [`axpy`](Self::axpy), and ⟨x, x⟩ as [`dot`](Self::dot) gives it. Backends may go through `x` once.
+    ///
+    /// # Errors
+    /// As [`axpy`](Self::axpy).
+    fn axpy_square(&mut self, a: f64, x: &Self) -> Result<f64> {
+        self.axpy(a, x)?;
+        x.dot(x)
+    }
     /// ‖self‖₂.
     ///
     /// # Errors

@@ -402,11 +402,20 @@ pub struct Train {
     pub keep_every_epochs: Option<u64>,
     /// Evaluate after every so many epochs (and after the last). Default 1.
     pub eval_every: u64,
-    /// Images at a time in evaluation. Default 256.
-    pub eval_batch_size: usize,
+    /// Images at a time in evaluation. Default: [`eval_batch`](Self::eval_batch).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_batch_size: Option<usize>,
     /// Write a line of metrics every so many steps. Default: none, epochs only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_every_steps: Option<u64>,
+}
+
+impl Train {
+    /// Images `[C, H, W]` at a time in evaluation: as asked for, else 256, or as many fewer as have 2²¹ pixels (41 of 224×224):
+    /// no more would be faster, and the maps of 256 photographs take gigabytes.
+    pub fn eval_batch(&self, [_, height, width]: [usize; 3]) -> usize {
+        self.eval_batch_size.unwrap_or_else(|| ((1 << 21) / (height * width).max(1)).clamp(1, 256))
+    }
 }
 
 /// Floating-point precision of parameters and activations.

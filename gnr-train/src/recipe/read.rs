@@ -363,7 +363,7 @@ fn train(reader: &mut Reader<'_>) -> Train {
         checkpoint_every_steps: train.optional_in("checkpoint_every_steps", |n| *n > 0, AT_LEAST_ONE),
         keep_every_epochs: train.optional_in("keep_every_epochs", |n| *n > 0, AT_LEAST_ONE),
         eval_every: train.value_in("eval_every", 1, |n| *n > 0, AT_LEAST_ONE),
-        eval_batch_size: train.value_in("eval_batch_size", 256, |n| *n > 0, AT_LEAST_ONE),
+        eval_batch_size: train.optional_in("eval_batch_size", |n| *n > 0, AT_LEAST_ONE),
         log_every_steps: train.optional_in("log_every_steps", |n| *n > 0, AT_LEAST_ONE),
     }
 }

@@ -257,3 +257,13 @@ fn every_recipe_of_the_papers_tables_is_read() {
     }
     assert!(read >= 48, "{read}");
 }
+
+#[test]
+fn evaluation_takes_fewer_large_images_at_a_time() {
+    let train = |text| Recipe::parse("r.toml", "r", text, &[]).unwrap().train;
+    let default = train("");
+    for (shape, images) in [([1, 8, 8], 256), ([3, 32, 32], 256), ([3, 224, 224], 41), ([3, 2048, 2048], 1)] {
+        assert_eq!(default.eval_batch(shape), images, "{shape:?}");
+    }
+    assert_eq!(train("[train]\neval_batch_size = 7").eval_batch([3, 224, 224]), 7);
+}

@@ -66,6 +66,9 @@ fn space<V: Elementwise>(
         z.axpy(1.7, &x)?;
         let expected = hx.iter().zip(&hy).map(|(x, y)| (y + 1.7 * x, y.abs() + 1.7 * x.abs()));
         close(&host(&z), expected, epsilon, "axpy");
+        let mut both = y.clone();
+        assert_eq!(both.axpy_square(1.7, &x)?, x.dot(&x)?, "axpy_square returns the square");
+        assert_eq!(host(&both), host(&z), "axpy_square is axpy");
         z.copy_from(&x)?;
         z.axpy(-1.0, &x)?;
         assert!(host(&z).iter().all(|&z| z == 0.0), "x − x must be zero");
