@@ -6,13 +6,15 @@ use gnr_nn::{Dual, Result, Unary, composed};
 
 use super::{
     Cpu,
+    adjoints::{Adjoints, DeviceError, Target},
+    again::Again,
     buffer::Buf,
     kernels::{
         elem::Elem,
         elementwise::{self, Unary as Function},
     },
     session::{Extra, Output},
-    tensor::{Adjoints, Again, DeviceError, Target, Tensor, same_shape},
+    tensor::{Tensor, same_shape},
 };
 
 /// The kernel's name of a differentiable function; `None` for the step, which has no derivative.

@@ -8,13 +8,14 @@ use gnr_nn::{Dual, Duals, Result, composed, composed::AttentionShape};
 
 use super::{
     Cpu,
+    adjoints::{Adjoints, DeviceError, Target},
     buffer::Buf,
     kernels::{
         attention::{self, Adjoint, Moving},
         elem::Elem,
     },
     session::Extra,
-    tensor::{Adjoints, DeviceError, Target, Tensor},
+    tensor::Tensor,
 };
 
 /// Lets a kernel write into the adjoints of qkv and bias at once; `again` makes that of qkv by itself.

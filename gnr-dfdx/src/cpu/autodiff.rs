@@ -7,10 +7,11 @@ use gnr_nn::{Autodiff, Error, Records, Result};
 
 use super::{
     Cpu,
+    adjoints::{Adjoints, Node},
     buffer::Buf,
     kernels::{elem::Elem, elementwise, reduce},
     session::{Record, Session, Terms},
-    tensor::{Adjoints, Node, Tensor, same_shape},
+    tensor::{Tensor, same_shape},
 };
 use crate::tape::SharedTape;
 

@@ -4,13 +4,14 @@ use gnr_nn::{Conv2dSpec, Dual, Error, Result, composed};
 
 use super::{
     Cpu,
+    again::Held,
     buffer::Buf,
     kernels::{
         conv::{Geometry, Pair, backward_input, backward_weight, forward},
         elem::Elem,
     },
     session::Extra,
-    tensor::{Held, Tensor, image},
+    tensor::{Tensor, image},
 };
 
 fn geometry<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<Geometry> {

@@ -6,6 +6,7 @@ use gnr_nn::{Dual, Duals, Result, composed};
 
 use super::{
     Cpu,
+    again::Again,
     buffer::Buf,
     kernels::{
         elem::Elem,
@@ -13,7 +14,7 @@ use super::{
     },
     norm::put,
     session::{Extra, Output},
-    tensor::{Again, Tensor},
+    tensor::Tensor,
 };
 
 impl<E: Elem> Cpu<E> {

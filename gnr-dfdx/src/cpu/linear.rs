@@ -6,6 +6,7 @@ use gnr_nn::{Dual, Error, Result, composed};
 
 use super::{
     Cpu,
+    adjoints::DeviceError,
     buffer::Buf,
     kernels::{
         elem::Elem,
@@ -14,7 +15,7 @@ use super::{
         reduce,
     },
     session::Extra,
-    tensor::{DeviceError, Tensor},
+    tensor::Tensor,
 };
 
 /// A batch of products `[M, K]·[K, N]`, both row-major.

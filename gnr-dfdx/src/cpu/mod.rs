@@ -2,12 +2,16 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `tensor` | data, shape, adjoint keys |
+//! | `tensor` | data, shape, place of the adjoint |
+//! | `adjoints` | the adjoints of a reverse pass |
+//! | `again` | values that are made again instead of being held |
 //! | `session` | plain, gradient and replay sessions; what an operation records |
 //! | `arithmetic`, `reindex`, `linear`, `conv`, `norm`, `layer_norm`, `attention`, `pool`, `scale`, `loss` | the operations, each with its replay |
 //! | `autodiff` | sessions, the reverse pass, arithmetic in place |
 //! | [`buffer`], [`kernels`] | recycled memory and plain-slice kernels: no tensors, no tape |
 
+mod adjoints;
+mod again;
 mod arithmetic;
 mod attention;
 mod autodiff;

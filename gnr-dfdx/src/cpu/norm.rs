@@ -10,6 +10,8 @@ use gnr_nn::{BatchStats, Dual, Duals, Error, Fused, Result, Unary, composed};
 
 use super::{
     Cpu,
+    adjoints::{Adjoints, DeviceError, Target},
+    again::Again,
     buffer::Buf,
     kernels::{
         elem::Elem,
@@ -19,7 +21,7 @@ use super::{
         norm_silu::Point,
     },
     session::{Extra, Output},
-    tensor::{Adjoints, Again, DeviceError, Target, Tensor, image, same_shape},
+    tensor::{Tensor, image, same_shape},
 };
 
 /// What a normalisation leaves for its replay.

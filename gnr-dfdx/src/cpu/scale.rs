@@ -4,10 +4,11 @@ use gnr_nn::{Dual, Error, Result, composed};
 
 use super::{
     Cpu,
+    adjoints::{Adjoints, DeviceError},
     buffer::Buf,
     kernels::{elem::Elem, scale},
     session::Extra,
-    tensor::{Adjoints, DeviceError, Tensor, image},
+    tensor::{Tensor, image},
 };
 
 /// Length of a map.

@@ -19,9 +19,11 @@ use gnr_nn::{Dual, Error, Recorded, Records, Replay, Result};
 
 use super::{
     Cpu,
+    adjoints::{Adjoints, DeviceError, Node, Taken},
+    again::{Again, Held, Known},
     buffer::Buf,
     kernels::elem::Elem,
-    tensor::{Adjoints, Again, DeviceError, Held, Known, Node, Taken, Tensor, same_shape},
+    tensor::{Tensor, same_shape},
 };
 use crate::tape::SharedTape;
 
