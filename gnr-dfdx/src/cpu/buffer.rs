@@ -23,7 +23,9 @@ const LINE: usize = 64;
 /// Address space of a chunk, in lines: 1 GiB. Only what is touched takes memory.
 const CHUNK: usize = (1 << 30) / LINE;
 
-/// Lines left free behind a place: places whose lengths are powers of two would otherwise compete for the same sets of the caches.
+/// Places of so many bytes and more …
+const STAGGERED: usize = 256 << 10;
+/// … have so many lines left free behind them: places whose lengths are powers of two would otherwise compete for the same sets of the caches.
 const STAGGER: usize = 64 + 5;
 
 /// Bound of the memory that is held idle, in bytes.
@@ -42,6 +44,18 @@ pub fn release_idle() {
     // SAFETY: it takes how much to keep, which may be any number, and locks the arenas itself.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+/// The `gemm` crate takes working memory from the system's allocator in every product. glibc gives blocks of more than 128 KB back to
+/// the system at once, and clears them page by page when they are taken again, until a program frees a larger one, which this crate
+/// never does: 7 % of a ViT's step. So it is told what it would find out then.
+fn keep_freed_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: numbers that it may refuse, nothing else.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20);
     }
 }
 
@@ -143,7 +157,7 @@ struct Place {
 impl Heap {
     /// `None` when the system has no memory to give.
     fn take(&mut self, bytes: usize) -> Option<Place> {
-        let lines = bytes.div_ceil(LINE) + STAGGER;
+        let lines = bytes.div_ceil(LINE) + if bytes < STAGGERED { 0 } else { STAGGER };
         self.idle = self.idle.saturating_sub(lines * LINE);
         let place = |index: usize, chunk: &mut Chunk| {
             let range = chunk.take(lines)?;
@@ -153,6 +167,9 @@ impl Heap {
             if let Some(place) = chunk.as_mut().and_then(|chunk| place(index, chunk)) {
                 return Some(place);
             }
+        }
+        if self.chunks.is_empty() {
+            keep_freed_blocks();
         }
         let mut chunk = Chunk::new(lines.max(CHUNK)).or_else(|| Chunk::new(lines))?;
         let vacant = self.chunks.iter().position(Option::is_none).unwrap_or(self.chunks.len());

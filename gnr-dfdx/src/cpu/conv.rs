@@ -88,16 +88,18 @@ impl<E: Elem> Cpu<E> {
                 let a = first.zip(tangent.as_ref()).map(|(a, tangent)| (&a[..], tangent.get()));
                 b.into_iter().chain(a).collect::<Vec<_>>()
             };
-            let values = if to_w.is_some() { terms(&x) } else { Vec::new() };
-            if !values.is_empty() {
-                let pairs: Vec<Pair<'_, E>> = values.iter().map(|(g, x)| (*g, &x[..])).collect();
-                adjoints.write(&to_w, |out, more| backward_weight(&geometry, &pairs, out, more))?;
-            }
-            drop(values);
             let values = if to_x.is_some() { terms(&w) } else { Vec::new() };
             if !values.is_empty() {
                 let pairs: Vec<Pair<'_, E>> = values.iter().map(|(g, w)| (*g, &w[..])).collect();
                 adjoints.write(&to_x, |out, more| backward_input(&geometry, &pairs, out, more))?;
+            }
+            // The tangent of w may have been the last: its place is free for the adjoint of w.
+            drop(values);
+            drop(w);
+            let values = if to_w.is_some() { terms(&x) } else { Vec::new() };
+            if !values.is_empty() {
+                let pairs: Vec<Pair<'_, E>> = values.iter().map(|(g, x)| (*g, &x[..])).collect();
+                adjoints.write(&to_w, |out, more| backward_weight(&geometry, &pairs, out, more))?;
             }
             Ok(())
         })

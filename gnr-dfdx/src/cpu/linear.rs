@@ -230,14 +230,14 @@ impl<E: Elem> Cpu<E> {
         replayed.finish(tangent, move |second, first, adjoints| {
             // b with the operands, a with their tangents.
             let of_y = [second.as_deref(), first.map(|a| &a[..])];
+            for (g, w) in of_y.into_iter().zip(w) {
+                if let (Some(g), Some(w)) = (g, w) {
+                    adjoints.write(&to_x, |out, more| layer.to_input(g, &w.get(), out, more))?;
+                }
+            }
             for (g, x) in of_y.into_iter().zip(x) {
                 if let (Some(g), Some(x), true) = (g, x, to_w.is_some()) {
                     adjoints.write(&to_w, |out, more| layer.to_weight(g, &x.get(), out, more))?;
-                }
-            }
-            for (g, w) in of_y.into_iter().zip(&w) {
-                if let (Some(g), Some(w)) = (g, w) {
-                    adjoints.write(&to_x, |out, more| layer.to_input(g, &w.get(), out, more))?;
                 }
             }
             match &second {

@@ -57,6 +57,12 @@ fn mask<'a, E: Elem>(
     }
 }
 
+/// Whether making a residual again, too, costs little beside the convolutions that read the output: their work grows with the
+/// channels, that of a pass does not.
+fn is_cheap_again(maps: Maps) -> bool {
+    maps.c >= 64
+}
+
 fn name(source: Source) -> &'static str {
     match source {
         Source::Batch => "batch_norm",
@@ -178,7 +184,8 @@ impl<E: Elem> Cpu<E> {
             _ if last == Last::Silu => None,
             None => Some(Again::new(move || apply(None))),
             Some(residual) => {
-                residual.again.clone().and_then(|first| Again::after(first, move |r| apply(Some(&r))))
+                let first = residual.again.clone().filter(|_| is_cheap_again(maps));
+                first.and_then(|first| Again::after(first, move |r| apply(Some(&r))))
             }
         };
         let by_output = fused.residual.is_some() && left.bits.is_none();
@@ -358,7 +365,7 @@ impl<E: Elem> Cpu<E> {
             }
             None => (Some(Again::new(move || linear_tangent(None))), None),
             Some(residual_t) => {
-                let first = residual_t.again.clone();
+                let first = residual_t.again.clone().filter(|_| is_cheap_again(maps));
                 (first.and_then(|first| Again::after(first, move |r| linear_tangent(Some(&r)))), None)
             }
         };

@@ -22,7 +22,7 @@ const PRIVATE_BYTES: usize = 256 << 10;
 /// Bytes of transformed data that are held at a time when the sums are shared: about as many as the sums have, but no less than this …
 const LEAST_GROUP: usize = 4 << 20;
 /// … and no more than this.
-const LARGEST_GROUP: usize = 12 << 20;
+const LARGEST_GROUP: usize = 6 << 20;
 
 /// Input channels whose sums are held at a time: 36 · 128 · 32 floats are 576 KiB.
 const BAND: usize = 128;
