@@ -16,7 +16,7 @@ pub(super) struct Again<E: Elem> {
 impl<E: Elem> Again<E> {
     /// Values that are made of others which must themselves be made again take as many passes as these and one more; beyond this
     /// they are better held.
-    const MOST_PASSES: usize = 2;
+    const MOST_PASSES: usize = 3;
 
     /// By one pass over what is held.
     pub(super) fn new(make: impl Fn() -> Buf<E> + 'static) -> Self {
