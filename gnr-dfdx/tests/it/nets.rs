@@ -35,6 +35,50 @@ impl Model for TanhMlp {
     }
 }
 
+/// Sums whose operands have one adjoint: alone, of other sums, of themselves, and beside other uses before and after the sum.
+pub(crate) struct Sums {
+    layout: Layout,
+    /// Its output moves, so that the adjoints that the layers keep are looked at.
+    stem: Linear,
+    layers: [Linear; 5],
+    head: Linear,
+}
+
+impl Sums {
+    pub(crate) fn new() -> Self {
+        let mut layout = Layout::new();
+        let layers = ["a", "b", "c", "d", "e"].map(|name| Linear::new(&mut layout.root().enter(name), 4, 4));
+        let stem = Linear::new(&mut layout.root().enter("stem"), 3, 4);
+        let head = Linear::new(&mut layout.root().enter("head"), 4, 3);
+        Self { layout, stem, layers, head }
+    }
+}
+
+impl Model for Sums {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let b = cx.backend;
+        let x = b.unary(Unary::Tanh, &self.stem.forward(cx, x)?)?;
+        let layer = |i: usize| self.layers[i].forward(cx, &x);
+        let (first, second) = (layer(0)?, layer(1)?);
+        // Steps back: the sum, then this, which adds to the adjoint of `first` only, then both layers.
+        let before = b.mul(&first, &first)?;
+        let sum = b.add(&first, &second)?;
+        // Nobody else uses these two.
+        let alone = b.add(&layer(2)?, &layer(3)?)?;
+        let all = b.add(&sum, &alone)?;
+        let twice = b.add(&all, &all)?;
+        // Steps back: this, then the sum.
+        let third = layer(4)?;
+        let late = b.add(&b.unary(Unary::Tanh, &twice)?, &third)?;
+        let after = b.unary(Unary::Tanh, &third)?;
+        let mixed = b.add(&late, &b.mul(&before, &after)?)?;
+        self.head.forward(cx, &mixed)
+    }
+}
+
 /// Every elementwise operation and most of the rest, from primitives only.
 pub(crate) struct Mixed {
     layout: Layout,

@@ -4,7 +4,7 @@ use gnr_dfdx::{Cpu, Generic};
 use gnr_nn::{Autodiff, Backend, Dual, Duals, Model, Unary};
 
 use crate::{
-    nets::{Mixed, Setting, TanhMlp, difference},
+    nets::{Mixed, Setting, Sums, TanhMlp, difference},
     unfused::Unfused,
 };
 
@@ -34,6 +34,7 @@ fn roads_agree<M: Model>(model: &M) {
 fn replay_equals_dual_numbers_from_scratch() {
     roads_agree(&TanhMlp::new());
     roads_agree(&Mixed::new());
+    roads_agree(&Sums::new());
 }
 
 /// Columns H·eᵢ are central differences of the gradient along eᵢ: step 1e-4 leaves a truncation error near 1e-8.
