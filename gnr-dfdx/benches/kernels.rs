@@ -48,9 +48,9 @@ fn convolutions(c: &mut Criterion) {
             group.throughput(Throughput::Elements((g.output_len() * channels / groups * k * k) as u64));
             group.bench_function(BenchmarkId::from_parameter(name), |b| {
                 b.iter(|| match operation {
-                    "forward" => forward(&g, &[(&x, &w)], &mut y),
-                    "backward_input" => backward_input(&g, &[(&gy, &w)], &mut gx, false),
-                    _ => backward_weight(&g, &[(&gy, &x)], &mut gw, false),
+                    "forward" => forward(&g, &[((&x).into(), &w)], &mut y),
+                    "backward_input" => backward_input(&g, &[((&gy).into(), &w)], &mut gx, false),
+                    _ => backward_weight(&g, &[((&gy).into(), (&x).into())], &mut gw, false),
                 });
             });
         }

@@ -98,28 +98,25 @@ impl<E: Elem> Adjoints<E> {
         }
         Ok(())
     }
-    /// [`write`](Self::write) of a kernel that `again` does, too, for whoever would keep the adjoint.
+    /// [`write`](Self::write), for whoever would keep the adjoint with a way to make it again: `again` gets that of what was there before
+    /// and now is added to, if something was.
     pub(super) fn write_again(
         &mut self,
         target: &Option<Target<E>>,
-        again: impl Fn(&mut [E], bool) + 'static,
+        again: impl FnOnce(Option<Again<E>>) -> Option<Again<E>>,
         kernel: impl FnOnce(&mut [E], bool),
     ) -> Result<(), DeviceError> {
-        let Some(Target { node, len }) = target else { return Ok(()) };
-        let (before, len) = (node.known.replace(Known::Nothing), *len);
+        let Some(Target { node, .. }) = target else { return Ok(()) };
+        let before = node.known.replace(Known::Nothing);
         let mut first = false;
         self.write(target, |out, accumulate| {
             first = !accumulate;
             kernel(out, accumulate);
         })?;
-        let again = if first {
-            Some(Again::new(move || {
-                let mut out = Buf::new(len);
-                again(&mut out, false);
-                out
-            }))
-        } else {
-            before.then(move |out| again(out, true))
+        let again = match (first, before.again()) {
+            (true, _) => again(None),
+            (false, Some(before)) => again(Some(before)),
+            (false, None) => None,
         };
         if let Some(again) = again {
             *node.known.borrow_mut() = Known::Again(again);

@@ -1,16 +1,32 @@
 //! Values that are made again instead of being held: the same kernel on the same operands gives the same bits.
 //!
 //! A record holds the inputs of normalisations and activations anyway, so their outputs, and adjoints that follow from others that
-//! are held, cost a pass over memory instead of memory.
+//! are held, cost a pass over memory instead of memory; where the kernel that reads them takes maps piece by piece
+//! ([`Values`]), not even that.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use super::{buffer::Buf, kernels::elem::Elem};
+use super::{
+    buffer::Buf,
+    kernels::{
+        elem::Elem,
+        made::{self, Kept, MakeMaps, Values},
+    },
+};
 
 /// Makes values that are cheaper to compute than to hold, the same bits each time.
 pub(super) struct Again<E: Elem> {
-    make: Rc<dyn Fn() -> Buf<E>>,
+    how: How<E>,
     passes: usize,
+}
+
+enum How<E: Elem> {
+    /// All at once.
+    Whole(Rc<dyn Fn() -> Buf<E>>),
+    /// Maps of so many pixels, each piece where it is read.
+    Maps(Arc<dyn MakeMaps<E>>, usize),
+    /// They are there: something is added to a copy.
+    Kept(Arc<Buf<E>>),
 }
 
 impl<E: Elem> Again<E> {
@@ -20,22 +36,74 @@ impl<E: Elem> Again<E> {
 
     /// By one pass over what is held.
     pub(super) fn new(make: impl Fn() -> Buf<E> + 'static) -> Self {
-        Self { make: Rc::new(make), passes: 1 }
+        Self { how: How::Whole(Rc::new(make)), passes: 1 }
     }
-    /// By one pass after `first` has been made; `None` when these are too many passes.
-    pub(super) fn after(first: Self, make: impl Fn(Buf<E>) -> Buf<E> + 'static) -> Option<Self> {
-        let passes = first.passes + 1;
-        (passes <= Self::MOST_PASSES).then(|| Self { make: Rc::new(move || make(first.make())), passes })
+    /// `len` values that `write` writes, or adds to those `before` when there are some; `None` when these are too many passes.
+    pub(super) fn written(
+        len: usize,
+        before: Option<Self>,
+        write: impl Fn(&mut [E], bool) + 'static,
+    ) -> Option<Self> {
+        let passes = Self::passes_after(&before)?;
+        let make = move || {
+            let (mut out, more) = match &before {
+                Some(before) => (before.make(), true),
+                None => (Buf::new(len), false),
+            };
+            write(&mut out, more);
+            out
+        };
+        Some(Self { how: How::Whole(Rc::new(make)), passes })
+    }
+    /// Maps of `pixels` elements by one pass over what is held, after those `before`, if there are some; `None` when these are too many
+    /// passes, or when the maps before cannot be made piece by piece.
+    pub(super) fn of_maps<M: MakeMaps<E> + 'static>(
+        pixels: usize,
+        before: Option<Self>,
+        make: impl FnOnce(Option<Arc<dyn MakeMaps<E>>>) -> M,
+    ) -> Option<Self> {
+        let passes = Self::passes_after(&before)?;
+        let before: Option<Arc<dyn MakeMaps<E>>> = match before.map(|before| before.how) {
+            Some(How::Whole(_)) => return None,
+            Some(How::Maps(maps, _)) => Some(maps),
+            Some(How::Kept(values)) => Some(Arc::new(Kept { values, pixels })),
+            None => None,
+        };
+        Some(Self { how: How::Maps(Arc::new(make(before)), pixels), passes })
+    }
+    fn passes_after(before: &Option<Self>) -> Option<usize> {
+        let passes = before.as_ref().map_or(0, |before| before.passes) + 1;
+        (passes <= Self::MOST_PASSES).then_some(passes)
     }
     /// The values.
     pub(super) fn make(&self) -> Buf<E> {
-        (self.make)()
+        match &self.how {
+            How::Whole(make) => make(),
+            How::Maps(maps, pixels) => made::all(&**maps, *pixels),
+            How::Kept(values) => Buf::copy_of(values),
+        }
+    }
+    /// Whether one pass makes them piece by piece, so that making them wherever they are read costs next to nothing.
+    pub(super) fn is_light(&self) -> bool {
+        self.passes == 1 && self.maps().is_some()
+    }
+    /// How they are made piece by piece, if they can be.
+    pub(super) fn maps(&self) -> Option<&Arc<dyn MakeMaps<E>>> {
+        match &self.how {
+            How::Maps(maps, _) => Some(maps),
+            How::Whole(_) | How::Kept(_) => None,
+        }
     }
 }
 
 impl<E: Elem> Clone for Again<E> {
     fn clone(&self) -> Self {
-        Self { make: Rc::clone(&self.make), passes: self.passes }
+        let how = match &self.how {
+            How::Whole(make) => How::Whole(Rc::clone(make)),
+            How::Maps(maps, pixels) => How::Maps(Arc::clone(maps), *pixels),
+            How::Kept(values) => How::Kept(Arc::clone(values)),
+        };
+        Self { how, passes: self.passes }
     }
 }
 
@@ -56,11 +124,37 @@ impl<E: Elem> Held<E> {
             Self::Again(again) => Arc::new(again.make()),
         }
     }
+    /// The same, in memory unless a kernel that takes maps piece by piece (`streams`) makes them itself.
+    pub(super) fn ready(&self, streams: bool) -> Ready<E> {
+        match self {
+            Self::Again(Again { how: How::Maps(maps, _), .. }) if streams => Ready::Maps(Arc::clone(maps)),
+            other => Ready::Data(other.get()),
+        }
+    }
+    /// Whether making them piece by piece costs next to nothing.
+    pub(super) fn is_light(&self) -> bool {
+        matches!(self, Self::Again(again) if again.is_light())
+    }
     /// How they are made, if they are not held.
     pub(super) fn again(&self) -> Option<Again<E>> {
         match self {
             Self::Data(_) => None,
             Self::Again(again) => Some(again.clone()),
+        }
+    }
+}
+
+/// Held values for the kernels of one step.
+pub(super) enum Ready<E: Elem> {
+    Data(Arc<Buf<E>>),
+    Maps(Arc<dyn MakeMaps<E>>),
+}
+
+impl<E: Elem> Ready<E> {
+    pub(super) fn values(&self) -> Values<'_, E> {
+        match self {
+            Self::Data(data) => Values::Whole(data),
+            Self::Maps(maps) => Values::Made(&**maps),
         }
     }
 }
@@ -84,23 +178,14 @@ impl<E: Elem> Known<E> {
             Self::Shared(first) => Held::Data(Arc::clone(first.borrow_mut().get_or_insert(kept))),
         }
     }
-    /// How to make the sum again that `add` makes of it in place, if that is known.
-    pub(super) fn then(self, add: impl Fn(&mut [E]) + 'static) -> Option<Again<E>> {
+    /// How to make it again, if that is known: what is shared only if it is kept anyway.
+    pub(super) fn again(self) -> Option<Again<E>> {
         match self {
             Self::Nothing => None,
-            Self::Again(first) => Again::after(first, move |mut sum| {
-                add(&mut sum);
-                sum
-            }),
-            // Only if it is kept anyway.
-            Self::Shared(first) => first.borrow().clone().map(|kept| {
-                let make = move || {
-                    let mut sum = Buf::copy_of(&kept);
-                    add(&mut sum);
-                    sum
-                };
-                Again { make: Rc::new(make), passes: 2 }
-            }),
+            Self::Again(again) => Some(again),
+            Self::Shared(first) => {
+                first.borrow().clone().map(|kept| Again { how: How::Kept(kept), passes: 1 })
+            }
         }
     }
 }

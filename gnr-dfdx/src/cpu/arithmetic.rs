@@ -54,8 +54,8 @@ fn add_product<E: Elem>(
 impl<E: Elem> Cpu<E> {
     pub(super) fn add_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
         same_shape("add", a, b)?;
-        let mut y = Buf::new(a.data.len());
-        elementwise::zip(&mut y, &a.data, &b.data, |a, b| a + b);
+        let mut y = Buf::new(a.len());
+        elementwise::zip(&mut y, a.data(), b.data(), |a, b| a + b);
         let (to_a, to_b) = (a.target(), b.target());
         self.linear_op_known("add", y, &a.shape, &[a, b], move |adjoint, adjoints| {
             adjoints.add_to_both([&to_a, &to_b], adjoint)
@@ -64,8 +64,8 @@ impl<E: Elem> Cpu<E> {
 
     pub(super) fn affine_op(&self, x: &Tensor<E>, a: f64, b: f64) -> Result<Tensor<E>> {
         let (a, b) = (E::of(a), E::of(b));
-        let mut y = Buf::new(x.data.len());
-        elementwise::map(&mut y, &x.data, move |x| a * x + b);
+        let mut y = Buf::new(x.len());
+        elementwise::map(&mut y, x.data(), move |x| a * x + b);
         let to_x = x.target();
         self.linear_op("affine", y, &x.shape, &[x], move |mut g, adjoints| {
             elementwise::update(&mut g, move |g| a * g);
@@ -75,8 +75,8 @@ impl<E: Elem> Cpu<E> {
 
     pub(super) fn mul_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
         same_shape("mul", a, b)?;
-        let mut y = Buf::new(a.data.len());
-        elementwise::zip(&mut y, &a.data, &b.data, |a, b| a * b);
+        let mut y = Buf::new(a.len());
+        elementwise::zip(&mut y, a.data(), b.data(), |a, b| a * b);
         let (a_, b_) = (a.clone(), b.clone());
         self.nonlinear_op(
             "mul",
@@ -85,8 +85,8 @@ impl<E: Elem> Cpu<E> {
             &[a, b],
             || Extra::Nothing,
             move |_, g, _, adjoints| {
-                add_product(adjoints, &a_.target(), &g, &b_.data)?;
-                add_product(adjoints, &b_.target(), &g, &a_.data)?;
+                add_product(adjoints, &a_.target(), &g, b_.data())?;
+                add_product(adjoints, &b_.target(), &g, a_.data())?;
                 Ok(Some(g.into()))
             },
         )
@@ -97,7 +97,7 @@ impl<E: Elem> Cpu<E> {
         let Some(replayed) = self.replayed("mul", &a.primal.shape, &[a, b])? else {
             return composed::mul_dual(self, a, b);
         };
-        let len = a.primal.data.len();
+        let len = a.primal.len();
         let tangent = match (a.tangent, b.tangent) {
             (None, None) => None,
             (Some(at), None) => Some((at, b.primal, None)),
@@ -106,9 +106,9 @@ impl<E: Elem> Cpu<E> {
         };
         let tangent = tangent.map(|(x, y, more)| {
             let mut out = Buf::new(len);
-            elementwise::zip(&mut out, &x.data, &y.data, |x, y| x * y);
+            elementwise::zip(&mut out, x.data(), y.data(), |x, y| x * y);
             if let Some((x, y)) = more {
-                elementwise::update_zip2(&mut out, &x.data, &y.data, |out, x, y| out + x * y);
+                elementwise::update_zip2(&mut out, x.data(), y.data(), |out, x, y| out + x * y);
             }
             out
         });
@@ -117,10 +117,10 @@ impl<E: Elem> Cpu<E> {
         replayed.finish(tangent, move |second, first, adjoints| {
             for (to, other) in [(a.primal.target(), &b), (b.primal.target(), &a)] {
                 if let Some(g) = &second {
-                    add_product(adjoints, &to, g, &other.primal.data)?;
+                    add_product(adjoints, &to, g, other.primal.data())?;
                 }
                 if let (Some(g), Some(tangent)) = (first, &other.tangent) {
-                    add_product(adjoints, &to, g, &tangent.data)?;
+                    add_product(adjoints, &to, g, tangent.data())?;
                 }
             }
             Ok(())
@@ -128,15 +128,15 @@ impl<E: Elem> Cpu<E> {
     }
 
     pub(super) fn unary_op(&self, op: Unary, x: &Tensor<E>) -> Result<Tensor<E>> {
-        let mut y = Buf::new(x.data.len());
+        let mut y = Buf::new(x.len());
         let Some(f) = function(op) else {
-            elementwise::map(&mut y, &x.data, |x| if x > E::zero() { E::one() } else { E::zero() });
+            elementwise::map(&mut y, x.data(), |x| if x > E::zero() { E::one() } else { E::zero() });
             return Ok(Tensor::new(y, &x.shape));
         };
-        elementwise::unary(f, &mut y, &x.data);
+        elementwise::unary(f, &mut y, x.data());
         // Where the derivatives need x alone, a pass over x makes y again.
         let again = f.reads_input_only().then(|| {
-            let x = Arc::clone(&x.data);
+            let x = Arc::clone(x.data());
             Again::new(move || {
                 let mut y = Buf::new(x.len());
                 elementwise::unary(f, &mut y, &x);
@@ -146,26 +146,28 @@ impl<E: Elem> Cpu<E> {
         let x_ = x.clone();
         self.nonlinear_op(
             "unary",
-            Output { data: y, again },
+            Output::There(y, again),
             &x.shape,
             &[x],
             || Extra::Nothing,
             move |y, g, saved, adjoints| {
-                let y = if f.reads_input_only() { Arc::clone(&x_.data) } else { y.get() };
+                let y = if f.reads_input_only() { Arc::clone(x_.data()) } else { y.get() };
                 let to_x = x_.target();
                 let first = move |g: &[E], x: &[E], y: &[E], out: &mut [E], more| {
                     elementwise::unary_first(f, out, g, x, y, more);
                 };
                 // Without a second term nobody will need the adjoint.
                 if saved.is_none() || f.is_piecewise_linear() {
-                    adjoints.write(&to_x, |out, more| first(&g, &x_.data, &y, out, more))?;
+                    adjoints.write(&to_x, |out, more| first(&g, x_.data(), &y, out, more))?;
                     return Ok(None);
                 }
                 // It is kept; that of x follows from it, so the operation that made x need not keep its own.
                 let g = Arc::new(g);
-                let (g_, x, y_) = (Arc::clone(&g), Arc::clone(&x_.data), Arc::clone(&y));
-                let again = move |out: &mut [E], more| first(&g_, &x, &y_, out, more);
-                adjoints.write_again(&to_x, again, |out, more| first(&g, &x_.data, &y, out, more))?;
+                let (g_, x, y_) = (Arc::clone(&g), Arc::clone(x_.data()), Arc::clone(&y));
+                let again = move |before| {
+                    Again::written(x.len(), before, move |out, more| first(&g_, &x, &y_, out, more))
+                };
+                adjoints.write_again(&to_x, again, |out, more| first(&g, x_.data(), &y, out, more))?;
                 Ok(Some(g))
             },
         )
@@ -176,10 +178,10 @@ impl<E: Elem> Cpu<E> {
         let Some(replayed) = self.replayed("unary", &x.primal.shape, &[x])? else {
             return composed::unary_dual(self, op, x);
         };
-        let y = if f.reads_input_only() { Arc::clone(&x.primal.data) } else { replayed.output() };
+        let y = if f.reads_input_only() { Arc::clone(x.primal.data()) } else { replayed.output() };
         // ẏ = f′(x) ẋ, which a pass over what is held anyway makes again.
         let tangent = x.tangent.map(|t| {
-            let (t, x, y) = (Arc::clone(&t.data), Arc::clone(&x.primal.data), Arc::clone(&y));
+            let (t, x, y) = (Arc::clone(t.data()), Arc::clone(x.primal.data()), Arc::clone(&y));
             Again::new(move || {
                 let mut out = Buf::new(y.len());
                 elementwise::unary_first(f, &mut out, &t, &x, &y, false);
@@ -195,10 +197,10 @@ impl<E: Elem> Cpu<E> {
                     if !accumulate {
                         elementwise::fill(out, E::zero());
                     }
-                    elementwise::unary_second(f, out, b.as_deref(), [a, &t.data], &x.primal.data, &y);
+                    elementwise::unary_second(f, out, b.as_deref(), [a, t.data()], x.primal.data(), &y);
                 }),
                 (_, _, Some(b)) => adjoints.write(&to_x, |out, accumulate| {
-                    elementwise::unary_first(f, out, &b, &x.primal.data, &y, accumulate);
+                    elementwise::unary_first(f, out, &b, x.primal.data(), &y, accumulate);
                 }),
                 (_, _, None) => Ok(()),
             }

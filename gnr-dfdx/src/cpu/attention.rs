@@ -9,6 +9,7 @@ use gnr_nn::{Dual, Duals, Result, composed, composed::AttentionShape};
 use super::{
     Cpu,
     adjoints::{Adjoints, DeviceError, Target},
+    again::Again,
     buffer::Buf,
     kernels::{
         attention::{self, Adjoint, Moving},
@@ -36,7 +37,11 @@ fn write<E: Elem>(
         }
     };
     match again {
-        Some(again) => adjoints.write_again(qkv, again, |out, more| run(Some((out, more))))?,
+        Some(again) => {
+            let len = qkv.as_ref().map_or(0, |qkv| qkv.len);
+            let again = |before| Again::written(len, before, again);
+            adjoints.write_again(qkv, again, |out, more| run(Some((out, more))))?;
+        }
         None => adjoints.write(qkv, |out, more| run(Some((out, more))))?,
     }
     run(None);
@@ -57,11 +62,11 @@ impl<E: Elem> Cpu<E> {
         let bias_ = bias.map(Tensor::as_slice);
         if !qkv.is_tracked() && !bias.is_some_and(Tensor::is_tracked) {
             let mut y = Buf::new(output(shape).iter().product());
-            attention::forward(shape, &qkv.data, bias_, &mut y, None);
+            attention::forward(shape, qkv.data(), bias_, &mut y, None);
             return Ok(Tensor::new(y, &output(shape)));
         }
         let (mut y, mut probabilities) = buffers(shape);
-        attention::forward(shape, &qkv.data, bias_, &mut y, Some(&mut probabilities));
+        attention::forward(shape, qkv.data(), bias_, &mut y, Some(&mut probabilities));
         let probabilities = Arc::new(probabilities);
         let kept = Arc::clone(&probabilities);
         let operands: Vec<_> = [qkv].into_iter().chain(bias).collect();
@@ -76,14 +81,14 @@ impl<E: Elem> Cpu<E> {
                 let g = Arc::new(g);
                 // The adjoint of qkv is three times as large as this one, which is kept, and cheap beside the layer that made qkv.
                 let again = saved.map(|_| {
-                    let (g, qkv, p) = (Arc::clone(&g), Arc::clone(&qkv_.data), Arc::clone(&probabilities));
+                    let (g, qkv, p) = (Arc::clone(&g), Arc::clone(qkv_.data()), Arc::clone(&probabilities));
                     move |out: &mut [E], more| {
                         let to = Adjoint { qkv: Some((out, more)), bias: None };
                         attention::backward(shape, &qkv, &p, &g, to);
                     }
                 });
                 write(adjoints, &qkv_.target(), &to_bias, again, |to| {
-                    attention::backward(shape, &qkv_.data, &probabilities, &g, to);
+                    attention::backward(shape, qkv_.data(), &probabilities, &g, to);
                 })?;
                 Ok(Some(g))
             },
@@ -110,7 +115,7 @@ impl<E: Elem> Cpu<E> {
             let qkv_t = qkv.tangent.map(Tensor::as_slice);
             attention::tangent(
                 shape,
-                &qkv.primal.data,
+                qkv.primal.data(),
                 qkv_t,
                 bias_t,
                 &probabilities,
@@ -126,7 +131,7 @@ impl<E: Elem> Cpu<E> {
                 match (first, &probabilities_t, &second) {
                     (Some(a), Some(probabilities_t), b) => {
                         let at = Moving {
-                            qkv: &qkv.primal.data,
+                            qkv: qkv.primal.data(),
                             qkv_t: qkv.tangent.as_ref().map(Tensor::as_slice),
                             probabilities: &probabilities,
                             probabilities_t,
@@ -134,7 +139,7 @@ impl<E: Elem> Cpu<E> {
                         attention::second(shape, at, a, b.as_deref(), to);
                     }
                     // Nothing moves, or the loss did not depend on y: there is no second term.
-                    (_, _, Some(b)) => attention::backward(shape, &qkv.primal.data, &probabilities, b, to),
+                    (_, _, Some(b)) => attention::backward(shape, qkv.primal.data(), &probabilities, b, to),
                     (_, _, None) => to.zero(),
                 }
             })

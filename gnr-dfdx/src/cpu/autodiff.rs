@@ -41,7 +41,7 @@ impl<E: Elem> Cpu<E> {
                     Some(node) => adjoints.take(node).map_err(library)?,
                     None => None,
                 };
-                Ok(Tensor::new(adjoint.unwrap_or_else(|| Buf::zeroed(leaf.data.len())), &leaf.shape))
+                Ok(Tensor::new(adjoint.unwrap_or_else(|| Buf::zeroed(leaf.len())), &leaf.shape))
             })
             .collect()
     }
@@ -91,11 +91,11 @@ impl<E: Elem> Autodiff for Cpu<E> {
             Session::Plain => None,
             Session::Gradient { tape, .. } | Session::Replay { tape, .. } => Some(Node::new(tape)),
         };
-        Tensor { node, ..x.clone() }
+        x.with_node(node)
     }
 
     fn backward(&self, loss: &Tensor<E>, leaves: &[Tensor<E>]) -> Result<Vec<Tensor<E>>> {
-        if loss.data.len() != 1 {
+        if loss.len() != 1 {
             return Err(Error::InvalidShape {
                 op: "backward",
                 expected: "a single element".into(),
@@ -132,7 +132,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
             _ => return Err(Error::Invalid("vjp needs a gradient or linear session".into())),
         };
         if y.node.is_some() {
-            let (seed, cotangent) = (y.target(), Arc::clone(&cotangent.data));
+            let (seed, cotangent) = (y.target(), Arc::clone(cotangent.data()));
             tape.clone().add_backward_op(move |_| Adjoints::new().add_copy(&seed, &cotangent));
         }
         self.gradients(tape, leaves)
@@ -158,13 +158,13 @@ impl<E: Elem> Autodiff for Cpu<E> {
         }
     }
     fn to_host(&self, x: &Tensor<E>) -> Result<Vec<f64>> {
-        Ok(x.data.iter().map(|v| v.wide()).collect())
+        Ok(x.data().iter().map(|v| v.wide()).collect())
     }
 
     fn scale(&self, y: &mut Tensor<E>, a: f64) -> Result<()> {
         // 0·∞ would be NaN.
         if a == 0.0 {
-            *y = Tensor::new(Buf::zeroed(y.data.len()), &y.shape);
+            *y = Tensor::new(Buf::zeroed(y.len()), &y.shape);
         } else {
             elementwise::scale(y.values_mut(), a);
         }
@@ -173,11 +173,11 @@ impl<E: Elem> Autodiff for Cpu<E> {
     fn axpy(&self, y: &mut Tensor<E>, a: f64, x: &Tensor<E>) -> Result<()> {
         same_shape("axpy", y, x)?;
         match y.own_values() {
-            Some(values) => elementwise::axpy(values, a, &x.data),
+            Some(values) => elementwise::axpy(values, a, x.data()),
             // One pass instead of a copy and a pass.
             None => {
-                let mut sum = Buf::new(y.data.len());
-                elementwise::axpy_to(&mut sum, &y.data, a, &x.data);
+                let mut sum = Buf::new(y.len());
+                elementwise::axpy_to(&mut sum, y.data(), a, x.data());
                 *y = Tensor::new(sum, &y.shape);
             }
         }
@@ -185,12 +185,12 @@ impl<E: Elem> Autodiff for Cpu<E> {
     }
     fn dot(&self, x: &Tensor<E>, y: &Tensor<E>) -> Result<f64> {
         same_shape("dot", x, y)?;
-        Ok(reduce::dot(&x.data, &y.data))
+        Ok(reduce::dot(x.data(), y.data()))
     }
     fn dots(&self, x: &Tensor<E>, ys: &[&Tensor<E>]) -> Result<Vec<f64>> {
         ys.iter().try_for_each(|y| same_shape("dots", x, y))?;
         let ys: Vec<&[E]> = ys.iter().map(|y| y.as_slice()).collect();
-        Ok(reduce::dots(&x.data, &ys))
+        Ok(reduce::dots(x.data(), &ys))
     }
     fn axpys(&self, y: &mut Tensor<E>, a: &[f64], xs: &[&Tensor<E>]) -> Result<()> {
         xs.iter().try_for_each(|x| same_shape("axpys", y, x))?;
@@ -205,7 +205,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
     fn addcmul(&self, z: &mut Tensor<E>, a: f64, x: &Tensor<E>, y: &Tensor<E>) -> Result<()> {
         same_shape("addcmul", z, x)?;
         same_shape("addcmul", z, y)?;
-        elementwise::addcmul(z.values_mut(), a, &x.data, &y.data);
+        elementwise::addcmul(z.values_mut(), a, x.data(), y.data());
         Ok(())
     }
     fn addcdiv_sqrt(
@@ -219,7 +219,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
     ) -> Result<()> {
         same_shape("addcdiv_sqrt", z, x)?;
         same_shape("addcdiv_sqrt", z, y)?;
-        elementwise::adam(z.values_mut(), a, &x.data, &y.data, b, eps);
+        elementwise::adam(z.values_mut(), a, x.data(), y.data(), b, eps);
         Ok(())
     }
 }

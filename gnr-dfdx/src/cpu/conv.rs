@@ -1,14 +1,17 @@
 //! 2-D convolution and its replay.
 
+use std::sync::Arc;
+
 use gnr_nn::{Conv2dSpec, Dual, Error, Result, composed};
 
 use super::{
     Cpu,
-    again::Held,
+    again::{Held, Ready},
     buffer::Buf,
     kernels::{
-        conv::{Geometry, Pair, backward_input, backward_weight, forward},
+        conv::{Geometry, MapPair, Pair, backward_input, backward_weight, forward, streams},
         elem::Elem,
+        made::Values,
     },
     session::Extra,
     tensor::{Tensor, image},
@@ -39,9 +42,12 @@ impl<E: Elem> Cpu<E> {
     pub(super) fn conv2d_op(&self, x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<Tensor<E>> {
         let geometry = geometry(x, w, spec)?;
         let shape = geometry.output();
+        let streams = Self::streams(&geometry);
         let mut y = Buf::new(shape.iter().product());
-        forward(&geometry, &[(&x.data, &w.data)], &mut y);
-        let (values, to_x, w_) = (x.held(), x.target(), w.clone());
+        forward(&geometry, &[(x.ready(streams), w.data())], &mut y);
+        // Where it stands in memory anyway, and no product follows, it is not made again.
+        let values = if streams || self.records() { x.held() } else { Held::Data(Arc::clone(x.data())) };
+        let (to_x, w_) = (x.target(), w.clone());
         self.nonlinear_op(
             "conv2d",
             y,
@@ -50,12 +56,20 @@ impl<E: Elem> Cpu<E> {
             || Extra::Nothing,
             move |_, g, _, adjoints| {
                 adjoints.write(&w_.target(), |out, more| {
-                    backward_weight(&geometry, &[(&g, &values.get())], out, more)
+                    let x = values.ready(streams);
+                    backward_weight(&geometry, &[((&g).into(), x.values())], out, more);
                 })?;
-                adjoints.write(&to_x, |out, more| backward_input(&geometry, &[(&g, &w_.data)], out, more))?;
+                adjoints.write(&to_x, |out, more| {
+                    backward_input(&geometry, &[((&g).into(), w_.data())], out, more);
+                })?;
                 Ok(Some(g.into()))
             },
         )
+    }
+
+    /// Whether the kernels of a convolution take maps piece by piece.
+    fn streams(geometry: &Geometry) -> bool {
+        streams(geometry, E::as_f32(&[]).is_some())
     }
 
     pub(super) fn conv2d_dual_op(
@@ -69,36 +83,42 @@ impl<E: Elem> Cpu<E> {
         let Some(replayed) = self.replayed("conv2d", &shape, &[x, w])? else {
             return composed::conv2d_dual(self, x, w, spec);
         };
+        let streams = Self::streams(&geometry);
         // ẏ = ẋ∗w + x∗ẇ in one sweep.
         let terms = [x.tangent.map(|t| (t, w.primal)), w.tangent.map(|t| (x.primal, t))];
         let pairs: Vec<Pair<'_, E>> =
-            terms.into_iter().flatten().map(|(x, w)| (x.as_slice(), w.as_slice())).collect();
+            terms.into_iter().flatten().map(|(x, w)| (x.ready(streams), w.as_slice())).collect();
         let tangent = (!pairs.is_empty()).then(|| {
             let mut y = Buf::new(shape.iter().product());
             forward(&geometry, &pairs, &mut y);
-            y
+            Tensor::new(y, &shape)
         });
         let (to_x, to_w) = (x.primal.target(), w.primal.target());
         let held = |of: Dual<&Tensor<E>>| (of.primal.held(), of.tangent.map(Tensor::held));
         let (x, w) = (held(x), held(w));
-        replayed.finish(tangent, move |second, first, adjoints| {
+        replayed.finish_with(tangent, move |second, first, adjoints| {
+            // Two kernels read a: what takes more than a pass is made once for both.
+            let first = first.map(|a| a.ready(streams && a.is_light()));
             // b with the other operand, a with its tangent.
             let terms = |(primal, tangent): &(Held<E>, Option<Held<E>>)| {
-                let b = second.as_ref().map(|b| (&b[..], primal.get()));
-                let a = first.zip(tangent.as_ref()).map(|(a, tangent)| (&a[..], tangent.get()));
+                let b = second.as_ref().map(|b| (Values::from(b), primal.clone()));
+                let a = first.as_ref().map(Ready::values).zip(tangent.clone());
                 b.into_iter().chain(a).collect::<Vec<_>>()
             };
-            let values = if to_x.is_some() { terms(&w) } else { Vec::new() };
-            if !values.is_empty() {
+            let values: Vec<_> = terms(&w).into_iter().map(|(g, w)| (g, w.get())).collect();
+            if to_x.is_some() && !values.is_empty() {
                 let pairs: Vec<Pair<'_, E>> = values.iter().map(|(g, w)| (*g, &w[..])).collect();
                 adjoints.write(&to_x, |out, more| backward_input(&geometry, &pairs, out, more))?;
             }
             // The tangent of w may have been the last: its place is free for the adjoint of w.
             drop(values);
             drop(w);
-            let values = if to_w.is_some() { terms(&x) } else { Vec::new() };
+            if to_w.is_none() {
+                return Ok(());
+            }
+            let values: Vec<_> = terms(&x).into_iter().map(|(g, x)| (g, x.ready(streams))).collect();
             if !values.is_empty() {
-                let pairs: Vec<Pair<'_, E>> = values.iter().map(|(g, x)| (*g, &x[..])).collect();
+                let pairs: Vec<MapPair<'_, E>> = values.iter().map(|(g, x)| (*g, x.values())).collect();
                 adjoints.write(&to_w, |out, more| backward_weight(&geometry, &pairs, out, more))?;
             }
             Ok(())

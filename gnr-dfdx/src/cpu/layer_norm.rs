@@ -26,20 +26,20 @@ impl<E: Elem> Cpu<E> {
         eps: f64,
     ) -> Result<Tensor<E>> {
         let (rows, _) = composed::check_rows("layer_norm", &x.shape, &[&scale.shape, &shift.shape])?;
-        let (mut y, mut stats) = (Buf::new(x.data.len()), Buf::new(2 * rows));
-        layer_norm::forward(&x.data, &scale.data, &shift.data, eps, &mut y, &mut stats);
+        let (mut y, mut stats) = (Buf::new(x.len()), Buf::new(2 * rows));
+        layer_norm::forward(x.data(), scale.data(), shift.data(), eps, &mut y, &mut stats);
         let stats = Arc::new(stats);
         let kept = Arc::clone(&stats);
         let again = forward_again([x, scale, shift], eps);
         let (x_, scale_, to_shift) = (x.clone(), scale.clone(), shift.target());
         self.nonlinear_op(
             "layer_norm",
-            Output { data: y, again: Some(again) },
+            Output::There(y, Some(again)),
             &x.shape,
             &[x, scale, shift],
             || Extra::Values(kept),
             move |_, g, _, adjoints| {
-                let at = Point { x: &x_.data, stats: &stats, gamma: &scale_.data };
+                let at = Point { x: x_.data(), stats: &stats, gamma: scale_.data() };
                 let mut sums = None;
                 adjoints.write(&x_.target(), |out, more| {
                     sums = Some(layer_norm::backward(at, &g, Some(out), more));
@@ -76,15 +76,15 @@ impl<E: Elem> Cpu<E> {
         let tangent = moves.then(|| {
             let (x, scale, stats) = (x.clone(), scale.clone(), Arc::clone(&stats));
             Again::new(move || {
-                let mut out = Buf::new(x.primal.data.len());
-                let at = Point { x: &x.primal.data, stats: &stats, gamma: &scale.primal.data };
+                let mut out = Buf::new(x.primal.len());
+                let at = Point { x: x.primal.data(), stats: &stats, gamma: scale.primal.data() };
                 let shift_t = shift_t.as_ref().map(Tensor::as_slice);
                 layer_norm::tangent(at, along(&x, &scale), shift_t, &mut out);
                 out
             })
         });
         let mut y = replayed.finish_again(tangent, move |second, first, adjoints| {
-            let at = Point { x: &x.primal.data, stats: &stats, gamma: &scale.primal.data };
+            let at = Point { x: x.primal.data(), stats: &stats, gamma: scale.primal.data() };
             let b = second.as_deref();
             let run = |out: Option<&mut [E]>, more| match (first, b) {
                 (Some(a), b) => Some(layer_norm::second(at, along(&x, &scale), a, b, out, more)),
@@ -105,8 +105,8 @@ impl<E: Elem> Cpu<E> {
 
 /// The output is a pass over x, which is held anyway.
 fn forward_again<E: Elem>([x, scale, shift]: [&Tensor<E>; 3], eps: f64) -> Again<E> {
-    let rows = x.data.len() / scale.data.len().max(1);
-    let [x, scale, shift] = [x, scale, shift].map(|tensor| Arc::clone(&tensor.data));
+    let rows = x.len() / scale.len().max(1);
+    let [x, scale, shift] = [x, scale, shift].map(|tensor| Arc::clone(tensor.data()));
     Again::new(move || {
         let (mut y, mut stats) = (Buf::new(x.len()), Buf::new(2 * rows));
         layer_norm::forward(&x, &scale, &shift, eps, &mut y, &mut stats);

@@ -104,7 +104,7 @@ fn tangent_sum<E: Elem>(
     let mut out: Option<Buf<E>> = None;
     for (x, y) in terms.into_iter().flatten() {
         let accumulate = out.is_some();
-        forward(&x.data, &y.data, out.get_or_insert_with(|| Buf::new(len)), accumulate);
+        forward(x.data(), y.data(), out.get_or_insert_with(|| Buf::new(len)), accumulate);
     }
     out
 }
@@ -113,7 +113,7 @@ impl<E: Elem> Cpu<E> {
     pub(super) fn matmul_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
         let (product, shape) = Product::new(a, b)?;
         let mut y = Buf::new(shape.iter().product());
-        product.forward(&a.data, &b.data, &mut y, false);
+        product.forward(a.data(), b.data(), &mut y, false);
         let (a_, b_) = (a.clone(), b.clone());
         self.nonlinear_op(
             "matmul",
@@ -122,8 +122,8 @@ impl<E: Elem> Cpu<E> {
             &[a, b],
             || Extra::Nothing,
             move |_, g, _, adjoints| {
-                adjoints.write(&a_.target(), |out, more| product.to_left(&g, &b_.data, out, more))?;
-                adjoints.write(&b_.target(), |out, more| product.to_right(&a_.data, &g, out, more))?;
+                adjoints.write(&a_.target(), |out, more| product.to_left(&g, b_.data(), out, more))?;
+                adjoints.write(&b_.target(), |out, more| product.to_right(a_.data(), &g, out, more))?;
                 Ok(Some(g.into()))
             },
         )
@@ -142,11 +142,11 @@ impl<E: Elem> Cpu<E> {
             let mut step = |g: &[E], a_: Option<&Tensor<E>>, b_: Option<&Tensor<E>>| {
                 if let Some(b_) = b_ {
                     adjoints
-                        .write(&a.primal.target(), |out, more| product.to_left(g, &b_.data, out, more))?;
+                        .write(&a.primal.target(), |out, more| product.to_left(g, b_.data(), out, more))?;
                 }
                 if let Some(a_) = a_ {
                     adjoints
-                        .write(&b.primal.target(), |out, more| product.to_right(&a_.data, g, out, more))?;
+                        .write(&b.primal.target(), |out, more| product.to_right(a_.data(), g, out, more))?;
                 }
                 Ok::<_, DeviceError>(())
             };
@@ -169,7 +169,7 @@ impl<E: Elem> Cpu<E> {
         let layer = Layer::new(x, w, b)?;
         let shape = [layer.rows, layer.outputs];
         let mut y = Buf::new(layer.rows * layer.outputs);
-        layer.forward(&x.data, &w.data, &mut y, b.map_or(Onto::Nothing, |b| Onto::Row(&b.data)));
+        layer.forward(x.data(), w.data(), &mut y, b.map_or(Onto::Nothing, |b| Onto::Row(b.data())));
         let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
         let (values, to_x) = (x.held(), x.target());
         let (w_, to_b) = (w.clone(), b.and_then(Tensor::target));
@@ -182,7 +182,7 @@ impl<E: Elem> Cpu<E> {
             move |_, g, _, adjoints| {
                 adjoints.write(&w_.target(), |out, more| layer.to_weight(&g, &values.get(), out, more))?;
                 drop(values);
-                adjoints.write(&to_x, |out, more| layer.to_input(&g, &w_.data, out, more))?;
+                adjoints.write(&to_x, |out, more| layer.to_input(&g, w_.data(), out, more))?;
                 if to_b.is_some() {
                     adjoints.add(&to_b, layer.bias_adjoint(&g))?;
                 }
@@ -212,14 +212,14 @@ impl<E: Elem> Cpu<E> {
         let terms = [x.tangent.map(|t| (t, w.primal)), w.tangent.map(|t| (x.primal, t))];
         let bias = b.and_then(|b| b.tangent);
         let tangent = tangent_sum(layer.rows * layer.outputs, terms, |x, w, y, more| {
-            let bias = bias.map_or(Onto::Nothing, |bias| Onto::Row(&bias.data));
+            let bias = bias.map_or(Onto::Nothing, |bias| Onto::Row(bias.data()));
             layer.forward(x, w, y, if more { Onto::Values } else { bias });
         });
         // A bias may be the only one that moves.
         let tangent = tangent.or_else(|| {
             bias.map(|bias| {
                 let mut y = Buf::new(layer.rows * layer.outputs);
-                y.chunks_mut(layer.outputs.max(1)).for_each(|row| row.copy_from_slice(&bias.data));
+                y.chunks_mut(layer.outputs.max(1)).for_each(|row| row.copy_from_slice(bias.data()));
                 y
             })
         });
@@ -256,14 +256,14 @@ impl<E: Elem> Cpu<E> {
             });
         }
         let (channels, plane) = (x.shape[1], x.shape[2..].iter().product::<usize>());
-        let mut y = Buf::copy_of(&x.data);
+        let mut y = Buf::copy_of(x.data());
         if plane == 1 {
             for row in y.chunks_mut(channels.max(1)) {
-                elementwise::add_assign(row, &b.data);
+                elementwise::add_assign(row, b.data());
             }
         } else {
             for (i, map) in y.chunks_mut(plane.max(1)).enumerate() {
-                let bias = b.data[i % channels];
+                let bias = b.data()[i % channels];
                 map.iter_mut().for_each(|y| *y += bias);
             }
         }

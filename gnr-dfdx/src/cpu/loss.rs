@@ -20,7 +20,7 @@ impl<E: Elem> Cpu<E> {
         smoothing: f64,
     ) -> Result<Tensor<E>> {
         let (_, classes) = composed::check_labels(&logits.shape, labels)?;
-        let point = CrossEntropy::new(&logits.data, classes, labels, smoothing)
+        let point = CrossEntropy::new(logits.data(), classes, labels, smoothing)
             .map_err(|error| Error::Invalid(error.to_string()))?;
         let y = Buf::from(vec![E::of(point.loss)]);
         let (to_logits, point) = (logits.target(), Arc::new(point));
@@ -44,15 +44,15 @@ impl<E: Elem> Cpu<E> {
         };
         let Extra::CrossEntropy(point) = replayed.extra() else { return Err(replayed.corrupt()) };
         let point = Arc::clone(point);
-        if point.probabilities.len() != logits.primal.data.len() {
+        if point.probabilities.len() != logits.primal.len() {
             return Err(replayed.corrupt());
         }
-        let tangent = logits.tangent.map(|t| Buf::from(vec![E::of(point.tangent(&t.data))]));
+        let tangent = logits.tangent.map(|t| Buf::from(vec![E::of(point.tangent(t.data()))]));
         let (to_logits, t) = (logits.primal.target(), logits.tangent.cloned());
         replayed.finish(tangent, move |second, first, adjoints| {
             let b = second.map_or(0.0, |b| b[0].wide());
             adjoints.write(&to_logits, |out, more| match (&t, first) {
-                (Some(t), Some(a)) => point.second_gradient(&t.data, a[0].wide(), b, out, more),
+                (Some(t), Some(a)) => point.second_gradient(t.data(), a[0].wide(), b, out, more),
                 _ => point.gradient(b, out, more),
             })
         })

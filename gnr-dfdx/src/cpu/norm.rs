@@ -17,6 +17,7 @@ use super::{
         elem::Elem,
         elementwise,
         norm::{self, Affine, Last, Maps, Mask, Source, Stats, Sums},
+        norm_made::{Applied, InputAdjoint, TangentApplied, TangentMask},
         norm_replay::{self, Tangent, TangentStats},
         norm_silu::Point,
     },
@@ -30,7 +31,13 @@ pub(super) struct Normalised {
     /// Sums over the recorded adjoint, once the reverse pass has made them.
     sums: RefCell<Option<Sums>>,
     /// Where a clip lets derivatives pass, when it follows a residual; without one the input, which is read anyway, tells.
-    bits: Option<Buf<u32>>,
+    bits: Option<Arc<Buf<u32>>>,
+}
+
+impl Normalised {
+    fn bits(&self) -> Option<&[u32]> {
+        self.bits.as_deref().map(|bits| &bits[..])
+    }
 }
 
 /// The fused part of an activation, and the activation where it is none of those.
@@ -83,7 +90,7 @@ fn maps<E: Elem>(
     if let Some(residual) = residual {
         same_shape(op, x, residual)?;
     }
-    if x.data.is_empty() {
+    if x.is_empty() {
         let expected = "at least one element".into();
         return Err(Error::InvalidShape { op, expected, found: x.shape.to_vec() });
     }
@@ -104,7 +111,7 @@ pub(super) fn put<E: Elem>(
 }
 
 fn fixed<E: Elem>(given: &BatchStats<Tensor<E>>, eps: f64) -> Stats {
-    let host = |t: &Tensor<E>| t.data.iter().map(|v| v.wide()).collect();
+    let host = |t: &Tensor<E>| t.data().iter().map(|v| v.wide()).collect();
     Stats::fixed(host(&given.mean), host(&given.var), eps)
 }
 
@@ -128,7 +135,7 @@ impl<E: Elem> Cpu<E> {
         fused: Fused<'_, Tensor<E>>,
     ) -> Result<(Tensor<E>, BatchStats<Tensor<E>>)> {
         let maps = maps("batch_norm", x, &[scale, shift], fused.residual)?;
-        let stats = Stats::of_batch(maps, &x.data, eps);
+        let stats = Stats::of_batch(maps, x.data(), eps);
         let report = report(&stats);
         Ok((self.normalise(maps, x, scale, shift, stats, fused)?, report))
     }
@@ -157,14 +164,29 @@ impl<E: Elem> Cpu<E> {
         fused: Fused<'_, Tensor<E>>,
     ) -> Result<Tensor<E>> {
         let (last, rest) = fused_part(fused.activation);
-        let mut y = Buf::new(x.data.len());
-        let affine = Rc::new(Affine::new(&stats, &scale.data, &shift.data));
-        norm::apply(maps, &x.data, &affine, fused.residual.map(Tensor::as_slice), last, &mut y);
+        let affine = Arc::new(Affine::new(&stats, scale.data(), shift.data()));
+        // A pass over x, which is held anyway, makes y again, after the residual if there is one.
+        let before = match fused.residual {
+            Some(residual) => residual.again.clone().filter(|_| is_cheap_again(maps)).map(Some),
+            None => Some(None),
+        };
+        let again = before.filter(|_| last != Last::Silu).and_then(|before| {
+            let (x, affine) = (Arc::clone(x.data()), Arc::clone(&affine));
+            Again::of_maps(maps.hw, before, |residual| Applied { maps, x, affine, residual, last })
+        });
+        let y = match again {
+            Some(again) if again.is_light() => Output::Lazy(again),
+            again => {
+                let mut y = Buf::new(x.len());
+                norm::apply(maps, x.data(), &affine, fused.residual.map(|r| r.ready(true)), last, &mut y);
+                Output::There(y, again)
+            }
+        };
         let op = name(stats.source);
         let operands: Vec<_> = [x, scale, shift].into_iter().chain(fused.residual).collect();
-        let bits = match last {
-            Last::Clip(top) if fused.residual.is_some() && self.records() => {
-                Some(norm::clip_bits(maps, &y, top))
+        let bits = match (last, &y) {
+            (Last::Clip(top), Output::There(y, _)) if fused.residual.is_some() && self.records() => {
+                Some(Arc::new(norm::clip_bits(maps, y, top)))
             }
             _ => None,
         };
@@ -173,25 +195,10 @@ impl<E: Elem> Cpu<E> {
         let to_residual = fused.residual.and_then(Tensor::target);
         let residual = fused.residual.filter(|_| last == Last::Silu).map(Tensor::detached);
         let kept = Rc::clone(&left);
-        // A pass over x, which is held anyway, makes y again, after the residual if there is one.
-        let (x_held, affine_) = (Arc::clone(&x.data), Rc::clone(&affine));
-        let apply = move |residual: Option<&[E]>| {
-            let mut y = Buf::new(x_held.len());
-            norm::apply(maps, &x_held, &affine_, residual, last, &mut y);
-            y
-        };
-        let again = match fused.residual {
-            _ if last == Last::Silu => None,
-            None => Some(Again::new(move || apply(None))),
-            Some(residual) => {
-                let first = residual.again.clone().filter(|_| is_cheap_again(maps));
-                first.and_then(|first| Again::after(first, move |r| apply(Some(&r))))
-            }
-        };
         let by_output = fused.residual.is_some() && left.bits.is_none();
         let y = self.nonlinear_op(
             op,
-            Output { data: y, again },
+            y,
             &x.shape,
             &operands,
             || Extra::Norm(kept),
@@ -202,18 +209,18 @@ impl<E: Elem> Cpu<E> {
                 if let (Last::Silu, Some(y)) = (last, &y) {
                     of_output = saved.map(|_| g.clone());
                     let residual = residual.as_ref().map(Tensor::as_slice);
-                    Point { maps, x: &x_.data, affine: &affine, residual, y }.first(&mut g);
+                    Point { maps, x: x_.data(), affine: &affine, residual, y }.first(&mut g);
                 }
                 let mask = match (last, &y) {
                     (Last::Clip(top), Some(y)) => Some(Mask::Output { of: &y[..], top }),
-                    _ => mask(last, left.bits.as_deref(), (&x_.data, &affine)),
+                    _ => mask(last, left.bits(), (x_.data(), &affine)),
                 };
-                let sums = norm::backward_sums(maps, &mut g, &x_.data, stats, mask);
+                let sums = norm::backward_sums(maps, &mut g, x_.data(), stats, mask);
                 put(adjoints, &scale_.target(), &sums.gamma)?;
                 put(adjoints, &to_shift, &sums.beta)?;
                 let to_x = x_.target();
                 let input = |a: &[E], sums: &Sums, out: &mut [E], more| {
-                    norm::backward_input(maps, a, &x_.data, stats, &scale_.data, sums, out, more);
+                    norm::backward_input(maps, a, x_.data(), stats, scale_.data(), sums, out, more);
                 };
                 if saved.is_none() || of_output.is_some() {
                     adjoints.write(&to_x, |out, more| input(&g, &sums, out, more))?;
@@ -223,14 +230,12 @@ impl<E: Elem> Cpu<E> {
                 }
                 // The masked adjoint is kept; that of x follows from it, so a convolution that made x need not keep its own.
                 let masked = Arc::new(g);
-                let again = {
-                    let (masked, left) = (Arc::clone(&masked), Rc::clone(&left));
-                    let (x, gamma) = (Arc::clone(&x_.data), Arc::clone(&scale_.data));
-                    move |out: &mut [E], more| {
-                        if let Some(sums) = &*left.sums.borrow() {
-                            norm::backward_input(maps, &masked, &x, &left.stats, &gamma, sums, out, more);
-                        }
-                    }
+                let again = |before| {
+                    let values = [Arc::clone(&masked), Arc::clone(x_.data())];
+                    let (stats, gamma) = (&left.stats, scale_.data());
+                    Again::of_maps(maps.hw, before, |before| {
+                        InputAdjoint::new(maps, values, stats, gamma, &sums, before)
+                    })
                 };
                 adjoints.write_again(&to_x, again, |out, more| input(&masked, &sums, out, more))?;
                 *left.sums.borrow_mut() = Some(sums);
@@ -315,69 +320,86 @@ impl<E: Elem> Cpu<E> {
         let Extra::Norm(left) = replayed.extra() else { return Err(replayed.corrupt()) };
         let left = Rc::clone(left);
         let (last, rest) = fused_part(activation);
-        let affine = Rc::new(Affine::new(&left.stats, &scale.primal.data, &shift.primal.data));
+        let affine = Arc::new(Affine::new(&left.stats, scale.primal.data(), shift.primal.data()));
         let y = (last == Last::Silu).then(|| replayed.output());
         // The residual is here, so it need not be made again first.
         let made = residual.filter(|residual| last != Last::Silu && residual.primal.again.is_some()).map(
             |residual| {
                 let mut y = Buf::new(maps.size());
-                norm::apply(maps, &x.primal.data, &affine, Some(&residual.primal.data), last, &mut y);
+                let residual = Some(residual.primal.ready(true));
+                norm::apply(maps, x.primal.data(), &affine, residual, last, &mut y);
                 y
             },
         );
         let replayed = replayed.with_output(made);
         let stats_t =
-            norm_replay::tangent_stats(maps, &x.primal.data, x.tangent.map(Tensor::as_slice), &left.stats);
+            norm_replay::tangent_stats(maps, x.primal.data(), x.tangent.map(Tensor::as_slice), &left.stats);
         let moves = operands.iter().any(|operand| operand.tangent.is_some());
+        let residual_t = residual.and_then(|residual| residual.tangent);
+        // A pass over x and its tangent, which are held anyway, makes ẏ again, after the residual's tangent if there is one.
+        let before = match residual_t {
+            Some(residual_t) => residual_t.again.clone().filter(|_| is_cheap_again(maps)).map(Some),
+            None => Some(None),
+        };
+        let again = before.filter(|_| moves && last != Last::Silu).and_then(|before| {
+            let values = (Arc::clone(x.primal.data()), x.tangent.map(|t| Arc::clone(t.data())));
+            let mask = match (last, &left.bits) {
+                (Last::Clip(_), Some(bits)) => TangentMask::Bits(Arc::clone(bits)),
+                (Last::Clip(top), None) => TangentMask::Input(Arc::clone(&affine), top),
+                _ => TangentMask::Nothing,
+            };
+            let (x, scale) = (x.cloned(), scale.cloned());
+            let at = tangent(&x, &scale, &left.stats, &stats_t);
+            let shift_t = shift.tangent.map(Tensor::as_slice);
+            Again::of_maps(maps.hw, before, |before| {
+                TangentApplied::new(maps, at, values, shift_t, before, mask)
+            })
+        });
         // Before a SiLU: the tangent of its input.
         let linear_tangent = {
             let (x, scale, shift_t) = (x.cloned(), scale.cloned(), shift.tangent.cloned());
-            let (left, affine, stats_t) = (Rc::clone(&left), Rc::clone(&affine), stats_t.clone());
-            move |residual_t: Option<&[E]>| {
+            let (left, affine, stats_t) = (Rc::clone(&left), Arc::clone(&affine), stats_t.clone());
+            let residual_t = residual_t.cloned();
+            move || {
                 let mut out = Buf::new(maps.size());
                 norm_replay::tangent_apply(
                     maps,
                     tangent(&x, &scale, &left.stats, &stats_t),
                     shift_t.as_ref().map(Tensor::as_slice),
-                    residual_t,
-                    mask(last, left.bits.as_deref(), (&x.primal.data, &affine)),
+                    residual_t.as_ref().map(|residual_t| residual_t.ready(true)),
+                    mask(last, left.bits(), (x.primal.data(), &affine)),
                     &mut out,
                 );
                 out
             }
         };
-        let residual_t = residual.and_then(|residual| residual.tangent);
         let residual_value = residual.filter(|_| last == Last::Silu).map(|r| r.primal.detached());
-        let yt = moves.then(|| {
-            let mut out = linear_tangent(residual_t.map(Tensor::as_slice));
-            if let (Last::Silu, Some(y)) = (last, &y) {
-                let residual = residual_value.as_ref().map(Tensor::as_slice);
-                Point { maps, x: &x.primal.data, affine: &affine, residual, y }.first(&mut out);
-            }
-            out
-        });
-        // A pass over x and its tangent, which are held anyway, makes ẏ again, after the residual's tangent if there is one.
-        let (again, linear_tangent) = match residual_t {
-            _ if last == Last::Silu => {
-                let residual_t = residual_t.cloned();
-                let linear_tangent = move || linear_tangent(residual_t.as_ref().map(Tensor::as_slice));
-                (None, Some(linear_tangent))
-            }
-            None => (Some(Again::new(move || linear_tangent(None))), None),
-            Some(residual_t) => {
-                let first = residual_t.again.clone().filter(|_| is_cheap_again(maps));
-                (first.and_then(|first| Again::after(first, move |r| linear_tangent(Some(&r)))), None)
-            }
+        let yt = match again {
+            Some(again) if again.is_light() => Some(Tensor::lazy(again, &x.primal.shape)),
+            again => moves.then(|| {
+                let mut out = linear_tangent();
+                if let (Last::Silu, Some(y)) = (last, &y) {
+                    let residual = residual_value.as_ref().map(Tensor::as_slice);
+                    Point { maps, x: x.primal.data(), affine: &affine, residual, y }.first(&mut out);
+                }
+                let mut yt = Tensor::new(out, &x.primal.shape);
+                yt.again = again;
+                yt
+            }),
         };
+        // Only the second derivative of a SiLU needs it once more.
+        let linear_tangent = (last == Last::Silu && moves).then_some(linear_tangent);
         let (x, scale, to_shift) = (x.cloned(), scale.cloned(), shift.primal.target());
         let to_residual = residual.and_then(|r| r.primal.target());
         let (point, kept) = (Rc::clone(&left), y);
-        let mut y = replayed.finish(yt, move |mut second, first, adjoints| {
+        let y = replayed.finish_with(yt, move |mut second, first, adjoints| {
+            let first = first.map(|a| a.get());
+            let first = first.as_ref();
             let mut of_input = None;
             if let (Last::Silu, Some(kept)) = (last, &kept) {
                 // From the adjoints of y and ẏ to those of the SiLU's input u and of u̇.
                 let residual = residual_value.as_ref().map(Tensor::as_slice);
-                let silu = Point { maps, x: &x.primal.data, affine: &affine, residual, y: kept };
+                let silu = Point { maps, x: x.primal.data(), affine: &affine, residual, y: kept };
                 if let Some(b) = &mut second {
                     silu.first(b);
                 }
@@ -385,7 +407,7 @@ impl<E: Elem> Cpu<E> {
                     let mut a: Buf<E> = (**g).clone();
                     silu.first(&mut a);
                     of_input = Some(a);
-                    if let Some(linear_tangent) = linear_tangent.filter(|_| moves) {
+                    if let Some(linear_tangent) = linear_tangent {
                         let mut more = linear_tangent();
                         silu.second(&mut more, g);
                         match &mut second {
@@ -396,7 +418,7 @@ impl<E: Elem> Cpu<E> {
                 }
             }
             let first = of_input.as_deref().or(first.map(|a| &a[..]));
-            let mask = mask(last, point.bits.as_deref(), (&x.primal.data, &affine));
+            let mask = mask(last, point.bits(), (x.primal.data(), &affine));
             let (to_x, to_scale, stats) = (x.primal.target(), scale.primal.target(), &point.stats);
             let recorded = point.sums.borrow();
             let sums = match (first, recorded.as_ref(), second.as_mut()) {
@@ -415,9 +437,9 @@ impl<E: Elem> Cpu<E> {
                 }
                 // The loss did not depend on y, so there is no second term.
                 (_, _, Some(b)) => {
-                    let sums = norm::backward_sums(maps, b, &x.primal.data, stats, mask);
+                    let sums = norm::backward_sums(maps, b, x.primal.data(), stats, mask);
                     adjoints.write(&to_x, |out, more| {
-                        let (x, gamma) = (&x.primal.data, &scale.primal.data);
+                        let (x, gamma) = (x.primal.data(), scale.primal.data());
                         norm::backward_input(maps, b, x, stats, gamma, &sums, out, more);
                     })?;
                     sums
@@ -431,9 +453,6 @@ impl<E: Elem> Cpu<E> {
                 None => Ok(()),
             }
         })?;
-        if let Some(tangent) = &mut y.tangent {
-            tangent.again = again;
-        }
         let y = match rest {
             Some(activation) => self.unary_dual_op(activation, y.as_ref())?,
             None => y,
@@ -450,9 +469,9 @@ fn tangent<'a, E: Elem>(
     stats_t: &'a TangentStats,
 ) -> Tangent<'a, E> {
     Tangent {
-        x: &x.primal.data,
+        x: x.primal.data(),
         xt: x.tangent.as_ref().map(Tensor::as_slice),
-        gamma: &scale.primal.data,
+        gamma: scale.primal.data(),
         gamma_t: scale.tangent.as_ref().map(Tensor::as_slice),
         stats,
         stats_t,

@@ -30,7 +30,7 @@ impl<E: Elem> Cpu<E> {
         let (window, shape) = window("max_pool2d", x, spec)?;
         let len = shape.iter().product();
         let (mut y, mut at) = (Buf::new(len), Buf::<u32>::new(len));
-        pool::max(window, &x.data, &mut y, &mut at);
+        pool::max(window, x.data(), &mut y, &mut at);
         let (to_x, at) = (x.target(), Arc::new(at));
         let kept = Arc::clone(&at);
         let extra = move || Extra::Argmax(kept);
@@ -50,7 +50,7 @@ impl<E: Elem> Cpu<E> {
         let at = Arc::clone(at);
         let tangent = x.tangent.map(|t| {
             let mut out = Buf::new(at.len());
-            pool::max_tangent(window, &t.data, &at, &mut out);
+            pool::max_tangent(window, t.data(), &at, &mut out);
             out
         });
         let to_x = x.primal.target();
@@ -63,7 +63,7 @@ impl<E: Elem> Cpu<E> {
     pub(super) fn avg_pool2d_op(&self, x: &Tensor<E>, spec: PoolSpec) -> Result<Tensor<E>> {
         let (window, shape) = window("avg_pool2d", x, spec)?;
         let mut y = Buf::new(shape.iter().product());
-        pool::average(window, &x.data, &mut y);
+        pool::average(window, x.data(), &mut y);
         let to_x = x.target();
         self.linear_op("avg_pool2d", y, &shape, &[x], move |g, adjoints| {
             adjoints.write(&to_x, |out, more| pool::average_backward(window, &g, out, more))
@@ -73,13 +73,13 @@ impl<E: Elem> Cpu<E> {
     pub(super) fn global_avg_pool_op(&self, x: &Tensor<E>) -> Result<Tensor<E>> {
         let op = "global_avg_pool";
         let [n, c, h, w] = image(op, x)?;
-        if x.data.is_empty() {
+        if x.is_empty() {
             let expected = "at least one element".into();
             return Err(Error::InvalidShape { op, expected, found: x.shape.to_vec() });
         }
         let maps = Maps { n, c, hw: h * w };
         let mut y = Buf::new(n * c);
-        pool::global_average(maps, &x.data, &mut y);
+        pool::global_average(maps, x.data(), &mut y);
         let to_x = x.target();
         self.linear_op(op, y, &[n, c], &[x], move |g, adjoints| {
             adjoints.write(&to_x, |out, more| pool::global_average_backward(maps, &g, out, more))

@@ -27,7 +27,7 @@ impl<E: Elem> Cpu<E> {
         let kept = |(axis, &length): (usize, &usize)| if axes.contains(&axis) { 1 } else { length };
         let shape: Vec<usize> = x.shape.iter().enumerate().map(kept).collect();
         let mut y = Buf::new(shape.iter().product());
-        reduce::sum_axes(&x.data, &x.shape, axes, &mut y);
+        reduce::sum_axes(x.data(), &x.shape, axes, &mut y);
         let (to_x, from, to) = (x.target(), shape.clone(), Rc::clone(&x.shape));
         self.linear_op("sum", y, &shape, &[x], move |g, adjoints| {
             let mut out = Buf::new(to.iter().product());
@@ -46,7 +46,7 @@ impl<E: Elem> Cpu<E> {
             return Ok(x.clone());
         }
         let mut y = Buf::new(shape.iter().product());
-        permute::broadcast(&x.data, &x.shape, shape, &mut y);
+        permute::broadcast(x.data(), &x.shape, shape, &mut y);
         let (to_x, from, to) = (x.target(), Rc::clone(&x.shape), shape.to_vec());
         self.linear_op("broadcast", y, shape, &[x], move |g, adjoints| {
             let axes: Vec<usize> = (0..to.len()).filter(|&axis| from[axis] != to[axis]).collect();
@@ -58,10 +58,10 @@ impl<E: Elem> Cpu<E> {
 
     /// Shares data and adjoint: nothing is recorded.
     pub(super) fn reshape_op(&self, x: &Tensor<E>, shape: &[usize]) -> Result<Tensor<E>> {
-        if shape.iter().product::<usize>() != x.data.len() {
+        if shape.iter().product::<usize>() != x.len() {
             return Err(Error::ShapeMismatch { op: "reshape", lhs: x.shape.to_vec(), rhs: shape.to_vec() });
         }
-        Ok(Tensor { shape: shape.into(), ..x.clone() })
+        Ok(x.reshaped(shape))
     }
 
     pub(super) fn permute_op(&self, x: &Tensor<E>, axes: &[usize]) -> Result<Tensor<E>> {
@@ -70,8 +70,8 @@ impl<E: Elem> Cpu<E> {
             return invalid("permute", format!("one whose axes {axes:?} permutes"), &x.shape);
         }
         let shape: Vec<usize> = axes.iter().map(|&axis| x.shape[axis]).collect();
-        let mut y = Buf::new(x.data.len());
-        permute::permute(&x.data, &x.shape, axes, &mut y);
+        let mut y = Buf::new(x.len());
+        permute::permute(x.data(), &x.shape, axes, &mut y);
         let mut inverse = vec![0; rank];
         for (to, &from) in axes.iter().enumerate() {
             inverse[from] = to;
@@ -97,7 +97,7 @@ impl<E: Elem> Cpu<E> {
         let mut shape = x.shape.to_vec();
         shape[axis] = indices.len();
         let mut y = Buf::new(shape.iter().product());
-        gather::gather(&x.data, view, indices, &mut y);
+        gather::gather(x.data(), view, indices, &mut y);
         let (to_x, indices) = (x.target(), indices.to_vec());
         self.linear_op("gather", y, &shape, &[x], move |g, adjoints| {
             adjoints.write(&to_x, |out, accumulate| gather::scatter_add(&g, view, &indices, out, accumulate))
@@ -110,7 +110,7 @@ impl<E: Elem> Cpu<E> {
             return invalid("max_last", "a last axis that is not empty".into(), &x.shape);
         };
         let larger = |max: E, &v: &E| if v > max || v.is_nan() { v } else { max };
-        let rows = x.data.chunks(width).map(|row| row.iter().fold(E::neg_infinity(), larger));
+        let rows = x.data().chunks(width).map(|row| row.iter().fold(E::neg_infinity(), larger));
         let shape: Vec<usize> = outer.iter().copied().chain([1]).collect();
         Ok(Tensor::new(Buf::from(rows.collect::<Vec<_>>()), &shape))
     }

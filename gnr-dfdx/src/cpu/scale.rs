@@ -30,10 +30,10 @@ fn pull_back<E: Elem>(
     [x_value, s_value]: [Option<&Tensor<E>>; 2],
 ) -> Result<(), DeviceError> {
     if let Some(s_value) = s_value {
-        adjoints.write(&x.target(), |out, more| scale::scale(hw, g, &s_value.data, out, more))?;
+        adjoints.write(&x.target(), |out, more| scale::scale(hw, g, s_value.data(), out, more))?;
     }
     if let Some(x_value) = x_value {
-        adjoints.write(&s.target(), |out, more| scale::inner(hw, g, &x_value.data, out, more))?;
+        adjoints.write(&s.target(), |out, more| scale::inner(hw, g, x_value.data(), out, more))?;
     }
     Ok(())
 }
@@ -41,8 +41,8 @@ fn pull_back<E: Elem>(
 impl<E: Elem> Cpu<E> {
     pub(super) fn scale_channels_op(&self, x: &Tensor<E>, s: &Tensor<E>) -> Result<Tensor<E>> {
         let hw = map(x, s)?;
-        let mut y = Buf::new(x.data.len());
-        scale::scale(hw, &x.data, &s.data, &mut y, false);
+        let mut y = Buf::new(x.len());
+        scale::scale(hw, x.data(), s.data(), &mut y, false);
         let (x_, s_) = (x.clone(), s.clone());
         self.nonlinear_op(
             "scale_channels",
@@ -68,12 +68,12 @@ impl<E: Elem> Cpu<E> {
         };
         let moves = x.tangent.is_some() || s.tangent.is_some();
         let tangent = moves.then(|| {
-            let mut out = Buf::new(x.primal.data.len());
+            let mut out = Buf::new(x.primal.len());
             if let Some(t) = x.tangent {
-                scale::scale(hw, &t.data, &s.primal.data, &mut out, false);
+                scale::scale(hw, t.data(), s.primal.data(), &mut out, false);
             }
             if let Some(t) = s.tangent {
-                scale::scale(hw, &x.primal.data, &t.data, &mut out, x.tangent.is_some());
+                scale::scale(hw, x.primal.data(), t.data(), &mut out, x.tangent.is_some());
             }
             out
         });

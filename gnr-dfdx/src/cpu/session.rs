@@ -51,15 +51,17 @@ pub(super) struct Saved<E: Elem> {
     pub(super) extra: Extra<E>,
 }
 
-/// The output of an operation; a recording session need not hold it when `again` makes it too.
-pub(super) struct Output<E: Elem> {
-    pub(super) data: Buf<E>,
-    pub(super) again: Option<Again<E>>,
+/// The output of an operation.
+pub(super) enum Output<E: Elem> {
+    /// In memory; a recording session need not hold it when there is a way to make it again.
+    There(Buf<E>, Option<Again<E>>),
+    /// Not made yet: operations that take it piece by piece never need it whole.
+    Lazy(Again<E>),
 }
 
 impl<E: Elem> From<Buf<E>> for Output<E> {
     fn from(data: Buf<E>) -> Self {
-        Self { data, again: None }
+        Self::There(data, None)
     }
 }
 
@@ -129,19 +131,6 @@ impl<E: Elem> Replayed<E> {
     pub(super) fn corrupt(&self) -> Error {
         Error::Invalid(format!("record of {} is not one of its own", self.entry.op))
     }
-    /// [`finish`](Self::finish) with a tangent that later steps make again instead of holding it.
-    pub(super) fn finish_again(
-        self,
-        tangent: Option<Again<E>>,
-        f: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>, &mut Adjoints<E>) -> Result<(), DeviceError>
-        + 'static,
-    ) -> Result<Dual<Tensor<E>>> {
-        let mut y = self.finish(tangent.as_ref().map(Again::make), f)?;
-        if let Some(y) = &mut y.tangent {
-            y.again = tangent;
-        }
-        Ok(y)
-    }
     /// The output as a dual number. In the reverse pass `f` gets b (if there is one), a (if there is one) and the adjoints.
     pub(super) fn finish(
         self,
@@ -149,25 +138,47 @@ impl<E: Elem> Replayed<E> {
         f: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>, &mut Adjoints<E>) -> Result<(), DeviceError>
         + 'static,
     ) -> Result<Dual<Tensor<E>>> {
+        let tangent = tangent.map(|tangent| Tensor::new(tangent, &self.entry.shape));
+        self.finish_with(tangent, move |b, a, adjoints| f(b, a.map(|a| a.get()).as_ref(), adjoints))
+    }
+    /// The same with a tangent that later steps make again instead of holding it.
+    pub(super) fn finish_again(
+        self,
+        tangent: Option<Again<E>>,
+        f: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>, &mut Adjoints<E>) -> Result<(), DeviceError>
+        + 'static,
+    ) -> Result<Dual<Tensor<E>>> {
+        let tangent = tangent.map(|tangent| Tensor::made_by(tangent, &self.entry.shape));
+        self.finish_with(tangent, move |b, a, adjoints| f(b, a.map(|a| a.get()).as_ref(), adjoints))
+    }
+    /// The same for an operation that decides itself whether it needs a in memory.
+    pub(super) fn finish_with(
+        self,
+        tangent: Option<Tensor<E>>,
+        f: impl FnOnce(Option<Buf<E>>, Option<Held<E>>, &mut Adjoints<E>) -> Result<(), DeviceError> + 'static,
+    ) -> Result<Dual<Tensor<E>>> {
         let Self { entry, node, terms, made } = self;
-        let primal = Tensor {
-            data: made.map_or_else(|| entry.saved.output.get(), Arc::new),
-            shape: entry.shape[..].into(),
-            node: Some(Rc::clone(&node)),
-            again: entry.saved.output.again(),
+        let mut primal = match (made, &entry.saved.output) {
+            (Some(made), output) => {
+                let mut primal = Tensor::new(made, &entry.shape);
+                primal.again = output.again();
+                primal
+            }
+            (None, Held::Again(again)) => Tensor::made_by(again.clone(), &entry.shape),
+            (None, Held::Data(data)) => Tensor::of(Arc::clone(data), &entry.shape),
         };
-        let tangent = tangent.map(|tangent| Tensor::new(tangent, &primal.shape));
+        primal.node = Some(Rc::clone(&node));
         let adjoint = Rc::clone(&entry.saved.adjoint);
         on_tape(&node, move |node, adjoints| {
             let b = adjoints.take(node)?;
             let a = match terms {
-                Terms::Both => adjoint.borrow().as_ref().map(Held::get),
+                Terms::Both => adjoint.borrow().clone(),
                 Terms::First => None,
             };
             if b.is_none() && a.is_none() {
                 return Ok(());
             }
-            f(b, a.as_ref(), adjoints)
+            f(b, a, adjoints)
         })?;
         Ok(Dual { primal, tangent })
     }
@@ -258,8 +269,10 @@ impl<E: Elem> Cpu<E> {
         ) -> Result<Option<Arc<Buf<E>>>, DeviceError>
         + 'static,
     ) -> Result<Tensor<E>> {
-        let Output { data, again } = output.into();
-        let mut y = Tensor::new(data, shape);
+        let (mut y, again) = match output.into() {
+            Output::There(data, again) => (Tensor::new(data, shape), again),
+            Output::Lazy(again) => (Tensor::lazy(again.clone(), shape), Some(again)),
+        };
         y.node = self.node_over(op, operands)?;
         let Some(node) = y.node.clone() else { return Ok(y) };
         let entry = match &self.session {

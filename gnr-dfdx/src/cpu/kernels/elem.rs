@@ -1,5 +1,6 @@
 //! [`Elem`]: the element types the kernels are generic over (`f32` and `f64`).
 
+use super::made::MakeMaps;
 use crate::cpu::buffer::Pooled;
 use dfdx::prelude::Dtype;
 use num_traits::{Float, FromPrimitive};
@@ -20,6 +21,8 @@ pub trait Elem: Dtype + Float + FromPrimitive + Pooled + Send + Sync + Sum + Add
     fn as_f32(x: &[Self]) -> Option<&[f32]>;
     /// The mutable counterpart of [`Elem::as_f32`].
     fn as_f32_mut(x: &mut [Self]) -> Option<&mut [f32]>;
+    /// The same for maps that are made where they are read.
+    fn as_f32_maps(made: &dyn MakeMaps<Self>) -> Option<&dyn MakeMaps<f32>>;
 }
 
 impl Elem for f32 {
@@ -45,6 +48,9 @@ impl Elem for f32 {
     fn as_f32_mut(x: &mut [f32]) -> Option<&mut [f32]> {
         Some(x)
     }
+    fn as_f32_maps(made: &dyn MakeMaps<f32>) -> Option<&dyn MakeMaps<f32>> {
+        Some(made)
+    }
 }
 
 impl Elem for f64 {
@@ -68,6 +74,9 @@ impl Elem for f64 {
         None
     }
     fn as_f32_mut(_: &mut [f64]) -> Option<&mut [f32]> {
+        None
+    }
+    fn as_f32_maps(_: &dyn MakeMaps<f64>) -> Option<&dyn MakeMaps<f32>> {
         None
     }
 }

@@ -1,18 +1,21 @@
 //! Batch normalisation over [N, C, HW]: statistics, application (with an optional residual and activation in the same pass), gradient.
 //!
 //! `y = γ x̂ + β (+ residual)`, `x̂ = s (x − m)`, `s = 1/√(var + ε)`, then ReLU, ReLU6 or SiLU if asked for. Statistics and sums are formed per
-//! (image, channel) and merged in f64 in a fixed order. Second-order pieces are in [`super::norm_replay`].
+//! (image, channel) and merged in f64 in a fixed order. Second-order pieces are in [`super::norm_replay`], maps that are made where they are
+//! read in [`super::norm_made`].
 //!
 //! # References
 //! Ioffe & Szegedy (2015). Merging of variances: Chan, Golub & LeVeque (1983).
 
 use super::elem::Elem;
 use super::elementwise::{clip, clip_mask};
+use super::made::Values;
 use super::reduce::sum_run;
 use super::sigmoid::silu;
 use super::simd::{CHUNK, LANES, simd};
 use crate::cpu::buffer::Buf;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The shape [N, C, H·W] of a batch of feature maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,16 +103,23 @@ pub enum Mask<'a, E> {
 
 impl<'a, E: Elem> Mask<'a, E> {
     pub(super) fn map(mask: Option<Self>, maps: Maps, i: usize) -> Option<MapMask<'a, E>> {
-        mask.map(|mask| match mask {
+        mask.map(|mask| mask.part(maps, i, 0..maps.hw))
+    }
+    /// For the elements `range` of map `i`.
+    pub(super) fn part(self, maps: Maps, i: usize, range: Range<usize>) -> MapMask<'a, E> {
+        match self {
             Mask::Output { of, top } => {
-                MapMask::Between { of: maps.map(of, i), k: E::one(), m: E::zero(), top }
+                MapMask::Between { of: &maps.map(of, i)[range], k: E::one(), m: E::zero(), top }
             }
             Mask::Input { of, affine, top } => {
                 let (k, m) = affine.at(i);
-                MapMask::Between { of: maps.map(of, i), k, m, top }
+                MapMask::Between { of: &maps.map(of, i)[range], k, m, top }
             }
-            Mask::Bits(bits) => MapMask::Bits(&bits[i * maps.words()..][..maps.words()]),
-        })
+            Mask::Bits(bits) => {
+                let words = &bits[i * maps.words()..][..maps.words()];
+                MapMask::Bits { words: &words[(range.start / 32).min(words.len())..], from: range.start % 32 }
+            }
+        }
     }
     /// The whole array that it looks at, when that is one of values.
     pub(super) fn values(mask: Option<Self>) -> Option<&'a [E]> {
@@ -136,8 +146,8 @@ const BITS: [u32; 32] = {
 pub(super) enum MapMask<'a, E> {
     /// A derivative passes where `0 < k of + m < top`.
     Between { of: &'a [E], k: E, m: E, top: E },
-    /// A derivative passes where the bit is set.
-    Bits(&'a [u32]),
+    /// A derivative passes where the bit is set; the first is bit `from` of the first word.
+    Bits { words: &'a [u32], from: usize },
 }
 
 impl<E: Elem> MapMask<'_, E> {
@@ -148,18 +158,24 @@ impl<E: Elem> MapMask<'_, E> {
             MapMask::Between { of, k, m, top } => {
                 g.iter_mut().zip(of).for_each(|(g, &v)| *g = clip_mask(*g, k * v + m, top));
             }
-            MapMask::Bits(words) => {
+            MapMask::Bits { words, from } => {
+                // The 32 bits from there on.
+                let at = |i: usize| {
+                    let word = |i: usize| u64::from(words.get(i).copied().unwrap_or(0));
+                    ((word(i) | word(i + 1) << 32) >> from) as u32
+                };
                 let (blocks, rest) = g.as_chunks_mut::<32>();
-                for (g, &word) in blocks.iter_mut().zip(words) {
+                let count = blocks.len();
+                for (j, g) in blocks.iter_mut().enumerate() {
+                    let word = at(j);
                     for i in 0..32 {
                         g[i] = if word & BITS[i] != 0 { g[i] } else { E::zero() };
                     }
                 }
-                if let Some(&word) = words.get(blocks.len()) {
-                    rest.iter_mut()
-                        .zip(BITS)
-                        .for_each(|(g, bit)| *g = if word & bit != 0 { *g } else { E::zero() });
-                }
+                let word = at(count);
+                rest.iter_mut()
+                    .zip(BITS)
+                    .for_each(|(g, bit)| *g = if word & bit != 0 { *g } else { E::zero() });
             }
         }
     }
@@ -256,7 +272,7 @@ simd! {
         let rest = xs.remainder().iter().zip(zs.remainder());
         lanes.iter().map(|v| v.wide()).sum::<f64>() + rest.map(|(&a, &b)| ((a - m) * (b - k)).wide()).sum::<f64>()
     }
-    fn apply_map<E: Elem>(y: &mut [E], x: &[E], k: E, m: E, residual: Option<&[E]>, last: Last<E>) {
+    pub(super) fn apply_map<E: Elem>(y: &mut [E], x: &[E], k: E, m: E, residual: Option<&[E]>, last: Last<E>) {
         match (residual, last) {
             (None, Last::Clip(top)) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = clip(k * x + m, top)),
             (Some(r), Last::Clip(top)) => {
@@ -264,6 +280,16 @@ simd! {
             }
             (None, _) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = k * x + m),
             (Some(r), _) => y.iter_mut().zip(x).zip(r).for_each(|((y, &x), &r)| *y = k * x + m + r),
+        }
+        if last == Last::Silu {
+            y.iter_mut().for_each(|y| *y = silu(*y));
+        }
+    }
+    /// [`apply_map`] with y as the residual.
+    pub(super) fn apply_onto<E: Elem>(y: &mut [E], x: &[E], k: E, m: E, last: Last<E>) {
+        match last {
+            Last::Clip(top) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = clip(k * x + m + *y, top)),
+            _ => y.iter_mut().zip(x).for_each(|(y, &x)| *y = k * x + m + *y),
         }
         if last == Last::Silu {
             y.iter_mut().for_each(|y| *y = silu(*y));
@@ -290,7 +316,7 @@ simd! {
         sums
     }
     /// out (+)= k0 g + k1 x + k2
-    fn combine<E: Elem>(out: &mut [E], g: &[E], x: &[E], k: [E; 3], accumulate: bool) {
+    pub(super) fn combine<E: Elem>(out: &mut [E], g: &[E], x: &[E], k: [E; 3], accumulate: bool) {
         let terms = out.iter_mut().zip(g).zip(x);
         if accumulate {
             terms.for_each(|((o, &g), &x)| *o += k[0] * g + k[1] * x + k[2]);
@@ -305,15 +331,22 @@ pub fn apply<E: Elem>(
     maps: Maps,
     x: &[E],
     affine: &Affine<E>,
-    residual: Option<&[E]>,
+    residual: Option<Values<'_, E>>,
     last: Last<E>,
     y: &mut [E],
 ) {
-    maps.assert(&[Some(x), residual, Some(y)]);
-    assert_eq!(affine.0.len(), maps.c);
+    maps.assert(&[Some(x), Some(y)]);
+    assert!(affine.0.len() == maps.c && residual.is_none_or(|residual| residual.len() == maps.size()));
     y.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, y)| {
-        let (k, m) = affine.at(i);
-        apply_map(y, maps.map(x, i), k, m, maps.maps(residual, i), last);
+        let ((k, m), x) = (affine.at(i), maps.map(x, i));
+        match residual {
+            None => apply_map(y, x, k, m, None, last),
+            Some(Values::Whole(residual)) => apply_map(y, x, k, m, Some(maps.map(residual, i)), last),
+            Some(Values::Made(residual)) => {
+                residual.make(i, 0..maps.hw, y);
+                apply_onto(y, x, k, m, last);
+            }
+        }
     });
 }
 
@@ -371,6 +404,26 @@ pub fn backward_sums<E: Elem>(
     sums
 }
 
+/// The adjoint of x as `k0 a + k1 x + k2`, by channel.
+pub(super) fn input_coefficients<E: Elem>(
+    maps: Maps,
+    stats: &Stats,
+    gamma: &[E],
+    sums: &Sums,
+) -> Vec<[E; 3]> {
+    let channel = |ch: usize| {
+        let (s, m) = (stats.istd[ch], stats.mean[ch]);
+        let k = gamma[ch].wide() * s;
+        let (mean_a, mean_ax) = match stats.source {
+            Source::Batch => (sums.beta[ch] / maps.count(), sums.gamma[ch] / maps.count()),
+            Source::Fixed => (0.0, 0.0),
+        };
+        let by_x = -k * s * mean_ax;
+        [k, by_x, -k * mean_a - by_x * m].map(E::of)
+    };
+    (0..maps.c).map(channel).collect()
+}
+
 /// The adjoint of x: `γ s (a − mean a − x̂ mean(a x̂))`, or `γ s a` for fixed statistics; added to `gx` when `accumulate`.
 /// `a` is the adjoint that [`backward_sums`] masked.
 #[allow(clippy::too_many_arguments)]
@@ -385,18 +438,7 @@ pub fn backward_input<E: Elem>(
     accumulate: bool,
 ) {
     maps.assert(&[Some(a), Some(x), Some(gx)]);
-    let coefficients: Vec<[E; 3]> = (0..maps.c)
-        .map(|ch| {
-            let (s, m) = (stats.istd[ch], stats.mean[ch]);
-            let k = gamma[ch].wide() * s;
-            let (mean_a, mean_ax) = match stats.source {
-                Source::Batch => (sums.beta[ch] / maps.count(), sums.gamma[ch] / maps.count()),
-                Source::Fixed => (0.0, 0.0),
-            };
-            let by_x = -k * s * mean_ax;
-            [k, by_x, -k * mean_a - by_x * m].map(E::of)
-        })
-        .collect();
+    let coefficients = input_coefficients(maps, stats, gamma, sums);
     gx.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, gx)| {
         combine(gx, maps.map(a, i), maps.map(x, i), coefficients[i % maps.c], accumulate);
     });
@@ -453,7 +495,7 @@ mod tests {
             let value = |x: &[f64], gamma: &[f64], beta: &[f64], r: &[f64]| {
                 let mut y = vec![0.0; n];
                 let last = top.map_or(Last::Nothing, Last::Clip);
-                apply(MAPS, x, &Affine::new(&stats(x), gamma, beta), Some(r), last, &mut y);
+                apply(MAPS, x, &Affine::new(&stats(x), gamma, beta), Some(Values::Whole(r)), last, &mut y);
                 y
             };
             let loss = |x: &[f64], g: &[f64], b: &[f64], r: &[f64]| -> f64 {

@@ -12,6 +12,7 @@
 //! For fixed statistics ṁ = q = 0 and all means vanish: `x̄ = s (γ b + γ̇ a)`.
 
 use super::elem::Elem;
+use super::made::Values;
 use super::norm::{MapMask, Maps, Mask, Source, Stats, Sums, centred_dot, centred_sum, masked_sums};
 use super::reduce::sum_run;
 use super::simd::simd;
@@ -55,7 +56,7 @@ pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Sta
 
 simd! {
     /// out = k0 xt + k1 x + k2 (+ residual), masked
-    fn tangent_map<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], residual: Option<&[E]>, mask: Option<MapMask<'_, E>>) {
+    pub(super) fn tangent_map<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], residual: Option<&[E]>, mask: Option<MapMask<'_, E>>) {
         match xt {
             Some(t) => out.iter_mut().zip(x).zip(t).for_each(|((o, &x), &t)| *o = k[0] * t + k[1] * x + k[2]),
             None => out.iter_mut().zip(x).for_each(|(o, &x)| *o = k[1] * x + k[2]),
@@ -69,6 +70,16 @@ simd! {
             (Some(r), None) => out.iter_mut().zip(r).for_each(|(o, &r)| *o += r),
             (None, Some(mask)) => mask.apply(out),
             (None, None) => {}
+        }
+    }
+    /// [`tangent_map`] with `out` as the residual.
+    pub(super) fn tangent_onto<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], mask: Option<MapMask<'_, E>>) {
+        match xt {
+            Some(t) => out.iter_mut().zip(x).zip(t).for_each(|((o, &x), &t)| *o += k[0] * t + k[1] * x + k[2]),
+            None => out.iter_mut().zip(x).for_each(|(o, &x)| *o += k[1] * x + k[2]),
+        }
+        if let Some(mask) = mask {
+            mask.apply(out);
         }
     }
     /// out (+)= k0 b + k1 a + k2 x + k3 xt + k4
@@ -122,6 +133,15 @@ impl<E: Elem> Tangent<'_, E> {
         let gamma_t = self.gamma_t.map_or(0.0, |g| g[ch].wide());
         [self.gamma[ch].wide(), gamma_t, s.istd[ch], s.mean[ch], t.mean[ch], t.q[ch]]
     }
+    /// ẏ before residual and mask, as `k0 ẋ + k1 x + k2`, by channel.
+    pub(super) fn coefficients(&self, beta_t: Option<&[E]>) -> Vec<[E; 3]> {
+        let channel = |ch: usize| {
+            let [gamma, gamma_t, s, m, mt, q] = self.channel(ch);
+            let (by_t, by_x) = (gamma * s, (gamma_t - gamma * s * q) * s);
+            [by_t, by_x, beta_t.map_or(0.0, |b| b[ch].wide()) - by_t * mt - by_x * m].map(E::of)
+        };
+        (0..self.stats.mean.len()).map(channel).collect()
+    }
 }
 
 /// ẏ. `beta_t` and `residual_t` are the tangents of β and of the residual; `mask` holds the recorded output when the operation ended in a clip.
@@ -129,28 +149,24 @@ pub fn tangent_apply<E: Elem>(
     maps: Maps,
     at: Tangent<'_, E>,
     beta_t: Option<&[E]>,
-    residual_t: Option<&[E]>,
+    residual_t: Option<Values<'_, E>>,
     mask: Option<Mask<'_, E>>,
     out: &mut [E],
 ) {
-    maps.assert(&[Some(at.x), at.xt, residual_t, Mask::values(mask), Some(out)]);
-    let coefficients: Vec<[E; 3]> = (0..maps.c)
-        .map(|ch| {
-            let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
-            let (by_t, by_x) = (gamma * s, (gamma_t - gamma * s * q) * s);
-            [by_t, by_x, beta_t.map_or(0.0, |b| b[ch].wide()) - by_t * mt - by_x * m].map(E::of)
-        })
-        .collect();
+    maps.assert(&[Some(at.x), at.xt, Mask::values(mask), Some(out)]);
+    assert!(residual_t.is_none_or(|residual_t| residual_t.len() == maps.size()));
+    let coefficients = at.coefficients(beta_t);
     out.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, out)| {
-        let k = coefficients[i % maps.c];
-        tangent_map(
-            out,
-            maps.map(at.x, i),
-            maps.maps(at.xt, i),
-            k,
-            maps.maps(residual_t, i),
-            Mask::map(mask, maps, i),
-        );
+        let (k, mask) = (coefficients[i % maps.c], Mask::map(mask, maps, i));
+        let (x, xt) = (maps.map(at.x, i), maps.maps(at.xt, i));
+        match residual_t {
+            None => tangent_map(out, x, xt, k, None, mask),
+            Some(Values::Whole(residual)) => tangent_map(out, x, xt, k, Some(maps.map(residual, i)), mask),
+            Some(Values::Made(residual)) => {
+                residual.make(i, 0..maps.hw, out);
+                tangent_onto(out, x, xt, k, mask);
+            }
+        }
     });
 }
 
@@ -281,7 +297,14 @@ mod tests {
             let output = |p: &Point| {
                 let mut y = vec![0.0; n];
                 let last = top.map_or(Last::Nothing, Last::Clip);
-                apply(MAPS, &p.x, &Affine::new(&stats(&p.x), &p.gamma, &p.beta), Some(&p.r), last, &mut y);
+                apply(
+                    MAPS,
+                    &p.x,
+                    &Affine::new(&stats(&p.x), &p.gamma, &p.beta),
+                    Some((&p.r).into()),
+                    last,
+                    &mut y,
+                );
                 y
             };
             let gradient = |h: f64| {
@@ -306,7 +329,7 @@ mod tests {
             let at =
                 Tangent { x: &p.x, xt, gamma: &p.gamma, gamma_t: Some(&t.gamma), stats: &st, stats_t: &stt };
             let mut yt = vec![0.0; n];
-            tangent_apply(MAPS, at, Some(&t.beta), Some(&t.r), mask, &mut yt);
+            tangent_apply(MAPS, at, Some(&t.beta), Some((&t.r).into()), mask, &mut yt);
             assert!(max_abs_diff(&yt, &slopes[0]) < 1e-7, "tangent, {source:?}");
 
             let mut a = w.clone();

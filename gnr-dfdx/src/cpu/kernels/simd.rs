@@ -56,6 +56,19 @@ pub fn limit(highest: Level) -> Level {
     level
 }
 
+/// Asks the second-level cache for `count` elements from `p`, which may point anywhere.
+#[inline(always)]
+pub(super) fn prefetch<E>(p: *const E, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for byte in (0..count * size_of::<E>()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch of any address has no effect but on caches; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast::<i8>().wrapping_add(byte)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (p, count);
+}
+
 /// Defines functions that run the copy of their body for the widest instruction set that the machine has.
 macro_rules! simd {
     ($($(#[$m:meta])* $vis:vis fn $name:ident<$($g:ident: $b:path),*>($($a:ident: $t:ty),* $(,)?) $(-> $r:ty)? $body:block)*) => { $(

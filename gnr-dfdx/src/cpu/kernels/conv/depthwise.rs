@@ -5,7 +5,7 @@
 //! Then output (y, x) and tap (ky, kx) meet at one fixed distance in memory, so a sum over taps is one loop over the whole map whose
 //! partial sums stay in registers, whatever stride and width. The price is a few columns of nonsense between rows, which are dropped.
 
-use super::{Geometry, Pair};
+use super::{Geometry, Slices};
 use crate::cpu::buffer::Buf;
 use crate::cpu::kernels::elem::Elem;
 use crate::cpu::kernels::simd::{CHUNK, simd};
@@ -86,7 +86,7 @@ impl Plan {
 }
 
 /// `y = Σ_i conv(x_i, w_i)`.
-pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
+pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], y: &mut [E]) {
     let plan = Plan::new(g);
     let scratch = || (Buf::zeroed(plan.input.len()), Buf::new(plan.flat(g) + WIDTH), Vec::new());
     y.par_chunks_mut(g.l()).with_min_len(batch(g)).enumerate().for_each_init(
@@ -106,7 +106,7 @@ pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E])
 }
 
 /// `gx (+)= Σ_i convᵀ(gy_i, w_i)`: one phase of the input at a time, from the taps that read it.
-pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accumulate: bool) {
+pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx: &mut [E], accumulate: bool) {
     let plan = Plan::new(g);
     let (s, layout, [rows, columns]) = (g.stride, plan.output, plan.before);
     // Phase rows and columns that some tap reads.
@@ -156,7 +156,12 @@ fn column<E>(row: &mut [E], stride: usize, b: usize, left: usize) -> (&mut [E], 
 }
 
 /// `gw (+)= Σ_i …` over pairs of (output adjoint, input): one task a channel, images in order.
-pub(super) fn backward_weight<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gw: &mut [E], accumulate: bool) {
+pub(super) fn backward_weight<E: Elem>(
+    g: &Geometry,
+    pairs: &[Slices<'_, E>],
+    gw: &mut [E],
+    accumulate: bool,
+) {
     let plan = Plan::new(g);
     let flat = plan.flat(g).next_multiple_of(SUMS);
     let scratch = || (Buf::zeroed(plan.input.len()), Buf::zeroed(flat));

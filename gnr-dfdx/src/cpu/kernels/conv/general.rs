@@ -1,14 +1,14 @@
 //! The path every geometry and both precisions can take: im2col of one image and one group at a time, then the `gemm` crate.
 
 use super::im2col::{col2im, im2col};
-use super::{Geometry, PARTS, Pair};
+use super::{Geometry, PARTS, Slices};
 use crate::cpu::buffer::Buf;
 use crate::cpu::kernels::elem::Elem;
 use crate::cpu::kernels::elementwise::add_assign;
 use crate::cpu::kernels::gemm::{Mat, gemm};
 use rayon::prelude::*;
 
-pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
+pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], y: &mut [E]) {
     let (l, ck, og) = (g.l(), g.ck(), g.og());
     y.par_chunks_mut(g.map()).enumerate().for_each_init(
         || Buf::new(ck * l),
@@ -24,7 +24,7 @@ pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E])
     );
 }
 
-pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accumulate: bool) {
+pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx: &mut [E], accumulate: bool) {
     let (l, ck, og) = (g.l(), g.ck(), g.og());
     gx.par_chunks_mut(g.image()).enumerate().for_each_init(
         || Buf::new(ck * l),
@@ -43,7 +43,12 @@ pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gx: &
     );
 }
 
-pub(super) fn backward_weight<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gw: &mut [E], accumulate: bool) {
+pub(super) fn backward_weight<E: Elem>(
+    g: &Geometry,
+    pairs: &[Slices<'_, E>],
+    gw: &mut [E],
+    accumulate: bool,
+) {
     let (l, ck, og) = (g.l(), g.ck(), g.og());
     let per = g.n.div_ceil(PARTS);
     let part = |b: usize| {

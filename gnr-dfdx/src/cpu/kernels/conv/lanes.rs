@@ -43,19 +43,6 @@ pub(super) trait Lanes: Copy {
     unsafe fn store_pairs(even: Self, odd: Self, p: *mut f32);
 }
 
-/// Asks the second-level cache for `floats` from `p`, which may point anywhere.
-#[inline(always)]
-pub(super) fn prefetch(p: *const f32, floats: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for at in (0..floats).step_by(16) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a prefetch of any address has no effect but on caches; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(at).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (p, floats);
-}
-
 /// Eight floats in plain Rust.
 #[derive(Clone, Copy)]
 pub(super) struct Portable([f32; 8]);

@@ -22,11 +22,18 @@ pub use geometry::{Geometry, GeometryError};
 use f4x4::strided;
 
 use super::elem::Elem;
+use super::made::{Values, Whole};
 use super::simd::{self, Level};
 use super::work;
 
-/// Two operands of one convolution (which two depends on the operation).
-pub type Pair<'a, E> = (&'a [E], &'a [E]);
+/// Maps and weights: the operands of a convolution or of its input gradient.
+pub type Pair<'a, E> = (Values<'a, E>, &'a [E]);
+
+/// Output adjoint and input: the operands of a weight gradient.
+pub type MapPair<'a, E> = (Values<'a, E>, Values<'a, E>);
+
+/// Either, in memory.
+type Slices<'a, E> = (&'a [E], &'a [E]);
 
 /// Partial sums of a weight gradient: a fixed number, so that it does not depend on the number of threads.
 const PARTS: usize = 16;
@@ -66,6 +73,12 @@ pub fn plan(g: &Geometry, single: bool) -> Plan {
     if single { Plan::Packed } else { Plan::General }
 }
 
+/// Whether the operations of a geometry read maps of `f32` (`single`) piece by piece, so that those which are made where they are read
+/// need not be made whole first.
+pub fn streams(g: &Geometry, single: bool) -> bool {
+    matches!(plan(g, single), Plan::Winograd4 | Plan::Strided)
+}
+
 /// `y = Σ_i conv(x_i, w_i)` over `pairs` of (input, weight).
 ///
 /// # Panics
@@ -75,19 +88,27 @@ pub fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
 }
 
 fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
-    check(g, pairs, g.input_len(), g.weight_len(), y.len(), g.output_len());
-    let single = single(pairs);
-    match (plan(g, single.is_some()), &single, E::as_f32_mut(y)) {
+    let lengths = pairs.iter().map(|(x, w)| [x.len(), w.len()]);
+    check(g, lengths, [g.input_len(), g.weight_len()], y.len(), g.output_len());
+    let plan = plan_of(g, pairs.iter().map(|pair| pair.0));
+    if let (Some(streamed), Some(y)) = (streamed(pairs), E::as_f32_mut(y)) {
+        match plan {
+            Plan::Winograd4 => {
+                return f4x4::run(level, winograd::Shape::forward(g), &streamed, false, y, false);
+            }
+            Plan::Strided => return strided::forward(level, g, &streamed, y),
+            _ => {}
+        }
+    }
+    let whole = whole(pairs, g.h * g.w);
+    let pairs = slices(&whole, pairs);
+    match (plan, &in_single(&pairs), E::as_f32_mut(y)) {
         (Plan::Winograd, Some(pairs), Some(y)) => {
             winograd::run(level, winograd::Shape::forward(g), pairs, false, y, false);
         }
-        (Plan::Winograd4, Some(pairs), Some(y)) => {
-            f4x4::run(level, winograd::Shape::forward(g), pairs, false, y, false);
-        }
-        (Plan::Strided, Some(pairs), Some(y)) => strided::forward(level, g, pairs, y),
         (Plan::Packed, Some(pairs), Some(y)) => packed::forward(level, g, pairs, y),
-        (Plan::Depthwise, ..) => depthwise::forward(g, pairs, y),
-        _ => general::forward(g, pairs, y),
+        (Plan::Depthwise, ..) => depthwise::forward(g, &pairs, y),
+        _ => general::forward(g, &pairs, y),
     }
 }
 
@@ -106,19 +127,28 @@ fn backward_input_at<E: Elem>(
     gx: &mut [E],
     accumulate: bool,
 ) {
-    check(g, pairs, g.output_len(), g.weight_len(), gx.len(), g.input_len());
-    let single = single(pairs);
-    match (plan(g, single.is_some()), &single, E::as_f32_mut(gx)) {
+    let lengths = pairs.iter().map(|(gy, w)| [gy.len(), w.len()]);
+    check(g, lengths, [g.output_len(), g.weight_len()], gx.len(), g.input_len());
+    let plan = plan_of(g, pairs.iter().map(|pair| pair.0));
+    if let (Some(streamed), Some(gx)) = (streamed(pairs), E::as_f32_mut(gx)) {
+        match plan {
+            Plan::Winograd4 => {
+                let shape = winograd::Shape::backward(g);
+                return f4x4::run(level, shape, &streamed, true, gx, accumulate);
+            }
+            Plan::Strided => return strided::backward_input(level, g, &streamed, gx, accumulate),
+            _ => {}
+        }
+    }
+    let whole = whole(pairs, g.oh * g.ow);
+    let pairs = slices(&whole, pairs);
+    match (plan, &in_single(&pairs), E::as_f32_mut(gx)) {
         (Plan::Winograd, Some(pairs), Some(gx)) => {
             winograd::run(level, winograd::Shape::backward(g), pairs, true, gx, accumulate);
         }
-        (Plan::Winograd4, Some(pairs), Some(gx)) => {
-            f4x4::run(level, winograd::Shape::backward(g), pairs, true, gx, accumulate);
-        }
-        (Plan::Strided, Some(pairs), Some(gx)) => strided::backward_input(level, g, pairs, gx, accumulate),
         (Plan::Packed, Some(pairs), Some(gx)) => packed::backward_input(level, g, pairs, gx, accumulate),
-        (Plan::Depthwise, ..) => depthwise::backward_input(g, pairs, gx, accumulate),
-        _ => general::backward_input(g, pairs, gx, accumulate),
+        (Plan::Depthwise, ..) => depthwise::backward_input(g, &pairs, gx, accumulate),
+        _ => general::backward_input(g, &pairs, gx, accumulate),
     }
 }
 
@@ -127,48 +157,83 @@ fn backward_input_at<E: Elem>(
 ///
 /// # Panics
 /// When a slice does not have the length that the geometry says, or there is no pair.
-pub fn backward_weight<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gw: &mut [E], accumulate: bool) {
+pub fn backward_weight<E: Elem>(g: &Geometry, pairs: &[MapPair<'_, E>], gw: &mut [E], accumulate: bool) {
     backward_weight_at(simd::level(), g, pairs, gw, accumulate);
 }
 
 fn backward_weight_at<E: Elem>(
     level: Level,
     g: &Geometry,
-    pairs: &[Pair<'_, E>],
+    pairs: &[MapPair<'_, E>],
     gw: &mut [E],
     accumulate: bool,
 ) {
-    check(g, pairs, g.output_len(), g.input_len(), gw.len(), g.weight_len());
-    let single = single(pairs);
-    match (plan(g, single.is_some()), &single, E::as_f32_mut(gw)) {
+    let lengths = pairs.iter().map(|(gy, x)| [gy.len(), x.len()]);
+    check(g, lengths, [g.output_len(), g.input_len()], gw.len(), g.weight_len());
+    let plan = plan_of(g, pairs.iter().map(|pair| pair.0));
+    let streamed: Option<Vec<MapPair<'_, f32>>> =
+        pairs.iter().map(|(gy, x)| Some((gy.as_f32()?, x.as_f32()?))).collect();
+    if let (Some(streamed), Some(gw)) = (streamed, E::as_f32_mut(gw)) {
+        match plan {
+            Plan::Winograd4 => {
+                let shape = winograd::Shape::forward(g);
+                return f4x4::run_gradient(level, shape, &streamed, gw, accumulate);
+            }
+            Plan::Strided => return strided::backward_weight(level, g, &streamed, gw, accumulate),
+            _ => {}
+        }
+    }
+    let whole: Vec<_> = pairs.iter().map(|(gy, x)| (gy.whole(g.oh * g.ow), x.whole(g.h * g.w))).collect();
+    let pairs: Vec<Slices<'_, E>> = whole.iter().map(|(gy, x)| (&gy[..], &x[..])).collect();
+    match (plan, &in_single(&pairs), E::as_f32_mut(gw)) {
         (Plan::Winograd, Some(pairs), Some(gw)) => {
             winograd_grad::run(level, winograd::Shape::forward(g), pairs, gw, accumulate);
         }
-        (Plan::Winograd4, Some(pairs), Some(gw)) => {
-            f4x4::run_gradient(level, winograd::Shape::forward(g), pairs, gw, accumulate);
-        }
-        (Plan::Strided, Some(pairs), Some(gw)) => strided::backward_weight(level, g, pairs, gw, accumulate),
         (Plan::Packed, Some(pairs), Some(gw)) => packed::backward_weight(level, g, pairs, gw, accumulate),
-        (Plan::Depthwise, ..) => depthwise::backward_weight(g, pairs, gw, accumulate),
-        _ => general::backward_weight(g, pairs, gw, accumulate),
+        (Plan::Depthwise, ..) => depthwise::backward_weight(g, &pairs, gw, accumulate),
+        _ => general::backward_weight(g, &pairs, gw, accumulate),
     }
 }
 
+fn plan_of<'a, E: Elem>(g: &Geometry, mut maps: impl Iterator<Item = Values<'a, E>>) -> Plan {
+    plan(g, maps.all(|maps| maps.as_f32().is_some()))
+}
+
+/// Operands that may be made where they are read, as `f32`, if that is what they are.
+fn streamed<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
+    pairs.iter().map(|(maps, w)| Some((maps.as_f32()?, E::as_f32(w)?))).collect()
+}
+
+/// Maps of `pixels` elements in memory, for kernels that read them in any order.
+fn whole<'a, E: Elem>(pairs: &[Pair<'a, E>], pixels: usize) -> Vec<Whole<'a, E>> {
+    pairs.iter().map(|(maps, _)| maps.whole(pixels)).collect()
+}
+
+fn slices<'a, E: Elem>(whole: &'a [Whole<'_, E>], pairs: &[Pair<'a, E>]) -> Vec<Slices<'a, E>> {
+    whole.iter().zip(pairs).map(|(maps, (_, w))| (&maps[..], *w)).collect()
+}
+
 /// The operands as `f32`, if that is what they are.
-fn single<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
+fn in_single<'a, E: Elem>(pairs: &[Slices<'a, E>]) -> Option<Vec<Slices<'a, f32>>> {
     pairs.iter().map(|(a, b)| Some((E::as_f32(a)?, E::as_f32(b)?))).collect()
 }
 
 /// Checks the lengths that the kernels below rely on, and counts the work.
-fn check<E>(g: &Geometry, pairs: &[Pair<'_, E>], first: usize, second: usize, out: usize, expected: usize) {
-    let multiplications = g.output_len() * g.ck();
-    assert!(!pairs.is_empty(), "a convolution needs at least one pair of operands");
-    assert!(
-        pairs.iter().all(|p| p.0.len() == first && p.1.len() == second),
-        "operand lengths {first}, {second}"
-    );
-    assert_eq!(out, expected, "length of the result");
-    work::count(pairs.len() * multiplications);
+fn check(
+    g: &Geometry,
+    pairs: impl Iterator<Item = [usize; 2]>,
+    expected: [usize; 2],
+    out: usize,
+    expected_out: usize,
+) {
+    let mut count = 0;
+    for pair in pairs {
+        assert_eq!(pair, expected, "operand lengths");
+        count += 1;
+    }
+    assert!(count > 0, "a convolution needs at least one pair of operands");
+    assert_eq!(out, expected_out, "length of the result");
+    work::count(count * g.output_len() * g.ck());
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::product::{
     Aligned, COLUMNS, Left, PANEL, Right, pack_columns, pack_rows, padded, product, row_of,
 };
 use super::transpose::transpose;
-use super::{Geometry, Pair};
+use super::{Geometry, Slices};
 use crate::cpu::kernels::simd::Level;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -37,7 +37,7 @@ fn writes_directly(g: &Geometry) -> bool {
 }
 
 /// `y = Σ_i conv(x_i, w_i)`.
-pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &mut [f32]) {
+pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Slices<'_, f32>], y: &mut [f32]) {
     let (ck, og, l) = (g.ck(), g.og(), g.l());
     let depth = ck * pairs.len();
     let panels = og.div_ceil(PANEL) * PANEL * depth;
@@ -94,7 +94,7 @@ pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &m
 pub(super) fn backward_input(
     level: Level,
     g: &Geometry,
-    pairs: &[Pair<'_, f32>],
+    pairs: &[Slices<'_, f32>],
     gx: &mut [f32],
     accumulate: bool,
 ) {
@@ -152,7 +152,7 @@ pub(super) fn backward_input(
 pub(super) fn backward_weight(
     level: Level,
     g: &Geometry,
-    pairs: &[Pair<'_, f32>],
+    pairs: &[Slices<'_, f32>],
     gw: &mut [f32],
     accumulate: bool,
 ) {

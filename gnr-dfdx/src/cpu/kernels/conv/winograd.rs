@@ -15,7 +15,7 @@ use super::blocks::Cut;
 use super::lanes::{Lanes, lanes};
 use super::product::{Aligned, COLUMNS, Left, PANEL, Right, padded, product, row_of, spread};
 use super::winograd_weights::transform_weights;
-use super::{Geometry, Pair};
+use super::{Geometry, Slices};
 use crate::cpu::kernels::simd::Level;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -80,7 +80,7 @@ impl Shape {
 pub(super) fn run(
     level: Level,
     s: Shape,
-    pairs: &[Pair<'_, f32>],
+    pairs: &[Slices<'_, f32>],
     turned: bool,
     out: &mut [f32],
     accumulate: bool,

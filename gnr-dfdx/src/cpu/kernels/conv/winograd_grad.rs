@@ -5,7 +5,7 @@
 //! channels as lanes, so neither has to be transposed after its expansion.
 #![allow(unsafe_code)]
 
-use super::Pair;
+use super::Slices;
 use super::blocks::{Cut, Job, PRIVATE_BYTES, Sums, jobs, sum_over};
 use super::lanes::{Lanes, lanes};
 use super::product::{Aligned, Left, Right, padded, product, row_of, spread};
@@ -27,7 +27,7 @@ struct Block {
 }
 
 /// `gw [cout, cin, 3, 3] = Σ_i …`, or `gw += …`, over pairs of (output adjoint, input).
-pub(super) fn run(level: Level, s: Shape, pairs: &[Pair<'_, f32>], gw: &mut [f32], accumulate: bool) {
+pub(super) fn run(level: Level, s: Shape, pairs: &[Slices<'_, f32>], gw: &mut [f32], accumulate: bool) {
     let lanes = padded(s.cout);
     let bytes = POINTS * (s.cin + lanes) * size_of::<f32>();
     // At least a few vectors of tiles, or loading and storing the accumulators dominates.
@@ -76,7 +76,7 @@ impl Scratch {
     }
 }
 
-fn transform(level: Level, s: &Shape, (gy, x): Pair<'_, f32>, job: &Job, scratch: &mut Scratch) -> Block {
+fn transform(level: Level, s: &Shape, (gy, x): Slices<'_, f32>, job: &Job, scratch: &mut Scratch) -> Block {
     let (images, rows) = (job.images.clone(), job.rows.clone());
     let (lanes, columns) = (padded(s.cout), s.tile_columns());
     let tiles = images.len() * rows.len() * columns;

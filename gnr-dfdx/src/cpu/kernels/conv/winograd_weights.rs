@@ -1,7 +1,7 @@
 //! The weights' side of Winograd's F(2x2, 3x3): `G g Gᵀ` before the products of a convolution, `Gᵀ M G` after those of its weight gradient.
 #![allow(unsafe_code)]
 
-use super::Pair;
+use super::Slices;
 use super::blocks::{PRIVATE_BYTES, Sums};
 use super::lanes::{Lanes, lanes};
 use super::product::{Aligned, COLUMNS, PANEL, padded};
@@ -10,7 +10,7 @@ use crate::cpu::kernels::simd::Level;
 use rayon::prelude::*;
 
 /// `G g Gᵀ` of all weights, as panels [output panel][POINTS][depth][PANEL] for [`product`].
-pub(super) fn transform_weights(level: Level, s: Shape, pairs: &[Pair<'_, f32>], turned: bool) -> Aligned {
+pub(super) fn transform_weights(level: Level, s: Shape, pairs: &[Slices<'_, f32>], turned: bool) -> Aligned {
     let depth = s.cin * pairs.len();
     let mut u = Aligned::new(s.cout.div_ceil(PANEL) * POINTS * PANEL * depth);
     u.par_chunks_mut(POINTS * PANEL * depth).enumerate().for_each(|(panel, u)| {

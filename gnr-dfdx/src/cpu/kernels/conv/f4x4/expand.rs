@@ -4,12 +4,13 @@
 //! rows of tiles share is transposed once), transformed vertically, then horizontally.
 #![allow(unsafe_code)]
 
-use super::super::lanes::{Lanes, lanes, prefetch};
+use super::super::lanes::{Lanes, lanes};
 use super::super::product::Aligned;
 use super::super::transpose::transpose;
 use super::points::{Adjoint, Expand, Input};
 use super::{LANES, POINTS, TILE};
-use crate::cpu::kernels::simd::Level;
+use crate::cpu::kernels::made::Values;
+use crate::cpu::kernels::simd::{Level, prefetch};
 use std::ops::Range;
 
 /// Maps [channels, h, w] and the tiles over them.
@@ -34,6 +35,57 @@ impl Maps {
     }
 }
 
+/// Maps between the one that is made and the one that is asked for.
+const AHEAD: usize = 1;
+
+/// One image of a batch of maps.
+#[derive(Clone, Copy)]
+pub(super) struct Image<'a> {
+    pub(super) of: Values<'a, f32>,
+    pub(super) index: usize,
+}
+
+impl<'a> Image<'a> {
+    /// The channels from `first` on, as far as the padded rows `rows` need them; `made` is the memory for those that are not there.
+    pub(super) fn rows<'b>(
+        self,
+        maps: &Maps,
+        [first, channels]: [usize; 2],
+        rows: Range<usize>,
+        made: &'b mut Aligned,
+    ) -> Rows<'b>
+    where
+        'a: 'b,
+    {
+        let plane = maps.h * maps.w;
+        let map = self.index * maps.channels + first;
+        match self.of {
+            Values::Whole(x) => Rows { data: &x[map * plane..][..channels * plane], plane, first: 0 },
+            Values::Made(make) => {
+                let end = rows.end.saturating_sub(maps.padding).min(maps.h);
+                let pixels = rows.start.saturating_sub(maps.padding).min(end) * maps.w..end * maps.w;
+                let len = pixels.len();
+                if made.len() < channels * len {
+                    *made = Aligned::new(channels * len);
+                }
+                for c in 0..channels {
+                    make.prefetch(map + c + AHEAD, pixels.clone());
+                    make.make(map + c, pixels.clone(), &mut made[c * len..][..len]);
+                }
+                Rows { data: &made[..channels * len], plane: len, first: pixels.start }
+            }
+        }
+    }
+}
+
+/// Rows of a group of channels: pixel p of channel c is at `c plane + p − first`.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    data: &'a [f32],
+    plane: usize,
+    first: usize,
+}
+
 /// Where an image's tiles go: tile t, point p, channel c to `p point + (tile + t) row + channel + c`.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
@@ -50,7 +102,9 @@ pub(super) struct Scratch {
     /// The same after the vertical transform: at least 6 rows.
     pub(super) vertical: Aligned,
     /// Rows whose width does not allow to transpose them in place.
-    rows: Aligned,
+    pub(super) rows: Aligned,
+    /// A group of channels that is not in memory.
+    pub(super) made: Aligned,
 }
 
 impl Scratch {
@@ -60,34 +114,40 @@ impl Scratch {
             ring: Aligned::zeroed(maps.window * row),
             vertical: Aligned::new(maps.window.max(6) * row),
             rows: Aligned::new(if maps.w.is_multiple_of(8) { 0 } else { maps.window * maps.w * LANES }),
+            made: Aligned::new(0),
         }
     }
 }
 
-/// Transforms the rows of tiles `rows` of the image at the start of `x` (what follows it is not used).
+/// Transforms the rows of tiles `rows` of the image `x`.
 pub(super) fn expand(
     level: Level,
     maps: &Maps,
-    x: &[f32],
+    x: Image<'_>,
     rows: Range<usize>,
     scratch: &mut Scratch,
     v: &mut [f32],
     to: Place,
 ) {
+    if rows.is_empty() {
+        return;
+    }
     let row = maps.pitch() * LANES;
     assert!(scratch.ring.len() >= maps.window * row && scratch.vertical.len() >= 6 * row);
     for first in (0..maps.channels).step_by(LANES) {
         let channels = LANES.min(maps.channels - first);
-        let x = &x[first * maps.h * maps.w..(first + channels) * maps.h * maps.w];
+        let Scratch { ring, vertical, rows: turned, made } = scratch;
+        let needed = TILE * rows.start..TILE * (rows.end - 1) + maps.window;
+        let x = x.rows(maps, [first, channels], needed, made);
         let mut filled = TILE * rows.start;
         for r in rows.clone() {
             let end = TILE * r + maps.window;
-            fill(level, maps, x, channels, filled..end, scratch);
+            fill(level, maps, x, channels, filled..end, ring, turned);
             filled = end;
             let tile = to.tile + (r - rows.start) * maps.columns;
             let at = tile * to.row + to.channel + first;
             assert!(v.len() >= (POINTS - 1) * to.point + at + (maps.columns - 1) * to.row + LANES);
-            let (ring, vertical, v) = (&scratch.ring, &mut scratch.vertical, &mut v[at..]);
+            let v = &mut v[at..];
             // SAFETY: the assertions: `window` rows of `pitch` pixels in the ring, 6 in `vertical`, and room for every point of the row's tiles.
             unsafe {
                 match maps.window {
@@ -103,42 +163,43 @@ pub(super) fn expand(
 pub(super) fn fill(
     level: Level,
     maps: &Maps,
-    x: &[f32],
+    Rows { data: x, plane, first }: Rows<'_>,
     channels: usize,
     rows: Range<usize>,
-    scratch: &mut Scratch,
+    ring: &mut [f32],
+    turned: &mut [f32],
 ) {
-    let (plane, row) = (maps.h * maps.w, maps.pitch() * LANES);
+    let row = maps.pitch() * LANES;
     let inner = rows.start.max(maps.padding)..rows.end.min(maps.h + maps.padding);
     let inner = inner.start.min(inner.end)..inner.end;
     let slot = |y: usize| y % maps.window * row;
     // The next rows of tiles of these channels, or the first of the next ones: each map is read in runs too short for the hardware to foresee.
     let ahead = match rows.end.saturating_sub(maps.padding) {
-        y if y < maps.h => y * maps.w,
+        y if y < maps.h => y * maps.w - first,
         _ => LANES * plane,
     };
     for c in 0..channels {
         prefetch(x.as_ptr().wrapping_add(c * plane + ahead), maps.step * maps.w);
     }
     for y in rows.clone().filter(|y| !inner.contains(y)) {
-        scratch.ring[slot(y)..][..row].fill(0.0);
+        ring[slot(y)..][..row].fill(0.0);
     }
     if inner.is_empty() {
         return;
     }
     let whole = maps.w.is_multiple_of(8);
     if !whole {
-        let from = &x[(inner.start - maps.padding) * maps.w..];
-        transpose(level, from, plane, channels, inner.len() * maps.w, &mut scratch.rows, LANES);
+        let from = &x[(inner.start - maps.padding) * maps.w - first..];
+        transpose(level, from, plane, channels, inner.len() * maps.w, turned, LANES);
     }
     for y in inner.clone() {
         // Columns that no tile reads are left out; columns outside the image were zero from the start.
         let width = maps.w.min(maps.pitch().saturating_sub(maps.padding));
-        let to = &mut scratch.ring[slot(y) + maps.padding * LANES..];
+        let to = &mut ring[slot(y) + maps.padding * LANES..];
         if whole {
-            transpose(level, &x[(y - maps.padding) * maps.w..], plane, channels, width, to, LANES);
+            transpose(level, &x[(y - maps.padding) * maps.w - first..], plane, channels, width, to, LANES);
         } else {
-            let from = &scratch.rows[(y - inner.start) * maps.w * LANES..];
+            let from = &turned[(y - inner.start) * maps.w * LANES..];
             to[..width * LANES].copy_from_slice(&from[..width * LANES]);
         }
     }

@@ -8,7 +8,7 @@ use super::super::Pair;
 use super::super::product::{Aligned, Left, Right, product, spread};
 use super::super::winograd::Shape;
 use super::contract::{self, Products, to_maps};
-use super::expand::{Maps, Place, Scratch, expand};
+use super::expand::{Image, Maps, Place, Scratch, expand};
 use super::{LANES, POINTS, TILE, Tiles, tile_row, weights, width};
 use crate::cpu::kernels::simd::Level;
 use rayon::prelude::*;
@@ -66,7 +66,7 @@ fn many_tiles(
     let target = (BLOCK_BYTES / (POINTS * (depth + width) * size_of::<f32>())).clamp(32, 256);
     let cut = tiles.cut(target.min(s.n.div_ceil(rayon::current_num_threads()) * tiles.count()));
     let largest = cut.images * cut.rows * tiles.columns;
-    let (image, map) = (s.cin * s.h * s.w, s.cout * s.oh * s.ow);
+    let map = s.cout * s.oh * s.ow;
     let scratch = || {
         let v = Aligned::new(POINTS * spread(largest * row));
         let m = Aligned::new(POINTS * spread(largest * width));
@@ -81,9 +81,9 @@ fn many_tiles(
                 let each = rows.len() * tiles.columns;
                 let count = images * each;
                 let (v_point, m_point) = (spread(count * row), spread(count * width));
-                for (p, (x, _)) in pairs.iter().enumerate() {
+                for (p, &(of, _)) in pairs.iter().enumerate() {
                     for i in 0..images {
-                        let x = &x[(b * cut.images + i) * image..][..image];
+                        let x = Image { of, index: b * cut.images + i };
                         let to = Place { point: v_point, row, channel: p * s.cin, tile: i * each };
                         expand(level, &maps, x, rows.clone(), scratch, v, to);
                     }
@@ -127,7 +127,7 @@ fn few_tiles(
 ) {
     let (tiles, maps, width) = (Tiles::of(s), maps(s), width(s.cout));
     let (row, each) = (tile_row(s.cin, pairs.len()), tiles.count());
-    let (image, map) = (s.cin * s.h * s.w, s.cout * s.oh * s.ow);
+    let map = s.cout * s.oh * s.ow;
     // Blocks of whole images; how many a block has changes no bit.
     let images = (64 / each).clamp(1, s.n.div_ceil(rayon::current_num_threads()).max(1));
     let blocks = s.n.div_ceil(images);
@@ -139,8 +139,8 @@ fn few_tiles(
         || Scratch::new(&maps),
         |scratch, (block, v)| {
             for i in 0..count(block) / each {
-                for (p, (x, _)) in pairs.iter().enumerate() {
-                    let x = &x[(block * images + i) * image..][..image];
+                for (p, &(of, _)) in pairs.iter().enumerate() {
+                    let x = Image { of, index: block * images + i };
                     let to = Place { point: v_point, row, channel: p * s.cin, tile: i * each };
                     expand(level, &maps, x, 0..tiles.rows, scratch, v, to);
                 }

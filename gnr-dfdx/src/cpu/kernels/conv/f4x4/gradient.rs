@@ -6,8 +6,8 @@
 use super::super::blocks::{Job, jobs};
 use super::super::product::{Aligned, Left, Right, padded, product, spread};
 use super::super::winograd::Shape;
-use super::super::{PARTS, Pair};
-use super::expand::{Maps, Place, Scratch, expand};
+use super::super::{MapPair, PARTS};
+use super::expand::{Image, Maps, Place, Scratch, expand};
 use super::{POINTS, TILE, Tiles, tile_row, weights, width};
 use crate::cpu::kernels::elementwise::add_assign;
 use crate::cpu::kernels::simd::Level;
@@ -51,7 +51,12 @@ impl Layer<'_> {
         [Scratch::new(&self.inputs), Scratch::new(&self.adjoints)]
     }
 
-    fn transform(&self, (gy, x): Pair<'_, f32>, job: &Job, [inputs, adjoints]: &mut [Scratch; 2]) -> Block {
+    fn transform(
+        &self,
+        (gy, x): MapPair<'_, f32>,
+        job: &Job,
+        [inputs, adjoints]: &mut [Scratch; 2],
+    ) -> Block {
         let each = job.rows.len() * self.tiles.columns;
         let count = job.images.len() * each;
         let mut block = Block {
@@ -63,11 +68,10 @@ impl Layer<'_> {
             (&self.inputs, x, self.input_row, inputs, &mut block.inputs),
             (&self.adjoints, gy, self.adjoint_row, adjoints, &mut block.adjoints),
         ] {
-            let image = maps.channels * maps.h * maps.w;
-            for (i, at) in job.images.clone().enumerate() {
+            for (i, index) in job.images.clone().enumerate() {
                 let place = Place { point: spread(count * row), row, channel: 0, tile: i * each };
-                let from = &from[at * image..][..image];
-                expand(self.level, maps, from, job.rows.clone(), scratch, to, place);
+                let image = Image { of: from, index };
+                expand(self.level, maps, image, job.rows.clone(), scratch, to, place);
             }
         }
         block
@@ -99,7 +103,7 @@ impl Layer<'_> {
 pub(in super::super) fn run(
     level: Level,
     s: Shape,
-    pairs: &[Pair<'_, f32>],
+    pairs: &[MapPair<'_, f32>],
     gw: &mut [f32],
     accumulate: bool,
 ) {
@@ -141,7 +145,7 @@ pub(in super::super) fn run(
     }
 }
 
-fn by_parts(layer: &Layer<'_>, pairs: &[Pair<'_, f32>], jobs: &[Job], gw: &mut [f32], accumulate: bool) {
+fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mut [f32], accumulate: bool) {
     let Layer { level, s, .. } = *layer;
     let width = padded(s.cout);
     let point = spread(s.cin * width);
@@ -165,7 +169,7 @@ fn by_parts(layer: &Layer<'_>, pairs: &[Pair<'_, f32>], jobs: &[Job], gw: &mut [
 
 fn by_outputs(
     layer: &Layer<'_>,
-    pairs: &[Pair<'_, f32>],
+    pairs: &[MapPair<'_, f32>],
     jobs: &[Job],
     group: usize,
     gw: &mut [f32],

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::super::LANES;
-use super::super::expand::{Maps, Place, Scratch, fill, row_body};
+use super::super::expand::{Image, Maps, Place, Scratch, fill, row_body};
 use super::super::points::Expand as _;
 use super::points::{Adjoint, Input, contract, finite};
 use super::{PHASES, POINTS, SIDE};
@@ -22,18 +22,21 @@ pub(super) enum Kind {
     Tiles,
 }
 
-/// Transforms the rows of tiles `rows` of the image at the start of `x`; its channels are a multiple of [`LANES`].
+/// Transforms the rows of tiles `rows` of the image `x`; its channels are a multiple of [`LANES`].
 #[allow(clippy::too_many_arguments)]
 pub(super) fn expand(
     level: Level,
     kind: Kind,
     maps: &Maps,
-    x: &[f32],
+    x: Image<'_>,
     rows: Range<usize>,
     scratch: &mut Scratch,
     v: &mut [f32],
     to: Place,
 ) {
+    if rows.is_empty() {
+        return;
+    }
     let row = maps.pitch() * LANES;
     let (window, copies) = match kind {
         Kind::Phases => (9, PHASES),
@@ -43,17 +46,19 @@ pub(super) fn expand(
     assert!(maps.window == window && maps.channels.is_multiple_of(LANES));
     assert!(scratch.ring.len() >= window * row && scratch.vertical.len() >= window.max(5) * row);
     for first in (0..maps.channels).step_by(LANES) {
-        let x = &x[first * maps.h * maps.w..(first + LANES) * maps.h * maps.w];
+        let Scratch { ring, vertical, rows: turned, made } = scratch;
+        let needed = maps.step * rows.start..maps.step * (rows.end - 1) + window;
+        let x = x.rows(maps, [first, LANES], needed, made);
         let mut filled = maps.step * rows.start;
         for r in rows.clone() {
             let end = maps.step * r + window;
-            fill(level, maps, x, LANES, filled..end, scratch);
+            fill(level, maps, x, LANES, filled..end, ring, turned);
             filled = end;
             let tile = to.tile + (r - rows.start) * maps.columns;
             let at = tile * to.row + to.channel + first;
             let last = (copies - 1) * maps.channels + (maps.columns - 1) * to.row + LANES;
             assert!(v.len() >= (POINTS - 1) * to.point + at + last);
-            let (ring, vertical, v) = (&scratch.ring, &mut scratch.vertical, &mut v[at..]);
+            let v = &mut v[at..];
             // SAFETY: the assertions: `window` rows of `pitch` pixels in the ring, as many (at least five) in `vertical`, and room for every
             // point and phase of the row's tiles.
             unsafe {

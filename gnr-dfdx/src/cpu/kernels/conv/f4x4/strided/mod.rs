@@ -14,11 +14,11 @@ mod maps;
 mod points;
 mod weights;
 
-use super::expand::{Maps, Place, Scratch};
+use super::expand::{Image, Maps, Place, Scratch};
 use super::{LANES, TILE, Tiles, tile_row, width};
 use crate::cpu::kernels::conv::blocks::{Job, Sums, jobs, sum_over};
 use crate::cpu::kernels::conv::product::{Aligned, Left, Right, product, spread};
-use crate::cpu::kernels::conv::{Geometry, Pair};
+use crate::cpu::kernels::conv::{Geometry, MapPair, Pair};
 use crate::cpu::kernels::simd::Level;
 use maps::{Kind, Pixels, contract_row, expand, to_maps};
 use rayon::prelude::*;
@@ -125,9 +125,9 @@ pub(in super::super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f3
                 let each = rows.len() * tiles.columns;
                 let count = images * each;
                 let (v_point, m_point) = (spread(count * row), spread(count * width));
-                for (p, (x, _)) in pairs.iter().enumerate() {
+                for (p, &(of, _)) in pairs.iter().enumerate() {
                     for i in 0..images {
-                        let x = &x[(b * cut.images + i) * g.image()..][..g.image()];
+                        let x = Image { of, index: b * cut.images + i };
                         let to = Place { point: v_point, row, channel: p * depth, tile: i * each };
                         expand(level, Kind::Phases, &maps, x, rows.clone(), scratch, v, to);
                     }
@@ -195,9 +195,9 @@ pub(in super::super) fn backward_input(
                 let each = rows.len() * tiles.columns;
                 let count = images * each;
                 let (v_point, m_point) = (spread(count * row), spread(count * width));
-                for (p, (gy, _)) in pairs.iter().enumerate() {
+                for (p, &(of, _)) in pairs.iter().enumerate() {
                     for i in 0..images {
-                        let gy = &gy[(b * cut.images + i) * g.map()..][..g.map()];
+                        let gy = Image { of, index: b * cut.images + i };
                         let to = Place { point: v_point, row, channel: p * g.o, tile: i * each };
                         expand(level, Kind::Windows, &maps, gy, rows.clone(), scratch, v, to);
                     }
@@ -241,7 +241,7 @@ pub(in super::super) fn backward_input(
 pub(in super::super) fn backward_weight(
     level: Level,
     g: &Geometry,
-    pairs: &[Pair<'_, f32>],
+    pairs: &[MapPair<'_, f32>],
     gw: &mut [f32],
     accumulate: bool,
 ) {
@@ -258,9 +258,9 @@ pub(in super::super) fn backward_weight(
         let mut a = Aligned::new(POINTS * spread(count * adjoint_row));
         for (i, image) in job.images.clone().enumerate() {
             let place = |row| Place { point: spread(count * row), row, channel: 0, tile: i * each };
-            let (x, rows) = (&x[image * g.image()..][..g.image()], job.rows.clone());
+            let (x, rows) = (Image { of: x, index: image }, job.rows.clone());
             expand(level, Kind::Phases, &of_input, x, rows.clone(), inputs, &mut v, place(input_row));
-            let gy = &gy[image * g.map()..][..g.map()];
+            let gy = Image { of: gy, index: image };
             expand(level, Kind::Tiles, &of_adjoint, gy, rows, adjoints, &mut a, place(adjoint_row));
         }
         (v, a, count)
