@@ -7,11 +7,13 @@ use gnr_nn::{Dual, Error, Result, composed};
 use super::{
     Cpu,
     adjoints::DeviceError,
+    again::Held,
     buffer::Buf,
     kernels::{
+        dense::Layer,
         elem::Elem,
         elementwise,
-        gemm::{Mat, Onto, batched, single},
+        gemm::{Mat, Onto, batched},
         reduce,
     },
     session::Extra,
@@ -53,46 +55,23 @@ impl Product {
     }
 }
 
-/// `x·Wᵀ + b` with x `[N, I]`, w `[O, I]`, b `[O]`.
-#[derive(Clone, Copy)]
-struct Layer {
-    rows: usize,
-    inputs: usize,
-    outputs: usize,
+/// The shape of `x·Wᵀ + b` with x `[N, I]`, w `[O, I]`, b `[O]`.
+fn layer<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, b: Option<&Tensor<E>>) -> Result<Layer> {
+    let mismatch =
+        |rhs: &[usize]| Error::ShapeMismatch { op: "linear", lhs: x.shape.to_vec(), rhs: rhs.to_vec() };
+    match (&x.shape[..], &w.shape[..]) {
+        (&[rows, inputs], &[outputs, inputs2]) if inputs == inputs2 => match b {
+            Some(b) if b.shape[..] != [outputs] => Err(mismatch(&b.shape)),
+            _ => Ok(Layer { rows, inputs, outputs }),
+        },
+        (_, w) => Err(mismatch(w)),
+    }
 }
 
-impl Layer {
-    fn new<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, b: Option<&Tensor<E>>) -> Result<Self> {
-        let mismatch =
-            |rhs: &[usize]| Error::ShapeMismatch { op: "linear", lhs: x.shape.to_vec(), rhs: rhs.to_vec() };
-        match (&x.shape[..], &w.shape[..]) {
-            (&[rows, inputs], &[outputs, inputs2]) if inputs == inputs2 => match b {
-                Some(b) if b.shape[..] != [outputs] => Err(mismatch(&b.shape)),
-                _ => Ok(Self { rows, inputs, outputs }),
-            },
-            (_, w) => Err(mismatch(w)),
-        }
-    }
-    /// `y = x·Wᵀ + onto`.
-    fn forward<E: Elem>(self, x: &[E], w: &[E], y: &mut [E], onto: Onto<'_, E>) {
-        let Self { rows, inputs, outputs } = self;
-        single([rows, inputs, outputs], Mat::rows(x, inputs), Mat::rows(w, inputs).t(), y, onto);
-    }
-    /// `x̄ (+)= g·W`.
-    fn to_input<E: Elem>(self, g: &[E], w: &[E], out: &mut [E], accumulate: bool) {
-        let Self { rows, inputs, outputs } = self;
-        batched([rows, outputs, inputs], Mat::rows(g, outputs), Mat::rows(w, inputs), out, accumulate);
-    }
-    /// `W̄ (+)= gᵀ·x`.
-    fn to_weight<E: Elem>(self, g: &[E], x: &[E], out: &mut [E], accumulate: bool) {
-        let Self { rows, inputs, outputs } = self;
-        batched([outputs, rows, inputs], Mat::rows(g, outputs).t(), Mat::rows(x, inputs), out, accumulate);
-    }
-    fn bias_adjoint<E: Elem>(self, g: &[E]) -> Buf<E> {
-        let mut out = Buf::new(self.outputs);
-        reduce::sum_axes(g, &[self.rows, self.outputs], &[0], &mut out);
-        out
-    }
+fn bias_adjoint<E: Elem>(layer: Layer, g: &[E]) -> Buf<E> {
+    let mut out = Buf::new(layer.outputs);
+    reduce::sum_axes(g, &[layer.rows, layer.outputs], &[0], &mut out);
+    out
 }
 
 /// Runs `forward` for each of up to two products whose sum is a tangent; `None` when there are none.
@@ -166,10 +145,11 @@ impl<E: Elem> Cpu<E> {
         w: &Tensor<E>,
         b: Option<&Tensor<E>>,
     ) -> Result<Tensor<E>> {
-        let layer = Layer::new(x, w, b)?;
+        let layer = layer(x, w, b)?;
         let shape = [layer.rows, layer.outputs];
         let mut y = Buf::new(layer.rows * layer.outputs);
-        layer.forward(x.data(), w.data(), &mut y, b.map_or(Onto::Nothing, |b| Onto::Row(b.data())));
+        let onto = b.map_or(Onto::Nothing, |b| Onto::Row(b.data()));
+        layer.forward(&[(x.as_slice(), w.as_slice())], &mut y, onto);
         let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
         let (values, to_x) = (x.held(), x.target());
         let (w_, to_b) = (w.clone(), b.and_then(Tensor::target));
@@ -180,11 +160,15 @@ impl<E: Elem> Cpu<E> {
             &operands,
             || Extra::Nothing,
             move |_, g, _, adjoints| {
-                adjoints.write(&w_.target(), |out, more| layer.to_weight(&g, &values.get(), out, more))?;
+                adjoints.write(&w_.target(), |out, more| {
+                    layer.to_weight(&[(&g[..], &values.get()[..])], out, more);
+                })?;
                 drop(values);
-                adjoints.write(&to_x, |out, more| layer.to_input(&g, w_.data(), out, more))?;
+                adjoints.write(&to_x, |out, more| {
+                    layer.to_input(&[(&g[..], w_.as_slice())], out, more);
+                })?;
                 if to_b.is_some() {
-                    adjoints.add(&to_b, layer.bias_adjoint(&g))?;
+                    adjoints.add(&to_b, bias_adjoint(layer, &g))?;
                 }
                 Ok(Some(g.into()))
             },
@@ -197,7 +181,7 @@ impl<E: Elem> Cpu<E> {
         w: Dual<&Tensor<E>>,
         b: Option<Dual<&Tensor<E>>>,
     ) -> Result<Dual<Tensor<E>>> {
-        let layer = Layer::new(x.primal, w.primal, b.map(|b| b.primal))?;
+        let layer = layer(x.primal, w.primal, b.map(|b| b.primal))?;
         let shape = [layer.rows, layer.outputs];
         let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
         let Some(replayed) = self.replayed("linear", &shape, &operands)? else {
@@ -210,18 +194,20 @@ impl<E: Elem> Cpu<E> {
         };
         // ẏ = ẋ·Wᵀ + x·Ẇᵀ + ḃ
         let terms = [x.tangent.map(|t| (t, w.primal)), w.tangent.map(|t| (x.primal, t))];
+        let pairs: Vec<_> = terms.into_iter().flatten().map(|(x, w)| (x.as_slice(), w.as_slice())).collect();
         let bias = b.and_then(|b| b.tangent);
-        let tangent = tangent_sum(layer.rows * layer.outputs, terms, |x, w, y, more| {
-            let bias = bias.map_or(Onto::Nothing, |bias| Onto::Row(bias.data()));
-            layer.forward(x, w, y, if more { Onto::Values } else { bias });
-        });
-        // A bias may be the only one that moves.
-        let tangent = tangent.or_else(|| {
-            bias.map(|bias| {
-                let mut y = Buf::new(layer.rows * layer.outputs);
-                y.chunks_mut(layer.outputs.max(1)).for_each(|row| row.copy_from_slice(bias.data()));
-                y
-            })
+        let tangent = (!pairs.is_empty() || bias.is_some()).then(|| {
+            let mut y = Buf::new(layer.rows * layer.outputs);
+            match (&pairs[..], bias) {
+                // The bias may be the only one that moves.
+                ([], Some(bias)) => {
+                    y.chunks_mut(layer.outputs.max(1)).for_each(|row| row.copy_from_slice(bias.data()));
+                }
+                (pairs, bias) => {
+                    layer.forward(pairs, &mut y, bias.map_or(Onto::Nothing, |bias| Onto::Row(bias.data())));
+                }
+            }
+            y
         });
         let [to_x, to_w] = [x, w].map(|operand| operand.primal.target());
         let to_b = b.and_then(|b| b.primal.target());
@@ -229,19 +215,26 @@ impl<E: Elem> Cpu<E> {
         let (x, w) = (held(x), held(w));
         replayed.finish(tangent, move |second, first, adjoints| {
             // b with the operands, a with their tangents.
-            let of_y = [second.as_deref(), first.map(|a| &a[..])];
-            for (g, w) in of_y.into_iter().zip(w) {
-                if let (Some(g), Some(w)) = (g, w) {
-                    adjoints.write(&to_x, |out, more| layer.to_input(g, &w.get(), out, more))?;
-                }
+            let terms = |with: [Option<Held<E>>; 2]| {
+                let of_y = [second.as_deref(), first.map(|a| &a[..])];
+                let both = of_y.into_iter().zip(with).filter_map(|(g, with)| Some((g?, with?.get())));
+                both.collect::<Vec<_>>()
+            };
+            let values = terms(w);
+            if to_x.is_some() && !values.is_empty() {
+                let pairs: Vec<_> = values.iter().map(|(g, w)| (*g, &w[..])).collect();
+                adjoints.write(&to_x, |out, more| layer.to_input(&pairs, out, more))?;
             }
-            for (g, x) in of_y.into_iter().zip(x) {
-                if let (Some(g), Some(x), true) = (g, x, to_w.is_some()) {
-                    adjoints.write(&to_w, |out, more| layer.to_weight(g, &x.get(), out, more))?;
+            drop(values);
+            if to_w.is_some() {
+                let values = terms(x);
+                if !values.is_empty() {
+                    let pairs: Vec<_> = values.iter().map(|(g, x)| (*g, &x[..])).collect();
+                    adjoints.write(&to_w, |out, more| layer.to_weight(&pairs, out, more))?;
                 }
             }
             match &second {
-                Some(g) if to_b.is_some() => adjoints.add(&to_b, layer.bias_adjoint(g)),
+                Some(g) if to_b.is_some() => adjoints.add(&to_b, bias_adjoint(layer, g)),
                 _ => Ok(()),
             }
         })

@@ -10,10 +10,12 @@
 
 pub mod attention;
 pub mod conv;
+pub mod dense;
 pub mod elem;
 pub mod elementwise;
 pub mod gather;
 pub mod gemm;
+mod lanes;
 pub mod layer_norm;
 pub mod made;
 pub mod norm;
@@ -23,11 +25,13 @@ pub mod norm_silu;
 pub mod normal;
 pub mod permute;
 pub mod pool;
+mod product;
 pub mod reduce;
 pub mod scale;
 pub mod sigmoid;
 pub mod simd;
 pub mod softmax;
+mod transpose;
 pub mod work;
 
 #[cfg(test)]

@@ -9,10 +9,7 @@ mod f4x4;
 mod general;
 mod geometry;
 mod im2col;
-mod lanes;
 mod packed;
-mod product;
-mod transpose;
 mod winograd;
 mod winograd_grad;
 mod winograd_weights;
@@ -24,7 +21,7 @@ use f4x4::strided;
 use super::elem::Elem;
 use super::made::{Values, Whole};
 use super::simd::{self, Level};
-use super::work;
+use super::{lanes, product, transpose, work};
 
 /// Maps and weights: the operands of a convolution or of its input gradient.
 pub type Pair<'a, E> = (Values<'a, E>, &'a [E]);

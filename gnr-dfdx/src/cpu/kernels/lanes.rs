@@ -208,10 +208,10 @@ mod x86 {
 /// always vectors of eight.
 macro_rules! lanes {
     (wide $vis:vis fn $name:ident($($a:ident: $t:ty),* $(,)?) = $body:ident) => {
-        $crate::cpu::kernels::conv::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx512f,avx2,fma", __m512);
+        $crate::cpu::kernels::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx512f,avx2,fma", __m512);
     };
     (eight $vis:vis fn $name:ident($($a:ident: $t:ty),* $(,)?) = $body:ident) => {
-        $crate::cpu::kernels::conv::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx2,fma", __m256);
+        $crate::cpu::kernels::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx2,fma", __m256);
     };
     (@define $vis:vis $name:ident, $body:ident, ($($a:ident: $t:ty),*), $features:literal, $best:ident) => {
         /// # Safety
@@ -243,7 +243,7 @@ macro_rules! lanes {
             }
             let _ = level;
             // SAFETY: passed on to the caller; plain Rust runs everywhere.
-            unsafe { $body::<$crate::cpu::kernels::conv::lanes::Portable>($($a),*) }
+            unsafe { $body::<$crate::cpu::kernels::lanes::Portable>($($a),*) }
         }
     };
 }

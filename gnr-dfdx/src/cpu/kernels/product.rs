@@ -1,4 +1,4 @@
-//! The one matrix micro-kernel behind all `f32` convolutions: `c (+)= a b` with `b` row-major and `a` broadcast element by element.
+//! The one matrix micro-kernel behind the `f32` convolutions and layers: `c (+)= a b` with `b` row-major and `a` broadcast element by element.
 #![allow(unsafe_code)]
 
 use super::lanes::{Lanes, lanes};

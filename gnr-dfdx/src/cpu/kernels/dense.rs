@@ -1,0 +1,353 @@
+//! Fully connected layers, `y = x Wᵀ + b` with x [rows, inputs] and W [outputs, inputs], and their derivatives; each a *sum* of products,
+//! as derivatives of products are, so that a tangent or a second adjoint is written once.
+//!
+//! In `f32` with AVX-512 the convolutions' micro-kernel multiplies what stands in memory: of the three products only the forward one
+//! needs a copy, of W. Everything else goes to the `gemm` crate.
+
+use super::elem::Elem;
+use super::gemm::{Mat, Onto, single};
+use super::product::{Aligned, COLUMNS, Left, Right, product};
+use super::simd::{self, Level};
+use super::transpose::transpose;
+use super::work;
+use rayon::prelude::*;
+
+/// Two operands of one product.
+pub type Pair<'a, E> = (&'a [E], &'a [E]);
+
+/// Columns that a panel has: two vectors.
+const WIDTH: usize = 2 * COLUMNS;
+
+/// Rows of a block: with up to a thousand columns each it stays in the second-level cache.
+const ROWS: usize = 104;
+
+/// Terms of a sum before the next panel's turn: their rows of a panel stay in the first-level cache.
+const DEPTH: usize = 256;
+
+/// Rows from which turning W first costs little beside the product.
+const TURNED_FROM: usize = 512;
+
+/// Shape of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Rows of x and y.
+    pub rows: usize,
+    /// Columns of x and W.
+    pub inputs: usize,
+    /// Columns of y, rows of W.
+    pub outputs: usize,
+}
+
+impl Layer {
+    /// `y = Σ_i x_i W_iᵀ + onto` over `pairs` of (x, W).
+    ///
+    /// # Panics
+    /// When a length does not match or there is no pair.
+    pub fn forward<E: Elem>(self, pairs: &[Pair<'_, E>], y: &mut [E], onto: Onto<'_, E>) {
+        let Self { rows, inputs, outputs } = self;
+        self.check(pairs, [rows * inputs, outputs * inputs], y.len(), rows * outputs);
+        let ours = outputs.is_multiple_of(COLUMNS) && rows >= TURNED_FROM;
+        match (ours.then(|| fast(pairs)).flatten(), E::as_f32_mut(y), single_onto(onto)) {
+            (Some((level, pairs)), Some(y), Some(onto)) => {
+                let turned: Vec<Aligned> =
+                    pairs.iter().map(|(_, w)| turn(level, w, inputs, outputs)).collect();
+                let right = turned.iter().map(|w| Columns { data: w, panel: WIDTH * inputs, row: WIDTH });
+                let pairs: Vec<_> = pairs.iter().map(|(x, _)| *x).zip(right).collect();
+                times_columns(level, [rows, inputs, outputs], &pairs, y, onto);
+            }
+            _ => each(pairs, y, onto, |(x, w), y, onto| {
+                single([rows, inputs, outputs], Mat::rows(x, inputs), Mat::rows(w, inputs).t(), y, onto);
+            }),
+        }
+    }
+
+    /// `x̄ (+)= Σ_i g_i W_i` over `pairs` of (adjoint of y, W).
+    ///
+    /// # Panics
+    /// When a length does not match or there is no pair.
+    pub fn to_input<E: Elem>(self, pairs: &[Pair<'_, E>], out: &mut [E], accumulate: bool) {
+        let Self { rows, inputs, outputs } = self;
+        self.check(pairs, [rows * outputs, outputs * inputs], out.len(), rows * inputs);
+        let onto = Onto::values(accumulate);
+        match (in_place(inputs).then(|| fast(pairs)).flatten(), E::as_f32_mut(out)) {
+            (Some((level, pairs)), Some(out)) => {
+                let pairs: Vec<_> = (pairs.iter())
+                    .map(|&(g, w)| (g, Columns { data: w, panel: WIDTH, row: inputs }))
+                    .collect();
+                times_columns(level, [rows, outputs, inputs], &pairs, out, Onto::values(accumulate));
+            }
+            (_, _) => each(pairs, out, onto, |(g, w), out, onto| {
+                single([rows, outputs, inputs], Mat::rows(g, outputs), Mat::rows(w, inputs), out, onto);
+            }),
+        }
+    }
+
+    /// `W̄ (+)= Σ_i g_iᵀ x_i` over `pairs` of (adjoint of y, x).
+    ///
+    /// # Panics
+    /// When a length does not match or there is no pair.
+    pub fn to_weight<E: Elem>(self, pairs: &[Pair<'_, E>], out: &mut [E], accumulate: bool) {
+        let Self { rows, inputs, outputs } = self;
+        self.check(pairs, [rows * outputs, rows * inputs], out.len(), outputs * inputs);
+        let onto = Onto::values(accumulate);
+        match (in_place(inputs).then(|| fast(pairs)).flatten(), E::as_f32_mut(out)) {
+            (Some((level, pairs)), Some(out)) => {
+                transposed_times(level, [outputs, rows, inputs], &pairs, out, accumulate);
+            }
+            (_, _) => each(pairs, out, onto, |(g, x), out, onto| {
+                single([outputs, rows, inputs], Mat::rows(g, outputs).t(), Mat::rows(x, inputs), out, onto);
+            }),
+        }
+    }
+
+    fn check<E>(self, pairs: &[Pair<'_, E>], expected: [usize; 2], out: usize, expected_out: usize) {
+        assert!(!pairs.is_empty(), "a layer needs at least one pair of operands");
+        for (a, b) in pairs {
+            assert_eq!([a.len(), b.len()], expected, "operand lengths of {self:?}");
+        }
+        assert_eq!(out, expected_out, "length of the result of {self:?}");
+    }
+}
+
+/// Whether a right operand of so many columns is read where it stands: whole vectors, and rows that do not all map to the same sets of the
+/// caches.
+fn in_place(columns: usize) -> bool {
+    columns.is_multiple_of(COLUMNS) && !columns.is_multiple_of(1024)
+}
+
+/// The operands for our own kernel, where it is the faster one.
+fn fast<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Option<(Level, Vec<Pair<'a, f32>>)> {
+    let level = Some(simd::level()).filter(|level| *level >= Level::Avx512)?;
+    let pairs: Option<_> = pairs.iter().map(|(a, b)| Some((E::as_f32(a)?, E::as_f32(b)?))).collect();
+    Some((level, pairs?))
+}
+
+fn single_onto<E: Elem>(onto: Onto<'_, E>) -> Option<Onto<'_, f32>> {
+    Some(match onto {
+        Onto::Nothing => Onto::Nothing,
+        Onto::Values => Onto::Values,
+        Onto::Row(row) => Onto::Row(E::as_f32(row)?),
+    })
+}
+
+/// One product after the other.
+fn each<'a, E: Elem>(
+    pairs: &[Pair<'a, E>],
+    out: &mut [E],
+    onto: Onto<'_, E>,
+    one: impl Fn(Pair<'a, E>, &mut [E], Onto<'_, E>),
+) {
+    for (i, pair) in pairs.iter().enumerate() {
+        one(*pair, out, if i == 0 { onto } else { Onto::Values });
+    }
+}
+
+/// A right operand [k, n]: the panel of [`WIDTH`] columns from column j on starts at `j / WIDTH panel`, its rows are `row` apart.
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    data: &'a [f32],
+    panel: usize,
+    row: usize,
+}
+
+/// Wᵀ in panels of whole rows.
+fn turn(level: Level, w: &[f32], inputs: usize, outputs: usize) -> Aligned {
+    let mut turned = Aligned::new(inputs * outputs.next_multiple_of(WIDTH));
+    turned.par_chunks_mut(WIDTH * inputs).enumerate().for_each(|(j, panel)| {
+        let w = &w[j * WIDTH * inputs..];
+        transpose(level, w, inputs, WIDTH.min(w.len() / inputs.max(1)), inputs, panel, WIDTH);
+    });
+    turned
+}
+
+/// `y [m, n] = Σ_i a_i [m, k] b_i [k, n] + onto`, n a multiple of [`COLUMNS`]; in parallel over blocks of rows.
+fn times_columns(
+    level: Level,
+    [m, k, n]: [usize; 3],
+    pairs: &[(&[f32], Columns<'_>)],
+    y: &mut [f32],
+    onto: Onto<'_, f32>,
+) {
+    work::count(pairs.len() * m * k * n);
+    if m * n == 0 {
+        return;
+    }
+    let block = block(m, ROWS);
+    y.par_chunks_mut(block * n).enumerate().for_each(|(i, y)| {
+        let rows = y.len() / n;
+        if let Onto::Row(row) = onto {
+            y.chunks_exact_mut(n).for_each(|y| y.copy_from_slice(row));
+        }
+        for j in (0..n).step_by(WIDTH) {
+            let mut more = !matches!(onto, Onto::Nothing);
+            if k == 0 && !more {
+                y.chunks_exact_mut(n).for_each(|y| y[j..(j + WIDTH).min(n)].fill(0.0));
+            }
+            for (a, b) in pairs {
+                for l in (0..k).step_by(DEPTH) {
+                    let a = Left::Rows(&a[i * block * k + l..], k);
+                    let b = Right { data: &b.data[j / WIDTH * b.panel + l * b.row..], row: b.row };
+                    let size = [rows, DEPTH.min(k - l), WIDTH.min(n - j)];
+                    product(level, size, a, b, &mut y[j..], n, more);
+                    more = true;
+                }
+            }
+        }
+    });
+}
+
+/// `out [m, n] (+)= Σ_i a_iᵀ b_i` with a_i [k, m], b_i [k, n], n a multiple of [`COLUMNS`]; in parallel over bands of rows.
+fn transposed_times(
+    level: Level,
+    [m, k, n]: [usize; 3],
+    pairs: &[Pair<'_, f32>],
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    work::count(pairs.len() * m * k * n);
+    if m * n == 0 {
+        return;
+    }
+    let band = block(m, ROWS);
+    out.par_chunks_mut(band * n).enumerate().for_each(|(i, out)| {
+        let rows = out.len() / n;
+        let mut more = accumulate;
+        if k == 0 && !more {
+            out.fill(0.0);
+        }
+        for (a, b) in pairs {
+            for l in (0..k).step_by(DEPTH) {
+                let depth = DEPTH.min(k - l);
+                for j in (0..n).step_by(WIDTH) {
+                    let a = Left::Columns(&a[l * m + i * band..], m);
+                    let b = Right { data: &b[l * n + j..], row: n };
+                    product(level, [rows, depth, WIDTH.min(n - j)], a, b, &mut out[j..], n, more);
+                }
+                more = true;
+            }
+        }
+    });
+}
+
+/// Rows of a parallel block: whole register tiles, several for every thread. Blocks change no bit.
+fn block(rows: usize, most: usize) -> usize {
+    rows.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(8).clamp(8, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::kernels::testing::{max_abs_diff, noise, on_threads, same_bits};
+
+    const LAYERS: [Layer; 6] = [
+        Layer { rows: 3, inputs: 5, outputs: 7 },
+        Layer { rows: 19, inputs: 32, outputs: 48 },
+        Layer { rows: 600, inputs: 16, outputs: 80 },
+        Layer { rows: 1030, inputs: 48, outputs: 16 },
+        Layer { rows: 530, inputs: 33, outputs: 64 },
+        Layer { rows: 2, inputs: 0, outputs: 16 },
+    ];
+
+    fn operands<E: Elem>(Layer { rows, inputs, outputs }: Layer) -> [[Vec<E>; 2]; 3] {
+        let two = |len, seed| [noise(len, seed), noise(len, seed + 1)];
+        [two(rows * inputs, 1), two(outputs * inputs, 3), two(rows * outputs, 5)]
+    }
+
+    fn pairs<'a, E>(a: &'a [Vec<E>; 2], b: &'a [Vec<E>; 2], count: usize) -> Vec<Pair<'a, E>> {
+        a.iter().zip(b).take(count).map(|(a, b)| (&a[..], &b[..])).collect()
+    }
+
+    fn agrees_with_the_definition<E: Elem>() {
+        for layer in LAYERS {
+            let Layer { rows, inputs, outputs } = layer;
+            let [x, w, g] = operands::<E>(layer);
+            let row: Vec<E> = noise(outputs, 9);
+            for count in [1, 2] {
+                let sum = |f: &dyn Fn(usize) -> f64| (0..count).map(f).sum::<f64>();
+                let close = |got: &[E], want: Vec<f64>, what: &str| {
+                    let most = want.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
+                    let error = max_abs_diff(got, &want) / most;
+                    assert!(error < 32.0 * E::epsilon().wide(), "{what} {layer:?} {count}: {error:e}");
+                };
+                for onto in [Onto::Nothing, Onto::Values, Onto::Row(&row[..])] {
+                    let mut y =
+                        vec![if matches!(onto, Onto::Values) { E::one() } else { E::nan() }; rows * outputs];
+                    layer.forward(&pairs(&x, &w, count), &mut y, onto);
+                    let want = (0..rows * outputs).map(|at| {
+                        let (r, o) = (at / outputs, at % outputs);
+                        let start = match onto {
+                            Onto::Nothing => 0.0,
+                            Onto::Values => 1.0,
+                            Onto::Row(row) => row[o].wide(),
+                        };
+                        start
+                            + sum(&|p| {
+                                (0..inputs)
+                                    .map(|i| x[p][r * inputs + i].wide() * w[p][o * inputs + i].wide())
+                                    .sum()
+                            })
+                    });
+                    close(&y, want.collect(), "forward");
+                }
+                for accumulate in [false, true] {
+                    let (start, add) = if accumulate { (E::one(), 1.0) } else { (E::nan(), 0.0) };
+                    let mut gx = vec![start; rows * inputs];
+                    layer.to_input(&pairs(&g, &w, count), &mut gx, accumulate);
+                    let want = (0..rows * inputs).map(|at| {
+                        let (r, i) = (at / inputs, at % inputs);
+                        add + sum(&|p| {
+                            (0..outputs)
+                                .map(|o| g[p][r * outputs + o].wide() * w[p][o * inputs + i].wide())
+                                .sum()
+                        })
+                    });
+                    close(&gx, want.collect(), "input");
+                    let mut gw = vec![start; outputs * inputs];
+                    layer.to_weight(&pairs(&g, &x, count), &mut gw, accumulate);
+                    let want = (0..outputs * inputs).map(|at| {
+                        let (o, i) = (at / inputs, at % inputs);
+                        add + sum(&|p| {
+                            (0..rows)
+                                .map(|r| g[p][r * outputs + o].wide() * x[p][r * inputs + i].wide())
+                                .sum()
+                        })
+                    });
+                    close(&gw, want.collect(), "weight");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn layers_agree_with_the_definition() {
+        agrees_with_the_definition::<f64>();
+        agrees_with_the_definition::<f32>();
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        for layer in LAYERS {
+            let [x, w, g] = operands::<f32>(layer);
+            let run = |threads| {
+                on_threads(threads, || {
+                    let [mut y, mut gx, mut gw] = [&g[0], &x[0], &w[0]].map(|like| vec![0.0; like.len()]);
+                    layer.forward(&pairs(&x, &w, 2), &mut y, Onto::Nothing);
+                    layer.to_input(&pairs(&g, &w, 2), &mut gx, false);
+                    layer.to_weight(&pairs(&g, &x, 2), &mut gw, false);
+                    [y, gx, gw]
+                })
+            };
+            let one = run(1);
+            for threads in [2, 3] {
+                assert!(one.iter().zip(run(threads)).all(|(a, b)| same_bits(a, &b)), "{layer:?}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "operand lengths")]
+    fn a_short_operand_is_refused() {
+        let layer = Layer { rows: 2, inputs: 3, outputs: 2 };
+        layer.forward(&[(&[0.0_f32; 6], &[0.0; 5])], &mut [0.0; 4], Onto::Nothing);
+    }
+}
