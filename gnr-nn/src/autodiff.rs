@@ -90,6 +90,14 @@ pub trait Autodiff: Backend {
     /// # Errors
     /// A shape mismatch.
     fn axpy(&self, y: &mut Self::Tensor, a: f64, x: &Self::Tensor) -> Result<()>;
+    /// [`axpy`](Self::axpy), and Σ x² as [`dot`](Self::dot) gives it. Backends may go through `x` once.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn axpy_square(&self, y: &mut Self::Tensor, a: f64, x: &Self::Tensor) -> Result<f64> {
+        self.axpy(y, a, x)?;
+        self.dot(x, x)
+    }
     /// Σ x·y in at least double precision.
     ///
     /// # Errors

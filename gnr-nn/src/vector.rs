@@ -97,13 +97,11 @@ impl<B: Autodiff> Vector for ParamVector<B> {
         }
         Ok(())
     }
-    /// Tensor by tensor, so that the second look at one finds it in the cache.
     fn axpy_square(&mut self, a: f64, x: &Self) -> CoreResult<f64> {
         self.zip("axpy_square", x)?;
         let mut sum = 0.0;
         for (y, x) in self.tensors.iter_mut().zip(&x.tensors) {
-            self.backend.axpy(y, a, x)?;
-            sum += self.backend.dot(x, x)?;
+            sum += self.backend.axpy_square(y, a, x)?;
         }
         Ok(sum)
     }

@@ -183,6 +183,18 @@ impl<E: Elem> Autodiff for Cpu<E> {
         }
         Ok(())
     }
+    fn axpy_square(&self, y: &mut Tensor<E>, a: f64, x: &Tensor<E>) -> Result<f64> {
+        same_shape("axpy_square", y, x)?;
+        Ok(match y.own_values() {
+            Some(values) => reduce::axpy_square(values, a, x.data()),
+            None => {
+                let mut sum = Buf::new(y.len());
+                let square = reduce::axpy_square_to(&mut sum, y.data(), a, x.data());
+                *y = Tensor::new(sum, &y.shape);
+                square
+            }
+        })
+    }
     fn dot(&self, x: &Tensor<E>, y: &Tensor<E>) -> Result<f64> {
         same_shape("dot", x, y)?;
         Ok(reduce::dot(x.data(), y.data()))

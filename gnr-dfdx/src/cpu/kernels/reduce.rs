@@ -1,6 +1,7 @@
 //! Sums, dot products and norms: blocked, accumulated in `f64`, the same bits for any number of threads.
 
 use super::elem::Elem;
+use super::elementwise;
 use super::simd::{CHUNK, LANES, simd};
 use crate::cpu::buffer::Buf;
 use rayon::prelude::*;
@@ -73,6 +74,27 @@ pub fn dot<E: Elem>(x: &[E], y: &[E]) -> f64 {
         .collect::<Vec<_>>()
         .iter()
         .sum()
+}
+
+/// `y += a x` and Σ x²: the bits of [`axpy`](elementwise::axpy) and [`dot`], with x read once from memory.
+pub fn axpy_square<E: Elem>(y: &mut [E], a: f64, x: &[E]) -> f64 {
+    assert_eq!(y.len(), x.len());
+    let parts = y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).map(|(y, x)| {
+        elementwise::axpy(y, a, x);
+        dot_block(x, x)
+    });
+    parts.collect::<Vec<_>>().iter().sum()
+}
+
+/// [`axpy_square`] with the sum `y + a x` written to `out`.
+pub fn axpy_square_to<E: Elem>(out: &mut [E], y: &[E], a: f64, x: &[E]) -> f64 {
+    assert!(out.len() == y.len() && y.len() == x.len());
+    let operands = y.par_chunks(CHUNK).zip(x.par_chunks(CHUNK));
+    let parts = out.par_chunks_mut(CHUNK).zip(operands).map(|(out, (y, x))| {
+        elementwise::axpy_to(out, y, a, x);
+        dot_block(x, x)
+    });
+    parts.collect::<Vec<_>>().iter().sum()
 }
 
 /// Σ x yₖ for each k: the bits of [`dot`], with x read once.
@@ -215,7 +237,7 @@ fn merged(shape: &[usize], summed: impl Fn(usize) -> bool) -> Vec<(usize, bool)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::kernels::testing::{max_abs_diff, noise, on_threads};
+    use crate::cpu::kernels::testing::{max_abs_diff, noise, on_threads, same_bits};
 
     fn naive(x: &[f64], shape: &[usize], axes: &[usize]) -> Vec<f64> {
         let out_shape: Vec<usize> =
@@ -241,6 +263,13 @@ mod tests {
             let ys: Vec<&[f32]> = others.iter().map(Vec::as_slice).collect();
             let one_by_one: Vec<f64> = ys.iter().map(|y| dot(&x, y)).collect();
             assert_eq!(dots(&x, &ys), one_by_one, "bits of length {len}");
+            let (mut moved, mut out) = (x.clone(), vec![f32::NAN; len]);
+            let mut want = x.clone();
+            elementwise::axpy(&mut want, 1.7, ys[0]);
+            assert_eq!(axpy_square(&mut moved, 1.7, ys[0]), dot(ys[0], ys[0]), "square of length {len}");
+            assert_eq!(axpy_square_to(&mut out, &x, 1.7, ys[0]), dot(ys[0], ys[0]), "square of length {len}");
+            assert!(same_bits(&moved, &want) && same_bits(&out, &want), "sum of length {len}");
+
             let a = [0.5, -2.0, 1e-3, 0.0, 3.0];
             let mut sum = x.clone();
             axpys(&mut sum, &a, &ys);
