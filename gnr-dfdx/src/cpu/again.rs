@@ -83,6 +83,10 @@ impl<E: Elem> Again<E> {
             How::Kept(values) => Buf::copy_of(values),
         }
     }
+    /// Passes over memory that making them takes.
+    pub(super) fn passes(&self) -> usize {
+        self.passes
+    }
     /// Whether one pass makes them piece by piece, so that making them wherever they are read costs next to nothing.
     pub(super) fn is_light(&self) -> bool {
         self.passes == 1 && self.maps().is_some()
