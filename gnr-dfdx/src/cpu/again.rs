@@ -23,8 +23,8 @@ pub(super) struct Again<E: Elem> {
 enum How<E: Elem> {
     /// All at once.
     Whole(Rc<dyn Fn() -> Buf<E>>),
-    /// Maps of so many pixels, each piece where it is read.
-    Maps(Arc<dyn MakeMaps<E>>, usize),
+    /// Maps, each piece where it is read.
+    Maps(Arc<dyn MakeMaps<E>>),
     /// They are there: something is added to a copy.
     Kept(Arc<Buf<E>>),
 }
@@ -65,11 +65,11 @@ impl<E: Elem> Again<E> {
         let passes = Self::passes_after(&before)?;
         let before: Option<Arc<dyn MakeMaps<E>>> = match before.map(|before| before.how) {
             Some(How::Whole(_)) => return None,
-            Some(How::Maps(maps, _)) => Some(maps),
+            Some(How::Maps(maps)) => Some(maps),
             Some(How::Kept(values)) => Some(Arc::new(Kept { values, pixels })),
             None => None,
         };
-        Some(Self { how: How::Maps(Arc::new(make(before)), pixels), passes })
+        Some(Self { how: How::Maps(Arc::new(make(before))), passes })
     }
     fn passes_after(before: &Option<Self>) -> Option<usize> {
         let passes = before.as_ref().map_or(0, |before| before.passes) + 1;
@@ -79,7 +79,7 @@ impl<E: Elem> Again<E> {
     pub(super) fn make(&self) -> Buf<E> {
         match &self.how {
             How::Whole(make) => make(),
-            How::Maps(maps, pixels) => made::all(&**maps, *pixels),
+            How::Maps(maps) => made::all(&**maps),
             How::Kept(values) => Buf::copy_of(values),
         }
     }
@@ -94,7 +94,7 @@ impl<E: Elem> Again<E> {
     /// How they are made piece by piece, if they can be.
     pub(super) fn maps(&self) -> Option<&Arc<dyn MakeMaps<E>>> {
         match &self.how {
-            How::Maps(maps, _) => Some(maps),
+            How::Maps(maps) => Some(maps),
             How::Whole(_) | How::Kept(_) => None,
         }
     }
@@ -104,7 +104,7 @@ impl<E: Elem> Clone for Again<E> {
     fn clone(&self) -> Self {
         let how = match &self.how {
             How::Whole(make) => How::Whole(Rc::clone(make)),
-            How::Maps(maps, pixels) => How::Maps(Arc::clone(maps), *pixels),
+            How::Maps(maps) => How::Maps(Arc::clone(maps)),
             How::Kept(values) => How::Kept(Arc::clone(values)),
         };
         Self { how, passes: self.passes }
@@ -131,7 +131,7 @@ impl<E: Elem> Held<E> {
     /// The same, in memory unless a kernel that takes maps piece by piece (`streams`) makes them itself.
     pub(super) fn ready(&self, streams: bool) -> Ready<E> {
         match self {
-            Self::Again(Again { how: How::Maps(maps, _), .. }) if streams => Ready::Maps(Arc::clone(maps)),
+            Self::Again(Again { how: How::Maps(maps), .. }) if streams => Ready::Maps(Arc::clone(maps)),
             other => Ready::Data(other.get()),
         }
     }

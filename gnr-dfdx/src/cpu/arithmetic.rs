@@ -12,6 +12,7 @@ use super::{
     kernels::{
         elem::Elem,
         elementwise::{self, Unary as Function},
+        unary_made::{First, Value},
     },
     session::{Extra, Output},
     tensor::{Tensor, same_shape},
@@ -49,6 +50,11 @@ fn add_product<E: Elem>(
             elementwise::zip(out, x, y, |x, y| x * y);
         }
     })
+}
+
+/// Elements of a row.
+fn row<E: Elem>(x: &Tensor<E>) -> usize {
+    x.shape.last().map_or(1, |&length| length.max(1))
 }
 
 impl<E: Elem> Cpu<E> {
@@ -128,25 +134,27 @@ impl<E: Elem> Cpu<E> {
     }
 
     pub(super) fn unary_op(&self, op: Unary, x: &Tensor<E>) -> Result<Tensor<E>> {
-        let mut y = Buf::new(x.len());
         let Some(f) = function(op) else {
+            let mut y = Buf::new(x.len());
             elementwise::map(&mut y, x.data(), |x| if x > E::zero() { E::one() } else { E::zero() });
             return Ok(Tensor::new(y, &x.shape));
         };
-        elementwise::unary(f, &mut y, x.data());
-        // Where the derivatives need x alone, a pass over x makes y again.
-        let again = f.reads_input_only().then(|| {
-            let x = Arc::clone(x.data());
-            Again::new(move || {
+        let row = row(x);
+        // Where the derivatives need x alone, a pass over x makes y again, and a layer that reads it makes it row by row.
+        let again = f.reads_input_only().then(|| Arc::clone(x.data()));
+        let again = again.and_then(|x| Again::of_maps(row, None, |_| Value { f, x, row }));
+        let y = match again {
+            Some(again) => Output::Lazy(again),
+            None => {
                 let mut y = Buf::new(x.len());
-                elementwise::unary(f, &mut y, &x);
-                y
-            })
-        });
+                elementwise::unary(f, &mut y, x.data());
+                y.into()
+            }
+        };
         let x_ = x.clone();
         self.nonlinear_op(
             "unary",
-            Output::There(y, again),
+            y,
             &x.shape,
             &[x],
             || Extra::Nothing,
@@ -165,7 +173,7 @@ impl<E: Elem> Cpu<E> {
                 let g = Arc::new(g);
                 let (g_, x, y_) = (Arc::clone(&g), Arc::clone(x_.data()), Arc::clone(&y));
                 let again = move |before| {
-                    Again::written(x.len(), before, move |out, more| first(&g_, &x, &y_, out, more))
+                    Again::of_maps(row, before, |before| First { f, g: g_, x, y: y_, row, before })
                 };
                 adjoints.write_again(&to_x, again, |out, more| first(&g, x_.data(), &y, out, more))?;
                 Ok(Some(g))
@@ -180,13 +188,10 @@ impl<E: Elem> Cpu<E> {
         };
         let y = if f.reads_input_only() { Arc::clone(x.primal.data()) } else { replayed.output() };
         // ẏ = f′(x) ẋ, which a pass over what is held anyway makes again.
-        let tangent = x.tangent.map(|t| {
-            let (t, x, y) = (Arc::clone(t.data()), Arc::clone(x.primal.data()), Arc::clone(&y));
-            Again::new(move || {
-                let mut out = Buf::new(y.len());
-                elementwise::unary_first(f, &mut out, &t, &x, &y, false);
-                out
-            })
+        let row = row(x.primal);
+        let tangent = x.tangent.and_then(|t| {
+            let (g, x, y) = (Arc::clone(t.data()), Arc::clone(x.primal.data()), Arc::clone(&y));
+            Again::of_maps(row, None, |before| First { f, g, x, y, row, before })
         });
         // y = f(x): x̄ += f′(x) b + f″(x) ẋ a.
         let x = x.cloned();

@@ -1,19 +1,20 @@
 //! Matrix products, fully connected layers, biases.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use gnr_nn::{Dual, Error, Result, composed};
 
 use super::{
     Cpu,
     adjoints::DeviceError,
-    again::Held,
+    again::{Held, Ready},
     buffer::Buf,
     kernels::{
         dense::Layer,
         elem::Elem,
         elementwise,
         gemm::{Mat, Onto, batched},
+        made::Values,
         reduce,
     },
     session::Extra,
@@ -139,6 +140,11 @@ impl<E: Elem> Cpu<E> {
         })
     }
 
+    /// Whether the kernels of a layer take rows piece by piece.
+    fn layer_streams(layer: Layer) -> bool {
+        layer.streams(E::as_f32(&[]).is_some())
+    }
+
     pub(super) fn linear_layer_op(
         &self,
         x: &Tensor<E>,
@@ -149,10 +155,12 @@ impl<E: Elem> Cpu<E> {
         let shape = [layer.rows, layer.outputs];
         let mut y = Buf::new(layer.rows * layer.outputs);
         let onto = b.map_or(Onto::Nothing, |b| Onto::Row(b.data()));
-        layer.forward(&[(x.as_slice(), w.as_slice())], &mut y, onto);
+        let streams = Self::layer_streams(layer);
+        layer.forward(&[(x.ready(streams), w.as_slice())], &mut y, onto);
         let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
-        let (values, to_x) = (x.held(), x.target());
-        let (w_, to_b) = (w.clone(), b.and_then(Tensor::target));
+        // Where it stands in memory anyway, and no product follows, it is not made again.
+        let values = if streams || self.records() { x.held() } else { Held::Data(Arc::clone(x.data())) };
+        let (to_x, w_, to_b) = (x.target(), w.clone(), b.and_then(Tensor::target));
         self.nonlinear_op(
             "linear",
             y,
@@ -161,11 +169,11 @@ impl<E: Elem> Cpu<E> {
             || Extra::Nothing,
             move |_, g, _, adjoints| {
                 adjoints.write(&w_.target(), |out, more| {
-                    layer.to_weight(&[(&g[..], &values.get()[..])], out, more);
+                    layer.to_weight(&[((&g).into(), values.ready(streams).values())], out, more);
                 })?;
                 drop(values);
                 adjoints.write(&to_x, |out, more| {
-                    layer.to_input(&[(&g[..], w_.as_slice())], out, more);
+                    layer.to_input(&[((&g).into(), w_.as_slice())], out, more);
                 })?;
                 if to_b.is_some() {
                     adjoints.add(&to_b, bias_adjoint(layer, &g))?;
@@ -192,9 +200,11 @@ impl<E: Elem> Cpu<E> {
                 b.map(Dual::cloned).as_ref(),
             );
         };
+        let streams = Self::layer_streams(layer);
         // ẏ = ẋ·Wᵀ + x·Ẇᵀ + ḃ
         let terms = [x.tangent.map(|t| (t, w.primal)), w.tangent.map(|t| (x.primal, t))];
-        let pairs: Vec<_> = terms.into_iter().flatten().map(|(x, w)| (x.as_slice(), w.as_slice())).collect();
+        let pairs: Vec<_> =
+            terms.into_iter().flatten().map(|(x, w)| (x.ready(streams), w.as_slice())).collect();
         let bias = b.and_then(|b| b.tangent);
         let tangent = (!pairs.is_empty() || bias.is_some()).then(|| {
             let mut y = Buf::new(layer.rows * layer.outputs);
@@ -213,23 +223,24 @@ impl<E: Elem> Cpu<E> {
         let to_b = b.and_then(|b| b.primal.target());
         let held = |of: Dual<&Tensor<E>>| [Some(of.primal.held()), of.tangent.map(Tensor::held)];
         let (x, w) = (held(x), held(w));
-        replayed.finish(tangent, move |second, first, adjoints| {
+        let tangent = tangent.map(|tangent| Tensor::new(tangent, &shape));
+        replayed.finish_with(tangent, move |second, first, adjoints| {
+            let first = first.map(|a| a.ready(streams));
             // b with the operands, a with their tangents.
             let terms = |with: [Option<Held<E>>; 2]| {
-                let of_y = [second.as_deref(), first.map(|a| &a[..])];
-                let both = of_y.into_iter().zip(with).filter_map(|(g, with)| Some((g?, with?.get())));
-                both.collect::<Vec<_>>()
+                let of_y = [second.as_ref().map(Values::from), first.as_ref().map(Ready::values)];
+                of_y.into_iter().zip(with).filter_map(|(g, with)| g.zip(with)).collect::<Vec<_>>()
             };
-            let values = terms(w);
+            let values: Vec<_> = terms(w).into_iter().map(|(g, w)| (g, w.get())).collect();
             if to_x.is_some() && !values.is_empty() {
                 let pairs: Vec<_> = values.iter().map(|(g, w)| (*g, &w[..])).collect();
                 adjoints.write(&to_x, |out, more| layer.to_input(&pairs, out, more))?;
             }
             drop(values);
             if to_w.is_some() {
-                let values = terms(x);
+                let values: Vec<_> = terms(x).into_iter().map(|(g, x)| (g, x.ready(streams))).collect();
                 if !values.is_empty() {
-                    let pairs: Vec<_> = values.iter().map(|(g, x)| (*g, &x[..])).collect();
+                    let pairs: Vec<_> = values.iter().map(|(g, x)| (*g, x.values())).collect();
                     adjoints.write(&to_w, |out, more| layer.to_weight(&pairs, out, more))?;
                 }
             }

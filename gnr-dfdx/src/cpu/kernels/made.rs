@@ -13,6 +13,8 @@ use std::{fmt, ops::Deref, ops::Range, sync::Arc};
 pub trait MakeMaps<E>: Send + Sync {
     /// Elements of all maps together.
     fn size(&self) -> usize;
+    /// Elements of one map.
+    fn pixels(&self) -> usize;
     /// Writes the elements `range` of map `i` to `out`, which has as many.
     ///
     /// # Panics
@@ -65,36 +67,47 @@ impl<'a, E: Elem> Values<'a, E> {
             Values::Made(made) => Values::Made(E::as_f32_maps(made)?),
         })
     }
-    /// All of them in memory; maps have `pixels` elements.
-    pub(super) fn whole(self, pixels: usize) -> Whole<'a, E> {
+    /// For a kernel whose maps have `pixels` elements, and which takes maps that are made where they are read only if it `streams`: in memory
+    /// otherwise.
+    pub(super) fn settled(self, streams: bool, pixels: usize) -> Settled<'a, E> {
         match self {
-            Values::Whole(whole) => Whole::Borrowed(whole),
-            Values::Made(made) => Whole::Made(all(made, pixels)),
+            Values::Made(made) if !streams || made.pixels() != pixels => Settled::Made(all(made)),
+            values => Settled::Given(values),
         }
     }
 }
 
-/// [`Values`] in memory.
-pub(super) enum Whole<'a, E: Elem> {
-    Borrowed(&'a [E]),
+/// [`Values`] that a kernel can take.
+pub(super) enum Settled<'a, E: Elem> {
+    Given(Values<'a, E>),
     Made(Buf<E>),
 }
 
-impl<E: Elem> Deref for Whole<'_, E> {
-    type Target = [E];
-    fn deref(&self) -> &[E] {
+impl<E: Elem> Settled<'_, E> {
+    pub(super) fn values(&self) -> Values<'_, E> {
         match self {
-            Whole::Borrowed(whole) => whole,
-            Whole::Made(made) => made,
+            Settled::Given(values) => *values,
+            Settled::Made(made) => Values::Whole(made),
+        }
+    }
+    /// Those of a kernel that does not stream.
+    ///
+    /// # Panics
+    /// When they were not settled for one.
+    pub(super) fn whole(&self) -> &[E] {
+        match self.values() {
+            Values::Whole(whole) => whole,
+            Values::Made(_) => unreachable!("settled for a kernel that streams"),
         }
     }
 }
 
-/// All maps of `pixels` elements each.
-pub fn all<E: Elem>(made: &dyn MakeMaps<E>, pixels: usize) -> Buf<E> {
+/// All maps.
+pub fn all<E: Elem>(made: &dyn MakeMaps<E>) -> Buf<E> {
     let mut out = Buf::new(made.size());
-    let least = (simd::CHUNK / 4).div_ceil(pixels.max(1));
-    out.par_chunks_mut(pixels.max(1)).with_min_len(least).enumerate().for_each(|(i, out)| {
+    let pixels = made.pixels().max(1);
+    let least = (simd::CHUNK / 4).div_ceil(pixels);
+    out.par_chunks_mut(pixels).with_min_len(least).enumerate().for_each(|(i, out)| {
         made.make(i, 0..out.len(), out);
     });
     out
@@ -112,6 +125,9 @@ pub struct Kept<E: Elem> {
 impl<E: Elem> MakeMaps<E> for Kept<E> {
     fn size(&self) -> usize {
         self.values.len()
+    }
+    fn pixels(&self) -> usize {
+        self.pixels
     }
     fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         out.copy_from_slice(&self.values[i * self.pixels..][..self.pixels][range]);

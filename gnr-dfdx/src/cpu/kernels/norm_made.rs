@@ -28,6 +28,9 @@ impl<E: Elem> MakeMaps<E> for Applied<E> {
     fn size(&self) -> usize {
         self.maps.size()
     }
+    fn pixels(&self) -> usize {
+        self.maps.hw
+    }
     fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         let (k, m) = self.affine.at(i);
         let x = &self.maps.map(&self.x, i)[range.clone()];
@@ -74,6 +77,9 @@ impl<E: Elem> InputAdjoint<E> {
 impl<E: Elem> MakeMaps<E> for InputAdjoint<E> {
     fn size(&self) -> usize {
         self.maps.size()
+    }
+    fn pixels(&self) -> usize {
+        self.maps.hw
     }
     fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         let k = self.coefficients[i % self.maps.c];
@@ -133,6 +139,9 @@ impl<E: Elem> MakeMaps<E> for TangentApplied<E> {
     fn size(&self) -> usize {
         self.maps.size()
     }
+    fn pixels(&self) -> usize {
+        self.maps.hw
+    }
     fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         let Self { maps, x, xt, .. } = self;
         let k = self.coefficients[i % maps.c];
@@ -172,7 +181,7 @@ mod tests {
 
     /// Whole maps, and pieces that begin and end anywhere: the same bits as `want`.
     fn same(maps: Maps, made: &dyn MakeMaps<f32>, want: &[f32], what: &str) {
-        assert!(same_bits(&all(made, maps.hw), want), "{what}, {maps:?}");
+        assert!(same_bits(&all(made), want), "{what}, {maps:?}");
         for range in [0..maps.hw, 0..1, maps.hw / 3..maps.hw, maps.hw / 2..maps.hw - 1] {
             for i in 0..maps.n * maps.c {
                 let mut piece = vec![f32::NAN; range.len()];

@@ -19,7 +19,7 @@ pub use geometry::{Geometry, GeometryError};
 use f4x4::strided;
 
 use super::elem::Elem;
-use super::made::{Values, Whole};
+use super::made::{Settled, Values};
 use super::simd::{self, Level};
 use super::{lanes, product, transpose, work};
 
@@ -53,6 +53,13 @@ pub enum Plan {
     Strided,
 }
 
+impl Plan {
+    /// Whether its kernels take maps that are made where they are read.
+    fn streams(self) -> bool {
+        matches!(self, Plan::Winograd4 | Plan::Strided)
+    }
+}
+
 /// The path that all three operations of a geometry take, for `f32` (`single`) or `f64`.
 pub fn plan(g: &Geometry, single: bool) -> Plan {
     if depthwise::fits(g) {
@@ -73,7 +80,7 @@ pub fn plan(g: &Geometry, single: bool) -> Plan {
 /// Whether the operations of a geometry read maps of `f32` (`single`) piece by piece, so that those which are made where they are read
 /// need not be made whole first.
 pub fn streams(g: &Geometry, single: bool) -> bool {
-    matches!(plan(g, single), Plan::Winograd4 | Plan::Strided)
+    plan(g, single).streams()
 }
 
 /// `y = Σ_i conv(x_i, w_i)` over `pairs` of (input, weight).
@@ -87,18 +94,16 @@ pub fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
 fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
     let lengths = pairs.iter().map(|(x, w)| [x.len(), w.len()]);
     check(g, lengths, [g.input_len(), g.weight_len()], y.len(), g.output_len());
-    let plan = plan_of(g, pairs.iter().map(|pair| pair.0));
-    if let (Some(streamed), Some(y)) = (streamed(pairs), E::as_f32_mut(y)) {
+    let plan = plan_of::<E>(g);
+    let maps: Vec<_> = pairs.iter().map(|(x, _)| x.settled(plan.streams(), g.h * g.w)).collect();
+    if let (true, Some(pairs), Some(y)) = (plan.streams(), streamed(&maps, pairs), E::as_f32_mut(y)) {
         match plan {
-            Plan::Winograd4 => {
-                return f4x4::run(level, winograd::Shape::forward(g), &streamed, false, y, false);
-            }
-            Plan::Strided => return strided::forward(level, g, &streamed, y),
-            _ => {}
+            Plan::Winograd4 => f4x4::run(level, winograd::Shape::forward(g), &pairs, false, y, false),
+            _ => strided::forward(level, g, &pairs, y),
         }
+        return;
     }
-    let whole = whole(pairs, g.h * g.w);
-    let pairs = slices(&whole, pairs);
+    let pairs = slices(&maps, pairs);
     match (plan, &in_single(&pairs), E::as_f32_mut(y)) {
         (Plan::Winograd, Some(pairs), Some(y)) => {
             winograd::run(level, winograd::Shape::forward(g), pairs, false, y, false);
@@ -126,19 +131,18 @@ fn backward_input_at<E: Elem>(
 ) {
     let lengths = pairs.iter().map(|(gy, w)| [gy.len(), w.len()]);
     check(g, lengths, [g.output_len(), g.weight_len()], gx.len(), g.input_len());
-    let plan = plan_of(g, pairs.iter().map(|pair| pair.0));
-    if let (Some(streamed), Some(gx)) = (streamed(pairs), E::as_f32_mut(gx)) {
+    let plan = plan_of::<E>(g);
+    let maps: Vec<_> = pairs.iter().map(|(gy, _)| gy.settled(plan.streams(), g.oh * g.ow)).collect();
+    if let (true, Some(pairs), Some(gx)) = (plan.streams(), streamed(&maps, pairs), E::as_f32_mut(gx)) {
         match plan {
             Plan::Winograd4 => {
-                let shape = winograd::Shape::backward(g);
-                return f4x4::run(level, shape, &streamed, true, gx, accumulate);
+                f4x4::run(level, winograd::Shape::backward(g), &pairs, true, gx, accumulate);
             }
-            Plan::Strided => return strided::backward_input(level, g, &streamed, gx, accumulate),
-            _ => {}
+            _ => strided::backward_input(level, g, &pairs, gx, accumulate),
         }
+        return;
     }
-    let whole = whole(pairs, g.oh * g.ow);
-    let pairs = slices(&whole, pairs);
+    let pairs = slices(&maps, pairs);
     match (plan, &in_single(&pairs), E::as_f32_mut(gx)) {
         (Plan::Winograd, Some(pairs), Some(gx)) => {
             winograd::run(level, winograd::Shape::backward(g), pairs, true, gx, accumulate);
@@ -167,21 +171,23 @@ fn backward_weight_at<E: Elem>(
 ) {
     let lengths = pairs.iter().map(|(gy, x)| [gy.len(), x.len()]);
     check(g, lengths, [g.output_len(), g.input_len()], gw.len(), g.weight_len());
-    let plan = plan_of(g, pairs.iter().map(|pair| pair.0));
+    let plan = plan_of::<E>(g);
+    let streams = plan.streams();
+    let maps: Vec<_> = (pairs.iter())
+        .map(|&(gy, x)| (gy.settled(streams, g.oh * g.ow), x.settled(streams, g.h * g.w)))
+        .collect();
     let streamed: Option<Vec<MapPair<'_, f32>>> =
-        pairs.iter().map(|(gy, x)| Some((gy.as_f32()?, x.as_f32()?))).collect();
-    if let (Some(streamed), Some(gw)) = (streamed, E::as_f32_mut(gw)) {
+        maps.iter().map(|(gy, x)| Some((gy.values().as_f32()?, x.values().as_f32()?))).collect();
+    if let (true, Some(pairs), Some(gw)) = (plan.streams(), streamed, E::as_f32_mut(gw)) {
         match plan {
             Plan::Winograd4 => {
-                let shape = winograd::Shape::forward(g);
-                return f4x4::run_gradient(level, shape, &streamed, gw, accumulate);
+                f4x4::run_gradient(level, winograd::Shape::forward(g), &pairs, gw, accumulate);
             }
-            Plan::Strided => return strided::backward_weight(level, g, &streamed, gw, accumulate),
-            _ => {}
+            _ => strided::backward_weight(level, g, &pairs, gw, accumulate),
         }
+        return;
     }
-    let whole: Vec<_> = pairs.iter().map(|(gy, x)| (gy.whole(g.oh * g.ow), x.whole(g.h * g.w))).collect();
-    let pairs: Vec<Slices<'_, E>> = whole.iter().map(|(gy, x)| (&gy[..], &x[..])).collect();
+    let pairs: Vec<Slices<'_, E>> = maps.iter().map(|(gy, x)| (gy.whole(), x.whole())).collect();
     match (plan, &in_single(&pairs), E::as_f32_mut(gw)) {
         (Plan::Winograd, Some(pairs), Some(gw)) => {
             winograd_grad::run(level, winograd::Shape::forward(g), pairs, gw, accumulate);
@@ -192,22 +198,17 @@ fn backward_weight_at<E: Elem>(
     }
 }
 
-fn plan_of<'a, E: Elem>(g: &Geometry, mut maps: impl Iterator<Item = Values<'a, E>>) -> Plan {
-    plan(g, maps.all(|maps| maps.as_f32().is_some()))
+fn plan_of<E: Elem>(g: &Geometry) -> Plan {
+    plan(g, E::as_f32(&[]).is_some())
 }
 
 /// Operands that may be made where they are read, as `f32`, if that is what they are.
-fn streamed<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
-    pairs.iter().map(|(maps, w)| Some((maps.as_f32()?, E::as_f32(w)?))).collect()
+fn streamed<'a, E: Elem>(maps: &'a [Settled<'_, E>], pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
+    maps.iter().zip(pairs).map(|(maps, (_, w))| Some((maps.values().as_f32()?, E::as_f32(w)?))).collect()
 }
 
-/// Maps of `pixels` elements in memory, for kernels that read them in any order.
-fn whole<'a, E: Elem>(pairs: &[Pair<'a, E>], pixels: usize) -> Vec<Whole<'a, E>> {
-    pairs.iter().map(|(maps, _)| maps.whole(pixels)).collect()
-}
-
-fn slices<'a, E: Elem>(whole: &'a [Whole<'_, E>], pairs: &[Pair<'a, E>]) -> Vec<Slices<'a, E>> {
-    whole.iter().zip(pairs).map(|(maps, (_, w))| (&maps[..], *w)).collect()
+fn slices<'a, E: Elem>(maps: &'a [Settled<'_, E>], pairs: &[Pair<'a, E>]) -> Vec<Slices<'a, E>> {
+    maps.iter().zip(pairs).map(|(maps, (_, w))| (maps.whole(), *w)).collect()
 }
 
 /// The operands as `f32`, if that is what they are.

@@ -219,6 +219,9 @@ impl MakeMaps<f32> for Twice<'_> {
     fn size(&self) -> usize {
         self.0.len()
     }
+    fn pixels(&self) -> usize {
+        self.1
+    }
     fn make(&self, i: usize, range: Range<usize>, out: &mut [f32]) {
         let from = &self.0[i * self.1..][..self.1][range];
         assert_eq!(from.len(), out.len());
@@ -245,6 +248,10 @@ fn maps_that_are_made_where_they_are_read_change_no_bit() {
             [y, gx, gw]
         };
         let (want, got) = (run((&x2).into(), (&gy2).into()), run(Values::Made(&x), Values::Made(&gy)));
+        assert!(want.iter().zip(&got).all(|(a, b)| same_bits(a, b)), "{g:?}");
+        // Maps of another size than the convolution's are made whole first.
+        let rows = [Twice(&t.x[0], g.w), Twice(&t.gy[0], g.ow)];
+        let got = run(Values::Made(&rows[0]), Values::Made(&rows[1]));
         assert!(want.iter().zip(&got).all(|(a, b)| same_bits(a, b)), "{g:?}");
     }
     assert!(streamed >= 10, "{streamed}");
