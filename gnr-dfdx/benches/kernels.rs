@@ -1,10 +1,12 @@
-//! Times of the CPU kernels on the shapes of CIFAR ResNets: `cargo bench -p gnr-dfdx --bench kernels [-- FILTER]`.
+//! Times of the CPU kernels on the shapes of CIFAR ResNets, a ViT and an MLP: `cargo bench -p gnr-dfdx --bench kernels [-- FILTER]`.
 //!
 //! Names are `operation/network-stage`; the throughput of convolutions is in multiply-adds (of the definition, whatever the algorithm), that of
 //! the others in elements. Threads: `RAYON_NUM_THREADS`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gnr_dfdx::cpu::kernels::conv::{Geometry, backward_input, backward_weight, forward};
+use gnr_dfdx::cpu::kernels::dense::Layer;
+use gnr_dfdx::cpu::kernels::gemm::Onto;
 use gnr_dfdx::cpu::kernels::norm::{self, Affine, Last, Maps, Stats};
 use gnr_dfdx::cpu::kernels::{elementwise, reduce};
 
@@ -57,6 +59,35 @@ fn convolutions(c: &mut Criterion) {
     }
 }
 
+/// (name, rows, inputs, outputs): ViT-Tiny's at batch 32 with 65 tokens, the MLP's first.
+const LAYERS: &[(&str, usize, usize, usize)] = &[
+    ("vit-qkv", 2080, 192, 576),
+    ("vit-projection", 2080, 192, 192),
+    ("vit-hidden", 2080, 192, 768),
+    ("vit-back", 2080, 768, 192),
+    ("mlp-first", 128, 784, 256),
+];
+
+fn layers(c: &mut Criterion) {
+    for operation in ["layer_forward", "layer_to_input", "layer_to_weight"] {
+        let mut group = c.benchmark_group(operation);
+        group.sample_size(20);
+        for &(name, rows, inputs, outputs) in LAYERS {
+            let layer = Layer { rows, inputs, outputs };
+            let (x, w, g) = (noise(rows * inputs), noise(outputs * inputs), noise(rows * outputs));
+            let (mut y, mut gx, mut gw) = (g.clone(), x.clone(), w.clone());
+            group.throughput(Throughput::Elements((rows * inputs * outputs) as u64));
+            group.bench_function(BenchmarkId::from_parameter(name), |b| {
+                b.iter(|| match operation {
+                    "layer_forward" => layer.forward(&[((&x).into(), &w)], &mut y, Onto::Nothing),
+                    "layer_to_input" => layer.to_input(&[((&g).into(), &w)], &mut gx, false),
+                    _ => layer.to_weight(&[((&g).into(), (&x).into())], &mut gw, false),
+                });
+            });
+        }
+    }
+}
+
 fn memory_bound(c: &mut Criterion) {
     let maps = Maps { n: 128, c: 16, hw: 1024 };
     let (x, gamma, beta) = (noise(maps.size()), noise(maps.c), noise(maps.c));
@@ -81,5 +112,5 @@ fn memory_bound(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, convolutions, memory_bound);
+criterion_group!(benches, convolutions, layers, memory_bound);
 criterion_main!(benches);

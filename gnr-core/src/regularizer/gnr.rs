@@ -20,7 +20,7 @@ use crate::{
 /// [`ForwardDiff`](crate::ForwardDiff) or [`CentralDiff`](crate::CentralDiff).
 ///
 /// # Cost
-/// One gradient and two Hessian-vector products on top of the base step (exact: 5.9 gradients a step in all on the CPU
+/// One gradient and two Hessian-vector products on top of the base step (exact: about 6 gradients a step in all on the CPU
 /// backend; one-sided differences: 4 gradients a step in all), and three extra vectors.
 ///
 /// # References
