@@ -56,7 +56,7 @@ impl<E: Elem> Again<E> {
         Some(Self { how: How::Whole(Rc::new(make)), passes })
     }
     /// Maps of `pixels` elements by one pass over what is held, after those `before`, if there are some; `None` when these are too many
-    /// passes, or when the maps before cannot be made piece by piece.
+    /// passes, or when those before cannot be made in pieces of such maps.
     pub(super) fn of_maps<M: MakeMaps<E> + 'static>(
         pixels: usize,
         before: Option<Self>,
@@ -64,8 +64,8 @@ impl<E: Elem> Again<E> {
     ) -> Option<Self> {
         let passes = Self::passes_after(&before)?;
         let before: Option<Arc<dyn MakeMaps<E>>> = match before.map(|before| before.how) {
-            Some(How::Whole(_)) => return None,
-            Some(How::Maps(maps)) => Some(maps),
+            Some(How::Maps(maps)) if maps.pixels() == pixels => Some(maps),
+            Some(How::Whole(_) | How::Maps(_)) => return None,
             Some(How::Kept(values)) => Some(Arc::new(Kept { values, pixels })),
             None => None,
         };

@@ -6,16 +6,14 @@
 
 use super::elem::Elem;
 use super::gemm::{Mat, Onto, single};
-use super::made::{MakeMaps, Settled, Values};
+pub use super::made::Pair;
+use super::made::{MakeMaps, Slices, Values, in_single, slices};
 use super::product::{Aligned, COLUMNS, Left, Right, product};
 use super::simd::{self, Level};
 use super::transpose::transpose;
 use super::work;
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// Rows and weights: the operands of a layer or of its input gradient.
-pub type Pair<'a, E> = (Values<'a, E>, &'a [E]);
 
 /// Adjoint of y and x: the operands of a weight gradient.
 pub type RowPair<'a, E> = (Values<'a, E>, Values<'a, E>);
@@ -145,21 +143,10 @@ impl Layer {
     }
 }
 
-/// Both operands in memory.
-type Slices<'a, E> = (&'a [E], &'a [E]);
-
 /// The instruction set of our own kernel, where it is the faster one and the shape `fits`.
 fn fast<E: Elem>(fits: bool) -> Option<Level> {
     let single = E::as_f32(&[]).is_some();
     Some(simd::level()).filter(|level| fits && single && *level >= Level::Avx512)
-}
-
-fn in_single<'a, E: Elem>(values: &'a [Settled<'_, E>], pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
-    values.iter().zip(pairs).map(|(a, (_, b))| Some((a.values().as_f32()?, E::as_f32(b)?))).collect()
-}
-
-fn slices<'a, E: Elem>(values: &'a [Settled<'_, E>], pairs: &[Pair<'a, E>]) -> Vec<Slices<'a, E>> {
-    values.iter().zip(pairs).map(|(a, (_, b))| (a.whole(), *b)).collect()
 }
 
 /// Whether a right operand of so many columns is read where it stands: whole vectors, and rows that do not all map to the same sets of the

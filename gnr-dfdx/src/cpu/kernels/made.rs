@@ -102,6 +102,28 @@ impl<E: Elem> Settled<'_, E> {
     }
 }
 
+/// Values and the weights that they meet: the operands of a convolution or of a layer.
+pub type Pair<'a, E> = (Values<'a, E>, &'a [E]);
+
+/// Two operands in memory.
+pub(super) type Slices<'a, E> = (&'a [E], &'a [E]);
+
+/// Pairs whose values were settled, as `f32`, if that is what they are.
+pub(super) fn in_single<'a, E: Elem>(
+    settled: &'a [Settled<'_, E>],
+    pairs: &[Pair<'a, E>],
+) -> Option<Vec<Pair<'a, f32>>> {
+    settled.iter().zip(pairs).map(|(a, (_, b))| Some((a.values().as_f32()?, E::as_f32(b)?))).collect()
+}
+
+/// Pairs whose values were settled for a kernel that does not stream.
+pub(super) fn slices<'a, E: Elem>(
+    settled: &'a [Settled<'_, E>],
+    pairs: &[Pair<'a, E>],
+) -> Vec<Slices<'a, E>> {
+    settled.iter().zip(pairs).map(|(a, (_, b))| (a.whole(), *b)).collect()
+}
+
 /// All maps.
 pub fn all<E: Elem>(made: &dyn MakeMaps<E>) -> Buf<E> {
     let mut out = Buf::new(made.size());

@@ -3,10 +3,10 @@
 //! Invariants every kernel keeps:
 //! - **Deterministic.** Results do not depend on the number of threads: work is cut by fixed sizes, partial sums are merged in a
 //!   fixed order. They may differ in the last bits between instruction sets ([`simd::Level`]).
-//! - **Both precisions.** Everything works for `f32` and `f64`; only convolutions have extra `f32` paths.
+//! - **Both precisions.** Everything works for `f32` and `f64`; only convolutions and layers have extra `f32` paths.
 //! - **Lengths are checked.** Shapes are validated once (for convolutions by [`conv::Geometry::new`]); a kernel then asserts that
 //!   the slices it is given have the lengths that shape implies, because the SIMD code below relies on it.
-//! - `unsafe` lives only in [`simd`]-dispatched leaf loops, the convolution micro-kernels and the call to the `gemm` crate.
+//! - `unsafe` lives only in [`simd`]-dispatched leaf loops, the micro-kernels of convolutions and layers and the call to the `gemm` crate.
 
 pub mod attention;
 pub mod conv;

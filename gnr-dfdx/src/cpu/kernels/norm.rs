@@ -9,7 +9,7 @@
 
 use super::elem::Elem;
 use super::elementwise::{clip, clip_mask};
-use super::made::Values;
+use super::made::{Settled, Values};
 use super::reduce::sum_run;
 use super::sigmoid::silu;
 use super::simd::{CHUNK, LANES, simd};
@@ -337,9 +337,10 @@ pub fn apply<E: Elem>(
 ) {
     maps.assert(&[Some(x), Some(y)]);
     assert!(affine.0.len() == maps.c && residual.is_none_or(|residual| residual.len() == maps.size()));
+    let residual = residual.map(|residual| residual.settled(true, maps.hw));
     y.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, y)| {
         let ((k, m), x) = (affine.at(i), maps.map(x, i));
-        match residual {
+        match residual.as_ref().map(Settled::values) {
             None => apply_map(y, x, k, m, None, last),
             Some(Values::Whole(residual)) => apply_map(y, x, k, m, Some(maps.map(residual, i)), last),
             Some(Values::Made(residual)) => {

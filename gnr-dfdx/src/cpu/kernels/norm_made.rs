@@ -174,7 +174,7 @@ impl<E: Elem> MakeMaps<E> for TangentApplied<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::kernels::made::{Kept, all};
+    use crate::cpu::kernels::made::{Kept, Values, all};
     use crate::cpu::kernels::norm::{apply, backward_input, backward_sums, clip_bits};
     use crate::cpu::kernels::norm_replay::{tangent_apply, tangent_stats};
     use crate::cpu::kernels::testing::{noise, same_bits};
@@ -211,6 +211,12 @@ mod tests {
                     let residual_ = residual.then(kept);
                     let made = Applied { maps, x: x_, affine: affine_, residual: residual_, last };
                     same(maps, &made, &y, "output");
+                    // A residual whose maps are others, as after a reshape.
+                    let rows = Kept { values: Arc::clone(&r), pixels: n };
+                    let residual_ = residual.then_some(Values::Made(&rows));
+                    let mut again = vec![0.0; n];
+                    apply(maps, &x, &affine, residual_, last, &mut again);
+                    assert!(same_bits(&again, &y), "residual of other maps, {maps:?}");
 
                     let bits =
                         Arc::new(clip_bits(maps, &y, if let Last::Clip(top) = last { top } else { 0.0 }));

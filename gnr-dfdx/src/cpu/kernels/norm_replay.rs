@@ -12,7 +12,7 @@
 //! For fixed statistics ṁ = q = 0 and all means vanish: `x̄ = s (γ b + γ̇ a)`.
 
 use super::elem::Elem;
-use super::made::Values;
+use super::made::{Settled, Values};
 use super::norm::{MapMask, Maps, Mask, Source, Stats, Sums, centred_dot, centred_sum, masked_sums};
 use super::reduce::sum_run;
 use super::simd::simd;
@@ -155,11 +155,12 @@ pub fn tangent_apply<E: Elem>(
 ) {
     maps.assert(&[Some(at.x), at.xt, Mask::values(mask), Some(out)]);
     assert!(residual_t.is_none_or(|residual_t| residual_t.len() == maps.size()));
+    let residual_t = residual_t.map(|residual_t| residual_t.settled(true, maps.hw));
     let coefficients = at.coefficients(beta_t);
     out.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, out)| {
         let (k, mask) = (coefficients[i % maps.c], Mask::map(mask, maps, i));
         let (x, xt) = (maps.map(at.x, i), maps.maps(at.xt, i));
-        match residual_t {
+        match residual_t.as_ref().map(Settled::values) {
             None => tangent_map(out, x, xt, k, None, mask),
             Some(Values::Whole(residual)) => tangent_map(out, x, xt, k, Some(maps.map(residual, i)), mask),
             Some(Values::Made(residual)) => {

@@ -19,18 +19,13 @@ pub use geometry::{Geometry, GeometryError};
 use f4x4::strided;
 
 use super::elem::Elem;
-use super::made::{Settled, Values};
+pub use super::made::Pair;
+use super::made::{self, Slices, Values, slices};
 use super::simd::{self, Level};
 use super::{lanes, product, transpose, work};
 
-/// Maps and weights: the operands of a convolution or of its input gradient.
-pub type Pair<'a, E> = (Values<'a, E>, &'a [E]);
-
 /// Output adjoint and input: the operands of a weight gradient.
 pub type MapPair<'a, E> = (Values<'a, E>, Values<'a, E>);
-
-/// Either, in memory.
-type Slices<'a, E> = (&'a [E], &'a [E]);
 
 /// Partial sums of a weight gradient: a fixed number, so that it does not depend on the number of threads.
 const PARTS: usize = 16;
@@ -96,7 +91,7 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
     check(g, lengths, [g.input_len(), g.weight_len()], y.len(), g.output_len());
     let plan = plan_of::<E>(g);
     let maps: Vec<_> = pairs.iter().map(|(x, _)| x.settled(plan.streams(), g.h * g.w)).collect();
-    if let (true, Some(pairs), Some(y)) = (plan.streams(), streamed(&maps, pairs), E::as_f32_mut(y)) {
+    if let (true, Some(pairs), Some(y)) = (plan.streams(), made::in_single(&maps, pairs), E::as_f32_mut(y)) {
         match plan {
             Plan::Winograd4 => f4x4::run(level, winograd::Shape::forward(g), &pairs, false, y, false),
             _ => strided::forward(level, g, &pairs, y),
@@ -133,7 +128,8 @@ fn backward_input_at<E: Elem>(
     check(g, lengths, [g.output_len(), g.weight_len()], gx.len(), g.input_len());
     let plan = plan_of::<E>(g);
     let maps: Vec<_> = pairs.iter().map(|(gy, _)| gy.settled(plan.streams(), g.oh * g.ow)).collect();
-    if let (true, Some(pairs), Some(gx)) = (plan.streams(), streamed(&maps, pairs), E::as_f32_mut(gx)) {
+    if let (true, Some(pairs), Some(gx)) = (plan.streams(), made::in_single(&maps, pairs), E::as_f32_mut(gx))
+    {
         match plan {
             Plan::Winograd4 => {
                 f4x4::run(level, winograd::Shape::backward(g), &pairs, true, gx, accumulate);
@@ -200,15 +196,6 @@ fn backward_weight_at<E: Elem>(
 
 fn plan_of<E: Elem>(g: &Geometry) -> Plan {
     plan(g, E::as_f32(&[]).is_some())
-}
-
-/// Operands that may be made where they are read, as `f32`, if that is what they are.
-fn streamed<'a, E: Elem>(maps: &'a [Settled<'_, E>], pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
-    maps.iter().zip(pairs).map(|(maps, (_, w))| Some((maps.values().as_f32()?, E::as_f32(w)?))).collect()
-}
-
-fn slices<'a, E: Elem>(maps: &'a [Settled<'_, E>], pairs: &[Pair<'a, E>]) -> Vec<Slices<'a, E>> {
-    maps.iter().zip(pairs).map(|(maps, (_, w))| (maps.whole(), *w)).collect()
 }
 
 /// The operands as `f32`, if that is what they are.
