@@ -71,8 +71,8 @@ pub use checkpoint::{Checkpoint, Leaf, Leaves, StateSink, StateSource};
 pub use error::{Error, Quantity, Result};
 pub use method::{Clip, Method, StepReport};
 pub use optimizer::{Adam, AdamW, Grouped, Optimizer, Sgd};
-pub use oracle::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Sample};
-pub use regularizer::{Every, Gnr, OnSample, Penalty, Regularizer, Sam, StepContext};
+pub use oracle::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Sample, finite_gradient};
+pub use regularizer::{Ahead, Every, Gnr, Needs, OnSample, Penalty, Regularizer, Sam, StepContext};
 pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
 pub use vector::{Elementwise, Partition, Real, Vector, join_leaves, split_leaves};
 

@@ -81,12 +81,12 @@ impl<R, P, S: Schedule> Method<R, P, S> {
     {
         let learning_rate = self.learning_rate.at(t);
         validate_constant("learning_rate", learning_rate, |x| x >= 0.0, "must be finite and not negative")?;
-        let order = self.regularizer.order(t, oracle);
-        let here = oracle.evaluate(theta, Pass::Commit, order)?;
+        let needs = self.regularizer.needs(t, oracle);
+        let here = oracle.evaluate(theta, Pass::Commit, needs.order)?;
         let mut direction = here.grad.clone();
         let mut penalties = Vec::new();
         self.regularizer.add_gradient(
-            &mut StepContext::new(t, &here, oracle),
+            &mut StepContext::new(t, &here, oracle, needs),
             &mut direction,
             &mut penalties,
         )?;

@@ -1,5 +1,7 @@
 //! What an algorithm may ask about ONE frozen mini-batch.
 
+use std::borrow::Cow;
+
 use crate::{Error, Quantity, Result, Vector, error::finite, random::SplitMix64, vector::same_dim};
 
 /// Whether an evaluation is the step's own, or a look at another point.
@@ -22,9 +24,9 @@ pub enum Order {
 
 /// L̂ and ∇L̂ at one point, and what the oracle keeps of it.
 #[derive(Debug)]
-pub struct Evaluation<'a, V, R> {
-    /// The point.
-    pub at: &'a V,
+pub struct Evaluation<'a, V: Clone, R> {
+    /// The point: the caller's, or one that lives as long as the evaluation ([`GradOracle::evaluate_owned`]).
+    pub at: Cow<'a, V>,
     /// L̂, the mean loss of the batch, without weight decay. Finite.
     pub loss: f64,
     /// ∇L̂(at).
@@ -41,10 +43,18 @@ impl<'a, V: Vector, R> Evaluation<'a, V, R> {
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite), naming the loss or the gradient norm.
     pub fn new(at: &'a V, loss: f64, grad: V, record: R) -> Result<Self> {
-        finite(Quantity::Loss, loss)?;
-        let grad_norm = finite(Quantity::GradientNorm, grad.dot(&grad)?.sqrt())?;
-        Ok(Self { at, loss, grad, grad_norm, record })
+        let grad_norm = finite_gradient(loss, &grad)?;
+        Ok(Self { at: Cow::Borrowed(at), loss, grad, grad_norm, record })
     }
+}
+
+/// ‖∇L̂‖, when it and L̂ are finite: what an [`Evaluation`] is checked for.
+///
+/// # Errors
+/// [`Error::NonFinite`](crate::Error::NonFinite), naming the loss or the gradient norm.
+pub fn finite_gradient<V: Vector>(loss: f64, grad: &V) -> Result<f64> {
+    finite(Quantity::Loss, loss)?;
+    finite(Quantity::GradientNorm, grad.dot(grad)?.sqrt())
 }
 
 /// A seeded sample of a mini-batch, drawn without replacement.
@@ -102,6 +112,35 @@ pub trait GradOracle {
         pass: Pass,
         order: Order,
     ) -> Result<Evaluation<'a, Self::Vector, Self::Record>>;
+
+    /// [`evaluate`](Self::evaluate) at a point that nobody needs after the evaluation, a [`Pass::Probe`]. The last product there
+    /// ([`HvpOracle::hvp_of_gradient`]) may free it piece by piece.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    fn evaluate_owned<'a>(
+        &mut self,
+        at: Self::Vector,
+        order: Order,
+    ) -> Result<Evaluation<'a, Self::Vector, Self::Record>>
+    where
+        Self::Vector: 'a,
+    {
+        let Evaluation { loss, grad, grad_norm, record, .. } = self.evaluate(&at, Pass::Probe, order)?;
+        Ok(Evaluation { at: Cow::Owned(at), loss, grad, grad_norm, record })
+    }
+
+    /// ∇L̂ at a point of which nothing else is wanted, a [`Pass::Probe`]: the point may be freed piece by piece while the gradient
+    /// takes its place.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    ///
+    /// # Cost
+    /// One gradient.
+    fn gradient_at(&mut self, at: Self::Vector) -> Result<Self::Vector> {
+        Ok(self.evaluate(&at, Pass::Probe, Order::First)?.grad)
+    }
 
     /// L̂ at a point, a [`Pass::Probe`]; what landscapes are made of.
     ///
@@ -189,8 +228,8 @@ pub trait HvpOracle: GradOracle {
         done
     }
 
-    /// ∇²L̂·∇L̂ at a point of which nothing else is wanted any more: record and gradient may be freed piece by piece while the
-    /// product takes their place.
+    /// ∇²L̂·∇L̂ at a point of which nothing else is wanted any more: record, gradient and, where the evaluation owns it, the point
+    /// may be freed piece by piece while the product takes their place.
     ///
     /// # Errors
     /// As [`hvp`](Self::hvp).
@@ -265,6 +304,19 @@ macro_rules! forward_oracle {
                 order: Order,
             ) -> Result<Evaluation<'a, Self::Vector, Self::Record>> {
                 (**self).evaluate(at, pass, order)
+            }
+            fn evaluate_owned<'a>(
+                &mut self,
+                at: Self::Vector,
+                order: Order,
+            ) -> Result<Evaluation<'a, Self::Vector, Self::Record>>
+            where
+                Self::Vector: 'a,
+            {
+                (**self).evaluate_owned(at, order)
+            }
+            fn gradient_at(&mut self, at: Self::Vector) -> Result<Self::Vector> {
+                (**self).gradient_at(at)
             }
             fn loss(&mut self, at: &Self::Vector) -> Result<f64> {
                 (**self).loss(at)

@@ -45,11 +45,12 @@ pub trait Autodiff: Backend {
     }
     /// A leaf of this session sharing the data of `x`: derivatives with respect to it will be asked for.
     fn variable(&self, x: &Self::Tensor) -> Self::Tensor;
-    /// d loss / d leaf for each leaf, untracked; zeros where the loss does not depend on one. Consumes the session's tape.
+    /// d loss / d leaf for each leaf, untracked; zeros where the loss does not depend on one. Consumes the session's tape. The leaves
+    /// are given away, so that those that nobody else holds can be freed as the pass goes back.
     ///
     /// # Errors
     /// When `loss` is not a single element, or a failure of the library.
-    fn backward(&self, loss: &Self::Tensor, leaves: &[Self::Tensor]) -> Result<Vec<Self::Tensor>>;
+    fn backward(&self, loss: &Self::Tensor, leaves: Vec<Self::Tensor>) -> Result<Vec<Self::Tensor>>;
     /// (dy/d leaf)ᵀ·cotangent for each leaf, untracked; `cotangent` is a constant of y's shape. Consumes the session's tape.
     ///
     /// # Errors
@@ -58,7 +59,7 @@ pub trait Autodiff: Backend {
         &self,
         y: &Self::Tensor,
         cotangent: &Self::Tensor,
-        leaves: &[Self::Tensor],
+        leaves: Vec<Self::Tensor>,
     ) -> Result<Vec<Self::Tensor>> {
         let axes: Vec<usize> = (0..self.shape(y).len()).collect();
         self.backward(&self.sum(&self.mul(y, cotangent)?, &axes)?, leaves)

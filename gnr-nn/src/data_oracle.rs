@@ -1,6 +1,6 @@
 //! L̂ over a whole data set, in batches: what curvature and landscapes are measured on.
 
-use std::cell::RefCell;
+use std::{borrow::Cow, cell::RefCell};
 
 use gnr_core::{
     Error as CoreError, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Quantity, Result, Vector,
@@ -211,16 +211,17 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
             let record = match kept.get(index) {
                 Some(record) => record,
                 None => {
-                    fresh = passes.record(here.at)?;
+                    fresh = passes.record(&here.at)?;
                     &fresh
                 }
             };
             for (v, out) in vs.iter().zip(&mut *outs) {
                 let part = match product {
                     Product::Hessian => {
-                        passes.hvp(passes.backend.replay_session(record)?, here.at, v.clone())?
+                        let session = passes.backend.replay_session(record)?;
+                        passes.hvp(session, Cow::Borrowed(&here.at), v.clone())?
                     }
-                    Product::GaussNewton => passes.ggn(record, here.at, v)?,
+                    Product::GaussNewton => passes.ggn(record, &here.at, v)?,
                 };
                 out.axpy(weight, &part)?;
             }
@@ -250,7 +251,7 @@ impl<M: Model, B: Autodiff, S: Batches<B>> GradOracle for DataOracle<'_, M, B, S
         grad.scale(0.0)?;
         self.visit(|index, weight, passes| {
             let order = if index < keep { Order::Second } else { Order::First };
-            let part = passes.gradient(at, order)?;
+            let part = passes.gradient(Cow::Borrowed(at), order)?;
             loss += weight * part.loss;
             grad.axpy(weight, &part.grad)?;
             kept.extend(part.record);

@@ -1,10 +1,10 @@
 //! A model and one mini-batch as the oracle that gnr-core's algorithms ask.
 
-use std::cell::RefCell;
+use std::{borrow::Cow, cell::RefCell};
 
 use gnr_core::{
     Error as CoreError, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Quantity,
-    Result as CoreResult, Sample,
+    Result as CoreResult, Sample, finite_gradient,
 };
 
 use crate::{
@@ -198,7 +198,12 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     }
 
     /// ∇²L̂·v, the last at its point.
-    fn use_up(&self, record: B::Record, at: &ParamVector<B>, v: ParamVector<B>) -> Result<ParamVector<B>> {
+    fn use_up(
+        &self,
+        record: B::Record,
+        at: Cow<'_, ParamVector<B>>,
+        v: ParamVector<B>,
+    ) -> Result<ParamVector<B>> {
         let session = self.backend.replay_session(&record)?;
         // The session holds the entries now, each until it was used.
         drop(record);
@@ -214,7 +219,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         let passes = self.passes();
         match &*here.record.borrow() {
             Some(record) => f(&passes, record),
-            None => f(&passes, &passes.record(here.at)?),
+            None => f(&passes, &passes.record(&here.at)?),
         }
     }
 }
@@ -230,7 +235,8 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
         order: Order,
     ) -> CoreResult<Evaluation<'t, Self::Vector, Self::Record>> {
         self.check("evaluate", at)?;
-        let Gradient { loss, grad, record, logits, collected } = self.passes().gradient(at, order)?;
+        let Gradient { loss, grad, record, logits, collected } =
+            self.passes().gradient(Cow::Borrowed(at), order)?;
         let evaluation = Evaluation::new(at, loss, grad, RefCell::new(record))?;
         if pass == Pass::Commit {
             let batch = self.sampled.as_ref().unwrap_or(self.batch);
@@ -240,6 +246,13 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
             }
         }
         Ok(evaluation)
+    }
+
+    fn gradient_at(&mut self, at: Self::Vector) -> CoreResult<Self::Vector> {
+        self.check("evaluate", &at)?;
+        let Gradient { loss, grad, .. } = self.passes().gradient(Cow::Owned(at), Order::First)?;
+        finite_gradient(loss, &grad)?;
+        Ok(grad)
     }
 
     /// A forward pass.
@@ -269,7 +282,7 @@ impl<M: Model, B: Autodiff> HvpOracle for BatchOracle<'_, M, B> {
     ) -> CoreResult<()> {
         self.check("hvp", v)?;
         *out = self.with_record(here, |passes, record| {
-            passes.hvp(passes.backend.replay_session(record)?, here.at, v.clone())
+            passes.hvp(passes.backend.replay_session(record)?, Cow::Borrowed(&here.at), v.clone())
         })?;
         Ok(())
     }
@@ -282,7 +295,7 @@ impl<M: Model, B: Autodiff> HvpOracle for BatchOracle<'_, M, B> {
     ) -> CoreResult<()> {
         self.check("hvp", v)?;
         let Some(record) = here.record.take() else { return self.hvp(here, v, out) };
-        *out = self.use_up(record, here.at, v.clone())?;
+        *out = self.use_up(record, Cow::Borrowed(&here.at), v.clone())?;
         Ok(())
     }
 
@@ -292,7 +305,7 @@ impl<M: Model, B: Autodiff> HvpOracle for BatchOracle<'_, M, B> {
     ) -> CoreResult<Self::Vector> {
         let record = match here.record.take() {
             Some(record) => record,
-            None => self.passes().record(here.at)?,
+            None => self.passes().record(&here.at)?,
         };
         Ok(self.use_up(record, here.at, here.grad)?)
     }
@@ -310,7 +323,7 @@ impl<M: Model, B: Autodiff> GgnOracle for BatchOracle<'_, M, B> {
         out: &mut Self::Vector,
     ) -> CoreResult<()> {
         self.check("ggn", v)?;
-        *out = self.with_record(here, |passes, record| passes.ggn(record, here.at, v))?;
+        *out = self.with_record(here, |passes, record| passes.ggn(record, &here.at, v))?;
         Ok(())
     }
 }

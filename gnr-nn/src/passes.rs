@@ -1,5 +1,7 @@
 //! The passes of one model over one batch at one point: gradient, Hessian-vector product, Gauss–Newton product.
 
+use std::borrow::Cow;
+
 use gnr_core::{Error as CoreError, Order, Result as CoreResult, Vector};
 
 use crate::{
@@ -106,10 +108,11 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         self.backend.item(&loss)
     }
 
-    /// L̂ and its gradient.
-    pub(crate) fn gradient(&self, at: &ParamVector<B>, order: Order) -> Result<Gradient<B>> {
+    /// L̂ and its gradient. When nobody else holds the point, its tensors are freed as the pass goes back.
+    pub(crate) fn gradient(&self, at: Cow<'_, ParamVector<B>>, order: Order) -> Result<Gradient<B>> {
         let session = self.backend.gradient_session(order == Order::Second);
         let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
+        drop(at);
         let params = self.parameters(leaves.clone(), B::Tensor::clone)?;
         let mut cx = Context::new(&session, &params, self.buffers, self.mode)
             .with_frozen(self.fixed_norms)
@@ -119,7 +122,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let loss = self.loss_of(&session, &logits)?;
         let value = session.item(&loss)?;
         drop(params);
-        let grad = ParamVector::new(self.backend.clone(), session.backward(&loss, &leaves)?);
+        let grad = ParamVector::new(self.backend.clone(), session.backward(&loss, leaves)?);
         let record = (order == Order::Second).then(|| session.take_record()).transpose()?;
         let logits = session.detach(&logits);
         Ok(Gradient { loss: value, grad, record, logits, collected })
@@ -127,7 +130,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
 
     /// [`gradient`](Self::gradient) for the sake of its record.
     pub(crate) fn record(&self, at: &ParamVector<B>) -> Result<B::Record> {
-        let record = self.gradient(at, Order::Second)?.record;
+        let record = self.gradient(Cow::Borrowed(at), Order::Second)?.record;
         record.ok_or_else(|| Error::Invalid("a recording pass left no record".into()))
     }
 
@@ -153,16 +156,22 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         Ok((leaves, logits))
     }
 
-    /// ∇²L̂·v, in a replay of the record of this point. When nobody else holds v, its tensors are freed as the pass goes back.
-    pub(crate) fn hvp(&self, session: B, at: &ParamVector<B>, v: ParamVector<B>) -> Result<ParamVector<B>> {
-        let (leaves, logits) = self.tangent(&session, at, &v)?;
-        drop(v);
+    /// ∇²L̂·v, in a replay of the record of this point. When nobody else holds the point or v, their tensors are freed as the pass
+    /// goes back.
+    pub(crate) fn hvp(
+        &self,
+        session: B,
+        at: Cow<'_, ParamVector<B>>,
+        v: ParamVector<B>,
+    ) -> Result<ParamVector<B>> {
+        let (leaves, logits) = self.tangent(&session, &at, &v)?;
+        drop((at, v));
         let duals = Duals(session.clone());
         let loss = self.loss_of(&duals, &logits)?;
         drop(logits);
         let Some(tangent) = loss.tangent else { return Err(independent()) };
         session.finish_replay()?;
-        Ok(ParamVector::new(self.backend.clone(), session.backward(&tangent, &leaves)?))
+        Ok(ParamVector::new(self.backend.clone(), session.backward(&tangent, leaves)?))
     }
 
     /// Jᵀ·∇²ℓ·J·v: the tangent of the logits, times the loss's Hessian in them, pulled back.
@@ -180,7 +189,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let Some(tangent) = logits.tangent else { return Err(independent()) };
         let (z, tangent) = (session.detach(&logits.primal), session.detach(&tangent));
         let cotangent = composed::cross_entropy_hessian(self.backend, &z, &tangent)?;
-        Ok(ParamVector::new(self.backend.clone(), session.vjp(&logits.primal, &cotangent, &leaves)?))
+        Ok(ParamVector::new(self.backend.clone(), session.vjp(&logits.primal, &cotangent, leaves)?))
     }
 }
 

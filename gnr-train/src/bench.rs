@@ -245,8 +245,10 @@ impl<'a, B: Autodiff> Steps<'a, B> {
                 let mut oracle = Immediate(&self.v);
                 let here = oracle.evaluate(&self.theta, Pass::Commit, Order::Second)?;
                 let mut direction = here.grad.clone();
-                let mut cx = StepContext::new(0, &here, &mut oracle);
-                Gnr::new(0.1, 0.1)?.add_gradient(&mut cx, &mut direction, &mut Vec::new())?;
+                let mut gnr = Gnr::new(0.1, 0.1)?;
+                let needs = gnr.needs(0, &oracle);
+                let mut cx = StepContext::new(0, &here, &mut oracle, needs);
+                gnr.add_gradient(&mut cx, &mut direction, &mut Vec::new())?;
                 black_box(&direction);
             }
             Timed::Gradient => {

@@ -115,7 +115,7 @@ impl<O: HvpOracle> HvpOracle for Accumulated<O> {
         let mut product = first.clone();
         for (part, weight) in &mut self.parts {
             let order = part.order_for_products();
-            let again = part.evaluate(here.at, Pass::Probe, order)?;
+            let again = part.evaluate(&here.at, Pass::Probe, order)?;
             for (v, out) in vs.iter().zip(&mut *outs) {
                 part.hvp(&again, v, &mut product)?;
                 out.axpy(*weight, &product)?;

@@ -2,7 +2,7 @@
 
 use crate::{
     Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample, Vector, error::at_perturbed_point,
-    schedule::validate_constant,
+    schedule::validate_constant, vector::same_dim,
 };
 
 /// Makes an [`HvpOracle`] of any [`GradOracle`]: H·v ≈ (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ − ε v/‖v‖))·‖v‖/(2ε).
@@ -41,6 +41,20 @@ impl<O> CentralDiff<O> {
     }
 }
 
+impl<O: GradOracle> CentralDiff<O> {
+    /// (∇L̂(at + ε v/‖v‖) − ∇L̂(at − ε v/‖v‖))·‖v‖/(2ε); the point is used up.
+    fn difference(&mut self, at: O::Vector, v: &O::Vector, v_norm: f64) -> Result<O::Vector> {
+        // Both from θ, not one from the other: the two must be exactly opposite.
+        let [mut ahead, mut behind] = [at.clone(), at];
+        ahead.axpy(self.step / v_norm, v)?;
+        let mut difference = self.inner.gradient_at(ahead).map_err(at_perturbed_point)?;
+        behind.axpy(-self.step / v_norm, v)?;
+        difference.axpy(-1.0, &self.inner.gradient_at(behind).map_err(at_perturbed_point)?)?;
+        difference.scale(v_norm / (2.0 * self.step))?;
+        Ok(difference)
+    }
+}
+
 impl<O: GradOracle> GradOracle for CentralDiff<O> {
     type Vector = O::Vector;
     type Record = O::Record;
@@ -53,6 +67,17 @@ impl<O: GradOracle> GradOracle for CentralDiff<O> {
     ) -> Result<Evaluation<'a, O::Vector, O::Record>> {
         // A record would be wasted: products only need gradients.
         self.inner.evaluate(at, pass, Order::First)
+    }
+
+    fn evaluate_owned<'a>(&mut self, at: O::Vector, _: Order) -> Result<Evaluation<'a, O::Vector, O::Record>>
+    where
+        O::Vector: 'a,
+    {
+        self.inner.evaluate_owned(at, Order::First)
+    }
+
+    fn gradient_at(&mut self, at: O::Vector) -> Result<O::Vector> {
+        self.inner.gradient_at(at)
     }
 
     fn loss(&mut self, at: &O::Vector) -> Result<f64> {
@@ -76,17 +101,17 @@ impl<O: GradOracle> HvpOracle for CentralDiff<O> {
             out.copy_from(v)?;
             return out.scale(0.0);
         }
-        let mut point = here.at.clone();
-        point.axpy(self.step / v_norm, v)?;
-        let ahead = self.inner.evaluate(&point, Pass::Probe, Order::First).map_err(at_perturbed_point)?;
-        out.copy_from(&ahead.grad)?;
-        drop(ahead);
-        // From θ again, not from the point ahead: the two must be exactly opposite.
-        point.copy_from(here.at)?;
-        point.axpy(-self.step / v_norm, v)?;
-        let behind = self.inner.evaluate(&point, Pass::Probe, Order::First).map_err(at_perturbed_point)?;
-        out.axpy(-1.0, &behind.grad)?;
-        out.scale(v_norm / (2.0 * self.step))
+        same_dim("hvp", here.at.dim(), out.dim())?;
+        *out = self.difference(here.at.clone().into_owned(), v, v_norm)?;
+        Ok(())
+    }
+
+    fn hvp_of_gradient(&mut self, here: Evaluation<'_, O::Vector, O::Record>) -> Result<O::Vector> {
+        let Evaluation { at, grad, grad_norm, .. } = here;
+        if grad_norm == 0.0 {
+            return Ok(grad);
+        }
+        self.difference(at.into_owned(), &grad, grad_norm)
     }
 
     fn order_for_products(&self) -> Order {

@@ -66,6 +66,18 @@ impl<O> Counted<O> {
     pub fn counter(&self) -> Counter {
         self.counter.clone()
     }
+
+    fn count_evaluation(&self, pass: Pass, order: Order) {
+        let [commits, probes, second_order, _] = &*self.counter.0;
+        match pass {
+            Pass::Commit => commits,
+            Pass::Probe => probes,
+        }
+        .fetch_add(1, Relaxed);
+        if order == Order::Second {
+            second_order.fetch_add(1, Relaxed);
+        }
+    }
 }
 
 impl<O: GradOracle> GradOracle for Counted<O> {
@@ -78,16 +90,25 @@ impl<O: GradOracle> GradOracle for Counted<O> {
         pass: Pass,
         order: Order,
     ) -> Result<Evaluation<'a, O::Vector, O::Record>> {
-        let [commits, probes, second_order, _] = &*self.counter.0;
-        match pass {
-            Pass::Commit => commits,
-            Pass::Probe => probes,
-        }
-        .fetch_add(1, Relaxed);
-        if order == Order::Second {
-            second_order.fetch_add(1, Relaxed);
-        }
+        self.count_evaluation(pass, order);
         self.inner.evaluate(at, pass, order)
+    }
+
+    fn evaluate_owned<'a>(
+        &mut self,
+        at: O::Vector,
+        order: Order,
+    ) -> Result<Evaluation<'a, O::Vector, O::Record>>
+    where
+        O::Vector: 'a,
+    {
+        self.count_evaluation(Pass::Probe, order);
+        self.inner.evaluate_owned(at, order)
+    }
+
+    fn gradient_at(&mut self, at: O::Vector) -> Result<O::Vector> {
+        self.count_evaluation(Pass::Probe, Order::First);
+        self.inner.gradient_at(at)
     }
 
     /// A loss alone counts as an evaluation, though it may cost less.

@@ -2,7 +2,7 @@
 
 use crate::{
     Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample, Vector, error::at_perturbed_point,
-    schedule::validate_constant,
+    schedule::validate_constant, vector::same_dim,
 };
 
 /// Makes an [`HvpOracle`] of any [`GradOracle`]: H·v ≈ (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε.
@@ -41,6 +41,23 @@ impl<O> ForwardDiff<O> {
     }
 }
 
+impl<O: GradOracle> ForwardDiff<O> {
+    /// (∇L̂(at + ε v/‖v‖) − grad)·‖v‖/ε; the point is used up.
+    fn difference(
+        &mut self,
+        mut at: O::Vector,
+        grad: &O::Vector,
+        v: &O::Vector,
+        v_norm: f64,
+    ) -> Result<O::Vector> {
+        at.axpy(self.step / v_norm, v)?;
+        let mut ahead = self.inner.gradient_at(at).map_err(at_perturbed_point)?;
+        ahead.axpy(-1.0, grad)?;
+        ahead.scale(v_norm / self.step)?;
+        Ok(ahead)
+    }
+}
+
 impl<O: GradOracle> GradOracle for ForwardDiff<O> {
     type Vector = O::Vector;
     type Record = O::Record;
@@ -53,6 +70,17 @@ impl<O: GradOracle> GradOracle for ForwardDiff<O> {
     ) -> Result<Evaluation<'a, O::Vector, O::Record>> {
         // A record would be wasted: products only need the gradient.
         self.inner.evaluate(at, pass, Order::First)
+    }
+
+    fn evaluate_owned<'a>(&mut self, at: O::Vector, _: Order) -> Result<Evaluation<'a, O::Vector, O::Record>>
+    where
+        O::Vector: 'a,
+    {
+        self.inner.evaluate_owned(at, Order::First)
+    }
+
+    fn gradient_at(&mut self, at: O::Vector) -> Result<O::Vector> {
+        self.inner.gradient_at(at)
     }
 
     fn loss(&mut self, at: &O::Vector) -> Result<f64> {
@@ -76,12 +104,17 @@ impl<O: GradOracle> HvpOracle for ForwardDiff<O> {
             out.copy_from(v)?;
             return out.scale(0.0);
         }
-        let mut point = here.at.clone();
-        point.axpy(self.step / v_norm, v)?;
-        let there = self.inner.evaluate(&point, Pass::Probe, Order::First).map_err(at_perturbed_point)?;
-        out.copy_from(&there.grad)?;
-        out.axpy(-1.0, &here.grad)?;
-        out.scale(v_norm / self.step)
+        same_dim("hvp", here.at.dim(), out.dim())?;
+        *out = self.difference(here.at.clone().into_owned(), &here.grad, v, v_norm)?;
+        Ok(())
+    }
+
+    fn hvp_of_gradient(&mut self, here: Evaluation<'_, O::Vector, O::Record>) -> Result<O::Vector> {
+        let Evaluation { at, grad, grad_norm, .. } = here;
+        if grad_norm == 0.0 {
+            return Ok(grad);
+        }
+        self.difference(at.into_owned(), &grad, &grad, grad_norm)
     }
 
     fn forward_difference_step(&self) -> Option<f64> {

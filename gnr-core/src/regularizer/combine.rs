@@ -1,12 +1,12 @@
 //! Combinations of regularisers are regularisers: none, tuples, options, boxes, lists. Their gradients add up.
 
-use super::{Penalty, Regularizer, StepContext};
+use super::{Needs, Penalty, Regularizer, StepContext};
 use crate::{GradOracle, Order, Result};
 
 /// Plain training.
 impl<O: GradOracle> Regularizer<O> for () {
-    fn order(&self, _: u64, _: &O) -> Order {
-        Order::First
+    fn needs(&self, _: u64, _: &O) -> Needs {
+        Needs::of(Order::First)
     }
     fn add_gradient(
         &mut self,
@@ -22,8 +22,8 @@ impl<O: GradOracle> Regularizer<O> for () {
 macro_rules! tuple {
     ($($name:ident $index:tt),+) => {
         impl<O: GradOracle, $($name: Regularizer<O>),+> Regularizer<O> for ($($name,)+) {
-            fn order(&self, t: u64, oracle: &O) -> Order {
-                Order::First$(.max(self.$index.order(t, oracle)))+
+            fn needs(&self, t: u64, oracle: &O) -> Needs {
+                Needs::of(Order::First)$(.and(self.$index.needs(t, oracle)))+
             }
             fn add_gradient(
                 &mut self,
@@ -46,8 +46,8 @@ tuple!(A 0, B 1, C 2, D 3);
 macro_rules! collection {
     ($($of:ident),+) => {$(
         impl<O: GradOracle, R: Regularizer<O>> Regularizer<O> for $of<R> {
-            fn order(&self, t: u64, oracle: &O) -> Order {
-                self.iter().map(|member| member.order(t, oracle)).max().unwrap_or(Order::First)
+            fn needs(&self, t: u64, oracle: &O) -> Needs {
+                self.iter().fold(Needs::of(Order::First), |needs, member| needs.and(member.needs(t, oracle)))
             }
             fn add_gradient(
                 &mut self,
@@ -64,8 +64,8 @@ collection!(Vec, Option);
 
 /// A method chosen at run time.
 impl<O: GradOracle, R: Regularizer<O> + ?Sized> Regularizer<O> for Box<R> {
-    fn order(&self, t: u64, oracle: &O) -> Order {
-        (**self).order(t, oracle)
+    fn needs(&self, t: u64, oracle: &O) -> Needs {
+        (**self).needs(t, oracle)
     }
     fn add_gradient(
         &mut self,

@@ -1,6 +1,6 @@
 //! `Every`: a regulariser that acts on some steps only, and costs nothing on the others.
 
-use super::{Penalty, Regularizer, StepContext};
+use super::{Needs, Penalty, Regularizer, StepContext};
 use crate::{Error, GradOracle, Order, Result};
 
 /// Lets `inner` act when `t % period == offset`; a plain step in between.
@@ -56,8 +56,8 @@ impl<R> Every<R> {
 }
 
 impl<O: GradOracle, R: Regularizer<O>> Regularizer<O> for Every<R> {
-    fn order(&self, t: u64, oracle: &O) -> Order {
-        if self.acts(t) { self.inner.order(t, oracle) } else { Order::First }
+    fn needs(&self, t: u64, oracle: &O) -> Needs {
+        if self.acts(t) { self.inner.needs(t, oracle) } else { Needs::of(Order::First) }
     }
 
     fn add_gradient(

@@ -1,8 +1,8 @@
 //! GNR, the gradient norm regulariser: Algorithm 1 of the paper.
 
-use super::{Penalty, Regularizer, StepContext};
+use super::{Ahead, Needs, Penalty, Regularizer, StepContext};
 use crate::{
-    HvpOracle, Order, Pass, Quantity, Result, Schedule, Vector,
+    HvpOracle, Quantity, Result, Schedule, Vector,
     error::{at_perturbed_point, finite},
     schedule::validate_constant,
 };
@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Cost
 /// One gradient and two Hessian-vector products on top of the base step (exact: about 6 gradients a step in all on the CPU
-/// backend; one-sided differences: 4 gradients a step in all), and three extra vectors.
+/// backend; one-sided differences: 4 gradients a step in all), and two extra vectors beside what an evaluation takes.
 ///
 /// # References
 /// "Gradient Norm Regularizer Seeks Flat Minima and Improves Generalization", Algorithm 1, Eqs. 1, 5, 6.
@@ -65,8 +65,9 @@ impl<R: Schedule, A: Schedule> Gnr<R, A> {
 }
 
 impl<O: HvpOracle, R: Schedule, A: Schedule> Regularizer<O> for Gnr<R, A> {
-    fn order(&self, _: u64, oracle: &O) -> Order {
-        oracle.order_for_products()
+    fn needs(&self, _: u64, oracle: &O) -> Needs {
+        let ahead = oracle.forward_difference_step().map(|step| Ahead { radius: step, xi: self.xi });
+        Needs { order: oracle.order_for_products(), ahead: ahead.into_iter().collect() }
     }
 
     fn add_gradient(
@@ -79,32 +80,31 @@ impl<O: HvpOracle, R: Schedule, A: Schedule> Regularizer<O> for Gnr<R, A> {
 
         // Line 6. Only the direction of f matters (line 7), but its scale is kept, as a factor beside the vector: ξ is measured
         // against it.
-        let mut f = cx.here.grad.clone();
-        let unit = match cx.oracle.forward_difference_step() {
+        let (f, unit) = match cx.oracle.forward_difference_step() {
             // H·ĝ by one-sided differences is (∇L̂(θ + ε ĝ) − ∇L̂(θ))/ε; SAM may have asked for the same gradient.
             Some(step) => {
-                f.copy_from(cx.ahead(step, xi)?)?;
+                let mut f = cx.ahead(Ahead { radius: step, xi })?;
                 f.axpy(-1.0, &cx.here.grad)?;
-                1.0 / step
+                (f, 1.0 / step)
             }
             None => {
+                let mut f = cx.here.grad.clone();
                 cx.oracle.last_hvp(cx.here, &cx.here.grad, &mut f)?;
-                1.0 / (cx.here.grad_norm + xi)
+                (f, 1.0 / (cx.here.grad_norm + xi))
             }
         };
         let f_norm = finite(Quantity::HvpNorm, unit * f.dot(&f)?.sqrt())?;
 
         // Line 7.
-        let mut adv = cx.here.at.clone();
+        let mut adv = cx.here.at.clone().into_owned();
         adv.axpy(unit * rho / (f_norm + xi), &f)?;
         drop(f);
 
         // Line 8.
         let order = cx.oracle.order_for_products();
-        let there = cx.oracle.evaluate(&adv, Pass::Probe, order).map_err(at_perturbed_point)?;
+        let there = cx.oracle.evaluate_owned(adv, order).map_err(at_perturbed_point)?;
         let there_norm = there.grad_norm;
         let h = cx.oracle.hvp_of_gradient(there)?;
-        drop(adv);
         // Line 9, its α term.
         let unit = rho / (there_norm + xi);
         let squared = direction.axpy_square(alpha * unit, &h)?;

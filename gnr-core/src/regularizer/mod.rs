@@ -11,7 +11,7 @@ pub use gnr::Gnr;
 pub use on_sample::OnSample;
 pub use sam::Sam;
 
-use crate::{Evaluation, GradOracle, Order, Pass, Result, Vector, error::at_perturbed_point};
+use crate::{Evaluation, GradOracle, Order, Result, Vector, error::at_perturbed_point};
 
 /// What a regulariser may see and ask during one step.
 pub struct StepContext<'a, O: GradOracle> {
@@ -21,39 +21,81 @@ pub struct StepContext<'a, O: GradOracle> {
     pub here: &'a Evaluation<'a, O::Vector, O::Record>,
     /// The step's mini-batch.
     pub oracle: &'a mut O,
-    /// Gradients ahead of θ_t, by (radius, ξ).
-    ahead: Vec<((f64, f64), O::Vector)>,
+    /// Gradients ahead of θ_t that will be asked for again.
+    ahead: Vec<(Ahead, O::Vector)>,
+    /// Those that were announced and not asked for yet, each as often.
+    announced: Vec<Ahead>,
+}
+
+/// A gradient ahead of θ_t, by its distance and ξ: see [`StepContext::ahead`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ahead {
+    /// Distance from θ_t.
+    pub radius: f64,
+    /// The small constant of the division by the gradient's norm.
+    pub xi: f64,
+}
+
+/// What a regulariser will ask for in one step, known before the step's own evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Needs {
+    /// Whether Hessian-vector products at θ_t will be asked for.
+    pub order: Order,
+    /// Gradients ahead of θ_t, each once for every time that it will be asked for.
+    pub ahead: Vec<Ahead>,
+}
+
+impl Needs {
+    /// Products or none, and nothing ahead.
+    pub fn of(order: Order) -> Self {
+        Self { order, ahead: Vec::new() }
+    }
+
+    /// The needs of both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.order = self.order.max(other.order);
+        self.ahead.extend(other.ahead);
+        self
+    }
 }
 
 impl<'a, O: GradOracle> StepContext<'a, O> {
-    /// A context at the point that was just evaluated.
-    pub fn new(t: u64, here: &'a Evaluation<'a, O::Vector, O::Record>, oracle: &'a mut O) -> Self {
-        Self { t, here, oracle, ahead: Vec::new() }
+    /// A context at the point that was just evaluated, for regularisers of these needs.
+    pub fn new(
+        t: u64,
+        here: &'a Evaluation<'a, O::Vector, O::Record>,
+        oracle: &'a mut O,
+        needs: Needs,
+    ) -> Self {
+        Self { t, here, oracle, ahead: Vec::new(), announced: needs.ahead }
     }
 
-    /// ∇L̂(θ + r·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ)): the gradient at distance `radius` along the gradient.
+    /// ∇L̂(θ + r·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ)): the gradient at distance r along the gradient.
     ///
-    /// Evaluated at most once a step for each radius and ξ, so SAM and a finite-difference GNR of equal radius share it.
+    /// Evaluated once a step, however many announced it in their [`Needs`], so SAM and a finite-difference GNR of equal radius
+    /// share it; kept until the last of them asked. Who did not announce it may have to evaluate it again.
     ///
     /// # Errors
     /// Those of [`GradOracle::evaluate`].
     ///
     /// # Cost
-    /// One gradient and one vector the first time a radius and ξ are asked for, nothing afterwards.
-    pub fn ahead(&mut self, radius: f64, xi: f64) -> Result<&O::Vector> {
-        let known = self.ahead.iter().position(|(key, _)| *key == (radius, xi));
-        let index = match known {
-            Some(index) => index,
-            None => {
-                let mut point = self.here.at.clone();
-                point.axpy(radius / (self.here.grad_norm + xi), &self.here.grad)?;
-                let there =
-                    self.oracle.evaluate(&point, Pass::Probe, Order::First).map_err(at_perturbed_point)?;
-                self.ahead.push(((radius, xi), there.grad));
-                self.ahead.len() - 1
-            }
-        };
-        Ok(&self.ahead[index].1)
+    /// One gradient and one vector the first time, nothing afterwards.
+    pub fn ahead(&mut self, which: Ahead) -> Result<O::Vector> {
+        if let Some(index) = self.announced.iter().position(|announced| *announced == which) {
+            self.announced.swap_remove(index);
+        }
+        let again = self.announced.contains(&which);
+        if let Some(index) = self.ahead.iter().position(|(known, _)| *known == which) {
+            return Ok(if again { self.ahead[index].1.clone() } else { self.ahead.swap_remove(index).1 });
+        }
+        let mut point = self.here.at.clone().into_owned();
+        point.axpy(which.radius / (self.here.grad_norm + which.xi), &self.here.grad)?;
+        let grad = self.oracle.gradient_at(point).map_err(at_perturbed_point)?;
+        if again {
+            self.ahead.push((which, grad.clone()));
+        }
+        Ok(grad)
     }
 }
 
@@ -68,8 +110,8 @@ pub struct Penalty {
 
 /// Changes the direction of a step: `direction += ∇R(θ_t)`.
 pub trait Regularizer<O: GradOracle> {
-    /// Whether this step needs Hessian-vector products at θ_t.
-    fn order(&self, t: u64, oracle: &O) -> Order;
+    /// What [`add_gradient`](Self::add_gradient) will ask for in this step.
+    fn needs(&self, t: u64, oracle: &O) -> Needs;
     /// Adds the regulariser's gradient at θ_t to `direction`, which starts as ∇L̂(θ_t).
     ///
     /// Appends one [`Penalty`], with its name, to `log` for each regulariser that acted.

@@ -1,6 +1,6 @@
 //! `OnSample`: a regulariser that looks at a part of the mini-batch only.
 
-use super::{Penalty, Regularizer, StepContext};
+use super::{Needs, Penalty, Regularizer, StepContext};
 use crate::{GradOracle, Order, Pass, Result, Sample, random::SplitMix64, schedule::validate_constant};
 
 /// Lets `inner` act on L̂ of a seeded sample of the mini-batch, drawn anew in each step. The base step still uses all of it.
@@ -42,8 +42,8 @@ impl<R> OnSample<R> {
 }
 
 impl<O: GradOracle, R: Regularizer<O>> Regularizer<O> for OnSample<R> {
-    fn order(&self, t: u64, oracle: &O) -> Order {
-        if self.fraction < 1.0 { Order::First } else { self.inner.order(t, oracle) }
+    fn needs(&self, t: u64, oracle: &O) -> Needs {
+        if self.fraction < 1.0 { Needs::of(Order::First) } else { self.inner.needs(t, oracle) }
     }
 
     fn add_gradient(
@@ -55,11 +55,11 @@ impl<O: GradOracle, R: Regularizer<O>> Regularizer<O> for OnSample<R> {
         if self.fraction >= 1.0 {
             return self.inner.add_gradient(cx, direction, log);
         }
-        let (t, at) = (cx.t, cx.here.at);
+        let (t, at) = (cx.t, &*cx.here.at);
         cx.oracle.restrict(Some(self.sample(t)))?;
-        let order = self.inner.order(t, cx.oracle);
-        let added = cx.oracle.evaluate(at, Pass::Probe, order).and_then(|here| {
-            self.inner.add_gradient(&mut StepContext::new(t, &here, cx.oracle), direction, log)
+        let needs = self.inner.needs(t, cx.oracle);
+        let added = cx.oracle.evaluate(at, Pass::Probe, needs.order).and_then(|here| {
+            self.inner.add_gradient(&mut StepContext::new(t, &here, cx.oracle, needs), direction, log)
         });
         // Also after an error: the oracle is whole again for whoever asks next.
         cx.oracle.restrict(None)?;

@@ -1,6 +1,6 @@
 //! SAM, sharpness-aware minimisation, as a regulariser.
 
-use super::{Penalty, Regularizer, StepContext};
+use super::{Ahead, Needs, Penalty, Regularizer, StepContext};
 use crate::{
     GradOracle, Order, Quantity, Result, Schedule, Vector, error::finite, schedule::validate_constant,
 };
@@ -47,11 +47,15 @@ impl<R: Schedule> Sam<R> {
         self.xi = xi;
         Ok(self)
     }
+
+    fn ahead(&self, t: u64) -> Ahead {
+        Ahead { radius: self.rho.at(t), xi: self.xi }
+    }
 }
 
 impl<O: GradOracle, R: Schedule> Regularizer<O> for Sam<R> {
-    fn order(&self, _: u64, _: &O) -> Order {
-        Order::First
+    fn needs(&self, t: u64, _: &O) -> Needs {
+        Needs { order: Order::First, ahead: vec![self.ahead(t)] }
     }
 
     fn add_gradient(
@@ -60,13 +64,13 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for Sam<R> {
         direction: &mut O::Vector,
         log: &mut Vec<(&'static str, Penalty)>,
     ) -> Result<()> {
-        let rho = self.rho.at(cx.t);
-        let mut difference = cx.ahead(rho, self.xi)?.clone();
+        let ahead = self.ahead(cx.t);
+        let mut difference = cx.ahead(ahead)?;
         difference.axpy(-1.0, &cx.here.grad)?;
         let added_norm = finite(Quantity::PerturbedGradientNorm, difference.dot(&difference)?.sqrt())?;
         direction.axpy(1.0, &difference)?;
         // To first order, max L̂ over the ball minus L̂(θ) is ρ‖∇L̂(θ)‖.
-        log.push(("sam", Penalty { value: rho * cx.here.grad_norm, added_norm }));
+        log.push(("sam", Penalty { value: ahead.radius * cx.here.grad_norm, added_norm }));
         Ok(())
     }
 }

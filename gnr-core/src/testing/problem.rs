@@ -75,7 +75,7 @@ impl<P: Problem, T: Real> HvpOracle for ProblemOracle<P, T> {
         }
         same_dim("hvp", self.problem.dim(), v.len())?;
         same_dim("hvp", self.problem.dim(), out.len())?;
-        out.copy_from_slice(&narrow(&self.problem.hvp(&widen(here.at), &widen(v))));
+        out.copy_from_slice(&narrow(&self.problem.hvp(&widen(&here.at), &widen(v))));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::plain;
 use gnr_core::{
-    CentralDiff, Error, Evaluation, ForwardDiff, Gnr, GradOracle, HvpOracle, Order, Pass, Quantity,
+    CentralDiff, Error, Evaluation, ForwardDiff, Gnr, GradOracle, HvpOracle, Needs, Order, Pass, Quantity,
     Regularizer, Result, Sam,
 };
 
@@ -76,8 +76,8 @@ fn every_quantity_is_named() {
 fn a_direction_that_overflows_is_refused() {
     struct Huge;
     impl<O: GradOracle<Vector = Vec<f64>>> Regularizer<O> for Huge {
-        fn order(&self, _: u64, _: &O) -> Order {
-            Order::First
+        fn needs(&self, _: u64, _: &O) -> Needs {
+            Needs::of(Order::First)
         }
         fn add_gradient(
             &mut self,

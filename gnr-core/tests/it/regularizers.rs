@@ -111,7 +111,9 @@ fn steps_cost_what_is_documented() {
     assert_eq!(cost((sam.clone(), gnr.clone()), 0, exact), (3, 2, 2));
     assert_eq!(cost(gnr.clone(), 0, forward), (4, 0, 0));
     // The difference's step is SAM's radius: ∇L̂(θ + 0.05 ĝ) serves both.
-    assert_eq!(cost((sam, gnr.clone()), 0, forward), (4, 0, 0));
+    assert_eq!(cost((sam.clone(), gnr.clone()), 0, forward), (4, 0, 0));
+    assert_eq!(cost((gnr.clone(), sam.clone()), 0, forward), (4, 0, 0));
+    assert_eq!(cost((Some(gnr.clone()), vec![sam.clone(), sam]), 0, forward), (4, 0, 0));
     assert_eq!(cost((ok(Sam::new(0.06)), gnr), 0, forward), (5, 0, 0));
 }
 
@@ -133,7 +135,7 @@ fn order_is_the_largest_of_the_members() {
     type O = ProblemOracle<Quadratic>;
     let oracle: O = oracle(Quadratic::diagonal(&[1.0]));
     let (sam, every) = (ok(Sam::new(0.1)), ok(Every::new(ok(Gnr::new(0.1, 0.1)), 2)));
-    let order = |r: &dyn Regularizer<O>, t| r.order(t, &oracle);
+    let order = |r: &dyn Regularizer<O>, t| r.needs(t, &oracle).order;
     assert_eq!((order(&(), 0), order(&sam, 0)), (Order::First, Order::First));
     assert_eq!((order(&every, 0), order(&every, 1)), (Order::Second, Order::First));
     assert_eq!(order(&(sam.clone(), every.clone(), sam.clone(), ()), 0), Order::Second);
@@ -235,7 +237,7 @@ impl HvpOracle for Examples {
         out: &mut Vec<f64>,
     ) -> Result<()> {
         assert_eq!(here.record, self.sample, "a product belongs to the sample of its evaluation");
-        *out = self.mean(self.sample, |one| one.hvp(here.at, v));
+        *out = self.mean(self.sample, |one| one.hvp(&here.at, v));
         Ok(())
     }
 }

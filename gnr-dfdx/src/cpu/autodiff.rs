@@ -29,19 +29,21 @@ impl<E: Elem> Cpu<E> {
     fn gradients(
         &self,
         tape: &SharedTape<E, dfdx::prelude::Cpu>,
-        leaves: &[Tensor<E>],
+        leaves: Vec<Tensor<E>>,
     ) -> Result<Vec<Tensor<E>>> {
+        // Only their places and shapes: the elements may be freed by the step that reads them last.
+        let places: Vec<_> = leaves.into_iter().map(|leaf| (leaf.node, leaf.shape)).collect();
         let root = self.device.try_zeros().map_err(library)?;
         tape.backward(root).map_err(library)?;
         let mut adjoints = Adjoints::new();
-        leaves
-            .iter()
-            .map(|leaf| {
-                let adjoint = match &leaf.node {
+        (places.into_iter())
+            .map(|(node, shape)| {
+                let adjoint = match &node {
                     Some(node) => adjoints.take(node).map_err(library)?,
                     None => None,
                 };
-                Ok(Tensor::new(adjoint.unwrap_or_else(|| Buf::zeroed(leaf.len())), &leaf.shape))
+                let len = shape.iter().product();
+                Ok(Tensor::new(adjoint.unwrap_or_else(|| Buf::zeroed(len)), &shape))
             })
             .collect()
     }
@@ -94,7 +96,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
         x.with_node(node)
     }
 
-    fn backward(&self, loss: &Tensor<E>, leaves: &[Tensor<E>]) -> Result<Vec<Tensor<E>>> {
+    fn backward(&self, loss: &Tensor<E>, leaves: Vec<Tensor<E>>) -> Result<Vec<Tensor<E>>> {
         if loss.len() != 1 {
             return Err(Error::InvalidShape {
                 op: "backward",
@@ -125,7 +127,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
         self.gradients(tape, leaves)
     }
 
-    fn vjp(&self, y: &Tensor<E>, cotangent: &Tensor<E>, leaves: &[Tensor<E>]) -> Result<Vec<Tensor<E>>> {
+    fn vjp(&self, y: &Tensor<E>, cotangent: &Tensor<E>, leaves: Vec<Tensor<E>>) -> Result<Vec<Tensor<E>>> {
         same_shape("vjp", y, cotangent)?;
         let tape = match &self.session {
             Session::Gradient { tape, .. } | Session::Replay { tape, terms: Terms::First, .. } => tape,

@@ -56,7 +56,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
     fn backward(
         &self,
         loss: &GenericTensor<E, D>,
-        leaves: &[GenericTensor<E, D>],
+        leaves: Vec<GenericTensor<E, D>>,
     ) -> Result<Vec<GenericTensor<E, D>>> {
         if loss.shape.iter().product::<usize>() != 1 {
             return Err(Error::InvalidShape {

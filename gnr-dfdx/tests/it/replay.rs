@@ -128,7 +128,7 @@ fn a_replay_refuses_nonlinear_operations_without_their_tangent() {
     let leaf = recording.variable(&x);
     let y = recording.mul(&leaf, &leaf).unwrap();
     let loss = recording.sum(&y, &[0]).unwrap();
-    recording.backward(&loss, &[leaf]).unwrap();
+    recording.backward(&loss, vec![leaf]).unwrap();
     let record = recording.take_record().unwrap();
 
     let replay = backend.replay_session(&record).unwrap();
@@ -162,7 +162,7 @@ fn tensors_of_a_session_do_not_outlive_it_or_mix_with_another() {
     assert!(one.add(&a, &b).is_err(), "two sessions in one operation");
     drop(one);
     assert!(backend.affine(&a, 2.0, 0.0).is_err(), "a tape that is gone");
-    assert!(backend.backward(&x, &[]).is_err(), "a plain handle has no tape");
+    assert!(backend.backward(&x, Vec::new()).is_err(), "a plain handle has no tape");
 }
 
 #[test]

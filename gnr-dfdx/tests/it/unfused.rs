@@ -75,7 +75,7 @@ impl<E: Elem> Autodiff for Unfused<E> {
     fn variable(&self, x: &Tensor<E>) -> Tensor<E> {
         self.0.variable(x)
     }
-    fn backward(&self, loss: &Tensor<E>, leaves: &[Tensor<E>]) -> Result<Vec<Tensor<E>>> {
+    fn backward(&self, loss: &Tensor<E>, leaves: Vec<Tensor<E>>) -> Result<Vec<Tensor<E>>> {
         self.0.backward(loss, leaves)
     }
     fn upload(&self, data: &[f32], shape: &[usize]) -> Result<Tensor<E>> {

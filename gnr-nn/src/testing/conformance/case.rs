@@ -172,7 +172,7 @@ fn answer<B: Autodiff>(backend: &B, case: &Case, parts: &[Part]) -> Result<Answe
     let (scalar, y) = case.op.scalar(&session, &x)?;
     let value = session.to_host(&session.detach(&y))?;
     drop(y);
-    let gradient = download(session.backward(&scalar, &leaves(&x))?)?;
+    let gradient = download(session.backward(&scalar, leaves(&x))?)?;
     let record = session.take_record()?;
     drop((session, x, scalar));
 
@@ -189,7 +189,7 @@ fn answer<B: Autodiff>(backend: &B, case: &Case, parts: &[Part]) -> Result<Answe
         let (scalar, _) = case.op.scalar(&Duals(session.clone()), &duals)?;
         session.finish_replay()?;
         match &scalar.tangent {
-            Some(tangent) => download(session.backward(tangent, &leaves(&x))?),
+            Some(tangent) => download(session.backward(tangent, leaves(&x))?),
             None => Ok(Vec::new()),
         }
     };

@@ -110,13 +110,13 @@ pub(super) fn check<B: Autodiff>(backend: &B) {
     refused("addcdiv_sqrt, second", b.addcdiv_sqrt(&mut t(&[3]), 1.0, &t(&[3]), 1.0, &t(&[2]), 1.0));
     let session = backend.gradient_session(false);
     let leaf = session.variable(&t(&[2]));
-    refused("backward of two elements", session.backward(&leaf, std::slice::from_ref(&leaf)));
+    refused("backward of two elements", session.backward(&leaf, vec![leaf.clone()]));
 
     // An independent leaf has a gradient, which is zero.
     let session = backend.gradient_session(false);
-    let leaves = [session.variable(&t(&[1])), session.variable(&t(&[2]))];
+    let leaves = vec![session.variable(&t(&[1])), session.variable(&t(&[2]))];
     let loss = must("affine", session.affine(&leaves[0], 3.0, 0.0));
-    let gradients = must("backward", session.backward(&loss, &leaves));
+    let gradients = must("backward", session.backward(&loss, leaves));
     let host = |x: &B::Tensor| must("a download", backend.to_host(x));
     assert_eq!(gradients.iter().map(host).collect::<Vec<_>>(), [vec![3.0], vec![0.0; 2]]);
 }

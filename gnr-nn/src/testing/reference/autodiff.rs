@@ -32,7 +32,7 @@ impl Autodiff for Reference {
     fn variable(&self, x: &ReferenceTensor) -> ReferenceTensor {
         ReferenceTensor { node: Some(self.tape.leaf(x.data.len(), Vec::new())), ..x.clone() }
     }
-    fn backward(&self, loss: &ReferenceTensor, leaves: &[ReferenceTensor]) -> Result<Vec<ReferenceTensor>> {
+    fn backward(&self, loss: &ReferenceTensor, leaves: Vec<ReferenceTensor>) -> Result<Vec<ReferenceTensor>> {
         self.item(loss)?;
         let place = |x: &ReferenceTensor| x.node.as_ref().and_then(|node| self.tape.place(node));
         let places: Vec<_> = leaves.iter().map(place).collect();
