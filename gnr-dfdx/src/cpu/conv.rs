@@ -45,7 +45,7 @@ impl<E: Elem> Cpu<E> {
         let streams = Self::streams(&geometry);
         let mut y = Buf::new(shape.iter().product());
         forward(&geometry, &[(x.ready(streams), w.data())], &mut y);
-        // Where it stands in memory anyway, and no product follows, it is not made again.
+        // Where it stands in memory anyway, and no product follows, it is not made whole again.
         let values = if streams || self.records() { x.held() } else { Held::Data(Arc::clone(x.data())) };
         let (to_x, w_) = (x.target(), w.clone());
         self.nonlinear_op(

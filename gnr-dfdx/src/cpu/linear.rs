@@ -1,6 +1,6 @@
 //! Matrix products, fully connected layers, biases.
 
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use gnr_nn::{Dual, Error, Result, composed};
 
@@ -158,8 +158,7 @@ impl<E: Elem> Cpu<E> {
         let streams = Self::layer_streams(layer);
         layer.forward(&[(x.ready(streams), w.as_slice())], &mut y, onto);
         let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
-        // Where it stands in memory anyway, and no product follows, it is not made again.
-        let values = if streams || self.records() { x.held() } else { Held::Data(Arc::clone(x.data())) };
+        let values = x.held();
         let (to_x, w_, to_b) = (x.target(), w.clone(), b.and_then(Tensor::target));
         self.nonlinear_op(
             "linear",

@@ -185,7 +185,7 @@ impl<E: Elem> Cpu<E> {
         let op = name(stats.source);
         let operands: Vec<_> = [x, scale, shift].into_iter().chain(fused.residual).collect();
         let bits = match (last, &y) {
-            (Last::Clip(top), Output::There(y, _)) if fused.residual.is_some() && self.records() => {
+            (Last::Clip(top), Output::There(y, _)) if fused.residual.is_some() => {
                 Some(Arc::new(norm::clip_bits(maps, y, top)))
             }
             _ => None,

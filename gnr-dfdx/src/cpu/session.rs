@@ -53,7 +53,7 @@ pub(super) struct Saved<E: Elem> {
 
 /// The output of an operation.
 pub(super) enum Output<E: Elem> {
-    /// In memory; a recording session need not hold it when there is a way to make it again.
+    /// In memory; a session need not hold it when there is a way to make it again.
     There(Buf<E>, Option<Again<E>>),
     /// Not made yet: operations that take it piece by piece never need it whole.
     Lazy(Again<E>),
@@ -275,6 +275,7 @@ impl<E: Elem> Cpu<E> {
         };
         y.node = self.node_over(op, operands)?;
         let Some(node) = y.node.clone() else { return Ok(y) };
+        y.again = again;
         let entry = match &self.session {
             Session::Replay { .. } => {
                 return Err(Error::Invalid(format!(
@@ -282,7 +283,6 @@ impl<E: Elem> Cpu<E> {
                 )));
             }
             Session::Gradient { records: Some(records), .. } => {
-                y.again = again;
                 let saved = Saved { output: y.held(), adjoint: Rc::default(), extra: extra() };
                 Some(records.push(op, shape, saved))
             }
