@@ -4,12 +4,13 @@ use std::{
     cell::{RefCell, RefMut},
     marker::PhantomData,
     rc::Rc,
+    sync::Arc,
 };
 
 use dfdx::prelude::Cpu as Device;
 
 use super::{
-    again::{Again, Known},
+    again::{Again, Held, Known, Maker},
     buffer::Buf,
     kernels::{elem::Elem, elementwise},
 };
@@ -28,6 +29,10 @@ pub(super) struct Node<E: Elem> {
     adjoint: RefCell<Option<Buf<E>>>,
     /// What is known of the adjoint, until something else is added to it.
     known: RefCell<Known<E>>,
+    /// In a replay, what makes the adjoint of the gradient pass along the way, when that is not held …
+    maker: RefCell<Option<Maker>>,
+    /// … and that adjoint, once it did.
+    first: RefCell<Option<Arc<Buf<E>>>>,
 }
 
 impl<E: Elem> Node<E> {
@@ -36,7 +41,17 @@ impl<E: Elem> Node<E> {
             tape: tape.downgrade(),
             adjoint: RefCell::default(),
             known: RefCell::new(Known::Nothing),
+            maker: RefCell::default(),
+            first: RefCell::default(),
         })
+    }
+    /// Says how the adjoint of the gradient pass is held, for operations that might make it along the way.
+    pub(super) fn expect(&self, held: Option<&Held<E>>) {
+        *self.maker.borrow_mut() = held.and_then(Held::maker).cloned();
+    }
+    /// The adjoint of the gradient pass, if an operation made it along the way.
+    pub(super) fn take_first(&self) -> Option<Arc<Buf<E>>> {
+        self.first.borrow_mut().take()
     }
 }
 
@@ -126,6 +141,18 @@ impl<E: Elem> Adjoints<E> {
             *node.known.borrow_mut() = Known::Again(again);
         }
         Ok(())
+    }
+    /// In a replay, a buffer for the adjoint of an operand in the gradient pass, to be given with [`give_first`](Self::give_first); `None`
+    /// unless the operation that made the operand would otherwise have to make it again.
+    pub(super) fn buffer_for_first(&self, target: &Option<Target<E>>, maker: &Maker) -> Option<Buf<E>> {
+        let Target { node, len } = target.as_ref()?;
+        (node.maker.borrow().as_ref() == Some(maker)).then(|| Buf::new(*len))
+    }
+    /// Gives what was asked for.
+    pub(super) fn give_first(&mut self, target: &Option<Target<E>>, first: Option<Buf<E>>) {
+        if let (Some(target), Some(first)) = (target, first) {
+            *target.node.first.borrow_mut() = Some(Arc::new(first));
+        }
     }
     /// The adjoint of a sum to both its operands.
     pub(super) fn add_to_both(

@@ -18,6 +18,17 @@ use super::{
 pub(super) struct Again<E: Elem> {
     how: How<E>,
     passes: usize,
+    maker: Option<Maker>,
+}
+
+/// An operation whose replay can make an adjoint of its operand, that of the gradient pass, along the way: cheaper than making it again.
+#[derive(Clone, Default)]
+pub(super) struct Maker(Rc<()>);
+
+impl PartialEq for Maker {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 enum How<E: Elem> {
@@ -36,7 +47,7 @@ impl<E: Elem> Again<E> {
 
     /// By one pass over what is held.
     pub(super) fn new(make: impl Fn() -> Buf<E> + 'static) -> Self {
-        Self { how: How::Whole(Rc::new(make)), passes: 1 }
+        Self { how: How::Whole(Rc::new(make)), passes: 1, maker: None }
     }
     /// `len` values that `write` writes, or adds to those `before` when there are some; `None` when these are too many passes.
     pub(super) fn written(
@@ -53,7 +64,7 @@ impl<E: Elem> Again<E> {
             write(&mut out, more);
             out
         };
-        Some(Self { how: How::Whole(Rc::new(make)), passes })
+        Some(Self { how: How::Whole(Rc::new(make)), passes, maker: None })
     }
     /// Maps of `pixels` elements by one pass over what is held, after those `before`, if there are some; `None` when these are too many
     /// passes, or when those before cannot be made in pieces of such maps.
@@ -69,7 +80,15 @@ impl<E: Elem> Again<E> {
             Some(How::Kept(values)) => Some(Arc::new(Kept { values, pixels })),
             None => None,
         };
-        Some(Self { how: How::Maps(Arc::new(make(before))), passes })
+        Some(Self { how: How::Maps(Arc::new(make(before))), passes, maker: None })
+    }
+    /// The same, known to be what the replay of an operation makes along the way.
+    pub(super) fn by(self, maker: Maker) -> Self {
+        Self { maker: Some(maker), ..self }
+    }
+    /// The operation whose replay makes the values along the way, if there is one.
+    pub(super) fn maker(&self) -> Option<&Maker> {
+        self.maker.as_ref()
     }
     fn passes_after(before: &Option<Self>) -> Option<usize> {
         let passes = before.as_ref().map_or(0, |before| before.passes) + 1;
@@ -107,7 +126,7 @@ impl<E: Elem> Clone for Again<E> {
             How::Maps(maps) => How::Maps(Arc::clone(maps)),
             How::Kept(values) => How::Kept(Arc::clone(values)),
         };
-        Self { how, passes: self.passes }
+        Self { how, passes: self.passes, maker: self.maker.clone() }
     }
 }
 
@@ -138,6 +157,13 @@ impl<E: Elem> Held<E> {
     /// Whether making them piece by piece costs next to nothing.
     pub(super) fn is_light(&self) -> bool {
         matches!(self, Self::Again(again) if again.is_light())
+    }
+    /// The operation whose replay makes them along the way, if they are not held and there is one.
+    pub(super) fn maker(&self) -> Option<&Maker> {
+        match self {
+            Self::Data(_) => None,
+            Self::Again(again) => again.maker(),
+        }
     }
     /// How they are made, if they are not held.
     pub(super) fn again(&self) -> Option<Again<E>> {
@@ -188,7 +214,7 @@ impl<E: Elem> Known<E> {
             Self::Nothing => None,
             Self::Again(again) => Some(again),
             Self::Shared(first) => {
-                first.borrow().clone().map(|kept| Again { how: How::Kept(kept), passes: 1 })
+                first.borrow().clone().map(|kept| Again { how: How::Kept(kept), passes: 1, maker: None })
             }
         }
     }

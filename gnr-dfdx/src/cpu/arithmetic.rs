@@ -172,8 +172,15 @@ impl<E: Elem> Cpu<E> {
                 // It is kept; that of x follows from it, so the operation that made x need not keep its own.
                 let g = Arc::new(g);
                 let (g_, x, y_) = (Arc::clone(&g), Arc::clone(x_.data()), Arc::clone(&y));
-                let again = move |before| {
-                    Again::of_maps(row, before, |before| First { f, g: g_, x, y: y_, row, before })
+                let maker = saved.map(|saved| saved.maker.clone());
+                let again = move |before: Option<Again<E>>| {
+                    let maker = maker.filter(|_| before.is_none());
+                    let again =
+                        Again::of_maps(row, before, |before| First { f, g: g_, x, y: y_, row, before })?;
+                    Some(match maker {
+                        Some(maker) => again.by(maker),
+                        None => again,
+                    })
                 };
                 adjoints.write_again(&to_x, again, |out, more| first(&g, x_.data(), &y, out, more))?;
                 Ok(Some(g))
@@ -194,16 +201,28 @@ impl<E: Elem> Cpu<E> {
             Again::of_maps(row, None, |before| First { f, g, x, y, row, before })
         });
         // y = f(x): x̄ += f′(x) b + f″(x) ẋ a.
-        let x = x.cloned();
+        let (x, maker) = (x.cloned(), replayed.maker());
         replayed.finish_again(tangent, move |second, first, adjoints| {
             let to_x = x.primal.target();
             match (first, &x.tangent, second) {
-                (Some(a), Some(t), b) => adjoints.write(&to_x, |out, accumulate| {
-                    if !accumulate {
-                        elementwise::fill(out, E::zero());
-                    }
-                    elementwise::unary_second(f, out, b.as_deref(), [a, t.data()], x.primal.data(), &y);
-                }),
+                (Some(a), Some(t), b) => {
+                    let mut made = adjoints.buffer_for_first(&to_x, &maker);
+                    adjoints.write(&to_x, |out, accumulate| {
+                        let (b, x) = (b.as_deref(), x.primal.data());
+                        elementwise::unary_second(
+                            f,
+                            out,
+                            accumulate,
+                            b,
+                            [&a, t.data()],
+                            x,
+                            &y,
+                            made.as_deref_mut(),
+                        );
+                    })?;
+                    adjoints.give_first(&to_x, made);
+                    Ok(())
+                }
                 (_, _, Some(b)) => adjoints.write(&to_x, |out, accumulate| {
                     elementwise::unary_first(f, out, &b, x.primal.data(), &y, accumulate);
                 }),

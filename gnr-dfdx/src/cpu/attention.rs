@@ -9,7 +9,7 @@ use gnr_nn::{Dual, Duals, Result, composed, composed::AttentionShape};
 use super::{
     Cpu,
     adjoints::{Adjoints, DeviceError, Target},
-    again::Again,
+    again::{Again, Maker},
     buffer::Buf,
     kernels::{
         attention::{self, Adjoint, Moving},
@@ -19,12 +19,13 @@ use super::{
     tensor::Tensor,
 };
 
-/// Lets a kernel write into the adjoints of qkv and bias at once; `again` makes that of qkv by itself.
+/// Lets a kernel write into the adjoints of qkv and bias at once; `again` makes that of qkv by itself, and the replay of `maker` makes it
+/// along the way.
 fn write<E: Elem>(
     adjoints: &mut Adjoints<E>,
     qkv: &Option<Target<E>>,
     bias: &Option<Target<E>>,
-    again: Option<impl Fn(&mut [E], bool) + 'static>,
+    again: Option<(impl Fn(&mut [E], bool) + 'static, Maker)>,
     kernel: impl FnOnce(Adjoint<'_, E>),
 ) -> Result<(), DeviceError> {
     // One adjoint is taken out while the other is written: the two are borrowed from one table.
@@ -33,13 +34,17 @@ fn write<E: Elem>(
     let mut run = |of_qkv: Option<(&mut [E], bool)>| {
         let bias = of_bias.as_mut().map(|(buffer, more)| (&mut buffer[..], *more));
         if let Some(kernel) = kernel.take() {
-            kernel(Adjoint { qkv: of_qkv, bias });
+            kernel(Adjoint { qkv: of_qkv, bias, first: None });
         }
     };
     match again {
-        Some(again) => {
+        Some((again, maker)) => {
             let len = qkv.as_ref().map_or(0, |qkv| qkv.len);
-            let again = |before| Again::written(len, before, again);
+            let again = |before: Option<Again<E>>| {
+                let alone = before.is_none();
+                let again = Again::written(len, before, again)?;
+                Some(if alone { again.by(maker) } else { again })
+            };
             adjoints.write_again(qkv, again, |out, more| run(Some((out, more))))?;
         }
         None => adjoints.write(qkv, |out, more| run(Some((out, more))))?,
@@ -80,12 +85,13 @@ impl<E: Elem> Cpu<E> {
             move |_, g, saved, adjoints| {
                 let g = Arc::new(g);
                 // The adjoint of qkv is three times as large as this one, which is kept, and cheap beside the layer that made qkv.
-                let again = saved.map(|_| {
+                let again = saved.map(|saved| {
                     let (g, qkv, p) = (Arc::clone(&g), Arc::clone(qkv_.data()), Arc::clone(&probabilities));
-                    move |out: &mut [E], more| {
-                        let to = Adjoint { qkv: Some((out, more)), bias: None };
+                    let again = move |out: &mut [E], more| {
+                        let to = Adjoint { qkv: Some((out, more)), bias: None, first: None };
                         attention::backward(shape, &qkv, &p, &g, to);
-                    }
+                    };
+                    (again, saved.maker.clone())
                 });
                 write(adjoints, &qkv_.target(), &to_bias, again, |to| {
                     attention::backward(shape, qkv_.data(), &probabilities, &g, to);
@@ -125,9 +131,15 @@ impl<E: Elem> Cpu<E> {
             (yt, probabilities_t)
         });
         let (tangent, probabilities_t) = moved.unzip();
+        let maker = replayed.maker();
         let (qkv, to_bias) = (qkv.cloned(), bias.and_then(|bias| bias.primal.target()));
         replayed.finish(tangent, move |second, first, adjoints| {
-            write(adjoints, &qkv.primal.target(), &to_bias, None::<fn(&mut [E], bool)>, |to| {
+            let to_qkv = qkv.primal.target();
+            // Only the second term makes it.
+            let mut made = (first.as_ref().zip(probabilities_t.as_ref()))
+                .and_then(|_| adjoints.buffer_for_first(&to_qkv, &maker));
+            let none = None::<(fn(&mut [E], bool), Maker)>;
+            write(adjoints, &to_qkv, &to_bias, none, |to| {
                 match (first, &probabilities_t, &second) {
                     (Some(a), Some(probabilities_t), b) => {
                         let at = Moving {
@@ -136,13 +148,16 @@ impl<E: Elem> Cpu<E> {
                             probabilities: &probabilities,
                             probabilities_t,
                         };
+                        let to = Adjoint { first: made.as_deref_mut(), ..to };
                         attention::second(shape, at, a, b.as_deref(), to);
                     }
                     // Nothing moves, or the loss did not depend on y: there is no second term.
                     (_, _, Some(b)) => attention::backward(shape, qkv.primal.data(), &probabilities, b, to),
                     (_, _, None) => to.zero(),
                 }
-            })
+            })?;
+            adjoints.give_first(&to_qkv, made);
+            Ok(())
         })
     }
 }

@@ -20,7 +20,7 @@ use gnr_nn::{Dual, Error, Recorded, Records, Replay, Result};
 use super::{
     Cpu,
     adjoints::{Adjoints, DeviceError, Node, Taken},
-    again::{Again, Held, Known},
+    again::{Again, Held, Known, Maker},
     buffer::Buf,
     kernels::elem::Elem,
     tensor::{Tensor, same_shape},
@@ -49,6 +49,8 @@ pub(super) struct Saved<E: Elem> {
     /// longer than the output.
     pub(super) adjoint: Rc<RefCell<Option<Held<E>>>>,
     pub(super) extra: Extra<E>,
+    /// The operation's identity.
+    pub(super) maker: Maker,
 }
 
 /// The output of an operation.
@@ -127,6 +129,10 @@ impl<E: Elem> Replayed<E> {
     pub(super) fn extra(&self) -> &Extra<E> {
         &self.entry.saved.extra
     }
+    /// The operation's identity.
+    pub(super) fn maker(&self) -> Maker {
+        self.entry.saved.maker.clone()
+    }
     /// The error of an entry whose kind does not belong to its operation.
     pub(super) fn corrupt(&self) -> Error {
         Error::Invalid(format!("record of {} is not one of its own", self.entry.op))
@@ -169,10 +175,13 @@ impl<E: Elem> Replayed<E> {
         };
         primal.node = Some(Rc::clone(&node));
         let adjoint = Rc::clone(&entry.saved.adjoint);
+        if terms == Terms::Both {
+            node.expect(adjoint.borrow().as_ref());
+        }
         on_tape(&node, move |node, adjoints| {
             let b = adjoints.take(node)?;
             let a = match terms {
-                Terms::Both => adjoint.borrow().clone(),
+                Terms::Both => node.take_first().map(Held::Data).or_else(|| adjoint.borrow().clone()),
                 Terms::First => None,
             };
             if b.is_none() && a.is_none() {
@@ -283,7 +292,8 @@ impl<E: Elem> Cpu<E> {
                 )));
             }
             Session::Gradient { records: Some(records), .. } => {
-                let saved = Saved { output: y.held(), adjoint: Rc::default(), extra: extra() };
+                let (adjoint, maker) = (Rc::default(), Maker::default());
+                let saved = Saved { output: y.held(), adjoint, extra: extra(), maker };
                 Some(records.push(op, shape, saved))
             }
             _ => None,

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 
 use super::elem::Elem;
 use super::gemm::{Mat, gemm};
-use super::simd::{LANES, simd};
+use super::product::{COLUMNS, Left, Right, padded, product};
+use super::simd::{self, LANES, Level, simd};
+use super::transpose::transpose;
 use super::work;
 use crate::cpu::buffer::Buf;
 use gnr_nn::composed::AttentionShape;
@@ -34,15 +36,16 @@ fn sum2<E: Elem>(x: &[E], y: &[E], f: impl Fn(E, E) -> E) -> E {
 }
 
 simd! {
-    /// `s ← softmax(τ s + bias)` by rows of `t`.
-    fn softmax_rows<E: Elem>(t: usize, scale: E, s: &mut [E], bias: Option<&[E]>) {
-        for (i, row) in s.chunks_exact_mut(t).enumerate() {
+    /// `p = softmax(τ s + bias)` by rows of `t`; those of s, which is overwritten, are `row` apart.
+    fn softmax_rows<E: Elem>(t: usize, row: usize, scale: E, s: &mut [E], bias: Option<&[E]>, p: &mut [E]) {
+        for (i, (s, p)) in s.chunks_mut(row).zip(p.chunks_exact_mut(t)).enumerate() {
+            let s = &mut s[..t];
             match bias {
-                Some(bias) => row.iter_mut().zip(&bias[i * t..]).for_each(|(s, &b)| *s = *s * scale + b),
-                None => row.iter_mut().for_each(|s| *s *= scale),
+                Some(bias) => s.iter_mut().zip(&bias[i * t..]).for_each(|(s, &b)| *s = *s * scale + b),
+                None => s.iter_mut().for_each(|s| *s *= scale),
             }
             let mut lanes = [E::neg_infinity(); LANES];
-            let (chunks, rest) = row.as_chunks::<LANES>();
+            let (chunks, rest) = s.as_chunks::<LANES>();
             for c in chunks {
                 for l in 0..LANES {
                     lanes[l] = if c[l] > lanes[l] { c[l] } else { lanes[l] };
@@ -50,9 +53,9 @@ simd! {
             }
             // A NaN is passed over here and comes back by the exponential.
             let top = lanes.iter().chain(rest).fold(E::neg_infinity(), |top, &s| if s > top { s } else { top });
-            row.iter_mut().for_each(|s| *s = (*s - top).natural_exp());
+            s.iter_mut().for_each(|s| *s = (*s - top).natural_exp::<FUSED>());
             let mut lanes = [E::zero(); LANES];
-            let (chunks, rest) = row.as_chunks::<LANES>();
+            let (chunks, rest) = s.as_chunks::<LANES>();
             for c in chunks {
                 for l in 0..LANES {
                     lanes[l] += c[l];
@@ -60,33 +63,58 @@ simd! {
             }
             let total = lanes.into_iter().sum::<E>() + rest.iter().copied().sum::<E>();
             let factor = E::one() / total;
-            row.iter_mut().for_each(|s| *s *= factor);
+            p.iter_mut().zip(s).for_each(|(p, s)| *p = *s * factor);
         }
     }
-    /// `s ← p ⊙ (s − row sums of p ⊙ s)`: a derivative of the softmax, forward or backward.
-    fn softmax_derivative<E: Elem>(t: usize, p: &[E], s: &mut [E]) {
-        for (p, s) in p.chunks_exact(t).zip(s.chunks_exact_mut(t)) {
+    /// `s ← τ p ⊙ (s − row sums of p ⊙ s)`, rows of s `row` apart: an adjoint of the softmax times its scale; without the scale to `bias`,
+    /// added.
+    fn softmax_backward<E: Elem>(t: usize, row: usize, scale: E, p: &[E], s: &mut [E], bias: Option<&mut [E]>) {
+        let mut bias = bias;
+        for (i, (p, s)) in p.chunks_exact(t).zip(s.chunks_mut(row)).enumerate() {
+            let s = &mut s[..t];
             let r = sum2(p, s, |p, s| p * s);
             s.iter_mut().zip(p).for_each(|(s, &p)| *s = p * (*s - r));
+            if let Some(bias) = &mut bias {
+                bias[i * t..].iter_mut().zip(&*s).for_each(|(b, &s)| *b += s);
+            }
+            s.iter_mut().for_each(|s| *s *= scale);
         }
     }
-    /// From P̄ and P̄′ to S̄ and S̄′.
-    fn softmax_second<E: Elem>(t: usize, p: &[E], pt: &[E], s: &mut [E], s2: &mut [E]) {
+    /// `pt = p ⊙ (ṡ − row sums of p ⊙ ṡ)` with `ṡ = τ s + bias`, rows of s `row` apart: the tangent of the softmax.
+    fn softmax_tangent<E: Elem>(t: usize, row: usize, scale: E, p: &[E], s: &mut [E], bias: Option<&[E]>, pt: &mut [E]) {
+        let rows = p.chunks_exact(t).zip(pt.chunks_exact_mut(t));
+        for (i, ((p, pt), s)) in rows.zip(s.chunks_mut(row)).enumerate() {
+            let s = &mut s[..t];
+            s.iter_mut().for_each(|s| *s *= scale);
+            if let Some(bias) = bias {
+                s.iter_mut().zip(&bias[i * t..]).for_each(|(s, &b)| *s += b);
+            }
+            let r = sum2(p, s, |p, s| p * s);
+            pt.iter_mut().zip(&*s).zip(p).for_each(|((pt, &s), &p)| *pt = p * (s - r));
+        }
+    }
+    /// From P̄ and P̄′ to τ S̄ and τ S̄′, rows `row` apart; S̄′ is added to `bias`.
+    fn softmax_second<E: Elem>(t: usize, row: usize, scale: E, p: &[E], pt: &[E], s: &mut [E], s2: &mut [E], bias: Option<&mut [E]>) {
+        let mut bias = bias;
         let rows = p.chunks_exact(t).zip(pt.chunks_exact(t));
-        for ((p, pt), (s, s2)) in rows.zip(s.chunks_exact_mut(t).zip(s2.chunks_exact_mut(t))) {
+        for (i, ((p, pt), (s, s2))) in rows.zip(s.chunks_mut(row).zip(s2.chunks_mut(row))).enumerate() {
+            let (s, s2) = (&mut s[..t], &mut s2[..t]);
             let r = sum2(p, s, |p, s| p * s);
             let r2 = sum2(pt, s, |p, s| p * s) + sum2(p, s2, |p, s| p * s);
-            for (((&p, &pt), s), s2) in p.iter().zip(pt).zip(s).zip(s2) {
+            for (((&p, &pt), s), s2) in p.iter().zip(pt).zip(&mut *s).zip(&mut *s2) {
                 *s2 = pt * (*s - r) + p * (*s2 - r2);
                 *s = p * (*s - r);
+            }
+            if let Some(bias) = &mut bias {
+                bias[i * t..].iter_mut().zip(&*s2).for_each(|(b, &s)| *b += s);
+            }
+            for s in [s, s2] {
+                s.iter_mut().for_each(|s| *s *= scale);
             }
         }
     }
     fn add<E: Elem>(y: &mut [E], x: &[E]) {
         y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
-    }
-    fn multiply<E: Elem>(y: &mut [E], a: E) {
-        y.iter_mut().for_each(|y| *y *= a);
     }
 }
 
@@ -122,25 +150,77 @@ impl Sizes {
     fn square<E>(self, s: &[E], head: usize) -> &[E] {
         &s[head * self.t * self.t..][..self.t * self.t]
     }
-    /// `c (+)= a bᵀ`, `[T, d]·[T, d]ᵀ`.
-    fn scores<E: Elem>(self, a: Mat<'_, E>, b: Mat<'_, E>, c: &mut [E], accumulate: bool) {
-        work::count(self.t * self.d * self.t);
-        gemm([self.t, self.d, self.t], a, b.t(), c, self.t, accumulate);
+}
+
+/// How one thread multiplies the matrices of a head, with memory for scores and turned operands. They are too small for the `gemm` crate's
+/// packing to pay: in `f32` with AVX-512 the convolutions' micro-kernel reads them where they stand, but for right operands that must be
+/// turned.
+struct Heads<E: Elem> {
+    sizes: Sizes,
+    fast: Option<Level>,
+    /// Distance between rows of scores.
+    row: usize,
+    scores: [Buf<E>; 2],
+    turned: Buf<f32>,
+}
+
+/// The right operand of scores, `bᵀ`.
+#[derive(Clone, Copy)]
+struct Turn<'a, E>(Mat<'a, E>);
+
+impl<E: Elem> Heads<E> {
+    fn new(sizes: Sizes) -> Self {
+        let fits = E::as_f32(&[]).is_some() && sizes.d.is_multiple_of(COLUMNS) && sizes.d > 0 && sizes.t > 0;
+        let fast = Some(simd::level()).filter(|level| fits && *level >= Level::Avx512);
+        let row = if fast.is_some() { padded(sizes.t) } else { sizes.t };
+        let scores = [0, 1].map(|_| Buf::new(sizes.t * row));
+        let turned = Buf::new(if fast.is_some() { sizes.d * row } else { 0 });
+        Self { sizes, fast, row, scores, turned }
     }
-    /// `c (+)= s a`, `[T, T]·[T, d]`, rows of c `row` apart; `s` transposed when asked.
-    fn mix<E: Elem>(
-        self,
-        s: &[E],
-        transposed: bool,
+    /// `c (+)= a bᵀ` for several (a, c, whether it is added), `[T, d]·[T, d]ᵀ`, with c of the scores' rows.
+    fn scores<const N: usize>(&mut self, b: Turn<'_, E>, products: [(Mat<'_, E>, usize, bool); N]) {
+        let Sizes { t, d, .. } = self.sizes;
+        work::count(N * t * d * t);
+        if let (Some(level), Some(data)) = (self.fast, E::as_f32(b.0.data)) {
+            transpose(level, data, b.0.row, t, d, &mut self.turned, self.row);
+            for (a, which, more) in products {
+                let right = Right { data: &self.turned, row: self.row };
+                if let (Some(a_data), Some(c)) = (E::as_f32(a.data), E::as_f32_mut(&mut self.scores[which])) {
+                    product(level, [t, d, self.row], Left::Rows(a_data, a.row), right, c, self.row, more);
+                }
+            }
+            return;
+        }
+        for (a, which, more) in products {
+            gemm([t, d, t], a, b.0.t(), &mut self.scores[which], self.row, more);
+        }
+    }
+    /// `c (+)= s a`, `[T, T]·[T, d]`, rows of s and c as far apart as given; s transposed when asked.
+    fn mix(
+        &self,
+        (s, s_row, transposed): (&[E], usize, bool),
         a: Mat<'_, E>,
-        c: &mut [E],
-        row: usize,
+        (c, c_row): (&mut [E], usize),
         accumulate: bool,
     ) {
-        work::count(self.t * self.t * self.d);
-        let s = Mat::rows(s, self.t);
-        let s = if transposed { s.t() } else { s };
-        gemm([self.t, self.t, self.d], s, a, c, row, accumulate);
+        let Sizes { t, d, .. } = self.sizes;
+        work::count(t * t * d);
+        if let (Some(level), Some(s), Some(data)) = (self.fast, E::as_f32(s), E::as_f32(a.data))
+            && let Some(c) = E::as_f32_mut(c)
+        {
+            let left = if transposed { Left::Columns(s, s_row) } else { Left::Rows(s, s_row) };
+            return product(level, [t, t, d], left, Right { data, row: a.row }, c, c_row, accumulate);
+        }
+        let s = Mat { data: s, row: s_row, column: 1 };
+        gemm([t, t, d], if transposed { s.t() } else { s }, a, c, c_row, accumulate);
+    }
+    /// [`mix`](Self::mix) with scores.
+    fn mix_scores(&self, which: usize, transposed: bool, a: Mat<'_, E>, c: (&mut [E], usize), more: bool) {
+        self.mix((&self.scores[which], self.row, transposed), a, c, more);
+    }
+    /// τ
+    fn scale(&self) -> E {
+        E::of(self.sizes.scale)
     }
 }
 
@@ -174,22 +254,29 @@ pub fn forward<E: Elem>(
     let sizes = Sizes::new(shape);
     let [whole, output, square] = sizes.lens();
     let len = sizes.t * sizes.t;
-    let head = |n: usize, head: usize, out: &mut [E], p: &mut [E]| {
+    let head = |heads: &mut Heads<E>, n: usize, head: usize, out: &mut [E], p: &mut [E]| {
         let qkv = &qkv[n * whole..][..whole];
         let bias = bias.map(|bias| &bias[n % shape.biases * square..][..square]);
-        sizes.scores(sizes.part(qkv, 0, head), sizes.part(qkv, 1, head), p, false);
-        softmax_rows(sizes.t, E::of(sizes.scale), p, bias.map(|bias| sizes.square(bias, head)));
-        sizes.mix(p, false, sizes.part(qkv, 2, head), &mut out[head * sizes.d..], sizes.model, false);
+        heads.scores(Turn(sizes.part(qkv, 1, head)), [(sizes.part(qkv, 0, head), 0, false)]);
+        let (scale, row) = (heads.scale(), heads.row);
+        let bias = bias.map(|bias| sizes.square(bias, head));
+        softmax_rows(sizes.t, row, scale, &mut heads.scores[0], bias, p);
+        let out = (&mut out[head * sizes.d..], sizes.model);
+        heads.mix((p, sizes.t, false), sizes.part(qkv, 2, head), out, false);
     };
     let samples = out.par_chunks_mut(output);
+    let memory = || Heads::new(sizes);
     match probabilities {
-        Some(all) => samples.zip(all.par_chunks_mut(square)).enumerate().for_each(|(n, (out, p))| {
-            p.chunks_exact_mut(len).enumerate().for_each(|(i, p)| head(n, i, out, p));
-        }),
-        None => samples.enumerate().for_each(|(n, out)| {
-            let mut p = Buf::<E>::new(len);
-            (0..sizes.heads).for_each(|i| head(n, i, out, &mut p));
-        }),
+        Some(all) => samples.zip(all.par_chunks_mut(square)).enumerate().for_each_init(
+            memory,
+            |heads, (n, (out, p))| {
+                p.chunks_exact_mut(len).enumerate().for_each(|(i, p)| head(heads, n, i, out, p));
+            },
+        ),
+        None => samples.enumerate().for_each_init(
+            || (memory(), Buf::<E>::new(len)),
+            |(heads, p), (n, out)| (0..sizes.heads).for_each(|i| head(heads, n, i, out, p)),
+        ),
     }
 }
 
@@ -207,8 +294,9 @@ pub fn tangent<E: Elem>(
     let sizes = Sizes::new(shape);
     let [whole, output, square] = sizes.lens();
     let outputs = out.par_chunks_mut(output).zip(probabilities_t.par_chunks_mut(square));
-    qkv.par_chunks(whole).zip(probabilities.par_chunks(square)).zip(outputs).enumerate().for_each(
-        |(n, ((qkv, p), (out, pt)))| {
+    qkv.par_chunks(whole).zip(probabilities.par_chunks(square)).zip(outputs).enumerate().for_each_init(
+        || Heads::new(sizes),
+        |heads, (n, ((qkv, p), (out, pt)))| {
             let qkv_t = qkv_t.map(|t| &t[n * whole..][..whole]);
             let bias_t = bias_t.map(|bias| &bias[n % shape.biases * square..][..square]);
             for (head, pt) in pt.chunks_exact_mut(sizes.t * sizes.t).enumerate() {
@@ -216,20 +304,18 @@ pub fn tangent<E: Elem>(
                 let [q, k, v] = [0, 1, 2].map(|part| sizes.part(qkv, part, head));
                 match qkv_t {
                     Some(t) => {
-                        sizes.scores(sizes.part(t, 0, head), k, pt, false);
-                        sizes.scores(q, sizes.part(t, 1, head), pt, true);
-                        multiply(pt, E::of(sizes.scale));
+                        heads.scores(Turn(k), [(sizes.part(t, 0, head), 0, false)]);
+                        heads.scores(Turn(sizes.part(t, 1, head)), [(q, 0, true)]);
                     }
-                    None => pt.fill(E::zero()),
+                    None => heads.scores[0].fill(E::zero()),
                 }
-                if let Some(bias_t) = bias_t {
-                    add(pt, sizes.square(bias_t, head));
-                }
-                softmax_derivative(sizes.t, p, pt);
+                let (scale, row) = (heads.scale(), heads.row);
+                let bias_t = bias_t.map(|bias_t| sizes.square(bias_t, head));
+                softmax_tangent(sizes.t, row, scale, p, &mut heads.scores[0], bias_t, pt);
                 let out = &mut out[head * sizes.d..];
-                sizes.mix(pt, false, v, out, sizes.model, false);
+                heads.mix((pt, sizes.t, false), v, (out, sizes.model), false);
                 if let Some(t) = qkv_t {
-                    sizes.mix(p, false, sizes.part(t, 2, head), out, sizes.model, true);
+                    heads.mix((p, sizes.t, false), sizes.part(t, 2, head), (out, sizes.model), true);
                 }
             }
         },
@@ -243,6 +329,16 @@ pub struct Adjoint<'a, E> {
     pub qkv: Option<(&'a mut [E], bool)>,
     /// Of the bias.
     pub bias: Option<(&'a mut [E], bool)>,
+    /// Where [`second`] writes what [`backward`] gives qkv for `a`; the same bits.
+    pub first: Option<&'a mut [E]>,
+}
+
+/// One sample's part of an [`Adjoint`].
+struct Part<'a, E> {
+    qkv: &'a mut [E],
+    more: bool,
+    bias: Option<&'a mut [E]>,
+    first: Option<&'a mut [E]>,
 }
 
 impl<E: Elem> Adjoint<'_, E> {
@@ -255,28 +351,45 @@ impl<E: Elem> Adjoint<'_, E> {
         }
     }
 
-    /// Runs `f(sample, its qkv adjoint, whether that is added to, where its S̄ is added)` for every sample.
-    fn each(self, shape: AttentionShape, f: impl Fn(usize, &mut [E], bool, Option<&mut [E]>) + Sync) {
-        let [whole, _, square] = Sizes::new(shape).lens();
+    /// Runs `f(sample, its part)` for every sample; S̄ is added to its bias.
+    fn each(self, shape: AttentionShape, f: impl Fn(&mut Heads<E>, usize, Part<'_, E>) + Sync) {
+        let sizes = Sizes::new(shape);
+        let [whole, _, square] = sizes.lens();
         let mut unused = None;
         let (qkv, more) = match self.qkv {
             Some(given) => given,
             None => (&mut unused.insert(Buf::<E>::new(shape.samples * whole))[..], false),
         };
+        let firsts: Vec<Option<&mut [E]>> = match self.first {
+            Some(first) => first.chunks_mut(whole).map(Some).collect(),
+            None => (0..shape.samples).map(|_| None).collect(),
+        };
+        let samples = qkv.chunks_mut(whole).zip(firsts).enumerate();
         let Some((bias, more_bias)) = self.bias else {
-            return qkv.par_chunks_mut(whole).enumerate().for_each(|(n, qkv)| f(n, qkv, more, None));
+            let samples: Vec<_> = samples.collect();
+            return samples.into_par_iter().for_each_init(
+                || Heads::new(sizes),
+                |heads, (n, (qkv, first))| f(heads, n, Part { qkv, more, bias: None, first }),
+            );
         };
-        let mut blocks: BTreeMap<[usize; 2], Vec<(usize, &mut [E])>> = BTreeMap::new();
-        for (n, qkv) in qkv.chunks_mut(whole).enumerate() {
-            blocks.entry([n % shape.biases, n / shape.biases / BLOCK]).or_default().push((n, qkv));
+        let mut blocks: BTreeMap<[usize; 2], Vec<_>> = BTreeMap::new();
+        for (n, sample) in samples {
+            blocks.entry([n % shape.biases, n / shape.biases / BLOCK]).or_default().push((n, sample));
         }
-        let sum = |([which, _], samples): ([usize; 2], Vec<(usize, &mut [E])>)| {
-            let mut sum = Buf::zeroed(square);
-            samples.into_iter().for_each(|(n, qkv)| f(n, qkv, more, Some(&mut sum)));
-            (which, sum)
-        };
         let blocks: Vec<_> = blocks.into_iter().collect();
-        let sums: Vec<(usize, Buf<E>)> = blocks.into_par_iter().map(sum).collect();
+        let sums: Vec<(usize, Buf<E>)> = blocks
+            .into_par_iter()
+            .map_init(
+                || Heads::new(sizes),
+                |heads, ([which, _], samples)| {
+                    let mut sum = Buf::zeroed(square);
+                    for (n, (qkv, first)) in samples {
+                        f(heads, n, Part { qkv, more, bias: Some(&mut sum), first });
+                    }
+                    (which, sum)
+                },
+            )
+            .collect();
         if !more_bias {
             bias.fill(E::zero());
         }
@@ -289,25 +402,34 @@ pub fn backward<E: Elem>(shape: AttentionShape, qkv: &[E], probabilities: &[E], 
     check(shape, &[Some(qkv)], &[Some(g)], &[Some(probabilities)], &[]);
     let sizes = Sizes::new(shape);
     let [whole, output, square] = sizes.lens();
-    to.each(shape, |n, to, more, mut bias| {
+    to.each(shape, |heads, n, mut to| {
         let (qkv, g) = (&qkv[n * whole..][..whole], &g[n * output..][..output]);
-        let mut s = Buf::<E>::new(sizes.t * sizes.t);
         for head in 0..sizes.heads {
             let p = sizes.square(&probabilities[n * square..][..square], head);
             let [q, k, v] = [0, 1, 2].map(|part| sizes.part(qkv, part, head));
             let g = sizes.head(g, head);
-            sizes.scores(g, v, &mut s, false);
-            softmax_derivative(sizes.t, p, &mut s);
-            if let Some(bias) = &mut bias {
-                add(&mut bias[head * s.len()..][..s.len()], &s);
-            }
-            multiply(&mut s, E::of(sizes.scale));
-            let row = 3 * sizes.model;
-            sizes.mix(&s, false, k, &mut to[sizes.start(0, head)..], row, more);
-            sizes.mix(&s, true, q, &mut to[sizes.start(1, head)..], row, more);
-            sizes.mix(p, true, g, &mut to[sizes.start(2, head)..], row, more);
+            heads.scores(Turn(v), [(g, 0, false)]);
+            let bias = to.bias.as_mut().map(|bias| &mut bias[head * sizes.t * sizes.t..]);
+            let (scale, row) = (heads.scale(), heads.row);
+            softmax_backward(sizes.t, row, scale, p, &mut heads.scores[0], bias);
+            first_order(heads, head, [q, k, g], p, to.qkv, to.more);
         }
     });
+}
+
+/// From τ S̄, in the first scores, to the adjoint of a head's q, k and v.
+fn first_order<E: Elem>(
+    heads: &Heads<E>,
+    head: usize,
+    [q, k, g]: [Mat<'_, E>; 3],
+    p: &[E],
+    to: &mut [E],
+    more: bool,
+) {
+    let (sizes, row) = (heads.sizes, 3 * heads.sizes.model);
+    heads.mix_scores(0, false, k, (&mut to[sizes.start(0, head)..], row), more);
+    heads.mix_scores(0, true, q, (&mut to[sizes.start(1, head)..], row), more);
+    heads.mix((p, sizes.t, true), g, (&mut to[sizes.start(2, head)..], row), more);
 }
 
 /// A point and a direction: P, Ṗ and the tangent of qkv (`None`: it does not move).
@@ -332,49 +454,47 @@ pub fn second<E: Elem>(
     to: Adjoint<'_, E>,
 ) {
     let squares = [Some(at.probabilities), Some(at.probabilities_t)];
-    check(shape, &[Some(at.qkv), at.qkv_t], &[Some(a), b], &squares, &[]);
+    check(shape, &[Some(at.qkv), at.qkv_t, to.first.as_deref()], &[Some(a), b], &squares, &[]);
     let sizes = Sizes::new(shape);
     let [whole, output, square] = sizes.lens();
-    to.each(shape, |n, to, more, mut bias| {
+    to.each(shape, |heads, n, mut to| {
         let (qkv, a) = (&at.qkv[n * whole..][..whole], &a[n * output..][..output]);
         let qkv_t = at.qkv_t.map(|t| &t[n * whole..][..whole]);
         let b = b.map(|b| &b[n * output..][..output]);
-        let len = sizes.t * sizes.t;
-        let mut scratch = Buf::<E>::new(2 * len);
-        let (s, s2) = scratch.split_at_mut(len);
         for head in 0..sizes.heads {
             let p = sizes.square(&at.probabilities[n * square..][..square], head);
             let pt = sizes.square(&at.probabilities_t[n * square..][..square], head);
             let [q, k, v] = [0, 1, 2].map(|part| sizes.part(qkv, part, head));
             let moved = qkv_t.map(|t| [0, 1, 2].map(|part| sizes.part(t, part, head)));
             let (a, b) = (sizes.head(a, head), b.map(|b| sizes.head(b, head)));
-            sizes.scores(a, v, s, false);
             match b {
-                Some(b) => sizes.scores(b, v, s2, false),
-                None => s2.fill(E::zero()),
+                Some(b) => heads.scores(Turn(v), [(a, 0, false), (b, 1, false)]),
+                None => {
+                    heads.scores(Turn(v), [(a, 0, false)]);
+                    heads.scores[1].fill(E::zero());
+                }
             }
             if let Some([_, _, vt]) = moved {
-                sizes.scores(a, vt, s2, true);
+                heads.scores(Turn(vt), [(a, 1, true)]);
             }
-            softmax_second(sizes.t, p, pt, s, s2);
-            if let Some(bias) = &mut bias {
-                add(&mut bias[head * len..][..len], s2);
-            }
-            multiply(s2, E::of(sizes.scale));
-            let row = 3 * sizes.model;
-            let mut to = |part: usize, s: &[E], transposed: bool, x: Mat<'_, E>, more: bool| {
-                sizes.mix(s, transposed, x, &mut to[sizes.start(part, head)..], row, more);
-            };
-            to(0, s2, false, k, more);
-            to(1, s2, true, q, more);
-            to(2, pt, true, a, more);
+            let bias = to.bias.as_mut().map(|bias| &mut bias[head * sizes.t * sizes.t..]);
+            let (scale, row) = (heads.scale(), heads.row);
+            let [s, s2] = &mut heads.scores;
+            softmax_second(sizes.t, row, scale, p, pt, s, s2, bias);
+            let out_row = 3 * sizes.model;
+            let [to_q, to_k, to_v] = [0, 1, 2].map(|part| sizes.start(part, head));
+            heads.mix_scores(1, false, k, (&mut to.qkv[to_q..], out_row), to.more);
+            heads.mix_scores(1, true, q, (&mut to.qkv[to_k..], out_row), to.more);
+            heads.mix((pt, sizes.t, true), a, (&mut to.qkv[to_v..], out_row), to.more);
             if let Some(b) = b {
-                to(2, p, true, b, true);
+                heads.mix((p, sizes.t, true), b, (&mut to.qkv[to_v..], out_row), true);
             }
             if let Some([qt, kt, _]) = moved {
-                multiply(s, E::of(sizes.scale));
-                to(0, s, false, kt, true);
-                to(1, s, true, qt, true);
+                heads.mix_scores(0, false, kt, (&mut to.qkv[to_q..], out_row), true);
+                heads.mix_scores(0, true, qt, (&mut to.qkv[to_k..], out_row), true);
+            }
+            if let Some(first) = to.first.as_deref_mut() {
+                first_order(heads, head, [q, k, a], p, first, false);
             }
         }
     });
@@ -423,7 +543,7 @@ mod tests {
             let qkv = along(&qkv, &qkv_t, h);
             let (y, p) = run(&qkv, &along(&bias, &bias_t, h));
             let (mut gx, mut gb) = (vec![0.0; 20 * whole], vec![0.0; 2 * square]);
-            let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)) };
+            let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)), first: None };
             backward(SHAPE, &qkv, &p, &along(&w, &wt, h), to);
             [y, gx, gb]
         };
@@ -441,10 +561,56 @@ mod tests {
         for more in [false, true] {
             let start = if more { 1.0 } else { 0.0 };
             let (mut gx, mut gb) = (vec![start; 20 * whole], vec![start; 2 * square]);
-            let to = Adjoint { qkv: Some((&mut gx, more)), bias: Some((&mut gb, more)) };
+            let mut first = vec![f64::NAN; gx.len()];
+            let to =
+                Adjoint { qkv: Some((&mut gx, more)), bias: Some((&mut gb, more)), first: Some(&mut first) };
             second(SHAPE, at, &w, Some(&wt), to);
+            let mut want = vec![0.0; gx.len()];
+            let to = Adjoint { qkv: Some((&mut want, false)), bias: None, first: None };
+            backward(SHAPE, &qkv, &p, &w, to);
+            assert!(same_bits(&first, &want), "what the gradient pass gives");
             gx.iter_mut().chain(&mut gb).for_each(|g| *g -= start);
             assert!(max_abs_diff(&gx, &slopes[1]) < 1e-7 && max_abs_diff(&gb, &slopes[2]) < 1e-7);
+        }
+    }
+
+    /// Everything at once, in `E`: outputs, tangents, adjoints, second adjoints.
+    fn all<E: Elem>(shape: AttentionShape) -> Vec<Vec<f64>> {
+        let (n, [whole, output, square]) = (shape.samples, Sizes::new(shape).lens());
+        let (squares, biases) = (n * square, shape.biases * square);
+        // Rounded to single precision, so that both start from the same values.
+        let values =
+            |len, seed| noise::<f32>(len, seed).into_iter().map(|v| E::of(f64::from(v))).collect::<Vec<E>>();
+        let (qkv, qkv_t) = (values(n * whole, 1), values(n * whole, 2));
+        let (bias, bias_t) = (values(biases, 3), values(biases, 4));
+        let (a, b) = (values(n * output, 5), values(n * output, 6));
+        let zeros = |len| vec![E::zero(); len];
+        let (mut y, mut p, mut yt, mut pt) =
+            (zeros(n * output), zeros(squares), zeros(n * output), zeros(squares));
+        forward(shape, &qkv, Some(&bias), &mut y, Some(&mut p));
+        tangent(shape, &qkv, Some(&qkv_t), Some(&bias_t), &p, &mut yt, &mut pt);
+        let [mut g1, mut g2, mut first] = [0, 1, 2].map(|_| zeros(n * whole));
+        let [mut b1, mut b2] = [0, 1].map(|_| zeros(biases));
+        let to = Adjoint { qkv: Some((&mut g1, false)), bias: Some((&mut b1, false)), first: None };
+        backward(shape, &qkv, &p, &a, to);
+        let at = Moving { qkv: &qkv, qkv_t: Some(&qkv_t), probabilities: &p, probabilities_t: &pt };
+        let to =
+            Adjoint { qkv: Some((&mut g2, false)), bias: Some((&mut b2, false)), first: Some(&mut first) };
+        second(shape, at, &a, Some(&b), to);
+        let wide = |values: Vec<E>| values.into_iter().map(|v| v.wide()).collect();
+        [y, p, yt, pt, g1, b1, g2, b2, first].map(wide).into()
+    }
+
+    /// Widths that the micro-kernel takes and others; tokens with and without a rest.
+    #[test]
+    fn single_precision_agrees_with_double() {
+        for (tokens, width) in [(17, 32), (65, 64), (16, 16), (3, 48), (9, 5)] {
+            let shape = AttentionShape { samples: 4, tokens, heads: 2, width, biases: 2 };
+            for (i, (single, double)) in all::<f32>(shape).iter().zip(all::<f64>(shape)).enumerate() {
+                let size = double.iter().fold(0.0f64, |size, v| size.max(v.abs()));
+                let error = single.iter().zip(&double).fold(0.0f64, |e, (s, d)| e.max((s - d).abs()));
+                assert!(error < 2e-6 * size, "result {i} of {shape:?}: {error:e} of {size}");
+            }
         }
     }
 
@@ -457,7 +623,7 @@ mod tests {
                 let (mut y, mut p) = (vec![0.0; 20 * output], vec![0.0; 20 * square]);
                 forward(SHAPE, &qkv, Some(&bias), &mut y, Some(&mut p));
                 let (mut gx, mut gb) = (vec![0.0; 20 * whole], vec![0.0; 2 * square]);
-                let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)) };
+                let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)), first: None };
                 backward(SHAPE, &qkv, &p, &y, to);
                 [y, gx, gb]
             })

@@ -14,9 +14,9 @@ pub trait Elem: Dtype + Float + FromPrimitive + Pooled + Send + Sync + Sum + Add
     /// Exact.
     fn wide(self) -> f64;
     /// eˣ, in a form that loops vectorise in `f32`.
-    fn natural_exp(self) -> Self;
+    fn natural_exp<const FUSED: bool>(self) -> Self;
     /// Φ(x) of the standard normal distribution, and exp(−x²/2).
-    fn normal(self) -> (Self, Self);
+    fn normal<const FUSED: bool>(self) -> (Self, Self);
     /// The slice itself when `Self` is `f32`: how a generic kernel reaches its `f32` fast path.
     fn as_f32(x: &[Self]) -> Option<&[f32]>;
     /// The mutable counterpart of [`Elem::as_f32`].
@@ -35,12 +35,12 @@ impl Elem for f32 {
         f64::from(self)
     }
     #[inline(always)]
-    fn natural_exp(self) -> f32 {
-        super::sigmoid::exp_f32(self)
+    fn natural_exp<const FUSED: bool>(self) -> f32 {
+        super::sigmoid::exp_f32::<FUSED>(self)
     }
     #[inline(always)]
-    fn normal(self) -> (f32, f32) {
-        super::normal::normal_f32(self)
+    fn normal<const FUSED: bool>(self) -> (f32, f32) {
+        super::normal::normal_f32::<FUSED>(self)
     }
     fn as_f32(x: &[f32]) -> Option<&[f32]> {
         Some(x)
@@ -63,11 +63,11 @@ impl Elem for f64 {
         self
     }
     #[inline(always)]
-    fn natural_exp(self) -> f64 {
+    fn natural_exp<const FUSED: bool>(self) -> f64 {
         self.exp()
     }
     #[inline(always)]
-    fn normal(self) -> (f64, f64) {
+    fn normal<const FUSED: bool>(self) -> (f64, f64) {
         super::normal::normal_f64(self)
     }
     fn as_f32(_: &[f64]) -> Option<&[f32]> {

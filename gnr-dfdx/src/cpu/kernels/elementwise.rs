@@ -4,20 +4,44 @@
 //! Function *pointers* would not: dispatch on the kind of operation outside, and pass a closure.
 
 use super::elem::Elem;
-use super::normal::{density, gelu_first, normal_cdf};
+use super::normal::{density, gelu, gelu_derivatives, normal_cdf};
 use super::sigmoid::{sigmoid, silu, silu_first, silu_second};
 use super::simd::{CHUNK, simd};
 use rayon::prelude::*;
 
-/// A closure of one element.
-pub trait Map1<E>: Fn(E) -> E + Sync + Copy {}
-impl<E, F: Fn(E) -> E + Sync + Copy> Map1<E> for F {}
-/// A closure of two elements.
-pub trait Map2<E>: Fn(E, E) -> E + Sync + Copy {}
-impl<E, F: Fn(E, E) -> E + Sync + Copy> Map2<E> for F {}
-/// A closure of three elements.
-pub trait Map3<E>: Fn(E, E, E) -> E + Sync + Copy {}
-impl<E, F: Fn(E, E, E) -> E + Sync + Copy> Map3<E> for F {}
+/// A closure of one element, or a function that profits from fused multiply-add.
+pub trait Map1<E>: Sync + Copy {
+    /// Its value.
+    fn at<const FUSED: bool>(self, x: E) -> E;
+}
+impl<E, F: Fn(E) -> E + Sync + Copy> Map1<E> for F {
+    #[inline(always)]
+    fn at<const FUSED: bool>(self, x: E) -> E {
+        self(x)
+    }
+}
+/// A closure of two elements, or a function that profits from fused multiply-add.
+pub trait Map2<E>: Sync + Copy {
+    /// Its value.
+    fn at<const FUSED: bool>(self, x: E, y: E) -> E;
+}
+impl<E, F: Fn(E, E) -> E + Sync + Copy> Map2<E> for F {
+    #[inline(always)]
+    fn at<const FUSED: bool>(self, x: E, y: E) -> E {
+        self(x, y)
+    }
+}
+/// A closure of three elements, or a function that profits from fused multiply-add.
+pub trait Map3<E>: Sync + Copy {
+    /// Its value.
+    fn at<const FUSED: bool>(self, x: E, y: E, z: E) -> E;
+}
+impl<E, F: Fn(E, E, E) -> E + Sync + Copy> Map3<E> for F {
+    #[inline(always)]
+    fn at<const FUSED: bool>(self, x: E, y: E, z: E) -> E {
+        self(x, y, z)
+    }
+}
 /// A closure of four elements.
 pub trait Map4<E>: Fn(E, E, E, E) -> E + Sync + Copy {}
 impl<E, F: Fn(E, E, E, E) -> E + Sync + Copy> Map4<E> for F {}
@@ -28,32 +52,32 @@ impl<E, F: Fn(E, E, E, E, E) -> E + Sync + Copy> Map5<E> for F {}
 simd! {
     fn map_leaf<E: Elem, F: Map1<E>>(y: &mut [E], x: &[E], f: F) {
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = f(x);
+            *y = f.at::<FUSED>(x);
         }
     }
     fn zip_leaf<E: Elem, F: Map2<E>>(y: &mut [E], a: &[E], b: &[E], f: F) {
         for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-            *y = f(a, b);
+            *y = f.at::<FUSED>(a, b);
         }
     }
     fn zip3_leaf<E: Elem, F: Map3<E>>(y: &mut [E], a: &[E], b: &[E], c: &[E], f: F) {
         for (((y, &a), &b), &c) in y.iter_mut().zip(a).zip(b).zip(c) {
-            *y = f(a, b, c);
+            *y = f.at::<FUSED>(a, b, c);
         }
     }
     fn update_leaf<E: Elem, F: Map1<E>>(y: &mut [E], f: F) {
         for y in y {
-            *y = f(*y);
+            *y = f.at::<FUSED>(*y);
         }
     }
     fn update_zip_leaf<E: Elem, F: Map2<E>>(y: &mut [E], x: &[E], f: F) {
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = f(*y, x);
+            *y = f.at::<FUSED>(*y, x);
         }
     }
     fn update_zip2_leaf<E: Elem, F: Map3<E>>(y: &mut [E], a: &[E], b: &[E], f: F) {
         for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-            *y = f(*y, a, b);
+            *y = f.at::<FUSED>(*y, a, b);
         }
     }
     fn update_zip4_leaf<E: Elem, F: Map5<E>>(y: &mut [E], a: &[E], b: &[E], c: &[E], d: &[E], f: F) {
@@ -64,6 +88,29 @@ simd! {
     fn update_zip3_leaf<E: Elem, F: Map4<E>>(y: &mut [E], a: &[E], b: &[E], c: &[E], f: F) {
         for (((y, &a), &b), &c) in y.iter_mut().zip(a).zip(b).zip(c) {
             *y = f(*y, a, b, c);
+        }
+    }
+    /// `out += b f'(x) + a xt f''(x)` and `first = a f'(x)` of GELU.
+    fn gelu_second_leaf<E: Elem>(out: &mut [E], b: Option<&[E]>, a: &[E], xt: &[E], x: &[E], first: Option<&mut [E]>) {
+        let terms = out.iter_mut().zip(a).zip(xt).zip(x);
+        match (b, first) {
+            (Some(b), Some(first)) => terms.zip(b).zip(first).for_each(|(((((o, &a), &t), &x), &b), first)| {
+                let [d1, d2] = gelu_derivatives::<E, FUSED>(x);
+                *o = *o + b * d1 + a * t * d2;
+                *first = a * d1;
+            }),
+            (Some(b), None) => terms.zip(b).for_each(|((((o, &a), &t), &x), &b)| {
+                let [d1, d2] = gelu_derivatives::<E, FUSED>(x);
+                *o = *o + b * d1 + a * t * d2;
+            }),
+            (None, Some(first)) => terms.zip(first).for_each(|((((o, &a), &t), &x), first)| {
+                let [d1, d2] = gelu_derivatives::<E, FUSED>(x);
+                *o = *o + a * t * d2;
+                *first = a * d1;
+            }),
+            (None, None) => terms.for_each(|(((o, &a), &t), &x)| {
+                *o = *o + a * t * gelu_derivatives::<E, FUSED>(x)[1];
+            }),
         }
     }
 }
@@ -294,16 +341,48 @@ macro_rules! with_derivatives {
                 $body
             }
             Unary::NormalCdf => {
-                let ($d1, $d2) = (move |x: $E, _: $E| density(x), move |x: $E, _: $E| -x * density(x));
+                let ($d1, $d2) = (density_of::<$E>, move |x: $E, y: $E| -x * density_of(x, y));
                 $body
             }
             Unary::Gelu => {
-                let ($d1, $d2) =
-                    (move |x: $E, _: $E| gelu_first(x), move |x: $E, _: $E| density(x) * (two - x * x));
+                let ($d1, $d2) = (
+                    move |x: $E, _: $E| gelu_derivatives::<$E, false>(x)[0],
+                    move |x: $E, _: $E| gelu_derivatives::<$E, false>(x)[1],
+                );
                 $body
             }
         }
     }};
+}
+
+/// The density, in the form of the other derivatives.
+fn density_of<E: Elem>(x: E, _: E) -> E {
+    density::<E, false>(x)
+}
+
+/// Defines functions that loops compute with fused multiply-add where there is one.
+macro_rules! fused {
+    ($($(#[$doc:meta])* $name:ident: $map:ident($($x:ident),*) = |$fused:ident| $body:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        struct $name;
+        impl<E: Elem> $map<E> for $name {
+            #[inline(always)]
+            fn at<const $fused: bool>(self, $($x: E),*) -> E {
+                $body
+            }
+        }
+    )*};
+}
+fused! {
+    SigmoidValue: Map1(x) = |FUSED| sigmoid::<E, FUSED>(x);
+    SiluValue: Map1(x) = |FUSED| silu::<E, FUSED>(x);
+    NormalCdfValue: Map1(x) = |FUSED| normal_cdf::<E, FUSED>(x);
+    GeluValue: Map1(x) = |FUSED| gelu::<E, FUSED>(x);
+    /// `g f'(x)`
+    GeluFirst: Map2(g, x) = |FUSED| g * gelu_derivatives::<E, FUSED>(x)[0];
+    /// `out + g f'(x)`
+    GeluFirstMore: Map3(out, g, x) = |FUSED| out + g * gelu_derivatives::<E, FUSED>(x)[0];
 }
 
 /// `y = f(x)`.
@@ -316,16 +395,19 @@ pub fn unary<E: Elem>(kind: Unary, y: &mut [E], x: &[E]) {
         Unary::Tanh => map(y, x, <E as Float>::tanh),
         Unary::Rsqrt => map(y, x, |x| E::one() / <E as Float>::sqrt(x)),
         Unary::Recip => map(y, x, |x| E::one() / x),
-        Unary::Sigmoid => map(y, x, |x| sigmoid(x)),
-        Unary::Silu => map(y, x, |x| silu(x)),
+        Unary::Sigmoid => map(y, x, SigmoidValue),
+        Unary::Silu => map(y, x, SiluValue),
         Unary::Relu6 => map(y, x, |x| clip(x, E::of(6.0))),
-        Unary::NormalCdf => map(y, x, |x| normal_cdf(x)),
-        Unary::Gelu => map(y, x, |x| x * normal_cdf(x)),
+        Unary::NormalCdf => map(y, x, NormalCdfValue),
+        Unary::Gelu => map(y, x, GeluValue),
     }
 }
 
 /// `out = g f'(x)` (or `out += …` when `accumulate`), with `y = f(x)`: the adjoint, and equally the tangent, of [`unary`].
 pub fn unary_first<E: Elem>(kind: Unary, out: &mut [E], g: &[E], x: &[E], y: &[E], accumulate: bool) {
+    if kind == Unary::Gelu {
+        return if accumulate { update_zip2(out, g, x, GeluFirstMore) } else { zip(out, g, x, GeluFirst) };
+    }
     with_derivatives!(kind, E, |d1, _d2| {
         if accumulate {
             update_zip3(out, g, x, y, move |o, g, x, y| o + g * d1(x, y));
@@ -335,24 +417,56 @@ pub fn unary_first<E: Elem>(kind: Unary, out: &mut [E], g: &[E], x: &[E], y: &[E
     });
 }
 
-/// `out += b f'(x) + a f''(x) xt`, with `y = f(x)`: the second-order adjoint of `x` from the second adjoint `b` of `y` and from its
-/// first, `a`, which the tangent `xt` turns. Both derivatives are evaluated once, together.
+/// `out = b f'(x) + a f''(x) xt` (or `out += …` when `accumulate`), with `y = f(x)`: the second-order adjoint of `x` from the second adjoint `b` of `y` and from its
+/// first, `a`, which the tangent `xt` turns. Both derivatives are evaluated once, together. When asked, `first = a f'(x)`, the bits of
+/// [`unary_first`].
 pub fn unary_second<E: Elem>(
     kind: Unary,
     out: &mut [E],
+    accumulate: bool,
     b: Option<&[E]>,
     [a, xt]: [&[E]; 2],
     x: &[E],
     y: &[E],
+    mut first: Option<&mut [E]>,
 ) {
-    let lens = [a.len(), xt.len(), x.len(), y.len(), b.map_or(out.len(), <[E]>::len)];
+    let first_len = first.as_ref().map_or(out.len(), |first| first.len());
+    let lens = [a.len(), xt.len(), x.len(), y.len(), b.map_or(out.len(), <[E]>::len), first_len];
     assert!(lens.iter().all(|&len| len == out.len()));
+    if kind == Unary::Gelu {
+        let chunk = |i: usize, out: &mut [E], first: Option<&mut [E]>| {
+            let of = |s: &'_ [E]| -> std::ops::Range<usize> { i * CHUNK..(i * CHUNK + CHUNK).min(s.len()) };
+            if !accumulate {
+                out.fill(E::zero());
+            }
+            gelu_second_leaf(out, b.map(|b| &b[of(b)]), &a[of(a)], &xt[of(xt)], &x[of(x)], first);
+        };
+        let chunks = out.par_chunks_mut(CHUNK).enumerate();
+        return match first {
+            Some(first) => {
+                chunks
+                    .zip(first.par_chunks_mut(CHUNK))
+                    .for_each(|((i, out), first)| chunk(i, out, Some(first)));
+            }
+            None => chunks.for_each(|(i, out)| chunk(i, out, None)),
+        };
+    }
+    if let Some(first) = first.take() {
+        unary_first(kind, first, a, x, y, false);
+    }
     if kind.is_piecewise_linear() {
-        return b.into_iter().for_each(|b| unary_first(kind, out, b, x, y, true));
+        return match b {
+            Some(b) => unary_first(kind, out, b, x, y, accumulate),
+            None if accumulate => {}
+            None => fill(out, E::zero()),
+        };
     }
     let chunk = |(i, out): (usize, &mut [E])| {
         let of = |s: &'_ [E]| -> std::ops::Range<usize> { i * CHUNK..(i * CHUNK + CHUNK).min(s.len()) };
         let [a, xt, x, y] = [a, xt, x, y].map(|s| &s[of(s)]);
+        if !accumulate {
+            out.fill(E::zero());
+        }
         // a xt first, in the cache: six streams would be slower.
         let mut t = crate::cpu::buffer::Buf::<E>::new(a.len());
         zip_leaf(&mut t, a, xt, |a, b| a * b);
@@ -426,12 +540,16 @@ mod tests {
                 unary_first(kind, &mut d, &ones, x, &y, false);
                 d
             };
-            let mut second = vec![0.0; x.len()];
+            let mut second = vec![f64::NAN; x.len()];
             let y = if kind.reads_input_only() { vec![f64::NAN; x.len()] } else { value(&x) };
-            unary_second(kind, &mut second, None, [&ones, &ones], &x, &y);
+            unary_second(kind, &mut second, false, None, [&ones, &ones], &x, &y, None);
             // Two terms at once are the sum of both.
             let mut both = vec![0.5; x.len()];
-            unary_second(kind, &mut both, Some(&x), [&ones, &ones], &x, &y);
+            let mut alone = vec![f64::NAN; x.len()];
+            unary_second(kind, &mut both, true, Some(&x), [&ones, &ones], &x, &y, Some(&mut alone));
+            let mut want = vec![0.0; x.len()];
+            unary_first(kind, &mut want, &ones, &x, &y, false);
+            assert_eq!(alone, want, "{kind:?}");
             let mut sum = vec![0.5; x.len()];
             unary_first(kind, &mut sum, &x, &x, &y, true);
             add_assign(&mut sum, &second);

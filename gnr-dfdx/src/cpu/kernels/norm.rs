@@ -282,7 +282,7 @@ simd! {
             (Some(r), _) => y.iter_mut().zip(x).zip(r).for_each(|((y, &x), &r)| *y = k * x + m + r),
         }
         if last == Last::Silu {
-            y.iter_mut().for_each(|y| *y = silu(*y));
+            y.iter_mut().for_each(|y| *y = silu::<E, FUSED>(*y));
         }
     }
     /// [`apply_map`] with y as the residual.
@@ -292,7 +292,7 @@ simd! {
             _ => y.iter_mut().zip(x).for_each(|(y, &x)| *y = k * x + m + *y),
         }
         if last == Last::Silu {
-            y.iter_mut().for_each(|y| *y = silu(*y));
+            y.iter_mut().for_each(|y| *y = silu::<E, FUSED>(*y));
         }
     }
     /// Masks g in place (when there is a mask) and returns (Σ g, Σ g (x − m)).

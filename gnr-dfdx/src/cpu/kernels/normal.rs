@@ -2,6 +2,7 @@
 
 use super::elem::Elem;
 use super::sigmoid::exp_sum_f32;
+use super::simd::multiply_add;
 use gnr_nn::composed::{NORMAL_SCALE, NORMAL_TAIL};
 
 /// [`NORMAL_TAIL`] to the precision of `f32`: the expansion cut off after 11 terms, error 3e-8.
@@ -21,19 +22,19 @@ const TAIL: [f32; 11] = [
 
 /// Φ(x) to 8 units in the last place, and exp(−x²/2) to 4; NaN for NaN.
 #[inline(always)]
-pub fn normal_f32(x: f32) -> (f32, f32) {
+pub fn normal_f32<const FUSED: bool>(x: f32) -> (f32, f32) {
     // Beyond 15, exp(−x²/2) is 0. Comparisons with NaN are false.
     let at = if x > 15.0 { 15.0 } else { x };
     let at = if at < -15.0 { -15.0 } else { at };
     // The square of the leading 12 bits is exact, and the rest of x² is small.
     let high = f32::from_bits(at.to_bits() & 0xffff_f000);
-    let power = exp_sum_f32(-0.5 * high * high, -0.5 * (at - high) * (at + high));
+    let power = exp_sum_f32::<FUSED>(-0.5 * high * high, -0.5 * (at - high) * (at + high));
     let size = if at < 0.0 { -at } else { at };
-    let t = 1.0 / (1.0 + size * (1.0 / NORMAL_SCALE as f32));
-    let u = 2.0 * t - 1.0;
+    let t = 1.0 / multiply_add::<FUSED>(size, 1.0 / NORMAL_SCALE as f32, 1.0);
+    let u = multiply_add::<FUSED>(2.0, t, -1.0);
     let mut p = TAIL[10];
     for i in (0..10).rev() {
-        p = p * u + TAIL[i];
+        p = multiply_add::<FUSED>(p, u, TAIL[i]);
     }
     let tail = power * (t * p);
     (if at > 0.0 { 1.0 - tail } else { tail }, power)
@@ -63,21 +64,28 @@ pub fn normal_f64(x: f64) -> (f64, f64) {
 
 /// Φ(x).
 #[inline(always)]
-pub fn normal_cdf<E: Elem>(x: E) -> E {
-    x.normal().0
+pub fn normal_cdf<E: Elem, const FUSED: bool>(x: E) -> E {
+    x.normal::<FUSED>().0
 }
 
 /// φ(x) = exp(−x²/2)/√2π.
 #[inline(always)]
-pub fn density<E: Elem>(x: E) -> E {
-    x.normal().1 * E::of(std::f64::consts::TAU.sqrt().recip())
+pub fn density<E: Elem, const FUSED: bool>(x: E) -> E {
+    x.normal::<FUSED>().1 * E::of(std::f64::consts::TAU.sqrt().recip())
 }
 
-/// GELU′(x) = Φ(x) + x φ(x).
+/// GELU(x) = x Φ(x).
 #[inline(always)]
-pub fn gelu_first<E: Elem>(x: E) -> E {
-    let (cdf, power) = x.normal();
-    cdf + x * (power * E::of(std::f64::consts::TAU.sqrt().recip()))
+pub fn gelu<E: Elem, const FUSED: bool>(x: E) -> E {
+    x * normal_cdf::<E, FUSED>(x)
+}
+
+/// GELU′(x) = Φ(x) + x φ(x) and GELU″(x) = φ(x) (2 − x²).
+#[inline(always)]
+pub fn gelu_derivatives<E: Elem, const FUSED: bool>(x: E) -> [E; 2] {
+    let (cdf, power) = x.normal::<FUSED>();
+    let density = power * E::of(std::f64::consts::TAU.sqrt().recip());
+    [cdf + x * density, density * (E::of(2.0) - x * x)]
 }
 
 #[cfg(test)]
@@ -91,6 +99,11 @@ mod tests {
 
     #[test]
     fn single_precision_is_right_to_a_few_units() {
+        single_precision::<false>();
+        single_precision::<true>();
+    }
+
+    fn single_precision<const FUSED: bool>() {
         let (mut cdf_worst, mut power_worst) = (0.0f64, 0.0f64);
         // Half the smallest subnormal is what any rounding may cost.
         let relative = |found: f32, exact: f64| {
@@ -98,14 +111,14 @@ mod tests {
         };
         for i in -1_500_000..=1_500_000 {
             let x = i as f32 * 1e-5;
-            let (cdf, power) = normal_f32(x);
+            let (cdf, power) = normal_f32::<FUSED>(x);
             let wide = f64::from(x);
             if wide > -13.0 {
                 cdf_worst = cdf_worst.max(relative(cdf, exact(wide)));
                 power_worst = power_worst.max(relative(power, (-0.5 * wide * wide).exp()));
             }
             let slope = exact(wide) + wide * (-0.5 * wide * wide).exp() / std::f64::consts::TAU.sqrt();
-            assert!((f64::from(gelu_first(x)) - slope).abs() < 3e-7, "slope at {x}");
+            assert!((f64::from(gelu_derivatives::<f32, FUSED>(x)[0]) - slope).abs() < 3e-7, "slope at {x}");
         }
         let unit = f64::from(f32::EPSILON);
         assert!(
@@ -146,10 +159,17 @@ mod tests {
 
     #[test]
     fn limits_and_nan() {
-        assert_eq!((normal_f32(0.0).0, normal_f32(-0.0).0), (0.5, 0.5));
-        assert_eq!((normal_f32(f32::INFINITY).0, normal_f32(f32::NEG_INFINITY).0), (1.0, 0.0));
+        limits::<false>();
+        limits::<true>();
+    }
+
+    fn limits<const FUSED: bool>() {
+        let single = normal_f32::<FUSED>;
+        assert_eq!((single(0.0).0, single(-0.0).0), (0.5, 0.5));
+        assert_eq!((single(f32::INFINITY).0, single(f32::NEG_INFINITY).0), (1.0, 0.0));
         assert_eq!((normal_f64(f64::INFINITY).0, normal_f64(f64::NEG_INFINITY).0), (1.0, 0.0));
-        assert!(normal_f32(f32::NAN).0.is_nan() && normal_f64(f64::NAN).0.is_nan());
-        assert!(gelu_first(f32::NAN).is_nan() && gelu_first(f64::NAN).is_nan());
+        assert!(single(f32::NAN).0.is_nan() && normal_f64(f64::NAN).0.is_nan());
+        let [first, second] = gelu_derivatives::<f32, FUSED>(f32::NAN);
+        assert!(first.is_nan() && second.is_nan());
     }
 }

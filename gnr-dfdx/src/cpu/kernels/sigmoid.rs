@@ -1,19 +1,20 @@
 //! e^x, the logistic function and SiLU, written so that loops over them vectorise in `f32`.
 
 use super::elem::Elem;
+use super::simd::multiply_add;
 
 /// e^x in `f32`, to 2 units in the last place; 0 below −104, ∞ above 88.7, NaN for NaN. Branch-free arithmetic, unlike the C library's.
 ///
 /// x = n ln 2 + r with |r| ≤ (ln 2)/2; e^r by its Taylor polynomial of degree 7 (error 1e-8); 2^n in two factors, so that
 /// subnormal results are right too.
 #[inline(always)]
-pub fn exp_f32(x: f32) -> f32 {
-    exp_sum_f32(x, 0.0)
+pub fn exp_f32<const FUSED: bool>(x: f32) -> f32 {
+    exp_sum_f32::<FUSED>(x, 0.0)
 }
 
 /// e^(x + low) in `f32`, `low` being what rounding left out of x, at most 0.06 in size.
 #[inline(always)]
-pub fn exp_sum_f32(x: f32, low: f32) -> f32 {
+pub fn exp_sum_f32<const FUSED: bool>(x: f32, low: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // NaN passes: comparisons with it are false.
@@ -21,12 +22,12 @@ pub fn exp_sum_f32(x: f32, low: f32) -> f32 {
     let x = if x < -105.0 { -105.0 } else { x };
     // Adding 3·2²² rounds to an integer and leaves it in the low bits. `as i32` saturates, which costs a branch for each element.
     const SHIFT: f32 = 12_582_912.0;
-    let shifted = x * std::f32::consts::LOG2_E + SHIFT;
+    let shifted = multiply_add::<FUSED>(x, std::f32::consts::LOG2_E, SHIFT);
     let n = shifted - SHIFT;
-    let r = ((x - n * LN2_HIGH) - n * LN2_LOW) + low;
+    let r = multiply_add::<FUSED>(-n, LN2_LOW, multiply_add::<FUSED>(-n, LN2_HIGH, x)) + low;
     let mut p = 1.0 / 5040.0;
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        p = p * r + c;
+        p = multiply_add::<FUSED>(p, r, c);
     }
     let n = shifted.to_bits() as i32 - SHIFT.to_bits() as i32;
     let half = n >> 1;
@@ -36,14 +37,14 @@ pub fn exp_sum_f32(x: f32, low: f32) -> f32 {
 
 /// 1/(1 + e⁻ˣ).
 #[inline(always)]
-pub fn sigmoid<E: Elem>(x: E) -> E {
-    E::one() / (E::one() + E::natural_exp(-x))
+pub fn sigmoid<E: Elem, const FUSED: bool>(x: E) -> E {
+    E::one() / (E::one() + (-x).natural_exp::<FUSED>())
 }
 
 /// x/(1 + e⁻ˣ).
 #[inline(always)]
-pub fn silu<E: Elem>(x: E) -> E {
-    x / (E::one() + E::natural_exp(-x))
+pub fn silu<E: Elem, const FUSED: bool>(x: E) -> E {
+    x / (E::one() + (-x).natural_exp::<FUSED>())
 }
 
 /// σ(x) from x and y = SiLU(x): a division instead of an exponential.
@@ -74,28 +75,37 @@ pub fn silu_second<E: Elem>(x: E, y: E) -> E {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_exponential_is_right_to_two_units() {
+    fn the_exponential<const FUSED: bool>() {
         let mut worst = 0.0f64;
         for i in -1_030_000..=880_000 {
             let x = i as f32 * 1e-4;
             let exact = f64::from(x).exp();
             // Half the smallest subnormal is what any rounding may cost.
-            let error = ((f64::from(exp_f32(x)) - exact).abs() - 0.5f64.powi(149)).max(0.0);
+            let error = ((f64::from(exp_f32::<FUSED>(x)) - exact).abs() - 0.5f64.powi(149)).max(0.0);
             worst = worst.max(error / exact);
         }
         assert!(worst < 2.0 * f64::from(f32::EPSILON), "{worst:e}");
     }
 
     #[test]
+    fn the_exponential_is_right_to_two_units() {
+        the_exponential::<false>();
+        the_exponential::<true>();
+    }
+
+    #[test]
     fn limits_and_nan() {
-        assert_eq!(exp_f32(0.0), 1.0);
-        assert_eq!(exp_f32(f32::NEG_INFINITY), 0.0);
-        assert_eq!(exp_f32(f32::INFINITY), f32::INFINITY);
-        assert!(
-            exp_f32(f32::NAN).is_nan() && silu(f32::NAN).is_nan() && silu_first(f32::NAN, f32::NAN).is_nan()
-        );
-        assert_eq!((silu(-200.0f32), silu(200.0f32), silu(0.0f64)), (0.0, 200.0, 0.0));
+        limits::<false>();
+        limits::<true>();
+    }
+
+    fn limits<const FUSED: bool>() {
+        let (exp, silu) = (exp_f32::<FUSED>, silu::<f32, FUSED>);
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(f32::INFINITY), f32::INFINITY);
+        assert!(exp(f32::NAN).is_nan() && silu(f32::NAN).is_nan() && silu_first(f32::NAN, f32::NAN).is_nan());
+        assert_eq!((silu(-200.0), silu(200.0)), (0.0, 200.0));
         for x in [0.0f32, 1e-38, -1e-38, 200.0, -200.0] {
             let y = silu(x);
             let expected = if x > 1.0 {
@@ -114,7 +124,7 @@ mod tests {
     fn derivatives_of_silu_by_its_value_are_those_by_the_logistic_function() {
         for i in -4000..=4000 {
             let x = f64::from(i) * 5e-3;
-            let (s, y) = (sigmoid(x), silu(x));
+            let (s, y) = (sigmoid::<f64, false>(x), silu::<f64, false>(x));
             assert!((silu_first(x, y) - s * (1.0 + x * (1.0 - s))).abs() < 1e-14, "{x}");
             let second = s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s));
             assert!((silu_second(x, y) - second).abs() < 1e-14, "{x}");

@@ -69,7 +69,18 @@ pub(super) fn prefetch<E>(p: *const E, count: usize) {
     let _ = (p, count);
 }
 
-/// Defines functions that run the copy of their body for the widest instruction set that the machine has.
+/// `a b + c`: rounded once where the instruction set has it (`FUSED`), else twice. Without it, the function that rounds once is a call
+/// into the C library.
+#[inline(always)]
+pub fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Whether the crate was compiled for machines with fused multiply-add.
+pub(crate) const FUSED_BASELINE: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+
+/// Defines functions that run the copy of their body for the widest instruction set that the machine has. The body knows as `FUSED` whether
+/// that has fused multiply-add.
 macro_rules! simd {
     ($($(#[$m:meta])* $vis:vis fn $name:ident<$($g:ident: $b:path),*>($($a:ident: $t:ty),* $(,)?) $(-> $r:ty)? $body:block)*) => { $(
         $(#[$m])*
@@ -77,18 +88,18 @@ macro_rules! simd {
         $vis fn $name<$($g: $b),*>($($a: $t),*) $(-> $r)? {
             #[inline(always)]
             #[allow(clippy::too_many_arguments)]
-            fn body<$($g: $b),*>($($a: $t),*) $(-> $r)? $body
+            fn body<$($g: $b,)* const FUSED: bool>($($a: $t),*) $(-> $r)? $body
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
                 #[allow(clippy::too_many_arguments)]
                 fn fast<$($g: $b),*>($($a: $t),*) $(-> $r)? {
-                    body::<$($g),*>($($a),*)
+                    body::<$($g,)* true>($($a),*)
                 }
                 #[target_feature(enable = "avx512f,avx2,fma")]
                 #[allow(clippy::too_many_arguments)]
                 fn fastest<$($g: $b),*>($($a: $t),*) $(-> $r)? {
-                    body::<$($g),*>($($a),*)
+                    body::<$($g,)* true>($($a),*)
                 }
                 match $crate::cpu::kernels::simd::level() {
                     // SAFETY: `level()` never exceeds what run-time detection found, so AVX-512 F, AVX2 and FMA are available.
@@ -100,7 +111,7 @@ macro_rules! simd {
                     $crate::cpu::kernels::simd::Level::Baseline => {}
                 }
             }
-            body::<$($g),*>($($a),*)
+            body::<$($g,)* { $crate::cpu::kernels::simd::FUSED_BASELINE }>($($a),*)
         }
     )* };
 }
