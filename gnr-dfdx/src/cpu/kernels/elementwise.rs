@@ -92,25 +92,35 @@ simd! {
     }
     /// `out += b f'(x) + a xt f''(x)` and `first = a f'(x)` of GELU.
     fn gelu_second_leaf<E: Elem>(out: &mut [E], b: Option<&[E]>, a: &[E], xt: &[E], x: &[E], first: Option<&mut [E]>) {
-        let terms = out.iter_mut().zip(a).zip(xt).zip(x);
-        match (b, first) {
-            (Some(b), Some(first)) => terms.zip(b).zip(first).for_each(|(((((o, &a), &t), &x), &b), first)| {
-                let [d1, d2] = gelu_derivatives::<E, FUSED>(x);
-                *o = *o + b * d1 + a * t * d2;
-                *first = a * d1;
-            }),
-            (Some(b), None) => terms.zip(b).for_each(|((((o, &a), &t), &x), &b)| {
-                let [d1, d2] = gelu_derivatives::<E, FUSED>(x);
-                *o = *o + b * d1 + a * t * d2;
-            }),
-            (None, Some(first)) => terms.zip(first).for_each(|((((o, &a), &t), &x), first)| {
-                let [d1, d2] = gelu_derivatives::<E, FUSED>(x);
-                *o = *o + a * t * d2;
-                *first = a * d1;
-            }),
-            (None, None) => terms.for_each(|(((o, &a), &t), &x)| {
-                *o = *o + a * t * gelu_derivatives::<E, FUSED>(x)[1];
-            }),
+        // By index: iterators over so many slices stay calls, without the instruction set of the loop.
+        let n = out.len();
+        let (a, xt, x) = (&a[..n], &xt[..n], &x[..n]);
+        match (b.map(|b| &b[..n]), first) {
+            (Some(b), Some(first)) => {
+                let first = &mut first[..n];
+                for i in 0..n {
+                    let [d1, d2] = gelu_derivatives::<E, FUSED>(x[i]);
+                    out[i] = out[i] + b[i] * d1 + a[i] * xt[i] * d2;
+                    first[i] = a[i] * d1;
+                }
+            }
+            (Some(b), None) => {
+                for i in 0..n {
+                    let [d1, d2] = gelu_derivatives::<E, FUSED>(x[i]);
+                    out[i] = out[i] + b[i] * d1 + a[i] * xt[i] * d2;
+                }
+            }
+            (None, first) => {
+                for i in 0..n {
+                    out[i] += a[i] * xt[i] * gelu_derivatives::<E, FUSED>(x[i])[1];
+                }
+                if let Some(first) = first {
+                    let first = &mut first[..n];
+                    for i in 0..n {
+                        first[i] = a[i] * gelu_derivatives::<E, FUSED>(x[i])[0];
+                    }
+                }
+            }
         }
     }
 }
