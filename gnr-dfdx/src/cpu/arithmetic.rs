@@ -158,15 +158,13 @@ impl<E: Elem> Cpu<E> {
             &x.shape,
             &[x],
             || Extra::Nothing,
-            move |y, g, saved, adjoints| {
+            move |y, mut g, saved, adjoints| {
                 let y = if f.reads_input_only() { Arc::clone(x_.data()) } else { y.get() };
                 let to_x = x_.target();
-                let first = move |g: &[E], x: &[E], y: &[E], out: &mut [E], more| {
-                    elementwise::unary_first(f, out, g, x, y, more);
-                };
                 // Without a second term nobody will need the adjoint.
                 if saved.is_none() || f.is_piecewise_linear() {
-                    adjoints.write(&to_x, |out, more| first(&g, x_.data(), &y, out, more))?;
+                    elementwise::unary_first_in_place(f, &mut g, x_.data(), &y);
+                    adjoints.add(&to_x, g)?;
                     return Ok(None);
                 }
                 // It is kept; that of x follows from it, so the operation that made x need not keep its own.
@@ -182,7 +180,9 @@ impl<E: Elem> Cpu<E> {
                         None => again,
                     })
                 };
-                adjoints.write_again(&to_x, again, |out, more| first(&g, x_.data(), &y, out, more))?;
+                adjoints.write_again(&to_x, again, |out, more| {
+                    elementwise::unary_first(f, out, &g, x_.data(), &y, more);
+                })?;
                 Ok(Some(g))
             },
         )

@@ -427,6 +427,14 @@ pub fn unary_first<E: Elem>(kind: Unary, out: &mut [E], g: &[E], x: &[E], y: &[E
     });
 }
 
+/// `g *= f'(x)`, with `y = f(x)`.
+pub fn unary_first_in_place<E: Elem>(kind: Unary, g: &mut [E], x: &[E], y: &[E]) {
+    if kind == Unary::Gelu {
+        return update_zip(g, x, GeluFirst);
+    }
+    with_derivatives!(kind, E, |d1, _d2| update_zip2(g, x, y, move |g, x, y| g * d1(x, y)));
+}
+
 /// `out = b f'(x) + a f''(x) xt` (or `out += …` when `accumulate`), with `y = f(x)`: the second-order adjoint of `x` from the second adjoint `b` of `y` and from its
 /// first, `a`, which the tangent `xt` turns. Both derivatives are evaluated once, together. When asked, `first = a f'(x)`, the bits of
 /// [`unary_first`].
@@ -560,6 +568,9 @@ mod tests {
             let mut want = vec![0.0; x.len()];
             unary_first(kind, &mut want, &ones, &x, &y, false);
             assert_eq!(alone, want, "{kind:?}");
+            let mut in_place = ones.clone();
+            unary_first_in_place(kind, &mut in_place, &x, &y);
+            assert_eq!(in_place, want, "{kind:?}");
             let mut sum = vec![0.5; x.len()];
             unary_first(kind, &mut sum, &x, &x, &y, true);
             add_assign(&mut sum, &second);
