@@ -98,7 +98,7 @@ impl<E: Elem> Cpu<E> {
         let (x, w) = (held(x), held(w));
         replayed.finish_with(tangent, move |second, first, adjoints| {
             // Two kernels read a: what takes more than a pass is made once for both.
-            let first = first.map(|a| a.ready(streams && a.is_light()));
+            let first = first.map(|a| a.ready(false));
             // b with the other operand, a with its tangent.
             let terms = |(primal, tangent): &(Held<E>, Option<Held<E>>)| {
                 let b = second.as_ref().map(|b| (Values::from(b), primal.clone()));
