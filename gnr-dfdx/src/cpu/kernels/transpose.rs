@@ -64,6 +64,10 @@ fn turn<const ADD: bool>(
                 };
             }
         }
+        // Most calls end here: a row of an image, a few squares.
+        if (wide_c, wide_p) == (channels, pixels) {
+            return;
+        }
         for c in (0..whole_c).step_by(8) {
             for p in (if c < wide_c { wide_p } else { 0 }..whole_p).step_by(8) {
                 // SAFETY: the 8x8 squares lie inside the arrays by the assertion above, and the level includes AVX2.
@@ -79,6 +83,9 @@ fn turn<const ADD: bool>(
         }
     }
     let _ = level;
+    if (whole_c, whole_p) == (channels, pixels) {
+        return;
+    }
     for c in 0..channels {
         let from = if c < whole_c { whole_p } else { 0 };
         for p in from..pixels {
