@@ -154,10 +154,6 @@ impl<E: Elem> Held<E> {
             other => Ready::Data(other.get()),
         }
     }
-    /// Whether making them piece by piece costs next to nothing.
-    pub(super) fn is_light(&self) -> bool {
-        matches!(self, Self::Again(again) if again.is_light())
-    }
     /// The operation whose replay makes them along the way, if they are not held and there is one.
     pub(super) fn maker(&self) -> Option<&Maker> {
         match self {

@@ -97,7 +97,7 @@ impl<E: Elem> Cpu<E> {
         let held = |of: Dual<&Tensor<E>>| (of.primal.held(), of.tangent.map(Tensor::held));
         let (x, w) = (held(x), held(w));
         replayed.finish_with(tangent, move |second, first, adjoints| {
-            // Two kernels read a: what takes more than a pass is made once for both.
+            // Two kernels read a: what is not held is made once for both.
             let first = first.map(|a| a.ready(false));
             // b with the other operand, a with its tangent.
             let terms = |(primal, tangent): &(Held<E>, Option<Held<E>>)| {
