@@ -66,6 +66,19 @@ impl Sums {
     }
 }
 
+/// The sum of `parts` of `size` elements, in their order; zeros when there are none.
+pub(super) fn added(parts: Vec<Aligned>, size: usize) -> Aligned {
+    /// Elements of a task: of all parts together they stay in the second-level cache.
+    const TASK: usize = 4096;
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_else(|| Aligned::zeroed(size));
+    let rest: Vec<Aligned> = parts.collect();
+    sum.par_chunks_mut(TASK).enumerate().for_each(|(i, sum)| {
+        rest.iter().for_each(|part| add_assign(sum, &part[i * TASK..][..sum.len()]));
+    });
+    sum
+}
+
 /// Σ over `jobs`: `transform` prepares the operands of a block (about `bytes` large), `add(block, unit, rows, sum)` adds its product to some
 /// rows of a unit.
 pub(super) fn sum_over<B: Send + Sync, S>(
@@ -90,10 +103,7 @@ pub(super) fn sum_over<B: Send + Sync, S>(
             sum
         };
         let parts: Vec<Aligned> = jobs.par_chunks(jobs.len().div_ceil(PARTS).max(1)).map(part).collect();
-        let mut parts = parts.into_iter();
-        let mut sum = parts.next().unwrap_or_else(|| Aligned::zeroed(size));
-        parts.for_each(|p| add_assign(&mut sum, &p));
-        return sum;
+        return added(parts, size);
     }
     let mut sum = Aligned::zeroed(size);
     for group in jobs.chunks((GROUP_BYTES / bytes.max(1)).max(2)) {

@@ -3,13 +3,12 @@
 //! With few channels each part of the batch keeps its own sums; with many, the tiles of a group of images are transformed first and the
 //! products run in parallel over output channels, whose sums are transformed back while they are in the cache.
 
-use super::super::blocks::{Job, jobs};
+use super::super::blocks::{Job, added, jobs};
 use super::super::product::{Aligned, Left, Right, padded, product, spread};
 use super::super::winograd::Shape;
 use super::super::{MapPair, PARTS};
 use super::expand::{Image, Maps, Place, Scratch, expand};
-use super::{POINTS, TILE, Tiles, tile_row, weights, width};
-use crate::cpu::kernels::elementwise::add_assign;
+use super::{LANES, POINTS, TILE, Tiles, tile_row, weights, width};
 use crate::cpu::kernels::simd::Level;
 use rayon::prelude::*;
 
@@ -160,11 +159,14 @@ fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mu
         sum
     };
     let parts: Vec<Aligned> = jobs.par_chunks(jobs.len().div_ceil(PARTS).max(1)).map(part).collect();
-    let mut parts = parts.into_iter();
-    let mut sum = parts.next().unwrap_or_else(|| Aligned::zeroed(POINTS * point));
-    parts.for_each(|part| add_assign(&mut sum, &part));
-    let mut taps = weights::scratch(s.cin);
-    weights::transform_back(level, s, &sum, point, width, 0..s.cin, &mut taps, gw, accumulate);
+    let sum = added(parts, POINTS * point);
+    gw.par_chunks_mut(LANES * s.cin * 9).enumerate().for_each_init(
+        || weights::scratch(s.cin),
+        |taps, (i, gw)| {
+            let sum = &sum[i * LANES..];
+            weights::transform_back(level, s, sum, point, width, 0..s.cin, taps, gw, accumulate);
+        },
+    );
 }
 
 fn by_outputs(

@@ -88,7 +88,7 @@ unsafe fn forth_body<V: Lanes>(
     }
 }
 
-/// `Gᵀ M G` of products [POINTS][channels][width] (points `point` apart) into `gw`, the weights of the output channels of the panel
+/// `Gᵀ M G` of products [POINTS][channels][width] (points `point` apart) into `gw`, the weights of the first output channels of the panel
 /// (whole rows [outputs, cin, 3, 3]); added when `accumulate`.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn transform_back(
@@ -103,7 +103,9 @@ pub(super) fn transform_back(
     accumulate: bool,
 ) {
     let (count, row) = (channels.len(), s.cin * 9);
-    assert!(taps.len() >= 9 * count * LANES && m.len() >= (POINTS - 1) * point + count * width);
+    let lanes = (gw.len() / row.max(1)).next_multiple_of(LANES).min(width);
+    assert!(taps.len() >= 9 * count * LANES);
+    assert!(count == 0 || m.len() >= (POINTS - 1) * point + (count - 1) * width + lanes);
     for (lane, gw) in (0..width).step_by(LANES).zip(gw.chunks_mut(LANES * row)) {
         // SAFETY: the assertion above.
         unsafe { back(level, &m[lane..], point, width, count, taps) };
