@@ -2,8 +2,8 @@
 
 use crate::{assert_close, norm, ok, oracle, plain, sub};
 use gnr_core::{
-    Clip, Counted, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Order, Pass,
-    Regularizer, Result, Sam, Sample, Sgd, Vector,
+    Ahead, Clip, Counted, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, Needs,
+    OnSample, Order, Pass, Regularizer, Result, Sam, Sample, Sgd, StepContext, Vector,
     testing::{LogisticRegression, Problem, ProblemOracle, Quadratic, TanhMlp},
 };
 
@@ -115,6 +115,23 @@ fn steps_cost_what_is_documented() {
     assert_eq!(cost((gnr.clone(), sam.clone()), 0, forward), (4, 0, 0));
     assert_eq!(cost((Some(gnr.clone()), vec![sam.clone(), sam]), 0, forward), (4, 0, 0));
     assert_eq!(cost((ok(Sam::new(0.06)), gnr), 0, forward), (5, 0, 0));
+}
+
+/// A gradient ahead is evaluated once for all who announced it, and again for who did not.
+#[test]
+fn gradients_ahead_are_shared_by_those_who_announced_them() {
+    let (problem, theta) = mlp();
+    let counted = Counted::new(oracle(problem));
+    let (counter, mut counted) = (counted.counter(), counted);
+    let here = ok(counted.evaluate(&theta, Pass::Commit, Order::First));
+    let [near, far] = [0.05, 0.1].map(|radius| Ahead { radius, xi: XI });
+    let needs = Needs { order: Order::First, ahead: vec![near, far, near] };
+    let mut cx = StepContext::new(0, &here, &mut counted, needs);
+    let first = ok(cx.ahead(near));
+    assert_eq!((ok(cx.ahead(near)), counter.counts().probes), (first.clone(), 1));
+    assert_eq!((ok(cx.ahead(near)), counter.counts().probes), (first.clone(), 2), "nobody announced a third");
+    assert_ne!(ok(cx.ahead(far)), first);
+    assert_eq!(counter.counts().probes, 3);
 }
 
 #[test]

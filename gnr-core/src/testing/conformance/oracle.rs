@@ -137,6 +137,17 @@ fn repeats<O: HvpOracle>(make: &impl Fn() -> O, theta: &O::Vector, tangents: &[O
         let own = oracle.hvp_of_gradient(here)?;
         assert_eq!(distance(&own, &product)?, 0.0, "the gradient's own product must be the same");
     }
+    // Points that are given away.
+    let given = oracle.gradient_at(theta.clone())?;
+    assert_eq!(distance(&given, &grad)?, 0.0, "the gradient at a point that is given away differs");
+    let here = oracle.evaluate_owned(theta.clone(), order)?;
+    assert_eq!(
+        (here.loss, here.grad_norm),
+        (loss, grad.norm()?),
+        "an evaluation that owns its point differs"
+    );
+    let own = oracle.hvp_of_gradient(here)?;
+    assert_eq!(distance(&own, &product)?, 0.0, "the product at a point that is given away differs");
     Ok(())
 }
 

@@ -238,9 +238,6 @@ fn times_columns(
     let memory = || pairs.iter().map(|_| None).collect::<Vec<Option<Aligned>>>();
     y.par_chunks_mut(block * n).enumerate().for_each_init(memory, |memory, (i, y)| {
         let rows = y.len() / n;
-        if let Onto::Row(row) = onto {
-            y.chunks_exact_mut(n).for_each(|y| y.copy_from_slice(row));
-        }
         if k == 0 && matches!(onto, Onto::Nothing) {
             y.fill(0.0);
         }
@@ -252,6 +249,14 @@ fn times_columns(
             .collect();
         for j in (0..n).step_by(WIDTH) {
             let mut more = !matches!(onto, Onto::Nothing);
+            if let Onto::Row(row) = onto {
+                // Just before it is added to, a panel at a time, which stays in the first-level cache.
+                let row = &row[j..(j + WIDTH).min(n)];
+                y.chunks_exact_mut(n).for_each(|y| match <&[f32; WIDTH]>::try_from(row) {
+                    Ok(row) => y[j..][..WIDTH].copy_from_slice(row),
+                    Err(_) => y[j..][..row.len()].copy_from_slice(row),
+                });
+            }
             for (a, (_, b)) in left.iter().zip(pairs) {
                 for l in (0..k).step_by(DEPTH) {
                     let a = Left::Rows(&a[l..], k);

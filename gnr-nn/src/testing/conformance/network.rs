@@ -313,6 +313,9 @@ impl<B: Autodiff> GradOracle for Owned<'_, '_, B> {
     ) -> CoreResult<Evaluation<'a, Self::Vector, Self::Record>> {
         self.setting.oracle(&mut self.buffers).evaluate(at, pass, order)
     }
+    fn gradient_at(&mut self, at: Self::Vector) -> CoreResult<Self::Vector> {
+        self.setting.oracle(&mut self.buffers).gradient_at(at)
+    }
 }
 
 impl<B: Autodiff> HvpOracle for Owned<'_, '_, B> {
