@@ -209,16 +209,8 @@ impl<E: Elem> Cpu<E> {
                     let mut made = adjoints.buffer_for_first(&to_x, &maker);
                     adjoints.write(&to_x, |out, accumulate| {
                         let (b, x) = (b.as_deref(), x.primal.data());
-                        elementwise::unary_second(
-                            f,
-                            out,
-                            accumulate,
-                            b,
-                            [&a, t.data()],
-                            x,
-                            &y,
-                            made.as_deref_mut(),
-                        );
+                        let first = made.as_deref_mut();
+                        elementwise::unary_second(f, out, accumulate, b, [a, t.data()], [x, &y], first);
                     })?;
                     adjoints.give_first(&to_x, made);
                     Ok(())

@@ -444,8 +444,7 @@ pub fn unary_second<E: Elem>(
     accumulate: bool,
     b: Option<&[E]>,
     [a, xt]: [&[E]; 2],
-    x: &[E],
-    y: &[E],
+    [x, y]: [&[E]; 2],
     mut first: Option<&mut [E]>,
 ) {
     let first_len = first.as_ref().map_or(out.len(), |first| first.len());
@@ -560,11 +559,11 @@ mod tests {
             };
             let mut second = vec![f64::NAN; x.len()];
             let y = if kind.reads_input_only() { vec![f64::NAN; x.len()] } else { value(&x) };
-            unary_second(kind, &mut second, false, None, [&ones, &ones], &x, &y, None);
+            unary_second(kind, &mut second, false, None, [&ones, &ones], [&x, &y], None);
             // Two terms at once are the sum of both.
             let mut both = vec![0.5; x.len()];
             let mut alone = vec![f64::NAN; x.len()];
-            unary_second(kind, &mut both, true, Some(&x), [&ones, &ones], &x, &y, Some(&mut alone));
+            unary_second(kind, &mut both, true, Some(&x), [&ones, &ones], [&x, &y], Some(&mut alone));
             let mut want = vec![0.0; x.len()];
             unary_first(kind, &mut want, &ones, &x, &y, false);
             assert_eq!(alone, want, "{kind:?}");
