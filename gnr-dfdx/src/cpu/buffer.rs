@@ -23,6 +23,10 @@ const LINE: usize = 64;
 /// Address space of a chunk, in lines: 1 GiB. Only what is touched takes memory.
 const CHUNK: usize = (1 << 30) / LINE;
 
+/// So many lines of a chunk, 8 MiB, stay in pages of the usual size: a net that needs no more should not touch memory by the 2 MiB.
+#[cfg(target_os = "linux")]
+const SMALL: usize = (8 << 20) / LINE;
+
 /// Places of so many bytes and more …
 const STAGGERED: usize = 256 << 10;
 /// … have so many lines left free behind them: places whose lengths are powers of two would otherwise compete for the same sets of the caches.
@@ -85,7 +89,7 @@ impl Chunk {
         #[cfg_attr(not(target_os = "linux"), allow(unused_mut))]
         let mut chunk = Self { memory, lines: RangeAllocator::new(0..lines), taken: 0 };
         #[cfg(target_os = "linux")]
-        chunk.advise(0..lines, libc::MADV_HUGEPAGE);
+        chunk.advise(SMALL.min(lines)..lines, libc::MADV_HUGEPAGE);
         Some(chunk)
     }
 
