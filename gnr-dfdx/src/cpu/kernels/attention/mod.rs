@@ -7,220 +7,26 @@
 //! - `S̄′ = Ṗ ⊙ (P̄ − r) + P ⊙ (P̄′ − r′)` with `r′` the row sums of `Ṗ ⊙ P̄ + P ⊙ P̄′`, `P̄` and `r` being those of `a`;
 //! - `Q̄ = τ (S̄′ K + S̄ K̇)`, `K̄ = τ (S̄′ᵀ Q + S̄ᵀ Q̇)`, `B̄ = S̄′`.
 
+mod heads;
+mod rows;
+
 use std::collections::BTreeMap;
 
 use super::elem::Elem;
-use super::gemm::{Mat, gemm};
-use super::product::{COLUMNS, Left, Right, padded, product};
-use super::simd::{self, LANES, Level, simd};
-use super::transpose::transpose;
-use super::work;
+use super::gemm::Mat;
+use super::simd::simd;
 use crate::cpu::buffer::Buf;
 use gnr_nn::composed::AttentionShape;
+use heads::{Heads, Sizes, Turn};
 use rayon::prelude::*;
+use rows::{softmax_backward, softmax_rows, softmax_second, softmax_tangent};
 
 /// Samples whose bias adjoints one task adds up. Fixed, so that the sum is the same on any machine.
 const BLOCK: usize = 8;
 
-#[inline(always)]
-fn sum2<E: Elem>(x: &[E], y: &[E], f: impl Fn(E, E) -> E) -> E {
-    let mut lanes = [E::zero(); LANES];
-    let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
-    for (x, y) in xs.iter().zip(ys) {
-        for i in 0..LANES {
-            lanes[i] += f(x[i], y[i]);
-        }
-    }
-    let rest: E = x_rest.iter().zip(y_rest).map(|(&x, &y)| f(x, y)).sum();
-    lanes.into_iter().sum::<E>() + rest
-}
-
 simd! {
-    /// `p = softmax(τ s + bias)` by rows of `t`; those of s, which is overwritten, are `row` apart.
-    fn softmax_rows<E: Elem>(t: usize, row: usize, scale: E, s: &mut [E], bias: Option<&[E]>, p: &mut [E]) {
-        for (i, (s, p)) in s.chunks_mut(row).zip(p.chunks_exact_mut(t)).enumerate() {
-            let s = &mut s[..t];
-            match bias {
-                Some(bias) => s.iter_mut().zip(&bias[i * t..]).for_each(|(s, &b)| *s = *s * scale + b),
-                None => s.iter_mut().for_each(|s| *s *= scale),
-            }
-            let mut lanes = [E::neg_infinity(); LANES];
-            let (chunks, rest) = s.as_chunks::<LANES>();
-            for c in chunks {
-                for l in 0..LANES {
-                    lanes[l] = if c[l] > lanes[l] { c[l] } else { lanes[l] };
-                }
-            }
-            // A NaN is passed over here and comes back by the exponential.
-            let top = lanes.iter().chain(rest).fold(E::neg_infinity(), |top, &s| if s > top { s } else { top });
-            s.iter_mut().for_each(|s| *s = (*s - top).natural_exp::<FUSED>());
-            let mut lanes = [E::zero(); LANES];
-            let (chunks, rest) = s.as_chunks::<LANES>();
-            for c in chunks {
-                for l in 0..LANES {
-                    lanes[l] += c[l];
-                }
-            }
-            let total = lanes.into_iter().sum::<E>() + rest.iter().copied().sum::<E>();
-            let factor = E::one() / total;
-            p.iter_mut().zip(s).for_each(|(p, s)| *p = *s * factor);
-        }
-    }
-    /// `s ← τ p ⊙ (s − row sums of p ⊙ s)`, rows of s `row` apart: an adjoint of the softmax times its scale; without the scale to `bias`,
-    /// added.
-    fn softmax_backward<E: Elem>(t: usize, row: usize, scale: E, p: &[E], s: &mut [E], bias: Option<&mut [E]>) {
-        let mut bias = bias;
-        for (i, (p, s)) in p.chunks_exact(t).zip(s.chunks_mut(row)).enumerate() {
-            let s = &mut s[..t];
-            let r = sum2(p, s, |p, s| p * s);
-            s.iter_mut().zip(p).for_each(|(s, &p)| *s = p * (*s - r));
-            if let Some(bias) = &mut bias {
-                bias[i * t..].iter_mut().zip(&*s).for_each(|(b, &s)| *b += s);
-            }
-            s.iter_mut().for_each(|s| *s *= scale);
-        }
-    }
-    /// `pt = p ⊙ (ṡ − row sums of p ⊙ ṡ)` with `ṡ = τ s + bias`, rows of s `row` apart: the tangent of the softmax.
-    fn softmax_tangent<E: Elem>(t: usize, row: usize, scale: E, p: &[E], s: &mut [E], bias: Option<&[E]>, pt: &mut [E]) {
-        let rows = p.chunks_exact(t).zip(pt.chunks_exact_mut(t));
-        for (i, ((p, pt), s)) in rows.zip(s.chunks_mut(row)).enumerate() {
-            let s = &mut s[..t];
-            s.iter_mut().for_each(|s| *s *= scale);
-            if let Some(bias) = bias {
-                s.iter_mut().zip(&bias[i * t..]).for_each(|(s, &b)| *s += b);
-            }
-            let r = sum2(p, s, |p, s| p * s);
-            pt.iter_mut().zip(&*s).zip(p).for_each(|((pt, &s), &p)| *pt = p * (s - r));
-        }
-    }
-    /// From P̄ and P̄′ to τ S̄ and τ S̄′, rows `row` apart; S̄′ is added to `bias`.
-    fn softmax_second<E: Elem>(t: usize, row: usize, scale: E, p: &[E], pt: &[E], s: &mut [E], s2: &mut [E], bias: Option<&mut [E]>) {
-        let mut bias = bias;
-        let rows = p.chunks_exact(t).zip(pt.chunks_exact(t));
-        for (i, ((p, pt), (s, s2))) in rows.zip(s.chunks_mut(row).zip(s2.chunks_mut(row))).enumerate() {
-            let (s, s2) = (&mut s[..t], &mut s2[..t]);
-            let r = sum2(p, s, |p, s| p * s);
-            let r2 = sum2(pt, s, |p, s| p * s) + sum2(p, s2, |p, s| p * s);
-            for (((&p, &pt), s), s2) in p.iter().zip(pt).zip(&mut *s).zip(&mut *s2) {
-                *s2 = pt * (*s - r) + p * (*s2 - r2);
-                *s = p * (*s - r);
-            }
-            if let Some(bias) = &mut bias {
-                bias[i * t..].iter_mut().zip(&*s2).for_each(|(b, &s)| *b += s);
-            }
-            for s in [s, s2] {
-                s.iter_mut().for_each(|s| *s *= scale);
-            }
-        }
-    }
     fn add<E: Elem>(y: &mut [E], x: &[E]) {
         y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
-    }
-}
-
-/// The parts of one sample's `[T, 3·D]`, and of its `[T, D]`.
-#[derive(Clone, Copy)]
-struct Sizes {
-    t: usize,
-    d: usize,
-    heads: usize,
-    model: usize,
-    scale: f64,
-}
-
-impl Sizes {
-    fn new(shape: AttentionShape) -> Self {
-        let model = shape.model_width();
-        Self { t: shape.tokens, d: shape.width, heads: shape.heads, model, scale: shape.scale() }
-    }
-    /// Elements of a sample's qkv, output, and scores.
-    fn lens(self) -> [usize; 3] {
-        [self.t * 3 * self.model, self.t * self.model, self.heads * self.t * self.t]
-    }
-    /// Where part 0, 1 or 2 (q, k, v) of a head starts.
-    fn start(self, part: usize, head: usize) -> usize {
-        part * self.model + head * self.d
-    }
-    fn part<E>(self, qkv: &[E], part: usize, head: usize) -> Mat<'_, E> {
-        Mat { data: &qkv[self.start(part, head)..], row: 3 * self.model, column: 1 }
-    }
-    fn head<E>(self, y: &[E], head: usize) -> Mat<'_, E> {
-        Mat { data: &y[head * self.d..], row: self.model, column: 1 }
-    }
-    fn square<E>(self, s: &[E], head: usize) -> &[E] {
-        &s[head * self.t * self.t..][..self.t * self.t]
-    }
-}
-
-/// How one thread multiplies the matrices of a head, with memory for scores and turned operands. They are too small for the `gemm` crate's
-/// packing to pay: in `f32` with AVX-512 the convolutions' micro-kernel reads them where they stand, but for right operands that must be
-/// turned.
-struct Heads<E: Elem> {
-    sizes: Sizes,
-    fast: Option<Level>,
-    /// Distance between rows of scores.
-    row: usize,
-    scores: [Buf<E>; 2],
-    turned: Buf<f32>,
-}
-
-/// The right operand of scores, `bᵀ`.
-#[derive(Clone, Copy)]
-struct Turn<'a, E>(Mat<'a, E>);
-
-impl<E: Elem> Heads<E> {
-    fn new(sizes: Sizes) -> Self {
-        let fits = E::as_f32(&[]).is_some() && sizes.d.is_multiple_of(COLUMNS) && sizes.d > 0 && sizes.t > 0;
-        let fast = Some(simd::level()).filter(|level| fits && *level >= Level::Avx512);
-        let row = if fast.is_some() { padded(sizes.t) } else { sizes.t };
-        let scores = [0, 1].map(|_| Buf::new(sizes.t * row));
-        let turned = Buf::new(if fast.is_some() { sizes.d * row } else { 0 });
-        Self { sizes, fast, row, scores, turned }
-    }
-    /// `c (+)= a bᵀ` for several (a, c, whether it is added), `[T, d]·[T, d]ᵀ`, with c of the scores' rows.
-    fn scores<const N: usize>(&mut self, b: Turn<'_, E>, products: [(Mat<'_, E>, usize, bool); N]) {
-        let Sizes { t, d, .. } = self.sizes;
-        work::count(N * t * d * t);
-        if let (Some(level), Some(data)) = (self.fast, E::as_f32(b.0.data)) {
-            transpose(level, data, b.0.row, t, d, &mut self.turned, self.row);
-            for (a, which, more) in products {
-                let right = Right { data: &self.turned, row: self.row };
-                if let (Some(a_data), Some(c)) = (E::as_f32(a.data), E::as_f32_mut(&mut self.scores[which])) {
-                    product(level, [t, d, self.row], Left::Rows(a_data, a.row), right, c, self.row, more);
-                }
-            }
-            return;
-        }
-        for (a, which, more) in products {
-            gemm([t, d, t], a, b.0.t(), &mut self.scores[which], self.row, more);
-        }
-    }
-    /// `c (+)= s a`, `[T, T]·[T, d]`, rows of s and c as far apart as given; s transposed when asked.
-    fn mix(
-        &self,
-        (s, s_row, transposed): (&[E], usize, bool),
-        a: Mat<'_, E>,
-        (c, c_row): (&mut [E], usize),
-        accumulate: bool,
-    ) {
-        let Sizes { t, d, .. } = self.sizes;
-        work::count(t * t * d);
-        if let (Some(level), Some(s), Some(data)) = (self.fast, E::as_f32(s), E::as_f32(a.data))
-            && let Some(c) = E::as_f32_mut(c)
-        {
-            let left = if transposed { Left::Columns(s, s_row) } else { Left::Rows(s, s_row) };
-            return product(level, [t, t, d], left, Right { data, row: a.row }, c, c_row, accumulate);
-        }
-        let s = Mat { data: s, row: s_row, column: 1 };
-        gemm([t, t, d], if transposed { s.t() } else { s }, a, c, c_row, accumulate);
-    }
-    /// [`mix`](Self::mix) with scores.
-    fn mix_scores(&self, which: usize, transposed: bool, a: Mat<'_, E>, c: (&mut [E], usize), more: bool) {
-        self.mix((&self.scores[which], self.row, transposed), a, c, more);
-    }
-    /// τ
-    fn scale(&self) -> E {
-        E::of(self.sizes.scale)
     }
 }
 
