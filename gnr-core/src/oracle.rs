@@ -25,7 +25,7 @@ pub enum Order {
 /// L̂ and ∇L̂ at one point, and what the oracle keeps of it.
 #[derive(Debug)]
 pub struct Evaluation<'a, V: Clone, R> {
-    /// The point: the caller's, or one that lives as long as the evaluation ([`GradOracle::evaluate_owned`]).
+    /// The point: the caller's, or the evaluation's own ([`Evaluation::owning`]).
     pub at: Cow<'a, V>,
     /// L̂, the mean loss of the batch, without weight decay. Finite.
     pub loss: f64,
@@ -45,6 +45,21 @@ impl<'a, V: Vector, R> Evaluation<'a, V, R> {
     pub fn new(at: &'a V, loss: f64, grad: V, record: R) -> Result<Self> {
         let grad_norm = finite_gradient(loss, &grad)?;
         Ok(Self { at: Cow::Borrowed(at), loss, grad, grad_norm, record })
+    }
+}
+
+impl<'a, V: Vector + 'a, R> Evaluation<'a, V, R> {
+    /// [`evaluate`](GradOracle::evaluate) at a point that nobody needs afterwards, a [`Pass::Probe`]: the evaluation owns it, so the
+    /// last product there ([`HvpOracle::hvp_of_gradient`]) may free it piece by piece.
+    ///
+    /// # Errors
+    /// As [`evaluate`](GradOracle::evaluate).
+    pub fn owning<O>(oracle: &mut O, at: V, order: Order) -> Result<Self>
+    where
+        O: GradOracle<Vector = V, Record = R> + ?Sized,
+    {
+        let Evaluation { loss, grad, grad_norm, record, .. } = oracle.evaluate(&at, Pass::Probe, order)?;
+        Ok(Self { at: Cow::Owned(at), loss, grad, grad_norm, record })
     }
 }
 
@@ -112,23 +127,6 @@ pub trait GradOracle {
         pass: Pass,
         order: Order,
     ) -> Result<Evaluation<'a, Self::Vector, Self::Record>>;
-
-    /// [`evaluate`](Self::evaluate) at a point that nobody needs after the evaluation, a [`Pass::Probe`]. The last product there
-    /// ([`HvpOracle::hvp_of_gradient`]) may free it piece by piece.
-    ///
-    /// # Errors
-    /// As [`evaluate`](Self::evaluate).
-    fn evaluate_owned<'a>(
-        &mut self,
-        at: Self::Vector,
-        order: Order,
-    ) -> Result<Evaluation<'a, Self::Vector, Self::Record>>
-    where
-        Self::Vector: 'a,
-    {
-        let Evaluation { loss, grad, grad_norm, record, .. } = self.evaluate(&at, Pass::Probe, order)?;
-        Ok(Evaluation { at: Cow::Owned(at), loss, grad, grad_norm, record })
-    }
 
     /// ∇L̂ at a point of which nothing else is wanted, a [`Pass::Probe`]: the point may be freed piece by piece while the gradient
     /// takes its place.
@@ -304,16 +302,6 @@ macro_rules! forward_oracle {
                 order: Order,
             ) -> Result<Evaluation<'a, Self::Vector, Self::Record>> {
                 (**self).evaluate(at, pass, order)
-            }
-            fn evaluate_owned<'a>(
-                &mut self,
-                at: Self::Vector,
-                order: Order,
-            ) -> Result<Evaluation<'a, Self::Vector, Self::Record>>
-            where
-                Self::Vector: 'a,
-            {
-                (**self).evaluate_owned(at, order)
             }
             fn gradient_at(&mut self, at: Self::Vector) -> Result<Self::Vector> {
                 (**self).gradient_at(at)

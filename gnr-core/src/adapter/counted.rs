@@ -94,18 +94,6 @@ impl<O: GradOracle> GradOracle for Counted<O> {
         self.inner.evaluate(at, pass, order)
     }
 
-    fn evaluate_owned<'a>(
-        &mut self,
-        at: O::Vector,
-        order: Order,
-    ) -> Result<Evaluation<'a, O::Vector, O::Record>>
-    where
-        O::Vector: 'a,
-    {
-        self.count_evaluation(Pass::Probe, order);
-        self.inner.evaluate_owned(at, order)
-    }
-
     fn gradient_at(&mut self, at: O::Vector) -> Result<O::Vector> {
         self.count_evaluation(Pass::Probe, Order::First);
         self.inner.gradient_at(at)

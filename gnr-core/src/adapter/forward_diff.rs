@@ -72,13 +72,6 @@ impl<O: GradOracle> GradOracle for ForwardDiff<O> {
         self.inner.evaluate(at, pass, Order::First)
     }
 
-    fn evaluate_owned<'a>(&mut self, at: O::Vector, _: Order) -> Result<Evaluation<'a, O::Vector, O::Record>>
-    where
-        O::Vector: 'a,
-    {
-        self.inner.evaluate_owned(at, Order::First)
-    }
-
     fn gradient_at(&mut self, at: O::Vector) -> Result<O::Vector> {
         self.inner.gradient_at(at)
     }

@@ -2,7 +2,7 @@
 
 use super::{Ahead, Needs, Penalty, Regularizer, StepContext};
 use crate::{
-    HvpOracle, Quantity, Result, Schedule, Vector,
+    Evaluation, HvpOracle, Quantity, Result, Schedule, Vector,
     error::{at_perturbed_point, finite},
     schedule::validate_constant,
 };
@@ -102,7 +102,7 @@ impl<O: HvpOracle, R: Schedule, A: Schedule> Regularizer<O> for Gnr<R, A> {
 
         // Line 8.
         let order = cx.oracle.order_for_products();
-        let there = cx.oracle.evaluate_owned(adv, order).map_err(at_perturbed_point)?;
+        let there = Evaluation::owning(cx.oracle, adv, order).map_err(at_perturbed_point)?;
         let there_norm = there.grad_norm;
         let h = cx.oracle.hvp_of_gradient(there)?;
         // Line 9, its α term.

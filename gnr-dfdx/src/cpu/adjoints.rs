@@ -118,10 +118,11 @@ impl<E: Elem> Adjoints<E> {
         Ok(())
     }
     /// [`write`](Self::write), for whoever would keep the adjoint with a way to make it again: `again` gets that of what was there before
-    /// and now is added to, if something was.
+    /// and now is added to, if something was. With a `maker`, its replay makes the adjoint along the way, where it is all of it.
     pub(super) fn write_again(
         &mut self,
         target: &Option<Target<E>>,
+        maker: Option<&Maker>,
         again: impl FnOnce(Option<Again<E>>) -> Option<Again<E>>,
         kernel: impl FnOnce(&mut [E], bool),
     ) -> Result<(), DeviceError> {
@@ -133,7 +134,7 @@ impl<E: Elem> Adjoints<E> {
             kernel(out, accumulate);
         })?;
         let again = match (first, before.again()) {
-            (true, _) => again(None),
+            (true, _) => again(None).map(|again| again.by(maker.cloned())),
             (false, Some(before)) if before.passes() < MOST_PASSES => again(Some(before)),
             (false, _) => None,
         };

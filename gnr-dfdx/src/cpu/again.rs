@@ -82,9 +82,9 @@ impl<E: Elem> Again<E> {
         };
         Some(Self { how: How::Maps(Arc::new(make(before))), passes, maker: None })
     }
-    /// The same, known to be what the replay of an operation makes along the way.
-    pub(super) fn by(self, maker: Maker) -> Self {
-        Self { maker: Some(maker), ..self }
+    /// The same, known to be what the replay of an operation makes along the way, if there is one that does.
+    pub(super) fn by(self, maker: Option<Maker>) -> Self {
+        Self { maker, ..self }
     }
     /// The operation whose replay makes the values along the way, if there is one.
     pub(super) fn maker(&self) -> Option<&Maker> {

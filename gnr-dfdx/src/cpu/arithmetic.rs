@@ -11,7 +11,8 @@ use super::{
     buffer::Buf,
     kernels::{
         elem::Elem,
-        elementwise::{self, Unary as Function},
+        elementwise,
+        unary::{self, Unary as Function},
         unary_made::{First, Value},
     },
     session::{Extra, Output},
@@ -147,7 +148,7 @@ impl<E: Elem> Cpu<E> {
             Some(again) => Output::Lazy(again),
             None => {
                 let mut y = Buf::new(x.len());
-                elementwise::unary(f, &mut y, x.data());
+                unary::unary(f, &mut y, x.data());
                 y.into()
             }
         };
@@ -163,25 +164,19 @@ impl<E: Elem> Cpu<E> {
                 let to_x = x_.target();
                 // Without a second term nobody will need the adjoint.
                 if saved.is_none() || f.is_piecewise_linear() {
-                    elementwise::unary_first_in_place(f, &mut g, x_.data(), &y);
+                    unary::unary_first_in_place(f, &mut g, x_.data(), &y);
                     adjoints.add(&to_x, g)?;
                     return Ok(None);
                 }
                 // It is kept; that of x follows from it, so the operation that made x need not keep its own.
                 let g = Arc::new(g);
                 let (g_, x, y_) = (Arc::clone(&g), Arc::clone(x_.data()), Arc::clone(&y));
-                let maker = saved.map(|saved| saved.maker.clone());
-                let again = move |before: Option<Again<E>>| {
-                    let maker = maker.filter(|_| before.is_none());
-                    let again =
-                        Again::of_maps(row, before, |before| First { f, g: g_, x, y: y_, row, before })?;
-                    Some(match maker {
-                        Some(maker) => again.by(maker),
-                        None => again,
-                    })
+                let maker = saved.map(|saved| &saved.maker);
+                let again = move |before| {
+                    Again::of_maps(row, before, |before| First { f, g: g_, x, y: y_, row, before })
                 };
-                adjoints.write_again(&to_x, again, |out, more| {
-                    elementwise::unary_first(f, out, &g, x_.data(), &y, more);
+                adjoints.write_again(&to_x, maker, again, |out, more| {
+                    unary::unary_first(f, out, &g, x_.data(), &y, more);
                 })?;
                 Ok(Some(g))
             },
@@ -210,13 +205,13 @@ impl<E: Elem> Cpu<E> {
                     adjoints.write(&to_x, |out, accumulate| {
                         let (b, x) = (b.as_deref(), x.primal.data());
                         let first = made.as_deref_mut();
-                        elementwise::unary_second(f, out, accumulate, b, [a, t.data()], [x, &y], first);
+                        unary::unary_second(f, out, accumulate, b, [a, t.data()], [x, &y], first);
                     })?;
                     adjoints.give_first(&to_x, made);
                     Ok(())
                 }
                 (_, _, Some(b)) => adjoints.write(&to_x, |out, accumulate| {
-                    elementwise::unary_first(f, out, &b, x.primal.data(), &y, accumulate);
+                    unary::unary_first(f, out, &b, x.primal.data(), &y, accumulate);
                 }),
                 (_, _, None) => Ok(()),
             }

@@ -25,7 +25,7 @@ fn write<E: Elem>(
     adjoints: &mut Adjoints<E>,
     qkv: &Option<Target<E>>,
     bias: &Option<Target<E>>,
-    again: Option<(impl Fn(&mut [E], bool) + 'static, Maker)>,
+    again: Option<(impl Fn(&mut [E], bool) + 'static, &Maker)>,
     kernel: impl FnOnce(Adjoint<'_, E>),
 ) -> Result<(), DeviceError> {
     // One adjoint is taken out while the other is written: the two are borrowed from one table.
@@ -40,12 +40,8 @@ fn write<E: Elem>(
     match again {
         Some((again, maker)) => {
             let len = qkv.as_ref().map_or(0, |qkv| qkv.len);
-            let again = |before: Option<Again<E>>| {
-                let alone = before.is_none();
-                let again = Again::written(len, before, again)?;
-                Some(if alone { again.by(maker) } else { again })
-            };
-            adjoints.write_again(qkv, again, |out, more| run(Some((out, more))))?;
+            let again = |before| Again::written(len, before, again);
+            adjoints.write_again(qkv, Some(maker), again, |out, more| run(Some((out, more))))?;
         }
         None => adjoints.write(qkv, |out, more| run(Some((out, more))))?,
     }
@@ -91,7 +87,7 @@ impl<E: Elem> Cpu<E> {
                         let to = Adjoint { qkv: Some((out, more)), bias: None, first: None };
                         attention::backward(shape, &qkv, &p, &g, to);
                     };
-                    (again, saved.maker.clone())
+                    (again, &saved.maker)
                 });
                 write(adjoints, &qkv_.target(), &to_bias, again, |to| {
                     attention::backward(shape, qkv_.data(), &probabilities, &g, to);
@@ -138,7 +134,7 @@ impl<E: Elem> Cpu<E> {
             // Only the second term makes it.
             let mut made = (first.as_ref().zip(probabilities_t.as_ref()))
                 .and_then(|_| adjoints.buffer_for_first(&to_qkv, &maker));
-            let none = None::<(fn(&mut [E], bool), Maker)>;
+            let none = None::<(fn(&mut [E], bool), &Maker)>;
             write(adjoints, &to_qkv, &to_bias, none, |to| {
                 match (first, &probabilities_t, &second) {
                     (Some(a), Some(probabilities_t), b) => {

@@ -6,7 +6,7 @@ use gnr_nn::{Conv2dSpec, Dual, Error, Result, composed};
 
 use super::{
     Cpu,
-    again::{Held, Ready},
+    again::Held,
     buffer::Buf,
     kernels::{
         conv::{Geometry, MapPair, Pair, backward_input, backward_weight, forward, streams},
@@ -91,18 +91,17 @@ impl<E: Elem> Cpu<E> {
         let tangent = (!pairs.is_empty()).then(|| {
             let mut y = Buf::new(shape.iter().product());
             forward(&geometry, &pairs, &mut y);
-            Tensor::new(y, &shape)
+            y
         });
         let (to_x, to_w) = (x.primal.target(), w.primal.target());
         let held = |of: Dual<&Tensor<E>>| (of.primal.held(), of.tangent.map(Tensor::held));
         let (x, w) = (held(x), held(w));
-        replayed.finish_with(tangent, move |second, first, adjoints| {
-            // Two kernels read a: what is not held is made once for both.
-            let first = first.map(|a| a.ready(false));
+        // Two kernels read a: what is not held is made once for both.
+        replayed.finish(tangent, move |second, first, adjoints| {
             // b with the other operand, a with its tangent.
             let terms = |(primal, tangent): &(Held<E>, Option<Held<E>>)| {
                 let b = second.as_ref().map(|b| (Values::from(b), primal.clone()));
-                let a = first.as_ref().map(Ready::values).zip(tangent.clone());
+                let a = first.map(|a| Values::Whole(a)).zip(tangent.clone());
                 b.into_iter().chain(a).collect::<Vec<_>>()
             };
             let values: Vec<_> = terms(&w).into_iter().map(|(g, w)| (g, w.get())).collect();

@@ -184,8 +184,9 @@ impl<E: Elem> Cpu<E> {
         };
         let op = name(stats.source);
         let operands: Vec<_> = [x, scale, shift].into_iter().chain(fused.residual).collect();
+        let tracked = operands.iter().any(|operand| operand.is_tracked());
         let bits = match (last, &y) {
-            (Last::Clip(top), Output::There(y, _)) if fused.residual.is_some() => {
+            (Last::Clip(top), Output::There(y, _)) if fused.residual.is_some() && tracked => {
                 Some(Arc::new(norm::clip_bits(maps, y, top)))
             }
             _ => None,
@@ -237,7 +238,7 @@ impl<E: Elem> Cpu<E> {
                         InputAdjoint::new(maps, values, stats, gamma, &sums, before)
                     })
                 };
-                adjoints.write_again(&to_x, again, |out, more| input(&masked, &sums, out, more))?;
+                adjoints.write_again(&to_x, None, again, |out, more| input(&masked, &sums, out, more))?;
                 *left.sums.borrow_mut() = Some(sums);
                 adjoints.add_copy(&to_residual, &masked)?;
                 Ok(Some(masked))

@@ -35,12 +35,14 @@ impl Model for TanhMlp {
     }
 }
 
-/// Sums whose operands have one adjoint: alone, of other sums, of themselves, and beside other uses before and after the sum.
+/// Sums whose operands have one adjoint: alone, of other sums, of themselves, and beside other uses before and after the sum. Activations
+/// whose operand has no other use, one before, one after, and another activation: a product makes some of their adjoints along the way.
 pub(crate) struct Sums {
     layout: Layout,
     /// Its output moves, so that the adjoints that the layers keep are looked at.
     stem: Linear,
     layers: [Linear; 5],
+    gated: [Linear; 4],
     head: Linear,
 }
 
@@ -48,9 +50,10 @@ impl Sums {
     pub(crate) fn new() -> Self {
         let mut layout = Layout::new();
         let layers = ["a", "b", "c", "d", "e"].map(|name| Linear::new(&mut layout.root().enter(name), 4, 4));
+        let gated = ["f", "g", "h", "i"].map(|name| Linear::new(&mut layout.root().enter(name), 4, 4));
         let stem = Linear::new(&mut layout.root().enter("stem"), 3, 4);
         let head = Linear::new(&mut layout.root().enter("head"), 4, 3);
-        Self { layout, stem, layers, head }
+        Self { layout, stem, layers, gated, head }
     }
 }
 
@@ -75,6 +78,14 @@ impl Model for Sums {
         let late = b.add(&b.unary(Unary::Tanh, &twice)?, &third)?;
         let after = b.unary(Unary::Tanh, &third)?;
         let mixed = b.add(&late, &b.mul(&before, &after)?)?;
+        let gelu = |x: &B::Tensor| b.unary(Unary::Gelu, x);
+        let gated = |i: usize| self.gated[i].forward(cx, &x);
+        let (alone, early, late, twice) = (gated(0)?, gated(1)?, gated(2)?, gated(3)?);
+        let before = b.mul(&early, &early)?;
+        let activations = b.add(&gelu(&alone)?, &b.mul(&before, &gelu(&early)?)?)?;
+        let after = b.mul(&gelu(&late)?, &late)?;
+        let both = b.mul(&gelu(&twice)?, &gelu(&twice)?)?;
+        let mixed = b.add(&mixed, &b.add(&activations, &b.add(&after, &both)?)?)?;
         self.head.forward(cx, &mixed)
     }
 }

@@ -1,6 +1,6 @@
 //! The oracle suite.
 
-use crate::{Error, HvpOracle, Order, Pass, Result, Vector};
+use crate::{Error, Evaluation, HvpOracle, Order, Pass, Result, Vector};
 
 /// What [`check_oracle`] allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -140,7 +140,7 @@ fn repeats<O: HvpOracle>(make: &impl Fn() -> O, theta: &O::Vector, tangents: &[O
     // Points that are given away.
     let given = oracle.gradient_at(theta.clone())?;
     assert_eq!(distance(&given, &grad)?, 0.0, "the gradient at a point that is given away differs");
-    let here = oracle.evaluate_owned(theta.clone(), order)?;
+    let here = Evaluation::owning(&mut oracle, theta.clone(), order)?;
     assert_eq!(
         (here.loss, here.grad_norm),
         (loss, grad.norm()?),

@@ -32,6 +32,7 @@ pub mod sigmoid;
 pub mod simd;
 pub mod softmax;
 mod transpose;
+pub mod unary;
 pub mod unary_made;
 pub mod work;
 

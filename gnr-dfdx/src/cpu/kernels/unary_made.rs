@@ -1,8 +1,8 @@
 //! What the passes of an element-wise function write, made where it is read instead, row by row.
 
 use super::elem::Elem;
-use super::elementwise::{Unary, unary, unary_first};
 use super::made::{MakeMaps, prefetch};
+use super::unary::{Unary, unary, unary_first};
 use crate::cpu::buffer::Buf;
 use std::ops::Range;
 use std::sync::Arc;

@@ -55,10 +55,6 @@ pub(super) struct Heads<E: Elem> {
     turned: Buf<f32>,
 }
 
-/// The right operand of scores, `bᵀ`.
-#[derive(Clone, Copy)]
-pub(super) struct Turn<'a, E>(pub(super) Mat<'a, E>);
-
 impl<E: Elem> Heads<E> {
     pub(super) fn new(sizes: Sizes) -> Self {
         let fits = E::as_f32(&[]).is_some() && sizes.d.is_multiple_of(COLUMNS) && sizes.d > 0 && sizes.t > 0;
@@ -69,15 +65,11 @@ impl<E: Elem> Heads<E> {
         Self { sizes, fast, row, scores, turned }
     }
     /// `c (+)= a bᵀ` for several (a, c, whether it is added), `[T, d]·[T, d]ᵀ`, with c of the scores' rows.
-    pub(super) fn scores<const N: usize>(
-        &mut self,
-        b: Turn<'_, E>,
-        products: [(Mat<'_, E>, usize, bool); N],
-    ) {
+    pub(super) fn scores<const N: usize>(&mut self, b: Mat<'_, E>, products: [(Mat<'_, E>, usize, bool); N]) {
         let Sizes { t, d, .. } = self.sizes;
         work::count(N * t * d * t);
-        if let (Some(level), Some(data)) = (self.fast, E::as_f32(b.0.data)) {
-            transpose(level, data, b.0.row, t, d, &mut self.turned, self.row);
+        if let (Some(level), Some(data)) = (self.fast, E::as_f32(b.data)) {
+            transpose(level, data, b.row, t, d, &mut self.turned, self.row);
             for (a, which, more) in products {
                 let right = Right { data: &self.turned, row: self.row };
                 if let (Some(a_data), Some(c)) = (E::as_f32(a.data), E::as_f32_mut(&mut self.scores[which])) {
@@ -87,7 +79,7 @@ impl<E: Elem> Heads<E> {
             return;
         }
         for (a, which, more) in products {
-            gemm([t, d, t], a, b.0.t(), &mut self.scores[which], self.row, more);
+            gemm([t, d, t], a, b.t(), &mut self.scores[which], self.row, more);
         }
     }
     /// `c (+)= s a`, `[T, T]·[T, d]`, rows of s and c as far apart as given; s transposed when asked.

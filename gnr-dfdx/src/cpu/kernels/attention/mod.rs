@@ -13,22 +13,16 @@ mod rows;
 use std::collections::BTreeMap;
 
 use super::elem::Elem;
+use super::elementwise::add_assign;
 use super::gemm::Mat;
-use super::simd::simd;
 use crate::cpu::buffer::Buf;
 use gnr_nn::composed::AttentionShape;
-use heads::{Heads, Sizes, Turn};
+use heads::{Heads, Sizes};
 use rayon::prelude::*;
 use rows::{softmax_backward, softmax_rows, softmax_second, softmax_tangent};
 
 /// Samples whose bias adjoints one task adds up. Fixed, so that the sum is the same on any machine.
 const BLOCK: usize = 8;
-
-simd! {
-    fn add<E: Elem>(y: &mut [E], x: &[E]) {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
-    }
-}
 
 fn check<E>(
     shape: AttentionShape,
@@ -63,7 +57,7 @@ pub fn forward<E: Elem>(
     let head = |heads: &mut Heads<E>, n: usize, head: usize, out: &mut [E], p: &mut [E]| {
         let qkv = &qkv[n * whole..][..whole];
         let bias = bias.map(|bias| &bias[n % shape.biases * square..][..square]);
-        heads.scores(Turn(sizes.part(qkv, 1, head)), [(sizes.part(qkv, 0, head), 0, false)]);
+        heads.scores(sizes.part(qkv, 1, head), [(sizes.part(qkv, 0, head), 0, false)]);
         let (scale, row) = (heads.scale(), heads.row);
         let bias = bias.map(|bias| sizes.square(bias, head));
         softmax_rows(sizes.t, row, scale, &mut heads.scores[0], bias, p);
@@ -110,8 +104,8 @@ pub fn tangent<E: Elem>(
                 let [q, k, v] = [0, 1, 2].map(|part| sizes.part(qkv, part, head));
                 match qkv_t {
                     Some(t) => {
-                        heads.scores(Turn(k), [(sizes.part(t, 0, head), 0, false)]);
-                        heads.scores(Turn(sizes.part(t, 1, head)), [(q, 0, true)]);
+                        heads.scores(k, [(sizes.part(t, 0, head), 0, false)]);
+                        heads.scores(sizes.part(t, 1, head), [(q, 0, true)]);
                     }
                     None => heads.scores[0].fill(E::zero()),
                 }
@@ -199,7 +193,7 @@ impl<E: Elem> Adjoint<'_, E> {
         if !more_bias {
             bias.fill(E::zero());
         }
-        sums.iter().for_each(|(which, sum)| add(&mut bias[which * square..][..square], sum));
+        sums.iter().for_each(|(which, sum)| add_assign(&mut bias[which * square..][..square], sum));
     }
 }
 
@@ -214,7 +208,7 @@ pub fn backward<E: Elem>(shape: AttentionShape, qkv: &[E], probabilities: &[E], 
             let p = sizes.square(&probabilities[n * square..][..square], head);
             let [q, k, v] = [0, 1, 2].map(|part| sizes.part(qkv, part, head));
             let g = sizes.head(g, head);
-            heads.scores(Turn(v), [(g, 0, false)]);
+            heads.scores(v, [(g, 0, false)]);
             let bias = to.bias.as_mut().map(|bias| &mut bias[head * sizes.t * sizes.t..]);
             let (scale, row) = (heads.scale(), heads.row);
             softmax_backward(sizes.t, row, scale, p, &mut heads.scores[0], bias);
@@ -274,14 +268,14 @@ pub fn second<E: Elem>(
             let moved = qkv_t.map(|t| [0, 1, 2].map(|part| sizes.part(t, part, head)));
             let (a, b) = (sizes.head(a, head), b.map(|b| sizes.head(b, head)));
             match b {
-                Some(b) => heads.scores(Turn(v), [(a, 0, false), (b, 1, false)]),
+                Some(b) => heads.scores(v, [(a, 0, false), (b, 1, false)]),
                 None => {
-                    heads.scores(Turn(v), [(a, 0, false)]);
+                    heads.scores(v, [(a, 0, false)]);
                     heads.scores[1].fill(E::zero());
                 }
             }
             if let Some([_, _, vt]) = moved {
-                heads.scores(Turn(vt), [(a, 1, true)]);
+                heads.scores(vt, [(a, 1, true)]);
             }
             let bias = to.bias.as_mut().map(|bias| &mut bias[head * sizes.t * sizes.t..]);
             let (scale, row) = (heads.scale(), heads.row);
