@@ -1,8 +1,9 @@
 //! Fully connected layers, `y = x Wᵀ + b` with x [rows, inputs] and W [outputs, inputs], and their derivatives; each a *sum* of products,
 //! as derivatives of products are, so that a tangent or a second adjoint is written once.
 //!
-//! In `f32` with AVX-512 the convolutions' micro-kernel multiplies what stands in memory: of the three products only the forward one
-//! needs a copy, of W. Everything else goes to the `gemm` crate.
+//! In `f32` with AVX-512 the convolutions' micro-kernel multiplies; of the right operand, which it reads most, it gets copies in panels
+//! wherever enough rows read them: rows that are a large even distance apart compete for a few sets of the first-level cache.
+//! Everything else goes to the `gemm` crate.
 
 use super::elem::Elem;
 use super::gemm::{Mat, Onto, single};
@@ -10,10 +11,10 @@ pub use super::made::Pair;
 use super::made::{MakeMaps, Slices, Values, in_single, slices};
 use super::product::{Aligned, COLUMNS, Left, Right, product};
 use super::simd::{self, Level};
-use super::transpose::transpose;
+use super::transpose::{transpose, transpose_add};
 use super::work;
 use rayon::prelude::*;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// Adjoint of y and x: the operands of a weight gradient.
 pub type RowPair<'a, E> = (Values<'a, E>, Values<'a, E>);
@@ -27,8 +28,12 @@ const ROWS: usize = 104;
 /// Terms of a sum before the next panel's turn: their rows of a panel stay in the first-level cache.
 const DEPTH: usize = 256;
 
-/// Rows from which turning W first costs little beside the product.
+/// Rows from which turning a matrix of weights, or copying it to panels, costs little beside the product.
 const TURNED_FROM: usize = 512;
+
+/// Rows of a band of weights from which copying each panel for it costs little beside the product, and the most that it has: of them and
+/// [`DEPTH`] terms the left operand stays in the second-level cache.
+const BAND: RangeInclusive<usize> = 64..=384;
 
 /// Shape of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +71,7 @@ impl Layer {
             (Some(level), Some(pairs), Some(y), Some(onto)) => {
                 let turned: Vec<Aligned> =
                     pairs.iter().map(|(_, w)| turn(level, w, inputs, outputs)).collect();
-                let right = turned.iter().map(|w| Columns { data: w, panel: WIDTH * inputs, row: WIDTH });
+                let right = turned.iter().map(|w| Columns::panels(w, inputs));
                 let pairs: Vec<_> = pairs.iter().map(|(x, _)| *x).zip(right).collect();
                 times_columns(level, [rows, inputs, outputs], &pairs, y, onto);
             }
@@ -88,8 +93,13 @@ impl Layer {
         let values: Vec<_> = pairs.iter().map(|(g, _)| g.settled(fast.is_some(), outputs)).collect();
         match (fast, in_single(&values, pairs), E::as_f32_mut(out)) {
             (Some(level), Some(pairs), Some(out)) => {
-                let right = |w| Columns { data: w, panel: WIDTH, row: inputs };
-                let pairs: Vec<_> = pairs.iter().map(|&(g, w)| (g, right(w))).collect();
+                let copy = |w| (rows >= TURNED_FROM).then(|| panels(w, outputs, inputs));
+                let copies: Vec<_> = pairs.iter().map(|(_, w)| copy(w)).collect();
+                let right = copies.iter().zip(&pairs).map(|(copy, (_, w))| match copy {
+                    Some(copy) => Columns::panels(copy, outputs),
+                    None => Columns { data: w, panel: WIDTH, row: inputs },
+                });
+                let pairs: Vec<_> = pairs.iter().map(|(g, _)| *g).zip(right).collect();
                 times_columns(level, [rows, outputs, inputs], &pairs, out, Onto::values(accumulate));
             }
             (_, _, _) => each(&slices(&values, pairs), out, Onto::values(accumulate), |(g, w), out, onto| {
@@ -114,7 +124,18 @@ impl Layer {
             values.iter().map(|(g, x)| Some((g.values().as_f32()?, x.values().as_f32()?))).collect();
         match (fast, single_pairs, E::as_f32_mut(out)) {
             (Some(level), Some(pairs), Some(out)) => {
-                transposed_times(level, [outputs, rows, inputs], &pairs, out, accumulate);
+                if 2 * outputs > inputs || rows < TURNED_FROM || !in_place(outputs) {
+                    return transposed_times(level, [outputs, rows, inputs], &pairs, out, accumulate);
+                }
+                // Few outputs: their transpose, in bands of twice as many rows and more.
+                let mut turned = Aligned::new(out.len());
+                let pairs: Vec<_> = pairs.iter().map(|&(g, x)| (x, g)).collect();
+                transposed_times(level, [inputs, rows, outputs], &pairs, &mut turned, false);
+                let turn = if accumulate { transpose_add } else { transpose };
+                out.par_chunks_mut(WIDTH * inputs).enumerate().for_each(|(i, out)| {
+                    let from = &turned[WIDTH * i..];
+                    turn(level, from, outputs, inputs, out.len() / inputs, out, inputs);
+                });
             }
             (_, _, _) => {
                 let pairs: Vec<Slices<'_, E>> = values.iter().map(|(g, x)| (g.whole(), x.whole())).collect();
@@ -175,12 +196,38 @@ fn each<'a, E: Elem>(
     }
 }
 
-/// A right operand [k, n]: the panel of [`WIDTH`] columns from column j on starts at `j / WIDTH panel`, its rows are `row` apart.
+/// A right operand [k, n], where it stands or copied to panels: the panel of [`WIDTH`] columns from column j on starts at `j / WIDTH panel`, its rows are `row` apart.
 #[derive(Clone, Copy)]
 struct Columns<'a> {
     data: &'a [f32],
     panel: usize,
     row: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// Panels of `k` rows, one after the other.
+    fn panels(data: &'a [f32], k: usize) -> Self {
+        Columns { data, panel: WIDTH * k, row: WIDTH }
+    }
+}
+
+/// A matrix [k, n] in panels.
+fn panels(w: &[f32], k: usize, n: usize) -> Aligned {
+    let mut copy = Aligned::new(k * n.next_multiple_of(WIDTH));
+    copy.par_chunks_mut(WIDTH * k.max(1)).enumerate().for_each(|(j, panel)| {
+        copy_panel(&w[j * WIDTH..], n, WIDTH.min(n - j * WIDTH), panel);
+    });
+    copy
+}
+
+/// Copies the first `width` columns of rows that are `row` apart to a panel.
+fn copy_panel(b: &[f32], row: usize, width: usize, panel: &mut [f32]) {
+    for (to, b) in panel.chunks_exact_mut(WIDTH).zip(b.chunks(row)) {
+        match (to.first_chunk_mut::<WIDTH>(), b.first_chunk::<WIDTH>()) {
+            (Some(to), Some(b)) => *to = *b,
+            _ => to[..width].copy_from_slice(&b[..width]),
+        }
+    }
 }
 
 /// Wᵀ in panels of whole rows.
@@ -286,11 +333,13 @@ fn transposed_times(
     if k == 0 && !accumulate {
         return out.fill(0.0);
     }
+    // Pieces of one size, the same for operands in memory and those that are made.
+    let depth = k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1);
     let mut more = accumulate;
     let mut memory = [None, None];
     for (a, b) in pairs {
         let whole = matches!((a, b), (Values::Whole(_), Values::Whole(_)));
-        let terms = if whole { k.max(1) } else { 2 * DEPTH };
+        let terms = if whole { k.max(1) } else { 2 * depth };
         for first in (0..k).step_by(terms) {
             let here = first..(first + terms).min(k);
             let in_parallel = |columns: usize| {
@@ -304,23 +353,39 @@ fn transposed_times(
             let [of_a, of_b] = &mut memory;
             let a = standing(*a, here.clone(), m, of_a, in_parallel(m));
             let b = standing(*b, here.clone(), n, of_b, in_parallel(n));
-            add_transposed(level, [m, here.len(), n], (a, b), out, more);
+            add_transposed(level, [m, here.len(), n], depth, (a, b), out, more);
             more = true;
         }
     }
 }
 
-/// One part of [`transposed_times`].
-fn add_transposed(level: Level, [m, k, n]: [usize; 3], (a, b): Slices<'_, f32>, out: &mut [f32], more: bool) {
-    let band = block(m, ROWS);
-    out.par_chunks_mut(band * n).enumerate().for_each(|(i, out)| {
+/// One part of [`transposed_times`], its sums in pieces of `depth` terms.
+fn add_transposed(
+    level: Level,
+    [m, k, n]: [usize; 3],
+    depth: usize,
+    (a, b): Slices<'_, f32>,
+    out: &mut [f32],
+    more: bool,
+) {
+    let band = m.div_ceil(rayon::current_num_threads()).next_multiple_of(8).clamp(8, *BAND.end());
+    let memory = || (band >= *BAND.start()).then(|| Aligned::new(WIDTH * depth));
+    out.par_chunks_mut(band * n).enumerate().for_each_init(memory, |copy, (i, out)| {
         let rows = out.len() / n;
-        for l in (0..k).step_by(DEPTH) {
+        for l in (0..k).step_by(depth) {
+            let terms = depth.min(k - l);
             for j in (0..n).step_by(WIDTH) {
+                let width = WIDTH.min(n - j);
                 let a = Left::Columns(&a[l * m + i * band..], m);
-                let b = Right { data: &b[l * n + j..], row: n };
-                let size = [rows, DEPTH.min(k - l), WIDTH.min(n - j)];
-                product(level, size, a, b, &mut out[j..], n, more || l > 0);
+                let b = &b[l * n + j..];
+                let b = match copy {
+                    Some(copy) => {
+                        copy_panel(b, n, width, &mut copy[..terms * WIDTH]);
+                        Right { data: copy, row: WIDTH }
+                    }
+                    None => Right { data: b, row: n },
+                };
+                product(level, [rows, terms, width], a, b, &mut out[j..], n, more || l > 0);
             }
         }
     });
@@ -339,10 +404,11 @@ mod tests {
     use crate::cpu::kernels::testing::{max_abs_diff, noise, on_threads, same_bits};
     use std::sync::Arc;
 
-    const LAYERS: [Layer; 6] = [
+    const LAYERS: [Layer; 7] = [
         Layer { rows: 3, inputs: 5, outputs: 7 },
         Layer { rows: 19, inputs: 32, outputs: 48 },
         Layer { rows: 600, inputs: 16, outputs: 80 },
+        Layer { rows: 300, inputs: 48, outputs: 136 },
         Layer { rows: 1030, inputs: 48, outputs: 16 },
         Layer { rows: 530, inputs: 33, outputs: 64 },
         Layer { rows: 2, inputs: 0, outputs: 16 },
