@@ -8,6 +8,7 @@ use gnr_nn::{Autodiff, Error, Records, Result};
 use super::{
     Cpu,
     adjoints::{Adjoints, Node},
+    awake,
     buffer::Buf,
     kernels::{elem::Elem, elementwise, reduce},
     session::{Record, Session, Terms},
@@ -21,6 +22,7 @@ fn library(error: <dfdx::prelude::Cpu as HasErr>::Err) -> Error {
 
 impl<E: Elem> Cpu<E> {
     fn replaying(&self, record: &Record<E>, terms: Terms) -> Self {
+        awake::keep();
         let session = Session::Replay { tape: SharedTape::recording(), records: record.0.replay(), terms };
         Self { device: self.device.clone(), session }
     }
@@ -31,6 +33,7 @@ impl<E: Elem> Cpu<E> {
         tape: &SharedTape<E, dfdx::prelude::Cpu>,
         leaves: Vec<Tensor<E>>,
     ) -> Result<Vec<Tensor<E>>> {
+        awake::keep();
         // Only their places and shapes: the elements may be freed by the step that reads them last.
         let places: Vec<_> = leaves.into_iter().map(|leaf| (leaf.node, leaf.shape)).collect();
         let root = self.device.try_zeros().map_err(library)?;
@@ -53,6 +56,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
     type Record = Record<E>;
 
     fn gradient_session(&self, record: bool) -> Self {
+        awake::keep();
         let session = Session::Gradient {
             tape: SharedTape::recording(),
             records: record.then(Records::default),
@@ -164,6 +168,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
     }
 
     fn scale(&self, y: &mut Tensor<E>, a: f64) -> Result<()> {
+        awake::keep();
         // 0·∞ would be NaN.
         if a == 0.0 {
             *y = Tensor::new(Buf::zeroed(y.len()), &y.shape);
@@ -173,6 +178,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
         Ok(())
     }
     fn axpy(&self, y: &mut Tensor<E>, a: f64, x: &Tensor<E>) -> Result<()> {
+        awake::keep();
         same_shape("axpy", y, x)?;
         match y.own_values() {
             Some(values) => elementwise::axpy(values, a, x.data()),
@@ -186,6 +192,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
         Ok(())
     }
     fn axpy_square(&self, y: &mut Tensor<E>, a: f64, x: &Tensor<E>) -> Result<f64> {
+        awake::keep();
         same_shape("axpy_square", y, x)?;
         Ok(match y.own_values() {
             Some(values) => reduce::axpy_square(values, a, x.data()),
@@ -198,6 +205,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
         })
     }
     fn dot(&self, x: &Tensor<E>, y: &Tensor<E>) -> Result<f64> {
+        awake::keep();
         same_shape("dot", x, y)?;
         Ok(reduce::dot(x.data(), y.data()))
     }

@@ -15,6 +15,7 @@ mod again;
 mod arithmetic;
 mod attention;
 mod autodiff;
+mod awake;
 pub mod buffer;
 mod conv;
 pub mod kernels;
