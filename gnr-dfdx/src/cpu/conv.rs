@@ -47,7 +47,9 @@ impl<E: Elem> Cpu<E> {
         forward(&geometry, &[(x.ready(streams), w.data())], &mut y);
         // Where it stands in memory anyway, and no product follows, it is not made whole again.
         let values = if streams || self.records() { x.held() } else { Held::Data(Arc::clone(x.data())) };
-        let (to_x, w_) = (x.target(), w.clone());
+        let (to_x, to_w) = (x.target(), w.target());
+        // Without an adjoint of x, nobody reads w again: its place is free when the pass back begins.
+        let w_ = to_x.is_some().then(|| w.clone());
         self.nonlinear_op(
             "conv2d",
             y,
@@ -55,13 +57,15 @@ impl<E: Elem> Cpu<E> {
             &[x, w],
             || Extra::Nothing,
             move |_, g, _, adjoints| {
-                adjoints.write(&w_.target(), |out, more| {
+                adjoints.write(&to_w, |out, more| {
                     let x = values.ready(streams);
                     backward_weight(&geometry, &[((&g).into(), x.values())], out, more);
                 })?;
-                adjoints.write(&to_x, |out, more| {
-                    backward_input(&geometry, &[((&g).into(), w_.data())], out, more);
-                })?;
+                if let Some(w) = w_ {
+                    adjoints.write(&to_x, |out, more| {
+                        backward_input(&geometry, &[((&g).into(), w.data())], out, more);
+                    })?;
+                }
                 Ok(Some(g.into()))
             },
         )

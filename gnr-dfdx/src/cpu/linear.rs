@@ -159,7 +159,9 @@ impl<E: Elem> Cpu<E> {
         layer.forward(&[(x.ready(streams), w.as_slice())], &mut y, onto);
         let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
         let values = x.held();
-        let (to_x, w_, to_b) = (x.target(), w.clone(), b.and_then(Tensor::target));
+        let (to_x, to_w, to_b) = (x.target(), w.target(), b.and_then(Tensor::target));
+        // Without an adjoint of x, nobody reads w again: its place is free when the pass back begins.
+        let w_ = to_x.is_some().then(|| w.clone());
         self.nonlinear_op(
             "linear",
             y,
@@ -167,13 +169,15 @@ impl<E: Elem> Cpu<E> {
             &operands,
             || Extra::Nothing,
             move |_, g, _, adjoints| {
-                adjoints.write(&w_.target(), |out, more| {
+                adjoints.write(&to_w, |out, more| {
                     layer.to_weight(&[((&g).into(), values.ready(streams).values())], out, more);
                 })?;
                 drop(values);
-                adjoints.write(&to_x, |out, more| {
-                    layer.to_input(&[((&g).into(), w_.as_slice())], out, more);
-                })?;
+                if let Some(w) = w_ {
+                    adjoints.write(&to_x, |out, more| {
+                        layer.to_input(&[((&g).into(), w.as_slice())], out, more);
+                    })?;
+                }
                 if to_b.is_some() {
                     adjoints.add(&to_b, bias_adjoint(layer, &g))?;
                 }
