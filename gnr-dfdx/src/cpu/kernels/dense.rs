@@ -240,33 +240,69 @@ fn turn(level: Level, w: &[f32], inputs: usize, outputs: usize) -> Aligned {
     turned
 }
 
-/// The rows `rows` of `k` columns each: where they stand, or as `fill` makes them in `memory`.
+/// The rows `rows` of operands of `k` columns: where they stand, or as `fill` makes them in `memory`, all that are made at once.
 fn standing<'m>(
-    values: Values<'m, f32>,
+    operands: &[Values<'m, f32>],
     rows: Range<usize>,
     k: usize,
-    memory: &'m mut Option<Aligned>,
-    fill: impl FnOnce(&dyn MakeMaps<f32>, &mut [f32]),
-) -> &'m [f32] {
-    match values {
-        Values::Whole(a) => &a[rows.start * k..rows.end * k],
-        Values::Made(made) => {
-            let len = rows.len() * k;
-            if memory.as_ref().is_none_or(|memory| memory.len() < len) {
-                *memory = None;
+    memory: &'m mut Vec<Aligned>,
+    fill: impl FnOnce(&[&dyn MakeMaps<f32>], Vec<&mut [f32]>),
+) -> Vec<&'m [f32]> {
+    let made: Vec<_> = (operands.iter())
+        .filter_map(|operand| match operand {
+            Values::Whole(_) => None,
+            Values::Made(made) => Some(*made),
+        })
+        .collect();
+    let len = rows.len() * k;
+    if memory.len() < made.len() || memory.iter().any(|memory| memory.len() < len) {
+        *memory = made.iter().map(|_| Aligned::new(len)).collect();
+    }
+    if !made.is_empty() {
+        fill(&made, memory.iter_mut().take(made.len()).map(|memory| &mut memory[..len]).collect());
+    }
+    let mut memory = memory.iter();
+    let mut in_memory = || memory.next().map_or(&[][..], |memory| &memory[..len]);
+    (operands.iter())
+        .map(|operand| match operand {
+            Values::Whole(whole) => &whole[rows.start * k..rows.end * k],
+            Values::Made(_) => in_memory(),
+        })
+        .collect()
+}
+
+/// Makes the rows from `first` on, of `k` columns each; two operands together, where they come from one evaluation.
+fn make_rows(made: &[&dyn MakeMaps<f32>], first: usize, k: usize, mut out: Vec<&mut [f32]>) {
+    let rows = out.first().map_or(0, |out| out.len() / k.max(1));
+    for i in 0..rows {
+        let row = i * k..(i + 1) * k;
+        if let ([a, b], [out_a, out_b]) = (made, &mut out[..]) {
+            let (out_a, out_b) = (&mut out_a[row.clone()], &mut out_b[row.clone()]);
+            if a.make_with(*b, first + i, 0..k, out_a, out_b)
+                || b.make_with(*a, first + i, 0..k, out_b, out_a)
+            {
+                continue;
             }
-            let memory = memory.get_or_insert_with(|| Aligned::new(len));
-            fill(made, &mut memory[..len]);
-            &memory[..len]
+        }
+        for (made, out) in made.iter().zip(&mut out) {
+            made.make(first + i, 0..k, &mut out[row.clone()]);
         }
     }
 }
 
-/// Makes the rows from `first` on, of `k` columns each.
-fn make_rows(made: &dyn MakeMaps<f32>, first: usize, k: usize, out: &mut [f32]) {
-    for (i, out) in out.chunks_exact_mut(k.max(1)).enumerate() {
-        made.make(first + i, 0..k, out);
+/// The same in parallel.
+fn make_rows_in_parallel(made: &[&dyn MakeMaps<f32>], first: usize, k: usize, out: Vec<&mut [f32]>) {
+    let each = block(out.first().map_or(0, |out| out.len() / k.max(1)), ROWS);
+    let mut parts: Vec<Vec<&mut [f32]>> = Vec::new();
+    for out in out {
+        for (i, part) in out.chunks_mut(each * k.max(1)).enumerate() {
+            if parts.len() <= i {
+                parts.push(Vec::new());
+            }
+            parts[i].push(part);
+        }
     }
+    parts.into_par_iter().enumerate().for_each(|(i, out)| make_rows(made, first + i * each, k, out));
 }
 
 /// `y [m, n] = Σ_i a_i [m, k] b_i [k, n] + onto`, n a multiple of [`COLUMNS`]; in parallel over blocks of rows.
@@ -282,18 +318,15 @@ fn times_columns(
         return;
     }
     let block = block(m, ROWS);
-    let memory = || pairs.iter().map(|_| None).collect::<Vec<Option<Aligned>>>();
-    y.par_chunks_mut(block * n).enumerate().for_each_init(memory, |memory, (i, y)| {
+    let operands: Vec<_> = pairs.iter().map(|(a, _)| *a).collect();
+    y.par_chunks_mut(block * n).enumerate().for_each_init(Vec::new, |memory, (i, y)| {
         let rows = y.len() / n;
         if k == 0 && matches!(onto, Onto::Nothing) {
             y.fill(0.0);
         }
         let here = i * block..i * block + rows;
-        let left: Vec<&[f32]> = (pairs.iter().zip(memory))
-            .map(|((a, _), memory)| {
-                standing(*a, here.clone(), k, memory, |made, out| make_rows(made, here.start, k, out))
-            })
-            .collect();
+        let left =
+            standing(&operands, here.clone(), k, memory, |made, out| make_rows(made, here.start, k, out));
         for j in (0..n).step_by(WIDTH) {
             let mut more = !matches!(onto, Onto::Nothing);
             if let Onto::Row(row) = onto {
@@ -335,27 +368,20 @@ fn transposed_times(
     }
     // Pieces of one size, the same for operands in memory and those that are made.
     let depth = k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1);
-    let mut more = accumulate;
-    let mut memory = [None, None];
-    for (a, b) in pairs {
-        let whole = matches!((a, b), (Values::Whole(_), Values::Whole(_)));
-        let terms = if whole { k.max(1) } else { 2 * depth };
-        for first in (0..k).step_by(terms) {
-            let here = first..(first + terms).min(k);
-            let in_parallel = |columns: usize| {
-                move |made: &dyn MakeMaps<f32>, out: &mut [f32]| {
-                    let each = block(terms, ROWS);
-                    out.par_chunks_mut(each * columns.max(1)).enumerate().for_each(|(i, out)| {
-                        make_rows(made, first + i * each, columns, out);
-                    });
-                }
-            };
-            let [of_a, of_b] = &mut memory;
-            let a = standing(*a, here.clone(), m, of_a, in_parallel(m));
-            let b = standing(*b, here.clone(), n, of_b, in_parallel(n));
-            add_transposed(level, [m, here.len(), n], depth, (a, b), out, more);
-            more = true;
-        }
+    let (left, right): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
+    let whole = left.iter().chain(&right).all(|operand| matches!(operand, Values::Whole(_)));
+    let terms = if whole { k.max(1) } else { 2 * depth };
+    let mut memory = [Vec::new(), Vec::new()];
+    for first in (0..k).step_by(terms) {
+        let here = first..(first + terms).min(k);
+        let [of_left, of_right] = &mut memory;
+        let a =
+            standing(&left, here.clone(), m, of_left, |made, out| make_rows_in_parallel(made, first, m, out));
+        let b = standing(&right, here.clone(), n, of_right, |made, out| {
+            make_rows_in_parallel(made, first, n, out)
+        });
+        let pairs: Vec<Slices<'_, f32>> = a.into_iter().zip(b).collect();
+        add_transposed(level, [m, here.len(), n], depth, &pairs, out, accumulate || first > 0);
     }
 }
 
@@ -364,7 +390,7 @@ fn add_transposed(
     level: Level,
     [m, k, n]: [usize; 3],
     depth: usize,
-    (a, b): Slices<'_, f32>,
+    pairs: &[Slices<'_, f32>],
     out: &mut [f32],
     more: bool,
 ) {
@@ -374,18 +400,21 @@ fn add_transposed(
         let rows = out.len() / n;
         for l in (0..k).step_by(depth) {
             let terms = depth.min(k - l);
-            for j in (0..n).step_by(WIDTH) {
-                let width = WIDTH.min(n - j);
-                let a = Left::Columns(&a[l * m + i * band..], m);
-                let b = &b[l * n + j..];
-                let b = match copy {
-                    Some(copy) => {
-                        copy_panel(b, n, width, &mut copy[..terms * WIDTH]);
-                        Right { data: copy, row: WIDTH }
-                    }
-                    None => Right { data: b, row: n },
-                };
-                product(level, [rows, terms, width], a, b, &mut out[j..], n, more || l > 0);
+            for (p, (a, b)) in pairs.iter().enumerate() {
+                for j in (0..n).step_by(WIDTH) {
+                    let width = WIDTH.min(n - j);
+                    let a = Left::Columns(&a[l * m + i * band..], m);
+                    let b = &b[l * n + j..];
+                    let b = match copy {
+                        Some(copy) => {
+                            copy_panel(b, n, width, &mut copy[..terms * WIDTH]);
+                            Right { data: copy, row: WIDTH }
+                        }
+                        None => Right { data: b, row: n },
+                    };
+                    let more = more || l > 0 || p > 0;
+                    product(level, [rows, terms, width], a, b, &mut out[j..], n, more);
+                }
             }
         }
     });
@@ -400,8 +429,10 @@ fn block(rows: usize, most: usize) -> usize {
 mod tests {
     use super::*;
     use crate::cpu::buffer::Buf;
-    use crate::cpu::kernels::made::Kept;
+    use crate::cpu::kernels::made::{Kept, all};
     use crate::cpu::kernels::testing::{max_abs_diff, noise, on_threads, same_bits};
+    use crate::cpu::kernels::unary::Unary;
+    use crate::cpu::kernels::unary_made::{First, Value};
     use std::sync::Arc;
 
     const LAYERS: [Layer; 7] = [
@@ -452,6 +483,29 @@ mod tests {
                 let got = run(Values::Made(&x_made), Values::Made(&g_made));
                 assert!(want.iter().zip(&got).all(|(a, b)| same_bits(a, b)), "{layer:?} {rows}");
             }
+        }
+    }
+
+    #[test]
+    fn an_activation_and_its_tangent_from_one_evaluation_change_no_bit() {
+        for layer in LAYERS.into_iter().filter(|layer| layer.inputs > 0) {
+            let Layer { rows, inputs, outputs } = layer;
+            let [x, w, g] = operands::<f32>(layer);
+            let [x, xt] = x.map(|values| Arc::new(Buf::from(values)));
+            let (f, row) = (Unary::Gelu, inputs);
+            let value = Value { f, x: Arc::clone(&x), row };
+            let tangent = First { f, g: xt, x: Arc::clone(&x), y: x, row, before: None };
+            let (value_all, tangent_all) = (all(&value), all(&tangent));
+            let run = |x: Values<'_, f32>, xt: Values<'_, f32>| {
+                let [mut y, mut gw, mut turned] = [&g[0], &w[0], &w[0]].map(|like| vec![0.0; like.len()]);
+                layer.forward(&[(xt, &w[0]), (x, &w[1])], &mut y, Onto::Nothing);
+                layer.to_weight(&[((&g[0]).into(), x), ((&g[1]).into(), xt)], &mut gw, false);
+                layer.to_weight(&[((&g[0]).into(), xt), ((&g[1]).into(), x)], &mut turned, false);
+                [y, gw, turned]
+            };
+            let want = run((&value_all).into(), (&tangent_all).into());
+            let got = run(Values::Made(&value), Values::Made(&tangent));
+            assert!(want.iter().zip(&got).all(|(a, b)| same_bits(a, b)), "{layer:?} {rows} {outputs}");
         }
     }
 

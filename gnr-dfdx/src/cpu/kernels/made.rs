@@ -5,6 +5,7 @@
 
 use super::elem::Elem;
 use super::simd;
+use super::unary::Unary;
 use crate::cpu::buffer::Buf;
 use rayon::prelude::*;
 use std::{fmt, ops::Deref, ops::Range, sync::Arc};
@@ -20,6 +21,26 @@ pub trait MakeMaps<E>: Send + Sync {
     /// # Panics
     /// When there are no such elements.
     fn make(&self, i: usize, range: Range<usize>, out: &mut [E]);
+    /// The same, and to `other_out` what `other` makes of the same piece, if one evaluation gives both; the bits of both do not change.
+    /// `false` if it does not, and nothing is written then.
+    ///
+    /// # Panics
+    /// As [`make`](Self::make).
+    fn make_with(
+        &self,
+        other: &dyn MakeMaps<E>,
+        i: usize,
+        range: Range<usize>,
+        out: &mut [E],
+        other_out: &mut [E],
+    ) -> bool {
+        let _ = (other, i, range, out, other_out);
+        false
+    }
+    /// If these are the values of a function of one variable: it, and its argument.
+    fn function(&self) -> Option<(Unary, &[E])> {
+        None
+    }
     /// Asks the caches for what [`make`](Self::make) will read: maps are too short for the hardware to foresee. There need be no such
     /// elements.
     fn prefetch(&self, i: usize, range: Range<usize>) {

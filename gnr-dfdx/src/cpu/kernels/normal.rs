@@ -83,9 +83,15 @@ pub fn gelu<E: Elem, const FUSED: bool>(x: E) -> E {
 /// GELU′(x) = Φ(x) + x φ(x) and GELU″(x) = φ(x) (2 − x²).
 #[inline(always)]
 pub fn gelu_derivatives<E: Elem, const FUSED: bool>(x: E) -> [E; 2] {
+    gelu_with_derivatives::<E, FUSED>(x).1
+}
+
+/// [`gelu`] and its [derivatives](gelu_derivatives).
+#[inline(always)]
+pub fn gelu_with_derivatives<E: Elem, const FUSED: bool>(x: E) -> (E, [E; 2]) {
     let (cdf, power) = x.normal::<FUSED>();
     let density = power * E::of(std::f64::consts::TAU.sqrt().recip());
-    [cdf + x * density, density * (E::of(2.0) - x * x)]
+    (x * cdf, [cdf + x * density, density * (E::of(2.0) - x * x)])
 }
 
 #[cfg(test)]

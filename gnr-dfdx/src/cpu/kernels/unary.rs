@@ -5,7 +5,7 @@ use super::elementwise::{
     Map1, Map2, Map3, clip, clip_mask, fill, map, relu, relu_mask, update_zip, update_zip2, update_zip3,
     update_zip3_leaf, update_zip4_leaf, zip, zip_leaf, zip3,
 };
-use super::normal::{density, gelu, gelu_derivatives, normal_cdf};
+use super::normal::{density, gelu, gelu_derivatives, gelu_with_derivatives, normal_cdf};
 use super::sigmoid::{sigmoid, silu, silu_first, silu_second};
 use super::simd::{CHUNK, simd};
 use crate::cpu::buffer::Buf;
@@ -173,6 +173,29 @@ simd! {
             }
         }
     }
+}
+
+simd! {
+    /// `y = f(x)` and `out = g f'(x)` of GELU.
+    fn gelu_with_first_leaf<E: Elem>(y: &mut [E], out: &mut [E], g: &[E], x: &[E]) {
+        let n = x.len();
+        let (y, out, g) = (&mut y[..n], &mut out[..n], &g[..n]);
+        for i in 0..n {
+            let (value, [first, _]) = gelu_with_derivatives::<E, FUSED>(x[i]);
+            y[i] = value;
+            out[i] = g[i] * first;
+        }
+    }
+}
+
+/// `y = f(x)` and `out = g f'(x)` with the bits of [`unary`] and [`unary_first`], if one evaluation gives both; `false`, and nothing
+/// written, if it does not. Not in parallel.
+pub fn unary_with_first<E: Elem>(kind: Unary, y: &mut [E], out: &mut [E], g: &[E], x: &[E]) -> bool {
+    let together = kind == Unary::Gelu;
+    if together {
+        gelu_with_first_leaf(y, out, g, x);
+    }
+    together
 }
 
 /// `y = f(x)`.
