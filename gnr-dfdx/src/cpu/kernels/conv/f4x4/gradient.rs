@@ -1,7 +1,8 @@
 //! The weight gradient: `∂g = Gᵀ [ Σ over tiles (A ∂Y Aᵀ) ⊙ (Bᵀ d B) ] G`; the sum over tiles is 36 products [cin, tiles] x [tiles, cout].
 //!
-//! With few channels each part of the batch keeps its own sums; with many, the tiles of a group of images are transformed first and the
-//! products run in parallel over output channels, whose sums are transformed back while they are in the cache.
+//! With few channels each part of the batch keeps its own sums. With more, the tiles of a group of blocks are transformed first, and the
+//! products run in parallel over the points, whose sums are kept until the last group; with many, whose sums would be large, over output
+//! channels, whose sums are transformed back after every group, while they are in the cache.
 
 use super::super::blocks::{Job, added, jobs};
 use super::super::product::{Aligned, Left, Right, padded, product, spread};
@@ -17,6 +18,9 @@ const BLOCK_BYTES: usize = 512 << 10;
 
 /// Sums up to this size are kept per part of the batch.
 const PRIVATE_BYTES: usize = 256 << 10;
+
+/// Sums up to this size are shared, and the products run in parallel over points.
+const SHARED_BYTES: usize = 5 << 19;
 
 /// Bytes of transformed data that are held at a time when the sums are shared: about as many as the sums have, but no less than this …
 const LEAST_GROUP: usize = 4 << 20;
@@ -76,6 +80,13 @@ impl Layer<'_> {
         block
     }
 
+    /// Blocks in parallel.
+    fn transformed(&self, pairs: &[MapPair<'_, f32>], jobs: &[Job]) -> Vec<Block> {
+        jobs.par_iter()
+            .map_init(|| self.scratch(), |scratch, job| self.transform(pairs[job.pair], job, scratch))
+            .collect()
+    }
+
     /// `sum [channels, width] (+)= inputs[point, :, channels]ᵀ adjoints[point, :, outputs]`.
     #[allow(clippy::too_many_arguments)]
     fn multiply(
@@ -129,23 +140,19 @@ pub(in super::super) fn run(
     let cut = tiles.cut((BLOCK_BYTES / bytes).clamp(32, 256));
     let jobs = jobs(pairs.len(), s.n, tiles.rows, cut);
     let sums = POINTS * s.cin * padded(s.cout) * size_of::<f32>();
+    let block = bytes * cut.images * cut.rows * columns;
     if sums <= PRIVATE_BYTES {
         by_parts(&layer, pairs, &jobs, gw, accumulate);
+    } else if sums <= SHARED_BYTES {
+        by_points(&layer, pairs, &jobs, (LEAST_GROUP / block).next_multiple_of(4), gw, accumulate);
     } else {
-        let block = bytes * cut.images * cut.rows * columns;
-        by_outputs(
-            &layer,
-            pairs,
-            &jobs,
-            (sums.clamp(LEAST_GROUP, LARGEST_GROUP) / block).max(2),
-            gw,
-            accumulate,
-        );
+        let group = (sums.clamp(LEAST_GROUP, LARGEST_GROUP) / block).max(2);
+        by_outputs(&layer, pairs, &jobs, group, gw, accumulate);
     }
 }
 
 fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mut [f32], accumulate: bool) {
-    let Layer { level, s, .. } = *layer;
+    let s = layer.s;
     let width = padded(s.cout);
     let point = spread(s.cin * width);
     let part = |jobs: &[Job]| {
@@ -159,7 +166,35 @@ fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mu
         sum
     };
     let parts: Vec<Aligned> = jobs.par_chunks(jobs.len().div_ceil(PARTS).max(1)).map(part).collect();
-    let sum = added(parts, POINTS * point);
+    finish(layer, &added(parts, POINTS * point), gw, accumulate);
+}
+
+fn by_points(
+    layer: &Layer<'_>,
+    pairs: &[MapPair<'_, f32>],
+    jobs: &[Job],
+    group: usize,
+    gw: &mut [f32],
+    accumulate: bool,
+) {
+    let s = layer.s;
+    let width = padded(s.cout);
+    let point = spread(s.cin * width);
+    let mut sum = Aligned::zeroed(POINTS * point);
+    for jobs in jobs.chunks(group) {
+        let blocks = layer.transformed(pairs, jobs);
+        sum.par_chunks_mut(point).enumerate().for_each(|(p, sum)| {
+            blocks.iter().for_each(|block| layer.multiply(block, p, 0, s.cin, 0, width, sum, true));
+        });
+    }
+    finish(layer, &sum, gw, accumulate);
+}
+
+/// Transforms the sums of all points back.
+fn finish(layer: &Layer<'_>, sum: &[f32], gw: &mut [f32], accumulate: bool) {
+    let Layer { level, s, .. } = *layer;
+    let width = padded(s.cout);
+    let point = spread(s.cin * width);
     gw.par_chunks_mut(LANES * s.cin * 9).enumerate().for_each_init(
         || weights::scratch(s.cin),
         |taps, (i, gw)| {
@@ -181,10 +216,7 @@ fn by_outputs(
     let width = width(s.cout);
     let scratch = || (weights::scratch(BAND), Aligned::new(POINTS * spread(BAND * width)));
     for (g, jobs) in jobs.chunks(group).enumerate() {
-        let blocks: Vec<Block> = jobs
-            .par_iter()
-            .map_init(|| layer.scratch(), |scratch, job| layer.transform(pairs[job.pair], job, scratch))
-            .collect();
+        let blocks = layer.transformed(pairs, jobs);
         gw.par_chunks_mut(width * s.cin * 9).enumerate().for_each_init(scratch, |(taps, sum), (i, gw)| {
             for first in (0..s.cin).step_by(BAND) {
                 let channels = first..(first + BAND).min(s.cin);
