@@ -59,6 +59,8 @@ pub(super) struct Measured {
     pub(super) model: String,
     pub(super) method: String,
     pub(super) ours_ms: Option<f64>,
+    /// Fastest and slowest of our blocks; none with fewer than two.
+    pub(super) ours_range_ms: Option<[f64; 2]>,
     /// Ours over ours of a plain SGD step.
     pub(super) to_sgd: Option<f64>,
     /// Work by definition over time.
@@ -73,6 +75,20 @@ pub(super) struct Measured {
     pub(super) pytorch_layout: Option<String>,
     /// Ours over PyTorch's better layout.
     pub(super) ratio: Option<f64>,
+    /// Smallest and largest ratio block by block, to the same layout; none with fewer than two blocks.
+    pub(super) ratio_range: Option<[f64; 2]>,
+}
+
+impl Measured {
+    /// The spread over blocks as the table shows it: of ratios, or of our times where PyTorch has none.
+    pub(super) fn blocks(&self) -> String {
+        let shown = |[least, most]: [f64; 2], unit| format!("{least:.2}-{most:.2}{unit}");
+        match (self.ratio_range, self.ours_range_ms) {
+            (Some(ratios), _) => shown(ratios, ""),
+            (None, Some(ours)) if self.pytorch_ms.is_none() => shown(ours, " ms"),
+            _ => String::new(),
+        }
+    }
 }
 
 /// The JSON lines of a program's output; other lines are its own business.
@@ -94,7 +110,14 @@ pub(super) fn lines(text: &str) -> Result<Vec<Line>> {
 /// The lines of a method, by side and layout.
 type Sides<'a> = BTreeMap<(Side, Option<&'a str>), Vec<&'a Line>>;
 
-/// Medians over the blocks, with the memory of each method in a process of its own.
+/// Smallest and largest; none of fewer than two values.
+fn range(values: impl Iterator<Item = f64> + Clone) -> Option<[f64; 2]> {
+    values.clone().nth(1)?;
+    Some([values.clone().reduce(f64::min)?, values.reduce(f64::max)?])
+}
+
+/// Medians and ranges over the blocks, whose lines stand in the order of the run, with the memory of
+/// each method in a process of its own.
 pub(super) fn medians(lines: &[(Side, Line)], memory: &[(Side, Line)]) -> Vec<Measured> {
     let mut samples: BTreeMap<(&str, &str), Sides<'_>> = BTreeMap::new();
     for (side, line) in lines {
@@ -109,7 +132,7 @@ pub(super) fn medians(lines: &[(Side, Line)], memory: &[(Side, Line)]) -> Vec<Me
         let theirs = sides
             .iter()
             .filter(|((side, _), _)| *side == Side::Pytorch)
-            .filter_map(|((_, layout), lines)| Some((time(lines)?, *layout)))
+            .filter_map(|((_, layout), lines)| Some((time(lines)?, *layout, lines)))
             .min_by(|a, b| a.0.total_cmp(&b.0));
         let ours_ms = ours.and_then(|lines| time(lines));
         let sgd = lines
@@ -131,15 +154,23 @@ pub(super) fn medians(lines: &[(Side, Line)], memory: &[(Side, Line)]) -> Vec<Me
             model: model.into(),
             method: method.into(),
             ours_ms,
+            ours_range_ms: ours.and_then(|lines| range(lines.iter().map(|line| line.median_ms))),
             to_sgd: ours_ms.zip(sgd_ms).map(|(ms, sgd)| ms / sgd),
             gflops,
             of_peak: gflops.zip(peak).map(|(gflops, peak)| gflops / peak),
             ours_growth_mb: resident(Side::Ours, growth),
             pytorch_growth_mb: resident(Side::Pytorch, growth),
             ours_peak_rss_mb: resident(Side::Ours, |line| line.peak_rss_mb),
-            pytorch_ms: theirs.map(|(ms, _)| ms),
-            pytorch_layout: theirs.and_then(|(_, layout)| layout.map(String::from)),
-            ratio: ours_ms.zip(theirs).map(|(ours, (theirs, _))| ours / theirs),
+            pytorch_ms: theirs.map(|(ms, ..)| ms),
+            pytorch_layout: theirs.and_then(|(_, layout, _)| layout.map(String::from)),
+            ratio: ours_ms.zip(theirs).map(|(ours, (theirs, ..))| ours / theirs),
+            ratio_range: ours
+                .zip(theirs)
+                // Otherwise nobody knows which blocks belong together.
+                .filter(|(ours, (.., theirs))| ours.len() == theirs.len())
+                .and_then(|(ours, (.., theirs))| {
+                    range(ours.iter().zip(theirs).map(|(ours, theirs)| ours.median_ms / theirs.median_ms))
+                }),
         }
     };
     samples.into_iter().map(row).collect()
@@ -179,6 +210,70 @@ mod tests {
         assert_eq!((row.pytorch_layout.as_deref(), row.ours_peak_rss_mb), (Some("channels_last"), Some(9.0)));
         assert_eq!((row.to_sgd, row.gflops, row.of_peak), (Some(1.0), Some(250.0), Some(0.5)));
         assert_eq!((row.ours_growth_mb, row.pytorch_growth_mb), (Some(8.0), Some(20.0)));
+    }
+
+    /// Blocks in a run's order, each of ours, NCHW and channels_last.
+    fn blocks(times: &[[f64; 3]]) -> Vec<(Side, Line)> {
+        let block = |[ours, nchw, last]: &[f64; 3]| {
+            [
+                (Side::Ours, line(*ours, None)),
+                (Side::Pytorch, line(*nchw, Some("nchw"))),
+                (Side::Pytorch, line(*last, Some("channels_last"))),
+            ]
+        };
+        times.iter().flat_map(block).collect()
+    }
+
+    #[test]
+    fn a_slow_block_shows_in_the_ranges() {
+        // The second process of ours is slow; NCHW is better in that block, but not over all.
+        let row = &medians(&blocks(&[[2.0, 8.0, 5.0], [9.0, 4.0, 6.0], [3.0, 8.0, 4.0]]), &[])[0];
+        assert_eq!((row.ratio, row.pytorch_layout.as_deref()), (Some(0.6), Some("channels_last")));
+        assert_eq!((row.ratio_range, row.ours_range_ms), (Some([0.4, 1.5]), Some([2.0, 9.0])));
+        assert_eq!(row.blocks(), "0.40-1.50");
+        // One of theirs, the first.
+        let row = &medians(&blocks(&[[3.0, 40.0, 30.0], [2.0, 8.0, 4.0], [3.0, 8.0, 5.0]]), &[])[0];
+        assert_eq!((row.ratio, row.ratio_range), (Some(0.6), Some([0.1, 0.6])));
+        assert_eq!(row.ours_range_ms, Some([2.0, 3.0]));
+    }
+
+    #[test]
+    fn ranges_are_of_one_model_and_method() {
+        let mut lines = blocks(&[[2.0, 8.0, 4.0], [3.0, 8.0, 4.0]]);
+        for (model, method) in [("mlp", "gradient"), ("vit", "sgd")] {
+            lines.extend(
+                blocks(&[[7.0, 9.0, 7.0], [1.0, 9.0, 8.0]])
+                    .into_iter()
+                    .map(|(side, line)| (side, Line { model: model.into(), method: method.into(), ..line })),
+            );
+        }
+        let rows = medians(&lines, &[]);
+        let ranges: Vec<_> = rows.iter().map(|row| (row.ratio_range, row.ours_range_ms)).collect();
+        let other = (Some([0.125, 1.0]), Some([1.0, 7.0]));
+        assert_eq!(ranges, [other, (Some([0.5, 0.75]), Some([2.0, 3.0])), other]);
+    }
+
+    #[test]
+    fn a_single_block_has_no_range() {
+        let row = &medians(&blocks(&[[2.0, 8.0, 4.0]]), &[])[0];
+        assert_eq!((row.ratio, row.ratio_range, row.ours_range_ms), (Some(0.5), None, None));
+        assert_eq!(row.blocks(), "");
+    }
+
+    #[test]
+    fn blocks_without_a_partner_have_no_range_of_ratios() {
+        let mut lines = blocks(&[[2.0, 8.0, 4.0], [3.0, 8.0, 4.0]]);
+        lines.push((Side::Ours, line(9.0, None)));
+        let row = &medians(&lines, &[])[0];
+        assert_eq!((row.ratio_range, row.ours_range_ms), (None, Some([2.0, 9.0])));
+        assert_eq!(row.blocks(), "");
+    }
+
+    #[test]
+    fn ours_alone_has_a_range_of_times() {
+        let row = &medians(&[3.0, 9.0, 2.0].map(|ms| (Side::Ours, line(ms, None))), &[])[0];
+        assert_eq!((row.ratio_range, row.ours_range_ms), (None, Some([2.0, 9.0])));
+        assert_eq!(row.blocks(), "2.00-9.00 ms");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Other load makes timings worse by factors, so a single figure means nothing: both sides run in blocks (ours, PyTorch, ours,
 //! PyTorch, …), each block gives a median, and the ratio is one of medians over blocks.
+//! A block is a process of each side. A process is sometimes slow from beginning to end, which one block
+//! cannot show: the table has the spread over blocks.
 
 mod hessian;
 mod measure;
@@ -30,8 +32,8 @@ pub(crate) struct Arguments {
     /// Timed steps of each method in a block.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     rounds: u64,
-    /// Blocks of each side.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    /// Blocks of each side (processes); the project's figures are medians of at least five.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     blocks: u64,
     /// Models: mlp, resnet20_projection, resnet18, wrn28_2, vit_tiny_patch4_32.
     #[arg(
@@ -82,7 +84,7 @@ struct Figures<'a> {
     rounds: u64,
     blocks: u64,
     pytorch: Option<&'a str>,
-    /// Medians.
+    /// Medians and ranges over blocks.
     measured: &'a [Measured],
     /// Every block's line.
     blocks_measured: Vec<Block<'a>>,
@@ -187,8 +189,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     println!(
         "Medians of {} blocks of {} steps, alternating. GFLOP by definition (a Winograd convolution counts as a direct one); peak: the best \
-         1024^3 f32 product of all processes. PyTorch: the better of NCHW and channels_last, per method. +MB: peak resident memory of \
-         three steps in a process of their own over the idle process, the model built (PyTorch: NCHW).",
+         1024^3 f32 product of all processes. PyTorch: the better of NCHW and channels_last, per method. \
+         blocks: the smallest and largest of the ratios block by block, to the same layout; of our medians \
+         where PyTorch is not timed. +MB: peak resident memory of three steps in a process of \
+         their own over the idle process, the model built (PyTorch: NCHW).",
         arguments.blocks, arguments.rounds
     );
     let pytorch = pytorch.as_ref().map(|(_, version)| version.as_str());
@@ -236,6 +240,7 @@ fn table(measured: &[Measured], model: &str) -> String {
         "PyTorch, ms",
         "layout",
         "ours / PyTorch",
+        "blocks",
         "+MB",
         "PyTorch +MB",
     ]);
@@ -253,6 +258,7 @@ fn table(measured: &[Measured], model: &str) -> String {
             shown(row.pytorch_ms, 2),
             row.pytorch_layout.clone().unwrap_or_else(|| "–".into()),
             shown(row.ratio, 2),
+            row.blocks(),
             shown(row.ours_growth_mb, 0),
             shown(row.pytorch_growth_mb, 0),
         ]);
