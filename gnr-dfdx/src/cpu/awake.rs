@@ -23,8 +23,8 @@ thread_local! {
     static AWAKE: RefCell<Arc<AtomicUsize>> = RefCell::default();
 }
 
-/// Keeps the other workers of the current pool awake until they have found nothing to do for [`LINGER`]. Costs nothing when they are, or
-/// outside a pool.
+/// Keeps the other workers of the current pool awake until they have found nothing to do for [`LINGER`]: called where a pass begins, and by
+/// the operations on vectors between passes. Costs next to nothing when they are, or outside a pool.
 pub(super) fn keep() {
     let (Some(leader), others) = (rayon::current_thread_index(), rayon::current_num_threads() - 1) else {
         return;

@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// Timed steps of each method in a block.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     rounds: u64,
-    /// Blocks of each side (processes); the project's figures are medians of at least five.
+    /// Blocks of each side (a process each); fewer than five may miss that one was slow.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     blocks: u64,
     /// Models: mlp, resnet20_projection, resnet18, wrn28_2, vit_tiny_patch4_32.

@@ -8,22 +8,20 @@
 use super::elem::Elem;
 use super::gemm::{Mat, Onto, single};
 pub use super::made::Pair;
-use super::made::{MakeMaps, Slices, Values, in_single, slices};
+use super::made::{Slices, Values, in_single, slices};
+use super::made_rows::{block, make_rows, make_rows_in_parallel, standing};
 use super::product::{Aligned, COLUMNS, Left, Right, product};
 use super::simd::{self, Level};
 use super::transpose::{transpose, transpose_add};
 use super::work;
 use rayon::prelude::*;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 
 /// Adjoint of y and x: the operands of a weight gradient.
 pub type RowPair<'a, E> = (Values<'a, E>, Values<'a, E>);
 
 /// Columns that a panel has: two vectors.
 const WIDTH: usize = 2 * COLUMNS;
-
-/// Rows of a block: with up to a thousand columns each it stays in the second-level cache.
-const ROWS: usize = 104;
 
 /// Terms of a sum before the next panel's turn: their rows of a panel stay in the first-level cache.
 const DEPTH: usize = 256;
@@ -196,7 +194,8 @@ fn each<'a, E: Elem>(
     }
 }
 
-/// A right operand [k, n], where it stands or copied to panels: the panel of [`WIDTH`] columns from column j on starts at `j / WIDTH panel`, its rows are `row` apart.
+/// A right operand [k, n], where it stands or copied to panels: the panel of [`WIDTH`] columns from column j on starts at
+/// `j / WIDTH panel`, its rows are `row` apart.
 #[derive(Clone, Copy)]
 struct Columns<'a> {
     data: &'a [f32],
@@ -240,71 +239,6 @@ fn turn(level: Level, w: &[f32], inputs: usize, outputs: usize) -> Aligned {
     turned
 }
 
-/// The rows `rows` of operands of `k` columns: where they stand, or as `fill` makes them in `memory`, all that are made at once.
-fn standing<'m>(
-    operands: &[Values<'m, f32>],
-    rows: Range<usize>,
-    k: usize,
-    memory: &'m mut Vec<Aligned>,
-    fill: impl FnOnce(&[&dyn MakeMaps<f32>], Vec<&mut [f32]>),
-) -> Vec<&'m [f32]> {
-    let made: Vec<_> = (operands.iter())
-        .filter_map(|operand| match operand {
-            Values::Whole(_) => None,
-            Values::Made(made) => Some(*made),
-        })
-        .collect();
-    let len = rows.len() * k;
-    if memory.len() < made.len() || memory.iter().any(|memory| memory.len() < len) {
-        *memory = made.iter().map(|_| Aligned::new(len)).collect();
-    }
-    if !made.is_empty() {
-        fill(&made, memory.iter_mut().take(made.len()).map(|memory| &mut memory[..len]).collect());
-    }
-    let mut memory = memory.iter();
-    let mut in_memory = || memory.next().map_or(&[][..], |memory| &memory[..len]);
-    (operands.iter())
-        .map(|operand| match operand {
-            Values::Whole(whole) => &whole[rows.start * k..rows.end * k],
-            Values::Made(_) => in_memory(),
-        })
-        .collect()
-}
-
-/// Makes the rows from `first` on, of `k` columns each; two operands together, where they come from one evaluation.
-fn make_rows(made: &[&dyn MakeMaps<f32>], first: usize, k: usize, mut out: Vec<&mut [f32]>) {
-    let rows = out.first().map_or(0, |out| out.len() / k.max(1));
-    for i in 0..rows {
-        let row = i * k..(i + 1) * k;
-        if let ([a, b], [out_a, out_b]) = (made, &mut out[..]) {
-            let (out_a, out_b) = (&mut out_a[row.clone()], &mut out_b[row.clone()]);
-            if a.make_with(*b, first + i, 0..k, out_a, out_b)
-                || b.make_with(*a, first + i, 0..k, out_b, out_a)
-            {
-                continue;
-            }
-        }
-        for (made, out) in made.iter().zip(&mut out) {
-            made.make(first + i, 0..k, &mut out[row.clone()]);
-        }
-    }
-}
-
-/// The same in parallel.
-fn make_rows_in_parallel(made: &[&dyn MakeMaps<f32>], first: usize, k: usize, out: Vec<&mut [f32]>) {
-    let each = block(out.first().map_or(0, |out| out.len() / k.max(1)), ROWS);
-    let mut parts: Vec<Vec<&mut [f32]>> = Vec::new();
-    for out in out {
-        for (i, part) in out.chunks_mut(each * k.max(1)).enumerate() {
-            if parts.len() <= i {
-                parts.push(Vec::new());
-            }
-            parts[i].push(part);
-        }
-    }
-    parts.into_par_iter().enumerate().for_each(|(i, out)| make_rows(made, first + i * each, k, out));
-}
-
 /// `y [m, n] = Σ_i a_i [m, k] b_i [k, n] + onto`, n a multiple of [`COLUMNS`]; in parallel over blocks of rows.
 fn times_columns(
     level: Level,
@@ -317,7 +251,7 @@ fn times_columns(
     if m * n == 0 {
         return;
     }
-    let block = block(m, ROWS);
+    let block = block(m);
     let operands: Vec<_> = pairs.iter().map(|(a, _)| *a).collect();
     y.par_chunks_mut(block * n).enumerate().for_each_init(Vec::new, |memory, (i, y)| {
         let rows = y.len() / n;
@@ -420,11 +354,6 @@ fn add_transposed(
     });
 }
 
-/// Rows of a parallel block: whole register tiles, several for every thread. Blocks change no bit.
-fn block(rows: usize, most: usize) -> usize {
-    rows.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(8).clamp(8, most)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -497,11 +426,12 @@ mod tests {
             let tangent = First { f, g: xt, x: Arc::clone(&x), y: x, row, before: None };
             let (value_all, tangent_all) = (all(&value), all(&tangent));
             let run = |x: Values<'_, f32>, xt: Values<'_, f32>| {
-                let [mut y, mut gw, mut turned] = [&g[0], &w[0], &w[0]].map(|like| vec![0.0; like.len()]);
+                let [mut y, mut gw, mut other_order] =
+                    [&g[0], &w[0], &w[0]].map(|like| vec![0.0; like.len()]);
                 layer.forward(&[(xt, &w[0]), (x, &w[1])], &mut y, Onto::Nothing);
                 layer.to_weight(&[((&g[0]).into(), x), ((&g[1]).into(), xt)], &mut gw, false);
-                layer.to_weight(&[((&g[0]).into(), xt), ((&g[1]).into(), x)], &mut turned, false);
-                [y, gw, turned]
+                layer.to_weight(&[((&g[0]).into(), xt), ((&g[1]).into(), x)], &mut other_order, false);
+                [y, gw, other_order]
             };
             let want = run((&value_all).into(), (&tangent_all).into());
             let got = run(Values::Made(&value), Values::Made(&tangent));

@@ -18,6 +18,7 @@ pub mod gemm;
 mod lanes;
 pub mod layer_norm;
 pub mod made;
+mod made_rows;
 pub mod norm;
 pub mod norm_made;
 pub mod norm_replay;

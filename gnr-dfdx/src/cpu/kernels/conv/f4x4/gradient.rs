@@ -80,7 +80,13 @@ impl Layer<'_> {
         block
     }
 
-    /// Blocks in parallel.
+    /// Outputs that sums over all channels have room for, and the distance between points.
+    fn sums(&self) -> [usize; 2] {
+        let width = padded(self.s.cout);
+        [width, spread(self.s.cin * width)]
+    }
+
+    /// [`transform`](Self::transform) of all `jobs`, in parallel.
     fn transformed(&self, pairs: &[MapPair<'_, f32>], jobs: &[Job]) -> Vec<Block> {
         jobs.par_iter()
             .map_init(|| self.scratch(), |scratch, job| self.transform(pairs[job.pair], job, scratch))
@@ -151,10 +157,10 @@ pub(in super::super) fn run(
     }
 }
 
+/// In parallel over parts of the batch, each with sums of its own.
 fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mut [f32], accumulate: bool) {
     let s = layer.s;
-    let width = padded(s.cout);
-    let point = spread(s.cin * width);
+    let [width, point] = layer.sums();
     let part = |jobs: &[Job]| {
         let (mut sum, mut scratch) = (Aligned::zeroed(POINTS * point), layer.scratch());
         for job in jobs {
@@ -169,6 +175,7 @@ fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mu
     finish(layer, &added(parts, POINTS * point), gw, accumulate);
 }
 
+/// In parallel over points, whose sums are kept from group to group.
 fn by_points(
     layer: &Layer<'_>,
     pairs: &[MapPair<'_, f32>],
@@ -178,8 +185,7 @@ fn by_points(
     accumulate: bool,
 ) {
     let s = layer.s;
-    let width = padded(s.cout);
-    let point = spread(s.cin * width);
+    let [width, point] = layer.sums();
     let mut sum = Aligned::zeroed(POINTS * point);
     for jobs in jobs.chunks(group) {
         let blocks = layer.transformed(pairs, jobs);
@@ -190,11 +196,10 @@ fn by_points(
     finish(layer, &sum, gw, accumulate);
 }
 
-/// Transforms the sums of all points back.
+/// Transforms kept sums back.
 fn finish(layer: &Layer<'_>, sum: &[f32], gw: &mut [f32], accumulate: bool) {
     let Layer { level, s, .. } = *layer;
-    let width = padded(s.cout);
-    let point = spread(s.cin * width);
+    let [width, point] = layer.sums();
     gw.par_chunks_mut(LANES * s.cin * 9).enumerate().for_each_init(
         || weights::scratch(s.cin),
         |taps, (i, gw)| {
@@ -204,6 +209,7 @@ fn finish(layer: &Layer<'_>, sum: &[f32], gw: &mut [f32], accumulate: bool) {
     );
 }
 
+/// In parallel over output channels, whose sums are transformed back after each group.
 fn by_outputs(
     layer: &Layer<'_>,
     pairs: &[MapPair<'_, f32>],
