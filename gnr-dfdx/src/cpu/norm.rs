@@ -238,7 +238,8 @@ impl<E: Elem> Cpu<E> {
                         InputAdjoint::new(maps, values, stats, gamma, &sums, before)
                     })
                 };
-                adjoints.write_again(&to_x, None, again, |out, more| input(&masked, &sums, out, more))?;
+                let maker = saved.map(|saved| &saved.maker);
+                adjoints.write_again(&to_x, maker, again, |out, more| input(&masked, &sums, out, more))?;
                 *left.sums.borrow_mut() = Some(sums);
                 adjoints.add_copy(&to_residual, &masked)?;
                 Ok(Some(masked))
@@ -392,7 +393,7 @@ impl<E: Elem> Cpu<E> {
         let linear_tangent = (last == Last::Silu && moves).then_some(linear_tangent);
         let (x, scale, to_shift) = (x.cloned(), scale.cloned(), shift.primal.target());
         let to_residual = residual.and_then(|r| r.primal.target());
-        let (point, kept) = (Rc::clone(&left), y);
+        let (point, kept, maker) = (Rc::clone(&left), y, replayed.maker());
         let y = replayed.finish_with(yt, move |mut second, first, adjoints| {
             let first = first.map(|a| a.get());
             let first = first.as_ref();
@@ -426,15 +427,16 @@ impl<E: Elem> Cpu<E> {
                 (Some(a), Some(first), b) => {
                     let at = tangent(&x, &scale, stats, &stats_t);
                     let mut b = b.map(|b| &mut b[..]);
+                    let mut run = |out: Option<(&mut [E], bool)>, made: Option<&mut [E]>| {
+                        norm_replay::second_backward(maps, at, a, first, b.as_deref_mut(), mask, out, made)
+                    };
+                    let mut made = adjoints.buffer_for_first(&to_x, &maker);
                     let mut sums = None;
                     adjoints.write(&to_x, |out, more| {
-                        let b = b.as_deref_mut();
-                        sums =
-                            Some(norm_replay::second_backward(maps, at, a, first, b, mask, Some(out), more));
+                        sums = Some(run(Some((out, more)), made.as_deref_mut()));
                     })?;
-                    sums.unwrap_or_else(|| {
-                        norm_replay::second_backward(maps, at, a, first, b, mask, None, false)
-                    })
+                    adjoints.give_first(&to_x, made);
+                    sums.unwrap_or_else(|| run(None, None))
                 }
                 // The loss did not depend on y, so there is no second term.
                 (_, _, Some(b)) => {

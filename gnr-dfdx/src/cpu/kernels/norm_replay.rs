@@ -12,10 +12,13 @@
 //! For fixed statistics ṁ = q = 0 and all means vanish: `x̄ = s (γ b + γ̇ a)`.
 
 use super::elem::Elem;
+use super::elementwise::clip_mask;
 use super::made::{Settled, Values};
-use super::norm::{MapMask, Maps, Mask, Source, Stats, Sums, centred_dot, centred_sum, masked_sums};
+use super::norm::{
+    self, MapMask, Maps, Mask, Source, Stats, Sums, centred_dot, input_coefficients, masked_sums,
+};
 use super::reduce::sum_run;
-use super::simd::simd;
+use super::simd::{LANES, simd};
 use rayon::prelude::*;
 
 /// Per-channel derivatives of the statistics along a tangent.
@@ -34,10 +37,11 @@ pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Sta
     let (Source::Batch, Some(xt)) = (stats.source, xt) else { return out };
     let of_map = |i| {
         let (x, t) = (maps.map(x, i), maps.map(xt, i));
-        let mean = E::of(sum_run(t) / maps.hw as f64);
-        let m = E::of(stats.mean[i % maps.c]);
+        let sum = sum_run(t);
+        let mean = E::of(sum / maps.hw as f64);
         // Σ (x−m)ẋ = Σ (x−m)(ẋ−k) + k Σ (x−m): centring both factors keeps the digits of the difference.
-        (sum_run(t), centred_dot(x, m, t, mean) + mean.wide() * centred_sum(x, m))
+        let [dot, of_x] = centred_sums(x, E::of(stats.mean[i % maps.c]), t, mean);
+        (sum, dot + mean.wide() * of_x)
     };
     let parts: Vec<(f64, f64)> =
         (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch()).map(of_map).collect();
@@ -55,21 +59,51 @@ pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Sta
 }
 
 simd! {
+    /// Σ (x − m)(z − k) and Σ (x − m)
+    fn centred_sums<E: Elem>(x: &[E], m: E, z: &[E], k: E) -> [f64; 2] {
+        let (mut dots, mut sums) = ([E::zero(); LANES], [E::zero(); LANES]);
+        let ((xs, x_rest), (zs, z_rest)) = (x.as_chunks::<LANES>(), z.as_chunks::<LANES>());
+        for (x, z) in xs.iter().zip(zs) {
+            for i in 0..LANES {
+                dots[i] += (x[i] - m) * (z[i] - k);
+                sums[i] += x[i] - m;
+            }
+        }
+        let mut sums = [dots, sums].map(|lanes| lanes.iter().map(|v| v.wide()).sum::<f64>());
+        for (&x, &z) in x_rest.iter().zip(z_rest) {
+            sums[0] += ((x - m) * (z - k)).wide();
+            sums[1] += (x - m).wide();
+        }
+        sums
+    }
     /// out = k0 xt + k1 x + k2 (+ residual), masked
     pub(super) fn tangent_map<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], residual: Option<&[E]>, mask: Option<MapMask<'_, E>>) {
-        match xt {
-            Some(t) => out.iter_mut().zip(x).zip(t).for_each(|((o, &x), &t)| *o = k[0] * t + k[1] * x + k[2]),
-            None => out.iter_mut().zip(x).for_each(|(o, &x)| *o = k[1] * x + k[2]),
-        }
-        // The map is in the first-level cache now: these passes are cheap.
-        match (residual, mask) {
-            (Some(r), Some(mask)) => {
-                out.iter_mut().zip(r).for_each(|(o, &r)| *o += r);
-                mask.apply(out);
+        let terms = out.iter_mut().zip(x);
+        let rest = match (xt, residual, mask) {
+            (Some(t), None, Some(MapMask::Between { of, k: by, m, top })) => {
+                terms.zip(t).zip(of).for_each(|(((o, &x), &t), &v)| *o = clip_mask(k[0] * t + k[1] * x + k[2], by * v + m, top));
+                None
             }
-            (Some(r), None) => out.iter_mut().zip(r).for_each(|(o, &r)| *o += r),
-            (None, Some(mask)) => mask.apply(out),
-            (None, None) => {}
+            (Some(t), None, mask) => {
+                terms.zip(t).for_each(|((o, &x), &t)| *o = k[0] * t + k[1] * x + k[2]);
+                mask
+            }
+            (Some(t), Some(r), mask) => {
+                terms.zip(t).zip(r).for_each(|(((o, &x), &t), &r)| *o = k[0] * t + k[1] * x + k[2] + r);
+                mask
+            }
+            (None, None, mask) => {
+                terms.for_each(|(o, &x)| *o = k[1] * x + k[2]);
+                mask
+            }
+            (None, Some(r), mask) => {
+                terms.zip(r).for_each(|((o, &x), &r)| *o = k[1] * x + k[2] + r);
+                mask
+            }
+        };
+        // The map is in the first-level cache now: this pass is cheap.
+        if let Some(mask) = rest {
+            mask.apply(out);
         }
     }
     /// [`tangent_map`] with `out` as the residual.
@@ -171,9 +205,15 @@ pub fn tangent_apply<E: Elem>(
     });
 }
 
+/// The maps of an array, in parallel.
+fn each_map<E: Elem>(maps: Maps, array: &mut [E]) -> impl IndexedParallelIterator<Item = (usize, &mut [E])> {
+    array.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate()
+}
+
 /// The second pass backward. `a` is the recorded adjoint of y (already masked) with its `first` sums; `b` the second adjoint, **masked in
 /// place** when there is a `mask` (it is then also the second adjoint of the residual), `None` when nothing depends on y.
-/// Returns the second-order gradients of β and γ; adds (or assigns) that of x to `gx` when given.
+/// Returns the second-order gradients of β and γ; adds (or assigns) that of x to `gx` when given, and writes to `made` what the gradient pass
+/// gives x for `a`, the same bits.
 #[allow(clippy::too_many_arguments)]
 pub fn second_backward<E: Elem>(
     maps: Maps,
@@ -182,32 +222,29 @@ pub fn second_backward<E: Elem>(
     first: &Sums,
     mut b: Option<&mut [E]>,
     mask: Option<Mask<'_, E>>,
-    gx: Option<&mut [E]>,
-    accumulate: bool,
+    gx: Option<(&mut [E], bool)>,
+    made: Option<&mut [E]>,
 ) -> Sums {
-    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), Mask::values(mask), gx.as_deref()]);
+    let (gx, accumulate) = gx.map_or((None, false), |(gx, accumulate)| (Some(gx), accumulate));
+    let values = Mask::values(mask);
+    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), values, gx.as_deref(), made.as_deref()]);
     let Tangent { x, xt, stats, stats_t, .. } = at;
-    let mean_of = |i: usize| E::of(stats.mean[i % maps.c]);
     // Σ a (ẋ − ṁ), then Σ b and Σ b (x − m), per map.
-    let at_sums: Vec<f64> = match xt {
-        Some(t) => (0..maps.n * maps.c)
-            .into_par_iter()
-            .with_min_len(maps.batch())
-            .map(|i| {
-                let k = E::of(stats_t.mean[i % maps.c]);
-                centred_dot(maps.map(a, i), E::zero(), maps.map(t, i), k)
-            })
-            .collect(),
-        None => vec![0.0; maps.n * maps.c],
+    let of_map = |i: usize, b: Option<&mut [E]>| {
+        let (ch, x) = (i % maps.c, maps.map(x, i));
+        let of_a = maps
+            .maps(xt, i)
+            .map_or(0.0, |t| centred_dot(maps.map(a, i), E::zero(), t, E::of(stats_t.mean[ch])));
+        let mask = Mask::map(mask, maps, i);
+        let [b, bx] = b.map_or([0.0; 2], |b| masked_sums(b, x, E::of(stats.mean[ch]), mask));
+        [of_a, b, bx]
     };
-    let b_sums: Vec<[f64; 2]> = match b.as_deref_mut() {
-        Some(b) => b
-            .par_chunks_mut(maps.hw)
-            .with_min_len(maps.batch())
-            .enumerate()
-            .map(|(i, b)| masked_sums(b, maps.map(x, i), mean_of(i), Mask::map(mask, maps, i)))
-            .collect(),
-        None => vec![[0.0; 2]; maps.n * maps.c],
+    let parts: Vec<[f64; 3]> = match b.as_deref_mut() {
+        Some(b) => each_map(maps, b).map(|(i, b)| of_map(i, Some(b))).collect(),
+        None => {
+            let maps_ = (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch());
+            maps_.map(|i| of_map(i, None)).collect()
+        }
     };
     let mut sums = Sums { beta: vec![0.0; maps.c], gamma: vec![0.0; maps.c] };
     let mut coefficients = vec![[E::zero(); 5]; maps.c];
@@ -217,10 +254,10 @@ pub fn second_backward<E: Elem>(
         let (a_sum, ax) = (first.beta[ch], first.gamma[ch]);
         let shift_t = E::of(mt).wide() - mt;
         let at_sum =
-            of_channel().map(|i| at_sums[i]).sum::<f64>() + if xt.is_some() { shift_t * a_sum } else { 0.0 };
-        let b_sum: f64 = of_channel().map(|i| b_sums[i][0]).sum();
+            of_channel().map(|i| parts[i][0]).sum::<f64>() + if xt.is_some() { shift_t * a_sum } else { 0.0 };
+        let b_sum: f64 = of_channel().map(|i| parts[i][1]).sum();
         let shift = E::of(m).wide() - m;
-        let bx = s * (of_channel().map(|i| b_sums[i][1]).sum::<f64>() + shift * b_sum);
+        let bx = s * (of_channel().map(|i| parts[i][2]).sum::<f64>() + shift * b_sum);
         sums.beta[ch] = b_sum;
         sums.gamma[ch] = bx + s * (at_sum - q * ax);
         *coefficients = match stats.source {
@@ -236,12 +273,21 @@ pub fn second_backward<E: Elem>(
         }
         .map(E::of);
     }
-    if let Some(gx) = gx {
-        let b = b.as_deref();
-        gx.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, gx)| {
-            let (a, x, t) = (maps.map(a, i), maps.map(x, i), maps.maps(xt, i));
-            combine(gx, maps.maps(b, i), a, x, t, coefficients[i % maps.c], accumulate);
-        });
+    let b = b.as_deref();
+    let second = |i: usize, gx: &mut [E]| {
+        let (a, x, t) = (maps.map(a, i), maps.map(x, i), maps.maps(xt, i));
+        combine(gx, maps.maps(b, i), a, x, t, coefficients[i % maps.c], accumulate);
+    };
+    match (gx, made) {
+        (Some(gx), None) => each_map(maps, gx).for_each(|(i, gx)| second(i, gx)),
+        (Some(gx), Some(made)) => {
+            let of_first = input_coefficients(maps, stats, at.gamma, first);
+            each_map(maps, gx).zip(made.par_chunks_mut(maps.hw)).for_each(|((i, gx), made)| {
+                second(i, gx);
+                norm::combine(made, maps.map(a, i), maps.map(x, i), of_first[i % maps.c], false);
+            });
+        }
+        (None, _) => {}
     }
     sums
 }
@@ -250,7 +296,7 @@ pub fn second_backward<E: Elem>(
 mod tests {
     use super::*;
     use crate::cpu::kernels::norm::{Affine, Last, apply, backward_input, backward_sums};
-    use crate::cpu::kernels::testing::{max_abs_diff, noise};
+    use crate::cpu::kernels::testing::{max_abs_diff, noise, same_bits};
 
     const MAPS: Maps = Maps { n: 4, c: 3, hw: 21 };
 
@@ -337,8 +383,11 @@ mod tests {
             let first = backward_sums(MAPS, &mut a, &p.x, &st, mask);
             for accumulate in [false, true] {
                 let (mut b, mut gx) = (wt.clone(), vec![1.0; n]);
-                let second =
-                    second_backward(MAPS, at, &a, &first, Some(&mut b), mask, Some(&mut gx), accumulate);
+                let (to_x, mut made) = (Some((&mut gx[..], accumulate)), vec![f64::NAN; n]);
+                let second = second_backward(MAPS, at, &a, &first, Some(&mut b), mask, to_x, Some(&mut made));
+                let mut want = vec![0.0; n];
+                backward_input(MAPS, &a, &p.x, &st, &p.gamma, &first, &mut want, false);
+                assert!(same_bits(&made, &want), "what the gradient pass gives");
                 if accumulate {
                     gx.iter_mut().for_each(|v| *v -= 1.0);
                 }
@@ -348,8 +397,9 @@ mod tests {
             }
             // No second adjoint is the same as one that is zero.
             let (mut zero, mut with, mut without) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
-            let s0 = second_backward(MAPS, at, &a, &first, Some(&mut zero), mask, Some(&mut with), false);
-            let s1 = second_backward(MAPS, at, &a, &first, None, mask, Some(&mut without), false);
+            let s0 =
+                second_backward(MAPS, at, &a, &first, Some(&mut zero), mask, Some((&mut with, false)), None);
+            let s1 = second_backward(MAPS, at, &a, &first, None, mask, Some((&mut without, false)), None);
             assert!(max_abs_diff(&with, &without) < 1e-14 && s0 == s1);
         }
     }
