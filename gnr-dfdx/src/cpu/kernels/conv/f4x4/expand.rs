@@ -35,8 +35,8 @@ impl Maps {
     }
 }
 
-/// Maps between the one that is made and the one that is asked for.
-const AHEAD: usize = 1;
+/// How many maps the one that is asked for comes after the one that is made.
+const AHEAD: usize = 2;
 
 /// One image of a batch of maps.
 #[derive(Clone, Copy)]
