@@ -21,9 +21,10 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// Blocks of about `target` elements from images of `rows` x `columns`.
+    /// Blocks of at most about `target` elements from images of `rows` x `columns`; those of one image are as equal as they can be.
     pub(super) fn new(rows: usize, columns: usize, target: usize) -> Self {
-        Cut { images: (target / (rows * columns)).max(1), rows: (target / columns).clamp(1, rows) }
+        let most = (target / columns).clamp(1, rows);
+        Cut { images: (target / (rows * columns)).max(1), rows: rows.div_ceil(rows.div_ceil(most)) }
     }
 }
 
