@@ -65,6 +65,10 @@ impl Sums {
     pub(super) fn unit(&self) -> usize {
         spread(self.rows * self.lanes)
     }
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.units * self.unit() * size_of::<f32>()
+    }
 }
 
 /// The sum of `parts` of `size` elements, in their order; zeros when there are none.
@@ -92,7 +96,7 @@ pub(super) fn sum_over<B: Send + Sync, S>(
 ) -> Aligned {
     let Sums { units, rows, lanes, private } = sums;
     let (unit, size) = (sums.unit(), units * sums.unit());
-    if size * size_of::<f32>() <= private {
+    if sums.bytes() <= private {
         let part = |jobs: &[Job]| {
             let (mut sum, mut scratch) = (Aligned::zeroed(size), scratch());
             for job in jobs {

@@ -9,44 +9,46 @@ use std::ops::Range;
 type Case = ([usize; 4], [usize; 4], usize, usize, usize);
 
 const CASES: &[Case] = &[
-    ([2, 3, 8, 8], [16, 3, 3, 3], 1, 1, 1),      // stem
-    ([3, 16, 8, 8], [16, 16, 3, 3], 1, 1, 1),    // stages of a CIFAR ResNet
-    ([1, 8, 32, 32], [24, 8, 3, 3], 1, 1, 1),    //
-    ([5, 40, 4, 4], [36, 40, 3, 3], 1, 1, 1),    // several images a block, ragged channel counts
-    ([2, 9, 7, 5], [11, 9, 3, 3], 1, 1, 1),      // odd, rectangular input
-    ([2, 8, 6, 9], [10, 8, 3, 3], 1, 0, 1),      // no padding
-    ([2, 8, 5, 6], [8, 8, 3, 3], 1, 2, 1),       // full padding
-    ([2, 8, 5, 6], [8, 8, 3, 3], 1, 3, 1),       // more padding than kernel
-    ([1, 8, 70, 66], [8, 8, 3, 3], 1, 1, 1),     // more tiles than one block
-    ([2, 12, 3, 3], [8, 12, 3, 3], 1, 0, 1),     // one output pixel
-    ([2, 16, 24, 20], [16, 16, 3, 3], 1, 1, 1),  // 4x4 tiles: transformed weights are the smaller operand
-    ([1, 32, 66, 36], [48, 32, 3, 3], 1, 1, 1),  // more of them than one block
-    ([2, 40, 68, 40], [48, 40, 3, 3], 1, 1, 1),  // shared sums by points, several groups of blocks
-    ([2, 150, 6, 7], [144, 150, 3, 3], 1, 1, 1), // shared sums by outputs, channels in several bands
-    ([2, 16, 10, 11], [16, 16, 3, 3], 1, 0, 1),  // no padding
-    ([2, 31, 6, 8], [16, 31, 3, 3], 1, 2, 1),    // full padding
-    ([2, 16, 8, 8], [32, 16, 3, 3], 2, 1, 1),    // transition
-    ([3, 32, 14, 22], [16, 32, 3, 3], 2, 1, 1),  // phases: ragged tiles
-    ([2, 16, 15, 31], [48, 16, 3, 3], 2, 1, 1),  // odd input
-    ([1, 16, 62, 96], [16, 16, 3, 3], 2, 1, 1),  // more rows of tiles than one block
-    ([3, 64, 8, 16], [128, 64, 3, 3], 2, 1, 1),  // shared sums
-    ([2, 24, 16, 16], [16, 24, 3, 3], 2, 1, 1),  // ragged channel counts
-    ([3, 16, 8, 8], [32, 16, 1, 1], 2, 0, 1),    // projection
-    ([2, 5, 9, 7], [7, 5, 5, 5], 2, 2, 1),       //
-    ([1, 3, 19, 21], [8, 3, 7, 7], 2, 3, 1),     // ImageNet stem
-    ([2, 3, 16, 16], [12, 3, 4, 4], 4, 0, 1),    // patch embedding
-    ([2, 4, 6, 6], [6, 4, 2, 2], 1, 0, 1),       // even kernel
-    ([2, 4, 5, 5], [6, 4, 2, 2], 2, 1, 1),       //
-    ([4, 10, 1, 1], [12, 10, 1, 1], 1, 0, 1),    // 1x1 spatial
-    ([2, 10, 1, 1], [12, 10, 3, 3], 1, 1, 1),    //
-    ([2, 8, 6, 6], [16, 2, 3, 3], 1, 1, 4),      // grouped
-    ([2, 12, 7, 7], [18, 6, 3, 3], 2, 1, 2),     //
-    ([2, 6, 7, 8], [6, 1, 3, 3], 1, 1, 6),       // depthwise
-    ([2, 6, 9, 8], [6, 1, 5, 5], 2, 2, 6),       //
-    ([2, 3, 7, 7], [6, 1, 3, 3], 1, 1, 3),       // depthwise with a multiplier
-    ([2, 1, 6, 6], [1, 1, 3, 3], 1, 1, 1),       //
-    ([2, 3, 6, 8], [4, 3, 1, 3], 1, 1, 1),       // rectangular kernel
-    ([2, 8, 2, 40], [8, 8, 2, 5], 3, 2, 1),      //
+    ([2, 3, 8, 8], [16, 3, 3, 3], 1, 1, 1),       // stem
+    ([3, 16, 8, 8], [16, 16, 3, 3], 1, 1, 1),     // stages of a CIFAR ResNet
+    ([1, 8, 32, 32], [24, 8, 3, 3], 1, 1, 1),     //
+    ([5, 40, 4, 4], [36, 40, 3, 3], 1, 1, 1),     // several images a block, ragged channel counts
+    ([2, 9, 7, 5], [11, 9, 3, 3], 1, 1, 1),       // odd, rectangular input
+    ([2, 8, 6, 9], [10, 8, 3, 3], 1, 0, 1),       // no padding
+    ([2, 8, 5, 6], [8, 8, 3, 3], 1, 2, 1),        // full padding
+    ([2, 8, 5, 6], [8, 8, 3, 3], 1, 3, 1),        // more padding than kernel
+    ([1, 8, 70, 66], [8, 8, 3, 3], 1, 1, 1),      // more tiles than one block
+    ([2, 12, 3, 3], [8, 12, 3, 3], 1, 0, 1),      // one output pixel
+    ([2, 16, 24, 20], [16, 16, 3, 3], 1, 1, 1),   // 4x4 tiles: transformed weights are the smaller operand
+    ([1, 32, 66, 36], [48, 32, 3, 3], 1, 1, 1),   // more of them than one block
+    ([2, 40, 68, 40], [48, 40, 3, 3], 1, 1, 1),   // shared sums by points, several groups of blocks
+    ([2, 150, 6, 7], [144, 150, 3, 3], 1, 1, 1),  // shared sums by outputs, channels in several bands
+    ([2, 16, 10, 11], [16, 16, 3, 3], 1, 0, 1),   // no padding
+    ([2, 31, 6, 8], [16, 31, 3, 3], 1, 2, 1),     // full padding
+    ([2, 16, 8, 8], [32, 16, 3, 3], 2, 1, 1),     // transition
+    ([3, 32, 14, 22], [16, 32, 3, 3], 2, 1, 1),   // phases: ragged tiles
+    ([2, 16, 15, 31], [48, 16, 3, 3], 2, 1, 1),   // odd input
+    ([1, 16, 62, 96], [16, 16, 3, 3], 2, 1, 1),   // more rows of tiles than one block
+    ([3, 64, 8, 16], [128, 64, 3, 3], 2, 1, 1),   // shared sums
+    ([3, 144, 10, 14], [80, 144, 3, 3], 2, 1, 1), // many weights: several parts of the channels
+    ([34, 96, 4, 4], [128, 96, 3, 3], 2, 1, 1),   // many weights: several blocks of images
+    ([2, 24, 16, 16], [16, 24, 3, 3], 2, 1, 1),   // ragged channel counts
+    ([3, 16, 8, 8], [32, 16, 1, 1], 2, 0, 1),     // projection
+    ([2, 5, 9, 7], [7, 5, 5, 5], 2, 2, 1),        //
+    ([1, 3, 19, 21], [8, 3, 7, 7], 2, 3, 1),      // ImageNet stem
+    ([2, 3, 16, 16], [12, 3, 4, 4], 4, 0, 1),     // patch embedding
+    ([2, 4, 6, 6], [6, 4, 2, 2], 1, 0, 1),        // even kernel
+    ([2, 4, 5, 5], [6, 4, 2, 2], 2, 1, 1),        //
+    ([4, 10, 1, 1], [12, 10, 1, 1], 1, 0, 1),     // 1x1 spatial
+    ([2, 10, 1, 1], [12, 10, 3, 3], 1, 1, 1),     //
+    ([2, 8, 6, 6], [16, 2, 3, 3], 1, 1, 4),       // grouped
+    ([2, 12, 7, 7], [18, 6, 3, 3], 2, 1, 2),      //
+    ([2, 6, 7, 8], [6, 1, 3, 3], 1, 1, 6),        // depthwise
+    ([2, 6, 9, 8], [6, 1, 5, 5], 2, 2, 6),        //
+    ([2, 3, 7, 7], [6, 1, 3, 3], 1, 1, 3),        // depthwise with a multiplier
+    ([2, 1, 6, 6], [1, 1, 3, 3], 1, 1, 1),        //
+    ([2, 3, 6, 8], [4, 3, 1, 3], 1, 1, 1),        // rectangular kernel
+    ([2, 8, 2, 40], [8, 8, 2, 5], 3, 2, 1),       //
 ];
 
 /// (input, weight, stride, [[top, bottom], [left, right]], groups).

@@ -10,6 +10,7 @@
 //! # References
 //! As [`super`]. Phases: Yepez & Ko, *Stride 2 1-D, 2-D, and 3-D Winograd for Convolutional Neural Networks* (IEEE TVLSI 2020).
 
+mod few;
 mod maps;
 mod points;
 mod weights;
@@ -23,6 +24,7 @@ use crate::cpu::kernels::simd::Level;
 use maps::{Kind, Pixels, contract_row, expand, to_maps};
 use rayon::prelude::*;
 use std::ops::Range;
+use weights::Weights;
 
 /// Points of one dimension; the last is ∞.
 const SIDE: usize = 5;
@@ -42,7 +44,7 @@ const BLOCK_BYTES: usize = 512 << 10;
 /// Sums of a weight gradient up to this size are kept per part of the batch: a quarter of the second-level cache.
 const PRIVATE_BYTES: usize = 256 << 10;
 
-/// Bytes of transformed weights that still pay.
+/// Bytes up to which transformed weights stay in the caches while all blocks of tiles stream past them.
 const WEIGHT_BYTES: usize = 4 << 20;
 
 /// The phases that have products at a point.
@@ -60,9 +62,8 @@ pub(in super::super) fn pays(g: &Geometry) -> bool {
     let halves = [g.oh, g.ow] == [g.h.div_ceil(2), g.w.div_ceil(2)];
     let kind = (g.kh, g.kw, g.stride, g.groups, g.top, g.left) == (3, 3, 2, 1, 1, 1) && halves;
     let whole = g.c.is_multiple_of(LANES) && g.o.is_multiple_of(LANES);
-    let weights = PHASES * POINTS * g.c * g.o * size_of::<f32>();
     let products = 81 * g.oh.div_ceil(TILE) * g.ow.div_ceil(TILE);
-    kind && whole && weights <= WEIGHT_BYTES && products * 20 <= 9 * g.oh * g.ow * 17
+    kind && whole && products * 20 <= 9 * g.oh * g.ow * 17
 }
 
 fn tiles(g: &Geometry) -> Tiles {
@@ -81,32 +82,101 @@ fn adjoints(g: &Geometry, window: usize) -> Maps {
 }
 
 /// Transformed weights, as panels [lanes / width][POINTS][pair][PHASES][channels][width].
-fn transformed(
-    level: Level,
-    pairs: &[Pair<'_, f32>],
-    [channels, lanes]: [usize; 2],
-    turned: bool,
-) -> (Aligned, usize) {
+fn transformed(level: Level, pairs: &[Weights<'_>]) -> (Aligned, usize) {
+    let [channels, lanes] = pairs.first().map_or([0; 2], |w| [w.channels, w.lanes]);
     let width = width(lanes);
-    let depth = PHASES * channels;
-    let point = pairs.len() * depth * width;
+    let phase = channels * width;
+    let point = pairs.len() * PHASES * phase;
     let mut u = Aligned::new(lanes / width * POINTS * point);
     u.par_chunks_mut(POINTS * point).enumerate().for_each_init(
-        || weights::scratch(channels),
+        || weights::scratch(channels, width),
         |taps, (i, u)| {
-            for (p, (_, w)) in pairs.iter().enumerate() {
-                let u = &mut u[p * depth * width..];
-                weights::transform(level, w, [channels, lanes], turned, i * width, width, taps, u, point);
+            for (p, w) in pairs.iter().enumerate() {
+                w.taps(level, 0..channels, i * width, width, taps);
+                for q in 0..PHASES {
+                    let u = &mut u[(p * PHASES + q) * phase..];
+                    w.transform(level, q, taps, channels, width, u, point);
+                }
             }
         },
     );
     (u, POINTS * point)
 }
 
+/// The weights of pairs, whose outputs are lanes, or, when `turned`, their inputs.
+fn weights_of<'a>(g: &Geometry, pairs: &[Pair<'a, f32>], turned: bool) -> Vec<Weights<'a>> {
+    let [channels, lanes] = if turned { [g.o, g.c] } else { [g.c, g.o] };
+    pairs.iter().map(|&(_, data)| Weights { data, channels, lanes, turned }).collect()
+}
+
+/// Whether a convolution has so many weights, or so few tiles, that panels of weights are better made in the second-level cache, just before
+/// their products.
+fn few_tiles(g: &Geometry) -> bool {
+    PHASES * POINTS * g.c * g.o * size_of::<f32>() > WEIGHT_BYTES || g.o >= g.n * tiles(g).count()
+}
+
+/// Writes rows of tiles to the outputs of a group of lanes; `m` starts at the first of these tiles.
+#[allow(clippy::too_many_arguments)]
+fn write_outputs(
+    level: Level,
+    g: &Geometry,
+    rows: Range<usize>,
+    m: &[f32],
+    [m_point, width]: [usize; 2],
+    pixels: &mut [f32],
+    y: &mut [f32],
+) {
+    let columns = tiles(g).columns;
+    let to = Pixels { stride: 1, top: 0, left: 0, width: TILE * columns };
+    for r in rows.clone() {
+        let m = &m[(r - rows.start) * columns * width..];
+        contract_row(level, m, m_point, width, columns, [true; 2], to, pixels);
+        to_maps(level, pixels, to.width, TILE * r..TILE * (r + 1), [g.oh, g.ow], y, false);
+    }
+}
+
+/// The same for the adjoints of a group of lanes of the input, each phase of which has its products.
+#[allow(clippy::too_many_arguments)]
+fn write_inputs(
+    level: Level,
+    g: &Geometry,
+    rows: Range<usize>,
+    m: [&[f32]; PHASES],
+    [m_point, width]: [usize; 2],
+    pixels: &mut [f32],
+    gx: &mut [f32],
+    accumulate: bool,
+) {
+    let columns = tiles(g).columns;
+    let across = 2 * TILE * columns;
+    for r in rows.clone() {
+        for (m, odd) in m.into_iter().zip(ODD) {
+            let [top, left] = odd.map(usize::from);
+            let to = Pixels { stride: 2, top, left, width: across };
+            let m = &m[(r - rows.start) * columns * width..];
+            contract_row(level, m, m_point, width, columns, odd, to, pixels);
+        }
+        to_maps(level, pixels, across, 2 * TILE * r..2 * TILE * (r + 1), [g.h, g.w], gx, accumulate);
+    }
+}
+
+/// Pixels of the outputs of a row of tiles.
+fn output_pixels(g: &Geometry) -> Aligned {
+    Aligned::new(TILE * TILE * tiles(g).columns * LANES)
+}
+
+/// Of the inputs.
+fn input_pixels(g: &Geometry) -> Aligned {
+    Aligned::new(2 * TILE * 2 * TILE * tiles(g).columns * LANES)
+}
+
 /// `y = Σ_i conv(x_i, w_i)`.
 pub(in super::super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &mut [f32]) {
     let (tiles, maps, width, depth) = (tiles(g), inputs(g), width(g.o), PHASES * g.c);
-    let (u, panel) = transformed(level, pairs, [g.c, g.o], false);
+    if few_tiles(g) {
+        return few::forward(level, g, pairs, y);
+    }
+    let (u, panel) = transformed(level, &weights_of(g, pairs, false));
     let row = tile_row(depth, pairs.len());
     let target = (BLOCK_BYTES / (POINTS * (row + width) * size_of::<f32>())).clamp(16, 256);
     let cut = tiles.cut(target.min(g.n.div_ceil(rayon::current_num_threads()) * tiles.count()));
@@ -114,7 +184,7 @@ pub(in super::super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f3
     let scratch = || {
         let v = Aligned::new(POINTS * spread(largest * row));
         let m = Aligned::new(POINTS * spread(largest * width));
-        (v, m, Scratch::new(&maps), Aligned::new(TILE * TILE * tiles.columns * LANES))
+        (v, m, Scratch::new(&maps), output_pixels(g))
     };
     y.par_chunks_mut(g.map() * cut.images).enumerate().for_each_init(
         scratch,
@@ -145,14 +215,8 @@ pub(in super::super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f3
                     for i in 0..images {
                         for lane in (0..width).step_by(LANES) {
                             let y = &mut y[i * g.map() + (panel * width + lane) * g.l()..][..LANES * g.l()];
-                            for r in rows.clone() {
-                                let tile = i * each + (r - rows.start) * tiles.columns;
-                                let to = Pixels { stride: 1, top: 0, left: 0, width: TILE * tiles.columns };
-                                let m = &m[tile * width + lane..];
-                                contract_row(level, m, m_point, width, tiles.columns, [true; 2], to, pixels);
-                                let rows = TILE * r..TILE * (r + 1);
-                                to_maps(level, pixels, to.width, rows, [g.oh, g.ow], y, false);
-                            }
+                            let m = &m[i * each * width + lane..];
+                            write_outputs(level, g, rows.clone(), m, [m_point, width], pixels, y);
                         }
                     }
                 }
@@ -175,16 +239,18 @@ pub(in super::super) fn backward_input(
     accumulate: bool,
 ) {
     let (tiles, maps, width, depth) = (tiles(g), adjoints(g, SIDE), width(g.c), PHASES * g.o);
-    let (u, panel) = transformed(level, pairs, [g.o, g.c], true);
+    if few_tiles(g) {
+        return few::backward_input(level, g, pairs, gx, accumulate);
+    }
+    let (u, panel) = transformed(level, &weights_of(g, pairs, true));
     let row = tile_row(g.o, pairs.len());
     let target = (BLOCK_BYTES / (POINTS * (row + PHASES * width) * size_of::<f32>())).clamp(16, 256);
     let cut = tiles.cut(target.min(g.n.div_ceil(rayon::current_num_threads()) * tiles.count()));
     let largest = cut.images * cut.rows * tiles.columns;
-    let across = 2 * TILE * tiles.columns;
     let scratch = || {
         let v = Aligned::new(POINTS * spread(largest * row));
         let m = Aligned::new(PHASES * POINTS * spread(largest * width));
-        (v, m, Scratch::new(&maps), Aligned::new(2 * TILE * across * LANES))
+        (v, m, Scratch::new(&maps), input_pixels(g))
     };
     gx.par_chunks_mut(g.image() * cut.images).enumerate().for_each_init(
         scratch,
@@ -218,17 +284,9 @@ pub(in super::super) fn backward_input(
                             let plane = g.h * g.w;
                             let gx =
                                 &mut gx[i * g.image() + (panel * width + lane) * plane..][..LANES * plane];
-                            for r in rows.clone() {
-                                let tile = i * each + (r - rows.start) * tiles.columns;
-                                for (phase, odd) in ODD.into_iter().enumerate() {
-                                    let [top, left] = odd.map(usize::from);
-                                    let to = Pixels { stride: 2, top, left, width: across };
-                                    let m = &m[phase * POINTS * m_point + tile * width + lane..];
-                                    contract_row(level, m, m_point, width, tiles.columns, odd, to, pixels);
-                                }
-                                let rows = 2 * TILE * r..2 * TILE * (r + 1);
-                                to_maps(level, pixels, across, rows, [g.h, g.w], gx, accumulate);
-                            }
+                            let of_phase = |q| &m[q * POINTS * m_point + i * each * width + lane..];
+                            let m = std::array::from_fn(of_phase);
+                            write_inputs(level, g, rows.clone(), m, [m_point, width], pixels, gx, accumulate);
                         }
                     }
                 }
@@ -249,6 +307,11 @@ pub(in super::super) fn backward_weight(
     let (of_input, of_adjoint) = (inputs(g), adjoints(g, TILE));
     let (input_row, adjoint_row) = (tile_row(PHASES * g.c, 1), tile_row(g.o, 1));
     let bytes = POINTS * (input_row + adjoint_row) * size_of::<f32>();
+    let sums = Sums { units: POINTS, rows: PHASES * g.c, lanes: g.o, private: PRIVATE_BYTES };
+    // The larger one, sums or operands, is in memory once.
+    if sums.bytes() > pairs.len() * g.n * tiles.count() * bytes {
+        return few::backward_weight(level, g, pairs, gw, accumulate);
+    }
     let cut = tiles.cut((BLOCK_BYTES / bytes).clamp(16, 256));
     let transform = |job: &Job, [inputs, adjoints]: &mut [Scratch; 2]| {
         let (gy, x) = pairs[job.pair];
@@ -278,14 +341,13 @@ pub(in super::super) fn backward_weight(
             product(level, [present.len(), *count, g.o], v, a, sum, g.o, true);
         };
     let scratch = || [Scratch::new(&of_input), Scratch::new(&of_adjoint)];
-    let sums = Sums { units: POINTS, rows: PHASES * g.c, lanes: g.o, private: PRIVATE_BYTES };
     let jobs = jobs(pairs.len(), g.n, tiles.rows, cut);
     let sum = sum_over(sums, &jobs, bytes * cut.images * cut.rows * tiles.columns, scratch, transform, add);
     gw.par_chunks_mut(LANES * g.c * 9).enumerate().for_each_init(
-        || weights::scratch(g.c),
+        || weights::scratch(g.c, LANES),
         |taps, (i, gw)| {
             let sum = &sum[i * LANES..];
-            weights::transform_back(level, sum, sums.unit(), g.o, g.c, taps, gw, accumulate);
+            weights::transform_back(level, sum, sums.unit(), g.o, 0..g.c, taps, gw, g.c, accumulate);
         },
     );
 }

@@ -8,50 +8,78 @@ use crate::cpu::kernels::conv::lanes::{Lanes, lanes};
 use crate::cpu::kernels::conv::product::Aligned;
 use crate::cpu::kernels::conv::transpose::{transpose, transpose_add};
 use crate::cpu::kernels::simd::Level;
+use std::ops::Range;
 
-/// Buffer for the taps of `channels` channels and one group of lanes.
-pub(super) fn scratch(channels: usize) -> Aligned {
-    Aligned::new(9 * channels * LANES)
+/// Buffer for the taps of `channels` channels and `lanes` lanes.
+pub(super) fn scratch(channels: usize, lanes: usize) -> Aligned {
+    Aligned::new(9 * channels * lanes)
 }
 
-/// `G g Gᵀ` for `width` lanes from `first` on of weights [outputs, inputs, 3, 3]: point p, phase q, channel c, lane l to
-/// `p point + (q channels + c) width + l`. Lanes are outputs and channels inputs; when `turned` the reverse, and the weights are rotated
-/// by 180°.
-#[allow(clippy::too_many_arguments)]
-pub(super) fn transform(
-    level: Level,
-    w: &[f32],
-    [channels, lanes]: [usize; 2],
-    turned: bool,
-    first: usize,
-    width: usize,
-    taps: &mut [f32],
-    u: &mut [f32],
-    point: usize,
-) {
-    assert!(taps.len() >= 9 * channels * LANES && w.len() == 9 * channels * lanes && first + width <= lanes);
-    assert!(u.len() >= (POINTS - 1) * point + PHASES * channels * width);
-    for lane in (0..width).step_by(LANES) {
-        if turned {
-            for c in 0..channels {
-                let w = &w[(c * lanes + first + lane) * 9..];
-                transpose(level, w, 9, LANES, 9, &mut taps[9 * c * LANES..], LANES);
+/// Weights [outputs, inputs, 3, 3], and which of their channels are lanes: outputs, or, when `turned`, inputs; then they are rotated by 180°.
+#[derive(Clone, Copy)]
+pub(super) struct Weights<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) channels: usize,
+    pub(super) lanes: usize,
+    pub(super) turned: bool,
+}
+
+impl Weights<'_> {
+    /// The taps of some `channels` and the `width` lanes from `first` on: [width / LANES][channels][9][LANES].
+    pub(super) fn taps(
+        &self,
+        level: Level,
+        channels: Range<usize>,
+        first: usize,
+        width: usize,
+        taps: &mut [f32],
+    ) {
+        let (all, lanes, count) = (self.channels, self.lanes, channels.len());
+        assert!(self.data.len() == 9 * all * lanes && first + width <= lanes && channels.end <= all);
+        let groups = taps.chunks_exact_mut((9 * count * LANES).max(1)).take(width / LANES);
+        for (taps, first) in groups.zip((first..).step_by(LANES)) {
+            if self.turned {
+                for (taps, c) in taps.chunks_exact_mut(9 * LANES).zip(channels.clone()) {
+                    let w = &self.data[(c * lanes + first) * 9..];
+                    transpose(level, w, 9, LANES, 9, taps, LANES);
+                }
+            } else {
+                let w = &self.data[(first * all + channels.start) * 9..];
+                transpose(level, w, all * 9, LANES, count * 9, taps, LANES);
             }
-        } else {
-            let w = &w[(first + lane) * channels * 9..];
-            transpose(level, w, channels * 9, LANES, channels * 9, taps, LANES);
         }
-        // SAFETY: the assertions: nine taps a channel, and room for every point and phase of every channel.
-        unsafe { forth(level, taps, channels, turned, &mut u[lane..], point, width) };
+    }
+
+    /// `G g Gᵀ` of one phase from the [`taps`](Self::taps) of `channels` channels and `width` lanes: point p, channel c, lane l to
+    /// `p point + c width + l`.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn transform(
+        &self,
+        level: Level,
+        phase: usize,
+        taps: &[f32],
+        channels: usize,
+        width: usize,
+        u: &mut [f32],
+        point: usize,
+    ) {
+        assert!(taps.len() >= 9 * channels * width && width.is_multiple_of(LANES));
+        assert!(channels == 0 || u.len() >= (POINTS - 1) * point + channels * width);
+        for lane in (0..width).step_by(LANES) {
+            let taps = &taps[9 * channels * lane..];
+            // SAFETY: the assertions: nine taps a channel, and room for every point of every channel.
+            unsafe { forth(level, phase, taps, channels, self.turned, &mut u[lane..], point, width) };
+        }
     }
 }
 
-lanes!(wide fn forth(taps: &[f32], channels: usize, turned: bool, u: &mut [f32], point: usize, row: usize) = forth_body);
+lanes!(wide fn forth(phase: usize, taps: &[f32], channels: usize, turned: bool, u: &mut [f32], point: usize, row: usize) = forth_body);
 
 /// # Safety
-/// `taps` has nine vectors of [`LANES`] a channel, `u` a vector a point, phase and channel.
+/// `taps` has nine vectors of [`LANES`] a channel, `u` a vector a point and channel.
 #[inline(always)]
 unsafe fn forth_body<V: Lanes>(
+    phase: usize,
     taps: &[f32],
     channels: usize,
     turned: bool,
@@ -65,27 +93,45 @@ unsafe fn forth_body<V: Lanes>(
         for c in 0..channels {
             for lane in (0..LANES).step_by(V::N) {
                 let from = taps.as_ptr().add(9 * c * LANES + lane);
-                let tap = |k: usize| V::load(from.add(if turned { 8 - k } else { k } * LANES));
-                // Of every row of taps: the outer two, and the middle one.
-                let outer: [[V; 5]; 3] = std::array::from_fn(|k| weight([tap(3 * k), tap(3 * k + 2)]));
-                let middle: [[V; 4]; 3] = std::array::from_fn(|k| weight_single(tap(3 * k + 1)));
-                let to = |phase: usize, i: usize, j: usize| {
-                    u.add((SIDE * i + j) * point + (phase * channels + c) * row + lane)
-                };
-                for j in 0..5 {
-                    for (i, value) in weight([outer[0][j], outer[2][j]]).into_iter().enumerate() {
-                        value.store(to(1, i, j));
-                    }
-                    for (i, value) in weight_single(outer[1][j]).into_iter().enumerate() {
-                        value.store(to(0, i, j));
-                    }
+                let to = u.add(c * row + lane);
+                // Closures would keep the compiler from inlining what is in them.
+                macro_rules! tap {
+                    ($k:expr) => {
+                        V::load(from.add(if turned { 8 - $k } else { $k } * LANES))
+                    };
                 }
-                for j in 0..4 {
-                    for (i, value) in weight([middle[0][j], middle[2][j]]).into_iter().enumerate() {
-                        value.store(to(2, i, j));
+                macro_rules! columns {
+                    ($j:expr, $values:expr) => {
+                        for (i, value) in $values.into_iter().enumerate() {
+                            value.store(to.add((SIDE * i + $j) * point));
+                        }
+                    };
+                }
+                // Of odd rows the outer two rows of taps, of even ones the middle one; the same for columns.
+                match phase {
+                    0 => {
+                        let middle = weight([tap!(3), tap!(5)]);
+                        for j in 0..5 {
+                            columns!(j, weight_single(middle[j]));
+                        }
                     }
-                    for (i, value) in weight_single(middle[1][j]).into_iter().enumerate() {
-                        value.store(to(3, i, j));
+                    1 => {
+                        let (top, bottom) = (weight([tap!(0), tap!(2)]), weight([tap!(6), tap!(8)]));
+                        for j in 0..5 {
+                            columns!(j, weight([top[j], bottom[j]]));
+                        }
+                    }
+                    2 => {
+                        let (top, bottom) = (weight_single(tap!(1)), weight_single(tap!(7)));
+                        for j in 0..4 {
+                            columns!(j, weight([top[j], bottom[j]]));
+                        }
+                    }
+                    _ => {
+                        let middle = weight_single(tap!(4));
+                        for j in 0..4 {
+                            columns!(j, weight_single(middle[j]));
+                        }
                     }
                 }
             }
@@ -93,25 +139,27 @@ unsafe fn forth_body<V: Lanes>(
     }
 }
 
-/// `Gᵀ M G` of sums [POINTS][PHASES · channels][row] (points `point` apart), the [`LANES`] lanes at the start of `m`, into the weights
-/// [LANES, channels, 3, 3] `gw`; added when `accumulate`.
+/// `Gᵀ M G` of sums [POINTS][PHASES][channels][row] (points `point` apart), the [`LANES`] lanes at the start of `m`, into some `channels` of
+/// the weights [LANES, all, 3, 3] `gw`; added when `accumulate`.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn transform_back(
     level: Level,
     m: &[f32],
     point: usize,
     row: usize,
-    channels: usize,
+    channels: Range<usize>,
     taps: &mut [f32],
     gw: &mut [f32],
+    all: usize,
     accumulate: bool,
 ) {
-    assert!(taps.len() >= 9 * channels * LANES && gw.len() == 9 * channels * LANES);
-    assert!(m.len() >= (POINTS - 1) * point + (PHASES * channels - 1) * row + LANES);
+    let count = channels.len();
+    assert!(taps.len() >= 9 * count * LANES && gw.len() == 9 * all * LANES && channels.end <= all);
+    assert!(count > 0 && m.len() >= (POINTS - 1) * point + (PHASES * count - 1) * row + LANES);
     // SAFETY: the assertions.
-    unsafe { back(level, m, point, row, channels, taps) };
+    unsafe { back(level, m, point, row, count, taps) };
     let turn = if accumulate { transpose_add } else { transpose };
-    turn(level, taps, LANES, 9 * channels, LANES, gw, 9 * channels);
+    turn(level, taps, LANES, 9 * count, LANES, &mut gw[9 * channels.start..], 9 * all);
 }
 
 lanes!(wide fn back(m: &[f32], point: usize, row: usize, channels: usize, taps: &mut [f32]) = back_body);
