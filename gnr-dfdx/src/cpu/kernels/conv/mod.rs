@@ -44,7 +44,7 @@ pub enum Plan {
     /// Winograd F(4x4, 3x3): the same, at least 8 channels on both sides, and maps that its tiles cover without much waste.
     Winograd4,
     /// Winograd F(4x4, 2x2) of the four phases of the input: `f32`, 3x3, stride 2, one pixel of padding, one group, multiples of 16 channels
-    /// on both sides, and not so many that the transformed weights leave the caches.
+    /// on both sides, and maps that its tiles cover without much waste.
     Strided,
 }
 

@@ -7,6 +7,8 @@
 //! 20, 20 and 16 of the 25 products. Phases are ordered even-odd, odd-odd, odd-even, even-even (rows, columns), so that those that have
 //! products at a point are neighbours.
 //!
+//! As with stride 1, the smaller operand, weights or tiles, is transformed once and stays in the caches: here the weights, in [`few`] the tiles.
+//!
 //! # References
 //! As [`super`]. Phases: Yepez & Ko, *Stride 2 1-D, 2-D, and 3-D Winograd for Convolutional Neural Networks* (IEEE TVLSI 2020).
 
