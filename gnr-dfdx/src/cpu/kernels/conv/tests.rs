@@ -31,7 +31,7 @@ const CASES: &[Case] = &[
     ([1, 16, 62, 96], [16, 16, 3, 3], 2, 1, 1),   // more rows of tiles than one block
     ([3, 64, 8, 16], [128, 64, 3, 3], 2, 1, 1),   // shared sums
     ([3, 144, 10, 14], [80, 144, 3, 3], 2, 1, 1), // many weights: several parts of the channels
-    ([34, 96, 4, 4], [128, 96, 3, 3], 2, 1, 1),   // many weights: several blocks of images
+    ([34, 96, 4, 4], [128, 96, 3, 3], 2, 1, 1),   // many weights: several groups of images
     ([2, 24, 16, 16], [16, 24, 3, 3], 2, 1, 1),   // ragged channel counts
     ([3, 16, 8, 8], [32, 16, 1, 1], 2, 0, 1),     // projection
     ([2, 5, 9, 7], [7, 5, 5, 5], 2, 2, 1),        //

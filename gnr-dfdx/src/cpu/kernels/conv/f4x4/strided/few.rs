@@ -22,14 +22,14 @@ const DEPTH: usize = 128;
 /// Tiles that a block has, about: their products are read a block at a time.
 const TILES: usize = 64;
 
-/// Bytes of transformed inputs and adjoints that a weight gradient holds at a time.
-const GROUP_BYTES: usize = 24 << 20;
+/// Bytes of transformed operands and products that are held at a time: of so many images, and one at least. Tests have groups of few images.
+const GROUP_BYTES: usize = if cfg!(test) { 1 << 20 } else { 24 << 20 };
 
 /// Input channels whose sums of a weight gradient are held at a time: 25 · 4 · 64 · 32 floats are 800 KiB.
 const BAND: usize = 64;
 
 /// How the operands of several pairs lie in a block.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Order {
     /// The channels of each tile one after the other.
     Channels,
@@ -94,13 +94,19 @@ impl Transformed {
         Self { images, n, each: after * each, point, row, operand, phase, data }
     }
 
-    /// All images of the first operands of pairs. How many a block has changes no bit.
-    fn all(level: Level, g: &Geometry, of: (Kind, &Maps), pairs: &[Pair<'_, f32>]) -> Self {
+    /// Of the first operands of pairs. How many images a block has changes no bit.
+    fn of_pairs(
+        level: Level,
+        g: &Geometry,
+        of: (Kind, &Maps),
+        pairs: &[Pair<'_, f32>],
+        here: Range<usize>,
+    ) -> Self {
         let tiles = tiles(g);
         let (each, threads) = (tiles.count(), rayon::current_num_threads());
-        let images = (TILES / each).clamp(1, g.n.div_ceil(threads).max(1));
+        let images = (TILES / each).clamp(1, here.len().div_ceil(threads).max(1));
         let operands: Vec<_> = pairs.iter().map(|&(x, _)| x).collect();
-        Self::new(level, of, [tiles.rows, each], &operands, Order::Channels, 0..g.n, images)
+        Self::new(level, of, [tiles.rows, each], &operands, Order::Channels, here, images)
     }
 
     /// Tile 0 and channel 0 of an operand and a phase, at a point.
@@ -186,23 +192,32 @@ fn each_image<T>(
     });
 }
 
+/// Images of which the transformed tiles, with so many `channels` in all, do not take more than [`GROUP_BYTES`].
+fn group(g: &Geometry, channels: usize) -> usize {
+    (GROUP_BYTES / (POINTS * tiles(g).count() * channels * size_of::<f32>()).max(1)).max(1)
+}
+
 /// `y = Σ_i conv(x_i, w_i)`.
 pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &mut [f32]) {
-    let rows: Range<usize> = 0..tiles(g).rows;
-    let v = Transformed::all(level, g, (Kind::Phases, &inputs(g)), pairs);
-    let m = Products::new(level, &weights_of(g, pairs, false), &v, PHASES);
-    each_image(
-        &v,
-        y,
-        g.map(),
-        || output_pixels(g),
-        |pixels, block, tile, y| {
-            for (i, y) in y.chunks_exact_mut(LANES * g.l()).enumerate() {
-                let of = m.at(i * LANES, 0, block, tile);
-                write_outputs(level, g, rows.clone(), of, [m.point, m.width], pixels, y);
-            }
-        },
-    );
+    let (rows, weights) = (0..tiles(g).rows, weights_of(g, pairs, false));
+    let group = group(g, pairs.len() * PHASES * g.c + g.o);
+    for (first, y) in (0..).step_by(group).zip(y.chunks_mut(group * g.map())) {
+        let here = first..first + y.len() / g.map();
+        let v = Transformed::of_pairs(level, g, (Kind::Phases, &inputs(g)), pairs, here);
+        let m = Products::new(level, &weights, &v, PHASES);
+        each_image(
+            &v,
+            y,
+            g.map(),
+            || output_pixels(g),
+            |pixels, block, tile, y| {
+                for (i, y) in y.chunks_exact_mut(LANES * g.l()).enumerate() {
+                    let of = m.at(i * LANES, 0, block, tile);
+                    write_outputs(level, g, rows.clone(), of, [m.point, m.width], pixels, y);
+                }
+            },
+        );
+    }
 }
 
 /// `gx = Σ_i convᵀ(gy_i, w_i)`, or `gx += …`.
@@ -213,21 +228,25 @@ pub(super) fn backward_input(
     gx: &mut [f32],
     accumulate: bool,
 ) {
-    let rows: Range<usize> = 0..tiles(g).rows;
-    let v = Transformed::all(level, g, (Kind::Windows, &adjoints(g, super::SIDE)), pairs);
-    let m = Products::new(level, &weights_of(g, pairs, true), &v, 1);
-    each_image(
-        &v,
-        gx,
-        g.image(),
-        || input_pixels(g),
-        |pixels, block, tile, gx| {
-            for (i, gx) in gx.chunks_exact_mut(LANES * g.h * g.w).enumerate() {
-                let of = std::array::from_fn(|phase| m.at(i * LANES, phase, block, tile));
-                write_inputs(level, g, rows.clone(), of, [m.point, m.width], pixels, gx, accumulate);
-            }
-        },
-    );
+    let (rows, weights) = (0..tiles(g).rows, weights_of(g, pairs, true));
+    let group = group(g, pairs.len() * g.o + PHASES * g.c);
+    for (first, gx) in (0..).step_by(group).zip(gx.chunks_mut(group * g.image())) {
+        let here = first..first + gx.len() / g.image();
+        let v = Transformed::of_pairs(level, g, (Kind::Windows, &adjoints(g, super::SIDE)), pairs, here);
+        let m = Products::new(level, &weights, &v, 1);
+        each_image(
+            &v,
+            gx,
+            g.image(),
+            || input_pixels(g),
+            |pixels, block, tile, gx| {
+                for (i, gx) in gx.chunks_exact_mut(LANES * g.h * g.w).enumerate() {
+                    let of = std::array::from_fn(|phase| m.at(i * LANES, phase, block, tile));
+                    write_inputs(level, g, rows.clone(), of, [m.point, m.width], pixels, gx, accumulate);
+                }
+            },
+        );
+    }
 }
 
 /// `gw = Σ_i …`, or `gw += …`, over pairs of (output adjoint, input): in parallel over panels of outputs.
@@ -243,8 +262,7 @@ pub(super) fn backward_weight(
     let (adjoint, input): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
     // Sizes that do not depend on the number of threads: partial sums are those of blocks and groups.
     let images = (TILES / (pairs.len() * each)).clamp(1, g.n.max(1));
-    let bytes = pairs.len() * POINTS * (PHASES * g.c + g.o) * each * size_of::<f32>();
-    let group = (GROUP_BYTES / bytes).max(1).next_multiple_of(images);
+    let group = group(g, pairs.len() * (PHASES * g.c + g.o)).next_multiple_of(images);
     for first in (0..g.n).step_by(group) {
         let here = first..(first + group).min(g.n);
         let transformed = |of: (Kind, &Maps), operands: &[Values<'_, f32>]| {
