@@ -79,30 +79,17 @@ simd! {
     /// out = k0 xt + k1 x + k2 (+ residual), masked
     pub(super) fn tangent_map<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], residual: Option<&[E]>, mask: Option<MapMask<'_, E>>) {
         let terms = out.iter_mut().zip(x);
-        let rest = match (xt, residual, mask) {
-            (Some(t), None, Some(MapMask::Between { of, k: by, m, top })) => {
-                terms.zip(t).zip(of).for_each(|(((o, &x), &t), &v)| *o = clip_mask(k[0] * t + k[1] * x + k[2], by * v + m, top));
-                None
-            }
-            (Some(t), None, mask) => {
-                terms.zip(t).for_each(|((o, &x), &t)| *o = k[0] * t + k[1] * x + k[2]);
-                mask
-            }
-            (Some(t), Some(r), mask) => {
-                terms.zip(t).zip(r).for_each(|(((o, &x), &t), &r)| *o = k[0] * t + k[1] * x + k[2] + r);
-                mask
-            }
-            (None, None, mask) => {
-                terms.for_each(|(o, &x)| *o = k[1] * x + k[2]);
-                mask
-            }
-            (None, Some(r), mask) => {
-                terms.zip(r).for_each(|((o, &x), &r)| *o = k[1] * x + k[2] + r);
-                mask
-            }
-        };
+        if let (Some(t), None, Some(MapMask::Between { of, k: by, m, top })) = (xt, residual, mask) {
+            return terms.zip(t).zip(of).for_each(|(((o, &x), &t), &v)| *o = clip_mask(k[0] * t + k[1] * x + k[2], by * v + m, top));
+        }
+        match (xt, residual) {
+            (Some(t), None) => terms.zip(t).for_each(|((o, &x), &t)| *o = k[0] * t + k[1] * x + k[2]),
+            (Some(t), Some(r)) => terms.zip(t).zip(r).for_each(|(((o, &x), &t), &r)| *o = k[0] * t + k[1] * x + k[2] + r),
+            (None, None) => terms.for_each(|(o, &x)| *o = k[1] * x + k[2]),
+            (None, Some(r)) => terms.zip(r).for_each(|((o, &x), &r)| *o = k[1] * x + k[2] + r),
+        }
         // The map is in the first-level cache now: this pass is cheap.
-        if let Some(mask) = rest {
+        if let Some(mask) = mask {
             mask.apply(out);
         }
     }
@@ -242,8 +229,8 @@ pub fn second_backward<E: Elem>(
     let parts: Vec<[f64; 3]> = match b.as_deref_mut() {
         Some(b) => each_map(maps, b).map(|(i, b)| of_map(i, Some(b))).collect(),
         None => {
-            let maps_ = (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch());
-            maps_.map(|i| of_map(i, None)).collect()
+            let all = (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch());
+            all.map(|i| of_map(i, None)).collect()
         }
     };
     let mut sums = Sums { beta: vec![0.0; maps.c], gamma: vec![0.0; maps.c] };

@@ -152,13 +152,12 @@ impl Products {
                         w.taps(level, here, panel * width, width, taps);
                         for phase in group.clone() {
                             w.transform(level, phase, taps, k, width, u, u_point);
-                            for point_ in (0..POINTS).filter(|point| phases(*point).contains(&phase)) {
-                                let more =
-                                    p > 0 || first > 0 || phase > phases(point_).start.max(group.start);
+                            for at in (0..POINTS).filter(|at| phases(*at).contains(&phase)) {
+                                let more = p > 0 || first > 0 || phase > phases(at).start.max(group.start);
                                 for block in 0..blocks {
-                                    let of = &v.at(block, point_, p, phase)[first..];
-                                    let u = Right { data: &u[point_ * u_point..], row: width };
-                                    let m = &mut m[(block * POINTS + point_) * point..];
+                                    let of = &v.at(block, at, p, phase)[first..];
+                                    let u = Right { data: &u[at * u_point..], row: width };
+                                    let m = &mut m[(block * POINTS + at) * point..];
                                     let size = [v.tiles(block), k, width];
                                     product(level, size, Left::Rows(of, v.row), u, m, width, more);
                                 }

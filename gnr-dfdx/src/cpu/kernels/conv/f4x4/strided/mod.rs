@@ -174,10 +174,10 @@ fn input_pixels(g: &Geometry) -> Aligned {
 
 /// `y = Σ_i conv(x_i, w_i)`.
 pub(in super::super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &mut [f32]) {
-    let (tiles, maps, width, depth) = (tiles(g), inputs(g), width(g.o), PHASES * g.c);
     if few_tiles(g) {
         return few::forward(level, g, pairs, y);
     }
+    let (tiles, maps, width, depth) = (tiles(g), inputs(g), width(g.o), PHASES * g.c);
     let (u, panel) = transformed(level, &weights_of(g, pairs, false));
     let row = tile_row(depth, pairs.len());
     let target = (BLOCK_BYTES / (POINTS * (row + width) * size_of::<f32>())).clamp(16, 256);
@@ -240,10 +240,10 @@ pub(in super::super) fn backward_input(
     gx: &mut [f32],
     accumulate: bool,
 ) {
-    let (tiles, maps, width, depth) = (tiles(g), adjoints(g, SIDE), width(g.c), PHASES * g.o);
     if few_tiles(g) {
         return few::backward_input(level, g, pairs, gx, accumulate);
     }
+    let (tiles, maps, width, depth) = (tiles(g), adjoints(g, SIDE), width(g.c), PHASES * g.o);
     let (u, panel) = transformed(level, &weights_of(g, pairs, true));
     let row = tile_row(g.o, pairs.len());
     let target = (BLOCK_BYTES / (POINTS * (row + PHASES * width) * size_of::<f32>())).clamp(16, 256);
