@@ -61,20 +61,26 @@ fn row<E: Elem>(x: &Tensor<E>) -> usize {
 impl<E: Elem> Cpu<E> {
     pub(super) fn add_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
         same_shape("add", a, b)?;
-        let mut y = Buf::new(a.len());
-        elementwise::zip(&mut y, a.data(), b.data(), |a, b| a + b);
+        let output = || {
+            let mut y = Buf::new(a.len());
+            elementwise::zip(&mut y, a.data(), b.data(), |a, b| a + b);
+            y
+        };
         let (to_a, to_b) = (a.target(), b.target());
-        self.linear_op_known("add", y, &a.shape, &[a, b], move |adjoint, adjoints| {
+        self.linear_op_known("add", &a.shape, &[a, b], output, move |adjoint, adjoints| {
             adjoints.add_to_both([&to_a, &to_b], adjoint)
         })
     }
 
     pub(super) fn affine_op(&self, x: &Tensor<E>, a: f64, b: f64) -> Result<Tensor<E>> {
         let (a, b) = (E::of(a), E::of(b));
-        let mut y = Buf::new(x.len());
-        elementwise::map(&mut y, x.data(), move |x| a * x + b);
+        let output = || {
+            let mut y = Buf::new(x.len());
+            elementwise::map(&mut y, x.data(), move |x| a * x + b);
+            y
+        };
         let to_x = x.target();
-        self.linear_op("affine", y, &x.shape, &[x], move |mut g, adjoints| {
+        self.linear_op("affine", &x.shape, &[x], output, move |mut g, adjoints| {
             elementwise::update(&mut g, move |g| a * g);
             adjoints.add(&to_x, g)
         })

@@ -263,19 +263,22 @@ impl<E: Elem> Cpu<E> {
             });
         }
         let (channels, plane) = (x.shape[1], x.shape[2..].iter().product::<usize>());
-        let mut y = Buf::copy_of(x.data());
-        if plane == 1 {
-            for row in y.chunks_mut(channels.max(1)) {
-                elementwise::add_assign(row, b.data());
+        let output = || {
+            let mut y = Buf::copy_of(x.data());
+            if plane == 1 {
+                for row in y.chunks_mut(channels.max(1)) {
+                    elementwise::add_assign(row, b.data());
+                }
+            } else {
+                for (i, map) in y.chunks_mut(plane.max(1)).enumerate() {
+                    let bias = b.data()[i % channels];
+                    map.iter_mut().for_each(|y| *y += bias);
+                }
             }
-        } else {
-            for (i, map) in y.chunks_mut(plane.max(1)).enumerate() {
-                let bias = b.data()[i % channels];
-                map.iter_mut().for_each(|y| *y += bias);
-            }
-        }
+            y
+        };
         let (to_x, to_b, shape) = (x.target(), b.target(), Rc::clone(&x.shape));
-        self.linear_op("bias_add", y, &x.shape, &[x, b], move |g, adjoints| {
+        self.linear_op("bias_add", &x.shape, &[x, b], output, move |g, adjoints| {
             if to_b.is_some() {
                 let axes: Vec<usize> = (0..shape.len()).filter(|&axis| axis != 1).collect();
                 let mut out = Buf::new(shape[1]);

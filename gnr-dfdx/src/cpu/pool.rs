@@ -62,10 +62,13 @@ impl<E: Elem> Cpu<E> {
 
     pub(super) fn avg_pool2d_op(&self, x: &Tensor<E>, spec: PoolSpec) -> Result<Tensor<E>> {
         let (window, shape) = window("avg_pool2d", x, spec)?;
-        let mut y = Buf::new(shape.iter().product());
-        pool::average(window, x.data(), &mut y);
+        let output = || {
+            let mut y = Buf::new(shape.iter().product());
+            pool::average(window, x.data(), &mut y);
+            y
+        };
         let to_x = x.target();
-        self.linear_op("avg_pool2d", y, &shape, &[x], move |g, adjoints| {
+        self.linear_op("avg_pool2d", &shape, &[x], output, move |g, adjoints| {
             adjoints.write(&to_x, |out, more| pool::average_backward(window, &g, out, more))
         })
     }
@@ -78,10 +81,13 @@ impl<E: Elem> Cpu<E> {
             return Err(Error::InvalidShape { op, expected, found: x.shape.to_vec() });
         }
         let maps = Maps { n, c, hw: h * w };
-        let mut y = Buf::new(n * c);
-        pool::global_average(maps, x.data(), &mut y);
+        let output = || {
+            let mut y = Buf::new(n * c);
+            pool::global_average(maps, x.data(), &mut y);
+            y
+        };
         let to_x = x.target();
-        self.linear_op(op, y, &[n, c], &[x], move |g, adjoints| {
+        self.linear_op(op, &[n, c], &[x], output, move |g, adjoints| {
             adjoints.write(&to_x, |out, more| pool::global_average_backward(maps, &g, out, more))
         })
     }

@@ -26,10 +26,13 @@ impl<E: Elem> Cpu<E> {
         }
         let kept = |(axis, &length): (usize, &usize)| if axes.contains(&axis) { 1 } else { length };
         let shape: Vec<usize> = x.shape.iter().enumerate().map(kept).collect();
-        let mut y = Buf::new(shape.iter().product());
-        reduce::sum_axes(x.data(), &x.shape, axes, &mut y);
+        let output = || {
+            let mut y = Buf::new(shape.iter().product());
+            reduce::sum_axes(x.data(), &x.shape, axes, &mut y);
+            y
+        };
         let (to_x, from, to) = (x.target(), shape.clone(), Rc::clone(&x.shape));
-        self.linear_op("sum", y, &shape, &[x], move |g, adjoints| {
+        self.linear_op("sum", &shape, &[x], output, move |g, adjoints| {
             let mut out = Buf::new(to.iter().product());
             permute::broadcast(&g, &from, &to, &mut out);
             adjoints.add(&to_x, out)
@@ -45,10 +48,13 @@ impl<E: Elem> Cpu<E> {
         if x.shape[..] == *shape {
             return Ok(x.clone());
         }
-        let mut y = Buf::new(shape.iter().product());
-        permute::broadcast(x.data(), &x.shape, shape, &mut y);
+        let output = || {
+            let mut y = Buf::new(shape.iter().product());
+            permute::broadcast(x.data(), &x.shape, shape, &mut y);
+            y
+        };
         let (to_x, from, to) = (x.target(), Rc::clone(&x.shape), shape.to_vec());
-        self.linear_op("broadcast", y, shape, &[x], move |g, adjoints| {
+        self.linear_op("broadcast", shape, &[x], output, move |g, adjoints| {
             let axes: Vec<usize> = (0..to.len()).filter(|&axis| from[axis] != to[axis]).collect();
             let mut out = Buf::new(from.iter().product());
             reduce::sum_axes(&g, &to, &axes, &mut out);
@@ -70,14 +76,17 @@ impl<E: Elem> Cpu<E> {
             return invalid("permute", format!("one whose axes {axes:?} permutes"), &x.shape);
         }
         let shape: Vec<usize> = axes.iter().map(|&axis| x.shape[axis]).collect();
-        let mut y = Buf::new(x.len());
-        permute::permute(x.data(), &x.shape, axes, &mut y);
+        let output = || {
+            let mut y = Buf::new(x.len());
+            permute::permute(x.data(), &x.shape, axes, &mut y);
+            y
+        };
         let mut inverse = vec![0; rank];
         for (to, &from) in axes.iter().enumerate() {
             inverse[from] = to;
         }
         let (to_x, from) = (x.target(), shape.clone());
-        self.linear_op("permute", y, &shape, &[x], move |g, adjoints| {
+        self.linear_op("permute", &shape, &[x], output, move |g, adjoints| {
             let mut out = Buf::new(g.len());
             permute::permute(&g, &from, &inverse, &mut out);
             adjoints.add(&to_x, out)
@@ -96,11 +105,14 @@ impl<E: Elem> Cpu<E> {
         };
         let mut shape = x.shape.to_vec();
         shape[axis] = indices.len();
-        let mut y = Buf::new(shape.iter().product());
-        gather::gather(x.data(), view, indices, &mut y);
-        let (to_x, indices) = (x.target(), indices.to_vec());
-        self.linear_op("gather", y, &shape, &[x], move |g, adjoints| {
-            adjoints.write(&to_x, |out, accumulate| gather::scatter_add(&g, view, &indices, out, accumulate))
+        let output = || {
+            let mut y = Buf::new(shape.iter().product());
+            gather::gather(x.data(), view, indices, &mut y);
+            y
+        };
+        let (to_x, kept) = (x.target(), indices.to_vec());
+        self.linear_op("gather", &shape, &[x], output, move |g, adjoints| {
+            adjoints.write(&to_x, |out, accumulate| gather::scatter_add(&g, view, &kept, out, accumulate))
         })
     }
 

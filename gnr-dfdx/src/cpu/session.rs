@@ -1,8 +1,8 @@
 //! The three kinds of session, and how an operation of each group enters the tape and the record.
 //!
 //! - *Plain*: no tape; for prediction and for arithmetic outside passes.
-//! - *Gradient*: a tape; when recording, every nonlinear operation with a tracked output also leaves a [`Saved`] entry.
-//! - *Replay*: the model runs again on dual numbers at the recorded point. Each nonlinear operation takes its entry back, reuses
+//! - *Gradient*: a tape; when recording, every operation with a tracked output also leaves an [`Entry`].
+//! - *Replay*: the model runs again on dual numbers at the recorded point. Each operation takes its entry back, reuses
 //!   the output, and computes only the tangent. Its reverse pass is forward-over-reverse: with y = f(x), a = the adjoint of y in
 //!   the gradient pass and b = the incoming derivative of that adjoint, x̄ += Jᵀb + (d/dε J)ᵀa. So nothing starts at the loss:
 //!   every b originates in some operation's second term. Linear operations have no second term; their ordinary reverse is right.
@@ -11,11 +11,11 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use dfdx::prelude::{Cpu as Device, Tape};
-use gnr_nn::{Dual, Error, Recorded, Records, Replay, Result};
+use gnr_nn::{Dual, Error, Records, Replay, Result};
 
 use super::{
     Cpu,
@@ -27,8 +27,8 @@ use super::{
 };
 use crate::tape::SharedTape;
 
-/// What a recording gradient pass leaves behind: one entry for each nonlinear operation. Opaque; cloning shares it.
-pub struct Record<E: Elem>(pub(super) Records<Saved<E>>);
+/// What a recording gradient pass leaves behind: one entry for each operation. Opaque; cloning shares it.
+pub struct Record<E: Elem>(pub(super) Records<Entry<E>>);
 
 impl<E: Elem> Clone for Record<E> {
     fn clone(&self) -> Self {
@@ -42,7 +42,14 @@ impl<E: Elem> fmt::Debug for Record<E> {
     }
 }
 
-/// What one operation's replay needs.
+/// One operation of a record.
+pub(super) enum Entry<E: Elem> {
+    Nonlinear(Rc<Saved<E>>),
+    /// The output, which a replay reuses if another entry holds it: as an input, most often of a normalisation.
+    Linear(Weak<Buf<E>>),
+}
+
+/// What one nonlinear operation's replay needs.
 pub(super) struct Saved<E: Elem> {
     pub(super) output: Held<E>,
     /// Set by the reverse pass; stays `None` where the loss did not depend on the output. Shared by itself: a replay needs it for
@@ -91,8 +98,8 @@ pub(super) enum Terms {
 
 pub(super) enum Session<E: Elem> {
     Plain,
-    Gradient { tape: SharedTape<E, Device>, records: Option<Records<Saved<E>>>, done: Rc<Cell<bool>> },
-    Replay { tape: SharedTape<E, Device>, records: Replay<Saved<E>>, terms: Terms },
+    Gradient { tape: SharedTape<E, Device>, records: Option<Records<Entry<E>>>, done: Rc<Cell<bool>> },
+    Replay { tape: SharedTape<E, Device>, records: Replay<Entry<E>>, terms: Terms },
 }
 
 impl<E: Elem> Clone for Session<E> {
@@ -111,7 +118,9 @@ impl<E: Elem> Clone for Session<E> {
 
 /// An operation being replayed: its entry and the node of its output.
 pub(super) struct Replayed<E: Elem> {
-    entry: Rc<Recorded<Saved<E>>>,
+    op: &'static str,
+    shape: Vec<usize>,
+    saved: Rc<Saved<E>>,
     node: Rc<Node<E>>,
     terms: Terms,
     /// The output, where it was made already.
@@ -120,22 +129,22 @@ pub(super) struct Replayed<E: Elem> {
 
 impl<E: Elem> Replayed<E> {
     pub(super) fn output(&self) -> Arc<Buf<E>> {
-        self.entry.saved.output.get()
+        self.saved.output.get()
     }
     /// With an output that cost less than the record's own way to it; the same bits.
     pub(super) fn with_output(self, made: Option<Buf<E>>) -> Self {
         Self { made, ..self }
     }
     pub(super) fn extra(&self) -> &Extra<E> {
-        &self.entry.saved.extra
+        &self.saved.extra
     }
     /// The operation's identity.
     pub(super) fn maker(&self) -> Maker {
-        self.entry.saved.maker.clone()
+        self.saved.maker.clone()
     }
     /// The error of an entry whose kind does not belong to its operation.
     pub(super) fn corrupt(&self) -> Error {
-        Error::Invalid(format!("record of {} is not one of its own", self.entry.op))
+        corrupt(self.op)
     }
     /// The output as a dual number. In the reverse pass `f` gets b (if there is one), a (if there is one) and the adjoints.
     pub(super) fn finish(
@@ -144,7 +153,7 @@ impl<E: Elem> Replayed<E> {
         f: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>, &mut Adjoints<E>) -> Result<(), DeviceError>
         + 'static,
     ) -> Result<Dual<Tensor<E>>> {
-        let tangent = tangent.map(|tangent| Tensor::new(tangent, &self.entry.shape));
+        let tangent = tangent.map(|tangent| Tensor::new(tangent, &self.shape));
         self.finish_with(tangent, move |b, a, adjoints| f(b, a.map(|a| a.get()).as_ref(), adjoints))
     }
     /// The same with a tangent that later steps make again instead of holding it.
@@ -154,7 +163,7 @@ impl<E: Elem> Replayed<E> {
         f: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>, &mut Adjoints<E>) -> Result<(), DeviceError>
         + 'static,
     ) -> Result<Dual<Tensor<E>>> {
-        let tangent = tangent.map(|tangent| Tensor::made_by(tangent, &self.entry.shape));
+        let tangent = tangent.map(|tangent| Tensor::made_by(tangent, &self.shape));
         self.finish_with(tangent, move |b, a, adjoints| f(b, a.map(|a| a.get()).as_ref(), adjoints))
     }
     /// The same for an operation that decides itself whether it needs a in memory.
@@ -163,18 +172,18 @@ impl<E: Elem> Replayed<E> {
         tangent: Option<Tensor<E>>,
         f: impl FnOnce(Option<Buf<E>>, Option<Held<E>>, &mut Adjoints<E>) -> Result<(), DeviceError> + 'static,
     ) -> Result<Dual<Tensor<E>>> {
-        let Self { entry, node, terms, made } = self;
-        let mut primal = match (made, &entry.saved.output) {
+        let Self { shape, saved, node, terms, made, .. } = self;
+        let mut primal = match (made, &saved.output) {
             (Some(made), output) => {
-                let mut primal = Tensor::new(made, &entry.shape);
+                let mut primal = Tensor::new(made, &shape);
                 primal.again = output.again();
                 primal
             }
-            (None, Held::Again(again)) => Tensor::made_by(again.clone(), &entry.shape),
-            (None, Held::Data(data)) => Tensor::of(Arc::clone(data), &entry.shape),
+            (None, Held::Again(again)) => Tensor::made_by(again.clone(), &shape),
+            (None, Held::Data(data)) => Tensor::of(Arc::clone(data), &shape),
         };
         primal.node = Some(Rc::clone(&node));
-        let adjoint = Rc::clone(&entry.saved.adjoint);
+        let adjoint = Rc::clone(&saved.adjoint);
         if terms == Terms::Both {
             node.expect(adjoint.borrow().as_ref());
         }
@@ -204,6 +213,11 @@ fn on_tape<E: Elem>(
     Ok(())
 }
 
+/// The error of an entry of another kind than its operation's.
+fn corrupt(op: &str) -> Error {
+    Error::Invalid(format!("record of {op} is not one of its own"))
+}
+
 fn session_over() -> Error {
     Error::Invalid("a tensor is used after the session that tracks it has ended".into())
 }
@@ -225,35 +239,44 @@ impl<E: Elem> Cpu<E> {
         matches!(self.session, Session::Gradient { records: Some(_), .. })
     }
 
-    /// The output of a linear operation; `reverse` gets the output's adjoint.
+    /// A linear operation: `output` computes what is not known yet, `reverse` gets the output's adjoint.
     pub(super) fn linear_op(
         &self,
         op: &'static str,
-        output: Buf<E>,
         shape: &[usize],
         operands: &[&Tensor<E>],
+        output: impl FnOnce() -> Buf<E>,
         reverse: impl FnOnce(Buf<E>, &mut Adjoints<E>) -> Result<(), DeviceError> + 'static,
     ) -> Result<Tensor<E>> {
-        self.linear_op_known(op, output, shape, operands, |(adjoint, _), adjoints| reverse(adjoint, adjoints))
+        self.linear_op_known(op, shape, operands, output, |(adjoint, _), adjoints| reverse(adjoint, adjoints))
     }
 
     /// The same; `reverse` also gets what is known of the adjoint.
     pub(super) fn linear_op_known(
         &self,
         op: &'static str,
-        output: Buf<E>,
         shape: &[usize],
         operands: &[&Tensor<E>],
+        output: impl FnOnce() -> Buf<E>,
         reverse: impl FnOnce(Taken<E>, &mut Adjoints<E>) -> Result<(), DeviceError> + 'static,
     ) -> Result<Tensor<E>> {
-        let mut y = Tensor::new(output, shape);
-        y.node = self.node_over(op, operands)?;
-        if let Some(node) = &y.node {
-            on_tape(node, |node, adjoints| match adjoints.take_with(node)? {
-                Some(taken) => reverse(taken, adjoints),
-                None => Ok(()),
-            })?;
+        let Some(node) = self.node_over(op, operands)? else { return Ok(Tensor::new(output(), shape)) };
+        let known = match &self.session {
+            Session::Replay { records, .. } => match &records.next(op, shape)?.saved {
+                Entry::Linear(held) => held.upgrade(),
+                Entry::Nonlinear(_) => return Err(corrupt(op)),
+            },
+            _ => None,
+        };
+        let mut y = Tensor::of(known.unwrap_or_else(|| Arc::new(output())), shape);
+        if let Session::Gradient { records: Some(records), .. } = &self.session {
+            records.push(op, shape, Entry::Linear(Arc::downgrade(y.data())));
         }
+        on_tape(&node, |node, adjoints| match adjoints.take_with(node)? {
+            Some(taken) => reverse(taken, adjoints),
+            None => Ok(()),
+        })?;
+        y.node = Some(node);
         Ok(y)
     }
 
@@ -293,19 +316,20 @@ impl<E: Elem> Cpu<E> {
             }
             Session::Gradient { records: Some(records), .. } => {
                 let (adjoint, maker) = (Rc::default(), Maker::default());
-                let saved = Saved { output: y.held(), adjoint, extra: extra(), maker };
-                Some(records.push(op, shape, saved))
+                let saved = Rc::new(Saved { output: y.held(), adjoint, extra: extra(), maker });
+                records.push(op, shape, Entry::Nonlinear(Rc::clone(&saved)));
+                Some(saved)
             }
             _ => None,
         };
         let data = y.held();
         on_tape(&node, move |node, adjoints| {
             let Some((adjoint, known)) = adjoints.take_with(node)? else { return Ok(()) };
-            let kept = reverse(&data, adjoint, entry.as_ref().map(|entry| &entry.saved), adjoints)?;
+            let kept = reverse(&data, adjoint, entry.as_deref(), adjoints)?;
             if let Some(entry) = entry {
                 // What a normalisation keeps is masked.
-                let known = if matches!(entry.saved.extra, Extra::Norm(_)) { Known::Nothing } else { known };
-                *entry.saved.adjoint.borrow_mut() = kept.map(|kept| known.hold(kept));
+                let known = if matches!(entry.extra, Extra::Norm(_)) { Known::Nothing } else { known };
+                *entry.adjoint.borrow_mut() = kept.map(|kept| known.hold(kept));
             }
             Ok(())
         })?;
@@ -335,7 +359,11 @@ impl<E: Elem> Cpu<E> {
         let primals: Vec<_> = operands.iter().map(|operand| operand.primal).collect();
         match self.node_over(op, &primals)? {
             Some(node) => {
-                Ok(Some(Replayed { entry: records.next(op, shape)?, node, terms: *terms, made: None }))
+                let Entry::Nonlinear(saved) = &records.next(op, shape)?.saved else {
+                    return Err(corrupt(op));
+                };
+                let (shape, saved) = (shape.to_vec(), Rc::clone(saved));
+                Ok(Some(Replayed { op, shape, saved, node, terms: *terms, made: None }))
             }
             None => Ok(None),
         }

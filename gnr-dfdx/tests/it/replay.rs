@@ -118,6 +118,37 @@ fn f32_follows_f64_on_a_smooth_net() {
     assert!(difference(&h32[0], &h64[0]) < 1e-5);
 }
 
+/// A sum that a later operation holds as its input is taken from the record, one that nobody holds is formed again.
+#[test]
+fn a_replay_reuses_what_the_record_holds_of_linear_operations() {
+    const LEN: usize = 8192;
+    let backend = Cpu::<f64>::new();
+    let x = backend.constant(&[0.5; LEN], &[LEN]).unwrap();
+    let recording = backend.gradient_session(true);
+    let leaf = recording.variable(&x);
+    let held = {
+        let passed_on = recording.add(&leaf, &leaf).unwrap();
+        let held = recording.add(&passed_on, &leaf).unwrap();
+        let y = recording.unary(Unary::Gelu, &held).unwrap();
+        let loss = recording.sum(&y, &[0]).unwrap();
+        recording.backward(&loss, vec![leaf]).unwrap();
+        held.as_slice().as_ptr()
+    };
+    let record = recording.take_record().unwrap();
+    drop(recording);
+
+    let replay = backend.replay_session(&record).unwrap();
+    let leaf = Dual { primal: replay.variable(&x), tangent: Some(x.clone()) };
+    let duals = Duals(replay);
+    let passed_on = duals.add(&leaf, &leaf).unwrap();
+    let again = duals.add(&passed_on, &leaf).unwrap();
+    assert!(passed_on.primal.as_slice().iter().all(|&v| v == 1.0));
+    assert_eq!(again.primal.as_slice().as_ptr(), held, "what is held is not formed again");
+    assert!(again.tangent.is_some_and(|t| t.as_slice().iter().all(|&v| v == 1.5)));
+    let error = duals.add(&leaf, &leaf).unwrap_err().to_string();
+    assert!(error.contains("add") && error.contains("unary"), "{error}");
+}
+
 /// In a replay only the dual form of a nonlinear operation knows its second term; anything else would lose it silently.
 #[test]
 fn a_replay_refuses_nonlinear_operations_without_their_tangent() {
