@@ -55,10 +55,6 @@ impl<E: Elem> Node<E> {
     }
 }
 
-/// An adjoint that takes more passes is held: one in two of a residual stream. With one in three memory was the same where it was measured,
-/// and products took longer.
-const MOST_PASSES: usize = 2;
-
 /// Where the adjoint of an operand goes.
 pub(super) struct Target<E: Elem> {
     pub(super) node: Rc<Node<E>>,
@@ -117,29 +113,23 @@ impl<E: Elem> Adjoints<E> {
         }
         Ok(())
     }
-    /// [`write`](Self::write), for whoever would keep the adjoint with a way to make it again: `again` gets that of what was there before
-    /// and now is added to, if something was. With a `maker`, its replay makes the adjoint along the way, where it is all of it.
+    /// [`write`](Self::write), for whoever would keep the adjoint with a way to make it `again`, where it is all of it. With a `maker`, its
+    /// replay makes it along the way.
     pub(super) fn write_again(
         &mut self,
         target: &Option<Target<E>>,
         maker: Option<&Maker>,
-        again: impl FnOnce(Option<Again<E>>) -> Option<Again<E>>,
+        again: impl FnOnce() -> Option<Again<E>>,
         kernel: impl FnOnce(&mut [E], bool),
     ) -> Result<(), DeviceError> {
         let Some(Target { node, .. }) = target else { return Ok(()) };
-        let before = node.known.replace(Known::Nothing);
         let mut first = false;
         self.write(target, |out, accumulate| {
             first = !accumulate;
             kernel(out, accumulate);
         })?;
-        let again = match (first, before.again()) {
-            (true, _) => again(None).map(|again| again.by(maker.cloned())),
-            (false, Some(before)) if before.passes() < MOST_PASSES => again(Some(before)),
-            (false, _) => None,
-        };
-        if let Some(again) = again {
-            *node.known.borrow_mut() = Known::Again(again);
+        if let Some(again) = first.then(again).flatten() {
+            *node.known.borrow_mut() = Known::Again(again.by(maker.cloned()));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::{
     buffer::Buf,
     kernels::{
         elem::Elem,
-        made::{self, Kept, MakeMaps, Values},
+        made::{self, MakeMaps, Values},
     },
 };
 
@@ -36,8 +36,6 @@ enum How<E: Elem> {
     Whole(Rc<dyn Fn() -> Buf<E>>),
     /// Maps, each piece where it is read.
     Maps(Arc<dyn MakeMaps<E>>),
-    /// They are there: something is added to a copy.
-    Kept(Arc<Buf<E>>),
 }
 
 impl<E: Elem> Again<E> {
@@ -48,23 +46,6 @@ impl<E: Elem> Again<E> {
     /// By one pass over what is held.
     pub(super) fn new(make: impl Fn() -> Buf<E> + 'static) -> Self {
         Self { how: How::Whole(Rc::new(make)), passes: 1, maker: None }
-    }
-    /// `len` values that `write` writes, or adds to those `before` when there are some; `None` when these are too many passes.
-    pub(super) fn written(
-        len: usize,
-        before: Option<Self>,
-        write: impl Fn(&mut [E], bool) + 'static,
-    ) -> Option<Self> {
-        let passes = Self::passes_after(&before)?;
-        let make = move || {
-            let (mut out, more) = match &before {
-                Some(before) => (before.make(), true),
-                None => (Buf::new(len), false),
-            };
-            write(&mut out, more);
-            out
-        };
-        Some(Self { how: How::Whole(Rc::new(make)), passes, maker: None })
     }
     /// Maps of `pixels` elements by one pass over what is held, after those `before`, if there are some; `None` when these are too many
     /// passes, or when those before cannot be made in pieces of such maps.
@@ -77,7 +58,6 @@ impl<E: Elem> Again<E> {
         let before: Option<Arc<dyn MakeMaps<E>>> = match before.map(|before| before.how) {
             Some(How::Maps(maps)) if maps.pixels() == pixels => Some(maps),
             Some(How::Whole(_) | How::Maps(_)) => return None,
-            Some(How::Kept(values)) => Some(Arc::new(Kept { values, pixels })),
             None => None,
         };
         Some(Self { how: How::Maps(Arc::new(make(before))), passes, maker: None })
@@ -99,12 +79,7 @@ impl<E: Elem> Again<E> {
         match &self.how {
             How::Whole(make) => make(),
             How::Maps(maps) => made::all(&**maps),
-            How::Kept(values) => Buf::copy_of(values),
         }
-    }
-    /// Passes over memory that making them takes.
-    pub(super) fn passes(&self) -> usize {
-        self.passes
     }
     /// Whether one pass makes them piece by piece, so that making them wherever they are read costs next to nothing.
     pub(super) fn is_light(&self) -> bool {
@@ -114,7 +89,7 @@ impl<E: Elem> Again<E> {
     pub(super) fn maps(&self) -> Option<&Arc<dyn MakeMaps<E>>> {
         match &self.how {
             How::Maps(maps) => Some(maps),
-            How::Whole(_) | How::Kept(_) => None,
+            How::Whole(_) => None,
         }
     }
 }
@@ -124,7 +99,6 @@ impl<E: Elem> Clone for Again<E> {
         let how = match &self.how {
             How::Whole(make) => How::Whole(Rc::clone(make)),
             How::Maps(maps) => How::Maps(Arc::clone(maps)),
-            How::Kept(values) => How::Kept(Arc::clone(values)),
         };
         Self { how, passes: self.passes, maker: self.maker.clone() }
     }
@@ -202,16 +176,6 @@ impl<E: Elem> Known<E> {
             Self::Nothing => Held::Data(kept),
             Self::Again(again) => Held::Again(again),
             Self::Shared(first) => Held::Data(Arc::clone(first.borrow_mut().get_or_insert(kept))),
-        }
-    }
-    /// How to make it again, if that is known: what is shared only if it is kept anyway.
-    pub(super) fn again(self) -> Option<Again<E>> {
-        match self {
-            Self::Nothing => None,
-            Self::Again(again) => Some(again),
-            Self::Shared(first) => {
-                first.borrow().clone().map(|kept| Again { how: How::Kept(kept), passes: 1, maker: None })
-            }
         }
     }
 }

@@ -178,9 +178,7 @@ impl<E: Elem> Cpu<E> {
                 let g = Arc::new(g);
                 let (g_, x, y_) = (Arc::clone(&g), Arc::clone(x_.data()), Arc::clone(&y));
                 let maker = saved.map(|saved| &saved.maker);
-                let again = move |before| {
-                    Again::of_maps(row, before, |before| First { f, g: g_, x, y: y_, row, before })
-                };
+                let again = move || Again::of_maps(row, None, |_| First { f, g: g_, x, y: y_, row });
                 adjoints.write_again(&to_x, maker, again, |out, more| {
                     unary::unary_first(f, out, &g, x_.data(), &y, more);
                 })?;
@@ -199,7 +197,7 @@ impl<E: Elem> Cpu<E> {
         let row = row(x.primal);
         let tangent = x.tangent.and_then(|t| {
             let (g, x, y) = (Arc::clone(t.data()), Arc::clone(x.primal.data()), Arc::clone(&y));
-            Again::of_maps(row, None, |before| First { f, g, x, y, row, before })
+            Again::of_maps(row, None, |_| First { f, g, x, y, row })
         });
         // y = f(x): x̄ += f′(x) b + f″(x) ẋ a.
         let (x, maker) = (x.cloned(), replayed.maker());

@@ -231,12 +231,10 @@ impl<E: Elem> Cpu<E> {
                 }
                 // The masked adjoint is kept; that of x follows from it, so a convolution that made x need not keep its own.
                 let masked = Arc::new(g);
-                let again = |before| {
+                let again = || {
                     let values = [Arc::clone(&masked), Arc::clone(x_.data())];
                     let (stats, gamma) = (&left.stats, scale_.data());
-                    Again::of_maps(maps.hw, before, |before| {
-                        InputAdjoint::new(maps, values, stats, gamma, &sums, before)
-                    })
+                    Again::of_maps(maps.hw, None, |_| InputAdjoint::new(maps, values, stats, gamma, &sums))
                 };
                 let maker = saved.map(|saved| &saved.maker);
                 adjoints.write_again(&to_x, maker, again, |out, more| input(&masked, &sums, out, more))?;

@@ -423,7 +423,7 @@ mod tests {
             let [x, xt] = x.map(|values| Arc::new(Buf::from(values)));
             let (f, row) = (Unary::Gelu, inputs);
             let value = Value { f, x: Arc::clone(&x), row };
-            let tangent = First { f, g: xt, x: Arc::clone(&x), y: x, row, before: None };
+            let tangent = First { f, g: xt, x: Arc::clone(&x), y: x, row };
             let (value_all, tangent_all) = (all(&value), all(&tangent));
             let run = |x: Values<'_, f32>, xt: Values<'_, f32>| {
                 let [mut y, mut gw, mut other_order] =

@@ -56,21 +56,13 @@ pub struct InputAdjoint<E: Elem> {
     a: Arc<Buf<E>>,
     x: Arc<Buf<E>>,
     coefficients: Vec<[E; 3]>,
-    before: Option<Arc<dyn MakeMaps<E>>>,
 }
 
 impl<E: Elem> InputAdjoint<E> {
-    /// Of the masked adjoint `a` of y and its `sums`; added to what was there `before`.
-    pub fn new(
-        maps: Maps,
-        [a, x]: [Arc<Buf<E>>; 2],
-        stats: &Stats,
-        gamma: &[E],
-        sums: &Sums,
-        before: Option<Arc<dyn MakeMaps<E>>>,
-    ) -> Self {
+    /// Of the masked adjoint `a` of y and its `sums`.
+    pub fn new(maps: Maps, [a, x]: [Arc<Buf<E>>; 2], stats: &Stats, gamma: &[E], sums: &Sums) -> Self {
         maps.assert(&[Some(&a), Some(&x)]);
-        Self { maps, a, x, coefficients: input_coefficients(maps, stats, gamma, sums), before }
+        Self { maps, a, x, coefficients: input_coefficients(maps, stats, gamma, sums) }
     }
 }
 
@@ -83,18 +75,12 @@ impl<E: Elem> MakeMaps<E> for InputAdjoint<E> {
     }
     fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         let k = self.coefficients[i % self.maps.c];
-        if let Some(before) = &self.before {
-            before.make(i, range.clone(), out);
-        }
         let [a, x] = [&self.a, &self.x].map(|values| &self.maps.map(values, i)[range.clone()]);
-        combine(out, a, x, k, self.before.is_some());
+        combine(out, a, x, k, false);
     }
     fn prefetch(&self, i: usize, range: Range<usize>) {
         for values in [&self.a, &self.x] {
             prefetch(values, i * self.maps.hw, &range);
-        }
-        if let Some(before) = &self.before {
-            before.prefetch(i, range);
         }
     }
 }
@@ -257,10 +243,10 @@ mod tests {
                 }
                 let mut masked = a.to_vec();
                 let sums = backward_sums(maps, &mut masked, &x, &stats, None);
-                let mut gx = if residual { r.to_vec() } else { vec![0.0; n] };
-                backward_input(maps, &masked, &x, &stats, &gamma, &sums, &mut gx, residual);
+                let mut gx = vec![0.0; n];
+                backward_input(maps, &masked, &x, &stats, &gamma, &sums, &mut gx, false);
                 let values = [Arc::new(Buf::from(masked)), Arc::clone(&x)];
-                let made = InputAdjoint::new(maps, values, &stats, &gamma, &sums, residual.then(kept));
+                let made = InputAdjoint::new(maps, values, &stats, &gamma, &sums);
                 same(maps, &made, &gx, "adjoint");
             }
         }

@@ -47,8 +47,6 @@ pub struct First<E: Elem> {
     pub y: Arc<Buf<E>>,
     /// Elements of a row.
     pub row: usize,
-    /// What it is added to.
-    pub before: Option<Arc<dyn MakeMaps<E>>>,
 }
 
 impl<E: Elem> MakeMaps<E> for First<E> {
@@ -59,12 +57,9 @@ impl<E: Elem> MakeMaps<E> for First<E> {
         self.row
     }
     fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
-        if let Some(before) = &self.before {
-            before.make(i, range.clone(), out);
-        }
         let [g, x, y] =
             [&self.g, &self.x, &self.y].map(|values| &values[i * self.row..][..self.row][range.clone()]);
-        unary_first(self.f, out, g, x, y, self.before.is_some());
+        unary_first(self.f, out, g, x, y, false);
     }
     fn make_with(
         &self,
@@ -75,7 +70,7 @@ impl<E: Elem> MakeMaps<E> for First<E> {
         other_out: &mut [E],
     ) -> bool {
         let same = other.function().is_some_and(|(f, x)| f == self.f && std::ptr::eq(x, &self.x[..]));
-        if !same || other.pixels() != self.row || self.before.is_some() {
+        if !same || other.pixels() != self.row {
             return false;
         }
         let [g, x] = [&self.g, &self.x].map(|values| &values[i * self.row..][..self.row][range.clone()]);
@@ -85,22 +80,19 @@ impl<E: Elem> MakeMaps<E> for First<E> {
         for values in [&self.g, &self.x] {
             prefetch(values, i * self.row, &range);
         }
-        if let Some(before) = &self.before {
-            before.prefetch(i, range);
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::kernels::made::{Kept, all};
+    use crate::cpu::kernels::made::all;
     use crate::cpu::kernels::testing::{noise, same_bits};
 
     /// Values and tangents of one argument, made by one evaluation where there is one; of another argument, never.
     fn together(f: Unary, [x, g]: [&Arc<Buf<f32>>; 2], row: usize, want: [&[f32]; 2]) {
         let (x_, other) = (|| Arc::clone(x), Arc::new(Buf::copy_of(x)));
-        let first = First { f, g: Arc::clone(g), x: x_(), y: x_(), row, before: None };
+        let first = First { f, g: Arc::clone(g), x: x_(), y: x_(), row };
         let range = row / 3..row;
         let mut out = [(); 2].map(|()| vec![f32::NAN; range.len()]);
         let [value, tangent] = &mut out;
@@ -120,7 +112,7 @@ mod tests {
     fn pieces_have_the_bits_of_the_whole() {
         for row in [1, 16, 37, 768] {
             let (n, buf) = (5 * row, |seed| Arc::new(Buf::from(noise::<f32>(5 * row, seed))));
-            let (x, g, r) = (buf(1), buf(2), buf(3));
+            let (x, g) = (buf(1), buf(2));
             for f in [Unary::Gelu, Unary::Tanh, Unary::Relu] {
                 let mut y = vec![0.0; n];
                 unary(f, &mut y, &x);
@@ -136,14 +128,8 @@ mod tests {
                 let mut tangent = vec![0.0; n];
                 unary_first(f, &mut tangent, &g, &x, &y, false);
                 together(f, [&x, &g], row, [&y, &tangent]);
-                for more in [false, true] {
-                    let mut out = if more { r.to_vec() } else { vec![0.0; n] };
-                    unary_first(f, &mut out, &g, &x, &y, more);
-                    let kept = Kept { values: Arc::clone(&r), pixels: row };
-                    let before = more.then(|| Arc::new(kept) as Arc<dyn MakeMaps<f32>>);
-                    let (g, x, y) = (Arc::clone(&g), Arc::clone(&x), Arc::new(Buf::from(y.clone())));
-                    same(&First { f, g, x, y, row, before }, &out);
-                }
+                let (g, x, y) = (Arc::clone(&g), Arc::clone(&x), Arc::new(Buf::from(y)));
+                same(&First { f, g, x, y, row }, &tangent);
             }
         }
     }
