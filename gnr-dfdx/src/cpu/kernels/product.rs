@@ -27,6 +27,13 @@ impl Aligned {
         Aligned { buffer, start, len }
     }
 
+    /// Makes room for `len` elements; what was there may be lost.
+    pub(super) fn fit(&mut self, len: usize) {
+        if self.len < len {
+            *self = Self::new(len);
+        }
+    }
+
     pub(super) fn zeroed(len: usize) -> Self {
         let mut new = Self::new(len);
         new.fill(0.0);

@@ -36,15 +36,13 @@ pub(super) struct Job {
     pub(super) rows: Range<usize>,
 }
 
-/// Every block of a batch of `n` images of `rows` rows, in a fixed order.
+/// Every block of a batch of `n` images of `rows` rows, in a fixed order: what pairs have in common is read while it is in the caches.
 pub(super) fn jobs(pairs: usize, n: usize, rows: usize, cut: Cut) -> Vec<Job> {
     let mut jobs = Vec::new();
-    for pair in 0..pairs {
-        for image in (0..n).step_by(cut.images) {
-            for row in (0..rows).step_by(cut.rows) {
-                let images = image..(image + cut.images).min(n);
-                jobs.push(Job { pair, images, rows: row..(row + cut.rows).min(rows) });
-            }
+    for image in (0..n).step_by(cut.images) {
+        for row in (0..rows).step_by(cut.rows) {
+            let (images, rows) = (image..(image + cut.images).min(n), row..(row + cut.rows).min(rows));
+            jobs.extend((0..pairs).map(|pair| Job { pair, images: images.clone(), rows: rows.clone() }));
         }
     }
     jobs

@@ -65,9 +65,7 @@ impl<'a> Image<'a> {
                 let end = rows.end.saturating_sub(maps.padding).min(maps.h);
                 let pixels = rows.start.saturating_sub(maps.padding).min(end) * maps.w..end * maps.w;
                 let len = pixels.len();
-                if made.len() < channels * len {
-                    *made = Aligned::new(channels * len);
-                }
+                made.fit(channels * len);
                 for c in 0..channels {
                     make.prefetch(map + c + AHEAD, pixels.clone());
                     make.make(map + c, pixels.clone(), &mut made[c * len..][..len]);

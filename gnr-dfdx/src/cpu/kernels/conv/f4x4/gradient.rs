@@ -37,6 +37,13 @@ struct Block {
     adjoints: Aligned,
 }
 
+impl Block {
+    /// Of no tiles yet: one serves many jobs in turn, so that its memory stays in the caches.
+    fn new() -> Self {
+        Self { tiles: 0, inputs: Aligned::new(0), adjoints: Aligned::new(0) }
+    }
+}
+
 /// What all blocks share.
 struct Layer<'a> {
     level: Level,
@@ -59,25 +66,22 @@ impl Layer<'_> {
         (gy, x): MapPair<'_, f32>,
         job: &Job,
         [inputs, adjoints]: &mut [Scratch; 2],
-    ) -> Block {
+        block: &mut Block,
+    ) {
         let each = job.rows.len() * self.tiles.columns;
         let count = job.images.len() * each;
-        let mut block = Block {
-            tiles: count,
-            inputs: Aligned::new(POINTS * spread(count * self.input_row)),
-            adjoints: Aligned::new(POINTS * spread(count * self.adjoint_row)),
-        };
+        block.tiles = count;
         for (maps, from, row, scratch, to) in [
             (&self.inputs, x, self.input_row, inputs, &mut block.inputs),
             (&self.adjoints, gy, self.adjoint_row, adjoints, &mut block.adjoints),
         ] {
+            to.fit(POINTS * spread(count * row));
             for (i, index) in job.images.clone().enumerate() {
                 let place = Place { point: spread(count * row), row, channel: 0, tile: i * each };
                 let image = Image { of: from, index };
                 expand(self.level, maps, image, job.rows.clone(), scratch, to, place);
             }
         }
-        block
     }
 
     /// Outputs that sums over all channels have room for, and the distance between points.
@@ -86,11 +90,19 @@ impl Layer<'_> {
         [width, spread(self.s.cin * width)]
     }
 
-    /// [`transform`](Self::transform) of all `jobs`, in parallel.
-    fn transformed(&self, pairs: &[MapPair<'_, f32>], jobs: &[Job]) -> Vec<Block> {
-        jobs.par_iter()
-            .map_init(|| self.scratch(), |scratch, job| self.transform(pairs[job.pair], job, scratch))
-            .collect()
+    /// [`transform`](Self::transform) of all `jobs`, in parallel, to the first of as many `blocks` or more.
+    fn transform_all<'b>(
+        &self,
+        pairs: &[MapPair<'_, f32>],
+        jobs: &[Job],
+        blocks: &'b mut [Block],
+    ) -> &'b [Block] {
+        let blocks = &mut blocks[..jobs.len()];
+        blocks.par_iter_mut().zip(jobs).for_each_init(
+            || self.scratch(),
+            |scratch, (block, job)| self.transform(pairs[job.pair], job, scratch, block),
+        );
+        blocks
     }
 
     /// `sum [channels, width] (+)= inputs[point, :, channels]ᵀ adjoints[point, :, outputs]`.
@@ -162,9 +174,10 @@ fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mu
     let s = layer.s;
     let [width, point] = layer.sums();
     let part = |jobs: &[Job]| {
-        let (mut sum, mut scratch) = (Aligned::zeroed(POINTS * point), layer.scratch());
+        let (mut sum, mut scratch, mut block) =
+            (Aligned::zeroed(POINTS * point), layer.scratch(), Block::new());
         for job in jobs {
-            let block = layer.transform(pairs[job.pair], job, &mut scratch);
+            layer.transform(pairs[job.pair], job, &mut scratch, &mut block);
             for (p, sum) in sum.chunks_exact_mut(point).enumerate() {
                 layer.multiply(&block, p, 0, s.cin, 0, width, sum, true);
             }
@@ -187,8 +200,9 @@ fn by_points(
     let s = layer.s;
     let [width, point] = layer.sums();
     let mut sum = Aligned::zeroed(POINTS * point);
+    let mut blocks: Vec<_> = (0..group.min(jobs.len())).map(|_| Block::new()).collect();
     for jobs in jobs.chunks(group) {
-        let blocks = layer.transformed(pairs, jobs);
+        let blocks = layer.transform_all(pairs, jobs, &mut blocks);
         sum.par_chunks_mut(point).enumerate().for_each(|(p, sum)| {
             blocks.iter().for_each(|block| layer.multiply(block, p, 0, s.cin, 0, width, sum, true));
         });
@@ -221,8 +235,9 @@ fn by_outputs(
     let Layer { level, s, .. } = *layer;
     let width = width(s.cout);
     let scratch = || (weights::scratch(BAND), Aligned::new(POINTS * spread(BAND * width)));
+    let mut blocks: Vec<_> = (0..group.min(jobs.len())).map(|_| Block::new()).collect();
     for (g, jobs) in jobs.chunks(group).enumerate() {
-        let blocks = layer.transformed(pairs, jobs);
+        let blocks = layer.transform_all(pairs, jobs, &mut blocks);
         gw.par_chunks_mut(width * s.cin * 9).enumerate().for_each_init(scratch, |(taps, sum), (i, gw)| {
             for first in (0..s.cin).step_by(BAND) {
                 let channels = first..(first + BAND).min(s.cin);
