@@ -63,11 +63,6 @@ fn keep_freed_blocks() {
     }
 }
 
-/// Memory that the process holds for reuse, in bytes.
-pub fn idle_bytes() -> usize {
-    heap().idle
-}
-
 /// A stretch of address space, zero where it was never touched, and which of its lines are taken.
 struct Chunk {
     /// Keeps the memory; `u128` so that a multiple of 16 bytes comes untouched from the system.

@@ -4,6 +4,7 @@
 
 mod dependencies;
 mod documents;
+mod modules;
 mod sources;
 
 use std::collections::BTreeSet;
@@ -86,6 +87,8 @@ fn check() -> Result<Vec<Finding>> {
         }
         findings.extend(sources::no_machine_paths(&file.path, &file.text));
     }
+    let sources = files.iter().filter(|file| file.path.ends_with(".rs"));
+    findings.extend(modules::check(sources.map(|file| (&file.path[..], &file.text[..]))));
     findings.extend(documents::check(&root, &crates)?);
     findings.sort_by(|a, b| a.at.cmp(&b.at));
     Ok(findings)
