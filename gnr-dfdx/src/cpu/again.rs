@@ -4,7 +4,11 @@
 //! are held, cost a pass over memory instead of memory; where the kernel that reads them takes maps piece by piece
 //! ([`Values`]), not even that.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{Arc, Weak},
+};
 
 use super::{
     buffer::Buf,
@@ -111,6 +115,8 @@ pub(super) enum Held<E: Elem> {
     Data(Arc<Buf<E>>),
     /// Made at each use.
     Again(Again<E>),
+    /// By somebody else, or made.
+    Elsewhere(Weak<Buf<E>>, Again<E>),
 }
 
 impl<E: Elem> Held<E> {
@@ -119,6 +125,7 @@ impl<E: Elem> Held<E> {
         match self {
             Self::Data(data) => Arc::clone(data),
             Self::Again(again) => Arc::new(again.make()),
+            Self::Elsewhere(data, again) => data.upgrade().unwrap_or_else(|| Arc::new(again.make())),
         }
     }
     /// The same, in memory unless a kernel that takes maps piece by piece (`streams`) makes them itself.
@@ -131,14 +138,14 @@ impl<E: Elem> Held<E> {
     /// The operation whose replay makes them along the way, if they are not held and there is one.
     pub(super) fn maker(&self) -> Option<&Maker> {
         match self {
-            Self::Data(_) => None,
+            Self::Data(_) | Self::Elsewhere(..) => None,
             Self::Again(again) => again.maker(),
         }
     }
     /// How they are made, if they are not held.
     pub(super) fn again(&self) -> Option<Again<E>> {
         match self {
-            Self::Data(_) => None,
+            Self::Data(_) | Self::Elsewhere(..) => None,
             Self::Again(again) => Some(again.clone()),
         }
     }

@@ -67,7 +67,7 @@ impl<E: Elem> Cpu<E> {
             y
         };
         let (to_a, to_b) = (a.target(), b.target());
-        self.linear_op_known("add", &a.shape, &[a, b], output, move |adjoint, adjoints| {
+        self.linear_op_holding("add", &a.shape, &[a, b], &[], output, move |adjoint, adjoints| {
             adjoints.add_to_both([&to_a, &to_b], adjoint)
         })
     }

@@ -9,6 +9,7 @@ use gnr_nn::{Dual, Duals, Result, composed, composed::AttentionShape};
 use super::{
     Cpu,
     adjoints::{Adjoints, DeviceError, Target},
+    again::{Again, Maker},
     buffer::Buf,
     kernels::{
         attention::{self, Adjoint, Moving},
@@ -18,11 +19,13 @@ use super::{
     tensor::Tensor,
 };
 
-/// Lets a kernel write into the adjoints of qkv and bias at once.
+/// Lets a kernel write into the adjoints of qkv and bias at once; `again` makes that of qkv by itself, and the replay of `maker` makes it
+/// along the way.
 fn write<E: Elem>(
     adjoints: &mut Adjoints<E>,
     qkv: &Option<Target<E>>,
     bias: &Option<Target<E>>,
+    again: Option<(impl Fn(&mut [E]) + 'static, &Maker)>,
     kernel: impl FnOnce(Adjoint<'_, E>),
 ) -> Result<(), DeviceError> {
     // One adjoint is taken out while the other is written: the two are borrowed from one table.
@@ -31,10 +34,22 @@ fn write<E: Elem>(
     let mut run = |of_qkv: Option<(&mut [E], bool)>| {
         let bias = of_bias.as_mut().map(|(buffer, more)| (&mut buffer[..], *more));
         if let Some(kernel) = kernel.take() {
-            kernel(Adjoint { qkv: of_qkv, bias });
+            kernel(Adjoint { qkv: of_qkv, bias, first: None });
         }
     };
-    adjoints.write(qkv, |out, more| run(Some((out, more))))?;
+    match again {
+        Some((again, maker)) => {
+            let len = qkv.as_ref().map_or(0, |qkv| qkv.len);
+            let again = move || {
+                let mut out = Buf::new(len);
+                again(&mut out);
+                out
+            };
+            let again = || Some(Again::new(again));
+            adjoints.write_again(qkv, Some(maker), again, |out, more| run(Some((out, more))))?;
+        }
+        None => adjoints.write(qkv, |out, more| run(Some((out, more))))?,
+    }
     run(None);
     match of_bias {
         Some((buffer, _)) => adjoints.add(bias, buffer),
@@ -68,11 +83,21 @@ impl<E: Elem> Cpu<E> {
             &output(shape),
             &operands,
             || Extra::Values(kept),
-            move |_, g, _, adjoints| {
-                write(adjoints, &qkv_.target(), &to_bias, |to| {
+            move |_, g, saved, adjoints| {
+                let g = Arc::new(g);
+                // The adjoint of qkv is three times as large as this one, which is kept, and cheap beside the layer that made qkv.
+                let again = saved.map(|saved| {
+                    let (g, qkv, p) = (Arc::clone(&g), Arc::clone(qkv_.data()), Arc::clone(&probabilities));
+                    let again = move |out: &mut [E]| {
+                        let to = Adjoint { qkv: Some((out, false)), bias: None, first: None };
+                        attention::backward(shape, &qkv, &p, &g, to);
+                    };
+                    (again, &saved.maker)
+                });
+                write(adjoints, &qkv_.target(), &to_bias, again, |to| {
                     attention::backward(shape, qkv_.data(), &probabilities, &g, to);
                 })?;
-                Ok(Some(g.into()))
+                Ok(Some(g))
             },
         )
     }
@@ -107,9 +132,15 @@ impl<E: Elem> Cpu<E> {
             (yt, probabilities_t)
         });
         let (tangent, probabilities_t) = moved.unzip();
+        let maker = replayed.maker();
         let (qkv, to_bias) = (qkv.cloned(), bias.and_then(|bias| bias.primal.target()));
         replayed.finish(tangent, move |second, first, adjoints| {
-            write(adjoints, &qkv.primal.target(), &to_bias, |to| {
+            let to_qkv = qkv.primal.target();
+            // Only the second term makes it.
+            let mut made = (first.as_ref().zip(probabilities_t.as_ref()))
+                .and_then(|_| adjoints.buffer_for_first(&to_qkv, &maker));
+            let none = None::<(fn(&mut [E]), &Maker)>;
+            write(adjoints, &to_qkv, &to_bias, none, |to| {
                 match (first, &probabilities_t, &second) {
                     (Some(a), Some(probabilities_t), b) => {
                         let at = Moving {
@@ -118,13 +149,16 @@ impl<E: Elem> Cpu<E> {
                             probabilities: &probabilities,
                             probabilities_t,
                         };
+                        let to = Adjoint { first: made.as_deref_mut(), ..to };
                         attention::second(shape, at, a, b.as_deref(), to);
                     }
                     // Nothing moves, or the loss did not depend on y: there is no second term.
                     (_, _, Some(b)) => attention::backward(shape, qkv.primal.data(), &probabilities, b, to),
                     (_, _, None) => to.zero(),
                 }
-            })
+            })?;
+            adjoints.give_first(&to_qkv, made);
+            Ok(())
         })
     }
 }

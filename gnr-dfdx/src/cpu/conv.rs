@@ -6,14 +6,13 @@ use gnr_nn::{Conv2dSpec, Dual, Error, Result, composed};
 
 use super::{
     Cpu,
-    again::Held,
+    again::{Again, Held},
     buffer::Buf,
     kernels::{
         conv::{Geometry, MapPair, Pair, backward_input, backward_weight, forward, streams},
         elem::Elem,
         made::Values,
     },
-    session::Extra,
     tensor::{Tensor, image},
 };
 
@@ -50,25 +49,26 @@ impl<E: Elem> Cpu<E> {
         let (to_x, to_w) = (x.target(), w.target());
         // Without an adjoint of x, nobody reads w again: its place is free when the pass back begins.
         let w_ = to_x.is_some().then(|| w.clone());
-        self.nonlinear_op(
-            "conv2d",
-            y,
-            &shape,
-            &[x, w],
-            || Extra::Nothing,
-            move |_, g, _, adjoints| {
-                adjoints.write(&to_w, |out, more| {
-                    let x = values.ready(streams);
-                    backward_weight(&geometry, &[((&g).into(), x.values())], out, more);
+        let again = || {
+            let (x, w) = (x.held(), Arc::clone(w.data()));
+            Again::new(move || {
+                let mut y = Buf::new(shape.iter().product());
+                forward(&geometry, &[(x.ready(streams).values(), &w)], &mut y);
+                y
+            })
+        };
+        self.product_op("conv2d", y, &shape, &[x, w], again, move |g, adjoints| {
+            adjoints.write(&to_w, |out, more| {
+                let x = values.ready(streams);
+                backward_weight(&geometry, &[((&g).into(), x.values())], out, more);
+            })?;
+            if let Some(w) = w_ {
+                adjoints.write(&to_x, |out, more| {
+                    backward_input(&geometry, &[((&g).into(), w.data())], out, more);
                 })?;
-                if let Some(w) = w_ {
-                    adjoints.write(&to_x, |out, more| {
-                        backward_input(&geometry, &[((&g).into(), w.data())], out, more);
-                    })?;
-                }
-                Ok(Some(g.into()))
-            },
-        )
+            }
+            Ok(g.into())
+        })
     }
 
     /// Whether the kernels of a convolution take maps piece by piece.

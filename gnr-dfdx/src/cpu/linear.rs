@@ -1,13 +1,13 @@
 //! Matrix products, fully connected layers, biases.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use gnr_nn::{Dual, Error, Result, composed};
 
 use super::{
     Cpu,
     adjoints::DeviceError,
-    again::{Held, Ready},
+    again::{Again, Held, Ready},
     buffer::Buf,
     kernels::{
         dense::Layer,
@@ -162,28 +162,30 @@ impl<E: Elem> Cpu<E> {
         let (to_x, to_w, to_b) = (x.target(), w.target(), b.and_then(Tensor::target));
         // Without an adjoint of x, nobody reads w again: its place is free when the pass back begins.
         let w_ = to_x.is_some().then(|| w.clone());
-        self.nonlinear_op(
-            "linear",
-            y,
-            &shape,
-            &operands,
-            || Extra::Nothing,
-            move |_, g, _, adjoints| {
-                adjoints.write(&to_w, |out, more| {
-                    layer.to_weight(&[((&g).into(), values.ready(streams).values())], out, more);
+        let again = || {
+            let (x, w, b) = (x.held(), Arc::clone(w.data()), b.map(|b| Arc::clone(b.data())));
+            Again::new(move || {
+                let mut y = Buf::new(layer.rows * layer.outputs);
+                let onto = b.as_ref().map_or(Onto::Nothing, |b| Onto::Row(b));
+                layer.forward(&[(x.ready(streams).values(), &w)], &mut y, onto);
+                y
+            })
+        };
+        self.product_op("linear", y, &shape, &operands, again, move |g, adjoints| {
+            adjoints.write(&to_w, |out, more| {
+                layer.to_weight(&[((&g).into(), values.ready(streams).values())], out, more);
+            })?;
+            drop(values);
+            if let Some(w) = w_ {
+                adjoints.write(&to_x, |out, more| {
+                    layer.to_input(&[((&g).into(), w.as_slice())], out, more);
                 })?;
-                drop(values);
-                if let Some(w) = w_ {
-                    adjoints.write(&to_x, |out, more| {
-                        layer.to_input(&[((&g).into(), w.as_slice())], out, more);
-                    })?;
-                }
-                if to_b.is_some() {
-                    adjoints.add(&to_b, bias_adjoint(layer, &g))?;
-                }
-                Ok(Some(g.into()))
-            },
-        )
+            }
+            if to_b.is_some() {
+                adjoints.add(&to_b, bias_adjoint(layer, &g))?;
+            }
+            Ok(g.into())
+        })
     }
 
     pub(super) fn linear_layer_dual_op(

@@ -45,8 +45,9 @@ impl<E: Elem> fmt::Debug for Record<E> {
 /// One operation of a record.
 pub(super) enum Entry<E: Elem> {
     Nonlinear(Rc<Saved<E>>),
-    /// The output, which a replay reuses if another entry holds it: as an input, most often of a normalisation.
-    Linear(Weak<Buf<E>>),
+    /// The output, which a replay reuses if another entry holds it (as an input, most often of a normalisation), and operands that this one
+    /// holds.
+    Linear(Weak<Buf<E>>, #[allow(dead_code)] Vec<Arc<Buf<E>>>),
 }
 
 /// What one nonlinear operation's replay needs.
@@ -58,6 +59,8 @@ pub(super) struct Saved<E: Elem> {
     pub(super) extra: Extra<E>,
     /// The operation's identity.
     pub(super) maker: Maker,
+    /// Operands in memory, for the replay, which gets them from the operations that made them.
+    _operands: Vec<Arc<Buf<E>>>,
 }
 
 /// The output of an operation.
@@ -181,6 +184,10 @@ impl<E: Elem> Replayed<E> {
             }
             (None, Held::Again(again)) => Tensor::made_by(again.clone(), &shape),
             (None, Held::Data(data)) => Tensor::of(Arc::clone(data), &shape),
+            (None, Held::Elsewhere(data, again)) => match data.upgrade() {
+                Some(data) => Tensor::of(data, &shape),
+                None => Tensor::once(again.clone(), &shape),
+            },
         };
         primal.node = Some(Rc::clone(&node));
         let adjoint = Rc::clone(&saved.adjoint);
@@ -211,6 +218,12 @@ fn on_tape<E: Elem>(
     let node = Rc::clone(node);
     tape.add_backward_op(move |_| f(&node, &mut Adjoints::new()));
     Ok(())
+}
+
+/// The elements of tensors that nothing can make again.
+fn in_memory<E: Elem>(tensors: &[&Tensor<E>]) -> Vec<Arc<Buf<E>>> {
+    let there = tensors.iter().filter(|tensor| tensor.again.is_none());
+    there.map(|tensor| Arc::clone(tensor.data())).collect()
 }
 
 /// The error of an entry of another kind than its operation's.
@@ -248,29 +261,32 @@ impl<E: Elem> Cpu<E> {
         output: impl FnOnce() -> Buf<E>,
         reverse: impl FnOnce(Buf<E>, &mut Adjoints<E>) -> Result<(), DeviceError> + 'static,
     ) -> Result<Tensor<E>> {
-        self.linear_op_known(op, shape, operands, output, |(adjoint, _), adjoints| reverse(adjoint, adjoints))
+        self.linear_op_holding(op, shape, operands, operands, output, |(adjoint, _), adjoints| {
+            reverse(adjoint, adjoints)
+        })
     }
 
-    /// The same; `reverse` also gets what is known of the adjoint.
-    pub(super) fn linear_op_known(
+    /// The same; the record holds only those operands that are to be `held`, and `reverse` also gets what is known of the adjoint.
+    pub(super) fn linear_op_holding(
         &self,
         op: &'static str,
         shape: &[usize],
         operands: &[&Tensor<E>],
+        held: &[&Tensor<E>],
         output: impl FnOnce() -> Buf<E>,
         reverse: impl FnOnce(Taken<E>, &mut Adjoints<E>) -> Result<(), DeviceError> + 'static,
     ) -> Result<Tensor<E>> {
         let Some(node) = self.node_over(op, operands)? else { return Ok(Tensor::new(output(), shape)) };
         let known = match &self.session {
             Session::Replay { records, .. } => match &records.next(op, shape)?.saved {
-                Entry::Linear(held) => held.upgrade(),
+                Entry::Linear(held, _) => held.upgrade(),
                 Entry::Nonlinear(_) => return Err(corrupt(op)),
             },
             _ => None,
         };
         let mut y = Tensor::of(known.unwrap_or_else(|| Arc::new(output())), shape);
         if let Session::Gradient { records: Some(records), .. } = &self.session {
-            records.push(op, shape, Entry::Linear(Arc::downgrade(y.data())));
+            records.push(op, shape, Entry::Linear(Arc::downgrade(y.data()), in_memory(held)));
         }
         on_tape(&node, |node, adjoints| match adjoints.take_with(node)? {
             Some(taken) => reverse(taken, adjoints),
@@ -305,9 +321,55 @@ impl<E: Elem> Cpu<E> {
             Output::There(data, again) => (Tensor::new(data, shape), again),
             Output::Lazy(again) => (Tensor::lazy(again.clone(), shape), Some(again)),
         };
-        y.node = self.node_over(op, operands)?;
-        let Some(node) = y.node.clone() else { return Ok(y) };
-        y.again = again;
+        let Some(node) = self.node_over(op, operands)? else { return Ok(y) };
+        (y.node, y.again) = (Some(Rc::clone(&node)), again);
+        let data = y.held();
+        let output = data.clone();
+        let held = || (output, in_memory(operands));
+        self.enter(op, shape, &node, held, extra, move |adjoint, entry, adjoints| {
+            reverse(&data, adjoint, entry, adjoints)
+        })?;
+        Ok(y)
+    }
+
+    /// The output of a product, which its own derivatives do not need: who takes it holds it, and `again` tells how the operation computes it
+    /// once more should a replay ask for it after all. `reverse` gets its adjoint and gives it back to be kept.
+    pub(super) fn product_op(
+        &self,
+        op: &'static str,
+        output: Buf<E>,
+        shape: &[usize],
+        operands: &[&Tensor<E>],
+        again: impl FnOnce() -> Again<E>,
+        reverse: impl FnOnce(Buf<E>, &mut Adjoints<E>) -> Result<Arc<Buf<E>>, DeviceError> + 'static,
+    ) -> Result<Tensor<E>> {
+        let mut y = Tensor::new(output, shape);
+        let Some(node) = self.node_over(op, operands)? else { return Ok(y) };
+        y.node = Some(Rc::clone(&node));
+        let held = || (Held::Elsewhere(Arc::downgrade(y.data()), again()), Vec::new());
+        let extra = || Extra::Nothing;
+        self.enter(op, shape, &node, held, extra, |adjoint, _, adjoints| {
+            reverse(adjoint, adjoints).map(Some)
+        })?;
+        Ok(y)
+    }
+
+    /// Enters a nonlinear operation in the record, where there is one, with the output and the operands that it has to hold, and its reverse
+    /// step on the tape.
+    fn enter(
+        &self,
+        op: &'static str,
+        shape: &[usize],
+        node: &Rc<Node<E>>,
+        held: impl FnOnce() -> (Held<E>, Vec<Arc<Buf<E>>>),
+        extra: impl FnOnce() -> Extra<E>,
+        reverse: impl FnOnce(
+            Buf<E>,
+            Option<&Saved<E>>,
+            &mut Adjoints<E>,
+        ) -> Result<Option<Arc<Buf<E>>>, DeviceError>
+        + 'static,
+    ) -> Result<()> {
         let entry = match &self.session {
             Session::Replay { .. } => {
                 return Err(Error::Invalid(format!(
@@ -316,24 +378,23 @@ impl<E: Elem> Cpu<E> {
             }
             Session::Gradient { records: Some(records), .. } => {
                 let (adjoint, maker) = (Rc::default(), Maker::default());
-                let saved = Rc::new(Saved { output: y.held(), adjoint, extra: extra(), maker });
+                let (output, operands) = held();
+                let saved = Rc::new(Saved { output, adjoint, extra: extra(), maker, _operands: operands });
                 records.push(op, shape, Entry::Nonlinear(Rc::clone(&saved)));
                 Some(saved)
             }
             _ => None,
         };
-        let data = y.held();
-        on_tape(&node, move |node, adjoints| {
+        on_tape(node, move |node, adjoints| {
             let Some((adjoint, known)) = adjoints.take_with(node)? else { return Ok(()) };
-            let kept = reverse(&data, adjoint, entry.as_deref(), adjoints)?;
+            let kept = reverse(adjoint, entry.as_deref(), adjoints)?;
             if let Some(entry) = entry {
                 // What a normalisation keeps is masked.
                 let known = if matches!(entry.extra, Extra::Norm(_)) { Known::Nothing } else { known };
                 *entry.adjoint.borrow_mut() = kept.map(|kept| known.hold(kept));
             }
             Ok(())
-        })?;
-        Ok(y)
+        })
     }
 
     /// The entry of a nonlinear operation in a replay; `None` where there is none (no replay, or an output that is not tracked):

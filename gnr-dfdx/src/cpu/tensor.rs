@@ -45,6 +45,10 @@ impl<E: Elem> Tensor<E> {
         let data = Data::Lazy(Rc::default(), again.clone());
         Self { data, shape: shape.into(), node: None, again: Some(again) }
     }
+    /// An untracked tensor that is made when an operation needs it, and then held.
+    pub(super) fn once(again: Again<E>, shape: &[usize]) -> Self {
+        Self { again: None, ..Self::lazy(again, shape) }
+    }
     /// An untracked tensor of values that can be made again: not made yet, when a pass over what is held makes any piece of them.
     pub(super) fn made_by(again: Again<E>, shape: &[usize]) -> Self {
         if again.is_light() {

@@ -149,6 +149,37 @@ fn a_replay_reuses_what_the_record_holds_of_linear_operations() {
     assert!(error.contains("add") && error.contains("unary"), "{error}");
 }
 
+/// A layer whose output is only added to something: the record does not hold it, and whoever asks gets the same bits.
+#[test]
+fn a_replay_computes_a_product_once_more_where_it_is_asked_for() {
+    let backend = Cpu::<f32>::new();
+    let noise = |n: usize, k: f64| (0..n).map(|i| (k * (i + 1) as f64).sin()).collect::<Vec<_>>();
+    let x = backend.constant(&noise(600 * 16, 0.7), &[600, 16]).unwrap();
+    let w = backend.constant(&noise(16 * 16, 1.3), &[16, 16]).unwrap();
+    let recording = backend.gradient_session(true);
+    let leaves = [&x, &w].map(|leaf| recording.variable(leaf));
+    let recorded = {
+        let y = recording.linear(&leaves[0], &leaves[1], None).unwrap();
+        let sum = recording.add(&y, &leaves[0]).unwrap();
+        let loss = recording.sum(&recording.mul(&sum, &sum).unwrap(), &[0, 1]).unwrap();
+        recording.backward(&loss, leaves.into()).unwrap();
+        y.as_slice().to_vec()
+    };
+    let record = recording.take_record().unwrap();
+    drop(recording);
+    let replay = backend.replay_session(&record).unwrap();
+    let [x, w] = [x, w].map(|leaf| Dual { primal: replay.variable(&leaf), tangent: Some(leaf) });
+    let y = Duals(replay).linear(&x, &w, None).unwrap();
+    assert_eq!(y.primal.as_slice(), recorded);
+    assert!(
+        y.tangent.is_some_and(|t| t
+            .as_slice()
+            .iter()
+            .zip(&recorded)
+            .all(|(t, y)| (t - 2.0 * y).abs() < 1e-5))
+    );
+}
+
 /// In a replay only the dual form of a nonlinear operation knows its second term; anything else would lose it silently.
 #[test]
 fn a_replay_refuses_nonlinear_operations_without_their_tangent() {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use super::elem::Elem;
 use super::elementwise::add_assign;
+use super::gemm::Mat;
 use crate::cpu::buffer::Buf;
 use gnr_nn::composed::AttentionShape;
 use heads::{Heads, Sizes};
@@ -128,6 +129,8 @@ pub struct Adjoint<'a, E> {
     pub qkv: Option<(&'a mut [E], bool)>,
     /// Of the bias.
     pub bias: Option<(&'a mut [E], bool)>,
+    /// Where [`second`] writes what [`backward`] gives qkv for `a`; the same bits.
+    pub first: Option<&'a mut [E]>,
 }
 
 /// One sample's part of an [`Adjoint`].
@@ -135,6 +138,7 @@ struct Part<'a, E> {
     qkv: &'a mut [E],
     more: bool,
     bias: Option<&'a mut [E]>,
+    first: Option<&'a mut [E]>,
 }
 
 impl<E: Elem> Adjoint<'_, E> {
@@ -156,12 +160,16 @@ impl<E: Elem> Adjoint<'_, E> {
             Some(given) => given,
             None => (&mut unused.insert(Buf::<E>::new(shape.samples * whole))[..], false),
         };
-        let samples = qkv.chunks_mut(whole).enumerate();
+        let firsts: Vec<Option<&mut [E]>> = match self.first {
+            Some(first) => first.chunks_mut(whole).map(Some).collect(),
+            None => (0..shape.samples).map(|_| None).collect(),
+        };
+        let samples = qkv.chunks_mut(whole).zip(firsts).enumerate();
         let Some((bias, more_bias)) = self.bias else {
             let samples: Vec<_> = samples.collect();
             return samples.into_par_iter().for_each_init(
                 || Heads::new(sizes),
-                |heads, (n, qkv)| f(heads, n, Part { qkv, more, bias: None }),
+                |heads, (n, (qkv, first))| f(heads, n, Part { qkv, more, bias: None, first }),
             );
         };
         let mut blocks: BTreeMap<[usize; 2], Vec<_>> = BTreeMap::new();
@@ -175,8 +183,8 @@ impl<E: Elem> Adjoint<'_, E> {
                 || Heads::new(sizes),
                 |heads, ([which, _], samples)| {
                     let mut sum = Buf::zeroed(square);
-                    for (n, qkv) in samples {
-                        f(heads, n, Part { qkv, more, bias: Some(&mut sum) });
+                    for (n, (qkv, first)) in samples {
+                        f(heads, n, Part { qkv, more, bias: Some(&mut sum), first });
                     }
                     (which, sum)
                 },
@@ -204,13 +212,24 @@ pub fn backward<E: Elem>(shape: AttentionShape, qkv: &[E], probabilities: &[E], 
             let bias = to.bias.as_mut().map(|bias| &mut bias[head * sizes.t * sizes.t..]);
             let (scale, row) = (heads.scale(), heads.row);
             softmax_backward(sizes.t, row, scale, p, &mut heads.scores[0], bias);
-            let row = 3 * sizes.model;
-            let [to_q, to_k, to_v] = [0, 1, 2].map(|part| sizes.start(part, head));
-            heads.mix_scores(0, false, k, (&mut to.qkv[to_q..], row), to.more);
-            heads.mix_scores(0, true, q, (&mut to.qkv[to_k..], row), to.more);
-            heads.mix((p, sizes.t, true), g, (&mut to.qkv[to_v..], row), to.more);
+            first_order(heads, head, [q, k, g], p, to.qkv, to.more);
         }
     });
+}
+
+/// From τ S̄, in the first scores, to the adjoint of a head's q, k and v.
+fn first_order<E: Elem>(
+    heads: &Heads<E>,
+    head: usize,
+    [q, k, g]: [Mat<'_, E>; 3],
+    p: &[E],
+    to: &mut [E],
+    more: bool,
+) {
+    let (sizes, row) = (heads.sizes, 3 * heads.sizes.model);
+    heads.mix_scores(0, false, k, (&mut to[sizes.start(0, head)..], row), more);
+    heads.mix_scores(0, true, q, (&mut to[sizes.start(1, head)..], row), more);
+    heads.mix((p, sizes.t, true), g, (&mut to[sizes.start(2, head)..], row), more);
 }
 
 /// A point and a direction: P, Ṗ and the tangent of qkv (`None`: it does not move).
@@ -235,7 +254,7 @@ pub fn second<E: Elem>(
     to: Adjoint<'_, E>,
 ) {
     let squares = [Some(at.probabilities), Some(at.probabilities_t)];
-    check(shape, &[Some(at.qkv), at.qkv_t], &[Some(a), b], &squares, &[]);
+    check(shape, &[Some(at.qkv), at.qkv_t, to.first.as_deref()], &[Some(a), b], &squares, &[]);
     let sizes = Sizes::new(shape);
     let [whole, output, square] = sizes.lens();
     to.each(shape, |heads, n, mut to| {
@@ -273,6 +292,9 @@ pub fn second<E: Elem>(
             if let Some([qt, kt, _]) = moved {
                 heads.mix_scores(0, false, kt, (&mut to.qkv[to_q..], out_row), true);
                 heads.mix_scores(0, true, qt, (&mut to.qkv[to_k..], out_row), true);
+            }
+            if let Some(first) = to.first.as_deref_mut() {
+                first_order(heads, head, [q, k, a], p, first, false);
             }
         }
     });
@@ -321,7 +343,7 @@ mod tests {
             let qkv = along(&qkv, &qkv_t, h);
             let (y, p) = run(&qkv, &along(&bias, &bias_t, h));
             let (mut gx, mut gb) = (vec![0.0; 20 * whole], vec![0.0; 2 * square]);
-            let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)) };
+            let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)), first: None };
             backward(SHAPE, &qkv, &p, &along(&w, &wt, h), to);
             [y, gx, gb]
         };
@@ -339,8 +361,14 @@ mod tests {
         for more in [false, true] {
             let start = if more { 1.0 } else { 0.0 };
             let (mut gx, mut gb) = (vec![start; 20 * whole], vec![start; 2 * square]);
-            let to = Adjoint { qkv: Some((&mut gx, more)), bias: Some((&mut gb, more)) };
+            let mut first = vec![f64::NAN; gx.len()];
+            let to =
+                Adjoint { qkv: Some((&mut gx, more)), bias: Some((&mut gb, more)), first: Some(&mut first) };
             second(SHAPE, at, &w, Some(&wt), to);
+            let mut want = vec![0.0; gx.len()];
+            let to = Adjoint { qkv: Some((&mut want, false)), bias: None, first: None };
+            backward(SHAPE, &qkv, &p, &w, to);
+            assert!(same_bits(&first, &want), "what the gradient pass gives");
             gx.iter_mut().chain(&mut gb).for_each(|g| *g -= start);
             assert!(max_abs_diff(&gx, &slopes[1]) < 1e-7 && max_abs_diff(&gb, &slopes[2]) < 1e-7);
         }
@@ -361,15 +389,16 @@ mod tests {
             (zeros(n * output), zeros(squares), zeros(n * output), zeros(squares));
         forward(shape, &qkv, Some(&bias), &mut y, Some(&mut p));
         tangent(shape, &qkv, Some(&qkv_t), Some(&bias_t), &p, &mut yt, &mut pt);
-        let [mut g1, mut g2] = [0, 1].map(|_| zeros(n * whole));
+        let [mut g1, mut g2, mut first] = [0, 1, 2].map(|_| zeros(n * whole));
         let [mut b1, mut b2] = [0, 1].map(|_| zeros(biases));
-        let to = Adjoint { qkv: Some((&mut g1, false)), bias: Some((&mut b1, false)) };
+        let to = Adjoint { qkv: Some((&mut g1, false)), bias: Some((&mut b1, false)), first: None };
         backward(shape, &qkv, &p, &a, to);
         let at = Moving { qkv: &qkv, qkv_t: Some(&qkv_t), probabilities: &p, probabilities_t: &pt };
-        let to = Adjoint { qkv: Some((&mut g2, false)), bias: Some((&mut b2, false)) };
+        let to =
+            Adjoint { qkv: Some((&mut g2, false)), bias: Some((&mut b2, false)), first: Some(&mut first) };
         second(shape, at, &a, Some(&b), to);
         let wide = |values: Vec<E>| values.into_iter().map(|v| v.wide()).collect();
-        [y, p, yt, pt, g1, b1, g2, b2].map(wide).into()
+        [y, p, yt, pt, g1, b1, g2, b2, first].map(wide).into()
     }
 
     /// Widths that the micro-kernel takes and others; tokens with and without a rest.
@@ -394,7 +423,7 @@ mod tests {
                 let (mut y, mut p) = (vec![0.0; 20 * output], vec![0.0; 20 * square]);
                 forward(SHAPE, &qkv, Some(&bias), &mut y, Some(&mut p));
                 let (mut gx, mut gb) = (vec![0.0; 20 * whole], vec![0.0; 2 * square]);
-                let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)) };
+                let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)), first: None };
                 backward(SHAPE, &qkv, &p, &y, to);
                 [y, gx, gb]
             })
