@@ -91,13 +91,21 @@ pub trait Autodiff: Backend {
     /// # Errors
     /// A shape mismatch.
     fn axpy(&self, y: &mut Self::Tensor, a: f64, x: &Self::Tensor) -> Result<()>;
-    /// [`axpy`](Self::axpy), and Σ x² as [`dot`](Self::dot) gives it. Backends may go through `x` once.
+    /// [`axpy`](Self::axpy) of a tensor that nobody needs afterwards: where y shares its memory with others, the sum may go to that of x.
     ///
     /// # Errors
     /// A shape mismatch.
-    fn axpy_square(&self, y: &mut Self::Tensor, a: f64, x: &Self::Tensor) -> Result<f64> {
-        self.axpy(y, a, x)?;
-        self.dot(x, x)
+    fn axpy_owned(&self, y: &mut Self::Tensor, a: f64, x: Self::Tensor) -> Result<()> {
+        self.axpy(y, a, &x)
+    }
+    /// [`axpy_owned`](Self::axpy_owned), and Σ x² as [`dot`](Self::dot) gives it. Backends may go through `x` once.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn axpy_square(&self, y: &mut Self::Tensor, a: f64, x: Self::Tensor) -> Result<f64> {
+        let square = self.dot(&x, &x)?;
+        self.axpy_owned(y, a, x)?;
+        Ok(square)
     }
     /// Σ x·y in at least double precision.
     ///

@@ -97,10 +97,17 @@ impl<B: Autodiff> Vector for ParamVector<B> {
         }
         Ok(())
     }
-    fn axpy_square(&mut self, a: f64, x: &Self) -> CoreResult<f64> {
-        self.zip("axpy_square", x)?;
+    fn axpy_owned(&mut self, a: f64, x: Self) -> CoreResult<()> {
+        self.zip("axpy_owned", &x)?;
+        for (y, x) in self.tensors.iter_mut().zip(x.tensors) {
+            self.backend.axpy_owned(y, a, x)?;
+        }
+        Ok(())
+    }
+    fn axpy_square(&mut self, a: f64, x: Self) -> CoreResult<f64> {
+        self.zip("axpy_square", &x)?;
         let mut sum = 0.0;
-        for (y, x) in self.tensors.iter_mut().zip(&x.tensors) {
+        for (y, x) in self.tensors.iter_mut().zip(x.tensors) {
             sum += self.backend.axpy_square(y, a, x)?;
         }
         Ok(sum)

@@ -97,8 +97,7 @@ impl<O: HvpOracle, R: Schedule, A: Schedule> Regularizer<O> for Gnr<R, A> {
 
         // Line 7.
         let mut adv = cx.here.at.clone().into_owned();
-        adv.axpy(unit * rho / (f_norm + xi), &f)?;
-        drop(f);
+        adv.axpy_owned(unit * rho / (f_norm + xi), f)?;
 
         // Line 8.
         let order = cx.oracle.order_for_products();
@@ -107,7 +106,7 @@ impl<O: HvpOracle, R: Schedule, A: Schedule> Regularizer<O> for Gnr<R, A> {
         let h = cx.oracle.hvp_of_gradient(there)?;
         // Line 9, its α term.
         let unit = rho / (there_norm + xi);
-        let squared = direction.axpy_square(alpha * unit, &h)?;
+        let squared = direction.axpy_square(alpha * unit, h)?;
         let added_norm = finite(Quantity::HvpNorm, unit * squared.sqrt())? * alpha;
         log.push(("gnr", Penalty { value: rho * there_norm, added_norm }));
         Ok(())

@@ -50,13 +50,22 @@ pub trait Vector: Clone {
         same_dim("axpys", xs.len(), a.len())?;
         a.iter().zip(xs).try_for_each(|(a, x)| self.axpy(*a, x))
     }
-    /// [`axpy`](Self::axpy), and ⟨x, x⟩ as [`dot`](Self::dot) gives it. Backends may go through `x` once.
+    /// [`axpy`](Self::axpy) of a vector that nobody needs afterwards. Where `self` shares its memory with others, backends may write the
+    /// sum to that of `x`.
     ///
     /// # Errors
     /// As [`axpy`](Self::axpy).
-    fn axpy_square(&mut self, a: f64, x: &Self) -> Result<f64> {
-        self.axpy(a, x)?;
-        x.dot(x)
+    fn axpy_owned(&mut self, a: f64, x: Self) -> Result<()> {
+        self.axpy(a, &x)
+    }
+    /// [`axpy_owned`](Self::axpy_owned), and ⟨x, x⟩ as [`dot`](Self::dot) gives it. Backends may go through `x` once.
+    ///
+    /// # Errors
+    /// As [`axpy`](Self::axpy).
+    fn axpy_square(&mut self, a: f64, x: Self) -> Result<f64> {
+        let square = x.dot(&x)?;
+        self.axpy_owned(a, x)?;
+        Ok(square)
     }
     /// ‖self‖₂.
     ///

@@ -191,12 +191,29 @@ impl<E: Elem> Autodiff for Cpu<E> {
         }
         Ok(())
     }
-    fn axpy_square(&self, y: &mut Tensor<E>, a: f64, x: &Tensor<E>) -> Result<f64> {
+    fn axpy_owned(&self, y: &mut Tensor<E>, a: f64, mut x: Tensor<E>) -> Result<()> {
+        same_shape("axpy_owned", y, &x)?;
+        match (y.own_values(), x.own_values()) {
+            (None, Some(values)) => {
+                awake::keep();
+                elementwise::axpy_onto(y.data(), a, values);
+                *y = x;
+                Ok(())
+            }
+            _ => self.axpy(y, a, &x),
+        }
+    }
+    fn axpy_square(&self, y: &mut Tensor<E>, a: f64, mut x: Tensor<E>) -> Result<f64> {
         awake::keep();
-        same_shape("axpy_square", y, x)?;
-        Ok(match y.own_values() {
-            Some(values) => reduce::axpy_square(values, a, x.data()),
-            None => {
+        same_shape("axpy_square", y, &x)?;
+        Ok(match (y.own_values(), x.own_values()) {
+            (Some(values), _) => reduce::axpy_square(values, a, x.data()),
+            (None, Some(values)) => {
+                let square = reduce::axpy_square_onto(y.data(), a, values);
+                *y = x;
+                square
+            }
+            (None, None) => {
                 let mut sum = Buf::new(y.len());
                 let square = reduce::axpy_square_to(&mut sum, y.data(), a, x.data());
                 *y = Tensor::new(sum, &y.shape);

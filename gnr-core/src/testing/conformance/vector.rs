@@ -66,9 +66,18 @@ fn space<V: Elementwise>(
         z.axpy(1.7, &x)?;
         let expected = hx.iter().zip(&hy).map(|(x, y)| (y + 1.7 * x, y.abs() + 1.7 * x.abs()));
         close(&host(&z), expected, epsilon, "axpy");
-        let mut both = y.clone();
-        assert_eq!(both.axpy_square(1.7, &x)?, x.dot(&x)?, "axpy_square returns the square");
-        assert_eq!(host(&both), host(&z), "axpy_square is axpy");
+        // Vectors that share their memory with others, or not: the others keep their values.
+        for (y_alone, x_alone) in [(false, false), (false, true), (true, false), (true, true)] {
+            let alone = |v: &V, alone: bool, values: &[f64]| if alone { make(values) } else { v.clone() };
+            let mut sum = alone(&y, y_alone, &hy);
+            sum.axpy_owned(1.7, alone(&x, x_alone, &hx))?;
+            assert_eq!(host(&sum), host(&z), "axpy_owned is axpy");
+            let mut sum = alone(&y, y_alone, &hy);
+            let square = sum.axpy_square(1.7, alone(&x, x_alone, &hx))?;
+            assert_eq!(square, x.dot(&x)?, "axpy_square returns the square");
+            assert_eq!(host(&sum), host(&z), "axpy_square is axpy");
+            assert!(host(&y) == hy && host(&x) == hx, "axpy_owned must leave others alone");
+        }
         z.copy_from(&x)?;
         z.axpy(-1.0, &x)?;
         assert!(host(&z).iter().all(|&z| z == 0.0), "x − x must be zero");

@@ -184,6 +184,12 @@ pub fn axpy_to<E: Elem>(out: &mut [E], y: &[E], a: f64, x: &[E]) {
     zip(out, y, x, move |y, x| y + a * x);
 }
 
+/// `x = y + a x`: the bits of [`axpy`] where x stands.
+pub fn axpy_onto<E: Elem>(y: &[E], a: f64, x: &mut [E]) {
+    let a = E::of(a);
+    update_zip(x, y, move |x, y| y + a * x);
+}
+
 /// `y *= a`.
 pub fn scale<E: Elem>(y: &mut [E], a: f64) {
     let a = E::of(a);

@@ -97,6 +97,17 @@ pub fn axpy_square_to<E: Elem>(out: &mut [E], y: &[E], a: f64, x: &[E]) -> f64 {
     parts.collect::<Vec<_>>().iter().sum()
 }
 
+/// [`axpy_square`] with the sum `y + a x` written to x.
+pub fn axpy_square_onto<E: Elem>(y: &[E], a: f64, x: &mut [E]) -> f64 {
+    assert_eq!(y.len(), x.len());
+    let parts = x.par_chunks_mut(CHUNK).zip(y.par_chunks(CHUNK)).map(|(x, y)| {
+        let square = dot_block(x, x);
+        elementwise::axpy_onto(y, a, x);
+        square
+    });
+    parts.collect::<Vec<_>>().iter().sum()
+}
+
 /// Σ x yₖ for each k: the bits of [`dot`], with x read once.
 ///
 /// # Panics
@@ -264,11 +275,16 @@ mod tests {
             let one_by_one: Vec<f64> = ys.iter().map(|y| dot(&x, y)).collect();
             assert_eq!(dots(&x, &ys), one_by_one, "bits of length {len}");
             let (mut moved, mut out) = (x.clone(), vec![f32::NAN; len]);
+            let (mut onto, mut both) = (others[0].clone(), others[0].clone());
+            elementwise::axpy_onto(&x, 1.7, &mut onto);
+            assert_eq!(axpy_square_onto(&x, 1.7, &mut both), dot(ys[0], ys[0]), "square of length {len}");
             let mut want = x.clone();
             elementwise::axpy(&mut want, 1.7, ys[0]);
             assert_eq!(axpy_square(&mut moved, 1.7, ys[0]), dot(ys[0], ys[0]), "square of length {len}");
             assert_eq!(axpy_square_to(&mut out, &x, 1.7, ys[0]), dot(ys[0], ys[0]), "square of length {len}");
-            assert!(same_bits(&moved, &want) && same_bits(&out, &want), "sum of length {len}");
+            for sum in [moved, out, onto, both] {
+                assert!(same_bits(&sum, &want), "sum of length {len}");
+            }
 
             let a = [0.5, -2.0, 1e-3, 0.0, 3.0];
             let mut sum = x.clone();
