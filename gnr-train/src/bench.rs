@@ -246,12 +246,9 @@ impl<'a, B: Autodiff> Steps<'a, B> {
 
     fn time_arithmetic(&self) -> Result<Duration> {
         // Products are vectors of their own, as an oracle's are; that they are made is not the regulariser's.
-        let products = (0..2).map(|_| {
-            let mut product = self.v.clone();
-            product.scale(1.0)?;
-            Ok(product)
-        });
-        let mut oracle = Immediate { gradient: &self.v, products: products.collect::<Result<_>>()? };
+        let mut products = vec![self.v.clone(); 2];
+        products.iter_mut().try_for_each(|product| product.scale(1.0))?;
+        let mut oracle = Immediate { gradient: &self.v, products: products.into_iter() };
         let started = Instant::now();
         // Its gradient is measured in a step of any method.
         let here = Evaluation {
@@ -282,6 +279,7 @@ impl<'a, B: Autodiff> Steps<'a, B> {
         }
         let mut oracle = BatchOracle::new(model, backend, batch, &mut self.buffers);
         match method {
+            // Above, and with a clock of its own.
             Timed::Forward | Timed::GnrArithmetic => {}
             Timed::Gradient => {
                 black_box(&oracle.evaluate(&self.theta, Pass::Probe, Order::First)?);
@@ -349,8 +347,8 @@ impl<'a, B: Autodiff> Steps<'a, B> {
 /// An oracle whose gradients and products cost nothing: all are the same vector, products in memory of their own.
 struct Immediate<'v, V> {
     gradient: &'v V,
-    /// Those it will give.
-    products: Vec<V>,
+    /// Those it will give, in the order they were made: a large one has left the caches since.
+    products: std::vec::IntoIter<V>,
 }
 
 impl<V: Vector> GradOracle for Immediate<'_, V> {
@@ -363,11 +361,10 @@ impl<V: Vector> GradOracle for Immediate<'_, V> {
 
 impl<V: Vector> HvpOracle for Immediate<'_, V> {
     fn hvp(&mut self, _: &Evaluation<'_, V, ()>, _: &V, out: &mut V) -> gnr_core::Result<()> {
-        if self.products.is_empty() {
-            return out.copy_from(self.gradient);
+        match self.products.next() {
+            Some(product) => *out = product,
+            None => out.copy_from(self.gradient)?,
         }
-        // In the order they were made: a large one has left the caches since.
-        *out = self.products.remove(0);
         Ok(())
     }
 }

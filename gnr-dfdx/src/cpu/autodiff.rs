@@ -206,17 +206,11 @@ impl<E: Elem> Autodiff for Cpu<E> {
     fn axpy_square(&self, y: &mut Tensor<E>, a: f64, mut x: Tensor<E>) -> Result<f64> {
         awake::keep();
         same_shape("axpy_square", y, &x)?;
-        Ok(match (y.own_values(), x.own_values()) {
-            (Some(values), _) => reduce::axpy_square(values, a, x.data()),
-            (None, Some(values)) => {
-                let square = reduce::axpy_square_onto(y.data(), a, values);
+        Ok(match y.own_values() {
+            Some(values) => reduce::axpy_square(values, a, x.data()),
+            None => {
+                let square = reduce::axpy_square_onto(y.data(), a, x.values_mut());
                 *y = x;
-                square
-            }
-            (None, None) => {
-                let mut sum = Buf::new(y.len());
-                let square = reduce::axpy_square_to(&mut sum, y.data(), a, x.data());
-                *y = Tensor::new(sum, &y.shape);
                 square
             }
         })

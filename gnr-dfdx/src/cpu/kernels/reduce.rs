@@ -86,17 +86,6 @@ pub fn axpy_square<E: Elem>(y: &mut [E], a: f64, x: &[E]) -> f64 {
     parts.collect::<Vec<_>>().iter().sum()
 }
 
-/// [`axpy_square`] with the sum `y + a x` written to `out`.
-pub fn axpy_square_to<E: Elem>(out: &mut [E], y: &[E], a: f64, x: &[E]) -> f64 {
-    assert!(out.len() == y.len() && y.len() == x.len());
-    let operands = y.par_chunks(CHUNK).zip(x.par_chunks(CHUNK));
-    let parts = out.par_chunks_mut(CHUNK).zip(operands).map(|(out, (y, x))| {
-        elementwise::axpy_to(out, y, a, x);
-        dot_block(x, x)
-    });
-    parts.collect::<Vec<_>>().iter().sum()
-}
-
 /// [`axpy_square`] with the sum `y + a x` written to x.
 pub fn axpy_square_onto<E: Elem>(y: &[E], a: f64, x: &mut [E]) -> f64 {
     assert_eq!(y.len(), x.len());
@@ -274,15 +263,14 @@ mod tests {
             let ys: Vec<&[f32]> = others.iter().map(Vec::as_slice).collect();
             let one_by_one: Vec<f64> = ys.iter().map(|y| dot(&x, y)).collect();
             assert_eq!(dots(&x, &ys), one_by_one, "bits of length {len}");
-            let (mut moved, mut out) = (x.clone(), vec![f32::NAN; len]);
+            let mut moved = x.clone();
             let (mut onto, mut both) = (others[0].clone(), others[0].clone());
             elementwise::axpy_onto(&x, 1.7, &mut onto);
             assert_eq!(axpy_square_onto(&x, 1.7, &mut both), dot(ys[0], ys[0]), "square of length {len}");
             let mut want = x.clone();
             elementwise::axpy(&mut want, 1.7, ys[0]);
             assert_eq!(axpy_square(&mut moved, 1.7, ys[0]), dot(ys[0], ys[0]), "square of length {len}");
-            assert_eq!(axpy_square_to(&mut out, &x, 1.7, ys[0]), dot(ys[0], ys[0]), "square of length {len}");
-            for sum in [moved, out, onto, both] {
+            for sum in [moved, onto, both] {
                 assert!(same_bits(&sum, &want), "sum of length {len}");
             }
 
