@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use gnr_train::sweep::Axis;
+use gnr_study::sweep::Axis;
 
 pub(crate) use crate::curvature::args::{Density, Spectrum, Trace};
 pub(crate) use crate::geometry::args::{Landscape, Minima, Plot, Sharpness};

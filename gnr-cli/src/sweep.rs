@@ -1,13 +1,11 @@
 //! `gnr sweep`.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Instant,
-};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Instant};
 
-use gnr_train::sweep::{Axis, Finished, Sweep, SweepObserver, SweepOutcome, SweepRequest, SweepResult};
+use gnr_study::{
+    runner::{Finished, Run, StudyObserver, Workers},
+    sweep::{Axis, Sweep, SweepOutcome, SweepRequest, SweepResult},
+};
 
 use crate::{
     args,
@@ -26,24 +24,22 @@ pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
     } else {
         arguments.grid.clone()
     };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let request = SweepRequest {
         axes,
         seeds: arguments.seeds,
         folder: folder.clone(),
-        jobs: arguments.jobs.unwrap_or(cores),
-        threads: arguments.threads,
+        workers: Workers::new(arguments.jobs, arguments.threads),
     };
-    let jobs = request.jobs;
+    let jobs = request.workers.jobs;
     let grid: Vec<String> = request.axes.iter().map(Axis::to_string).collect();
     let sweep = Sweep::plan(request, recipe)?;
     let mut stdout = std::io::stdout();
-    let finished = sweep.runs().filter(|(.., finished)| *finished).count();
+    let finished = sweep.runs().iter().filter(|run| Sweep::is_finished(run)).count();
     if arguments.dry_run {
         let images = sweep.check()?;
-        for (name, folder, finished) in sweep.runs() {
-            let state = if finished { "finished" } else { "to train" };
-            writeln!(stdout, "{state}  {name}  {}", folder.display())?;
+        for run in sweep.runs() {
+            let state = if Sweep::is_finished(run) { "finished" } else { "to train" };
+            writeln!(stdout, "{state}  {}  {}", run.name, run.folder.display())?;
         }
         writeln!(
             stdout,
@@ -62,7 +58,8 @@ pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
     }
     let stop = Stop::default()
         .flag("stopping: the runs end after their current step, with a checkpoint (again to stop at once)")?;
-    let mut progress = Progress { quiet: arguments.quiet, start: Instant::now(), trained: 0 };
+    let (quiet, runs) = (arguments.quiet, sweep.runs());
+    let mut progress = Progress { quiet, runs, start: Instant::now(), done: 0, trained: 0 };
     match sweep.run(&mut progress, &stop)? {
         SweepOutcome::Interrupted => {
             eprintln!("interrupted; every run that had begun left a checkpoint: the same command continues");
@@ -119,14 +116,20 @@ fn table(found: &SweepResult) -> String {
     text + "\n"
 }
 
-struct Progress {
+struct Progress<'a> {
     quiet: bool,
+    runs: &'a [Run],
     start: Instant,
+    /// Runs that ended, those of earlier calls included.
+    done: usize,
+    /// Runs that ended in this call.
     trained: usize,
 }
 
-impl SweepObserver for Progress {
-    fn on_run(&mut self, done: usize, of: usize, name: &str, folder: &Path, how: Finished<'_>) {
+impl StudyObserver for Progress<'_> {
+    fn on_run(&mut self, run: usize, how: Finished<'_>) {
+        self.done += 1;
+        let (done, of, Run { name, folder, .. }) = (self.done, self.runs.len(), &self.runs[run]);
         let told = match how {
             Finished::Before => return,
             Finished::Now(summary) => {

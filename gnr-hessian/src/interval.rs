@@ -73,8 +73,14 @@ pub fn student_t_quantile(confidence: f64, df: usize) -> f64 {
     f64::midpoint(low, high)
 }
 
-/// P(|T| ≤ t).
-fn student_t_within(t: f64, df: usize) -> f64 {
+/// P(|T| ≤ t) for Student's distribution with `df` ≥ 1 degrees of freedom, by the exact series.
+///
+/// # Cost
+/// df/2 terms.
+///
+/// # References
+/// Abramowitz and Stegun, 26.7.3 and 26.7.4.
+pub fn student_t_within(t: f64, df: usize) -> f64 {
     let theta = (t / (df as f64).sqrt()).atan();
     let (sin, cos) = theta.sin_cos();
     let (mut term, mut sum, start) = if df % 2 == 1 { (cos, 0.0, 1) } else { (1.0, 0.0, 0) };

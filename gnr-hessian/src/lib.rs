@@ -53,7 +53,7 @@ pub use geometry::{
     Extrema, PrincipalDirections, Scaling, SmallTensors, Subspace, count_extrema, linspace,
     principal_directions, scale_direction, worked_example,
 };
-pub use interval::{Interval, Stopping, mean_interval, student_t_quantile};
+pub use interval::{Interval, Stopping, mean_interval, student_t_quantile, student_t_within};
 pub use lanczos::{
     Good, Lanczos, LanczosEnd, LanczosObserver, LanczosProgress, LanczosState, Reorthogonalization, Which,
     lanczos, residuals,

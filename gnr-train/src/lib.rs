@@ -4,7 +4,6 @@
 //! * [`Recipe`]: everything that decides a run, from TOML and back.
 //! * [`train`], [`resume`]: a run in its folder. Stopped at any moment and resumed, its checkpoints are those of a run that
 //!   never stopped, byte for byte.
-//! * [`sweep`]: a search over recipe keys on held-out images.
 //! * [`eval()`]: a checkpoint or published weights on a data set.
 //! * [`measure()`]: whatever is asked of a checkpoint on a fixed sample of images, such as its curvature.
 //! * [`Observer`]: how a program watches; the library prints nothing.
@@ -31,7 +30,6 @@ mod run;
 mod select;
 pub mod subject;
 mod summary;
-pub mod sweep;
 mod tensorboard;
 mod trainer;
 

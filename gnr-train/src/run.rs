@@ -158,6 +158,8 @@ pub fn check(recipe: Recipe) -> Result<Plan> {
             .sum(),
         parameters: prepared.model.layout().num_parameters(),
         steps_per_epoch: prepared.images.train.batches_per_epoch() as u64,
+        training_images: prepared.images.train.dataset().len(),
+        validation_images: prepared.images.validation.as_ref().map(|loader| loader.dataset().len()),
         weights: prepared.weights,
     })
 }
@@ -175,6 +177,10 @@ pub struct Plan {
     pub learned: usize,
     /// Steps an epoch.
     pub steps_per_epoch: u64,
+    /// Images that are trained on.
+    pub training_images: usize,
+    /// Images held out for validation; `None` when there are none.
+    pub validation_images: Option<usize>,
 }
 
 /// A model by the recipe's section.

@@ -430,20 +430,6 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
 /// Whether two recipes give the same bits: where the files lie, how many threads read them and how often checkpoints are
 /// written does not matter.
 pub(crate) fn same_run(a: &Recipe, b: &Recipe) -> bool {
-    let exact = |recipe: &Recipe| (neutral(recipe), recipe.train.threads);
+    let exact = |recipe: &Recipe| (recipe.deciding(), recipe.train.threads);
     exact(a) == exact(b)
-}
-
-/// A recipe without what decides nothing: places of files, threads, checkpoints in between. (Any number of threads gives the
-/// same bits in every kernel of ours, but only the same number is a promise.)
-pub(crate) fn neutral(recipe: &Recipe) -> Recipe {
-    let mut recipe = recipe.clone();
-    recipe.data.dir = None;
-    recipe.model.weights = None;
-    recipe.train.threads = 0;
-    recipe.train.workers = 0;
-    recipe.train.checkpoint_every_epochs = 1;
-    recipe.train.checkpoint_every_steps = None;
-    recipe.train.keep_every_epochs = None;
-    recipe
 }

@@ -481,6 +481,21 @@ impl Recipe {
         toml::to_string(&table).map_err(|e| RecipeError::Unwritable(e.to_string()))
     }
 
+    /// The recipe without what decides nothing: places of files, threads, checkpoints in between. Runs of equal deciding recipes
+    /// have equal results. (Any number of threads gives the same bits in every kernel of ours, but only the same number is a
+    /// promise.)
+    pub fn deciding(&self) -> Self {
+        let mut recipe = self.clone();
+        recipe.data.dir = None;
+        recipe.model.weights = None;
+        recipe.train.threads = 0;
+        recipe.train.workers = 0;
+        recipe.train.checkpoint_every_epochs = 1;
+        recipe.train.checkpoint_every_steps = None;
+        recipe.train.keep_every_epochs = None;
+        recipe
+    }
+
     /// What the method is called in tables: `SGD`, `SGD + SAM + GNR (exact)`, ….
     pub fn method_name(&self) -> String {
         let mut name = String::from(match self.optimizer.name {

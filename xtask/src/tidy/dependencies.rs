@@ -9,7 +9,7 @@ use super::Finding;
 use crate::workspace::{cargo, output};
 
 /// The crates and what of ours each may use, bottom first. Everything not listed is forbidden.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("gnr-core", &[]),
     ("gnr-data", &[]),
     ("gnr-plot", &[]),
@@ -18,9 +18,20 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("gnr-models", &["gnr-core", "gnr-nn"]),
     ("gnr-dfdx", &["gnr-core", "gnr-nn"]),
     ("gnr-train", &["gnr-core", "gnr-nn", "gnr-models", "gnr-data", "gnr-hessian", "gnr-dfdx"]),
+    ("gnr-study", &["gnr-data", "gnr-hessian", "gnr-plot", "gnr-train"]),
     (
         "gnr-cli",
-        &["gnr-core", "gnr-nn", "gnr-models", "gnr-data", "gnr-hessian", "gnr-dfdx", "gnr-plot", "gnr-train"],
+        &[
+            "gnr-core",
+            "gnr-nn",
+            "gnr-models",
+            "gnr-data",
+            "gnr-hessian",
+            "gnr-dfdx",
+            "gnr-plot",
+            "gnr-train",
+            "gnr-study",
+        ],
     ),
     ("xtask", &[]),
 ];

@@ -1,13 +1,15 @@
 //! What a sweep found: the mean validation accuracy of every combination, and how sure the choice is.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
+use gnr_train::Recipe;
 use serde::Serialize;
 
 use super::{Axis, Sweep};
 use crate::{
-    error::{Result, TrainError, io},
-    recipe::Recipe,
+    error::{Result, StudyError, io},
+    results::{finished_summary, is_finished},
+    runner::Failure,
 };
 
 /// One combination.
@@ -43,33 +45,23 @@ pub struct SweepResult {
     chosen: Recipe,
 }
 
-/// Whether a run folder has its summary.
-pub(super) fn is_finished(folder: &Path) -> bool {
-    folder.join("summary.json").is_file()
-}
-
 /// Validation and test accuracy of a finished run.
 fn accuracies(folder: &Path) -> Result<Option<(f64, f64)>> {
-    let path = folder.join("summary.json");
-    if !path.is_file() {
+    if !is_finished(folder) {
         return Ok(None);
     }
-    let text = fs::read_to_string(&path).map_err(io(&path, "read"))?;
-    let summary: serde_json::Value = serde_json::from_str(&text).map_err(|e| io(&path, "read")(e.into()))?;
-    let of = |key: &str| summary[key].as_f64();
-    let missing = || TrainError::Folder {
-        path: path.clone(),
-        problem: "has no val_accuracy and test_accuracy; remove the run to train it again".into(),
-    };
-    Ok(Some((of("val_accuracy").ok_or_else(missing)?, of("test_accuracy").ok_or_else(missing)?)))
+    let found = finished_summary(folder)?;
+    match (found.val_accuracy, found.test_accuracy) {
+        (Some(validation), Some(test)) => Ok(Some((validation, test))),
+        _ => Err(StudyError::File {
+            path: folder.join("summary.json"),
+            problem: "expected val_accuracy beside test_accuracy; remove the run to train it again".into(),
+        }),
+    }
 }
 
 /// Reads the runs.
-pub(super) fn collect(
-    sweep: &Sweep,
-    validation_images: usize,
-    failures: Vec<(usize, String, String)>,
-) -> Result<SweepResult> {
+pub(super) fn collect(sweep: &Sweep, validation_images: usize, failures: &[Failure]) -> Result<SweepResult> {
     let axes = sweep.request.axes.clone();
     let mut points: Vec<Point> = sweep
         .points
@@ -82,14 +74,14 @@ pub(super) fn collect(
             failures: Vec::new(),
         })
         .collect();
-    for cell in &sweep.cells {
-        if let Some((validation, test)) = accuracies(&cell.folder)? {
-            points[cell.point].val_accuracies.push(validation);
-            points[cell.point].test_accuracies.push(test);
+    for (run, &point) in sweep.runs.iter().zip(&sweep.of) {
+        if let Some((validation, test)) = accuracies(&run.folder)? {
+            points[point].val_accuracies.push(validation);
+            points[point].test_accuracies.push(test);
         }
     }
-    for (point, _, reason) in failures {
-        points[point].failures.push(reason);
+    for failure in failures {
+        points[sweep.of[failure.run]].failures.push(failure.reason.clone());
     }
     for point in &mut points {
         let values = &point.val_accuracies;
@@ -105,7 +97,7 @@ pub(super) fn collect(
     });
     let Some((best, mean)) = best else {
         let reason = points.iter().find_map(|point| point.failures.first()).cloned().unwrap_or_default();
-        return Err(TrainError::Folder {
+        return Err(StudyError::File {
             path: sweep.request.folder.clone(),
             problem: format!("no combination of the grid could be trained, the first because: {reason}"),
         });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Point, SweepResult};
+use crate::report::escaped;
 
 const STYLE: &str = ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:0 auto;\
                      padding:1rem}h1{font-size:1.5rem}svg{max-width:100%;height:auto}figure{margin:1rem 0}";
@@ -21,10 +22,6 @@ fn colour(position: f64) -> [f64; 3] {
     let (low, share) = ((place as usize).min(COLOURS.len() - 2), place);
     let share = share - low as f64;
     std::array::from_fn(|i| COLOURS[low][i] * (1.0 - share) + COLOURS[low + 1][i] * share)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 impl SweepResult {

@@ -1,0 +1,61 @@
+//! What can go wrong in a study.
+
+use std::path::{Path, PathBuf};
+
+use gnr_train::{RecipeError, TrainError};
+
+/// The result of every fallible operation of this crate.
+pub type Result<T, E = StudyError> = std::result::Result<T, E>;
+
+/// Errors of studies.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StudyError {
+    /// A run, or a measurement of one.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// A recipe of the study.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// A data set.
+    #[error(transparent)]
+    Data(#[from] gnr_data::DataError),
+    /// A figure that cannot be drawn.
+    #[error(transparent)]
+    Plot(#[from] gnr_plot::PlotError),
+    /// Options that do not go together, or a study that cannot be planned.
+    #[error("{0}")]
+    Request(String),
+    /// Another process works in the study's folder.
+    #[error("{}: another gnr process ({holder}) is working in this folder; wait for it, or choose another --out", .folder.display())]
+    Locked {
+        /// The study's folder.
+        folder: PathBuf,
+        /// The process in words.
+        holder: String,
+    },
+    /// A file of the study that is not what it should be.
+    #[error("{}: {problem}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// The operating system refused.
+    #[error("{}: cannot {action}: {source}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was attempted.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// Names the file and the action in an I/O error.
+pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> StudyError {
+    let path = path.to_path_buf();
+    move |source| StudyError::Io { path, action, source }
+}

@@ -1,0 +1,22 @@
+//! Many runs: comparisons of methods, searches over recipe keys, the paper's tables; what their results support.
+//!
+//! * [`runner`]: trains the runs of a study several at a time, each in an ordinary run folder.
+//! * [`compare`]: is a method worth it on this problem?
+//! * [`sweep`]: a search over recipe keys on held-out images.
+//! * [`statistics`]: means, intervals and verdicts of paired differences.
+//! * [`report`]: a report as data, written for the terminal, as Markdown and as a page.
+//!
+//! The library prints nothing: a program watches by [`runner::StudyObserver`].
+
+mod error;
+mod lock;
+pub mod report;
+pub mod results;
+pub mod runner;
+mod shard;
+pub mod statistics;
+pub mod sweep;
+
+pub use error::{Result, StudyError};
+pub use lock::FolderLock;
+pub use shard::Shard;

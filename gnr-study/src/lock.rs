@@ -1,0 +1,100 @@
+//! Who works in a folder. Locks belong to the operating system: they end with the process, however it ends.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use crate::{
+    error::{Result, StudyError, io},
+    shard::Shard,
+};
+
+/// A folder that this process alone works in until the value is dropped.
+#[derive(Debug)]
+pub struct FolderLock {
+    _files: Vec<File>,
+}
+
+/// For itself, or beside others of its kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Alone,
+    Beside,
+}
+
+impl FolderLock {
+    /// Makes the folder and takes it: as a whole, or for one part of several that may work in it at the same time. `study` names the
+    /// lock files.
+    ///
+    /// # Errors
+    /// [`StudyError::Locked`] when another process has the folder, with its id.
+    pub fn take(folder: &Path, study: &str, shard: Option<Shard>) -> Result<Self> {
+        std::fs::create_dir_all(folder).map_err(io(folder, "create"))?;
+        let whole = format!("{study}.lock");
+        let files = match shard {
+            None => vec![Self::file(folder, &whole, Kind::Alone)?],
+            Some(shard) => vec![
+                Self::file(folder, &whole, Kind::Beside)?,
+                Self::file(folder, &format!("{study}-{shard}.lock"), Kind::Alone)?,
+            ],
+        };
+        Ok(Self { _files: files })
+    }
+
+    fn file(folder: &Path, name: &str, kind: Kind) -> Result<File> {
+        let path = folder.join(name);
+        let mut file =
+            File::options().create(true).append(true).read(true).open(&path).map_err(io(&path, "open"))?;
+        let taken = match kind {
+            Kind::Alone => file.try_lock(),
+            Kind::Beside => file.try_lock_shared(),
+        };
+        match taken {
+            Ok(()) => {
+                // The number is only told to people: a full disk must not keep anybody from looking at finished runs.
+                let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+                Ok(file)
+            }
+            Err(TryLockError::WouldBlock) => {
+                Err(StudyError::Locked { folder: folder.to_path_buf(), holder: holder(&mut file) })
+            }
+            Err(TryLockError::Error(error)) => Err(io(&path, "lock")(error)),
+        }
+    }
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    match file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u32>().ok()) {
+        Some(id) => format!("process {id}"),
+        None => "a process that did not tell its number".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_and_the_other_learns_who() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = FolderLock::take(folder.path(), "study", None).unwrap();
+        let error = FolderLock::take(folder.path(), "study", None).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(held);
+        FolderLock::take(folder.path(), "study", None).unwrap();
+    }
+
+    #[test]
+    fn parts_work_side_by_side_but_not_twice_and_not_beside_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let take =
+            |shard: Option<&str>| FolderLock::take(folder.path(), "study", shard.map(|s| s.parse().unwrap()));
+        let first = take(Some("1/2")).unwrap();
+        let second = take(Some("2/2")).unwrap();
+        assert!(take(Some("2/2")).is_err() && take(None).is_err());
+        drop((first, second));
+        let _whole = take(None).unwrap();
+        assert!(take(Some("1/2")).is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! A report as data. The files beside this one write it down for the terminal, as Markdown and as a page.
+
+mod html;
+mod markdown;
+mod terminal;
+
+pub(crate) use html::escaped;
+
+use std::path::Path;
+
+use gnr_train::write_atomically;
+
+use crate::error::Result;
+
+/// A part of a report.
+#[derive(Clone, Debug)]
+pub enum Block {
+    /// A heading below the title.
+    Heading(String),
+    /// What must be read first.
+    Caveat(String),
+    /// Prose.
+    Paragraph(String),
+    /// Cells as text. Every row is as long as the header.
+    Table {
+        /// Names of the columns.
+        header: Vec<String>,
+        /// Rows from top to bottom.
+        rows: Vec<Vec<String>>,
+    },
+    /// Red, green and blue of each curve, and what it shows.
+    Key(Vec<((u8, u8, u8), String)>),
+    /// A drawing. Only the page shows it.
+    Figure {
+        /// Stands above the drawing.
+        caption: String,
+        /// An `svg` element.
+        svg: String,
+    },
+    /// Names and what belongs to them.
+    Facts(Vec<(String, String)>),
+    /// A program's words.
+    Log {
+        /// Whose words.
+        title: String,
+        /// The words.
+        text: String,
+    },
+}
+
+/// A report: a title and what follows.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its title.
+    pub title: String,
+    /// Its parts in order.
+    pub blocks: Vec<Block>,
+}
+
+impl Document {
+    /// Writes `NAME.md` and `NAME.html` into a folder and gives their names.
+    ///
+    /// # Errors
+    /// Files that cannot be written.
+    pub fn write(&self, folder: &Path, name: &str) -> Result<[String; 2]> {
+        let names = [format!("{name}.md"), format!("{name}.html")];
+        for (name, text) in names.iter().zip([self.markdown(), self.html()]) {
+            write_atomically(&folder.join(name), text.as_bytes())?;
+        }
+        Ok(names)
+    }
+}

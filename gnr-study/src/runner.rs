@@ -1,0 +1,230 @@
+//! Trains many runs, several at a time. Each is an ordinary run folder: resumable, locked, finished once, never repeated.
+
+use std::{
+    io::ErrorKind,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use gnr_train::{
+    EpochMetrics, Existing, Observer, Outcome, Recipe, Start, StepEvent, Summary, TrainError, is_run, train,
+};
+
+use crate::{error::Result, results::is_finished};
+
+/// One training run of a study.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// For people, unique within the study.
+    pub name: String,
+    /// The run folder.
+    pub folder: PathBuf,
+    /// Everything that decides the run. `train.threads` is set by [`Workers`].
+    pub recipe: Recipe,
+    /// Expected work, in any unit that all runs of the study share. [`Shard`](crate::Shard) balances it and estimates of the
+    /// remaining time follow it.
+    pub cost: f64,
+}
+
+/// How many runs are trained at a time, and with how many threads each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// Runs at a time, at least 1.
+    pub jobs: usize,
+    /// Threads of each run, at least 1.
+    pub threads: usize,
+}
+
+impl Workers {
+    /// `jobs` runs at a time (`None`: one a core) with `threads` threads each (0: the cores shared among the jobs).
+    pub fn new(jobs: Option<usize>, threads: usize) -> Self {
+        let cores = available_parallelism().map_or(1, usize::from);
+        let jobs = jobs.unwrap_or(cores).max(1);
+        Self { jobs, threads: if threads > 0 { threads } else { (cores / jobs).max(1) } }
+    }
+}
+
+/// How a run of a study ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Finished<'a> {
+    /// By itself, now.
+    Now(&'a Summary),
+    /// In an earlier call.
+    Before,
+    /// By an error. The other runs go on.
+    Failed(&'a TrainError),
+}
+
+/// Watches the runs of a study. `run` is the index in the list that was given to [`train_all`].
+pub trait StudyObserver {
+    /// Another process works in the run's folder, and the study waits for it.
+    fn on_wait(&mut self, _run: usize, _error: &TrainError) {}
+    /// A run begins or continues.
+    fn on_start(&mut self, _run: usize, _start: &Start<'_>) {}
+    /// A run made a step.
+    fn on_step(&mut self, _run: usize, _event: &StepEvent) {}
+    /// A run finished an epoch and its evaluation.
+    fn on_epoch(&mut self, _run: usize, _metrics: &EpochMetrics) {}
+    /// A run ended.
+    fn on_run(&mut self, _run: usize, _how: Finished<'_>) {}
+}
+
+/// Watches nothing.
+impl StudyObserver for () {}
+
+/// A run that did not finish.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Index of the run.
+    pub run: usize,
+    /// Its name.
+    pub name: String,
+    /// The error.
+    pub reason: String,
+}
+
+/// How the training of all runs ended.
+#[derive(Clone, Debug)]
+pub enum Trained {
+    /// Every run finished, except these.
+    All(Vec<Failure>),
+    /// The study was asked to stop. Every run that had begun left a checkpoint.
+    Interrupted,
+}
+
+/// How often a folder that another process holds is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Trains the runs that are not finished, in their order, and continues those that began. Setting `stop` ends all runs after
+/// their current step, with checkpoints.
+///
+/// A run continues with as many threads as it started with, since only so does it give the same bits. A run whose folder
+/// another process holds is waited for.
+///
+/// # Errors
+/// A full or read-only disk, which would end every run. A run that fails alone is told to the observer and returned.
+///
+/// # Cost
+/// `jobs` runs are in memory at a time.
+pub fn train_all(
+    runs: &[Run],
+    workers: Workers,
+    observer: &mut (dyn StudyObserver + Send),
+    stop: &AtomicBool,
+) -> Result<Trained> {
+    let board = Mutex::new(Board { observer, fatal: None, failures: Vec::new() });
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..workers.jobs.clamp(1, runs.len().max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(run) = runs.get(index) else { break };
+                    if stop.load(Ordering::Relaxed) || at(&board).fatal.is_some() {
+                        break;
+                    }
+                    one(index, run, workers.threads, &board, stop);
+                }
+            });
+        }
+    });
+    let Board { fatal, mut failures, .. } = board.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = fatal {
+        return Err(error.into());
+    }
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Trained::Interrupted);
+    }
+    failures.sort_by_key(|failure| failure.run);
+    Ok(Trained::All(failures))
+}
+
+fn one(index: usize, run: &Run, threads: usize, board: &Mutex<Board<'_>>, stop: &AtomicBool) {
+    let mut told = false;
+    let trained = loop {
+        if is_finished(&run.folder) {
+            return at(board).observer.on_run(index, Finished::Before);
+        }
+        let mut recipe = run.recipe.clone();
+        recipe.train.threads = if is_run(&run.folder) { 0 } else { threads };
+        let mut relay = Relay { index, board };
+        // A run that panics is a defect, but not one of the other runs.
+        let trained =
+            catch_unwind(AssertUnwindSafe(|| train(recipe, &run.folder, Existing::Resume, &mut relay, stop)));
+        match trained {
+            Ok(Err(error @ TrainError::Locked { .. })) if !stop.load(Ordering::Relaxed) => {
+                if !told {
+                    at(board).observer.on_wait(index, &error);
+                    told = true;
+                }
+                std::thread::sleep(LOOK);
+            }
+            other => break other,
+        }
+    };
+    let panicked = || TrainError::Folder {
+        path: run.folder.clone(),
+        problem: "the run panicked (its message is above)".into(),
+    };
+    match trained.unwrap_or_else(|_| Err(panicked())) {
+        Ok(Outcome::Finished(summary)) => at(board).observer.on_run(index, Finished::Now(&summary)),
+        Ok(Outcome::Interrupted { .. }) => {}
+        // Who waited for another process and was then asked to stop has nothing to report.
+        Err(TrainError::Locked { .. }) if stop.load(Ordering::Relaxed) => {}
+        Err(error) => {
+            let mut board = at(board);
+            if disk_refuses(&error) {
+                board.fatal.get_or_insert(error);
+            } else {
+                board.observer.on_run(index, Finished::Failed(&error));
+                board.failures.push(Failure {
+                    run: index,
+                    name: run.name.clone(),
+                    reason: error.to_string(),
+                });
+            }
+        }
+    }
+}
+
+/// Whether the error would meet every other run as well.
+fn disk_refuses(error: &TrainError) -> bool {
+    let TrainError::Io { source, .. } = error else { return false };
+    matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
+}
+
+/// What the runs share.
+struct Board<'a> {
+    observer: &'a mut (dyn StudyObserver + Send),
+    fatal: Option<TrainError>,
+    failures: Vec<Failure>,
+}
+
+/// A thread that panicked while it held the board left nothing half done that matters.
+fn at<'b, 'o>(board: &'b Mutex<Board<'o>>) -> std::sync::MutexGuard<'b, Board<'o>> {
+    board.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Passes what one run tells on to the study's observer.
+struct Relay<'b, 'o> {
+    index: usize,
+    board: &'b Mutex<Board<'o>>,
+}
+
+impl Observer for Relay<'_, '_> {
+    fn on_start(&mut self, start: &Start<'_>) {
+        at(self.board).observer.on_start(self.index, start);
+    }
+    fn on_step(&mut self, event: &StepEvent) {
+        at(self.board).observer.on_step(self.index, event);
+    }
+    fn on_epoch(&mut self, metrics: &EpochMetrics) {
+        at(self.board).observer.on_epoch(self.index, metrics);
+    }
+}

@@ -1,0 +1,162 @@
+//! A search over recipe keys on a held-out part of the training images, as the paper chose ρ and α: [`Sweep::plan`] makes a run
+//! of every point of the grid, [`Sweep::run`] trains those that are not finished, several at a time, and [`SweepResult`] says
+//! what was found and how sure that is.
+//!
+//! A sweep's folder: `runs/` with a run folder for each point, `sweep.json`, `heatmap.html`, `chosen.toml`.
+
+mod grid;
+mod heatmap;
+mod result;
+
+pub use grid::Axis;
+pub use result::{Point, SweepResult};
+
+use std::{path::PathBuf, sync::atomic::AtomicBool};
+
+use gnr_train::{Recipe, RecipeError, write_atomically};
+
+use crate::{
+    error::{Result, StudyError},
+    lock::FolderLock,
+    results::is_finished,
+    runner::{Run, StudyObserver, Trained, Workers, train_all},
+};
+
+/// Fraction of the training images that is held out when the recipe holds out none: the paper's.
+pub const VALIDATION: f64 = 0.1;
+
+/// What is searched and how.
+#[derive(Clone, Debug)]
+pub struct SweepRequest {
+    /// The grid: every combination of these values. Not empty.
+    pub axes: Vec<Axis>,
+    /// Seeds 0, 1, … of each combination. At least 1.
+    pub seeds: u64,
+    /// The sweep's folder.
+    pub folder: PathBuf,
+    /// Runs at a time and their threads.
+    pub workers: Workers,
+}
+
+/// How a sweep ended.
+#[derive(Clone, Debug)]
+pub enum SweepOutcome {
+    /// Every run was finished or failed for good.
+    Done(Box<SweepResult>),
+    /// It was asked to stop. Every run that had begun left a checkpoint.
+    Interrupted,
+}
+
+/// A planned search.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    request: SweepRequest,
+    /// The combinations, as positions on the axes; the last axis moves fastest.
+    points: Vec<Vec<usize>>,
+    /// The runs, and the combination of each.
+    runs: Vec<Run>,
+    of: Vec<usize>,
+    /// The recipe of each combination, to be trained on all images.
+    chosen: Vec<Recipe>,
+}
+
+impl Sweep {
+    /// Plans every run. `load` makes the recipe from `section.key=value` assignments (over its own file and assignments); a
+    /// recipe that holds no validation images out gets [`VALIDATION`].
+    ///
+    /// # Errors
+    /// A combination that is no valid recipe; a sweep without validation images.
+    pub fn plan(
+        request: SweepRequest,
+        load: impl Fn(&[String]) -> Result<Recipe, RecipeError>,
+    ) -> Result<Self> {
+        let points = grid::points(&request.axes);
+        let (mut runs, mut of, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
+        for point in &points {
+            chosen.push(load(&grid::assignments(&request.axes, point))?);
+        }
+        // Seeds outermost: an interrupted sweep has looked at the whole grid.
+        for seed in 0..request.seeds {
+            for (index, (point, recipe)) in points.iter().zip(&chosen).enumerate() {
+                let mut recipe = recipe.clone();
+                if recipe.data.validation == 0.0 {
+                    recipe.data.validation = VALIDATION;
+                }
+                recipe.train.seed = seed;
+                let name = format!("{} seed={seed}", grid::assignments(&request.axes, point).join(" "));
+                let folder = request.folder.join("runs").join(folder_name(&name, &recipe)?);
+                runs.push(Run { name, folder, recipe, cost: 1.0 });
+                of.push(index);
+            }
+        }
+        Ok(Self { request, points, runs, of, chosen })
+    }
+
+    /// Number of runs.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Never: a grid has at least one combination.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The runs, in the order in which they are trained.
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Whether a run is finished.
+    pub fn is_finished(run: &Run) -> bool {
+        is_finished(&run.folder)
+    }
+
+    /// Opens the images and builds the model of the first run: what is missing is an error before any training. Returns the
+    /// number of validation images.
+    ///
+    /// # Errors
+    /// As [`check`](crate::check).
+    pub fn check(&self) -> Result<usize> {
+        let Some(first) = self.runs.first() else { return Ok(0) };
+        gnr_train::check(first.recipe.clone())?.validation_images.ok_or_else(|| {
+            StudyError::Request(
+                "a sweep chooses by validation accuracy, and data.validation holds no image out".into(),
+            )
+        })
+    }
+
+    /// Trains what is not finished and writes `sweep.json`, `heatmap.html` and `chosen.toml`. Setting `stop` ends the runs
+    /// after their current step, with checkpoints.
+    ///
+    /// # Errors
+    /// [`StudyError::Locked`] when another sweep works in the folder, an error of the disk (which would meet every run), a
+    /// sweep of which no run succeeded. A run that fails alone is told to the observer and in the result.
+    pub fn run(&self, observer: &mut (dyn StudyObserver + Send), stop: &AtomicBool) -> Result<SweepOutcome> {
+        let folder = &self.request.folder;
+        let _alone = FolderLock::take(folder, "sweep", None)?;
+        let validation_images = self.check()?;
+        let failures = match train_all(&self.runs, self.request.workers, observer, stop)? {
+            Trained::All(failures) => failures,
+            Trained::Interrupted => return Ok(SweepOutcome::Interrupted),
+        };
+        let found = result::collect(self, validation_images, &failures)?;
+        let write = |name: &str, text: String| write_atomically(&folder.join(name), text.as_bytes());
+        write("sweep.json", found.to_json()?)?;
+        write("heatmap.html", found.to_html())?;
+        write("chosen.toml", found.chosen_recipe()?)?;
+        Ok(SweepOutcome::Done(Box::new(found)))
+    }
+}
+
+/// Readable, and different for every recipe: the values, then a checksum of all that decides the run.
+fn folder_name(name: &str, recipe: &Recipe) -> Result<String> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "=.-_".contains(c) { c } else { '_' };
+    // Of a key the last word says enough.
+    let words = name.split(' ').map(|word| match word.split_once('=') {
+        Some((key, value)) => format!("{}={value}", key.rsplit('.').next().unwrap_or(key)),
+        None => word.to_owned(),
+    });
+    let readable: String = words.collect::<Vec<_>>().join("_").chars().map(plain).take(120).collect();
+    Ok(format!("{readable}-{:08x}", crc32c::crc32c(recipe.deciding().to_toml()?.as_bytes())))
+}
