@@ -25,7 +25,8 @@ impl Axis {
         Self::numbers("method.gnr.alpha", &values.collect::<Vec<_>>())
     }
 
-    fn numbers(key: &str, values: &[f64]) -> Self {
+    /// An axis of numbers.
+    pub fn numbers(key: &str, values: &[f64]) -> Self {
         Self { key: key.into(), values: values.iter().map(|&value| Value::Float(value)).collect() }
     }
 

@@ -1,0 +1,258 @@
+//! The arms of a comparison: what is set over the recipe, and what tuning may change.
+
+use std::{fmt, str::FromStr};
+
+use gnr_train::{Recipe, recipe::OptimizerName};
+
+use crate::sweep::Axis;
+
+/// One method of a comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arm {
+    /// For names of runs and for the table.
+    pub name: String,
+    /// `section.key=value` assignments over the recipe.
+    pub assignments: Vec<String>,
+    /// A known method leaves the recipe's own tables of SAM and GNR as they are where the recipe has them.
+    known: Option<Known>,
+}
+
+/// A method that has a name of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Known {
+    name: &'static str,
+    sam: bool,
+    /// `method.gnr.hvp`, when GNR acts.
+    gnr: Option<&'static str>,
+    /// Weight averaging.
+    ema: bool,
+    /// What it is, for listings.
+    what: &'static str,
+}
+
+const fn known(
+    name: &'static str,
+    sam: bool,
+    gnr: Option<&'static str>,
+    ema: bool,
+    what: &'static str,
+) -> Known {
+    Known { name, sam, gnr, ema, what }
+}
+
+/// Every method that `--methods` knows by name.
+const KNOWN: &[Known] = &[
+    known("base", false, None, false, "the recipe's optimiser alone"),
+    known("ema", false, None, true, "the optimiser, evaluated at an exponential average of its weights"),
+    known("sam", true, None, false, "sharpness-aware minimisation"),
+    known("gnr", false, Some("exact"), false, "the gradient norm regulariser with exact products"),
+    known("gnr-fd", false, Some("forward-difference"), false, "the same by forward differences of gradients"),
+    known("gnr-gn", false, Some("gauss-newton"), false, "the same with Gauss-Newton products"),
+    known("sam+gnr", true, Some("exact"), false, "GNR over the SAM loss"),
+    known("sam+gnr-fd", true, Some("forward-difference"), false, "the same by forward differences"),
+];
+
+/// Name and meaning of every method that has a name of its own.
+pub fn known_methods() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KNOWN.iter().map(|known| (known.name, known.what))
+}
+
+impl Arm {
+    /// The arms that a comparison has by default: the optimiser, SAM, GNR, and GNR over the SAM loss.
+    pub fn defaults() -> Vec<Self> {
+        ["base", "sam", "gnr", "sam+gnr"].iter().filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// The arms of the built-in demonstration on noisy digits. ρ and α are those that a first look at one seed found useful.
+    pub fn demonstration() -> Vec<Self> {
+        let strengths: [&[&str]; 4] = [
+            &[],
+            &["method.sam.rho=0.3"],
+            &["method.gnr.rho=0.1", "method.gnr.alpha=5.0"],
+            &["method.sam.rho=0.1", "method.gnr.rho=0.1", "method.gnr.alpha=2.0"],
+        ];
+        let mut arms = Self::defaults();
+        for (arm, strength) in arms.iter_mut().zip(strengths) {
+            arm.assignments = strength.iter().map(|&text| text.to_owned()).collect();
+        }
+        arms
+    }
+
+    /// The assignments over a recipe that has none of this arm yet, and then those of the arm itself.
+    pub(super) fn over(&self, recipe: &Recipe) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut say = |text: &str| all.push(text.to_owned());
+        if let Some(known) = self.known {
+            match (known.sam, recipe.method.sam.is_some()) {
+                (true, false) => say("method.sam=true"),
+                (false, true) => say("method.sam=false"),
+                _ => {}
+            }
+            match (known.gnr, recipe.method.gnr.is_some()) {
+                (Some(_), false) => say("method.gnr=true"),
+                (None, true) => say("method.gnr=false"),
+                _ => {}
+            }
+            if let Some(hvp) = known.gnr {
+                say(&format!("method.gnr.hvp={hvp}"));
+            }
+            if known.ema {
+                say("train.average.kind=ema");
+            }
+        }
+        all.extend(self.assignments.iter().cloned());
+        all
+    }
+
+    /// What it is called in a table, over the optimiser of its recipe.
+    pub fn title(&self, recipe: &Recipe) -> String {
+        match self.known {
+            None => self.name.clone(),
+            Some(Known { ema: true, .. }) => format!("{} + EMA", optimizer(recipe)),
+            Some(_) => recipe.method_name(),
+        }
+    }
+
+    /// The keys of the method itself that tuning searches, over a resolved recipe of this arm. The values are around those where
+    /// the methods are known to help: α·ρ of 1 and more collapses.
+    pub fn axes(recipe: &Recipe) -> Vec<Axis> {
+        let mut axes = Vec::new();
+        let mut axis = |key: &str, values: &[f64]| axes.push(Axis::numbers(key, values));
+        if recipe.method.sam.is_some() {
+            axis("method.sam.rho", &[0.05, 0.1, 0.2, 0.3]);
+        }
+        if recipe.method.gnr.is_some() {
+            axis("method.gnr.rho", &[0.05, 0.1, 0.2]);
+            axis("method.gnr.alpha", &[0.3, 1.0, 2.0, 3.0, 5.0]);
+        }
+        axes
+    }
+
+    /// The keys of the optimiser that tuning searches, the same for every arm: multiples of the recipe's learning rate and weight
+    /// decay.
+    pub fn optimizer_axes(recipe: &Recipe) -> Vec<Axis> {
+        let (lr, decay) = (recipe.optimizer.lr, recipe.optimizer.weight_decay);
+        let decay = if decay > 0.0 { decay } else { 5e-4 };
+        let times = |base: f64, factors: &[f64]| -> Vec<f64> {
+            // Rounded to what one would write: 0.1 · 0.3 is 0.030000000000000002.
+            factors.iter().map(|factor| format!("{:.3e}", base * factor).parse().unwrap_or(base)).collect()
+        };
+        vec![
+            Axis::numbers("optimizer.lr", &times(lr, &[0.25, 0.5, 1.0, 2.0])),
+            Axis::numbers("optimizer.weight_decay", &times(decay, &[0.0, 1.0, 4.0, 16.0])),
+        ]
+    }
+}
+
+fn optimizer(recipe: &Recipe) -> &'static str {
+    match recipe.optimizer.name {
+        OptimizerName::Sgd => "SGD",
+        OptimizerName::Adam => "Adam",
+        OptimizerName::AdamW => "AdamW",
+    }
+}
+
+/// A known name (`sam`), a known name with assignments (`sam method.sam.rho=0.3`), or a new name with assignments
+/// (`mine: method.sam=true method.gnr.every=5`).
+impl FromStr for Arm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, rest) = match text.split_once(':') {
+            Some((name, rest)) => (name.trim(), rest),
+            None => text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), "")),
+        };
+        let assignments: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
+        if let Some(wrong) = assignments.iter().find(|word| !word.contains('=')) {
+            return Err(format!("`{wrong}` in method `{name}`: expected section.key=value"));
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "+-_.".contains(c);
+        if name.is_empty() || !name.chars().all(plain) {
+            return Err(format!("{text:?}: a method's name has letters, digits, +, -, _ and . only"));
+        }
+        // The usual word for the optimiser alone.
+        let sought = if ["sgd", "adam", "adamw"].contains(&name) { "base" } else { name };
+        let known = KNOWN.iter().find(|known| known.name == sought).copied();
+        if known.is_none() && assignments.is_empty() {
+            let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
+            return Err(format!(
+                "no method is called `{name}`; known are {}; another one is written `NAME: section.key=value ...`",
+                names.join(", ")
+            ));
+        }
+        Ok(Self { name: name.to_owned(), assignments, known })
+    }
+}
+
+impl fmt::Display for Arm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if !self.assignments.is_empty() {
+            write!(f, ": {}", self.assignments.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arm(text: &str) -> Arm {
+        text.parse().unwrap()
+    }
+
+    fn load(assignments: &[String]) -> Recipe {
+        Recipe::parse("test", "test", "", assignments).unwrap()
+    }
+
+    fn resolved(text: &str, base: &[&str]) -> Recipe {
+        let base: Vec<String> = base.iter().map(|&text| text.to_owned()).collect();
+        let recipe = load(&base);
+        load(&[base, arm(text).over(&recipe)].concat())
+    }
+
+    #[test]
+    fn a_known_name_switches_and_keeps_the_recipes_own_strength() {
+        let strong = ["method.sam.rho=0.3", "method.gnr.alpha=3.0"];
+        let sam = resolved("sam", &strong);
+        assert_eq!((sam.method.sam.map(|sam| sam.rho), sam.method.gnr), (Some(0.3), None));
+        let both = resolved("sam+gnr", &strong).method;
+        assert_eq!((both.sam.map(|sam| sam.rho), both.gnr.map(|gnr| gnr.alpha)), (Some(0.3), Some(3.0)));
+        let plain = resolved("sgd", &strong).method;
+        assert_eq!((plain.sam, plain.gnr), (None, None));
+        let set = resolved("sam method.sam.rho=0.2", &[]).method;
+        assert_eq!(set.sam.map(|sam| sam.rho), Some(0.2));
+    }
+
+    #[test]
+    fn a_method_of_ones_own_is_what_it_says() {
+        let mine = resolved("rare: method.gnr.every=5 method.gnr.alpha=2.0", &[]).method;
+        assert_eq!(mine.gnr.map(|gnr| (gnr.every, gnr.alpha)), Some((5, 2.0)));
+        assert_eq!(arm("rare: method.gnr.every=5").to_string(), "rare: method.gnr.every=5");
+    }
+
+    #[test]
+    fn wrong_words_say_what_is_expected() {
+        for (text, words) in [
+            ("sma", "known are base, ema, sam"),
+            ("sam rho", "expected section.key=value"),
+            ("a/b: train.seed=1", "letters, digits"),
+        ] {
+            let error = text.parse::<Arm>().unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn tuning_searches_what_the_arm_has() {
+        let keys = |text: &str| -> Vec<String> {
+            Arm::axes(&resolved(text, &[])).into_iter().map(|axis| axis.key).collect()
+        };
+        assert_eq!(keys("base"), Vec::<String>::new());
+        assert_eq!(keys("sam+gnr"), ["method.sam.rho", "method.gnr.rho", "method.gnr.alpha"]);
+        let axes = Arm::optimizer_axes(&load(&[]));
+        assert_eq!(axes[0].to_string(), "optimizer.lr: 0.025, 0.05, 0.1, 0.2");
+        assert_eq!(axes[1].to_string(), "optimizer.weight_decay: 0, 0.0005, 0.002, 0.008");
+    }
+}

@@ -1,0 +1,180 @@
+//! How sharp the loss is at the weights of a finished run: λ₁, the trace, R_SAM and R_GNR on a fixed sample of training images.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use gnr_train::{
+    Sample, SubjectRequest,
+    curvature::{self, CurvatureRequest, Measured, SpectrumRequest, TraceRequest},
+    geometry::{self, GeometryRequest, SharpnessRequest, Surveyed},
+    write_atomically,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Result, StudyError, io},
+    runner::Workers,
+};
+
+/// How sharpness is measured: the same for every run of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Training images, each class in proportion, drawn with seed 0.
+    pub images: usize,
+    /// Random sign vectors of the trace (Hutchinson).
+    pub probes: usize,
+    /// Radius ρ of R_SAM and R_GNR.
+    pub rho: f64,
+    /// Points that each ascent looks at.
+    pub steps: usize,
+}
+
+impl Setting {
+    /// At most 512 images, 16 probes, ρ = 0.1, ascents of 5 points.
+    pub fn of(training_images: usize) -> Self {
+        Self { images: training_images.min(512), probes: 16, rho: 0.1, steps: 5 }
+    }
+}
+
+/// The sharpness of the training loss at the weights of one run, BatchNorm on running statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sharpness {
+    /// How it was measured.
+    pub setting: Setting,
+    /// Largest eigenvalue of the Hessian, to 1 %.
+    pub lambda_max: f64,
+    /// Estimate of the Hessian's trace.
+    pub trace: f64,
+    /// Standard error of `trace`, which comes of the probes alone.
+    pub trace_standard_error: f64,
+    /// Lower bound of max L̂(θ') − L̂(θ) over ‖θ' − θ‖ ≤ ρ.
+    pub r_sam: f64,
+    /// Lower bound of ρ·max ‖∇L̂(θ')‖ over ‖θ' − θ‖ ≤ ρ.
+    pub r_gnr: f64,
+}
+
+/// A point to be measured: weights, and where its results lie.
+#[derive(Clone, Debug)]
+pub(super) struct Solution {
+    pub(super) weights: PathBuf,
+    /// Folder of the measurement.
+    pub(super) folder: PathBuf,
+}
+
+impl Solution {
+    fn file(&self) -> PathBuf {
+        self.folder.join("sharpness-at-rho.json")
+    }
+
+    /// The measurement of an earlier call with the same setting.
+    pub(super) fn known(&self, setting: Setting) -> Option<Sharpness> {
+        let text = fs::read_to_string(self.file()).ok()?;
+        serde_json::from_str::<Sharpness>(&text).ok().filter(|found| found.setting == setting)
+    }
+
+    /// `None`: asked to stop.
+    fn measure(&self, setting: Setting, stop: &AtomicBool) -> Result<Option<Sharpness>> {
+        let subject = || SubjectRequest {
+            sample: Some(Sample::Count(setting.images)),
+            ..SubjectRequest::new(&self.weights)
+        };
+        let part = |name: &str| -> Result<PathBuf> {
+            let folder = self.folder.join(name);
+            // A part that was stopped takes seconds; a finished one of another setting is of no use.
+            match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(io(&folder, "remove")(error))
+                }
+                _ => Ok(folder),
+            }
+        };
+        let common = CurvatureRequest::new(subject(), part("spectrum")?);
+        let spectrum = SpectrumRequest { tolerance: 1e-2, ..SpectrumRequest::new(common, 1) };
+        let Measured::Finished(spectrum) = curvature::spectrum(&spectrum, &mut (), stop)? else {
+            return Ok(None);
+        };
+        let common = CurvatureRequest { check: false, ..CurvatureRequest::new(subject(), part("trace")?) };
+        let mut trace = TraceRequest::new(common);
+        trace.rule.max_samples = setting.probes;
+        let Measured::Finished(trace) = curvature::trace(&trace, &mut (), stop)? else { return Ok(None) };
+        let common = GeometryRequest { subject: subject(), out: part("ball")? };
+        let mut ball = SharpnessRequest::new(common);
+        (ball.rhos, ball.steps, ball.starts) = (vec![setting.rho], setting.steps, 0);
+        let Surveyed::Finished(ball) = geometry::sharpness(&ball, &mut (), stop)? else { return Ok(None) };
+        let best = |measure: &str| {
+            let of = ball.bounds.iter().filter(|bound| bound.measure == measure);
+            of.map(|bound| bound.lower_bound).fold(f64::NEG_INFINITY, f64::max)
+        };
+        let found = Sharpness {
+            setting,
+            lambda_max: spectrum.pairs.first().map_or(f64::NAN, |pair| pair.eigenvalue),
+            trace: trace.trace,
+            trace_standard_error: trace.standard_error.unwrap_or(0.0),
+            r_sam: best("r_sam"),
+            r_gnr: best("r_gnr"),
+        };
+        let text = serde_json::to_string_pretty(&found).map_err(|e| io(&self.file(), "write")(e.into()))?;
+        write_atomically(&self.file(), (text + "\n").as_bytes())?;
+        Ok(Some(found))
+    }
+}
+
+/// Measures every solution that has no measurement of this setting yet, `workers.jobs` at a time. `told` hears how many are done,
+/// of how many. `None`: asked to stop.
+pub(super) fn measure_all(
+    solutions: &[Solution],
+    setting: Setting,
+    workers: Workers,
+    told: &(dyn Fn(usize, usize) + Sync),
+    stop: &AtomicBool,
+) -> Result<Option<Vec<Sharpness>>> {
+    let found: Mutex<Vec<Option<Sharpness>>> =
+        Mutex::new(solutions.iter().map(|solution| solution.known(setting)).collect());
+    let failed: Mutex<Option<StudyError>> = Mutex::new(None);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..workers.jobs.clamp(1, solutions.len().max(1)) {
+            scope.spawn(|| {
+                while let Some((index, solution)) = {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    solutions.get(index).map(|solution| (index, solution))
+                } {
+                    if locked(&found)[index].is_none() {
+                        if stop.load(Ordering::Relaxed) || locked(&failed).is_some() {
+                            return;
+                        }
+                        match solution.measure(setting, stop) {
+                            Ok(measured) => locked(&found)[index] = measured,
+                            Err(error) => {
+                                locked(&failed).get_or_insert(error);
+                            }
+                        }
+                    }
+                    let done = locked(&found).iter().flatten().count();
+                    told(done, solutions.len());
+                }
+            });
+        }
+    });
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The weights that stand for a run: the averaged ones of a run that averages, else the last.
+pub(super) fn weights_of(run: &Path) -> PathBuf {
+    let checkpoints = run.join("checkpoints");
+    let average = checkpoints.join("average.safetensors");
+    if average.is_file() { average } else { checkpoints.join("last.safetensors") }
+}

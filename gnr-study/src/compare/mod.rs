@@ -1,0 +1,405 @@
+//! `gnr compare`: is a method worth it on this problem? The same recipe is trained with several methods, paired over seeds, and the
+//! results say how much better which is, how sure that is, what it costs, and how sharp the loss is where each ended.
+//!
+//! A comparison's folder:
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `runs/` | a run folder for each method and seed |
+//! | `tuning/` | a run folder for each try, with `--tune` |
+//! | `measures/` | curvature and sharpness at the weights of each run |
+//! | `compare.json` | every number of the report |
+//! | `compare.md`, `compare.html` | the report; the page is one file |
+//! | `curves.svg`, `curves.png` | test accuracy over epochs |
+//!
+//! Every run is an ordinary run folder, so that the same command continues what was stopped and repeats nothing.
+
+mod arm;
+mod measure;
+mod outcome;
+mod report;
+mod tune;
+
+pub use arm::{Arm, known_methods};
+pub use measure::{Setting, Sharpness};
+pub use outcome::{ArmResult, Comparison, RunResult, last_baseline};
+pub use tune::{FIRST_SEED, Try, Tuning};
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError, atomic::AtomicBool},
+};
+
+use gnr_train::{Recipe, RecipeError};
+
+use crate::{
+    cost::gradients_per_step,
+    error::{Result, StudyError},
+    lock::FolderLock,
+    results::{finished_summary, is_finished},
+    runner::{Failure, Run, StudyObserver, Trained, Workers, train_all},
+    shard::Shard,
+    sweep::VALIDATION,
+};
+use measure::{Solution, measure_all, weights_of};
+use outcome::Tuned;
+use tune::{HALVES, Half};
+
+/// What is compared and how.
+#[derive(Clone, Debug)]
+pub struct CompareRequest {
+    /// The methods; differences are taken to the first.
+    pub arms: Vec<Arm>,
+    /// Seeds 0, 1, … of each method. At least 1.
+    pub seeds: u64,
+    /// The comparison's folder.
+    pub folder: PathBuf,
+    /// Runs at a time and their threads.
+    pub workers: Workers,
+    /// Train this part of the runs only.
+    pub shard: Option<Shard>,
+    /// Tune every method first.
+    pub tuning: Option<Tuning>,
+    /// Measure how sharp the loss is at each solution.
+    pub sharpness: bool,
+    /// The command as it was typed, for the report.
+    pub command: String,
+}
+
+/// A part of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Tries of the methods' own keys.
+    TuningMethods,
+    /// Tries of learning rate and weight decay.
+    TuningOptimizers,
+    /// The runs that are compared.
+    Training,
+}
+
+/// Watches a comparison.
+pub trait CompareObserver: StudyObserver {
+    /// A part begins: its runs, and of each the index of its method.
+    fn on_phase(&mut self, _phase: Phase, _runs: &[Run], _arms: &[usize]) {}
+    /// So many solutions are measured, of how many.
+    fn on_measured(&mut self, _done: usize, _of: usize) {}
+}
+
+/// Watches nothing.
+impl CompareObserver for () {}
+
+/// How a comparison ended.
+#[derive(Clone, Debug)]
+pub enum CompareOutcome {
+    /// With a report, which is also in the folder.
+    Done(Box<Comparison>),
+    /// It was asked to stop. The same command continues.
+    Interrupted,
+    /// This part is done and others are not: so many runs of the phase at hand are finished, of how many.
+    Waiting {
+        /// The phase that is not complete.
+        phase: Phase,
+        /// Finished runs.
+        done: usize,
+        /// All runs of the phase.
+        of: usize,
+    },
+}
+
+/// A planned comparison. `L` makes the recipe from assignments (over its own file and assignments).
+pub struct Compare<L> {
+    request: CompareRequest,
+    load: L,
+    /// What is set over the recipe for each arm, before tuning.
+    over: Vec<Vec<String>>,
+    recipe: Recipe,
+}
+
+/// The runs of a phase with the arm of each.
+struct Planned {
+    runs: Vec<Run>,
+    arms: Vec<usize>,
+}
+
+impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
+    /// Plans a comparison.
+    ///
+    /// # Errors
+    /// No arm, two arms of one name, no seed, an arm that is no valid recipe.
+    pub fn plan(request: CompareRequest, load: L) -> Result<Self> {
+        let wrong = |problem: String| Err(StudyError::Request(problem));
+        if request.arms.is_empty() || request.seeds == 0 {
+            return wrong("a comparison needs a method and a seed".into());
+        }
+        if request.tuning.as_ref().is_some_and(|tuning| tuning.tries < 2 || tuning.seeds == 0) {
+            return wrong("tuning needs at least two tries and a seed".into());
+        }
+        let recipe = load(&[])?;
+        let mut over = Vec::new();
+        for (index, arm) in request.arms.iter().enumerate() {
+            if request.arms[..index].iter().any(|other| other.name == arm.name) {
+                return wrong(format!("two methods are called `{}`", arm.name));
+            }
+            let words = arm.over(&recipe);
+            load(&words)?;
+            over.push(words);
+        }
+        Ok(Self { request, load, over, recipe })
+    }
+
+    /// The resolved recipe of each method, before tuning, with its title.
+    ///
+    /// # Errors
+    /// None beyond those of [`plan`](Self::plan).
+    pub fn recipes(&self) -> Result<Vec<(String, Recipe)>> {
+        let one = |(arm, words): (&Arm, &Vec<String>)| {
+            let recipe = (self.load)(words)?;
+            Ok((arm.title(&recipe), recipe))
+        };
+        self.request.arms.iter().zip(&self.over).map(one).collect()
+    }
+
+    /// The tuning in words: a line for each method and half.
+    ///
+    /// # Errors
+    /// None beyond those of [`plan`](Self::plan).
+    pub fn grids(&self) -> Result<Vec<String>> {
+        let Some(tuning) = &self.request.tuning else { return Ok(Vec::new()) };
+        let mut lines = Vec::new();
+        for (arm, words) in self.request.arms.iter().zip(&self.over) {
+            let recipe = (self.load)(words)?;
+            let mut grids: Vec<String> = HALVES
+                .iter()
+                .map(|&half| tune::grid_in_words(&tuning.axes(&recipe, half)))
+                .collect();
+            grids.dedup();
+            lines.push(format!("{}: {} tries of {}", arm.name, tuning.tries, grids.join(", then of ")));
+        }
+        Ok(lines)
+    }
+
+    /// The runs that are compared (before tuning), in the order in which they are trained.
+    ///
+    /// # Errors
+    /// None beyond those of [`plan`](Self::plan).
+    pub fn runs(&self) -> Result<Vec<Run>> {
+        Ok(self.planned(&self.over)?.runs)
+    }
+
+    /// Whether a run is finished.
+    pub fn is_finished(run: &Run) -> bool {
+        is_finished(&run.folder)
+    }
+
+    /// Opens images and models of every method: what is missing is an error before any training.
+    ///
+    /// # Errors
+    /// As [`check`](gnr_train::check).
+    pub fn check(&self) -> Result<gnr_train::Plan> {
+        let mut found = None;
+        for (_, recipe) in self.recipes()? {
+            let plan = gnr_train::check(recipe)?;
+            found.get_or_insert(plan);
+        }
+        found.ok_or_else(|| StudyError::Request("a comparison needs a method".into()))
+    }
+
+    /// Trains what is not finished, measures, and writes the report. Setting `stop` ends the runs after their current step, with
+    /// checkpoints.
+    ///
+    /// # Errors
+    /// [`StudyError::Locked`] when another process compares in the folder, an error of the disk, a method of which no seed could
+    /// be trained. A run that fails alone is in the report.
+    pub fn run(
+        &self,
+        observer: &mut (dyn CompareObserver + Send),
+        stop: &AtomicBool,
+    ) -> Result<CompareOutcome> {
+        let _alone = FolderLock::take(&self.request.folder, "compare", self.request.shard)?;
+        let plan = self.check()?;
+        let mut over = self.over.clone();
+        let mut tuned = Vec::new();
+        if let Some(tuning) = &self.request.tuning {
+            match self.tune(tuning, observer, stop)? {
+                Ok(found) => tuned = found,
+                Err(outcome) => return Ok(outcome),
+            }
+            for (words, tuned) in over.iter_mut().zip(&tuned) {
+                words.extend(tuned.chosen().iter().cloned());
+            }
+        }
+        let planned = self.planned(&over)?;
+        let failures = match self.train(Phase::Training, &planned, observer, stop)? {
+            Ok(failures) => failures,
+            Err(outcome) => return Ok(outcome),
+        };
+        let mut found = self.collect(&planned, &over, tuned, &failures, &plan)?;
+        if self.request.sharpness {
+            let setting = Setting::of(plan.training_images);
+            let solutions = self.solutions(&planned);
+            let weights: Vec<Solution> = solutions.iter().map(|(_, _, solution)| solution.clone()).collect();
+            let watcher = Mutex::new(observer);
+            let told = |done, of| {
+                watcher.lock().unwrap_or_else(PoisonError::into_inner).on_measured(done, of);
+            };
+            match measure_all(&weights, setting, self.request.workers, &told, stop)? {
+                None => return Ok(CompareOutcome::Interrupted),
+                Some(measured) => found.sharpness(&solutions, &measured),
+            }
+        }
+        report::write(&found, &self.request.folder)?;
+        Ok(CompareOutcome::Done(Box::new(found)))
+    }
+
+    /// Trains the runs of a phase that are this process's. The inner error ends the comparison for now.
+    fn train(
+        &self,
+        phase: Phase,
+        planned: &Planned,
+        observer: &mut (dyn CompareObserver + Send),
+        stop: &AtomicBool,
+    ) -> Result<Result<Vec<Failure>, CompareOutcome>> {
+        let mine: Vec<Run> = match self.request.shard {
+            Some(shard) => shard.of(&planned.runs),
+            None => planned.runs.clone(),
+        };
+        let arm_of = |run: &Run| {
+            let index = planned.runs.iter().position(|other| other.folder == run.folder);
+            index.map_or(0, |index| planned.arms[index])
+        };
+        observer.on_phase(phase, &mine, &mine.iter().map(arm_of).collect::<Vec<_>>());
+        let failures = match train_all(&mine, self.request.workers, observer, stop)? {
+            Trained::Interrupted => return Ok(Err(CompareOutcome::Interrupted)),
+            Trained::All(failures) => failures,
+        };
+        let done = planned.runs.iter().filter(|run| is_finished(&run.folder)).count();
+        if self.request.shard.is_some() && done + failures.len() < planned.runs.len() {
+            return Ok(Err(CompareOutcome::Waiting { phase, done, of: planned.runs.len() }));
+        }
+        // Indices of the whole phase, whatever part was trained here.
+        let whole = |failure: Failure| {
+            let index = planned.runs.iter().position(|run| run.name == failure.name);
+            Failure { run: index.unwrap_or_default(), ..failure }
+        };
+        Ok(Ok(failures.into_iter().map(whole).collect()))
+    }
+
+    /// The runs of every arm at every seed. Seeds are outermost: what was interrupted has whole comparisons; within a seed the
+    /// longest run comes first, so that it does not keep a single core busy at the end.
+    fn planned(&self, over: &[Vec<String>]) -> Result<Planned> {
+        let mut all = Vec::new();
+        for seed in 0..self.request.seeds {
+            let mut of_seed = Vec::new();
+            for (index, (arm, words)) in self.request.arms.iter().zip(over).enumerate() {
+                let mut recipe = (self.load)(words)?;
+                recipe.train.seed = seed;
+                of_seed.push((self.at("runs", format!("{}-{seed}", arm.name), recipe)?, index));
+            }
+            of_seed.sort_by(|(a, _), (b, _)| b.cost.total_cmp(&a.cost));
+            all.extend(of_seed);
+        }
+        let (runs, arms) = all.into_iter().unzip();
+        Ok(Planned { runs, arms })
+    }
+
+    fn at(&self, below: &str, name: String, mut recipe: Recipe) -> Result<Run> {
+        recipe.name.clone_from(&name);
+        let mut deciding = recipe.deciding();
+        // Names decide nothing: the same run of two comparisons in one folder is one run.
+        deciding.name = "run".into();
+        let checksum = crc32c::crc32c(deciding.to_toml()?.as_bytes());
+        let plain = name.replace(['+', ' '], "_");
+        Ok(Run {
+            folder: self.request.folder.join(below).join(format!("{plain}-{checksum:08x}")),
+            name,
+            cost: gradients_per_step(&recipe) * recipe.train.epochs as f64,
+            recipe,
+        })
+    }
+
+    /// Both halves of the tuning. The inner error ends the comparison for now.
+    fn tune(
+        &self,
+        tuning: &Tuning,
+        observer: &mut (dyn CompareObserver + Send),
+        stop: &AtomicBool,
+    ) -> Result<Result<Vec<Tuned>, CompareOutcome>> {
+        let arms = &self.request.arms;
+        let mut tuned: Vec<Tuned> = arms.iter().map(|arm| Tuned { arm: arm.name.clone(), tries: Vec::new(), best: 0 }).collect();
+        for half in HALVES {
+            let phase = match half {
+                Half::Method => Phase::TuningMethods,
+                Half::Optimizer => Phase::TuningOptimizers,
+            };
+            let mut all = Vec::new();
+            for (index, (over, tuned)) in self.over.iter().zip(&tuned).enumerate() {
+                // What the first half found best is where the second begins.
+                let chosen = tuned.chosen();
+                let so_far = [over.as_slice(), &chosen].concat();
+                for (number, words) in tuning.tries(half, &so_far, &self.load)?.into_iter().enumerate() {
+                    let words = [chosen.as_slice(), &words].concat();
+                    for seed in 0..tuning.seeds {
+                        let run = self.one_try(index, &words, FIRST_SEED + seed, (half, number))?;
+                        all.push((run, index, words.clone()));
+                    }
+                }
+            }
+            all.sort_by(|(a, ..), (b, ..)| b.cost.total_cmp(&a.cost));
+            let planned = Planned {
+                runs: all.iter().map(|(run, ..)| run.clone()).collect(),
+                arms: all.iter().map(|(_, arm, _)| *arm).collect(),
+            };
+            if let Err(outcome) = self.train(phase, &planned, observer, stop)? {
+                return Ok(Err(outcome));
+            }
+            // In the order of the tries, not of their cost.
+            all.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
+            for (run, arm, words) in &all {
+                let tries = &mut tuned[*arm].tries;
+                if tries.last().is_none_or(|last: &Try| last.assignments != *words) {
+                    tries.push(Try { assignments: words.clone(), val_accuracies: Vec::new() });
+                }
+                if let (Some(last), true) = (tries.last_mut(), is_finished(&run.folder)) {
+                    last.val_accuracies.extend(finished_summary(&run.folder)?.held_out_accuracy());
+                }
+            }
+            for tuned in &mut tuned {
+                for one in &mut tuned.tries {
+                    // A try that diverges once is not chosen.
+                    if (one.val_accuracies.len() as u64) < tuning.seeds {
+                        one.val_accuracies.clear();
+                    }
+                }
+                tuned.best = tune::best(&tuned.tries).ok_or_else(|| {
+                    StudyError::Request(format!("no try of `{}` could be trained to its end", tuned.arm))
+                })?;
+            }
+        }
+        Ok(Ok(tuned))
+    }
+
+    /// One try on the images that are not held out. Labels of held-out images are noisy where those of the training images are: who
+    /// tunes has no others.
+    fn one_try(&self, arm: usize, words: &[String], seed: u64, (half, number): (Half, usize)) -> Result<Run> {
+        let all = [self.over[arm].as_slice(), words].concat();
+        let mut recipe = (self.load)(&all)?;
+        if recipe.data.validation == 0.0 {
+            recipe.data.validation = VALIDATION;
+        }
+        recipe.train.seed = seed;
+        let half = if half == Half::Method { "a" } else { "b" };
+        let name = format!("{}-{half}{number:03}-{}", self.request.arms[arm].name, seed - FIRST_SEED);
+        self.at("tuning", name, recipe)
+    }
+
+    /// Arm, seed and weights of every finished run.
+    fn solutions(&self, planned: &Planned) -> Vec<(usize, u64, Solution)> {
+        let finished = planned.runs.iter().zip(&planned.arms).filter(|(run, _)| is_finished(&run.folder));
+        finished
+            .map(|(run, &arm)| {
+                let folder = self.request.folder.join("measures").join(run.folder.file_name().unwrap_or_default());
+                (arm, run.recipe.train.seed, Solution { weights: weights_of(&run.folder), folder })
+            })
+            .collect()
+    }
+}

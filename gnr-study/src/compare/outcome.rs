@@ -1,0 +1,255 @@
+//! What a comparison found, as data: `compare.json`.
+
+use std::{fs, path::Path};
+
+use gnr_train::EpochMetrics;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Compare, Planned,
+    arm::Arm,
+    measure::{Sharpness, Solution},
+    tune::Try,
+};
+use crate::{
+    error::{Result, StudyError},
+    results::{epochs, finished_summary, is_finished},
+    runner::Failure,
+    statistics::{Summary, Verdict},
+};
+use gnr_train::{Recipe, RecipeError};
+
+/// A finished comparison.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The recipe's name.
+    pub name: String,
+    /// The command that made it.
+    pub command: String,
+    /// Version of the program, and the commit where the build knew it.
+    pub program: String,
+    /// The recipe that every method changes, as TOML.
+    pub recipe: String,
+    /// The images in words.
+    pub data: Vec<String>,
+    /// Number of scalar parameters that are learned.
+    pub parameters: usize,
+    /// Each method with its runs; differences are taken to the first.
+    pub arms: Vec<ArmResult>,
+    /// The tries of each method, when it was tuned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tuning: Vec<Tuned>,
+    /// Name and reason of each run that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<(String, String)>,
+}
+
+/// The tries of one method.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tuned {
+    /// The method's name.
+    pub arm: String,
+    /// In the order in which they were planned.
+    pub tries: Vec<Try>,
+    /// Index of the best one.
+    pub best: usize,
+}
+
+impl Tuned {
+    /// What the best try sets; nothing before the first one.
+    pub fn chosen(&self) -> Vec<String> {
+        self.tries.get(self.best).map(|best| best.assignments.clone()).unwrap_or_default()
+    }
+}
+
+/// One method.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ArmResult {
+    /// Its name.
+    pub name: String,
+    /// What it is called in tables.
+    pub title: String,
+    /// What is set over the recipe, tuning included.
+    pub assignments: Vec<String>,
+    /// Its finished runs, by seed.
+    pub runs: Vec<RunResult>,
+}
+
+/// One finished run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunResult {
+    /// Initialisation, order and augmentation.
+    pub seed: u64,
+    /// After the last epoch, a fraction.
+    pub test_accuracy: f64,
+    /// The highest of all epochs, a fraction. The test images chose that epoch, so it is an optimistic number.
+    pub best_test_accuracy: f64,
+    /// Training accuracy of the last epoch on images whose labels were flipped, a fraction, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_accuracy_flipped: Option<f64>,
+    /// Training accuracy of the last epoch on the other images, where some labels were flipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_accuracy_untouched: Option<f64>,
+    /// Wall-clock time of all steps, without evaluation.
+    pub seconds: f64,
+    /// Gradients of a whole batch, for each step.
+    pub gradients_per_step: f64,
+    /// Hessian-vector or Gauss–Newton products, for each step.
+    pub products_per_step: f64,
+    /// Commit of the program that trained it, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Sharpness at its weights, when it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharpness: Option<Sharpness>,
+    /// Epoch and test accuracy, a fraction, of every epoch that was evaluated.
+    pub curve: Vec<(u64, f64)>,
+}
+
+/// A difference to another method over the seeds that both have finished.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// Index of the method.
+    pub arm: usize,
+    /// Index of what it is compared with.
+    pub base: usize,
+    /// Percentage points, method − base.
+    pub points: Summary,
+    /// What all differences together allow one to say.
+    pub verdict: Verdict,
+}
+
+impl ArmResult {
+    /// A summary over seeds of what `value` takes from each run; none when no run has it.
+    pub fn over_seeds(&self, value: impl Fn(&RunResult) -> Option<f64>) -> Option<Summary> {
+        Summary::of(&self.runs.iter().filter_map(value).collect::<Vec<_>>())
+    }
+
+    /// Test accuracy after the last epoch in per cent.
+    pub fn accuracy(&self) -> Option<Summary> {
+        self.over_seeds(|run| Some(100.0 * run.test_accuracy))
+    }
+}
+
+impl Comparison {
+    /// The paired differences of every method to the first.
+    pub fn differences(&self) -> Vec<Difference> {
+        let mut found: Vec<Difference> = Vec::new();
+        for (index, arm) in self.arms.iter().enumerate().skip(1) {
+            let pairs = arm.runs.iter().filter_map(|run| {
+                let base = self.arms[0].runs.iter().find(|base| base.seed == run.seed)?;
+                Some(100.0 * (run.test_accuracy - base.test_accuracy))
+            });
+            if let Some(points) = Summary::of(&pairs.collect::<Vec<_>>()) {
+                found.push(Difference { arm: index, base: 0, points, verdict: Verdict::Unknown });
+            }
+        }
+        let verdicts = Verdict::of_all(&found.iter().map(|difference| difference.points).collect::<Vec<_>>());
+        for (difference, verdict) in found.iter_mut().zip(verdicts) {
+            difference.verdict = verdict;
+        }
+        found
+    }
+
+    /// Reads `compare.json`.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is none of ours.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(crate::error::io(path, "read"))?;
+        serde_json::from_str(&text).map_err(|error| StudyError::File {
+            path: path.to_path_buf(),
+            problem: format!("expected what `gnr compare` writes: {error}"),
+        })
+    }
+
+    /// Puts the measured sharpness to its runs.
+    pub(super) fn sharpness(&mut self, solutions: &[(usize, u64, Solution)], measured: &[Sharpness]) {
+        for ((arm, seed, _), sharpness) in solutions.iter().zip(measured) {
+            let mut runs = self.arms[*arm].runs.iter_mut();
+            if let Some(run) = runs.find(|run| run.seed == *seed) {
+                run.sharpness = Some(*sharpness);
+            }
+        }
+    }
+}
+
+impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
+    /// Reads the finished runs.
+    pub(super) fn collect(
+        &self,
+        planned: &Planned,
+        over: &[Vec<String>],
+        tuning: Vec<Tuned>,
+        failures: &[Failure],
+        plan: &gnr_train::Plan,
+    ) -> Result<Comparison> {
+        let mut arms = Vec::new();
+        for (index, (arm, words)) in self.request.arms.iter().zip(over).enumerate() {
+            let recipe = (self.load)(words)?;
+            let mut runs = Vec::new();
+            for (run, _) in planned.runs.iter().zip(&planned.arms).filter(|(_, of)| **of == index) {
+                if is_finished(&run.folder) {
+                    runs.push(result(run.recipe.train.seed, &run.folder)?);
+                }
+            }
+            if runs.is_empty() {
+                let reason = failures.iter().find(|failure| planned.arms[failure.run] == index);
+                let reason = reason.map_or("no run is finished", |failure| &failure.reason);
+                return Err(StudyError::Request(format!("no seed of `{}` was trained: {reason}", arm.name)));
+            }
+            runs.sort_by_key(|run| run.seed);
+            let title = titled(arm, &recipe);
+            arms.push(ArmResult { name: arm.name.clone(), title, assignments: words.clone(), runs });
+        }
+        let commit = gnr_train::COMMIT.map_or_else(String::new, |commit| format!(", commit {commit}"));
+        Ok(Comparison {
+            name: self.recipe.name.clone(),
+            command: self.request.command.clone(),
+            program: format!("gnr {}{commit}", gnr_train::VERSION),
+            recipe: self.recipe.to_toml()?,
+            data: plan.data.clone(),
+            parameters: plan.learned,
+            arms,
+            tuning,
+            failures: failures.iter().map(|f| (f.name.clone(), f.reason.clone())).collect(),
+        })
+    }
+}
+
+fn titled(arm: &Arm, recipe: &Recipe) -> String {
+    arm.title(recipe)
+}
+
+fn result(seed: u64, folder: &Path) -> Result<RunResult> {
+    let (summary, epochs) = (finished_summary(folder)?, epochs(folder)?);
+    let accuracy = |epoch: &EpochMetrics| epoch.average_test_accuracy.or(epoch.test_accuracy);
+    let curve: Vec<(u64, f64)> =
+        epochs.iter().filter_map(|epoch| Some((epoch.epoch, accuracy(epoch)?))).collect();
+    let test_accuracy = summary.test_accuracy_of_the_method().unwrap_or_default();
+    let steps = summary.steps.filter(|steps| *steps > 0).unwrap_or(1) as f64;
+    let last = epochs.last();
+    Ok(RunResult {
+        seed,
+        test_accuracy,
+        best_test_accuracy: curve.iter().map(|(_, accuracy)| *accuracy).fold(test_accuracy, f64::max),
+        train_accuracy_flipped: last.and_then(|epoch| epoch.train_accuracy_flipped),
+        train_accuracy_untouched: last.and_then(|epoch| epoch.train_accuracy_untouched),
+        seconds: epochs.iter().map(|epoch| epoch.train_seconds.unwrap_or(epoch.seconds)).sum(),
+        gradients_per_step: summary.gradient_evaluations.unwrap_or_default() as f64 / steps,
+        products_per_step: summary.products.unwrap_or_default() as f64 / steps,
+        commit: summary.commit,
+        sharpness: None,
+        curve,
+    })
+}
+
+/// The first method of a comparison that was made before: its title, its accuracy over seeds in per cent, and the command.
+///
+/// # Errors
+/// As [`Comparison::read`].
+pub fn last_baseline(path: &Path) -> Result<Option<(String, Summary, String)>> {
+    let found = Comparison::read(path)?;
+    let base = found.arms.first().and_then(|arm| Some((arm.title.clone(), arm.accuracy()?)));
+    Ok(base.map(|(title, accuracy)| (title, accuracy, found.command)))
+}

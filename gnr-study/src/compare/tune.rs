@@ -1,0 +1,211 @@
+//! Tuning before a comparison: every arm gets the same number of tries on held-out images.
+//!
+//! Half of an arm's tries vary the method's own keys (ρ, α) at the recipe's learning rate and weight decay, the other half vary
+//! these two at the best of the first half. An arm without keys of its own spends all tries on learning rate and weight decay.
+//! Tries are points of a grid in a seeded order, none twice; the very first is the recipe itself. The best of all tries is taken.
+
+use gnr_train::{Recipe, RecipeError};
+use serde::{Deserialize, Serialize};
+use toml::Value;
+
+use super::arm::Arm;
+use crate::sweep::{Axis, assignments, points};
+
+/// How an arm is tuned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tuning {
+    /// Tries of each arm, at least 2.
+    pub tries: usize,
+    /// Seeds of each try, at least 1.
+    pub seeds: u64,
+    /// Grids of single keys in place of the usual ones.
+    pub grids: Vec<Axis>,
+}
+
+/// The first seed of tries: far from those of the comparison, which count from 0.
+pub const FIRST_SEED: u64 = 1_000_000;
+
+/// One try: what is set over the arm's recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Try {
+    /// `section.key=value` assignments.
+    pub assignments: Vec<String>,
+    /// Validation accuracy of each seed, as a fraction. Empty where a seed failed.
+    pub val_accuracies: Vec<f64>,
+}
+
+impl Try {
+    /// Mean validation accuracy; none when a seed failed.
+    pub fn mean(&self) -> Option<f64> {
+        let n = self.val_accuracies.len();
+        (n > 0).then(|| self.val_accuracies.iter().sum::<f64>() / n as f64)
+    }
+}
+
+/// The half of the tries that is at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Half {
+    /// The method's own keys.
+    Method,
+    /// Learning rate and weight decay.
+    Optimizer,
+}
+
+pub(super) const HALVES: [Half; 2] = [Half::Method, Half::Optimizer];
+
+impl Tuning {
+    /// The axes of one half over a resolved recipe of the arm.
+    pub(super) fn axes(&self, recipe: &Recipe, half: Half) -> Vec<Axis> {
+        let own = Arm::axes(recipe);
+        let mut axes = match half {
+            Half::Method if !own.is_empty() => own,
+            _ => Arm::optimizer_axes(recipe),
+        };
+        for grid in &self.grids {
+            if let Some(axis) = axes.iter_mut().find(|axis| axis.key == grid.key) {
+                *axis = grid.clone();
+            }
+        }
+        axes
+    }
+
+    /// The tries of one half over the assignments `so_far`, the first of which changes nothing.
+    ///
+    /// # Errors
+    /// A grid with values that are no recipe.
+    pub(super) fn tries(
+        &self,
+        half: Half,
+        so_far: &[String],
+        load: impl Fn(&[String]) -> Result<Recipe, RecipeError>,
+    ) -> Result<Vec<Vec<String>>, RecipeError> {
+        let recipe = load(so_far)?;
+        let axes = self.axes(&recipe, half);
+        let own = Arm::axes(&recipe).is_empty();
+        let count = match half {
+            Half::Method => self.tries.div_ceil(2),
+            Half::Optimizer => self.tries / 2,
+        };
+        let skip = match half {
+            Half::Method => 0,
+            // An arm without keys of its own goes on with the same grid where the first half ended.
+            Half::Optimizer if own => self.tries.div_ceil(2),
+            // What is at hand was tried in the first half.
+            Half::Optimizer => 1,
+        };
+        let whole = points(&axes);
+        let mut order = gnr_data::permutation(whole.len(), 0, 0);
+        // α·ρ of 1 and more collapses to one class; the point that is known needs no second try.
+        let mut tries = vec![Vec::new()];
+        order.retain(|&index| {
+            let words = assignments(&axes, &whole[index]);
+            let all = [so_far, &words].concat();
+            load(&all).is_ok_and(|made| made != recipe && sane(&made))
+        });
+        tries.extend(order.iter().map(|&index| assignments(&axes, &whole[index])));
+        Ok(tries.into_iter().skip(skip).take(count).collect())
+    }
+}
+
+/// Whether GNR's α·ρ is below the value from which training is known to collapse.
+fn sane(recipe: &Recipe) -> bool {
+    recipe.method.gnr.is_none_or(|gnr| gnr.alpha * gnr.rho < 1.0)
+}
+
+/// The grid in words: what each half of the tries looks at.
+pub(super) fn grid_in_words(axes: &[Axis]) -> String {
+    axes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Index of the best try: the highest mean, the first among equals.
+pub(super) fn best(tries: &[Try]) -> Option<usize> {
+    let means = tries.iter().enumerate().filter_map(|(index, one)| Some((index, one.mean()?)));
+    let best = means.fold(None, |best: Option<(usize, f64)>, (index, mean)| match best {
+        Some((_, highest)) if highest >= mean => best,
+        _ => Some((index, mean)),
+    });
+    best.map(|(index, _)| index)
+}
+
+/// `key=value` with the value as one would write it.
+pub(super) fn readable(assignment: &str) -> String {
+    let Some((key, value)) = assignment.split_once('=') else { return assignment.to_owned() };
+    let short = key.rsplit('.').next().unwrap_or(key);
+    let section = key.split('.').nth(1).filter(|_| key.starts_with("method."));
+    let value = match format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v")) {
+        Some(Value::Float(number)) => number.to_string(),
+        _ => value.to_owned(),
+    };
+    match section {
+        Some(section) => format!("{section}.{short}={value}"),
+        None => format!("{short}={value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(sets: &[String]) -> Result<Recipe, RecipeError> {
+        Recipe::parse("test", "test", "method.gnr = false", sets)
+    }
+
+    fn tuning(tries: usize) -> Tuning {
+        Tuning { tries, seeds: 1, grids: Vec::new() }
+    }
+
+    #[test]
+    fn every_arm_has_as_many_tries_and_none_twice() {
+        for arm in ["base", "sam", "gnr", "sam+gnr"] {
+            let arm: Arm = arm.parse().unwrap();
+            let over = arm.over(&load(&[]).unwrap());
+            let mut all = Vec::new();
+            for half in HALVES {
+                let tries = tuning(11).tries(half, &over, load).unwrap();
+                assert_eq!(tries.len(), if half == Half::Method { 6 } else { 5 }, "{arm} {half:?}");
+                all.extend(tries);
+            }
+            if arm.name == "base" {
+                let count = all.len();
+                all.sort();
+                all.dedup();
+                assert_eq!(all.len(), count, "one grid over both halves");
+            }
+        }
+    }
+
+    #[test]
+    fn no_try_is_where_training_collapses() {
+        let arm: Arm = "gnr".parse().unwrap();
+        let over = arm.over(&load(&[]).unwrap());
+        let tries = tuning(1000).tries(Half::Method, &over, load).unwrap();
+        // 3 × 5 points, of which (0.2, 5) is left out; none of them is the recipe's (0.1, 0.1), which stands first.
+        assert_eq!(tries.len(), 15);
+        for words in tries {
+            let gnr = load(&[over.clone(), words].concat()).unwrap().method.gnr.unwrap();
+            assert!(gnr.alpha * gnr.rho < 1.0);
+        }
+    }
+
+    #[test]
+    fn a_given_grid_replaces_the_usual_one() {
+        let grids = vec!["method.gnr.alpha=1.0,2.0".parse().unwrap()];
+        let arm: Arm = "gnr".parse().unwrap();
+        let recipe = load(&arm.over(&load(&[]).unwrap())).unwrap();
+        let axes = Tuning { grids, ..tuning(4) }.axes(&recipe, Half::Method);
+        assert_eq!(grid_in_words(&axes), "method.gnr.rho: 0.05, 0.1, 0.2; method.gnr.alpha: 1, 2");
+    }
+
+    #[test]
+    fn the_best_try_is_the_first_of_equals_and_never_a_failed_one() {
+        let of = |values: &[f64]| Try { assignments: Vec::new(), val_accuracies: values.to_vec() };
+        assert_eq!(best(&[of(&[0.5]), of(&[0.7, 0.9]), of(&[]), of(&[0.8])]), Some(1));
+        assert_eq!(best(&[of(&[])]), None);
+    }
+
+    #[test]
+    fn assignments_are_told_as_people_write_them() {
+        assert_eq!(readable("method.gnr.alpha=3.0"), "gnr.alpha=3");
+        assert_eq!(readable("optimizer.lr=0.05"), "lr=0.05");
+    }
+}
