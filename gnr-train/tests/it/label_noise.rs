@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use gnr_data::{Dataset, Part, digits};
 use gnr_nn::Autodiff;
 use gnr_train::{
-    Description, EpochMetrics, EvalReport, EvalRequest, Measurement, Split, Subject, SubjectRequest,
-    TrainError, check, eval, measure,
+    EpochMetrics, EvalReport, EvalRequest, Measurement, Split, Subject, SubjectRequest, TrainError, check,
+    eval, measure, subject::Description,
 };
 
 use crate::support::{run, tiny};
