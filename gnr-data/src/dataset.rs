@@ -80,6 +80,17 @@ pub trait Dataset: Send + Sync {
     /// [`DataError::IndexOutOfRange`].
     fn label(&self, index: usize) -> Result<usize>;
 
+    /// The published label of image `index`, where `label` may give a wrong one on purpose ([`Noisy`](crate::Noisy)).
+    ///
+    /// Parts of a data set are chosen by it, so that noise does not change them. A data set made of another one passes it on.
+    /// Default: `label(index)`.
+    ///
+    /// # Errors
+    /// As [`label`](Self::label).
+    fn clean_label(&self, index: usize) -> Result<usize> {
+        self.label(index)
+    }
+
     /// One line for a log: what, how many, where from.
     fn describe(&self) -> String;
 }
@@ -188,9 +199,24 @@ impl Dataset for InMemory {
     }
 }
 
-/// The common form of [`Dataset::describe`]: `name: 1437 images 1x8x8, 10 classes`.
+/// Whether the label of each image differs from the published one; `None` when none does.
+///
+/// # Errors
+/// Those of [`Dataset::label`].
+pub fn flipped_labels(dataset: &dyn Dataset) -> Result<Option<Vec<bool>>> {
+    let flipped = (0..dataset.len())
+        .map(|index| Ok(dataset.label(index)? != dataset.clean_label(index)?))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(flipped.contains(&true).then_some(flipped))
+}
+
+/// The common form of [`Dataset::describe`]: `name: 1437 images 1x8x8, 10 classes`, and how many labels are wrong if any is.
 pub(crate) fn describe(name: &str, dataset: &dyn Dataset) -> String {
     let [channels, height, width] = dataset.shape();
     let (len, classes) = (dataset.len(), dataset.classes().len());
-    format!("{name}: {len} images {channels}x{height}x{width}, {classes} classes")
+    // A data set whose labels cannot be read says so elsewhere.
+    let flipped = flipped_labels(dataset).ok().flatten();
+    let flipped = flipped.map_or(0, |flipped| flipped.iter().filter(|flipped| **flipped).count());
+    let noise = if flipped > 0 { format!(", {flipped} of {len} labels flipped") } else { String::new() };
+    format!("{name}: {len} images {channels}x{height}x{width}, {classes} classes{noise}")
 }

@@ -210,6 +210,35 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A list of labels has another length than the training set.
+    #[error("{}: expected {expected} labels, one for each image of the whole training set; found {found}", .path.display())]
+    ListLength {
+        /// The list.
+        path: PathBuf,
+        /// Number of images.
+        expected: usize,
+        /// Number of labels.
+        found: usize,
+    },
+
+    /// A label of a list is not a class.
+    #[error(
+        "{}: {place} (image {image}): label {label} is not one of the {classes} classes, 0 to {}",
+        .path.display(), .classes.saturating_sub(1)
+    )]
+    ListLabel {
+        /// The list.
+        path: PathBuf,
+        /// The line (from 1) or the element (from 0).
+        place: String,
+        /// The image's number in the whole training set, from 0.
+        image: usize,
+        /// The label found.
+        label: i128,
+        /// Number of classes.
+        classes: usize,
+    },
+
     /// An image that the list of classes does not have.
     #[error("{}: no class for this image in {}", .path.display(), .list.display())]
     NotListed {

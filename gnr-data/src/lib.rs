@@ -5,6 +5,7 @@
 //!
 //! * [`find`], [`open`], [`registry`]: data sets by name, with their usual normalisation and how to get them.
 //! * [`Dataset`]: labelled 8-bit images of one shape; [`InMemory`], [`Subset`] and [`Views`] for your own.
+//! * [`Noisy`]: wrong training labels, by a seeded rule or from a published list.
 //! * [`Loader`]: shuffled, augmented, normalised batches, made ahead by worker threads.
 //!
 //! **Reproducible.** The order of an epoch is a pure function of (seed, epoch), the variation of an image one of
@@ -38,6 +39,7 @@ mod dataset;
 mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod label_noise;
 mod loader;
 mod normalize;
 mod random;
@@ -52,10 +54,11 @@ pub use augment::{
     Augmentation, ColorJitter, Erase, Flip, Mix, Mixed, Operation, RandAugment, RandomResizedCrop, Variation,
 };
 pub use batch::Batch;
-pub use dataset::{Dataset, Image, InMemory, class_counts};
+pub use dataset::{Dataset, Image, InMemory, class_counts, flipped_labels};
 pub use error::{DataError, Result};
 #[cfg(feature = "fetch")]
 pub use fetch::{FetchEvent, FetchOptions, fetch};
+pub use label_noise::{LabelNoise, NoiseKind, Noisy};
 pub use loader::{Epoch, Loader, LoaderConfig, Order, Remainder};
 pub use normalize::Normalization;
 pub use random::permutation;

@@ -22,6 +22,7 @@ pub(crate) enum Purpose {
     Policy = 7,
     Erase = 8,
     Mix = 9,
+    LabelNoise = 10,
 }
 
 /// An independent stream of random numbers.
@@ -34,6 +35,11 @@ impl Stream {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
         Self(ChaCha8Rng::from_seed(key))
+    }
+
+    /// Uniform in `0..2⁶⁴`.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.0.next_u64()
     }
 
     /// Uniform in `0..bound` without bias (Lemire's multiply-and-reject); 0 when `bound` is 0.

@@ -109,6 +109,10 @@ impl Dataset for Resized {
         self.whole.label(index)
     }
 
+    fn clean_label(&self, index: usize) -> Result<usize> {
+        self.whole.clean_label(index)
+    }
+
     fn describe(&self) -> String {
         describe(&format!("{}, resized", self.whole.describe()), self)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::dataset::{Dataset, Image, class_counts, describe};
+use crate::dataset::{Dataset, Image, describe};
 use crate::error::{DataError, Result};
 use crate::random::{Purpose, Stream};
 
@@ -36,15 +36,16 @@ impl HoldOut {
 ///
 /// Stratified: a class with `n_c` of the `n` images gives `k·n_c/n` of the `k` held out, rounded by largest remainder
 /// (ties to the lower class), so each class is within one image of its share. Which images of a class are held out is
-/// a pure function of `seed`.
+/// a pure function of `seed`. Classes are those of the clean labels: noise changes no split.
 ///
 /// # Errors
 /// [`DataError::Config`] for a fraction outside [0, 1) or a count above the number of images.
 pub fn stratified_split(dataset: &dyn Dataset, size: HoldOut, seed: u64) -> Result<(Vec<usize>, Vec<usize>)> {
     let count = size.count(dataset.len())?;
-    let quotas = quotas(&class_counts(dataset)?, count);
+    let classes = by_class(dataset)?;
+    let quotas = quotas(&sizes(&classes), count);
     let mut held = vec![false; dataset.len()];
-    for (class, (mut members, quota)) in by_class(dataset)?.into_iter().zip(quotas).enumerate() {
+    for (class, (mut members, quota)) in classes.into_iter().zip(quotas).enumerate() {
         Stream::at(seed, Purpose::Split, 0, class as u64).shuffle(&mut members);
         for &index in &members[..quota] {
             held[index] = true;
@@ -67,10 +68,11 @@ pub(crate) fn quotas(counts: &[usize], count: usize) -> Vec<usize> {
     quotas
 }
 
+/// The images of each class, by clean labels: noise changes no part of a data set.
 fn by_class(dataset: &dyn Dataset) -> Result<Vec<Vec<usize>>> {
     let mut members = vec![Vec::new(); dataset.classes().len()];
     for index in 0..dataset.len() {
-        let label = dataset.label(index)?;
+        let label = dataset.clean_label(index)?;
         match members.get_mut(label) {
             Some(class) => class.push(index),
             None => return Err(DataError::BatchLabel { sample: index, label, classes: members.len() }),
@@ -79,7 +81,13 @@ fn by_class(dataset: &dyn Dataset) -> Result<Vec<Vec<usize>>> {
     Ok(members)
 }
 
+fn sizes(classes: &[Vec<usize>]) -> Vec<usize> {
+    classes.iter().map(Vec::len).collect()
+}
+
 /// Some images of a data set, sharing its memory.
+///
+/// Its constructors choose by clean labels.
 #[derive(Clone)]
 pub struct Subset {
     whole: Arc<dyn Dataset>,
@@ -124,9 +132,10 @@ impl Subset {
     /// [`DataError::Config`] when there are fewer images.
     pub fn sample(whole: Arc<dyn Dataset>, count: usize, seed: u64) -> Result<Self> {
         let count = HoldOut::Count(count).count(whole.len())?;
-        let quotas = quotas(&class_counts(whole.as_ref())?, count);
+        let classes = by_class(whole.as_ref())?;
+        let quotas = quotas(&sizes(&classes), count);
         let mut indices = Vec::with_capacity(count);
-        for (class, (mut members, quota)) in by_class(whole.as_ref())?.into_iter().zip(quotas).enumerate() {
+        for (class, (mut members, quota)) in classes.into_iter().zip(quotas).enumerate() {
             Stream::at(seed, Purpose::Sample, 0, class as u64).shuffle(&mut members);
             indices.extend(&members[..quota]);
         }
@@ -168,6 +177,10 @@ impl Dataset for Subset {
 
     fn label(&self, index: usize) -> Result<usize> {
         self.whole.label(self.whole_index(index)?)
+    }
+
+    fn clean_label(&self, index: usize) -> Result<usize> {
+        self.whole.clean_label(self.whole_index(index)?)
     }
 
     fn describe(&self) -> String {

@@ -104,7 +104,8 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     frozen: Option<&'a Frozen<B>>,
     features: Option<&'a B::Tensor>,
     masks: Option<MaskSeed>,
-    correct: Option<usize>,
+    /// One mark a row of the committed pass.
+    correct: Option<Vec<bool>>,
 }
 
 impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
@@ -173,7 +174,12 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     }
     /// Correct predictions (top-1) at the committed point, once there was a [`Pass::Commit`] evaluation.
     pub fn correct(&self) -> Option<usize> {
-        self.correct
+        Some(self.correct_rows()?.iter().filter(|correct| **correct).count())
+    }
+    /// Whether each sample was predicted correctly (top-1) at the committed point, `[N]`, once there was a [`Pass::Commit`]
+    /// evaluation. Of a restricted oracle: the samples it was restricted to, in their order.
+    pub fn correct_rows(&self) -> Option<&[bool]> {
+        self.correct.as_deref()
     }
 
     fn check(&self, operation: &'static str, vector: &ParamVector<B>) -> CoreResult<()> {
@@ -344,9 +350,9 @@ pub fn predict<M: Model, B: Autodiff>(
     backend.to_host(&logits)
 }
 
-/// Rows whose largest logit (the first one among equals) is at the label.
-fn correct(logits: &[f64], labels: &[usize]) -> usize {
+/// Whether the largest logit of each row (the first one among equals) is at the label.
+fn correct(logits: &[f64], labels: &[usize]) -> Vec<bool> {
     let classes = logits.len() / labels.len().max(1);
     let top = |row: &[f64]| (0..row.len()).fold(0, |best, j| if row[j] > row[best] { j } else { best });
-    logits.chunks(classes.max(1)).zip(labels).filter(|(row, label)| top(row) == **label).count()
+    logits.chunks(classes.max(1)).zip(labels).map(|(row, label)| top(row) == *label).collect()
 }

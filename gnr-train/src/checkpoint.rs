@@ -61,6 +61,24 @@ pub struct Sums {
     pub grad_norm: f64,
     /// Σ value and number of steps of each regulariser.
     pub penalties: BTreeMap<String, (f64, u64)>,
+    /// Of images whose label is wrong on purpose; left out where there was none.
+    #[serde(default, skip_serializing_if = "Flipped::is_none")]
+    pub flipped: Flipped,
+}
+
+/// Images with flipped labels among those of an epoch so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flipped {
+    /// Their number.
+    pub images: u64,
+    /// Correct predictions of the flipped labels.
+    pub correct: u64,
+}
+
+impl Flipped {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The `gnr` entry.
@@ -353,5 +371,22 @@ impl<B: Autodiff> StateSource<ParamVector<B>> for OptimizerTensors<'_, B> {
             tensors.push(self.backend.constant(&values, &entry.shape)?);
         }
         Ok(Some(Leaf::Vector(ParamVector::new(self.backend.clone(), tensors))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checkpoints that know nothing of noise are read, and those of runs without noise have not changed.
+    #[test]
+    fn sums_without_noise_are_written_as_before() {
+        let text = r#"{"loss":1.5,"correct":3,"images":8,"grad_norm":0.5,"penalties":{"gnr":[0.25,2]}}"#;
+        let sums: Sums = serde_json::from_str(text).unwrap();
+        assert_eq!((sums.correct, sums.flipped), (3, Flipped::default()));
+        assert_eq!(serde_json::to_string(&sums).unwrap(), text);
+        let noisy = Sums { flipped: Flipped { images: 4, correct: 1 }, ..sums };
+        let again: Sums = serde_json::from_str(&serde_json::to_string(&noisy).unwrap()).unwrap();
+        assert_eq!(again, noisy);
     }
 }

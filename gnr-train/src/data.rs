@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gnr_data::{
-    Batch as HostBatch, Dataset, HoldOut, Keep, Loader, LoaderConfig, Normalization, OpenOptions, Part,
-    Views, class_counts, permutation,
+    Batch as HostBatch, Dataset, HoldOut, Keep, Loader, LoaderConfig, Noisy, Normalization, OpenOptions,
+    Part, Views, flipped_labels, permutation,
 };
 use gnr_nn::{Autodiff, Batch, MixedLabels};
 
@@ -18,6 +18,8 @@ pub(crate) struct Images {
     pub(crate) train: Loader,
     pub(crate) validation: Option<Loader>,
     pub(crate) test: Loader,
+    /// Marks the training images whose label is wrong on purpose; empty: none is.
+    pub(crate) flipped: Vec<bool>,
 }
 
 impl Images {
@@ -38,10 +40,20 @@ impl Images {
             ..LoaderConfig::training(train.batch_size, train.seed, normalization.clone(), augment)
         };
         Ok(Self {
+            flipped: flipped_labels(views.train.as_ref())?.unwrap_or_default(),
             train: Loader::new(views.train, config)?,
             validation: views.validation.map(evaluation).transpose()?,
             test: evaluation(views.test)?,
         })
+    }
+
+    /// Marks the samples of a training batch whose label is wrong on purpose; of a mixed sample the label that weighs more
+    /// counts. Empty where there is no such image.
+    pub(crate) fn flipped_in(&self, batch: &HostBatch) -> Vec<bool> {
+        if self.flipped.is_empty() {
+            return Vec::new();
+        }
+        batch.heavier_indices().iter().map(|index| self.flipped.get(*index) == Some(&true)).collect()
     }
 
     /// The three views in words.
@@ -55,6 +67,9 @@ impl Images {
 
 /// Opens a data set and takes the subset and the validation part.
 ///
+/// With label noise the training part has the noisy labels, the validation part has them if the recipe says so. The images of
+/// both are those that they would be without noise.
+///
 /// # Errors
 /// As [`Images::open`].
 pub(crate) fn views(data: &Data) -> Result<Views> {
@@ -62,12 +77,21 @@ pub(crate) fn views(data: &Data) -> Result<Views> {
     // Random crops are cut from the files, not from what they are brought to for evaluation.
     let cropped = data.augment == Augment::RandomResizedCrop && options.resize.is_some();
     let keep = if cropped { Keep::OnDisk } else { options.keep };
-    let mut train = info.open(Part::Train, &OpenOptions { keep, ..options.clone() })?;
-    if let Some(subset) = data.subset {
-        train = part_of(train, subset)?;
-    }
+    let train = info.open(Part::Train, &OpenOptions { keep, ..options.clone() })?;
     let test = info.open(Part::Test, &options)?;
-    Ok(Views::new(train, test, HoldOut::Fraction(data.validation), data.validation_seed)?)
+    let views = |train: Arc<dyn Dataset>| -> Result<Views> {
+        let train = match data.subset {
+            Some(subset) => part_of(train, subset)?,
+            None => train,
+        };
+        Ok(Views::new(train, test.clone(), HoldOut::Fraction(data.validation), data.validation_seed)?)
+    };
+    let Some(noise) = &data.label_noise else { return views(train) };
+    let noisy = views(Arc::new(Noisy::new(train.clone(), &noise.noise())?))?;
+    if noise.validation {
+        return Ok(noisy);
+    }
+    Ok(Views { validation: views(train)?.validation, ..noisy })
 }
 
 /// Opens the test images alone: no training images need be there.
@@ -97,13 +121,13 @@ fn part_of(whole: Arc<dyn Dataset>, subset: Subset) -> Result<Arc<dyn Dataset>> 
     let mut taken = vec![0; whole.classes().len()];
     let mut indices = Vec::new();
     for index in permutation(whole.len(), subset.seed, 0) {
-        let label = whole.label(index)?;
+        let label = whole.clean_label(index)?;
         if taken[label] < per_class {
             taken[label] += 1;
             indices.push(index);
         }
     }
-    if let Some(class) = class_counts(whole.as_ref())?.iter().position(|&count| count < per_class) {
+    if let Some(class) = taken.iter().position(|&count| count < per_class) {
         // The library's own words for a class that is too small.
         tracing::debug!(class, "class smaller than data.subset.per_class");
         return Ok(Arc::new(gnr_data::Subset::first_per_class(whole, per_class)?));
@@ -131,4 +155,43 @@ pub(crate) fn upload<B: Autodiff>(backend: &B, batch: &HostBatch, parts: usize) 
             Ok(Batch { images, labels: batch.labels[range].to_vec(), mixed })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(sets: &[&str]) -> Views {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let recipe = Recipe::parse("r.toml", "r", "data.validation = 0.25", &sets).unwrap();
+        views(&recipe.data).unwrap()
+    }
+
+    /// Pixels, labels and published labels of a view.
+    fn all(view: &dyn Dataset) -> (Vec<Vec<u8>>, Vec<usize>, Vec<usize>) {
+        let images = (0..view.len()).map(|index| view.image(index).unwrap().pixels.into_owned()).collect();
+        let labels = (0..view.len()).map(|index| view.label(index).unwrap()).collect();
+        (images, labels, (0..view.len()).map(|index| view.clean_label(index).unwrap()).collect())
+    }
+
+    #[test]
+    fn noise_changes_no_image_of_any_part_and_no_test_label() {
+        for subset in
+            [&[][..], &["data.subset.count=300"], &["data.subset.per_class=20", "data.subset.seed=4"]]
+        {
+            let clean = opened(subset);
+            for validation in [false, true] {
+                let validates = format!("data.label_noise.validation={validation}");
+                let noisy = opened(&[subset, &["data.label_noise.rate=0.5", &validates]].concat());
+                let (before, after) = (all(&*clean.train), all(&*noisy.train));
+                assert_eq!((&before.0, &before.1), (&after.0, &after.2));
+                assert_ne!(before.1, after.1);
+                let (before, after) =
+                    (all(&*clean.validation.clone().unwrap()), all(&*noisy.validation.unwrap()));
+                assert_eq!((&before.0, &before.1), (&after.0, &after.2));
+                assert_eq!(before.1 != after.1, validation);
+                assert_eq!(all(&*clean.test), all(&*noisy.test));
+            }
+        }
+    }
 }

@@ -41,9 +41,10 @@ pub struct EvalRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// What is left for training after subset and validation, without augmentation.
+    /// What is left for training after subset and validation, without augmentation, with the labels that were trained on: noisy
+    /// ones where the recipe has `data.label_noise`.
     Train,
-    /// What the recipe held out.
+    /// What the recipe held out; noisy labels only where `data.label_noise.validation` says so.
     Validation,
     /// The published test images.
     Test,

@@ -47,6 +47,6 @@ pub use observer::{BestBy, Observer, Start, StepEvent};
 pub use recipe::{Precision, Recipe, RecipeError};
 pub use run::{Existing, Plan, check, resume, train, train_on};
 pub use subject::{Measurement, Sample, Subject, SubjectRequest, measure};
-pub use summary::{Best, COMMIT, Summary, VERSION};
+pub use summary::{Best, COMMIT, NoiseCount, Summary, VERSION};
 pub use tensorboard::EventWriter;
 pub use trainer::Outcome;

@@ -27,6 +27,13 @@ pub struct EpochMetrics {
     pub train_loss: f64,
     /// Accuracy on the epoch's images as they were seen, before their steps.
     pub train_accuracy: f64,
+    /// With label noise: share of the epoch's images with flipped labels for which the flipped label was predicted. Of a mixed
+    /// image the label that weighs more counts, here and below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_accuracy_flipped: Option<f64>,
+    /// With label noise: accuracy on the epoch's images whose label is the published one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_accuracy_untouched: Option<f64>,
     /// On the validation images, where there are some and this epoch was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_loss: Option<f64>,

@@ -14,6 +14,8 @@ pub(crate) struct Part<'a, M, B: Autodiff> {
     pub(crate) batch: &'a Batch<B>,
     /// The part of it that questions are about, when it is not all of it.
     pub(crate) sampled: Option<Batch<B>>,
+    /// The rows of that part.
+    pub(crate) rows: Option<Vec<usize>>,
     pub(crate) buffers: &'a RefCell<Buffers<B>>,
     pub(crate) loss: CrossEntropy,
     /// Parameters that are not learned.
@@ -21,8 +23,28 @@ pub(crate) struct Part<'a, M, B: Autodiff> {
     /// What the frozen part makes of the batch, once it is known and if only the head is learned.
     pub(crate) features: OnceCell<Option<B::Tensor>>,
     pub(crate) masks: MaskSeed,
+    /// Marks the rows whose label is wrong on purpose; empty: none.
+    pub(crate) flipped: &'a [bool],
     /// Correct predictions of committed passes are added here.
-    pub(crate) correct: &'a Cell<u64>,
+    pub(crate) correct: &'a Tally,
+}
+
+/// Correct predictions: of all images, and of those whose label is wrong on purpose.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) all: Cell<u64>,
+    pub(crate) flipped: Cell<u64>,
+}
+
+impl Tally {
+    /// Adds what was correct of rows, `flipped` telling whose label is wrong on purpose.
+    fn add(&self, correct: &[bool], flipped: impl Fn(usize) -> bool) {
+        let count = |counts: &dyn Fn(usize) -> bool| {
+            correct.iter().enumerate().filter(|(row, correct)| **correct && counts(*row)).count() as u64
+        };
+        self.all.set(self.all.get() + count(&|_| true));
+        self.flipped.set(self.flipped.get() + count(&flipped));
+    }
 }
 
 impl<'a, M: Model, B: Autodiff> Part<'a, M, B> {
@@ -61,7 +83,11 @@ impl<M: Model, B: Autodiff> GradOracle for Part<'_, M, B> {
         let mut buffers = self.buffers.borrow_mut();
         let mut oracle = self.over(&mut buffers)?;
         let evaluation = oracle.evaluate(at, pass, order)?;
-        self.correct.set(self.correct.get() + oracle.correct().unwrap_or(0) as u64);
+        if let Some(correct) = oracle.correct_rows() {
+            let whole = |row| self.rows.as_ref().map_or(Some(row), |rows| rows.get(row).copied());
+            let flipped = |row| whole(row).and_then(|row| self.flipped.get(row).copied()).unwrap_or(false);
+            self.correct.add(correct, flipped);
+        }
         Ok(evaluation)
     }
 
@@ -72,7 +98,8 @@ impl<M: Model, B: Autodiff> GradOracle for Part<'_, M, B> {
 
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
-        self.sampled = rows.map(|rows| self.batch.select(self.backend, &rows)).transpose()?;
+        self.sampled = rows.as_ref().map(|rows| self.batch.select(self.backend, rows)).transpose()?;
+        self.rows = rows;
         Ok(())
     }
 }

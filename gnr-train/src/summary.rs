@@ -8,6 +8,7 @@ use crate::{
     atomic::write_atomically,
     error::{Result, io},
     observer::BestBy,
+    recipe::LabelNoise,
 };
 
 /// A finished run.
@@ -27,6 +28,15 @@ pub struct Summary {
     pub train_loss: f64,
     /// Of the last epoch.
     pub train_accuracy: f64,
+    /// Of the last epoch, with label noise: on the images with flipped labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_accuracy_flipped: Option<f64>,
+    /// Of the last epoch, with label noise: on the other images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_accuracy_untouched: Option<f64>,
+    /// What `data.label_noise` came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_noise: Option<NoiseCount>,
     /// After the last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_accuracy: Option<f64>,
@@ -60,6 +70,18 @@ impl Summary {
         text.push('\n');
         write_atomically(path, text.as_bytes())
     }
+}
+
+/// `data.label_noise` of a recipe, and how many of the labels trained on it changed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NoiseCount {
+    /// The recipe's section.
+    #[serde(flatten)]
+    pub asked: LabelNoise,
+    /// Images trained on whose label is not the published one.
+    pub flipped: u64,
+    /// Images trained on, after subset and validation part.
+    pub of: u64,
 }
 
 /// The checkpoint `best.safetensors`.

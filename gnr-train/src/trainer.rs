@@ -1,7 +1,7 @@
 //! The loop: epochs of steps, evaluations, checkpoints.
 
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{OnceCell, RefCell},
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -20,10 +20,10 @@ use crate::{
     method::Configured,
     metrics::{EpochMetrics, MetricsLog},
     observer::{BestBy, Observer, Start, StepEvent},
-    oracle::Part,
+    oracle::{Part, Tally},
     recipe::Recipe,
     select::Groups,
-    summary::{Best, COMMIT, Summary, VERSION},
+    summary::{Best, COMMIT, NoiseCount, Summary, VERSION},
     tensorboard::EventWriter,
 };
 
@@ -201,8 +201,9 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             let batch = batch?;
             let parts = upload(&self.backend, &batch, train.micro_batches)?;
             let images = batch.len() as u64;
+            let flipped = self.prepared.images.flipped_in(&batch);
             loader.recycle(batch);
-            let report = self.step(&parts)?;
+            let report = self.step(&parts, &flipped)?;
             let event = self.account(report, images);
             if train.log_every_steps.is_some_and(|every| event.step.is_multiple_of(every)) {
                 self.metrics.step(&event)?;
@@ -221,16 +222,20 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok(true)
     }
 
-    fn step(&mut self, batches: &[gnr_nn::Batch<B>]) -> Result<StepReport> {
+    /// One step. `flipped` marks the samples of all parts, in order, whose label is wrong on purpose; empty: none.
+    fn step(&mut self, batches: &[gnr_nn::Batch<B>], flipped: &[bool]) -> Result<StepReport> {
         let counter = Counter::default();
-        let correct = Cell::new(0);
+        let correct = Tally::default();
+        let mut rest = flipped;
         let loss = CrossEntropy { label_smoothing: self.prepared.recipe.train.label_smoothing };
         let (seed, t) = (self.prepared.recipe.train.seed, self.progress.step);
-        let part = |(index, batch)| Part {
+        let mut part = |(index, batch)| Part {
             model: &self.prepared.model,
             backend: &self.backend,
             batch,
             sampled: None,
+            rows: None,
+            flipped: rest.split_off(..batch.labels.len().min(rest.len())).unwrap_or_default(),
             buffers: &self.buffers,
             loss,
             frozen: self.frozen.as_ref(),
@@ -263,7 +268,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let counts = counter.counts();
         self.progress.gradient_evaluations += counts.evaluations();
         self.progress.products += counts.products;
-        self.progress.sums.correct += correct.get();
+        let sums = &mut self.progress.sums;
+        sums.correct += correct.all.get();
+        sums.flipped.correct += correct.flipped.get();
+        sums.flipped.images += flipped.iter().filter(|flipped| **flipped).count() as u64;
         Ok(report)
     }
 
@@ -312,12 +320,17 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             self.prepared.images.validation.as_ref().filter(|_| due).map(&mut measure).transpose()?;
         let test = due.then(|| measure(&self.prepared.images.test)).transpose()?;
         drop(theta);
-        let Sums { loss, correct, images, grad_norm, penalties } = sums;
+        let Sums { loss, correct, images, grad_norm, penalties, flipped } = sums;
+        let share = |correct: u64, images: u64| (images > 0).then(|| correct as f64 / images as f64);
+        let noise = self.prepared.recipe.data.label_noise.is_some();
         let metrics = EpochMetrics {
             epoch,
             step,
             train_loss: loss / images as f64,
             train_accuracy: correct as f64 / images as f64,
+            train_accuracy_flipped: share(flipped.correct, flipped.images),
+            train_accuracy_untouched: share(correct - flipped.correct, images - flipped.images)
+                .filter(|_| noise),
             val_loss: validation.as_ref().map(|found| found.loss),
             val_accuracy: validation.as_ref().map(|found| found.accuracy),
             test_loss: test.as_ref().map(|found| found.loss),
@@ -410,6 +423,13 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             steps: self.progress.step,
             train_loss: last.train_loss,
             train_accuracy: last.train_accuracy,
+            train_accuracy_flipped: last.train_accuracy_flipped,
+            train_accuracy_untouched: last.train_accuracy_untouched,
+            label_noise: self.prepared.recipe.data.label_noise.clone().map(|asked| {
+                let images = &self.prepared.images;
+                let flipped = images.flipped.iter().filter(|flipped| **flipped).count() as u64;
+                NoiseCount { asked, flipped, of: images.train.dataset().len() as u64 }
+            }),
             val_accuracy: last.val_accuracy,
             test_accuracy: last.test_accuracy.ok_or_else(|| incomplete("the test accuracy"))?,
             test_loss: last.test_loss.ok_or_else(|| incomplete("the test loss"))?,

@@ -16,6 +16,7 @@ mod fetch;
 mod folder;
 mod idx;
 mod imagenet;
+mod label_noise;
 mod layouts;
 mod loader;
 mod real;

@@ -2,12 +2,14 @@
 
 mod augment;
 mod builtin;
+mod label_noise;
 mod read;
 mod reader;
 mod source;
 
 pub use augment::{ColorJitter, RandAugment, RandomErasing, Variation};
 pub use builtin::{BUILTIN, Builtin, builtin};
+pub use label_noise::{LabelNoise, NoiseKind, NoiseSource};
 pub use reader::{Problem, RecipeError};
 
 use std::path::Path;
@@ -57,6 +59,9 @@ pub struct Data {
     /// `[data.subset]`: train on a part of the images only. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subset: Option<Subset>,
+    /// `[data.label_noise]`: wrong training labels. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_noise: Option<LabelNoise>,
     /// `[data.resize]`: bring every image to one size. Default: as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,

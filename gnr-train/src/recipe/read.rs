@@ -44,6 +44,7 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
 
 fn data(reader: &mut Reader<'_>) -> Data {
     let subset = subset(reader);
+    let label_noise = super::label_noise::read(reader);
     let resize = resize(reader);
     let mut data = reader.section("data");
     let name = data.value("name", "digits".to_owned());
@@ -89,6 +90,7 @@ fn data(reader: &mut Reader<'_>) -> Data {
         variation,
         normalization: normalization.unwrap_or_else(|| usual_preset.to_owned()),
         subset,
+        label_noise,
         resize,
         name,
     }

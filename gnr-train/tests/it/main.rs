@@ -7,6 +7,7 @@ mod evaluation;
 mod files;
 mod finetune;
 mod geometry;
+mod label_noise;
 mod method;
 mod recipe;
 mod resume;

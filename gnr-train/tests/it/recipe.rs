@@ -57,6 +57,39 @@ fn refusals_name_place_key_expectation_and_finding() {
         ("[model]\nname = \"resnet-20\"", "did you mean `resnet20`?"),
         ("[data]\nname = \"fashion_mnist\"", "did you mean `fashion-mnist`?"),
         (
+            "[data.label_noise]\nkind = \"pairflop\"\nrate = 0.4",
+            "r.toml:2: `data.label_noise.kind` = \"pairflop\": expected one of symmetric, pairflip; did you mean \"pairflip\"?",
+        ),
+        (
+            "[data.label_noise]\nrate = 1",
+            "r.toml:2: `data.label_noise.rate` = 1.0: a fraction, must lie in [0, 1)",
+        ),
+        (
+            "[data.label_noise]\nvalidation = true",
+            "r.toml:1: `data.label_noise.rate` = nothing: label noise needs `rate` or `file`",
+        ),
+        (
+            "[data]\nlabel_noise = true",
+            "r.toml:2: `data.label_noise.rate` = nothing: label noise needs `rate` or `file`",
+        ),
+        (
+            "[data.label_noise]\nfile = \"l.txt\"\nrate = 0.4",
+            "r.toml:3: `data.label_noise.rate` only goes with no `file`: one of the two",
+        ),
+        (
+            "[data.label_noise]\nfile = \"l.txt\"\nkind = \"symmetric\"",
+            "r.toml:3: `data.label_noise.kind` only goes with `rate`, not with `file`",
+        ),
+        (
+            "[data.label_noise]\nfile = \"l.txt\"\nseed = 0",
+            "r.toml:3: `data.label_noise.seed` only goes with `rate`, not with `file`",
+        ),
+        ("[data.label_noise]\nfile = \"\"", "r.toml:2: `data.label_noise.file` = \"\": must not be empty"),
+        (
+            "[data.label_noise]\nrates = 0.4\nrate = 0.4",
+            "r.toml:2: unknown key `rates` in [data.label_noise]; did you mean `rate` in [data.label_noise]?",
+        ),
+        (
             "[data]\nsubset = {}",
             "r.toml:2: `data.subset.count` = nothing: a subset needs `count` or `per_class`",
         ),
@@ -182,6 +215,9 @@ fn a_written_recipe_is_the_same_recipe() {
             "data.random_erasing.probability=0.25",
             "data.mixup=0.2",
         ],
+        &["data.label_noise.rate=0.4"],
+        &["data.label_noise.rate=0", "data.label_noise.kind=pairflip", "data.label_noise.validation=true"],
+        &["data.label_noise.file=labels.npy"],
         &["data.cutout=16", "data.color_jitter.hue=0.1", "data.cutmix=1", "data.mix_probability=0.5"],
         &["model.weights=w.safetensors", "model.load=matching", "train.log_every_steps=3"],
         &["model.weights=w.pth", "model.weights_key=ema", "model.load=new-head", "model.freeze=backbone"],

@@ -19,6 +19,12 @@ const VARIANTS: &[&[&str]] = &[
         "train.micro_batches=2",
         "method.gnr.batch_fraction=0.5",
     ],
+    &[
+        "data.label_noise.rate=0.4",
+        "data.mixup=1",
+        "train.micro_batches=3",
+        "data.label_noise.validation=true",
+    ],
     &["model.dropout=0.3", "train.micro_batches=2", "method.sam=true"],
     &[
         "model.name=resnet8",

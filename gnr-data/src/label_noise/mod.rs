@@ -1,0 +1,199 @@
+//! Noisy labels: a data set whose training labels are partly wrong, by a seeded rule or from a published list.
+//!
+//! Methods for flat minima are compared on training sets with wrong labels, because memorising these labels takes sharp minima.
+
+mod list;
+mod npy;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::dataset::{Dataset, Image};
+use crate::error::{DataError, Result};
+use crate::random::{Purpose, Stream};
+
+/// Which wrong class a flipped image gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NoiseKind {
+    /// One of the *other* K − 1 classes, each with the same probability. The default.
+    ///
+    /// Some papers draw from all K classes, the true one included. A rate r of theirs changes r·(K − 1)/K of the labels in
+    /// expectation, which is the rate to give here.
+    #[default]
+    Symmetric,
+    /// The next class: c becomes c + 1, and the last class becomes class 0.
+    PairFlip,
+}
+
+impl fmt::Display for NoiseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Symmetric => "symmetric",
+            Self::PairFlip => "pairflip",
+        })
+    }
+}
+
+/// Where wrong labels come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LabelNoise {
+    /// A share of the images, chosen by a seed.
+    Rate {
+        /// Share of all images whose label changes, in [0, 1). Exactly `(rate·n).round()` of n labels change.
+        rate: f64,
+        /// What the label becomes.
+        kind: NoiseKind,
+        /// Which images, and which of the wrong classes.
+        seed: u64,
+    },
+    /// A published list with one label an image: text, or a NumPy array. See [`Noisy::new`].
+    File(PathBuf),
+}
+
+/// A data set with noisy labels. [`label`](Dataset::label) gives the label to train on,
+/// [`clean_label`](Dataset::clean_label) the published one.
+///
+/// **Seeded noise.** Image i has its own stream of random numbers, addressed by (`seed`, i). Its first number ranks the image
+/// among all n; the `(rate·n).round()` lowest ranks are flipped, the lower index first among equal ranks. The next number chooses
+/// the class. A label is so a function of `seed`, i, n, the number of classes and the clean label: neither the order of reading
+/// nor the number of threads matters, and a higher rate flips the same images to the same classes, and more. Wrap the *whole*
+/// training set, and take parts of the wrapped one: [`Subset`](crate::Subset), [`Views`](crate::Views) and
+/// [`stratified_split`](crate::stratified_split) choose by clean labels, so the parts have the images that they would have
+/// without noise.
+///
+/// # References
+/// `symmetric` and `pairflip` are those of Han et al., *Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy
+/// Labels*, NeurIPS 2018, figure 2.
+///
+/// # Deviation
+/// The paper flips each label independently with probability `rate`. Here the number of flipped labels is exact.
+///
+/// ```
+/// use std::sync::Arc;
+/// use gnr_data::{Dataset, LabelNoise, NoiseKind, Noisy, Part, digits};
+///
+/// let noise = LabelNoise::Rate { rate: 0.4, kind: NoiseKind::PairFlip, seed: 0 };
+/// let noisy = Noisy::new(Arc::new(digits(Part::Train)?), &noise)?;
+/// assert_eq!(noisy.num_flipped(), 575); // of 1437
+/// for index in 0..noisy.len() {
+///     let next = usize::from(noisy.is_flipped(index)?);
+///     assert_eq!(noisy.label(index)?, (noisy.clean_label(index)? + next) % 10);
+/// }
+/// # Ok::<(), gnr_data::DataError>(())
+/// ```
+#[derive(Clone)]
+pub struct Noisy {
+    whole: Arc<dyn Dataset>,
+    labels: Vec<usize>,
+    flipped: usize,
+    how: String,
+}
+
+impl Noisy {
+    /// The images of `whole` with other labels.
+    ///
+    /// A list is a text file with one label (a whole number, from 0) a line, where blank lines and everything after `#` are left
+    /// out; or, if its name ends in `.npy` or it starts like one, a one-dimensional NumPy array of integers. It has one
+    /// label for each image of `whole`, in the order of `whole`.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] for a rate outside [0, 1) and for a data set of one class, whose labels cannot be wrong.
+    /// [`DataError::ListLength`] and [`DataError::ListLabel`] for a list of another length and for a label that is not a class;
+    /// [`DataError::Io`], [`DataError::BadLine`], [`DataError::Malformed`], [`DataError::Truncated`] and
+    /// [`DataError::TrailingBytes`] for a list that cannot be read.
+    ///
+    /// # Cost
+    /// One label an image in memory; for seeded noise, O(n log n) time once.
+    pub fn new(whole: Arc<dyn Dataset>, noise: &LabelNoise) -> Result<Self> {
+        let clean = (0..whole.len()).map(|index| whole.clean_label(index)).collect::<Result<Vec<_>>>()?;
+        let classes = whole.classes().len();
+        let (labels, how) = match noise {
+            LabelNoise::Rate { rate, kind, seed } => {
+                (seeded(&clean, classes, *rate, *kind, *seed)?, format!("{kind}, rate {rate}, seed {seed}"))
+            }
+            LabelNoise::File(path) => {
+                (list::read(path, clean.len(), classes)?, format!("labels of {}", path.display()))
+            }
+        };
+        let flipped = labels.iter().zip(&clean).filter(|(label, clean)| label != clean).count();
+        Ok(Self { whole, labels, flipped, how })
+    }
+
+    /// Number of images whose label differs from the published one.
+    pub fn num_flipped(&self) -> usize {
+        self.flipped
+    }
+
+    /// Whether the label of image `index` differs from the published one.
+    ///
+    /// # Errors
+    /// [`DataError::IndexOutOfRange`].
+    pub fn is_flipped(&self, index: usize) -> Result<bool> {
+        Ok(self.label(index)? != self.clean_label(index)?)
+    }
+}
+
+impl Dataset for Noisy {
+    fn len(&self) -> usize {
+        self.whole.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.whole.shape()
+    }
+
+    fn classes(&self) -> &[String] {
+        self.whole.classes()
+    }
+
+    fn image(&self, index: usize) -> Result<Image<'_>> {
+        self.whole.image(index)
+    }
+
+    fn original(&self, index: usize) -> Result<Image<'_>> {
+        self.whole.original(index)
+    }
+
+    fn label(&self, index: usize) -> Result<usize> {
+        self.labels.get(index).copied().ok_or(DataError::IndexOutOfRange { index, len: self.labels.len() })
+    }
+
+    fn clean_label(&self, index: usize) -> Result<usize> {
+        self.whole.clean_label(index)
+    }
+
+    fn describe(&self) -> String {
+        let (whole, len) = (self.whole.describe(), self.labels.len());
+        format!("{whole}, {} of {len} labels flipped ({})", self.flipped, self.how)
+    }
+}
+
+fn seeded(clean: &[usize], classes: usize, rate: f64, kind: NoiseKind, seed: u64) -> Result<Vec<usize>> {
+    if !(0.0..1.0).contains(&rate) {
+        return Err(DataError::config("label noise rate", rate, "must be in [0, 1)"));
+    }
+    if classes < 2 {
+        let reason = format!("a label can only be wrong among 2 classes or more, the data set has {classes}");
+        return Err(DataError::config("label noise rate", rate, reason));
+    }
+    let stream = |index: usize| Stream::at(seed, Purpose::LabelNoise, 0, index as u64);
+    let mut ranks: Vec<(u64, usize)> =
+        (0..clean.len()).map(|index| (stream(index).number(), index)).collect();
+    ranks.sort_unstable();
+    let count = (rate * clean.len() as f64).round() as usize;
+    let mut labels = clean.to_vec();
+    for &(_, index) in &ranks[..count] {
+        let class = clean[index];
+        labels[index] = match kind {
+            NoiseKind::PairFlip => (class + 1) % classes,
+            NoiseKind::Symmetric => {
+                let mut stream = stream(index);
+                stream.number(); // the rank
+                let other = stream.below(classes - 1);
+                if other < class { other } else { other + 1 }
+            }
+        };
+    }
+    Ok(labels)
+}
