@@ -3,7 +3,8 @@
 //! The crate knows no network and no tensor library. It sees a point θ as a [`Vector`], one frozen mini-batch as a
 //! [`GradOracle`] (loss and gradient at a point) or [`HvpOracle`] (and Hessian-vector products), and composes
 //!
-//! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`], tuples;
+//! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`], [`FromStep`],
+//!   tuples;
 //! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], and [`Grouped`] for parameter groups;
 //! - **schedules**, pure functions of the step;
 //!
@@ -72,7 +73,7 @@ pub use error::{Error, Quantity, Result};
 pub use method::{Clip, Method, StepReport};
 pub use optimizer::{Adam, AdamW, Grouped, Optimizer, Sgd};
 pub use oracle::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Sample, finite_gradient};
-pub use regularizer::{Ahead, Every, Gnr, Needs, OnSample, Penalty, Regularizer, Sam, StepContext};
+pub use regularizer::{Ahead, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam, StepContext};
 pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
 pub use vector::{Elementwise, Partition, Real, Vector, join_leaves, split_leaves};
 

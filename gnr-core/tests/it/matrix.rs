@@ -2,9 +2,9 @@
 
 use crate::{ok, oracle};
 use gnr_core::{
-    Adam, AdamW, CentralDiff, Clip, Cosine, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, InverseSqrt,
-    Leaves, Method, Milestones, Optimizer, Order, Pass, Proportional, Regularizer, Sam, Schedule, Sgd,
-    StepDecay, WarmUp,
+    Adam, AdamW, CentralDiff, Clip, Cosine, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle,
+    InverseSqrt, Leaves, Method, Milestones, Optimizer, Order, Pass, Proportional, Regularizer, Sam,
+    Schedule, Sgd, StepDecay, WarmUp,
     testing::{LogisticRegression, Problem, conformance::check_optimizer},
 };
 
@@ -36,6 +36,7 @@ fn regularizers() -> Vec<Entry<AnyRegularizer>> {
         ("gnr", || Box::new(ok(Gnr::new(0.1, 0.1)))),
         ("sam+gnr", || Box::new((ok(Sam::new(0.05)), ok(Gnr::new(0.1, 0.1))))),
         ("every", || Box::new(ok(Every::new(ok(Gnr::new(0.1, 0.1)), 5)))),
+        ("from step", || Box::new(FromStep::new(ok(Gnr::new(0.1, 0.1)), 30))),
         ("scheduled", || Box::new(Gnr::scheduled(ok(InverseSqrt::new(0.1)), 0.1))),
         ("proportional", || Box::new(Sam::scheduled(ok(Proportional::new(0.1, 0.1, 0.05))))),
     ];

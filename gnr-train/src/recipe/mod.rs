@@ -222,6 +222,10 @@ pub struct Sam {
     pub rho: f64,
     /// ρ over time. Default constant.
     pub rho_schedule: RhoSchedule,
+    /// Number of epochs that are trained without SAM before it acts: 30 means that it acts in the epochs 31, 32, … (counted
+    /// from 1, as in `metrics.jsonl`). Its schedule runs from the first step all the same. Less than `train.epochs`. Default 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub from_epoch: u64,
 }
 
 /// `[method.gnr]`.
@@ -244,6 +248,16 @@ pub struct Gnr {
     pub batch_fraction: f64,
     /// ρ over time. Default constant.
     pub rho_schedule: RhoSchedule,
+    /// Number of epochs that are trained without GNR before it acts, at the cost of training without: see
+    /// [`Sam::from_epoch`]. With `every` a step needs both. Default 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub from_epoch: u64,
+}
+
+/// What is not written: a key that has its default leaves the text, and so the address, of recipes that were written before
+/// there was such a key.
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// How Hessian-vector products are made. On ReLU nets the difference kinds are other methods than the exact one.

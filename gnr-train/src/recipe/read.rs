@@ -31,7 +31,7 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
         "must be usable as the name of a folder",
     );
     let optimizer = optimizer(reader);
-    Recipe {
+    let recipe = Recipe {
         name,
         data: data(reader),
         model: model(reader),
@@ -39,6 +39,22 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
         schedule: schedule(reader, optimizer.lr),
         optimizer,
         train: train(reader),
+    };
+    phases(reader, &recipe);
+    recipe
+}
+
+/// What starts late starts within the run.
+fn phases(reader: &mut Reader<'_>, recipe: &Recipe) {
+    let epochs = recipe.train.epochs;
+    let (sam, gnr) = (&recipe.method.sam, &recipe.method.gnr);
+    let starts =
+        [("method.sam", sam.map(|sam| sam.from_epoch)), ("method.gnr", gnr.map(|gnr| gnr.from_epoch))];
+    for (section, start) in starts {
+        if let Some(start) = start.filter(|start| *start > 0 && *start >= epochs) {
+            let requirement = format!("must be less than train.epochs = {epochs}");
+            reader.keys_of(section).refuse("from_epoch", &start.to_string(), &requirement);
+        }
     }
 }
 
@@ -202,6 +218,7 @@ fn method(reader: &mut Reader<'_>) -> Method {
     let sam = Sam {
         rho: section.value_in("rho", 0.05, positive, POSITIVE),
         rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
+        from_epoch: section.value("from_epoch", 0),
     };
     let gnr_on = reader.enabled("method.gnr", true);
     let mut section = reader.keys_of("method.gnr");
@@ -232,6 +249,7 @@ fn method(reader: &mut Reader<'_>) -> Method {
             "must lie in (0, 1]",
         ),
         rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
+        from_epoch: section.value("from_epoch", 0),
     };
     Method { sam: sam_on.then_some(sam), gnr: gnr_on.then_some(gnr) }
 }

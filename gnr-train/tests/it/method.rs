@@ -27,8 +27,30 @@ fn each_method_costs_what_it_says() {
     let tenth = ["method.gnr.hvp=forward-difference", "method.gnr.batch_fraction=0.5", "method.gnr.every=5"];
     assert_eq!(counts(&tenth), (15, 15 + 3 * 4, 0));
     assert_eq!(counts(&["method.sam=true"]), (15, 45, 30));
+    // From epoch 2 on: ten of the fifteen steps.
+    assert_eq!(counts(&["method.gnr.from_epoch=1"]), (15, 15 + 10, 20));
+    assert_eq!(counts(&["method.gnr=false", "method.sam.from_epoch=2"]), (15, 15 + 5, 0));
+    assert_eq!(counts(&["method.gnr.from_epoch=1", "method.gnr.every=5"]), (15, 15 + 2, 4));
     let shared = ["method.sam.rho=0.001", "method.gnr.hvp=forward-difference", "method.gnr.step=0.001"];
     assert_eq!(counts(&shared), (15, 60, 0), "SAM and the difference share a gradient");
+}
+
+/// Before its epoch a regulariser does nothing: the first epochs are those of training without, bit for bit.
+#[test]
+fn a_late_phase_starts_after_its_epochs() {
+    let epochs = |sets: &[&str]| {
+        let home = tempfile::tempdir().unwrap();
+        let mut watch = Watch::default();
+        train(tiny(sets), home.path(), Existing::Refuse, &mut watch, &AtomicBool::new(false)).unwrap();
+        watch.epochs
+    };
+    let plain = epochs(&["method.gnr=false"]);
+    let late = epochs(&["method.gnr.from_epoch=1", "method.sam.from_epoch=2", "method.sam.rho=0.1"]);
+    assert_eq!((plain[0].test_loss, plain[0].grad_norm), (late[0].test_loss, late[0].grad_norm));
+    assert!(plain[1].test_loss != late[1].test_loss);
+    let acted: Vec<Vec<&str>> =
+        late.iter().map(|epoch| epoch.penalties.keys().map(String::as_str).collect()).collect();
+    assert_eq!(acted, [vec![], vec!["gnr"], vec!["gnr", "sam"]]);
 }
 
 #[test]

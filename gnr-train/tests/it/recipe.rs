@@ -48,6 +48,14 @@ fn refusals_name_place_key_expectation_and_finding() {
             "[method.gnr]\nstep = 0.1",
             "r.toml:2: `method.gnr.step` only goes with a difference (hvp is \"exact\")",
         ),
+        (
+            "[train]\nepochs = 9\n[method.gnr]\nfrom_epoch = 9",
+            "r.toml:4: `method.gnr.from_epoch` = 9: must be less than train.epochs = 9",
+        ),
+        (
+            "[method]\nsam = { from_epoch = 31 }",
+            "r.toml:2: `method.sam.from_epoch` = 31: must be less than train.epochs = 30",
+        ),
         ("[data]\nvalidation = 1.2", "r.toml:2: `data.validation` = 1.2: a fraction, must lie in [0, 1)"),
         (
             "[optimizer]\nname = \"adam\"\nmomentum = 0.9",
@@ -159,6 +167,7 @@ fn a_written_recipe_is_the_same_recipe() {
             "method.gnr.every=7",
             "method.gnr.batch_fraction=0.25",
         ],
+        &["method.gnr.from_epoch=20", "method.sam.from_epoch=29"],
         &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
         &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],
         &["schedule.name=step", "schedule.every_epochs=7", "schedule.warmup_epochs=1.5"],
@@ -195,6 +204,26 @@ fn a_written_recipe_is_the_same_recipe() {
         let text = recipe.to_toml().unwrap();
         assert_eq!(Recipe::parse("again.toml", "x", &text, &[]).unwrap(), recipe, "{text}");
     }
+}
+
+/// Runs are addressed by their recipe's text: a key that a recipe does not use must not be in it.
+#[test]
+fn keys_that_are_not_used_are_not_written() {
+    for known in BUILTIN {
+        let text = builtin(known.name, &["method.sam=true".into()]).unwrap().to_toml().unwrap();
+        for key in ["from_epoch", "average", "group"] {
+            assert!(!text.contains(key), "{}: {key} in\n{text}", known.name);
+        }
+    }
+    let sets = ["method.gnr.from_epoch=0".to_owned(), "method.sam.from_epoch=0".to_owned()];
+    assert!(!builtin("digits", &sets).unwrap().to_toml().unwrap().contains("from_epoch"));
+    // A regulariser that is off has no phase.
+    let off = ["method.gnr=false".to_owned()];
+    let text = "[method.sam]\nfrom_epoch = 2\n[train]\nepochs = 3";
+    assert_eq!(
+        Recipe::parse("r.toml", "r", text, &off).unwrap().method.sam.map(|sam| sam.from_epoch),
+        Some(2)
+    );
 }
 
 #[test]
