@@ -67,7 +67,7 @@ pub mod schedule;
 pub mod testing;
 mod vector;
 
-pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDiff};
+pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDiff, GaussNewton};
 pub use checkpoint::{Checkpoint, Leaf, Leaves, StateSink, StateSource};
 pub use error::{Error, Quantity, Result};
 pub use method::{Clip, Method, StepReport};

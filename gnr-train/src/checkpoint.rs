@@ -44,7 +44,7 @@ pub struct Progress {
     pub best: Option<Best>,
     /// Gradients of a whole batch computed.
     pub gradient_evaluations: u64,
-    /// Hessian-vector products computed.
+    /// Hessian-vector (or Gauss–Newton) products computed.
     pub products: u64,
 }
 

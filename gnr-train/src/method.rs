@@ -1,9 +1,9 @@
 //! From a recipe to the values of gnr-core: regularisers, optimiser, learning-rate schedule, clipping.
 
 use gnr_core::{
-    Adam, AdamW, CentralDiff, Clip, Cosine, Elementwise, Every, ForwardDiff, FromStep, Gnr, Grouped,
-    HvpOracle, InverseSqrt, Method, Milestones, OnSample, Optimizer, Partition, Proportional, Result, Sam,
-    Schedule, Sgd, StepDecay, StepReport, WarmUp,
+    Adam, AdamW, CentralDiff, Clip, Cosine, Elementwise, Every, ForwardDiff, FromStep, GaussNewton,
+    GgnOracle, Gnr, Grouped, HvpOracle, InverseSqrt, Method, Milestones, OnSample, Optimizer, Partition,
+    Proportional, Result, Sam, Schedule, Sgd, StepDecay, StepReport, WarmUp,
 };
 
 use crate::{
@@ -74,7 +74,7 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
     ///
     /// # Errors
     /// Those of [`Method::step`].
-    pub(crate) fn step<O: HvpOracle<Vector = V>>(
+    pub(crate) fn step<O: HvpOracle<Vector = V> + GgnOracle>(
         &mut self,
         t: u64,
         theta: &mut V,
@@ -82,6 +82,7 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
     ) -> Result<StepReport> {
         match self.hvp {
             Hvp::Exact => self.method.step(t, theta, &mut oracle),
+            Hvp::GaussNewton => self.method.step(t, theta, &mut GaussNewton::new(oracle)),
             Hvp::ForwardDifference => {
                 self.method.step(t, theta, &mut ForwardDiff::new(oracle).with_step(self.difference)?)
             }

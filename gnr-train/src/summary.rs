@@ -42,7 +42,7 @@ pub struct Summary {
     pub parameters: usize,
     /// Gradients of a whole batch that were computed.
     pub gradient_evaluations: u64,
-    /// Hessian-vector products that were computed (differences not counted: they are gradients).
+    /// Hessian-vector (or Gauss–Newton) products that were computed (differences not counted: they are gradients).
     pub products: u64,
     /// Of the program.
     pub version: &'static str,

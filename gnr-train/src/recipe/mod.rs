@@ -239,7 +239,7 @@ pub struct Gnr {
     pub xi: f64,
     /// How Hessian-vector products are made. Default exact.
     pub hvp: Hvp,
-    /// Norm of the perturbation of a difference. Default 1e-3 (forward), 1e-2 (central); not for exact products.
+    /// Norm of the perturbation of a difference. Default 1e-3 (forward), 1e-2 (central); not for the other kinds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<f64>,
     /// Act on every so many steps. Default 1.
@@ -260,12 +260,16 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// How Hessian-vector products are made. On ReLU nets the difference kinds are other methods than the exact one.
+/// How Hessian-vector products are made, or what stands in their place. Each kind but the exact one is another method: the
+/// difference kinds on nets with ReLU, the Gauss–Newton kind on all that are not linear in their parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hvp {
     /// By dual numbers.
     Exact,
+    /// With the generalised Gauss–Newton matrix in place of the Hessian: another method, at somewhat less than the cost of
+    /// exact products.
+    GaussNewton,
     /// One-sided difference of gradients.
     ForwardDifference,
     /// Two-sided difference of gradients.
@@ -508,6 +512,7 @@ impl Recipe {
         if let Some(gnr) = &self.method.gnr {
             name.push_str(match gnr.hvp {
                 Hvp::Exact => " + GNR (exact)",
+                Hvp::GaussNewton => " + GNR (Gauss-Newton)",
                 Hvp::ForwardDifference => " + GNR (forward difference)",
                 Hvp::CentralDifference => " + GNR (central difference)",
             });

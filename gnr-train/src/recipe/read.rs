@@ -226,12 +226,15 @@ fn method(reader: &mut Reader<'_>) -> Method {
         ("exact", Hvp::Exact),
         ("forward-difference", Hvp::ForwardDifference),
         ("central-difference", Hvp::CentralDifference),
+        ("gauss-newton", Hvp::GaussNewton),
     ];
     let hvp = section.choice("hvp", &hvps).unwrap_or(Hvp::Exact);
     let step = section.optional_in("step", positive, POSITIVE);
-    section.only_for("step", &step, hvp != Hvp::Exact, "a difference (hvp is \"exact\")");
+    let named = hvps.iter().find(|(_, known)| *known == hvp).map_or("", |(name, _)| *name);
+    let differs = matches!(hvp, Hvp::ForwardDifference | Hvp::CentralDifference);
+    section.only_for("step", &step, differs, &format!("a difference (hvp is \"{named}\")"));
     let default_step = match hvp {
-        Hvp::Exact => None,
+        Hvp::Exact | Hvp::GaussNewton => None,
         Hvp::ForwardDifference => Some(1e-3),
         Hvp::CentralDifference => Some(1e-2),
     };

@@ -20,6 +20,8 @@ fn each_method_costs_what_it_says() {
     assert_eq!(counts(&[]), (15, 30, 30), "the step's gradient and one at θ_adv; two products");
     assert_eq!(counts(&["method.gnr.hvp=forward-difference"]), (15, 60, 0));
     assert_eq!(counts(&["method.gnr.hvp=central-difference"]), (15, 90, 0));
+    assert_eq!(counts(&["method.gnr.hvp=gauss-newton"]), (15, 30, 30), "Gauss–Newton products are products");
+    assert_eq!(counts(&["method.gnr.hvp=gauss-newton", "train.micro_batches=2"]), (15, 30, 30));
     assert_eq!(counts(&["method.gnr.every=5"]), (15, 18, 6));
     // On a sample its own gradient at θ comes on top of the batch's.
     assert_eq!(counts(&["method.gnr.batch_fraction=0.25"]), (15, 45, 30));
@@ -80,13 +82,17 @@ fn learning_rates_follow_the_schedule() {
 #[test]
 fn micro_batches_are_the_batch() {
     // Without BatchNorm the mean over parts is the mean over the batch, up to rounding: 1e-9 in f64 after 15 steps.
-    let losses = |parts: &str| {
+    let losses = |sets: &[&str]| {
         let home = tempfile::tempdir().unwrap();
-        let recipe = tiny(&[parts, "train.precision=f64", "method.sam=true", "model.activation=tanh"]);
-        run(recipe, home.path()).unwrap().test_loss
+        let smooth = ["train.precision=f64", "method.sam=true", "model.activation=tanh"];
+        run(tiny(&[sets, &smooth].concat()), home.path()).unwrap().test_loss
     };
-    let (whole, parts) = (losses("train.micro_batches=1"), losses("train.micro_batches=3"));
+    let (whole, parts) = (losses(&["train.micro_batches=1"]), losses(&["train.micro_batches=3"]));
     assert!((whole - parts).abs() < 1e-9, "{whole} {parts}");
+    let gauss_newton = |parts| losses(&["method.gnr.hvp=gauss-newton", parts]);
+    let (other, parts) = (gauss_newton("train.micro_batches=1"), gauss_newton("train.micro_batches=3"));
+    assert!((other - parts).abs() < 1e-9, "{other} {parts}");
+    assert!((other - whole).abs() > 1e-6, "G is not the Hessian of a net of tanh: {other} {whole}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn refusals_name_place_key_expectation_and_finding() {
         ("[method]\ngnr = 3", "r.toml:2: `method.gnr` = 3: expected a table, true or false"),
         (
             "[method.gnr]\nhvp = \"exakt\"",
-            "r.toml:2: `method.gnr.hvp` = \"exakt\": expected one of exact, forward-difference, central-difference; did you mean \"exact\"?",
+            "r.toml:2: `method.gnr.hvp` = \"exakt\": expected one of exact, forward-difference, central-difference, gauss-newton; did you mean \"exact\"?",
         ),
         (
             "[method.gnr]\nstep = 0.1",
@@ -55,6 +55,10 @@ fn refusals_name_place_key_expectation_and_finding() {
         (
             "[method]\nsam = { from_epoch = 31 }",
             "r.toml:2: `method.sam.from_epoch` = 31: must be less than train.epochs = 30",
+        ),
+        (
+            "[method.gnr]\nhvp = \"gauss-newton\"\nstep = 0.1",
+            "r.toml:3: `method.gnr.step` only goes with a difference (hvp is \"gauss-newton\")",
         ),
         ("[data]\nvalidation = 1.2", "r.toml:2: `data.validation` = 1.2: a fraction, must lie in [0, 1)"),
         (
@@ -167,6 +171,7 @@ fn a_written_recipe_is_the_same_recipe() {
             "method.gnr.every=7",
             "method.gnr.batch_fraction=0.25",
         ],
+        &["method.gnr.hvp=gauss-newton", "method.gnr.every=2"],
         &["method.gnr.from_epoch=20", "method.sam.from_epoch=29"],
         &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
         &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],
@@ -243,6 +248,7 @@ fn methods_are_named_exactly() {
     assert_eq!(name(&["method.gnr=false"]), "SGD");
     assert_eq!(name(&["method.sam=true"]), "SGD + SAM + GNR (exact)");
     assert_eq!(name(&["method.gnr.hvp=forward-difference"]), "SGD + GNR (forward difference)");
+    assert_eq!(name(&["method.gnr.hvp=gauss-newton"]), "SGD + GNR (Gauss-Newton)");
     assert_eq!(super::support::tiny(&[]).method.gnr.map(|gnr| gnr.hvp), Some(Hvp::Exact));
 }
 

@@ -19,6 +19,7 @@ const VARIANTS: &[&[&str]] = &[
         "train.micro_batches=2",
         "method.gnr.batch_fraction=0.5",
     ],
+    &["method.gnr.hvp=gauss-newton", "train.micro_batches=2", "method.gnr.batch_fraction=0.5"],
     &["method.sam.from_epoch=1", "method.gnr.from_epoch=2", "method.gnr.every=2"],
     &["model.dropout=0.3", "train.micro_batches=2", "method.sam=true"],
     &[
