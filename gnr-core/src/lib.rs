@@ -7,6 +7,7 @@
 //!   tuples;
 //! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], and [`Grouped`] for parameter groups;
 //! - **schedules**, pure functions of the step;
+//! - **averages** of the points passed through, beside training: [`Ema`], [`Swa`];
 //!
 //! into a [`Method`], whose [`step`](Method::step) is one iteration of training. [`adapter`] makes oracles of oracles
 //! (finite-difference products, micro-batches, counting), and [`measure`] tells how sharp a point is.
@@ -54,6 +55,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod adapter;
+pub mod average;
 mod checkpoint;
 mod error;
 pub mod measure;
@@ -68,6 +70,7 @@ pub mod testing;
 mod vector;
 
 pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDiff, GaussNewton};
+pub use average::{Average, Ema, Swa};
 pub use checkpoint::{Checkpoint, Leaf, Leaves, StateSink, StateSource};
 pub use error::{Error, Quantity, Result};
 pub use method::{Clip, Method, StepReport};

@@ -426,6 +426,40 @@ pub struct Train {
     /// Write a line of metrics every so many steps. Default: none, epochs only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_every_steps: Option<u64>,
+    /// `[train.average]`: the average of the weights is evaluated beside them. Training is the same. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average: Option<Average>,
+}
+
+/// `[train.average]`.
+///
+/// Each evaluation is made for the average too (`average_*` in `metrics.jsonl` and `summary.json`), once there is one; the
+/// last is written as `checkpoints/average.safetensors`. What is the best checkpoint, the weights themselves decide.
+///
+/// # Cost
+/// One vector and each evaluation twice; for `swa` of a model with BatchNorm also a forward pass over the training images
+/// before each evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Average {
+    /// Needed.
+    pub kind: AverageKind,
+    /// EMA: weight in (0, 1) of the old average in each step. Default 0.999.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay: Option<f64>,
+    /// Epochs before the first one that is averaged: 30 means the steps (EMA) or ends (SWA) of the epochs 31, 32, … Less than
+    /// `train.epochs`. Default 0 for EMA, ¾ of the epochs (rounded down) for SWA.
+    pub from_epoch: u64,
+}
+
+/// Which points are averaged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AverageKind {
+    /// Exponential moving average after each step, of weights and running statistics (as timm's `ModelEmaV2` has it).
+    Ema,
+    /// Stochastic weight averaging: the mean of the weights at the ends of late epochs. Running statistics are measured at the
+    /// averaged weights before each evaluation (as PyTorch's `update_bn` does it, on training images without augmentation).
+    Swa,
 }
 
 impl Train {

@@ -1,9 +1,9 @@
 //! The keys of a recipe: their types, defaults and domains, section by section.
 
 use super::{
-    Augment, Data, Freeze, Gnr, Group, Hvp, Interpolation, Load, Method, Model, NoDecay, Optimizer,
-    OptimizerName, Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, ScheduleName, Subset, Train,
-    reader::Reader,
+    Augment, Average, AverageKind, Data, Freeze, Gnr, Group, Hvp, Interpolation, Load, Method, Model,
+    NoDecay, Optimizer, OptimizerName, Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, ScheduleName,
+    Subset, Train, reader::Reader,
 };
 
 const POSITIVE: &str = "must be positive and finite";
@@ -48,8 +48,11 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
 fn phases(reader: &mut Reader<'_>, recipe: &Recipe) {
     let epochs = recipe.train.epochs;
     let (sam, gnr) = (&recipe.method.sam, &recipe.method.gnr);
-    let starts =
-        [("method.sam", sam.map(|sam| sam.from_epoch)), ("method.gnr", gnr.map(|gnr| gnr.from_epoch))];
+    let starts = [
+        ("method.sam", sam.map(|sam| sam.from_epoch)),
+        ("method.gnr", gnr.map(|gnr| gnr.from_epoch)),
+        ("train.average", recipe.train.average.map(|average| average.from_epoch)),
+    ];
     for (section, start) in starts {
         if let Some(start) = start.filter(|start| *start > 0 && *start >= epochs) {
             let requirement = format!("must be less than train.epochs = {epochs}");
@@ -368,8 +371,11 @@ fn train(reader: &mut Reader<'_>) -> Train {
             &format!("cannot cut a batch of {batch_size} into so many parts"),
         );
     }
+    let epochs = train.value_in("epochs", 30, |n| *n > 0, AT_LEAST_ONE);
+    let average = average(reader, epochs);
+    let mut train = reader.section("train");
     Train {
-        epochs: train.value_in("epochs", 30, |n| *n > 0, AT_LEAST_ONE),
+        epochs,
         batch_size,
         micro_batches,
         label_smoothing: train.value_in("label_smoothing", 0.0, in_unit, "must lie in [0, 1)"),
@@ -386,5 +392,27 @@ fn train(reader: &mut Reader<'_>) -> Train {
         eval_every: train.value_in("eval_every", 1, |n| *n > 0, AT_LEAST_ONE),
         eval_batch_size: train.optional_in("eval_batch_size", |n| *n > 0, AT_LEAST_ONE),
         log_every_steps: train.optional_in("log_every_steps", |n| *n > 0, AT_LEAST_ONE),
+        average,
     }
+}
+
+fn average(reader: &mut Reader<'_>, epochs: u64) -> Option<Average> {
+    let mut section = reader.section("train.average");
+    let kind = section.choice("kind", &[("ema", AverageKind::Ema), ("swa", AverageKind::Swa)]);
+    let decay =
+        section.optional_in("decay", |decay: &f64| *decay > 0.0 && *decay < 1.0, "must lie in (0, 1)");
+    let from_epoch = section.optional("from_epoch");
+    if section.present() && kind.is_none() && !section.has("kind") {
+        section.refuse("kind", "nothing", "an average needs `kind`, \"ema\" or \"swa\"");
+    }
+    let kind = kind?;
+    let ema = kind == AverageKind::Ema;
+    section.only_for("decay", &decay, ema, "kind = \"ema\"");
+    // Three quarters, without overflow.
+    let late = epochs / 4 * 3 + epochs % 4 * 3 / 4;
+    Some(Average {
+        kind,
+        decay: ema.then(|| decay.unwrap_or(0.999)),
+        from_epoch: from_epoch.unwrap_or(if ema { 0 } else { late }),
+    })
 }

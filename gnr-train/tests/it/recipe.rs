@@ -2,7 +2,7 @@
 
 use gnr_train::{
     Recipe,
-    recipe::{BUILTIN, Hvp, OptimizerName, builtin},
+    recipe::{AverageKind, BUILTIN, Hvp, OptimizerName, builtin},
 };
 
 fn refused(text: &str, sets: &[&str]) -> String {
@@ -59,6 +59,20 @@ fn refusals_name_place_key_expectation_and_finding() {
         (
             "[method.gnr]\nhvp = \"gauss-newton\"\nstep = 0.1",
             "r.toml:3: `method.gnr.step` only goes with a difference (hvp is \"gauss-newton\")",
+        ),
+        (
+            "[train.average]\ndecay = 0.9",
+            "r.toml:1: `train.average.kind` = nothing: an average needs `kind`, \"ema\" or \"swa\"",
+        ),
+        ("[train.average]\nkind = \"emma\"", "expected one of ema, swa; did you mean \"ema\"?"),
+        ("[train.average]\nkind = \"ema\"\ndecay = 1", "`train.average.decay` = 1.0: must lie in (0, 1)"),
+        (
+            "[train.average]\nkind = \"swa\"\ndecay = 0.9",
+            "r.toml:3: `train.average.decay` only goes with kind = \"ema\"",
+        ),
+        (
+            "[train.average]\nkind = \"swa\"\nfrom_epoch = 30",
+            "r.toml:3: `train.average.from_epoch` = 30: must be less than train.epochs = 30",
         ),
         ("[data]\nvalidation = 1.2", "r.toml:2: `data.validation` = 1.2: a fraction, must lie in [0, 1)"),
         (
@@ -172,6 +186,8 @@ fn a_written_recipe_is_the_same_recipe() {
             "method.gnr.batch_fraction=0.25",
         ],
         &["method.gnr.hvp=gauss-newton", "method.gnr.every=2"],
+        &["train.average={kind=\"ema\", decay=0.99}"],
+        &["train.average.kind=swa", "train.epochs=1"],
         &["method.gnr.from_epoch=20", "method.sam.from_epoch=29"],
         &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
         &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],
@@ -229,6 +245,19 @@ fn keys_that_are_not_used_are_not_written() {
         Recipe::parse("r.toml", "r", text, &off).unwrap().method.sam.map(|sam| sam.from_epoch),
         Some(2)
     );
+}
+
+#[test]
+fn averages_have_defaults_by_kind() {
+    let average = |sets: &[&str]| {
+        let average = super::support::tiny(sets).train.average.unwrap();
+        (average.kind, average.decay, average.from_epoch)
+    };
+    assert_eq!(average(&["train.average.kind=ema"]), (AverageKind::Ema, Some(0.999), 0));
+    for (epochs, from) in [(1, 0), (3, 2), (4, 3), (30, 22), (200, 150)] {
+        let epochs = format!("train.epochs={epochs}");
+        assert_eq!(average(&["train.average.kind=swa", &epochs]), (AverageKind::Swa, None, from));
+    }
 }
 
 #[test]
