@@ -3,9 +3,11 @@
 //! The crate knows no network and no tensor library. It sees a point θ as a [`Vector`], one frozen mini-batch as a
 //! [`GradOracle`] (loss and gradient at a point) or [`HvpOracle`] (and Hessian-vector products), and composes
 //!
-//! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`], tuples;
+//! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`], [`FromStep`],
+//!   tuples;
 //! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], and [`Grouped`] for parameter groups;
 //! - **schedules**, pure functions of the step;
+//! - **averages** of the points passed through, beside training: [`Ema`], [`Swa`];
 //!
 //! into a [`Method`], whose [`step`](Method::step) is one iteration of training. [`adapter`] makes oracles of oracles
 //! (finite-difference products, micro-batches, counting), and [`measure`] tells how sharp a point is.
@@ -53,6 +55,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod adapter;
+pub mod average;
 mod checkpoint;
 mod error;
 pub mod measure;
@@ -66,13 +69,14 @@ pub mod schedule;
 pub mod testing;
 mod vector;
 
-pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDiff};
+pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDiff, GaussNewton};
+pub use average::{Average, Ema, Swa};
 pub use checkpoint::{Checkpoint, Leaf, Leaves, StateSink, StateSource};
 pub use error::{Error, Quantity, Result};
 pub use method::{Clip, Method, StepReport};
 pub use optimizer::{Adam, AdamW, Grouped, Optimizer, Sgd};
 pub use oracle::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Sample, finite_gradient};
-pub use regularizer::{Ahead, Every, Gnr, Needs, OnSample, Penalty, Regularizer, Sam, StepContext};
+pub use regularizer::{Ahead, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam, StepContext};
 pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
 pub use vector::{Elementwise, Partition, Real, Vector, join_leaves, split_leaves};
 

@@ -287,6 +287,31 @@ pub trait GgnOracle: GradOracle {
         same_dim("ggn_block", vs.len(), outs.len())?;
         vs.iter().zip(outs).try_for_each(|(v, out)| self.ggn(here, v, out))
     }
+
+    /// [`ggn`](Self::ggn), after which no more products of either kind will be asked for at this point: see
+    /// [`HvpOracle::last_hvp`].
+    ///
+    /// # Errors
+    /// As [`ggn`](Self::ggn).
+    fn last_ggn(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> Result<()> {
+        self.ggn(here, v, out)
+    }
+
+    /// G·∇L̂ at a point of which nothing else is wanted any more: see [`HvpOracle::hvp_of_gradient`].
+    ///
+    /// # Errors
+    /// As [`ggn`](Self::ggn).
+    fn ggn_of_gradient(&mut self, here: Evaluation<'_, Self::Vector, Self::Record>) -> Result<Self::Vector> {
+        // Overwritten; a backend with shared tensors does not copy them.
+        let mut out = here.grad.clone();
+        self.last_ggn(&here, &here.grad, &mut out)?;
+        Ok(out)
+    }
 }
 
 /// Pointers to an oracle are oracles: `&mut dyn HvpOracle<..>`, `Box<dyn HvpOracle<..>>`.
@@ -372,6 +397,20 @@ macro_rules! forward_oracle {
                 outs: &mut [Self::Vector],
             ) -> Result<()> {
                 (**self).ggn_block(here, vs, outs)
+            }
+            fn last_ggn(
+                &mut self,
+                here: &Evaluation<'_, Self::Vector, Self::Record>,
+                v: &Self::Vector,
+                out: &mut Self::Vector,
+            ) -> Result<()> {
+                (**self).last_ggn(here, v, out)
+            }
+            fn ggn_of_gradient(
+                &mut self,
+                here: Evaluation<'_, Self::Vector, Self::Record>,
+            ) -> Result<Self::Vector> {
+                (**self).ggn_of_gradient(here)
             }
         }
     )*};

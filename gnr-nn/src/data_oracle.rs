@@ -221,7 +221,10 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
                         let session = passes.backend.replay_session(record)?;
                         passes.hvp(session, Cow::Borrowed(&here.at), v.clone())?
                     }
-                    Product::GaussNewton => passes.ggn(record, &here.at, v)?,
+                    Product::GaussNewton => {
+                        let session = passes.backend.linear_session(record)?;
+                        passes.ggn(session, Cow::Borrowed(&here.at), v.clone())?
+                    }
                 };
                 out.axpy(weight, &part)?;
             }

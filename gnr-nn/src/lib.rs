@@ -74,6 +74,7 @@ mod model;
 mod oracle;
 mod passes;
 mod record;
+mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod vector;
@@ -91,4 +92,5 @@ pub use mask::MaskSeed;
 pub use model::Model;
 pub use oracle::{Batch, BatchOracle, CrossEntropy, Kept, MixedLabels, predict};
 pub use record::{Recorded, Records, Replay};
+pub use statistics::MeasuredStatistics;
 pub use vector::ParamVector;

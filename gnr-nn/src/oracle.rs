@@ -216,6 +216,19 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         self.passes().hvp(session, at, v)
     }
 
+    /// G·v, the last product at its point.
+    fn use_up_linear(
+        &self,
+        record: B::Record,
+        at: Cow<'_, ParamVector<B>>,
+        v: ParamVector<B>,
+    ) -> Result<ParamVector<B>> {
+        let session = self.backend.linear_session(&record)?;
+        // The session holds the entries now, each until it was used.
+        drop(record);
+        self.passes().ggn(session, at, v)
+    }
+
     /// Calls `f` with the record of `here`, made again where there is none.
     fn with_record(
         &self,
@@ -329,8 +342,33 @@ impl<M: Model, B: Autodiff> GgnOracle for BatchOracle<'_, M, B> {
         out: &mut Self::Vector,
     ) -> CoreResult<()> {
         self.check("ggn", v)?;
-        *out = self.with_record(here, |passes, record| passes.ggn(record, &here.at, v))?;
+        *out = self.with_record(here, |passes, record| {
+            passes.ggn(passes.backend.linear_session(record)?, Cow::Borrowed(&here.at), v.clone())
+        })?;
         Ok(())
+    }
+
+    fn last_ggn(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> CoreResult<()> {
+        self.check("ggn", v)?;
+        let Some(record) = here.record.take() else { return self.ggn(here, v, out) };
+        *out = self.use_up_linear(record, Cow::Borrowed(&here.at), v.clone())?;
+        Ok(())
+    }
+
+    fn ggn_of_gradient(
+        &mut self,
+        here: Evaluation<'_, Self::Vector, Self::Record>,
+    ) -> CoreResult<Self::Vector> {
+        let record = match here.record.take() {
+            Some(record) => record,
+            None => self.passes().record(&here.at)?,
+        };
+        Ok(self.use_up_linear(record, here.at, here.grad)?)
     }
 }
 

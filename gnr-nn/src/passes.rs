@@ -174,15 +174,16 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         Ok(ParamVector::new(self.backend.clone(), session.backward(&tangent, leaves)?))
     }
 
-    /// Jᵀ·∇²ℓ·J·v: the tangent of the logits, times the loss's Hessian in them, pulled back.
+    /// Jᵀ·∇²ℓ·J·v: the tangent of the logits, times the loss's Hessian in them, pulled back, in a linear session of the record of
+    /// this point. When nobody else holds the point or v, their tensors are freed as the pass goes back.
     pub(crate) fn ggn(
         &self,
-        record: &B::Record,
-        at: &ParamVector<B>,
-        v: &ParamVector<B>,
+        session: B,
+        at: Cow<'_, ParamVector<B>>,
+        v: ParamVector<B>,
     ) -> Result<ParamVector<B>> {
-        let session = self.backend.linear_session(record)?;
-        let (leaves, logits) = self.tangent(&session, at, v)?;
+        let (leaves, logits) = self.tangent(&session, &at, &v)?;
+        drop((at, v));
         // The loss's entry of the record belongs to the replay; nothing flows back through it.
         self.loss_of(&Duals(session.clone()), &logits)?;
         session.finish_replay()?;

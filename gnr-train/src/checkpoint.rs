@@ -1,7 +1,8 @@
 //! Checkpoints: a safetensors file with the model's tensors under their published names, the optimiser's under
-//! `optimizer.<leaf>.<parameter>`, and one metadata entry, `gnr`, with everything else as JSON.
+//! `optimizer.<leaf>.<parameter>`, those of an average of the weights under `average.weights.<leaf>.<parameter>` and
+//! `average.statistics.<leaf>.<buffer>`, and one metadata entry, `gnr`, with everything else as JSON.
 //!
-//! A frozen parameter is among the model's tensors and not among the optimiser's.
+//! A frozen parameter is among the model's tensors and not among the optimiser's or the average's.
 //!
 //! Nothing in the file depends on the time, the machine or how often the run was stopped: equal states are equal bytes.
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     atomic::write_atomically,
+    average::{Parts, WeightAverage},
     error::{Result, TrainError, io},
     recipe::Precision,
     summary::Best,
@@ -28,6 +30,8 @@ use crate::{
 const FORMAT: u32 = 1;
 const ENTRY: &str = "gnr";
 const OPTIMIZER: &str = "optimizer.";
+const AVERAGE_WEIGHTS: &str = "average.weights.";
+const AVERAGE_STATISTICS: &str = "average.statistics.";
 
 /// Where a run is: everything but vectors. Data order and augmentation are pure functions of this and the recipe.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,7 +48,7 @@ pub struct Progress {
     pub best: Option<Best>,
     /// Gradients of a whole batch computed.
     pub gradient_evaluations: u64,
-    /// Hessian-vector products computed.
+    /// Hessian-vector (or Gauss–Newton) products computed.
     pub products: u64,
 }
 
@@ -112,6 +116,11 @@ pub(crate) fn best(folder: &Path) -> PathBuf {
     folder.join("checkpoints").join("best.safetensors")
 }
 
+/// As [`last`]: the averaged weights of a finished run.
+pub(crate) fn average(folder: &Path) -> PathBuf {
+    folder.join("checkpoints").join("average.safetensors")
+}
+
 /// The weights kept after an epoch (0: before the first).
 pub(crate) fn kept(folder: &Path, epoch: u64) -> PathBuf {
     folder.join("checkpoints").join(format!("epoch-{epoch:04}.safetensors"))
@@ -153,6 +162,7 @@ pub(crate) struct State<'a, B: Autodiff> {
     pub(crate) frozen: Option<&'a Frozen<B>>,
     pub(crate) buffers: &'a Buffers<B>,
     pub(crate) optimizer: &'a dyn Optimizer<ParamVector<B>>,
+    pub(crate) average: Option<&'a WeightAverage<B>>,
 }
 
 impl<B: Autodiff> State<'_, B> {
@@ -181,22 +191,34 @@ impl<B: Autodiff> State<'_, B> {
         for (entry, tensor) in self.layout.buffers().zip(&self.buffers.tensors) {
             put(entry.name.clone(), &entry.shape, backend.to_host(tensor)?);
         }
-        let mut leaves = Leaves::new();
-        if content == Content::All {
-            self.optimizer.save(&mut leaves)?;
-        }
         let mut counts = Vec::new();
-        for (name, leaf) in &leaves {
-            match leaf {
-                Leaf::Count(count) => {
-                    counts.push((format!("{OPTIMIZER}{name}"), count.to_le_bytes().to_vec()))
-                }
-                Leaf::Vector(vector) => {
-                    for (entry, values) in
-                        learned(self.layout, self.frozen).into_iter().zip(vector.to_host()?)
-                    {
-                        put(format!("{OPTIMIZER}{name}.{}", entry.name), &entry.shape, values);
+        let mut put_state = |prefix: &str, entries: Vec<&Entry>, leaves: &Leaves<ParamVector<B>>| {
+            for (name, leaf) in leaves {
+                match leaf {
+                    Leaf::Count(count) => {
+                        counts.push((format!("{prefix}{name}"), count.to_le_bytes().to_vec()))
                     }
+                    Leaf::Vector(vector) => {
+                        for (entry, values) in entries.iter().zip(vector.to_host()?) {
+                            put(format!("{prefix}{name}.{}", entry.name), &entry.shape, values);
+                        }
+                    }
+                }
+            }
+            Ok::<(), TrainError>(())
+        };
+        if content == Content::All {
+            let mut leaves = Leaves::new();
+            self.optimizer.save(&mut leaves)?;
+            put_state(OPTIMIZER, learned(self.layout, self.frozen), &leaves)?;
+            if let Some(Parts { weights, statistics }) = self.average.map(WeightAverage::state) {
+                let mut leaves = Leaves::new();
+                weights.save(&mut leaves)?;
+                put_state(AVERAGE_WEIGHTS, learned(self.layout, self.frozen), &leaves)?;
+                if let Some(statistics) = statistics {
+                    let mut leaves = Leaves::new();
+                    statistics.save(&mut leaves)?;
+                    put_state(AVERAGE_STATISTICS, self.layout.buffers().collect(), &leaves)?;
                 }
             }
         }
@@ -326,35 +348,62 @@ impl CheckpointFile {
         frozen: Option<&Frozen<B>>,
         optimizer: &mut dyn Optimizer<ParamVector<B>>,
     ) -> Result<()> {
+        self.state(backend, OPTIMIZER, learned(layout, frozen), |source| optimizer.load(source))
+    }
+
+    /// Restores an average.
+    pub(crate) fn average<B: Autodiff>(
+        &self,
+        backend: &B,
+        layout: &Layout,
+        frozen: Option<&Frozen<B>>,
+        average: &mut WeightAverage<B>,
+    ) -> Result<()> {
+        let Parts { weights, statistics } = average.state_mut();
+        self.state(backend, AVERAGE_WEIGHTS, learned(layout, frozen), |source| weights.load(source))?;
+        let Some(statistics) = statistics else { return Ok(()) };
+        self.state(backend, AVERAGE_STATISTICS, layout.buffers().collect(), |source| statistics.load(source))
+    }
+
+    /// Gives `load` the leaves under a prefix, whose vectors are of these entries.
+    fn state<B: Autodiff>(
+        &self,
+        backend: &B,
+        prefix: &'static str,
+        entries: Vec<&Entry>,
+        load: impl FnOnce(&mut dyn StateSource<ParamVector<B>>) -> gnr_core::Result<()>,
+    ) -> Result<()> {
         let stored = self.file.stored().iter().map(|stored| (stored.name.as_str(), stored)).collect();
-        let mut source =
-            OptimizerTensors { backend, entries: learned(layout, frozen), file: &self.file, stored };
-        optimizer
-            .load(&mut source)
-            .map_err(|error| TrainError::Checkpoint { path: self.path.clone(), problem: error.to_string() })
+        let mut source = StateTensors { backend, prefix, entries, file: &self.file, stored };
+        load(&mut source).map_err(|error| TrainError::Checkpoint {
+            path: self.path.clone(),
+            problem: format!("{prefix}*: {error}"),
+        })
     }
 }
 
-/// `optimizer.*` of a file as the leaves of an optimiser.
-struct OptimizerTensors<'a, B> {
+/// `<prefix>*` of a file as the leaves of a state.
+struct StateTensors<'a, B> {
     backend: &'a B,
-    /// The learned parameters.
+    prefix: &'static str,
+    /// What the vectors consist of.
     entries: Vec<&'a Entry>,
     file: &'a WeightFile,
     stored: HashMap<&'a str, &'a Stored>,
 }
 
-impl<B: Autodiff> StateSource<ParamVector<B>> for OptimizerTensors<'_, B> {
+impl<B: Autodiff> StateSource<ParamVector<B>> for StateTensors<'_, B> {
     fn get(&mut self, name: &str) -> gnr_core::Result<Option<Leaf<ParamVector<B>>>> {
         let refuse = |problem: String| gnr_core::Error::CheckpointLeaf { name: name.to_owned(), problem };
-        if let Some(stored) = self.stored.get(format!("{OPTIMIZER}{name}").as_str()) {
+        let prefix = self.prefix;
+        if let Some(stored) = self.stored.get(format!("{prefix}{name}").as_str()) {
             let bytes = self.file.bytes(&stored.name).map_err(|error| refuse(error.to_string()))?;
             return match (stored.dtype, bytes.try_into()) {
                 (Dtype::U64, Ok(count)) => Ok(Some(Leaf::Count(u64::from_le_bytes(count)))),
                 _ => Err(refuse("expected one U64".into())),
             };
         }
-        let full = |entry: &&Entry| format!("{OPTIMIZER}{name}.{}", entry.name);
+        let full = |entry: &&Entry| format!("{prefix}{name}.{}", entry.name);
         if !self.entries.iter().any(|entry| self.stored.contains_key(full(entry).as_str())) {
             return Ok(None);
         }

@@ -1,6 +1,6 @@
 //! The run folder: who may start in it, who holds it, what lies where.
 //!
-//! `recipe.toml`, `metrics.jsonl`, `summary.json`, `events.out.tfevents.*`, `checkpoints/{last,best,epoch-*}.safetensors`, `run.lock`.
+//! `recipe.toml`, `metrics.jsonl`, `summary.json`, `events.out.tfevents.*`, `checkpoints/{last,best,average,epoch-*}.safetensors`, `run.lock`.
 
 use std::{
     fs::{self, File, TryLockError},

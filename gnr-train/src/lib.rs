@@ -9,6 +9,7 @@
 //! * [`Observer`]: how a program watches; the library prints nothing.
 
 mod atomic;
+mod average;
 mod backend;
 mod bench;
 mod checkpoint;

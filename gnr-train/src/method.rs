@@ -1,9 +1,9 @@
 //! From a recipe to the values of gnr-core: regularisers, optimiser, learning-rate schedule, clipping.
 
 use gnr_core::{
-    Adam, AdamW, CentralDiff, Clip, Cosine, Elementwise, Every, ForwardDiff, Gnr, Grouped, HvpOracle,
-    InverseSqrt, Method, Milestones, OnSample, Optimizer, Partition, Proportional, Result, Sam, Schedule,
-    Sgd, StepDecay, StepReport, WarmUp,
+    Adam, AdamW, CentralDiff, Clip, Cosine, Elementwise, Every, ForwardDiff, FromStep, GaussNewton,
+    GgnOracle, Gnr, Grouped, HvpOracle, InverseSqrt, Method, Milestones, OnSample, Optimizer, Partition,
+    Proportional, Result, Sam, Schedule, Sgd, StepDecay, StepReport, WarmUp,
 };
 
 use crate::{
@@ -12,7 +12,9 @@ use crate::{
 };
 
 type BoxedSchedule = Box<dyn Schedule>;
-type Regularizers = (Option<Sam<BoxedSchedule>>, Option<Every<OnSample<Gnr<BoxedSchedule>>>>);
+type LateSam = FromStep<Sam<BoxedSchedule>>;
+type LateGnr = FromStep<Every<OnSample<Gnr<BoxedSchedule>>>>;
+type Regularizers = (Option<LateSam>, Option<LateGnr>);
 
 /// The method of a recipe for points of type `V`.
 pub(crate) struct Configured<V> {
@@ -35,15 +37,19 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
                 }
             })
         };
+        let start = |epoch: u64| epoch.saturating_mul(steps_per_epoch);
         let sam = match &recipe.method.sam {
-            Some(sam) => Some(Sam::scheduled(radius(sam.rho, sam.rho_schedule)?)),
+            Some(sam) => {
+                let inner = Sam::scheduled(radius(sam.rho, sam.rho_schedule)?);
+                Some(FromStep::new(inner, start(sam.from_epoch)))
+            }
             None => None,
         };
         let gnr = match &recipe.method.gnr {
             Some(gnr) => {
                 let inner = Gnr::scheduled(radius(gnr.rho, gnr.rho_schedule)?, gnr.alpha).with_xi(gnr.xi)?;
                 let sampled = OnSample::new(inner, gnr.batch_fraction)?.with_seed(recipe.train.seed);
-                Some(Every::new(sampled, gnr.every)?)
+                Some(FromStep::new(Every::new(sampled, gnr.every)?, start(gnr.from_epoch)))
             }
             None => None,
         };
@@ -68,7 +74,7 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
     ///
     /// # Errors
     /// Those of [`Method::step`].
-    pub(crate) fn step<O: HvpOracle<Vector = V>>(
+    pub(crate) fn step<O: HvpOracle<Vector = V> + GgnOracle>(
         &mut self,
         t: u64,
         theta: &mut V,
@@ -76,6 +82,7 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
     ) -> Result<StepReport> {
         match self.hvp {
             Hvp::Exact => self.method.step(t, theta, &mut oracle),
+            Hvp::GaussNewton => self.method.step(t, theta, &mut GaussNewton::new(oracle)),
             Hvp::ForwardDifference => {
                 self.method.step(t, theta, &mut ForwardDiff::new(oracle).with_step(self.difference)?)
             }

@@ -46,6 +46,15 @@ pub struct EpochMetrics {
     /// Likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
+    /// On the validation images, of the averaged weights (`train.average`), where there are some and this epoch was evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average_val_accuracy: Option<f64>,
+    /// On the test images, of the averaged weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average_test_accuracy: Option<f64>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average_test_loss: Option<f64>,
     /// η of the epoch's last step.
     pub learning_rate: f64,
     /// Mean of ‖∇L̂(θ_t)‖.

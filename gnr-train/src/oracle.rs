@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 
-use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample};
+use gnr_core::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result, Sample};
 use gnr_nn::{
     Autodiff, Batch, BatchOracle, Buffers, CrossEntropy, Frozen, Kept, MaskSeed, Model, ParamVector,
 };
@@ -133,5 +133,32 @@ impl<M: Model, B: Autodiff> HvpOracle for Part<'_, M, B> {
     fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
         let mut buffers = self.buffers.borrow_mut();
         BatchOracle::new(self.model, self.backend, self.batch, &mut buffers).release(here);
+    }
+}
+
+impl<M: Model, B: Autodiff> GgnOracle for Part<'_, M, B> {
+    fn ggn(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> Result<()> {
+        let mut buffers = self.buffers.borrow_mut();
+        self.over(&mut buffers)?.ggn(here, v, out)
+    }
+
+    fn last_ggn(
+        &mut self,
+        here: &Evaluation<'_, Self::Vector, Self::Record>,
+        v: &Self::Vector,
+        out: &mut Self::Vector,
+    ) -> Result<()> {
+        let mut buffers = self.buffers.borrow_mut();
+        self.over(&mut buffers)?.last_ggn(here, v, out)
+    }
+
+    fn ggn_of_gradient(&mut self, here: Evaluation<'_, Self::Vector, Self::Record>) -> Result<Self::Vector> {
+        let mut buffers = self.buffers.borrow_mut();
+        self.over(&mut buffers)?.ggn_of_gradient(here)
     }
 }

@@ -44,6 +44,15 @@ pub struct Summary {
     pub test_accuracy: f64,
     /// After the last epoch.
     pub test_loss: f64,
+    /// On the validation images, of the averaged weights (`train.average`), after the last epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average_val_accuracy: Option<f64>,
+    /// On the test images, of the averaged weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average_test_accuracy: Option<f64>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average_test_loss: Option<f64>,
     /// The best checkpoint.
     pub best: Best,
     /// Wall-clock time of all epochs.
@@ -52,7 +61,7 @@ pub struct Summary {
     pub parameters: usize,
     /// Gradients of a whole batch that were computed.
     pub gradient_evaluations: u64,
-    /// Hessian-vector products that were computed (differences not counted: they are gradients).
+    /// Hessian-vector (or Gauss–Newton) products that were computed (differences not counted: they are gradients).
     pub products: u64,
     /// Of the program.
     pub version: &'static str,

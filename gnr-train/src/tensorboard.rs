@@ -75,7 +75,7 @@ impl EventWriter {
         for (name, value) in line.as_object().into_iter().flatten() {
             if let (Some((part, what)), Some(value)) = (name.split_once('_'), value.as_f64()) {
                 let tag = match part {
-                    "train" | "val" | "test" => format!("{part}/{what}"),
+                    "train" | "val" | "test" | "average" => format!("{part}/{what}"),
                     _ => name.clone(),
                 };
                 scalars.push((tag, value));

@@ -12,10 +12,11 @@ use gnr_models::{AnyModel, weights};
 use gnr_nn::{Autodiff, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, ParamVector};
 
 use crate::{
+    average::{Source, WeightAverage},
     checkpoint::{self, CheckpointFile, Content, Header, Progress, State, Sums},
     data::{Images, upload},
     error::{Result, TrainError},
-    evaluate::evaluate,
+    evaluate::{Evaluation, evaluate},
     folder::RunFolder,
     method::Configured,
     metrics::{EpochMetrics, MetricsLog},
@@ -84,6 +85,7 @@ pub(crate) struct Trainer<'a, B: Autodiff> {
     theta: ParamVector<B>,
     frozen: Option<Frozen<B>>,
     buffers: RefCell<Buffers<B>>,
+    average: Option<WeightAverage<B>>,
     progress: Progress,
     metrics: MetricsLog,
     events: EventWriter,
@@ -122,8 +124,13 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             theta = ParamVector::new(backend.clone(), learned);
         }
         let buffers = Buffers::from_host(&backend, layout, &statistics)?;
+        let average = prepared.recipe.train.average.as_ref();
+        let mut average = average.map(|average| WeightAverage::new(average, &prepared.model)).transpose()?;
         if let Some(file) = &file {
             file.optimizer(&backend, layout, frozen.as_ref(), configured.method.optimizer.as_mut())?;
+            if let Some(average) = &mut average {
+                file.average(&backend, layout, frozen.as_ref(), average)?;
+            }
         }
         let (metrics, lines) =
             MetricsLog::open(&folder.file("metrics.jsonl"), progress.step, progress.epoch)?;
@@ -143,6 +150,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             theta,
             frozen,
             buffers,
+            average,
             progress,
             metrics,
             events,
@@ -204,6 +212,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             let flipped = self.prepared.images.flipped_in(&batch);
             loader.recycle(batch);
             let report = self.step(&parts, &flipped)?;
+            if let Some(average) = &mut self.average {
+                let epochs_done = self.progress.epoch;
+                average.after_step(epochs_done, &self.backend, &self.theta, &self.buffers.borrow())?;
+            }
             let event = self.account(report, images);
             if train.log_every_steps.is_some_and(|every| event.step.is_multiple_of(every)) {
                 self.metrics.step(&event)?;
@@ -309,17 +321,16 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let batches = std::mem::take(&mut self.progress.batch).max(1);
         let (epoch, step) = (self.progress.epoch, self.progress.step);
         let due = epoch.is_multiple_of(recipe.train.eval_every) || epoch == recipe.train.epochs;
-        let theta = checkpoint::all_parameters(&self.backend, &self.theta, self.frozen.as_ref())?;
-        let mut measure = |loader| {
-            let buffers = self.buffers.borrow();
-            let model = &self.prepared.model;
-            let progress = |done, of| observer.on_evaluation(done, of);
-            evaluate(model, &self.backend, &theta, &buffers, loader, progress)
-        };
-        let validation =
-            self.prepared.images.validation.as_ref().filter(|_| due).map(&mut measure).transpose()?;
-        let test = due.then(|| measure(&self.prepared.images.test)).transpose()?;
-        drop(theta);
+        if let Some(average) = &mut self.average {
+            average.after_epoch(epoch, &self.theta)?;
+        }
+        let (mut validation, mut test, mut averaged) = (None, None, None);
+        if due {
+            (validation, test) = self.evaluated(&self.theta, &self.buffers.borrow(), observer)?;
+            averaged = self.averaged(observer)?;
+        }
+        let (average_validation, average_test) = averaged.unzip();
+        let (average_validation, average_test) = (average_validation.flatten(), average_test.flatten());
         let Sums { loss, correct, images, grad_norm, penalties, flipped } = sums;
         let share = |correct: u64, images: u64| (images > 0).then(|| correct as f64 / images as f64);
         let noise = self.prepared.recipe.data.label_noise.is_some();
@@ -335,6 +346,9 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             val_accuracy: validation.as_ref().map(|found| found.accuracy),
             test_loss: test.as_ref().map(|found| found.loss),
             test_accuracy: test.as_ref().map(|found| found.accuracy),
+            average_val_accuracy: average_validation.map(|found| found.accuracy),
+            average_test_accuracy: average_test.as_ref().map(|found| found.accuracy),
+            average_test_loss: average_test.map(|found| found.loss),
             learning_rate: gnr_core::Schedule::at(
                 &self.configured.method.learning_rate,
                 step.saturating_sub(1),
@@ -364,6 +378,49 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         observer.on_epoch(&metrics);
         self.history.push(metrics);
         Ok(())
+    }
+
+    /// Evaluates a network of this run on the validation images, if there are some, and on the test images.
+    fn evaluated(
+        &self,
+        theta: &ParamVector<B>,
+        buffers: &Buffers<B>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Option<Evaluation>, Option<Evaluation>)> {
+        let (model, images) = (&self.prepared.model, &self.prepared.images);
+        let theta = checkpoint::all_parameters(&self.backend, theta, self.frozen.as_ref())?;
+        let mut measure = |loader| {
+            let progress = |done, of| observer.on_evaluation(done, of);
+            evaluate(model, &self.backend, &theta, buffers, loader, progress)
+        };
+        let validation = images.validation.as_ref().map(&mut measure).transpose()?;
+        Ok((validation, Some(measure(&images.test)?)))
+    }
+
+    /// Evaluates the averaged weights, once there are some; those of the last epoch are written.
+    #[allow(clippy::type_complexity)]
+    fn averaged(
+        &self,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<(Option<Evaluation>, Option<Evaluation>)>> {
+        let Some(average) = &self.average else { return Ok(None) };
+        let source = Source {
+            model: &self.prepared.model,
+            backend: &self.backend,
+            frozen: self.frozen.as_ref(),
+            loader: &self.prepared.images.train,
+            train: &self.prepared.recipe.train,
+            step: self.progress.step,
+        };
+        let network = average.network(&source, &self.buffers.borrow(), &mut |done, of| {
+            observer.on_evaluation(done, of);
+        })?;
+        let Some((theta, buffers)) = network else { return Ok(None) };
+        if self.progress.epoch == self.prepared.recipe.train.epochs {
+            let path = checkpoint::average(self.folder.path());
+            self.save_network(&path, &theta, &buffers, Content::Model)?;
+        }
+        self.evaluated(&theta, &buffers, observer).map(Some)
     }
 
     fn best_by(&self) -> BestBy {
@@ -396,13 +453,23 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     }
 
     fn save(&self, path: &std::path::Path, content: Content) -> Result<()> {
-        let buffers = self.buffers.borrow();
+        self.save_network(path, &self.theta, &self.buffers.borrow(), content)
+    }
+
+    fn save_network(
+        &self,
+        path: &std::path::Path,
+        theta: &ParamVector<B>,
+        buffers: &Buffers<B>,
+        content: Content,
+    ) -> Result<()> {
         let state = State {
             layout: self.prepared.model.layout(),
-            theta: &self.theta,
+            theta,
             frozen: self.frozen.as_ref(),
-            buffers: &buffers,
+            buffers,
             optimizer: self.configured.method.optimizer.as_ref(),
+            average: self.average.as_ref(),
         };
         let Prepared { classes, input, .. } = *self.prepared;
         let header = Header::new(classes, input, self.progress.clone(), self.recipe_text.clone());
@@ -433,6 +500,9 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             val_accuracy: last.val_accuracy,
             test_accuracy: last.test_accuracy.ok_or_else(|| incomplete("the test accuracy"))?,
             test_loss: last.test_loss.ok_or_else(|| incomplete("the test loss"))?,
+            average_val_accuracy: last.average_val_accuracy,
+            average_test_accuracy: last.average_test_accuracy,
+            average_test_loss: last.average_test_loss,
             best: self.progress.best.ok_or_else(|| incomplete("the best checkpoint"))?,
             seconds: self.history.iter().map(|epoch| epoch.seconds).sum(),
             parameters: self.prepared.model.layout().num_parameters(),

@@ -1,8 +1,8 @@
 //! A mini-batch that does not fit in memory, as the mean of micro-batches that do.
 
 use crate::{
-    Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Quantity, Result, Sample, Vector, error::finite,
-    random::SplitMix64, vector::same_dim,
+    Error, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Quantity, Result, Sample, Vector,
+    error::finite, random::SplitMix64, vector::same_dim,
 };
 
 /// One mini-batch made of micro-batches: L̂ = Σᵢ (nᵢ/n)·L̂ᵢ, and so are its gradient and its products.
@@ -88,6 +88,42 @@ impl<O: GradOracle> GradOracle for Accumulated<O> {
     }
 }
 
+impl<O: GradOracle> Accumulated<O> {
+    /// The mean of the micro-batches' products with several vectors. Each micro-batch is evaluated once for all of them.
+    fn products(
+        &mut self,
+        at: &O::Vector,
+        vs: &[O::Vector],
+        outs: &mut [O::Vector],
+        order: impl Fn(&O) -> Order,
+        product: Product<O>,
+    ) -> Result<()> {
+        let Some(first) = vs.first() else { return Ok(()) };
+        for (v, out) in vs.iter().zip(&mut *outs) {
+            same_dim("hvp", at.dim(), v.dim())?;
+            out.copy_from(v)?;
+            out.scale(0.0)?;
+        }
+        let mut part_product = first.clone();
+        for (part, weight) in &mut self.parts {
+            let again = part.evaluate(at, Pass::Probe, order(part))?;
+            for (v, out) in vs.iter().zip(&mut *outs) {
+                product(part, &again, v, &mut part_product)?;
+                out.axpy(*weight, &part_product)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// [`HvpOracle::hvp`] or [`GgnOracle::ggn`].
+type Product<O> = fn(
+    &mut O,
+    &Evaluation<'_, <O as GradOracle>::Vector, <O as GradOracle>::Record>,
+    &<O as GradOracle>::Vector,
+    &mut <O as GradOracle>::Vector,
+) -> Result<()>;
+
 impl<O: HvpOracle> HvpOracle for Accumulated<O> {
     fn hvp(
         &mut self,
@@ -106,22 +142,7 @@ impl<O: HvpOracle> HvpOracle for Accumulated<O> {
         outs: &mut [O::Vector],
     ) -> Result<()> {
         same_dim("hvp_block", vs.len(), outs.len())?;
-        let Some(first) = vs.first() else { return Ok(()) };
-        for (v, out) in vs.iter().zip(&mut *outs) {
-            same_dim("hvp", here.at.dim(), v.dim())?;
-            out.copy_from(v)?;
-            out.scale(0.0)?;
-        }
-        let mut product = first.clone();
-        for (part, weight) in &mut self.parts {
-            let order = part.order_for_products();
-            let again = part.evaluate(&here.at, Pass::Probe, order)?;
-            for (v, out) in vs.iter().zip(&mut *outs) {
-                part.hvp(&again, v, &mut product)?;
-                out.axpy(*weight, &product)?;
-            }
-        }
-        Ok(())
+        self.products(&here.at, vs, outs, O::order_for_products, O::hvp)
     }
 
     /// The mean of one-sided differences of one step is that of the mean.
@@ -134,5 +155,27 @@ impl<O: HvpOracle> HvpOracle for Accumulated<O> {
     /// Records do not outlive their micro-batch, so none is asked for.
     fn order_for_products(&self) -> Order {
         Order::First
+    }
+}
+
+impl<O: GgnOracle> GgnOracle for Accumulated<O> {
+    fn ggn(
+        &mut self,
+        here: &Evaluation<'_, O::Vector, ()>,
+        v: &O::Vector,
+        out: &mut O::Vector,
+    ) -> Result<()> {
+        self.ggn_block(here, std::slice::from_ref(v), std::slice::from_mut(out))
+    }
+
+    /// Each micro-batch is evaluated once for all vectors.
+    fn ggn_block(
+        &mut self,
+        here: &Evaluation<'_, O::Vector, ()>,
+        vs: &[O::Vector],
+        outs: &mut [O::Vector],
+    ) -> Result<()> {
+        same_dim("ggn_block", vs.len(), outs.len())?;
+        self.products(&here.at, vs, outs, |_| Order::Second, O::ggn)
     }
 }

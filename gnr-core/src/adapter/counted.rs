@@ -15,7 +15,7 @@ pub struct Counts {
     pub probes: u64,
     /// Evaluations (of either pass) with [`Order::Second`].
     pub second_order: u64,
-    /// Hessian-vector and Gauss–Newton products.
+    /// Hessian-vector and Gauss–Newton products, one each.
     pub products: u64,
 }
 
@@ -171,5 +171,18 @@ impl<O: GgnOracle> GgnOracle for Counted<O> {
     ) -> Result<()> {
         self.counter.0[3].fetch_add(vs.len() as u64, Relaxed);
         self.inner.ggn_block(here, vs, outs)
+    }
+    fn last_ggn(
+        &mut self,
+        here: &Evaluation<'_, O::Vector, O::Record>,
+        v: &O::Vector,
+        out: &mut O::Vector,
+    ) -> Result<()> {
+        self.counter.0[3].fetch_add(1, Relaxed);
+        self.inner.last_ggn(here, v, out)
+    }
+    fn ggn_of_gradient(&mut self, here: Evaluation<'_, O::Vector, O::Record>) -> Result<O::Vector> {
+        self.counter.0[3].fetch_add(1, Relaxed);
+        self.inner.ggn_of_gradient(here)
     }
 }

@@ -2,11 +2,13 @@
 
 mod combine;
 mod every;
+mod from_step;
 mod gnr;
 mod on_sample;
 mod sam;
 
 pub use every::Every;
+pub use from_step::FromStep;
 pub use gnr::Gnr;
 pub use on_sample::OnSample;
 pub use sam::Sam;

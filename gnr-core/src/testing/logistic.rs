@@ -1,6 +1,6 @@
 //! Binary logistic regression: convex, and a mean over examples that can be cut into batches.
 
-use super::{Problem, quadratic::dot};
+use super::{GgnProblem, Problem, quadratic::dot};
 use crate::random::SplitMix64;
 use std::ops::Range;
 
@@ -64,6 +64,13 @@ impl Problem for LogisticRegression {
             out.iter_mut().zip(z).for_each(|(o, z)| *o += weight * z);
         }
         out
+    }
+}
+
+/// The model's output xᵀθ is linear in θ, so G is the Hessian.
+impl GgnProblem for LogisticRegression {
+    fn ggn(&self, theta: &[f64], v: &[f64]) -> Vec<f64> {
+        self.hvp(theta, v)
     }
 }
 

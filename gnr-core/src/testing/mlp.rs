@@ -1,7 +1,8 @@
 //! A two-layer tanh network whose gradient and Hessian-vector product are written by hand.
 
-use super::{Problem, quadratic::dot};
+use super::{GgnProblem, Problem, quadratic::dot};
 use crate::random::SplitMix64;
+use std::ops::Range;
 
 /// Mean over examples of (w₂ᵀ tanh(W₁x + b₁) + b₂ − y)²/2; θ = (W₁ by rows, b₁, w₂, b₂). Smooth, not convex.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,12 @@ impl TanhMlp {
         let mut random = SplitMix64::new(seed);
         let data = (0..examples).map(|_| (random.normals(inputs), random.normal())).collect();
         Self { inputs, hidden, data }
+    }
+
+    /// The same network on some of the examples (cut to those that exist).
+    pub fn batch(&self, examples: Range<usize>) -> Self {
+        let data = self.data.iter().skip(examples.start).take(examples.len()).cloned().collect();
+        Self { inputs: self.inputs, hidden: self.hidden, data }
     }
 
     /// W₁ row j, b₁[j], w₂[j].
@@ -87,6 +94,25 @@ impl Problem for TanhMlp {
                 self.add_unit(&mut out, j, x, pre_dot, r_dot * a + r * a_dot);
             }
             out[last] += r_dot;
+        }
+        out
+    }
+}
+
+/// The loss's second derivative in the output is 1: G = mean of Jᵀ·J.
+impl GgnProblem for TanhMlp {
+    fn ggn(&self, theta: &[f64], v: &[f64]) -> Vec<f64> {
+        let (mut out, last) = (vec![0.0; self.dim()], self.dim() - 1);
+        for (x, _) in &self.data {
+            let mut jacobian = vec![0.0; self.dim()];
+            for j in 0..self.hidden {
+                let (row, bias, outer) = self.unit(theta, j);
+                let a = (dot(row, x) + bias).tanh();
+                self.add_unit(&mut jacobian, j, x, outer * (1.0 - a * a), a);
+            }
+            jacobian[last] = 1.0;
+            let along = dot(&jacobian, v) / self.data.len() as f64;
+            out.iter_mut().zip(&jacobian).for_each(|(o, j)| *o += along * j);
         }
         out
     }

@@ -1,6 +1,8 @@
 //! A problem in closed form, and the oracle that makes of it.
 
-use crate::{Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Real, Result, vector::same_dim};
+use crate::{
+    Error, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Real, Result, vector::same_dim,
+};
 use std::marker::PhantomData;
 
 /// A twice differentiable function in closed form, computed in f64. Slices have length [`dim`](Self::dim).
@@ -21,6 +23,18 @@ pub trait Problem {
                 self.hvp(theta, &unit)
             })
             .collect()
+    }
+}
+
+/// A mean of losses of a model's outputs, whose generalised Gauss–Newton matrix is known too.
+pub trait GgnProblem: Problem {
+    /// G·v with G = mean over the examples of Jᵀ·∇²ℓ·J.
+    fn ggn(&self, theta: &[f64], v: &[f64]) -> Vec<f64>;
+}
+
+impl<P: GgnProblem + ?Sized> GgnProblem for &P {
+    fn ggn(&self, theta: &[f64], v: &[f64]) -> Vec<f64> {
+        (**self).ggn(theta, v)
     }
 }
 
@@ -70,12 +84,31 @@ impl<P: Problem, T: Real> GradOracle for ProblemOracle<P, T> {
 impl<P: Problem, T: Real> HvpOracle for ProblemOracle<P, T> {
     /// As strict as a real network: a point evaluated to first order has no record to multiply with.
     fn hvp(&mut self, here: &Evaluation<'_, Vec<T>, Order>, v: &Vec<T>, out: &mut Vec<T>) -> Result<()> {
+        self.product(here, v, out, P::hvp)
+    }
+}
+
+impl<P: GgnProblem, T: Real> GgnOracle for ProblemOracle<P, T> {
+    /// As strict as [`hvp`](HvpOracle::hvp).
+    fn ggn(&mut self, here: &Evaluation<'_, Vec<T>, Order>, v: &Vec<T>, out: &mut Vec<T>) -> Result<()> {
+        self.product(here, v, out, P::ggn)
+    }
+}
+
+impl<P: Problem, T: Real> ProblemOracle<P, T> {
+    fn product(
+        &self,
+        here: &Evaluation<'_, Vec<T>, Order>,
+        v: &[T],
+        out: &mut [T],
+        product: impl Fn(&P, &[f64], &[f64]) -> Vec<f64>,
+    ) -> Result<()> {
         if here.record == Order::First {
             return Err(Error::Oracle("a product at a point that was evaluated with Order::First".into()));
         }
         same_dim("hvp", self.problem.dim(), v.len())?;
         same_dim("hvp", self.problem.dim(), out.len())?;
-        out.copy_from_slice(&narrow(&self.problem.hvp(&widen(&here.at), &widen(v))));
+        out.copy_from_slice(&narrow(&product(&self.problem, &widen(&here.at), &widen(v))));
         Ok(())
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::{assert_close, log_log_slope, norm, ok, oracle, plain, sub};
 use gnr_core::{
-    Accumulated, CentralDiff, Counted, Error, ForwardDiff, Gnr, HvpOracle, Order, Pass, Sam,
+    Accumulated, CentralDiff, Counted, Error, ForwardDiff, GaussNewton, GgnOracle, Gnr, GradOracle,
+    HvpOracle, Order, Pass, Sam,
     random::SplitMix64,
-    testing::{LogisticRegression, Problem, ProblemOracle, TanhMlp},
+    testing::{GgnProblem, LogisticRegression, Problem, ProblemOracle, TanhMlp},
 };
 
 fn product<O: HvpOracle<Vector = Vec<f64>>>(oracle: &mut O, theta: &Vec<f64>, v: &Vec<f64>) -> Vec<f64> {
@@ -133,4 +134,87 @@ fn an_accumulation_needs_examples() {
         (oracle(TanhMlp::random(2, 1, 1, 0)), 0),
     ]);
     assert!(empty.is_err_and(|error| error.to_string().contains("micro-batch 1 has no examples")));
+}
+
+/// G = JᵀJ/n, J a row an example: its loss is r²/2, so that its gradient is r·J, and r = √(2·loss) up to its sign.
+#[test]
+fn gauss_newton_products_are_those_of_the_dense_matrix() {
+    let (examples, mut random) = (12, SplitMix64::new(5));
+    let all = TanhMlp::random(examples, 3, 4, 6);
+    let (theta, v) = (random.normals(all.dim()), random.normals(all.dim()));
+    let mut expected = vec![0.0; v.len()];
+    for i in 0..examples {
+        let (loss, grad) = all.batch(i..i + 1).value_and_gradient(&theta);
+        let row: Vec<_> = grad.iter().map(|g| g / (2.0 * loss).sqrt()).collect();
+        let along: f64 = row.iter().zip(&v).map(|(j, v)| j * v).sum();
+        expected.iter_mut().zip(&row).for_each(|(e, j)| *e += j * along / examples as f64);
+    }
+    let scale = norm(&expected);
+    // Rounding of a root and a quotient.
+    assert_close(&all.ggn(&theta, &v), &expected, 1e-12 * scale);
+    assert_close(&product(&mut GaussNewton::new(oracle(&all)), &theta, &v), &expected, 1e-12 * scale);
+    let parts = [0..5, 5..6, 6..12].map(|part| (oracle(all.batch(part.clone())), part.len()));
+    let mut parts = GaussNewton::new(ok(Accumulated::new(parts)));
+    assert_close(&product(&mut parts, &theta, &v), &expected, 1e-12 * scale);
+    assert!(norm(&sub(&all.hvp(&theta, &v), &expected)) > 1e-2 * scale, "not the Hessian");
+}
+
+/// Lines 6–9 of Algorithm 1 with G for H, written out; on a net of tanh another direction than that of the exact method.
+#[test]
+fn gnr_takes_gauss_newton_products() {
+    let (problem, mut random) = (TanhMlp::random(20, 3, 5, 1), SplitMix64::new(2));
+    let theta = random.normals(problem.dim());
+    let (rho, alpha) = (0.1, 0.7);
+    let g = problem.value_and_gradient(&theta).1;
+    let f = problem.ggn(&theta, &g);
+    let f_norm = norm(&f);
+    let adv: Vec<_> = theta.iter().zip(&f).map(|(t, f)| t + rho * f / f_norm).collect();
+    let there = problem.value_and_gradient(&adv).1;
+    let h = problem.ggn(&adv, &there);
+    let there_norm = norm(&there);
+    let expected: Vec<_> = g.iter().zip(&h).map(|(g, h)| g + alpha * rho * h / there_norm).collect();
+    let gnr = || plain(ok(Gnr::new(rho, alpha)), 1.0);
+    let direction = |oracle: &mut dyn HvpOracle<Vector = Vec<f64>, Record = Order>| {
+        let (mut oracle, mut moved) = (oracle, theta.clone());
+        ok(gnr().step(0, &mut moved, &mut oracle));
+        sub(&theta, &moved)
+    };
+    let counted = Counted::new(oracle(&problem));
+    let counter = counted.counter();
+    let found = direction(&mut GaussNewton::new(counted));
+    // ξ beside the norms, and rounding.
+    assert_close(&found, &expected, 1e-11);
+    let counts = counter.counts();
+    assert_eq!((counts.evaluations(), counts.products, counts.second_order), (2, 2, 2));
+    let exact = direction(&mut oracle(&problem));
+    assert!(norm(&sub(&found, &exact)) > 1e-3, "G is not the Hessian here");
+}
+
+/// Several products are products, whoever asks; all are counted.
+#[test]
+fn gauss_newton_operations_are_forwarded_and_counted() {
+    let (problem, mut random) = (TanhMlp::random(20, 3, 5, 1), SplitMix64::new(2));
+    let theta = random.normals(problem.dim());
+    let vs = [random.normals(problem.dim()), random.normals(problem.dim())];
+    let counted = Counted::new(oracle(&problem));
+    let counter = counted.counter();
+    let mut both = Box::new(GaussNewton::new(counted));
+    let here = ok(both.evaluate(&theta, Pass::Commit, Order::Second));
+    let expected = vs.each_ref().map(|v| problem.ggn(&theta, v));
+    let (mut outs, mut out) = (vs.clone(), vs[0].clone());
+    ok(both.hvp_block(&here, &vs, &mut outs));
+    assert_eq!((&outs, counter.counts().products), (&expected, 2));
+    ok(both.ggn_block(&here, &vs, &mut outs));
+    assert_eq!((&outs, counter.counts().products), (&expected, 4));
+    ok(both.last_hvp(&here, &vs[0], &mut out));
+    assert_eq!(out, expected[0]);
+    ok(both.last_ggn(&here, &vs[1], &mut out));
+    assert_eq!(out, expected[1]);
+    let own = problem.ggn(&theta, &here.grad);
+    assert_eq!(ok(both.ggn_of_gradient(here)), own);
+    let here = ok(both.evaluate(&theta, Pass::Probe, Order::Second));
+    assert_eq!(ok(both.hvp_of_gradient(here)), own);
+    assert_eq!(counter.counts().products, 8);
+    assert_eq!(ok(both.loss(&theta)), problem.value_and_gradient(&theta).0);
+    assert_eq!((both.forward_difference_step(), both.order_for_products()), (None, Order::Second));
 }

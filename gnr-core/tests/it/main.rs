@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod adapters;
+mod averages;
 mod checkpoints;
 mod failures;
 mod matrix;

@@ -2,9 +2,9 @@
 
 use crate::{ok, oracle};
 use gnr_core::{
-    Adam, AdamW, CentralDiff, Clip, Cosine, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, InverseSqrt,
-    Leaves, Method, Milestones, Optimizer, Order, Pass, Proportional, Regularizer, Sam, Schedule, Sgd,
-    StepDecay, WarmUp,
+    Adam, AdamW, CentralDiff, Clip, Cosine, Every, ForwardDiff, FromStep, GaussNewton, Gnr, GradOracle,
+    HvpOracle, InverseSqrt, Leaves, Method, Milestones, Optimizer, Order, Pass, Proportional, Regularizer,
+    Sam, Schedule, Sgd, StepDecay, WarmUp,
     testing::{LogisticRegression, Problem, conformance::check_optimizer},
 };
 
@@ -36,6 +36,7 @@ fn regularizers() -> Vec<Entry<AnyRegularizer>> {
         ("gnr", || Box::new(ok(Gnr::new(0.1, 0.1)))),
         ("sam+gnr", || Box::new((ok(Sam::new(0.05)), ok(Gnr::new(0.1, 0.1))))),
         ("every", || Box::new(ok(Every::new(ok(Gnr::new(0.1, 0.1)), 5)))),
+        ("from step", || Box::new(FromStep::new(ok(Gnr::new(0.1, 0.1)), 30))),
         ("scheduled", || Box::new(Gnr::scheduled(ok(InverseSqrt::new(0.1)), 0.1))),
         ("proportional", || Box::new(Sam::scheduled(ok(Proportional::new(0.1, 0.1, 0.05))))),
     ];
@@ -128,6 +129,8 @@ fn every_regularizer_takes_products_by_differences() {
         // α·ρ times a difference's error of about ε = 1e-3 (1e-4 for central differences of step 1e-2).
         crate::assert_close(&step(&mut ForwardDiff::new(oracle(problem()))), &exact, 1e-4);
         crate::assert_close(&step(&mut CentralDiff::new(oracle(problem()))), &exact, 1e-5);
+        // A model that is linear in θ: the Gauss–Newton matrix is the Hessian.
+        assert_eq!(step(&mut GaussNewton::new(oracle(problem()))), exact, "{name}");
         println!("{name}");
     }
 }

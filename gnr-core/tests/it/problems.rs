@@ -2,7 +2,8 @@
 
 use crate::oracle;
 use gnr_core::{
-    Accumulated, CentralDiff, Evaluation, ForwardDiff, GradOracle, HvpOracle, Order, Pass, Result,
+    Accumulated, CentralDiff, Evaluation, ForwardDiff, GaussNewton, GradOracle, HvpOracle, Order, Pass,
+    Result,
     random::SplitMix64,
     testing::{
         Cosine1d, LogisticRegression, Problem, ProblemOracle, Quadratic, Rosenbrock, TanhMlp,
@@ -43,6 +44,9 @@ fn adapters_conform() {
     let parts = || [(oracle(problem.batch(0..10)), 10), (oracle(problem.batch(10..30)), 20)];
     let whole = || Accumulated::new(parts()).unwrap();
     check_oracle(whole, &theta, &tangents, Some(&wrong), Tolerances::F64);
+    // A model that is linear in θ: G is the Hessian, of the whole and of micro-batches.
+    check_oracle(|| GaussNewton::new(oracle(&problem)), &theta, &tangents, Some(&wrong), Tolerances::F64);
+    check_oracle(|| GaussNewton::new(whole()), &theta, &tangents, Some(&wrong), Tolerances::F64);
     // Differences with a tiny step, so that their own error stays below the rounding allowed here.
     let rough = Tolerances { rounding: 1e-6, product: 1e-5, ..Tolerances::F64 };
     let forward = || ForwardDiff::new(whole()).with_step(1e-7).unwrap();

@@ -2,8 +2,8 @@
 
 use crate::{assert_close, norm, ok, oracle, plain, sub};
 use gnr_core::{
-    Ahead, Clip, Counted, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, Needs,
-    OnSample, Order, Pass, Regularizer, Result, Sam, Sample, Sgd, StepContext, Vector,
+    Ahead, Clip, Counted, Evaluation, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle, Method,
+    Needs, OnSample, Order, Pass, Regularizer, Result, Sam, Sample, Sgd, StepContext, Vector,
     testing::{LogisticRegression, Problem, ProblemOracle, Quadratic, TanhMlp},
 };
 
@@ -144,6 +144,43 @@ fn every_costs_nothing_in_between() {
     let shifted = ok(every.with_offset(3));
     assert_eq!((0..25).filter(|&t| shifted.acts(t)).collect::<Vec<_>>(), [3, 13, 23]);
     assert!(Every::new((), 0).is_err() && ok(Every::new((), 2)).with_offset(2).is_err());
+}
+
+/// A regulariser that starts late is the regulariser from its start on; before, the step is a plain one, bit for bit.
+#[test]
+fn from_step_costs_nothing_before_its_start() {
+    let late = FromStep::new(ok(Gnr::new(0.1, 0.1)), 3);
+    let late_sam = FromStep::new(ok(Sam::new(0.05)), 3);
+    for t in 0..6 {
+        let exact = |counted| counted;
+        let forward = |counted| ok(ForwardDiff::new(counted).with_step(0.05));
+        let acts = t >= 3;
+        assert_eq!(cost(late.clone(), t, exact), if acts { (2, 2, 2) } else { (1, 0, 0) }, "step {t}");
+        assert_eq!(cost(late_sam.clone(), t, exact), if acts { (2, 0, 0) } else { (1, 0, 0) }, "step {t}");
+        // Nothing is announced before the start either: SAM alone evaluates its gradient ahead, once.
+        let both = (ok(Sam::new(0.05)), late.clone());
+        assert_eq!(cost(both, t, forward), if acts { (4, 0, 0) } else { (2, 0, 0) }, "step {t}");
+    }
+    assert_eq!(cost(FromStep::new(ok(Gnr::new(0.1, 0.1)), 0), 0, |counted| counted), (2, 2, 2));
+}
+
+/// With `Every`, in either order, a step needs both; a radius that follows a schedule sees the step's own number.
+#[test]
+fn from_step_composes_with_every_and_with_schedules() {
+    let (problem, theta) = mlp();
+    type Any = Box<dyn Regularizer<ProblemOracle<TanhMlp>>>;
+    let moved = |regularizer: Any, t| {
+        let mut theta = theta.clone();
+        let report = ok(plain(regularizer, 0.1).step(t, &mut theta, &mut oracle(problem.clone())));
+        (theta, report.penalties.len())
+    };
+    let gnr = || Gnr::scheduled(ok(gnr_core::InverseSqrt::new(0.1)), 0.5);
+    for t in 0..12 {
+        let outside = moved(Box::new(FromStep::new(ok(Every::new(gnr(), 4)), 5)), t);
+        let inside = moved(Box::new(ok(Every::new(FromStep::new(gnr(), 5), 4))), t);
+        let expected = if t == 8 { moved(Box::new(gnr()), t) } else { moved(Box::new(()), t) };
+        assert_eq!((&outside, &inside), (&expected, &expected), "step {t}");
+    }
 }
 
 /// A combination asks for products exactly when one of its members does.

@@ -107,7 +107,9 @@ pub fn fit(
         match tensor.name.strip_prefix(&matching.prefix) {
             _ if used || names::is_bookkeeping(&tensor.name) => {}
             // Beside the weights in checkpoints of runs.
-            Some(name) if name.starts_with("optimizer.") => report.elsewhere += 1,
+            Some(name) if ["optimizer.", "average."].iter().any(|state| name.starts_with(state)) => {
+                report.elsewhere += 1
+            }
             Some(name) => report.unexpected.push(name.to_owned()),
             None => report.elsewhere += 1,
         }

@@ -2,8 +2,8 @@
 
 use gnr_core::{Error as CoreError, GradOracle, Order, Pass, Vector};
 use gnr_nn::{
-    Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Error, Layout, Mode,
-    Model, ParamVector, Result,
+    Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Error, Frozen, Layout,
+    MeasuredStatistics, Mode, Model, ParamVector, Result,
     layers::{BatchNorm2d, Conv2d, Linear},
     testing::Reference,
 };
@@ -104,6 +104,42 @@ fn running_statistics_move_in_a_commit_only() {
         oracle.evaluate(&theta, Pass::Commit, Order::Second).unwrap();
         assert_eq!(buffers.to_host(&b).unwrap(), before);
     }
+}
+
+/// One batch: its mean and unbiased variance, whatever was there before; several: the mean of theirs; frozen: nothing.
+#[test]
+fn measured_statistics_are_the_mean_over_batches() {
+    let (b, net) = (Reference::new(), Net::new(0.1));
+    let (batch, theta, _) = setting(&b, &net);
+    let start = || Buffers { tensors: [40.0, 0.5].map(|x| b.constant(&[x], &[1]).unwrap()).to_vec() };
+    let found =
+        |measured: MeasuredStatistics<Reference>| measured.into_buffers().to_host(&b).unwrap().concat();
+    let mut one = MeasuredStatistics::new(start());
+    one.add(&net, &b, &theta, None, &batch.images, None).unwrap();
+    assert_eq!(found(one), [3.5, 6.0]);
+
+    // A mean of 1.5 and a variance of 5/3; a mean of 2 and a variance of 16/3.
+    let images = [[0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 4.0, 4.0]].map(|x| b.constant(&x, &[1, 1, 2, 2]).unwrap());
+    let mut three = MeasuredStatistics::new(start());
+    for images in [&images[0], &images[1], &batch.images] {
+        three.add(&net, &b, &theta, None, images, None).unwrap();
+    }
+    let expected = [(1.5 + 2.0 + 3.5) / 3.0, (5.0 / 3.0 + 16.0 / 3.0 + 6.0) / 3.0];
+    let found_three = found(three.clone());
+    assert!((found_three[0] - expected[0]).abs() < 1e-14 && (found_three[1] - expected[1]).abs() < 1e-14);
+
+    let values = theta.to_host().unwrap();
+    let mask = [false, true, true, false, false];
+    let frozen = Frozen::new(&b, &net.layout, &values, &mask).unwrap();
+    let learned = ParamVector::new(b.clone(), frozen.learned(theta.tensors().iter().cloned()).collect());
+    let mut still = MeasuredStatistics::new(start());
+    still.add(&net, &b, &learned, Some(&frozen), &batch.images, None).unwrap();
+    assert_eq!(found(still), [40.0, 0.5]);
+
+    let refused = three.add(&net, &b, &learned, None, &batch.images, None);
+    assert!(matches!(refused, Err(CoreError::DimensionMismatch { .. })));
+    let mut other = MeasuredStatistics::new(Buffers { tensors: Vec::new() });
+    assert!(other.add(&net, &b, &theta, None, &batch.images, None).is_err());
 }
 
 /// Two equal logits: every target distribution costs ln 2. Otherwise targets are (1−s)·onehot + s/K.

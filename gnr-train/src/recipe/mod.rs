@@ -227,6 +227,10 @@ pub struct Sam {
     pub rho: f64,
     /// ρ over time. Default constant.
     pub rho_schedule: RhoSchedule,
+    /// Number of epochs that are trained without SAM before it acts: 30 means that it acts in the epochs 31, 32, … (counted
+    /// from 1, as in `metrics.jsonl`). Its schedule runs from the first step all the same. Less than `train.epochs`. Default 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub from_epoch: u64,
 }
 
 /// `[method.gnr]`.
@@ -240,7 +244,7 @@ pub struct Gnr {
     pub xi: f64,
     /// How Hessian-vector products are made. Default exact.
     pub hvp: Hvp,
-    /// Norm of the perturbation of a difference. Default 1e-3 (forward), 1e-2 (central); not for exact products.
+    /// Norm of the perturbation of a difference. Default 1e-3 (forward), 1e-2 (central); not for the other kinds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<f64>,
     /// Act on every so many steps. Default 1.
@@ -249,14 +253,28 @@ pub struct Gnr {
     pub batch_fraction: f64,
     /// ρ over time. Default constant.
     pub rho_schedule: RhoSchedule,
+    /// Number of epochs that are trained without GNR before it acts, at the cost of training without: see
+    /// [`Sam::from_epoch`]. With `every` a step needs both. Default 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub from_epoch: u64,
 }
 
-/// How Hessian-vector products are made. On ReLU nets the difference kinds are other methods than the exact one.
+/// What is not written: a key that has its default leaves the text, and so the address, of recipes that were written before
+/// there was such a key.
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// How Hessian-vector products are made, or what stands in their place. Each kind but the exact one is another method: the
+/// difference kinds on nets with ReLU, the Gauss–Newton kind on all that are not linear in their parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hvp {
     /// By dual numbers.
     Exact,
+    /// With the generalised Gauss–Newton matrix in place of the Hessian: another method, at somewhat less than the cost of
+    /// exact products.
+    GaussNewton,
     /// One-sided difference of gradients.
     ForwardDifference,
     /// Two-sided difference of gradients.
@@ -413,6 +431,40 @@ pub struct Train {
     /// Write a line of metrics every so many steps. Default: none, epochs only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_every_steps: Option<u64>,
+    /// `[train.average]`: the average of the weights is evaluated beside them. Training is the same. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average: Option<Average>,
+}
+
+/// `[train.average]`.
+///
+/// Each evaluation is made for the average too (`average_*` in `metrics.jsonl` and `summary.json`), once there is one; the
+/// last is written as `checkpoints/average.safetensors`. What is the best checkpoint, the weights themselves decide.
+///
+/// # Cost
+/// One vector and each evaluation twice; for `swa` of a model with BatchNorm also a forward pass over the training images
+/// before each evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Average {
+    /// Needed.
+    pub kind: AverageKind,
+    /// EMA: weight in (0, 1) of the old average in each step. Default 0.999.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay: Option<f64>,
+    /// Epochs before the first one that is averaged: 30 means the steps (EMA) or ends (SWA) of the epochs 31, 32, … Less than
+    /// `train.epochs`. Default 0 for EMA, ¾ of the epochs (rounded down) for SWA.
+    pub from_epoch: u64,
+}
+
+/// Which points are averaged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AverageKind {
+    /// Exponential moving average after each step, of weights and running statistics (as timm's `ModelEmaV2` has it).
+    Ema,
+    /// Stochastic weight averaging: the mean of the weights at the ends of late epochs. Running statistics are measured at the
+    /// averaged weights before each evaluation (as PyTorch's `update_bn` does it, on training images without augmentation).
+    Swa,
 }
 
 impl Train {
@@ -514,6 +566,7 @@ impl Recipe {
         if let Some(gnr) = &self.method.gnr {
             name.push_str(match gnr.hvp {
                 Hvp::Exact => " + GNR (exact)",
+                Hvp::GaussNewton => " + GNR (Gauss-Newton)",
                 Hvp::ForwardDifference => " + GNR (forward difference)",
                 Hvp::CentralDifference => " + GNR (central difference)",
             });

@@ -1,9 +1,9 @@
 //! The keys of a recipe: their types, defaults and domains, section by section.
 
 use super::{
-    Augment, Data, Freeze, Gnr, Group, Hvp, Interpolation, Load, Method, Model, NoDecay, Optimizer,
-    OptimizerName, Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, ScheduleName, Subset, Train,
-    reader::Reader,
+    Augment, Average, AverageKind, Data, Freeze, Gnr, Group, Hvp, Interpolation, Load, Method, Model,
+    NoDecay, Optimizer, OptimizerName, Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, ScheduleName,
+    Subset, Train, reader::Reader,
 };
 
 const POSITIVE: &str = "must be positive and finite";
@@ -31,7 +31,7 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
         "must be usable as the name of a folder",
     );
     let optimizer = optimizer(reader);
-    Recipe {
+    let recipe = Recipe {
         name,
         data: data(reader),
         model: model(reader),
@@ -39,6 +39,25 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
         schedule: schedule(reader, optimizer.lr),
         optimizer,
         train: train(reader),
+    };
+    phases(reader, &recipe);
+    recipe
+}
+
+/// What starts late starts within the run.
+fn phases(reader: &mut Reader<'_>, recipe: &Recipe) {
+    let epochs = recipe.train.epochs;
+    let (sam, gnr) = (&recipe.method.sam, &recipe.method.gnr);
+    let starts = [
+        ("method.sam", sam.map(|sam| sam.from_epoch)),
+        ("method.gnr", gnr.map(|gnr| gnr.from_epoch)),
+        ("train.average", recipe.train.average.map(|average| average.from_epoch)),
+    ];
+    for (section, start) in starts {
+        if let Some(start) = start.filter(|start| *start > 0 && *start >= epochs) {
+            let requirement = format!("must be less than train.epochs = {epochs}");
+            reader.keys_of(section).refuse("from_epoch", &start.to_string(), &requirement);
+        }
     }
 }
 
@@ -204,6 +223,7 @@ fn method(reader: &mut Reader<'_>) -> Method {
     let sam = Sam {
         rho: section.value_in("rho", 0.05, positive, POSITIVE),
         rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
+        from_epoch: section.value("from_epoch", 0),
     };
     let gnr_on = reader.enabled("method.gnr", true);
     let mut section = reader.keys_of("method.gnr");
@@ -211,12 +231,15 @@ fn method(reader: &mut Reader<'_>) -> Method {
         ("exact", Hvp::Exact),
         ("forward-difference", Hvp::ForwardDifference),
         ("central-difference", Hvp::CentralDifference),
+        ("gauss-newton", Hvp::GaussNewton),
     ];
     let hvp = section.choice("hvp", &hvps).unwrap_or(Hvp::Exact);
     let step = section.optional_in("step", positive, POSITIVE);
-    section.only_for("step", &step, hvp != Hvp::Exact, "a difference (hvp is \"exact\")");
+    let named = hvps.iter().find(|(_, known)| *known == hvp).map_or("", |(name, _)| *name);
+    let differs = matches!(hvp, Hvp::ForwardDifference | Hvp::CentralDifference);
+    section.only_for("step", &step, differs, &format!("a difference (hvp is \"{named}\")"));
     let default_step = match hvp {
-        Hvp::Exact => None,
+        Hvp::Exact | Hvp::GaussNewton => None,
         Hvp::ForwardDifference => Some(1e-3),
         Hvp::CentralDifference => Some(1e-2),
     };
@@ -234,6 +257,7 @@ fn method(reader: &mut Reader<'_>) -> Method {
             "must lie in (0, 1]",
         ),
         rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
+        from_epoch: section.value("from_epoch", 0),
     };
     Method { sam: sam_on.then_some(sam), gnr: gnr_on.then_some(gnr) }
 }
@@ -349,8 +373,11 @@ fn train(reader: &mut Reader<'_>) -> Train {
             &format!("cannot cut a batch of {batch_size} into so many parts"),
         );
     }
+    let epochs = train.value_in("epochs", 30, |n| *n > 0, AT_LEAST_ONE);
+    let average = average(reader, epochs);
+    let mut train = reader.section("train");
     Train {
-        epochs: train.value_in("epochs", 30, |n| *n > 0, AT_LEAST_ONE),
+        epochs,
         batch_size,
         micro_batches,
         label_smoothing: train.value_in("label_smoothing", 0.0, in_unit, "must lie in [0, 1)"),
@@ -367,5 +394,27 @@ fn train(reader: &mut Reader<'_>) -> Train {
         eval_every: train.value_in("eval_every", 1, |n| *n > 0, AT_LEAST_ONE),
         eval_batch_size: train.optional_in("eval_batch_size", |n| *n > 0, AT_LEAST_ONE),
         log_every_steps: train.optional_in("log_every_steps", |n| *n > 0, AT_LEAST_ONE),
+        average,
     }
+}
+
+fn average(reader: &mut Reader<'_>, epochs: u64) -> Option<Average> {
+    let mut section = reader.section("train.average");
+    let kind = section.choice("kind", &[("ema", AverageKind::Ema), ("swa", AverageKind::Swa)]);
+    let decay =
+        section.optional_in("decay", |decay: &f64| *decay > 0.0 && *decay < 1.0, "must lie in (0, 1)");
+    let from_epoch = section.optional("from_epoch");
+    if section.present() && kind.is_none() && !section.has("kind") {
+        section.refuse("kind", "nothing", "an average needs `kind`, \"ema\" or \"swa\"");
+    }
+    let kind = kind?;
+    let ema = kind == AverageKind::Ema;
+    section.only_for("decay", &decay, ema, "kind = \"ema\"");
+    // Three quarters, without overflow.
+    let late = epochs / 4 * 3 + epochs % 4 * 3 / 4;
+    Some(Average {
+        kind,
+        decay: ema.then(|| decay.unwrap_or(0.999)),
+        from_epoch: from_epoch.unwrap_or(if ema { 0 } else { late }),
+    })
 }

@@ -2,6 +2,7 @@
 // The configured exception for tests covers the test functions only, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod average;
 mod curvature;
 mod evaluation;
 mod files;

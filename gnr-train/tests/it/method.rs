@@ -20,6 +20,8 @@ fn each_method_costs_what_it_says() {
     assert_eq!(counts(&[]), (15, 30, 30), "the step's gradient and one at θ_adv; two products");
     assert_eq!(counts(&["method.gnr.hvp=forward-difference"]), (15, 60, 0));
     assert_eq!(counts(&["method.gnr.hvp=central-difference"]), (15, 90, 0));
+    assert_eq!(counts(&["method.gnr.hvp=gauss-newton"]), (15, 30, 30), "Gauss–Newton products are products");
+    assert_eq!(counts(&["method.gnr.hvp=gauss-newton", "train.micro_batches=2"]), (15, 30, 30));
     assert_eq!(counts(&["method.gnr.every=5"]), (15, 18, 6));
     // On a sample its own gradient at θ comes on top of the batch's.
     assert_eq!(counts(&["method.gnr.batch_fraction=0.25"]), (15, 45, 30));
@@ -27,8 +29,30 @@ fn each_method_costs_what_it_says() {
     let tenth = ["method.gnr.hvp=forward-difference", "method.gnr.batch_fraction=0.5", "method.gnr.every=5"];
     assert_eq!(counts(&tenth), (15, 15 + 3 * 4, 0));
     assert_eq!(counts(&["method.sam=true"]), (15, 45, 30));
+    // From epoch 2 on: ten of the fifteen steps.
+    assert_eq!(counts(&["method.gnr.from_epoch=1"]), (15, 15 + 10, 20));
+    assert_eq!(counts(&["method.gnr=false", "method.sam.from_epoch=2"]), (15, 15 + 5, 0));
+    assert_eq!(counts(&["method.gnr.from_epoch=1", "method.gnr.every=5"]), (15, 15 + 2, 4));
     let shared = ["method.sam.rho=0.001", "method.gnr.hvp=forward-difference", "method.gnr.step=0.001"];
     assert_eq!(counts(&shared), (15, 60, 0), "SAM and the difference share a gradient");
+}
+
+/// Before its epoch a regulariser does nothing: the first epochs are those of training without, bit for bit.
+#[test]
+fn a_late_phase_starts_after_its_epochs() {
+    let epochs = |sets: &[&str]| {
+        let home = tempfile::tempdir().unwrap();
+        let mut watch = Watch::default();
+        train(tiny(sets), home.path(), Existing::Refuse, &mut watch, &AtomicBool::new(false)).unwrap();
+        watch.epochs
+    };
+    let plain = epochs(&["method.gnr=false"]);
+    let late = epochs(&["method.gnr.from_epoch=1", "method.sam.from_epoch=2", "method.sam.rho=0.1"]);
+    assert_eq!((plain[0].test_loss, plain[0].grad_norm), (late[0].test_loss, late[0].grad_norm));
+    assert!(plain[1].test_loss != late[1].test_loss);
+    let acted: Vec<Vec<&str>> =
+        late.iter().map(|epoch| epoch.penalties.keys().map(String::as_str).collect()).collect();
+    assert_eq!(acted, [vec![], vec!["gnr"], vec!["gnr", "sam"]]);
 }
 
 #[test]
@@ -58,13 +82,17 @@ fn learning_rates_follow_the_schedule() {
 #[test]
 fn micro_batches_are_the_batch() {
     // Without BatchNorm the mean over parts is the mean over the batch, up to rounding: 1e-9 in f64 after 15 steps.
-    let losses = |parts: &str| {
+    let losses = |sets: &[&str]| {
         let home = tempfile::tempdir().unwrap();
-        let recipe = tiny(&[parts, "train.precision=f64", "method.sam=true", "model.activation=tanh"]);
-        run(recipe, home.path()).unwrap().test_loss
+        let smooth = ["train.precision=f64", "method.sam=true", "model.activation=tanh"];
+        run(tiny(&[sets, &smooth].concat()), home.path()).unwrap().test_loss
     };
-    let (whole, parts) = (losses("train.micro_batches=1"), losses("train.micro_batches=3"));
+    let (whole, parts) = (losses(&["train.micro_batches=1"]), losses(&["train.micro_batches=3"]));
     assert!((whole - parts).abs() < 1e-9, "{whole} {parts}");
+    let gauss_newton = |parts| losses(&["method.gnr.hvp=gauss-newton", parts]);
+    let (other, parts) = (gauss_newton("train.micro_batches=1"), gauss_newton("train.micro_batches=3"));
+    assert!((other - parts).abs() < 1e-9, "{other} {parts}");
+    assert!((other - whole).abs() > 1e-6, "G is not the Hessian of a net of tanh: {other} {whole}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use gnr_train::{
     Recipe,
-    recipe::{BUILTIN, Hvp, OptimizerName, builtin},
+    recipe::{AverageKind, BUILTIN, Hvp, OptimizerName, builtin},
 };
 
 fn refused(text: &str, sets: &[&str]) -> String {
@@ -42,11 +42,37 @@ fn refusals_name_place_key_expectation_and_finding() {
         ("[method]\ngnr = 3", "r.toml:2: `method.gnr` = 3: expected a table, true or false"),
         (
             "[method.gnr]\nhvp = \"exakt\"",
-            "r.toml:2: `method.gnr.hvp` = \"exakt\": expected one of exact, forward-difference, central-difference; did you mean \"exact\"?",
+            "r.toml:2: `method.gnr.hvp` = \"exakt\": expected one of exact, forward-difference, central-difference, gauss-newton; did you mean \"exact\"?",
         ),
         (
             "[method.gnr]\nstep = 0.1",
             "r.toml:2: `method.gnr.step` only goes with a difference (hvp is \"exact\")",
+        ),
+        (
+            "[train]\nepochs = 9\n[method.gnr]\nfrom_epoch = 9",
+            "r.toml:4: `method.gnr.from_epoch` = 9: must be less than train.epochs = 9",
+        ),
+        (
+            "[method]\nsam = { from_epoch = 31 }",
+            "r.toml:2: `method.sam.from_epoch` = 31: must be less than train.epochs = 30",
+        ),
+        (
+            "[method.gnr]\nhvp = \"gauss-newton\"\nstep = 0.1",
+            "r.toml:3: `method.gnr.step` only goes with a difference (hvp is \"gauss-newton\")",
+        ),
+        (
+            "[train.average]\ndecay = 0.9",
+            "r.toml:1: `train.average.kind` = nothing: an average needs `kind`, \"ema\" or \"swa\"",
+        ),
+        ("[train.average]\nkind = \"emma\"", "expected one of ema, swa; did you mean \"ema\"?"),
+        ("[train.average]\nkind = \"ema\"\ndecay = 1", "`train.average.decay` = 1.0: must lie in (0, 1)"),
+        (
+            "[train.average]\nkind = \"swa\"\ndecay = 0.9",
+            "r.toml:3: `train.average.decay` only goes with kind = \"ema\"",
+        ),
+        (
+            "[train.average]\nkind = \"swa\"\nfrom_epoch = 30",
+            "r.toml:3: `train.average.from_epoch` = 30: must be less than train.epochs = 30",
         ),
         ("[data]\nvalidation = 1.2", "r.toml:2: `data.validation` = 1.2: a fraction, must lie in [0, 1)"),
         (
@@ -192,6 +218,10 @@ fn a_written_recipe_is_the_same_recipe() {
             "method.gnr.every=7",
             "method.gnr.batch_fraction=0.25",
         ],
+        &["method.gnr.hvp=gauss-newton", "method.gnr.every=2"],
+        &["train.average={kind=\"ema\", decay=0.99}"],
+        &["train.average.kind=swa", "train.epochs=1"],
+        &["method.gnr.from_epoch=20", "method.sam.from_epoch=29"],
         &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
         &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],
         &["schedule.name=step", "schedule.every_epochs=7", "schedule.warmup_epochs=1.5"],
@@ -233,6 +263,39 @@ fn a_written_recipe_is_the_same_recipe() {
     }
 }
 
+/// Runs are addressed by their recipe's text: a key that a recipe does not use must not be in it.
+#[test]
+fn keys_that_are_not_used_are_not_written() {
+    for known in BUILTIN {
+        let text = builtin(known.name, &["method.sam=true".into()]).unwrap().to_toml().unwrap();
+        for key in ["from_epoch", "average", "group"] {
+            assert!(!text.contains(key), "{}: {key} in\n{text}", known.name);
+        }
+    }
+    let sets = ["method.gnr.from_epoch=0".to_owned(), "method.sam.from_epoch=0".to_owned()];
+    assert!(!builtin("digits", &sets).unwrap().to_toml().unwrap().contains("from_epoch"));
+    // A regulariser that is off has no phase.
+    let off = ["method.gnr=false".to_owned()];
+    let text = "[method.sam]\nfrom_epoch = 2\n[train]\nepochs = 3";
+    assert_eq!(
+        Recipe::parse("r.toml", "r", text, &off).unwrap().method.sam.map(|sam| sam.from_epoch),
+        Some(2)
+    );
+}
+
+#[test]
+fn averages_have_defaults_by_kind() {
+    let average = |sets: &[&str]| {
+        let average = super::support::tiny(sets).train.average.unwrap();
+        (average.kind, average.decay, average.from_epoch)
+    };
+    assert_eq!(average(&["train.average.kind=ema"]), (AverageKind::Ema, Some(0.999), 0));
+    for (epochs, from) in [(1, 0), (3, 2), (4, 3), (30, 22), (200, 150)] {
+        let epochs = format!("train.epochs={epochs}");
+        assert_eq!(average(&["train.average.kind=swa", &epochs]), (AverageKind::Swa, None, from));
+    }
+}
+
 #[test]
 fn every_built_in_recipe_is_valid_and_says_what_it_is() {
     for known in BUILTIN {
@@ -250,6 +313,7 @@ fn methods_are_named_exactly() {
     assert_eq!(name(&["method.gnr=false"]), "SGD");
     assert_eq!(name(&["method.sam=true"]), "SGD + SAM + GNR (exact)");
     assert_eq!(name(&["method.gnr.hvp=forward-difference"]), "SGD + GNR (forward difference)");
+    assert_eq!(name(&["method.gnr.hvp=gauss-newton"]), "SGD + GNR (Gauss-Newton)");
     assert_eq!(super::support::tiny(&[]).method.gnr.map(|gnr| gnr.hvp), Some(Hvp::Exact));
 }
 

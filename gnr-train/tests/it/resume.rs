@@ -25,6 +25,18 @@ const VARIANTS: &[&[&str]] = &[
         "train.micro_batches=3",
         "data.label_noise.validation=true",
     ],
+    &["method.gnr.hvp=gauss-newton", "train.micro_batches=2", "method.gnr.batch_fraction=0.5"],
+    &["method.sam.from_epoch=1", "method.gnr.from_epoch=2", "method.gnr.every=2"],
+    &["train.average={kind=\"ema\", decay=0.9, from_epoch=1}", "optimizer.name=adamw", "optimizer.lr=0.01"],
+    &["train.average={kind=\"swa\", from_epoch=1}", "model.dropout=0.3"],
+    &[
+        "model.name=resnet8",
+        "model.widths=[2,2,2]",
+        "train.epochs=2",
+        "train.average={kind=\"ema\", decay=0.75}",
+        "train.checkpoint_every_steps=2",
+    ],
+    &["model.name=resnet8", "model.widths=[2,2,2]", "train.epochs=2", "train.average.kind=swa"],
     &["model.dropout=0.3", "train.micro_batches=2", "method.sam=true"],
     &[
         "model.name=resnet8",
@@ -59,6 +71,12 @@ fn stopping_anywhere_changes_no_bit() {
                     bytes(&folder, checkpoint) == bytes(&whole, checkpoint),
                     "{sets:?}, {stop_at}, {checkpoint}"
                 );
+            }
+            let average = whole.join("checkpoints/average.safetensors").exists();
+            assert_eq!(average, recipe.train.average.is_some(), "{sets:?}");
+            if average {
+                let name = "average.safetensors";
+                assert!(bytes(&folder, name) == bytes(&whole, name), "{sets:?}, {stop_at}, {name}");
             }
             for (kept, (_, path)) in
                 kept_checkpoints(&folder).unwrap().iter().zip(kept_checkpoints(&whole).unwrap())

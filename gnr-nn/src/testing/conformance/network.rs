@@ -205,6 +205,17 @@ fn answers<B: Autodiff>(backend: &B) -> CoreResult<Vec<(&'static str, Vec<f64>)>
         ggn.push(host(&product)?);
     }
     assert_eq!(ggn[0], ggn[1], "a Gauss–Newton product without a record is the same");
+    for order in [Order::Second, Order::First] {
+        let used_up = oracle.evaluate(&setting.theta, Pass::Probe, order)?;
+        oracle.last_ggn(&used_up, &setting.tangents[0], &mut product)?;
+        assert_eq!(host(&product)?, ggn[0], "the last Gauss–Newton product is the same");
+        oracle.ggn(&used_up, &setting.tangents[0], &mut product)?;
+        assert_eq!(host(&product)?, ggn[0], "a Gauss–Newton product after the last one is the same");
+        let here = oracle.evaluate(&setting.theta, Pass::Probe, order)?;
+        oracle.ggn(&here, &here.grad, &mut product)?;
+        let own = oracle.ggn_of_gradient(here)?;
+        assert_eq!(host(&own)?, host(&product)?, "the gradient's own Gauss–Newton product is the same");
+    }
     said.push(("a Gauss–Newton product", ggn.swap_remove(0)));
     assert_eq!(oracle.correct(), None, "nothing was committed yet");
     let (loss, grad) = (here.loss, host(&here.grad)?);

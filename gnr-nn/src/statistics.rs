@@ -1,0 +1,79 @@
+//! Running statistics measured anew at a point: what weights need that no training step has visited, such as averages.
+
+use crate::{
+    Autodiff, Buffers, Context, Frozen, MaskSeed, Mode, Model, ParamVector, Result,
+    passes::{check_buffers, check_point},
+};
+
+/// The statistics of BatchNorm as the mean of those of several batches, each with the same weight, at one point.
+///
+/// As PyTorch's `update_bn` (a momentum of `None`): batch n moves the statistics by 1/n of the way to its own, so that nothing is
+/// left of those before it. After one batch they are its statistics: the mean, and the variance with the divisor N·H·W − 1.
+/// A frozen layer's stay as they are.
+///
+/// # References
+/// Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018, Section 3.2.
+#[derive(Clone)]
+pub struct MeasuredStatistics<B: Autodiff> {
+    buffers: Buffers<B>,
+    batches: u64,
+}
+
+impl<B: Autodiff> MeasuredStatistics<B> {
+    /// Before the first batch: `buffers`, which stay what they are where nothing is measured.
+    pub fn new(buffers: Buffers<B>) -> Self {
+        Self { buffers, batches: 0 }
+    }
+
+    /// Takes in the statistics of `images` at the point `theta` of the learned parameters, in train mode.
+    ///
+    /// # Errors
+    /// A point or statistics of another model, shape mismatches, dropout without `masks`, a failure of the backend; the
+    /// statistics are then unchanged, unless the backend itself failed.
+    ///
+    /// # Cost
+    /// One forward pass.
+    pub fn add<M: Model>(
+        &mut self,
+        model: &M,
+        backend: &B,
+        theta: &ParamVector<B>,
+        frozen: Option<&Frozen<B>>,
+        images: &B::Tensor,
+        masks: Option<MaskSeed>,
+    ) -> gnr_core::Result<()> {
+        check_point("statistics", backend, model.layout(), frozen, theta)?;
+        check_buffers(model.layout(), self.buffers.tensors.len())?;
+        Ok(self.take_in(model, backend, theta, frozen, images, masks)?)
+    }
+
+    fn take_in<M: Model>(
+        &mut self,
+        model: &M,
+        backend: &B,
+        theta: &ParamVector<B>,
+        frozen: Option<&Frozen<B>>,
+        images: &B::Tensor,
+        masks: Option<MaskSeed>,
+    ) -> Result<()> {
+        let params = match frozen {
+            Some(frozen) => frozen.assemble(theta.tensors().to_vec(), B::Tensor::clone)?,
+            None => theta.tensors().to_vec(),
+        };
+        let mut cx = Context::new(backend, &params, &self.buffers.tensors, Mode::Train)
+            .with_frozen(frozen.map_or(&[], Frozen::mask))
+            .with_masks(masks);
+        model.forward(&mut cx, images)?;
+        let mut collected = cx.into_collected();
+        let momentum = 1.0 / (self.batches + 1) as f64;
+        collected.iter_mut().for_each(|layer| layer.momentum = momentum);
+        self.buffers.update(backend, collected)?;
+        self.batches += 1;
+        Ok(())
+    }
+
+    /// What was measured.
+    pub fn into_buffers(self) -> Buffers<B> {
+        self.buffers
+    }
+}
