@@ -10,4 +10,5 @@ mod geometry;
 mod method;
 mod recipe;
 mod resume;
+mod smooth;
 mod support;
