@@ -280,6 +280,12 @@ pub(crate) struct Bench {
     /// Number of blocks of a ViT [default: the architecture's own]
     #[arg(long, value_parser = positive)]
     pub(crate) depth: Option<usize>,
+    /// Activation, as `model.activation` in recipes [default: relu]
+    #[arg(long)]
+    pub(crate) activation: Option<gnr_models::Activation>,
+    /// Normalisation, as `model.norm` in recipes [default: batch]
+    #[arg(long)]
+    pub(crate) norm: Option<gnr_models::Norm>,
     /// Time only this method; may be repeated
     #[arg(long = "method", value_name = "NAME")]
     pub(crate) methods: Vec<String>,

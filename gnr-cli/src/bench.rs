@@ -26,6 +26,7 @@ pub(crate) fn bench(arguments: &args::Bench) -> anyhow::Result<ExitCode> {
         model = model.with_widths(arguments.widths.clone());
     }
     model.depth = arguments.depth;
+    (model.activation, model.norm) = (arguments.activation, arguments.norm);
     let request = BenchRequest {
         model,
         batch: arguments.batch,

@@ -1,8 +1,8 @@
 //! What a user says about a model, and what can be wrong with it.
 
-use std::{fmt, str::FromStr};
-
 use gnr_nn::layers::{DropPath, Dropout};
+
+use crate::{Activation, Architecture, Norm, registry::families_with};
 
 /// The request for a model: a registered name, the number of classes, the shape of an image, and what the architecture
 /// lets one choose.
@@ -16,8 +16,13 @@ pub struct ModelConfig {
     pub input: [usize; 3],
     /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT; `None`: the architecture's own.
     pub widths: Option<Vec<usize>>,
-    /// Activation of an MLP; `None`: ReLU.
+    /// Activation of an MLP, a LeNet, a ResNet, ResNeXt or wide ResNet; `None`: ReLU. (Pooling by maxima, as in LeNet and after the
+    /// ImageNet stem, stays what it is: these nets keep kinks.)
     pub activation: Option<Activation>,
+    /// Normalisation of a ResNet, ResNeXt or wide ResNet; `None`: batch normalisation.
+    pub norm: Option<Norm>,
+    /// Number of groups of [`Norm::Group`]; `None`: 32, or fewer where a group would have less than 4 channels.
+    pub norm_groups: Option<usize>,
     /// Number of blocks of a ViT; `None`: the architecture's own.
     pub depth: Option<usize>,
     /// Attention heads of a ViT; `None`: the architecture's own.
@@ -39,6 +44,8 @@ impl ModelConfig {
             input,
             widths: None,
             activation: None,
+            norm: None,
+            norm_groups: None,
             depth: None,
             heads: None,
             patch: None,
@@ -54,6 +61,12 @@ impl ModelConfig {
     /// Another activation.
     pub fn with_activation(mut self, activation: Activation) -> Self {
         self.activation = Some(activation);
+        self
+    }
+
+    /// Another normalisation.
+    pub fn with_norm(mut self, norm: Norm) -> Self {
+        self.norm = Some(norm);
         self
     }
 
@@ -73,7 +86,13 @@ impl ModelConfig {
         if let Some(widths) = self.widths.as_ref().filter(|widths| widths.contains(&0)) {
             return Err(self.invalid("widths", format!("{widths:?} has a zero width")));
         }
-        for (field, count) in [("depth", self.depth), ("heads", self.heads), ("patch", self.patch)] {
+        let counts = [
+            ("depth", self.depth),
+            ("heads", self.heads),
+            ("patch", self.patch),
+            ("norm_groups", self.norm_groups),
+        ];
+        for (field, count) in counts {
             if count == Some(0) {
                 return Err(self.invalid(field, "0, but it must be at least 1"));
             }
@@ -107,50 +126,27 @@ impl ModelConfig {
             .map_err(|error| self.invalid("drop_path", error.to_string()))
     }
 
-    /// Refuses the options that the architecture does not have, rather than ignoring them: all but those it `takes`.
-    pub(crate) fn only(&self, takes: &[&str]) -> Result<(), ModelError> {
+    /// Refuses the options that the architecture does not have, rather than ignoring them.
+    pub(crate) fn only_options_of<A: Architecture>(&self) -> Result<(), ModelError> {
         let options = [
             ("widths", self.widths.is_some()),
             ("activation", self.activation.is_some()),
+            ("norm", self.norm.is_some()),
+            ("norm_groups", self.norm_groups.is_some()),
             ("depth", self.depth.is_some()),
             ("heads", self.heads.is_some()),
             ("patch", self.patch.is_some()),
             ("dropout", self.dropout.is_some()),
             ("drop_path", self.drop_path.is_some()),
         ];
-        match options.into_iter().find(|(field, given)| *given && !takes.contains(field)) {
-            Some((field, _)) => Err(self.invalid(field, "given, but this architecture has no such option")),
+        match options.into_iter().find(|(field, given)| *given && !A::OPTIONS.contains(field)) {
+            Some((field, _)) => {
+                let families = families_with(field).join(", ");
+                let problem =
+                    format!("given, but this architecture has no such option; these have: {families}");
+                Err(self.invalid(field, problem))
+            }
             None => Ok(()),
-        }
-    }
-}
-
-/// A pointwise nonlinearity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Activation {
-    /// max(x, 0).
-    #[default]
-    Relu,
-    /// tanh x: smooth, for comparisons with finite differences.
-    Tanh,
-}
-
-impl fmt::Display for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Relu => "relu",
-            Self::Tanh => "tanh",
-        })
-    }
-}
-
-impl FromStr for Activation {
-    type Err = ModelError;
-    fn from_str(name: &str) -> Result<Self, ModelError> {
-        match name {
-            "relu" => Ok(Self::Relu),
-            "tanh" => Ok(Self::Tanh),
-            _ => Err(ModelError::UnknownActivation { name: name.to_owned() }),
         }
     }
 }
@@ -167,11 +163,17 @@ pub enum ModelError {
         /// The registered name closest to it.
         nearest: &'static str,
     },
-    /// No activation of this name.
-    #[error("there is no activation `{name}`; there are relu and tanh")]
-    UnknownActivation {
+    /// No activation or norm of this name.
+    #[error("there is no {kind} `{name}`; there are {}; did you mean `{nearest}`?", choices.join(", "))]
+    UnknownChoice {
+        /// What is chosen: `activation` or `norm`.
+        kind: &'static str,
         /// What was asked for.
         name: String,
+        /// What there is.
+        choices: Vec<&'static str>,
+        /// That of them closest to the name.
+        nearest: &'static str,
     },
     /// A field of the request that the architecture cannot take.
     #[error("model `{model}`: {field}: {problem}")]

@@ -267,6 +267,7 @@ impl SqueezeExcite {
 const TAN_AND_LE: &str = "Tan and Le, ICML 2019";
 
 impl Architecture for EfficientNet {
+    const OPTIONS: &'static [&'static str] = &["dropout", "drop_path"];
     const REGISTERED: &'static [Registered] = &[
         Registered {
             name: "efficientnet_b0",
@@ -283,7 +284,7 @@ impl Architecture for EfficientNet {
     ];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.only(&["dropout", "drop_path"])?;
+        config.only_options_of::<Self>()?;
         let style = if config.name == "efficientnet_lite0" { Style::Lite } else { Style::Torchvision };
         let net = Self::new(style, config.input[0], &B0, ENDS, config.classes);
         let drop_paths = config.drop_paths(net.blocks.len())?;

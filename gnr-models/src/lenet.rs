@@ -1,15 +1,16 @@
-//! LeNet-5 with ReLU and max-pooling, for small grey or colour images.
+//! LeNet-5 with max-pooling, for small grey or colour images.
 
 use gnr_nn::{
     Backend, Context, Conv2dSpec, Layout, Model, Padding, PoolSpec, Result,
     layers::{Conv2d, Linear},
 };
 
-use crate::{Architecture, ModelConfig, ModelError, Registered};
+use crate::{Activation, Architecture, ModelConfig, ModelError, Registered};
 
 const POOL: PoolSpec = PoolSpec { window: 2, stride: 2, padding: 0 };
 
-/// conv5×5(6)-ReLU-pool, conv5×5(16)-ReLU-pool, linear 120-84-classes. Tensors: `conv1`, `conv2`, `fc1`, `fc2`, `fc3`.
+/// conv5×5(6)-a-pool, conv5×5(16)-a-pool, linear 120-a-84-a-classes; the activation a is ReLU unless another is asked for. The pools
+/// take maxima, so that the net has kinks whatever a is. Tensors: `conv1`, `conv2`, `fc1`, `fc2`, `fc3`.
 ///
 /// The first convolution pads by 2. The second does not, except on maps too small for a 5×5 window and a pool (8×8 images).
 #[derive(Clone, Debug)]
@@ -17,9 +18,11 @@ pub struct LeNet {
     layout: Layout,
     convolutions: [Conv2d; 2],
     linear: [Linear; 3],
+    activation: Activation,
 }
 
 impl Architecture for LeNet {
+    const OPTIONS: &'static [&'static str] = &["activation"];
     const REGISTERED: &'static [Registered] = &[Registered {
         name: "lenet",
         family: "LeNet",
@@ -28,7 +31,7 @@ impl Architecture for LeNet {
     }];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.only(&[])?;
+        config.only_options_of::<Self>()?;
         let [channels, height, width] = config.input;
         if height.min(width) < 4 {
             return Err(
@@ -52,7 +55,7 @@ impl Architecture for LeNet {
             Linear::new(&mut root.enter("fc2"), 120, 84),
             Linear::new(&mut root.enter("fc3"), 84, config.classes),
         ];
-        Ok(Self { layout, convolutions, linear })
+        Ok(Self { layout, convolutions, linear, activation: config.activation.unwrap_or_default() })
     }
 }
 
@@ -61,9 +64,10 @@ impl Model for LeNet {
         &self.layout
     }
     fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
+        let activation = self.activation.unary();
         let mut x = x.clone();
         for convolution in &self.convolutions {
-            x = cx.backend.relu(&convolution.forward(cx, &x)?)?;
+            x = cx.backend.unary(activation, &convolution.forward(cx, &x)?)?;
             x = cx.backend.max_pool2d(&x, POOL)?;
         }
         let shape = cx.backend.shape(&x);
@@ -71,7 +75,7 @@ impl Model for LeNet {
         let mut x = cx.backend.reshape(&x, &[samples, features])?;
         for (i, linear) in self.linear.iter().enumerate() {
             if i > 0 {
-                x = cx.backend.relu(&x)?;
+                x = cx.backend.unary(activation, &x)?;
             }
             x = linear.forward(cx, &x)?;
         }

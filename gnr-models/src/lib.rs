@@ -19,6 +19,7 @@ mod config;
 pub mod efficientnet;
 pub mod lenet;
 pub mod mlp;
+mod nonlinearity;
 pub mod pyramidnet;
 mod registry;
 mod residual;
@@ -32,5 +33,6 @@ pub mod vit;
 pub mod weights;
 pub mod wide_resnet;
 
-pub use config::{Activation, ModelConfig, ModelError};
+pub use config::{ModelConfig, ModelError};
+pub use nonlinearity::{Activation, Nonlinearity, Norm};
 pub use registry::{AnyModel, Architecture, Registered, registry};

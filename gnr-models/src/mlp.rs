@@ -1,7 +1,7 @@
 //! Multilayer perceptrons, named as PyTorch's `nn.Sequential` of linear layers and activations.
 
 use gnr_nn::{
-    Backend, Context, Layout, Model, Result, Unary,
+    Backend, Context, Layout, Model, Result,
     layers::{Dropout, Linear},
 };
 
@@ -35,6 +35,7 @@ impl Mlp {
 }
 
 impl Architecture for Mlp {
+    const OPTIONS: &'static [&'static str] = &["widths", "activation", "dropout"];
     const REGISTERED: &'static [Registered] = &[Registered {
         name: "mlp",
         family: "MLP",
@@ -43,7 +44,7 @@ impl Architecture for Mlp {
     }];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.only(&["widths", "activation", "dropout"])?;
+        config.only_options_of::<Self>()?;
         let mut sizes = vec![config.input.iter().product()];
         sizes.extend_from_slice(config.widths.as_deref().unwrap_or(&[256, 128]));
         sizes.push(config.classes);
@@ -63,10 +64,7 @@ impl Model for Mlp {
         let mut x = cx.backend.reshape(x, &[samples, features])?;
         for (i, layer) in self.layers.iter().enumerate() {
             if i > 0 {
-                x = match self.activation {
-                    Activation::Relu => cx.backend.relu(&x)?,
-                    Activation::Tanh => cx.backend.unary(Unary::Tanh, &x)?,
-                };
+                x = cx.backend.unary(self.activation.unary(), &x)?;
                 x = self.dropout.forward(cx, &x)?;
             }
             x = layer.forward(cx, &x)?;

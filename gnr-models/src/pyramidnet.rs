@@ -122,6 +122,7 @@ fn parse(name: &str) -> Option<(usize, usize)> {
 }
 
 impl Architecture for PyramidNet {
+    const OPTIONS: &'static [&'static str] = &[];
     const REGISTERED: &'static [Registered] = &[Registered {
         name: "pyramidnet110_a270",
         family: "PyramidNet",
@@ -134,7 +135,7 @@ impl Architecture for PyramidNet {
     }
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.only(&[])?;
+        config.only_options_of::<Self>()?;
         let (depth, alpha) = parse(&config.name).ok_or_else(|| config.invalid("name", "not a PyramidNet"))?;
         if !(11..=1001).contains(&depth) || !(depth - 2).is_multiple_of(9) || alpha > 10_000 {
             let problem = format!(

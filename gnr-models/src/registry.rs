@@ -24,6 +24,8 @@ pub struct Registered {
 pub trait Architecture: Model + Sized {
     /// The names it answers to.
     const REGISTERED: &'static [Registered];
+    /// The optional fields of [`ModelConfig`] that it takes; any other is refused.
+    const OPTIONS: &'static [&'static str];
     /// Whether `name` is one of its: a registered one, or one that follows the family's pattern (`wrn40_4`).
     fn answers_to(name: &str) -> bool {
         Self::REGISTERED.iter().any(|known| known.name == name)
@@ -46,6 +48,13 @@ macro_rules! architectures {
         /// Every name that [`AnyModel::build`] knows.
         pub fn registry() -> Vec<Registered> {
             [$(<$model as Architecture>::REGISTERED),+].concat()
+        }
+
+        /// The families that take an optional field of [`ModelConfig`].
+        pub(crate) fn families_with(option: &str) -> Vec<&'static str> {
+            let all = [$((<$model as Architecture>::OPTIONS, <$model as Architecture>::REGISTERED)),+];
+            let having = all.into_iter().filter(|(options, _)| options.contains(&option));
+            having.filter_map(|(_, registered)| registered.first().map(|known| known.family)).collect()
         }
 
         impl AnyModel {

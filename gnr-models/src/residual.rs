@@ -1,9 +1,16 @@
-//! What residual networks are built of: a convolution with its BatchNorm, the basic block, the bottleneck, shortcuts.
+//! What residual networks are built of: a convolution with its normalisation, the basic block, the bottleneck, shortcuts.
 
 use gnr_nn::{
     Backend, Context, Conv2dSpec, Fused, Padding, Result, Scope, Unary,
-    layers::{BatchNorm2d, Conv2d, Linear},
+    layers::{Conv2d, Linear},
 };
+
+use crate::nonlinearity::{MapNorm, Nonlinearity, Norm};
+
+/// Stride, padding and groups of a square convolution that keeps the map's size up to its stride.
+fn keeping_size(window: usize, stride: usize, groups: usize) -> Conv2dSpec {
+    Conv2dSpec { stride, padding: Padding::Each(window / 2), groups }
+}
 
 /// A square convolution without bias that keeps the map's size up to its stride.
 pub(crate) fn convolution(
@@ -13,19 +20,111 @@ pub(crate) fn convolution(
     window: usize,
     stride: usize,
 ) -> Conv2d {
-    let spec = Conv2dSpec { stride, padding: Padding::Each(window / 2), groups: 1 };
-    Conv2d::new(&mut scope.enter(name), input, output, window, spec)
+    Conv2d::new(&mut scope.enter(name), input, output, window, keeping_size(window, stride, 1))
 }
 
-/// A convolution without bias and its BatchNorm.
+/// What the layers of a residual network have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Family {
+    nonlinearity: Nonlinearity,
+    /// What the last convolution of a residual function starts by, relative to He-normal.
+    last_gain: f64,
+}
+
+impl Family {
+    /// For nets of `blocks` residual blocks.
+    pub(crate) fn new(nonlinearity: Nonlinearity, blocks: usize) -> Self {
+        let last_gain = match nonlinearity.norm {
+            Norm::None => (blocks.max(1) as f64).sqrt().recip(),
+            _ => 1.0,
+        };
+        Self { nonlinearity, last_gain }
+    }
+    /// A square convolution that keeps the map's size up to its stride; it has a bias where nothing normalises.
+    pub(crate) fn convolution(
+        &self,
+        scope: &mut Scope<'_>,
+        name: &str,
+        ends: [usize; 2],
+        window: usize,
+        stride: usize,
+    ) -> Conv2d {
+        self.conv(&mut scope.enter(name), ends, window, keeping_size(window, stride, 1), 1.0)
+    }
+    /// The last [`convolution`](Self::convolution) of a residual function.
+    pub(crate) fn last_convolution(
+        &self,
+        scope: &mut Scope<'_>,
+        name: &str,
+        ends: [usize; 2],
+        window: usize,
+        stride: usize,
+    ) -> Conv2d {
+        self.conv(&mut scope.enter(name), ends, window, keeping_size(window, stride, 1), self.last_gain)
+    }
+    fn conv(
+        &self,
+        scope: &mut Scope<'_>,
+        [input, output]: [usize; 2],
+        window: usize,
+        spec: Conv2dSpec,
+        gain: f64,
+    ) -> Conv2d {
+        match self.nonlinearity.norm {
+            Norm::None => Conv2d::unnormalised(scope, input, output, window, spec, gain),
+            _ => Conv2d::new(scope, input, output, window, spec),
+        }
+    }
+    /// A normalisation.
+    pub(crate) fn norm(&self, scope: &mut Scope<'_>, name: &str, channels: usize) -> MapNorm {
+        self.nonlinearity.norm(scope, name, channels)
+    }
+    /// A convolution and its normalisation, named `names`.
+    pub(crate) fn conv_norm(
+        &self,
+        scope: &mut Scope<'_>,
+        names: [&str; 2],
+        ends: [usize; 2],
+        window: usize,
+        stride: usize,
+    ) -> ConvNorm {
+        self.grouped(scope, names, ends, window, stride, 1)
+    }
+    /// A [`conv_norm`](Self::conv_norm) in groups of channels.
+    fn grouped(
+        &self,
+        scope: &mut Scope<'_>,
+        [conv, norm]: [&str; 2],
+        ends: [usize; 2],
+        window: usize,
+        stride: usize,
+        groups: usize,
+    ) -> ConvNorm {
+        let conv = self.conv(&mut scope.enter(conv), ends, window, keeping_size(window, stride, groups), 1.0);
+        ConvNorm { conv, norm: self.norm(scope, norm, ends[1]) }
+    }
+    /// The last [`conv_norm`](Self::conv_norm) of a residual function, with stride 1.
+    fn last(
+        &self,
+        scope: &mut Scope<'_>,
+        [conv, norm]: [&str; 2],
+        ends: [usize; 2],
+        window: usize,
+    ) -> ConvNorm {
+        let conv = self.last_convolution(scope, conv, ends, window, 1);
+        ConvNorm { conv, norm: self.norm(scope, norm, ends[1]) }
+    }
+}
+
+/// A convolution and its normalisation.
 #[derive(Clone, Debug)]
 pub(crate) struct ConvNorm {
     conv: Conv2d,
-    bn: BatchNorm2d,
+    norm: MapNorm,
 }
 
 impl ConvNorm {
-    /// Declares `names` = the convolution's and the norm's.
+    /// Declares `names` = the convolution's and the BatchNorm's.
     pub(crate) fn new(
         scope: &mut Scope<'_>,
         names: [&str; 2],
@@ -33,36 +132,24 @@ impl ConvNorm {
         window: usize,
         stride: usize,
     ) -> Self {
-        Self::grouped(scope, names, channels, window, stride, 1)
-    }
-    /// The same in groups of channels.
-    pub(crate) fn grouped(
-        scope: &mut Scope<'_>,
-        [conv, bn]: [&str; 2],
-        [input, output]: [usize; 2],
-        window: usize,
-        stride: usize,
-        groups: usize,
-    ) -> Self {
-        let spec = Conv2dSpec { stride, padding: Padding::Each(window / 2), groups };
-        Self::with_spec(scope, [conv, bn], [input, output], window, spec)
+        Self::with_spec(scope, names, channels, window, keeping_size(window, stride, 1))
     }
     /// With any stride, padding and groups.
     pub(crate) fn with_spec(
         scope: &mut Scope<'_>,
-        [conv, bn]: [&str; 2],
+        [conv, norm]: [&str; 2],
         [input, output]: [usize; 2],
         window: usize,
         spec: Conv2dSpec,
     ) -> Self {
         Self {
             conv: Conv2d::new(&mut scope.enter(conv), input, output, window, spec),
-            bn: BatchNorm2d::new(&mut scope.enter(bn), output),
+            norm: Nonlinearity::default().norm(scope, norm, output),
         }
     }
     /// Another ε of the norm.
     pub(crate) fn with_eps(mut self, eps: f64) -> Self {
-        self.bn = self.bn.with_eps(eps);
+        self.norm = self.norm.with_eps(eps);
         self
     }
     /// Runs both; a fused backend adds the residual and applies the activation in the same pass.
@@ -73,15 +160,7 @@ impl ConvNorm {
         fused: Fused<'_, B::Tensor>,
     ) -> Result<B::Tensor> {
         let y = self.conv.forward(cx, x)?;
-        self.bn.forward_fused(cx, &y, fused)
-    }
-    /// Runs both, then ReLU.
-    pub(crate) fn forward_relu<B: Backend>(
-        &self,
-        cx: &mut Context<'_, B>,
-        x: &B::Tensor,
-    ) -> Result<B::Tensor> {
-        self.forward(cx, x, Fused { residual: None, activation: Some(Unary::Relu) })
+        self.norm.forward(cx, &y, fused)
     }
 }
 
@@ -99,6 +178,7 @@ pub(crate) enum Shortcut {
 impl Shortcut {
     /// The identity where shapes agree, else a projection called `names`.
     pub(crate) fn projection(
+        family: Family,
         scope: &mut Scope<'_>,
         names: [&str; 2],
         [input, output]: [usize; 2],
@@ -107,7 +187,7 @@ impl Shortcut {
         if stride == 1 && input == output {
             Self::Identity
         } else {
-            Self::Projection(ConvNorm::new(scope, names, [input, output], 1, stride))
+            Self::Projection(family.conv_norm(scope, names, [input, output], 1, stride))
         }
     }
     /// He et al.'s option A: new channels are zero, half of them before the old ones and half after.
@@ -140,31 +220,35 @@ impl Shortcut {
     }
 }
 
-/// A residual block: the last BatchNorm also adds the shortcut and applies the ReLU.
+/// A residual block: the last normalisation also adds the shortcut and applies the activation, a below.
 ///
 /// Two convolutions 3×3 (basic), or 1×1, 3×3 with the stride (torchvision's v1.5) and 1×1 (bottleneck).
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     convolutions: Vec<ConvNorm>,
     shortcut: Shortcut,
+    activation: Unary,
 }
 
 impl Block {
-    /// relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)); `shortcut` is declared last.
+    /// a(bn2(conv2(a(bn1(conv1(x))))) + shortcut(x)); `shortcut` is declared last.
     pub(crate) fn basic(
+        family: Family,
         scope: &mut Scope<'_>,
         [input, output]: [usize; 2],
         stride: usize,
         shortcut: impl FnOnce(&mut Scope<'_>) -> Shortcut,
     ) -> Self {
         let convolutions = vec![
-            ConvNorm::new(scope, ["conv1", "bn1"], [input, output], 3, stride),
-            ConvNorm::new(scope, ["conv2", "bn2"], [output, output], 3, 1),
+            family.conv_norm(scope, ["conv1", "bn1"], [input, output], 3, stride),
+            family.last(scope, ["conv2", "bn2"], [output, output], 3),
         ];
-        Self { convolutions, shortcut: shortcut(scope) }
+        let activation = family.nonlinearity.activation.unary();
+        Self { convolutions, shortcut: shortcut(scope), activation }
     }
-    /// relu(bn3(conv3(relu(bn2(conv2(relu(bn1(conv1(x)))))))) + shortcut(x)), `width` channels in `groups` groups inside.
+    /// a(bn3(conv3(a(bn2(conv2(a(bn1(conv1(x)))))))) + shortcut(x)), `width` channels in `groups` groups inside.
     pub(crate) fn bottleneck(
+        family: Family,
         scope: &mut Scope<'_>,
         [input, width, output]: [usize; 3],
         stride: usize,
@@ -172,11 +256,12 @@ impl Block {
         shortcut: impl FnOnce(&mut Scope<'_>) -> Shortcut,
     ) -> Self {
         let convolutions = vec![
-            ConvNorm::new(scope, ["conv1", "bn1"], [input, width], 1, 1),
-            ConvNorm::grouped(scope, ["conv2", "bn2"], [width, width], 3, stride, groups),
-            ConvNorm::new(scope, ["conv3", "bn3"], [width, output], 1, 1),
+            family.conv_norm(scope, ["conv1", "bn1"], [input, width], 1, 1),
+            family.grouped(scope, ["conv2", "bn2"], [width, width], 3, stride, groups),
+            family.last(scope, ["conv3", "bn3"], [width, output], 1),
         ];
-        Self { convolutions, shortcut: shortcut(scope) }
+        let activation = family.nonlinearity.activation.unary();
+        Self { convolutions, shortcut: shortcut(scope), activation }
     }
 
     /// Runs the block.
@@ -184,10 +269,10 @@ impl Block {
         let Some((last, inner)) = self.convolutions.split_last() else { return Ok(x.clone()) };
         let mut y = x.clone();
         for convolution in inner {
-            y = convolution.forward_relu(cx, &y)?;
+            y = convolution.forward(cx, &y, Fused { residual: None, activation: Some(self.activation) })?;
         }
         let shortcut = self.shortcut.forward(cx, x)?;
-        last.forward(cx, &y, Fused { residual: Some(&shortcut), activation: Some(Unary::Relu) })
+        last.forward(cx, &y, Fused { residual: Some(&shortcut), activation: Some(self.activation) })
     }
 }
 

@@ -3,8 +3,8 @@
 use gnr_nn::{Backend, Context, Layout, Model, PoolSpec, Result, layers::Linear};
 
 use crate::{
-    Architecture, ModelConfig, ModelError, Registered,
-    residual::{Block, ConvNorm, Shortcut},
+    Architecture, ModelConfig, ModelError, Nonlinearity, Registered,
+    residual::{Block, ConvNorm, Family, Shortcut},
 };
 
 /// A residual network: stem, stages of residual blocks (each after the first starts with stride 2), global average pool,
@@ -12,6 +12,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ResNet {
     layout: Layout,
+    nonlinearity: Nonlinearity,
     stem: ConvNorm,
     pool: Option<PoolSpec>,
     blocks: Vec<Block>,
@@ -90,6 +91,18 @@ impl ResNet {
     /// # Deviation
     /// Convolutions start He-normal over fan-out and the classifier as PyTorch's default in every style.
     pub fn new(design: &Design<'_>, channels: usize, classes: usize) -> Self {
+        Self::with_nonlinearity(design, Nonlinearity::default(), channels, classes)
+    }
+
+    /// Its twin with other normalisations or another activation. Tensors keep the published names (`bn1.weight`), whatever
+    /// normalises.
+    pub fn with_nonlinearity(
+        design: &Design<'_>,
+        nonlinearity: Nonlinearity,
+        channels: usize,
+        classes: usize,
+    ) -> Self {
+        let family = Family::new(nonlinearity, design.blocks.iter().sum());
         let mut layout = Layout::new();
         let mut root = layout.root();
         let mut input = design.widths.first().copied().unwrap_or(channels);
@@ -97,7 +110,7 @@ impl ResNet {
             Stem::Cifar => (3, 1, None),
             Stem::ImageNet => (7, 2, Some(PoolSpec { window: 3, stride: 2, padding: 1 })),
         };
-        let stem = ConvNorm::new(&mut root, ["conv1", "bn1"], [channels, input], window, stride);
+        let stem = family.conv_norm(&mut root, ["conv1", "bn1"], [channels, input], window, stride);
         let mut blocks = Vec::new();
         for (stage, (&count, &width)) in design.blocks.iter().zip(design.widths).enumerate() {
             for block in 0..count {
@@ -114,18 +127,25 @@ impl ResNet {
                 let shortcut = |scope: &mut gnr_nn::Scope<'_>| match design.style {
                     Style::CifarOptionA => Shortcut::option_a(ends, stride),
                     Style::CifarProjection => {
-                        Shortcut::projection(scope, ["shortcut.0", "shortcut.1"], ends, stride)
+                        Shortcut::projection(family, scope, ["shortcut.0", "shortcut.1"], ends, stride)
                     }
                     Style::Torchvision => {
-                        Shortcut::projection(scope, ["downsample.0", "downsample.1"], ends, stride)
+                        Shortcut::projection(family, scope, ["downsample.0", "downsample.1"], ends, stride)
                     }
                 };
                 let mut scope = root.enter(&name);
                 blocks.push(match design.unit {
-                    Unit::Basic => Block::basic(&mut scope, ends, stride, shortcut),
+                    Unit::Basic => Block::basic(family, &mut scope, ends, stride, shortcut),
                     Unit::Bottleneck { groups, base } => {
                         let inner = width * base / 64 * groups;
-                        Block::bottleneck(&mut scope, [input, inner, output], stride, groups, shortcut)
+                        Block::bottleneck(
+                            family,
+                            &mut scope,
+                            [input, inner, output],
+                            stride,
+                            groups,
+                            shortcut,
+                        )
                     }
                 });
                 input = output;
@@ -133,14 +153,14 @@ impl ResNet {
         }
         let classifier = if design.style == Style::Torchvision { "fc" } else { "linear" };
         let classifier = Linear::new(&mut root.enter(classifier), input, classes);
-        Self { layout, stem, pool, blocks, classifier }
+        Self { layout, nonlinearity, stem, pool, blocks, classifier }
     }
 }
 
 impl ResNet {
     /// What the classifier sees, `[N, D]`.
     fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
-        let mut x = self.stem.forward_relu(cx, x)?;
+        let mut x = self.stem.forward(cx, x, self.nonlinearity.activate())?;
         if let Some(pool) = self.pool {
             x = cx.backend.max_pool2d(&x, pool)?;
         }
@@ -202,6 +222,7 @@ const fn registered(name: &'static str, description: &'static str) -> Registered
 }
 
 impl Architecture for ResNet {
+    const OPTIONS: &'static [&'static str] = &["widths", "activation", "norm", "norm_groups"];
     const REGISTERED: &'static [Registered] = &[
         registered("resnet8", "three basic blocks, widths 8/16/32, option A: for 8×8 digits and smoke tests"),
         registered(
@@ -236,7 +257,7 @@ impl Architecture for ResNet {
     ];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.only(&["widths"])?;
+        config.only_options_of::<Self>()?;
         let (name, stem) = if let Some(name) = config.name.strip_suffix("_cifar") {
             (name, Stem::Cifar)
         } else if let Some(name) = config.name.strip_suffix("_imagenet") {
@@ -254,6 +275,9 @@ impl Architecture for ResNet {
                 config.invalid("widths", format!("{widths:?} shrink, but option A can only add channels"))
             );
         }
-        Ok(Self::new(&Design { widths: &widths, ..design }, config.input[0], config.classes))
+        let design = Design { widths: &widths, ..design };
+        let net = Self::with_nonlinearity(&design, config.nonlinearity()?, config.input[0], config.classes);
+        config.check_norm_groups(&net.layout)?;
+        Ok(net)
     }
 }

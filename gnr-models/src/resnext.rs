@@ -3,7 +3,7 @@
 use gnr_nn::{Backend, Context, Layout, Model, Result};
 
 use crate::{
-    Architecture, ModelConfig, ModelError, Registered,
+    Architecture, ModelConfig, ModelError, Nonlinearity, Registered,
     resnet::{Design, ResNet, Stem, Style, Unit},
 };
 
@@ -21,6 +21,18 @@ impl ResNeXt {
         [groups, base]: [usize; 2],
         classes: usize,
     ) -> Self {
+        Self::with_nonlinearity(Nonlinearity::default(), channels, blocks, widths, [groups, base], classes)
+    }
+
+    /// Its twin with other normalisations or another activation, as [`ResNet::with_nonlinearity`].
+    pub fn with_nonlinearity(
+        nonlinearity: Nonlinearity,
+        channels: usize,
+        blocks: usize,
+        widths: &[usize],
+        [groups, base]: [usize; 2],
+        classes: usize,
+    ) -> Self {
         let blocks = vec![blocks; widths.len()];
         let design = Design {
             style: Style::Torchvision,
@@ -29,7 +41,7 @@ impl ResNeXt {
             blocks: &blocks,
             widths,
         };
-        Self(ResNet::new(&design, channels, classes))
+        Self(ResNet::with_nonlinearity(&design, nonlinearity, channels, classes))
     }
 }
 
@@ -50,6 +62,7 @@ fn parse(name: &str) -> Option<[usize; 3]> {
 }
 
 impl Architecture for ResNeXt {
+    const OPTIONS: &'static [&'static str] = &["widths", "activation", "norm", "norm_groups"];
     const REGISTERED: &'static [Registered] = &[Registered {
         name: "resnext29_32x4d",
         family: "ResNeXt",
@@ -62,7 +75,7 @@ impl Architecture for ResNeXt {
     }
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.only(&["widths"])?;
+        config.only_options_of::<Self>()?;
         let [depth, groups, base] =
             parse(&config.name).ok_or_else(|| config.invalid("name", "not a ResNeXt"))?;
         let fits = (11..=1001).contains(&depth) && (depth - 2).is_multiple_of(9);
@@ -78,6 +91,10 @@ impl Architecture for ResNeXt {
                 config.invalid("widths", format!("{width} leaves no channel in a group of {base}·width/64"))
             );
         }
-        Ok(Self::new(config.input[0], (depth - 2) / 9, &widths, [groups, base], config.classes))
+        let (nonlinearity, [channels, ..]) = (config.nonlinearity()?, config.input);
+        let (blocks, groups) = ((depth - 2) / 9, [groups, base]);
+        let net = Self::with_nonlinearity(nonlinearity, channels, blocks, &widths, groups, config.classes);
+        config.check_norm_groups(net.layout())?;
+        Ok(net)
     }
 }

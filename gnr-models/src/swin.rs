@@ -253,6 +253,7 @@ impl PatchMerging {
 }
 
 impl Architecture for SwinTransformer {
+    const OPTIONS: &'static [&'static str] = &["dropout", "drop_path"];
     const REGISTERED: &'static [Registered] = &[Registered {
         name: "swin_t",
         family: "Swin",
@@ -261,7 +262,7 @@ impl Architecture for SwinTransformer {
     }];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.only(&["dropout", "drop_path"])?;
+        config.only_options_of::<Self>()?;
         let [channels, height, width] = config.input;
         if height < TINY.patch || width < TINY.patch {
             let problem = format!("{height}×{width} is smaller than a patch of {0}×{0}", TINY.patch);

@@ -187,6 +187,7 @@ const fn registered(name: &'static str, description: &'static str) -> Registered
 }
 
 impl Architecture for VisionTransformer {
+    const OPTIONS: &'static [&'static str] = &["widths", "depth", "heads", "patch", "dropout", "drop_path"];
     const REGISTERED: &'static [Registered] = &[
         registered(
             "vit_tiny_patch4_32",
@@ -207,7 +208,7 @@ impl Architecture for VisionTransformer {
     ];
 
     fn build(config: &ModelConfig) -> Result<Self, ModelError> {
-        config.only(&["widths", "depth", "heads", "patch", "dropout", "drop_path"])?;
+        config.only_options_of::<Self>()?;
         let own = MEMBERS.iter().find(|member| member.name == config.name);
         let own = own.map_or(MEMBERS[0].design, |member| member.design);
         let widths = config.widths.as_deref().unwrap_or(std::slice::from_ref(&own.width));

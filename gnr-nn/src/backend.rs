@@ -83,7 +83,7 @@ pub enum Unary {
     Gelu,
 }
 
-/// What a batch normalisation does after normalising, so that a backend can make one pass of it.
+/// What a batch or group normalisation does after normalising, so that a backend can make one pass of it.
 #[derive(Debug)]
 pub struct Fused<'t, T> {
     /// Added after the affine map (the shortcut of a residual block).
@@ -230,6 +230,19 @@ pub trait Backend: Clone {
     ) -> Result<Self::Tensor> {
         composed::layer_norm(self, x, scale, shift, eps)
     }
+    /// Normalises each of `groups` groups of consecutive channels of each sample of `[N, C, H, W]` by its own mean and biased
+    /// variance, then scale, shift (both `[C]`), residual, activation. Derivatives flow through the statistics.
+    fn group_norm(
+        &self,
+        x: &Self::Tensor,
+        groups: usize,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+    ) -> Result<Self::Tensor> {
+        composed::group_norm(self, x, groups, scale, shift, eps, fused)
+    }
     /// Scaled dot-product attention of every head: qkv `[N, T, 3·D]` holds queries, keys and values, each head-major, →
     /// `[N, T, D]`. Scores are q·k/√(D/heads); `bias` `[G, heads, T, T]` is added to those of sample n as its n mod G.
     fn attention(
@@ -339,6 +352,23 @@ pub trait Backend: Clone {
         eps: f64,
     ) -> Result<Dual<Self::Tensor>> {
         composed::layer_norm(&crate::Duals(self.clone()), &x.cloned(), &scale.cloned(), &shift.cloned(), eps)
+    }
+    /// [`group_norm`](Self::group_norm) on dual numbers.
+    #[allow(clippy::too_many_arguments)]
+    fn group_norm_dual(
+        &self,
+        x: Dual<&Self::Tensor>,
+        groups: usize,
+        scale: Dual<&Self::Tensor>,
+        shift: Dual<&Self::Tensor>,
+        eps: f64,
+        residual: Option<Dual<&Self::Tensor>>,
+        activation: Option<Unary>,
+    ) -> Result<Dual<Self::Tensor>> {
+        let residual = residual.map(Dual::cloned);
+        let fused = Fused { residual: residual.as_ref(), activation };
+        let duals = crate::Duals(self.clone());
+        composed::group_norm(&duals, &x.cloned(), groups, &scale.cloned(), &shift.cloned(), eps, fused)
     }
     /// [`attention`](Self::attention) on dual numbers.
     fn attention_dual(

@@ -3,10 +3,12 @@
 use crate::{Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, Padding, PoolSpec, Result, Unary};
 
 mod attention;
+mod group_norm;
 mod normal;
 mod windows;
 
 pub use attention::{AttentionShape, attention, softmax};
+pub use group_norm::{check_groups, group_norm};
 pub use normal::{NORMAL_SCALE, NORMAL_TAIL, normal_cdf};
 pub use windows::{Windows, patches, relative_bias};
 
@@ -243,7 +245,11 @@ fn normal_density<B: Backend>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
     b.affine(&exponential, std::f64::consts::TAU.sqrt().recip(), 0.0)
 }
 
-fn finish<B: Backend>(b: &B, y: B::Tensor, fused: Fused<'_, B::Tensor>) -> Result<B::Tensor> {
+/// What follows a normalisation: the residual is added, then the activation applied.
+///
+/// # Errors
+/// A residual of another shape.
+pub fn finish<B: Backend>(b: &B, y: B::Tensor, fused: Fused<'_, B::Tensor>) -> Result<B::Tensor> {
     let y = match fused.residual {
         Some(residual) => b.add(&y, residual)?,
         None => y,

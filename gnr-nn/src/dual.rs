@@ -156,6 +156,19 @@ impl<B: Backend> Backend for Duals<B> {
     ) -> Result<Self::Tensor> {
         self.0.layer_norm_dual(x.as_ref(), scale.as_ref(), shift.as_ref(), eps)
     }
+    fn group_norm(
+        &self,
+        x: &Self::Tensor,
+        groups: usize,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+    ) -> Result<Self::Tensor> {
+        let (residual, activation) = (fused.residual.map(Dual::as_ref), fused.activation);
+        let (x, scale, shift) = (x.as_ref(), scale.as_ref(), shift.as_ref());
+        self.0.group_norm_dual(x, groups, scale, shift, eps, residual, activation)
+    }
     fn attention(
         &self,
         qkv: &Self::Tensor,

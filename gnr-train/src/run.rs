@@ -190,6 +190,8 @@ pub(crate) fn build(section: &ModelSection, classes: usize, input: [usize; 3]) -
     (config.depth, config.heads, config.patch) = (section.depth, section.heads, section.patch);
     (config.dropout, config.drop_path) = (section.dropout, section.drop_path);
     config.activation = section.activation.as_deref().map(str::parse).transpose()?;
+    config.norm = section.norm.as_deref().map(str::parse).transpose()?;
+    config.norm_groups = section.norm_groups;
     Ok(AnyModel::build(&config)?)
 }
 

@@ -59,6 +59,41 @@ architectures! {
     swin_t,
 }
 
+/// Nets with a smooth activation and without batch normalisation, from PyTorch (`gnr-models/tests/fixtures/make_smooth.py`).
+mod smooth {
+    use super::*;
+
+    fn check<B: Autodiff>(backend: &B, precision: Precision) {
+        for (name, choices) in
+            [("resnet8", "gelu_group"), ("wrn10_1", "silu_layer"), ("wrn10_1", "gelu_none")]
+        {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../gnr-models/tests/fixtures");
+            let fixture = format!("{folder}/smooth_{name}_{choices}.json");
+            check_golden_file(backend, fixture.as_ref(), name, precision);
+        }
+    }
+
+    #[test]
+    fn cpu_f64() {
+        check(&Cpu::<f64>::new(), Precision::F64);
+    }
+
+    #[test]
+    fn generic_f64() {
+        check(&Generic::<f64>::default(), Precision::F64);
+    }
+
+    #[test]
+    fn cpu_f32() {
+        check(&Cpu::<f32>::new(), Precision::F32);
+    }
+
+    #[test]
+    fn generic_f32() {
+        check(&Generic::<f32>::default(), Precision::F32);
+    }
+}
+
 /// Swin's values, from torchvision (`gnr-models/tests/fixtures/make_swin.py`): shifted and padded windows, merging of odd lengths.
 mod swin_values {
     use super::*;

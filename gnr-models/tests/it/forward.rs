@@ -2,7 +2,7 @@
 
 use gnr_core::{GradOracle, HvpOracle, Order, Pass, Vector};
 use gnr_models::{
-    AnyModel, ModelConfig,
+    Activation, AnyModel, ModelConfig, Norm,
     efficientnet::{EfficientNet, Stage, Style},
     registry,
     swin::{self, SwinTransformer},
@@ -69,6 +69,18 @@ fn narrow_and_shallow_members_of_large_families() {
     run_config(&ModelConfig::new("wrn10_1", 4, [3, 9, 8]).with_widths([4, 8, 12]));
     run("wrn10_1", [1, 8, 8]);
     run("pyramidnet11_a9", [3, 12, 8]);
+    for norm in [Norm::Group, Norm::Layer, Norm::None] {
+        let twin = |name: &str| ModelConfig::new(name, 4, [3, 9, 8]).with_norm(norm);
+        run_config(&twin("resnet20").with_activation(Activation::Gelu).with_widths([4, 4, 6]));
+        run_config(&twin("resnet20_projection").with_activation(Activation::Silu).with_widths([4, 4, 6]));
+        run_config(&twin("resnet50_imagenet").with_widths([4, 4, 6, 8]));
+        run_config(&twin("resnext11_2x32d").with_widths([4, 8, 12]));
+        run_config(&twin("wrn16_1").with_widths([4, 8, 12]));
+    }
+    for activation in Activation::ALL {
+        run_config(&ModelConfig::new("lenet", 4, [1, 8, 8]).with_activation(activation));
+        run_config(&ModelConfig::new("mlp", 4, [1, 8, 8]).with_widths([9]).with_activation(activation));
+    }
     let vit = ModelConfig::new("vit_tiny_patch4_32", 4, [3, 8, 12]).with_widths([8]);
     run_config(&ModelConfig { depth: Some(2), heads: Some(2), ..vit });
     // Padding, shifts along both axes and along one, odd lengths to merge.

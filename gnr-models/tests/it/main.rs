@@ -5,5 +5,6 @@
 mod forward;
 mod golden;
 mod registry;
+mod smooth;
 mod torch;
 mod weights;

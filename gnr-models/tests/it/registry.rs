@@ -1,6 +1,6 @@
 //! Every name builds, knows its size, and refuses what it cannot take.
 
-use gnr_models::{Activation, AnyModel, ModelConfig, ModelError, registry};
+use gnr_models::{AnyModel, ModelConfig, ModelError, registry};
 use gnr_nn::Model;
 
 fn build(name: &str, classes: usize, input: [usize; 3]) -> AnyModel {
@@ -120,8 +120,6 @@ fn requests_that_make_no_sense_name_the_field() {
         (ModelConfig::new("lenet", 10, [1, 3, 8]), "input"),
         (digits("mlp").with_widths([16, 0]), "widths"),
         (digits("lenet").with_widths([16]), "widths"),
-        (digits("lenet").with_activation(Activation::Tanh), "activation"),
-        (digits("resnet8").with_activation(Activation::Relu), "activation"),
         (digits("resnet8").with_widths([8, 16]), "widths"),
         (digits("resnet8").with_widths([8, 16, 12]), "widths"),
         (digits("resnet50").with_widths([8, 16]), "widths"),
@@ -155,14 +153,6 @@ fn requests_that_make_no_sense_name_the_field() {
             other => panic!("{config:?}: {other:?}"),
         }
     }
-}
-
-#[test]
-fn activations_are_spelled_as_they_print() {
-    for activation in [Activation::Relu, Activation::Tanh] {
-        assert_eq!(activation.to_string().parse(), Ok(activation));
-    }
-    assert!("gelu".parse::<Activation>().is_err());
 }
 
 #[test]

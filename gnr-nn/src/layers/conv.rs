@@ -17,6 +17,20 @@ impl Conv2d {
         let shape = [output, input / spec.groups.max(1), window, window];
         Self { weight: scope.parameter("weight", &shape, Init::KaimingNormalFanOut), bias: None, spec }
     }
+    /// With a bias that starts at 0 and weights N(0, gain²·2/fan_out): for convolutions that no normalisation follows.
+    pub fn unnormalised(
+        scope: &mut Scope<'_>,
+        input: usize,
+        output: usize,
+        window: usize,
+        spec: Conv2dSpec,
+        gain: f64,
+    ) -> Self {
+        let shape = [output, input / spec.groups.max(1), window, window];
+        let fan_out = (output * window * window).max(1) as f64;
+        let weight = scope.parameter("weight", &shape, Init::Normal { std: gain * (2.0 / fan_out).sqrt() });
+        Self { weight, bias: Some(scope.parameter("bias", &[output], Init::Constant(0.0))), spec }
+    }
     /// With bias, PyTorch's default initialisation.
     pub fn with_bias(
         scope: &mut Scope<'_>,

@@ -4,6 +4,7 @@
 
 mod data_oracle;
 mod fixtures;
+mod group_norm;
 mod initial;
 mod layout;
 mod mixed;

@@ -134,9 +134,16 @@ pub struct Model {
     /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT. Default: the architecture's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub widths: Option<Vec<usize>>,
-    /// Activation of an MLP, `relu` or `tanh`. Default: the architecture's own.
+    /// Activation of an MLP, a LeNet, a ResNet, ResNeXt or wide ResNet: `relu`, `gelu`, `silu` or `tanh`. Default: `relu`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<String>,
+    /// Normalisation of a ResNet, ResNeXt or wide ResNet: `batch`, `group`, `layer` (one group) or `none`. Default: `batch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<String>,
+    /// Number of groups of `norm = "group"`, which must divide the channels of every layer. Default: 32, or as many of at least 4
+    /// channels as there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm_groups: Option<usize>,
     /// Number of blocks of a ViT. Default: the architecture's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<usize>,

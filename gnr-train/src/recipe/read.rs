@@ -1,5 +1,7 @@
 //! The keys of a recipe: their types, defaults and domains, section by section.
 
+use gnr_models::{Activation, Norm};
+
 use super::{
     Augment, Average, AverageKind, Data, Freeze, Gnr, Group, Hvp, Interpolation, Load, Method, Model,
     NoDecay, Optimizer, OptimizerName, Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, ScheduleName,
@@ -155,7 +157,8 @@ fn model(reader: &mut Reader<'_>) -> Model {
     if let Err(error) = known_model(&name) {
         model.refuse("name", &format!("{name:?}"), &error);
     }
-    let activation = model.choice("activation", &[("relu", "relu"), ("tanh", "tanh")]);
+    let activation = model.choice("activation", &Activation::ALL.map(|known| (known.name(), known)));
+    let norm = model.choice("norm", &Norm::ALL.map(|known| (known.name(), known)));
     let widths = model.optional_in(
         "widths",
         |widths: &Vec<usize>| !widths.contains(&0),
@@ -163,6 +166,7 @@ fn model(reader: &mut Reader<'_>) -> Model {
     );
     let mut count = |key: &str| model.optional_in(key, |n: &usize| *n > 0, AT_LEAST_ONE);
     let (depth, heads, patch) = (count("depth"), count("heads"), count("patch"));
+    let norm_groups = count("norm_groups");
     let mut rate = |key: &str| {
         model.optional_in(key, |rate: &f64| (0.0..1.0).contains(rate), "a rate is at least 0 and below 1")
     };
@@ -178,6 +182,7 @@ fn model(reader: &mut Reader<'_>) -> Model {
     let weights_key = model.optional::<String>("weights_key");
     let resample_pos_embed = model.optional::<bool>("resample_pos_embed");
     let freeze = model.optional::<Freeze>("freeze");
+    model.only_for("norm_groups", &norm_groups, norm == Some(Norm::Group), "`model.norm` = \"group\"");
     let loads_weights = weights.is_some();
     model.only_for("load", &load, loads_weights, "`model.weights`");
     model.only_for("weights_key", &weights_key, loads_weights, "`model.weights`");
@@ -185,7 +190,9 @@ fn model(reader: &mut Reader<'_>) -> Model {
     Model {
         name,
         widths,
-        activation: activation.map(str::to_owned),
+        activation: activation.map(|known| known.name().to_owned()),
+        norm: norm.map(|known| known.name().to_owned()),
+        norm_groups,
         depth,
         heads,
         patch,

@@ -12,4 +12,5 @@ mod label_noise;
 mod method;
 mod recipe;
 mod resume;
+mod smooth;
 mod support;

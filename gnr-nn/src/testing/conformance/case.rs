@@ -37,6 +37,8 @@ pub(super) enum Op {
     GlobalAvgPool,
     ScaleChannels,
     LayerNorm,
+    /// In this many groups; operands as of `BatchNorm`.
+    GroupNorm(usize, Option<Unary>),
     Softmax,
     /// With this many heads; operands: qkv, and the bias where there are two.
     Attention(usize),
@@ -116,6 +118,10 @@ impl Op {
             Self::GlobalAvgPool => b.global_avg_pool(&x[0]),
             Self::ScaleChannels => b.scale_channels(&x[0], &x[1]),
             Self::LayerNorm => b.layer_norm(&x[0], &x[1], &x[2], 1e-5),
+            Self::GroupNorm(groups, activation) => {
+                let fused = Fused { residual: x.get(3), activation: *activation };
+                b.group_norm(&x[0], *groups, &x[1], &x[2], 1e-5, fused)
+            }
             Self::Softmax => composed::softmax(b, &x[0]),
             Self::Attention(heads) => b.attention(&x[0], *heads, x.get(1)),
             Self::Patches(side) => composed::patches(b, &x[0], *side),

@@ -156,6 +156,15 @@ pub(super) fn all() -> Vec<Case> {
             cases.push(clear_of_kinks(case(Op::BatchNormEval(activation), shapes)));
         }
     }
+    // Groups of one channel, of several, and one group of all; maps that fill a vector register and maps that do not.
+    for (x, groups) in [([3, 4, 3, 2], 2), ([2, 6, 5, 7], 3), ([1, 3, 4, 4], 3), ([5, 4, 1, 3], 1)] {
+        let c = [x[1]];
+        for activation in [None, Some(Unary::Gelu), Some(Unary::Silu)] {
+            cases.push(case(Op::GroupNorm(groups, activation), &[&x, &c, &c]));
+            cases.push(case(Op::GroupNorm(groups, activation), &[&x, &c, &c, &x]));
+        }
+    }
+    cases.push(clear_of_kinks(case(Op::GroupNorm(2, Some(Unary::Relu)), &[&[2, 4, 3, 5], &[4], &[4]])));
     let functions = [
         Unary::Relu,
         Unary::Exp,
@@ -199,7 +208,9 @@ fn around_six(x: f64) -> f64 {
 /// factor before a ReLU6 is large enough for some values to be cut off.
 fn clear_of_kinks(mut case: Case) -> Case {
     let kinks: &[f64] = match &case.op {
-        Op::BatchNorm(Some(Unary::Relu)) | Op::BatchNormEval(Some(Unary::Relu)) => &[0.0],
+        Op::BatchNorm(Some(Unary::Relu))
+        | Op::BatchNormEval(Some(Unary::Relu))
+        | Op::GroupNorm(_, Some(Unary::Relu)) => &[0.0],
         Op::BatchNorm(Some(Unary::Relu6)) | Op::BatchNormEval(Some(Unary::Relu6)) => &[0.0, 6.0],
         _ => return case,
     };
@@ -225,6 +236,7 @@ fn linear_part(case: &Case) -> Vec<f64> {
     let b = Reference::new();
     let linear = match &case.op {
         Op::BatchNorm(_) => Op::BatchNorm(None),
+        Op::GroupNorm(groups, _) => Op::GroupNorm(*groups, None),
         _ => Op::BatchNormEval(None),
     };
     let operands = case.operands.iter().map(|(shape, values)| b.constant(values, shape));

@@ -78,6 +78,18 @@ pub(super) fn check<B: Autodiff>(backend: &B) {
     refused("layer_norm, scale", b.layer_norm(&t(&[2, 3]), &t(&[2]), &t(&[3]), 1e-5));
     refused("layer_norm, shift", b.layer_norm(&t(&[2, 3]), &t(&[3]), &t(&[2]), 1e-5));
     refused("layer_norm of nothing", b.layer_norm(&t(&[0, 3]), &t(&[3]), &t(&[3]), 1e-5));
+    let group = |x: &[usize], groups, scale: &[usize], shift: &[usize], residual: Option<&[usize]>| {
+        let residual = residual.map(&t);
+        let fused = Fused { residual: residual.as_ref(), activation: Some(Unary::Gelu) };
+        b.group_norm(&t(x), groups, &t(scale), &t(shift), 1e-5, fused)
+    };
+    refused("group_norm, groups that do not divide", group(x, 2, &[3], &[3], None));
+    refused("group_norm without groups", group(x, 0, &[3], &[3], None));
+    refused("group_norm, scale", group(x, 3, &[4], &[3], None));
+    refused("group_norm, shift", group(x, 3, &[3], &[1], None));
+    refused("group_norm, residual", group(x, 1, &[3], &[3], Some(&[2, 3, 4, 3])));
+    refused("group_norm of a matrix", group(&[2, 3], 1, &[3], &[3], None));
+    refused("group_norm of nothing", group(&[0, 3, 4, 4], 1, &[3], &[3], None));
     refused("attention of a matrix", b.attention(&t(&[2, 6]), 1, None));
     refused("attention without heads", b.attention(&t(&[2, 3, 6]), 0, None));
     refused("attention, heads that do not divide", b.attention(&t(&[2, 3, 12]), 3, None));
