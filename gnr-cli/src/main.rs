@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod compare;
 mod curvature;
 mod data;
 mod eval;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let result = match arguments.command {
+        Command::Compare(arguments) => compare::compare(arguments),
         Command::Train(arguments) => train::train(arguments),
         Command::Resume(arguments) => train::resume(&arguments),
         Command::Sweep(arguments) => sweep::sweep(arguments),

@@ -8,6 +8,8 @@
 //!
 //! The library prints nothing: a program watches by [`runner::StudyObserver`].
 
+pub mod compare;
+mod cost;
 mod error;
 mod lock;
 pub mod report;
@@ -17,6 +19,7 @@ mod shard;
 pub mod statistics;
 pub mod sweep;
 
+pub use cost::gradients_per_step;
 pub use error::{Result, StudyError};
 pub use lock::FolderLock;
 pub use shard::Shard;

@@ -19,6 +19,10 @@ pub struct Summarized {
     pub test_loss: Option<f64>,
     /// On the held-out images after the last epoch, a fraction.
     pub val_accuracy: Option<f64>,
+    /// On the test images, of the averaged weights, where the run averages.
+    pub average_test_accuracy: Option<f64>,
+    /// On the held-out images, of the averaged weights.
+    pub average_val_accuracy: Option<f64>,
     /// Steps done.
     pub steps: Option<u64>,
     /// Wall-clock time of all epochs.
@@ -31,6 +35,18 @@ pub struct Summarized {
     pub best: Option<Best>,
     /// Commit of the program that finished the run.
     pub commit: Option<String>,
+}
+
+impl Summarized {
+    /// Test accuracy, a fraction: that of the averaged weights, where the run averages, else of the last.
+    pub fn method_accuracy(&self) -> Option<f64> {
+        self.average_test_accuracy.or(self.test_accuracy)
+    }
+
+    /// The same choice on the held-out images.
+    pub fn held_out_accuracy(&self) -> Option<f64> {
+        self.average_val_accuracy.or(self.val_accuracy)
+    }
 }
 
 /// Whether a run folder has its summary.

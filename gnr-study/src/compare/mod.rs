@@ -168,10 +168,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         let mut lines = Vec::new();
         for (arm, words) in self.request.arms.iter().zip(&self.over) {
             let recipe = (self.load)(words)?;
-            let mut grids: Vec<String> = HALVES
-                .iter()
-                .map(|&half| tune::grid_in_words(&tuning.axes(&recipe, half)))
-                .collect();
+            let mut grids: Vec<String> =
+                HALVES.iter().map(|&half| tune::grid_in_words(&tuning.axes(&recipe, half))).collect();
             grids.dedup();
             lines.push(format!("{}: {} tries of {}", arm.name, tuning.tries, grids.join(", then of ")));
         }
@@ -325,7 +323,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         stop: &AtomicBool,
     ) -> Result<Result<Vec<Tuned>, CompareOutcome>> {
         let arms = &self.request.arms;
-        let mut tuned: Vec<Tuned> = arms.iter().map(|arm| Tuned { arm: arm.name.clone(), tries: Vec::new(), best: 0 }).collect();
+        let mut tuned: Vec<Tuned> =
+            arms.iter().map(|arm| Tuned { arm: arm.name.clone(), tries: Vec::new(), best: 0 }).collect();
         for half in HALVES {
             let phase = match half {
                 Half::Method => Phase::TuningMethods,
@@ -386,6 +385,9 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         if recipe.data.validation == 0.0 {
             recipe.data.validation = VALIDATION;
         }
+        if let Some(noise) = &mut recipe.data.label_noise {
+            noise.validation = true;
+        }
         recipe.train.seed = seed;
         let half = if half == Half::Method { "a" } else { "b" };
         let name = format!("{}-{half}{number:03}-{}", self.request.arms[arm].name, seed - FIRST_SEED);
@@ -397,7 +399,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         let finished = planned.runs.iter().zip(&planned.arms).filter(|(run, _)| is_finished(&run.folder));
         finished
             .map(|(run, &arm)| {
-                let folder = self.request.folder.join("measures").join(run.folder.file_name().unwrap_or_default());
+                let folder =
+                    self.request.folder.join("measures").join(run.folder.file_name().unwrap_or_default());
                 (arm, run.recipe.train.seed, Solution { weights: weights_of(&run.folder), folder })
             })
             .collect()

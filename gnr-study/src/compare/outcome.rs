@@ -2,12 +2,11 @@
 
 use std::{fs, path::Path};
 
-use gnr_train::EpochMetrics;
+use gnr_train::{EpochMetrics, Recipe, RecipeError};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Compare, Planned,
-    arm::Arm,
     measure::{Sharpness, Solution},
     tune::Try,
 };
@@ -17,7 +16,6 @@ use crate::{
     runner::Failure,
     statistics::{Summary, Verdict},
 };
-use gnr_train::{Recipe, RecipeError};
 
 /// A finished comparison.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -199,7 +197,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 return Err(StudyError::Request(format!("no seed of `{}` was trained: {reason}", arm.name)));
             }
             runs.sort_by_key(|run| run.seed);
-            let title = titled(arm, &recipe);
+            let title = arm.title(&recipe);
             arms.push(ArmResult { name: arm.name.clone(), title, assignments: words.clone(), runs });
         }
         let commit = gnr_train::COMMIT.map_or_else(String::new, |commit| format!(", commit {commit}"));
@@ -217,16 +215,12 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     }
 }
 
-fn titled(arm: &Arm, recipe: &Recipe) -> String {
-    arm.title(recipe)
-}
-
 fn result(seed: u64, folder: &Path) -> Result<RunResult> {
     let (summary, epochs) = (finished_summary(folder)?, epochs(folder)?);
     let accuracy = |epoch: &EpochMetrics| epoch.average_test_accuracy.or(epoch.test_accuracy);
     let curve: Vec<(u64, f64)> =
         epochs.iter().filter_map(|epoch| Some((epoch.epoch, accuracy(epoch)?))).collect();
-    let test_accuracy = summary.test_accuracy_of_the_method().unwrap_or_default();
+    let test_accuracy = summary.method_accuracy().unwrap_or_default();
     let steps = summary.steps.filter(|steps| *steps > 0).unwrap_or(1) as f64;
     let last = epochs.last();
     Ok(RunResult {

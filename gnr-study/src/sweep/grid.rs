@@ -81,7 +81,7 @@ impl fmt::Display for Axis {
 }
 
 /// Every combination, as positions on the axes; the last axis moves fastest.
-pub(super) fn points(axes: &[Axis]) -> Vec<Vec<usize>> {
+pub(crate) fn points(axes: &[Axis]) -> Vec<Vec<usize>> {
     axes.iter().fold(vec![vec![]], |points, axis| {
         points
             .iter()
@@ -91,7 +91,7 @@ pub(super) fn points(axes: &[Axis]) -> Vec<Vec<usize>> {
 }
 
 /// `section.key=value` of a combination.
-pub(super) fn assignments(axes: &[Axis], point: &[usize]) -> Vec<String> {
+pub(crate) fn assignments(axes: &[Axis], point: &[usize]) -> Vec<String> {
     axes.iter().zip(point).map(|(axis, &i)| format!("{}={}", axis.key, axis.values[i])).collect()
 }
 

@@ -9,6 +9,7 @@ mod heatmap;
 mod result;
 
 pub use grid::Axis;
+pub(crate) use grid::{assignments, points};
 pub use result::{Point, SweepResult};
 
 use std::{path::PathBuf, sync::atomic::AtomicBool};

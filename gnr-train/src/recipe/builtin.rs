@@ -21,6 +21,7 @@ macro_rules! builtins {
 }
 
 builtins![
+    "digits-noisy",
     "digits",
     "fashion-mnist-lenet",
     "cifar10-resnet20-sgd",

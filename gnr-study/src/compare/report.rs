@@ -1,0 +1,339 @@
+//! A comparison as a report: tables, differences, curves, and in words what they support.
+
+use std::{collections::BTreeSet, path::Path};
+
+use gnr_plot::{Axis, Content, Figure, Lines, Panel, Series, render};
+use gnr_train::write_atomically;
+
+use super::{
+    outcome::{ArmResult, Comparison, RunResult},
+    tune::readable,
+};
+use crate::{
+    error::{Result, io},
+    report::{Block, Document},
+    statistics::Summary,
+};
+
+/// Writes `compare.json`, `compare.md`, `compare.html` and the curves.
+pub(super) fn write(found: &Comparison, folder: &Path) -> Result<()> {
+    let path = folder.join("compare.json");
+    let json = serde_json::to_string_pretty(found).map_err(|e| io(&path, "write")(e.into()))?;
+    write_atomically(&path, (json + "\n").as_bytes())?;
+    let drawn = render(&found.figure())?;
+    write_atomically(&folder.join("curves.svg"), drawn.svg.as_bytes())?;
+    write_atomically(&folder.join("curves.png"), &drawn.png)?;
+    found.document(&drawn.svg).write(folder, "compare")?;
+    Ok(())
+}
+
+impl Comparison {
+    /// What the terminal shows: the tables and the words.
+    pub fn terminal(&self) -> String {
+        let blocks = [
+            vec![self.accuracies()],
+            self.difference_blocks(),
+            self.sharpness_blocks(),
+            self.tuning_blocks(),
+            self.failure_blocks(),
+            vec![Block::Paragraph(self.headline())],
+        ];
+        Document { title: format!("comparison of methods: {}", self.name), blocks: blocks.concat() }
+            .terminal()
+    }
+
+    /// One sentence: which method is ahead, by how much, how sure that is, at what cost.
+    pub fn headline(&self) -> String {
+        let means = self.arms.iter().enumerate().filter_map(|(i, arm)| Some((i, arm.accuracy()?)));
+        let Some((best, accuracy)) = means.max_by(|a, b| a.1.mean.total_cmp(&b.1.mean)) else {
+            return "No run is finished.".into();
+        };
+        let (arm, base) = (&self.arms[best], &self.arms[0]);
+        if best == 0 {
+            return format!(
+                "{} alone is ahead with {accuracy} % test accuracy; no other method helps here.",
+                base.title
+            );
+        }
+        let differences = self.differences();
+        let difference = differences.iter().find(|difference| difference.arm == best);
+        let told = difference.map_or_else(String::new, |difference| {
+            let interval = interval(&difference.points);
+            format!(
+                ", {:+.1} points over {} ({}; {})",
+                difference.points.mean,
+                base.title,
+                if interval == "–" {
+                    "one seed: no interval".into()
+                } else {
+                    format!("95 % interval {interval}")
+                },
+                difference.verdict
+            )
+        });
+        let cost = work(arm).zip(work(base)).map_or_else(String::new, |(own, base)| {
+            format!(", at {:.1} times the seconds", own[2] / base[2].max(1e-9))
+        });
+        format!("{} is ahead with {accuracy:.1} % test accuracy{told}{cost}.", arm.title)
+    }
+
+    fn document(&self, svg: &str) -> Document {
+        let mut blocks = vec![Block::Paragraph(self.headline())];
+        if self.arms.iter().any(|arm| arm.runs.len() < 3) {
+            blocks.push(Block::Caveat(
+                "Fewer than three seeds: intervals are very wide. --seeds 5 and more says how sure a difference is.".into(),
+            ));
+        }
+        blocks.push(Block::Heading("Accuracy and cost".into()));
+        blocks.push(self.accuracies());
+        blocks.push(Block::Paragraph(
+            "Accuracy on the test images after the last epoch, mean ± sample standard deviation over seeds. The best epoch is chosen \
+             by the test images and is therefore optimistic. Seconds are of training without evaluation, several runs side by \
+             side: for orientation."
+                .into(),
+        ));
+        blocks.extend(self.difference_blocks());
+        blocks.push(Block::Paragraph(
+            "Pairs share seed, initialisation, order of the data and wrong labels. Intervals are Student's t, each for itself; the \
+             reading takes all comparisons of this table together (Holm's correction at 5 %)."
+                .into(),
+        ));
+        blocks.push(Block::Figure { caption: "Test accuracy, mean over seeds".into(), svg: svg.to_owned() });
+        blocks.extend(self.sharpness_blocks());
+        blocks.extend(self.tuning_blocks());
+        blocks.extend(self.failure_blocks());
+        blocks.push(Block::Heading("Origin".into()));
+        blocks.push(Block::Facts(self.facts()));
+        blocks.push(Block::Log {
+            title: "The recipe that every method changes".into(),
+            text: self.recipe.clone(),
+        });
+        Document { title: format!("Comparison of methods: {}", self.name), blocks }
+    }
+
+    fn accuracies(&self) -> Block {
+        let noisy =
+            self.arms.iter().flat_map(|arm| &arm.runs).any(|run| run.train_accuracy_flipped.is_some());
+        let mut header = vec!["method", "test %, last epoch", "best epoch"];
+        if noisy {
+            header.extend(["wrong labels fitted %", "right labels fitted %"]);
+        }
+        header.extend(["gradients + products a step", "seconds", "seeds"]);
+        let percent = |arm: &ArmResult, value: fn(&RunResult) -> Option<f64>| {
+            let of = arm.over_seeds(|run| Some(100.0 * value(run)?));
+            of.map_or_else(|| "–".into(), |summary| format!("{summary:.1}"))
+        };
+        let row = |arm: &ArmResult| {
+            let mut row = vec![
+                arm.title.clone(),
+                percent(arm, |run| Some(run.test_accuracy)),
+                percent(arm, |run| Some(run.best_test_accuracy)),
+            ];
+            if noisy {
+                row.push(percent(arm, |run| run.train_accuracy_flipped));
+                row.push(percent(arm, |run| run.train_accuracy_untouched));
+            }
+            let work = work(arm).unwrap_or_default();
+            row.push(if work[1] > 0.0 {
+                format!("{:.1} + {:.1}", work[0], work[1])
+            } else {
+                format!("{:.1}", work[0])
+            });
+            row.push(format!("{:.1}", work[2]));
+            row.push(arm.runs.len().to_string());
+            row
+        };
+        Block::Table {
+            header: header.into_iter().map(str::to_owned).collect(),
+            rows: self.arms.iter().map(row).collect(),
+        }
+    }
+
+    fn difference_blocks(&self) -> Vec<Block> {
+        let differences = self.differences();
+        if differences.is_empty() {
+            return Vec::new();
+        }
+        let rows = differences.iter().map(|difference| {
+            vec![
+                format!("{} − {}", self.arms[difference.arm].title, self.arms[difference.base].title),
+                format!("{:+.1}", difference.points.mean),
+                interval(&difference.points),
+                difference.points.n.to_string(),
+                difference.verdict.to_string(),
+            ]
+        });
+        let header = ["same seeds", "points", "95 % interval", "pairs", "reading"];
+        vec![
+            Block::Heading("Paired differences in test accuracy".into()),
+            Block::Table { header: header.map(String::from).to_vec(), rows: rows.collect() },
+        ]
+    }
+
+    fn sharpness_blocks(&self) -> Vec<Block> {
+        let Some(setting) =
+            self.arms.iter().flat_map(|arm| &arm.runs).find_map(|run| Some(run.sharpness?.setting))
+        else {
+            return Vec::new();
+        };
+        let value = |arm: &ArmResult, of: fn(&super::Sharpness) -> f64| {
+            let summary = arm.over_seeds(|run| run.sharpness.as_ref().map(of));
+            summary.map_or_else(|| "–".into(), |summary| significant(&summary))
+        };
+        let row = |arm: &ArmResult| {
+            vec![
+                arm.title.clone(),
+                value(arm, |found| found.lambda_max),
+                value(arm, |found| found.trace),
+                value(arm, |found| found.r_sam),
+                value(arm, |found| found.r_gnr),
+            ]
+        };
+        let header = ["method", "λ₁", "trace", "R_SAM ≥", "R_GNR ≥"];
+        let mut blocks = vec![
+            Block::Heading("Sharpness of the training loss where each ended".into()),
+            Block::Table {
+                header: header.map(String::from).to_vec(),
+                rows: self.arms.iter().map(row).collect(),
+            },
+            Block::Paragraph(format!(
+                "Largest Hessian eigenvalue and trace ({} random vectors), and lower bounds of the maxima within ρ = {} ({} ascent \
+                 steps), on {} training images with the labels that were trained on.",
+                setting.probes, setting.rho, setting.steps, setting.images
+            )),
+        ];
+        if let Some(words) = self.flatter() {
+            blocks.push(Block::Paragraph(words));
+        }
+        blocks
+    }
+
+    /// Whether the flattest method is also the most accurate.
+    fn flatter(&self) -> Option<String> {
+        let of = |arm: &ArmResult| {
+            Some((arm.over_seeds(|run| Some(run.sharpness?.lambda_max))?.mean, arm.accuracy()?.mean))
+        };
+        let values: Vec<(usize, (f64, f64))> =
+            self.arms.iter().enumerate().filter_map(|(i, arm)| Some((i, of(arm)?))).collect();
+        let flattest = values.iter().min_by(|a, b| a.1.0.total_cmp(&b.1.0))?;
+        let ahead = values.iter().max_by(|a, b| a.1.1.total_cmp(&b.1.1))?;
+        let title = |index: usize| &self.arms[index].title;
+        Some(if flattest.0 == ahead.0 {
+            format!("{} has both the smallest λ₁ and the highest accuracy.", title(ahead.0))
+        } else {
+            format!(
+                "Flatter is not better here: {} has the smallest λ₁, {} the highest accuracy.",
+                title(flattest.0),
+                title(ahead.0)
+            )
+        })
+    }
+
+    fn tuning_blocks(&self) -> Vec<Block> {
+        if self.tuning.is_empty() {
+            return Vec::new();
+        }
+        let rows = self.tuning.iter().map(|tuned| {
+            let best = tuned.tries.get(tuned.best);
+            let words: Vec<String> = tuned.chosen().iter().map(|word| readable(word)).collect();
+            vec![
+                tuned.arm.clone(),
+                tuned.tries.len().to_string(),
+                if words.is_empty() { "the recipe as it is".into() } else { words.join(" ") },
+                best.and_then(|best| best.mean())
+                    .map_or_else(|| "–".into(), |mean| format!("{:.1}", 100.0 * mean)),
+                tuned.tries.iter().filter(|one| one.val_accuracies.is_empty()).count().to_string(),
+            ]
+        });
+        let header = ["method", "tries", "chosen", "validation %", "failed tries"];
+        vec![
+            Block::Heading("Tuning".into()),
+            Block::Table { header: header.map(String::from).to_vec(), rows: rows.collect() },
+            Block::Paragraph(
+                "Every method had the same number of tries on held-out training images, labels of held-out images noisy where those \
+                 of the training images are. Seeds of tries are none of the comparison's, which trains on all training images."
+                    .into(),
+            ),
+        ]
+    }
+
+    fn failure_blocks(&self) -> Vec<Block> {
+        if self.failures.is_empty() {
+            return Vec::new();
+        }
+        let rows = self.failures.iter().map(|(name, reason)| vec![name.clone(), reason.clone()]);
+        vec![
+            Block::Heading("Runs that failed".into()),
+            Block::Table { header: vec!["run".into(), "reason".into()], rows: rows.collect() },
+        ]
+    }
+
+    fn facts(&self) -> Vec<(String, String)> {
+        let runs = || self.arms.iter().flat_map(|arm| &arm.runs);
+        let commits: BTreeSet<&str> = runs().map(|run| run.commit.as_deref().unwrap_or("unknown")).collect();
+        let seeds: BTreeSet<u64> = runs().map(|run| run.seed).collect();
+        let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+        let mut facts = vec![
+            ("command".to_owned(), format!("`{}`", self.command)),
+            ("program".into(), self.program.clone()),
+            ("runs trained by commit".into(), commits.into_iter().collect::<Vec<_>>().join(", ")),
+            ("data".into(), self.data.join("; ")),
+            ("parameters".into(), self.parameters.to_string()),
+            ("seeds".into(), seeds.join(", ")),
+        ];
+        for arm in &self.arms {
+            let words: Vec<String> = arm.assignments.iter().map(|word| readable(word)).collect();
+            let words = if words.is_empty() { "the recipe as it is".into() } else { words.join(" ") };
+            facts.push((arm.title.clone(), words));
+        }
+        facts
+    }
+
+    /// Test accuracy over epochs, one curve a method.
+    fn figure(&self) -> Figure {
+        let series = self.arms.iter().map(|arm| {
+            let epochs: BTreeSet<u64> =
+                arm.runs.iter().flat_map(|run| run.curve.iter().map(|(epoch, _)| *epoch)).collect();
+            let mean = |epoch: u64| {
+                let at = |run: &RunResult| {
+                    run.curve.iter().find(|(e, _)| *e == epoch).map(|(_, accuracy)| 100.0 * accuracy)
+                };
+                arm.over_seeds(at).map_or(f64::NAN, |summary| summary.mean)
+            };
+            let (x, y) = epochs.iter().map(|&epoch| (epoch as f64, mean(epoch))).unzip();
+            Series::line(&arm.title, x, y)
+        });
+        let lines = Lines {
+            x: Axis::linear("epoch"),
+            y: Axis::linear("test accuracy, %"),
+            series: series.collect(),
+            marks: Vec::new(),
+        };
+        let seeds = self.arms.iter().map(|arm| arm.runs.len()).max().unwrap_or_default();
+        Figure {
+            panel_size: [640, 340],
+            note: format!("mean over {seeds} seeds; {}", self.data.first().map_or("", String::as_str)),
+            ..Figure::new(self.name.clone(), vec![Panel::new("", Content::Lines(lines))])
+        }
+    }
+}
+
+/// Gradients and products a step, and seconds of a run, in the mean over seeds.
+fn work(arm: &ArmResult) -> Option<[f64; 3]> {
+    let mean = |value: fn(&RunResult) -> f64| Some(arm.over_seeds(|run| Some(value(run)))?.mean);
+    Some([mean(|run| run.gradients_per_step)?, mean(|run| run.products_per_step)?, mean(|run| run.seconds)?])
+}
+
+fn interval(points: &Summary) -> String {
+    points.interval().map_or_else(|| "–".into(), |[low, high]| format!("[{low:+.1}, {high:+.1}]"))
+}
+
+/// Mean ± deviation with three significant digits of the mean.
+fn significant(summary: &Summary) -> String {
+    let digits = if summary.mean == 0.0 || !summary.mean.is_finite() {
+        1
+    } else {
+        (2 - summary.mean.abs().log10().floor() as i32).clamp(0, 8) as usize
+    };
+    format!("{summary:.digits$}")
+}
