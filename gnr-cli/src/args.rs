@@ -98,6 +98,9 @@ pub(crate) struct Compare {
     /// Seeds of each try
     #[arg(long, value_name = "N", default_value_t = 1, requires = "tune", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) tune_seeds: u64,
+    /// Fraction of the training images that tries hold out, unless the recipe sets data.validation
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.1, requires = "tune", value_parser = fraction)]
+    pub(crate) tune_validation: f64,
     /// The values that tuning tries for a key, in place of the usual ones; may be repeated
     #[arg(long = "grid", value_name = "SECTION.KEY=VALUE,VALUE,...", requires = "tune")]
     pub(crate) grid: Vec<Axis>,
@@ -127,6 +130,12 @@ pub(crate) struct Compare {
     /// Show the methods, the grids and the runs, check data and models, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// A fraction that leaves images on both sides.
+fn fraction(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text:?}: expected a number"))?;
+    if value > 0.0 && value < 1.0 { Ok(value) } else { Err(format!("{value}: must lie between 0 and 1")) }
 }
 
 /// Names of methods, separated by commas, or one method with its assignments, whose values may have commas.

@@ -44,6 +44,7 @@ pub(crate) fn compare(arguments: args::Compare) -> anyhow::Result<ExitCode> {
     let tuning = arguments.tune.map(|tries| Tuning {
         tries: tries as usize,
         seeds: arguments.tune_seeds,
+        validation: arguments.tune_validation,
         grids: arguments.grid.clone(),
     });
     let request = CompareRequest {

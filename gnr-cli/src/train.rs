@@ -6,6 +6,7 @@ use std::{
     process::ExitCode,
 };
 
+use gnr_study::compare::Comparison;
 use gnr_train::{
     Existing, Outcome, Recipe, RecipeError, check, next_free,
     recipe::{BUILTIN, builtin},
@@ -13,6 +14,7 @@ use gnr_train::{
 
 use crate::{
     args,
+    compare::DEMONSTRATION,
     progress::{Progress, Verbosity, parameters},
     signal::{INTERRUPTED, Stop},
 };
@@ -25,7 +27,7 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let recipe = load(arguments.recipe.as_deref().unwrap_or("digits"), &arguments.sets)?;
+    let recipe = load(arguments.recipe.as_deref().unwrap_or(DEMONSTRATION), &arguments.sets)?;
     if arguments.dry_run {
         write!(stdout, "{}", recipe.to_toml()?)?;
         let epochs = recipe.train.epochs;
@@ -74,10 +76,16 @@ fn run(
     let stop = stop.flag("stopping after this step (again to stop at once)")?;
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
     let mut progress = Progress::new(verbosity);
+    let baseline = baseline(&recipe, folder).filter(|_| !quiet);
     let outcome = gnr_train::train(recipe, folder, existing, &mut progress, &stop);
     progress.clear();
     match outcome? {
-        Outcome::Finished(_) => Ok(ExitCode::SUCCESS),
+        Outcome::Finished(_) => {
+            if let Some(words) = baseline {
+                writeln!(std::io::stdout(), "for comparison: {words}")?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Outcome::Interrupted { step, epoch, checkpoint } => {
             eprintln!(
                 "interrupted after step {step} ({epoch} epochs complete); checkpoint: {}\ncontinue with: gnr resume {}",
@@ -86,5 +94,34 @@ fn run(
             );
             Ok(ExitCode::from(INTERRUPTED))
         }
+    }
+}
+
+/// The comparison that is part of the program, made by `gnr compare` without arguments.
+const MEASURED: &str = include_str!("digits-noisy.compare.json");
+
+/// What the optimiser alone reached in the last comparison of this recipe beside the run, or in the one that is part of the
+/// program. `None` where no comparison is about this recipe; a file that cannot be read is no reason to refuse training.
+fn baseline(recipe: &Recipe, folder: &Path) -> Option<String> {
+    recipe.method.gnr.as_ref()?;
+    let beside = folder.parent()?.join(format!("compare-{}", recipe.name)).join("compare.json");
+    let last = Comparison::read(&beside).ok().or_else(|| serde_json::from_str(MEASURED).ok())?;
+    last.is_about(recipe).ok().filter(|same| *same)?;
+    last.baseline()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_measured_comparison_is_about_the_recipe_that_gnr_train_trains() {
+        let measured: Comparison = serde_json::from_str(MEASURED).unwrap();
+        let recipe = builtin(DEMONSTRATION, &[]).unwrap();
+        assert!(measured.is_about(&recipe).unwrap());
+        let words = baseline(&recipe, Path::new("nowhere/run")).unwrap();
+        assert!(words.starts_with("SGD alone reaches"), "{words}");
+        let other = builtin(DEMONSTRATION, &["train.epochs=3".into()]).unwrap();
+        assert_eq!(baseline(&other, Path::new("nowhere/run")), None);
     }
 }

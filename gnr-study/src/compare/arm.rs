@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use gnr_train::{Recipe, recipe::OptimizerName};
+use gnr_train::{
+    Recipe,
+    recipe::{AverageKind, OptimizerName},
+};
 
 use crate::sweep::Axis;
 
@@ -119,11 +122,14 @@ impl Arm {
         let mut axes = Vec::new();
         let mut axis = |key: &str, values: &[f64]| axes.push(Axis::numbers(key, values));
         if recipe.method.sam.is_some() {
-            axis("method.sam.rho", &[0.05, 0.1, 0.2, 0.3]);
+            axis("method.sam.rho", &[0.05, 0.1, 0.2, 0.3, 0.5]);
         }
         if recipe.method.gnr.is_some() {
             axis("method.gnr.rho", &[0.05, 0.1, 0.2]);
             axis("method.gnr.alpha", &[0.3, 1.0, 2.0, 3.0, 5.0]);
+        }
+        if recipe.train.average.as_ref().is_some_and(|average| average.kind == AverageKind::Ema) {
+            axis("train.average.decay", &[0.9, 0.95, 0.98, 0.99, 0.995]);
         }
         axes
     }

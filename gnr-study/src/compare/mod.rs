@@ -22,7 +22,7 @@ mod tune;
 
 pub use arm::{Arm, known_methods};
 pub use measure::{Setting, Sharpness};
-pub use outcome::{ArmResult, Comparison, RunResult, last_baseline};
+pub use outcome::{ArmResult, Comparison, Difference, RunResult, Tuned};
 pub use tune::{FIRST_SEED, Try, Tuning};
 
 use std::{
@@ -39,10 +39,8 @@ use crate::{
     results::{finished_summary, is_finished},
     runner::{Failure, Run, StudyObserver, Trained, Workers, train_all},
     shard::Shard,
-    sweep::VALIDATION,
 };
 use measure::{Solution, measure_all, weights_of};
-use outcome::Tuned;
 use tune::{HALVES, Half};
 
 /// What is compared and how.
@@ -338,7 +336,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 for (number, words) in tuning.tries(half, &so_far, &self.load)?.into_iter().enumerate() {
                     let words = [chosen.as_slice(), &words].concat();
                     for seed in 0..tuning.seeds {
-                        let run = self.one_try(index, &words, FIRST_SEED + seed, (half, number))?;
+                        let run = self.one_try(tuning, index, &words, FIRST_SEED + seed, (half, number))?;
                         all.push((run, index, words.clone()));
                     }
                 }
@@ -379,11 +377,18 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
 
     /// One try on the images that are not held out. Labels of held-out images are noisy where those of the training images are: who
     /// tunes has no others.
-    fn one_try(&self, arm: usize, words: &[String], seed: u64, (half, number): (Half, usize)) -> Result<Run> {
+    fn one_try(
+        &self,
+        tuning: &Tuning,
+        arm: usize,
+        words: &[String],
+        seed: u64,
+        (half, number): (Half, usize),
+    ) -> Result<Run> {
         let all = [self.over[arm].as_slice(), words].concat();
         let mut recipe = (self.load)(&all)?;
         if recipe.data.validation == 0.0 {
-            recipe.data.validation = VALIDATION;
+            recipe.data.validation = tuning.validation;
         }
         if let Some(noise) = &mut recipe.data.label_noise {
             noise.validation = true;

@@ -238,12 +238,31 @@ fn result(seed: u64, folder: &Path) -> Result<RunResult> {
     })
 }
 
-/// The first method of a comparison that was made before: its title, its accuracy over seeds in per cent, and the command.
-///
-/// # Errors
-/// As [`Comparison::read`].
-pub fn last_baseline(path: &Path) -> Result<Option<(String, Summary, String)>> {
-    let found = Comparison::read(path)?;
-    let base = found.arms.first().and_then(|arm| Some((arm.title.clone(), arm.accuracy()?)));
-    Ok(base.map(|(title, accuracy)| (title, accuracy, found.command)))
+impl Comparison {
+    /// Whether a recipe differs from this comparison's in nothing but method, name and seed.
+    ///
+    /// # Errors
+    /// A recipe of another version of the program.
+    pub fn is_about(&self, recipe: &Recipe) -> Result<bool> {
+        let theirs = Recipe::parse("compare.json", "run", &self.recipe, &[])?;
+        let bare = |recipe: &Recipe| {
+            let mut bare = recipe.deciding();
+            bare.name.clear();
+            (bare.method, bare.train.seed) = (theirs.method.clone(), 0);
+            bare
+        };
+        Ok(bare(recipe) == bare(&theirs))
+    }
+
+    /// What the first method reaches, in words.
+    pub fn baseline(&self) -> Option<String> {
+        let base = self.arms.first()?;
+        Some(format!(
+            "{} alone reaches {:.1} % here ({} seeds, `{}`)",
+            base.title,
+            base.accuracy()?,
+            base.runs.len(),
+            self.command.trim_end()
+        ))
+    }
 }

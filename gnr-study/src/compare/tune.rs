@@ -18,6 +18,8 @@ pub struct Tuning {
     pub tries: usize,
     /// Seeds of each try, at least 1.
     pub seeds: u64,
+    /// Fraction of the training images that tries hold out, in (0, 1), unless the recipe holds some out.
+    pub validation: f64,
     /// Grids of single keys in place of the usual ones.
     pub grids: Vec<Axis>,
 }
@@ -151,7 +153,7 @@ mod tests {
     }
 
     fn tuning(tries: usize) -> Tuning {
-        Tuning { tries, seeds: 1, grids: Vec::new() }
+        Tuning { tries, seeds: 1, validation: 0.1, grids: Vec::new() }
     }
 
     #[test]

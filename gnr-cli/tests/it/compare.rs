@@ -1,0 +1,220 @@
+//! `gnr compare`: pairing, what is written, that nothing is repeated, tuning, parts.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::support::{TINY, gnr, run, tree, write};
+
+/// The tiny recipe with a third of its labels wrong.
+fn recipe(home: &Path) -> PathBuf {
+    let noise = "label_noise = { rate = 0.3 }\n[model]";
+    write(home, "r.toml", TINY.replace("[model]", noise))
+}
+
+fn arguments<'a>(recipe: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let fixed = ["compare", recipe.to_str().unwrap(), "--out", out.to_str().unwrap(), "--jobs", "2"];
+    [&fixed[..], more].concat()
+}
+
+fn json(out: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(out.join("compare.json")).unwrap()).unwrap()
+}
+
+/// The run folders of a comparison whose name begins so, with their summaries.
+fn summaries(out: &Path, below: &str, prefix: &str) -> Vec<Value> {
+    let mut found: Vec<(String, Value)> = fs::read_dir(out.join(below))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_name().to_str().unwrap().starts_with(prefix))
+        .map(|entry| {
+            let text = fs::read_to_string(entry.path().join("summary.json")).unwrap();
+            (entry.file_name().into_string().unwrap(), serde_json::from_str(&text).unwrap())
+        })
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found.into_iter().map(|(_, summary)| summary).collect()
+}
+
+#[test]
+fn compares_measures_and_writes_one_page() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &["--seeds", "2"]));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let found = json(&out);
+    let arms = found["arms"].as_array().unwrap();
+    let titles: Vec<&str> = arms.iter().map(|arm| arm["title"].as_str().unwrap()).collect();
+    assert_eq!(titles, ["SGD", "SGD + SAM", "SGD + GNR (exact)", "SGD + SAM + GNR (exact)"]);
+    // Algorithm 1's costs: 1, 2, 2 and two products, 3 and two products.
+    let work = |arm: &Value| {
+        let run = &arm["runs"][0];
+        (run["gradients_per_step"].as_f64().unwrap(), run["products_per_step"].as_f64().unwrap())
+    };
+    assert_eq!(arms.iter().map(work).collect::<Vec<_>>(), [(1.0, 0.0), (2.0, 0.0), (2.0, 2.0), (3.0, 2.0)]);
+    for (arm, prefix) in arms.iter().zip(["base-", "sam-", "gnr-", "sam_gnr-"]) {
+        let summaries = summaries(&out, "runs", prefix);
+        let runs = arm["runs"].as_array().unwrap();
+        assert_eq!((summaries.len(), runs.len()), (2, 2), "{prefix}");
+        for (summary, run) in summaries.iter().zip(runs) {
+            assert_eq!(summary["test_accuracy"], run["test_accuracy"]);
+            assert!(run["train_accuracy_flipped"].is_f64() && run["train_accuracy_untouched"].is_f64());
+            let sharpness = &run["sharpness"];
+            for key in ["lambda_max", "trace", "r_sam", "r_gnr"] {
+                assert!(sharpness[key].as_f64().unwrap().is_finite(), "{key}: {sharpness}");
+            }
+        }
+    }
+    let page = fs::read_to_string(out.join("compare.html")).unwrap();
+    assert!(!page.contains("<script") && !page.contains("src="), "self-contained");
+    assert!(page.contains("<svg") && page.contains("R_GNR"), "{page}");
+    for text in [&page, &fs::read_to_string(out.join("compare.md")).unwrap(), &stdout] {
+        assert!(text.contains("SGD + SAM − SGD"), "{text}");
+    }
+    assert!(page.contains("of 100 labels flipped"), "the noise is told: {page}");
+
+    let before = tree(&out);
+    let (code, stdout, _) = run(&arguments(&recipe, &out, &["--seeds", "2"]));
+    assert!(code == 0 && stdout.contains("training: 8 runs, 8 finished before"), "{stdout}");
+    assert_eq!(tree(&out), before, "nothing is trained or measured twice");
+    let (code, stdout, _) = run(&arguments(&recipe, &out, &["--seeds", "3", "--no-sharpness"]));
+    assert!(code == 0 && stdout.contains("training: 12 runs, 8 finished before"), "{stdout}");
+}
+
+#[test]
+fn a_run_of_a_comparison_is_the_run_that_one_would_train_by_hand() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
+    let methods = ["--methods", "sgd", "--methods", "gnr method.gnr.rho=0.2 method.gnr.alpha=1.0"];
+    let more = [&methods[..], &["--no-sharpness", "--threads", "1"]].concat();
+    let (code, _, stderr) = run(&arguments(&recipe, &out, &more));
+    assert_eq!(code, 0, "{stderr}");
+    let alone = home.path().join("alone");
+    let (code, _, stderr) = run(&[
+        "train",
+        recipe.to_str().unwrap(),
+        "--out",
+        alone.to_str().unwrap(),
+        "--set=method.gnr.rho=0.2",
+        "--set=method.gnr.alpha=1.0",
+        "--set=train.seed=1",
+    ]);
+    assert_eq!(code, 0, "{stderr}");
+    let folder = fs::read_dir(out.join("runs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("gnr-1-"))
+        .unwrap();
+    let weights = |run: &Path| {
+        let file = gnr_train::CheckpointFile::read(&run.join("checkpoints/last.safetensors")).unwrap();
+        let weights = file.weights();
+        weights.stored().iter().map(|s| weights.values(s).unwrap()).collect::<Vec<_>>()
+    };
+    assert!(weights(&folder) == weights(&alone));
+}
+
+#[test]
+fn tuning_gives_every_method_as_many_tries_on_noisy_held_out_images() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
+    let more = ["--methods", "base,gnr-fd", "--tune", "5", "--seeds", "1", "--no-sharpness"];
+    let more =
+        [&more[..], &["--grid", "method.gnr.alpha=0.5,1.0", "--grid", "optimizer.lr=0.02,0.05"]].concat();
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &more));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("method.gnr.alpha: 0.5, 1"), "the grid is said: {stdout}");
+    let found = json(&out);
+    for (tuned, arm) in found["tuning"].as_array().unwrap().iter().zip(found["arms"].as_array().unwrap()) {
+        let tries = tuned["tries"].as_array().unwrap();
+        assert_eq!(tries.len(), 5, "{tuned}");
+        let mean = |one: &Value| one["val_accuracies"][0].as_f64().unwrap();
+        let best = &tries[tuned["best"].as_u64().unwrap() as usize];
+        assert!(tries.iter().all(|one| mean(one) <= mean(best)));
+        // What was chosen is what is compared.
+        let (chosen, used) = (&best["assignments"], arm["assignments"].as_array().unwrap());
+        assert!(chosen.as_array().unwrap().iter().all(|word| used.contains(word)), "{chosen} {used:?}");
+    }
+    let text = |below: &str| {
+        let folder = fs::read_dir(out.join(below)).unwrap().next().unwrap().unwrap().path();
+        fs::read_to_string(folder.join("recipe.toml")).unwrap()
+    };
+    let tried = text("tuning");
+    assert!(tried.contains("validation = true") && tried.contains("validation = 0.1"), "{tried}");
+    assert!(tried.contains("seed = 1000000"), "seeds of their own: {tried}");
+    let compared = text("runs");
+    assert!(compared.contains("validation = 0.0") && compared.contains("seed = 0"), "{compared}");
+}
+
+#[test]
+fn parts_together_are_the_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = recipe(home.path());
+    let (parts, whole) = (home.path().join("parts"), home.path().join("whole"));
+    let more = ["--methods", "base,sam", "--tune", "2", "--seeds", "2", "--no-sharpness"];
+    let part = |shard| run(&arguments(&recipe, &parts, &[&more[..], &["--shard", shard]].concat()));
+    let (code, stdout, _) = part("1/2");
+    assert!(code == 0 && stdout.contains("this part is done; 1 of 2 tries are finished"), "{stdout}");
+    // The other part finds the first one's tries, goes on to the second half, and so do both by turns.
+    for shard in ["2/2", "1/2", "2/2", "1/2", "2/2"] {
+        let (code, stdout, stderr) = part(shard);
+        assert_eq!(code, 0, "{stdout}{stderr}");
+    }
+    for out in [&parts, &whole] {
+        let (code, _, stderr) = run(&arguments(&recipe, out, &more));
+        assert_eq!(code, 0, "{stderr}");
+    }
+    let strip = |out: &Path| {
+        let mut found = json(out);
+        for arm in found["arms"].as_array_mut().unwrap() {
+            for run in arm["runs"].as_array_mut().unwrap() {
+                run["seconds"] = Value::Null;
+            }
+        }
+        found["command"] = Value::Null;
+        found
+    };
+    assert_eq!(strip(&parts), strip(&whole));
+}
+
+#[test]
+fn a_method_that_fails_alone_is_in_the_report() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
+    // So large a learning rate that the loss is not finite after some steps.
+    let more = ["--methods", "base", "--methods", "wild: optimizer.lr=1e30", "--no-sharpness"];
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &more));
+    assert_eq!(code, 1, "{stdout}");
+    assert!(stderr.contains("no seed of `wild` was trained") && stderr.contains("diverged"), "{stderr}");
+}
+
+#[test]
+fn wrong_requests_say_what_is_expected() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
+    for (more, words) in [
+        (&["--methods", "smo"][..], "no method is called `smo`"),
+        (&["--methods", "sam,sam"], "two methods are called `sam`"),
+        (&["--methods", "mine: method.gnr.rhoo=1"], "unknown key `rhoo`"),
+        (&["--tune", "1"], "1 is not in 2..="),
+        (&["--shard", "3/2"], "1 ≤ i ≤ n"),
+    ] {
+        let (code, _, stderr) = run(&arguments(&recipe, &out, more));
+        assert!(code != 0 && stderr.contains(words), "{more:?}: {stderr}");
+        assert!(!out.join("runs").exists());
+    }
+}
+
+#[test]
+fn nothing_is_trained_by_a_dry_run() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
+    let (code, stdout, _) = run(&arguments(&recipe, &out, &["--dry-run", "--tune", "4"]));
+    assert_eq!(code, 0);
+    assert!(stdout.contains("8 runs beside tuning") && stdout.contains("tuning sam: 4 tries"), "{stdout}");
+    assert!(!out.exists());
+    let list = gnr(&["compare", "--list-methods"]).output().unwrap();
+    assert!(String::from_utf8(list.stdout).unwrap().contains("gnr-gn"));
+}
