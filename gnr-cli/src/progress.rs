@@ -127,11 +127,12 @@ impl Observer for Progress {
             accuracy.map_or_else(String::new, |accuracy| format!("  {name} {:.2} %", 100.0 * accuracy))
         };
         self.line(&format!(
-            "epoch {:>3}/{}  loss {:.4}  train {:.2} %{}{}  lr {:.4}  |grad| {:.3}  {:.1} s",
+            "epoch {:>3}/{}  loss {:.4}  train {:.2} %{}{}{}  lr {:.4}  |grad| {:.3}  {:.1} s",
             epoch.epoch,
             self.epochs,
             epoch.train_loss,
             100.0 * epoch.train_accuracy,
+            percent("flipped", epoch.train_accuracy_flipped),
             percent("val", epoch.val_accuracy),
             percent("test", epoch.test_accuracy),
             epoch.learning_rate,
