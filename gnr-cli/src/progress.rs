@@ -132,6 +132,7 @@ impl Observer for Progress {
             self.epochs,
             epoch.train_loss,
             100.0 * epoch.train_accuracy,
+            percent("flipped", epoch.train_accuracy_flipped),
             percent("val", epoch.val_accuracy),
             percent("test", epoch.test_accuracy),
             percent("average", epoch.average_test_accuracy),

@@ -76,6 +76,18 @@ const TRAINING: &[Case] = &[
         &["batch_size", "101", "100 images"],
     ),
     ("no such class count", |_| vec!["--set=data.subset.per_class=1000".into()], &["1000", "class"]),
+    (
+        "label noise of everything",
+        |_| vec!["--set=data.label_noise.rate=1".into()],
+        &["--set data.label_noise.rate=1", "[0, 1)"],
+    ),
+    (
+        "no list of labels",
+        |home| {
+            vec![format!("--set=data.label_noise.file={:?}", home.join("absent.npy").display().to_string())]
+        },
+        &["absent.npy: cannot read"],
+    ),
     ("a diverging run", |_| vec!["--set=optimizer.lr=1e30".into()], &["training diverged at step", "is "]),
 ];
 

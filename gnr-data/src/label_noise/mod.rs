@@ -1,6 +1,6 @@
 //! Noisy labels: a data set whose training labels are partly wrong, by a seeded rule or from a published list.
 //!
-//! Methods for flat minima are compared on training sets with wrong labels, because memorising these labels takes sharp minima.
+//! Methods for flat minima are often compared on training sets with wrong labels.
 
 mod list;
 mod npy;
@@ -63,8 +63,8 @@ pub enum LabelNoise {
 /// without noise.
 ///
 /// # References
-/// `symmetric` and `pairflip` are those of Han et al., *Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy
-/// Labels*, NeurIPS 2018, figure 2.
+/// `symmetric` and `pairflip` are the transitions of Han et al., *Co-teaching: Robust Training of Deep Neural Networks with
+/// Extremely Noisy Labels*, NeurIPS 2018.
 ///
 /// # Deviation
 /// The paper flips each label independently with probability `rate`. Here the number of flipped labels is exact.

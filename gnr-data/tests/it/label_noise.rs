@@ -357,3 +357,28 @@ fn damaged_and_foreign_arrays_are_refused() {
     bytes[20] = 0xff;
     assert!(message(&bytes).contains("damaged NumPy array at offset 20: not text"));
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    /// Whatever is written into a list: labels that are classes, or an error that names the file.
+    #[test]
+    fn no_list_does_more_than_fail(
+        changes in prop::collection::vec((0usize..131, any::<u8>()), 0..4), cut in 0usize..140, array: bool,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let header = "{'descr': '|i1', 'fortran_order': False, 'shape': (3,), }";
+        let mut bytes = if array { npy(header, &[1, 0, 2]) } else { b"1\n0 # one\n2\n".repeat(10) };
+        bytes.truncate(cut);
+        let length = bytes.len().max(1);
+        for (at, byte) in changes {
+            if let Some(place) = bytes.get_mut(at % length) {
+                *place = byte;
+            }
+        }
+        match listed(file(dir.path(), "labels", &bytes), 3) {
+            Ok(set) => prop_assert!(labels(&set).iter().all(|&label| label < 3)),
+            Err(error) => prop_assert!(error.to_string().contains("labels"), "{}", error),
+        }
+    }
+}

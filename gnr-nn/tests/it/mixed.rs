@@ -1,7 +1,7 @@
 //! The loss of a blended batch is the cross-entropy of its soft targets, with exact products.
 
 use gnr_core::{
-    Error, GgnOracle, GradOracle, HvpOracle, Order, Pass,
+    Error, GgnOracle, GradOracle, HvpOracle, Order, Pass, Sample,
     testing::conformance::{Tolerances, check_oracle},
 };
 use gnr_nn::{
@@ -133,16 +133,28 @@ fn a_prediction_counts_for_the_heavier_label() {
     let Setting { backend, net, batch, mut buffers, theta } = Setting::new();
     let logits = predict(&net, &backend, &theta, &buffers, &batch.images).unwrap();
     let top = |row: &[f64]| (0..CLASSES).fold(0, |best, k| if row[k] > row[best] { k } else { best });
-    let count =
-        |labels: &[usize]| logits.chunks(CLASSES).zip(labels).filter(|(row, k)| top(row) == **k).count();
+    let correct = |labels: &[usize]| -> Vec<bool> {
+        logits.chunks(CLASSES).zip(labels).map(|(row, k)| top(row) == *k).collect()
+    };
+    let mut mixture = false;
     for weight in [0.7, 0.3] {
         let mixed = mixed(weight);
-        let expected = count(if weight < 0.5 { &mixed.labels } else { &batch.labels });
+        let expected = correct(if weight < 0.5 { &mixed.labels } else { &batch.labels });
         let batch = batch.clone().with_mixed(mixed);
         let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
+        assert_eq!(oracle.correct_rows(), None, "nothing was committed yet");
         oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
-        assert_eq!(oracle.correct(), Some(expected));
+        assert_eq!(oracle.correct_rows(), Some(&expected[..]));
+        assert_eq!(oracle.correct(), Some(expected.iter().filter(|correct| **correct).count()));
+        mixture |= expected.contains(&true) && expected.contains(&false);
+        // Of a sample: its rows.
+        let sample = Sample { fraction: 0.6, seed: 1 };
+        oracle.restrict(Some(sample)).unwrap();
+        oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
+        let sampled: Vec<bool> = sample.rows(5).into_iter().map(|row| expected[row]).collect();
+        assert_eq!(oracle.correct_rows(), Some(&sampled[..]));
     }
+    assert!(mixture, "some predictions are correct and some are not");
 }
 
 #[test]

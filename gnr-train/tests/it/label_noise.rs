@@ -1,12 +1,12 @@
 //! Training on noisy labels: what a run says of them, and accuracies on flipped and untouched images apart.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::atomic::AtomicBool};
 
 use gnr_data::{Dataset, Part, digits};
 use gnr_nn::Autodiff;
 use gnr_train::{
-    EpochMetrics, EvalReport, EvalRequest, Measurement, Split, Subject, SubjectRequest, TrainError, check,
-    eval, measure, subject::Description,
+    EpochMetrics, EvalReport, EvalRequest, Existing, Measurement, Split, Subject, SubjectRequest, TrainError,
+    check, eval, measure, subject::Description, train,
 };
 
 use crate::support::{run, tiny};
@@ -79,6 +79,15 @@ fn the_summary_says_what_was_asked_and_what_came_of_it() {
     );
     assert_eq!(summary["train_accuracy_flipped"].as_f64(), Some(on_flipped));
     assert_eq!(summary["train_accuracy_untouched"].as_f64(), Some(on_others));
+
+    // TensorBoard has them beside `train/accuracy`.
+    let events = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path());
+    let mut events = events;
+    let events = events.find(|path| path.to_string_lossy().contains("tfevents")).unwrap();
+    let events = String::from_utf8_lossy(&fs::read(events).unwrap()).into_owned();
+    for tag in ["train/accuracy_flipped", "train/accuracy_untouched"] {
+        assert_eq!(events.matches(tag).count(), 3, "one an epoch: {tag}");
+    }
 
     let without = home.path().join("without");
     run(tiny(&[]), &without).unwrap();
@@ -210,4 +219,16 @@ fn a_list_that_does_not_fit_is_an_error_before_the_run() {
     let error = run(tiny(&[&set]), &folder).unwrap_err().to_string();
     assert!(error.contains("labels.txt: expected 1437 labels") && error.contains("found 2"), "{error}");
     assert!(!folder.exists());
+}
+
+#[test]
+fn other_noise_is_another_run() {
+    let home = tempfile::tempdir().unwrap();
+    run(tiny(&[NOISE]), home.path()).unwrap();
+    for other in ["data.label_noise.rate=0.5", "data.label_noise.seed=1", "data.label_noise=false"] {
+        let recipe = tiny(&[NOISE, other]);
+        let resumed = train(recipe, home.path(), Existing::Resume, &mut (), &AtomicBool::new(false));
+        let error = resumed.unwrap_err().to_string();
+        assert!(error.contains("another recipe"), "{error}");
+    }
 }
