@@ -163,6 +163,8 @@ impl std::str::FromStr for Arms {
     gnr train my.toml --out runs/mine\n  \
     gnr train digits --set train.epochs=5 --set optimizer.lr=0.05 --set method.sam=true\n  \
     gnr train --set method.gnr.hvp=forward-difference\n  \
+    gnr train --set method.gnr.from_epoch=20 --set train.average.kind=swa\n  \
+    gnr train --set method.gnr=false --set method.sam=true --set method.group=16\n  \
     gnr train my.toml --set model.weights=published.pth --set model.load=new-head --set model.freeze=backbone\n  \
     gnr train cifar10-resnet18 --dry-run          print the whole recipe, check the data, train nothing")]
 pub(crate) struct Train {

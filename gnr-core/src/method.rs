@@ -1,8 +1,8 @@
-//! One step of training: base direction, regularisers, clipping, optimiser.
+//! One step of training: base direction, regularisers, clipping, optimiser; of a batch, or of its groups.
 
 use crate::{
-    GradOracle, Optimizer, Pass, Penalty, Quantity, Regularizer, Result, Schedule, StepContext, Vector,
-    error::finite, schedule::validate_constant,
+    Error, Evaluation, GradOracle, Optimizer, Pass, Penalty, Quantity, Regularizer, Result, Schedule,
+    StepContext, Vector, error::finite, finite_gradient, schedule::validate_constant,
 };
 
 /// Bounds on the direction's norm.
@@ -52,7 +52,8 @@ pub struct Method<R, P, S> {
     pub clip: Clip,
 }
 
-/// What a step saw.
+/// What a step saw. Of a step over groups ([`Method::step_groups`]) each number is of the mean over them, but for the penalties,
+/// which are means of the groups' own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
     /// L̂(θ_t) before the step.
@@ -79,8 +80,93 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         R: Regularizer<O>,
         P: Optimizer<O::Vector>,
     {
-        let learning_rate = self.learning_rate.at(t);
-        validate_constant("learning_rate", learning_rate, |x| x >= 0.0, "must be finite and not negative")?;
+        let learning_rate = self.rate(t)?;
+        let Look { loss, grad, grad_norm, direction, penalties } = self.look(t, theta, oracle)?;
+        drop(grad);
+        self.follow(
+            theta,
+            direction,
+            StepReport { loss, grad_norm, direction_norm: 0.0, learning_rate, penalties },
+        )
+    }
+
+    /// Step `t` on one mini-batch in groups of examples, each an oracle with its number of examples n_g: the direction is
+    /// Σ (n_g/n)·(the direction that [`step`](Self::step) would follow on group g alone), all of them at θ_t; then it is clipped
+    /// and followed, once.
+    ///
+    /// So each group is perturbed along its own gradient, as where every device of a data-parallel run perturbs its share of the
+    /// batch: SAM and GNR of groups of m examples ("m-sharpness"), which is another objective than that of the batch. Without
+    /// regularisers, and where L̂ does not depend on its batch as a whole (BatchNorm), it is the step on the batch. One group is
+    /// [`step`](Self::step), bit for bit.
+    ///
+    /// Each group has its [`Pass::Commit`] evaluation, in turn: running statistics move once a group, as those of micro-batches
+    /// do. A regulariser on a sample ([`OnSample`](crate::OnSample)) takes the same positions of each group.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); [`Error::Oracle`] when there is no group or one is empty. θ is unchanged unless the optimiser
+    /// itself failed.
+    ///
+    /// # Cost
+    /// As many gradients and products of all examples as [`step`](Self::step) on the batch, in smaller pieces: evaluations and
+    /// products of a group are of its examples alone. Memory of one group's record, and two vectors more: the mean gradient and the
+    /// mean direction.
+    ///
+    /// # References
+    /// Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", ICLR 2021, Section 4.1
+    /// (m-sharpness); Andriushchenko and Flammarion, "Towards Understanding Sharpness-Aware Minimization", ICML 2022.
+    pub fn step_groups<O>(
+        &mut self,
+        t: u64,
+        theta: &mut O::Vector,
+        groups: impl IntoIterator<Item = (O, usize)>,
+    ) -> Result<StepReport>
+    where
+        O: GradOracle,
+        R: Regularizer<O>,
+        P: Optimizer<O::Vector>,
+    {
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        if let Some(empty) = groups.iter().position(|(_, n)| *n == 0) {
+            return Err(Error::Oracle(format!("group {empty} has no examples")));
+        }
+        if let [(whole, _)] = &mut groups[..] {
+            return self.step(t, theta, whole);
+        }
+        let learning_rate = self.rate(t)?;
+        let n: usize = groups.iter().map(|(_, n)| n).sum();
+        let mut mean: Option<Look<O::Vector>> = None;
+        for (group, n_g) in &mut groups {
+            let look = self.look(t, theta, group)?;
+            let weight = *n_g as f64 / n as f64;
+            match &mut mean {
+                Some(mean) => mean.add(weight, look)?,
+                none => none.insert(look).scale(weight)?,
+            }
+        }
+        let Look { loss, grad, direction, penalties, .. } =
+            mean.ok_or_else(|| Error::Oracle("a step needs at least one group".into()))?;
+        let grad_norm = finite_gradient(loss, &grad)?;
+        drop(grad);
+        self.follow(
+            theta,
+            direction,
+            StepReport { loss, grad_norm, direction_norm: 0.0, learning_rate, penalties },
+        )
+    }
+
+    /// η_t, checked.
+    fn rate(&self, t: u64) -> Result<f64> {
+        let rate = self.learning_rate.at(t);
+        validate_constant("learning_rate", rate, |x| x >= 0.0, "must be finite and not negative")?;
+        Ok(rate)
+    }
+
+    /// The direction at θ_t, before clipping.
+    fn look<O>(&mut self, t: u64, theta: &O::Vector, oracle: &mut O) -> Result<Look<O::Vector>>
+    where
+        O: GradOracle,
+        R: Regularizer<O>,
+    {
         let needs = self.regularizer.needs(t, oracle);
         let here = oracle.evaluate(theta, Pass::Commit, needs.order)?;
         let mut direction = here.grad.clone();
@@ -90,15 +176,69 @@ impl<R, P, S: Schedule> Method<R, P, S> {
             &mut direction,
             &mut penalties,
         )?;
-        let direction_norm = finite(Quantity::DirectionNorm, direction.dot(&direction)?.sqrt())?;
+        let Evaluation { loss, grad, grad_norm, .. } = here;
+        Ok(Look { loss, grad, grad_norm, direction, penalties })
+    }
+
+    /// Clips the direction and moves θ along it.
+    fn follow<V>(&mut self, theta: &mut V, mut direction: V, mut report: StepReport) -> Result<StepReport>
+    where
+        V: Vector,
+        P: Optimizer<V>,
+    {
+        let norm = finite(Quantity::DirectionNorm, direction.dot(&direction)?.sqrt())?;
+        report.direction_norm = norm;
         if let Clip::Norm(max) = self.clip
-            && direction_norm > max
+            && norm > max
         {
-            direction.scale(max / direction_norm)?;
+            direction.scale(max / norm)?;
         }
-        let (loss, grad_norm) = (here.loss, here.grad_norm);
-        drop(here);
-        self.optimizer.step(theta, &direction, learning_rate)?;
-        Ok(StepReport { loss, grad_norm, direction_norm, learning_rate, penalties })
+        self.optimizer.step(theta, &direction, report.learning_rate)?;
+        Ok(report)
+    }
+}
+
+/// What one oracle makes of θ_t.
+struct Look<V> {
+    loss: f64,
+    grad: V,
+    grad_norm: f64,
+    direction: V,
+    penalties: Vec<(&'static str, Penalty)>,
+}
+
+impl<V: Vector> Look<V> {
+    /// The share of the first group. (The norm of a mean is none of the groups' norms: it is left alone.)
+    fn scale(&mut self, weight: f64) -> Result<()> {
+        self.loss *= weight;
+        self.grad.scale(weight)?;
+        self.direction.scale(weight)?;
+        self.penalties.iter_mut().for_each(|(_, penalty)| *penalty = penalty.scaled(weight));
+        Ok(())
+    }
+
+    /// Adds the share of another group.
+    fn add(&mut self, weight: f64, other: Self) -> Result<()> {
+        self.loss += weight * other.loss;
+        self.grad.axpy_owned(weight, other.grad)?;
+        self.direction.axpy_owned(weight, other.direction)?;
+        for (k, (name, penalty)) in other.penalties.into_iter().enumerate() {
+            let penalty = penalty.scaled(weight);
+            match self.penalties.get_mut(k) {
+                Some((known, sum)) if *known == name => {
+                    sum.value += penalty.value;
+                    sum.added_norm += penalty.added_norm;
+                }
+                // A regulariser that acted on this group and not on those before it.
+                _ => self.penalties.insert(k.min(self.penalties.len()), (name, penalty)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Penalty {
+    fn scaled(self, weight: f64) -> Self {
+        Self { value: weight * self.value, added_norm: weight * self.added_norm }
     }
 }

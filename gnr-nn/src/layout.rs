@@ -107,6 +107,10 @@ impl Scope<'_> {
         let prefix = self.name(name);
         Scope { layout: self.layout, prefix }
     }
+    /// The name of the module; empty at the root.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
     /// Declares a parameter.
     pub fn parameter(&mut self, name: &str, shape: &[usize], init: Init) -> ParamId {
         self.push(name, shape, Role::Parameter(init));

@@ -1,6 +1,6 @@
 //! From a recipe to loaders over training, validation and test images.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use gnr_data::{
     Batch as HostBatch, Dataset, HoldOut, Keep, Loader, LoaderConfig, Noisy, Normalization, OpenOptions,
@@ -139,12 +139,32 @@ fn part_of(whole: Arc<dyn Dataset>, subset: Subset) -> Result<Arc<dyn Dataset>> 
 
 /// A batch on the device, cut into `parts` of nearly equal size.
 pub(crate) fn upload<B: Autodiff>(backend: &B, batch: &HostBatch, parts: usize) -> Result<Vec<Batch<B>>> {
-    let [samples, channels, height, width] = batch.shape;
-    let image = channels * height * width;
+    let samples = batch.shape[0];
     let parts = parts.clamp(1, samples.max(1));
-    (0..parts)
-        .map(|part| {
-            let range = part * samples / parts..(part + 1) * samples / parts;
+    upload_ranges(backend, batch, (0..parts).map(|part| part * samples / parts..(part + 1) * samples / parts))
+}
+
+/// A batch on the device, cut into groups of `size` images; the last one has what is left.
+pub(crate) fn upload_groups<B: Autodiff>(
+    backend: &B,
+    batch: &HostBatch,
+    size: usize,
+) -> Result<Vec<Batch<B>>> {
+    let samples = batch.shape[0];
+    let size = size.max(1);
+    let group = |start: usize| start..samples.min(start.saturating_add(size));
+    upload_ranges(backend, batch, (0..samples).step_by(size).map(group))
+}
+
+fn upload_ranges<B: Autodiff>(
+    backend: &B,
+    batch: &HostBatch,
+    ranges: impl Iterator<Item = Range<usize>>,
+) -> Result<Vec<Batch<B>>> {
+    let [_, channels, height, width] = batch.shape;
+    let image = channels * height * width;
+    ranges
+        .map(|range| {
             let pixels = &batch.images[range.start * image..range.end * image];
             let shape = [range.len(), channels, height, width];
             let images = backend.upload(pixels, &shape)?;

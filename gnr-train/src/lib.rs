@@ -26,6 +26,7 @@ mod method;
 mod metrics;
 mod observer;
 mod oracle;
+mod pieces;
 pub mod recipe;
 mod run;
 mod select;

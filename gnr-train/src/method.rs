@@ -70,24 +70,29 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
         })
     }
 
-    /// Step `t` (from 0) on one batch.
+    /// Step `t` (from 0) on one batch, in groups with their numbers of images: one, or those of `method.group`.
     ///
     /// # Errors
-    /// Those of [`Method::step`].
+    /// Those of [`Method::step_groups`].
     pub(crate) fn step<O: HvpOracle<Vector = V> + GgnOracle>(
         &mut self,
         t: u64,
         theta: &mut V,
-        mut oracle: O,
+        groups: impl IntoIterator<Item = (O, usize)>,
     ) -> Result<StepReport> {
+        let (method, groups) = (&mut self.method, groups.into_iter());
         match self.hvp {
-            Hvp::Exact => self.method.step(t, theta, &mut oracle),
-            Hvp::GaussNewton => self.method.step(t, theta, &mut GaussNewton::new(oracle)),
+            Hvp::Exact => method.step_groups(t, theta, groups),
+            Hvp::GaussNewton => {
+                method.step_groups(t, theta, groups.map(|(oracle, n)| (GaussNewton::new(oracle), n)))
+            }
             Hvp::ForwardDifference => {
-                self.method.step(t, theta, &mut ForwardDiff::new(oracle).with_step(self.difference)?)
+                let wrap = |(oracle, n)| Ok((ForwardDiff::new(oracle).with_step(self.difference)?, n));
+                method.step_groups(t, theta, groups.map(wrap).collect::<Result<Vec<_>>>()?)
             }
             Hvp::CentralDifference => {
-                self.method.step(t, theta, &mut CentralDiff::new(oracle).with_step(self.difference)?)
+                let wrap = |(oracle, n)| Ok((CentralDiff::new(oracle).with_step(self.difference)?, n));
+                method.step_groups(t, theta, groups.map(wrap).collect::<Result<Vec<_>>>()?)
             }
         }
     }

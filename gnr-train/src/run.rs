@@ -16,6 +16,7 @@ use crate::{
     error::{Result, TrainError, io},
     folder::{RunFolder, is_run, recipe_of, refuse_existing},
     observer::Observer,
+    pieces,
     recipe::{Load, Model as ModelSection, Recipe},
     select,
     trainer::{Outcome, Prepared, Trainer, same_run},
@@ -115,15 +116,19 @@ impl Job for Train<'_> {
         // A run that has a checkpoint does not need what it started from.
         let starts = !(resumes && checkpoint::last(folder).exists());
         let prepared = prepare(recipe, starts)?;
-        let folder =
-            if resumes { RunFolder::open(folder)? } else { RunFolder::create(folder, &prepared.recipe)? };
-        if let Some(report) = &prepared.weights {
-            let path = folder.file("weights.json");
-            let text = serde_json::to_string_pretty(report).map_err(|e| io(&path, "write")(e.into()))?;
-            write_atomically(&path, (text + "\n").as_bytes())?;
-        }
         in_pool(prepared.recipe.train.threads, || {
-            Trainer::new(&prepared, &folder, backend())?.run(observer, stop)
+            let backend = backend();
+            if starts {
+                pieces::check(&prepared, &backend)?;
+            }
+            let folder =
+                if resumes { RunFolder::open(folder)? } else { RunFolder::create(folder, &prepared.recipe)? };
+            if let Some(report) = &prepared.weights {
+                let path = folder.file("weights.json");
+                let text = serde_json::to_string_pretty(report).map_err(|e| io(&path, "write")(e.into()))?;
+                write_atomically(&path, (text + "\n").as_bytes())?;
+            }
+            Trainer::new(&prepared, &folder, backend)?.run(observer, stop)
         })?
     }
 }
@@ -146,6 +151,7 @@ pub(crate) fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) 
 /// As [`train`].
 pub fn check(recipe: Recipe) -> Result<Plan> {
     let prepared = prepare(recipe, true)?;
+    backend::dispatch(prepared.recipe.train.precision, pieces::Check(&prepared))?;
     let layout = prepared.model.layout();
     let frozen = |index: usize| prepared.frozen.as_ref().is_some_and(|mask| mask[index]);
     Ok(Plan {

@@ -14,7 +14,7 @@ use gnr_nn::{Autodiff, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, P
 use crate::{
     average::{Source, WeightAverage},
     checkpoint::{self, CheckpointFile, Content, Header, Progress, State, Sums},
-    data::{Images, upload},
+    data::{Images, upload, upload_groups},
     error::{Result, TrainError},
     evaluate::{Evaluation, evaluate},
     folder::RunFolder,
@@ -207,7 +207,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let loader = &self.prepared.images.train;
         for batch in loader.epoch(self.progress.epoch, self.progress.batch as usize)? {
             let batch = batch?;
-            let parts = upload(&self.backend, &batch, train.micro_batches)?;
+            let parts = match self.prepared.recipe.method.group {
+                Some(group) => upload_groups(&self.backend, &batch, group)?,
+                None => upload(&self.backend, &batch, train.micro_batches)?,
+            };
             let images = batch.len() as u64;
             let flipped = self.prepared.images.flipped_in(&batch);
             loader.recycle(batch);
@@ -255,16 +258,22 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             masks: MaskSeed::new(seed, t, index),
             correct: &correct,
         };
+        let grouped = self.prepared.recipe.method.group.is_some();
         let stepped = match batches {
             [batch] => {
                 let oracle = Counted::with_counter(part((0, batch)), counter.clone());
-                self.configured.step(t, &mut self.theta, oracle)
+                self.configured.step(t, &mut self.theta, [(oracle, batch.labels.len())])
+            }
+            _ if grouped => {
+                let mut counted = |piece| Counted::with_counter(part(piece), counter.clone());
+                let groups = (0..).zip(batches).map(|(i, batch)| (counted((i, batch)), batch.labels.len()));
+                self.configured.step(t, &mut self.theta, groups)
             }
             _ => {
                 Accumulated::new((0..).zip(batches).map(|(i, batch)| (part((i, batch)), batch.labels.len())))
                     .and_then(|accumulated| {
                         let oracle = Counted::with_counter(accumulated, counter.clone());
-                        self.configured.step(t, &mut self.theta, oracle)
+                        self.configured.step(t, &mut self.theta, [(oracle, 1)])
                     })
             }
         };
@@ -278,8 +287,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             source => TrainError::Step { step, epoch, source },
         })?;
         let counts = counter.counts();
-        self.progress.gradient_evaluations += counts.evaluations();
-        self.progress.products += counts.products;
+        // Every group is asked the same: together their answers are those of a whole batch.
+        let pieces = if grouped { batches.len().max(1) as u64 } else { 1 };
+        self.progress.gradient_evaluations += counts.evaluations().div_ceil(pieces);
+        self.progress.products += counts.products.div_ceil(pieces);
         let sums = &mut self.progress.sums;
         sums.correct += correct.all.get();
         sums.flipped.correct += correct.flipped.get();

@@ -6,6 +6,7 @@ mod adapters;
 mod averages;
 mod checkpoints;
 mod failures;
+mod groups;
 mod matrix;
 mod measures;
 mod optimizers;

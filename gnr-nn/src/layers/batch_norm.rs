@@ -1,6 +1,8 @@
 //! Batch normalisation with explicit running statistics.
 
-use crate::{Backend, BatchStats, BufferId, Context, Fused, Init, Mode, ParamId, Result, Scope, Unary};
+use crate::{
+    Backend, BatchStats, BufferId, Context, Error, Fused, Init, Mode, ParamId, Result, Scope, Unary,
+};
 
 /// Batch normalisation of `[N, C, H, W]` per channel. Tensors: `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.
 ///
@@ -9,6 +11,7 @@ use crate::{Backend, BatchStats, BufferId, Context, Fused, Init, Mode, ParamId, 
 /// in every mode. eps 1e-5, momentum 0.1, as in PyTorch.
 #[derive(Clone, Debug)]
 pub struct BatchNorm2d {
+    name: String,
     weight: ParamId,
     bias: ParamId,
     running_mean: BufferId,
@@ -21,6 +24,7 @@ impl BatchNorm2d {
     /// Declares the layer, weight 1 and bias 0.
     pub fn new(scope: &mut Scope<'_>, channels: usize) -> Self {
         Self {
+            name: scope.prefix().to_owned(),
             weight: scope.parameter("weight", &[channels], Init::Constant(1.0)),
             bias: scope.parameter("bias", &[channels], Init::Constant(0.0)),
             running_mean: scope.buffer("running_mean", &[channels], 0.0),
@@ -56,7 +60,8 @@ impl BatchNorm2d {
     /// Normalises, adds a residual if there is one, applies an activation if asked for.
     ///
     /// # Errors
-    /// Shape mismatches.
+    /// Shape mismatches; in train mode a single value a channel (one sample with maps of 1×1), whose normalised value would be 0
+    /// whatever it is.
     pub fn forward_fused<B: Backend>(
         &self,
         cx: &mut Context<'_, B>,
@@ -66,9 +71,12 @@ impl BatchNorm2d {
         let (scale, shift) = (cx.param(self.weight), cx.param(self.bias));
         match cx.norm_mode(self.weight) {
             Mode::Train => {
-                let (y, stats) = cx.backend.batch_norm(x, scale, shift, self.eps, fused)?;
                 let shape = cx.backend.shape(x);
-                let count = shape.iter().product::<usize>() / shape[1].max(1);
+                let count = shape.iter().product::<usize>() / shape.get(1).copied().unwrap_or(1).max(1);
+                if count == 1 {
+                    return Err(self.single_value(shape));
+                }
+                let (y, stats) = cx.backend.batch_norm(x, scale, shift, self.eps, fused)?;
                 cx.collect(self.running_mean, self.running_var, stats, count, self.momentum);
                 Ok(y)
             }
@@ -80,5 +88,13 @@ impl BatchNorm2d {
                 cx.backend.batch_norm_eval(x, scale, shift, &stats, self.eps, fused)
             }
         }
+    }
+
+    fn single_value(&self, shape: &[usize]) -> Error {
+        Error::Invalid(format!(
+            "batch normalisation `{}` has one value a channel (shape {shape:?}), and in train mode it needs two or more: \
+             take more samples at a time or larger images, or freeze the layer",
+            self.name
+        ))
     }
 }

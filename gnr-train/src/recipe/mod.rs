@@ -218,6 +218,13 @@ pub struct Method {
     /// The gradient norm regulariser. Default: **on**; `gnr = false` trains without.
     #[serde(serialize_with = "table_or_false")]
     pub gnr: Option<Gnr>,
+    /// Split each batch into consecutive groups of so many images (the last one has what is left). Each group is normalised and
+    /// perturbed on its own, and the directions are averaged, weighted by their images: SAM's m-sharpness, and its like for GNR.
+    /// Running statistics move once a group. With `batch_fraction`, each group gives its share. A step computes as many
+    /// gradients of the batch as without groups, in smaller pieces, in the memory of one group. Not together with
+    /// `train.micro_batches`. Default: the batch is one group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<usize>,
 }
 
 fn table_or_false<T: Serialize, S: Serializer>(table: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -560,7 +567,7 @@ impl Recipe {
         recipe
     }
 
-    /// What the method is called in tables: `SGD`, `SGD + SAM + GNR (exact)`, ….
+    /// What the method is called in tables: `SGD`, `SGD + SAM + GNR (exact)`, `SGD + SAM, groups of 32`, ….
     pub fn method_name(&self) -> String {
         let mut name = String::from(match self.optimizer.name {
             OptimizerName::Sgd => "SGD",
@@ -577,6 +584,9 @@ impl Recipe {
                 Hvp::ForwardDifference => " + GNR (forward difference)",
                 Hvp::CentralDifference => " + GNR (central difference)",
             });
+        }
+        if let Some(group) = self.method.group {
+            name.push_str(&format!(", groups of {group}"));
         }
         name
     }

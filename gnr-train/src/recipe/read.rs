@@ -43,6 +43,14 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
         train: train(reader),
     };
     phases(reader, &recipe);
+    let parts = recipe.train.micro_batches;
+    if let Some(group) = recipe.method.group.filter(|_| parts > 1) {
+        let requirement = format!(
+            "not together with train.micro_batches = {parts}: a group takes the memory of its own images alone, as a \
+             micro-batch does"
+        );
+        reader.section("method").refuse("group", &group.to_string(), &requirement);
+    }
     recipe
 }
 
@@ -224,7 +232,7 @@ const RHO_SCHEDULES: &[(&str, RhoSchedule)] = &[
 ];
 
 fn method(reader: &mut Reader<'_>) -> Method {
-    reader.section("method");
+    let group = reader.section("method").optional_in("group", |n: &usize| *n > 0, AT_LEAST_ONE);
     let sam_on = reader.enabled("method.sam", false);
     let mut section = reader.keys_of("method.sam");
     let sam = Sam {
@@ -266,7 +274,7 @@ fn method(reader: &mut Reader<'_>) -> Method {
         rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
         from_epoch: section.value("from_epoch", 0),
     };
-    Method { sam: sam_on.then_some(sam), gnr: gnr_on.then_some(gnr) }
+    Method { sam: sam_on.then_some(sam), gnr: gnr_on.then_some(gnr), group }
 }
 
 fn optimizer(reader: &mut Reader<'_>) -> Optimizer {

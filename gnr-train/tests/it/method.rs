@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use gnr_train::{Existing, Summary, train};
+use gnr_train::{Existing, Summary, check, train};
 
 use crate::support::{Watch, bytes, run, tiny};
 
@@ -33,6 +33,10 @@ fn each_method_costs_what_it_says() {
     assert_eq!(counts(&["method.gnr.from_epoch=1"]), (15, 15 + 10, 20));
     assert_eq!(counts(&["method.gnr=false", "method.sam.from_epoch=2"]), (15, 15 + 5, 0));
     assert_eq!(counts(&["method.gnr.from_epoch=1", "method.gnr.every=5"]), (15, 15 + 2, 4));
+    // Batches of 16 in groups of 5, 5, 5 and 1: as many gradients of a batch.
+    assert_eq!(counts(&["method.gnr=false", "method.sam=true", "method.group=5"]), (15, 30, 0));
+    assert_eq!(counts(&["method.group=5"]), (15, 30, 30));
+    assert_eq!(counts(&["method.group=5", "method.gnr.batch_fraction=0.25"]), (15, 45, 30));
     let shared = ["method.sam.rho=0.001", "method.gnr.hvp=forward-difference", "method.gnr.step=0.001"];
     assert_eq!(counts(&shared), (15, 60, 0), "SAM and the difference share a gradient");
 }
@@ -95,18 +99,69 @@ fn micro_batches_are_the_batch() {
     assert!((other - whole).abs() > 1e-6, "G is not the Hessian of a net of tanh: {other} {whole}");
 }
 
+/// The tensors of a run's last checkpoint. The recipe is in it: they are compared without the header.
+fn last_tensors(sets: &[&str]) -> Vec<u8> {
+    let home = tempfile::tempdir().unwrap();
+    run(tiny(sets), home.path()).unwrap();
+    let bytes = bytes(home.path(), "last.safetensors");
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[8 + header..].to_vec()
+}
+
+/// A group of the whole batch is the batch, BatchNorm and dropout included; a smaller one is another method, unless nothing
+/// looks at the batch as a whole.
+#[test]
+fn groups_are_perturbed_on_their_own() {
+    let model = ["model.name=resnet8", "model.widths=[2,2,2]", "train.epochs=1", "method.sam=true"];
+    for model in [&model[..], &["model.dropout=0.3", "method.gnr.hvp=forward-difference", "train.epochs=1"]] {
+        let with = |set| last_tensors(&[model, &[set]].concat());
+        let whole = last_tensors(model);
+        assert!(with("method.group=16") == whole && with("method.group=1000") == whole, "{model:?}");
+        assert!(with("method.group=8") != whole, "{model:?}");
+    }
+    let loss = |sets: &[&str]| {
+        let home = tempfile::tempdir().unwrap();
+        let smooth = ["train.precision=f64", "model.activation=tanh", "method.gnr=false"];
+        run(tiny(&[&smooth, sets].concat()), home.path()).unwrap().test_loss
+    };
+    // Plain gradients of a net without BatchNorm: sums in another order, 15 steps.
+    let (plain, grouped) = (loss(&[]), loss(&["method.group=1"]));
+    assert!((plain - grouped).abs() < 1e-9, "{plain} {grouped}");
+    let (sam, grouped) = (loss(&["method.sam=true"]), loss(&["method.sam=true", "method.group=1"]));
+    assert!((sam - grouped).abs() > 1e-6, "{sam} {grouped}");
+}
+
+/// One image on a map of 1×1 cannot be normalised: refused before the first step, with the layer and the keys.
+#[test]
+fn pieces_of_one_image_are_refused_where_maps_are_one_pixel() {
+    let net = ["model.name=resnet8", "model.widths=[2,2,2]", "train.epochs=1", "data.resize.height=4"];
+    let started = |sets: &[&str]| {
+        let home = tempfile::tempdir().unwrap();
+        let recipe = tiny(&[&net, sets].concat());
+        let checked = check(recipe.clone()).map_err(|error| error.to_string());
+        let folder = home.path().join("run");
+        let ran = run(recipe, &folder).map_err(|error| error.to_string());
+        assert_eq!(checked.err(), ran.as_ref().err().cloned());
+        assert_eq!(folder.exists(), ran.is_ok(), "nothing is left of a run that could not start");
+        ran
+    };
+    // 16 = 3·5 + 1.
+    let error = started(&["method.group=5"]).unwrap_err();
+    assert!(error.starts_with("train.batch_size = 16, method.group = 5 leave one image"), "{error}");
+    assert!(error.contains("`layer3.0.bn1`") && error.contains("one value a channel"), "{error}");
+    let error = started(&["method.group=4", "method.gnr.batch_fraction=0.25"]).unwrap_err();
+    assert!(error.contains("method.gnr.batch_fraction = 0.25 leave one image"), "{error}");
+    let error = started(&["train.micro_batches=16"]).unwrap_err();
+    assert!(error.contains("train.micro_batches = 16 leave one image"), "{error}");
+    started(&["method.group=8"]).unwrap();
+    // Of images of 8×8 the smallest maps are 2×2; frozen layers do not normalise by the batch.
+    started(&["method.group=5", "data.resize.height=8"]).unwrap();
+    started(&["method.group=5", "model.freeze=backbone"]).unwrap();
+}
+
 #[test]
 fn loader_threads_change_no_bit() {
-    let home = tempfile::tempdir().unwrap();
-    // The recipe is in the checkpoint, workers included: compare without the header.
-    let tensors = |sets: &[&str], name: &str| {
-        let folder = home.path().join(name);
-        run(tiny(sets), &folder).unwrap();
-        let bytes = bytes(&folder, "last.safetensors");
-        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        bytes[8 + header..].to_vec()
-    };
     let model = ["model.name=resnet8", "model.widths=[4,4,8]", "train.epochs=1"];
-    let with = |set, name| tensors(&[&model[..], &[set]].concat(), name);
-    assert!(with("train.workers=0", "a") == with("train.workers=3", "b"));
+    let with = |set| last_tensors(&[&model[..], &[set]].concat());
+    assert!(with("train.workers=0") == with("train.workers=3"));
 }

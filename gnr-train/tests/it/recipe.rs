@@ -74,6 +74,11 @@ fn refusals_name_place_key_expectation_and_finding() {
             "[train.average]\nkind = \"swa\"\nfrom_epoch = 30",
             "r.toml:3: `train.average.from_epoch` = 30: must be less than train.epochs = 30",
         ),
+        (
+            "[method]\ngroup = 16\n[train]\nmicro_batches = 2",
+            "r.toml:2: `method.group` = 16: not together with train.micro_batches = 2",
+        ),
+        ("[method]\ngroup = 0", "r.toml:2: `method.group` = 0: must be at least 1"),
         ("[data]\nvalidation = 1.2", "r.toml:2: `data.validation` = 1.2: a fraction, must lie in [0, 1)"),
         (
             "[optimizer]\nname = \"adam\"\nmomentum = 0.9",
@@ -221,6 +226,7 @@ fn a_written_recipe_is_the_same_recipe() {
         &["method.gnr.hvp=gauss-newton", "method.gnr.every=2"],
         &["train.average={kind=\"ema\", decay=0.99}"],
         &["train.average.kind=swa", "train.epochs=1"],
+        &["method.group=16", "method.sam=true", "method.gnr=false"],
         &["method.gnr.from_epoch=20", "method.sam.from_epoch=29"],
         &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
         &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],
@@ -313,6 +319,7 @@ fn methods_are_named_exactly() {
     assert_eq!(name(&["method.gnr=false"]), "SGD");
     assert_eq!(name(&["method.sam=true"]), "SGD + SAM + GNR (exact)");
     assert_eq!(name(&["method.gnr.hvp=forward-difference"]), "SGD + GNR (forward difference)");
+    assert_eq!(name(&["method.gnr=false", "method.sam=true", "method.group=32"]), "SGD + SAM, groups of 32");
     assert_eq!(name(&["method.gnr.hvp=gauss-newton"]), "SGD + GNR (Gauss-Newton)");
     assert_eq!(super::support::tiny(&[]).method.gnr.map(|gnr| gnr.hvp), Some(Hvp::Exact));
 }

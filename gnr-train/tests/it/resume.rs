@@ -37,6 +37,8 @@ const VARIANTS: &[&[&str]] = &[
         "train.checkpoint_every_steps=2",
     ],
     &["model.name=resnet8", "model.widths=[2,2,2]", "train.epochs=2", "train.average.kind=swa"],
+    &["method.group=5", "method.sam=true", "model.dropout=0.3", "train.checkpoint_every_steps=2"],
+    &["model.name=resnet8", "model.widths=[2,2,2]", "train.epochs=2", "method.group=8"],
     &["model.dropout=0.3", "train.micro_batches=2", "method.sam=true"],
     &[
         "model.name=resnet8",

@@ -1,0 +1,76 @@
+//! The smallest piece of a batch that is evaluated on its own, and whether a model can be.
+
+use gnr_core::Sample;
+use gnr_models::weights;
+use gnr_nn::{Autodiff, Buffers, Frozen, MaskSeed, MeasuredStatistics, Model, ParamVector};
+
+use crate::{
+    backend::Job,
+    error::{Result, TrainError},
+    recipe::Recipe,
+    trainer::Prepared,
+};
+
+/// Images of the smallest group or micro-batch, or of a regulariser's sample of it. (Batches are whole: what does not fill one is
+/// left out of its epoch.)
+fn smallest(recipe: &Recipe) -> usize {
+    let batch = recipe.train.batch_size;
+    let piece = match recipe.method.group {
+        Some(group) if group < batch => match batch % group {
+            0 => group,
+            left => left,
+        },
+        Some(_) => batch,
+        None => batch / recipe.train.micro_batches.max(1),
+    };
+    let fraction = recipe.method.gnr.map_or(1.0, |gnr| gnr.batch_fraction);
+    Sample { fraction, seed: 0 }.rows(piece).len()
+}
+
+/// Refuses, before the first step, a run that would have to normalise single values: a forward pass of one image tells.
+///
+/// # Errors
+/// [`TrainError::Request`], with the layer's name and the keys that cut the batch so small.
+///
+/// # Cost
+/// A forward pass of one image, for models with running statistics that are to see one image at a time.
+pub(crate) fn check<B: Autodiff>(prepared: &Prepared, backend: &B) -> Result<()> {
+    let Prepared { recipe, model, initial, input: [channels, height, width], .. } = prepared;
+    let layout = model.layout();
+    if layout.num_buffers() == 0 || smallest(recipe) > 1 {
+        return Ok(());
+    }
+    let (parameters, statistics) = weights::split(layout, initial.clone());
+    let mut theta = ParamVector::from_host(backend, layout, &parameters)?;
+    let mask = prepared.frozen.as_deref();
+    let frozen = mask.map(|mask| Frozen::new(backend, layout, &parameters, mask)).transpose()?;
+    if let Some(frozen) = &frozen {
+        theta = ParamVector::new(backend.clone(), frozen.learned(theta.tensors().iter().cloned()).collect());
+    }
+    let buffers = Buffers::from_host(backend, layout, &statistics)?;
+    let pixels = vec![0.0; channels * height * width];
+    let image = backend.upload(&pixels, &[1, *channels, *height, *width])?;
+    let masks = MaskSeed::new(recipe.train.seed, 0, 0);
+    let tried =
+        MeasuredStatistics::new(buffers).add(model, backend, &theta, frozen.as_ref(), &image, Some(masks));
+    tried.map_err(|error| {
+        let mut keys = vec![format!("train.batch_size = {}", recipe.train.batch_size)];
+        keys.extend(recipe.method.group.map(|group| format!("method.group = {group}")));
+        let parts = Some(recipe.train.micro_batches).filter(|parts| *parts > 1);
+        keys.extend(parts.map(|parts| format!("train.micro_batches = {parts}")));
+        let fraction = recipe.method.gnr.map(|gnr| gnr.batch_fraction).filter(|fraction| *fraction < 1.0);
+        keys.extend(fraction.map(|fraction| format!("method.gnr.batch_fraction = {fraction}")));
+        TrainError::Request(format!("{} leave one image to be evaluated alone: {error}", keys.join(", ")))
+    })
+}
+
+/// [`check`] as work for a backend that is made for it.
+pub(crate) struct Check<'a>(pub(crate) &'a Prepared);
+
+impl Job for Check<'_> {
+    type Output = Result<()>;
+
+    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<()> {
+        check(self.0, &backend())
+    }
+}
