@@ -127,7 +127,7 @@ impl Observer for Progress {
             accuracy.map_or_else(String::new, |accuracy| format!("  {name} {:.2} %", 100.0 * accuracy))
         };
         self.line(&format!(
-            "epoch {:>3}/{}  loss {:.4}  train {:.2} %{}{}{}  lr {:.4}  |grad| {:.3}  {:.1} s",
+            "epoch {:>3}/{}  loss {:.4}  train {:.2} %{}{}{}{}  lr {:.4}  |grad| {:.3}  {:.1} s",
             epoch.epoch,
             self.epochs,
             epoch.train_loss,
