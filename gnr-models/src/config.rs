@@ -142,8 +142,9 @@ impl ModelConfig {
         match options.into_iter().find(|(field, given)| *given && !A::OPTIONS.contains(field)) {
             Some((field, _)) => {
                 let families = families_with(field).join(", ");
-                let problem =
-                    format!("given, but this architecture has no such option; these have: {families}");
+                let problem = format!(
+                    "given, but this architecture has no such option; families that have it: {families}"
+                );
                 Err(self.invalid(field, problem))
             }
             None => Ok(()),

@@ -214,8 +214,12 @@ fn requests_that_do_not_fit_say_what_would() {
     let cases = [
         (digits("vit_tiny_patch4_32").with_activation(Activation::Silu), "activation", "MLP, LeNet, ResNet"),
         (digits("pyramidnet110_a270").with_activation(Activation::Gelu), "activation", "WideResNet, ResNeXt"),
-        (digits("lenet").with_norm(Norm::Group), "norm", "these have: ResNet, WideResNet, ResNeXt"),
-        (digits("mlp").with_norm(Norm::None), "norm", "these have: ResNet, WideResNet, ResNeXt"),
+        (
+            digits("lenet").with_norm(Norm::Group),
+            "norm",
+            "families that have it: ResNet, WideResNet, ResNeXt",
+        ),
+        (digits("mlp").with_norm(Norm::None), "norm", "families that have it: ResNet, WideResNet, ResNeXt"),
         (groups(digits("resnet8"), 4), "norm_groups", "norm is batch"),
         (groups(digits("resnet8").with_norm(Norm::Layer), 4), "norm_groups", "only `group` has it"),
         (groups(digits("resnet8").with_norm(Norm::Group), 0), "norm_groups", "at least 1"),
