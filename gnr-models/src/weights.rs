@@ -3,15 +3,22 @@
 //! [`WeightFile`] is a file of either kind, [`fit`] reads it into a model and [`Report`]s what it did. [`convert`] turns any of
 //! them into safetensors.
 
+mod budget;
 mod convert;
+mod data;
 mod error;
 mod file;
 mod fit;
+mod header;
+mod kind;
 mod names;
 mod number;
+mod pickle;
 mod report;
 mod resample;
+mod torch;
 mod write;
+mod zip;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -54,7 +61,7 @@ pub fn load(path: &Path, layout: &Layout, non_finite: NonFinite) -> Result<Loade
     whole(&WeightFile::open(path)?, layout, non_finite)
 }
 
-/// [`load`] of a safetensors file in memory; `name` stands for the file in errors.
+/// [`load`] of a file in memory; `name` stands for the file in errors.
 ///
 /// # Errors
 /// As [`load`].

@@ -1,6 +1,6 @@
 //! What a load found, tensor by tensor, and how it is told.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
@@ -16,6 +16,10 @@ pub struct Report {
     /// Whose names were translated, when they were not the model's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renamed: Option<&'static str>,
+    /// What was taken off inside their names, with the number of tensors: wrappers of `torch.compile`, of checkpointing, of
+    /// parallel training.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unwrapped: BTreeMap<String, usize>,
     /// Tensors that were taken from the file, in layout order; those of the next two lists too.
     pub matched: Vec<String>,
     /// Tensors taken with axes of length 1 added or removed.
@@ -32,7 +36,8 @@ pub struct Report {
     pub unexpected: Vec<String>,
     /// Number of tensors outside the subtree that was read: an optimiser's state, a moving average.
     pub elsewhere: usize,
-    /// Python objects in the file that were neither read nor called.
+    /// `path: class` of the Python objects in the file that were neither read nor called, and `path: why` of tensors that could
+    /// not be read.
     pub foreign: Vec<String>,
 }
 
@@ -71,6 +76,9 @@ impl Report {
         }
         if let Some(publisher) = self.renamed {
             first.push_str(&format!(", names translated ({publisher})"));
+        }
+        for (wrapper, count) in &self.unwrapped {
+            first.push_str(&format!(", `{wrapper}` taken off {count} names"));
         }
         let mut lines = vec![first];
         let mut line = |what: &str, names: Vec<String>| {

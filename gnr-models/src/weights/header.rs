@@ -1,0 +1,191 @@
+//! The header of a safetensors file: names, number formats, shapes and places, believed only where they agree with the file.
+//!
+//! Read here and not by the crate `safetensors`, which wants the whole file in memory and takes many times a header's size to
+//! parse it.
+//!
+//! # References
+//! <https://github.com/huggingface/safetensors#format>
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    fmt,
+    ops::Range,
+};
+
+use safetensors::Dtype;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
+
+use super::{data::Data, error::WeightsError};
+
+/// The format's own bound, 100 MB.
+const LARGEST: u64 = 100_000_000;
+/// Axes that a tensor may have.
+pub(super) const AXES: usize = 64;
+
+/// What a header says of one tensor.
+#[derive(Debug)]
+pub(super) struct Tensor {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    /// In the file.
+    pub(super) range: Range<u64>,
+}
+
+/// A header whose tensors fill the file exactly.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) tensors: Vec<Tensor>,
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+impl Header {
+    pub(super) fn read(name: &str, data: &Data) -> Result<Self, WeightsError> {
+        let incomplete = |problem: String| WeightsError::Incomplete {
+            file: name.to_owned(),
+            format: "safetensors",
+            length: data.len(),
+            problem,
+        };
+        let io = |source| WeightsError::Io { file: name.to_owned(), source };
+        let first = data.head(8).map_err(io)?;
+        let Ok(length) = <[u8; 8]>::try_from(&*first).map(u64::from_le_bytes) else {
+            return Err(incomplete("it ends before its header; download or copy it again".into()));
+        };
+        if length > LARGEST {
+            return Err(incomplete(format!(
+                "its first 8 bytes say that the header has {length} bytes, of {LARGEST} allowed"
+            )));
+        }
+        if length > data.len() - 8 {
+            return Err(incomplete(format!(
+                "its header alone has {length} bytes: the file was cut; download or copy it again"
+            )));
+        }
+        let json = data.read(8, length).map_err(io)?;
+        let mut parsed: Parsed =
+            serde_json::from_slice(&json).map_err(|error| incomplete(format!("its header: {error}")))?;
+        let start = 8 + length;
+        let tensors = parsed.place(start, data.len()).map_err(incomplete)?;
+        Ok(Self { tensors, metadata: parsed.metadata })
+    }
+}
+
+/// A tensor as JSON describes it.
+#[derive(Deserialize)]
+struct Info {
+    dtype: Dtype,
+    shape: Shape,
+    data_offsets: (u64, u64),
+}
+
+struct Shape(Vec<usize>);
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Axes;
+        impl<'de> Visitor<'de> for Axes {
+            type Value = Shape;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a shape")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut axes: A) -> Result<Shape, A::Error> {
+                let mut shape = Vec::new();
+                while let Some(axis) = axes.next_element()? {
+                    if shape.len() == AXES {
+                        return Err(A::Error::custom(format!("a tensor of more than {AXES} axes")));
+                    }
+                    shape.push(axis);
+                }
+                Ok(Shape(shape))
+            }
+        }
+        deserializer.deserialize_seq(Axes)
+    }
+}
+
+struct Parsed {
+    tensors: Vec<(String, Info)>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl<'de> Deserialize<'de> for Parsed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Parsed;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors by name")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Parsed, A::Error> {
+                let mut parsed = Parsed { tensors: Vec::new(), metadata: BTreeMap::new() };
+                while let Some(Name(name)) = entries.next_key()? {
+                    if name == "__metadata__" {
+                        parsed.metadata = entries.next_value::<Option<_>>()?.unwrap_or_default();
+                    } else {
+                        parsed.tensors.push((name.into_owned(), entries.next_value()?));
+                    }
+                }
+                Ok(parsed)
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Parsed {
+    /// The tensors in the order of their bytes, which must follow one another from `start` to the end of the file.
+    fn place(&mut self, start: u64, length: u64) -> Result<Vec<Tensor>, String> {
+        let mut tensors = std::mem::take(&mut self.tensors);
+        {
+            let mut names = HashSet::with_capacity(tensors.len());
+            if let Some((name, _)) = tensors.iter().find(|(name, _)| !names.insert(name.as_str())) {
+                return Err(format!("its header has two tensors `{name}`"));
+            }
+        }
+        tensors.sort_by_key(|(_, info)| info.data_offsets);
+        let mut end = 0;
+        for (name, info) in &tensors {
+            let (from, to) = info.data_offsets;
+            if from != end || to < from {
+                return Err(format!(
+                    "tensor `{name}` is at bytes {from}..{to} of the data, expected to start at {end}"
+                ));
+            }
+            end = to;
+            let bits = (info.shape.0.iter())
+                .try_fold(info.dtype.bitsize() as u64, |product, &axis| product.checked_mul(axis as u64));
+            if bits != (to - from).checked_mul(8) {
+                let shape = &info.shape.0;
+                return Err(format!(
+                    "tensor `{name}` of {} {shape:?} cannot have {} bytes",
+                    info.dtype,
+                    to - from
+                ));
+            }
+        }
+        let found = length - start;
+        if end > found {
+            return Err(format!(
+                "its header lists {end} bytes of numbers, {found} are there: the file was cut; download or copy it again"
+            ));
+        }
+        if end < found {
+            return Err(format!("{} bytes follow the last tensor of its header", found - end));
+        }
+        let place = |(name, info): (String, Info)| Tensor {
+            name,
+            dtype: info.dtype,
+            shape: info.shape.0,
+            range: start + info.data_offsets.0..start + info.data_offsets.1,
+        };
+        Ok(tensors.into_iter().map(place).collect())
+    }
+}
