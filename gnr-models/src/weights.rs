@@ -28,7 +28,7 @@ pub use convert::{Converted, convert};
 pub use error::WeightsError;
 pub use file::{Format, Stored, WeightFile};
 pub use fit::{Options, Policy, fit, stored_shape};
-pub use report::{Mismatch, Report};
+pub use report::{Mismatch, Report, objects};
 pub use write::{Precision, save, to_bytes};
 
 /// A weight file as values of a layout's entries.

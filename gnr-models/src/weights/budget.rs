@@ -1,9 +1,9 @@
 //! How much memory opening a file may take: in proportion to the file, whatever lengths and counts it states.
 
 /// Bytes that may be reserved for each byte of the file while its structure is read.
-const PER_BYTE: u64 = 4;
+const PER_BYTE: u64 = 5;
 /// Bytes that any file may take: a small one with a long list of settings is no attack.
-const CONSTANT: u64 = 1 << 19;
+const CONSTANT: u64 = 1 << 20;
 
 /// Bytes that may still be reserved.
 #[derive(Clone, Debug)]
@@ -39,12 +39,14 @@ impl Budget {
         Ok(())
     }
 
-    /// Makes room for `more` items.
+    /// Makes room for `more` items. While the old ones move, there must be room for both.
     pub(super) fn reserve<T>(&mut self, vec: &mut Vec<T>, more: usize) -> Result<(), Exhausted> {
         if vec.capacity() - vec.len() < more {
             let room = more.max(vec.len() / 4 + usize::from(vec.len() > 1) * 4);
-            self.take((vec.len() + room - vec.capacity()) * size_of::<T>())?;
+            self.take((vec.len() + room) * size_of::<T>())?;
+            let old = vec.capacity() * size_of::<T>();
             vec.reserve_exact(room);
+            self.give(old);
         }
         Ok(())
     }
@@ -60,6 +62,7 @@ mod tests {
         let mut items: Vec<u64> = Vec::new();
         while budget.push(&mut items, 7).is_ok() {}
         assert!(items.capacity() * 8 <= CONSTANT as usize);
-        assert!(items.len() * 10 > CONSTANT as usize, "{}", items.len());
+        // The last time, both had to have room.
+        assert!(items.len() * 8 > CONSTANT as usize / 3, "{}", items.len());
     }
 }

@@ -6,12 +6,7 @@
 //! # References
 //! <https://github.com/huggingface/safetensors#format>
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashSet},
-    fmt,
-    ops::Range,
-};
+use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Range};
 
 use safetensors::Dtype;
 use serde::{
@@ -23,6 +18,10 @@ use super::{data::Data, error::WeightsError};
 
 /// The format's own bound, 100 MB.
 const LARGEST: u64 = 100_000_000;
+/// Notes that a header may have.
+const NOTES: usize = 4096;
+/// Bytes of the shortest entry, `"":{"dtype":"U8","shape":[],"data_offsets":[0,0]}`.
+const ENTRY: usize = 49;
 /// Axes that a tensor may have.
 pub(super) const AXES: usize = 64;
 
@@ -67,8 +66,12 @@ impl Header {
             )));
         }
         let json = data.read(8, length).map_err(io)?;
-        let mut parsed: Parsed =
-            serde_json::from_slice(&json).map_err(|error| incomplete(format!("its header: {error}")))?;
+        // Their number at most, so that the list is not copied as it grows.
+        let entries = (length as usize / ENTRY).min(json.iter().filter(|&&byte| byte == b'{').count());
+        let mut parsed = Parsed { tensors: Vec::with_capacity(entries), metadata: BTreeMap::new() };
+        let mut parser = serde_json::Deserializer::from_slice(&json);
+        (parser.deserialize_map(&mut parsed).and_then(|()| parser.end()))
+            .map_err(|error| incomplete(format!("its header: {error}")))?;
         let start = 8 + length;
         let tensors = parsed.place(start, data.len()).map_err(incomplete)?;
         Ok(Self { tensors, metadata: parsed.metadata })
@@ -113,24 +116,43 @@ struct Parsed {
     metadata: BTreeMap<String, String>,
 }
 
-impl<'de> Deserialize<'de> for Parsed {
+impl<'de> Visitor<'de> for &mut Parsed {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of tensors by name")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        while let Some(Name(name)) = entries.next_key()? {
+            if name == "__metadata__" {
+                self.metadata = entries.next_value::<Option<Notes>>()?.unwrap_or_default().0;
+            } else {
+                self.tensors.push((name.into_owned(), entries.next_value()?));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Notes(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Notes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Entries;
         impl<'de> Visitor<'de> for Entries {
-            type Value = Parsed;
+            type Value = Notes;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of tensors by name")
+                f.write_str("an object of texts by name")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Parsed, A::Error> {
-                let mut parsed = Parsed { tensors: Vec::new(), metadata: BTreeMap::new() };
-                while let Some(Name(name)) = entries.next_key()? {
-                    if name == "__metadata__" {
-                        parsed.metadata = entries.next_value::<Option<_>>()?.unwrap_or_default();
-                    } else {
-                        parsed.tensors.push((name.into_owned(), entries.next_value()?));
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Notes, A::Error> {
+                let mut notes = BTreeMap::new();
+                while let Some((key, value)) = entries.next_entry()? {
+                    if notes.len() == NOTES {
+                        return Err(A::Error::custom(format!("more than {NOTES} notes in __metadata__")));
                     }
+                    notes.insert(key, value);
                 }
-                Ok(parsed)
+                Ok(Notes(notes))
             }
         }
         deserializer.deserialize_map(Entries)
@@ -144,13 +166,14 @@ impl Parsed {
     /// The tensors in the order of their bytes, which must follow one another from `start` to the end of the file.
     fn place(&mut self, start: u64, length: u64) -> Result<Vec<Tensor>, String> {
         let mut tensors = std::mem::take(&mut self.tensors);
-        {
-            let mut names = HashSet::with_capacity(tensors.len());
-            if let Some((name, _)) = tensors.iter().find(|(name, _)| !names.insert(name.as_str())) {
-                return Err(format!("its header has two tensors `{name}`"));
-            }
+        tensors.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        if let Some([(name, _), _]) = tensors.windows(2).find_map(|pair| match pair {
+            [(a, _), (b, _)] if a == b => Some([&pair[0], &pair[1]]),
+            _ => None,
+        }) {
+            return Err(format!("its header has two tensors `{name}`"));
         }
-        tensors.sort_by_key(|(_, info)| info.data_offsets);
+        tensors.sort_unstable_by_key(|(_, info)| info.data_offsets);
         let mut end = 0;
         for (name, info) in &tensors {
             let (from, to) = info.data_offsets;

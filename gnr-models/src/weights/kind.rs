@@ -241,6 +241,13 @@ pub(super) fn other_archive(file: &str, archive: &Archive) -> WeightsError {
         ("an archive of numpy arrays (.npz)", "save the weights as safetensors (safetensors.numpy.save_file)")
     } else if has("model.weights.h5") {
         ("a Keras model", EXPORT)
+    } else if has("/.data/serialization_id") || has("/byteorder") {
+        let what = "a checkpoint that was not written to its end: it has no data.pkl";
+        return not_weights(
+            file,
+            what,
+            "save it again: torch.save stopped with an error before the weights were in it",
+        );
     } else if has("saved_model.pb") {
         ("an archive of a TensorFlow model", EXPORT)
     } else if has(".data/extern_modules") {

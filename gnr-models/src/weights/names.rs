@@ -49,6 +49,36 @@ pub(super) fn unwrapped(name: &str) -> Option<String> {
     Some(name.split('.').filter(|part| !wraps(part)).collect::<Vec<_>>().join("."))
 }
 
+/// Counts a name for each wrapper in it.
+fn count(name: &str, wrappers: &mut BTreeMap<String, usize>) {
+    let inside = name.split('.').filter(|part| INSIDE.contains(part));
+    for part in inside.collect::<BTreeSet<_>>() {
+        *wrappers.entry(part.to_owned()).or_insert(0) += 1;
+    }
+}
+
+/// Takes the wrappers off names that stay apart without them, and counts what was taken off.
+pub(super) fn unwrap_all(
+    names: Vec<(String, usize)>,
+    wrappers: &mut BTreeMap<String, usize>,
+) -> Vec<(String, usize)> {
+    let plain: Vec<_> = names.iter().map(|(name, _)| unwrapped(name)).collect();
+    let mut seen = HashMap::new();
+    for (plain, (name, _)) in plain.iter().zip(&names) {
+        *seen.entry(plain.as_ref().unwrap_or(name).clone()).or_insert(0) += 1;
+    }
+    let alone = |plain: &String| seen.get(plain) == Some(&1);
+    (plain.into_iter().zip(names))
+        .map(|(plain, (name, index))| match plain.filter(alone) {
+            Some(plain) => {
+                count(&name, wrappers);
+                (plain, index)
+            }
+            None => (name, index),
+        })
+        .collect()
+}
+
 /// The longest name that is matched, and the most parts that may stand before a model's names.
 const LONGEST: usize = 1000;
 const BEFORE: usize = 16;
@@ -98,12 +128,8 @@ pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Mat
         {
             let mut unwrapped = BTreeMap::new();
             for &index in found.values() {
-                let name =
-                    stored.get(index).and_then(|tensor| tensor.name.get(prefix.len()..)).unwrap_or_default();
-                let inside = name.split('.').filter(|part| INSIDE.contains(part));
-                for part in inside.collect::<BTreeSet<_>>() {
-                    *unwrapped.entry(part.to_owned()).or_insert(0) += 1;
-                }
+                let name = stored.get(index).and_then(|tensor| tensor.name.get(prefix.len()..));
+                count(name.unwrap_or_default(), &mut unwrapped);
             }
             best = Matching { prefix: prefix.to_owned(), renamed: naming.name, found, unwrapped };
         }
@@ -264,8 +290,18 @@ fn swin(name: &str, context: &Context) -> Option<String> {
 }
 
 /// What checkpoints are commonly wrapped in, for when no model says which names to expect.
-const WRAPPERS: [&str; 7] =
-    ["state_dict", "model_state_dict", "model", "net", "network", "module", "model_ema"];
+const WRAPPERS: [&str; 10] = [
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "module",
+    "model_ema",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+];
 
 /// The wrappers around most tensors of a file: `state_dict.module.`, or nothing.
 pub(super) fn wrapper(stored: &[Stored]) -> String {
@@ -277,7 +313,7 @@ pub(super) fn wrapper(stored: &[Stored]) -> String {
             // An optimiser's two moments outnumber the weights they belong to.
             inside(candidate) * 4 >= all.max(1)
         });
-        match next {
+        match next.filter(|next| next.split('.').count() <= BEFORE) {
             Some(next) => prefix = next,
             None => return prefix,
         }

@@ -1,6 +1,9 @@
 //! What a load found, tensor by tensor, and how it is told.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use serde::Serialize;
 
@@ -58,6 +61,47 @@ impl fmt::Display for Mismatch {
     }
 }
 
+/// Lines and characters of each that [`objects`] gives at most.
+const LINES: usize = 20;
+const WIDTH: usize = 100;
+
+/// [`WeightFile::foreign`](super::WeightFile::foreign) in a few lines: objects of one class together.
+pub fn objects(foreign: &[String]) -> Vec<String> {
+    let mut classes: Vec<(&str, &str, usize)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for line in foreign {
+        let (path, class) = line.split_once(": ").unwrap_or((line, ""));
+        let place = *places.entry(class).or_insert(classes.len());
+        match classes.get_mut(place) {
+            Some((_, _, count)) => *count += 1,
+            None => classes.push((path, class, 1)),
+        }
+    }
+    let mut lines: Vec<_> = (classes.iter().take(LINES))
+        .map(|(path, class, count)| {
+            let more = if *count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
+            let colon = if class.is_empty() { "" } else { ": " };
+            format!("{}{more}{colon}{}", middle_out(path, WIDTH), middle_out(class, WIDTH))
+        })
+        .collect();
+    if let Some(rest) = classes.get(LINES..).filter(|rest| !rest.is_empty()) {
+        let objects: usize = rest.iter().map(|(_, _, count)| count).sum();
+        lines.push(format!("and {objects} more of {} other classes", rest.len()));
+    }
+    lines
+}
+
+/// A text with its middle left out, if it is longer than `width` characters.
+fn middle_out(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let half = (width - 1) / 2;
+    let end: String = text.chars().skip(length - half).collect();
+    text.chars().take(half).chain(['…']).chain(end.chars()).collect()
+}
+
 /// How many names a line of the report shows.
 const SHOWN: usize = 4;
 
@@ -96,7 +140,8 @@ impl Report {
         line("missing, freshly initialised", self.missing.clone());
         line("of another shape, freshly initialised", words(&self.mismatched));
         line("not in the model, ignored", self.unexpected.clone());
-        line("Python objects, not read", self.foreign.clone());
+        let foreign = self.foreign.iter().map(|object| middle_out(object, 2 * WIDTH)).collect();
+        line("Python objects, not read", foreign);
         if self.elsewhere > 0 {
             lines.push(format!("elsewhere in the file, ignored: {} tensors", self.elsewhere));
         }
@@ -107,5 +152,26 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().join("\n  "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_of_one_class_share_a_line() {
+        let many: Vec<_> = (0..1000).map(|i| format!("history.{i}: numpy.float64")).collect();
+        let foreign = [vec!["args: argparse.Namespace".to_owned()], many].concat();
+        assert_eq!(
+            objects(&foreign),
+            ["args: argparse.Namespace", "history.0 (and 999 more): numpy.float64"]
+        );
+        let classes: Vec<_> = (0..50).map(|i| format!("x{i}: C{i}")).collect();
+        let lines = objects(&classes);
+        assert_eq!((lines.len(), lines[20].as_str()), (21, "and 30 more of 30 other classes"));
+        let long = format!("{}: C", "é".repeat(5000));
+        assert_eq!(objects(&[long])[0].chars().count(), 49 + 1 + 49 + 3);
+        assert_eq!(objects(&["and 7 more objects".to_owned()]), ["and 7 more objects"]);
     }
 }

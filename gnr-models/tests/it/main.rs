@@ -4,6 +4,9 @@
 
 mod forward;
 mod golden;
+mod objects;
 mod registry;
+#[path = "../support/mod.rs"]
+mod support;
 mod torch;
 mod weights;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt};
 
-use super::value::{Encoding, Id, Object, Pickle, Sequence, Span, Value};
+use super::value::{Arena, Encoding, Id, Object, Pickle, Sequence, Span, Value};
 use crate::weights::budget::{Budget, Exhausted};
 
 /// Why bytes are not a pickle, and where.
@@ -47,7 +47,7 @@ pub(in crate::weights) fn parse<'a>(bytes: &'a [u8], budget: &mut Budget) -> Res
         bytes,
         at: 0,
         budget,
-        values: Vec::new(),
+        values: Arena::default(),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: Vec::new(),
@@ -66,7 +66,7 @@ struct Machine<'a, 'b> {
     bytes: &'a [u8],
     at: usize,
     budget: &'b mut Budget,
-    values: Vec<Value>,
+    values: Arena,
     stack: Vec<Id>,
     /// Heights of the stack.
     marks: Vec<usize>,
@@ -123,7 +123,7 @@ impl Machine<'_, '_> {
 
     fn make(&mut self, value: Value) -> Result<Id> {
         let Some(id) = Id::index(self.values.len()) else { return self.invalid("too many objects") };
-        let pushed = self.budget.push(&mut self.values, value);
+        let pushed = self.values.push(value, self.budget);
         self.afford(pushed)?;
         Ok(id)
     }

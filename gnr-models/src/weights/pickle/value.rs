@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use super::text;
+use crate::weights::budget::{Budget, Exhausted};
 
 /// A value of a pickle: a number into its arena, or a whole number below 2³¹ itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +76,45 @@ pub(super) enum Value {
     /// What is kept outside the pickle, under this name.
     Persistent(Id),
     Object(Box<Object>),
+}
+
+/// Values by number, in pieces: a vector of all would be copied as it grows, and need room for both.
+#[derive(Debug, Default)]
+pub(super) struct Arena {
+    pieces: Vec<Vec<Value>>,
+}
+
+/// Values in a piece.
+const PIECE: usize = 256;
+
+impl Arena {
+    pub(super) fn len(&self) -> usize {
+        self.pieces.len().saturating_sub(1) * PIECE + self.pieces.last().map_or(0, Vec::len)
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&Value> {
+        self.pieces.get(index / PIECE)?.get(index % PIECE)
+    }
+
+    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Value> {
+        self.pieces.get_mut(index / PIECE)?.get_mut(index % PIECE)
+    }
+
+    pub(super) fn push(&mut self, value: Value, budget: &mut Budget) -> Result<(), Exhausted> {
+        if self.pieces.last().is_none_or(|piece| piece.len() == PIECE) {
+            let mut piece = Vec::new();
+            budget.reserve(&mut piece, PIECE)?;
+            budget.push(&mut self.pieces, piece)?;
+        }
+        if let Some(piece) = self.pieces.last_mut() {
+            piece.push(value);
+        }
+        Ok(())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Value> {
+        self.pieces.iter().flatten()
+    }
 }
 
 /// What a call would have made.
@@ -163,7 +203,7 @@ impl fmt::Display for Global<'_> {
 #[derive(Debug)]
 pub(in crate::weights) struct Pickle<'a> {
     pub(super) bytes: &'a [u8],
-    pub(super) values: Vec<Value>,
+    pub(super) values: Arena,
     pub(super) root: Id,
     /// Where the pickle ends in its bytes.
     pub(in crate::weights) end: usize,

@@ -17,6 +17,8 @@ use crate::weights::{
 
 /// The number that `torch.save` writes first, 0x1950a86a20f9469cfc6c.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+/// The same as protocols 0 and 1 write it.
+const MAGIC_LINE: &[u8] = b"L119547037146038801333356L\n.";
 /// The only version of the format.
 const VERSION: i64 = 1001;
 /// Bytes that are read at first: the pickles of most checkpoints are shorter, their storages are not.
@@ -128,7 +130,8 @@ fn contents(bytes: &[u8], budget: &mut Budget) -> Result<Contents, Failure> {
         true => Failure::Malformed(malformed),
         false => Failure::NoPickle(malformed),
     })?;
-    if !matches!(first.view(first.root()), View::Long(digits) if digits == MAGIC) {
+    let magic = matches!(first.view(first.root()), View::Long(digits) if digits == MAGIC);
+    if !magic && !bytes.starts_with(MAGIC_LINE) {
         let found = walk::walk(&first, false, "", budget)?;
         if !says_so && found.tensors.is_empty() && found.foreign.is_empty() && is_scalar(&first) {
             // A letter and a full stop are a pickle, too.

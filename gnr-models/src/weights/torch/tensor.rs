@@ -189,7 +189,10 @@ fn view(
             Reference::Unknown(reason) => return Err(format!("a tensor of {reason}")),
         },
         // pickle.dump of a tensor puts a whole file of PyTorch into the pickle.
-        View::Object(object) => return Err(format!("a tensor of {}", class(pickle, object.callable))),
+        View::Object(object) => {
+            let class = class(pickle, object.callable);
+            return Err(format!("a tensor that was pickled without torch.save, {class}"));
+        }
         _ => return Err("a tensor without a storage".into()),
     };
     let mut kind = storage.kind;

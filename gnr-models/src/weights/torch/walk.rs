@@ -82,6 +82,9 @@ struct Walk<'w, 'p, 'b> {
     budget: &'b mut Budget,
 }
 
+/// TorchScript's lists of one kind, and its notes about types: a call with the plain value.
+const SCRIPTED: &str = "torch.jit._pickle.";
+
 /// Classes of plain data: nobody asks what became of them.
 fn is_plain(class: &str) -> bool {
     const BUILTIN: [&str; 17] = [
@@ -105,7 +108,16 @@ fn is_plain(class: &str) -> bool {
     ];
     match class.strip_prefix("builtins.").or_else(|| class.strip_prefix("__builtin__.")) {
         Some(name) => BUILTIN.contains(&name),
-        None => matches!(class, "collections.OrderedDict" | "torch.Size" | "torch.device" | "_codecs.encode"),
+        None => {
+            let others = [
+                "collections.OrderedDict",
+                "torch.Size",
+                "torch.device",
+                "torch.serialization._get_layout",
+                "_codecs.encode",
+            ];
+            others.contains(&class) || class.starts_with(SCRIPTED)
+        }
     }
 }
 
@@ -126,7 +138,10 @@ impl<'p> Walk<'_, 'p, '_> {
                 }
             },
             View::Extension(_) => self.list(&tensor::class(self.pickle, id)),
-            View::Persistent(_) => self.list("a storage without a tensor"),
+            View::Persistent(_) => match tensor::global(self.pickle, id) {
+                Some(class) => self.list(&format!("{class}, a class or function")),
+                None => self.list("a storage without a tensor"),
+            },
             View::Object(object) => self.within(id, |walk| walk.object(object)),
         }
     }
@@ -276,6 +291,9 @@ impl<'p> Walk<'_, 'p, '_> {
             ("copy_reg.__newobj__" | "copyreg.__newobj__", &[class, ..]) => {
                 (tensor::class(self.pickle, class), None)
             }
+            (function, _) if function.starts_with("numpy.") && function.ends_with("._frombuffer") => {
+                ("numpy.ndarray".to_owned(), None)
+            }
             // numpy's way to make an array, and what it is.
             (_, &[array, ..]) if class.ends_with("multiarray._reconstruct") => {
                 (tensor::class(self.pickle, array), None)
@@ -283,7 +301,9 @@ impl<'p> Walk<'_, 'p, '_> {
             ("collections.OrderedDict" | "collections.Counter", &[value, ..]) => (class, Some(value)),
             ("collections.deque", &[value, ..]) => (class, Some(value)),
             ("collections.defaultdict", &[_factory, value, ..]) => (class, Some(value)),
-            _ if is_plain(&class) && class.contains("builtin") => (class, arguments.first().copied()),
+            _ if class.contains("builtin") || class.starts_with(SCRIPTED) => {
+                (class, arguments.first().copied())
+            }
             _ => (class, None),
         }
     }
