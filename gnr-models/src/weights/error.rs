@@ -15,7 +15,7 @@ pub enum WeightsError {
         source: io::Error,
     },
     /// A file of another kind.
-    #[error("{file}: {what}, no weight file; {advice}")]
+    #[error("{file}: not a weight file but {what}; {advice}")]
     NotWeights {
         /// The file.
         file: String,

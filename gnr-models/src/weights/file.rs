@@ -72,8 +72,11 @@ impl Stored {
 }
 
 enum Source {
-    /// Where in the file each tensor lies.
-    Safetensors(HashMap<String, Range<u64>>),
+    Safetensors {
+        /// Where in the file each tensor lies.
+        ranges: HashMap<String, Range<u64>>,
+        foreign: Vec<String>,
+    },
     Torch(Checkpoint),
 }
 
@@ -115,6 +118,9 @@ impl WeightFile {
         if about.is_dir() {
             return Err(kind::directory(&name, path));
         }
+        if !about.is_file() {
+            return Err(kind::no_file(&name));
+        }
         let data = Data::open(path).map_err(io)?;
         Self::from_data(name, data)
     }
@@ -151,7 +157,7 @@ impl WeightFile {
     }
 
     fn of_safetensors(name: String, data: Data) -> Result<Self, WeightsError> {
-        let Header { tensors, metadata } = Header::read(&name, &data)?;
+        let Header { tensors, foreign, metadata } = Header::read(&name, &data)?;
         let mut stored = Vec::with_capacity(tensors.len());
         let mut ranges = HashMap::with_capacity(tensors.len());
         for tensor in tensors {
@@ -159,7 +165,7 @@ impl WeightFile {
             stored.push(Stored { name: tensor.name, dtype: tensor.dtype, shape: tensor.shape });
         }
         stored.sort_unstable_by(|a, b| natural(&a.name, &b.name));
-        let source = Source::Safetensors(ranges);
+        let source = Source::Safetensors { ranges, foreign };
         Ok(Self { name, data, format: Format::Safetensors, source, stored, metadata })
     }
 
@@ -192,7 +198,7 @@ impl WeightFile {
     /// that cannot be read; sorted. None of them was called.
     pub fn foreign(&self) -> &[String] {
         match &self.source {
-            Source::Safetensors(_) => &[],
+            Source::Safetensors { foreign, .. } => foreign,
             Source::Torch(checkpoint) => &checkpoint.foreign,
         }
     }
@@ -210,7 +216,7 @@ impl WeightFile {
             note: String::new(),
         };
         match &self.source {
-            Source::Safetensors(ranges) => {
+            Source::Safetensors { ranges, .. } => {
                 let range = ranges.get(tensor).ok_or_else(missing)?;
                 let bytes = self.data.read(range.start, range.end - range.start);
                 let io = |source| WeightsError::Io { file: self.name.clone(), source };

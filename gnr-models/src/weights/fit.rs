@@ -134,7 +134,7 @@ fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options)
     let head = layout.head();
     let new_head = match differ.clone().all(|name| Layout::is_within(name, head)) {
         true => {
-            "; the rest fits: for a classifier of its own, set load = \"new-head\" (--set model.load=new-head)"
+            "; the rest fits: to train a new classifier, set load = \"new-head\" (--set model.load=new-head)"
         }
         false => "",
     };

@@ -11,7 +11,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Range};
 use safetensors::Dtype;
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, SeqAccess, Visitor},
+    de::{Error as _, MapAccess, SeqAccess, Visitor, value::StrDeserializer},
 };
 
 use super::{data::Data, error::WeightsError};
@@ -39,6 +39,8 @@ pub(super) struct Tensor {
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) tensors: Vec<Tensor>,
+    /// `path: why` of tensors whose numbers are of a format that is not known.
+    pub(super) foreign: Vec<String>,
     pub(super) metadata: BTreeMap<String, String>,
 }
 
@@ -68,22 +70,37 @@ impl Header {
         let json = data.read(8, length).map_err(io)?;
         // Their number at most, so that the list is not copied as it grows.
         let entries = (length as usize / ENTRY).min(json.iter().filter(|&&byte| byte == b'{').count());
-        let mut parsed = Parsed { tensors: Vec::with_capacity(entries), metadata: BTreeMap::new() };
+        let mut parsed =
+            Parsed { tensors: Vec::with_capacity(entries), foreign: Vec::new(), metadata: BTreeMap::new() };
         let mut parser = serde_json::Deserializer::from_slice(&json);
         (parser.deserialize_map(&mut parsed).and_then(|()| parser.end()))
-            .map_err(|error| incomplete(format!("its header: {error}")))?;
+            .map_err(|error| incomplete(format!("its header cannot be read: {error}")))?;
         let start = 8 + length;
         let tensors = parsed.place(start, data.len()).map_err(incomplete)?;
-        Ok(Self { tensors, metadata: parsed.metadata })
+        Ok(Self { tensors, foreign: parsed.foreign, metadata: parsed.metadata })
     }
 }
 
 /// A tensor as JSON describes it.
 #[derive(Deserialize)]
 struct Info {
-    dtype: Dtype,
+    dtype: Format,
     shape: Shape,
     data_offsets: (u64, u64),
+}
+
+/// A number format, or the name of one that is not known.
+enum Format {
+    Known(Dtype),
+    Other(String),
+}
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Name(name) = Name::deserialize(deserializer)?;
+        let known = Dtype::deserialize(StrDeserializer::<serde::de::value::Error>::new(&name));
+        Ok(known.map_or_else(|_| Self::Other(name.into_owned()), Self::Known))
+    }
 }
 
 struct Shape(Vec<usize>);
@@ -113,6 +130,7 @@ impl<'de> Deserialize<'de> for Shape {
 
 struct Parsed {
     tensors: Vec<(String, Info)>,
+    foreign: Vec<String>,
     metadata: BTreeMap<String, String>,
 }
 
@@ -183,13 +201,14 @@ impl Parsed {
                 ));
             }
             end = to;
+            let Format::Known(dtype) = &info.dtype else { continue };
             let bits = (info.shape.0.iter())
-                .try_fold(info.dtype.bitsize() as u64, |product, &axis| product.checked_mul(axis as u64));
+                .try_fold(dtype.bitsize() as u64, |product, &axis| product.checked_mul(axis as u64));
             if bits != (to - from).checked_mul(8) {
                 let shape = &info.shape.0;
                 return Err(format!(
                     "tensor `{name}` of {} {shape:?} cannot have {} bytes",
-                    info.dtype,
+                    dtype,
                     to - from
                 ));
             }
@@ -203,12 +222,15 @@ impl Parsed {
         if end < found {
             return Err(format!("{} bytes follow the last tensor of its header", found - end));
         }
-        let place = |(name, info): (String, Info)| Tensor {
-            name,
-            dtype: info.dtype,
-            shape: info.shape.0,
-            range: start + info.data_offsets.0..start + info.data_offsets.1,
-        };
-        Ok(tensors.into_iter().map(place).collect())
+        let mut placed = Vec::with_capacity(tensors.len());
+        for (name, Info { dtype, shape, data_offsets: (from, to) }) in tensors {
+            match dtype {
+                Format::Known(dtype) => {
+                    placed.push(Tensor { name, dtype, shape: shape.0, range: start + from..start + to });
+                }
+                Format::Other(format) => self.foreign.push(format!("{name}: a tensor of {format} numbers")),
+            }
+        }
+        Ok(placed)
     }
 }

@@ -10,7 +10,7 @@ type Sign = (usize, &'static [u8], Told);
 
 const UNPACK: &str = "unpack it and give the file inside";
 const EXPORT: &str =
-    "export the weights to safetensors, or torch.save(model.state_dict()), with the library that wrote it";
+    "export the weights as safetensors, or as a state_dict of PyTorch, with the library that wrote it";
 
 /// Signs of other formats, in the order they are looked for.
 const SIGNS: &[Sign] = &[
@@ -21,7 +21,7 @@ const SIGNS: &[Sign] = &[
     (0, b"\x04\x22\x4d\x18", ("an LZ4 file", UNPACK)),
     (0, b"7z\xbc\xaf\x27\x1c", ("a 7-Zip archive", UNPACK)),
     (0, b"Rar!\x1a\x07", ("a RAR archive", UNPACK)),
-    (0, b"\x89HDF\r\n\x1a\n", ("an HDF5 file (Keras, or a MATLAB file of today)", EXPORT)),
+    (0, b"\x89HDF\r\n\x1a\n", ("an HDF5 file (Keras, or MATLAB since 7.3)", EXPORT)),
     (0, b"GGUF", ("a GGUF file (llama.cpp)", EXPORT)),
     (0, b"ggml", ("a GGML file (llama.cpp)", EXPORT)),
     (0, b"lmgg", ("a GGML file (llama.cpp)", EXPORT)),
@@ -92,12 +92,13 @@ pub(super) fn other(file: &str, data: &Data) -> std::io::Result<Option<WeightsEr
 pub(super) fn unknown(file: &str, data: &Data) -> std::io::Result<WeightsError> {
     let head = data.head(8)?;
     let bytes: Vec<String> = head.iter().map(|byte| format!("{byte:02x}")).collect();
-    let what = format!(
-        "a file of an unknown kind: its {} bytes begin with {}, as neither safetensors nor a PyTorch checkpoint does",
-        data.len(),
-        bytes.join(" ")
-    );
+    let what = format!("a file of an unknown kind ({} bytes that begin {})", data.len(), bytes.join(" "));
     Ok(not_weights(file, what, "give a weight file, or download it again"))
+}
+
+/// A pipe or device in place of a file.
+pub(super) fn no_file(file: &str) -> WeightsError {
+    not_weights(file, "a pipe or a device", "copy what comes from it to a file, and give that")
 }
 
 /// A directory in place of a file.
@@ -131,7 +132,7 @@ fn text(file: &str, head: &[u8]) -> Option<WeightsError> {
     let text = valid.trim_start_matches('\u{feff}').trim_start();
     if text.starts_with("version https://git-lfs.github.com/spec/") {
         let size = text.lines().find_map(|line| line.strip_prefix("size ")).unwrap_or("?");
-        let what = format!("a Git LFS pointer to a file of {size} bytes, not the file");
+        let what = format!("a Git LFS pointer to a file of {size} bytes");
         return Some(not_weights(file, what, "run `git lfs pull`, or download the file from its page"));
     }
     let start = text.get(..14).unwrap_or(text).to_ascii_lowercase();
@@ -143,7 +144,7 @@ fn text(file: &str, head: &[u8]) -> Option<WeightsError> {
             Some(title.split_whitespace().collect::<Vec<_>>().join(" "))
         });
         let title = title.map_or_else(String::new, |title| format!(" (“{}”)", shortened(&title, 60)));
-        let what = format!("a web page{title}, not the file that was to be downloaded");
+        let what = format!("a web page{title}");
         return Some(not_weights(
             file,
             what,
@@ -159,8 +160,8 @@ fn text(file: &str, head: &[u8]) -> Option<WeightsError> {
         return Some(match text.contains("\"weight_map\"") {
             true => not_weights(
                 file,
-                "an index of weights that lie in several files",
-                "give one of the files that it names, or merge them into one",
+                "the index of weights that lie in several files",
+                "give one of the files that it names, or merge them into one with the library that wrote them",
             ),
             false => not_weights(file, "a JSON text", "give the weights, not their description"),
         });
@@ -232,7 +233,7 @@ fn listed(names: &[String]) -> String {
 }
 
 /// A ZIP archive that is no checkpoint.
-pub(super) fn other_archive(file: &str, archive: &Archive) -> WeightsError {
+pub(super) fn other_archive(file: &str, length: u64, archive: &Archive) -> WeightsError {
     let has = |end: &str| archive.names().any(|name| name.ends_with(end.as_bytes()));
     if archive.names().next().is_none() {
         return not_weights(file, "an empty ZIP archive", "download or copy it again");
@@ -242,12 +243,13 @@ pub(super) fn other_archive(file: &str, archive: &Archive) -> WeightsError {
     } else if has("model.weights.h5") {
         ("a Keras model", EXPORT)
     } else if has("/.data/serialization_id") || has("/byteorder") {
-        let what = "a checkpoint that was not written to its end: it has no data.pkl";
-        return not_weights(
-            file,
-            what,
-            "save it again: torch.save stopped with an error before the weights were in it",
-        );
+        return WeightsError::Incomplete {
+            file: file.to_owned(),
+            format: "PyTorch",
+            length,
+            problem: "it has no data.pkl: torch.save stopped before the weights were in it; save it again"
+                .into(),
+        };
     } else if has("saved_model.pb") {
         ("an archive of a TensorFlow model", EXPORT)
     } else if has(".data/extern_modules") {
@@ -262,7 +264,7 @@ pub(super) fn other_archive(file: &str, archive: &Archive) -> WeightsError {
     } else {
         let names: Vec<_> =
             archive.names().take(4).map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        let what = format!("a ZIP archive (of {}) without the data.pkl of a checkpoint", listed(&names));
+        let what = format!("a ZIP archive (of {})", listed(&names));
         return not_weights(file, what, UNPACK);
     };
     not_weights(file, what, advice)

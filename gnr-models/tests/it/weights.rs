@@ -129,7 +129,7 @@ fn damaged_files_are_named_at_every_cut() {
         assert!(whole, "{error}");
     }
     let error = weights::from_bytes("cut", &[], &layout, NonFinite::Reject).unwrap_err();
-    assert!(error.to_string().starts_with("cut: an empty file"), "{error}");
+    assert!(error.to_string().starts_with("cut: not a weight file but an empty file"), "{error}");
     let mut altered = bytes.clone();
     altered[12] = 0xff;
     let error = weights::from_bytes("altered", &altered, &layout, NonFinite::Reject).unwrap_err();

@@ -40,6 +40,8 @@ enum Failure {
     /// The first bytes are no pickle at all.
     NoPickle(Malformed),
     Damaged(String),
+    /// A format that no PyTorch wrote so far.
+    Version(i64),
     TooLarge,
 }
 
@@ -62,12 +64,12 @@ pub(in crate::weights) fn open(
     budget: &mut Budget,
 ) -> Result<Option<Checkpoint>, WeightsError> {
     let file = || name.to_owned();
-    let incomplete = |problem: String| WeightsError::Incomplete {
-        file: file(),
-        format: "pickle",
-        length: data.len(),
-        problem,
-    };
+    // Behind two bytes of protocol, and a frame of nine since protocol 4.
+    let head = data.head(32).map_err(|source| WeightsError::Io { file: file(), source })?;
+    let magic = head.windows(MAGIC.len()).any(|window| window == MAGIC) || head.starts_with(MAGIC_LINE);
+    let format = if magic { "PyTorch" } else { "pickle" };
+    let incomplete =
+        |problem: String| WeightsError::Incomplete { file: file(), format, length: data.len(), problem };
     let mut window = match data {
         Data::Memory(bytes) => bytes.len() as u64,
         Data::File { length, .. } => WINDOW.min(*length),
@@ -95,6 +97,15 @@ pub(in crate::weights) fn open(
                 return Err(incomplete(format!("{malformed}{advice}")));
             }
             Err(Failure::Damaged(problem)) => return Err(incomplete(problem)),
+            Err(Failure::Version(version)) => {
+                return Err(WeightsError::Unsupported {
+                    file: file(),
+                    what: format!(
+                        "a checkpoint in version {version} of the format before PyTorch 1.6, of which {VERSION} is known"
+                    ),
+                    advice: "load it with PyTorch, and torch.save it again".into(),
+                });
+            }
         }
     };
     let mut places = HashMap::with_capacity(contents.storages.len());
@@ -142,8 +153,10 @@ fn contents(bytes: &[u8], budget: &mut Budget) -> Result<Contents, Failure> {
     }
     let version = next(budget)?;
     let version = version.view(version.root());
-    if !matches!(version, View::Int(VERSION)) {
-        return Err(Failure::Damaged(format!("version {version:?} of the format, expected {VERSION}")));
+    match version {
+        View::Int(VERSION) => {}
+        View::Int(other) => return Err(Failure::Version(other)),
+        _ => return Err(Failure::Damaged("it has no version of the format".into())),
     }
     // Byte order and sizes of the machine; storages are little-endian on all of them.
     next(budget)?;

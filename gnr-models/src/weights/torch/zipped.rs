@@ -25,7 +25,7 @@ pub(in crate::weights) fn open(
     let told = |error| told(name, data, error);
     let archive = Archive::open(data, budget).map_err(told)?;
     let Some(folder) = folder(&archive) else {
-        return Err(kind::other_archive(name, &archive));
+        return Err(kind::other_archive(name, data.len(), &archive));
     };
     let find = |member: &str| archive.find(&[&folder, member.as_bytes()].concat());
     let scripted = find("constants.pkl").is_some();
@@ -49,9 +49,7 @@ pub(in crate::weights) fn open(
         let pickle = content(&archive, data, entry).map_err(told)?;
         let read = parse(&pickle, budget).map_err(|malformed| match malformed {
             Malformed { problem: Problem::TooLarge, .. } => ZipError::TooLarge,
-            malformed => {
-                ZipError::Damaged(format!("its member `{member}` is no pickle that can be read: {malformed}"))
-            }
+            malformed => ZipError::Damaged(format!("its `{member}`: {malformed}")),
         });
         let read = read.and_then(|pickle| Ok(walk::walk(&pickle, scripted, root, budget)?)).map_err(told)?;
         found.foreign.extend(read.foreign);
@@ -99,6 +97,9 @@ fn told(name: &str, data: &Data, error: ZipError) -> WeightsError {
             what,
             advice: "load it with PyTorch, and torch.save it again".into(),
         },
-        damaged => WeightsError::Incomplete { file, format: "ZIP", length, problem: damaged.to_string() },
+        error => {
+            let format = if matches!(error, ZipError::NoDirectory) { "ZIP" } else { "PyTorch" };
+            WeightsError::Incomplete { file, format, length, problem: error.to_string() }
+        }
     }
 }
