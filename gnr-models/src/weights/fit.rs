@@ -191,10 +191,20 @@ fn nothing_fits(file: &WeightFile, layout: &Layout, options: &Options) -> Weight
             told.collect::<Vec<_>>().join(", ")
         }
     };
+    // The weights may be in one of them.
+    let unread = match file.foreign() {
+        [first, others @ ..] if !file.stored().is_empty() => {
+            let more =
+                if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+            format!("; not read: {first}{more}")
+        }
+        _ => String::new(),
+    };
     WeightsError::NothingFits {
         file: file.name.clone(),
         found: some(file.stored().iter().map(|tensor| (&*tensor.name, &*tensor.shape)).collect()),
-        expected: some(layout.entries().iter().map(|entry| (&*entry.name, &*entry.shape)).collect()),
+        expected: some(layout.entries().iter().map(|entry| (&*entry.name, &*entry.shape)).collect())
+            + &unread,
     }
 }
 

@@ -43,6 +43,7 @@ const SIGNS: &[Sign] = &[
     (0, b"\xff\xd8\xff", ("a JPEG image", "give a weight file")),
     (0, b"\x7fELF", ("a program or library", "give a weight file")),
     (0, b"MZ\x90", ("a program or library", "give a weight file")),
+    (0, b"\x12\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0", ("parameters of MXNet", EXPORT)),
     (0, b"SQLite format 3\0", ("an SQLite data base", "give a weight file")),
 ];
 
@@ -84,6 +85,15 @@ pub(super) fn other(file: &str, data: &Data) -> std::io::Result<Option<WeightsEr
     let end = data.read(data.len().saturating_sub(8), data.len().min(8))?;
     if *end == TABLE {
         return Ok(Some(not_weights(file, "the index of a TensorFlow checkpoint", EXPORT)));
+    }
+    if file.contains(".data-0") {
+        return Ok(Some(not_weights(file, "the numbers of a TensorFlow checkpoint", EXPORT)));
+    }
+    // A map whose first key is a short text.
+    if let [0x81..=0x8f, length @ 0xa1..=0xbf, key @ ..] = &*head
+        && key.get(..usize::from(length - 0xa0)).is_some_and(|key| key.iter().all(u8::is_ascii_graphic))
+    {
+        return Ok(Some(not_weights(file, "a MessagePack file (Flax)", EXPORT)));
     }
     Ok(protobuf(&head).map(|what| not_weights(file, what, EXPORT)))
 }

@@ -140,8 +140,12 @@ impl Report {
         line("missing, freshly initialised", self.missing.clone());
         line("of another shape, freshly initialised", words(&self.mismatched));
         line("not in the model, ignored", self.unexpected.clone());
-        let foreign = self.foreign.iter().map(|object| middle_out(object, 2 * WIDTH)).collect();
-        line("Python objects, not read", foreign);
+        if !self.foreign.is_empty() {
+            let classes = objects(&self.foreign);
+            let shown = classes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+            let more = if classes.len() > SHOWN { "; and more" } else { "" };
+            lines.push(format!("Python objects, not read ({}): {shown}{more}", self.foreign.len()));
+        }
         if self.elsewhere > 0 {
             lines.push(format!("elsewhere in the file, ignored: {} tensors", self.elsewhere));
         }

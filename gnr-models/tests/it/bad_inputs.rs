@@ -86,6 +86,8 @@ fn no_weights() -> Vec<Case> {
         case("the index of a TensorFlow checkpoint", "model.ckpt.index", &[&[1u8; 40][..], b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"].concat()),
         case("a TensorFlow Lite model", "w.tflite", &padded(b"\x1c\0\0\0TFL3")),
         case("an ONNX model", "w.onnx", b"\x08\x07\x12\x07pytorch\x1a\x052.1.0:\x10graph"),
+        case("a Flax file", "flax_model.msgpack", b"\x81\xa6params\x81\xa5dense\x80"),
+        case("the numbers of a TensorFlow checkpoint", "model.ckpt.data-00000-of-00001", b"\x12\x34\x9a\xbf\x00\x01\x02\x03\x04"),
         case("a GGUF file", "w.gguf", &padded(b"GGUF\x03\0\0\0")),
         case("a torch.package archive", "w.pt", &zip(&[("p/.data/extern_modules", &b""[..]), ("p/model/model.pkl", b"")])),
         case("a program of torch.export", "w.pt2", &zip(&[("p/models/model.json", &b"{}"[..])])),
@@ -188,6 +190,13 @@ fn refused() -> Vec<Case> {
     });
     let case = |what, bytes: Vec<u8>| (Wrong::Refused, what, "w.pth", Some(bytes));
     vec![
+        case(
+            "pickle protocol 0",
+            legacy(
+                b"}K\0P('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 4)\ns.",
+                &[("0", 4, &floats(4))],
+            ),
+        ),
         case("a compressed member", altered(8, 10, 8)),
         case("an encrypted member", altered(6, 8, 1)),
         case("2⁶⁰ paths to one list", checkpoint(&doubled.end(), &[])),
@@ -307,6 +316,17 @@ fn misfit() -> Vec<Case> {
                     .tensor(6, 0, &[2], &[1])
                     .text("fc.extra")
                     .tensor(6, 0, &[2], &[1]),
+            ),
+        ),
+        case(
+            "the weights are inside an object",
+            only(
+                Pickle::new()
+                    .op(b"}(")
+                    .text("loss")
+                    .tensor(6, 0, &[2], &[1])
+                    .text("learner")
+                    .object("fastai", "Learner", b"}b"),
             ),
         ),
         case("other names", only(Pickle::new().op(b"}(").text("linear.w").tensor(6, 0, &[2, 2], &[2, 1]))),

@@ -42,6 +42,8 @@ enum Failure {
     Damaged(String),
     /// A format that no PyTorch wrote so far.
     Version(i64),
+    /// Protocol 0, which has storages as texts that PyTorch cannot read either.
+    Textual,
     TooLarge,
 }
 
@@ -97,6 +99,14 @@ pub(in crate::weights) fn open(
                 return Err(incomplete(format!("{malformed}{advice}")));
             }
             Err(Failure::Damaged(problem)) => return Err(incomplete(problem)),
+            Err(Failure::Textual) => {
+                return Err(WeightsError::Unsupported {
+                    file: file(),
+                    what: "a checkpoint in pickle protocol 0, which has no references that can be read back"
+                        .into(),
+                    advice: "write it again with the protocol that torch.save takes by itself, 2".into(),
+                });
+            }
             Err(Failure::Version(version)) => {
                 return Err(WeightsError::Unsupported {
                     file: file(),
@@ -162,6 +172,9 @@ fn contents(bytes: &[u8], budget: &mut Budget) -> Result<Contents, Failure> {
     next(budget)?;
     let objects = next(budget)?;
     let found = walk::walk(&objects, false, "", budget)?;
+    if objects.persistent().any(|id| objects.text(id).is_some()) {
+        return Err(Failure::Textual);
+    }
     let mut known = HashMap::new();
     for id in objects.persistent() {
         if let Reference::Storage(storage) = Reference::read(&objects, id) {
