@@ -1,7 +1,7 @@
 //! How much memory opening a file may take: in proportion to the file, whatever lengths and counts it states.
 
 /// Bytes that may be reserved for each byte of the file while its structure is read.
-const PER_BYTE: u64 = 5;
+const PER_BYTE: u64 = 6;
 /// Bytes that any file may take: a small one with a long list of settings is no attack.
 const CONSTANT: u64 = 1 << 20;
 

@@ -109,7 +109,7 @@ impl WeightFile {
     /// what it is.
     ///
     /// # Cost
-    /// Header or pickle are read, tensors when they are asked for. Memory is at most 4 times the file and half a megabyte,
+    /// Header or pickle are read, tensors when they are asked for. Memory is at most 8 times the file and a megabyte,
     /// whatever the file says.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let name = path.display().to_string();

@@ -240,6 +240,49 @@ fn numbers_of_the_other_byte_order_are_turned() {
     assert_eq!(loaded.values[0], [1.0, 2.0, 3.0, 4.0]);
 }
 
+/// A pickle longer than what is read of a file at first, in both formats and from disk.
+#[test]
+fn long_pickles_are_read_whole() {
+    let long = "configuration ".repeat(200_000);
+    let pickle = Pickle::beside(|p| p.text("note").text(&long));
+    let directory = tempfile::tempdir().unwrap();
+    for (name, bytes) in [
+        ("zip.pth", checkpoint(&pickle, &[("0", &floats(4))])),
+        ("legacy.pth", legacy(&pickle, &[("0", 4, &floats(4))])),
+    ] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, &bytes).unwrap();
+        let loaded = weights::load(&path, &layout(), NonFinite::Reject).unwrap();
+        assert_eq!(loaded.values, [vec![1.0, 2.0, 3.0, 4.0], vec![3.0, 4.0]], "{name}");
+        // Cut in the pickle.
+        std::fs::write(&path, &bytes[..2_000_000]).unwrap();
+        let error = WeightFile::open(&path).unwrap_err();
+        assert!(matches!(error, WeightsError::Incomplete { .. }), "{error}");
+    }
+}
+
+/// What training leaves beside small weights: lists of numbers, and thousands of tensors of one number.
+#[test]
+fn files_of_many_small_parts_are_read() {
+    let history = |p: Pickle| {
+        let start = p.text("history").op(b"](");
+        (0..300_000i32).fold(start, |p, i| p.op(b"J").op(&(i - 150_000).to_le_bytes())).op(b"e")
+    };
+    let file = memory(checkpoint(&Pickle::beside(history), &[("0", &floats(4))]));
+    assert_eq!((file.stored().len(), file.foreign().len()), (2, 0));
+    let mut pickle = Pickle::new().op(b"}(");
+    let keys: Vec<String> = (0..8000).map(|i| i.to_string()).collect();
+    for key in &keys {
+        let tensor =
+            pickle.text(&format!("optimizer.state.{key}.step")).global("torch._utils", "_rebuild_tensor_v2");
+        let tensor = tensor.op(b"(").storage("FloatStorage", key, 1).int(0).ints(&[]).ints(&[]);
+        pickle = tensor.op(b"\x89ccollections\nOrderedDict\n)RtR");
+    }
+    let one = floats(1);
+    let storages: Vec<_> = keys.iter().map(|key| (key.as_str(), &one[..])).collect();
+    assert_eq!(memory(checkpoint(&pickle.op(b"u").end(), &storages)).stored().len(), 8000);
+}
+
 /// Of equal keys the last one counts, as in Python; of two paths to one name none does.
 #[test]
 fn names_that_stand_twice() {

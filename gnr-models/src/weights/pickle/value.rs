@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use super::text;
 use crate::weights::budget::{Budget, Exhausted};
 
-/// A value of a pickle: a number into its arena, or a whole number below 2³¹ itself.
+/// A value of a pickle: a number into its arena, or a whole number of 31 bits itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::weights) struct Id(u32);
 
@@ -19,9 +19,16 @@ impl Id {
     pub(super) const TRUE: Self = Self(1);
     pub(super) const FALSE: Self = Self(2);
 
-    /// A number in place of an index.
+    /// A number in place of an index, from −2³⁰ to 2³⁰ − 1.
     pub(super) fn number(value: i64) -> Option<Self> {
-        u32::try_from(value).ok().filter(|value| value & NUMBER == 0).map(|value| Self(value | NUMBER))
+        let value = i32::try_from(value).ok().filter(|value| (-(1 << 30)..1 << 30).contains(value))?;
+        Some(Self(value as u32 | NUMBER))
+    }
+
+    /// The number, if it is one.
+    fn as_number(self) -> Option<i64> {
+        // The sign is the highest of the 31 bits.
+        (self.0 & NUMBER != 0).then_some(i64::from((self.0 << 1) as i32 >> 1))
     }
 
     /// The place in the arena, unless it is a number.
@@ -219,8 +226,8 @@ impl Pickle<'_> {
     }
 
     pub(in crate::weights) fn view(&self, id: Id) -> View<'_> {
-        if id.0 & NUMBER != 0 {
-            return View::Int(i64::from(id.0 & !NUMBER));
+        if let Some(number) = id.as_number() {
+            return View::Int(number);
         }
         match self.values.get(id.0 as usize) {
             None | Some(Value::Other) => View::Other,
@@ -263,5 +270,20 @@ impl Pickle<'_> {
             Value::Persistent(id) => Some(*id),
             _ => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_for_themselves() {
+        for value in [0, 1, -1, 255, -256, (1 << 30) - 1, -(1 << 30)] {
+            let id = Id::number(value).unwrap();
+            assert_eq!((id.as_number(), id.position()), (Some(value), None));
+        }
+        assert_eq!((Id::number(1 << 30), Id::number(-(1 << 30) - 1)), (None, None));
+        assert_eq!((Id::OTHER.as_number(), Id::OTHER.position()), (None, Some(0)));
     }
 }
