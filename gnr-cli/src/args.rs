@@ -285,7 +285,8 @@ pub(crate) struct Eval {
 
 /// List the tensors of a weight file, or compare them with a model
 ///
-/// Reads safetensors and PyTorch checkpoints (zip, legacy pickle, tar). No code in a checkpoint is ever run. A line a tensor:
+/// Reads safetensors, PyTorch checkpoints of any age since 0.1.10, and TorchScript. No code in a checkpoint is ever run; objects
+/// that are not read are listed. A line a tensor:
 /// name, number format, shape, sum, CRC-32C of the bytes. With --model: what a load would find; exit code 1 when something
 /// of the model is not in the file.
 #[derive(Args)]

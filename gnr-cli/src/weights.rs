@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use gnr_models::{
     AnyModel, ModelConfig,
-    weights::{Options, Policy, WeightFile, convert as to_safetensors, fit},
+    weights::{Options, Policy, WeightFile, convert as to_safetensors, fit, objects},
 };
 use gnr_nn::Model;
 
@@ -48,10 +48,16 @@ pub(crate) fn weights(arguments: &args::Weights) -> anyhow::Result<ExitCode> {
             tensor.dtype.to_string()
         )?;
     }
-    if !arguments.json {
-        writeln!(out, "{} tensors, {numbers} numbers ({})", file.stored().len(), file.format())?;
+    if arguments.json {
         for object in file.foreign() {
-            writeln!(out, "Python object, neither read nor run: {object}")?;
+            let (path, class) = object.split_once(": ").unwrap_or((object, ""));
+            writeln!(out, "{}", serde_json::json!({ "not_read": path, "class": class }))?;
+        }
+    } else {
+        writeln!(out, "{} tensors, {numbers} numbers ({})", file.stored().len(), file.format())?;
+        if !file.foreign().is_empty() {
+            writeln!(out, "Python objects, neither read nor run ({}):", file.foreign().len())?;
+            objects(file.foreign()).iter().try_for_each(|line| writeln!(out, "  {line}"))?;
         }
         for (key, value) in file.metadata() {
             let start: String = value.chars().take(80).collect();
@@ -76,6 +82,9 @@ pub(crate) fn convert(arguments: &args::Convert) -> anyhow::Result<ExitCode> {
     writeln!(out, "{}: {} tensors, {} bytes", arguments.to.display(), done.tensors, done.bytes)?;
     if !done.prefix.is_empty() {
         writeln!(out, "taken off the names: {}", done.prefix)?;
+    }
+    for (wrapper, count) in &done.unwrapped {
+        writeln!(out, "taken off inside {count} names: {wrapper}")?;
     }
     if !done.left_out.is_empty() {
         let shown: Vec<_> = done.left_out.iter().take(4).map(String::as_str).collect();

@@ -3,15 +3,22 @@
 //! [`WeightFile`] is a file of either kind, [`fit`] reads it into a model and [`Report`]s what it did. [`convert`] turns any of
 //! them into safetensors.
 
+mod budget;
 mod convert;
+mod data;
 mod error;
 mod file;
 mod fit;
+mod header;
+mod kind;
 mod names;
 mod number;
+mod pickle;
 mod report;
 mod resample;
+mod torch;
 mod write;
+mod zip;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -21,7 +28,7 @@ pub use convert::{Converted, convert};
 pub use error::WeightsError;
 pub use file::{Format, Stored, WeightFile};
 pub use fit::{Options, Policy, fit, stored_shape};
-pub use report::{Mismatch, Report};
+pub use report::{Mismatch, Report, objects};
 pub use write::{Precision, save, to_bytes};
 
 /// A weight file as values of a layout's entries.
@@ -54,7 +61,7 @@ pub fn load(path: &Path, layout: &Layout, non_finite: NonFinite) -> Result<Loade
     whole(&WeightFile::open(path)?, layout, non_finite)
 }
 
-/// [`load`] of a safetensors file in memory; `name` stands for the file in errors.
+/// [`load`] of a file in memory; `name` stands for the file in errors.
 ///
 /// # Errors
 /// As [`load`].

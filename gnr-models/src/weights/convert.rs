@@ -8,7 +8,7 @@ use super::{
     WeightsError,
     file::{WeightFile, natural},
     names,
-    write::{Raw, raw_bytes, write_whole},
+    write::{Described, cannot, header, write_whole},
 };
 
 /// What [`convert`] did.
@@ -20,6 +20,8 @@ pub struct Converted {
     pub bytes: u64,
     /// What was taken off their names.
     pub prefix: String,
+    /// What was taken off inside their names, with the number of tensors.
+    pub unwrapped: BTreeMap<String, usize>,
     /// Tensors of the file that were left out: outside the part that was asked for, or not the model's.
     pub left_out: Vec<String>,
 }
@@ -38,21 +40,23 @@ pub fn convert(
     to: &Path,
 ) -> Result<Converted, WeightsError> {
     let stored = file.stored();
+    let mut unwrapped = BTreeMap::new();
     let (prefix, chosen): (String, Vec<(String, usize)>) = match (layout, key) {
         (Some(layout), _) => {
             let matching = names::find(stored, layout, key);
             let found = |name: &String| matching.found.get(name).map(|&index| (name.clone(), index));
-            (
-                matching.prefix.clone(),
-                layout.entries().iter().filter_map(|entry| found(&entry.name)).collect(),
-            )
+            let chosen = layout.entries().iter().filter_map(|entry| found(&entry.name)).collect();
+            unwrapped = matching.unwrapped;
+            (matching.prefix, chosen)
         }
         (None, key) => {
             let prefix = key.map_or_else(|| names::wrapper(stored), |key| format!("{key}."));
             let inside = |(index, tensor): (usize, &super::Stored)| {
                 Some((tensor.name.strip_prefix(&prefix)?.to_owned(), index))
             };
-            (prefix.clone(), stored.iter().enumerate().filter_map(inside).collect())
+            let plain: Vec<_> = stored.iter().enumerate().filter_map(inside).collect();
+            let plain = names::unwrap_all(plain, &mut unwrapped);
+            (prefix, plain)
         }
     };
     if chosen.is_empty() {
@@ -62,21 +66,32 @@ pub fn convert(
             known: names::top_level(stored),
         });
     }
-    let mut tensors = Vec::with_capacity(chosen.len());
-    for (name, index) in &chosen {
-        let tensor = &stored[*index];
-        let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
-        tensors.push(Raw { name: name.clone(), dtype, shape, bytes: file.bytes(&tensor.name)? });
-    }
+    let mut chosen = chosen;
     if layout.is_none() {
-        tensors.sort_by(|a, b| natural(&a.name, &b.name));
+        chosen.sort_by(|(a, _), (b, _)| natural(a, b));
     }
-    let bytes = raw_bytes(&tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]));
-    write_whole(to, &bytes)?;
+    let described: Vec<_> = (chosen.iter())
+        .filter_map(|(name, index)| Some((name, stored.get(*index)?)))
+        .map(|(name, tensor)| Described {
+            name: name.clone(),
+            dtype: tensor.dtype,
+            shape: tensor.shape.clone(),
+            length: (tensor.len() * tensor.dtype.bitsize() / 8) as u64,
+        })
+        .collect();
+    let head = header(&described, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]));
+    let bytes = head.len() as u64 + described.iter().map(|tensor| tensor.length).sum::<u64>();
+    // One tensor at a time: views of one storage may be much more than the file.
+    write_whole(to, |out| {
+        out.write_all(&head).map_err(|source| cannot(to, source))?;
+        chosen.iter().filter_map(|(_, index)| stored.get(*index)).try_for_each(|tensor| {
+            out.write_all(&file.bytes(&tensor.name)?).map_err(|source| cannot(to, source))
+        })
+    })?;
     let taken: std::collections::HashSet<usize> = chosen.iter().map(|(_, index)| *index).collect();
     let left_out = (stored.iter().enumerate())
         .filter(|(index, tensor)| !taken.contains(index) && !names::is_bookkeeping(&tensor.name))
         .map(|(_, tensor)| tensor.name.clone())
         .collect();
-    Ok(Converted { tensors: tensors.len(), bytes: bytes.len() as u64, prefix, left_out })
+    Ok(Converted { tensors: described.len(), bytes, prefix, unwrapped, left_out })
 }

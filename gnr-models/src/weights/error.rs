@@ -14,6 +14,46 @@ pub enum WeightsError {
         /// What the system says.
         source: io::Error,
     },
+    /// A file of another kind.
+    #[error("{file}: not a weight file but {what}; {advice}")]
+    NotWeights {
+        /// The file.
+        file: String,
+        /// What it is.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
+    /// A checkpoint of a kind that is not read.
+    #[error("{file}: {what}; {advice}")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// What it is.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
+    /// A file that was cut or altered.
+    #[error("{file}: not a whole {format} file ({length} bytes): {problem}")]
+    Incomplete {
+        /// The file.
+        file: String,
+        /// What it was to be.
+        format: &'static str,
+        /// Its length in bytes.
+        length: u64,
+        /// What is missing or wrong, and where.
+        problem: String,
+    },
+    /// A file whose structure would fill the memory: it was made to, or is no weight file.
+    #[error("{file}: lists more objects than its {length} bytes justify; it was not read")]
+    TooManyObjects {
+        /// The file.
+        file: String,
+        /// Its length in bytes.
+        length: u64,
+    },
     /// Not a safetensors file, or one that was cut or altered.
     #[error("{file}: not a whole safetensors file ({length} bytes): {source}")]
     Damaged {
@@ -24,23 +64,15 @@ pub enum WeightsError {
         /// What the format says.
         source: safetensors::SafeTensorError,
     },
-    /// Not a PyTorch checkpoint, or one that was cut or altered, or one that holds what is not tensors.
-    #[error("{file}: cannot be read as a PyTorch checkpoint ({length} bytes): {source}")]
-    Torch {
-        /// The file.
-        file: String,
-        /// Its length in bytes.
-        length: u64,
-        /// What the parser says, naming opcode, class or storage.
-        source: Box<pytorch_reader::PytorchError>,
-    },
-    /// The data of a tensor in a PyTorch checkpoint.
-    #[error("{file}: {source}")]
+    /// The numbers of a tensor in a PyTorch checkpoint.
+    #[error("{file}: tensor `{tensor}`: {problem}")]
     Storage {
         /// The file.
         file: String,
-        /// What is wrong, naming tensor and storage.
-        source: io::Error,
+        /// The tensor.
+        tensor: String,
+        /// What is wrong with its storage.
+        problem: String,
     },
     /// A tensor that claims to be larger than the file it is in.
     #[error("{file}: tensor `{tensor}` claims {claimed} bytes, but the whole file has {length}")]
@@ -85,7 +117,7 @@ pub enum WeightsError {
         known: String,
     },
     /// The model has a tensor that the file lacks.
-    #[error("{file}: tensor `{tensor}` is missing{}", and_more(*others))]
+    #[error("{file}: tensor `{tensor}` is missing{}{note}", and_more(*others))]
     Missing {
         /// The file.
         file: String,
@@ -93,9 +125,11 @@ pub enum WeightsError {
         tensor: String,
         /// How many more are missing.
         others: usize,
+        /// What the file has in its place, or what to do; empty if there is nothing to say.
+        note: String,
     },
     /// A tensor of another shape.
-    #[error("{file}: tensor `{tensor}` has shape {found:?}, the model's has {expected:?}")]
+    #[error("{file}: tensor `{tensor}` has shape {found:?}, the model's has {expected:?}{note}")]
     Shape {
         /// The file.
         file: String,
@@ -105,6 +139,8 @@ pub enum WeightsError {
         expected: Vec<usize>,
         /// Its shape in the file.
         found: Vec<usize>,
+        /// What to do; empty if there is nothing to say.
+        note: String,
     },
     /// A tensor whose numbers are not floating-point ones we read.
     #[error("{file}: tensor `{tensor}` holds {found}, expected F64, F32, F16 or BF16")]

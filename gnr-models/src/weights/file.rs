@@ -1,21 +1,26 @@
-//! A weight file of either kind as named tensors: safetensors, or a PyTorch checkpoint of any age.
+//! A weight file of any kind as named tensors: safetensors, a PyTorch checkpoint of any age, TorchScript.
 //!
-//! PyTorch checkpoints are pickles, which Python *runs*. They are parsed here by `pytorch-reader`: an interpreter of the
-//! opcodes that only knows how to rebuild tensors and plain containers. Any other class or function in the file is kept as
-//! its name and never called ([`WeightFile::foreign`] lists them); one that would make a tensor is refused.
+//! The kind is told by the content, whatever the file is named. PyTorch checkpoints are pickles, which Python *runs*; here
+//! they are parsed as data. Of the calls in one only those are understood that rebuild tensors, and any other object is kept
+//! as its path and class ([`WeightFile::foreign`] lists them).
 
 use std::{
     collections::{BTreeMap, HashMap},
     fmt, fs,
-    io::Read,
     ops::Range,
     path::Path,
 };
 
-use pytorch_reader::{DType, FileFormat, PickleValue, PytorchReader, Tensor};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 
-use super::{WeightsError, number};
+use super::{
+    WeightsError,
+    budget::Budget,
+    data::Data,
+    header::Header,
+    kind, number,
+    torch::{self, Checkpoint},
+};
 
 /// What a weight file turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +31,9 @@ pub enum Format {
     TorchZip,
     /// `torch.save` before 1.6, or without `_use_new_zipfile_serialization`: a row of pickles.
     TorchLegacy,
-    /// `torch.save` before 0.1.10: a TAR archive.
-    TorchTar,
-    /// A pickle without tensor data.
+    /// `torch.jit.save`: a ZIP archive with code beside the tensors.
+    TorchScript,
+    /// A pickle of another program, which holds no tensors of PyTorch.
     Pickle,
 }
 
@@ -38,7 +43,7 @@ impl fmt::Display for Format {
             Self::Safetensors => "safetensors",
             Self::TorchZip => "PyTorch, zip",
             Self::TorchLegacy => "PyTorch, legacy pickle",
-            Self::TorchTar => "PyTorch, tar",
+            Self::TorchScript => "PyTorch, TorchScript",
             Self::Pickle => "plain pickle",
         })
     }
@@ -67,21 +72,23 @@ impl Stored {
 }
 
 enum Source {
-    /// The file, and where in it each tensor lies.
-    Safetensors(Vec<u8>, HashMap<String, Range<usize>>),
-    Torch(HashMap<String, Tensor>),
+    Safetensors {
+        /// Where in the file each tensor lies.
+        ranges: HashMap<String, Range<u64>>,
+        foreign: Vec<String>,
+    },
+    Torch(Checkpoint),
 }
 
 /// A weight file, its tensors known but not yet read.
 pub struct WeightFile {
     /// Stands for the file in errors and reports.
     pub(super) name: String,
+    data: Data,
     format: Format,
     source: Source,
     stored: Vec<Stored>,
-    length: u64,
     metadata: BTreeMap<String, String>,
-    foreign: Vec<String>,
 }
 
 impl fmt::Debug for WeightFile {
@@ -95,82 +102,84 @@ impl fmt::Debug for WeightFile {
 }
 
 impl WeightFile {
-    /// Opens a file of either kind; the kind is told by its first bytes.
+    /// Opens a file of any kind.
     ///
     /// # Errors
-    /// A file that cannot be read, is damaged, or is of neither kind; each names the file.
+    /// A file that cannot be read, was cut or altered, or is no weight file; each names the file and, where its bytes tell,
+    /// what it is.
     ///
     /// # Cost
-    /// A safetensors file is read whole; of a PyTorch checkpoint only the pickle, tensors when they are asked for.
+    /// Header or pickle are read, tensors when they are asked for. Memory is at most 8 times the file and a megabyte,
+    /// whatever the file says.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let name = path.display().to_string();
         let io = |source| WeightsError::Io { file: name.clone(), source };
-        let length = fs::metadata(path).map_err(io)?.len();
-        let mut first = [0; 9];
-        let mut file = fs::File::open(path).map_err(io)?;
-        let is_torch = match file.read_exact(&mut first) {
-            // The header of safetensors: eight bytes of length, then JSON.
-            Ok(()) => first[8] != b'{' && path.extension().is_none_or(|extension| extension != "safetensors"),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => false,
-            Err(error) => return Err(io(error)),
-        };
-        if is_torch {
-            return Self::open_torch(path, name, length);
+        let about = fs::metadata(path).map_err(io)?;
+        if about.is_dir() {
+            return Err(kind::directory(&name, path));
         }
-        Self::from_bytes(&name, fs::read(path).map_err(io)?)
+        if !about.is_file() {
+            return Err(kind::no_file(&name));
+        }
+        let data = Data::open(path).map_err(io)?;
+        Self::from_data(name, data)
     }
 
-    /// A safetensors file from memory; `name` stands for the file in errors.
+    /// A file of any kind from memory; `name` stands for it in errors.
     ///
     /// # Errors
-    /// Bytes that are not a whole safetensors file.
+    /// As [`open`](Self::open).
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self, WeightsError> {
-        let damaged = |source| WeightsError::Damaged { file: name.to_owned(), length: bytes.len(), source };
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
-        // Checks that the tensors fill the file exactly.
-        SafeTensors::deserialize(&bytes).map_err(damaged)?;
-        let tensors = header.tensors();
-        let mut stored: Vec<_> = (tensors.iter())
-            .map(|(name, info)| Stored { name: name.clone(), dtype: info.dtype, shape: info.shape.clone() })
-            .collect();
-        let data = bytes.len() - tensors.values().map(|info| info.data_offsets.1).max().unwrap_or(0);
-        let ranges = (tensors.iter())
-            .map(|(name, info)| (name.clone(), data + info.data_offsets.0..data + info.data_offsets.1))
-            .collect();
-        stored.sort_by(|a, b| natural(&a.name, &b.name));
-        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-        Ok(Self {
-            name: name.to_owned(),
-            format: Format::Safetensors,
-            length: bytes.len() as u64,
-            source: Source::Safetensors(bytes, ranges),
-            stored,
-            metadata,
-            foreign: Vec::new(),
-        })
+        Self::from_data(name.to_owned(), Data::Memory(bytes))
     }
 
-    fn open_torch(path: &Path, name: String, length: u64) -> Result<Self, WeightsError> {
-        let torch = |source| WeightsError::Torch { file: name.clone(), length, source: Box::new(source) };
-        let reader = PytorchReader::new(path).map_err(torch)?;
-        let format = match reader.metadata().format_type {
-            FileFormat::Zip => Format::TorchZip,
-            FileFormat::Legacy => Format::TorchLegacy,
-            FileFormat::Tar => Format::TorchTar,
-            FileFormat::Pickle => Format::Pickle,
-        };
-        let foreign = foreign(&PytorchReader::read_pickle_data(path, None).map_err(torch)?);
-        let tensors = reader.into_tensors();
-        let mut stored: Vec<_> = (tensors.values())
-            .map(|tensor| Stored {
-                name: tensor.name.clone(),
-                dtype: dtype(tensor.dtype()),
-                shape: tensor.shape().to_vec(),
+    fn from_data(name: String, data: Data) -> Result<Self, WeightsError> {
+        let io = |source| WeightsError::Io { file: name.clone(), source };
+        let head = data.head(16).map_err(io)?.into_owned();
+        let mut budget = Budget::of(data.len());
+        // The header of safetensors: eight bytes of length, then JSON.
+        if head.get(8) == Some(&b'{') {
+            return Self::of_safetensors(name, data);
+        }
+        if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
+            let checkpoint = torch::open_zip(&name, &data, &mut budget)?;
+            return Ok(Self::of_torch(name, data, checkpoint));
+        }
+        let says_pickle = matches!(head[..], [0x80, 0..=5, ..]);
+        if !says_pickle && let Some(error) = kind::other(&name, &data).map_err(io)? {
+            return Err(error);
+        }
+        match torch::open_pickle(&name, &data, &mut budget)? {
+            Some(checkpoint) => Ok(Self::of_torch(name, data, checkpoint)),
+            None if name.ends_with(".safetensors") => Self::of_safetensors(name, data),
+            None => Err(kind::unknown(&name, &data).map_err(io)?),
+        }
+    }
+
+    fn of_safetensors(name: String, data: Data) -> Result<Self, WeightsError> {
+        let Header { tensors, foreign, metadata } = Header::read(&name, &data)?;
+        let mut stored = Vec::with_capacity(tensors.len());
+        let mut ranges = HashMap::with_capacity(tensors.len());
+        for tensor in tensors {
+            ranges.insert(tensor.name.clone(), tensor.range);
+            stored.push(Stored { name: tensor.name, dtype: tensor.dtype, shape: tensor.shape });
+        }
+        stored.sort_unstable_by(|a, b| natural(&a.name, &b.name));
+        let source = Source::Safetensors { ranges, foreign };
+        Ok(Self { name, data, format: Format::Safetensors, source, stored, metadata })
+    }
+
+    fn of_torch(name: String, data: Data, checkpoint: Checkpoint) -> Self {
+        let mut stored: Vec<_> = (checkpoint.tensors.iter())
+            .map(|(name, tensor)| {
+                let (dtype, shape) = Checkpoint::shape_of(tensor);
+                Stored { name: name.clone(), dtype, shape: shape.to_vec() }
             })
             .collect();
-        stored.sort_by(|a, b| natural(&a.name, &b.name));
-        let source = Source::Torch(tensors);
-        Ok(Self { name, format, source, stored, length, metadata: BTreeMap::new(), foreign })
+        stored.sort_unstable_by(|a, b| natural(&a.name, &b.name));
+        let format = checkpoint.format;
+        let source = Source::Torch(checkpoint);
+        Self { name, data, format, source, stored, metadata: BTreeMap::new() }
     }
 
     /// What kind of file it is.
@@ -185,9 +194,13 @@ impl WeightFile {
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
-    /// `path: class` of every Python object in the file that is neither tensor nor plain data. They were not called.
+    /// `path: class` of every Python object in the file that is neither tensor nor plain data, and `path: why` of every tensor
+    /// that cannot be read; sorted. None of them was called.
     pub fn foreign(&self) -> &[String] {
-        &self.foreign
+        match &self.source {
+            Source::Safetensors { foreign, .. } => foreign,
+            Source::Torch(checkpoint) => &checkpoint.foreign,
+        }
     }
 
     /// The bytes of a tensor: row-major, little-endian, whatever strides it is stored with.
@@ -196,27 +209,22 @@ impl WeightFile {
     /// A tensor that is not there; a storage that is cut, altered, or smaller than the tensor claims. The length is
     /// checked against the file's before anything is allocated.
     pub fn bytes(&self, tensor: &str) -> Result<Vec<u8>, WeightsError> {
-        let (file, tensor) = (self.name.clone(), tensor.to_owned());
+        let missing = || WeightsError::Missing {
+            file: self.name.clone(),
+            tensor: tensor.to_owned(),
+            others: 0,
+            note: String::new(),
+        };
         match &self.source {
-            Source::Safetensors(bytes, ranges) => (ranges.get(&tensor))
-                .and_then(|range| bytes.get(range.clone()))
-                .map(<[u8]>::to_vec)
-                .ok_or(WeightsError::Missing { file, tensor, others: 0 }),
-            Source::Torch(tensors) => {
-                let Some(found) = tensors.get(&tensor) else {
-                    return Err(WeightsError::Missing { file, tensor, others: 0 });
-                };
-                // A view with stride 0 may claim any size; no weight is larger than its file.
-                let claimed = found.byte_len() as u64;
-                if claimed > self.length {
-                    let length = self.length;
-                    return Err(WeightsError::TooLarge { file, tensor, claimed, length });
-                }
-                let mut bytes = found.read().map_err(|source| WeightsError::Storage { file, source })?;
-                if cfg!(target_endian = "big") {
-                    bytes.chunks_exact_mut(found.dtype().size()).for_each(<[u8]>::reverse);
-                }
-                Ok(bytes)
+            Source::Safetensors { ranges, .. } => {
+                let range = ranges.get(tensor).ok_or_else(missing)?;
+                let bytes = self.data.read(range.start, range.end - range.start);
+                let io = |source| WeightsError::Io { file: self.name.clone(), source };
+                Ok(bytes.map_err(io)?.into_owned())
+            }
+            Source::Torch(checkpoint) => {
+                let found = checkpoint.tensors.get(tensor).ok_or_else(missing)?;
+                checkpoint.bytes(&self.name, &self.data, tensor, found)
             }
         }
     }
@@ -245,51 +253,10 @@ impl WeightFile {
     }
 }
 
-fn dtype(dtype: DType) -> Dtype {
-    match dtype {
-        DType::F64 => Dtype::F64,
-        DType::F32 => Dtype::F32,
-        DType::F16 => Dtype::F16,
-        DType::BF16 => Dtype::BF16,
-        DType::I64 => Dtype::I64,
-        DType::I32 => Dtype::I32,
-        DType::I16 => Dtype::I16,
-        DType::I8 => Dtype::I8,
-        DType::U64 => Dtype::U64,
-        DType::U32 => Dtype::U32,
-        DType::U16 => Dtype::U16,
-        DType::U8 => Dtype::U8,
-        DType::Bool => Dtype::BOOL,
-    }
-}
-
-/// The Python objects that were not interpreted, each with its path.
-fn foreign(root: &PickleValue) -> Vec<String> {
-    fn walk(value: &PickleValue, path: &str, found: &mut Vec<String>) {
-        let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        match value {
-            PickleValue::Dict(entries) => {
-                entries.iter().for_each(|(key, value)| walk(value, &join(key), found))
-            }
-            PickleValue::List(items) => {
-                items.iter().enumerate().for_each(|(i, value)| walk(value, &join(&i.to_string()), found));
-            }
-            PickleValue::Unsupported(class) if class != "torch.Tensor" => {
-                found.push(format!("{path}: {class}"))
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    walk(root, "", &mut found);
-    found.sort();
-    found
-}
-
 /// Compares names part by part, numbers as numbers.
 pub(super) fn natural(a: &str, b: &str) -> std::cmp::Ordering {
-    let key = |name: &str| -> Vec<(u64, String)> {
-        name.split('.').map(|part| (part.parse().unwrap_or(u64::MAX), part.to_owned())).collect()
-    };
-    key(a).cmp(&key(b))
+    fn key(part: &str) -> (u64, &str) {
+        (part.parse().unwrap_or(u64::MAX), part)
+    }
+    a.split('.').map(key).cmp(b.split('.').map(key))
 }

@@ -64,6 +64,7 @@ pub fn fit(
         prefix: matching.prefix.clone(),
         renamed: matching.renamed,
         foreign: file.foreign().to_vec(),
+        unwrapped: matching.unwrapped.clone(),
         ..Report::default()
     };
     let head = layout.head();
@@ -130,11 +131,21 @@ fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options)
     if policy == Policy::Matching {
         return if report.matched.is_empty() { Err(nothing_fits(file, layout, options)) } else { Ok(()) };
     }
+    // A classifier for other classes is what most such files differ in.
+    let differ = report.missing.iter().chain(report.mismatched.iter().map(|mismatch| &mismatch.name));
+    let head = layout.head();
+    let new_head = match differ.clone().all(|name| Layout::is_within(name, head)) {
+        true => {
+            "; the rest fits: to train a new classifier, set load = \"new-head\" (--set model.load=new-head)"
+        }
+        false => "",
+    };
     if let Some(first) = report.missing.first() {
         return Err(WeightsError::Missing {
             file: file.name.clone(),
             tensor: first.clone(),
             others: report.missing.len() - 1,
+            note: unread(file, first).unwrap_or_else(|| new_head.to_owned()),
         });
     }
     if let Some(Mismatch { name, expected, found }) = report.mismatched.first() {
@@ -143,6 +154,7 @@ fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options)
             tensor: name.clone(),
             expected: expected.clone(),
             found: found.clone(),
+            note: new_head.to_owned(),
         });
     }
     match report.unexpected.first() {
@@ -155,6 +167,15 @@ fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options)
     }
 }
 
+/// What stands in the place of a tensor in a file and is not read.
+fn unread(file: &WeightFile, name: &str) -> Option<String> {
+    let line = file.foreign().iter().find(|line| {
+        let path = line.split_once(": ").map_or("", |(path, _)| path);
+        path.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    })?;
+    Some(format!("; the file has something else there, {line}"))
+}
+
 fn nothing_fits(file: &WeightFile, layout: &Layout, options: &Options) -> WeightsError {
     if let Some(key) = &options.key {
         let known = names::top_level(file.stored());
@@ -162,16 +183,30 @@ fn nothing_fits(file: &WeightFile, layout: &Layout, options: &Options) -> Weight
     }
     // With shapes: the names may well be the same.
     let some = |tensors: Vec<(&str, &[usize])>| match tensors[..] {
-        [] => "no tensor at all".to_owned(),
+        [] => match file.foreign() {
+            [] => "no tensor at all".to_owned(),
+            [first] => format!("no tensor at all, but {first}"),
+            [first, others @ ..] => format!("no tensor at all, but {first} (and {} more)", others.len()),
+        },
         _ => {
             let told = tensors.iter().take(3).map(|(name, shape)| format!("`{name}` {shape:?}"));
             told.collect::<Vec<_>>().join(", ")
         }
     };
+    // The weights may be in one of them.
+    let unread = match file.foreign() {
+        [first, others @ ..] if !file.stored().is_empty() => {
+            let more =
+                if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+            format!("; not read: {first}{more}")
+        }
+        _ => String::new(),
+    };
     WeightsError::NothingFits {
         file: file.name.clone(),
         found: some(file.stored().iter().map(|tensor| (&*tensor.name, &*tensor.shape)).collect()),
-        expected: some(layout.entries().iter().map(|entry| (&*entry.name, &*entry.shape)).collect()),
+        expected: some(layout.entries().iter().map(|entry| (&*entry.name, &*entry.shape)).collect())
+            + &unread,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which tensor of a file is which of the model: containers around the names, and other publishers' names for the same
 //! architecture.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use gnr_nn::Layout;
 
@@ -24,32 +24,100 @@ pub(super) struct Matching {
     pub(super) renamed: Option<&'static str>,
     /// Index of the stored tensor for each name of the layout that has one.
     pub(super) found: HashMap<String, usize>,
+    /// What was taken off inside names, and of how many.
+    pub(super) unwrapped: BTreeMap<String, usize>,
 }
+
+/// Parts that wrappers put into names: `torch.compile`, checkpointing of activations, FSDP of today and of 2022, Lightning
+/// and DeepSpeed, `DataParallel`. What stands before all names is a prefix and stays.
+const INSIDE: [&str; 6] = [
+    "_orig_mod",
+    "_checkpoint_wrapped_module",
+    "_fsdp_wrapped_module",
+    "_fpw_module",
+    "_forward_module",
+    "module",
+];
+
+/// A name without the wrappers in it, unless it has none or begins with one.
+pub(super) fn unwrapped(name: &str) -> Option<String> {
+    let wraps = |part: &&str| INSIDE.contains(part);
+    let mut parts = name.split('.');
+    if parts.next().is_some_and(|first| wraps(&first)) || !parts.any(|part| wraps(&part)) {
+        return None;
+    }
+    Some(name.split('.').filter(|part| !wraps(part)).collect::<Vec<_>>().join("."))
+}
+
+/// Counts a name for each wrapper in it.
+fn count(name: &str, wrappers: &mut BTreeMap<String, usize>) {
+    let inside = name.split('.').filter(|part| INSIDE.contains(part));
+    for part in inside.collect::<BTreeSet<_>>() {
+        *wrappers.entry(part.to_owned()).or_insert(0) += 1;
+    }
+}
+
+/// Takes the wrappers off names that stay apart without them, and counts what was taken off.
+pub(super) fn unwrap_all(
+    names: Vec<(String, usize)>,
+    wrappers: &mut BTreeMap<String, usize>,
+) -> Vec<(String, usize)> {
+    let plain: Vec<_> = names.iter().map(|(name, _)| unwrapped(name)).collect();
+    let mut seen = HashMap::new();
+    for (plain, (name, _)) in plain.iter().zip(&names) {
+        *seen.entry(plain.as_ref().unwrap_or(name).clone()).or_insert(0) += 1;
+    }
+    let alone = |plain: &String| seen.get(plain) == Some(&1);
+    (plain.into_iter().zip(names))
+        .map(|(plain, (name, index))| match plain.filter(alone) {
+            Some(plain) => {
+                count(&name, wrappers);
+                (plain, index)
+            }
+            None => (name, index),
+        })
+        .collect()
+}
+
+/// The longest name that is matched, and the most parts that may stand before a model's names.
+const LONGEST: usize = 1000;
+const BEFORE: usize = 16;
 
 /// Finds the prefix (under `key`, if given) and the naming under which the file has most of the model's tensors.
 ///
 /// Of several subtrees with equally many, the one is taken whose name does not speak of a moving average; then the
 /// shortest name.
 pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Matching {
-    let mut best = Matching { prefix: String::new(), renamed: None, found: HashMap::new() };
+    let mut best =
+        Matching { prefix: String::new(), renamed: None, found: HashMap::new(), unwrapped: BTreeMap::new() };
     for naming in NAMINGS {
         let context = Context::of(stored);
         let wanted: HashMap<String, &str> = (layout.entries().iter())
             .filter_map(|entry| Some(((naming.canonical)(&entry.name, &context)?, entry.name.as_str())))
             .collect();
         let mut subtrees: BTreeMap<&str, HashMap<String, usize>> = BTreeMap::new();
-        for (index, tensor) in stored.iter().enumerate() {
+        let mut wrapped: Vec<(&str, String, usize)> = Vec::new();
+        for (index, tensor) in stored.iter().enumerate().filter(|(_, tensor)| tensor.name.len() <= LONGEST) {
             let starts = std::iter::once(0).chain(tensor.name.match_indices('.').map(|(dot, _)| dot + 1));
-            for start in starts {
+            for start in starts.take(BEFORE) {
                 let (prefix, name) = tensor.name.split_at(start);
                 if !under(prefix, key) {
                     continue;
                 }
-                let canonical = (naming.canonical)(name, &context);
-                if let Some(&ours) = canonical.as_ref().and_then(|canonical| wanted.get(canonical)) {
-                    subtrees.entry(prefix).or_default().insert(ours.to_owned(), index);
+                let ours = |name: &str| {
+                    let canonical = (naming.canonical)(name, &context)?;
+                    wanted.get(&canonical).map(|&ours| ours.to_owned())
+                };
+                if let Some(ours) = ours(name) {
+                    subtrees.entry(prefix).or_default().insert(ours, index);
+                } else if let Some(ours) = unwrapped(name).and_then(|name| ours(&name)) {
+                    // A name that is the model's as it stands goes first.
+                    wrapped.push((prefix, ours, index));
                 }
             }
+        }
+        for (prefix, ours, index) in wrapped {
+            subtrees.entry(prefix).or_default().entry(ours).or_insert(index);
         }
         let rank =
             |prefix: &str, found: usize| (found, !prefix.contains("ema"), std::cmp::Reverse(prefix.len()));
@@ -58,7 +126,12 @@ pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Mat
         if let Some((prefix, found)) = top
             && found.len() > best.found.len()
         {
-            best = Matching { prefix: prefix.to_owned(), renamed: naming.name, found };
+            let mut unwrapped = BTreeMap::new();
+            for &index in found.values() {
+                let name = stored.get(index).and_then(|tensor| tensor.name.get(prefix.len()..));
+                count(name.unwrap_or_default(), &mut unwrapped);
+            }
+            best = Matching { prefix: prefix.to_owned(), renamed: naming.name, found, unwrapped };
         }
     }
     best
@@ -217,8 +290,18 @@ fn swin(name: &str, context: &Context) -> Option<String> {
 }
 
 /// What checkpoints are commonly wrapped in, for when no model says which names to expect.
-const WRAPPERS: [&str; 7] =
-    ["state_dict", "model_state_dict", "model", "net", "network", "module", "model_ema"];
+const WRAPPERS: [&str; 10] = [
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "module",
+    "model_ema",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+];
 
 /// The wrappers around most tensors of a file: `state_dict.module.`, or nothing.
 pub(super) fn wrapper(stored: &[Stored]) -> String {
@@ -230,7 +313,7 @@ pub(super) fn wrapper(stored: &[Stored]) -> String {
             // An optimiser's two moments outnumber the weights they belong to.
             inside(candidate) * 4 >= all.max(1)
         });
-        match next {
+        match next.filter(|next| next.split('.').count() <= BEFORE) {
             Some(next) => prefix = next,
             None => return prefix,
         }

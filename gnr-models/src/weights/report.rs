@@ -1,6 +1,9 @@
 //! What a load found, tensor by tensor, and how it is told.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use serde::Serialize;
 
@@ -16,6 +19,10 @@ pub struct Report {
     /// Whose names were translated, when they were not the model's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renamed: Option<&'static str>,
+    /// What was taken off inside their names, with the number of tensors: wrappers of `torch.compile`, of checkpointing, of
+    /// parallel training.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unwrapped: BTreeMap<String, usize>,
     /// Tensors that were taken from the file, in layout order; those of the next two lists too.
     pub matched: Vec<String>,
     /// Tensors taken with axes of length 1 added or removed.
@@ -32,7 +39,8 @@ pub struct Report {
     pub unexpected: Vec<String>,
     /// Number of tensors outside the subtree that was read: an optimiser's state, a moving average.
     pub elsewhere: usize,
-    /// Python objects in the file that were neither read nor called.
+    /// `path: class` of the Python objects in the file that were neither read nor called, and `path: why` of tensors that could
+    /// not be read.
     pub foreign: Vec<String>,
 }
 
@@ -51,6 +59,47 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?} from {:?}", self.name, self.expected, self.found)
     }
+}
+
+/// Lines and characters of each that [`objects`] gives at most.
+const LINES: usize = 20;
+const WIDTH: usize = 100;
+
+/// [`WeightFile::foreign`](super::WeightFile::foreign) in a few lines: objects of one class together.
+pub fn objects(foreign: &[String]) -> Vec<String> {
+    let mut classes: Vec<(&str, &str, usize)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for line in foreign {
+        let (path, class) = line.split_once(": ").unwrap_or((line, ""));
+        let place = *places.entry(class).or_insert(classes.len());
+        match classes.get_mut(place) {
+            Some((_, _, count)) => *count += 1,
+            None => classes.push((path, class, 1)),
+        }
+    }
+    let mut lines: Vec<_> = (classes.iter().take(LINES))
+        .map(|(path, class, count)| {
+            let more = if *count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
+            let colon = if class.is_empty() { "" } else { ": " };
+            format!("{}{more}{colon}{}", middle_out(path, WIDTH), middle_out(class, WIDTH))
+        })
+        .collect();
+    if let Some(rest) = classes.get(LINES..).filter(|rest| !rest.is_empty()) {
+        let objects: usize = rest.iter().map(|(_, _, count)| count).sum();
+        lines.push(format!("and {objects} more of {} other classes", rest.len()));
+    }
+    lines
+}
+
+/// A text with its middle left out, if it is longer than `width` characters.
+fn middle_out(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let half = (width - 1) / 2;
+    let end: String = text.chars().skip(length - half).collect();
+    text.chars().take(half).chain(['…']).chain(end.chars()).collect()
 }
 
 /// How many names a line of the report shows.
@@ -72,6 +121,9 @@ impl Report {
         if let Some(publisher) = self.renamed {
             first.push_str(&format!(", names translated ({publisher})"));
         }
+        for (wrapper, count) in &self.unwrapped {
+            first.push_str(&format!(", `{wrapper}` taken off {count} names"));
+        }
         let mut lines = vec![first];
         let mut line = |what: &str, names: Vec<String>| {
             if !names.is_empty() {
@@ -88,7 +140,12 @@ impl Report {
         line("missing, freshly initialised", self.missing.clone());
         line("of another shape, freshly initialised", words(&self.mismatched));
         line("not in the model, ignored", self.unexpected.clone());
-        line("Python objects, not read", self.foreign.clone());
+        if !self.foreign.is_empty() {
+            let classes = objects(&self.foreign);
+            let shown = classes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+            let more = if classes.len() > SHOWN { "; and more" } else { "" };
+            lines.push(format!("Python objects, not read ({}): {shown}{more}", self.foreign.len()));
+        }
         if self.elsewhere > 0 {
             lines.push(format!("elsewhere in the file, ignored: {} tensors", self.elsewhere));
         }
@@ -99,5 +156,26 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().join("\n  "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_of_one_class_share_a_line() {
+        let many: Vec<_> = (0..1000).map(|i| format!("history.{i}: numpy.float64")).collect();
+        let foreign = [vec!["args: argparse.Namespace".to_owned()], many].concat();
+        assert_eq!(
+            objects(&foreign),
+            ["args: argparse.Namespace", "history.0 (and 999 more): numpy.float64"]
+        );
+        let classes: Vec<_> = (0..50).map(|i| format!("x{i}: C{i}")).collect();
+        let lines = objects(&classes);
+        assert_eq!((lines.len(), lines[20].as_str()), (21, "and 30 more of 30 other classes"));
+        let long = format!("{}: C", "é".repeat(5000));
+        assert_eq!(objects(&[long])[0].chars().count(), 49 + 1 + 49 + 3);
+        assert_eq!(objects(&["and 7 more objects".to_owned()]), ["and 7 more objects"]);
     }
 }

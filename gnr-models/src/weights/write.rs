@@ -1,6 +1,11 @@
 //! Writing safetensors: the same values give the same bytes, on every run.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
 
 use gnr_nn::Layout;
 use safetensors::Dtype;
@@ -40,49 +45,49 @@ pub fn to_bytes(
                 found: values.len(),
             });
         }
-        let (dtype, bytes) = match precision {
-            Precision::F32 => {
-                (Dtype::F32, values.iter().flat_map(|value| (*value as f32).to_le_bytes()).collect())
-            }
-            Precision::F64 => (Dtype::F64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        let (dtype, size) = match precision {
+            Precision::F32 => (Dtype::F32, 4),
+            Precision::F64 => (Dtype::F64, 8),
         };
-        tensors.push(Raw { name: entry.name.clone(), dtype, shape: entry.shape.clone(), bytes });
+        let (name, shape) = (entry.name.clone(), entry.shape.clone());
+        tensors.push(Described { name, dtype, shape, length: values.len() as u64 * size });
     }
-    Ok(raw_bytes(&tensors, metadata))
+    let mut bytes = header(&tensors, metadata);
+    for value in values.iter().flatten() {
+        match precision {
+            Precision::F32 => bytes.extend((*value as f32).to_le_bytes()),
+            Precision::F64 => bytes.extend(value.to_le_bytes()),
+        }
+    }
+    Ok(bytes)
 }
 
-/// A tensor as it is written.
-pub(super) struct Raw {
+/// A tensor as a header describes it.
+pub(super) struct Described {
     pub(super) name: String,
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
-    pub(super) bytes: Vec<u8>,
+    /// Length in bytes.
+    pub(super) length: u64,
 }
 
-/// A safetensors file of these tensors, in this order.
-pub(super) fn raw_bytes(tensors: &[Raw], metadata: &BTreeMap<String, String>) -> Vec<u8> {
+/// The header of a safetensors file of these tensors, in this order.
+pub(super) fn header(tensors: &[Described], metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let mut header = Map::new();
     if !metadata.is_empty() {
         header.insert("__metadata__".into(), json!(metadata));
     }
     let mut end = 0;
-    for Raw { name, dtype, shape, bytes } in tensors {
+    for Described { name, dtype, shape, length } in tensors {
         let start = end;
-        end += bytes.len();
+        end += length;
         let info = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] });
         header.insert(name.clone(), info);
     }
     let mut header = Value::Object(header).to_string();
     // The format aligns the data to 8 bytes with spaces.
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-
-    let mut bytes = Vec::with_capacity(8 + header.len() + end);
-    bytes.extend((header.len() as u64).to_le_bytes());
-    bytes.extend(header.as_bytes());
-    for tensor in tensors {
-        bytes.extend(&tensor.bytes);
-    }
-    bytes
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()
 }
 
 /// Writes [`to_bytes`] under a temporary name beside `path` and renames it: whoever reads `path` sees the old file or the
@@ -97,16 +102,31 @@ pub fn save(
     precision: Precision,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), WeightsError> {
-    write_whole(path, &to_bytes(layout, values, precision, metadata)?)
+    let bytes = to_bytes(layout, values, precision, metadata)?;
+    write_whole(path, |out| out.write_all(&bytes).map_err(|source| cannot(path, source)))
 }
 
 /// Under a temporary name first.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
+pub(super) fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), WeightsError>,
+) -> Result<(), WeightsError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".partial");
-    fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path)).map_err(|source| {
+    let written = (|| {
+        let file = fs::File::create(&temporary).map_err(|source| cannot(path, source))?;
+        let mut out = BufWriter::new(file);
+        write(&mut out)?;
+        out.flush().and_then(|()| fs::rename(&temporary, path)).map_err(|source| cannot(path, source))
+    })();
+    if written.is_err() {
         // The write's own error is the one to report; there may be nothing to remove.
         let _ = fs::remove_file(&temporary);
-        WeightsError::Io { file: path.display().to_string(), source }
-    })
+    }
+    written
+}
+
+/// A file that cannot be written.
+pub(super) fn cannot(path: &Path, source: io::Error) -> WeightsError {
+    WeightsError::Io { file: path.display().to_string(), source }
 }

@@ -2,9 +2,13 @@
 // Helpers of tests may unwrap as tests do; clippy.toml only covers the test functions themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bad_inputs;
 mod forward;
 mod golden;
+mod objects;
 mod registry;
 mod smooth;
+#[path = "../support/mod.rs"]
+mod support;
 mod torch;
 mod weights;

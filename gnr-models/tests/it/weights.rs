@@ -122,10 +122,14 @@ fn counters_are_ignored_and_other_number_formats_named() {
 #[test]
 fn damaged_files_are_named_at_every_cut() {
     let (layout, bytes) = (layout(10), file(10));
-    for length in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
-        let error = weights::from_bytes("cut", &bytes[..length], &layout, NonFinite::Reject).unwrap_err();
-        assert!(matches!(error, WeightsError::Damaged { length: found, .. } if found == length), "{error}");
+    for length in [7, 8, 9, 100, bytes.len() / 2, bytes.len() - 1] {
+        let error =
+            weights::from_bytes("cut.safetensors", &bytes[..length], &layout, NonFinite::Reject).unwrap_err();
+        let whole = matches!(error, WeightsError::Incomplete { length: found, .. } if found == length as u64);
+        assert!(whole, "{error}");
     }
+    let error = weights::from_bytes("cut", &[], &layout, NonFinite::Reject).unwrap_err();
+    assert!(error.to_string().starts_with("cut: not a weight file but an empty file"), "{error}");
     let mut altered = bytes.clone();
     altered[12] = 0xff;
     let error = weights::from_bytes("altered", &altered, &layout, NonFinite::Reject).unwrap_err();

@@ -1,0 +1,669 @@
+//! The stack machine that a pickle is a program for.
+
+use std::{collections::HashMap, fmt};
+
+use super::value::{Arena, Encoding, Id, Object, Pickle, Sequence, Span, Value};
+use crate::weights::budget::{Budget, Exhausted};
+
+/// Why bytes are not a pickle, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::weights) struct Malformed {
+    pub(in crate::weights) offset: usize,
+    pub(in crate::weights) problem: Problem,
+}
+
+/// What is wrong with a pickle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::weights) enum Problem {
+    /// The bytes end before the pickle does.
+    Ended,
+    /// It would take more memory than the size of its file justifies.
+    TooLarge,
+    /// An operation that cannot be here.
+    Invalid(String),
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offset, problem } = self;
+        match problem {
+            Problem::Ended => write!(f, "the pickle does not end: it was cut at its byte {offset}"),
+            Problem::TooLarge => {
+                write!(
+                    f,
+                    "the pickle builds more objects than the size of the file justifies (byte {offset})"
+                )
+            }
+            Problem::Invalid(reason) => write!(f, "byte {offset} of the pickle: {reason}"),
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, Malformed>;
+
+/// Parses the pickle at the start of `bytes`.
+pub(in crate::weights) fn parse<'a>(bytes: &'a [u8], budget: &mut Budget) -> Result<Pickle<'a>> {
+    let mut machine = Machine {
+        bytes,
+        at: 0,
+        budget,
+        values: Arena::default(),
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: Vec::new(),
+        scattered: HashMap::new(),
+    };
+    // The values that `Id` has names for.
+    for value in [Value::Other, Value::Bool(true), Value::Bool(false)] {
+        machine.make(value)?;
+    }
+    let root = machine.run()?;
+    let (values, end) = (machine.values, machine.at);
+    Ok(Pickle { bytes, values, root, end })
+}
+
+struct Machine<'a, 'b> {
+    bytes: &'a [u8],
+    at: usize,
+    budget: &'b mut Budget,
+    values: Arena,
+    stack: Vec<Id>,
+    /// Heights of the stack.
+    marks: Vec<usize>,
+    /// What was kept under 0, 1, 2, …, as every pickler counts.
+    memo: Vec<Id>,
+    /// What was kept under other numbers.
+    scattered: HashMap<u64, Id>,
+}
+
+impl Machine<'_, '_> {
+    fn invalid<T>(&self, reason: impl Into<String>) -> Result<T> {
+        Err(Malformed { offset: self.at, problem: Problem::Invalid(reason.into()) })
+    }
+
+    fn afford<T>(&self, result: std::result::Result<T, Exhausted>) -> Result<T> {
+        result.map_err(|Exhausted| Malformed { offset: self.at, problem: Problem::TooLarge })
+    }
+
+    fn ended<T>(&self) -> Result<T> {
+        Err(Malformed { offset: self.bytes.len(), problem: Problem::Ended })
+    }
+
+    fn take(&mut self, count: u64) -> Result<Span> {
+        let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
+        let Some(end) = end.filter(|&end| end <= self.bytes.len()) else { return self.ended() };
+        let (Ok(start), Ok(last)) = (u32::try_from(self.at), u32::try_from(end)) else {
+            return self.invalid("a pickle of more than 4 GiB");
+        };
+        self.at = end;
+        Ok(Span { start, end: last })
+    }
+
+    fn slice(&self, span: Span) -> &[u8] {
+        self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    /// A little-endian number of `size` bytes.
+    fn number(&mut self, size: u64) -> Result<u64> {
+        let span = self.take(size)?;
+        Ok(self.slice(span).iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    }
+
+    /// The rest of a line.
+    fn line(&mut self) -> Result<Span> {
+        match self.bytes.get(self.at..).unwrap_or_default().iter().position(|&byte| byte == b'\n') {
+            Some(length) => {
+                let line = self.take(length as u64)?;
+                self.at += 1;
+                Ok(line)
+            }
+            None => self.ended(),
+        }
+    }
+
+    fn make(&mut self, value: Value) -> Result<Id> {
+        let Some(id) = Id::index(self.values.len()) else { return self.invalid("too many objects") };
+        let pushed = self.values.push(value, self.budget);
+        self.afford(pushed)?;
+        Ok(id)
+    }
+
+    fn push_id(&mut self, id: Id) -> Result<()> {
+        let pushed = self.budget.push(&mut self.stack, id);
+        self.afford(pushed)
+    }
+
+    fn push(&mut self, value: Value) -> Result<()> {
+        let id = self.make(value)?;
+        self.push_id(id)
+    }
+
+    fn push_int(&mut self, value: i64) -> Result<()> {
+        match Id::number(value) {
+            Some(id) => self.push_id(id),
+            None => self.push(Value::Int(value)),
+        }
+    }
+
+    fn bottom(&self) -> usize {
+        self.marks.last().copied().unwrap_or(0)
+    }
+
+    /// The topmost value above the last mark: what lies below is not this operation's.
+    fn pop(&mut self) -> Result<Id> {
+        let id = self.top()?;
+        self.stack.pop();
+        Ok(id)
+    }
+
+    fn top(&self) -> Result<Id> {
+        match self.stack.last() {
+            Some(&id) if self.stack.len() > self.bottom() => Ok(id),
+            _ => self.invalid("an operation finds nothing to work on"),
+        }
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>> {
+        match self.marks.pop() {
+            Some(mark) if mark <= self.stack.len() => {
+                let taken = self.budget.take((self.stack.len() - mark) * size_of::<Id>());
+                self.afford(taken)?;
+                Ok(self.stack.split_off(mark))
+            }
+            _ => self.invalid("an operation finds no mark"),
+        }
+    }
+
+    /// Gives back a vector of [`pop_to_mark`](Self::pop_to_mark) that nothing keeps.
+    fn release(&mut self, items: &[Id]) {
+        self.budget.give(size_of_val(items));
+    }
+
+    fn value(&mut self, id: Id) -> Option<&mut Value> {
+        id.position().and_then(|index| self.values.get_mut(index))
+    }
+
+    fn append(&mut self, items: &[Id]) -> Result<()> {
+        let target = self.top()?;
+        let Some(index) = target.position() else { return self.invalid("items are added to a number") };
+        let reserved = match self.values.get_mut(index) {
+            Some(Value::Sequence(Sequence::List | Sequence::Set, list)) => {
+                self.budget.reserve(list, items.len()).map(|()| list.extend_from_slice(items))
+            }
+            Some(Value::Object(object)) => (self.budget.reserve(&mut object.items, items.len()))
+                .map(|()| object.items.extend_from_slice(items)),
+            _ => return self.invalid("items are added to what is not a list"),
+        };
+        self.afford(reserved)
+    }
+
+    fn set(&mut self, items: &[Id]) -> Result<()> {
+        if !items.len().is_multiple_of(2) {
+            return self.invalid("a key without a value");
+        }
+        let target = self.top()?;
+        let pairs = items.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+        let Some(index) = target.position() else { return self.invalid("a key is set in a number") };
+        let reserved = match self.values.get_mut(index) {
+            Some(Value::Dict(dict)) => self.budget.reserve(dict, pairs.len()).map(|()| dict.extend(pairs)),
+            Some(Value::Object(object)) => {
+                (self.budget.reserve(&mut object.pairs, pairs.len())).map(|()| object.pairs.extend(pairs))
+            }
+            _ => return self.invalid("a key is set in what is not a dictionary"),
+        };
+        self.afford(reserved)
+    }
+
+    fn call(&mut self, callable: Id, arguments: Id) -> Result<()> {
+        // With the allocator's own needs for the box.
+        let taken = self.budget.take(size_of::<Object>() + 16);
+        self.afford(taken)?;
+        let object = Object { callable, arguments, state: None, items: Vec::new(), pairs: Vec::new() };
+        self.push(Value::Object(Box::new(object)))
+    }
+
+    fn build(&mut self) -> Result<()> {
+        let (given, target) = (self.pop()?, self.top()?);
+        match self.value(target) {
+            Some(Value::Object(object)) if object.state.is_none() => {
+                object.state = Some(given);
+                Ok(())
+            }
+            Some(Value::Object(_)) => self.invalid("an object is given its state twice"),
+            _ => self.invalid("a state is given to what is not an object"),
+        }
+    }
+
+    fn remember(&mut self, key: u64) -> Result<()> {
+        let id = self.top()?;
+        if let Some(slot) = usize::try_from(key).ok().and_then(|key| self.memo.get_mut(key)) {
+            *slot = id;
+        } else if key == self.memo.len() as u64 {
+            let pushed = self.budget.push(&mut self.memo, id);
+            self.afford(pushed)?;
+        } else {
+            // Twice an entry and its mark: tables grow by their double.
+            let taken = self.budget.take(64);
+            self.afford(taken)?;
+            self.scattered.insert(key, id);
+        }
+        Ok(())
+    }
+
+    fn recall(&mut self, key: u64) -> Result<()> {
+        let near = usize::try_from(key).ok().and_then(|key| self.memo.get(key));
+        match near.or_else(|| self.scattered.get(&key)).copied() {
+            Some(id) => self.push_id(id),
+            None => self.invalid(format!("nothing was kept as {key}")),
+        }
+    }
+
+    /// A number in decimal digits; `None` beyond 64 bits.
+    fn decimal(&mut self) -> Result<Option<i64>> {
+        let line = self.line()?;
+        let digits = self.slice(line).trim_ascii();
+        let digits = digits.strip_suffix(b"L").unwrap_or(digits);
+        let unsigned = digits.strip_prefix(b"-").unwrap_or(digits);
+        if unsigned.is_empty() || !unsigned.iter().all(u8::is_ascii_digit) {
+            return self.invalid("a number is not written in digits");
+        }
+        Ok(std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()))
+    }
+
+    fn key(&mut self) -> Result<u64> {
+        match self.decimal()?.and_then(|key| u64::try_from(key).ok()) {
+            Some(key) => Ok(key),
+            None => self.invalid("a number to keep something under is negative or too large"),
+        }
+    }
+
+    fn long(&mut self, length: u64) -> Result<()> {
+        let span = self.take(length)?;
+        let digits = self.slice(span);
+        if digits.len() > 8 {
+            return self.push(Value::Long(span));
+        }
+        let negative = digits.last().is_some_and(|&byte| byte >= 0x80);
+        let start = if negative { -1i64 } else { 0 };
+        let value = digits.iter().rev().fold(start, |value, &byte| value << 8 | i64::from(byte));
+        self.push_int(value)
+    }
+
+    fn text(&mut self, length: u64) -> Result<()> {
+        let span = self.take(length)?;
+        self.push(Value::Text(span, Encoding::Plain))
+    }
+
+    fn binary(&mut self, length: u64) -> Result<()> {
+        self.take(length)?;
+        self.push_id(Id::OTHER)
+    }
+
+    fn tuple(&mut self, length: usize) -> Result<()> {
+        let start = self.stack.len().checked_sub(length).filter(|&start| start >= self.bottom());
+        let Some(start) = start else { return self.invalid("a tuple finds too few items") };
+        let taken = self.budget.take(length * size_of::<Id>());
+        self.afford(taken)?;
+        let items = self.stack.split_off(start);
+        self.push(Value::Sequence(Sequence::Tuple, items))
+    }
+
+    fn stack_global(&mut self) -> Result<()> {
+        let (name, module) = (self.pop()?, self.pop()?);
+        let span = |machine: &Self, id: Id| match id.position().and_then(|index| machine.values.get(index)) {
+            Some(Value::Text(span, Encoding::Plain)) => Some(*span),
+            _ => None,
+        };
+        match (span(self, module), span(self, name)) {
+            (Some(module), Some(name)) => self.push(Value::Global(module, name)),
+            _ => self.invalid("a class without a name"),
+        }
+    }
+
+    fn run(&mut self) -> Result<Id> {
+        loop {
+            let code = self.number(1)? as u8;
+            match code {
+                b'.' => return self.pop(),
+                // Protocol, frame: nothing depends on them.
+                0x80 | 0x95 => {
+                    self.take(if code == 0x80 { 1 } else { 8 })?;
+                }
+                b'(' => {
+                    let pushed = self.budget.push(&mut self.marks, self.stack.len());
+                    self.afford(pushed)?;
+                }
+                // A mark is popped as a value is.
+                b'0' if !self.marks.is_empty() && self.stack.len() == self.bottom() => {
+                    self.marks.pop();
+                }
+                b'0' => {
+                    self.pop()?;
+                }
+                b'1' => {
+                    let items = self.pop_to_mark()?;
+                    self.release(&items);
+                }
+                b'2' => self.push_id(self.top()?)?,
+                b'N' => self.push_id(Id::OTHER)?,
+                b'G' => {
+                    self.take(8)?;
+                    self.push_id(Id::OTHER)?;
+                }
+                b'F' => {
+                    self.line()?;
+                    self.push_id(Id::OTHER)?;
+                }
+                0x88 => self.push_id(Id::TRUE)?,
+                0x89 => self.push_id(Id::FALSE)?,
+                // Protocol 0 writes booleans as 01 and 00.
+                b'I' => match self.bytes.get(self.at..self.at + 3) {
+                    Some(b"01\n") => {
+                        self.at += 3;
+                        self.push_id(Id::TRUE)?;
+                    }
+                    Some(b"00\n") => {
+                        self.at += 3;
+                        self.push_id(Id::FALSE)?;
+                    }
+                    _ => self.decimal_value()?,
+                },
+                b'L' => self.decimal_value()?,
+                b'J' => {
+                    let value = self.number(4)? as u32;
+                    self.push_int((value as i32).into())?;
+                }
+                b'K' => {
+                    let value = self.number(1)?;
+                    self.push_int(value as i64)?;
+                }
+                b'M' => {
+                    let value = self.number(2)?;
+                    self.push_int(value as i64)?;
+                }
+                0x8a => {
+                    let length = self.number(1)?;
+                    self.long(length)?;
+                }
+                0x8b => {
+                    let length = self.number(4)?;
+                    self.long(length)?;
+                }
+                b'S' => {
+                    let line = self.line()?;
+                    match self.slice(line).trim_ascii_end() {
+                        [b'\'', .., b'\''] | [b'"', .., b'"'] => {}
+                        _ => return self.invalid("a text without quotes"),
+                    }
+                    let length = self.slice(line).trim_ascii_end().len() as u32;
+                    let inside = Span { start: line.start + 1, end: line.start + length - 1 };
+                    self.push(Value::Text(inside, Encoding::Quoted))?;
+                }
+                b'V' => {
+                    let line = self.line()?;
+                    self.push(Value::Text(line, Encoding::RawEscape))?;
+                }
+                b'U' | 0x8c => {
+                    let length = self.number(1)?;
+                    self.text(length)?;
+                }
+                b'T' | b'X' => {
+                    let length = self.number(4)?;
+                    self.text(length)?;
+                }
+                0x8d => {
+                    let length = self.number(8)?;
+                    self.text(length)?;
+                }
+                b'C' => {
+                    let length = self.number(1)?;
+                    self.binary(length)?;
+                }
+                b'B' => {
+                    let length = self.number(4)?;
+                    self.binary(length)?;
+                }
+                0x8e | 0x96 => {
+                    let length = self.number(8)?;
+                    self.binary(length)?;
+                }
+                b']' => self.push(Value::Sequence(Sequence::List, Vec::new()))?,
+                b')' => self.push(Value::Sequence(Sequence::Tuple, Vec::new()))?,
+                0x8f => self.push(Value::Sequence(Sequence::Set, Vec::new()))?,
+                b'}' => self.push(Value::Dict(Vec::new()))?,
+                b'a' => {
+                    let item = self.pop()?;
+                    self.append(&[item])?;
+                }
+                b'e' | 0x90 => {
+                    let items = self.pop_to_mark()?;
+                    self.append(&items)?;
+                    self.release(&items);
+                }
+                b's' => {
+                    let (value, key) = (self.pop()?, self.pop()?);
+                    self.set(&[key, value])?;
+                }
+                b'u' => {
+                    let items = self.pop_to_mark()?;
+                    self.set(&items)?;
+                    self.release(&items);
+                }
+                b'l' | b't' | 0x91 => {
+                    let items = self.pop_to_mark()?;
+                    let kind = match code {
+                        b'l' => Sequence::List,
+                        b't' => Sequence::Tuple,
+                        _ => Sequence::Set,
+                    };
+                    self.push(Value::Sequence(kind, items))?;
+                }
+                b'd' => {
+                    let items = self.pop_to_mark()?;
+                    self.push(Value::Dict(Vec::new()))?;
+                    self.set(&items)?;
+                    self.release(&items);
+                }
+                0x85..=0x87 => self.tuple(usize::from(code - 0x84))?,
+                b'p' => {
+                    let key = self.key()?;
+                    self.remember(key)?;
+                }
+                b'q' => {
+                    let key = self.number(1)?;
+                    self.remember(key)?;
+                }
+                b'r' => {
+                    let key = self.number(4)?;
+                    self.remember(key)?;
+                }
+                0x94 => self.remember((self.memo.len() + self.scattered.len()) as u64)?,
+                b'g' => {
+                    let key = self.key()?;
+                    self.recall(key)?;
+                }
+                b'h' => {
+                    let key = self.number(1)?;
+                    self.recall(key)?;
+                }
+                b'j' => {
+                    let key = self.number(4)?;
+                    self.recall(key)?;
+                }
+                b'c' => {
+                    let (module, name) = (self.line()?, self.line()?);
+                    self.push(Value::Global(module, name))?;
+                }
+                0x93 => self.stack_global()?,
+                0x82..=0x84 => {
+                    let code = self.number(1 << (code - 0x82))?;
+                    self.push(Value::Extension(code as u32))?;
+                }
+                b'P' => {
+                    let line = self.line()?;
+                    let name = self.make(Value::Text(line, Encoding::Plain))?;
+                    self.push(Value::Persistent(name))?;
+                }
+                b'Q' => {
+                    let name = self.pop()?;
+                    self.push(Value::Persistent(name))?;
+                }
+                b'R' | 0x81 => {
+                    let (arguments, callable) = (self.pop()?, self.pop()?);
+                    self.call(callable, arguments)?;
+                }
+                // With arguments by name, which no reader asks for.
+                0x92 => {
+                    let (_named, arguments, callable) = (self.pop()?, self.pop()?, self.pop()?);
+                    self.call(callable, arguments)?;
+                }
+                b'i' => {
+                    let (module, name) = (self.line()?, self.line()?);
+                    let items = self.pop_to_mark()?;
+                    let callable = self.make(Value::Global(module, name))?;
+                    let arguments = self.make(Value::Sequence(Sequence::Tuple, items))?;
+                    self.call(callable, arguments)?;
+                }
+                b'o' => {
+                    let mut items = self.pop_to_mark()?;
+                    if items.is_empty() {
+                        return self.invalid("an object without a class");
+                    }
+                    let callable = items.remove(0);
+                    let arguments = self.make(Value::Sequence(Sequence::Tuple, items))?;
+                    self.call(callable, arguments)?;
+                }
+                b'b' => self.build()?,
+                0x97 | 0x98 => return self.invalid("a buffer that is kept outside the file"),
+                _ => return self.invalid(format!("0x{code:02x} is no operation of a pickle")),
+            }
+        }
+    }
+
+    fn decimal_value(&mut self) -> Result<()> {
+        match self.decimal()? {
+            Some(value) => self.push_int(value),
+            None => self.push_id(Id::OTHER),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::pickle::View;
+
+    fn parsed(bytes: &[u8]) -> Result<Pickle<'_>> {
+        parse(bytes, &mut Budget::of(bytes.len() as u64))
+    }
+
+    #[test]
+    fn numbers_of_every_kind() {
+        let cases: [(&[u8], i64); 12] = [
+            (b"I-7\n.", -7),
+            (b"L12345678901L\n.", 12_345_678_901),
+            (b"J\xfe\xff\xff\xff.", -2),
+            (b"J\xff\xff\xff\x7f.", i32::MAX as i64),
+            (b"K\xff.", 255),
+            (b"M\x00\x01.", 256),
+            (b"\x8a\x00.", 0),
+            (b"\x8a\x01\xff.", -1),
+            (b"\x8a\x02\x00\xff.", -256),
+            (b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f.", i64::MAX),
+            (b"\x8b\x02\0\0\0\x00\x01.", 256),
+            (b"\x80\x04\x95\x03\0\0\0\0\0\0\0K\x05.", 5),
+        ];
+        for (bytes, expected) in cases {
+            let pickle = parsed(bytes).unwrap();
+            assert!(matches!(pickle.view(pickle.root()), View::Int(value) if value == expected), "{bytes:?}");
+        }
+        for (bytes, expected) in [(b"I01\n.", true), (b"I00\n.", false)] {
+            let pickle = parsed(bytes).unwrap();
+            assert!(matches!(pickle.view(pickle.root()), View::Bool(value) if value == expected));
+        }
+    }
+
+    /// The operations in which protocols differ, each building `[1, 2]` or `{1: 2}`.
+    #[test]
+    fn containers_of_every_protocol() {
+        let lists: [&[u8]; 9] = [
+            b"(I1\nI2\nl.",
+            b"(lp0\nI1\naI2\na.",
+            b"]q\0(K\x01K\x02e.",
+            b"]\x94(K\x01K\x02e.",
+            b"K\x01K\x02\x86.",
+            b"(K\x01K\x02t.",
+            b"\x8f\x94(K\x01K\x02\x90.",
+            b"(K\x01K\x02\x91.",
+            // A mark that is popped, a value that is, a memo by a large number.
+            b"(0N0(K\x091K\x01r\xff\0\0\0K\x020K\x02\x86.",
+        ];
+        for bytes in lists {
+            let pickle = parsed(bytes).unwrap();
+            let items = pickle.items(pickle.root()).unwrap();
+            let numbers: Vec<_> = items.iter().map(|&item| pickle.view(item)).collect();
+            assert!(matches!(numbers[..], [View::Int(1), View::Int(2)]), "{bytes:?}: {numbers:?}");
+        }
+        let dictionaries: [&[u8]; 4] =
+            [b"(K\x01K\x02d.", b"(dp0\nI1\nI2\ns.", b"}(K\x01K\x02u.", b"}\x94K\x01K\x02s."];
+        for bytes in dictionaries {
+            let pickle = parsed(bytes).unwrap();
+            let View::Pairs(&[(key, value)]) = pickle.view(pickle.root()) else { panic!("{bytes:?}") };
+            assert!(matches!((pickle.view(key), pickle.view(value)), (View::Int(1), View::Int(2))));
+        }
+    }
+
+    #[test]
+    fn objects_of_every_protocol() {
+        let objects: [&[u8]; 8] = [
+            b"ca\nB\n(K\x01tR}b.",
+            b"(ia\nB\nN0(K\x01ia\nB\n}b.",
+            b"(ca\nB\nK\x01o}b.",
+            b"ca\nB\nK\x01\x85\x81}b.",
+            b"ca\nB\nK\x01\x85}\x92}b.",
+            b"\x8c\x01a\x8c\x01B\x93K\x01\x85\x81}b.",
+            b"ca\nB\nq\x010h\x01K\x01\x85R}b.",
+            b"ca\nB\np7\n0g7\nK\x01\x85R}b.",
+        ];
+        for bytes in objects {
+            let pickle = parsed(bytes).unwrap();
+            let View::Object(object) = pickle.view(pickle.root()) else { panic!("{bytes:?}") };
+            assert!(
+                matches!(pickle.view(object.callable), View::Global(class) if class.of("a") == Some("B"))
+            );
+            assert!(
+                matches!(pickle.items(object.arguments), Some(&[one]) if matches!(pickle.view(one), View::Int(1)))
+            );
+            assert!(object.state.is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        let cases: [(&[u8], usize, &str); 14] = [
+            (b"", 0, "does not end"),
+            (b"]", 1, "does not end"),
+            (b"X\xff\xff\xff\xffab", 7, "does not end"),
+            (b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff", 9, "does not end"),
+            (b"a.", 1, "nothing to work on"),
+            (b"N(0.e", 4, ""),
+            (b"K\x01(a.", 4, "nothing to work on"),
+            (b"t.", 1, "no mark"),
+            (b"N\x86.", 2, "too few items"),
+            (b"}(Nu.", 4, "a key without a value"),
+            (b"K\x01Na.", 4, "added to"),
+            (b"g-1\n.", 4, "negative"),
+            (b"Ix\n.", 3, "not written in digits"),
+            (b"N}b.", 3, "not an object"),
+        ];
+        for (bytes, offset, words) in cases {
+            match parsed(bytes) {
+                Err(malformed) => {
+                    let told = malformed.to_string();
+                    assert!(told.contains(words) && malformed.offset == offset, "{bytes:?}: {told}");
+                }
+                Ok(_) => assert!(words.is_empty(), "{bytes:?} was read"),
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The numbers of a checkpoint's tensors: where their storages are, and views of them as rows.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{storage::Storage, tensor::Tensor, walk::Found};
+use crate::weights::{
+    WeightsError,
+    data::Data,
+    file::Format,
+    zip::{Archive, Entry, ZipError},
+};
+
+/// What holds the storages of a checkpoint.
+pub(in crate::weights) enum Container {
+    /// Members of an archive.
+    Zip {
+        archive: Archive,
+        /// What stands before the keys.
+        folder: Vec<u8>,
+        /// Whether the bytes of each number are in the other order.
+        big_endian: bool,
+        /// Members whose checksum was compared.
+        verified: Mutex<HashSet<Entry>>,
+    },
+    /// Ranges of the file, by key.
+    Legacy(HashMap<String, (u64, u64)>),
+}
+
+/// A PyTorch checkpoint: tensors by name, none of them read.
+pub(in crate::weights) struct Checkpoint {
+    pub(in crate::weights) format: Format,
+    pub(in crate::weights) tensors: HashMap<String, Tensor>,
+    pub(in crate::weights) foreign: Vec<String>,
+    container: Container,
+}
+
+/// Why a tensor's numbers cannot be read.
+enum Failure {
+    Io(io::Error),
+    Storage(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Bytes that a tensor may have beyond the file's length: a small one that repeats a number is no attack.
+const ROOM: u64 = 1 << 16;
+
+impl Checkpoint {
+    pub(super) fn new(format: Format, found: Found, container: Container) -> Self {
+        let Found { tensors, mut foreign } = found;
+        let mut twice = HashSet::new();
+        let mut by_name = HashMap::with_capacity(tensors.len());
+        for (name, tensor) in tensors {
+            // `{"a.b": …}` beside `{"a": {"b": …}}`: nobody could say which one is meant.
+            if by_name.contains_key(&name) || twice.contains(&name) {
+                by_name.remove(&name);
+                twice.insert(name);
+            } else {
+                by_name.insert(name, tensor);
+            }
+        }
+        foreign.extend(twice.into_iter().map(|name| format!("{name}: two tensors of one name")));
+        foreign.sort();
+        Self { format, tensors: by_name, foreign, container }
+    }
+
+    pub(in crate::weights) fn shape_of(tensor: &Tensor) -> (safetensors::Dtype, &[usize]) {
+        (tensor.dtype, &tensor.shape)
+    }
+
+    /// The bytes of a tensor: row-major, little-endian.
+    pub(in crate::weights) fn bytes(
+        &self,
+        file: &str,
+        data: &Data,
+        name: &str,
+        tensor: &Tensor,
+    ) -> Result<Vec<u8>, WeightsError> {
+        let (file, name) = (file.to_owned(), name.to_owned());
+        let size = tensor.dtype.bitsize() as u64 / 8;
+        // A view with stride 0 may claim any size.
+        let claimed = tensor.len() * size;
+        if claimed > data.len() + ROOM {
+            return Err(WeightsError::TooLarge { file, tensor: name, claimed, length: data.len() });
+        }
+        self.numbers(data, tensor, size as usize).map_err(|failure| match failure {
+            Failure::Io(source) => WeightsError::Io { file, source },
+            Failure::Storage(problem) => WeightsError::Storage { file, tensor: name, problem },
+        })
+    }
+
+    fn numbers(&self, data: &Data, tensor: &Tensor, size: usize) -> Result<Vec<u8>, Failure> {
+        if tensor.len() == 0 {
+            return Ok(Vec::new());
+        }
+        let (start, length) = self.place(data, &tensor.storage)?;
+        let expected = tensor.storage.length.checked_mul(tensor.storage.kind.size());
+        if expected != Some(length) {
+            let key = &tensor.storage.key;
+            let expected = expected.map_or_else(|| "more than 2⁶⁴".to_owned(), |bytes| bytes.to_string());
+            return Err(Failure::Storage(format!(
+                "its storage `{key}` has {length} bytes, expected {expected}"
+            )));
+        }
+        // That this lies within the storage was checked when the tensor was found.
+        let first = tensor.storage.part.0 * tensor.storage.kind.size() + tensor.offset * size as u64;
+        let bytes = data.read(start + first, tensor.extent() * size as u64)?;
+        let mut numbers = match tensor.is_contiguous() {
+            true => bytes.into_owned(),
+            false => gather(&bytes, tensor, size),
+        };
+        let swapped = matches!(self.container, Container::Zip { big_endian: true, .. });
+        if swapped {
+            numbers.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        }
+        if tensor.negated {
+            negate(&mut numbers, tensor.dtype)?;
+        }
+        Ok(numbers)
+    }
+
+    /// Where a storage is in the file, and its length in bytes.
+    fn place(&self, data: &Data, storage: &Storage) -> Result<(u64, u64), Failure> {
+        let missing = || Failure::Storage(format!("its storage `{}` is not in the file", storage.key));
+        match &self.container {
+            Container::Legacy(places) => places.get(&storage.key).copied().ok_or_else(missing),
+            Container::Zip { archive, folder, verified, .. } => {
+                let entry = archive.find(&[folder, storage.key.as_bytes()].concat()).ok_or_else(missing)?;
+                let failure = |error| match error {
+                    ZipError::Io(error) => Failure::Io(error),
+                    other => Failure::Storage(other.to_string()),
+                };
+                if !verified.lock().unwrap_or_else(PoisonError::into_inner).contains(&entry) {
+                    archive.verify(data, entry).map_err(failure)?;
+                    verified.lock().unwrap_or_else(PoisonError::into_inner).insert(entry);
+                }
+                Ok((archive.start(data, entry).map_err(failure)?, archive.length(entry)))
+            }
+        }
+    }
+}
+
+/// The elements of a view in row-major order; `bytes` start at its first element.
+fn gather(bytes: &[u8], tensor: &Tensor, size: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(tensor.len() as usize * size);
+    let mut index = vec![0usize; tensor.shape.len()];
+    let mut at = 0u64;
+    loop {
+        let start = at as usize * size;
+        out.extend_from_slice(bytes.get(start..start + size).unwrap_or_default());
+        let mut axis = tensor.shape.len();
+        loop {
+            let Some(next) = axis.checked_sub(1) else { return out };
+            axis = next;
+            index[axis] += 1;
+            at += tensor.strides[axis];
+            if index[axis] < tensor.shape[axis] {
+                break;
+            }
+            at -= tensor.strides[axis] * tensor.shape[axis] as u64;
+            index[axis] = 0;
+        }
+    }
+}
+
+/// Turns the sign of floating-point numbers.
+fn negate(bytes: &mut [u8], dtype: safetensors::Dtype) -> Result<(), Failure> {
+    use safetensors::Dtype;
+    let size = match dtype {
+        Dtype::F64 => 8,
+        Dtype::F32 => 4,
+        Dtype::F16 | Dtype::BF16 => 2,
+        _ => return Err(Failure::Storage(format!("a negated view of {dtype} numbers"))),
+    };
+    // The sign is the highest bit of the last byte.
+    bytes.iter_mut().skip(size - 1).step_by(size).for_each(|byte| *byte ^= 0x80);
+    Ok(())
+}

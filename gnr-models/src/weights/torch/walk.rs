@@ -1,0 +1,410 @@
+//! From a pickle's objects to named tensors, and to the list of what was not read.
+//!
+//! Dictionaries, lists and tuples are walked; their subclasses too, for what they hold. A module (`torch.save(model)`) is read
+//! as its `state_dict()` would name its tensors. Any other object is listed by its path and class.
+
+use std::collections::{HashMap, HashSet};
+
+use super::tensor::{self, Made, Tensor};
+use crate::weights::{
+    budget::{Budget, Exhausted},
+    pickle::{Id, Object, Pickle, Text, View},
+};
+
+/// Tensors by name, and `path: class` of what is neither tensor nor plain data.
+#[derive(Debug, Default)]
+pub(in crate::weights) struct Found {
+    pub(in crate::weights) tensors: Vec<(String, Tensor)>,
+    pub(in crate::weights) foreign: Vec<String>,
+}
+
+/// Containers within containers, at most.
+const DEPTH: usize = 128;
+/// What a tensor costs beside its name: its description here, and its entry in the tables of the file.
+const TENSOR: usize = 400;
+/// What an object that is only listed costs beside its line.
+const LINE: usize = 32;
+
+/// Reads a pickle. `scripted` says that it is TorchScript's, whose objects keep their tensors as attributes; `root` stands
+/// before every name.
+pub(in crate::weights) fn walk(
+    pickle: &Pickle<'_>,
+    scripted: bool,
+    root: &str,
+    budget: &mut Budget,
+) -> Result<Found, Exhausted> {
+    let mut found = Found::default();
+    // Attributes of arbitrary objects are read only where there is nothing else: an optimiser has the weights, too.
+    for attributes in [false, true] {
+        let mut walk = Walk {
+            pickle,
+            scripted,
+            attributes,
+            found: Found::default(),
+            path: Vec::new(),
+            name: root.to_owned(),
+            unlisted: 0,
+            modules: 0,
+            budget: &mut *budget,
+        };
+        walk.value(pickle.root())?;
+        let unlisted = walk.unlisted;
+        let next = walk.found;
+        if attributes && next.tensors.is_empty() {
+            break;
+        }
+        let done = !next.tensors.is_empty();
+        found = next;
+        if unlisted > 0 {
+            found
+                .foreign
+                .push(format!("and {unlisted} more objects, too many to list for a file of this size"));
+        }
+        if done {
+            break;
+        }
+    }
+    found.foreign.sort();
+    Ok(found)
+}
+
+struct Walk<'w, 'p, 'b> {
+    pickle: &'p Pickle<'w>,
+    scripted: bool,
+    attributes: bool,
+    found: Found,
+    /// Containers that the value is in: one that holds itself is entered once.
+    path: Vec<Id>,
+    name: String,
+    unlisted: usize,
+    /// Modules that the value is in.
+    modules: usize,
+    budget: &'b mut Budget,
+}
+
+/// TorchScript's lists of one kind, and its notes about types: a call with the plain value.
+const SCRIPTED: &str = "torch.jit._pickle.";
+
+/// Classes of plain data: nobody asks what became of them.
+fn is_plain(class: &str) -> bool {
+    const BUILTIN: [&str; 17] = [
+        "dict",
+        "list",
+        "tuple",
+        "set",
+        "frozenset",
+        "bytearray",
+        "bytes",
+        "complex",
+        "range",
+        "slice",
+        "int",
+        "float",
+        "str",
+        "bool",
+        "long",
+        "unicode",
+        "xrange",
+    ];
+    match class.strip_prefix("builtins.").or_else(|| class.strip_prefix("__builtin__.")) {
+        Some(name) => BUILTIN.contains(&name),
+        None => {
+            let others = [
+                "collections.OrderedDict",
+                "torch.Size",
+                "torch.device",
+                "torch.serialization._get_layout",
+                "_codecs.encode",
+            ];
+            others.contains(&class) || class.starts_with(SCRIPTED)
+        }
+    }
+}
+
+impl<'p> Walk<'_, 'p, '_> {
+    fn value(&mut self, id: Id) -> Result<(), Exhausted> {
+        // A step: containers that share their parts may have more paths than the file has bytes.
+        self.budget.take(8)?;
+        match self.pickle.view(id) {
+            View::Other | View::Bool(_) | View::Int(_) | View::Long(_) | View::Text(_) => Ok(()),
+            View::Items(items) => self.within(id, |walk| walk.items(items)),
+            View::Pairs(pairs) => self.within(id, |walk| walk.pairs(pairs)),
+            View::Global(global) => match global.of("torch") {
+                // Number formats and layouts are settings.
+                Some(name) if name.starts_with(|first: char| first.is_ascii_lowercase()) => Ok(()),
+                _ => {
+                    self.budget.take(global.len() / 8)?;
+                    self.list(&format!("{global}, a class or function"))
+                }
+            },
+            View::Extension(_) => self.list(&tensor::class(self.pickle, id)),
+            View::Persistent(_) => match tensor::global(self.pickle, id) {
+                Some(class) => self.list(&format!("{class}, a class or function")),
+                None => self.list("a storage without a tensor"),
+            },
+            View::Object(object) => self.within(id, |walk| walk.object(object)),
+        }
+    }
+
+    /// Runs `walk` on a container unless it holds itself or lies too deep.
+    fn within(
+        &mut self,
+        id: Id,
+        walk: impl FnOnce(&mut Self) -> Result<(), Exhausted>,
+    ) -> Result<(), Exhausted> {
+        if self.path.contains(&id) {
+            return Ok(());
+        }
+        if self.path.len() == DEPTH {
+            return self.list(&format!("objects inside more than {DEPTH} others"));
+        }
+        self.path.push(id);
+        let done = walk(self);
+        self.path.pop();
+        done
+    }
+
+    /// Runs `walk` with `part` after the name.
+    fn named(
+        &mut self,
+        part: &str,
+        walk: impl FnOnce(&mut Self) -> Result<(), Exhausted>,
+    ) -> Result<(), Exhausted> {
+        let length = self.name.len();
+        // Copied for every tensor beneath, but read for every value.
+        self.budget.take(part.len() / 4)?;
+        if !self.name.is_empty() {
+            self.name.push('.');
+        }
+        self.name.push_str(part);
+        let done = walk(self);
+        self.name.truncate(length);
+        done
+    }
+
+    fn items(&mut self, items: &[Id]) -> Result<(), Exhausted> {
+        self.budget.take(items.len())?;
+        for (index, &item) in items.iter().enumerate() {
+            if !self.is_leaf(item) {
+                self.named(&index.to_string(), |walk| walk.value(item))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a value holds nothing and is not listed.
+    fn is_leaf(&self, id: Id) -> bool {
+        matches!(
+            self.pickle.view(id),
+            View::Other | View::Bool(_) | View::Int(_) | View::Long(_) | View::Text(_)
+        )
+    }
+
+    fn pairs(&mut self, pairs: &[(Id, Id)]) -> Result<(), Exhausted> {
+        let lengths: usize =
+            pairs.iter().filter_map(|&(key, _)| self.pickle.text(key)).map(|text| text.len()).sum();
+        // For the time it takes: the same dictionary may be met at many places.
+        self.budget.take(pairs.len() + lengths / 8)?;
+        let cost = pairs.len() * 96 + 2 * lengths;
+        self.budget.take(cost)?;
+        // Of equal keys the last one counts.
+        let mut last = HashMap::with_capacity(pairs.len());
+        let mut keys = Vec::with_capacity(pairs.len());
+        for (index, &(key, _)) in pairs.iter().enumerate() {
+            let name = match self.pickle.view(key) {
+                View::Text(text) => text.decode().into_owned(),
+                View::Int(number) => number.to_string(),
+                View::Bool(value) => if value { "True" } else { "False" }.to_owned(),
+                // A tuple, `None`, a tensor: such keys are no names.
+                _ => format!("#{index}"),
+            };
+            last.insert(name.clone(), index);
+            keys.push(name);
+        }
+        let done = pairs.iter().zip(&keys).enumerate().try_for_each(|(index, (&(_, value), key))| {
+            if last.get(key) != Some(&index) || self.is_leaf(value) {
+                return Ok(());
+            }
+            self.named(key, |walk| walk.value(value))
+        });
+        self.budget.give(cost);
+        done
+    }
+
+    fn object(&mut self, object: &Object) -> Result<(), Exhausted> {
+        match tensor::made(self.pickle, object) {
+            Made::Tensor(Ok(tensor)) => return self.tensor(tensor),
+            Made::Tensor(Err(reason)) => return self.list(&reason),
+            Made::Other => {}
+        }
+        let (class, given) = self.class(object);
+        self.budget.take(class.len() / 8)?;
+        if let Some(module) = self.module(object)? {
+            return self.whole_module(&class, module);
+        }
+        if self.scripted
+            && let Some(View::Pairs(attributes)) = object.state.map(|state| self.pickle.view(state))
+        {
+            return self.pairs(attributes);
+        }
+        let (tensors, lines) = (self.found.tensors.len(), self.found.foreign.len());
+        match given.map(|given| self.pickle.view(given)) {
+            Some(View::Pairs(pairs)) => self.pairs(pairs)?,
+            // Python 2 gives an ordered dictionary a list of pairs.
+            Some(View::Items(items)) if class == "collections.OrderedDict" => {
+                let pair = |&item: &Id| match self.pickle.items(item) {
+                    Some(&[key, value]) => Some((key, value)),
+                    _ => None,
+                };
+                let pairs: Vec<_> = items.iter().filter_map(pair).collect();
+                self.pairs(&pairs)?;
+            }
+            Some(View::Items(items)) => self.items(items)?,
+            _ => {}
+        }
+        self.items(&object.items)?;
+        self.pairs(&object.pairs)?;
+        if self.attributes
+            && let Some(View::Pairs(attributes)) = object.state.map(|state| self.pickle.view(state))
+        {
+            self.pairs(attributes)?;
+        }
+        if is_plain(&class) || (self.found.tensors.len() > tensors && !self.attributes) {
+            return Ok(());
+        }
+        // What is inside is not listed beside it, unless tensors were found there.
+        if self.found.tensors.len() == tensors {
+            self.found.foreign.truncate(lines);
+        }
+        self.list(&class)
+    }
+
+    /// The class of an object, and the plain value that it was made of, where the call is one that tells.
+    fn class(&self, object: &Object) -> (String, Option<Id>) {
+        let class = tensor::class(self.pickle, object.callable);
+        let arguments = self.pickle.items(object.arguments).unwrap_or_default();
+        match (class.as_str(), arguments) {
+            // Protocols 0 and 1: class, the plain class it derives from, that one's value.
+            ("copy_reg._reconstructor" | "copyreg._reconstructor", &[class, _base, value]) => {
+                (tensor::class(self.pickle, class), Some(value))
+            }
+            ("copy_reg.__newobj__" | "copyreg.__newobj__", &[class, ..]) => {
+                (tensor::class(self.pickle, class), None)
+            }
+            (function, _) if function.starts_with("numpy.") && function.ends_with("._frombuffer") => {
+                ("numpy.ndarray".to_owned(), None)
+            }
+            // numpy's way to make an array, and what it is.
+            (_, &[array, ..]) if class.ends_with("multiarray._reconstruct") => {
+                (tensor::class(self.pickle, array), None)
+            }
+            ("collections.OrderedDict" | "collections.Counter", &[value, ..]) => (class, Some(value)),
+            ("collections.deque", &[value, ..]) => (class, Some(value)),
+            ("collections.defaultdict", &[_factory, value, ..]) => (class, Some(value)),
+            _ if class.contains("builtin") || class.starts_with(SCRIPTED) => {
+                (class, arguments.first().copied())
+            }
+            _ => (class, None),
+        }
+    }
+
+    /// The attributes of a module.
+    fn module(&mut self, object: &Object) -> Result<Option<Module>, Exhausted> {
+        let state = object.state.into_iter();
+        // With `__slots__` a state is two of them; a traced graph (torch.fx) gets its attributes as an argument.
+        let inner = object.state.and_then(|state| self.pickle.items(state)).unwrap_or_default();
+        let arguments = self.pickle.items(object.arguments).unwrap_or_default();
+        for state in state.chain(inner.iter().take(2).copied()).chain(arguments.first().copied()) {
+            let View::Pairs(pairs) = self.pickle.view(state) else { continue };
+            self.budget.take(pairs.len())?;
+            let attribute = |name: &str| {
+                let mut named = pairs.iter().rev();
+                let found = named.find(|(key, _)| self.pickle.text(*key).is_some_and(|key| key.is(name)));
+                found.map(|(_, value)| *value)
+            };
+            if let (Some(parameters), Some(modules)) = (attribute("_parameters"), attribute("_modules")) {
+                let (buffers, transient) = (attribute("_buffers"), attribute("_non_persistent_buffers_set"));
+                return Ok(Some(Module { parameters, modules, buffers, transient }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A module as its `state_dict()`: parameters, buffers but those that it keeps to itself, and its modules.
+    fn whole_module(&mut self, class: &str, module: Module) -> Result<(), Exhausted> {
+        let before = (self.found.tensors.len(), self.found.foreign.len() + self.unlisted);
+        self.modules += 1;
+        self.entries(module.parameters, None)?;
+        if let Some(buffers) = module.buffers {
+            self.entries(buffers, module.transient)?;
+        }
+        self.entries(module.modules, None)?;
+        self.modules -= 1;
+        // Listed once, not with all the modules it is made of.
+        if self.modules > 0 {
+            return Ok(());
+        }
+        match before == (self.found.tensors.len(), self.found.foreign.len() + self.unlisted) {
+            true => self.list(class),
+            false => self.list(&format!("{class}, a module: its tensors were read, its code was not")),
+        }
+    }
+
+    /// The entries of a dictionary of any kind, but those named by a set.
+    fn entries(&mut self, dictionary: Id, without: Option<Id>) -> Result<(), Exhausted> {
+        let pairs = match self.pickle.view(dictionary) {
+            View::Pairs(pairs) => pairs,
+            View::Object(object) => &object.pairs,
+            _ => return Ok(()),
+        };
+        let without = without.map(|set| self.members(set)).unwrap_or_default();
+        if without.is_empty() {
+            return self.pairs(pairs);
+        }
+        self.budget.take(8 * pairs.len() + without.len())?;
+        let names: HashSet<_> =
+            without.iter().filter_map(|&name| self.pickle.text(name)).map(Text::decode).collect();
+        let left_out = |key: Id| self.pickle.text(key).is_some_and(|key| names.contains(&key.decode()));
+        let kept: Vec<_> = pairs.iter().filter(|(key, _)| !left_out(*key)).copied().collect();
+        self.pairs(&kept)
+    }
+
+    /// The items of a set.
+    fn members(&self, set: Id) -> &'p [Id] {
+        match self.pickle.view(set) {
+            View::Items(items) => items,
+            // Protocol 2 has no sets: `set([…])`.
+            View::Object(object) => match self.pickle.items(object.arguments) {
+                Some(&[list]) => self.pickle.items(list).unwrap_or_default(),
+                _ => &object.items,
+            },
+            _ => &[],
+        }
+    }
+
+    fn tensor(&mut self, tensor: Tensor) -> Result<(), Exhausted> {
+        let name = if self.name.is_empty() { "tensor" } else { &self.name };
+        self.budget.take(TENSOR + 2 * name.len() + 2 * tensor.storage.key.len())?;
+        self.found.tensors.push((name.to_owned(), tensor));
+        Ok(())
+    }
+
+    fn list(&mut self, what: &str) -> Result<(), Exhausted> {
+        let path = if self.name.is_empty() { "(the file itself)" } else { &self.name };
+        let line = format!("{path}: {what}");
+        match self.budget.take(LINE + line.len()) {
+            Ok(()) => self.found.foreign.push(line),
+            Err(Exhausted) => self.unlisted += 1,
+        }
+        Ok(())
+    }
+}
+
+/// Where the parts of a module are.
+struct Module {
+    parameters: Id,
+    modules: Id,
+    buffers: Option<Id>,
+    /// Names of buffers that `state_dict()` leaves out.
+    transient: Option<Id>,
+}
