@@ -1,5 +1,6 @@
 //! A report as data. The files beside this one write it down for the terminal, as Markdown and as a page.
 
+pub mod curves;
 mod html;
 mod markdown;
 mod terminal;
