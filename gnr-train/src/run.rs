@@ -185,12 +185,17 @@ pub struct Plan {
 
 /// A model by the recipe's section.
 pub(crate) fn build(section: &ModelSection, classes: usize, input: [usize; 3]) -> Result<AnyModel> {
+    Ok(AnyModel::build(&config(section, classes, input)?)?)
+}
+
+/// The same, not yet built.
+pub(crate) fn config(section: &ModelSection, classes: usize, input: [usize; 3]) -> Result<ModelConfig> {
     let mut config = ModelConfig::new(section.name.as_str(), classes, input);
     config.widths.clone_from(&section.widths);
     (config.depth, config.heads, config.patch) = (section.depth, section.heads, section.patch);
     (config.dropout, config.drop_path) = (section.dropout, section.drop_path);
     config.activation = section.activation.as_deref().map(str::parse).transpose()?;
-    Ok(AnyModel::build(&config)?)
+    Ok(config)
 }
 
 /// `starts`: whether θ₀ is needed, or a checkpoint has what came of it.

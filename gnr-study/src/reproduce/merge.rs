@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-
-use super::runner::{self, RUNS, Run};
-use super::{lock, results};
+use super::RUNS;
+use crate::{
+    error::{Result, StudyError, io},
+    lock,
+    results::{self, Summarized},
+};
 
 /// What happened.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,12 +28,11 @@ pub(super) fn merge(from: &[PathBuf], into: &Path) -> Result<Merged> {
     let mut kept = 0;
     for folder in from {
         let runs = folder.join(RUNS);
-        let entries = std::fs::read_dir(&runs)
-            .with_context(|| format!("--merge {}: no runs in {}", folder.display(), runs.display()))?;
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.map(|entry| entry.file_name()))
-            .collect::<Result<_, _>>()
-            .with_context(|| format!("cannot list {}", runs.display()))?;
+        let entries = std::fs::read_dir(&runs).map_err(|error| {
+            StudyError::Request(format!("--merge: no runs in {}: {error}", runs.display()))
+        })?;
+        let names: std::io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name())).collect();
+        let mut names = names.map_err(io(&runs, "list"))?;
         names.sort();
         for name in names {
             let theirs = runs.join(&name);
@@ -39,7 +40,7 @@ pub(super) fn merge(from: &[PathBuf], into: &Path) -> Result<Merged> {
                 continue;
             }
             if let Some(holder) = lock::trainer(&theirs) {
-                bail!("{}: {holder} is training there; wait for it, then merge", theirs.display());
+                return Err(StudyError::Locked { folder: theirs, holder });
             }
             // Another folder of the list may have it too: what is to be copied counts as here.
             let target = into.join(RUNS).join(&name);
@@ -61,14 +62,14 @@ pub(super) fn merge(from: &[PathBuf], into: &Path) -> Result<Merged> {
         }
     }
     if !conflicts.is_empty() {
-        bail!(
+        return Err(StudyError::Request(format!(
             "{} runs were finished twice with different results; nothing was merged. Remove one side of each:\n  {}",
             conflicts.len(),
             conflicts.join("\n  ")
-        );
+        )));
     }
     for (theirs, target) in &copies {
-        replace(theirs, target).with_context(|| format!("cannot merge {}", theirs.display()))?;
+        replace(theirs, target).map_err(io(theirs, "merge"))?;
     }
     Ok(Merged { copied: copies.len(), kept })
 }
@@ -85,13 +86,13 @@ fn compare(ours: &Path, theirs: &Path) -> Result<Side> {
     }
     let finished = |folder| results::summary(folder).map(|found| found.filter(|summary| summary.finished));
     Ok(match (finished(ours)?, finished(theirs)?) {
-        (Some(a), Some(b)) if a == b => Side::Ours,
+        (Some(a), Some(b)) if same(&a, &b) => Side::Ours,
         (Some(a), Some(b)) => {
-            let told = |folder: &Path, summary: &results::Summarized| {
+            let told = |summary: &Summarized| {
                 let accuracy = summary.test_accuracy.map_or("none".into(), |x| format!("{:.3} %", 100.0 * x));
-                format!("{accuracy} (commit {})", runner::commit(folder).unwrap_or_else(|| "unknown".into()))
+                format!("{accuracy} (commit {})", summary.commit.as_deref().unwrap_or("unknown"))
             };
-            Side::Conflict(format!("test accuracy {} and {}", told(ours, &a), told(theirs, &b)))
+            Side::Conflict(format!("test accuracy {} and {}", told(&a), told(&b)))
         }
         (Some(_), None) => Side::Ours,
         (None, Some(_)) => Side::Theirs,
@@ -100,23 +101,25 @@ fn compare(ours: &Path, theirs: &Path) -> Result<Side> {
     })
 }
 
-fn epochs(folder: &Path) -> usize {
-    std::fs::read_to_string(folder.join("metrics.jsonl")).map_or(0, |text| results::epochs(&text).len())
+/// Time, commit and what else may differ between two machines decides nothing.
+fn same(a: &Summarized, b: &Summarized) -> bool {
+    let result = |s: &Summarized| (s.test_accuracy, s.test_loss, s.steps, s.gradient_evaluations, s.products);
+    result(a) == result(b)
 }
 
-/// Copies a run folder and what lies beside it; the target is the old or the new run, whatever happens in between.
-fn replace(theirs: &Path, target: &Path) -> Result<()> {
-    let partial = Run::beside(target, ".merging");
+fn epochs(folder: &Path) -> usize {
+    results::epochs(folder).map_or(0, |epochs| epochs.len())
+}
+
+/// Copies a run folder; the target is the old or the new run, whatever happens in between.
+fn replace(theirs: &Path, target: &Path) -> std::io::Result<()> {
+    let mut partial = target.to_path_buf().into_os_string();
+    partial.push(".merging");
+    let partial = PathBuf::from(partial);
     if partial.exists() {
         std::fs::remove_dir_all(&partial)?;
     }
     copy(theirs, &partial)?;
-    for extension in [".toml", ".log", ".made-by.json"] {
-        let file = Run::beside(theirs, extension);
-        if file.is_file() {
-            std::fs::copy(&file, Run::beside(target, extension))?;
-        }
-    }
     if target.exists() {
         std::fs::remove_dir_all(target)?;
     }
@@ -124,7 +127,7 @@ fn replace(theirs: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
@@ -148,8 +151,13 @@ mod tests {
         std::fs::create_dir_all(folder.join("checkpoints")).unwrap();
         std::fs::write(folder.join("recipe.toml"), "").unwrap();
         std::fs::write(folder.join("checkpoints/last.safetensors"), format!("{epochs}")).unwrap();
-        let lines: String =
-            (1..=epochs).map(|epoch| format!("{{\"kind\":\"epoch\",\"epoch\":{epoch}}}\n")).collect();
+        let line = |epoch: u64| {
+            format!(
+                "{{\"kind\":\"epoch\",\"epoch\":{epoch},\"step\":{epoch},\"train_loss\":1.0,\"train_accuracy\":0.5,\
+                 \"learning_rate\":0.1,\"grad_norm\":1.0,\"penalties\":{{}},\"seconds\":0.1}}\n"
+            )
+        };
+        let lines: String = (1..=epochs).map(line).collect();
         std::fs::write(folder.join("metrics.jsonl"), lines).unwrap();
         if let Some(accuracy) = accuracy {
             let text = format!("{{\"finished\":true,\"test_accuracy\":{accuracy}}}");
@@ -195,7 +203,7 @@ mod tests {
     #[test]
     fn a_folder_without_runs_is_an_error() {
         let [a, into] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let error = format!("{:#}", merge(&[a.path().to_path_buf()], into.path()).unwrap_err());
+        let error = merge(&[a.path().to_path_buf()], into.path()).unwrap_err().to_string();
         assert!(error.contains("no runs in"), "{error}");
     }
 }

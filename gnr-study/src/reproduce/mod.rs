@@ -1,81 +1,79 @@
-//! `cargo xtask reproduce`: from a table or figure of the paper to runs of the `gnr` program, and from their folders to a report.
+//! The tables and figures of the paper: what is trained, at which scale, and the report on it.
 //!
-//! [`plan`] says what to train, [`recipe`] how that is written for `gnr`, [`data`] what must be on disk before, [`runner`]
-//! trains it (finished runs are never repeated), [`results`] reads the run folders, [`report`] says what they support.
+//! `plan` says what to train, `recipe` writes that down, `data` finds what must be on disk before, `runs` trains it by the
+//! [`runner`](crate::runner) (finished runs are never repeated), `results` reads the run folders, `report` says what they
+//! support, `figures` measures and draws.
 
-mod child;
 mod data;
 mod estimate;
 mod figures;
-mod lock;
+mod machine;
 mod merge;
 mod paper;
 mod plan;
 mod progress;
 mod recipe;
-pub(crate) mod recipes;
+mod recipes;
 mod report;
 mod results;
-mod runner;
-mod shard;
+mod runs;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result, bail};
-
-use crate::{interrupt, machine, workspace};
+use crate::{
+    Shard,
+    error::{Result, StudyError, io},
+    lock::FolderLock,
+    runner::{Failure, Workers},
+};
 use figures::Figure;
-use plan::{Plan, Scale, Table};
+use plan::{Plan, Table};
+use runs::Planned;
 
-/// Options of `cargo xtask reproduce`.
-#[derive(clap::Args)]
-#[command(after_help = "Examples:\n  \
-    cargo xtask reproduce table1                                       minutes, nothing needed\n  \
-    cargo xtask reproduce table1 --scale small --data DATA --dry-run   what it would cost\n  \
-    cargo xtask reproduce table1 --scale small --data DATA --only cifar10-jpeg/resnet20/ --only cifar10-jpeg/wrn10_1/\n  \
-    cargo xtask reproduce table4 --scale small --data DATA\n  \
-    cargo xtask reproduce all --scale paper --data DATA --seeds 5 --shard $SLURM_ARRAY_TASK_ID/40 --out SHARED\n  \
-    cargo xtask reproduce figure2 --scale small --data DATA            trains, measures and draws\n  \
-    cargo xtask reproduce table1 --merge other/runs other2/runs        join folders and report, train nothing")]
-pub(crate) struct Arguments {
-    /// What to reproduce: table1, table2, table3, table4, figure1, figure2, figure3 or all.
-    #[arg(value_name = "WHAT")]
-    what: String,
-    /// How large: `smoke` is the embedded digits in minutes, `small` a taste of the real data in hours, `paper` the real
-    /// thing.
-    #[arg(long, value_enum, default_value_t = Scale::Smoke)]
-    scale: Scale,
-    /// Folder of the data sets (not needed by `smoke`).
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Number of seeds (0, 1, …) of each cell. Default: 3.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    seeds: u64,
+pub use figures::worked_example;
+pub use plan::Scale;
+pub use recipes::{check_recipes, write_recipes};
+
+/// Below the folder of a reproduction: one folder a run.
+const RUNS: &str = "runs";
+
+/// What the library has to say while it works, line by line: a program prints it.
+pub type Say<'a> = &'a mut (dyn FnMut(&str) + Send);
+
+/// What to reproduce, and where.
+#[derive(Clone, Debug)]
+pub struct ReproduceRequest {
+    /// `table1` to `table4`, `figure1` to `figure3`, or `all`.
+    pub what: String,
+    /// How large.
+    pub scale: Scale,
+    /// Folder of the data sets (not needed by [`Scale::Smoke`]).
+    pub data: Option<PathBuf>,
+    /// Seeds 0, 1, … of each cell. At least 1.
+    pub seeds: u64,
     /// Train for this many epochs instead of the scale's own number.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    epochs: Option<u64>,
-    /// Runs at a time; the cores are shared among them. Default: as many as there are cores, each on one thread.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
-    jobs: Option<u64>,
-    /// Folder of the runs and the reports. Default: runs/reproduce-SCALE in the workspace.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Only the runs whose name (`data/net/method/seed`) contains this text (repeatable: any of them). `--only 'lenet/'`.
-    #[arg(long, value_name = "FILTER")]
-    only: Vec<String>,
-    /// Show what would be run, what is there already, what the rest costs, and about how long it takes here.
-    #[arg(long)]
-    dry_run: bool,
-    /// Train part i of n only, 1 ≤ i ≤ n. Parts may share --out on a common disk (a job array), or be merged afterwards.
-    #[arg(long, value_name = "I/N", conflicts_with = "merge")]
-    shard: Option<shard::Shard>,
-    /// Bring in the runs of these --out folders, report, and train nothing.
-    #[arg(long, value_name = "DIR", num_args = 1..)]
-    merge: Vec<PathBuf>,
-    /// The `gnr` program. Default: the environment's GNR_PROGRAM, else built from this workspace in release.
-    #[arg(long, value_name = "PATH")]
-    gnr: Option<PathBuf>,
+    pub epochs: Option<u64>,
+    /// Runs at a time and their threads.
+    pub workers: Workers,
+    /// Folder of the runs and the reports.
+    pub out: PathBuf,
+    /// Only the runs whose name (`data/net/method/seed`) contains one of these; empty: all.
+    pub only: Vec<String>,
+    /// Train this part only; the whole reports when all parts are done.
+    pub shard: Option<Shard>,
+    /// The command in words, for the report.
+    pub command: String,
+}
+
+/// How a reproduction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reproduced {
+    /// Everything was trained and reported.
+    Done,
+    /// It was asked to stop. What had begun goes on with the same request.
+    Interrupted,
 }
 
 /// What is made of the runs of a plan.
@@ -88,17 +86,6 @@ enum Product {
 impl Product {
     fn all() -> impl Iterator<Item = Self> {
         Table::ALL.into_iter().map(Self::Table).chain(Figure::ALL.into_iter().map(Self::Figure))
-    }
-
-    /// What a name on the command line stands for.
-    fn named(what: &str) -> Result<Vec<Self>> {
-        let found: Vec<Self> =
-            Self::all().filter(|product| what == "all" || product.slug() == what).collect();
-        if found.is_empty() {
-            let names: Vec<&str> = Self::all().map(Self::slug).collect();
-            bail!("nothing to reproduce is called `{what}`; available: {}, all", names.join(", "));
-        }
-        Ok(found)
     }
 
     fn slug(self) -> &'static str {
@@ -122,174 +109,186 @@ struct Target {
     plan: Plan,
 }
 
-/// Trains and reports.
-///
-/// # Errors
-/// Unknown targets and missing data, before anything is trained; failed runs, after all others are done.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let absolute = |option: &str, path: &Path| {
-        std::path::absolute(path).with_context(|| format!("{option} {}", path.display()))
-    };
-    let mut targets: Vec<Target> = Product::named(&arguments.what)?
-        .into_iter()
-        .map(|product| Target { product, plan: product.plan(arguments.scale, arguments.seeds) })
-        .collect();
-    if let Some(epochs) = arguments.epochs {
-        targets.iter_mut().flat_map(|target| &mut target.plan.nets).for_each(|net| net.set_epochs(epochs));
+impl ReproduceRequest {
+    /// Trains what is not finished, several runs at a time, and writes `WHAT.md` and `WHAT.html` for tables, `WHAT.md` and its
+    /// pictures for figures. Setting `stop` ends all runs after their current step, with checkpoints.
+    ///
+    /// # Errors
+    /// Unknown targets and missing data, before anything is trained; [`StudyError::Locked`]; a full disk; failed runs, after all
+    /// others are done and reported.
+    ///
+    /// # Cost
+    /// Minutes at the smoke scale, hours at the small one, weeks of a cluster at the paper's; see
+    /// [`dry_run`](Self::dry_run).
+    pub fn run(&self, say: Say<'_>, stop: &AtomicBool) -> Result<Reproduced> {
+        let ended = self.train(say, stop);
+        if matches!(ended, Err(StudyError::Interrupted)) { Ok(Reproduced::Interrupted) } else { ended }
     }
-    keep(&mut targets, &arguments.only)?;
-    let out = match &arguments.out {
-        Some(out) => absolute("--out", out)?,
-        None => workspace::root().join("runs").join(format!("reproduce-{}", arguments.scale)),
-    };
-    let data = arguments.data.as_deref().map(|dir| absolute("--data", dir)).transpose()?;
-    let session = Session { arguments, out, data };
-    if arguments.merge.is_empty() { session.train(&targets) } else { session.merge(&targets) }
-}
 
-/// Keeps what the filters name, in all plans together.
-fn keep(targets: &mut Vec<Target>, only: &[String]) -> Result<()> {
-    let mut errors = Vec::new();
-    targets.retain_mut(|target| {
-        target.plan.keep(only).inspect_err(|error| errors.push(error.to_string())).is_ok()
-    });
-    match errors.into_iter().next() {
-        Some(error) if targets.is_empty() => bail!(error),
-        _ => Ok(()),
-    }
-}
-
-/// Every run once: a figure may look at the runs of a table.
-fn distinct(runs: Vec<runner::Run>) -> Vec<runner::Run> {
-    let mut seen = BTreeSet::new();
-    runs.into_iter().filter(|run| seen.insert(run.folder.clone())).collect()
-}
-
-/// One call of the command.
-struct Session<'a> {
-    arguments: &'a Arguments,
-    out: PathBuf,
-    data: Option<PathBuf>,
-}
-
-impl Session<'_> {
-    fn train(&self, targets: &[Target]) -> Result<()> {
-        let (mut datasets, mut weights) = targets[0].plan.needs();
-        for target in &targets[1..] {
-            let (more, files) = target.plan.needs();
-            datasets.extend(more);
-            weights.extend(files);
-        }
-        let located = data::locate(&datasets, &weights, self.data.as_deref())?;
-        let runs = |plan| {
-            let runs = runner::prepare(plan, &located, &self.out)?;
-            Ok(self.arguments.shard.map_or(runs.clone(), |shard| shard.of(&runs)))
-        };
-        let cores = machine::cores();
-        let jobs = self.arguments.jobs.map_or(cores, |jobs| jobs as usize);
-        let gnr = self.gnr();
-        if self.arguments.dry_run {
-            let schedule = gnr.as_deref().map(|gnr| estimate::schedule(gnr, jobs, cores));
-            let all: Vec<runner::Run> =
-                targets.iter().map(|target| runs(&target.plan)).collect::<Result<Vec<_>>>()?.concat();
-            estimate::show(&distinct(all), schedule.as_ref().map_err(|error| anyhow::anyhow!("{error:#}")));
-            return Ok(());
-        }
-        let gnr = gnr?;
-        let _alone = lock::FolderLock::take(&self.out, self.arguments.shard)?;
-        interrupt::listen()?;
+    fn train(&self, say: Say<'_>, stop: &AtomicBool) -> Result<Reproduced> {
+        let targets = self.targets()?;
+        let (located, out) = (self.locate(&targets)?, self.out()?);
+        let _alone = FolderLock::take(&out, "reproduce", self.shard)?;
         let (mut failed, mut all) = (0, 0);
-        for Target { product, plan } in targets {
+        for Target { product, plan } in &targets {
             if targets.len() > 1 {
-                println!("\n== {}", plan.title);
+                say(&format!("\n== {}", plan.title));
             }
-            let mine = runs(plan)?;
-            let failures = runner::train(&mine, &estimate::schedule(&gnr, jobs, cores))?;
-            if interrupt::asked() != interrupt::Asked::Nothing {
-                return Err(interrupt::Interrupted.into());
-            }
+            let mine = self.runs(plan, &located, &out)?;
+            let failures = runs::train(&mine, self.workers, say, stop)?;
             match product {
-                Product::Table(_) if self.arguments.shard.is_none() => self.report(plan, &mine, &failures)?,
-                Product::Figure(figure) if self.arguments.shard.is_none() && failures.is_empty() => {
-                    self.draw(*figure, plan, &mine, &gnr)?;
+                Product::Table(_) if self.shard.is_none() => {
+                    self.report(plan, &mine, &failures, &out, say)?
                 }
-                _ => failures
-                    .iter()
-                    .for_each(|failure| println!("failed: {}: {}", failure.name, failure.reason)),
+                Product::Figure(figure) if self.shard.is_none() && failures.is_empty() => {
+                    let (runs, command) = (&mine[..], &self.command);
+                    figures::Making { figure: *figure, plan, runs, out: &out, command, stop }.make(say)?;
+                }
+                _ => failures.iter().for_each(|f| say(&format!("failed: {}: {}", f.name, f.reason))),
             }
             failed += failures.len();
             all += mine.len();
         }
-        if let Some(shard) = self.arguments.shard {
-            println!("part {shard} is done; the same command without --shard reports when all parts are");
+        if let Some(shard) = self.shard {
+            say(&format!(
+                "part {shard} is done; the same command without --shard reports when all parts are"
+            ));
         }
         if failed > 0 {
-            bail!("{failed} of {all} runs failed; run the command again to retry them");
+            return Err(StudyError::Failed { failed, all });
         }
+        Ok(Reproduced::Done)
+    }
+
+    /// Says what would be run, what is there already, what the rest costs, and about how long it takes here.
+    ///
+    /// # Errors
+    /// Unknown targets and missing data.
+    ///
+    /// # Cost
+    /// A gradient of each net, a few times.
+    pub fn dry_run(&self, say: Say<'_>) -> Result<()> {
+        let targets = self.targets()?;
+        let (located, out) = (self.locate(&targets)?, self.out()?);
+        let mut all = Vec::new();
+        for target in &targets {
+            all.extend(self.runs(&target.plan, &located, &out)?);
+        }
+        // Every run once: a figure may look at the runs of a table.
+        let mut seen = BTreeSet::new();
+        all.retain(|planned| seen.insert(planned.run.folder.clone()));
+        estimate::show(&all, self.workers, say);
         Ok(())
     }
 
-    /// Reports on what other folders and this one have.
-    fn merge(&self, targets: &[Target]) -> Result<()> {
-        let _alone = lock::FolderLock::take(&self.out, None)?;
-        let merged = merge::merge(&self.arguments.merge, &self.out)?;
-        println!("merged: {} runs copied, {} were here already", merged.copied, merged.kept);
-        for Target { product, plan } in targets {
+    /// Brings in the runs of other folders, reports on what is there, and trains nothing.
+    ///
+    /// # Errors
+    /// Runs that were finished twice with different results, before anything is copied; files that cannot be read or written.
+    pub fn merge(&self, from: &[PathBuf], say: Say<'_>) -> Result<()> {
+        let (targets, out) = (self.targets()?, self.out()?);
+        let _alone = FolderLock::take(&out, "reproduce", None)?;
+        let merged = merge::merge(from, &out)?;
+        say(&format!("merged: {} runs copied, {} were here already", merged.copied, merged.kept));
+        for Target { product, plan } in &targets {
             // Nothing is trained, so it does not matter where the data lies.
-            let runs = runner::prepare(plan, &data::Located::default(), &self.out)?;
+            let runs = runs::prepare(plan, &data::Located::default(), &out)?;
             match product {
                 // Measuring needs the data.
                 Product::Figure(figure) => {
-                    println!(
-                        "`cargo xtask reproduce {}` without --merge makes the figure of these runs",
-                        figure.slug()
-                    );
+                    let what = figure.slug();
+                    say(&format!("`reproduce {what}` without --merge makes the figure of these runs"));
                 }
-                Product::Table(_) => self.report(plan, &runs, &[])?,
+                Product::Table(_) => self.report(plan, &runs, &[], &out, say)?,
             }
         }
         Ok(())
     }
 
-    fn draw(&self, figure: Figure, plan: &Plan, runs: &[runner::Run], gnr: &Path) -> Result<()> {
-        let (out, command) = (self.out.as_path(), command_line());
-        figures::Making { figure, plan, runs, gnr, out, command }.make()
-    }
-
-    fn gnr(&self) -> Result<PathBuf> {
-        let given = self.arguments.gnr.clone().or_else(|| std::env::var_os("GNR_PROGRAM").map(PathBuf::from));
-        match given {
-            Some(path) => std::path::absolute(&path).with_context(|| format!("--gnr {}", path.display())),
-            None => workspace::build_gnr(),
+    /// What the name stands for, as far as the filters leave runs of it.
+    fn targets(&self) -> Result<Vec<Target>> {
+        let products: Vec<Product> =
+            Product::all().filter(|product| self.what == "all" || product.slug() == self.what).collect();
+        if products.is_empty() {
+            let names: Vec<&str> = Product::all().map(Product::slug).collect();
+            return Err(StudyError::Request(format!(
+                "nothing to reproduce is called `{}`; available: {}, all",
+                self.what,
+                names.join(", ")
+            )));
+        }
+        let (mut targets, mut filtered) = (Vec::new(), None);
+        for product in products {
+            let mut plan = product.plan(self.scale, self.seeds);
+            if let Some(epochs) = self.epochs {
+                plan.nets.iter_mut().for_each(|net| net.set_epochs(epochs));
+            }
+            match plan.keep(&self.only) {
+                Ok(()) => targets.push(Target { product, plan }),
+                Err(error) => filtered = filtered.or(Some(error)),
+            }
+        }
+        match filtered {
+            Some(error) if targets.is_empty() => Err(error),
+            _ => Ok(targets),
         }
     }
 
-    fn report(&self, plan: &Plan, runs: &[runner::Run], failures: &[runner::Failure]) -> Result<()> {
-        let results = results::read(plan, runs)?;
-        let report = report::Report {
-            plan,
-            results: &results,
-            failures,
-            paper: &paper::Paper::read()?,
-            machine: machine::Machine::here(),
-            command: command_line(),
-        };
+    fn locate(&self, targets: &[Target]) -> Result<data::Located> {
+        let (mut datasets, mut weights) = (BTreeSet::new(), BTreeSet::new());
+        for target in targets {
+            let (sets, files) = target.plan.needs();
+            datasets.extend(sets);
+            weights.extend(files);
+        }
+        data::locate(&datasets, &weights, self.data.as_deref().map(absolute).transpose()?.as_deref())
+    }
+
+    fn out(&self) -> Result<PathBuf> {
+        absolute(&self.out)
+    }
+
+    fn runs(&self, plan: &Plan, located: &data::Located, out: &Path) -> Result<Vec<Planned>> {
+        let mut runs = runs::prepare(plan, located, out)?;
+        if let Some(shard) = self.shard {
+            let all: Vec<_> = runs.iter().map(|planned| planned.run.clone()).collect();
+            let mine: BTreeSet<PathBuf> = shard.of(&all).into_iter().map(|run| run.folder).collect();
+            runs.retain(|planned| mine.contains(&planned.run.folder));
+        }
+        Ok(runs)
+    }
+
+    fn report(
+        &self,
+        plan: &Plan,
+        runs: &[Planned],
+        failures: &[Failure],
+        out: &Path,
+        say: Say<'_>,
+    ) -> Result<()> {
+        let results = results::read(runs)?;
+        let paper = paper::Paper::read()?;
+        let report =
+            report::Report { plan, results: &results, failures, paper: &paper, command: &self.command };
         let document = report.document()?;
-        println!("\n{}", document.terminal());
-        let name = plan.target;
-        for (name, text) in
-            [(format!("{name}.md"), document.markdown()), (format!("{name}.html"), document.html())]
-        {
-            let path = self.out.join(name);
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-            println!("written: {}", path.display());
+        say(&format!("\n{}", document.terminal()));
+        for name in document.write(out, plan.target)? {
+            say(&format!("written: {}", out.join(name).display()));
         }
         Ok(())
     }
 }
 
-/// The command as it was typed, for the report.
-fn command_line() -> String {
-    let words: Vec<String> = std::env::args().skip(1).map(|word| workspace::quoted(&word)).collect();
-    format!("cargo xtask {}", words.join(" "))
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(io(path, "resolve"))
+}
+
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_string()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }

@@ -1,9 +1,9 @@
-//! The paper's own numbers (`xtask/paper.toml`), each with the words that it is from.
+//! The paper's own numbers (`gnr-study/paper.toml`), each with the words that it is from.
 
-use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::plan::{Method, Net};
+use crate::error::{Result, StudyError};
 
 /// The checked-in file.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,7 +39,10 @@ impl Paper {
     /// # Errors
     /// When the checked-in file is no longer what this reads.
     pub(super) fn read() -> Result<Self> {
-        toml::from_str(include_str!("../../paper.toml")).context("xtask/paper.toml")
+        toml::from_str(include_str!("../../paper.toml")).map_err(|error| StudyError::File {
+            path: "gnr-study/paper.toml".into(),
+            problem: error.to_string(),
+        })
     }
 
     fn row(&self, table: &str, net: &Net) -> Option<&Value> {
@@ -75,7 +78,7 @@ impl Paper {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use super::super::plan::{METHODS, Plan, Scale, Table};
     use super::*;
@@ -95,7 +98,7 @@ mod tests {
     /// The paper lies in a folder `shared` beside the repository, or where `GNR_SHARED` points.
     #[test]
     fn every_quote_is_in_the_paper() {
-        let beside = || crate::workspace::root().join("../shared");
+        let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
         let shared = std::env::var_os("GNR_SHARED").map_or_else(beside, PathBuf::from);
         let Ok(text) = std::fs::read_to_string(shared.join("paper.md")) else {
             println!("skipped: no paper.md in {}", shared.display());

@@ -1,12 +1,13 @@
-//! A case as a recipe for `gnr train`: everything that decides the run is written out, so that the recipe's text is its
-//! address and a changed default of the program is not a silent change of the experiment.
+//! A case as a recipe: everything that decides the run is written out, so that the recipe's text is its address and a changed
+//! default of the program is not a silent change of the experiment.
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use serde::Serialize;
+use gnr_train::{Recipe, RecipeError};
+use toml::{Table, Value};
 
-use super::plan::{Case, Dataset, Net, Optimizer, Product, Schedule, Start};
+use super::plan::{self, Case, Dataset, Net, Optimizer, Product, Schedule, Start};
+use crate::error::{Result, StudyError};
 
 /// SAM's radius, Foret et al.'s default.
 const SAM_RHO: f64 = 0.05;
@@ -31,204 +32,152 @@ pub(super) fn hyperparameters() -> String {
     )
 }
 
-/// What does not decide a run: where its files lie and how many threads train it.
+/// What does not decide a run: where its files lie.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Placement<'a> {
     pub(super) data: Option<&'a Path>,
     pub(super) weights: Option<&'a Path>,
-    pub(super) threads: Option<usize>,
 }
 
-#[derive(Serialize)]
-struct Recipe {
-    name: String,
-    data: Data,
-    model: Model,
-    method: Method,
-    optimizer: OptimizerSection,
-    schedule: ScheduleSection,
-    train: Train,
+/// What there is of these.
+fn section<const N: usize>(entries: [(&str, Option<Value>); N]) -> Table {
+    entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
-#[derive(Serialize)]
-struct Data {
-    name: &'static str,
-    dir: Option<String>,
-    augment: &'static str,
-    normalization: Option<&'static str>,
-    subset: Option<Subset>,
-    resize: Option<Resize>,
+fn text(text: impl Into<String>) -> Option<Value> {
+    Some(Value::String(text.into()))
 }
 
-#[derive(Serialize)]
-struct Subset {
-    count: u64,
+fn real(number: f64) -> Option<Value> {
+    Some(Value::Float(number))
 }
 
-#[derive(Serialize)]
-struct Resize {
-    shorter: u64,
-    height: u64,
-    width: u64,
-}
-
-#[derive(Serialize)]
-struct Model {
-    name: &'static str,
-    widths: Option<&'static [usize]>,
-    weights: Option<String>,
-    load: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct Method {
-    sam: Switch<Sam>,
-    gnr: Switch<Gnr>,
+/// All numbers of a plan are far below 2⁶³.
+fn whole(number: u64) -> Option<Value> {
+    Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)))
 }
 
 /// A table, or `false`.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Switch<T> {
-    Off(bool),
-    On(T),
+fn switch(table: Option<Table>) -> Option<Value> {
+    Some(table.map_or(Value::Boolean(false), Value::Table))
 }
 
-impl<T> From<Option<T>> for Switch<T> {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Off(false), Self::On)
-    }
-}
-
-#[derive(Serialize)]
-struct Sam {
-    rho: f64,
-}
-
-#[derive(Serialize)]
-struct Gnr {
-    rho: f64,
-    alpha: f64,
-    hvp: &'static str,
-    step: Option<f64>,
-    every: u64,
-}
-
-#[derive(Serialize)]
-struct OptimizerSection {
-    name: &'static str,
-    lr: f64,
-    momentum: Option<f64>,
-    weight_decay: f64,
-}
-
-#[derive(Serialize)]
-struct ScheduleSection {
-    name: &'static str,
-    warmup_epochs: Option<u64>,
-    factor: Option<f64>,
-    every_epochs: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Train {
-    epochs: u64,
-    batch_size: u64,
-    seed: u64,
-    threads: Option<usize>,
-    workers: usize,
-    eval_every: u64,
-    checkpoint_every_epochs: u64,
-    keep_every_epochs: Option<u64>,
-}
-
-fn method(method: super::plan::Method) -> Method {
-    let gnr = method.gnr.map(|gnr| Gnr {
-        rho: GNR_RHO,
-        alpha: alpha(gnr.every),
-        hvp: match gnr.product {
-            Product::Exact => "exact",
-            Product::FiniteDifference => "forward-difference",
-        },
-        step: (gnr.product == Product::FiniteDifference).then_some(DIFFERENCE_STEP),
-        every: gnr.every,
+fn method(method: plan::Method) -> Table {
+    let sam = method.sam.then(|| section([("rho", real(SAM_RHO))]));
+    let gnr = method.gnr.map(|gnr| {
+        let (hvp, step) = match gnr.product {
+            Product::Exact => ("exact", None),
+            Product::FiniteDifference => ("forward-difference", real(DIFFERENCE_STEP)),
+        };
+        let (rho, alpha) = (real(GNR_RHO), real(alpha(gnr.every)));
+        section([
+            ("rho", rho),
+            ("alpha", alpha),
+            ("hvp", text(hvp)),
+            ("step", step),
+            ("every", whole(gnr.every)),
+        ])
     });
-    Method { sam: method.sam.then_some(Sam { rho: SAM_RHO }).into(), gnr: gnr.into() }
+    section([("sam", switch(sam)), ("gnr", switch(gnr))])
 }
 
-fn data(net: &Net, dir: Option<&Path>) -> Data {
-    Data {
-        name: net.dataset.recipe_name(),
-        dir: dir.map(|dir| dir.display().to_string()),
-        augment: net.augment,
-        normalization: net.normalization.or_else(|| net.dataset.normalization()),
-        subset: net.images.map(|count| Subset { count }),
-        resize: net.resize.map(|side| Resize { shorter: side, height: side, width: side }),
-    }
+fn data(net: &Net, dir: Option<&Path>) -> Table {
+    let subset = net.images.map(|count| section([("count", whole(count))]));
+    let resize = net
+        .resize
+        .map(|side| section([("shorter", whole(side)), ("height", whole(side)), ("width", whole(side))]));
+    section([
+        ("name", text(net.dataset.recipe_name())),
+        ("dir", dir.and_then(|dir| text(dir.display().to_string()))),
+        ("augment", text(net.augment)),
+        ("normalization", net.normalization.or_else(|| net.dataset.normalization()).and_then(text)),
+        ("subset", subset.map(Value::Table)),
+        ("resize", resize.map(Value::Table)),
+    ])
 }
 
-fn optimizer(optimizer: Optimizer) -> OptimizerSection {
-    match optimizer {
-        Optimizer::Sgd { lr, weight_decay } => {
-            OptimizerSection { name: "sgd", lr, momentum: Some(0.9), weight_decay }
-        }
-        Optimizer::AdamW { lr, weight_decay } => {
-            OptimizerSection { name: "adamw", lr, momentum: None, weight_decay }
-        }
-    }
+fn model(net: &Net, weights: Option<&Path>) -> Table {
+    let width = |width: &usize| whole(*width as u64);
+    section([
+        ("name", text(net.model)),
+        ("widths", net.widths.map(|widths| Value::Array(widths.iter().filter_map(width).collect()))),
+        ("weights", weights.and_then(|path| text(path.display().to_string()))),
+        // The paper: pretrained weights except for the last layer.
+        ("load", weights.and_then(|_| text("new-head"))),
+    ])
 }
 
-fn schedule(schedule: Schedule) -> ScheduleSection {
+fn optimizer(optimizer: Optimizer) -> Table {
+    let (name, lr, momentum, weight_decay) = match optimizer {
+        Optimizer::Sgd { lr, weight_decay } => ("sgd", lr, real(0.9), weight_decay),
+        Optimizer::AdamW { lr, weight_decay } => ("adamw", lr, None, weight_decay),
+    };
+    section([
+        ("name", text(name)),
+        ("lr", real(lr)),
+        ("momentum", momentum),
+        ("weight_decay", real(weight_decay)),
+    ])
+}
+
+fn schedule(schedule: Schedule) -> Table {
     match schedule {
-        Schedule::Cosine { warmup_epochs } => ScheduleSection {
-            name: "cosine",
-            warmup_epochs: (warmup_epochs > 0).then_some(warmup_epochs),
-            factor: None,
-            every_epochs: None,
-        },
-        Schedule::Step { every_epochs } => ScheduleSection {
-            name: "step",
-            warmup_epochs: None,
-            factor: Some(0.1),
-            every_epochs: Some(every_epochs),
-        },
+        Schedule::Cosine { warmup_epochs } => {
+            let warmup = Some(warmup_epochs).filter(|epochs| *epochs > 0).and_then(whole);
+            section([("name", text("cosine")), ("warmup_epochs", warmup)])
+        }
+        Schedule::Step { every_epochs } => {
+            section([("name", text("step")), ("factor", real(0.1)), ("every_epochs", whole(every_epochs))])
+        }
     }
 }
 
-/// The recipe. Without a placement it is what decides the run and nothing else, the same text on every machine.
+fn train(net: &Net, seed: u64) -> Table {
+    section([
+        ("epochs", whole(net.epochs)),
+        ("batch_size", whole(net.batch)),
+        ("seed", whole(seed)),
+        ("workers", whole(1)),
+        ("eval_every", whole(net.eval_every)),
+        // Runs of seconds need few checkpoints; one of hours may be interrupted at any time.
+        ("checkpoint_every_epochs", whole(if net.dataset == Dataset::Digits { 10 } else { 1 })),
+        ("keep_every_epochs", net.keep_every.and_then(whole)),
+    ])
+}
+
+/// The recipe. Without a placement it is what decides the run and nothing else.
+pub(super) fn table(net: &Net, case: &Case, place: Placement<'_>) -> Table {
+    let base = net.optimizer.title();
+    let name = format!("{}-{}-{}", net.slug().replace('/', "-"), case.method.slug(base), case.seed);
+    section([
+        ("name", text(name)),
+        ("data", Some(data(net, place.data).into())),
+        ("model", Some(model(net, place.weights).into())),
+        ("method", Some(method(case.method).into())),
+        ("optimizer", Some(optimizer(net.optimizer).into())),
+        ("schedule", Some(schedule(net.schedule).into())),
+        ("train", Some(train(net, case.seed).into())),
+    ])
+}
+
+/// The recipe's text, the same on every machine.
 ///
 /// # Errors
 /// What TOML cannot hold.
 pub(super) fn toml(net: &Net, case: &Case, place: Placement<'_>) -> Result<String> {
-    let base = net.optimizer.title();
-    let recipe = Recipe {
-        name: format!("{}-{}-{}", net.slug().replace('/', "-"), case.method.slug(base), case.seed),
-        data: data(net, place.data),
-        model: Model {
-            name: net.model,
-            widths: net.widths,
-            weights: place.weights.map(|path| path.display().to_string()),
-            // The paper: pretrained weights except for the last layer.
-            load: place.weights.map(|_| "new-head"),
-        },
-        method: method(case.method),
-        optimizer: optimizer(net.optimizer),
-        schedule: schedule(net.schedule),
-        train: Train {
-            epochs: net.epochs,
-            batch_size: net.batch,
-            seed: case.seed,
-            threads: place.threads,
-            workers: 1,
-            eval_every: net.eval_every,
-            // Runs of seconds need few checkpoints; one of hours may be interrupted at any time.
-            checkpoint_every_epochs: if net.dataset == Dataset::Digits { 10 } else { 1 },
-            keep_every_epochs: net.keep_every,
-        },
-    };
-    // By way of a table, whose writer puts plain values before sections.
-    let table = toml::Table::try_from(&recipe).context("a recipe as TOML")?;
-    toml::to_string(&table).context("a recipe as TOML")
+    written(&table(net, case, place))
+}
+
+pub(super) fn written(table: &Table) -> Result<String> {
+    toml::to_string(table).map_err(|error| StudyError::Recipe(RecipeError::Unwritable(error.to_string())))
+}
+
+/// The recipe as gnr-train takes it.
+///
+/// # Errors
+/// A plan that is no valid recipe.
+pub(super) fn parsed(name: &str, text: &str) -> Result<Recipe> {
+    Ok(Recipe::parse(name, name, text, &[])?)
 }
 
 /// What a run's address is made of: the recipe without a placement, and what the weights are that it starts from.
@@ -249,22 +198,22 @@ pub(super) fn pretraining(net: &Net, place: Placement<'_>) -> Result<String> {
         optimizer: Optimizer::Sgd { lr: 0.02, weight_decay: 5e-4 },
         ..net.clone()
     };
-    let case = Case { net: 0, method: super::plan::METHODS[0], seed: 1_000_000 };
+    let case = Case { net: 0, method: plan::METHODS[0], seed: 1_000_000 };
     toml(&net, &case, Placement { weights: None, ..place })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan::{METHODS, Plan, Scale, Table};
+    use super::super::plan::{METHODS, Plan, Scale, Table as PaperTable};
     use super::*;
 
-    fn parsed(net: &Net, case: &Case) -> toml::Table {
+    fn table(net: &Net, case: &Case) -> Table {
         toml(net, case, Placement::default()).unwrap().parse().unwrap()
     }
 
     #[test]
     fn each_method_is_what_its_name_says() {
-        let plan = Plan::table(Table::One, Scale::Smoke, 1);
+        let plan = Plan::table(PaperTable::One, Scale::Smoke, 1);
         for (method, sam, gnr) in [
             (METHODS[0], false, None),
             (METHODS[1], false, Some("exact")),
@@ -273,7 +222,7 @@ mod tests {
             (METHODS[4], true, Some("exact")),
             (METHODS[5], true, Some("forward-difference")),
         ] {
-            let recipe = parsed(&plan.nets[0], &Case { net: 0, method, seed: 7 });
+            let recipe = table(&plan.nets[0], &Case { net: 0, method, seed: 7 });
             let of = |name: &str| recipe["method"][name].clone();
             assert_eq!(of("sam").is_table(), sam, "{recipe}");
             assert_eq!(of("gnr").get("hvp").and_then(toml::Value::as_str), gnr, "{recipe}");
@@ -287,22 +236,37 @@ mod tests {
     }
 
     #[test]
+    fn every_case_of_every_plan_is_a_valid_recipe() {
+        for (table, scale) in
+            PaperTable::ALL.into_iter().flat_map(|table| Scale::ALL.map(|scale| (table, scale)))
+        {
+            let plan = Plan::table(table, scale, 1);
+            for case in &plan.cases {
+                let name = plan.name(case);
+                let recipe = parsed(&name, &toml(&plan.nets[case.net], case, Placement::default()).unwrap());
+                let recipe = recipe.unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert_eq!(recipe.train.epochs, plan.nets[case.net].epochs, "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn the_placement_is_the_only_difference() {
-        let plan = Plan::table(Table::One, Scale::Small, 1);
+        let plan = Plan::table(PaperTable::One, Scale::Small, 1);
         let (case, net) = (&plan.cases[0], &plan.nets[0]);
         let bare = toml(net, case, Placement::default()).unwrap();
-        let place = Placement { data: Some(Path::new("a/b")), weights: None, threads: Some(3) };
+        let place = Placement { data: Some(Path::new("a/b")), weights: None };
         let placed = toml(net, case, place).unwrap();
-        assert_eq!(placed.replace("dir = \"a/b\"\n", "").replace("threads = 3\n", ""), bare);
+        assert_eq!(placed.replace("dir = \"a/b\"\n", ""), bare);
         assert!(placed.contains("count = 5000"), "{placed}");
     }
 
     #[test]
     fn a_sparse_gnr_has_a_larger_alpha_from_the_papers_grid() {
-        let plan = Plan::table(Table::Four, Scale::Smoke, 1);
+        let plan = Plan::table(PaperTable::Four, Scale::Smoke, 1);
         for case in &plan.cases {
             let Some(gnr) = case.method.gnr else { continue };
-            let recipe = parsed(&plan.nets[case.net], case);
+            let recipe = table(&plan.nets[case.net], case);
             let section = &recipe["method"]["gnr"];
             assert_eq!(section["every"].as_integer(), Some(gnr.every as i64));
             let grid = [(1, 0.1), (2, 0.2), (5, 0.5), (10, 1.0), (20, 2.0)];
@@ -313,7 +277,7 @@ mod tests {
 
     #[test]
     fn weights_are_a_part_of_the_identity_though_their_place_is_not() {
-        let plan = Plan::table(Table::Three, Scale::Smoke, 1);
+        let plan = Plan::table(PaperTable::Three, Scale::Smoke, 1);
         let (net, case) = (&plan.nets[0], &plan.cases[0]);
         let fresh = Net { start: Start::Random, ..net.clone() };
         assert_ne!(identity(net, case).unwrap(), identity(&fresh, case).unwrap());

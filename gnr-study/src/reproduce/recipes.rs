@@ -1,59 +1,55 @@
-//! `cargo xtask recipes`: the files under `recipes/paper` and `recipes/small`, one for each row of Tables 1 to 3, written from
-//! the same plan that `reproduce` trains.
+//! The files under `recipes/paper` and `recipes/small`, one for each row of Tables 1 to 3, written from the same plan that
+//! [`ReproduceRequest`](super::ReproduceRequest) trains.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use gnr_train::write_atomically;
 
 use super::data;
 use super::plan::{Case, METHODS, Method, Net, Plan, Product, Scale, Start, Table};
 use super::recipe::{self, Placement};
-use crate::workspace;
-
-/// Options of `cargo xtask recipes`.
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
-    /// Write nothing; fail when a file is not what the plan says.
-    #[arg(long)]
-    check: bool,
-}
+use crate::error::{Result, StudyError, io};
 
 /// Folders that hold nothing else.
 const FOLDERS: [(Scale, &str); 2] = [(Scale::Paper, "paper"), (Scale::Small, "small")];
 
-/// Writes or checks the recipes.
+/// Writes the recipes below `root` and removes what does not belong there. Returns how many there are and how many were changed.
 ///
 /// # Errors
-/// Files that cannot be read or written; with `--check`, files that are not what the plan says.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let root = workspace::root().join("recipes");
+/// Files that cannot be read, written or removed.
+pub fn write_recipes(root: &Path) -> Result<(usize, usize)> {
     let expected = expected()?;
-    let wrong = differing(&root, &expected)?;
-    if arguments.check {
-        if !wrong.is_empty() {
-            let shown: Vec<String> = wrong.iter().map(|path| path.display().to_string()).collect();
-            bail!("{}: not what the plan says; run `cargo xtask recipes`", shown.join(", "));
-        }
-        println!("{} recipes are what the plan says", expected.len());
-        return Ok(());
-    }
+    let wrong = differing(root, &expected)?;
     for path in &wrong {
         let full = root.join(path);
         match expected.get(path) {
             Some(text) => {
-                if let Some(parent) = full.parent() {
-                    std::fs::create_dir_all(parent)?;
-                }
-                std::fs::write(&full, text).with_context(|| format!("cannot write {}", full.display()))?;
+                let parent = full.parent().unwrap_or(root);
+                std::fs::create_dir_all(parent).map_err(io(parent, "create"))?;
+                write_atomically(&full, text.as_bytes())?;
             }
-            None => {
-                std::fs::remove_file(&full).with_context(|| format!("cannot remove {}", full.display()))?
-            }
+            None => std::fs::remove_file(&full).map_err(io(&full, "remove"))?,
         }
     }
-    println!("{} recipes, {} written or removed", expected.len(), wrong.len());
-    Ok(())
+    Ok((expected.len(), wrong.len()))
+}
+
+/// The number of recipes, all of them as the plan says.
+///
+/// # Errors
+/// Files that lack, differ, or should not be there.
+pub fn check_recipes(root: &Path) -> Result<usize> {
+    let expected = expected()?;
+    let wrong = differing(root, &expected)?;
+    if wrong.is_empty() {
+        return Ok(expected.len());
+    }
+    let shown: Vec<String> = wrong.iter().map(|path| path.display().to_string()).collect();
+    Err(StudyError::Request(format!(
+        "{}: not what the plan says; run `cargo xtask recipes`",
+        shown.join(", ")
+    )))
 }
 
 /// Files that lack, differ, or should not be there.
@@ -66,7 +62,8 @@ fn differing(root: &Path, expected: &BTreeMap<PathBuf, String>) -> Result<Vec<Pa
     for (_, folder) in FOLDERS {
         let Ok(entries) = std::fs::read_dir(root.join(folder)) else { continue };
         for entry in entries {
-            let path = Path::new(folder).join(entry?.file_name());
+            let name = entry.map_err(io(root, "list"))?.file_name();
+            let path = Path::new(folder).join(name);
             if !expected.contains_key(&path) {
                 wrong.push(path);
             }
@@ -83,7 +80,7 @@ fn expected() -> Result<BTreeMap<PathBuf, String>> {
             for net in Plan::table(table, scale, 1).nets {
                 let path = Path::new(folder).join(format!("{}.toml", stem(table, &net)));
                 if files.insert(path.clone(), text(table, scale, &net)?).is_some() {
-                    bail!("two rows are called {}", path.display());
+                    return Err(StudyError::Request(format!("two rows are called {}", path.display())));
                 }
             }
         }
@@ -117,11 +114,10 @@ fn text(table: Table, scale: Scale, net: &Net) -> Result<String> {
         Start::Random | Start::OwnPretraining => None,
     };
     let (dir, weights) = (data::folder(net.dataset).map(|folder| Path::new("data").join(folder)), file(net));
-    let place = Placement { data: dir.as_deref(), weights: weights.as_deref(), threads: None };
-    let recipe = recipe::toml(net, &Case { net: 0, method: OWN, seed: 0 }, place)?;
-    let mut recipe: toml::Table = recipe.parse().context("a recipe of the plan")?;
+    let place = Placement { data: dir.as_deref(), weights: weights.as_deref() };
+    let mut recipe = recipe::table(net, &Case { net: 0, method: OWN, seed: 0 }, place);
     recipe.insert("name".into(), stem(table, net).into());
-    Ok(text + "\n" + &toml::to_string(&recipe).context("a recipe as TOML")?)
+    Ok(text + "\n" + &recipe::written(&recipe)?)
 }
 
 /// What turns the file's method into another, as `gnr train --set` takes it.
@@ -146,9 +142,21 @@ mod tests {
 
     #[test]
     fn the_files_are_what_the_plan_says() {
-        let root = workspace::root().join("recipes");
-        let wrong = differing(&root, &expected().unwrap()).unwrap();
-        assert!(wrong.is_empty(), "{wrong:?}: run `cargo xtask recipes`");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+        assert_eq!(check_recipes(&root).unwrap(), expected().unwrap().len());
+    }
+
+    #[test]
+    fn what_differs_is_named_and_mended() {
+        let root = tempfile::tempdir().unwrap();
+        let (all, written) = write_recipes(root.path()).unwrap();
+        assert!(all > 20 && written == all, "{written} of {all}");
+        assert_eq!(write_recipes(root.path()).unwrap(), (all, 0));
+        std::fs::write(root.path().join("small/mine.toml"), "").unwrap();
+        let error = check_recipes(root.path()).unwrap_err().to_string();
+        assert!(error.starts_with("small/mine.toml: not what the plan says"), "{error}");
+        assert_eq!(write_recipes(root.path()).unwrap(), (all, 1));
+        assert_eq!(check_recipes(root.path()).unwrap(), all);
     }
 
     /// `section.key=value` on a table, as `gnr` does it.

@@ -1,53 +1,48 @@
 //! Figure 1: (a) two minima that R_SAM takes for equal; (b) how many local minima lie around SAM's solutions.
 
-use anyhow::{Context, Result};
+use gnr_plot::{Axis, Content, Figure, Lines, Mark, Panel, Series};
+use gnr_train::{
+    TrainError,
+    geometry::worked_example::{Example, examples},
+};
 use serde_json::{Value, json};
 
-use super::measure::Measurements;
-use super::sheet::Sheet;
-use super::{Making, data_caveat, number, numbers};
+use super::{Kind, Making, Measurements, Sheet, data_caveat, list, number, numbers};
+use crate::error::Result;
 
 pub(super) fn make(
     making: &Making<'_>,
-    measurements: &Measurements<'_>,
+    measurements: &mut Measurements<'_>,
     sheet: &mut Sheet<'_>,
 ) -> Result<()> {
-    sheet.text("## (a) Two minima");
-    let told = sheet.example("a", "figure1a", "Two cosines and the norms of their gradients")?;
-    let values: Vec<&str> = told.lines().filter(|line| line.contains("R_SAM")).collect();
+    sheet.heading("(a) Two minima");
+    let (drawing, values) = worked_example()?;
+    sheet.draw("a", &drawing, "Two cosines and the norms of their gradients")?;
     sheet.text(&format!(
         "Exact: R_SAM = 2 and 2, R_GNR = π and 3π. Found:\n\n```text\n{}\n```",
         values.join("\n")
     ));
 
-    sheet.text("## (b) Minima around SAM's solutions");
+    sheet.heading("(b) Minima around SAM's solutions");
     let sizes = making.sizes();
     let (mut profiles, mut minima, mut maxima, mut rows, mut by_step) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (index, (case, run)) in making.plan.cases.iter().zip(making.runs).enumerate() {
         let weights = making.kept(run, making.net().epochs);
-        let mut arguments = making.subject(run, weights, sizes.images);
-        let options = [
-            ("--directions", sizes.directions.to_string()),
-            ("--refine", sizes.refine.to_string()),
-            ("--resolution", "0,1e-6,1e-4".into()),
-        ];
-        arguments.extend(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
-        arguments.extend(["--no-plot".into(), "--quiet".into()]);
-        let report = measurements.take(&run.name, "minima", &arguments)?;
+        let (report, _) = measurements.take(&run.run.name, Kind::Minima, &sizes, (run, weights))?;
         let label = format!("{}, seed {}", making.method(case), case.seed);
-        let counted = report["counted"].as_array().context("`counted` is missing")?;
-        let first = counted.first().context("nothing was counted")?;
+        let counted = list(&report, "counted")?;
         let counts = |kind: &str| -> Result<Vec<f64>> {
-            let directions = first["directions"].as_array().context("`directions` is missing")?;
+            let directions = list(counted.first().unwrap_or(&Value::Null), "directions")?;
             directions.iter().map(|direction| number(direction, kind)).collect()
         };
         minima.push(json!({ "label": label, "values": counts("minima")?, "colour": index }));
         maxima.push(json!({ "label": label, "values": counts("maxima")?, "colour": index }));
         if index == 0 {
-            let distances = numbers(&report, &["distances"])?;
-            for row in report["losses"].as_array().context("`losses` is missing")? {
-                let losses = numbers(&json!({ "row": row }), &["row"])?;
+            let distances = numbers(&report, "distances")?;
+            for row in list(&report, "losses")? {
+                let losses: Vec<f64> =
+                    row.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
                 let rise: Vec<f64> = losses.iter().map(|loss| loss - losses[0]).collect();
                 profiles.push(
                     json!({ "label": "", "x": distances, "y": rise, "style": "thin", "colour": index }),
@@ -101,11 +96,64 @@ pub(super) fn make(
         ),
         "panels": panels,
     });
-    sheet.draw("b", &figure, "Numbers of local minima and maxima along random directions")?;
+    sheet.describe("b", figure, "Numbers of local minima and maxima along random directions")?;
     sheet.text(
         "Mean numbers of extrema strictly inside the ten steps. With a resolution r, a turn counts when the loss changes by more than \
          r on both of its sides; turns of about 1e-7 are single-precision rounding.",
     );
-    sheet.table(&["net", "step", "resolution", "minima", "maxima"], &rows);
+    sheet.table(&["net", "step", "resolution", "minima", "maxima"], rows);
     Ok(())
+}
+
+/// Figure 1a: two cosines, and their R_SAM and R_GNR in words, one line each.
+///
+/// # Errors
+/// A maximum that cannot be found.
+pub fn worked_example() -> Result<(Figure, Vec<String>)> {
+    let examples = examples(401).map_err(TrainError::from)?;
+    let frequency = |example: &Example| match example.loss.frequency {
+        1.0 => String::new(),
+        k => k.to_string(),
+    };
+    let words = examples.iter().map(|example| {
+        format!(
+            "cos({}πθ + π) at θ = 0, ρ = 1: R_SAM ≥ {:.9}, R_GNR ≥ {:.9}",
+            frequency(example),
+            example.r_sam.value,
+            example.r_gnr.value
+        )
+    });
+    Ok((drawing(&examples), words.collect()))
+}
+
+fn drawing(examples: &[Example; 2]) -> Figure {
+    let name = |example: &Example| match example.loss.frequency {
+        1.0 => "flat: cos(πθ + π)".to_owned(),
+        k => format!("sharp: cos({k}πθ + π)"),
+    };
+    let panel = |title: &str, label: &str, of: fn(&Example) -> &Vec<f64>| {
+        let series = examples.iter().map(|e| Series::line(name(e), e.theta.clone(), of(e).clone())).collect();
+        let lines =
+            Lines { x: Axis::linear("θ").within(-1.0, 1.0), y: Axis::linear(label), series, marks: vec![] };
+        Panel::new(title, Content::Lines(lines))
+    };
+    let [flat, sharp] = examples;
+    let mut panels = vec![
+        panel(&format!("R_SAM = {:.2} and {:.2}", flat.r_sam.value, sharp.r_sam.value), "loss", |e| {
+            &e.values
+        }),
+        panel(
+            &format!("R_GNR = {:.2} and {:.2}", flat.r_gnr.value, sharp.r_gnr.value),
+            "‖∇ loss‖",
+            |e| &e.slopes,
+        ),
+    ];
+    if let Content::Lines(lines) = &mut panels[0].content {
+        lines.marks.push(Mark { x: 0.0, y: -1.0, text: "θ = 0, ρ = 1".into() });
+    }
+    let mut figure = Figure::new("Two minima: equal for R_SAM, told apart by R_GNR", panels);
+    figure.note = "The maxima over |θ'| ≤ 1 of the rise of the loss (R_SAM) and of ρ times the gradient's norm (R_GNR), by \
+                   multi-start ascent."
+        .into();
+    figure
 }

@@ -1,11 +1,9 @@
 //! Figure 2: the largest Hessian eigenvalues, the trace and the density of every method, at half of the training and at its end.
 
-use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::measure::Measurements;
-use super::sheet::Sheet;
-use super::{Making, data_caveat, number};
+use super::{Kind, Making, Measurements, Planned, Sheet, data_caveat, list, measure::table, number};
+use crate::error::Result;
 
 /// Bins of the common range of eigenvalues.
 const BINS: usize = 40;
@@ -23,7 +21,7 @@ struct Measured {
 
 pub(super) fn make(
     making: &Making<'_>,
-    measurements: &Measurements<'_>,
+    measurements: &mut Measurements<'_>,
     sheet: &mut Sheet<'_>,
 ) -> Result<()> {
     let (sizes, net) = (making.sizes(), making.net());
@@ -60,7 +58,7 @@ pub(super) fn make(
         ),
         "panels": panels,
     });
-    sheet.draw("", &figure, "Histograms of the largest Hessian eigenvalues of four methods")?;
+    sheet.describe("", figure, "Histograms of the largest Hessian eigenvalues of four methods")?;
     sheet.text("Trace with its 95 % interval over test vectors; it does not cover the choice of images or of the seed.");
     let shown = |value: Option<&f64>| value.map_or("–".into(), |x| format!("{x:.2}"));
     let rows: Vec<Vec<String>> = (0..2)
@@ -79,38 +77,25 @@ pub(super) fn make(
         })
         .collect();
     let last = format!("λ{}", sizes.eigenvalues);
-    sheet.table(&["epoch", "method", "λ1", "λ5", &last, "converged", "trace"], &rows);
+    sheet.table(&["epoch", "method", "λ1", "λ5", &last, "converged", "trace"], rows);
     Ok(())
 }
 
 fn measure(
     making: &Making<'_>,
-    measurements: &Measurements<'_>,
+    measurements: &mut Measurements<'_>,
     epoch: u64,
-    run: &super::Run,
+    run: &Planned,
 ) -> Result<Measured> {
     let sizes = making.sizes();
-    let name = format!("{}/epoch-{epoch}", run.name);
-    let arguments = |options: &[(&str, String)]| {
-        let mut arguments = making.subject(run, making.kept(run, epoch), sizes.images);
-        for (option, value) in options {
-            arguments.extend([(*option).to_owned(), value.clone()]);
-        }
-        arguments.push("--quiet".into());
-        arguments
-    };
-    let top = [
-        ("--top", sizes.eigenvalues.to_string()),
-        ("--tol", "1e-2".into()),
-        ("--max-matvecs", sizes.matvecs.to_string()),
-    ];
-    let spectrum = measurements.take(&name, "spectrum", &arguments(&top))?;
-    let pairs = spectrum["pairs"].as_array().context("`pairs` is missing")?;
-    let trace = measurements.take(&name, "trace", &arguments(&[("--samples", sizes.samples.to_string())]))?;
+    let name = format!("{}/epoch-{epoch}", run.run.name);
+    let mut take = |kind| measurements.take(&name, kind, &sizes, (run, making.kept(run, epoch)));
+    let (spectrum, _) = take(Kind::Spectrum)?;
+    let pairs = list(&spectrum, "pairs")?;
+    let (trace, _) = take(Kind::Trace)?;
     let [value, low, high] = ["trace", "low", "high"].map(|key| number(&trace, key));
-    let steps = arguments(&[("--starts", "1".into()), ("--steps", sizes.density_steps.to_string())]);
-    measurements.take(&name, "density", &steps)?;
-    let density = measurements.table(&name, "density", &steps, "density.csv")?;
+    let (_, folder) = take(Kind::Density)?;
+    let density = table(&folder.join("density.csv"))?;
     Ok(Measured {
         epoch,
         eigenvalues: pairs.iter().map(|pair| number(pair, "eigenvalue")).collect::<Result<_>>()?,
@@ -121,7 +106,7 @@ fn measure(
 }
 
 /// A panel a method, with a group an epoch; the same axes for all, or they would compare nothing.
-fn histograms(methods: &[(String, Vec<Measured>)], count: u64) -> Vec<Value> {
+fn histograms(methods: &[(String, Vec<Measured>)], count: usize) -> Vec<Value> {
     let all = || methods.iter().flat_map(|(_, epochs)| epochs);
     let positive = || all().flat_map(|measured| &measured.eigenvalues).copied().filter(|x| *x > 0.0);
     let (low, high) = (positive().fold(f64::INFINITY, f64::min), positive().fold(0.0, f64::max));

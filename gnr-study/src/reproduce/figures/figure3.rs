@@ -1,33 +1,23 @@
 //! Figure 3: the loss over a plane of filter-normalised random directions around every method's solution.
 
-use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::measure::Measurements;
-use super::sheet::Sheet;
-use super::{Making, data_caveat, number, numbers};
+use super::{Kind, Making, Measurements, Sheet, data_caveat, list, number, numbers};
+use crate::error::Result;
 
 pub(super) fn make(
     making: &Making<'_>,
-    measurements: &Measurements<'_>,
+    measurements: &mut Measurements<'_>,
     sheet: &mut Sheet<'_>,
 ) -> Result<()> {
     let (sizes, net) = (making.sizes(), making.net());
     let mut planes = Vec::new();
     let mut sharpness = Vec::new();
     for (case, run) in making.plan.cases.iter().zip(making.runs) {
-        let mut arguments = making.subject(run, making.kept(run, net.epochs), sizes.images);
-        let subject = arguments.clone();
-        // The same seed of directions for all: normal vectors, scaled to each net's filters.
-        for (option, value) in [("--random", "2".into()), ("--points", sizes.grid.to_string())] {
-            arguments.extend([option.to_owned(), value]);
-        }
-        arguments.extend(["--no-plot".into(), "--quiet".into()]);
-        planes.push((making.method(case), measurements.take(&run.name, "landscape", &arguments)?));
-
-        let options = ["--rho", "0.05,0.1", "--steps", "4", "--starts", "1", "--no-plot", "--quiet"];
-        let arguments: Vec<String> = subject.into_iter().chain(options.map(String::from)).collect();
-        sharpness.push((making.method(case), measurements.take(&run.name, "sharpness", &arguments)?));
+        let mut take =
+            |kind| measurements.take(&run.run.name, kind, &sizes, (run, making.kept(run, net.epochs)));
+        planes.push((making.method(case), take(Kind::Landscape)?.0));
+        sharpness.push((making.method(case), take(Kind::Sharpness)?.0));
     }
     // One scale for all, or colours would compare nothing.
     let all = planes.iter().map(|(_, plane)| losses(plane)).collect::<Result<Vec<_>>>()?;
@@ -43,7 +33,7 @@ pub(super) fn make(
         let axis = |label: &str| json!({ "label": label });
         Ok(json!({
             "title": label, "kind": kind, "x": axis("direction 1"), "y": axis("direction 2"), "z": z,
-            "xs": numbers(plane, &["xs"])?, "ys": numbers(plane, &["ys"])?, "zs": zs,
+            "xs": numbers(plane, "xs")?, "ys": numbers(plane, "ys")?, "zs": zs,
         }))
     };
     let indices = || 0..planes.len();
@@ -62,14 +52,14 @@ pub(super) fn make(
         ),
         "panels": panels,
     });
-    sheet.draw("", &figure, "Contours and surfaces of the loss around the solutions of four methods")?;
+    sheet.describe("", figure, "Contours and surfaces of the loss around the solutions of four methods")?;
     sheet.text(
         "One plane of two random directions shows little of a space of so many dimensions. How much loss and gradient grow within a \
          radius, as lower bounds of R_SAM and R_GNR (`gnr sharpness`):",
     );
     let mut rows = Vec::new();
     for (label, report) in &sharpness {
-        for bound in report["bounds"].as_array().context("`bounds` is missing")? {
+        for bound in list(report, "bounds")? {
             let word = |key: &str| bound[key].as_str().unwrap_or_default().to_owned();
             rows.push(vec![
                 label.clone(),
@@ -80,12 +70,11 @@ pub(super) fn make(
             ]);
         }
     }
-    sheet.table(&["method", "measure", "ρ", "search", "lower bound"], &rows);
+    sheet.table(&["method", "measure", "ρ", "search", "lower bound"], rows);
     Ok(())
 }
 
 /// Rows of losses; `null` where one was not finite.
 fn losses(plane: &Value) -> Result<Vec<Vec<Value>>> {
-    let rows = plane["losses"].as_array().context("`losses` is missing")?;
-    rows.iter().map(|row| Ok(row.as_array().context("`losses` is no grid")?.clone())).collect()
+    Ok(list(plane, "losses")?.iter().map(|row| row.as_array().cloned().unwrap_or_default()).collect())
 }

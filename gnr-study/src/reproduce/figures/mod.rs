@@ -1,4 +1,4 @@
-//! The paper's figures: what is trained, what `gnr` measures of it, and the pictures that `gnr plot` draws of the measurements.
+//! The paper's figures: what is trained, what is measured of it, and the pictures of the measurements.
 
 mod figure1;
 mod figure2;
@@ -7,16 +7,17 @@ mod measure;
 mod sheet;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::plan::{Case, Dataset, METHODS, Method, Net, Plan, Scale, figure_net};
-use super::runner::Run;
-use crate::machine::Machine;
-use crate::workspace::quoted;
-use measure::Measurements;
+use super::{Say, machine, recipe, runs::Planned};
+use crate::error::{Result, StudyError};
+use measure::{Kind, Measurements};
 use sheet::Sheet;
+
+pub use figure1::worked_example;
 
 /// A figure of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,17 +64,17 @@ impl Figure {
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
     /// Training images that the loss is measured on.
-    images: u64,
+    images: usize,
     /// Random directions of Figure 1b, and points a step.
-    directions: u64,
-    refine: u64,
+    directions: usize,
+    refine: usize,
     /// Eigenvalues of Figure 2, products at most, test vectors of the trace, steps of a density.
-    eigenvalues: u64,
-    matvecs: u64,
-    samples: u64,
-    density_steps: u64,
+    eigenvalues: usize,
+    matvecs: usize,
+    samples: usize,
+    density_steps: usize,
     /// Points along each direction of Figure 3.
-    grid: u64,
+    grid: usize,
 }
 
 impl Sizes {
@@ -117,32 +118,29 @@ impl Sizes {
 pub(super) struct Making<'a> {
     pub(super) figure: Figure,
     pub(super) plan: &'a Plan,
-    pub(super) runs: &'a [Run],
-    pub(super) gnr: &'a Path,
+    pub(super) runs: &'a [Planned],
     pub(super) out: &'a Path,
-    pub(super) command: String,
+    pub(super) command: &'a str,
+    pub(super) stop: &'a AtomicBool,
 }
 
 impl Making<'_> {
-    /// Measures the runs, draws the figure and writes its report.
+    /// Measures the runs, draws the figure and writes its report. All runs are trained.
     ///
     /// # Errors
-    /// A run that is not trained, a measurement or a drawing that fails, an interruption.
-    pub(super) fn make(&self) -> Result<()> {
-        for run in self.runs {
-            if super::results::summary(&run.folder)?.is_none_or(|summary| !summary.finished) {
-                bail!("{} is not trained, so the figure cannot be made", run.name);
-            }
-        }
-        let measurements = Measurements { gnr: self.gnr, out: self.out };
-        let mut sheet = Sheet::new(self.out, self.figure.slug(), self.gnr);
+    /// A measurement or a drawing that fails, an interruption.
+    pub(super) fn make(&self, say: Say<'_>) -> Result<()> {
+        let mut measurements = Measurements { out: self.out, stop: self.stop, say };
+        let mut sheet = Sheet::new(self.out, self.figure.slug());
         match self.figure {
-            Figure::One => figure1::make(self, &measurements, &mut sheet)?,
-            Figure::Two => figure2::make(self, &measurements, &mut sheet)?,
-            Figure::Three => figure3::make(self, &measurements, &mut sheet)?,
+            Figure::One => figure1::make(self, &mut measurements, &mut sheet)?,
+            Figure::Two => figure2::make(self, &mut measurements, &mut sheet)?,
+            Figure::Three => figure3::make(self, &mut measurements, &mut sheet)?,
         }
-        let path = sheet.write(self.figure.title(), self.plan.scale, &self.provenance())?;
-        println!("written: {}", path.display());
+        let written = sheet.write(self.figure.title(), self.plan.scale, self.provenance()?)?;
+        for path in written {
+            (measurements.say)(&format!("written: {}", path.display()));
+        }
         Ok(())
     }
 
@@ -159,33 +157,25 @@ impl Making<'_> {
         case.method.title(self.net().optimizer.title())
     }
 
-    /// The arguments that say which network is measured on what.
-    fn subject(&self, run: &Run, weights: PathBuf, images: u64) -> Vec<String> {
-        let mut arguments = vec![weights.display().to_string(), "--subset".into(), images.to_string()];
-        if let Some(data) = run.placement().data {
-            arguments.extend(["--data-dir".into(), data.display().to_string()]);
-        }
-        arguments
+    /// The weights after an epoch: a run keeps those of epoch 0, every so many, the last.
+    fn kept(&self, planned: &Planned, epoch: u64) -> PathBuf {
+        planned.run.folder.join("checkpoints").join(format!("epoch-{epoch:04}.safetensors"))
     }
 
-    /// Names of the files a run keeps: epoch 0, every so many, the last.
-    fn kept(&self, run: &Run, epoch: u64) -> PathBuf {
-        run.folder.join("checkpoints").join(format!("epoch-{epoch:04}.safetensors"))
-    }
-
-    fn provenance(&self) -> Vec<(&'static str, String)> {
-        let machine = Machine::here();
+    fn provenance(&self) -> Result<Vec<(String, String)>> {
         let net = self.net();
-        let mut commits: Vec<String> = self.runs.iter().filter_map(Run::commit).collect();
+        let mut commits = Vec::new();
+        for planned in self.runs {
+            commits.extend(crate::results::summary(&planned.run.folder)?.and_then(|summary| summary.commit));
+        }
         commits.sort();
         commits.dedup();
         let mut seeds: Vec<u64> = self.plan.cases.iter().map(|case| case.seed).collect();
         seeds.sort_unstable();
         seeds.dedup();
         let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
-        vec![
+        let facts = [
             ("command", format!("`{}`", self.command)),
-            ("commit", machine.commit),
             ("runs trained by", if commits.is_empty() { "unknown".into() } else { commits.join(", ") }),
             (
                 "recipe",
@@ -197,7 +187,7 @@ impl Making<'_> {
                     net.batch,
                     net.optimizer.learning_rate(),
                     net.schedule,
-                    super::recipe::hyperparameters()
+                    recipe::hyperparameters()
                 ),
             ),
             ("seeds", seeds.join(", ")),
@@ -208,35 +198,34 @@ impl Making<'_> {
                     self.sizes().images
                 ),
             ),
-            ("machine", format!("{}, {} cores", machine.cpu, machine.cores)),
-            ("date", format!("{} UTC", machine.date)),
-        ]
+        ];
+        Ok(facts.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(machine::facts()).collect())
     }
 }
 
-/// A list of numbers at a path of keys.
-fn numbers(value: &Value, keys: &[&str]) -> Result<Vec<f64>> {
-    let mut found = value;
-    for key in keys {
-        found = found.get(key).with_context(|| format!("`{}` is missing", keys.join(".")))?;
-    }
-    let list = found.as_array().with_context(|| format!("`{}` is no list", keys.join(".")))?;
-    list.iter()
-        .map(|value| value.as_f64().with_context(|| format!("`{}` holds {value}", keys.join("."))))
-        .collect()
+/// What a measurement's report lacks.
+fn lacks(key: &str) -> StudyError {
+    StudyError::Request(format!(
+        "a measurement's report lacks `{key}`; remove the folder `measures` to measure again"
+    ))
+}
+
+/// A list under a key.
+fn list<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
+    value.get(key).and_then(Value::as_array).ok_or_else(|| lacks(key))
+}
+
+/// A list of numbers under a key; what is not finite is NaN.
+fn numbers(value: &Value, key: &str) -> Result<Vec<f64>> {
+    Ok(list(value, key)?.iter().map(|value| value.as_f64().unwrap_or(f64::NAN)).collect())
 }
 
 /// A number under a key.
 fn number(value: &Value, key: &str) -> Result<f64> {
-    value.get(key).and_then(Value::as_f64).with_context(|| format!("number `{key}` is missing"))
+    value.get(key).and_then(Value::as_f64).ok_or_else(|| lacks(key))
 }
 
 /// What readers of a data set must know.
 fn data_caveat(net: &Net) -> &'static str {
     if net.dataset == Dataset::Cifar10Jpeg { "CIFAR-10 as lossy JPEG (quality 75)." } else { "" }
-}
-
-/// Words for a list of arguments, as they would be typed.
-fn typed(arguments: &[String]) -> String {
-    arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }

@@ -1,94 +1,70 @@
 //! The report of a figure: pictures, tables and where they come from, as Markdown beside the pictures.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use gnr_plot::Figure;
+use gnr_train::write_atomically;
 
 use super::super::plan::Scale;
-use crate::workspace;
+use crate::{
+    error::{Result, StudyError},
+    report::{Block, Document, write_figure},
+};
 
 pub(super) struct Sheet<'a> {
     out: &'a Path,
     slug: &'static str,
-    gnr: &'a Path,
-    body: String,
+    blocks: Vec<Block>,
+    written: Vec<PathBuf>,
 }
 
 impl<'a> Sheet<'a> {
-    pub(super) fn new(out: &'a Path, slug: &'static str, gnr: &'a Path) -> Self {
-        Self { out, slug, gnr, body: String::new() }
+    pub(super) fn new(out: &'a Path, slug: &'static str) -> Self {
+        Self { out, slug, blocks: Vec::new(), written: Vec::new() }
     }
 
-    /// Path without an extension of the picture called `part`.
-    fn prefix(&self, part: &str) -> PathBuf {
-        self.out.join(format!("{}{part}", self.slug))
-    }
-
-    /// Draws a figure of `gnr plot`: `SLUGpart.svg`, `.png`, `.csv` and `.figure.json`.
-    pub(super) fn draw(&mut self, part: &str, figure: &Value, alt: &str) -> Result<()> {
-        let prefix = self.prefix(part);
-        let description = prefix.with_extension("figure.json");
-        std::fs::write(&description, serde_json::to_string_pretty(figure)? + "\n")
-            .with_context(|| format!("cannot write {}", description.display()))?;
-        self.plot(&[description.as_os_str()], &prefix)?;
-        self.picture(part, alt);
+    /// Draws a figure as `SLUGpart.svg`, `.png`, `.csv` and `.figure.json`.
+    pub(super) fn draw(&mut self, part: &str, figure: &Figure, alt: &str) -> Result<()> {
+        let name = format!("{}{part}", self.slug);
+        self.written.extend(write_figure(figure, &self.out.join(&name), true)?);
+        self.text(&format!("![{alt}]({name}.png)\n\n[SVG]({name}.svg), [data]({name}.csv)"));
         Ok(())
     }
 
-    /// Lets `gnr plot` draw an example of its own; what it told.
-    pub(super) fn example(&mut self, part: &str, example: &str, alt: &str) -> Result<String> {
-        let prefix = self.prefix(part);
-        let told = self.plot(&["--example".as_ref(), example.as_ref()], &prefix)?;
-        self.picture(part, alt);
-        Ok(told)
+    /// The same from a description in JSON.
+    pub(super) fn describe(&mut self, part: &str, figure: serde_json::Value, alt: &str) -> Result<()> {
+        let wrong = |error: serde_json::Error| StudyError::Request(format!("{}{part}: {error}", self.slug));
+        let figure: Figure = serde_json::from_value(figure).map_err(wrong)?;
+        self.draw(part, &figure, alt)
     }
 
-    fn plot(&self, what: &[&std::ffi::OsStr], prefix: &Path) -> Result<String> {
-        let mut command = Command::new(self.gnr);
-        command.arg("plot").args(what).arg("--out").arg(prefix);
-        let told = workspace::output(command)?;
-        println!("written: {}.svg, .png, .csv", prefix.display());
-        Ok(told)
-    }
-
-    fn picture(&mut self, part: &str, alt: &str) {
-        let name = format!("{}{part}", self.slug);
-        self.text(&format!("![{alt}]({name}.png)\n\n[SVG]({name}.svg), [data]({name}.csv)"));
+    pub(super) fn heading(&mut self, text: &str) {
+        self.blocks.push(Block::Heading(text.into()));
     }
 
     pub(super) fn text(&mut self, text: &str) {
-        self.body += text;
-        self.body += "\n\n";
+        self.blocks.push(Block::Paragraph(text.into()));
     }
 
-    pub(super) fn table(&mut self, header: &[&str], rows: &[Vec<String>]) {
-        let mut line = |cells: &[String]| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(self.body, "| {} |", cells.join(" | "));
-        };
-        line(&header.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());
-        line(&vec!["---".to_owned(); header.len()]);
-        rows.iter().for_each(|row| line(row));
-        self.body.push('\n');
+    pub(super) fn table(&mut self, header: &[&str], rows: Vec<Vec<String>>) {
+        let header = header.iter().map(|cell| (*cell).to_owned()).collect();
+        self.blocks.push(Block::Table { header, rows });
     }
 
-    /// Writes `SLUG.md`.
+    /// Writes `SLUG.md`; all files of the figure.
     pub(super) fn write(
-        &self,
+        mut self,
         title: &str,
         scale: Scale,
-        provenance: &[(&'static str, String)],
-    ) -> Result<PathBuf> {
-        let mut text =
-            format!("# {title}, {scale} scale\n\n{}\n\n{}## Origin\n\n", scale.caveat(), self.body);
-        for (name, value) in provenance {
-            let _ = writeln!(text, "- {name}: {value}");
-        }
+        provenance: Vec<(String, String)>,
+    ) -> Result<Vec<PathBuf>> {
+        self.blocks.insert(0, Block::Caveat(scale.caveat().into()));
+        self.heading("Origin");
+        self.blocks.push(Block::Facts(provenance));
+        let document = Document { title: format!("{title}, {scale} scale"), blocks: self.blocks };
         let path = self.out.join(format!("{}.md", self.slug));
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(path)
+        write_atomically(&path, document.markdown().as_bytes())?;
+        self.written.push(path);
+        Ok(self.written)
     }
 }

@@ -1,4 +1,6 @@
-//! Data sets as `gnr` knows them, with what a reproduction must know before it opens one.
+//! The data sets of the plan. What gnr-data knows about them is asked there.
+
+use gnr_data::DatasetInfo;
 
 /// A data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,33 +22,27 @@ pub(in crate::reproduce) enum Dataset {
 impl Dataset {
     /// For names of runs and files.
     pub(in crate::reproduce) fn slug(self) -> &'static str {
-        match self {
-            Self::Digits => "digits",
-            Self::FashionMnist => "fashion-mnist",
-            Self::Cifar10Jpeg => "cifar10-jpeg",
-            Self::Imagenette => "imagenette",
-            Self::Cifar10 => "cifar10",
-            Self::Cifar100 => "cifar100",
-            Self::ImageNet => "imagenet",
-            Self::StanfordCars => "stanford-cars",
-            Self::OxfordPets => "oxford-pets",
-            Self::Food101 => "food101",
-        }
+        self.names().0
     }
 
     /// For readers.
     pub(in crate::reproduce) fn title(self) -> &'static str {
+        self.names().1
+    }
+
+    /// Slug and title. The slug is gnr-data's name, but for our own image folders.
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Digits => "digits",
-            Self::FashionMnist => "Fashion-MNIST",
-            Self::Cifar10Jpeg => "CIFAR-10 (JPEG)",
-            Self::Imagenette => "Imagenette subset",
-            Self::Cifar10 => "CIFAR-10",
-            Self::Cifar100 => "CIFAR-100",
-            Self::ImageNet => "ImageNet",
-            Self::StanfordCars => "Stanford Cars",
-            Self::OxfordPets => "Oxford-IIIT Pets",
-            Self::Food101 => "Food-101",
+            Self::Digits => ("digits", "digits"),
+            Self::FashionMnist => ("fashion-mnist", "Fashion-MNIST"),
+            Self::Cifar10Jpeg => ("cifar10-jpeg", "CIFAR-10 (JPEG)"),
+            Self::Imagenette => ("imagenette", "Imagenette subset"),
+            Self::Cifar10 => ("cifar10", "CIFAR-10"),
+            Self::Cifar100 => ("cifar100", "CIFAR-100"),
+            Self::ImageNet => ("imagenet", "ImageNet"),
+            Self::StanfordCars => ("stanford-cars", "Stanford Cars"),
+            Self::OxfordPets => ("oxford-pets", "Oxford-IIIT Pets"),
+            Self::Food101 => ("food101", "Food-101"),
         }
     }
 
@@ -67,51 +63,63 @@ impl Dataset {
         }
     }
 
-    /// Published number of training images.
-    pub(in crate::reproduce) fn train_images(self) -> u64 {
+    /// What gnr-data knows; none of our own image folders.
+    pub(in crate::reproduce) fn info(self) -> Option<&'static DatasetInfo> {
+        gnr_data::find(self.slug()).ok()
+    }
+
+    /// Numbers of training and test images, of classes, and `[C, H, W]` when it is not resized.
+    fn numbers(self) -> ([usize; 2], usize, [usize; 3]) {
+        // Photographs have no size of their own.
+        const PHOTOGRAPH: [usize; 3] = [3, 224, 224];
         match self {
-            Self::Digits => 1_437,
-            Self::FashionMnist => 60_000,
-            Self::Cifar10Jpeg | Self::Cifar10 | Self::Cifar100 => 50_000,
-            Self::Imagenette => 1_000,
-            Self::ImageNet => 1_281_167,
-            Self::StanfordCars => 8_144,
-            Self::OxfordPets => 3_680,
-            Self::Food101 => 75_750,
+            Self::Cifar10Jpeg => Self::Cifar10.numbers(),
+            Self::Imagenette => ([1_000, 400], 10, PHOTOGRAPH),
+            other => {
+                let info = other.info();
+                let counts = info.and_then(|info| info.counts).unwrap_or_default();
+                let classes = info.and_then(|info| info.classes).unwrap_or_default();
+                (counts, classes, info.and_then(|info| info.shape).unwrap_or(PHOTOGRAPH))
+            }
         }
     }
 
-    /// Published number of images that accuracy is measured on.
+    pub(in crate::reproduce) fn train_images(self) -> u64 {
+        self.numbers().0[0] as u64
+    }
+
+    /// Images that accuracy is measured on.
     pub(in crate::reproduce) fn test_images(self) -> u64 {
-        match self {
-            Self::Digits => 360,
-            Self::FashionMnist | Self::Cifar10Jpeg | Self::Cifar10 | Self::Cifar100 => 10_000,
-            Self::Imagenette => 400,
-            Self::ImageNet => 50_000,
-            Self::StanfordCars => 8_041,
-            Self::OxfordPets => 3_669,
-            Self::Food101 => 25_250,
-        }
+        self.numbers().0[1] as u64
     }
 
     pub(in crate::reproduce) fn classes(self) -> usize {
-        match self {
-            Self::Cifar100 => 100,
-            Self::ImageNet => 1_000,
-            Self::StanfordCars => 196,
-            Self::OxfordPets => 37,
-            Self::Food101 => 101,
-            _ => 10,
-        }
+        self.numbers().1
     }
 
-    /// `[C, H, W]` of an image when it is not resized; photographs have no size of their own.
     pub(in crate::reproduce) fn shape(self) -> [usize; 3] {
-        match self {
-            Self::Digits => [1, 8, 8],
-            Self::FashionMnist => [1, 28, 28],
-            Self::Cifar10Jpeg | Self::Cifar10 | Self::Cifar100 => [3, 32, 32],
-            _ => [3, 224, 224],
+        self.numbers().2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Plan, Scale, Table};
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_every_data_set_of_a_plan_are_known() {
+        for (table, scale) in Table::ALL.into_iter().flat_map(|table| Scale::ALL.map(|scale| (table, scale)))
+        {
+            for net in Plan::table(table, scale, 1).nets {
+                let ([train, test], classes, _) = net.dataset.numbers();
+                assert!(train > 0 && test > 0 && classes > 1, "{:?}", net.dataset);
+                let own = matches!(net.dataset, Dataset::Cifar10Jpeg | Dataset::Imagenette);
+                assert_eq!(net.dataset.info().is_none(), own, "{:?}", net.dataset);
+            }
         }
+        assert_eq!(Dataset::Cifar10Jpeg.numbers(), ([50_000, 10_000], 10, [3, 32, 32]));
+        assert_eq!(Dataset::Digits.numbers(), ([1_437, 360], 10, [1, 8, 8]));
+        assert_eq!(Dataset::Food101.numbers(), ([75_750, 25_250], 101, [3, 224, 224]));
     }
 }

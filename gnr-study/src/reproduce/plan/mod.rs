@@ -6,16 +6,17 @@ mod tables;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 
-use anyhow::{Result, bail};
+use crate::error::{Result, StudyError};
 
 pub(super) use dataset::Dataset;
 pub(super) use method::{Gnr, METHODS, Method, Product};
 pub(super) use tables::figure_net;
 
 /// How much of the paper's setting a run keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub(crate) enum Scale {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scale {
     /// Embedded 8×8 digits, small nets: minutes. Shows that everything works; says nothing about the paper's numbers.
     Smoke,
     /// Real images, in part, thinner nets, few epochs: hours.
@@ -34,7 +35,19 @@ impl fmt::Display for Scale {
     }
 }
 
+impl FromStr for Scale {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|scale| scale.to_string() == text);
+        found.ok_or_else(|| format!("no scale is called `{text}`; there are smoke, small and paper"))
+    }
+}
+
 impl Scale {
+    /// From minutes to weeks.
+    pub const ALL: [Self; 3] = [Self::Smoke, Self::Small, Self::Paper];
+
     /// What a reader of the numbers must know first.
     pub(super) fn caveat(self) -> &'static str {
         match self {
@@ -313,7 +326,10 @@ impl Plan {
         });
         if self.cases.is_empty() {
             let first = names.first().map_or("", String::as_str);
-            bail!("no run's name contains {}; a name is like `{first}`", filters.join(" or "));
+            return Err(StudyError::Request(format!(
+                "no run's name contains {}; a name is like `{first}`",
+                filters.join(" or ")
+            )));
         }
         Ok(())
     }
@@ -338,11 +354,10 @@ fn gcd(a: u64, b: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const SCALES: [Scale; 3] = [Scale::Smoke, Scale::Small, Scale::Paper];
-
     #[test]
     fn every_table_and_scale_pairs_each_method_with_its_base() {
-        for (table, scale) in Table::ALL.into_iter().flat_map(|table| SCALES.map(|scale| (table, scale))) {
+        for (table, scale) in Table::ALL.into_iter().flat_map(|table| Scale::ALL.map(|scale| (table, scale)))
+        {
             let plan = Plan::table(table, scale, 3);
             assert_eq!(plan.cases.len(), plan.nets.len() * plan.methods.len() * 3);
             for case in &plan.cases {
@@ -359,7 +374,7 @@ mod tests {
     /// The run keeps the weights of epoch 0, of every `keep_every`, and the last.
     #[test]
     fn figures_find_the_weights_of_half_the_training() {
-        for scale in SCALES {
+        for scale in Scale::ALL {
             let planned = tables::figure_net(scale);
             for epochs in [1, 2, 3, 7, 10, 90, planned.epochs] {
                 let mut net = planned.clone();

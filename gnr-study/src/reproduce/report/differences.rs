@@ -2,7 +2,7 @@
 
 use super::super::plan::{Gnr, Method};
 use super::Report;
-use super::block::Block;
+use crate::report::Block;
 use crate::statistics::{Summary, Verdict};
 
 /// A comparison on one net.

@@ -1,24 +1,41 @@
-//! What the results support, once as data ([`block`]); [`terminal`], [`markdown`] and [`html`] only write it down.
+//! What the results of a table support.
 
-pub(super) mod block;
-mod curves;
 mod differences;
-mod html;
-mod markdown;
-mod terminal;
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
-
 use super::paper::Paper;
-use super::plan::{Method, Plan};
-use super::recipe;
+use super::plan::{Method, Plan, Product, Scale};
 use super::results::Results;
-use super::runner::Failure;
-use crate::machine::Machine;
-use block::{Block, Document};
-use curves::Quantity;
+use super::{machine, recipe};
+use crate::{
+    error::Result,
+    report::{
+        Block, Document,
+        curves::{Curve, Quantity, figure},
+    },
+    runner::Failure,
+};
+
+/// Colours that differ in hue and lightness, readable on white and on black: blues without SAM, warm with; the fewer steps
+/// GNR acts on, the nearer to its base method.
+fn colour(method: Method) -> (u8, u8, u8) {
+    let every_step = |sam, product: Option<Product>| match (sam, product) {
+        (false, None) => (0, 114, 178),
+        (false, Some(Product::Exact)) => (0, 158, 115),
+        (false, Some(Product::FiniteDifference)) => (86, 180, 233),
+        (true, None) => (204, 61, 61),
+        (true, Some(Product::Exact)) => (230, 140, 0),
+        (true, Some(Product::FiniteDifference)) => (190, 110, 180),
+    };
+    let base = every_step(method.sam, None);
+    let Some(gnr) = method.gnr else { return base };
+    let full = every_step(method.sam, Some(gnr.product));
+    // 1 on every step, towards 0 for rare ones.
+    let share = 1.0 / (1.0 + (gnr.every as f64).ln() / 2.0);
+    let mix = |a: u8, b: u8| (f64::from(a) * (1.0 - share) + f64::from(b) * share).round() as u8;
+    (mix(base.0, full.0), mix(base.1, full.1), mix(base.2, full.2))
+}
 
 /// A report on one reproduction.
 pub(super) struct Report<'a> {
@@ -26,8 +43,7 @@ pub(super) struct Report<'a> {
     pub(super) results: &'a Results,
     pub(super) failures: &'a [Failure],
     pub(super) paper: &'a Paper,
-    pub(super) machine: Machine,
-    pub(super) command: String,
+    pub(super) command: &'a str,
 }
 
 impl Report<'_> {
@@ -193,7 +209,7 @@ impl Report<'_> {
             return Vec::new();
         }
         let note = match self.plan.scale {
-            super::plan::Scale::Paper => {
+            Scale::Paper => {
                 "Quoted from the paper's text; where a table's cells are missing there, they are here."
             }
             _ => {
@@ -208,14 +224,17 @@ impl Report<'_> {
     fn curve_blocks(&self) -> Result<Vec<Block>> {
         let methods = self.methods();
         let base = self.base();
-        let key = methods.iter().map(|&method| (curves::colour(method), method.title(&base))).collect();
+        let key = methods.iter().map(|&method| (colour(method), method.title(&base))).collect();
         let mut figures = Vec::new();
         for net in self.nets() {
             for quantity in [Quantity::TestAccuracy, Quantity::TrainLoss] {
-                if let Some(svg) = curves::svg(self.results, net, &methods, quantity)? {
-                    let caption = format!("{}: {}", self.plan.nets[net].heading(), quantity.title());
-                    figures.push(Block::Figure { caption, svg });
-                }
+                let caption = format!("{}: {}", self.plan.nets[net].heading(), quantity.title());
+                let curve = |&method: &Method| {
+                    let runs = self.results.cell(net, method).map(|outcome| &outcome.epochs[..]);
+                    Curve::of_runs(method.title(&base), colour(method), quantity, runs)
+                };
+                let curves: Vec<Curve> = methods.iter().map(curve).collect();
+                figures.extend(figure(&caption, quantity, &curves)?);
             }
         }
         if figures.is_empty() {
@@ -251,14 +270,11 @@ impl Report<'_> {
         let settings: Vec<String> = self.nets().into_iter().map(setting).collect();
         let facts = [
             ("command", format!("`{}`", self.command)),
-            ("commit", self.machine.commit.clone()),
             ("runs trained by", made.into_iter().collect::<Vec<_>>().join(", ")),
             ("recipe", format!("{}. {}", settings.join("; "), recipe::hyperparameters())),
             ("seeds", seeds.join(", ")),
-            ("machine", format!("{}, {} cores", self.machine.cpu, self.machine.cores)),
-            ("date", format!("{} UTC", self.machine.date)),
         ];
-        facts.map(|(name, value)| (name.to_owned(), value)).to_vec()
+        facts.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(machine::facts()).collect()
     }
 
     fn other_scales(&self) -> String {
