@@ -1,12 +1,19 @@
-//! `reproduce` while it is interrupted, killed or in another's way: no run or measurement goes on without it, and none is lost.
+//! `gnr reproduce` while it is interrupted, killed or in another's way: no run or measurement is lost.
+#![cfg(unix)]
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
 
-use crate::reproduce::Bench;
-use crate::told;
+use crate::{reproduce::Bench, support::Tiny};
+
+/// One run of some seconds.
+const LONG: [&str; 9] =
+    ["table1", "--only", "/mlp-w64/sgd/", "--seeds", "1", "--epochs", "600", "--jobs", "1"];
 
 /// Waits for something that another process does.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -52,11 +59,16 @@ fn start(bench: &Bench, more: &[&str]) -> Started {
     Started(Some(child))
 }
 
-/// Starts it on runs that never end, and waits until one is running.
-fn start_endless(bench: &Bench) -> Started {
-    fs::write(bench.path("endless"), "").unwrap();
-    let child = start(bench, &["--jobs", "1"]);
-    until("a run", || bench.path("running").is_file());
+fn epochs(run: &Path) -> usize {
+    fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count())
+}
+
+/// Starts the long run, and waits until it is in its middle.
+fn start_long(bench: &Bench) -> Started {
+    let run = bench.run(&LONG, "digits/mlp-w64/sgd/0");
+    let child = start(bench, &LONG);
+    // Past the first checkpoint, which comes after ten epochs.
+    until("some epochs", || epochs(&run) > 12);
     child
 }
 
@@ -64,78 +76,72 @@ fn signal(name: &str, child: &Started) {
     assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
-/// How many runs stopped with a checkpoint.
-fn checkpoints(bench: &Bench) -> usize {
-    fs::read_to_string(bench.path("checkpoints")).map_or(0, |text| text.lines().count())
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// The run was begun and not finished; the same command ends it, with the bits of a run that never stopped.
 fn goes_on_afterwards(bench: &Bench) {
-    fs::remove_file(bench.path("endless")).unwrap();
-    let (ok, text) = bench.reproduce(&[]);
-    assert!(ok && text.contains("0 finished before, 18 to train"), "{text}");
+    let run = bench.run(&LONG, "digits/mlp-w64/sgd/0");
+    assert!(run.join("checkpoints/last.safetensors").is_file() && !run.join("summary.json").exists());
+    let (ok, text) = bench.reproduce(&LONG);
+    assert!(ok && text.contains("0 finished before, 1 to train"), "{text}");
+    let whole = bench.path("whole");
+    assert!(bench.command_in(&whole, &LONG).output().unwrap().status.success());
+    let last = |out: &Path| {
+        let folder = out.join("runs").join(run.file_name().unwrap());
+        fs::read(folder.join("checkpoints/last.safetensors")).unwrap()
+    };
+    assert!(last(&whole) == last(&bench.out()));
 }
 
 #[test]
-fn an_interrupt_is_passed_on_and_waited_for() {
+fn an_interrupt_is_passed_on_and_what_it_leaves_is_told() {
     for name in ["-INT", "-TERM"] {
         let bench = Bench::new();
-        let child = start_endless(&bench);
+        let child = start_long(&bench);
         signal(name, &child);
-        let Output { status, .. } = child.output();
-        // Whoever returns first, the run had already ended when the program did.
-        assert_eq!(
-            checkpoints(&bench),
-            1,
-            "{name}: the run stopped with its checkpoint before the program ended"
-        );
-        assert_eq!(status.code(), Some(130), "{name}");
-        assert_eq!(bench.calls(), 1, "{name}: nothing more was started");
+        let output = child.output();
+        let text = told(&output);
+        assert_eq!(output.status.code(), Some(130), "{name}: {text}");
+        assert!(text.contains("stopped with a checkpoint: digits/mlp-w64/sgd/0"), "{text}");
+        assert!(text.contains("the same command continues") && !text.contains("FAILED"), "{text}");
         goes_on_afterwards(&bench);
     }
 }
 
 #[test]
-fn what_an_interrupt_leaves_is_told() {
+fn what_a_kill_leaves_goes_on() {
     let bench = Bench::new();
-    let child = start_endless(&bench);
-    signal("-INT", &child);
-    let text = told(&child.output());
-    assert!(text.contains("stopped with a checkpoint: digits/mlp-w64/sam+gnr-exact/0"), "{text}");
-    assert!(text.contains("the same command continues"), "{text}");
-    assert!(!text.contains("FAILED"), "{text}");
-}
-
-#[test]
-fn runs_end_when_the_program_is_killed() {
-    let bench = Bench::new();
-    let mut child = start_endless(&bench);
+    let mut child = start_long(&bench);
     child.child().kill().unwrap();
     child.child().wait().unwrap();
-    until("the run to end", || checkpoints(&bench) == 1);
     goes_on_afterwards(&bench);
 }
 
 #[test]
-fn a_measurement_ends_with_the_program_however_that_ends() {
-    for name in ["-TERM", "-KILL"] {
-        let bench = Bench::new();
-        let mut child = start(&bench, &["figure1"]);
-        until("a measurement", || bench.path("running").is_file());
-        signal(name, &child);
-        let status = child.child().wait().unwrap();
-        until("the measurement to end", || checkpoints(&bench) == 1);
-        assert_eq!(status.code(), (name == "-TERM").then_some(130));
-    }
+fn an_interrupted_measurement_goes_on() {
+    let bench = Bench::new();
+    let figure = ["figure1", "--seeds", "1"];
+    let mut child = start(&bench, &figure);
+    let mut lines = BufReader::new(child.child().stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("measuring")));
+    signal("-TERM", &child);
+    lines.for_each(|line| drop(line.unwrap()));
+    assert_eq!(child.child().wait().unwrap().code(), Some(130));
+    assert!(!bench.out().join("figure1.md").exists());
+    let (ok, text) = bench.reproduce(&figure);
+    assert!(ok && text.contains("measuring") && text.contains("figure1.md"), "{text}");
 }
 
 #[test]
 fn two_programs_on_one_folder_exclude_each_other() {
     let bench = Bench::new();
-    let child = start_endless(&bench);
+    let child = start_long(&bench);
     let (ok, text) = bench.reproduce(&[]);
-    let who = format!("another `cargo xtask reproduce` (process {}) is working in this folder", child.id());
+    let who = format!("another gnr process (process {}) is working in this folder", child.id());
     assert!(!ok && text.contains(&who), "{text}");
-    assert_eq!(bench.calls(), 1, "the second started nothing");
+    assert_eq!(bench.begun(), 1, "the second started nothing");
     let (ok, dry) = bench.reproduce(&["--dry-run"]);
     assert!(ok, "looking is allowed: {dry}");
     signal("-INT", &child);
@@ -146,16 +152,9 @@ fn two_programs_on_one_folder_exclude_each_other() {
 #[test]
 fn a_run_that_another_process_trains_is_waited_for() {
     let bench = Bench::new();
-    let (_, dry) = bench.reproduce(&["--dry-run", "--seeds", "1"]);
-    let folder = dry
-        .lines()
-        .find(|line| line.contains("mlp-w64/sam+gnr-exact/0"))
-        .unwrap()
-        .split_whitespace()
-        .last()
-        .unwrap();
-    fs::create_dir_all(folder).unwrap();
-    let lock = format!("{folder}/run.lock");
+    let folder = bench.run(&["--seeds", "1"], "digits/mlp-w64/sam+gnr-exact/0");
+    fs::create_dir_all(&folder).unwrap();
+    let lock = folder.join("run.lock");
     fs::write(&lock, "71\n").unwrap();
     let held = fs::File::options().append(true).open(&lock).unwrap();
     held.lock().unwrap();
@@ -163,53 +162,28 @@ fn a_run_that_another_process_trains_is_waited_for() {
     let mut child = start(&bench, &["--seeds", "1", "--jobs", "1"]);
     let mut lines = BufReader::new(child.child().stdout.take().unwrap()).lines();
     let waiting = lines.find(|line| line.as_ref().unwrap().starts_with("waiting")).unwrap().unwrap();
-    assert!(waiting.contains("process 71 is training digits/mlp-w64/sam+gnr-exact/0"), "{waiting}");
-    assert_eq!(bench.calls(), 0);
+    assert!(waiting.starts_with("waiting for digits/mlp-w64/sam+gnr-exact/0: "), "{waiting}");
+    assert!(waiting.contains("another gnr process (71) is working in this folder"), "{waiting}");
+    assert_eq!(bench.begun(), 1);
     drop(held);
     lines.for_each(|line| drop(line.unwrap()));
     assert!(child.child().wait().unwrap().success());
-    assert_eq!(bench.calls(), 6);
-}
-
-/// A file system of a few pages, unmounted in the end.
-struct Tiny(std::path::PathBuf);
-
-impl Tiny {
-    #[allow(clippy::print_stdout)]
-    fn mount(at: std::path::PathBuf, size: &str) -> Option<Self> {
-        fs::create_dir(&at).unwrap();
-        let option = format!("size={size}");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &option, "xtask-test"]).arg(&at).output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(at)),
-            _ => {
-                println!("skipped: mounting a tmpfs is not permitted here");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Tiny {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).output();
-    }
+    assert_eq!(bench.begun(), 6);
 }
 
 #[test]
 fn a_full_disk_stops_everything_and_room_lets_it_go_on() {
     let bench = Bench::new();
-    // The stub's runs take some kilobytes each.
-    let Some(disk) = Tiny::mount(bench.out(), "96k") else { return };
-    fs::write(bench.path("heavy"), "").unwrap();
-    let (ok, text) = bench.reproduce(&["--jobs", "1"]);
+    // A run's checkpoints take a hundred kilobytes or so.
+    let Some(disk) = Tiny::mount("size=600k") else { return };
+    let reproduce = |more: &[&str]| {
+        let output = bench.command_in(disk.0.path(), more).output().unwrap();
+        (output.status.success(), told(&output))
+    };
+    let (ok, text) = reproduce(&["--jobs", "1"]);
     assert!(!ok && text.contains("the disk is full") && text.contains("No space left on device"), "{text}");
-    let calls = bench.calls();
-    assert!(calls < 18, "nothing more was started: {calls}");
-    let remount = Command::new("mount").args(["-o", "remount,size=10m"]).arg(&disk.0).output().unwrap();
-    assert!(remount.status.success());
-    let (ok, text) = bench.reproduce(&[]);
-    assert!(ok, "{text}");
-    assert_eq!(bench.calls(), calls + 18 - (calls - 1), "what was finished is not repeated");
+    assert!(!text.contains("18/18"), "nothing more was started: {text}");
+    disk.resize("100m");
+    let (ok, text) = reproduce(&["--jobs", "1"]);
+    assert!(ok && !text.contains(" 0 finished before"), "what was finished is not repeated: {text}");
 }

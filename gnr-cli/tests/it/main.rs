@@ -5,6 +5,8 @@
 mod bad_input;
 mod commands;
 mod curvature;
+mod interruption;
+mod reproduce;
 mod signals;
 mod support;
 mod sweep;

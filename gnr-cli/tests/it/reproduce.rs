@@ -1,62 +1,23 @@
-//! `reproduce table1` with a stub in place of `gnr`: what is started, what is not repeated, what the report says.
+//! `gnr reproduce`: what is trained, what is not repeated, what the report says.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use tempfile::TempDir;
 
-use crate::{told, xtask};
+use crate::support::{gnr, run};
 
-/// Plays `gnr train RECIPE --out DIR --resume --quiet --stop-at-eof`: notes the call, fails where `broken` names the run,
-/// leaves a run unfinished where `stops` does, trains until its input ends while there is
-/// `endless`, writes much while there is `heavy`, and else writes a run whose accuracy follows from the method and the seed.
-/// Plays `gnr minima` by measuring until its input ends.
-const STUB: &str = r#"#!/bin/sh
-here=$(dirname "$0")
-[ "$1" = bench ] && { echo '{"model":"mlp","method":"gradient","median_ms":2.0,"min_ms":1.0,"rounds":2}'; exit 0; }
-[ "$1" = plot ] && exit 0
-if [ "$1" = minima ]; then
-  case " $* " in *" --stop-at-eof "*) ;; *) echo "unexpected: $*" >&2; exit 64 ;; esac
-  echo $$ > "$here/pid"; mv "$here/pid" "$here/running"
-  cat > /dev/null; echo minima >> "$here/checkpoints"; exit 130
-fi
-[ "$1 $3 $5 $6 $7" = "train --out --resume --quiet --stop-at-eof" ] || { echo "unexpected: $*" >&2; exit 64; }
-recipe=$2 out=$4
-echo "$out" >> "$here/calls"
-mkdir -p "$out"
-if [ -f "$here/broken" ] && echo "$out" | grep -q -f "$here/broken"; then echo "loss is NaN at step 7" >&2; exit 3; fi
-if [ -f "$here/stops" ] && echo "$out" | grep -q -f "$here/stops"; then echo '{"kind":"epoch","epo' > "$out/metrics.jsonl"; exit 0; fi
-if [ -f "$here/endless" ]; then
-  # Whole before it is seen: the test waits for the file.
-  echo $$ > "$here/pid"; mv "$here/pid" "$here/running"
-  cat > /dev/null; echo "$out" >> "$here/checkpoints"; exit 130
-fi
-if [ -f "$here/heavy" ]; then head -c 20000 /dev/zero > "$out/weights" || exit 1; fi
-seed=$(sed -n 's/^seed = //p' "$recipe")
-tenths=$((900 + seed))
-grep -q '^hvp = "exact"' "$recipe" && tenths=$((tenths + 20 + seed))
-cp "$recipe" "$out/recipe.toml"
-{
-  echo '{"kind":"epoch","epoch":1,"step":22,"train_loss":2.0,"test_accuracy":0.5,"test_loss":2.1,"seconds":0.2}'
-  echo "{\"kind\":\"epoch\",\"epoch\":2,\"step\":44,\"train_loss\":0.4,\"test_accuracy\":0.$tenths,\"test_loss\":0.5,\"seconds\":0.2}"
-  printf '{"kind":"epoch","epoch":3,"tr'
-} > "$out/metrics.jsonl"
-echo "{\"finished\":true,\"test_accuracy\":0.$tenths,\"test_loss\":0.5,\"seconds\":0.4,\"steps\":44,\"gradient_evaluations\":88,\"products\":11}" > "$out/summary.json"
-"#;
-
+/// A folder to reproduce in.
 pub(crate) struct Bench {
     folder: TempDir,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let stub = folder.path().join("gnr");
-        fs::write(&stub, STUB).unwrap();
-        fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
-        Self { folder }
+        Self { folder: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -67,35 +28,78 @@ impl Bench {
         self.path("out")
     }
 
-    /// `reproduce table1` of the MLP with two runs at a time; whether it succeeded and what it told.
-    pub(crate) fn reproduce(&self, more: &[&str]) -> (bool, String) {
-        let output = self.command(more).output().unwrap();
-        (output.status.success(), told(&output))
+    /// `gnr reproduce table1` of the MLP, one epoch, two runs at a time, unless said otherwise.
+    pub(crate) fn command(&self, more: &[&str]) -> Command {
+        self.command_in(&self.out(), more)
     }
 
-    /// The same, to be started by the test.
-    pub(crate) fn command(&self, more: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.arg("reproduce");
-        if !more.iter().any(|word| word.starts_with("table") || word.starts_with("figure") || *word == "all")
-        {
+    pub(crate) fn command_in(&self, out: &Path, more: &[&str]) -> Command {
+        let mut command = gnr(&["reproduce"]);
+        let what = |word: &&str| word.starts_with("table") || word.starts_with("figure");
+        if !more.iter().any(what) {
             command.args(["table1", "--only", "/mlp-w64/"]);
         }
-        if !more.contains(&"--jobs") {
-            command.args(["--jobs", "2"]);
+        for (option, value) in [("--jobs", "2"), ("--epochs", "1")] {
+            if !more.contains(&option) {
+                command.args([option, value]);
+            }
         }
-        command
-            .arg("--gnr")
-            .arg(self.path("gnr"))
-            .arg("--out")
-            .arg(self.out())
-            .args(more)
-            .env_remove("GNR_PROGRAM");
+        command.arg("--out").arg(out).args(more);
         command
     }
 
-    pub(crate) fn calls(&self) -> usize {
-        fs::read_to_string(self.path("calls")).map_or(0, |text| text.lines().count())
+    /// Whether it succeeded and what it told.
+    pub(crate) fn reproduce(&self, more: &[&str]) -> (bool, String) {
+        let output = self.command(more).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    }
+
+    /// Names and folders of the runs, as a dry run lists them.
+    pub(crate) fn runs(&self, more: &[&str]) -> Vec<(String, PathBuf)> {
+        let (ok, text) = self.reproduce(&[more, &["--dry-run"]].concat());
+        assert!(ok, "{text}");
+        let states = ["finished ", "to continue ", "to train "];
+        let line = |line: &str| {
+            let rest = states.iter().find_map(|state| line.strip_prefix(state))?;
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            Some(((*words.first()?).to_owned(), PathBuf::from(words.last()?)))
+        };
+        text.lines().filter_map(line).collect()
+    }
+
+    pub(crate) fn run(&self, more: &[&str], name: &str) -> PathBuf {
+        self.runs(more).into_iter().find(|(found, _)| found == name).unwrap().1
+    }
+
+    /// Writes every run as finished, with an accuracy that follows from the method and the seed.
+    fn pretend(&self, more: &[&str]) {
+        for (name, folder) in self.runs(more) {
+            let seed: u64 = name.rsplit('/').next().unwrap().parse().unwrap();
+            let exact = if name.contains("exact") { 20 + seed } else { 0 };
+            let accuracy = format!("0.{}", 900 + seed + exact);
+            fs::create_dir_all(&folder).unwrap();
+            let epoch = |epoch: u64, loss: f64, accuracy: &str| {
+                format!(
+                    "{{\"kind\":\"epoch\",\"epoch\":{epoch},\"step\":{epoch},\"train_loss\":{loss},\"train_accuracy\":0.5,\
+                     \"test_accuracy\":{accuracy},\"test_loss\":0.5,\"learning_rate\":0.1,\"grad_norm\":1.0,\
+                     \"penalties\":{{}},\"seconds\":0.2}}\n"
+                )
+            };
+            let metrics =
+                epoch(1, 2.0, "0.5") + &epoch(2, 0.4, &accuracy) + "{\"kind\":\"epoch\",\"epoch\":3,\"tr";
+            fs::write(folder.join("metrics.jsonl"), metrics).unwrap();
+            let summary = format!(
+                "{{\"finished\":true,\"test_accuracy\":{accuracy},\"test_loss\":0.5,\"seconds\":0.4,\"steps\":44,\
+                 \"gradient_evaluations\":88,\"products\":11,\"commit\":\"abcdef\"}}"
+            );
+            fs::write(folder.join("summary.json"), summary).unwrap();
+        }
+    }
+
+    /// How many runs have a folder.
+    pub(crate) fn begun(&self) -> usize {
+        fs::read_dir(self.out().join("runs")).map_or(0, Iterator::count)
     }
 
     fn read(&self, name: &str) -> String {
@@ -107,12 +111,12 @@ impl Bench {
 fn trains_each_case_once_and_reports() {
     let bench = Bench::new();
     let (ok, text) = bench.reproduce(&[]);
-    assert!(ok, "{text}");
-    assert_eq!(bench.calls(), 18, "six methods, three seeds");
+    assert!(ok && text.contains("[ 18/18]") && text.contains("table1.html"), "{text}");
+    assert_eq!(bench.begun(), 18, "six methods, three seeds");
 
     let (ok, again) = bench.reproduce(&[]);
     assert!(ok && again.contains("18 finished before, 0 to train"), "{again}");
-    assert_eq!(bench.calls(), 18, "finished runs are not repeated");
+    assert!(!again.contains("[ "), "finished runs are not repeated: {again}");
 
     let (ok, more) = bench.reproduce(&["--seeds", "4"]);
     assert!(ok && more.contains("18 finished before, 6 to train"), "{more}");
@@ -121,8 +125,9 @@ fn trains_each_case_once_and_reports() {
 #[test]
 fn the_report_says_what_the_runs_say() {
     let bench = Bench::new();
+    bench.pretend(&[]);
     let (ok, terminal) = bench.reproduce(&[]);
-    assert!(ok, "{terminal}");
+    assert!(ok && terminal.contains("18 finished before, 0 to train"), "{terminal}");
     let markdown = bench.read("table1.md");
     // SGD: 90.0, 90.1, 90.2. GNR exact: 92.0, 92.2, 92.4; paired 2.0, 2.1, 2.2, so t(2)·0.1/√3 = 0.25 beside 2.10.
     for expect in [
@@ -135,6 +140,8 @@ fn the_report_says_what_the_runs_say() {
         "0.200 (1.0 ×)",
         "--scale small",
         "seeds: 0, 1, 2",
+        "runs trained by: abcdef",
+        "command: `gnr reproduce table1 --only /mlp-w64/",
     ] {
         assert!(markdown.contains(expect), "{expect}\n{markdown}");
     }
@@ -150,7 +157,7 @@ fn the_report_says_what_the_runs_say() {
     {
         assert!(html.contains(expect), "{expect}");
     }
-    for outside in ["<script", "src=", "href=", "@import", "#000000"] {
+    for outside in ["<script", "src=", "href=", "@import", "#000000", "#1E1E1E", "#FFFFFF"] {
         assert!(!html.contains(outside), "self-contained and readable in the dark: {outside}");
     }
 }
@@ -158,15 +165,21 @@ fn the_report_says_what_the_runs_say() {
 #[test]
 fn a_failed_run_is_told_and_the_others_go_on() {
     let bench = Bench::new();
-    fs::write(bench.path("broken"), "mlp-w64-sam-0-\n").unwrap();
+    // What lies there already is not overwritten.
+    let broken = bench.run(&[], "digits/mlp-w64/sam/0");
+    fs::create_dir_all(&broken).unwrap();
+    fs::write(broken.join("notes.txt"), "mine").unwrap();
     let (ok, text) = bench.reproduce(&[]);
     assert!(!ok && text.contains("1 of 18 runs failed"), "{text}");
-    assert!(text.contains("loss is NaN at step 7") && text.contains(".log"), "{text}");
-    assert_eq!(bench.calls(), 18);
+    assert!(text.contains("FAILED: ") && text.contains(broken.to_str().unwrap()), "{text}");
+    assert_eq!(bench.begun(), 18);
     let markdown = bench.read("table1.md");
-    assert!(markdown.contains("(2 of 3 seeds)") && markdown.contains("loss is NaN"), "{markdown}");
+    assert!(
+        markdown.contains("(2 of 3 seeds)") && markdown.contains("Failed: digits/mlp-w64/sam/0"),
+        "{markdown}"
+    );
 
-    fs::remove_file(bench.path("broken")).unwrap();
+    fs::remove_dir_all(&broken).unwrap();
     let (ok, text) = bench.reproduce(&[]);
     assert!(ok && text.contains("17 finished before, 1 to train"), "{text}");
 }
@@ -174,46 +187,64 @@ fn a_failed_run_is_told_and_the_others_go_on() {
 #[test]
 fn an_unfinished_run_is_continued() {
     let bench = Bench::new();
-    fs::write(bench.path("stops"), "mlp-w64-sgd-1-\n").unwrap();
-    let (ok, text) = bench.reproduce(&[]);
-    assert!(!ok && text.contains("ended without a finished summary.json"), "{text}");
-    fs::remove_file(bench.path("stops")).unwrap();
-    let (_, dry) = bench.reproduce(&["--dry-run"]);
-    assert!(dry.contains("to continue") && dry.contains("1 of 18 runs to train"), "{dry}");
-    // 20 epochs of 23 steps.
-    assert!(dry.contains("460 gradients") && dry.contains("about "), "{dry}");
-    assert_eq!(bench.calls(), 18, "a dry run starts nothing");
-    let (ok, text) = bench.reproduce(&[]);
-    assert!(ok, "{text}");
-    assert_eq!(bench.calls(), 19);
+    assert!(bench.reproduce(&["--seeds", "1"]).0);
+    let run = bench.run(&["--seeds", "1"], "digits/mlp-w64/sgd/0");
+    fs::remove_file(run.join("summary.json")).unwrap();
+    let (_, dry) = bench.reproduce(&["--seeds", "1", "--dry-run"]);
+    assert!(dry.contains("to continue") && dry.contains("1 of 6 runs to train"), "{dry}");
+    // 1 epoch of 23 steps.
+    assert!(dry.contains(" 23 gradients") && dry.contains("about "), "{dry}");
+    assert!(!run.join("summary.json").exists(), "a dry run starts nothing");
+    let (ok, text) = bench.reproduce(&["--seeds", "1"]);
+    assert!(ok && text.contains("5 finished before, 1 to train"), "{text}");
+    assert!(run.join("summary.json").exists());
 }
 
 #[test]
 fn every_table_is_reported_from_the_same_runs() {
     let bench = Bench::new();
-    // Table 1: 3 nets × 6 methods; Table 2: 6; Table 3: 2 × 6 and 2 pretrainings; Table 4: 22, of which 6 are Table 1's.
-    let mut calls = 0;
-    for (table, runs) in [("table1", 18), ("table2", 6), ("table3", 14), ("table4", 16)] {
-        let (ok, text) = bench.reproduce(&[table, "--seeds", "1"]);
-        assert!(ok, "{text}");
-        calls += runs;
-        assert_eq!(bench.calls(), calls, "{text}");
-    }
-    for (table, expect) in [
-        ("table1.md", "GNR improves SAM performance by 1.18%"),
-        ("table2.md", "Top-5 $92.59"),
-        ("table3.md", "AdamW"),
-        ("table4.md", "| SGD + GNR exact, 1/20 of steps |"),
+    // Without ResNet-8: Table 1: 2 nets × 6 methods; Table 2: 6; Table 3: 2 × 6 and 2 pretrainings; Table 4: 22, of which 6
+    // are Table 1's.
+    let mut runs = 0;
+    for (table, more, expect) in [
+        ("table1", 12, "GNR improves SAM performance by 1.18%"),
+        ("table2", 6, "Top-5 $92.59"),
+        ("table3", 14, "AdamW"),
+        ("table4", 16, "| SGD + GNR exact, 1/20 of steps |"),
     ] {
-        let markdown = bench.read(table);
+        let (ok, text) = bench.reproduce(&[table, "--seeds", "1", "--only", "/mlp", "--only", "/lenet"]);
+        assert!(ok, "{text}");
+        runs += more;
+        assert_eq!(bench.begun(), runs, "{text}");
+        let markdown = bench.read(&format!("{table}.md"));
         assert!(markdown.contains(expect), "{expect}\n{markdown}");
     }
 }
 
 #[test]
+fn figures_are_measured_and_drawn_once() {
+    let bench = Bench::new();
+    let (ok, text) = bench.reproduce(&["figure1", "--seeds", "1"]);
+    assert!(ok && text.contains("measuring: minima of digits/mlp-w64/sam/0"), "{text}");
+    let report = bench.read("figure1.md");
+    assert!(report.contains("R_SAM ≥ 2.000000000, R_GNR ≥ 3.141592654"), "{report}");
+    assert!(
+        report.contains("![Numbers of local minima") && report.contains("| SAM, seed 0 | 0.0100 |"),
+        "{report}"
+    );
+    for file in ["figure1a.png", "figure1b.svg", "figure1b.csv", "figure1b.figure.json"] {
+        assert!(bench.out().join(file).is_file(), "{file}");
+    }
+    let (ok, again) = bench.reproduce(&["figure1", "--seeds", "1"]);
+    assert!(ok && !again.contains("measuring") && again.contains("figure1.md"), "{again}");
+}
+
+#[test]
 fn table4_tells_the_speed_beside_the_base() {
     let bench = Bench::new();
-    let (ok, text) = bench.reproduce(&["table4", "--seeds", "2"]);
+    let table = ["table4", "--seeds", "2"];
+    bench.pretend(&table);
+    let (ok, text) = bench.reproduce(&table);
     assert!(ok, "{text}");
     let markdown = bench.read("table4.md");
     assert!(markdown.contains("0.200 (1.0 ×; 100 %)"), "{markdown}");
@@ -226,9 +257,9 @@ fn parts_on_one_folder_train_everything_once_and_the_whole_reports() {
     let bench = Bench::new();
     for part in ["1/3", "2/3", "3/3"] {
         let (ok, text) = bench.reproduce(&["--shard", part]);
-        assert!(ok && text.contains("part"), "{text}");
+        assert!(ok && text.contains("part") && text.contains("6 runs: 0 finished before"), "{text}");
     }
-    assert_eq!(bench.calls(), 18);
+    assert_eq!(bench.begun(), 18);
     let (ok, text) = bench.reproduce(&[]);
     assert!(ok && text.contains("18 finished before, 0 to train"), "{text}");
 }
@@ -244,7 +275,6 @@ fn folders_of_parts_are_merged_and_conflicts_are_found() {
     let (ok, text) = whole.reproduce(&merge);
     assert!(ok && text.contains("9 runs copied, 9 were here already"), "{text}");
     assert!(!whole.read("table1.md").contains("Incomplete"));
-    assert_eq!(whole.calls(), 0, "nothing was trained");
 
     let run =
         fs::read_dir(b.join("runs")).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
@@ -259,30 +289,34 @@ fn missing_data_is_an_error_before_any_training() {
     let bench = Bench::new();
     let empty = bench.path("data");
     fs::create_dir(&empty).unwrap();
-    let (gnr, out) = (bench.path("gnr"), bench.out());
-    let output = xtask(&[
-        "reproduce",
-        "table1",
-        "--scale",
-        "paper",
-        "--data",
-        empty.to_str().unwrap(),
-        "--gnr",
-        gnr.to_str().unwrap(),
-        "--out",
-        out.to_str().unwrap(),
-    ]);
-    let text = told(&output);
-    assert!(!output.status.success() && text.contains("curl -fL https://www.cs.toronto.edu"), "{text}");
-    assert_eq!(bench.calls(), 0);
-    assert!(!Path::new(&out).exists());
+    let data = empty.to_str().unwrap();
+    let (ok, text) = bench.reproduce(&["table1", "--scale", "paper", "--data", data]);
+    let fetch = format!("gnr data fetch cifar100 --data-dir {data}");
+    assert!(!ok && text.contains("https://www.cs.toronto.edu") && text.contains(&fetch), "{text}");
+    assert!(!bench.out().exists());
 }
 
 #[test]
 fn what_is_not_there_is_said() {
     for what in ["figure4", "table9"] {
-        let output = xtask(&["reproduce", what]);
+        let (code, _, text) = run(&["reproduce", what]);
         let expect = format!("nothing to reproduce is called `{what}`; available: table1");
-        assert!(!output.status.success() && told(&output).contains(&expect), "{}", told(&output));
+        assert!(code == 1 && text.contains(&expect), "{text}");
     }
+    let (code, _, text) = run(&["reproduce", "table1", "--scale", "huge"]);
+    assert!(code == 2 && text.contains("smoke, small, paper"), "{text}");
+    let (code, _, text) = run(&["reproduce", "table1", "--only", "vgg"]);
+    assert!(code == 1 && text.contains("no run's name contains vgg"), "{text}");
+}
+
+#[test]
+fn recipes_are_written_and_checked() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().to_str().unwrap();
+    let (code, said, _) = run(&["reproduce", "--write-recipes", root]);
+    assert!(code == 0 && said.contains("written or removed"), "{said}");
+    assert_eq!(run(&["reproduce", "--write-recipes", root, "--check"]).0, 0);
+    fs::write(home.path().join("paper/table2-imagenet-resnet50.toml"), "").unwrap();
+    let (code, _, error) = run(&["reproduce", "--write-recipes", root, "--check"]);
+    assert!(code == 1 && error.contains("paper/table2-imagenet-resnet50.toml"), "{error}");
 }
