@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Resume(Resume),
     /// Search over recipe keys on held-out images
     Sweep(Sweep),
+    /// Train what a table or figure of the paper needs, and report it
+    Reproduce(crate::reproduce::Arguments),
     /// Evaluate a checkpoint or published weights
     Eval(Eval),
     /// List the tensors of a weight file, or compare them with a model

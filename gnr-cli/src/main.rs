@@ -9,6 +9,7 @@ mod eval;
 mod geometry;
 mod listing;
 mod progress;
+mod reproduce;
 mod signal;
 mod sweep;
 mod train;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::train(arguments),
         Command::Resume(arguments) => train::resume(&arguments),
         Command::Sweep(arguments) => sweep::sweep(arguments),
+        Command::Reproduce(arguments) => reproduce::reproduce(arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Weights(arguments) => weights::weights(&arguments),
         Command::Convert(arguments) => weights::convert(&arguments),

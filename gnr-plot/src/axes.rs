@@ -130,6 +130,30 @@ impl Frame {
         parts
     }
 
+    /// The part of a polygon that lies in the frame (Sutherland and Hodgman: side by side).
+    pub(crate) fn inside(&self, polygon: &[Point]) -> Vec<Point> {
+        let Area { left, top, right, bottom } = self.inner;
+        // How far inside of each side a point lies.
+        let sides: [&dyn Fn(Point) -> f64; 4] =
+            [&|p| p.0 - left, &|p| right - p.0, &|p| p.1 - top, &|p| bottom - p.1];
+        let mut kept = polygon.to_vec();
+        for depth in sides {
+            let corners = std::mem::take(&mut kept);
+            for (i, &to) in corners.iter().enumerate() {
+                let from = corners[(i + corners.len() - 1) % corners.len()];
+                let (a, b) = (depth(from), depth(to));
+                if (a < 0.0) != (b < 0.0) {
+                    let t = a / (a - b);
+                    kept.push((from.0 + t * (to.0 - from.0), from.1 + t * (to.1 - from.1)));
+                }
+                if b >= 0.0 {
+                    kept.push(to);
+                }
+            }
+        }
+        kept
+    }
+
     /// Whether a point lies in the frame.
     pub(crate) fn shows(&self, (x, y): Point) -> bool {
         let Area { left, top, right, bottom } = self.inner;

@@ -27,6 +27,11 @@ pub(crate) fn palette(index: usize) -> Rgb {
     PALETTE[index % PALETTE.len()]
 }
 
+/// Colour of a series that is the `index`-th of its panel.
+pub(crate) fn of_series(series: &crate::Series, index: usize) -> Rgb {
+    series.rgb.map_or_else(|| palette(series.colour.unwrap_or(index)), |[r, g, b]| (r, g, b))
+}
+
 /// Viridis at nine places: perceptually uniform, readable in grey.
 const VIRIDIS: [Rgb; 9] = [
     (68, 1, 84),

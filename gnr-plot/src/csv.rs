@@ -19,6 +19,12 @@ pub(crate) fn csv(figure: &Figure) -> String {
                     for (x, y) in series.x.iter().zip(&series.y) {
                         line(panel, &series.label, *x, Some(*y), None);
                     }
+                    for (edge, name) in ["lower", "upper"].into_iter().enumerate() {
+                        let label = format!("{} ({name})", series.label);
+                        for (x, band) in series.x.iter().zip(&series.band) {
+                            line(panel, &label, *x, Some(band[edge]), None);
+                        }
+                    }
                 }
             }
             Content::Histogram(crate::Histogram { groups, .. })

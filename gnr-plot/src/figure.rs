@@ -109,6 +109,12 @@ pub struct Series {
     /// Number of the colour; default: the series' number. Equal numbers are equal colours in every panel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour: Option<usize>,
+    /// Red, green and blue, where no number stands for the colour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rgb: Option<[u8; 3]>,
+    /// Lower and upper edge of a band around every point, such as mean ± deviation; empty: none. What is not finite interrupts it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub band: Vec<[f64; 2]>,
 }
 
 /// How a series is drawn.
@@ -276,9 +282,16 @@ impl Panel {
             Content::Lines(lines) => {
                 lines.x.check()?;
                 lines.y.check()?;
-                for Series { label, x, y, .. } in &lines.series {
+                for Series { label, x, y, band, .. } in &lines.series {
                     if x.len() != y.len() {
                         return Err(format!("series `{label}` has {} x and {} y", x.len(), y.len()));
+                    }
+                    if !band.is_empty() && band.len() != x.len() {
+                        return Err(format!(
+                            "series `{label}` has {} points and a band at {}",
+                            x.len(),
+                            band.len()
+                        ));
                     }
                 }
                 if lines.series.iter().any(|series| finite(&series.x) && finite(&series.y)) {
@@ -377,7 +390,7 @@ impl Axis {
 impl Series {
     /// A line.
     pub fn line(label: impl Into<String>, x: Vec<f64>, y: Vec<f64>) -> Self {
-        Self { label: label.into(), x, y, style: Style::Line, colour: None }
+        Self { label: label.into(), x, y, style: Style::Line, colour: None, rgb: None, band: Vec::new() }
     }
 
     /// In another style.
@@ -389,6 +402,18 @@ impl Series {
     /// In a colour of its own.
     pub fn coloured(mut self, colour: usize) -> Self {
         self.colour = Some(colour);
+        self
+    }
+
+    /// In this red, green and blue.
+    pub fn painted(mut self, rgb: [u8; 3]) -> Self {
+        self.rgb = Some(rgb);
+        self
+    }
+
+    /// With a band from the lower to the upper edge at every point.
+    pub fn banded(mut self, band: Vec<[f64; 2]>) -> Self {
+        self.band = band;
         self
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     axes::Area,
     bars,
     canvas::{Align, Canvas},
-    colour::{GREY, INK, Rgb, WHITE, palette},
+    colour::{GREY, INK, Rgb, WHITE, of_series, palette},
     contour, lines, surface, text,
 };
 
@@ -68,9 +68,15 @@ impl Layout {
 }
 
 pub(crate) fn draw<B: DrawingBackend>(figure: &Figure, canvas: &mut Canvas<'_, B>) -> Result<()> {
-    let layout = Layout::of(figure);
     let (width, height) = canvas.size;
     canvas.rectangle((0.0, 0.0), (width, height), WHITE, 1.0)?;
+    draw_bare(figure, canvas)
+}
+
+/// Without a background.
+pub(crate) fn draw_bare<B: DrawingBackend>(figure: &Figure, canvas: &mut Canvas<'_, B>) -> Result<()> {
+    let layout = Layout::of(figure);
+    let (width, _) = canvas.size;
     let mut top = MARGIN;
     for line in &layout.title {
         canvas.text(line, (width / 2.0, top + TITLE / 2.0 + 1.0), TITLE, INK, Align::Centre)?;
@@ -153,7 +159,7 @@ fn entries(figure: &Figure) -> Vec<Entry> {
         match &panel.content {
             Content::Lines(content) => {
                 for (index, series) in content.series.iter().enumerate() {
-                    let colour = palette(series.colour.unwrap_or(index));
+                    let colour = of_series(series, index);
                     add(&series.label, colour, Sample::Stroke(series.style));
                 }
             }

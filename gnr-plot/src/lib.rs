@@ -71,3 +71,22 @@ pub fn render(figure: &Figure) -> Result<Rendered> {
     let json = serde_json::to_string_pretty(figure).map_err(|error| PlotError::Drawing(error.to_string()))?;
     Ok(Rendered { svg, png, csv: csv::csv(figure), json })
 }
+
+/// The figure as an SVG element for a page: without a background, in the colours of the page's text, so that it can be read in
+/// the dark as well.
+///
+/// # Errors
+/// As [`render`].
+pub fn inline_svg(figure: &Figure) -> Result<String> {
+    figure.check()?;
+    let svg = canvas::svg(layout::size(figure), |canvas| layout::draw_bare(figure, canvas))?;
+    let hex = |(r, g, b): colour::Rgb| format!("#{r:02X}{g:02X}{b:02X}");
+    let mut page = svg;
+    for (colour, share) in [(colour::INK, 1.0), (colour::GREY, 0.6), (colour::PALE, 0.15)] {
+        for what in ["stroke", "fill"] {
+            let ink = format!("{what}=\"currentColor\" {what}-opacity=\"{share}\"");
+            page = page.replace(&format!("{what}=\"{}\"", hex(colour)), &ink);
+        }
+    }
+    Ok(page)
+}

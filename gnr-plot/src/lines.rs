@@ -5,8 +5,8 @@ use plotters_backend::DrawingBackend;
 use crate::{
     Lines, Mark, Result, Series, Style,
     axes::{Area, Frame, TICK},
-    canvas::{Align, Canvas},
-    colour::{INK, WHITE, palette},
+    canvas::{Align, Canvas, Point},
+    colour::{INK, Rgb, WHITE, of_series},
     scale::Span,
     text,
 };
@@ -14,10 +14,14 @@ use crate::{
 pub(crate) fn draw<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, area: Area, lines: &Lines) -> Result<()> {
     let all = |of: fn(&Series) -> &Vec<f64>| lines.series.iter().flat_map(move |s| of(s).iter().copied());
     let x = Span::new(&lines.x, all(|s| &s.x), 0.0);
-    let y = Span::new(&lines.y, all(|s| &s.y), 0.05);
+    let edges = || lines.series.iter().flat_map(|s| s.band.iter().flatten().copied());
+    let y = Span::new(&lines.y, all(|s| &s.y).chain(edges()), 0.05);
     let frame = Frame::draw(canvas, area, (&lines.x, &lines.y), (x, y), true)?;
     for (index, series) in lines.series.iter().enumerate() {
-        let colour = palette(series.colour.unwrap_or(index));
+        band(canvas, &frame, series, of_series(series, index))?;
+    }
+    for (index, series) in lines.series.iter().enumerate() {
+        let colour = of_series(series, index);
         let points = || series.x.iter().zip(&series.y).map(|(x, y)| frame.point(*x, *y));
         let (width, alpha) = match series.style {
             Style::Line | Style::Dashed | Style::Both => (1.6, 1.0),
@@ -41,6 +45,29 @@ pub(crate) fn draw<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, area: Area, li
     }
     frame.border(canvas)?;
     marks(canvas, &frame, &lines.marks)
+}
+
+/// The band of a series, under every line; its parts end where an edge has no place.
+fn band<B: DrawingBackend>(
+    canvas: &mut Canvas<'_, B>,
+    frame: &Frame,
+    series: &Series,
+    colour: Rgb,
+) -> Result<()> {
+    let edges = |(x, [low, high]): (&f64, &[f64; 2])| {
+        let (low, high) = (frame.point(*x, *low), frame.point(*x, *high));
+        (low.0.is_finite() && low.1.is_finite() && high.1.is_finite()).then_some((low, high))
+    };
+    let edges: Vec<Option<(Point, Point)>> = series.x.iter().zip(&series.band).map(edges).collect();
+    for part in edges.split(Option::is_none) {
+        let (low, mut high): (Vec<Point>, Vec<Point>) = part.iter().flatten().copied().unzip();
+        high.reverse();
+        let area = frame.inside(&[low, high].concat());
+        if area.len() > 2 {
+            canvas.polygon(&area, colour, 0.15)?;
+        }
+    }
+    Ok(())
 }
 
 /// Words beside dots, kept within the frame.

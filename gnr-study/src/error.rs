@@ -13,7 +13,7 @@ pub type Result<T, E = StudyError> = std::result::Result<T, E>;
 pub enum StudyError {
     /// A run, or a measurement of one.
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Train(Box<TrainError>),
     /// A recipe of the study.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
@@ -26,6 +26,17 @@ pub enum StudyError {
     /// Options that do not go together, or a study that cannot be planned.
     #[error("{0}")]
     Request(String),
+    /// Runs that failed, after all others were done.
+    #[error("{failed} of {all} runs failed; run the command again to retry them")]
+    Failed {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        all: usize,
+    },
+    /// The study was asked to stop while it measured or trained; what had begun can go on.
+    #[error("interrupted; the same command continues where it stopped")]
+    Interrupted,
     /// Another process works in the study's folder.
     #[error("{}: another gnr process ({holder}) is working in this folder; wait for it, or choose another --out", .folder.display())]
     Locked {
@@ -52,6 +63,12 @@ pub enum StudyError {
         /// The system's reason.
         source: std::io::Error,
     },
+}
+
+impl From<TrainError> for StudyError {
+    fn from(error: TrainError) -> Self {
+        Self::Train(Box::new(error))
+    }
 }
 
 /// Names the file and the action in an I/O error.

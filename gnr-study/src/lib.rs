@@ -3,6 +3,7 @@
 //! * [`runner`]: trains the runs of a study several at a time, each in an ordinary run folder.
 //! * [`compare`]: is a method worth it on this problem?
 //! * [`sweep`]: a search over recipe keys on held-out images.
+//! * [`reproduce`]: the tables and figures of the paper.
 //! * [`statistics`]: means, intervals and verdicts of paired differences.
 //! * [`report`]: a report as data, written for the terminal, as Markdown and as a page.
 //!
@@ -13,6 +14,7 @@ mod cost;
 mod error;
 mod lock;
 pub mod report;
+pub mod reproduce;
 pub mod results;
 pub mod runner;
 mod shard;

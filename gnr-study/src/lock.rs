@@ -63,6 +63,15 @@ impl FolderLock {
     }
 }
 
+/// The process that is training in this run folder, if there is one: `process 123`.
+pub(crate) fn trainer(folder: &Path) -> Option<String> {
+    let mut file = File::options().read(true).append(true).open(folder.join("run.lock")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(holder(&mut file)),
+        _ => None,
+    }
+}
+
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     match file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u32>().ok()) {
@@ -96,5 +105,17 @@ mod tests {
         drop((first, second));
         let _whole = take(None).unwrap();
         assert!(take(Some("1/2")).is_err());
+    }
+
+    #[test]
+    fn a_trainer_is_seen_while_it_holds_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(trainer(folder.path()), None, "no run");
+        let path = folder.path().join("run.lock");
+        std::fs::write(&path, "71\n").unwrap();
+        assert_eq!(trainer(folder.path()), None, "left behind");
+        let file = File::options().append(true).open(&path).unwrap();
+        file.lock().unwrap();
+        assert_eq!(trainer(folder.path()).unwrap(), "process 71");
     }
 }

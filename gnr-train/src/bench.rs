@@ -17,8 +17,8 @@ use serde::Serialize;
 use crate::{
     Result,
     backend::{Job, dispatch, matmul_peak_gflops, multiplications, release_idle_memory},
-    recipe::Precision,
-    run::{in_pool, threads},
+    recipe::{Precision, Recipe},
+    run::{config, in_pool, threads},
 };
 
 /// What can be timed.
@@ -109,6 +109,24 @@ pub struct BenchRequest {
     pub precision: Precision,
     /// Threads; 0 takes every core.
     pub threads: usize,
+}
+
+impl BenchRequest {
+    /// One gradient of a recipe's model on images of that shape.
+    ///
+    /// # Errors
+    /// A model section that no model can be made of.
+    pub fn gradient(
+        recipe: &Recipe,
+        classes: usize,
+        input: [usize; 3],
+        batch: usize,
+        rounds: usize,
+        threads: usize,
+    ) -> Result<Self> {
+        let (model, precision) = (config(&recipe.model, classes, input)?, recipe.train.precision);
+        Ok(Self { model, batch, rounds, methods: vec![Timed::Gradient], precision, threads })
+    }
 }
 
 /// One measured method.

@@ -191,6 +191,11 @@ pub struct Plan {
 
 /// A model by the recipe's section.
 pub(crate) fn build(section: &ModelSection, classes: usize, input: [usize; 3]) -> Result<AnyModel> {
+    Ok(AnyModel::build(&config(section, classes, input)?)?)
+}
+
+/// The same, not yet built.
+pub(crate) fn config(section: &ModelSection, classes: usize, input: [usize; 3]) -> Result<ModelConfig> {
     let mut config = ModelConfig::new(section.name.as_str(), classes, input);
     config.widths.clone_from(&section.widths);
     (config.depth, config.heads, config.patch) = (section.depth, section.heads, section.patch);
@@ -198,7 +203,7 @@ pub(crate) fn build(section: &ModelSection, classes: usize, input: [usize; 3]) -
     config.activation = section.activation.as_deref().map(str::parse).transpose()?;
     config.norm = section.norm.as_deref().map(str::parse).transpose()?;
     config.norm_groups = section.norm_groups;
-    Ok(AnyModel::build(&config)?)
+    Ok(config)
 }
 
 /// `starts`: whether θ₀ is needed, or a checkpoint has what came of it.

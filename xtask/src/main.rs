@@ -1,5 +1,5 @@
 //! `cargo xtask`: everything around the library that is not the library. Structural rules (`tidy`), the commands that
-//! CI runs (`ci`), timings beside PyTorch (`bench`), and the paper's tables (`reproduce`).
+//! CI runs (`ci`), timings beside PyTorch (`bench`), and the word for the paper's tables (`reproduce`).
 //!
 //! It depends on no crate of this workspace: it starts `cargo` and the `gnr` program as a user would.
 // A command-line tool prints.
@@ -7,10 +7,9 @@
 
 mod bench;
 mod ci;
-mod interrupt;
 mod machine;
+mod median;
 mod reproduce;
-mod statistics;
 mod tidy;
 mod workspace;
 
@@ -32,10 +31,10 @@ enum Task {
     Tidy,
     /// Run everything that CI runs, cheapest first.
     Ci(ci::Arguments),
-    /// Train what a table or figure of the paper needs, and report it.
+    /// Train what a table or figure of the paper needs, and report it: `gnr reproduce`, built from this workspace.
     Reproduce(reproduce::Arguments),
     /// Write the recipes of the paper's tables from the plan that `reproduce` trains, or check them.
-    Recipes(reproduce::recipes::Arguments),
+    Recipes(reproduce::Recipes),
     /// Time one step of each method, beside PyTorch where a Python with torch is given.
     Bench(bench::Arguments),
 }
@@ -45,15 +44,11 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Ci(arguments) => ci::run(&arguments),
         Task::Reproduce(arguments) => reproduce::run(&arguments),
-        Task::Recipes(arguments) => reproduce::recipes::run(&arguments),
+        Task::Recipes(arguments) => reproduce::recipes(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<interrupt::Interrupted>() => {
-            eprintln!("{error}");
-            ExitCode::from(130)
-        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

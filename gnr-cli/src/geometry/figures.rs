@@ -4,7 +4,7 @@ use gnr_plot::{
     Axis, Content, Counts, Figure, Grid, Lines, Mark, Panel, Route, Scale, Series, Style, Surface, Values,
 };
 use gnr_train::{
-    geometry::{Axes, LandscapeReport, MinimaReport, SharpnessReport, worked_example::Example},
+    geometry::{Axes, LandscapeReport, MinimaReport, SharpnessReport},
     subject::Description,
 };
 
@@ -177,37 +177,4 @@ pub(crate) fn sharpness(report: &SharpnessReport) -> Option<Figure> {
     let mut figure = Figure::new("Sharpness within a radius", panels);
     figure.note = note(&report.subject);
     Some(figure)
-}
-
-/// Figure 1a.
-pub(crate) fn worked_example(examples: &[Example; 2]) -> Figure {
-    let name = |example: &Example| match example.loss.frequency {
-        1.0 => "flat: cos(πθ + π)".to_owned(),
-        k => format!("sharp: cos({k}πθ + π)"),
-    };
-    let panel = |title: &str, label: &str, of: fn(&Example) -> &Vec<f64>| {
-        let series = examples.iter().map(|e| Series::line(name(e), e.theta.clone(), of(e).clone())).collect();
-        let lines =
-            Lines { x: Axis::linear("θ").within(-1.0, 1.0), y: Axis::linear(label), series, marks: vec![] };
-        Panel::new(title, Content::Lines(lines))
-    };
-    let [flat, sharp] = examples;
-    let mut panels = vec![
-        panel(&format!("R_SAM = {:.2} and {:.2}", flat.r_sam.value, sharp.r_sam.value), "loss", |e| {
-            &e.values
-        }),
-        panel(
-            &format!("R_GNR = {:.2} and {:.2}", flat.r_gnr.value, sharp.r_gnr.value),
-            "‖∇ loss‖",
-            |e| &e.slopes,
-        ),
-    ];
-    if let Content::Lines(lines) = &mut panels[0].content {
-        lines.marks.push(Mark { x: 0.0, y: -1.0, text: "θ = 0, ρ = 1".into() });
-    }
-    let mut figure = Figure::new("Two minima: equal for R_SAM, told apart by R_GNR", panels);
-    figure.note = "The maxima over |θ'| ≤ 1 of the rise of the loss (R_SAM) and of ρ times the gradient's norm (R_GNR), by \
-                   multi-start ascent."
-        .into();
-    figure
 }

@@ -11,12 +11,10 @@ use std::{
 
 use anyhow::Context;
 use gnr_plot::Figure;
-use gnr_train::{
-    geometry::{
-        self, Axes, GeometryRequest, LandscapeRequest, MinimaRequest, Scaling, SharpnessRequest,
-        SmallTensors, Surveyed, worked_example,
-    },
-    write_atomically,
+use gnr_study::{report::write_figure, reproduce::worked_example};
+use gnr_train::geometry::{
+    self, Axes, GeometryRequest, LandscapeRequest, MinimaRequest, Scaling, SharpnessRequest, SmallTensors,
+    Surveyed,
 };
 use serde::Serialize;
 
@@ -179,27 +177,17 @@ pub(crate) fn plot(arguments: args::Plot) -> anyhow::Result<ExitCode> {
             (figure, prefix)
         }
         (None, Some(Example::Figure1a)) => {
-            let examples = worked_example::examples(401)?;
-            for example in &examples {
-                said.push(format!(
-                    "cos({}πθ + π) at θ = 0, ρ = 1: R_SAM ≥ {:.9}, R_GNR ≥ {:.9}",
-                    if example.loss.frequency == 1.0 {
-                        String::new()
-                    } else {
-                        example.loss.frequency.to_string()
-                    },
-                    example.r_sam.value,
-                    example.r_gnr.value
-                ));
-            }
-            (figures::worked_example(&examples), arguments.out.unwrap_or_else(|| "figure1a".into()))
+            let (figure, words) = worked_example()?;
+            said.extend(words);
+            (figure, arguments.out.unwrap_or_else(|| "figure1a".into()))
         }
         (None, None) => anyhow::bail!("nothing to draw: give a figure or --example"),
     };
     if let Some(parent) = prefix.parent() {
         std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     }
-    let files = draw(&figure, &prefix, true)?;
+    let files = write_figure(&figure, &prefix, true)?;
+    let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
     if !arguments.quiet {
         said.push(format!("written: {}", files.join(", ")));
         let mut stdout = std::io::stdout();
@@ -215,25 +203,6 @@ fn stem(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let short = [".figure.json", ".json"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
     path.with_file_name(short)
-}
-
-/// Writes `PREFIX.svg`, `.png`, `.figure.json` and, if asked, `.csv`; their names.
-fn draw(figure: &Figure, prefix: &Path, csv: bool) -> anyhow::Result<Vec<String>> {
-    let drawn = gnr_plot::render(figure).with_context(|| format!("cannot draw {}", prefix.display()))?;
-    let mut files = vec![("svg", drawn.svg.into_bytes()), ("png", drawn.png)];
-    if csv {
-        files.push(("csv", drawn.csv.into_bytes()));
-    }
-    files.push(("figure.json", (drawn.json + "\n").into_bytes()));
-    let mut names = Vec::new();
-    for (extension, bytes) in files {
-        let mut path = prefix.as_os_str().to_owned();
-        path.push(format!(".{extension}"));
-        let path = PathBuf::from(path);
-        write_atomically(&path, &bytes)?;
-        names.push(path.display().to_string());
-    }
-    Ok(names)
 }
 
 /// Prints what was found and draws it, or says how to go on.
@@ -254,7 +223,7 @@ fn conclude<R: Serialize>(
     if output.plot
         && let Some(figure) = figure(&report)
     {
-        draw(&figure, &output.out.join(name), false)?;
+        write_figure(&figure, &output.out.join(name), false)?;
     }
     let mut stdout = std::io::stdout();
     if output.json {

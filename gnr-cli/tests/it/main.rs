@@ -6,6 +6,8 @@ mod bad_input;
 mod commands;
 mod compare;
 mod curvature;
+mod interruption;
+mod reproduce;
 mod signals;
 mod support;
 mod sweep;

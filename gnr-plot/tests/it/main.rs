@@ -3,7 +3,7 @@
 
 use gnr_plot::{
     Axis, Content, Counts, Figure, Grid, Histogram, Lines, Mark, Panel, Route, Series, Style, Surface,
-    Values, render,
+    Values, inline_svg, render,
 };
 
 fn grid() -> Grid {
@@ -146,4 +146,59 @@ fn gaps_are_gaps() {
     }
     let svg = render(&figure).unwrap().svg;
     assert!(!svg.contains("NaN") && !svg.contains("1000000"));
+}
+
+fn banded() -> Figure {
+    let series = Series::line("mean", vec![1.0, 2.0, 3.0, 4.0], vec![2.0, 3.0, 4.0, 3.0])
+        .banded(vec![[1.0, 3.0], [2.5, 3.5], [3.0, 9.0], [3.0, 3.0]])
+        .painted([12, 34, 56]);
+    let (x, y) = (Axis::linear("epoch"), Axis::linear("loss").within(0.0, 5.0));
+    Figure::new("", vec![Panel::new("", Content::Lines(Lines { x, y, series: vec![series], marks: vec![] }))])
+}
+
+/// A band is a translucent area in the colour of its line, cut at the frame, and its edges are in the data.
+#[test]
+fn a_band_lies_around_its_line() {
+    let drawn = render(&banded()).unwrap();
+    let polygon = drawn.svg.lines().find(|line| line.starts_with("<polygon")).unwrap();
+    assert!(polygon.contains("fill=\"#0C2238\"") && polygon.contains("opacity=\"0.15\""), "{polygon}");
+    let points = polygon.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
+    let heights: Vec<f64> =
+        points.split_whitespace().map(|point| point.split(',').nth(1).unwrap().parse().unwrap()).collect();
+    // The frame begins 12 nominal pixels below the upper edge and 18 of the legend, at 4 units each: what reaches above is cut.
+    assert_eq!(heights.iter().copied().fold(f64::MAX, f64::min), 120.0, "{points}");
+    assert!(drawn.csv.contains("1,mean (lower),2,2.5,\n") && drawn.csv.contains("1,mean (upper),3,9,\n"));
+    assert_eq!(serde_json::from_str::<Figure>(&drawn.json).unwrap(), banded());
+    let mut figure = banded();
+    if let Content::Lines(lines) = &mut figure.panels[0].content {
+        lines.series[0].band.pop();
+    }
+    assert_eq!(
+        render(&figure).unwrap_err().to_string(),
+        "panel 1: series `mean` has 4 points and a band at 3"
+    );
+}
+
+/// A gap in the band makes two areas.
+#[test]
+fn a_band_is_interrupted_where_it_has_no_place() {
+    let mut figure = banded();
+    if let Content::Lines(lines) = &mut figure.panels[0].content {
+        lines.series[0].x.push(5.0);
+        lines.series[0].y.push(3.0);
+        lines.series[0].band.push([1.0, 2.0]);
+        lines.series[0].band[2] = [f64::NAN, 4.0];
+    }
+    let svg = render(&figure).unwrap().svg;
+    assert_eq!(svg.lines().filter(|line| line.starts_with("<polygon")).count(), 2);
+}
+
+/// On a page a figure has the page's colours: no white ground, no black ink.
+#[test]
+fn an_inline_figure_follows_the_page() {
+    let svg = inline_svg(&banded()).unwrap();
+    assert!(svg.contains("currentColor") && svg.contains("#0C2238") && svg.contains("epoch"));
+    for fixed in ["#FFFFFF", "#1E1E1E", "#6E6E6E", "#E1E1E1"] {
+        assert!(!svg.contains(fixed), "{fixed}");
+    }
 }

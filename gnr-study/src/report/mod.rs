@@ -1,12 +1,15 @@
 //! A report as data. The files beside this one write it down for the terminal, as Markdown and as a page.
 
+pub mod curves;
 mod html;
 mod markdown;
 mod terminal;
 
 pub(crate) use html::escaped;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use gnr_plot::Figure;
 
 use gnr_train::write_atomically;
 
@@ -69,4 +72,26 @@ impl Document {
         }
         Ok(names)
     }
+}
+
+/// Writes `PREFIX.svg`, `.png`, `.figure.json` and, if asked, `.csv`; their paths.
+///
+/// # Errors
+/// A figure that cannot be drawn, files that cannot be written.
+pub fn write_figure(figure: &Figure, prefix: &Path, csv: bool) -> Result<Vec<PathBuf>> {
+    let drawn = gnr_plot::render(figure)?;
+    let mut files = vec![("svg", drawn.svg.into_bytes()), ("png", drawn.png)];
+    if csv {
+        files.push(("csv", drawn.csv.into_bytes()));
+    }
+    files.push(("figure.json", (drawn.json + "\n").into_bytes()));
+    let mut paths = Vec::new();
+    for (extension, bytes) in files {
+        let mut path = prefix.as_os_str().to_owned();
+        path.push(format!(".{extension}"));
+        let path = PathBuf::from(path);
+        write_atomically(&path, &bytes)?;
+        paths.push(path);
+    }
+    Ok(paths)
 }

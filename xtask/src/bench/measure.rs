@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::statistics::median;
+use crate::median::median;
 
 /// What is timed, in the table's order. `hvp` is an exact product from scratch, its gradient included; `hvp_4` four of them at one point.
 pub(super) const METHODS: [&str; 11] = [

@@ -1,10 +1,8 @@
-//! The task program as a user runs it: the rules hold on this repository, and a reproduction trains, resumes and reports.
+//! The task program as a user runs it: the rules hold on this repository.
 #![cfg(unix)]
 // A test's helpers fail by panicking, as its assertions do.
 #![allow(clippy::unwrap_used)]
 
-mod interruption;
-mod reproduce;
 mod tidy;
 
 use std::process::{Command, Output};

@@ -1,0 +1,294 @@
+//! The tables and figures of the paper: what is trained, at which scale, and the report on it.
+//!
+//! `plan` says what to train, `recipe` writes that down, `data` finds what must be on disk before, `runs` trains it by the
+//! [`runner`](crate::runner) (finished runs are never repeated), `results` reads the run folders, `report` says what they
+//! support, `figures` measures and draws.
+
+mod data;
+mod estimate;
+mod figures;
+mod machine;
+mod merge;
+mod paper;
+mod plan;
+mod progress;
+mod recipe;
+mod recipes;
+mod report;
+mod results;
+mod runs;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use crate::{
+    Shard,
+    error::{Result, StudyError, io},
+    lock::FolderLock,
+    runner::{Failure, Workers},
+};
+use figures::Figure;
+use plan::{Plan, Table};
+use runs::Planned;
+
+pub use figures::worked_example;
+pub use plan::Scale;
+pub use recipes::{check_recipes, write_recipes};
+
+/// Below the folder of a reproduction: one folder a run.
+const RUNS: &str = "runs";
+
+/// What the library has to say while it works, line by line: a program prints it.
+pub type Say<'a> = &'a mut (dyn FnMut(&str) + Send);
+
+/// What to reproduce, and where.
+#[derive(Clone, Debug)]
+pub struct ReproduceRequest {
+    /// `table1` to `table4`, `figure1` to `figure3`, or `all`.
+    pub what: String,
+    /// How large.
+    pub scale: Scale,
+    /// Folder of the data sets (not needed by [`Scale::Smoke`]).
+    pub data: Option<PathBuf>,
+    /// Seeds 0, 1, … of each cell. At least 1.
+    pub seeds: u64,
+    /// Train for this many epochs instead of the scale's own number.
+    pub epochs: Option<u64>,
+    /// Runs at a time and their threads.
+    pub workers: Workers,
+    /// Folder of the runs and the reports.
+    pub out: PathBuf,
+    /// Only the runs whose name (`data/net/method/seed`) contains one of these; empty: all.
+    pub only: Vec<String>,
+    /// Train this part only; the whole reports when all parts are done.
+    pub shard: Option<Shard>,
+    /// The command in words, for the report.
+    pub command: String,
+}
+
+/// How a reproduction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reproduced {
+    /// Everything was trained and reported.
+    Done,
+    /// It was asked to stop. What had begun goes on with the same request.
+    Interrupted,
+}
+
+/// What is made of the runs of a plan.
+#[derive(Clone, Copy)]
+enum Product {
+    Table(Table),
+    Figure(Figure),
+}
+
+impl Product {
+    fn all() -> impl Iterator<Item = Self> {
+        Table::ALL.into_iter().map(Self::Table).chain(Figure::ALL.into_iter().map(Self::Figure))
+    }
+
+    fn slug(self) -> &'static str {
+        match self {
+            Self::Table(table) => table.slug(),
+            Self::Figure(figure) => figure.slug(),
+        }
+    }
+
+    fn plan(self, scale: Scale, seeds: u64) -> Plan {
+        match self {
+            Self::Table(table) => Plan::table(table, scale, seeds),
+            Self::Figure(figure) => figure.plan(scale, seeds),
+        }
+    }
+}
+
+/// A plan and what is made of its runs.
+struct Target {
+    product: Product,
+    plan: Plan,
+}
+
+impl ReproduceRequest {
+    /// Trains what is not finished, several runs at a time, and writes `WHAT.md` and `WHAT.html` for tables, `WHAT.md` and its
+    /// pictures for figures. Setting `stop` ends all runs after their current step, with checkpoints.
+    ///
+    /// # Errors
+    /// Unknown targets and missing data, before anything is trained; [`StudyError::Locked`]; a full disk; failed runs, after all
+    /// others are done and reported.
+    ///
+    /// # Cost
+    /// Minutes at the smoke scale, hours at the small one, weeks of a cluster at the paper's; see
+    /// [`dry_run`](Self::dry_run).
+    pub fn run(&self, say: Say<'_>, stop: &AtomicBool) -> Result<Reproduced> {
+        let ended = self.train(say, stop);
+        if matches!(ended, Err(StudyError::Interrupted)) { Ok(Reproduced::Interrupted) } else { ended }
+    }
+
+    fn train(&self, say: Say<'_>, stop: &AtomicBool) -> Result<Reproduced> {
+        let targets = self.targets()?;
+        let (located, out) = (self.locate(&targets)?, self.out()?);
+        let _alone = FolderLock::take(&out, "reproduce", self.shard)?;
+        let (mut failed, mut all) = (0, 0);
+        for Target { product, plan } in &targets {
+            if targets.len() > 1 {
+                say(&format!("\n== {}", plan.title));
+            }
+            let mine = self.runs(plan, &located, &out)?;
+            let failures = runs::train(&mine, self.workers, say, stop)?;
+            match product {
+                Product::Table(_) if self.shard.is_none() => {
+                    self.report(plan, &mine, &failures, &out, say)?
+                }
+                Product::Figure(figure) if self.shard.is_none() && failures.is_empty() => {
+                    let (runs, command) = (&mine[..], &self.command);
+                    figures::Making { figure: *figure, plan, runs, out: &out, command, stop }.make(say)?;
+                }
+                _ => failures.iter().for_each(|f| say(&format!("failed: {}: {}", f.name, f.reason))),
+            }
+            failed += failures.len();
+            all += mine.len();
+        }
+        if let Some(shard) = self.shard {
+            say(&format!(
+                "part {shard} is done; the same command without --shard reports when all parts are"
+            ));
+        }
+        if failed > 0 {
+            return Err(StudyError::Failed { failed, all });
+        }
+        Ok(Reproduced::Done)
+    }
+
+    /// Says what would be run, what is there already, what the rest costs, and about how long it takes here.
+    ///
+    /// # Errors
+    /// Unknown targets and missing data.
+    ///
+    /// # Cost
+    /// A gradient of each net, a few times.
+    pub fn dry_run(&self, say: Say<'_>) -> Result<()> {
+        let targets = self.targets()?;
+        let (located, out) = (self.locate(&targets)?, self.out()?);
+        let mut all = Vec::new();
+        for target in &targets {
+            all.extend(self.runs(&target.plan, &located, &out)?);
+        }
+        // Every run once: a figure may look at the runs of a table.
+        let mut seen = BTreeSet::new();
+        all.retain(|planned| seen.insert(planned.run.folder.clone()));
+        estimate::show(&all, self.workers, say);
+        Ok(())
+    }
+
+    /// Brings in the runs of other folders, reports on what is there, and trains nothing.
+    ///
+    /// # Errors
+    /// Runs that were finished twice with different results, before anything is copied; files that cannot be read or written.
+    pub fn merge(&self, from: &[PathBuf], say: Say<'_>) -> Result<()> {
+        let (targets, out) = (self.targets()?, self.out()?);
+        let _alone = FolderLock::take(&out, "reproduce", None)?;
+        let merged = merge::merge(from, &out)?;
+        say(&format!("merged: {} runs copied, {} were here already", merged.copied, merged.kept));
+        for Target { product, plan } in &targets {
+            // Nothing is trained, so it does not matter where the data lies.
+            let runs = runs::prepare(plan, &data::Located::default(), &out)?;
+            match product {
+                // Measuring needs the data.
+                Product::Figure(figure) => {
+                    let what = figure.slug();
+                    say(&format!("`reproduce {what}` without --merge makes the figure of these runs"));
+                }
+                Product::Table(_) => self.report(plan, &runs, &[], &out, say)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What the name stands for, as far as the filters leave runs of it.
+    fn targets(&self) -> Result<Vec<Target>> {
+        let products: Vec<Product> =
+            Product::all().filter(|product| self.what == "all" || product.slug() == self.what).collect();
+        if products.is_empty() {
+            let names: Vec<&str> = Product::all().map(Product::slug).collect();
+            return Err(StudyError::Request(format!(
+                "nothing to reproduce is called `{}`; available: {}, all",
+                self.what,
+                names.join(", ")
+            )));
+        }
+        let (mut targets, mut filtered) = (Vec::new(), None);
+        for product in products {
+            let mut plan = product.plan(self.scale, self.seeds);
+            if let Some(epochs) = self.epochs {
+                plan.nets.iter_mut().for_each(|net| net.set_epochs(epochs));
+            }
+            match plan.keep(&self.only) {
+                Ok(()) => targets.push(Target { product, plan }),
+                Err(error) => filtered = filtered.or(Some(error)),
+            }
+        }
+        match filtered {
+            Some(error) if targets.is_empty() => Err(error),
+            _ => Ok(targets),
+        }
+    }
+
+    fn locate(&self, targets: &[Target]) -> Result<data::Located> {
+        let (mut datasets, mut weights) = (BTreeSet::new(), BTreeSet::new());
+        for target in targets {
+            let (sets, files) = target.plan.needs();
+            datasets.extend(sets);
+            weights.extend(files);
+        }
+        data::locate(&datasets, &weights, self.data.as_deref().map(absolute).transpose()?.as_deref())
+    }
+
+    fn out(&self) -> Result<PathBuf> {
+        absolute(&self.out)
+    }
+
+    fn runs(&self, plan: &Plan, located: &data::Located, out: &Path) -> Result<Vec<Planned>> {
+        let mut runs = runs::prepare(plan, located, out)?;
+        if let Some(shard) = self.shard {
+            let all: Vec<_> = runs.iter().map(|planned| planned.run.clone()).collect();
+            let mine: BTreeSet<PathBuf> = shard.of(&all).into_iter().map(|run| run.folder).collect();
+            runs.retain(|planned| mine.contains(&planned.run.folder));
+        }
+        Ok(runs)
+    }
+
+    fn report(
+        &self,
+        plan: &Plan,
+        runs: &[Planned],
+        failures: &[Failure],
+        out: &Path,
+        say: Say<'_>,
+    ) -> Result<()> {
+        let results = results::read(runs)?;
+        let paper = paper::Paper::read()?;
+        let report =
+            report::Report { plan, results: &results, failures, paper: &paper, command: &self.command };
+        let document = report.document()?;
+        say(&format!("\n{}", document.terminal()));
+        for name in document.write(out, plan.target)? {
+            say(&format!("written: {}", out.join(name).display()));
+        }
+        Ok(())
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(io(path, "resolve"))
+}
+
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_string()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
