@@ -24,7 +24,7 @@ pub enum TrainError {
     Model(#[from] gnr_models::ModelError),
     /// A weight file.
     #[error(transparent)]
-    Weights(#[from] gnr_models::weights::WeightsError),
+    Weights(Box<gnr_models::weights::WeightsError>),
     /// The network or its backend.
     #[error(transparent)]
     Network(#[from] gnr_nn::Error),
@@ -134,6 +134,12 @@ pub enum TrainError {
         /// The reason.
         reason: String,
     },
+}
+
+impl From<gnr_models::weights::WeightsError> for TrainError {
+    fn from(error: gnr_models::weights::WeightsError) -> Self {
+        Self::Weights(Box::new(error))
+    }
 }
 
 fn last_good(checkpoint: &Option<PathBuf>) -> String {

@@ -32,11 +32,11 @@ enum Task {
     /// Run everything that CI runs, cheapest first.
     Ci(ci::Arguments),
     /// Train what a table or figure of the paper needs, and report it: `gnr reproduce`, built from this workspace.
-    Reproduce(reproduce::Arguments),
+    Reproduce(Box<reproduce::Arguments>),
     /// Write the recipes of the paper's tables from the plan that `reproduce` trains, or check them.
     Recipes(reproduce::Recipes),
     /// Time one step of each method, beside PyTorch where a Python with torch is given.
-    Bench(bench::Arguments),
+    Bench(Box<bench::Arguments>),
 }
 
 fn main() -> ExitCode {

@@ -27,11 +27,7 @@ pub enum Scale {
 
 impl fmt::Display for Scale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Smoke => "smoke",
-            Self::Small => "small",
-            Self::Paper => "paper",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -39,7 +35,7 @@ impl FromStr for Scale {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|scale| scale.to_string() == text);
+        let found = Self::ALL.into_iter().find(|scale| scale.name() == text);
         found.ok_or_else(|| format!("no scale is called `{text}`; there are smoke, small and paper"))
     }
 }
@@ -47,6 +43,15 @@ impl FromStr for Scale {
 impl Scale {
     /// From minutes to weeks.
     pub const ALL: [Self; 3] = [Self::Smoke, Self::Small, Self::Paper];
+
+    /// As it is written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Smoke => "smoke",
+            Self::Small => "small",
+            Self::Paper => "paper",
+        }
+    }
 
     /// What a reader of the numbers must know first.
     pub(super) fn caveat(self) -> &'static str {
