@@ -142,6 +142,25 @@ fn measured_statistics_are_the_mean_over_batches() {
     assert!(other.add(&net, &b, &theta, None, &batch.images, None).is_err());
 }
 
+/// Of one value a channel the normalised value would be 0 whatever it is: an error with the layer's name, in train mode.
+#[test]
+fn a_single_value_is_not_normalised() {
+    let (b, net) = (Reference::new(), Net::new(0.1));
+    let (_, theta, mut buffers) = setting(&b, &net);
+    let batch = Batch::new(b.constant(&[3.0], &[1, 1, 1, 1]).unwrap(), vec![0]);
+    let mut oracle = BatchOracle::new(&net, &b, &batch, &mut buffers);
+    let error = oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap_err().to_string();
+    assert!(error.contains("`features.1`") && error.contains("[1, 1, 1, 1]"), "{error}");
+    let mut oracle = BatchOracle::new(&net, &b, &batch, &mut buffers).with_mode(Mode::Eval);
+    oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
+    // Two values are enough, of two samples or of a larger map.
+    for shape in [[2, 1, 1, 1], [1, 1, 1, 2]] {
+        let batch = Batch::new(b.constant(&[3.0, 4.0], &shape).unwrap(), vec![0; shape[0]]);
+        let mut oracle = BatchOracle::new(&net, &b, &batch, &mut buffers);
+        oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
+    }
+}
+
 /// Two equal logits: every target distribution costs ln 2. Otherwise targets are (1−s)·onehot + s/K.
 #[test]
 fn label_smoothing() {
