@@ -126,7 +126,8 @@ fn samples_do_not_know_each_other() {
         let (theta, pixels, labels) = (point(&b, &model), images(3), [0, 2, 1]);
         let (loss, gradient, product) = evaluate(&b, &model, &theta, (&pixels, &labels), &theta);
         let (mut loss_mean, mut gradient_mean, mut product_mean) = (0.0, theta.clone(), theta.clone());
-        (gradient_mean.scale(0.0).unwrap(), product_mean.scale(0.0).unwrap());
+        gradient_mean.scale(0.0).unwrap();
+        product_mean.scale(0.0).unwrap();
         for (sample, label) in pixels.chunks(72).zip(labels) {
             let (loss, gradient, product) = evaluate(&b, &model, &theta, (sample, &[label]), &theta);
             loss_mean += loss / 3.0;
