@@ -194,10 +194,25 @@ pub(crate) struct Train {
     pub(crate) list: bool,
 }
 
+/// Continue a run that was stopped, or give a finished one more epochs
+///
+/// The result is that of a run that never stopped, bit for bit. More epochs change the learning rate of schedules that end with the
+/// run, such as the cosine: the program says how, and summary.json records it. A run whose images changed since it began is refused,
+/// with what changed.
 #[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr resume runs/digits-1\n  \
+    gnr resume runs/digits-1 --set train.epochs=60\n  \
+    gnr resume runs/mine-1 --set data.dir=/new/place")]
 pub(crate) struct Resume {
     /// The run folder
     pub(crate) folder: PathBuf,
+    /// More epochs (train.epochs), or keys that decide nothing, such as data.dir and train.workers; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Continue although the images are not those that the run began with
+    #[arg(long)]
+    pub(crate) accept_changed_data: bool,
     /// Print nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,

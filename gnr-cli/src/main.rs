@@ -24,6 +24,9 @@ use args::{Arguments, Command};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(commit) = option_env!("GNR_COMMIT") {
+        gnr_train::set_commit(commit);
+    }
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("GNR_LOG"))
         .with_writer(std::io::stderr)

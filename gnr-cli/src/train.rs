@@ -55,8 +55,14 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn resume(arguments: &args::Resume) -> anyhow::Result<ExitCode> {
-    let recipe = gnr_train::recipe_of(&arguments.folder)?;
-    run(recipe, &arguments.folder, Existing::Resume, arguments.quiet, Stop::default())
+    let before = gnr_train::recipe_of(&arguments.folder)?;
+    let (recipe, words) = gnr_train::extended(&arguments.folder, &arguments.sets)?;
+    let epochs = recipe.train.epochs != before.train.epochs;
+    if epochs && !arguments.quiet {
+        writeln!(std::io::stdout(), "{words}")?;
+    }
+    let existing = Existing::ResumeChanged { epochs, data: arguments.accept_changed_data };
+    run(recipe, &arguments.folder, existing, arguments.quiet, Stop::default())
 }
 
 /// A file, or a built-in recipe when there is no such file and it does not look like one.

@@ -50,6 +50,20 @@ pub struct Progress {
     pub gradient_evaluations: u64,
     /// Hessian-vector (or Gauss–Newton) products computed.
     pub products: u64,
+    /// When the run was given more epochs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Extension>,
+}
+
+/// A run that was given more epochs than it began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Epochs done at that moment.
+    pub at_epoch: u64,
+    /// Epochs before.
+    pub from: u64,
+    /// Epochs after.
+    pub to: u64,
 }
 
 /// Sums over the batches of an epoch.

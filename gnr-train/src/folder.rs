@@ -47,6 +47,19 @@ impl RunFolder {
         Self::lock(path)
     }
 
+    /// Continues the run with a recipe of more epochs: it is no longer finished.
+    pub(crate) fn extend(&self, recipe: &Recipe) -> Result<()> {
+        // In this order: a process that dies in between leaves a run that was not extended, and finishes again at once.
+        let summary = self.file("summary.json");
+        match fs::remove_file(&summary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io(&summary, "remove")(error));
+            }
+            _ => {}
+        }
+        write_atomically(&self.file("recipe.toml"), recipe.to_toml()?.as_bytes())
+    }
+
     fn lock(path: &Path) -> Result<Self> {
         Ok(Self { path: path.to_path_buf(), _lock: lock(path, "run.lock")? })
     }

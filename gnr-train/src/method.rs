@@ -135,7 +135,7 @@ fn one_optimizer<V: Elementwise + 'static>(recipe: &Recipe, decay: f64) -> Resul
     })
 }
 
-fn learning_rate(recipe: &Recipe, steps_per_epoch: u64) -> Result<BoxedSchedule> {
+pub(crate) fn learning_rate(recipe: &Recipe, steps_per_epoch: u64) -> Result<BoxedSchedule> {
     let (schedule, base) = (&recipe.schedule, recipe.optimizer.lr);
     let total = recipe.train.epochs.saturating_mul(steps_per_epoch);
     // A float-to-int cast saturates, so an absurd warm-up is a warm-up of the whole run.

@@ -84,9 +84,9 @@ pub(crate) struct MetricsLog {
 
 impl MetricsLog {
     /// Opens the file of a run at `step` with `epochs` done: what was logged after that, and a half-written last line, is cut
-    /// off. Also gives the epoch lines that are left.
+    /// off. Also gives the lines that are left.
     pub(crate) fn open(path: &Path, step: u64, epochs_done: u64) -> Result<(Self, Vec<Value>)> {
-        let mut epochs = Vec::new();
+        let mut lines = Vec::new();
         if path.exists() {
             let bytes = fs::read(path).map_err(io(path, "read"))?;
             let mut kept = Vec::with_capacity(bytes.len());
@@ -99,16 +99,14 @@ impl MetricsLog {
                     break;
                 }
                 kept.extend_from_slice(line);
-                if value["kind"] == "epoch" {
-                    epochs.push(value);
-                }
+                lines.push(value);
             }
             if kept.len() != bytes.len() {
                 write_atomically(path, &kept)?;
             }
         }
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(io(path, "open"))?;
-        Ok((Self { path: path.to_path_buf(), file }, epochs))
+        Ok((Self { path: path.to_path_buf(), file }, lines))
     }
 
     /// Writes an epoch's line and gives it back.
@@ -116,8 +114,9 @@ impl MetricsLog {
         self.line(&Line::Epoch(metrics))
     }
 
-    pub(crate) fn step(&mut self, event: &StepEvent) -> Result<()> {
-        self.line(&Line::Step(event)).map(drop)
+    /// Writes a step's line and gives it back.
+    pub(crate) fn step(&mut self, event: &StepEvent) -> Result<Value> {
+        self.line(&Line::Step(event))
     }
 
     fn line(&mut self, line: &Line<'_>) -> Result<Value> {
@@ -139,8 +138,8 @@ mod tests {
         let lines = ["{\"kind\":\"step\",\"step\":2}\n", "{\"kind\":\"epoch\",\"epoch\":1,\"step\":2}\n"];
         for (epochs_done, kept) in [(0, 1), (1, 2)] {
             fs::write(&path, lines.concat()).unwrap();
-            let (_, epochs) = MetricsLog::open(&path, 2, epochs_done).unwrap();
-            assert_eq!(epochs.len() as u64, epochs_done);
+            let (_, left) = MetricsLog::open(&path, 2, epochs_done).unwrap();
+            assert_eq!(left.len(), kept);
             assert_eq!(fs::read_to_string(&path).unwrap(), lines[..kept].concat());
         }
     }

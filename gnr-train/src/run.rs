@@ -14,10 +14,12 @@ use crate::{
     checkpoint,
     data::Images,
     error::{Result, TrainError, io},
+    fingerprint::Fingerprints,
     folder::{RunFolder, is_run, recipe_of, refuse_existing},
+    method::learning_rate,
     observer::Observer,
     pieces,
-    recipe::{Load, Model as ModelSection, Recipe},
+    recipe::{Load, Model as ModelSection, Recipe, Train as TrainSection},
     select,
     trainer::{Outcome, Prepared, Trainer, same_run},
 };
@@ -27,8 +29,29 @@ use crate::{
 pub enum Existing {
     /// Refuse; nothing is overwritten.
     Refuse,
-    /// Continue it, if it is of the same recipe.
+    /// Continue it, if it is of the same recipe and its images are those that it began with.
     Resume,
+    /// Continue it all the same where these may differ.
+    ResumeChanged {
+        /// The recipe may have more epochs; see [`extended`].
+        epochs: bool,
+        /// The images may be others than those that the run began with.
+        data: bool,
+    },
+}
+
+impl Existing {
+    fn resumes(self) -> bool {
+        self != Self::Refuse
+    }
+
+    fn allows_epochs(self) -> bool {
+        matches!(self, Self::ResumeChanged { epochs: true, .. })
+    }
+
+    fn allows_data(self) -> bool {
+        matches!(self, Self::ResumeChanged { data: true, .. })
+    }
 }
 
 /// Trains by `recipe` in the run folder `folder`, on the CPU backend in the recipe's precision.
@@ -83,6 +106,45 @@ pub fn resume(folder: &Path, observer: &mut (dyn Observer + Send), stop: &Atomic
     train(recipe_of(folder)?, folder, Existing::Resume, observer, stop)
 }
 
+/// The recipe of the run in `folder` with more epochs, and in words what that does to the learning rate. [`train`] continues with it
+/// by [`Existing::ResumeChanged`].
+///
+/// # Errors
+/// A folder without a run, assignments that change anything that decides the run but `train.epochs`, fewer epochs than are done.
+pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String)> {
+    let before = recipe_of(folder)?;
+    let after = Recipe::load(&folder.join("recipe.toml"), assignments)?;
+    let with_epochs = |recipe: &Recipe| Recipe {
+        train: TrainSection { epochs: 0, ..recipe.train.clone() },
+        ..recipe.clone()
+    };
+    if with_epochs(&before).deciding() != with_epochs(&after).deciding() {
+        return Err(TrainError::Request(
+            "a run that continues can change train.epochs, and what decides nothing (threads, workers, checkpoints, data.dir); for \
+             another recipe start another run"
+                .into(),
+        ));
+    }
+    let last = checkpoint::last(folder);
+    let file = if last.exists() { Some(checkpoint::CheckpointFile::read(&last)?) } else { None };
+    let done = file.as_ref().and_then(|file| file.header()).map_or(0, |header| header.progress.epoch);
+    let (old, new) = (before.train.epochs, after.train.epochs);
+    if new < done {
+        return Err(TrainError::Request(format!(
+            "train.epochs = {new}: the run has done {done} epochs already"
+        )));
+    }
+    // Schedules are functions of the step; this many steps an epoch tell the epochs' ends apart.
+    const STEPS: u64 = 1000;
+    let rate = |recipe: &Recipe| Ok::<_, TrainError>(learning_rate(recipe, STEPS)?.at(done * STEPS));
+    let words = format!(
+        "{new} epochs instead of {old}, {done} of them done; the learning rate of the next step is {:.3e}, where the old schedule has {:.3e}",
+        rate(&after)?,
+        rate(&before)?
+    );
+    Ok((after, words))
+}
+
 struct Train<'a> {
     recipe: Recipe,
     folder: &'a Path,
@@ -96,13 +158,15 @@ impl Job for Train<'_> {
 
     fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<Outcome> {
         let Self { mut recipe, folder, existing, observer, stop } = self;
-        let resumes = existing == Existing::Resume && is_run(folder);
+        let resumes = existing.resumes() && is_run(folder);
         if resumes {
             let theirs = recipe_of(folder)?;
             if recipe.train.threads == 0 {
                 recipe.train.threads = theirs.train.threads;
             }
-            if !same_run(&theirs, &recipe) {
+            let epochs = if existing.allows_epochs() { theirs.train.epochs } else { recipe.train.epochs };
+            let as_long = Recipe { train: TrainSection { epochs, ..recipe.train.clone() }, ..recipe.clone() };
+            if !same_run(&theirs, &as_long) {
                 return Err(TrainError::Folder {
                     path: folder.to_path_buf(),
                     problem: "holds a run of another recipe (compare its recipe.toml); choose another --out"
@@ -116,6 +180,19 @@ impl Job for Train<'_> {
         // A run that has a checkpoint does not need what it started from.
         let starts = !(resumes && checkpoint::last(folder).exists());
         let prepared = prepare(recipe, starts)?;
+        let fingerprints = Fingerprints::of(&prepared.images)?;
+        if resumes
+            && let Some(changed) = fingerprints.changed(folder)?
+            && !existing.allows_data()
+        {
+            return Err(TrainError::Folder {
+                path: folder.to_path_buf(),
+                problem: format!(
+                    "the data changed since the run began: {changed}. Bring the old data back, start another run, or continue on \
+                     the new data with `gnr resume --accept-changed-data`"
+                ),
+            });
+        }
         in_pool(prepared.recipe.train.threads, || {
             let backend = backend();
             if starts {
@@ -123,6 +200,10 @@ impl Job for Train<'_> {
             }
             let folder =
                 if resumes { RunFolder::open(folder)? } else { RunFolder::create(folder, &prepared.recipe)? };
+            if resumes && existing.allows_epochs() {
+                folder.extend(&prepared.recipe)?;
+            }
+            fingerprints.write(folder.path())?;
             if let Some(report) = &prepared.weights {
                 let path = folder.file("weights.json");
                 let text = serde_json::to_string_pretty(report).map_err(|e| io(&path, "write")(e.into()))?;

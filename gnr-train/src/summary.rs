@@ -1,11 +1,12 @@
 //! `summary.json`: what a finished run came to.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::OnceLock};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     atomic::write_atomically,
+    checkpoint::Extension,
     error::{Result, io},
     observer::BestBy,
     recipe::LabelNoise,
@@ -68,6 +69,9 @@ pub struct Summary {
     /// Of the program's source, where it was known when it was built.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<&'static str>,
+    /// When the run was given more epochs, and how many; empty for a run that was trained as it was planned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Extension>,
     /// Mean value of each regulariser in the last epoch.
     pub penalties: BTreeMap<String, f64>,
 }
@@ -110,5 +114,15 @@ pub struct Best {
 /// Version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Commit of the source, where the build knew it.
-pub const COMMIT: Option<&str> = option_env!("GNR_COMMIT");
+static COMMIT: OnceLock<&'static str> = OnceLock::new();
+
+/// Tells which commit the program was built from; summaries then record it. The first word counts. The program knows it rather than
+/// this library, so that a commit does not make this library compile again.
+pub fn set_commit(commit: &'static str) {
+    let _ = COMMIT.set(commit);
+}
+
+/// The commit that the program was built from, where it told.
+pub fn commit() -> Option<&'static str> {
+    COMMIT.get().copied()
+}

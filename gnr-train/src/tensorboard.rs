@@ -66,12 +66,19 @@ impl EventWriter {
         self.write(&event)
     }
 
-    /// The numbers of a line of `metrics.jsonl`, as `train/loss`, `val/accuracy`, `penalty/gnr`, …
+    /// The numbers of a line of `metrics.jsonl`: of an epoch as `train/loss`, `val/accuracy`, `penalty/gnr`, …, of a step as
+    /// `step/loss` and `step/grad_norm`.
     ///
     /// # Errors
     /// As [`scalars`](Self::scalars).
-    pub fn epoch(&mut self, line: &Value) -> Result<()> {
+    pub fn line(&mut self, line: &Value) -> Result<()> {
         let mut scalars = Vec::new();
+        if line["kind"] == "step" {
+            for name in ["loss", "grad_norm"] {
+                scalars.extend(line[name].as_f64().map(|value| (format!("step/{name}"), value)));
+            }
+            return self.scalars(line["step"].as_u64().unwrap_or(0), &scalars);
+        }
         for (name, value) in line.as_object().into_iter().flatten() {
             if let (Some((part, what)), Some(value)) = (name.split_once('_'), value.as_f64()) {
                 let tag = match part {

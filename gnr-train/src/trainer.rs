@@ -13,7 +13,7 @@ use gnr_nn::{Autodiff, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, P
 
 use crate::{
     average::{Source, WeightAverage},
-    checkpoint::{self, CheckpointFile, Content, Header, Progress, State, Sums},
+    checkpoint::{self, CheckpointFile, Content, Extension, Header, Progress, State, Sums},
     data::{Images, upload, upload_groups},
     error::{Result, TrainError},
     evaluate::{Evaluation, evaluate},
@@ -24,7 +24,7 @@ use crate::{
     oracle::{Part, Tally},
     recipe::Recipe,
     select::Groups,
-    summary::{Best, COMMIT, NoiseCount, Summary, VERSION},
+    summary::{self, Best, NoiseCount, Summary, VERSION},
     tensorboard::EventWriter,
 };
 
@@ -107,10 +107,17 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
                 |problem: &str| TrainError::Checkpoint { path: last.clone(), problem: problem.into() };
             let header = file.header().ok_or_else(|| problem("not a checkpoint of a run"))?;
             let theirs = Recipe::parse(&last.display().to_string(), "run", &header.recipe, &[])?;
-            if !same_run(&theirs, &prepared.recipe) {
+            let mut progress = header.progress.clone();
+            let (from, to) = (theirs.train.epochs, prepared.recipe.train.epochs);
+            let mut as_long = theirs;
+            as_long.train.epochs = to;
+            if !same_run(&as_long, &prepared.recipe) || to < progress.epoch {
                 return Err(problem("was written by another recipe than the folder's recipe.toml"));
             }
-            (file.model(layout)?, header.progress.clone())
+            if from != to {
+                progress.extensions.push(Extension { at_epoch: progress.epoch, from, to });
+            }
+            (file.model(layout)?, progress)
         } else {
             (prepared.initial.clone(), Progress::default())
         };
@@ -137,8 +144,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let mut events = EventWriter::create(folder.path())?;
         let mut history = Vec::new();
         for line in lines {
-            events.epoch(&line)?;
-            history.extend(serde_json::from_value::<EpochMetrics>(line));
+            events.line(&line)?;
+            if line["kind"] == "epoch" {
+                history.extend(serde_json::from_value::<EpochMetrics>(line));
+            }
         }
         let buffers = RefCell::new(buffers);
         Ok(Self {
@@ -221,10 +230,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             }
             let event = self.account(report, images);
             if train.log_every_steps.is_some_and(|every| event.step.is_multiple_of(every)) {
-                self.metrics.step(&event)?;
-                let scalars =
-                    [("step/loss".to_owned(), event.loss), ("step/grad_norm".to_owned(), event.grad_norm)];
-                self.events.scalars(event.step, &scalars)?;
+                let line = self.metrics.step(&event)?;
+                self.events.line(&line)?;
             }
             observer.on_step(&event);
             if stop.load(Ordering::Relaxed) {
@@ -370,7 +377,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             train_seconds,
         };
         let line = self.metrics.epoch(&metrics)?;
-        self.events.epoch(&line)?;
+        self.events.line(&line)?;
         let candidate = match self.best_by() {
             BestBy::ValidationAccuracy => metrics.val_accuracy.map(|value| (value, value)),
             BestBy::TrainLoss => Some((metrics.train_loss, -metrics.train_loss)),
@@ -520,7 +527,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             gradient_evaluations: self.progress.gradient_evaluations,
             products: self.progress.products,
             version: VERSION,
-            commit: COMMIT,
+            commit: summary::commit(),
+            extensions: self.progress.extensions.clone(),
             penalties: last.penalties.clone(),
         };
         summary.write(&self.folder.file("summary.json"))?;

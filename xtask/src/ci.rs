@@ -63,6 +63,18 @@ fn stages() -> Vec<Stage> {
             vec![gnr(["train", "--set", "train.epochs=2", "--out", &format!("{scratch}/train")])],
         ),
         stage(
+            "compare",
+            "smoke run of the first command of the README",
+            vec![gnr([
+                "compare",
+                "--set",
+                "train.epochs=2",
+                "--seeds=2",
+                "--out",
+                &format!("{scratch}/compare"),
+            ])],
+        ),
+        stage(
             "sweep",
             "smoke run of a search",
             vec![gnr([

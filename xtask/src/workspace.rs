@@ -19,7 +19,17 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn cargo<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_this_package(name)) {
+        command.env_remove(name);
+    }
     command
+}
+
+/// Whether cargo set this variable to describe xtask when it ran it. Build scripts that watch such variables (ring's does) would run
+/// again under our cargo and not under the user's, and everything above them would be compiled in turn.
+fn is_of_this_package(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_PRIMARY_PACKAGE"
 }
 
 /// Standard output of a command that must succeed.
@@ -82,4 +92,29 @@ pub(crate) fn build_gnr() -> Result<PathBuf> {
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
         .next_back()
         .with_context(|| format!("`{shown}` built no executable"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_describes_xtask_is_not_handed_on() {
+        for (name, ours) in [
+            ("CARGO_PKG_VERSION", true),
+            ("CARGO_MANIFEST_DIR", true),
+            ("CARGO_MANIFEST_PATH", true),
+            ("CARGO_HOME", false),
+            ("CARGO_TARGET_DIR", false),
+            ("CARGO_INCREMENTAL", false),
+            ("PATH", false),
+        ] {
+            assert_eq!(is_of_this_package(OsStr::new(name)), ours, "{name}");
+        }
+        let command = cargo(["build"]);
+        let handed = |name: &str| command.get_envs().any(|(key, value)| key == name && value.is_none());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_")) {
+            assert!(handed(&name), "{name} is removed");
+        }
+    }
 }

@@ -197,7 +197,7 @@ fn two_sweeps_on_one_folder_exclude_each_other() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().starts_with("[  1/4]")));
     let (code, _, stderr) = run(&arguments(&recipe, &out, &[]));
-    let who = format!("sweep.lock: another gnr process ({}) is working in this folder", child.id());
+    let who = format!("another gnr process (process {}) is working in this folder", child.id());
     assert!(code == 1 && stderr.contains(&who), "{stderr}");
     lines.for_each(|line| drop(line.unwrap()));
     assert!(child.wait().unwrap().success());

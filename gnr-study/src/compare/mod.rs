@@ -333,7 +333,9 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 // What the first half found best is where the second begins.
                 let chosen = tuned.chosen();
                 let so_far = [over.as_slice(), &chosen].concat();
-                for (number, words) in tuning.tries(half, &so_far, &self.load)?.into_iter().enumerate() {
+                for (number, words) in
+                    tuning.tries(half, tuned.tries.len(), &so_far, &self.load)?.into_iter().enumerate()
+                {
                     let words = [chosen.as_slice(), &words].concat();
                     for seed in 0..tuning.seeds {
                         let run = self.one_try(tuning, index, &words, FIRST_SEED + seed, (half, number))?;

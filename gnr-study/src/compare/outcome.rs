@@ -200,7 +200,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             let title = arm.title(&recipe);
             arms.push(ArmResult { name: arm.name.clone(), title, assignments: words.clone(), runs });
         }
-        let commit = gnr_train::COMMIT.map_or_else(String::new, |commit| format!(", commit {commit}"));
+        let commit = gnr_train::commit().map_or_else(String::new, |commit| format!(", commit {commit}"));
         Ok(Comparison {
             name: self.recipe.name.clone(),
             command: self.request.command.clone(),

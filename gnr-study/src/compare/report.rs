@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use gnr_plot::{Axis, Content, Figure, Lines, Panel, Series, render};
+use gnr_plot::{Axis, Content, Figure, Lines, Panel, Series, inline_svg, render};
 use gnr_train::write_atomically;
 
 use super::{
@@ -20,10 +20,11 @@ pub(super) fn write(found: &Comparison, folder: &Path) -> Result<()> {
     let path = folder.join("compare.json");
     let json = serde_json::to_string_pretty(found).map_err(|e| io(&path, "write")(e.into()))?;
     write_atomically(&path, (json + "\n").as_bytes())?;
-    let drawn = render(&found.figure())?;
+    let figure = found.figure();
+    let drawn = render(&figure)?;
     write_atomically(&folder.join("curves.svg"), drawn.svg.as_bytes())?;
     write_atomically(&folder.join("curves.png"), &drawn.png)?;
-    found.document(&drawn.svg).write(folder, "compare")?;
+    found.document(&inline_svg(&figure)?).write(folder, "compare")?;
     Ok(())
 }
 
@@ -88,8 +89,9 @@ impl Comparison {
         blocks.push(self.accuracies());
         blocks.push(Block::Paragraph(
             "Accuracy on the test images after the last epoch, mean ± sample standard deviation over seeds. The best epoch is chosen \
-             by the test images and is therefore optimistic. Seconds are of training without evaluation, several runs side by \
-             side: for orientation."
+             by the test images and is therefore optimistic. Labels fitted are accuracies on training images in the last epoch, those \
+             with wrong labels apart. Work is gradients + Hessian-vector products of a batch. Seconds are of training without \
+             evaluation, several runs side by side: for orientation."
                 .into(),
         ));
         blocks.extend(self.difference_blocks());
@@ -114,11 +116,11 @@ impl Comparison {
     fn accuracies(&self) -> Block {
         let noisy =
             self.arms.iter().flat_map(|arm| &arm.runs).any(|run| run.train_accuracy_flipped.is_some());
-        let mut header = vec!["method", "test %, last epoch", "best epoch"];
+        let mut header = vec!["method", "test %", "best epoch %"];
         if noisy {
-            header.extend(["wrong labels fitted %", "right labels fitted %"]);
+            header.extend(["wrong labels fitted %", "right ones %"]);
         }
-        header.extend(["gradients + products a step", "seconds", "seeds"]);
+        header.extend(["work a step", "seconds", "seeds"]);
         let percent = |arm: &ArmResult, value: fn(&RunResult) -> Option<f64>| {
             let of = arm.over_seeds(|run| Some(100.0 * value(run)?));
             of.map_or_else(|| "–".into(), |summary| format!("{summary:.1}"))
@@ -289,19 +291,23 @@ impl Comparison {
         facts
     }
 
-    /// Test accuracy over epochs, one curve a method.
+    /// Test accuracy over epochs, one curve a method: the mean over seeds with a band of one sample standard deviation.
     fn figure(&self) -> Figure {
         let series = self.arms.iter().map(|arm| {
-            let epochs: BTreeSet<u64> =
-                arm.runs.iter().flat_map(|run| run.curve.iter().map(|(epoch, _)| *epoch)).collect();
-            let mean = |epoch: u64| {
-                let at = |run: &RunResult| {
-                    run.curve.iter().find(|(e, _)| *e == epoch).map(|(_, accuracy)| 100.0 * accuracy)
-                };
-                arm.over_seeds(at).map_or(f64::NAN, |summary| summary.mean)
-            };
-            let (x, y) = epochs.iter().map(|&epoch| (epoch as f64, mean(epoch))).unzip();
-            Series::line(&arm.title, x, y)
+            let curves = || arm.runs.iter().flat_map(|run| &run.curve);
+            let epochs: BTreeSet<u64> = curves().map(|(epoch, _)| *epoch).collect();
+            let (mut x, mut y, mut band) = (Vec::new(), Vec::new(), Vec::new());
+            for epoch in epochs {
+                let values: Vec<f64> =
+                    curves().filter(|(at, _)| *at == epoch).map(|(_, accuracy)| 100.0 * accuracy).collect();
+                if let Some(summary) = Summary::of(&values) {
+                    let std = summary.std.unwrap_or(0.0);
+                    x.push(epoch as f64);
+                    y.push(summary.mean);
+                    band.push([summary.mean - std, summary.mean + std]);
+                }
+            }
+            Series::line(&arm.title, x, y).banded(band)
         });
         let lines = Lines {
             x: Axis::linear("epoch"),
@@ -312,7 +318,10 @@ impl Comparison {
         let seeds = self.arms.iter().map(|arm| arm.runs.len()).max().unwrap_or_default();
         Figure {
             panel_size: [640, 340],
-            note: format!("mean over {seeds} seeds; {}", self.data.first().map_or("", String::as_str)),
+            note: format!(
+                "mean and deviation of {seeds} seeds; {}",
+                self.data.first().map_or("", String::as_str)
+            ),
             ..Figure::new(self.name.clone(), vec![Panel::new("", Content::Lines(lines))])
         }
     }

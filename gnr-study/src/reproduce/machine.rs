@@ -12,7 +12,7 @@ pub(super) fn facts() -> Vec<(String, String)> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     vec![
-        ("commit".into(), gnr_train::COMMIT.unwrap_or("unknown").into()),
+        ("commit".into(), gnr_train::commit().unwrap_or("unknown").into()),
         ("machine".into(), format!("{cpu}, {cores} cores")),
         ("date".into(), format!("{} UTC", date(now))),
     ]

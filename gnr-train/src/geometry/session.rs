@@ -109,6 +109,7 @@ impl<'a> Session<'a> {
             "weights": format!("{checksum:08x}"),
             "model": subject.model,
             "data": subject.data,
+            "data_checksum": subject.data_checksum,
             "batch_size": subject.batch_size,
             "batch_norm": subject.batch_norm,
             "label_smoothing": subject.label_smoothing,

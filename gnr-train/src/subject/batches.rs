@@ -56,6 +56,8 @@ pub mod tensors {
         pub shape: [usize; 3],
         /// One more than the largest label, and at least 10.
         pub classes: usize,
+        /// CRC-32C of the file.
+        pub checksum: String,
     }
 
     /// Reads `x` (F32 or F64) and `y` (I64 or I32) of a safetensors file.
@@ -104,7 +106,8 @@ pub mod tensors {
             .map(|label| usize::try_from(label).map_err(|_| problem(format!("label {label} in `y`"))))
             .collect::<Result<_>>()?;
         let classes = labels.iter().max().map_or(0, |max| max + 1).max(10);
-        Ok(Tensors { name: path.display().to_string(), pixels, labels, shape, classes })
+        let checksum = format!("{:08x}", crc32c::crc32c(&bytes));
+        Ok(Tensors { name: path.display().to_string(), pixels, labels, shape, classes, checksum })
     }
 
     impl Tensors {

@@ -20,6 +20,7 @@ use crate::{
     data,
     error::{Result, TrainError},
     eval::Split,
+    fingerprint::Fingerprint,
     folder::is_run,
     recipe::{Precision, Recipe},
     run::{build, in_pool, threads},
@@ -81,6 +82,8 @@ pub struct Description {
     pub model: String,
     /// The images in words.
     pub data: String,
+    /// Of labels and pixels (of 512 images where each must be decoded): other images are another measurement.
+    pub data_checksum: String,
     /// Number of images.
     pub images: usize,
     /// Images at a time.
@@ -222,6 +225,7 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
         epoch: file.header().map(|header| header.progress.epoch),
         model: recipe.model.name.clone(),
         data: source.describe(),
+        data_checksum: source.checksum()?,
         images: source.len(),
         batch_size: request.batch_size.min(source.len()),
         batch_norm: match request.mode {
@@ -290,6 +294,12 @@ impl Source {
         match self {
             Self::Data(loader) => loader.dataset().classes().len(),
             Self::Tensors(tensors) => tensors.classes,
+        }
+    }
+    fn checksum(&self) -> Result<String> {
+        match self {
+            Self::Data(loader) => Ok(Fingerprint::of(loader.dataset().as_ref())?.checksum()),
+            Self::Tensors(tensors) => Ok(tensors.checksum.clone()),
         }
     }
     fn describe(&self) -> String {

@@ -122,7 +122,7 @@ fn the_events_of_a_run_are_its_epochs() {
 }
 
 /// Splits a file of records and checks both checksums of each (bit by bit, unlike the writer).
-fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     while !bytes.is_empty() {
         let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -147,7 +147,7 @@ fn masked(data: &[u8]) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-fn fields(mut message: &[u8]) -> BTreeMap<u64, Vec<u8>> {
+pub(crate) fn fields(mut message: &[u8]) -> BTreeMap<u64, Vec<u8>> {
     let mut fields = BTreeMap::new();
     while !message.is_empty() {
         let (number, value, rest) = field(message);
@@ -157,7 +157,7 @@ fn fields(mut message: &[u8]) -> BTreeMap<u64, Vec<u8>> {
     fields
 }
 
-fn field(message: &[u8]) -> (u64, Vec<u8>, &[u8]) {
+pub(crate) fn field(message: &[u8]) -> (u64, Vec<u8>, &[u8]) {
     let (key, rest) = varint(message);
     let (value, rest) = match key & 7 {
         0 => {

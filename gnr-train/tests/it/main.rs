@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod average;
+mod continued;
 mod curvature;
 mod evaluation;
 mod files;

@@ -1,0 +1,200 @@
+//! What the images of a run were: recorded when it starts, compared when it continues.
+
+use std::{borrow::Cow, fs, path::Path};
+
+use gnr_data::{Dataset, class_counts};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    atomic::write_atomically,
+    data::Images,
+    error::{Result, TrainError, io},
+};
+
+/// Images whose pixels are compared where each must be decoded: evenly spaced over the set.
+const DECODED: usize = 512;
+
+/// A data set in a few numbers. Checksums are CRC-32C: they notice accidents, not intent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fingerprint {
+    images: usize,
+    shape: [usize; 3],
+    /// Name and number of images of each class.
+    classes: Vec<(String, usize)>,
+    /// Of all labels in order.
+    labels: String,
+    /// Of the pixels of `pixel_images` images.
+    pixels: String,
+    pixel_images: usize,
+}
+
+impl Fingerprint {
+    /// # Errors
+    /// Images that cannot be read.
+    ///
+    /// # Cost
+    /// One look at every byte of a set that is in memory; else 512 images are decoded.
+    pub(crate) fn of(dataset: &dyn Dataset) -> Result<Self> {
+        let images = dataset.len();
+        let counts = class_counts(dataset)?;
+        let mut labels = 0;
+        for index in 0..images {
+            labels = crc32c::crc32c_append(labels, &(dataset.label(index)? as u64).to_le_bytes());
+        }
+        let in_memory = images > 0 && matches!(dataset.image(0)?.pixels, Cow::Borrowed(_));
+        let pixel_images = if in_memory { images } else { images.min(DECODED) };
+        let mut pixels = 0;
+        for k in 0..pixel_images {
+            pixels = crc32c::crc32c_append(pixels, &dataset.image(k * images / pixel_images)?.pixels);
+        }
+        Ok(Self {
+            images,
+            shape: dataset.shape(),
+            classes: dataset.classes().iter().cloned().zip(counts).collect(),
+            labels: format!("{labels:08x}"),
+            pixels: format!("{pixels:08x}"),
+            pixel_images,
+        })
+    }
+
+    /// One number for all of it.
+    pub(crate) fn checksum(&self) -> String {
+        let all =
+            format!("{} {:?} {:?} {} {}", self.images, self.shape, self.classes, self.labels, self.pixels);
+        format!("{:08x}", crc32c::crc32c(all.as_bytes()))
+    }
+
+    /// What is different now, in words.
+    fn difference(&self, now: &Self) -> Option<String> {
+        if self == now {
+            return None;
+        }
+        if self.shape != now.shape {
+            return Some(format!("images of shape {:?} instead of {:?}", now.shape, self.shape));
+        }
+        let mut told = Vec::new();
+        if self.images != now.images {
+            told.push(format!("{} images instead of {}", now.images, self.images));
+        }
+        let count =
+            |set: &Self, class: &str| set.classes.iter().find(|(name, _)| name == class).map(|(_, n)| *n);
+        for (class, before) in &self.classes {
+            match count(now, class) {
+                None => told.push(format!("no class `{class}`")),
+                Some(after) if after != *before => {
+                    told.push(format!("{after} instead of {before} of class `{class}`"));
+                }
+                Some(_) => {}
+            }
+        }
+        for (class, _) in now.classes.iter().filter(|(class, _)| count(self, class).is_none()) {
+            told.push(format!("a new class `{class}`"));
+        }
+        if told.is_empty() {
+            told.push(
+                if self.labels == now.labels { "other pixels" } else { "other labels, or another order" }
+                    .into(),
+            );
+        }
+        let more = told.len().saturating_sub(5);
+        told.truncate(5);
+        Some(
+            told.join(", ") + &if more > 0 { format!(" and {more} more differences") } else { String::new() },
+        )
+    }
+}
+
+/// The three parts of a run's images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fingerprints {
+    train: Fingerprint,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    validation: Option<Fingerprint>,
+    test: Fingerprint,
+}
+
+/// The file in the run folder.
+const FILE: &str = "data.json";
+
+impl Fingerprints {
+    /// # Errors
+    /// As [`Fingerprint::of`].
+    pub(crate) fn of(images: &Images) -> Result<Self> {
+        let of = |loader: &gnr_data::Loader| Fingerprint::of(loader.dataset().as_ref());
+        Ok(Self {
+            train: of(&images.train)?,
+            validation: images.validation.as_ref().map(of).transpose()?,
+            test: of(&images.test)?,
+        })
+    }
+
+    /// What is different from what the run in `folder` began with; nothing where it recorded nothing (an older program).
+    ///
+    /// # Errors
+    /// A record that cannot be read.
+    pub(crate) fn changed(&self, folder: &Path) -> Result<Option<String>> {
+        let path = folder.join(FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).map_err(io(&path, "read"))?;
+        let before: Self = serde_json::from_str(&text).map_err(|error| TrainError::Folder {
+            path: path.clone(),
+            problem: format!("expected what a run records of its images: {error}"),
+        })?;
+        let pairs = [
+            ("training", Some(&before.train), Some(&self.train)),
+            ("validation", before.validation.as_ref(), self.validation.as_ref()),
+            ("test", Some(&before.test), Some(&self.test)),
+        ];
+        let told: Vec<String> = pairs
+            .into_iter()
+            .filter_map(|(part, before, now)| {
+                let words = match (before, now) {
+                    (Some(before), Some(now)) => before.difference(now)?,
+                    (None, None) => return None,
+                    (Some(_), None) => "none any more".into(),
+                    (None, Some(_)) => "there were none".into(),
+                };
+                Some(format!("{part} images: {words}"))
+            })
+            .collect();
+        Ok((!told.is_empty()).then(|| told.join("; ")))
+    }
+
+    /// Records it.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(FILE);
+        let text = serde_json::to_string_pretty(self).map_err(|e| io(&path, "write")(e.into()))?;
+        write_atomically(&path, (text + "\n").as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gnr_data::InMemory;
+
+    use super::*;
+
+    fn set(pixels: &[u8], labels: &[usize]) -> Fingerprint {
+        let names = vec!["cat".into(), "dog".into()];
+        Fingerprint::of(&InMemory::new("set", [1, 1, 1], names, pixels.to_vec(), labels.to_vec()).unwrap())
+            .unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_change_has_its_words() {
+        let before = set(&[1, 2, 3, 4], &[0, 0, 1, 1]);
+        for (now, words) in [
+            (set(&[1, 2, 3, 4], &[0, 0, 1, 1]), None),
+            (set(&[1, 2, 9, 4], &[0, 0, 1, 1]), Some("other pixels")),
+            (set(&[1, 2, 3, 4], &[0, 1, 0, 1]), Some("other labels, or another order")),
+            (set(&[1, 2, 4], &[0, 0, 1]), Some("3 images instead of 4, 1 instead of 2 of class `dog`")),
+        ] {
+            assert_eq!(before.difference(&now).as_deref(), words);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Runs that continue under other circumstances: more epochs, other data; and what the event files then hold.
+
+use std::{fs, path::Path, sync::atomic::AtomicBool};
+
+use gnr_train::{Existing, Extension, Outcome, Recipe, Summary, TrainError, extended, resume, train};
+use serde_json::Value;
+
+use crate::{
+    files::{field, fields, records},
+    support::{Watch, bytes, run, tiny},
+};
+
+fn stopped(recipe: &Recipe, folder: &Path, at: u64) {
+    let stop = AtomicBool::new(false);
+    let mut watch = Watch { stop_at: Some((at, &stop)), ..Watch::default() };
+    let outcome = train(recipe.clone(), folder, Existing::Refuse, &mut watch, &stop).unwrap();
+    assert!(matches!(outcome, Outcome::Interrupted { .. }));
+}
+
+fn continued(folder: &Path, sets: &[&str], data: bool) -> Result<Summary, TrainError> {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let (recipe, _) = extended(folder, &sets)?;
+    let existing = Existing::ResumeChanged { epochs: true, data };
+    match train(recipe, folder, existing, &mut (), &AtomicBool::new(false))? {
+        Outcome::Finished(summary) => Ok(*summary),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lines(folder: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// With a schedule that does not know its end, more epochs are the run that one would have planned.
+#[test]
+fn a_finished_run_with_more_epochs_is_the_longer_run() {
+    let home = tempfile::tempdir().unwrap();
+    let constant = ["schedule.name=constant", "train.precision=f64"];
+    let (short, long) = (home.path().join("short"), home.path().join("long"));
+    run(tiny(&[&constant[..], &["train.epochs=2"]].concat()), &short).unwrap();
+    let summary = continued(&short, &["train.epochs=4"], false).unwrap();
+    let planned = run(tiny(&[&constant[..], &["train.epochs=4"]].concat()), &long).unwrap();
+    assert_eq!((summary.test_loss, summary.epochs, summary.steps), (planned.test_loss, 4, planned.steps));
+    assert_eq!(summary.extensions, [Extension { at_epoch: 2, from: 2, to: 4 }]);
+    assert_eq!(planned.extensions, []);
+    let epochs =
+        |folder: &Path| lines(folder).iter().map(|line| line["train_loss"].clone()).collect::<Vec<_>>();
+    assert_eq!(epochs(&short), epochs(&long));
+    let recipe = fs::read_to_string(short.join("recipe.toml")).unwrap();
+    assert!(recipe.contains("epochs = 4"), "{recipe}");
+}
+
+#[test]
+fn an_extension_says_what_the_learning_rate_does() {
+    let home = tempfile::tempdir().unwrap();
+    run(tiny(&["optimizer.lr=0.2"]), &home.path().join("run")).unwrap();
+    let words = |epochs: &str| extended(&home.path().join("run"), &[format!("train.epochs={epochs}")]);
+    // Three epochs of a cosine end at 0; half of one of six epochs is half of the peak.
+    let (_, told) = words("6").unwrap();
+    assert_eq!(
+        told,
+        "6 epochs instead of 3, 3 of them done; the learning rate of the next step is 1.000e-1, where the old schedule has 0.000e0"
+    );
+    let error = words("2").unwrap_err().to_string();
+    assert!(error.contains("train.epochs = 2: the run has done 3 epochs already"), "{error}");
+    let other = extended(&home.path().join("run"), &["optimizer.lr=0.1".into()]).unwrap_err().to_string();
+    assert!(other.contains("can change train.epochs"), "{other}");
+    let same = extended(&home.path().join("run"), &["train.workers=1".into()]);
+    assert!(same.is_ok(), "what decides nothing may change");
+}
+
+#[test]
+fn an_extended_run_that_is_stopped_resumes_to_the_same_bits() {
+    let home = tempfile::tempdir().unwrap();
+    let (whole, cut) = (home.path().join("whole"), home.path().join("cut"));
+    for folder in [&whole, &cut] {
+        run(tiny(&["method.sam=true"]), folder).unwrap();
+    }
+    continued(&whole, &["train.epochs=5"], false).unwrap();
+    let (recipe, _) = extended(&cut, &["train.epochs=5".into()]).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut watch = Watch { stop_at: Some((18, &stop)), ..Watch::default() };
+    let existing = Existing::ResumeChanged { epochs: true, data: false };
+    train(recipe, &cut, existing, &mut watch, &stop).unwrap();
+    assert!(!cut.join("summary.json").exists(), "no longer finished");
+    resume(&cut, &mut (), &AtomicBool::new(false)).unwrap();
+    assert!(bytes(&cut, "last.safetensors") == bytes(&whole, "last.safetensors"));
+}
+
+#[test]
+fn changed_data_are_refused_with_what_changed() {
+    let home = tempfile::tempdir().unwrap();
+    let list = home.path().join("labels.txt");
+    let labels = |changed: bool| {
+        let label = |i: usize| if changed && i % 3 == 0 { 7 } else { i % 10 };
+        fs::write(&list, (0..1437).map(|i| format!("{}\n", label(i))).collect::<String>()).unwrap();
+    };
+    labels(false);
+    let folder = home.path().join("run");
+    let set = format!("data.label_noise.file={}", list.display());
+    stopped(&tiny(&[&set]), &folder, 7);
+    let last = bytes(&folder, "last.safetensors");
+    labels(true);
+    let error = resume(&folder, &mut (), &AtomicBool::new(false)).unwrap_err().to_string();
+    for words in
+        ["the data changed since the run began: training images:", "of class `7`", "--accept-changed-data"]
+    {
+        assert!(error.contains(words), "{error}");
+    }
+    assert!(!error.contains("test images"), "{error}");
+    assert!(bytes(&folder, "last.safetensors") == last, "nothing was touched");
+    continued(&folder, &[], true).unwrap();
+    // From now on these are its data.
+    labels(false);
+    let error = resume(&folder, &mut (), &AtomicBool::new(false)).unwrap_err().to_string();
+    assert!(error.contains("the data changed"), "{error}");
+}
+
+/// Step and tag of every scalar in the one event file.
+fn events(folder: &Path) -> Vec<(u64, String)> {
+    let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.find(|path| path.to_string_lossy().contains("tfevents")).unwrap();
+    let mut found = Vec::new();
+    // The first record is the version.
+    for record in &records(&fs::read(file).unwrap())[1..] {
+        let event = fields(record);
+        let step = event.get(&2).map_or(0, |value| u64::from_le_bytes(value[..].try_into().unwrap()));
+        let mut summary = &event[&5][..];
+        while !summary.is_empty() {
+            let (_, item, rest) = field(summary);
+            found.push((step, String::from_utf8(fields(&item)[&1].clone()).unwrap()));
+            summary = rest;
+        }
+    }
+    found
+}
+
+#[test]
+fn event_files_hold_after_a_resume_what_the_metrics_hold() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = tiny(&["train.log_every_steps=2"]);
+    let (whole, cut) = (home.path().join("whole"), home.path().join("cut"));
+    run(recipe.clone(), &whole).unwrap();
+    stopped(&recipe, &cut, 9);
+    resume(&cut, &mut (), &AtomicBool::new(false)).unwrap();
+    assert_eq!(events(&cut), events(&whole));
+    let steps = |tag: &str| {
+        events(&cut).into_iter().filter(|(_, t)| t == tag).map(|(step, _)| step).collect::<Vec<_>>()
+    };
+    assert_eq!(steps("step/loss"), [2, 4, 6, 8, 10, 12, 14]);
+    assert_eq!(steps("train/loss"), [5, 10, 15]);
+    let logged = |kind: &str| lines(&cut).iter().filter(|line| line["kind"] == kind).count();
+    assert_eq!((logged("step"), logged("epoch")), (7, 3));
+}
