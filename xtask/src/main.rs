@@ -36,7 +36,7 @@ enum Task {
     /// Write the recipes of the paper's tables from the plan that `reproduce` trains, or check them.
     Recipes(reproduce::Recipes),
     /// Time one step of each method, beside PyTorch where a Python with torch is given.
-    Bench(bench::Arguments),
+    Bench(Box<bench::Arguments>),
 }
 
 fn main() -> ExitCode {
