@@ -23,7 +23,7 @@ pub enum StudyError {
     /// A figure that cannot be drawn.
     #[error(transparent)]
     Plot(#[from] gnr_plot::PlotError),
-    /// Options that do not go together, or a study that cannot be planned.
+    /// A request that cannot be carried out, with the reason.
     #[error("{0}")]
     Request(String),
     /// Runs that failed, after all others were done.

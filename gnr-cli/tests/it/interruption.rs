@@ -13,7 +13,7 @@ use crate::{reproduce::Bench, support::Tiny};
 
 /// One run of some seconds.
 const LONG: [&str; 9] =
-    ["table1", "--only", "/mlp-w64/sgd/", "--seeds", "1", "--epochs", "600", "--jobs", "1"];
+    ["table1", "--only", "/mlp-w64/sgd/", "--seeds", "1", "--epochs", "300", "--jobs", "1"];
 
 /// Waits for something that another process does.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
