@@ -176,7 +176,14 @@ fn unread(file: &WeightFile, name: &str) -> Option<String> {
 
 fn nothing_fits(file: &WeightFile, layout: &Layout, options: &Options) -> WeightsError {
     if let Some(key) = &options.key {
-        let known = names::top_level(file.stored());
+        let inside = |line: &&String| {
+            let path = line.split_once(": ").map_or("", |(path, _)| path);
+            path.strip_prefix(key.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let mut known = names::top_level(file.stored());
+        if let Some(line) = file.foreign().iter().find(inside) {
+            known.push_str(&format!("; not read: {line}"));
+        }
         return WeightsError::NoSuchKey { file: file.name.clone(), key: key.clone(), known };
     }
     // With shapes: the names may well be the same.

@@ -422,3 +422,10 @@ fn every_bad_input_is_told_what_it_is() {
     }
     assert_eq!(written.lines().count(), table.lines().count(), "GNR_WRITE_TABLES=1 writes the table anew");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_device_is_no_empty_file() {
+    let error = WeightFile::open(Path::new("/dev/null")).unwrap_err().to_string();
+    assert!(error.starts_with("/dev/null: not a weight file but a pipe or a device"), "{error}");
+}

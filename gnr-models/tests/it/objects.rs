@@ -72,6 +72,13 @@ fn every_object_beside_the_weights_is_listed_and_the_weights_are_taken() {
         assert_eq!((loaded.report.prefix.as_str(), loaded.report.elsewhere), ("model.", 0), "{name}");
         assert_eq!(loaded.report.foreign, listed, "the report has the whole list");
         let options = Options { key: Some("model".into()), ..Options::default() };
+        let elsewhere = Options { key: Some("yacs".into()), ..Options::default() };
+        let error =
+            weights::fit(&file, &layout(), layout().initialise(0), &elsewhere).unwrap_err().to_string();
+        assert!(
+            error.ends_with("top-level names are `model`; not read: yacs: yacs.config.CfgNode"),
+            "{error}"
+        );
         let keyed = weights::fit(&file, &layout(), layout().initialise(0), &options).unwrap();
         assert_eq!(keyed.values, loaded.values);
     }
