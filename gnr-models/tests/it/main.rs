@@ -7,7 +7,6 @@ mod forward;
 mod golden;
 mod objects;
 mod registry;
-#[path = "../support/mod.rs"]
 mod support;
 mod torch;
 mod weights;
