@@ -271,7 +271,7 @@ fn header(random: &mut Random) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; size * entries.len()]].concat()
 }
 
-/// The members of an archive that PyTorch wrote.
+/// The members of an archive, unless its numbers are those of a large one.
 fn members(file: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     let number = |at: usize, size: usize| -> usize {
         file[at..at + size].iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte))
@@ -285,8 +285,11 @@ fn members(file: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     for _ in 0..number(end + 10, 2) {
         let (length, name, extra, header) =
             (number(at + 24, 4), number(at + 28, 2), number(at + 30, 2), number(at + 42, 4));
+        if header > file.len() {
+            return None;
+        }
         let start = header + 30 + number(header + 26, 2) + number(header + 28, 2);
-        members.push((file[at + 46..at + 46 + name].to_vec(), file[start..start + length].to_vec()));
+        members.push((file[at + 46..at + 46 + name].to_vec(), file.get(start..start + length)?.to_vec()));
         at += 46 + name + extra + number(at + 32, 2);
     }
     Some(members)

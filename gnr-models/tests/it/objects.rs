@@ -297,6 +297,12 @@ fn names_that_stand_twice() {
     let file = memory(checkpoint(&Pickle::beside(twice), &[("0", &floats(4))]));
     let loaded = weights::fit(&file, &layout(), layout().initialise(0), &Options::default()).unwrap();
     assert_eq!(loaded.values[1], [1.0, 2.0]);
+    // A text and a number.
+    let both = |p: Pickle| {
+        p.text("x").op(b"}(").text("1").tensor(4, 0, &[1], &[1]).int(1).tensor(4, 1, &[1], &[1]).op(b"u")
+    };
+    let file = memory(checkpoint(&Pickle::beside(both), &[("0", &floats(4))]));
+    assert_eq!(file.foreign(), ["x.1: two tensors of one name"]);
     let nested = |p: Pickle| p.text("fc").op(b"}").text("bias").tensor(4, 0, &[2], &[1]).op(b"s");
     let file = memory(checkpoint(&Pickle::beside(nested), &[("0", &floats(4))]));
     assert_eq!(file.foreign(), ["fc.bias: two tensors of one name"]);
@@ -327,6 +333,34 @@ fn structures_without_end_come_to_one() {
     let file = memory(checkpoint(&Pickle::beside(deep), &[("0", &floats(4))]));
     assert_eq!(file.stored().len(), 2);
     assert!(file.foreign()[0].ends_with("objects inside more than 128 others"), "{:?}", file.foreign());
+}
+
+/// However deep, on a small stack.
+#[test]
+fn deep_structures_need_little_stack() {
+    let modules = |p: Pickle| {
+        let open = |p: Pickle| {
+            p.text("m").global("a", "B").op(b")\x81}").text("_parameters").op(b"}s").text("_modules").op(b"}")
+        };
+        let opened = (0..400).fold(p, |p, _| open(p));
+        (0..400).fold(opened.text("m").int(1), |p, _| p.op(b"ssb"))
+    };
+    let dictionaries = |p: Pickle| {
+        let opened = (0..400).fold(p.text("d").op(b"}"), |p, _| p.text("d").global("a", "B").op(b")\x81"));
+        (0..400).fold(opened, |p, _| p.op(b"s"))
+    };
+    let files = [
+        checkpoint(
+            &Pickle::new().op(b"}").text("w").tensor(4, 0, &[1], &[1]).op(b"s.").0,
+            &[("0", &floats(4))],
+        ),
+        checkpoint(&Pickle::beside(modules), &[("0", &floats(4))]),
+        checkpoint(&Pickle::beside(dictionaries), &[("0", &floats(4))]),
+    ];
+    let read =
+        move || files.map(|bytes| WeightFile::from_bytes("deep", bytes).map(|file| file.stored().len()));
+    let read = std::thread::Builder::new().stack_size(256 << 10).spawn(read).unwrap().join().unwrap();
+    assert!(matches!(read, [Ok(1), Ok(2), Ok(2)]), "{read:?}");
 }
 
 /// Nothing of the file is called: this would remove a folder.
