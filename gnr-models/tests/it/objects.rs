@@ -164,6 +164,16 @@ fn a_file_without_tensors_says_what_it_has() {
     );
 }
 
+#[test]
+fn nothing_to_convert_is_told() {
+    let pickle = Pickle::new().op(b"}").text("w").object("numpy", "ndarray", b"").op(b"s").end();
+    let directory = tempfile::tempdir().unwrap();
+    let to = directory.path().join("out.safetensors");
+    let error = weights::convert(&memory(checkpoint(&pickle, &[])), None, None, &to).unwrap_err().to_string();
+    assert_eq!(error, "memory: holds no tensor that can be read; not read: w: numpy.ndarray");
+    assert!(!to.exists());
+}
+
 /// Of a model's tensor that the file has in another form, the form is told.
 #[test]
 fn a_tensor_that_cannot_be_read_is_named_where_it_is_missed() {

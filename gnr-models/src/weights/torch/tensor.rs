@@ -191,7 +191,7 @@ fn view(
         // pickle.dump of a tensor puts a whole file of PyTorch into the pickle.
         View::Object(object) => {
             let class = class(pickle, object.callable);
-            return Err(format!("a tensor that was pickled without torch.save, {class}"));
+            return Err(format!("a tensor of pickle.dump ({class}); write it with torch.save"));
         }
         _ => return Err("a tensor without a storage".into()),
     };
