@@ -114,3 +114,19 @@ fn objects_that_are_not_read_are_listed() {
     assert_eq!((&last["not_read"], &last["class"]), (&"yacs".into(), &"yacs.config.CfgNode".into()));
     assert_eq!(stdout.lines().count(), 2 + 25);
 }
+
+#[test]
+fn an_altered_tensor_does_not_hide_the_others() {
+    let home = tempfile::tempdir().unwrap();
+    let whole: std::path::PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "..", "gnr-models", "tests", "data", "objects.pth"].iter().collect();
+    let mut bytes = std::fs::read(whole).unwrap();
+    // fc.bias is 5 and 6.
+    let bias = [5f32.to_le_bytes(), 6f32.to_le_bytes()].concat();
+    let at = bytes.windows(8).position(|window| window == bias).unwrap();
+    bytes[at] ^= 1;
+    write(home.path(), "altered.pth", bytes);
+    let (code, stdout, stderr) = run(&["weights", &path(home.path(), "altered.pth")]);
+    assert!(code == 1 && stderr.contains("tensor `model.fc.bias`") && stderr.contains("altered"), "{stderr}");
+    assert!(stdout.contains("cannot be read\n") && stdout.contains("sum     1.000000000e1"), "{stdout}");
+}

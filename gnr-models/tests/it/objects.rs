@@ -384,6 +384,25 @@ fn calls_are_listed() {
     assert_eq!(file.foreign(), ["x: class 7 of copyreg's registry"]);
 }
 
+/// States that no program of today writes cost the object, not the file.
+#[test]
+fn states_of_classes_and_second_states() {
+    let odd = |p: Pickle| {
+        let class = p.text("class").global("a", "B").op(b"}b");
+        let twice = class
+            .text("twice")
+            .object("a", "B", b"}")
+            .text("_parameters")
+            .op(b"}s")
+            .text("_modules")
+            .op(b"}sb}b");
+        twice.text("setter").object("a", "B", b"q\x07ca\nset\nh\x07}\x86R0")
+    };
+    let file = memory(checkpoint(&Pickle::beside(odd), &[("0", &floats(4))]));
+    assert_eq!(file.foreign(), ["class: a.B, a class or function", "setter: a.B", "twice: a.B"]);
+    assert_eq!(file.stored().len(), 2);
+}
+
 /// Wrappers that training puts inside names.
 #[test]
 fn wrappers_inside_names_are_taken_off_and_told() {

@@ -225,11 +225,13 @@ impl Machine<'_, '_> {
     fn build(&mut self) -> Result<()> {
         let (given, target) = (self.pop()?, self.top()?);
         match self.value(target) {
-            Some(Value::Object(object)) if object.state.is_none() => {
-                object.state = Some(given);
+            Some(Value::Object(object)) => {
+                // What a second state leaves of the first only the class knows: then neither is told.
+                object.state = Some(if object.state.is_none() { given } else { Id::OTHER });
                 Ok(())
             }
-            Some(Value::Object(_)) => self.invalid("an object is given its state twice"),
+            // Attributes of a class.
+            Some(Value::Global(..) | Value::Extension(_)) => Ok(()),
             _ => self.invalid("a state is given to what is not an object"),
         }
     }
