@@ -379,6 +379,18 @@ fn calls_are_listed() {
     let call = |p: Pickle| p.text("x").global("os", "system").op(b"(").text("rm -rf build").op(b"tR");
     let file = memory(checkpoint(&Pickle::beside(call), &[("0", &floats(4))]));
     assert_eq!(file.foreign(), ["x: os.system"]);
+    // The method of a class is called.
+    let method = |p: Pickle| {
+        let method = p
+            .text("x")
+            .global("builtins", "getattr")
+            .op(b"(")
+            .global("zoneinfo", "ZoneInfo")
+            .text("_unpickle");
+        method.op(b"tR(").text("UTC").op(b"tR")
+    };
+    let file = memory(checkpoint(&Pickle::beside(method), &[("0", &floats(4))]));
+    assert_eq!(file.foreign(), ["x: zoneinfo.ZoneInfo"]);
     let registry = |p: Pickle| p.text("x").op(b"\x82\x07)R");
     let file = memory(checkpoint(&Pickle::beside(registry), &[("0", &floats(4))]));
     assert_eq!(file.foreign(), ["x: class 7 of copyreg's registry"]);
