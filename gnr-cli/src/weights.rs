@@ -27,10 +27,31 @@ pub(crate) fn weights(arguments: &args::Weights) -> anyhow::Result<ExitCode> {
         return Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let width = file.stored().iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
-    let mut numbers = 0;
+    let (mut numbers, mut unread) = (0, None);
     for tensor in file.stored() {
-        let (sum, crc) = file.fingerprint(tensor)?;
         numbers += tensor.len();
+        // One altered tensor does not hide the others.
+        let (sum, crc) = match file.fingerprint(tensor) {
+            Ok(found) => found,
+            Err(error) => {
+                if arguments.json {
+                    let line = serde_json::json!({
+                        "name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "error": error.to_string(),
+                    });
+                    writeln!(out, "{line}")?;
+                } else {
+                    let shape = format!("{:?}", tensor.shape);
+                    writeln!(
+                        out,
+                        "{:width$}  {:4} {shape:20} cannot be read",
+                        tensor.name,
+                        tensor.dtype.to_string()
+                    )?;
+                }
+                unread.get_or_insert(error);
+                continue;
+            }
+        };
         if arguments.json {
             let line = serde_json::json!({
                 "name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "sum": sum,
@@ -65,7 +86,7 @@ pub(crate) fn weights(arguments: &args::Weights) -> anyhow::Result<ExitCode> {
             writeln!(out, "note {key}: {start}{more}")?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    unread.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
 }
 
 pub(crate) fn convert(arguments: &args::Convert) -> anyhow::Result<ExitCode> {

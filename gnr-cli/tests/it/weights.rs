@@ -96,3 +96,37 @@ fn a_run_says_what_it_started_from() {
     assert!(stdout.contains("weights: ") && stdout.contains("2 of 4 tensors"), "{stdout}");
     assert!(Path::new(&out).join("weights.json").is_file());
 }
+
+/// The file is of gnr-models' tests: objects of 25 classes beside two tensors.
+#[test]
+fn objects_that_are_not_read_are_listed() {
+    let file: std::path::PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "..", "gnr-models", "tests", "data", "objects.pth"].iter().collect();
+    let file = file.to_str().unwrap();
+    let (code, stdout, stderr) = run(&["weights", file]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("2 tensors, 6 numbers (PyTorch, zip)"), "{stdout}");
+    assert!(stdout.contains("neither read nor run (25):\n  addict: addict.addict.Dict\n"), "{stdout}");
+    assert!(stdout.contains("  and 5 more of 5 other classes\n"), "{stdout}");
+    // JSON has all of them.
+    let (_, stdout, _) = run(&["weights", file, "--json"]);
+    let last: serde_json::Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["not_read"], &last["class"]), (&"yacs".into(), &"yacs.config.CfgNode".into()));
+    assert_eq!(stdout.lines().count(), 2 + 25);
+}
+
+#[test]
+fn an_altered_tensor_does_not_hide_the_others() {
+    let home = tempfile::tempdir().unwrap();
+    let whole: std::path::PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "..", "gnr-models", "tests", "data", "objects.pth"].iter().collect();
+    let mut bytes = std::fs::read(whole).unwrap();
+    // fc.bias is 5 and 6.
+    let bias = [5f32.to_le_bytes(), 6f32.to_le_bytes()].concat();
+    let at = bytes.windows(8).position(|window| window == bias).unwrap();
+    bytes[at] ^= 1;
+    write(home.path(), "altered.pth", bytes);
+    let (code, stdout, stderr) = run(&["weights", &path(home.path(), "altered.pth")]);
+    assert!(code == 1 && stderr.contains("tensor `model.fc.bias`") && stderr.contains("altered"), "{stderr}");
+    assert!(stdout.contains("cannot be read\n") && stdout.contains("sum     1.000000000e1"), "{stdout}");
+}

@@ -7,7 +7,7 @@ use gnr_nn::Layout;
 use super::{
     WeightsError,
     file::{WeightFile, natural},
-    names,
+    fit, names,
     write::{Described, cannot, header, write_whole},
 };
 
@@ -59,6 +59,10 @@ pub fn convert(
             (prefix, plain)
         }
     };
+    if stored.is_empty() {
+        let unread = fit::unread(file.foreign());
+        return Err(WeightsError::NoTensors { file: file.name.clone(), unread });
+    }
     if chosen.is_empty() {
         return Err(WeightsError::NoSuchKey {
             file: file.name.clone(),

@@ -106,6 +106,14 @@ pub enum WeightsError {
         /// Some names and shapes of the model.
         expected: String,
     },
+    /// A file that holds no tensor that can be read.
+    #[error("{file}: holds no tensor that can be read{unread}")]
+    NoTensors {
+        /// The file.
+        file: String,
+        /// What it holds in their place; empty if nothing.
+        unread: String,
+    },
     /// A key that selects no tensor.
     #[error("{file}: no tensor under `{key}`; top-level names are {known}")]
     NoSuchKey {

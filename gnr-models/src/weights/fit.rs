@@ -145,7 +145,7 @@ fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options)
             file: file.name.clone(),
             tensor: first.clone(),
             others: report.missing.len() - 1,
-            note: unread(file, first).unwrap_or_else(|| new_head.to_owned()),
+            note: in_place_of(file, first).unwrap_or_else(|| new_head.to_owned()),
         });
     }
     if let Some(Mismatch { name, expected, found }) = report.mismatched.first() {
@@ -167,8 +167,17 @@ fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options)
     }
 }
 
+/// The first object that was not read, where the weights may be in one.
+pub(super) fn unread(foreign: &[String]) -> String {
+    match foreign {
+        [] => String::new(),
+        [one] => format!("; not read: {one}"),
+        [first, others @ ..] => format!("; not read: {first} (and {} more)", others.len()),
+    }
+}
+
 /// What stands in the place of a tensor in a file and is not read.
-fn unread(file: &WeightFile, name: &str) -> Option<String> {
+fn in_place_of(file: &WeightFile, name: &str) -> Option<String> {
     let line = file.foreign().iter().find(|line| {
         let path = line.split_once(": ").map_or("", |(path, _)| path);
         path.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
@@ -178,7 +187,14 @@ fn unread(file: &WeightFile, name: &str) -> Option<String> {
 
 fn nothing_fits(file: &WeightFile, layout: &Layout, options: &Options) -> WeightsError {
     if let Some(key) = &options.key {
-        let known = names::top_level(file.stored());
+        let inside = |line: &&String| {
+            let path = line.split_once(": ").map_or("", |(path, _)| path);
+            path.strip_prefix(key.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let mut known = names::top_level(file.stored());
+        if let Some(line) = file.foreign().iter().find(inside) {
+            known.push_str(&format!("; not read: {line}"));
+        }
         return WeightsError::NoSuchKey { file: file.name.clone(), key: key.clone(), known };
     }
     // With shapes: the names may well be the same.
@@ -193,15 +209,7 @@ fn nothing_fits(file: &WeightFile, layout: &Layout, options: &Options) -> Weight
             told.collect::<Vec<_>>().join(", ")
         }
     };
-    // The weights may be in one of them.
-    let unread = match file.foreign() {
-        [first, others @ ..] if !file.stored().is_empty() => {
-            let more =
-                if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
-            format!("; not read: {first}{more}")
-        }
-        _ => String::new(),
-    };
+    let unread = if file.stored().is_empty() { String::new() } else { unread(file.foreign()) };
     WeightsError::NothingFits {
         file: file.name.clone(),
         found: some(file.stored().iter().map(|tensor| (&*tensor.name, &*tensor.shape)).collect()),

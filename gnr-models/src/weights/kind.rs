@@ -131,15 +131,9 @@ pub(super) fn directory(file: &str, path: &std::path::Path) -> WeightsError {
 
 /// Text of the kinds that are found under the names of weights.
 fn text(file: &str, head: &[u8]) -> Option<WeightsError> {
-    let valid = match std::str::from_utf8(head) {
-        Ok(text) => text,
-        // The last character may be cut.
-        Err(error) if head.len() - error.valid_up_to() < 4 && head.len() as u64 == HEAD => {
-            std::str::from_utf8(head.get(..error.valid_up_to())?).ok()?
-        }
-        Err(_) => return None,
-    };
-    let text = valid.trim_start_matches('\u{feff}').trim_start();
+    // Pages in other encodings than UTF-8 have their marks in ASCII, too.
+    let lossy = String::from_utf8_lossy(head);
+    let text = lossy.trim_start_matches('\u{feff}').trim_start();
     if text.starts_with("version https://git-lfs.github.com/spec/") {
         let size = text.lines().find_map(|line| line.strip_prefix("size ")).unwrap_or("?");
         let what = format!("a Git LFS pointer to a file of {size} bytes");
@@ -165,7 +159,20 @@ fn text(file: &str, head: &[u8]) -> Option<WeightsError> {
         let what = "an XML text, perhaps a server's message of an error";
         return Some(not_weights(file, what, "look into it, and download the file again"));
     }
-    // A header of safetensors may be text for thousands of bytes, but its first eight are a number.
+    if text.starts_with("/annex/objects/") {
+        return Some(not_weights(file, "a git-annex pointer", "run `git annex get`"));
+    }
+    // The last character may be cut.
+    let whole = match std::str::from_utf8(head) {
+        Ok(_) => true,
+        Err(error) => head.len() as u64 == HEAD && error.error_len().is_none(),
+    };
+    let printable =
+        |c: char| !c.is_control() && c != char::REPLACEMENT_CHARACTER || matches!(c, '\n' | '\r' | '\t');
+    let text = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+    if !whole || !text.chars().all(printable) {
+        return None;
+    }
     if text.starts_with('{') || text.starts_with('[') {
         return Some(match text.contains("\"weight_map\"") {
             true => not_weights(
@@ -176,8 +183,7 @@ fn text(file: &str, head: &[u8]) -> Option<WeightsError> {
             false => not_weights(file, "a JSON text", "give the weights, not their description"),
         });
     }
-    let printable = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-    (head.len() > 8 && text.chars().all(printable) && !looks_like_pickle(text)).then(|| {
+    (head.len() > 8 && !looks_like_pickle(text)).then(|| {
         let line: String = text.lines().next().unwrap_or_default().to_owned();
         let what = format!("a text that begins `{}`", shortened(&line, 40));
         not_weights(file, what, "give a weight file, or download it again")

@@ -15,21 +15,28 @@ pub(super) fn decode(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
     })
 }
 
-/// As [`decode`], and whole numbers too (beyond 2⁵³ to the nearest f64): to look at a file, not to load a model.
-pub(super) fn decode_any(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
-    decode(dtype, bytes).or_else(|| {
-        Some(match dtype {
-            Dtype::I64 => chunks(bytes, |bytes| i64::from_le_bytes(bytes) as f64),
-            Dtype::U64 => chunks(bytes, |bytes| u64::from_le_bytes(bytes) as f64),
-            Dtype::I32 => chunks(bytes, |bytes| i32::from_le_bytes(bytes).into()),
-            Dtype::U32 => chunks(bytes, |bytes| u32::from_le_bytes(bytes).into()),
-            Dtype::I16 => chunks(bytes, |bytes| i16::from_le_bytes(bytes).into()),
-            Dtype::U16 => chunks(bytes, |bytes| u16::from_le_bytes(bytes).into()),
-            Dtype::I8 => chunks(bytes, |bytes| i8::from_le_bytes(bytes).into()),
-            Dtype::U8 | Dtype::BOOL => chunks(bytes, |bytes| u8::from_le_bytes(bytes).into()),
-            _ => return None,
-        })
+/// The sum of floating-point or whole numbers (each beyond 2⁵³ to the nearest f64), to look at a file; `None` for others.
+pub(super) fn sum(dtype: Dtype, bytes: &[u8]) -> Option<f64> {
+    // Not through a list: eight bytes for each of one would be more than a file may take.
+    Some(match dtype {
+        Dtype::F64 => add(bytes, f64::from_le_bytes),
+        Dtype::F32 => add(bytes, |bytes| f32::from_le_bytes(bytes).into()),
+        Dtype::BF16 => add(bytes, |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16).into()),
+        Dtype::F16 => add(bytes, |bytes| half(u16::from_le_bytes(bytes))),
+        Dtype::I64 => add(bytes, |bytes| i64::from_le_bytes(bytes) as f64),
+        Dtype::U64 => add(bytes, |bytes| u64::from_le_bytes(bytes) as f64),
+        Dtype::I32 => add(bytes, |bytes| i32::from_le_bytes(bytes).into()),
+        Dtype::U32 => add(bytes, |bytes| u32::from_le_bytes(bytes).into()),
+        Dtype::I16 => add(bytes, |bytes| i16::from_le_bytes(bytes).into()),
+        Dtype::U16 => add(bytes, |bytes| u16::from_le_bytes(bytes).into()),
+        Dtype::I8 => add(bytes, |bytes| i8::from_le_bytes(bytes).into()),
+        Dtype::U8 | Dtype::BOOL => add(bytes, |bytes| u8::from_le_bytes(bytes).into()),
+        _ => return None,
     })
+}
+
+fn add<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f64) -> f64 {
+    bytes.as_chunks::<N>().0.iter().map(|&chunk| number(chunk)).sum()
 }
 
 fn chunks<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
@@ -80,11 +87,20 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_are_read_to_be_shown() {
-        assert_eq!(decode_any(Dtype::I64, &(-3i64).to_le_bytes()), Some(vec![-3.0]));
-        assert_eq!(decode_any(Dtype::U8, &[7, 255]), Some(vec![7.0, 255.0]));
-        assert_eq!(decode_any(Dtype::BOOL, &[0, 1]), Some(vec![0.0, 1.0]));
-        assert_eq!(decode_any(Dtype::I16, &[0xff, 0xff]), Some(vec![-1.0]));
-        assert_eq!(decode_any(Dtype::F32, &1.5f32.to_le_bytes()), Some(vec![1.5]));
+    fn sums_of_every_format() {
+        assert_eq!(sum(Dtype::I64, &[(-3i64).to_le_bytes(), 5i64.to_le_bytes()].concat()), Some(2.0));
+        assert_eq!(sum(Dtype::U64, &u64::MAX.to_le_bytes()), Some(2f64.powi(64)));
+        assert_eq!(sum(Dtype::U8, &[7, 255]), Some(262.0));
+        assert_eq!(sum(Dtype::BOOL, &[0, 1]), Some(1.0));
+        assert_eq!(sum(Dtype::I8, &[0xff]), Some(-1.0));
+        assert_eq!(sum(Dtype::I16, &[0xff, 0xff]), Some(-1.0));
+        assert_eq!(sum(Dtype::U16, &[0xff, 0xff]), Some(65535.0));
+        assert_eq!(sum(Dtype::I32, &[0xff; 4]), Some(-1.0));
+        assert_eq!(sum(Dtype::U32, &[0xff; 4]), Some(2f64.powi(32) - 1.0));
+        assert_eq!(sum(Dtype::F64, &1.5f64.to_le_bytes()), Some(1.5));
+        assert_eq!(sum(Dtype::F32, &1.5f32.to_le_bytes()), Some(1.5));
+        assert_eq!(sum(Dtype::BF16, &[0xc0, 0x3f]), Some(1.5));
+        assert_eq!(sum(Dtype::F16, &[0x00, 0x3e]), Some(1.5));
+        assert_eq!(sum(Dtype::F8_E4M3, &[0x3c]), None);
     }
 }

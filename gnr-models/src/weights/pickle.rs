@@ -11,6 +11,8 @@
 //! CPython, `Lib/pickletools.py` (the operations), `Lib/pickle.py` (what they do).
 
 mod machine;
+#[cfg(test)]
+mod tests;
 mod text;
 mod value;
 

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod mutate;
-#[path = "../support/mod.rs"]
+#[path = "../it/support.rs"]
 mod support;
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
 
 use gnr_models::weights::{Options, Policy, WeightFile, WeightsError, fit};
 use gnr_nn::{Init, Layout};
-use mutate::{Corpus, Random};
+use mutate::Corpus;
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -61,7 +61,7 @@ fn damaged_files_do_no_harm() {
     let disk = tempfile::NamedTempFile::new().unwrap();
     let (mut opened, mut most) = (0u64, 0.0f64);
     for execution in from..from + executions {
-        let bytes = corpus.file(&mut Random::new(execution));
+        let bytes = corpus.file(execution);
         let length = bytes.len();
         // From memory, which is fast, and some from disk, where a part is read at a time.
         let on_disk = execution % 64 == 0;

@@ -5,14 +5,14 @@ use std::path::Path;
 use crate::support::{self, Pickle, checkpoint, floats, legacy};
 
 /// SplitMix64.
-pub(crate) struct Random(u64);
+struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,7 +21,7 @@ impl Random {
     }
 
     /// Below `bound`, or 0.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
     }
 
@@ -123,8 +123,10 @@ impl Corpus {
     }
 
     /// A file that is not as it should be, mostly.
-    pub(crate) fn file(&self, random: &mut Random) -> Vec<u8> {
-        if random.below(200) == 0 {
+    pub(crate) fn file(&self, execution: u64) -> Vec<u8> {
+        let random = &mut Random::new(execution);
+        // Bombs take a thousand times as long as the others: many among the first, a few among the rest.
+        if random.below(if execution < 10_000 { 100 } else { 2000 }) == 0 {
             return bomb(random);
         }
         match &self.0[random.below(self.0.len())] {
@@ -215,7 +217,7 @@ fn bomb(random: &mut Random) -> Vec<u8> {
         piece.extend_from_slice(random.one_of(&PIECES));
     }
     // Few are so large that the constant part of the bound is nothing beside the file.
-    let (power, most) = if random.below(16) == 0 { (20, 3 << 20) } else { (14, 1 << 18) };
+    let (power, most) = if random.below(4) == 0 { (20, 3 << 20) } else { (14, 1 << 18) };
     let times = (1 << random.below(power + 1)).min(most / piece.len());
     let start: &[u8] = random.one_of(&[
         &b"\x80\x02"[..],
@@ -269,7 +271,7 @@ fn header(random: &mut Random) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; size * entries.len()]].concat()
 }
 
-/// The members of an archive that PyTorch wrote.
+/// The members of an archive, unless its numbers are those of a large one.
 fn members(file: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     let number = |at: usize, size: usize| -> usize {
         file[at..at + size].iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte))
@@ -283,8 +285,11 @@ fn members(file: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     for _ in 0..number(end + 10, 2) {
         let (length, name, extra, header) =
             (number(at + 24, 4), number(at + 28, 2), number(at + 30, 2), number(at + 42, 4));
+        if header > file.len() {
+            return None;
+        }
         let start = header + 30 + number(header + 26, 2) + number(header + 28, 2);
-        members.push((file[at + 46..at + 46 + name].to_vec(), file[start..start + length].to_vec()));
+        members.push((file[at + 46..at + 46 + name].to_vec(), file.get(start..start + length)?.to_vec()));
         at += 46 + name + extra + number(at + 32, 2);
     }
     Some(members)

@@ -59,6 +59,8 @@ fn no_weights() -> Vec<Case> {
         case("a Git LFS pointer", "w.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 46827520\n"),
         case("a web page", "w.safetensors", b"\n<!DOCTYPE html>\n<html><head><title>Google Drive -\n Virus scan warning</title></head></html>"),
         case("a web page without a title", "w.pth", b"<html><body>Sign in</body></html>"),
+        case("a page in Latin-1", "w.pth", b"<!DOCTYPE HTML><title>Acc\xe8s refus\xe9</title>"),
+        case("a git-annex pointer", "w.pth", b"/annex/objects/MD5E-s46827520--5d41402abc4b2a76.pth\n"),
         case("a server's XML", "w.pth", b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>"),
         case("a server's JSON", "w.safetensors", b"{\"error\": \"Repository not found\"}"),
         case("an index of shards", "model.safetensors.index.json", b"{\"metadata\": {}, \"weight_map\": {\"fc.weight\": \"model-00001-of-00002.safetensors\"}}"),
@@ -421,4 +423,11 @@ fn every_bad_input_is_told_what_it_is() {
         assert_eq!(now, written, "GNR_WRITE_TABLES=1 writes the table anew");
     }
     assert_eq!(written.lines().count(), table.lines().count(), "GNR_WRITE_TABLES=1 writes the table anew");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_device_is_no_empty_file() {
+    let error = WeightFile::open(Path::new("/dev/null")).unwrap_err().to_string();
+    assert!(error.starts_with("/dev/null: not a weight file but a pipe or a device"), "{error}");
 }

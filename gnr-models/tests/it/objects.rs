@@ -72,6 +72,13 @@ fn every_object_beside_the_weights_is_listed_and_the_weights_are_taken() {
         assert_eq!((loaded.report.prefix.as_str(), loaded.report.elsewhere), ("model.", 0), "{name}");
         assert_eq!(loaded.report.foreign, listed, "the report has the whole list");
         let options = Options { key: Some("model".into()), ..Options::default() };
+        let elsewhere = Options { key: Some("yacs".into()), ..Options::default() };
+        let error =
+            weights::fit(&file, &layout(), layout().initialise(0), &elsewhere).unwrap_err().to_string();
+        assert!(
+            error.ends_with("top-level names are `model`; not read: yacs: yacs.config.CfgNode"),
+            "{error}"
+        );
         let keyed = weights::fit(&file, &layout(), layout().initialise(0), &options).unwrap();
         assert_eq!(keyed.values, loaded.values);
     }
@@ -155,6 +162,16 @@ fn a_file_without_tensors_says_what_it_has() {
         error.to_string(),
         "memory: no tensor fits the model: it has no tensor at all, but w: numpy.ndarray, the model `fc.weight` [2, 2], `fc.bias` [2]"
     );
+}
+
+#[test]
+fn nothing_to_convert_is_told() {
+    let pickle = Pickle::new().op(b"}").text("w").object("numpy", "ndarray", b"").op(b"s").end();
+    let directory = tempfile::tempdir().unwrap();
+    let to = directory.path().join("out.safetensors");
+    let error = weights::convert(&memory(checkpoint(&pickle, &[])), None, None, &to).unwrap_err().to_string();
+    assert_eq!(error, "memory: holds no tensor that can be read; not read: w: numpy.ndarray");
+    assert!(!to.exists());
 }
 
 /// Of a model's tensor that the file has in another form, the form is told.
@@ -290,6 +307,12 @@ fn names_that_stand_twice() {
     let file = memory(checkpoint(&Pickle::beside(twice), &[("0", &floats(4))]));
     let loaded = weights::fit(&file, &layout(), layout().initialise(0), &Options::default()).unwrap();
     assert_eq!(loaded.values[1], [1.0, 2.0]);
+    // A text and a number.
+    let both = |p: Pickle| {
+        p.text("x").op(b"}(").text("1").tensor(4, 0, &[1], &[1]).int(1).tensor(4, 1, &[1], &[1]).op(b"u")
+    };
+    let file = memory(checkpoint(&Pickle::beside(both), &[("0", &floats(4))]));
+    assert_eq!(file.foreign(), ["x.1: two tensors of one name"]);
     let nested = |p: Pickle| p.text("fc").op(b"}").text("bias").tensor(4, 0, &[2], &[1]).op(b"s");
     let file = memory(checkpoint(&Pickle::beside(nested), &[("0", &floats(4))]));
     assert_eq!(file.foreign(), ["fc.bias: two tensors of one name"]);
@@ -322,15 +345,74 @@ fn structures_without_end_come_to_one() {
     assert!(file.foreign()[0].ends_with("objects inside more than 128 others"), "{:?}", file.foreign());
 }
 
+/// However deep, on a small stack.
+#[test]
+fn deep_structures_need_little_stack() {
+    let modules = |p: Pickle| {
+        let open = |p: Pickle| {
+            p.text("m").global("a", "B").op(b")\x81}").text("_parameters").op(b"}s").text("_modules").op(b"}")
+        };
+        let opened = (0..400).fold(p, |p, _| open(p));
+        (0..400).fold(opened.text("m").int(1), |p, _| p.op(b"ssb"))
+    };
+    let dictionaries = |p: Pickle| {
+        let opened = (0..400).fold(p.text("d").op(b"}"), |p, _| p.text("d").global("a", "B").op(b")\x81"));
+        (0..400).fold(opened, |p, _| p.op(b"s"))
+    };
+    let files = [
+        checkpoint(
+            &Pickle::new().op(b"}").text("w").tensor(4, 0, &[1], &[1]).op(b"s.").0,
+            &[("0", &floats(4))],
+        ),
+        checkpoint(&Pickle::beside(modules), &[("0", &floats(4))]),
+        checkpoint(&Pickle::beside(dictionaries), &[("0", &floats(4))]),
+    ];
+    let read =
+        move || files.map(|bytes| WeightFile::from_bytes("deep", bytes).map(|file| file.stored().len()));
+    let read = std::thread::Builder::new().stack_size(256 << 10).spawn(read).unwrap().join().unwrap();
+    assert!(matches!(read, [Ok(1), Ok(2), Ok(2)]), "{read:?}");
+}
+
 /// Nothing of the file is called: this would remove a folder.
 #[test]
 fn calls_are_listed() {
     let call = |p: Pickle| p.text("x").global("os", "system").op(b"(").text("rm -rf build").op(b"tR");
     let file = memory(checkpoint(&Pickle::beside(call), &[("0", &floats(4))]));
     assert_eq!(file.foreign(), ["x: os.system"]);
+    // The method of a class is called.
+    let method = |p: Pickle| {
+        let method = p
+            .text("x")
+            .global("builtins", "getattr")
+            .op(b"(")
+            .global("zoneinfo", "ZoneInfo")
+            .text("_unpickle");
+        method.op(b"tR(").text("UTC").op(b"tR")
+    };
+    let file = memory(checkpoint(&Pickle::beside(method), &[("0", &floats(4))]));
+    assert_eq!(file.foreign(), ["x: zoneinfo.ZoneInfo"]);
     let registry = |p: Pickle| p.text("x").op(b"\x82\x07)R");
     let file = memory(checkpoint(&Pickle::beside(registry), &[("0", &floats(4))]));
     assert_eq!(file.foreign(), ["x: class 7 of copyreg's registry"]);
+}
+
+/// States that no program of today writes cost the object, not the file.
+#[test]
+fn states_of_classes_and_second_states() {
+    let odd = |p: Pickle| {
+        let class = p.text("class").global("a", "B").op(b"}b");
+        let twice = class
+            .text("twice")
+            .object("a", "B", b"}")
+            .text("_parameters")
+            .op(b"}s")
+            .text("_modules")
+            .op(b"}sb}b");
+        twice.text("setter").object("a", "B", b"q\x07ca\nset\nh\x07}\x86R0")
+    };
+    let file = memory(checkpoint(&Pickle::beside(odd), &[("0", &floats(4))]));
+    assert_eq!(file.foreign(), ["class: a.B, a class or function", "setter: a.B", "twice: a.B"]);
+    assert_eq!(file.stored().len(), 2);
 }
 
 /// Wrappers that training puts inside names.

@@ -74,19 +74,31 @@ pub(super) fn class(pickle: &Pickle<'_>, callable: Id) -> String {
 
 /// The global that a class or function is, or comes from.
 pub(super) fn global<'p>(pickle: &'p Pickle<'_>, callable: Id) -> Option<Global<'p>> {
-    let plain = |id: Id| match pickle.view(id) {
-        View::Global(global) => Some(global),
-        _ => None,
-    };
-    match pickle.view(callable) {
-        View::Persistent(id) => match Reference::read(pickle, id) {
-            Reference::Class(class) => plain(class),
-            _ => None,
-        },
-        // The result of a call was called: functools.partial, getattr.
-        View::Object(object) => plain(object.callable),
-        _ => plain(callable),
+    let mut callable = callable;
+    for _ in 0..DEPTH {
+        callable = match pickle.view(callable) {
+            View::Global(global) => return Some(global),
+            View::Persistent(id) => match Reference::read(pickle, id) {
+                Reference::Class(class) => class,
+                _ => return None,
+            },
+            // The result of a call was called. Of a method and of a bound function, who has it; of others, who made it.
+            View::Object(object) => {
+                let maker = match pickle.view(object.callable) {
+                    View::Global(maker) => Some(maker),
+                    _ => None,
+                };
+                let bound = maker.is_some_and(|maker| {
+                    let getattr = maker.of("builtins").or_else(|| maker.of("__builtin__")) == Some("getattr");
+                    getattr || maker.of("functools") == Some("partial")
+                });
+                let first = pickle.items(object.arguments).and_then(|arguments| arguments.first());
+                *first.filter(|_| bound).unwrap_or(&object.callable)
+            }
+            _ => return None,
+        };
     }
+    None
 }
 
 /// What a call makes, if it is one of PyTorch's for tensors.
@@ -191,7 +203,7 @@ fn view(
         // pickle.dump of a tensor puts a whole file of PyTorch into the pickle.
         View::Object(object) => {
             let class = class(pickle, object.callable);
-            return Err(format!("a tensor that was pickled without torch.save, {class}"));
+            return Err(format!("a tensor of pickle.dump ({class}); write it with torch.save"));
         }
         _ => return Err("a tensor without a storage".into()),
     };

@@ -205,27 +205,28 @@ impl<'p> Walk<'_, 'p, '_> {
             pairs.iter().filter_map(|&(key, _)| self.pickle.text(key)).map(|text| text.len()).sum();
         // For the time it takes: the same dictionary may be met at many places.
         self.budget.take(pairs.len() + lengths / 8)?;
-        let cost = pairs.len() * 96 + 2 * lengths;
+        let cost = pairs.len() * 112 + 2 * lengths;
         self.budget.take(cost)?;
         // Of equal keys the last one counts.
         let mut last = HashMap::with_capacity(pairs.len());
         let mut keys = Vec::with_capacity(pairs.len());
         for (index, &(key, _)) in pairs.iter().enumerate() {
-            let name = match self.pickle.view(key) {
-                View::Text(text) => text.decode().into_owned(),
-                View::Int(number) => number.to_string(),
-                View::Bool(value) => if value { "True" } else { "False" }.to_owned(),
+            // The number 1 and the text "1" are two keys.
+            let key = match self.pickle.view(key) {
+                View::Text(text) => (true, text.decode().into_owned()),
+                View::Int(number) => (false, number.to_string()),
+                View::Bool(value) => (false, if value { "True" } else { "False" }.to_owned()),
                 // A tuple, `None`, a tensor: such keys are no names.
-                _ => format!("#{index}"),
+                _ => (false, format!("#{index}")),
             };
-            last.insert(name.clone(), index);
-            keys.push(name);
+            last.insert(key.clone(), index);
+            keys.push(key);
         }
         let done = pairs.iter().zip(&keys).enumerate().try_for_each(|(index, (&(_, value), key))| {
             if last.get(key) != Some(&index) || self.is_leaf(value) {
                 return Ok(());
             }
-            self.named(key, |walk| walk.value(value))
+            self.named(&key.1, |walk| walk.value(value))
         });
         self.budget.give(cost);
         done
@@ -256,8 +257,12 @@ impl<'p> Walk<'_, 'p, '_> {
                     Some(&[key, value]) => Some((key, value)),
                     _ => None,
                 };
-                let pairs: Vec<_> = items.iter().filter_map(pair).collect();
+                let cost = items.len() * size_of::<(Id, Id)>();
+                self.budget.take(cost)?;
+                let mut pairs = Vec::with_capacity(items.len());
+                pairs.extend(items.iter().filter_map(pair));
                 self.pairs(&pairs)?;
+                self.budget.give(cost);
             }
             Some(View::Items(items)) => self.items(items)?,
             _ => {}
@@ -298,8 +303,13 @@ impl<'p> Walk<'_, 'p, '_> {
             (_, &[array, ..]) if class.ends_with("multiarray._reconstruct") => {
                 (tensor::class(self.pickle, array), None)
             }
-            ("collections.OrderedDict" | "collections.Counter", &[value, ..]) => (class, Some(value)),
-            ("collections.deque", &[value, ..]) => (class, Some(value)),
+            // A member of an enumeration, a method.
+            ("builtins.getattr" | "__builtin__.getattr", &[owner, ..]) => {
+                (tensor::class(self.pickle, owner), None)
+            }
+            ("collections.OrderedDict" | "collections.Counter" | "collections.deque", &[value, ..]) => {
+                (class, Some(value))
+            }
             ("collections.defaultdict", &[_factory, value, ..]) => (class, Some(value)),
             _ if class.contains("builtin") || class.starts_with(SCRIPTED) => {
                 (class, arguments.first().copied())

@@ -63,7 +63,7 @@ pub(crate) fn floats(count: u16) -> Vec<u8> {
 }
 
 /// A pickle, operation by operation.
-pub(crate) struct Pickle(Vec<u8>);
+pub(crate) struct Pickle(pub(crate) Vec<u8>);
 
 impl Pickle {
     pub(crate) fn new() -> Self {
