@@ -44,7 +44,11 @@ fn list(arguments: &args::Data) -> anyhow::Result<ExitCode> {
     if arguments.data_dir.is_some() || available_without_dir(info.name)? {
         let options = OpenOptions { dir: arguments.data_dir.clone(), ..OpenOptions::default() };
         for part in [Part::Train, Part::Test] {
-            writeln!(out, "{part}: {}", info.open(part, &options)?.describe())?;
+            let set = info.open(part, &options)?;
+            writeln!(out, "{part}: {}", set.describe())?;
+            for warning in set.warnings() {
+                writeln!(out, "warning: {part}: {warning}")?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

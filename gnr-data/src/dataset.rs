@@ -93,6 +93,12 @@ pub trait Dataset: Send + Sync {
 
     /// One line for a log: what, how many, where from.
     fn describe(&self) -> String;
+
+    /// What a user should hear before training on it, a line each: files that were left out, images of a single colour, names that
+    /// are easily taken for each other. A data set made of another one passes them on. Default: nothing.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// How many images each class has, in class order.
@@ -119,6 +125,7 @@ pub struct InMemory {
     classes: Vec<String>,
     pixels: Vec<u8>,
     labels: Vec<usize>,
+    warnings: Vec<String>,
 }
 
 impl InMemory {
@@ -163,7 +170,28 @@ impl InMemory {
         {
             return Err(DataError::BatchLabel { sample, label, classes: classes.len() });
         }
-        Ok(Self { name, shape, classes, pixels, labels })
+        Ok(Self { name, shape, classes, pixels, labels, warnings: Vec::new() })
+    }
+
+    /// With these warnings, and one if there are images whose pixels all have one value; `place` names an image by its index.
+    pub(crate) fn warned(mut self, mut warnings: Vec<String>, place: impl Fn(usize) -> String) -> Self {
+        let size = self.pixels.len() / self.labels.len().max(1);
+        let constant = |image: &[u8]| image.iter().all(|&pixel| pixel == image[0]);
+        let mut blank =
+            self.pixels.chunks_exact(size.max(1)).enumerate().filter(|(_, image)| constant(image));
+        // An image of one pixel is always constant.
+        if size > self.shape[0]
+            && let Some((first, image)) = blank.next()
+        {
+            let (count, of) = (1 + blank.count(), self.labels.len());
+            let value = image[0];
+            warnings.push(format!(
+                "{count} of {of} images are blank (one value in all pixels); the first is {}, where it is {value}",
+                place(first)
+            ));
+        }
+        self.warnings = warnings;
+        self
     }
 }
 
@@ -196,6 +224,10 @@ impl Dataset for InMemory {
 
     fn describe(&self) -> String {
         describe(&self.name, self)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
     }
 }
 

@@ -25,7 +25,10 @@ pub enum DataError {
     },
 
     /// The files of a data set are not where they were looked for.
-    #[error("data set `{dataset}`: {what} not found; looked in {}.\nHow to get it: {hint}", list(.looked_in))]
+    #[error(
+        "data set `{dataset}`: {what} not found; looked in {}{}.\nHow to get it: {hint}",
+        list(.looked_in), if .found.is_empty() { String::new() } else { format!("; {found}") }
+    )]
     MissingData {
         /// Registered name of the data set.
         dataset: &'static str,
@@ -33,6 +36,8 @@ pub enum DataError {
         what: String,
         /// Where it was looked for (empty: no directory was given and there is no default one).
         looked_in: Vec<PathBuf>,
+        /// What the folder that was given holds instead; empty where that says nothing.
+        found: String,
         /// The commands that fetch the data.
         hint: &'static str,
     },
@@ -165,10 +170,15 @@ pub enum DataError {
     },
 
     /// The classes (sub-folders) of two parts of a data set differ.
-    #[error("{}: class `{class}` is missing here but present in {}", .missing_in.display(), .present_in.display())]
+    #[error(
+        "{}: class `{class}` is missing here but present in {}{}",
+        .missing_in.display(), .present_in.display(), similar_name(.class, .similar)
+    )]
     ClassMismatch {
         /// The class.
         class: String,
+        /// A class of the folder that lacks it whose name differs only in case or Unicode form.
+        similar: Option<String>,
         /// Folder that lacks it.
         missing_in: PathBuf,
         /// Folder that has it.
@@ -186,7 +196,7 @@ pub enum DataError {
         expected: &'static str,
     },
 
-    /// A file of annotations is not what its format demands.
+    /// A file breaks the rules of its format: it is cut, or declares what cannot be.
     #[error("{}: damaged {format} at offset {offset}: {reason}", .path.display())]
     Malformed {
         /// The file.
@@ -197,6 +207,33 @@ pub enum DataError {
         offset: u64,
         /// What was expected and what was found.
         reason: String,
+    },
+
+    /// A file is whole, but arranged in a way that this crate does not know: another program wrote it, or it is of something else.
+    #[error("{}: {format} of an unknown layout: {reason}", .path.display())]
+    UnknownLayout {
+        /// The file.
+        path: PathBuf,
+        /// What it was read as.
+        format: &'static str,
+        /// What was expected and what was found.
+        reason: String,
+    },
+
+    /// A file is in a known format, of which this crate does not read this kind.
+    #[error("{}: not supported: {reason}", .path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        reason: String,
+    },
+
+    /// Something would be left out or is suspicious, and [`OpenOptions::strict`](crate::OpenOptions::strict) forbids it.
+    #[error("refused because the data set is opened as strict:\n  {}", .warnings.join("\n  "))]
+    Strict {
+        /// What [`Dataset::warnings`](crate::Dataset::warnings) would say.
+        warnings: Vec<String>,
     },
 
     /// A line of a list is not what its format demands.
@@ -259,13 +296,15 @@ pub enum DataError {
         path: PathBuf,
     },
 
-    /// A class folder holds no image.
-    #[error("{}: no {looked_for} files in this class folder", .path.display())]
+    /// A class folder holds files, and none is an image that can be read.
+    #[error("{}: no {looked_for} files in this class folder, but {found}", .path.display())]
     EmptyClass {
         /// The class folder.
         path: PathBuf,
         /// The file types looked for.
         looked_for: &'static str,
+        /// The files that are there instead.
+        found: String,
     },
 
     /// There is nothing to load.
@@ -413,6 +452,14 @@ impl DataError {
 
 fn did_you_mean(nearest: &Option<&'static str>) -> String {
     nearest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+}
+
+/// Both names with every combining character written as an escape: on a screen they may look the same.
+fn similar_name(class: &str, similar: &Option<String>) -> String {
+    let differs = |name: &String| {
+        format!("; {name:?} there differs from {class:?} only in case or Unicode form: rename one")
+    };
+    similar.as_ref().map(differs).unwrap_or_default()
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -22,6 +22,8 @@ pub struct OpenOptions {
     pub resize: Option<Resize>,
     /// For image folders: in memory or decoded on demand. Default: by size.
     pub keep: Keep,
+    /// Whether anything that [`Dataset::warnings`] would tell is an error instead. Default: no.
+    pub strict: bool,
 }
 
 impl OpenOptions {
@@ -75,9 +77,13 @@ impl DatasetInfo {
     ///
     /// # Errors
     /// [`DataError::MissingData`] with [`DatasetInfo::fetch_hint`] when the files are not there, and everything that can
-    /// be wrong with them, naming the file.
+    /// be wrong with them, naming the file. [`DataError::Strict`] if there are warnings and `options.strict` forbids them.
     pub fn open(&self, part: Part, options: &OpenOptions) -> Result<Arc<dyn Dataset>> {
         let set = (self.opener)(options, part)?;
+        let warnings = if options.strict { set.warnings() } else { Vec::new() };
+        if !warnings.is_empty() {
+            return Err(DataError::Strict { warnings });
+        }
         Ok(match options.resize {
             // Sets of files have done it while decoding.
             Some(resize) if self.shape.is_some() => Arc::new(Resized::new(set, resize)?),

@@ -113,6 +113,10 @@ impl Dataset for Resized {
         self.whole.clean_label(index)
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.whole.warnings()
+    }
+
     fn describe(&self) -> String {
         describe(&format!("{}, resized", self.whole.describe()), self)
     }

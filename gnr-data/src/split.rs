@@ -183,6 +183,10 @@ impl Dataset for Subset {
         self.whole.clean_label(self.whole_index(index)?)
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.whole.warnings()
+    }
+
     fn describe(&self) -> String {
         describe(&format!("{} ({})", self.whole.describe(), self.how), self)
     }

@@ -8,6 +8,8 @@ use rayon::prelude::*;
 
 use crate::error::{DataError, Result};
 use crate::source::decode::decode;
+use crate::source::gzip::Members;
+use crate::source::walk::is_image_name;
 use crate::source::{cifar, idx, mat_variables};
 
 /// What [`verify`] found.
@@ -38,7 +40,7 @@ impl Format {
         let extension = lower.rsplit_once('.').map_or("", |(_, extension)| extension);
         let idx = |rank: u8| lower.contains(&format!("idx{rank}-ubyte")).then_some(Self::Idx { rank });
         idx(1).or_else(|| idx(3)).or_else(|| match extension {
-            "jpg" | "jpeg" | "png" => Some(Self::Image),
+            _ if is_image_name(path) => Some(Self::Image),
             "bin" if matches!(lower.as_str(), "train.bin" | "test.bin" | "test_batch.bin") => {
                 Some(Self::CifarBinary)
             }
@@ -65,7 +67,7 @@ impl Format {
 /// Decompresses to nowhere: blocks and checksum.
 fn gunzip(path: &Path) -> Result<()> {
     let file = std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
-    let mut decoder = flate2::bufread::MultiGzDecoder::new(std::io::BufReader::new(file));
+    let mut decoder = Members::new(std::io::BufReader::new(file));
     let (mut buffer, mut offset) = (vec![0; 1 << 16], 0);
     loop {
         match decoder.read(&mut buffer) {

@@ -61,6 +61,11 @@ impl Images {
         let mut lines = vec![format!("train: {}", self.train.dataset().describe())];
         lines.extend(self.validation.iter().map(|loader| format!("val:   {}", loader.dataset().describe())));
         lines.push(format!("test:  {}", self.test.dataset().describe()));
+        // The validation images are of the training part: its warnings are theirs.
+        for (part, loader) in [("train", &self.train), ("test", &self.test)] {
+            let warnings = loader.dataset().warnings();
+            lines.extend(warnings.iter().map(|warning| format!("warning: {part}: {warning}")));
+        }
         lines
     }
 }
@@ -103,7 +108,8 @@ pub(crate) fn test(data: &Data) -> Result<Arc<dyn Dataset>> {
 }
 
 fn options(data: &Data) -> OpenOptions {
-    let mut options = OpenOptions { dir: data.dir.as_ref().map(Into::into), ..OpenOptions::default() };
+    let dir = data.dir.as_ref().map(Into::into);
+    let mut options = OpenOptions { dir, strict: data.strict, ..OpenOptions::default() };
     if let Some(resize) = data.resize {
         let Resize { shorter, height, width, interpolation } = resize;
         options.resize =

@@ -102,7 +102,8 @@ pub fn fetch(
 }
 
 fn by_hand(dataset: &'static str, what: &str, dir: &Path, hint: &'static str) -> DataError {
-    DataError::MissingData { dataset, what: what.to_string(), looked_in: vec![dir.to_path_buf()], hint }
+    let looked_in = vec![dir.to_path_buf()];
+    DataError::MissingData { dataset, what: what.to_string(), looked_in, found: String::new(), hint }
 }
 
 /// Fetches, checks and unpacks one file; `missing` is the error when it has no address and is not there.

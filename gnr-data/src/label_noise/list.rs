@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::npy;
 use crate::error::{DataError, Result};
+use crate::source::text::decode_text;
 
 /// The `expected` labels of a list, each below `classes`.
 pub(super) fn read(path: &Path, expected: usize, classes: usize) -> Result<Vec<usize>> {
@@ -31,10 +32,11 @@ pub(super) fn read(path: &Path, expected: usize, classes: usize) -> Result<Vec<u
 
 fn text(path: &Path, bytes: &[u8]) -> Result<Vec<(usize, i128)>> {
     let bad = |line: usize, reason: String| DataError::BadLine { path: path.to_path_buf(), line, reason };
+    let whole = decode_text(bytes).map_err(|error| {
+        bad(error.line, format!("expected a label a line, or a NumPy array; found {}", error.reason))
+    })?;
     let mut labels = Vec::new();
-    for (line, bytes) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| bad(line, "expected a label a line, or a NumPy array; this is no text".into()))?;
+    for (line, text) in (1..).zip(whole.lines()) {
         let text = text.split('#').next().unwrap_or_default().trim();
         if text.is_empty() {
             continue;

@@ -163,6 +163,10 @@ impl Dataset for Noisy {
         self.whole.clean_label(index)
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.whole.warnings()
+    }
+
     fn describe(&self) -> String {
         let (whole, len) = (self.whole.describe(), self.labels.len());
         format!("{whole}, {} of {len} labels flipped ({})", self.flipped, self.how)

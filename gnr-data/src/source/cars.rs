@@ -1,15 +1,17 @@
 //! Stanford Cars: 196 models of cars, annotations in MATLAB files.
 //!
-//! Layout, as published and as torchvision keeps it (below `stanford_cars` or directly): `devkit/cars_meta.mat` with the
-//! class names, `devkit/cars_train_annos.mat` and `cars_test_annos_withlabels.mat` (beside or inside `devkit`) with file names and
-//! classes from 1, images in `cars_train` and `cars_test`.
+//! Layout, as published and as torchvision keeps it (below `stanford_cars` or directly, or one folder deeper): `devkit/cars_meta.mat`
+//! with the class names, `devkit/cars_train_annos.mat` and `cars_test_annos_withlabels.mat` (beside or inside `devkit`) with file
+//! names and classes from 1, images in `cars_train` and `cars_test`. Mirrors have `cars_train/cars_train` and `car_devkit/devkit`.
+//! Older copies have one list `cars_annos.mat` of all images, which are in `car_ims`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{Listing, listed_file};
 use super::mat::Value;
-use super::{Part, locate, mat_variables};
+use super::places::Places;
+use super::{Part, mat_variables};
 use crate::augment::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
@@ -34,46 +36,67 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     opener: |options, part| open(options, part),
 };
 
-fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
-    let dirs: Vec<PathBuf> =
-        options.dir.iter().flat_map(|dir| [dir.join("stanford_cars"), dir.clone()]).collect();
-    let find = |names: &[&str]| {
-        let candidates: Vec<String> = names.iter().map(|name| (*name).to_string()).collect();
-        locate(&dirs, &candidates).ok_or_else(|| DataError::MissingData {
-            dataset: INFO.name,
-            what: names[0].to_string(),
-            looked_in: dirs.clone(),
-            hint: HINT,
-        })
-    };
-    let (annotations, images) = match part {
-        Part::Train => {
-            (find(&["devkit/cars_train_annos.mat", "cars_train_annos.mat"])?, find(&["cars_train"])?)
-        }
-        Part::Test => (
-            find(&["cars_test_annos_withlabels.mat", "devkit/cars_test_annos_withlabels.mat"])?,
-            find(&["cars_test"])?,
-        ),
-    };
-    let classes = class_names(&find(&["devkit/cars_meta.mat", "cars_meta.mat"])?)?;
-    let files = entries(&annotations, &images, classes.len())?;
-    let name = format!("{} {part} ({})", INFO.name, images.display());
-    Listing { name, classes, files }.open(options.resize, options.keep)
+/// The names of a file of the devkit, in the folders where it is found.
+fn of_devkit(name: &str) -> Vec<String> {
+    ["devkit/", "", "car_devkit/devkit/", "devkit/devkit/"]
+        .iter()
+        .map(|folder| format!("{folder}{name}"))
+        .collect()
 }
 
-fn malformed(path: &Path, offset: usize, reason: impl Into<String>) -> DataError {
-    DataError::Malformed {
-        path: path.to_path_buf(),
-        format: "MAT-file",
-        offset: offset as u64,
-        reason: reason.into(),
+fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
+    let places = Places::new(INFO.name, HINT, options.dir.as_deref(), &["stanford_cars", ""], |_| true);
+    let annotations = match part {
+        Part::Train => places.file(&of_devkit("cars_train_annos.mat")),
+        Part::Test => {
+            // The site's own list of the test images is found last: it has no classes, which the error then says.
+            let mut names = vec!["cars_test_annos_withlabels.mat".to_string()];
+            names.extend(of_devkit("cars_test_annos_withlabels.mat"));
+            names.extend(of_devkit("cars_test_annos.mat"));
+            places.file(&names)
+        }
+    };
+    let (list, images, classes, files);
+    match (annotations, places.optional_file(&of_devkit("cars_annos.mat"))) {
+        // All images in one list and one folder, as older copies have them.
+        (Err(_), Some(all)) => {
+            images = places.folder("car_ims")?;
+            classes = match places.optional_file(&of_devkit("cars_meta.mat")) {
+                Some(meta) => class_names(&meta)?,
+                None => class_names(&all)?,
+            };
+            files = all_entries(&all, &images, classes.len(), part)?;
+            list = all;
+        }
+        (annotations, _) => {
+            list = annotations?;
+            images = places.folder(match part {
+                Part::Train => "cars_train",
+                Part::Test => "cars_test",
+            })?;
+            classes = class_names(&places.file(&of_devkit("cars_meta.mat"))?)?;
+            files = entries(&list, &images, classes.len())?;
+        }
     }
+    if files.is_empty() {
+        return Err(DataError::NoImages { path: list, reason: format!("no {part} images are listed") });
+    }
+    let name = format!("{} {part} ({})", INFO.name, images.display());
+    Listing { name, classes, files, warnings: Vec::new() }.open(options.resize, options.keep)
+}
+
+fn unknown(path: &Path, reason: impl Into<String>) -> DataError {
+    DataError::UnknownLayout { path: path.to_path_buf(), format: "MAT-file", reason: reason.into() }
+}
+
+/// The variable `name` of a MAT-file, if it has one.
+fn variable_of(path: &Path, name: &str) -> Result<Option<Value>> {
+    Ok(mat_variables(path)?.into_iter().find(|(found, _)| found == name).map(|(_, value)| value))
 }
 
 /// The variable `name` of a MAT-file.
 pub(super) fn variable(path: &Path, name: &str) -> Result<Value> {
-    let found = mat_variables(path)?.into_iter().find(|(found, _)| found == name).map(|(_, value)| value);
-    found.ok_or_else(|| malformed(path, 0, format!("no variable `{name}`")))
+    variable_of(path, name)?.ok_or_else(|| unknown(path, format!("no variable `{name}`")))
 }
 
 /// For each element of the structure array `variable` of a MAT-file, the values of `fields`.
@@ -83,12 +106,16 @@ pub(super) fn structures<const N: usize>(
     fields: [&str; N],
 ) -> Result<Vec<[Value; N]>> {
     let Value::Struct { fields: known, mut elements } = variable(path, name)? else {
-        return Err(malformed(path, 0, format!("`{name}` is not a structure array")));
+        return Err(unknown(path, format!("`{name}` is not a structure array")));
     };
     let mut places = [0; N];
-    for (place, field) in places.iter_mut().zip(fields) {
-        let found = known.iter().position(|known| known == field);
-        *place = found.ok_or_else(|| malformed(path, 0, format!("`{name}` has no field `{field}`")))?;
+    for (place, field) in places.iter_mut().zip(&fields) {
+        let found = known.iter().position(|known| known == *field);
+        *place = found.ok_or_else(|| {
+            let without =
+                if *field == "class" { " (is it the list of test images without classes?)" } else { "" };
+            unknown(path, format!("`{name}` has no field `{field}`{without}; it has {}", known.join(", ")))
+        })?;
     }
     Ok(elements
         .iter_mut()
@@ -96,13 +123,17 @@ pub(super) fn structures<const N: usize>(
         .collect())
 }
 
+/// The list `class_names`. In `cars_annos.mat` it may be missing, where the numbers serve as names.
 fn class_names(path: &Path) -> Result<Vec<String>> {
-    let names = match variable(path, "class_names")? {
-        Value::Cell(names) => names.iter().map(|name| name.text().map(String::from)).collect(),
-        _ => None,
+    let names = match variable_of(path, "class_names")? {
+        Some(Value::Cell(names)) => names.iter().map(|name| name.text().map(String::from)).collect(),
+        None if path.ends_with("cars_annos.mat") => {
+            Some((1..=196).map(|class| format!("class {class}")).collect())
+        }
+        None => return Err(unknown(path, "no variable `class_names`")),
+        Some(_) => None,
     };
-    let names: Vec<String> =
-        names.ok_or_else(|| malformed(path, 0, "`class_names` is not a list of texts"))?;
+    let names: Vec<String> = names.ok_or_else(|| unknown(path, "`class_names` is not a list of texts"))?;
     match names.len() {
         found if INFO.classes.is_some_and(|expected| found > expected) || found == 0 => {
             Err(DataError::ClassNames { path: path.to_path_buf(), expected: 196, found })
@@ -114,17 +145,43 @@ fn class_names(path: &Path) -> Result<Vec<String>> {
 fn entries(path: &Path, images: &Path, classes: usize) -> Result<Vec<(PathBuf, usize)>> {
     let mut files = Vec::new();
     for (record, [class, file]) in structures(path, "annotations", ["class", "fname"])?.iter().enumerate() {
-        let (Some(class), Some(file)) = (class.index(), file.text()) else {
-            return Err(malformed(path, 0, format!("annotation {record}: no class or no file name")));
-        };
-        if !(1..=classes).contains(&class) {
-            return Err(malformed(
-                path,
-                0,
-                format!("annotation {record}: class {class} is not in 1..={classes}"),
-            ));
-        }
-        files.push((listed_file(path, record, images, file)?, class - 1));
+        files.push(entry(path, record, images, (class, file), classes)?);
     }
     Ok(files)
+}
+
+/// The images of one part, of a list of all: `test` tells the parts apart, names start with the folder `car_ims`.
+fn all_entries(path: &Path, images: &Path, classes: usize, part: Part) -> Result<Vec<(PathBuf, usize)>> {
+    let mut files = Vec::new();
+    let fields = ["class", "relative_im_path", "test"];
+    for (record, [class, file, test]) in structures(path, "annotations", fields)?.into_iter().enumerate() {
+        let test = match test.index() {
+            Some(flag @ (0 | 1)) => flag == 1,
+            _ => return Err(unknown(path, format!("annotation {record}: `test` is neither 0 nor 1"))),
+        };
+        if test == (part == Part::Test) {
+            let file = match file {
+                Value::Text(name) => Value::Text(name.trim_start_matches("car_ims/").to_string()),
+                other => other,
+            };
+            files.push(entry(path, record, images, (&class, &file), classes)?);
+        }
+    }
+    Ok(files)
+}
+
+fn entry(
+    path: &Path,
+    record: usize,
+    images: &Path,
+    (class, file): (&Value, &Value),
+    classes: usize,
+) -> Result<(PathBuf, usize)> {
+    let (Some(class), Some(file)) = (class.index(), file.text()) else {
+        return Err(unknown(path, format!("annotation {record}: no class or no file name")));
+    };
+    if !(1..=classes).contains(&class) {
+        return Err(unknown(path, format!("annotation {record}: class {class} is not in 1..={classes}")));
+    }
+    Ok((listed_file(path, record, images, file)?, class - 1))
 }

@@ -2,14 +2,20 @@
 //!
 //! Binary (<https://www.cs.toronto.edu/~kriz/cifar.html>): records of the label bytes (CIFAR-10: one; CIFAR-100: the
 //! coarse one of 20, then the fine one of 100, which is used) followed by 3,072 pixels, red, green and blue planes of 32x32.
-//! Python: pickled dictionaries with the pixels as a numpy array `[N, 3072]` and the labels as a list.
+//! Python: pickled dictionaries (protocols 0 to 5, keys as text or bytes) with the pixels as a numpy array of bytes `[N, 3072]`,
+//! `[N, 3, 32, 32]` or `[N, 32, 32, 3]` and the labels as a list or array of Python's or numpy's integers.
+//!
+//! Layout: the files are in the folder that the archive unpacks to (`cifar-10-batches-bin`, say), in the folder that is given or in
+//! one within it, or directly in one of the two.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::fault::{Fault, Malformed};
 use super::pickle::Pickle;
+use super::places::Places;
 use super::read::Input;
-use super::{Part, check_labels, locate, read_whole};
+use super::{Part, check_labels, read_text, read_whole};
 use crate::augment::Augmentation;
 use crate::dataset::{Dataset, InMemory};
 use crate::error::{DataError, Result};
@@ -52,37 +58,34 @@ struct Python {
 
 /// Opens a part of the set in `dir` or in the folder of an archive within it; the binary version where both are.
 fn open(variant: &Variant, options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
-    let dirs = |folder| -> Vec<PathBuf> {
-        options.dir.iter().flat_map(|dir| [dir.join(folder), dir.clone()]).collect()
+    let places = |folder: &'static str| {
+        Places::new(variant.name, variant.hint, options.dir.as_deref(), &[folder, ""], |_| true)
     };
-    let (binary_dirs, python_dirs) = (dirs(variant.binary.folder), dirs(variant.python.folder));
+    let (binary_places, python_places) = (places(variant.binary.folder), places(variant.python.folder));
     let (binary, python) = match part {
         Part::Train => (variant.binary.train, variant.python.train),
         Part::Test => (variant.binary.test, variant.python.test),
     };
-    let is_python = locate(&binary_dirs, &[binary[0].to_string()]).is_none()
-        && locate(&python_dirs, &[python[0].to_string()]).is_some();
-    let (dirs, files) = if is_python { (python_dirs, python) } else { (binary_dirs, binary) };
+    let named = |file: &str| [file.to_string()];
+    let is_python = binary_places.optional_file(&named(binary[0])).is_none()
+        && python_places.optional_file(&named(python[0])).is_some();
+    let (places, files) = if is_python { (python_places, python) } else { (binary_places, binary) };
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for file in files {
-        let path = locate(&dirs, &[(*file).to_string()]).ok_or_else(|| DataError::MissingData {
-            dataset: variant.name,
-            what: (*file).to_string(),
-            looked_in: dirs.clone(),
-            hint: variant.hint,
-        })?;
+        let path = places.file(&named(file))?;
         match is_python {
             true => read_pickle(variant, &path, &mut pixels, &mut labels)?,
             false => read_records(&variant.binary, &path, &mut pixels, &mut labels)?,
         }
     }
     let classes = match is_python {
-        true => pickled_names(variant, &dirs)?,
-        false => class_names(variant, &dirs)?,
+        true => pickled_names(variant, &places)?,
+        false => class_names(variant, &places)?,
     };
     let from = options.dir.as_deref().unwrap_or(Path::new("")).display();
     let name = format!("{} {part} ({from})", variant.name);
-    Ok(Arc::new(InMemory::new(name, [3, 32, 32], classes, pixels, labels)?))
+    let set = InMemory::new(name, [3, 32, 32], classes, pixels, labels)?;
+    Ok(Arc::new(set.warned(Vec::new(), |index| format!("image {index} of the part, counted from 0"))))
 }
 
 fn read_records(variant: &Binary, path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<usize>) -> Result<()> {
@@ -124,59 +127,90 @@ pub(crate) fn check_pickle(path: &Path) -> Result<()> {
     read(&CIFAR10_VARIANT).or_else(|error| read(&CIFAR100_VARIANT).map_err(|_| error))
 }
 
-fn malformed(path: &Path, offset: usize, reason: impl Into<String>) -> DataError {
-    DataError::Malformed {
-        path: path.to_path_buf(),
-        format: "pickle",
-        offset: offset as u64,
-        reason: reason.into(),
-    }
+fn unknown(path: &Path, reason: impl Into<String>) -> DataError {
+    DataError::UnknownLayout { path: path.to_path_buf(), format: "pickle", reason: reason.into() }
 }
 
-/// A batch of the Python version.
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Pickle<'a>> {
+    Pickle::parse(bytes).map_err(|error| error.into_error(path, "pickle"))
+}
+
+/// A batch of the Python version, as published or written again by a program.
 fn read_pickle(variant: &Variant, path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<usize>) -> Result<()> {
     let bytes = read_whole(path)?;
-    let pickle = Pickle::parse(&bytes).map_err(|error| malformed(path, error.offset, error.reason))?;
+    let pickle = parse(path, &bytes)?;
     let get = |key: &str| {
-        pickle
-            .get(pickle.root(), key)
-            .ok_or_else(|| malformed(path, 0, format!("no dictionary with a key `{key}`")))
+        let found = pickle.get(pickle.root(), key);
+        found.ok_or_else(|| {
+            let found = pickle.keys(pickle.root());
+            unknown(path, format!("expected a dictionary with the keys `data` and `{key}`, found {found}"))
+        })
     };
-    let (dims, data) = pickle
-        .array(get("data")?)
-        .ok_or_else(|| malformed(path, 0, "`data` is not a numpy array of bytes in C order"))?;
-    let found = pickle.items(get(variant.python.labels)?);
-    let found =
-        found.ok_or_else(|| malformed(path, 0, format!("`{}` is not a list", variant.python.labels)))?;
-    if dims != [found.len(), PIXELS] || data.len() != found.len() * PIXELS || found.is_empty() {
-        let reason = format!("{} labels for {} bytes of images {dims:?}", found.len(), data.len());
-        return Err(malformed(path, 0, reason));
+    let key = variant.python.labels;
+    let (labels_id, data_id) = (get(key)?, get("data")?);
+    let data = pickle.array(data_id).ok_or_else(|| unknown(path, "`data` is not a numpy array"))?;
+    if data.kind != "u1" || data.fortran {
+        let found = if data.fortran { "in Fortran order" } else { "" };
+        let reason = format!("`data` is not a numpy array of bytes in C order but {} {found}", data.kind);
+        return Err(unknown(path, reason.trim_end()));
     }
-    for (record, &label) in found.iter().enumerate() {
-        let label = pickle.int(label).and_then(|label| usize::try_from(label).ok());
+    let found = pickle.integers(labels_id);
+    let found = found.ok_or_else(|| unknown(path, format!("`{key}` is not a list of integers")))?;
+    let length = found.len().checked_mul(PIXELS);
+    let planar = match data.dims[..] {
+        [count, PIXELS] | [count, 3, 32, 32] if count == found.len() => true,
+        [count, 32, 32, 3] if count == found.len() => false,
+        _ => {
+            let reason = format!("{} labels for images {:?}, expected [N, {PIXELS}]", found.len(), data.dims);
+            return Err(unknown(path, reason));
+        }
+    };
+    if found.is_empty() {
+        return Err(DataError::NoImages { path: path.to_path_buf(), reason: "the batch is empty".into() });
+    }
+    if length != Some(data.data.len()) {
+        let reason = format!("{} bytes of images {:?}", data.data.len(), data.dims);
+        return Err(Malformed { offset: 0, reason, fault: Fault::Damaged }.into_error(path, "pickle"));
+    }
+    labels.reserve(found.len());
+    for (record, label) in found.into_iter().enumerate() {
+        let label = label.and_then(|label| usize::try_from(label).ok());
         let label = label.filter(|&label| label < variant.names.len()).ok_or_else(|| {
             let reason = format!("label of record {record} is not a number below {}", variant.names.len());
-            malformed(path, 0, reason)
+            unknown(path, reason)
         })?;
         labels.push(label);
     }
-    pixels.extend_from_slice(data);
+    if planar {
+        pixels.extend_from_slice(&data.data);
+        return Ok(());
+    }
+    // Pixel by pixel, as programs that show images want it.
+    for image in data.data.chunks_exact(PIXELS) {
+        (0..3).for_each(|channel| pixels.extend(image.iter().skip(channel).step_by(3)));
+    }
     Ok(())
 }
 
-fn pickled_names(variant: &Variant, dirs: &[PathBuf]) -> Result<Vec<String>> {
-    let Some(path) = locate(dirs, &[variant.python.names_file.to_string()]) else {
+fn pickled_names(variant: &Variant, places: &Places<'_>) -> Result<Vec<String>> {
+    let Some(path) = places.optional_file(&[variant.python.names_file.to_string()]) else {
         return Ok(variant.names.iter().map(|name| (*name).to_string()).collect());
     };
     let bytes = read_whole(&path)?;
-    let pickle = Pickle::parse(&bytes).map_err(|error| malformed(&path, error.offset, error.reason))?;
-    let items = pickle.get(pickle.root(), variant.python.names).and_then(|names| pickle.items(names));
-    let names: Option<Vec<String>> = items.and_then(|items| {
-        items.iter().map(|&name| Some(String::from_utf8_lossy(pickle.bytes(name)?).into_owned())).collect()
-    });
-    let names = names
-        .ok_or_else(|| malformed(&path, 0, format!("`{}` is not a list of texts", variant.python.names)))?;
-    counted(variant, path, names)
+    let pickle = parse(&path, &bytes)?;
+    let key = variant.python.names;
+    let Some(names) = pickle.get(pickle.root(), key) else {
+        let found = pickle.keys(pickle.root());
+        return Err(unknown(&path, format!("expected a dictionary with the key `{key}`, found {found}")));
+    };
+    let items =
+        pickle.items(names).ok_or_else(|| unknown(&path, format!("`{key}` is not a list of texts")))?;
+    if items.len() != variant.names.len() {
+        return Err(DataError::ClassNames { path, expected: variant.names.len(), found: items.len() });
+    }
+    let name = |&id| Some(String::from_utf8_lossy(&pickle.bytes(id)?).into_owned());
+    let names: Option<Vec<String>> = items.iter().map(name).collect();
+    names.ok_or_else(|| unknown(&path, format!("`{key}` is not a list of texts")))
 }
 
 fn counted(variant: &Variant, path: PathBuf, names: Vec<String>) -> Result<Vec<String>> {
@@ -186,11 +220,11 @@ fn counted(variant: &Variant, path: PathBuf, names: Vec<String>) -> Result<Vec<S
     }
 }
 
-fn class_names(variant: &Variant, dirs: &[PathBuf]) -> Result<Vec<String>> {
-    let Some(path) = locate(dirs, &[variant.binary.names_file.to_string()]) else {
+fn class_names(variant: &Variant, places: &Places<'_>) -> Result<Vec<String>> {
+    let Some(path) = places.optional_file(&[variant.binary.names_file.to_string()]) else {
         return Ok(variant.names.iter().map(|name| (*name).to_string()).collect());
     };
-    let text = std::fs::read_to_string(&path).map_err(DataError::io(&path, "read"))?;
+    let text = read_text(&path)?;
     let names = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
     counted(variant, path, names)
 }

@@ -1,20 +1,30 @@
-//! One image file to planar RGB bytes.
+//! One image file to planar RGB bytes, as Pillow's `Image.open(path).convert("RGB")` gives them.
 
 use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
 
-use image::ImageReader;
+use image::{DynamicImage, ImageError, ImageFormat, ImageReader};
 
 use super::jpeg;
+use super::kind::what_is;
 use crate::dataset::Image;
 use crate::error::{DataError, Result};
 
-/// Decodes a JPEG or PNG file to RGB: grey is repeated, 16 bits are reduced to 8, transparency is dropped (as
-/// torchvision's `ImageFolder` does), orientation tags are ignored (likewise).
+/// Decodes a JPEG, PNG, WebP, BMP, GIF, TIFF or PNM file to RGB. The contents decide on the format, not the name.
+///
+/// Pixels become what torchvision's `ImageFolder` makes of them: grey is repeated, a palette looked up, transparency dropped (the
+/// colour under it shows), the high byte of 16-bit colours taken, values of a PNM file scaled from its largest value to 255. Of
+/// several frames or pages the first is taken. Orientation tags (EXIF) and colour profiles are ignored. CMYK is converted
+/// without a profile, as Pillow does.
+///
+/// # Deviation
+/// Pillow clips 16-bit *grey* values at 255, which turns most of such an image white. They are refused. So are palettes in TIFF
+/// files and floating-point pixels.
 ///
 /// # Errors
-/// [`DataError::Io`], [`DataError::Truncated`] for a JPEG that ends before its end marker, [`DataError::Decode`].
+/// [`DataError::Io`], [`DataError::Truncated`] for a JPEG that ends before its end marker, [`DataError::Unsupported`],
+/// [`DataError::Decode`].
 pub(crate) fn decode(path: &Path) -> Result<Image<'static>> {
     let bytes = std::fs::read(path).map_err(DataError::io(path, "read"))?;
     if jpeg::is_jpeg(&bytes) {
@@ -26,20 +36,58 @@ pub(crate) fn decode(path: &Path) -> Result<Image<'static>> {
         })?;
     }
     let failed = |reason: String| DataError::Decode { path: path.to_path_buf(), reason };
-    let length = bytes.len();
+    let unsupported = |reason: String| DataError::Unsupported { path: path.to_path_buf(), reason };
     let reader =
-        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| failed(e.to_string()))?;
-    if reader.format().is_none() {
-        return Err(failed(format!(
-            "none of the known formats starts like these {length} bytes (JPEG, PNG)"
-        )));
-    }
-    let image = reader.decode().map_err(|e| failed(e.to_string()))?.into_rgb8();
+        ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(|e| failed(e.to_string()))?;
+    let Some(format) = reader.format().filter(ImageFormat::reading_enabled) else {
+        let known = "JPEG, PNG, WebP, BMP, GIF, TIFF, PNM";
+        let reason = format!("it is {}; images that are read: {known}", what_is(&bytes));
+        return Err(if bytes.is_empty() { failed("the file is empty".into()) } else { unsupported(reason) });
+    };
+    let image = reader.decode().map_err(|error| match error {
+        ImageError::Unsupported(error) => unsupported(format!("{error}; save it as 8-bit RGB")),
+        error => failed(error.to_string()),
+    })?;
+    let image = to_rgb(image, format == ImageFormat::Pnm).map_err(|what| {
+        unsupported(format!("{what}; save it with 8 bits a channel, scaled as suits the data"))
+    })?;
     let (width, height) = (image.width() as usize, image.height() as usize);
     if width * height == 0 {
         return Err(failed(format!("the image is empty ({width}x{height})")));
     }
     Ok(Image { channels: 3, height, width, pixels: Cow::Owned(planar(image.as_raw())) })
+}
+
+/// Eight bits a channel, or what cannot be brought to that. `rounded`: 16 bits are rounded, not cut.
+fn to_rgb(image: DynamicImage, rounded: bool) -> Result<image::RgbImage, &'static str> {
+    let high_byte = |value: u16| (value >> 8) as u8;
+    // From 0..=65535 to 0..=255.
+    let nearest = |value: u16| ((u32::from(value) + 128) / 257) as u8;
+    match image {
+        DynamicImage::ImageLuma16(_) => Err("16-bit grey pixels"),
+        DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_) => Err("floating-point pixels"),
+        DynamicImage::ImageRgb16(deep) => {
+            let (width, height) = deep.dimensions();
+            Ok(image::RgbImage::from_fn(width, height, |x, y| {
+                let pixel = deep.get_pixel(x, y).0;
+                image::Rgb(if rounded { pixel.map(nearest) } else { pixel.map(high_byte) })
+            }))
+        }
+        DynamicImage::ImageRgba16(deep) => {
+            let (width, height) = deep.dimensions();
+            Ok(image::RgbImage::from_fn(width, height, |x, y| {
+                let [red, green, blue, _] = deep.get_pixel(x, y).0;
+                image::Rgb([red, green, blue].map(high_byte))
+            }))
+        }
+        DynamicImage::ImageLumaA16(deep) => {
+            let (width, height) = deep.dimensions();
+            Ok(image::RgbImage::from_fn(width, height, |x, y| {
+                image::Rgb([high_byte(deep.get_pixel(x, y).0[0]); 3])
+            }))
+        }
+        image => Ok(image.into_rgb8()),
+    }
 }
 
 /// Interleaved RGB to three planes.

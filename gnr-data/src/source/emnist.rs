@@ -1,7 +1,7 @@
 //! EMNIST: handwritten letters and digits in six arrangements, in MNIST's format.
 //!
-//! Layout: `emnist-NAME-{train,test}-{images-idx3,labels-idx1}-ubyte[.gz]`, as unpacked from `gzip.zip` or as torchvision keeps
-//! them. The pixels are stored column by column; they are turned upright here. Letters are numbered from 1.
+//! Layout: `emnist-NAME-{train,test}-{images-idx3,labels-idx1}-ubyte[.gz]`, as unpacked from `gzip.zip`, as torchvision keeps
+//! them or as Kaggle does (`emnist_source_files`); for the rest as MNIST. The pixels are stored column by column; they are turned upright here. Letters are numbered from 1.
 
 use super::mnist::{DIGITS, Family, open};
 use crate::augment::Augmentation;
@@ -45,7 +45,7 @@ macro_rules! arrangement {
             const FAMILY: Family = Family {
                 name: concat!("emnist-", $name),
                 classes: $classes,
-                below: &["", "gzip", "EMNIST/raw", "EMNIST/raw/gzip"],
+                below: &["", "gzip", "emnist_source_files", "EMNIST/raw", "EMNIST/raw/gzip"],
                 installed: None,
                 stems: [concat!("emnist-", $name, "-train"), concat!("emnist-", $name, "-test")],
                 first: $first,

@@ -33,6 +33,8 @@ pub(super) struct Listing {
     pub(super) classes: Vec<String>,
     /// Paths and labels below `classes.len()`; not empty.
     pub(super) files: Vec<(PathBuf, usize)>,
+    /// What [`Dataset::warnings`] says.
+    pub(super) warnings: Vec<String>,
 }
 
 /// The image that entry `record` of a list calls `name`, below `folder`.
@@ -126,9 +128,10 @@ impl OnDisk {
         if let Some(Err(error)) = failure {
             return Err(error);
         }
-        let Listing { name, classes, files } = self.listing;
-        let labels = files.into_iter().map(|(_, label)| label).collect();
-        InMemory::new(name, self.shape, classes, pixels, labels)
+        let Listing { name, classes, files, warnings } = self.listing;
+        let labels = files.iter().map(|(_, label)| *label).collect();
+        let set = InMemory::new(name, self.shape, classes, pixels, labels)?;
+        Ok(set.warned(warnings, |index| files[index].0.display().to_string()))
     }
 
     fn file(&self, index: usize) -> Result<&(PathBuf, usize)> {
@@ -164,5 +167,9 @@ impl Dataset for OnDisk {
 
     fn describe(&self) -> String {
         describe(&format!("{}, decoded on demand", self.listing.name), self)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.listing.warnings.clone()
     }
 }

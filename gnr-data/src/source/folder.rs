@@ -1,11 +1,16 @@
-//! Image folders, `{train,test|val}/CLASS/*.{jpg,jpeg,png}`: torchvision's `ImageFolder` layout.
+//! Image folders, `{train,test|val}/CLASS/…/*.jpg`: torchvision's `ImageFolder` layout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use super::Part;
 use super::files::{Keep, Listing};
+use super::places::missing;
+use super::walk::{LOOKED_FOR, LeftOut, class_folders, images_below};
 use crate::augment::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
@@ -13,54 +18,76 @@ use crate::normalize::Normalization;
 use crate::registry::DatasetInfo;
 use crate::resize::Resize;
 
-const LOOKED_FOR: &str = "*.jpg, *.jpeg or *.png";
-
-/// Opens a part of the image folder `dir`: `train`, or `test` (else `val`).
+/// Opens a part of the image folder `dir`: `train`, or `test` (else `val`, `valid`, `validation`).
 ///
-/// Classes are the names of the sub-folders, sorted by their bytes; other files are ignored. All images are RGB and of
-/// one size, that of the first, unless `resize` brings them to one.
+/// Classes are the names of the sub-folders, sorted by their bytes: names that differ only in case or Unicode form are two classes,
+/// and bytes that are not UTF-8 are shown as `\xE9`. The images of a class are the files below its folder, at any depth,
+/// whose names end as those of JPEG, PNG, WebP, BMP, GIF, TIFF and PNM files do, in either case; links are followed. Their contents
+/// decide on the format. All images are RGB and of one size, that of the first, unless `resize` brings them to one.
+///
+/// [`Dataset::warnings`] counts and names what is left out (other files, hidden ones, folders that programs leave behind), class
+/// folders without images and names that are easily confused.
 ///
 /// # Errors
-/// [`DataError::NoImages`], [`DataError::EmptyClass`], [`DataError::ClassMismatch`] when `test` and `train` have not
-/// the same classes, [`DataError::SizeMismatch`], [`DataError::Truncated`], [`DataError::Decode`], [`DataError::Io`],
-/// each naming the file or folder.
+/// [`DataError::NoImages`], [`DataError::EmptyClass`] for a class of the training part of whose files none is an image,
+/// [`DataError::ClassMismatch`] when `test` and `train` have not the same classes, [`DataError::SizeMismatch`],
+/// [`DataError::Truncated`], [`DataError::Decode`], [`DataError::Unsupported`], [`DataError::Io`], each naming the file or folder.
 pub fn open_folder(dir: &Path, part: Part, resize: Option<Resize>, keep: Keep) -> Result<Arc<dyn Dataset>> {
     let root = part_dir(dir, part)?;
-    let classes = class_dirs(&root)?;
+    let mut left = LeftOut::default();
+    let classes = class_dirs(&root, &mut left)?;
     check_same_classes(dir, &root, &classes)?;
-    let mut files = Vec::new();
-    for (label, path) in classes.values().enumerate() {
-        let found = image_files(path)?;
-        // A test set of a few images may have none of a class; a training set without one is a mistake.
-        if found.is_empty() && part == Part::Train {
-            return Err(DataError::EmptyClass { path: path.clone(), looked_for: LOOKED_FOR });
+    let (mut files, mut empty) = (Vec::new(), Vec::new());
+    for (label, (name, path)) in classes.iter().enumerate() {
+        let mut left_here = LeftOut::default();
+        let found = images_below(path, &mut left_here)?;
+        if found.is_empty() {
+            // A test set of a few images may have none of a class.
+            if part == Part::Train && left_here.warning().is_some() {
+                let found = left_here.summary();
+                return Err(DataError::EmptyClass { path: path.clone(), looked_for: LOOKED_FOR, found });
+            }
+            empty.push(format!("`{}`", shown(name)));
         }
+        left.extend(left_here);
         files.extend(found.into_iter().map(|file| (file, label)));
     }
     if files.is_empty() {
-        let reason = "no class folders (CLASS/*.jpg) in it".into();
+        let reason = match left.warning() {
+            Some(left) => format!("no class folders with images (CLASS/*.jpg) in it; {left}"),
+            None => "no class folders with images (CLASS/*.jpg) in it".into(),
+        };
         return Err(DataError::NoImages { path: root, reason });
     }
+    let mut warnings: Vec<String> = left.warning().into_iter().collect();
+    if !empty.is_empty() {
+        let first = empty.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        let more = if empty.len() > 3 { ", …" } else { "" };
+        warnings.push(format!(
+            "{} of {} class folders have no images: {first}{more}",
+            empty.len(),
+            classes.len()
+        ));
+    }
+    warnings.extend(name_warnings(classes.keys().map(OsString::as_os_str)));
     let name = format!("folder {part} ({})", root.display());
-    Listing { name, classes: classes.into_keys().collect(), files }.open(resize, keep)
+    let classes = classes.keys().map(|name| shown(name)).collect();
+    Listing { name, classes, files, warnings }.open(resize, keep)
 }
 
 fn part_dir(dir: &Path, part: Part) -> Result<PathBuf> {
     let names: &[&str] = match part {
         Part::Train => &["train"],
-        Part::Test => &["test", "val"],
+        Part::Test => &["test", "val", "valid", "validation"],
     };
-    names.iter().map(|name| dir.join(name)).find(|path| path.is_dir()).ok_or_else(|| DataError::MissingData {
-        dataset: "folder",
-        what: format!("sub-folder {}", names.join(" or ")),
-        looked_in: vec![dir.to_path_buf()],
-        hint: HINT,
-    })
+    let found = names.iter().map(|name| dir.join(name)).find(|path| path.is_dir());
+    let what = format!("sub-folder {}", names.join(" or "));
+    found.ok_or_else(|| missing("folder", &what, &[dir.to_path_buf()], HINT, Some(dir)))
 }
 
 pub(crate) const INFO: DatasetInfo = DatasetInfo {
     name: "folder",
-    summary: "your own image folder: {train,test|val}/CLASS/*.{jpg,jpeg,png}, RGB",
+    summary: "your own image folder: {train,test|val}/CLASS/…/*.{jpg,png,webp,bmp,gif,tif,ppm,…}, RGB",
     shape: None,
     classes: None,
     counts: None,
@@ -71,63 +98,78 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     normalization: Normalization::imagenet,
     downloads: &[],
     opener: |options, part| {
-        let dir = options.dir.as_deref().ok_or_else(|| DataError::MissingData {
-            dataset: "folder",
-            what: "the folder".into(),
-            looked_in: Vec::new(),
-            hint: HINT,
-        })?;
+        let dir = options.dir.as_deref();
+        let dir = dir.ok_or_else(|| missing("folder", "the folder", &[], HINT, None))?;
         open_folder(dir, part, options.resize, options.keep)
     },
 };
 
-const HINT: &str = "arrange the files as DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or val; .jpeg and .png too) \
-                    and give DIR";
+const HINT: &str = "arrange the files as DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or val, valid, validation; .png, .webp, .bmp, \
+                    .gif, .tif and .ppm too, in folders below CLASS as well) and give DIR";
 
-/// Names and paths of the class folders, sorted by name.
-pub(super) fn class_dirs(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let mut classes = BTreeMap::new();
-    for entry in std::fs::read_dir(root).map_err(DataError::io(root, "list"))? {
-        let path = entry.map_err(DataError::io(root, "list"))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && !name.starts_with('.') {
-            classes.insert(name, path);
+/// Names and paths of the class folders, sorted by the bytes of their names; everything else is added to `left`.
+pub(super) fn class_dirs(root: &Path, left: &mut LeftOut) -> Result<BTreeMap<OsString, PathBuf>> {
+    let folders = class_folders(root, left)?;
+    Ok(folders.into_iter().map(|path| (path.file_name().unwrap_or_default().to_owned(), path)).collect())
+}
+
+/// A name as text: bytes that are not UTF-8 become `\xE9`, so that different names stay different.
+pub(super) fn shown(name: &OsStr) -> String {
+    let mut text = String::new();
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02X}")));
+    }
+    text
+}
+
+/// What names that are easily confused have in common.
+fn folded(name: &str) -> String {
+    name.nfc().collect::<String>().to_lowercase().nfc().collect()
+}
+
+/// Names that differ only in case or Unicode form, and names that are not UTF-8.
+fn name_warnings<'a>(names: impl Iterator<Item = &'a OsStr>) -> Vec<String> {
+    let (mut warnings, mut seen) = (Vec::new(), HashMap::new());
+    let mut broken = Vec::new();
+    for name in names {
+        let text = shown(name);
+        if name.to_str().is_none() {
+            broken.push(format!("`{text}`"));
+        }
+        if let Some(other) = seen.insert(folded(&text), text.clone()) {
+            warnings.push(format!(
+                "class folders {other:?} and {text:?} differ only in case or Unicode form; they are two classes"
+            ));
         }
     }
-    Ok(classes)
+    if !broken.is_empty() {
+        let first = broken.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        let more = if broken.len() > 3 { ", …" } else { "" };
+        warnings.push(format!("{} class names are not UTF-8: {first}{more}", broken.len()));
+    }
+    warnings
 }
 
 /// Labels are positions in the list of classes, so both parts must have the same ones.
-fn check_same_classes(dir: &Path, root: &Path, classes: &BTreeMap<String, PathBuf>) -> Result<()> {
+fn check_same_classes(dir: &Path, root: &Path, classes: &BTreeMap<OsString, PathBuf>) -> Result<()> {
     let train = dir.join("train");
     if root == train || !train.is_dir() {
         return Ok(());
     }
-    let reference = class_dirs(&train)?;
-    let missing = |class: &String, missing_in: &Path, present_in: &Path| DataError::ClassMismatch {
-        class: class.clone(),
-        missing_in: missing_in.to_path_buf(),
-        present_in: present_in.to_path_buf(),
-    };
+    let reference = class_dirs(&train, &mut LeftOut::default())?;
+    let missing =
+        |class: &OsString, there: &BTreeMap<OsString, PathBuf>, missing_in: &Path, present_in: &Path| {
+            let name = shown(class);
+            let similar = there.keys().map(|other| shown(other)).find(|other| folded(other) == folded(&name));
+            let (missing_in, present_in) = (missing_in.to_path_buf(), present_in.to_path_buf());
+            DataError::ClassMismatch { class: name, similar, missing_in, present_in }
+        };
     if let Some(class) = reference.keys().find(|class| !classes.contains_key(*class)) {
-        return Err(missing(class, root, &train));
+        return Err(missing(class, classes, root, &train));
     }
     match classes.keys().find(|class| !reference.contains_key(*class)) {
-        Some(class) => Err(missing(class, &train, root)),
+        Some(class) => Err(missing(class, &reference, &train, root)),
         None => Ok(()),
     }
-}
-
-pub(super) fn image_files(class: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(class).map_err(DataError::io(class, "list"))? {
-        let path = entry.map_err(DataError::io(class, "list"))?.path();
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let hidden = path.file_name().unwrap_or_default().to_string_lossy().starts_with('.');
-        if matches!(extension.as_str(), "jpg" | "jpeg" | "png") && !hidden {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }

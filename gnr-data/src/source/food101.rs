@@ -1,14 +1,16 @@
 //! Food-101: 101 dishes, listed in JSON and text files.
 //!
-//! Layout (below `food-101`, as the archive unpacks, or directly): `images/CLASS/NUMBER.jpg`; `meta/{train,test}.json`, an object
+//! Layout (below `food-101`, as the archive unpacks, or directly, or one folder deeper): `images/CLASS/NUMBER.jpg`; `meta/{train,test}.json`, an object
 //! of a list of `CLASS/NUMBER` a class; the same as lines of `meta/{train,test}.txt`, which are read where there is no JSON.
+//! Mirrors have `meta/meta` and `images/images`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::files::{Listing, listed_file};
-use super::{Part, locate, read_text};
+use super::places::Places;
+use super::{Part, read_text};
 use crate::augment::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
@@ -40,17 +42,12 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
 };
 
 fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
-    let dirs: Vec<PathBuf> = options.dir.iter().flat_map(|dir| [dir.join("food-101"), dir.clone()]).collect();
-    let find = |candidates: &[String]| {
-        locate(&dirs, candidates).ok_or_else(|| DataError::MissingData {
-            dataset: INFO.name,
-            what: candidates[0].clone(),
-            looked_in: dirs.clone(),
-            hint: HINT,
-        })
-    };
-    let list = find(&[format!("meta/{part}.json"), format!("meta/{part}.txt")])?;
-    let images = find(&["images".to_string()])?;
+    let places = Places::new(INFO.name, HINT, options.dir.as_deref(), &["food-101", ""], |_| true);
+    let list = ["meta", "meta/meta"]
+        .iter()
+        .flat_map(|meta| ["json", "txt"].map(|end| format!("{meta}/{part}.{end}")));
+    let list = places.file(&list.collect::<Vec<_>>())?;
+    let images = places.folder("images")?;
     let listed = match list.extension().is_some_and(|extension| extension == "json") {
         true => from_json(&list)?,
         false => from_lines(&list)?,
@@ -59,6 +56,7 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
     let mut files = Vec::new();
     for (label, (class, names)) in listed.iter().enumerate() {
         for (record, name) in names.iter().enumerate() {
+            let name = name.trim();
             if name.split('/').next() != Some(class.as_str()) {
                 let reason = format!("`{name}` is listed under `{class}`");
                 return Err(DataError::BadLine { path: list, line: record + 1, reason });
@@ -67,7 +65,7 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
         }
     }
     let name = format!("{} {part} ({})", INFO.name, list.display());
-    Listing { name, classes, files }.open(options.resize, options.keep)
+    Listing { name, classes, files, warnings: Vec::new() }.open(options.resize, options.keep)
 }
 
 type Listed = BTreeMap<String, Vec<String>>;

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use super::kind::what_is;
 use super::read::Input;
 use crate::error::{DataError, Result};
 
@@ -34,7 +35,7 @@ pub fn read_idx(path: &Path, rank: u8) -> Result<IdxArray> {
         return Err(DataError::WrongMagic {
             path: path.to_path_buf(),
             expected: format!("{expected:02x?} (unsigned bytes, {rank} dimensions)"),
-            found: format!("{magic:02x?}"),
+            found: format!("{magic:02x?}, {}", what_is(&magic)),
         });
     }
     let header = input.exactly(4 * u64::from(rank), "dimensions")?;

@@ -1,7 +1,7 @@
 //! ImageNet (ILSVRC 2012) as it is published and as everybody arranges it.
 //!
 //! Layout: `train/WNID/*.JPEG`; the 50,000 validation images as `val/WNID/*.JPEG` or, as the archive unpacks, all in `val`
-//! with their classes in the devkit (`ILSVRC2012_devkit_t12/data`) or in Kaggle's `LOC_val_solution.csv`. A label is the position
+//! with their classes in the devkit (`ILSVRC2012_devkit_t12/data`), in Kaggle's `LOC_val_solution.csv` or in Caffe's `val.txt`. A label is the position
 //! of the WordNet id in the sorted list of the thousand, as in published weights; so a folder with some of the classes
 //! (Imagenette, say) keeps the labels that a network of 1,000 classes gives.
 
@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use super::cars::structures;
 use super::files::Listing;
-use super::folder::{class_dirs, image_files};
+use super::folder::{class_dirs, shown};
+use super::places::missing;
+use super::walk::{LeftOut, images_below, images_in};
 use super::{Part, locate, read_text};
 use crate::augment::Augmentation;
 use crate::dataset::Dataset;
@@ -77,30 +79,26 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
     };
     let dir = options.dir.as_deref();
     let looked_in: Vec<PathBuf> = dir.iter().flat_map(|dir| BELOW.map(|below| dir.join(below))).collect();
-    let missing = |what: String| DataError::MissingData {
-        dataset: INFO.name,
-        what,
-        looked_in: looked_in.clone(),
-        hint: HINT,
-    };
+    let missing = |what: &str| missing(INFO.name, what, &looked_in, HINT, dir);
     let (Some(dir), Some(root)) =
         (dir, looked_in.iter().map(|base| base.join(name)).find(|path| path.is_dir()))
     else {
-        return Err(missing(format!("sub-folder {name}")));
+        return Err(missing(&format!("sub-folder {name}")));
     };
     let classes: Vec<String> = imagenet_wnids().map(String::from).collect();
     let mut files = Vec::new();
-    for (wnid, path) in class_dirs(&root)? {
-        let label = label_of(&classes, &path, &wnid)?;
-        files.extend(image_files(&path)?.into_iter().map(|file| (file, label)));
+    let mut left = LeftOut::default();
+    for (wnid, path) in class_dirs(&root, &mut left)? {
+        let label = label_of(&classes, &path, &shown(&wnid))?;
+        files.extend(images_below(&path, &mut left)?.into_iter().map(|file| (file, label)));
     }
     if files.is_empty() && part == Part::Test {
-        let flat = image_files(&root)?;
+        left = LeftOut::default();
+        let flat = images_in(&root, &mut left)?;
         if !flat.is_empty() {
             let truth = Truth::find(dir)?.ok_or_else(|| {
                 missing(
-                    "classes of the images in val (ILSVRC2012_devkit_t12/data or LOC_val_solution.csv)"
-                        .into(),
+                    "classes of the images in val (ILSVRC2012_devkit_t12/data, LOC_val_solution.csv or val.txt)",
                 )
             })?;
             files = flat
@@ -114,7 +112,8 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
         return Err(DataError::NoImages { path: root, reason });
     }
     let name = format!("{} {part} ({})", INFO.name, root.display());
-    Listing { name, classes, files }.open(options.resize, options.keep)
+    Listing { name, classes, files, warnings: left.warning().into_iter().collect() }
+        .open(options.resize, options.keep)
 }
 
 fn label_of(classes: &[String], path: &Path, wnid: &str) -> Result<usize> {
@@ -139,8 +138,11 @@ impl Truth {
         if let Some(path) = locate(&dirs, &["data/ILSVRC2012_validation_ground_truth.txt".to_string()]) {
             return Self::of_devkit(path).map(Some);
         }
-        match locate(&dirs, &["LOC_val_solution.csv".to_string()]) {
-            Some(path) => Self::of_kaggle(path).map(Some),
+        if let Some(path) = locate(&dirs, &["LOC_val_solution.csv".to_string()]) {
+            return Self::of_kaggle(path).map(Some);
+        }
+        match locate(&dirs, &["val.txt".to_string()]) {
+            Some(path) => Self::of_lines(path).map(Some),
             None => Ok(None),
         }
     }
@@ -152,7 +154,8 @@ impl Truth {
         let ids: HashMap<usize, &str> =
             synsets.iter().filter_map(|[id, wnid]| Some((id.index()?, wnid.text()?))).collect();
         let mut wnids = HashMap::new();
-        for (line, text) in read_text(&path)?.lines().enumerate() {
+        // A blank line within would shift the numbers; at the end it is an editor's.
+        for (line, text) in read_text(&path)?.trim_end().lines().enumerate() {
             let wnid = text.trim().parse().ok().and_then(|id: usize| ids.get(&id)).ok_or_else(|| {
                 let reason = format!("`{text}` is not an ILSVRC2012_ID of {}", meta.display());
                 DataError::BadLine { path: path.clone(), line: line + 1, reason }
@@ -166,12 +169,36 @@ impl Truth {
     fn of_kaggle(path: PathBuf) -> Result<Self> {
         let mut wnids = HashMap::new();
         for (line, text) in read_text(&path)?.lines().enumerate().skip(1) {
+            if text.trim().is_empty() {
+                continue;
+            }
             let parts = text.split_once(',').map(|(name, rest)| (name, rest.split_whitespace().next()));
             let Some((name, Some(wnid))) = parts else {
                 let reason = format!("expected NAME,WNID …, found `{text}`");
                 return Err(DataError::BadLine { path, line: line + 1, reason });
             };
-            wnids.insert(name.to_string(), wnid.to_string());
+            wnids.insert(name.trim().to_string(), wnid.to_string());
+        }
+        Ok(Self { path, wnids })
+    }
+
+    /// Lines `NAME CLASS` with the WordNet id or its number in the sorted list of the thousand, as Caffe's list has.
+    fn of_lines(path: PathBuf) -> Result<Self> {
+        let mut wnids = HashMap::new();
+        for (line, text) in read_text(&path)?.lines().enumerate() {
+            if text.trim().is_empty() {
+                continue;
+            }
+            let wnid = text.split_whitespace().nth(1).and_then(|class| match class.parse::<usize>() {
+                Ok(number) => imagenet_wnids().nth(number),
+                Err(_) => imagenet_wnids().find(|wnid| *wnid == class),
+            });
+            let (Some(name), Some(wnid)) = (text.split_whitespace().next(), wnid) else {
+                let reason = format!("expected NAME and a WordNet id or a number below 1000, found `{text}`");
+                return Err(DataError::BadLine { path, line: line + 1, reason });
+            };
+            let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            wnids.insert(stem, wnid.to_string());
         }
         Ok(Self { path, wnids })
     }

@@ -9,12 +9,8 @@
 
 use std::io::Read;
 
-/// Why a file cannot be read: what, and where (within the decompressed element where it is compressed).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Malformed {
-    pub(super) offset: usize,
-    pub(super) reason: String,
-}
+use super::fault::{Fault, Malformed};
+use super::kind::what_is;
 
 type Result<T> = std::result::Result<T, Malformed>;
 
@@ -64,13 +60,23 @@ const MATRIX: u32 = 14;
 
 /// The variables of a file, in order, with their names.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, Value)>> {
-    let fail = |offset, reason: &str| Err(Malformed { offset, reason: reason.into() });
+    let fail = |offset, reason: &str| Err(Malformed { offset, reason: reason.into(), fault: Fault::Damaged });
+    let other = |reason: &str, fault| Err(Malformed { offset: 124, reason: reason.into(), fault });
     match bytes.get(124..HEADER) {
         Some([0x00, 0x01, b'I', b'M']) => {}
-        Some([0x01, 0x00, b'M', b'I']) => return fail(124, "big-endian MAT-files are not read"),
-        Some([_, 0x02, b'I', b'M']) => return fail(124, "a version 7.3 (HDF5) MAT-file; save it with -v7"),
-        Some(_) => return fail(124, "not a level 5 MAT-file"),
-        None => return fail(bytes.len(), "the header of 128 bytes is incomplete"),
+        Some([0x01, 0x00, b'M', b'I']) => {
+            return other("a big-endian MAT-file; save it again with -v7", Fault::Unsupported);
+        }
+        Some([_, 0x02, b'I', b'M']) => {
+            return other("a version 7.3 (HDF5) MAT-file; save it with -v7", Fault::Unsupported);
+        }
+        None if bytes.starts_with(b"MATLAB") => {
+            return fail(bytes.len(), "the header of 128 bytes is incomplete");
+        }
+        _ => {
+            let reason = format!("not a level 5 MAT-file but {}", what_is(bytes));
+            return other(&reason, Fault::Unknown);
+        }
     }
     let mut variables = Vec::new();
     let mut reader = Reader { bytes, at: HEADER };
@@ -85,7 +91,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, Value)>> {
                     return fail(reader.at - data.len(), &format!("damaged compression: {error}"));
                 }
                 if inflated.len() as u64 > MAX_INFLATED {
-                    return fail(reader.at - data.len(), "decompresses to more than 256 MiB");
+                    return other("an element decompresses to more than 256 MiB", Fault::Unsupported);
                 }
                 match Reader::new(&inflated).element()? {
                     (MATRIX, data) => variables.push(Reader::new(data).matrix(MAX_DEPTH)?),
@@ -111,7 +117,7 @@ impl<'a> Reader<'a> {
     }
 
     fn fail<T>(&self, reason: impl Into<String>) -> Result<T> {
-        Err(Malformed { offset: self.at, reason: reason.into() })
+        Err(Malformed { offset: self.at, reason: reason.into(), fault: Fault::Damaged })
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {

@@ -1,10 +1,14 @@
 //! MNIST and its family: IDX files of images and labels, `{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]`.
+//!
+//! Layout: in the folder that is given, in `raw` or `MNIST/raw` as torchvision keeps it, or one folder deeper if its name is not that
+//! of another member of the family. A dot may stand before `idx` (Kaggle), and a folder of the file's name may be around the file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::idx::read_idx;
-use super::{Part, check_labels, locate};
+use super::places::Places;
+use super::{Part, check_labels};
 use crate::augment::Augmentation;
 use crate::dataset::{Dataset, InMemory};
 use crate::error::{DataError, Result};
@@ -26,6 +30,36 @@ pub(super) struct Family {
     /// Whether pixels are stored column by column.
     pub(super) transposed: bool,
     pub(super) hint: &'static str,
+}
+
+impl Family {
+    /// Whether the files in a folder of this name may be this set: the names of the files do not tell the members apart.
+    fn owns(&self, folder: &str) -> bool {
+        let plain = |text: &str| -> String {
+            text.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect()
+        };
+        let (folder, own) = (plain(folder), plain(self.name.split("-mnist").next().unwrap_or_default()));
+        let members = ["fashion", "kmnist", "kuzushiji", "emnist", "qmnist"];
+        let own = if self.name.starts_with("emnist") { "emnist" } else { &own };
+        match members.iter().find(|member| folder.contains(*member)) {
+            Some(&member) => member == own || (member == "kuzushiji" && own == "kmnist"),
+            None => {
+                let general = [
+                    "archive",
+                    "data",
+                    "dataset",
+                    "datasets",
+                    "download",
+                    "downloads",
+                    "files",
+                    "input",
+                    "raw",
+                    "gzip",
+                ];
+                general.contains(&folder.as_str()) || (own == "mnist" && folder.contains("mnist"))
+            }
+        }
+    }
 }
 
 pub(super) const DIGITS: &[&str] = &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
@@ -210,27 +244,21 @@ pub(crate) const KMNIST: DatasetInfo = DatasetInfo {
 
 /// Opens a part of a member: `STEM-{images-idx3,labels-idx1}-ubyte[.gz]` (also spelt `images.idx3`).
 pub(super) fn open(family: &Family, options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
-    let dirs: Vec<PathBuf> = match &options.dir {
-        Some(dir) => family.below.iter().map(|below| dir.join(below)).collect(),
-        None => family.installed.iter().map(PathBuf::from).collect(),
+    let places = match options.dir.as_deref() {
+        Some(dir) => Places::new(family.name, family.hint, Some(dir), family.below, |name| family.owns(name)),
+        None => Places::installed(family.name, family.hint, family.installed.as_slice()),
     };
     let stem = match part {
         Part::Train => family.stems[0],
         Part::Test => family.stems[1],
     };
     let find = |kind: &str, rank: u8| {
-        let names = [
+        places.file(&[
             format!("{stem}-{kind}-idx{rank}-ubyte"),
             format!("{stem}-{kind}-idx{rank}-ubyte.gz"),
             format!("{stem}-{kind}.idx{rank}-ubyte"),
             format!("{stem}-{kind}.idx{rank}-ubyte.gz"),
-        ];
-        locate(&dirs, &names).ok_or_else(|| DataError::MissingData {
-            dataset: family.name,
-            what: format!("{}[.gz]", names[0]),
-            looked_in: dirs.clone(),
-            hint: family.hint,
-        })
+        ])
     };
     let (images_path, labels_path) = (find("images", 3)?, find("labels", 1)?);
     let (mut images, labels) = (read_idx(&images_path, 3)?, read_idx(&labels_path, 1)?);
@@ -255,13 +283,14 @@ pub(super) fn open(family: &Family, options: &OpenOptions, part: Part) -> Result
         images.values = transpose(&images.values, height, width);
         std::mem::swap(&mut height, &mut width);
     }
-    Ok(Arc::new(InMemory::new(
+    let set = InMemory::new(
         format!("{} {part} ({})", family.name, images_path.display()),
         [1, height, width],
         family.classes.iter().map(|name| (*name).to_string()).collect(),
         images.values,
         labels.into_iter().map(usize::from).collect(),
-    )?))
+    )?;
+    Ok(Arc::new(set.warned(Vec::new(), |index| format!("image {index} of {}", images_path.display()))))
 }
 
 /// Labels counted from 0, where the file counts from `first`.

@@ -5,21 +5,28 @@ pub(crate) mod cifar;
 pub(crate) mod decode;
 pub(crate) mod digits;
 pub(crate) mod emnist;
+mod fault;
 pub(crate) mod files;
 pub(crate) mod folder;
 pub(crate) mod food101;
+pub(crate) mod gzip;
 pub(crate) mod idx;
 pub(crate) mod imagenet;
 mod jpeg;
+mod kind;
 mod mat;
 pub(crate) mod mnist;
 pub(crate) mod pets;
 mod pickle;
+mod places;
 mod read;
+pub(crate) mod text;
+pub(crate) mod walk;
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, Result};
+use text::read_text;
 
 /// The half of a published data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,18 +68,9 @@ fn check_labels(path: &Path, labels: &[u8], classes: usize, offset: impl Fn(usiz
 /// The variables of a MAT-file.
 pub(crate) fn mat_variables(path: &Path) -> Result<Vec<(String, mat::Value)>> {
     let bytes = read_whole(path)?;
-    mat::parse(&bytes).map_err(|error| DataError::Malformed {
-        path: path.to_path_buf(),
-        format: "MAT-file",
-        offset: error.offset as u64,
-        reason: error.reason,
-    })
+    mat::parse(&bytes).map_err(|error| error.into_error(path, "MAT-file"))
 }
 
 fn read_whole(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(DataError::io(path, "read"))
-}
-
-fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(DataError::io(path, "read"))
 }

@@ -1,13 +1,15 @@
 //! Oxford-IIIT Pets: 37 breeds of cats and dogs, listed in text files.
 //!
-//! Layout (below `oxford-iiit-pet`, where torchvision keeps it, or directly): `images/BREED_NUMBER.jpg` and
-//! `annotations/{trainval,test}.txt`, lines of name, breed from 1, species and number within the species.
+//! Layout (below `oxford-iiit-pet`, where torchvision keeps it, or directly, or one folder deeper): `images/BREED_NUMBER.jpg` and
+//! `annotations/{trainval,test}.txt`, lines of name, breed from 1, species and number within the species. Mirrors have
+//! `images/images` and `annotations/annotations`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{Listing, listed_file};
-use super::{Part, locate, read_text};
+use super::places::Places;
+use super::{Part, read_text};
 use crate::augment::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
@@ -59,25 +61,17 @@ const BREEDS: [&str; 37] = [
 ];
 
 fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
-    let dirs: Vec<PathBuf> =
-        options.dir.iter().flat_map(|dir| [dir.join("oxford-iiit-pet"), dir.clone()]).collect();
+    let places = Places::new(INFO.name, HINT, options.dir.as_deref(), &["oxford-iiit-pet", ""], |_| true);
     let list = match part {
         Part::Train => "annotations/trainval.txt",
         Part::Test => "annotations/test.txt",
     };
-    let find = |name: &str| {
-        locate(&dirs, &[name.to_string()]).ok_or_else(|| DataError::MissingData {
-            dataset: INFO.name,
-            what: name.to_string(),
-            looked_in: dirs.clone(),
-            hint: HINT,
-        })
-    };
-    let (list, images) = (find(list)?, find("images")?);
+    let list = places.file(&[list.to_string(), list.replacen('/', "/annotations/", 1)])?;
+    let images = places.folder("images")?;
     let files = entries(&list, &images)?;
     let name = format!("{} {part} ({})", INFO.name, list.display());
     let classes = BREEDS.iter().map(|breed| breed.replace('_', " ")).collect();
-    Listing { name, classes, files }.open(options.resize, options.keep)
+    Listing { name, classes, files, warnings: Vec::new() }.open(options.resize, options.keep)
 }
 
 fn entries(list: &Path, images: &Path) -> Result<Vec<(PathBuf, usize)>> {

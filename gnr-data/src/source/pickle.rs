@@ -6,17 +6,17 @@
 //!
 //! Protocols 0 to 5 (Python 2's cPickle wrote the published files with protocol 2). Reference: CPython, `Lib/pickletools.py`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Why a pickle cannot be read: what, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Malformed {
-    pub(super) offset: usize,
-    pub(super) reason: String,
-}
+use super::fault::{Fault, Malformed};
+use super::kind::what_is;
 
 type Result<T> = std::result::Result<T, Malformed>;
+
+/// Bound on the name of a function with its module's: a name may be shared, and each use copies it.
+const MAX_NAME: usize = 256;
 
 /// Number of a value in the arena.
 pub(super) type Id = usize;
@@ -27,7 +27,7 @@ pub(super) enum Value {
     Other,
     Int(i64),
     /// Text or bytes: Python 2 does not tell them apart.
-    Bytes(Range<usize>),
+    Bytes(Range<usize>, Form),
     List(Vec<Id>),
     Tuple(Vec<Id>),
     Dict(Vec<(Id, Id)>),
@@ -39,6 +39,56 @@ pub(super) enum Value {
         arguments: Id,
         state: Option<Id>,
     },
+}
+
+/// How text or bytes stand in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As they are (text: in UTF-8).
+    Plain,
+    /// Between quotes, with Python's escapes (protocol 0).
+    Quoted,
+    /// Latin-1 with `\uXXXX` for the rest (protocol 0).
+    Escaped,
+}
+
+/// A numpy array in the file.
+pub(super) struct NdArray<'a> {
+    pub(super) dims: Vec<usize>,
+    /// Numpy's name of the type without its byte order, e.g. `u1`.
+    pub(super) kind: String,
+    big_endian: bool,
+    /// Whether the first dimension is the fastest.
+    pub(super) fortran: bool,
+    pub(super) data: Cow<'a, [u8]>,
+}
+
+impl NdArray<'_> {
+    /// The elements of an array of integers; `None` for other types.
+    pub(super) fn integers(&self) -> Option<Vec<i64>> {
+        let size = integer_size(&self.kind)?;
+        let number = |bytes: &[u8]| integer(bytes, self.kind.starts_with('i'), self.big_endian);
+        Some(self.data.chunks_exact(size).map(number).collect())
+    }
+}
+
+/// Bytes of an element of an integer (or Boolean) type.
+fn integer_size(kind: &str) -> Option<usize> {
+    match kind {
+        "b1" | "i1" | "u1" => Some(1),
+        "i2" | "u2" => Some(2),
+        "i4" | "u4" => Some(4),
+        "i8" | "u8" => Some(8),
+        _ => None,
+    }
+}
+
+/// A number of at most 8 bytes.
+fn integer(bytes: &[u8], signed: bool, big_endian: bool) -> i64 {
+    let first = if big_endian { bytes.first() } else { bytes.last() };
+    let start = if signed && first.is_some_and(|byte| byte >> 7 == 1) { -1 } else { 0 };
+    let add = |value: i64, &byte: &u8| value << 8 | i64::from(byte);
+    if big_endian { bytes.iter().fold(start, add) } else { bytes.iter().rev().fold(start, add) }
 }
 
 /// A parsed file.
@@ -57,6 +107,7 @@ impl<'a> Pickle<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            left: 4096 + bytes.len() / 64,
         };
         let root = machine.run()?;
         Ok(Self { bytes, values: machine.values, root })
@@ -66,23 +117,76 @@ impl<'a> Pickle<'a> {
         self.root
     }
 
-    pub(super) fn bytes(&self, id: Id) -> Option<&'a [u8]> {
+    /// Text or bytes, also where Python 3 writes bytes as a call that makes them of text (protocols 0 to 2).
+    pub(super) fn bytes(&self, id: Id) -> Option<Cow<'a, [u8]>> {
         match &self.values[id] {
-            Value::Bytes(range) => Some(&self.bytes[range.clone()]),
+            Value::Bytes(range, form) => {
+                let bytes = &self.bytes[range.clone()];
+                Some(match form {
+                    Form::Plain => Cow::Borrowed(bytes),
+                    Form::Quoted | Form::Escaped => unescaped(bytes, *form),
+                })
+            }
+            Value::Object { callable, arguments, .. } => {
+                let Value::Global(name) = &self.values[*callable] else { return None };
+                match (name.as_str(), self.items(*arguments)?) {
+                    ("_codecs encode", [text, ..]) => {
+                        let Value::Bytes(range, form) = &self.values[*text] else { return None };
+                        // What is not UTF-8 here is Latin-1 already.
+                        match (form, std::str::from_utf8(&self.bytes[range.clone()])) {
+                            (Form::Plain, Ok(text)) => {
+                                let byte = |c: char| u8::try_from(u32::from(c)).ok();
+                                text.chars().map(byte).collect::<Option<Vec<u8>>>().map(Cow::Owned)
+                            }
+                            _ => self.bytes(*text),
+                        }
+                    }
+                    ("__builtin__ bytes" | "builtins bytes", []) => Some(Cow::Borrowed(&[])),
+                    _ => None,
+                }
+            }
             _ => None,
         }
+    }
+
+    /// How many bytes of the file a text, or what is made of one, takes.
+    fn length(&self, id: Id) -> usize {
+        match &self.values[id] {
+            Value::Bytes(range, _) => range.len(),
+            Value::Object { arguments, .. } => match self.items(*arguments) {
+                Some([text, ..]) if matches!(self.values[*text], Value::Bytes(..)) => self.length(*text),
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
+
+    /// Whether a value is this short text or these few bytes. Long ones are not decoded: they may be there a thousand times.
+    fn is(&self, id: Id, expected: &[u8]) -> bool {
+        self.length(id) <= 8 * expected.len() + 8 && self.bytes(id).is_some_and(|bytes| *bytes == *expected)
     }
 
     /// The value of a key of a dictionary.
     pub(super) fn get(&self, dict: Id, key: &str) -> Option<Id> {
         match &self.values[dict] {
-            Value::Dict(entries) => entries
-                .iter()
-                .rev()
-                .find(|(k, _)| self.bytes(*k) == Some(key.as_bytes()))
-                .map(|entry| entry.1),
+            Value::Dict(entries) => {
+                entries.iter().rev().find(|(k, _)| self.is(*k, key.as_bytes())).map(|entry| entry.1)
+            }
             _ => None,
         }
+    }
+
+    /// The first keys of a dictionary as text, for the words of an error.
+    pub(super) fn keys(&self, dict: Id) -> String {
+        let Value::Dict(entries) = &self.values[dict] else { return "no dictionary".into() };
+        let text = |id: Id| match self.length(id) {
+            0..=40 => {
+                self.bytes(id).map(|bytes| String::from_utf8_lossy(&bytes).escape_default().to_string())
+            }
+            _ => None,
+        };
+        let keys: Vec<String> = entries.iter().take(8).map(|(k, _)| text(*k).unwrap_or("?".into())).collect();
+        format!("a dictionary with the keys {}", keys.join(", "))
     }
 
     /// The items of a list or tuple.
@@ -93,39 +197,101 @@ impl<'a> Pickle<'a> {
         }
     }
 
+    /// A Python or numpy integer.
     pub(super) fn int(&self, id: Id) -> Option<i64> {
         match self.values[id] {
             Value::Int(value) => Some(value),
+            Value::Object { callable, arguments, .. } => {
+                let Value::Global(name) = &self.values[callable] else { return None };
+                let [dtype, data] = *self.items(arguments)? else { return None };
+                if !matches!(name.as_str(), "numpy.core.multiarray scalar" | "numpy._core.multiarray scalar")
+                {
+                    return None;
+                }
+                let (kind, big_endian) = self.dtype(dtype)?;
+                let size = integer_size(&kind)?;
+                let bytes = if self.length(data) <= 64 { self.bytes(data)? } else { return None };
+                (bytes.len() == size).then(|| integer(&bytes, kind.starts_with('i'), big_endian))
+            }
             _ => None,
         }
     }
 
-    /// Dimensions and contents of a numpy array of bytes in C order.
-    pub(super) fn array(&self, id: Id) -> Option<(Vec<usize>, &'a [u8])> {
+    /// A list, tuple or one-dimensional numpy array of integers, `None` for each item that is none.
+    pub(super) fn integers(&self, id: Id) -> Option<Vec<Option<i64>>> {
+        if let Some(items) = self.items(id) {
+            return Some(items.iter().map(|&item| self.int(item)).collect());
+        }
+        let array = self.array(id)?;
+        let flat = matches!(array.dims[..], [_] | [_, 1] | [1, _]);
+        let numbers = array.integers().filter(|_| flat)?;
+        Some(numbers.into_iter().map(Some).collect())
+    }
+
+    /// Name without byte order, and whether that is big-endian.
+    fn dtype(&self, id: Id) -> Option<(String, bool)> {
+        let Value::Object { callable, arguments, state } = self.values[id] else { return None };
+        let kind = *self.items(arguments)?.first()?;
+        if !matches!(&self.values[callable], Value::Global(name) if name == "numpy dtype")
+            || self.length(kind) > 64
+        {
+            return None;
+        }
+        let order = state.and_then(|state| self.items(state)?.get(1).copied());
+        let big_endian = order.is_some_and(|order| self.is(order, b">"));
+        Some((String::from_utf8_lossy(&self.bytes(kind)?).into_owned(), big_endian))
+    }
+
+    /// A numpy array.
+    pub(super) fn array(&self, id: Id) -> Option<NdArray<'a>> {
         let Value::Object { callable, arguments, state } = self.values[id] else { return None };
         let Value::Global(name) = &self.values[callable] else { return None };
-        let (shape, dtype, data) = match name.rsplit(' ').next() {
+        let (shape, dtype, data, fortran) = match name.rsplit(' ').next() {
             // Up to protocol 4: an empty array, then its state.
             Some("_reconstruct") => {
                 let [_version, shape, dtype, fortran, data] = *self.items(state?)? else { return None };
-                (self.int(fortran)? == 0).then_some((shape, dtype, data))?
+                (shape, dtype, data, self.int(fortran)? != 0)
             }
             Some("_frombuffer") => {
                 let [data, dtype, shape, order] = *self.items(arguments)? else { return None };
-                (self.bytes(order)? == b"C").then_some((shape, dtype, data))?
+                (shape, dtype, data, !self.is(order, b"C"))
             }
             _ => return None,
         };
-        let Value::Object { callable, arguments, .. } = self.values[dtype] else { return None };
-        let Value::Global(name) = &self.values[callable] else { return None };
-        let kind = self.bytes(*self.items(arguments)?.first()?)?;
-        if name != "numpy dtype" || kind != b"u1" {
-            return None;
-        }
+        let (kind, big_endian) = self.dtype(dtype)?;
         let dims: Option<Vec<usize>> =
             self.items(shape)?.iter().map(|&dim| usize::try_from(self.int(dim)?).ok()).collect();
-        Some((dims?, self.bytes(data)?))
+        Some(NdArray { dims: dims?, kind, big_endian, fortran, data: self.bytes(data)? })
     }
+}
+
+/// Text of protocol 0 without its escapes; an escape that is not known stays as it is.
+fn unescaped(bytes: &[u8], form: Form) -> Cow<'_, [u8]> {
+    if !bytes.contains(&b'\\') {
+        return Cow::Borrowed(bytes);
+    }
+    let (mut out, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
+    let hex = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+    while let Some((&byte, after)) = rest.split_first() {
+        let known = match (byte, after) {
+            (b'\\', [b'x', a, b, ..]) if form == Form::Quoted => hex(&[*a, *b]).map(|code| (code as u8, 4)),
+            (b'\\', [b'u', digits @ ..]) if form == Form::Escaped && digits.len() >= 4 => {
+                hex(&digits[..4]).and_then(|code| u8::try_from(code).ok()).map(|code| (code, 6))
+            }
+            (b'\\', [escape, ..]) if form == Form::Quoted => match escape {
+                b'n' => Some((b'\n', 2)),
+                b'r' => Some((b'\r', 2)),
+                b't' => Some((b'\t', 2)),
+                b'\\' | b'\'' | b'"' => Some((*escape, 2)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let (byte, length) = known.unwrap_or((byte, 1));
+        out.push(byte);
+        rest = &rest[length..];
+    }
+    Cow::Owned(out)
 }
 
 struct Machine<'a> {
@@ -136,11 +302,18 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// Operations that may still be run: each takes a bounded number of bytes of memory, so together they take a bounded part of the
+    /// file's size. A batch has a few operations an image, whose 3,072 bytes are one.
+    left: usize,
 }
 
 impl<'a> Machine<'a> {
     fn fail<T>(&self, reason: impl Into<String>) -> Result<T> {
-        Err(Malformed { offset: self.at, reason: reason.into() })
+        Err(Malformed { offset: self.at, reason: reason.into(), fault: Fault::Damaged })
+    }
+
+    fn unknown<T>(&self, reason: impl Into<String>) -> Result<T> {
+        Err(Malformed { offset: self.at, reason: reason.into(), fault: Fault::Unknown })
     }
 
     fn take(&mut self, count: u64) -> Result<Range<usize>> {
@@ -249,9 +422,16 @@ impl<'a> Machine<'a> {
     }
 
     fn run(&mut self) -> Result<Id> {
+        if self.bytes.is_empty() {
+            return self.unknown("not a pickle but an empty file");
+        }
         loop {
             let code = self.take(1)?;
             let code = self.bytes[code.start];
+            self.left = match self.left.checked_sub(1) {
+                Some(left) => left,
+                None => return self.unknown("more objects than a batch of images has"),
+            };
             match code {
                 b'.' => return self.pop(),
                 // Protocol.
@@ -316,16 +496,15 @@ impl<'a> Machine<'a> {
                     let quoted = &self.bytes[line.clone()];
                     let plain = quoted.len() >= 2
                         && matches!(quoted[0], b'\'' | b'"')
-                        && quoted.last() == quoted.first()
-                        && !quoted.contains(&b'\\');
+                        && quoted.last() == quoted.first();
                     if !plain {
-                        return self.fail("a string that is not quoted, or has escapes");
+                        return self.fail("a string that is not quoted");
                     }
-                    self.push(Value::Bytes(line.start + 1..line.end - 1));
+                    self.push(Value::Bytes(line.start + 1..line.end - 1, Form::Quoted));
                 }
                 b'V' => {
                     let line = self.line()?;
-                    self.push(Value::Bytes(line));
+                    self.push(Value::Bytes(line, Form::Escaped));
                 }
                 b'U' | b'C' | 0x8c => {
                     let length = self.number::<1>()?;
@@ -399,12 +578,17 @@ impl<'a> Machine<'a> {
                 }
                 b'c' => {
                     let (module, name) = (self.line()?, self.line()?);
+                    if module.len() + name.len() > MAX_NAME {
+                        return self.unknown("a name of a function that is no name");
+                    }
                     self.push(Value::Global(format!("{} {}", self.text(module), self.text(name))));
                 }
                 0x93 => {
                     let (name, module) = (self.pop()?, self.pop()?);
                     match (&self.values[module], &self.values[name]) {
-                        (Value::Bytes(module), Value::Bytes(name)) => {
+                        (Value::Bytes(module, _), Value::Bytes(name, _))
+                            if module.len() + name.len() <= MAX_NAME =>
+                        {
                             let global = format!("{} {}", self.text(module.clone()), self.text(name.clone()));
                             self.push(Value::Global(global));
                         }
@@ -413,6 +597,11 @@ impl<'a> Machine<'a> {
                 }
                 b'R' | 0x81 => {
                     let (arguments, callable) = (self.pop()?, self.pop()?);
+                    let ordered = matches!(&self.values[callable], Value::Global(name) if name == "collections OrderedDict");
+                    if ordered && matches!(&self.values[arguments], Value::Tuple(items) if items.is_empty()) {
+                        self.push(Value::Dict(Vec::new()));
+                        continue;
+                    }
                     self.push(Value::Object { callable, arguments, state: None });
                 }
                 b'b' => {
@@ -423,14 +612,17 @@ impl<'a> Machine<'a> {
                         _ => return self.fail("a state for something that is not an object"),
                     }
                 }
-                _ => return self.fail(format!("operation 0x{code:02x} has no place in a file of images")),
+                _ if self.at == 1 => {
+                    return self.unknown(format!("not a pickle but {}", what_is(self.bytes)));
+                }
+                _ => return self.unknown(format!("operation 0x{code:02x} has no place in a file of images")),
             }
         }
     }
 
     fn string(&mut self, length: u64) -> Result<()> {
         let range = self.take(length)?;
-        self.push(Value::Bytes(range));
+        self.push(Value::Bytes(range, Form::Plain));
         Ok(())
     }
 }
@@ -459,8 +651,12 @@ mod tests {
             let pickle = Pickle::parse(&bytes).unwrap();
             let labels = pickle.items(pickle.get(pickle.root(), "labels").unwrap()).unwrap();
             assert_eq!(labels.iter().map(|&id| pickle.int(id)).collect::<Vec<_>>(), [Some(6), Some(9)]);
-            let (dims, data) = pickle.array(pickle.get(pickle.root(), "data").unwrap()).unwrap();
-            assert_eq!((dims, data[0], data[3072]), (vec![2, 3072], 7, 200), "protocol {protocol}");
+            let array = pickle.array(pickle.get(pickle.root(), "data").unwrap()).unwrap();
+            assert_eq!(
+                (array.dims, array.data[0], array.data[3072]),
+                (vec![2, 3072], 7, 200),
+                "protocol {protocol}"
+            );
         }
     }
 

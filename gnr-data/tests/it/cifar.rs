@@ -44,8 +44,18 @@ fn names_come_from_the_archive() {
     assert_eq!(open().unwrap().classes()[3], "d");
     fs::write(&names, "a\nb\n").unwrap();
     assert!(matches!(open(), Err(DataError::ClassNames { expected: 10, found: 2, .. })));
-    fs::write(&names, [0xff, 0xfe]).unwrap();
-    assert!(open().err().unwrap().to_string().contains("batches.meta.txt: cannot read"));
+    fs::write(&names, [b'a', 0xe9]).unwrap();
+    let message = open().err().unwrap().to_string();
+    assert!(message.contains("batches.meta.txt:1: text that is not UTF-8 (byte 0xe9)"), "{message}");
+    // A byte-order mark and line ends of Windows, in UTF-8 and UTF-16.
+    let text = "a\r\nb\r\nc\r\nd\r\ne\r\nf\r\ng\r\nh\r\ni\r\nj \r\n";
+    let wide: Vec<u8> =
+        "\u{feff}".chars().chain(text.chars()).flat_map(|c| (c as u16).to_le_bytes()).collect();
+    for bytes in [format!("\u{feff}{text}").into_bytes(), wide] {
+        fs::write(&names, bytes).unwrap();
+        let set = open().unwrap();
+        assert_eq!((set.classes()[0].as_str(), set.classes()[9].as_str()), ("a", "j"));
+    }
 }
 
 #[test]

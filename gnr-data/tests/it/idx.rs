@@ -81,7 +81,7 @@ fn missing_files_say_how_to_get_them() {
     assert!(error.starts_with("/nowhere/at/all: cannot open: No such file"), "{error}");
     let dir = tempdir().unwrap();
     let error = open("mnist", Part::Test, &OpenOptions::dir(dir.path())).err().unwrap();
-    assert!(matches!(&error, DataError::MissingData { what, .. } if what == "t10k-images-idx3-ubyte[.gz]"));
+    assert!(matches!(&error, DataError::MissingData { what, .. } if what == "t10k-images-idx3-ubyte"));
     assert!(error.to_string().contains("gnr data fetch mnist"), "{error}");
     let error = open("mnist", Part::Train, &OpenOptions::default()).err().unwrap().to_string();
     assert!(error.contains("none was given"), "{error}");

@@ -264,7 +264,7 @@ fn lists_that_do_not_fit_say_where() {
     }
     assert_eq!(
         message("labels.txt", b"0\n\xff\xfe\n"),
-        ":2: expected a label a line, or a NumPy array; this is no text"
+        ":2: expected a label a line, or a NumPy array; found text that is not UTF-8 (byte 0xff); save the file as UTF-8"
     );
     let missing = listed(dir.path().join("none.txt"), 3).err().unwrap();
     assert!(matches!(&missing, DataError::Io { .. }), "{missing}");

@@ -8,7 +8,6 @@ mod golden;
 mod objects;
 mod registry;
 mod smooth;
-#[path = "../support/mod.rs"]
 mod support;
 mod torch;
 mod weights;

@@ -45,6 +45,9 @@ pub struct Data {
     /// Folder of the files. Default: none (embedded or installed sets need none).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
+    /// Whether files that would be left out, blank images and names that are easily confused are errors, not warnings. Default: no.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// Fraction of the training images held out for validation, in [0, 1). Default 0.
     pub validation: f64,
     /// Seed of that choice. Default 0.

@@ -108,11 +108,13 @@ fn data(reader: &mut Reader<'_>) -> Data {
         );
     }
     let dir = data.optional::<String>("dir");
+    let strict = data.value("strict", false);
     let validation = data.value_in("validation", 0.0, in_unit, "a fraction, must lie in [0, 1)");
     let validation_seed = data.value("validation_seed", 0);
     let variation = super::augment::read(reader, augment);
     Data {
         dir,
+        strict,
         validation,
         validation_seed,
         augment,

@@ -1,0 +1,140 @@
+//! Where the files of a published set lie: in the folder that is given, in those that archives and mirrors put around them, or one
+//! folder deeper; and what to say when they do not.
+
+use std::path::{Path, PathBuf};
+
+use super::walk::{has_images, sub_folders};
+use crate::error::{DataError, Result};
+
+/// Folders to look in, for the files of one set.
+pub(super) struct Places<'a> {
+    dataset: &'static str,
+    hint: &'static str,
+    /// The folder that is given.
+    dir: Option<&'a Path>,
+    /// Folders below it where the files are usually kept, the first first.
+    usual: Vec<PathBuf>,
+    /// The usual folders of each folder in `dir`.
+    deeper: Vec<PathBuf>,
+}
+
+impl<'a> Places<'a> {
+    /// The folders `below` the given one, and the same in each folder of it that `is_ours` accepts by its name.
+    pub(super) fn new(
+        dataset: &'static str,
+        hint: &'static str,
+        dir: Option<&'a Path>,
+        below: &[&str],
+        is_ours: impl Fn(&str) -> bool,
+    ) -> Self {
+        let join = |base: &Path| below.iter().map(|below| base.join(below)).collect::<Vec<_>>();
+        let usual = dir.map(join).unwrap_or_default();
+        let accepted = |path: &PathBuf| is_ours(&path.file_name().unwrap_or_default().to_string_lossy());
+        let deeper = dir.map(sub_folders).unwrap_or_default().into_iter().filter(accepted);
+        let deeper = deeper.flat_map(|path| join(&path)).collect();
+        Self { dataset, hint, dir, usual, deeper }
+    }
+
+    /// Folders outside of the given one, used when none is given.
+    pub(super) fn installed(dataset: &'static str, hint: &'static str, folders: &[&str]) -> Self {
+        let usual = folders.iter().map(PathBuf::from).collect();
+        Self { dataset, hint, dir: None, usual, deeper: Vec::new() }
+    }
+
+    /// The file of one of these `names` (paths may be given too), of which the first is the usual one. A folder of a file's name
+    /// may hold that file, as some programs unpack.
+    ///
+    /// # Errors
+    /// [`DataError::MissingData`], also when several folders hold one.
+    pub(super) fn file(&self, names: &[String]) -> Result<PathBuf> {
+        self.find(&names[0], |base| names.iter().find_map(|name| file_at(&base.join(name), names)))
+    }
+
+    /// The file of one of these names, if there is one.
+    pub(super) fn optional_file(&self, names: &[String]) -> Option<PathBuf> {
+        self.file(names).ok()
+    }
+
+    /// The folder `name`; if it holds nothing but another one of that name, that one.
+    ///
+    /// # Errors
+    /// [`DataError::MissingData`], also when there are several.
+    pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let mut folder = self.find(name, |base| Some(base.join(name)).filter(|path| path.is_dir()))?;
+        // Twice is as deep as archives of archives go.
+        for _ in 0..2 {
+            let inner = folder.join(Path::new(name).file_name().unwrap_or_default());
+            if !inner.is_dir() || has_images(&folder) {
+                break;
+            }
+            folder = inner;
+        }
+        Ok(folder)
+    }
+
+    fn find(&self, what: &str, look: impl Fn(&Path) -> Option<PathBuf>) -> Result<PathBuf> {
+        if let Some(found) = self.usual.iter().find_map(|base| look(base)) {
+            return Ok(found);
+        }
+        let mut found: Vec<PathBuf> = self.deeper.iter().filter_map(|base| look(base)).collect();
+        // Two of the usual folders may be one.
+        found.dedup();
+        match found.len() {
+            0 => Err(self.missing(what)),
+            1 => Ok(found.remove(0)),
+            _ => {
+                let found: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
+                Err(self
+                    .missing(&format!("exactly one {what} ({}: give the folder of one)", found.join(", "))))
+            }
+        }
+    }
+
+    /// The error that `what` is not there.
+    pub(super) fn missing(&self, what: &str) -> DataError {
+        missing(self.dataset, what, &self.usual, self.hint, self.dir)
+    }
+}
+
+/// `path` if it is a file, or the file in the folder `path` that has one of `names`.
+fn file_at(path: &Path, names: &[String]) -> Option<PathBuf> {
+    if path.is_file() {
+        return Some(path.to_path_buf());
+    }
+    let inside = |name: &String| path.join(Path::new(name).file_name().unwrap_or_default());
+    names.iter().map(inside).find(|inside| inside.is_file())
+}
+
+/// The error that `what` is not in the folders `looked_in`, with what is in `dir` instead.
+pub(super) fn missing(
+    dataset: &'static str,
+    what: &str,
+    looked_in: &[PathBuf],
+    hint: &'static str,
+    dir: Option<&Path>,
+) -> DataError {
+    let found = dir.map(contents).unwrap_or_default();
+    DataError::MissingData { dataset, what: what.into(), looked_in: looked_in.to_vec(), found, hint }
+}
+
+/// What a folder holds, in a line; with the advice to unpack archives.
+fn contents(dir: &Path) -> String {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return format!("{} is no folder that can be read", dir.display());
+    };
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
+    names.sort();
+    let archive = |name: &&String| {
+        [".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar"].iter().any(|end| name.ends_with(end))
+    };
+    let packed: Vec<&str> = names.iter().filter(archive).map(String::as_str).take(3).collect();
+    let unpack =
+        if packed.is_empty() { String::new() } else { format!("; unpack {} first", packed.join(", ")) };
+    let shown = names.iter().take(6).cloned().collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => format!("{} is empty", dir.display()),
+        count if count > 6 => format!("{} holds {shown} and {} more{unpack}", dir.display(), count - 6),
+        _ => format!("{} holds {shown}{unpack}", dir.display()),
+    }
+}
