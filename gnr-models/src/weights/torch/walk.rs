@@ -5,7 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::tensor::{self, Made, Tensor};
+use super::{
+    classes,
+    tensor::{self, Made, Tensor},
+};
 use crate::weights::{
     budget::{Budget, Exhausted},
     pickle::{Id, Object, Pickle, Text, View},
@@ -80,45 +83,6 @@ struct Walk<'w, 'p, 'b> {
     /// Modules that the value is in.
     modules: usize,
     budget: &'b mut Budget,
-}
-
-/// TorchScript's lists of one kind, and its notes about types: a call with the plain value.
-const SCRIPTED: &str = "torch.jit._pickle.";
-
-/// Classes of plain data: nobody asks what became of them.
-fn is_plain(class: &str) -> bool {
-    const BUILTIN: [&str; 17] = [
-        "dict",
-        "list",
-        "tuple",
-        "set",
-        "frozenset",
-        "bytearray",
-        "bytes",
-        "complex",
-        "range",
-        "slice",
-        "int",
-        "float",
-        "str",
-        "bool",
-        "long",
-        "unicode",
-        "xrange",
-    ];
-    match class.strip_prefix("builtins.").or_else(|| class.strip_prefix("__builtin__.")) {
-        Some(name) => BUILTIN.contains(&name),
-        None => {
-            let others = [
-                "collections.OrderedDict",
-                "torch.Size",
-                "torch.device",
-                "torch.serialization._get_layout",
-                "_codecs.encode",
-            ];
-            others.contains(&class) || class.starts_with(SCRIPTED)
-        }
-    }
 }
 
 impl<'p> Walk<'_, 'p, '_> {
@@ -238,7 +202,7 @@ impl<'p> Walk<'_, 'p, '_> {
             Made::Tensor(Err(reason)) => return self.list(&reason),
             Made::Other => {}
         }
-        let (class, given) = self.class(object);
+        let (class, given) = classes::class(self.pickle, object);
         self.budget.take(class.len() / 8)?;
         if let Some(module) = self.module(object)? {
             return self.whole_module(&class, module);
@@ -274,7 +238,7 @@ impl<'p> Walk<'_, 'p, '_> {
         {
             self.pairs(attributes)?;
         }
-        if is_plain(&class) || (self.found.tensors.len() > tensors && !self.attributes) {
+        if classes::is_plain(&class) || (self.found.tensors.len() > tensors && !self.attributes) {
             return Ok(());
         }
         // What is inside is not listed beside it, unless tensors were found there.
@@ -282,40 +246,6 @@ impl<'p> Walk<'_, 'p, '_> {
             self.found.foreign.truncate(lines);
         }
         self.list(&class)
-    }
-
-    /// The class of an object, and the plain value that it was made of, where the call is one that tells.
-    fn class(&self, object: &Object) -> (String, Option<Id>) {
-        let class = tensor::class(self.pickle, object.callable);
-        let arguments = self.pickle.items(object.arguments).unwrap_or_default();
-        match (class.as_str(), arguments) {
-            // Protocols 0 and 1: class, the plain class it derives from, that one's value.
-            ("copy_reg._reconstructor" | "copyreg._reconstructor", &[class, _base, value]) => {
-                (tensor::class(self.pickle, class), Some(value))
-            }
-            ("copy_reg.__newobj__" | "copyreg.__newobj__", &[class, ..]) => {
-                (tensor::class(self.pickle, class), None)
-            }
-            (function, _) if function.starts_with("numpy.") && function.ends_with("._frombuffer") => {
-                ("numpy.ndarray".to_owned(), None)
-            }
-            // numpy's way to make an array, and what it is.
-            (_, &[array, ..]) if class.ends_with("multiarray._reconstruct") => {
-                (tensor::class(self.pickle, array), None)
-            }
-            // A member of an enumeration, a method.
-            ("builtins.getattr" | "__builtin__.getattr", &[owner, ..]) => {
-                (tensor::class(self.pickle, owner), None)
-            }
-            ("collections.OrderedDict" | "collections.Counter" | "collections.deque", &[value, ..]) => {
-                (class, Some(value))
-            }
-            ("collections.defaultdict", &[_factory, value, ..]) => (class, Some(value)),
-            _ if class.contains("builtin") || class.starts_with(SCRIPTED) => {
-                (class, arguments.first().copied())
-            }
-            _ => (class, None),
-        }
     }
 
     /// The attributes of a module.
