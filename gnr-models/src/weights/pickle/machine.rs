@@ -20,7 +20,8 @@ pub(in crate::weights) fn parse<'a>(bytes: &'a [u8], budget: &mut Budget) -> Res
         scattered: HashMap::new(),
     };
     // The values that `Id` has names for.
-    for value in [Value::Other, Value::Bool(true), Value::Bool(false)] {
+    let empty = Value::Sequence(Sequence::Tuple, Vec::new());
+    for value in [Value::Other, Value::Bool(true), Value::Bool(false), empty] {
         machine.make(value)?;
     }
     let root = machine.run()?;
@@ -115,8 +116,11 @@ impl Machine<'_, '_> {
             Some(Value::Sequence(Sequence::List | Sequence::Set, list)) => {
                 self.budget.reserve(list, items.len()).map(|()| list.extend_from_slice(items))
             }
-            Some(Value::Object(object)) => (self.budget.reserve(&mut object.items, items.len()))
-                .map(|()| object.items.extend_from_slice(items)),
+            Some(Value::Object(object)) => object.contents(self.budget).and_then(|contents| {
+                self.budget.reserve(&mut contents.items, items.len())?;
+                contents.items.extend_from_slice(items);
+                Ok(())
+            }),
             _ => return self.input.invalid("items are added to what is not a list"),
         };
         self.afford(reserved)
@@ -131,20 +135,19 @@ impl Machine<'_, '_> {
         let Some(index) = target.position() else { return self.input.invalid("a key is set in a number") };
         let reserved = match self.values.get_mut(index) {
             Some(Value::Dict(dict)) => self.budget.reserve(dict, pairs.len()).map(|()| dict.extend(pairs)),
-            Some(Value::Object(object)) => {
-                (self.budget.reserve(&mut object.pairs, pairs.len())).map(|()| object.pairs.extend(pairs))
-            }
+            Some(Value::Object(object)) => object.contents(self.budget).and_then(|contents| {
+                self.budget.reserve(&mut contents.pairs, pairs.len())?;
+                contents.pairs.extend(pairs);
+                Ok(())
+            }),
+
             _ => return self.input.invalid("a key is set in what is not a dictionary"),
         };
         self.afford(reserved)
     }
 
     fn call(&mut self, callable: Id, arguments: Id) -> Result<()> {
-        // With the allocator's own needs for the box.
-        let taken = self.budget.take(size_of::<Object>() + 16);
-        self.afford(taken)?;
-        let object = Object { callable, arguments, state: None, items: Vec::new(), pairs: Vec::new() };
-        self.push(Value::Object(Box::new(object)))
+        self.push(Value::Object(Object::new(callable, arguments)))
     }
 
     fn build(&mut self) -> Result<()> {
@@ -336,7 +339,7 @@ impl Machine<'_, '_> {
                     self.binary(length)?;
                 }
                 b']' => self.push(Value::Sequence(Sequence::List, Vec::new()))?,
-                b')' => self.push(Value::Sequence(Sequence::Tuple, Vec::new()))?,
+                b')' => self.push_id(Id::EMPTY)?,
                 0x8f => self.push(Value::Sequence(Sequence::Set, Vec::new()))?,
                 b'}' => self.push(Value::Dict(Vec::new()))?,
                 b'a' => {

@@ -231,8 +231,8 @@ impl<'p> Walk<'_, 'p, '_> {
             Some(View::Items(items)) => self.items(items)?,
             _ => {}
         }
-        self.items(&object.items)?;
-        self.pairs(&object.pairs)?;
+        self.items(object.items())?;
+        self.pairs(object.pairs())?;
         if self.attributes
             && let Some(View::Pairs(attributes)) = object.state.map(|state| self.pickle.view(state))
         {
@@ -294,7 +294,7 @@ impl<'p> Walk<'_, 'p, '_> {
     fn entries(&mut self, dictionary: Id, without: Option<Id>) -> Result<(), Exhausted> {
         let pairs = match self.pickle.view(dictionary) {
             View::Pairs(pairs) => pairs,
-            View::Object(object) => &object.pairs,
+            View::Object(object) => object.pairs(),
             _ => return Ok(()),
         };
         let without = without.map(|set| self.members(set)).unwrap_or_default();
@@ -316,7 +316,7 @@ impl<'p> Walk<'_, 'p, '_> {
             // Protocol 2 has no sets: `set([…])`.
             View::Object(object) => match self.pickle.items(object.arguments) {
                 Some(&[list]) => self.pickle.items(list).unwrap_or_default(),
-                _ => &object.items,
+                _ => object.items(),
             },
             _ => &[],
         }
