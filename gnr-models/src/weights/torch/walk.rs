@@ -3,7 +3,7 @@
 //! Dictionaries, lists and tuples are walked; their subclasses too, for what they hold. A module (`torch.save(model)`) is read
 //! as its `state_dict()` would name its tensors. Any other object is listed by its path and class.
 
-use std::collections::{HashMap, HashSet};
+use std::{borrow::Cow, collections::HashSet};
 
 use super::{
     classes,
@@ -23,8 +23,8 @@ pub(in crate::weights) struct Found {
 
 /// Containers within containers, at most.
 const DEPTH: usize = 128;
-/// What a tensor costs beside its name: its description here, and its entry in the tables of the file.
-const TENSOR: usize = 400;
+/// What a tensor costs beside its description: its entry in the list of the file, and the allocator's own needs.
+const TENSOR: usize = 120;
 /// What an object that is only listed costs beside its line.
 const LINE: usize = 32;
 
@@ -83,6 +83,18 @@ struct Walk<'w, 'p, 'b> {
     /// Modules that the value is in.
     modules: usize,
     budget: &'b mut Budget,
+}
+
+/// Of equal keys the last one counts: whether one of the same comes later, for each.
+fn shadowed(keys: &[(bool, Cow<'_, str>)]) -> Vec<bool> {
+    let mut order: Vec<u32> = (0..keys.len() as u32).collect();
+    let key = |index: &u32| keys.get(*index as usize);
+    order.sort_unstable_by(|a, b| key(a).cmp(&key(b)).then(a.cmp(b)));
+    let mut shadowed = vec![false; keys.len()];
+    for pair in order.windows(2).filter(|pair| key(&pair[0]) == key(&pair[1])) {
+        shadowed[pair[0] as usize] = true;
+    }
+    shadowed
 }
 
 impl<'p> Walk<'_, 'p, '_> {
@@ -169,25 +181,21 @@ impl<'p> Walk<'_, 'p, '_> {
             pairs.iter().filter_map(|&(key, _)| self.pickle.text(key)).map(|text| text.len()).sum();
         // For the time it takes: the same dictionary may be met at many places.
         self.budget.take(pairs.len() + lengths / 8)?;
-        let cost = pairs.len() * 112 + 2 * lengths;
+        // A key as text, with what it needs of its own, its place in the order and a mark.
+        let cost = pairs.len() * (size_of::<(bool, Cow<'_, str>)>() + 16 + 5) + lengths;
         self.budget.take(cost)?;
-        // Of equal keys the last one counts.
-        let mut last = HashMap::with_capacity(pairs.len());
-        let mut keys = Vec::with_capacity(pairs.len());
-        for (index, &(key, _)) in pairs.iter().enumerate() {
-            // The number 1 and the text "1" are two keys.
-            let key = match self.pickle.view(key) {
-                View::Text(text) => (true, text.decode().into_owned()),
-                View::Int(number) => (false, number.to_string()),
-                View::Bool(value) => (false, if value { "True" } else { "False" }.to_owned()),
-                // A tuple, `None`, a tensor: such keys are no names.
-                _ => (false, format!("#{index}")),
-            };
-            last.insert(key.clone(), index);
-            keys.push(key);
-        }
-        let done = pairs.iter().zip(&keys).enumerate().try_for_each(|(index, (&(_, value), key))| {
-            if last.get(key) != Some(&index) || self.is_leaf(value) {
+        // The number 1 and the text "1" are two keys.
+        let key = |(index, &(key, _)): (usize, &(Id, Id))| match self.pickle.view(key) {
+            View::Text(text) => (true, text.decode()),
+            View::Int(number) => (false, number.to_string().into()),
+            View::Bool(value) => (false, if value { "True" } else { "False" }.into()),
+            // A tuple, `None`, a tensor: such keys are no names.
+            _ => (false, format!("#{index}").into()),
+        };
+        let keys: Vec<(bool, Cow<'p, str>)> = pairs.iter().enumerate().map(key).collect();
+        let shadowed = shadowed(&keys);
+        let done = pairs.iter().zip(&keys).zip(shadowed).try_for_each(|((&(_, value), key), shadowed)| {
+            if shadowed || self.is_leaf(value) {
                 return Ok(());
             }
             self.named(&key.1, |walk| walk.value(value))
@@ -324,9 +332,11 @@ impl<'p> Walk<'_, 'p, '_> {
 
     fn tensor(&mut self, tensor: Tensor) -> Result<(), Exhausted> {
         let name = if self.name.is_empty() { "tensor" } else { &self.name };
-        self.budget.take(TENSOR + 2 * name.len() + 2 * tensor.storage.key.len())?;
-        self.found.tensors.push((name.to_owned(), tensor));
-        Ok(())
+        let Tensor { storage, shape, strides, .. } = &tensor;
+        let numbers = size_of_val(&shape[..]) * 2 + size_of_val(&strides[..]);
+        self.budget.take(TENSOR + 2 * name.len() + 2 * storage.key.len() + numbers)?;
+        let name = name.to_owned();
+        self.budget.push(&mut self.found.tensors, (name, tensor))
     }
 
     fn list(&mut self, what: &str) -> Result<(), Exhausted> {
