@@ -78,6 +78,7 @@ impl Checkpoint {
         self.tensors.get(found).map(|(_, tensor)| tensor)
     }
 
+    /// Number format and shape of a tensor.
     pub(in crate::weights) fn shape_of(tensor: &Tensor) -> (safetensors::Dtype, &[usize]) {
         (tensor.dtype, &tensor.shape)
     }
