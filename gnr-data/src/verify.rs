@@ -135,8 +135,16 @@ fn collect(path: &Path, files: &mut Vec<(PathBuf, Format)>, skipped: &mut usize)
                 continue;
             }
             let kind = entry.file_type().map_err(DataError::io(&path, "look at"))?;
+            // Opening a pipe could wait for ever. A link to nothing is an error that is told.
+            let special = if kind.is_symlink() {
+                std::fs::metadata(&path).is_ok_and(|target| !target.is_file())
+            } else {
+                !kind.is_file()
+            };
             if kind.is_dir() {
                 folders.push(path);
+            } else if special {
+                *skipped += 1;
             } else {
                 match Format::of(&path) {
                     Some(format) => files.push((path, format)),

@@ -270,6 +270,9 @@ pub(crate) const CIFAR10: DatasetInfo = DatasetInfo {
     classes: Some(10),
     counts: Some([50_000, 10_000]),
     fetch_hint: CIFAR10_VARIANT.hint,
+    layouts: "cifar-10-batches-bin/*.bin, or cifar-10-batches-py with pickles of any protocol (also written again by Python 3: text or bytes as keys, \
+              labels as a list or array of integers, pixels [N, 3072], [N, 3, 32, 32] or [N, 32, 32, 3]); in the given folder, one deeper, or the \
+              files themselves",
     licence: "unspecified, A. Krizhevsky (research use)",
     augmentation: Augmentation::CIFAR,
     preset: "cifar10",
@@ -314,6 +317,7 @@ pub(crate) const CIFAR100: DatasetInfo = DatasetInfo {
     classes: Some(100),
     counts: Some([50_000, 10_000]),
     fetch_hint: CIFAR100_VARIANT.hint,
+    layouts: "cifar-100-binary/*.bin, or cifar-100-python with pickles as of cifar10; in the given folder, one deeper, or the files themselves",
     licence: "unspecified, A. Krizhevsky (research use)",
     augmentation: Augmentation::CIFAR,
     preset: "cifar100",

@@ -93,6 +93,9 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     classes: None,
     counts: None,
     fetch_hint: HINT,
+    layouts: "{train,test|val|valid|validation}/CLASS/, images at any depth below (.jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm in \
+              either case; contents decide), pixels as Pillow's convert(\"RGB\"): first frame, no transparency, no EXIF rotation; other files are \
+              counted and told, or refused with data.strict = true",
     licence: "yours to know",
     augmentation: Augmentation::NONE,
     preset: "imagenet",

@@ -1,6 +1,7 @@
 //! Valid files of every parser, each in the tree of its data set; and damage: bytes, lengths, pieces of other files, operations; and
 //! bombs, which say much in few bytes.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,8 @@ struct Seed {
 pub(crate) struct Corpus {
     seeds: Vec<Seed>,
     trees: Vec<TempDir>,
+    /// The seed in whose place a damaged file was put last.
+    last: Cell<usize>,
 }
 
 /// What pickles, MAT-files, lists and headers are made of.
@@ -113,7 +116,7 @@ const MOST: u64 = 1 << 26;
 
 impl Corpus {
     pub(crate) fn gather() -> Self {
-        let mut corpus = Self { seeds: Vec::new(), trees: Vec::new() };
+        let mut corpus = Self { seeds: Vec::new(), trees: Vec::new(), last: Cell::new(0) };
         let pixels: Vec<u8> = (0..60).collect();
         corpus.tree(|_| ());
         corpus.add("IDX", "a-idx3-ubyte", Reading::Idx, idx(&[3, 4, 5], &pixels));
@@ -212,7 +215,8 @@ impl Corpus {
     }
 
     fn tree(&mut self, make: impl Fn(&Path)) {
-        let dir = tempfile::tempdir().unwrap();
+        // In memory where there is such a folder.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         make(dir.path());
         self.trees.push(dir);
     }
@@ -247,13 +251,23 @@ impl Corpus {
         self.trees[self.seeds[seed].tree].path().join(self.seeds[seed].path)
     }
 
-    /// Puts the valid files of the tree and then this one in its place.
+    /// Puts this file in its place, and the valid files of the tree around it.
     pub(crate) fn put(&self, seed: usize, bytes: &[u8]) {
-        let tree = self.seeds[seed].tree;
-        for other in (0..self.len()).filter(|&other| self.seeds[other].tree == tree) {
-            fs::write(self.path(other), &self.seeds[other].bytes).unwrap();
+        // All else is as it was, but for the file that was put before.
+        let before = self.last.replace(seed);
+        if before != seed && self.seeds[before].tree == self.seeds[seed].tree {
+            self.restore(before);
+        } else if self.seeds[before].tree != self.seeds[seed].tree {
+            let tree = self.seeds[seed].tree;
+            (0..self.len())
+                .filter(|&other| self.seeds[other].tree == tree)
+                .for_each(|other| self.restore(other));
         }
         fs::write(self.path(seed), bytes).unwrap();
+    }
+
+    fn restore(&self, seed: usize) {
+        fs::write(self.path(seed), &self.seeds[seed].bytes).unwrap();
     }
 
     /// Whether the file is accepted.
@@ -310,6 +324,10 @@ impl Corpus {
         let bytes = match random.below(40) {
             0 => self.seeds[seed].bytes.clone(),
             1 => self.bomb(seed, random),
+            // The checksum would tell of any damage.
+            2..=20 if self.seeds[seed].path.ends_with(".gz") => {
+                gzip(&self.damaged(gunzip(&self.seeds[seed].bytes), random))
+            }
             _ => self.damaged(self.seeds[seed].bytes.clone(), random),
         };
         (seed, bytes)

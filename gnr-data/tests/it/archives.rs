@@ -221,6 +221,15 @@ fn flat_validation_images_of_imagenet_take_their_classes_from_caffes_list() {
         put(dir.path().join("val.txt"), text.as_bytes());
         assert_eq!(labels(opened("imagenet", Part::Test, dir.path()).unwrap().as_ref()), expected);
     }
+    // The devkit's list weighs more; it may be taken out of its folders.
+    for folder in ["", "devkit/data", "ILSVRC2012_devkit_t12/ILSVRC2012_devkit_t12/data"] {
+        let folder = dir.path().join(folder);
+        put(folder.join("meta.mat"), &fixture("meta.mat"));
+        let truth = folder.join("ILSVRC2012_validation_ground_truth.txt");
+        put(&truth, b"166\n490\n");
+        assert_eq!(labels(opened("imagenet", Part::Test, dir.path()).unwrap().as_ref()), [217, 0]);
+        fs::remove_file(truth).unwrap();
+    }
     put(dir.path().join("val.txt"), b"ILSVRC2012_val_00000001.JPEG 1000\n");
     let error = message("imagenet", Part::Test, dir.path());
     assert!(error.contains("val.txt:1: expected NAME and a WordNet id or a number below 1000"), "{error}");
