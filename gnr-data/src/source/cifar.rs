@@ -154,22 +154,27 @@ fn read_pickle(variant: &Variant, path: &Path, pixels: &mut Vec<u8>, labels: &mu
         let reason = format!("`data` is not a numpy array of bytes in C order but {} {found}", data.kind);
         return Err(unknown(path, reason.trim_end()));
     }
-    let found = pickle.integers(labels_id);
-    let found = found.ok_or_else(|| unknown(path, format!("`{key}` is not a list of integers")))?;
-    let length = found.len().checked_mul(PIXELS);
+    let no_list = || unknown(path, format!("`{key}` is not a list of integers"));
+    let found = pickle.count(labels_id).ok_or_else(no_list)?;
     let planar = match data.dims[..] {
-        [count, PIXELS] | [count, 3, 32, 32] if count == found.len() => true,
-        [count, 32, 32, 3] if count == found.len() => false,
+        [count, PIXELS] | [count, 3, 32, 32] if count == found => true,
+        [count, 32, 32, 3] if count == found => false,
         _ => {
-            let reason = format!("{} labels for images {:?}, expected [N, {PIXELS}]", found.len(), data.dims);
+            let reason = format!("{found} labels for images {:?}, expected [N, {PIXELS}]", data.dims);
             return Err(unknown(path, reason));
         }
     };
-    if found.is_empty() {
+    if found == 0 {
         return Err(DataError::NoImages { path: path.to_path_buf(), reason: "the batch is empty".into() });
     }
-    if length != Some(data.data.len()) {
+    if found.checked_mul(PIXELS) != Some(data.data.len()) {
         let reason = format!("{} bytes of images {:?}", data.data.len(), data.dims);
+        return Err(Malformed { offset: 0, reason, fault: Fault::Damaged }.into_error(path, "pickle"));
+    }
+    // Only now: a list may be as long as the file.
+    let found = pickle.integers(labels_id).ok_or_else(no_list)?;
+    if found.len() * PIXELS != data.data.len() {
+        let reason = format!("{} labels for images {:?}", found.len(), data.dims);
         return Err(Malformed { offset: 0, reason, fault: Fault::Damaged }.into_error(path, "pickle"));
     }
     labels.reserve(found.len());
@@ -265,6 +270,9 @@ pub(crate) const CIFAR10: DatasetInfo = DatasetInfo {
     classes: Some(10),
     counts: Some([50_000, 10_000]),
     fetch_hint: CIFAR10_VARIANT.hint,
+    layouts: "cifar-10-batches-bin/*.bin, or cifar-10-batches-py with pickles of any protocol (also written again by Python 3: text or bytes as keys, \
+              labels as a list or array of integers, pixels [N, 3072], [N, 3, 32, 32] or [N, 32, 32, 3]); in the given folder, one deeper, or the \
+              files themselves",
     licence: "unspecified, A. Krizhevsky (research use)",
     augmentation: Augmentation::CIFAR,
     preset: "cifar10",
@@ -309,6 +317,7 @@ pub(crate) const CIFAR100: DatasetInfo = DatasetInfo {
     classes: Some(100),
     counts: Some([50_000, 10_000]),
     fetch_hint: CIFAR100_VARIANT.hint,
+    layouts: "cifar-100-binary/*.bin, or cifar-100-python with pickles as of cifar10; in the given folder, one deeper, or the files themselves",
     licence: "unspecified, A. Krizhevsky (research use)",
     augmentation: Augmentation::CIFAR,
     preset: "cifar100",

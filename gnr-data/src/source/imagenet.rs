@@ -39,6 +39,8 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     classes: Some(1000),
     counts: Some([1_281_167, 50_000]),
     fetch_hint: HINT,
+    layouts: "{train,val}/WNID/*.JPEG in the given folder or its ILSVRC/Data/CLS-LOC; val may be flat, with ILSVRC2012_devkit_t12/data, \
+              LOC_val_solution.csv or val.txt (NAME and WNID or number)",
     licence: "ImageNet terms of access (non-commercial research and education)",
     augmentation: Augmentation::IMAGENET,
     preset: "imagenet",
@@ -135,7 +137,11 @@ struct Truth {
 impl Truth {
     fn find(dir: &Path) -> Result<Option<Self>> {
         let dirs = [dir.to_path_buf(), dir.join("ILSVRC2012_devkit_t12"), dir.join("devkit")];
-        if let Some(path) = locate(&dirs, &["data/ILSVRC2012_validation_ground_truth.txt".to_string()]) {
+        // In the devkit, in a folder of its own name, or taken out of it (with `meta.mat`).
+        let inner = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt";
+        let truth =
+            ["data/ILSVRC2012_validation_ground_truth.txt", inner, "ILSVRC2012_validation_ground_truth.txt"];
+        if let Some(path) = locate(&dirs, &truth.map(String::from)) {
             return Self::of_devkit(path).map(Some);
         }
         if let Some(path) = locate(&dirs, &["LOC_val_solution.csv".to_string()]) {

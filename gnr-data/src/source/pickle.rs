@@ -228,6 +228,14 @@ impl<'a> Pickle<'a> {
         Some(numbers.into_iter().map(Some).collect())
     }
 
+    /// How many items [`integers`](Self::integers) gives.
+    pub(super) fn count(&self, id: Id) -> Option<usize> {
+        match self.items(id) {
+            Some(items) => Some(items.len()),
+            None => self.array(id)?.dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim)),
+        }
+    }
+
     /// Name without byte order, and whether that is big-endian.
     fn dtype(&self, id: Id) -> Option<(String, bool)> {
         let Value::Object { callable, arguments, state } = self.values[id] else { return None };

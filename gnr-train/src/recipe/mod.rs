@@ -555,12 +555,13 @@ impl Recipe {
         toml::to_string(&table).map_err(|e| RecipeError::Unwritable(e.to_string()))
     }
 
-    /// The recipe without what decides nothing: places of files, threads, checkpoints in between. Runs of equal deciding recipes
+    /// The recipe without what decides nothing: places of files, strictness, threads, checkpoints in between. Runs of equal deciding recipes
     /// have equal results. (Any number of threads gives the same bits in every kernel of ours, but only the same number is a
     /// promise.)
     pub fn deciding(&self) -> Self {
         let mut recipe = self.clone();
         recipe.data.dir = None;
+        recipe.data.strict = false;
         recipe.model.weights = None;
         recipe.train.threads = 0;
         recipe.train.workers = 0;
