@@ -8,7 +8,7 @@
 //! Layout: the files are in the folder that the archive unpacks to (`cifar-10-batches-bin`, say), in the folder that is given or in
 //! one within it, or directly in one of the two.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::fault::{Fault, Malformed};
@@ -218,20 +218,16 @@ fn pickled_names(variant: &Variant, places: &Places<'_>) -> Result<Vec<String>> 
     names.ok_or_else(|| unknown(&path, format!("`{key}` is not a list of texts")))
 }
 
-fn counted(variant: &Variant, path: PathBuf, names: Vec<String>) -> Result<Vec<String>> {
-    match (names.len(), variant.names.len()) {
-        (found, expected) if found != expected => Err(DataError::ClassNames { path, expected, found }),
-        _ => Ok(names),
-    }
-}
-
 fn class_names(variant: &Variant, places: &Places<'_>) -> Result<Vec<String>> {
     let Some(path) = places.optional_file(&[variant.binary.names_file.to_string()]) else {
         return Ok(variant.names.iter().map(|name| (*name).to_string()).collect());
     };
     let text = read_text(&path)?;
-    let names = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
-    counted(variant, path, names)
+    let names = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (names().count(), variant.names.len()) {
+        (found, expected) if found != expected => Err(DataError::ClassNames { path, expected, found }),
+        _ => Ok(names().map(String::from).collect()),
+    }
 }
 
 const CIFAR10_VARIANT: Variant = Variant {

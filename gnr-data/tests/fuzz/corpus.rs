@@ -289,7 +289,7 @@ impl Corpus {
         }
     }
 
-    /// How many bytes this file stands for: its own, or those that it decompresses to.
+    /// How many bytes this file stands for: its own, those that it decompresses to, and the paths of the photographs that it lists.
     pub(crate) fn justified(&self, seed: usize, bytes: &[u8]) -> usize {
         let inflated = |reader: &mut dyn Read| {
             let mut out = Vec::new();
@@ -300,6 +300,10 @@ impl Corpus {
         let mut length = bytes.len();
         if bytes.starts_with(&[0x1f, 0x8b]) {
             length += inflated(&mut flate2::read::MultiGzDecoder::new(bytes));
+        }
+        if matches!(self.seeds[seed].reading, Reading::Set("oxford-pets" | "food101", _)) {
+            let folder = self.trees[self.seeds[seed].tree].path().as_os_str().len() + "food-101/images".len();
+            length += folder * bytes.iter().filter(|byte| matches!(byte, b'\n' | b'"')).count();
         }
         if self.seeds[seed].path.ends_with(".mat") {
             let word = |at: usize| {
