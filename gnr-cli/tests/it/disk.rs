@@ -40,7 +40,8 @@ fn goes_on(job: &Job, out: &Path, whole: &std::collections::BTreeMap<String, Vec
     assert!(differs.is_empty(), "{} after {after}: {} differ", job.name, differs.join(", "));
 }
 
-/// Disks of sizes from nothing to what the results take.
+/// Disks of sizes from nothing to what the results take, and by turns of a page and few more less than that: what is written last is short
+/// beside what is written first.
 fn campaign(name: &'static str, kinds: usize) {
     let Some(disk) = Tiny::mount("size=4k") else { return };
     let job = Job::new(name);
@@ -48,8 +49,9 @@ fn campaign(name: &'static str, kinds: usize) {
     let (all, wanted) = (size(&job.place("whole")) / PAGE, u64::from(trials(5)));
     let (mut named, mut full) = (BTreeSet::new(), 0);
     for trial in 0..wanted {
+        let pages = if trial % 2 == 0 { all * trial / wanted } else { all.saturating_sub(trial) };
         // A size of 0 would be one without a limit.
-        let room = (all * trial / wanted).max(1) * PAGE;
+        let room = pages.max(1) * PAGE;
         let out = disk.0.path().join(format!("out-{trial}"));
         disk.resize(&room.to_string());
         if let Some(file) = refused(&job, &out, "No space left on device") {

@@ -68,13 +68,13 @@ impl Job {
                 let net = home.join("net").display().to_string();
                 let (code, _, stderr) = run(&["train", &recipe, "--out", &net, "--set=model.widths=[8]"]);
                 assert_eq!(code, 0, "{stderr}");
-                // Two images at a time: each product, and each point, takes milliseconds.
-                let common = words(&[name, &net, "--batch-size", "2"]);
+                // One or two images at a time: each product, and each point, takes milliseconds.
                 if name == "spectrum" {
-                    let more = ["--both-ends", "12", "--tol", "1e-5", "--save", "--resume"];
-                    ([common, words(&more)].concat(), Some("spectrum.json"))
+                    let more =
+                        ["--both-ends", "20", "--tol", "1e-6", "--batch-size", "1", "--save", "--resume"];
+                    ([words(&[name, &net]), words(&more)].concat(), Some("spectrum.json"))
                 } else {
-                    ([common, words(&["--points", "9"])].concat(), None)
+                    (words(&[name, &net, "--points", "9", "--batch-size", "2"]), None)
                 }
             }
             other => panic!("no job is called {other}"),

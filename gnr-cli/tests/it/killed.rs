@@ -75,6 +75,12 @@ fn cut_short(job: &Job, out: &Path, time: Duration, end: End) -> bool {
     }
 }
 
+/// What is in a folder: names and lengths.
+fn files(out: &Path) -> Vec<(String, u64)> {
+    let length = |file: &String| out.join(file).metadata().unwrap().len();
+    tree(out).into_iter().map(|file| (file.clone(), length(&file))).collect()
+}
+
 fn campaign(name: &'static str, ends: &[End]) {
     let job = Job::new(name);
     let (whole, time) = job.whole();
@@ -97,7 +103,7 @@ fn campaign(name: &'static str, ends: &[End]) {
             }
             hit = true;
             kills += 1;
-            states.insert(tree(&out));
+            states.insert(files(&out));
             // Every other one is killed again.
             if random.next() < 0.5 {
                 break;
@@ -117,7 +123,7 @@ fn campaign(name: &'static str, ends: &[End]) {
         }
     }
     println!(
-        "{name}: {} of {tried} were continued to the same bits, after {kills} kills that left {} different lists of files; \
+        "{name}: {} of {tried} were continued to the same bits, after {kills} kills that left {} different sets of files and lengths; \
          undisturbed it takes {time:.2?}",
         tried as usize - failed.len(),
         states.len()
