@@ -63,6 +63,7 @@ impl Watch {
 
     /// `since` is the time and the count of what this process did. `bound` says what the time left is.
     fn advance(&mut self, done: usize, of: usize, since: (Duration, usize), message: &str, bound: &str) {
+        tracing::debug!("{done} of {of} {}", self.unit);
         let each = since.0.as_secs_f64() / since.1.max(1) as f64;
         let left = clock(each * of.saturating_sub(done) as f64);
         let message = format!("{message}, {each:.2} s each, {bound}{left} left");

@@ -12,6 +12,8 @@ pub enum Quantity {
     Loss,
     /// ‖∇L̂(θ)‖.
     GradientNorm,
+    /// L̂(θ_adv), at a perturbed point.
+    PerturbedLoss,
     /// ‖∇L̂(θ_adv)‖, at a perturbed point.
     PerturbedGradientNorm,
     /// ‖H v‖ of a Hessian-vector product.
@@ -27,6 +29,7 @@ impl fmt::Display for Quantity {
         f.write_str(match self {
             Self::Loss => "the loss",
             Self::GradientNorm => "the gradient norm",
+            Self::PerturbedLoss => "the loss at the perturbed point",
             Self::PerturbedGradientNorm => "the gradient norm at the perturbed point",
             Self::HvpNorm => "the norm of a Hessian-vector product",
             Self::DirectionNorm => "the norm of the step direction",
@@ -98,9 +101,12 @@ pub(crate) fn finite(quantity: Quantity, value: f64) -> Result<f64> {
     if value.is_finite() { Ok(value) } else { Err(Error::NonFinite { quantity, value }) }
 }
 
-/// A gradient that is not finite at a perturbed point is another quantity than one at θ: says so.
+/// A loss or gradient that is not finite at a perturbed point is another quantity than one at θ: says so.
 pub(crate) fn at_perturbed_point(error: Error) -> Error {
     match error {
+        Error::NonFinite { quantity: Quantity::Loss, value } => {
+            Error::NonFinite { quantity: Quantity::PerturbedLoss, value }
+        }
         Error::NonFinite { quantity: Quantity::GradientNorm, value } => {
             Error::NonFinite { quantity: Quantity::PerturbedGradientNorm, value }
         }

@@ -28,7 +28,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_parent(path)
 }
 
-fn partial_of(path: &Path) -> PathBuf {
+/// Where [`write_atomically`] prepares a file.
+pub(crate) fn partial_of(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     path.with_file_name(name)

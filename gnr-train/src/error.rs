@@ -43,8 +43,8 @@ pub enum TrainError {
     Algorithm(#[from] gnr_core::Error),
     /// A loss or norm that is NaN or infinite.
     #[error(
-        "training diverged at step {step} (epoch {epoch}): {quantity} is {value}; {}. A smaller optimizer.lr, a warm-up \
-         or train.clip_norm may help", last_good(.checkpoint)
+        "training diverged at step {step} (epoch {epoch}): {quantity} is {value}; {}. {}", last_good(.checkpoint),
+        remedy(.quantity, .radii)
     )]
     Diverged {
         /// Which scalar.
@@ -57,6 +57,8 @@ pub enum TrainError {
         epoch: u64,
         /// The last checkpoint, when there is one.
         checkpoint: Option<PathBuf>,
+        /// The radii of the recipe's perturbed points: `method.sam.rho = 0.05`.
+        radii: Vec<String>,
     },
     /// A checkpoint whose evaluation is not finite.
     #[error(
@@ -146,6 +148,25 @@ fn last_good(checkpoint: &Option<PathBuf>) -> String {
     match checkpoint {
         Some(path) => format!("the last checkpoint is {}", path.display()),
         None => "there is no checkpoint yet".into(),
+    }
+}
+
+/// What to change: a radius can only be at fault for what is evaluated at, or comes of, a perturbed point.
+fn remedy(quantity: &Quantity, radii: &[String]) -> String {
+    let perturbed = match quantity {
+        Quantity::Loss | Quantity::GradientNorm => false,
+        Quantity::PerturbedLoss
+        | Quantity::PerturbedGradientNorm
+        | Quantity::HvpNorm
+        | Quantity::DirectionNorm
+        | Quantity::VectorNorm => !radii.is_empty(),
+    };
+    if perturbed {
+        let (radii, of) =
+            (radii.join(" and "), if radii.len() == 1 { "is the radius" } else { "are the radii" });
+        format!("{radii} {of} of perturbed points: a smaller one may help, or a smaller optimizer.lr")
+    } else {
+        "A smaller optimizer.lr, a warm-up or train.clip_norm may help".into()
     }
 }
 

@@ -30,8 +30,7 @@ impl RunFolder {
         fs::create_dir_all(path).map_err(io(path, "create the run folder"))?;
         let filled = Self::lock(path).and_then(|folder| {
             write_atomically(&folder.file("recipe.toml"), recipe.to_toml()?.as_bytes())?;
-            let checkpoints = folder.file("checkpoints");
-            fs::create_dir_all(&checkpoints).map_err(io(&checkpoints, "create"))?;
+            folder.checkpoints()?;
             Ok(folder)
         });
         if filled.is_err() && created && !matches!(filled, Err(TrainError::Locked { .. })) {
@@ -44,7 +43,16 @@ impl RunFolder {
     /// An existing run.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         recipe_of(path)?;
-        Self::lock(path)
+        let folder = Self::lock(path)?;
+        // A process that died at once may have left the recipe alone.
+        folder.checkpoints()?;
+        Ok(folder)
+    }
+
+    /// Makes the folder of the checkpoints where it is missing.
+    fn checkpoints(&self) -> Result<()> {
+        let checkpoints = self.file("checkpoints");
+        fs::create_dir_all(&checkpoints).map_err(io(&checkpoints, "create"))
     }
 
     /// Continues the run with a recipe of more epochs: it is no longer finished.

@@ -16,6 +16,7 @@ mod checkpoint;
 mod classes;
 pub mod curvature;
 mod data;
+mod doubts;
 mod error;
 mod eval;
 mod evaluate;

@@ -119,6 +119,11 @@ impl MetricsLog {
         self.line(&Line::Step(event))
     }
 
+    /// Waits until the lines are on the disk: they then outlast a machine that loses power.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(io(&self.path, "synchronise"))
+    }
+
     fn line(&mut self, line: &Line<'_>) -> Result<Value> {
         let line = serde_json::to_value(line).map_err(|e| io(&self.path, "write")(e.into()))?;
         // One write a line: a killed process leaves at most one line unfinished.

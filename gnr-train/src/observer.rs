@@ -14,7 +14,8 @@ pub struct Start<'a> {
     pub recipe: &'a Recipe,
     /// The run folder.
     pub folder: &'a Path,
-    /// What is trained on, validated on and tested on, in words.
+    /// What is trained on, validated on and tested on, in words; what is doubtful about it and the settings begins with
+    /// `warning: `.
     pub data: Vec<String>,
     /// What the initial weights were read from, when this process read them.
     pub weights: Option<&'a Report>,

@@ -13,6 +13,7 @@ use crate::{
     backend::{self, Job},
     checkpoint,
     data::Images,
+    doubts,
     error::{Result, TrainError, io},
     fingerprint::Fingerprints,
     folder::{RunFolder, is_run, recipe_of, refuse_existing},
@@ -236,7 +237,7 @@ pub fn check(recipe: Recipe) -> Result<Plan> {
     let layout = prepared.model.layout();
     let frozen = |index: usize| prepared.frozen.as_ref().is_some_and(|mask| mask[index]);
     Ok(Plan {
-        data: prepared.images.describe(),
+        data: prepared.describe(),
         learned: layout
             .parameters()
             .enumerate()
@@ -254,7 +255,7 @@ pub fn check(recipe: Recipe) -> Result<Plan> {
 /// What [`check`] found.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The images in words.
+    /// The images in words; what is doubtful about them and the settings begins with `warning: `.
     pub data: Vec<String>,
     /// What the initial weights are read from.
     pub weights: Option<weights::Report>,
@@ -292,6 +293,16 @@ fn prepare(recipe: Recipe, starts: bool) -> Result<Prepared> {
     let images = Images::open(&recipe)?;
     let dataset = images.train.dataset();
     let (classes, input) = (dataset.classes().len(), dataset.shape());
+    if let [only] = dataset.classes() {
+        return Err(TrainError::Request(format!(
+            "{} has one class, `{only}`, whose probability is 1 whatever the weights are: nothing can be learned. Expected at least two \
+             classes; look at data.dir",
+            dataset.describe()
+        )));
+    }
+    let mut doubts = doubts::of_settings(&recipe);
+    let validation = images.validation.as_ref().map(|loader| loader.dataset().as_ref());
+    doubts.extend(doubts::of_images(&recipe, dataset.as_ref(), validation)?);
     let model = build(&recipe.model, classes, input)?;
     let layout = model.layout();
     let frozen = select::frozen(&recipe, layout)?;
@@ -303,7 +314,7 @@ fn prepare(recipe: Recipe, starts: bool) -> Result<Prepared> {
             weights::fit(&WeightFile::open(Path::new(path))?, layout, initial, &options(&recipe.model))?;
         (initial, report) = (loaded.values, Some(loaded.report));
     }
-    Ok(Prepared { recipe, images, model, initial, weights: report, frozen, groups, classes, input })
+    Ok(Prepared { recipe, images, doubts, model, initial, weights: report, frozen, groups, classes, input })
 }
 
 /// How a recipe wants its weight file read.

@@ -32,6 +32,8 @@ use crate::{
 pub(crate) struct Prepared {
     pub(crate) recipe: Recipe,
     pub(crate) images: Images,
+    /// What is allowed and hardly meant, in words.
+    pub(crate) doubts: Vec<String>,
     pub(crate) model: AnyModel,
     /// θ₀ and the first running statistics.
     pub(crate) initial: Vec<Vec<f64>>,
@@ -43,6 +45,15 @@ pub(crate) struct Prepared {
     pub(crate) groups: Groups,
     pub(crate) classes: usize,
     pub(crate) input: [usize; 3],
+}
+
+impl Prepared {
+    /// The images in words, and the doubts.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let mut lines = self.images.describe();
+        lines.extend(self.doubts.iter().map(|doubt| format!("warning: {doubt}")));
+        lines
+    }
 }
 
 /// How a run ended.
@@ -173,7 +184,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         observer.on_start(&Start {
             recipe,
             folder: self.folder.path(),
-            data: self.prepared.images.describe(),
+            data: self.prepared.describe(),
             weights: self.prepared.weights.as_ref(),
             parameters: self.prepared.model.layout().num_parameters(),
             learned: gnr_core::Vector::dim(&self.theta),
@@ -289,7 +300,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             gnr_core::Error::NonFinite { quantity, value } => {
                 let last = checkpoint::last(self.folder.path());
                 let checkpoint = last.exists().then_some(last);
-                TrainError::Diverged { quantity, value, step, epoch, checkpoint }
+                let radii = self.prepared.recipe.method.radii();
+                TrainError::Diverged { quantity, value, step, epoch, checkpoint, radii }
             }
             source => TrainError::Step { step, epoch, source },
         })?;
@@ -454,6 +466,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     }
 
     fn save_last(&self, observer: &mut dyn Observer) -> Result<PathBuf> {
+        // A run cannot end without the lines of the epochs that its checkpoint counts.
+        self.metrics.sync()?;
         let path = checkpoint::last(self.folder.path());
         self.save(&path, Content::All)?;
         observer.on_checkpoint(&path);

@@ -67,56 +67,50 @@ fn what_cannot_be_measured_is_said() {
     }
 }
 
-/// Ctrl-C in the middle, then --resume: the same table as in one go.
+/// Ctrl-C while it multiplies, then --resume, several times: the same table as in one go.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_spectrum_goes_on() {
-    use std::{process::Stdio, thread::sleep, time::Duration};
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
     let home = tempfile::tempdir().unwrap();
     let net = trained(home.path());
-    let folder = |name: &str| home.path().join(name).display().to_string();
-    // Ten images at a time and double precision: each product takes milliseconds.
-    let arguments = |out: &str, rest: &[&str]| -> Vec<String> {
-        let all = [
-            "spectrum",
-            &net,
-            "--both-ends",
-            "40",
-            "--tol",
-            "1e-6",
-            "--batch-size",
-            "2",
-            "--quiet",
-            "--out",
-            out,
-        ];
-        all.iter().chain(rest).map(|x| (*x).to_owned()).collect()
+    let start = |out: &str, rest: &[&str]| {
+        let out = home.path().join(out).display().to_string();
+        // An image at a time: each product takes milliseconds.
+        let work =
+            ["spectrum", &net, "--both-ends", "40", "--tol", "1e-6", "--batch-size", "1", "--out", &out];
+        let mut command = gnr(&[&work[..], rest].concat());
+        // Tells what is done after every product.
+        command.env("GNR_LOG", "gnr=debug").env("NO_COLOR", "1");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
-    let start = |arguments: &[String]| {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        gnr(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    };
-    let output = start(&arguments(&folder("whole"), &[])).wait_with_output().unwrap();
+    let output = start("whole", &[]).wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut interrupted = 0;
-    for attempt in 0..200 {
-        let resume: &[&str] = if attempt > 0 { &["--resume"] } else { &[] };
-        let child = start(&arguments(&folder("pieces"), resume));
-        sleep(Duration::from_millis(300));
-        let id = child.id().to_string();
-        // Killing a process that is done already is no error of this test.
-        let _ = std::process::Command::new("kill").args(["-INT", &id]).stderr(Stdio::null()).status();
-        let output = child.wait_with_output().unwrap();
-        match output.status.code() {
-            Some(0) => break,
-            // Interrupted in order, or (before the handler was there) by the signal itself.
-            Some(130) => interrupted += 1,
-            None => {}
-            other => panic!("{other:?}: {}", String::from_utf8_lossy(&output.stderr)),
-        }
+
+    let number = |text: &str| text.split(' ').next()?.parse::<u32>().ok();
+    let mut done = 0;
+    for resume in [&[][..], &["--resume"], &["--resume"]] {
+        let mut child = start("pieces", resume);
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let products = |line: &str| number(line.split_once("gnr::watch: ")?.1);
+        assert!(lines.any(|line| products(&line).is_some_and(|products| products > done + 5)));
+        let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let told: Vec<String> = lines.collect();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{told:?}");
+        let products = told.iter().find_map(|line| number(line.strip_prefix("interrupted after ")?)).unwrap();
+        assert!(products > done + 5, "{products} products, {done} before");
+        assert!(home.path().join("pieces/state.safetensors").is_file());
+        done = products;
     }
+    let output = start("pieces", &["--resume"]).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let read = |name: &str| std::fs::read_to_string(home.path().join(name).join("spectrum.csv")).unwrap();
-    assert_eq!(read("whole"), read("pieces"), "after {interrupted} interruptions");
+    assert_eq!(read("whole"), read("pieces"), "after {done} products in pieces");
+    assert!(!home.path().join("pieces/state.safetensors").exists());
 }
 
 /// Standard input has ended before the work begins.

@@ -93,7 +93,12 @@ impl Tiny {
 
     /// Gives it more room (or less).
     pub(crate) fn resize(&self, size: &str) {
-        let option = format!("remount,size={size}");
+        self.remount(&format!("size={size}"));
+    }
+
+    /// Changes its options.
+    pub(crate) fn remount(&self, options: &str) {
+        let option = format!("remount,{options}");
         let output = Command::new("mount").args(["-o", &option]).arg(self.0.path()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }

@@ -10,6 +10,8 @@ use gnr_core::{
 #[derive(Clone, Copy, Default)]
 struct Poisoned {
     loss: Option<f64>,
+    /// Only at points other than θ.
+    loss_elsewhere: Option<f64>,
     gradient: Option<f64>,
     /// Only at points other than θ.
     gradient_elsewhere: Option<f64>,
@@ -25,7 +27,8 @@ impl GradOracle for Poisoned {
         let mut grad = at.clone();
         let poison = if at[..] == THETA { self.gradient } else { self.gradient_elsewhere };
         grad[1] = poison.unwrap_or(grad[1]);
-        let loss = self.loss.unwrap_or(at.iter().map(|x| x * x).sum::<f64>() / 2.0);
+        let poison = if at[..] == THETA { self.loss } else { self.loss_elsewhere };
+        let loss = poison.unwrap_or(at.iter().map(|x| x * x).sum::<f64>() / 2.0);
         Evaluation::new(at, loss, grad, ())
     }
 }
@@ -61,11 +64,15 @@ fn every_quantity_is_named() {
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         check((), Poisoned { loss: Some(bad), ..clean }, Quantity::Loss);
         check((), Poisoned { gradient: Some(bad), ..clean }, Quantity::GradientNorm);
-        let elsewhere = Poisoned { gradient_elsewhere: Some(bad), ..clean };
-        check(sam.clone(), elsewhere, Quantity::PerturbedGradientNorm);
-        check(gnr.clone(), elsewhere, Quantity::PerturbedGradientNorm);
-        check(gnr.clone(), ForwardDiff::new(elsewhere), Quantity::PerturbedGradientNorm);
-        check(gnr.clone(), CentralDiff::new(elsewhere), Quantity::PerturbedGradientNorm);
+        for (elsewhere, expected) in [
+            (Poisoned { loss_elsewhere: Some(bad), ..clean }, Quantity::PerturbedLoss),
+            (Poisoned { gradient_elsewhere: Some(bad), ..clean }, Quantity::PerturbedGradientNorm),
+        ] {
+            check(sam.clone(), elsewhere, expected);
+            check(gnr.clone(), elsewhere, expected);
+            check(gnr.clone(), ForwardDiff::new(elsewhere), expected);
+            check(gnr.clone(), CentralDiff::new(elsewhere), expected);
+        }
         check(gnr.clone(), Poisoned { product: Some(bad), ..clean }, Quantity::HvpNorm);
     }
     // Finite elements whose norm overflows are caught, too.

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::Measured;
 use crate::{
-    atomic::write_atomically,
+    atomic::{partial_of, write_atomically},
     bench::peak_rss_mb,
     error::{Result, TrainError, io},
     recipe::Precision,
@@ -165,12 +165,22 @@ impl<'a> Session<'a> {
 
     /// Removes the state of work that is finished.
     pub(super) fn finish(&self) -> Result<()> {
-        let state = self.file(super::state::FILE);
-        match std::fs::remove_file(&state) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(&state, "remove")(error)),
-            _ => Ok(()),
+        remove_state(&self.request.out)
+    }
+}
+
+/// Removes a state, and what a process that died while it wrote one left of it.
+fn remove_state(out: &Path) -> Result<()> {
+    let state = out.join(super::state::FILE);
+    for path in [partial_of(&state), state] {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io(&path, "remove")(error));
+            }
+            _ => {}
         }
     }
+    Ok(())
 }
 
 /// The folder, and that nothing in it is overwritten by mistake.
@@ -179,6 +189,7 @@ fn prepare(request: &CurvatureRequest, result: &str) -> Result<()> {
     let folder = |problem: String| TrainError::Folder { path: out.to_path_buf(), problem };
     std::fs::create_dir_all(out).map_err(io(out, "create"))?;
     if out.join(result).exists() {
+        remove_state(out)?;
         return Err(folder(format!("holds a finished {result} already; choose another --out")));
     }
     if !request.resume && out.join(super::state::FILE).exists() {
@@ -342,7 +353,8 @@ fn checked<B: Autodiff, R: Measure>(
     run: Run<'_, R>,
 ) -> Result<Measured<R::Report>> {
     let request = run.request.common();
-    if request.check && !request.resume {
+    // Continued work is checked as well: its report is that of work that was never stopped.
+    if request.check {
         // Probes that no estimate uses.
         let [u, v] = [u64::MAX, u64::MAX - 1].map(|index| probes.draw(Distribution::Gaussian, index));
         let tolerance = match run.description.precision {

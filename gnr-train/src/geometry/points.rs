@@ -47,15 +47,17 @@ impl Points {
             }
             Err(TryLockError::Error(source)) => return Err(io(&path, "lock")(source)),
         }
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(io(&path, "read"))?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        let mut lines = text[..whole].lines();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io(&path, "read"))?;
+        // Half a line may end within a character.
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let text = String::from_utf8_lossy(&bytes[..whole]);
+        let mut lines = text.lines();
         let mut done = HashMap::new();
         match lines.next() {
             None => {
                 file.set_len(0).map_err(io(&path, "write"))?;
-                writeln!(file, "{request}").map_err(io(&path, "write"))?;
+                file.write_all(format!("{request}\n").as_bytes()).map_err(io(&path, "write"))?;
             }
             Some(first) => {
                 let theirs: Value = serde_json::from_str(first).unwrap_or_default();
@@ -130,7 +132,8 @@ mod tests {
         let path = home.path().join(NAME);
         let mut text = fs::read_to_string(&path).unwrap();
         text.push_str("{\"key\":\"0,3\",\"val");
-        fs::write(&path, text).unwrap();
+        // The first of the two bytes of an é.
+        fs::write(&path, [text.as_bytes(), b"\xc3"].concat()).unwrap();
 
         let mut points = Points::open(home.path(), &request).unwrap();
         assert_eq!((points.get::<f64>("0,1"), points.get("0,2")), (Some(0.1), Some([1.0, 2.0])));
@@ -149,8 +152,10 @@ mod tests {
     #[test]
     fn a_process_that_died_at_once_leaves_nothing() {
         let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join(NAME), "{\"comm").unwrap();
-        drop(Points::open(home.path(), &json!({ "seed": 1 })).unwrap());
-        assert_eq!(fs::read_to_string(home.path().join(NAME)).unwrap(), "{\"seed\":1}\n");
+        for left in [&b"{\"comm"[..], b"{\"data\":\"caf\xc3"] {
+            fs::write(home.path().join(NAME), left).unwrap();
+            drop(Points::open(home.path(), &json!({ "seed": 1 })).unwrap());
+            assert_eq!(fs::read_to_string(home.path().join(NAME)).unwrap(), "{\"seed\":1}\n");
+        }
     }
 }

@@ -230,6 +230,15 @@ pub struct Method {
     pub group: Option<usize>,
 }
 
+impl Method {
+    /// The radii of perturbed points as assignments.
+    pub(crate) fn radii(&self) -> Vec<String> {
+        let sam = self.sam.map(|sam| format!("method.sam.rho = {:?}", sam.rho));
+        let gnr = self.gnr.map(|gnr| format!("method.gnr.rho = {:?}", gnr.rho));
+        sam.into_iter().chain(gnr).collect()
+    }
+}
+
 fn table_or_false<T: Serialize, S: Serializer>(table: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     match table {
         Some(table) => table.serialize(serializer),
