@@ -144,8 +144,8 @@ impl Arm {
             factors.iter().map(|factor| format!("{:.3e}", base * factor).parse().unwrap_or(base)).collect()
         };
         vec![
-            Axis::numbers("optimizer.lr", &times(lr, &[0.25, 0.5, 1.0, 2.0])),
-            Axis::numbers("optimizer.weight_decay", &times(decay, &[0.0, 1.0, 4.0, 16.0])),
+            Axis::numbers("optimizer.lr", &times(lr, &[0.25, 0.5, 1.0, 2.0, 4.0])),
+            Axis::numbers("optimizer.weight_decay", &times(decay, &[0.0, 1.0, 4.0, 16.0, 64.0])),
         ]
     }
 }
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(keys("base"), Vec::<String>::new());
         assert_eq!(keys("sam+gnr"), ["method.sam.rho", "method.gnr.rho", "method.gnr.alpha"]);
         let axes = Arm::optimizer_axes(&load(&[]));
-        assert_eq!(axes[0].to_string(), "optimizer.lr: 0.025, 0.05, 0.1, 0.2");
-        assert_eq!(axes[1].to_string(), "optimizer.weight_decay: 0, 0.0005, 0.002, 0.008");
+        assert_eq!(axes[0].to_string(), "optimizer.lr: 0.025, 0.05, 0.1, 0.2, 0.4");
+        assert_eq!(axes[1].to_string(), "optimizer.weight_decay: 0, 0.0005, 0.002, 0.008, 0.032");
     }
 }

@@ -321,8 +321,10 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         stop: &AtomicBool,
     ) -> Result<Result<Vec<Tuned>, CompareOutcome>> {
         let arms = &self.request.arms;
-        let mut tuned: Vec<Tuned> =
-            arms.iter().map(|arm| Tuned { arm: arm.name.clone(), tries: Vec::new(), best: 0 }).collect();
+        let mut tuned: Vec<Tuned> = arms
+            .iter()
+            .map(|arm| Tuned { arm: arm.name.clone(), tries: Vec::new(), best: 0, at_edge: Vec::new() })
+            .collect();
         for half in HALVES {
             let phase = match half {
                 Half::Method => Phase::TuningMethods,
@@ -368,6 +370,13 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                     StudyError::Request(format!("no try of `{}` could be trained to its end", tuned.arm))
                 })?;
             }
+        }
+        for (over, tuned) in self.over.iter().zip(&mut tuned) {
+            let recipe = (self.load)(over)?;
+            let mut axes: Vec<_> = HALVES.iter().flat_map(|&half| tuning.axes(&recipe, half)).collect();
+            axes.dedup();
+            tuned.at_edge = tune::at_edge(&axes, &tuned.chosen());
+            tuned.at_edge.dedup();
         }
         Ok(Ok(tuned))
     }

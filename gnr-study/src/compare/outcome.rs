@@ -51,6 +51,9 @@ pub struct Tuned {
     pub tries: Vec<Try>,
     /// Index of the best one.
     pub best: usize,
+    /// Keys whose chosen value is at the edge of its grid, with the value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at_edge: Vec<String>,
 }
 
 impl Tuned {

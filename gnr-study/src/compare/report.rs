@@ -248,7 +248,7 @@ impl Comparison {
             ]
         });
         let header = ["method", "tries", "chosen", "validation %", "failed tries"];
-        vec![
+        let mut blocks = vec![
             Block::Heading("Tuning".into()),
             Block::Table { header: header.map(String::from).to_vec(), rows: rows.collect() },
             Block::Paragraph(
@@ -256,7 +256,17 @@ impl Comparison {
                  of the training images are. Seeds of tries are none of the comparison's, which trains on all training images."
                     .into(),
             ),
-        ]
+        ];
+        let edges = self.tuning.iter().filter(|tuned| !tuned.at_edge.is_empty());
+        let edges: Vec<String> =
+            edges.map(|tuned| format!("{} ({})", tuned.arm, tuned.at_edge.join(", "))).collect();
+        if !edges.is_empty() {
+            blocks.push(Block::Caveat(format!(
+                "Chosen at the edge of its grid, so that a wider one (--grid) may find better: {}.",
+                edges.join("; ")
+            )));
+        }
+        blocks
     }
 
     fn failure_blocks(&self) -> Vec<Block> {

@@ -125,6 +125,26 @@ pub(super) fn best(tries: &[Try]) -> Option<usize> {
     best.map(|(index, _)| index)
 }
 
+/// The keys whose chosen value is the smallest or largest of its axis: a wider grid may find a better one. Zero bounds by itself.
+pub(super) fn at_edge(axes: &[Axis], chosen: &[String]) -> Vec<String> {
+    let number = |value: &Value| value.as_float().or_else(|| Some(value.as_integer()? as f64));
+    let mut keys = Vec::new();
+    for axis in axes {
+        // The last assignment of a key is the one that counts.
+        let value = chosen.iter().rev().find_map(|word| word.strip_prefix(&axis.key)?.strip_prefix('='));
+        let Some(value) = value.and_then(|value| value.parse::<f64>().ok()).filter(|value| *value != 0.0)
+        else {
+            continue;
+        };
+        let values: Vec<f64> = axis.values.iter().filter_map(number).collect();
+        let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
+        if values.len() > 2 && (value == low || value == high) {
+            keys.push(readable(&format!("{}={value:?}", axis.key)));
+        }
+    }
+    keys
+}
+
 /// `key=value` with the value as one would write it.
 pub(super) fn readable(assignment: &str) -> String {
     let Some((key, value)) = assignment.split_once('=') else { return assignment.to_owned() };
@@ -155,7 +175,7 @@ mod tests {
     }
 
     fn untried() -> Tuned {
-        Tuned { arm: "arm".into(), tries: Vec::new(), best: 0 }
+        Tuned { arm: "arm".into(), tries: Vec::new(), best: 0, at_edge: Vec::new() }
     }
 
     #[test]
@@ -215,6 +235,16 @@ mod tests {
         let of = |values: &[f64]| Try { assignments: Vec::new(), val_accuracies: values.to_vec() };
         assert_eq!(best(&[of(&[0.5]), of(&[0.7, 0.9]), of(&[]), of(&[0.8])]), Some(1));
         assert_eq!(best(&[of(&[])]), None);
+    }
+
+    #[test]
+    fn a_choice_at_the_edge_of_its_grid_is_told() {
+        let axes =
+            ["optimizer.lr=0.1,0.2,0.4", "optimizer.weight_decay=0.0,0.1,0.2", "method.gnr.alpha=1.0,2.0"];
+        let axes: Vec<Axis> = axes.iter().map(|axis| axis.parse().unwrap()).collect();
+        let edge = |words: &[&str]| at_edge(&axes, &words.iter().map(|&w| w.to_owned()).collect::<Vec<_>>());
+        assert_eq!(edge(&["optimizer.lr=0.1", "optimizer.lr=0.4", "optimizer.weight_decay=0.0"]), ["lr=0.4"]);
+        assert_eq!(edge(&["optimizer.lr=0.2", "method.gnr.alpha=2.0"]), Vec::<String>::new());
     }
 
     #[test]
