@@ -482,8 +482,8 @@ pub(crate) struct Fetch {
 
 /// Look for damaged files
 ///
-/// Reads every image, IDX, CIFAR, MATLAB and gzip file at or below PATH to its end, on all cores, and lists the damaged ones with
-/// the reason. Exit code: 0 when there is none, else 1.
+/// Reads every image, IDX, CIFAR, MATLAB and gzip file at or below PATH to its end, on all cores, and lists with the reason those that are
+/// damaged, and those that are whole but of a kind or layout that is not read. Exit code: 0 when there is none, else 1.
 #[derive(Args)]
 #[command(after_help = "Example:\n  gnr data verify ~/data/food-101/images")]
 pub(crate) struct Verify {

@@ -36,6 +36,7 @@ fn list(arguments: &args::Data) -> anyhow::Result<ExitCode> {
     }
     writeln!(out, "licence: {}", info.licence)?;
     writeln!(out, "normalization: {}", info.preset)?;
+    writeln!(out, "layouts: {}", info.layouts)?;
     writeln!(out, "how to get it: {}", info.fetch_hint)?;
     for download in info.downloads {
         let from = download.urls.first().copied().unwrap_or("by hand");
@@ -137,14 +138,25 @@ fn verify_files(arguments: &args::Verify) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     let report = report?;
     let mut out = std::io::stdout();
-    for (_, error) in &report.damaged {
+    for (_, error) in report.damaged.iter().chain(&report.unread) {
         writeln!(out, "{error}")?;
     }
     if !arguments.quiet {
         let (checked, skipped, damaged) = (report.checked, report.skipped, report.damaged.len());
-        writeln!(out, "{checked} files checked, {damaged} damaged; {skipped} of other kinds left out")?;
+        let unread = match report.unread.len() {
+            0 => String::new(),
+            unread => format!(", {unread} not damaged but of a kind or layout that is not read"),
+        };
+        writeln!(
+            out,
+            "{checked} files checked, {damaged} damaged{unread}; {skipped} of other kinds left out"
+        )?;
     }
-    Ok(if report.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.damaged.is_empty() && report.unread.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn bench(arguments: &args::DataBench) -> anyhow::Result<ExitCode> {

@@ -173,20 +173,23 @@ impl InMemory {
         Ok(Self { name, shape, classes, pixels, labels, warnings: Vec::new() })
     }
 
-    /// With these warnings, and one if there are images whose pixels all have one value; `place` names an image by its index.
+    /// With these warnings, and one if there are images of a single colour; `place` names an image by its index.
     pub(crate) fn warned(mut self, mut warnings: Vec<String>, place: impl Fn(usize) -> String) -> Self {
         let size = self.pixels.len() / self.labels.len().max(1);
-        let constant = |image: &[u8]| image.iter().all(|&pixel| pixel == image[0]);
+        let plane = (self.shape[1] * self.shape[2]).max(1);
+        let constant = |image: &[u8]| {
+            image.chunks_exact(plane).all(|plane| plane.iter().all(|&pixel| pixel == plane[0]))
+        };
         let mut blank =
             self.pixels.chunks_exact(size.max(1)).enumerate().filter(|(_, image)| constant(image));
         // An image of one pixel is always constant.
         if size > self.shape[0]
             && let Some((first, image)) = blank.next()
         {
+            let colour: Vec<u8> = image.iter().step_by(plane).copied().collect();
             let (count, of) = (1 + blank.count(), self.labels.len());
-            let value = image[0];
             warnings.push(format!(
-                "{count} of {of} images are blank (one value in all pixels); the first is {}, where it is {value}",
+                "{count} of {of} images are blank (one colour in all pixels); the first is {}, with colour {colour:?}",
                 place(first)
             ));
         }

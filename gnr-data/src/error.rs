@@ -440,6 +440,23 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Whether a file is damaged: cut, not the published one, or breaking the rules of its format. Other errors about files say that
+    /// they are of a kind or layout that is not read.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { .. }
+                | Self::Gzip { .. }
+                | Self::Truncated { .. }
+                | Self::Dimensions { .. }
+                | Self::PartialRecord { .. }
+                | Self::Malformed { .. }
+                | Self::NoImages { .. }
+                | Self::Decode { .. }
+                | Self::Checksum { .. }
+        )
+    }
+
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { path, action, source }

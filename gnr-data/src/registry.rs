@@ -50,6 +50,8 @@ pub struct DatasetInfo {
     pub counts: Option<[usize; 2]>,
     /// How to get it: commands, or the layout to arrange.
     pub fetch_hint: &'static str,
+    /// The layouts of files that are read, in a sentence or two.
+    pub layouts: &'static str,
     /// Licence, where known.
     pub licence: &'static str,
     /// Augmentation usual for it.

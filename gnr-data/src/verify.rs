@@ -1,4 +1,4 @@
-//! Looking for damaged files: everything below a folder that has a known format is read to its end.
+//! Looking for files that are damaged or cannot be read: everything below a folder that has a known format is read to its end.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ pub struct VerifyReport {
     pub skipped: usize,
     /// Damaged files with the reason, sorted by path.
     pub damaged: Vec<(PathBuf, DataError)>,
+    /// Files that are not damaged as far as can be told, but of a kind or layout that is not read, with the reason, sorted by path.
+    pub unread: Vec<(PathBuf, DataError)>,
 }
 
 /// The formats that can be checked, by the names of files.
@@ -48,6 +50,10 @@ impl Format {
             "mat" => Some(Self::Mat),
             "gz" | "tgz" => Some(Self::Gzip),
             "" if lower.starts_with("data_batch_") || lower == "test_batch" => Some(Self::CifarPickle),
+            // CIFAR-100's Python version calls its files so; other files may be called so, too.
+            "" if matches!(lower.as_str(), "train" | "test") && starts_as_pickle(path) => {
+                Some(Self::CifarPickle)
+            }
             _ => None,
         })
     }
@@ -62,6 +68,12 @@ impl Format {
             Self::Gzip => gunzip(path),
         }
     }
+}
+
+fn starts_as_pickle(path: &Path) -> bool {
+    let mut start = [0; 2];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && matches!(start, [0x80, 2..=5])
 }
 
 /// Decompresses to nowhere: blocks and checksum.
@@ -94,7 +106,7 @@ pub fn verify(path: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<V
     }
     files.sort_by(|a, b| a.0.cmp(&b.0));
     let (done, checked) = (AtomicUsize::new(0), files.len());
-    let damaged = files
+    let refused: Vec<(PathBuf, DataError)> = files
         .into_par_iter()
         .filter_map(|(path, format)| {
             let outcome = format.check(&path).err();
@@ -102,7 +114,8 @@ pub fn verify(path: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<V
             outcome.map(|error| (path, error))
         })
         .collect();
-    Ok(VerifyReport { checked, skipped, damaged })
+    let (damaged, unread) = refused.into_iter().partition(|(_, error)| error.is_damage());
+    Ok(VerifyReport { checked, skipped, damaged, unread })
 }
 
 fn collect(path: &Path, files: &mut Vec<(PathBuf, Format)>, skipped: &mut usize) -> Result<()> {
@@ -122,8 +135,16 @@ fn collect(path: &Path, files: &mut Vec<(PathBuf, Format)>, skipped: &mut usize)
                 continue;
             }
             let kind = entry.file_type().map_err(DataError::io(&path, "look at"))?;
+            // Opening a pipe could wait for ever. A link to nothing is an error that is told.
+            let special = if kind.is_symlink() {
+                std::fs::metadata(&path).is_ok_and(|target| !target.is_file())
+            } else {
+                !kind.is_file()
+            };
             if kind.is_dir() {
                 folders.push(path);
+            } else if special {
+                *skipped += 1;
             } else {
                 match Format::of(&path) {
                     Some(format) => files.push((path, format)),

@@ -78,15 +78,17 @@ impl Fingerprint {
         }
         let count =
             |set: &Self, class: &str| set.classes.iter().find(|(name, _)| name == class).map(|(_, n)| *n);
-        for (class, before) in &self.classes {
-            match count(now, class) {
-                None => told.push(format!("no class `{class}`")),
-                Some(after) if after != *before => {
-                    told.push(format!("{after} instead of {before} of class `{class}`"));
-                }
-                Some(_) => {}
-            }
-        }
+        // The largest change first.
+        let change = |(class, before): &&(String, usize)| {
+            count(now, class).map_or(usize::MAX, |after| after.abs_diff(*before))
+        };
+        let mut classes: Vec<&(String, usize)> =
+            self.classes.iter().filter(|class| change(class) > 0).collect();
+        classes.sort_by_key(|class| std::cmp::Reverse(change(class)));
+        told.extend(classes.into_iter().map(|(class, before)| match count(now, class) {
+            None => format!("no class `{class}`"),
+            Some(after) => format!("{after} instead of {before} of class `{class}`"),
+        }));
         for (class, _) in now.classes.iter().filter(|(class, _)| count(self, class).is_none()) {
             told.push(format!("a new class `{class}`"));
         }

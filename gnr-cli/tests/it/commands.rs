@@ -16,6 +16,7 @@ fn a_run_and_its_evaluation() {
     let expected = [
         "checkpoints/best.safetensors",
         "checkpoints/last.safetensors",
+        "data.json",
         events,
         "metrics.jsonl",
         "recipe.toml",

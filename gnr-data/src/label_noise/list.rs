@@ -10,41 +10,69 @@ use crate::source::text::decode_text;
 pub(super) fn read(path: &Path, expected: usize, classes: usize) -> Result<Vec<usize>> {
     let bytes = std::fs::read(path).map_err(DataError::io(path, "read"))?;
     let named_npy = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"));
-    // Labels with the number of their line or element.
-    let (unit, labels): (_, Vec<(usize, i128)>) = if named_npy || bytes.starts_with(npy::MAGIC) {
-        ("element", npy::integers(path, &bytes)?.into_iter().enumerate().collect())
+    let mut labels = Labels { path, expected, classes, labels: Vec::new(), found: 0, refused: None };
+    // No more is kept than the list and the training set both have.
+    labels.labels.reserve_exact(expected.min(bytes.len()));
+    if named_npy || bytes.starts_with(npy::MAGIC) {
+        let numbers = npy::integers(path, &bytes)?;
+        numbers.enumerate().for_each(|(element, label)| labels.add("element", element, label));
     } else {
-        ("line", text(path, &bytes)?)
-    };
-    if labels.len() != expected {
-        return Err(DataError::ListLength { path: path.to_path_buf(), expected, found: labels.len() });
+        text(path, &bytes, &mut labels)?;
     }
-    (labels.into_iter().enumerate())
-        .map(|(image, (number, label))| match usize::try_from(label) {
-            Ok(label) if label < classes => Ok(label),
-            _ => {
-                let place = format!("{unit} {number}");
-                Err(DataError::ListLabel { path: path.to_path_buf(), place, image, label, classes })
-            }
-        })
-        .collect()
+    labels.finish()
 }
 
-fn text(path: &Path, bytes: &[u8]) -> Result<Vec<(usize, i128)>> {
+/// The labels so far, and the first that is not a class.
+struct Labels<'a> {
+    path: &'a Path,
+    expected: usize,
+    classes: usize,
+    labels: Vec<usize>,
+    found: usize,
+    refused: Option<DataError>,
+}
+
+impl Labels<'_> {
+    /// Adds the label of the next image; `number` is that of its line or element.
+    fn add(&mut self, unit: &str, number: usize, label: i128) {
+        let image = self.found;
+        self.found += 1;
+        match usize::try_from(label) {
+            _ if image >= self.expected => {}
+            Ok(label) if label < self.classes => self.labels.push(label),
+            _ if self.refused.is_some() => {}
+            _ => {
+                let (path, place) = (self.path.to_path_buf(), format!("{unit} {number}"));
+                self.refused =
+                    Some(DataError::ListLabel { path, place, image, label, classes: self.classes });
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Vec<usize>> {
+        if self.found != self.expected {
+            let (path, expected, found) = (self.path.to_path_buf(), self.expected, self.found);
+            return Err(DataError::ListLength { path, expected, found });
+        }
+        self.refused.map_or(Ok(self.labels), Err)
+    }
+}
+
+fn text(path: &Path, bytes: &[u8], labels: &mut Labels<'_>) -> Result<()> {
     let bad = |line: usize, reason: String| DataError::BadLine { path: path.to_path_buf(), line, reason };
     let whole = decode_text(bytes).map_err(|error| {
         bad(error.line, format!("expected a label a line, or a NumPy array; found {}", error.reason))
     })?;
-    let mut labels = Vec::new();
     for (line, text) in (1..).zip(whole.lines()) {
         let text = text.split('#').next().unwrap_or_default().trim();
         if text.is_empty() {
             continue;
         }
-        let label = text
-            .parse()
-            .map_err(|_| bad(line, format!("expected a label, a whole number; found `{text}`")))?;
-        labels.push((line, label));
+        let label = text.parse().map_err(|_| {
+            let found: String = text.chars().take(40).collect();
+            bad(line, format!("expected a label, a whole number; found `{found}`"))
+        })?;
+        labels.add("line", line, label);
     }
-    Ok(labels)
+    Ok(())
 }

@@ -7,16 +7,20 @@
 use std::path::Path;
 
 use crate::error::{DataError, Result};
+use crate::source::kind::what_is;
 
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// The numbers of a file whose contents are `bytes`.
-pub(super) fn integers(path: &Path, bytes: &[u8]) -> Result<Vec<i128>> {
+pub(super) fn integers<'a>(
+    path: &Path,
+    bytes: &'a [u8],
+) -> Result<impl ExactSizeIterator<Item = i128> + use<'a>> {
     let Some(after_magic) = bytes.strip_prefix(MAGIC) else {
         return Err(DataError::WrongMagic {
             path: path.to_path_buf(),
             expected: format!("{MAGIC:02x?} (a NumPy array)"),
-            found: format!("{:02x?}", &bytes[..bytes.len().min(MAGIC.len())]),
+            found: format!("{:02x?}, {}", &bytes[..bytes.len().min(MAGIC.len())], what_is(bytes)),
         });
     };
     let truncated = |what: &str, expected: usize| DataError::Truncated {
@@ -31,22 +35,25 @@ pub(super) fn integers(path: &Path, bytes: &[u8]) -> Result<Vec<i128>> {
         offset: offset as u64,
         reason,
     };
+    let unknown =
+        |reason: String| DataError::UnknownLayout { path: path.to_path_buf(), format: "NumPy array", reason };
     // Version and length of the header.
     let (start, length): (usize, usize) = match *after_magic {
         [1, _, a, b, ..] => (10, usize::from(u16::from_le_bytes([a, b]))),
         [2 | 3, _, a, b, c, d, ..] => (12, u32::from_le_bytes([a, b, c, d]) as usize),
         [1..=3, ..] | [] => return Err(truncated("the header's length", 12)),
         [version, ..] => {
-            return Err(malformed(6, format!("version {version} is not known, expected 1, 2 or 3")));
+            let reason = format!("version {version} of NumPy's format is not known, expected 1, 2 or 3");
+            return Err(DataError::Unsupported { path: path.to_path_buf(), reason });
         }
     };
     let data = start.saturating_add(length);
     let header = bytes.get(start..data).ok_or_else(|| truncated("the header", data))?;
     let Header { descr, shape } = header_of(header).map_err(|(at, reason)| malformed(start + at, reason))?;
-    let number = Number::of(&descr).map_err(|reason| malformed(start, reason))?;
+    let number = Number::of(&descr).map_err(unknown)?;
     let [count] = shape[..] else {
         let reason = format!("expected one dimension (a label for each image), found shape {shape:?}");
-        return Err(malformed(start, reason));
+        return Err(unknown(reason));
     };
     let end = count.checked_mul(number.size).and_then(|length| length.checked_add(data));
     let end = end.ok_or_else(|| malformed(start, format!("impossible shape {shape:?}")))?;
@@ -54,7 +61,7 @@ pub(super) fn integers(path: &Path, bytes: &[u8]) -> Result<Vec<i128>> {
     if bytes.len() > end {
         return Err(DataError::TrailingBytes { path: path.to_path_buf(), offset: end as u64 });
     }
-    Ok(numbers.chunks_exact(number.size).map(|bytes| number.read(bytes)).collect())
+    Ok(numbers.chunks_exact(number.size).map(move |bytes| number.read(bytes)))
 }
 
 /// How a number lies in the file.

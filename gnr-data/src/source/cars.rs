@@ -28,6 +28,8 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     classes: Some(196),
     counts: Some([8_144, 8_041]),
     fetch_hint: HINT,
+    layouts: "devkit/{cars_meta,cars_train_annos}.mat, cars_test_annos_withlabels.mat, cars_train/*.jpg, cars_test/*.jpg, also cars_train/cars_train and \
+              car_devkit/devkit; or cars_annos.mat and car_ims/*.jpg; in stanford_cars, the given folder, or one deeper",
     licence: "ImageNet terms of access (non-commercial research and education)",
     augmentation: Augmentation::IMAGENET,
     preset: "imagenet",

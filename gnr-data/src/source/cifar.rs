@@ -8,7 +8,7 @@
 //! Layout: the files are in the folder that the archive unpacks to (`cifar-10-batches-bin`, say), in the folder that is given or in
 //! one within it, or directly in one of the two.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::fault::{Fault, Malformed};
@@ -154,22 +154,27 @@ fn read_pickle(variant: &Variant, path: &Path, pixels: &mut Vec<u8>, labels: &mu
         let reason = format!("`data` is not a numpy array of bytes in C order but {} {found}", data.kind);
         return Err(unknown(path, reason.trim_end()));
     }
-    let found = pickle.integers(labels_id);
-    let found = found.ok_or_else(|| unknown(path, format!("`{key}` is not a list of integers")))?;
-    let length = found.len().checked_mul(PIXELS);
+    let no_list = || unknown(path, format!("`{key}` is not a list of integers"));
+    let found = pickle.count(labels_id).ok_or_else(no_list)?;
     let planar = match data.dims[..] {
-        [count, PIXELS] | [count, 3, 32, 32] if count == found.len() => true,
-        [count, 32, 32, 3] if count == found.len() => false,
+        [count, PIXELS] | [count, 3, 32, 32] if count == found => true,
+        [count, 32, 32, 3] if count == found => false,
         _ => {
-            let reason = format!("{} labels for images {:?}, expected [N, {PIXELS}]", found.len(), data.dims);
+            let reason = format!("{found} labels for images {:?}, expected [N, {PIXELS}]", data.dims);
             return Err(unknown(path, reason));
         }
     };
-    if found.is_empty() {
+    if found == 0 {
         return Err(DataError::NoImages { path: path.to_path_buf(), reason: "the batch is empty".into() });
     }
-    if length != Some(data.data.len()) {
+    if found.checked_mul(PIXELS) != Some(data.data.len()) {
         let reason = format!("{} bytes of images {:?}", data.data.len(), data.dims);
+        return Err(Malformed { offset: 0, reason, fault: Fault::Damaged }.into_error(path, "pickle"));
+    }
+    // Only now: a list may be as long as the file.
+    let found = pickle.integers(labels_id).ok_or_else(no_list)?;
+    if found.len() * PIXELS != data.data.len() {
+        let reason = format!("{} labels for images {:?}", found.len(), data.dims);
         return Err(Malformed { offset: 0, reason, fault: Fault::Damaged }.into_error(path, "pickle"));
     }
     labels.reserve(found.len());
@@ -213,20 +218,16 @@ fn pickled_names(variant: &Variant, places: &Places<'_>) -> Result<Vec<String>> 
     names.ok_or_else(|| unknown(&path, format!("`{key}` is not a list of texts")))
 }
 
-fn counted(variant: &Variant, path: PathBuf, names: Vec<String>) -> Result<Vec<String>> {
-    match (names.len(), variant.names.len()) {
-        (found, expected) if found != expected => Err(DataError::ClassNames { path, expected, found }),
-        _ => Ok(names),
-    }
-}
-
 fn class_names(variant: &Variant, places: &Places<'_>) -> Result<Vec<String>> {
     let Some(path) = places.optional_file(&[variant.binary.names_file.to_string()]) else {
         return Ok(variant.names.iter().map(|name| (*name).to_string()).collect());
     };
     let text = read_text(&path)?;
-    let names = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
-    counted(variant, path, names)
+    let names = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (names().count(), variant.names.len()) {
+        (found, expected) if found != expected => Err(DataError::ClassNames { path, expected, found }),
+        _ => Ok(names().map(String::from).collect()),
+    }
 }
 
 const CIFAR10_VARIANT: Variant = Variant {
@@ -265,6 +266,9 @@ pub(crate) const CIFAR10: DatasetInfo = DatasetInfo {
     classes: Some(10),
     counts: Some([50_000, 10_000]),
     fetch_hint: CIFAR10_VARIANT.hint,
+    layouts: "cifar-10-batches-bin/*.bin, or cifar-10-batches-py with pickles of any protocol (also written again by Python 3: text or bytes as keys, \
+              labels as a list or array of integers, pixels [N, 3072], [N, 3, 32, 32] or [N, 32, 32, 3]); in the given folder, one deeper, or the \
+              files themselves",
     licence: "unspecified, A. Krizhevsky (research use)",
     augmentation: Augmentation::CIFAR,
     preset: "cifar10",
@@ -309,6 +313,7 @@ pub(crate) const CIFAR100: DatasetInfo = DatasetInfo {
     classes: Some(100),
     counts: Some([50_000, 10_000]),
     fetch_hint: CIFAR100_VARIANT.hint,
+    layouts: "cifar-100-binary/*.bin, or cifar-100-python with pickles as of cifar10; in the given folder, one deeper, or the files themselves",
     licence: "unspecified, A. Krizhevsky (research use)",
     augmentation: Augmentation::CIFAR,
     preset: "cifar100",

@@ -22,6 +22,7 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     classes: Some(10),
     counts: Some([1437, 360]),
     fetch_hint: "nothing to do: it is part of the program",
+    layouts: "embedded in the program",
     licence: "CC BY 4.0, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository",
     augmentation: Augmentation::NONE,
     preset: "digits",

@@ -31,6 +31,9 @@ const LETTERS_NAMES: &[&str] = &[
 const HINT: &str = "gnr data fetch NAME --data-dir DIR (all six arrangements are one archive, 560 MB), or unpack \
                     https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip into DIR; then give DIR";
 
+const LAYOUTS: &str = "emnist-SET-{train,test}-{images-idx3,labels-idx1}-ubyte, gzipped or not; in the given folder, its gzip, emnist_source_files \
+                       or EMNIST/raw, or one folder deeper; spelt and nested as mnist may be";
+
 const DOWNLOADS: &[Download] = &[Download {
     urls: &["https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"],
     file: "gzip.zip",
@@ -59,6 +62,7 @@ macro_rules! arrangement {
                 classes: Some(FAMILY.classes.len()),
                 counts: Some([$train, $test]),
                 fetch_hint: HINT,
+                layouts: LAYOUTS,
                 licence: "public domain (NIST Special Database 19), G. Cohen et al.",
                 augmentation: Augmentation::NONE,
                 preset: "emnist",

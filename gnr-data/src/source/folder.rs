@@ -64,12 +64,13 @@ pub fn open_folder(dir: &Path, part: Part, resize: Option<Resize>, keep: Keep) -
         let first = empty.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
         let more = if empty.len() > 3 { ", …" } else { "" };
         warnings.push(format!(
-            "{} of {} class folders have no images: {first}{more}",
+            "{} of {} class folders in {} have no images: {first}{more}",
             empty.len(),
-            classes.len()
+            classes.len(),
+            root.display()
         ));
     }
-    warnings.extend(name_warnings(classes.keys().map(OsString::as_os_str)));
+    warnings.extend(name_warnings(&root, classes.keys().map(OsString::as_os_str)));
     let name = format!("folder {part} ({})", root.display());
     let classes = classes.keys().map(|name| shown(name)).collect();
     Listing { name, classes, files, warnings }.open(resize, keep)
@@ -92,6 +93,9 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     classes: None,
     counts: None,
     fetch_hint: HINT,
+    layouts: "{train,test|val|valid|validation}/CLASS/, images at any depth below (.jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm in \
+              either case; contents decide), pixels as Pillow's convert(\"RGB\"): first frame, no transparency, no EXIF rotation; other files are \
+              counted and told, or refused with data.strict = true",
     licence: "yours to know",
     augmentation: Augmentation::NONE,
     preset: "imagenet",
@@ -129,7 +133,7 @@ fn folded(name: &str) -> String {
 }
 
 /// Names that differ only in case or Unicode form, and names that are not UTF-8.
-fn name_warnings<'a>(names: impl Iterator<Item = &'a OsStr>) -> Vec<String> {
+fn name_warnings<'a>(root: &Path, names: impl Iterator<Item = &'a OsStr>) -> Vec<String> {
     let (mut warnings, mut seen) = (Vec::new(), HashMap::new());
     let mut broken = Vec::new();
     for name in names {
@@ -139,7 +143,8 @@ fn name_warnings<'a>(names: impl Iterator<Item = &'a OsStr>) -> Vec<String> {
         }
         if let Some(other) = seen.insert(folded(&text), text.clone()) {
             warnings.push(format!(
-                "class folders {other:?} and {text:?} differ only in case or Unicode form; they are two classes"
+                "class folders {other:?} and {text:?} in {} differ only in case or Unicode form; they are two classes",
+                root.display()
             ));
         }
     }

@@ -27,6 +27,7 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     classes: Some(101),
     counts: Some([75_750, 25_250]),
     fetch_hint: HINT,
+    layouts: "meta/{train,test}.{json,txt} and images/CLASS/*.jpg; in food-101, the given folder, or one deeper; also meta/meta and images/images",
     licence: "the photographers' (foodspotting.com); scientific fair use",
     augmentation: Augmentation::IMAGENET,
     preset: "imagenet",

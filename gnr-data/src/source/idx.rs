@@ -22,20 +22,28 @@ pub struct IdxArray {
 /// Reads an IDX file of unsigned bytes with `rank` dimensions, gzipped or not.
 ///
 /// # Errors
-/// [`DataError::WrongMagic`], [`DataError::Dimensions`] when their product overflows, [`DataError::Truncated`],
+/// [`DataError::NoImages`] for an empty file, [`DataError::WrongMagic`], [`DataError::Dimensions`] when their product overflows, [`DataError::Truncated`],
 /// [`DataError::TrailingBytes`], [`DataError::Gzip`], [`DataError::Io`].
 ///
 /// # Cost
 /// Memory in proportion to the data that are there; never to what a damaged header declares.
 pub fn read_idx(path: &Path, rank: u8) -> Result<IdxArray> {
     let mut input = Input::open(path)?;
-    let magic = input.exactly(4, "magic number")?;
+    let magic = match input.exactly(4, "magic number") {
+        // "Truncated" would not say that there is nothing at all.
+        Err(DataError::Truncated { found: 0, .. }) => {
+            let reason = "the file is empty".into();
+            return Err(DataError::NoImages { path: path.to_path_buf(), reason });
+        }
+        magic => magic?,
+    };
     let expected = [0, 0, 8, rank];
     if magic != expected {
+        let start = [&magic[..], &input.some(60)].concat();
         return Err(DataError::WrongMagic {
             path: path.to_path_buf(),
             expected: format!("{expected:02x?} (unsigned bytes, {rank} dimensions)"),
-            found: format!("{magic:02x?}, {}", what_is(&magic)),
+            found: format!("{magic:02x?}, {}", what_is(&start)),
         });
     }
     let header = input.exactly(4 * u64::from(rank), "dimensions")?;

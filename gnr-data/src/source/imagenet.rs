@@ -5,7 +5,7 @@
 //! of the WordNet id in the sorted list of the thousand, as in published weights; so a folder with some of the classes
 //! (Imagenette, say) keeps the labels that a network of 1,000 classes gives.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     classes: Some(1000),
     counts: Some([1_281_167, 50_000]),
     fetch_hint: HINT,
+    layouts: "{train,val}/WNID/*.JPEG in the given folder or its ILSVRC/Data/CLS-LOC; val may be flat, with ILSVRC2012_devkit_t12/data, \
+              LOC_val_solution.csv or val.txt (NAME and WNID or number)",
     licence: "ImageNet terms of access (non-commercial research and education)",
     augmentation: Augmentation::IMAGENET,
     preset: "imagenet",
@@ -96,7 +98,7 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
         left = LeftOut::default();
         let flat = images_in(&root, &mut left)?;
         if !flat.is_empty() {
-            let truth = Truth::find(dir)?.ok_or_else(|| {
+            let truth = Truth::find(dir, &flat)?.ok_or_else(|| {
                 missing(
                     "classes of the images in val (ILSVRC2012_devkit_t12/data, LOC_val_solution.csv or val.txt)",
                 )
@@ -124,6 +126,11 @@ fn label_of(classes: &[String], path: &Path, wnid: &str) -> Result<usize> {
     })
 }
 
+/// The name of a file without its folder and ending.
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Classes of the validation images that lie in one folder.
 struct Truth {
     /// Where they come from.
@@ -133,22 +140,28 @@ struct Truth {
 }
 
 impl Truth {
-    fn find(dir: &Path) -> Result<Option<Self>> {
+    /// The classes of these `images`; a list may have more than there are, which are left out.
+    fn find(dir: &Path, images: &[PathBuf]) -> Result<Option<Self>> {
+        let images = &images.iter().map(|path| stem(path)).collect();
         let dirs = [dir.to_path_buf(), dir.join("ILSVRC2012_devkit_t12"), dir.join("devkit")];
-        if let Some(path) = locate(&dirs, &["data/ILSVRC2012_validation_ground_truth.txt".to_string()]) {
-            return Self::of_devkit(path).map(Some);
+        // In the devkit, in a folder of its own name, or taken out of it (with `meta.mat`).
+        let inner = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt";
+        let truth =
+            ["data/ILSVRC2012_validation_ground_truth.txt", inner, "ILSVRC2012_validation_ground_truth.txt"];
+        if let Some(path) = locate(&dirs, &truth.map(String::from)) {
+            return Self::of_devkit(path, images).map(Some);
         }
         if let Some(path) = locate(&dirs, &["LOC_val_solution.csv".to_string()]) {
-            return Self::of_kaggle(path).map(Some);
+            return Self::of_kaggle(path, images).map(Some);
         }
         match locate(&dirs, &["val.txt".to_string()]) {
-            Some(path) => Self::of_lines(path).map(Some),
+            Some(path) => Self::of_lines(path, images).map(Some),
             None => Ok(None),
         }
     }
 
     /// A number of the devkit's own a line, for images 1, 2, …; `meta.mat` says which id it is.
-    fn of_devkit(path: PathBuf) -> Result<Self> {
+    fn of_devkit(path: PathBuf, images: &HashSet<String>) -> Result<Self> {
         let meta = path.with_file_name("meta.mat");
         let synsets = structures(&meta, "synsets", ["ILSVRC2012_ID", "WNID"])?;
         let ids: HashMap<usize, &str> =
@@ -160,13 +173,16 @@ impl Truth {
                 let reason = format!("`{text}` is not an ILSVRC2012_ID of {}", meta.display());
                 DataError::BadLine { path: path.clone(), line: line + 1, reason }
             })?;
-            wnids.insert(format!("ILSVRC2012_val_{:08}", line + 1), (*wnid).to_string());
+            let name = format!("ILSVRC2012_val_{:08}", line + 1);
+            if images.contains(&name) {
+                wnids.insert(name, (*wnid).to_string());
+            }
         }
         Ok(Self { path, wnids })
     }
 
     /// Lines `NAME,WNID x y x y …` after a header.
-    fn of_kaggle(path: PathBuf) -> Result<Self> {
+    fn of_kaggle(path: PathBuf, images: &HashSet<String>) -> Result<Self> {
         let mut wnids = HashMap::new();
         for (line, text) in read_text(&path)?.lines().enumerate().skip(1) {
             if text.trim().is_empty() {
@@ -177,13 +193,15 @@ impl Truth {
                 let reason = format!("expected NAME,WNID …, found `{text}`");
                 return Err(DataError::BadLine { path, line: line + 1, reason });
             };
-            wnids.insert(name.trim().to_string(), wnid.to_string());
+            if images.contains(name.trim()) {
+                wnids.insert(name.trim().to_string(), wnid.to_string());
+            }
         }
         Ok(Self { path, wnids })
     }
 
     /// Lines `NAME CLASS` with the WordNet id or its number in the sorted list of the thousand, as Caffe's list has.
-    fn of_lines(path: PathBuf) -> Result<Self> {
+    fn of_lines(path: PathBuf, images: &HashSet<String>) -> Result<Self> {
         let mut wnids = HashMap::new();
         for (line, text) in read_text(&path)?.lines().enumerate() {
             if text.trim().is_empty() {
@@ -197,15 +215,16 @@ impl Truth {
                 let reason = format!("expected NAME and a WordNet id or a number below 1000, found `{text}`");
                 return Err(DataError::BadLine { path, line: line + 1, reason });
             };
-            let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            wnids.insert(stem, wnid.to_string());
+            let name = stem(Path::new(name));
+            if images.contains(&name) {
+                wnids.insert(name, wnid.to_string());
+            }
         }
         Ok(Self { path, wnids })
     }
 
     fn label(&self, file: &Path, classes: &[String]) -> Result<usize> {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        match self.wnids.get(name.as_ref()) {
+        match self.wnids.get(&stem(file)) {
             Some(wnid) => label_of(classes, &self.path, wnid),
             None => Err(DataError::NotListed { path: file.to_path_buf(), list: self.path.clone() }),
         }

@@ -41,7 +41,7 @@ const BRANDS: &[(&[u8], &str)] = &[
 ];
 
 /// What starts like `bytes`, in words; at least a few bytes in hexadecimal.
-pub(super) fn what_is(bytes: &[u8]) -> String {
+pub(crate) fn what_is(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "an empty file".into();
     }

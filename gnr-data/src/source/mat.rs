@@ -25,7 +25,7 @@ pub(crate) enum Value {
     },
     Text(String),
     Numbers(Vec<f64>),
-    /// Complex, sparse, objects, functions: no annotation is.
+    /// Complex, sparse, objects, functions, long arrays: no annotation is.
     Other,
 }
 
@@ -53,6 +53,11 @@ impl Value {
 const MAX_INFLATED: u64 = 256 << 20;
 /// Bound on the depth of nesting.
 const MAX_DEPTH: usize = 16;
+
+/// How many parts may be empty tags.
+const MANY_EMPTY: usize = 64;
+/// Longest array of numbers that is kept: annotations are single numbers, and bytes would take eight times as much as numbers.
+const MAX_NUMBERS: usize = 1024;
 
 const HEADER: usize = 128;
 const COMPRESSED: u32 = 15;
@@ -182,26 +187,28 @@ impl<'a> Reader<'a> {
             1 => Value::Cell(self.matrices(count, depth)?),
             2 => self.structure(count, depth)?,
             4 => Value::Text(self.characters()?),
-            6..=15 if flags & COMPLEX == 0 => Value::Numbers(self.numbers(count)?),
+            6..=15 if flags & COMPLEX == 0 && count <= MAX_NUMBERS => Value::Numbers(self.numbers(count)?),
             _ => Value::Other,
         };
         Ok((name, value))
     }
 
     fn matrices(&mut self, count: usize, depth: usize) -> Result<Vec<Value>> {
-        // Each takes a tag of 8 bytes at least.
-        if count > (self.bytes.len() - self.at) / 8 {
+        // One with a value takes 48 bytes at least; a few may be empty tags.
+        if count > MANY_EMPTY + (self.bytes.len() - self.at) / 32 {
             return self.fail(format!(
                 "{count} parts are declared, they cannot be in {} bytes",
                 self.bytes.len() - self.at
             ));
         }
-        (0..count)
-            .map(|_| match self.element()? {
-                (MATRIX, data) => Ok(Reader::new(data).matrix(depth - 1)?.1),
-                (other, _) => self.fail(format!("element of type {other}, expected a matrix")),
-            })
-            .collect()
+        let mut values = Vec::with_capacity(count);
+        for _ in 0..count {
+            match self.element()? {
+                (MATRIX, data) => values.push(Reader::new(data).matrix(depth - 1)?.1),
+                (other, _) => return self.fail(format!("element of type {other}, expected a matrix")),
+            }
+        }
+        Ok(values)
     }
 
     fn structure(&mut self, count: usize, depth: usize) -> Result<Value> {

@@ -15,6 +15,10 @@ use crate::error::{DataError, Result};
 use crate::normalize::Normalization;
 use crate::registry::{DatasetInfo, Download, OpenOptions, Unpack};
 
+/// The layouts of every member.
+pub(super) const LAYOUTS: &str = "{train,t10k}-{images-idx3,labels-idx1}-ubyte, gzipped (in any number of members) or not, also spelt `images.idx3` and in a folder of \
+              the file's name, as Kaggle unpacks; in the given folder, its raw or SET/raw, or a folder that is not another set's";
+
 /// What distinguishes the members of the family.
 pub(super) struct Family {
     pub(super) name: &'static str,
@@ -117,6 +121,7 @@ pub(crate) const MNIST: DatasetInfo = DatasetInfo {
     classes: Some(MNIST_FAMILY.classes.len()),
     counts: Some([60_000, 10_000]),
     fetch_hint: MNIST_FAMILY.hint,
+    layouts: LAYOUTS,
     licence: "CC BY-SA 3.0, Y. LeCun and C. Cortes",
     augmentation: Augmentation::NONE,
     preset: "mnist",
@@ -161,6 +166,7 @@ pub(crate) const FASHION_MNIST: DatasetInfo = DatasetInfo {
     classes: Some(FASHION_FAMILY.classes.len()),
     counts: Some([60_000, 10_000]),
     fetch_hint: FASHION_FAMILY.hint,
+    layouts: LAYOUTS,
     licence: "MIT, Zalando SE",
     augmentation: Augmentation::NONE,
     preset: "fashion-mnist",
@@ -205,6 +211,7 @@ pub(crate) const KMNIST: DatasetInfo = DatasetInfo {
     classes: Some(KMNIST_FAMILY.classes.len()),
     counts: Some([60_000, 10_000]),
     fetch_hint: KMNIST_FAMILY.hint,
+    layouts: LAYOUTS,
     licence: "CC BY-SA 4.0, ROIS-DS Center for Open Data in the Humanities",
     augmentation: Augmentation::NONE,
     preset: "kmnist",

@@ -13,7 +13,7 @@ pub(crate) mod gzip;
 pub(crate) mod idx;
 pub(crate) mod imagenet;
 mod jpeg;
-mod kind;
+pub(crate) mod kind;
 mod mat;
 pub(crate) mod mnist;
 pub(crate) mod pets;

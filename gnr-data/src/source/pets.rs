@@ -26,6 +26,8 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     classes: Some(37),
     counts: Some([3_680, 3_669]),
     fetch_hint: HINT,
+    layouts: "annotations/{trainval,test}.txt and images/*.jpg; in oxford-iiit-pet, the given folder, or one deeper; also annotations/annotations and \
+              images/images",
     licence: "CC BY-SA 4.0, O. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar",
     augmentation: Augmentation::IMAGENET,
     preset: "imagenet",

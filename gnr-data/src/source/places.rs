@@ -1,6 +1,7 @@
 //! Where the files of a published set lie: in the folder that is given, in those that archives and mirrors put around them, or one
 //! folder deeper; and what to say when they do not.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use super::walk::{has_images, sub_folders};
@@ -16,6 +17,8 @@ pub(super) struct Places<'a> {
     usual: Vec<PathBuf>,
     /// The usual folders of each folder in `dir`.
     deeper: Vec<PathBuf>,
+    /// Where the first file was found: the others are looked for there first, so that two sets do not mix.
+    chosen: OnceCell<PathBuf>,
 }
 
 impl<'a> Places<'a> {
@@ -32,13 +35,13 @@ impl<'a> Places<'a> {
         let accepted = |path: &PathBuf| is_ours(&path.file_name().unwrap_or_default().to_string_lossy());
         let deeper = dir.map(sub_folders).unwrap_or_default().into_iter().filter(accepted);
         let deeper = deeper.flat_map(|path| join(&path)).collect();
-        Self { dataset, hint, dir, usual, deeper }
+        Self { dataset, hint, dir, usual, deeper, chosen: OnceCell::new() }
     }
 
     /// Folders outside of the given one, used when none is given.
     pub(super) fn installed(dataset: &'static str, hint: &'static str, folders: &[&str]) -> Self {
         let usual = folders.iter().map(PathBuf::from).collect();
-        Self { dataset, hint, dir: None, usual, deeper: Vec::new() }
+        Self { dataset, hint, dir: None, usual, deeper: Vec::new(), chosen: OnceCell::new() }
     }
 
     /// The file of one of these `names` (paths may be given too), of which the first is the usual one. A folder of a file's name
@@ -73,21 +76,25 @@ impl<'a> Places<'a> {
     }
 
     fn find(&self, what: &str, look: impl Fn(&Path) -> Option<PathBuf>) -> Result<PathBuf> {
-        if let Some(found) = self.usual.iter().find_map(|base| look(base)) {
+        if let Some(found) = self.chosen.get().and_then(|base| look(base)) {
             return Ok(found);
         }
-        let mut found: Vec<PathBuf> = self.deeper.iter().filter_map(|base| look(base)).collect();
-        // Two of the usual folders may be one.
-        found.dedup();
-        match found.len() {
-            0 => Err(self.missing(what)),
-            1 => Ok(found.remove(0)),
-            _ => {
-                let found: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
-                Err(self
-                    .missing(&format!("exactly one {what} ({}: give the folder of one)", found.join(", "))))
-            }
+        let there = |base: &PathBuf| look(base).map(|found| (base.clone(), found));
+        let mut found: Vec<(PathBuf, PathBuf)> = self.usual.iter().find_map(there).into_iter().collect();
+        if found.is_empty() {
+            found = self.deeper.iter().filter_map(there).collect();
+            // Two of the usual folders may be one.
+            found.dedup_by(|a, b| a.1 == b.1);
         }
+        if found.len() > 1 {
+            let found: Vec<String> = found.iter().map(|(_, path)| path.display().to_string()).collect();
+            return Err(
+                self.missing(&format!("exactly one {what} ({}: give the folder of one)", found.join(", ")))
+            );
+        }
+        let (base, path) = found.pop().ok_or_else(|| self.missing(what))?;
+        self.chosen.get_or_init(|| base);
+        Ok(path)
     }
 
     /// The error that `what` is not there.

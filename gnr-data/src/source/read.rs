@@ -65,6 +65,14 @@ impl<'a> Input<'a> {
         Ok(bytes)
     }
 
+    /// At most `limit` more bytes, as many as can be read.
+    pub(super) fn some(&mut self, limit: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // An error is told where the bytes are needed.
+        let _ = self.fill(limit, &mut bytes);
+        bytes
+    }
+
     /// Fails when anything follows. Verifies gzip's checksums.
     pub(super) fn end(mut self) -> Result<()> {
         let offset = self.offset;

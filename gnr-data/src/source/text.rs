@@ -20,7 +20,7 @@ pub(crate) fn decode_text(bytes: &[u8]) -> Result<Cow<'_, str>, NoText> {
         let units = bytes.chunks_exact(2).map(|pair| number([pair[0], pair[1]]));
         let text: Result<String, _> = char::decode_utf16(units).collect();
         match text {
-            Ok(text) if bytes.len() % 2 == 0 => Ok(Cow::Owned(text)),
+            Ok(text) if bytes.len().is_multiple_of(2) => Ok(Cow::Owned(text)),
             _ => Err(NoText { line: 1, reason: "what starts as UTF-16 text and is none".into() }),
         }
     };

@@ -228,10 +228,10 @@ fn blank_images_are_told() {
     }
     let [warning] = &train(dir.path()).unwrap().warnings()[..] else { panic!("no warning") };
     assert!(
-        warning.starts_with("2 of 6 images are blank (one value in all pixels); the first is "),
+        warning.starts_with("2 of 6 images are blank (one colour in all pixels); the first is "),
         "{warning}"
     );
-    assert!(warning.ends_with("train/bee/x.png, where it is 0"), "{warning}");
+    assert!(warning.ends_with("train/bee/x.png, with colour [0, 0, 0]"), "{warning}");
     // Images that stay on disk are not looked at.
     assert!(open_folder(dir.path(), Part::Train, None, Keep::OnDisk).unwrap().warnings().is_empty());
 }

@@ -352,7 +352,10 @@ fn damaged_and_foreign_arrays_are_refused() {
     }
     let mut version = good.clone();
     version[6] = 4;
-    assert!(message(&version).contains("version 4 is not known, expected 1, 2 or 3"));
+    assert!(
+        message(&version)
+            .contains("not supported: version 4 of NumPy's format is not known, expected 1, 2 or 3")
+    );
     let mut bytes = good.clone();
     bytes[20] = 0xff;
     assert!(message(&bytes).contains("damaged NumPy array at offset 20: not text"));

@@ -7,7 +7,9 @@
     reason = "helpers of tests fail by panicking and say what they skip"
 )]
 
+mod archives;
 mod augment;
+mod bad_inputs;
 mod batch;
 mod cifar;
 mod digits;

@@ -62,6 +62,25 @@ fn whole_trees_pass_and_every_damaged_file_is_listed() {
 }
 
 #[test]
+fn what_is_whole_and_not_read_is_not_called_damaged() {
+    let dir = tempdir().unwrap();
+    fs::write(dir.path().join("phone.jpg"), b"\0\0\0\x18ftypheic\0\0\0\0").unwrap();
+    fs::write(dir.path().join("train-labels-idx1-ubyte"), b"<html>").unwrap();
+    fs::write(dir.path().join("train"), cifar_pickle("fine_labels", &[1, 2])).unwrap();
+    fs::write(dir.path().join("empty.webp"), b"").unwrap();
+    #[cfg(unix)]
+    let _ = std::process::Command::new("mkfifo").arg(dir.path().join("pipe.png")).status();
+    let report = verify(dir.path(), &|_, _| {}).unwrap();
+    let names = |list: &[(std::path::PathBuf, DataError)]| -> Vec<String> {
+        list.iter().map(|(path, _)| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    };
+    assert_eq!(report.checked, 4);
+    assert_eq!(names(&report.damaged), ["empty.webp"]);
+    assert_eq!(names(&report.unread), ["phone.jpg", "train-labels-idx1-ubyte"]);
+    assert!(report.unread.iter().all(|(_, error)| !error.to_string().contains("damaged")));
+}
+
+#[test]
 fn nothing_to_check_is_an_error() {
     let dir = tempdir().unwrap();
     fs::write(dir.path().join("notes.txt"), "x").unwrap();

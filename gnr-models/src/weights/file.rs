@@ -170,13 +170,12 @@ impl WeightFile {
     }
 
     fn of_torch(name: String, data: Data, checkpoint: Checkpoint) -> Self {
-        let mut stored: Vec<_> = (checkpoint.tensors.iter())
+        let stored = (checkpoint.tensors.iter())
             .map(|(name, tensor)| {
                 let (dtype, shape) = Checkpoint::shape_of(tensor);
                 Stored { name: name.clone(), dtype, shape: shape.to_vec() }
             })
             .collect();
-        stored.sort_unstable_by(|a, b| natural(&a.name, &b.name));
         let format = checkpoint.format;
         let source = Source::Torch(checkpoint);
         Self { name, data, format, source, stored, metadata: BTreeMap::new() }
@@ -223,7 +222,7 @@ impl WeightFile {
                 Ok(bytes.map_err(io)?.into_owned())
             }
             Source::Torch(checkpoint) => {
-                let found = checkpoint.tensors.get(tensor).ok_or_else(missing)?;
+                let found = checkpoint.find(tensor).ok_or_else(missing)?;
                 checkpoint.bytes(&self.name, &self.data, tensor, found)
             }
         }

@@ -10,11 +10,13 @@
 //! # References
 //! CPython, `Lib/pickletools.py` (the operations), `Lib/pickle.py` (what they do).
 
+mod input;
 mod machine;
 #[cfg(test)]
 mod tests;
 mod text;
 mod value;
 
-pub(super) use machine::{Malformed, Problem, parse};
+pub(super) use input::{Malformed, Problem};
+pub(super) use machine::parse;
 pub(super) use value::{Global, Id, Object, Pickle, Text, View};

@@ -1,5 +1,6 @@
 //! PyTorch checkpoints: containers of a pickle and of the storages that its tensors are views of.
 
+mod classes;
 mod legacy;
 mod read;
 mod storage;

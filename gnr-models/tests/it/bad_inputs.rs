@@ -167,6 +167,11 @@ fn broken() -> Vec<Case> {
         case("a legacy file cut in a storage", "w.pth", old[..old.len() - 3].to_vec()),
         case("a legacy file without its storages", "w.pth", old[..old.len() - 24].to_vec()),
         case("a legacy storage of another length", "w.pth", legacy(&weights, &[("0", 3, &floats(4))])),
+        case(
+            "a legacy storage that stands twice",
+            "w.pth",
+            legacy(&weights, &[("0", 4, &floats(4)), ("0", 4, &floats(4))]),
+        ),
         case("a legacy storage that nothing uses", "w.pth", legacy(&weights, &[("1", 4, &floats(4))])),
         (
             Wrong::Refused,

@@ -330,13 +330,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             };
             let mut all = Vec::new();
             for (index, (over, tuned)) in self.over.iter().zip(&tuned).enumerate() {
-                // What the first half found best is where the second begins.
-                let chosen = tuned.chosen();
-                let so_far = [over.as_slice(), &chosen].concat();
-                for (number, words) in
-                    tuning.tries(half, tuned.tries.len(), &so_far, &self.load)?.into_iter().enumerate()
-                {
-                    let words = [chosen.as_slice(), &words].concat();
+                let tries = tuning.tries(half, over, tuned, &self.load)?;
+                for (number, words) in tries.into_iter().enumerate() {
                     for seed in 0..tuning.seeds {
                         let run = self.one_try(tuning, index, &words, FIRST_SEED + seed, (half, number))?;
                         all.push((run, index, words.clone()));

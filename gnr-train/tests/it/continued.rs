@@ -93,7 +93,7 @@ fn changed_data_are_refused_with_what_changed() {
     let home = tempfile::tempdir().unwrap();
     let list = home.path().join("labels.txt");
     let labels = |changed: bool| {
-        let label = |i: usize| if changed && i % 3 == 0 { 7 } else { i % 10 };
+        let label = |i: usize| if changed && i.is_multiple_of(3) { 7 } else { i % 10 };
         fs::write(&list, (0..1437).map(|i| format!("{}\n", label(i))).collect::<String>()).unwrap();
     };
     labels(false);

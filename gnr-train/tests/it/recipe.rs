@@ -274,12 +274,16 @@ fn a_written_recipe_is_the_same_recipe() {
 fn keys_that_are_not_used_are_not_written() {
     for known in BUILTIN {
         let text = builtin(known.name, &["method.sam=true".into()]).unwrap().to_toml().unwrap();
-        for key in ["from_epoch", "average", "group"] {
+        for key in ["from_epoch", "average", "group", "strict"] {
             assert!(!text.contains(key), "{}: {key} in\n{text}", known.name);
         }
     }
     let sets = ["method.gnr.from_epoch=0".to_owned(), "method.sam.from_epoch=0".to_owned()];
     assert!(!builtin("digits", &sets).unwrap().to_toml().unwrap().contains("from_epoch"));
+    // Strictness decides nothing about the results.
+    let strict = builtin("digits", &["data.strict=true".to_owned()]).unwrap();
+    assert!(strict.data.strict && strict.to_toml().unwrap().contains("strict = true"));
+    assert!(!strict.deciding().data.strict);
     // A regulariser that is off has no phase.
     let off = ["method.gnr=false".to_owned()];
     let text = "[method.sam]\nfrom_epoch = 2\n[train]\nepochs = 3";

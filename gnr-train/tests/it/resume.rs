@@ -154,7 +154,8 @@ fn a_checkpoint_of_another_recipe_is_refused() {
     let home = tempfile::tempdir().unwrap();
     run(tiny(&[]), home.path()).unwrap();
     let text = std::fs::read_to_string(home.path().join("recipe.toml")).unwrap();
-    std::fs::write(home.path().join("recipe.toml"), text.replace("epochs = 3", "epochs = 4")).unwrap();
+    std::fs::write(home.path().join("recipe.toml"), text.replace("batch_size = 16", "batch_size = 17"))
+        .unwrap();
     let error = resume(home.path(), &mut (), &AtomicBool::new(false)).unwrap_err().to_string();
     assert!(error.contains("last.safetensors") && error.contains("another recipe"), "{error}");
 }

@@ -1,51 +1,17 @@
 //! The stack machine that a pickle is a program for.
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
-use super::value::{Arena, Encoding, Id, Object, Pickle, Sequence, Span, Value};
+use super::{
+    input::{Input, Malformed, Problem, Result},
+    value::{Arena, Encoding, Id, Object, Pickle, Sequence, Span, Value},
+};
 use crate::weights::budget::{Budget, Exhausted};
-
-/// Why bytes are not a pickle, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::weights) struct Malformed {
-    pub(in crate::weights) offset: usize,
-    pub(in crate::weights) problem: Problem,
-}
-
-/// What is wrong with a pickle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::weights) enum Problem {
-    /// The bytes end before the pickle does.
-    Ended,
-    /// It would take more memory than the size of its file justifies.
-    TooLarge,
-    /// An operation that cannot be here.
-    Invalid(String),
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { offset, problem } = self;
-        match problem {
-            Problem::Ended => write!(f, "the pickle does not end: it was cut at its byte {offset}"),
-            Problem::TooLarge => {
-                write!(
-                    f,
-                    "the pickle builds more objects than the size of the file justifies (byte {offset})"
-                )
-            }
-            Problem::Invalid(reason) => write!(f, "byte {offset} of the pickle: {reason}"),
-        }
-    }
-}
-
-type Result<T> = std::result::Result<T, Malformed>;
 
 /// Parses the pickle at the start of `bytes`.
 pub(in crate::weights) fn parse<'a>(bytes: &'a [u8], budget: &mut Budget) -> Result<Pickle<'a>> {
     let mut machine = Machine {
-        bytes,
-        at: 0,
+        input: Input { bytes, at: 0 },
         budget,
         values: Arena::default(),
         stack: Vec::new(),
@@ -54,17 +20,17 @@ pub(in crate::weights) fn parse<'a>(bytes: &'a [u8], budget: &mut Budget) -> Res
         scattered: HashMap::new(),
     };
     // The values that `Id` has names for.
-    for value in [Value::Other, Value::Bool(true), Value::Bool(false)] {
+    let empty = Value::Sequence(Sequence::Tuple, Vec::new());
+    for value in [Value::Other, Value::Bool(true), Value::Bool(false), empty] {
         machine.make(value)?;
     }
     let root = machine.run()?;
-    let (values, end) = (machine.values, machine.at);
+    let (values, end) = (machine.values, machine.input.at);
     Ok(Pickle { bytes, values, root, end })
 }
 
 struct Machine<'a, 'b> {
-    bytes: &'a [u8],
-    at: usize,
+    input: Input<'a>,
     budget: &'b mut Budget,
     values: Arena,
     stack: Vec<Id>,
@@ -77,52 +43,12 @@ struct Machine<'a, 'b> {
 }
 
 impl Machine<'_, '_> {
-    fn invalid<T>(&self, reason: impl Into<String>) -> Result<T> {
-        Err(Malformed { offset: self.at, problem: Problem::Invalid(reason.into()) })
-    }
-
     fn afford<T>(&self, result: std::result::Result<T, Exhausted>) -> Result<T> {
-        result.map_err(|Exhausted| Malformed { offset: self.at, problem: Problem::TooLarge })
-    }
-
-    fn ended<T>(&self) -> Result<T> {
-        Err(Malformed { offset: self.bytes.len(), problem: Problem::Ended })
-    }
-
-    fn take(&mut self, count: u64) -> Result<Span> {
-        let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
-        let Some(end) = end.filter(|&end| end <= self.bytes.len()) else { return self.ended() };
-        let (Ok(start), Ok(last)) = (u32::try_from(self.at), u32::try_from(end)) else {
-            return self.invalid("a pickle of more than 4 GiB");
-        };
-        self.at = end;
-        Ok(Span { start, end: last })
-    }
-
-    fn slice(&self, span: Span) -> &[u8] {
-        self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
-    }
-
-    /// A little-endian number of `size` bytes.
-    fn number(&mut self, size: u64) -> Result<u64> {
-        let span = self.take(size)?;
-        Ok(self.slice(span).iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
-    }
-
-    /// The rest of a line.
-    fn line(&mut self) -> Result<Span> {
-        match self.bytes.get(self.at..).unwrap_or_default().iter().position(|&byte| byte == b'\n') {
-            Some(length) => {
-                let line = self.take(length as u64)?;
-                self.at += 1;
-                Ok(line)
-            }
-            None => self.ended(),
-        }
+        result.map_err(|Exhausted| Malformed { offset: self.input.at, problem: Problem::TooLarge })
     }
 
     fn make(&mut self, value: Value) -> Result<Id> {
-        let Some(id) = Id::index(self.values.len()) else { return self.invalid("too many objects") };
+        let Some(id) = Id::index(self.values.len()) else { return self.input.invalid("too many objects") };
         let pushed = self.values.push(value, self.budget);
         self.afford(pushed)?;
         Ok(id)
@@ -159,7 +85,7 @@ impl Machine<'_, '_> {
     fn top(&self) -> Result<Id> {
         match self.stack.last() {
             Some(&id) if self.stack.len() > self.bottom() => Ok(id),
-            _ => self.invalid("an operation finds nothing to work on"),
+            _ => self.input.invalid("an operation finds nothing to work on"),
         }
     }
 
@@ -170,7 +96,7 @@ impl Machine<'_, '_> {
                 self.afford(taken)?;
                 Ok(self.stack.split_off(mark))
             }
-            _ => self.invalid("an operation finds no mark"),
+            _ => self.input.invalid("an operation finds no mark"),
         }
     }
 
@@ -185,41 +111,43 @@ impl Machine<'_, '_> {
 
     fn append(&mut self, items: &[Id]) -> Result<()> {
         let target = self.top()?;
-        let Some(index) = target.position() else { return self.invalid("items are added to a number") };
+        let Some(index) = target.position() else { return self.input.invalid("items are added to a number") };
         let reserved = match self.values.get_mut(index) {
             Some(Value::Sequence(Sequence::List | Sequence::Set, list)) => {
                 self.budget.reserve(list, items.len()).map(|()| list.extend_from_slice(items))
             }
-            Some(Value::Object(object)) => (self.budget.reserve(&mut object.items, items.len()))
-                .map(|()| object.items.extend_from_slice(items)),
-            _ => return self.invalid("items are added to what is not a list"),
+            Some(Value::Object(object)) => object.contents(self.budget).and_then(|contents| {
+                self.budget.reserve(&mut contents.items, items.len())?;
+                contents.items.extend_from_slice(items);
+                Ok(())
+            }),
+            _ => return self.input.invalid("items are added to what is not a list"),
         };
         self.afford(reserved)
     }
 
     fn set(&mut self, items: &[Id]) -> Result<()> {
         if !items.len().is_multiple_of(2) {
-            return self.invalid("a key without a value");
+            return self.input.invalid("a key without a value");
         }
         let target = self.top()?;
         let pairs = items.chunks_exact(2).map(|pair| (pair[0], pair[1]));
-        let Some(index) = target.position() else { return self.invalid("a key is set in a number") };
+        let Some(index) = target.position() else { return self.input.invalid("a key is set in a number") };
         let reserved = match self.values.get_mut(index) {
             Some(Value::Dict(dict)) => self.budget.reserve(dict, pairs.len()).map(|()| dict.extend(pairs)),
-            Some(Value::Object(object)) => {
-                (self.budget.reserve(&mut object.pairs, pairs.len())).map(|()| object.pairs.extend(pairs))
-            }
-            _ => return self.invalid("a key is set in what is not a dictionary"),
+            Some(Value::Object(object)) => object.contents(self.budget).and_then(|contents| {
+                self.budget.reserve(&mut contents.pairs, pairs.len())?;
+                contents.pairs.extend(pairs);
+                Ok(())
+            }),
+
+            _ => return self.input.invalid("a key is set in what is not a dictionary"),
         };
         self.afford(reserved)
     }
 
     fn call(&mut self, callable: Id, arguments: Id) -> Result<()> {
-        // With the allocator's own needs for the box.
-        let taken = self.budget.take(size_of::<Object>() + 16);
-        self.afford(taken)?;
-        let object = Object { callable, arguments, state: None, items: Vec::new(), pairs: Vec::new() };
-        self.push(Value::Object(Box::new(object)))
+        self.push(Value::Object(Object::new(callable, arguments)))
     }
 
     fn build(&mut self) -> Result<()> {
@@ -232,7 +160,7 @@ impl Machine<'_, '_> {
             }
             // Attributes of a class.
             Some(Value::Global(..) | Value::Extension(_)) => Ok(()),
-            _ => self.invalid("a state is given to what is not an object"),
+            _ => self.input.invalid("a state is given to what is not an object"),
         }
     }
 
@@ -256,32 +184,13 @@ impl Machine<'_, '_> {
         let near = usize::try_from(key).ok().and_then(|key| self.memo.get(key));
         match near.or_else(|| self.scattered.get(&key)).copied() {
             Some(id) => self.push_id(id),
-            None => self.invalid(format!("nothing was kept as {key}")),
-        }
-    }
-
-    /// A number in decimal digits; `None` beyond 64 bits.
-    fn decimal(&mut self) -> Result<Option<i64>> {
-        let line = self.line()?;
-        let digits = self.slice(line).trim_ascii();
-        let digits = digits.strip_suffix(b"L").unwrap_or(digits);
-        let unsigned = digits.strip_prefix(b"-").unwrap_or(digits);
-        if unsigned.is_empty() || !unsigned.iter().all(u8::is_ascii_digit) {
-            return self.invalid("a number is not written in digits");
-        }
-        Ok(std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()))
-    }
-
-    fn key(&mut self) -> Result<u64> {
-        match self.decimal()?.and_then(|key| u64::try_from(key).ok()) {
-            Some(key) => Ok(key),
-            None => self.invalid("a number to keep something under is negative or too large"),
+            None => self.input.invalid(format!("nothing was kept as {key}")),
         }
     }
 
     fn long(&mut self, length: u64) -> Result<()> {
-        let span = self.take(length)?;
-        let digits = self.slice(span);
+        let span = self.input.take(length)?;
+        let digits = self.input.slice(span);
         if digits.len() > 8 {
             return self.push(Value::Long(span));
         }
@@ -292,18 +201,18 @@ impl Machine<'_, '_> {
     }
 
     fn text(&mut self, length: u64) -> Result<()> {
-        let span = self.take(length)?;
+        let span = self.input.take(length)?;
         self.push(Value::Text(span, Encoding::Plain))
     }
 
     fn binary(&mut self, length: u64) -> Result<()> {
-        self.take(length)?;
+        self.input.take(length)?;
         self.push_id(Id::OTHER)
     }
 
     fn tuple(&mut self, length: usize) -> Result<()> {
         let start = self.stack.len().checked_sub(length).filter(|&start| start >= self.bottom());
-        let Some(start) = start else { return self.invalid("a tuple finds too few items") };
+        let Some(start) = start else { return self.input.invalid("a tuple finds too few items") };
         let taken = self.budget.take(length * size_of::<Id>());
         self.afford(taken)?;
         let items = self.stack.split_off(start);
@@ -318,18 +227,18 @@ impl Machine<'_, '_> {
         };
         match (span(self, module), span(self, name)) {
             (Some(module), Some(name)) => self.push(Value::Global(module, name)),
-            _ => self.invalid("a class without a name"),
+            _ => self.input.invalid("a class without a name"),
         }
     }
 
     fn run(&mut self) -> Result<Id> {
         loop {
-            let code = self.number(1)? as u8;
+            let code = self.input.number(1)? as u8;
             match code {
                 b'.' => return self.pop(),
                 // Protocol, frame: nothing depends on them.
                 0x80 | 0x95 => {
-                    self.take(if code == 0x80 { 1 } else { 8 })?;
+                    self.input.take(if code == 0x80 { 1 } else { 8 })?;
                 }
                 b'(' => {
                     let pushed = self.budget.push(&mut self.marks, self.stack.len());
@@ -349,88 +258,88 @@ impl Machine<'_, '_> {
                 b'2' => self.push_id(self.top()?)?,
                 b'N' => self.push_id(Id::OTHER)?,
                 b'G' => {
-                    self.take(8)?;
+                    self.input.take(8)?;
                     self.push_id(Id::OTHER)?;
                 }
                 b'F' => {
-                    self.line()?;
+                    self.input.line()?;
                     self.push_id(Id::OTHER)?;
                 }
                 0x88 => self.push_id(Id::TRUE)?,
                 0x89 => self.push_id(Id::FALSE)?,
                 // Protocol 0 writes booleans as 01 and 00.
-                b'I' => match self.bytes.get(self.at..self.at + 3) {
+                b'I' => match self.input.bytes.get(self.input.at..self.input.at + 3) {
                     Some(b"01\n") => {
-                        self.at += 3;
+                        self.input.at += 3;
                         self.push_id(Id::TRUE)?;
                     }
                     Some(b"00\n") => {
-                        self.at += 3;
+                        self.input.at += 3;
                         self.push_id(Id::FALSE)?;
                     }
                     _ => self.decimal_value()?,
                 },
                 b'L' => self.decimal_value()?,
                 b'J' => {
-                    let value = self.number(4)? as u32;
+                    let value = self.input.number(4)? as u32;
                     self.push_int((value as i32).into())?;
                 }
                 b'K' => {
-                    let value = self.number(1)?;
+                    let value = self.input.number(1)?;
                     self.push_int(value as i64)?;
                 }
                 b'M' => {
-                    let value = self.number(2)?;
+                    let value = self.input.number(2)?;
                     self.push_int(value as i64)?;
                 }
                 0x8a => {
-                    let length = self.number(1)?;
+                    let length = self.input.number(1)?;
                     self.long(length)?;
                 }
                 0x8b => {
-                    let length = self.number(4)?;
+                    let length = self.input.number(4)?;
                     self.long(length)?;
                 }
                 b'S' => {
-                    let line = self.line()?;
-                    match self.slice(line).trim_ascii_end() {
+                    let line = self.input.line()?;
+                    match self.input.slice(line).trim_ascii_end() {
                         [b'\'', .., b'\''] | [b'"', .., b'"'] => {}
-                        _ => return self.invalid("a text without quotes"),
+                        _ => return self.input.invalid("a text without quotes"),
                     }
-                    let length = self.slice(line).trim_ascii_end().len() as u32;
+                    let length = self.input.slice(line).trim_ascii_end().len() as u32;
                     let inside = Span { start: line.start + 1, end: line.start + length - 1 };
                     self.push(Value::Text(inside, Encoding::Quoted))?;
                 }
                 b'V' => {
-                    let line = self.line()?;
+                    let line = self.input.line()?;
                     self.push(Value::Text(line, Encoding::RawEscape))?;
                 }
                 b'U' | 0x8c => {
-                    let length = self.number(1)?;
+                    let length = self.input.number(1)?;
                     self.text(length)?;
                 }
                 b'T' | b'X' => {
-                    let length = self.number(4)?;
+                    let length = self.input.number(4)?;
                     self.text(length)?;
                 }
                 0x8d => {
-                    let length = self.number(8)?;
+                    let length = self.input.number(8)?;
                     self.text(length)?;
                 }
                 b'C' => {
-                    let length = self.number(1)?;
+                    let length = self.input.number(1)?;
                     self.binary(length)?;
                 }
                 b'B' => {
-                    let length = self.number(4)?;
+                    let length = self.input.number(4)?;
                     self.binary(length)?;
                 }
                 0x8e | 0x96 => {
-                    let length = self.number(8)?;
+                    let length = self.input.number(8)?;
                     self.binary(length)?;
                 }
                 b']' => self.push(Value::Sequence(Sequence::List, Vec::new()))?,
-                b')' => self.push(Value::Sequence(Sequence::Tuple, Vec::new()))?,
+                b')' => self.push_id(Id::EMPTY)?,
                 0x8f => self.push(Value::Sequence(Sequence::Set, Vec::new()))?,
                 b'}' => self.push(Value::Dict(Vec::new()))?,
                 b'a' => {
@@ -468,41 +377,41 @@ impl Machine<'_, '_> {
                 }
                 0x85..=0x87 => self.tuple(usize::from(code - 0x84))?,
                 b'p' => {
-                    let key = self.key()?;
+                    let key = self.input.key()?;
                     self.remember(key)?;
                 }
                 b'q' => {
-                    let key = self.number(1)?;
+                    let key = self.input.number(1)?;
                     self.remember(key)?;
                 }
                 b'r' => {
-                    let key = self.number(4)?;
+                    let key = self.input.number(4)?;
                     self.remember(key)?;
                 }
                 0x94 => self.remember((self.memo.len() + self.scattered.len()) as u64)?,
                 b'g' => {
-                    let key = self.key()?;
+                    let key = self.input.key()?;
                     self.recall(key)?;
                 }
                 b'h' => {
-                    let key = self.number(1)?;
+                    let key = self.input.number(1)?;
                     self.recall(key)?;
                 }
                 b'j' => {
-                    let key = self.number(4)?;
+                    let key = self.input.number(4)?;
                     self.recall(key)?;
                 }
                 b'c' => {
-                    let (module, name) = (self.line()?, self.line()?);
+                    let (module, name) = (self.input.line()?, self.input.line()?);
                     self.push(Value::Global(module, name))?;
                 }
                 0x93 => self.stack_global()?,
                 0x82..=0x84 => {
-                    let code = self.number(1 << (code - 0x82))?;
+                    let code = self.input.number(1 << (code - 0x82))?;
                     self.push(Value::Extension(code as u32))?;
                 }
                 b'P' => {
-                    let line = self.line()?;
+                    let line = self.input.line()?;
                     let name = self.make(Value::Text(line, Encoding::Plain))?;
                     self.push(Value::Persistent(name))?;
                 }
@@ -520,7 +429,7 @@ impl Machine<'_, '_> {
                     self.call(callable, arguments)?;
                 }
                 b'i' => {
-                    let (module, name) = (self.line()?, self.line()?);
+                    let (module, name) = (self.input.line()?, self.input.line()?);
                     let items = self.pop_to_mark()?;
                     let callable = self.make(Value::Global(module, name))?;
                     let arguments = self.make(Value::Sequence(Sequence::Tuple, items))?;
@@ -529,21 +438,21 @@ impl Machine<'_, '_> {
                 b'o' => {
                     let mut items = self.pop_to_mark()?;
                     if items.is_empty() {
-                        return self.invalid("an object without a class");
+                        return self.input.invalid("an object without a class");
                     }
                     let callable = items.remove(0);
                     let arguments = self.make(Value::Sequence(Sequence::Tuple, items))?;
                     self.call(callable, arguments)?;
                 }
                 b'b' => self.build()?,
-                0x97 | 0x98 => return self.invalid("a buffer that is kept outside the file"),
-                _ => return self.invalid(format!("0x{code:02x} is no operation of a pickle")),
+                0x97 | 0x98 => return self.input.invalid("a buffer that is kept outside the file"),
+                _ => return self.input.invalid(format!("0x{code:02x} is no operation of a pickle")),
             }
         }
     }
 
     fn decimal_value(&mut self) -> Result<()> {
-        match self.decimal()? {
+        match self.input.decimal()? {
             Some(value) => self.push_int(value),
             None => self.push_id(Id::OTHER),
         }

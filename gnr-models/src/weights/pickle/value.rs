@@ -18,6 +18,8 @@ impl Id {
     /// `True` and `False`.
     pub(super) const TRUE: Self = Self(1);
     pub(super) const FALSE: Self = Self(2);
+    /// The empty tuple, which is met at every call and never changes.
+    pub(super) const EMPTY: Self = Self(3);
 
     /// A number in place of an index, from −2³⁰ to 2³⁰ − 1.
     pub(super) fn number(value: i64) -> Option<Self> {
@@ -82,7 +84,7 @@ pub(super) enum Value {
     Extension(u32),
     /// What is kept outside the pickle, under this name.
     Persistent(Id),
-    Object(Box<Object>),
+    Object(Object),
 }
 
 /// Values by number, in pieces: a vector of all would be copied as it grows, and need room for both.
@@ -133,10 +135,40 @@ pub(in crate::weights) struct Object {
     pub(in crate::weights) arguments: Id,
     /// What was to be given to `__setstate__` or `__dict__`.
     pub(in crate::weights) state: Option<Id>,
+    /// Of most objects there are none: this keeps a [`Value`] at 32 bytes.
+    contents: Option<Box<Contents>>,
+}
+
+/// What was to be put into an object.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) items: Vec<Id>,
+    pub(super) pairs: Vec<(Id, Id)>,
+}
+
+impl Object {
+    pub(in crate::weights) fn new(callable: Id, arguments: Id) -> Self {
+        Self { callable, arguments, state: None, contents: None }
+    }
+
     /// What was to be appended or added.
-    pub(in crate::weights) items: Vec<Id>,
+    pub(in crate::weights) fn items(&self) -> &[Id] {
+        self.contents.as_ref().map_or(&[], |contents| &contents.items)
+    }
+
     /// What was to be set as key and value.
-    pub(in crate::weights) pairs: Vec<(Id, Id)>,
+    pub(in crate::weights) fn pairs(&self) -> &[(Id, Id)] {
+        self.contents.as_ref().map_or(&[], |contents| &contents.pairs)
+    }
+
+    /// What more is to be put into it.
+    pub(super) fn contents(&mut self, budget: &mut Budget) -> Result<&mut Contents, Exhausted> {
+        if self.contents.is_none() {
+            // With the allocator's own needs for the box.
+            budget.take(size_of::<Contents>() + 16)?;
+        }
+        Ok(self.contents.get_or_insert_default())
+    }
 }
 
 /// A value as a reader sees it.
@@ -283,6 +315,7 @@ mod tests {
             let id = Id::number(value).unwrap();
             assert_eq!((id.as_number(), id.position()), (Some(value), None));
         }
+        assert_eq!(size_of::<Value>(), 32);
         assert_eq!((Id::number(1 << 30), Id::number(-(1 << 30) - 1)), (None, None));
         assert_eq!((Id::OTHER.as_number(), Id::OTHER.position()), (None, Some(0)));
     }

@@ -28,8 +28,10 @@ const WINDOW: u64 = 1 << 20;
 struct Contents {
     format: Format,
     found: walk::Found,
-    /// Storages in the order of their bytes: key, bytes of an element, number of elements.
-    storages: Vec<(String, u64, u64)>,
+    /// Bytes of an element and number of elements of each storage.
+    storages: HashMap<String, (u64, u64)>,
+    /// Their keys in the order of their bytes.
+    order: Vec<String>,
     /// Where the storages start.
     end: u64,
 }
@@ -118,11 +120,17 @@ pub(in crate::weights) fn open(
             }
         }
     };
-    let mut places = HashMap::with_capacity(contents.storages.len());
+    let (mut known, mut places) = (contents.storages, HashMap::with_capacity(contents.order.len()));
     let mut at = contents.end;
-    for (key, size, elements) in contents.storages {
+    for key in contents.order {
         let cut = || {
             incomplete(format!("it ends within the numbers of storage `{key}`; download or copy it again"))
+        };
+        let Some((size, elements)) = known.remove(&key) else {
+            return Err(incomplete(match places.contains_key(&key) {
+                true => format!("its storage `{key}` stands twice"),
+                false => format!("no tensor uses its storage `{key}`"),
+            }));
         };
         let stated = data.read(at, 8).map_err(|_| cut())?;
         let stated = <[u8; 8]>::try_from(&*stated).map_or(0, u64::from_le_bytes);
@@ -131,7 +139,7 @@ pub(in crate::weights) fn open(
         }
         let end = elements.checked_mul(size).and_then(|bytes| bytes.checked_add(at + 8));
         let end = end.filter(|&end| end <= data.len()).ok_or_else(cut)?;
-        places.insert(key.clone(), (at + 8, end - at - 8));
+        places.insert(key, (at + 8, end - at - 8));
         at = end;
     }
     Ok(Some(Checkpoint::new(contents.format, contents.found, Container::Legacy(places))))
@@ -159,7 +167,13 @@ fn contents(bytes: &[u8], budget: &mut Budget) -> Result<Contents, Failure> {
             let problem = Problem::Invalid("a single value".into());
             return Err(Failure::NoPickle(Malformed { offset: 0, problem }));
         }
-        return Ok(Contents { format: Format::Pickle, found, storages: Vec::new(), end: 0 });
+        return Ok(Contents {
+            format: Format::Pickle,
+            found,
+            storages: HashMap::new(),
+            order: Vec::new(),
+            end: 0,
+        });
     }
     let version = next(budget)?;
     let version = version.view(version.root());
@@ -175,30 +189,26 @@ fn contents(bytes: &[u8], budget: &mut Budget) -> Result<Contents, Failure> {
     if objects.persistent().any(|id| objects.text(id).is_some()) {
         return Err(Failure::Textual);
     }
-    let mut known = HashMap::new();
+    let mut storages = HashMap::new();
     for id in objects.persistent() {
         if let Reference::Storage(storage) = Reference::read(&objects, id) {
-            budget.take(2 * storage.key.len() + 128)?;
-            known.entry(storage.key).or_insert((storage.kind.size(), storage.length));
+            budget.take(storage.key.len() + 100)?;
+            storages.entry(storage.key).or_insert((storage.kind.size(), storage.length));
         }
     }
     let keys = next(budget)?;
     let Some(items) = keys.items(keys.root()) else {
         return Err(Failure::Damaged("its list of storages is no list".into()));
     };
-    let mut storages = Vec::new();
+    let mut order = Vec::new();
     for &key in items {
         let Some(key) = keys.text(key) else {
             return Err(Failure::Damaged("a storage without a name".into()));
         };
-        budget.take(2 * key.len() + 256)?;
-        let key = key.decode().into_owned();
-        let Some(&(size, elements)) = known.get(&key) else {
-            return Err(Failure::Damaged(format!("no tensor uses its storage `{key}`")));
-        };
-        storages.push((key, size, elements));
+        budget.take(key.len() + 100)?;
+        budget.push(&mut order, key.decode().into_owned())?;
     }
-    Ok(Contents { format: Format::TorchLegacy, found, storages, end: at as u64 })
+    Ok(Contents { format: Format::TorchLegacy, found, storages, order, end: at as u64 })
 }
 
 fn is_scalar(pickle: &Pickle<'_>) -> bool {

@@ -10,7 +10,7 @@ use super::{storage::Storage, tensor::Tensor, walk::Found};
 use crate::weights::{
     WeightsError,
     data::Data,
-    file::Format,
+    file::{Format, natural},
     zip::{Archive, Entry, ZipError},
 };
 
@@ -33,7 +33,8 @@ pub(in crate::weights) enum Container {
 /// A PyTorch checkpoint: tensors by name, none of them read.
 pub(in crate::weights) struct Checkpoint {
     pub(in crate::weights) format: Format,
-    pub(in crate::weights) tensors: HashMap<String, Tensor>,
+    /// In the order of their names.
+    pub(in crate::weights) tensors: Vec<(String, Tensor)>,
     pub(in crate::weights) foreign: Vec<String>,
     container: Container,
 }
@@ -55,23 +56,29 @@ const ROOM: u64 = 1 << 16;
 
 impl Checkpoint {
     pub(super) fn new(format: Format, found: Found, container: Container) -> Self {
-        let Found { tensors, mut foreign } = found;
-        let mut twice = HashSet::new();
-        let mut by_name = HashMap::with_capacity(tensors.len());
-        for (name, tensor) in tensors {
-            // `{"a.b": …}` beside `{"a": {"b": …}}`: nobody could say which one is meant.
-            if by_name.contains_key(&name) || twice.contains(&name) {
-                by_name.remove(&name);
-                twice.insert(name);
-            } else {
-                by_name.insert(name, tensor);
-            }
+        let Found { mut tensors, mut foreign } = found;
+        tensors.sort_unstable_by(|(a, _), (b, _)| natural(a, b));
+        // `{"a.b": …}` beside `{"a": {"b": …}}`: nobody could say which one is meant.
+        let mut twice: Vec<String> = (tensors.windows(2))
+            .filter(|pair| pair[0].0 == pair[1].0)
+            .map(|pair| pair[0].0.clone())
+            .collect();
+        twice.dedup();
+        if !twice.is_empty() {
+            tensors.retain(|(name, _)| twice.binary_search_by(|other| natural(other, name)).is_err());
         }
         foreign.extend(twice.into_iter().map(|name| format!("{name}: two tensors of one name")));
         foreign.sort();
-        Self { format, tensors: by_name, foreign, container }
+        Self { format, tensors, foreign, container }
     }
 
+    /// A tensor by its name.
+    pub(in crate::weights) fn find(&self, name: &str) -> Option<&Tensor> {
+        let found = self.tensors.binary_search_by(|(other, _)| natural(other, name)).ok()?;
+        self.tensors.get(found).map(|(_, tensor)| tensor)
+    }
+
+    /// Number format and shape of a tensor.
     pub(in crate::weights) fn shape_of(tensor: &Tensor) -> (safetensors::Dtype, &[usize]) {
         (tensor.dtype, &tensor.shape)
     }

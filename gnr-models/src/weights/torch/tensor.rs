@@ -110,7 +110,7 @@ fn made_within(pickle: &Pickle<'_>, object: &Object, depth: usize) -> Made {
     let View::Global(function) = pickle.view(object.callable) else { return Made::Other };
     let modules = ["torch._utils", "torch._tensor", "torch.tensor"];
     let Some(name) = modules.iter().find_map(|module| function.of(module)) else { return Made::Other };
-    if object.state.is_some() || !object.items.is_empty() || !object.pairs.is_empty() {
+    if object.state.is_some() || !object.items().is_empty() || !object.pairs().is_empty() {
         return Made::Tensor(Err(format!("a tensor that is changed after {function} made it")));
     }
     let arguments = pickle.items(object.arguments).unwrap_or_default();
@@ -136,8 +136,7 @@ fn made_within(pickle: &Pickle<'_>, object: &Object, depth: usize) -> Made {
             if !plain {
                 return Made::Tensor(Err(format!("a tensor of class {as_class}")));
             }
-            let call =
-                Object { callable: function, arguments, state: None, items: Vec::new(), pairs: Vec::new() };
+            let call = Object::new(function, arguments);
             match depth {
                 0 => Made::Tensor(Err("calls inside calls".into())),
                 _ => made_within(pickle, &call, depth - 1),

@@ -3,9 +3,12 @@
 //! Dictionaries, lists and tuples are walked; their subclasses too, for what they hold. A module (`torch.save(model)`) is read
 //! as its `state_dict()` would name its tensors. Any other object is listed by its path and class.
 
-use std::collections::{HashMap, HashSet};
+use std::{borrow::Cow, collections::HashSet};
 
-use super::tensor::{self, Made, Tensor};
+use super::{
+    classes,
+    tensor::{self, Made, Tensor},
+};
 use crate::weights::{
     budget::{Budget, Exhausted},
     pickle::{Id, Object, Pickle, Text, View},
@@ -20,8 +23,8 @@ pub(in crate::weights) struct Found {
 
 /// Containers within containers, at most.
 const DEPTH: usize = 128;
-/// What a tensor costs beside its name: its description here, and its entry in the tables of the file.
-const TENSOR: usize = 400;
+/// What a tensor costs beside its description: its entry in the list of the file, and the allocator's own needs.
+const TENSOR: usize = 120;
 /// What an object that is only listed costs beside its line.
 const LINE: usize = 32;
 
@@ -82,43 +85,16 @@ struct Walk<'w, 'p, 'b> {
     budget: &'b mut Budget,
 }
 
-/// TorchScript's lists of one kind, and its notes about types: a call with the plain value.
-const SCRIPTED: &str = "torch.jit._pickle.";
-
-/// Classes of plain data: nobody asks what became of them.
-fn is_plain(class: &str) -> bool {
-    const BUILTIN: [&str; 17] = [
-        "dict",
-        "list",
-        "tuple",
-        "set",
-        "frozenset",
-        "bytearray",
-        "bytes",
-        "complex",
-        "range",
-        "slice",
-        "int",
-        "float",
-        "str",
-        "bool",
-        "long",
-        "unicode",
-        "xrange",
-    ];
-    match class.strip_prefix("builtins.").or_else(|| class.strip_prefix("__builtin__.")) {
-        Some(name) => BUILTIN.contains(&name),
-        None => {
-            let others = [
-                "collections.OrderedDict",
-                "torch.Size",
-                "torch.device",
-                "torch.serialization._get_layout",
-                "_codecs.encode",
-            ];
-            others.contains(&class) || class.starts_with(SCRIPTED)
-        }
+/// Of equal keys the last one counts: whether one of the same comes later, for each.
+fn shadowed(keys: &[(bool, Cow<'_, str>)]) -> Vec<bool> {
+    let mut order: Vec<u32> = (0..keys.len() as u32).collect();
+    let key = |index: &u32| keys.get(*index as usize);
+    order.sort_unstable_by(|a, b| key(a).cmp(&key(b)).then(a.cmp(b)));
+    let mut shadowed = vec![false; keys.len()];
+    for pair in order.windows(2).filter(|pair| key(&pair[0]) == key(&pair[1])) {
+        shadowed[pair[0] as usize] = true;
     }
+    shadowed
 }
 
 impl<'p> Walk<'_, 'p, '_> {
@@ -205,25 +181,21 @@ impl<'p> Walk<'_, 'p, '_> {
             pairs.iter().filter_map(|&(key, _)| self.pickle.text(key)).map(|text| text.len()).sum();
         // For the time it takes: the same dictionary may be met at many places.
         self.budget.take(pairs.len() + lengths / 8)?;
-        let cost = pairs.len() * 112 + 2 * lengths;
+        // A key as text, with what it needs of its own, its place in the order and a mark.
+        let cost = pairs.len() * (size_of::<(bool, Cow<'_, str>)>() + 16 + 5) + lengths;
         self.budget.take(cost)?;
-        // Of equal keys the last one counts.
-        let mut last = HashMap::with_capacity(pairs.len());
-        let mut keys = Vec::with_capacity(pairs.len());
-        for (index, &(key, _)) in pairs.iter().enumerate() {
-            // The number 1 and the text "1" are two keys.
-            let key = match self.pickle.view(key) {
-                View::Text(text) => (true, text.decode().into_owned()),
-                View::Int(number) => (false, number.to_string()),
-                View::Bool(value) => (false, if value { "True" } else { "False" }.to_owned()),
-                // A tuple, `None`, a tensor: such keys are no names.
-                _ => (false, format!("#{index}")),
-            };
-            last.insert(key.clone(), index);
-            keys.push(key);
-        }
-        let done = pairs.iter().zip(&keys).enumerate().try_for_each(|(index, (&(_, value), key))| {
-            if last.get(key) != Some(&index) || self.is_leaf(value) {
+        // The number 1 and the text "1" are two keys.
+        let key = |(index, &(key, _)): (usize, &(Id, Id))| match self.pickle.view(key) {
+            View::Text(text) => (true, text.decode()),
+            View::Int(number) => (false, number.to_string().into()),
+            View::Bool(value) => (false, if value { "True" } else { "False" }.into()),
+            // A tuple, `None`, a tensor: such keys are no names.
+            _ => (false, format!("#{index}").into()),
+        };
+        let keys: Vec<(bool, Cow<'p, str>)> = pairs.iter().enumerate().map(key).collect();
+        let shadowed = shadowed(&keys);
+        let done = pairs.iter().zip(&keys).zip(shadowed).try_for_each(|((&(_, value), key), shadowed)| {
+            if shadowed || self.is_leaf(value) {
                 return Ok(());
             }
             self.named(&key.1, |walk| walk.value(value))
@@ -238,7 +210,7 @@ impl<'p> Walk<'_, 'p, '_> {
             Made::Tensor(Err(reason)) => return self.list(&reason),
             Made::Other => {}
         }
-        let (class, given) = self.class(object);
+        let (class, given) = classes::class(self.pickle, object);
         self.budget.take(class.len() / 8)?;
         if let Some(module) = self.module(object)? {
             return self.whole_module(&class, module);
@@ -267,14 +239,14 @@ impl<'p> Walk<'_, 'p, '_> {
             Some(View::Items(items)) => self.items(items)?,
             _ => {}
         }
-        self.items(&object.items)?;
-        self.pairs(&object.pairs)?;
+        self.items(object.items())?;
+        self.pairs(object.pairs())?;
         if self.attributes
             && let Some(View::Pairs(attributes)) = object.state.map(|state| self.pickle.view(state))
         {
             self.pairs(attributes)?;
         }
-        if is_plain(&class) || (self.found.tensors.len() > tensors && !self.attributes) {
+        if classes::is_plain(&class) || (self.found.tensors.len() > tensors && !self.attributes) {
             return Ok(());
         }
         // What is inside is not listed beside it, unless tensors were found there.
@@ -282,40 +254,6 @@ impl<'p> Walk<'_, 'p, '_> {
             self.found.foreign.truncate(lines);
         }
         self.list(&class)
-    }
-
-    /// The class of an object, and the plain value that it was made of, where the call is one that tells.
-    fn class(&self, object: &Object) -> (String, Option<Id>) {
-        let class = tensor::class(self.pickle, object.callable);
-        let arguments = self.pickle.items(object.arguments).unwrap_or_default();
-        match (class.as_str(), arguments) {
-            // Protocols 0 and 1: class, the plain class it derives from, that one's value.
-            ("copy_reg._reconstructor" | "copyreg._reconstructor", &[class, _base, value]) => {
-                (tensor::class(self.pickle, class), Some(value))
-            }
-            ("copy_reg.__newobj__" | "copyreg.__newobj__", &[class, ..]) => {
-                (tensor::class(self.pickle, class), None)
-            }
-            (function, _) if function.starts_with("numpy.") && function.ends_with("._frombuffer") => {
-                ("numpy.ndarray".to_owned(), None)
-            }
-            // numpy's way to make an array, and what it is.
-            (_, &[array, ..]) if class.ends_with("multiarray._reconstruct") => {
-                (tensor::class(self.pickle, array), None)
-            }
-            // A member of an enumeration, a method.
-            ("builtins.getattr" | "__builtin__.getattr", &[owner, ..]) => {
-                (tensor::class(self.pickle, owner), None)
-            }
-            ("collections.OrderedDict" | "collections.Counter" | "collections.deque", &[value, ..]) => {
-                (class, Some(value))
-            }
-            ("collections.defaultdict", &[_factory, value, ..]) => (class, Some(value)),
-            _ if class.contains("builtin") || class.starts_with(SCRIPTED) => {
-                (class, arguments.first().copied())
-            }
-            _ => (class, None),
-        }
     }
 
     /// The attributes of a module.
@@ -364,7 +302,7 @@ impl<'p> Walk<'_, 'p, '_> {
     fn entries(&mut self, dictionary: Id, without: Option<Id>) -> Result<(), Exhausted> {
         let pairs = match self.pickle.view(dictionary) {
             View::Pairs(pairs) => pairs,
-            View::Object(object) => &object.pairs,
+            View::Object(object) => object.pairs(),
             _ => return Ok(()),
         };
         let without = without.map(|set| self.members(set)).unwrap_or_default();
@@ -386,7 +324,7 @@ impl<'p> Walk<'_, 'p, '_> {
             // Protocol 2 has no sets: `set([…])`.
             View::Object(object) => match self.pickle.items(object.arguments) {
                 Some(&[list]) => self.pickle.items(list).unwrap_or_default(),
-                _ => &object.items,
+                _ => object.items(),
             },
             _ => &[],
         }
@@ -394,9 +332,11 @@ impl<'p> Walk<'_, 'p, '_> {
 
     fn tensor(&mut self, tensor: Tensor) -> Result<(), Exhausted> {
         let name = if self.name.is_empty() { "tensor" } else { &self.name };
-        self.budget.take(TENSOR + 2 * name.len() + 2 * tensor.storage.key.len())?;
-        self.found.tensors.push((name.to_owned(), tensor));
-        Ok(())
+        let Tensor { storage, shape, strides, .. } = &tensor;
+        let numbers = size_of_val(&shape[..]) * 2 + size_of_val(&strides[..]);
+        self.budget.take(TENSOR + 2 * name.len() + 2 * storage.key.len() + numbers)?;
+        let name = name.to_owned();
+        self.budget.push(&mut self.found.tensors, (name, tensor))
     }
 
     fn list(&mut self, what: &str) -> Result<(), Exhausted> {

@@ -51,12 +51,17 @@ pub(in crate::weights) fn open(
             Malformed { problem: Problem::TooLarge, .. } => ZipError::TooLarge,
             malformed => ZipError::Damaged(format!("its `{member}`: {malformed}")),
         });
-        let read = read.and_then(|pickle| Ok(walk::walk(&pickle, scripted, root, budget)?)).map_err(told)?;
-        found.foreign.extend(read.foreign);
-        found.tensors.extend(read.tensors.into_iter().map(|(name, mut tensor)| {
+        let mut read =
+            read.and_then(|pickle| Ok(walk::walk(&pickle, scripted, root, budget)?)).map_err(told)?;
+        for (_, tensor) in &mut read.tensors {
             tensor.storage.key.insert_str(0, storages);
-            (name, tensor)
-        }));
+        }
+        if found.tensors.is_empty() && found.foreign.is_empty() {
+            found = read;
+        } else {
+            found.foreign.extend(read.foreign);
+            found.tensors.extend(read.tensors);
+        }
     }
     let format = if scripted { Format::TorchScript } else { Format::TorchZip };
     let container = Container::Zip { archive, folder, big_endian, verified: Mutex::new(HashSet::new()) };

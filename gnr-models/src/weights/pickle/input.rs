@@ -1,0 +1,108 @@
+//! The bytes of a pickle, taken one operand after the other; and what may be wrong with them.
+
+use std::fmt;
+
+use super::value::Span;
+
+/// Why bytes are not a pickle, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::weights) struct Malformed {
+    pub(in crate::weights) offset: usize,
+    pub(in crate::weights) problem: Problem,
+}
+
+/// What is wrong with a pickle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::weights) enum Problem {
+    /// The bytes end before the pickle does.
+    Ended,
+    /// It would take more memory than the size of its file justifies.
+    TooLarge,
+    /// An operation that cannot be here.
+    Invalid(String),
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offset, problem } = self;
+        match problem {
+            Problem::Ended => write!(f, "the pickle does not end: it was cut at its byte {offset}"),
+            Problem::TooLarge => {
+                write!(
+                    f,
+                    "the pickle builds more objects than the size of the file justifies (byte {offset})"
+                )
+            }
+            Problem::Invalid(reason) => write!(f, "byte {offset} of the pickle: {reason}"),
+        }
+    }
+}
+
+pub(super) type Result<T> = std::result::Result<T, Malformed>;
+
+/// Bytes, and how many of them were taken.
+pub(super) struct Input<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+}
+
+impl Input<'_> {
+    pub(super) fn invalid<T>(&self, reason: impl Into<String>) -> Result<T> {
+        Err(Malformed { offset: self.at, problem: Problem::Invalid(reason.into()) })
+    }
+
+    pub(super) fn ended<T>(&self) -> Result<T> {
+        Err(Malformed { offset: self.bytes.len(), problem: Problem::Ended })
+    }
+
+    pub(super) fn take(&mut self, count: u64) -> Result<Span> {
+        let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
+        let Some(end) = end.filter(|&end| end <= self.bytes.len()) else { return self.ended() };
+        let (Ok(start), Ok(last)) = (u32::try_from(self.at), u32::try_from(end)) else {
+            return self.invalid("a pickle of more than 4 GiB");
+        };
+        self.at = end;
+        Ok(Span { start, end: last })
+    }
+
+    pub(super) fn slice(&self, span: Span) -> &[u8] {
+        self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    /// A little-endian number of `size` bytes.
+    pub(super) fn number(&mut self, size: u64) -> Result<u64> {
+        let span = self.take(size)?;
+        Ok(self.slice(span).iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    }
+
+    /// The rest of a line.
+    pub(super) fn line(&mut self) -> Result<Span> {
+        match self.bytes.get(self.at..).unwrap_or_default().iter().position(|&byte| byte == b'\n') {
+            Some(length) => {
+                let line = self.take(length as u64)?;
+                self.at += 1;
+                Ok(line)
+            }
+            None => self.ended(),
+        }
+    }
+
+    /// A number in decimal digits; `None` beyond 64 bits.
+    pub(super) fn decimal(&mut self) -> Result<Option<i64>> {
+        let line = self.line()?;
+        let digits = self.slice(line).trim_ascii();
+        let digits = digits.strip_suffix(b"L").unwrap_or(digits);
+        let unsigned = digits.strip_prefix(b"-").unwrap_or(digits);
+        if unsigned.is_empty() || !unsigned.iter().all(u8::is_ascii_digit) {
+            return self.invalid("a number is not written in digits");
+        }
+        Ok(std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()))
+    }
+
+    pub(super) fn key(&mut self) -> Result<u64> {
+        match self.decimal()?.and_then(|key| u64::try_from(key).ok()) {
+            Some(key) => Ok(key),
+            None => self.invalid("a number to keep something under is negative or too large"),
+        }
+    }
+}

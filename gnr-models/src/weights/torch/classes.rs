@@ -1,0 +1,71 @@
+//! Classes that a checkpoint may name: which are plain data, and which calls stand for an object of another class.
+
+use super::tensor;
+use crate::weights::pickle::{Id, Object, Pickle};
+
+/// TorchScript's lists of one kind, and its notes about types: a call with the plain value.
+const SCRIPTED: &str = "torch.jit._pickle.";
+
+/// Classes of plain data: nobody asks what became of them.
+pub(super) fn is_plain(class: &str) -> bool {
+    const BUILTIN: [&str; 17] = [
+        "dict",
+        "list",
+        "tuple",
+        "set",
+        "frozenset",
+        "bytearray",
+        "bytes",
+        "complex",
+        "range",
+        "slice",
+        "int",
+        "float",
+        "str",
+        "bool",
+        "long",
+        "unicode",
+        "xrange",
+    ];
+    match class.strip_prefix("builtins.").or_else(|| class.strip_prefix("__builtin__.")) {
+        Some(name) => BUILTIN.contains(&name),
+        None => {
+            let others = [
+                "collections.OrderedDict",
+                "torch.Size",
+                "torch.device",
+                "torch.serialization._get_layout",
+                "_codecs.encode",
+            ];
+            others.contains(&class) || class.starts_with(SCRIPTED)
+        }
+    }
+}
+
+/// The class of an object, and the plain value that it was made of, where the call is one that tells.
+pub(super) fn class(pickle: &Pickle<'_>, object: &Object) -> (String, Option<Id>) {
+    let class = tensor::class(pickle, object.callable);
+    let arguments = pickle.items(object.arguments).unwrap_or_default();
+    match (class.as_str(), arguments) {
+        // Protocols 0 and 1: class, the plain class it derives from, that one's value.
+        ("copy_reg._reconstructor" | "copyreg._reconstructor", &[class, _base, value]) => {
+            (tensor::class(pickle, class), Some(value))
+        }
+        ("copy_reg.__newobj__" | "copyreg.__newobj__", &[class, ..]) => (tensor::class(pickle, class), None),
+        (function, _) if function.starts_with("numpy.") && function.ends_with("._frombuffer") => {
+            ("numpy.ndarray".to_owned(), None)
+        }
+        // numpy's way to make an array, and what it is.
+        (_, &[array, ..]) if class.ends_with("multiarray._reconstruct") => {
+            (tensor::class(pickle, array), None)
+        }
+        // A member of an enumeration, a method.
+        ("builtins.getattr" | "__builtin__.getattr", &[owner, ..]) => (tensor::class(pickle, owner), None),
+        ("collections.OrderedDict" | "collections.Counter" | "collections.deque", &[value, ..]) => {
+            (class, Some(value))
+        }
+        ("collections.defaultdict", &[_factory, value, ..]) => (class, Some(value)),
+        _ if class.contains("builtin") || class.starts_with(SCRIPTED) => (class, arguments.first().copied()),
+        _ => (class, None),
+    }
+}
