@@ -72,7 +72,7 @@ impl Job {
                         ["--both-ends", "20", "--tol", "1e-6", "--batch-size", "1", "--save", "--resume"];
                     ([words(&[name, &net]), words(&more)].concat(), Some("spectrum.json"))
                 } else {
-                    (words(&[name, &net, "--points", "9", "--batch-size", "2"]), None)
+                    (words(&[name, &net, "--points", "11", "--batch-size", "2"]), None)
                 }
             }
             other => panic!("no job is called {other}"),
