@@ -1,11 +1,13 @@
 //! `gnr sweep`.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Instant};
+use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode, time::Instant};
 
 use gnr_study::{
     runner::{Finished, Run, StudyObserver, Workers},
     sweep::{Axis, Sweep, SweepOutcome, SweepRequest, SweepResult},
 };
+
+use gnr_train::Start;
 
 use crate::{
     args,
@@ -59,7 +61,8 @@ pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
     let stop = Stop::default()
         .flag("stopping: the runs end after their current step, with a checkpoint (again to stop at once)")?;
     let (quiet, runs) = (arguments.quiet, sweep.runs());
-    let mut progress = Progress { quiet, runs, start: Instant::now(), done: 0, trained: 0 };
+    let (start, warned) = (Instant::now(), BTreeSet::new());
+    let mut progress = Progress { quiet, runs, start, done: 0, trained: 0, warned };
     match sweep.run(&mut progress, &stop)? {
         SweepOutcome::Interrupted => {
             eprintln!("interrupted; every run that had begun left a checkpoint: the same command continues");
@@ -124,9 +127,19 @@ struct Progress<'a> {
     done: usize,
     /// Runs that ended in this call.
     trained: usize,
+    /// Warnings that were said: most are those of every run.
+    warned: BTreeSet<String>,
 }
 
 impl StudyObserver for Progress<'_> {
+    fn on_start(&mut self, run: usize, start: &Start<'_>) {
+        for line in start.data.iter().filter(|line| line.starts_with("warning: ")) {
+            if self.warned.insert(line.clone()) && !self.quiet {
+                let _ = writeln!(std::io::stdout(), "{line} ({})", self.runs[run].name);
+            }
+        }
+    }
+
     fn on_run(&mut self, run: usize, how: Finished<'_>) {
         self.done += 1;
         let (done, of, Run { name, folder, .. }) = (self.done, self.runs.len(), &self.runs[run]);

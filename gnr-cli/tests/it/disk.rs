@@ -1,7 +1,10 @@
 //! Disks that are full or read-only, wherever it is noticed: the error names the file and the reason, nothing half-written is taken for
 //! whole, and with room the same command goes on to the same bits. `GNR_KILLS=50` tries fifty sizes.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use crate::{
     jobs::{Job, difference, results, told, trials},
@@ -34,7 +37,8 @@ fn refused(job: &Job, out: &Path, reason: &str) -> Option<String> {
     Some(file.trim_start_matches('/').to_owned())
 }
 
-fn goes_on(job: &Job, out: &Path, whole: &std::collections::BTreeMap<String, Vec<u8>>, after: &str) {
+/// With room, the job ends with the results of one that was never short of it.
+fn goes_on(job: &Job, out: &Path, whole: &BTreeMap<String, Vec<u8>>, after: &str) {
     job.run(out).unwrap_or_else(|error| panic!("{} after {after}: {error}", job.name));
     let differs = difference(whole, &results(out));
     assert!(differs.is_empty(), "{} after {after}: {} differ", job.name, differs.join(", "));

@@ -1,7 +1,7 @@
 //! Commands that take a second and leave files: what is killed and starved in the tests, and what must come of it all the same.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -41,17 +41,15 @@ pub(crate) struct Job {
     arguments: Vec<String>,
     /// The result that the command refuses to make again.
     finished: Option<&'static str>,
-    _home: tempfile::TempDir,
-    home: PathBuf,
+    home: tempfile::TempDir,
 }
 
 impl Job {
     /// The job of a command.
     pub(crate) fn new(name: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().to_path_buf();
-        let recipe =
-            write(&home, "r.toml", if name == "train" { RECIPE } else { TINY }).display().to_string();
+        let home = folder.path();
+        let recipe = write(home, "r.toml", if name == "train" { RECIPE } else { TINY }).display().to_string();
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let (arguments, finished) = match name {
             "train" => (words(&["train", &recipe, "--resume"]), None),
@@ -74,17 +72,17 @@ impl Job {
                         ["--both-ends", "20", "--tol", "1e-6", "--batch-size", "1", "--save", "--resume"];
                     ([words(&[name, &net]), words(&more)].concat(), Some("spectrum.json"))
                 } else {
-                    (words(&[name, &net, "--points", "9", "--batch-size", "2"]), None)
+                    (words(&[name, &net, "--points", "11", "--batch-size", "2"]), None)
                 }
             }
             other => panic!("no job is called {other}"),
         };
-        Self { name, arguments, finished, _home: folder, home }
+        Self { name, arguments, finished, home: folder }
     }
 
     /// A place for results, below the job's own folder.
     pub(crate) fn place(&self, name: &str) -> PathBuf {
-        self.home.join(name)
+        self.home.path().join(name)
     }
 
     /// The command, the first time and every other time.
@@ -179,7 +177,7 @@ fn timeless(text: &str, path: &str) -> String {
 
 /// Names of what differs, for messages.
 pub(crate) fn difference(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
-    let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     names.into_iter().filter(|name| a.get(*name) != b.get(*name)).cloned().collect()
 }
 

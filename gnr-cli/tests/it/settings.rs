@@ -58,6 +58,21 @@ fn what_is_doubtful_is_told_before_the_first_step() {
     assert!(code == 0 && !stdout.contains("warning"), "{stdout}");
 }
 
+/// A sweep says once what is doubtful about all its runs.
+#[test]
+fn a_sweep_tells_what_is_doubtful_once() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", TINY);
+    let out = home.path().join("out").display().to_string();
+    let grid = ["--grid=method.gnr.alpha=0,1", "--set=data.validation=0.05", "--jobs=1"];
+    let (code, stdout, stderr) =
+        run(&[&["sweep", recipe.to_str().unwrap(), "--out", &out], &grid[..]].concat());
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stdout.matches("warning: data.validation = 0.05 holds out 5 images").count(), 1, "{stdout}");
+    let alpha = stdout.lines().find(|line| line.starts_with("warning: method.gnr.alpha = 0")).unwrap();
+    assert!(alpha.ends_with("(method.gnr.alpha=0 seed=0)"), "{alpha}");
+}
+
 #[test]
 fn one_class_cannot_be_learned() {
     let home = tempfile::tempdir().unwrap();

@@ -171,6 +171,18 @@ fn a_damaged_checkpoint_names_the_file() {
     assert!(error.contains("last.safetensors") && error.contains("not a whole safetensors file"), "{error}");
 }
 
+/// What a process leaves that dies at once after it wrote the recipe.
+#[test]
+fn a_folder_with_a_recipe_alone_goes_on() {
+    let (home, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    run(tiny(&[]), whole.path()).unwrap();
+    std::fs::write(home.path().join("recipe.toml"), tiny(&[]).to_toml().unwrap()).unwrap();
+    resume(home.path(), &mut (), &AtomicBool::new(false)).unwrap();
+    for name in ["last.safetensors", "best.safetensors"] {
+        assert!(bytes(home.path(), name) == bytes(whole.path(), name), "{name}");
+    }
+}
+
 #[test]
 fn a_diverging_run_names_quantity_step_and_checkpoint() {
     let home = tempfile::tempdir().unwrap();
