@@ -117,7 +117,7 @@ impl Sweep {
     /// number of validation images.
     ///
     /// # Errors
-    /// As [`check`](crate::check).
+    /// As [`check`](gnr_train::check).
     pub fn check(&self) -> Result<usize> {
         let Some(first) = self.runs.first() else { return Ok(0) };
         gnr_train::check(first.recipe.clone())?.validation_images.ok_or_else(|| {
