@@ -251,11 +251,11 @@ impl Comparison {
         let mut blocks = vec![
             Block::Heading("Tuning".into()),
             Block::Table { header: header.map(String::from).to_vec(), rows: rows.collect() },
-            Block::Paragraph(
-                "Every method had the same number of tries on held-out training images, labels of held-out images noisy where those \
-                 of the training images are. Seeds of tries are none of the comparison's, which trains on all training images."
-                    .into(),
-            ),
+            Block::Paragraph(format!(
+                "{}, on held-out training images, labels of held-out images noisy where those of the training images are. Seeds of \
+                 tries are none of the comparison's, which trains on all training images.",
+                self.tries_in_words()
+            )),
         ];
         let edges = self.tuning.iter().filter(|tuned| !tuned.at_edge.is_empty());
         let edges: Vec<String> =
@@ -267,6 +267,17 @@ impl Comparison {
             )));
         }
         blocks
+    }
+
+    /// Whether the methods were tuned with the same effort: a small grid may have fewer points than tries were asked for.
+    fn tries_in_words(&self) -> String {
+        let counts: BTreeSet<usize> = self.tuning.iter().map(|tuned| tuned.tries.len()).collect();
+        match (counts.first(), counts.last()) {
+            (Some(least), Some(most)) if least != most => {
+                format!("Methods had {least} to {most} tries, as many as their grids allow")
+            }
+            _ => "Every method had the same number of tries".into(),
+        }
     }
 
     fn failure_blocks(&self) -> Vec<Block> {
