@@ -90,3 +90,39 @@ pub(crate) fn required_count<V>(source: &mut dyn StateSource<V>, name: &str) -> 
 pub(crate) fn bad_leaf(name: &str, problem: impl Into<String>) -> Error {
     Error::CheckpointLeaf { name: name.to_owned(), problem: problem.into() }
 }
+
+/// Stores the state of member `i` of a collection under `i.`.
+pub(crate) struct PrefixedSink<'a, V> {
+    index: usize,
+    inner: &'a mut dyn StateSink<V>,
+}
+
+impl<'a, V> PrefixedSink<'a, V> {
+    pub(crate) fn new(index: usize, inner: &'a mut dyn StateSink<V>) -> Self {
+        Self { index, inner }
+    }
+}
+
+impl<V> StateSink<V> for PrefixedSink<'_, V> {
+    fn put(&mut self, name: &str, leaf: Leaf<&V>) -> Result<()> {
+        self.inner.put(&format!("{}.{name}", self.index), leaf)
+    }
+}
+
+/// Gives what [`PrefixedSink`] stored.
+pub(crate) struct PrefixedSource<'a, V> {
+    index: usize,
+    inner: &'a mut dyn StateSource<V>,
+}
+
+impl<'a, V> PrefixedSource<'a, V> {
+    pub(crate) fn new(index: usize, inner: &'a mut dyn StateSource<V>) -> Self {
+        Self { index, inner }
+    }
+}
+
+impl<V> StateSource<V> for PrefixedSource<'_, V> {
+    fn get(&mut self, name: &str) -> Result<Option<Leaf<V>>> {
+        self.inner.get(&format!("{}.{name}", self.index))
+    }
+}

@@ -69,13 +69,16 @@ pub mod schedule;
 pub mod testing;
 mod vector;
 
-pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDiff, GaussNewton};
+pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDiff};
 pub use average::{Average, Ema, Swa};
 pub use checkpoint::{Checkpoint, Leaf, Leaves, StateSink, StateSource};
 pub use error::{Error, Quantity, Result};
 pub use method::{Clip, Method, StepReport};
 pub use optimizer::{Adam, AdamW, Grouped, Optimizer, Sgd};
-pub use oracle::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Sample, finite_gradient};
+pub use oracle::{
+    Evaluation, GradOracle, HvpOracle, NormGradient, Order, Pass, Products, Sample, SampledOracle, Use,
+    finite_gradient,
+};
 pub use regularizer::{Ahead, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam, StepContext};
 pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
 pub use vector::{Elementwise, Partition, Real, Vector, join_leaves, split_leaves};

@@ -4,7 +4,7 @@
 //! where the search is (quadratics and one-dimensional problems with enough steps and starts).
 
 use crate::{
-    Evaluation, GradOracle, HvpOracle, Order, Pass, Quantity, Result, Vector,
+    Evaluation, GradOracle, HvpOracle, NormGradient, Order, Pass, Quantity, Result, Vector,
     error::{at_perturbed_point, finite},
     schedule::validate_constant,
 };
@@ -143,17 +143,16 @@ struct GradientNorm<'o, O> {
 impl<O: HvpOracle> Objective<O::Vector> for GradientNorm<'_, O> {
     fn look(&mut self, at: &O::Vector, bar: f64) -> Result<(f64, Option<O::Vector>)> {
         self.looks += 1;
-        let order = if bar == f64::INFINITY { Order::First } else { self.oracle.order_for_products() };
+        let order = if bar == f64::INFINITY { Order::First } else { self.oracle.products().order() };
         let here = self.oracle.evaluate(at, Pass::Probe, order).map_err(at_perturbed_point)?;
-        if here.grad_norm <= bar {
-            return Ok((here.grad_norm, None));
+        let norm = here.grad_norm;
+        if norm <= bar {
+            return Ok((norm, None));
         }
         self.products += 1;
-        let mut f = here.grad.clone();
-        self.oracle.hvp(&here, &here.grad, &mut f)?;
-        // A vanishing gradient has H·∇L̂ = 0 as well.
-        f.scale(if here.grad_norm > 0.0 { 1.0 / here.grad_norm } else { 0.0 })?;
-        Ok((here.grad_norm, Some(f)))
+        let NormGradient { vector: mut f, factor, .. } = NormGradient::of(self.oracle, here, 0.0)?;
+        f.scale(factor)?;
+        Ok((norm, Some(f)))
     }
     fn cost(&self) -> (usize, usize) {
         (self.looks, self.products)
@@ -265,8 +264,8 @@ impl<'v, V: Vector, F: Objective<V>> Walker<'v, V, F> {
         displacement.axpy(-1.0, self.theta)?;
         let norm = displacement.norm()?;
         if norm > self.rho {
-            point.copy_from(self.theta)?;
-            point.axpy(self.rho / norm, &displacement)?;
+            displacement.aypx(self.rho / norm, self.theta)?;
+            *point = displacement;
         }
         Ok(())
     }

@@ -169,13 +169,9 @@ impl<R, P, S: Schedule> Method<R, P, S> {
     {
         let needs = self.regularizer.needs(t, oracle);
         let here = oracle.evaluate(theta, Pass::Commit, needs.order)?;
-        let mut direction = here.grad.clone();
-        let mut penalties = Vec::new();
-        self.regularizer.add_gradient(
-            &mut StepContext::new(t, &here, oracle, needs),
-            &mut direction,
-            &mut penalties,
-        )?;
+        let (mut direction, mut penalties) = (here.grad.clone(), Vec::new());
+        let mut cx = StepContext::new(t, &here, oracle, needs, &mut direction, &mut penalties);
+        self.regularizer.add_gradient(&mut cx)?;
         let Evaluation { loss, grad, grad_norm, .. } = here;
         Ok(Look { loss, grad, grad_norm, direction, penalties })
     }
@@ -220,8 +216,8 @@ impl<V: Vector> Look<V> {
     /// Adds the share of another group.
     fn add(&mut self, weight: f64, other: Self) -> Result<()> {
         self.loss += weight * other.loss;
-        self.grad.axpy_owned(weight, other.grad)?;
-        self.direction.axpy_owned(weight, other.direction)?;
+        self.grad.axpy(weight, &other.grad)?;
+        self.direction.axpy(weight, &other.direction)?;
         for (k, (name, penalty)) in other.penalties.into_iter().enumerate() {
             let penalty = penalty.scaled(weight);
             match self.penalties.get_mut(k) {

@@ -5,7 +5,9 @@
 
 use std::time::Instant;
 
-use gnr_core::{Clip, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, Order, Pass, Sgd};
+use std::cell::RefCell;
+
+use gnr_core::{Clip, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, Order, Pass, Sgd, Use};
 use gnr_dfdx::Cpu;
 use gnr_models::{AnyModel, ModelConfig};
 use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, Model, ParamVector};
@@ -23,18 +25,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let images: Vec<f32> = (0..size * 3 * pixels * pixels).map(|i| (0.013 * i as f32).sin()).collect();
     let images = backend.upload(&images, &[size, 3, pixels, pixels])?;
     let batch = Batch::new(images, (0..size).map(|i| i % 10).collect());
-    let mut buffers = Buffers::initial(model.layout(), &backend)?;
+    let buffers = RefCell::new(Buffers::initial(model.layout(), &backend)?);
 
     println!(
         "{name}, batch {size}, {pixels}×{pixels}, {} threads; median of {REPEATS}",
         rayon::current_num_threads()
     );
-    let mut oracle = BatchOracle::new(&model, &backend, &batch, &mut buffers);
+    let mut oracle = BatchOracle::new(&model, &backend, &batch, &buffers);
     time("gradient", || oracle.evaluate(&theta, Pass::Probe, Order::First).map(|_| ()))?;
     time("gradient, recorded", || oracle.evaluate(&theta, Pass::Probe, Order::Second).map(|_| ()))?;
     let here = oracle.evaluate(&theta, Pass::Probe, Order::Second)?;
-    let mut product = here.grad.clone();
-    time("product, replayed", || oracle.hvp(&here, &here.grad, &mut product))?;
+    time("product, replayed", || oracle.hvp(&here, &here.grad, Use::Again).map(|_| ()))?;
     drop(here);
 
     let mut exact = Method {

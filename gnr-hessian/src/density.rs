@@ -123,8 +123,7 @@ pub fn spectral_density<A: SymmetricOperator>(
             continue;
         }
         let vs: Vec<_> = active.iter().map(|&index| state.running[index].next[0].clone()).collect();
-        let mut products = vs.clone();
-        operator.matvec_block(&vs, &mut products)?;
+        let products = operator.matvec_block(&vs)?;
         for (&index, product) in active.iter().zip(products) {
             state.running[index].absorb(vec![product], dim, &lanczos, probes)?;
         }

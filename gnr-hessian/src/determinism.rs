@@ -28,11 +28,9 @@ pub fn determinism_check<A: SymmetricOperator>(
     v: &A::Vector,
     tolerance: f64,
 ) -> Result<Determinism> {
-    let (mut hu, mut hv) = (u.clone(), v.clone());
-    operator.matvec(u, &mut hu)?;
-    operator.matvec(v, &mut hv)?; // in between, so that a state left behind by another product shows
-    let mut again = u.clone();
-    operator.matvec(u, &mut again)?;
+    let hu = operator.matvec(u)?;
+    let hv = operator.matvec(v)?; // in between, so that a state left behind by another product shows
+    let mut again = operator.matvec(u)?;
 
     let (hu_norm, hv_norm) = (hu.norm()?, hv.norm()?);
     again.axpy(-1.0, &hu)?;

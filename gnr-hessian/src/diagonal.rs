@@ -47,8 +47,7 @@ where
         let count = block.max(1).min(num_matvecs.max(1) - done);
         let signs = (done..done + count).map(|index| probes.draw(Distribution::Rademacher, index as u64));
         let signs: Vec<A::Vector> = signs.collect::<Result<_>>()?;
-        let mut products = signs.clone();
-        operator.matvec_block(&signs, &mut products)?;
+        let products = operator.matvec_block(&signs)?;
         for (v, product) in signs.iter().zip(&products) {
             product.norm()?;
             samples.push(v.dot(product)?);

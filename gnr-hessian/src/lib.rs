@@ -58,7 +58,7 @@ pub use lanczos::{
     Good, Lanczos, LanczosEnd, LanczosObserver, LanczosProgress, LanczosState, Reorthogonalization, Which,
     lanczos, residuals,
 };
-pub use operator::{GaussNewton, Hessian, Observed, SymmetricOperator};
+pub use operator::{Hessian, Observed, SymmetricOperator};
 pub use power_iteration::{Eigenpair, PowerIteration, Verdict, dominant_eigenpairs, power_iteration};
 pub use probes::{Distribution, Draw, Probes, host_probes};
 pub use trace::{

@@ -1,7 +1,7 @@
 //! The only thing this crate knows about a Hessian: it is a symmetric linear operator.
 
-use crate::{Error, Result};
-use gnr_core::{Evaluation, GgnOracle, HvpOracle, Vector};
+use crate::Result;
+use gnr_core::{Evaluation, HvpOracle, Use, Vector};
 
 /// A symmetric linear operator on ℝᵈ.
 pub trait SymmetricOperator {
@@ -9,25 +9,17 @@ pub trait SymmetricOperator {
     type Vector: Vector;
     /// d.
     fn dim(&self) -> usize;
-    /// `out ← H·v`.
+    /// H·v.
     ///
     /// # Errors
     /// A dimension mismatch, or a failure of what computes the product.
-    fn matvec(&mut self, v: &Self::Vector, out: &mut Self::Vector) -> Result<()>;
-    /// `outs[i] ← H·vs[i]`. Worth calling where operands share work: a data set that is evaluated once for all of them.
+    fn matvec(&mut self, v: &Self::Vector) -> Result<Self::Vector>;
+    /// H·vs[i]. Worth calling where operands share work: a data set that is evaluated once for all of them.
     ///
     /// # Errors
-    /// As [`matvec`](Self::matvec); as many `outs` as `vs` are needed.
-    fn matvec_block(&mut self, vs: &[Self::Vector], outs: &mut [Self::Vector]) -> Result<()> {
-        if vs.len() != outs.len() {
-            let (expected, found) = (vs.len(), outs.len());
-            return Err(Error::Core(gnr_core::Error::DimensionMismatch {
-                operation: "matvec_block",
-                expected,
-                found,
-            }));
-        }
-        vs.iter().zip(outs).try_for_each(|(v, out)| self.matvec(v, out))
+    /// As [`matvec`](Self::matvec).
+    fn matvec_block(&mut self, vs: &[Self::Vector]) -> Result<Vec<Self::Vector>> {
+        vs.iter().map(|v| self.matvec(v)).collect()
     }
 }
 
@@ -36,17 +28,20 @@ impl<A: SymmetricOperator + ?Sized> SymmetricOperator for &mut A {
     fn dim(&self) -> usize {
         (**self).dim()
     }
-    fn matvec(&mut self, v: &Self::Vector, out: &mut Self::Vector) -> Result<()> {
-        (**self).matvec(v, out)
+    fn matvec(&mut self, v: &Self::Vector) -> Result<Self::Vector> {
+        (**self).matvec(v)
     }
-    fn matvec_block(&mut self, vs: &[Self::Vector], outs: &mut [Self::Vector]) -> Result<()> {
-        (**self).matvec_block(vs, outs)
+    fn matvec_block(&mut self, vs: &[Self::Vector]) -> Result<Vec<Self::Vector>> {
+        (**self).matvec_block(vs)
     }
 }
 
-/// ∇²L̂ at one evaluated point of an oracle.
+/// ∇²L̂ at one evaluated point of an oracle, or what its products stand for: of an oracle whose products are
+/// [`Products::GaussNewton`](gnr_core::Products::GaussNewton) the generalised Gauss–Newton matrix, which is positive semi-definite
+/// for convex losses and the Fisher information matrix for softmax with cross-entropy.
 ///
-/// Evaluate the point with [`HvpOracle::order_for_products`]: the record is then reused by every product.
+/// Evaluate the point with the [`order`](gnr_core::Products::order) of the oracle's products: the record is then reused by every
+/// product.
 ///
 /// # Cost
 /// One product of the oracle a matvec; no memory of its own.
@@ -67,41 +62,11 @@ impl<O: HvpOracle> SymmetricOperator for Hessian<'_, '_, O> {
     fn dim(&self) -> usize {
         self.here.at.dim()
     }
-    fn matvec(&mut self, v: &O::Vector, out: &mut O::Vector) -> Result<()> {
-        Ok(self.oracle.hvp(self.here, v, out)?)
+    fn matvec(&mut self, v: &O::Vector) -> Result<O::Vector> {
+        Ok(self.oracle.hvp(self.here, v, Use::Again)?)
     }
-    fn matvec_block(&mut self, vs: &[O::Vector], outs: &mut [O::Vector]) -> Result<()> {
-        Ok(self.oracle.hvp_block(self.here, vs, outs)?)
-    }
-}
-
-/// The generalised Gauss–Newton matrix at one evaluated point of an oracle: positive semi-definite for convex losses, and the
-/// Fisher information matrix for softmax with cross-entropy.
-///
-/// # Cost
-/// One Gauss–Newton product of the oracle a matvec; no memory of its own.
-pub struct GaussNewton<'h, 'p, O: GgnOracle> {
-    oracle: &'h mut O,
-    here: &'h Evaluation<'p, O::Vector, O::Record>,
-}
-
-impl<'h, 'p, O: GgnOracle> GaussNewton<'h, 'p, O> {
-    /// The Gauss–Newton matrix at `here.at`.
-    pub fn new(oracle: &'h mut O, here: &'h Evaluation<'p, O::Vector, O::Record>) -> Self {
-        Self { oracle, here }
-    }
-}
-
-impl<O: GgnOracle> SymmetricOperator for GaussNewton<'_, '_, O> {
-    type Vector = O::Vector;
-    fn dim(&self) -> usize {
-        self.here.at.dim()
-    }
-    fn matvec(&mut self, v: &O::Vector, out: &mut O::Vector) -> Result<()> {
-        Ok(self.oracle.ggn(self.here, v, out)?)
-    }
-    fn matvec_block(&mut self, vs: &[O::Vector], outs: &mut [O::Vector]) -> Result<()> {
-        Ok(self.oracle.ggn_block(self.here, vs, outs)?)
+    fn matvec_block(&mut self, vs: &[O::Vector]) -> Result<Vec<O::Vector>> {
+        Ok(self.oracle.hvp_block(self.here, vs)?)
     }
 }
 
@@ -129,14 +94,16 @@ impl<A: SymmetricOperator, F: FnMut(usize) -> Result<()>> SymmetricOperator for 
     fn dim(&self) -> usize {
         self.inner.dim()
     }
-    fn matvec(&mut self, v: &Self::Vector, out: &mut Self::Vector) -> Result<()> {
-        self.inner.matvec(v, out)?;
+    fn matvec(&mut self, v: &Self::Vector) -> Result<Self::Vector> {
+        let product = self.inner.matvec(v)?;
         self.num_matvecs += 1;
-        (self.listener)(self.num_matvecs)
+        (self.listener)(self.num_matvecs)?;
+        Ok(product)
     }
-    fn matvec_block(&mut self, vs: &[Self::Vector], outs: &mut [Self::Vector]) -> Result<()> {
-        self.inner.matvec_block(vs, outs)?;
+    fn matvec_block(&mut self, vs: &[Self::Vector]) -> Result<Vec<Self::Vector>> {
+        let products = self.inner.matvec_block(vs)?;
         self.num_matvecs += vs.len();
-        (self.listener)(self.num_matvecs)
+        (self.listener)(self.num_matvecs)?;
+        Ok(products)
     }
 }

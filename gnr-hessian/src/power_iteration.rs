@@ -119,10 +119,9 @@ fn deflated<A: SymmetricOperator>(
     }
     v.scale(1.0 / norm)?;
 
-    let mut product = v.clone();
     let mut used = 0;
     loop {
-        operator.matvec(&v, &mut product)?;
+        let mut product = operator.matvec(&v)?;
         used += 1;
         let value = v.dot(&product)?;
         // ‖Hv‖² − λ² would lose half the digits.
@@ -138,7 +137,7 @@ fn deflated<A: SymmetricOperator>(
             let verdict = if converged { Verdict::Converged } else { Verdict::BudgetExhausted };
             return Ok(Eigenpair { value, vector: v, residual, num_matvecs: used, verdict });
         }
-        v.copy_from(&product)?;
+        v = product;
         v.scale(1.0 / norm)?;
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path, str::FromStr};
 
-use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector};
+use std::cell::RefCell;
+
+use gnr_core::{Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Use, Vector};
 use gnr_nn::{
     Autodiff, Batch, BatchOracle, Buffers, Context, Layout, Mode, Model, ParamVector, predict,
     testing::{noise, shared},
@@ -293,8 +295,8 @@ impl<'a, B: Autodiff> Setting<'a, B> {
     /// One committed evaluation, as a step makes it: loss, gradient, product, and what it leaves in the running statistics.
     fn evaluation(&self) -> CoreResult<()> {
         let (golden, layout) = (self.golden, self.model.layout());
-        let mut buffers = self.buffers(&self.statistics)?;
-        let mut oracle = BatchOracle::new(self.model, self.backend, &self.batch, &mut buffers);
+        let buffers = RefCell::new(self.buffers(&self.statistics)?);
+        let mut oracle = BatchOracle::new(self.model, self.backend, &self.batch, &buffers);
         let here = oracle.evaluate(&self.theta, Pass::Commit, Order::Second)?;
         golden.same(Kind::Forward, "loss", here.loss);
         golden.same(Kind::Derivative, "grad_norm", here.grad_norm);
@@ -302,15 +304,14 @@ impl<'a, B: Autodiff> Setting<'a, B> {
 
         let mut v = here.grad.clone();
         v.scale(1.0 / (here.grad_norm + 1e-12))?;
-        let mut product = v.clone();
-        oracle.hvp(&here, &v, &mut product)?;
+        let product = oracle.hvp(&here, &v, Use::Again)?;
         let scale = golden.number("hvp/norm");
         golden.same(Kind::Derivative, "hvp/norm", product.norm()?);
         golden.close(Kind::Derivative, "v·Hv", &[v.dot(&product)?], &[golden.number("hvp/v_hv")], scale);
         golden.same_tensors(Kind::Derivative, "hvp/tensors", layout, &product.to_host()?);
         drop((here, v, product));
         if golden.json.get("bn_after_one_forward").is_some() {
-            self.running_statistics(&buffers.to_host(self.backend)?)?;
+            self.running_statistics(&buffers.borrow().to_host(self.backend)?)?;
         }
         Ok(())
     }
@@ -344,8 +345,8 @@ impl<'a, B: Autodiff> Setting<'a, B> {
         let (golden, kind) = (self.golden, Kind::Adversarial);
         let [eta, rho, alpha, xi] =
             ["eta", "rho", "alpha", "xi"].map(|key| golden.number(&format!("algorithm1/{key}")));
-        let mut buffers = self.buffers(&self.statistics)?;
-        let mut oracle = BatchOracle::new(self.model, self.backend, &self.batch, &mut buffers);
+        let buffers = RefCell::new(self.buffers(&self.statistics)?);
+        let mut oracle = BatchOracle::new(self.model, self.backend, &self.batch, &buffers);
         let here = oracle.evaluate(&self.theta, Pass::Probe, Order::Second)?;
         golden.same(Kind::Derivative, "algorithm1/grad_norm", here.grad_norm);
         let f = normalised_product(&mut oracle, &here, xi)?;
@@ -391,8 +392,7 @@ fn normalised_product<O: HvpOracle>(
     here: &Evaluation<'_, O::Vector, O::Record>,
     xi: f64,
 ) -> CoreResult<O::Vector> {
-    let mut product = here.grad.clone();
-    oracle.hvp(here, &here.grad, &mut product)?;
+    let mut product = oracle.hvp(here, &here.grad, Use::Again)?;
     product.scale(1.0 / (here.grad_norm + xi))?;
     Ok(product)
 }

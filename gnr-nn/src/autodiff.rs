@@ -91,21 +91,15 @@ pub trait Autodiff: Backend {
     /// # Errors
     /// A shape mismatch.
     fn axpy(&self, y: &mut Self::Tensor, a: f64, x: &Self::Tensor) -> Result<()>;
-    /// [`axpy`](Self::axpy) of a tensor that nobody needs afterwards: where y shares its memory with others, the sum may go to that of x.
+    /// `y ← x + a·y`, equal shapes, with the bits of [`axpy`](Self::axpy) on a copy of x.
     ///
     /// # Errors
     /// A shape mismatch.
-    fn axpy_owned(&self, y: &mut Self::Tensor, a: f64, x: Self::Tensor) -> Result<()> {
-        self.axpy(y, a, &x)
-    }
-    /// [`axpy_owned`](Self::axpy_owned), and Σ x² as [`dot`](Self::dot) gives it. Backends may go through `x` once.
-    ///
-    /// # Errors
-    /// A shape mismatch.
-    fn axpy_square(&self, y: &mut Self::Tensor, a: f64, x: Self::Tensor) -> Result<f64> {
-        let square = self.dot(&x, &x)?;
-        self.axpy_owned(y, a, x)?;
-        Ok(square)
+    fn aypx(&self, y: &mut Self::Tensor, a: f64, x: &Self::Tensor) -> Result<()> {
+        let mut sum = x.clone();
+        self.axpy(&mut sum, a, y)?;
+        *y = sum;
+        Ok(())
     }
     /// Σ x·y in at least double precision.
     ///

@@ -3,12 +3,13 @@
 use std::{borrow::Cow, cell::RefCell};
 
 use gnr_core::{
-    Error as CoreError, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Quantity, Result, Vector,
+    Error as CoreError, Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Quantity, Result, Use,
+    Vector,
 };
 
 use crate::{
     Autodiff, Backend, Batch, Buffers, CrossEntropy, Frozen, MaskSeed, Mode, Model, ParamVector,
-    passes::{Passes, check_buffers, check_point},
+    passes::{Curvature, Passes, check_buffers, check_point},
 };
 
 /// A data set as a sequence of batches that is the same every time it is gone through.
@@ -49,7 +50,7 @@ impl<B: Backend, S: Batches<B> + ?Sized> Batches<B> for &mut S {
     }
 }
 
-/// What an evaluation keeps of the first batches: nothing after [`Order::First`] or a release.
+/// What an evaluation keeps of the first batches: nothing after [`Order::First`] or [`Use::Last`].
 pub type KeptBatches<B> = RefCell<Vec<<B as Autodiff>::Record>>;
 
 /// L̂ = mean over all samples of a data set, a batch at a time: loss, gradient, exact Hessian-vector and Gauss–Newton
@@ -72,16 +73,10 @@ pub struct DataOracle<'a, M, B: Autodiff, S> {
     buffers: Buffers<B>,
     loss: CrossEntropy,
     mode: Mode,
+    curvature: Curvature,
     frozen: Option<Frozen<B>>,
     mask_seed: u64,
     keep: usize,
-}
-
-/// Which product.
-#[derive(Clone, Copy)]
-enum Product {
-    Hessian,
-    GaussNewton,
 }
 
 impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
@@ -96,6 +91,7 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
             buffers,
             loss: CrossEntropy::default(),
             mode: Mode::Eval,
+            curvature: Curvature::Hessian,
             frozen: None,
             mask_seed: 0,
             keep,
@@ -109,6 +105,11 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
     /// Batch or running statistics in BatchNorm.
     pub fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
+        self
+    }
+    /// The matrix of the products.
+    pub fn with_curvature(mut self, curvature: Curvature) -> Self {
+        self.curvature = curvature;
         self
     }
     /// What dropout draws its masks from in [`Mode::Train`], one set a batch; 0 at first. L̂ is the loss under these masks.
@@ -186,50 +187,35 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         Ok(())
     }
 
-    fn products(
+    /// The mean of the batches' products with several vectors. Each batch is recorded once for all of them.
+    fn block(
         &mut self,
-        product: Product,
-        here: &Evaluation<'_, ParamVector<B>, KeptBatches<B>>,
+        at: &ParamVector<B>,
+        kept: &[B::Record],
         vs: &[ParamVector<B>],
-        outs: &mut [ParamVector<B>],
-    ) -> Result<()> {
-        if vs.len() != outs.len() {
-            let (expected, found) = (vs.len(), outs.len());
-            return Err(CoreError::DimensionMismatch { operation: "several products", expected, found });
-        }
+    ) -> Result<Vec<ParamVector<B>>> {
         vs.iter().try_for_each(|v| self.check("product", v))?;
-        for (v, out) in vs.iter().zip(&mut *outs) {
-            *out = v.clone();
-            out.scale(0.0)?;
-        }
         if vs.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let kept = here.record.borrow();
+        let mut means = vs.to_vec();
+        means.iter_mut().try_for_each(|mean| mean.scale(0.0))?;
+        let curvature = self.curvature;
         self.visit(|index, weight, passes| {
             let fresh;
             let record = match kept.get(index) {
                 Some(record) => record,
                 None => {
-                    fresh = passes.record(&here.at)?;
+                    fresh = passes.record(at)?;
                     &fresh
                 }
             };
-            for (v, out) in vs.iter().zip(&mut *outs) {
-                let part = match product {
-                    Product::Hessian => {
-                        let session = passes.backend.replay_session(record)?;
-                        passes.hvp(session, Cow::Borrowed(&here.at), v.clone())?
-                    }
-                    Product::GaussNewton => {
-                        let session = passes.backend.linear_session(record)?;
-                        passes.ggn(session, Cow::Borrowed(&here.at), v.clone())?
-                    }
-                };
-                out.axpy(weight, &part)?;
+            for (v, mean) in vs.iter().zip(&mut means) {
+                mean.axpy(weight, &passes.product(curvature, record, Cow::Borrowed(at), v.clone())?)?;
             }
             Ok(())
-        })
+        })?;
+        Ok(means)
     }
 }
 
@@ -279,42 +265,28 @@ impl<M: Model, B: Autodiff, S: Batches<B>> GradOracle for DataOracle<'_, M, B, S
 }
 
 impl<M: Model, B: Autodiff, S: Batches<B>> HvpOracle for DataOracle<'_, M, B, S> {
+    fn products(&self) -> Products {
+        self.curvature.products()
+    }
+
     fn hvp(
         &mut self,
         here: &Evaluation<'_, Self::Vector, Self::Record>,
         v: &Self::Vector,
-        out: &mut Self::Vector,
-    ) -> Result<()> {
-        self.hvp_block(here, std::slice::from_ref(v), std::slice::from_mut(out))
+        record: Use,
+    ) -> Result<Self::Vector> {
+        let mut products = self.hvp_block(here, std::slice::from_ref(v))?;
+        if record == Use::Last {
+            here.record.take();
+        }
+        products.pop().ok_or_else(|| CoreError::Oracle("no product of one vector".into()))
     }
+
     fn hvp_block(
         &mut self,
         here: &Evaluation<'_, Self::Vector, Self::Record>,
         vs: &[Self::Vector],
-        outs: &mut [Self::Vector],
-    ) -> Result<()> {
-        self.products(Product::Hessian, here, vs, outs)
-    }
-    fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
-        here.record.take();
-    }
-}
-
-impl<M: Model, B: Autodiff, S: Batches<B>> GgnOracle for DataOracle<'_, M, B, S> {
-    fn ggn(
-        &mut self,
-        here: &Evaluation<'_, Self::Vector, Self::Record>,
-        v: &Self::Vector,
-        out: &mut Self::Vector,
-    ) -> Result<()> {
-        self.ggn_block(here, std::slice::from_ref(v), std::slice::from_mut(out))
-    }
-    fn ggn_block(
-        &mut self,
-        here: &Evaluation<'_, Self::Vector, Self::Record>,
-        vs: &[Self::Vector],
-        outs: &mut [Self::Vector],
-    ) -> Result<()> {
-        self.products(Product::GaussNewton, here, vs, outs)
+    ) -> Result<Vec<Self::Vector>> {
+        self.block(&here.at, &here.record.borrow(), vs)
     }
 }

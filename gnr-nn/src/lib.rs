@@ -41,7 +41,7 @@
 //! let backend = gnr_nn::testing::Reference::new();
 //! let net = Net::new(2);
 //! let mut theta = ParamVector::initial(&backend, net.layout(), 0)?;
-//! let mut buffers = Buffers::initial(net.layout(), &backend)?;
+//! let buffers = RefCell::new(Buffers::initial(net.layout(), &backend)?);
 //! let pixels: Vec<f32> = (0..2 * 16).map(|i| (i as f32).sin()).collect();
 //! let batch = Batch::new(backend.upload(&pixels, &[2, 1, 4, 4])?, vec![0, 1]);
 //!
@@ -52,7 +52,7 @@
 //!     learning_rate: 0.1,
 //!     clip: Clip::None,
 //! };
-//! let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
+//! let mut oracle = BatchOracle::new(&net, &backend, &batch, &buffers);
 //! let report = method.step(0, &mut theta, &mut oracle)?;
 //! assert!(report.loss > 0.0 && report.penalties.len() == 1);
 //! # Ok::<(), gnr_core::Error>(())
@@ -91,6 +91,7 @@ pub use layout::{BufferId, Entry, Layout, ParamId, Role, Scope};
 pub use mask::MaskSeed;
 pub use model::Model;
 pub use oracle::{Batch, BatchOracle, CrossEntropy, Kept, MixedLabels, predict};
+pub use passes::Curvature;
 pub use record::{Recorded, Records, Replay};
 pub use statistics::MeasuredStatistics;
 pub use vector::ParamVector;

@@ -1,15 +1,18 @@
 //! A model and one mini-batch as the oracle that gnr-core's algorithms ask.
 
-use std::{borrow::Cow, cell::RefCell};
+use std::{
+    borrow::Cow,
+    cell::{OnceCell, RefCell},
+};
 
 use gnr_core::{
-    Error as CoreError, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Quantity,
-    Result as CoreResult, Sample, finite_gradient,
+    Error as CoreError, Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Quantity,
+    Result as CoreResult, Sample, SampledOracle, Use, finite_gradient,
 };
 
 use crate::{
     Autodiff, Backend, Buffers, Context, Error, Frozen, Layout, MaskSeed, Mode, Model, ParamVector, Result,
-    passes::{Gradient, Passes, check_buffers, check_point},
+    passes::{Curvature, Gradient, Passes, check_buffers, check_point},
 };
 
 /// One mini-batch on the device.
@@ -75,7 +78,7 @@ impl<B: Backend> Batch<B> {
     }
 }
 
-/// What an evaluation keeps for products at its point: nothing after [`Order::First`] or a release.
+/// What an evaluation keeps for products at its point: nothing after [`Order::First`] or [`Use::Last`].
 pub type Kept<B> = RefCell<Option<<B as Autodiff>::Record>>;
 
 /// Mean cross-entropy with label smoothing s: targets (1−s)·onehot + s/K, as in PyTorch. Default s = 0.
@@ -87,8 +90,11 @@ pub struct CrossEntropy {
 
 /// L̂ of a model on one mini-batch: gradients, exact Hessian-vector and Gauss–Newton products.
 ///
-/// The running statistics of BatchNorm are borrowed for the time of a step and move only in a [`Pass::Commit`]
-/// evaluation in [`Mode::Train`].
+/// The running statistics of BatchNorm are borrowed for the time of a question, so that the oracles of several micro-batches share
+/// them; they move only in a [`Pass::Commit`] evaluation in [`Mode::Train`].
+///
+/// When only the head of a model is learned, and the model can be cut before it, what the frozen part makes of the batch is computed
+/// once and kept.
 ///
 /// # Cost
 /// `evaluate`: one gradient. `hvp` after [`Order::Second`]: one tangent pass and one backward pass (about two gradients).
@@ -98,11 +104,13 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     batch: &'a Batch<B>,
     /// The part of the batch that questions are about, when it is not all of it.
     sampled: Option<Batch<B>>,
-    buffers: &'a mut Buffers<B>,
+    buffers: &'a RefCell<Buffers<B>>,
     loss: CrossEntropy,
     mode: Mode,
+    curvature: Curvature,
     frozen: Option<&'a Frozen<B>>,
-    features: Option<&'a B::Tensor>,
+    /// What the frozen part makes of the whole batch, once it is known.
+    features: OnceCell<Option<B::Tensor>>,
     masks: Option<MaskSeed>,
     /// One mark a row of the committed pass.
     correct: Option<Vec<bool>>,
@@ -110,7 +118,7 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
 
 impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// L̂ on `batch` with the statistics in `buffers`; plain cross-entropy, train mode.
-    pub fn new(model: &'a M, backend: &B, batch: &'a Batch<B>, buffers: &'a mut Buffers<B>) -> Self {
+    pub fn new(model: &'a M, backend: &B, batch: &'a Batch<B>, buffers: &'a RefCell<Buffers<B>>) -> Self {
         let loss = CrossEntropy::default();
         Self {
             model,
@@ -120,8 +128,9 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             buffers,
             loss,
             mode: Mode::Train,
+            curvature: Curvature::Hessian,
             frozen: None,
-            features: None,
+            features: OnceCell::new(),
             masks: None,
             correct: None,
         }
@@ -137,34 +146,14 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         self
     }
     /// Points and tangents are of the learned parameters alone; the others are these constants.
-    pub fn with_frozen(mut self, frozen: &'a Frozen<B>) -> Self {
-        self.frozen = Some(frozen);
+    pub fn with_frozen(mut self, frozen: impl Into<Option<&'a Frozen<B>>>) -> Self {
+        self.frozen = frozen.into();
         self
     }
-    /// What [`features`](Self::features) gave for this batch: only the head is run.
-    pub fn with_features(mut self, features: &'a B::Tensor) -> Self {
-        self.features = Some(features);
+    /// The matrix of the products.
+    pub fn with_curvature(mut self, curvature: Curvature) -> Self {
+        self.curvature = curvature;
         self
-    }
-    /// The output of the frozen part when only the head is learned and the model can be cut before it: the same at every point
-    /// of a step, so it is computed once.
-    ///
-    /// # Errors
-    /// Those of the model.
-    pub fn features(&self) -> Result<Option<B::Tensor>> {
-        let Some(frozen) = self.frozen else { return Ok(None) };
-        let layout = self.model.layout();
-        let head = layout.head();
-        if frozen.learned(layout.parameters()).any(|entry| !Layout::is_within(&entry.name, head)) {
-            return Ok(None);
-        }
-        // The learned tensors are the head's, which is not run: what stands in their place is never looked at.
-        let unused = vec![self.batch.images.clone(); frozen.num_learned()];
-        let params = frozen.assemble(unused, Clone::clone)?;
-        let mut cx = Context::new(&self.backend, &params, &self.buffers.tensors, self.mode)
-            .with_frozen(frozen.mask())
-            .with_masks(self.masks);
-        self.model.embed(&mut cx, &self.batch.images)
     }
     /// With random masks, the same for every evaluation of this oracle; what models with dropout or stochastic depth need in
     /// train mode.
@@ -184,62 +173,52 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
 
     fn check(&self, operation: &'static str, vector: &ParamVector<B>) -> CoreResult<()> {
         check_point(operation, &self.backend, self.model.layout(), self.frozen, vector)?;
-        check_buffers(self.model.layout(), self.buffers.tensors.len())
+        check_buffers(self.model.layout(), self.buffers.borrow().tensors.len())
     }
 
-    fn passes(&self) -> Passes<'_, M, B> {
-        Passes {
+    /// What the frozen part makes of the whole batch, the same at every point of a step: `None` when more than the head is learned,
+    /// or the model cannot be cut before it.
+    fn features(&self, frozen: &Frozen<B>, buffers: &Buffers<B>) -> Result<Option<B::Tensor>> {
+        let layout = self.model.layout();
+        let head = layout.head();
+        if frozen.learned(layout.parameters()).any(|entry| !Layout::is_within(&entry.name, head)) {
+            return Ok(None);
+        }
+        // The learned tensors are the head's, which is not run: what stands in their place is never looked at.
+        let unused = vec![self.batch.images.clone(); frozen.num_learned()];
+        let params = frozen.assemble(unused, Clone::clone)?;
+        let mut cx = Context::new(&self.backend, &params, &buffers.tensors, self.mode)
+            .with_frozen(frozen.mask())
+            .with_masks(self.masks);
+        self.model.embed(&mut cx, &self.batch.images)
+    }
+
+    /// Calls `f` with the passes over the batch, or over the part of it that questions are about.
+    fn with_passes<T>(&self, f: impl FnOnce(&Passes<'_, M, B>) -> Result<T>) -> Result<T> {
+        let buffers = self.buffers.borrow();
+        let features = match (self.frozen, &self.sampled) {
+            (Some(frozen), None) => {
+                if self.features.get().is_none() {
+                    // Cannot be set yet: this is the only place that does.
+                    let _ = self.features.set(self.features(frozen, &buffers)?);
+                }
+                self.features.get().and_then(Option::as_ref)
+            }
+            // They are of the whole batch; a sample is run from its images.
+            _ => None,
+        };
+        f(&Passes {
             model: self.model,
             backend: &self.backend,
             batch: self.sampled.as_ref().unwrap_or(self.batch),
-            buffers: &self.buffers.tensors,
+            buffers: &buffers.tensors,
             loss: self.loss,
             mode: self.mode,
             frozen: self.frozen,
             fixed_norms: self.frozen.map_or(&[], Frozen::mask),
-            // They are of the whole batch; a sample is run from its images.
-            features: self.features.filter(|_| self.sampled.is_none()),
+            features,
             masks: self.masks,
-        }
-    }
-
-    /// ∇²L̂·v, the last at its point.
-    fn use_up(
-        &self,
-        record: B::Record,
-        at: Cow<'_, ParamVector<B>>,
-        v: ParamVector<B>,
-    ) -> Result<ParamVector<B>> {
-        let session = self.backend.replay_session(&record)?;
-        // The session holds the entries now, each until it was used.
-        drop(record);
-        self.passes().hvp(session, at, v)
-    }
-
-    /// G·v, the last product at its point.
-    fn use_up_linear(
-        &self,
-        record: B::Record,
-        at: Cow<'_, ParamVector<B>>,
-        v: ParamVector<B>,
-    ) -> Result<ParamVector<B>> {
-        let session = self.backend.linear_session(&record)?;
-        // The session holds the entries now, each until it was used.
-        drop(record);
-        self.passes().ggn(session, at, v)
-    }
-
-    /// Calls `f` with the record of `here`, made again where there is none.
-    fn with_record(
-        &self,
-        here: &Evaluation<'_, ParamVector<B>, Kept<B>>,
-        f: impl FnOnce(&Passes<'_, M, B>, &B::Record) -> Result<ParamVector<B>>,
-    ) -> Result<ParamVector<B>> {
-        let passes = self.passes();
-        match &*here.record.borrow() {
-            Some(record) => f(&passes, record),
-            None => f(&passes, &passes.record(&here.at)?),
-        }
+        })
     }
 }
 
@@ -255,21 +234,22 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
     ) -> CoreResult<Evaluation<'t, Self::Vector, Self::Record>> {
         self.check("evaluate", at)?;
         let Gradient { loss, grad, record, logits, collected } =
-            self.passes().gradient(Cow::Borrowed(at), order)?;
+            self.with_passes(|passes| passes.gradient(Cow::Borrowed(at), order))?;
         let evaluation = Evaluation::new(at, loss, grad, RefCell::new(record))?;
         if pass == Pass::Commit {
             let batch = self.sampled.as_ref().unwrap_or(self.batch);
             self.correct = Some(correct(&self.backend.to_host(&logits)?, batch.heavier()));
             if self.mode == Mode::Train {
-                self.buffers.update(&self.backend, collected)?;
+                self.buffers.borrow_mut().update(&self.backend, collected)?;
             }
         }
         Ok(evaluation)
     }
 
-    fn gradient_at(&mut self, at: Self::Vector) -> CoreResult<Self::Vector> {
-        self.check("evaluate", &at)?;
-        let Gradient { loss, grad, .. } = self.passes().gradient(Cow::Owned(at), Order::First)?;
+    fn gradient(&mut self, at: Self::Vector) -> CoreResult<Self::Vector> {
+        self.check("gradient", &at)?;
+        let Gradient { loss, grad, .. } =
+            self.with_passes(|passes| passes.gradient(Cow::Owned(at), Order::First))?;
         finite_gradient(loss, &grad)?;
         Ok(grad)
     }
@@ -277,14 +257,16 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
     /// A forward pass.
     fn loss(&mut self, at: &Self::Vector) -> CoreResult<f64> {
         self.check("loss", at)?;
-        let loss = self.passes().loss(at)?;
+        let loss = self.with_passes(|passes| passes.loss(at))?;
         if loss.is_finite() {
             Ok(loss)
         } else {
             Err(CoreError::NonFinite { quantity: Quantity::Loss, value: loss })
         }
     }
+}
 
+impl<M: Model, B: Autodiff> SampledOracle for BatchOracle<'_, M, B> {
     fn restrict(&mut self, sample: Option<Sample>) -> CoreResult<()> {
         let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
         self.sampled = rows.map(|rows| self.batch.select(&self.backend, &rows)).transpose()?;
@@ -293,82 +275,39 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
 }
 
 impl<M: Model, B: Autodiff> HvpOracle for BatchOracle<'_, M, B> {
+    fn products(&self) -> Products {
+        self.curvature.products()
+    }
+
     fn hvp(
         &mut self,
         here: &Evaluation<'_, Self::Vector, Self::Record>,
         v: &Self::Vector,
-        out: &mut Self::Vector,
-    ) -> CoreResult<()> {
+        record: Use,
+    ) -> CoreResult<Self::Vector> {
         self.check("hvp", v)?;
-        *out = self.with_record(here, |passes, record| {
-            passes.hvp(passes.backend.replay_session(record)?, Cow::Borrowed(&here.at), v.clone())
-        })?;
-        Ok(())
-    }
-
-    fn last_hvp(
-        &mut self,
-        here: &Evaluation<'_, Self::Vector, Self::Record>,
-        v: &Self::Vector,
-        out: &mut Self::Vector,
-    ) -> CoreResult<()> {
-        self.check("hvp", v)?;
-        let Some(record) = here.record.take() else { return self.hvp(here, v, out) };
-        *out = self.use_up(record, Cow::Borrowed(&here.at), v.clone())?;
-        Ok(())
+        let (at, v) = (Cow::Borrowed(&*here.at), v.clone());
+        let given_away = if record == Use::Last { here.record.take() } else { None };
+        let kept = here.record.borrow();
+        Ok(self.with_passes(|passes| match (given_away, &*kept) {
+            (Some(record), _) => passes.product(self.curvature, record, at, v),
+            (None, Some(record)) => passes.product(self.curvature, record, at, v),
+            (None, None) => passes.product(self.curvature, passes.record(&at)?, at, v),
+        })?)
     }
 
     fn hvp_of_gradient(
         &mut self,
         here: Evaluation<'_, Self::Vector, Self::Record>,
     ) -> CoreResult<Self::Vector> {
-        let record = match here.record.take() {
-            Some(record) => record,
-            None => self.passes().record(&here.at)?,
-        };
-        Ok(self.use_up(record, here.at, here.grad)?)
-    }
-
-    fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
-        here.record.take();
-    }
-}
-
-impl<M: Model, B: Autodiff> GgnOracle for BatchOracle<'_, M, B> {
-    fn ggn(
-        &mut self,
-        here: &Evaluation<'_, Self::Vector, Self::Record>,
-        v: &Self::Vector,
-        out: &mut Self::Vector,
-    ) -> CoreResult<()> {
-        self.check("ggn", v)?;
-        *out = self.with_record(here, |passes, record| {
-            passes.ggn(passes.backend.linear_session(record)?, Cow::Borrowed(&here.at), v.clone())
-        })?;
-        Ok(())
-    }
-
-    fn last_ggn(
-        &mut self,
-        here: &Evaluation<'_, Self::Vector, Self::Record>,
-        v: &Self::Vector,
-        out: &mut Self::Vector,
-    ) -> CoreResult<()> {
-        self.check("ggn", v)?;
-        let Some(record) = here.record.take() else { return self.ggn(here, v, out) };
-        *out = self.use_up_linear(record, Cow::Borrowed(&here.at), v.clone())?;
-        Ok(())
-    }
-
-    fn ggn_of_gradient(
-        &mut self,
-        here: Evaluation<'_, Self::Vector, Self::Record>,
-    ) -> CoreResult<Self::Vector> {
-        let record = match here.record.take() {
-            Some(record) => record,
-            None => self.passes().record(&here.at)?,
-        };
-        Ok(self.use_up_linear(record, here.at, here.grad)?)
+        let Evaluation { at, grad, record, .. } = here;
+        Ok(self.with_passes(|passes| {
+            let record = match record.into_inner() {
+                Some(record) => record,
+                None => passes.record(&at)?,
+            };
+            passes.product(self.curvature, record, at, grad)
+        })?)
     }
 }
 

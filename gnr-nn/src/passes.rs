@@ -1,13 +1,33 @@
 //! The passes of one model over one batch at one point: gradient, Hessian-vector product, Gauss–Newton product.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 
-use gnr_core::{Error as CoreError, Order, Result as CoreResult, Vector};
+use gnr_core::{Error as CoreError, Order, Products, Result as CoreResult, Vector};
 
 use crate::{
     Autodiff, Backend, Batch, Context, CrossEntropy, Dual, Duals, Entry, Error, Frozen, Layout, MaskSeed,
     MixedLabels, Mode, Model, ParamVector, Result, composed, context::Collected,
 };
+
+/// Which matrix an oracle of a network multiplies with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Curvature {
+    /// ∇²L̂.
+    #[default]
+    Hessian,
+    /// The generalised Gauss–Newton matrix: see [`Products::GaussNewton`]. A product costs one tangent pass and one plain backward
+    /// pass, less than one with the Hessian, whose backward pass also carries the tangents; the record is as large.
+    GaussNewton,
+}
+
+impl Curvature {
+    pub(crate) fn products(self) -> Products {
+        match self {
+            Self::Hessian => Products::Exact,
+            Self::GaussNewton => Products::GaussNewton,
+        }
+    }
+}
 
 /// What the passes look at.
 pub(crate) struct Passes<'a, M, B: Autodiff> {
@@ -156,14 +176,29 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         Ok((leaves, logits))
     }
 
-    /// ∇²L̂·v, in a replay of the record of this point. When nobody else holds the point or v, their tensors are freed as the pass
-    /// goes back.
-    pub(crate) fn hvp(
+    /// The product of v with the Hessian or the Gauss–Newton matrix at the record's point. A record that is given away is the
+    /// session's alone: its entries are freed as they are used. When nobody else holds the point or v, their tensors are freed as
+    /// the pass goes back.
+    pub(crate) fn product(
         &self,
-        session: B,
+        curvature: Curvature,
+        record: impl Borrow<B::Record>,
         at: Cow<'_, ParamVector<B>>,
         v: ParamVector<B>,
     ) -> Result<ParamVector<B>> {
+        let session = match curvature {
+            Curvature::Hessian => self.backend.replay_session(record.borrow())?,
+            Curvature::GaussNewton => self.backend.linear_session(record.borrow())?,
+        };
+        drop(record);
+        match curvature {
+            Curvature::Hessian => self.hvp(session, at, v),
+            Curvature::GaussNewton => self.ggn(session, at, v),
+        }
+    }
+
+    /// ∇²L̂·v, in a replay of the record of this point.
+    fn hvp(&self, session: B, at: Cow<'_, ParamVector<B>>, v: ParamVector<B>) -> Result<ParamVector<B>> {
         let (leaves, logits) = self.tangent(&session, &at, &v)?;
         drop((at, v));
         let duals = Duals(session.clone());
@@ -175,13 +210,8 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
     }
 
     /// Jᵀ·∇²ℓ·J·v: the tangent of the logits, times the loss's Hessian in them, pulled back, in a linear session of the record of
-    /// this point. When nobody else holds the point or v, their tensors are freed as the pass goes back.
-    pub(crate) fn ggn(
-        &self,
-        session: B,
-        at: Cow<'_, ParamVector<B>>,
-        v: ParamVector<B>,
-    ) -> Result<ParamVector<B>> {
+    /// this point.
+    fn ggn(&self, session: B, at: Cow<'_, ParamVector<B>>, v: ParamVector<B>) -> Result<ParamVector<B>> {
         let (leaves, logits) = self.tangent(&session, &at, &v)?;
         drop((at, v));
         // The loss's entry of the record belongs to the replay; nothing flows back through it.

@@ -79,11 +79,6 @@ impl<B: Autodiff> Vector for ParamVector<B> {
     fn dim(&self) -> usize {
         self.tensors.iter().map(|tensor| self.backend.shape(tensor).iter().product::<usize>()).sum()
     }
-    fn copy_from(&mut self, src: &Self) -> CoreResult<()> {
-        self.zip("copy_from", src)?;
-        self.tensors.clone_from(&src.tensors);
-        Ok(())
-    }
     fn scale(&mut self, a: f64) -> CoreResult<()> {
         for tensor in &mut self.tensors {
             self.backend.scale(tensor, a)?;
@@ -97,20 +92,12 @@ impl<B: Autodiff> Vector for ParamVector<B> {
         }
         Ok(())
     }
-    fn axpy_owned(&mut self, a: f64, x: Self) -> CoreResult<()> {
-        self.zip("axpy_owned", &x)?;
-        for (y, x) in self.tensors.iter_mut().zip(x.tensors) {
-            self.backend.axpy_owned(y, a, x)?;
+    fn aypx(&mut self, a: f64, x: &Self) -> CoreResult<()> {
+        self.zip("aypx", x)?;
+        for (y, x) in self.tensors.iter_mut().zip(&x.tensors) {
+            self.backend.aypx(y, a, x)?;
         }
         Ok(())
-    }
-    fn axpy_square(&mut self, a: f64, x: Self) -> CoreResult<f64> {
-        self.zip("axpy_square", &x)?;
-        let mut sum = 0.0;
-        for (y, x) in self.tensors.iter_mut().zip(x.tensors) {
-            sum += self.backend.axpy_square(y, a, x)?;
-        }
-        Ok(sum)
     }
     fn dot(&self, x: &Self) -> CoreResult<f64> {
         self.zip("dot", x)?;

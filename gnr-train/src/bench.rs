@@ -2,13 +2,14 @@
 
 use std::{
     borrow::Cow,
+    cell::RefCell,
     hint::black_box,
     time::{Duration, Instant},
 };
 
 use gnr_core::{
     Clip, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Order, Pass,
-    Regularizer, Sam, Sgd, StepContext, Vector,
+    Regularizer, Sam, Sgd, StepContext, Use, Vector,
 };
 use gnr_models::{AnyModel, ModelConfig};
 use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, Context, Mode, Model, ParamVector};
@@ -234,7 +235,7 @@ struct Steps<'a, B: Autodiff> {
     model: &'a AnyModel,
     backend: &'a B,
     batch: &'a Batch<B>,
-    buffers: Buffers<B>,
+    buffers: RefCell<Buffers<B>>,
     theta: ParamVector<B>,
     v: ParamVector<B>,
     v_norm: f64,
@@ -244,7 +245,7 @@ struct Steps<'a, B: Autodiff> {
 
 impl<'a, B: Autodiff> Steps<'a, B> {
     fn new(model: &'a AnyModel, backend: &'a B, batch: &'a Batch<B>) -> Result<Self> {
-        let buffers = Buffers::initial(model.layout(), backend)?;
+        let buffers = RefCell::new(Buffers::initial(model.layout(), backend)?);
         let theta = ParamVector::initial(backend, model.layout(), 0)?;
         let v = ParamVector::initial(backend, model.layout(), 7)?;
         let v_norm = v.dot(&v)?.sqrt();
@@ -276,11 +277,11 @@ impl<'a, B: Autodiff> Steps<'a, B> {
             grad_norm: self.v_norm,
             record: (),
         };
-        let mut direction = here.grad.clone();
+        let (mut direction, mut log) = (here.grad.clone(), Vec::new());
         let mut gnr = Gnr::new(0.1, 0.1)?;
         let needs = gnr.needs(0, &oracle);
-        let mut cx = StepContext::new(0, &here, &mut oracle, needs);
-        gnr.add_gradient(&mut cx, &mut direction, &mut Vec::new())?;
+        let mut cx = StepContext::new(0, &here, &mut oracle, needs, &mut direction, &mut log);
+        gnr.add_gradient(&mut cx)?;
         black_box(&direction);
         Ok(started.elapsed())
     }
@@ -289,13 +290,14 @@ impl<'a, B: Autodiff> Steps<'a, B> {
         const RATE: f64 = 1e-3;
         let (model, backend, batch) = (self.model, self.backend, self.batch);
         if method == Timed::Forward {
-            let mut cx = Context::new(backend, self.theta.tensors(), &self.buffers.tensors, Mode::Train);
+            let buffers = self.buffers.borrow();
+            let mut cx = Context::new(backend, self.theta.tensors(), &buffers.tensors, Mode::Train);
             let logits = model.forward(&mut cx, &batch.images)?;
             let loss = backend.cross_entropy(&logits, &batch.labels, 0.0)?;
             black_box(backend.item(&loss)?);
             return Ok(());
         }
-        let mut oracle = BatchOracle::new(model, backend, batch, &mut self.buffers);
+        let mut oracle = BatchOracle::new(model, backend, batch, &self.buffers);
         match method {
             // Above, and with a clock of its own.
             Timed::Forward | Timed::GnrArithmetic => {}
@@ -304,16 +306,13 @@ impl<'a, B: Autodiff> Steps<'a, B> {
             }
             Timed::Hvp => {
                 let here: Evaluation<'_, _, _> = oracle.evaluate(&self.theta, Pass::Probe, Order::Second)?;
-                let mut out = self.v.clone();
-                oracle.hvp(&here, &self.v, &mut out)?;
+                let out = oracle.hvp(&here, &self.v, Use::Again)?;
                 black_box(&out);
             }
             Timed::Hvp4 => {
                 let here: Evaluation<'_, _, _> = oracle.evaluate(&self.theta, Pass::Probe, Order::Second)?;
-                let mut out = self.v.clone();
                 for _ in 0..4 {
-                    oracle.hvp(&here, &self.v, &mut out)?;
-                    black_box(&out);
+                    black_box(&oracle.hvp(&here, &self.v, Use::Again)?);
                 }
             }
             Timed::Sgd => self.advance((), RATE, 1)?,
@@ -339,7 +338,7 @@ impl<'a, B: Autodiff> Steps<'a, B> {
         let mut method =
             Method { regularizer, optimizer: self.optimizer.clone(), learning_rate: rate, clip: Clip::None };
         for _ in 0..count {
-            let mut oracle = BatchOracle::new(self.model, self.backend, self.batch, &mut self.buffers);
+            let mut oracle = BatchOracle::new(self.model, self.backend, self.batch, &self.buffers);
             method.step(self.t, &mut self.theta, &mut oracle)?;
             self.t += 1;
         }
@@ -354,7 +353,7 @@ impl<'a, B: Autodiff> Steps<'a, B> {
         let mut method =
             Method { regularizer, optimizer: self.optimizer.clone(), learning_rate: rate, clip: Clip::None };
         for t in 0..count {
-            let oracle = BatchOracle::new(self.model, self.backend, self.batch, &mut self.buffers);
+            let oracle = BatchOracle::new(self.model, self.backend, self.batch, &self.buffers);
             method.step(t, &mut self.theta, &mut ForwardDiff::new(oracle).with_step(1e-2)?)?;
         }
         self.optimizer = method.optimizer;
@@ -378,12 +377,8 @@ impl<V: Vector> GradOracle for Immediate<'_, V> {
 }
 
 impl<V: Vector> HvpOracle for Immediate<'_, V> {
-    fn hvp(&mut self, _: &Evaluation<'_, V, ()>, _: &V, out: &mut V) -> gnr_core::Result<()> {
-        match self.products.next() {
-            Some(product) => *out = product,
-            None => out.copy_from(self.gradient)?,
-        }
-        Ok(())
+    fn hvp(&mut self, _: &Evaluation<'_, V, ()>, _: &V, _: Use) -> gnr_core::Result<V> {
+        Ok(self.products.next().unwrap_or_else(|| self.gradient.clone()))
     }
 }
 

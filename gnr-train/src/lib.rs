@@ -27,7 +27,6 @@ mod loader_bench;
 mod method;
 mod metrics;
 mod observer;
-mod oracle;
 mod pieces;
 pub mod recipe;
 mod run;

@@ -1,7 +1,7 @@
 //! Whether a recipe's loader keeps up: images a second that it makes alone, that one gradient consumes, and how long training
 //! waits for images when both run together. What `gnr data bench` prints.
 
-use std::{hint::black_box, time::Instant};
+use std::{cell::RefCell, hint::black_box, time::Instant};
 
 use gnr_core::{GradOracle, Order, Pass};
 use gnr_data::Loader;
@@ -83,7 +83,7 @@ fn measure<B: Autodiff>(
         model,
         backend,
         theta: ParamVector::initial(backend, model.layout(), 0)?,
-        buffers: Buffers::initial(model.layout(), backend)?,
+        buffers: RefCell::new(Buffers::initial(model.layout(), backend)?),
     };
 
     let mut epoch = loader.epoch(0, 0)?;
@@ -145,14 +145,14 @@ struct Step<'a, B: Autodiff> {
     model: &'a AnyModel,
     backend: &'a B,
     theta: ParamVector<B>,
-    buffers: Buffers<B>,
+    buffers: RefCell<Buffers<B>>,
 }
 
 impl<B: Autodiff> Step<'_, B> {
     /// One gradient of the batch.
     fn take(&mut self, batch: &gnr_data::Batch) -> Result<()> {
         for part in upload(self.backend, batch, 1)? {
-            let mut oracle = BatchOracle::new(self.model, self.backend, &part, &mut self.buffers)
+            let mut oracle = BatchOracle::new(self.model, self.backend, &part, &self.buffers)
                 .with_masks(gnr_nn::MaskSeed::new(0, 0, 0));
             black_box(&oracle.evaluate(&self.theta, Pass::Probe, Order::First)?);
         }

@@ -1,10 +1,12 @@
 //! From a recipe to the values of gnr-core: regularisers, optimiser, learning-rate schedule, clipping.
 
 use gnr_core::{
-    Adam, AdamW, CentralDiff, Clip, Cosine, Elementwise, Every, ForwardDiff, FromStep, GaussNewton,
-    GgnOracle, Gnr, Grouped, HvpOracle, InverseSqrt, Method, Milestones, OnSample, Optimizer, Partition,
-    Proportional, Result, Sam, Schedule, Sgd, StepDecay, StepReport, WarmUp,
+    Adam, AdamW, CentralDiff, Clip, Cosine, Elementwise, Every, ForwardDiff, FromStep, Gnr, Grouped,
+    HvpOracle, InverseSqrt, Method, Milestones, OnSample, Optimizer, Partition, Proportional, Result, Sam,
+    SampledOracle, Schedule, Sgd, StepDecay, StepReport, WarmUp,
 };
+
+use gnr_nn::Curvature;
 
 use crate::{
     recipe::{Hvp, OptimizerName, Recipe, RhoSchedule, ScheduleName},
@@ -70,11 +72,16 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
         })
     }
 
+    /// The matrix that the oracles of the steps are to multiply with.
+    pub(crate) fn curvature(&self) -> Curvature {
+        if self.hvp == Hvp::GaussNewton { Curvature::GaussNewton } else { Curvature::Hessian }
+    }
+
     /// Step `t` (from 0) on one batch, in groups with their numbers of images: one, or those of `method.group`.
     ///
     /// # Errors
     /// Those of [`Method::step_groups`].
-    pub(crate) fn step<O: HvpOracle<Vector = V> + GgnOracle>(
+    pub(crate) fn step<O: HvpOracle<Vector = V> + SampledOracle>(
         &mut self,
         t: u64,
         theta: &mut V,
@@ -82,10 +89,7 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
     ) -> Result<StepReport> {
         let (method, groups) = (&mut self.method, groups.into_iter());
         match self.hvp {
-            Hvp::Exact => method.step_groups(t, theta, groups),
-            Hvp::GaussNewton => {
-                method.step_groups(t, theta, groups.map(|(oracle, n)| (GaussNewton::new(oracle), n)))
-            }
+            Hvp::Exact | Hvp::GaussNewton => method.step_groups(t, theta, groups),
             Hvp::ForwardDifference => {
                 let wrap = |(oracle, n)| Ok((ForwardDiff::new(oracle).with_step(self.difference)?, n));
                 method.step_groups(t, theta, groups.map(wrap).collect::<Result<Vec<_>>>()?)

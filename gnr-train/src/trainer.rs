@@ -1,7 +1,7 @@
 //! The loop: epochs of steps, evaluations, checkpoints.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::RefCell,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -9,7 +9,7 @@ use std::{
 
 use gnr_core::{Accumulated, Counted, Counter, StepReport};
 use gnr_models::{AnyModel, weights};
-use gnr_nn::{Autodiff, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, ParamVector};
+use gnr_nn::{Autodiff, BatchOracle, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, ParamVector};
 
 use crate::{
     average::{Source, WeightAverage},
@@ -21,7 +21,6 @@ use crate::{
     method::Configured,
     metrics::{EpochMetrics, MetricsLog},
     observer::{BestBy, Observer, Start, StepEvent},
-    oracle::{Part, Tally},
     recipe::Recipe,
     select::Groups,
     summary::{self, Best, NoiseCount, Summary, VERSION},
@@ -258,43 +257,31 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     /// One step. `flipped` marks the samples of all parts, in order, whose label is wrong on purpose; empty: none.
     fn step(&mut self, batches: &[gnr_nn::Batch<B>], flipped: &[bool]) -> Result<StepReport> {
         let counter = Counter::default();
-        let correct = Tally::default();
-        let mut rest = flipped;
-        let loss = CrossEntropy { label_smoothing: self.prepared.recipe.train.label_smoothing };
-        let (seed, t) = (self.prepared.recipe.train.seed, self.progress.step);
-        let mut part = |(index, batch)| Part {
-            model: &self.prepared.model,
-            backend: &self.backend,
-            batch,
-            sampled: None,
-            rows: None,
-            flipped: rest.split_off(..batch.labels.len().min(rest.len())).unwrap_or_default(),
-            buffers: &self.buffers,
-            loss,
-            frozen: self.frozen.as_ref(),
-            features: OnceCell::new(),
-            masks: MaskSeed::new(seed, t, index),
-            correct: &correct,
+        let recipe = &self.prepared.recipe;
+        let loss = CrossEntropy { label_smoothing: recipe.train.label_smoothing };
+        let (seed, t) = (recipe.train.seed, self.progress.step);
+        let part = |(index, batch)| {
+            BatchOracle::new(&self.prepared.model, &self.backend, batch, &self.buffers)
+                .with_loss(loss)
+                .with_curvature(self.configured.curvature())
+                .with_frozen(self.frozen.as_ref())
+                .with_masks(MaskSeed::new(seed, t, index))
         };
-        let grouped = self.prepared.recipe.method.group.is_some();
-        let stepped = match batches {
-            [batch] => {
-                let oracle = Counted::with_counter(part((0, batch)), counter.clone());
-                self.configured.step(t, &mut self.theta, [(oracle, batch.labels.len())])
-            }
-            _ if grouped => {
-                let mut counted = |piece| Counted::with_counter(part(piece), counter.clone());
-                let groups = (0..).zip(batches).map(|(i, batch)| (counted((i, batch)), batch.labels.len()));
-                self.configured.step(t, &mut self.theta, groups)
-            }
-            _ => {
-                Accumulated::new((0..).zip(batches).map(|(i, batch)| (part((i, batch)), batch.labels.len())))
-                    .and_then(|accumulated| {
-                        let oracle = Counted::with_counter(accumulated, counter.clone());
-                        self.configured.step(t, &mut self.theta, [(oracle, 1)])
-                    })
-            }
+        let mut parts: Vec<_> = (0..).zip(batches).map(part).collect();
+        let sized = parts.iter_mut().zip(batches).map(|(part, batch)| (part, batch.labels.len()));
+        let grouped = recipe.method.group.is_some();
+        let stepped = if grouped || batches.len() == 1 {
+            let groups = sized.map(|(part, n)| (Counted::with_counter(part, counter.clone()), n));
+            self.configured.step(t, &mut self.theta, groups)
+        } else {
+            Accumulated::new(sized).and_then(|accumulated| {
+                let oracle = Counted::with_counter(accumulated, counter.clone());
+                self.configured.step(t, &mut self.theta, [(oracle, 1)])
+            })
         };
+        let correct: Vec<bool> =
+            parts.iter().flat_map(|part| part.correct_rows().unwrap_or_default()).copied().collect();
+        drop(parts);
         let (step, epoch) = (t + 1, self.progress.epoch + 1);
         let report = stepped.map_err(|error| match error {
             gnr_core::Error::NonFinite { quantity, value } => {
@@ -311,8 +298,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         self.progress.gradient_evaluations += counts.evaluations().div_ceil(pieces);
         self.progress.products += counts.products.div_ceil(pieces);
         let sums = &mut self.progress.sums;
-        sums.correct += correct.all.get();
-        sums.flipped.correct += correct.flipped.get();
+        let count = |marks: &mut dyn Iterator<Item = bool>| marks.filter(|mark| *mark).count() as u64;
+        sums.correct += count(&mut correct.iter().copied());
+        sums.flipped.correct +=
+            count(&mut correct.iter().zip(flipped).map(|(correct, flipped)| *correct && *flipped));
         sums.flipped.images += flipped.iter().filter(|flipped| **flipped).count() as u64;
         Ok(report)
     }

@@ -1,8 +1,8 @@
 //! A mini-batch that does not fit in memory, as the mean of micro-batches that do.
 
 use crate::{
-    Error, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Quantity, Result, Sample, Vector,
-    error::finite, random::SplitMix64, vector::same_dim,
+    Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Quantity, Result, Sample, SampledOracle,
+    Use, Vector, error::finite, random::SplitMix64,
 };
 
 /// One mini-batch made of micro-batches: L̂ = Σᵢ (nᵢ/n)·L̂ᵢ, and so are its gradient and its products.
@@ -29,7 +29,7 @@ impl<O> Accumulated<O> {
     pub fn new(parts: impl IntoIterator<Item = (O, usize)>) -> Result<Self> {
         let parts: Vec<_> = parts.into_iter().collect();
         if parts.is_empty() {
-            return Err(Error::Oracle("an accumulation needs at least one micro-batch".into()));
+            return Err(nothing());
         }
         if let Some(empty) = parts.iter().position(|(_, n)| *n == 0) {
             return Err(Error::Oracle(format!("micro-batch {empty} has no examples")));
@@ -60,14 +60,9 @@ impl<O: GradOracle> GradOracle for Accumulated<O> {
         for (part, weight) in &mut self.parts {
             let evaluation = part.evaluate(at, pass, Order::First)?;
             loss += *weight * evaluation.loss;
-            match &mut mean {
-                Some(mean) => mean.axpy(*weight, &evaluation.grad)?,
-                none => none.insert(evaluation.grad).scale(*weight)?,
-            }
+            add(&mut mean, *weight, evaluation.grad)?;
         }
-        let grad =
-            mean.ok_or_else(|| Error::Oracle("an accumulation needs at least one micro-batch".into()))?;
-        Evaluation::new(at, loss, grad, ())
+        Evaluation::new(at, loss, mean.ok_or_else(nothing)?, ())
     }
 
     fn loss(&mut self, at: &O::Vector) -> Result<f64> {
@@ -77,7 +72,9 @@ impl<O: GradOracle> GradOracle for Accumulated<O> {
         }
         finite(Quantity::Loss, loss)
     }
+}
 
+impl<O: SampledOracle> SampledOracle for Accumulated<O> {
     /// Every micro-batch gives its share of the sample; the weights stay.
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         for (i, (part, _)) in self.parts.iter_mut().enumerate() {
@@ -88,50 +85,23 @@ impl<O: GradOracle> GradOracle for Accumulated<O> {
     }
 }
 
-impl<O: GradOracle> Accumulated<O> {
-    /// The mean of the micro-batches' products with several vectors. Each micro-batch is evaluated once for all of them.
-    fn products(
-        &mut self,
-        at: &O::Vector,
-        vs: &[O::Vector],
-        outs: &mut [O::Vector],
-        order: impl Fn(&O) -> Order,
-        product: Product<O>,
-    ) -> Result<()> {
-        let Some(first) = vs.first() else { return Ok(()) };
-        for (v, out) in vs.iter().zip(&mut *outs) {
-            same_dim("hvp", at.dim(), v.dim())?;
-            out.copy_from(v)?;
-            out.scale(0.0)?;
-        }
-        let mut part_product = first.clone();
-        for (part, weight) in &mut self.parts {
-            let again = part.evaluate(at, Pass::Probe, order(part))?;
-            for (v, out) in vs.iter().zip(&mut *outs) {
-                product(part, &again, v, &mut part_product)?;
-                out.axpy(*weight, &part_product)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// [`HvpOracle::hvp`] or [`GgnOracle::ggn`].
-type Product<O> = fn(
-    &mut O,
-    &Evaluation<'_, <O as GradOracle>::Vector, <O as GradOracle>::Record>,
-    &<O as GradOracle>::Vector,
-    &mut <O as GradOracle>::Vector,
-) -> Result<()>;
-
 impl<O: HvpOracle> HvpOracle for Accumulated<O> {
-    fn hvp(
-        &mut self,
-        here: &Evaluation<'_, O::Vector, ()>,
-        v: &O::Vector,
-        out: &mut O::Vector,
-    ) -> Result<()> {
-        self.hvp_block(here, std::slice::from_ref(v), std::slice::from_mut(out))
+    /// Those of the micro-batches: the mean of one-sided differences of one step is that of the mean. Of micro-batches that
+    /// differ, [`Products::Exact`]: nothing that others could share.
+    fn products(&self) -> Products {
+        let mut kinds = self.parts.iter().map(|(part, _)| part.products());
+        let first = kinds.next().unwrap_or(Products::Exact);
+        if kinds.all(|kind| kind == first) { first } else { Products::Exact }
+    }
+
+    fn hvp(&mut self, here: &Evaluation<'_, O::Vector, ()>, v: &O::Vector, _: Use) -> Result<O::Vector> {
+        let mut mean: Option<O::Vector> = None;
+        for (part, weight) in &mut self.parts {
+            let again = part.evaluate(&here.at, Pass::Probe, part.products().order())?;
+            let product = part.hvp(&again, v, Use::Last)?;
+            add(&mut mean, *weight, product)?;
+        }
+        mean.ok_or_else(nothing)
     }
 
     /// Each micro-batch is evaluated once for all vectors.
@@ -139,43 +109,29 @@ impl<O: HvpOracle> HvpOracle for Accumulated<O> {
         &mut self,
         here: &Evaluation<'_, O::Vector, ()>,
         vs: &[O::Vector],
-        outs: &mut [O::Vector],
-    ) -> Result<()> {
-        same_dim("hvp_block", vs.len(), outs.len())?;
-        self.products(&here.at, vs, outs, O::order_for_products, O::hvp)
-    }
-
-    /// The mean of one-sided differences of one step is that of the mean.
-    fn forward_difference_step(&self) -> Option<f64> {
-        let mut steps = self.parts.iter().map(|(part, _)| part.forward_difference_step());
-        let first = steps.next()??;
-        steps.all(|step| step == Some(first)).then_some(first)
-    }
-
-    /// Records do not outlive their micro-batch, so none is asked for.
-    fn order_for_products(&self) -> Order {
-        Order::First
+    ) -> Result<Vec<O::Vector>> {
+        let mut means: Vec<Option<O::Vector>> = vec![None; vs.len()];
+        if vs.is_empty() {
+            return Ok(Vec::new());
+        }
+        for (part, weight) in &mut self.parts {
+            let again = part.evaluate(&here.at, Pass::Probe, part.products().order())?;
+            for (mean, v) in means.iter_mut().zip(vs) {
+                add(mean, *weight, part.hvp(&again, v, Use::Again)?)?;
+            }
+        }
+        means.into_iter().map(|mean| mean.ok_or_else(nothing)).collect()
     }
 }
 
-impl<O: GgnOracle> GgnOracle for Accumulated<O> {
-    fn ggn(
-        &mut self,
-        here: &Evaluation<'_, O::Vector, ()>,
-        v: &O::Vector,
-        out: &mut O::Vector,
-    ) -> Result<()> {
-        self.ggn_block(here, std::slice::from_ref(v), std::slice::from_mut(out))
+/// Adds a micro-batch's share to a mean.
+fn add<V: Vector>(mean: &mut Option<V>, weight: f64, share: V) -> Result<()> {
+    match mean {
+        Some(mean) => mean.axpy(weight, &share),
+        none => none.insert(share).scale(weight),
     }
+}
 
-    /// Each micro-batch is evaluated once for all vectors.
-    fn ggn_block(
-        &mut self,
-        here: &Evaluation<'_, O::Vector, ()>,
-        vs: &[O::Vector],
-        outs: &mut [O::Vector],
-    ) -> Result<()> {
-        same_dim("ggn_block", vs.len(), outs.len())?;
-        self.products(&here.at, vs, outs, |_| Order::Second, O::ggn)
-    }
+fn nothing() -> Error {
+    Error::Oracle("an accumulation needs at least one micro-batch".into())
 }

@@ -1,8 +1,8 @@
 //! Hessian-vector products as central differences of gradients.
 
 use crate::{
-    Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample, Vector, error::at_perturbed_point,
-    schedule::validate_constant, vector::same_dim,
+    Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Result, Sample, SampledOracle, Use, Vector,
+    error::at_perturbed_point, schedule::validate_constant, vector::same_dim,
 };
 
 /// Makes an [`HvpOracle`] of any [`GradOracle`]: H·v ≈ (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ − ε v/‖v‖))·‖v‖/(2ε).
@@ -47,9 +47,9 @@ impl<O: GradOracle> CentralDiff<O> {
         // Both from θ, not one from the other: the two must be exactly opposite.
         let [mut ahead, mut behind] = [at.clone(), at];
         ahead.axpy(self.step / v_norm, v)?;
-        let mut difference = self.inner.gradient_at(ahead).map_err(at_perturbed_point)?;
+        let mut difference = self.inner.gradient(ahead).map_err(at_perturbed_point)?;
         behind.axpy(-self.step / v_norm, v)?;
-        difference.axpy(-1.0, &self.inner.gradient_at(behind).map_err(at_perturbed_point)?)?;
+        difference.axpy(-1.0, &self.inner.gradient(behind).map_err(at_perturbed_point)?)?;
         difference.scale(v_norm / (2.0 * self.step))?;
         Ok(difference)
     }
@@ -69,34 +69,38 @@ impl<O: GradOracle> GradOracle for CentralDiff<O> {
         self.inner.evaluate(at, pass, Order::First)
     }
 
-    fn gradient_at(&mut self, at: O::Vector) -> Result<O::Vector> {
-        self.inner.gradient_at(at)
+    fn gradient(&mut self, at: O::Vector) -> Result<O::Vector> {
+        self.inner.gradient(at)
     }
 
     fn loss(&mut self, at: &O::Vector) -> Result<f64> {
         self.inner.loss(at)
     }
+}
 
+impl<O: SampledOracle> SampledOracle for CentralDiff<O> {
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         self.inner.restrict(sample)
     }
 }
 
 impl<O: GradOracle> HvpOracle for CentralDiff<O> {
+    fn products(&self) -> Products {
+        Products::CentralDifference { step: self.step }
+    }
+
     fn hvp(
         &mut self,
         here: &Evaluation<'_, O::Vector, O::Record>,
         v: &O::Vector,
-        out: &mut O::Vector,
-    ) -> Result<()> {
+        _: Use,
+    ) -> Result<O::Vector> {
+        same_dim("hvp", here.at.dim(), v.dim())?;
         let v_norm = v.norm()?;
         if v_norm == 0.0 {
-            out.copy_from(v)?;
-            return out.scale(0.0);
+            return Ok(v.clone());
         }
-        same_dim("hvp", here.at.dim(), out.dim())?;
-        *out = self.difference(here.at.clone().into_owned(), v, v_norm)?;
-        Ok(())
+        self.difference(here.at.clone().into_owned(), v, v_norm)
     }
 
     fn hvp_of_gradient(&mut self, here: Evaluation<'_, O::Vector, O::Record>) -> Result<O::Vector> {
@@ -105,9 +109,5 @@ impl<O: GradOracle> HvpOracle for CentralDiff<O> {
             return Ok(grad);
         }
         self.difference(at.into_owned(), &grad, grad_norm)
-    }
-
-    fn order_for_products(&self) -> Order {
-        Order::First
     }
 }

@@ -1,6 +1,6 @@
 //! An oracle that counts what it is asked, to measure or assert the cost of a method.
 
-use crate::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result, Sample};
+use crate::{Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Result, Sample, SampledOracle, Use};
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,7 +15,7 @@ pub struct Counts {
     pub probes: u64,
     /// Evaluations (of either pass) with [`Order::Second`].
     pub second_order: u64,
-    /// Hessian-vector and Gauss–Newton products, one each.
+    /// Products of any kind, one each.
     pub products: u64,
 }
 
@@ -78,6 +78,10 @@ impl<O> Counted<O> {
             second_order.fetch_add(1, Relaxed);
         }
     }
+
+    fn count_products(&self, count: usize) {
+        self.counter.0[3].fetch_add(count as u64, Relaxed);
+    }
 }
 
 impl<O: GradOracle> GradOracle for Counted<O> {
@@ -94,95 +98,47 @@ impl<O: GradOracle> GradOracle for Counted<O> {
         self.inner.evaluate(at, pass, order)
     }
 
-    fn gradient_at(&mut self, at: O::Vector) -> Result<O::Vector> {
+    fn gradient(&mut self, at: O::Vector) -> Result<O::Vector> {
         self.count_evaluation(Pass::Probe, Order::First);
-        self.inner.gradient_at(at)
+        self.inner.gradient(at)
     }
 
     /// A loss alone counts as an evaluation, though it may cost less.
     fn loss(&mut self, at: &O::Vector) -> Result<f64> {
-        self.counter.0[1].fetch_add(1, Relaxed);
+        self.count_evaluation(Pass::Probe, Order::First);
         self.inner.loss(at)
     }
+}
 
+impl<O: SampledOracle> SampledOracle for Counted<O> {
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         self.inner.restrict(sample)
     }
 }
 
 impl<O: HvpOracle> HvpOracle for Counted<O> {
+    fn products(&self) -> Products {
+        self.inner.products()
+    }
     fn hvp(
         &mut self,
         here: &Evaluation<'_, O::Vector, O::Record>,
         v: &O::Vector,
-        out: &mut O::Vector,
-    ) -> Result<()> {
-        self.counter.0[3].fetch_add(1, Relaxed);
-        self.inner.hvp(here, v, out)
+        record: Use,
+    ) -> Result<O::Vector> {
+        self.count_products(1);
+        self.inner.hvp(here, v, record)
     }
     fn hvp_block(
         &mut self,
         here: &Evaluation<'_, O::Vector, O::Record>,
         vs: &[O::Vector],
-        outs: &mut [O::Vector],
-    ) -> Result<()> {
-        self.counter.0[3].fetch_add(vs.len() as u64, Relaxed);
-        self.inner.hvp_block(here, vs, outs)
-    }
-    fn last_hvp(
-        &mut self,
-        here: &Evaluation<'_, O::Vector, O::Record>,
-        v: &O::Vector,
-        out: &mut O::Vector,
-    ) -> Result<()> {
-        self.counter.0[3].fetch_add(1, Relaxed);
-        self.inner.last_hvp(here, v, out)
+    ) -> Result<Vec<O::Vector>> {
+        self.count_products(vs.len());
+        self.inner.hvp_block(here, vs)
     }
     fn hvp_of_gradient(&mut self, here: Evaluation<'_, O::Vector, O::Record>) -> Result<O::Vector> {
-        self.counter.0[3].fetch_add(1, Relaxed);
+        self.count_products(1);
         self.inner.hvp_of_gradient(here)
-    }
-    fn release(&mut self, here: &Evaluation<'_, O::Vector, O::Record>) {
-        self.inner.release(here);
-    }
-    fn forward_difference_step(&self) -> Option<f64> {
-        self.inner.forward_difference_step()
-    }
-    fn order_for_products(&self) -> Order {
-        self.inner.order_for_products()
-    }
-}
-
-impl<O: GgnOracle> GgnOracle for Counted<O> {
-    fn ggn(
-        &mut self,
-        here: &Evaluation<'_, O::Vector, O::Record>,
-        v: &O::Vector,
-        out: &mut O::Vector,
-    ) -> Result<()> {
-        self.counter.0[3].fetch_add(1, Relaxed);
-        self.inner.ggn(here, v, out)
-    }
-    fn ggn_block(
-        &mut self,
-        here: &Evaluation<'_, O::Vector, O::Record>,
-        vs: &[O::Vector],
-        outs: &mut [O::Vector],
-    ) -> Result<()> {
-        self.counter.0[3].fetch_add(vs.len() as u64, Relaxed);
-        self.inner.ggn_block(here, vs, outs)
-    }
-    fn last_ggn(
-        &mut self,
-        here: &Evaluation<'_, O::Vector, O::Record>,
-        v: &O::Vector,
-        out: &mut O::Vector,
-    ) -> Result<()> {
-        self.counter.0[3].fetch_add(1, Relaxed);
-        self.inner.last_ggn(here, v, out)
-    }
-    fn ggn_of_gradient(&mut self, here: Evaluation<'_, O::Vector, O::Record>) -> Result<O::Vector> {
-        self.counter.0[3].fetch_add(1, Relaxed);
-        self.inner.ggn_of_gradient(here)
     }
 }

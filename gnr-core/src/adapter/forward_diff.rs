@@ -1,8 +1,8 @@
 //! Hessian-vector products as one-sided differences of gradients.
 
 use crate::{
-    Evaluation, GradOracle, HvpOracle, Order, Pass, Result, Sample, Vector, error::at_perturbed_point,
-    schedule::validate_constant, vector::same_dim,
+    Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Result, Sample, SampledOracle, Use, Vector,
+    error::at_perturbed_point, schedule::validate_constant, vector::same_dim,
 };
 
 /// Makes an [`HvpOracle`] of any [`GradOracle`]: H·v ≈ (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε.
@@ -51,7 +51,7 @@ impl<O: GradOracle> ForwardDiff<O> {
         v_norm: f64,
     ) -> Result<O::Vector> {
         at.axpy(self.step / v_norm, v)?;
-        let mut ahead = self.inner.gradient_at(at).map_err(at_perturbed_point)?;
+        let mut ahead = self.inner.gradient(at).map_err(at_perturbed_point)?;
         ahead.axpy(-1.0, grad)?;
         ahead.scale(v_norm / self.step)?;
         Ok(ahead)
@@ -72,34 +72,38 @@ impl<O: GradOracle> GradOracle for ForwardDiff<O> {
         self.inner.evaluate(at, pass, Order::First)
     }
 
-    fn gradient_at(&mut self, at: O::Vector) -> Result<O::Vector> {
-        self.inner.gradient_at(at)
+    fn gradient(&mut self, at: O::Vector) -> Result<O::Vector> {
+        self.inner.gradient(at)
     }
 
     fn loss(&mut self, at: &O::Vector) -> Result<f64> {
         self.inner.loss(at)
     }
+}
 
+impl<O: SampledOracle> SampledOracle for ForwardDiff<O> {
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         self.inner.restrict(sample)
     }
 }
 
 impl<O: GradOracle> HvpOracle for ForwardDiff<O> {
+    fn products(&self) -> Products {
+        Products::ForwardDifference { step: self.step }
+    }
+
     fn hvp(
         &mut self,
         here: &Evaluation<'_, O::Vector, O::Record>,
         v: &O::Vector,
-        out: &mut O::Vector,
-    ) -> Result<()> {
+        _: Use,
+    ) -> Result<O::Vector> {
+        same_dim("hvp", here.at.dim(), v.dim())?;
         let v_norm = v.norm()?;
         if v_norm == 0.0 {
-            out.copy_from(v)?;
-            return out.scale(0.0);
+            return Ok(v.clone());
         }
-        same_dim("hvp", here.at.dim(), out.dim())?;
-        *out = self.difference(here.at.clone().into_owned(), &here.grad, v, v_norm)?;
-        Ok(())
+        self.difference(here.at.clone().into_owned(), &here.grad, v, v_norm)
     }
 
     fn hvp_of_gradient(&mut self, here: Evaluation<'_, O::Vector, O::Record>) -> Result<O::Vector> {
@@ -108,9 +112,5 @@ impl<O: GradOracle> HvpOracle for ForwardDiff<O> {
             return Ok(grad);
         }
         self.difference(at.into_owned(), &grad, &grad, grad_norm)
-    }
-
-    fn forward_difference_step(&self) -> Option<f64> {
-        Some(self.step)
     }
 }

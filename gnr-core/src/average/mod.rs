@@ -49,7 +49,8 @@ impl<V: Vector> Moving<V> {
                 same_dim("average", mean.dim(), theta.dim())?;
                 let mut ahead = theta.clone();
                 ahead.axpy(-1.0, mean)?;
-                mean.axpy_owned(share, ahead)?;
+                ahead.aypx(share, mean)?;
+                *mean = ahead;
             }
             none => *none = Some(theta.clone()),
         }

@@ -1,37 +1,38 @@
 //! Combinations of regularisers are regularisers: none, tuples, options, boxes, lists. Their gradients add up.
 
-use super::{Needs, Penalty, Regularizer, StepContext};
-use crate::{GradOracle, Order, Result};
+use super::{Needs, Regularizer, StepContext};
+use crate::{
+    GradOracle, Result, StateSink, StateSource,
+    checkpoint::{PrefixedSink, PrefixedSource},
+};
 
 /// Plain training.
 impl<O: GradOracle> Regularizer<O> for () {
     fn needs(&self, _: u64, _: &O) -> Needs {
-        Needs::of(Order::First)
+        Needs::NONE
     }
-    fn add_gradient(
-        &mut self,
-        _: &mut StepContext<'_, O>,
-        _: &mut O::Vector,
-        _: &mut Vec<(&'static str, Penalty)>,
-    ) -> Result<()> {
+    fn add_gradient(&mut self, _: &mut StepContext<'_, O>) -> Result<()> {
         Ok(())
     }
 }
 
-/// The sum of its members, which share the evaluations of the step.
+/// The sum of its members, which share the evaluations of the step. What member i remembers is saved under `i.`.
 macro_rules! tuple {
     ($($name:ident $index:tt),+) => {
         impl<O: GradOracle, $($name: Regularizer<O>),+> Regularizer<O> for ($($name,)+) {
             fn needs(&self, t: u64, oracle: &O) -> Needs {
-                Needs::of(Order::First)$(.and(self.$index.needs(t, oracle)))+
+                Needs::NONE$(.and(self.$index.needs(t, oracle)))+
             }
-            fn add_gradient(
-                &mut self,
-                cx: &mut StepContext<'_, O>,
-                direction: &mut O::Vector,
-                log: &mut Vec<(&'static str, Penalty)>,
-            ) -> Result<()> {
-                $(self.$index.add_gradient(cx, direction, log)?;)+
+            fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
+                $(self.$index.add_gradient(cx)?;)+
+                Ok(())
+            }
+            fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
+                $(self.$index.save(&mut PrefixedSink::new($index, sink))?;)+
+                Ok(())
+            }
+            fn load(&mut self, source: &mut dyn StateSource<O::Vector>) -> Result<()> {
+                $(self.$index.load(&mut PrefixedSource::new($index, source))?;)+
                 Ok(())
             }
         }
@@ -47,15 +48,16 @@ macro_rules! collection {
     ($($of:ident),+) => {$(
         impl<O: GradOracle, R: Regularizer<O>> Regularizer<O> for $of<R> {
             fn needs(&self, t: u64, oracle: &O) -> Needs {
-                self.iter().fold(Needs::of(Order::First), |needs, member| needs.and(member.needs(t, oracle)))
+                self.iter().fold(Needs::NONE, |needs, member| needs.and(member.needs(t, oracle)))
             }
-            fn add_gradient(
-                &mut self,
-                cx: &mut StepContext<'_, O>,
-                direction: &mut O::Vector,
-                log: &mut Vec<(&'static str, Penalty)>,
-            ) -> Result<()> {
-                self.iter_mut().try_for_each(|member| member.add_gradient(cx, direction, log))
+            fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
+                self.iter_mut().try_for_each(|member| member.add_gradient(cx))
+            }
+            fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
+                (0..).zip(self).try_for_each(|(i, member)| member.save(&mut PrefixedSink::new(i, sink)))
+            }
+            fn load(&mut self, source: &mut dyn StateSource<O::Vector>) -> Result<()> {
+                (0..).zip(self).try_for_each(|(i, member)| member.load(&mut PrefixedSource::new(i, source)))
             }
         }
     )+};
@@ -67,12 +69,13 @@ impl<O: GradOracle, R: Regularizer<O> + ?Sized> Regularizer<O> for Box<R> {
     fn needs(&self, t: u64, oracle: &O) -> Needs {
         (**self).needs(t, oracle)
     }
-    fn add_gradient(
-        &mut self,
-        cx: &mut StepContext<'_, O>,
-        direction: &mut O::Vector,
-        log: &mut Vec<(&'static str, Penalty)>,
-    ) -> Result<()> {
-        (**self).add_gradient(cx, direction, log)
+    fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
+        (**self).add_gradient(cx)
+    }
+    fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
+        (**self).save(sink)
+    }
+    fn load(&mut self, source: &mut dyn StateSource<O::Vector>) -> Result<()> {
+        (**self).load(source)
     }
 }

@@ -1,7 +1,7 @@
 //! `Every`: a regulariser that acts on some steps only, and costs nothing on the others.
 
-use super::{Needs, Penalty, Regularizer, StepContext};
-use crate::{Error, GradOracle, Order, Result};
+use super::{Needs, Regularizer, StepContext};
+use crate::{Error, GradOracle, Result, StateSink, StateSource};
 
 /// Lets `inner` act when `t % period == offset`; a plain step in between.
 ///
@@ -57,15 +57,18 @@ impl<R> Every<R> {
 
 impl<O: GradOracle, R: Regularizer<O>> Regularizer<O> for Every<R> {
     fn needs(&self, t: u64, oracle: &O) -> Needs {
-        if self.acts(t) { self.inner.needs(t, oracle) } else { Needs::of(Order::First) }
+        if self.acts(t) { self.inner.needs(t, oracle) } else { Needs::NONE }
     }
 
-    fn add_gradient(
-        &mut self,
-        cx: &mut StepContext<'_, O>,
-        direction: &mut O::Vector,
-        log: &mut Vec<(&'static str, Penalty)>,
-    ) -> Result<()> {
-        if self.acts(cx.t) { self.inner.add_gradient(cx, direction, log) } else { Ok(()) }
+    fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
+        if self.acts(cx.t) { self.inner.add_gradient(cx) } else { Ok(()) }
+    }
+
+    fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
+        self.inner.save(sink)
+    }
+
+    fn load(&mut self, source: &mut dyn StateSource<O::Vector>) -> Result<()> {
+        self.inner.load(source)
     }
 }

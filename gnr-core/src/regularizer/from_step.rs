@@ -1,7 +1,7 @@
 //! `FromStep`: a regulariser that starts late, and costs nothing before.
 
-use super::{Needs, Penalty, Regularizer, StepContext};
-use crate::{GradOracle, Order, Result};
+use super::{Needs, Regularizer, StepContext};
+use crate::{GradOracle, Result, StateSink, StateSource};
 
 /// Lets `inner` act on the steps t ≥ `start`; a plain step before. Steps are counted from 0, so `start` is the number of
 /// plain steps.
@@ -31,15 +31,18 @@ impl<R> FromStep<R> {
 
 impl<O: GradOracle, R: Regularizer<O>> Regularizer<O> for FromStep<R> {
     fn needs(&self, t: u64, oracle: &O) -> Needs {
-        if self.acts(t) { self.inner.needs(t, oracle) } else { Needs::of(Order::First) }
+        if self.acts(t) { self.inner.needs(t, oracle) } else { Needs::NONE }
     }
 
-    fn add_gradient(
-        &mut self,
-        cx: &mut StepContext<'_, O>,
-        direction: &mut O::Vector,
-        log: &mut Vec<(&'static str, Penalty)>,
-    ) -> Result<()> {
-        if self.acts(cx.t) { self.inner.add_gradient(cx, direction, log) } else { Ok(()) }
+    fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
+        if self.acts(cx.t) { self.inner.add_gradient(cx) } else { Ok(()) }
+    }
+
+    fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
+        self.inner.save(sink)
+    }
+
+    fn load(&mut self, source: &mut dyn StateSource<O::Vector>) -> Result<()> {
+        self.inner.load(source)
     }
 }

@@ -1,11 +1,7 @@
 //! GNR, the gradient norm regulariser: Algorithm 1 of the paper.
 
-use super::{Ahead, Needs, Penalty, Regularizer, StepContext};
-use crate::{
-    Evaluation, HvpOracle, Quantity, Result, Schedule, Vector,
-    error::{at_perturbed_point, finite},
-    schedule::validate_constant,
-};
+use super::{Needs, Regularizer, StepContext};
+use crate::{HvpOracle, NormGradient, Result, Schedule, schedule::validate_constant};
 
 /// The gradient norm regulariser, α·R(θ) with R(θ) = ρ·max_{θ'∈B(θ,ρ)} ‖∇L̂(θ')‖ (Eq. 1), by Algorithm 1.
 ///
@@ -66,49 +62,18 @@ impl<R: Schedule, A: Schedule> Gnr<R, A> {
 
 impl<O: HvpOracle, R: Schedule, A: Schedule> Regularizer<O> for Gnr<R, A> {
     fn needs(&self, _: u64, oracle: &O) -> Needs {
-        let ahead = oracle.forward_difference_step().map(|step| Ahead { radius: step, xi: self.xi });
-        Needs { order: oracle.order_for_products(), ahead: ahead.into_iter().collect() }
+        Needs::norm_gradient(oracle, self.xi)
     }
 
-    fn add_gradient(
-        &mut self,
-        cx: &mut StepContext<'_, O>,
-        direction: &mut O::Vector,
-        log: &mut Vec<(&'static str, Penalty)>,
-    ) -> Result<()> {
+    fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         let (rho, alpha, xi) = (self.rho.at(cx.t), self.alpha.at(cx.t), self.xi);
-
-        // Line 6. Only the direction of f matters (line 7), but its scale is kept, as a factor beside the vector: ξ is measured
-        // against it.
-        let (f, unit) = match cx.oracle.forward_difference_step() {
-            // H·ĝ by one-sided differences is (∇L̂(θ + ε ĝ) − ∇L̂(θ))/ε; SAM may have asked for the same gradient.
-            Some(step) => {
-                let mut f = cx.ahead(Ahead { radius: step, xi })?;
-                f.axpy(-1.0, &cx.here.grad)?;
-                (f, 1.0 / step)
-            }
-            None => {
-                let mut f = cx.here.grad.clone();
-                cx.oracle.last_hvp(cx.here, &cx.here.grad, &mut f)?;
-                (f, 1.0 / (cx.here.grad_norm + xi))
-            }
-        };
-        let f_norm = finite(Quantity::HvpNorm, unit * f.dot(&f)?.sqrt())?;
-
-        // Line 7.
-        let mut adv = cx.here.at.clone().into_owned();
-        adv.axpy_owned(unit * rho / (f_norm + xi), f)?;
-
-        // Line 8.
-        let order = cx.oracle.order_for_products();
-        let there = Evaluation::owning(cx.oracle, adv, order).map_err(at_perturbed_point)?;
-        let there_norm = there.grad_norm;
-        let h = cx.oracle.hvp_of_gradient(there)?;
-        // Line 9, its α term.
-        let unit = rho / (there_norm + xi);
-        let squared = direction.axpy_square(alpha * unit, h)?;
-        let added_norm = finite(Quantity::HvpNorm, unit * squared.sqrt())? * alpha;
-        log.push(("gnr", Penalty { value: rho * there_norm, added_norm }));
+        let f = cx.norm_gradient(xi)?; // line 6
+        let f_norm = f.norm()?;
+        let adv = f.added_to(&cx.here.at, rho / (f_norm + xi))?; // line 7
+        let h = NormGradient::at(cx.oracle, adv, xi)?; // line 8, but for its ρ
+        let r = rho * h.grad_norm;
+        let h_norm = cx.add(alpha * rho, h)?; // line 9, its α term
+        cx.learnt("gnr", r, alpha * rho * h_norm);
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! `OnSample`: a regulariser that looks at a part of the mini-batch only.
 
-use super::{Needs, Penalty, Regularizer, StepContext};
-use crate::{GradOracle, Order, Pass, Result, Sample, random::SplitMix64, schedule::validate_constant};
+use super::{Needs, Regularizer, StepContext};
+use crate::{
+    Pass, Result, Sample, SampledOracle, StateSink, StateSource, random::SplitMix64,
+    schedule::validate_constant,
+};
 
 /// Lets `inner` act on L̂ of a seeded sample of the mini-batch, drawn anew in each step. The base step still uses all of it.
 ///
@@ -41,28 +44,31 @@ impl<R> OnSample<R> {
     }
 }
 
-impl<O: GradOracle, R: Regularizer<O>> Regularizer<O> for OnSample<R> {
+impl<O: SampledOracle, R: Regularizer<O>> Regularizer<O> for OnSample<R> {
     fn needs(&self, t: u64, oracle: &O) -> Needs {
-        if self.fraction < 1.0 { Needs::of(Order::First) } else { self.inner.needs(t, oracle) }
+        if self.fraction < 1.0 { Needs::NONE } else { self.inner.needs(t, oracle) }
     }
 
-    fn add_gradient(
-        &mut self,
-        cx: &mut StepContext<'_, O>,
-        direction: &mut O::Vector,
-        log: &mut Vec<(&'static str, Penalty)>,
-    ) -> Result<()> {
+    fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         if self.fraction >= 1.0 {
-            return self.inner.add_gradient(cx, direction, log);
+            return self.inner.add_gradient(cx);
         }
         let (t, at) = (cx.t, &*cx.here.at);
         cx.oracle.restrict(Some(self.sample(t)))?;
         let needs = self.inner.needs(t, cx.oracle);
         let added = cx.oracle.evaluate(at, Pass::Probe, needs.order).and_then(|here| {
-            self.inner.add_gradient(&mut StepContext::new(t, &here, cx.oracle, needs), direction, log)
+            self.inner.add_gradient(&mut StepContext::new(t, &here, cx.oracle, needs, cx.direction, cx.log))
         });
         // Also after an error: the oracle is whole again for whoever asks next.
         cx.oracle.restrict(None)?;
         added
+    }
+
+    fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
+        self.inner.save(sink)
+    }
+
+    fn load(&mut self, source: &mut dyn StateSource<O::Vector>) -> Result<()> {
+        self.inner.load(source)
     }
 }

@@ -1,9 +1,7 @@
 //! SAM, sharpness-aware minimisation, as a regulariser.
 
-use super::{Ahead, Needs, Penalty, Regularizer, StepContext};
-use crate::{
-    GradOracle, Order, Quantity, Result, Schedule, Vector, error::finite, schedule::validate_constant,
-};
+use super::{Ahead, Needs, Regularizer, StepContext};
+use crate::{GradOracle, Result, Schedule, schedule::validate_constant};
 
 /// Sharpness-aware minimisation: descend along the gradient at θ + ρ·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ) instead of the one at θ.
 ///
@@ -55,22 +53,14 @@ impl<R: Schedule> Sam<R> {
 
 impl<O: GradOracle, R: Schedule> Regularizer<O> for Sam<R> {
     fn needs(&self, t: u64, _: &O) -> Needs {
-        Needs { order: Order::First, ahead: vec![self.ahead(t)] }
+        Needs::ahead(self.ahead(t))
     }
 
-    fn add_gradient(
-        &mut self,
-        cx: &mut StepContext<'_, O>,
-        direction: &mut O::Vector,
-        log: &mut Vec<(&'static str, Penalty)>,
-    ) -> Result<()> {
-        let ahead = self.ahead(cx.t);
-        let mut difference = cx.ahead(ahead)?;
-        difference.axpy(-1.0, &cx.here.grad)?;
-        let added_norm = finite(Quantity::PerturbedGradientNorm, difference.dot(&difference)?.sqrt())?;
-        direction.axpy(1.0, &difference)?;
+    fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
+        let there = cx.ahead(self.ahead(cx.t))?;
+        let added_norm = cx.replace_gradient(there)?;
         // To first order, max L̂ over the ball minus L̂(θ) is ρ‖∇L̂(θ)‖.
-        log.push(("sam", Penalty { value: ahead.radius * cx.here.grad_norm, added_norm }));
+        cx.learnt("sam", self.rho.at(cx.t) * cx.here.grad_norm, added_norm);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! A problem in closed form, and the oracle that makes of it.
 
 use crate::{
-    Error, Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Real, Result, vector::same_dim,
+    Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Real, Result, Use, vector::same_dim,
 };
 use std::marker::PhantomData;
 
@@ -54,13 +54,23 @@ impl<P: Problem + ?Sized> Problem for &P {
 #[derive(Clone, Debug)]
 pub struct ProblemOracle<P, T = f64> {
     problem: P,
+    products: Products,
+    product: fn(&P, &[f64], &[f64]) -> Vec<f64>,
     precision: PhantomData<T>,
 }
 
 impl<P: Problem, T: Real> ProblemOracle<P, T> {
-    /// An oracle that always answers for `problem`.
+    /// An oracle that always answers for `problem`, with exact products.
     pub fn new(problem: P) -> Self {
-        Self { problem, precision: PhantomData }
+        Self { problem, products: Products::Exact, product: P::hvp, precision: PhantomData }
+    }
+
+    /// The same with Gauss–Newton products.
+    pub fn gauss_newton(problem: P) -> Self
+    where
+        P: GgnProblem,
+    {
+        Self { problem, products: Products::GaussNewton, product: P::ggn, precision: PhantomData }
     }
 }
 
@@ -82,34 +92,17 @@ impl<P: Problem, T: Real> GradOracle for ProblemOracle<P, T> {
 }
 
 impl<P: Problem, T: Real> HvpOracle for ProblemOracle<P, T> {
+    fn products(&self) -> Products {
+        self.products
+    }
+
     /// As strict as a real network: a point evaluated to first order has no record to multiply with.
-    fn hvp(&mut self, here: &Evaluation<'_, Vec<T>, Order>, v: &Vec<T>, out: &mut Vec<T>) -> Result<()> {
-        self.product(here, v, out, P::hvp)
-    }
-}
-
-impl<P: GgnProblem, T: Real> GgnOracle for ProblemOracle<P, T> {
-    /// As strict as [`hvp`](HvpOracle::hvp).
-    fn ggn(&mut self, here: &Evaluation<'_, Vec<T>, Order>, v: &Vec<T>, out: &mut Vec<T>) -> Result<()> {
-        self.product(here, v, out, P::ggn)
-    }
-}
-
-impl<P: Problem, T: Real> ProblemOracle<P, T> {
-    fn product(
-        &self,
-        here: &Evaluation<'_, Vec<T>, Order>,
-        v: &[T],
-        out: &mut [T],
-        product: impl Fn(&P, &[f64], &[f64]) -> Vec<f64>,
-    ) -> Result<()> {
+    fn hvp(&mut self, here: &Evaluation<'_, Vec<T>, Order>, v: &Vec<T>, _: Use) -> Result<Vec<T>> {
         if here.record == Order::First {
             return Err(Error::Oracle("a product at a point that was evaluated with Order::First".into()));
         }
         same_dim("hvp", self.problem.dim(), v.len())?;
-        same_dim("hvp", self.problem.dim(), out.len())?;
-        out.copy_from_slice(&narrow(&product(&self.problem, &widen(&here.at), &widen(v))));
-        Ok(())
+        Ok(narrow(&(self.product)(&self.problem, &widen(&here.at), &widen(v))))
     }
 }
 

@@ -13,11 +13,6 @@ impl<T: Real> Vector for Array1<T> {
     fn dim(&self) -> usize {
         self.len()
     }
-    fn copy_from(&mut self, src: &Self) -> Result<()> {
-        same_dim("copy_from", self.len(), src.len())?;
-        self.assign(src);
-        Ok(())
-    }
     fn scale(&mut self, a: f64) -> Result<()> {
         self.mapv_inplace(|x| scale_element(x, a));
         Ok(())

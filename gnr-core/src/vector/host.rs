@@ -88,11 +88,6 @@ macro_rules! host_vector {
             fn dim(&self) -> usize {
                 self.len()
             }
-            fn copy_from(&mut self, src: &Self) -> Result<()> {
-                same_dim("copy_from", self.len(), src.len())?;
-                self.copy_from_slice(src);
-                Ok(())
-            }
             fn scale(&mut self, a: f64) -> Result<()> {
                 self.iter_mut().for_each(|x| *x = scale_element(*x, a));
                 Ok(())
@@ -100,6 +95,11 @@ macro_rules! host_vector {
             fn axpy(&mut self, a: f64, x: &Self) -> Result<()> {
                 same_dim("axpy", self.len(), x.len())?;
                 self.iter_mut().zip(x.iter()).for_each(|(s, &x)| *s = axpy_element(*s, a, x));
+                Ok(())
+            }
+            fn aypx(&mut self, a: f64, x: &Self) -> Result<()> {
+                same_dim("aypx", self.len(), x.len())?;
+                self.iter_mut().zip(x.iter()).for_each(|(s, &x)| *s = axpy_element(x, a, *s));
                 Ok(())
             }
             fn dot(&self, x: &Self) -> Result<f64> {

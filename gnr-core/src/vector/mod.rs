@@ -15,11 +15,6 @@ use crate::{Error, Quantity, Result};
 pub trait Vector: Clone {
     /// d, the number of scalar parameters.
     fn dim(&self) -> usize;
-    /// `self ← src`.
-    ///
-    /// # Errors
-    /// [`Error::DimensionMismatch`] when the dimensions differ, or a failure of the backend.
-    fn copy_from(&mut self, src: &Self) -> Result<()>;
     /// `self ← a·self`. `a = 0` gives exact zeros even where `self` is not finite.
     ///
     /// # Errors
@@ -28,12 +23,12 @@ pub trait Vector: Clone {
     /// `self ← self + a·x`.
     ///
     /// # Errors
-    /// As [`copy_from`](Self::copy_from).
+    /// [`Error::DimensionMismatch`] when the dimensions differ, or a failure of the backend.
     fn axpy(&mut self, a: f64, x: &Self) -> Result<()>;
     /// ⟨self, x⟩, accumulated so that it is accurate to a few ulps of the storage precision for 10⁸ elements.
     ///
     /// # Errors
-    /// As [`copy_from`](Self::copy_from). Not an error: a result that is not finite.
+    /// As [`axpy`](Self::axpy). Not an error: a result that is not finite.
     fn dot(&self, x: &Self) -> Result<f64>;
     /// ⟨self, xᵢ⟩ for several vectors. Backends may go through `self` once.
     ///
@@ -50,22 +45,15 @@ pub trait Vector: Clone {
         same_dim("axpys", xs.len(), a.len())?;
         a.iter().zip(xs).try_for_each(|(a, x)| self.axpy(*a, x))
     }
-    /// [`axpy`](Self::axpy) of a vector that nobody needs afterwards. Where `self` shares its memory with others, backends may write the
-    /// sum to that of `x`.
+    /// `self ← x + a·self`, with the bits of [`axpy`](Self::axpy) on a copy of x. Backends may do without the copy.
     ///
     /// # Errors
     /// As [`axpy`](Self::axpy).
-    fn axpy_owned(&mut self, a: f64, x: Self) -> Result<()> {
-        self.axpy(a, &x)
-    }
-    /// [`axpy_owned`](Self::axpy_owned), and ⟨x, x⟩ as [`dot`](Self::dot) gives it. Backends may go through `x` once.
-    ///
-    /// # Errors
-    /// As [`axpy`](Self::axpy).
-    fn axpy_square(&mut self, a: f64, x: Self) -> Result<f64> {
-        let square = x.dot(&x)?;
-        self.axpy_owned(a, x)?;
-        Ok(square)
+    fn aypx(&mut self, a: f64, x: &Self) -> Result<()> {
+        let mut sum = x.clone();
+        sum.axpy(a, self)?;
+        *self = sum;
+        Ok(())
     }
     /// ‖self‖₂.
     ///
@@ -86,12 +74,12 @@ pub trait Elementwise: Vector {
     /// `self ← self + a·(x ⊙ y)`.
     ///
     /// # Errors
-    /// As [`Vector::copy_from`].
+    /// As [`Vector::axpy`].
     fn addcmul(&mut self, a: f64, x: &Self, y: &Self) -> Result<()>;
     /// `self ← self + a·x ⊘ (√(b·y) + eps)`: the update of the Adam family, with `b` its bias correction of the second moment.
     ///
     /// # Errors
-    /// As [`Vector::copy_from`].
+    /// As [`Vector::axpy`].
     fn addcdiv_sqrt(&mut self, a: f64, x: &Self, b: f64, y: &Self, eps: f64) -> Result<()>;
 }
 

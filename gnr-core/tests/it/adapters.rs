@@ -2,18 +2,19 @@
 
 use crate::{assert_close, log_log_slope, norm, ok, oracle, plain, sub};
 use gnr_core::{
-    Accumulated, CentralDiff, Counted, Error, ForwardDiff, GaussNewton, GgnOracle, Gnr, GradOracle,
-    HvpOracle, Order, Pass, Sam,
+    Accumulated, CentralDiff, Counted, Error, ForwardDiff, Gnr, GradOracle, HvpOracle, Order, Pass, Products,
+    Sam, Use,
     random::SplitMix64,
-    testing::{GgnProblem, LogisticRegression, Problem, ProblemOracle, TanhMlp},
+    testing::{
+        GgnProblem, LogisticRegression, Problem, ProblemOracle, TanhMlp,
+        conformance::{Operation, Spy, check_wrapper, same},
+    },
 };
 
 fn product<O: HvpOracle<Vector = Vec<f64>>>(oracle: &mut O, theta: &Vec<f64>, v: &Vec<f64>) -> Vec<f64> {
-    let order = oracle.order_for_products();
+    let order = oracle.products().order();
     let here = ok(oracle.evaluate(theta, Pass::Probe, order));
-    let mut out = vec![f64::NAN; v.len()];
-    ok(oracle.hvp(&here, v, &mut out));
-    out
+    ok(oracle.hvp(&here, v, Use::Again))
 }
 
 /// Errors of the products with steps from 1e-1 to 1e-3, where truncation is far above rounding (1e-16/1e-3).
@@ -93,10 +94,10 @@ fn micro_batches_are_the_whole_batch() {
     ok(plain(regularizer(), 0.3).step(0, &mut c, &mut ForwardDiff::new(parts())));
     let each = |part: std::ops::Range<usize>| (ForwardDiff::new(oracle(all.batch(part.clone()))), part.len());
     let mut mean_of_differences = ok(Accumulated::new([each(0..7), each(7..30)]));
-    assert_eq!(mean_of_differences.forward_difference_step(), Some(1e-3));
+    assert_eq!(mean_of_differences.products(), Products::ForwardDifference { step: 1e-3 });
     ok(plain(regularizer(), 0.3).step(0, &mut d, &mut mean_of_differences));
     assert_close(&d, &c, 1e-11); // rounding over the step: 1e-16/1e-3
-    assert_eq!(parts().forward_difference_step(), None);
+    assert_eq!(parts().products(), Products::Exact);
 }
 
 /// A whole step commits every micro-batch once; exact products evaluate again, with a record, and differences do not.
@@ -152,9 +153,15 @@ fn gauss_newton_products_are_those_of_the_dense_matrix() {
     let scale = norm(&expected);
     // Rounding of a root and a quotient.
     assert_close(&all.ggn(&theta, &v), &expected, 1e-12 * scale);
-    assert_close(&product(&mut GaussNewton::new(oracle(&all)), &theta, &v), &expected, 1e-12 * scale);
-    let parts = [0..5, 5..6, 6..12].map(|part| (oracle(all.batch(part.clone())), part.len()));
-    let mut parts = GaussNewton::new(ok(Accumulated::new(parts)));
+    assert_close(
+        &product(&mut ProblemOracle::<_, f64>::gauss_newton(&all), &theta, &v),
+        &expected,
+        1e-12 * scale,
+    );
+    let parts =
+        [0..5, 5..6, 6..12].map(|part| (ProblemOracle::gauss_newton(all.batch(part.clone())), part.len()));
+    let mut parts = ok(Accumulated::new(parts));
+    assert_eq!(parts.products(), Products::GaussNewton);
     assert_close(&product(&mut parts, &theta, &v), &expected, 1e-12 * scale);
     assert!(norm(&sub(&all.hvp(&theta, &v), &expected)) > 1e-2 * scale, "not the Hessian");
 }
@@ -179,9 +186,9 @@ fn gnr_takes_gauss_newton_products() {
         ok(gnr().step(0, &mut moved, &mut oracle));
         sub(&theta, &moved)
     };
-    let counted = Counted::new(oracle(&problem));
+    let mut counted = Counted::new(ProblemOracle::gauss_newton(&problem));
     let counter = counted.counter();
-    let found = direction(&mut GaussNewton::new(counted));
+    let found = direction(&mut counted);
     // ξ beside the norms, and rounding.
     assert_close(&found, &expected, 1e-11);
     let counts = counter.counts();
@@ -192,29 +199,57 @@ fn gnr_takes_gauss_newton_products() {
 
 /// Several products are products, whoever asks; all are counted.
 #[test]
-fn gauss_newton_operations_are_forwarded_and_counted() {
+fn several_products_are_counted() {
     let (problem, mut random) = (TanhMlp::random(20, 3, 5, 1), SplitMix64::new(2));
     let theta = random.normals(problem.dim());
     let vs = [random.normals(problem.dim()), random.normals(problem.dim())];
-    let counted = Counted::new(oracle(&problem));
+    let mut counted = Counted::new(ProblemOracle::gauss_newton(&problem));
     let counter = counted.counter();
-    let mut both = Box::new(GaussNewton::new(counted));
-    let here = ok(both.evaluate(&theta, Pass::Commit, Order::Second));
+    let here = ok(counted.evaluate(&theta, Pass::Commit, Order::Second));
     let expected = vs.each_ref().map(|v| problem.ggn(&theta, v));
-    let (mut outs, mut out) = (vs.clone(), vs[0].clone());
-    ok(both.hvp_block(&here, &vs, &mut outs));
-    assert_eq!((&outs, counter.counts().products), (&expected, 2));
-    ok(both.ggn_block(&here, &vs, &mut outs));
-    assert_eq!((&outs, counter.counts().products), (&expected, 4));
-    ok(both.last_hvp(&here, &vs[0], &mut out));
-    assert_eq!(out, expected[0]);
-    ok(both.last_ggn(&here, &vs[1], &mut out));
-    assert_eq!(out, expected[1]);
+    assert_eq!((ok(counted.hvp_block(&here, &vs)), counter.counts().products), (expected.to_vec(), 2));
+    assert_eq!(ok(counted.hvp(&here, &vs[0], Use::Last)), expected[0]);
     let own = problem.ggn(&theta, &here.grad);
-    assert_eq!(ok(both.ggn_of_gradient(here)), own);
-    let here = ok(both.evaluate(&theta, Pass::Probe, Order::Second));
-    assert_eq!(ok(both.hvp_of_gradient(here)), own);
-    assert_eq!(counter.counts().products, 8);
-    assert_eq!(ok(both.loss(&theta)), problem.value_and_gradient(&theta).0);
-    assert_eq!((both.forward_difference_step(), both.order_for_products()), (None, Order::Second));
+    assert_eq!(ok(counted.hvp_of_gradient(here)), own);
+    assert_eq!(counter.counts().products, 4);
+    assert_eq!(ok(counted.loss(&theta)), problem.value_and_gradient(&theta).0);
+    assert_eq!(ok(counted.gradient(theta.clone())), problem.value_and_gradient(&theta).1);
+    assert_eq!(counter.counts().evaluations(), 3);
+}
+
+/// One line for each oracle that is made of another.
+#[test]
+fn every_wrapper_passes_every_operation_on() {
+    check_wrapper(Box::new, same);
+    check_wrapper(|spy| -> &mut Spy { Box::leak(Box::new(spy)) }, same);
+    check_wrapper(Counted::new, same);
+    check_wrapper(|spy| Counted::new(Box::new(spy)), same);
+    check_wrapper(|spy| ok(ForwardDiff::new(spy).with_step(0.5)), |operation, _| differences(operation, 1));
+    check_wrapper(|spy| ok(CentralDiff::new(spy).with_step(0.5)), |operation, _| differences(operation, 2));
+    check_wrapper(|spy| ok(Accumulated::new([(spy, 3)])), one_micro_batch);
+}
+
+/// Products are `count` gradients; no evaluation leaves a record.
+fn differences(operation: Operation, count: usize) -> Vec<Operation> {
+    use Operation::{Evaluate, Gradient, Hvp, HvpBlock, HvpOfGradient, Products};
+    match operation {
+        Evaluate(pass, _) => vec![Evaluate(pass, Order::First)],
+        Hvp(_) | HvpOfGradient => vec![Gradient; count],
+        HvpBlock => vec![Gradient; 2 * count],
+        Products => Vec::new(),
+        other => vec![other],
+    }
+}
+
+/// No record outlives its micro-batch: a product evaluates again. Only a micro-batch by itself could give its point away.
+fn one_micro_batch(operation: Operation, products: Products) -> Vec<Operation> {
+    use Operation::{Evaluate, Gradient, Hvp, HvpBlock, HvpOfGradient};
+    let again = Evaluate(Pass::Probe, products.order());
+    match operation {
+        Evaluate(pass, _) => vec![Evaluate(pass, Order::First)],
+        Gradient => vec![Evaluate(Pass::Probe, Order::First)],
+        Hvp(_) | HvpOfGradient => vec![again, Hvp(Use::Last)],
+        HvpBlock => vec![again, Hvp(Use::Again), Hvp(Use::Again)],
+        other => vec![other],
+    }
 }

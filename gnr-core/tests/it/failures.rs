@@ -3,7 +3,7 @@
 use crate::plain;
 use gnr_core::{
     CentralDiff, Error, Evaluation, ForwardDiff, Gnr, GradOracle, HvpOracle, Needs, Order, Pass, Quantity,
-    Regularizer, Result, Sam,
+    Regularizer, Result, Sam, Use,
 };
 
 /// L̂ = ‖θ‖²/2, with one answer replaced.
@@ -34,10 +34,10 @@ impl GradOracle for Poisoned {
 }
 
 impl HvpOracle for Poisoned {
-    fn hvp(&mut self, _: &Evaluation<'_, Vec<f64>, ()>, v: &Vec<f64>, out: &mut Vec<f64>) -> Result<()> {
-        out.clone_from(v);
+    fn hvp(&mut self, _: &Evaluation<'_, Vec<f64>, ()>, v: &Vec<f64>, _: Use) -> Result<Vec<f64>> {
+        let mut out = v.clone();
         out[0] = self.product.unwrap_or(out[0]);
-        Ok(())
+        Ok(out)
     }
 }
 
@@ -84,15 +84,10 @@ fn a_direction_that_overflows_is_refused() {
     struct Huge;
     impl<O: GradOracle<Vector = Vec<f64>>> Regularizer<O> for Huge {
         fn needs(&self, _: u64, _: &O) -> Needs {
-            Needs::of(Order::First)
+            Needs::NONE
         }
-        fn add_gradient(
-            &mut self,
-            _: &mut gnr_core::StepContext<'_, O>,
-            direction: &mut Vec<f64>,
-            _: &mut Vec<(&'static str, gnr_core::Penalty)>,
-        ) -> Result<()> {
-            direction[0] = f64::INFINITY;
+        fn add_gradient(&mut self, cx: &mut gnr_core::StepContext<'_, O>) -> Result<()> {
+            cx.direction[0] = f64::INFINITY;
             Ok(())
         }
     }

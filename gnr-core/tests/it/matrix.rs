@@ -2,10 +2,10 @@
 
 use crate::{ok, oracle};
 use gnr_core::{
-    Adam, AdamW, CentralDiff, Clip, Cosine, Every, ForwardDiff, FromStep, GaussNewton, Gnr, GradOracle,
-    HvpOracle, InverseSqrt, Leaves, Method, Milestones, Optimizer, Order, Pass, Proportional, Regularizer,
-    Sam, Schedule, Sgd, StepDecay, WarmUp,
-    testing::{LogisticRegression, Problem, conformance::check_optimizer},
+    Adam, AdamW, CentralDiff, Clip, Cosine, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle,
+    InverseSqrt, Leaves, Method, Milestones, Optimizer, Order, Pass, Proportional, Regularizer, Sam,
+    Schedule, Sgd, StepDecay, WarmUp,
+    testing::{LogisticRegression, Problem, ProblemOracle, conformance::check_optimizer},
 };
 
 type V = Vec<f64>;
@@ -130,7 +130,7 @@ fn every_regularizer_takes_products_by_differences() {
         crate::assert_close(&step(&mut ForwardDiff::new(oracle(problem()))), &exact, 1e-4);
         crate::assert_close(&step(&mut CentralDiff::new(oracle(problem()))), &exact, 1e-5);
         // A model that is linear in θ: the Gauss–Newton matrix is the Hessian.
-        assert_eq!(step(&mut GaussNewton::new(oracle(problem()))), exact, "{name}");
+        assert_eq!(step(&mut ProblemOracle::gauss_newton(problem())), exact, "{name}");
         println!("{name}");
     }
 }

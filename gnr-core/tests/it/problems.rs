@@ -2,8 +2,7 @@
 
 use crate::oracle;
 use gnr_core::{
-    Accumulated, CentralDiff, Evaluation, ForwardDiff, GaussNewton, GradOracle, HvpOracle, Order, Pass,
-    Result,
+    Accumulated, CentralDiff, Evaluation, ForwardDiff, GradOracle, HvpOracle, Order, Pass, Result, Use,
     random::SplitMix64,
     testing::{
         Cosine1d, LogisticRegression, Problem, ProblemOracle, Quadratic, Rosenbrock, TanhMlp,
@@ -45,8 +44,11 @@ fn adapters_conform() {
     let whole = || Accumulated::new(parts()).unwrap();
     check_oracle(whole, &theta, &tangents, Some(&wrong), Tolerances::F64);
     // A model that is linear in θ: G is the Hessian, of the whole and of micro-batches.
-    check_oracle(|| GaussNewton::new(oracle(&problem)), &theta, &tangents, Some(&wrong), Tolerances::F64);
-    check_oracle(|| GaussNewton::new(whole()), &theta, &tangents, Some(&wrong), Tolerances::F64);
+    let gauss_newton = |rows: std::ops::Range<usize>| ProblemOracle::gauss_newton(problem.batch(rows));
+    check_oracle(|| gauss_newton(0..30), &theta, &tangents, Some(&wrong), Tolerances::F64);
+    let whole_gauss_newton =
+        || Accumulated::new([(gauss_newton(0..10), 10), (gauss_newton(10..30), 20)]).unwrap();
+    check_oracle(whole_gauss_newton, &theta, &tangents, Some(&wrong), Tolerances::F64);
     // Differences with a tiny step, so that their own error stays below the rounding allowed here.
     let rough = Tolerances { rounding: 1e-6, product: 1e-5, ..Tolerances::F64 };
     let forward = || ForwardDiff::new(whole()).with_step(1e-7).unwrap();
@@ -102,19 +104,14 @@ impl GradOracle for Broken {
 }
 
 impl HvpOracle for Broken {
-    fn hvp(
-        &mut self,
-        here: &Evaluation<'_, Vec<f64>, Order>,
-        v: &Vec<f64>,
-        out: &mut Vec<f64>,
-    ) -> Result<()> {
-        self.inner.hvp(here, v, out)?;
+    fn hvp(&mut self, here: &Evaluation<'_, Vec<f64>, Order>, v: &Vec<f64>, record: Use) -> Result<Vec<f64>> {
+        let mut out = self.inner.hvp(here, v, record)?;
         match self.mistake {
             Mistake::Product => out[1] *= 1.001,
             Mistake::Asymmetry => out[0] += 1e-6 * v[1],
             Mistake::Gradient | Mistake::Probe => {}
         }
-        Ok(())
+        Ok(out)
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::{assert_close, norm, ok, oracle, plain, sub};
 use gnr_core::{
     Ahead, Clip, Counted, Evaluation, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle, Method,
-    Needs, OnSample, Order, Pass, Regularizer, Result, Sam, Sample, Sgd, StepContext, Vector,
+    Needs, OnSample, Order, Pass, Regularizer, Result, Sam, Sample, SampledOracle, Sgd, StepContext, Use,
+    Vector,
     testing::{LogisticRegression, Problem, ProblemOracle, Quadratic, TanhMlp},
 };
 
@@ -125,8 +126,9 @@ fn gradients_ahead_are_shared_by_those_who_announced_them() {
     let (counter, mut counted) = (counted.counter(), counted);
     let here = ok(counted.evaluate(&theta, Pass::Commit, Order::First));
     let [near, far] = [0.05, 0.1].map(|radius| Ahead { radius, xi: XI });
-    let needs = Needs { order: Order::First, ahead: vec![near, far, near] };
-    let mut cx = StepContext::new(0, &here, &mut counted, needs);
+    let needs = Needs { ahead: vec![near, far, near], ..Needs::NONE };
+    let (mut direction, mut log) = (here.grad.clone(), Vec::new());
+    let mut cx = StepContext::new(0, &here, &mut counted, needs, &mut direction, &mut log);
     let first = ok(cx.ahead(near));
     assert_eq!((ok(cx.ahead(near)), counter.counts().probes), (first.clone(), 1));
     assert_eq!((ok(cx.ahead(near)), counter.counts().probes), (first.clone(), 2), "nobody announced a third");
@@ -277,6 +279,9 @@ impl GradOracle for Examples {
         let grad = self.mean(self.sample, |one| one.value_and_gradient(at).1);
         Evaluation::new(at, loss, grad, self.sample)
     }
+}
+
+impl SampledOracle for Examples {
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         self.sample = sample;
         Ok(())
@@ -288,11 +293,10 @@ impl HvpOracle for Examples {
         &mut self,
         here: &Evaluation<'_, Vec<f64>, Option<Sample>>,
         v: &Vec<f64>,
-        out: &mut Vec<f64>,
-    ) -> Result<()> {
+        _: Use,
+    ) -> Result<Vec<f64>> {
         assert_eq!(here.record, self.sample, "a product belongs to the sample of its evaluation");
-        *out = self.mean(self.sample, |one| one.hvp(&here.at, v));
-        Ok(())
+        Ok(self.mean(self.sample, |one| one.hvp(&here.at, v)))
     }
 }
 
@@ -335,6 +339,9 @@ impl GradOracle for Recorder {
     ) -> Result<Evaluation<'a, Vec<f64>, Option<Sample>>> {
         self.0.evaluate(at, pass, order)
     }
+}
+
+impl SampledOracle for Recorder {
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         self.1.extend(sample);
         self.0.restrict(sample)
@@ -346,18 +353,14 @@ impl HvpOracle for Recorder {
         &mut self,
         here: &Evaluation<'_, Vec<f64>, Option<Sample>>,
         v: &Vec<f64>,
-        out: &mut Vec<f64>,
-    ) -> Result<()> {
-        self.0.hvp(here, v, out)
+        record: Use,
+    ) -> Result<Vec<f64>> {
+        self.0.hvp(here, v, record)
     }
 }
 
 #[test]
-fn a_sample_of_an_oracle_that_has_none_is_refused() {
-    let (problem, theta) = mlp();
-    let mut method = plain(ok(OnSample::new(ok(Gnr::new(0.1, 0.1)), 0.5)), 1.0);
-    let error = method.step(0, &mut theta.clone(), &mut oracle(&problem)).unwrap_err();
-    assert!(error.to_string().contains("part of its batch"), "{error}");
+fn a_sample_is_a_fraction() {
     assert!(OnSample::new(ok(Gnr::new(0.1, 0.1)), 0.0).is_err());
     assert!(OnSample::new(ok(Gnr::new(0.1, 0.1)), 1.5).is_err());
 }

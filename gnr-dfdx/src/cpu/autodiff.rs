@@ -191,29 +191,19 @@ impl<E: Elem> Autodiff for Cpu<E> {
         }
         Ok(())
     }
-    fn axpy_owned(&self, y: &mut Tensor<E>, a: f64, mut x: Tensor<E>) -> Result<()> {
-        same_shape("axpy_owned", y, &x)?;
-        match (y.own_values(), x.own_values()) {
-            (None, Some(values)) => {
-                awake::keep();
-                elementwise::axpy_onto(y.data(), a, values);
-                *y = x;
-                Ok(())
-            }
-            _ => self.axpy(y, a, &x),
-        }
-    }
-    fn axpy_square(&self, y: &mut Tensor<E>, a: f64, mut x: Tensor<E>) -> Result<f64> {
+    fn aypx(&self, y: &mut Tensor<E>, a: f64, x: &Tensor<E>) -> Result<()> {
         awake::keep();
-        same_shape("axpy_square", y, &x)?;
-        Ok(match y.own_values() {
-            Some(values) => reduce::axpy_square(values, a, x.data()),
+        same_shape("aypx", y, x)?;
+        match y.own_values() {
+            Some(values) => elementwise::axpy_onto(x.data(), a, values),
+            // One pass instead of a copy and a pass.
             None => {
-                let square = reduce::axpy_square_onto(y.data(), a, x.values_mut());
-                *y = x;
-                square
+                let mut sum = Buf::new(x.len());
+                elementwise::axpy_to(&mut sum, x.data(), a, y.data());
+                *y = Tensor::new(sum, &y.shape);
             }
-        })
+        }
+        Ok(())
     }
     fn dot(&self, x: &Tensor<E>, y: &Tensor<E>) -> Result<f64> {
         awake::keep();

@@ -35,10 +35,8 @@ impl<E: Dtype + Float> DeviceOps<E> for dfdx::prelude::Cuda where dfdx::prelude:
 pub fn hvp_on_cuda<M: gnr_nn::Model>(
     oracle: &mut gnr_nn::BatchOracle<'_, M, Generic<f32, dfdx::prelude::Cuda>>,
     theta: &gnr_nn::ParamVector<Generic<f32, dfdx::prelude::Cuda>>,
-    out: &mut gnr_nn::ParamVector<Generic<f32, dfdx::prelude::Cuda>>,
-) -> gnr_core::Result<f64> {
-    use gnr_core::{GradOracle, HvpOracle, Order, Pass};
+) -> gnr_core::Result<gnr_nn::ParamVector<Generic<f32, dfdx::prelude::Cuda>>> {
+    use gnr_core::{GradOracle, HvpOracle, Order, Pass, Use};
     let here = oracle.evaluate(theta, Pass::Probe, Order::Second)?;
-    oracle.hvp(&here, &here.grad, out)?;
-    Ok(here.loss)
+    oracle.hvp(&here, &here.grad, Use::Last)
 }

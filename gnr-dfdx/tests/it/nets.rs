@@ -1,6 +1,8 @@
 //! Small networks and a generic way to ask for gradients and products.
 
-use gnr_core::{GradOracle, HvpOracle, Order, Pass, Result as CoreResult};
+use std::cell::RefCell;
+
+use gnr_core::{GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Use};
 use gnr_nn::{
     Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Layout, Model, ParamVector, Result, Unary,
     composed, layers::Linear, testing::noise,
@@ -164,13 +166,12 @@ impl<'m, M: Model, B: Autodiff> Setting<'m, M, B> {
 
     /// Gradient and the products with each direction, flattened.
     pub(crate) fn ask(&self, directions: &[ParamVector<B>]) -> CoreResult<(Vec<f64>, Vec<Vec<f64>>)> {
-        let mut buffers = Buffers::initial(self.model.layout(), &self.backend)?;
-        let mut oracle = BatchOracle::new(self.model, &self.backend, &self.batch, &mut buffers);
+        let buffers = RefCell::new(Buffers::initial(self.model.layout(), &self.backend)?);
+        let mut oracle = BatchOracle::new(self.model, &self.backend, &self.batch, &buffers);
         let here = oracle.evaluate(&self.theta, Pass::Probe, Order::Second)?;
-        let mut product = here.grad.clone();
         let mut products = Vec::new();
         for v in directions {
-            oracle.hvp(&here, v, &mut product)?;
+            let product = oracle.hvp(&here, v, Use::Again)?;
             products.push(product.to_host()?.concat());
         }
         Ok((here.grad.to_host()?.concat(), products))

@@ -5,7 +5,7 @@
 use std::f64::consts::PI;
 
 use gnr_core::{
-    Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult,
+    Evaluation, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Use,
     measure::{LowerBound, Search, r_gnr, r_sam},
     random::UnitBall,
 };
@@ -53,14 +53,8 @@ impl GradOracle for Cosine {
 }
 
 impl HvpOracle for Cosine {
-    fn hvp(
-        &mut self,
-        here: &Evaluation<'_, Vec<f64>, ()>,
-        v: &Vec<f64>,
-        out: &mut Vec<f64>,
-    ) -> CoreResult<()> {
-        out[0] = self.omega().powi(2) * (self.omega() * here.at[0]).cos() * v[0];
-        Ok(())
+    fn hvp(&mut self, here: &Evaluation<'_, Vec<f64>, ()>, v: &Vec<f64>, _: Use) -> CoreResult<Vec<f64>> {
+        Ok(vec![self.omega().powi(2) * (self.omega() * here.at[0]).cos() * v[0]])
     }
 }
 

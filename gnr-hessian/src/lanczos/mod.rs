@@ -178,8 +178,7 @@ impl<V: Vector> LanczosState<V> {
 /// # Cost
 /// One matvec a vector.
 pub fn residuals<A: SymmetricOperator>(operator: &mut A, vectors: &[A::Vector]) -> Result<Vec<(f64, f64)>> {
-    let mut products = vectors.to_vec();
-    operator.matvec_block(vectors, &mut products)?;
+    let mut products = operator.matvec_block(vectors)?;
     (vectors.iter().zip(&mut products))
         .map(|(v, product)| {
             let value = v.dot(product)?;

@@ -35,8 +35,7 @@ impl<V: Vector> LanczosState<V> {
         options: &Lanczos,
         probes: &impl Draw<V>,
     ) -> Result<()> {
-        let mut products = self.next.clone();
-        operator.matvec_block(&self.next, &mut products)?;
+        let products = operator.matvec_block(&self.next)?;
         self.absorb(products, operator.dim(), options, probes)
     }
 

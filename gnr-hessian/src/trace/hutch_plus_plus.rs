@@ -59,8 +59,7 @@ pub fn hutch_plus_plus<A: SymmetricOperator>(
         let count = block.min(sketch - first);
         let starts = (first..first + count).map(|index| probes.draw(Distribution::Gaussian, index as u64));
         let starts = starts.collect::<Result<Vec<_>>>()?;
-        let mut products = starts.clone();
-        operator.matvec_block(&starts, &mut products)?;
+        let products = operator.matvec_block(&starts)?;
         num_matvecs += count;
         for mut product in products {
             let before = product.norm()?;
@@ -80,8 +79,7 @@ pub fn hutch_plus_plus<A: SymmetricOperator>(
         }
     }
     for chunk in basis.chunks(block) {
-        let mut products = chunk.to_vec();
-        operator.matvec_block(chunk, &mut products)?;
+        let products = operator.matvec_block(chunk)?;
         num_matvecs += chunk.len();
         for (q, product) in chunk.iter().zip(&products) {
             exact_part += finite(q.dot(product)?)?;

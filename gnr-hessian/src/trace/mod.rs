@@ -112,8 +112,7 @@ impl Sampler<'_> {
                 let count = self.block.max(1).min(size - first);
                 let vs =
                     (first..first + count).map(|index| vector(index as u64)).collect::<Result<Vec<_>>>()?;
-                let mut products = vs.clone();
-                operator.matvec_block(&vs, &mut products)?;
+                let products = operator.matvec_block(&vs)?;
                 for (v, product) in vs.iter().zip(&products) {
                     samples.push(finite(v.dot(product)?)?);
                 }

@@ -143,8 +143,7 @@ impl<V: Vector> Parts<V> {
             v.scale((self.dim as f64).sqrt() / v.norm()?)?;
             omega.push(v);
         }
-        let mut products = omega.clone();
-        operator.matvec_block(&omega, &mut products)?;
+        let products = operator.matvec_block(&omega)?;
         self.num_matvecs += count;
         let old = self.q.len();
         let mut full = true;
@@ -168,8 +167,7 @@ impl<V: Vector> Parts<V> {
         }
         let fresh = &self.q[old..];
         if !fresh.is_empty() {
-            let mut products = fresh.to_vec();
-            operator.matvec_block(fresh, &mut products)?;
+            let products = operator.matvec_block(fresh)?;
             self.num_matvecs += products.len();
             for (j, z) in products.iter().enumerate() {
                 let upto = &self.q[..=old + j];

@@ -37,10 +37,9 @@ impl SymmetricOperator for Drifting {
     fn dim(&self) -> usize {
         3
     }
-    fn matvec(&mut self, v: &Vec<f64>, out: &mut Vec<f64>) -> Result<()> {
+    fn matvec(&mut self, v: &Vec<f64>) -> Result<Vec<f64>> {
         self.0 += 1e-6;
-        *out = v.iter().map(|v| self.0 * v).collect();
-        Ok(())
+        Ok(v.iter().map(|v| self.0 * v).collect())
     }
 }
 

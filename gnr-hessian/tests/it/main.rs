@@ -21,9 +21,8 @@ impl SymmetricOperator for Dense {
     fn dim(&self) -> usize {
         self.0.len()
     }
-    fn matvec(&mut self, v: &Vec<f64>, out: &mut Vec<f64>) -> Result<()> {
-        *out = self.0.iter().map(|row| row.iter().zip(v).map(|(a, v)| a * v).sum()).collect();
-        Ok(())
+    fn matvec(&mut self, v: &Vec<f64>) -> Result<Vec<f64>> {
+        Ok(self.0.iter().map(|row| row.iter().zip(v).map(|(a, v)| a * v).sum()).collect())
     }
 }
 

@@ -59,11 +59,10 @@ macro_rules! known {
             fn dim(&self) -> usize {
                 self.spectrum.len()
             }
-            fn matvec(&mut self, v: &Vec<$storage>, out: &mut Vec<$storage>) -> Result<()> {
+            fn matvec(&mut self, v: &Vec<$storage>) -> Result<Vec<$storage>> {
                 self.products += 1;
                 let wide: Vec<f64> = v.iter().map(|x| f64::from(*x)).collect();
-                *out = self.apply(&wide).into_iter().map(|x| x as $storage).collect();
-                Ok(())
+                Ok(self.apply(&wide).into_iter().map(|x| x as $storage).collect())
             }
         }
     )*};

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use gnr_core::{GradOracle, HvpOracle, Order, Pass, Vector};
+use std::cell::RefCell;
+
+use gnr_core::{GradOracle, HvpOracle, Order, Pass, Use, Vector};
 use gnr_models::{
     Activation, AnyModel, ModelConfig, ModelError, Norm,
     testing::{Precision, check_golden_file},
@@ -60,11 +62,10 @@ fn evaluate(
     v: &ParamVector<Reference>,
 ) -> (f64, ParamVector<Reference>, ParamVector<Reference>) {
     let batch = Batch::new(b.constant(pixels, &[labels.len(), 2, 6, 6]).unwrap(), labels.to_vec());
-    let mut buffers = Buffers::initial(model.layout(), b).unwrap();
-    let mut oracle = BatchOracle::new(model, b, &batch, &mut buffers);
+    let buffers = RefCell::new(Buffers::initial(model.layout(), b).unwrap());
+    let mut oracle = BatchOracle::new(model, b, &batch, &buffers);
     let here = oracle.evaluate(theta, Pass::Commit, Order::Second).unwrap();
-    let mut product = here.grad.clone();
-    oracle.hvp(&here, v, &mut product).unwrap();
+    let product = oracle.hvp(&here, v, Use::Again).unwrap();
     (here.loss, here.grad.clone(), product)
 }
 

@@ -1,5 +1,7 @@
 //! Names and order of tensors, host vectors, running statistics, loss.
 
+use std::cell::RefCell;
+
 use gnr_core::{Error as CoreError, GradOracle, Order, Pass, Vector};
 use gnr_nn::{
     Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Error, Frozen, Layout,
@@ -42,11 +44,14 @@ impl Model for Net {
 }
 
 /// The convolution is the identity, so BatchNorm sees 0, 1, …, 7.
-fn setting(b: &Reference, net: &Net) -> (Batch<Reference>, ParamVector<Reference>, Buffers<Reference>) {
+fn setting(
+    b: &Reference,
+    net: &Net,
+) -> (Batch<Reference>, ParamVector<Reference>, RefCell<Buffers<Reference>>) {
     let images = b.constant(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], &[2, 1, 2, 2]).unwrap();
     let values = [vec![1.0], vec![1.0], vec![0.0], vec![1.0, -1.0], vec![0.0, 0.0]];
     let theta = ParamVector::from_host(b, &net.layout, &values).unwrap();
-    (Batch::new(images, vec![0, 1]), theta, Buffers::initial(&net.layout, b).unwrap())
+    (Batch::new(images, vec![0, 1]), theta, RefCell::new(Buffers::initial(&net.layout, b).unwrap()))
 }
 
 #[test]
@@ -80,7 +85,7 @@ fn host_values_must_fit_the_layout() {
     long[0].push(1.0);
     assert!(matches!(ParamVector::from_host(&b, &net.layout, &long), Err(Error::InvalidShape { .. })));
 
-    let values = buffers.to_host(&b).unwrap();
+    let values = buffers.borrow().to_host(&b).unwrap();
     assert_eq!(values, [[0.0], [1.0]]);
     assert!(Buffers::from_host(&b, &net.layout, &values[1..]).is_err());
 }
@@ -90,19 +95,19 @@ fn host_values_must_fit_the_layout() {
 fn running_statistics_move_in_a_commit_only() {
     for momentum in [0.1, 1.0] {
         let (b, net) = (Reference::new(), Net::new(momentum));
-        let (batch, theta, mut buffers) = setting(&b, &net);
-        let mut oracle = BatchOracle::new(&net, &b, &batch, &mut buffers);
+        let (batch, theta, buffers) = setting(&b, &net);
+        let mut oracle = BatchOracle::new(&net, &b, &batch, &buffers);
         oracle.evaluate(&theta, Pass::Probe, Order::First).unwrap();
         oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
         assert_eq!(oracle.correct(), Some(1), "both samples are predicted as class 0");
         let [mean, var] = [3.5 * momentum, 1.0 - momentum + 6.0 * momentum];
-        let found = buffers.to_host(&b).unwrap().concat();
+        let found = buffers.borrow().to_host(&b).unwrap().concat();
         assert!((found[0] - mean).abs() < 1e-12 && (found[1] - var).abs() < 1e-12, "{found:?}");
 
-        let before = buffers.to_host(&b).unwrap();
-        let mut oracle = BatchOracle::new(&net, &b, &batch, &mut buffers).with_mode(Mode::Eval);
+        let before = buffers.borrow().to_host(&b).unwrap();
+        let mut oracle = BatchOracle::new(&net, &b, &batch, &buffers).with_mode(Mode::Eval);
         oracle.evaluate(&theta, Pass::Commit, Order::Second).unwrap();
-        assert_eq!(buffers.to_host(&b).unwrap(), before);
+        assert_eq!(buffers.borrow().to_host(&b).unwrap(), before);
     }
 }
 
@@ -146,17 +151,17 @@ fn measured_statistics_are_the_mean_over_batches() {
 #[test]
 fn a_single_value_is_not_normalised() {
     let (b, net) = (Reference::new(), Net::new(0.1));
-    let (_, theta, mut buffers) = setting(&b, &net);
+    let (_, theta, buffers) = setting(&b, &net);
     let batch = Batch::new(b.constant(&[3.0], &[1, 1, 1, 1]).unwrap(), vec![0]);
-    let mut oracle = BatchOracle::new(&net, &b, &batch, &mut buffers);
+    let mut oracle = BatchOracle::new(&net, &b, &batch, &buffers);
     let error = oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap_err().to_string();
     assert!(error.contains("`features.1`") && error.contains("[1, 1, 1, 1]"), "{error}");
-    let mut oracle = BatchOracle::new(&net, &b, &batch, &mut buffers).with_mode(Mode::Eval);
+    let mut oracle = BatchOracle::new(&net, &b, &batch, &buffers).with_mode(Mode::Eval);
     oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
     // Two values are enough, of two samples or of a larger map.
     for shape in [[2, 1, 1, 1], [1, 1, 1, 2]] {
         let batch = Batch::new(b.constant(&[3.0, 4.0], &shape).unwrap(), vec![0; shape[0]]);
-        let mut oracle = BatchOracle::new(&net, &b, &batch, &mut buffers);
+        let mut oracle = BatchOracle::new(&net, &b, &batch, &buffers);
         oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
     }
 }
@@ -176,10 +181,10 @@ fn label_smoothing() {
         assert!((loss(&[1.0, 0.0, 0.0], smoothing) - (log_partition - on_target)).abs() < 1e-15);
     }
     let (net, expected) = (Net::new(0.1), [0.0, 0.3]);
-    let (batch, theta, mut buffers) = setting(&b, &net);
+    let (batch, theta, buffers) = setting(&b, &net);
     let [plain, smooth] = expected.map(|label_smoothing| {
         let mut oracle =
-            BatchOracle::new(&net, &b, &batch, &mut buffers).with_loss(CrossEntropy { label_smoothing });
+            BatchOracle::new(&net, &b, &batch, &buffers).with_loss(CrossEntropy { label_smoothing });
         oracle.evaluate(&theta, Pass::Probe, Order::First).unwrap().loss
     });
     assert!(plain != smooth, "the oracle passes the smoothing on");
@@ -188,17 +193,17 @@ fn label_smoothing() {
 #[test]
 fn labels_and_points_of_another_model_are_refused() {
     let (b, net) = (Reference::new(), Net::new(0.1));
-    let (mut batch, theta, mut buffers) = setting(&b, &net);
-    let mut oracle = BatchOracle::new(&net, &b, &batch, &mut buffers);
+    let (mut batch, theta, buffers) = setting(&b, &net);
+    let mut oracle = BatchOracle::new(&net, &b, &batch, &buffers);
     let short = ParamVector::new(b.clone(), theta.tensors()[1..].to_vec());
     match oracle.evaluate(&short, Pass::Commit, Order::First) {
         Err(CoreError::DimensionMismatch { expected: 7, found: 6, .. }) => (),
         other => panic!("{:?}", other.map(|here| here.loss)),
     }
-    let none = &mut Buffers { tensors: Vec::new() };
+    let none = &RefCell::new(Buffers { tensors: Vec::new() });
     assert!(BatchOracle::new(&net, &b, &batch, none).evaluate(&theta, Pass::Commit, Order::First).is_err());
     batch.labels[1] = 2;
-    let mut oracle = BatchOracle::new(&net, &b, &batch, &mut buffers);
+    let mut oracle = BatchOracle::new(&net, &b, &batch, &buffers);
     let error = oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap_err().to_string();
     assert_eq!(error, "label 2 of sample 1 is not below the number of classes, 2");
     assert!(theta.dot(&short).is_err());

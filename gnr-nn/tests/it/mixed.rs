@@ -1,12 +1,14 @@
 //! The loss of a blended batch is the cross-entropy of its soft targets, with exact products.
 
+use std::cell::RefCell;
+
 use gnr_core::{
-    Error, GgnOracle, GradOracle, HvpOracle, Order, Pass, Sample,
+    Error, GradOracle, HvpOracle, Order, Pass, Sample, SampledOracle, Use,
     testing::conformance::{Tolerances, check_oracle},
 };
 use gnr_nn::{
-    Backend, Batch, BatchOracle, Buffers, Context, CrossEntropy, Layout, MixedLabels, Model, ParamVector,
-    Result,
+    Backend, Batch, BatchOracle, Buffers, Context, CrossEntropy, Curvature, Layout, MixedLabels, Model,
+    ParamVector, Result,
     layers::Linear,
     predict,
     testing::{Reference, noise},
@@ -39,7 +41,7 @@ struct Setting {
     backend: Reference,
     net: Net,
     batch: Batch<Reference>,
-    buffers: Buffers<Reference>,
+    buffers: RefCell<Buffers<Reference>>,
     theta: ParamVector<Reference>,
 }
 
@@ -51,7 +53,7 @@ impl Setting {
         let theta = Self::vector(&backend, &net, 1);
         let pixels: Vec<f64> = (0..20).map(|i| noise(9, i)).collect();
         let batch = Batch::new(backend.constant(&pixels, &[5, 4]).unwrap(), vec![0, 2, 1, 1, 0]);
-        let buffers = Buffers::initial(&net.layout, &backend).unwrap();
+        let buffers = RefCell::new(Buffers::initial(&net.layout, &backend).unwrap());
         Self { backend, net, batch, buffers, theta }
     }
     fn vector(backend: &Reference, net: &Net, stream: u64) -> ParamVector<Reference> {
@@ -70,8 +72,8 @@ fn mixed(weight: f64) -> MixedLabels {
 /// −(1/N) Σ t·log p with t = (1 − s)(λ·onehot + (1 − λ)·onehot') + s/K, straight from the definition.
 #[test]
 fn is_the_cross_entropy_of_the_soft_targets() {
-    let Setting { backend, net, batch, mut buffers, theta } = Setting::new();
-    let logits = predict(&net, &backend, &theta, &buffers, &batch.images).unwrap();
+    let Setting { backend, net, batch, buffers, theta } = Setting::new();
+    let logits = predict(&net, &backend, &theta, &buffers.borrow(), &batch.images).unwrap();
     for (weight, smoothing) in [(0.3, 0.0), (0.8, 0.1), (1.0, 0.0), (0.0, 0.2)] {
         let mixed = mixed(weight);
         let mut expected = 0.0;
@@ -86,7 +88,7 @@ fn is_the_cross_entropy_of_the_soft_targets() {
             }
         }
         let batch = batch.clone().with_mixed(mixed);
-        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers)
+        let mut oracle = BatchOracle::new(&net, &backend, &batch, &buffers)
             .with_loss(CrossEntropy { label_smoothing: smoothing });
         let found = oracle.evaluate(&theta, Pass::Probe, Order::First).unwrap().loss;
         assert!((found - expected).abs() < 1e-14, "{weight}, {smoothing}: {found} instead of {expected}");
@@ -100,26 +102,23 @@ fn passes_the_oracle_suite() {
     let tangents = [Setting::vector(backend, net, 70), Setting::vector(backend, net, 90)];
     let short = ParamVector::new(backend.clone(), theta.tensors()[1..].to_vec());
     let batch = batch.clone().with_mixed(mixed(0.3));
-    let make = || {
-        let buffers = Box::leak(Box::new(setting.buffers.clone()));
-        BatchOracle::new(net, backend, &batch, buffers)
-    };
+    let make = || BatchOracle::new(net, backend, &batch, &setting.buffers);
     check_oracle(make, theta, &tangents, Some(&short), Tolerances::F64);
 }
 
 /// The Hessian of the loss in the logits does not depend on the targets: with linear logits, neither do the products.
 #[test]
 fn products_of_a_linear_model_are_those_of_any_labels() {
-    let Setting { backend, net, batch, mut buffers, theta } = Setting::new();
+    let Setting { backend, net, batch, buffers, theta } = Setting::new();
     let v = Setting::vector(&backend, &net, 70);
-    let mut products = |mixed: Option<MixedLabels>| {
+    let products = |mixed: Option<MixedLabels>| {
         let batch = batch.clone().with_mixed(mixed);
-        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
-        let here = oracle.evaluate(&theta, Pass::Probe, Order::Second).unwrap();
-        let (mut h, mut g) = (v.clone(), v.clone());
-        oracle.hvp(&here, &v, &mut h).unwrap();
-        oracle.ggn(&here, &v, &mut g).unwrap();
-        [h.to_host().unwrap().concat(), g.to_host().unwrap().concat()]
+        [Curvature::Hessian, Curvature::GaussNewton].map(|curvature| {
+            let oracle = BatchOracle::new(&net, &backend, &batch, &buffers);
+            let mut oracle = oracle.with_curvature(curvature);
+            let here = oracle.evaluate(&theta, Pass::Probe, Order::Second).unwrap();
+            oracle.hvp(&here, &v, Use::Last).unwrap().to_host().unwrap().concat()
+        })
     };
     let (plain, blended) = (products(None), products(Some(mixed(0.3))));
     for (a, b) in plain.iter().chain([&plain[0]]).flatten().zip(blended.iter().chain([&blended[1]]).flatten())
@@ -130,8 +129,8 @@ fn products_of_a_linear_model_are_those_of_any_labels() {
 
 #[test]
 fn a_prediction_counts_for_the_heavier_label() {
-    let Setting { backend, net, batch, mut buffers, theta } = Setting::new();
-    let logits = predict(&net, &backend, &theta, &buffers, &batch.images).unwrap();
+    let Setting { backend, net, batch, buffers, theta } = Setting::new();
+    let logits = predict(&net, &backend, &theta, &buffers.borrow(), &batch.images).unwrap();
     let top = |row: &[f64]| (0..CLASSES).fold(0, |best, k| if row[k] > row[best] { k } else { best });
     let correct = |labels: &[usize]| -> Vec<bool> {
         logits.chunks(CLASSES).zip(labels).map(|(row, k)| top(row) == *k).collect()
@@ -141,7 +140,7 @@ fn a_prediction_counts_for_the_heavier_label() {
         let mixed = mixed(weight);
         let expected = correct(if weight < 0.5 { &mixed.labels } else { &batch.labels });
         let batch = batch.clone().with_mixed(mixed);
-        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
+        let mut oracle = BatchOracle::new(&net, &backend, &batch, &buffers);
         assert_eq!(oracle.correct_rows(), None, "nothing was committed yet");
         oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
         assert_eq!(oracle.correct_rows(), Some(&expected[..]));
@@ -159,11 +158,11 @@ fn a_prediction_counts_for_the_heavier_label() {
 
 #[test]
 fn second_labels_that_do_not_fit_are_refused() {
-    let Setting { backend, net, batch, mut buffers, theta } = Setting::new();
+    let Setting { backend, net, batch, buffers, theta } = Setting::new();
     for labels in [vec![0; 4], vec![0, 0, 3, 0, 0]] {
         let mixed = MixedLabels { labels, weight: 0.5 };
         let batch = batch.clone().with_mixed(mixed);
-        let mut oracle = BatchOracle::new(&net, &backend, &batch, &mut buffers);
+        let mut oracle = BatchOracle::new(&net, &backend, &batch, &buffers);
         let result = oracle.evaluate(&theta, Pass::Probe, Order::First);
         assert!(matches!(result, Err(Error::Backend(_))), "{result:?}");
     }

@@ -8,10 +8,8 @@ use std::{
 };
 
 use gnr_core::{Evaluation, GradOracle as _, Order, Pass};
-use gnr_hessian::{
-    Determinism, Distribution, Draw, GaussNewton, Hessian, SymmetricOperator, determinism_check,
-};
-use gnr_nn::{Autodiff, Entry, KeptBatches, ParamVector};
+use gnr_hessian::{Determinism, Distribution, Draw, Hessian, SymmetricOperator, determinism_check};
+use gnr_nn::{Autodiff, Curvature, Entry, KeptBatches, ParamVector};
 use serde::Serialize;
 
 use super::Measured;
@@ -337,13 +335,13 @@ fn on_operator<B: Autodiff, R: Measure>(
     let request = run.request.common();
     let start = subject.start();
     let probes = PointProbes::new(&subject.backend, &subject.entries(), request.seed);
-    let mut oracle = subject.oracle()?;
+    let mut oracle = subject.oracle()?.with_curvature(match request.operator {
+        OperatorKind::Hessian => Curvature::Hessian,
+        OperatorKind::Ggn => Curvature::GaussNewton,
+    });
     let here: Evaluation<'_, _, KeptBatches<B>> = oracle.evaluate(&start, Pass::Probe, Order::Second)?;
     let point = Point { loss: here.loss, grad_norm: here.grad_norm, check: None };
-    match request.operator {
-        OperatorKind::Hessian => checked(&mut Hessian::new(&mut oracle, &here), &probes, point, run),
-        OperatorKind::Ggn => checked(&mut GaussNewton::new(&mut oracle, &here), &probes, point, run),
-    }
+    checked(&mut Hessian::new(&mut oracle, &here), &probes, point, run)
 }
 
 fn checked<B: Autodiff, R: Measure>(

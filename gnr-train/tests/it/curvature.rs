@@ -5,9 +5,9 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use gnr_core::{GgnOracle, GradOracle, HvpOracle, Order, Pass};
+use gnr_core::{GradOracle, HvpOracle, Order, Pass};
 use gnr_hessian::dense::{Square, eigh};
-use gnr_nn::{Autodiff, Model, ParamVector};
+use gnr_nn::{Autodiff, Curvature, Model, ParamVector};
 use gnr_train::{
     Measurement, Sample, Subject, SubjectRequest, TrainError,
     curvature::{
@@ -51,15 +51,13 @@ impl Measurement for Dense {
         let units: Vec<_> = (0..dim).map(unit).collect();
         let mut oracle = subject.oracle()?;
         let here = oracle.evaluate(&start, Pass::Probe, Order::Second)?;
-        let mut outs = units.clone();
         let dense = |outs: &[ParamVector<B>]| {
             let rows: Vec<f64> = outs.iter().flat_map(|out| out.to_host().unwrap().concat()).collect();
             Square::from_entries(rows).unwrap()
         };
-        oracle.hvp_block(&here, &units, &mut outs)?;
-        let hessian = dense(&outs);
-        oracle.ggn_block(&here, &units, &mut outs)?;
-        Ok([hessian, dense(&outs)])
+        let hessian = dense(&oracle.hvp_block(&here, &units)?);
+        let ggn = dense(&oracle.with_curvature(Curvature::GaussNewton).hvp_block(&here, &units)?);
+        Ok([hessian, ggn])
     }
 }
 

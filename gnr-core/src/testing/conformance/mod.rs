@@ -3,7 +3,9 @@
 mod optimizer;
 mod oracle;
 mod vector;
+mod wrapper;
 
 pub use optimizer::check_optimizer;
 pub use oracle::{Tolerances, check_oracle};
 pub use vector::check_vector;
+pub use wrapper::{Operation, Spy, check_wrapper, same};

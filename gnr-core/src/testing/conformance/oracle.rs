@@ -1,6 +1,6 @@
 //! The oracle suite.
 
-use crate::{Error, Evaluation, HvpOracle, Order, Pass, Result, Vector};
+use crate::{Error, HvpOracle, NormGradient, Order, Pass, Result, Use, Vector};
 
 /// What [`check_oracle`] allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,7 +26,7 @@ impl Tolerances {
 /// another dimension. Checked are:
 /// the gradient is the slope of the loss (the error of central differences falls 4-fold when the step halves, which an error
 /// in the gradient of any size prevents); products are the slope of the gradient, likewise; products are linear, symmetric
-/// and repeat bit for bit, also after a release; the loss alone is that of an evaluation; evaluating twice gives the same bits, whatever was probed in between; a wrong dimension is an
+/// and repeat bit for bit, also after the last one; the loss alone is that of an evaluation; evaluating twice gives the same bits, whatever was probed in between; a wrong dimension is an
 /// error. Needs a loss that is three times differentiable near `theta` (no ReLU kinks within `step`) and exact products:
 /// pass larger tolerances for [`ForwardDiff`](crate::ForwardDiff) and [`CentralDiff`](crate::CentralDiff).
 ///
@@ -68,11 +68,9 @@ fn shifted<V: Vector>(theta: &V, h: f64, u: &V) -> Result<V> {
 }
 
 fn product<O: HvpOracle>(oracle: &mut O, theta: &O::Vector, v: &O::Vector) -> Result<O::Vector> {
-    let order = oracle.order_for_products();
+    let order = oracle.products().order();
     let here = oracle.evaluate(theta, Pass::Probe, order)?;
-    let mut out = v.clone();
-    oracle.hvp(&here, v, &mut out)?;
-    Ok(out)
+    oracle.hvp(&here, v, Use::Again)
 }
 
 /// The loss alone is the loss of an evaluation. Other kernels may serve it: equal to rounding, not to the bit.
@@ -94,23 +92,18 @@ fn losses<O: HvpOracle>(
 
 fn repeats<O: HvpOracle>(make: &impl Fn() -> O, theta: &O::Vector, tangents: &[O::Vector]) -> Result<()> {
     let mut oracle = make();
-    let order = oracle.order_for_products();
+    let order = oracle.products().order();
     let (loss, grad, first) = {
         let here = oracle.evaluate(theta, Pass::Commit, order)?;
-        let mut first = tangents[0].clone();
-        oracle.hvp(&here, &tangents[0], &mut first)?;
-        let mut again = tangents[1].clone();
-        oracle.hvp(&here, &tangents[1], &mut again)?; // another product in between
-        oracle.hvp(&here, &tangents[0], &mut again)?;
-        assert_eq!(distance(&first, &again)?, 0.0, "a product must repeat bit for bit at one evaluation");
-        oracle.last_hvp(&here, &tangents[0], &mut again)?;
-        assert_eq!(distance(&first, &again)?, 0.0, "the last product must be the same");
-        oracle.hvp(&here, &tangents[0], &mut again)?;
-        assert_eq!(distance(&first, &again)?, 0.0, "a product after the last one must be the same");
-        let other = oracle.evaluate(theta, Pass::Probe, order)?;
-        oracle.release(&other);
-        oracle.hvp(&other, &tangents[0], &mut again)?;
-        assert_eq!(distance(&first, &again)?, 0.0, "a product after a release must be the same");
+        let first = oracle.hvp(&here, &tangents[0], Use::Again)?;
+        oracle.hvp(&here, &tangents[1], Use::Again)?; // another product in between
+        for (what, record) in [
+            ("a product must repeat bit for bit at one evaluation", Use::Again),
+            ("the last product must be the same", Use::Last),
+            ("a product after the last one must be the same", Use::Again),
+        ] {
+            assert_eq!(distance(&first, &oracle.hvp(&here, &tangents[0], record)?)?, 0.0, "{what}");
+        }
         (here.loss, here.grad, first)
     };
     let elsewhere = shifted(theta, 0.1, &tangents[1])?;
@@ -127,27 +120,21 @@ fn repeats<O: HvpOracle>(make: &impl Fn() -> O, theta: &O::Vector, tangents: &[O
         assert_eq!(distance(&again, &first)?, 0.0, "the product {what} differs");
     }
     let here = oracle.evaluate(theta, Pass::Probe, order)?;
-    let mut product = tangents[0].clone();
-    oracle.hvp(&here, &here.grad, &mut product)?;
-    for released in [false, true] {
+    let product = oracle.hvp(&here, &here.grad, Use::Again)?;
+    for used_up in [false, true] {
         let here = oracle.evaluate(theta, Pass::Probe, order)?;
-        if released {
-            oracle.release(&here);
+        if used_up {
+            oracle.hvp(&here, &tangents[0], Use::Last)?;
         }
         let own = oracle.hvp_of_gradient(here)?;
         assert_eq!(distance(&own, &product)?, 0.0, "the gradient's own product must be the same");
     }
     // Points that are given away.
-    let given = oracle.gradient_at(theta.clone())?;
+    let given = oracle.gradient(theta.clone())?;
     assert_eq!(distance(&given, &grad)?, 0.0, "the gradient at a point that is given away differs");
-    let here = Evaluation::owning(&mut oracle, theta.clone(), order)?;
-    assert_eq!(
-        (here.loss, here.grad_norm),
-        (loss, grad.norm()?),
-        "an evaluation that owns its point differs"
-    );
-    let own = oracle.hvp_of_gradient(here)?;
-    assert_eq!(distance(&own, &product)?, 0.0, "the product at a point that is given away differs");
+    let f = NormGradient::at(&mut oracle, theta.clone(), 0.0)?;
+    assert_eq!(f.grad_norm, grad.norm()?, "an evaluation that owns its point differs");
+    assert_eq!(distance(&f.vector, &product)?, 0.0, "the product at a point that is given away differs");
     Ok(())
 }
 
@@ -243,11 +230,10 @@ fn wrong_dimension<O: HvpOracle>(oracle: &mut O, theta: &O::Vector, wrong: &O::V
         oracle.evaluate(wrong, Pass::Probe, Order::First).is_err(),
         "a point of a wrong dimension must be an error"
     );
-    let order = oracle.order_for_products();
-    let result = oracle.evaluate(theta, Pass::Probe, order).and_then(|here| {
-        let mut out = theta.clone();
-        oracle.hvp(&here, wrong, &mut out)
-    });
+    let order = oracle.products().order();
+    let result = oracle
+        .evaluate(theta, Pass::Probe, order)
+        .and_then(|here| oracle.hvp(&here, wrong, Use::Again).map(|_| ()));
     assert!(result.is_err(), "a tangent of a wrong dimension must be an error");
     if let Err(Error::NonFinite { quantity, .. }) = result {
         panic!("a tangent of a wrong dimension was reported as a non-finite value: {quantity}");

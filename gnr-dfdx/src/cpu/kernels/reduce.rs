@@ -1,7 +1,6 @@
 //! Sums, dot products and norms: blocked, accumulated in `f64`, the same bits for any number of threads.
 
 use super::elem::Elem;
-use super::elementwise;
 use super::simd::{CHUNK, LANES, simd};
 use crate::cpu::buffer::Buf;
 use rayon::prelude::*;
@@ -74,27 +73,6 @@ pub fn dot<E: Elem>(x: &[E], y: &[E]) -> f64 {
         .collect::<Vec<_>>()
         .iter()
         .sum()
-}
-
-/// `y += a x` and Σ x²: the bits of [`axpy`](elementwise::axpy) and [`dot`], with x read once from memory.
-pub fn axpy_square<E: Elem>(y: &mut [E], a: f64, x: &[E]) -> f64 {
-    assert_eq!(y.len(), x.len());
-    let parts = y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).map(|(y, x)| {
-        elementwise::axpy(y, a, x);
-        dot_block(x, x)
-    });
-    parts.collect::<Vec<_>>().iter().sum()
-}
-
-/// [`axpy_square`] with the sum `y + a x` written to x.
-pub fn axpy_square_onto<E: Elem>(y: &[E], a: f64, x: &mut [E]) -> f64 {
-    assert_eq!(y.len(), x.len());
-    let parts = x.par_chunks_mut(CHUNK).zip(y.par_chunks(CHUNK)).map(|(x, y)| {
-        let square = dot_block(x, x);
-        elementwise::axpy_onto(y, a, x);
-        square
-    });
-    parts.collect::<Vec<_>>().iter().sum()
 }
 
 /// Σ x yₖ for each k: the bits of [`dot`], with x read once.
@@ -236,7 +214,7 @@ fn merged(shape: &[usize], summed: impl Fn(usize) -> bool) -> Vec<(usize, bool)>
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::elementwise, *};
     use crate::cpu::kernels::testing::{max_abs_diff, noise, on_threads, same_bits};
 
     fn naive(x: &[f64], shape: &[usize], axes: &[usize]) -> Vec<f64> {
@@ -263,16 +241,11 @@ mod tests {
             let ys: Vec<&[f32]> = others.iter().map(Vec::as_slice).collect();
             let one_by_one: Vec<f64> = ys.iter().map(|y| dot(&x, y)).collect();
             assert_eq!(dots(&x, &ys), one_by_one, "bits of length {len}");
-            let mut moved = x.clone();
-            let (mut onto, mut both) = (others[0].clone(), others[0].clone());
+            let mut onto = others[0].clone();
             elementwise::axpy_onto(&x, 1.7, &mut onto);
-            assert_eq!(axpy_square_onto(&x, 1.7, &mut both), dot(ys[0], ys[0]), "square of length {len}");
             let mut want = x.clone();
             elementwise::axpy(&mut want, 1.7, ys[0]);
-            assert_eq!(axpy_square(&mut moved, 1.7, ys[0]), dot(ys[0], ys[0]), "square of length {len}");
-            for sum in [moved, onto, both] {
-                assert!(same_bits(&sum, &want), "sum of length {len}");
-            }
+            assert!(same_bits(&onto, &want), "sum of length {len}");
 
             let a = [0.5, -2.0, 1e-3, 0.0, 3.0];
             let mut sum = x.clone();

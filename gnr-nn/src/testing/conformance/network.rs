@@ -1,16 +1,16 @@
 //! A whole network through [`BatchOracle`], compared with the reference.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use gnr_core::{
-    Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Vector,
+    GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Use, Vector,
     testing::conformance::{Tolerances, check_oracle},
 };
 
 use super::{super::Reference, assert_close, must, noise};
 use crate::{
-    Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Fused, Kept, Layout,
-    MaskSeed, Mode, Model, Padding, ParamVector, PoolSpec, Result, Unary,
+    Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Curvature, Fused,
+    Layout, MaskSeed, Mode, Model, Padding, ParamVector, PoolSpec, Result, Unary,
     layers::{BatchNorm2d, Conv2d, DropPath, Dropout, Linear},
     predict,
 };
@@ -101,8 +101,8 @@ impl Net {
     }
 }
 
-/// A [`Net`] that can be cut before its classifier.
-pub(super) struct Cut<'n>(pub(super) &'n Net);
+/// A [`Net`] that can be cut before its classifier, and counts how often its body is run alone.
+pub(super) struct Cut<'n>(pub(super) &'n Net, pub(super) Cell<usize>);
 
 impl Model for Cut<'_> {
     fn layout(&self) -> &Layout {
@@ -112,6 +112,7 @@ impl Model for Cut<'_> {
         self.0.forward(cx, x)
     }
     fn embed<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<Option<B::Tensor>> {
+        self.1.set(self.1.get() + 1);
         self.0.features(cx, x).map(Some)
     }
     fn classify<B: Backend>(&self, cx: &mut Context<'_, B>, features: &B::Tensor) -> Result<B::Tensor> {
@@ -160,17 +161,16 @@ impl<'b, B: Autodiff> Setting<'b, B> {
         let batch = Batch::new(images, LABELS.to_vec());
         Ok(Self { backend, net, batch, theta, tangents })
     }
-    pub(super) fn oracle<'a>(&'a self, buffers: &'a mut Buffers<B>) -> BatchOracle<'a, Net, B> {
+    pub(super) fn oracle<'a>(&'a self, buffers: &'a RefCell<Buffers<B>>) -> BatchOracle<'a, Net, B> {
         let oracle = BatchOracle::new(&self.net, self.backend, &self.batch, buffers);
         let oracle = oracle.with_loss(CrossEntropy { label_smoothing: 0.1 });
         oracle.with_masks(MaskSeed::new(1, 2, 3))
     }
-    pub(super) fn buffers(&self) -> Result<Buffers<B>> {
-        Buffers::initial(&self.net.layout, self.backend)
+    pub(super) fn buffers(&self) -> Result<RefCell<Buffers<B>>> {
+        Buffers::initial(&self.net.layout, self.backend).map(RefCell::new)
     }
-    pub(super) fn statistics(&self, buffers: &Buffers<B>) -> Result<Vec<f64>> {
-        buffers
-            .tensors
+    pub(super) fn statistics(&self, buffers: &RefCell<Buffers<B>>) -> Result<Vec<f64>> {
+        (buffers.borrow().tensors)
             .iter()
             .map(|x| self.backend.to_host(x))
             .collect::<Result<Vec<_>>>()
@@ -181,39 +181,38 @@ impl<'b, B: Autodiff> Setting<'b, B> {
 /// Everything an oracle says, in one list a quantity.
 fn answers<B: Autodiff>(backend: &B) -> CoreResult<Vec<(&'static str, Vec<f64>)>> {
     let setting = Setting::new(backend, false)?;
-    let mut buffers = setting.buffers()?;
+    let buffers = setting.buffers()?;
     let initial = setting.statistics(&buffers)?;
     let host = |x: &ParamVector<B>| x.to_host().map(|all| all.concat());
     let mut said = Vec::new();
 
-    let mut oracle = setting.oracle(&mut buffers);
+    let mut oracle = setting.oracle(&buffers);
     let here = oracle.evaluate(&setting.theta, Pass::Probe, Order::Second)?;
-    let mut product = here.grad.clone();
     let mut products = Vec::new();
     for v in [&setting.tangents[0], &setting.tangents[1], &setting.tangents[0]] {
-        oracle.hvp(&here, v, &mut product)?;
-        products.push(host(&product)?);
+        products.push(host(&oracle.hvp(&here, v, Use::Again)?)?);
     }
     assert_eq!(products[0], products[2], "a product repeats bit for bit from one record");
     let first = oracle.evaluate(&setting.theta, Pass::Probe, Order::First)?;
     assert_eq!(host(&first.grad)?, host(&here.grad)?, "recording must not change the gradient");
-    oracle.hvp(&first, &setting.tangents[0], &mut product)?;
+    let product = oracle.hvp(&first, &setting.tangents[0], Use::Again)?;
     assert_eq!(host(&product)?, products[0], "a product without a record is the same");
+    // The records are the same.
+    let mut oracle = oracle.with_curvature(Curvature::GaussNewton);
     let mut ggn = Vec::new();
     for here in [&here, &first] {
-        oracle.ggn(here, &setting.tangents[0], &mut product)?;
-        ggn.push(host(&product)?);
+        ggn.push(host(&oracle.hvp(here, &setting.tangents[0], Use::Again)?)?);
     }
     assert_eq!(ggn[0], ggn[1], "a Gauss–Newton product without a record is the same");
     for order in [Order::Second, Order::First] {
         let used_up = oracle.evaluate(&setting.theta, Pass::Probe, order)?;
-        oracle.last_ggn(&used_up, &setting.tangents[0], &mut product)?;
-        assert_eq!(host(&product)?, ggn[0], "the last Gauss–Newton product is the same");
-        oracle.ggn(&used_up, &setting.tangents[0], &mut product)?;
-        assert_eq!(host(&product)?, ggn[0], "a Gauss–Newton product after the last one is the same");
+        for record in [Use::Last, Use::Again] {
+            let product = oracle.hvp(&used_up, &setting.tangents[0], record)?;
+            assert_eq!(host(&product)?, ggn[0], "a Gauss–Newton product ({record:?}) is the same");
+        }
         let here = oracle.evaluate(&setting.theta, Pass::Probe, order)?;
-        oracle.ggn(&here, &here.grad, &mut product)?;
-        let own = oracle.ggn_of_gradient(here)?;
+        let product = oracle.hvp(&here, &here.grad, Use::Again)?;
+        let own = oracle.hvp_of_gradient(here)?;
         assert_eq!(host(&own)?, host(&product)?, "the gradient's own Gauss–Newton product is the same");
     }
     said.push(("a Gauss–Newton product", ggn.swap_remove(0)));
@@ -230,24 +229,25 @@ fn answers<B: Autodiff>(backend: &B) -> CoreResult<Vec<(&'static str, Vec<f64>)>
     products.truncate(2);
     said.extend(["a product", "another product"].into_iter().zip(products));
 
-    let mut oracle = setting.oracle(&mut buffers);
+    let mut oracle = setting.oracle(&buffers);
     oracle.evaluate(&setting.theta, Pass::Commit, Order::Second)?;
     oracle.evaluate(&setting.theta, Pass::Commit, Order::First)?;
     said.push(("correct predictions", vec![oracle.correct().map_or(-1.0, |correct| correct as f64)]));
     let moved = setting.statistics(&buffers)?;
 
-    let mut oracle = setting.oracle(&mut buffers).with_mode(Mode::Eval);
+    let mut oracle = setting.oracle(&buffers).with_mode(Mode::Eval);
     let here = oracle.evaluate(&setting.theta, Pass::Commit, Order::Second)?;
-    oracle.hvp(&here, &setting.tangents[0], &mut product)?;
+    let product = oracle.hvp(&here, &setting.tangents[0], Use::Again)?;
     said.push(("the loss in eval mode", vec![here.loss]));
     said.push(("the gradient in eval mode", host(&here.grad)?));
     said.push(("a product in eval mode", host(&product)?));
-    oracle.ggn(&here, &setting.tangents[0], &mut product)?;
+    let mut oracle = oracle.with_curvature(Curvature::GaussNewton);
+    let product = oracle.hvp(&here, &setting.tangents[0], Use::Again)?;
     said.push(("a Gauss–Newton product in eval mode", host(&product)?));
     drop(here);
     assert_eq!(setting.statistics(&buffers)?, moved, "eval mode must not move running statistics");
     said.push(("running statistics after two commits", moved));
-    let logits = predict(&setting.net, backend, &setting.theta, &buffers, &setting.batch.images)?;
+    let logits = predict(&setting.net, backend, &setting.theta, &buffers.borrow(), &setting.batch.images)?;
     said.push(("predicted logits", logits));
     Ok(said)
 }
@@ -263,14 +263,13 @@ pub(super) fn check<B: Autodiff>(backend: &B, tolerance: f64) {
 
 fn refusals<B: Autodiff>(backend: &B) -> CoreResult<()> {
     let mut setting = Setting::new(backend, false)?;
-    let mut buffers = setting.buffers()?;
+    let buffers = setting.buffers()?;
 
     let short = ParamVector::new(backend.clone(), setting.theta.tensors()[1..].to_vec());
-    let mut oracle = setting.oracle(&mut buffers);
+    let mut oracle = setting.oracle(&buffers);
     assert!(oracle.evaluate(&short, Pass::Probe, Order::First).is_err(), "θ without its first tensor");
     let here = oracle.evaluate(&setting.theta, Pass::Probe, Order::Second)?;
-    let mut product = here.grad.clone();
-    assert!(oracle.hvp(&here, &short, &mut product).is_err(), "v without its first tensor");
+    assert!(oracle.hvp(&here, &short, Use::Again).is_err(), "v without its first tensor");
     drop(here);
 
     // ReLU and pooling must let NaN through: it is an error of the loss, not a number that looks healthy.
@@ -285,7 +284,7 @@ fn refusals<B: Autodiff>(backend: &B) -> CoreResult<()> {
     let initial = setting.statistics(&setting.buffers()?)?;
     assert_eq!(setting.statistics(&buffers)?, initial, "a failed step must not move running statistics");
 
-    let mut oracle = setting.oracle(&mut buffers).with_masks(None);
+    let mut oracle = setting.oracle(&buffers).with_masks(None);
     let result = oracle.evaluate(&setting.theta, Pass::Probe, Order::First);
     assert!(result.is_err(), "masks without a seed");
     let mut oracle = oracle.with_mode(Mode::Eval);
@@ -295,9 +294,9 @@ fn refusals<B: Autodiff>(backend: &B) -> CoreResult<()> {
     if size_of::<B::Record>() > 0 {
         for fickle in [Fickle::Other, Fickle::More, Fickle::Less] {
             setting.net.fickle = Some((fickle, Cell::new(0)));
-            let mut oracle = setting.oracle(&mut buffers);
+            let mut oracle = setting.oracle(&buffers);
             let here = oracle.evaluate(&setting.theta, Pass::Probe, Order::Second)?;
-            let result = oracle.hvp(&here, &setting.tangents[0], &mut product);
+            let result = oracle.hvp(&here, &setting.tangents[0], Use::Again);
             assert!(
                 result.is_err(),
                 "a model that runs differently in the replay ({fickle:?}) must be refused"
@@ -307,56 +306,6 @@ fn refusals<B: Autodiff>(backend: &B) -> CoreResult<()> {
     Ok(())
 }
 
-/// An oracle that owns what [`BatchOracle`] borrows.
-struct Owned<'s, 'b, B: Autodiff> {
-    setting: &'s Setting<'b, B>,
-    buffers: Buffers<B>,
-}
-
-impl<B: Autodiff> GradOracle for Owned<'_, '_, B> {
-    type Vector = ParamVector<B>;
-    type Record = Kept<B>;
-    fn evaluate<'a>(
-        &mut self,
-        at: &'a Self::Vector,
-        pass: Pass,
-        order: Order,
-    ) -> CoreResult<Evaluation<'a, Self::Vector, Self::Record>> {
-        self.setting.oracle(&mut self.buffers).evaluate(at, pass, order)
-    }
-    fn gradient_at(&mut self, at: Self::Vector) -> CoreResult<Self::Vector> {
-        self.setting.oracle(&mut self.buffers).gradient_at(at)
-    }
-}
-
-impl<B: Autodiff> HvpOracle for Owned<'_, '_, B> {
-    fn hvp(
-        &mut self,
-        here: &Evaluation<'_, Self::Vector, Self::Record>,
-        v: &Self::Vector,
-        out: &mut Self::Vector,
-    ) -> CoreResult<()> {
-        self.setting.oracle(&mut self.buffers).hvp(here, v, out)
-    }
-    fn last_hvp(
-        &mut self,
-        here: &Evaluation<'_, Self::Vector, Self::Record>,
-        v: &Self::Vector,
-        out: &mut Self::Vector,
-    ) -> CoreResult<()> {
-        self.setting.oracle(&mut self.buffers).last_hvp(here, v, out)
-    }
-    fn hvp_of_gradient(
-        &mut self,
-        here: Evaluation<'_, Self::Vector, Self::Record>,
-    ) -> CoreResult<Self::Vector> {
-        self.setting.oracle(&mut self.buffers).hvp_of_gradient(here)
-    }
-    fn release(&mut self, here: &Evaluation<'_, Self::Vector, Self::Record>) {
-        self.setting.oracle(&mut self.buffers).release(here);
-    }
-}
-
 /// Runs gnr-core's oracle suite on a smooth convolutional network: gradients are slopes of the loss, products are slopes of
 /// the gradient, linear, symmetric and repeatable.
 ///
@@ -364,7 +313,9 @@ impl<B: Autodiff> HvpOracle for Owned<'_, '_, B> {
 /// When the oracle does not conform.
 pub fn check_network<B: Autodiff>(backend: &B, tolerances: Tolerances) {
     let setting = must("a network", Setting::new(backend, true));
-    let make = || Owned { setting: &setting, buffers: must("running statistics", setting.buffers()) };
+    // Commits move them, and train mode does not look at them.
+    let buffers = must("running statistics", setting.buffers());
+    let make = || setting.oracle(&buffers);
     let short = ParamVector::new(backend.clone(), setting.theta.tensors()[1..].to_vec());
     check_oracle(make, &setting.theta, &setting.tangents, Some(&short), tolerances);
 }

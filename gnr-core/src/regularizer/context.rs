@@ -1,0 +1,142 @@
+//! What a regulariser may see, ask and change during one step.
+
+use super::{Needs, Penalty};
+use crate::{
+    Evaluation, GradOracle, HvpOracle, NormGradient, Products, Quantity, Result, Use, Vector,
+    error::{at_perturbed_point, finite},
+};
+
+/// A gradient ahead of θ_t, by its distance and ξ: see [`StepContext::ahead`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ahead {
+    /// Distance from θ_t.
+    pub radius: f64,
+    /// The small constant of the division by the gradient's norm.
+    pub xi: f64,
+}
+
+/// One step as its regularisers see it: the point, the mini-batch, the direction so far and the log.
+///
+/// What several regularisers ask for is computed once: L̂ and ∇L̂ at θ_t, gradients [`ahead`](Self::ahead) of it.
+pub struct StepContext<'a, O: GradOracle> {
+    /// The step's number, from 0.
+    pub t: u64,
+    /// L̂ and ∇L̂ at θ_t.
+    pub here: &'a Evaluation<'a, O::Vector, O::Record>,
+    /// The step's mini-batch.
+    pub oracle: &'a mut O,
+    /// Where the step goes; ∇L̂(θ_t) at first.
+    pub direction: &'a mut O::Vector,
+    /// What the regularisers learnt, by name.
+    pub log: &'a mut Vec<(&'static str, Penalty)>,
+    /// Gradients ahead of θ_t that will be asked for again.
+    ahead: Vec<(Ahead, O::Vector)>,
+    /// What was announced and not asked for yet.
+    announced: Needs,
+}
+
+impl<'a, O: GradOracle> StepContext<'a, O> {
+    /// A context at the point that was just evaluated, for regularisers of these needs.
+    pub fn new(
+        t: u64,
+        here: &'a Evaluation<'a, O::Vector, O::Record>,
+        oracle: &'a mut O,
+        needs: Needs,
+        direction: &'a mut O::Vector,
+        log: &'a mut Vec<(&'static str, Penalty)>,
+    ) -> Self {
+        Self { t, here, oracle, direction, log, ahead: Vec::new(), announced: needs }
+    }
+
+    /// ∇L̂(θ + r·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ)): the gradient at distance r along the gradient.
+    ///
+    /// Evaluated once a step, however many announced it in their [`Needs`], so SAM and a finite-difference GNR of equal radius
+    /// share it; kept until the last of them asked. Who did not announce it may have to evaluate it again.
+    ///
+    /// # Errors
+    /// Those of [`GradOracle::evaluate`].
+    ///
+    /// # Cost
+    /// One gradient and one vector the first time, nothing afterwards.
+    pub fn ahead(&mut self, which: Ahead) -> Result<O::Vector> {
+        let announced = &mut self.announced.ahead;
+        if let Some(index) = announced.iter().position(|announced| *announced == which) {
+            announced.swap_remove(index);
+        }
+        let again = announced.contains(&which);
+        if let Some(index) = self.ahead.iter().position(|(known, _)| *known == which) {
+            return Ok(if again { self.ahead[index].1.clone() } else { self.ahead.swap_remove(index).1 });
+        }
+        let mut point = self.here.at.clone().into_owned();
+        point.axpy(which.radius / (self.here.grad_norm + which.xi), &self.here.grad)?;
+        let grad = self.gradient(point)?;
+        if again {
+            self.ahead.push((which, grad.clone()));
+        }
+        Ok(grad)
+    }
+
+    /// ∇L̂ at a point that nobody needs afterwards.
+    ///
+    /// # Errors
+    /// Those of [`GradOracle::gradient`]; what is not finite is named as of a perturbed point.
+    ///
+    /// # Cost
+    /// One gradient.
+    pub fn gradient(&mut self, at: O::Vector) -> Result<O::Vector> {
+        self.oracle.gradient(at).map_err(at_perturbed_point)
+    }
+
+    /// `direction += ∇L̂(θ') − ∇L̂(θ)` of a gradient at another point: descend along that instead. Returns the norm of the difference.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite) when that norm is not finite; a failure of the backend.
+    pub fn replace_gradient(&mut self, mut there: O::Vector) -> Result<f64> {
+        there.axpy(-1.0, &self.here.grad)?;
+        let norm = finite(Quantity::PerturbedGradientNorm, there.dot(&there)?.sqrt())?;
+        there.aypx(1.0, self.direction)?;
+        *self.direction = there;
+        Ok(norm)
+    }
+
+    /// Notes what a regulariser learnt.
+    pub fn learnt(&mut self, name: &'static str, value: f64, added_norm: f64) {
+        self.log.push((name, Penalty { value, added_norm }));
+    }
+}
+
+impl<O: HvpOracle> StepContext<'_, O> {
+    /// f = ∇‖∇L̂‖ at θ_t (line 6 of Algorithm 1).
+    ///
+    /// By forward differences it is (∇L̂(θ + ε ĝ) − ∇L̂(θ))/ε, and the gradient at θ + ε ĝ is shared as that of
+    /// [`ahead`](Self::ahead). The record of θ_t is freed in the last product that was announced ([`Needs::products`]).
+    ///
+    /// # Errors
+    /// Those of the oracle.
+    ///
+    /// # Cost
+    /// One product.
+    pub fn norm_gradient(&mut self, xi: f64) -> Result<NormGradient<O::Vector>> {
+        let grad_norm = self.here.grad_norm;
+        let remaining = self.announced.products.saturating_sub(1);
+        self.announced.products = remaining;
+        if let Products::ForwardDifference { step } = self.oracle.products() {
+            let mut vector = self.ahead(Ahead { radius: step, xi })?;
+            vector.axpy(-1.0, &self.here.grad)?;
+            return Ok(NormGradient { vector, factor: 1.0 / step, grad_norm });
+        }
+        let record = if remaining > 0 { Use::Again } else { Use::Last };
+        let vector = self.oracle.hvp(self.here, &self.here.grad, record)?;
+        Ok(NormGradient { vector, factor: 1.0 / (grad_norm + xi), grad_norm })
+    }
+
+    /// `direction += a·f`, in the memory of f. Returns ‖f‖.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite) when ‖f‖ is not finite; a failure of the backend.
+    pub fn add(&mut self, a: f64, f: NormGradient<O::Vector>) -> Result<f64> {
+        let norm = f.norm()?;
+        *self.direction = f.added_to(self.direction, a)?;
+        Ok(norm)
+    }
+}

@@ -1,0 +1,171 @@
+//! The suite of oracles that are made of another: every operation must reach the inner one.
+
+use crate::{
+    Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Result, Sample, SampledOracle, Use, Vector,
+    testing::{Problem, ProblemOracle, Quadratic},
+};
+use std::{cell::RefCell, rc::Rc};
+
+/// The operations of the oracle traits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// [`GradOracle::evaluate`], with what was asked for.
+    Evaluate(Pass, Order),
+    /// [`GradOracle::gradient`].
+    Gradient,
+    /// [`GradOracle::loss`].
+    Loss,
+    /// [`SampledOracle::restrict`], to a sample or to none.
+    Restrict(bool),
+    /// [`HvpOracle::products`]. Always allowed.
+    Products,
+    /// [`HvpOracle::hvp`], with the use of the record.
+    Hvp(Use),
+    /// [`HvpOracle::hvp_block`].
+    HvpBlock,
+    /// [`HvpOracle::hvp_of_gradient`].
+    HvpOfGradient,
+}
+
+/// An oracle that notes what it is asked.
+#[derive(Clone)]
+pub struct Spy {
+    inner: ProblemOracle<Quadratic>,
+    products: Products,
+    seen: Rc<RefCell<Vec<Operation>>>,
+}
+
+impl Spy {
+    fn note(&self, operation: Operation) {
+        self.seen.borrow_mut().push(operation);
+    }
+}
+
+impl GradOracle for Spy {
+    type Vector = Vec<f64>;
+    type Record = Order;
+    fn evaluate<'a>(
+        &mut self,
+        at: &'a Vec<f64>,
+        pass: Pass,
+        order: Order,
+    ) -> Result<Evaluation<'a, Vec<f64>, Order>> {
+        self.note(Operation::Evaluate(pass, order));
+        // Recorded whatever was asked for: what a product needs is not the point here.
+        self.inner.evaluate(at, pass, Order::Second)
+    }
+    fn gradient(&mut self, at: Vec<f64>) -> Result<Vec<f64>> {
+        self.note(Operation::Gradient);
+        self.inner.gradient(at)
+    }
+    fn loss(&mut self, at: &Vec<f64>) -> Result<f64> {
+        self.note(Operation::Loss);
+        self.inner.loss(at)
+    }
+}
+
+impl SampledOracle for Spy {
+    fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        self.note(Operation::Restrict(sample.is_some()));
+        Ok(())
+    }
+}
+
+impl HvpOracle for Spy {
+    fn products(&self) -> Products {
+        self.note(Operation::Products);
+        self.products
+    }
+    fn hvp(&mut self, here: &Evaluation<'_, Vec<f64>, Order>, v: &Vec<f64>, record: Use) -> Result<Vec<f64>> {
+        self.note(Operation::Hvp(record));
+        self.inner.hvp(here, v, record)
+    }
+    fn hvp_block(
+        &mut self,
+        here: &Evaluation<'_, Vec<f64>, Order>,
+        vs: &[Vec<f64>],
+    ) -> Result<Vec<Vec<f64>>> {
+        self.note(Operation::HvpBlock);
+        self.inner.hvp_block(here, vs)
+    }
+    fn hvp_of_gradient(&mut self, here: Evaluation<'_, Vec<f64>, Order>) -> Result<Vec<f64>> {
+        self.note(Operation::HvpOfGradient);
+        self.inner.hvp_of_gradient(here)
+    }
+}
+
+/// Checks that each operation of the wrapper that `wrap` makes asks its inner oracle for what `expected` says, given what the inner
+/// products are: itself, for wrappers that only pass on ([`same`]); no default of a trait may stand in for it.
+///
+/// # Panics
+/// When it does not.
+pub fn check_wrapper<W>(wrap: impl Fn(Spy) -> W, expected: impl Fn(Operation, Products) -> Vec<Operation>)
+where
+    W: HvpOracle<Vector = Vec<f64>> + SampledOracle,
+{
+    use Operation::{Evaluate, Gradient, Hvp, HvpBlock, HvpOfGradient, Loss, Restrict};
+    let quadratic = Quadratic::diagonal(&[1.0, 2.0, 0.5]);
+    let theta = vec![1.0, -2.0, 0.5];
+    assert_eq!(quadratic.dim(), theta.dim());
+    let kinds = [
+        Products::Exact,
+        Products::GaussNewton,
+        Products::ForwardDifference { step: 0.125 },
+        Products::CentralDifference { step: 0.25 },
+    ];
+    for products in kinds {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let inner = ProblemOracle::new(quadratic.clone());
+        let mut wrapper = wrap(Spy { inner, products, seen: Rc::clone(&seen) });
+        seen.borrow_mut().clear();
+        let mut ask = |operation: Operation| -> Result<()> {
+            let here = wrapper.evaluate(&theta, Pass::Probe, Order::Second)?;
+            seen.borrow_mut().clear();
+            match operation {
+                Evaluate(pass, order) => drop(wrapper.evaluate(&theta, pass, order)?),
+                Gradient => drop(wrapper.gradient(theta.clone())?),
+                Loss => drop(wrapper.loss(&theta)?),
+                Restrict(some) => wrapper.restrict(some.then_some(Sample { fraction: 0.5, seed: 3 }))?,
+                Operation::Products => drop(wrapper.products()),
+                Hvp(record) => drop(wrapper.hvp(&here, &theta, record)?),
+                HvpBlock => drop(wrapper.hvp_block(&here, &[theta.clone(), theta.clone()])?),
+                HvpOfGradient => drop(wrapper.hvp_of_gradient(here)?),
+            }
+            let found: Vec<_> =
+                seen.borrow().iter().copied().filter(|seen| *seen != Operation::Products).collect();
+            assert_eq!(
+                found,
+                expected(operation, products),
+                "what {operation:?} of the wrapper asks the inner oracle"
+            );
+            Ok(())
+        };
+        let operations = [
+            Evaluate(Pass::Commit, Order::First),
+            Evaluate(Pass::Commit, Order::Second),
+            Evaluate(Pass::Probe, Order::First),
+            Evaluate(Pass::Probe, Order::Second),
+            Gradient,
+            Loss,
+            Restrict(true),
+            Restrict(false),
+            Hvp(Use::Again),
+            Hvp(Use::Last),
+            HvpBlock,
+            HvpOfGradient,
+        ];
+        for operation in operations {
+            if let Err(error) = ask(operation) {
+                panic!("{operation:?} failed: {error}");
+            }
+        }
+        if expected(Operation::Products, products) == [Operation::Products] {
+            assert_eq!(wrapper.products(), products, "what the wrapper's products are");
+        }
+    }
+}
+
+/// A wrapper that passes everything on.
+pub fn same(operation: Operation, _: Products) -> Vec<Operation> {
+    vec![operation]
+}
