@@ -212,61 +212,102 @@ fn the_empty_recipe_is_the_digits_run() {
     assert_eq!(builtin("digits", &[]).unwrap(), Recipe::default());
 }
 
+/// Assignments that between them use every kind of key.
+const VARIANTS: &[&[&str]] = &[
+    &[],
+    &["method.gnr=false", "method.sam=true"],
+    &[
+        "method.gnr.hvp=central-difference",
+        "method.gnr.rho_schedule=proportional-to-lr",
+        "method.gnr.every=7",
+        "method.gnr.batch_fraction=0.25",
+    ],
+    &["method.gnr.hvp=gauss-newton", "method.gnr.every=2"],
+    &["train.average={kind=\"ema\", decay=0.99}"],
+    &["train.average.kind=swa", "train.epochs=1"],
+    &["method.group=16", "method.sam=true", "method.gnr=false"],
+    &["method.gnr.from_epoch=20", "method.sam.from_epoch=29"],
+    &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
+    &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],
+    &["schedule.name=step", "schedule.every_epochs=7", "schedule.warmup_epochs=1.5"],
+    &["data.name=folder", "data.dir=pictures", "data.resize.height=32", "data.subset.count=100"],
+    &[
+        "data.name=imagenet",
+        "data.resize.height=224",
+        "data.resize.interpolation=bicubic",
+        "data.crop_scale=[0.2, 1]",
+    ],
+    &[
+        "data.augment=imagenet",
+        "data.crop_ratio=[0.5, 2]",
+        "data.rand_augment=true",
+        "data.mixup=0.8",
+        "data.cutmix=1",
+    ],
+    &[
+        "data.augment=flip",
+        "data.rand_augment.magnitude=7",
+        "data.random_erasing.probability=0.25",
+        "data.mixup=0.2",
+    ],
+    &["data.label_noise.rate=0.4"],
+    &["data.label_noise.rate=0", "data.label_noise.kind=pairflip", "data.label_noise.validation=true"],
+    &["data.label_noise.file=labels.npy"],
+    &["data.cutout=16", "data.color_jitter.hue=0.1", "data.cutmix=1", "data.mix_probability=0.5"],
+    &["model.weights=w.safetensors", "model.load=matching", "train.log_every_steps=3"],
+    &["model.weights=w.pth", "model.weights_key=ema", "model.load=new-head", "model.freeze=backbone"],
+    &["model.freeze=[\"conv1\", \"layer1.*\"]", "optimizer.no_decay=norm-and-bias"],
+    &["optimizer.name=adamw", "optimizer.no_decay=norm-bias-and-position"],
+    &["optimizer.group=[{match=\"fc\", lr_scale=10}, {match=\"*.bias\", weight_decay=0}]"],
+    &["optimizer.name=adam", "optimizer.eps=1e-6", "optimizer.weight_decay=0.001"],
+    &["optimizer.nesterov=true", "optimizer.lr=0.05", "schedule.name=inverse-sqrt"],
+    &["schedule.floor=0.01", "schedule.warmup_epochs=2"],
+    &["schedule.name=step", "schedule.factor=0.5"],
+];
+
 #[test]
 fn a_written_recipe_is_the_same_recipe() {
-    let variants: &[&[&str]] = &[
-        &[],
-        &["method.gnr=false", "method.sam=true"],
-        &[
-            "method.gnr.hvp=central-difference",
-            "method.gnr.rho_schedule=proportional-to-lr",
-            "method.gnr.every=7",
-            "method.gnr.batch_fraction=0.25",
-        ],
-        &["method.gnr.hvp=gauss-newton", "method.gnr.every=2"],
-        &["train.average={kind=\"ema\", decay=0.99}"],
-        &["train.average.kind=swa", "train.epochs=1"],
-        &["method.group=16", "method.sam=true", "method.gnr=false"],
-        &["method.gnr.from_epoch=20", "method.sam.from_epoch=29"],
-        &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
-        &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],
-        &["schedule.name=step", "schedule.every_epochs=7", "schedule.warmup_epochs=1.5"],
-        &["data.name=folder", "data.dir=pictures", "data.resize.height=32", "data.subset.count=100"],
-        &[
-            "data.name=imagenet",
-            "data.resize.height=224",
-            "data.resize.interpolation=bicubic",
-            "data.crop_scale=[0.2, 1]",
-        ],
-        &[
-            "data.augment=imagenet",
-            "data.crop_ratio=[0.5, 2]",
-            "data.rand_augment=true",
-            "data.mixup=0.8",
-            "data.cutmix=1",
-        ],
-        &[
-            "data.augment=flip",
-            "data.rand_augment.magnitude=7",
-            "data.random_erasing.probability=0.25",
-            "data.mixup=0.2",
-        ],
-        &["data.label_noise.rate=0.4"],
-        &["data.label_noise.rate=0", "data.label_noise.kind=pairflip", "data.label_noise.validation=true"],
-        &["data.label_noise.file=labels.npy"],
-        &["data.cutout=16", "data.color_jitter.hue=0.1", "data.cutmix=1", "data.mix_probability=0.5"],
-        &["model.weights=w.safetensors", "model.load=matching", "train.log_every_steps=3"],
-        &["model.weights=w.pth", "model.weights_key=ema", "model.load=new-head", "model.freeze=backbone"],
-        &["model.freeze=[\"conv1\", \"layer1.*\"]", "optimizer.no_decay=norm-and-bias"],
-        &["optimizer.name=adamw", "optimizer.no_decay=norm-bias-and-position"],
-        &["optimizer.group=[{match=\"fc\", lr_scale=10}, {match=\"*.bias\", weight_decay=0}]"],
-    ];
-    for sets in variants {
+    for sets in VARIANTS {
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
         let recipe = Recipe::parse("r.toml", "r", "", &sets).unwrap();
         let text = recipe.to_toml().unwrap();
         assert_eq!(Recipe::parse("again.toml", "x", &text, &[]).unwrap(), recipe, "{text}");
     }
+}
+
+/// The text of a recipe is the address of its run. `recipes.txt` has the FNV-1a hash of each: when this test fails, runs that were
+/// finished would be repeated.
+#[test]
+fn the_text_of_known_recipes_stays() {
+    let fnv1a = |text: &str| {
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        text.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
+    };
+    let mut texts: Vec<(String, String)> = Vec::new();
+    for known in BUILTIN {
+        texts.push((known.name.into(), builtin(known.name, &[]).unwrap().to_toml().unwrap()));
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+    for folder in ["paper", "small"] {
+        let mut paths: Vec<_> =
+            std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
+            let name = format!("{folder}/{}", path.file_stem().unwrap().to_string_lossy());
+            texts.push((name, Recipe::load(&path, &[]).unwrap().to_toml().unwrap()));
+        }
+    }
+    for sets in VARIANTS {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let recipe = Recipe::parse("r.toml", "r", "", &sets).unwrap();
+        texts.push((sets.join(" "), recipe.to_toml().unwrap()));
+    }
+    let expected: Vec<_> = include_str!("recipes.txt").lines().collect();
+    for (index, (name, text)) in texts.iter().enumerate() {
+        let found = format!("{:016x} {name}", fnv1a(text));
+        assert_eq!(expected.get(index).copied(), Some(found.as_str()), "the text is now\n{text}");
+    }
+    assert_eq!(expected.len(), texts.len(), "recipes.txt has other recipes too");
 }
 
 /// Runs are addressed by their recipe's text: a key that a recipe does not use must not be in it.
