@@ -11,7 +11,7 @@ mod state;
 pub use grouped::Grouped;
 
 use crate::{
-    Checkpoint, Elementwise, Error, Result, Vector,
+    Checkpoint, Elementwise, Result, Vector,
     registry::{Configured, Entry, Registered, Values},
 };
 
@@ -28,12 +28,12 @@ macro_rules! optimizers {
         /// The optimiser that the settings are of.
         ///
         /// # Errors
-        /// [`Error::Setting`] when no optimiser has that name; those of the optimiser.
+        /// [`Error::Setting`](crate::Error::Setting) when no optimiser has that name; those of the optimiser.
         pub fn build<V: Elementwise + 'static>(values: &Values) -> Result<Box<dyn Optimizer<V>>> {
             $(if values.of() == <$name<V> as Registered>::ENTRY.name {
                 return Ok(Box::new(<$name<V> as Configured>::configured(values)?));
             })+
-            Err(unknown(values.of()))
+            Err(crate::registry::unknown("optimizer", entries(), values.of()))
         }
     };
 }
@@ -42,12 +42,6 @@ optimizers! {
     sgd::Sgd,
     adam::Adam,
     adam_w::AdamW,
-}
-
-fn unknown(name: &'static str) -> Error {
-    let known: Vec<&str> = entries().iter().map(|entry| entry.name).collect();
-    let requirement = format!("expected one of {}", known.join(", "));
-    Error::Setting { method: "optimizer", key: "name".into(), found: format!("{name:?}"), requirement }
 }
 
 /// Moves θ along a direction. The only place where θ changes.

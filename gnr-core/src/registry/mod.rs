@@ -23,7 +23,7 @@ pub use key::{Key, Unset};
 pub use value::{Domain, Interval, Value};
 pub use values::Values;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// What a method says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,7 @@ pub trait Configured: Registered + Sized {
     /// The method with these settings, which are of its entry.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) and [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for settings
+    /// [`Error::Setting`] and [`Error::InvalidHyperparameter`] for settings
     /// that it does not take.
     fn configured(values: &Values) -> Result<Self>;
 
@@ -105,10 +105,10 @@ impl Entry {
     /// The settings of this method: those given, and the defaults of the others.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) for a key that the method does not have, a value outside its domain, a key without default
+    /// [`Error::Setting`] for a key that the method does not have, a value outside its domain, a key without default
     /// that is missing, and settings that do not go together.
     pub fn values<'k>(&self, given: impl IntoIterator<Item = (&'k str, Value)>) -> Result<Values> {
-        let mut values = Values::new(self.name, self.keys);
+        let mut values = Values::empty(self);
         given.into_iter().try_for_each(|(name, value)| values.set(name, value))?;
         values.fill()?;
         if let Some(resolve) = self.resolve {
@@ -119,6 +119,13 @@ impl Entry {
 }
 
 /// The entry called `name`.
-pub fn find<'e>(entries: &[&'e Entry], name: &str) -> Option<&'e Entry> {
+pub fn find(entries: &[&'static Entry], name: &str) -> Option<&'static Entry> {
     entries.iter().find(|entry| entry.name == name).copied()
+}
+
+/// The error of a name that no entry of a kind has.
+pub(crate) fn unknown(kind: &'static str, entries: &[&Entry], name: &str) -> Error {
+    let known: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+    let requirement = format!("expected one of {}", known.join(", "));
+    Error::Setting { method: kind, key: "name".into(), found: format!("{name:?}"), requirement }
 }

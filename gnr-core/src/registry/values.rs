@@ -1,6 +1,6 @@
 //! The settings of one method: checked values by key.
 
-use super::{Key, Unset, Value};
+use super::{Entry, Key, Unset, Value};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
@@ -13,8 +13,9 @@ pub struct Values {
 }
 
 impl Values {
-    pub(super) fn new(of: &'static str, keys: &'static [Key]) -> Self {
-        Self { of, keys, set: BTreeMap::new() }
+    /// No setting of the method yet, not even a default.
+    pub fn empty(entry: &Entry) -> Self {
+        Self { of: entry.name, keys: entry.keys, set: BTreeMap::new() }
     }
 
     /// The name of the method.

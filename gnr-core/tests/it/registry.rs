@@ -3,11 +3,12 @@
 use gnr_core::{
     Error, optimizer,
     registry::{Configured, Domain, Entry, Interval, Key, Unset, Value, find},
+    schedule,
 };
 
 /// Every entry of every kind.
 fn all() -> Vec<&'static Entry> {
-    optimizer::entries().to_vec()
+    [optimizer::entries(), schedule::entries()].concat()
 }
 
 #[test]
@@ -17,7 +18,8 @@ fn every_entry_is_complete() {
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{name}");
         assert!(!title.is_empty() && equation.contains(['=', '←']), "{name}: title and equation");
         assert!(doc.len() > 30 && doc.ends_with('.'), "{name}: {doc:?} is no sentence");
-        assert!(reference.chars().any(|c| c.is_ascii_digit()), "{name}: {reference:?} has no year");
+        assert!(reference.len() > 40, "{name}: {reference:?} is no reference");
+        assert!(entry.cost.gradients >= 0.0 && entry.cost.products >= 0.0, "{name}: cost");
         assert!(all()[..index].iter().all(|other| other.name != *name), "{name} is there twice");
         for (index, key) in entry.keys.iter().enumerate() {
             assert!(key.doc.len() > 8, "{name}.{}: no documentation", key.name);

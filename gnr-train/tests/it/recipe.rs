@@ -2,7 +2,7 @@
 
 use gnr_train::{
     Recipe,
-    recipe::{AverageKind, BUILTIN, Hvp, OptimizerName, builtin},
+    recipe::{AverageKind, BUILTIN, Hvp, builtin},
 };
 
 fn refused(text: &str, sets: &[&str]) -> String {
@@ -83,6 +83,25 @@ fn refusals_name_place_key_expectation_and_finding() {
         (
             "[optimizer]\nname = \"adam\"\nmomentum = 0.9",
             "r.toml:3: `optimizer.momentum` only goes with name = \"sgd\"",
+        ),
+        (
+            "[optimizer]\nnesterov = true\nmomentum = 0",
+            "r.toml:2: `optimizer.nesterov` = true: needs a momentum above 0",
+        ),
+        ("[optimizer]\nbetas = [0.9, 0.99]", "r.toml:2: `optimizer.betas` only goes with name = \"adam\""),
+        (
+            "[optimizer]\nname = \"adam\"\nbetas = [0.9, 1]",
+            "r.toml:3: `optimizer.betas` = [0.9, 1.0]: both must lie in [0, 1)",
+        ),
+        (
+            "[optimizer]\nname = \"adam\"\nbetas = 0.9",
+            "r.toml:3: `optimizer.betas` = 0.9: expected two numbers",
+        ),
+        ("[optimizer]\nname = \"sdg\"", "r.toml:2: `optimizer.name` = \"sdg\": expected one of sgd, adam"),
+        ("[schedule]\nmilestones = [3]", "r.toml:2: `schedule.milestones` only goes with name = \"step\""),
+        (
+            "[schedule]\nname = \"step\"\nmilestones = [3]\nevery_epochs = 2",
+            "r.toml:3: `schedule.milestones` = given: `every_epochs` is given too: one of the two",
         ),
         ("[schedule]\nfloor = 0.2", "r.toml:2: `schedule.floor` = 0.2: must lie in [0, optimizer.lr]"),
         ("[model]\nname = \"resnet-20\"", "did you mean `resnet20`?"),
@@ -200,7 +219,7 @@ fn assignments_win_over_text() {
     let recipe =
         Recipe::parse("r.toml", "r", "[method]\nsam = true\ngnr = { rho = 1 }", &sets.map(String::from))
             .unwrap();
-    assert_eq!(recipe.optimizer.name, OptimizerName::AdamW);
+    assert_eq!(recipe.optimizer.name, "adamw");
     assert_eq!(recipe.method.sam.map(|sam| sam.rho), Some(0.2));
     assert_eq!(recipe.method.gnr, None);
     assert_eq!(recipe.model.widths, Some(vec![4, 8, 16]));
