@@ -70,6 +70,18 @@ pub enum Error {
         /// What would be valid.
         requirement: &'static str,
     },
+    /// A setting that a method does not have, or a value that it does not take.
+    #[error("{method}: `{key}` = {found}: {requirement}")]
+    Setting {
+        /// The name of the method.
+        method: &'static str,
+        /// The key.
+        key: String,
+        /// The value, or `nothing`.
+        found: String,
+        /// What would be valid.
+        requirement: String,
+    },
     /// A named leaf of a checkpoint is missing or does not fit.
     #[error("checkpoint leaf `{name}`: {problem}")]
     CheckpointLeaf {

@@ -63,6 +63,7 @@ mod method;
 pub mod optimizer;
 mod oracle;
 pub mod random;
+pub mod registry;
 pub mod regularizer;
 pub mod schedule;
 #[cfg(feature = "testing")]

@@ -8,8 +8,8 @@ use crate::{error::Result, recipe::Recipe};
 
 /// Doubts about the recipe alone, in words.
 pub(crate) fn of_settings(recipe: &Recipe) -> Vec<String> {
-    let (schedule, lr, epochs) = (&recipe.schedule, recipe.optimizer.lr, recipe.train.epochs);
-    let warm_up = schedule.warmup_epochs;
+    let (schedule, lr, epochs) = (&recipe.schedule.settings.0, recipe.optimizer.lr, recipe.train.epochs);
+    let warm_up = schedule.number("warmup_epochs").unwrap_or(0.0);
     let mut told = Vec::new();
     if warm_up >= epochs as f64 {
         told.push(format!(
@@ -17,7 +17,7 @@ pub(crate) fn of_settings(recipe: &Recipe) -> Vec<String> {
              reaches optimizer.lr = {lr}. Expected a warm-up of a few epochs"
         ));
     }
-    let milestones = schedule.milestones.as_deref().unwrap_or_default();
+    let milestones = schedule.integers("milestones").unwrap_or_default();
     let of = |test: &dyn Fn(u64) -> bool| {
         let found = milestones.iter().filter(|epoch| test(**epoch));
         found.map(u64::to_string).collect::<Vec<_>>().join(", ")
@@ -35,7 +35,7 @@ pub(crate) fn of_settings(recipe: &Recipe) -> Vec<String> {
              Expected epochs before the end"
         ));
     }
-    if let Some(every) = schedule.every_epochs {
+    if let Ok(every) = schedule.integer("every_epochs") {
         if every >= epochs {
             told.push(format!(
                 "schedule.every_epochs = {every} is not less than train.epochs = {epochs}: the learning rate never drops. Expected a \

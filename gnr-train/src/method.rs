@@ -1,15 +1,16 @@
 //! From a recipe to the values of gnr-core: regularisers, optimiser, learning-rate schedule, clipping.
 
 use gnr_core::{
-    Adam, AdamW, CentralDiff, Clip, Cosine, Elementwise, Every, ForwardDiff, FromStep, Gnr, Grouped,
-    HvpOracle, InverseSqrt, Method, Milestones, OnSample, Optimizer, Partition, Proportional, Result, Sam,
-    SampledOracle, Schedule, Sgd, StepDecay, StepReport, WarmUp,
+    CentralDiff, Clip, Elementwise, Every, ForwardDiff, FromStep, Gnr, Grouped, HvpOracle, InverseSqrt,
+    Method, OnSample, Optimizer, Partition, Proportional, Result, Sam, SampledOracle, Schedule, StepReport,
+    optimizer,
+    schedule::{self, Span},
 };
 
 use gnr_nn::Curvature;
 
 use crate::{
-    recipe::{Hvp, OptimizerName, Recipe, RhoSchedule, ScheduleName},
+    recipe::{Hvp, Recipe, RhoSchedule},
     select::Groups,
 };
 
@@ -63,7 +64,7 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
         Ok(Self {
             method: Method {
                 regularizer: (sam, gnr),
-                optimizer: optimizer(recipe, groups)?,
+                optimizer: in_groups(recipe, groups)?,
                 learning_rate: rate()?,
                 clip,
             },
@@ -102,70 +103,23 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
     }
 }
 
-fn optimizer<V: Elementwise + Partition + 'static>(
+fn in_groups<V: Elementwise + Partition + 'static>(
     recipe: &Recipe,
     groups: &Groups,
 ) -> Result<Box<dyn Optimizer<V>>> {
+    let build = |weight_decay| optimizer::build(&recipe.optimizer.values(weight_decay)?);
     match groups.settings[..] {
-        [only] if only.lr_scale == 1.0 => one_optimizer(recipe, only.weight_decay),
+        [only] if only.lr_scale == 1.0 => build(only.weight_decay),
         _ => {
             let optimizers = (groups.settings.iter())
-                .map(|setting| Ok((one_optimizer(recipe, setting.weight_decay)?, setting.lr_scale)))
+                .map(|setting| Ok((build(setting.weight_decay)?, setting.lr_scale)))
                 .collect::<Result<Vec<_>>>()?;
             Ok(Box::new(Grouped::new(optimizers, groups.of.clone())?))
         }
     }
 }
 
-fn one_optimizer<V: Elementwise + 'static>(recipe: &Recipe, decay: f64) -> Result<Box<dyn Optimizer<V>>> {
-    let chosen = &recipe.optimizer;
-    let [beta1, beta2] = chosen.betas.unwrap_or([0.9, 0.999]);
-    let eps = chosen.eps.unwrap_or(1e-8);
-    Ok(match chosen.name {
-        OptimizerName::Sgd => {
-            let momentum = chosen.momentum.unwrap_or(0.0);
-            let sgd = Sgd::new().with_weight_decay(decay)?;
-            Box::new(match chosen.nesterov {
-                Some(true) => sgd.with_nesterov_momentum(momentum)?,
-                _ => sgd.with_momentum(momentum)?,
-            })
-        }
-        OptimizerName::Adam => {
-            Box::new(Adam::new().with_betas(beta1, beta2)?.with_eps(eps)?.with_weight_decay(decay)?)
-        }
-        OptimizerName::AdamW => {
-            Box::new(AdamW::new().with_betas(beta1, beta2)?.with_eps(eps)?.with_weight_decay(decay)?)
-        }
-    })
-}
-
 pub(crate) fn learning_rate(recipe: &Recipe, steps_per_epoch: u64) -> Result<BoxedSchedule> {
-    let (schedule, base) = (&recipe.schedule, recipe.optimizer.lr);
-    let total = recipe.train.epochs.saturating_mul(steps_per_epoch);
-    // A float-to-int cast saturates, so an absurd warm-up is a warm-up of the whole run.
-    let warm_up = ((schedule.warmup_epochs * steps_per_epoch as f64).round() as u64).min(total);
-    // Milestones are epochs of the run; the inner schedule starts counting after the warm-up.
-    let after = |epoch: u64| epoch.saturating_mul(steps_per_epoch).saturating_sub(warm_up);
-    let factor = schedule.factor.unwrap_or(0.1);
-    let inner: BoxedSchedule = match schedule.name {
-        ScheduleName::Constant => Box::new(base),
-        ScheduleName::Cosine => Box::new(Cosine::new(base, total - warm_up, schedule.floor.unwrap_or(0.0))?),
-        ScheduleName::InverseSqrt => Box::new(InverseSqrt::new(base)?),
-        ScheduleName::Step => match &schedule.milestones {
-            Some(epochs) => {
-                let steps: Vec<u64> = epochs.iter().map(|&epoch| after(epoch)).collect();
-                Box::new(Milestones::new(base, factor, steps)?)
-            }
-            None => {
-                let every = schedule.every_epochs.unwrap_or(30);
-                if warm_up == 0 {
-                    Box::new(StepDecay::new(base, factor, every.saturating_mul(steps_per_epoch))?)
-                } else {
-                    let drops = (1..=recipe.train.epochs / every).map(|drop| after(drop * every));
-                    Box::new(Milestones::new(base, factor, drops.collect::<Vec<u64>>())?)
-                }
-            }
-        },
-    };
-    Ok(Box::new(WarmUp::new(warm_up, inner)))
+    let span = Span::new(recipe.optimizer.lr, recipe.train.epochs, steps_per_epoch);
+    schedule::build(&recipe.schedule.settings.0, span)
 }

@@ -1,7 +1,11 @@
 //! Adam, with weight decay coupled to the gradient.
 
-use super::{Optimizer, moments::Moments};
-use crate::{Checkpoint, Elementwise, Result, StateSink, StateSource, schedule::validate_constant};
+use super::{Optimizer, keys, moments::Moments};
+use crate::{
+    Checkpoint, Elementwise, Result, StateSink, StateSource, Vector,
+    registry::{Configured, Cost, Entry, Registered, Values},
+    schedule::validate_constant,
+};
 
 /// Adam, as in PyTorch's `torch.optim.Adam`.
 ///
@@ -20,6 +24,27 @@ use crate::{Checkpoint, Elementwise, Result, StateSink, StateSource, schedule::v
 pub struct Adam<V> {
     moments: Moments<V>,
     weight_decay: f64,
+}
+
+impl<V> Registered for Adam<V> {
+    const ENTRY: &'static Entry = &Entry {
+        name: "adam",
+        title: "Adam",
+        doc: "Steps along the running mean of the direction, each coordinate divided by the root of its running square, as `torch.optim.Adam`.",
+        equation: "d = h + λθ,  m ← β₁m + (1−β₁)d,  v ← β₂v + (1−β₂)d²,  θ ← θ − η·(m/(1−β₁ᵗ))/(√(v/(1−β₂ᵗ)) + ε)",
+        keys: &[keys::lr(1e-3), keys::betas(&[0.9, 0.999]), keys::eps(1e-8), keys::coupled_decay(0.0)],
+        cost: Cost::state(2),
+        reference: "Kingma and Ba, \"Adam: A Method for Stochastic Optimization\", ICLR 2015, Algorithm 1",
+        resolve: None,
+    };
+}
+
+impl<V> Configured for Adam<V> {
+    fn configured(values: &Values) -> Result<Self> {
+        let [beta1, beta2] = values.pair("betas")?;
+        let adam = Self::new().with_betas(beta1, beta2)?.with_eps(values.number("eps")?)?;
+        adam.with_weight_decay(values.number("weight_decay")?)
+    }
 }
 
 impl<V> Default for Adam<V> {
@@ -76,7 +101,7 @@ impl<V: Elementwise> Optimizer<V> for Adam<V> {
     }
 }
 
-impl<V: Elementwise> Checkpoint<V> for Adam<V> {
+impl<V: Vector> Checkpoint<V> for Adam<V> {
     fn save(&self, sink: &mut dyn StateSink<V>) -> Result<()> {
         self.moments.save(sink)
     }

@@ -1,7 +1,11 @@
 //! AdamW: Adam with decoupled weight decay.
 
-use super::{Optimizer, moments::Moments};
-use crate::{Checkpoint, Elementwise, Result, StateSink, StateSource, schedule::validate_constant};
+use super::{Optimizer, keys, moments::Moments};
+use crate::{
+    Checkpoint, Elementwise, Result, StateSink, StateSource, Vector,
+    registry::{Configured, Cost, Entry, Registered, Values},
+    schedule::validate_constant,
+};
 
 /// AdamW, as in PyTorch's `torch.optim.AdamW`.
 ///
@@ -20,6 +24,27 @@ use crate::{Checkpoint, Elementwise, Result, StateSink, StateSource, schedule::v
 pub struct AdamW<V> {
     moments: Moments<V>,
     weight_decay: f64,
+}
+
+impl<V> Registered for AdamW<V> {
+    const ENTRY: &'static Entry = &Entry {
+        name: "adamw",
+        title: "AdamW",
+        doc: "Adam with decoupled weight decay, as `torch.optim.AdamW`.",
+        equation: "θ ← (1 − ηλ)θ,  m ← β₁m + (1−β₁)h,  v ← β₂v + (1−β₂)h²,  θ ← θ − η·(m/(1−β₁ᵗ))/(√(v/(1−β₂ᵗ)) + ε)",
+        keys: &[keys::lr(1e-3), keys::betas(&[0.9, 0.999]), keys::eps(1e-8), keys::decoupled_decay(0.01)],
+        cost: Cost::state(2),
+        reference: "Loshchilov and Hutter, \"Decoupled Weight Decay Regularization\", ICLR 2019, Algorithm 2",
+        resolve: None,
+    };
+}
+
+impl<V> Configured for AdamW<V> {
+    fn configured(values: &Values) -> Result<Self> {
+        let [beta1, beta2] = values.pair("betas")?;
+        let adam = Self::new().with_betas(beta1, beta2)?.with_eps(values.number("eps")?)?;
+        adam.with_weight_decay(values.number("weight_decay")?)
+    }
 }
 
 impl<V> Default for AdamW<V> {
@@ -73,7 +98,7 @@ impl<V: Elementwise> Optimizer<V> for AdamW<V> {
     }
 }
 
-impl<V: Elementwise> Checkpoint<V> for AdamW<V> {
+impl<V: Vector> Checkpoint<V> for AdamW<V> {
     fn save(&self, sink: &mut dyn StateSink<V>) -> Result<()> {
         self.moments.save(sink)
     }

@@ -3,15 +3,46 @@
 mod adam;
 mod adam_w;
 mod grouped;
+mod keys;
 mod moments;
 mod sgd;
+mod state;
 
-pub use adam::Adam;
-pub use adam_w::AdamW;
 pub use grouped::Grouped;
-pub use sgd::Sgd;
 
-use crate::{Checkpoint, Result, Vector};
+use crate::{
+    Checkpoint, Elementwise, Result, Vector,
+    registry::{Configured, Entry, Registered, Values},
+};
+
+/// Exports the optimisers, lists their entries and builds them by name.
+macro_rules! optimizers {
+    ($($file:ident::$name:ident),+ $(,)?) => {
+        $(pub use $file::$name;)+
+
+        /// Every optimiser that has a name, in the order of listings.
+        pub fn entries() -> &'static [&'static Entry] {
+            &[$(<$name<Vec<f64>> as Registered>::ENTRY),+]
+        }
+
+        /// The optimiser that the settings are of.
+        ///
+        /// # Errors
+        /// [`Error::Setting`](crate::Error::Setting) when no optimiser has that name; those of the optimiser.
+        pub fn build<V: Elementwise + 'static>(values: &Values) -> Result<Box<dyn Optimizer<V>>> {
+            $(if values.of() == <$name<V> as Registered>::ENTRY.name {
+                return Ok(Box::new(<$name<V> as Configured>::configured(values)?));
+            })+
+            Err(crate::registry::unknown("optimizer", entries(), values.of()))
+        }
+    };
+}
+
+optimizers! {
+    sgd::Sgd,
+    adam::Adam,
+    adam_w::AdamW,
+}
 
 /// Moves θ along a direction. The only place where θ changes.
 pub trait Optimizer<V: Vector>: Checkpoint<V> {

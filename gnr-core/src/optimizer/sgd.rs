@@ -1,9 +1,12 @@
 //! Stochastic gradient descent with momentum, Nesterov momentum and coupled weight decay.
 
-use super::Optimizer;
+use super::{Optimizer, keys};
 use crate::{
-    Checkpoint, Leaf, Result, StateSink, StateSource, Vector, checkpoint::optional_vector,
-    schedule::validate_constant, vector::same_dim,
+    Checkpoint, Leaf, Result, StateSink, StateSource, Vector,
+    checkpoint::optional_vector,
+    registry::{Configured, Cost, Entry, Interval, Key, Registered, Value, Values},
+    schedule::validate_constant,
+    vector::same_dim,
 };
 
 /// Which point of the momentum's path a step uses.
@@ -44,6 +47,41 @@ pub struct Sgd<V> {
     kind: Momentum,
     weight_decay: f64,
     momentum: Option<V>,
+}
+
+impl<V> Registered for Sgd<V> {
+    const ENTRY: &'static Entry = &Entry {
+        name: "sgd",
+        title: "SGD",
+        doc: "Stochastic gradient descent with heavy-ball or Nesterov momentum, as `torch.optim.SGD` without dampening.",
+        equation: "d = h + λθ,  b ← μb + d,  θ ← θ − η·b  (Nesterov: θ − η(d + μb))",
+        keys: &[
+            keys::lr(0.1),
+            Key::number("momentum", Interval::RATE, 0.9, "momentum μ; 0: none"),
+            Key::flag("nesterov", false, "Nesterov's momentum instead of the heavy ball"),
+            keys::coupled_decay(5e-4),
+        ],
+        cost: Cost::state(1),
+        reference: "Sutskever et al., \"On the importance of initialization and momentum in deep learning\", ICML 2013",
+        resolve: Some(|values| match (values.flag("nesterov")?, values.get("momentum")) {
+            (true, Some(&Value::Number(0.0))) => {
+                Err(values.refusal("nesterov", "true", "needs a momentum above 0"))
+            }
+            _ => Ok(()),
+        }),
+    };
+}
+
+impl<V> Configured for Sgd<V> {
+    fn configured(values: &Values) -> Result<Self> {
+        let sgd = Self::new().with_weight_decay(values.number("weight_decay")?)?;
+        let momentum = values.number("momentum")?;
+        if values.flag("nesterov")? {
+            sgd.with_nesterov_momentum(momentum)
+        } else {
+            sgd.with_momentum(momentum)
+        }
+    }
 }
 
 impl<V> Default for Sgd<V> {

@@ -1,7 +1,10 @@
 //! Half a cosine from a base value down to a floor.
 
-use super::{Schedule, validate_constant};
-use crate::Result;
+use super::{Schedule, Span, Spanning, keys, validate_constant};
+use crate::{
+    Result,
+    registry::{Cost, Entry, Registered, Values},
+};
 
 /// floor + (base − floor)·(1 + cos(π t/total))/2 for t < total, and floor from there on.
 ///
@@ -50,5 +53,24 @@ impl Schedule for Cosine {
         }
         let phase = std::f64::consts::PI * t as f64 / self.total as f64;
         self.floor + (self.base - self.floor) * (1.0 + phase.cos()) / 2.0
+    }
+}
+
+impl Registered for Cosine {
+    const ENTRY: &'static Entry = &Entry {
+        name: "cosine",
+        title: "cosine",
+        doc: "Half a cosine from the peak down to a floor, which it reaches at the end of the run.",
+        equation: "η(t) = floor + (η₀ − floor)·(1 + cos(πt/T))/2",
+        keys: &[keys::WARM_UP, keys::floor(0.0)],
+        cost: Cost::state(0),
+        reference: "Loshchilov and Hutter, \"SGDR: Stochastic Gradient Descent with Warm Restarts\", ICLR 2017, Eq. 5, without restarts",
+        resolve: None,
+    };
+}
+
+impl Spanning for Cosine {
+    fn spanning(values: &Values, span: &Span) -> Result<Box<dyn Schedule>> {
+        Ok(Box::new(Self::new(span.peak, span.steps(), keys::checked_floor(values, span)?)?))
     }
 }

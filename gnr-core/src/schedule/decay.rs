@@ -1,7 +1,10 @@
 //! Piecewise constant decay: at regular steps, or at given ones.
 
-use super::{Schedule, validate_constant};
-use crate::{Error, Result};
+use super::{Schedule, Span, Spanning, keys, validate_constant};
+use crate::{
+    Error, Result,
+    registry::{Cost, Domain, Entry, Interval, Key, Registered, Value, Values},
+};
 
 /// base·factor^⌊t/every⌋.
 ///
@@ -67,6 +70,57 @@ impl Schedule for Milestones {
     fn at(&self, t: u64) -> f64 {
         let drops = self.milestones.iter().filter(|&&milestone| milestone <= t).count();
         self.base * power(self.factor, drops as u64)
+    }
+}
+
+impl Registered for StepDecay {
+    const ENTRY: &'static Entry = &Entry {
+        name: "step",
+        title: "step",
+        doc: "Drops by a factor at regular epochs, or at given ones.",
+        equation: "η(t) = η₀·factor^(number of drops until t)",
+        keys: &[
+            keys::WARM_UP,
+            Key::number("factor", Interval::FRACTION, 0.1, "factor of each drop"),
+            Key::absent(
+                "every_epochs",
+                Domain::Integer(1),
+                "a drop every so many epochs; 30 unless `milestones` are given",
+            ),
+            Key::absent(
+                "milestones",
+                Domain::Integers,
+                "the epochs at which to drop, instead of `every_epochs`",
+            ),
+        ],
+        cost: Cost::state(0),
+        reference: "He et al., \"Deep Residual Learning for Image Recognition\", CVPR 2016, Section 3.4",
+        resolve: Some(|values| match (values.get("every_epochs"), values.get("milestones")) {
+            (None, None) => values.set("every_epochs", Value::Integer(30)),
+            (Some(_), Some(_)) => {
+                Err(values.refusal("milestones", "given", "`every_epochs` is given too: one of the two"))
+            }
+            _ => Ok(()),
+        }),
+    };
+}
+
+/// Milestones are epochs of the run; the schedule counts from the end of the warm-up.
+impl Spanning for StepDecay {
+    fn spanning(values: &Values, span: &Span) -> Result<Box<dyn Schedule>> {
+        let factor = values.number("factor")?;
+        let drops: Vec<u64> = match values.get("milestones") {
+            Some(_) => values.integers("milestones")?.into_iter().map(|epoch| span.after(epoch)).collect(),
+            None => {
+                let every = values.integer("every_epochs")?;
+                if span.warm_up == 0 {
+                    let every = every.saturating_mul(span.steps_per_epoch);
+                    return Ok(Box::new(Self::new(span.peak, factor, every)?));
+                }
+                (1..=span.epochs / every.max(1)).map(|drop| span.after(drop * every)).collect()
+            }
+        };
+        Ok(Box::new(Milestones::new(span.peak, factor, drops)?))
     }
 }
 

@@ -1,7 +1,10 @@
 //! The schedule of the convergence theorem.
 
-use super::{Schedule, validate_constant};
-use crate::Result;
+use super::{Schedule, Span, Spanning, keys, validate_constant};
+use crate::{
+    Result,
+    registry::{Cost, Entry, Registered, Values},
+};
 
 /// base/√(t + 1): Theorem 2.3 has η_t = η₀/√t and ρ_t = ρ₀/√t with t from 1, and our steps count from 0.
 ///
@@ -29,5 +32,24 @@ impl InverseSqrt {
 impl Schedule for InverseSqrt {
     fn at(&self, t: u64) -> f64 {
         self.base / (t as f64 + 1.0).sqrt()
+    }
+}
+
+impl Registered for InverseSqrt {
+    const ENTRY: &'static Entry = &Entry {
+        name: "inverse-sqrt",
+        title: "inverse square root",
+        doc: "The schedule of the convergence theorem: falls with the root of the number of steps, and does not know the end of the run.",
+        equation: "η(t) = η₀/√(t + 1)",
+        keys: &[keys::WARM_UP],
+        cost: Cost::state(0),
+        reference: "\"Gradient Norm Regularizer Seeks Flat Minima and Improves Generalization\", Theorem 2.3",
+        resolve: None,
+    };
+}
+
+impl Spanning for InverseSqrt {
+    fn spanning(_: &Values, span: &Span) -> Result<Box<dyn Schedule>> {
+        Ok(Box::new(Self::new(span.peak)?))
     }
 }

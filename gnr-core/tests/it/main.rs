@@ -11,6 +11,7 @@ mod matrix;
 mod measures;
 mod optimizers;
 mod problems;
+mod registry;
 mod regularizers;
 mod schedules;
 mod vectors;

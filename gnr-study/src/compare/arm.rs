@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use gnr_train::{
     Recipe,
-    recipe::{AverageKind, OptimizerName},
+    recipe::{AverageKind, optimizers},
 };
 
 use crate::sweep::Axis;
@@ -111,7 +111,7 @@ impl Arm {
     pub fn title(&self, recipe: &Recipe) -> String {
         match self.known {
             None => self.name.clone(),
-            Some(Known { ema: true, .. }) => format!("{} + EMA", optimizer(recipe)),
+            Some(Known { ema: true, .. }) => format!("{} + EMA", recipe.optimizer.title()),
             Some(_) => recipe.method_name(),
         }
     }
@@ -150,14 +150,6 @@ impl Arm {
     }
 }
 
-fn optimizer(recipe: &Recipe) -> &'static str {
-    match recipe.optimizer.name {
-        OptimizerName::Sgd => "SGD",
-        OptimizerName::Adam => "Adam",
-        OptimizerName::AdamW => "AdamW",
-    }
-}
-
 /// A known name (`sam`), a known name with assignments (`sam method.sam.rho=0.3`), or a new name with assignments
 /// (`mine: method.sam=true method.gnr.every=5`).
 impl FromStr for Arm {
@@ -177,7 +169,7 @@ impl FromStr for Arm {
             return Err(format!("{text:?}: a method's name has letters, digits, +, -, _ and . only"));
         }
         // The usual word for the optimiser alone.
-        let sought = if ["sgd", "adam", "adamw"].contains(&name) { "base" } else { name };
+        let sought = if optimizers().iter().any(|entry| entry.name == name) { "base" } else { name };
         let known = KNOWN.iter().find(|known| known.name == sought).copied();
         if known.is_none() && assignments.is_empty() {
             let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();

@@ -6,16 +6,24 @@ mod label_noise;
 mod method;
 mod read;
 mod reader;
+mod registered;
 mod source;
 
 pub use augment::{ColorJitter, RandAugment, RandomErasing, Variation};
+pub use gnr_core::{optimizer::entries as optimizers, schedule::entries as schedules};
+
 pub use builtin::{BUILTIN, Builtin, builtin};
 pub use label_noise::{LabelNoise, NoiseKind, NoiseSource};
 pub use method::{Gnr, Hvp, Method, RhoSchedule, Sam};
 pub use reader::{Problem, RecipeError};
+pub use registered::Settings;
 
 use std::path::Path;
 
+use gnr_core::{
+    optimizer,
+    registry::{self, Values},
+};
 use serde::{Serialize, Serializer};
 
 use source::Source;
@@ -217,30 +225,36 @@ impl Serialize for Freeze {
 /// `[optimizer]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Optimizer {
-    /// Default sgd.
-    pub name: OptimizerName,
-    /// Peak learning rate η₀ > 0. Default 0.1 for SGD, 1e-3 for Adam and AdamW.
+    /// A name that `gnr methods` lists. Default `sgd`.
+    pub name: &'static str,
+    /// Peak learning rate η₀ > 0. Default: the optimiser's own (0.1 for SGD, 1e-3 for Adam and AdamW).
     pub lr: f64,
-    /// SGD: momentum in [0, 1). Default 0.9.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub momentum: Option<f64>,
-    /// SGD: Nesterov's momentum instead of the heavy ball. Default false.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nesterov: Option<bool>,
-    /// ≥ 0; coupled for SGD and Adam, decoupled for AdamW. Default 5e-4 for SGD, 0 for Adam, 0.01 for AdamW.
+    /// ≥ 0; coupled or decoupled, as the optimiser has it. Default: the optimiser's own (5e-4 for SGD, 0 for Adam, 0.01 for AdamW).
     pub weight_decay: f64,
+    /// Every other key of the optimiser: `gnr methods NAME` describes them.
+    #[serde(flatten)]
+    pub settings: Settings,
     /// Parameters without weight decay. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_decay: Option<NoDecay>,
     /// `[[optimizer.group]]`: parameters with a learning rate or weight decay of their own. The first that matches counts.
     #[serde(rename = "group", skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
-    /// Adam family: decay rates of the moments. Default [0.9, 0.999].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub betas: Option<[f64; 2]>,
-    /// Adam family: ε beside the root. Default 1e-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eps: Option<f64>,
+}
+
+impl Optimizer {
+    /// The optimiser's name in reports (`SGD`).
+    pub fn title(&self) -> &'static str {
+        registry::find(optimizer::entries(), self.name).map_or(self.name, |entry| entry.title)
+    }
+
+    /// All its settings, with this weight decay.
+    pub(crate) fn values(&self, weight_decay: f64) -> gnr_core::Result<Values> {
+        let mut values = self.settings.0.clone();
+        values.set("lr", self.lr.into())?;
+        values.set("weight_decay", weight_decay.into())?;
+        Ok(values)
+    }
 }
 
 /// Parameters without weight decay.
@@ -266,51 +280,14 @@ pub struct Group {
     pub weight_decay: Option<f64>,
 }
 
-/// The optimisers of gnr-core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimizerName {
-    /// Stochastic gradient descent.
-    Sgd,
-    /// Adam with coupled decay.
-    Adam,
-    /// Adam with decoupled decay.
-    AdamW,
-}
-
 /// `[schedule]`: the learning rate over time, after a linear warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Schedule {
-    /// Default cosine.
-    pub name: ScheduleName,
-    /// Epochs (a fraction is fine) of linear warm-up. Default 0.
-    pub warmup_epochs: f64,
-    /// Cosine: last learning rate, in [0, lr]. Default 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub floor: Option<f64>,
-    /// Step: factor of each drop, in (0, 1]. Default 0.1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub factor: Option<f64>,
-    /// Step: a drop every so many epochs. Default 30, unless `milestones` are given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub every_epochs: Option<u64>,
-    /// Step: the epochs at which to drop, instead of `every_epochs`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub milestones: Option<Vec<u64>>,
-}
-
-/// The schedules of gnr-core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ScheduleName {
-    /// Always `lr`.
-    Constant,
-    /// Half a cosine from `lr` to `floor`.
-    Cosine,
-    /// Drops.
-    Step,
-    /// lr/√t.
-    InverseSqrt,
+    /// A name that `gnr methods` lists. Default `cosine`.
+    pub name: &'static str,
+    /// Its keys, `warmup_epochs` included: `gnr methods NAME` describes them.
+    #[serde(flatten)]
+    pub settings: Settings,
 }
 
 /// `[train]`.
@@ -477,11 +454,7 @@ impl Recipe {
 
     /// What the method is called in tables: `SGD`, `SGD + SAM + GNR (exact)`, `SGD + SAM, groups of 32`, ….
     pub fn method_name(&self) -> String {
-        let mut name = String::from(match self.optimizer.name {
-            OptimizerName::Sgd => "SGD",
-            OptimizerName::Adam => "Adam",
-            OptimizerName::AdamW => "AdamW",
-        });
+        let mut name = String::from(self.optimizer.title());
         if self.method.sam.is_some() {
             name.push_str(" + SAM");
         }

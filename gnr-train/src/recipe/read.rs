@@ -1,11 +1,16 @@
 //! The keys of a recipe: their types, defaults and domains, section by section.
 
+use gnr_core::{
+    optimizer,
+    registry::Value,
+    schedule::{self, Span},
+};
 use gnr_models::{Activation, Norm};
 
 use super::{
     Augment, Average, AverageKind, Data, Freeze, Gnr, Group, Hvp, Interpolation, Load, Method, Model,
-    NoDecay, Optimizer, OptimizerName, Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, ScheduleName,
-    Subset, Train, reader::Reader,
+    NoDecay, Optimizer, Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, Settings, Subset, Train,
+    reader::Reader, registered,
 };
 
 const POSITIVE: &str = "must be positive and finite";
@@ -281,43 +286,21 @@ fn method(reader: &mut Reader<'_>) -> Method {
 
 fn optimizer(reader: &mut Reader<'_>) -> Optimizer {
     let mut section = reader.section("optimizer");
-    let names = [("sgd", OptimizerName::Sgd), ("adam", OptimizerName::Adam), ("adamw", OptimizerName::AdamW)];
-    let name = section.choice("name", &names).unwrap_or(OptimizerName::Sgd);
-    let sgd = name == OptimizerName::Sgd;
-    let lr = section.value_in("lr", if sgd { 0.1 } else { 1e-3 }, positive, POSITIVE);
-    let momentum = section.optional_in("momentum", in_unit, "must lie in [0, 1)");
-    let nesterov = section.optional("nesterov");
-    let decay = match name {
-        OptimizerName::Sgd => 5e-4,
-        OptimizerName::Adam => 0.0,
-        OptimizerName::AdamW => 0.01,
+    let entry = registered::name(&mut section, optimizer::entries(), "sgd");
+    let mut values = registered::values(&mut section, optimizer::entries(), entry);
+    registered::check(&mut section, optimizer::build::<Vec<f64>>(&values));
+    // Groups have their own weight decay, and the schedule makes the learning rate of each step.
+    let mut own = |key: &str| match values.remove(key) {
+        Some(Value::Number(x)) => x,
+        _ => entry.number(key).unwrap_or(0.0),
     };
-    let weight_decay = section.value_in("weight_decay", decay, not_negative, NOT_NEGATIVE);
-    let betas = section.optional_in("betas", |b: &[f64; 2]| b.iter().all(in_unit), "both must lie in [0, 1)");
-    let eps = section.optional_in("eps", positive, POSITIVE);
-    section.only_for("momentum", &momentum, sgd, "name = \"sgd\"");
-    section.only_for("nesterov", &nesterov, sgd, "name = \"sgd\"");
-    section.only_for("betas", &betas, !sgd, "name = \"adam\" or \"adamw\"");
-    section.only_for("eps", &eps, !sgd, "name = \"adam\" or \"adamw\"");
-    if nesterov == Some(true) && momentum == Some(0.0) {
-        section.refuse("nesterov", "true", "needs a momentum above 0");
-    }
+    let (lr, weight_decay) = (own("lr"), own("weight_decay"));
     let no_decay = section.choice(
         "no_decay",
         &[("norm-and-bias", NoDecay::NormAndBias), ("norm-bias-and-position", NoDecay::NormBiasAndPosition)],
     );
     let groups = groups(reader);
-    Optimizer {
-        name,
-        lr,
-        momentum: sgd.then(|| momentum.unwrap_or(0.9)),
-        nesterov: sgd.then(|| nesterov.unwrap_or(false)),
-        weight_decay,
-        no_decay,
-        groups,
-        betas: (!sgd).then(|| betas.unwrap_or([0.9, 0.999])),
-        eps: (!sgd).then(|| eps.unwrap_or(1e-8)),
-    }
+    Optimizer { name: entry.name, lr, weight_decay, settings: Settings(values), no_decay, groups }
 }
 
 fn groups(reader: &mut Reader<'_>) -> Vec<Group> {
@@ -348,35 +331,11 @@ fn groups(reader: &mut Reader<'_>) -> Vec<Group> {
 
 fn schedule(reader: &mut Reader<'_>, lr: f64) -> Schedule {
     let mut section = reader.section("schedule");
-    let names = [
-        ("constant", ScheduleName::Constant),
-        ("cosine", ScheduleName::Cosine),
-        ("step", ScheduleName::Step),
-        ("inverse-sqrt", ScheduleName::InverseSqrt),
-    ];
-    let name = section.choice("name", &names).unwrap_or(ScheduleName::Cosine);
-    let (cosine, step) = (name == ScheduleName::Cosine, name == ScheduleName::Step);
-    let warmup_epochs = section.value_in("warmup_epochs", 0.0, not_negative, NOT_NEGATIVE);
-    let floor = section.optional_in("floor", |x| (0.0..=lr).contains(x), "must lie in [0, optimizer.lr]");
-    let factor = section.optional_in("factor", |x: &f64| *x > 0.0 && *x <= 1.0, "must lie in (0, 1]");
-    let every_epochs = section.optional_in("every_epochs", |n: &u64| *n > 0, AT_LEAST_ONE);
-    let milestones = section.optional::<Vec<u64>>("milestones");
-    section.only_for("floor", &floor, cosine, "name = \"cosine\"");
-    section.only_for("factor", &factor, step, "name = \"step\"");
-    section.only_for("every_epochs", &every_epochs, step, "name = \"step\"");
-    section.only_for("milestones", &milestones, step, "name = \"step\"");
-    if every_epochs.is_some() && milestones.is_some() {
-        section.refuse("milestones", "given", "`every_epochs` is given too: one of the two");
-    }
-    let regular = step && milestones.is_none();
-    Schedule {
-        name,
-        warmup_epochs,
-        floor: cosine.then(|| floor.unwrap_or(0.0)),
-        factor: step.then(|| factor.unwrap_or(0.1)),
-        every_epochs: regular.then(|| every_epochs.unwrap_or(30)),
-        milestones,
-    }
+    let entry = registered::name(&mut section, schedule::entries(), "cosine");
+    let values = registered::values(&mut section, schedule::entries(), entry);
+    // Any run does: what is checked are the settings beside the learning rate.
+    registered::check(&mut section, schedule::build(&values, Span::new(lr, 1, 1)));
+    Schedule { name: entry.name, settings: Settings(values) }
 }
 
 fn train(reader: &mut Reader<'_>) -> Train {

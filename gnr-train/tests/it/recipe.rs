@@ -2,7 +2,7 @@
 
 use gnr_train::{
     Recipe,
-    recipe::{AverageKind, BUILTIN, Hvp, OptimizerName, builtin},
+    recipe::{AverageKind, BUILTIN, Hvp, builtin},
 };
 
 fn refused(text: &str, sets: &[&str]) -> String {
@@ -83,6 +83,25 @@ fn refusals_name_place_key_expectation_and_finding() {
         (
             "[optimizer]\nname = \"adam\"\nmomentum = 0.9",
             "r.toml:3: `optimizer.momentum` only goes with name = \"sgd\"",
+        ),
+        (
+            "[optimizer]\nnesterov = true\nmomentum = 0",
+            "r.toml:2: `optimizer.nesterov` = true: needs a momentum above 0",
+        ),
+        ("[optimizer]\nbetas = [0.9, 0.99]", "r.toml:2: `optimizer.betas` only goes with name = \"adam\""),
+        (
+            "[optimizer]\nname = \"adam\"\nbetas = [0.9, 1]",
+            "r.toml:3: `optimizer.betas` = [0.9, 1.0]: both must lie in [0, 1)",
+        ),
+        (
+            "[optimizer]\nname = \"adam\"\nbetas = 0.9",
+            "r.toml:3: `optimizer.betas` = 0.9: expected two numbers",
+        ),
+        ("[optimizer]\nname = \"sdg\"", "r.toml:2: `optimizer.name` = \"sdg\": expected one of sgd, adam"),
+        ("[schedule]\nmilestones = [3]", "r.toml:2: `schedule.milestones` only goes with name = \"step\""),
+        (
+            "[schedule]\nname = \"step\"\nmilestones = [3]\nevery_epochs = 2",
+            "r.toml:3: `schedule.milestones` = given: `every_epochs` is given too: one of the two",
         ),
         ("[schedule]\nfloor = 0.2", "r.toml:2: `schedule.floor` = 0.2: must lie in [0, optimizer.lr]"),
         ("[model]\nname = \"resnet-20\"", "did you mean `resnet20`?"),
@@ -200,7 +219,7 @@ fn assignments_win_over_text() {
     let recipe =
         Recipe::parse("r.toml", "r", "[method]\nsam = true\ngnr = { rho = 1 }", &sets.map(String::from))
             .unwrap();
-    assert_eq!(recipe.optimizer.name, OptimizerName::AdamW);
+    assert_eq!(recipe.optimizer.name, "adamw");
     assert_eq!(recipe.method.sam.map(|sam| sam.rho), Some(0.2));
     assert_eq!(recipe.method.gnr, None);
     assert_eq!(recipe.model.widths, Some(vec![4, 8, 16]));
@@ -212,61 +231,102 @@ fn the_empty_recipe_is_the_digits_run() {
     assert_eq!(builtin("digits", &[]).unwrap(), Recipe::default());
 }
 
+/// Assignments that between them use every kind of key.
+const VARIANTS: &[&[&str]] = &[
+    &[],
+    &["method.gnr=false", "method.sam=true"],
+    &[
+        "method.gnr.hvp=central-difference",
+        "method.gnr.rho_schedule=proportional-to-lr",
+        "method.gnr.every=7",
+        "method.gnr.batch_fraction=0.25",
+    ],
+    &["method.gnr.hvp=gauss-newton", "method.gnr.every=2"],
+    &["train.average={kind=\"ema\", decay=0.99}"],
+    &["train.average.kind=swa", "train.epochs=1"],
+    &["method.group=16", "method.sam=true", "method.gnr=false"],
+    &["method.gnr.from_epoch=20", "method.sam.from_epoch=29"],
+    &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
+    &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],
+    &["schedule.name=step", "schedule.every_epochs=7", "schedule.warmup_epochs=1.5"],
+    &["data.name=folder", "data.dir=pictures", "data.resize.height=32", "data.subset.count=100"],
+    &[
+        "data.name=imagenet",
+        "data.resize.height=224",
+        "data.resize.interpolation=bicubic",
+        "data.crop_scale=[0.2, 1]",
+    ],
+    &[
+        "data.augment=imagenet",
+        "data.crop_ratio=[0.5, 2]",
+        "data.rand_augment=true",
+        "data.mixup=0.8",
+        "data.cutmix=1",
+    ],
+    &[
+        "data.augment=flip",
+        "data.rand_augment.magnitude=7",
+        "data.random_erasing.probability=0.25",
+        "data.mixup=0.2",
+    ],
+    &["data.label_noise.rate=0.4"],
+    &["data.label_noise.rate=0", "data.label_noise.kind=pairflip", "data.label_noise.validation=true"],
+    &["data.label_noise.file=labels.npy"],
+    &["data.cutout=16", "data.color_jitter.hue=0.1", "data.cutmix=1", "data.mix_probability=0.5"],
+    &["model.weights=w.safetensors", "model.load=matching", "train.log_every_steps=3"],
+    &["model.weights=w.pth", "model.weights_key=ema", "model.load=new-head", "model.freeze=backbone"],
+    &["model.freeze=[\"conv1\", \"layer1.*\"]", "optimizer.no_decay=norm-and-bias"],
+    &["optimizer.name=adamw", "optimizer.no_decay=norm-bias-and-position"],
+    &["optimizer.group=[{match=\"fc\", lr_scale=10}, {match=\"*.bias\", weight_decay=0}]"],
+    &["optimizer.name=adam", "optimizer.eps=1e-6", "optimizer.weight_decay=0.001"],
+    &["optimizer.nesterov=true", "optimizer.lr=0.05", "schedule.name=inverse-sqrt"],
+    &["schedule.floor=0.01", "schedule.warmup_epochs=2"],
+    &["schedule.name=step", "schedule.factor=0.5"],
+];
+
 #[test]
 fn a_written_recipe_is_the_same_recipe() {
-    let variants: &[&[&str]] = &[
-        &[],
-        &["method.gnr=false", "method.sam=true"],
-        &[
-            "method.gnr.hvp=central-difference",
-            "method.gnr.rho_schedule=proportional-to-lr",
-            "method.gnr.every=7",
-            "method.gnr.batch_fraction=0.25",
-        ],
-        &["method.gnr.hvp=gauss-newton", "method.gnr.every=2"],
-        &["train.average={kind=\"ema\", decay=0.99}"],
-        &["train.average.kind=swa", "train.epochs=1"],
-        &["method.group=16", "method.sam=true", "method.gnr=false"],
-        &["method.gnr.from_epoch=20", "method.sam.from_epoch=29"],
-        &["optimizer.name=adam", "optimizer.betas=[0.8, 0.99]", "schedule.name=constant"],
-        &["schedule.name=step", "schedule.milestones=[10, 20]", "train.clip_norm=5"],
-        &["schedule.name=step", "schedule.every_epochs=7", "schedule.warmup_epochs=1.5"],
-        &["data.name=folder", "data.dir=pictures", "data.resize.height=32", "data.subset.count=100"],
-        &[
-            "data.name=imagenet",
-            "data.resize.height=224",
-            "data.resize.interpolation=bicubic",
-            "data.crop_scale=[0.2, 1]",
-        ],
-        &[
-            "data.augment=imagenet",
-            "data.crop_ratio=[0.5, 2]",
-            "data.rand_augment=true",
-            "data.mixup=0.8",
-            "data.cutmix=1",
-        ],
-        &[
-            "data.augment=flip",
-            "data.rand_augment.magnitude=7",
-            "data.random_erasing.probability=0.25",
-            "data.mixup=0.2",
-        ],
-        &["data.label_noise.rate=0.4"],
-        &["data.label_noise.rate=0", "data.label_noise.kind=pairflip", "data.label_noise.validation=true"],
-        &["data.label_noise.file=labels.npy"],
-        &["data.cutout=16", "data.color_jitter.hue=0.1", "data.cutmix=1", "data.mix_probability=0.5"],
-        &["model.weights=w.safetensors", "model.load=matching", "train.log_every_steps=3"],
-        &["model.weights=w.pth", "model.weights_key=ema", "model.load=new-head", "model.freeze=backbone"],
-        &["model.freeze=[\"conv1\", \"layer1.*\"]", "optimizer.no_decay=norm-and-bias"],
-        &["optimizer.name=adamw", "optimizer.no_decay=norm-bias-and-position"],
-        &["optimizer.group=[{match=\"fc\", lr_scale=10}, {match=\"*.bias\", weight_decay=0}]"],
-    ];
-    for sets in variants {
+    for sets in VARIANTS {
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
         let recipe = Recipe::parse("r.toml", "r", "", &sets).unwrap();
         let text = recipe.to_toml().unwrap();
         assert_eq!(Recipe::parse("again.toml", "x", &text, &[]).unwrap(), recipe, "{text}");
     }
+}
+
+/// The text of a recipe is the address of its run. `recipes.txt` has the FNV-1a hash of each: when this test fails, runs that were
+/// finished would be repeated.
+#[test]
+fn the_text_of_known_recipes_stays() {
+    let fnv1a = |text: &str| {
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        text.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
+    };
+    let mut texts: Vec<(String, String)> = Vec::new();
+    for known in BUILTIN {
+        texts.push((known.name.into(), builtin(known.name, &[]).unwrap().to_toml().unwrap()));
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+    for folder in ["paper", "small"] {
+        let mut paths: Vec<_> =
+            std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
+            let name = format!("{folder}/{}", path.file_stem().unwrap().to_string_lossy());
+            texts.push((name, Recipe::load(&path, &[]).unwrap().to_toml().unwrap()));
+        }
+    }
+    for sets in VARIANTS {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let recipe = Recipe::parse("r.toml", "r", "", &sets).unwrap();
+        texts.push((sets.join(" "), recipe.to_toml().unwrap()));
+    }
+    let expected: Vec<_> = include_str!("recipes.txt").lines().collect();
+    for (index, (name, text)) in texts.iter().enumerate() {
+        let found = format!("{:016x} {name}", fnv1a(text));
+        assert_eq!(expected.get(index).copied(), Some(found.as_str()), "the text is now\n{text}");
+    }
+    assert_eq!(expected.len(), texts.len(), "recipes.txt has other recipes too");
 }
 
 /// Runs are addressed by their recipe's text: a key that a recipe does not use must not be in it.

@@ -1,0 +1,73 @@
+//! The state that most optimisers have: a step number and a few vectors like θ.
+
+use crate::{
+    Leaf, Result, StateSink, StateSource, Vector,
+    checkpoint::{bad_leaf, optional_vector, required_count},
+    vector::same_dim,
+};
+
+/// A step number and N named vectors, which the first step allocates with zeros.
+#[derive(Clone, Debug)]
+pub(super) struct State<V, const N: usize> {
+    names: [&'static str; N],
+    step: u64,
+    vectors: Option<[V; N]>,
+}
+
+impl<V, const N: usize> State<V, N> {
+    /// Before the first step. The names are those of the leaves in checkpoints.
+    pub(super) const fn new(names: [&'static str; N]) -> Self {
+        Self { names, step: 0, vectors: None }
+    }
+}
+
+impl<V: Vector, const N: usize> State<V, N> {
+    /// Checks, before anything changes, that θ, direction and state live in one space.
+    pub(super) fn check(&self, operation: &'static str, theta: &V, direction: &V) -> Result<()> {
+        same_dim(operation, theta.dim(), direction.dim())?;
+        let of_state = self.vectors.as_ref().and_then(|vectors| vectors.first());
+        of_state.map_or(Ok(()), |vector| same_dim(operation, theta.dim(), vector.dim()))
+    }
+
+    /// Begins a step: its number from 1, and the vectors.
+    pub(super) fn begin(&mut self, direction: &V) -> Result<(u64, &mut [V; N])> {
+        let vectors = match &mut self.vectors {
+            Some(vectors) => vectors,
+            none => {
+                let mut zero = direction.clone();
+                zero.scale(0.0)?;
+                none.insert(std::array::from_fn(|_| zero.clone()))
+            }
+        };
+        self.step += 1;
+        Ok((self.step, vectors))
+    }
+
+    pub(super) fn save(&self, sink: &mut dyn StateSink<V>) -> Result<()> {
+        sink.put("step", Leaf::Count(self.step))?;
+        let mut named = self.vectors.iter().flatten().zip(self.names);
+        named.try_for_each(|(vector, name)| sink.put(name, Leaf::Vector(vector)))
+    }
+
+    pub(super) fn load(&mut self, source: &mut dyn StateSource<V>) -> Result<()> {
+        let step = required_count(source, "step")?;
+        let mut found: Vec<V> = Vec::with_capacity(N);
+        for name in self.names {
+            match optional_vector(source, name)? {
+                Some(_) if step == 0 => return Err(bad_leaf("step", format!("0, but {name} is present"))),
+                Some(vector) => {
+                    if let Some(first) = found.first().filter(|first| first.dim() != vector.dim()) {
+                        let (of, dim) = (self.names[0], first.dim());
+                        let problem = format!("dimension {}, but {of} has {dim}", vector.dim());
+                        return Err(bad_leaf(name, problem));
+                    }
+                    found.push(vector);
+                }
+                None if step > 0 => return Err(bad_leaf(name, format!("missing after {step} steps"))),
+                None => {}
+            }
+        }
+        (self.step, self.vectors) = (step, found.try_into().ok());
+        Ok(())
+    }
+}

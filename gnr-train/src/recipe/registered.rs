@@ -1,0 +1,114 @@
+//! Sections that name a registered method: its keys, read and checked by what the method says of itself.
+
+use gnr_core::{
+    Error, Result,
+    registry::{Domain, Entry, Key, Value, Values, find},
+};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use super::reader::Section;
+
+/// Settings of a method, written as the keys of its section.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings(pub Values);
+
+impl Serialize for Settings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in self.0.iter() {
+            match value {
+                Value::Number(x) => map.serialize_entry(key, x)?,
+                Value::Integer(n) => map.serialize_entry(key, n)?,
+                Value::Flag(yes) => map.serialize_entry(key, yes)?,
+                Value::Choice(name) => map.serialize_entry(key, name)?,
+                Value::Numbers(list) => map.serialize_entry(key, list)?,
+                Value::Integers(list) => map.serialize_entry(key, list)?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// The entry that `name` chooses.
+pub(super) fn name(
+    section: &mut Section<'_, '_>,
+    entries: &[&'static Entry],
+    default: &str,
+) -> &'static Entry {
+    let choices: Vec<(&str, &'static Entry)> = entries.iter().map(|entry| (entry.name, *entry)).collect();
+    // A registry has at least its default.
+    section.choice("name", &choices).or_else(|| find(entries, default)).unwrap_or(entries[0])
+}
+
+/// The settings of `entry` in its section. Keys of other entries are known, and refused with the names that they go with.
+pub(super) fn values(
+    section: &mut Section<'_, '_>,
+    entries: &[&'static Entry],
+    entry: &'static Entry,
+) -> Values {
+    let mut given = Vec::new();
+    for (index, owner) in entries.iter().enumerate() {
+        for key in owner.keys {
+            // The first owner asks, with the domain that the chosen method has for the key.
+            if entries[..index].iter().any(|before| before.key(key.name).is_some()) {
+                continue;
+            }
+            let own = entry.key(key.name);
+            let value = value(section, own.unwrap_or(key));
+            if own.is_some() {
+                given.extend(value.map(|value| (key.name, value)));
+            } else {
+                section.only_for(key.name, &value, false, &owners(entries, key.name));
+            }
+        }
+    }
+    let values = entry.values(given);
+    check(section, values.as_ref());
+    values.or_else(|_| entry.values([])).unwrap_or_else(|_| Values::empty(entry))
+}
+
+/// Notes the error of a method that was built, at the key that it is about.
+pub(super) fn check<T>(section: &mut Section<'_, '_>, built: Result<T, impl std::borrow::Borrow<Error>>) {
+    let Err(error) = built else { return };
+    match error.borrow() {
+        Error::Setting { key, found, requirement, .. } => section.refuse(key, found, requirement),
+        Error::InvalidHyperparameter { name, value, requirement } => {
+            section.refuse(name, &format!("{value:?}"), requirement);
+        }
+        other => section.refuse("name", "given", &other.to_string()),
+    }
+}
+
+/// The value of a key, if it is there and lies in its domain.
+fn value(section: &mut Section<'_, '_>, key: &Key) -> Option<Value> {
+    let value = match key.domain {
+        Domain::Number(_) => section.optional::<f64>(key.name).map(Value::Number),
+        Domain::Numbers(2, _) => section.optional::<[f64; 2]>(key.name).map(Value::from),
+        Domain::Numbers(..) => section.optional::<Vec<f64>>(key.name).map(Value::from),
+        Domain::Integer(_) => section.optional::<u64>(key.name).map(Value::Integer),
+        Domain::Integers => section.optional::<Vec<u64>>(key.name).map(Value::from),
+        Domain::Flag => section.optional::<bool>(key.name).map(Value::Flag),
+        Domain::Choice(names) => {
+            let choices: Vec<(&str, &'static str)> = names.iter().map(|name| (*name, *name)).collect();
+            return section.choice(key.name, &choices).map(Value::from);
+        }
+    }?;
+    match key.domain.check(&value) {
+        Ok(()) => Some(value),
+        Err(requirement) => {
+            section.refuse(key.name, &value.to_string(), &requirement);
+            None
+        }
+    }
+}
+
+/// `name = "adam" or "adamw"`: the methods that have a key.
+fn owners(entries: &[&'static Entry], key: &str) -> String {
+    let having = entries.iter().filter(|entry| entry.key(key).is_some());
+    let names: Vec<String> = having.map(|entry| format!("{:?}", entry.name)).collect();
+    match names.split_last() {
+        Some((last, [])) => format!("name = {last}"),
+        Some((last, before)) => format!("name = {} or {last}", before.join(", ")),
+        None => "no method".into(),
+    }
+}
