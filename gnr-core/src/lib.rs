@@ -80,7 +80,9 @@ pub use oracle::{
     Evaluation, GradOracle, HvpOracle, NormGradient, Order, Pass, Products, Sample, SampledOracle, Use,
     finite_gradient,
 };
-pub use regularizer::{Ahead, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam, StepContext};
+pub use regularizer::{
+    Ahead, AnyRegularizer, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam, StepContext,
+};
 pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
 pub use vector::{Elementwise, Partition, Real, Vector, join_leaves, split_leaves};
 

@@ -76,6 +76,19 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         Ok(grad)
     }
 
+    /// ∇L̂(θ + r·d/(‖d‖ + ξ)): the gradient at distance r along a vector.
+    ///
+    /// # Errors
+    /// As [`gradient`](Self::gradient); [`Error::NonFinite`](crate::Error::NonFinite) when ‖d‖ is not finite.
+    ///
+    /// # Cost
+    /// One gradient and one vector.
+    pub fn gradient_along(&mut self, r: f64, d: &O::Vector, xi: f64) -> Result<O::Vector> {
+        let mut point = self.here.at.clone().into_owned();
+        point.axpy(r / (d.norm()? + xi), d)?;
+        self.gradient(point)
+    }
+
     /// ∇L̂ at a point that nobody needs afterwards.
     ///
     /// # Errors

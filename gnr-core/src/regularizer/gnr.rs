@@ -1,7 +1,11 @@
 //! GNR, the gradient norm regulariser: Algorithm 1 of the paper.
 
-use super::{Needs, Regularizer, StepContext};
-use crate::{HvpOracle, NormGradient, Result, Schedule, schedule::validate_constant};
+use super::{Built, Needs, Radius, Regularizer, Run, StepContext, keys};
+use crate::{
+    HvpOracle, NormGradient, Result, Schedule,
+    registry::{Cost, Domain, Entry, Interval, Key, Registered, Values},
+    schedule::validate_constant,
+};
 
 /// The gradient norm regulariser, α·R(θ) with R(θ) = ρ·max_{θ'∈B(θ,ρ)} ‖∇L̂(θ')‖ (Eq. 1), by Algorithm 1.
 ///
@@ -57,6 +61,45 @@ impl<R: Schedule, A: Schedule> Gnr<R, A> {
         validate_constant("xi", xi, |x| x > 0.0, "must be positive and finite")?;
         self.xi = xi;
         Ok(self)
+    }
+}
+
+impl<R, A> Registered for Gnr<R, A> {
+    const ENTRY: &'static Entry = &Entry {
+        name: "gnr",
+        title: "GNR",
+        doc: "The gradient norm regulariser: descends along the loss plus α times the largest gradient norm in a ball, times its radius.",
+        equation: "f = ∇‖∇L̂(θ)‖,  θ_adv = θ + ρ·f/‖f‖,  h = ∇L̂(θ) + α·ρ·∇‖∇L̂(θ_adv)‖  with ∇‖∇L̂‖ = ∇²L̂·∇L̂/‖∇L̂‖",
+        keys: &[
+            keys::rho(0.1),
+            Key::number("alpha", Interval::NOT_NEGATIVE, 0.1, "coefficient α"),
+            Key::number("xi", Interval::POSITIVE, 1e-12, "constant ξ beside norms that divide"),
+            Key::choice(
+                "hvp",
+                &["exact", "gauss-newton", "forward-difference", "central-difference"],
+                "exact",
+                "how Hessian-vector products are made",
+            ),
+            Key::absent(
+                "step",
+                Domain::Number(Interval::POSITIVE),
+                "norm ε of the perturbation of a difference; 1e-3 (forward), 1e-2 (central) unless given",
+            ),
+            keys::EVERY,
+            keys::BATCH_FRACTION,
+            keys::RHO_SCHEDULE,
+            keys::FROM_EPOCH,
+        ],
+        cost: Cost { gradients: 1.0, products: 2.0, vectors: 0 },
+        reference: "\"Gradient Norm Regularizer Seeks Flat Minima and Improves Generalization\", Algorithm 1",
+        resolve: None,
+    };
+}
+
+/// How products are made is the oracle's business: `hvp` and `step` are read by whoever makes the oracle.
+impl Built for Gnr<Radius> {
+    fn built(values: &Values, run: &Run<'_>) -> Result<Self> {
+        Self::scheduled(run.radius(values)?, values.number("alpha")?).with_xi(values.number("xi")?)
     }
 }
 

@@ -1,21 +1,91 @@
 //! Regularisers: what changes the direction of a step. One file each.
 
+mod build;
 mod combine;
 mod context;
 mod every;
 mod from_step;
 mod gnr;
+mod keys;
 mod on_sample;
 mod sam;
+mod vasso;
 
+pub use build::{Built, Radius, Run, build};
 pub use context::{Ahead, StepContext};
 pub use every::Every;
 pub use from_step::FromStep;
-pub use gnr::Gnr;
 pub use on_sample::OnSample;
-pub use sam::Sam;
 
-use crate::{GradOracle, HvpOracle, Order, Products, Result, StateSink, StateSource};
+use crate::{
+    Elementwise, GradOracle, HvpOracle, Order, Partition, Products, Result, SampledOracle, StateSink,
+    StateSource,
+    registry::{Entry, Registered, Values},
+};
+
+/// Exports the regularisers, lists their entries and builds them by name: `file::Type(its type over the vectors V)`.
+macro_rules! regularizers {
+    ($($file:ident::$name:ident($type:ty)),+ $(,)?) => {
+        $(pub use $file::$name;)+
+
+        /// Every regulariser that has a name, in the order of listings.
+        pub fn entries() -> &'static [&'static Entry] {
+            /// What the types are over, to ask them for their entries.
+            type V = Vec<f64>;
+            &[$(<$type as Registered>::ENTRY),+]
+        }
+
+        /// Any regulariser that has a name, over vectors of type V.
+        pub enum AnyRegularizer<V> {
+            $(
+                #[doc = concat!("See [`", stringify!($name), "`].")]
+                $name($type),
+            )+
+        }
+
+        impl<V> AnyRegularizer<V> {
+            fn built(values: &Values, run: &Run<'_>) -> Result<Self> {
+                $(if values.of() == <$type as Registered>::ENTRY.name {
+                    return Ok(Self::$name(<$type as Built>::built(values, run)?));
+                })+
+                Err(crate::registry::unknown("regularizer", entries(), values.of()))
+            }
+        }
+
+        impl<V, O> Regularizer<O> for AnyRegularizer<V>
+        where
+            V: Elementwise + Partition,
+            O: HvpOracle<Vector = V> + SampledOracle,
+        {
+            fn needs(&self, t: u64, oracle: &O) -> Needs {
+                match self {
+                    $(Self::$name(inner) => inner.needs(t, oracle),)+
+                }
+            }
+            fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
+                match self {
+                    $(Self::$name(inner) => inner.add_gradient(cx),)+
+                }
+            }
+            fn save(&self, sink: &mut dyn StateSink<V>) -> Result<()> {
+                match self {
+                    $(Self::$name(inner) => Regularizer::<O>::save(inner, sink),)+
+                }
+            }
+            fn load(&mut self, source: &mut dyn StateSource<V>) -> Result<()> {
+                match self {
+                    $(Self::$name(inner) => Regularizer::<O>::load(inner, source),)+
+                }
+            }
+        }
+    };
+}
+
+regularizers! {
+    gnr::Gnr(Gnr<Radius>),
+    sam::Sam(Sam<Radius>),
+    vasso::Vasso(Vasso<V, Radius>),
+}
 
 /// What regularisers will ask for in one step, known before the step's own evaluation.
 #[derive(Clone, Debug, PartialEq)]

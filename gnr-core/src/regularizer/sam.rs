@@ -1,7 +1,11 @@
 //! SAM, sharpness-aware minimisation, as a regulariser.
 
-use super::{Ahead, Needs, Regularizer, StepContext};
-use crate::{GradOracle, Result, Schedule, schedule::validate_constant};
+use super::{Ahead, Built, Needs, Radius, Regularizer, Run, StepContext, keys};
+use crate::{
+    GradOracle, Result, Schedule,
+    registry::{Cost, Entry, Registered, Values},
+    schedule::validate_constant,
+};
 
 /// Sharpness-aware minimisation: descend along the gradient at θ + ρ·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ) instead of the one at θ.
 ///
@@ -48,6 +52,25 @@ impl<R: Schedule> Sam<R> {
 
     fn ahead(&self, t: u64) -> Ahead {
         Ahead { radius: self.rho.at(t), xi: self.xi }
+    }
+}
+
+impl<R> Registered for Sam<R> {
+    const ENTRY: &'static Entry = &Entry {
+        name: "sam",
+        title: "SAM",
+        doc: "Sharpness-aware minimisation: descends along the gradient at the worst point of a ball, to first order.",
+        equation: "h = ∇L̂(θ + ρ·∇L̂(θ)/‖∇L̂(θ)‖)",
+        keys: &[keys::rho(0.05), keys::RHO_SCHEDULE, keys::EVERY, keys::FROM_EPOCH, keys::BATCH_FRACTION],
+        cost: Cost { gradients: 1.0, products: 0.0, vectors: 0 },
+        reference: "Foret et al., \"Sharpness-Aware Minimization for Efficiently Improving Generalization\", ICLR 2021",
+        resolve: None,
+    };
+}
+
+impl Built for Sam<Radius> {
+    fn built(values: &Values, run: &Run<'_>) -> Result<Self> {
+        Ok(Self::scheduled(run.radius(values)?))
     }
 }
 
