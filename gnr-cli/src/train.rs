@@ -109,7 +109,7 @@ const MEASURED: &str = include_str!("digits-noisy.compare.json");
 /// What the optimiser alone reached in the last comparison of this recipe beside the run, or in the one that is part of the
 /// program. `None` where no comparison is about this recipe; a file that cannot be read is no reason to refuse training.
 fn baseline(recipe: &Recipe, folder: &Path) -> Option<String> {
-    recipe.method.gnr.as_ref()?;
+    recipe.method.gnr()?;
     let beside = folder.parent()?.join(format!("compare-{}", recipe.name)).join("compare.json");
     let last = Comparison::read(&beside).ok().or_else(|| serde_json::from_str(MEASURED).ok())?;
     last.is_about(recipe).ok().filter(|same| *same)?;

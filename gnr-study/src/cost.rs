@@ -1,22 +1,28 @@
 //! What a run is expected to cost, before it is trained.
 
-use gnr_train::{Recipe, recipe::Hvp};
+use gnr_train::{
+    Recipe,
+    recipe::{Hvp, Settings, registry, regularizers},
+};
 
 /// Gradients of a whole batch that an average step takes, products included.
 ///
-/// A step of GNR with exact products adds five (a product is worth about two gradients, and line 8 of Algorithm 1 evaluates once
-/// more), one by forward differences three, one by central differences five. SAM adds one. `cargo xtask bench` measures it.
+/// Each regulariser adds what its entry says, on the steps and the part of the batch on which it acts. A product is worth about two
+/// gradients, one of forward differences one: GNR adds five or three, SAM one. `cargo xtask bench` measures it.
 pub fn gradients_per_step(recipe: &Recipe) -> f64 {
-    let late = |from_epoch: u64| 1.0 - (from_epoch as f64 / recipe.train.epochs.max(1) as f64).min(1.0);
-    let sam = recipe.method.sam.map_or(0.0, |sam| late(sam.from_epoch));
-    let gnr = recipe.method.gnr.map_or(0.0, |gnr| {
-        let each = match gnr.hvp {
-            Hvp::Exact | Hvp::GaussNewton | Hvp::CentralDifference => 5.0,
-            Hvp::ForwardDifference => 3.0,
-        };
-        each * gnr.batch_fraction * late(gnr.from_epoch) / gnr.every as f64
+    let product = match recipe.method.gnr().map(|gnr| gnr.hvp) {
+        Some(Hvp::ForwardDifference) => 1.0,
+        _ => 2.0,
+    };
+    let added = recipe.method.regularizers.iter().map(|Settings(values)| {
+        let each = registry::find(regularizers(), values.of())
+            .map_or(0.0, |entry| entry.cost.gradients + product * entry.cost.products);
+        let from_epoch = values.integer("from_epoch").unwrap_or(0);
+        let late = 1.0 - (from_epoch as f64 / recipe.train.epochs.max(1) as f64).min(1.0);
+        each * values.number("batch_fraction").unwrap_or(1.0) * late
+            / values.integer("every").unwrap_or(1) as f64
     });
-    1.0 + sam + gnr
+    1.0 + added.sum::<f64>()
 }
 
 #[cfg(test)]

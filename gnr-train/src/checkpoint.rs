@@ -1,5 +1,5 @@
 //! Checkpoints: a safetensors file with the model's tensors under their published names, the optimiser's under
-//! `optimizer.<leaf>.<parameter>`, those of an average of the weights under `average.weights.<leaf>.<parameter>` and
+//! `optimizer.<leaf>.<parameter>`, what regulariser i remembers under `regularizer.<i>.<leaf>.<parameter>`, those of an average of the weights under `average.weights.<leaf>.<parameter>` and
 //! `average.statistics.<leaf>.<buffer>`, and one metadata entry, `gnr`, with everything else as JSON.
 //!
 //! A frozen parameter is among the model's tensors and not among the optimiser's or the average's.
@@ -12,9 +12,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gnr_core::{Leaf, Leaves, Optimizer, StateSource};
-use gnr_models::weights::{self, Options, Policy, Report, Stored, WeightFile};
-use gnr_nn::{Autodiff, Buffers, Entry, Frozen, Layout, ParamVector};
+use gnr_core::{Leaf, Leaves, Optimizer, Regularizer, StateSource};
+use gnr_models::{
+    AnyModel,
+    weights::{self, Options, Policy, Report, Stored, WeightFile},
+};
+use gnr_nn::{Autodiff, BatchOracle, Buffers, Entry, Frozen, Layout, ParamVector};
 use safetensors::{Dtype, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +25,7 @@ use crate::{
     atomic::write_atomically,
     average::{Parts, WeightAverage},
     error::{Result, TrainError, io},
+    method::Regularizers,
     recipe::Precision,
     summary::Best,
 };
@@ -30,6 +34,7 @@ use crate::{
 const FORMAT: u32 = 1;
 const ENTRY: &str = "gnr";
 const OPTIMIZER: &str = "optimizer.";
+const REGULARIZER: &str = "regularizer.";
 const AVERAGE_WEIGHTS: &str = "average.weights.";
 const AVERAGE_STATISTICS: &str = "average.statistics.";
 
@@ -168,6 +173,9 @@ pub(crate) enum Content {
     Model,
 }
 
+/// One of the oracles that the regularisers of a run ask. What they remember is the same for all.
+type Asked<'o, B> = BatchOracle<'o, AnyModel, B>;
+
 /// The state of a run on a backend.
 pub(crate) struct State<'a, B: Autodiff> {
     pub(crate) layout: &'a Layout,
@@ -176,6 +184,7 @@ pub(crate) struct State<'a, B: Autodiff> {
     pub(crate) frozen: Option<&'a Frozen<B>>,
     pub(crate) buffers: &'a Buffers<B>,
     pub(crate) optimizer: &'a dyn Optimizer<ParamVector<B>>,
+    pub(crate) regularizers: &'a Regularizers<ParamVector<B>>,
     pub(crate) average: Option<&'a WeightAverage<B>>,
 }
 
@@ -225,6 +234,9 @@ impl<B: Autodiff> State<'_, B> {
             let mut leaves = Leaves::new();
             self.optimizer.save(&mut leaves)?;
             put_state(OPTIMIZER, learned(self.layout, self.frozen), &leaves)?;
+            let mut leaves = Leaves::new();
+            Regularizer::<Asked<'_, B>>::save(self.regularizers, &mut leaves)?;
+            put_state(REGULARIZER, learned(self.layout, self.frozen), &leaves)?;
             if let Some(Parts { weights, statistics }) = self.average.map(WeightAverage::state) {
                 let mut leaves = Leaves::new();
                 weights.save(&mut leaves)?;
@@ -363,6 +375,19 @@ impl CheckpointFile {
         optimizer: &mut dyn Optimizer<ParamVector<B>>,
     ) -> Result<()> {
         self.state(backend, OPTIMIZER, learned(layout, frozen), |source| optimizer.load(source))
+    }
+
+    /// Restores what regularisers remember.
+    pub(crate) fn regularizers<B: Autodiff>(
+        &self,
+        backend: &B,
+        layout: &Layout,
+        frozen: Option<&Frozen<B>>,
+        regularizers: &mut Regularizers<ParamVector<B>>,
+    ) -> Result<()> {
+        self.state(backend, REGULARIZER, learned(layout, frozen), |source| {
+            Regularizer::<Asked<'_, B>>::load(regularizers, source)
+        })
     }
 
     /// Restores an average.

@@ -48,7 +48,7 @@ pub(crate) fn of_settings(recipe: &Recipe) -> Vec<String> {
             ));
         }
     }
-    if recipe.method.gnr.is_some_and(|gnr| gnr.alpha == 0.0) {
+    if recipe.method.gnr().is_some_and(|gnr| gnr.alpha == 0.0) {
         told.push(
             "method.gnr.alpha = 0: GNR costs its gradients and products and changes no step. Expected a positive alpha, or method.gnr = \
              false"

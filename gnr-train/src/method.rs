@@ -1,27 +1,25 @@
 //! From a recipe to the values of gnr-core: regularisers, optimiser, learning-rate schedule, clipping.
 
 use gnr_core::{
-    CentralDiff, Clip, Elementwise, Every, ForwardDiff, FromStep, Gnr, Grouped, HvpOracle, InverseSqrt,
-    Method, OnSample, Optimizer, Partition, Proportional, Result, Sam, SampledOracle, Schedule, StepReport,
-    optimizer,
+    AnyRegularizer, CentralDiff, Clip, Elementwise, Every, ForwardDiff, FromStep, Grouped, HvpOracle, Method,
+    OnSample, Optimizer, Partition, Result, SampledOracle, Schedule, StepReport, optimizer, regularizer,
     schedule::{self, Span},
 };
 
 use gnr_nn::Curvature;
 
 use crate::{
-    recipe::{Hvp, Recipe, RhoSchedule},
+    recipe::{Hvp, Recipe},
     select::Groups,
 };
 
 type BoxedSchedule = Box<dyn Schedule>;
-type LateSam = FromStep<Sam<BoxedSchedule>>;
-type LateGnr = FromStep<Every<OnSample<Gnr<BoxedSchedule>>>>;
-type Regularizers = (Option<LateSam>, Option<LateGnr>);
+/// The regularisers of a recipe, each on its steps and its part of the batch.
+pub(crate) type Regularizers<V> = Vec<FromStep<Every<OnSample<AnyRegularizer<V>>>>>;
 
 /// The method of a recipe for points of type `V`.
 pub(crate) struct Configured<V> {
-    pub(crate) method: Method<Regularizers, Box<dyn Optimizer<V>>, BoxedSchedule>,
+    pub(crate) method: Method<Regularizers<V>, Box<dyn Optimizer<V>>, BoxedSchedule>,
     hvp: Hvp,
     difference: f64,
 }
@@ -31,39 +29,24 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
     /// A hyper-parameter outside its domain (a recipe that was not checked).
     pub(crate) fn new(recipe: &Recipe, groups: &Groups, steps_per_epoch: u64) -> Result<Self> {
         let rate = || learning_rate(recipe, steps_per_epoch);
-        let radius = |rho: f64, schedule: RhoSchedule| -> Result<BoxedSchedule> {
-            Ok(match schedule {
-                RhoSchedule::Constant => Box::new(rho),
-                RhoSchedule::InverseSqrt => Box::new(InverseSqrt::new(rho)?),
-                RhoSchedule::ProportionalToLr => {
-                    Box::new(Proportional::new(rate()?, recipe.optimizer.lr, rho)?)
-                }
-            })
+        let run = regularizer::Run {
+            learning_rate: &rate,
+            peak: recipe.optimizer.lr,
+            steps_per_epoch,
+            seed: recipe.train.seed,
+            normalisation: &groups.normalisation,
         };
-        let start = |epoch: u64| epoch.saturating_mul(steps_per_epoch);
-        let sam = match &recipe.method.sam {
-            Some(sam) => {
-                let inner = Sam::scheduled(radius(sam.rho, sam.rho_schedule)?);
-                Some(FromStep::new(inner, start(sam.from_epoch)))
-            }
-            None => None,
-        };
-        let gnr = match &recipe.method.gnr {
-            Some(gnr) => {
-                let inner = Gnr::scheduled(radius(gnr.rho, gnr.rho_schedule)?, gnr.alpha).with_xi(gnr.xi)?;
-                let sampled = OnSample::new(inner, gnr.batch_fraction)?.with_seed(recipe.train.seed);
-                Some(FromStep::new(Every::new(sampled, gnr.every)?, start(gnr.from_epoch)))
-            }
-            None => None,
-        };
+        let regularizers = recipe.method.regularizers.iter();
+        let regularizer =
+            regularizers.map(|settings| regularizer::build(&settings.0, &run)).collect::<Result<_>>()?;
         let clip = match recipe.train.clip_norm {
             Some(max) => Clip::norm(max)?,
             None => Clip::None,
         };
-        let (hvp, difference) = recipe.method.gnr.map_or((Hvp::Exact, None), |gnr| (gnr.hvp, gnr.step));
+        let (hvp, difference) = recipe.method.gnr().map_or((Hvp::Exact, None), |gnr| (gnr.hvp, gnr.step));
         Ok(Self {
             method: Method {
-                regularizer: (sam, gnr),
+                regularizer,
                 optimizer: in_groups(recipe, groups)?,
                 learning_rate: rate()?,
                 clip,

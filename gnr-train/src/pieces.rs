@@ -23,7 +23,7 @@ fn smallest(recipe: &Recipe) -> usize {
         Some(_) => batch,
         None => batch / recipe.train.micro_batches.max(1),
     };
-    let fraction = recipe.method.gnr.map_or(1.0, |gnr| gnr.batch_fraction);
+    let fraction = recipe.method.fractions().map(|(_, fraction)| fraction).fold(1.0, f64::min);
     Sample { fraction, seed: 0 }.rows(piece).len()
 }
 
@@ -58,8 +58,8 @@ pub(crate) fn check<B: Autodiff>(prepared: &Prepared, backend: &B) -> Result<()>
         keys.extend(recipe.method.group.map(|group| format!("method.group = {group}")));
         let parts = Some(recipe.train.micro_batches).filter(|parts| *parts > 1);
         keys.extend(parts.map(|parts| format!("train.micro_batches = {parts}")));
-        let fraction = recipe.method.gnr.map(|gnr| gnr.batch_fraction).filter(|fraction| *fraction < 1.0);
-        keys.extend(fraction.map(|fraction| format!("method.gnr.batch_fraction = {fraction}")));
+        let fractions = recipe.method.fractions();
+        keys.extend(fractions.map(|(name, fraction)| format!("method.{name}.batch_fraction = {fraction}")));
         TrainError::Request(format!("{} leave one image to be evaluated alone: {error}", keys.join(", ")))
     })
 }

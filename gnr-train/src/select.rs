@@ -58,6 +58,8 @@ pub(crate) struct Setting {
 pub(crate) struct Groups {
     pub(crate) settings: Vec<Setting>,
     pub(crate) of: Vec<usize>,
+    /// Whether each learned parameter belongs to a normalisation layer.
+    pub(crate) normalisation: Vec<bool>,
 }
 
 /// The groups of the learned parameters. Parameters with equal settings share one.
@@ -78,7 +80,8 @@ pub(crate) fn groups(
         let key = format!("optimizer.group.{index}.match");
         expect_a_match(&key, &group.pattern, recipe, learned.clone())?;
     }
-    let mut found = Groups { settings: Vec::new(), of: Vec::new() };
+    let normalisation = learned.iter().map(|entry| is_of_normalisation(layout, entry)).collect();
+    let mut found = Groups { settings: Vec::new(), of: Vec::new(), normalisation };
     for entry in learned {
         let setting = setting(optimizer, entry);
         let known = found.settings.iter().position(|known| *known == setting);
@@ -88,6 +91,14 @@ pub(crate) fn groups(
         }));
     }
     Ok(found)
+}
+
+/// Whether a parameter scales or shifts normalised values: the weight of its module has one axis.
+fn is_of_normalisation(layout: &Layout, entry: &Entry) -> bool {
+    let Some((module, "weight" | "bias")) = entry.name.rsplit_once('.') else { return false };
+    layout.parameters().any(|weight| {
+        weight.shape.len() == 1 && weight.name.strip_prefix(module).is_some_and(|rest| rest == ".weight")
+    })
 }
 
 fn setting(optimizer: &Optimizer, entry: &Entry) -> Setting {

@@ -145,6 +145,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let mut average = average.map(|average| WeightAverage::new(average, &prepared.model)).transpose()?;
         if let Some(file) = &file {
             file.optimizer(&backend, layout, frozen.as_ref(), configured.method.optimizer.as_mut())?;
+            file.regularizers(&backend, layout, frozen.as_ref(), &mut configured.method.regularizer)?;
             if let Some(average) = &mut average {
                 file.average(&backend, layout, frozen.as_ref(), average)?;
             }
@@ -490,6 +491,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             frozen: self.frozen.as_ref(),
             buffers,
             optimizer: self.configured.method.optimizer.as_ref(),
+            regularizers: &self.configured.method.regularizer,
             average: self.average.as_ref(),
         };
         let Prepared { classes, input, .. } = *self.prepared;

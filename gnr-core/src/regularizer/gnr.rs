@@ -92,7 +92,22 @@ impl<R, A> Registered for Gnr<R, A> {
         ],
         cost: Cost { gradients: 1.0, products: 2.0, vectors: 0 },
         reference: "\"Gradient Norm Regularizer Seeks Flat Minima and Improves Generalization\", Algorithm 1",
-        resolve: None,
+        resolve: Some(|values| {
+            let default = match values.choice("hvp")? {
+                "forward-difference" => Some(1e-3),
+                "central-difference" => Some(1e-2),
+                _ => None,
+            };
+            match (default, values.get("step")) {
+                (Some(step), None) => values.set("step", step.into()),
+                (None, Some(step)) => {
+                    let requirement =
+                        format!("only goes with a difference (hvp is {:?})", values.choice("hvp")?);
+                    Err(values.refusal("step", &step.to_string(), requirement))
+                }
+                _ => Ok(()),
+            }
+        }),
     };
 }
 

@@ -82,9 +82,10 @@ macro_rules! regularizers {
 }
 
 regularizers! {
-    gnr::Gnr(Gnr<Radius>),
     sam::Sam(Sam<Radius>),
     vasso::Vasso(Vasso<V, Radius>),
+    // Last: the others make its base objective.
+    gnr::Gnr(Gnr<Radius>),
 }
 
 /// What regularisers will ask for in one step, known before the step's own evaluation.

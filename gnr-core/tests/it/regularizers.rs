@@ -136,6 +136,49 @@ fn gradients_ahead_are_shared_by_those_who_announced_them() {
     assert_eq!(counter.counts().probes, 3);
 }
 
+/// Two that multiply at θ: the record stays for the second, and is freed in the last product. One by differences needs none.
+#[test]
+fn a_record_is_freed_in_the_last_product_that_was_announced() {
+    let (problem, theta) = mlp();
+    let uses = |count: usize| {
+        let seen = std::cell::RefCell::new(Vec::new());
+        let mut noting = Noting { inner: oracle(problem.clone()), seen: &seen };
+        let gnrs = vec![ok(Gnr::new(0.1, 0.1)); count];
+        ok(plain(gnrs, 0.1).step(0, &mut theta.clone(), &mut noting));
+        seen.into_inner()
+    };
+    // The second product of each is that of the gradient at the perturbed point, which uses its evaluation up.
+    assert_eq!(uses(1), [Use::Last, Use::Last]);
+    assert_eq!(uses(2), [Use::Again, Use::Last, Use::Last, Use::Last]);
+    assert_eq!(uses(3), [Use::Again, Use::Last, Use::Again, Use::Last, Use::Last, Use::Last]);
+}
+
+/// Notes how the records are used.
+struct Noting<'s> {
+    inner: ProblemOracle<TanhMlp>,
+    seen: &'s std::cell::RefCell<Vec<Use>>,
+}
+
+impl GradOracle for Noting<'_> {
+    type Vector = Vec<f64>;
+    type Record = Order;
+    fn evaluate<'a>(
+        &mut self,
+        at: &'a Vec<f64>,
+        pass: Pass,
+        order: Order,
+    ) -> Result<Evaluation<'a, Vec<f64>, Order>> {
+        self.inner.evaluate(at, pass, order)
+    }
+}
+
+impl HvpOracle for Noting<'_> {
+    fn hvp(&mut self, here: &Evaluation<'_, Vec<f64>, Order>, v: &Vec<f64>, record: Use) -> Result<Vec<f64>> {
+        self.seen.borrow_mut().push(record);
+        self.inner.hvp(here, v, record)
+    }
+}
+
 #[test]
 fn every_costs_nothing_in_between() {
     let every = ok(Every::new(ok(Gnr::new(0.1, 0.1)), 10));

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use gnr_train::{
     Recipe,
-    recipe::{AverageKind, optimizers},
+    recipe::{AverageKind, Settings, optimizers, registry, regularizers},
 };
 
 use crate::sweep::Axis;
@@ -20,44 +20,57 @@ pub struct Arm {
     known: Option<Known>,
 }
 
-/// A method that has a name of its own.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What a name stands for: regularisers of the registry, and whether the weights are averaged.
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Known {
-    name: &'static str,
-    sam: bool,
+    regularizers: Vec<&'static str>,
     /// `method.gnr.hvp`, when GNR acts.
-    gnr: Option<&'static str>,
+    hvp: Option<&'static str>,
     /// Weight averaging.
     ema: bool,
-    /// What it is, for listings.
-    what: &'static str,
 }
 
-const fn known(
-    name: &'static str,
-    sam: bool,
-    gnr: Option<&'static str>,
-    ema: bool,
-    what: &'static str,
-) -> Known {
-    Known { name, sam, gnr, ema, what }
-}
-
-/// Every method that `--methods` knows by name.
-const KNOWN: &[Known] = &[
-    known("base", false, None, false, "the recipe's optimiser alone"),
-    known("ema", false, None, true, "the optimiser, evaluated at an exponential average of its weights"),
-    known("sam", true, None, false, "sharpness-aware minimisation"),
-    known("gnr", false, Some("exact"), false, "the gradient norm regulariser with exact products"),
-    known("gnr-fd", false, Some("forward-difference"), false, "the same by forward differences of gradients"),
-    known("gnr-gn", false, Some("gauss-newton"), false, "the same with Gauss-Newton products"),
-    known("sam+gnr", true, Some("exact"), false, "GNR over the SAM loss"),
-    known("sam+gnr-fd", true, Some("forward-difference"), false, "the same by forward differences"),
+/// Names beside those of the regularisers.
+const OTHERS: [(&str, &str); 4] = [
+    ("base", "the recipe's optimiser alone"),
+    ("ema", "the optimiser, evaluated at an exponential average of its weights"),
+    ("gnr-fd", "GNR by forward differences of gradients"),
+    ("gnr-gn", "GNR with Gauss-Newton products"),
 ];
 
-/// Name and meaning of every method that has a name of its own.
+impl Known {
+    /// A name, or several that act together: `sam+gnr`.
+    fn parse(text: &str) -> Option<Self> {
+        let mut known = Self::default();
+        // The usual word for the optimiser alone.
+        if text == "base" || optimizers().iter().any(|entry| entry.name == text) {
+            return Some(known);
+        }
+        for word in text.split('+') {
+            let (name, hvp) = match word {
+                "ema" => {
+                    known.ema = true;
+                    continue;
+                }
+                "gnr" => ("gnr", Some("exact")),
+                "gnr-fd" => ("gnr", Some("forward-difference")),
+                "gnr-gn" => ("gnr", Some("gauss-newton")),
+                other => (other, None),
+            };
+            let name = registry::find(regularizers(), name)?.name;
+            if known.regularizers.contains(&name) {
+                return None;
+            }
+            known.regularizers.push(name);
+            known.hvp = known.hvp.or(hvp);
+        }
+        Some(known)
+    }
+}
+
+/// Name and meaning of every method that has a name of its own. Regularisers combine: `sam+gnr`.
 pub fn known_methods() -> impl Iterator<Item = (&'static str, &'static str)> {
-    KNOWN.iter().map(|known| (known.name, known.what))
+    OTHERS.into_iter().chain(regularizers().iter().map(|entry| (entry.name, entry.doc)))
 }
 
 impl Arm {
@@ -85,18 +98,16 @@ impl Arm {
     pub(super) fn over(&self, recipe: &Recipe) -> Vec<String> {
         let mut all = Vec::new();
         let mut say = |text: &str| all.push(text.to_owned());
-        if let Some(known) = self.known {
-            match (known.sam, recipe.method.sam.is_some()) {
-                (true, false) => say("method.sam=true"),
-                (false, true) => say("method.sam=false"),
-                _ => {}
+        if let Some(known) = &self.known {
+            for entry in regularizers() {
+                let name = entry.name;
+                match (known.regularizers.contains(&name), recipe.method.get(name).is_some()) {
+                    (true, false) => say(&format!("method.{name}=true")),
+                    (false, true) => say(&format!("method.{name}=false")),
+                    _ => {}
+                }
             }
-            match (known.gnr, recipe.method.gnr.is_some()) {
-                (Some(_), false) => say("method.gnr=true"),
-                (None, true) => say("method.gnr=false"),
-                _ => {}
-            }
-            if let Some(hvp) = known.gnr {
+            if let Some(hvp) = known.hvp {
                 say(&format!("method.gnr.hvp={hvp}"));
             }
             if known.ema {
@@ -109,9 +120,9 @@ impl Arm {
 
     /// What it is called in a table, over the optimiser of its recipe.
     pub fn title(&self, recipe: &Recipe) -> String {
-        match self.known {
+        match &self.known {
             None => self.name.clone(),
-            Some(Known { ema: true, .. }) => format!("{} + EMA", recipe.optimizer.title()),
+            Some(Known { ema: true, .. }) => format!("{} + EMA", recipe.method_name()),
             Some(_) => recipe.method_name(),
         }
     }
@@ -121,12 +132,19 @@ impl Arm {
     pub fn axes(recipe: &Recipe) -> Vec<Axis> {
         let mut axes = Vec::new();
         let mut axis = |key: &str, values: &[f64]| axes.push(Axis::numbers(key, values));
-        if recipe.method.sam.is_some() {
-            axis("method.sam.rho", &[0.05, 0.1, 0.2, 0.3, 0.5]);
-        }
-        if recipe.method.gnr.is_some() {
-            axis("method.gnr.rho", &[0.05, 0.1, 0.2]);
-            axis("method.gnr.alpha", &[0.3, 1.0, 2.0, 3.0, 5.0]);
+        for Settings(values) in &recipe.method.regularizers {
+            let entry = registry::find(regularizers(), values.of());
+            match (values.of(), entry.and_then(|entry| entry.number("rho"))) {
+                ("sam", _) => axis("method.sam.rho", &[0.05, 0.1, 0.2, 0.3, 0.5]),
+                ("gnr", _) => {
+                    axis("method.gnr.rho", &[0.05, 0.1, 0.2]);
+                    axis("method.gnr.alpha", &[0.3, 1.0, 2.0, 3.0, 5.0]);
+                }
+                (name, Some(rho)) => {
+                    axis(&format!("method.{name}.rho"), &times(rho, &[0.5, 1.0, 2.0, 4.0, 8.0]))
+                }
+                (_, None) => {}
+            }
         }
         if recipe.train.average.as_ref().is_some_and(|average| average.kind == AverageKind::Ema) {
             axis("train.average.decay", &[0.9, 0.95, 0.98, 0.99, 0.995]);
@@ -139,15 +157,16 @@ impl Arm {
     pub fn optimizer_axes(recipe: &Recipe) -> Vec<Axis> {
         let (lr, decay) = (recipe.optimizer.lr, recipe.optimizer.weight_decay);
         let decay = if decay > 0.0 { decay } else { 5e-4 };
-        let times = |base: f64, factors: &[f64]| -> Vec<f64> {
-            // Rounded to what one would write: 0.1 · 0.3 is 0.030000000000000002.
-            factors.iter().map(|factor| format!("{:.3e}", base * factor).parse().unwrap_or(base)).collect()
-        };
         vec![
             Axis::numbers("optimizer.lr", &times(lr, &[0.25, 0.5, 1.0, 2.0, 4.0])),
             Axis::numbers("optimizer.weight_decay", &times(decay, &[0.0, 1.0, 4.0, 16.0, 64.0])),
         ]
     }
+}
+
+/// Multiples, rounded to what one would write: 0.1 · 0.3 is 0.030000000000000002.
+fn times(base: f64, factors: &[f64]) -> Vec<f64> {
+    factors.iter().map(|factor| format!("{:.3e}", base * factor).parse().unwrap_or(base)).collect()
 }
 
 /// A known name (`sam`), a known name with assignments (`sam method.sam.rho=0.3`), or a new name with assignments
@@ -168,13 +187,12 @@ impl FromStr for Arm {
         if name.is_empty() || !name.chars().all(plain) {
             return Err(format!("{text:?}: a method's name has letters, digits, +, -, _ and . only"));
         }
-        // The usual word for the optimiser alone.
-        let sought = if optimizers().iter().any(|entry| entry.name == name) { "base" } else { name };
-        let known = KNOWN.iter().find(|known| known.name == sought).copied();
+        let known = if text.contains(':') { None } else { Known::parse(name) };
         if known.is_none() && assignments.is_empty() {
-            let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
+            let names: Vec<&str> = known_methods().map(|(name, _)| name).collect();
             return Err(format!(
-                "no method is called `{name}`; known are {}; another one is written `NAME: section.key=value ...`",
+                "no method is called `{name}`; known are {}, and several with + between them; another one is written `NAME: \
+                 section.key=value ...`",
                 names.join(", ")
             ));
         }
@@ -214,26 +232,32 @@ mod tests {
     fn a_known_name_switches_and_keeps_the_recipes_own_strength() {
         let strong = ["method.sam.rho=0.3", "method.gnr.alpha=3.0"];
         let sam = resolved("sam", &strong);
-        assert_eq!((sam.method.sam.map(|sam| sam.rho), sam.method.gnr), (Some(0.3), None));
-        let both = resolved("sam+gnr", &strong).method;
-        assert_eq!((both.sam.map(|sam| sam.rho), both.gnr.map(|gnr| gnr.alpha)), (Some(0.3), Some(3.0)));
-        let plain = resolved("sgd", &strong).method;
-        assert_eq!((plain.sam, plain.gnr), (None, None));
-        let set = resolved("sam method.sam.rho=0.2", &[]).method;
-        assert_eq!(set.sam.map(|sam| sam.rho), Some(0.2));
+        let number = |recipe: &Recipe, name: &str, key: &str| {
+            recipe.method.get(name).map(|values| values.number(key).unwrap())
+        };
+        assert_eq!((number(&sam, "sam", "rho"), sam.method.gnr()), (Some(0.3), None));
+        let both = resolved("sam+gnr", &strong);
+        assert_eq!((number(&both, "sam", "rho"), number(&both, "gnr", "alpha")), (Some(0.3), Some(3.0)));
+        assert!(resolved("sgd", &strong).method.regularizers.is_empty());
+        let set = resolved("sam method.sam.rho=0.2", &[]);
+        assert_eq!(number(&set, "sam", "rho"), Some(0.2));
+        let all = resolved("vasso+gnr-fd+ema", &[]);
+        assert_eq!(arm("vasso+gnr-fd+ema").title(&all), "SGD + VaSSO + GNR (forward difference) + EMA");
+        assert!("sam+sam".parse::<Arm>().is_err());
     }
 
     #[test]
     fn a_method_of_ones_own_is_what_it_says() {
         let mine = resolved("rare: method.gnr.every=5 method.gnr.alpha=2.0", &[]).method;
-        assert_eq!(mine.gnr.map(|gnr| (gnr.every, gnr.alpha)), Some((5, 2.0)));
+        let gnr = mine.get("gnr").unwrap();
+        assert_eq!((gnr.integer("every").unwrap(), gnr.number("alpha").unwrap()), (5, 2.0));
         assert_eq!(arm("rare: method.gnr.every=5").to_string(), "rare: method.gnr.every=5");
     }
 
     #[test]
     fn wrong_words_say_what_is_expected() {
         for (text, words) in [
-            ("sma", "known are base, ema, sam"),
+            ("sma", "known are base, ema, gnr-fd"),
             ("sam rho", "expected section.key=value"),
             ("a/b: train.seed=1", "letters, digits"),
         ] {

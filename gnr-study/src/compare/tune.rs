@@ -107,7 +107,7 @@ impl Tuning {
 
 /// Whether GNR's α·ρ is below the value from which training is known to collapse.
 fn sane(recipe: &Recipe) -> bool {
-    recipe.method.gnr.is_none_or(|gnr| gnr.alpha * gnr.rho < 1.0)
+    recipe.method.gnr().is_none_or(|gnr| gnr.alpha * gnr.rho < 1.0)
 }
 
 /// The grid in words: what each half of the tries looks at.
@@ -216,7 +216,7 @@ mod tests {
         // 3 × 5 points, of which (0.2, 5) is left out; none of them is the recipe's (0.1, 0.1), which stands first.
         assert_eq!(tries.len(), 15);
         for words in tries {
-            let gnr = load(&[over.clone(), words].concat()).unwrap().method.gnr.unwrap();
+            let gnr = load(&[over.clone(), words].concat()).unwrap().method.gnr().unwrap();
             assert!(gnr.alpha * gnr.rho < 1.0);
         }
     }

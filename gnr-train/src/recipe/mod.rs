@@ -10,20 +10,20 @@ mod registered;
 mod source;
 
 pub use augment::{ColorJitter, RandAugment, RandomErasing, Variation};
-pub use gnr_core::{optimizer::entries as optimizers, schedule::entries as schedules};
+pub use gnr_core::{
+    optimizer::entries as optimizers, registry, regularizer::entries as regularizers,
+    schedule::entries as schedules,
+};
 
 pub use builtin::{BUILTIN, Builtin, builtin};
 pub use label_noise::{LabelNoise, NoiseKind, NoiseSource};
-pub use method::{Gnr, Hvp, Method, RhoSchedule, Sam};
+pub use method::{Gnr, Hvp, Method};
 pub use reader::{Problem, RecipeError};
 pub use registered::Settings;
 
 use std::path::Path;
 
-use gnr_core::{
-    optimizer,
-    registry::{self, Values},
-};
+use gnr_core::{optimizer, registry::Values, regularizer};
 use serde::{Serialize, Serializer};
 
 use source::Source;
@@ -455,16 +455,18 @@ impl Recipe {
     /// What the method is called in tables: `SGD`, `SGD + SAM + GNR (exact)`, `SGD + SAM, groups of 32`, ….
     pub fn method_name(&self) -> String {
         let mut name = String::from(self.optimizer.title());
-        if self.method.sam.is_some() {
-            name.push_str(" + SAM");
-        }
-        if let Some(gnr) = &self.method.gnr {
-            name.push_str(match gnr.hvp {
-                Hvp::Exact => " + GNR (exact)",
-                Hvp::GaussNewton => " + GNR (Gauss-Newton)",
-                Hvp::ForwardDifference => " + GNR (forward difference)",
-                Hvp::CentralDifference => " + GNR (central difference)",
-            });
+        for Settings(values) in &self.method.regularizers {
+            let title =
+                registry::find(regularizer::entries(), values.of()).map_or(values.of(), |entry| entry.title);
+            name.push_str(&format!(" + {title}"));
+            if let Some(gnr) = self.method.gnr().filter(|_| values.of() == "gnr") {
+                name.push_str(match gnr.hvp {
+                    Hvp::Exact => " (exact)",
+                    Hvp::GaussNewton => " (Gauss-Newton)",
+                    Hvp::ForwardDifference => " (forward difference)",
+                    Hvp::CentralDifference => " (central difference)",
+                });
+            }
         }
         if let Some(group) = self.method.group {
             name.push_str(&format!(", groups of {group}"));

@@ -3,14 +3,14 @@
 use gnr_core::{
     optimizer,
     registry::Value,
+    regularizer,
     schedule::{self, Span},
 };
 use gnr_models::{Activation, Norm};
 
 use super::{
-    Augment, Average, AverageKind, Data, Freeze, Gnr, Group, Hvp, Interpolation, Load, Method, Model,
-    NoDecay, Optimizer, Precision, Recipe, Resize, RhoSchedule, Sam, Schedule, Settings, Subset, Train,
-    reader::Reader, registered,
+    Augment, Average, AverageKind, Data, Freeze, Group, Interpolation, Load, Method, Model, NoDecay,
+    Optimizer, Precision, Recipe, Resize, Schedule, Settings, Subset, Train, reader::Reader, registered,
 };
 
 const POSITIVE: &str = "must be positive and finite";
@@ -62,16 +62,15 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
 /// What starts late starts within the run.
 fn phases(reader: &mut Reader<'_>, recipe: &Recipe) {
     let epochs = recipe.train.epochs;
-    let (sam, gnr) = (&recipe.method.sam, &recipe.method.gnr);
-    let starts = [
-        ("method.sam", sam.map(|sam| sam.from_epoch)),
-        ("method.gnr", gnr.map(|gnr| gnr.from_epoch)),
-        ("train.average", recipe.train.average.map(|average| average.from_epoch)),
-    ];
-    for (section, start) in starts {
-        if let Some(start) = start.filter(|start| *start > 0 && *start >= epochs) {
+    let regularizers = recipe.method.each("from_epoch").filter_map(|(name, start)| match start {
+        Value::Integer(start) => Some((format!("method.{name}"), *start)),
+        _ => None,
+    });
+    let average = recipe.train.average.map(|average| ("train.average".to_owned(), average.from_epoch));
+    for (section, start) in regularizers.chain(average) {
+        if start > 0 && start >= epochs {
             let requirement = format!("must be less than train.epochs = {epochs}");
-            reader.keys_of(section).refuse("from_epoch", &start.to_string(), &requirement);
+            reader.keys_of(&section).refuse("from_epoch", &start.to_string(), &requirement);
         }
     }
 }
@@ -232,56 +231,18 @@ fn known_model(name: &str) -> Result<(), String> {
     }
 }
 
-const RHO_SCHEDULES: &[(&str, RhoSchedule)] = &[
-    ("constant", RhoSchedule::Constant),
-    ("inverse-sqrt", RhoSchedule::InverseSqrt),
-    ("proportional-to-lr", RhoSchedule::ProportionalToLr),
-];
-
 fn method(reader: &mut Reader<'_>) -> Method {
     let group = reader.section("method").optional_in("group", |n: &usize| *n > 0, AT_LEAST_ONE);
-    let sam_on = reader.enabled("method.sam", false);
-    let mut section = reader.keys_of("method.sam");
-    let sam = Sam {
-        rho: section.value_in("rho", 0.05, positive, POSITIVE),
-        rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
-        from_epoch: section.value("from_epoch", 0),
-    };
-    let gnr_on = reader.enabled("method.gnr", true);
-    let mut section = reader.keys_of("method.gnr");
-    let hvps = [
-        ("exact", Hvp::Exact),
-        ("forward-difference", Hvp::ForwardDifference),
-        ("central-difference", Hvp::CentralDifference),
-        ("gauss-newton", Hvp::GaussNewton),
-    ];
-    let hvp = section.choice("hvp", &hvps).unwrap_or(Hvp::Exact);
-    let step = section.optional_in("step", positive, POSITIVE);
-    let named = hvps.iter().find(|(_, known)| *known == hvp).map_or("", |(name, _)| *name);
-    let differs = matches!(hvp, Hvp::ForwardDifference | Hvp::CentralDifference);
-    section.only_for("step", &step, differs, &format!("a difference (hvp is \"{named}\")"));
-    let default_step = match hvp {
-        Hvp::Exact | Hvp::GaussNewton => None,
-        Hvp::ForwardDifference => Some(1e-3),
-        Hvp::CentralDifference => Some(1e-2),
-    };
-    let gnr = Gnr {
-        rho: section.value_in("rho", 0.1, positive, POSITIVE),
-        alpha: section.value_in("alpha", 0.1, not_negative, NOT_NEGATIVE),
-        xi: section.value_in("xi", 1e-12, positive, POSITIVE),
-        hvp,
-        step: step.or(default_step),
-        every: section.value_in("every", 1, |n| *n > 0, AT_LEAST_ONE),
-        batch_fraction: section.value_in(
-            "batch_fraction",
-            1.0,
-            |x: &f64| *x > 0.0 && *x <= 1.0,
-            "must lie in (0, 1]",
-        ),
-        rho_schedule: section.choice("rho_schedule", RHO_SCHEDULES).unwrap_or(RhoSchedule::Constant),
-        from_epoch: section.value("from_epoch", 0),
-    };
-    Method { sam: sam_on.then_some(sam), gnr: gnr_on.then_some(gnr), group }
+    let mut regularizers = Vec::new();
+    for entry in regularizer::entries() {
+        let path = format!("method.{}", entry.name);
+        let on = reader.enabled(&path, entry.name == "gnr");
+        let values = registered::values(&mut reader.keys_of(&path), &[entry], entry);
+        if on {
+            regularizers.push(Settings(values));
+        }
+    }
+    Method { regularizers, group }
 }
 
 fn optimizer(reader: &mut Reader<'_>) -> Optimizer {

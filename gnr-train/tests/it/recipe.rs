@@ -220,8 +220,8 @@ fn assignments_win_over_text() {
         Recipe::parse("r.toml", "r", "[method]\nsam = true\ngnr = { rho = 1 }", &sets.map(String::from))
             .unwrap();
     assert_eq!(recipe.optimizer.name, "adamw");
-    assert_eq!(recipe.method.sam.map(|sam| sam.rho), Some(0.2));
-    assert_eq!(recipe.method.gnr, None);
+    assert_eq!(recipe.method.get("sam").map(|sam| sam.number("rho").unwrap()), Some(0.2));
+    assert_eq!(recipe.method.gnr(), None);
     assert_eq!(recipe.model.widths, Some(vec![4, 8, 16]));
 }
 
@@ -348,7 +348,11 @@ fn keys_that_are_not_used_are_not_written() {
     let off = ["method.gnr=false".to_owned()];
     let text = "[method.sam]\nfrom_epoch = 2\n[train]\nepochs = 3";
     assert_eq!(
-        Recipe::parse("r.toml", "r", text, &off).unwrap().method.sam.map(|sam| sam.from_epoch),
+        Recipe::parse("r.toml", "r", text, &off)
+            .unwrap()
+            .method
+            .get("sam")
+            .map(|sam| sam.integer("from_epoch").unwrap()),
         Some(2)
     );
 }
@@ -385,7 +389,7 @@ fn methods_are_named_exactly() {
     assert_eq!(name(&["method.gnr.hvp=forward-difference"]), "SGD + GNR (forward difference)");
     assert_eq!(name(&["method.gnr=false", "method.sam=true", "method.group=32"]), "SGD + SAM, groups of 32");
     assert_eq!(name(&["method.gnr.hvp=gauss-newton"]), "SGD + GNR (Gauss-Newton)");
-    assert_eq!(super::support::tiny(&[]).method.gnr.map(|gnr| gnr.hvp), Some(Hvp::Exact));
+    assert_eq!(super::support::tiny(&[]).method.gnr().map(|gnr| gnr.hvp), Some(Hvp::Exact));
 }
 
 #[test]
