@@ -9,7 +9,7 @@ use crate::{
 /// A gradient ahead of θ_t, by its distance and ξ: see [`StepContext::ahead`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ahead {
-    /// Distance from θ_t.
+    /// Distance from θ_t; negative behind it.
     pub radius: f64,
     /// The small constant of the division by the gradient's norm.
     pub xi: f64,
@@ -84,9 +84,28 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
     /// # Cost
     /// One gradient and one vector.
     pub fn gradient_along(&mut self, r: f64, d: &O::Vector, xi: f64) -> Result<O::Vector> {
-        let mut point = self.here.at.clone().into_owned();
-        point.axpy(r / (d.norm()? + xi), d)?;
-        self.gradient(point)
+        self.gradient(moved(self.here.at.clone().into_owned(), r, d, xi)?)
+    }
+
+    /// Climbs towards larger gradients without products: g₁ = ∇L̂(θ + s·ĝ), where s is the [`Ahead`]'s radius,
+    /// g₂ = ∇L̂(θ₂) at θ₂ = θ + r·(g₁ − ∇L̂(θ))/(‖g₁ − ∇L̂(θ)‖ + ξ), g₃ = ∇L̂(θ₂ + s·g₂/(‖g₂‖ + ξ)).
+    ///
+    /// (g₁ − ∇L̂(θ))/s is ∇‖∇L̂‖ at θ by a forward difference, and (g₃ − g₂)/s is it at θ₂.
+    ///
+    /// # Errors
+    /// As [`gradient_along`](Self::gradient_along).
+    ///
+    /// # Cost
+    /// Three gradients, the first shared as that of [`ahead`](Self::ahead), and four vectors.
+    pub fn norm_ascent(&mut self, r: f64, step: Ahead) -> Result<[O::Vector; 3]> {
+        let g1 = self.ahead(step)?;
+        let mut uphill = g1.clone();
+        uphill.axpy(-1.0, &self.here.grad)?;
+        let point = moved(self.here.at.clone().into_owned(), r, &uphill, step.xi)?;
+        drop(uphill);
+        let g2 = self.gradient(point.clone())?;
+        let g3 = self.gradient(moved(point, step.radius, &g2, step.xi)?)?;
+        Ok([g1, g2, g3])
     }
 
     /// ∇L̂ at a point that nobody needs afterwards.
@@ -152,4 +171,10 @@ impl<O: HvpOracle> StepContext<'_, O> {
         *self.direction = f.added_to(self.direction, a)?;
         Ok(norm)
     }
+}
+
+/// x + r·d/(‖d‖ + ξ).
+fn moved<V: Vector>(mut x: V, r: f64, d: &V, xi: f64) -> Result<V> {
+    x.axpy(r / (d.norm()? + xi), d)?;
+    Ok(x)
 }

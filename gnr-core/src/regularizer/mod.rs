@@ -5,6 +5,7 @@ mod combine;
 mod context;
 mod every;
 mod from_step;
+mod gam;
 mod gnr;
 mod keys;
 mod on_sample;
@@ -15,6 +16,7 @@ pub use build::{Built, Radius, Run, build};
 pub use context::{Ahead, StepContext};
 pub use every::Every;
 pub use from_step::FromStep;
+pub use gam::GamWeights;
 pub use on_sample::OnSample;
 
 use crate::{
@@ -85,6 +87,7 @@ regularizers! {
     gnr::Gnr(Gnr<Radius>),
     sam::Sam(Sam<Radius>),
     vasso::Vasso(Vasso<V, Radius>),
+    gam::Gam(Gam<Radius>),
 }
 
 /// What regularisers will ask for in one step, known before the step's own evaluation.
