@@ -8,6 +8,7 @@ mod from_step;
 mod gam;
 mod gnr;
 mod keys;
+mod msam;
 mod on_sample;
 mod sam;
 mod vasso;
@@ -88,6 +89,7 @@ regularizers! {
     sam::Sam(Sam<Radius>),
     vasso::Vasso(Vasso<V, Radius>),
     gam::Gam(Gam<Radius>),
+    msam::Msam(Msam<V, Radius>),
 }
 
 /// What regularisers will ask for in one step, known before the step's own evaluation.
