@@ -11,6 +11,7 @@ mod keys;
 mod msam;
 mod on_sample;
 mod sam;
+mod sam_on;
 mod vasso;
 
 pub use build::{Built, Radius, Run, build};
@@ -90,6 +91,7 @@ regularizers! {
     vasso::Vasso(Vasso<V, Radius>),
     gam::Gam(Gam<Radius>),
     msam::Msam(Msam<V, Radius>),
+    sam_on::SamOn(SamOn<Radius>),
 }
 
 /// What regularisers will ask for in one step, known before the step's own evaluation.
