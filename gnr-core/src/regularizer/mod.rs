@@ -8,6 +8,7 @@ mod from_step;
 mod gam;
 mod gnr;
 mod keys;
+mod lookbehind;
 mod msam;
 mod on_sample;
 mod sam;
@@ -92,6 +93,7 @@ regularizers! {
     gam::Gam(Gam<Radius>),
     msam::Msam(Msam<V, Radius>),
     sam_on::SamOn(SamOn<Radius>),
+    lookbehind::Lookbehind(Lookbehind<Radius>),
 }
 
 /// What regularisers will ask for in one step, known before the step's own evaluation.
