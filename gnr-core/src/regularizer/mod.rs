@@ -3,6 +3,7 @@
 mod build;
 mod combine;
 mod context;
+mod cr_sam;
 mod every;
 mod from_step;
 mod gam;
@@ -94,6 +95,7 @@ regularizers! {
     msam::Msam(Msam<V, Radius>),
     sam_on::SamOn(SamOn<Radius>),
     lookbehind::Lookbehind(Lookbehind<Radius>),
+    cr_sam::CrSam(CrSam<Radius>),
 }
 
 /// What regularisers will ask for in one step, known before the step's own evaluation.
