@@ -1,6 +1,7 @@
 //! Regularisers: what changes the direction of a step. One file each.
 
 mod build;
+mod c_flat;
 mod combine;
 mod context;
 mod cr_sam;
@@ -96,6 +97,7 @@ regularizers! {
     sam_on::SamOn(SamOn<Radius>),
     lookbehind::Lookbehind(Lookbehind<Radius>),
     cr_sam::CrSam(CrSam<Radius>),
+    c_flat::CFlat(CFlat<Radius>),
 }
 
 /// What regularisers will ask for in one step, known before the step's own evaluation.
