@@ -11,13 +11,13 @@ use crate::{
 
 /// Momentum-SAM: descends along the gradient at a point that lies on in the direction in which the momentum moves θ.
 ///
-/// > h = ∇L̂(θ − ρ·v/(‖v‖ + ξ)),  v ← μ·v + h; h = ∇L̂(θ) in the first step, in which v = 0.
+/// > h = ∇L̂(θ − ρ·v/(‖v‖ + ξ)),  v ← μ·v + h; v = 0 before the first step, so that there h = ∇L̂(θ).
 ///
 /// Defaults: ρ = 0.3 (the published code's; its runs on CIFAR-100 use 3), μ = 0.9, ξ = 1e-12. State: `momentum`. On steps on which
 /// it does not act v stays.
 ///
 /// # Cost
-/// One gradient (none in the first step) and two vectors on top of the base step, one of them kept.
+/// One gradient and two vectors on top of the base step, one of them kept.
 ///
 /// # References
 /// Becker et al., "Momentum-SAM: Sharpness Aware Minimization without Computational Overhead", 2024, Algorithm 1.
@@ -91,18 +91,22 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for Msam<O::Vector, R> {
 
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         let rho = self.rho.at(cx.t);
-        // To first order, L̂(θ − ρ·v/‖v‖) − L̂(θ) is −ρ·⟨∇L̂(θ), v⟩/‖v‖.
-        let (there, value) = match &mut self.momentum {
+        let momentum = match &mut self.momentum {
             Some(momentum) => {
                 same_dim("msam", momentum.dim(), cx.here.grad.dim())?;
-                let there = cx.gradient_along(-rho, momentum, XI)?;
-                let slope = cx.here.grad.dot(momentum)? / (momentum.norm()? + XI);
-                momentum.scale(self.mu)?;
-                momentum.axpy(1.0, &there)?;
-                (there, -rho * slope)
+                momentum
             }
-            none => (none.insert(cx.here.grad.clone()).clone(), 0.0),
+            none => {
+                let mut zero = cx.here.grad.clone();
+                zero.scale(0.0)?;
+                none.insert(zero)
+            }
         };
+        // To first order, L̂(θ − ρ·v/‖v‖) − L̂(θ) is −ρ·⟨∇L̂(θ), v⟩/‖v‖.
+        let value = -rho * cx.here.grad.dot(momentum)? / (momentum.norm()? + XI);
+        let there = cx.gradient_along(-rho, momentum, XI)?;
+        momentum.scale(self.mu)?;
+        momentum.axpy(1.0, &there)?;
         let added_norm = cx.replace_gradient(there)?;
         cx.learnt("msam", value, added_norm);
         Ok(())
