@@ -14,7 +14,7 @@ use crate::{
 ///
 /// > d ← (1 − θ)·d + θ·∇L̂,  h = ∇L̂(θ_t + ρ·d/(‖d‖ + ξ)); d = ∇L̂ in the first step.
 ///
-/// Defaults: ρ = 0.05, θ = 0.4, ξ = 1e-12. State: `mean`. On steps on which it does not act d stays.
+/// Defaults: ρ = 0.05 and θ = 0.9, those of the authors' code; ξ = 1e-12 (there 1e-7). State: `mean`. On steps on which it does not act d stays.
 ///
 /// # Cost
 /// One gradient and two vectors on top of the base step, one of them kept.
@@ -60,7 +60,7 @@ impl<V, R> Registered for Vasso<V, R> {
         equation: "d ← (1 − θ)d + θ∇L̂,  h = ∇L̂(θ + ρ·d/‖d‖)",
         keys: &[
             keys::rho(0.05),
-            Key::number("theta", Interval::FRACTION, 0.4, "share θ of the step's own gradient in the mean"),
+            Key::number("theta", Interval::FRACTION, 0.9, "share θ of the step's own gradient in the mean"),
             keys::RHO_SCHEDULE,
             keys::EVERY,
             keys::FROM_EPOCH,

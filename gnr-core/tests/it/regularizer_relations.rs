@@ -59,7 +59,8 @@ fn sam_is_a_special_case() {
     let sam = direction(ok(Sam::new(rho)), oracle(&problem), &theta);
     let all = vec![true; theta.len()];
     let weights = GamWeights { alpha: 1.0, beta: 0.5, gamma: 0.0 };
-    let cases: [(&str, Box<dyn Regularizer<ProblemOracle<&TanhMlp>>>); 6] = [
+    type Case<'p> = (&'static str, Box<dyn Regularizer<ProblemOracle<&'p TanhMlp>>>);
+    let cases: [Case<'_>; 6] = [
         ("C-Flat, λ = 0", Box::new(ok(CFlat::new(rho, 0.0)))),
         ("CR-SAM, γ = β = 0", Box::new(ok(CrSam::new(rho, 0.0, 0.0)))),
         ("Lookbehind, k = 1, adaptive", Box::new(ok(Lookbehind::new(rho, 1, None)))),

@@ -1,0 +1,116 @@
+"""Golden values of regularisers: NAME.txt holds the points that plain SGD passes through with the regulariser NAME.
+
+Written from the papers' formulas in float64, independently of the Rust code: each method is a function of the batch that returns the
+direction of a step. Its keyword arguments are its settings, with the defaults of the paper. Run: `python make.py` (needs NumPy).
+
+A file holds cases. `case rho=0.3` opens one with the settings that differ from the defaults; each `theta` line is θ after one step.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+INPUTS, HIDDEN, BATCH, STEPS, RATE, XI = 3, 4, 4, 6, 0.5, 1e-12
+
+
+class Batch:
+    """Mean over the examples of (w₂ᵀ tanh(W₁x + b₁) + b₂ − y)²/2 with θ = (W₁ by rows, b₁, w₂, b₂)."""
+
+    def __init__(self, examples):
+        i, j = np.asarray(examples)[:, None], np.arange(INPUTS)[None, :]
+        self.x = np.sin(1.0 + 3.0 * i + 5.0 * j)
+        self.y = np.sin(2.0 + 7.0 * i[:, 0])
+
+    def _forward(self, theta):
+        w1, b1 = theta[: INPUTS * HIDDEN].reshape(HIDDEN, INPUTS), theta[INPUTS * HIDDEN :][:HIDDEN]
+        w2, b2 = theta[-HIDDEN - 1 : -1], theta[-1]
+        a = np.tanh(self.x @ w1.T + b1)
+        return w2, a, a @ w2 + b2 - self.y
+
+    def losses(self, theta):
+        """The loss of each example."""
+        return self._forward(theta)[2] ** 2 / 2.0
+
+    def gradient(self, theta):
+        w2, a, residual = self._forward(theta)
+        r = residual / len(self.y)
+        pre = r[:, None] * w2 * (1.0 - a * a)
+        return np.concatenate([(pre.T @ self.x).ravel(), pre.sum(0), r @ a, [r.sum()]])
+
+    def product(self, theta, v):
+        """Hessian times v: the gradient is analytic, so its derivative along v is the imaginary part of a tiny complex step."""
+        h = 1e-30
+        return self.gradient(theta + 1j * h * v).imag / h
+
+
+METHODS = {}
+
+
+def method(name, *cases):
+    """Registers a method with the settings of its cases."""
+
+    def register(function):
+        METHODS[name] = (function, cases)
+        return function
+
+    return register
+
+
+def norm(v):
+    return np.sqrt(np.sum(v * v))
+
+
+def along(batch, theta, radius, d):
+    """The gradient at distance `radius` from θ along d."""
+    return batch.gradient(theta + radius * d / (norm(d) + XI))
+
+
+@method("gnr", {}, {"rho": 0.3, "alpha": 0.7}, {"rho": 0.3, "alpha": 0.7, "xi": 0.1})
+def gnr(batch, theta, t, state, rho=0.1, alpha=0.1, xi=1e-12):
+    """Algorithm 1 of the paper."""
+    g = batch.gradient(theta)
+    f = batch.product(theta, g) / (norm(g) + xi)
+    there = theta + rho * f / (norm(f) + xi)
+    g_there = batch.gradient(there)
+    h = rho * batch.product(there, g_there) / (norm(g_there) + xi)
+    return g + alpha * h
+
+
+@method("sam", {}, {"rho": 0.3})
+def sam(batch, theta, t, state, rho=0.05):
+    """Foret et al., ICLR 2021, Algorithm 1."""
+    return along(batch, theta, rho, batch.gradient(theta))
+
+
+@method("vasso", {}, {"rho": 0.3, "theta": 0.2})
+def vasso(batch, point, t, state, rho=0.05, theta=0.9):
+    """Li and Giannakis, NeurIPS 2023, Algorithm 1. Its θ is the rate of the mean; the point is `point`."""
+    g = batch.gradient(point)
+    state["d"] = (1.0 - theta) * state["d"] + theta * g if "d" in state else g
+    return along(batch, point, rho, state["d"])
+
+
+def run(function, settings):
+    """The points after each step, on a batch of its own each."""
+    theta, state = 0.5 * np.sin(1.0 + 2.0 * np.arange(HIDDEN * (INPUTS + 2) + 1)), {}
+    for t in range(STEPS):
+        batch = Batch(np.arange(BATCH * t, BATCH * (t + 1)))
+        theta = theta - RATE * function(batch, theta, t, state, **settings)
+        yield theta
+
+
+def word(value):
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def main():
+    for name, (function, cases) in METHODS.items():
+        lines = []
+        for settings in cases:
+            lines.append(" ".join(["case"] + [f"{key}={word(value)}" for key, value in settings.items()]))
+            lines += [" ".join(["theta"] + [repr(float(x)) for x in theta]) for theta in run(function, settings)]
+        (Path(__file__).parent / f"{name}.txt").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
