@@ -106,13 +106,13 @@ macro_rules! regularizers {
 regularizers! {
     gnr::Gnr(Gnr<Radius>),
     sam::Sam(Sam<Radius>),
-    vasso::Vasso(Vasso<V, Radius>),
     gam::Gam(Gam<Radius>),
     msam::Msam(Msam<V, Radius>),
     sam_on::SamOn(SamOn<Radius>),
     lookbehind::Lookbehind(Lookbehind<Radius>),
     cr_sam::CrSam(CrSam<Radius>),
     c_flat::CFlat(CFlat<Radius>),
+    vasso::Vasso(Vasso<V, Radius>),
 }
 
 /// What regularisers will ask for in one step, known before the step's own evaluation.

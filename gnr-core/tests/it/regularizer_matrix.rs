@@ -2,7 +2,7 @@
 //!
 //! The golden values in `tests/golden/regularizers` are of an independent implementation, `make.py` there.
 
-use crate::{assert_close, ok, plain};
+use crate::{assert_close, norm, ok, plain, sub};
 use gnr_core::{
     Counted, ForwardDiff, HvpOracle, Leaf, Leaves, Method, Regularizer, SampledOracle, Sgd,
     registry::{Domain, Entry, Value, find},
@@ -35,6 +35,12 @@ const fn line(
 const LINES: &[Line] = &[
     line("gnr", &[], 1.0, 2.0),
     line("sam", &[], 1.0, 0.0),
+    line("gam", &[("gamma", 0.2)], 3.0, 0.0),
+    line("msam", &[("rho", 0.1)], 1.0, 0.0),
+    line("sam-on", &[("rho", 0.1)], 1.0, 0.0),
+    line("lookbehind-sam", &[("k", 4.0)], 4.0, 0.0),
+    line("cr-sam", &[("beta", 0.2)], 2.0, 0.0),
+    line("c-flat", &[("lambda", 0.5)], 3.0, 0.0),
     line("vasso", &[("theta", 0.3)], 1.0, 0.0),
 ];
 
@@ -62,6 +68,11 @@ fn batch(t: u64) -> TanhMlp {
 
 fn theta_0() -> V {
     (0..HIDDEN * (INPUTS + 2) + 1).map(|k| 0.5 * (1.0 + 2.0 * k as f64).sin()).collect()
+}
+
+/// The biases of the hidden units stand for the leaves of normalisation layers, as in `make.py`.
+fn normalisation() -> Vec<bool> {
+    (0..theta_0().len()).map(|k| (INPUTS * HIDDEN..(INPUTS + 1) * HIDDEN).contains(&k)).collect()
 }
 
 fn entry(name: &str) -> &'static Entry {
@@ -115,7 +126,7 @@ where
         peak: 0.1,
         steps_per_epoch: STEPS_PER_EPOCH,
         seed: 5,
-        normalisation: &[],
+        normalisation: &normalisation(),
     };
     let values = ok(entry(name).values(given.iter().cloned()));
     plain(ok(regularizer::build::<V>(&values, &run)), lr)
@@ -293,5 +304,41 @@ fn every_regularizer_survives_a_zero_gradient() {
                 assert!(numbers.into_iter().all(f64::is_finite), "{name}: {:?}", report.penalties);
             }
         }
+    }
+}
+
+/// "SAM + GNR" of any regulariser: a list is the sum, so that `[base, gnr]` descends along the direction of `base` and α·h_norm, in
+/// either order, with exact products and with differences whose gradients are shared.
+#[test]
+fn every_regularizer_is_a_base_objective_of_gnr() {
+    fn check<O: HvpOracle<Vector = V> + SampledOracle>(line: &Line, wrap: impl Fn(Oracle) -> O) {
+        // At one point, so that methods with a memory see the same gradients whatever is beside them.
+        let theta = theta_0();
+        let of = |name| method::<O>(name, &if name == line.name { line.with(&[]) } else { vec![] }, 1.0);
+        let (mut base, mut gnr) = (of(line.name), of("gnr"));
+        let mut both = plain(vec![of(line.name).regularizer, of("gnr").regularizer], 1.0);
+        let mut reversed = plain(vec![of("gnr").regularizer, of(line.name).regularizer], 1.0);
+        for t in 0..STEPS {
+            let moved = |regularized: &mut dyn FnMut(&mut V, &mut O)| {
+                let mut moved = theta.clone();
+                regularized(&mut moved, &mut wrap(ProblemOracle::new(batch(t))));
+                sub(&theta, &moved)
+            };
+            let none = moved(&mut |at, o| drop(ok(plain((), 1.0).step(t, at, o))));
+            let base = moved(&mut |at, o| drop(ok(base.step(t, at, o))));
+            let gnr = moved(&mut |at, o| drop(ok(gnr.step(t, at, o))));
+            let both = moved(&mut |at, o| drop(ok(both.step(t, at, o))));
+            let reversed = moved(&mut |at, o| drop(ok(reversed.step(t, at, o))));
+            let alpha_h_norm = sub(&gnr, &none);
+            assert!(norm(&alpha_h_norm) > 1e-6, "GNR does nothing at step {t}: {alpha_h_norm:?}");
+            let expected: V = base.iter().zip(&alpha_h_norm).map(|(h, a)| h + a).collect();
+            println!("{} and GNR, step {t}", line.name);
+            assert_close(&both, &expected, 1e-13);
+            assert_close(&reversed, &expected, 1e-13);
+        }
+    }
+    for line in LINES {
+        check(line, |exact| exact);
+        check(line, |exact| ok(ForwardDiff::new(exact).with_step(0.05)));
     }
 }

@@ -82,6 +82,83 @@ def sam(batch, theta, t, state, rho=0.05):
     return along(batch, theta, rho, batch.gradient(theta))
 
 
+def norm_ascent(batch, theta, rho, step):
+    """g₀ … g₃ of lines 5 to 12 of Algorithm 2 of Zhang et al., CVPR 2023."""
+    g0 = batch.gradient(theta)
+    g1 = along(batch, theta, step, g0)
+    h0 = g1 - g0
+    theta2 = theta + rho * h0 / (norm(h0) + XI)
+    g2 = batch.gradient(theta2)
+    return g0, g1, g2, along(batch, theta2, step, g2)
+
+
+@method(
+    "gam",
+    {},
+    {"rho": 0.3, "rho_prime": 0.1, "alpha": 0.3, "beta": 0.8, "gamma": 0.4},
+    {"rho_schedule": "inverse-sqrt"},
+)
+def gam(batch, theta, t, state, rho=0.2, rho_prime=0.02, alpha=0.6, beta=0.5, gamma=0.03, rho_schedule="constant"):
+    """Zhang et al., CVPR 2023, Algorithm 2, lines 5 to 16."""
+    fall = 1.0 / np.sqrt(t + 1) if rho_schedule == "inverse-sqrt" else 1.0
+    g0, g1, g2, g3 = norm_ascent(batch, theta, fall * rho, fall * rho_prime)
+    plus, minus = alpha * g1 + (1 - alpha) * g3, beta * g0 + (1 - beta) * g2
+    unit = plus / norm(plus)
+    return plus - gamma * (minus - (minus @ unit) * unit)
+
+
+@method("msam", {}, {"rho": 1.5, "momentum": 0.5})
+def msam(batch, theta, t, state, rho=0.3, momentum=0.9):
+    """Becker et al., 2024, Algorithm 1: the gradient at the perturbed point and the momentum that it goes into."""
+    v = state.get("v", np.zeros_like(theta))
+    g = along(batch, theta, -rho, v)
+    state["v"] = momentum * v + g
+    return g
+
+
+# The biases of the hidden units stand for the leaves of normalisation layers.
+NORMALISATION = np.arange(INPUTS * HIDDEN, (INPUTS + 1) * HIDDEN)
+
+
+@method("sam-on", {}, {"rho": 0.1})
+def sam_on(batch, theta, t, state, rho=0.5):
+    """Mueller et al., NeurIPS 2023: SAM with the perturbation restricted to the leaves of normalisation layers."""
+    g = batch.gradient(theta)[NORMALISATION]
+    there = theta.copy()
+    there[NORMALISATION] += rho * g / (norm(g) + XI)
+    return batch.gradient(there)
+
+
+@method("lookbehind-sam", {}, {"rho": 0.3}, {"rho": 0.3, "k": 4, "alpha": 0.2})
+def lookbehind_sam(batch, theta, t, state, rho=0.05, k=2, alpha=None):
+    """Mordido et al., ICML 2024, with an inner SGD: fast weights that step by RATE, slow weights that follow by α."""
+    fast, climb, steps = theta, theta, []
+    for _ in range(k):
+        g = batch.gradient(climb)
+        climb = climb + rho * g / (norm(g) + XI)
+        fast = fast - RATE * batch.gradient(climb)
+        steps.append(fast - theta)
+    if alpha is None:
+        alpha = (steps[0] @ steps[-1] / (norm(steps[0]) * norm(steps[-1])) + 1) / 2
+    return -alpha * steps[-1] / RATE
+
+
+@method("cr-sam", {}, {"rho": 0.4, "gamma": 0.5, "beta": 0.3})
+def cr_sam(batch, theta, t, state, rho=0.1, gamma=0.1, beta=0.01):
+    """Wu et al., AAAI 2024, by the update of the authors' code: original, worst and best are g₀, g₊ and g₋."""
+    g = batch.gradient(theta)
+    e = rho * g / (norm(g) + XI)
+    worst, best = batch.gradient(theta + e), batch.gradient(theta - e)
+    return worst + gamma * (worst + best - 2 * g) + beta * (worst - best)
+
+
+@method("c-flat", {}, {"rho": 0.4, "lambda": 0.7})
+def c_flat(batch, theta, t, state, rho=0.2, **settings):
+    """Bian et al., NeurIPS 2024."""
+    _, g1, g2, g3 = norm_ascent(batch, theta, rho, rho)
+    return g1 + settings.get("lambda", 0.2) * (g3 - g2)
+
+
 @method("vasso", {}, {"rho": 0.3, "theta": 0.2})
 def vasso(batch, point, t, state, rho=0.05, theta=0.9):
     """Li and Giannakis, NeurIPS 2023, Algorithm 1. Its θ is the rate of the mean; the point is `point`."""
