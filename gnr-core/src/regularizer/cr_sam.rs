@@ -24,9 +24,9 @@ use crate::{
 /// Wu et al., "CR-SAM: Curvature Regularized Sharpness-Aware Minimization", AAAI 2024; the rule is that of the authors' code.
 ///
 /// # Deviation
-/// The paper defines its regulariser by the Hessian's trace over the gradient's norm. The authors' code, which is followed here,
-/// adds the two differences with constant coefficients instead. Its evaluation behind θ moves running statistics; here only
-/// the one at θ does.
+/// The paper derives its regulariser from a normalised trace of the Hessian, estimated by finite differences. The authors' code, which
+/// is followed here, adds the two differences with constant coefficients and normalises nothing. Its evaluation behind θ moves
+/// running statistics; here only the one at θ does.
 #[derive(Clone, Debug)]
 pub struct CrSam<R = f64> {
     rho: R,

@@ -2,7 +2,7 @@
 
 use crate::{assert_close, norm, ok, oracle, plain, sub};
 use gnr_core::{
-    Clip, ForwardDiff, Gnr, GradOracle, Method, Regularizer, Sam, Sgd, Vector,
+    Clip, Counted, ForwardDiff, Gnr, GradOracle, Method, Regularizer, Sam, Sgd, Vector,
     random::SplitMix64,
     regularizer::{CFlat, CrSam, Gam, GamWeights, Lookbehind, Msam, SamOn},
     testing::{Problem, ProblemOracle, TanhMlp},
@@ -72,6 +72,28 @@ fn sam_is_a_special_case() {
         println!("{name}");
         assert_close(&direction(regularizer, oracle(&problem), &theta), &sam, 1e-13);
     }
+}
+
+/// Gradients ahead by equal radii are evaluated once for all of a list, those behind are others.
+#[test]
+fn members_of_a_list_share_gradients_ahead() {
+    type List = Vec<Box<dyn Regularizer<ForwardDiff<Counted<ProblemOracle<TanhMlp>>>>>>;
+    let (problem, theta) = mlp();
+    let weights = GamWeights { alpha: 0.6, beta: 0.5, gamma: 0.03 };
+    let probes = |list: List| {
+        let counted = Counted::new(oracle(problem.clone()));
+        let counter = counted.counter();
+        direction(list, ok(ForwardDiff::new(counted).with_step(0.05)), &theta);
+        counter.counts().probes
+    };
+    let sam = |rho| Box::new(ok(Sam::new(rho)));
+    let gnr = || Box::new(ok(Gnr::new(0.1, 0.1)));
+    assert_eq!(probes(vec![sam(0.05), Box::new(ok(CFlat::new(0.05, 0.2)))]), 3);
+    assert_eq!(probes(vec![Box::new(ok(CFlat::new(0.05, 0.2))), sam(0.05), gnr()]), 3 + 2);
+    assert_eq!(probes(vec![sam(0.05), Box::new(ok(Gam::new(0.2, 0.05, weights)))]), 3);
+    assert_eq!(probes(vec![sam(0.05), Box::new(ok(CrSam::new(0.05, 0.1, 0.1)))]), 2);
+    assert_eq!(probes(vec![Box::new(ok(Lookbehind::new(0.05, 3, None))), sam(0.05), gnr()]), 3 + 2);
+    assert_eq!(probes(vec![sam(0.06), Box::new(ok(CrSam::new(0.05, 0.1, 0.1)))]), 3);
 }
 
 /// GAM takes nothing off along h₊: with any γ the direction has the same part along it, and γ·h₋⊥ less beside it.
