@@ -4,12 +4,17 @@ mod build;
 mod combine;
 mod context;
 mod every;
+mod friendly_sam;
 mod from_step;
 mod gnr;
+mod gsam;
 mod keys;
+mod look_sam;
 mod on_sample;
+mod pgn;
 mod sam;
 mod vasso;
+mod wsam;
 
 pub use build::{Built, Radius, Run, build};
 pub use context::{Ahead, StepContext};
@@ -84,6 +89,11 @@ macro_rules! regularizers {
 regularizers! {
     gnr::Gnr(Gnr<Radius>),
     sam::Sam(Sam<Radius>),
+    gsam::Gsam(Gsam<Radius>),
+    look_sam::LookSam(LookSam<V, Radius>),
+    pgn::Pgn(Pgn<Radius>),
+    wsam::Wsam(Wsam<Radius>),
+    friendly_sam::FriendlySam(FriendlySam<V, Radius>),
     vasso::Vasso(Vasso<V, Radius>),
 }
 
