@@ -1,6 +1,6 @@
 //! GAM, gradient norm aware minimisation, out of four gradients.
 
-use super::{Ahead, Built, Needs, Radius, Regularizer, Run, StepContext, keys};
+use super::{Ahead, Built, Needs, Radius, Regularizer, Run, StepContext, context::share, keys};
 use crate::{
     GradOracle, Result, Schedule, Vector,
     registry::{Cost, Entry, Interval, Key, Registered, Values},
@@ -140,8 +140,7 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for Gam<R> {
         let mut h_minus = g2;
         h_minus.scale(1.0 - beta)?;
         h_minus.axpy(beta, &cx.here.grad)?; // line 14
-        let squared = h_plus.dot(&h_plus)?;
-        let parallel = if squared > 0.0 { h_minus.dot(&h_plus)? / squared } else { 0.0 };
+        let parallel = share(&h_minus, &h_plus)?;
         h_plus.scale(1.0 + gamma * parallel)?; // lines 15 and 16: h₊ − γ·(h₋ − parallel·h₊)
         h_plus.axpy(-gamma, &h_minus)?;
         let added_norm = cx.replace_gradient(h_plus)?;

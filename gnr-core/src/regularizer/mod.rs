@@ -21,16 +21,21 @@ mod combine;
 mod context;
 mod cr_sam;
 mod every;
+mod friendly_sam;
 mod from_step;
 mod gam;
 mod gnr;
+mod gsam;
 mod keys;
+mod look_sam;
 mod lookbehind;
 mod msam;
 mod on_sample;
+mod pgn;
 mod sam;
 mod sam_on;
 mod vasso;
+mod wsam;
 
 pub use build::{Built, Radius, Run, build};
 pub use context::{Ahead, StepContext};
@@ -112,6 +117,11 @@ regularizers! {
     lookbehind::Lookbehind(Lookbehind<Radius>),
     cr_sam::CrSam(CrSam<Radius>),
     c_flat::CFlat(CFlat<Radius>),
+    gsam::Gsam(Gsam<Radius>),
+    look_sam::LookSam(LookSam<V, Radius>),
+    pgn::Pgn(Pgn<Radius>),
+    wsam::Wsam(Wsam<Radius>),
+    friendly_sam::FriendlySam(FriendlySam<V, Radius>),
     vasso::Vasso(Vasso<V, Radius>),
 }
 

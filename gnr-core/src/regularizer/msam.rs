@@ -103,7 +103,7 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for Msam<O::Vector, R> {
             }
         };
         // To first order, L̂(θ − ρ·v/‖v‖) − L̂(θ) is −ρ·⟨∇L̂(θ), v⟩/‖v‖.
-        let value = -rho * cx.here.grad.dot(momentum)? / (momentum.norm()? + XI);
+        let value = -rho * cx.slope_along(momentum, XI)?;
         let there = cx.gradient_along(-rho, momentum, XI)?;
         momentum.scale(self.mu)?;
         momentum.axpy(1.0, &there)?;

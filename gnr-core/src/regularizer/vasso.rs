@@ -1,6 +1,6 @@
 //! VaSSO: SAM along a running mean of gradients.
 
-use super::{Built, Needs, Radius, Regularizer, Run, StepContext, keys};
+use super::{Built, Needs, Radius, Regularizer, Run, StepContext, context::XI, keys};
 use crate::{
     GradOracle, Leaf, Result, Schedule, StateSink, StateSource, Vector,
     checkpoint::optional_vector,
@@ -27,8 +27,6 @@ pub struct Vasso<V, R = f64> {
     theta: f64,
     mean: Option<V>,
 }
-
-const XI: f64 = 1e-12;
 
 impl<V> Vasso<V> {
     /// VaSSO with constant radius ρ > 0 and averaging rate θ in (0, 1].
@@ -94,9 +92,10 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for Vasso<O::Vector, R> {
             }
             none => none.insert(cx.here.grad.clone()),
         };
+        let slope = cx.slope_along(mean, XI)?;
         let there = cx.gradient_along(rho, mean, XI)?;
         let added_norm = cx.replace_gradient(there)?;
-        cx.learnt("vasso", rho * cx.here.grad_norm, added_norm);
+        cx.learnt("vasso", rho * slope, added_norm);
         Ok(())
     }
 

@@ -76,6 +76,16 @@ def gnr(batch, theta, t, state, rho=0.1, alpha=0.1, xi=1e-12):
     return g + alpha * h
 
 
+@method("gsam", {}, {"rho": 0.3, "alpha": 0.6}, {"rho": 0.3, "rho_min": 0.3, "alpha": 1.5})
+def gsam(batch, theta, t, state, rho=0.04, rho_min=0.02, alpha=0.01):
+    """Zhuang et al., ICLR 2022, Algorithm 1; at a constant learning rate ρ_t is ρ_max."""
+    g = batch.gradient(theta)
+    g_p = along(batch, theta, rho, g)
+    unit = g_p / norm(g_p)
+    g_vertical = g - np.dot(g, unit) * unit
+    return g_p - alpha * g_vertical
+
+
 @method("sam", {}, {"rho": 0.3})
 def sam(batch, theta, t, state, rho=0.05):
     """Foret et al., ICLR 2021, Algorithm 1."""
@@ -157,6 +167,42 @@ def c_flat(batch, theta, t, state, rho=0.2, **settings):
     """Bian et al., NeurIPS 2024."""
     _, g1, g2, g3 = norm_ascent(batch, theta, rho, rho)
     return g1 + settings.get("lambda", 0.2) * (g3 - g2)
+
+
+@method("looksam", {}, {"rho": 0.3, "k": 2, "alpha": 0.5}, {"rho": 0.3, "k": 1})
+def looksam(batch, theta, t, state, rho=0.1, k=5, alpha=0.7):
+    """Liu et al., CVPR 2022, Algorithm 1: by angles, as there."""
+    g = batch.gradient(theta)
+    if t % k == 0:
+        g_s = along(batch, theta, rho, g)
+        cosine = np.dot(g, g_s) / (norm(g) * norm(g_s))
+        state["g_v"] = g_s - norm(g_s) * cosine * g / norm(g)
+        return g_s
+    return g + alpha * norm(g) / (norm(state["g_v"]) + XI) * state["g_v"]
+
+
+@method("pgn", {}, {"rho": 0.3, "alpha": 1.5})
+def pgn(batch, theta, t, state, rho=0.1, alpha=0.8):
+    """Zhao, Zhang and Hu, ICML 2022; α = λ/r, and ρ is their r."""
+    g = batch.gradient(theta)
+    return (1.0 - alpha) * g + alpha * along(batch, theta, rho, g)
+
+
+@method("wsam", {}, {"rho": 0.3, "gamma": 0.3})
+def wsam(batch, theta, t, state, rho=0.05, gamma=0.9):
+    """Yue et al., KDD 2023: the loss (1 − 2γ)/(1 − γ)·L + γ/(1 − γ)·L_SAM."""
+    g = batch.gradient(theta)
+    return (1.0 - 2.0 * gamma) / (1.0 - gamma) * g + gamma / (1.0 - gamma) * along(batch, theta, rho, g)
+
+
+@method("friendly-sam", {}, {"rho": 0.2, "lambda": 0.6}, {"rho": 0.3, "sigma": 0.5, "lambda": 0.8})
+def friendly_sam(batch, theta, t, state, rho=0.05, sigma=1.0, **decay):
+    """Li et al., CVPR 2024, in the order of the authors' code: the mean of the steps before is subtracted."""
+    decay = decay.get("lambda", 0.9)
+    g = batch.gradient(theta)
+    before = state.get("m")
+    state["m"] = g if before is None else decay * before + (1.0 - decay) * g
+    return along(batch, theta, rho, g if before is None else g - sigma * before)
 
 
 @method("vasso", {}, {"rho": 0.3, "theta": 0.2})
