@@ -30,7 +30,15 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) without these settings; those of the schedule.
     pub fn radius(&self, values: &Values) -> Result<Radius> {
-        let rho = values.number("rho")?;
+        self.radius_of(values, "rho")
+    }
+
+    /// A radius of another key, along `rho_schedule`.
+    ///
+    /// # Errors
+    /// As [`radius`](Self::radius).
+    pub fn radius_of(&self, values: &Values, key: &str) -> Result<Radius> {
+        let rho = values.number(key)?;
         Ok(match values.choice("rho_schedule")? {
             "inverse-sqrt" => Box::new(InverseSqrt::new(rho)?),
             "proportional-to-lr" => Box::new(Proportional::new((self.learning_rate)()?, self.peak, rho)?),

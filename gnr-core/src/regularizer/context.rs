@@ -6,10 +6,13 @@ use crate::{
     error::{at_perturbed_point, finite},
 };
 
+/// The constant ξ beside norms that divide, of methods that do not let it be set.
+pub(super) const XI: f64 = 1e-12;
+
 /// A gradient ahead of θ_t, by its distance and ξ: see [`StepContext::ahead`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ahead {
-    /// Distance from θ_t.
+    /// Distance from θ_t; negative behind it.
     pub radius: f64,
     /// The small constant of the division by the gradient's norm.
     pub xi: f64,
@@ -84,9 +87,36 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
     /// # Cost
     /// One gradient and one vector.
     pub fn gradient_along(&mut self, r: f64, d: &O::Vector, xi: f64) -> Result<O::Vector> {
-        let mut point = self.here.at.clone().into_owned();
-        point.axpy(r / (d.norm()? + xi), d)?;
-        self.gradient(point)
+        self.gradient(moved(self.here.at.clone().into_owned(), r, d, xi)?)
+    }
+
+    /// Climbs towards larger gradients without products: g₁ = ∇L̂(θ + s·ĝ), where s is the [`Ahead`]'s radius,
+    /// g₂ = ∇L̂(θ₂) at θ₂ = θ + r·(g₁ − ∇L̂(θ))/(‖g₁ − ∇L̂(θ)‖ + ξ), g₃ = ∇L̂(θ₂ + s·g₂/(‖g₂‖ + ξ)).
+    ///
+    /// (g₁ − ∇L̂(θ))/s is ∇‖∇L̂‖ at θ by a forward difference, and (g₃ − g₂)/s is it at θ₂.
+    ///
+    /// # Errors
+    /// As [`gradient_along`](Self::gradient_along).
+    ///
+    /// # Cost
+    /// Three gradients, the first shared as that of [`ahead`](Self::ahead), and four vectors.
+    pub fn norm_ascent(&mut self, r: f64, step: Ahead) -> Result<[O::Vector; 3]> {
+        let g1 = self.ahead(step)?;
+        let mut uphill = g1.clone();
+        uphill.axpy(-1.0, &self.here.grad)?;
+        let point = moved(self.here.at.clone().into_owned(), r, &uphill, step.xi)?;
+        drop(uphill);
+        let g2 = self.gradient(point.clone())?;
+        let g3 = self.gradient(moved(point, step.radius, &g2, step.xi)?)?;
+        Ok([g1, g2, g3])
+    }
+
+    /// ⟨∇L̂(θ), d⟩/(‖d‖ + ξ): how much L̂ grows along d a unit of distance, to first order.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite) when ‖d‖ is not finite; a dimension mismatch or a failure of the backend.
+    pub fn slope_along(&self, d: &O::Vector, xi: f64) -> Result<f64> {
+        Ok(d.dot(&self.here.grad)? / (d.norm()? + xi))
     }
 
     /// ∇L̂ at a point that nobody needs afterwards.
@@ -103,12 +133,29 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
     /// `direction += ∇L̂(θ') − ∇L̂(θ)` of a gradient at another point: descend along that instead. Returns the norm of the difference.
     ///
     /// # Errors
-    /// [`Error::NonFinite`](crate::Error::NonFinite) when that norm is not finite; a failure of the backend.
-    pub fn replace_gradient(&mut self, mut there: O::Vector) -> Result<f64> {
+    /// As [`add_vector`](Self::add_vector).
+    pub fn replace_gradient(&mut self, there: O::Vector) -> Result<f64> {
+        self.add_difference(1.0, there)
+    }
+
+    /// `direction += a·(∇L̂(θ') − ∇L̂(θ))` of a gradient at another point: weigh how the gradient changes towards it. Returns the norm
+    /// of what was added.
+    ///
+    /// # Errors
+    /// As [`add_vector`](Self::add_vector).
+    pub fn add_difference(&mut self, a: f64, mut there: O::Vector) -> Result<f64> {
         there.axpy(-1.0, &self.here.grad)?;
-        let norm = finite(Quantity::PerturbedGradientNorm, there.dot(&there)?.sqrt())?;
-        there.aypx(1.0, self.direction)?;
-        *self.direction = there;
+        self.add_vector(a, there)
+    }
+
+    /// `direction += a·v` in the memory of v, which is made of gradients at other points. Returns the norm of what was added.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite) when that norm is not finite; a failure of the backend.
+    pub fn add_vector(&mut self, a: f64, mut v: O::Vector) -> Result<f64> {
+        let norm = finite(Quantity::PerturbedGradientNorm, a.abs() * v.dot(&v)?.sqrt())?;
+        v.aypx(a, self.direction)?;
+        *self.direction = v;
         Ok(norm)
     }
 
@@ -152,4 +199,16 @@ impl<O: HvpOracle> StepContext<'_, O> {
         *self.direction = f.added_to(self.direction, a)?;
         Ok(norm)
     }
+}
+
+/// x + r·d/(‖d‖ + ξ).
+fn moved<V: Vector>(mut x: V, r: f64, d: &V, xi: f64) -> Result<V> {
+    x.axpy(r / (d.norm()? + xi), d)?;
+    Ok(x)
+}
+
+/// The share c of `onto` in `x`: x = c·onto + a part that is orthogonal to `onto`. 0 where `onto` is 0.
+pub(super) fn share<V: Vector>(x: &V, onto: &V) -> Result<f64> {
+    let squared = onto.dot(onto)?;
+    if squared > 0.0 { Ok(x.dot(onto)? / squared) } else { Ok(0.0) }
 }

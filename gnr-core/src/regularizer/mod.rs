@@ -1,20 +1,47 @@
 //! Regularisers: what changes the direction of a step. One file each.
+//!
+//! # Lists
+//! A [`Method`](crate::Method) takes one regulariser or several (a `Vec`, a tuple). A list means the sum of its members' gradients:
+//! the direction starts as ∇L̂(θ_t), and each member adds its own gradient at θ_t, made from L̂ on the batch (or on its sample of it).
+//! No member sees what another added, so their order changes nothing but the rounding. Each acts on its own steps
+//! ([`Every`], [`FromStep`]), and what member i remembers is saved under `i.`.
+//!
+//! A member that descends along another gradient h instead of ∇L̂ (SAM and its relatives) adds h − ∇L̂. Therefore
+//!
+//! - `[base, gnr]` descends along h_loss + α·h_norm of Algorithm 1, where h_loss is the direction of `base` alone: any regulariser
+//!   may be the base objective of [`Gnr`] ("SAM + GNR" of the paper's Eq. 10 is `[sam, gnr]`). h_norm is that of L̂, not of the base
+//!   objective.
+//! - Two of them descend along h₁ + h₂ − ∇L̂. That adds up two corrections; it is not one method at the other's perturbed point.
+//!
+//! Members share what they announce ([`Needs`]): gradients ahead of θ_t by equal radii are evaluated once.
 
 mod build;
+mod c_flat;
 mod combine;
 mod context;
+mod cr_sam;
 mod every;
+mod friendly_sam;
 mod from_step;
+mod gam;
 mod gnr;
+mod gsam;
 mod keys;
+mod look_sam;
+mod lookbehind;
+mod msam;
 mod on_sample;
+mod pgn;
 mod sam;
+mod sam_on;
 mod vasso;
+mod wsam;
 
 pub use build::{Built, Radius, Run, build};
 pub use context::{Ahead, StepContext};
 pub use every::Every;
 pub use from_step::FromStep;
+pub use gam::GamWeights;
 pub use on_sample::OnSample;
 
 use crate::{
@@ -83,6 +110,17 @@ macro_rules! regularizers {
 
 regularizers! {
     sam::Sam(Sam<Radius>),
+    gam::Gam(Gam<Radius>),
+    msam::Msam(Msam<V, Radius>),
+    sam_on::SamOn(SamOn<Radius>),
+    lookbehind::Lookbehind(Lookbehind<Radius>),
+    cr_sam::CrSam(CrSam<Radius>),
+    c_flat::CFlat(CFlat<Radius>),
+    gsam::Gsam(Gsam<Radius>),
+    look_sam::LookSam(LookSam<V, Radius>),
+    pgn::Pgn(Pgn<Radius>),
+    wsam::Wsam(Wsam<Radius>),
+    friendly_sam::FriendlySam(FriendlySam<V, Radius>),
     vasso::Vasso(Vasso<V, Radius>),
     // Last: the others make its base objective.
     gnr::Gnr(Gnr<Radius>),

@@ -1,6 +1,6 @@
 //! VaSSO: SAM along a running mean of gradients.
 
-use super::{Built, Needs, Radius, Regularizer, Run, StepContext, keys};
+use super::{Built, Needs, Radius, Regularizer, Run, StepContext, context::XI, keys};
 use crate::{
     GradOracle, Leaf, Result, Schedule, StateSink, StateSource, Vector,
     checkpoint::optional_vector,
@@ -14,7 +14,7 @@ use crate::{
 ///
 /// > d ← (1 − θ)·d + θ·∇L̂,  h = ∇L̂(θ_t + ρ·d/(‖d‖ + ξ)); d = ∇L̂ in the first step.
 ///
-/// Defaults: ρ = 0.05, θ = 0.4, ξ = 1e-12. State: `mean`. On steps on which it does not act d stays.
+/// Defaults: ρ = 0.05 and θ = 0.9, those of the authors' code; ξ = 1e-12 (there 1e-7). State: `mean`. On steps on which it does not act d stays.
 ///
 /// # Cost
 /// One gradient and two vectors on top of the base step, one of them kept.
@@ -27,8 +27,6 @@ pub struct Vasso<V, R = f64> {
     theta: f64,
     mean: Option<V>,
 }
-
-const XI: f64 = 1e-12;
 
 impl<V> Vasso<V> {
     /// VaSSO with constant radius ρ > 0 and averaging rate θ in (0, 1].
@@ -60,7 +58,7 @@ impl<V, R> Registered for Vasso<V, R> {
         equation: "d ← (1 − θ)d + θ∇L̂,  h = ∇L̂(θ + ρ·d/‖d‖)",
         keys: &[
             keys::rho(0.05),
-            Key::number("theta", Interval::FRACTION, 0.4, "share θ of the step's own gradient in the mean"),
+            Key::number("theta", Interval::FRACTION, 0.9, "share θ of the step's own gradient in the mean"),
             keys::RHO_SCHEDULE,
             keys::EVERY,
             keys::FROM_EPOCH,
@@ -94,9 +92,10 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for Vasso<O::Vector, R> {
             }
             none => none.insert(cx.here.grad.clone()),
         };
+        let slope = cx.slope_along(mean, XI)?;
         let there = cx.gradient_along(rho, mean, XI)?;
         let added_norm = cx.replace_gradient(there)?;
-        cx.learnt("vasso", rho * cx.here.grad_norm, added_norm);
+        cx.learnt("vasso", rho * slope, added_norm);
         Ok(())
     }
 

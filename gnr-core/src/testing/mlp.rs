@@ -1,6 +1,6 @@
 //! A two-layer tanh network whose gradient and Hessian-vector product are written by hand.
 
-use super::{GgnProblem, Problem, quadratic::dot};
+use super::{GgnProblem, MeanProblem, Problem, quadratic::dot};
 use crate::random::SplitMix64;
 use std::ops::Range;
 
@@ -17,6 +17,11 @@ impl TanhMlp {
     pub fn random(examples: usize, inputs: usize, hidden: usize, seed: u64) -> Self {
         let mut random = SplitMix64::new(seed);
         let data = (0..examples).map(|_| (random.normals(inputs), random.normal())).collect();
+        Self::new(inputs, hidden, data)
+    }
+
+    /// A network of so many inputs and hidden units on examples that are given: inputs and target of each.
+    pub fn new(inputs: usize, hidden: usize, data: Vec<(Vec<f64>, f64)>) -> Self {
         Self { inputs, hidden, data }
     }
 
@@ -115,5 +120,15 @@ impl GgnProblem for TanhMlp {
             out.iter_mut().zip(&jacobian).for_each(|(o, j)| *o += along * j);
         }
         out
+    }
+}
+
+impl MeanProblem for TanhMlp {
+    fn examples(&self) -> usize {
+        self.data.len()
+    }
+    fn part(&self, rows: &[usize]) -> Self {
+        let data = rows.iter().filter_map(|&row| self.data.get(row).cloned()).collect();
+        Self { inputs: self.inputs, hidden: self.hidden, data }
     }
 }

@@ -1,7 +1,8 @@
 //! A problem in closed form, and the oracle that makes of it.
 
 use crate::{
-    Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Real, Result, Use, vector::same_dim,
+    Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Real, Result, Sample, SampledOracle,
+    Use, vector::same_dim,
 };
 use std::marker::PhantomData;
 
@@ -32,6 +33,14 @@ pub trait GgnProblem: Problem {
     fn ggn(&self, theta: &[f64], v: &[f64]) -> Vec<f64>;
 }
 
+/// A mean of losses over examples, of which a part is a problem too.
+pub trait MeanProblem: Problem + Sized {
+    /// The number of examples.
+    fn examples(&self) -> usize;
+    /// The mean over the examples of these numbers, in this order.
+    fn part(&self, rows: &[usize]) -> Self;
+}
+
 impl<P: GgnProblem + ?Sized> GgnProblem for &P {
     fn ggn(&self, theta: &[f64], v: &[f64]) -> Vec<f64> {
         (**self).ggn(theta, v)
@@ -54,6 +63,8 @@ impl<P: Problem + ?Sized> Problem for &P {
 #[derive(Clone, Debug)]
 pub struct ProblemOracle<P, T = f64> {
     problem: P,
+    /// The part of the problem that it answers for at present, when it is not the whole.
+    part: Option<P>,
     products: Products,
     product: fn(&P, &[f64], &[f64]) -> Vec<f64>,
     precision: PhantomData<T>,
@@ -62,7 +73,12 @@ pub struct ProblemOracle<P, T = f64> {
 impl<P: Problem, T: Real> ProblemOracle<P, T> {
     /// An oracle that always answers for `problem`, with exact products.
     pub fn new(problem: P) -> Self {
-        Self { problem, products: Products::Exact, product: P::hvp, precision: PhantomData }
+        Self { problem, part: None, products: Products::Exact, product: P::hvp, precision: PhantomData }
+    }
+
+    /// What it answers for.
+    fn present(&self) -> &P {
+        self.part.as_ref().unwrap_or(&self.problem)
     }
 
     /// The same with Gauss–Newton products.
@@ -70,7 +86,7 @@ impl<P: Problem, T: Real> ProblemOracle<P, T> {
     where
         P: GgnProblem,
     {
-        Self { problem, products: Products::GaussNewton, product: P::ggn, precision: PhantomData }
+        Self { problem, part: None, products: Products::GaussNewton, product: P::ggn, precision: PhantomData }
     }
 }
 
@@ -86,8 +102,15 @@ impl<P: Problem, T: Real> GradOracle for ProblemOracle<P, T> {
         order: Order,
     ) -> Result<Evaluation<'a, Vec<T>, Order>> {
         same_dim("evaluate", self.problem.dim(), at.len())?;
-        let (loss, grad) = self.problem.value_and_gradient(&widen(at));
+        let (loss, grad) = self.present().value_and_gradient(&widen(at));
         Evaluation::new(at, loss, narrow(&grad), order)
+    }
+}
+
+impl<P: MeanProblem, T: Real> SampledOracle for ProblemOracle<P, T> {
+    fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        self.part = sample.map(|sample| self.problem.part(&sample.rows(self.problem.examples())));
+        Ok(())
     }
 }
 
@@ -102,7 +125,7 @@ impl<P: Problem, T: Real> HvpOracle for ProblemOracle<P, T> {
             return Err(Error::Oracle("a product at a point that was evaluated with Order::First".into()));
         }
         same_dim("hvp", self.problem.dim(), v.len())?;
-        Ok(narrow(&(self.product)(&self.problem, &widen(&here.at), &widen(v))))
+        Ok(narrow(&(self.product)(self.present(), &widen(&here.at), &widen(v))))
     }
 }
 

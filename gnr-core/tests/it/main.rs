@@ -12,6 +12,8 @@ mod measures;
 mod optimizers;
 mod problems;
 mod registry;
+mod regularizer_matrix;
+mod regularizer_relations;
 mod regularizers;
 mod schedules;
 mod vectors;

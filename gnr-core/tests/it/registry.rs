@@ -3,12 +3,12 @@
 use gnr_core::{
     Error, optimizer,
     registry::{Configured, Domain, Entry, Interval, Key, Unset, Value, find},
-    schedule,
+    regularizer, schedule,
 };
 
 /// Every entry of every kind.
 fn all() -> Vec<&'static Entry> {
-    [optimizer::entries(), schedule::entries()].concat()
+    [optimizer::entries(), schedule::entries(), regularizer::entries()].concat()
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use crate::{assert_close, norm, ok, oracle, plain, sub};
 use gnr_core::{
     Ahead, Clip, Counted, Evaluation, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle, Method,
-    Needs, OnSample, Order, Pass, Regularizer, Result, Sam, Sample, SampledOracle, Sgd, StepContext, Use,
-    Vector,
+    Needs, OnSample, Order, Pass, Regularizer, Result, Sam, Sample, SampledOracle, Sgd, StepContext,
+    StepDecay, Use, Vector,
+    registry::find,
+    regularizer::{self, Gsam, Run},
     testing::{LogisticRegression, Problem, ProblemOracle, Quadratic, TanhMlp},
 };
 
@@ -84,6 +86,32 @@ fn gnr_reports_its_value_and_norm() {
     assert!(penalty.added_norm > 0.0);
     let none = ok(plain((), 0.1).step(0, &mut theta, &mut oracle(&problem)));
     assert!(none.penalties.is_empty());
+}
+
+/// ρ_t = ρ_min + (ρ − ρ_min)·η_t/η₀.
+#[test]
+fn the_radius_of_gsam_follows_the_learning_rate() {
+    let entry = find(regularizer::entries(), "gsam").unwrap();
+    let run = Run {
+        learning_rate: &|| Ok(Box::new(StepDecay::new(0.2, 0.5, 2)?)),
+        peak: 0.2,
+        steps_per_epoch: 1,
+        seed: 0,
+        normalisation: &[],
+    };
+    let (problem, theta) = mlp();
+    for (t, rho) in [(0, 0.3), (2, 0.2), (4, 0.15)] {
+        let values = [("rho", 0.3), ("rho_min", 0.1), ("alpha", 0.6)].map(|(key, x)| (key, x.into()));
+        let built = ok(regularizer::build::<Vec<f64>>(&ok(entry.values(values)), &run));
+        let (mut found, mut expected) = (theta.clone(), theta.clone());
+        ok(plain(built, 0.1).step(t, &mut found, &mut oracle(problem.clone())));
+        ok(plain(ok(Gsam::new(rho, 0.6)), 0.1).step(t, &mut expected, &mut oracle(&problem)));
+        // Sums and products of the radius, rounded.
+        assert_close(&found, &expected, 1e-15);
+    }
+    assert_eq!(ok(ok(entry.values([("rho", 0.5.into())])).number("rho_min")), 0.25);
+    let error = entry.values([("rho", 0.1.into()), ("rho_min", 0.2.into())]).unwrap_err().to_string();
+    assert_eq!(error, "gsam: `rho_min` = 0.2: must be at most rho = 0.1");
 }
 
 /// Evaluations and products of one step, and how many evaluations kept a record.

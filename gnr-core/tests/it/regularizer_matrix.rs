@@ -1,0 +1,349 @@
+//! The test matrix of regularisers that have a name: one line a method, and what each line must pass.
+//!
+//! The golden values in `tests/golden/regularizers` are of an independent implementation, `make.py` there.
+
+use crate::{assert_close, norm, ok, plain, sub};
+use gnr_core::{
+    Counted, ForwardDiff, HvpOracle, Leaf, Leaves, Method, Regularizer, SampledOracle, Sgd,
+    registry::{Domain, Entry, Value, find},
+    regularizer::{self, Run},
+    testing::{ProblemOracle, TanhMlp},
+};
+use std::path::Path;
+
+/// One method: its name, settings that differ from its defaults, and what it costs with them beyond the step's own gradient.
+struct Line {
+    name: &'static str,
+    given: &'static [(&'static str, f64)],
+    /// Gradients a step, on average.
+    gradients: f64,
+    /// Hessian-vector products a step, on average.
+    products: f64,
+}
+
+const fn line(
+    name: &'static str,
+    given: &'static [(&'static str, f64)],
+    gradients: f64,
+    products: f64,
+) -> Line {
+    Line { name, given, gradients, products }
+}
+
+/// The matrix. A method joins with one line, and with its formula in `make.py`.
+#[rustfmt::skip]
+const LINES: &[Line] = &[
+    line("gnr", &[], 1.0, 2.0),
+    line("sam", &[], 1.0, 0.0),
+    line("gam", &[("gamma", 0.2)], 3.0, 0.0),
+    line("msam", &[("rho", 0.1)], 1.0, 0.0),
+    line("sam-on", &[("rho", 0.1)], 1.0, 0.0),
+    line("lookbehind-sam", &[("k", 4.0)], 4.0, 0.0),
+    line("cr-sam", &[("beta", 0.2)], 2.0, 0.0),
+    line("c-flat", &[("lambda", 0.5)], 3.0, 0.0),
+    line("gsam", &[("alpha", 0.6)], 1.0, 0.0),
+    line("looksam", &[("k", 2.0), ("rho", 0.3)], 0.5, 0.0),
+    line("pgn", &[], 1.0, 0.0),
+    line("wsam", &[], 1.0, 0.0),
+    line("friendly-sam", &[("sigma", 0.8), ("lambda", 0.6)], 1.0, 0.0),
+    line("vasso", &[("theta", 0.3)], 1.0, 0.0),
+];
+
+type V = Vec<f64>;
+type Oracle = ProblemOracle<TanhMlp>;
+type Given = Vec<(&'static str, Value)>;
+
+const INPUTS: usize = 3;
+const HIDDEN: usize = 4;
+const BATCH: usize = 4;
+const STEPS_PER_EPOCH: u64 = 3;
+/// A multiple of the periods of the methods that do not do the same in each step.
+const STEPS: u64 = 20;
+
+/// The batch of step t: data that `make.py` knows too.
+fn batch(t: u64) -> TanhMlp {
+    let start = BATCH * t as usize;
+    let example = |i: usize| {
+        let i = i as f64;
+        let x = (0..INPUTS).map(|j| (1.0 + 3.0 * i + 5.0 * j as f64).sin()).collect();
+        (x, (2.0 + 7.0 * i).sin())
+    };
+    TanhMlp::new(INPUTS, HIDDEN, (start..start + BATCH).map(example).collect())
+}
+
+fn theta_0() -> V {
+    (0..HIDDEN * (INPUTS + 2) + 1).map(|k| 0.5 * (1.0 + 2.0 * k as f64).sin()).collect()
+}
+
+/// The biases of the hidden units stand for the leaves of normalisation layers, as in `make.py`.
+fn normalisation() -> Vec<bool> {
+    (0..theta_0().len()).map(|k| (INPUTS * HIDDEN..(INPUTS + 1) * HIDDEN).contains(&k)).collect()
+}
+
+fn entry(name: &str) -> &'static Entry {
+    find(regularizer::entries(), name).unwrap_or_else(|| panic!("`{name}` is not registered"))
+}
+
+/// A setting from a number or a word, of the type that the entry's key has.
+fn value(entry: &Entry, key: &str, text: &str) -> (&'static str, Value) {
+    let key = entry.key(key).unwrap_or_else(|| panic!("{} has no key `{key}`", entry.name));
+    let value = match key.domain {
+        Domain::Number(_) => Value::from(text.parse::<f64>().unwrap()),
+        Domain::Integer(_) => text.parse::<u64>().unwrap().into(),
+        Domain::Flag => text.parse::<bool>().unwrap().into(),
+        _ => text.to_owned().into(),
+    };
+    (key.name, value)
+}
+
+impl Line {
+    fn entry(&self) -> &'static Entry {
+        entry(self.name)
+    }
+
+    /// The settings of the line, and others.
+    fn with(&self, others: &[(&str, f64)]) -> Given {
+        let all = self.given.iter().chain(others);
+        all.map(|(key, x)| value(self.entry(), key, &x.to_string())).collect()
+    }
+
+    /// The settings of the line alone; with it every second step, from the second epoch on, of half of the batch, where it takes
+    /// such settings; and with all of them.
+    fn variants(&self) -> Vec<Given> {
+        let when: Vec<_> = [("every", 2.0), ("from_epoch", 1.0), ("batch_fraction", 0.5)]
+            .into_iter()
+            .filter(|(key, _)| self.entry().key(key).is_some())
+            .collect();
+        let mut variants = vec![self.with(&[])];
+        variants.extend(when.iter().map(|one| self.with(&[*one])));
+        variants.push(self.with(&when));
+        variants
+    }
+}
+
+/// Plain SGD with the method of these settings.
+fn method<O>(name: &str, given: &Given, lr: f64) -> Method<impl Regularizer<O> + use<O>, Sgd<V>, f64>
+where
+    O: HvpOracle<Vector = V> + SampledOracle,
+{
+    let run = Run {
+        learning_rate: &|| Ok(Box::new(0.1)),
+        peak: 0.1,
+        steps_per_epoch: STEPS_PER_EPOCH,
+        seed: 5,
+        normalisation: &normalisation(),
+    };
+    let values = ok(entry(name).values(given.iter().cloned()));
+    plain(ok(regularizer::build::<V>(&values, &run)), lr)
+}
+
+fn bits(theta: &[f64]) -> Vec<u64> {
+    theta.iter().map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn every_regularizer_has_a_line() {
+    for entry in regularizer::entries() {
+        let lines = LINES.iter().filter(|line| line.name == entry.name).count();
+        assert_eq!(lines, 1, "lines of `{}` in the matrix of regularisers", entry.name);
+    }
+    assert_eq!(LINES.len(), regularizer::entries().len(), "a line names no regulariser");
+}
+
+/// The points of plain SGD are those of the independent implementation, with the paper's defaults and with other settings.
+#[test]
+fn every_regularizer_has_the_golden_values() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/regularizers");
+    for line in LINES {
+        let path = folder.join(format!("{}.txt", line.name));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let mut cases = text.split("case").skip(1);
+        let first = cases.next().unwrap_or_else(|| panic!("{}: no case", path.display()));
+        assert_eq!(first.lines().next(), Some(""), "{}: the first case is that of the defaults", line.name);
+        for case in [first].into_iter().chain(cases) {
+            let (settings, points) = case.split_once('\n').unwrap();
+            let given = settings.split_whitespace().map(|setting| {
+                let (key, text) = setting.split_once('=').unwrap();
+                value(line.entry(), key, text)
+            });
+            let mut method = method::<Oracle>(line.name, &given.collect(), 0.5);
+            let (mut theta, mut steps) = (theta_0(), 0);
+            for point in points.lines() {
+                let expected: V = point.split_whitespace().skip(1).map(|x| x.parse().unwrap()).collect();
+                ok(method.step(steps, &mut theta, &mut ProblemOracle::new(batch(steps))));
+                println!("{}{settings}, step {steps}", line.name);
+                assert_close(&theta, &expected, 1e-12);
+                steps += 1;
+            }
+            assert!(steps >= 5, "{}: {steps} steps", line.name);
+        }
+    }
+}
+
+/// A run has the bits of another, and of one that is saved and loaded into a fresh regulariser after any of its steps.
+#[test]
+fn every_regularizer_resumes_bit_for_bit() {
+    for line in LINES {
+        for given in line.variants() {
+            let name = format!("{} {given:?}", line.name);
+            let whole = walk(line.name, &given, None);
+            assert_eq!(walk(line.name, &given, None), whole, "{name}: two runs");
+            for stop in 0..STEPS {
+                let resumed = walk(line.name, &given, Some((stop, true)));
+                assert_eq!(resumed, whole, "{name}: resuming at step {stop} changed the run");
+            }
+            // So that the above cannot pass by itself: who remembers something would miss it.
+            let forgot = (0..STEPS).any(|stop| walk(line.name, &given, Some((stop, false))) != whole);
+            assert_eq!(forgot, line.entry().cost.vectors > 0, "{name}: a fresh one instead of the saved one");
+        }
+    }
+}
+
+/// The last point of a run that goes on with a fresh method at one of its steps, with or without what the old one had saved.
+fn walk(name: &str, given: &Given, stop: Option<(u64, bool)>) -> Vec<u64> {
+    let (mut current, mut theta) = (method::<Oracle>(name, given, 0.1), theta_0());
+    for t in 0..STEPS {
+        if let Some((_, load)) = stop.filter(|(stop, _)| *stop == t) {
+            let mut leaves = Leaves::new();
+            ok(Regularizer::<Oracle>::save(&current.regularizer, &mut leaves));
+            current = method(name, given, 0.1);
+            if load {
+                ok(Regularizer::<Oracle>::load(&mut current.regularizer, &mut leaves));
+            }
+        }
+        ok(current.step(t, &mut theta, &mut ProblemOracle::new(batch(t))));
+    }
+    bits(&theta)
+}
+
+/// What a run saves is the vectors that the entry says, of the size of θ.
+#[test]
+fn every_regularizer_keeps_what_its_entry_says() {
+    for line in LINES {
+        let (mut method, mut theta) = (method::<Oracle>(line.name, &line.with(&[]), 0.1), theta_0());
+        for t in 0..STEPS {
+            ok(method.step(t, &mut theta, &mut ProblemOracle::new(batch(t))));
+        }
+        let mut leaves = Leaves::new();
+        ok(Regularizer::<Oracle>::save(&method.regularizer, &mut leaves));
+        let vectors: Vec<_> = leaves.values().filter(|leaf| matches!(leaf, Leaf::Vector(_))).collect();
+        assert_eq!(vectors.len(), line.entry().cost.vectors as usize, "{}: vectors of state", line.name);
+        assert!(vectors.iter().all(|leaf| matches!(leaf, Leaf::Vector(v) if v.len() == theta.len())));
+    }
+}
+
+/// Gradients beyond the step's own and products a step, on average, with an oracle made of one that counts.
+fn cost<O>(name: &str, given: &Given, wrap: impl Fn(Counted<Oracle>) -> O) -> ((f64, f64), Vec<u64>)
+where
+    O: HvpOracle<Vector = V> + SampledOracle,
+{
+    let (mut method, mut theta) = (method::<O>(name, given, 0.1), theta_0());
+    let counter = gnr_core::Counter::default();
+    for t in 0..STEPS {
+        let counted = Counted::with_counter(ProblemOracle::new(batch(t)), counter.clone());
+        let report = ok(method.step(t, &mut theta, &mut wrap(counted)));
+        assert!(report.penalties.iter().all(|(by, _)| *by == name), "{name}: {:?}", report.penalties);
+    }
+    let counts = counter.take();
+    assert_eq!(counts.commits, STEPS, "{name}: one Commit evaluation a step");
+    let mean = |count: u64| count as f64 / STEPS as f64;
+    ((mean(counts.probes), mean(counts.products)), bits(&theta))
+}
+
+#[test]
+fn every_regularizer_costs_what_it_says() {
+    for line in LINES {
+        let Line { name, gradients, products, .. } = *line;
+        let entry = line.entry().cost;
+        let (defaults, _) = cost(name, &vec![], |counted| counted);
+        assert_eq!(defaults, (entry.gradients, entry.products), "{name}: its entry, with the defaults");
+        let (found, _) = cost(name, &line.with(&[]), |counted| counted);
+        assert_eq!(found, (gradients, products), "{name}: its line of the matrix");
+        // A product by forward differences is a gradient.
+        let forward = |counted| ok(ForwardDiff::new(counted).with_step(1e-6));
+        let (found, _) = cost(name, &line.with(&[]), forward);
+        assert_eq!(found, (gradients + products, 0.0), "{name}: by forward differences");
+    }
+}
+
+/// With products by forward differences of step ε = 1e-6 the run is close to the one with exact products; the same bits where there
+/// are no products.
+#[test]
+fn every_regularizer_takes_forward_differences() {
+    for line in LINES {
+        let given = line.with(&[]);
+        let (_, exact) = cost(line.name, &given, |counted| counted);
+        let (_, forward) = cost(line.name, &given, |counted| ok(ForwardDiff::new(counted).with_step(1e-6)));
+        if line.products == 0.0 {
+            assert_eq!(forward, exact, "{}", line.name);
+        } else {
+            let [forward, exact] =
+                [forward, exact].map(|theta| theta.into_iter().map(f64::from_bits).collect::<V>());
+            println!("{}", line.name);
+            // ε and a rounding of 1e-16/ε in each of the 20 steps.
+            assert_close(&forward, &exact, 2e-5);
+            assert_ne!(forward, exact, "{}: no product was asked for", line.name);
+        }
+    }
+}
+
+/// Where the gradient vanishes nothing is NaN: in the first step, after others, before others, and with weights that are all 0.
+#[test]
+fn every_regularizer_survives_a_zero_gradient() {
+    let targets = |y: f64| {
+        let example = |i: usize| ((0..INPUTS).map(|j| (1.0 + (i + 5 * j) as f64).sin()).collect(), y);
+        ProblemOracle::new(TanhMlp::new(INPUTS, HIDDEN, (0..BATCH).map(example).collect()))
+    };
+    // No weight after the tanh layer, so that an output of 0 is right.
+    let mut flat = theta_0();
+    flat.iter_mut().skip(HIDDEN * (INPUTS + 1)).for_each(|w| *w = 0.0);
+    for line in LINES {
+        for start in [&flat, &vec![0.0; flat.len()]] {
+            let name = line.name;
+            let mut method = method::<Oracle>(name, &line.with(&[]), 0.1);
+            for t in 0..STEPS {
+                let mut at = start.clone();
+                let report = ok(method.step(t, &mut at, &mut targets((t % 2) as f64)));
+                assert!(at.iter().all(|x| x.is_finite()), "{name}: θ after step {t}: {at:?}");
+                let numbers = report.penalties.iter().flat_map(|(_, p)| [p.value, p.added_norm]);
+                assert!(numbers.into_iter().all(f64::is_finite), "{name}: {:?}", report.penalties);
+            }
+        }
+    }
+}
+
+/// "SAM + GNR" of any regulariser: a list is the sum, so that `[base, gnr]` descends along the direction of `base` and α·h_norm, in
+/// either order, with exact products and with differences whose gradients are shared.
+#[test]
+fn every_regularizer_is_a_base_objective_of_gnr() {
+    fn check<O: HvpOracle<Vector = V> + SampledOracle>(line: &Line, wrap: impl Fn(Oracle) -> O) {
+        // At one point, so that methods with a memory see the same gradients whatever is beside them.
+        let theta = theta_0();
+        let of = |name| method::<O>(name, &if name == line.name { line.with(&[]) } else { vec![] }, 1.0);
+        let (mut base, mut gnr) = (of(line.name), of("gnr"));
+        let mut both = plain(vec![of(line.name).regularizer, of("gnr").regularizer], 1.0);
+        let mut reversed = plain(vec![of("gnr").regularizer, of(line.name).regularizer], 1.0);
+        for t in 0..STEPS {
+            let moved = |regularized: &mut dyn FnMut(&mut V, &mut O)| {
+                let mut moved = theta.clone();
+                regularized(&mut moved, &mut wrap(ProblemOracle::new(batch(t))));
+                sub(&theta, &moved)
+            };
+            let none = moved(&mut |at, o| drop(ok(plain((), 1.0).step(t, at, o))));
+            let base = moved(&mut |at, o| drop(ok(base.step(t, at, o))));
+            let gnr = moved(&mut |at, o| drop(ok(gnr.step(t, at, o))));
+            let both = moved(&mut |at, o| drop(ok(both.step(t, at, o))));
+            let reversed = moved(&mut |at, o| drop(ok(reversed.step(t, at, o))));
+            let alpha_h_norm = sub(&gnr, &none);
+            assert!(norm(&alpha_h_norm) > 1e-6, "GNR does nothing at step {t}: {alpha_h_norm:?}");
+            let expected: V = base.iter().zip(&alpha_h_norm).map(|(h, a)| h + a).collect();
+            println!("{} and GNR, step {t}", line.name);
+            assert_close(&both, &expected, 1e-13);
+            assert_close(&reversed, &expected, 1e-13);
+        }
+    }
+    for line in LINES {
+        check(line, |exact| exact);
+        check(line, |exact| ok(ForwardDiff::new(exact).with_step(0.05)));
+    }
+}
