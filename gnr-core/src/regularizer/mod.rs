@@ -1,5 +1,6 @@
 //! Regularisers: what changes the direction of a step. One file each.
 
+mod asam;
 mod build;
 mod combine;
 mod context;
@@ -89,6 +90,7 @@ macro_rules! regularizers {
 regularizers! {
     gnr::Gnr(Gnr<Radius>),
     sam::Sam(Sam<Radius>),
+    asam::Asam(Asam<Radius>),
     gsam::Gsam(Gsam<Radius>),
     look_sam::LookSam(LookSam<V, Radius>),
     pgn::Pgn(Pgn<Radius>),

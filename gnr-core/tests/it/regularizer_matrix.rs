@@ -35,6 +35,7 @@ const fn line(
 const LINES: &[Line] = &[
     line("gnr", &[], 1.0, 2.0),
     line("sam", &[], 1.0, 0.0),
+    line("asam", &[], 1.0, 0.0),
     line("gsam", &[("alpha", 0.6)], 1.0, 0.0),
     line("looksam", &[("k", 2.0), ("rho", 0.3)], 0.5, 0.0),
     line("pgn", &[], 1.0, 0.0),
