@@ -1,5 +1,7 @@
 //! What a backend needs beyond operations to serve an oracle: reverse mode and in-place arithmetic.
 
+use gnr_core::Map;
+
 use crate::{Backend, Result};
 
 /// A [`Backend`] with first-order reverse-mode differentiation.
@@ -120,12 +122,31 @@ pub trait Autodiff: Backend {
     fn axpys(&self, y: &mut Self::Tensor, a: &[f64], xs: &[&Self::Tensor]) -> Result<()> {
         a.iter().zip(xs).try_for_each(|(a, x)| self.axpy(y, *a, x))
     }
-    /// `z ← z + a·x·y` in place.
+    /// `z ← f(z)` in place, element by element. NaN gives NaN.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    fn map(&self, z: &mut Self::Tensor, f: Map) -> Result<()>;
+    /// `z ← z·x` in place, element by element.
     ///
     /// # Errors
     /// A shape mismatch.
-    fn addcmul(&self, z: &mut Self::Tensor, a: f64, x: &Self::Tensor, y: &Self::Tensor) -> Result<()>;
-    /// `z ← z + a·x/(√(b·y) + eps)` in place.
+    fn multiply(&self, z: &mut Self::Tensor, x: &Self::Tensor) -> Result<()>;
+    /// `z ← max(z, x)` in place, element by element; NaN where either is NaN.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn maximum(&self, z: &mut Self::Tensor, x: &Self::Tensor) -> Result<()>;
+    /// `z ← z + a·x·y` in place. Backends may fuse.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn addcmul(&self, z: &mut Self::Tensor, a: f64, x: &Self::Tensor, y: &Self::Tensor) -> Result<()> {
+        let mut product = x.clone();
+        self.multiply(&mut product, y)?;
+        self.axpy_owned(z, a, product)
+    }
+    /// `z ← z + a·x/(√(b·y) + eps)` in place. Backends may fuse.
     ///
     /// # Errors
     /// A shape mismatch.
@@ -137,5 +158,13 @@ pub trait Autodiff: Backend {
         b: f64,
         y: &Self::Tensor,
         eps: f64,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        let mut ratio = y.clone();
+        self.scale(&mut ratio, b)?;
+        for f in [Map::Sqrt, Map::Add(eps), Map::Recip] {
+            self.map(&mut ratio, f)?;
+        }
+        self.multiply(&mut ratio, x)?;
+        self.axpy_owned(z, a, ratio)
+    }
 }

@@ -1,7 +1,7 @@
 //! θ and tangents as a backend's tensors: the `Vector` that the algorithms of gnr-core move.
 
 use gnr_core::{
-    Elementwise, Error as CoreError, Partition, Result as CoreResult, Vector, join_leaves, split_leaves,
+    Elementwise, Error as CoreError, Map, Partition, Result as CoreResult, Vector, join_leaves, split_leaves,
 };
 
 use crate::{Autodiff, Layout, Result, Role};
@@ -133,6 +133,26 @@ impl<B: Autodiff> Vector for ParamVector<B> {
 }
 
 impl<B: Autodiff> Elementwise for ParamVector<B> {
+    fn map(&mut self, f: Map) -> CoreResult<()> {
+        for tensor in &mut self.tensors {
+            self.backend.map(tensor, f)?;
+        }
+        Ok(())
+    }
+    fn multiply(&mut self, x: &Self) -> CoreResult<()> {
+        self.zip("multiply", x)?;
+        for (z, x) in self.tensors.iter_mut().zip(&x.tensors) {
+            self.backend.multiply(z, x)?;
+        }
+        Ok(())
+    }
+    fn maximum(&mut self, x: &Self) -> CoreResult<()> {
+        self.zip("maximum", x)?;
+        for (z, x) in self.tensors.iter_mut().zip(&x.tensors) {
+            self.backend.maximum(z, x)?;
+        }
+        Ok(())
+    }
     fn addcmul(&mut self, a: f64, x: &Self, y: &Self) -> CoreResult<()> {
         self.zip("addcmul", x)?;
         self.zip("addcmul", y)?;

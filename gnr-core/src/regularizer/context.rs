@@ -87,7 +87,20 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
     /// # Cost
     /// One gradient and one vector.
     pub fn gradient_along(&mut self, r: f64, d: &O::Vector, xi: f64) -> Result<O::Vector> {
-        self.gradient(moved(self.here.at.clone().into_owned(), r, d, xi)?)
+        self.gradient_moved(r / (d.norm()? + xi), d)
+    }
+
+    /// ∇L̂(θ + a·d).
+    ///
+    /// # Errors
+    /// As [`gradient`](Self::gradient).
+    ///
+    /// # Cost
+    /// One gradient and one vector.
+    pub fn gradient_moved(&mut self, a: f64, d: &O::Vector) -> Result<O::Vector> {
+        let mut point = self.here.at.clone().into_owned();
+        point.axpy(a, d)?;
+        self.gradient(point)
     }
 
     /// Climbs towards larger gradients without products: g₁ = ∇L̂(θ + s·ĝ), where s is the [`Ahead`]'s radius,

@@ -15,6 +15,7 @@
 //!
 //! Members share what they announce ([`Needs`]): gradients ahead of θ_t by equal radii are evaluated once.
 
+mod asam;
 mod build;
 mod c_flat;
 mod combine;
@@ -110,17 +111,18 @@ macro_rules! regularizers {
 
 regularizers! {
     sam::Sam(Sam<Radius>),
+    asam::Asam(Asam<Radius>),
+    gsam::Gsam(Gsam<Radius>),
+    look_sam::LookSam(LookSam<V, Radius>),
+    pgn::Pgn(Pgn<Radius>),
+    wsam::Wsam(Wsam<Radius>),
+    friendly_sam::FriendlySam(FriendlySam<V, Radius>),
     gam::Gam(Gam<Radius>),
     msam::Msam(Msam<V, Radius>),
     sam_on::SamOn(SamOn<Radius>),
     lookbehind::Lookbehind(Lookbehind<Radius>),
     cr_sam::CrSam(CrSam<Radius>),
     c_flat::CFlat(CFlat<Radius>),
-    gsam::Gsam(Gsam<Radius>),
-    look_sam::LookSam(LookSam<V, Radius>),
-    pgn::Pgn(Pgn<Radius>),
-    wsam::Wsam(Wsam<Radius>),
-    friendly_sam::FriendlySam(FriendlySam<V, Radius>),
     vasso::Vasso(Vasso<V, Radius>),
     // Last: the others make its base objective.
     gnr::Gnr(Gnr<Radius>),

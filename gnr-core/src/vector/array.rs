@@ -1,8 +1,11 @@
 //! Vectors held as `ndarray::Array1`, of any stride.
 
 use super::{
-    Elementwise, Real, Vector,
-    host::{addcdiv_sqrt_element, addcmul_element, axpy_element, dot, scale_element},
+    Elementwise, Map, Real, Vector,
+    host::{
+        addcdiv_sqrt_element, addcmul_element, axpy_element, dot, map_element, maximum_element,
+        multiply_element, scale_element,
+    },
     same_dim,
 };
 use crate::Result;
@@ -29,6 +32,20 @@ impl<T: Real> Vector for Array1<T> {
 }
 
 impl<T: Real> Elementwise for Array1<T> {
+    fn map(&mut self, f: Map) -> Result<()> {
+        self.mapv_inplace(|x| map_element(x, f));
+        Ok(())
+    }
+    fn multiply(&mut self, x: &Self) -> Result<()> {
+        same_dim("multiply", self.len(), x.len())?;
+        Zip::from(self).and(x).for_each(|s, &x| *s = multiply_element(*s, x));
+        Ok(())
+    }
+    fn maximum(&mut self, x: &Self) -> Result<()> {
+        same_dim("maximum", self.len(), x.len())?;
+        Zip::from(self).and(x).for_each(|s, &x| *s = maximum_element(*s, x));
+        Ok(())
+    }
     fn addcmul(&mut self, a: f64, x: &Self, y: &Self) -> Result<()> {
         same_dim("addcmul", self.len(), x.len())?;
         same_dim("addcmul", self.len(), y.len())?;

@@ -1,6 +1,6 @@
 //! Vectors in host memory: `Vec`, `Box<[_]>` and arrays of `f32` or `f64`, over a few kernels on slices.
 
-use super::{Elementwise, Partition, Vector, join_leaves, same_dim, split_leaves};
+use super::{Elementwise, Map, Partition, Vector, elementwise::larger, join_leaves, same_dim, split_leaves};
 use crate::Result;
 use num_traits::{AsPrimitive, Float};
 
@@ -71,6 +71,21 @@ pub(super) fn axpy_element<T: Real>(s: T, a: f64, x: T) -> T {
     T::of(s.as_() + a * x.as_())
 }
 
+/// f(x).
+pub(super) fn map_element<T: Real>(x: T, f: Map) -> T {
+    T::of(f.at(x.as_()))
+}
+
+/// s·x.
+pub(super) fn multiply_element<T: Real>(s: T, x: T) -> T {
+    T::of(s.as_() * x.as_())
+}
+
+/// max(s, x).
+pub(super) fn maximum_element<T: Real>(s: T, x: T) -> T {
+    T::of(larger(s.as_(), x.as_()))
+}
+
 /// s + a·x·y.
 pub(super) fn addcmul_element<T: Real>(s: T, a: f64, x: T, y: T) -> T {
     T::of(s.as_() + a * (x.as_() * y.as_()))
@@ -109,6 +124,20 @@ macro_rules! host_vector {
         }
 
         impl<$($generics)*> Elementwise for $owner {
+            fn map(&mut self, f: Map) -> Result<()> {
+                self.iter_mut().for_each(|x| *x = map_element(*x, f));
+                Ok(())
+            }
+            fn multiply(&mut self, x: &Self) -> Result<()> {
+                same_dim("multiply", self.len(), x.len())?;
+                self.iter_mut().zip(x.iter()).for_each(|(s, &x)| *s = multiply_element(*s, x));
+                Ok(())
+            }
+            fn maximum(&mut self, x: &Self) -> Result<()> {
+                same_dim("maximum", self.len(), x.len())?;
+                self.iter_mut().zip(x.iter()).for_each(|(s, &x)| *s = maximum_element(*s, x));
+                Ok(())
+            }
             fn addcmul(&mut self, a: f64, x: &Self, y: &Self) -> Result<()> {
                 same_dim("addcmul", self.len(), x.len())?;
                 same_dim("addcmul", self.len(), y.len())?;

@@ -2,8 +2,10 @@
 
 #[cfg(feature = "ndarray")]
 mod array;
+mod elementwise;
 mod host;
 
+pub use elementwise::{Elementwise, Map};
 pub use host::Real;
 
 use crate::{Error, Quantity, Result};
@@ -67,20 +69,6 @@ pub trait Vector: Clone {
             Err(Error::NonFinite { quantity: Quantity::VectorNorm, value: squared })
         }
     }
-}
-
-/// Elementwise arithmetic, which adaptive optimisers and masks need beyond a vector space. Backends may fuse.
-pub trait Elementwise: Vector {
-    /// `self ← self + a·(x ⊙ y)`.
-    ///
-    /// # Errors
-    /// As [`Vector::axpy`].
-    fn addcmul(&mut self, a: f64, x: &Self, y: &Self) -> Result<()>;
-    /// `self ← self + a·x ⊘ (√(b·y) + eps)`: the update of the Adam family, with `b` its bias correction of the second moment.
-    ///
-    /// # Errors
-    /// As [`Vector::axpy`].
-    fn addcdiv_sqrt(&mut self, a: f64, x: &Self, b: f64, y: &Self, eps: f64) -> Result<()>;
 }
 
 /// A vector that is a list of leaves (the tensors of a model; the elements of a host vector), of which groups can be treated

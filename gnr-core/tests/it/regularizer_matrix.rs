@@ -35,17 +35,18 @@ const fn line(
 const LINES: &[Line] = &[
     line("gnr", &[], 1.0, 2.0),
     line("sam", &[], 1.0, 0.0),
+    line("asam", &[], 1.0, 0.0),
+    line("gsam", &[("alpha", 0.6)], 1.0, 0.0),
+    line("looksam", &[("k", 2.0), ("rho", 0.3)], 0.5, 0.0),
+    line("pgn", &[], 1.0, 0.0),
+    line("wsam", &[], 1.0, 0.0),
+    line("friendly-sam", &[("sigma", 0.8), ("lambda", 0.6)], 1.0, 0.0),
     line("gam", &[("gamma", 0.2)], 3.0, 0.0),
     line("msam", &[("rho", 0.1)], 1.0, 0.0),
     line("sam-on", &[("rho", 0.1)], 1.0, 0.0),
     line("lookbehind-sam", &[("k", 4.0)], 4.0, 0.0),
     line("cr-sam", &[("beta", 0.2)], 2.0, 0.0),
     line("c-flat", &[("lambda", 0.5)], 3.0, 0.0),
-    line("gsam", &[("alpha", 0.6)], 1.0, 0.0),
-    line("looksam", &[("k", 2.0), ("rho", 0.3)], 0.5, 0.0),
-    line("pgn", &[], 1.0, 0.0),
-    line("wsam", &[], 1.0, 0.0),
-    line("friendly-sam", &[("sigma", 0.8), ("lambda", 0.6)], 1.0, 0.0),
     line("vasso", &[("theta", 0.3)], 1.0, 0.0),
 ];
 

@@ -3,6 +3,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use dfdx::prelude::{HasErr, Tape, ZerosTensor};
+use gnr_core::Map;
 use gnr_nn::{Autodiff, Error, Records, Result};
 
 use super::{
@@ -223,6 +224,24 @@ impl<E: Elem> Autodiff for Cpu<E> {
         }
         let xs: Vec<&[E]> = xs.iter().map(|x| x.as_slice()).collect();
         reduce::axpys(y.values_mut(), a, &xs);
+        Ok(())
+    }
+    fn map(&self, z: &mut Tensor<E>, f: Map) -> Result<()> {
+        elementwise::map_in_place(z.values_mut(), f);
+        Ok(())
+    }
+    fn multiply(&self, z: &mut Tensor<E>, x: &Tensor<E>) -> Result<()> {
+        same_shape("multiply", z, x)?;
+        elementwise::update_zip(z.values_mut(), x.data(), |z, x| z * x);
+        Ok(())
+    }
+    fn maximum(&self, z: &mut Tensor<E>, x: &Tensor<E>) -> Result<()> {
+        same_shape("maximum", z, x)?;
+        elementwise::update_zip(
+            z.values_mut(),
+            x.data(),
+            |z: E, x: E| if x > z || x.is_nan() { x } else { z },
+        );
         Ok(())
     }
     fn addcmul(&self, z: &mut Tensor<E>, a: f64, x: &Tensor<E>, y: &Tensor<E>) -> Result<()> {

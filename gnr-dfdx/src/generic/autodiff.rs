@@ -1,8 +1,10 @@
 //! Sessions, the reverse pass, host transfer and arithmetic in place, in dfdx's public operations.
 
 use dfdx::prelude::{
-    Axis, Dtype, PutTape, Rank0, RealizeTo, ReshapeTo, SplitTape, SumTo, Tensor, TryAdd, TryDiv, TryMul,
+    Axis, ChooseFrom, Dtype, HasShape, PutTape, Rank0, RealizeTo, ReshapeTo, SplitTape, SumTo, Tensor,
+    TryAdd, TryDiv, TryEq, TryGt, TryLt, TryMul,
 };
+use gnr_core::Map;
 use gnr_nn::{Autodiff, Error, Result};
 use num_traits::Float;
 
@@ -15,6 +17,24 @@ const ROW: usize = 64;
 impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
     fn replace(y: &mut GenericTensor<E, D>, flat: Tensor<(usize,), E, D>) {
         *y = GenericTensor::new(Some(flat.put_tape(SharedTape::default())), &y.shape);
+    }
+
+    /// `to[0]` where x < `at[0]`, `to[1]` where x > `at[1]`, x elsewhere (where it is NaN too).
+    fn bounded(
+        &self,
+        x: Tensor<(usize,), E, D>,
+        at: [f64; 2],
+        to: [f64; 2],
+    ) -> Result<Tensor<(usize,), E, D>> {
+        let all = |value: f64| -> Result<Tensor<(usize,), E, D>> {
+            let zero = self.device.try_zeros_like(x.shape()).map_err(library)?;
+            zero.try_add(Self::scalar(value)?).map_err(library)
+        };
+        let below = x.try_lt(Self::scalar(at[0])?).map_err(library)?;
+        let above = x.try_gt(Self::scalar(at[1])?).map_err(library)?;
+        let (low, high) = (all(to[0])?, all(to[1])?);
+        let inner = above.try_choose(high, x).map_err(library)?;
+        below.try_choose(low, inner).map_err(library)
     }
 
     /// `Σ x` of a flat tensor: short sums on the device, the rest in f64.
@@ -117,6 +137,37 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
         same_shape("dot", x, y)?;
         let product = x.values()?.try_mul(y.values()?).map_err(library)?;
         Self::total(product, x.shape.iter().product())
+    }
+    fn map(&self, z: &mut GenericTensor<E, D>, f: Map) -> Result<()> {
+        let x = z.values()?;
+        let mapped = match f {
+            Map::Abs => x.try_abs(),
+            Map::Sqrt => x.try_sqrt(),
+            Map::Recip => x.try_recip(),
+            Map::Square => x.try_square(),
+            Map::Power(p) => x.try_powf(p),
+            Map::Add(a) => x.try_add(Self::scalar(a)?),
+            // dfdx's clamp would hide a NaN.
+            Map::Sign => Ok(self.bounded(x, [0.0, 0.0], [-1.0, 1.0])?),
+            Map::Clamp(low, high) => Ok(self.bounded(x, [low, high], [low, high])?),
+        };
+        Self::replace(z, mapped.map_err(library)?);
+        Ok(())
+    }
+    fn multiply(&self, z: &mut GenericTensor<E, D>, x: &GenericTensor<E, D>) -> Result<()> {
+        same_shape("multiply", z, x)?;
+        Self::replace(z, z.values()?.try_mul(x.values()?).map_err(library)?);
+        Ok(())
+    }
+    fn maximum(&self, z: &mut GenericTensor<E, D>, x: &GenericTensor<E, D>) -> Result<()> {
+        same_shape("maximum", z, x)?;
+        let (a, b) = (z.values()?, x.values()?);
+        // dfdx's maximum would hide a NaN: where z is one, it stays.
+        let number = a.try_eq(&a).map_err(library)?;
+        let larger = a.try_gt(&b).map_err(library)?;
+        let other = number.try_choose(b, a.clone()).map_err(library)?;
+        Self::replace(z, larger.try_choose(a, other).map_err(library)?);
+        Ok(())
     }
     fn addcmul(
         &self,

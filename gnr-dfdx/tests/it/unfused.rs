@@ -96,6 +96,15 @@ impl<E: Elem> Autodiff for Unfused<E> {
     fn dot(&self, x: &Tensor<E>, y: &Tensor<E>) -> Result<f64> {
         self.0.dot(x, y)
     }
+    fn map(&self, z: &mut Tensor<E>, f: gnr_core::Map) -> Result<()> {
+        self.0.map(z, f)
+    }
+    fn multiply(&self, z: &mut Tensor<E>, x: &Tensor<E>) -> Result<()> {
+        self.0.multiply(z, x)
+    }
+    fn maximum(&self, z: &mut Tensor<E>, x: &Tensor<E>) -> Result<()> {
+        self.0.maximum(z, x)
+    }
     fn addcmul(&self, z: &mut Tensor<E>, a: f64, x: &Tensor<E>, y: &Tensor<E>) -> Result<()> {
         self.0.addcmul(z, a, x, y)
     }

@@ -1,6 +1,6 @@
 //! The vector suite.
 
-use crate::{Elementwise, Error, random::SplitMix64};
+use crate::{Elementwise, Error, Map, random::SplitMix64};
 
 /// Checks that a type is a [`Vector`](crate::Vector) and [`Elementwise`].
 ///
@@ -100,6 +100,65 @@ fn elementwise<V: Elementwise>(
     let (hs, hx, hy) = (host(&s), host(&x), host(&y));
     let rows = || hs.iter().zip(&hx).zip(&hy);
 
+    let maps = [
+        Map::Abs,
+        Map::Sign,
+        Map::Sqrt,
+        Map::Recip,
+        Map::Square,
+        Map::Power(0.25),
+        Map::Power(-1.5),
+        Map::Add(-0.75),
+        Map::Clamp(-0.5, 0.25),
+    ];
+    for f in maps {
+        // Roots and powers are of positive numbers.
+        let of = if matches!(f, Map::Sqrt | Map::Power(_)) { &y } else { &s };
+        let mut z = of.clone();
+        z.map(f)?;
+        // The derivative at x times what x may be off by is covered by |x| beside |f(x)|; powers amplify by their exponent.
+        let expected = host(of)
+            .into_iter()
+            .map(|x| (f.at(x), 2.0 * f.at(x).abs() + if let Map::Add(_) = f { x.abs() } else { 0.0 }));
+        close(&host(&z), expected, epsilon, &format!("{f:?}"));
+    }
+    let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0];
+    let stored = |f: Map| -> crate::Result<Vec<f64>> {
+        let mut z = make(&special);
+        z.map(f)?;
+        Ok(host(&z))
+    };
+    let same = |found: Vec<f64>, expected: [f64; 5], what: &str| {
+        let equal = |(a, b): (&f64, &f64)| a == b || a.is_nan() && b.is_nan();
+        assert!(
+            found.iter().zip(&expected).all(equal),
+            "{what} of {special:?}: {found:?}, expected {expected:?}"
+        );
+    };
+    let (nan, inf) = (f64::NAN, f64::INFINITY);
+    same(stored(Map::Sign)?, [nan, 1.0, -1.0, 0.0, 0.0], "Sign");
+    same(stored(Map::Abs)?, [nan, inf, inf, 0.0, 0.0], "Abs");
+    same(stored(Map::Clamp(-2.0, 3.0))?, [nan, 3.0, -2.0, 0.0, 0.0], "Clamp");
+    same(stored(Map::Recip)?, [nan, 0.0, 0.0, inf, -inf], "Recip");
+    for (z, x) in [
+        ([nan, 1.0, 1.0, -inf, 2.0], [0.0, nan, inf, 0.0, -1.0]),
+        ([0.0, nan, inf, 0.0, -1.0], [nan, 1.0, 1.0, -inf, 2.0]),
+    ] {
+        let (mut z, x) = (make(&z), make(&x));
+        z.maximum(&x)?;
+        let found = host(&z);
+        let right = found[0].is_nan() && found[1].is_nan() && found[2..] == [inf, 0.0, 2.0];
+        assert!(right, "maximum with NaN and infinities: {found:?}");
+    }
+
+    let mut z = s.clone();
+    z.multiply(&x)?;
+    close(&host(&z), hs.iter().zip(&hx).map(|(s, x)| (s * x, (s * x).abs())), epsilon, "multiply");
+    let mut z = s.clone();
+    z.maximum(&x)?;
+    assert_eq!(host(&z), hs.iter().zip(&hx).map(|(s, x)| s.max(*x)).collect::<Vec<_>>(), "maximum");
+    assert!(host(&s) == hs && host(&x) == hx && host(&y) == hy, "a clone must not share storage");
+
     let mut z = s.clone();
     z.addcmul(-0.6, &x, &y)?;
     let expected = rows().map(|((s, x), y)| (s - 0.6 * x * y, s.abs() + (x * y).abs()));
@@ -157,6 +216,8 @@ fn mismatch<V: Elementwise>(make: &impl Fn(&[f64]) -> V) {
         ("axpy", long.clone().axpy(1.0, &short)),
         ("aypx", long.clone().aypx(1.0, &short)),
         ("dot", long.dot(&short).map(|_| ())),
+        ("multiply", long.clone().multiply(&short)),
+        ("maximum", long.clone().maximum(&short)),
         ("addcmul", long.clone().addcmul(1.0, &short, &long)),
         ("addcdiv_sqrt", long.clone().addcdiv_sqrt(1.0, &long, 1.0, &short, 1.0)),
     ];

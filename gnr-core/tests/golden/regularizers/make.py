@@ -76,6 +76,14 @@ def gnr(batch, theta, t, state, rho=0.1, alpha=0.1, xi=1e-12):
     return g + alpha * h
 
 
+@method("asam", {}, {"rho": 1.0, "eta": 0.0}, {"rho": 0.2, "eta": 0.5})
+def asam(batch, theta, t, state, rho=0.5, eta=0.01):
+    """Kwon et al., ICML 2021, with the diagonal matrix T_w written out."""
+    g = batch.gradient(theta)
+    scale = np.diag(np.abs(theta) + eta)
+    return batch.gradient(theta + rho * scale @ scale @ g / (norm(scale @ g) + XI))
+
+
 @method("gsam", {}, {"rho": 0.3, "alpha": 0.6}, {"rho": 0.3, "rho_min": 0.3, "alpha": 1.5})
 def gsam(batch, theta, t, state, rho=0.04, rho_min=0.02, alpha=0.01):
     """Zhuang et al., ICLR 2022, Algorithm 1; at a constant learning rate ρ_t is ρ_max."""

@@ -5,6 +5,7 @@
 
 use super::elem::Elem;
 use super::simd::{CHUNK, simd};
+use gnr_core::Map;
 use rayon::prelude::*;
 
 /// A closure of one element, or a function that profits from fused multiply-add.
@@ -207,6 +208,48 @@ pub fn addcmul<E: Elem>(y: &mut [E], a: f64, x: &[E], z: &[E]) {
 pub fn adam<E: Elem>(y: &mut [E], a: f64, m: &[E], v: &[E], c: f64, eps: f64) {
     let (a, c, eps) = (E::of(a), E::of(c), E::of(eps));
     update_zip2(y, m, v, move |y, m, v| y + a * m / ((c * v).sqrt() + eps));
+}
+
+/// `y = f(y)`. The kind of function is told outside of the loops, so that they vectorise.
+pub fn map_in_place<E: Elem>(y: &mut [E], f: Map) {
+    match f {
+        Map::Abs => update(y, |y: E| y.abs()),
+        Map::Sign => {
+            let (zero, one) = (E::zero(), E::one());
+            update(y, move |y| {
+                if y > zero {
+                    one
+                } else if y < zero {
+                    -one
+                } else {
+                    y
+                }
+            });
+        }
+        Map::Sqrt => update(y, |y: E| y.sqrt()),
+        Map::Recip => update(y, |y: E| y.recip()),
+        Map::Square => update(y, |y| y * y),
+        Map::Power(p) => {
+            let p = E::of(p);
+            update(y, move |y: E| y.powf(p));
+        }
+        Map::Add(a) => {
+            let a = E::of(a);
+            update(y, move |y| y + a);
+        }
+        Map::Clamp(low, high) => {
+            let (low, high) = (E::of(low), E::of(high));
+            update(y, move |y| {
+                if y < low {
+                    low
+                } else if y > high {
+                    high
+                } else {
+                    y
+                }
+            });
+        }
+    }
 }
 
 /// `max(x, 0)`, with NaN passed through (an error must stay visible).

@@ -2,6 +2,7 @@
 
 use super::{assert_close, must, noise};
 use crate::{Autodiff, Result};
+use gnr_core::Map;
 
 pub(super) fn check<B: Autodiff>(b: &B, tolerance: f64) {
     must("host traffic", host(b));
@@ -26,9 +27,27 @@ fn in_place<B: Autodiff>(b: &B, tolerance: f64) -> Result<()> {
     let [tx, ty] = [b.constant(&x, &shape)?, b.constant(&y, &shape)?];
     let each = |f: &dyn Fn(usize) -> f64| (0..6).map(f).collect::<Vec<_>>();
     type Update<'a, T> = (&'a str, &'a dyn Fn(&mut T) -> Result<()>, Vec<f64>);
-    let updates: [Update<'_, B::Tensor>; 4] = [
+    let updates: [Update<'_, B::Tensor>; 14] = [
         ("scale", &|z| b.scale(z, -1.5), each(&|i| -1.5 * start[i])),
         ("axpy", &|z| b.axpy(z, 0.5, &tx), each(&|i| start[i] + 0.5 * x[i])),
+        ("abs", &|z| b.map(z, Map::Abs), each(&|i| start[i].abs())),
+        ("sign", &|z| b.map(z, Map::Sign), each(&|i| start[i].signum())),
+        ("recip", &|z| b.map(z, Map::Recip), each(&|i| 1.0 / start[i])),
+        ("square", &|z| b.map(z, Map::Square), each(&|i| start[i] * start[i])),
+        ("add", &|z| b.map(z, Map::Add(0.75)), each(&|i| start[i] + 0.75)),
+        ("clamp", &|z| b.map(z, Map::Clamp(-0.1, 0.2)), each(&|i| start[i].clamp(-0.1, 0.2))),
+        ("multiply", &|z| b.multiply(z, &tx), each(&|i| start[i] * x[i])),
+        ("maximum", &|z| b.maximum(z, &tx), each(&|i| start[i].max(x[i]))),
+        (
+            "root of the square",
+            &|z| [Map::Square, Map::Sqrt].into_iter().try_for_each(|f| b.map(z, f)),
+            each(&|i| start[i].abs()),
+        ),
+        (
+            "power of the magnitude",
+            &|z| [Map::Abs, Map::Power(0.75)].into_iter().try_for_each(|f| b.map(z, f)),
+            each(&|i| start[i].abs().powf(0.75)),
+        ),
         ("addcmul", &|z| b.addcmul(z, -2.0, &tx, &ty), each(&|i| start[i] - 2.0 * x[i] * y[i])),
         (
             "addcdiv_sqrt",

@@ -116,6 +116,8 @@ pub(super) fn check<B: Autodiff>(backend: &B) {
     refused("item of two elements", b.item(&t(&[2])));
     refused("axpy", b.axpy(&mut t(&[2, 3]), 1.0, &t(&[3, 2])));
     refused("dot", b.dot(&t(&[2, 3]), &t(&[3, 2])));
+    refused("multiply", b.multiply(&mut t(&[3]), &t(&[2])));
+    refused("maximum", b.maximum(&mut t(&[3]), &t(&[2])));
     refused("addcmul, first", b.addcmul(&mut t(&[3]), 1.0, &t(&[2]), &t(&[3])));
     refused("addcmul, second", b.addcmul(&mut t(&[3]), 1.0, &t(&[3]), &t(&[2])));
     refused("addcdiv_sqrt, first", b.addcdiv_sqrt(&mut t(&[3]), 1.0, &t(&[2]), 1.0, &t(&[3]), 1.0));

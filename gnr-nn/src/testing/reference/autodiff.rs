@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use gnr_core::Map;
+
 use super::{Reference, ReferenceTensor, tape::Tape};
 use crate::{Autodiff, Backend, Error, Result};
 
@@ -74,30 +76,18 @@ impl Autodiff for Reference {
         Self::same_shape("dot", x, y)?;
         Ok(x.data.iter().zip(&*y.data).map(|(x, y)| x * y).sum())
     }
-    fn addcmul(
-        &self,
-        z: &mut ReferenceTensor,
-        a: f64,
-        x: &ReferenceTensor,
-        y: &ReferenceTensor,
-    ) -> Result<()> {
-        Self::same_shape("addcmul", z, x)?;
-        Self::same_shape("addcmul", z, y)?;
-        Self::update(z, |z, i| z + a * x.data[i] * y.data[i]);
+    fn map(&self, z: &mut ReferenceTensor, f: Map) -> Result<()> {
+        Self::update(z, |z, _| f.at(z));
         Ok(())
     }
-    fn addcdiv_sqrt(
-        &self,
-        z: &mut ReferenceTensor,
-        a: f64,
-        x: &ReferenceTensor,
-        b: f64,
-        y: &ReferenceTensor,
-        eps: f64,
-    ) -> Result<()> {
-        Self::same_shape("addcdiv_sqrt", z, x)?;
-        Self::same_shape("addcdiv_sqrt", z, y)?;
-        Self::update(z, |z, i| z + a * x.data[i] / ((b * y.data[i]).sqrt() + eps));
+    fn multiply(&self, z: &mut ReferenceTensor, x: &ReferenceTensor) -> Result<()> {
+        Self::same_shape("multiply", z, x)?;
+        Self::update(z, |z, i| z * x.data[i]);
+        Ok(())
+    }
+    fn maximum(&self, z: &mut ReferenceTensor, x: &ReferenceTensor) -> Result<()> {
+        Self::same_shape("maximum", z, x)?;
+        Self::update(z, |z, i| if x.data[i] > z || x.data[i].is_nan() { x.data[i] } else { z });
         Ok(())
     }
 }
