@@ -14,6 +14,7 @@ mod problems;
 mod registry;
 mod regularizer_matrix;
 mod regularizers;
+mod sam_variants;
 mod schedules;
 mod vectors;
 
