@@ -142,7 +142,7 @@ pub trait HvpOracle: GradOracle {
         record: Use,
     ) -> Result<Self::Vector>;
 
-    /// ∇²L̂(here.at)·vs[i] for several vectors at once.
+    /// `∇²L̂(here.at)·vs[i]` for several vectors at once.
     ///
     /// # Errors
     /// As [`hvp`](Self::hvp).

@@ -15,6 +15,7 @@ mod registry;
 mod regularizer_matrix;
 mod regularizer_relations;
 mod regularizers;
+mod sam_variants;
 mod schedules;
 mod vectors;
 

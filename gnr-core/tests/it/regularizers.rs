@@ -3,10 +3,9 @@
 use crate::{assert_close, norm, ok, oracle, plain, sub};
 use gnr_core::{
     Ahead, Clip, Counted, Evaluation, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle, Method,
-    Needs, OnSample, Order, Pass, Regularizer, Result, Sam, Sample, SampledOracle, Sgd, StepContext,
-    StepDecay, Use, Vector,
-    registry::find,
-    regularizer::{self, Gsam, Run},
+    Needs, OnSample, Order, Pass, Regularizer, Result, Sam, Sample, SampledOracle, Sgd, StepContext, Use,
+    Vector,
+    regularizer::{Gsam, Pgn, Wsam},
     testing::{LogisticRegression, Problem, ProblemOracle, Quadratic, TanhMlp},
 };
 
@@ -14,7 +13,7 @@ use gnr_core::{
 const XI: f64 = 1e-12;
 
 /// What one step of plain SGD with lr = 1 subtracts from θ: the direction.
-fn direction<O>(regularizer: impl Regularizer<O>, oracle: &mut O, theta: &[f64]) -> Vec<f64>
+pub(crate) fn direction<O>(regularizer: impl Regularizer<O>, oracle: &mut O, theta: &[f64]) -> Vec<f64>
 where
     O: GradOracle<Vector = Vec<f64>>,
 {
@@ -23,7 +22,7 @@ where
     sub(theta, &moved)
 }
 
-fn mlp() -> (TanhMlp, Vec<f64>) {
+pub(crate) fn mlp() -> (TanhMlp, Vec<f64>) {
     let problem = TanhMlp::random(20, 3, 5, 1);
     let theta = gnr_core::random::SplitMix64::new(2).normals(problem.dim());
     (problem, theta)
@@ -88,32 +87,6 @@ fn gnr_reports_its_value_and_norm() {
     assert!(none.penalties.is_empty());
 }
 
-/// ρ_t = ρ_min + (ρ − ρ_min)·η_t/η₀.
-#[test]
-fn the_radius_of_gsam_follows_the_learning_rate() {
-    let entry = find(regularizer::entries(), "gsam").unwrap();
-    let run = Run {
-        learning_rate: &|| Ok(Box::new(StepDecay::new(0.2, 0.5, 2)?)),
-        peak: 0.2,
-        steps_per_epoch: 1,
-        seed: 0,
-        normalisation: &[],
-    };
-    let (problem, theta) = mlp();
-    for (t, rho) in [(0, 0.3), (2, 0.2), (4, 0.15)] {
-        let values = [("rho", 0.3), ("rho_min", 0.1), ("alpha", 0.6)].map(|(key, x)| (key, x.into()));
-        let built = ok(regularizer::build::<Vec<f64>>(&ok(entry.values(values)), &run));
-        let (mut found, mut expected) = (theta.clone(), theta.clone());
-        ok(plain(built, 0.1).step(t, &mut found, &mut oracle(problem.clone())));
-        ok(plain(ok(Gsam::new(rho, 0.6)), 0.1).step(t, &mut expected, &mut oracle(&problem)));
-        // Sums and products of the radius, rounded.
-        assert_close(&found, &expected, 1e-15);
-    }
-    assert_eq!(ok(ok(entry.values([("rho", 0.5.into())])).number("rho_min")), 0.25);
-    let error = entry.values([("rho", 0.1.into()), ("rho_min", 0.2.into())]).unwrap_err().to_string();
-    assert_eq!(error, "gsam: `rho_min` = 0.2: must be at most rho = 0.1");
-}
-
 /// Evaluations and products of one step, and how many evaluations kept a record.
 fn cost<O: HvpOracle<Vector = Vec<f64>>>(
     regularizer: impl Regularizer<O>,
@@ -142,8 +115,11 @@ fn steps_cost_what_is_documented() {
     // The difference's step is SAM's radius: ∇L̂(θ + 0.05 ĝ) serves both.
     assert_eq!(cost((sam.clone(), gnr.clone()), 0, forward), (4, 0, 0));
     assert_eq!(cost((gnr.clone(), sam.clone()), 0, forward), (4, 0, 0));
-    assert_eq!(cost((Some(gnr.clone()), vec![sam.clone(), sam]), 0, forward), (4, 0, 0));
+    assert_eq!(cost((Some(gnr.clone()), vec![sam.clone(), sam.clone()]), 0, forward), (4, 0, 0));
     assert_eq!(cost((ok(Sam::new(0.06)), gnr), 0, forward), (5, 0, 0));
+    // Variants of SAM of equal radius look at the same point.
+    let (gsam, pgn, wsam) = (ok(Gsam::new(0.05, 0.4)), ok(Pgn::new(0.05, 0.8)), ok(Wsam::new(0.05, 0.9)));
+    assert_eq!(cost((sam, gsam, pgn, wsam), 0, exact), (2, 0, 0));
 }
 
 /// A gradient ahead is evaluated once for all who announced it, and again for who did not.
