@@ -8,6 +8,7 @@ mod adam_w;
 mod ams_grad;
 mod grouped;
 mod keys;
+mod lion;
 mod moments;
 mod n_adam;
 mod padam;
@@ -60,6 +61,7 @@ optimizers! {
     ada_bound::AdaBound,
     padam::Padam,
     adai::Adai,
+    lion::Lion,
 }
 
 /// Moves θ along a direction. The only place where θ changes.

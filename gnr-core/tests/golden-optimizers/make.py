@@ -148,6 +148,7 @@ def main():
         make = lambda p, lr: pytorch_optimizer.Adai(p, lr=lr, weight_decouple=False, dampening=1.0, **theirs)
         adai.append((ours, run(make, ours["lr"])))
     write("adai", "pytorch_optimizer 4.1.0: Adai(.., dampening=1.0, weight_decouple=False)", adai)
+    torch_cases("lion", pytorch_optimizer.Lion, [{"lr": 0.01}, {"lr": 0.01, **decay, **quick}], foreach=False)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ const OPTIMIZERS: &[(&str, &str)] = &[
     ("adabound", "lr=0.01"),
     ("padam", "lr=0.01"),
     ("adai", "lr=0.01"),
+    ("lion", "lr=0.01"),
 ];
 
 /// A line with its settings read.
