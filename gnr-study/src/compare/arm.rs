@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use gnr_train::{
     Recipe,
-    recipe::{AverageKind, optimizers},
+    recipe::{AverageKind, kinds},
 };
 
 use crate::sweep::Axis;
@@ -150,6 +150,12 @@ impl Arm {
     }
 }
 
+/// Whether a recipe's optimiser may be called so.
+fn is_optimizer(name: &str) -> bool {
+    let of_kind = |kind: &gnr_train::recipe::Kind| kind.entries.iter().any(|entry| entry.name == name);
+    kinds().iter().filter(|kind| kind.section == "optimizer").any(of_kind)
+}
+
 /// A known name (`sam`), a known name with assignments (`sam method.sam.rho=0.3`), or a new name with assignments
 /// (`mine: method.sam=true method.gnr.every=5`).
 impl FromStr for Arm {
@@ -169,7 +175,7 @@ impl FromStr for Arm {
             return Err(format!("{text:?}: a method's name has letters, digits, +, -, _ and . only"));
         }
         // The usual word for the optimiser alone.
-        let sought = if optimizers().iter().any(|entry| entry.name == name) { "base" } else { name };
+        let sought = if is_optimizer(name) { "base" } else { name };
         let known = KNOWN.iter().find(|known| known.name == sought).copied();
         if known.is_none() && assignments.is_empty() {
             let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();

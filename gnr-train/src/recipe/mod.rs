@@ -10,13 +10,11 @@ mod registered;
 mod source;
 
 pub use augment::{ColorJitter, RandAugment, RandomErasing, Variation};
-pub use gnr_core::{optimizer::entries as optimizers, schedule::entries as schedules};
-
 pub use builtin::{BUILTIN, Builtin, builtin};
 pub use label_noise::{LabelNoise, NoiseKind, NoiseSource};
 pub use method::{Gnr, Hvp, Method, RhoSchedule, Sam};
 pub use reader::{Problem, RecipeError};
-pub use registered::Settings;
+pub use registered::{Kind, Settings, kinds};
 
 use std::path::Path;
 
