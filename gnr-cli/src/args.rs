@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Plot(Plot),
     /// List the models
     Models,
+    /// List the optimisers and schedules with their equations, keys, costs and references, or describe one
+    Methods(Methods),
     /// List the data sets, describe one, fetch, verify
     Data(Data),
 }
@@ -167,6 +169,7 @@ impl std::str::FromStr for Arms {
     gnr train --set method.gnr.hvp=forward-difference\n  \
     gnr train --set method.gnr.from_epoch=20 --set train.average.kind=swa\n  \
     gnr train --set method.gnr=false --set method.sam=true --set method.group=16\n  \
+    gnr train --set optimizer.name=adamw --set schedule.name=step      gnr methods lists names and keys\n  \
     gnr train my.toml --set model.weights=published.pth --set model.load=new-head --set model.freeze=backbone\n  \
     gnr train cifar10-resnet18 --dry-run          print the whole recipe, check the data, train nothing")]
 pub(crate) struct Train {
@@ -426,6 +429,17 @@ pub(crate) enum SplitName {
     Train,
     Validation,
     Test,
+}
+
+/// List the optimisers and schedules with their equations, keys, costs and references, or describe one
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr methods\n  \
+    gnr methods lion\n  \
+    gnr train --set optimizer.name=lion --set optimizer.lr=0.001")]
+pub(crate) struct Methods {
+    /// A method to describe
+    pub(crate) name: Option<String>,
 }
 
 /// List the data sets, describe one, fetch, verify

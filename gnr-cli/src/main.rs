@@ -8,6 +8,7 @@ mod data;
 mod eval;
 mod geometry;
 mod listing;
+mod methods;
 mod progress;
 mod reproduce;
 mod signal;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Sharpness(arguments) => geometry::sharpness(arguments),
         Command::Plot(arguments) => geometry::plot(arguments),
         Command::Models => listing::models(),
+        Command::Methods(arguments) => methods::methods(&arguments),
         Command::Data(arguments) => data::data(arguments),
     };
     result.unwrap_or_else(|error| {

@@ -73,6 +73,14 @@ fn a_dry_run_prints_the_whole_recipe_and_trains_nothing() {
 fn listings() {
     for (arguments, expected) in [
         (&["models"][..], "resnet20"),
+        (&["methods"], "η·sign(β₁m + (1−β₁)h)"),
+        (&["methods"], "floor = 0.0"),
+        (
+            &["methods", "sgd"],
+            "nesterov      Nesterov's momentum instead of the heavy ball: true | false, default false",
+        ),
+        (&["methods", "step"], "factor of each drop: (0, 1], default 0.1"),
+        (&["methods", "--help"], "gnr methods lion"),
         (&["data"], "fashion-mnist"),
         (&["data", "digits"], "1437 images 1x8x8"),
         (&["data", "cifar10"], "md5 c32a1d4ab5d03f1284b67883e8d87530"),
@@ -84,6 +92,23 @@ fn listings() {
         let (code, stdout, _) = run(arguments);
         assert!(code == 0 && stdout.contains(expected), "{arguments:?}: {stdout}");
     }
+}
+
+/// Whatever is registered is listed, and described by its name.
+#[test]
+fn every_method_is_listed_and_described() {
+    let (_, all, _) = run(&["methods"]);
+    for kind in gnr_train::recipe::kinds() {
+        assert!(all.contains(&format!("[{}]", kind.section)), "{all}");
+        for entry in kind.entries {
+            assert!(all.contains(entry.equation) && all.contains(entry.reference), "{}: {all}", entry.name);
+            let (code, one, _) = run(&["methods", entry.name]);
+            let complete = entry.keys.iter().all(|key| one.contains(key.doc)) && one.contains(entry.doc);
+            assert!(code == 0 && complete, "{}: {one}", entry.name);
+        }
+    }
+    let (code, _, stderr) = run(&["methods", "lyon"]);
+    assert!(code == 1 && stderr.contains("no method is called `lyon`; known are sgd, adam"), "{stderr}");
 }
 
 #[test]

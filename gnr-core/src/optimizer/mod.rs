@@ -1,12 +1,22 @@
 //! Optimisers: how θ moves along a direction. One file each; the learning rate is an argument of the step.
 
+mod ada_bound;
+mod adagrad;
+mod adai;
 mod adam;
 mod adam_w;
+mod ams_grad;
 mod grouped;
 mod keys;
+mod lion;
 mod moments;
+mod n_adam;
+mod padam;
+mod r_adam;
+mod rms_prop;
 mod sgd;
 mod state;
+mod yogi;
 
 pub use grouped::Grouped;
 
@@ -42,6 +52,16 @@ optimizers! {
     sgd::Sgd,
     adam::Adam,
     adam_w::AdamW,
+    ams_grad::AmsGrad,
+    n_adam::NAdam,
+    r_adam::RAdam,
+    adagrad::Adagrad,
+    rms_prop::RmsProp,
+    yogi::Yogi,
+    ada_bound::AdaBound,
+    padam::Padam,
+    adai::Adai,
+    lion::Lion,
 }
 
 /// Moves θ along a direction. The only place where θ changes.

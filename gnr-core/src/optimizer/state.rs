@@ -1,10 +1,11 @@
 //! The state that most optimisers have: a step number and a few vectors like θ.
 
 use crate::{
-    Leaf, Result, StateSink, StateSource, Vector,
+    Elementwise, Leaf, Result, StateSink, StateSource, Vector,
     checkpoint::{bad_leaf, optional_vector, required_count},
     vector::same_dim,
 };
+use std::borrow::Cow;
 
 /// A step number and N named vectors, which the first step allocates with zeros.
 #[derive(Clone, Debug)]
@@ -18,6 +19,13 @@ impl<V, const N: usize> State<V, N> {
     /// Before the first step. The names are those of the leaves in checkpoints.
     pub(super) const fn new(names: [&'static str; N]) -> Self {
         Self { names, step: 0, vectors: None }
+    }
+}
+
+impl<V, const N: usize> State<V, N> {
+    /// Steps done.
+    pub(super) fn steps(&self) -> u64 {
+        self.step
     }
 }
 
@@ -71,3 +79,45 @@ impl<V: Vector, const N: usize> State<V, N> {
         Ok(())
     }
 }
+
+/// `mean ← β·mean + (1 − β)·x`.
+pub(super) fn average<V: Vector>(mean: &mut V, beta: f64, x: &V) -> Result<()> {
+    mean.scale(beta)?;
+    mean.axpy(1.0 - beta, x)
+}
+
+/// `mean ← β·mean + (1 − β)·x²`.
+pub(super) fn average_square<V: Elementwise>(mean: &mut V, beta: f64, x: &V) -> Result<()> {
+    mean.scale(beta)?;
+    mean.addcmul(1.0 - beta, x, x)
+}
+
+/// d = h + λθ: coupled weight decay. The direction itself where λ = 0.
+pub(super) fn coupled<'d, V: Vector>(direction: &'d V, theta: &V, lambda: f64) -> Result<Cow<'d, V>> {
+    if lambda == 0.0 {
+        return Ok(Cow::Borrowed(direction));
+    }
+    let mut d = direction.clone();
+    d.axpy(lambda, theta)?;
+    Ok(Cow::Owned(d))
+}
+
+/// `θ ← (1 − ηλ)θ`: decoupled weight decay.
+pub(super) fn shrink<V: Vector>(theta: &mut V, lr: f64, lambda: f64) -> Result<()> {
+    if lambda == 0.0 { Ok(()) } else { theta.scale(1.0 - lr * lambda) }
+}
+
+/// Saves and loads an optimiser whose state is its field `state`.
+macro_rules! checkpoint_of_state {
+    ($name:ident) => {
+        impl<V: $crate::Vector> $crate::Checkpoint<V> for $name<V> {
+            fn save(&self, sink: &mut dyn $crate::StateSink<V>) -> $crate::Result<()> {
+                self.state.save(sink)
+            }
+            fn load(&mut self, source: &mut dyn $crate::StateSource<V>) -> $crate::Result<()> {
+                self.state.load(source)
+            }
+        }
+    };
+}
+pub(super) use checkpoint_of_state;

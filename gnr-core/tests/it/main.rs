@@ -6,6 +6,7 @@ mod adapters;
 mod averages;
 mod checkpoints;
 mod failures;
+mod golden;
 mod groups;
 mod matrix;
 mod measures;

@@ -2,9 +2,10 @@
 
 use crate::{ok, oracle};
 use gnr_core::{
-    Adam, AdamW, CentralDiff, Clip, Cosine, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle,
-    InverseSqrt, Leaves, Method, Milestones, Optimizer, Order, Pass, Proportional, Regularizer, Sam,
-    Schedule, Sgd, StepDecay, WarmUp,
+    CentralDiff, Clip, Cosine, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle, InverseSqrt, Leaf,
+    Leaves, Method, Milestones, Optimizer, Order, Pass, Proportional, Regularizer, Sam, Schedule, Sgd,
+    StepDecay, WarmUp, optimizer,
+    registry::{Values, find},
     testing::{LogisticRegression, Problem, ProblemOracle, conformance::check_optimizer},
 };
 
@@ -14,17 +15,72 @@ type Oracle<'o> = &'o mut dyn HvpOracle<Vector = V, Record = Order>;
 /// One entry of the matrix: a name and how to make a fresh one.
 type Entry<T> = (&'static str, fn() -> T);
 
-fn optimizers() -> Vec<Entry<Box<dyn Optimizer<V>>>> {
-    let entries: &[Entry<Box<dyn Optimizer<V>>>] = &[
-        ("sgd", || Box::new(Sgd::new())),
-        ("sgd decay", || Box::new(ok(Sgd::new().with_weight_decay(1e-4)))),
-        ("momentum", || Box::new(ok(ok(Sgd::new().with_momentum(0.9)).with_weight_decay(1e-4)))),
-        ("nesterov", || Box::new(ok(Sgd::new().with_nesterov_momentum(0.9)))),
-        ("adam", || Box::new(Adam::new())),
-        ("adam decay", || Box::new(ok(Adam::new().with_weight_decay(1e-4)))),
-        ("adamw", || Box::new(AdamW::new())),
-    ];
-    entries.to_vec()
+/// One line an optimiser at least: its name in the registry, its settings beside the defaults, with a learning rate that minimises a quadratic
+/// in 2000 steps.
+const OPTIMIZERS: &[(&str, &str)] = &[
+    ("sgd", "lr=0.01 momentum=0 weight_decay=0"),
+    ("sgd", "lr=0.01 momentum=0 weight_decay=0.0001"),
+    ("sgd", "lr=0.01 momentum=0.9 weight_decay=0.0001"),
+    ("sgd", "lr=0.01 nesterov=true weight_decay=0"),
+    ("adam", "lr=0.01"),
+    ("adam", "lr=0.01 weight_decay=0.0001"),
+    ("adamw", "lr=0.01"),
+    ("amsgrad", "lr=0.01"),
+    ("nadam", "lr=0.01"),
+    ("radam", "lr=0.01"),
+    ("adagrad", "lr=0.1"),
+    ("rmsprop", "lr=0.01"),
+    ("rmsprop", "lr=0.001 momentum=0.9"),
+    ("yogi", "lr=0.01"),
+    ("adabound", "lr=0.01"),
+    ("padam", "lr=0.01"),
+    ("adai", "lr=0.01"),
+    ("lion", "lr=0.01"),
+];
+
+/// A line with its settings read.
+struct Line {
+    name: String,
+    values: Values,
+}
+
+impl Line {
+    /// A fresh one.
+    fn make(&self) -> Box<dyn Optimizer<V>> {
+        ok(optimizer::build(&self.values))
+    }
+}
+
+fn optimizers() -> Vec<Line> {
+    let line = |(name, settings): &(&str, &str)| {
+        let entry = find(optimizer::entries(), name).unwrap_or_else(|| panic!("{name} is not registered"));
+        Line { name: format!("{name} {settings}"), values: crate::golden::values(entry, settings) }
+    };
+    OPTIMIZERS.iter().map(line).collect()
+}
+
+#[test]
+fn every_registered_optimizer_has_a_line() {
+    for entry in optimizer::entries() {
+        assert!(OPTIMIZERS.iter().any(|(name, _)| *name == entry.name), "{} has no line", entry.name);
+    }
+}
+
+/// What a step costs, with the default settings: the vectors that are kept, and nothing asked of an oracle, which an optimiser does not see.
+#[test]
+fn every_optimizer_keeps_as_many_vectors_as_it_says() {
+    for entry in optimizer::entries() {
+        let mut built = ok(optimizer::build::<V>(&ok(entry.values([]))));
+        let mut theta = vec![1.0, -1.0];
+        for _ in 0..3 {
+            ok(built.step(&mut theta, &vec![0.5, 0.25], 0.01));
+        }
+        let mut leaves = Leaves::new();
+        ok(built.save(&mut leaves));
+        let vectors = leaves.values().filter(|leaf| matches!(leaf, Leaf::Vector(_))).count();
+        assert_eq!(vectors, entry.cost.vectors as usize, "{}", entry.name);
+        assert_eq!((entry.cost.gradients, entry.cost.products), (0.0, 0.0), "{}", entry.name);
+    }
 }
 
 type AnyRegularizer = Box<dyn for<'o> Regularizer<Oracle<'o>>>;
@@ -77,9 +133,9 @@ fn train(
 
 #[test]
 fn every_optimizer_conforms() {
-    for (name, make) in optimizers() {
-        println!("{name}");
-        check_optimizer(make, 0.01);
+    for line in optimizers() {
+        println!("{}", line.name);
+        check_optimizer(|| line.make(), ok(line.values.number("lr")));
     }
 }
 
@@ -88,12 +144,12 @@ fn every_optimizer_conforms() {
 fn every_combination_trains_and_resumes() {
     let start = problem().value_and_gradient(&[0.0; 4]).0;
     for (schedule_name, schedule) in &schedules() {
-        for (optimizer_name, optimizer) in &optimizers() {
+        for line in &optimizers() {
             for (regularizer_name, regularizer) in &regularizers() {
-                let name = format!("{optimizer_name} / {regularizer_name} / {schedule_name}");
+                let name = format!("{} / {regularizer_name} / {schedule_name}", line.name);
                 let method = || Method {
                     regularizer: regularizer(),
-                    optimizer: optimizer(),
+                    optimizer: line.make(),
                     learning_rate: &**schedule,
                     clip: ok(Clip::norm(10.0)),
                 };

@@ -187,7 +187,7 @@ impl FromStr for Arm {
         if name.is_empty() || !name.chars().all(plain) {
             return Err(format!("{text:?}: a method's name has letters, digits, +, -, _ and . only"));
         }
-        let known = if text.contains(':') { None } else { Known::parse(name) };
+        let known = Known::parse(name);
         if known.is_none() && assignments.is_empty() {
             let names: Vec<&str> = known_methods().map(|(name, _)| name).collect();
             return Err(format!(

@@ -10,16 +10,13 @@ mod registered;
 mod source;
 
 pub use augment::{ColorJitter, RandAugment, RandomErasing, Variation};
-pub use gnr_core::{
-    optimizer::entries as optimizers, registry, regularizer::entries as regularizers,
-    schedule::entries as schedules,
-};
+pub use gnr_core::{optimizer::entries as optimizers, registry, regularizer::entries as regularizers};
 
 pub use builtin::{BUILTIN, Builtin, builtin};
 pub use label_noise::{LabelNoise, NoiseKind, NoiseSource};
 pub use method::{Gnr, Hvp, Method};
 pub use reader::{Problem, RecipeError};
-pub use registered::Settings;
+pub use registered::{Kind, Settings, kinds};
 
 use std::path::Path;
 

@@ -1,12 +1,42 @@
 //! Sections that name a registered method: its keys, read and checked by what the method says of itself.
 
 use gnr_core::{
-    Error, Result,
+    Error, Result, optimizer,
     registry::{Domain, Entry, Key, Value, Values, find},
+    regularizer, schedule,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::reader::Section;
+
+/// A kind of method: the section of a recipe that names one, and those that there are.
+pub struct Kind {
+    /// The name of the section.
+    pub section: &'static str,
+    /// What they are called together.
+    pub title: &'static str,
+    /// Each of them, in the order of listings.
+    pub entries: &'static [&'static Entry],
+}
+
+impl Kind {
+    /// How a recipe names a method of this kind, line by line: a table of its own for each regulariser, as there may be several.
+    pub fn in_recipe(&self, entry: &Entry) -> Vec<String> {
+        match self.section {
+            "method" => vec![format!("[method.{}]", entry.name)],
+            section => vec![format!("[{section}]"), format!("name = {:?}", entry.name)],
+        }
+    }
+}
+
+/// Every kind of method that a recipe can name.
+pub fn kinds() -> Vec<Kind> {
+    vec![
+        Kind { section: "method", title: "regularisers", entries: regularizer::entries() },
+        Kind { section: "optimizer", title: "optimisers", entries: optimizer::entries() },
+        Kind { section: "schedule", title: "schedules", entries: schedule::entries() },
+    ]
+}
 
 /// Settings of a method, written as the keys of its section.
 #[derive(Clone, Debug, PartialEq)]

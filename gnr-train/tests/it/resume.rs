@@ -49,6 +49,28 @@ const VARIANTS: &[&[&str]] = &[
     ],
 ];
 
+/// Every optimiser and schedule that a recipe can name: trained in one go, and stopped in between and resumed.
+#[test]
+fn every_registered_method_resumes() {
+    for kind in gnr_train::recipe::kinds() {
+        for entry in kind.entries {
+            let home = tempfile::tempdir().unwrap();
+            let name = format!("{}.name={}", kind.section, entry.name);
+            let recipe = tiny(&[&name, "method.gnr=false", "train.epochs=2", "model.dropout=0.1"]);
+            let whole = home.path().join("whole");
+            let summary = run(recipe.clone(), &whole).unwrap();
+            assert!(summary.test_loss.is_finite(), "{name}");
+            let folder = home.path().join("stopped");
+            let stop = AtomicBool::new(false);
+            let mut watch = Watch { stop_at: Some((4, &stop)), ..Watch::default() };
+            train(recipe, &folder, Existing::Refuse, &mut watch, &stop).unwrap();
+            resume(&folder, &mut (), &AtomicBool::new(false)).unwrap();
+            let (resumed, one_go) = (bytes(&folder, "last.safetensors"), bytes(&whole, "last.safetensors"));
+            assert!(resumed == one_go, "{name}: resuming changed the run");
+        }
+    }
+}
+
 #[test]
 fn stopping_anywhere_changes_no_bit() {
     for sets in VARIANTS {

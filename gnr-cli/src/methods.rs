@@ -1,0 +1,95 @@
+//! `gnr methods`.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::bail;
+use gnr_core::registry::{Cost, Entry, Unset};
+use gnr_train::recipe::{Kind, kinds};
+
+use crate::args;
+
+pub(crate) fn methods(arguments: &args::Methods) -> anyhow::Result<ExitCode> {
+    let kinds = kinds();
+    let text = match &arguments.name {
+        None => kinds.iter().map(listing).collect::<Vec<_>>().join("\n"),
+        Some(name) => {
+            let all = || kinds.iter().flat_map(|kind| kind.entries.iter().map(move |entry| (kind, entry)));
+            match all().find(|(_, entry)| entry.name == name) {
+                Some((kind, entry)) => described(kind, entry),
+                None => {
+                    let names: Vec<&str> = all().map(|(_, entry)| entry.name).collect();
+                    bail!("no method is called `{name}`; known are {}", names.join(", "));
+                }
+            }
+        }
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A kind in short: name, equation, keys with their defaults, cost and reference of each method.
+fn listing(kind: &Kind) -> String {
+    let mut text = format!("{}, [{}] in a recipe (gnr methods NAME for more)\n", kind.title, kind.section);
+    let width = kind.entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+    for entry in kind.entries {
+        let keys: Vec<String> = entry
+            .keys
+            .iter()
+            .map(|key| match &key.unset {
+                Unset::Value(default) => format!("{} = {default}", key.name),
+                Unset::Absent | Unset::Refused => key.name.to_owned(),
+            })
+            .collect();
+        let name = entry.name;
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "  {name:width$}  {}\n  {:width$}  {}\n  {:width$}  {}; {}\n",
+            entry.equation,
+            "",
+            keys.join(", "),
+            "",
+            cost(entry.cost),
+            entry.reference
+        );
+    }
+    text
+}
+
+/// Everything that a method says of itself.
+fn described(kind: &Kind, entry: &Entry) -> String {
+    let Entry { title, doc, equation, reference, .. } = entry;
+    let mut text = format!(
+        "{title}: {doc}\n\n  {equation}\n\ncost       {}\nreference  {reference}\nrecipe     {}\n",
+        cost(entry.cost),
+        kind.in_recipe(entry).join("\n           ")
+    );
+    let width = entry.keys.iter().map(|key| key.name.len()).max().unwrap_or(0);
+    for key in entry.keys {
+        let unset = match &key.unset {
+            Unset::Value(default) => format!("default {default}"),
+            Unset::Absent => "may be left out".into(),
+            Unset::Refused => "needed".into(),
+        };
+        let _ = writeln!(text, "  {:width$}  {}: {}, {unset}", key.name, key.doc, key.domain);
+    }
+    text
+}
+
+/// `a step: 1 gradient, 2 products; keeps 3 vectors`, what there is of it.
+fn cost(cost: Cost) -> String {
+    let count = |n: f64, thing: &str| match n {
+        0.0 => None,
+        1.0 => Some(format!("1 {thing}")),
+        n => Some(format!("{n} {thing}s")),
+    };
+    let asked = [count(cost.gradients, "gradient"), count(cost.products, "Hessian-vector product")];
+    let asked: Vec<String> = asked.into_iter().flatten().collect();
+    let kept =
+        count(f64::from(cost.vectors), "vector").map_or("keeps nothing".into(), |n| format!("keeps {n}"));
+    if asked.is_empty() { kept } else { format!("{} a step, {kept}", asked.join(", ")) }
+}

@@ -1,0 +1,113 @@
+//! Every registered optimiser against the values of an independent implementation: `golden-optimizers/NAME.txt`, made by `make.py` there.
+
+use gnr_core::{
+    optimizer,
+    registry::{Domain, Entry, Value, Values},
+};
+
+/// Settings as text, `key=value` with spaces between, of one method.
+pub(crate) fn values(entry: &'static Entry, settings: &str) -> Values {
+    let parse = |text: &str| -> f64 { text.parse().unwrap_or_else(|_| panic!("{}: {text}", entry.name)) };
+    let given: Vec<(&str, Value)> = settings
+        .split_whitespace()
+        .map(|setting| {
+            let (key, text) = setting.split_once('=').unwrap();
+            let known = entry.key(key).unwrap_or_else(|| panic!("{} has no key {key}", entry.name));
+            let value = match known.domain {
+                Domain::Number(_) => parse(text).into(),
+                Domain::Numbers(..) => text.split(',').map(parse).collect::<Vec<_>>().into(),
+                Domain::Integer(_) => (parse(text) as u64).into(),
+                Domain::Flag => (text == "true").into(),
+                Domain::Choice(_) => text.to_owned().into(),
+                Domain::Integers => panic!("{}.{key}", entry.name),
+            };
+            (key, value)
+        })
+        .collect();
+    entry.values(given).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn start() -> Vec<f64> {
+    (0..6).map(|i| (f64::from(3 * i % 5) - 2.0) / 2.0).collect()
+}
+
+fn gradient(t: usize) -> Vec<f64> {
+    (0..6).map(|i| (((7 * t + 5 * i) % 11) as f64 - 5.0) / 4.0).collect()
+}
+
+/// θ of each step, relative to its size, as closely as the order of the operations allows.
+#[test]
+fn every_optimizer_has_the_values_of_its_reference() {
+    for entry in optimizer::entries() {
+        let name = entry.name;
+        let path = format!("{}/tests/golden-optimizers/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{name} has no golden values, {path}: {error}"));
+        let mut lines = text.lines();
+        assert!(
+            lines.next().is_some_and(|line| line.len() > 10),
+            "{name}: the first line names the reference"
+        );
+        let mut cases = 0;
+        let mut lines = lines.peekable();
+        while let Some(case) = lines.next() {
+            let values = values(entry, case.strip_prefix("case ").unwrap());
+            let mut optimizer = optimizer::build::<Vec<f64>>(&values).unwrap();
+            let (lr, mut theta) = (values.number("lr").unwrap(), start());
+            for t in 1..=12 {
+                let rate = lr * [1.0, 0.5, 0.25][(t - 1) / 4];
+                optimizer.step(&mut theta, &gradient(t), rate).unwrap();
+                let row: Vec<f64> = lines.next().unwrap().split(' ').map(|x| x.parse().unwrap()).collect();
+                assert_eq!(row.len(), theta.len());
+                for (found, expected) in theta.iter().zip(&row) {
+                    // Roots and quotients of a few ulps each, over twelve steps.
+                    let allowed = 1e-13 * expected.abs().max(1.0);
+                    assert!(
+                        (found - expected).abs() <= allowed,
+                        "{name}, {case}, step {t}: {theta:?}, expected {row:?}"
+                    );
+                }
+            }
+            cases += 1;
+        }
+        assert!(cases >= 2, "{name}: one case is that of the defaults, one of other settings");
+    }
+}
+
+/// The values tell settings apart: a setting that is not read would change nothing.
+#[test]
+fn every_key_changes_the_steps() {
+    for entry in optimizer::entries() {
+        let run = |values: &Values| {
+            let mut optimizer = optimizer::build::<Vec<f64>>(values).unwrap();
+            let mut theta = start();
+            // Late enough for what begins after some steps.
+            for t in 1..=60 {
+                // One coordinate is small, where bounds act.
+                let mut wave: Vec<f64> = (1..=6).map(|i| (t as f64 * f64::from(i)).sin()).collect();
+                wave[0] *= 1e-3;
+                optimizer.step(&mut theta, &wave, 0.05).unwrap();
+            }
+            theta
+        };
+        let default = entry.values([]).unwrap();
+        for key in entry.keys {
+            let other: Value = match (&key.domain, default.get(key.name)) {
+                (Domain::Number(interval), Some(Value::Number(x))) => [0.5 * x, 2.0 * x, 0.5]
+                    .into_iter()
+                    .find(|y| y != x && interval.contains(*y))
+                    .unwrap()
+                    .into(),
+                (Domain::Numbers(..), Some(Value::Numbers(pair))) => [0.5 * pair[0], 0.75 * pair[1]].into(),
+                (Domain::Flag, Some(Value::Flag(yes))) => (!yes).into(),
+                (Domain::Integer(_), Some(Value::Integer(n))) => (n + 1).into(),
+                other => panic!("{}.{}: {other:?}", entry.name, key.name),
+            };
+            let changed = entry.values([(key.name, other)]).unwrap();
+            // The rate of a step is an argument; only what is relative to the peak reads `lr`.
+            if key.name != "lr" {
+                assert_ne!(run(&changed), run(&default), "{}.{} changes nothing", entry.name, key.name);
+            }
+        }
+    }
+}
