@@ -81,10 +81,11 @@ pub use oracle::{
     finite_gradient,
 };
 pub use regularizer::{
-    Ahead, AnyRegularizer, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam, StepContext,
+    Ahead, AnyRegularizer, Change, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam,
+    StepContext,
 };
 pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
-pub use vector::{Elementwise, Map, Partition, Real, Vector, join_leaves, split_leaves};
+pub use vector::{Elementwise, Map, Partition, Real, Signs, Vector, join_leaves, random_signs, split_leaves};
 
 /// The example in README.md, as a test.
 #[cfg(doctest)]

@@ -1,7 +1,7 @@
 //! One step of training: base direction, regularisers, clipping, optimiser; of a batch, or of its groups.
 
 use crate::{
-    Error, Evaluation, GradOracle, Optimizer, Pass, Penalty, Quantity, Regularizer, Result, Schedule,
+    Change, Error, Evaluation, GradOracle, Optimizer, Pass, Penalty, Quantity, Regularizer, Result, Schedule,
     StepContext, Vector, error::finite, finite_gradient, schedule::validate_constant,
 };
 
@@ -81,13 +81,9 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         P: Optimizer<O::Vector>,
     {
         let learning_rate = self.rate(t)?;
-        let Look { loss, grad, grad_norm, direction, penalties } = self.look(t, theta, oracle)?;
+        let Look { loss, grad, grad_norm, change } = self.look(t, theta, oracle)?;
         drop(grad);
-        self.follow(
-            theta,
-            direction,
-            StepReport { loss, grad_norm, direction_norm: 0.0, learning_rate, penalties },
-        )
+        self.follow(theta, change, loss, grad_norm, learning_rate)
     }
 
     /// Step `t` on one mini-batch in groups of examples, each an oracle with its number of examples n_g: the direction is
@@ -143,15 +139,11 @@ impl<R, P, S: Schedule> Method<R, P, S> {
                 none => none.insert(look).scale(weight)?,
             }
         }
-        let Look { loss, grad, direction, penalties, .. } =
+        let Look { loss, grad, change, .. } =
             mean.ok_or_else(|| Error::Oracle("a step needs at least one group".into()))?;
         let grad_norm = finite_gradient(loss, &grad)?;
         drop(grad);
-        self.follow(
-            theta,
-            direction,
-            StepReport { loss, grad_norm, direction_norm: 0.0, learning_rate, penalties },
-        )
+        self.follow(theta, change, loss, grad_norm, learning_rate)
     }
 
     /// η_t, checked.
@@ -169,28 +161,37 @@ impl<R, P, S: Schedule> Method<R, P, S> {
     {
         let needs = self.regularizer.needs(t, oracle);
         let here = oracle.evaluate(theta, Pass::Commit, needs.order)?;
-        let (mut direction, mut penalties) = (here.grad.clone(), Vec::new());
-        let mut cx = StepContext::new(t, &here, oracle, needs, &mut direction, &mut penalties);
-        self.regularizer.add_gradient(&mut cx)?;
+        let mut change = Change::new(here.grad.clone());
+        self.regularizer.add_gradient(&mut StepContext::new(t, &here, oracle, needs, &mut change))?;
         let Evaluation { loss, grad, grad_norm, .. } = here;
-        Ok(Look { loss, grad, grad_norm, direction, penalties })
+        Ok(Look { loss, grad, grad_norm, change })
     }
 
     /// Clips the direction and moves θ along it.
-    fn follow<V>(&mut self, theta: &mut V, mut direction: V, mut report: StepReport) -> Result<StepReport>
+    fn follow<V>(
+        &mut self,
+        theta: &mut V,
+        change: Change<V>,
+        loss: f64,
+        grad_norm: f64,
+        learning_rate: f64,
+    ) -> Result<StepReport>
     where
         V: Vector,
         P: Optimizer<V>,
     {
-        let norm = finite(Quantity::DirectionNorm, direction.dot(&direction)?.sqrt())?;
-        report.direction_norm = norm;
+        let Change { mut direction, log: penalties, diagonal } = change;
+        let direction_norm = finite(Quantity::DirectionNorm, direction.dot(&direction)?.sqrt())?;
         if let Clip::Norm(max) = self.clip
-            && norm > max
+            && direction_norm > max
         {
-            direction.scale(max / norm)?;
+            direction.scale(max / direction_norm)?;
         }
-        self.optimizer.step(theta, &direction, report.learning_rate)?;
-        Ok(report)
+        if let Some(diagonal) = diagonal {
+            self.optimizer.curvature(&diagonal)?;
+        }
+        self.optimizer.step(theta, &direction, learning_rate)?;
+        Ok(StepReport { loss, grad_norm, direction_norm, learning_rate, penalties })
     }
 }
 
@@ -199,8 +200,7 @@ struct Look<V> {
     loss: f64,
     grad: V,
     grad_norm: f64,
-    direction: V,
-    penalties: Vec<(&'static str, Penalty)>,
+    change: Change<V>,
 }
 
 impl<V: Vector> Look<V> {
@@ -208,8 +208,11 @@ impl<V: Vector> Look<V> {
     fn scale(&mut self, weight: f64) -> Result<()> {
         self.loss *= weight;
         self.grad.scale(weight)?;
-        self.direction.scale(weight)?;
-        self.penalties.iter_mut().for_each(|(_, penalty)| *penalty = penalty.scaled(weight));
+        self.change.direction.scale(weight)?;
+        if let Some(diagonal) = &mut self.change.diagonal {
+            diagonal.scale(weight)?;
+        }
+        self.change.log.iter_mut().for_each(|(_, penalty)| *penalty = penalty.scaled(weight));
         Ok(())
     }
 
@@ -217,16 +220,21 @@ impl<V: Vector> Look<V> {
     fn add(&mut self, weight: f64, other: Self) -> Result<()> {
         self.loss += weight * other.loss;
         self.grad.axpy(weight, &other.grad)?;
-        self.direction.axpy(weight, &other.direction)?;
-        for (k, (name, penalty)) in other.penalties.into_iter().enumerate() {
+        let (change, other) = (&mut self.change, other.change);
+        change.direction.axpy(weight, &other.direction)?;
+        // Regularisers act on the same steps for every group.
+        if let (Some(diagonal), Some(share)) = (&mut change.diagonal, &other.diagonal) {
+            diagonal.axpy(weight, share)?;
+        }
+        for (k, (name, penalty)) in other.log.into_iter().enumerate() {
             let penalty = penalty.scaled(weight);
-            match self.penalties.get_mut(k) {
+            match change.log.get_mut(k) {
                 Some((known, sum)) if *known == name => {
                     sum.value += penalty.value;
                     sum.added_norm += penalty.added_norm;
                 }
                 // A regulariser that acted on this group and not on those before it.
-                _ => self.penalties.insert(k.min(self.penalties.len()), (name, penalty)),
+                _ => change.log.insert(k.min(change.log.len()), (name, penalty)),
             }
         }
         Ok(())

@@ -144,7 +144,7 @@ pub trait Autodiff: Backend {
     fn addcmul(&self, z: &mut Self::Tensor, a: f64, x: &Self::Tensor, y: &Self::Tensor) -> Result<()> {
         let mut product = x.clone();
         self.multiply(&mut product, y)?;
-        self.axpy_owned(z, a, product)
+        self.axpy(z, a, &product)
     }
     /// `z ← z + a·x/(√(b·y) + eps)` in place. Backends may fuse.
     ///
@@ -165,6 +165,6 @@ pub trait Autodiff: Backend {
             self.map(&mut ratio, f)?;
         }
         self.multiply(&mut ratio, x)?;
-        self.axpy_owned(z, a, ratio)
+        self.axpy(z, a, &ratio)
     }
 }

@@ -1,7 +1,8 @@
 //! θ and tangents as a backend's tensors: the `Vector` that the algorithms of gnr-core move.
 
 use gnr_core::{
-    Elementwise, Error as CoreError, Map, Partition, Result as CoreResult, Vector, join_leaves, split_leaves,
+    Elementwise, Error as CoreError, Map, Partition, Result as CoreResult, Signs, Vector, join_leaves,
+    random::SplitMix64, random_signs, split_leaves,
 };
 
 use crate::{Autodiff, Layout, Result, Role};
@@ -168,6 +169,17 @@ impl<B: Autodiff> Elementwise for ParamVector<B> {
             self.backend.addcdiv_sqrt(z, a, x, b, y, eps)?;
         }
         Ok(())
+    }
+}
+
+impl<B: Autodiff> Signs for ParamVector<B> {
+    fn signs(&self, seed: u64) -> CoreResult<Self> {
+        let mut seeds = SplitMix64::new(seed);
+        let tensors = self.tensors.iter().map(|tensor| {
+            let shape = self.backend.shape(tensor);
+            self.backend.upload(&random_signs(shape.iter().product(), seeds.next_u64()), shape)
+        });
+        Ok(Self::new(self.backend.clone(), tensors.collect::<Result<_>>()?))
     }
 }
 

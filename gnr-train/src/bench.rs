@@ -8,7 +8,7 @@ use std::{
 };
 
 use gnr_core::{
-    Clip, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Order, Pass,
+    Change, Clip, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Order, Pass,
     Regularizer, Sam, Sgd, StepContext, Use, Vector,
 };
 use gnr_models::{AnyModel, ModelConfig};
@@ -277,12 +277,11 @@ impl<'a, B: Autodiff> Steps<'a, B> {
             grad_norm: self.v_norm,
             record: (),
         };
-        let (mut direction, mut log) = (here.grad.clone(), Vec::new());
+        let mut change = Change::new(here.grad.clone());
         let mut gnr = Gnr::new(0.1, 0.1)?;
         let needs = gnr.needs(0, &oracle);
-        let mut cx = StepContext::new(0, &here, &mut oracle, needs, &mut direction, &mut log);
-        gnr.add_gradient(&mut cx)?;
-        black_box(&direction);
+        gnr.add_gradient(&mut StepContext::new(0, &here, &mut oracle, needs, &mut change))?;
+        black_box(&change.direction);
         Ok(started.elapsed())
     }
 

@@ -2,7 +2,9 @@
 
 use gnr_core::{
     AnyRegularizer, CentralDiff, Clip, Elementwise, Every, ForwardDiff, FromStep, Grouped, HvpOracle, Method,
-    OnSample, Optimizer, Partition, Result, SampledOracle, Schedule, StepReport, optimizer, regularizer,
+    OnSample, Optimizer, Partition, Result, SampledOracle, Schedule, Signs, StepReport, optimizer,
+    registry::Value,
+    regularizer::{self, HessianDiagonal},
     schedule::{self, Span},
 };
 
@@ -14,8 +16,9 @@ use crate::{
 };
 
 type BoxedSchedule = Box<dyn Schedule>;
-/// The regularisers of a recipe, each on its steps and its part of the batch.
-pub(crate) type Regularizers<V> = Vec<FromStep<Every<OnSample<AnyRegularizer<V>>>>>;
+/// What the optimiser wants to know of the Hessian, and the regularisers of a recipe, each on its steps and its part of the batch.
+pub(crate) type Regularizers<V> =
+    (Option<Every<HessianDiagonal>>, Vec<FromStep<Every<OnSample<AnyRegularizer<V>>>>>);
 
 /// The method of a recipe for points of type `V`.
 pub(crate) struct Configured<V> {
@@ -24,7 +27,7 @@ pub(crate) struct Configured<V> {
     difference: f64,
 }
 
-impl<V: Elementwise + Partition + 'static> Configured<V> {
+impl<V: Elementwise + Partition + Signs + 'static> Configured<V> {
     /// # Errors
     /// A hyper-parameter outside its domain (a recipe that was not checked).
     pub(crate) fn new(recipe: &Recipe, groups: &Groups, steps_per_epoch: u64) -> Result<Self> {
@@ -37,8 +40,13 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
             normalisation: &groups.normalisation,
         };
         let regularizers = recipe.method.regularizers.iter();
-        let regularizer =
+        let regularizers =
             regularizers.map(|settings| regularizer::build(&settings.0, &run)).collect::<Result<_>>()?;
+        // An optimiser that looks at the Hessian says on which steps.
+        let diagonal = match recipe.optimizer.settings.0.get("hessian_every") {
+            Some(Value::Integer(every)) => Some(Every::new(HessianDiagonal::new(recipe.train.seed), *every)?),
+            _ => None,
+        };
         let clip = match recipe.train.clip_norm {
             Some(max) => Clip::norm(max)?,
             None => Clip::None,
@@ -46,7 +54,7 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
         let (hvp, difference) = recipe.method.gnr().map_or((Hvp::Exact, None), |gnr| (gnr.hvp, gnr.step));
         Ok(Self {
             method: Method {
-                regularizer,
+                regularizer: (diagonal, regularizers),
                 optimizer: in_groups(recipe, groups)?,
                 learning_rate: rate()?,
                 clip,

@@ -72,6 +72,11 @@ impl<V: Partition, P: Optimizer<V>> Optimizer<V> for Grouped<P> {
         theta.join(&self.of, parts)?;
         stepped.unwrap_or(Ok(()))
     }
+
+    fn curvature(&mut self, diagonal: &V) -> Result<()> {
+        let parts = diagonal.clone().split(&self.of, self.groups.len())?;
+        self.groups.iter_mut().zip(&parts).try_for_each(|((optimizer, _), part)| optimizer.curvature(part))
+    }
 }
 
 impl<V: Partition, P: Checkpoint<V>> Checkpoint<V> for Grouped<P> {

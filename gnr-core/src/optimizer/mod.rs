@@ -71,6 +71,16 @@ pub trait Optimizer<V: Vector>: Checkpoint<V> {
     /// # Errors
     /// A dimension mismatch or a failure of the backend.
     fn step(&mut self, theta: &mut V, direction: &V, lr: f64) -> Result<()>;
+
+    /// Takes an estimate of the diagonal of ∇²L̂(θ_t) before step t: what [`HessianDiagonal`](crate::regularizer::HessianDiagonal)
+    /// makes on the steps on which it acts. Most optimisers have no use for it.
+    ///
+    /// # Errors
+    /// A dimension mismatch or a failure of the backend.
+    fn curvature(&mut self, diagonal: &V) -> Result<()> {
+        let _ = diagonal;
+        Ok(())
+    }
 }
 
 impl<V: Vector, P: Checkpoint<V> + ?Sized> Checkpoint<V> for Box<P> {
@@ -85,5 +95,8 @@ impl<V: Vector, P: Checkpoint<V> + ?Sized> Checkpoint<V> for Box<P> {
 impl<V: Vector, P: Optimizer<V> + ?Sized> Optimizer<V> for Box<P> {
     fn step(&mut self, theta: &mut V, direction: &V, lr: f64) -> Result<()> {
         (**self).step(theta, direction, lr)
+    }
+    fn curvature(&mut self, diagonal: &V) -> Result<()> {
+        (**self).curvature(diagonal)
     }
 }

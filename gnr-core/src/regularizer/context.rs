@@ -18,6 +18,24 @@ pub struct Ahead {
     pub xi: f64,
 }
 
+/// What regularisers make of a step.
+#[derive(Clone, Debug)]
+pub struct Change<V> {
+    /// Where the step goes; ∇L̂(θ_t) at first.
+    pub direction: V,
+    /// What the regularisers learnt, by name.
+    pub log: Vec<(&'static str, Penalty)>,
+    /// An estimate of the diagonal of ∇²L̂(θ_t), for optimisers that scale by it.
+    pub diagonal: Option<V>,
+}
+
+impl<V> Change<V> {
+    /// The step along `direction`.
+    pub fn new(direction: V) -> Self {
+        Self { direction, log: Vec::new(), diagonal: None }
+    }
+}
+
 /// One step as its regularisers see it: the point, the mini-batch, the direction so far and the log.
 ///
 /// What several regularisers ask for is computed once: L̂ and ∇L̂ at θ_t, gradients [`ahead`](Self::ahead) of it.
@@ -28,10 +46,8 @@ pub struct StepContext<'a, O: GradOracle> {
     pub here: &'a Evaluation<'a, O::Vector, O::Record>,
     /// The step's mini-batch.
     pub oracle: &'a mut O,
-    /// Where the step goes; ∇L̂(θ_t) at first.
-    pub direction: &'a mut O::Vector,
-    /// What the regularisers learnt, by name.
-    pub log: &'a mut Vec<(&'static str, Penalty)>,
+    /// What the step comes to.
+    pub change: &'a mut Change<O::Vector>,
     /// Gradients ahead of θ_t that will be asked for again.
     ahead: Vec<(Ahead, O::Vector)>,
     /// What was announced and not asked for yet.
@@ -45,10 +61,9 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         here: &'a Evaluation<'a, O::Vector, O::Record>,
         oracle: &'a mut O,
         needs: Needs,
-        direction: &'a mut O::Vector,
-        log: &'a mut Vec<(&'static str, Penalty)>,
+        change: &'a mut Change<O::Vector>,
     ) -> Self {
-        Self { t, here, oracle, direction, log, ahead: Vec::new(), announced: needs }
+        Self { t, here, oracle, change, ahead: Vec::new(), announced: needs }
     }
 
     /// ∇L̂(θ + r·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ)): the gradient at distance r along the gradient.
@@ -167,22 +182,35 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
     /// [`Error::NonFinite`](crate::Error::NonFinite) when that norm is not finite; a failure of the backend.
     pub fn add_vector(&mut self, a: f64, mut v: O::Vector) -> Result<f64> {
         let norm = finite(Quantity::PerturbedGradientNorm, a.abs() * v.dot(&v)?.sqrt())?;
-        v.aypx(a, self.direction)?;
-        *self.direction = v;
+        v.aypx(a, &self.change.direction)?;
+        self.change.direction = v;
         Ok(norm)
     }
 
     /// Notes what a regulariser learnt.
     pub fn learnt(&mut self, name: &'static str, value: f64, added_norm: f64) {
-        self.log.push((name, Penalty { value, added_norm }));
+        self.change.log.push((name, Penalty { value, added_norm }));
     }
 }
 
 impl<O: HvpOracle> StepContext<'_, O> {
+    /// ∇²L̂(θ_t)·v. The record of θ_t is freed in the last product that was announced ([`Needs::products`]).
+    ///
+    /// # Errors
+    /// Those of the oracle.
+    ///
+    /// # Cost
+    /// One product.
+    pub fn product(&mut self, v: &O::Vector) -> Result<O::Vector> {
+        self.announced.products = self.announced.products.saturating_sub(1);
+        let record = if self.announced.products > 0 { Use::Again } else { Use::Last };
+        self.oracle.hvp(self.here, v, record)
+    }
+
     /// f = ∇‖∇L̂‖ at θ_t (line 6 of Algorithm 1).
     ///
     /// By forward differences it is (∇L̂(θ + ε ĝ) − ∇L̂(θ))/ε, and the gradient at θ + ε ĝ is shared as that of
-    /// [`ahead`](Self::ahead). The record of θ_t is freed in the last product that was announced ([`Needs::products`]).
+    /// [`ahead`](Self::ahead).
     ///
     /// # Errors
     /// Those of the oracle.
@@ -191,15 +219,12 @@ impl<O: HvpOracle> StepContext<'_, O> {
     /// One product.
     pub fn norm_gradient(&mut self, xi: f64) -> Result<NormGradient<O::Vector>> {
         let grad_norm = self.here.grad_norm;
-        let remaining = self.announced.products.saturating_sub(1);
-        self.announced.products = remaining;
         if let Products::ForwardDifference { step } = self.oracle.products() {
             let mut vector = self.ahead(Ahead { radius: step, xi })?;
             vector.axpy(-1.0, &self.here.grad)?;
             return Ok(NormGradient { vector, factor: 1.0 / step, grad_norm });
         }
-        let record = if remaining > 0 { Use::Again } else { Use::Last };
-        let vector = self.oracle.hvp(self.here, &self.here.grad, record)?;
+        let vector = self.product(&self.here.grad)?;
         Ok(NormGradient { vector, factor: 1.0 / (grad_norm + xi), grad_norm })
     }
 
@@ -209,7 +234,7 @@ impl<O: HvpOracle> StepContext<'_, O> {
     /// [`Error::NonFinite`](crate::Error::NonFinite) when ‖f‖ is not finite; a failure of the backend.
     pub fn add(&mut self, a: f64, f: NormGradient<O::Vector>) -> Result<f64> {
         let norm = f.norm()?;
-        *self.direction = f.added_to(self.direction, a)?;
+        self.change.direction = f.added_to(&self.change.direction, a)?;
         Ok(norm)
     }
 }

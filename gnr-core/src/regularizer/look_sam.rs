@@ -106,7 +106,7 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for LookSam<O::Vector, R> {
                 same_dim("looksam", orthogonal.dim(), cx.here.grad.dim())?;
                 let norm = orthogonal.norm()?;
                 let factor = self.alpha * grad_norm / (norm + XI);
-                cx.direction.axpy(factor, orthogonal)?;
+                cx.change.direction.axpy(factor, orthogonal)?;
                 factor * norm
             }
             _ => {

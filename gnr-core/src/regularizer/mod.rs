@@ -21,6 +21,7 @@ mod c_flat;
 mod combine;
 mod context;
 mod cr_sam;
+mod diagonal;
 mod every;
 mod friendly_sam;
 mod from_step;
@@ -39,7 +40,8 @@ mod vasso;
 mod wsam;
 
 pub use build::{Built, Radius, Run, build};
-pub use context::{Ahead, StepContext};
+pub use context::{Ahead, Change, StepContext};
+pub use diagonal::HessianDiagonal;
 pub use every::Every;
 pub use from_step::FromStep;
 pub use gam::GamWeights;

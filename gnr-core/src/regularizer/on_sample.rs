@@ -57,7 +57,7 @@ impl<O: SampledOracle, R: Regularizer<O>> Regularizer<O> for OnSample<R> {
         cx.oracle.restrict(Some(self.sample(t)))?;
         let needs = self.inner.needs(t, cx.oracle);
         let added = cx.oracle.evaluate(at, Pass::Probe, needs.order).and_then(|here| {
-            self.inner.add_gradient(&mut StepContext::new(t, &here, cx.oracle, needs, cx.direction, cx.log))
+            self.inner.add_gradient(&mut StepContext::new(t, &here, cx.oracle, needs, cx.change))
         });
         // Also after an error: the oracle is whole again for whoever asks next.
         cx.oracle.restrict(None)?;

@@ -1,6 +1,9 @@
 //! Vectors in host memory: `Vec`, `Box<[_]>` and arrays of `f32` or `f64`, over a few kernels on slices.
 
-use super::{Elementwise, Map, Partition, Vector, elementwise::larger, join_leaves, same_dim, split_leaves};
+use super::{
+    Elementwise, Map, Partition, Signs, Vector, elementwise::larger, join_leaves, random_signs, same_dim,
+    split_leaves,
+};
 use crate::Result;
 use num_traits::{AsPrimitive, Float};
 
@@ -158,6 +161,12 @@ macro_rules! host_vector {
     )*};
 }
 host_vector!([T: Real] Vec<T>, [T: Real] Box<[T]>, [T: Real, const N: usize] [T; N]);
+
+impl<T: Real> Signs for Vec<T> {
+    fn signs(&self, seed: u64) -> Result<Self> {
+        Ok(random_signs(self.len(), seed).into_iter().map(|sign| T::of(f64::from(sign))).collect())
+    }
+}
 
 /// Each element is a leaf.
 impl<T: Real> Partition for Vec<T> {

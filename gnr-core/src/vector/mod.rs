@@ -71,6 +71,27 @@ pub trait Vector: Clone {
     }
 }
 
+/// Vectors of random signs, for estimates of traces and diagonals.
+pub trait Signs: Vector {
+    /// A vector of this shape whose elements are 1 or −1, each with probability ½: a pure function of the seed and the shape.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    fn signs(&self, seed: u64) -> Result<Self>;
+}
+
+/// `count` signs of a seed, in order.
+pub fn random_signs(count: usize, seed: u64) -> Vec<f32> {
+    let mut random = crate::random::SplitMix64::new(seed);
+    let mut signs = Vec::with_capacity(count.next_multiple_of(64));
+    while signs.len() < count {
+        let bits = random.next_u64();
+        signs.extend((0..64).map(|bit| if bits >> bit & 1 == 1 { 1.0 } else { -1.0 }));
+    }
+    signs.truncate(count);
+    signs
+}
+
 /// A vector that is a list of leaves (the tensors of a model; the elements of a host vector), of which groups can be treated
 /// apart, as [`Grouped`](crate::Grouped) does.
 pub trait Partition: Vector {

@@ -87,7 +87,7 @@ fn a_direction_that_overflows_is_refused() {
             Needs::NONE
         }
         fn add_gradient(&mut self, cx: &mut gnr_core::StepContext<'_, O>) -> Result<()> {
-            cx.direction[0] = f64::INFINITY;
+            cx.change.direction[0] = f64::INFINITY;
             Ok(())
         }
     }

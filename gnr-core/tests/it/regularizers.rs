@@ -2,9 +2,10 @@
 
 use crate::{assert_close, norm, ok, oracle, plain, sub};
 use gnr_core::{
-    Ahead, Clip, Counted, Evaluation, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle, Method,
-    Needs, OnSample, Order, Pass, Regularizer, Result, Sam, Sample, SampledOracle, Sgd, StepContext, Use,
-    Vector,
+    Ahead, Change, Clip, Counted, Evaluation, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle,
+    Method, Needs, OnSample, Order, Pass, Regularizer, Result, Sam, Sample, SampledOracle, Sgd, StepContext,
+    Use, Vector,
+    regularizer::HessianDiagonal,
     regularizer::{Gsam, Pgn, Wsam},
     testing::{LogisticRegression, Problem, ProblemOracle, Quadratic, TanhMlp},
 };
@@ -131,8 +132,8 @@ fn gradients_ahead_are_shared_by_those_who_announced_them() {
     let here = ok(counted.evaluate(&theta, Pass::Commit, Order::First));
     let [near, far] = [0.05, 0.1].map(|radius| Ahead { radius, xi: XI });
     let needs = Needs { ahead: vec![near, far, near], ..Needs::NONE };
-    let (mut direction, mut log) = (here.grad.clone(), Vec::new());
-    let mut cx = StepContext::new(0, &here, &mut counted, needs, &mut direction, &mut log);
+    let mut change = Change::new(here.grad.clone());
+    let mut cx = StepContext::new(0, &here, &mut counted, needs, &mut change);
     let first = ok(cx.ahead(near));
     assert_eq!((ok(cx.ahead(near)), counter.counts().probes), (first.clone(), 1));
     assert_eq!((ok(cx.ahead(near)), counter.counts().probes), (first.clone(), 2), "nobody announced a third");
@@ -410,4 +411,72 @@ impl HvpOracle for Recorder {
 fn a_sample_is_a_fraction() {
     assert!(OnSample::new(ok(Gnr::new(0.1, 0.1)), 0.0).is_err());
     assert!(OnSample::new(ok(Gnr::new(0.1, 0.1)), 1.5).is_err());
+}
+
+/// An optimiser that keeps what it hears of the Hessian, and does not move.
+#[derive(Default)]
+struct Listener(Vec<Vec<f64>>);
+
+impl gnr_core::Checkpoint<Vec<f64>> for Listener {
+    fn save(&self, _: &mut dyn gnr_core::StateSink<Vec<f64>>) -> Result<()> {
+        Ok(())
+    }
+    fn load(&mut self, _: &mut dyn gnr_core::StateSource<Vec<f64>>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl gnr_core::Optimizer<Vec<f64>> for Listener {
+    fn step(&mut self, _: &mut Vec<f64>, _: &Vec<f64>, _: f64) -> Result<()> {
+        Ok(())
+    }
+    fn curvature(&mut self, diagonal: &Vec<f64>) -> Result<()> {
+        self.0.push(diagonal.clone());
+        Ok(())
+    }
+}
+
+/// Of a diagonal Hessian every sample is the diagonal; of any other their mean comes to it. One product a step, the direction as
+/// without, and of groups the mean.
+#[test]
+fn the_optimizer_hears_the_diagonal_of_the_hessian() {
+    let listen = |problem: &dyn Fn() -> ProblemOracle<Quadratic>, steps: u64| {
+        let diagonal = ok(Every::new(HessianDiagonal::new(3), 2));
+        let mut method = Method {
+            regularizer: diagonal,
+            optimizer: Listener::default(),
+            learning_rate: 0.1,
+            clip: Clip::None,
+        };
+        let counted = Counted::new(problem());
+        let (counter, mut counted) = (counted.counter(), counted);
+        for t in 0..steps {
+            let report = ok(method.step(t, &mut vec![1.0, -2.0, 0.5], &mut counted));
+            assert_eq!(report.direction_norm, report.grad_norm);
+        }
+        assert_eq!((counter.counts().products, counter.counts().evaluations()), (steps / 2, steps));
+        method.optimizer.0
+    };
+    let spectrum = [3.0, -1.0, 0.25];
+    assert_eq!(listen(&|| oracle(Quadratic::diagonal(&spectrum)), 4), [spectrum.to_vec(), spectrum.to_vec()]);
+    let dense = Quadratic::with_spectrum(&spectrum, 5);
+    let hessian = dense.hessian(&[0.0; 3]);
+    let heard = listen(&|| oracle(dense.clone()), 20_000);
+    for i in 0..3 {
+        let mean = heard.iter().map(|one| one[i]).sum::<f64>() / heard.len() as f64;
+        // The variance of a sample is the sum of the squared off-diagonal entries of its row.
+        let variance: f64 = (0..3).filter(|j| *j != i).map(|j| hessian[i][j].powi(2)).sum();
+        let deviations = (mean - hessian[i][i]).abs() / (variance / heard.len() as f64).sqrt();
+        assert!(deviations < 4.0, "entry {i}: {mean} for {}, {deviations} standard errors", hessian[i][i]);
+    }
+    let mut method = Method {
+        regularizer: HessianDiagonal::new(1),
+        optimizer: Listener::default(),
+        learning_rate: 0.1,
+        clip: Clip::None,
+    };
+    let groups =
+        [([1.0, 2.0, 3.0], 1), ([5.0, 6.0, 7.0], 3)].map(|(d, n)| (oracle(Quadratic::diagonal(&d)), n));
+    ok(method.step_groups(0, &mut vec![0.1, 0.2, 0.3], groups));
+    assert_close(&method.optimizer.0[0], &[4.0, 5.0, 6.0], 1e-14);
 }
