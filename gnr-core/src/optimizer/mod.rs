@@ -6,6 +6,7 @@ mod adai;
 mod adam;
 mod adam_w;
 mod ams_grad;
+mod averaging;
 mod grouped;
 mod keys;
 mod lion;
@@ -14,6 +15,8 @@ mod n_adam;
 mod padam;
 mod r_adam;
 mod rms_prop;
+mod schedule_free_adam_w;
+mod schedule_free_sgd;
 mod sgd;
 mod state;
 mod yogi;
@@ -62,6 +65,8 @@ optimizers! {
     padam::Padam,
     adai::Adai,
     lion::Lion,
+    schedule_free_sgd::ScheduleFreeSgd,
+    schedule_free_adam_w::ScheduleFreeAdamW,
 }
 
 /// Moves θ along a direction. The only place where θ changes.
@@ -71,6 +76,19 @@ pub trait Optimizer<V: Vector>: Checkpoint<V> {
     /// # Errors
     /// A dimension mismatch or a failure of the backend.
     fn step(&mut self, theta: &mut V, direction: &V, lr: f64) -> Result<()>;
+
+    /// The point to evaluate and to keep in place of θ, for methods whose θ is only where gradients are taken (the schedule-free ones).
+    /// `None`: θ itself, as before the first step of any method.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    ///
+    /// # Cost
+    /// One vector.
+    fn solution(&self, theta: &V) -> Result<Option<V>> {
+        let _ = theta;
+        Ok(None)
+    }
 }
 
 impl<V: Vector, P: Checkpoint<V> + ?Sized> Checkpoint<V> for Box<P> {
@@ -85,5 +103,8 @@ impl<V: Vector, P: Checkpoint<V> + ?Sized> Checkpoint<V> for Box<P> {
 impl<V: Vector, P: Optimizer<V> + ?Sized> Optimizer<V> for Box<P> {
     fn step(&mut self, theta: &mut V, direction: &V, lr: f64) -> Result<()> {
         (**self).step(theta, direction, lr)
+    }
+    fn solution(&self, theta: &V) -> Result<Option<V>> {
+        (**self).solution(theta)
     }
 }

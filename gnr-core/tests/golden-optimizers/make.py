@@ -1,17 +1,18 @@
 """Golden values of optimisers, in float64: `python make.py` writes one file an optimiser beside this script.
 
-Needs torch, pytorch_optimizer 4.1.0 and schedulefree. A file has one block a case: its settings as `key=value`, then the parameters after
-each step, whatever the gradients were asked at. All use the same start and the same gradients:
+Needs torch, pytorch_optimizer 4.1.0 and schedulefree 1.4.1. A file has one block a case: its settings as `key=value`, then the parameters after
+each step, whatever the gradients were asked at, and for schedule-free methods the averaged parameters at the end. All use the same start and the same gradients:
 
     theta_0[i] = ((3 i) mod 5 - 2) / 2,   g_t[i] = ((7 t + 5 i) mod 11 - 5) / 4,   i = 0..5, t = 1..12,
 
-and the learning rate of step t is lr * RATES[t - 1] (schedule-free methods: lr * WARM[t - 1]), with lr of the settings.
+and the learning rate of step t is lr * RATES[t - 1] with lr of the settings, for schedule-free methods lr * WARM[t - 1].
 """
 
 import math
 from pathlib import Path
 
 import pytorch_optimizer
+import schedulefree
 import torch
 
 # NAdam keeps a product of numbers in the default type.
@@ -33,12 +34,17 @@ def run(make, lr, rates=RATES):
     """A torch.optim.Optimizer. `make` takes a list of parameters and keyword arguments."""
     theta = torch.nn.Parameter(start())
     optimizer = make([theta], lr=lr)
+    if hasattr(optimizer, "train"):
+        optimizer.train()
     rows = []
     for t in range(1, STEPS + 1):
         for group in optimizer.param_groups:
             group["lr"] = lr * rates[t - 1]
         theta.grad = gradient(t)
         optimizer.step()
+        rows.append(theta.detach().clone())
+    if hasattr(optimizer, "eval"):
+        optimizer.eval()
         rows.append(theta.detach().clone())
     return rows
 
@@ -62,7 +68,8 @@ def write(name, source, cases):
     lines = [f"# {source}"]
     for settings, rows in cases:
         lines.append("case " + " ".join(f"{key}={words(value)}" for key, value in settings.items()))
-        lines += [" ".join(repr(float(x)) for x in row) for row in rows]
+        lines += [" ".join(repr(float(x)) for x in row) for row in rows[:STEPS]]
+        lines += ["solution " + " ".join(repr(float(x)) for x in row) for row in rows[STEPS:]]
     Path(__file__).with_name(f"{name}.txt").write_text("\n".join(lines) + "\n")
 
 
@@ -74,7 +81,7 @@ def torch_cases(name, optimizer, cases, rename=None, rates=RATES, **fixed):
         keywords = {rename.get(k, k): v for k, v in settings.items() if k != "lr"}
         rows.append((settings, run(lambda p, lr: optimizer(p, lr=lr, **keywords, **fixed), settings["lr"], rates)))
     module = optimizer.__module__.split(".")[0]
-    version = torch.__version__ if module == "torch" else "4.1.0"
+    version = {"torch": torch.__version__, "pytorch_optimizer": "4.1.0", "schedulefree": "1.4.1"}[module]
     fixed = "".join(f", {k}={v}" for k, v in fixed.items())
     write(name, f"{module} {version}: {optimizer.__name__}(..{fixed})", rows)
 
@@ -148,6 +155,19 @@ def main():
         make = lambda p, lr: pytorch_optimizer.Adai(p, lr=lr, weight_decouple=False, dampening=1.0, **theirs)
         adai.append((ours, run(make, ours["lr"])))
     write("adai", "pytorch_optimizer 4.1.0: Adai(.., dampening=1.0, weight_decouple=False)", adai)
+    torch_cases(
+        "schedule-free-sgd",
+        schedulefree.SGDScheduleFreeReference,
+        [{"lr": 0.1}, {"lr": 0.1, "momentum": 0.5, **decay}],
+        rates=WARM,
+    )
+    free = []
+    for ours in [{"lr": 0.1}, {"lr": 0.1, "beta1": 0.5, "beta2": 0.75, "eps": 0.01, **decay}]:
+        theirs = {k: v for k, v in ours.items() if k in ("eps", "weight_decay")}
+        theirs["betas"] = (ours.get("beta1", 0.9), ours.get("beta2", 0.999))
+        make = lambda p, lr: schedulefree.AdamWScheduleFreePaper(p, lr=lr, foreach=False, **theirs)
+        free.append((ours, run(make, ours["lr"], WARM)))
+    write("schedule-free-adamw", "schedulefree 1.4.1: AdamWScheduleFreePaper(.., foreach=False)", free)
     torch_cases("lion", pytorch_optimizer.Lion, [{"lr": 0.01}, {"lr": 0.01, **decay, **quick}], foreach=False)
 
 

@@ -35,6 +35,16 @@ fn gradient(t: usize) -> Vec<f64> {
     (0..6).map(|i| (((7 * t + 5 * i) % 11) as f64 - 5.0) / 4.0).collect()
 }
 
+fn close(found: &[f64], line: &str, what: &str) {
+    let row: Vec<f64> = line.split(' ').map(|x| x.parse().unwrap()).collect();
+    assert_eq!(row.len(), found.len());
+    for (x, expected) in found.iter().zip(&row) {
+        // Roots and quotients of a few ulps each, over twelve steps.
+        let allowed = 1e-13 * expected.abs().max(1.0);
+        assert!((x - expected).abs() <= allowed, "{what}: {found:?}, expected {row:?}");
+    }
+}
+
 /// θ of each step, relative to its size, as closely as the order of the operations allows.
 #[test]
 fn every_optimizer_has_the_values_of_its_reference() {
@@ -55,18 +65,20 @@ fn every_optimizer_has_the_values_of_its_reference() {
             let mut optimizer = optimizer::build::<Vec<f64>>(&values).unwrap();
             let (lr, mut theta) = (values.number("lr").unwrap(), start());
             for t in 1..=12 {
-                let rate = lr * [1.0, 0.5, 0.25][(t - 1) / 4];
+                let share = if name.starts_with("schedule-free") {
+                    (t as f64 / 4.0).min(1.0)
+                } else {
+                    [1.0, 0.5, 0.25][(t - 1) / 4]
+                };
+                let rate = lr * share;
                 optimizer.step(&mut theta, &gradient(t), rate).unwrap();
-                let row: Vec<f64> = lines.next().unwrap().split(' ').map(|x| x.parse().unwrap()).collect();
-                assert_eq!(row.len(), theta.len());
-                for (found, expected) in theta.iter().zip(&row) {
-                    // Roots and quotients of a few ulps each, over twelve steps.
-                    let allowed = 1e-13 * expected.abs().max(1.0);
-                    assert!(
-                        (found - expected).abs() <= allowed,
-                        "{name}, {case}, step {t}: {theta:?}, expected {row:?}"
-                    );
-                }
+                close(&theta, lines.next().unwrap(), &format!("{name}, {case}, step {t}"));
+            }
+            let solution = optimizer.solution(&theta).unwrap();
+            let expected = lines.next_if(|line| line.starts_with("solution "));
+            assert_eq!(solution.is_some(), expected.is_some(), "{name}: a solution beside θ");
+            if let (Some(solution), Some(line)) = (solution, expected) {
+                close(&solution, &line["solution ".len()..], &format!("{name}, {case}, solution"));
             }
             cases += 1;
         }

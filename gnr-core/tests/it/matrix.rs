@@ -36,6 +36,8 @@ const OPTIMIZERS: &[(&str, &str)] = &[
     ("padam", "lr=0.01"),
     ("adai", "lr=0.01"),
     ("lion", "lr=0.01"),
+    ("schedule-free-sgd", "lr=0.1"),
+    ("schedule-free-adamw", "lr=0.01"),
 ];
 
 /// A line with its settings read.
