@@ -79,7 +79,7 @@ pub use optimizer::{Adam, AdamW, Grouped, Optimizer, Sgd};
 pub use oracle::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Sample, finite_gradient};
 pub use regularizer::{Ahead, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam, StepContext};
 pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
-pub use vector::{Elementwise, Map, Partition, Real, Vector, join_leaves, split_leaves};
+pub use vector::{Elementwise, Map, Matrices, Partition, Real, Vector, join_leaves, split_leaves};
 
 /// The example in README.md, as a test.
 #[cfg(doctest)]

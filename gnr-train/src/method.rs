@@ -1,9 +1,9 @@
 //! From a recipe to the values of gnr-core: regularisers, optimiser, learning-rate schedule, clipping.
 
 use gnr_core::{
-    CentralDiff, Clip, Elementwise, Every, ForwardDiff, FromStep, GaussNewton, GgnOracle, Gnr, Grouped,
-    HvpOracle, InverseSqrt, Method, OnSample, Optimizer, Partition, Proportional, Result, Sam, Schedule,
-    StepReport, optimizer,
+    CentralDiff, Clip, Every, ForwardDiff, FromStep, GaussNewton, GgnOracle, Gnr, Grouped, HvpOracle,
+    InverseSqrt, Matrices, Method, OnSample, Optimizer, Proportional, Result, Sam, Schedule, StepReport,
+    optimizer,
     schedule::{self, Span},
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct Configured<V> {
     difference: f64,
 }
 
-impl<V: Elementwise + Partition + 'static> Configured<V> {
+impl<V: Matrices + 'static> Configured<V> {
     /// # Errors
     /// A hyper-parameter outside its domain (a recipe that was not checked).
     pub(crate) fn new(recipe: &Recipe, groups: &Groups, steps_per_epoch: u64) -> Result<Self> {
@@ -99,10 +99,7 @@ impl<V: Elementwise + Partition + 'static> Configured<V> {
     }
 }
 
-fn in_groups<V: Elementwise + Partition + 'static>(
-    recipe: &Recipe,
-    groups: &Groups,
-) -> Result<Box<dyn Optimizer<V>>> {
+fn in_groups<V: Matrices + 'static>(recipe: &Recipe, groups: &Groups) -> Result<Box<dyn Optimizer<V>>> {
     let build = |weight_decay| optimizer::build(&recipe.optimizer.values(weight_decay)?);
     match groups.settings[..] {
         [only] if only.lr_scale == 1.0 => build(only.weight_decay),

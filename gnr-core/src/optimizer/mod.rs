@@ -11,6 +11,7 @@ mod grouped;
 mod keys;
 mod lion;
 mod moments;
+mod muon;
 mod n_adam;
 mod padam;
 mod r_adam;
@@ -24,7 +25,7 @@ mod yogi;
 pub use grouped::Grouped;
 
 use crate::{
-    Checkpoint, Elementwise, Result, Vector,
+    Checkpoint, Matrices, Result, Vector,
     registry::{Configured, Entry, Registered, Values},
 };
 
@@ -42,7 +43,7 @@ macro_rules! optimizers {
         ///
         /// # Errors
         /// [`Error::Setting`](crate::Error::Setting) when no optimiser has that name; those of the optimiser.
-        pub fn build<V: Elementwise + 'static>(values: &Values) -> Result<Box<dyn Optimizer<V>>> {
+        pub fn build<V: Matrices + 'static>(values: &Values) -> Result<Box<dyn Optimizer<V>>> {
             $(if values.of() == <$name<V> as Registered>::ENTRY.name {
                 return Ok(Box::new(<$name<V> as Configured>::configured(values)?));
             })+
@@ -65,6 +66,7 @@ optimizers! {
     padam::Padam,
     adai::Adai,
     lion::Lion,
+    muon::Muon,
     schedule_free_sgd::ScheduleFreeSgd,
     schedule_free_adam_w::ScheduleFreeAdamW,
 }

@@ -1,7 +1,9 @@
 //! Vectors in host memory: `Vec`, `Box<[_]>` and arrays of `f32` or `f64`, over a few kernels on slices.
 
-use super::{Elementwise, Map, Partition, Vector, elementwise::larger, join_leaves, same_dim, split_leaves};
-use crate::Result;
+use super::{
+    Elementwise, Map, Matrices, Partition, Vector, elementwise::larger, join_leaves, same_dim, split_leaves,
+};
+use crate::{Error, Result};
 use num_traits::{AsPrimitive, Float};
 
 /// The precisions a host vector may store. Arithmetic is done in `f64` and rounded once, on the way back.
@@ -158,6 +160,19 @@ macro_rules! host_vector {
     )*};
 }
 host_vector!([T: Real] Vec<T>, [T: Real] Box<[T]>, [T: Real, const N: usize] [T; N]);
+
+/// No leaf has an axis.
+impl<T: Real> Matrices for Vec<T> {
+    fn matrix(&self) -> Option<[usize; 2]> {
+        None
+    }
+    fn gram(&self) -> Result<Self> {
+        Err(Error::backend("gram: a host vector has no matrices"))
+    }
+    fn multiply_by(&mut self, _: &Self) -> Result<()> {
+        Err(Error::backend("multiply_by: a host vector has no matrices"))
+    }
+}
 
 /// Each element is a leaf.
 impl<T: Real> Partition for Vec<T> {

@@ -59,6 +59,8 @@ def worked_out(rule, lr):
 
 
 def words(value):
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(repr(x) for x in value) if isinstance(value, (list, tuple)) else repr(value)
@@ -108,12 +110,42 @@ def padam(t, theta, g, lr, state, betas=(0.9, 0.999), eps=1e-8, power=0.125, wei
     return theta - size * m / (torch.sqrt(largest) + eps) ** (2 * power)
 
 
+def muon(t, theta, g, lr, state, shapes, peak, momentum=0.95, adam_lr=3e-4, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0):
+    """github.com/KellerJordan/Muon (muon_update and adam_update) in float64, with the factor of the flattened matrix. PyTorch and
+    pytorch_optimizer orthogonalise in bfloat16."""
+    m, v = (state.get(name, torch.zeros_like(g)) for name in "mv")
+    parts, at = [], 0
+    for shape in shapes.split(","):
+        axes = [int(axis) for axis in shape.split("x")]
+        part = slice(at, at + math.prod(axes))
+        at = part.stop
+        if len(axes) == 1:
+            m[part] = betas[0] * m[part] + (1 - betas[0]) * g[part]
+            v[part] = betas[1] * v[part] + (1 - betas[1]) * g[part] ** 2
+            rate = lr * adam_lr / peak
+            step = (m[part] / (1 - betas[0] ** t)) / (torch.sqrt(v[part] / (1 - betas[1] ** t)) + eps)
+        else:
+            m[part] = momentum * m[part] + (1 - momentum) * g[part]
+            update = (momentum * m[part] + (1 - momentum) * g[part]).reshape(axes[0], -1)
+            rows, columns = update.shape
+            x = update.T if rows > columns else update
+            x = x / (x.norm() + 1e-7)
+            for _ in range(5):
+                a = x @ x.T
+                x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+            step = (x.T if rows > columns else x).reshape(-1) * max(1, rows / columns) ** 0.5
+            rate = lr
+        parts.append(theta[part] * (1 - rate * weight_decay) - rate * step)
+    state.update(m=m, v=v)
+    return torch.cat(parts)
+
+
 def formula_cases(name, rule, cases):
     rows = []
     for settings in cases:
         keywords = {k: v for k, v in settings.items() if k != "lr"}
         rows.append((settings, worked_out(lambda *a: rule(*a, **keywords), settings["lr"])))
-    write(name, f"{rule.__name__} of make.py: {rule.__doc__}", rows)
+    write(name, f"{rule.__name__} of make.py: {' '.join(rule.__doc__.split())}", rows)
 
 
 def main():
@@ -155,6 +187,11 @@ def main():
         make = lambda p, lr: pytorch_optimizer.Adai(p, lr=lr, weight_decouple=False, dampening=1.0, **theirs)
         adai.append((ours, run(make, ours["lr"])))
     write("adai", "pytorch_optimizer 4.1.0: Adai(.., dampening=1.0, weight_decouple=False)", adai)
+    rows = []
+    for shapes, settings in [("2x3", {}), ("3x2", decay), ("2x1x2,2", {"momentum": 0.5, "adam_lr": 0.05, "eps": 0.01, **decay, **quick})]:
+        rule = lambda *a: muon(*a, shapes=shapes, peak=0.02, **settings)
+        rows.append(({"shapes": shapes, "lr": 0.02, **settings}, worked_out(rule, 0.02)))
+    write("muon", f"muon of make.py: {' '.join(muon.__doc__.split())}", rows)
     torch_cases(
         "schedule-free-sgd",
         schedulefree.SGDScheduleFreeReference,

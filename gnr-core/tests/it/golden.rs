@@ -1,5 +1,6 @@
 //! Every registered optimiser against the values of an independent implementation: `golden-optimizers/NAME.txt`, made by `make.py` there.
 
+use crate::leafy::Leafy;
 use gnr_core::{
     optimizer,
     registry::{Domain, Entry, Value, Values},
@@ -61,9 +62,15 @@ fn every_optimizer_has_the_values_of_its_reference() {
         let mut cases = 0;
         let mut lines = lines.peekable();
         while let Some(case) = lines.next() {
-            let values = values(entry, case.strip_prefix("case ").unwrap());
-            let mut optimizer = optimizer::build::<Vec<f64>>(&values).unwrap();
-            let (lr, mut theta) = (values.number("lr").unwrap(), start());
+            let settings = case.strip_prefix("case ").unwrap();
+            // One vector, unless the method knows matrices.
+            let (shapes, settings) = match settings.strip_prefix("shapes=") {
+                Some(rest) => rest.split_once(' ').unwrap(),
+                None => ("6", settings),
+            };
+            let values = values(entry, settings);
+            let mut optimizer = optimizer::build::<Leafy>(&values).unwrap();
+            let (lr, mut theta) = (values.number("lr").unwrap(), Leafy::new(shapes, &start()));
             for t in 1..=12 {
                 let share = if name.starts_with("schedule-free") {
                     (t as f64 / 4.0).min(1.0)
@@ -71,14 +78,14 @@ fn every_optimizer_has_the_values_of_its_reference() {
                     [1.0, 0.5, 0.25][(t - 1) / 4]
                 };
                 let rate = lr * share;
-                optimizer.step(&mut theta, &gradient(t), rate).unwrap();
-                close(&theta, lines.next().unwrap(), &format!("{name}, {case}, step {t}"));
+                optimizer.step(&mut theta, &Leafy::new(shapes, &gradient(t)), rate).unwrap();
+                close(&theta.values(), lines.next().unwrap(), &format!("{name}, {case}, step {t}"));
             }
             let solution = optimizer.solution(&theta).unwrap();
             let expected = lines.next_if(|line| line.starts_with("solution "));
             assert_eq!(solution.is_some(), expected.is_some(), "{name}: a solution beside θ");
             if let (Some(solution), Some(line)) = (solution, expected) {
-                close(&solution, &line["solution ".len()..], &format!("{name}, {case}, solution"));
+                close(&solution.values(), &line["solution ".len()..], &format!("{name}, {case}, solution"));
             }
             cases += 1;
         }
@@ -91,14 +98,14 @@ fn every_optimizer_has_the_values_of_its_reference() {
 fn every_key_changes_the_steps() {
     for entry in optimizer::entries() {
         let run = |values: &Values| {
-            let mut optimizer = optimizer::build::<Vec<f64>>(values).unwrap();
-            let mut theta = start();
+            let mut optimizer = optimizer::build::<Leafy>(values).unwrap();
+            let mut theta = Leafy::new("2x2,2", &start());
             // Late enough for what begins after some steps.
             for t in 1..=60 {
                 // One coordinate is small, where bounds act.
                 let mut wave: Vec<f64> = (1..=6).map(|i| (t as f64 * f64::from(i)).sin()).collect();
                 wave[0] *= 1e-3;
-                optimizer.step(&mut theta, &wave, 0.05).unwrap();
+                optimizer.step(&mut theta, &Leafy::new("2x2,2", &wave), 0.05).unwrap();
             }
             theta
         };

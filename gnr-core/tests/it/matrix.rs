@@ -36,6 +36,7 @@ const OPTIMIZERS: &[(&str, &str)] = &[
     ("padam", "lr=0.01"),
     ("adai", "lr=0.01"),
     ("lion", "lr=0.01"),
+    ("muon", "lr=0.01 adam_lr=0.01"),
     ("schedule-free-sgd", "lr=0.1"),
     ("schedule-free-adamw", "lr=0.01"),
 ];
