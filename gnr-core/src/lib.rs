@@ -78,7 +78,7 @@ pub use method::{Clip, Method, StepReport};
 pub use optimizer::{Adam, AdamW, Grouped, Optimizer, Sgd};
 pub use oracle::{Evaluation, GgnOracle, GradOracle, HvpOracle, Order, Pass, Sample, finite_gradient};
 pub use regularizer::{Ahead, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam, StepContext};
-pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
+pub use schedule::{Cosine, InverseSqrt, Linear, Milestones, Proportional, Schedule, StepDecay, WarmUp};
 pub use vector::{Elementwise, Map, Matrices, Partition, Real, Vector, join_leaves, split_leaves};
 
 /// The example in README.md, as a test.

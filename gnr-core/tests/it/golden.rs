@@ -20,7 +20,7 @@ pub(crate) fn values(entry: &'static Entry, settings: &str) -> Values {
                 Domain::Integer(_) => (parse(text) as u64).into(),
                 Domain::Flag => (text == "true").into(),
                 Domain::Choice(_) => text.to_owned().into(),
-                Domain::Integers => panic!("{}.{key}", entry.name),
+                Domain::Integers => text.split(',').map(|n| parse(n) as u64).collect::<Vec<_>>().into(),
             };
             (key, value)
         })
