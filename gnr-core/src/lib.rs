@@ -5,7 +5,8 @@
 //!
 //! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`], [`FromStep`],
 //!   tuples;
-//! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], and [`Grouped`] for parameter groups;
+//! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], the others of [`optimizer`], and [`Grouped`] for parameter
+//!   groups;
 //! - **schedules**, pure functions of the step;
 //! - **averages** of the points passed through, beside training: [`Ema`], [`Swa`];
 //!
