@@ -334,7 +334,8 @@ pub struct Train {
 /// `[train.average]`.
 ///
 /// Each evaluation is made for the average too (`average_*` in `metrics.jsonl` and `summary.json`), once there is one; the
-/// last is written as `checkpoints/average.safetensors`. What is the best checkpoint, the weights themselves decide.
+/// last is written as `checkpoints/average.safetensors`. (A schedule-free optimiser has averaged weights of its own, which are evaluated and
+/// written in the same way when there is no such section.) What is the best checkpoint, the weights themselves decide.
 ///
 /// # Cost
 /// One vector and each evaluation twice; for `swa` of a model with BatchNorm also a forward pass over the training images
