@@ -139,10 +139,10 @@ for arch, samples, size in [
     ("resnet18_c100", 4, 16),
     ("wrn28_2", 4, 16),
     ("resnext29_32x4d", 2, 20),
-    ("resnet50", 2, 48),
+    ("resnet50_imagenet", 2, 48),
     ("efficientnet_b0", 2, 64),
 ]:
-    net, classes, other, _, _ = NETS[arch]
+    net, classes, other, _, _ = NETS[arch.removesuffix("_imagenet")]
     NETS[f"{arch}_{size}x{size}"] = (net, classes, other, (samples, 3, size, size), False)
 NETS["vit_tiny_patch16_224_96x96"] = (lambda c: vit(c, 96, 16), 1000, None, (2, 3, 96, 96), False)
 
