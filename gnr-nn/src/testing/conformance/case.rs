@@ -276,6 +276,8 @@ mod tests {
                     at(h).gradient.iter().zip(at(-h).gradient).map(|(p, m)| (p - m) / (2.0 * h)).collect();
                 assert_close(&format!("slope of the gradient of {case}"), &slopes, &here.product, 1e-6);
             }
+            // Operands move by h at most, what they are normalised to by a few h.
+            assert!(b.kink_distance() > 5.0 * h, "{case}: {:e} from a kink", b.kink_distance());
             checked += 1;
         }
         assert!(checked > 50, "only {checked} cases were checked");
