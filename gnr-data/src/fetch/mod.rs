@@ -1,6 +1,7 @@
 //! Getting published data sets: download with resume, checksum, safe unpacking. Feature `fetch`.
 
 mod http;
+mod staging;
 mod unpack;
 
 use std::io::Read;
@@ -76,7 +77,8 @@ pub enum FetchEvent<'a> {
 }
 
 /// Fetches the files of a data set into `dir`, which then opens it. What is there already, whole and with the right checksum, is
-/// not fetched again; a download that was cut off is continued.
+/// not fetched again; a download that was cut off is continued, an unpacking that was is begun again. The files of an archive appear when
+/// all of them are unpacked.
 ///
 /// # Errors
 /// [`DataError::MissingData`] for a file that can only be had by hand and is not there, [`DataError::Download`],
