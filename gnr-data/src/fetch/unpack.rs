@@ -81,7 +81,7 @@ impl Target<'_> {
         let path = self.archive.to_path_buf();
         match source.raw_os_error() {
             Some(_) => DataError::Io { path, action: "read", source },
-            None => DataError::Decode { path, reason: format!("damaged archive: {source}") },
+            None => DataError::Archive { path, reason: source.to_string() },
         }
     }
 
@@ -118,9 +118,9 @@ impl Target<'_> {
     }
 
     fn zip(&mut self, reader: BufReader<File>, root: &Path) -> Result<()> {
-        let damaged = |archive: &Path, error: zip::result::ZipError| DataError::Decode {
-            path: archive.to_path_buf(),
-            reason: format!("damaged archive: {error}"),
+        let damaged = |archive: &Path, error: zip::result::ZipError| {
+            let (path, reason) = (archive.to_path_buf(), error.to_string());
+            DataError::Archive { path, reason }
         };
         let mut archive = zip::ZipArchive::new(reader).map_err(|error| damaged(self.archive, error))?;
         for index in 0..archive.len() {

@@ -140,7 +140,9 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 return wrong(format!("two methods are called `{}`", arm.name));
             }
             let words = arm.over(&recipe);
-            load(&words)?;
+            if let Err(error) = load(&words) {
+                return wrong(format!("method `{}`: {error}", arm.name));
+            }
             over.push(words);
         }
         Ok(Self { request, load, over, recipe })
