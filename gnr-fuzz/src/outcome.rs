@@ -4,8 +4,7 @@
 const LONGEST: usize = 120;
 
 /// Words after which a message tells what stands in the input.
-const ENDS: [&str; 7] =
-    [" found", " it has", " called", " begin", " when getting", " number: ", " text: "];
+const ENDS: [&str; 7] = [" found", " it has", " called", " begin", " when getting", " number: ", " text: "];
 
 /// The first line of a message up to what it says of the input's own words: without quoted names, and with 0 for each number (decimal or
 /// hexadecimal) and each list of them.
@@ -27,8 +26,17 @@ fn normalise(message: &str, out: &mut String) {
         match c {
             // Not an apostrophe.
             '`' | '"' | '\'' if c != '\'' || out.ends_with(' ') => {
-                // Up to its end, or a lone mark.
-                rest.by_ref().find(|&end| end == c);
+                // Up to its end, or a lone mark. A name between `` may hold that mark, too: up to the last one.
+                let mut more = if c == '`' { rest.clone().filter(|other| *other == c).count() } else { 1 };
+                while more > 0
+                    && let Some(other) = rest.next()
+                {
+                    if other == c {
+                        more -= 1;
+                    } else if other == '\\' && c == '"' {
+                        rest.next();
+                    }
+                }
                 out.push_str("``");
             }
             _ if c.is_ascii_alphanumeric() => {
@@ -62,7 +70,8 @@ mod tests {
             ("dims [1, 22, 3e] and more\nsecond line", "dims [0] and more"),
             ("expected \"a\", found 'é\u{1}z'", "expected ``, found"),
             ("the header's 'name' is é\u{1}z", "the header's `` is ?z"),
-            ("an open `end", "an open ``"),
+            ("an open `end", "an open ``end"),
+            ("string \"a\\\"b\" in `a`b`, `c` there", "string `` in `` there"),
         ] {
             let mut found = String::from("left from before");
             outcome(message, &mut found);
