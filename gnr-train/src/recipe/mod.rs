@@ -418,8 +418,12 @@ impl Recipe {
     /// As [`parse`](Self::parse), and a file that cannot be read.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, RecipeError> {
         let origin = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| RecipeError::Unreadable { file: origin.clone(), source })?;
+        // Not that of weights, say, of which only the length is looked at.
+        source::check_length(&origin, std::fs::metadata(path).map_or(0, |file| file.len()))?;
+        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::InvalidData => source::no_text(&origin),
+            _ => RecipeError::Unreadable { file: origin.clone(), source },
+        })?;
         let name = path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
         Self::parse(&origin, &name, &text, overrides)
     }
