@@ -4,6 +4,8 @@
 //! what other crates allocate is counted by the global allocator. Steps run on one thread, so both counts repeat to the byte.
 #![allow(clippy::unwrap_used)]
 
+use std::cell::RefCell;
+
 use gnr_core::{Clip, ForwardDiff, Gnr, GradOracle, Method, Regularizer, Sam, Sgd};
 use gnr_dfdx::{Cpu, cpu::buffer};
 use gnr_models::{AnyModel, ModelConfig};
@@ -42,7 +44,7 @@ struct Training {
     model: AnyModel,
     backend: Cpu<f32>,
     batch: Batch<Cpu<f32>>,
-    statistics: Buffers<Cpu<f32>>,
+    statistics: RefCell<Buffers<Cpu<f32>>>,
     theta: Vector,
     optimizer: Sgd<Vector>,
 }
@@ -55,7 +57,7 @@ impl Training {
         let pixels: Vec<f64> = (0..(SAMPLES * c * h * w) as u64).map(|i| noise(900, i)).collect();
         let images = backend.constant(&pixels, &[SAMPLES, c, h, w]).unwrap();
         let batch = Batch::new(images, (0..SAMPLES).map(|i| i % config.classes).collect());
-        let statistics = Buffers::initial(model.layout(), &backend).unwrap();
+        let statistics = RefCell::new(Buffers::initial(model.layout(), &backend).unwrap());
         let theta = ParamVector::initial(&backend, model.layout(), 1).unwrap();
         let optimizer = Sgd::new().with_momentum(0.9).unwrap();
         Self { model, backend, batch, statistics, theta, optimizer }
