@@ -1,12 +1,14 @@
 //! Optimisers: how θ moves along a direction. One file each; the learning rate is an argument of the step.
 
 mod ada_bound;
+mod ada_hessian;
 mod adagrad;
 mod adai;
 mod adam;
 mod adam_w;
 mod ams_grad;
 mod grouped;
+mod hutchinson;
 mod keys;
 mod lion;
 mod moments;
@@ -14,7 +16,9 @@ mod n_adam;
 mod padam;
 mod r_adam;
 mod rms_prop;
+mod sassha;
 mod sgd;
+mod sophia_h;
 mod state;
 mod yogi;
 
@@ -62,6 +66,9 @@ optimizers! {
     padam::Padam,
     adai::Adai,
     lion::Lion,
+    sophia_h::SophiaH,
+    ada_hessian::AdaHessian,
+    sassha::Sassha,
 }
 
 /// Moves θ along a direction. The only place where θ changes.

@@ -1,7 +1,8 @@
-//! Every registered optimiser against the values of an independent implementation: `golden-optimizers/NAME.txt`, made by `make.py` there.
+//! Every registered optimiser against the values of an independent implementation: `golden-optimizers/NAME.txt`, made by `make.py` there, or
+//! by `hutchinson.py` for those that hear of the Hessian.
 
 use gnr_core::{
-    optimizer,
+    Optimizer, optimizer,
     registry::{Domain, Entry, Value, Values},
 };
 
@@ -35,6 +36,22 @@ fn gradient(t: usize) -> Vec<f64> {
     (0..6).map(|i| (((7 * t + 5 * i) % 11) as f64 - 5.0) / 4.0).collect()
 }
 
+/// The estimate of the Hessian's diagonal before step t of `hutchinson.py`: z ⊙ Hz.
+fn estimate(t: usize) -> Vec<f64> {
+    let sign = |i: usize| if (5 * t + 3 * i + t * i) % 4 < 2 { 1.0 } else { -1.0 };
+    let entry = |i: usize, j: usize| (((3 * (i + j) + i * j + t) % 7) as f64 - 3.0) / 4.0;
+    (0..6).map(|i| sign(i) * (0..6).map(|j| entry(i, j) * sign(j)).sum::<f64>()).collect()
+}
+
+/// Hands over the estimate before step t, from 1, where the settings ask for one.
+fn hear(optimizer: &mut dyn Optimizer<Vec<f64>>, values: &Values, t: usize) {
+    if let Some(Value::Integer(every)) = values.get("hessian_every")
+        && (t as u64 - 1).is_multiple_of(*every)
+    {
+        optimizer.curvature(&estimate(t)).unwrap();
+    }
+}
+
 /// θ of each step, relative to its size, as closely as the order of the operations allows.
 #[test]
 fn every_optimizer_has_the_values_of_its_reference() {
@@ -56,6 +73,7 @@ fn every_optimizer_has_the_values_of_its_reference() {
             let (lr, mut theta) = (values.number("lr").unwrap(), start());
             for t in 1..=12 {
                 let rate = lr * [1.0, 0.5, 0.25][(t - 1) / 4];
+                hear(&mut optimizer, &values, t);
                 optimizer.step(&mut theta, &gradient(t), rate).unwrap();
                 let row: Vec<f64> = lines.next().unwrap().split(' ').map(|x| x.parse().unwrap()).collect();
                 assert_eq!(row.len(), theta.len());
@@ -82,10 +100,12 @@ fn every_key_changes_the_steps() {
             let mut optimizer = optimizer::build::<Vec<f64>>(values).unwrap();
             let mut theta = start();
             // Late enough for what begins after some steps.
-            for t in 1..=60 {
-                // One coordinate is small, where bounds act.
+            for t in 1..=60_usize {
+                // One coordinate is small, where bounds act, and one tiny, where constants do that keep quotients finite.
                 let mut wave: Vec<f64> = (1..=6).map(|i| (t as f64 * f64::from(i)).sin()).collect();
                 wave[0] *= 1e-3;
+                wave[3] *= 1e-13;
+                hear(&mut optimizer, values, t);
                 optimizer.step(&mut theta, &wave, 0.05).unwrap();
             }
             theta
