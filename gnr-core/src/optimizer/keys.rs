@@ -37,3 +37,28 @@ pub(super) const fn eps(default: f64) -> Key {
     // Zero would make 0/0 of a parameter whose gradient vanishes.
     Key::number("eps", Interval::POSITIVE, default, "ε beside the root")
 }
+
+/// β₁ and β₂ of methods that average estimates of the Hessian's diagonal.
+pub(super) const fn diagonal_betas(default: &'static [f64; 2]) -> Key {
+    Key::pair("betas", Interval::RATE, default, "decay rates β₁ and β₂ of the momentum and of the diagonal")
+}
+
+/// The period of the estimates. (The optimiser hears them; who trains makes them, as this key says.)
+pub(super) const fn hessian_every(default: u64) -> Key {
+    Key::integer(
+        "hessian_every",
+        1,
+        default,
+        "period k: the diagonal of the Hessian is estimated on the steps 0, k, 2k, …",
+    )
+}
+
+/// The power of the Hessian's diagonal.
+pub(super) const fn hessian_power(default: f64) -> Key {
+    Key::number(
+        "hessian_power",
+        Interval::FRACTION,
+        default,
+        "the power of the Hessian's diagonal that divides the momentum",
+    )
+}

@@ -1,6 +1,7 @@
 //! Optimisers: how θ moves along a direction. One file each; the learning rate is an argument of the step.
 
 mod ada_bound;
+mod ada_hessian;
 mod adagrad;
 mod adai;
 mod adam;
@@ -8,6 +9,7 @@ mod adam_w;
 mod ams_grad;
 mod averaging;
 mod grouped;
+mod hutchinson;
 mod keys;
 mod lion;
 mod moments;
@@ -16,9 +18,11 @@ mod n_adam;
 mod padam;
 mod r_adam;
 mod rms_prop;
+mod sassha;
 mod schedule_free_adam_w;
 mod schedule_free_sgd;
 mod sgd;
+mod sophia_h;
 mod state;
 mod yogi;
 
@@ -69,6 +73,9 @@ optimizers! {
     muon::Muon,
     schedule_free_sgd::ScheduleFreeSgd,
     schedule_free_adam_w::ScheduleFreeAdamW,
+    sophia_h::SophiaH,
+    ada_hessian::AdaHessian,
+    sassha::Sassha,
 }
 
 /// Moves θ along a direction. The only place where θ changes.

@@ -35,11 +35,15 @@ impl<V, const N: usize> State<V, N> {
 }
 
 impl<V: Vector, const N: usize> State<V, N> {
+    /// The dimension of its vectors, once there are some.
+    pub(super) fn dim(&self) -> Option<usize> {
+        self.vectors.as_ref().and_then(|vectors| vectors.first()).map(V::dim)
+    }
+
     /// Checks, before anything changes, that θ, direction and state live in one space.
     pub(super) fn check(&self, operation: &'static str, theta: &V, direction: &V) -> Result<()> {
         same_dim(operation, theta.dim(), direction.dim())?;
-        let of_state = self.vectors.as_ref().and_then(|vectors| vectors.first());
-        of_state.map_or(Ok(()), |vector| same_dim(operation, theta.dim(), vector.dim()))
+        self.dim().map_or(Ok(()), |dim| same_dim(operation, theta.dim(), dim))
     }
 
     /// Begins a step: its number from 1, and the vectors.

@@ -2,7 +2,7 @@
 
 use super::{Needs, Penalty};
 use crate::{
-    Evaluation, GradOracle, HvpOracle, NormGradient, Products, Quantity, Result, Use, Vector,
+    Evaluation, GradOracle, HvpOracle, NormGradient, Pass, Products, Quantity, Result, Use, Vector,
     error::{at_perturbed_point, finite},
 };
 
@@ -77,21 +77,32 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
     /// # Cost
     /// One gradient and one vector the first time, nothing afterwards.
     pub fn ahead(&mut self, which: Ahead) -> Result<O::Vector> {
-        let announced = &mut self.announced.ahead;
-        if let Some(index) = announced.iter().position(|announced| *announced == which) {
-            announced.swap_remove(index);
-        }
-        let again = announced.contains(&which);
+        let again = self.asks_ahead(which);
         if let Some(index) = self.ahead.iter().position(|(known, _)| *known == which) {
             return Ok(if again { self.ahead[index].1.clone() } else { self.ahead.swap_remove(index).1 });
         }
-        let mut point = self.here.at.clone().into_owned();
-        point.axpy(which.radius / (self.here.grad_norm + which.xi), &self.here.grad)?;
+        let point = self.point_ahead(which)?;
         let grad = self.gradient(point)?;
         if again {
             self.ahead.push((which, grad.clone()));
         }
         Ok(grad)
+    }
+
+    /// Notes that one of those who announced a gradient ahead asks for it; whether another will.
+    fn asks_ahead(&mut self, which: Ahead) -> bool {
+        let announced = &mut self.announced.ahead;
+        if let Some(index) = announced.iter().position(|announced| *announced == which) {
+            announced.swap_remove(index);
+        }
+        announced.contains(&which)
+    }
+
+    /// θ + r·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ).
+    fn point_ahead(&self, which: Ahead) -> Result<O::Vector> {
+        let mut point = self.here.at.clone().into_owned();
+        point.axpy(which.radius / (self.here.grad_norm + which.xi), &self.here.grad)?;
+        Ok(point)
     }
 
     /// ∇L̂(θ + r·d/(‖d‖ + ξ)): the gradient at distance r along a vector.
@@ -205,6 +216,29 @@ impl<O: HvpOracle> StepContext<'_, O> {
         self.announced.products = self.announced.products.saturating_sub(1);
         let record = if self.announced.products > 0 { Use::Again } else { Use::Last };
         self.oracle.hvp(self.here, v, record)
+    }
+
+    /// ∇²L̂(θ')·v at the point θ' where [`ahead`](Self::ahead) takes its gradient.
+    ///
+    /// The gradient of the evaluation is kept for those who announced it and did not ask yet.
+    ///
+    /// # Errors
+    /// Those of the oracle; what is not finite is named as of a perturbed point.
+    ///
+    /// # Cost
+    /// One gradient, one product and one vector; while they last, a second record.
+    pub fn product_ahead(&mut self, which: Ahead, v: &O::Vector) -> Result<O::Vector> {
+        let again = self.asks_ahead(which);
+        let point = self.point_ahead(which)?;
+        let order = self.oracle.products().order();
+        let there = self.oracle.evaluate(&point, Pass::Probe, order).map_err(at_perturbed_point)?;
+        let product = self.oracle.hvp(&there, v, Use::Last).map_err(at_perturbed_point)?;
+        match self.ahead.iter().position(|(known, _)| *known == which) {
+            None if again => self.ahead.push((which, there.grad)),
+            Some(index) if !again => drop(self.ahead.swap_remove(index)),
+            _ => {}
+        }
+        Ok(product)
     }
 
     /// f = ∇‖∇L̂‖ at θ_t (line 6 of Algorithm 1).

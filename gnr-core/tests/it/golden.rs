@@ -1,8 +1,9 @@
-//! Every registered optimiser against the values of an independent implementation: `golden-optimizers/NAME.txt`, made by `make.py` there.
+//! Every registered optimiser against the values of an independent implementation: `golden-optimizers/NAME.txt`, made by `make.py` there, or
+//! by `hutchinson.py` for those that hear of the Hessian.
 
 use crate::leafy::Leafy;
 use gnr_core::{
-    optimizer,
+    Optimizer, optimizer,
     registry::{Domain, Entry, Value, Values},
 };
 
@@ -46,6 +47,22 @@ fn close(found: &[f64], line: &str, what: &str) {
     }
 }
 
+/// The estimate of the Hessian's diagonal before step t of `hutchinson.py`: z ⊙ Hz.
+fn estimate(t: usize) -> Vec<f64> {
+    let sign = |i: usize| if (5 * t + 3 * i + t * i) % 4 < 2 { 1.0 } else { -1.0 };
+    let entry = |i: usize, j: usize| (((3 * (i + j) + i * j + t) % 7) as f64 - 3.0) / 4.0;
+    (0..6).map(|i| sign(i) * (0..6).map(|j| entry(i, j) * sign(j)).sum::<f64>()).collect()
+}
+
+/// Hands over the estimate before step t, from 1, where the settings ask for one.
+fn hear(optimizer: &mut dyn Optimizer<Leafy>, values: &Values, shapes: &str, t: usize) {
+    if let Some(Value::Integer(every)) = values.get("hessian_every")
+        && (t as u64 - 1).is_multiple_of(*every)
+    {
+        optimizer.curvature(&Leafy::new(shapes, &estimate(t))).unwrap();
+    }
+}
+
 /// θ of each step, relative to its size, as closely as the order of the operations allows.
 #[test]
 fn every_optimizer_has_the_values_of_its_reference() {
@@ -78,6 +95,7 @@ fn every_optimizer_has_the_values_of_its_reference() {
                     [1.0, 0.5, 0.25][(t - 1) / 4]
                 };
                 let rate = lr * share;
+                hear(&mut optimizer, &values, shapes, t);
                 optimizer.step(&mut theta, &Leafy::new(shapes, &gradient(t)), rate).unwrap();
                 close(&theta.values(), lines.next().unwrap(), &format!("{name}, {case}, step {t}"));
             }
@@ -101,10 +119,12 @@ fn every_key_changes_the_steps() {
             let mut optimizer = optimizer::build::<Leafy>(values).unwrap();
             let mut theta = Leafy::new("2x2,2", &start());
             // Late enough for what begins after some steps.
-            for t in 1..=60 {
-                // One coordinate is small, where bounds act.
+            for t in 1..=60_usize {
+                // One coordinate is small, where bounds act, and one tiny, where constants do that keep quotients finite.
                 let mut wave: Vec<f64> = (1..=6).map(|i| (t as f64 * f64::from(i)).sin()).collect();
                 wave[0] *= 1e-3;
+                wave[3] *= 1e-13;
+                hear(&mut optimizer, values, "2x2,2", t);
                 optimizer.step(&mut theta, &Leafy::new("2x2,2", &wave), 0.05).unwrap();
             }
             theta

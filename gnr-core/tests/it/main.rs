@@ -19,6 +19,7 @@ mod regularizer_relations;
 mod regularizers;
 mod sam_variants;
 mod schedules;
+mod second_order;
 mod vectors;
 
 use gnr_core::{

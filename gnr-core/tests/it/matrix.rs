@@ -4,7 +4,8 @@ use crate::{ok, oracle};
 use gnr_core::{
     CentralDiff, Clip, Cosine, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle, InverseSqrt, Leaf,
     Leaves, Method, Optimizer, Order, Pass, Proportional, Regularizer, Sam, Schedule, Sgd, optimizer,
-    registry::{self, Values, find},
+    registry::{self, Value, Values, find},
+    regularizer::HessianDiagonal,
     schedule::{self, Span},
     testing::{LogisticRegression, Problem, ProblemOracle, conformance::check_optimizer},
 };
@@ -39,6 +40,11 @@ const OPTIMIZERS: &[(&str, &str)] = &[
     ("muon", "lr=0.01 adam_lr=0.01"),
     ("schedule-free-sgd", "lr=0.1"),
     ("schedule-free-adamw", "lr=0.01"),
+    ("sophia-h", "lr=0.01"),
+    ("sophia-h", "lr=0.01 gamma=0.5 hessian_every=3"),
+    ("adahessian", "lr=0.1"),
+    ("adahessian", "lr=0.1 hessian_power=0.5 hessian_every=5"),
+    ("sassha", "lr=0.1"),
 ];
 
 /// A line with its settings read.
@@ -51,6 +57,14 @@ impl Line {
     /// A fresh one.
     fn make(&self) -> Box<dyn Optimizer<V>> {
         ok(optimizer::build(&self.values))
+    }
+
+    /// What it wants to know of the Hessian.
+    fn diagonal(&self) -> Option<Every<HessianDiagonal>> {
+        match self.values.get("hessian_every") {
+            Some(Value::Integer(every)) => Some(ok(Every::new(HessianDiagonal::new(7), *every))),
+            _ => None,
+        }
     }
 }
 
@@ -69,24 +83,30 @@ fn every_registered_optimizer_has_a_line() {
     }
 }
 
-/// What a step costs, with the default settings: the vectors that are kept, and nothing asked of an oracle, which an optimiser does not see.
+/// What a step costs, with the default settings: the vectors that are kept, and the products of the estimates that it hears of. (It asks
+/// nothing of an oracle, which an optimiser does not see.)
 #[test]
 fn every_optimizer_keeps_as_many_vectors_as_it_says() {
     for entry in optimizer::entries() {
-        let mut built = ok(optimizer::build::<V>(&ok(entry.values([]))));
+        let values = ok(entry.values([]));
+        let mut built = ok(optimizer::build::<V>(&values));
         let mut theta = vec![1.0, -1.0];
         for _ in 0..3 {
+            ok(built.curvature(&vec![2.0, 0.5]));
             ok(built.step(&mut theta, &vec![0.5, 0.25], 0.01));
         }
         let mut leaves = Leaves::new();
         ok(built.save(&mut leaves));
         let vectors = leaves.values().filter(|leaf| matches!(leaf, Leaf::Vector(_))).count();
         assert_eq!(vectors, entry.cost.vectors as usize, "{}", entry.name);
-        assert_eq!((entry.cost.gradients, entry.cost.products), (0.0, 0.0), "{}", entry.name);
+        let products = values.integer("hessian_every").map_or(0.0, |every| 1.0 / every as f64);
+        assert_eq!((entry.cost.gradients, entry.cost.products), (0.0, products), "{}", entry.name);
     }
 }
 
 type AnyRegularizer = Box<dyn for<'o> Regularizer<Oracle<'o>>>;
+/// With the estimates that the optimiser asks for.
+type WithDiagonal = (Option<Every<HessianDiagonal>>, AnyRegularizer);
 
 fn regularizers() -> Vec<Made<AnyRegularizer>> {
     let entries: &[Made<AnyRegularizer>] = &[
@@ -177,7 +197,7 @@ fn problem() -> LogisticRegression {
 
 /// Steps `from..to` over six batches in turn.
 fn train(
-    method: &mut Method<AnyRegularizer, Box<dyn Optimizer<V>>, &dyn Schedule>,
+    method: &mut Method<WithDiagonal, Box<dyn Optimizer<V>>, &dyn Schedule>,
     theta: &mut V,
     from: u64,
     to: u64,
@@ -208,7 +228,7 @@ fn every_combination_trains_and_resumes() {
             for (regularizer_name, regularizer) in &regularizers() {
                 let name = format!("{} / {regularizer_name} / {schedule_name}", line.name);
                 let method = || Method {
-                    regularizer: regularizer(),
+                    regularizer: (line.diagonal(), regularizer()),
                     optimizer: line.make(),
                     learning_rate: &**schedule,
                     clip: ok(Clip::norm(10.0)),

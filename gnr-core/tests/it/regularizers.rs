@@ -415,7 +415,7 @@ fn a_sample_is_a_fraction() {
 
 /// An optimiser that keeps what it hears of the Hessian, and does not move.
 #[derive(Default)]
-struct Listener(Vec<Vec<f64>>);
+pub(crate) struct Listener(pub(crate) Vec<Vec<f64>>);
 
 impl gnr_core::Checkpoint<Vec<f64>> for Listener {
     fn save(&self, _: &mut dyn gnr_core::StateSink<Vec<f64>>) -> Result<()> {

@@ -6,6 +6,8 @@ use crate::{Checkpoint, Error, Leaf, Leaves, Optimizer, Result};
 /// Checks an optimiser over `Vec<f64>`: it minimises a quadratic with learning rate `lr`, is deterministic, refuses wrong
 /// dimensions before θ changes, and its checkpoint resumes bit for bit after any number of steps, none included.
 ///
+/// It hears the diagonal of the Hessian ([`Optimizer::curvature`]) before every other step, the first included.
+///
 /// `make` gives a fresh optimiser without weight decay strong enough to hide the minimum at 0.
 ///
 /// # Panics
@@ -13,7 +15,9 @@ use crate::{Checkpoint, Error, Leaf, Leaves, Optimizer, Result};
 pub fn check_optimizer<P: Optimizer<Vec<f64>>>(make: impl Fn() -> P, lr: f64) {
     let run = || -> Result<()> {
         descends(&mut make(), lr)?;
-        resumes(&make, lr)
+        resumes(&make, lr)?;
+        resumes_after_an_estimate(&make, lr)?;
+        refuses_estimates(&make, lr)
     };
     if let Err(error) = run() {
         panic!("the optimiser failed: {error}");
@@ -23,6 +27,8 @@ pub fn check_optimizer<P: Optimizer<Vec<f64>>>(make: impl Fn() -> P, lr: f64) {
 }
 
 const START: [f64; 3] = [1.0, -2.0, 0.5];
+/// The Hessian of the quadratic.
+const DIAGONAL: [f64; 3] = [1.0, 0.5, 2.0];
 
 fn advance<P: Optimizer<Vec<f64>>>(
     optimizer: &mut P,
@@ -30,8 +36,11 @@ fn advance<P: Optimizer<Vec<f64>>>(
     lr: f64,
     steps: usize,
 ) -> Result<()> {
-    let problem = Quadratic::diagonal(&[1.0, 0.5, 2.0]);
-    for _ in 0..steps {
+    let problem = Quadratic::diagonal(&DIAGONAL);
+    for step in 0..steps {
+        if step % 2 == 0 {
+            optimizer.curvature(&DIAGONAL.to_vec())?;
+        }
         let (_, grad) = problem.value_and_gradient(theta);
         optimizer.step(theta, &grad, lr)?;
     }
@@ -40,7 +49,7 @@ fn advance<P: Optimizer<Vec<f64>>>(
 
 fn descends<P: Optimizer<Vec<f64>>>(optimizer: &mut P, lr: f64) -> Result<()> {
     let mut theta = START.to_vec();
-    let problem = Quadratic::diagonal(&[1.0, 0.5, 2.0]);
+    let problem = Quadratic::diagonal(&DIAGONAL);
     let (before, _) = problem.value_and_gradient(&theta);
     advance(optimizer, &mut theta, lr, 2000)?;
     let (after, _) = problem.value_and_gradient(&theta);
@@ -76,6 +85,29 @@ fn resumes<P: Optimizer<Vec<f64>>>(make: &impl Fn() -> P, lr: f64) -> Result<()>
     Ok(())
 }
 
+/// An estimate that was heard and not used yet is part of the state, before the first step as well.
+fn resumes_after_an_estimate<P: Optimizer<Vec<f64>>>(make: &impl Fn() -> P, lr: f64) -> Result<()> {
+    for steps in [0, 3] {
+        let (mut whole, mut theta) = (make(), START.to_vec());
+        advance(&mut whole, &mut theta, lr, steps)?;
+        whole.curvature(&vec![3.0, -1.0, 0.25])?;
+        let mut leaves = saved(&whole)?;
+        let mut resumed = make();
+        resumed.load(&mut leaves)?;
+        assert_eq!(
+            saved(&resumed)?,
+            leaves,
+            "saving after loading an estimate gives other leaves ({steps} steps)"
+        );
+        let mut other = theta.clone();
+        for (optimizer, point) in [(&mut whole, &mut theta), (&mut resumed, &mut other)] {
+            optimizer.step(point, &vec![0.5, -0.25, 1.0], lr)?;
+        }
+        assert_eq!(theta, other, "the step after an estimate differs, resumed at step {steps}");
+    }
+    Ok(())
+}
+
 fn refuses<P: Optimizer<Vec<f64>>>(optimizer: &mut P, lr: f64) {
     let mut theta = START.to_vec();
     let result = optimizer.step(&mut theta, &vec![1.0; 2], lr);
@@ -85,6 +117,25 @@ fn refuses<P: Optimizer<Vec<f64>>>(optimizer: &mut P, lr: f64) {
         "a direction of dimension 2 for θ of 3 must be Error::DimensionMismatch, got {result:?}"
     );
     assert_eq!(theta, START, "θ changed although the step was refused");
+}
+
+/// Who keeps something of an estimate refuses one of another dimension, and keeps nothing of it.
+fn refuses_estimates<P: Optimizer<Vec<f64>>>(make: &impl Fn() -> P, lr: f64) -> Result<()> {
+    for steps in [1, 2] {
+        let mut optimizer = make();
+        advance(&mut optimizer, &mut START.to_vec(), lr, steps)?;
+        let before = saved(&optimizer)?;
+        let result = optimizer.curvature(&vec![1.0; 2]);
+        assert!(
+            matches!(result, Ok(()) | Err(Error::DimensionMismatch { .. })),
+            "an estimate of dimension 2 for θ of 3 must be Error::DimensionMismatch, got {result:?}"
+        );
+        assert_eq!(saved(&optimizer)?, before, "an estimate of another dimension changed the state");
+        optimizer.curvature(&DIAGONAL.to_vec())?;
+        let keeps = saved(&optimizer)? != before;
+        assert!(result.is_err() || !keeps, "an estimate of dimension 2 for θ of 3 was not refused");
+    }
+    Ok(())
 }
 
 /// Each leaf in turn replaced by one of the wrong type: an error, and the state stays.
