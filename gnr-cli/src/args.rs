@@ -157,21 +157,23 @@ impl std::str::FromStr for Arms {
     }
 }
 
-/// Train by a recipe
-///
-/// Without a recipe: ResNet-8 with SGD + GNR on the embedded digits of which 40 % have wrong labels. Ctrl-C ends after the current step, with a
-/// checkpoint. Exit code: 0 finished, 130 interrupted, 1 error, 2 usage.
-#[derive(Args)]
-#[command(after_help = "Examples:\n  \
+const TRAIN_EXAMPLES: &str = "Examples:\n  \
     gnr train\n  \
     gnr train my.toml --out runs/mine\n  \
     gnr train digits --set train.epochs=5 --set optimizer.lr=0.05 --set method.sam=true\n  \
     gnr train --set method.gnr.hvp=forward-difference\n  \
     gnr train --set method.gnr.from_epoch=20 --set train.average.kind=swa\n  \
     gnr train --set method.gnr=false --set method.sam=true --set method.group=16\n  \
-    gnr train --set optimizer.name=adamw --set schedule.name=step      gnr methods lists names and keys\n  \
+    gnr train --set optimizer.name=adamw --set schedule.name=step\n  \
     gnr train my.toml --set model.weights=published.pth --set model.load=new-head --set model.freeze=backbone\n  \
-    gnr train cifar10-resnet18 --dry-run          print the whole recipe, check the data, train nothing")]
+    gnr train cifar10-resnet18 --dry-run          print the whole recipe, check the data, train nothing";
+
+/// Train by a recipe
+///
+/// Without a recipe: ResNet-8 with SGD + GNR on the embedded digits of which 40 % have wrong labels. Ctrl-C ends after the current step, with a
+/// checkpoint. Exit code: 0 finished, 130 interrupted, 1 error, 2 usage.
+#[derive(Args)]
+#[command(after_help = crate::methods::named(TRAIN_EXAMPLES))]
 pub(crate) struct Train {
     /// A TOML file, or the name of a built-in recipe (see `gnr train --list`) [default: digits-noisy]
     pub(crate) recipe: Option<String>,

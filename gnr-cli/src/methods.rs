@@ -31,6 +31,16 @@ pub(crate) fn methods(arguments: &args::Methods) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The examples of a help text, and below them the names of every kind of method.
+pub(crate) fn named(examples: &str) -> String {
+    let mut text = examples.to_owned();
+    for Kind { title, section, entries } in kinds() {
+        let names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+        let _ = write!(text, "\n\n{title}, {section}.name (gnr methods NAME for keys): {}", names.join(", "));
+    }
+    text
+}
+
 /// A kind in short: name, equation, keys with their defaults, cost and reference of each method.
 fn listing(kind: &Kind) -> String {
     let mut text = format!("{}, [{}] in a recipe (gnr methods NAME for more)\n", kind.title, kind.section);

@@ -88,6 +88,7 @@ fn listings() {
         (&["data", "bench", "--batches", "2"], "% of the time waiting for images"),
         (&["train", "--list"], "cifar10-resnet20-sam-gnr"),
         (&["train", "--help"], "Examples:"),
+        (&["train", "--help"], "schedule-free-adamw"),
     ] {
         let (code, stdout, _) = run(arguments);
         assert!(code == 0 && stdout.contains(expected), "{arguments:?}: {stdout}");
