@@ -77,7 +77,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("a beta of 1", "optimizer={name=\"adam\",betas=[0.9,1.0]}"),
     ("betas for SGD", "optimizer.betas=[0.9,0.99]"),
     ("a negative weight decay", "optimizer.weight_decay=-1e-4"),
-    ("an unknown optimiser", "optimizer.name=adagrad"),
+    ("an unknown optimiser", "optimizer.name=adamx"),
     ("an unknown exception of weight decay", "optimizer.no_decay=bias"),
     ("a group of no tensor", "optimizer.group=[{match=\"layer9.*\",lr_scale=0.1}]"),
     ("an unknown schedule", "schedule.name=linear"),

@@ -109,7 +109,7 @@ fn every_method_is_listed_and_described() {
         }
     }
     let (code, _, stderr) = run(&["methods", "lyon"]);
-    assert!(code == 1 && stderr.contains("no method is called `lyon`; known are sgd, adam"), "{stderr}");
+    assert!(code == 1 && stderr.contains("no method is called `lyon`; known are sam, asam"), "{stderr}");
 }
 
 #[test]

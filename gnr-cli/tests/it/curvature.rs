@@ -54,7 +54,7 @@ fn what_cannot_be_measured_is_said() {
         (&["spectrum", &net, "--top", "2", "--bottom", "2"], 2, "cannot be used with"),
         (&["trace", &net, "--subset", "many"], 2, "200-per-class"),
         (&["trace", &net, "--subset", "1000-per-class"], 1, "has only"),
-        (&["trace", &net, "--confidence", "2"], 1, "confidence must be in (0, 1)"),
+        (&["trace", &net, "--confidence", "2"], 1, "confidence 2: must lie in (0, 1)"),
         (&["density", "nothing.safetensors"], 1, "nothing.safetensors"),
     ] {
         let (found, stdout, stderr) = run(arguments);
