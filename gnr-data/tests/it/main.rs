@@ -1,11 +1,7 @@
 //! What the data crate promises, one module a topic. Layouts are tested on small generated trees with every kind of
-//! damage, and on real data where it is installed.
+//! damage, and on real data where it is asked for.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "helpers of tests fail by panicking and say what they skip"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod archives;
 mod augment;

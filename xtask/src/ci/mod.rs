@@ -156,8 +156,8 @@ fn tests(ignored: bool) -> Command {
 /// When a stage fails, or `--only` or `--skip` names none.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut stages = stages();
-    let named = arguments.only.iter().chain(&arguments.skip);
-    if let Some(unknown) = named.into_iter().find(|name| !stages.iter().any(|stage| stage.name == **name)) {
+    let mut named = arguments.only.iter().chain(&arguments.skip);
+    if let Some(unknown) = named.find(|name| !stages.iter().any(|stage| stage.name == **name)) {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
         bail!("no stage is called `{unknown}`; there are {}", names.join(", "));
     }
