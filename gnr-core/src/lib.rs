@@ -5,7 +5,8 @@
 //!
 //! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`], [`FromStep`],
 //!   tuples;
-//! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], and [`Grouped`] for parameter groups;
+//! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], the others of [`optimizer`], and [`Grouped`] for parameter
+//!   groups;
 //! - **schedules**, pure functions of the step;
 //! - **averages** of the points passed through, beside training: [`Ema`], [`Swa`];
 //!
@@ -84,8 +85,10 @@ pub use regularizer::{
     Ahead, AnyRegularizer, Change, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam,
     StepContext,
 };
-pub use schedule::{Cosine, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
-pub use vector::{Elementwise, Map, Partition, Real, Signs, Vector, join_leaves, random_signs, split_leaves};
+pub use schedule::{Cosine, InverseSqrt, Linear, Milestones, Proportional, Schedule, StepDecay, WarmUp};
+pub use vector::{
+    Elementwise, Map, Matrices, Partition, Real, Signs, Vector, join_leaves, random_signs, split_leaves,
+};
 
 /// The example in README.md, as a test.
 #[cfg(doctest)]

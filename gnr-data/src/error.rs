@@ -66,7 +66,7 @@ pub enum DataError {
 
     /// The file ends too early.
     #[error(
-        "{}: truncated: {what} needs {expected} bytes, the data ends at offset {found}", .path.display()
+        "{}: truncated: expected {what} up to offset {expected}, the data ends at offset {found}", .path.display()
     )]
     Truncated {
         /// The file.
@@ -359,6 +359,15 @@ pub enum DataError {
         found: String,
     },
 
+    /// An archive is cut, or breaks the rules of its format.
+    #[error("{}: damaged archive: {reason}", .path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What its reader says.
+        reason: String,
+    },
+
     /// An archive has an entry that is not unpacked.
     #[error("{}: entry `{entry}` is refused: {reason}", .path.display())]
     UnsafeArchive {
@@ -454,6 +463,7 @@ impl DataError {
                 | Self::NoImages { .. }
                 | Self::Decode { .. }
                 | Self::Checksum { .. }
+                | Self::Archive { .. }
         )
     }
 

@@ -71,5 +71,7 @@ pub use source::files::Keep;
 pub use source::folder::open_folder;
 pub use source::idx::{IdxArray, read_idx};
 pub use source::imagenet::imagenet_wnids;
+#[cfg(feature = "testing")]
+pub use source::testing;
 pub use split::{HoldOut, Subset, Views, stratified_split};
 pub use verify::{VerifyReport, verify};

@@ -131,7 +131,7 @@ pub enum Unpack {
     },
 }
 
-static REGISTRY: [DatasetInfo; 17] = [
+static REGISTRY: &[DatasetInfo] = &[
     digits::INFO,
     mnist::MNIST,
     mnist::FASHION_MNIST,
@@ -153,7 +153,7 @@ static REGISTRY: [DatasetInfo; 17] = [
 
 /// All data sets.
 pub fn registry() -> &'static [DatasetInfo] {
-    &REGISTRY
+    REGISTRY
 }
 
 /// The data set called `name`.

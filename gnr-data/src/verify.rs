@@ -1,6 +1,6 @@
 //! Looking for files that are damaged or cannot be read: everything below a folder that has a known format is read to its end.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -79,7 +79,12 @@ fn starts_as_pickle(path: &Path) -> bool {
 /// Decompresses to nowhere: blocks and checksum.
 fn gunzip(path: &Path) -> Result<()> {
     let file = std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
-    let mut decoder = Members::new(std::io::BufReader::new(file));
+    decompress(path, std::io::BufReader::new(file))
+}
+
+/// [`gunzip`] of the file at `path`, open as `reader`.
+pub(crate) fn decompress(path: &Path, reader: impl BufRead) -> Result<()> {
+    let mut decoder = Members::new(reader);
     let (mut buffer, mut offset) = (vec![0; 1 << 16], 0);
     loop {
         match decoder.read(&mut buffer) {

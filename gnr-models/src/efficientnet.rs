@@ -5,7 +5,7 @@ use gnr_nn::{
     layers::{Conv2d, DropPath, Dropout, Linear},
 };
 
-use crate::{Architecture, ModelConfig, ModelError, Registered, residual::ConvNorm};
+use crate::{Architecture, ModelConfig, ModelError, Registered, registry::Naming, residual::ConvNorm};
 
 /// An EfficientNet: 3×3 stem with stride 2, stages of inverted bottlenecks, 1×1 head convolution, global average pool, linear
 /// classifier. Every convolution but the squeeze-and-excitation's is followed by BatchNorm.
@@ -267,6 +267,8 @@ impl SqueezeExcite {
 const TAN_AND_LE: &str = "Tan and Le, ICML 2019";
 
 impl Architecture for EfficientNet {
+    const NAMINGS: &'static [Naming] =
+        &[Naming { name: "EfficientNet of another publisher", for_file: |_| Box::new(canonical) }];
     const OPTIONS: &'static [&'static str] = &["dropout", "drop_path"];
     const REGISTERED: &'static [Registered] = &[
         Registered {
@@ -289,5 +291,117 @@ impl Architecture for EfficientNet {
         let net = Self::new(style, config.input[0], &B0, ENDS, config.classes);
         let drop_paths = config.drop_paths(net.blocks.len())?;
         Ok(net.with_noise(config.dropout_layer()?, &drop_paths))
+    }
+}
+
+/// Blocks of the seven stages of EfficientNet-B0 and -Lite0.
+const STAGES: [usize; 7] = [1, 2, 2, 3, 3, 4, 1];
+
+/// EfficientNet-B0/Lite0 as torchvision (`features.2.0.block.1.0.weight`), timm (`blocks.1.0.conv_dw.weight`) and
+/// lukemelas (`_blocks.1._depthwise_conv.weight`) name it → `block 1 depthwise.weight`.
+fn canonical(name: &str) -> Option<String> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let number = |text: &str| text.parse::<usize>().ok();
+    let in_stage = |stage: usize, block: usize| -> Option<usize> {
+        (block < *STAGES.get(stage)?).then(|| STAGES[..stage].iter().sum::<usize>() + block)
+    };
+    let (block, layer, leaf) = match parts[..] {
+        // lukemelas
+        ["_conv_stem", leaf] => return Some(format!("stem.{leaf}")),
+        ["_bn0", leaf] => return Some(format!("stem bn.{leaf}")),
+        ["_conv_head", leaf] => return Some(format!("head.{leaf}")),
+        ["_bn1", leaf] => return Some(format!("head bn.{leaf}")),
+        ["_fc", leaf] => return Some(format!("classifier.{leaf}")),
+        ["_blocks", block, layer, leaf] => {
+            let layer = match layer {
+                "_expand_conv" => "expand",
+                "_bn0" => "expand bn",
+                "_depthwise_conv" => "depthwise",
+                "_bn1" => "depthwise bn",
+                "_se_reduce" => "squeeze",
+                "_se_expand" => "excite",
+                "_project_conv" => "project",
+                "_bn2" => "project bn",
+                _ => return None,
+            };
+            (number(block)?, layer, leaf)
+        }
+        // timm
+        ["conv_stem", leaf] => return Some(format!("stem.{leaf}")),
+        ["bn1", leaf] => return Some(format!("stem bn.{leaf}")),
+        ["conv_head", leaf] => return Some(format!("head.{leaf}")),
+        ["bn2", leaf] => return Some(format!("head bn.{leaf}")),
+        ["classifier", leaf] => return Some(format!("classifier.{leaf}")),
+        ["blocks", stage, block, ref layer @ .., leaf] => {
+            let (stage, block) = (number(stage)?, number(block)?);
+            // The first stage does not expand, so its layers are counted one lower.
+            let layer = match (stage, layer) {
+                (_, ["se", "conv_reduce"]) => "squeeze",
+                (_, ["se", "conv_expand"]) => "excite",
+                (_, ["conv_dw"]) => "depthwise",
+                (0, ["bn1"]) => "depthwise bn",
+                (0, ["conv_pw"]) => "project",
+                (0, ["bn2"]) => "project bn",
+                (_, ["conv_pw"]) => "expand",
+                (_, ["bn1"]) => "expand bn",
+                (_, ["bn2"]) => "depthwise bn",
+                (_, ["conv_pwl"]) => "project",
+                (_, ["bn3"]) => "project bn",
+                _ => return None,
+            };
+            (in_stage(stage, block)?, layer, leaf)
+        }
+        // torchvision
+        ["features", "0", "0", leaf] => return Some(format!("stem.{leaf}")),
+        ["features", "0", "1", leaf] => return Some(format!("stem bn.{leaf}")),
+        ["features", "8", "0", leaf] => return Some(format!("head.{leaf}")),
+        ["features", "8", "1", leaf] => return Some(format!("head bn.{leaf}")),
+        ["classifier", "1", leaf] => return Some(format!("classifier.{leaf}")),
+        ["features", stage, block, "block", step, layer, leaf] => {
+            let stage = number(stage)?.checked_sub(1)?;
+            let step = number(step)? + usize::from(stage == 0);
+            let layer = match (step, layer) {
+                (0, "0") => "expand",
+                (0, "1") => "expand bn",
+                (1, "0") => "depthwise",
+                (1, "1") => "depthwise bn",
+                (2, "fc1") => "squeeze",
+                (2, "fc2") => "excite",
+                (3, "0") => "project",
+                (3, "1") => "project bn",
+                _ => return None,
+            };
+            (in_stage(stage, number(block)?)?, layer, leaf)
+        }
+        _ => return None,
+    };
+    Some(format!("block {block} {layer}.{leaf}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishers_names_of_one_tensor_are_equal() {
+        for names in [
+            [
+                "_blocks.0._depthwise_conv.weight",
+                "blocks.0.0.conv_dw.weight",
+                "features.1.0.block.0.0.weight",
+            ],
+            ["_blocks.0._bn2.bias", "blocks.0.0.bn2.bias", "features.1.0.block.2.1.bias"],
+            ["_blocks.2._se_reduce.bias", "blocks.1.1.se.conv_reduce.bias", "features.2.1.block.2.fc1.bias"],
+            [
+                "_blocks.15._project_conv.weight",
+                "blocks.6.0.conv_pwl.weight",
+                "features.7.0.block.3.0.weight",
+            ],
+            ["_bn1.running_var", "bn2.running_var", "features.8.1.running_var"],
+            ["_fc.weight", "classifier.weight", "classifier.1.weight"],
+        ] {
+            let translated = names.map(|name| canonical(name).unwrap());
+            assert_eq!([&translated[1], &translated[2]], [&translated[0]; 2], "{names:?}");
+        }
     }
 }

@@ -35,4 +35,4 @@ pub mod wide_resnet;
 
 pub use config::{ModelConfig, ModelError};
 pub use nonlinearity::{Activation, Nonlinearity, Norm};
-pub use registry::{AnyModel, Architecture, Registered, registry};
+pub use registry::{AnyModel, Architecture, Canonical, Naming, Registered, registry};

@@ -20,12 +20,26 @@ pub struct Registered {
     pub reference: &'static str,
 }
 
+/// A translation of names: those of one tensor by all publishers of a family are equal after it. `None` for other names.
+pub type Canonical = Box<dyn Fn(&str) -> Option<String>>;
+
+/// A vocabulary in which two publishers' names of one tensor are equal.
+#[derive(Clone, Copy)]
+pub struct Naming {
+    /// What reports call the other publishers' files.
+    pub name: &'static str,
+    /// The translation for a file with these names.
+    pub for_file: fn(&[&str]) -> Canonical,
+}
+
 /// A family of models that can be built by name.
 pub trait Architecture: Model + Sized {
     /// The names it answers to.
     const REGISTERED: &'static [Registered];
     /// The optional fields of [`ModelConfig`] that it takes; any other is refused.
     const OPTIONS: &'static [&'static str];
+    /// How other publishers name the same tensors. Default: as the model itself does.
+    const NAMINGS: &'static [Naming] = &[];
     /// Whether `name` is one of its: a registered one, or one that follows the family's pattern (`wrn40_4`).
     fn answers_to(name: &str) -> bool {
         Self::REGISTERED.iter().any(|known| known.name == name)
@@ -48,6 +62,11 @@ macro_rules! architectures {
         /// Every name that [`AnyModel::build`] knows.
         pub fn registry() -> Vec<Registered> {
             [$(<$model as Architecture>::REGISTERED),+].concat()
+        }
+
+        /// The other publishers' names of all families.
+        pub(crate) fn namings() -> Vec<Naming> {
+            [$(<$model as Architecture>::NAMINGS),+].concat()
         }
 
         /// The families that take an optional field of [`ModelConfig`].

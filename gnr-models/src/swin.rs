@@ -8,6 +8,7 @@ use gnr_nn::{
 
 use crate::{
     Architecture, ModelConfig, ModelError, Registered,
+    registry::Naming,
     transformer::{FeedForward, SelfAttention, by_rows},
 };
 
@@ -253,6 +254,13 @@ impl PatchMerging {
 }
 
 impl Architecture for SwinTransformer {
+    const NAMINGS: &'static [Naming] = &[Naming {
+        name: "Swin Transformer of another publisher",
+        for_file: |names| {
+            let merging_ends_stage = names.iter().any(|name| name.contains("layers.0.downsample."));
+            Box::new(move |name| canonical(name, merging_ends_stage))
+        },
+    }];
     const OPTIONS: &'static [&'static str] = &["dropout", "drop_path"];
     const REGISTERED: &'static [Registered] = &[Registered {
         name: "swin_t",
@@ -271,5 +279,68 @@ impl Architecture for SwinTransformer {
         let net = Self::new(&TINY, channels, config.classes);
         let drop_paths = config.drop_paths(net.num_blocks())?;
         Ok(net.with_noise(config.dropout_layer()?, &drop_paths))
+    }
+}
+
+/// Swin as torchvision (`features.1.0.mlp.3.weight`) and as Microsoft and timm (`layers.0.blocks.0.mlp.fc2.weight`) name it
+/// → `stage 0 block 0 mlp.fc2.weight`.
+///
+/// Patch merging is counted with the stage before it (Microsoft, timm before 0.9) or after: `merging_ends_stage`.
+fn canonical(name: &str, merging_ends_stage: bool) -> Option<String> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let number = |text: &str| text.parse::<usize>().ok();
+    Some(match parts[..] {
+        // torchvision
+        ["features", "0", "0", leaf] => format!("embed.{leaf}"),
+        ["features", "0", "2", leaf] => format!("embed norm.{leaf}"),
+        ["features", position, layer @ ("reduction" | "norm"), leaf] => {
+            format!("merge {} {layer}.{leaf}", number(position)?.checked_sub(2)? / 2)
+        }
+        ["features", position, block, ref rest @ ..] => {
+            let rest = match rest {
+                ["mlp", "0", leaf] => format!("mlp.fc1.{leaf}"),
+                ["mlp", "3", leaf] => format!("mlp.fc2.{leaf}"),
+                rest => rest.join("."),
+            };
+            format!("stage {} block {block} {rest}", number(position)?.checked_sub(1)? / 2)
+        }
+        // Microsoft, timm
+        ["patch_embed", "proj", leaf] => format!("embed.{leaf}"),
+        ["patch_embed", "norm", leaf] => format!("embed norm.{leaf}"),
+        ["layers", stage, "downsample", layer, leaf] => {
+            let after = if merging_ends_stage { number(stage)? } else { number(stage)?.checked_sub(1)? };
+            format!("merge {after} {layer}.{leaf}")
+        }
+        ["layers", stage, "blocks", block, ref rest @ ..] => {
+            format!("stage {stage} block {block} {}", rest.join("."))
+        }
+        // both
+        ["norm", leaf] => format!("norm.{leaf}"),
+        ["head", leaf] | ["head", "fc", leaf] => format!("head.{leaf}"),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishers_names_of_one_tensor_are_equal() {
+        let translated = |name| canonical(name, false).unwrap();
+        for (torchvision, timm) in [
+            ("features.0.2.weight", "patch_embed.norm.weight"),
+            (
+                "features.3.1.attn.relative_position_bias_table",
+                "layers.1.blocks.1.attn.relative_position_bias_table",
+            ),
+            ("features.5.0.mlp.3.bias", "layers.2.blocks.0.mlp.fc2.bias"),
+            ("features.2.reduction.weight", "layers.1.downsample.reduction.weight"),
+            ("head.bias", "head.fc.bias"),
+        ] {
+            assert_eq!(translated(torchvision), translated(timm));
+        }
+        let older = |name| canonical(name, true).unwrap();
+        assert_eq!(older("layers.0.downsample.norm.bias"), older("features.2.norm.bias"));
     }
 }

@@ -1,8 +1,8 @@
 //! θ and tangents as a backend's tensors: the `Vector` that the algorithms of gnr-core move.
 
 use gnr_core::{
-    Elementwise, Error as CoreError, Map, Partition, Result as CoreResult, Signs, Vector, join_leaves,
-    random::SplitMix64, random_signs, split_leaves,
+    Elementwise, Error as CoreError, Map, Matrices, Partition, Result as CoreResult, Signs, Vector,
+    join_leaves, random::SplitMix64, random_signs, split_leaves,
 };
 
 use crate::{Autodiff, Layout, Result, Role};
@@ -180,6 +180,52 @@ impl<B: Autodiff> Signs for ParamVector<B> {
             self.backend.upload(&random_signs(shape.iter().product(), seeds.next_u64()), shape)
         });
         Ok(Self::new(self.backend.clone(), tensors.collect::<Result<_>>()?))
+    }
+}
+
+/// Products are those of the backend.
+impl<B: Autodiff> Matrices for ParamVector<B> {
+    fn matrix(&self) -> Option<[usize; 2]> {
+        match &self.tensors[..] {
+            [only] => match self.backend.shape(only) {
+                [rows, rest @ ..] if !rest.is_empty() => Some([*rows, rest.iter().product()]),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+    fn gram(&self) -> CoreResult<Self> {
+        let ([rows, columns], x) = self.as_matrix()?;
+        let transposed = self.backend.permute(&x, &[1, 0])?;
+        let gram = if rows <= columns {
+            self.backend.matmul(&x, &transposed)?
+        } else {
+            self.backend.matmul(&transposed, &x)?
+        };
+        Ok(Self::new(self.backend.clone(), vec![gram]))
+    }
+    fn multiply_by(&mut self, square: &Self) -> CoreResult<()> {
+        let ([rows, columns], x) = self.as_matrix()?;
+        let (_, square) = square.as_matrix()?;
+        let product = if rows <= columns {
+            self.backend.matmul(&square, &x)?
+        } else {
+            self.backend.matmul(&x, &square)?
+        };
+        let shape = self.backend.shape(&self.tensors[0]).to_vec();
+        self.tensors[0] = self.backend.reshape(&product, &shape)?;
+        Ok(())
+    }
+}
+
+impl<B: Autodiff> ParamVector<B> {
+    /// The only tensor as a matrix, with its rows and columns.
+    fn as_matrix(&self) -> CoreResult<([usize; 2], B::Tensor)> {
+        let shape = self.matrix().ok_or_else(|| {
+            let shapes: Vec<_> = self.tensors.iter().map(|tensor| self.backend.shape(tensor)).collect();
+            CoreError::backend(format!("expected one tensor of two axes or more, found {shapes:?}"))
+        })?;
+        Ok((shape, self.backend.reshape(&self.tensors[0], &shape)?))
     }
 }
 

@@ -196,7 +196,13 @@ fn one(index: usize, run: &Run, threads: usize, board: &Mutex<Board<'_>>, stop: 
 /// Whether the error would meet every other run as well.
 fn disk_refuses(error: &TrainError) -> bool {
     let TrainError::Io { source, .. } = error else { return false };
-    matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
+    matches!(
+        source.kind(),
+        ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::FileTooLarge
+            | ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 /// What the runs share.

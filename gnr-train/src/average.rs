@@ -137,7 +137,7 @@ pub(crate) struct Source<'a, B: Autodiff> {
 }
 
 impl<B: Autodiff> Source<'_, B> {
-    fn statistics_at(
+    pub(crate) fn statistics_at(
         &self,
         theta: &ParamVector<B>,
         buffers: Buffers<B>,

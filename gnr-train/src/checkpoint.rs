@@ -60,6 +60,30 @@ pub struct Progress {
     pub extensions: Vec<Extension>,
 }
 
+impl Progress {
+    /// Refuses numbers that no run reaches: counting on would overflow.
+    fn check(&self) -> Result<(), String> {
+        let Sums { correct, images, flipped, .. } = &self.sums;
+        let counts = [
+            ("step", self.step),
+            ("epoch", self.epoch),
+            ("batch", self.batch),
+            ("gradient_evaluations", self.gradient_evaluations),
+            ("products", self.products),
+            ("sums.correct", *correct),
+            ("sums.images", *images),
+            ("sums.flipped.images", flipped.images),
+            ("sums.flipped.correct", flipped.correct),
+        ];
+        let penalties = self.sums.penalties.iter().map(|(name, (_, steps))| (name.as_str(), *steps));
+        let most = 1 << 53;
+        match counts.into_iter().chain(penalties).find(|(_, count)| *count > most) {
+            Some((name, count)) => Err(format!("expected at most {most} as `{name}`, found {count}")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A run that was given more epochs than it began with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extension {
@@ -311,7 +335,11 @@ impl CheckpointFile {
     /// # Errors
     /// A file that cannot be read, is not whole, or is of a later format; each names the file.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = WeightFile::open(path)?;
+        Self::of(path, WeightFile::open(path)?)
+    }
+
+    /// [`read`](Self::read) of the file at `path`, which is open.
+    pub(crate) fn of(path: &Path, file: WeightFile) -> Result<Self> {
         let problem = |problem: String| TrainError::Checkpoint { path: path.to_path_buf(), problem };
         let header = match file.metadata().get(ENTRY) {
             None => None,
@@ -322,6 +350,10 @@ impl CheckpointFile {
                     let found = header.format;
                     return Err(problem(format!("checkpoint format {found}, this program reads {FORMAT}")));
                 }
+                header
+                    .progress
+                    .check()
+                    .map_err(|wrong| problem(format!("damaged metadata entry `{ENTRY}`: {wrong}")))?;
                 Some(header)
             }
         };

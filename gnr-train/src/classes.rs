@@ -71,7 +71,7 @@ impl ClassMap {
 }
 
 /// Lines `NAME` (in the order of the logits) or `NAME INDEX`; empty lines and `#` comments are skipped.
-fn parse(text: &str) -> std::result::Result<HashMap<String, usize>, String> {
+pub(crate) fn parse(text: &str) -> std::result::Result<HashMap<String, usize>, String> {
     let text = text.trim_start_matches('\u{feff}'); // an editor's byte-order mark
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
     let lines: Vec<_> = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).collect();

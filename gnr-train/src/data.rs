@@ -9,7 +9,7 @@ use gnr_data::{
 use gnr_nn::{Autodiff, Batch, MixedLabels};
 
 use crate::{
-    error::Result,
+    error::{Result, TrainError},
     recipe::{Augment, Data, Recipe, Resize, Subset},
 };
 
@@ -86,7 +86,7 @@ pub(crate) fn views(data: &Data) -> Result<Views> {
     let test = info.open(Part::Test, &options)?;
     let views = |train: Arc<dyn Dataset>| -> Result<Views> {
         let train = match data.subset {
-            Some(subset) => part_of(train, subset)?,
+            Some(subset) => part_of(train, subset).map_err(|error| of_key("data.subset", error))?,
             None => train,
         };
         Ok(Views::new(train, test.clone(), HoldOut::Fraction(data.validation), data.validation_seed)?)
@@ -116,6 +116,16 @@ fn options(data: &Data) -> OpenOptions {
             Some(gnr_data::Resize { shorter, height, width, interpolation: interpolation.into() });
     }
     options
+}
+
+/// The error about a number of images, by the key or flag that has it.
+pub(crate) fn of_key(key: &str, error: TrainError) -> TrainError {
+    match error {
+        TrainError::Data(gnr_data::DataError::Config { value, reason, .. }) => {
+            TrainError::Request(format!("{key} of {value} images: {reason}"))
+        }
+        other => other,
+    }
 }
 
 fn part_of(whole: Arc<dyn Dataset>, subset: Subset) -> Result<Arc<dyn Dataset>> {

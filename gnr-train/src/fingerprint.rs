@@ -140,10 +140,19 @@ impl Fingerprints {
             return Ok(None);
         }
         let text = fs::read_to_string(&path).map_err(io(&path, "read"))?;
-        let before: Self = serde_json::from_str(&text).map_err(|error| TrainError::Folder {
-            path: path.clone(),
+        Ok(self.differences(&Self::parse(&path, &text)?))
+    }
+
+    /// The record in the file at `path`, whose text is `text`.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|error| TrainError::Folder {
+            path: path.to_path_buf(),
             problem: format!("expected what a run records of its images: {error}"),
-        })?;
+        })
+    }
+
+    /// What is different from `before`.
+    pub(crate) fn differences(&self, before: &Self) -> Option<String> {
         let pairs = [
             ("training", Some(&before.train), Some(&self.train)),
             ("validation", before.validation.as_ref(), self.validation.as_ref()),
@@ -161,7 +170,7 @@ impl Fingerprints {
                 Some(format!("{part} images: {words}"))
             })
             .collect();
-        Ok((!told.is_empty()).then(|| told.join("; ")))
+        (!told.is_empty()).then(|| told.join("; "))
     }
 
     /// Records it.

@@ -34,6 +34,8 @@ mod select;
 pub mod subject;
 mod summary;
 mod tensorboard;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod trainer;
 
 pub use atomic::write_atomically;

@@ -1,8 +1,8 @@
 //! From a recipe to the values of gnr-core: regularisers, optimiser, learning-rate schedule, clipping.
 
 use gnr_core::{
-    AnyRegularizer, CentralDiff, Clip, Elementwise, Every, ForwardDiff, FromStep, Grouped, HvpOracle, Method,
-    OnSample, Optimizer, Partition, Result, SampledOracle, Schedule, Signs, StepReport, optimizer,
+    AnyRegularizer, CentralDiff, Clip, Every, ForwardDiff, FromStep, Grouped, HvpOracle, Matrices, Method,
+    OnSample, Optimizer, Result, SampledOracle, Schedule, Signs, StepReport, optimizer,
     registry::Value,
     regularizer::{self, HessianDiagonal},
     schedule::{self, Span},
@@ -27,7 +27,7 @@ pub(crate) struct Configured<V> {
     difference: f64,
 }
 
-impl<V: Elementwise + Partition + Signs + 'static> Configured<V> {
+impl<V: Matrices + Signs + 'static> Configured<V> {
     /// # Errors
     /// A hyper-parameter outside its domain (a recipe that was not checked).
     pub(crate) fn new(recipe: &Recipe, groups: &Groups, steps_per_epoch: u64) -> Result<Self> {
@@ -94,10 +94,7 @@ impl<V: Elementwise + Partition + Signs + 'static> Configured<V> {
     }
 }
 
-fn in_groups<V: Elementwise + Partition + 'static>(
-    recipe: &Recipe,
-    groups: &Groups,
-) -> Result<Box<dyn Optimizer<V>>> {
+fn in_groups<V: Matrices + 'static>(recipe: &Recipe, groups: &Groups) -> Result<Box<dyn Optimizer<V>>> {
     let build = |weight_decay| optimizer::build(&recipe.optimizer.values(weight_decay)?);
     match groups.settings[..] {
         [only] if only.lr_scale == 1.0 => build(only.weight_decay),

@@ -89,20 +89,10 @@ impl MetricsLog {
         let mut lines = Vec::new();
         if path.exists() {
             let bytes = fs::read(path).map_err(io(path, "read"))?;
-            let mut kept = Vec::with_capacity(bytes.len());
-            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-                let value = serde_json::from_slice::<Value>(line).ok().filter(|_| line.ends_with(b"\n"));
-                let Some(value) = value else { break };
-                // The checkpoint of an epoch's last step may be older than the epoch's line, and its end will be logged again.
-                let later = |key: &str, done: u64| value[key].as_u64().is_none_or(|at| at > done);
-                if later("step", step) || (value["kind"] == "epoch" && later("epoch", epochs_done)) {
-                    break;
-                }
-                kept.extend_from_slice(line);
-                lines.push(value);
-            }
-            if kept.len() != bytes.len() {
-                write_atomically(path, &kept)?;
+            let kept;
+            (kept, lines) = left(&bytes, step, epochs_done);
+            if kept != bytes.len() {
+                write_atomically(path, &bytes[..kept])?;
             }
         }
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(io(path, "open"))?;
@@ -130,6 +120,23 @@ impl MetricsLog {
         self.file.write_all(format!("{line}\n").as_bytes()).map_err(io(&self.path, "write"))?;
         Ok(line)
     }
+}
+
+/// The lines that a log has at `step` with `epochs_done`, and how many bytes of it they are.
+pub(crate) fn left(bytes: &[u8], step: u64, epochs_done: u64) -> (usize, Vec<Value>) {
+    let (mut kept, mut lines) = (0, Vec::new());
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let value = serde_json::from_slice::<Value>(line).ok().filter(|_| line.ends_with(b"\n"));
+        let Some(value) = value else { break };
+        // The checkpoint of an epoch's last step may be older than the epoch's line, and its end will be logged again.
+        let later = |key: &str, done: u64| value[key].as_u64().is_none_or(|at| at > done);
+        if later("step", step) || (value["kind"] == "epoch" && later("epoch", epochs_done)) {
+            break;
+        }
+        kept += line.len();
+        lines.push(value);
+    }
+    (kept, lines)
 }
 
 #[cfg(test)]

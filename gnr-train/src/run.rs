@@ -1,6 +1,6 @@
 //! Starting and continuing runs.
 
-use std::{path::Path, sync::atomic::AtomicBool, thread::available_parallelism};
+use std::{collections::BTreeSet, path::Path, sync::atomic::AtomicBool, thread::available_parallelism};
 
 use gnr_models::{
     AnyModel, ModelConfig,
@@ -119,12 +119,16 @@ pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String
         train: TrainSection { epochs: 0, ..recipe.train.clone() },
         ..recipe.clone()
     };
-    if with_epochs(&before).deciding() != with_epochs(&after).deciding() {
-        return Err(TrainError::Request(
-            "a run that continues can change train.epochs, and what decides nothing (threads, workers, checkpoints, data.dir); for \
-             another recipe start another run"
-                .into(),
-        ));
+    let (mine, theirs) = (with_epochs(&before).deciding(), with_epochs(&after).deciding());
+    if mine != theirs {
+        let mut keys = Vec::new();
+        let table = |recipe: &Recipe| toml::Table::try_from(recipe).map(toml::Value::Table).ok();
+        different("", table(&mine).as_ref(), table(&theirs).as_ref(), &mut keys);
+        return Err(TrainError::Request(format!(
+            "{}: a run that continues can change train.epochs, and what decides nothing (threads, workers, checkpoints, data.dir); for \
+             another recipe start another run",
+            keys.join(", ")
+        )));
     }
     let last = checkpoint::last(folder);
     let file = if last.exists() { Some(checkpoint::CheckpointFile::read(&last)?) } else { None };
@@ -144,6 +148,21 @@ pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String
         rate(&before)?
     );
     Ok((after, words))
+}
+
+/// The dotted keys in which two tables differ.
+fn different(path: &str, mine: Option<&toml::Value>, theirs: Option<&toml::Value>, keys: &mut Vec<String>) {
+    match (mine, theirs) {
+        (Some(toml::Value::Table(mine)), Some(toml::Value::Table(theirs))) => {
+            let all: BTreeSet<&String> = mine.keys().chain(theirs.keys()).collect();
+            for key in all {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                different(&path, mine.get(key), theirs.get(key), keys);
+            }
+        }
+        _ if mine != theirs => keys.push(path.to_owned()),
+        _ => {}
+    }
 }
 
 struct Train<'a> {

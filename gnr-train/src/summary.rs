@@ -45,7 +45,7 @@ pub struct Summary {
     pub test_accuracy: f64,
     /// After the last epoch.
     pub test_loss: f64,
-    /// On the validation images, of the averaged weights (`train.average`), after the last epoch.
+    /// On the validation images, of the averaged weights (`train.average`, or those of a schedule-free optimiser), after the last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_val_accuracy: Option<f64>,
     /// On the test images, of the averaged weights.

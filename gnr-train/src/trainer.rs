@@ -417,13 +417,17 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok((validation, Some(measure(&images.test)?)))
     }
 
-    /// Evaluates the averaged weights, once there are some; those of the last epoch are written.
+    /// Evaluates the averaged weights, once there are some: those of `train.average`, or else those that the optimiser keeps (the
+    /// schedule-free ones). Those of the last epoch are written.
     #[allow(clippy::type_complexity)]
     fn averaged(
         &self,
         observer: &mut dyn Observer,
     ) -> Result<Option<(Option<Evaluation>, Option<Evaluation>)>> {
-        let Some(average) = &self.average else { return Ok(None) };
+        let solution = self.configured.method.optimizer.solution(&self.theta)?;
+        if self.average.is_none() && solution.is_none() {
+            return Ok(None);
+        }
         let source = Source {
             model: &self.prepared.model,
             backend: &self.backend,
@@ -432,9 +436,17 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             train: &self.prepared.recipe.train,
             step: self.progress.step,
         };
-        let network = average.network(&source, &self.buffers.borrow(), &mut |done, of| {
-            observer.on_evaluation(done, of);
-        })?;
+        let mut progress = |done, of| observer.on_evaluation(done, of);
+        let buffers = self.buffers.borrow();
+        let network = match (&self.average, solution) {
+            (Some(average), _) => average.network(&source, &buffers, &mut progress)?,
+            (None, Some(theta)) => {
+                let statistics = source.statistics_at(&theta, buffers.clone(), &mut progress)?;
+                Some((theta, statistics))
+            }
+            (None, None) => None,
+        };
+        drop(buffers);
         let Some((theta, buffers)) = network else { return Ok(None) };
         if self.progress.epoch == self.prepared.recipe.train.epochs {
             let path = checkpoint::average(self.folder.path());

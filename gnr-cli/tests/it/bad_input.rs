@@ -1,9 +1,9 @@
 //! Bad input: each case is a clear error that names the file and the place or key, exit code 1 (2 for usage), and nothing
 //! left behind.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
-use crate::support::{TINY, Tiny, run, safetensors, tree, write};
+use crate::support::{TINY, Tiny, gnr, limited, run, safetensors, tree, write};
 
 /// Prepares files in a folder and gives the arguments for `gnr train` (without --out).
 type Case = (&'static str, fn(&Path) -> Vec<String>, &'static [&'static str]);
@@ -215,29 +215,43 @@ fn places_that_cannot_be_written() {
 
 #[test]
 fn a_full_disk_leaves_the_last_whole_checkpoint() {
-    // 64 KiB hold the recipe, the logs and one checkpoint of 6,760 parameters with their momentum (54 KB), but not the
-    // second one beside it.
-    let Some(disk) = Tiny::mount("size=64k") else { return };
     let home = tempfile::tempdir().unwrap();
     let recipe = write(home.path(), "r.toml", TINY);
+    // A checkpoint of 6,760 parameters with their momentum takes 54 KB.
+    let train = |out: &Path| {
+        let (recipe, out) = (recipe.to_str().unwrap(), out.to_str().unwrap());
+        gnr(&["train", recipe, "--out", out, "--set=model.widths=[90]"])
+    };
+    let refused = |mut command: Command, out: &Path, reason: &str| {
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let words = format!("safetensors: cannot write: {reason}");
+        assert!(output.status.code() == Some(1) && stderr.contains(&words), "{stderr}");
+        let left = tree(out);
+        assert!(!left.iter().any(|file| file.contains("partial") || file.contains("summary")), "{left:?}");
+    };
+    if cfg!(unix) {
+        let out = home.path().join("out");
+        refused(limited(&train(&out), 50), &out, "File too large");
+    }
+    // 64 KiB hold the recipe, the logs and one checkpoint, but not the second one beside it.
+    let Some(disk) = Tiny::mount("size=64k") else { return };
     let out = disk.0.path().join("out");
-    let arguments =
-        ["train", recipe.to_str().unwrap(), "--out", out.to_str().unwrap(), "--set=model.widths=[90]"];
-    let (code, _, stderr) = run(&arguments);
-    assert!(code == 1 && stderr.contains("safetensors: cannot write: No space left"), "{stderr}");
-    assert!(
-        !tree(&out).iter().any(|file| file.contains("partial") || file.contains("summary")),
-        "{:?}",
-        tree(&out)
-    );
+    refused(train(&out), &out, "No space left");
 }
 
 #[test]
 fn a_read_only_disk_is_named() {
-    let Some(disk) = Tiny::mount("ro,size=64k") else { return };
     let home = tempfile::tempdir().unwrap();
     let recipe = write(home.path(), "r.toml", TINY);
-    let out = disk.0.path().join("out");
-    let (code, _, stderr) = run(&["train", recipe.to_str().unwrap(), "--out", out.to_str().unwrap()]);
-    assert!(code == 1 && stderr.contains("out: cannot create the run folder: Read-only"), "{stderr}");
+    let refused = |out: &Path, reason: &str| {
+        let (code, _, stderr) = run(&["train", recipe.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+        let words = format!("{}: cannot create the run folder: {reason}", out.display());
+        assert!(code == 1 && stderr.contains(&words), "{stderr}");
+    };
+    if cfg!(target_os = "linux") {
+        refused(Path::new("/sys/gnr-test"), "");
+    }
+    let Some(disk) = Tiny::mount("ro,size=64k") else { return };
+    refused(&disk.0.path().join("out"), "Read-only");
 }

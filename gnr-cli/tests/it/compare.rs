@@ -226,3 +226,17 @@ fn nothing_is_trained_by_a_dry_run() {
     let list = gnr(&["compare", "--list-methods"]).output().unwrap();
     assert!(String::from_utf8(list.stdout).unwrap().contains("gnr-gn"));
 }
+
+#[test]
+fn warnings_of_every_method_are_said_once() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
+    let sets = ["--dry-run", "--set=method.gnr.alpha=0", "--set=schedule.warmup_epochs=2"];
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &sets));
+    assert_eq!(code, 0, "{stderr}");
+    let warnings: Vec<&str> = stdout.lines().filter(|line| line.contains("warning: ")).collect();
+    assert_eq!(warnings.len(), 2, "{stdout}");
+    assert!(warnings[0].starts_with("warning: schedule.warmup_epochs = 2 "), "{stdout}");
+    let methods = "warning: SGD + GNR (exact), SGD + SAM + GNR (exact): method.gnr.alpha = 0";
+    assert!(warnings[1].starts_with(methods), "{stdout}");
+}

@@ -1,14 +1,16 @@
-//! Disks that are full or read-only, wherever it is noticed: the error names the file and the reason, nothing half-written is taken for
-//! whole, and with room the same command goes on to the same bits. `GNR_KILLS=50` tries fifty sizes.
+//! Disks that are full or read-only, and limits of files' sizes, wherever it is noticed: the error names the file and the reason, nothing
+//! half-written is taken for whole, and with room the same command goes on to the same bits. `GNR_KILLS=50` tries fifty sizes.
+#![cfg(unix)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    process::{Command, Stdio},
 };
 
 use crate::{
     jobs::{Job, difference, results, told, trials},
-    support::{Tiny, tree},
+    support::{Tiny, limited, tree},
 };
 
 const PAGE: u64 = 4096;
@@ -19,9 +21,10 @@ fn size(folder: &Path) -> u64 {
     tree(folder).iter().map(pages).sum::<u64>() * PAGE
 }
 
-/// Starts the job on a disk that refuses, and gives the file that the error names, relative to the results; `None` if there was room.
-fn refused(job: &Job, out: &Path, reason: &str) -> Option<String> {
-    let output = job.command(out).output().unwrap();
+/// Starts a job's command where writing is refused, and gives the file that the error names, relative to the results; `None` if there was
+/// room.
+fn refused(mut command: Command, out: &Path, reason: &str) -> Option<String> {
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
     if output.status.success() {
         return None;
     }
@@ -44,12 +47,37 @@ fn goes_on(job: &Job, out: &Path, whole: &BTreeMap<String, Vec<u8>>, after: &str
     assert!(differs.is_empty(), "{} after {after}: {} differ", job.name, differs.join(", "));
 }
 
-/// Disks of sizes from nothing to what the results take, and by turns of a page and few more less than that: what is written last is short
-/// beside what is written first.
 fn campaign(name: &'static str, kinds: usize) {
-    let Some(disk) = Tiny::mount("size=4k") else { return };
     let job = Job::new(name);
     let (whole, _) = job.whole();
+    limits(&job, &whole);
+    rooms(&job, &whole, kinds);
+}
+
+/// Limits of files' sizes just below those of the results, so that one file at least is refused.
+fn limits(job: &Job, whole: &BTreeMap<String, Vec<u8>>) {
+    let folder = job.place("whole");
+    let length = |file: &String| folder.join(file).metadata().unwrap().len();
+    let lengths: BTreeSet<u64> = tree(&folder).iter().map(length).filter(|length| *length > 0).collect();
+    let lengths: Vec<u64> = lengths.into_iter().collect();
+    let (wanted, mut named) = (trials(5) as usize, BTreeSet::new());
+    for trial in 0..wanted {
+        // Some shells count in blocks of 1024.
+        let blocks = (lengths[trial * lengths.len() / wanted] - 1) / 1024;
+        let out = job.place(&format!("limit-{trial}"));
+        let file = refused(limited(&job.command(&out), blocks), &out, "File too large");
+        let file = file.unwrap_or_else(|| panic!("{} wrote more than {blocks} blocks", job.name));
+        goes_on(job, &out, whole, &format!("files limited to {blocks} blocks, which {file} exceeded"));
+        named.insert(file);
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+    println!("{}: {wanted} limits of sizes, refused: {named:?}", job.name);
+}
+
+/// Where mounting is permitted, disks of sizes from nothing to what the results take, and by turns of a page and few more less than that:
+/// what is written last is short beside what is written first.
+fn rooms(job: &Job, whole: &BTreeMap<String, Vec<u8>>, kinds: usize) {
+    let Some(disk) = Tiny::mount("size=4k") else { return };
     let (all, wanted) = (size(&job.place("whole")) / PAGE, u64::from(trials(5)));
     let (mut named, mut full) = (BTreeSet::new(), 0);
     for trial in 0..wanted {
@@ -58,16 +86,17 @@ fn campaign(name: &'static str, kinds: usize) {
         let room = pages.max(1) * PAGE;
         let out = disk.0.path().join(format!("out-{trial}"));
         disk.resize(&room.to_string());
-        if let Some(file) = refused(&job, &out, "No space left on device") {
+        if let Some(file) = refused(job.command(&out), &out, "No space left on device") {
             full += 1;
             named.insert(file.clone());
             disk.resize("100m");
-            goes_on(&job, &out, &whole, &format!("a disk of {room} bytes, full at {file}"));
+            goes_on(job, &out, whole, &format!("a disk of {room} bytes, full at {file}"));
         } else {
             disk.resize("100m");
         }
         std::fs::remove_dir_all(&out).unwrap();
     }
+    let name = job.name;
     println!("{name}: {full} of {wanted} disks were full, and went on to the same bits; full at {named:?}");
     assert!(full > 0 && named.len() >= kinds, "{full} of {wanted} disks were full, at {named:?}");
 }
@@ -97,26 +126,35 @@ fn landscape() {
     campaign("landscape", 2);
 }
 
-/// Read-only before anything is there, and in the middle of the work.
+/// Nobody makes a folder there: it is read-only, or its kernel refuses.
+#[cfg(target_os = "linux")]
+const REFUSING: &str = "/sys/gnr-test";
+
+/// Read-only before anything is there, and, where mounting is permitted, in the middle of the work.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_read_only_disk_is_named_and_can_be_made_writable() {
+    for name in ["train", "compare", "sweep", "spectrum", "landscape"] {
+        let out = Path::new(REFUSING);
+        refused(Job::new(name).command(out), out, "").unwrap_or_else(|| panic!("{name} wrote"));
+    }
     let Some(disk) = Tiny::mount("size=100m") else { return };
     for name in ["train", "compare", "sweep", "spectrum", "landscape"] {
         let job = Job::new(name);
         let (whole, _) = job.whole();
         let out = disk.0.path().join(name);
         disk.remount("ro");
-        refused(&job, &out, "Read-only file system").unwrap_or_else(|| panic!("{name} wrote"));
+        refused(job.command(&out), &out, "Read-only file system").unwrap_or_else(|| panic!("{name} wrote"));
         disk.remount("rw");
         assert!(!out.exists(), "{name}");
         // So much room that the work begins.
         let room = size(&job.place("whole")) / 2;
         disk.resize(&(size(disk.0.path()) + room).to_string());
-        let file =
-            refused(&job, &out, "No space left on device").unwrap_or_else(|| panic!("{name} had room"));
+        let file = refused(job.command(&out), &out, "No space left on device")
+            .unwrap_or_else(|| panic!("{name} had room"));
         disk.remount("ro");
-        let read_only =
-            refused(&job, &out, "Read-only file system").unwrap_or_else(|| panic!("{name} wrote"));
+        let read_only = refused(job.command(&out), &out, "Read-only file system")
+            .unwrap_or_else(|| panic!("{name} wrote"));
         disk.remount("rw");
         disk.resize("100m");
         goes_on(&job, &out, &whole, &format!("a full disk at {file}, then a read-only one at {read_only}"));

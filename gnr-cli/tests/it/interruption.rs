@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{reproduce::Bench, support::Tiny};
+use crate::{
+    reproduce::Bench,
+    support::{Tiny, limited},
+};
 
 /// One run of some seconds.
 const LONG: [&str; 9] =
@@ -174,16 +177,22 @@ fn a_run_that_another_process_trains_is_waited_for() {
 #[test]
 fn a_full_disk_stops_everything_and_room_lets_it_go_on() {
     let bench = Bench::new();
-    // A run's checkpoints take a hundred kilobytes or so.
-    let Some(disk) = Tiny::mount("size=600k") else { return };
-    let reproduce = |more: &[&str]| {
-        let output = bench.command_in(disk.0.path(), more).output().unwrap();
+    let told_by = |mut command: Command| {
+        let output = command.output().unwrap();
         (output.status.success(), told(&output))
     };
-    let (ok, text) = reproduce(&["--jobs", "1"]);
-    assert!(!ok && text.contains("the disk is full") && text.contains("No space left on device"), "{text}");
-    assert!(!text.contains("18/18"), "nothing more was started: {text}");
+    let refused = |command: Command, reason: &str| {
+        let (ok, text) = told_by(command);
+        assert!(!ok && text.contains("the disk refuses to be written") && text.contains(reason), "{text}");
+        assert!(!text.contains("18/18"), "nothing more was started: {text}");
+    };
+    // A run's checkpoints take a hundred kilobytes or so.
+    let out = bench.path("limited");
+    refused(limited(&bench.command_in(&out, &["--jobs", "1"]), 50), "File too large");
+    let Some(disk) = Tiny::mount("size=600k") else { return };
+    let command = || bench.command_in(disk.0.path(), &["--jobs", "1"]);
+    refused(command(), "No space left on device");
     disk.resize("100m");
-    let (ok, text) = reproduce(&["--jobs", "1"]);
+    let (ok, text) = told_by(command());
     assert!(ok && !text.contains(" 0 finished before"), "what was finished is not repeated: {text}");
 }

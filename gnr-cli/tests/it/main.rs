@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod bad_table;
 mod commands;
 mod compare;
 mod curvature;

@@ -10,7 +10,8 @@ use crate::{
 /// its own (other weight decay, say) that sees the learning rate times a factor.
 ///
 /// The state is saved as that of one optimiser over the whole of θ, so a checkpoint tells nothing of the groups, and those of
-/// a run may be rearranged when it is resumed. One group with factor 1 is its optimiser, bit for bit.
+/// a run may be rearranged when it is resumed. (A count that differs between groups is saved for each, as `NAME.0`, `NAME.1`, …; those
+/// groups cannot be rearranged.) One group with factor 1 is its optimiser, bit for bit.
 ///
 /// # Cost
 /// That of the optimisers. Leaves are moved apart and together again, not copied, where the vector can do so.
@@ -77,6 +78,19 @@ impl<V: Partition, P: Optimizer<V>> Optimizer<V> for Grouped<P> {
         let parts = diagonal.clone().split(&self.of, self.groups.len())?;
         self.groups.iter_mut().zip(&parts).try_for_each(|((optimizer, _), part)| optimizer.curvature(part))
     }
+
+    fn solution(&self, theta: &V) -> Result<Option<V>> {
+        let mut whole = theta.clone();
+        let mut parts = whole.split(&self.of, self.groups.len())?;
+        let mut other = false;
+        for ((optimizer, _), part) in self.groups.iter().zip(&mut parts) {
+            if let Some(solution) = optimizer.solution(part)? {
+                (*part, other) = (solution, true);
+            }
+        }
+        whole.join(&self.of, parts)?;
+        Ok(other.then_some(whole))
+    }
 }
 
 impl<V: Partition, P: Checkpoint<V>> Checkpoint<V> for Grouped<P> {
@@ -91,14 +105,23 @@ impl<V: Partition, P: Checkpoint<V>> Checkpoint<V> for Grouped<P> {
             }
             match leaf {
                 Leaf::Count(count) => {
-                    if let Some(other) =
-                        theirs.iter().find(|other| !matches!(other, Leaf::Count(n) if *n == count))
-                    {
-                        let found =
-                            if let Leaf::Count(n) = other { n.to_string() } else { "a vector".into() };
-                        return Err(bad_leaf(&name, format!("{count} in one group, {found} in another")));
+                    let mut counts = vec![count];
+                    for other in theirs {
+                        match other {
+                            Leaf::Count(n) => counts.push(n),
+                            Leaf::Vector(_) => {
+                                return Err(bad_leaf(&name, "a count in one group, a vector in another"));
+                            }
+                        }
                     }
-                    sink.put(&name, Leaf::Count(count))?;
+                    if counts.iter().all(|n| *n == count) {
+                        sink.put(&name, Leaf::Count(count))?;
+                    } else {
+                        // What depends on the group's learning rate, such as the weights of schedule-free methods.
+                        for (group, n) in counts.into_iter().enumerate() {
+                            sink.put(&of_group(&name, group), Leaf::Count(n))?;
+                        }
+                    }
                 }
                 Leaf::Vector(part) => {
                     let mut whole = part.clone();
@@ -171,7 +194,18 @@ impl<V: Partition> StateSource<V> for PartSource<'_, V> {
                 let problem = || format!("{found} leaves, the groups have {}", self.of.len());
                 part.map(|part| Some(Leaf::Vector(part))).ok_or_else(|| bad_leaf(name, problem()))
             }
-            other => Ok(other),
+            None => match self.whole.get(&of_group(name, self.index))? {
+                Some(Leaf::Vector(_)) => {
+                    Err(bad_leaf(&of_group(name, self.index), "expected a count, found a vector"))
+                }
+                count => Ok(count),
+            },
+            count => Ok(count),
         }
     }
+}
+
+/// The name of a count that is not the same in every group.
+fn of_group(name: &str, group: usize) -> String {
+    format!("{name}.{group}")
 }

@@ -7,16 +7,20 @@ mod adai;
 mod adam;
 mod adam_w;
 mod ams_grad;
+mod averaging;
 mod grouped;
 mod hutchinson;
 mod keys;
 mod lion;
 mod moments;
+mod muon;
 mod n_adam;
 mod padam;
 mod r_adam;
 mod rms_prop;
 mod sassha;
+mod schedule_free_adam_w;
+mod schedule_free_sgd;
 mod sgd;
 mod sophia_h;
 mod state;
@@ -25,7 +29,7 @@ mod yogi;
 pub use grouped::Grouped;
 
 use crate::{
-    Checkpoint, Elementwise, Result, Vector,
+    Checkpoint, Matrices, Result, Vector,
     registry::{Configured, Entry, Registered, Values},
 };
 
@@ -43,7 +47,7 @@ macro_rules! optimizers {
         ///
         /// # Errors
         /// [`Error::Setting`](crate::Error::Setting) when no optimiser has that name; those of the optimiser.
-        pub fn build<V: Elementwise + 'static>(values: &Values) -> Result<Box<dyn Optimizer<V>>> {
+        pub fn build<V: Matrices + 'static>(values: &Values) -> Result<Box<dyn Optimizer<V>>> {
             $(if values.of() == <$name<V> as Registered>::ENTRY.name {
                 return Ok(Box::new(<$name<V> as Configured>::configured(values)?));
             })+
@@ -66,6 +70,9 @@ optimizers! {
     padam::Padam,
     adai::Adai,
     lion::Lion,
+    muon::Muon,
+    schedule_free_sgd::ScheduleFreeSgd,
+    schedule_free_adam_w::ScheduleFreeAdamW,
     sophia_h::SophiaH,
     ada_hessian::AdaHessian,
     sassha::Sassha,
@@ -88,6 +95,19 @@ pub trait Optimizer<V: Vector>: Checkpoint<V> {
         let _ = diagonal;
         Ok(())
     }
+
+    /// The point to evaluate and to keep in place of θ, for methods whose θ is only where gradients are taken (the schedule-free ones).
+    /// `None`: θ itself, as before the first step of any method.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    ///
+    /// # Cost
+    /// One vector.
+    fn solution(&self, theta: &V) -> Result<Option<V>> {
+        let _ = theta;
+        Ok(None)
+    }
 }
 
 impl<V: Vector, P: Checkpoint<V> + ?Sized> Checkpoint<V> for Box<P> {
@@ -105,5 +125,8 @@ impl<V: Vector, P: Optimizer<V> + ?Sized> Optimizer<V> for Box<P> {
     }
     fn curvature(&mut self, diagonal: &V) -> Result<()> {
         (**self).curvature(diagonal)
+    }
+    fn solution(&self, theta: &V) -> Result<Option<V>> {
+        (**self).solution(theta)
     }
 }

@@ -23,6 +23,11 @@ impl<V, const N: usize> State<V, N> {
 }
 
 impl<V, const N: usize> State<V, N> {
+    /// The vectors, once there was a step.
+    pub(super) fn get(&self) -> Option<&[V; N]> {
+        self.vectors.as_ref()
+    }
+
     /// Steps done.
     pub(super) fn steps(&self) -> u64 {
         self.step

@@ -5,12 +5,14 @@ mod cosine;
 mod decay;
 mod inverse_sqrt;
 mod keys;
+mod linear;
 mod proportional;
 mod warm_up;
 
 pub use cosine::Cosine;
 pub use decay::{Milestones, StepDecay};
 pub use inverse_sqrt::InverseSqrt;
+pub use linear::Linear;
 pub use proportional::Proportional;
 pub use warm_up::WarmUp;
 
@@ -106,6 +108,7 @@ schedules! {
     Cosine,
     StepDecay,
     InverseSqrt,
+    Linear,
 }
 
 /// The schedule that the settings are of, after its warm-up.

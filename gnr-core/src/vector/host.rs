@@ -1,10 +1,10 @@
 //! Vectors in host memory: `Vec`, `Box<[_]>` and arrays of `f32` or `f64`, over a few kernels on slices.
 
 use super::{
-    Elementwise, Map, Partition, Signs, Vector, elementwise::larger, join_leaves, random_signs, same_dim,
-    split_leaves,
+    Elementwise, Map, Matrices, Partition, Signs, Vector, elementwise::larger, join_leaves, random_signs,
+    same_dim, split_leaves,
 };
-use crate::Result;
+use crate::{Error, Result};
 use num_traits::{AsPrimitive, Float};
 
 /// The precisions a host vector may store. Arithmetic is done in `f64` and rounded once, on the way back.
@@ -165,6 +165,19 @@ host_vector!([T: Real] Vec<T>, [T: Real] Box<[T]>, [T: Real, const N: usize] [T;
 impl<T: Real> Signs for Vec<T> {
     fn signs(&self, seed: u64) -> Result<Self> {
         Ok(random_signs(self.len(), seed).into_iter().map(|sign| T::of(f64::from(sign))).collect())
+    }
+}
+
+/// No leaf has an axis.
+impl<T: Real> Matrices for Vec<T> {
+    fn matrix(&self) -> Option<[usize; 2]> {
+        None
+    }
+    fn gram(&self) -> Result<Self> {
+        Err(Error::backend("gram: a host vector has no matrices"))
+    }
+    fn multiply_by(&mut self, _: &Self) -> Result<()> {
+        Err(Error::backend("multiply_by: a host vector has no matrices"))
     }
 }
 

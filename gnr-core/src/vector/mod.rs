@@ -4,9 +4,11 @@
 mod array;
 mod elementwise;
 mod host;
+mod matrices;
 
 pub use elementwise::{Elementwise, Map};
 pub use host::Real;
+pub use matrices::Matrices;
 
 use crate::{Error, Quantity, Result};
 

@@ -1,6 +1,7 @@
 //! Every registered optimiser against the values of an independent implementation: `golden-optimizers/NAME.txt`, made by `make.py` there, or
 //! by `hutchinson.py` for those that hear of the Hessian.
 
+use crate::leafy::Leafy;
 use gnr_core::{
     Optimizer, optimizer,
     registry::{Domain, Entry, Value, Values},
@@ -20,7 +21,7 @@ pub(crate) fn values(entry: &'static Entry, settings: &str) -> Values {
                 Domain::Integer(_) => (parse(text) as u64).into(),
                 Domain::Flag => (text == "true").into(),
                 Domain::Choice(_) => text.to_owned().into(),
-                Domain::Integers => panic!("{}.{key}", entry.name),
+                Domain::Integers => text.split(',').map(|n| parse(n) as u64).collect::<Vec<_>>().into(),
             };
             (key, value)
         })
@@ -44,11 +45,21 @@ fn estimate(t: usize) -> Vec<f64> {
 }
 
 /// Hands over the estimate before step t, from 1, where the settings ask for one.
-fn hear(optimizer: &mut dyn Optimizer<Vec<f64>>, values: &Values, t: usize) {
+fn hear(optimizer: &mut dyn Optimizer<Leafy>, values: &Values, t: usize, shapes: &str) {
     if let Some(Value::Integer(every)) = values.get("hessian_every")
         && (t as u64 - 1).is_multiple_of(*every)
     {
-        optimizer.curvature(&estimate(t)).unwrap();
+        optimizer.curvature(&Leafy::new(shapes, &estimate(t))).unwrap();
+    }
+}
+
+fn close(found: &[f64], line: &str, what: &str) {
+    let row: Vec<f64> = line.split(' ').map(|x| x.parse().unwrap()).collect();
+    assert_eq!(row.len(), found.len());
+    for (x, expected) in found.iter().zip(&row) {
+        // Roots and quotients of a few ulps each, over twelve steps.
+        let allowed = 1e-13 * expected.abs().max(1.0);
+        assert!((x - expected).abs() <= allowed, "{what}: {found:?}, expected {row:?}");
     }
 }
 
@@ -68,23 +79,31 @@ fn every_optimizer_has_the_values_of_its_reference() {
         let mut cases = 0;
         let mut lines = lines.peekable();
         while let Some(case) = lines.next() {
-            let values = values(entry, case.strip_prefix("case ").unwrap());
-            let mut optimizer = optimizer::build::<Vec<f64>>(&values).unwrap();
-            let (lr, mut theta) = (values.number("lr").unwrap(), start());
+            let settings = case.strip_prefix("case ").unwrap();
+            // One vector, unless the method knows matrices.
+            let (shapes, settings) = match settings.strip_prefix("shapes=") {
+                Some(rest) => rest.split_once(' ').unwrap(),
+                None => ("6", settings),
+            };
+            let values = values(entry, settings);
+            let mut optimizer = optimizer::build::<Leafy>(&values).unwrap();
+            let (lr, mut theta) = (values.number("lr").unwrap(), Leafy::new(shapes, &start()));
             for t in 1..=12 {
-                let rate = lr * [1.0, 0.5, 0.25][(t - 1) / 4];
-                hear(&mut optimizer, &values, t);
-                optimizer.step(&mut theta, &gradient(t), rate).unwrap();
-                let row: Vec<f64> = lines.next().unwrap().split(' ').map(|x| x.parse().unwrap()).collect();
-                assert_eq!(row.len(), theta.len());
-                for (found, expected) in theta.iter().zip(&row) {
-                    // Roots and quotients of a few ulps each, over twelve steps.
-                    let allowed = 1e-13 * expected.abs().max(1.0);
-                    assert!(
-                        (found - expected).abs() <= allowed,
-                        "{name}, {case}, step {t}: {theta:?}, expected {row:?}"
-                    );
-                }
+                let share = if name.starts_with("schedule-free") {
+                    (t as f64 / 4.0).min(1.0)
+                } else {
+                    [1.0, 0.5, 0.25][(t - 1) / 4]
+                };
+                let rate = lr * share;
+                hear(&mut optimizer, &values, t, shapes);
+                optimizer.step(&mut theta, &Leafy::new(shapes, &gradient(t)), rate).unwrap();
+                close(&theta.values(), lines.next().unwrap(), &format!("{name}, {case}, step {t}"));
+            }
+            let solution = optimizer.solution(&theta).unwrap();
+            let expected = lines.next_if(|line| line.starts_with("solution "));
+            assert_eq!(solution.is_some(), expected.is_some(), "{name}: a solution beside θ");
+            if let (Some(solution), Some(line)) = (solution, expected) {
+                close(&solution.values(), &line["solution ".len()..], &format!("{name}, {case}, solution"));
             }
             cases += 1;
         }
@@ -97,16 +116,16 @@ fn every_optimizer_has_the_values_of_its_reference() {
 fn every_key_changes_the_steps() {
     for entry in optimizer::entries() {
         let run = |values: &Values| {
-            let mut optimizer = optimizer::build::<Vec<f64>>(values).unwrap();
-            let mut theta = start();
+            let mut optimizer = optimizer::build::<Leafy>(values).unwrap();
+            let mut theta = Leafy::new("2x2,2", &start());
             // Late enough for what begins after some steps.
             for t in 1..=60_usize {
                 // One coordinate is small, where bounds act, and one tiny, where constants do that keep quotients finite.
                 let mut wave: Vec<f64> = (1..=6).map(|i| (t as f64 * f64::from(i)).sin()).collect();
                 wave[0] *= 1e-3;
                 wave[3] *= 1e-13;
-                hear(&mut optimizer, values, t);
-                optimizer.step(&mut theta, &wave, 0.05).unwrap();
+                hear(&mut optimizer, values, t, "2x2,2");
+                optimizer.step(&mut theta, &Leafy::new("2x2,2", &wave), 0.05).unwrap();
             }
             theta
         };

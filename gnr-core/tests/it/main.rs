@@ -8,6 +8,7 @@ mod checkpoints;
 mod failures;
 mod golden;
 mod groups;
+mod leafy;
 mod matrix;
 mod measures;
 mod optimizers;

@@ -3,10 +3,10 @@
 use crate::{ok, oracle};
 use gnr_core::{
     CentralDiff, Clip, Cosine, Every, ForwardDiff, FromStep, Gnr, GradOracle, HvpOracle, InverseSqrt, Leaf,
-    Leaves, Method, Milestones, Optimizer, Order, Pass, Proportional, Regularizer, Sam, Schedule, Sgd,
-    StepDecay, WarmUp, optimizer,
-    registry::{Value, Values, find},
+    Leaves, Method, Optimizer, Order, Pass, Proportional, Regularizer, Sam, Schedule, Sgd, optimizer,
+    registry::{self, Value, Values, find},
     regularizer::HessianDiagonal,
+    schedule::{self, Span},
     testing::{LogisticRegression, Problem, ProblemOracle, conformance::check_optimizer},
 };
 
@@ -14,7 +14,7 @@ type V = Vec<f64>;
 /// Exact or by differences: one type, so that boxes of methods can be listed.
 type Oracle<'o> = &'o mut dyn HvpOracle<Vector = V, Record = Order>;
 /// One entry of the matrix: a name and how to make a fresh one.
-type Entry<T> = (&'static str, fn() -> T);
+type Made<T> = (&'static str, fn() -> T);
 
 /// One line an optimiser at least: its name in the registry, its settings beside the defaults, with a learning rate that minimises a quadratic
 /// in 2000 steps.
@@ -37,6 +37,9 @@ const OPTIMIZERS: &[(&str, &str)] = &[
     ("padam", "lr=0.01"),
     ("adai", "lr=0.01"),
     ("lion", "lr=0.01"),
+    ("muon", "lr=0.01 adam_lr=0.01"),
+    ("schedule-free-sgd", "lr=0.1"),
+    ("schedule-free-adamw", "lr=0.01"),
     ("sophia-h", "lr=0.01"),
     ("sophia-h", "lr=0.01 gamma=0.5 hessian_every=3"),
     ("adahessian", "lr=0.1"),
@@ -105,8 +108,8 @@ type AnyRegularizer = Box<dyn for<'o> Regularizer<Oracle<'o>>>;
 /// With the estimates that the optimiser asks for.
 type WithDiagonal = (Option<Every<HessianDiagonal>>, AnyRegularizer);
 
-fn regularizers() -> Vec<Entry<AnyRegularizer>> {
-    let entries: &[Entry<AnyRegularizer>] = &[
+fn regularizers() -> Vec<Made<AnyRegularizer>> {
+    let entries: &[Made<AnyRegularizer>] = &[
         ("none", || Box::new(())),
         ("sam", || Box::new(ok(Sam::new(0.05)))),
         ("gnr", || Box::new(ok(Gnr::new(0.1, 0.1)))),
@@ -119,16 +122,73 @@ fn regularizers() -> Vec<Entry<AnyRegularizer>> {
     entries.to_vec()
 }
 
-fn schedules() -> Vec<(&'static str, Box<dyn Schedule>)> {
-    vec![
-        ("constant", Box::new(0.05)),
-        ("cosine", Box::new(ok(Cosine::new(0.05, 60, 0.001)))),
-        ("step", Box::new(ok(StepDecay::new(0.05, 0.5, 20)))),
-        ("milestones", Box::new(ok(Milestones::new(0.05, 0.5, [30, 50])))),
-        ("warm-up", Box::new(WarmUp::new(5, 0.05))),
-        ("inverse square root", Box::new(ok(InverseSqrt::new(0.1)))),
-        ("proportional", Box::new(ok(Proportional::new(ok(Cosine::new(1.0, 60, 0.0)), 1.0, 0.05)))),
-    ]
+/// One line a schedule at least: its name in the registry, its settings, the peak, and its values at some steps of a run of six epochs of ten
+/// steps, worked out by hand.
+type ScheduleLine = (&'static str, &'static str, f64, &'static [(u64, f64)]);
+const SCHEDULES: &[ScheduleLine] = &[
+    ("constant", "", 0.05, &[(0, 0.05), (59, 0.05)]),
+    ("constant", "warmup_epochs=0.5", 0.06, &[(0, 0.01), (4, 0.05), (5, 0.06), (59, 0.06)]),
+    ("cosine", "floor=0.01", 0.05, &[(0, 0.05), (20, 0.04), (30, 0.03), (40, 0.02), (60, 0.01)]),
+    ("cosine", "warmup_epochs=2", 0.05, &[(20, 0.05), (40, 0.025), (60, 0.0)]),
+    ("step", "every_epochs=2 factor=0.5", 0.05, &[(19, 0.05), (20, 0.025), (40, 0.0125)]),
+    (
+        "step",
+        "every_epochs=2 factor=0.5 warmup_epochs=1",
+        0.05,
+        &[(10, 0.05), (19, 0.05), (20, 0.025), (40, 0.0125)],
+    ),
+    ("step", "milestones=3,5 factor=0.5", 0.05, &[(29, 0.05), (30, 0.025), (50, 0.0125)]),
+    ("inverse-sqrt", "", 0.1, &[(0, 0.1), (3, 0.05), (24, 0.02)]),
+    ("linear", "floor=0.02", 0.08, &[(0, 0.08), (30, 0.05), (45, 0.035), (60, 0.02)]),
+    ("linear", "warmup_epochs=1", 0.05, &[(10, 0.05), (35, 0.025), (60, 0.0)]),
+];
+
+fn schedules() -> Vec<(String, Box<dyn Schedule>)> {
+    let mut all: Vec<(String, Box<dyn Schedule>)> = vec![(
+        "proportional".into(),
+        Box::new(ok(Proportional::new(ok(Cosine::new(1.0, 60, 0.0)), 1.0, 0.05))),
+    )];
+    for (name, settings, peak, _) in SCHEDULES {
+        let entry = find(schedule::entries(), name).unwrap_or_else(|| panic!("{name} is not registered"));
+        let values = crate::golden::values(entry, settings);
+        all.push((format!("{name} {settings}"), ok(schedule::build(&values, Span::new(*peak, 6, 10)))));
+    }
+    all
+}
+
+#[test]
+fn every_registered_schedule_has_a_line_and_its_values() {
+    for entry in schedule::entries() {
+        assert!(SCHEDULES.iter().any(|(name, ..)| *name == entry.name), "{} has no line", entry.name);
+    }
+    for ((name, built), (.., values)) in schedules()[1..].iter().zip(SCHEDULES) {
+        for (t, expected) in *values {
+            let found = built.at(*t);
+            assert!((found - expected).abs() < 1e-15, "{name}: at({t}) = {found}, expected {expected}");
+        }
+    }
+}
+
+/// A setting that is not read would change nothing.
+#[test]
+fn every_key_of_a_schedule_changes_it() {
+    let values = |built: Box<dyn Schedule>| (0..60).map(|t| built.at(t)).collect::<Vec<_>>();
+    let run = |entry: &'static registry::Entry, settings: &str| {
+        values(ok(schedule::build(&crate::golden::values(entry, settings), Span::new(0.1, 60, 1))))
+    };
+    for entry in schedule::entries() {
+        for key in entry.keys {
+            let other = match key.name {
+                "milestones" => "milestones=7",
+                "every_epochs" => "every_epochs=7",
+                "factor" => "factor=0.75",
+                "floor" => "floor=0.01",
+                "warmup_epochs" => "warmup_epochs=3",
+                other => panic!("{}.{other}: give it a value here", entry.name),
+            };
+            assert_ne!(run(entry, other), run(entry, ""), "{}.{} changes nothing", entry.name, key.name);
+        }
+    }
 }
 
 fn problem() -> LogisticRegression {

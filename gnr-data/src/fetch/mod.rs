@@ -1,6 +1,7 @@
 //! Getting published data sets: download with resume, checksum, safe unpacking. Feature `fetch`.
 
 mod http;
+mod staging;
 mod unpack;
 
 use std::io::Read;
@@ -76,11 +77,12 @@ pub enum FetchEvent<'a> {
 }
 
 /// Fetches the files of a data set into `dir`, which then opens it. What is there already, whole and with the right checksum, is
-/// not fetched again; a download that was cut off is continued.
+/// not fetched again; a download that was cut off is continued, an unpacking that was is begun again. The files of an archive appear when
+/// all of them are unpacked.
 ///
 /// # Errors
 /// [`DataError::MissingData`] for a file that can only be had by hand and is not there, [`DataError::Download`],
-/// [`DataError::Checksum`] (the file is removed), [`DataError::UnsafeArchive`], [`DataError::Io`].
+/// [`DataError::Checksum`] (the file is removed), [`DataError::Archive`], [`DataError::UnsafeArchive`], [`DataError::Io`].
 ///
 /// # Cost
 /// The archive stays beside what is unpacked from it.
@@ -147,6 +149,13 @@ pub(crate) fn fetch_file(
     }
     progress(FetchEvent::Ready { file, already: there && download.unpack == crate::registry::Unpack::Keep });
     Ok(())
+}
+
+/// Unpacks the archive at `path` as `kind` says, `limit` bytes at most, below `dir`.
+#[cfg(feature = "testing")]
+pub fn unpack_archive(path: &Path, kind: crate::registry::Unpack, limit: u64, dir: &Path) -> Result<()> {
+    let download = Download { urls: &[], file: "archive", md5: "", unpack: kind, limit };
+    unpack::unpack(path, &download, dir, &mut |_| {})
 }
 
 fn wrong_checksum(path: &Path, expected: &'static str, found: String) -> DataError {

@@ -1,15 +1,16 @@
 //! Unpacking archives without trusting them: files and folders only, inside the target only, within a bound.
 //!
 //! Links of either kind, devices, absolute paths and `..` end the unpacking with an error, and nothing is written through a
-//! symbolic link that is already there.
+//! symbolic link that is already there. Files appear in their place when all of them are unpacked.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
 use super::FetchEvent;
+use super::staging::Staging;
 use crate::error::{DataError, Result};
 use crate::registry::{Download, Unpack};
 
@@ -23,6 +24,9 @@ pub(super) fn unpack(
     dir: &Path,
     progress: &mut dyn FnMut(FetchEvent<'_>),
 ) -> Result<()> {
+    let (Unpack::Zip { into } | Unpack::Tar { into } | Unpack::TarOfTars { into }) = download.unpack else {
+        return Ok(());
+    };
     let mut target = Target {
         archive: path,
         file: download.file,
@@ -30,22 +34,25 @@ pub(super) fn unpack(
         limit: download.limit,
         entries: 0,
         files: 0,
+        buffer: vec![0; 1 << 16],
         progress,
     };
-    let open = || File::open(path).map(BufReader::new).map_err(DataError::io(path, "open"));
+    let mut reader = File::open(path).map(BufReader::new).map_err(DataError::io(path, "open"))?;
+    let staging = Staging::begin(dir, into, download.file)?;
+    let root = staging.folder();
     match download.unpack {
-        Unpack::Keep => Ok(()),
-        Unpack::Zip { into } => target.zip(open()?, &dir.join(into)),
-        Unpack::Tar { into } => {
-            let mut reader = open()?;
+        Unpack::Keep => {}
+        Unpack::Zip { .. } => target.zip(reader, root)?,
+        Unpack::TarOfTars { .. } => target.tar(&mut reader, root, true)?,
+        Unpack::Tar { .. } => {
             let gzipped = reader.fill_buf().map_err(DataError::io(path, "read"))?.starts_with(&[0x1f, 0x8b]);
             match gzipped {
-                true => target.tar(&mut MultiGzDecoder::new(reader), &dir.join(into), false),
-                false => target.tar(&mut reader, &dir.join(into), false),
+                true => target.tar(&mut MultiGzDecoder::new(reader), root, false)?,
+                false => target.tar(&mut reader, root, false)?,
             }
         }
-        Unpack::TarOfTars { into } => target.tar(&mut open()?, &dir.join(into), true),
     }
+    staging.finish(&|entry, reason| target.refuse(entry, reason))
 }
 
 struct Target<'a> {
@@ -56,6 +63,7 @@ struct Target<'a> {
     limit: u64,
     entries: u64,
     files: u64,
+    buffer: Vec<u8>,
     progress: &'a mut dyn FnMut(FetchEvent<'_>),
 }
 
@@ -68,15 +76,20 @@ impl Target<'_> {
         }
     }
 
-    fn damaged(&self, error: &std::io::Error) -> DataError {
-        DataError::Decode { path: self.archive.to_path_buf(), reason: format!("damaged archive: {error}") }
+    /// The archive could not be read: by the system's word, or because it is damaged.
+    fn unreadable(&self, source: std::io::Error) -> DataError {
+        let path = self.archive.to_path_buf();
+        match source.raw_os_error() {
+            Some(_) => DataError::Io { path, action: "read", source },
+            None => DataError::Archive { path, reason: source.to_string() },
+        }
     }
 
     /// Unpacks a tar archive into `root`; of a tar of tars, each inner one into a folder of its name.
     fn tar(&mut self, reader: &mut dyn Read, root: &Path, nested: bool) -> Result<()> {
         let mut archive = tar::Archive::new(reader);
-        for entry in archive.entries().map_err(|error| self.damaged(&error))? {
-            let mut entry = entry.map_err(|error| self.damaged(&error))?;
+        for entry in archive.entries().map_err(|error| self.unreadable(error))? {
+            let mut entry = entry.map_err(|error| self.unreadable(error))?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let kind = entry.header().entry_type();
             if kind == tar::EntryType::XGlobalHeader {
@@ -105,9 +118,9 @@ impl Target<'_> {
     }
 
     fn zip(&mut self, reader: BufReader<File>, root: &Path) -> Result<()> {
-        let damaged = |archive: &Path, error: zip::result::ZipError| DataError::Decode {
-            path: archive.to_path_buf(),
-            reason: format!("damaged archive: {error}"),
+        let damaged = |archive: &Path, error: zip::result::ZipError| {
+            let (path, reason) = (archive.to_path_buf(), error.to_string());
+            DataError::Archive { path, reason }
         };
         let mut archive = zip::ZipArchive::new(reader).map_err(|error| damaged(self.archive, error))?;
         for index in 0..archive.len() {
@@ -148,15 +161,19 @@ impl Target<'_> {
         Ok(path)
     }
 
-    /// Makes a folder and those above it up to `root`; a symbolic link among them is refused.
+    /// Makes a folder and those above it up to `root`.
     fn folder(&self, root: &Path, path: &Path, name: &str) -> Result<()> {
+        // That of an archive within an archive is not there before its first entry.
         std::fs::create_dir_all(root).map_err(DataError::io(root, "create"))?;
         let mut at = root.to_path_buf();
         for part in path.strip_prefix(root).unwrap_or(path).components() {
             at.push(part);
             match std::fs::symlink_metadata(&at) {
                 Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) => return Err(self.refuse(name, format!("{} is there and no folder", at.display()))),
+                Ok(_) => {
+                    let earlier = at.strip_prefix(root).unwrap_or(&at).display();
+                    return Err(self.refuse(name, format!("`{earlier}`, an entry before, is no folder")));
+                }
                 Err(_) => std::fs::create_dir(&at).map_err(DataError::io(&at, "create"))?,
             }
         }
@@ -172,12 +189,24 @@ impl Target<'_> {
         };
         self.folder(root, parent, name)?;
         if std::fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(self.refuse(name, format!("{} is there and no plain file", path.display())));
+            return Err(self.refuse(name, "an entry of this name before is no plain file"));
         }
         let mut file = File::create(path).map_err(DataError::io(path, "create"))?;
         // One byte more than declared would be a lie about the size.
-        let written = std::io::copy(&mut from.take(size.saturating_add(1)), &mut file);
-        let written = written.map_err(|error| self.damaged(&error))?;
+        let mut from = from.take(size.saturating_add(1));
+        let mut written = 0;
+        // Not `std::io::copy`, whose errors do not tell reading from writing.
+        loop {
+            match from.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    file.write_all(&self.buffer[..count]).map_err(DataError::io(path, "write"))?;
+                    written += count as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.unreadable(error)),
+            }
+        }
         if written != size {
             let reason = format!("{size} bytes are declared, {written} were there");
             return Err(self.refuse(name, reason));

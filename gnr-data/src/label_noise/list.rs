@@ -9,15 +9,20 @@ use crate::source::text::decode_text;
 /// The `expected` labels of a list, each below `classes`.
 pub(super) fn read(path: &Path, expected: usize, classes: usize) -> Result<Vec<usize>> {
     let bytes = std::fs::read(path).map_err(DataError::io(path, "read"))?;
+    parse(path, &bytes, expected, classes)
+}
+
+/// [`read`] of the file at `path`, whose contents are `bytes`.
+pub(crate) fn parse(path: &Path, bytes: &[u8], expected: usize, classes: usize) -> Result<Vec<usize>> {
     let named_npy = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"));
     let mut labels = Labels { path, expected, classes, labels: Vec::new(), found: 0, refused: None };
     // No more is kept than the list and the training set both have.
     labels.labels.reserve_exact(expected.min(bytes.len()));
     if named_npy || bytes.starts_with(npy::MAGIC) {
-        let numbers = npy::integers(path, &bytes)?;
+        let numbers = npy::integers(path, bytes)?;
         numbers.enumerate().for_each(|(element, label)| labels.add("element", element, label));
     } else {
-        text(path, &bytes, &mut labels)?;
+        text(path, bytes, &mut labels)?;
     }
     labels.finish()
 }

@@ -3,6 +3,8 @@
 //! Methods for flat minima are often compared on training sets with wrong labels.
 
 mod list;
+#[cfg(feature = "testing")]
+pub(crate) use list::parse as labels_of;
 mod npy;
 
 use std::fmt;

@@ -98,7 +98,15 @@ fn variable_of(path: &Path, name: &str) -> Result<Option<Value>> {
 
 /// The variable `name` of a MAT-file.
 pub(super) fn variable(path: &Path, name: &str) -> Result<Value> {
-    variable_of(path, name)?.ok_or_else(|| unknown(path, format!("no variable `{name}`")))
+    let mut variables = mat_variables(path)?;
+    match variables.iter().position(|(found, _)| found == name) {
+        Some(at) => Ok(variables.swap_remove(at).1),
+        None => {
+            let names: Vec<String> = variables.iter().take(6).map(|(name, _)| format!("`{name}`")).collect();
+            let found = if names.is_empty() { "none".into() } else { names.join(", ") };
+            Err(unknown(path, format!("expected a variable `{name}`, found {found}")))
+        }
+    }
 }
 
 /// For each element of the structure array `variable` of a MAT-file, the values of `fields`.
@@ -107,7 +115,17 @@ pub(super) fn structures<const N: usize>(
     name: &str,
     fields: [&str; N],
 ) -> Result<Vec<[Value; N]>> {
-    let Value::Struct { fields: known, mut elements } = variable(path, name)? else {
+    fields_of(path, variable(path, name)?, name, fields)
+}
+
+/// [`structures`] of the variable's value.
+pub(crate) fn fields_of<const N: usize>(
+    path: &Path,
+    value: Value,
+    name: &str,
+    fields: [&str; N],
+) -> Result<Vec<[Value; N]>> {
+    let Value::Struct { fields: known, mut elements } = value else {
         return Err(unknown(path, format!("`{name}` is not a structure array")));
     };
     let mut places = [0; N];
@@ -127,7 +145,12 @@ pub(super) fn structures<const N: usize>(
 
 /// The list `class_names`. In `cars_annos.mat` it may be missing, where the numbers serve as names.
 fn class_names(path: &Path) -> Result<Vec<String>> {
-    let names = match variable_of(path, "class_names")? {
+    names_of(path, variable_of(path, "class_names")?)
+}
+
+/// [`class_names`] of the variable's value, if there is one.
+pub(crate) fn names_of(path: &Path, value: Option<Value>) -> Result<Vec<String>> {
+    let names = match value {
         Some(Value::Cell(names)) => names.iter().map(|name| name.text().map(String::from)).collect(),
         None if path.ends_with("cars_annos.mat") => {
             Some((1..=196).map(|class| format!("class {class}")).collect())
@@ -146,7 +169,8 @@ fn class_names(path: &Path) -> Result<Vec<String>> {
 
 fn entries(path: &Path, images: &Path, classes: usize) -> Result<Vec<(PathBuf, usize)>> {
     let mut files = Vec::new();
-    for (record, [class, file]) in structures(path, "annotations", ["class", "fname"])?.iter().enumerate() {
+    let annotations = structures(path, "annotations", ["class", "fname"])?;
+    for (record, [class, file]) in annotations.iter().enumerate() {
         files.push(entry(path, record, images, (class, file), classes)?);
     }
     Ok(files)
@@ -159,7 +183,12 @@ fn all_entries(path: &Path, images: &Path, classes: usize, part: Part) -> Result
     for (record, [class, file, test]) in structures(path, "annotations", fields)?.into_iter().enumerate() {
         let test = match test.index() {
             Some(flag @ (0 | 1)) => flag == 1,
-            _ => return Err(unknown(path, format!("annotation {record}: `test` is neither 0 nor 1"))),
+            _ => {
+                return Err(unknown(
+                    path,
+                    format!("annotation {record}: expected 0 or 1 as `test`, found another value"),
+                ));
+            }
         };
         if test == (part == Part::Test) {
             let file = match file {

@@ -89,9 +89,20 @@ fn open(variant: &Variant, options: &OpenOptions, part: Part) -> Result<Arc<dyn 
 }
 
 fn read_records(variant: &Binary, path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<usize>) -> Result<()> {
+    let length = std::fs::metadata(path).map_err(DataError::io(path, "read the length of"))?.len();
+    records(variant, (path, length), Input::open(path)?, pixels, labels)
+}
+
+/// The records of a file of this length, open as `input`.
+fn records(
+    variant: &Binary,
+    (path, length): (&Path, u64),
+    mut input: Input<'_>,
+    pixels: &mut Vec<u8>,
+    labels: &mut Vec<usize>,
+) -> Result<()> {
     let label_bytes = variant.label_classes.len();
     let record = label_bytes + PIXELS;
-    let length = std::fs::metadata(path).map_err(DataError::io(path, "read the length of"))?.len();
     if length == 0 {
         let reason = format!("the file is empty, expected records of {record} bytes");
         return Err(DataError::NoImages { path: path.to_path_buf(), reason });
@@ -101,7 +112,7 @@ fn read_records(variant: &Binary, path: &Path, pixels: &mut Vec<u8>, labels: &mu
         let (path, offset) = (path.to_path_buf(), index * record as u64);
         return Err(DataError::PartialRecord { path, length, record, index, offset });
     }
-    let bytes = Input::open(path)?.exactly(length, "records")?;
+    let bytes = input.exactly(length, "records")?;
     for (position, &classes) in variant.label_classes.iter().enumerate() {
         let column: Vec<u8> = bytes.iter().skip(position).step_by(record).copied().collect();
         check_labels(path, &column, classes, |index| (index * record + position) as u64)?;
@@ -127,6 +138,32 @@ pub(crate) fn check_pickle(path: &Path) -> Result<()> {
     read(&CIFAR10_VARIANT).or_else(|error| read(&CIFAR100_VARIANT).map_err(|_| error))
 }
 
+/// The readers of files, given contents instead of files.
+#[cfg(feature = "testing")]
+pub(crate) mod in_memory {
+    use super::*;
+
+    const VARIANTS: [&Variant; 2] = [&CIFAR10_VARIANT, &CIFAR100_VARIANT];
+
+    pub(crate) fn binary(set: usize, path: &Path, bytes: &[u8]) -> Result<()> {
+        let length = bytes.len() as u64;
+        let input = Input::bytes(path, bytes)?;
+        records(&VARIANTS[set].binary, (path, length), input, &mut Vec::new(), &mut Vec::new())
+    }
+
+    pub(crate) fn pickle(set: usize, path: &Path, bytes: &[u8]) -> Result<()> {
+        batch(VARIANTS[set], path, bytes, &mut Vec::new(), &mut Vec::new())
+    }
+
+    pub(crate) fn pickled_names(set: usize, path: &Path, bytes: &[u8]) -> Result<()> {
+        meta(VARIANTS[set], path, bytes).map(drop)
+    }
+
+    pub(crate) fn names(set: usize, path: &Path, bytes: &[u8]) -> Result<()> {
+        name_lines(VARIANTS[set], path, &super::super::text::text_of(path, bytes)?).map(drop)
+    }
+}
+
 fn unknown(path: &Path, reason: impl Into<String>) -> DataError {
     DataError::UnknownLayout { path: path.to_path_buf(), format: "pickle", reason: reason.into() }
 }
@@ -137,8 +174,18 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Pickle<'a>> {
 
 /// A batch of the Python version, as published or written again by a program.
 fn read_pickle(variant: &Variant, path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<usize>) -> Result<()> {
-    let bytes = read_whole(path)?;
-    let pickle = parse(path, &bytes)?;
+    batch(variant, path, &read_whole(path)?, pixels, labels)
+}
+
+/// The batch of a file whose contents are `bytes`.
+fn batch(
+    variant: &Variant,
+    path: &Path,
+    bytes: &[u8],
+    pixels: &mut Vec<u8>,
+    labels: &mut Vec<usize>,
+) -> Result<()> {
+    let pickle = parse(path, bytes)?;
     let get = |key: &str| {
         let found = pickle.get(pickle.root(), key);
         found.ok_or_else(|| {
@@ -179,12 +226,16 @@ fn read_pickle(variant: &Variant, path: &Path, pixels: &mut Vec<u8>, labels: &mu
     }
     labels.reserve(found.len());
     for (record, label) in found.into_iter().enumerate() {
-        let label = label.and_then(|label| usize::try_from(label).ok());
-        let label = label.filter(|&label| label < variant.names.len()).ok_or_else(|| {
-            let reason = format!("label of record {record} is not a number below {}", variant.names.len());
-            unknown(path, reason)
-        })?;
-        labels.push(label);
+        let classes = variant.names.len();
+        match label.map(|label| (label, usize::try_from(label))) {
+            Some((_, Ok(label))) if label < classes => labels.push(label),
+            found => {
+                let found = found.map_or("no integer".into(), |(label, _)| label.to_string());
+                let reason =
+                    format!("label of record {record}: expected a number below {classes}, found {found}");
+                return Err(unknown(path, reason));
+            }
+        }
     }
     if planar {
         pixels.extend_from_slice(&data.data);
@@ -201,31 +252,42 @@ fn pickled_names(variant: &Variant, places: &Places<'_>) -> Result<Vec<String>> 
     let Some(path) = places.optional_file(&[variant.python.names_file.to_string()]) else {
         return Ok(variant.names.iter().map(|name| (*name).to_string()).collect());
     };
-    let bytes = read_whole(&path)?;
-    let pickle = parse(&path, &bytes)?;
+    meta(variant, &path, &read_whole(&path)?)
+}
+
+/// The class names of a pickle whose contents are `bytes`.
+fn meta(variant: &Variant, path: &Path, bytes: &[u8]) -> Result<Vec<String>> {
+    let pickle = parse(path, bytes)?;
     let key = variant.python.names;
     let Some(names) = pickle.get(pickle.root(), key) else {
         let found = pickle.keys(pickle.root());
-        return Err(unknown(&path, format!("expected a dictionary with the key `{key}`, found {found}")));
+        return Err(unknown(path, format!("expected a dictionary with the key `{key}`, found {found}")));
     };
     let items =
-        pickle.items(names).ok_or_else(|| unknown(&path, format!("`{key}` is not a list of texts")))?;
+        pickle.items(names).ok_or_else(|| unknown(path, format!("`{key}` is not a list of texts")))?;
     if items.len() != variant.names.len() {
-        return Err(DataError::ClassNames { path, expected: variant.names.len(), found: items.len() });
+        let (path, expected, found) = (path.to_path_buf(), variant.names.len(), items.len());
+        return Err(DataError::ClassNames { path, expected, found });
     }
     let name = |&id| Some(String::from_utf8_lossy(&pickle.bytes(id)?).into_owned());
     let names: Option<Vec<String>> = items.iter().map(name).collect();
-    names.ok_or_else(|| unknown(&path, format!("`{key}` is not a list of texts")))
+    names.ok_or_else(|| unknown(path, format!("`{key}` is not a list of texts")))
 }
 
 fn class_names(variant: &Variant, places: &Places<'_>) -> Result<Vec<String>> {
     let Some(path) = places.optional_file(&[variant.binary.names_file.to_string()]) else {
         return Ok(variant.names.iter().map(|name| (*name).to_string()).collect());
     };
-    let text = read_text(&path)?;
+    name_lines(variant, &path, &read_text(&path)?)
+}
+
+/// The class names of a list whose text is `text`.
+fn name_lines(variant: &Variant, path: &Path, text: &str) -> Result<Vec<String>> {
     let names = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     match (names().count(), variant.names.len()) {
-        (found, expected) if found != expected => Err(DataError::ClassNames { path, expected, found }),
+        (found, expected) if found != expected => {
+            Err(DataError::ClassNames { path: path.to_path_buf(), expected, found })
+        }
         _ => Ok(names().map(String::from).collect()),
     }
 }

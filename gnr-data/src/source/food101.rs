@@ -5,7 +5,7 @@
 //! Mirrors have `meta/meta` and `images/images`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{Listing, listed_file};
@@ -49,9 +49,20 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
         .flat_map(|meta| ["json", "txt"].map(|end| format!("{meta}/{part}.{end}")));
     let list = places.file(&list.collect::<Vec<_>>())?;
     let images = places.folder("images")?;
+    let text = read_text(&list)?;
+    let (classes, files) = entries(&list, &text, &images)?;
+    let name = format!("{} {part} ({})", INFO.name, list.display());
+    Listing { name, classes, files, warnings: Vec::new() }.open(options.resize, options.keep)
+}
+
+/// The classes, and the images with the number of their class.
+pub(crate) type Entries = (Vec<String>, Vec<(PathBuf, usize)>);
+
+/// The classes and images of a list whose text is `text`: JSON by the ending of its name, else lines.
+pub(crate) fn entries(list: &Path, text: &str, images: &Path) -> Result<Entries> {
     let listed = match list.extension().is_some_and(|extension| extension == "json") {
-        true => from_json(&list)?,
-        false => from_lines(&list)?,
+        true => from_json(list, text)?,
+        false => from_lines(list, text)?,
     };
     let classes: Vec<String> = listed.keys().cloned().collect();
     let mut files = Vec::new();
@@ -60,28 +71,27 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
             let name = name.trim();
             if name.split('/').next() != Some(class.as_str()) {
                 let reason = format!("`{name}` is listed under `{class}`");
-                return Err(DataError::BadLine { path: list, line: record + 1, reason });
+                return Err(DataError::BadLine { path: list.to_path_buf(), line: record + 1, reason });
             }
-            files.push((listed_file(&list, record, &images, &format!("{name}.jpg"))?, label));
+            files.push((listed_file(list, record, images, &format!("{name}.jpg"))?, label));
         }
     }
-    let name = format!("{} {part} ({})", INFO.name, list.display());
-    Listing { name, classes, files, warnings: Vec::new() }.open(options.resize, options.keep)
+    Ok((classes, files))
 }
 
 type Listed = BTreeMap<String, Vec<String>>;
 
-fn from_json(path: &Path) -> Result<Listed> {
-    serde_json::from_str(&read_text(path)?).map_err(|error| DataError::BadLine {
+fn from_json(path: &Path, text: &str) -> Result<Listed> {
+    serde_json::from_str(text).map_err(|error| DataError::BadLine {
         path: path.to_path_buf(),
         line: error.line(),
         reason: format!("expected {{\"CLASS\": [\"CLASS/NUMBER\", …], …}}: {error}"),
     })
 }
 
-fn from_lines(path: &Path) -> Result<Listed> {
+fn from_lines(path: &Path, text: &str) -> Result<Listed> {
     let mut listed = Listed::new();
-    for (number, line) in read_text(path)?.lines().enumerate() {
+    for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         let Some((class, _)) = line.split_once('/') else {
             if line.is_empty() {

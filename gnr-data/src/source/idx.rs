@@ -28,7 +28,11 @@ pub struct IdxArray {
 /// # Cost
 /// Memory in proportion to the data that are there; never to what a damaged header declares.
 pub fn read_idx(path: &Path, rank: u8) -> Result<IdxArray> {
-    let mut input = Input::open(path)?;
+    parse(path, Input::open(path)?, rank)
+}
+
+/// [`read_idx`] of the file at `path`, open as `input`.
+pub(super) fn parse(path: &Path, mut input: Input<'_>, rank: u8) -> Result<IdxArray> {
     let magic = match input.exactly(4, "magic number") {
         // "Truncated" would not say that there is nothing at all.
         Err(DataError::Truncated { found: 0, .. }) => {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::cars::structures;
 use super::files::Listing;
 use super::folder::{class_dirs, shown};
+use super::mat::Value;
 use super::places::missing;
 use super::walk::{LeftOut, images_below, images_in};
 use super::{Part, locate, read_text};
@@ -131,8 +132,11 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// The fields of the devkit's structures that are read.
+pub(crate) const SYNSETS: [&str; 2] = ["ILSVRC2012_ID", "WNID"];
+
 /// Classes of the validation images that lie in one folder.
-struct Truth {
+pub(crate) struct Truth {
     /// Where they come from.
     path: PathBuf,
     /// WordNet id of an image's name without extension.
@@ -149,26 +153,36 @@ impl Truth {
         let truth =
             ["data/ILSVRC2012_validation_ground_truth.txt", inner, "ILSVRC2012_validation_ground_truth.txt"];
         if let Some(path) = locate(&dirs, &truth.map(String::from)) {
-            return Self::of_devkit(path, images).map(Some);
+            let meta = path.with_file_name("meta.mat");
+            let synsets = structures(&meta, "synsets", SYNSETS)?;
+            let text = read_text(&path)?;
+            return Self::of_devkit(path, &text, (&meta, &synsets), images).map(Some);
         }
         if let Some(path) = locate(&dirs, &["LOC_val_solution.csv".to_string()]) {
-            return Self::of_kaggle(path, images).map(Some);
+            let text = read_text(&path)?;
+            return Self::of_kaggle(path, &text, images).map(Some);
         }
         match locate(&dirs, &["val.txt".to_string()]) {
-            Some(path) => Self::of_lines(path, images).map(Some),
+            Some(path) => {
+                let text = read_text(&path)?;
+                Self::of_lines(path, &text, images).map(Some)
+            }
             None => Ok(None),
         }
     }
 
     /// A number of the devkit's own a line, for images 1, 2, …; `meta.mat` says which id it is.
-    fn of_devkit(path: PathBuf, images: &HashSet<String>) -> Result<Self> {
-        let meta = path.with_file_name("meta.mat");
-        let synsets = structures(&meta, "synsets", ["ILSVRC2012_ID", "WNID"])?;
+    pub(crate) fn of_devkit(
+        path: PathBuf,
+        text: &str,
+        (meta, synsets): (&Path, &[[Value; 2]]),
+        images: &HashSet<String>,
+    ) -> Result<Self> {
         let ids: HashMap<usize, &str> =
             synsets.iter().filter_map(|[id, wnid]| Some((id.index()?, wnid.text()?))).collect();
         let mut wnids = HashMap::new();
         // A blank line within would shift the numbers; at the end it is an editor's.
-        for (line, text) in read_text(&path)?.trim_end().lines().enumerate() {
+        for (line, text) in text.trim_end().lines().enumerate() {
             let wnid = text.trim().parse().ok().and_then(|id: usize| ids.get(&id)).ok_or_else(|| {
                 let reason = format!("`{text}` is not an ILSVRC2012_ID of {}", meta.display());
                 DataError::BadLine { path: path.clone(), line: line + 1, reason }
@@ -182,9 +196,9 @@ impl Truth {
     }
 
     /// Lines `NAME,WNID x y x y …` after a header.
-    fn of_kaggle(path: PathBuf, images: &HashSet<String>) -> Result<Self> {
+    pub(crate) fn of_kaggle(path: PathBuf, text: &str, images: &HashSet<String>) -> Result<Self> {
         let mut wnids = HashMap::new();
-        for (line, text) in read_text(&path)?.lines().enumerate().skip(1) {
+        for (line, text) in text.lines().enumerate().skip(1) {
             if text.trim().is_empty() {
                 continue;
             }
@@ -201,9 +215,9 @@ impl Truth {
     }
 
     /// Lines `NAME CLASS` with the WordNet id or its number in the sorted list of the thousand, as Caffe's list has.
-    fn of_lines(path: PathBuf, images: &HashSet<String>) -> Result<Self> {
+    pub(crate) fn of_lines(path: PathBuf, text: &str, images: &HashSet<String>) -> Result<Self> {
         let mut wnids = HashMap::new();
-        for (line, text) in read_text(&path)?.lines().enumerate() {
+        for (line, text) in text.lines().enumerate() {
             if text.trim().is_empty() {
                 continue;
             }
@@ -223,7 +237,7 @@ impl Truth {
         Ok(Self { path, wnids })
     }
 
-    fn label(&self, file: &Path, classes: &[String]) -> Result<usize> {
+    pub(crate) fn label(&self, file: &Path, classes: &[String]) -> Result<usize> {
         match self.wnids.get(&stem(file)) {
             Some(wnid) => label_of(classes, &self.path, wnid),
             None => Err(DataError::NotListed { path: file.to_path_buf(), list: self.path.clone() }),

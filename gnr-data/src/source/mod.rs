@@ -20,6 +20,8 @@ pub(crate) mod pets;
 mod pickle;
 mod places;
 mod read;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub(crate) mod text;
 pub(crate) mod walk;
 
@@ -67,8 +69,12 @@ fn check_labels(path: &Path, labels: &[u8], classes: usize, offset: impl Fn(usiz
 
 /// The variables of a MAT-file.
 pub(crate) fn mat_variables(path: &Path) -> Result<Vec<(String, mat::Value)>> {
-    let bytes = read_whole(path)?;
-    mat::parse(&bytes).map_err(|error| error.into_error(path, "MAT-file"))
+    mat_of(path, &read_whole(path)?)
+}
+
+/// The variables of the MAT-file at `path`, whose contents are `bytes`.
+pub(crate) fn mat_of(path: &Path, bytes: &[u8]) -> Result<Vec<(String, mat::Value)>> {
+    mat::parse(bytes).map_err(|error| error.into_error(path, "MAT-file"))
 }
 
 fn read_whole(path: &Path) -> Result<Vec<u8>> {

@@ -70,14 +70,14 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
     };
     let list = places.file(&[list.to_string(), list.replacen('/', "/annotations/", 1)])?;
     let images = places.folder("images")?;
-    let files = entries(&list, &images)?;
+    let files = entries(&list, &read_text(&list)?, &images)?;
     let name = format!("{} {part} ({})", INFO.name, list.display());
     let classes = BREEDS.iter().map(|breed| breed.replace('_', " ")).collect();
     Listing { name, classes, files, warnings: Vec::new() }.open(options.resize, options.keep)
 }
 
-fn entries(list: &Path, images: &Path) -> Result<Vec<(PathBuf, usize)>> {
-    let text = read_text(list)?;
+/// The images of a list whose text is `text`.
+pub(crate) fn entries(list: &Path, text: &str, images: &Path) -> Result<Vec<(PathBuf, usize)>> {
     let mut files = Vec::new();
     for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {

@@ -124,7 +124,7 @@ pub(super) fn missing(
     DataError::MissingData { dataset, what: what.into(), looked_in: looked_in.to_vec(), found, hint }
 }
 
-/// What a folder holds, in a line; with the advice to unpack archives.
+/// What a folder holds, in a line; with the advice to unpack archives, or to go on with what was interrupted.
 fn contents(dir: &Path) -> String {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return format!("{} is no folder that can be read", dir.display());
@@ -135,13 +135,21 @@ fn contents(dir: &Path) -> String {
     let archive = |name: &&String| {
         [".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar"].iter().any(|end| name.ends_with(end))
     };
+    // Of `gnr data fetch`, which was ended before its end.
+    let begun = |name: &String| {
+        let unpacking = name.strip_prefix('.').and_then(|name| name.strip_suffix(".unpacking"));
+        unpacking.or_else(|| name.strip_suffix(".part")).map(String::from)
+    };
     let packed: Vec<&str> = names.iter().filter(archive).map(String::as_str).take(3).collect();
-    let unpack =
-        if packed.is_empty() { String::new() } else { format!("; unpack {} first", packed.join(", ")) };
+    let advice = match names.iter().find_map(begun) {
+        Some(file) => format!("; fetching {file} was interrupted: the same `gnr data fetch` goes on"),
+        None if packed.is_empty() => String::new(),
+        None => format!("; unpack {} first", packed.join(", ")),
+    };
     let shown = names.iter().take(6).cloned().collect::<Vec<_>>().join(", ");
     match names.len() {
         0 => format!("{} is empty", dir.display()),
-        count if count > 6 => format!("{} holds {shown} and {} more{unpack}", dir.display(), count - 6),
-        _ => format!("{} holds {shown}{unpack}", dir.display()),
+        count if count > 6 => format!("{} holds {shown} and {} more{advice}", dir.display(), count - 6),
+        _ => format!("{} holds {shown}{advice}", dir.display()),
     }
 }

@@ -15,7 +15,7 @@ const LIKELY_EXPANSION: u64 = 6;
 /// A file open for reading, decompressed on the fly when it starts with gzip's magic number (whatever its name).
 pub(super) struct Input<'a> {
     path: &'a Path,
-    reader: Kind,
+    reader: Kind<'a>,
     /// Upper bound of the uncompressed length.
     bound: u64,
     /// What may be reserved for it at once.
@@ -24,16 +24,25 @@ pub(super) struct Input<'a> {
     offset: u64,
 }
 
-enum Kind {
-    Plain(BufReader<File>),
-    Gzip(Box<Members<BufReader<File>>>),
+enum Kind<'a> {
+    Plain(Box<dyn BufRead + 'a>),
+    Gzip(Box<Members<Box<dyn BufRead + 'a>>>),
 }
 
 impl<'a> Input<'a> {
     pub(super) fn open(path: &'a Path) -> Result<Self> {
         let file = File::open(path).map_err(DataError::io(path, "open"))?;
         let length = file.metadata().map_err(DataError::io(path, "read the length of"))?.len();
-        let mut reader = BufReader::new(file);
+        Self::new(path, Box::new(BufReader::new(file)), length)
+    }
+
+    /// The contents of the file at `path`, which are in memory.
+    #[cfg(feature = "testing")]
+    pub(super) fn bytes(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
+        Self::new(path, Box::new(bytes), bytes.len() as u64)
+    }
+
+    fn new(path: &'a Path, mut reader: Box<dyn BufRead + 'a>, length: u64) -> Result<Self> {
         let gzipped = reader.fill_buf().map_err(DataError::io(path, "read"))?.starts_with(&[0x1f, 0x8b]);
         Ok(if gzipped {
             let bound = length.saturating_mul(MAX_EXPANSION);

@@ -47,8 +47,15 @@ pub(crate) fn decode_text(bytes: &[u8]) -> Result<Cow<'_, str>, NoText> {
 /// # Errors
 /// [`DataError::Io`]; [`DataError::BadLine`] for a file that is no text.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(DataError::io(path, "read"))?;
-    match decode_text(&bytes) {
+    text_of(path, &std::fs::read(path).map_err(DataError::io(path, "read"))?)
+}
+
+/// The text of the file at `path`, whose contents are `bytes`.
+///
+/// # Errors
+/// [`DataError::BadLine`] for a file that is no text.
+pub(crate) fn text_of(path: &Path, bytes: &[u8]) -> Result<String> {
+    match decode_text(bytes) {
         Ok(text) => Ok(text.into_owned()),
         Err(NoText { line, reason }) => Err(DataError::BadLine { path: path.to_path_buf(), line, reason }),
     }

@@ -1,40 +1,18 @@
-//! Valid files of every parser, each in the tree of its data set; and damage: bytes, lengths, pieces of other files, operations; and
-//! bombs, which say much in few bytes.
+//! Valid files of every parser, each in the tree of its data set; and the same files damaged.
 
 use std::cell::Cell;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use gnr_data::{Keep, LabelNoise, Noisy, OpenOptions, Part, Resize, open, read_idx, verify};
+use gnr_fuzz::{Random, bomb, damage};
 use tempfile::TempDir;
 
 use crate::trees::{
     cars_tree, cifar_meta, cifar_pickle, cifar_records, cifar100_tree, fixture, food_tree, gunzip, gzip, idx,
     numbered, pets_tree, save_rgb,
 };
-
-/// SplitMix64.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `bound`, or 0.
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-}
+use crate::words;
 
 /// How a file is read.
 #[derive(Clone, Copy, PartialEq)]
@@ -60,63 +38,18 @@ struct Seed {
 pub(crate) struct Corpus {
     seeds: Vec<Seed>,
     trees: Vec<TempDir>,
+    pieces: Vec<&'static [u8]>,
     /// The seed in whose place a damaged file was put last.
     last: Cell<usize>,
 }
 
-/// What pickles, MAT-files, lists and headers are made of.
-const PIECES: [&[u8]; 40] = [
-    b"N",
-    b"]",
-    b")",
-    b"}",
-    b"(",
-    b"2",
-    b"0",
-    b"1",
-    b"K\x01",
-    b"h\x01",
-    b"q\x01",
-    b"\x94",
-    b"]a",
-    b"](ee",
-    b")R",
-    b"}b",
-    b"(t",
-    b"(d",
-    b"\x85",
-    b"\x86",
-    b"I1\n",
-    b"S'a\\x00'\n",
-    b"V\\u00e9\n",
-    b"X\x01\0\0\0a",
-    b"\x8c\x01a",
-    b"p7\n",
-    b"ca\nb\n",
-    b"\x8c\x01a\x93",
-    b"c_codecs\nencode\n(X\x01\0\0\0aX\x06\0\0\0latin1tR",
-    b"cnumpy.core.multiarray\nscalar\n",
-    b"ccollections\nOrderedDict\n)R",
-    b"\x0e\0\0\0\0\0\0\0",
-    b"\x0e\0\0\0\x08\0\0\0",
-    b"\x0f\0\0\0",
-    b"\n",
-    b"0\n",
-    b"\"a/1\",",
-    b"\xef\xbb\xbf",
-    b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0",
-    b"\0\0\x08\x03",
-];
-
-const NUMBERS: [u64; 12] =
-    [0, 1, 2, 7, 8, 0x7f, 0xff, 0xffff, 0x7fff_ffff, 0xffff_ffff, i64::MAX as u64, u64::MAX];
-
-/// Bytes that decompressed contents may take before the rest is not counted.
-const MOST: u64 = 1 << 26;
+/// Words of every format.
+const PIECES: [&[&[u8]]; 5] = [words::HEADERS, words::PICKLE, words::MAT, words::NPY, words::LISTS];
 
 impl Corpus {
     pub(crate) fn gather() -> Self {
-        let mut corpus = Self { seeds: Vec::new(), trees: Vec::new(), last: Cell::new(0) };
+        let mut corpus =
+            Self { seeds: Vec::new(), trees: Vec::new(), pieces: PIECES.concat(), last: Cell::new(0) };
         let pixels: Vec<u8> = (0..60).collect();
         corpus.tree(|_| ());
         corpus.add("IDX", "a-idx3-ubyte", Reading::Idx, idx(&[3, 4, 5], &pixels));
@@ -291,33 +224,11 @@ impl Corpus {
 
     /// How many bytes this file stands for: its own, those that it decompresses to, and the paths of the photographs that it lists.
     pub(crate) fn justified(&self, seed: usize, bytes: &[u8]) -> usize {
-        let inflated = |reader: &mut dyn Read| {
-            let mut out = Vec::new();
-            // As far as it can be decompressed.
-            let _ = reader.take(MOST).read_to_end(&mut out);
-            out.len()
-        };
-        let mut length = bytes.len();
-        if bytes.starts_with(&[0x1f, 0x8b]) {
-            length += inflated(&mut flate2::read::MultiGzDecoder::new(bytes));
-        }
+        let mat = self.seeds[seed].path.ends_with(".mat");
+        let mut length = if mat { words::mat_decompressed(bytes) } else { words::gunzipped(bytes) };
         if matches!(self.seeds[seed].reading, Reading::Set("oxford-pets" | "food101", _)) {
             let folder = self.trees[self.seeds[seed].tree].path().as_os_str().len() + "food-101/images".len();
             length += folder * bytes.iter().filter(|byte| matches!(byte, b'\n' | b'"')).count();
-        }
-        if self.seeds[seed].path.ends_with(".mat") {
-            let word = |at: usize| {
-                let bytes = bytes.get(at..at + 4)?;
-                Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
-            };
-            let mut at = 128;
-            while let (Some(kind), Some(size)) = (word(at), word(at + 4)) {
-                let Some(data) = bytes.get(at + 8..).and_then(|rest| rest.get(..size)) else { break };
-                if kind == 15 {
-                    length += inflated(&mut flate2::read::ZlibDecoder::new(data));
-                }
-                at += 8 + size;
-            }
         }
         length
     }
@@ -337,80 +248,25 @@ impl Corpus {
         (seed, bytes)
     }
 
-    /// A place in a file; the structure of a batch of images is at its ends.
-    fn place(bytes: &[u8], random: &mut Random) -> usize {
-        match random.below(4) {
-            0 => random.below(bytes.len()),
-            1 => bytes.len() - 1 - random.below(bytes.len().min(120)),
-            _ => random.below(bytes.len().min(400)),
-        }
-    }
-
-    fn damaged(&self, mut bytes: Vec<u8>, random: &mut Random) -> Vec<u8> {
-        let most = 1 + random.below(6);
-        for _ in 0..=random.below(most) {
-            if bytes.is_empty() {
-                return bytes;
-            }
-            let at = Self::place(&bytes, random);
-            let span = at..(at + random.below(24)).min(bytes.len());
-            match random.below(11) {
-                0 => bytes[at] = random.next() as u8,
-                1 => bytes[at] ^= 1 << random.below(8),
-                2 => bytes[at] = bytes[at].wrapping_add(1).wrapping_sub(2 * (random.below(2) as u8)),
-                3 => drop(bytes.drain(span)),
-                4 => {
-                    let piece = bytes[span].to_vec();
-                    let to = random.below(bytes.len());
-                    bytes.splice(to..to, piece);
-                }
-                5 => bytes.truncate(at),
-                6 => {
-                    let number = NUMBERS[random.below(NUMBERS.len())].to_le_bytes();
-                    let size = 1 << random.below(4);
-                    bytes.iter_mut().skip(at).zip(&number[..size]).for_each(|(byte, &new)| *byte = new);
-                }
-                7 => {
-                    let other = &self.seeds[random.below(self.len())].bytes;
-                    let from = random.below(other.len());
-                    let piece = other[from..(from + random.below(64)).min(other.len())].to_vec();
-                    bytes.splice(at..at, piece);
-                }
-                // Digits of a header or a list.
-                8 => {
-                    let number = NUMBERS[random.below(NUMBERS.len())].to_string();
-                    bytes.splice(span, number.into_bytes());
-                }
-                _ => {
-                    let piece = PIECES[random.below(PIECES.len())].to_vec();
-                    let end = if random.below(2) == 0 { at } else { (at + piece.len()).min(bytes.len()) };
-                    bytes.splice(at..end, piece);
-                }
-            }
-        }
-        bytes
+    fn damaged(&self, bytes: Vec<u8>, random: &mut Random) -> Vec<u8> {
+        let others: Vec<&[u8]> = self.seeds.iter().map(|seed| &seed.bytes[..]).collect();
+        damage(bytes, random, &self.pieces, &others)
     }
 
     /// One to three pieces again and again, within the beginning and the end of a valid file.
     fn bomb(&self, seed: usize, random: &mut Random) -> Vec<u8> {
-        let valid = &self.seeds[seed].bytes;
-        let mut piece = Vec::new();
-        for _ in 0..=random.below(3) {
-            piece.extend_from_slice(PIECES[random.below(PIECES.len())]);
-        }
         let most = if random.below(8) == 0 { 3 << 20 } else { 1 << 16 };
-        let times = (1 << random.below(20)).min(most / piece.len());
-        let many = piece.repeat(times);
         let start = match random.below(4) {
             0 => 2,
             1 => 128,
             _ => random.below(200),
         };
-        let (before, after) = valid.split_at(start.min(valid.len()));
+        let valid = &self.seeds[seed].bytes;
         if self.seeds[seed].path.ends_with(".mat") && random.below(2) == 0 {
-            return mat_bomb(before, &many, random);
+            let parts = bomb(&[], 0, most, random, &self.pieces);
+            return mat_bomb(&valid[..start.min(valid.len())], &parts, random);
         }
-        let whole = [before, &many, after].concat();
+        let whole = bomb(valid, start, most, random, &self.pieces);
         if self.seeds[seed].path.ends_with(".gz") && random.below(2) == 0 { gzip(&whole) } else { whole }
     }
 }
@@ -421,7 +277,7 @@ fn mat_bomb(before: &[u8], parts: &[u8], random: &mut Random) -> Vec<u8> {
     let count = match random.below(3) {
         0 => parts.len() / 8,
         1 => parts.len() / 40,
-        _ => random.next() as usize,
+        _ => random.word() as usize,
     };
     let flags = [word(6), word(8), word(1 + random.below(2)), word(0)].concat();
     let dims = [word(5), word(8), word(1), word(count)].concat();

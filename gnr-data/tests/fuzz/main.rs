@@ -1,4 +1,5 @@
-//! Files of every parser, damaged in every way: none may panic, take long, or take more memory than its size justifies.
+//! Files of every parser, damaged in every way: none may panic, take long, or take more memory than its size justifies. `parsers` reads
+//! contents in memory, a campaign each; here whole data sets are opened, from files.
 //!
 //! `GNR_FUZZ_EXECUTIONS` raises the number of files, `GNR_FUZZ_FROM` starts at another one; file N is the same on every run.
 //! What is compressed may take memory in proportion to what it decompresses to.
@@ -9,14 +10,17 @@
 )]
 
 mod corpus;
+mod parsers;
 #[path = "../it/trees.rs"]
 #[allow(dead_code)]
 mod trees;
+mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use corpus::{Corpus, Random};
+use corpus::Corpus;
+use gnr_fuzz::{Random, alone, executions, processor_time};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -27,20 +31,11 @@ const PER_BYTE: usize = 8;
 const CONSTANT: usize = 3 << 19;
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Time that this thread has run, where the system tells.
-fn processor_time() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
-}
-
 #[test]
 fn damaged_files_do_no_harm() {
+    let _alone = alone();
     let corpus = Corpus::gather();
-    let (from, executions) = (number("GNR_FUZZ_FROM", 0), number("GNR_FUZZ_EXECUTIONS", 4000));
+    let (from, executions) = executions(4000);
     let (mut opened, mut most) = (vec![[0u64; 2]; corpus.len()], 0.0f64);
     for execution in from..from + executions {
         let mut random = Random::new(execution);

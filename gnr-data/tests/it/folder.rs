@@ -162,7 +162,7 @@ fn damaged_files_are_named() {
     let path = dir.path().join("train/ant/z.jpg");
     fs::write(&path, &jpeg[..jpeg.len() - 2]).unwrap();
     let expected = format!(
-        "truncated: end-of-image marker needs {} bytes, the data ends at offset {}",
+        "truncated: expected end-of-image marker up to offset {}, the data ends at offset {}",
         jpeg.len(),
         jpeg.len() - 2
     );

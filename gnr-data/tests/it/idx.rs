@@ -33,11 +33,15 @@ fn damage_is_named() {
     let table: Vec<(&str, Vec<u8>, &[&str])> = vec![
         ("empty", vec![], &["no images: the file is empty"]),
         ("half a magic number", good[..3].to_vec(), &["magic number", "offset 3"]),
-        ("half a header", good[..9].to_vec(), &["truncated: dimensions needs 16 bytes", "offset 9"]),
+        (
+            "half a header",
+            good[..9].to_vec(),
+            &["truncated: expected dimensions up to offset 16", "offset 9"],
+        ),
         (
             "one value short",
             good[..39].to_vec(),
-            &["array of dimensions [2, 3, 4] needs 40 bytes", "offset 39"],
+            &["array of dimensions [2, 3, 4] up to offset 40", "offset 39"],
         ),
         ("trailing byte", [&good[..], &[0]].concat(), &["unexpected bytes after offset 40"]),
         (
@@ -47,7 +51,7 @@ fn damage_is_named() {
         ),
         ("floats", [&[0, 0, 0x0d, 3], &good[4..]].concat(), &["wrong magic number", "[00, 00, 0d, 03]"]),
         ("overflow", idx(&[u32::MAX; 3], &[]), &["impossible dimensions", "4294967295", "offset 4"]),
-        ("a lie", idx(&[u32::MAX, 1, 1], &[1, 2]), &["needs 4294967311 bytes", "offset 18"]),
+        ("a lie", idx(&[u32::MAX, 1, 1], &[1, 2]), &["up to offset 4294967311", "offset 18"]),
     ];
     for (name, bytes, expected) in table {
         for (form, bytes) in [("plain", bytes.clone()), ("gzip", gzip(&bytes))] {

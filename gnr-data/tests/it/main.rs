@@ -19,6 +19,8 @@ mod folder;
 mod idx;
 mod imagenet;
 mod images;
+#[cfg(feature = "fetch")]
+mod killed;
 mod label_noise;
 mod layouts;
 mod loader;

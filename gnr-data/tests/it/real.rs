@@ -1,4 +1,4 @@
-//! Real data, where they are installed; a notice otherwise.
+//! Real data. They are too large for the repository, so these tests run when asked for (`--run-ignored`), as CI does.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,11 +9,9 @@ use tempfile::{TempDir, tempdir};
 use crate::trees::shared;
 
 #[test]
+#[ignore = "needs the Debian package dataset-fashion-mnist"]
 fn fashion_mnist_of_the_system() {
-    if !available_without_dir("fashion-mnist").unwrap() {
-        println!("skipped: Debian package dataset-fashion-mnist not found");
-        return;
-    }
+    assert!(available_without_dir("fashion-mnist").unwrap(), "dataset-fashion-mnist is not installed");
     for (part, count) in [(Part::Train, 60_000), (Part::Test, 10_000)] {
         let set = open("fashion-mnist", part, &OpenOptions::default()).unwrap();
         assert_eq!((set.len(), set.shape()), (count, [1, 28, 28]));
@@ -35,9 +33,9 @@ fn fashion_mnist_of_the_system() {
     }
 }
 
-/// Extracts the files that match `patterns`; `None` when the archive is not there or `tar` cannot read it.
-fn extract(archive: &str, patterns: &[&str]) -> Option<TempDir> {
-    let archive = shared(archive)?;
+/// Extracts the files that match `patterns`.
+fn extract(archive: &str, patterns: &[&str]) -> TempDir {
+    let archive = shared(archive);
     let dir = tempdir().unwrap();
     let status = Command::new("tar")
         .arg("-xf")
@@ -47,20 +45,14 @@ fn extract(archive: &str, patterns: &[&str]) -> Option<TempDir> {
         .arg("--wildcards")
         .args(patterns)
         .status();
-    match status {
-        Ok(status) if status.success() => Some(dir),
-        other => {
-            println!("skipped: tar (with xz) not found or failing: {other:?}");
-            None
-        }
-    }
+    assert!(matches!(&status, Ok(status) if status.success()), "tar with xz must be installed: {status:?}");
+    dir
 }
 
 #[test]
+#[ignore = "needs ../shared/data/cifar10-jpeg.tar.xz"]
 fn cifar10_as_jpeg_files() {
-    let Some(dir) = extract("data/cifar10-jpeg.tar.xz", &["train/*/000?.jpg", "test/*/000?.jpg"]) else {
-        return;
-    };
+    let dir = extract("data/cifar10-jpeg.tar.xz", &["train/*/000?.jpg", "test/*/000?.jpg"]);
     for part in [Part::Train, Part::Test] {
         let set = open("folder", part, &OpenOptions::dir(dir.path())).unwrap();
         assert_eq!((set.len(), set.shape()), (100, [3, 32, 32]));
@@ -70,8 +62,9 @@ fn cifar10_as_jpeg_files() {
 }
 
 #[test]
+#[ignore = "needs ../shared/data/imagenette224-subset.tar"]
 fn photographs_of_imagenette() {
-    let Some(dir) = extract("data/imagenette224-subset.tar", &["*/n01440764/*"]) else { return };
+    let dir = extract("data/imagenette224-subset.tar", &["*/n01440764/*"]);
     let part = if Path::new(&dir.path().join("train")).is_dir() { Part::Train } else { Part::Test };
     let set = open_folder(dir.path(), part, None, Keep::OnDisk).unwrap();
     assert_eq!(set.shape(), [3, 224, 224]);

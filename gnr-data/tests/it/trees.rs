@@ -215,13 +215,11 @@ pub(crate) fn image_tree(dir: &Path) {
     }
 }
 
-/// The folder of shared test material, or a notice that the test is skipped.
-pub(crate) fn shared(file: &str) -> Option<PathBuf> {
+/// A file of the folder `shared` beside the repository, or of the one that `GNR_SHARED` names. Tests that call this are ignored
+/// unless asked for, so a file that is missing is a failure.
+pub(crate) fn shared(file: &str) -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let path = std::env::var_os("GNR_SHARED").map_or_else(beside, PathBuf::from).join(file);
-    if !path.exists() {
-        println!("skipped: {} not found", path.display());
-        return None;
-    }
-    Some(path)
+    assert!(path.exists(), "{} not found; GNR_SHARED may name another folder", path.display());
+    path
 }

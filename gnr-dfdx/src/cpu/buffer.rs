@@ -40,6 +40,18 @@ pub fn set_limit(bytes: usize) {
     LIMIT.store(bytes, Ordering::Relaxed);
 }
 
+/// Lets [`peak`] start again from what buffers hold now.
+pub fn reset_peak() {
+    let mut heap = heap();
+    heap.peak = heap.taken;
+}
+
+/// The most that buffers held at one time since the program started or since [`reset_peak`], in bytes. Buffers of less than 16 KiB are
+/// the system allocator's and not counted.
+pub fn peak() -> usize {
+    heap().peak
+}
+
 /// Gives all idle memory back to the system.
 pub fn release_idle() {
     heap().release();
@@ -133,13 +145,19 @@ impl Chunk {
     }
 }
 
-/// All chunks, and how much memory is idle in them.
+/// All chunks, and how many bytes of them are idle, are taken, and were taken at most.
 struct Heap {
     chunks: Vec<Option<Chunk>>,
     idle: usize,
+    taken: usize,
+    peak: usize,
 }
 
-static HEAP: Mutex<Heap> = Mutex::new(Heap { chunks: Vec::new(), idle: 0 });
+impl Heap {
+    const EMPTY: Self = Self { chunks: Vec::new(), idle: 0, taken: 0, peak: 0 };
+}
+
+static HEAP: Mutex<Heap> = Mutex::new(Heap::EMPTY);
 
 fn heap() -> MutexGuard<'static, Heap> {
     // Nothing in here panics half-way.
@@ -156,6 +174,13 @@ struct Place {
 impl Heap {
     /// `None` when the system has no memory to give.
     fn take(&mut self, bytes: usize) -> Option<Place> {
+        let place = self.find(bytes)?;
+        self.taken += place.lines.len() * LINE;
+        self.peak = self.peak.max(self.taken);
+        Some(place)
+    }
+
+    fn find(&mut self, bytes: usize) -> Option<Place> {
         let lines = bytes.div_ceil(LINE) + if bytes < STAGGERED { 0 } else { STAGGER };
         self.idle = self.idle.saturating_sub(lines * LINE);
         let place = |index: usize, chunk: &mut Chunk| {
@@ -184,6 +209,7 @@ impl Heap {
             chunk.taken -= place.lines.len();
         }
         self.idle += place.lines.len() * LINE;
+        self.taken -= place.lines.len() * LINE;
         if self.idle > LIMIT.load(Ordering::Relaxed) {
             self.release();
         }
@@ -313,7 +339,7 @@ mod tests {
 
     /// A heap of its own: others use the process's at the same time.
     fn empty() -> Heap {
-        Heap { chunks: Vec::new(), idle: 0 }
+        Heap::EMPTY
     }
 
     #[test]
@@ -323,6 +349,7 @@ mod tests {
         let end = heap.take(1 << 20).expect("memory");
         places.iter().for_each(|place| heap.give(place));
         assert_eq!(heap.idle, 4 * ((1 << 20) + STAGGER * LINE));
+        assert_eq!((heap.taken, heap.peak), (heap.idle / 4, heap.idle / 4 * 5));
         // All four gaps together, then two pieces of it.
         let whole = heap.take(4 << 20).expect("memory");
         assert_eq!(whole.start, places[0].start);

@@ -4,6 +4,7 @@
 mod conformance;
 mod fixtures;
 mod golden;
+mod memory;
 mod module;
 mod nets;
 mod replay;

@@ -7,7 +7,7 @@ use std::io;
 #[non_exhaustive]
 pub enum WeightsError {
     /// The file cannot be read or written.
-    #[error("{file}: {source}")]
+    #[error("{file}: cannot be read or written: {source}")]
     Io {
         /// The file.
         file: String,

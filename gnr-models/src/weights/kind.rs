@@ -123,6 +123,8 @@ pub(super) fn directory(file: &str, path: &std::path::Path) -> WeightsError {
         )
     } else if has("model.safetensors") {
         ("a folder", "give its file model.safetensors")
+    } else if has("checkpoints/best.safetensors") {
+        ("the folder of a run", "give its file checkpoints/best.safetensors")
     } else {
         ("a folder", "give a weight file, or one file in it")
     };
@@ -173,7 +175,10 @@ fn text(file: &str, head: &[u8]) -> Option<WeightsError> {
     if !whole || !text.chars().all(printable) {
         return None;
     }
-    if text.starts_with('{') || text.starts_with('[') {
+    // A list begins with a value; `[data]` is a section of a recipe, say.
+    let list = text.strip_prefix('[').map(str::trim_start);
+    let value = |c: char| c.is_ascii_digit() || "{[\"-]".contains(c);
+    if text.starts_with('{') || list.is_some_and(|rest| rest.starts_with(value)) {
         return Some(match text.contains("\"weight_map\"") {
             true => not_weights(
                 file,

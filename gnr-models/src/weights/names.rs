@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use gnr_nn::Layout;
 
 use super::file::Stored;
+use crate::registry::{Canonical, namings};
 
 /// Bookkeeping of PyTorch modules, which no weight is: BatchNorm's counters, Swin's index tables.
 const BOOKKEEPING: [&str; 3] = ["num_batches_tracked", "relative_position_index", "attn_mask"];
@@ -90,10 +91,12 @@ const BEFORE: usize = 16;
 pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Matching {
     let mut best =
         Matching { prefix: String::new(), renamed: None, found: HashMap::new(), unwrapped: BTreeMap::new() };
-    for naming in NAMINGS {
-        let context = Context::of(stored);
+    let names: Vec<&str> = stored.iter().map(|tensor| tensor.name.as_str()).collect();
+    let as_it_is: Canonical = Box::new(|name| Some(name.to_owned()));
+    let translations = namings().into_iter().map(|naming| (Some(naming.name), (naming.for_file)(&names)));
+    for (publisher, canonical) in std::iter::once((None, as_it_is)).chain(translations) {
         let wanted: HashMap<String, &str> = (layout.entries().iter())
-            .filter_map(|entry| Some(((naming.canonical)(&entry.name, &context)?, entry.name.as_str())))
+            .filter_map(|entry| Some((canonical(&entry.name)?, entry.name.as_str())))
             .collect();
         let mut subtrees: BTreeMap<&str, HashMap<String, usize>> = BTreeMap::new();
         let mut wrapped: Vec<(&str, String, usize)> = Vec::new();
@@ -104,10 +107,7 @@ pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Mat
                 if !under(prefix, key) {
                     continue;
                 }
-                let ours = |name: &str| {
-                    let canonical = (naming.canonical)(name, &context)?;
-                    wanted.get(&canonical).map(|&ours| ours.to_owned())
-                };
+                let ours = |name: &str| wanted.get(&canonical(name)?).map(|&ours| ours.to_owned());
                 if let Some(ours) = ours(name) {
                     subtrees.entry(prefix).or_default().insert(ours, index);
                 } else if let Some(ours) = unwrapped(name).and_then(|name| ours(&name)) {
@@ -131,7 +131,7 @@ pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Mat
                 let name = stored.get(index).and_then(|tensor| tensor.name.get(prefix.len()..));
                 count(name.unwrap_or_default(), &mut unwrapped);
             }
-            best = Matching { prefix: prefix.to_owned(), renamed: naming.name, found, unwrapped };
+            best = Matching { prefix: prefix.to_owned(), renamed: publisher, found, unwrapped };
         }
     }
     best
@@ -140,153 +140,6 @@ pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Mat
 /// Whether a subtree lies under a key: the key itself or something in it.
 fn under(prefix: &str, key: Option<&str>) -> bool {
     key.is_none_or(|key| prefix.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
-}
-
-/// What canonical names depend on beside the name itself.
-struct Context {
-    /// Swin: whether patch merging is counted with the stage before it (Microsoft, timm before 0.9) or after.
-    merging_ends_stage: bool,
-}
-
-impl Context {
-    fn of(stored: &[Stored]) -> Self {
-        let merging_ends_stage = stored.iter().any(|tensor| tensor.name.contains("layers.0.downsample."));
-        Self { merging_ends_stage }
-    }
-}
-
-/// A vocabulary in which two publishers' names of one tensor are equal.
-struct Naming {
-    name: Option<&'static str>,
-    canonical: fn(&str, &Context) -> Option<String>,
-}
-
-const NAMINGS: &[Naming] = &[
-    Naming { name: None, canonical: |name, _| Some(name.to_owned()) },
-    Naming { name: Some("EfficientNet of another publisher"), canonical: |name, _| efficientnet(name) },
-    Naming { name: Some("Swin Transformer of another publisher"), canonical: swin },
-];
-
-/// Blocks of the seven stages of EfficientNet-B0 and -Lite0.
-const STAGES: [usize; 7] = [1, 2, 2, 3, 3, 4, 1];
-
-/// EfficientNet-B0/Lite0 as torchvision (`features.2.0.block.1.0.weight`), timm (`blocks.1.0.conv_dw.weight`) and
-/// lukemelas (`_blocks.1._depthwise_conv.weight`) name it → `block 1 depthwise.weight`.
-fn efficientnet(name: &str) -> Option<String> {
-    let parts: Vec<&str> = name.split('.').collect();
-    let number = |text: &str| text.parse::<usize>().ok();
-    let in_stage = |stage: usize, block: usize| -> Option<usize> {
-        (block < *STAGES.get(stage)?).then(|| STAGES[..stage].iter().sum::<usize>() + block)
-    };
-    let (block, layer, leaf) = match parts[..] {
-        // lukemelas
-        ["_conv_stem", leaf] => return Some(format!("stem.{leaf}")),
-        ["_bn0", leaf] => return Some(format!("stem bn.{leaf}")),
-        ["_conv_head", leaf] => return Some(format!("head.{leaf}")),
-        ["_bn1", leaf] => return Some(format!("head bn.{leaf}")),
-        ["_fc", leaf] => return Some(format!("classifier.{leaf}")),
-        ["_blocks", block, layer, leaf] => {
-            let layer = match layer {
-                "_expand_conv" => "expand",
-                "_bn0" => "expand bn",
-                "_depthwise_conv" => "depthwise",
-                "_bn1" => "depthwise bn",
-                "_se_reduce" => "squeeze",
-                "_se_expand" => "excite",
-                "_project_conv" => "project",
-                "_bn2" => "project bn",
-                _ => return None,
-            };
-            (number(block)?, layer, leaf)
-        }
-        // timm
-        ["conv_stem", leaf] => return Some(format!("stem.{leaf}")),
-        ["bn1", leaf] => return Some(format!("stem bn.{leaf}")),
-        ["conv_head", leaf] => return Some(format!("head.{leaf}")),
-        ["bn2", leaf] => return Some(format!("head bn.{leaf}")),
-        ["classifier", leaf] => return Some(format!("classifier.{leaf}")),
-        ["blocks", stage, block, ref layer @ .., leaf] => {
-            let (stage, block) = (number(stage)?, number(block)?);
-            // The first stage does not expand, so its layers are counted one lower.
-            let layer = match (stage, layer) {
-                (_, ["se", "conv_reduce"]) => "squeeze",
-                (_, ["se", "conv_expand"]) => "excite",
-                (_, ["conv_dw"]) => "depthwise",
-                (0, ["bn1"]) => "depthwise bn",
-                (0, ["conv_pw"]) => "project",
-                (0, ["bn2"]) => "project bn",
-                (_, ["conv_pw"]) => "expand",
-                (_, ["bn1"]) => "expand bn",
-                (_, ["bn2"]) => "depthwise bn",
-                (_, ["conv_pwl"]) => "project",
-                (_, ["bn3"]) => "project bn",
-                _ => return None,
-            };
-            (in_stage(stage, block)?, layer, leaf)
-        }
-        // torchvision
-        ["features", "0", "0", leaf] => return Some(format!("stem.{leaf}")),
-        ["features", "0", "1", leaf] => return Some(format!("stem bn.{leaf}")),
-        ["features", "8", "0", leaf] => return Some(format!("head.{leaf}")),
-        ["features", "8", "1", leaf] => return Some(format!("head bn.{leaf}")),
-        ["classifier", "1", leaf] => return Some(format!("classifier.{leaf}")),
-        ["features", stage, block, "block", step, layer, leaf] => {
-            let stage = number(stage)?.checked_sub(1)?;
-            let step = number(step)? + usize::from(stage == 0);
-            let layer = match (step, layer) {
-                (0, "0") => "expand",
-                (0, "1") => "expand bn",
-                (1, "0") => "depthwise",
-                (1, "1") => "depthwise bn",
-                (2, "fc1") => "squeeze",
-                (2, "fc2") => "excite",
-                (3, "0") => "project",
-                (3, "1") => "project bn",
-                _ => return None,
-            };
-            (in_stage(stage, number(block)?)?, layer, leaf)
-        }
-        _ => return None,
-    };
-    Some(format!("block {block} {layer}.{leaf}"))
-}
-
-/// Swin as torchvision (`features.1.0.mlp.3.weight`) and as Microsoft and timm (`layers.0.blocks.0.mlp.fc2.weight`) name it
-/// → `stage 0 block 0 mlp.fc2.weight`.
-fn swin(name: &str, context: &Context) -> Option<String> {
-    let parts: Vec<&str> = name.split('.').collect();
-    let number = |text: &str| text.parse::<usize>().ok();
-    Some(match parts[..] {
-        // torchvision
-        ["features", "0", "0", leaf] => format!("embed.{leaf}"),
-        ["features", "0", "2", leaf] => format!("embed norm.{leaf}"),
-        ["features", position, layer @ ("reduction" | "norm"), leaf] => {
-            format!("merge {} {layer}.{leaf}", number(position)?.checked_sub(2)? / 2)
-        }
-        ["features", position, block, ref rest @ ..] => {
-            let rest = match rest {
-                ["mlp", "0", leaf] => format!("mlp.fc1.{leaf}"),
-                ["mlp", "3", leaf] => format!("mlp.fc2.{leaf}"),
-                rest => rest.join("."),
-            };
-            format!("stage {} block {block} {rest}", number(position)?.checked_sub(1)? / 2)
-        }
-        // Microsoft, timm
-        ["patch_embed", "proj", leaf] => format!("embed.{leaf}"),
-        ["patch_embed", "norm", leaf] => format!("embed norm.{leaf}"),
-        ["layers", stage, "downsample", layer, leaf] => {
-            let after =
-                if context.merging_ends_stage { number(stage)? } else { number(stage)?.checked_sub(1)? };
-            format!("merge {after} {layer}.{leaf}")
-        }
-        ["layers", stage, "blocks", block, ref rest @ ..] => {
-            format!("stage {stage} block {block} {}", rest.join("."))
-        }
-        // both
-        ["norm", leaf] => format!("norm.{leaf}"),
-        ["head", leaf] | ["head", "fc", leaf] => format!("head.{leaf}"),
-        _ => return None,
-    })
 }
 
 /// What checkpoints are commonly wrapped in, for when no model says which names to expect.
@@ -371,48 +224,6 @@ mod tests {
         let both = stored(&["ema.conv1.weight", "ema.fc.weight", "model.conv1.weight", "model.fc.weight"]);
         assert_eq!(find(&both, &layout, Some("ema")).prefix, "ema.");
         assert!(find(&both, &layout, Some("em")).found.is_empty());
-    }
-
-    #[test]
-    fn publishers_names_of_one_tensor_are_equal() {
-        let context = Context { merging_ends_stage: false };
-        for names in [
-            [
-                "_blocks.0._depthwise_conv.weight",
-                "blocks.0.0.conv_dw.weight",
-                "features.1.0.block.0.0.weight",
-            ],
-            ["_blocks.0._bn2.bias", "blocks.0.0.bn2.bias", "features.1.0.block.2.1.bias"],
-            ["_blocks.2._se_reduce.bias", "blocks.1.1.se.conv_reduce.bias", "features.2.1.block.2.fc1.bias"],
-            [
-                "_blocks.15._project_conv.weight",
-                "blocks.6.0.conv_pwl.weight",
-                "features.7.0.block.3.0.weight",
-            ],
-            ["_bn1.running_var", "bn2.running_var", "features.8.1.running_var"],
-            ["_fc.weight", "classifier.weight", "classifier.1.weight"],
-        ] {
-            let canonical = names.map(|name| efficientnet(name).unwrap());
-            assert_eq!([&canonical[1], &canonical[2]], [&canonical[0]; 2], "{names:?}");
-        }
-        let swin = |name| swin(name, &context).unwrap();
-        for (torchvision, timm) in [
-            ("features.0.2.weight", "patch_embed.norm.weight"),
-            (
-                "features.3.1.attn.relative_position_bias_table",
-                "layers.1.blocks.1.attn.relative_position_bias_table",
-            ),
-            ("features.5.0.mlp.3.bias", "layers.2.blocks.0.mlp.fc2.bias"),
-            ("features.2.reduction.weight", "layers.1.downsample.reduction.weight"),
-            ("head.bias", "head.fc.bias"),
-        ] {
-            assert_eq!(swin(torchvision), swin(timm));
-        }
-        let older = Context { merging_ends_stage: true };
-        assert_eq!(
-            super::swin("layers.0.downsample.norm.bias", &older),
-            super::swin("features.2.norm.bias", &older)
-        );
     }
 
     #[test]

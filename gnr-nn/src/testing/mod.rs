@@ -11,8 +11,6 @@ pub mod conformance;
 pub mod fixtures;
 mod noise;
 mod reference;
-mod shared;
 
 pub use noise::noise;
 pub use reference::{Reference, ReferenceTensor};
-pub use shared::shared;

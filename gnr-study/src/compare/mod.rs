@@ -15,6 +15,7 @@
 //! Every run is an ordinary run folder, so that the same command continues what was stopped and repeats nothing.
 
 mod arm;
+mod lines;
 mod measure;
 mod outcome;
 mod report;
@@ -139,7 +140,9 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 return wrong(format!("two methods are called `{}`", arm.name));
             }
             let words = arm.over(&recipe);
-            load(&words)?;
+            if let Err(error) = load(&words) {
+                return wrong(format!("method `{}`: {error}", arm.name));
+            }
             over.push(words);
         }
         Ok(Self { request, load, over, recipe })
@@ -187,17 +190,20 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         is_finished(&run.folder)
     }
 
-    /// Opens images and models of every method: what is missing is an error before any training.
+    /// Opens images and models of every method: what is missing is an error before any training. The plan is that of the first method;
+    /// its data are what the plans of all methods say, each line once, with the methods that it concerns unless these are all.
     ///
     /// # Errors
     /// As [`check`](gnr_train::check).
     pub fn check(&self) -> Result<gnr_train::Plan> {
-        let mut found = None;
-        for (_, recipe) in self.recipes()? {
+        let (mut first, mut told) = (None, Vec::new());
+        for (title, recipe) in self.recipes()? {
             let plan = gnr_train::check(recipe)?;
-            found.get_or_insert(plan);
+            told.push((title, plan.data.clone()));
+            first.get_or_insert(plan);
         }
-        found.ok_or_else(|| StudyError::Request("a comparison needs a method".into()))
+        let plan = first.ok_or_else(|| StudyError::Request("a comparison needs a method".into()))?;
+        Ok(gnr_train::Plan { data: lines::merged(&told), ..plan })
     }
 
     /// Trains what is not finished, measures, and writes the report. Setting `stop` ends the runs after their current step, with

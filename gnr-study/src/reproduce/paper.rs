@@ -97,13 +97,11 @@ mod tests {
 
     /// The paper lies in a folder `shared` beside the repository, or where `GNR_SHARED` points.
     #[test]
+    #[ignore = "needs ../shared/paper.md"]
     fn every_quote_is_in_the_paper() {
         let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
         let shared = std::env::var_os("GNR_SHARED").map_or_else(beside, PathBuf::from);
-        let Ok(text) = std::fs::read_to_string(shared.join("paper.md")) else {
-            println!("skipped: no paper.md in {}", shared.display());
-            return;
-        };
+        let text = std::fs::read_to_string(shared.join("paper.md")).unwrap();
         let paper = Paper::read().unwrap();
         let quotes = paper.value.iter().map(|v| &v.quote).chain(paper.claim.iter().map(|c| &c.quote));
         for quote in quotes {

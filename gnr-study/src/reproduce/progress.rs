@@ -37,7 +37,9 @@ impl<'a> Progress<'a> {
 
     /// All runs ended because the disk takes no more.
     pub(super) fn disk_refused(&mut self) {
-        (self.say)("the disk is full: nothing more is started; make room and run the command again");
+        (self.say)(
+            "the disk refuses to be written: nothing more is started; make room, or make it writable, and run the command again",
+        );
     }
 
     fn ended(&mut self, run: usize, time: Duration, told: &str, counts: bool) {

@@ -66,11 +66,17 @@ impl Sweep {
     /// recipe that holds no validation images out gets [`VALIDATION`].
     ///
     /// # Errors
-    /// A combination that is no valid recipe; a sweep without validation images.
+    /// A key with two axes; a combination that is no valid recipe; a sweep without validation images.
     pub fn plan(
         request: SweepRequest,
         load: impl Fn(&[String]) -> Result<Recipe, RecipeError>,
     ) -> Result<Self> {
+        for (index, axis) in request.axes.iter().enumerate() {
+            if request.axes[..index].iter().any(|earlier| earlier.key == axis.key) {
+                let problem = format!("{} is swept twice: expected one list of its values", axis.key);
+                return Err(StudyError::Request(problem));
+            }
+        }
         let points = grid::points(&request.axes);
         let (mut runs, mut of, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
         for point in &points {

@@ -17,7 +17,10 @@ use super::{
     },
     state,
 };
-use crate::{error::Result, subject::Description};
+use crate::{
+    error::{Result, TrainError},
+    subject::Description,
+};
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -88,6 +91,9 @@ pub fn density(
     observer: &mut dyn CurvatureObserver,
     stop: &AtomicBool,
 ) -> Result<Measured<DensityReport>> {
+    if let Some(sigma) = request.sigma.filter(|sigma| !(*sigma > 0.0 && sigma.is_finite())) {
+        return Err(TrainError::Request(format!("sigma {sigma}: must be positive and finite")));
+    }
     carry_out(request, observer, stop)
 }
 

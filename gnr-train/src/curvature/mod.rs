@@ -16,7 +16,7 @@ mod density;
 mod files;
 mod session;
 mod spectrum;
-mod state;
+pub(crate) mod state;
 mod trace;
 
 pub use density::{DensityReport, DensityRequest, density};

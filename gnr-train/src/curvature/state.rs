@@ -121,10 +121,21 @@ pub(super) fn read<B: Autodiff>(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io(&path, "read")(error)),
     };
-    let problem = |problem: String| TrainError::Checkpoint { path: path.clone(), problem };
+    let (runs, rest) = parse(&path, &bytes, request, |values| Ok(probes.vector(values)?))?;
+    Ok(Some(Saved { runs, rest }))
+}
+
+/// The state in the file at `path`, whose contents are `bytes`; `vector` makes its vectors of their elements.
+pub(crate) fn parse<V>(
+    path: &Path,
+    bytes: &[u8],
+    request: &serde_json::Value,
+    vector: impl Fn(&[f64]) -> Result<V>,
+) -> Result<(Vec<LanczosState<V>>, serde_json::Value)> {
+    let problem = |problem: String| TrainError::Checkpoint { path: path.to_path_buf(), problem };
     let damaged = |error: safetensors::SafeTensorError| problem(format!("damaged: {error}"));
-    let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+    let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
     let entry = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
     let entry = entry.ok_or_else(|| problem(format!("no metadata entry `{ENTRY}`: not unfinished work")))?;
     let header: Header =
@@ -161,10 +172,15 @@ pub(super) fn read<B: Autodiff>(
         .map(|(r, run)| {
             let vectors = |group: &str, count: usize| {
                 (0..count)
-                    .map(|k| Ok(probes.vector(&numbers(format!("{r}.{group}.{k}"), None)?)?))
+                    .map(|k| vector(&numbers(format!("{r}.{group}.{k}"), None)?))
                     .collect::<Result<Vec<_>>>()
             };
+            // Their numbers are believed once the vectors are there.
+            let (basis, next) = (vectors("basis", run.basis)?, vectors("next", run.next)?);
             let n = run.basis;
+            if run.kept > n {
+                return Err(problem(format!("expected at most {n} kept vectors, found {}", run.kept)));
+            }
             let coupling = numbers(format!("{r}.coupling"), Some(n * run.next))?;
             let coupling = match n {
                 0 => vec![Vec::new(); run.next],
@@ -173,8 +189,8 @@ pub(super) fn read<B: Autodiff>(
             let projected = Square::from_entries(numbers(format!("{r}.projected"), Some(n * n))?);
             let good = vectors("good", run.good.len())?.into_iter().zip(&run.good);
             Ok(LanczosState {
-                basis: vectors("basis", n)?,
-                next: vectors("next", run.next)?,
+                basis,
+                next,
                 projected: projected.ok_or_else(|| problem("the projected matrix is not square".into()))?,
                 coupling,
                 kept: run.kept,
@@ -187,5 +203,33 @@ pub(super) fn read<B: Autodiff>(
             })
         })
         .collect::<Result<_>>()?;
-    Ok(Some(Saved { runs, rest: header.rest }))
+    Ok((runs, header.rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A state without any tensor, whose header has these numbers of vectors.
+    fn read(basis: u64, next: u64) -> String {
+        let run = serde_json::json!({
+            "basis": basis, "next": next, "kept": 0, "good": [], "num_matvecs": 0, "restarts": 0, "draws": 0, "progress": [],
+            "converged": 0,
+        });
+        let header = serde_json::json!({ "format": FORMAT, "request": 1, "runs": [run], "rest": null });
+        let metadata = HashMap::from([(ENTRY.to_owned(), header.to_string())]);
+        let bytes = safetensors::serialize(Vec::<(&str, TensorView<'_>)>::new(), Some(metadata)).unwrap();
+        let found = parse(Path::new("FILE"), &bytes, &1.into(), |values| Ok(values.to_vec()));
+        found.err().unwrap().to_string()
+    }
+
+    #[test]
+    fn numbers_of_vectors_are_believed_once_the_vectors_are_there() {
+        for (basis, next, missing) in
+            [(0, 1 << 60, "0.next.0"), (1 << 60, 1 << 60, "0.basis.0"), (0, 0, "0.coupling")]
+        {
+            let error = read(basis, next);
+            assert!(error.contains(&format!("tensor `{missing}` is missing")), "{error}");
+        }
+    }
 }

@@ -122,6 +122,13 @@ pub fn trace(
     if request.method == TraceMethod::Diagonal && request.rule.tolerance.is_some() {
         return Err(TrainError::Request("the diagonal takes a number of samples, not a tolerance".into()));
     }
+    let Stopping { confidence, tolerance, .. } = request.rule;
+    if !(confidence > 0.0 && confidence < 1.0) {
+        return Err(TrainError::Request(format!("confidence {confidence}: must lie in (0, 1)")));
+    }
+    if let Some(tolerance) = tolerance.filter(|tolerance| !(*tolerance > 0.0 && tolerance.is_finite())) {
+        return Err(TrainError::Request(format!("tolerance {tolerance}: must be positive and finite")));
+    }
     carry_out(request, observer, stop)
 }
 

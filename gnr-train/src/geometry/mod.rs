@@ -14,7 +14,7 @@
 mod axes;
 mod landscape;
 mod minima;
-mod points;
+pub(crate) mod points;
 mod session;
 mod sharpness;
 

@@ -49,37 +49,12 @@ impl Points {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io(&path, "read"))?;
-        // Half a line may end within a character.
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let text = String::from_utf8_lossy(&bytes[..whole]);
-        let mut lines = text.lines();
-        let mut done = HashMap::new();
-        match lines.next() {
-            None => {
-                file.set_len(0).map_err(io(&path, "write"))?;
-                file.write_all(format!("{request}\n").as_bytes()).map_err(io(&path, "write"))?;
-            }
-            Some(first) => {
-                let theirs: Value = serde_json::from_str(first).unwrap_or_default();
-                if theirs != *request {
-                    let problem = format!(
-                        "holds points of another request{}; choose another --out",
-                        differs(&theirs, request)
-                    );
-                    return Err(TrainError::Folder { path, problem });
-                }
-                for (number, line) in (2..).zip(lines) {
-                    let damaged = |error: serde_json::Error| TrainError::Folder {
-                        path: path.clone(),
-                        problem: format!("line {number} is damaged: {error}"),
-                    };
-                    let Line { key, value } = serde_json::from_str(line).map_err(damaged)?;
-                    done.insert(key, value);
-                }
-                // A process that died may have left half a line.
-                file.set_len(whole as u64).map_err(io(&path, "write"))?;
-                file.seek(SeekFrom::End(0)).map_err(io(&path, "write"))?;
-            }
+        let (whole, done) = parse(&path, &bytes, request)?;
+        // A process that died may have left half a line.
+        file.set_len(whole as u64).map_err(io(&path, "write"))?;
+        file.seek(SeekFrom::End(0)).map_err(io(&path, "write"))?;
+        if whole == 0 {
+            file.write_all(format!("{request}\n").as_bytes()).map_err(io(&path, "write"))?;
         }
         Ok(Self { path, file, done })
     }
@@ -103,6 +78,28 @@ impl Points {
         self.done.insert(key.to_owned(), value);
         Ok(())
     }
+}
+
+/// The points in the file at `path`, whose contents are `bytes`, and how many of the bytes are whole lines.
+pub(crate) fn parse(path: &Path, bytes: &[u8], request: &Value) -> Result<(usize, HashMap<String, Value>)> {
+    let folder = |problem: String| TrainError::Folder { path: path.to_path_buf(), problem };
+    // Half a line may end within a character.
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let text = String::from_utf8_lossy(&bytes[..whole]);
+    let mut lines = text.lines();
+    let mut done = HashMap::new();
+    let Some(first) = lines.next() else { return Ok((0, done)) };
+    let theirs: Value = serde_json::from_str(first).unwrap_or_default();
+    if theirs != *request {
+        let differs = differs(&theirs, request);
+        return Err(folder(format!("holds points of another request{differs}; choose another --out")));
+    }
+    for (number, line) in (2..).zip(lines) {
+        let damaged = |error| folder(format!("line {number} is damaged: {error}"));
+        let Line { key, value } = serde_json::from_str(line).map_err(damaged)?;
+        done.insert(key, value);
+    }
+    Ok((whole, done))
 }
 
 /// The first key in which two requests differ.

@@ -334,7 +334,8 @@ pub struct Train {
 /// `[train.average]`.
 ///
 /// Each evaluation is made for the average too (`average_*` in `metrics.jsonl` and `summary.json`), once there is one; the
-/// last is written as `checkpoints/average.safetensors`. What is the best checkpoint, the weights themselves decide.
+/// last is written as `checkpoints/average.safetensors`. (A schedule-free optimiser has averaged weights of its own, which are evaluated and
+/// written in the same way when there is no such section.) What is the best checkpoint, the weights themselves decide.
 ///
 /// # Cost
 /// One vector and each evaluation twice; for `swa` of a model with BatchNorm also a forward pass over the training images
@@ -417,8 +418,12 @@ impl Recipe {
     /// As [`parse`](Self::parse), and a file that cannot be read.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, RecipeError> {
         let origin = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| RecipeError::Unreadable { file: origin.clone(), source })?;
+        // Not that of weights, say, of which only the length is looked at.
+        source::check_length(&origin, std::fs::metadata(path).map_or(0, |file| file.len()))?;
+        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::InvalidData => source::no_text(&origin),
+            _ => RecipeError::Unreadable { file: origin.clone(), source },
+        })?;
         let name = path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
         Self::parse(&origin, &name, &text, overrides)
     }

@@ -108,7 +108,10 @@ fn data(reader: &mut Reader<'_>) -> Data {
         data.refuse(
             "normalization",
             &format!("{:?}", normalization.as_deref().unwrap_or_default()),
-            &error.to_string(),
+            &match error {
+                gnr_data::DataError::Config { reason, .. } => reason,
+                other => other.to_string(),
+            },
         );
     }
     let dir = data.optional::<String>("dir");
@@ -138,7 +141,7 @@ fn subset(reader: &mut Reader<'_>) -> Option<Subset> {
     let seed = section.value("seed", 0);
     if count.is_some() && per_class.is_some() {
         section.refuse("per_class", "given", "`count` is given too: one of the two");
-    } else if section.present() && count.is_none() && per_class.is_none() {
+    } else if section.present() && !section.has("count") && !section.has("per_class") {
         section.refuse("count", "nothing", "a subset needs `count` or `per_class`");
     }
     (count.is_some() || per_class.is_some()).then_some(Subset { count, per_class, seed })
@@ -152,7 +155,7 @@ fn resize(reader: &mut Reader<'_>) -> Option<Resize> {
     let filters = [("bilinear", Interpolation::Bilinear), ("bicubic", Interpolation::Bicubic)];
     let interpolation = section.choice("interpolation", &filters).unwrap_or(Interpolation::Bilinear);
     let Some(height) = height else {
-        if present {
+        if present && !section.has("height") {
             section.refuse(
                 "height",
                 "nothing",

@@ -185,7 +185,12 @@ impl<'a> Reader<'a> {
     pub(super) fn finish(self) -> Result<(), RecipeError> {
         let mut problems = Vec::new();
         self.unknown("", &self.source.root, &mut problems);
-        problems.extend(self.problems);
+        for problem in self.problems {
+            // A section may be read in several places.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
         if problems.is_empty() { Ok(()) } else { Err(RecipeError::Invalid(problems)) }
     }
 

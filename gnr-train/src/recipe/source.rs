@@ -9,6 +9,27 @@ use toml::{
 
 use super::reader::RecipeError;
 
+/// Longest recipe that is read, in bytes: what is longer is another file. Parsing takes memory in proportion, a few times a hundred bytes a
+/// byte at worst.
+const LONGEST: u64 = 256 << 10;
+/// Most parts of a key: recipes have three.
+const DEEPEST: usize = 8;
+
+/// Refuses what is too long for a recipe.
+pub(super) fn check_length(origin: &str, length: u64) -> Result<(), RecipeError> {
+    if length <= LONGEST {
+        return Ok(());
+    }
+    let problem = format!("expected a recipe, {LONGEST} bytes at most; found {length} bytes");
+    Err(RecipeError::Syntax { place: origin.to_owned(), problem })
+}
+
+/// The refusal of weights, say, in place of a recipe.
+pub(super) fn no_text(origin: &str) -> RecipeError {
+    let problem = "expected a recipe, a text in TOML; found a file that is no text".to_owned();
+    RecipeError::Syntax { place: origin.to_owned(), problem }
+}
+
 /// A tree of values, and for each dotted path the place it was written at.
 pub(super) struct Source {
     pub(super) name: String,
@@ -27,14 +48,23 @@ impl Source {
         text: &str,
         overrides: &[String],
     ) -> Result<Self, RecipeError> {
+        check_length(origin, text.len() as u64)?;
+        if text.contains('\0') {
+            return Err(no_text(origin));
+        }
+        let lines = Lines::of(text);
         let syntax = |error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| line_of(text, span.start));
-            RecipeError::Syntax { place: format!("{origin}:{line}"), problem: error.message().to_owned() }
+            let line = error.span().map_or(1, |span| lines.number(span.start));
+            let found: String =
+                text.lines().nth(line - 1).unwrap_or_default().trim().chars().take(60).collect();
+            let found = if found.is_empty() { String::new() } else { format!("; the line is `{found}`") };
+            let problem = format!("{}{found}", error.message());
+            RecipeError::Syntax { place: format!("{origin}:{line}"), problem }
         };
         let root: Table = text.parse().map_err(syntax)?;
         let mut source = Self { root, ..Self::empty(name) };
         let spans = DeTable::parse(text).map_err(syntax)?;
-        source.note(origin, text, "", spans.get_ref());
+        source.note(origin, &lines, "", spans.get_ref());
         for assignment in overrides {
             source.assign(assignment)?;
         }
@@ -60,18 +90,18 @@ impl Source {
         Some(value)
     }
 
-    fn note(&mut self, origin: &str, text: &str, prefix: &str, table: &DeTable<'_>) {
+    fn note(&mut self, origin: &str, lines: &Lines, prefix: &str, table: &DeTable<'_>) {
         for (key, value) in table.iter() {
             let path = join(prefix, key.get_ref());
-            let line = line_of(text, key.span().start);
+            let line = lines.number(key.span().start);
             match value.get_ref() {
-                DeValue::Table(inner) => self.note(origin, text, &path, inner),
+                DeValue::Table(inner) => self.note(origin, lines, &path, inner),
                 DeValue::Array(items) => {
                     for (index, item) in items.iter().enumerate() {
                         if let DeValue::Table(inner) = item.get_ref() {
                             let path = join(&path, &index.to_string());
-                            let line = line_of(text, item.span().start);
-                            self.note(origin, text, &path, inner);
+                            let line = lines.number(item.span().start);
+                            self.note(origin, lines, &path, inner);
                             self.places.insert(path, format!("{origin}:{line}"));
                         }
                     }
@@ -93,6 +123,10 @@ impl Source {
         let keys: Vec<&str> = path.split('.').map(str::trim).collect();
         if keys.iter().any(|key| key.is_empty()) {
             let problem = format!("`{path}` is not a key: expected `section.key`");
+            return Err(RecipeError::Syntax { place, problem });
+        }
+        if keys.len() > DEEPEST {
+            let problem = format!("expected `section.key`, found a key of {} parts", keys.len());
             return Err(RecipeError::Syntax { place, problem });
         }
         let value = match format!("value = {value}").parse::<Table>().ok().and_then(|mut t| t.remove("value"))
@@ -130,6 +164,16 @@ pub(super) fn join(prefix: &str, key: &str) -> String {
     if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+/// Where the lines of a text begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1).collect())
+    }
+
+    /// The number, from 1, of the line of a byte.
+    fn number(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset) + 1
+    }
 }

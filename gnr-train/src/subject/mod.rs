@@ -214,6 +214,9 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
         .filter(|(index, _)| free.as_ref().is_none_or(|free: &Vec<bool>| free[*index]))
         .map(|(_, entry)| entry)
         .collect();
+    if let Some(smoothing) = request.label_smoothing.filter(|smoothing| !(0.0..1.0).contains(smoothing)) {
+        return Err(TrainError::Request(format!("label smoothing {smoothing}: must lie in [0, 1)")));
+    }
     let label_smoothing = request.label_smoothing.unwrap_or(if file.header().is_some() {
         recipe.train.label_smoothing
     } else {

@@ -6,6 +6,7 @@ use gnr_data::{Dataset, Subset};
 use gnr_nn::Layout;
 
 use crate::{
+    data::of_key,
     error::{Result, TrainError},
     select::matches,
 };
@@ -42,10 +43,11 @@ impl Sample {
     /// # Errors
     /// A data set, or a class, with fewer images.
     pub fn of(self, whole: Arc<dyn Dataset>) -> Result<Arc<dyn Dataset>> {
-        Ok(Arc::new(match self {
-            Self::Count(count) => Subset::sample(whole, count, 0)?,
-            Self::FirstPerClass(count) => Subset::first_per_class(whole, count)?,
-        }))
+        let part = match self {
+            Self::Count(count) => Subset::sample(whole, count, 0),
+            Self::FirstPerClass(count) => Subset::first_per_class(whole, count),
+        };
+        Ok(Arc::new(part.map_err(|error| of_key("a subset", error.into()))?))
     }
 }
 

@@ -57,6 +57,11 @@ fn every_registered_method_resumes() {
             let home = tempfile::tempdir().unwrap();
             let name = format!("{}.name={}", kind.section, entry.name);
             let recipe = tiny(&[&name, "method.gnr=false", "train.epochs=2", "model.dropout=0.1"]);
+            let shown = recipe.method_name();
+            assert!(
+                kind.section != "optimizer" || shown == entry.title,
+                "{name} is called {shown} in reports"
+            );
             let whole = home.path().join("whole");
             let summary = run(recipe.clone(), &whole).unwrap();
             assert!(summary.test_loss.is_finite(), "{name}");
@@ -67,6 +72,14 @@ fn every_registered_method_resumes() {
             resume(&folder, &mut (), &AtomicBool::new(false)).unwrap();
             let (resumed, one_go) = (bytes(&folder, "last.safetensors"), bytes(&whole, "last.safetensors"));
             assert!(resumed == one_go, "{name}: resuming changed the run");
+            // Schedule-free methods are evaluated at their averaged weights too, which are not those that are trained.
+            let averages = entry.name.starts_with("schedule-free");
+            assert_eq!(summary.average_test_loss.is_some(), averages, "{name}");
+            if averages {
+                assert_ne!(summary.average_test_loss, Some(summary.test_loss), "{name}");
+                let average = "average.safetensors";
+                assert!(bytes(&folder, average) == bytes(&whole, average), "{name}: its average");
+            }
         }
     }
 }

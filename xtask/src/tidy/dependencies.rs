@@ -9,9 +9,10 @@ use super::Finding;
 use crate::workspace::{cargo, output};
 
 /// The crates and what of ours each may use, bottom first. Everything not listed is forbidden.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("gnr-core", &[]),
     ("gnr-data", &[]),
+    ("gnr-fuzz", &[]),
     ("gnr-plot", &[]),
     ("gnr-nn", &["gnr-core"]),
     ("gnr-hessian", &["gnr-core"]),
@@ -36,9 +37,14 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("xtask", &[]),
 ];
 
-/// Edges allowed in tests only: a backend runs the models to compare them with golden values; a crate may name itself to
-/// turn its own features on.
-const IN_TESTS: [(&str, &str); 1] = [("gnr-dfdx", "gnr-models")];
+/// Edges allowed in tests only: a backend runs the models to compare them with golden values; parsers are given damaged inputs; a crate may
+/// name itself to turn its own features on.
+const IN_TESTS: [(&str, &str); 4] = [
+    ("gnr-dfdx", "gnr-models"),
+    ("gnr-data", "gnr-fuzz"),
+    ("gnr-train", "gnr-fuzz"),
+    ("gnr-study", "gnr-fuzz"),
+];
 
 /// Libraries that compute on tensors. Each belongs in one backend crate, whose name ends with the library's.
 const TENSOR_LIBRARIES: [&str; 10] = [

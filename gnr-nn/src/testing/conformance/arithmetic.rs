@@ -1,13 +1,67 @@
 //! Host traffic and in-place arithmetic.
 
 use super::{assert_close, must, noise};
-use crate::{Autodiff, Result};
-use gnr_core::Map;
+use crate::{Autodiff, ParamVector, Result};
+use gnr_core::{Map, Matrices as _};
 
 pub(super) fn check<B: Autodiff>(b: &B, tolerance: f64) {
     must("host traffic", host(b));
     must("in-place arithmetic", in_place(b, tolerance));
     must("an inner product", dot(b));
+    must("products of matrices", matrices(b, tolerance));
+    vectors(b, tolerance);
+}
+
+/// Parameters are a vector, as gnr-core's suite has it.
+fn vectors<B: Autodiff>(b: &B, tolerance: f64) {
+    // In double precision a plain sum will do, whose error is of the order of n ulps.
+    let epsilon = if tolerance > 1e-9 { f64::from(f32::EPSILON) } else { 1e4 * f64::EPSILON };
+    let make = |values: &[f64]| {
+        ParamVector::new(b.clone(), vec![must("a constant", b.constant(values, &[values.len()]))])
+    };
+    let host = |x: &ParamVector<B>| must("a download", x.to_host()).concat();
+    gnr_core::testing::conformance::check_vector(make, host, epsilon);
+}
+
+/// The smaller Gram matrix, and products with a square one, of leaves that are matrices.
+fn matrices<B: Autodiff>(b: &B, tolerance: f64) -> Result<()> {
+    for (shape, rows, columns) in [(&[2, 3][..], 2, 3), (&[3, 2], 3, 2), (&[2, 1, 2, 2], 2, 4)] {
+        let side = rows.min(columns);
+        let (values, square) = (noise(4, rows * columns), noise(5, side * side));
+        let leaf = |values: &[f64], shape: &[usize]| -> Result<ParamVector<B>> {
+            Ok(ParamVector::new(b.clone(), vec![b.constant(values, shape)?]))
+        };
+        let mut x = leaf(&values, shape)?;
+        assert_eq!(x.matrix(), Some([rows, columns]), "{shape:?} as a matrix");
+        let at = |i: usize, j: usize| values[i * columns + j];
+        let gram = |n: usize| -> f64 {
+            let (i, j) = (n / side, n % side);
+            if rows <= columns {
+                (0..columns).map(|k| at(i, k) * at(j, k)).sum()
+            } else {
+                (0..rows).map(|k| at(k, i) * at(k, j)).sum()
+            }
+        };
+        let expected: Vec<f64> = (0..side * side).map(gram).collect();
+        let found = must("gram", x.gram()).to_host()?.concat();
+        assert_close(&format!("gram of {shape:?}"), &found, &expected, tolerance);
+        let product = |n: usize| -> f64 {
+            let (i, j) = (n / columns, n % columns);
+            if rows <= columns {
+                (0..side).map(|k| square[i * side + k] * at(k, j)).sum()
+            } else {
+                (0..side).map(|k| at(i, k) * square[k * side + j]).sum()
+            }
+        };
+        let expected: Vec<f64> = (0..rows * columns).map(product).collect();
+        must("multiply_by", x.multiply_by(&leaf(&square, &[side, side])?));
+        assert_eq!(b.shape(&x.tensors()[0]), shape, "multiply_by keeps the shape");
+        assert_close(&format!("multiply_by of {shape:?}"), &x.to_host()?.concat(), &expected, tolerance);
+        assert!(x.multiply_by(&leaf(&[1.0], &[1, 1])?).is_err(), "a square of another side");
+    }
+    let vector = ParamVector::new(b.clone(), vec![b.constant(&[1.0, 2.0], &[2])?]);
+    assert!(vector.matrix().is_none() && vector.gram().is_err(), "a leaf of one axis is no matrix");
+    Ok(())
 }
 
 fn host<B: Autodiff>(b: &B) -> Result<()> {

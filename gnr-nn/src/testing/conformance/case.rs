@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{super::Reference, assert_close, must};
+use super::{super::Reference, assert_clear, assert_close, must};
 use crate::{
     Autodiff, Backend, BatchStats, Conv2dSpec, Dual, Duals, Fused, PoolSpec, Result, Unary,
     composed::{self, Windows},
@@ -219,7 +219,9 @@ pub(super) fn check<B: Autodiff>(backend: &B, case: &Case, tolerance: f64) {
     for parts in ways {
         let what = |quantity: &str| format!("{quantity} of {case}, operands {parts:?}");
         let found = must(&what("the answer"), answer(backend, case, &parts));
-        let expected = must(&what("the reference's answer"), answer(&Reference::new(), case, &parts));
+        let reference = Reference::new();
+        let expected = must(&what("the reference's answer"), answer(&reference, case, &parts));
+        assert_clear(&what("the answer"), &reference);
         assert_close(&what("value"), &found.value, &expected.value, tolerance);
         assert_close(&what("gradient"), &found.gradient, &expected.gradient, tolerance);
         assert_close(&what("Hessian-vector product"), &found.product, &expected.product, tolerance);
@@ -274,6 +276,8 @@ mod tests {
                     at(h).gradient.iter().zip(at(-h).gradient).map(|(p, m)| (p - m) / (2.0 * h)).collect();
                 assert_close(&format!("slope of the gradient of {case}"), &slopes, &here.product, 1e-6);
             }
+            // Operands move by h at most, what they are normalised to by a few h.
+            assert!(b.kink_distance() > 5.0 * h, "{case}: {:e} from a kink", b.kink_distance());
             checked += 1;
         }
         assert!(checked > 50, "only {checked} cases were checked");

@@ -6,7 +6,7 @@ use gnr_core::{GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Use, Ve
 
 use super::{
     super::Reference,
-    assert_close, must,
+    assert_clear, assert_close, must,
     network::{Cut, Net, Setting},
 };
 use crate::{Autodiff, BatchOracle, CrossEntropy, Frozen, MaskSeed, Mode, Model, ParamVector, Result};
@@ -140,7 +140,10 @@ pub(super) fn check<B: Autodiff>(backend: &B, tolerance: f64) {
         let eval = must(what, answers(backend, rule, Mode::Eval));
         compare("eval mode", &eval, &must(what, restricted(backend, rule)));
         let train = must(what, answers(backend, rule, Mode::Train));
-        compare("train mode", &train, &must(what, answers(&Reference::new(), rule, Mode::Train)));
+        let reference = Reference::new();
+        compare("train mode", &train, &must(what, answers(&reference, rule, Mode::Train)));
+        must(what, answers(&reference, rule, Mode::Eval));
+        assert_clear(what, &reference);
     }
     let setting = must("a network", Setting::new(backend, false));
     let values = must("a network", setting.theta.to_host());

@@ -7,7 +7,7 @@ use gnr_core::{
     testing::conformance::{Tolerances, check_oracle},
 };
 
-use super::{super::Reference, assert_close, must, noise};
+use super::{super::Reference, assert_clear, assert_close, must, noise};
 use crate::{
     Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Curvature, Fused,
     Layout, MaskSeed, Mode, Model, Padding, ParamVector, PoolSpec, Result, Unary,
@@ -254,7 +254,9 @@ fn answers<B: Autodiff>(backend: &B) -> CoreResult<Vec<(&'static str, Vec<f64>)>
 
 pub(super) fn check<B: Autodiff>(backend: &B, tolerance: f64) {
     let found = must("a network", answers(backend));
-    let expected = must("the reference's network", answers(&Reference::new()));
+    let reference = Reference::new();
+    let expected = must("the reference's network", answers(&reference));
+    assert_clear("the network", &reference);
     for ((what, found), (_, expected)) in found.iter().zip(&expected) {
         assert_close(&format!("{what} of a network"), found, expected, tolerance);
     }

@@ -23,7 +23,7 @@ impl Autodiff for Reference {
     type Record = ();
 
     fn gradient_session(&self, _: bool) -> Self {
-        Self { tape: Tape::default() }
+        Self { tape: Tape::default(), kinks: self.kinks.clone() }
     }
     fn take_record(&self) -> Result<()> {
         Ok(())

@@ -2,12 +2,14 @@
 
 mod autodiff;
 mod index;
+mod kinks;
 mod tape;
 
 use std::rc::Rc;
 
 use crate::{Backend, Error, Result, Unary};
 use index::{Axes, axes_of};
+use kinks::Kinks;
 use tape::{Pullback, Tape};
 
 /// The backend: a handle on the tape of its session. Only the primitives are written; everything else is the composition.
@@ -16,6 +18,7 @@ use tape::{Pullback, Tape};
 #[derive(Clone, Debug, Default)]
 pub struct Reference {
     tape: Tape,
+    kinks: Kinks,
 }
 
 /// Shape, row-major data and, where it depends on a leaf, its place on the tape.
@@ -30,6 +33,17 @@ impl Reference {
     /// A backend with an empty tape.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The smallest distance to a kink that an operand of this backend or of one of its sessions has had: |x| of ReLU and of the step
+    /// function, |x − 6| too of ReLU6, and how far below the maximum another element of a pooling window is. Infinite where no such
+    /// operation ran.
+    ///
+    /// Derivatives of a kinked function in another precision, or by differences, mean something only where this is larger than the
+    /// rounding or the step. An operand that is exactly 0 does not count: it is a constant or the output of another ReLU, which no
+    /// rounding moves.
+    pub fn kink_distance(&self) -> f64 {
+        self.kinks.distance()
     }
 
     /// The result of an operation: recorded if one of its operands was. A pullback gives d loss / d operand from
@@ -139,6 +153,7 @@ impl Backend for Reference {
     }
 
     fn unary(&self, op: Unary, x: &ReferenceTensor) -> Result<ReferenceTensor> {
+        self.kinks.see(op, &x.data);
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let normal_cdf = |x: f64| 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
         let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();

@@ -1,12 +1,15 @@
 //! `cargo xtask ci`: what continuous integration runs, as a list of stages, cheapest first. `.ci/run` installs what a bare
 //! machine lacks and calls it.
 
+mod times;
+
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::{cargo, root, show};
+use times::Times;
 
 /// Options of `cargo xtask ci`.
 #[derive(clap::Args)]
@@ -14,6 +17,9 @@ pub(crate) struct Arguments {
     /// Run this stage only (repeatable).
     #[arg(long, value_name = "STAGE")]
     only: Vec<String>,
+    /// Leave this stage out (repeatable).
+    #[arg(long, value_name = "STAGE")]
+    skip: Vec<String>,
     /// Go on after a failed stage.
     #[arg(long)]
     keep_going: bool,
@@ -27,6 +33,13 @@ struct Stage {
     what: &'static str,
     commands: Vec<Command>,
 }
+
+/// The stages that run tests.
+const TEST: &str = "test";
+const DATA: &str = "data";
+
+/// So many tests are named with their times.
+const SLOWEST: usize = 10;
 
 /// Folder of the smoke runs: under `target`, so that nothing is left beside the sources.
 const SCRATCH: &str = "target/ci";
@@ -49,7 +62,12 @@ fn stages() -> Vec<Stage> {
             "lints, all targets",
             vec![cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])],
         ),
-        stage("test", "unit and integration tests", vec![tests()]),
+        stage(TEST, "unit and integration tests", vec![tests(false)]),
+        stage(
+            DATA,
+            "tests that need data which the repository lacks; without the data they fail",
+            vec![tests(true)],
+        ),
         stage("doctest", "examples in the documentation", vec![cargo(["test", "--workspace", "--doc"])]),
         stage(
             "cuda",
@@ -110,32 +128,43 @@ fn gnr<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     cargo(["run", "--release", "-p", "gnr-cli", "--"].into_iter().chain(arguments))
 }
 
-/// nextest where it is installed, else `cargo test`.
-fn tests() -> Command {
+fn nextest_is_installed() -> bool {
     let mut probe = cargo(["nextest", "--version"]);
-    let installed =
-        probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-    if installed {
-        cargo(["nextest", "run", "--workspace"])
+    probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// The tests that are not ignored, or those that are: with nextest where it is installed, else with `cargo test`.
+fn tests(ignored: bool) -> Command {
+    if nextest_is_installed() {
+        let mut command = cargo(["nextest", "run", "--workspace", "--profile", "ci", "--no-tests", "fail"]);
+        if ignored {
+            command.args(["--run-ignored", "only"]);
+        }
+        command
     } else {
-        cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--examples"])
+        let mut command = cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--examples"]);
+        if ignored {
+            command.args(["--", "--ignored"]);
+        }
+        command
     }
 }
 
 /// Runs the stages.
 ///
 /// # Errors
-/// When a stage fails, or `--only` names none.
+/// When a stage fails, or `--only` or `--skip` names none.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut stages = stages();
-    if let Some(unknown) = arguments.only.iter().find(|only| !stages.iter().any(|stage| stage.name == **only))
-    {
+    let named = arguments.only.iter().chain(&arguments.skip);
+    if let Some(unknown) = named.into_iter().find(|name| !stages.iter().any(|stage| stage.name == **name)) {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
         bail!("no stage is called `{unknown}`; there are {}", names.join(", "));
     }
     if !arguments.only.is_empty() {
         stages.retain(|stage| arguments.only.iter().any(|only| only == stage.name));
     }
+    stages.retain(|stage| !arguments.skip.iter().any(|skip| skip == stage.name));
     if arguments.list {
         for stage in &stages {
             let commands: Vec<String> = stage.commands.iter().map(show).collect();
@@ -151,14 +180,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let count = stages.len();
     let mut results: Vec<(&str, Result<Duration>)> = Vec::new();
+    let (last, mut kept, mut timed) = (Times::read(), Times::read(), Vec::new());
+    let reported = nextest_is_installed();
     for (i, stage) in stages.iter_mut().enumerate() {
         println!("\n== [{}/{count}] {}: {}", i + 1, stage.name, stage.what);
         let started = Instant::now();
         let outcome = stage.commands.iter_mut().try_for_each(execute).map(|()| started.elapsed());
         match &outcome {
-            Ok(time) => println!("== {} passed in {}", stage.name, seconds(*time)),
+            Ok(time) => {
+                println!("== {} passed in {}", stage.name, seconds(*time));
+                kept.keep(stage.name, *time)?;
+            }
             Err(error) => {
                 println!("== {} FAILED after {}: {error:#}", stage.name, seconds(started.elapsed()))
+            }
+        }
+        if reported && [TEST, DATA].contains(&stage.name) {
+            match times::tests(&times::report()) {
+                Ok(tests) => timed.extend(tests),
+                Err(error) => println!("no times of single tests: {error:#}"),
             }
         }
         let failed = outcome.is_err();
@@ -171,12 +211,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("\n== summary");
     for (name, outcome) in &results {
         match outcome {
-            Ok(time) => println!("{name:<9} passed {:>9}", seconds(*time)),
+            Ok(time) => {
+                let before = last.of(name).map(|time| format!(" (before: {})", seconds(time)));
+                println!("{name:<9} passed {:>9}{}", seconds(*time), before.unwrap_or_default());
+            }
             Err(_) => println!("{name:<9} FAILED"),
         }
     }
     for stage in stages.iter().skip(results.len()) {
         println!("{:<9} not run", stage.name);
+    }
+    println!("times are kept in {}", Times::FILE);
+    if !timed.is_empty() {
+        println!("\n== the slowest of {} tests\n{}", timed.len(), times::slowest(&timed, SLOWEST).join("\n"));
     }
     let failed: Vec<&str> =
         results.iter().filter(|(_, outcome)| outcome.is_err()).map(|(name, _)| *name).collect();

@@ -1,0 +1,287 @@
+//! One parser and its inputs: valid ones, the corpus, damaged ones; and what is demanded of every reading.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use peak_alloc::PeakAlloc;
+
+use crate::corpus::{self, Entry};
+use crate::damage::{bomb, damage};
+use crate::outcome::outcome;
+use crate::random::Random;
+
+/// The outcome of an input that is accepted.
+const ACCEPTED: &str = "accepted";
+const LONGEST: Duration = Duration::from_secs(1);
+/// Damaged inputs when nothing else is asked for.
+const USUAL: u64 = 3000;
+/// Outcomes that are kept; more would be those of a message that says too much for [`outcome`].
+const MOST_OUTCOMES: usize = 300;
+
+/// Memory is counted for the whole process: one campaign at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Waits until no other campaign of this process is running.
+pub fn alone() -> MutexGuard<'static, ()> {
+    // A campaign that failed says so itself.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Number of the first input and of those that are read, by the environment; `usual` if that does not say.
+pub fn executions(usual: u64) -> (u64, u64) {
+    let number = |name: &str, usual: u64| {
+        std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
+    };
+    (number("GNR_FUZZ_FROM", 0), number("GNR_FUZZ_EXECUTIONS", usual))
+}
+
+/// Time that this thread has run, where the system tells.
+pub fn processor_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}
+
+/// A parser's inputs and limits.
+pub struct Campaign<'a> {
+    /// Its name, also that of its corpus.
+    pub name: &'static str,
+    /// Inputs that are accepted.
+    pub seeds: Vec<Vec<u8>>,
+    /// Words of the format.
+    pub pieces: &'a [&'a [u8]],
+    /// The last change of an input, given a random word: e.g. into a container whose checksum would tell of any damage before. Default:
+    /// none.
+    pub pack: fn(Vec<u8>, u64) -> Vec<u8>,
+    /// How many bytes an input stands for: its own and those that it decompresses to. Default: its own.
+    pub justified: fn(&[u8]) -> usize,
+    /// Bytes of memory for each byte that an input stands for. Default: 8.
+    pub per_byte: usize,
+    /// Bytes of memory that any input may take. Default: 64 KiB.
+    pub constant: usize,
+    /// Folder of the corpora.
+    corpora: PathBuf,
+}
+
+/// What became of an outcome's inputs.
+struct Seen {
+    times: u64,
+    smallest: Vec<u8>,
+}
+
+impl<'a> Campaign<'a> {
+    /// A campaign whose corpus is the file `NAME.txt` in the folder `corpora`.
+    pub fn new(name: &'static str, corpora: &Path, seeds: Vec<Vec<u8>>, pieces: &'a [&'a [u8]]) -> Self {
+        let corpora = corpora.to_path_buf();
+        Self {
+            name,
+            seeds,
+            pieces,
+            pack: |bytes, _| bytes,
+            justified: <[u8]>::len,
+            per_byte: 8,
+            constant: 1 << 16,
+            corpora,
+        }
+    }
+
+    /// Reads everything. `memory` is the global allocator; an error of `read` is the message for the user.
+    ///
+    /// # Panics
+    /// When a valid input is refused, an input of the corpus has another outcome than its own, or any input panics, takes a second or
+    /// takes more memory than its size justifies. The input is then in a file, which the message names.
+    pub fn run(&self, memory: &PeakAlloc, mut read: impl FnMut(&[u8]) -> Result<(), String>) {
+        let _alone = alone();
+        let path = self.corpora.join(format!("{}.txt", self.name));
+        let writes = std::env::var_os("GNR_FUZZ_CORPUS").is_some();
+        let corpus = corpus::read(&path);
+        let mut seen: HashMap<String, Seen> = HashMap::new();
+        let (mut found, mut most) = (String::new(), 0.0f64);
+        for seed in &self.seeds {
+            self.check(memory, seed, "a valid input", &mut read, &mut found, &mut most);
+            assert_eq!(found, ACCEPTED, "{}: a valid input of {} bytes is refused", self.name, seed.len());
+        }
+        for (outcome, bytes) in &corpus {
+            self.check(memory, bytes, outcome, &mut read, &mut found, &mut most);
+            assert!(
+                writes || found == *outcome,
+                "{}: the corpus has an input with the outcome\n  {outcome}\nwhich is now\n  {found}\nIf that is meant, GNR_FUZZ_CORPUS=1 \
+                 writes the corpus anew",
+                path.display()
+            );
+            note(&mut seen, &found, bytes);
+        }
+        let pool: Vec<&[u8]> =
+            self.seeds.iter().map(Vec::as_slice).chain(corpus.iter().map(|entry| &entry.1[..])).collect();
+        let (from, executions) = executions(USUAL);
+        let (before, start) = (seen.len(), Instant::now());
+        for execution in from..from + executions {
+            let bytes = self.input(execution, &pool);
+            let name = format!("input {execution}");
+            self.check(memory, &bytes, &name, &mut read, &mut found, &mut most);
+            note(&mut seen, &found, &bytes);
+            if (execution + 1) % 1_000_000 == 0 {
+                println!("{}: {} inputs, {} outcomes", self.name, execution + 1, seen.len());
+            }
+        }
+        let all: u64 = seen.values().map(|seen| seen.times).sum();
+        let accepted = seen.get(ACCEPTED).map_or(0, |seen| seen.times);
+        println!(
+            "{}: {executions} inputs in {:.1?}, {accepted} accepted, {} outcomes ({before} known), {most:.2} bytes of memory a byte above \
+             the constant",
+            self.name,
+            start.elapsed(),
+            seen.len()
+        );
+        if writes {
+            self.write(&path, seen, memory, &mut read);
+        }
+        assert!(
+            executions < 1000 || (accepted > 0 && accepted < all),
+            "{}: {accepted} of {all} inputs were accepted: the rest was not tested",
+            self.name
+        );
+    }
+
+    /// Input number `execution`: mostly not as it should be.
+    fn input(&self, execution: u64, pool: &[&[u8]]) -> Vec<u8> {
+        let mut random = Random::new(execution);
+        // Valid inputs are few beside the corpus, and the damage of one reaches furthest.
+        let number = if random.below(2) == 0 { self.seeds.len() } else { pool.len() };
+        let valid = pool[random.below(number)];
+        let bytes = match random.below(400) {
+            0 if !self.pieces.is_empty() => {
+                let most = if random.below(16) == 0 { 1 << 20 } else { 1 << 13 };
+                let start = random.below(valid.len().min(200) + 1);
+                bomb(valid, start, most, &mut random, self.pieces)
+            }
+            1 => valid.to_vec(),
+            _ => damage(valid.to_vec(), &mut random, self.pieces, pool),
+        };
+        (self.pack)(bytes, random.word())
+    }
+
+    /// Reads an input and gives its outcome.
+    fn check(
+        &self,
+        memory: &PeakAlloc,
+        bytes: &[u8],
+        name: &str,
+        read: &mut impl FnMut(&[u8]) -> Result<(), String>,
+        found: &mut String,
+        most: &mut f64,
+    ) {
+        let fail = |what: String| -> ! {
+            let path = std::env::temp_dir().join(format!("gnr-fuzz-{}", self.name));
+            let kept = std::fs::write(&path, bytes)
+                .map_or_else(|error| error.to_string(), |()| path.display().to_string());
+            panic!("{}, {name} ({} bytes, {kept}): {what}", self.name, bytes.len());
+        };
+        memory.reset_peak_usage();
+        let (before, start) = (memory.current_usage(), Instant::now());
+        let done = catch_unwind(AssertUnwindSafe(|| read(bytes)));
+        let (peak, elapsed) = (memory.peak_usage().saturating_sub(before), start.elapsed());
+        match done {
+            Ok(Ok(())) => ACCEPTED.clone_into(found),
+            Ok(Err(message)) => outcome(&message, found),
+            Err(_) => fail("panicked".into()),
+        }
+        // What it stands for may have to be found out by decompressing.
+        if peak > self.per_byte * bytes.len() + self.constant {
+            let justified = (self.justified)(bytes);
+            let allowed = self.per_byte * justified + self.constant;
+            if peak > allowed {
+                fail(format!("{peak} bytes of memory, {allowed} allowed"));
+            }
+            *most = most.max((peak - self.constant) as f64 / justified.max(1) as f64);
+        } else {
+            *most = most.max(peak.saturating_sub(self.constant) as f64 / bytes.len().max(1) as f64);
+        }
+        if elapsed > LONGEST {
+            // A busy machine may have stopped us: what counts is the time that was spent.
+            let before = processor_time();
+            let _ = read(bytes);
+            let spent = before.zip(processor_time()).map_or(elapsed, |(before, after)| after - before);
+            if spent > LONGEST {
+                fail(format!("took {spent:?}"));
+            }
+        }
+    }
+
+    /// Writes the corpus: of each outcome but that of valid inputs, the smallest input that was seen, made smaller still.
+    fn write(
+        &self,
+        path: &Path,
+        seen: HashMap<String, Seen>,
+        memory: &PeakAlloc,
+        read: &mut impl FnMut(&[u8]) -> Result<(), String>,
+    ) {
+        let mut entries: Vec<Entry> = Vec::new();
+        for (words, Seen { smallest, .. }) in seen.into_iter().filter(|(words, _)| words != ACCEPTED) {
+            let (mut found, mut most) = (String::new(), 0.0);
+            let smallest = corpus::minimise(smallest, |bytes| {
+                self.check(memory, bytes, "a smaller input", read, &mut found, &mut most);
+                found == words
+            });
+            entries.push((words, smallest));
+        }
+        corpus::write(path, &entries);
+    }
+}
+
+fn note(seen: &mut HashMap<String, Seen>, outcome: &str, bytes: &[u8]) {
+    let room = seen.len() < MOST_OUTCOMES;
+    match seen.get_mut(outcome) {
+        Some(seen) => {
+            seen.times += 1;
+            if bytes.len() < seen.smallest.len() {
+                seen.smallest = bytes.to_vec();
+            }
+        }
+        None if room => {
+            seen.insert(outcome.to_owned(), Seen { times: 1, smallest: bytes.to_vec() });
+        }
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reader of `LENGTH bytes`, with a fault on order.
+    fn read(bytes: &[u8], fault: &str) -> Result<(), String> {
+        let (&length, rest) = bytes.split_first().ok_or("empty")?;
+        match fault {
+            "panic" if length == 0 => panic!("division by zero"),
+            "memory" if length > 200 => drop(std::hint::black_box(vec![1u8; 1 << 20])),
+            _ => {}
+        }
+        if rest.len() == usize::from(length) {
+            Ok(())
+        } else {
+            Err(format!("expected {length} bytes, found {}", rest.len()))
+        }
+    }
+
+    #[global_allocator]
+    static MEMORY: PeakAlloc = PeakAlloc;
+
+    fn campaign(fault: &str) -> Result<(), String> {
+        let home = std::env::temp_dir().join(format!("gnr-fuzz-test-{}", std::process::id()));
+        let campaign = Campaign::new("lengths", &home, vec![b"\x03abc".to_vec()], &[b"x"]);
+        catch_unwind(AssertUnwindSafe(|| campaign.run(&MEMORY, |bytes| read(bytes, fault))))
+            .map_err(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
+    }
+
+    #[test]
+    fn faults_are_found() {
+        assert_eq!(campaign(""), Ok(()));
+        for (fault, words) in [("panic", "panicked"), ("memory", "bytes of memory")] {
+            let error = campaign(fault).err().unwrap_or_default();
+            assert!(error.contains(words), "{fault}: {error}");
+        }
+    }
+}
