@@ -37,16 +37,6 @@ fn gradient(t: usize) -> Vec<f64> {
     (0..6).map(|i| (((7 * t + 5 * i) % 11) as f64 - 5.0) / 4.0).collect()
 }
 
-fn close(found: &[f64], line: &str, what: &str) {
-    let row: Vec<f64> = line.split(' ').map(|x| x.parse().unwrap()).collect();
-    assert_eq!(row.len(), found.len());
-    for (x, expected) in found.iter().zip(&row) {
-        // Roots and quotients of a few ulps each, over twelve steps.
-        let allowed = 1e-13 * expected.abs().max(1.0);
-        assert!((x - expected).abs() <= allowed, "{what}: {found:?}, expected {row:?}");
-    }
-}
-
 /// The estimate of the Hessian's diagonal before step t of `hutchinson.py`: z ⊙ Hz.
 fn estimate(t: usize) -> Vec<f64> {
     let sign = |i: usize| if (5 * t + 3 * i + t * i) % 4 < 2 { 1.0 } else { -1.0 };
@@ -55,11 +45,21 @@ fn estimate(t: usize) -> Vec<f64> {
 }
 
 /// Hands over the estimate before step t, from 1, where the settings ask for one.
-fn hear(optimizer: &mut dyn Optimizer<Leafy>, values: &Values, shapes: &str, t: usize) {
+fn hear(optimizer: &mut dyn Optimizer<Leafy>, values: &Values, t: usize, shapes: &str) {
     if let Some(Value::Integer(every)) = values.get("hessian_every")
         && (t as u64 - 1).is_multiple_of(*every)
     {
         optimizer.curvature(&Leafy::new(shapes, &estimate(t))).unwrap();
+    }
+}
+
+fn close(found: &[f64], line: &str, what: &str) {
+    let row: Vec<f64> = line.split(' ').map(|x| x.parse().unwrap()).collect();
+    assert_eq!(row.len(), found.len());
+    for (x, expected) in found.iter().zip(&row) {
+        // Roots and quotients of a few ulps each, over twelve steps.
+        let allowed = 1e-13 * expected.abs().max(1.0);
+        assert!((x - expected).abs() <= allowed, "{what}: {found:?}, expected {row:?}");
     }
 }
 
@@ -95,7 +95,7 @@ fn every_optimizer_has_the_values_of_its_reference() {
                     [1.0, 0.5, 0.25][(t - 1) / 4]
                 };
                 let rate = lr * share;
-                hear(&mut optimizer, &values, shapes, t);
+                hear(&mut optimizer, &values, t, shapes);
                 optimizer.step(&mut theta, &Leafy::new(shapes, &gradient(t)), rate).unwrap();
                 close(&theta.values(), lines.next().unwrap(), &format!("{name}, {case}, step {t}"));
             }
@@ -124,7 +124,7 @@ fn every_key_changes_the_steps() {
                 let mut wave: Vec<f64> = (1..=6).map(|i| (t as f64 * f64::from(i)).sin()).collect();
                 wave[0] *= 1e-3;
                 wave[3] *= 1e-13;
-                hear(&mut optimizer, values, "2x2,2", t);
+                hear(&mut optimizer, values, t, "2x2,2");
                 optimizer.step(&mut theta, &Leafy::new("2x2,2", &wave), 0.05).unwrap();
             }
             theta
