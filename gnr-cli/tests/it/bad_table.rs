@@ -80,7 +80,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("an unknown optimiser", "optimizer.name=adamx"),
     ("an unknown exception of weight decay", "optimizer.no_decay=bias"),
     ("a group of no tensor", "optimizer.group=[{match=\"layer9.*\",lr_scale=0.1}]"),
-    ("an unknown schedule", "schedule.name=linear"),
+    ("an unknown schedule", "schedule.name=lineal"),
     ("a negative warm-up", "schedule.warmup_epochs=-1"),
     ("a floor above the learning rate", "schedule.floor=1.0"),
     ("milestones of a cosine", "schedule.milestones=[1]"),

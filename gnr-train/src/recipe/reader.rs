@@ -219,13 +219,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The most similar key, with a preference for the same section.
+    /// The most similar key, with a preference for the same section, and then for one that is not within another.
     fn nearest(&self, path: &str) -> Option<&str> {
         let (section, key) = split(path);
         let score = |known: &str| {
             let (known_section, known_key) = split(known);
             let same = if known_section == section { 0.1 } else { 0.0 };
-            strsim::jaro_winkler(known_key, key).max(strsim::jaro_winkler(known, path) - 0.1) + same
+            let outer = if known_section.contains('.') { 0.0 } else { 0.01 };
+            strsim::jaro_winkler(known_key, key).max(strsim::jaro_winkler(known, path) - 0.1) + same + outer
         };
         let best = self.known.iter().map(String::as_str).max_by(|a, b| score(a).total_cmp(&score(b)))?;
         // Below this, two keys have little more than a letter in common.

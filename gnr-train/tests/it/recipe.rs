@@ -42,7 +42,7 @@ fn refusals_name_place_key_expectation_and_finding() {
         ("[method]\ngnr = 3", "r.toml:2: `method.gnr` = 3: expected a table, true or false"),
         (
             "[method.gnr]\nhvp = \"exakt\"",
-            "r.toml:2: `method.gnr.hvp` = \"exakt\": expected one of exact, forward-difference, central-difference, gauss-newton; did you mean \"exact\"?",
+            "r.toml:2: `method.gnr.hvp` = \"exakt\": expected one of exact, gauss-newton, forward-difference, central-difference; did you mean \"exact\"?",
         ),
         (
             "[method.gnr]\nstep = 0.1",

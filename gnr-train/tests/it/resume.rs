@@ -2,9 +2,9 @@
 
 use std::sync::atomic::AtomicBool;
 
-use gnr_train::{CheckpointFile, Existing, Outcome, TrainError, kept_checkpoints, resume, train};
+use gnr_train::{CheckpointFile, Existing, Outcome, Recipe, TrainError, kept_checkpoints, resume, train};
 
-use crate::support::{Watch, bytes, run, tiny};
+use crate::support::{TINY, Watch, bytes, run, tiny};
 
 /// Methods whose state differs: momentum, moments and step count, none; micro-batches; steps within epochs; BatchNorm.
 const VARIANTS: &[&[&str]] = &[
