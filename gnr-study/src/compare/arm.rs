@@ -30,6 +30,9 @@ struct Known {
     ema: bool,
 }
 
+/// The usual words for the recipe's optimiser alone.
+const USUAL: [&str; 3] = ["sgd", "adam", "adamw"];
+
 /// Names beside those of the regularisers.
 const OTHERS: [(&str, &str); 4] = [
     ("base", "the recipe's optimiser alone"),
@@ -42,8 +45,7 @@ impl Known {
     /// A name, or several that act together: `sam+gnr`.
     fn parse(text: &str) -> Option<Self> {
         let mut known = Self::default();
-        // The usual word for the optimiser alone.
-        if text == "base" || optimizers().iter().any(|entry| entry.name == text) {
+        if text == "base" || USUAL.contains(&text) {
             return Some(known);
         }
         for word in text.split('+') {
@@ -179,7 +181,7 @@ impl FromStr for Arm {
             Some((name, rest)) => (name.trim(), rest),
             None => text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), "")),
         };
-        let assignments: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
+        let mut assignments: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
         if let Some(wrong) = assignments.iter().find(|word| !word.contains('=')) {
             return Err(format!("`{wrong}` in method `{name}`: expected section.key=value"));
         }
@@ -187,7 +189,12 @@ impl FromStr for Arm {
         if name.is_empty() || !name.chars().all(plain) {
             return Err(format!("{text:?}: a method's name has letters, digits, +, -, _ and . only"));
         }
-        let known = Known::parse(name);
+        // Any other optimiser takes the place of the recipe's, with its own defaults.
+        let other = !USUAL.contains(&name) && optimizers().iter().any(|entry| entry.name == name);
+        if other && !assignments.iter().any(|word| word.starts_with("optimizer.name=")) {
+            assignments.insert(0, format!("optimizer.name={name}"));
+        }
+        let known = if other { Some(Known::default()) } else { Known::parse(name) };
         if known.is_none() && assignments.is_empty() {
             let names: Vec<&str> = known_methods().map(|(name, _)| name).collect();
             return Err(format!(
@@ -244,6 +251,18 @@ mod tests {
         let all = resolved("vasso+gnr-fd+ema", &[]);
         assert_eq!(arm("vasso+gnr-fd+ema").title(&all), "SGD + VaSSO + GNR (forward difference) + EMA");
         assert!("sam+sam".parse::<Arm>().is_err());
+    }
+
+    #[test]
+    fn an_optimiser_is_a_method_with_its_own_defaults() {
+        let lion = resolved("lion", &[]);
+        assert_eq!((lion.optimizer.name, lion.optimizer.lr), ("lion", 1e-4));
+        assert!(lion.method.regularizers.is_empty());
+        assert_eq!(arm("lion").title(&lion), "Lion");
+        let set = resolved("lion optimizer.lr=0.001", &[]);
+        assert_eq!((set.optimizer.name, set.optimizer.lr), ("lion", 0.001));
+        // The usual words are the recipe's own optimiser.
+        assert_eq!(resolved("adamw", &[]).optimizer.name, "sgd");
     }
 
     #[test]
