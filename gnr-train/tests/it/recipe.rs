@@ -46,7 +46,7 @@ fn refusals_name_place_key_expectation_and_finding() {
         ),
         (
             "[method.gnr]\nstep = 0.1",
-            "r.toml:2: `method.gnr.step` only goes with a difference (hvp is \"exact\")",
+            "r.toml:2: `method.gnr.step` = 0.1: only goes with a difference (hvp is \"exact\")",
         ),
         (
             "[train]\nepochs = 9\n[method.gnr]\nfrom_epoch = 9",
@@ -58,7 +58,7 @@ fn refusals_name_place_key_expectation_and_finding() {
         ),
         (
             "[method.gnr]\nhvp = \"gauss-newton\"\nstep = 0.1",
-            "r.toml:3: `method.gnr.step` only goes with a difference (hvp is \"gauss-newton\")",
+            "r.toml:3: `method.gnr.step` = 0.1: only goes with a difference (hvp is \"gauss-newton\")",
         ),
         (
             "[train.average]\ndecay = 0.9",
