@@ -33,7 +33,11 @@ fn damage_is_named() {
     let table: Vec<(&str, Vec<u8>, &[&str])> = vec![
         ("empty", vec![], &["no images: the file is empty"]),
         ("half a magic number", good[..3].to_vec(), &["magic number", "offset 3"]),
-        ("half a header", good[..9].to_vec(), &["truncated: expected dimensions up to offset 16", "offset 9"]),
+        (
+            "half a header",
+            good[..9].to_vec(),
+            &["truncated: expected dimensions up to offset 16", "offset 9"],
+        ),
         (
             "one value short",
             good[..39].to_vec(),

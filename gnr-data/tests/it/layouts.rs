@@ -190,7 +190,10 @@ fn damaged_pickles_are_named() {
             good[..good.len() - 5].to_vec(),
             "damaged pickle at offset 203: 6144 bytes are declared, 6143 are left",
         ),
-        (cifar_pickle("labels", &[0, 10]), "unknown layout: label of record 1: expected a number below 10, found 10"),
+        (
+            cifar_pickle("labels", &[0, 10]),
+            "unknown layout: label of record 1: expected a number below 10, found 10",
+        ),
         (
             cifar_pickle("fine_labels", &[0, 1]),
             "unknown layout: expected a dictionary with the keys `data` and `labels`, found a dictionary with the keys \
