@@ -29,7 +29,7 @@ pub(crate) fn read(path: &Path) -> Vec<Entry> {
 }
 
 /// Longer lines are left out.
-const LONGEST: usize = 6 << 10;
+const LONGEST: usize = 2 << 10;
 
 /// Writes the entries, sorted by outcome, but for those that are long.
 pub(crate) fn write(path: &Path, entries: &[Entry]) {
@@ -92,12 +92,16 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Shortens an input as long as `same` holds of what is left: halves, quarters, …, bytes.
+/// How often a shorter input is tried.
+const TRIES: usize = 1000;
+
+/// Shortens an input as long as `same` holds of what is left: halves, quarters, …, bytes, until [`TRIES`] were tried.
 pub(crate) fn minimise(mut bytes: Vec<u8>, mut same: impl FnMut(&[u8]) -> bool) -> Vec<u8> {
-    let mut span = bytes.len() / 2;
+    let (mut span, mut tries) = (bytes.len() / 2, 0);
     while span > 0 {
         let mut at = 0;
-        while at < bytes.len() {
+        while at < bytes.len() && tries < TRIES {
+            tries += 1;
             let end = (at + span).min(bytes.len());
             let shorter = [&bytes[..at], &bytes[end..]].concat();
             if same(&shorter) {

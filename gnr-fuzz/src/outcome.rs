@@ -10,13 +10,9 @@ const ENDS: [&str; 7] = [" found", " it has", " called", " begin", " when gettin
 /// hexadecimal) and each list of them.
 pub(crate) fn outcome(message: &str, out: &mut String) {
     out.clear();
-    normalise(message, out);
-    let end = ENDS.iter().filter_map(|end| Some(out.find(end)? + end.len())).min();
-    out.truncate(end.unwrap_or(out.len()));
-}
-
-fn normalise(message: &str, out: &mut String) {
     let line = message.lines().next().unwrap_or_default();
+    let end = ENDS.iter().filter_map(|end| Some(line.find(end)? + end.len())).min();
+    let line = &line[..end.unwrap_or(line.len())];
     let mut rest = line.chars().peekable();
     let mut word = String::new();
     while let Some(c) = rest.next() {
@@ -71,6 +67,7 @@ mod tests {
             ("expected \"a\", found 'é\u{1}z'", "expected ``, found"),
             ("the header's 'name' is é\u{1}z", "the header's `` is ?z"),
             ("an open `end", "an open ``end"),
+            ("expected `'`, found `a\n`", "expected ``, found"),
             ("string \"a\\\"b\" in `a`b`, `c` there", "string `` in `` there"),
         ] {
             let mut found = String::from("left from before");

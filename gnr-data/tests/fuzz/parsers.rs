@@ -31,7 +31,7 @@ fn run_in(campaign: &Campaign<'_>, images: &Path) {
             // Their names are part of the message and of no outcome.
             match error {
                 DataError::ListedFileMissing { .. } => "an image that is not there".into(),
-                _ => told,
+                _ => told.replace(&*images.to_string_lossy(), "IMAGES"),
             }
         })
     });
