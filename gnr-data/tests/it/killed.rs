@@ -71,6 +71,7 @@ fn serve() -> Server {
 }
 
 /// In the process that fetches: does it, a line on standard output for each event, and is true.
+#[allow(clippy::print_stdout, reason = "it speaks to the process that kills it")]
 fn fetched_here() -> bool {
     let (Ok(base), Ok(dir)) = (std::env::var(FROM), std::env::var(INTO)) else { return false };
     let told = fetch(&info(&base), Path::new(&dir), &quick(), &mut |event| {
