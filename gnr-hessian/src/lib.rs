@@ -12,7 +12,7 @@
 //! | the loss along lines and planes | [`Subspace`], [`scale_direction`], [`count_extrema`], [`principal_directions`] |
 //! | is it one fixed symmetric matrix? | [`determinism_check`] |
 //!
-//! [`GaussNewton`] is the other operator of an oracle. Random vectors come from [`Probes`], numbered and seeded, so that stopped work
+//! [`Hessian`] of an oracle with Gauss–Newton products is the Gauss–Newton matrix. Random vectors come from [`Probes`], numbered and seeded, so that stopped work
 //! goes on with the vectors it would have had.
 //!
 //! **Dominant** eigenvalues are those of largest modulus, **top** ones the largest algebraically; the two are never mixed.

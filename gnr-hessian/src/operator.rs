@@ -14,7 +14,7 @@ pub trait SymmetricOperator {
     /// # Errors
     /// A dimension mismatch, or a failure of what computes the product.
     fn matvec(&mut self, v: &Self::Vector) -> Result<Self::Vector>;
-    /// H·vs[i]. Worth calling where operands share work: a data set that is evaluated once for all of them.
+    /// H·v for several vectors, in order. Worth calling where operands share work: a data set that is evaluated once for all of them.
     ///
     /// # Errors
     /// As [`matvec`](Self::matvec).
