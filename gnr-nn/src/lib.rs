@@ -8,6 +8,8 @@
 //! A model declares its tensors through its layers and says how it runs, once for every backend:
 //!
 //! ```
+//! use std::cell::RefCell;
+//!
 //! use gnr_core::{Clip, Gnr, Method, Sgd};
 //! use gnr_nn::{Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, Layout, Model, ParamVector};
 //! use gnr_nn::layers::{BatchNorm2d, Conv2d, Linear};
