@@ -157,7 +157,7 @@ impl<'a> Campaign<'a> {
                 let start = random.below(valid.len().min(200) + 1);
                 bomb(valid, start, most, &mut random, self.pieces)
             }
-            1 => valid.to_vec(),
+            1..=8 => valid.to_vec(),
             _ => damage(valid.to_vec(), &mut random, self.pieces, pool),
         };
         (self.pack)(bytes, random.word())
