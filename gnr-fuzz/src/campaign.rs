@@ -157,7 +157,7 @@ impl<'a> Campaign<'a> {
                 let start = random.below(valid.len().min(200) + 1);
                 bomb(valid, start, most, &mut random, self.pieces)
             }
-            1..=8 => valid.to_vec(),
+            1 => valid.to_vec(),
             _ => damage(valid.to_vec(), &mut random, self.pieces, pool),
         };
         (self.pack)(bytes, random.word())
@@ -232,7 +232,8 @@ impl<'a> Campaign<'a> {
 }
 
 fn note(seen: &mut HashMap<String, Seen>, outcome: &str, bytes: &[u8]) {
-    let room = seen.len() < MOST_OUTCOMES;
+    // What is accepted is counted in any case.
+    let room = seen.len() < MOST_OUTCOMES || outcome == ACCEPTED;
     match seen.get_mut(outcome) {
         Some(seen) => {
             seen.times += 1;
