@@ -1,7 +1,7 @@
 //! Seeded random vectors: starts of iterations and test vectors of stochastic estimates.
 
 use crate::Result;
-use gnr_core::{Real, random::SplitMix64};
+use gnr_core::{Real, random::SplitMix64, random_signs};
 
 /// What the entries of a random vector are drawn from, independently; each has mean 0 and variance 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,18 +46,9 @@ impl<F> Probes<F> {
     {
         // SplitMix64 mixes its counter, so seeds that differ by a large odd constant give unrelated sequences.
         let stream = SplitMix64::new(self.seed ^ index.wrapping_mul(0xd134_2543_de82_ef95)).next_u64();
-        let mut random = SplitMix64::new(stream);
         let host = match distribution {
-            Distribution::Gaussian => random.normals(self.dim),
-            Distribution::Rademacher => {
-                let mut host = Vec::with_capacity(self.dim.next_multiple_of(64));
-                while host.len() < self.dim {
-                    let bits = random.next_u64();
-                    host.extend((0..64).map(|bit| if bits >> bit & 1 == 1 { 1.0 } else { -1.0 }));
-                }
-                host.truncate(self.dim);
-                host
-            }
+            Distribution::Gaussian => SplitMix64::new(stream).normals(self.dim),
+            Distribution::Rademacher => random_signs(self.dim, stream).into_iter().map(f64::from).collect(),
         };
         Ok((self.to_vector)(host)?)
     }
