@@ -1,17 +1,16 @@
-//! Tensor backends on [dfdx](https://docs.rs/dfdx/0.13.0), and dfdx's own models as oracles.
+//! The gnr-nn backend on [dfdx](https://docs.rs/dfdx/0.13.0), and dfdx's own models as oracles.
 //!
 //! | | for | Hessian-vector products |
 //! |---|---|---|
-//! | [`Cpu`] | training on a CPU, f32 or f64: fused kernels | exact, replayed from the gradient pass |
-//! | [`Generic`] | any dfdx device (CUDA) through dfdx's public operations | exact, from scratch |
+//! | [`Generic`] | any dfdx device (CPU, CUDA) through dfdx's public operations | exact, from scratch |
 //! | [`ModuleOracle`] | any existing dfdx nn model | differences of gradients |
+//!
+//! Training on a CPU is the work of `gnr-cpu`, which is some twenty times faster there than [`Generic`].
 
-pub mod cpu;
 pub mod generic;
 pub mod module;
 mod tape;
 
-pub use cpu::{Cpu, kernels::elem::Elem};
 pub use generic::Generic;
 pub use module::ModuleOracle;
 

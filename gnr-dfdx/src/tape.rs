@@ -3,28 +3,17 @@
 //! dfdx's own tape is owned by one tensor and moves from operand to result, so dropping a tensor silently drops gradients. Here
 //! all tensors of a session share one [`OwnedTape`]; nothing is lost when one of them goes away.
 
-use std::{
-    cell::RefCell,
-    rc::{Rc, Weak},
-};
+use std::{cell::RefCell, rc::Rc};
 
 use dfdx::prelude::{Backward, Gradients, Merge, NoneTape, OwnedTape, PutTape, Rank0, Storage, Tape, Tensor};
 
 /// A handle of a session's tape, or of none (the default): operations on constants alone are then not recorded.
 pub(crate) struct SharedTape<E, D: Storage<E>>(Option<Rc<RefCell<OwnedTape<E, D>>>>);
 
-/// A handle that does not keep the tape alive: what recorded closures may hold without forming a cycle.
-pub(crate) struct WeakTape<E, D: Storage<E>>(Weak<RefCell<OwnedTape<E, D>>>);
-
 impl<E, D: Storage<E>> SharedTape<E, D> {
     /// A new, empty tape.
     pub(crate) fn recording() -> Self {
         Self(Some(Rc::new(RefCell::new(OwnedTape::default()))))
-    }
-
-    /// A handle that does not keep the tape alive.
-    pub(crate) fn downgrade(&self) -> WeakTape<E, D> {
-        WeakTape(self.0.as_ref().map(Rc::downgrade).unwrap_or_default())
     }
 
     /// Runs everything recorded so far backwards from `root`, whose adjoint is 1, and leaves the tape empty.
@@ -37,18 +26,6 @@ impl<E, D: Storage<E>> SharedTape<E, D> {
     {
         let owned = self.0.as_ref().map(|tape| std::mem::take(&mut *tape.borrow_mut()));
         root.put_tape(owned.unwrap_or_default()).try_backward()
-    }
-}
-
-impl<E, D: Storage<E>> WeakTape<E, D> {
-    /// The tape, while its session is alive.
-    pub(crate) fn upgrade(&self) -> Option<SharedTape<E, D>> {
-        self.0.upgrade().map(|tape| SharedTape(Some(tape)))
-    }
-
-    /// Whether both are handles of the same tape.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        self.0.ptr_eq(&other.0)
     }
 }
 

@@ -1,6 +1,6 @@
-//! The one place that names a concrete backend: gnr-dfdx on the CPU, in single or double precision.
+//! The one place that names a concrete backend: gnr-cpu, in single or double precision.
 
-use gnr_dfdx::Cpu;
+use gnr_cpu::Cpu;
 use gnr_nn::Autodiff;
 
 use crate::recipe::Precision;
@@ -21,17 +21,17 @@ pub(crate) fn dispatch<J: Job>(precision: Precision, job: J) -> J::Output {
 
 /// Multiplications that the kernels were asked for since the process started, by definition (not by algorithm).
 pub(crate) fn multiplications() -> u64 {
-    gnr_dfdx::cpu::kernels::work::multiplications()
+    gnr_kernels::work::multiplications()
 }
 
 /// Frees memory that is kept for reuse.
 pub(crate) fn release_idle_memory() {
-    gnr_dfdx::cpu::buffer::release_idle();
+    gnr_kernels::buffer::release_idle();
 }
 
 /// The fastest of a few f32 products of 1024 x 1024 matrices on all threads of the pool, GFLOP/s: what this machine can do.
 pub(crate) fn matmul_peak_gflops() -> f64 {
-    use gnr_dfdx::cpu::kernels::gemm::{Mat, batched};
+    use gnr_kernels::gemm::{Mat, batched};
     const SIDE: usize = 1024;
     let operand: Vec<f32> = (0..SIDE * SIDE).map(|i| (i % 17) as f32 - 8.0).collect();
     let mut product = vec![0.0_f32; SIDE * SIDE];

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use gnr_dfdx::Cpu;
+use gnr_cpu::Cpu;
 use gnr_models::weights::WeightFile;
 use gnr_nn::{Layout, Model};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 //!
 //! A tensor is a flat dfdx tensor and a run-time shape; each operation recovers the ranks that dfdx wants at compile time (three
 //! axes around the one in question). Everything beyond the primitives is gnr-nn's composition, so an exact Hessian-vector product
-//! needs nothing more. Slower than [`Cpu`](crate::Cpu) on a CPU, by a factor of about twenty.
+//! needs nothing more. Slower than the engine of `gnr-cpu` on a CPU, by a factor of about twenty.
 
 mod autodiff;
 mod device;

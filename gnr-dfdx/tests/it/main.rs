@@ -1,11 +1,8 @@
 //! What gnr-dfdx promises, one module a subject.
 #![allow(clippy::unwrap_used)]
 
+mod agreement;
 mod conformance;
 mod fixtures;
 mod golden;
-mod memory;
 mod module;
-mod nets;
-mod replay;
-mod unfused;

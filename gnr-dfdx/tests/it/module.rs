@@ -4,13 +4,12 @@ use dfdx::prelude::{
     BatchNorm2D, DeviceBuildExt, Linear, Rank2, Tanh, Tensor, TensorFromVec, cross_entropy_with_logits_loss,
 };
 use gnr_core::{ForwardDiff, GradOracle, HvpOracle, Order, Pass, Use, Vector};
-use gnr_dfdx::{
-    Cpu,
-    module::{self, ModuleOracle},
+use gnr_cpu::Cpu;
+use gnr_dfdx::module::{self, ModuleOracle};
+use gnr_nn::{
+    Autodiff,
+    testing::nets::{Setting, TanhMlp, difference},
 };
-use gnr_nn::Autodiff;
-
-use crate::nets::{Setting, TanhMlp, difference};
 
 type Device = dfdx::prelude::Cpu;
 type Mlp = ((Linear<3, 5>, Tanh), (Linear<5, 4>, Tanh), Linear<4, 3>);

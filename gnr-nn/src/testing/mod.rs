@@ -9,6 +9,7 @@
 
 pub mod conformance;
 pub mod fixtures;
+pub mod nets;
 mod noise;
 mod reference;
 

@@ -9,7 +9,7 @@ use super::Finding;
 use crate::workspace::{cargo, output};
 
 /// The crates and what of ours each may use, bottom first. Everything not listed is forbidden.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("gnr-core", &[]),
     ("gnr-data", &[]),
     ("gnr-fuzz", &[]),
@@ -17,8 +17,22 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("gnr-nn", &["gnr-core"]),
     ("gnr-hessian", &["gnr-core"]),
     ("gnr-models", &["gnr-core", "gnr-nn"]),
+    ("gnr-kernels", &[]),
+    ("gnr-cpu", &["gnr-core", "gnr-nn", "gnr-kernels"]),
     ("gnr-dfdx", &["gnr-core", "gnr-nn"]),
-    ("gnr-train", &["gnr-core", "gnr-nn", "gnr-models", "gnr-data", "gnr-hessian", "gnr-dfdx"]),
+    (
+        "gnr-train",
+        &[
+            "gnr-core",
+            "gnr-nn",
+            "gnr-models",
+            "gnr-data",
+            "gnr-hessian",
+            "gnr-kernels",
+            "gnr-cpu",
+            "gnr-dfdx",
+        ],
+    ),
     ("gnr-study", &["gnr-data", "gnr-hessian", "gnr-plot", "gnr-train"]),
     (
         "gnr-cli",
@@ -28,7 +42,6 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "gnr-models",
             "gnr-data",
             "gnr-hessian",
-            "gnr-dfdx",
             "gnr-plot",
             "gnr-train",
             "gnr-study",
@@ -37,9 +50,11 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("xtask", &[]),
 ];
 
-/// Edges allowed in tests only: a backend runs the models to compare them with golden values; parsers are given damaged inputs; a crate may
+/// Edges allowed in tests only: a backend runs the models to compare them with golden values, and is compared with another one; parsers are given damaged inputs; a crate may
 /// name itself to turn its own features on.
-const IN_TESTS: [(&str, &str); 4] = [
+const IN_TESTS: [(&str, &str); 6] = [
+    ("gnr-cpu", "gnr-models"),
+    ("gnr-dfdx", "gnr-cpu"),
     ("gnr-dfdx", "gnr-models"),
     ("gnr-data", "gnr-fuzz"),
     ("gnr-train", "gnr-fuzz"),
@@ -61,8 +76,8 @@ const TENSOR_LIBRARIES: [&str; 10] = [
 ];
 
 /// Crates from which a tensor library must not even be reachable, tests included.
-const WITHOUT_TENSOR_LIBRARY: [&str; 6] =
-    ["gnr-core", "gnr-nn", "gnr-hessian", "gnr-models", "gnr-data", "xtask"];
+const WITHOUT_TENSOR_LIBRARY: [&str; 8] =
+    ["gnr-core", "gnr-nn", "gnr-kernels", "gnr-cpu", "gnr-hessian", "gnr-models", "gnr-data", "xtask"];
 
 /// All that gnr-core pulls in by default.
 const CORE_DEFAULT: [&str; 2] = ["num-traits", "thiserror"];

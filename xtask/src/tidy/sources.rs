@@ -8,7 +8,7 @@ use super::Finding;
 const LONG: usize = 600;
 
 /// The only place where `unsafe` may stand.
-const KERNELS: &str = "gnr-dfdx/src/cpu/";
+const KERNELS: &str = "gnr-kernels/src/";
 
 /// How far above an `unsafe` its `SAFETY:` paragraph may begin.
 const SAFETY_REACH: usize = 12;
@@ -147,18 +147,18 @@ mod tests {
     fn unsafe_belongs_to_the_kernels_and_is_explained() {
         let bare = "//! A.\nfn f() { unsafe { g() } }\n";
         assert!(told("gnr-nn/src/a.rs", bare).contains("`unsafe` outside"));
-        assert!(told("gnr-dfdx/src/cpu/a.rs", bare).contains("without a `// SAFETY:`"));
+        assert!(told("gnr-kernels/src/a.rs", bare).contains("without a `// SAFETY:`"));
         let explained = "//! A.\nfn f() {\n    // SAFETY: g has no conditions.\n    unsafe { g() }\n}\n";
-        assert_eq!(told("gnr-dfdx/src/cpu/a.rs", explained), "");
+        assert_eq!(told("gnr-kernels/src/a.rs", explained), "");
         assert!(
             told("gnr-nn/src/a.rs", explained).contains("`unsafe` outside"),
             "an explanation opens no other place"
         );
         let far = format!("//! A.\n// SAFETY: far away.\n{}fn f() {{ unsafe {{ g() }} }}\n", "\n".repeat(20));
-        assert!(told("gnr-dfdx/src/cpu/a.rs", &far).contains("without a `// SAFETY:`"));
+        assert!(told("gnr-kernels/src/a.rs", &far).contains("without a `// SAFETY:`"));
         let whole =
             far.replace("SAFETY: far away", "SAFETY of every block in this file: g has no conditions");
-        assert_eq!(told("gnr-dfdx/src/cpu/a.rs", &whole), "");
+        assert_eq!(told("gnr-kernels/src/a.rs", &whole), "");
     }
 
     #[test]

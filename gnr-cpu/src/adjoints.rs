@@ -1,0 +1,186 @@
+//! The adjoints of a reverse pass: where each stands, how a record would retain it, and how operations write it.
+
+use std::{
+    cell::{RefCell, RefMut},
+    rc::Rc,
+    sync::Arc,
+};
+
+use gnr_kernels::{buffer::Buf, elem::Elem, elementwise};
+
+use super::{
+    tape::{Tape, WeakTape},
+    value::{OpId, Recompute, Retention, Value},
+};
+
+/// A tracked tensor's place in the reverse pass.
+///
+/// The first writer fills the adjoint by assignment, without a fill by zeros, and the operation that made the tensor takes it away, so
+/// memory is released while the pass runs.
+pub(super) struct Node<E: Elem> {
+    /// Weak, since steps on the tape hold nodes.
+    pub(super) tape: WeakTape,
+    adjoint: RefCell<Option<Buf<E>>>,
+    /// How a record would retain the adjoint; any further term ends it.
+    retention: RefCell<Retention<E>>,
+    /// In a replay, the operation that computes the adjoint of the gradient pass as a by-product, when that is not held …
+    by_product_of: RefCell<Option<OpId>>,
+    /// … and that adjoint, once the operation computed it.
+    by_product: RefCell<Option<Arc<Buf<E>>>>,
+}
+
+/// An adjoint taken away, and how a record would retain it.
+pub(super) type Taken<E> = (Buf<E>, Retention<E>);
+
+impl<E: Elem> Node<E> {
+    pub(super) fn new(tape: &Tape) -> Rc<Self> {
+        Rc::new(Self {
+            tape: tape.downgrade(),
+            adjoint: RefCell::default(),
+            retention: RefCell::new(Retention::Values),
+            by_product_of: RefCell::default(),
+            by_product: RefCell::default(),
+        })
+    }
+    /// Takes the adjoint away; `None` when nobody wrote one, that is, when it is zero.
+    pub(super) fn take(&self) -> Option<Buf<E>> {
+        self.slot().take()
+    }
+    /// Takes the adjoint away, with how a record would retain it.
+    pub(super) fn take_with_retention(&self) -> Option<Taken<E>> {
+        let retention = self.retention.replace(Retention::Values);
+        self.take().map(|adjoint| (adjoint, retention))
+    }
+    /// Declares how the adjoint of the gradient pass is held, for operations that might compute it as a by-product.
+    pub(super) fn expect_by_product(&self, held: Option<&Value<E>>) {
+        *self.by_product_of.borrow_mut() =
+            held.and_then(Value::recompute).and_then(Recompute::operation).cloned();
+    }
+    /// Takes the adjoint of the gradient pass, if an operation computed it as a by-product.
+    pub(super) fn take_by_product(&self) -> Option<Arc<Buf<E>>> {
+        self.by_product.borrow_mut().take()
+    }
+    /// The adjoint, for a writer.
+    fn slot(&self) -> RefMut<'_, Option<Buf<E>>> {
+        *self.retention.borrow_mut() = Retention::Values;
+        self.adjoint.borrow_mut()
+    }
+}
+
+/// Where the adjoint of an operand goes: nowhere, when the operand is not tracked.
+pub(super) struct Target<E: Elem>(Option<Place<E>>);
+
+#[derive(Clone)]
+struct Place<E: Elem> {
+    node: Rc<Node<E>>,
+    len: usize,
+}
+
+impl<E: Elem> Target<E> {
+    /// The target of an operand with `len` elements.
+    pub(super) fn new(node: Option<&Rc<Node<E>>>, len: usize) -> Self {
+        Self(node.map(|node| Place { node: Rc::clone(node), len }))
+    }
+    /// Whether the operand is tracked.
+    pub(super) fn is_tracked(&self) -> bool {
+        self.0.is_some()
+    }
+    /// Number of elements of the adjoint; 0 when the operand is not tracked.
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |place| place.len)
+    }
+    /// Lets a kernel write (`false`) or accumulate (`true`) straight into the adjoint.
+    pub(super) fn write(&self, kernel: impl FnOnce(&mut [E], bool)) {
+        if let Some(Place { node, len }) = &self.0 {
+            match &mut *node.slot() {
+                Some(adjoint) => kernel(adjoint, true),
+                vacant => kernel(vacant.insert(Buf::new(*len)), false),
+            }
+        }
+    }
+    /// [`write`](Self::write), with a way to `recompute` the values that counts when they are the whole adjoint. The replay of `operation`
+    /// computes them as a by-product.
+    pub(super) fn write_recomputable(
+        &self,
+        operation: Option<&OpId>,
+        recompute: impl FnOnce() -> Option<Recompute<E>>,
+        kernel: impl FnOnce(&mut [E], bool),
+    ) {
+        let Some(Place { node, .. }) = &self.0 else { return };
+        let mut whole = false;
+        self.write(|out, accumulate| {
+            whole = !accumulate;
+            kernel(out, accumulate);
+        });
+        if let Some(recompute) = whole.then(recompute).flatten() {
+            *node.retention.borrow_mut() = Retention::Recompute(recompute.by_product_of(operation.cloned()));
+        }
+    }
+    /// Adds a buffer, which becomes the adjoint when it is the first term.
+    pub(super) fn add(&self, term: Buf<E>) {
+        if let Some(Place { node, .. }) = &self.0 {
+            match &mut *node.slot() {
+                Some(sum) => elementwise::add_assign(sum, &term),
+                vacant => *vacant = Some(term),
+            }
+        }
+    }
+    /// Adds a copy.
+    pub(super) fn add_copy(&self, term: &[E]) {
+        self.write(|out, accumulate| {
+            if accumulate {
+                elementwise::add_assign(out, term);
+            } else {
+                elementwise::copy(out, term);
+            }
+        });
+    }
+    /// Takes away the adjoint so far (`true`), or a buffer for it (`false`), to be given back with [`add`](Self::add); `None` when the
+    /// operand is not tracked.
+    pub(super) fn take(&self) -> Option<(Buf<E>, bool)> {
+        let Place { node, len } = self.0.as_ref()?;
+        Some(match node.take() {
+            Some(buffer) => (buffer, true),
+            None => (Buf::new(*len), false),
+        })
+    }
+    /// In a replay, a buffer for the operand's adjoint in the gradient pass, to be given with [`give_by_product`](Self::give_by_product).
+    /// `None` unless the operation that made the operand would otherwise have to recompute it.
+    pub(super) fn by_product_buffer(&self, operation: &OpId) -> Option<Buf<E>> {
+        let Place { node, len } = self.0.as_ref()?;
+        (node.by_product_of.borrow().as_ref() == Some(operation)).then(|| Buf::new(*len))
+    }
+    /// Gives the by-product that was asked for.
+    pub(super) fn give_by_product(&self, by_product: Option<Buf<E>>) {
+        if let (Some(place), Some(by_product)) = (&self.0, by_product) {
+            *place.node.by_product.borrow_mut() = Some(Arc::new(by_product));
+        }
+    }
+}
+
+/// Adds the adjoint of a sum to both operands.
+pub(super) fn add_to_both<E: Elem>([a, b]: [&Target<E>; 2], (adjoint, retention): Taken<E>) {
+    // The operands of which this is the whole adjoint so far.
+    let whole: Vec<_> = ([a, b].into_iter().filter_map(|target| target.0.as_ref()))
+        .filter(|place| place.node.adjoint.borrow().is_none())
+        .map(|place| Rc::clone(&place.node))
+        .collect();
+    if b.is_tracked() {
+        a.add_copy(&adjoint);
+        b.add(adjoint);
+    } else {
+        a.add(adjoint);
+    }
+    if let (Some(a), Some(b)) = (&a.0, &b.0)
+        && Rc::ptr_eq(&a.node, &b.node)
+    {
+        return;
+    }
+    let retention = match retention {
+        Retention::Values => Retention::Shared(Rc::default()),
+        retention => retention,
+    };
+    for node in whole {
+        *node.retention.borrow_mut() = retention.clone();
+    }
+}

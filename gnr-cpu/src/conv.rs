@@ -1,0 +1,130 @@
+//! 2-D convolution and its replay.
+
+use std::sync::Arc;
+
+use gnr_nn::{Conv2dSpec, Dual, Error, Result, composed};
+
+use gnr_kernels::{
+    buffer::Buf,
+    conv::{Geometry, MapPair, Pair, backward_input, backward_weight, forward, streams},
+    elem::Elem,
+    made::Values,
+};
+
+use super::{
+    Cpu,
+    tensor::{Tensor, image},
+    value::{Recompute, Value},
+};
+
+fn geometry<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<Geometry> {
+    let (xs, ws) = (image("conv2d", x)?, image("conv2d weight", w)?);
+    if ws[2] != ws[3] {
+        return Err(Error::InvalidShape {
+            op: "conv2d weight",
+            expected: "a square window".into(),
+            found: ws.to_vec(),
+        });
+    }
+    if xs.iter().chain(&ws).any(|&length| length == 0) {
+        return Err(Error::InvalidShape {
+            op: "conv2d",
+            expected: "at least one element".into(),
+            found: xs.to_vec(),
+        });
+    }
+    let Conv2dSpec { stride, padding, groups } = spec;
+    let padding = [xs[2], xs[3]].map(|length| padding.around(length, ws[2], stride));
+    Geometry::padded(xs, ws, stride, padding, groups).map_err(|error| Error::Invalid(error.to_string()))
+}
+
+impl<E: Elem> Cpu<E> {
+    pub(super) fn conv2d_op(&self, x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<Tensor<E>> {
+        let geometry = geometry(x, w, spec)?;
+        let shape = geometry.output();
+        let streams = Self::streams(&geometry);
+        let mut y = Buf::new(shape.iter().product());
+        forward(&geometry, &[(x.operand(streams), w.data())], &mut y);
+        // Where x is in memory anyway, and no product follows, it is not recomputed as a whole.
+        let values = if streams || self.records() { x.hold() } else { Value::Memory(Arc::clone(x.data())) };
+        let (to_x, to_w) = (x.target(), w.target());
+        // Without an adjoint of x, nobody reads w again: its place is free when the pass back begins.
+        let w_ = to_x.is_tracked().then(|| w.clone());
+        let recompute = || {
+            let (x, w) = (x.hold(), Arc::clone(w.data()));
+            Recompute::whole(move || {
+                let mut y = Buf::new(shape.iter().product());
+                forward(&geometry, &[(x.resolve(streams).operand(), &w)], &mut y);
+                y
+            })
+        };
+        self.product_op("conv2d", Tensor::new(y, &shape), &[x, w], recompute, move |g| {
+            to_w.write(|out, accumulate| {
+                let x = values.resolve(streams);
+                backward_weight(&geometry, &[((&g).into(), x.operand())], out, accumulate);
+            });
+            if let Some(w) = w_ {
+                to_x.write(|out, accumulate| {
+                    backward_input(&geometry, &[((&g).into(), w.data())], out, accumulate);
+                });
+            }
+            g.into()
+        })
+    }
+
+    /// Whether the kernels of a convolution take maps piece by piece.
+    fn streams(geometry: &Geometry) -> bool {
+        streams(geometry, E::as_f32(&[]).is_some())
+    }
+
+    pub(super) fn conv2d_dual_op(
+        &self,
+        x: Dual<&Tensor<E>>,
+        w: Dual<&Tensor<E>>,
+        spec: Conv2dSpec,
+    ) -> Result<Dual<Tensor<E>>> {
+        let geometry = geometry(x.primal, w.primal, spec)?;
+        let shape = geometry.output();
+        let Some(replayed) = self.replayed("conv2d", &shape, &[x, w])? else {
+            return composed::conv2d_dual(self, x, w, spec);
+        };
+        let streams = Self::streams(&geometry);
+        // ẏ = ẋ∗w + x∗ẇ in one sweep.
+        let terms = [x.tangent.map(|t| (t, w.primal)), w.tangent.map(|t| (x.primal, t))];
+        let pairs: Vec<Pair<'_, E>> =
+            terms.into_iter().flatten().map(|(x, w)| (x.operand(streams), w.as_slice())).collect();
+        let tangent = (!pairs.is_empty()).then(|| {
+            let mut y = Buf::new(shape.iter().product());
+            forward(&geometry, &pairs, &mut y);
+            y
+        });
+        let (to_x, to_w) = (x.primal.target(), w.primal.target());
+        let hold = |of: Dual<&Tensor<E>>| (of.primal.hold(), of.tangent.map(Tensor::hold));
+        let (x, w) = (hold(x), hold(w));
+        // Two kernels read a, which is recomputed once for both.
+        replayed.finish(tangent, move |second, first| {
+            // b with the other operand, a with its tangent.
+            let terms = |(primal, tangent): &(Value<E>, Option<Value<E>>)| {
+                let b = second.as_ref().map(|b| (Values::from(b), primal.clone()));
+                let a = first.map(|a| Values::Whole(a)).zip(tangent.clone());
+                b.into_iter().chain(a).collect::<Vec<_>>()
+            };
+            let values: Vec<_> = terms(&w).into_iter().map(|(g, w)| (g, w.get())).collect();
+            if to_x.is_tracked() && !values.is_empty() {
+                let pairs: Vec<Pair<'_, E>> = values.iter().map(|(g, w)| (*g, &w[..])).collect();
+                to_x.write(|out, accumulate| backward_input(&geometry, &pairs, out, accumulate));
+            }
+            // The tangent of w may have been the last: its place is free for the adjoint of w.
+            drop(values);
+            drop(w);
+            if !to_w.is_tracked() {
+                return;
+            }
+            let values: Vec<_> = terms(&x).into_iter().map(|(g, x)| (g, x.resolve(streams))).collect();
+            if !values.is_empty() {
+                let pairs: Vec<MapPair<'_, E>> = values.iter().map(|(g, x)| (*g, x.operand())).collect();
+                to_w.write(|out, accumulate| backward_weight(&geometry, &pairs, out, accumulate));
+            }
+        })
+    }
+}

@@ -1,0 +1,368 @@
+//! Batch normalisation fused with residual and activation, by batch statistics or given ones, and its replay.
+//!
+//! Both kinds of statistics are one operation: [`Source`] says whether derivatives flow through them. What follows the normalisation decides
+//! how it is held and differentiated: nothing, ReLU or ReLU6 in [`clip`], SiLU in [`silu`]; other activations are operations of their own.
+//! The arithmetic and the formulas are in [`norm`](gnr_kernels::norm) and [`norm_replay`](gnr_kernels::norm_replay).
+
+mod clip;
+mod silu;
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use gnr_kernels::{
+    buffer::Buf,
+    elem::Elem,
+    norm::{self, Affine, Last, Maps, Mask, Source, Stats, Sums},
+    norm_replay::{self, Tangent, TangentStats},
+};
+use gnr_nn::{BatchStats, Dual, Duals, Error, Fused, Result, Unary, composed};
+
+use super::{
+    Cpu,
+    adjoints::Target,
+    session::{Extra, Replayed},
+    tensor::{Tensor, image, same_shape},
+    value::OpId,
+};
+
+/// What a normalisation leaves for its replay.
+pub(super) struct Normalised {
+    stats: Stats,
+    /// Sums over the recorded adjoint, once the reverse pass has formed them.
+    sums: RefCell<Option<Sums>>,
+    /// Where a clip lets derivatives pass, when it follows a residual; without a residual the input, which is read anyway, tells.
+    bits: Option<Arc<Buf<u32>>>,
+}
+
+impl Normalised {
+    fn new(stats: Stats, bits: Option<Arc<Buf<u32>>>) -> Rc<Self> {
+        Rc::new(Self { stats, sums: RefCell::new(None), bits })
+    }
+    fn bits(&self) -> Option<&[u32]> {
+        self.bits.as_deref().map(|bits| &bits[..])
+    }
+}
+
+/// The operands of a normalisation: x `[N, C, H, W]`, scale and shift `[C]`, and what is added before the activation.
+#[derive(Clone, Copy)]
+struct Operands<T> {
+    x: T,
+    scale: T,
+    shift: T,
+    residual: Option<T>,
+}
+
+impl<T: Copy> Operands<T> {
+    fn all(self) -> Vec<T> {
+        [self.x, self.scale, self.shift].into_iter().chain(self.residual).collect()
+    }
+    fn map<U>(self, f: impl Fn(T) -> U) -> Operands<U> {
+        let Self { x, scale, shift, residual } = self;
+        Operands { x: f(x), scale: f(scale), shift: f(shift), residual: residual.map(f) }
+    }
+}
+
+impl<E: Elem> Operands<&Tensor<E>> {
+    /// Checks the shapes; `given` are further vectors of one value a channel.
+    fn maps(&self, op: &'static str, given: &[&Tensor<E>]) -> Result<Maps> {
+        let [n, c, h, w] = image(op, self.x)?;
+        let mut vectors = [self.scale, self.shift].into_iter().chain(given.iter().copied());
+        if let Some(v) = vectors.find(|v| v.shape[..] != [c]) {
+            return Err(Error::ShapeMismatch { op, lhs: self.x.shape.to_vec(), rhs: v.shape.to_vec() });
+        }
+        if let Some(residual) = self.residual {
+            same_shape(op, self.x, residual)?;
+        }
+        if self.x.is_empty() {
+            let expected = "at least one element".into();
+            return Err(Error::InvalidShape { op, expected, found: self.x.shape.to_vec() });
+        }
+        Ok(Maps { n, c, hw: h * w })
+    }
+    fn affine(&self, stats: &Stats) -> Affine<E> {
+        Affine::new(stats, self.scale.data(), self.shift.data())
+    }
+    /// The output; a residual that was not computed yet is produced on the way.
+    fn apply(&self, maps: Maps, affine: &Affine<E>, last: Last<E>) -> Buf<E> {
+        let mut y = Buf::new(maps.size());
+        let residual = self.residual.map(|residual| residual.operand(true));
+        norm::apply(maps, self.x.data(), affine, residual, last, &mut y);
+        y
+    }
+}
+
+/// The activation that is fused, and the activation that is not.
+fn split_activation<E: Elem>(activation: Option<Unary>) -> (Last<E>, Option<Unary>) {
+    match activation {
+        None => (Last::Nothing, None),
+        Some(Unary::Relu) => (Last::Clip(E::infinity()), None),
+        Some(Unary::Relu6) => (Last::Clip(E::of(6.0)), None),
+        Some(Unary::Silu) => (Last::Silu, None),
+        other => (Last::Nothing, other),
+    }
+}
+
+fn name(source: Source) -> &'static str {
+    match source {
+        Source::Batch => "batch_norm",
+        Source::Fixed => "batch_norm_eval",
+    }
+}
+
+/// Adds one value a channel.
+pub(super) fn add_per_channel<E: Elem>(target: &Target<E>, values: &[f64]) {
+    target.write(|out, accumulate| {
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = E::of(value + if accumulate { out.wide() } else { 0.0 });
+        }
+    });
+}
+
+fn target<E: Elem>(tensor: Option<&Tensor<E>>) -> Target<E> {
+    tensor.map_or_else(|| Target::new(None, 0), Tensor::target)
+}
+
+fn fixed<E: Elem>(given: &BatchStats<Tensor<E>>, eps: f64) -> Stats {
+    let host = |t: &Tensor<E>| t.data().iter().map(|v| v.wide()).collect();
+    Stats::fixed(host(&given.mean), host(&given.var), eps)
+}
+
+/// Mean and biased variance as detached tensors.
+fn report<E: Elem>(stats: &Stats) -> BatchStats<Tensor<E>> {
+    let tensor = |values: &[f64]| {
+        let values: Vec<E> = values.iter().map(|v| E::of(*v)).collect();
+        let shape = [values.len()];
+        Tensor::new(Buf::from(values), &shape)
+    };
+    BatchStats { mean: tensor(&stats.mean), var: tensor(&stats.var) }
+}
+
+impl<E: Elem> Cpu<E> {
+    pub(super) fn batch_norm_op(
+        &self,
+        x: &Tensor<E>,
+        scale: &Tensor<E>,
+        shift: &Tensor<E>,
+        eps: f64,
+        fused: Fused<'_, Tensor<E>>,
+    ) -> Result<(Tensor<E>, BatchStats<Tensor<E>>)> {
+        let operands = Operands { x, scale, shift, residual: fused.residual };
+        let maps = operands.maps("batch_norm", &[])?;
+        let stats = Stats::of_batch(maps, x.data(), eps);
+        let report = report(&stats);
+        Ok((self.normalise(maps, operands, stats, fused.activation)?, report))
+    }
+
+    pub(super) fn batch_norm_eval_op(
+        &self,
+        x: &Tensor<E>,
+        scale: &Tensor<E>,
+        shift: &Tensor<E>,
+        given: &BatchStats<Tensor<E>>,
+        eps: f64,
+        fused: Fused<'_, Tensor<E>>,
+    ) -> Result<Tensor<E>> {
+        let operands = Operands { x, scale, shift, residual: fused.residual };
+        let maps = operands.maps("batch_norm_eval", &[&given.mean, &given.var])?;
+        self.normalise(maps, operands, fixed(given, eps), fused.activation)
+    }
+
+    fn normalise(
+        &self,
+        maps: Maps,
+        operands: Operands<&Tensor<E>>,
+        stats: Stats,
+        activation: Option<Unary>,
+    ) -> Result<Tensor<E>> {
+        let (last, rest) = split_activation(activation);
+        let y = match last {
+            Last::Silu => self.normalise_silu(maps, operands, stats)?,
+            last => self.normalise_clip(maps, operands, stats, last)?,
+        };
+        match rest {
+            Some(activation) => self.unary_op(activation, &y),
+            None => Ok(y),
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    pub(super) fn batch_norm_dual_op(
+        &self,
+        x: Dual<&Tensor<E>>,
+        scale: Dual<&Tensor<E>>,
+        shift: Dual<&Tensor<E>>,
+        eps: f64,
+        residual: Option<Dual<&Tensor<E>>>,
+        activation: Option<Unary>,
+    ) -> Result<(Dual<Tensor<E>>, BatchStats<Dual<Tensor<E>>>)> {
+        let operands = Operands { x, scale, shift, residual };
+        let maps = operands.map(|operand| operand.primal).maps("batch_norm", &[])?;
+        match self.normalise_dual(Source::Batch, maps, operands, activation)? {
+            Some((y, left)) => {
+                let BatchStats { mean, var } = report(&left.stats);
+                Ok((y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) }))
+            }
+            None => {
+                let residual = residual.map(Dual::cloned);
+                let fused = Fused { residual: residual.as_ref(), activation };
+                let (x, scale, shift) = (x.cloned(), scale.cloned(), shift.cloned());
+                composed::batch_norm(&Duals(self.clone()), &x, &scale, &shift, eps, fused)
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn batch_norm_eval_dual_op(
+        &self,
+        x: Dual<&Tensor<E>>,
+        scale: Dual<&Tensor<E>>,
+        shift: Dual<&Tensor<E>>,
+        given: &BatchStats<Tensor<E>>,
+        eps: f64,
+        residual: Option<Dual<&Tensor<E>>>,
+        activation: Option<Unary>,
+    ) -> Result<Dual<Tensor<E>>> {
+        let operands = Operands { x, scale, shift, residual };
+        let primals = operands.map(|operand| operand.primal);
+        let maps = primals.maps("batch_norm_eval", &[&given.mean, &given.var])?;
+        match self.normalise_dual(Source::Fixed, maps, operands, activation)? {
+            Some((y, _)) => Ok(y),
+            None => {
+                let residual = residual.map(Dual::cloned);
+                let fused = Fused { residual: residual.as_ref(), activation };
+                let (mean, var) = (given.mean.clone(), given.var.clone());
+                let stats = BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) };
+                let (x, scale, shift) = (x.cloned(), scale.cloned(), shift.cloned());
+                composed::batch_norm_eval(&Duals(self.clone()), &x, &scale, &shift, &stats, eps, fused)
+            }
+        }
+    }
+
+    /// The replay with either kind of statistics; `None` when there is nothing to replay.
+    #[allow(clippy::type_complexity)]
+    fn normalise_dual(
+        &self,
+        source: Source,
+        maps: Maps,
+        operands: Operands<Dual<&Tensor<E>>>,
+        activation: Option<Unary>,
+    ) -> Result<Option<(Dual<Tensor<E>>, Rc<Normalised>)>> {
+        let Some(replayed) = self.replayed(name(source), &operands.x.primal.shape, &operands.all())? else {
+            return Ok(None);
+        };
+        let Extra::Norm(left) = replayed.extra() else { return Err(replayed.corrupt()) };
+        let left = Rc::clone(left);
+        let (last, rest) = split_activation(activation);
+        let replay = Replay::new(maps, operands, &left, replayed.id());
+        let y = match last {
+            Last::Silu => silu::replay(replayed, replay, operands)?,
+            last => clip::replay(replayed, replay, operands, last)?,
+        };
+        let y = match rest {
+            Some(activation) => self.unary_dual_op(activation, y.as_ref())?,
+            None => y,
+        };
+        Ok(Some((y, left)))
+    }
+}
+
+/// A normalisation under replay, without what follows it.
+struct Replay<E: Elem> {
+    maps: Maps,
+    x: Dual<Tensor<E>>,
+    scale: Dual<Tensor<E>>,
+    shift_tangent: Option<Tensor<E>>,
+    to_shift: Target<E>,
+    to_residual: Target<E>,
+    /// Whether any operand moves.
+    moves: bool,
+    left: Rc<Normalised>,
+    affine: Arc<Affine<E>>,
+    stats_tangent: TangentStats,
+    id: OpId,
+}
+
+impl<E: Elem> Replay<E> {
+    fn new(maps: Maps, operands: Operands<Dual<&Tensor<E>>>, left: &Rc<Normalised>, id: OpId) -> Self {
+        let Operands { x, scale, shift, residual } = operands;
+        let tangent = x.tangent.map(Tensor::as_slice);
+        Self {
+            maps,
+            x: x.cloned(),
+            scale: scale.cloned(),
+            shift_tangent: shift.tangent.cloned(),
+            to_shift: shift.primal.target(),
+            to_residual: target(residual.map(|residual| residual.primal)),
+            moves: operands.all().iter().any(|operand| operand.tangent.is_some()),
+            left: Rc::clone(left),
+            affine: Arc::new(operands.map(|operand| operand.primal).affine(&left.stats)),
+            stats_tangent: norm_replay::tangent_stats(maps, x.primal.data(), tangent, &left.stats),
+            id,
+        }
+    }
+    /// The point and direction that the kernels work at.
+    fn at(&self) -> Tangent<'_, E> {
+        Tangent {
+            x: self.x.primal.data(),
+            xt: self.x.tangent.as_ref().map(Tensor::as_slice),
+            gamma: self.scale.primal.data(),
+            gamma_t: self.scale.tangent.as_ref().map(Tensor::as_slice),
+            stats: &self.left.stats,
+            stats_t: &self.stats_tangent,
+        }
+    }
+    /// The tangent of the normalisation plus that of the residual, masked.
+    fn tangent(&self, residual: Option<&Tensor<E>>, mask: Option<Mask<'_, E>>) -> Buf<E> {
+        let mut out = Buf::new(self.maps.size());
+        let shift = self.shift_tangent.as_ref().map(Tensor::as_slice);
+        let residual = residual.map(|residual| residual.operand(true));
+        norm_replay::tangent_apply(self.maps, self.at(), shift, residual, mask, &mut out);
+        out
+    }
+    /// The reverse step from the normalisation's output (before a clip, if there is a `mask`): `a` is the recorded adjoint of the output, `b`
+    /// the incoming derivative of that adjoint.
+    fn step_back(&self, a: Option<&[E]>, mut b: Option<Buf<E>>, mask: Option<Mask<'_, E>>) {
+        let (maps, stats, to_x) = (self.maps, &self.left.stats, self.x.primal.target());
+        let recorded = self.left.sums.borrow();
+        let sums = match (a, recorded.as_ref(), b.as_mut()) {
+            (Some(a), Some(recorded), b) => {
+                let at = self.at();
+                let mut b = b.map(|b| &mut b[..]);
+                let mut run = |out: Option<(&mut [E], bool)>, by_product: Option<&mut [E]>| {
+                    norm_replay::second_backward(
+                        maps,
+                        at,
+                        a,
+                        recorded,
+                        b.as_deref_mut(),
+                        mask,
+                        out,
+                        by_product,
+                    )
+                };
+                let mut by_product = to_x.by_product_buffer(&self.id);
+                let mut sums = None;
+                to_x.write(|out, accumulate| {
+                    sums = Some(run(Some((out, accumulate)), by_product.as_deref_mut()));
+                });
+                to_x.give_by_product(by_product);
+                sums.unwrap_or_else(|| run(None, None))
+            }
+            // The loss did not depend on y, so there is no second term.
+            (_, _, Some(b)) => {
+                let (x, gamma) = (self.x.primal.data(), self.scale.primal.data());
+                let sums = norm::backward_sums(maps, b, x, stats, mask);
+                to_x.write(|out, accumulate| {
+                    norm::backward_input(maps, b, x, stats, gamma, &sums, out, accumulate);
+                });
+                sums
+            }
+            (_, _, None) => return,
+        };
+        add_per_channel(&self.scale.primal.target(), &sums.gamma);
+        add_per_channel(&self.to_shift, &sums.beta);
+        if let Some(b) = b {
+            self.to_residual.add(b);
+        }
+    }
+}

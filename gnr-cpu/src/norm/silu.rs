@@ -1,0 +1,114 @@
+//! A normalisation followed by SiLU. Its input u is not held but computed again, and the recorded adjoint is that of the SiLU's output.
+
+use std::{rc::Rc, sync::Arc};
+
+use gnr_kernels::{
+    buffer::Buf,
+    elem::Elem,
+    elementwise,
+    norm::{self, Last, Maps, Stats},
+    norm_silu::Point,
+};
+use gnr_nn::{Dual, Result};
+
+use super::{Cpu, Extra, Normalised, Operands, Replay, Replayed, Tensor, add_per_channel, name, target};
+
+impl<E: Elem> Cpu<E> {
+    pub(super) fn normalise_silu(
+        &self,
+        maps: Maps,
+        operands: Operands<&Tensor<E>>,
+        stats: Stats,
+    ) -> Result<Tensor<E>> {
+        let affine = operands.affine(&stats);
+        let Operands { x, scale, shift, residual } = operands;
+        let y = Tensor::new(operands.apply(maps, &affine, Last::Silu), &x.shape);
+        let op = name(stats.source);
+        let left = Normalised::new(stats, None);
+        let kept = Rc::clone(&left);
+        let (x, scale) = (x.clone(), scale.clone());
+        let (to_shift, to_residual) = (shift.target(), target(residual));
+        let residual = residual.map(Tensor::detached);
+        self.nonlinear_op(
+            op,
+            y,
+            &operands.all(),
+            || Extra::Norm(kept),
+            move |y, mut g, saved| {
+                let of_output = saved.map(|_| g.clone());
+                let (y, residual) = (y.get(), residual.as_ref().map(Tensor::as_slice));
+                Point { maps, x: x.data(), affine: &affine, residual, y: &y }.first(&mut g);
+                let sums = norm::backward_sums(maps, &mut g, x.data(), &left.stats, None);
+                add_per_channel(&scale.target(), &sums.gamma);
+                add_per_channel(&to_shift, &sums.beta);
+                x.target().write(|out, accumulate| {
+                    norm::backward_input(
+                        maps,
+                        &g,
+                        x.data(),
+                        &left.stats,
+                        scale.data(),
+                        &sums,
+                        out,
+                        accumulate,
+                    );
+                });
+                to_residual.add(g);
+                *left.sums.borrow_mut() = saved.map(|_| sums);
+                of_output.map(Arc::new)
+            },
+        )
+    }
+}
+
+/// What the derivatives of the SiLU are computed from, beside the normalisation itself.
+struct Activation<E: Elem> {
+    residual: Option<Tensor<E>>,
+    y: Arc<Buf<E>>,
+}
+
+impl<E: Elem> Activation<E> {
+    fn at<'a>(&'a self, replay: &'a Replay<E>) -> Point<'a, E> {
+        let residual = self.residual.as_ref().map(Tensor::as_slice);
+        Point { maps: replay.maps, x: replay.x.primal.data(), affine: &replay.affine, residual, y: &self.y }
+    }
+}
+
+/// The output as a dual number, and the reverse step of the replay.
+pub(super) fn replay<E: Elem>(
+    replayed: Replayed<E>,
+    replay: Replay<E>,
+    operands: Operands<Dual<&Tensor<E>>>,
+) -> Result<Dual<Tensor<E>>> {
+    let y = replayed.output();
+    let residual = operands.residual.map(|residual| residual.primal.detached());
+    let residual_tangent = operands.residual.and_then(|residual| residual.tangent).cloned();
+    let activation = Activation { residual, y };
+    let tangent = replay.moves.then(|| {
+        let mut tangent = replay.tangent(residual_tangent.as_ref(), None);
+        activation.at(&replay).first(&mut tangent);
+        Tensor::new(tangent, &operands.x.primal.shape)
+    });
+    replayed.finish_with(tangent, move |mut b, a| {
+        // From the adjoints of y and ẏ to those of u and u̇.
+        let point = activation.at(&replay);
+        if let Some(b) = &mut b {
+            point.first(b);
+        }
+        let of_input = a.map(|a| {
+            let a = a.get();
+            let mut first: Buf<E> = (*a).clone();
+            point.first(&mut first);
+            if replay.moves {
+                let mut second = replay.tangent(residual_tangent.as_ref(), None);
+                point.second(&mut second, &a);
+                match &mut b {
+                    Some(b) => elementwise::add_assign(b, &second),
+                    None => b = Some(second),
+                }
+            }
+            first
+        });
+        replay.step_back(of_input.as_deref(), b, None);
+    })
+}

@@ -1,0 +1,385 @@
+//! The three kinds of session, and how an operation of each group enters the tape and the record.
+//!
+//! - *Plain*: no tape; for prediction and for arithmetic outside passes.
+//! - *Gradient*: a tape; when recording, every operation with a tracked output also leaves an [`Entry`].
+//! - *Replay*: the model runs again on dual numbers at the recorded point. Each operation takes its entry back, reuses
+//!   the output, and computes only the tangent. Its reverse pass is forward-over-reverse: with y = f(x), a = the adjoint of y in
+//!   the gradient pass and b = the incoming derivative of that adjoint, x̄ += Jᵀb + (d/dε J)ᵀa. So nothing starts at the loss:
+//!   every b originates in some operation's second term. Linear operations have no second term; their ordinary reverse is right.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::Rc,
+    sync::{Arc, Weak},
+};
+
+use gnr_kernels::{buffer::Buf, elem::Elem};
+use gnr_nn::{Dual, Error, Records, Replay, Result};
+
+use super::{
+    Cpu,
+    adjoints::{Node, Taken},
+    tape::Tape,
+    tensor::{Tensor, same_shape},
+    value::{OpId, Recompute, Retention, Value},
+};
+
+/// What a recording gradient pass leaves behind: one entry for each operation. Opaque; cloning shares it.
+pub struct Record<E: Elem>(pub(super) Records<Entry<E>>);
+
+impl<E: Elem> Clone for Record<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E: Elem> fmt::Debug for Record<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("operations", &self.0.len()).finish()
+    }
+}
+
+/// One operation of a record.
+pub(super) enum Entry<E: Elem> {
+    Nonlinear(Rc<Saved<E>>),
+    /// The output, which a replay reuses if another entry holds it (as an input, most often of a normalisation), and operands that this
+    /// entry holds.
+    Linear(Weak<Buf<E>>, #[allow(dead_code)] Vec<Arc<Buf<E>>>),
+}
+
+/// What the replay of one nonlinear operation needs.
+pub(super) struct Saved<E: Elem> {
+    pub(super) output: Value<E>,
+    /// Set by the reverse pass; stays `None` where the loss did not depend on the output. Shared by itself: a replay needs it for
+    /// longer than the output.
+    pub(super) adjoint: Rc<RefCell<Option<Value<E>>>>,
+    pub(super) extra: Extra<E>,
+    pub(super) id: OpId,
+    /// Operands in memory, for the replay, which gets them from the operations that made them.
+    _operands: Vec<Arc<Buf<E>>>,
+}
+
+/// What an operation saves beyond its output and adjoint.
+pub(super) enum Extra<E: Elem> {
+    Nothing,
+    /// Statistics of the rows of a layer normalisation, probabilities of an attention.
+    Values(Arc<Buf<E>>),
+    /// Statistics of a batch normalisation and the sums over its adjoint.
+    Norm(Rc<super::norm::Normalised>),
+    /// Positions of the maxima.
+    Argmax(Arc<Buf<u32>>),
+    /// Probabilities of the loss.
+    CrossEntropy(Arc<gnr_kernels::softmax::CrossEntropy>),
+}
+
+/// What the reverse pass of a replay adds up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Terms {
+    /// Jᵀb + (d/dε J)ᵀa, b starting at zero: a Hessian-vector product.
+    Both,
+    /// Jᵀb alone, b starting at the cotangent of an output: a vector-Jacobian product.
+    First,
+}
+
+/// What a handle of the engine does with operations. `done` says that the reverse pass of a gradient session ran.
+pub(super) enum Session<E: Elem> {
+    Plain,
+    Gradient { tape: Tape, records: Option<Records<Entry<E>>>, done: Rc<Cell<bool>> },
+    Replay { tape: Tape, records: Replay<Entry<E>>, terms: Terms },
+}
+
+impl<E: Elem> Clone for Session<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Plain => Self::Plain,
+            Self::Gradient { tape, records, done } => {
+                Self::Gradient { tape: tape.clone(), records: records.clone(), done: Rc::clone(done) }
+            }
+            Self::Replay { tape, records, terms } => {
+                Self::Replay { tape: tape.clone(), records: records.clone(), terms: *terms }
+            }
+        }
+    }
+}
+
+/// A nonlinear operation under replay: its entry and the node of its output.
+pub(super) struct Replayed<E: Elem> {
+    op: &'static str,
+    shape: Vec<usize>,
+    saved: Rc<Saved<E>>,
+    node: Rc<Node<E>>,
+    terms: Terms,
+    /// The output, where the operation computed it already.
+    computed: Option<Buf<E>>,
+}
+
+impl<E: Elem> Replayed<E> {
+    pub(super) fn output(&self) -> Arc<Buf<E>> {
+        self.saved.output.get()
+    }
+    /// Replaces the record's way to the output by an output that cost less; the bits must be the same.
+    pub(super) fn with_output(self, computed: Option<Buf<E>>) -> Self {
+        Self { computed, ..self }
+    }
+    pub(super) fn extra(&self) -> &Extra<E> {
+        &self.saved.extra
+    }
+    pub(super) fn id(&self) -> OpId {
+        self.saved.id.clone()
+    }
+    /// The error of an entry whose kind does not belong to its operation.
+    pub(super) fn corrupt(&self) -> Error {
+        corrupt(self.op)
+    }
+    /// The output as a dual number. In the reverse pass `step` gets b and a, each if there is one.
+    pub(super) fn finish(
+        self,
+        tangent: Option<Buf<E>>,
+        step: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>) + 'static,
+    ) -> Result<Dual<Tensor<E>>> {
+        let tangent = tangent.map(|tangent| Tensor::new(tangent, &self.shape));
+        self.finish_with(tangent, move |b, a| step(b, a.map(|a| a.get()).as_ref()))
+    }
+    /// [`finish`](Self::finish) with a tangent that later steps recompute instead of holding it.
+    pub(super) fn finish_recomputable(
+        self,
+        tangent: Option<Recompute<E>>,
+        step: impl FnOnce(Option<Buf<E>>, Option<&Arc<Buf<E>>>) + 'static,
+    ) -> Result<Dual<Tensor<E>>> {
+        let tangent = tangent.map(|tangent| Tensor::of_value(&Value::Recompute(tangent), &self.shape));
+        self.finish_with(tangent, move |b, a| step(b, a.map(|a| a.get()).as_ref()))
+    }
+    /// [`finish`](Self::finish) for an operation that decides itself whether it needs a in memory.
+    pub(super) fn finish_with(
+        self,
+        tangent: Option<Tensor<E>>,
+        step: impl FnOnce(Option<Buf<E>>, Option<Value<E>>) + 'static,
+    ) -> Result<Dual<Tensor<E>>> {
+        let Self { shape, saved, node, terms, computed, .. } = self;
+        let output = &saved.output;
+        let mut primal = match computed {
+            Some(computed) => Tensor::new(computed, &shape).recomputable(output.recompute().cloned()),
+            None => Tensor::of_value(output, &shape),
+        };
+        primal.node = Some(Rc::clone(&node));
+        let adjoint = Rc::clone(&saved.adjoint);
+        if terms == Terms::Both {
+            node.expect_by_product(adjoint.borrow().as_ref());
+        }
+        on_tape(&node, move |node| {
+            let b = node.take();
+            let a = match terms {
+                Terms::Both => node.take_by_product().map(Value::Memory).or_else(|| adjoint.borrow().clone()),
+                Terms::First => None,
+            };
+            if b.is_some() || a.is_some() {
+                step(b, a);
+            }
+        })?;
+        Ok(Dual { primal, tangent })
+    }
+}
+
+/// Records a step of the reverse pass.
+fn on_tape<E: Elem>(node: &Rc<Node<E>>, step: impl FnOnce(&Node<E>) + 'static) -> Result<()> {
+    let tape = node.tape.upgrade().ok_or_else(session_over)?;
+    let node = Rc::clone(node);
+    tape.push(move || step(&node));
+    Ok(())
+}
+
+/// The elements of tensors that cannot be recomputed.
+fn in_memory<E: Elem>(tensors: &[&Tensor<E>]) -> Vec<Arc<Buf<E>>> {
+    let held = tensors.iter().filter(|tensor| tensor.recompute().is_none());
+    held.map(|tensor| Arc::clone(tensor.data())).collect()
+}
+
+/// The error of an entry of another kind than its operation's.
+fn corrupt(op: &str) -> Error {
+    Error::Invalid(format!("record of {op} is not one of its own"))
+}
+
+fn session_over() -> Error {
+    Error::Invalid("a tensor is used after the session that tracks it has ended".into())
+}
+
+impl<E: Elem> Cpu<E> {
+    /// The node of an operation's output; `None` when no operand is tracked.
+    fn node_over(&self, op: &'static str, operands: &[&Tensor<E>]) -> Result<Option<Rc<Node<E>>>> {
+        let mut tracked = operands.iter().filter_map(|operand| operand.node.as_ref());
+        let Some(first) = tracked.next() else { return Ok(None) };
+        if tracked.any(|other| !other.tape.same(&first.tape)) {
+            return Err(Error::Invalid(format!("{op}: operands are tracked by two different sessions")));
+        }
+        let tape = first.tape.upgrade().ok_or_else(session_over)?;
+        Ok(Some(Node::new(&tape)))
+    }
+
+    /// Whether a product at this point will follow.
+    pub(super) fn records(&self) -> bool {
+        matches!(self.session, Session::Gradient { records: Some(_), .. })
+    }
+
+    /// A linear operation: `output` computes what is not known yet, `step` gets the output's adjoint.
+    pub(super) fn linear_op(
+        &self,
+        op: &'static str,
+        shape: &[usize],
+        operands: &[&Tensor<E>],
+        output: impl FnOnce() -> Buf<E>,
+        step: impl FnOnce(Buf<E>) + 'static,
+    ) -> Result<Tensor<E>> {
+        self.linear_op_holding(op, shape, operands, operands, output, |(adjoint, _)| step(adjoint))
+    }
+
+    /// [`linear_op`](Self::linear_op) whose record holds only the operands in `held`, and whose `step` also learns how a record would retain
+    /// the adjoint.
+    pub(super) fn linear_op_holding(
+        &self,
+        op: &'static str,
+        shape: &[usize],
+        operands: &[&Tensor<E>],
+        held: &[&Tensor<E>],
+        output: impl FnOnce() -> Buf<E>,
+        step: impl FnOnce(Taken<E>) + 'static,
+    ) -> Result<Tensor<E>> {
+        let Some(node) = self.node_over(op, operands)? else { return Ok(Tensor::new(output(), shape)) };
+        let known = match &self.session {
+            Session::Replay { records, .. } => match &records.next(op, shape)?.saved {
+                Entry::Linear(held, _) => held.upgrade(),
+                Entry::Nonlinear(_) => return Err(corrupt(op)),
+            },
+            _ => None,
+        };
+        let mut y = Tensor::of(known.unwrap_or_else(|| Arc::new(output())), shape);
+        if let Session::Gradient { records: Some(records), .. } = &self.session {
+            records.push(op, shape, Entry::Linear(Arc::downgrade(y.data()), in_memory(held)));
+        }
+        on_tape(&node, |node| {
+            if let Some(taken) = node.take_with_retention() {
+                step(taken);
+            }
+        })?;
+        y.node = Some(node);
+        Ok(y)
+    }
+
+    /// A nonlinear operation with the output `y`. `step` gets the output, its adjoint and, when recording, its entry; it returns the
+    /// adjoint for the entry to retain, or `None` when it has passed the buffer on (only allowed without an entry). The adjoint that it
+    /// returns is the one it was given, except for a normalisation, which masks it.
+    ///
+    /// # Errors
+    /// In a replay, where only the dual form of an operation knows its second term.
+    pub(super) fn nonlinear_op(
+        &self,
+        op: &'static str,
+        mut y: Tensor<E>,
+        operands: &[&Tensor<E>],
+        extra: impl FnOnce() -> Extra<E>,
+        step: impl FnOnce(&Value<E>, Buf<E>, Option<&Saved<E>>) -> Option<Arc<Buf<E>>> + 'static,
+    ) -> Result<Tensor<E>> {
+        let Some(node) = self.node_over(op, operands)? else {
+            return Ok(y);
+        };
+        y.node = Some(Rc::clone(&node));
+        let value = y.hold();
+        let output = value.clone();
+        let hold = || (output, in_memory(operands));
+        self.enter(op, &y.shape, &node, hold, extra, move |adjoint, entry| step(&value, adjoint, entry))?;
+        Ok(y)
+    }
+
+    /// A product with the output `y`, which its own derivatives do not need: the operation that takes the output holds it, and `recompute` is
+    /// the way to it should a replay need it after all. `step` gets the output's adjoint and returns it for the entry to retain.
+    pub(super) fn product_op(
+        &self,
+        op: &'static str,
+        mut y: Tensor<E>,
+        operands: &[&Tensor<E>],
+        recompute: impl FnOnce() -> Recompute<E>,
+        step: impl FnOnce(Buf<E>) -> Arc<Buf<E>> + 'static,
+    ) -> Result<Tensor<E>> {
+        let Some(node) = self.node_over(op, operands)? else { return Ok(y) };
+        y.node = Some(Rc::clone(&node));
+        let hold = || (Value::Elsewhere(Arc::downgrade(y.data()), recompute()), Vec::new());
+        self.enter(op, &y.shape, &node, hold, || Extra::Nothing, |adjoint, _| Some(step(adjoint)))?;
+        Ok(y)
+    }
+
+    /// Enters a nonlinear operation in the record, where there is one, with the output and the operands that it has to hold, and its reverse
+    /// step on the tape.
+    fn enter(
+        &self,
+        op: &'static str,
+        shape: &[usize],
+        node: &Rc<Node<E>>,
+        hold: impl FnOnce() -> (Value<E>, Vec<Arc<Buf<E>>>),
+        extra: impl FnOnce() -> Extra<E>,
+        step: impl FnOnce(Buf<E>, Option<&Saved<E>>) -> Option<Arc<Buf<E>>> + 'static,
+    ) -> Result<()> {
+        let entry = match &self.session {
+            Session::Replay { .. } => {
+                return Err(Error::Invalid(format!(
+                    "{op}: called without its tangent in a replay; run the model on dual numbers"
+                )));
+            }
+            Session::Gradient { records: Some(records), .. } => {
+                let (output, operands) = hold();
+                let saved = Rc::new(Saved {
+                    output,
+                    adjoint: Rc::default(),
+                    extra: extra(),
+                    id: OpId::default(),
+                    _operands: operands,
+                });
+                records.push(op, shape, Entry::Nonlinear(Rc::clone(&saved)));
+                Some(saved)
+            }
+            _ => None,
+        };
+        on_tape(node, move |node| {
+            let Some((adjoint, retention)) = node.take_with_retention() else { return };
+            let retained = step(adjoint, entry.as_deref());
+            if let Some(entry) = entry {
+                // A normalisation returns a masked adjoint, which is another value.
+                let retention =
+                    if matches!(entry.extra, Extra::Norm(_)) { Retention::Values } else { retention };
+                *entry.adjoint.borrow_mut() = retained.map(|values| retention.retain(values));
+            }
+        })
+    }
+
+    /// The entry of a nonlinear operation in a replay; `None` where there is none (no replay, or an output that is not tracked):
+    /// the composed operation is right there.
+    ///
+    /// # Errors
+    /// When the next entry is of another operation or shape, or a tangent is itself tracked.
+    pub(super) fn replayed(
+        &self,
+        op: &'static str,
+        shape: &[usize],
+        operands: &[Dual<&Tensor<E>>],
+    ) -> Result<Option<Replayed<E>>> {
+        let Session::Replay { records, terms, .. } = &self.session else { return Ok(None) };
+        if operands.iter().filter_map(|operand| operand.tangent).any(Tensor::is_tracked) {
+            return Err(Error::Invalid(format!("{op}: tangents must be constants in a replay")));
+        }
+        for operand in operands {
+            if let Some(tangent) = operand.tangent {
+                same_shape(op, operand.primal, tangent)?;
+            }
+        }
+        let primals: Vec<_> = operands.iter().map(|operand| operand.primal).collect();
+        match self.node_over(op, &primals)? {
+            Some(node) => {
+                let Entry::Nonlinear(saved) = &records.next(op, shape)?.saved else {
+                    return Err(corrupt(op));
+                };
+                let (shape, saved) = (shape.to_vec(), Rc::clone(saved));
+                Ok(Some(Replayed { op, shape, saved, node, terms: *terms, computed: None }))
+            }
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Values of tensors and adjoints: in memory, recomputed, or held elsewhere.
+//!
+//! A record holds the inputs of normalisations and activations anyway. Their outputs, and adjoints that follow from values that are held,
+//! therefore cost a pass over memory instead of memory; where the kernel that reads them streams its operand ([`Operand`]), not even that.
+//! The same kernel on the same operands gives the same bits, so recomputing a value changes no result.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{Arc, Weak},
+};
+
+use gnr_kernels::{
+    buffer::Buf,
+    elem::Elem,
+    made::{self, MakeMaps, Values},
+};
+
+/// The values of a tensor or of an adjoint.
+#[derive(Clone)]
+pub(super) enum Value<E: Elem> {
+    /// In memory.
+    Memory(Arc<Buf<E>>),
+    /// Recomputed at each use.
+    Recompute(Recompute<E>),
+    /// In memory while somebody else holds them, recomputed afterwards.
+    Elsewhere(Weak<Buf<E>>, Recompute<E>),
+}
+
+impl<E: Elem> Value<E> {
+    /// The values in memory.
+    pub(super) fn get(&self) -> Arc<Buf<E>> {
+        match self {
+            Self::Memory(data) => Arc::clone(data),
+            Self::Recompute(recompute) => Arc::new(recompute.run()),
+            Self::Elsewhere(data, recompute) => data.upgrade().unwrap_or_else(|| Arc::new(recompute.run())),
+        }
+    }
+    /// The values for the kernels of one step. What can be produced piece by piece is, for kernels that stream their operand (`streams`).
+    pub(super) fn resolve(&self, streams: bool) -> Resolved<E> {
+        match self {
+            Self::Recompute(Recompute { how: How::Streamed(producer), .. }) if streams => {
+                Resolved::Streamed(Arc::clone(producer))
+            }
+            other => Resolved::Memory(other.get()),
+        }
+    }
+    /// How they are recomputed, unless they are held.
+    pub(super) fn recompute(&self) -> Option<&Recompute<E>> {
+        match self {
+            Self::Memory(_) | Self::Elsewhere(..) => None,
+            Self::Recompute(recompute) => Some(recompute),
+        }
+    }
+}
+
+/// An operand that one step of a pass owns while its kernels read it.
+pub(super) enum Resolved<E: Elem> {
+    Memory(Arc<Buf<E>>),
+    Streamed(Arc<dyn MakeMaps<E>>),
+}
+
+impl<E: Elem> Resolved<E> {
+    /// What a kernel takes.
+    pub(super) fn operand(&self) -> Values<'_, E> {
+        match self {
+            Self::Memory(data) => Values::Whole(data),
+            Self::Streamed(producer) => Values::Made(&**producer),
+        }
+    }
+}
+
+/// The identity of a recorded operation. Its replay can compute an adjoint of its operand, that of the gradient pass, as a by-product, which
+/// costs less than recomputing it.
+#[derive(Clone, Default)]
+pub(super) struct OpId(Rc<()>);
+
+impl PartialEq for OpId {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// How to compute values once more from what is held, with the same bits each time.
+#[derive(Clone)]
+pub(super) struct Recompute<E: Elem> {
+    how: How<E>,
+    /// Passes over memory that this takes, those of values it depends on included.
+    passes: usize,
+    /// The operation whose replay computes the values as a by-product, if there is one.
+    by_product_of: Option<OpId>,
+}
+
+enum How<E: Elem> {
+    /// All at once.
+    Whole(Rc<dyn Fn() -> Buf<E>>),
+    /// Piece by piece, each where it is read.
+    Streamed(Arc<dyn MakeMaps<E>>),
+}
+
+impl<E: Elem> Clone for How<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Whole(run) => Self::Whole(Rc::clone(run)),
+            Self::Streamed(producer) => Self::Streamed(Arc::clone(producer)),
+        }
+    }
+}
+
+impl<E: Elem> Recompute<E> {
+    /// Values that depend on recomputed values take one pass more than these. Beyond so many passes, holding them is cheaper.
+    const MOST_PASSES: usize = 3;
+
+    /// All values at once, by one pass over what is held.
+    pub(super) fn whole(run: impl Fn() -> Buf<E> + 'static) -> Self {
+        Self { how: How::Whole(Rc::new(run)), passes: 1, by_product_of: None }
+    }
+    /// Maps of `pixels` elements, piece by piece: one pass over what is held and over the values of `before`, if there are some. `None` when
+    /// these are too many passes, or when `before` cannot be produced in pieces of such maps.
+    pub(super) fn streamed<M: MakeMaps<E> + 'static>(
+        pixels: usize,
+        before: Option<Self>,
+        producer: impl FnOnce(Option<Arc<dyn MakeMaps<E>>>) -> M,
+    ) -> Option<Self> {
+        let passes = before.as_ref().map_or(0, |before| before.passes) + 1;
+        if passes > Self::MOST_PASSES {
+            return None;
+        }
+        let before = match before.map(|before| before.how) {
+            Some(How::Streamed(before)) if before.pixels() == pixels => Some(before),
+            Some(How::Whole(_) | How::Streamed(_)) => return None,
+            None => None,
+        };
+        Some(Self { how: How::Streamed(Arc::new(producer(before))), passes, by_product_of: None })
+    }
+    /// Declares the operation whose replay computes the values as a by-product.
+    pub(super) fn by_product_of(self, operation: Option<OpId>) -> Self {
+        Self { by_product_of: operation, ..self }
+    }
+    /// The operation whose replay computes the values as a by-product, if there is one.
+    pub(super) fn operation(&self) -> Option<&OpId> {
+        self.by_product_of.as_ref()
+    }
+    /// Computes the values.
+    pub(super) fn run(&self) -> Buf<E> {
+        match &self.how {
+            How::Whole(run) => run(),
+            How::Streamed(producer) => made::all(&**producer),
+        }
+    }
+    /// Whether one pass produces them piece by piece, so that producing them wherever they are read costs next to nothing.
+    pub(super) fn is_light(&self) -> bool {
+        self.passes == 1 && self.producer().is_some()
+    }
+    /// What produces them piece by piece, if they can be.
+    pub(super) fn producer(&self) -> Option<&dyn MakeMaps<E>> {
+        match &self.how {
+            How::Streamed(producer) => Some(&**producer),
+            How::Whole(_) => None,
+        }
+    }
+}
+
+/// How a record retains an adjoint, beside its values.
+#[derive(Clone)]
+pub(super) enum Retention<E: Elem> {
+    /// The values are all that is known.
+    Values,
+    /// They follow from values that are held.
+    Recompute(Recompute<E>),
+    /// Other operands of a sum have an equal adjoint: the first operation that retains it puts it here for the others.
+    Shared(Rc<RefCell<Option<Arc<Buf<E>>>>>),
+}
+
+impl<E: Elem> Retention<E> {
+    /// The value that the record holds for an adjoint with these `values`.
+    pub(super) fn retain(self, values: Arc<Buf<E>>) -> Value<E> {
+        match self {
+            Self::Values => Value::Memory(values),
+            Self::Recompute(recompute) => Value::Recompute(recompute),
+            Self::Shared(first) => Value::Memory(Arc::clone(first.borrow_mut().get_or_insert(values))),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What gnr-cpu promises, one module a subject.
+#![allow(clippy::unwrap_used)]
+
+mod conformance;
+mod fixtures;
+mod golden;
+mod replay;
+mod unfused;

@@ -1,0 +1,119 @@
+//! The matrices of one head and the products that one thread makes of them.
+
+use super::Shape;
+use crate::buffer::Buf;
+use crate::elem::Elem;
+use crate::gemm::{Mat, gemm};
+use crate::product::{COLUMNS, Left, Right, padded, product};
+use crate::simd::{self, Level};
+use crate::transpose::transpose;
+use crate::work;
+
+/// The parts of one sample's `[T, 3·D]`, and of its `[T, D]`.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) t: usize,
+    pub(super) d: usize,
+    pub(super) heads: usize,
+    pub(super) model: usize,
+    scale: f64,
+}
+
+impl Sizes {
+    pub(super) fn new(shape: Shape) -> Self {
+        let model = shape.model_width();
+        Self { t: shape.tokens, d: shape.width, heads: shape.heads, model, scale: shape.scale() }
+    }
+    /// Elements of a sample's qkv, output, and scores.
+    pub(super) fn lens(self) -> [usize; 3] {
+        [self.t * 3 * self.model, self.t * self.model, self.heads * self.t * self.t]
+    }
+    /// Where part 0, 1 or 2 (q, k, v) of a head starts.
+    pub(super) fn start(self, part: usize, head: usize) -> usize {
+        part * self.model + head * self.d
+    }
+    pub(super) fn part<E>(self, qkv: &[E], part: usize, head: usize) -> Mat<'_, E> {
+        Mat { data: &qkv[self.start(part, head)..], row: 3 * self.model, column: 1 }
+    }
+    pub(super) fn head<E>(self, y: &[E], head: usize) -> Mat<'_, E> {
+        Mat { data: &y[head * self.d..], row: self.model, column: 1 }
+    }
+    pub(super) fn square<E>(self, s: &[E], head: usize) -> &[E] {
+        &s[head * self.t * self.t..][..self.t * self.t]
+    }
+}
+
+/// How one thread multiplies the matrices of a head, with memory for scores and turned operands. They are too small for the `gemm` crate's
+/// packing to pay: in `f32` with AVX-512 the convolutions' micro-kernel reads them where they stand, but for right operands that must be
+/// turned.
+pub(super) struct Heads<E: Elem> {
+    pub(super) sizes: Sizes,
+    fast: Option<Level>,
+    /// Distance between rows of scores.
+    pub(super) row: usize,
+    pub(super) scores: [Buf<E>; 2],
+    turned: Buf<f32>,
+}
+
+impl<E: Elem> Heads<E> {
+    pub(super) fn new(sizes: Sizes) -> Self {
+        let fits = E::as_f32(&[]).is_some() && sizes.d.is_multiple_of(COLUMNS) && sizes.d > 0 && sizes.t > 0;
+        let fast = Some(simd::level()).filter(|level| fits && *level >= Level::Avx512);
+        let row = if fast.is_some() { padded(sizes.t) } else { sizes.t };
+        let scores = [0, 1].map(|_| Buf::new(sizes.t * row));
+        let turned = Buf::new(if fast.is_some() { sizes.d * row } else { 0 });
+        Self { sizes, fast, row, scores, turned }
+    }
+    /// `c (+)= a bᵀ` for several (a, c, whether it is added), `[T, d]·[T, d]ᵀ`, with c of the scores' rows.
+    pub(super) fn scores<const N: usize>(&mut self, b: Mat<'_, E>, products: [(Mat<'_, E>, usize, bool); N]) {
+        let Sizes { t, d, .. } = self.sizes;
+        work::count(N * t * d * t);
+        if let (Some(level), Some(data)) = (self.fast, E::as_f32(b.data)) {
+            transpose(level, data, b.row, t, d, &mut self.turned, self.row);
+            for (a, which, more) in products {
+                let right = Right { data: &self.turned, row: self.row };
+                if let (Some(a_data), Some(c)) = (E::as_f32(a.data), E::as_f32_mut(&mut self.scores[which])) {
+                    product(level, [t, d, self.row], Left::Rows(a_data, a.row), right, c, self.row, more);
+                }
+            }
+            return;
+        }
+        for (a, which, more) in products {
+            gemm([t, d, t], a, b.t(), &mut self.scores[which], self.row, more);
+        }
+    }
+    /// `c (+)= s a`, `[T, T]·[T, d]`, rows of s and c as far apart as given; s transposed when asked.
+    pub(super) fn mix(
+        &self,
+        (s, s_row, transposed): (&[E], usize, bool),
+        a: Mat<'_, E>,
+        (c, c_row): (&mut [E], usize),
+        accumulate: bool,
+    ) {
+        let Sizes { t, d, .. } = self.sizes;
+        work::count(t * t * d);
+        if let (Some(level), Some(s), Some(data)) = (self.fast, E::as_f32(s), E::as_f32(a.data))
+            && let Some(c) = E::as_f32_mut(c)
+        {
+            let left = if transposed { Left::Columns(s, s_row) } else { Left::Rows(s, s_row) };
+            return product(level, [t, t, d], left, Right { data, row: a.row }, c, c_row, accumulate);
+        }
+        let s = Mat { data: s, row: s_row, column: 1 };
+        gemm([t, t, d], if transposed { s.t() } else { s }, a, c, c_row, accumulate);
+    }
+    /// [`mix`](Self::mix) with scores.
+    pub(super) fn mix_scores(
+        &self,
+        which: usize,
+        transposed: bool,
+        a: Mat<'_, E>,
+        c: (&mut [E], usize),
+        more: bool,
+    ) {
+        self.mix((&self.scores[which], self.row, transposed), a, c, more);
+    }
+    /// τ
+    pub(super) fn scale(&self) -> E {
+        E::of(self.sizes.scale)
+    }
+}

@@ -1,0 +1,453 @@
+//! Multi-head attention straight on the matrix of queries, keys and values: no head is ever copied apart.
+//!
+//! Of each sample and head, with τ the scale: `S = τ Q Kᵀ + B`, `P = softmax S`, `O = P V`. For an adjoint g of O:
+//! `V̄ = Pᵀ g`, `P̄ = g Vᵀ`, `S̄ = P ⊙ (P̄ − r)` with `r` the row sums of `P ⊙ P̄`, `Q̄ = τ S̄ K`, `K̄ = τ S̄ᵀ Q`, `B̄ = S̄`. Along a direction
+//! `Ṗ = P ⊙ (Ṡ − row sums of P ⊙ Ṡ)`; and with a recorded adjoint `a` and its derivative `b`:
+//! - `V̄ = Ṗᵀ a + Pᵀ b`, `P̄′ = b Vᵀ + a V̇ᵀ`;
+//! - `S̄′ = Ṗ ⊙ (P̄ − r) + P ⊙ (P̄′ − r′)` with `r′` the row sums of `Ṗ ⊙ P̄ + P ⊙ P̄′`, `P̄` and `r` being those of `a`;
+//! - `Q̄ = τ (S̄′ K + S̄ K̇)`, `K̄ = τ (S̄′ᵀ Q + S̄ᵀ Q̇)`, `B̄ = S̄′`.
+
+mod heads;
+mod rows;
+
+use std::collections::BTreeMap;
+
+use super::elem::Elem;
+use super::elementwise::add_assign;
+use super::gemm::Mat;
+use crate::buffer::Buf;
+use heads::{Heads, Sizes};
+use rayon::prelude::*;
+use rows::{softmax_backward, softmax_rows, softmax_second, softmax_tangent};
+
+/// The sizes of an attention, none of them 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Samples N.
+    pub samples: usize,
+    /// Tokens T of a sample.
+    pub tokens: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Width of a head; the model's width D is `heads * width`.
+    pub width: usize,
+    /// Number of biases G; sample n has bias n mod G. 0 without biases.
+    pub biases: usize,
+}
+
+impl Shape {
+    /// The width D of the model.
+    pub fn model_width(&self) -> usize {
+        self.heads * self.width
+    }
+    /// The factor of the scores, 1/√width.
+    pub fn scale(&self) -> f64 {
+        (self.width as f64).sqrt().recip()
+    }
+}
+
+/// Samples whose bias adjoints one task adds up. Fixed, so that the sum is the same on any machine.
+const BLOCK: usize = 8;
+
+fn check<E>(
+    shape: Shape,
+    whole: &[Option<&[E]>],
+    outputs: &[Option<&[E]>],
+    squares: &[Option<&[E]>],
+    biases: &[Option<&[E]>],
+) {
+    let [whole_len, output_len, square_len] = Sizes::new(shape).lens();
+    let fits = |slices: &[Option<&[E]>], len: usize| slices.iter().flatten().all(|s| s.len() == len);
+    assert!(
+        fits(whole, shape.samples * whole_len)
+            && fits(outputs, shape.samples * output_len)
+            && fits(squares, shape.samples * square_len)
+            && fits(biases, shape.biases * square_len),
+        "{shape:?}"
+    );
+}
+
+/// The output `[N, T, D]`, and the probabilities `[N, heads, T, T]` where somebody will need them.
+pub fn forward<E: Elem>(
+    shape: Shape,
+    qkv: &[E],
+    bias: Option<&[E]>,
+    out: &mut [E],
+    probabilities: Option<&mut [E]>,
+) {
+    check(shape, &[Some(qkv)], &[Some(out)], &[probabilities.as_deref()], &[bias]);
+    let sizes = Sizes::new(shape);
+    let [whole, output, square] = sizes.lens();
+    let len = sizes.t * sizes.t;
+    let head = |heads: &mut Heads<E>, n: usize, head: usize, out: &mut [E], p: &mut [E]| {
+        let qkv = &qkv[n * whole..][..whole];
+        let bias = bias.map(|bias| &bias[n % shape.biases * square..][..square]);
+        heads.scores(sizes.part(qkv, 1, head), [(sizes.part(qkv, 0, head), 0, false)]);
+        let (scale, row) = (heads.scale(), heads.row);
+        let bias = bias.map(|bias| sizes.square(bias, head));
+        softmax_rows(sizes.t, row, scale, &mut heads.scores[0], bias, p);
+        let out = (&mut out[head * sizes.d..], sizes.model);
+        heads.mix((p, sizes.t, false), sizes.part(qkv, 2, head), out, false);
+    };
+    let samples = out.par_chunks_mut(output);
+    let memory = || Heads::new(sizes);
+    match probabilities {
+        Some(all) => samples.zip(all.par_chunks_mut(square)).enumerate().for_each_init(
+            memory,
+            |heads, (n, (out, p))| {
+                p.chunks_exact_mut(len).enumerate().for_each(|(i, p)| head(heads, n, i, out, p));
+            },
+        ),
+        None => samples.enumerate().for_each_init(
+            || (memory(), Buf::<E>::new(len)),
+            |(heads, p), (n, out)| (0..sizes.heads).for_each(|i| head(heads, n, i, out, p)),
+        ),
+    }
+}
+
+/// Ȯ and Ṗ along a direction; `probabilities` are P.
+pub fn tangent<E: Elem>(
+    shape: Shape,
+    qkv: &[E],
+    qkv_t: Option<&[E]>,
+    bias_t: Option<&[E]>,
+    probabilities: &[E],
+    out: &mut [E],
+    probabilities_t: &mut [E],
+) {
+    check(shape, &[Some(qkv), qkv_t], &[Some(out)], &[Some(probabilities), Some(probabilities_t)], &[bias_t]);
+    let sizes = Sizes::new(shape);
+    let [whole, output, square] = sizes.lens();
+    let outputs = out.par_chunks_mut(output).zip(probabilities_t.par_chunks_mut(square));
+    qkv.par_chunks(whole).zip(probabilities.par_chunks(square)).zip(outputs).enumerate().for_each_init(
+        || Heads::new(sizes),
+        |heads, (n, ((qkv, p), (out, pt)))| {
+            let qkv_t = qkv_t.map(|t| &t[n * whole..][..whole]);
+            let bias_t = bias_t.map(|bias| &bias[n % shape.biases * square..][..square]);
+            for (head, pt) in pt.chunks_exact_mut(sizes.t * sizes.t).enumerate() {
+                let p = sizes.square(p, head);
+                let [q, k, v] = [0, 1, 2].map(|part| sizes.part(qkv, part, head));
+                match qkv_t {
+                    Some(t) => {
+                        heads.scores(k, [(sizes.part(t, 0, head), 0, false)]);
+                        heads.scores(sizes.part(t, 1, head), [(q, 0, true)]);
+                    }
+                    None => heads.scores[0].fill(E::zero()),
+                }
+                let (scale, row) = (heads.scale(), heads.row);
+                let bias_t = bias_t.map(|bias_t| sizes.square(bias_t, head));
+                softmax_tangent(sizes.t, row, scale, p, &mut heads.scores[0], bias_t, pt);
+                let out = &mut out[head * sizes.d..];
+                heads.mix((pt, sizes.t, false), v, (out, sizes.model), false);
+                if let Some(t) = qkv_t {
+                    heads.mix((p, sizes.t, false), sizes.part(t, 2, head), (out, sizes.model), true);
+                }
+            }
+        },
+    );
+}
+
+/// Where adjoints go: of qkv and of the bias, each with whether it is added.
+#[derive(Debug)]
+pub struct Adjoint<'a, E> {
+    /// Of qkv.
+    pub qkv: Option<(&'a mut [E], bool)>,
+    /// Of the bias.
+    pub bias: Option<(&'a mut [E], bool)>,
+    /// Where [`second`] writes what [`backward`] gives qkv for `a`; the same bits.
+    pub first: Option<&'a mut [E]>,
+}
+
+/// One sample's part of an [`Adjoint`].
+struct Part<'a, E> {
+    qkv: &'a mut [E],
+    more: bool,
+    bias: Option<&'a mut [E]>,
+    first: Option<&'a mut [E]>,
+}
+
+impl<E: Elem> Adjoint<'_, E> {
+    /// Adds nothing.
+    pub fn zero(self) {
+        for (out, more) in [self.qkv, self.bias].into_iter().flatten() {
+            if !more {
+                out.fill(E::zero());
+            }
+        }
+    }
+
+    /// Runs `f(sample, its part)` for every sample; S̄ is added to its bias.
+    fn each(self, shape: Shape, f: impl Fn(&mut Heads<E>, usize, Part<'_, E>) + Sync) {
+        let sizes = Sizes::new(shape);
+        let [whole, _, square] = sizes.lens();
+        let mut unused = None;
+        let (qkv, more) = match self.qkv {
+            Some(given) => given,
+            None => (&mut unused.insert(Buf::<E>::new(shape.samples * whole))[..], false),
+        };
+        let firsts: Vec<Option<&mut [E]>> = match self.first {
+            Some(first) => first.chunks_mut(whole).map(Some).collect(),
+            None => (0..shape.samples).map(|_| None).collect(),
+        };
+        let samples = qkv.chunks_mut(whole).zip(firsts).enumerate();
+        let Some((bias, more_bias)) = self.bias else {
+            let samples: Vec<_> = samples.collect();
+            return samples.into_par_iter().for_each_init(
+                || Heads::new(sizes),
+                |heads, (n, (qkv, first))| f(heads, n, Part { qkv, more, bias: None, first }),
+            );
+        };
+        let mut blocks: BTreeMap<[usize; 2], Vec<_>> = BTreeMap::new();
+        for (n, sample) in samples {
+            blocks.entry([n % shape.biases, n / shape.biases / BLOCK]).or_default().push((n, sample));
+        }
+        let blocks: Vec<_> = blocks.into_iter().collect();
+        let sums: Vec<(usize, Buf<E>)> = blocks
+            .into_par_iter()
+            .map_init(
+                || Heads::new(sizes),
+                |heads, ([which, _], samples)| {
+                    let mut sum = Buf::zeroed(square);
+                    for (n, (qkv, first)) in samples {
+                        f(heads, n, Part { qkv, more, bias: Some(&mut sum), first });
+                    }
+                    (which, sum)
+                },
+            )
+            .collect();
+        if !more_bias {
+            bias.fill(E::zero());
+        }
+        sums.iter().for_each(|(which, sum)| add_assign(&mut bias[which * square..][..square], sum));
+    }
+}
+
+/// The adjoints for an adjoint g of the output.
+pub fn backward<E: Elem>(shape: Shape, qkv: &[E], probabilities: &[E], g: &[E], to: Adjoint<'_, E>) {
+    check(shape, &[Some(qkv)], &[Some(g)], &[Some(probabilities)], &[]);
+    let sizes = Sizes::new(shape);
+    let [whole, output, square] = sizes.lens();
+    to.each(shape, |heads, n, mut to| {
+        let (qkv, g) = (&qkv[n * whole..][..whole], &g[n * output..][..output]);
+        for head in 0..sizes.heads {
+            let p = sizes.square(&probabilities[n * square..][..square], head);
+            let [q, k, v] = [0, 1, 2].map(|part| sizes.part(qkv, part, head));
+            let g = sizes.head(g, head);
+            heads.scores(v, [(g, 0, false)]);
+            let bias = to.bias.as_mut().map(|bias| &mut bias[head * sizes.t * sizes.t..]);
+            let (scale, row) = (heads.scale(), heads.row);
+            softmax_backward(sizes.t, row, scale, p, &mut heads.scores[0], bias);
+            first_order(heads, head, [q, k, g], p, to.qkv, to.more);
+        }
+    });
+}
+
+/// From τ S̄, in the first scores, to the adjoint of a head's q, k and v.
+fn first_order<E: Elem>(
+    heads: &Heads<E>,
+    head: usize,
+    [q, k, g]: [Mat<'_, E>; 3],
+    p: &[E],
+    to: &mut [E],
+    more: bool,
+) {
+    let (sizes, row) = (heads.sizes, 3 * heads.sizes.model);
+    heads.mix_scores(0, false, k, (&mut to[sizes.start(0, head)..], row), more);
+    heads.mix_scores(0, true, q, (&mut to[sizes.start(1, head)..], row), more);
+    heads.mix((p, sizes.t, true), g, (&mut to[sizes.start(2, head)..], row), more);
+}
+
+/// A point and a direction: P, Ṗ and the tangent of qkv (`None`: it does not move).
+#[derive(Clone, Copy, Debug)]
+pub struct Moving<'a, E> {
+    /// Queries, keys, values.
+    pub qkv: &'a [E],
+    /// Their tangents.
+    pub qkv_t: Option<&'a [E]>,
+    /// P.
+    pub probabilities: &'a [E],
+    /// Ṗ.
+    pub probabilities_t: &'a [E],
+}
+
+/// The second-order adjoints: `a` is the recorded adjoint of the output, `b` its derivative.
+pub fn second<E: Elem>(shape: Shape, at: Moving<'_, E>, a: &[E], b: Option<&[E]>, to: Adjoint<'_, E>) {
+    let squares = [Some(at.probabilities), Some(at.probabilities_t)];
+    check(shape, &[Some(at.qkv), at.qkv_t, to.first.as_deref()], &[Some(a), b], &squares, &[]);
+    let sizes = Sizes::new(shape);
+    let [whole, output, square] = sizes.lens();
+    to.each(shape, |heads, n, mut to| {
+        let (qkv, a) = (&at.qkv[n * whole..][..whole], &a[n * output..][..output]);
+        let qkv_t = at.qkv_t.map(|t| &t[n * whole..][..whole]);
+        let b = b.map(|b| &b[n * output..][..output]);
+        for head in 0..sizes.heads {
+            let p = sizes.square(&at.probabilities[n * square..][..square], head);
+            let pt = sizes.square(&at.probabilities_t[n * square..][..square], head);
+            let [q, k, v] = [0, 1, 2].map(|part| sizes.part(qkv, part, head));
+            let moved = qkv_t.map(|t| [0, 1, 2].map(|part| sizes.part(t, part, head)));
+            let (a, b) = (sizes.head(a, head), b.map(|b| sizes.head(b, head)));
+            match b {
+                Some(b) => heads.scores(v, [(a, 0, false), (b, 1, false)]),
+                None => {
+                    heads.scores(v, [(a, 0, false)]);
+                    heads.scores[1].fill(E::zero());
+                }
+            }
+            if let Some([_, _, vt]) = moved {
+                heads.scores(vt, [(a, 1, true)]);
+            }
+            let bias = to.bias.as_mut().map(|bias| &mut bias[head * sizes.t * sizes.t..]);
+            let (scale, row) = (heads.scale(), heads.row);
+            let [s, s2] = &mut heads.scores;
+            softmax_second(sizes.t, row, scale, p, pt, s, s2, bias);
+            let out_row = 3 * sizes.model;
+            let [to_q, to_k, to_v] = [0, 1, 2].map(|part| sizes.start(part, head));
+            heads.mix_scores(1, false, k, (&mut to.qkv[to_q..], out_row), to.more);
+            heads.mix_scores(1, true, q, (&mut to.qkv[to_k..], out_row), to.more);
+            heads.mix((pt, sizes.t, true), a, (&mut to.qkv[to_v..], out_row), to.more);
+            if let Some(b) = b {
+                heads.mix((p, sizes.t, true), b, (&mut to.qkv[to_v..], out_row), true);
+            }
+            if let Some([qt, kt, _]) = moved {
+                heads.mix_scores(0, false, kt, (&mut to.qkv[to_q..], out_row), true);
+                heads.mix_scores(0, true, qt, (&mut to.qkv[to_k..], out_row), true);
+            }
+            if let Some(first) = to.first.as_deref_mut() {
+                first_order(heads, head, [q, k, a], p, first, false);
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{max_abs_diff, noise, on_threads, same_bits};
+
+    const SHAPE: Shape = Shape { samples: 20, tokens: 5, heads: 2, width: 3, biases: 2 };
+
+    fn lens() -> [usize; 3] {
+        Sizes::new(SHAPE).lens()
+    }
+
+    fn run(qkv: &[f64], bias: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let [_, output, square] = lens();
+        let (mut y, mut p) = (vec![0.0; 20 * output], vec![0.0; 20 * square]);
+        forward(SHAPE, qkv, Some(bias), &mut y, Some(&mut p));
+        let mut alone = vec![0.0; y.len()];
+        forward(SHAPE, qkv, Some(bias), &mut alone, None);
+        assert!(same_bits(&y, &alone), "the same with and without keeping the probabilities");
+        (y, p)
+    }
+
+    #[test]
+    fn rows_of_probabilities_sum_to_one_and_huge_scores_stay_finite() {
+        let [whole, _, square] = lens();
+        let qkv: Vec<f64> = noise::<f64>(20 * whole, 1).iter().map(|x| 1e3 * x).collect();
+        let (y, p) = run(&qkv, &vec![0.0; 2 * square]);
+        assert!(p.chunks(5).all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-12));
+        assert!(y.iter().all(|y| y.is_finite()));
+    }
+
+    /// By central differences of step 1e-5, off by 1e-9 times a third derivative.
+    #[test]
+    fn derivatives_match_central_differences() {
+        let [whole, output, square] = lens();
+        let (qkv, bias) = (noise::<f64>(20 * whole, 1), noise::<f64>(2 * square, 2));
+        let (qkv_t, bias_t) = (noise::<f64>(20 * whole, 3), noise::<f64>(2 * square, 4));
+        let (w, wt) = (noise::<f64>(20 * output, 5), noise::<f64>(20 * output, 6));
+        let along =
+            |a: &[f64], t: &[f64], h: f64| a.iter().zip(t).map(|(a, t)| a + h * t).collect::<Vec<_>>();
+        let gradient = |h: f64| {
+            let qkv = along(&qkv, &qkv_t, h);
+            let (y, p) = run(&qkv, &along(&bias, &bias_t, h));
+            let (mut gx, mut gb) = (vec![0.0; 20 * whole], vec![0.0; 2 * square]);
+            let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)), first: None };
+            backward(SHAPE, &qkv, &p, &along(&w, &wt, h), to);
+            [y, gx, gb]
+        };
+        let (plus, minus) = (gradient(1e-5), gradient(-1e-5));
+        let slopes: Vec<Vec<f64>> = plus
+            .iter()
+            .zip(&minus)
+            .map(|(p, m)| p.iter().zip(m).map(|(p, m)| (p - m) / 2e-5).collect())
+            .collect();
+        let (_, p) = run(&qkv, &bias);
+        let (mut yt, mut pt) = (vec![0.0; 20 * output], vec![0.0; 20 * square]);
+        tangent(SHAPE, &qkv, Some(&qkv_t), Some(&bias_t), &p, &mut yt, &mut pt);
+        assert!(max_abs_diff(&yt, &slopes[0]) < 1e-7);
+        let at = Moving { qkv: &qkv, qkv_t: Some(&qkv_t), probabilities: &p, probabilities_t: &pt };
+        for more in [false, true] {
+            let start = if more { 1.0 } else { 0.0 };
+            let (mut gx, mut gb) = (vec![start; 20 * whole], vec![start; 2 * square]);
+            let mut first = vec![f64::NAN; gx.len()];
+            let to =
+                Adjoint { qkv: Some((&mut gx, more)), bias: Some((&mut gb, more)), first: Some(&mut first) };
+            second(SHAPE, at, &w, Some(&wt), to);
+            let mut want = vec![0.0; gx.len()];
+            let to = Adjoint { qkv: Some((&mut want, false)), bias: None, first: None };
+            backward(SHAPE, &qkv, &p, &w, to);
+            assert!(same_bits(&first, &want), "what the gradient pass gives");
+            gx.iter_mut().chain(&mut gb).for_each(|g| *g -= start);
+            assert!(max_abs_diff(&gx, &slopes[1]) < 1e-7 && max_abs_diff(&gb, &slopes[2]) < 1e-7);
+        }
+    }
+
+    /// Everything at once, in `E`: outputs, tangents, adjoints, second adjoints.
+    fn all<E: Elem>(shape: Shape) -> Vec<Vec<f64>> {
+        let (n, [whole, output, square]) = (shape.samples, Sizes::new(shape).lens());
+        let (squares, biases) = (n * square, shape.biases * square);
+        // Rounded to single precision, so that both start from the same values.
+        let values =
+            |len, seed| noise::<f32>(len, seed).into_iter().map(|v| E::of(f64::from(v))).collect::<Vec<E>>();
+        let (qkv, qkv_t) = (values(n * whole, 1), values(n * whole, 2));
+        let (bias, bias_t) = (values(biases, 3), values(biases, 4));
+        let (a, b) = (values(n * output, 5), values(n * output, 6));
+        let zeros = |len| vec![E::zero(); len];
+        let (mut y, mut p, mut yt, mut pt) =
+            (zeros(n * output), zeros(squares), zeros(n * output), zeros(squares));
+        forward(shape, &qkv, Some(&bias), &mut y, Some(&mut p));
+        tangent(shape, &qkv, Some(&qkv_t), Some(&bias_t), &p, &mut yt, &mut pt);
+        let [mut g1, mut g2, mut first] = [0, 1, 2].map(|_| zeros(n * whole));
+        let [mut b1, mut b2] = [0, 1].map(|_| zeros(biases));
+        let to = Adjoint { qkv: Some((&mut g1, false)), bias: Some((&mut b1, false)), first: None };
+        backward(shape, &qkv, &p, &a, to);
+        let at = Moving { qkv: &qkv, qkv_t: Some(&qkv_t), probabilities: &p, probabilities_t: &pt };
+        let to =
+            Adjoint { qkv: Some((&mut g2, false)), bias: Some((&mut b2, false)), first: Some(&mut first) };
+        second(shape, at, &a, Some(&b), to);
+        let wide = |values: Vec<E>| values.into_iter().map(|v| v.wide()).collect();
+        [y, p, yt, pt, g1, b1, g2, b2, first].map(wide).into()
+    }
+
+    /// Widths that the micro-kernel takes and others; tokens with and without a rest.
+    #[test]
+    fn single_precision_agrees_with_double() {
+        for (tokens, width) in [(17, 32), (65, 64), (16, 16), (3, 48), (9, 5)] {
+            let shape = Shape { samples: 4, tokens, heads: 2, width, biases: 2 };
+            for (i, (single, double)) in all::<f32>(shape).iter().zip(all::<f64>(shape)).enumerate() {
+                let size = double.iter().fold(0.0f64, |size, v| size.max(v.abs()));
+                let error = single.iter().zip(&double).fold(0.0f64, |e, (s, d)| e.max((s - d).abs()));
+                assert!(error < 2e-6 * size, "result {i} of {shape:?}: {error:e} of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let [whole, output, square] = lens();
+        let (qkv, bias) = (noise::<f32>(20 * whole, 1), noise::<f32>(2 * square, 2));
+        let run = |threads| {
+            on_threads(threads, || {
+                let (mut y, mut p) = (vec![0.0; 20 * output], vec![0.0; 20 * square]);
+                forward(SHAPE, &qkv, Some(&bias), &mut y, Some(&mut p));
+                let (mut gx, mut gb) = (vec![0.0; 20 * whole], vec![0.0; 2 * square]);
+                let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)), first: None };
+                backward(SHAPE, &qkv, &p, &y, to);
+                [y, gx, gb]
+            })
+        };
+        let (one, two) = (run(1), run(2));
+        assert!(one.iter().zip(&two).all(|(a, b)| same_bits(a, b)));
+    }
+}

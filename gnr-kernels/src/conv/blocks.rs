@@ -1,0 +1,125 @@
+//! Cutting a batch into blocks that fit the second-level cache, and summing over blocks in an order that no thread count changes.
+
+use super::PARTS;
+use super::product::{Aligned, spread};
+use crate::elementwise::add_assign;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Accumulators up to this size (bytes) are usually kept per part of the batch; larger ones are shared and the products run in parallel.
+pub(super) const PRIVATE_BYTES: usize = 2 << 20;
+
+/// Bytes of transformed operands that are held at a time when accumulators are shared.
+const GROUP_BYTES: usize = 8 << 20;
+
+/// The size of a block: `images` whole images, or `rows` rows of one image when a whole one is too large. Columns of a block's matrices
+/// are its images, their rows, their columns, in this order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    pub(super) images: usize,
+    pub(super) rows: usize,
+}
+
+impl Cut {
+    /// Blocks of at most about `target` elements from images of `rows` x `columns`; those of one image are as equal as they can be.
+    pub(super) fn new(rows: usize, columns: usize, target: usize) -> Self {
+        let most = (target / columns).clamp(1, rows);
+        Cut { images: (target / (rows * columns)).max(1), rows: rows.div_ceil(rows.div_ceil(most)) }
+    }
+}
+
+/// One block of one operand pair.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) pair: usize,
+    pub(super) images: Range<usize>,
+    pub(super) rows: Range<usize>,
+}
+
+/// Every block of a batch of `n` images of `rows` rows, in a fixed order: what pairs have in common is read while it is in the caches.
+pub(super) fn jobs(pairs: usize, n: usize, rows: usize, cut: Cut) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for image in (0..n).step_by(cut.images) {
+        for row in (0..rows).step_by(cut.rows) {
+            let (images, rows) = (image..(image + cut.images).min(n), row..(row + cut.rows).min(rows));
+            jobs.extend((0..pairs).map(|pair| Job { pair, images: images.clone(), rows: rows.clone() }));
+        }
+    }
+    jobs
+}
+
+/// The shape of accumulators: `units` matrices of `rows` x `lanes`, [`spread`] apart.
+#[derive(Clone, Copy)]
+pub(super) struct Sums {
+    pub(super) units: usize,
+    pub(super) rows: usize,
+    pub(super) lanes: usize,
+    /// Bytes up to which every part of the batch has its own.
+    pub(super) private: usize,
+}
+
+impl Sums {
+    /// Distance between units.
+    pub(super) fn unit(&self) -> usize {
+        spread(self.rows * self.lanes)
+    }
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.units * self.unit() * size_of::<f32>()
+    }
+}
+
+/// The sum of `parts` of `size` elements, in their order; zeros when there are none.
+pub(super) fn added(parts: Vec<Aligned>, size: usize) -> Aligned {
+    /// Elements of a task: of all parts together they stay in the second-level cache.
+    const TASK: usize = 4096;
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_else(|| Aligned::zeroed(size));
+    let rest: Vec<Aligned> = parts.collect();
+    sum.par_chunks_mut(TASK).enumerate().for_each(|(i, sum)| {
+        rest.iter().for_each(|part| add_assign(sum, &part[i * TASK..][..sum.len()]));
+    });
+    sum
+}
+
+/// Σ over `jobs`: `transform` prepares the operands of a block (about `bytes` large), `add(block, unit, rows, sum)` adds its product to some
+/// rows of a unit.
+pub(super) fn sum_over<B: Send + Sync, S>(
+    sums: Sums,
+    jobs: &[Job],
+    bytes: usize,
+    scratch: impl Fn() -> S + Sync + Send,
+    transform: impl Fn(&Job, &mut S) -> B + Sync + Send,
+    add: impl Fn(&B, usize, Range<usize>, &mut [f32]) + Sync,
+) -> Aligned {
+    let Sums { units, rows, lanes, private } = sums;
+    let (unit, size) = (sums.unit(), units * sums.unit());
+    if sums.bytes() <= private {
+        let part = |jobs: &[Job]| {
+            let (mut sum, mut scratch) = (Aligned::zeroed(size), scratch());
+            for job in jobs {
+                let block = transform(job, &mut scratch);
+                for (i, sum) in sum.chunks_exact_mut(unit).enumerate() {
+                    add(&block, i, 0..rows, &mut sum[..rows * lanes]);
+                }
+            }
+            sum
+        };
+        let parts: Vec<Aligned> = jobs.par_chunks(jobs.len().div_ceil(PARTS).max(1)).map(part).collect();
+        return added(parts, size);
+    }
+    let mut sum = Aligned::zeroed(size);
+    for group in jobs.chunks((GROUP_BYTES / bytes.max(1)).max(2)) {
+        let blocks: Vec<B> =
+            group.par_iter().map_init(&scratch, |scratch, job| transform(job, scratch)).collect();
+        // Bands of rows small enough for every thread to have several, whatever the number of units.
+        let band = 64;
+        sum.par_chunks_mut(unit).enumerate().for_each(|(i, sum)| {
+            sum[..rows * lanes].par_chunks_mut(band * lanes).enumerate().for_each(|(j, sum)| {
+                let rows = j * band..j * band + sum.len() / lanes;
+                blocks.iter().for_each(|block| add(block, i, rows.clone(), sum));
+            });
+        });
+    }
+    sum
+}

@@ -1,0 +1,188 @@
+//! The convolution and its input gradient.
+//!
+//! Where the transformed weights are the smaller operand, they are made once and blocks of tiles stream past them. Where they are the larger
+//! one (late layers: many channels, few tiles), all tiles are transformed once, and each panel of weights is made in the second-level cache
+//! just before its products.
+
+use super::super::Pair;
+use super::super::product::{Aligned, Left, Right, product, spread};
+use super::super::winograd::Shape;
+use super::contract::{self, Products, to_maps};
+use super::expand::{Image, Maps, Place, Scratch, expand};
+use super::{LANES, POINTS, TILE, Tiles, tile_row, weights, width};
+use crate::simd::Level;
+use rayon::prelude::*;
+
+/// Bytes of transformed data that a block of tiles may take.
+const BLOCK_BYTES: usize = 512 << 10;
+
+/// Input channels whose transformed weights are made at a time: 36 · 128 · 32 floats are 576 KiB.
+const DEPTH: usize = 128;
+
+/// `out = Σ_i conv(x_i, w_i)`, or `out += …`; `turned` is the input gradient: it swaps the roles of the weights' channels and rotates them.
+pub(in super::super) fn run(
+    level: Level,
+    s: Shape,
+    pairs: &[Pair<'_, f32>],
+    turned: bool,
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    let tiles = Tiles::of(&s).count() * s.n;
+    // Of equal depth; so what is compared is rows of U with rows of V.
+    if s.cout >= tiles {
+        few_tiles(level, &s, pairs, turned, out, accumulate);
+    } else {
+        many_tiles(level, &s, pairs, turned, out, accumulate);
+    }
+}
+
+fn maps(s: &Shape) -> Maps {
+    let columns = Tiles::of(s).columns;
+    Maps { channels: s.cin, h: s.h, w: s.w, padding: s.padding, columns, step: TILE, window: TILE + 2 }
+}
+
+fn many_tiles(
+    level: Level,
+    s: &Shape,
+    pairs: &[Pair<'_, f32>],
+    turned: bool,
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    let (tiles, maps, depth, width) = (Tiles::of(s), maps(s), s.cin * pairs.len(), width(s.cout));
+    let panel = POINTS * depth * width;
+    let mut u = Aligned::new(s.cout.div_ceil(width) * panel);
+    u.par_chunks_mut(panel).enumerate().for_each_init(
+        || weights::scratch(s.cin),
+        |taps, (i, u)| {
+            for (p, (_, w)) in pairs.iter().enumerate() {
+                let u = &mut u[p * s.cin * width..];
+                weights::transform(level, s, w, turned, i * width, width, 0..s.cin, taps, u, depth * width);
+            }
+        },
+    );
+    let row = tile_row(s.cin, pairs.len());
+    let target = (BLOCK_BYTES / (POINTS * (depth + width) * size_of::<f32>())).clamp(32, 256);
+    let cut = tiles.cut(target.min(s.n.div_ceil(rayon::current_num_threads()) * tiles.count()));
+    let largest = cut.images * cut.rows * tiles.columns;
+    let map = s.cout * s.oh * s.ow;
+    let scratch = || {
+        let v = Aligned::new(POINTS * spread(largest * row));
+        let m = Aligned::new(POINTS * spread(largest * width));
+        (v, m, Scratch::new(&maps), contract::scratch(&tiles))
+    };
+    out.par_chunks_mut(map * cut.images).enumerate().for_each_init(
+        scratch,
+        |(v, m, scratch, pixels), (b, out)| {
+            let images = out.len() / map;
+            for first in (0..tiles.rows).step_by(cut.rows) {
+                let rows = first..(first + cut.rows).min(tiles.rows);
+                let each = rows.len() * tiles.columns;
+                let count = images * each;
+                let (v_point, m_point) = (spread(count * row), spread(count * width));
+                for (p, &(of, _)) in pairs.iter().enumerate() {
+                    for i in 0..images {
+                        let x = Image { of, index: b * cut.images + i };
+                        let to = Place { point: v_point, row, channel: p * s.cin, tile: i * each };
+                        expand(level, &maps, x, rows.clone(), scratch, v, to);
+                    }
+                }
+                for (panel, u) in u.chunks_exact(panel).enumerate() {
+                    for (point, u) in u.chunks_exact(depth * width).enumerate() {
+                        let v = Left::Rows(&v[point * v_point..], row);
+                        let m = &mut m[point * m_point..];
+                        product(
+                            level,
+                            [count, depth, width],
+                            v,
+                            Right { data: u, row: width },
+                            m,
+                            width,
+                            false,
+                        );
+                    }
+                    for i in 0..images {
+                        for lane in (0..width).step_by(LANES) {
+                            let channel = panel * width + lane;
+                            let channels = channel..(channel + LANES).min(s.cout);
+                            let m = Products { data: m, point: m_point, row: width, tile: i * each, lane };
+                            let out = &mut out[i * map..][..map];
+                            to_maps(level, s, m, channels, rows.clone(), pixels, out, accumulate);
+                        }
+                    }
+                }
+            }
+        },
+    );
+}
+
+fn few_tiles(
+    level: Level,
+    s: &Shape,
+    pairs: &[Pair<'_, f32>],
+    turned: bool,
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    let (tiles, maps, width) = (Tiles::of(s), maps(s), width(s.cout));
+    let (row, each) = (tile_row(s.cin, pairs.len()), tiles.count());
+    let map = s.cout * s.oh * s.ow;
+    // Blocks of whole images; how many a block has changes no bit.
+    let images = (64 / each).clamp(1, s.n.div_ceil(rayon::current_num_threads()).max(1));
+    let blocks = s.n.div_ceil(images);
+    let (v_point, m_point) = (spread(images * each * row), spread(images * each * width));
+    let count = |block: usize| images.min(s.n - block * images) * each;
+
+    let mut v = Aligned::new(blocks * POINTS * v_point);
+    v.par_chunks_mut(POINTS * v_point).enumerate().for_each_init(
+        || Scratch::new(&maps),
+        |scratch, (block, v)| {
+            for i in 0..count(block) / each {
+                for (p, &(of, _)) in pairs.iter().enumerate() {
+                    let x = Image { of, index: block * images + i };
+                    let to = Place { point: v_point, row, channel: p * s.cin, tile: i * each };
+                    expand(level, &maps, x, 0..tiles.rows, scratch, v, to);
+                }
+            }
+        },
+    );
+
+    let mut m = Aligned::new(s.cout.div_ceil(width) * blocks * POINTS * m_point);
+    m.par_chunks_mut(blocks * POINTS * m_point).enumerate().for_each_init(
+        || (weights::scratch(DEPTH), Aligned::new(POINTS * spread(DEPTH * width))),
+        |(taps, u), (panel, m)| {
+            for (p, (_, w)) in pairs.iter().enumerate() {
+                for first in (0..s.cin).step_by(DEPTH) {
+                    let channels = first..(first + DEPTH).min(s.cin);
+                    let (k, u_point) = (channels.len(), spread(channels.len() * width));
+                    weights::transform(level, s, w, turned, panel * width, width, channels, taps, u, u_point);
+                    for point in 0..POINTS {
+                        for block in 0..blocks {
+                            let v = &v[(block * POINTS + point) * v_point + p * s.cin + first..];
+                            let u = Right { data: &u[point * u_point..], row: width };
+                            let m = &mut m[(block * POINTS + point) * m_point..];
+                            let size = [count(block), k, width];
+                            product(level, size, Left::Rows(v, row), u, m, width, p > 0 || first > 0);
+                        }
+                    }
+                }
+            }
+        },
+    );
+
+    out.par_chunks_mut(map * images).enumerate().for_each_init(
+        || contract::scratch(&tiles),
+        |pixels, (block, out)| {
+            for (i, out) in out.chunks_exact_mut(map).enumerate() {
+                for channel in (0..s.cout).step_by(LANES) {
+                    let (panel, lane) = (channel / width, channel % width);
+                    let data = &m[(panel * blocks + block) * POINTS * m_point..][..POINTS * m_point];
+                    let m = Products { data, point: m_point, row: width, tile: i * each, lane };
+                    let channels = channel..(channel + LANES).min(s.cout);
+                    to_maps(level, s, m, channels, 0..tiles.rows, pixels, out, accumulate);
+                }
+            }
+        },
+    );
+}

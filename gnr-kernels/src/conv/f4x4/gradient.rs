@@ -1,0 +1,256 @@
+//! The weight gradient: `∂g = Gᵀ [ Σ over tiles (A ∂Y Aᵀ) ⊙ (Bᵀ d B) ] G`; the sum over tiles is 36 products [cin, tiles] x [tiles, cout].
+//!
+//! With few channels each part of the batch keeps its own sums. With more, the tiles of a group of blocks are transformed first, and the
+//! products run in parallel over the points, whose sums are kept until the last group; with many, whose sums would be large, over output
+//! channels, whose sums are transformed back after every group, while they are in the cache.
+
+use super::super::blocks::{Job, added, jobs};
+use super::super::product::{Aligned, Left, Right, padded, product, spread};
+use super::super::winograd::Shape;
+use super::super::{MapPair, PARTS};
+use super::expand::{Image, Maps, Place, Scratch, expand};
+use super::{LANES, POINTS, TILE, Tiles, tile_row, weights, width};
+use crate::simd::Level;
+use rayon::prelude::*;
+
+/// Bytes of transformed data that a block of tiles may take.
+const BLOCK_BYTES: usize = 512 << 10;
+
+/// Sums up to this size are kept per part of the batch.
+const PRIVATE_BYTES: usize = 256 << 10;
+
+/// Sums up to this size are shared, and the products run in parallel over points.
+const SHARED_BYTES: usize = 5 << 19;
+
+/// Bytes of transformed data that are held at a time when the sums are shared: about as many as the sums have, but no less than this …
+const LEAST_GROUP: usize = 4 << 20;
+/// … and no more than this.
+const LARGEST_GROUP: usize = 6 << 20;
+
+/// Input channels whose sums are held at a time: 36 · 128 · 32 floats are 576 KiB.
+const BAND: usize = 128;
+
+/// A block of tiles, transformed: inputs [POINTS][tiles][row], adjoints likewise, points [`spread`] apart.
+struct Block {
+    tiles: usize,
+    inputs: Aligned,
+    adjoints: Aligned,
+}
+
+impl Block {
+    /// Of no tiles yet: one serves many jobs in turn, so that its memory stays in the caches.
+    fn new() -> Self {
+        Self { tiles: 0, inputs: Aligned::new(0), adjoints: Aligned::new(0) }
+    }
+}
+
+/// What all blocks share.
+struct Layer<'a> {
+    level: Level,
+    s: &'a Shape,
+    tiles: Tiles,
+    inputs: Maps,
+    adjoints: Maps,
+    /// Distances between tiles.
+    input_row: usize,
+    adjoint_row: usize,
+}
+
+impl Layer<'_> {
+    fn scratch(&self) -> [Scratch; 2] {
+        [Scratch::new(&self.inputs), Scratch::new(&self.adjoints)]
+    }
+
+    fn transform(
+        &self,
+        (gy, x): MapPair<'_, f32>,
+        job: &Job,
+        [inputs, adjoints]: &mut [Scratch; 2],
+        block: &mut Block,
+    ) {
+        let each = job.rows.len() * self.tiles.columns;
+        let count = job.images.len() * each;
+        block.tiles = count;
+        for (maps, from, row, scratch, to) in [
+            (&self.inputs, x, self.input_row, inputs, &mut block.inputs),
+            (&self.adjoints, gy, self.adjoint_row, adjoints, &mut block.adjoints),
+        ] {
+            to.fit(POINTS * spread(count * row));
+            for (i, index) in job.images.clone().enumerate() {
+                let place = Place { point: spread(count * row), row, channel: 0, tile: i * each };
+                let image = Image { of: from, index };
+                expand(self.level, maps, image, job.rows.clone(), scratch, to, place);
+            }
+        }
+    }
+
+    /// Outputs that sums over all channels have room for, and the distance between points.
+    fn sums(&self) -> [usize; 2] {
+        let width = padded(self.s.cout);
+        [width, spread(self.s.cin * width)]
+    }
+
+    /// [`transform`](Self::transform) of all `jobs`, in parallel, to the first of as many `blocks` or more.
+    fn transform_all<'b>(
+        &self,
+        pairs: &[MapPair<'_, f32>],
+        jobs: &[Job],
+        blocks: &'b mut [Block],
+    ) -> &'b [Block] {
+        let blocks = &mut blocks[..jobs.len()];
+        blocks.par_iter_mut().zip(jobs).for_each_init(
+            || self.scratch(),
+            |scratch, (block, job)| self.transform(pairs[job.pair], job, scratch, block),
+        );
+        blocks
+    }
+
+    /// `sum [channels, width] (+)= inputs[point, :, channels]ᵀ adjoints[point, :, outputs]`.
+    #[allow(clippy::too_many_arguments)]
+    fn multiply(
+        &self,
+        block: &Block,
+        point: usize,
+        first: usize,
+        channels: usize,
+        output: usize,
+        width: usize,
+        sum: &mut [f32],
+        accumulate: bool,
+    ) {
+        let inputs = &block.inputs[point * spread(block.tiles * self.input_row) + first..];
+        let adjoints = &block.adjoints[point * spread(block.tiles * self.adjoint_row) + output..];
+        let size = [channels, block.tiles, width];
+        let (left, right) =
+            (Left::Columns(inputs, self.input_row), Right { data: adjoints, row: self.adjoint_row });
+        product(self.level, size, left, right, sum, width, accumulate);
+    }
+}
+
+/// `gw [cout, cin, 3, 3] = Σ_i …`, or `gw += …`, over pairs of (output adjoint, input).
+pub(in super::super) fn run(
+    level: Level,
+    s: Shape,
+    pairs: &[MapPair<'_, f32>],
+    gw: &mut [f32],
+    accumulate: bool,
+) {
+    let tiles = Tiles::of(&s);
+    let columns = tiles.columns;
+    let layer = Layer {
+        level,
+        s: &s,
+        tiles,
+        inputs: Maps {
+            channels: s.cin,
+            h: s.h,
+            w: s.w,
+            padding: s.padding,
+            columns,
+            step: TILE,
+            window: TILE + 2,
+        },
+        adjoints: Maps { channels: s.cout, h: s.oh, w: s.ow, padding: 0, columns, step: TILE, window: TILE },
+        input_row: tile_row(s.cin, 1),
+        adjoint_row: tile_row(s.cout, 1),
+    };
+    let bytes = POINTS * (layer.input_row + layer.adjoint_row) * size_of::<f32>();
+    let cut = tiles.cut((BLOCK_BYTES / bytes).clamp(32, 256));
+    let jobs = jobs(pairs.len(), s.n, tiles.rows, cut);
+    let sums = POINTS * s.cin * padded(s.cout) * size_of::<f32>();
+    let block = bytes * cut.images * cut.rows * columns;
+    if sums <= PRIVATE_BYTES {
+        by_parts(&layer, pairs, &jobs, gw, accumulate);
+    } else if sums <= SHARED_BYTES {
+        by_points(&layer, pairs, &jobs, (LEAST_GROUP / block).next_multiple_of(4), gw, accumulate);
+    } else {
+        let group = (sums.clamp(LEAST_GROUP, LARGEST_GROUP) / block).max(2);
+        by_outputs(&layer, pairs, &jobs, group, gw, accumulate);
+    }
+}
+
+/// In parallel over parts of the batch, each with sums of its own.
+fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mut [f32], accumulate: bool) {
+    let s = layer.s;
+    let [width, point] = layer.sums();
+    let part = |jobs: &[Job]| {
+        let (mut sum, mut scratch, mut block) =
+            (Aligned::zeroed(POINTS * point), layer.scratch(), Block::new());
+        for job in jobs {
+            layer.transform(pairs[job.pair], job, &mut scratch, &mut block);
+            for (p, sum) in sum.chunks_exact_mut(point).enumerate() {
+                layer.multiply(&block, p, 0, s.cin, 0, width, sum, true);
+            }
+        }
+        sum
+    };
+    let parts: Vec<Aligned> = jobs.par_chunks(jobs.len().div_ceil(PARTS).max(1)).map(part).collect();
+    finish(layer, &added(parts, POINTS * point), gw, accumulate);
+}
+
+/// In parallel over points, whose sums are kept from group to group.
+fn by_points(
+    layer: &Layer<'_>,
+    pairs: &[MapPair<'_, f32>],
+    jobs: &[Job],
+    group: usize,
+    gw: &mut [f32],
+    accumulate: bool,
+) {
+    let s = layer.s;
+    let [width, point] = layer.sums();
+    let mut sum = Aligned::zeroed(POINTS * point);
+    let mut blocks: Vec<_> = (0..group.min(jobs.len())).map(|_| Block::new()).collect();
+    for jobs in jobs.chunks(group) {
+        let blocks = layer.transform_all(pairs, jobs, &mut blocks);
+        sum.par_chunks_mut(point).enumerate().for_each(|(p, sum)| {
+            blocks.iter().for_each(|block| layer.multiply(block, p, 0, s.cin, 0, width, sum, true));
+        });
+    }
+    finish(layer, &sum, gw, accumulate);
+}
+
+/// Transforms kept sums back.
+fn finish(layer: &Layer<'_>, sum: &[f32], gw: &mut [f32], accumulate: bool) {
+    let Layer { level, s, .. } = *layer;
+    let [width, point] = layer.sums();
+    gw.par_chunks_mut(LANES * s.cin * 9).enumerate().for_each_init(
+        || weights::scratch(s.cin),
+        |taps, (i, gw)| {
+            let sum = &sum[i * LANES..];
+            weights::transform_back(level, s, sum, point, width, 0..s.cin, taps, gw, accumulate);
+        },
+    );
+}
+
+/// In parallel over output channels, whose sums are transformed back after each group.
+fn by_outputs(
+    layer: &Layer<'_>,
+    pairs: &[MapPair<'_, f32>],
+    jobs: &[Job],
+    group: usize,
+    gw: &mut [f32],
+    accumulate: bool,
+) {
+    let Layer { level, s, .. } = *layer;
+    let width = width(s.cout);
+    let scratch = || (weights::scratch(BAND), Aligned::new(POINTS * spread(BAND * width)));
+    let mut blocks: Vec<_> = (0..group.min(jobs.len())).map(|_| Block::new()).collect();
+    for (g, jobs) in jobs.chunks(group).enumerate() {
+        let blocks = layer.transform_all(pairs, jobs, &mut blocks);
+        gw.par_chunks_mut(width * s.cin * 9).enumerate().for_each_init(scratch, |(taps, sum), (i, gw)| {
+            for first in (0..s.cin).step_by(BAND) {
+                let channels = first..(first + BAND).min(s.cin);
+                let point = spread(channels.len() * width);
+                for p in 0..POINTS {
+                    for (b, block) in blocks.iter().enumerate() {
+                        let sum = &mut sum[p * point..];
+                        layer.multiply(block, p, first, channels.len(), i * width, width, sum, b > 0);
+                    }
+                }
+                let more = accumulate || g > 0;
+                weights::transform_back(level, s, sum, point, width, channels, taps, gw, more);
+            }
+        });
+    }
+}

@@ -1,0 +1,303 @@
+//! `f32` convolutions of any geometry by im2col of a block of pixels (rows of an image, or several images) and our own micro-kernel, whose
+//! operands stay in the second-level cache. Small late maps thus share one large product instead of making one small product each.
+#![allow(unsafe_code)]
+
+use super::blocks::{Cut, Job, PRIVATE_BYTES, Sums, jobs, sum_over};
+use super::im2col::{col2im, inside};
+use super::lanes::{Lanes, lanes};
+use super::product::{
+    Aligned, COLUMNS, Left, PANEL, Right, pack_columns, pack_rows, padded, product, row_of,
+};
+use super::transpose::transpose;
+use super::{Geometry, Slices};
+use crate::simd::Level;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Bytes of patches that one block may take.
+const BLOCK_BYTES: usize = 384 << 10;
+
+/// How blocks cut the batch when a column of a block takes `floats`.
+fn cut(g: &Geometry, floats: usize) -> Cut {
+    Cut::new(g.oh, g.ow, (BLOCK_BYTES / (floats * size_of::<f32>())).clamp(64, 1024))
+}
+
+/// The same, with no more images than leave every thread something to do. Only for results that do not depend on the cut.
+fn shared_cut(g: &Geometry, floats: usize) -> Cut {
+    let cut = cut(g, floats);
+    if writes_directly(g) {
+        return Cut { images: 1, ..cut };
+    }
+    Cut { images: cut.images.min(g.n.div_ceil(rayon::current_num_threads())).max(1), ..cut }
+}
+
+/// Whether products of one image go straight into its output maps, without a copy: whole vectors, and enough of them.
+fn writes_directly(g: &Geometry) -> bool {
+    g.l().is_multiple_of(COLUMNS) && g.l() >= 4 * COLUMNS
+}
+
+/// `y = Σ_i conv(x_i, w_i)`.
+pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Slices<'_, f32>], y: &mut [f32]) {
+    let (ck, og, l) = (g.ck(), g.og(), g.l());
+    let depth = ck * pairs.len();
+    let panels = og.div_ceil(PANEL) * PANEL * depth;
+    let mut weights = Aligned::new(g.groups * panels);
+    weights.par_chunks_mut(panels).enumerate().for_each(|(q, out)| {
+        for (p, (_, w)) in pairs.iter().enumerate() {
+            pack_rows(level, &w[q * og * ck..], ck, og, ck, out, depth, p * ck);
+        }
+    });
+    let cut = shared_cut(g, depth);
+    let largest = row_of(cut.images * cut.rows * g.ow);
+    y.par_chunks_mut(g.map() * cut.images).enumerate().for_each_init(
+        || (Aligned::new(depth * largest), Aligned::new(PANEL * largest)),
+        |(col, m), (b, y)| {
+            let images = b * cut.images..b * cut.images + y.len() / g.map();
+            for (job, q) in blocks_of(g, images, cut) {
+                let (pixels, columns) = (job.rows.len() * g.ow, job.images.len() * job.rows.len() * g.ow);
+                let row = row_of(columns);
+                for (p, (x, _)) in pairs.iter().enumerate() {
+                    patches(level, g, x, q, &job, &mut col[p * ck * row..], row);
+                }
+                let at = job.rows.start * g.ow;
+                let weights = &weights[q * panels..][..panels];
+                let right = || Right { data: &col[..], row };
+                if job.images.len() == 1 && columns.is_multiple_of(COLUMNS) {
+                    let y = &mut y[(job.images.start - b * cut.images) * g.map() + q * og * l + at..];
+                    product(level, [og, depth, columns], Left::Panels(weights), right(), y, l, false);
+                    continue;
+                }
+                for (i, weights) in weights.chunks_exact(PANEL * depth).enumerate() {
+                    let rows = PANEL.min(og - i * PANEL);
+                    product(
+                        level,
+                        [rows, depth, padded(columns)],
+                        Left::Panels(weights),
+                        right(),
+                        m,
+                        row,
+                        false,
+                    );
+                    for image in 0..job.images.len() {
+                        for (r, m) in m.chunks_exact(row).enumerate().take(rows) {
+                            let y = &mut y[image * g.map() + (q * og + i * PANEL + r) * l + at..][..pixels];
+                            y.copy_from_slice(&m[image * pixels..][..pixels]);
+                        }
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// `gx (+)= Σ_i convᵀ(gy_i, w_i)`.
+pub(super) fn backward_input(
+    level: Level,
+    g: &Geometry,
+    pairs: &[Slices<'_, f32>],
+    gx: &mut [f32],
+    accumulate: bool,
+) {
+    let (ck, og, l) = (g.ck(), g.og(), g.l());
+    let depth = og * pairs.len();
+    let panels = ck.div_ceil(PANEL) * PANEL * depth;
+    let mut weights = Aligned::new(g.groups * panels);
+    weights.par_chunks_mut(panels).enumerate().for_each(|(q, out)| {
+        for (p, (_, w)) in pairs.iter().enumerate() {
+            pack_columns(&w[q * og * ck..][..og * ck], ck, og, out, depth, p * og);
+        }
+    });
+    let cut = shared_cut(g, ck + depth);
+    let largest = row_of(cut.images * cut.rows * g.ow);
+    gx.par_chunks_mut(g.image() * cut.images).enumerate().for_each_init(
+        || (Aligned::new(ck * largest), Aligned::new(depth * largest)),
+        |(col, right), (b, gx)| {
+            if !accumulate {
+                gx.fill(0.0);
+            }
+            let images = b * cut.images..b * cut.images + gx.len() / g.image();
+            for (job, q) in blocks_of(g, images, cut) {
+                let (pixels, columns) = (job.rows.len() * g.ow, job.images.len() * job.rows.len() * g.ow);
+                let row = row_of(columns);
+                for (p, (gy, _)) in pairs.iter().enumerate() {
+                    for (i, image) in job.images.clone().enumerate() {
+                        for o in 0..og {
+                            let from = image * g.map() + (q * og + o) * l + job.rows.start * g.ow;
+                            let to = (p * og + o) * row + i * pixels;
+                            right[to..][..pixels].copy_from_slice(&gy[from..][..pixels]);
+                        }
+                    }
+                }
+                let left = Left::Panels(&weights[q * panels..][..panels]);
+                product(
+                    level,
+                    [ck, depth, padded(columns)],
+                    left,
+                    Right { data: right, row },
+                    col,
+                    row,
+                    false,
+                );
+                for (i, image) in job.images.clone().enumerate() {
+                    let image = image - b * cut.images;
+                    let gx = &mut gx[image * g.image() + q * g.cg() * g.h * g.w..];
+                    col2im(g, col, row, i * pixels, job.rows.clone(), gx);
+                }
+            }
+        },
+    );
+}
+
+/// `gw (+)= Σ_i …` over pairs of (output adjoint, input).
+pub(super) fn backward_weight(
+    level: Level,
+    g: &Geometry,
+    pairs: &[Slices<'_, f32>],
+    gw: &mut [f32],
+    accumulate: bool,
+) {
+    let (ck, og, l) = (g.ck(), g.og(), g.l());
+    let lanes = padded(og);
+    let floats = (ck + lanes) * g.groups;
+    let cut = cut(g, floats);
+    let sums = Sums { units: g.groups, rows: ck, lanes, private: PRIVATE_BYTES };
+    let transform = |job: &Job, (): &mut ()| {
+        let (pixels, columns) = (job.rows.len() * g.ow, job.images.len() * job.rows.len() * g.ow);
+        let row = row_of(columns);
+        let mut col = Aligned::new(g.groups * ck * row);
+        let mut adjoints = Aligned::new(g.groups * columns * lanes);
+        let (gy, x) = pairs[job.pair];
+        for q in 0..g.groups {
+            patches(level, g, x, q, job, &mut col[q * ck * row..], row);
+            for (i, image) in job.images.clone().enumerate() {
+                let gy = &gy[image * g.map() + q * og * l + job.rows.start * g.ow..];
+                let to = &mut adjoints[(q * columns + i * pixels) * lanes..];
+                transpose(level, gy, l, og, pixels, to, lanes);
+            }
+        }
+        (col, row, adjoints, columns)
+    };
+    let add = |(col, row, adjoints, columns): &(Aligned, usize, Aligned, usize),
+               q: usize,
+               rows: Range<usize>,
+               sum: &mut [f32]| {
+        let left = Left::Rows(&col[(q * ck + rows.start) * row..], *row);
+        let right = Right { data: &adjoints[q * columns * lanes..], row: lanes };
+        product(level, [rows.len(), *columns, lanes], left, right, sum, lanes, true);
+    };
+    let jobs = jobs(pairs.len(), g.n, g.oh, cut);
+    let bytes = floats * cut.images * cut.rows * g.ow * size_of::<f32>();
+    let sum = sum_over(sums, &jobs, bytes, || (), transform, add);
+    gw.par_chunks_mut(og * ck).enumerate().for_each(|(q, gw)| {
+        let sum = &sum[q * sums.unit()..];
+        gw.par_chunks_mut(PANEL * ck).enumerate().for_each(|(i, gw)| {
+            let (sum, rows) = (&sum[i * PANEL..], gw.len() / ck);
+            if accumulate {
+                let mut turned = Aligned::new(gw.len());
+                transpose(level, sum, lanes, ck, rows, &mut turned, ck);
+                gw.iter_mut().zip(turned.iter()).for_each(|(g, t)| *g += t);
+            } else {
+                transpose(level, sum, lanes, ck, rows, gw, ck);
+            }
+        });
+    });
+}
+
+/// The blocks of some images, group by group.
+fn blocks_of(g: &Geometry, images: Range<usize>, cut: Cut) -> impl Iterator<Item = (Job, usize)> {
+    let (rows, groups) = (g.oh, g.groups);
+    (0..rows).step_by(cut.rows).flat_map(move |first| {
+        let job = Job { pair: 0, images: images.clone(), rows: first..(first + cut.rows).min(rows) };
+        (0..groups).map(move |q| (job.clone(), q))
+    })
+}
+
+/// The patches of a block in group `q` as columns of `col` [ck][row].
+fn patches(level: Level, g: &Geometry, x: &[f32], q: usize, job: &Job, col: &mut [f32], row: usize) {
+    let pixels = job.rows.len() * g.ow;
+    assert!(job.images.len() * pixels + COLUMNS <= row && col.len() >= g.ck() * row);
+    assert!(x.len() == g.input_len() && job.images.end <= g.n && job.rows.end <= g.oh);
+    for (i, image) in job.images.clone().enumerate() {
+        let x = &x[image * g.image() + q * g.cg() * g.h * g.w..];
+        // SAFETY: the assertions bound what the bodies read and write.
+        unsafe {
+            if g.ow > 8 {
+                patches_wide(level, g, x, job.rows.clone(), col, row, i * pixels);
+            } else {
+                patches_eight(level, g, x, job.rows.clone(), col, row, i * pixels);
+            }
+        }
+    }
+}
+
+lanes!(wide fn patches_wide(g: &Geometry, x: &[f32], rows: Range<usize>, col: &mut [f32], row: usize, at: usize) = patches_body);
+lanes!(eight fn patches_eight(g: &Geometry, x: &[f32], rows: Range<usize>, col: &mut [f32], row: usize, at: usize) = patches_body);
+
+/// Like [`super::im2col::im2col`], in whole vectors: one may run over its row of outputs into the next, which is written later, or into the
+/// room that [`row_of`] leaves.
+///
+/// # Safety
+/// `x` starts at the image and holds at least it; row `k` of `col` has `rows.len() * ow` elements and a vector of room from `k row + at`.
+#[inline(always)]
+unsafe fn patches_body<V: Lanes>(
+    g: &Geometry,
+    x: &[f32],
+    rows: Range<usize>,
+    col: &mut [f32],
+    row: usize,
+    at: usize,
+) {
+    for c in 0..g.cg() {
+        let plane = &x[c * g.h * g.w..];
+        // Maps are read for the first time here, and one is too short for the hardware to catch on: ask for the next.
+        for line in (rows.start * g.stride * g.w..(rows.end * g.stride).min(g.h) * g.w).step_by(COLUMNS) {
+            V::prefetch(plane.as_ptr().wrapping_add(g.h * g.w + line));
+        }
+        for ky in 0..g.kh {
+            let inner = inside(ky, g.h, g.oh, g.stride, g.top);
+            let inner = inner.start.clamp(rows.start, rows.end)..inner.end.clamp(rows.start, rows.end);
+            for kx in 0..g.kw {
+                let valid = inside(kx, g.w, g.ow, g.stride, g.left);
+                let dst = &mut col[((c * g.kh + ky) * g.kw + kx) * row + at..];
+                if valid.is_empty() || inner.is_empty() {
+                    dst[..rows.len() * g.ow].fill(0.0);
+                    continue;
+                }
+                dst[..(inner.start - rows.start) * g.ow].fill(0.0);
+                // Element read by the first valid output of row y.
+                let source =
+                    |y: usize| (y * g.stride + ky - g.top) * g.w + valid.start * g.stride + kx - g.left;
+                let reach = source(inner.end - 1) + g.stride * (valid.len().next_multiple_of(V::N));
+                let fast = reach <= plane.len() && g.stride <= 2;
+                for y in inner.clone() {
+                    let dst = &mut dst[(y - rows.start) * g.ow..];
+                    let src = &plane[source(y)..];
+                    if fast {
+                        // SAFETY: `reach` bounds the reads of every row; `dst` has its row of outputs and room for a vector behind it.
+                        unsafe {
+                            let (src, dst) = (src.as_ptr(), dst.as_mut_ptr().add(valid.start));
+                            for t in (0..valid.len()).step_by(V::N) {
+                                let v = if g.stride == 1 {
+                                    V::load(src.add(t))
+                                } else {
+                                    V::load_pairs(src.add(2 * t)).0
+                                };
+                                v.store(dst.add(t));
+                            }
+                        }
+                    } else {
+                        let src = src.iter().step_by(g.stride);
+                        dst[valid.clone()].iter_mut().zip(src).for_each(|(d, s)| *d = *s);
+                    }
+                    for d in &mut dst[..valid.start] {
+                        *d = 0.0;
+                    }
+                    for d in &mut dst[valid.end..g.ow] {
+                        *d = 0.0;
+                    }
+                }
+                dst[(inner.end - rows.start) * g.ow..rows.len() * g.ow].fill(0.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! 3x3 stride-1 `f32` convolutions by Winograd's F(2x2, 3x3): each 4x4 input patch gives a 2x2 output tile with 16 products per pair of
+//! channels instead of 36.
+//!
+//! `Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`, where the ⊙ of all channels and tiles is 16 independent matrix products. Tiles are the lanes of the
+//! vectors; a block of tiles is small enough for its transformed inputs to stay in the second-level cache. Input gradients are the same
+//! convolution with turned weights; weight gradients are in [`super::winograd_grad`].
+//!
+//! Rounding errors are about 3 times those of direct summation (the constants are 0, ±1 and ±1/2).
+//!
+//! # References
+//! Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks* (CVPR 2016), section 4.1.
+#![allow(unsafe_code)]
+
+use super::blocks::Cut;
+use super::lanes::{Lanes, lanes};
+use super::product::{Aligned, COLUMNS, Left, PANEL, Right, padded, product, row_of, spread};
+use super::winograd_weights::transform_weights;
+use super::{Geometry, Slices};
+use crate::simd::Level;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Products of one tile and one pair of channels: 4 x 4.
+pub(super) const POINTS: usize = 16;
+
+/// Bytes of transformed input that one block of tiles may take.
+const BLOCK_BYTES: usize = 512 << 10;
+
+/// A 3x3 stride-1 convolution from `cin` maps of `h` x `w` to `cout` maps of `oh` x `ow`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) n: usize,
+    pub(super) cin: usize,
+    pub(super) h: usize,
+    pub(super) w: usize,
+    pub(super) cout: usize,
+    pub(super) oh: usize,
+    pub(super) ow: usize,
+    pub(super) padding: usize,
+}
+
+impl Shape {
+    /// Whether a geometry is of this kind.
+    pub(super) fn fits(g: &Geometry) -> bool {
+        let symmetric = g.top == g.left && [g.oh + 2, g.ow + 2] == [g.h + 2 * g.top, g.w + 2 * g.left];
+        (g.kh, g.kw, g.stride, g.groups) == (3, 3, 1, 1) && g.top <= 2 && symmetric
+    }
+
+    pub(super) fn forward(g: &Geometry) -> Self {
+        Shape { n: g.n, cin: g.c, h: g.h, w: g.w, cout: g.o, oh: g.oh, ow: g.ow, padding: g.top }
+    }
+
+    /// The input gradient: a convolution of the output's adjoint with the turned weights.
+    pub(super) fn backward(g: &Geometry) -> Self {
+        Shape { n: g.n, cin: g.o, h: g.oh, w: g.ow, cout: g.c, oh: g.h, ow: g.w, padding: 2 - g.top }
+    }
+
+    /// Rows of tiles.
+    pub(super) fn tile_rows(&self) -> usize {
+        self.oh.div_ceil(2)
+    }
+
+    /// Tiles in a row.
+    pub(super) fn tile_columns(&self) -> usize {
+        self.ow.div_ceil(2)
+    }
+
+    /// Tiles of one image.
+    pub(super) fn tiles(&self) -> usize {
+        self.tile_rows() * self.tile_columns()
+    }
+
+    /// How blocks of about `tiles` tiles cut a batch.
+    pub(super) fn cut(&self, tiles: usize) -> Cut {
+        Cut::new(self.tile_rows(), self.tile_columns(), tiles)
+    }
+}
+
+/// `out = Σ_i conv(x_i, w_i)`, or `out += …`; `turned` swaps the roles of the weights' channels and rotates them by 180°.
+pub(super) fn run(
+    level: Level,
+    s: Shape,
+    pairs: &[Slices<'_, f32>],
+    turned: bool,
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    let depth = s.cin * pairs.len();
+    let weights = transform_weights(level, s, pairs, turned);
+    let per_thread = s.n.div_ceil(rayon::current_num_threads()) * s.tiles();
+    let target = (BLOCK_BYTES / (POINTS * depth * size_of::<f32>())).clamp(32, 512);
+    let cut = s.cut(target.min(per_thread));
+    let (image, map) = (s.cin * s.h * s.w, s.cout * s.oh * s.ow);
+    let largest = row_of(cut.images * cut.rows * s.tile_columns());
+    let scratch = || {
+        let (v, m) = (POINTS * spread(depth * largest), POINTS * spread(PANEL * largest));
+        (Aligned::new(v), Aligned::new(m), phases(&s, cut.rows))
+    };
+    out.par_chunks_mut(map * cut.images).enumerate().for_each_init(scratch, |(v, m, phases), (b, out)| {
+        let images = b * cut.images..(b * cut.images + out.len() / map);
+        for first in (0..s.tile_rows()).step_by(cut.rows) {
+            let rows = first..(first + cut.rows).min(s.tile_rows());
+            let tiles = images.len() * rows.len() * s.tile_columns();
+            let row = row_of(tiles);
+            let (v_point, m_point) = (spread(depth * row), spread(PANEL * row));
+            for (p, (x, _)) in pairs.iter().enumerate() {
+                for (i, at) in images.clone().enumerate() {
+                    let x = &x[at * image..];
+                    let tile = i * rows.len() * s.tile_columns();
+                    let to = Place { point: v_point, row, channel: p * s.cin, tile };
+                    transform_input(level, &s, x, rows.clone(), phases, v, to);
+                }
+            }
+            for (panel, u) in weights.chunks_exact(POINTS * PANEL * depth).enumerate() {
+                let channels = panel * PANEL..((panel + 1) * PANEL).min(s.cout);
+                for point in 0..POINTS {
+                    let u = Left::Panels(&u[point * PANEL * depth..][..PANEL * depth]);
+                    let v = Right { data: &v[point * v_point..], row };
+                    let m = &mut m[point * m_point..];
+                    product(level, [channels.len(), depth, padded(tiles)], u, v, m, row, false);
+                }
+                for i in 0..images.len() {
+                    let out = &mut out[i * map..][..map];
+                    let at = i * rows.len() * s.tile_columns();
+                    let from = Place { point: m_point, row, channel: 0, tile: at };
+                    transform_output(level, &s, m, from, channels.clone(), rows.clone(), out, accumulate);
+                }
+            }
+        }
+    });
+}
+
+/// Where an image is in transformed data: its tile `t` of channel `c` at point `p` is element
+/// `p point + (channel + c) row + tile + t`.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) point: usize,
+    pub(super) row: usize,
+    pub(super) channel: usize,
+    pub(super) tile: usize,
+}
+
+/// The rows of one padded map, separated into even and odd columns: patches at distance 2 become contiguous.
+struct Phases;
+
+impl Phases {
+    /// Elements of one separated half row: the tiles, one more column, and vectors to run over.
+    fn half(s: &Shape) -> usize {
+        s.tile_columns() + 1 + 2 * COLUMNS
+    }
+    /// Elements for `rows` rows of tiles.
+    fn len(s: &Shape, rows: usize) -> usize {
+        (2 * rows + 2) * 2 * Self::half(s)
+    }
+}
+
+/// Separates row `y` of the padded map at the start of `x` into `even` and `odd` halves (one after the other in `to`).
+///
+/// # Safety
+/// `to` holds two halves, `y` is a row inside the map, and vectors of `V` are at most [`COLUMNS`] long.
+#[inline(always)]
+unsafe fn separate<V: Lanes>(s: &Shape, x: &[f32], y: usize, half: usize, to: &mut [f32]) {
+    let row = &x[(y - s.padding) * s.w..];
+    let (evens, odds) = (s.w.div_ceil(2), s.w / 2);
+    // The same row of the next channel: maps are read for the first time here, and one map is too short for the hardware to catch on.
+    for line in (0..s.w).step_by(COLUMNS) {
+        V::prefetch(row.as_ptr().wrapping_add(s.h * s.w + line));
+    }
+    // An odd padding exchanges the parities of image columns and padded columns.
+    let shift = s.padding / 2;
+    let (even_at, odd_at) =
+        if s.padding.is_multiple_of(2) { (shift, half + shift) } else { (half + shift, shift + 1) };
+    // SAFETY: a vector pair is read inside `x` or from a copy that is long enough; a half has room for a vector beyond its columns.
+    unsafe {
+        for t in (0..evens).step_by(V::N) {
+            let (even, odd) = if 2 * (t + V::N) <= row.len() {
+                V::load_pairs(row.as_ptr().add(2 * t))
+            } else {
+                let mut tail = [0.0_f32; 2 * COLUMNS];
+                let rest = &row[2 * t..];
+                tail[..rest.len()].copy_from_slice(rest);
+                V::load_pairs(tail.as_ptr())
+            };
+            even.store(to.as_mut_ptr().add(even_at + t));
+            odd.store(to.as_mut_ptr().add(odd_at + t));
+        }
+    }
+    // What lies outside the image, and what the vectors brought along from the next row.
+    for (at, count) in [(even_at, evens), (odd_at, odds)] {
+        let start = if at >= half { half } else { 0 };
+        to[start..at].fill(0.0);
+        for v in &mut to[at + count..(start + s.tile_columns() + 1).max(at + count)] {
+            *v = 0.0;
+        }
+    }
+}
+
+/// The buffer that [`transform_input`] needs for `rows` rows of tiles.
+pub(super) fn phases(s: &Shape, rows: usize) -> Aligned {
+    Aligned::new(Phases::len(s, rows))
+}
+
+/// `Bᵀ d B` of every tile of the rows `rows` of the image [cin, h, w] at the start of `x` (what follows it may be read, not used).
+pub(super) fn transform_input(
+    level: Level,
+    s: &Shape,
+    x: &[f32],
+    rows: Range<usize>,
+    phases: &mut [f32],
+    v: &mut [f32],
+    to: Place,
+) {
+    assert!(x.len() >= s.cin * s.h * s.w && phases.len() >= Phases::len(s, rows.len()));
+    assert!(
+        to.tile + rows.len() * s.tile_columns() + COLUMNS <= to.row
+            && (to.channel + s.cin) * to.row <= to.point
+    );
+    assert!(v.len() >= POINTS * to.point && rows.end <= s.tile_rows());
+    // SAFETY: the assertions bound every access; vectors of at most COLUMNS floats run over the last tile of a row by less than COLUMNS.
+    unsafe {
+        if s.tile_columns() > 8 {
+            input_wide(level, s, x, rows, phases, v, to);
+        } else {
+            input_eight(level, s, x, rows, phases, v, to);
+        }
+    }
+}
+
+lanes!(wide fn input_wide(s: &Shape, x: &[f32], rows: Range<usize>, phases: &mut [f32], v: &mut [f32], to: Place) = input_body);
+lanes!(eight fn input_eight(s: &Shape, x: &[f32], rows: Range<usize>, phases: &mut [f32], v: &mut [f32], to: Place) = input_body);
+
+/// # Safety
+/// The assertions of [`transform_input`].
+#[inline(always)]
+unsafe fn input_body<V: Lanes>(
+    s: &Shape,
+    x: &[f32],
+    rows: Range<usize>,
+    phases: &mut [f32],
+    v: &mut [f32],
+    to: Place,
+) {
+    let (half, columns) = (Phases::half(s), s.tile_columns());
+    for c in 0..s.cin {
+        let x = &x[c * s.h * s.w..];
+        for (r, separated) in phases.chunks_exact_mut(2 * half).take(2 * rows.len() + 2).enumerate() {
+            let y = 2 * rows.start + r;
+            if y < s.padding || y >= s.h + s.padding {
+                separated.fill(0.0);
+            } else {
+                // SAFETY: y is inside the map and `separated` holds two halves.
+                unsafe { separate::<V>(s, x, y, half, separated) };
+            }
+        }
+        // SAFETY: tile t of row r reads columns t and t + 1 of four separated rows, and writes tile `to.tile + r columns + t` of channel
+        // `to.channel + c` for each of 16 points; rows are written in ascending order, so what one runs over the next one overwrites.
+        unsafe {
+            let v = v.as_mut_ptr().add((to.channel + c) * to.row + to.tile);
+            for r in 0..rows.len() {
+                for t in (0..columns).step_by(V::N) {
+                    let row = |i: usize| {
+                        let even = phases.as_ptr().add((2 * r + i) * 2 * half + t);
+                        let odd = even.add(half);
+                        let (d0, d1, d2, d3) =
+                            (V::load(even), V::load(odd), V::load(even.add(1)), V::load(odd.add(1)));
+                        [d0.sub(d2), d1.add(d2), d2.sub(d1), d1.sub(d3)]
+                    };
+                    let (d0, d1, d2, d3) = (row(0), row(1), row(2), row(3));
+                    let at = v.add(r * columns + t);
+                    for j in 0..4 {
+                        d0[j].sub(d2[j]).store(at.add(j * to.point));
+                        d1[j].add(d2[j]).store(at.add((4 + j) * to.point));
+                        d2[j].sub(d1[j]).store(at.add((8 + j) * to.point));
+                        d1[j].sub(d3[j]).store(at.add((12 + j) * to.point));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `Aᵀ m A` of one image's tiles in a panel of products `m`, written to (or added to) the maps `channels` of one image.
+#[allow(clippy::too_many_arguments)]
+fn transform_output(
+    level: Level,
+    s: &Shape,
+    m: &[f32],
+    from: Place,
+    channels: Range<usize>,
+    rows: Range<usize>,
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    assert!(
+        from.tile + rows.len() * s.tile_columns() + COLUMNS <= from.row && PANEL * from.row <= from.point
+    );
+    assert!(m.len() >= POINTS * from.point);
+    assert!(channels.len() <= PANEL && channels.end * s.oh * s.ow <= out.len() && rows.end <= s.tile_rows());
+    // SAFETY: the assertions bound every access.
+    unsafe {
+        if s.tile_columns() > 8 {
+            output_wide(level, s, m, from, channels, rows, out, accumulate);
+        } else {
+            output_eight(level, s, m, from, channels, rows, out, accumulate);
+        }
+    }
+}
+
+lanes!(wide fn output_wide(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accumulate: bool) = output_body);
+lanes!(eight fn output_eight(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accumulate: bool) = output_body);
+
+/// # Safety
+/// The assertions of [`transform_output`].
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn output_body<V: Lanes>(
+    s: &Shape,
+    m: &[f32],
+    from: Place,
+    channels: Range<usize>,
+    rows: Range<usize>,
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    let mut lines = [[0.0_f32; 2 * COLUMNS]; 2];
+    for (c, channel) in channels.enumerate() {
+        let map = &mut out[channel * s.oh * s.ow..][..s.oh * s.ow];
+        for r in rows.clone() {
+            for t in (0..s.tile_columns()).step_by(V::N) {
+                let width = (s.ow - 2 * t).min(2 * V::N);
+                // SAFETY: reads tiles of the channel's row, which has room for a vector beyond the last; a vector pair fits a line, and a
+                // full one the map.
+                unsafe {
+                    let at = (c * from.row) + from.tile + (r - rows.start) * s.tile_columns() + t;
+                    let at = m.as_ptr().add(at);
+                    let point = |i: usize, j: usize| V::load(at.add((4 * i + j) * from.point));
+                    let column = |j: usize| {
+                        let (m0, m1, m2, m3) = (point(0, j), point(1, j), point(2, j), point(3, j));
+                        (m0.add(m1).add(m2), m1.sub(m2).sub(m3))
+                    };
+                    let (c0, c1, c2, c3) = (column(0), column(1), column(2), column(3));
+                    let top = (c0.0.add(c1.0).add(c2.0), c1.0.sub(c2.0).sub(c3.0));
+                    let bottom = (c0.1.add(c1.1).add(c2.1), c1.1.sub(c2.1).sub(c3.1));
+                    if width == 2 * V::N && 2 * r + 1 < s.oh && !accumulate {
+                        let to = map.as_mut_ptr().add(2 * r * s.ow + 2 * t);
+                        V::store_pairs(top.0, top.1, to);
+                        V::store_pairs(bottom.0, bottom.1, to.add(s.ow));
+                        continue;
+                    }
+                    V::store_pairs(top.0, top.1, lines[0].as_mut_ptr());
+                    V::store_pairs(bottom.0, bottom.1, lines[1].as_mut_ptr());
+                }
+                for (y, line) in (2 * r..s.oh).zip(&lines) {
+                    let to = &mut map[y * s.ow + 2 * t..][..width];
+                    if accumulate {
+                        to.iter_mut().zip(line).for_each(|(o, l)| *o += l);
+                    } else {
+                        to.copy_from_slice(&line[..width]);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,535 @@
+//! Fully connected layers, `y = x Wᵀ + b` with x [rows, inputs] and W [outputs, inputs], and their derivatives; each a *sum* of products,
+//! as derivatives of products are, so that a tangent or a second adjoint is written once.
+//!
+//! In `f32` with AVX-512 the convolutions' micro-kernel multiplies; of the right operand, which it reads most, it gets copies in panels
+//! wherever enough rows read them: rows that are a large even distance apart compete for a few sets of the first-level cache.
+//! Everything else goes to the `gemm` crate.
+
+use super::elem::Elem;
+use super::gemm::{Mat, Onto, single};
+pub use super::made::Pair;
+use super::made::{Slices, Values, in_single, slices};
+use super::made_rows::{block, make_rows, make_rows_in_parallel, standing};
+use super::product::{Aligned, COLUMNS, Left, Right, product};
+use super::simd::{self, Level};
+use super::transpose::{transpose, transpose_add};
+use super::work;
+use rayon::prelude::*;
+use std::ops::RangeInclusive;
+
+/// Adjoint of y and x: the operands of a weight gradient.
+pub type RowPair<'a, E> = (Values<'a, E>, Values<'a, E>);
+
+/// Columns that a panel has: two vectors.
+const WIDTH: usize = 2 * COLUMNS;
+
+/// Terms of a sum before the next panel's turn: their rows of a panel stay in the first-level cache.
+const DEPTH: usize = 256;
+
+/// Rows from which turning a matrix of weights, or copying it to panels, costs little beside the product.
+const TURNED_FROM: usize = 512;
+
+/// Rows of a band of weights from which copying each panel for it costs little beside the product, and the most that it has: of them and
+/// [`DEPTH`] terms the left operand stays in the second-level cache.
+const BAND: RangeInclusive<usize> = 64..=384;
+
+/// Shape of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Rows of x and y.
+    pub rows: usize,
+    /// Columns of x and W.
+    pub inputs: usize,
+    /// Columns of y, rows of W.
+    pub outputs: usize,
+}
+
+impl Layer {
+    /// Whether the products take rows of `f32` (`single`) that are made where they are read.
+    pub fn streams(self, single: bool) -> bool {
+        single && simd::level() >= Level::Avx512 && self.turned() && in_place(self.inputs)
+    }
+
+    /// Whether the forward product is made with a turned copy of W.
+    fn turned(self) -> bool {
+        self.outputs.is_multiple_of(COLUMNS) && self.rows >= TURNED_FROM
+    }
+
+    /// `y = Σ_i x_i W_iᵀ + onto` over `pairs` of (x, W).
+    ///
+    /// # Panics
+    /// When a length does not match or there is no pair.
+    pub fn forward<E: Elem>(self, pairs: &[Pair<'_, E>], y: &mut [E], onto: Onto<'_, E>) {
+        let Self { rows, inputs, outputs } = self;
+        let lengths = pairs.iter().map(|(x, w)| [x.len(), w.len()]);
+        self.check(lengths, [rows * inputs, outputs * inputs], y.len(), rows * outputs);
+        let fast = fast::<E>(self.turned());
+        let values: Vec<_> = pairs.iter().map(|(x, _)| x.settled(fast.is_some(), inputs)).collect();
+        match (fast, in_single(&values, pairs), E::as_f32_mut(y), single_onto(onto)) {
+            (Some(level), Some(pairs), Some(y), Some(onto)) => {
+                let turned: Vec<Aligned> =
+                    pairs.iter().map(|(_, w)| turn(level, w, inputs, outputs)).collect();
+                let right = turned.iter().map(|w| Columns::panels(w, inputs));
+                let pairs: Vec<_> = pairs.iter().map(|(x, _)| *x).zip(right).collect();
+                times_columns(level, [rows, inputs, outputs], &pairs, y, onto);
+            }
+            _ => each(&slices(&values, pairs), y, onto, |(x, w), y, onto| {
+                single([rows, inputs, outputs], Mat::rows(x, inputs), Mat::rows(w, inputs).t(), y, onto);
+            }),
+        }
+    }
+
+    /// `x̄ (+)= Σ_i g_i W_i` over `pairs` of (adjoint of y, W).
+    ///
+    /// # Panics
+    /// When a length does not match or there is no pair.
+    pub fn to_input<E: Elem>(self, pairs: &[Pair<'_, E>], out: &mut [E], accumulate: bool) {
+        let Self { rows, inputs, outputs } = self;
+        let lengths = pairs.iter().map(|(g, w)| [g.len(), w.len()]);
+        self.check(lengths, [rows * outputs, outputs * inputs], out.len(), rows * inputs);
+        let fast = fast::<E>(in_place(inputs));
+        let values: Vec<_> = pairs.iter().map(|(g, _)| g.settled(fast.is_some(), outputs)).collect();
+        match (fast, in_single(&values, pairs), E::as_f32_mut(out)) {
+            (Some(level), Some(pairs), Some(out)) => {
+                let copy = |w| (rows >= TURNED_FROM).then(|| panels(w, outputs, inputs));
+                let copies: Vec<_> = pairs.iter().map(|(_, w)| copy(w)).collect();
+                let right = copies.iter().zip(&pairs).map(|(copy, (_, w))| match copy {
+                    Some(copy) => Columns::panels(copy, outputs),
+                    None => Columns { data: w, panel: WIDTH, row: inputs },
+                });
+                let pairs: Vec<_> = pairs.iter().map(|(g, _)| *g).zip(right).collect();
+                times_columns(level, [rows, outputs, inputs], &pairs, out, Onto::values(accumulate));
+            }
+            (_, _, _) => each(&slices(&values, pairs), out, Onto::values(accumulate), |(g, w), out, onto| {
+                single([rows, outputs, inputs], Mat::rows(g, outputs), Mat::rows(w, inputs), out, onto);
+            }),
+        }
+    }
+
+    /// `W̄ (+)= Σ_i g_iᵀ x_i` over `pairs` of (adjoint of y, x).
+    ///
+    /// # Panics
+    /// When a length does not match or there is no pair.
+    pub fn to_weight<E: Elem>(self, pairs: &[RowPair<'_, E>], out: &mut [E], accumulate: bool) {
+        let Self { rows, inputs, outputs } = self;
+        let lengths = pairs.iter().map(|(g, x)| [g.len(), x.len()]);
+        self.check(lengths, [rows * outputs, rows * inputs], out.len(), outputs * inputs);
+        let fast = fast::<E>(in_place(inputs));
+        let streams = fast.is_some();
+        let values: Vec<_> =
+            pairs.iter().map(|(g, x)| (g.settled(streams, outputs), x.settled(streams, inputs))).collect();
+        let single_pairs: Option<Vec<RowPair<'_, f32>>> =
+            values.iter().map(|(g, x)| Some((g.values().as_f32()?, x.values().as_f32()?))).collect();
+        match (fast, single_pairs, E::as_f32_mut(out)) {
+            (Some(level), Some(pairs), Some(out)) => {
+                if 2 * outputs > inputs || rows < TURNED_FROM || !in_place(outputs) {
+                    return transposed_times(level, [outputs, rows, inputs], &pairs, out, accumulate);
+                }
+                // Few outputs: their transpose, in bands of twice as many rows and more.
+                let mut turned = Aligned::new(out.len());
+                let pairs: Vec<_> = pairs.iter().map(|&(g, x)| (x, g)).collect();
+                transposed_times(level, [inputs, rows, outputs], &pairs, &mut turned, false);
+                let turn = if accumulate { transpose_add } else { transpose };
+                out.par_chunks_mut(WIDTH * inputs).enumerate().for_each(|(i, out)| {
+                    let from = &turned[WIDTH * i..];
+                    turn(level, from, outputs, inputs, out.len() / inputs, out, inputs);
+                });
+            }
+            (_, _, _) => {
+                let pairs: Vec<Slices<'_, E>> = values.iter().map(|(g, x)| (g.whole(), x.whole())).collect();
+                each(&pairs, out, Onto::values(accumulate), |(g, x), out, onto| {
+                    let (g, x) = (Mat::rows(g, outputs).t(), Mat::rows(x, inputs));
+                    single([outputs, rows, inputs], g, x, out, onto);
+                });
+            }
+        }
+    }
+
+    fn check(
+        self,
+        pairs: impl Iterator<Item = [usize; 2]>,
+        expected: [usize; 2],
+        out: usize,
+        expected_out: usize,
+    ) {
+        let mut count = 0;
+        for pair in pairs {
+            assert_eq!(pair, expected, "operand lengths of {self:?}");
+            count += 1;
+        }
+        assert!(count > 0, "a layer needs at least one pair of operands");
+        assert_eq!(out, expected_out, "length of the result of {self:?}");
+    }
+}
+
+/// The instruction set of our own kernel, where it is the faster one and the shape `fits`.
+fn fast<E: Elem>(fits: bool) -> Option<Level> {
+    let single = E::as_f32(&[]).is_some();
+    Some(simd::level()).filter(|level| fits && single && *level >= Level::Avx512)
+}
+
+/// Whether a right operand of so many columns is read where it stands: whole vectors, and rows that do not all map to the same sets of the
+/// caches.
+fn in_place(columns: usize) -> bool {
+    columns.is_multiple_of(COLUMNS) && !columns.is_multiple_of(1024)
+}
+
+fn single_onto<E: Elem>(onto: Onto<'_, E>) -> Option<Onto<'_, f32>> {
+    Some(match onto {
+        Onto::Nothing => Onto::Nothing,
+        Onto::Values => Onto::Values,
+        Onto::Row(row) => Onto::Row(E::as_f32(row)?),
+    })
+}
+
+/// One product after the other.
+fn each<'a, E: Elem>(
+    pairs: &[Slices<'a, E>],
+    out: &mut [E],
+    onto: Onto<'_, E>,
+    one: impl Fn(Slices<'a, E>, &mut [E], Onto<'_, E>),
+) {
+    for (i, pair) in pairs.iter().enumerate() {
+        one(*pair, out, if i == 0 { onto } else { Onto::Values });
+    }
+}
+
+/// A right operand [k, n], where it stands or copied to panels: the panel of [`WIDTH`] columns from column j on starts at
+/// `j / WIDTH panel`, its rows are `row` apart.
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    data: &'a [f32],
+    panel: usize,
+    row: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// Panels of `k` rows, one after the other.
+    fn panels(data: &'a [f32], k: usize) -> Self {
+        Columns { data, panel: WIDTH * k, row: WIDTH }
+    }
+}
+
+/// A matrix [k, n] in panels.
+fn panels(w: &[f32], k: usize, n: usize) -> Aligned {
+    let mut copy = Aligned::new(k * n.next_multiple_of(WIDTH));
+    copy.par_chunks_mut(WIDTH * k.max(1)).enumerate().for_each(|(j, panel)| {
+        copy_panel(&w[j * WIDTH..], n, WIDTH.min(n - j * WIDTH), panel);
+    });
+    copy
+}
+
+/// Copies the first `width` columns of rows that are `row` apart to a panel.
+fn copy_panel(b: &[f32], row: usize, width: usize, panel: &mut [f32]) {
+    for (to, b) in panel.chunks_exact_mut(WIDTH).zip(b.chunks(row)) {
+        match (to.first_chunk_mut::<WIDTH>(), b.first_chunk::<WIDTH>()) {
+            (Some(to), Some(b)) => *to = *b,
+            _ => to[..width].copy_from_slice(&b[..width]),
+        }
+    }
+}
+
+/// Wᵀ in panels of whole rows.
+fn turn(level: Level, w: &[f32], inputs: usize, outputs: usize) -> Aligned {
+    let mut turned = Aligned::new(inputs * outputs.next_multiple_of(WIDTH));
+    turned.par_chunks_mut(WIDTH * inputs).enumerate().for_each(|(j, panel)| {
+        let w = &w[j * WIDTH * inputs..];
+        transpose(level, w, inputs, WIDTH.min(w.len() / inputs.max(1)), inputs, panel, WIDTH);
+    });
+    turned
+}
+
+/// `y [m, n] = Σ_i a_i [m, k] b_i [k, n] + onto`, n a multiple of [`COLUMNS`]; in parallel over blocks of rows.
+fn times_columns(
+    level: Level,
+    [m, k, n]: [usize; 3],
+    pairs: &[(Values<'_, f32>, Columns<'_>)],
+    y: &mut [f32],
+    onto: Onto<'_, f32>,
+) {
+    work::count(pairs.len() * m * k * n);
+    if m * n == 0 {
+        return;
+    }
+    let block = block(m);
+    let operands: Vec<_> = pairs.iter().map(|(a, _)| *a).collect();
+    y.par_chunks_mut(block * n).enumerate().for_each_init(Vec::new, |memory, (i, y)| {
+        let rows = y.len() / n;
+        if k == 0 && matches!(onto, Onto::Nothing) {
+            y.fill(0.0);
+        }
+        let here = i * block..i * block + rows;
+        let left =
+            standing(&operands, here.clone(), k, memory, |made, out| make_rows(made, here.start, k, out));
+        for j in (0..n).step_by(WIDTH) {
+            let mut more = !matches!(onto, Onto::Nothing);
+            if let Onto::Row(row) = onto {
+                // Just before it is added to, a panel at a time, which stays in the first-level cache.
+                let row = &row[j..(j + WIDTH).min(n)];
+                y.chunks_exact_mut(n).for_each(|y| match <&[f32; WIDTH]>::try_from(row) {
+                    Ok(row) => y[j..][..WIDTH].copy_from_slice(row),
+                    Err(_) => y[j..][..row.len()].copy_from_slice(row),
+                });
+            }
+            for (a, (_, b)) in left.iter().zip(pairs) {
+                for l in (0..k).step_by(DEPTH) {
+                    let a = Left::Rows(&a[l..], k);
+                    let b = Right { data: &b.data[j / WIDTH * b.panel + l * b.row..], row: b.row };
+                    let size = [rows, DEPTH.min(k - l), WIDTH.min(n - j)];
+                    product(level, size, a, b, &mut y[j..], n, more);
+                    more = true;
+                }
+            }
+        }
+    });
+}
+
+/// `out [m, n] (+)= Σ_i a_iᵀ b_i` with a_i [k, m], b_i [k, n], n a multiple of [`COLUMNS`]; in parallel over bands of rows. What is not in
+/// memory is made for so many terms at a time that it stays in the caches.
+fn transposed_times(
+    level: Level,
+    [m, k, n]: [usize; 3],
+    pairs: &[RowPair<'_, f32>],
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    work::count(pairs.len() * m * k * n);
+    if m * n == 0 {
+        return;
+    }
+    if k == 0 && !accumulate {
+        return out.fill(0.0);
+    }
+    // Pieces of one size, the same for operands in memory and those that are made.
+    let depth = k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1);
+    let (left, right): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
+    let whole = left.iter().chain(&right).all(|operand| matches!(operand, Values::Whole(_)));
+    let terms = if whole { k.max(1) } else { 2 * depth };
+    let mut memory = [Vec::new(), Vec::new()];
+    for first in (0..k).step_by(terms) {
+        let here = first..(first + terms).min(k);
+        let [of_left, of_right] = &mut memory;
+        let a =
+            standing(&left, here.clone(), m, of_left, |made, out| make_rows_in_parallel(made, first, m, out));
+        let b = standing(&right, here.clone(), n, of_right, |made, out| {
+            make_rows_in_parallel(made, first, n, out)
+        });
+        let pairs: Vec<Slices<'_, f32>> = a.into_iter().zip(b).collect();
+        add_transposed(level, [m, here.len(), n], depth, &pairs, out, accumulate || first > 0);
+    }
+}
+
+/// One part of [`transposed_times`], its sums in pieces of `depth` terms.
+fn add_transposed(
+    level: Level,
+    [m, k, n]: [usize; 3],
+    depth: usize,
+    pairs: &[Slices<'_, f32>],
+    out: &mut [f32],
+    more: bool,
+) {
+    let band = m.div_ceil(rayon::current_num_threads()).next_multiple_of(8).clamp(8, *BAND.end());
+    let memory = || (band >= *BAND.start()).then(|| Aligned::new(WIDTH * depth));
+    out.par_chunks_mut(band * n).enumerate().for_each_init(memory, |copy, (i, out)| {
+        let rows = out.len() / n;
+        for l in (0..k).step_by(depth) {
+            let terms = depth.min(k - l);
+            for (p, (a, b)) in pairs.iter().enumerate() {
+                for j in (0..n).step_by(WIDTH) {
+                    let width = WIDTH.min(n - j);
+                    let a = Left::Columns(&a[l * m + i * band..], m);
+                    let b = &b[l * n + j..];
+                    let b = match copy {
+                        Some(copy) => {
+                            copy_panel(b, n, width, &mut copy[..terms * WIDTH]);
+                            Right { data: copy, row: WIDTH }
+                        }
+                        None => Right { data: b, row: n },
+                    };
+                    let more = more || l > 0 || p > 0;
+                    product(level, [rows, terms, width], a, b, &mut out[j..], n, more);
+                }
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::Buf;
+    use crate::made::{Kept, all};
+    use crate::testing::{max_abs_diff, noise, on_threads, same_bits};
+    use crate::unary::Unary;
+    use crate::unary_made::{First, Value};
+    use std::sync::Arc;
+
+    const LAYERS: [Layer; 7] = [
+        Layer { rows: 3, inputs: 5, outputs: 7 },
+        Layer { rows: 19, inputs: 32, outputs: 48 },
+        Layer { rows: 600, inputs: 16, outputs: 80 },
+        Layer { rows: 300, inputs: 48, outputs: 136 },
+        Layer { rows: 1030, inputs: 48, outputs: 16 },
+        Layer { rows: 530, inputs: 33, outputs: 64 },
+        Layer { rows: 2, inputs: 0, outputs: 16 },
+    ];
+
+    fn operands<E: Elem>(Layer { rows, inputs, outputs }: Layer) -> [[Vec<E>; 2]; 3] {
+        let two = |len, seed| [noise(len, seed), noise(len, seed + 1)];
+        [two(rows * inputs, 1), two(outputs * inputs, 3), two(rows * outputs, 5)]
+    }
+
+    fn pairs<'a, E>(a: &'a [Vec<E>; 2], b: &'a [Vec<E>; 2], count: usize) -> Vec<Pair<'a, E>> {
+        a.iter().zip(b).take(count).map(|(a, b)| (a.into(), &b[..])).collect()
+    }
+
+    fn row_pairs<'a, E>(a: &'a [Vec<E>; 2], b: &'a [Vec<E>; 2], count: usize) -> Vec<RowPair<'a, E>> {
+        a.iter().zip(b).take(count).map(|(a, b)| (a.into(), b.into())).collect()
+    }
+
+    #[test]
+    fn rows_that_are_made_where_they_are_read_change_no_bit() {
+        for layer in LAYERS {
+            let Layer { rows, inputs, outputs } = layer;
+            let [x, w, g] = operands::<f32>(layer);
+            let [xs, gs] = [&x[0], &g[0]].map(|values| Arc::new(Buf::from(values.clone())));
+            // Rows of the layer, and others.
+            for parts in [1, 2] {
+                if inputs % parts > 0 || outputs % parts > 0 || inputs == 0 {
+                    continue;
+                }
+                let made =
+                    |values: &Arc<Buf<f32>>, row| Kept { values: Arc::clone(values), pixels: row / parts };
+                let (x_made, g_made) = (made(&xs, inputs), made(&gs, outputs));
+                let run = |x_: Values<'_, f32>, g_: Values<'_, f32>| {
+                    let [mut y, mut gx, mut gw] = [&g[0], &x[0], &w[0]].map(|like| vec![0.0; like.len()]);
+                    layer.forward(&[(x_, &w[0]), ((&x[1]).into(), &w[1])], &mut y, Onto::Nothing);
+                    layer.to_input(&[((&g[1]).into(), &w[1]), (g_, &w[0])], &mut gx, false);
+                    layer.to_weight(&[(g_, x_), ((&g[1]).into(), x_)], &mut gw, false);
+                    [y, gx, gw]
+                };
+                let want = run((&x[0]).into(), (&g[0]).into());
+                let got = run(Values::Made(&x_made), Values::Made(&g_made));
+                assert!(want.iter().zip(&got).all(|(a, b)| same_bits(a, b)), "{layer:?} {rows}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_activation_and_its_tangent_from_one_evaluation_change_no_bit() {
+        for layer in LAYERS.into_iter().filter(|layer| layer.inputs > 0) {
+            let Layer { rows, inputs, outputs } = layer;
+            let [x, w, g] = operands::<f32>(layer);
+            let [x, xt] = x.map(|values| Arc::new(Buf::from(values)));
+            let (f, row) = (Unary::Gelu, inputs);
+            let value = Value { f, x: Arc::clone(&x), row };
+            let tangent = First { f, g: xt, x: Arc::clone(&x), y: x, row };
+            let (value_all, tangent_all) = (all(&value), all(&tangent));
+            let run = |x: Values<'_, f32>, xt: Values<'_, f32>| {
+                let [mut y, mut gw, mut other_order] =
+                    [&g[0], &w[0], &w[0]].map(|like| vec![0.0; like.len()]);
+                layer.forward(&[(xt, &w[0]), (x, &w[1])], &mut y, Onto::Nothing);
+                layer.to_weight(&[((&g[0]).into(), x), ((&g[1]).into(), xt)], &mut gw, false);
+                layer.to_weight(&[((&g[0]).into(), xt), ((&g[1]).into(), x)], &mut other_order, false);
+                [y, gw, other_order]
+            };
+            let want = run((&value_all).into(), (&tangent_all).into());
+            let got = run(Values::Made(&value), Values::Made(&tangent));
+            assert!(want.iter().zip(&got).all(|(a, b)| same_bits(a, b)), "{layer:?} {rows} {outputs}");
+        }
+    }
+
+    fn agrees_with_the_definition<E: Elem>() {
+        for layer in LAYERS {
+            let Layer { rows, inputs, outputs } = layer;
+            let [x, w, g] = operands::<E>(layer);
+            let row: Vec<E> = noise(outputs, 9);
+            for count in [1, 2] {
+                let sum = |f: &dyn Fn(usize) -> f64| (0..count).map(f).sum::<f64>();
+                let close = |got: &[E], want: Vec<f64>, what: &str| {
+                    let most = want.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
+                    let error = max_abs_diff(got, &want) / most;
+                    assert!(error < 32.0 * E::epsilon().wide(), "{what} {layer:?} {count}: {error:e}");
+                };
+                for onto in [Onto::Nothing, Onto::Values, Onto::Row(&row[..])] {
+                    let mut y =
+                        vec![if matches!(onto, Onto::Values) { E::one() } else { E::nan() }; rows * outputs];
+                    layer.forward(&pairs(&x, &w, count), &mut y, onto);
+                    let want = (0..rows * outputs).map(|at| {
+                        let (r, o) = (at / outputs, at % outputs);
+                        let start = match onto {
+                            Onto::Nothing => 0.0,
+                            Onto::Values => 1.0,
+                            Onto::Row(row) => row[o].wide(),
+                        };
+                        start
+                            + sum(&|p| {
+                                (0..inputs)
+                                    .map(|i| x[p][r * inputs + i].wide() * w[p][o * inputs + i].wide())
+                                    .sum()
+                            })
+                    });
+                    close(&y, want.collect(), "forward");
+                }
+                for accumulate in [false, true] {
+                    let (start, add) = if accumulate { (E::one(), 1.0) } else { (E::nan(), 0.0) };
+                    let mut gx = vec![start; rows * inputs];
+                    layer.to_input(&pairs(&g, &w, count), &mut gx, accumulate);
+                    let want = (0..rows * inputs).map(|at| {
+                        let (r, i) = (at / inputs, at % inputs);
+                        add + sum(&|p| {
+                            (0..outputs)
+                                .map(|o| g[p][r * outputs + o].wide() * w[p][o * inputs + i].wide())
+                                .sum()
+                        })
+                    });
+                    close(&gx, want.collect(), "input");
+                    let mut gw = vec![start; outputs * inputs];
+                    layer.to_weight(&row_pairs(&g, &x, count), &mut gw, accumulate);
+                    let want = (0..outputs * inputs).map(|at| {
+                        let (o, i) = (at / inputs, at % inputs);
+                        add + sum(&|p| {
+                            (0..rows)
+                                .map(|r| g[p][r * outputs + o].wide() * x[p][r * inputs + i].wide())
+                                .sum()
+                        })
+                    });
+                    close(&gw, want.collect(), "weight");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn layers_agree_with_the_definition() {
+        agrees_with_the_definition::<f64>();
+        agrees_with_the_definition::<f32>();
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        for layer in LAYERS {
+            let [x, w, g] = operands::<f32>(layer);
+            let run = |threads| {
+                on_threads(threads, || {
+                    let [mut y, mut gx, mut gw] = [&g[0], &x[0], &w[0]].map(|like| vec![0.0; like.len()]);
+                    layer.forward(&pairs(&x, &w, 2), &mut y, Onto::Nothing);
+                    layer.to_input(&pairs(&g, &w, 2), &mut gx, false);
+                    layer.to_weight(&row_pairs(&g, &x, 2), &mut gw, false);
+                    [y, gx, gw]
+                })
+            };
+            let one = run(1);
+            for threads in [2, 3] {
+                assert!(one.iter().zip(run(threads)).all(|(a, b)| same_bits(a, &b)), "{layer:?}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "operand lengths")]
+    fn a_short_operand_is_refused() {
+        let layer = Layer { rows: 2, inputs: 3, outputs: 2 };
+        layer.forward(&[(Values::Whole(&[0.0_f32; 6]), &[0.0; 5])], &mut [0.0; 4], Onto::Nothing);
+    }
+}

@@ -1,0 +1,84 @@
+//! [`Elem`]: the element types the kernels are generic over (`f32` and `f64`).
+
+use super::made::MakeMaps;
+use crate::buffer::Pooled;
+use num_traits::{Float, FromPrimitive};
+use std::fmt::Debug;
+use std::iter::Sum;
+use std::ops::{AddAssign, MulAssign};
+
+/// A floating-point element: arithmetic, exact conversion to `f64`, pooled buffers.
+pub trait Elem:
+    Float + FromPrimitive + Pooled + Default + Debug + Send + Sync + Sum + AddAssign + MulAssign + 'static
+{
+    /// Rounds to this type (`num_traits` already took the name `from_f64`, fallible).
+    fn of(x: f64) -> Self;
+    /// Exact.
+    fn wide(self) -> f64;
+    /// eˣ, in a form that loops vectorise in `f32`.
+    fn natural_exp<const FUSED: bool>(self) -> Self;
+    /// Φ(x) of the standard normal distribution, and exp(−x²/2).
+    fn normal<const FUSED: bool>(self) -> (Self, Self);
+    /// The slice itself when `Self` is `f32`: how a generic kernel reaches its `f32` fast path.
+    fn as_f32(x: &[Self]) -> Option<&[f32]>;
+    /// The mutable counterpart of [`Elem::as_f32`].
+    fn as_f32_mut(x: &mut [Self]) -> Option<&mut [f32]>;
+    /// The same for maps that are made where they are read.
+    fn as_f32_maps(made: &dyn MakeMaps<Self>) -> Option<&dyn MakeMaps<f32>>;
+}
+
+impl Elem for f32 {
+    #[inline(always)]
+    fn of(x: f64) -> f32 {
+        x as f32
+    }
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        f64::from(self)
+    }
+    #[inline(always)]
+    fn natural_exp<const FUSED: bool>(self) -> f32 {
+        super::sigmoid::exp_f32::<FUSED>(self)
+    }
+    #[inline(always)]
+    fn normal<const FUSED: bool>(self) -> (f32, f32) {
+        super::normal::normal_f32::<FUSED>(self)
+    }
+    fn as_f32(x: &[f32]) -> Option<&[f32]> {
+        Some(x)
+    }
+    fn as_f32_mut(x: &mut [f32]) -> Option<&mut [f32]> {
+        Some(x)
+    }
+    fn as_f32_maps(made: &dyn MakeMaps<f32>) -> Option<&dyn MakeMaps<f32>> {
+        Some(made)
+    }
+}
+
+impl Elem for f64 {
+    #[inline(always)]
+    fn of(x: f64) -> f64 {
+        x
+    }
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn natural_exp<const FUSED: bool>(self) -> f64 {
+        self.exp()
+    }
+    #[inline(always)]
+    fn normal<const FUSED: bool>(self) -> (f64, f64) {
+        super::normal::normal_f64(self)
+    }
+    fn as_f32(_: &[f64]) -> Option<&[f32]> {
+        None
+    }
+    fn as_f32_mut(_: &mut [f64]) -> Option<&mut [f32]> {
+        None
+    }
+    fn as_f32_maps(_: &dyn MakeMaps<f64>) -> Option<&dyn MakeMaps<f32>> {
+        None
+    }
+}

@@ -1,0 +1,319 @@
+//! Matrix products with arbitrary strides, single and batched: a safe door to the `gemm` crate.
+#![allow(unsafe_code)]
+
+use super::elem::Elem;
+use super::work;
+use rayon::prelude::*;
+
+/// A matrix inside a slice: element (i, j) is at `i row + j column`.
+#[derive(Clone, Copy, Debug)]
+pub struct Mat<'a, E> {
+    /// The storage; element (0, 0) is its first.
+    pub data: &'a [E],
+    /// Distance between rows.
+    pub row: usize,
+    /// Distance between columns.
+    pub column: usize,
+}
+
+impl<'a, E> Mat<'a, E> {
+    /// Row-major with rows of `columns` elements.
+    pub fn rows(data: &'a [E], columns: usize) -> Self {
+        Mat { data, row: columns, column: 1 }
+    }
+
+    /// The same matrix with rows and columns exchanged.
+    pub fn t(self) -> Self {
+        Mat { data: self.data, row: self.column, column: self.row }
+    }
+}
+
+/// What the result is added to.
+#[derive(Clone, Copy, Debug)]
+pub enum Onto<'a, E> {
+    /// Nothing: it is overwritten.
+    Nothing,
+    /// What is there already.
+    Values,
+    /// This row, in every row: a bias.
+    Row(&'a [E]),
+}
+
+impl<E> Onto<'_, E> {
+    /// Its own values or nothing.
+    pub fn values(accumulate: bool) -> Self {
+        if accumulate { Onto::Values } else { Onto::Nothing }
+    }
+}
+
+/// Fewer multiplications than this are not worth waking another thread.
+const PARALLEL_FROM: usize = 1 << 18;
+
+/// Rows of a part of a product are a multiple of this, whole register tiles. At least two of them: the `gemm` crate sums in another
+/// order where rows and columns are at most 64, and where there are no more than 256 elements; so parts are summed as the whole would be.
+const TILE_ROWS: usize = 48;
+/// The same for columns.
+const TILE_COLUMNS: usize = 64;
+
+/// `c = a b`, or `c += a b` when `accumulate`; `a` is [m, k], `b` [k, n], `c` row-major [m, n] with rows `c_row` apart. On the calling
+/// thread, for callers that are one of many parallel tasks.
+///
+/// # Panics
+/// When a matrix reaches beyond its slice.
+pub fn gemm<E: Elem>(
+    size: [usize; 3],
+    a: Mat<'_, E>,
+    b: Mat<'_, E>,
+    c: &mut [E],
+    c_row: usize,
+    accumulate: bool,
+) {
+    check(size, a, b, c.len(), c_row);
+    // SAFETY: the matrices were checked to lie inside their slices, and `c` is borrowed exclusively.
+    unsafe { product(size, a, b, c.as_mut_ptr(), c_row, Onto::values(accumulate)) }
+}
+
+/// # Panics
+/// When a matrix reaches beyond its slice, or rows of `c` overlap.
+fn check<E>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c_len: usize, c_row: usize) {
+    // Elements that a matrix reaches over; none when it is empty.
+    let reach = |r: usize, q: usize, rs: usize, cs: usize| match r * q {
+        0 => 0,
+        _ => (r - 1) * rs + (q - 1) * cs + 1,
+    };
+    assert!(c_row >= n || m <= 1, "rows of c overlap");
+    assert!(reach(m, n, c_row, 1) <= c_len, "c is [{m}, {n}] but has {c_len} elements");
+    assert!(
+        reach(m, k, a.row, a.column) <= a.data.len(),
+        "a is [{m}, {k}] but has {} elements",
+        a.data.len()
+    );
+    assert!(
+        reach(k, n, b.row, b.column) <= b.data.len(),
+        "b is [{k}, {n}] but has {} elements",
+        b.data.len()
+    );
+}
+
+/// # Safety
+/// `a` and `b` passed [`check`], and nobody else uses the `m` rows of `n` elements, `c_row` apart, from `c` on.
+unsafe fn product<E: Elem>(
+    [m, k, n]: [usize; 3],
+    a: Mat<'_, E>,
+    b: Mat<'_, E>,
+    c: *mut E,
+    c_row: usize,
+    onto: Onto<'_, E>,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    // SAFETY: row `i` is one of the caller's.
+    let row_of_c = |i: usize| unsafe { std::slice::from_raw_parts_mut(c.add(i * c_row), n) };
+    match onto {
+        Onto::Row(row) => (0..m).for_each(|i| row_of_c(i).copy_from_slice(&row[..n])),
+        Onto::Nothing if k == 0 => (0..m).for_each(|i| row_of_c(i).fill(E::zero())),
+        _ => {}
+    }
+    if k == 0 {
+        return;
+    }
+    // Rows of `a` whose elements lie side by side are read where they are: packing them costs more than it saves.
+    gemm::set_rhs_packing_threshold(usize::MAX);
+    // SAFETY: the caller's contract; `c` aliases neither `a` nor `b`, which are shared borrows.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c,
+            1,
+            c_row as isize,
+            !matches!(onto, Onto::Nothing),
+            a.data.as_ptr(),
+            a.column as isize,
+            a.row as isize,
+            b.data.as_ptr(),
+            b.column as isize,
+            b.row as isize,
+            E::one(),
+            E::one(),
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// A result whose parts threads write without overlap.
+struct Shared<E>(*mut E);
+// SAFETY: every thread is given a part of its own.
+unsafe impl<E: Send> Sync for Shared<E> {}
+
+/// One product on all threads: each makes a band of rows, or of columns where that packs less twice. The `gemm` crate's own threads
+/// share the packing instead, and wait for each other.
+fn parallel<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mut [E], onto: Onto<'_, E>) {
+    check([m, k, n], a, b, c.len(), n);
+    if let Onto::Row(row) = onto {
+        assert_eq!(row.len(), n);
+    }
+    let wanted = if m * n * k < PARALLEL_FROM || m.min(n) <= 2 { 1 } else { rayon::current_num_threads() };
+    let (len, tile) = if m >= n { (m, TILE_ROWS) } else { (n, TILE_COLUMNS) };
+    let parts = wanted.min(len / (2 * tile)).max(1);
+    let c = &Shared(c.as_mut_ptr());
+    // Whole tiles; what is left belongs to the last part.
+    let bound = |i: usize| if i == parts { len } else { len / tile * i / parts * tile };
+    let band = |i: usize| {
+        let (from, to) = (bound(i), bound(i + 1));
+        if m >= n {
+            let a = Mat { data: a.data.get(from * a.row..).unwrap_or_default(), ..a };
+            // SAFETY: checked as a whole; bands of rows do not overlap.
+            unsafe { product([to - from, k, n], a, b, c.0.add(from * n), n, onto) }
+        } else {
+            let b = Mat { data: b.data.get(from * b.column..).unwrap_or_default(), ..b };
+            let onto = match onto {
+                Onto::Row(row) => Onto::Row(&row[from..]),
+                other => other,
+            };
+            // SAFETY: as above; bands of columns do not overlap.
+            unsafe { product([m, k, to - from], a, b, c.0.add(from), n, onto) }
+        }
+    };
+    match parts {
+        1 => band(0),
+        _ => (0..parts).into_par_iter().with_max_len(1).for_each(band),
+    }
+}
+
+/// `c = a b + onto` for one product, on all threads; the number of threads does not change the result.
+///
+/// # Panics
+/// When a length does not match.
+pub fn single<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mut [E], onto: Onto<'_, E>) {
+    assert!(c.len() == m * n && a.data.len() == m * k && b.data.len() == k * n, "[{m}, {k}, {n}]");
+    work::count(m * k * n);
+    parallel([m, k, n], a, b, c, onto);
+}
+
+/// `c[i] (+)= a[i] b[i]` for every matrix `i` of a batch: `a` holds [m, k] matrices one after the other (each laid out with the strides
+/// given, `m k` elements apart), `b` [k, n], `c` row-major [m, n]. Parallel over the batch, or inside when it is a single product.
+///
+/// # Panics
+/// When a length does not match.
+pub fn batched<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mut [E], accumulate: bool) {
+    if m * n == 0 {
+        return;
+    }
+    let batch = c.len() / (m * n);
+    assert_eq!(c.len(), batch * m * n);
+    assert!(a.data.len() == batch * m * k && b.data.len() == batch * k * n, "batch of {batch}");
+    if batch == 1 {
+        return single([m, k, n], a, b, c, Onto::values(accumulate));
+    }
+    work::count(batch * m * k * n);
+    let few = PARALLEL_FROM.div_ceil(m * n * k.max(1));
+    c.par_chunks_mut(m * n).with_min_len(few.min(batch)).enumerate().for_each(|(i, c)| {
+        let a = Mat { data: &a.data[i * m * k..][..m * k], ..a };
+        let b = Mat { data: &b.data[i * k * n..][..k * n], ..b };
+        gemm([m, k, n], a, b, c, n, accumulate);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{max_abs_diff, noise, on_threads, same_bits};
+
+    fn naive(m: usize, k: usize, n: usize, a: Mat<'_, f64>, b: Mat<'_, f64>) -> Vec<f64> {
+        let at = |m: Mat<'_, f64>, i: usize, j: usize| m.data[i * m.row + j * m.column];
+        (0..m * n).map(|i| (0..k).map(|l| at(a, i / n, l) * at(b, l, i % n)).sum()).collect()
+    }
+
+    #[test]
+    fn products_of_every_layout() {
+        for [m, k, n] in [[3, 4, 5], [1, 7, 1], [64, 33, 17], [2, 0, 3], [130, 140, 150]] {
+            let (a, b) = (noise::<f64>(m * k, 1), noise::<f64>(k * n, 2));
+            let layouts = |rows: usize, columns: usize, x| [Mat::rows(x, columns), Mat::rows(x, rows).t()];
+            for a in layouts(m, k, &a[..]) {
+                for b in layouts(k, n, &b[..]) {
+                    let want = naive(m, k, n, a, b);
+                    let mut c = vec![1.0; m * n];
+                    batched([m, k, n], a, b, &mut c, false);
+                    assert!(max_abs_diff(&c, &want) < 1e-12);
+                    batched([m, k, n], a, b, &mut c, true);
+                    assert!(max_abs_diff(&c, &want.iter().map(|v| 2.0 * v).collect::<Vec<_>>()) < 1e-12);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn batches_are_independent_products() {
+        let [m, k, n] = [5, 6, 7];
+        let (a, b) = (noise::<f64>(4 * m * k, 1), noise::<f64>(4 * k * n, 2));
+        let mut c = vec![0.0; 4 * m * n];
+        batched([m, k, n], Mat::rows(&a, m).t(), Mat::rows(&b, n), &mut c, false);
+        for i in 0..4 {
+            let (a, b) = (Mat::rows(&a[i * m * k..], m).t(), Mat::rows(&b[i * k * n..], n));
+            assert!(max_abs_diff(&c[i * m * n..][..m * n], &naive(m, k, n, a, b)) < 1e-14);
+        }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        for [m, k, n] in [
+            [300, 700, 200],
+            [17, 5000, 33],
+            [2000, 64, 10],
+            [10, 64, 3000],
+            // What the parts could do otherwise than the whole: a last one of few rows, few columns, sums of several blocks.
+            [200, 2080, 64],
+            [64, 2080, 210],
+            [1000, 1200, 3],
+            [2000, 700, 2],
+            [2, 700, 2000],
+            [1, 700, 2000],
+            [2000, 700, 1],
+            [5000, 2, 40],
+        ] {
+            let (a, b, row) = (noise::<f32>(m * k, 1), noise::<f32>(k * n, 2), noise::<f32>(n, 3));
+            for [a_turned, b_turned] in [[false, false], [false, true], [true, false]] {
+                let a = if a_turned { Mat::rows(&a, m).t() } else { Mat::rows(&a, k) };
+                let b = if b_turned { Mat::rows(&b, k).t() } else { Mat::rows(&b, n) };
+                let run = |threads, onto| {
+                    on_threads(threads, || {
+                        let mut c = vec![1.0; m * n];
+                        single([m, k, n], a, b, &mut c, onto);
+                        c
+                    })
+                };
+                for onto in [Onto::Nothing, Onto::Values, Onto::Row(&row[..])] {
+                    let one = run(1, onto);
+                    for threads in [2, 3, 7] {
+                        assert!(same_bits(&one, &run(threads, onto)), "{m} {k} {n} {onto:?} {threads}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_added_to_every_row() {
+        for [m, k, n] in [[3, 4, 5], [700, 30, 100], [90, 30, 700], [4, 0, 3]] {
+            let (a, b, row) = (noise::<f64>(m * k, 1), noise::<f64>(k * n, 2), noise::<f64>(n, 3));
+            let mut want = naive(m, k, n, Mat::rows(&a, k), Mat::rows(&b, n));
+            want.iter_mut().enumerate().for_each(|(i, want)| *want += row[i % n]);
+            let mut c = vec![f64::NAN; m * n];
+            single([m, k, n], Mat::rows(&a, k), Mat::rows(&b, n), &mut c, Onto::Row(&row));
+            assert!(max_abs_diff(&c, &want) < 1e-12, "{m} {k} {n}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "b is [3, 2]")]
+    fn a_short_slice_is_refused() {
+        let a = [0.0_f32; 6];
+        gemm([2, 3, 2], Mat::rows(&a, 3), Mat::rows(&a[..4], 2), &mut [0.0; 4], 2, false);
+    }
+}

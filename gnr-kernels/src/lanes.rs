@@ -1,0 +1,286 @@
+//! [`Lanes`]: a vector register of `f32`, so that one kernel body serves AVX-512, AVX2 and portable code.
+//!
+//! Bodies are `#[inline(always)]` functions generic over [`Lanes`]; the `lanes!` macro wraps each in functions that enable the
+//! instruction set and picks one by [`Level`](crate::simd::Level).
+#![allow(unsafe_code)]
+// SAFETY of every block in this file: the contract of [`Lanes`] gives the instruction set and valid pointers.
+
+/// A vector of [`Lanes::N`] floats.
+///
+/// # Safety
+/// Callers of every method run on a machine that has the instruction set of the implementing type; pointers are valid for [`Lanes::N`]
+/// floats (`2 N` for [`Lanes::load_pairs`]), without any alignment.
+pub(super) trait Lanes: Copy {
+    /// Floats in one vector.
+    const N: usize;
+    /// Rows of a register tile: [`Self::ROWS`] x [`Self::COLUMNS`] accumulators leave registers for operands.
+    const ROWS: usize;
+    /// Vectors in a row of a register tile.
+    const COLUMNS: usize;
+    unsafe fn load(p: *const f32) -> Self;
+    /// Asks for a cache line ahead of its use; `p` may point anywhere.
+    #[inline(always)]
+    fn prefetch(p: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch of any address has no effect but on caches; SSE is part of x86-64.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
+    unsafe fn store(self, p: *mut f32);
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    /// `self * b + c`.
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self;
+    /// Loads 2 N floats and separates those at even from those at odd positions.
+    unsafe fn load_pairs(p: *const f32) -> (Self, Self);
+    /// The inverse: stores `even` and `odd` interleaved.
+    unsafe fn store_pairs(even: Self, odd: Self, p: *mut f32);
+}
+
+/// Eight floats in plain Rust.
+#[derive(Clone, Copy)]
+pub(super) struct Portable([f32; 8]);
+
+impl Lanes for Portable {
+    const N: usize = 8;
+    const ROWS: usize = 4;
+    const COLUMNS: usize = 1;
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the trait's contract: valid for 8 floats.
+        Portable(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: the trait's contract: valid for 8 floats.
+        unsafe { p.cast::<[f32; 8]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        Portable([x; 8])
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Portable(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Portable(std::array::from_fn(|i| self.0[i] - other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        Portable(std::array::from_fn(|i| self.0[i] * other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+        Portable(std::array::from_fn(|i| self.0[i] * b.0[i] + c.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(p: *const f32) -> (Self, Self) {
+        // SAFETY: the trait's contract: valid for 16 floats.
+        let x = unsafe { p.cast::<[f32; 16]>().read_unaligned() };
+        (Portable(std::array::from_fn(|i| x[2 * i])), Portable(std::array::from_fn(|i| x[2 * i + 1])))
+    }
+    #[inline(always)]
+    unsafe fn store_pairs(even: Self, odd: Self, p: *mut f32) {
+        let x: [f32; 16] = std::array::from_fn(|i| if i % 2 == 0 { even.0[i / 2] } else { odd.0[i / 2] });
+        // SAFETY: the trait's contract: valid for 16 floats.
+        unsafe { p.cast::<[f32; 16]>().write_unaligned(x) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Lanes;
+    use std::arch::x86_64::*;
+
+    impl Lanes for __m256 {
+        const N: usize = 8;
+        const ROWS: usize = 4;
+        // Eight accumulators just hide the latency of two FMA units; with 4 x 3 the compiler runs out of 16 registers and spills.
+        const COLUMNS: usize = 2;
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { _mm256_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm256_storeu_ps(p, self) }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            unsafe { _mm256_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { _mm256_add_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { _mm256_sub_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { _mm256_mul_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+            unsafe { _mm256_fmadd_ps(self, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn load_pairs(p: *const f32) -> (Self, Self) {
+            unsafe {
+                let (a, b) = (_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8)));
+                let (lo, hi) = (_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b));
+                (_mm256_shuffle_ps::<0x88>(lo, hi), _mm256_shuffle_ps::<0xDD>(lo, hi))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_pairs(even: Self, odd: Self, p: *mut f32) {
+            unsafe {
+                let (lo, hi) = (_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd));
+                _mm256_storeu_ps(p, _mm256_permute2f128_ps::<0x20>(lo, hi));
+                _mm256_storeu_ps(p.add(8), _mm256_permute2f128_ps::<0x31>(lo, hi));
+            }
+        }
+    }
+
+    impl Lanes for __m512 {
+        const N: usize = 16;
+        const ROWS: usize = 8;
+        const COLUMNS: usize = 2;
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { _mm512_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm512_storeu_ps(p, self) }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { _mm512_add_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { _mm512_sub_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { _mm512_mul_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+            unsafe { _mm512_fmadd_ps(self, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn load_pairs(p: *const f32) -> (Self, Self) {
+            unsafe {
+                let (a, b) = (_mm512_loadu_ps(p), _mm512_loadu_ps(p.add(16)));
+                let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+                (_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_pairs(even: Self, odd: Self, p: *mut f32) {
+            unsafe {
+                let lo = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+                let hi = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+                _mm512_storeu_ps(p, _mm512_permutex2var_ps(even, lo, odd));
+                _mm512_storeu_ps(p.add(16), _mm512_permutex2var_ps(even, hi, odd));
+            }
+        }
+    }
+}
+
+/// Defines `fn $name(level, …)` from the generic body `$body::<V>(…)`: `wide` bodies get the widest vectors the level has, `eight` bodies
+/// always vectors of eight.
+macro_rules! lanes {
+    (wide $vis:vis fn $name:ident($($a:ident: $t:ty),* $(,)?) = $body:ident) => {
+        $crate::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx512f,avx2,fma", __m512);
+    };
+    (eight $vis:vis fn $name:ident($($a:ident: $t:ty),* $(,)?) = $body:ident) => {
+        $crate::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx2,fma", __m256);
+    };
+    (@define $vis:vis $name:ident, $body:ident, ($($a:ident: $t:ty),*), $features:literal, $best:ident) => {
+        /// # Safety
+        /// That of its body; `level` must not exceed what the machine has.
+        #[allow(clippy::too_many_arguments)]
+        $vis unsafe fn $name(level: $crate::simd::Level, $($a: $t),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                use $crate::simd::Level;
+                #[target_feature(enable = $features)]
+                #[allow(clippy::too_many_arguments)]
+                unsafe fn best($($a: $t),*) {
+                    // SAFETY: passed on to the caller.
+                    unsafe { $body::<std::arch::x86_64::$best>($($a),*) }
+                }
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                unsafe fn avx2($($a: $t),*) {
+                    // SAFETY: passed on to the caller.
+                    unsafe { $body::<std::arch::x86_64::__m256>($($a),*) }
+                }
+                match level {
+                    // SAFETY: passed on to the caller, who promises that the machine has this level.
+                    Level::Avx512 => return unsafe { best($($a),*) },
+                    // SAFETY: as above.
+                    Level::Avx2 => return unsafe { avx2($($a),*) },
+                    Level::Baseline => {}
+                }
+            }
+            let _ = level;
+            // SAFETY: passed on to the caller; plain Rust runs everywhere.
+            unsafe { $body::<$crate::lanes::Portable>($($a),*) }
+        }
+    };
+}
+pub(super) use lanes;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Level, detected};
+
+    /// Deinterleaves and reinterleaves 32 floats.
+    ///
+    /// # Safety
+    /// Both slices hold 32 floats.
+    #[inline(always)]
+    unsafe fn round_trip_body<V: Lanes>(x: &[f32], even_first: &mut [f32], again: &mut [f32]) {
+        // SAFETY: the caller's.
+        unsafe {
+            for i in (0..32).step_by(2 * V::N) {
+                let (even, odd) = V::load_pairs(x.as_ptr().add(i));
+                even.store(even_first.as_mut_ptr().add(i / 2));
+                odd.store(even_first.as_mut_ptr().add(16 + i / 2));
+                V::store_pairs(even, odd, again.as_mut_ptr().add(i));
+            }
+        }
+    }
+    lanes!(wide fn round_trip(x: &[f32], even_first: &mut [f32], again: &mut [f32]) = round_trip_body);
+
+    #[test]
+    fn pairs_separate_and_rejoin_in_order() {
+        let x: Vec<f32> = (0..32).map(|i| i as f32).collect();
+        for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+            let (mut parts, mut again) = ([0.0; 32], [0.0; 32]);
+            // SAFETY: the slices have 32 elements and the level is one this machine has.
+            unsafe { round_trip(level.min(detected()), &x, &mut parts, &mut again) };
+            assert_eq!(again[..], x[..], "{level:?}");
+            assert!((0..16).all(|i| parts[i] == x[2 * i] && parts[16 + i] == x[2 * i + 1]), "{level:?}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Plain-slice CPU kernels: `&[E]` in, `&mut [E]` out; no tensors, no tape, no shapes beyond what a kernel needs.
+//!
+//! Invariants every kernel keeps:
+//! - **Deterministic.** Results do not depend on the number of threads: work is cut by fixed sizes, partial sums are merged in a
+//!   fixed order. They may differ in the last bits between instruction sets ([`simd::Level`]).
+//! - **Both precisions.** Everything works for `f32` and `f64`; only convolutions and layers have extra `f32` paths.
+//! - **Lengths are checked.** Shapes are validated once (for convolutions by [`conv::Geometry::new`]); a kernel then asserts that
+//!   the slices it is given have the lengths that shape implies, because the SIMD code below relies on it.
+//! - `unsafe` lives only in [`simd`]-dispatched leaf loops, the micro-kernels of convolutions and layers and the call to the `gemm` crate.
+
+pub mod attention;
+pub mod awake;
+pub mod buffer;
+pub mod conv;
+pub mod dense;
+pub mod elem;
+pub mod elementwise;
+pub mod gather;
+pub mod gemm;
+mod lanes;
+pub mod layer_norm;
+pub mod made;
+mod made_rows;
+pub mod norm;
+pub mod norm_made;
+pub mod norm_replay;
+pub mod norm_silu;
+pub mod normal;
+pub mod permute;
+pub mod pool;
+mod product;
+pub mod reduce;
+pub mod scale;
+pub mod sigmoid;
+pub mod simd;
+pub mod softmax;
+mod transpose;
+pub mod unary;
+pub mod unary_made;
+pub mod work;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,254 @@
+//! What the passes of a batch normalisation write, made where it is read instead: each a few operations an element.
+
+use super::elem::Elem;
+use super::made::{MakeMaps, prefetch};
+use super::norm::{
+    Affine, Last, Maps, Mask, Stats, Sums, apply_map, apply_onto, combine, input_coefficients,
+};
+use super::norm_replay::{Tangent, tangent_map, tangent_onto};
+use crate::buffer::Buf;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What [`apply`](super::norm::apply) writes, made where it is read.
+pub struct Applied<E: Elem> {
+    /// Shape of x and of the result.
+    pub maps: Maps,
+    /// The input.
+    pub x: Arc<Buf<E>>,
+    /// The normalisation.
+    pub affine: Arc<Affine<E>>,
+    /// What is added before the activation.
+    pub residual: Option<Arc<dyn MakeMaps<E>>>,
+    /// The activation.
+    pub last: Last<E>,
+}
+
+impl<E: Elem> MakeMaps<E> for Applied<E> {
+    fn size(&self) -> usize {
+        self.maps.size()
+    }
+    fn pixels(&self) -> usize {
+        self.maps.hw
+    }
+    fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
+        let (k, m) = self.affine.at(i);
+        let x = &self.maps.map(&self.x, i)[range.clone()];
+        match &self.residual {
+            None => apply_map(out, x, k, m, None, self.last),
+            Some(residual) => {
+                residual.make(i, range, out);
+                apply_onto(out, x, k, m, self.last);
+            }
+        }
+    }
+    fn prefetch(&self, i: usize, range: Range<usize>) {
+        prefetch(&self.x, i * self.maps.hw, &range);
+        if let Some(residual) = &self.residual {
+            residual.prefetch(i, range);
+        }
+    }
+}
+
+/// What [`backward_input`](super::norm::backward_input) writes, made where it is read.
+pub struct InputAdjoint<E: Elem> {
+    maps: Maps,
+    a: Arc<Buf<E>>,
+    x: Arc<Buf<E>>,
+    coefficients: Vec<[E; 3]>,
+}
+
+impl<E: Elem> InputAdjoint<E> {
+    /// Of the masked adjoint `a` of y and its `sums`.
+    pub fn new(maps: Maps, [a, x]: [Arc<Buf<E>>; 2], stats: &Stats, gamma: &[E], sums: &Sums) -> Self {
+        maps.assert(&[Some(&a), Some(&x)]);
+        Self { maps, a, x, coefficients: input_coefficients(maps, stats, gamma, sums) }
+    }
+}
+
+impl<E: Elem> MakeMaps<E> for InputAdjoint<E> {
+    fn size(&self) -> usize {
+        self.maps.size()
+    }
+    fn pixels(&self) -> usize {
+        self.maps.hw
+    }
+    fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
+        let k = self.coefficients[i % self.maps.c];
+        let [a, x] = [&self.a, &self.x].map(|values| &self.maps.map(values, i)[range.clone()]);
+        combine(out, a, x, k, false);
+    }
+    fn prefetch(&self, i: usize, range: Range<usize>) {
+        for values in [&self.a, &self.x] {
+            prefetch(values, i * self.maps.hw, &range);
+        }
+    }
+}
+
+/// The clip that a tangent passes.
+#[derive(Clone, Debug)]
+pub enum TangentMask<E: Elem> {
+    /// None.
+    Nothing,
+    /// By bits.
+    Bits(Arc<Buf<u32>>),
+    /// Of the normalisation's own result, up to a bound.
+    Input(Arc<Affine<E>>, E),
+}
+
+/// What [`tangent_apply`](super::norm_replay::tangent_apply) writes, made where it is read.
+pub struct TangentApplied<E: Elem> {
+    maps: Maps,
+    x: Arc<Buf<E>>,
+    xt: Option<Arc<Buf<E>>>,
+    coefficients: Vec<[E; 3]>,
+    residual_t: Option<Arc<dyn MakeMaps<E>>>,
+    mask: TangentMask<E>,
+}
+
+impl<E: Elem> TangentApplied<E> {
+    /// Of `at`, whose x and ẋ are given to keep.
+    pub fn new(
+        maps: Maps,
+        at: Tangent<'_, E>,
+        (x, xt): (Arc<Buf<E>>, Option<Arc<Buf<E>>>),
+        beta_t: Option<&[E]>,
+        residual_t: Option<Arc<dyn MakeMaps<E>>>,
+        mask: TangentMask<E>,
+    ) -> Self {
+        maps.assert(&[Some(&x), xt.as_ref().map(|xt| &xt[..])]);
+        Self { maps, x, xt, coefficients: at.coefficients(beta_t), residual_t, mask }
+    }
+}
+
+impl<E: Elem> MakeMaps<E> for TangentApplied<E> {
+    fn size(&self) -> usize {
+        self.maps.size()
+    }
+    fn pixels(&self) -> usize {
+        self.maps.hw
+    }
+    fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
+        let Self { maps, x, xt, .. } = self;
+        let k = self.coefficients[i % maps.c];
+        let mask = match &self.mask {
+            TangentMask::Nothing => None,
+            TangentMask::Bits(bits) => Some(Mask::Bits(bits)),
+            TangentMask::Input(affine, top) => Some(Mask::Input { of: x, affine, top: *top }),
+        };
+        let mask = mask.map(|mask| mask.part(*maps, i, range.clone()));
+        let x = &maps.map(x, i)[range.clone()];
+        let xt = xt.as_ref().map(|xt| &maps.map(xt, i)[range.clone()]);
+        match &self.residual_t {
+            None => tangent_map(out, x, xt, k, None, mask),
+            Some(residual) => {
+                residual.make(i, range, out);
+                tangent_onto(out, x, xt, k, mask);
+            }
+        }
+    }
+    fn prefetch(&self, i: usize, range: Range<usize>) {
+        for values in [Some(&self.x), self.xt.as_ref()].into_iter().flatten() {
+            prefetch(values, i * self.maps.hw, &range);
+        }
+        if let Some(residual) = &self.residual_t {
+            residual.prefetch(i, range);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::made::{Kept, Values, all};
+    use crate::norm::{apply, backward_input, backward_sums, clip_bits};
+    use crate::norm_replay::{tangent_apply, tangent_stats};
+    use crate::testing::{noise, same_bits};
+
+    /// Whole maps, and pieces that begin and end anywhere: the same bits as `want`.
+    fn same(maps: Maps, made: &dyn MakeMaps<f32>, want: &[f32], what: &str) {
+        assert!(same_bits(&all(made), want), "{what}, {maps:?}");
+        for range in [0..maps.hw, 0..1, maps.hw / 3..maps.hw, maps.hw / 2..maps.hw - 1] {
+            for i in 0..maps.n * maps.c {
+                let mut piece = vec![f32::NAN; range.len()];
+                made.prefetch(i, range.clone());
+                made.make(i, range.clone(), &mut piece);
+                assert!(same_bits(&piece, &maps.map(want, i)[range.clone()]), "{what}, {maps:?}, {range:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_have_the_bits_of_the_whole() {
+        let buf = |len, seed| Arc::new(Buf::from(noise::<f32>(len, seed)));
+        for hw in [16, 37, 64, 100, 1000] {
+            let maps = Maps { n: 2, c: 3, hw };
+            let n = maps.size();
+            let (x, xt, r, a) = (buf(n, 1), buf(n, 2), buf(n, 3), buf(n, 4));
+            let (gamma, beta, gamma_t, beta_t) = (buf(3, 5), buf(3, 6), buf(3, 7), buf(3, 8));
+            let stats = Stats::of_batch(maps, &x, 1e-3);
+            let affine = Arc::new(Affine::new(&stats, &gamma, &beta));
+            let kept = || Arc::new(Kept { values: Arc::clone(&r), pixels: hw }) as Arc<dyn MakeMaps<f32>>;
+            for residual in [false, true] {
+                for last in [Last::Nothing, Last::Clip(f32::INFINITY), Last::Clip(0.5)] {
+                    let mut y = vec![0.0; n];
+                    apply(maps, &x, &affine, residual.then(|| (&*r).into()), last, &mut y);
+                    let (x_, affine_) = (Arc::clone(&x), Arc::clone(&affine));
+                    let residual_ = residual.then(kept);
+                    let made = Applied { maps, x: x_, affine: affine_, residual: residual_, last };
+                    same(maps, &made, &y, "output");
+                    // A residual whose maps are others, as after a reshape.
+                    let rows = Kept { values: Arc::clone(&r), pixels: n };
+                    let residual_ = residual.then_some(Values::Made(&rows));
+                    let mut again = vec![0.0; n];
+                    apply(maps, &x, &affine, residual_, last, &mut again);
+                    assert!(same_bits(&again, &y), "residual of other maps, {maps:?}");
+
+                    let bits =
+                        Arc::new(clip_bits(maps, &y, if let Last::Clip(top) = last { top } else { 0.0 }));
+                    let (mask, kept_mask) = match last {
+                        Last::Clip(_) if residual => {
+                            (Some(Mask::Bits(&bits)), TangentMask::Bits(Arc::clone(&bits)))
+                        }
+                        Last::Clip(top) => (
+                            Some(Mask::Input { of: &x[..], affine: &affine, top }),
+                            TangentMask::Input(Arc::clone(&affine), top),
+                        ),
+                        _ => (None, TangentMask::Nothing),
+                    };
+                    for moves in [false, true] {
+                        let along = moves.then_some(&xt[..]);
+                        let stats_t = tangent_stats(maps, &x, along, &stats);
+                        let at = Tangent {
+                            x: &x,
+                            xt: along,
+                            gamma: &gamma,
+                            gamma_t: Some(&gamma_t),
+                            stats: &stats,
+                            stats_t: &stats_t,
+                        };
+                        let mut yt = vec![0.0; n];
+                        tangent_apply(maps, at, Some(&beta_t), residual.then(|| (&*r).into()), mask, &mut yt);
+                        let values = (Arc::clone(&x), moves.then(|| Arc::clone(&xt)));
+                        let made = TangentApplied::new(
+                            maps,
+                            at,
+                            values,
+                            Some(&beta_t),
+                            residual.then(kept),
+                            kept_mask.clone(),
+                        );
+                        same(maps, &made, &yt, "tangent");
+                    }
+                }
+                let mut masked = a.to_vec();
+                let sums = backward_sums(maps, &mut masked, &x, &stats, None);
+                let mut gx = vec![0.0; n];
+                backward_input(maps, &masked, &x, &stats, &gamma, &sums, &mut gx, false);
+                let values = [Arc::new(Buf::from(masked)), Arc::clone(&x)];
+                let made = InputAdjoint::new(maps, values, &stats, &gamma, &sums);
+                same(maps, &made, &gx, "adjoint");
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Pooling over [N, C, H, W]: maximum (with the positions of the maxima), average, global average, and their adjoints.
+
+use super::elem::Elem;
+use super::norm::Maps;
+use super::reduce::sum_run;
+use super::simd::CHUNK;
+use rayon::prelude::*;
+use std::ops::Range;
+use thiserror::Error;
+
+/// Why a pooling window does not fit.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error(
+    "pooling: window {kernel}, stride {stride}, padding {padding} does not fit an input of {height}x{width} (the window must fit the padded input, the padding be at most half the window, the stride at least 1)"
+)]
+pub struct WindowError {
+    /// Side of the window.
+    pub kernel: usize,
+    /// Stride.
+    pub stride: usize,
+    /// Padding.
+    pub padding: usize,
+    /// Height of the input.
+    pub height: usize,
+    /// Width of the input.
+    pub width: usize,
+}
+
+/// A validated pooling over `maps` feature maps of the same size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    h: usize,
+    w: usize,
+    oh: usize,
+    ow: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+}
+
+impl Window {
+    /// Square windows of side `kernel` over maps of `height` x `width`.
+    ///
+    /// # Errors
+    /// [`WindowError`] when the window does not fit.
+    pub fn new(
+        height: usize,
+        width: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Result<Self, WindowError> {
+        let error = WindowError { kernel, stride, padding, height, width };
+        let (h, w) = (height + 2 * padding, width + 2 * padding);
+        if kernel == 0
+            || stride == 0
+            || 2 * padding > kernel
+            || kernel > h
+            || kernel > w
+            || height * width == 0
+        {
+            return Err(error);
+        }
+        let (oh, ow) = ((h - kernel) / stride + 1, (w - kernel) / stride + 1);
+        Ok(Window { h: height, w: width, oh, ow, kernel, stride, padding })
+    }
+
+    /// [OH, OW].
+    pub fn output(&self) -> [usize; 2] {
+        [self.oh, self.ow]
+    }
+
+    fn check(&self, input: usize, output: usize) {
+        let maps = input / (self.h * self.w);
+        assert!(input == maps * self.h * self.w && output == maps * self.oh * self.ow, "pooling of {self:?}");
+    }
+
+    /// Output maps that one parallel task handles.
+    fn batch(&self) -> usize {
+        (CHUNK / 4).div_ceil(self.h * self.w)
+    }
+
+    /// The part of the window at `out` that lies inside an axis of length `size`.
+    fn span(&self, out: usize, size: usize) -> Range<usize> {
+        let start = out * self.stride;
+        start.saturating_sub(self.padding)..(start + self.kernel).saturating_sub(self.padding).min(size)
+    }
+}
+
+/// `y = max over each window`; `argmax` holds the position of the maximum inside its map. The first of equal maxima (row by row) wins and
+/// a NaN counts as a maximum, as in PyTorch.
+pub fn max<E: Elem>(window: Window, x: &[E], y: &mut [E], argmax: &mut [u32]) {
+    window.check(x.len(), y.len());
+    assert_eq!(y.len(), argmax.len());
+    let Window { h, w, oh, ow, .. } = window;
+    let one = |((x, y), at): ((&[E], &mut [E]), &mut [u32])| {
+        for oy in 0..oh {
+            let rows = window.span(oy, h);
+            for ox in 0..ow {
+                let columns = window.span(ox, w);
+                let mut best = rows.start * w + columns.start;
+                for iy in rows.clone() {
+                    for i in iy * w + columns.start..iy * w + columns.end {
+                        if x[i] > x[best] || (x[i].is_nan() && !x[best].is_nan()) {
+                            best = i;
+                        }
+                    }
+                }
+                y[oy * ow + ox] = x[best];
+                at[oy * ow + ox] = best as u32;
+            }
+        }
+    };
+    x.par_chunks(h * w)
+        .zip(y.par_chunks_mut(oh * ow))
+        .zip(argmax.par_chunks_mut(oh * ow))
+        .with_min_len(window.batch())
+        .for_each(one);
+}
+
+/// The adjoint of [`max`]: each `gy` is added to where its maximum was found.
+pub fn max_backward<E: Elem>(window: Window, gy: &[E], argmax: &[u32], gx: &mut [E], accumulate: bool) {
+    window.check(gx.len(), gy.len());
+    assert_eq!(gy.len(), argmax.len());
+    let l = window.oh * window.ow;
+    let one = |((gx, gy), at): ((&mut [E], &[E]), &[u32])| {
+        if !accumulate {
+            gx.fill(E::zero());
+        }
+        gy.iter().zip(at).for_each(|(g, &i)| gx[i as usize] += *g);
+    };
+    gx.par_chunks_mut(window.h * window.w)
+        .zip(gy.par_chunks(l))
+        .zip(argmax.par_chunks(l))
+        .with_min_len(window.batch())
+        .for_each(one);
+}
+
+/// The tangent of [`max`] at a recorded point: `yt` is `xt` where the maxima were found.
+pub fn max_tangent<E: Elem>(window: Window, xt: &[E], argmax: &[u32], yt: &mut [E]) {
+    window.check(xt.len(), yt.len());
+    assert_eq!(yt.len(), argmax.len());
+    let l = window.oh * window.ow;
+    let one = |((xt, yt), at): ((&[E], &mut [E]), &[u32])| {
+        yt.iter_mut().zip(at).for_each(|(y, &i)| *y = xt[i as usize]);
+    };
+    xt.par_chunks(window.h * window.w)
+        .zip(yt.par_chunks_mut(l))
+        .zip(argmax.par_chunks(l))
+        .with_min_len(window.batch())
+        .for_each(one);
+}
+
+/// `y = mean over each window`, padding counted as zeros (PyTorch's default). Linear: its own tangent.
+pub fn average<E: Elem>(window: Window, x: &[E], y: &mut [E]) {
+    window.check(x.len(), y.len());
+    let Window { h, w, oh, ow, kernel, .. } = window;
+    let scale = E::of(1.0 / (kernel * kernel) as f64);
+    let one = |(x, y): (&[E], &mut [E])| {
+        for oy in 0..oh {
+            for ox in 0..ow {
+                let columns = window.span(ox, w);
+                let rows = window.span(oy, h);
+                let sum: E = rows.map(|iy| x[iy * w..][columns.clone()].iter().copied().sum::<E>()).sum();
+                y[oy * ow + ox] = scale * sum;
+            }
+        }
+    };
+    x.par_chunks(h * w).zip(y.par_chunks_mut(oh * ow)).with_min_len(window.batch()).for_each(one);
+}
+
+/// The adjoint of [`average`].
+pub fn average_backward<E: Elem>(window: Window, gy: &[E], gx: &mut [E], accumulate: bool) {
+    window.check(gx.len(), gy.len());
+    let Window { h, w, oh, ow, kernel, .. } = window;
+    let scale = E::of(1.0 / (kernel * kernel) as f64);
+    let one = |(gx, gy): (&mut [E], &[E])| {
+        if !accumulate {
+            gx.fill(E::zero());
+        }
+        for oy in 0..oh {
+            for ox in 0..ow {
+                let g = scale * gy[oy * ow + ox];
+                for iy in window.span(oy, h) {
+                    gx[iy * w..][window.span(ox, w)].iter_mut().for_each(|v| *v += g);
+                }
+            }
+        }
+    };
+    gx.par_chunks_mut(h * w).zip(gy.par_chunks(oh * ow)).with_min_len(window.batch()).for_each(one);
+}
+
+/// `y` [N, C] = the mean of each map of `x` [N, C, HW]. Linear: its own tangent.
+pub fn global_average<E: Elem>(maps: Maps, x: &[E], y: &mut [E]) {
+    maps.assert(&[Some(x)]);
+    assert_eq!(y.len(), maps.n * maps.c);
+    let mean = |(y, x): (&mut E, &[E])| *y = E::of(sum_run(x) / maps.hw as f64);
+    y.par_iter_mut().zip(x.par_chunks(maps.hw)).with_min_len(maps.batch()).for_each(mean);
+}
+
+/// The adjoint of [`global_average`].
+pub fn global_average_backward<E: Elem>(maps: Maps, gy: &[E], gx: &mut [E], accumulate: bool) {
+    maps.assert(&[Some(gx)]);
+    assert_eq!(gy.len(), maps.n * maps.c);
+    let scale = E::of(1.0 / maps.hw as f64);
+    gx.par_chunks_mut(maps.hw).zip(gy.par_iter()).with_min_len(maps.batch()).for_each(|(gx, g)| {
+        let g = scale * *g;
+        if accumulate { gx.iter_mut().for_each(|v| *v += g) } else { gx.fill(g) }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reduce::dot;
+    use crate::testing::noise;
+
+    /// (height, width, kernel, stride, padding)
+    const CASES: [(usize, usize, usize, usize, usize); 6] = [
+        (8, 8, 2, 2, 0),
+        (9, 7, 3, 2, 1),
+        (5, 6, 3, 1, 1),
+        (4, 4, 4, 4, 0),
+        (7, 7, 2, 3, 1),
+        (1, 1, 1, 1, 0),
+    ];
+
+    #[test]
+    fn maxima_are_found_and_adjoints_are_transposes() {
+        for (h, w, k, s, p) in CASES {
+            let window = Window::new(h, w, k, s, p).expect("fits");
+            let [oh, ow] = window.output();
+            let x = noise::<f64>(3 * h * w, 1);
+            let (mut y, mut at) = (vec![0.0; 3 * oh * ow], vec![0; 3 * oh * ow]);
+            max(window, &x, &mut y, &mut at);
+            let mut mean = y.clone();
+            average(window, &x, &mut mean);
+            for (i, (y, mean)) in y.iter().zip(&mean).enumerate() {
+                let (m, oy, ox) = (i / (oh * ow), i / ow % oh, i % ow);
+                let inside = (0..h * w).filter(|j| {
+                    let (iy, ix) = (j / w + p, j % w + p);
+                    (oy * s..oy * s + k).contains(&iy) && (ox * s..ox * s + k).contains(&ix)
+                });
+                let values: Vec<f64> = inside.map(|j| x[m * h * w + j]).collect();
+                assert_eq!(*y, values.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b)));
+                assert!((mean - values.iter().sum::<f64>() / (k * k) as f64).abs() < 1e-15);
+            }
+            let (xt, gy) = (noise::<f64>(x.len(), 2), noise::<f64>(y.len(), 3));
+            let (mut yt, mut gx) = (y.clone(), vec![1.0; x.len()]);
+            max_tangent(window, &xt, &at, &mut yt);
+            max_backward(window, &gy, &at, &mut gx, true);
+            let ones: f64 = xt.iter().sum();
+            assert!((dot(&yt, &gy) - (dot(&xt, &gx) - ones)).abs() < 1e-13);
+            average(window, &xt, &mut yt);
+            average_backward(window, &gy, &mut gx, false);
+            assert!((dot(&yt, &gy) - dot(&xt, &gx)).abs() < 1e-13);
+        }
+    }
+
+    #[test]
+    fn the_first_of_equal_maxima_wins_and_nan_is_a_maximum() {
+        let window = Window::new(2, 4, 2, 2, 0).expect("fits");
+        let x = [1.0_f32, 1.0, 0.0, 5.0, 1.0, 1.0, f32::NAN, 5.0];
+        let (mut y, mut at) = ([0.0; 2], [9; 2]);
+        max(window, &x, &mut y, &mut at);
+        assert_eq!(at, [0, 6]);
+        assert!(y[0] == 1.0 && y[1].is_nan());
+    }
+
+    #[test]
+    fn the_global_average_and_its_adjoint() {
+        let maps = Maps { n: 2, c: 3, hw: 35 };
+        let (x, gy) = (noise::<f64>(maps.size(), 1), noise::<f64>(6, 2));
+        let (mut y, mut gx) = (vec![0.0; 6], vec![0.0; maps.size()]);
+        global_average(maps, &x, &mut y);
+        global_average_backward(maps, &gy, &mut gx, false);
+        assert!((y[4] - x[4 * 35..5 * 35].iter().sum::<f64>() / 35.0).abs() < 1e-15);
+        assert!((dot(&y, &gy) - dot(&x, &gx)).abs() < 1e-14);
+    }
+
+    #[test]
+    fn windows_that_do_not_fit_are_refused() {
+        for (h, w, k, s, p) in [(2, 2, 3, 1, 0), (4, 4, 2, 0, 0), (4, 4, 2, 1, 2), (4, 4, 0, 1, 0)] {
+            assert!(Window::new(h, w, k, s, p).is_err());
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Maps times one factor each, and the inner products of maps that are the adjoint of the factors.
+
+use super::elem::Elem;
+use super::norm::centred_dot;
+use super::simd::{CHUNK, simd};
+use rayon::prelude::*;
+
+simd! {
+    fn scale_map<E: Elem>(y: &mut [E], x: &[E], s: E, accumulate: bool) {
+        if accumulate {
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y += s * x);
+        } else {
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = s * x);
+        }
+    }
+}
+
+/// Maps of `hw` elements that one parallel task handles.
+fn batch(hw: usize) -> usize {
+    (CHUNK / 4).div_ceil(hw)
+}
+
+/// Map i of `y` is (or grows by, when `accumulate`) map i of `x` times `s[i]`.
+pub fn scale<E: Elem>(hw: usize, x: &[E], s: &[E], y: &mut [E], accumulate: bool) {
+    assert!(hw > 0 && x.len() == s.len() * hw && y.len() == x.len(), "{} maps of {hw}", s.len());
+    let maps = y.par_chunks_mut(hw).zip(x.par_chunks(hw)).zip(s).with_min_len(batch(hw));
+    maps.for_each(|((y, x), &s)| scale_map(y, x, s, accumulate));
+}
+
+/// `out[i]` is (or grows by) the inner product of the maps i of `a` and `b`.
+pub fn inner<E: Elem>(hw: usize, a: &[E], b: &[E], out: &mut [E], accumulate: bool) {
+    assert!(hw > 0 && a.len() == out.len() * hw && b.len() == a.len(), "{} maps of {hw}", out.len());
+    let maps = out.par_iter_mut().zip(a.par_chunks(hw)).zip(b.par_chunks(hw)).with_min_len(batch(hw));
+    maps.for_each(|((out, a), b)| {
+        let sum = centred_dot(a, E::zero(), b, E::zero());
+        *out = E::of(if accumulate { out.wide() + sum } else { sum });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reduce::dot;
+    use crate::testing::{max_abs_diff, noise};
+
+    #[test]
+    fn scaling_is_bilinear_and_inner_its_adjoint() {
+        let (hw, maps) = (37, 5);
+        let (x, s, g) = (noise::<f64>(hw * maps, 1), noise::<f64>(maps, 2), noise::<f64>(hw * maps, 3));
+        let (mut y, mut gx, mut gs) = (vec![1.0; x.len()], x.clone(), vec![0.5; maps]);
+        scale(hw, &x, &s, &mut y, false);
+        let want: Vec<f64> = x.iter().enumerate().map(|(i, x)| x * s[i / hw]).collect();
+        assert!(max_abs_diff(&y, &want) < 1e-15);
+        scale(hw, &g, &s, &mut gx, false);
+        inner(hw, &g, &x, &mut gs, true);
+        gs.iter_mut().for_each(|g| *g -= 0.5);
+        assert!((dot(&y, &g) - dot(&x, &gx)).abs() < 1e-13 && (dot(&y, &g) - dot(&s, &gs)).abs() < 1e-13);
+        scale(hw, &x, &s, &mut y, true);
+        assert!(max_abs_diff(&y, &want.iter().map(|y| 2.0 * y).collect::<Vec<_>>()) < 1e-15);
+    }
+}

@@ -1,0 +1,129 @@
+//! Run-time choice of instruction set.
+//!
+//! Leaf loops are written once as plain Rust and compiled three times, for the build's baseline, AVX2+FMA and AVX-512, by the `simd!`
+//! macro. AVX-512 has twice the registers: the constants of an exponential stay in them.
+//! `#[target_feature]` is not inherited by closures that stay calls, so the dispatch sits at the leaf, below rayon, and reductions
+//! keep explicit arrays of [`LANES`] partial sums: their result does not depend on how the compiler vectorises.
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Partial sums of a vectorised reduction.
+pub const LANES: usize = 16;
+
+/// Elements that one parallel task of a memory-bound kernel handles. Fixed, so that partial sums are the same on any machine.
+pub const CHUNK: usize = 1 << 15;
+
+/// An instruction set the kernels have code for, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Whatever the crate was compiled for (SSE2 on x86-64).
+    Baseline = 1,
+    /// AVX2 and FMA.
+    Avx2 = 2,
+    /// AVX-512 F, in addition to AVX2 and FMA.
+    Avx512 = 3,
+}
+
+/// The level in use; 0 until first asked for.
+static LEVEL: AtomicU8 = AtomicU8::new(0);
+
+/// What this machine can run.
+pub fn detected() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+        return if std::is_x86_feature_detected!("avx512f") { Level::Avx512 } else { Level::Avx2 };
+    }
+    Level::Baseline
+}
+
+/// The instruction set in use: the machine's best, or what [`limit`] allows.
+#[inline]
+pub fn level() -> Level {
+    match LEVEL.load(Ordering::Relaxed) {
+        1 => Level::Baseline,
+        2 => Level::Avx2,
+        3 => Level::Avx512,
+        _ => limit(Level::Avx512),
+    }
+}
+
+/// Restricts the whole process to at most `highest` and returns the level now in use. For tests and for reproducing another
+/// machine's bits; results differ between levels by rounding only.
+pub fn limit(highest: Level) -> Level {
+    let level = highest.min(detected());
+    LEVEL.store(level as u8, Ordering::Relaxed);
+    level
+}
+
+/// Asks the second-level cache for `count` elements from `p`, which may point anywhere.
+#[inline(always)]
+pub(super) fn prefetch<E>(p: *const E, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for byte in (0..count * size_of::<E>()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch of any address has no effect but on caches; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast::<i8>().wrapping_add(byte)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (p, count);
+}
+
+/// `a b + c`: rounded once where the instruction set has it (`FUSED`), else twice. Without it, the function that rounds once is a call
+/// into the C library.
+#[inline(always)]
+pub fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Whether the crate was compiled for machines with fused multiply-add.
+pub(crate) const FUSED_BASELINE: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+
+/// Defines functions that run the copy of their body for the widest instruction set that the machine has. The body knows as `FUSED` whether
+/// that has fused multiply-add.
+macro_rules! simd {
+    ($($(#[$m:meta])* $vis:vis fn $name:ident<$($g:ident: $b:path),*>($($a:ident: $t:ty),* $(,)?) $(-> $r:ty)? $body:block)*) => { $(
+        $(#[$m])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name<$($g: $b),*>($($a: $t),*) $(-> $r)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn body<$($g: $b,)* const FUSED: bool>($($a: $t),*) $(-> $r)? $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn fast<$($g: $b),*>($($a: $t),*) $(-> $r)? {
+                    body::<$($g,)* true>($($a),*)
+                }
+                #[target_feature(enable = "avx512f,avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn fastest<$($g: $b),*>($($a: $t),*) $(-> $r)? {
+                    body::<$($g,)* true>($($a),*)
+                }
+                match $crate::simd::level() {
+                    // SAFETY: `level()` never exceeds what run-time detection found, so AVX-512 F, AVX2 and FMA are available.
+                    #[allow(unsafe_code)]
+                    $crate::simd::Level::Avx512 => return unsafe { fastest::<$($g),*>($($a),*) },
+                    // SAFETY: as above, AVX2 and FMA.
+                    #[allow(unsafe_code)]
+                    $crate::simd::Level::Avx2 => return unsafe { fast::<$($g),*>($($a),*) },
+                    $crate::simd::Level::Baseline => {}
+                }
+            }
+            body::<$($g,)* { $crate::simd::FUSED_BASELINE }>($($a),*)
+        }
+    )* };
+}
+pub(crate) use simd;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_never_exceeds_the_machine() {
+        assert!(Level::Baseline < Level::Avx2 && Level::Avx2 < Level::Avx512);
+        assert!(level() <= detected());
+    }
+}

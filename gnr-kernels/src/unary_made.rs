@@ -1,0 +1,136 @@
+//! What the passes of an element-wise function write, made where it is read instead, row by row.
+
+use super::elem::Elem;
+use super::made::{MakeMaps, prefetch};
+use super::unary::{Unary, unary, unary_first, unary_with_first};
+use crate::buffer::Buf;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// `f(x)`.
+pub struct Value<E: Elem> {
+    /// The function.
+    pub f: Unary,
+    /// Its argument.
+    pub x: Arc<Buf<E>>,
+    /// Elements of a row.
+    pub row: usize,
+}
+
+impl<E: Elem> MakeMaps<E> for Value<E> {
+    fn size(&self) -> usize {
+        self.x.len()
+    }
+    fn pixels(&self) -> usize {
+        self.row
+    }
+    fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
+        unary(self.f, out, &self.x[i * self.row..][..self.row][range]);
+    }
+    fn function(&self) -> Option<(Unary, &[E])> {
+        Some((self.f, &self.x))
+    }
+    fn prefetch(&self, i: usize, range: Range<usize>) {
+        prefetch(&self.x, i * self.row, &range);
+    }
+}
+
+/// `g f'(x)`, the adjoint of x or the tangent of `f(x)`.
+pub struct First<E: Elem> {
+    /// The function.
+    pub f: Unary,
+    /// The adjoint of `f(x)`, or the tangent of x.
+    pub g: Arc<Buf<E>>,
+    /// The argument.
+    pub x: Arc<Buf<E>>,
+    /// `f(x)`, or anything of its size where the derivative needs x alone.
+    pub y: Arc<Buf<E>>,
+    /// Elements of a row.
+    pub row: usize,
+}
+
+impl<E: Elem> MakeMaps<E> for First<E> {
+    fn size(&self) -> usize {
+        self.x.len()
+    }
+    fn pixels(&self) -> usize {
+        self.row
+    }
+    fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
+        let [g, x, y] =
+            [&self.g, &self.x, &self.y].map(|values| &values[i * self.row..][..self.row][range.clone()]);
+        unary_first(self.f, out, g, x, y, false);
+    }
+    fn make_with(
+        &self,
+        other: &dyn MakeMaps<E>,
+        i: usize,
+        range: Range<usize>,
+        out: &mut [E],
+        other_out: &mut [E],
+    ) -> bool {
+        let same = other.function().is_some_and(|(f, x)| f == self.f && std::ptr::eq(x, &self.x[..]));
+        if !same || other.pixels() != self.row {
+            return false;
+        }
+        let [g, x] = [&self.g, &self.x].map(|values| &values[i * self.row..][..self.row][range.clone()]);
+        unary_with_first(self.f, other_out, out, g, x)
+    }
+    fn prefetch(&self, i: usize, range: Range<usize>) {
+        for values in [&self.g, &self.x] {
+            prefetch(values, i * self.row, &range);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::made::all;
+    use crate::testing::{noise, same_bits};
+
+    /// Values and tangents of one argument, made by one evaluation where there is one; of another argument, never.
+    fn together(f: Unary, [x, g]: [&Arc<Buf<f32>>; 2], row: usize, want: [&[f32]; 2]) {
+        let (x_, other) = (|| Arc::clone(x), Arc::new(Buf::copy_of(x)));
+        let first = First { f, g: Arc::clone(g), x: x_(), y: x_(), row };
+        let range = row / 3..row;
+        let mut out = [(); 2].map(|()| vec![f32::NAN; range.len()]);
+        let [value, tangent] = &mut out;
+        let mut make = |of| first.make_with(&Value { f, x: of, row }, 3, range.clone(), tangent, value);
+        assert!(!make(other));
+        assert_eq!(make(x_()), f == Unary::Gelu);
+        assert!(!Value { f, x: x_(), row }.make_with(&first, 3, 0..0, &mut [], &mut []));
+        for (found, want) in out.iter().zip(want) {
+            match f {
+                Unary::Gelu => assert!(same_bits(found, &want[3 * row..][range.clone()]), "{row}"),
+                _ => assert!(found.iter().all(|value| value.is_nan()), "{f:?} {row}"),
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_have_the_bits_of_the_whole() {
+        for row in [1, 16, 37, 768] {
+            let (n, buf) = (5 * row, |seed| Arc::new(Buf::from(noise::<f32>(5 * row, seed))));
+            let (x, g) = (buf(1), buf(2));
+            for f in [Unary::Gelu, Unary::Tanh, Unary::Relu] {
+                let mut y = vec![0.0; n];
+                unary(f, &mut y, &x);
+                let same = |made: &dyn MakeMaps<f32>, want: &[f32]| {
+                    assert!(same_bits(&all(made), want), "{f:?} {row}");
+                    let range = row / 3..row;
+                    let mut piece = vec![f32::NAN; range.len()];
+                    made.prefetch(3, range.clone());
+                    made.make(3, range.clone(), &mut piece);
+                    assert!(same_bits(&piece, &want[3 * row..][range]), "{f:?} {row}");
+                };
+                same(&Value { f, x: Arc::clone(&x), row }, &y);
+                let mut tangent = vec![0.0; n];
+                unary_first(f, &mut tangent, &g, &x, &y, false);
+                together(f, [&x, &g], row, [&y, &tangent]);
+                let (g, x, y) = (Arc::clone(&g), Arc::clone(&x), Arc::new(Buf::from(y)));
+                same(&First { f, g, x, y, row }, &tangent);
+            }
+        }
+    }
+}
