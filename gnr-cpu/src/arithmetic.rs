@@ -10,7 +10,7 @@ use gnr_kernels::{
     elem::Elem,
     elementwise,
     unary::{self, Unary as Function},
-    unary_made::{First, Value},
+    unary_producers::{FunctionDerivative, FunctionValue},
 };
 
 use super::{
@@ -186,7 +186,8 @@ impl<E: Elem> Cpu<E> {
         let row = row(x);
         // Where the derivatives need x alone, a pass over x makes y again, and a layer that reads it makes it row by row.
         let recompute = f.reads_input_only().then(|| Arc::clone(x.data()));
-        let recompute = recompute.and_then(|x| Recompute::streamed(row, None, |_| Value { f, x, row }));
+        let recompute =
+            recompute.and_then(|x| Recompute::streamed(row, None, |_| FunctionValue { f, x, row }));
         let y = match recompute {
             Some(recompute) => Tensor::lazy(recompute, &x.shape),
             None => {
@@ -214,7 +215,9 @@ impl<E: Elem> Cpu<E> {
                 let g = Arc::new(g);
                 let (g_, x, y_) = (Arc::clone(&g), Arc::clone(x_.data()), Arc::clone(&y));
                 let id = saved.map(|saved| &saved.id);
-                let recompute = move || Recompute::streamed(row, None, |_| First { f, g: g_, x, y: y_, row });
+                let recompute = move || {
+                    Recompute::streamed(row, None, |_| FunctionDerivative { f, g: g_, x, y: y_, row })
+                };
                 to_x.write_recomputable(id, recompute, |out, accumulate| {
                     unary::unary_first(f, out, &g, x_.data(), &y, accumulate);
                 });
@@ -233,7 +236,7 @@ impl<E: Elem> Cpu<E> {
         let row = row(x.primal);
         let tangent = x.tangent.and_then(|t| {
             let (g, x, y) = (Arc::clone(t.data()), Arc::clone(x.primal.data()), Arc::clone(&y));
-            Recompute::streamed(row, None, |_| First { f, g, x, y, row })
+            Recompute::streamed(row, None, |_| FunctionDerivative { f, g, x, y, row })
         });
         // y = f(x): x̄ += f′(x) b + f″(x) ẋ a.
         let (x, id) = (x.cloned(), replayed.id());

@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use gnr_core::Map;
-use gnr_kernels::{awake, buffer::Buf, elem::Elem, elementwise, reduce};
+use gnr_kernels::{buffer::Buf, elem::Elem, elementwise, reduce, workers};
 use gnr_nn::{Autodiff, Error, Records, Result};
 
 use super::{
@@ -17,14 +17,14 @@ use super::{
 
 impl<E: Elem> Cpu<E> {
     fn replaying(&self, record: &Record<E>, terms: Terms) -> Self {
-        awake::keep();
+        workers::keep_awake();
         Self { session: Session::Replay { tape: Tape::default(), records: record.0.replay(), terms } }
     }
 }
 
 /// Runs the tape and takes the adjoints of the leaves.
 fn gradients<E: Elem>(tape: &Tape, leaves: Vec<Tensor<E>>) -> Vec<Tensor<E>> {
-    awake::keep();
+    workers::keep_awake();
     // Only their places and shapes: the elements may be released by the step that reads them last.
     let places: Vec<_> = leaves.into_iter().map(|leaf| (leaf.node, leaf.shape)).collect();
     tape.run_backward();
@@ -40,7 +40,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
     type Record = Record<E>;
 
     fn gradient_session(&self, record: bool) -> Self {
-        awake::keep();
+        workers::keep_awake();
         let session = Session::Gradient {
             tape: Tape::default(),
             records: record.then(Records::default),
@@ -150,7 +150,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
     }
 
     fn scale(&self, y: &mut Tensor<E>, a: f64) -> Result<()> {
-        awake::keep();
+        workers::keep_awake();
         // 0·∞ would be NaN.
         if a == 0.0 {
             *y = Tensor::new(Buf::zeroed(y.len()), &y.shape);
@@ -160,7 +160,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
         Ok(())
     }
     fn axpy(&self, y: &mut Tensor<E>, a: f64, x: &Tensor<E>) -> Result<()> {
-        awake::keep();
+        workers::keep_awake();
         same_shape("axpy", y, x)?;
         match y.own_values() {
             Some(values) => elementwise::axpy(values, a, x.data()),
@@ -174,7 +174,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
         Ok(())
     }
     fn aypx(&self, y: &mut Tensor<E>, a: f64, x: &Tensor<E>) -> Result<()> {
-        awake::keep();
+        workers::keep_awake();
         same_shape("aypx", y, x)?;
         match y.own_values() {
             Some(values) => elementwise::axpy_onto(x.data(), a, values),
@@ -188,7 +188,7 @@ impl<E: Elem> Autodiff for Cpu<E> {
         Ok(())
     }
     fn dot(&self, x: &Tensor<E>, y: &Tensor<E>) -> Result<f64> {
-        awake::keep();
+        workers::keep_awake();
         same_shape("dot", x, y)?;
         Ok(reduce::dot(x.data(), y.data()))
     }

@@ -8,7 +8,7 @@ use gnr_kernels::{
     buffer::Buf,
     conv::{Geometry, MapPair, Pair, backward_input, backward_weight, forward, streams},
     elem::Elem,
-    made::Values,
+    operand::Operand,
 };
 
 use super::{
@@ -105,8 +105,8 @@ impl<E: Elem> Cpu<E> {
         replayed.finish(tangent, move |second, first| {
             // b with the other operand, a with its tangent.
             let terms = |(primal, tangent): &(Value<E>, Option<Value<E>>)| {
-                let b = second.as_ref().map(|b| (Values::from(b), primal.clone()));
-                let a = first.map(|a| Values::Whole(a)).zip(tangent.clone());
+                let b = second.as_ref().map(|b| (Operand::from(b), primal.clone()));
+                let a = first.map(|a| Operand::Whole(a)).zip(tangent.clone());
                 b.into_iter().chain(a).collect::<Vec<_>>()
             };
             let values: Vec<_> = terms(&w).into_iter().map(|(g, w)| (g, w.get())).collect();

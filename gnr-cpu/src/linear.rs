@@ -10,7 +10,7 @@ use gnr_kernels::{
     elem::Elem,
     elementwise,
     gemm::{Mat, Onto, batched},
-    made::Values,
+    operand::Operand,
     reduce,
 };
 
@@ -231,7 +231,7 @@ impl<E: Elem> Cpu<E> {
             let first = first.map(|a| a.resolve(streams));
             // b with the operands, a with their tangents.
             let terms = |with: [Option<Value<E>>; 2]| {
-                let of_y = [second.as_ref().map(Values::from), first.as_ref().map(Resolved::operand)];
+                let of_y = [second.as_ref().map(Operand::from), first.as_ref().map(Resolved::operand)];
                 of_y.into_iter().zip(with).filter_map(|(g, with)| g.zip(with)).collect::<Vec<_>>()
             };
             let values: Vec<_> = terms(w).into_iter().map(|(g, w)| (g, w.get())).collect();

@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, fmt, rc::Rc, sync::Arc};
 
-use gnr_kernels::{buffer::Buf, elem::Elem, made::Values};
+use gnr_kernels::{buffer::Buf, elem::Elem, operand::Operand};
 use gnr_nn::{Error, Result};
 
 use super::{
@@ -68,14 +68,14 @@ impl<E: Elem> Tensor<E> {
         }
     }
     /// The elements as an operand: in memory, unless they were not computed yet and the kernel streams (`streams`).
-    pub(super) fn operand(&self, streams: bool) -> Values<'_, E> {
+    pub(super) fn operand(&self, streams: bool) -> Operand<'_, E> {
         match &self.value {
             Value::Recompute(recompute) | Value::Elsewhere(_, recompute)
                 if streams && self.computed.get().is_none() =>
             {
-                recompute.producer().map_or_else(|| Values::Whole(self.data()), Values::Made)
+                recompute.producer().map_or_else(|| Operand::Whole(self.data()), Operand::Streamed)
             }
-            _ => Values::Whole(self.data()),
+            _ => Operand::Whole(self.data()),
         }
     }
     /// Number of elements.

@@ -13,7 +13,7 @@ use std::{
 use gnr_kernels::{
     buffer::Buf,
     elem::Elem,
-    made::{self, MakeMaps, Values},
+    operand::{Operand, Producer, materialise},
 };
 
 /// The values of a tensor or of an adjoint.
@@ -57,15 +57,15 @@ impl<E: Elem> Value<E> {
 /// An operand that one step of a pass owns while its kernels read it.
 pub(super) enum Resolved<E: Elem> {
     Memory(Arc<Buf<E>>),
-    Streamed(Arc<dyn MakeMaps<E>>),
+    Streamed(Arc<dyn Producer<E>>),
 }
 
 impl<E: Elem> Resolved<E> {
     /// What a kernel takes.
-    pub(super) fn operand(&self) -> Values<'_, E> {
+    pub(super) fn operand(&self) -> Operand<'_, E> {
         match self {
-            Self::Memory(data) => Values::Whole(data),
-            Self::Streamed(producer) => Values::Made(&**producer),
+            Self::Memory(data) => Operand::Whole(data),
+            Self::Streamed(producer) => Operand::Streamed(&**producer),
         }
     }
 }
@@ -95,7 +95,7 @@ enum How<E: Elem> {
     /// All at once.
     Whole(Rc<dyn Fn() -> Buf<E>>),
     /// Piece by piece, each where it is read.
-    Streamed(Arc<dyn MakeMaps<E>>),
+    Streamed(Arc<dyn Producer<E>>),
 }
 
 impl<E: Elem> Clone for How<E> {
@@ -117,10 +117,10 @@ impl<E: Elem> Recompute<E> {
     }
     /// Maps of `pixels` elements, piece by piece: one pass over what is held and over the values of `before`, if there are some. `None` when
     /// these are too many passes, or when `before` cannot be produced in pieces of such maps.
-    pub(super) fn streamed<M: MakeMaps<E> + 'static>(
+    pub(super) fn streamed<M: Producer<E> + 'static>(
         pixels: usize,
         before: Option<Self>,
-        producer: impl FnOnce(Option<Arc<dyn MakeMaps<E>>>) -> M,
+        producer: impl FnOnce(Option<Arc<dyn Producer<E>>>) -> M,
     ) -> Option<Self> {
         let passes = before.as_ref().map_or(0, |before| before.passes) + 1;
         if passes > Self::MOST_PASSES {
@@ -145,7 +145,7 @@ impl<E: Elem> Recompute<E> {
     pub(super) fn run(&self) -> Buf<E> {
         match &self.how {
             How::Whole(run) => run(),
-            How::Streamed(producer) => made::all(&**producer),
+            How::Streamed(producer) => materialise(&**producer),
         }
     }
     /// Whether one pass produces them piece by piece, so that producing them wherever they are read costs next to nothing.
@@ -153,7 +153,7 @@ impl<E: Elem> Recompute<E> {
         self.passes == 1 && self.producer().is_some()
     }
     /// What produces them piece by piece, if they can be.
-    pub(super) fn producer(&self) -> Option<&dyn MakeMaps<E>> {
+    pub(super) fn producer(&self) -> Option<&dyn Producer<E>> {
         match &self.how {
             How::Streamed(producer) => Some(&**producer),
             How::Whole(_) => None,

@@ -7,9 +7,9 @@
 
 use super::elem::Elem;
 use super::gemm::{Mat, Onto, single};
-pub use super::made::Pair;
-use super::made::{Slices, Values, in_single, slices};
-use super::made_rows::{block, make_rows, make_rows_in_parallel, standing};
+pub use super::operand::Pair;
+use super::operand::{Operand, Slices, in_single, slices};
+use super::operand_rows::{block, produce_rows, produce_rows_in_parallel, rows_in_memory};
 use super::product::{Aligned, COLUMNS, Left, Right, product};
 use super::simd::{self, Level};
 use super::transpose::{transpose, transpose_add};
@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use std::ops::RangeInclusive;
 
 /// Adjoint of y and x: the operands of a weight gradient.
-pub type RowPair<'a, E> = (Values<'a, E>, Values<'a, E>);
+pub type RowPair<'a, E> = (Operand<'a, E>, Operand<'a, E>);
 
 /// Columns that a panel has: two vectors.
 const WIDTH: usize = 2 * COLUMNS;
@@ -45,7 +45,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Whether the products take rows of `f32` (`single`) that are made where they are read.
+    /// Whether the products take rows of `f32` (`single`) that are produced where they are read.
     pub fn streams(self, single: bool) -> bool {
         single && simd::level() >= Level::Avx512 && self.turned() && in_place(self.inputs)
     }
@@ -64,7 +64,7 @@ impl Layer {
         let lengths = pairs.iter().map(|(x, w)| [x.len(), w.len()]);
         self.check(lengths, [rows * inputs, outputs * inputs], y.len(), rows * outputs);
         let fast = fast::<E>(self.turned());
-        let values: Vec<_> = pairs.iter().map(|(x, _)| x.settled(fast.is_some(), inputs)).collect();
+        let values: Vec<_> = pairs.iter().map(|(x, _)| x.resolve(fast.is_some(), inputs)).collect();
         match (fast, in_single(&values, pairs), E::as_f32_mut(y), single_onto(onto)) {
             (Some(level), Some(pairs), Some(y), Some(onto)) => {
                 let turned: Vec<Aligned> =
@@ -88,7 +88,7 @@ impl Layer {
         let lengths = pairs.iter().map(|(g, w)| [g.len(), w.len()]);
         self.check(lengths, [rows * outputs, outputs * inputs], out.len(), rows * inputs);
         let fast = fast::<E>(in_place(inputs));
-        let values: Vec<_> = pairs.iter().map(|(g, _)| g.settled(fast.is_some(), outputs)).collect();
+        let values: Vec<_> = pairs.iter().map(|(g, _)| g.resolve(fast.is_some(), outputs)).collect();
         match (fast, in_single(&values, pairs), E::as_f32_mut(out)) {
             (Some(level), Some(pairs), Some(out)) => {
                 let copy = |w| (rows >= TURNED_FROM).then(|| panels(w, outputs, inputs));
@@ -117,7 +117,7 @@ impl Layer {
         let fast = fast::<E>(in_place(inputs));
         let streams = fast.is_some();
         let values: Vec<_> =
-            pairs.iter().map(|(g, x)| (g.settled(streams, outputs), x.settled(streams, inputs))).collect();
+            pairs.iter().map(|(g, x)| (g.resolve(streams, outputs), x.resolve(streams, inputs))).collect();
         let single_pairs: Option<Vec<RowPair<'_, f32>>> =
             values.iter().map(|(g, x)| Some((g.values().as_f32()?, x.values().as_f32()?))).collect();
         match (fast, single_pairs, E::as_f32_mut(out)) {
@@ -243,7 +243,7 @@ fn turn(level: Level, w: &[f32], inputs: usize, outputs: usize) -> Aligned {
 fn times_columns(
     level: Level,
     [m, k, n]: [usize; 3],
-    pairs: &[(Values<'_, f32>, Columns<'_>)],
+    pairs: &[(Operand<'_, f32>, Columns<'_>)],
     y: &mut [f32],
     onto: Onto<'_, f32>,
 ) {
@@ -259,8 +259,9 @@ fn times_columns(
             y.fill(0.0);
         }
         let here = i * block..i * block + rows;
-        let left =
-            standing(&operands, here.clone(), k, memory, |made, out| make_rows(made, here.start, k, out));
+        let left = rows_in_memory(&operands, here.clone(), k, memory, |producers, out| {
+            produce_rows(producers, here.start, k, out)
+        });
         for j in (0..n).step_by(WIDTH) {
             let mut more = !matches!(onto, Onto::Nothing);
             if let Onto::Row(row) = onto {
@@ -285,7 +286,7 @@ fn times_columns(
 }
 
 /// `out [m, n] (+)= Σ_i a_iᵀ b_i` with a_i [k, m], b_i [k, n], n a multiple of [`COLUMNS`]; in parallel over bands of rows. What is not in
-/// memory is made for so many terms at a time that it stays in the caches.
+/// memory is produced for so many terms at a time that it stays in the caches.
 fn transposed_times(
     level: Level,
     [m, k, n]: [usize; 3],
@@ -300,19 +301,20 @@ fn transposed_times(
     if k == 0 && !accumulate {
         return out.fill(0.0);
     }
-    // Pieces of one size, the same for operands in memory and those that are made.
+    // Pieces of one size, the same for operands in memory and those that are produced.
     let depth = k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1);
     let (left, right): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
-    let whole = left.iter().chain(&right).all(|operand| matches!(operand, Values::Whole(_)));
+    let whole = left.iter().chain(&right).all(|operand| matches!(operand, Operand::Whole(_)));
     let terms = if whole { k.max(1) } else { 2 * depth };
     let mut memory = [Vec::new(), Vec::new()];
     for first in (0..k).step_by(terms) {
         let here = first..(first + terms).min(k);
         let [of_left, of_right] = &mut memory;
-        let a =
-            standing(&left, here.clone(), m, of_left, |made, out| make_rows_in_parallel(made, first, m, out));
-        let b = standing(&right, here.clone(), n, of_right, |made, out| {
-            make_rows_in_parallel(made, first, n, out)
+        let a = rows_in_memory(&left, here.clone(), m, of_left, |producers, out| {
+            produce_rows_in_parallel(producers, first, m, out)
+        });
+        let b = rows_in_memory(&right, here.clone(), n, of_right, |producers, out| {
+            produce_rows_in_parallel(producers, first, n, out)
         });
         let pairs: Vec<Slices<'_, f32>> = a.into_iter().zip(b).collect();
         add_transposed(level, [m, here.len(), n], depth, &pairs, out, accumulate || first > 0);
@@ -358,10 +360,10 @@ fn add_transposed(
 mod tests {
     use super::*;
     use crate::buffer::Buf;
-    use crate::made::{Kept, all};
+    use crate::operand::{InMemory, materialise};
     use crate::testing::{max_abs_diff, noise, on_threads, same_bits};
     use crate::unary::Unary;
-    use crate::unary_made::{First, Value};
+    use crate::unary_producers::{FunctionDerivative, FunctionValue};
     use std::sync::Arc;
 
     const LAYERS: [Layer; 7] = [
@@ -398,10 +400,12 @@ mod tests {
                 if inputs % parts > 0 || outputs % parts > 0 || inputs == 0 {
                     continue;
                 }
-                let made =
-                    |values: &Arc<Buf<f32>>, row| Kept { values: Arc::clone(values), pixels: row / parts };
-                let (x_made, g_made) = (made(&xs, inputs), made(&gs, outputs));
-                let run = |x_: Values<'_, f32>, g_: Values<'_, f32>| {
+                let producer = |values: &Arc<Buf<f32>>, row| InMemory {
+                    values: Arc::clone(values),
+                    pixels: row / parts,
+                };
+                let (x_producer, g_producer) = (producer(&xs, inputs), producer(&gs, outputs));
+                let run = |x_: Operand<'_, f32>, g_: Operand<'_, f32>| {
                     let [mut y, mut gx, mut gw] = [&g[0], &x[0], &w[0]].map(|like| vec![0.0; like.len()]);
                     layer.forward(&[(x_, &w[0]), ((&x[1]).into(), &w[1])], &mut y, Onto::Nothing);
                     layer.to_input(&[((&g[1]).into(), &w[1]), (g_, &w[0])], &mut gx, false);
@@ -409,7 +413,7 @@ mod tests {
                     [y, gx, gw]
                 };
                 let want = run((&x[0]).into(), (&g[0]).into());
-                let got = run(Values::Made(&x_made), Values::Made(&g_made));
+                let got = run(Operand::Streamed(&x_producer), Operand::Streamed(&g_producer));
                 assert!(want.iter().zip(&got).all(|(a, b)| same_bits(a, b)), "{layer:?} {rows}");
             }
         }
@@ -422,10 +426,10 @@ mod tests {
             let [x, w, g] = operands::<f32>(layer);
             let [x, xt] = x.map(|values| Arc::new(Buf::from(values)));
             let (f, row) = (Unary::Gelu, inputs);
-            let value = Value { f, x: Arc::clone(&x), row };
-            let tangent = First { f, g: xt, x: Arc::clone(&x), y: x, row };
-            let (value_all, tangent_all) = (all(&value), all(&tangent));
-            let run = |x: Values<'_, f32>, xt: Values<'_, f32>| {
+            let value = FunctionValue { f, x: Arc::clone(&x), row };
+            let tangent = FunctionDerivative { f, g: xt, x: Arc::clone(&x), y: x, row };
+            let (value_all, tangent_all) = (materialise(&value), materialise(&tangent));
+            let run = |x: Operand<'_, f32>, xt: Operand<'_, f32>| {
                 let [mut y, mut gw, mut other_order] =
                     [&g[0], &w[0], &w[0]].map(|like| vec![0.0; like.len()]);
                 layer.forward(&[(xt, &w[0]), (x, &w[1])], &mut y, Onto::Nothing);
@@ -434,7 +438,7 @@ mod tests {
                 [y, gw, other_order]
             };
             let want = run((&value_all).into(), (&tangent_all).into());
-            let got = run(Values::Made(&value), Values::Made(&tangent));
+            let got = run(Operand::Streamed(&value), Operand::Streamed(&tangent));
             assert!(want.iter().zip(&got).all(|(a, b)| same_bits(a, b)), "{layer:?} {rows} {outputs}");
         }
     }
@@ -530,6 +534,6 @@ mod tests {
     #[should_panic(expected = "operand lengths")]
     fn a_short_operand_is_refused() {
         let layer = Layer { rows: 2, inputs: 3, outputs: 2 };
-        layer.forward(&[(Values::Whole(&[0.0_f32; 6]), &[0.0; 5])], &mut [0.0; 4], Onto::Nothing);
+        layer.forward(&[(Operand::Whole(&[0.0_f32; 6]), &[0.0; 5])], &mut [0.0; 4], Onto::Nothing);
     }
 }

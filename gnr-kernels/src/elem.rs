@@ -1,6 +1,6 @@
 //! [`Elem`]: the element types the kernels are generic over (`f32` and `f64`).
 
-use super::made::MakeMaps;
+use super::operand::Producer;
 use crate::buffer::Pooled;
 use num_traits::{Float, FromPrimitive};
 use std::fmt::Debug;
@@ -23,8 +23,8 @@ pub trait Elem:
     fn as_f32(x: &[Self]) -> Option<&[f32]>;
     /// The mutable counterpart of [`Elem::as_f32`].
     fn as_f32_mut(x: &mut [Self]) -> Option<&mut [f32]>;
-    /// The same for maps that are made where they are read.
-    fn as_f32_maps(made: &dyn MakeMaps<Self>) -> Option<&dyn MakeMaps<f32>>;
+    /// The same for maps that are produced where they are read.
+    fn as_f32_producer(producer: &dyn Producer<Self>) -> Option<&dyn Producer<f32>>;
 }
 
 impl Elem for f32 {
@@ -50,8 +50,8 @@ impl Elem for f32 {
     fn as_f32_mut(x: &mut [f32]) -> Option<&mut [f32]> {
         Some(x)
     }
-    fn as_f32_maps(made: &dyn MakeMaps<f32>) -> Option<&dyn MakeMaps<f32>> {
-        Some(made)
+    fn as_f32_producer(producer: &dyn Producer<f32>) -> Option<&dyn Producer<f32>> {
+        Some(producer)
     }
 }
 
@@ -78,7 +78,7 @@ impl Elem for f64 {
     fn as_f32_mut(_: &mut [f64]) -> Option<&mut [f32]> {
         None
     }
-    fn as_f32_maps(_: &dyn MakeMaps<f64>) -> Option<&dyn MakeMaps<f32>> {
+    fn as_f32_producer(_: &dyn Producer<f64>) -> Option<&dyn Producer<f32>> {
         None
     }
 }

@@ -9,7 +9,6 @@
 //! - `unsafe` lives only in [`simd`]-dispatched leaf loops, the micro-kernels of convolutions and layers and the call to the `gemm` crate.
 
 pub mod attention;
-pub mod awake;
 pub mod buffer;
 pub mod conv;
 pub mod dense;
@@ -19,13 +18,13 @@ pub mod gather;
 pub mod gemm;
 mod lanes;
 pub mod layer_norm;
-pub mod made;
-mod made_rows;
 pub mod norm;
-pub mod norm_made;
+pub mod norm_producers;
 pub mod norm_replay;
 pub mod norm_silu;
 pub mod normal;
+pub mod operand;
+mod operand_rows;
 pub mod permute;
 pub mod pool;
 mod product;
@@ -36,8 +35,9 @@ pub mod simd;
 pub mod softmax;
 mod transpose;
 pub mod unary;
-pub mod unary_made;
+pub mod unary_producers;
 pub mod work;
+pub mod workers;
 
 #[cfg(test)]
 mod testing;

@@ -2,14 +2,14 @@
 //!
 //! `y = γ x̂ + β (+ residual)`, `x̂ = s (x − m)`, `s = 1/√(var + ε)`, then ReLU, ReLU6 or SiLU if asked for. Statistics and sums are formed per
 //! (image, channel) and merged in f64 in a fixed order. Second-order pieces are in [`super::norm_replay`], maps that are made where they are
-//! read in [`super::norm_made`].
+//! read in [`super::norm_producers`].
 //!
 //! # References
 //! Ioffe & Szegedy (2015). Merging of variances: Chan, Golub & LeVeque (1983).
 
 use super::elem::Elem;
 use super::elementwise::{clip, clip_mask};
-use super::made::{Settled, Values};
+use super::operand::{Operand, Resolved};
 use super::reduce::sum_run;
 use super::sigmoid::silu;
 use super::simd::{CHUNK, LANES, simd};
@@ -37,7 +37,7 @@ impl Maps {
     fn words(&self) -> usize {
         self.hw.div_ceil(32)
     }
-    /// Values that share one channel's statistics.
+    /// Operand that share one channel's statistics.
     pub(super) fn count(&self) -> f64 {
         (self.n * self.hw) as f64
     }
@@ -331,20 +331,20 @@ pub fn apply<E: Elem>(
     maps: Maps,
     x: &[E],
     affine: &Affine<E>,
-    residual: Option<Values<'_, E>>,
+    residual: Option<Operand<'_, E>>,
     last: Last<E>,
     y: &mut [E],
 ) {
     maps.assert(&[Some(x), Some(y)]);
     assert!(affine.0.len() == maps.c && residual.is_none_or(|residual| residual.len() == maps.size()));
-    let residual = residual.map(|residual| residual.settled(true, maps.hw));
+    let residual = residual.map(|residual| residual.resolve(true, maps.hw));
     y.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, y)| {
         let ((k, m), x) = (affine.at(i), maps.map(x, i));
-        match residual.as_ref().map(Settled::values) {
+        match residual.as_ref().map(Resolved::values) {
             None => apply_map(y, x, k, m, None, last),
-            Some(Values::Whole(residual)) => apply_map(y, x, k, m, Some(maps.map(residual, i)), last),
-            Some(Values::Made(residual)) => {
-                residual.make(i, 0..maps.hw, y);
+            Some(Operand::Whole(residual)) => apply_map(y, x, k, m, Some(maps.map(residual, i)), last),
+            Some(Operand::Streamed(residual)) => {
+                residual.produce(i, 0..maps.hw, y);
                 apply_onto(y, x, k, m, last);
             }
         }
@@ -496,7 +496,7 @@ mod tests {
             let value = |x: &[f64], gamma: &[f64], beta: &[f64], r: &[f64]| {
                 let mut y = vec![0.0; n];
                 let last = top.map_or(Last::Nothing, Last::Clip);
-                apply(MAPS, x, &Affine::new(&stats(x), gamma, beta), Some(Values::Whole(r)), last, &mut y);
+                apply(MAPS, x, &Affine::new(&stats(x), gamma, beta), Some(Operand::Whole(r)), last, &mut y);
                 y
             };
             let loss = |x: &[f64], g: &[f64], b: &[f64], r: &[f64]| -> f64 {

@@ -13,10 +13,10 @@
 
 use super::elem::Elem;
 use super::elementwise::clip_mask;
-use super::made::{Settled, Values};
 use super::norm::{
     self, MapMask, Maps, Mask, Source, Stats, Sums, centred_dot, input_coefficients, masked_sums,
 };
+use super::operand::{Operand, Resolved};
 use super::reduce::sum_run;
 use super::simd::{LANES, simd};
 use rayon::prelude::*;
@@ -170,22 +170,22 @@ pub fn tangent_apply<E: Elem>(
     maps: Maps,
     at: Tangent<'_, E>,
     beta_t: Option<&[E]>,
-    residual_t: Option<Values<'_, E>>,
+    residual_t: Option<Operand<'_, E>>,
     mask: Option<Mask<'_, E>>,
     out: &mut [E],
 ) {
     maps.assert(&[Some(at.x), at.xt, Mask::values(mask), Some(out)]);
     assert!(residual_t.is_none_or(|residual_t| residual_t.len() == maps.size()));
-    let residual_t = residual_t.map(|residual_t| residual_t.settled(true, maps.hw));
+    let residual_t = residual_t.map(|residual_t| residual_t.resolve(true, maps.hw));
     let coefficients = at.coefficients(beta_t);
     out.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, out)| {
         let (k, mask) = (coefficients[i % maps.c], Mask::map(mask, maps, i));
         let (x, xt) = (maps.map(at.x, i), maps.maps(at.xt, i));
-        match residual_t.as_ref().map(Settled::values) {
+        match residual_t.as_ref().map(Resolved::values) {
             None => tangent_map(out, x, xt, k, None, mask),
-            Some(Values::Whole(residual)) => tangent_map(out, x, xt, k, Some(maps.map(residual, i)), mask),
-            Some(Values::Made(residual)) => {
-                residual.make(i, 0..maps.hw, out);
+            Some(Operand::Whole(residual)) => tangent_map(out, x, xt, k, Some(maps.map(residual, i)), mask),
+            Some(Operand::Streamed(residual)) => {
+                residual.produce(i, 0..maps.hw, out);
                 tangent_onto(out, x, xt, k, mask);
             }
         }
@@ -199,7 +199,7 @@ fn each_map<E: Elem>(maps: Maps, array: &mut [E]) -> impl IndexedParallelIterato
 
 /// The second pass backward. `a` is the recorded adjoint of y (already masked) with its `first` sums; `b` the second adjoint, **masked in
 /// place** when there is a `mask` (it is then also the second adjoint of the residual), `None` when nothing depends on y.
-/// Returns the second-order gradients of β and γ; adds (or assigns) that of x to `gx` when given, and writes to `made` what the gradient pass
+/// Returns the second-order gradients of β and γ; adds (or assigns) that of x to `gx` when given, and writes to `by_product` what the gradient pass
 /// gives x for `a`, the same bits.
 #[allow(clippy::too_many_arguments)]
 pub fn second_backward<E: Elem>(
@@ -210,11 +210,11 @@ pub fn second_backward<E: Elem>(
     mut b: Option<&mut [E]>,
     mask: Option<Mask<'_, E>>,
     gx: Option<(&mut [E], bool)>,
-    made: Option<&mut [E]>,
+    by_product: Option<&mut [E]>,
 ) -> Sums {
     let (gx, accumulate) = gx.map_or((None, false), |(gx, accumulate)| (Some(gx), accumulate));
     let values = Mask::values(mask);
-    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), values, gx.as_deref(), made.as_deref()]);
+    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), values, gx.as_deref(), by_product.as_deref()]);
     let Tangent { x, xt, stats, stats_t, .. } = at;
     // Σ a (ẋ − ṁ), then Σ b and Σ b (x − m), per map.
     let of_map = |i: usize, b: Option<&mut [E]>| {
@@ -265,13 +265,13 @@ pub fn second_backward<E: Elem>(
         let (a, x, t) = (maps.map(a, i), maps.map(x, i), maps.maps(xt, i));
         combine(gx, maps.maps(b, i), a, x, t, coefficients[i % maps.c], accumulate);
     };
-    match (gx, made) {
+    match (gx, by_product) {
         (Some(gx), None) => each_map(maps, gx).for_each(|(i, gx)| second(i, gx)),
-        (Some(gx), Some(made)) => {
+        (Some(gx), Some(by_product)) => {
             let of_first = input_coefficients(maps, stats, at.gamma, first);
-            each_map(maps, gx).zip(made.par_chunks_mut(maps.hw)).for_each(|((i, gx), made)| {
+            each_map(maps, gx).zip(by_product.par_chunks_mut(maps.hw)).for_each(|((i, gx), by_product)| {
                 second(i, gx);
-                norm::combine(made, maps.map(a, i), maps.map(x, i), of_first[i % maps.c], false);
+                norm::combine(by_product, maps.map(a, i), maps.map(x, i), of_first[i % maps.c], false);
             });
         }
         (None, _) => {}
@@ -370,11 +370,12 @@ mod tests {
             let first = backward_sums(MAPS, &mut a, &p.x, &st, mask);
             for accumulate in [false, true] {
                 let (mut b, mut gx) = (wt.clone(), vec![1.0; n]);
-                let (to_x, mut made) = (Some((&mut gx[..], accumulate)), vec![f64::NAN; n]);
-                let second = second_backward(MAPS, at, &a, &first, Some(&mut b), mask, to_x, Some(&mut made));
+                let (to_x, mut by_product) = (Some((&mut gx[..], accumulate)), vec![f64::NAN; n]);
+                let second =
+                    second_backward(MAPS, at, &a, &first, Some(&mut b), mask, to_x, Some(&mut by_product));
                 let mut want = vec![0.0; n];
                 backward_input(MAPS, &a, &p.x, &st, &p.gamma, &first, &mut want, false);
-                assert!(same_bits(&made, &want), "what the gradient pass gives");
+                assert!(same_bits(&by_product, &want), "what the gradient pass gives");
                 if accumulate {
                     gx.iter_mut().for_each(|v| *v -= 1.0);
                 }

@@ -9,7 +9,7 @@ use gnr_kernels::{
     buffer::Buf,
     elem::Elem,
     norm::{self, Affine, Last, Maps, Mask, Stats, Sums},
-    norm_made::{Applied, InputAdjoint, TangentApplied, TangentMask},
+    norm_producers::{NormInputAdjoint, NormOutput, NormTangent, TangentMask},
 };
 use gnr_nn::{Dual, Result};
 
@@ -54,7 +54,7 @@ impl<E: Elem> Cpu<E> {
         let affine = Arc::new(operands.affine(&stats));
         let recompute = recomputed_before(maps, residual).and_then(|before| {
             let (x, affine) = (Arc::clone(x.data()), Arc::clone(&affine));
-            Recompute::streamed(maps.hw, before, |residual| Applied { maps, x, affine, residual, last })
+            Recompute::streamed(maps.hw, before, |residual| NormOutput { maps, x, affine, residual, last })
         });
         let y = match recompute {
             Some(recompute) if recompute.is_light() => Tensor::lazy(recompute, &x.shape),
@@ -97,7 +97,7 @@ impl<E: Elem> Cpu<E> {
                 let recompute = || {
                     let values = [Arc::clone(&masked), Arc::clone(x.data())];
                     Recompute::streamed(maps.hw, None, |_| {
-                        InputAdjoint::new(maps, values, stats, scale.data(), &sums)
+                        NormInputAdjoint::new(maps, values, stats, scale.data(), &sums)
                     })
                 };
                 to_x.write_recomputable(Some(&saved.id), recompute, |out, accumulate| {
@@ -135,7 +135,7 @@ pub(super) fn replay<E: Elem>(
         };
         let shift = replay.shift_tangent.as_ref().map(Tensor::as_slice);
         Recompute::streamed(maps.hw, before, |before| {
-            TangentApplied::new(maps, replay.at(), values, shift, before, mask)
+            NormTangent::new(maps, replay.at(), values, shift, before, mask)
         })
     });
     let shape = &operands.x.primal.shape;

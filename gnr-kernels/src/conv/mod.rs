@@ -19,13 +19,13 @@ pub use geometry::{Geometry, GeometryError};
 use f4x4::strided;
 
 use super::elem::Elem;
-pub use super::made::Pair;
-use super::made::{self, Slices, Values, slices};
+pub use super::operand::Pair;
+use super::operand::{self, Operand, Slices, slices};
 use super::simd::{self, Level};
 use super::{lanes, product, transpose, work};
 
 /// Output adjoint and input: the operands of a weight gradient.
-pub type MapPair<'a, E> = (Values<'a, E>, Values<'a, E>);
+pub type MapPair<'a, E> = (Operand<'a, E>, Operand<'a, E>);
 
 /// Partial sums of a weight gradient: a fixed number, so that it does not depend on the number of threads.
 const PARTS: usize = 16;
@@ -49,7 +49,7 @@ pub enum Plan {
 }
 
 impl Plan {
-    /// Whether its kernels take maps that are made where they are read.
+    /// Whether its kernels take maps that are produced where they are read.
     fn streams(self) -> bool {
         matches!(self, Plan::Winograd4 | Plan::Strided)
     }
@@ -72,8 +72,8 @@ pub fn plan(g: &Geometry, single: bool) -> Plan {
     if single { Plan::Packed } else { Plan::General }
 }
 
-/// Whether the operations of a geometry read maps of `f32` (`single`) piece by piece, so that those which are made where they are read
-/// need not be made whole first.
+/// Whether the operations of a geometry read maps of `f32` (`single`) piece by piece, so that those which are produced where they are read
+/// need not be computed whole first.
 pub fn streams(g: &Geometry, single: bool) -> bool {
     plan(g, single).streams()
 }
@@ -90,8 +90,9 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
     let lengths = pairs.iter().map(|(x, w)| [x.len(), w.len()]);
     check(g, lengths, [g.input_len(), g.weight_len()], y.len(), g.output_len());
     let plan = plan_of::<E>(g);
-    let maps: Vec<_> = pairs.iter().map(|(x, _)| x.settled(plan.streams(), g.h * g.w)).collect();
-    if let (true, Some(pairs), Some(y)) = (plan.streams(), made::in_single(&maps, pairs), E::as_f32_mut(y)) {
+    let maps: Vec<_> = pairs.iter().map(|(x, _)| x.resolve(plan.streams(), g.h * g.w)).collect();
+    if let (true, Some(pairs), Some(y)) = (plan.streams(), operand::in_single(&maps, pairs), E::as_f32_mut(y))
+    {
         match plan {
             Plan::Winograd4 => f4x4::run(level, winograd::Shape::forward(g), &pairs, false, y, false),
             _ => strided::forward(level, g, &pairs, y),
@@ -127,8 +128,9 @@ fn backward_input_at<E: Elem>(
     let lengths = pairs.iter().map(|(gy, w)| [gy.len(), w.len()]);
     check(g, lengths, [g.output_len(), g.weight_len()], gx.len(), g.input_len());
     let plan = plan_of::<E>(g);
-    let maps: Vec<_> = pairs.iter().map(|(gy, _)| gy.settled(plan.streams(), g.oh * g.ow)).collect();
-    if let (true, Some(pairs), Some(gx)) = (plan.streams(), made::in_single(&maps, pairs), E::as_f32_mut(gx))
+    let maps: Vec<_> = pairs.iter().map(|(gy, _)| gy.resolve(plan.streams(), g.oh * g.ow)).collect();
+    if let (true, Some(pairs), Some(gx)) =
+        (plan.streams(), operand::in_single(&maps, pairs), E::as_f32_mut(gx))
     {
         match plan {
             Plan::Winograd4 => {
@@ -170,7 +172,7 @@ fn backward_weight_at<E: Elem>(
     let plan = plan_of::<E>(g);
     let streams = plan.streams();
     let maps: Vec<_> = (pairs.iter())
-        .map(|&(gy, x)| (gy.settled(streams, g.oh * g.ow), x.settled(streams, g.h * g.w)))
+        .map(|&(gy, x)| (gy.resolve(streams, g.oh * g.ow), x.resolve(streams, g.h * g.w)))
         .collect();
     let streamed: Option<Vec<MapPair<'_, f32>>> =
         maps.iter().map(|(gy, x)| Some((gy.values().as_f32()?, x.values().as_f32()?))).collect();

@@ -1,7 +1,7 @@
 //! Every operation, on every path its plan can choose, against a loop over the definition in f64.
 
 use super::*;
-use crate::made::MakeMaps;
+use crate::operand::Producer;
 use crate::testing::{max_abs_diff, noise, on_threads, same_bits};
 use std::ops::Range;
 
@@ -215,17 +215,17 @@ fn larger_tiles_keep_the_digits() {
     }
 }
 
-/// Twice some values, made where they are read.
+/// Twice some values, produced where they are read.
 struct Twice<'a>(&'a [f32], usize);
 
-impl MakeMaps<f32> for Twice<'_> {
+impl Producer<f32> for Twice<'_> {
     fn size(&self) -> usize {
         self.0.len()
     }
     fn pixels(&self) -> usize {
         self.1
     }
-    fn make(&self, i: usize, range: Range<usize>, out: &mut [f32]) {
+    fn produce(&self, i: usize, range: Range<usize>, out: &mut [f32]) {
         let from = &self.0[i * self.1..][..self.1][range];
         assert_eq!(from.len(), out.len());
         out.iter_mut().zip(from).for_each(|(out, x)| *out = 2.0 * x);
@@ -241,7 +241,7 @@ fn maps_that_are_made_where_they_are_read_change_no_bit() {
         let twice = |x: &[f32]| x.iter().map(|x| 2.0 * x).collect::<Vec<_>>();
         let (x2, gy2) = (twice(&t.x[0]), twice(&t.gy[0]));
         let (x, gy) = (Twice(&t.x[0], g.h * g.w), Twice(&t.gy[0], g.oh * g.ow));
-        let run = |x: Values<'_, f32>, gy: Values<'_, f32>| {
+        let run = |x: Operand<'_, f32>, gy: Operand<'_, f32>| {
             let [mut y, mut gx, mut gw] =
                 [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
             // Beside others that are there.
@@ -250,11 +250,12 @@ fn maps_that_are_made_where_they_are_read_change_no_bit() {
             backward_weight(&g, &[(gy, x), ((&t.gy[1]).into(), x)], &mut gw, false);
             [y, gx, gw]
         };
-        let (want, got) = (run((&x2).into(), (&gy2).into()), run(Values::Made(&x), Values::Made(&gy)));
+        let (want, got) =
+            (run((&x2).into(), (&gy2).into()), run(Operand::Streamed(&x), Operand::Streamed(&gy)));
         assert!(want.iter().zip(&got).all(|(a, b)| same_bits(a, b)), "{g:?}");
-        // Maps of another size than the convolution's are made whole first.
+        // Maps of another size than the convolution's are computed whole first.
         let rows = [Twice(&t.x[0], g.w), Twice(&t.gy[0], g.ow)];
-        let got = run(Values::Made(&rows[0]), Values::Made(&rows[1]));
+        let got = run(Operand::Streamed(&rows[0]), Operand::Streamed(&rows[1]));
         assert!(want.iter().zip(&got).all(|(a, b)| same_bits(a, b)), "{g:?}");
     }
     assert!(streamed >= 10, "{streamed}");

@@ -9,7 +9,7 @@ use super::super::product::Aligned;
 use super::super::transpose::transpose;
 use super::points::{Adjoint, Expand, Input};
 use super::{LANES, POINTS, TILE};
-use crate::made::Values;
+use crate::operand::Operand;
 use crate::simd::{Level, prefetch};
 use std::ops::Range;
 
@@ -35,24 +35,24 @@ impl Maps {
     }
 }
 
-/// How many maps the one that is asked for comes after the one that is made.
+/// How many maps the one that is asked for comes after the one that is produced.
 const AHEAD: usize = 2;
 
 /// One image of a batch of maps.
 #[derive(Clone, Copy)]
 pub(super) struct Image<'a> {
-    pub(super) of: Values<'a, f32>,
+    pub(super) of: Operand<'a, f32>,
     pub(super) index: usize,
 }
 
 impl<'a> Image<'a> {
-    /// The channels from `first` on, as far as the padded rows `rows` need them; `made` is the memory for those that are not there.
+    /// The channels from `first` on, as far as the padded rows `rows` need them; `produced` is the memory for those that are produced.
     pub(super) fn rows<'b>(
         self,
         maps: &Maps,
         [first, channels]: [usize; 2],
         rows: Range<usize>,
-        made: &'b mut Aligned,
+        produced: &'b mut Aligned,
     ) -> Rows<'b>
     where
         'a: 'b,
@@ -60,17 +60,17 @@ impl<'a> Image<'a> {
         let plane = maps.h * maps.w;
         let map = self.index * maps.channels + first;
         match self.of {
-            Values::Whole(x) => Rows { data: &x[map * plane..][..channels * plane], plane, first: 0 },
-            Values::Made(make) => {
+            Operand::Whole(x) => Rows { data: &x[map * plane..][..channels * plane], plane, first: 0 },
+            Operand::Streamed(producer) => {
                 let end = rows.end.saturating_sub(maps.padding).min(maps.h);
                 let pixels = rows.start.saturating_sub(maps.padding).min(end) * maps.w..end * maps.w;
                 let len = pixels.len();
-                made.fit(channels * len);
+                produced.fit(channels * len);
                 for c in 0..channels {
-                    make.prefetch(map + c + AHEAD, pixels.clone());
-                    make.make(map + c, pixels.clone(), &mut made[c * len..][..len]);
+                    producer.prefetch(map + c + AHEAD, pixels.clone());
+                    producer.produce(map + c, pixels.clone(), &mut produced[c * len..][..len]);
                 }
-                Rows { data: &made[..channels * len], plane: len, first: pixels.start }
+                Rows { data: &produced[..channels * len], plane: len, first: pixels.start }
             }
         }
     }
@@ -102,7 +102,7 @@ pub(super) struct Scratch {
     /// Rows whose width does not allow to transpose them in place.
     pub(super) rows: Aligned,
     /// A group of channels that is not in memory.
-    pub(super) made: Aligned,
+    pub(super) produced: Aligned,
 }
 
 impl Scratch {
@@ -112,7 +112,7 @@ impl Scratch {
             ring: Aligned::zeroed(maps.window * row),
             vertical: Aligned::new(maps.window.max(6) * row),
             rows: Aligned::new(if maps.w.is_multiple_of(8) { 0 } else { maps.window * maps.w * LANES }),
-            made: Aligned::new(0),
+            produced: Aligned::new(0),
         }
     }
 }
@@ -134,9 +134,9 @@ pub(super) fn expand(
     assert!(scratch.ring.len() >= maps.window * row && scratch.vertical.len() >= 6 * row);
     for first in (0..maps.channels).step_by(LANES) {
         let channels = LANES.min(maps.channels - first);
-        let Scratch { ring, vertical, rows: turned, made } = scratch;
+        let Scratch { ring, vertical, rows: turned, produced } = scratch;
         let needed = TILE * rows.start..TILE * (rows.end - 1) + maps.window;
-        let x = x.rows(maps, [first, channels], needed, made);
+        let x = x.rows(maps, [first, channels], needed, produced);
         let mut filled = TILE * rows.start;
         for r in rows.clone() {
             let end = TILE * r + maps.window;

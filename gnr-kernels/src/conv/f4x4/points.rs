@@ -15,7 +15,7 @@ const NB: f32 = 1.0 / (2.0 * B * B * (B * B - A * A));
 
 /// A linear map of up to `N` values to `N` transformed ones.
 pub(super) trait Expand<const N: usize> {
-    /// Values that go in.
+    /// Operand that go in.
     const TAPS: usize;
     /// # Safety
     /// That of [`Lanes`]. Only the first `TAPS` values count.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::conv::product::{Aligned, Left, Right, product, spread};
 use crate::conv::{Geometry, MapPair, Pair};
-use crate::made::Values;
+use crate::operand::Operand;
 use crate::simd::Level;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -58,7 +58,7 @@ impl Transformed {
         level: Level,
         (kind, maps): (Kind, &Maps),
         [rows, each]: [usize; 2],
-        operands: &[Values<'_, f32>],
+        operands: &[Operand<'_, f32>],
         order: Order,
         of: Range<usize>,
         images: usize,
@@ -264,7 +264,7 @@ pub(super) fn backward_weight(
     let group = group(g, pairs.len() * (PHASES * g.c + g.o)).next_multiple_of(images);
     for first in (0..g.n).step_by(group) {
         let here = first..(first + group).min(g.n);
-        let transformed = |of: (Kind, &Maps), operands: &[Values<'_, f32>]| {
+        let transformed = |of: (Kind, &Maps), operands: &[Operand<'_, f32>]| {
             let rows = [tiles.rows, each];
             Transformed::new(level, of, rows, operands, Order::Tiles, here.clone(), images)
         };

@@ -46,9 +46,9 @@ pub(super) fn expand(
     assert!(maps.window == window && maps.channels.is_multiple_of(LANES));
     assert!(scratch.ring.len() >= window * row && scratch.vertical.len() >= window.max(5) * row);
     for first in (0..maps.channels).step_by(LANES) {
-        let Scratch { ring, vertical, rows: turned, made } = scratch;
+        let Scratch { ring, vertical, rows: turned, produced } = scratch;
         let needed = maps.step * rows.start..maps.step * (rows.end - 1) + window;
-        let x = x.rows(maps, [first, LANES], needed, made);
+        let x = x.rows(maps, [first, LANES], needed, produced);
         let mut filled = maps.step * rows.start;
         for r in rows.clone() {
             let end = maps.step * r + window;

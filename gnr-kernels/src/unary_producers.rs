@@ -1,14 +1,14 @@
-//! What the passes of an element-wise function write, made where it is read instead, row by row.
+//! What the passes of an element-wise function write, produced where it is read, row by row.
 
 use super::elem::Elem;
-use super::made::{MakeMaps, prefetch};
+use super::operand::{Producer, prefetch};
 use super::unary::{Unary, unary, unary_first, unary_with_first};
 use crate::buffer::Buf;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// `f(x)`.
-pub struct Value<E: Elem> {
+pub struct FunctionValue<E: Elem> {
     /// The function.
     pub f: Unary,
     /// Its argument.
@@ -17,14 +17,14 @@ pub struct Value<E: Elem> {
     pub row: usize,
 }
 
-impl<E: Elem> MakeMaps<E> for Value<E> {
+impl<E: Elem> Producer<E> for FunctionValue<E> {
     fn size(&self) -> usize {
         self.x.len()
     }
     fn pixels(&self) -> usize {
         self.row
     }
-    fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
+    fn produce(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         unary(self.f, out, &self.x[i * self.row..][..self.row][range]);
     }
     fn function(&self) -> Option<(Unary, &[E])> {
@@ -36,7 +36,7 @@ impl<E: Elem> MakeMaps<E> for Value<E> {
 }
 
 /// `g f'(x)`, the adjoint of x or the tangent of `f(x)`.
-pub struct First<E: Elem> {
+pub struct FunctionDerivative<E: Elem> {
     /// The function.
     pub f: Unary,
     /// The adjoint of `f(x)`, or the tangent of x.
@@ -49,21 +49,21 @@ pub struct First<E: Elem> {
     pub row: usize,
 }
 
-impl<E: Elem> MakeMaps<E> for First<E> {
+impl<E: Elem> Producer<E> for FunctionDerivative<E> {
     fn size(&self) -> usize {
         self.x.len()
     }
     fn pixels(&self) -> usize {
         self.row
     }
-    fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
+    fn produce(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         let [g, x, y] =
             [&self.g, &self.x, &self.y].map(|values| &values[i * self.row..][..self.row][range.clone()]);
         unary_first(self.f, out, g, x, y, false);
     }
-    fn make_with(
+    fn produce_with(
         &self,
-        other: &dyn MakeMaps<E>,
+        other: &dyn Producer<E>,
         i: usize,
         range: Range<usize>,
         out: &mut [E],
@@ -86,20 +86,21 @@ impl<E: Elem> MakeMaps<E> for First<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::made::all;
+    use crate::operand::materialise;
     use crate::testing::{noise, same_bits};
 
-    /// Values and tangents of one argument, made by one evaluation where there is one; of another argument, never.
+    /// Operand and tangents of one argument, producer by one evaluation where there is one; of another argument, never.
     fn together(f: Unary, [x, g]: [&Arc<Buf<f32>>; 2], row: usize, want: [&[f32]; 2]) {
         let (x_, other) = (|| Arc::clone(x), Arc::new(Buf::copy_of(x)));
-        let first = First { f, g: Arc::clone(g), x: x_(), y: x_(), row };
+        let first = FunctionDerivative { f, g: Arc::clone(g), x: x_(), y: x_(), row };
         let range = row / 3..row;
         let mut out = [(); 2].map(|()| vec![f32::NAN; range.len()]);
         let [value, tangent] = &mut out;
-        let mut make = |of| first.make_with(&Value { f, x: of, row }, 3, range.clone(), tangent, value);
+        let mut make =
+            |of| first.produce_with(&FunctionValue { f, x: of, row }, 3, range.clone(), tangent, value);
         assert!(!make(other));
         assert_eq!(make(x_()), f == Unary::Gelu);
-        assert!(!Value { f, x: x_(), row }.make_with(&first, 3, 0..0, &mut [], &mut []));
+        assert!(!FunctionValue { f, x: x_(), row }.produce_with(&first, 3, 0..0, &mut [], &mut []));
         for (found, want) in out.iter().zip(want) {
             match f {
                 Unary::Gelu => assert!(same_bits(found, &want[3 * row..][range.clone()]), "{row}"),
@@ -116,20 +117,20 @@ mod tests {
             for f in [Unary::Gelu, Unary::Tanh, Unary::Relu] {
                 let mut y = vec![0.0; n];
                 unary(f, &mut y, &x);
-                let same = |made: &dyn MakeMaps<f32>, want: &[f32]| {
-                    assert!(same_bits(&all(made), want), "{f:?} {row}");
+                let same = |producer: &dyn Producer<f32>, want: &[f32]| {
+                    assert!(same_bits(&materialise(producer), want), "{f:?} {row}");
                     let range = row / 3..row;
                     let mut piece = vec![f32::NAN; range.len()];
-                    made.prefetch(3, range.clone());
-                    made.make(3, range.clone(), &mut piece);
+                    producer.prefetch(3, range.clone());
+                    producer.produce(3, range.clone(), &mut piece);
                     assert!(same_bits(&piece, &want[3 * row..][range]), "{f:?} {row}");
                 };
-                same(&Value { f, x: Arc::clone(&x), row }, &y);
+                same(&FunctionValue { f, x: Arc::clone(&x), row }, &y);
                 let mut tangent = vec![0.0; n];
                 unary_first(f, &mut tangent, &g, &x, &y, false);
                 together(f, [&x, &g], row, [&y, &tangent]);
                 let (g, x, y) = (Arc::clone(&g), Arc::clone(&x), Arc::new(Buf::from(y)));
-                same(&First { f, g, x, y, row }, &tangent);
+                same(&FunctionDerivative { f, g, x, y, row }, &tangent);
             }
         }
     }

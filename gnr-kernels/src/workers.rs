@@ -25,7 +25,7 @@ thread_local! {
 
 /// Keeps the other workers of the current pool awake until they have found nothing to do for [`LINGER`]: called where a pass begins, and by
 /// the operations on vectors between passes. Costs next to nothing when they are, or outside a pool.
-pub fn keep() {
+pub fn keep_awake() {
     let (Some(leader), others) = (rayon::current_thread_index(), rayon::current_num_threads() - 1) else {
         return;
     };
@@ -73,14 +73,14 @@ mod tests {
             let found = on_threads(threads, || {
                 (0..200)
                     .map(|_| {
-                        keep();
+                        keep_awake();
                         sum()
                     })
                     .all(|found| found == 49_995_000)
             });
             assert!(found, "{threads}");
         }
-        keep();
+        keep_awake();
         assert_eq!(sum(), 49_995_000);
     }
 
@@ -91,7 +91,7 @@ mod tests {
             let sums: Vec<u64> = (0..300_usize)
                 .into_par_iter()
                 .map(|_| {
-                    keep();
+                    keep_awake();
                     sum() + sum()
                 })
                 .collect();
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn workers_fall_asleep_again() {
         on_threads(2, || {
-            keep();
+            keep_awake();
             let awake = AWAKE.with_borrow(Arc::clone);
             assert_eq!(awake.load(Ordering::Relaxed), 1);
             let start = Instant::now();

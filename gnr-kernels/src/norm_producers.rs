@@ -1,17 +1,17 @@
-//! What the passes of a batch normalisation write, made where it is read instead: each a few operations an element.
+//! What the passes of a batch normalisation write, produced where it is read: each a few operations an element.
 
 use super::elem::Elem;
-use super::made::{MakeMaps, prefetch};
 use super::norm::{
     Affine, Last, Maps, Mask, Stats, Sums, apply_map, apply_onto, combine, input_coefficients,
 };
 use super::norm_replay::{Tangent, tangent_map, tangent_onto};
+use super::operand::{Producer, prefetch};
 use crate::buffer::Buf;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What [`apply`](super::norm::apply) writes, made where it is read.
-pub struct Applied<E: Elem> {
+/// What [`apply`](super::norm::apply) writes, produced where it is read.
+pub struct NormOutput<E: Elem> {
     /// Shape of x and of the result.
     pub maps: Maps,
     /// The input.
@@ -19,25 +19,25 @@ pub struct Applied<E: Elem> {
     /// The normalisation.
     pub affine: Arc<Affine<E>>,
     /// What is added before the activation.
-    pub residual: Option<Arc<dyn MakeMaps<E>>>,
+    pub residual: Option<Arc<dyn Producer<E>>>,
     /// The activation.
     pub last: Last<E>,
 }
 
-impl<E: Elem> MakeMaps<E> for Applied<E> {
+impl<E: Elem> Producer<E> for NormOutput<E> {
     fn size(&self) -> usize {
         self.maps.size()
     }
     fn pixels(&self) -> usize {
         self.maps.hw
     }
-    fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
+    fn produce(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         let (k, m) = self.affine.at(i);
         let x = &self.maps.map(&self.x, i)[range.clone()];
         match &self.residual {
             None => apply_map(out, x, k, m, None, self.last),
             Some(residual) => {
-                residual.make(i, range, out);
+                residual.produce(i, range, out);
                 apply_onto(out, x, k, m, self.last);
             }
         }
@@ -50,15 +50,15 @@ impl<E: Elem> MakeMaps<E> for Applied<E> {
     }
 }
 
-/// What [`backward_input`](super::norm::backward_input) writes, made where it is read.
-pub struct InputAdjoint<E: Elem> {
+/// What [`backward_input`](super::norm::backward_input) writes, produced where it is read.
+pub struct NormInputAdjoint<E: Elem> {
     maps: Maps,
     a: Arc<Buf<E>>,
     x: Arc<Buf<E>>,
     coefficients: Vec<[E; 3]>,
 }
 
-impl<E: Elem> InputAdjoint<E> {
+impl<E: Elem> NormInputAdjoint<E> {
     /// Of the masked adjoint `a` of y and its `sums`.
     pub fn new(maps: Maps, [a, x]: [Arc<Buf<E>>; 2], stats: &Stats, gamma: &[E], sums: &Sums) -> Self {
         maps.assert(&[Some(&a), Some(&x)]);
@@ -66,14 +66,14 @@ impl<E: Elem> InputAdjoint<E> {
     }
 }
 
-impl<E: Elem> MakeMaps<E> for InputAdjoint<E> {
+impl<E: Elem> Producer<E> for NormInputAdjoint<E> {
     fn size(&self) -> usize {
         self.maps.size()
     }
     fn pixels(&self) -> usize {
         self.maps.hw
     }
-    fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
+    fn produce(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         let k = self.coefficients[i % self.maps.c];
         let [a, x] = [&self.a, &self.x].map(|values| &self.maps.map(values, i)[range.clone()]);
         combine(out, a, x, k, false);
@@ -96,24 +96,24 @@ pub enum TangentMask<E: Elem> {
     Input(Arc<Affine<E>>, E),
 }
 
-/// What [`tangent_apply`](super::norm_replay::tangent_apply) writes, made where it is read.
-pub struct TangentApplied<E: Elem> {
+/// What [`tangent_apply`](super::norm_replay::tangent_apply) writes, produced where it is read.
+pub struct NormTangent<E: Elem> {
     maps: Maps,
     x: Arc<Buf<E>>,
     xt: Option<Arc<Buf<E>>>,
     coefficients: Vec<[E; 3]>,
-    residual_t: Option<Arc<dyn MakeMaps<E>>>,
+    residual_t: Option<Arc<dyn Producer<E>>>,
     mask: TangentMask<E>,
 }
 
-impl<E: Elem> TangentApplied<E> {
+impl<E: Elem> NormTangent<E> {
     /// Of `at`, whose x and ẋ are given to keep.
     pub fn new(
         maps: Maps,
         at: Tangent<'_, E>,
         (x, xt): (Arc<Buf<E>>, Option<Arc<Buf<E>>>),
         beta_t: Option<&[E]>,
-        residual_t: Option<Arc<dyn MakeMaps<E>>>,
+        residual_t: Option<Arc<dyn Producer<E>>>,
         mask: TangentMask<E>,
     ) -> Self {
         maps.assert(&[Some(&x), xt.as_ref().map(|xt| &xt[..])]);
@@ -121,14 +121,14 @@ impl<E: Elem> TangentApplied<E> {
     }
 }
 
-impl<E: Elem> MakeMaps<E> for TangentApplied<E> {
+impl<E: Elem> Producer<E> for NormTangent<E> {
     fn size(&self) -> usize {
         self.maps.size()
     }
     fn pixels(&self) -> usize {
         self.maps.hw
     }
-    fn make(&self, i: usize, range: Range<usize>, out: &mut [E]) {
+    fn produce(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         let Self { maps, x, xt, .. } = self;
         let k = self.coefficients[i % maps.c];
         let mask = match &self.mask {
@@ -142,7 +142,7 @@ impl<E: Elem> MakeMaps<E> for TangentApplied<E> {
         match &self.residual_t {
             None => tangent_map(out, x, xt, k, None, mask),
             Some(residual) => {
-                residual.make(i, range, out);
+                residual.produce(i, range, out);
                 tangent_onto(out, x, xt, k, mask);
             }
         }
@@ -160,19 +160,19 @@ impl<E: Elem> MakeMaps<E> for TangentApplied<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::made::{Kept, Values, all};
     use crate::norm::{apply, backward_input, backward_sums, clip_bits};
     use crate::norm_replay::{tangent_apply, tangent_stats};
+    use crate::operand::{InMemory, Operand, materialise};
     use crate::testing::{noise, same_bits};
 
     /// Whole maps, and pieces that begin and end anywhere: the same bits as `want`.
-    fn same(maps: Maps, made: &dyn MakeMaps<f32>, want: &[f32], what: &str) {
-        assert!(same_bits(&all(made), want), "{what}, {maps:?}");
+    fn same(maps: Maps, producer: &dyn Producer<f32>, want: &[f32], what: &str) {
+        assert!(same_bits(&materialise(producer), want), "{what}, {maps:?}");
         for range in [0..maps.hw, 0..1, maps.hw / 3..maps.hw, maps.hw / 2..maps.hw - 1] {
             for i in 0..maps.n * maps.c {
                 let mut piece = vec![f32::NAN; range.len()];
-                made.prefetch(i, range.clone());
-                made.make(i, range.clone(), &mut piece);
+                producer.prefetch(i, range.clone());
+                producer.produce(i, range.clone(), &mut piece);
                 assert!(same_bits(&piece, &maps.map(want, i)[range.clone()]), "{what}, {maps:?}, {range:?}");
             }
         }
@@ -188,18 +188,18 @@ mod tests {
             let (gamma, beta, gamma_t, beta_t) = (buf(3, 5), buf(3, 6), buf(3, 7), buf(3, 8));
             let stats = Stats::of_batch(maps, &x, 1e-3);
             let affine = Arc::new(Affine::new(&stats, &gamma, &beta));
-            let kept = || Arc::new(Kept { values: Arc::clone(&r), pixels: hw }) as Arc<dyn MakeMaps<f32>>;
+            let kept = || Arc::new(InMemory { values: Arc::clone(&r), pixels: hw }) as Arc<dyn Producer<f32>>;
             for residual in [false, true] {
                 for last in [Last::Nothing, Last::Clip(f32::INFINITY), Last::Clip(0.5)] {
                     let mut y = vec![0.0; n];
                     apply(maps, &x, &affine, residual.then(|| (&*r).into()), last, &mut y);
                     let (x_, affine_) = (Arc::clone(&x), Arc::clone(&affine));
                     let residual_ = residual.then(kept);
-                    let made = Applied { maps, x: x_, affine: affine_, residual: residual_, last };
-                    same(maps, &made, &y, "output");
+                    let producer = NormOutput { maps, x: x_, affine: affine_, residual: residual_, last };
+                    same(maps, &producer, &y, "output");
                     // A residual whose maps are others, as after a reshape.
-                    let rows = Kept { values: Arc::clone(&r), pixels: n };
-                    let residual_ = residual.then_some(Values::Made(&rows));
+                    let rows = InMemory { values: Arc::clone(&r), pixels: n };
+                    let residual_ = residual.then_some(Operand::Streamed(&rows));
                     let mut again = vec![0.0; n];
                     apply(maps, &x, &affine, residual_, last, &mut again);
                     assert!(same_bits(&again, &y), "residual of other maps, {maps:?}");
@@ -230,7 +230,7 @@ mod tests {
                         let mut yt = vec![0.0; n];
                         tangent_apply(maps, at, Some(&beta_t), residual.then(|| (&*r).into()), mask, &mut yt);
                         let values = (Arc::clone(&x), moves.then(|| Arc::clone(&xt)));
-                        let made = TangentApplied::new(
+                        let producer = NormTangent::new(
                             maps,
                             at,
                             values,
@@ -238,7 +238,7 @@ mod tests {
                             residual.then(kept),
                             kept_mask.clone(),
                         );
-                        same(maps, &made, &yt, "tangent");
+                        same(maps, &producer, &yt, "tangent");
                     }
                 }
                 let mut masked = a.to_vec();
@@ -246,8 +246,8 @@ mod tests {
                 let mut gx = vec![0.0; n];
                 backward_input(maps, &masked, &x, &stats, &gamma, &sums, &mut gx, false);
                 let values = [Arc::new(Buf::from(masked)), Arc::clone(&x)];
-                let made = InputAdjoint::new(maps, values, &stats, &gamma, &sums);
-                same(maps, &made, &gx, "adjoint");
+                let producer = NormInputAdjoint::new(maps, values, &stats, &gamma, &sums);
+                same(maps, &producer, &gx, "adjoint");
             }
         }
     }

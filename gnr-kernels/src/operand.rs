@@ -1,0 +1,189 @@
+//! Operands of kernels: slices in memory, or maps that are produced where they are read.
+//!
+//! The output of a normalisation or a clip costs a multiplication or two an element: less than writing it to memory and reading it
+//! back. So a kernel that gathers maps piece by piece anyway takes either form of an [`Operand`].
+
+use super::elem::Elem;
+use super::simd;
+use super::unary::Unary;
+use crate::buffer::Buf;
+use rayon::prelude::*;
+use std::{fmt, ops::Deref, ops::Range, sync::Arc};
+
+/// Maps of equal size, one after the other; any piece can be produced at any time, with the same bits.
+pub trait Producer<E>: Send + Sync {
+    /// Elements of all maps together.
+    fn size(&self) -> usize;
+    /// Elements of one map.
+    fn pixels(&self) -> usize;
+    /// Writes the elements `range` of map `i` to `out`, which has as many.
+    ///
+    /// # Panics
+    /// When there are no such elements.
+    fn produce(&self, i: usize, range: Range<usize>, out: &mut [E]);
+    /// Writes the piece to `out`, and the same piece of `other` to `other_out`, if one evaluation gives both; the bits of both are those of
+    /// [`produce`](Self::produce). `false` if it does not, and nothing is written then.
+    ///
+    /// # Panics
+    /// As [`produce`](Self::produce).
+    fn produce_with(
+        &self,
+        other: &dyn Producer<E>,
+        i: usize,
+        range: Range<usize>,
+        out: &mut [E],
+        other_out: &mut [E],
+    ) -> bool {
+        let _ = (other, i, range, out, other_out);
+        false
+    }
+    /// If these are the values of a function of one variable: it, and its argument.
+    fn function(&self) -> Option<(Unary, &[E])> {
+        None
+    }
+    /// Asks the caches for the elements that [`produce`](Self::produce) will read: maps are too short for the hardware to foresee. There need be no such
+    /// elements.
+    fn prefetch(&self, i: usize, range: Range<usize>) {
+        let _ = (i, range);
+    }
+}
+
+/// An operand of a kernel: in memory, or streamed piece by piece.
+#[derive(Clone, Copy)]
+pub enum Operand<'a, E> {
+    /// In memory.
+    Whole(&'a [E]),
+    /// Produced where it is read.
+    Streamed(&'a dyn Producer<E>),
+}
+
+impl<E> fmt::Debug for Operand<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Whole(_)) { "Whole" } else { "Streamed" })
+    }
+}
+
+impl<'a, E, T: Deref<Target = [E]>> From<&'a T> for Operand<'a, E> {
+    fn from(whole: &'a T) -> Self {
+        Operand::Whole(whole)
+    }
+}
+
+impl<'a, E: Elem> Operand<'a, E> {
+    /// Number of elements.
+    pub fn len(self) -> usize {
+        match self {
+            Operand::Whole(whole) => whole.len(),
+            Operand::Streamed(producer) => producer.size(),
+        }
+    }
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+    /// The operand as one of `f32`, if its elements are `f32`.
+    pub fn as_f32(self) -> Option<Operand<'a, f32>> {
+        Some(match self {
+            Operand::Whole(whole) => Operand::Whole(E::as_f32(whole)?),
+            Operand::Streamed(producer) => Operand::Streamed(E::as_f32_producer(producer)?),
+        })
+    }
+    /// The operand for a kernel whose maps have `pixels` elements. Unless the kernel streams its operands (`streams`), and in maps of that size,
+    /// a streamed operand is computed whole first.
+    pub(super) fn resolve(self, streams: bool, pixels: usize) -> Resolved<'a, E> {
+        match self {
+            Operand::Streamed(producer) if !streams || producer.pixels() != pixels => {
+                Resolved::Computed(materialise(producer))
+            }
+            values => Resolved::Given(values),
+        }
+    }
+}
+
+/// An operand in a form that a kernel can take.
+pub(super) enum Resolved<'a, E: Elem> {
+    Given(Operand<'a, E>),
+    Computed(Buf<E>),
+}
+
+impl<E: Elem> Resolved<'_, E> {
+    pub(super) fn values(&self) -> Operand<'_, E> {
+        match self {
+            Resolved::Given(values) => *values,
+            Resolved::Computed(producer) => Operand::Whole(producer),
+        }
+    }
+    /// The slice, of an operand resolved for a kernel that does not stream.
+    ///
+    /// # Panics
+    /// When the operand was resolved for a kernel that streams.
+    pub(super) fn whole(&self) -> &[E] {
+        match self.values() {
+            Operand::Whole(whole) => whole,
+            Operand::Streamed(_) => unreachable!("resolved for a kernel that streams"),
+        }
+    }
+}
+
+/// Values and the weights that they meet: the operands of a convolution or of a layer.
+pub type Pair<'a, E> = (Operand<'a, E>, &'a [E]);
+
+/// Two operands in memory.
+pub(super) type Slices<'a, E> = (&'a [E], &'a [E]);
+
+/// Pairs whose values were resolved, as pairs of `f32`, if their elements are `f32`.
+pub(super) fn in_single<'a, E: Elem>(
+    resolved: &'a [Resolved<'_, E>],
+    pairs: &[Pair<'a, E>],
+) -> Option<Vec<Pair<'a, f32>>> {
+    resolved.iter().zip(pairs).map(|(a, (_, b))| Some((a.values().as_f32()?, E::as_f32(b)?))).collect()
+}
+
+/// Pairs whose values were resolved for a kernel that does not stream.
+pub(super) fn slices<'a, E: Elem>(
+    resolved: &'a [Resolved<'_, E>],
+    pairs: &[Pair<'a, E>],
+) -> Vec<Slices<'a, E>> {
+    resolved.iter().zip(pairs).map(|(a, (_, b))| (a.whole(), *b)).collect()
+}
+
+/// Computes all maps of a producer.
+pub fn materialise<E: Elem>(producer: &dyn Producer<E>) -> Buf<E> {
+    let mut out = Buf::new(producer.size());
+    let pixels = producer.pixels().max(1);
+    let least = (simd::CHUNK / 4).div_ceil(pixels);
+    out.par_chunks_mut(pixels).with_min_len(least).enumerate().for_each(|(i, out)| {
+        producer.produce(i, 0..out.len(), out);
+    });
+    out
+}
+
+/// Maps of `pixels` elements in memory, as the input of another producer.
+#[derive(Debug)]
+pub struct InMemory<E: Elem> {
+    /// The elements.
+    pub values: Arc<Buf<E>>,
+    /// Elements of one map.
+    pub pixels: usize,
+}
+
+impl<E: Elem> Producer<E> for InMemory<E> {
+    fn size(&self) -> usize {
+        self.values.len()
+    }
+    fn pixels(&self) -> usize {
+        self.pixels
+    }
+    fn produce(&self, i: usize, range: Range<usize>, out: &mut [E]) {
+        out.copy_from_slice(&self.values[i * self.pixels..][..self.pixels][range]);
+    }
+    fn prefetch(&self, i: usize, range: Range<usize>) {
+        prefetch(&self.values, i * self.pixels, &range);
+    }
+}
+
+/// Asks the second-level cache for the elements `range` after `start`.
+#[inline(always)]
+pub(super) fn prefetch<E>(values: &[E], start: usize, range: &Range<usize>) {
+    simd::prefetch(values.as_ptr().wrapping_add(start + range.start), range.len());
+}
