@@ -1,5 +1,6 @@
 //! The adjoints of a reverse pass: where each stands, how a record would retain it, and how operations write it.
 
+use gnr_kernels::Accum;
 use std::{
     cell::{RefCell, RefMut},
     rc::Rc,
@@ -89,12 +90,12 @@ impl<E: Elem> Target<E> {
     pub(super) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |place| place.len)
     }
-    /// Lets a kernel write (`false`) or accumulate (`true`) straight into the adjoint.
-    pub(super) fn write(&self, kernel: impl FnOnce(&mut [E], bool)) {
+    /// Lets a kernel write straight into the adjoint: replacing it when it is the first term, adding to it afterwards.
+    pub(super) fn write(&self, kernel: impl FnOnce(&mut [E], Accum)) {
         if let Some(Place { node, len }) = &self.0 {
             match &mut *node.slot() {
-                Some(adjoint) => kernel(adjoint, true),
-                vacant => kernel(vacant.insert(Buf::new(*len)), false),
+                Some(adjoint) => kernel(adjoint, Accum::Add),
+                vacant => kernel(vacant.insert(Buf::new(*len)), Accum::Replace),
             }
         }
     }
@@ -104,13 +105,13 @@ impl<E: Elem> Target<E> {
         &self,
         operation: Option<&OpId>,
         recompute: impl FnOnce() -> Option<Recompute<E>>,
-        kernel: impl FnOnce(&mut [E], bool),
+        kernel: impl FnOnce(&mut [E], Accum),
     ) {
         let Some(Place { node, .. }) = &self.0 else { return };
         let mut whole = false;
-        self.write(|out, accumulate| {
-            whole = !accumulate;
-            kernel(out, accumulate);
+        self.write(|out, accum| {
+            whole = !accum.adds();
+            kernel(out, accum);
         });
         if let Some(recompute) = whole.then(recompute).flatten() {
             *node.retention.borrow_mut() = Retention::Recompute(recompute.by_product_of(operation.cloned()));
@@ -127,21 +128,21 @@ impl<E: Elem> Target<E> {
     }
     /// Adds a copy.
     pub(super) fn add_copy(&self, term: &[E]) {
-        self.write(|out, accumulate| {
-            if accumulate {
+        self.write(|out, accum| {
+            if accum.adds() {
                 elementwise::add_assign(out, term);
             } else {
                 elementwise::copy(out, term);
             }
         });
     }
-    /// Takes away the adjoint so far (`true`), or a buffer for it (`false`), to be given back with [`add`](Self::add); `None` when the
+    /// Takes away the adjoint so far (to add to), or a buffer for it (to replace), to be given back with [`add`](Self::add); `None` when the
     /// operand is not tracked.
-    pub(super) fn take(&self) -> Option<(Buf<E>, bool)> {
+    pub(super) fn take(&self) -> Option<(Buf<E>, Accum)> {
         let Place { node, len } = self.0.as_ref()?;
         Some(match node.take() {
-            Some(buffer) => (buffer, true),
-            None => (Buf::new(*len), false),
+            Some(buffer) => (buffer, Accum::Add),
+            None => (Buf::new(*len), Accum::Replace),
         })
     }
     /// In a replay, a buffer for the operand's adjoint in the gradient pass, to be given with [`give_by_product`](Self::give_by_product).

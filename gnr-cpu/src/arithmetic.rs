@@ -41,8 +41,8 @@ fn function(op: Unary) -> Option<Function> {
 
 /// `target += x ⊙ y`.
 fn add_product<E: Elem>(target: &Target<E>, x: &[E], y: &[E]) {
-    target.write(|out, accumulate| {
-        if accumulate {
+    target.write(|out, accum| {
+        if accum.adds() {
             elementwise::update_zip2(out, x, y, |out, x, y| out + x * y);
         } else {
             elementwise::zip(out, x, y, |x, y| x * y);
@@ -218,8 +218,8 @@ impl<E: Elem> Cpu<E> {
                 let recompute = move || {
                     Recompute::streamed(row, None, |_| FunctionDerivative { f, g: g_, x, y: y_, row })
                 };
-                to_x.write_recomputable(id, recompute, |out, accumulate| {
-                    unary::unary_first(f, out, &g, x_.data(), &y, accumulate);
+                to_x.write_recomputable(id, recompute, |out, accum| {
+                    unary::unary_first(f, out, &g, x_.data(), &y, accum);
                 });
                 Some(g)
             },
@@ -245,15 +245,15 @@ impl<E: Elem> Cpu<E> {
             match (first, &x.tangent, second) {
                 (Some(a), Some(t), b) => {
                     let mut by_product = to_x.by_product_buffer(&id);
-                    to_x.write(|out, accumulate| {
+                    to_x.write(|out, accum| {
                         let (b, x) = (b.as_deref(), x.primal.data());
                         let by_product = by_product.as_deref_mut();
-                        unary::unary_second(f, out, accumulate, b, [a, t.data()], [x, &y], by_product);
+                        unary::unary_second(f, out, accum, b, [a, t.data()], [x, &y], by_product);
                     });
                     to_x.give_by_product(by_product);
                 }
-                (_, _, Some(b)) => to_x.write(|out, accumulate| {
-                    unary::unary_first(f, out, &b, x.primal.data(), &y, accumulate);
+                (_, _, Some(b)) => to_x.write(|out, accum| {
+                    unary::unary_first(f, out, &b, x.primal.data(), &y, accum);
                 }),
                 (_, _, None) => (),
             }

@@ -2,6 +2,7 @@
 //!
 //! What is kept of the gradient pass are the probabilities; P̄ is computed again in the replay. Without derivatives nothing is kept.
 
+use gnr_kernels::Accum;
 use std::sync::Arc;
 
 use gnr_nn::{Dual, Duals, Result, composed, composed::AttentionShape};
@@ -31,8 +32,8 @@ fn write<E: Elem>(
     // The bias may be the same tensor as qkv: one adjoint is taken away while the other is written.
     let mut of_bias = bias.take();
     let mut kernel = Some(kernel);
-    let mut run = |of_qkv: Option<(&mut [E], bool)>| {
-        let bias = of_bias.as_mut().map(|(buffer, more)| (&mut buffer[..], *more));
+    let mut run = |of_qkv: Option<(&mut [E], Accum)>| {
+        let bias = of_bias.as_mut().map(|(buffer, accum)| (&mut buffer[..], *accum));
         if let Some(kernel) = kernel.take() {
             kernel(Adjoint { qkv: of_qkv, bias, first: None });
         }
@@ -46,9 +47,9 @@ fn write<E: Elem>(
                 out
             };
             let recompute = || Some(Recompute::whole(recompute));
-            qkv.write_recomputable(Some(id), recompute, |out, accumulate| run(Some((out, accumulate))));
+            qkv.write_recomputable(Some(id), recompute, |out, accum| run(Some((out, accum))));
         }
-        None => qkv.write(|out, accumulate| run(Some((out, accumulate)))),
+        None => qkv.write(|out, accum| run(Some((out, accum)))),
     }
     run(None);
     if let Some((buffer, _)) = of_bias {
@@ -99,7 +100,7 @@ impl<E: Elem> Cpu<E> {
                 let recompute = saved.map(|saved| {
                     let (g, qkv, p) = (Arc::clone(&g), Arc::clone(qkv_.data()), Arc::clone(&probabilities));
                     let recompute = move |out: &mut [E]| {
-                        let to = Adjoint { qkv: Some((out, false)), bias: None, first: None };
+                        let to = Adjoint { qkv: Some((out, Accum::Replace)), bias: None, first: None };
                         attention::backward(shape, &qkv, &p, &g, to);
                     };
                     (recompute, &saved.id)

@@ -59,13 +59,13 @@ impl<E: Elem> Cpu<E> {
             })
         };
         self.product_op("conv2d", Tensor::new(y, &shape), &[x, w], recompute, move |g| {
-            to_w.write(|out, accumulate| {
+            to_w.write(|out, accum| {
                 let x = values.resolve(streams);
-                backward_weight(&geometry, &[((&g).into(), x.operand())], out, accumulate);
+                backward_weight(&geometry, &[((&g).into(), x.operand())], out, accum);
             });
             if let Some(w) = w_ {
-                to_x.write(|out, accumulate| {
-                    backward_input(&geometry, &[((&g).into(), w.data())], out, accumulate);
+                to_x.write(|out, accum| {
+                    backward_input(&geometry, &[((&g).into(), w.data())], out, accum);
                 });
             }
             g.into()
@@ -112,7 +112,7 @@ impl<E: Elem> Cpu<E> {
             let values: Vec<_> = terms(&w).into_iter().map(|(g, w)| (g, w.get())).collect();
             if to_x.is_tracked() && !values.is_empty() {
                 let pairs: Vec<Pair<'_, E>> = values.iter().map(|(g, w)| (*g, &w[..])).collect();
-                to_x.write(|out, accumulate| backward_input(&geometry, &pairs, out, accumulate));
+                to_x.write(|out, accum| backward_input(&geometry, &pairs, out, accum));
             }
             // The tangent of w may have been the last: its place is free for the adjoint of w.
             drop(values);
@@ -123,7 +123,7 @@ impl<E: Elem> Cpu<E> {
             let values: Vec<_> = terms(&x).into_iter().map(|(g, x)| (g, x.resolve(streams))).collect();
             if !values.is_empty() {
                 let pairs: Vec<MapPair<'_, E>> = values.iter().map(|(g, x)| (*g, x.operand())).collect();
-                to_w.write(|out, accumulate| backward_weight(&geometry, &pairs, out, accumulate));
+                to_w.write(|out, accum| backward_weight(&geometry, &pairs, out, accum));
             }
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gnr_nn::{Dual, Duals, Result, composed};
 
 use gnr_kernels::{
+    Accum,
     buffer::Buf,
     elem::Elem,
     layer_norm::{self, Along, Point},
@@ -35,10 +36,10 @@ impl<E: Elem> Cpu<E> {
             move |_, g, _| {
                 let at = Point { x: x_.data(), stats: &stats, gamma: scale_.data() };
                 let mut sums = None;
-                x_.target().write(|out, accumulate| {
-                    sums = Some(layer_norm::backward(at, &g, Some(out), accumulate));
+                x_.target().write(|out, accum| {
+                    sums = Some(layer_norm::backward(at, &g, Some(out), accum));
                 });
-                let sums = sums.unwrap_or_else(|| layer_norm::backward(at, &g, None, false));
+                let sums = sums.unwrap_or_else(|| layer_norm::backward(at, &g, None, Accum::Replace));
                 add_per_channel(&scale_.target(), &sums.gamma);
                 add_per_channel(&to_shift, &sums.beta);
                 Some(g.into())
@@ -80,15 +81,15 @@ impl<E: Elem> Cpu<E> {
         let y = replayed.finish_recomputable(tangent, move |second, first| {
             let at = Point { x: x.primal.data(), stats: &stats, gamma: scale.primal.data() };
             let b = second.as_deref();
-            let run = |out: Option<&mut [E]>, more| match (first, b) {
-                (Some(a), b) => Some(layer_norm::second(at, along(&x, &scale), a, b, out, more)),
+            let run = |out: Option<&mut [E]>, accum| match (first, b) {
+                (Some(a), b) => Some(layer_norm::second(at, along(&x, &scale), a, b, out, accum)),
                 // The loss did not depend on y, so there is no second term.
-                (None, Some(b)) => Some(layer_norm::backward(at, b, out, more)),
+                (None, Some(b)) => Some(layer_norm::backward(at, b, out, accum)),
                 (None, None) => None,
             };
             let mut sums = None;
-            x.primal.target().write(|out, accumulate| sums = run(Some(out), accumulate));
-            let Some(sums) = sums.or_else(|| run(None, false)) else { return };
+            x.primal.target().write(|out, accum| sums = run(Some(out), accum));
+            let Some(sums) = sums.or_else(|| run(None, Accum::Replace)) else { return };
             add_per_channel(&scale.primal.target(), &sums.gamma);
             add_per_channel(&to_shift, &sums.beta);
         })?;

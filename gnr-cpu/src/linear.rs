@@ -1,5 +1,6 @@
 //! Matrix products, fully connected layers, biases.
 
+use gnr_kernels::Accum;
 use std::{rc::Rc, sync::Arc};
 
 use gnr_nn::{Dual, Error, Result, composed};
@@ -41,19 +42,19 @@ impl Product {
         }
     }
     /// `y (+)= a·b`.
-    fn forward<E: Elem>(self, a: &[E], b: &[E], y: &mut [E], accumulate: bool) {
+    fn forward<E: Elem>(self, a: &[E], b: &[E], y: &mut [E], accum: Accum) {
         let Self { m, k, n } = self;
-        batched([m, k, n], Mat::rows(a, k), Mat::rows(b, n), y, accumulate);
+        batched([m, k, n], Mat::rows(a, k), Mat::rows(b, n), y, accum);
     }
     /// `ā (+)= g·bᵀ`.
-    fn to_left<E: Elem>(self, g: &[E], b: &[E], out: &mut [E], accumulate: bool) {
+    fn to_left<E: Elem>(self, g: &[E], b: &[E], out: &mut [E], accum: Accum) {
         let Self { m, k, n } = self;
-        batched([m, n, k], Mat::rows(g, n), Mat::rows(b, n).t(), out, accumulate);
+        batched([m, n, k], Mat::rows(g, n), Mat::rows(b, n).t(), out, accum);
     }
     /// `b̄ (+)= aᵀ·g`.
-    fn to_right<E: Elem>(self, a: &[E], g: &[E], out: &mut [E], accumulate: bool) {
+    fn to_right<E: Elem>(self, a: &[E], g: &[E], out: &mut [E], accum: Accum) {
         let Self { m, k, n } = self;
-        batched([k, m, n], Mat::rows(a, k).t(), Mat::rows(g, n), out, accumulate);
+        batched([k, m, n], Mat::rows(a, k).t(), Mat::rows(g, n), out, accum);
     }
 }
 
@@ -80,12 +81,12 @@ fn bias_adjoint<E: Elem>(layer: Layer, g: &[E]) -> Buf<E> {
 fn tangent_sum<E: Elem>(
     len: usize,
     terms: [Option<(&Tensor<E>, &Tensor<E>)>; 2],
-    forward: impl Fn(&[E], &[E], &mut [E], bool),
+    forward: impl Fn(&[E], &[E], &mut [E], Accum),
 ) -> Option<Buf<E>> {
     let mut out: Option<Buf<E>> = None;
     for (x, y) in terms.into_iter().flatten() {
-        let accumulate = out.is_some();
-        forward(x.data(), y.data(), out.get_or_insert_with(|| Buf::new(len)), accumulate);
+        let accum = Accum::from(out.is_some());
+        forward(x.data(), y.data(), out.get_or_insert_with(|| Buf::new(len)), accum);
     }
     out
 }
@@ -94,7 +95,7 @@ impl<E: Elem> Cpu<E> {
     pub(super) fn matmul_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
         let (product, shape) = Product::new(a, b)?;
         let mut y = Buf::new(shape.iter().product());
-        product.forward(a.data(), b.data(), &mut y, false);
+        product.forward(a.data(), b.data(), &mut y, Accum::Replace);
         let (a_, b_) = (a.clone(), b.clone());
         self.nonlinear_op(
             "matmul",
@@ -102,8 +103,8 @@ impl<E: Elem> Cpu<E> {
             &[a, b],
             || Extra::Nothing,
             move |_, g, _| {
-                a_.target().write(|out, accumulate| product.to_left(&g, b_.data(), out, accumulate));
-                b_.target().write(|out, accumulate| product.to_right(a_.data(), &g, out, accumulate));
+                a_.target().write(|out, accum| product.to_left(&g, b_.data(), out, accum));
+                b_.target().write(|out, accum| product.to_right(a_.data(), &g, out, accum));
                 Some(g.into())
             },
         )
@@ -116,17 +117,17 @@ impl<E: Elem> Cpu<E> {
         };
         let terms = [a.tangent.map(|t| (t, b.primal)), b.tangent.map(|t| (a.primal, t))];
         let tangent =
-            tangent_sum(shape.iter().product(), terms, |a, b, y, more| product.forward(a, b, y, more));
+            tangent_sum(shape.iter().product(), terms, |a, b, y, accum| product.forward(a, b, y, accum));
         let (a, b) = (a.cloned(), b.cloned());
         replayed.finish(tangent, move |second, first| {
             let step = |g: &[E], a_: Option<&Tensor<E>>, b_: Option<&Tensor<E>>| {
                 if let Some(b_) = b_ {
                     let to_a = a.primal.target();
-                    to_a.write(|out, accumulate| product.to_left(g, b_.data(), out, accumulate));
+                    to_a.write(|out, accum| product.to_left(g, b_.data(), out, accum));
                 }
                 if let Some(a_) = a_ {
                     let to_b = b.primal.target();
-                    to_b.write(|out, accumulate| product.to_right(a_.data(), g, out, accumulate));
+                    to_b.write(|out, accum| product.to_right(a_.data(), g, out, accum));
                 }
             };
             if let Some(g) = &second {
@@ -170,13 +171,13 @@ impl<E: Elem> Cpu<E> {
             })
         };
         self.product_op("linear", Tensor::new(y, &shape), &operands, recompute, move |g| {
-            to_w.write(|out, accumulate| {
-                layer.to_weight(&[((&g).into(), values.resolve(streams).operand())], out, accumulate);
+            to_w.write(|out, accum| {
+                layer.to_weight(&[((&g).into(), values.resolve(streams).operand())], out, accum);
             });
             drop(values);
             if let Some(w) = w_ {
-                to_x.write(|out, accumulate| {
-                    layer.to_input(&[((&g).into(), w.as_slice())], out, accumulate);
+                to_x.write(|out, accum| {
+                    layer.to_input(&[((&g).into(), w.as_slice())], out, accum);
                 });
             }
             if let Some(to_b) = to_b.filter(Target::is_tracked) {
@@ -237,14 +238,14 @@ impl<E: Elem> Cpu<E> {
             let values: Vec<_> = terms(w).into_iter().map(|(g, w)| (g, w.get())).collect();
             if to_x.is_tracked() && !values.is_empty() {
                 let pairs: Vec<_> = values.iter().map(|(g, w)| (*g, &w[..])).collect();
-                to_x.write(|out, accumulate| layer.to_input(&pairs, out, accumulate));
+                to_x.write(|out, accum| layer.to_input(&pairs, out, accum));
             }
             drop(values);
             if to_w.is_tracked() {
                 let values: Vec<_> = terms(x).into_iter().map(|(g, x)| (g, x.resolve(streams))).collect();
                 if !values.is_empty() {
                     let pairs: Vec<_> = values.iter().map(|(g, x)| (*g, x.operand())).collect();
-                    to_w.write(|out, accumulate| layer.to_weight(&pairs, out, accumulate));
+                    to_w.write(|out, accum| layer.to_weight(&pairs, out, accum));
                 }
             }
             if let (Some(g), Some(to_b)) = (&second, to_b.filter(Target::is_tracked)) {

@@ -23,7 +23,7 @@ impl<E: Elem> Cpu<E> {
         let kept = Arc::clone(&point);
         let extra = move || Extra::CrossEntropy(kept);
         self.nonlinear_op("cross_entropy", Tensor::new(y, &[1, 1]), &[logits], extra, move |_, g, _| {
-            to_logits.write(|out, accumulate| point.gradient(g[0].wide(), out, accumulate));
+            to_logits.write(|out, accum| point.gradient(g[0].wide(), out, accum));
             Some(g.into())
         })
     }
@@ -47,9 +47,9 @@ impl<E: Elem> Cpu<E> {
         let (to_logits, t) = (logits.primal.target(), logits.tangent.cloned());
         replayed.finish(tangent, move |second, first| {
             let b = second.map_or(0.0, |b| b[0].wide());
-            to_logits.write(|out, accumulate| match (&t, first) {
-                (Some(t), Some(a)) => point.second_gradient(t.data(), a[0].wide(), b, out, accumulate),
-                _ => point.gradient(b, out, accumulate),
+            to_logits.write(|out, accum| match (&t, first) {
+                (Some(t), Some(a)) => point.second_gradient(t.data(), a[0].wide(), b, out, accum),
+                _ => point.gradient(b, out, accum),
             });
         })
     }

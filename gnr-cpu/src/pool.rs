@@ -36,7 +36,7 @@ impl<E: Elem> Cpu<E> {
         let kept = Arc::clone(&at);
         let extra = move || Extra::Argmax(kept);
         self.nonlinear_op("max_pool2d", Tensor::new(y, &shape), &[x], extra, move |_, g, _| {
-            to_x.write(|out, accumulate| pool::max_backward(window, &g, &at, out, accumulate));
+            to_x.write(|out, accum| pool::max_backward(window, &g, &at, out, accum));
             // Piecewise linear: there is no second term, so the adjoint need not be retained.
             None
         })
@@ -57,7 +57,7 @@ impl<E: Elem> Cpu<E> {
         let to_x = x.primal.target();
         replayed.finish(tangent, move |second, _| {
             if let Some(g) = second {
-                to_x.write(|out, accumulate| pool::max_backward(window, &g, &at, out, accumulate));
+                to_x.write(|out, accum| pool::max_backward(window, &g, &at, out, accum));
             }
         })
     }
@@ -71,7 +71,7 @@ impl<E: Elem> Cpu<E> {
         };
         let to_x = x.target();
         self.linear_op("avg_pool2d", &shape, &[x], output, move |g| {
-            to_x.write(|out, accumulate| pool::average_backward(window, &g, out, accumulate));
+            to_x.write(|out, accum| pool::average_backward(window, &g, out, accum));
         })
     }
 
@@ -90,7 +90,7 @@ impl<E: Elem> Cpu<E> {
         };
         let to_x = x.target();
         self.linear_op(op, &[n, c], &[x], output, move |g| {
-            to_x.write(|out, accumulate| pool::global_average_backward(maps, &g, out, accumulate));
+            to_x.write(|out, accum| pool::global_average_backward(maps, &g, out, accum));
         })
     }
 }

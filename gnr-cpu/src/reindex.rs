@@ -110,7 +110,7 @@ impl<E: Elem> Cpu<E> {
         };
         let (to_x, kept) = (x.target(), indices.to_vec());
         self.linear_op("gather", &shape, &[x], output, move |g| {
-            to_x.write(|out, accumulate| gather::scatter_add(&g, view, &kept, out, accumulate));
+            to_x.write(|out, accum| gather::scatter_add(&g, view, &kept, out, accum));
         })
     }
 

@@ -2,7 +2,7 @@
 
 use gnr_nn::{Dual, Error, Result, composed};
 
-use gnr_kernels::{buffer::Buf, elem::Elem, scale};
+use gnr_kernels::{Accum, buffer::Buf, elem::Elem, scale};
 
 use super::{
     Cpu,
@@ -28,10 +28,10 @@ fn pull_back<E: Elem>(
     [x_value, s_value]: [Option<&Tensor<E>>; 2],
 ) {
     if let Some(s_value) = s_value {
-        x.target().write(|out, accumulate| scale::scale(hw, g, s_value.data(), out, accumulate));
+        x.target().write(|out, accum| scale::scale(hw, g, s_value.data(), out, accum));
     }
     if let Some(x_value) = x_value {
-        s.target().write(|out, accumulate| scale::inner(hw, g, x_value.data(), out, accumulate));
+        s.target().write(|out, accum| scale::inner(hw, g, x_value.data(), out, accum));
     }
 }
 
@@ -39,7 +39,7 @@ impl<E: Elem> Cpu<E> {
     pub(super) fn scale_channels_op(&self, x: &Tensor<E>, s: &Tensor<E>) -> Result<Tensor<E>> {
         let hw = map(x, s)?;
         let mut y = Buf::new(x.len());
-        scale::scale(hw, x.data(), s.data(), &mut y, false);
+        scale::scale(hw, x.data(), s.data(), &mut y, Accum::Replace);
         let (x_, s_) = (x.clone(), s.clone());
         self.nonlinear_op(
             "scale_channels",
@@ -66,10 +66,10 @@ impl<E: Elem> Cpu<E> {
         let tangent = moves.then(|| {
             let mut out = Buf::new(x.primal.len());
             if let Some(t) = x.tangent {
-                scale::scale(hw, t.data(), s.primal.data(), &mut out, false);
+                scale::scale(hw, t.data(), s.primal.data(), &mut out, Accum::Replace);
             }
             if let Some(t) = s.tangent {
-                scale::scale(hw, x.primal.data(), t.data(), &mut out, x.tangent.is_some());
+                scale::scale(hw, x.primal.data(), t.data(), &mut out, Accum::from(x.tangent.is_some()));
             }
             out
         });

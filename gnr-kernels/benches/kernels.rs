@@ -4,6 +4,7 @@
 //! the others in elements. Threads: `RAYON_NUM_THREADS`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use gnr_kernels::Accum;
 use gnr_kernels::conv::{Geometry, backward_input, backward_weight, forward};
 use gnr_kernels::dense::Layer;
 use gnr_kernels::gemm::Onto;
@@ -51,8 +52,8 @@ fn convolutions(c: &mut Criterion) {
             group.bench_function(BenchmarkId::from_parameter(name), |b| {
                 b.iter(|| match operation {
                     "forward" => forward(&g, &[((&x).into(), &w)], &mut y),
-                    "backward_input" => backward_input(&g, &[((&gy).into(), &w)], &mut gx, false),
-                    _ => backward_weight(&g, &[((&gy).into(), (&x).into())], &mut gw, false),
+                    "backward_input" => backward_input(&g, &[((&gy).into(), &w)], &mut gx, Accum::Replace),
+                    _ => backward_weight(&g, &[((&gy).into(), (&x).into())], &mut gw, Accum::Replace),
                 });
             });
         }
@@ -80,8 +81,8 @@ fn layers(c: &mut Criterion) {
             group.bench_function(BenchmarkId::from_parameter(name), |b| {
                 b.iter(|| match operation {
                     "layer_forward" => layer.forward(&[((&x).into(), &w)], &mut y, Onto::Nothing),
-                    "layer_to_input" => layer.to_input(&[((&g).into(), &w)], &mut gx, false),
-                    _ => layer.to_weight(&[((&g).into(), (&x).into())], &mut gw, false),
+                    "layer_to_input" => layer.to_input(&[((&g).into(), &w)], &mut gx, Accum::Replace),
+                    _ => layer.to_weight(&[((&g).into(), (&x).into())], &mut gw, Accum::Replace),
                 });
             });
         }
@@ -104,7 +105,7 @@ fn memory_bound(c: &mut Criterion) {
     group.bench_function("batch_norm_backward", |b| {
         b.iter(|| {
             let sums = norm::backward_sums(maps, &mut a, &x, &stats, None);
-            norm::backward_input(maps, &a, &x, &stats, &gamma, &sums, &mut y, false);
+            norm::backward_input(maps, &a, &x, &stats, &gamma, &sums, &mut y, Accum::Replace);
         });
     });
     group.bench_function("axpy", |b| b.iter(|| elementwise::axpy(&mut y, 1e-6, &x)));

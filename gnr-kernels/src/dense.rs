@@ -14,6 +14,7 @@ use super::product::{Aligned, COLUMNS, Left, Right, product};
 use super::simd::{self, Level};
 use super::transpose::{transpose, transpose_add};
 use super::work;
+use crate::Accum;
 use rayon::prelude::*;
 use std::ops::RangeInclusive;
 
@@ -83,7 +84,7 @@ impl Layer {
     ///
     /// # Panics
     /// When a length does not match or there is no pair.
-    pub fn to_input<E: Elem>(self, pairs: &[Pair<'_, E>], out: &mut [E], accumulate: bool) {
+    pub fn to_input<E: Elem>(self, pairs: &[Pair<'_, E>], out: &mut [E], accum: Accum) {
         let Self { rows, inputs, outputs } = self;
         let lengths = pairs.iter().map(|(g, w)| [g.len(), w.len()]);
         self.check(lengths, [rows * outputs, outputs * inputs], out.len(), rows * inputs);
@@ -98,9 +99,9 @@ impl Layer {
                     None => Columns { data: w, panel: WIDTH, row: inputs },
                 });
                 let pairs: Vec<_> = pairs.iter().map(|(g, _)| *g).zip(right).collect();
-                times_columns(level, [rows, outputs, inputs], &pairs, out, Onto::values(accumulate));
+                times_columns(level, [rows, outputs, inputs], &pairs, out, Onto::values(accum));
             }
-            (_, _, _) => each(&slices(&values, pairs), out, Onto::values(accumulate), |(g, w), out, onto| {
+            (_, _, _) => each(&slices(&values, pairs), out, Onto::values(accum), |(g, w), out, onto| {
                 single([rows, outputs, inputs], Mat::rows(g, outputs), Mat::rows(w, inputs), out, onto);
             }),
         }
@@ -110,7 +111,7 @@ impl Layer {
     ///
     /// # Panics
     /// When a length does not match or there is no pair.
-    pub fn to_weight<E: Elem>(self, pairs: &[RowPair<'_, E>], out: &mut [E], accumulate: bool) {
+    pub fn to_weight<E: Elem>(self, pairs: &[RowPair<'_, E>], out: &mut [E], accum: Accum) {
         let Self { rows, inputs, outputs } = self;
         let lengths = pairs.iter().map(|(g, x)| [g.len(), x.len()]);
         self.check(lengths, [rows * outputs, rows * inputs], out.len(), outputs * inputs);
@@ -123,13 +124,13 @@ impl Layer {
         match (fast, single_pairs, E::as_f32_mut(out)) {
             (Some(level), Some(pairs), Some(out)) => {
                 if 2 * outputs > inputs || rows < TURNED_FROM || !in_place(outputs) {
-                    return transposed_times(level, [outputs, rows, inputs], &pairs, out, accumulate);
+                    return transposed_times(level, [outputs, rows, inputs], &pairs, out, accum);
                 }
                 // Few outputs: their transpose, in bands of twice as many rows and more.
                 let mut turned = Aligned::new(out.len());
                 let pairs: Vec<_> = pairs.iter().map(|&(g, x)| (x, g)).collect();
-                transposed_times(level, [inputs, rows, outputs], &pairs, &mut turned, false);
-                let turn = if accumulate { transpose_add } else { transpose };
+                transposed_times(level, [inputs, rows, outputs], &pairs, &mut turned, Accum::Replace);
+                let turn = if accum.adds() { transpose_add } else { transpose };
                 out.par_chunks_mut(WIDTH * inputs).enumerate().for_each(|(i, out)| {
                     let from = &turned[WIDTH * i..];
                     turn(level, from, outputs, inputs, out.len() / inputs, out, inputs);
@@ -137,7 +138,7 @@ impl Layer {
             }
             (_, _, _) => {
                 let pairs: Vec<Slices<'_, E>> = values.iter().map(|(g, x)| (g.whole(), x.whole())).collect();
-                each(&pairs, out, Onto::values(accumulate), |(g, x), out, onto| {
+                each(&pairs, out, Onto::values(accum), |(g, x), out, onto| {
                     let (g, x) = (Mat::rows(g, outputs).t(), Mat::rows(x, inputs));
                     single([outputs, rows, inputs], g, x, out, onto);
                 });
@@ -263,7 +264,7 @@ fn times_columns(
             produce_rows(producers, here.start, k, out)
         });
         for j in (0..n).step_by(WIDTH) {
-            let mut more = !matches!(onto, Onto::Nothing);
+            let mut accum = Accum::from(!matches!(onto, Onto::Nothing));
             if let Onto::Row(row) = onto {
                 // Just before it is added to, a panel at a time, which stays in the first-level cache.
                 let row = &row[j..(j + WIDTH).min(n)];
@@ -277,8 +278,8 @@ fn times_columns(
                     let a = Left::Rows(&a[l..], k);
                     let b = Right { data: &b.data[j / WIDTH * b.panel + l * b.row..], row: b.row };
                     let size = [rows, DEPTH.min(k - l), WIDTH.min(n - j)];
-                    product(level, size, a, b, &mut y[j..], n, more);
-                    more = true;
+                    product(level, size, a, b, &mut y[j..], n, accum);
+                    accum = Accum::Add;
                 }
             }
         }
@@ -292,13 +293,13 @@ fn transposed_times(
     [m, k, n]: [usize; 3],
     pairs: &[RowPair<'_, f32>],
     out: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     work::count(pairs.len() * m * k * n);
     if m * n == 0 {
         return;
     }
-    if k == 0 && !accumulate {
+    if k == 0 && !accum.adds() {
         return out.fill(0.0);
     }
     // Pieces of one size, the same for operands in memory and those that are produced.
@@ -317,7 +318,7 @@ fn transposed_times(
             produce_rows_in_parallel(producers, first, n, out)
         });
         let pairs: Vec<Slices<'_, f32>> = a.into_iter().zip(b).collect();
-        add_transposed(level, [m, here.len(), n], depth, &pairs, out, accumulate || first > 0);
+        add_transposed(level, [m, here.len(), n], depth, &pairs, out, accum.or(first > 0));
     }
 }
 
@@ -328,7 +329,7 @@ fn add_transposed(
     depth: usize,
     pairs: &[Slices<'_, f32>],
     out: &mut [f32],
-    more: bool,
+    accum: Accum,
 ) {
     let band = m.div_ceil(rayon::current_num_threads()).next_multiple_of(8).clamp(8, *BAND.end());
     let memory = || (band >= *BAND.start()).then(|| Aligned::new(WIDTH * depth));
@@ -348,8 +349,8 @@ fn add_transposed(
                         }
                         None => Right { data: b, row: n },
                     };
-                    let more = more || l > 0 || p > 0;
-                    product(level, [rows, terms, width], a, b, &mut out[j..], n, more);
+                    let accum = accum.or(l > 0 || p > 0);
+                    product(level, [rows, terms, width], a, b, &mut out[j..], n, accum);
                 }
             }
         }
@@ -408,8 +409,8 @@ mod tests {
                 let run = |x_: Operand<'_, f32>, g_: Operand<'_, f32>| {
                     let [mut y, mut gx, mut gw] = [&g[0], &x[0], &w[0]].map(|like| vec![0.0; like.len()]);
                     layer.forward(&[(x_, &w[0]), ((&x[1]).into(), &w[1])], &mut y, Onto::Nothing);
-                    layer.to_input(&[((&g[1]).into(), &w[1]), (g_, &w[0])], &mut gx, false);
-                    layer.to_weight(&[(g_, x_), ((&g[1]).into(), x_)], &mut gw, false);
+                    layer.to_input(&[((&g[1]).into(), &w[1]), (g_, &w[0])], &mut gx, Accum::Replace);
+                    layer.to_weight(&[(g_, x_), ((&g[1]).into(), x_)], &mut gw, Accum::Replace);
                     [y, gx, gw]
                 };
                 let want = run((&x[0]).into(), (&g[0]).into());
@@ -433,8 +434,12 @@ mod tests {
                 let [mut y, mut gw, mut other_order] =
                     [&g[0], &w[0], &w[0]].map(|like| vec![0.0; like.len()]);
                 layer.forward(&[(xt, &w[0]), (x, &w[1])], &mut y, Onto::Nothing);
-                layer.to_weight(&[((&g[0]).into(), x), ((&g[1]).into(), xt)], &mut gw, false);
-                layer.to_weight(&[((&g[0]).into(), xt), ((&g[1]).into(), x)], &mut other_order, false);
+                layer.to_weight(&[((&g[0]).into(), x), ((&g[1]).into(), xt)], &mut gw, Accum::Replace);
+                layer.to_weight(
+                    &[((&g[0]).into(), xt), ((&g[1]).into(), x)],
+                    &mut other_order,
+                    Accum::Replace,
+                );
                 [y, gw, other_order]
             };
             let want = run((&value_all).into(), (&tangent_all).into());
@@ -475,10 +480,10 @@ mod tests {
                     });
                     close(&y, want.collect(), "forward");
                 }
-                for accumulate in [false, true] {
-                    let (start, add) = if accumulate { (E::one(), 1.0) } else { (E::nan(), 0.0) };
+                for accum in Accum::BOTH {
+                    let (start, add) = if accum.adds() { (E::one(), 1.0) } else { (E::nan(), 0.0) };
                     let mut gx = vec![start; rows * inputs];
-                    layer.to_input(&pairs(&g, &w, count), &mut gx, accumulate);
+                    layer.to_input(&pairs(&g, &w, count), &mut gx, accum);
                     let want = (0..rows * inputs).map(|at| {
                         let (r, i) = (at / inputs, at % inputs);
                         add + sum(&|p| {
@@ -489,7 +494,7 @@ mod tests {
                     });
                     close(&gx, want.collect(), "input");
                     let mut gw = vec![start; outputs * inputs];
-                    layer.to_weight(&row_pairs(&g, &x, count), &mut gw, accumulate);
+                    layer.to_weight(&row_pairs(&g, &x, count), &mut gw, accum);
                     let want = (0..outputs * inputs).map(|at| {
                         let (o, i) = (at / inputs, at % inputs);
                         add + sum(&|p| {
@@ -518,8 +523,8 @@ mod tests {
                 on_threads(threads, || {
                     let [mut y, mut gx, mut gw] = [&g[0], &x[0], &w[0]].map(|like| vec![0.0; like.len()]);
                     layer.forward(&pairs(&x, &w, 2), &mut y, Onto::Nothing);
-                    layer.to_input(&pairs(&g, &w, 2), &mut gx, false);
-                    layer.to_weight(&row_pairs(&g, &x, 2), &mut gw, false);
+                    layer.to_input(&pairs(&g, &w, 2), &mut gx, Accum::Replace);
+                    layer.to_weight(&row_pairs(&g, &x, 2), &mut gw, Accum::Replace);
                     [y, gx, gw]
                 })
             };

@@ -2,6 +2,7 @@
 
 use super::elem::Elem;
 use super::simd::CHUNK;
+use crate::Accum;
 use rayon::prelude::*;
 
 /// An array seen as [outer, axis, inner].
@@ -48,13 +49,7 @@ pub fn gather<E: Elem>(x: &[E], view: AxisView, indices: &[Option<usize>], y: &m
 ///
 /// # Panics
 /// When an index or a length is out of range.
-pub fn scatter_add<E: Elem>(
-    gy: &[E],
-    view: AxisView,
-    indices: &[Option<usize>],
-    gx: &mut [E],
-    accumulate: bool,
-) {
+pub fn scatter_add<E: Elem>(gy: &[E], view: AxisView, indices: &[Option<usize>], gx: &mut [E], accum: Accum) {
     let AxisView { outer, axis, inner } = view;
     assert!(gx.len() == outer * axis * inner && gy.len() == outer * indices.len() * inner);
     assert!(indices.iter().flatten().all(|&i| i < axis), "an index exceeds the axis of length {axis}");
@@ -70,7 +65,7 @@ pub fn scatter_add<E: Elem>(
     }
     gx.par_chunks_mut(inner).with_min_len(CHUNK.div_ceil(inner)).enumerate().for_each(|(row, gx)| {
         let (o, i) = (row / axis, row % axis);
-        if !accumulate {
+        if !accum.adds() {
             gx.fill(E::zero());
         }
         for &j in &users[i] {
@@ -104,10 +99,10 @@ mod tests {
                 }
             }
             let mut gx = vec![f64::NAN; n * 4];
-            scatter_add(&gy, view, &indices, &mut gx, false);
+            scatter_add(&gy, view, &indices, &mut gx, Accum::Replace);
             assert!((dot(&y, &gy) - dot(&x, &gx)).abs() < 1e-12, "<Gx, y> = <x, G'y>");
             let once = gx.clone();
-            scatter_add(&gy, view, &indices, &mut gx, true);
+            scatter_add(&gy, view, &indices, &mut gx, Accum::Add);
             assert!(gx.iter().zip(once).all(|(twice, once)| (twice - 2.0 * once).abs() < 1e-15));
         }
     }

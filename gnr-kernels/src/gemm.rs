@@ -3,6 +3,7 @@
 
 use super::elem::Elem;
 use super::work;
+use crate::Accum;
 use rayon::prelude::*;
 
 /// A matrix inside a slice: element (i, j) is at `i row + j column`.
@@ -41,8 +42,8 @@ pub enum Onto<'a, E> {
 
 impl<E> Onto<'_, E> {
     /// Its own values or nothing.
-    pub fn values(accumulate: bool) -> Self {
-        if accumulate { Onto::Values } else { Onto::Nothing }
+    pub fn values(accum: Accum) -> Self {
+        if accum.adds() { Onto::Values } else { Onto::Nothing }
     }
 }
 
@@ -55,7 +56,7 @@ const TILE_ROWS: usize = 48;
 /// The same for columns.
 const TILE_COLUMNS: usize = 64;
 
-/// `c = a b`, or `c += a b` when `accumulate`; `a` is [m, k], `b` [k, n], `c` row-major [m, n] with rows `c_row` apart. On the calling
+/// `c = a b`, or `c += a b` with [`Accum::Add`]; `a` is [m, k], `b` [k, n], `c` row-major [m, n] with rows `c_row` apart. On the calling
 /// thread, for callers that are one of many parallel tasks.
 ///
 /// # Panics
@@ -66,11 +67,11 @@ pub fn gemm<E: Elem>(
     b: Mat<'_, E>,
     c: &mut [E],
     c_row: usize,
-    accumulate: bool,
+    accum: Accum,
 ) {
     check(size, a, b, c.len(), c_row);
     // SAFETY: the matrices were checked to lie inside their slices, and `c` is borrowed exclusively.
-    unsafe { product(size, a, b, c.as_mut_ptr(), c_row, Onto::values(accumulate)) }
+    unsafe { product(size, a, b, c.as_mut_ptr(), c_row, Onto::values(accum)) }
 }
 
 /// # Panics
@@ -201,7 +202,7 @@ pub fn single<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &
 ///
 /// # Panics
 /// When a length does not match.
-pub fn batched<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mut [E], accumulate: bool) {
+pub fn batched<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mut [E], accum: Accum) {
     if m * n == 0 {
         return;
     }
@@ -209,14 +210,14 @@ pub fn batched<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: 
     assert_eq!(c.len(), batch * m * n);
     assert!(a.data.len() == batch * m * k && b.data.len() == batch * k * n, "batch of {batch}");
     if batch == 1 {
-        return single([m, k, n], a, b, c, Onto::values(accumulate));
+        return single([m, k, n], a, b, c, Onto::values(accum));
     }
     work::count(batch * m * k * n);
     let few = PARALLEL_FROM.div_ceil(m * n * k.max(1));
     c.par_chunks_mut(m * n).with_min_len(few.min(batch)).enumerate().for_each(|(i, c)| {
         let a = Mat { data: &a.data[i * m * k..][..m * k], ..a };
         let b = Mat { data: &b.data[i * k * n..][..k * n], ..b };
-        gemm([m, k, n], a, b, c, n, accumulate);
+        gemm([m, k, n], a, b, c, n, accum);
     });
 }
 
@@ -239,9 +240,9 @@ mod tests {
                 for b in layouts(k, n, &b[..]) {
                     let want = naive(m, k, n, a, b);
                     let mut c = vec![1.0; m * n];
-                    batched([m, k, n], a, b, &mut c, false);
+                    batched([m, k, n], a, b, &mut c, Accum::Replace);
                     assert!(max_abs_diff(&c, &want) < 1e-12);
-                    batched([m, k, n], a, b, &mut c, true);
+                    batched([m, k, n], a, b, &mut c, Accum::Add);
                     assert!(max_abs_diff(&c, &want.iter().map(|v| 2.0 * v).collect::<Vec<_>>()) < 1e-12);
                 }
             }
@@ -253,7 +254,7 @@ mod tests {
         let [m, k, n] = [5, 6, 7];
         let (a, b) = (noise::<f64>(4 * m * k, 1), noise::<f64>(4 * k * n, 2));
         let mut c = vec![0.0; 4 * m * n];
-        batched([m, k, n], Mat::rows(&a, m).t(), Mat::rows(&b, n), &mut c, false);
+        batched([m, k, n], Mat::rows(&a, m).t(), Mat::rows(&b, n), &mut c, Accum::Replace);
         for i in 0..4 {
             let (a, b) = (Mat::rows(&a[i * m * k..], m).t(), Mat::rows(&b[i * k * n..], n));
             assert!(max_abs_diff(&c[i * m * n..][..m * n], &naive(m, k, n, a, b)) < 1e-14);
@@ -314,6 +315,6 @@ mod tests {
     #[should_panic(expected = "b is [3, 2]")]
     fn a_short_slice_is_refused() {
         let a = [0.0_f32; 6];
-        gemm([2, 3, 2], Mat::rows(&a, 3), Mat::rows(&a[..4], 2), &mut [0.0; 4], 2, false);
+        gemm([2, 3, 2], Mat::rows(&a, 3), Mat::rows(&a[..4], 2), &mut [0.0; 4], 2, Accum::Replace);
     }
 }

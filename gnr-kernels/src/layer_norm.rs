@@ -10,6 +10,7 @@
 use super::elem::Elem;
 use super::norm::Sums;
 use super::simd::{LANES, simd};
+use crate::Accum;
 use crate::buffer::Buf;
 use rayon::prelude::*;
 
@@ -64,8 +65,8 @@ fn sum2<E: Elem>(x: &[E], y: &[E], f: impl Fn(E, E) -> E) -> f64 {
 }
 
 #[inline(always)]
-fn put<E: Elem>(out: &mut [E], accumulate: bool, values: impl Iterator<Item = E>) {
-    if accumulate {
+fn put<E: Elem>(out: &mut [E], accum: Accum, values: impl Iterator<Item = E>) {
+    if accum.adds() {
         out.iter_mut().zip(values).for_each(|(o, v)| *o += v);
     } else {
         out.iter_mut().zip(values).for_each(|(o, v)| *o = v);
@@ -104,11 +105,11 @@ simd! {
             *c += g * h;
         }
     }
-    fn first_row<E: Elem>(hat: &[E], u: &[E], s: E, gx: &mut [E], accumulate: bool) {
+    fn first_row<E: Elem>(hat: &[E], u: &[E], s: E, gx: &mut [E], accum: Accum) {
         let d = hat.len() as f64;
         let mean = E::of(sum1(u, |u| u) / d);
         let along = E::of(sum2(u, hat, |u, h| u * h) / d);
-        put(gx, accumulate, u.iter().zip(hat).map(|(&u, &h)| s * (u - mean - h * along)));
+        put(gx, accum, u.iter().zip(hat).map(|(&u, &h)| s * (u - mean - h * along)));
     }
     /// x̂′ of a row; returns q.
     fn moved_row<E: Elem>(hat: &[E], xt: Option<&[E]>, s: E, hat_t: &mut [E]) -> E {
@@ -145,7 +146,7 @@ simd! {
             u.iter_mut().zip(gamma_t).zip(a).for_each(|((u, &g), &a)| *u += g * a);
         }
     }
-    fn second_row<E: Elem>(hat: &[E], hat_t: &[E], u0: &[E], u1: &[E], q: E, s: E, gx: &mut [E], accumulate: bool) {
+    fn second_row<E: Elem>(hat: &[E], hat_t: &[E], u0: &[E], u1: &[E], q: E, s: E, gx: &mut [E], accum: Accum) {
         let d = hat.len() as f64;
         let (m0, m1) = (E::of(sum1(u0, |u| u) / d), E::of(sum1(u1, |u| u) / d));
         let along0 = E::of(sum2(u0, hat, |u, h| u * h) / d);
@@ -154,7 +155,7 @@ simd! {
         let values = hat.iter().zip(hat_t).zip(u0.iter().zip(u1)).map(|((&h, &t), (&u0, &u1))| {
             s * (u1 - m1 - h * along1 - t * along0 - k * (u0 - m0 - h * along0))
         });
-        put(gx, accumulate, values);
+        put(gx, accum, values);
     }
     fn second_sums<E: Elem>(hat: &[E], hat_t: &[E], a: &[E], b: Option<&[E]>, sums: &mut [E]) {
         let (beta_sum, gamma_sum) = sums.split_at_mut(hat.len());
@@ -208,8 +209,8 @@ pub fn forward<E: Elem>(x: &[E], gamma: &[E], beta: &[E], eps: f64, y: &mut [E],
         .for_each(|(x, (y, stats))| forward_rows(x, gamma, beta, eps, y, stats));
 }
 
-/// x̄ for the adjoint g of y (added when `accumulate`), and the sums that are β̄ and γ̄.
-pub fn backward<E: Elem>(at: Point<'_, E>, g: &[E], gx: Option<&mut [E]>, accumulate: bool) -> Sums {
+/// x̄ for the adjoint g of y (replaced or added to, as `accum` says), and the sums that are β̄ and γ̄.
+pub fn backward<E: Elem>(at: Point<'_, E>, g: &[E], gx: Option<&mut [E]>, accum: Accum) -> Sums {
     let d = at.gamma.len();
     let rows = check(d, at.x, at.stats, &[Some(g), gx.as_deref()], &[]);
     blocks(d, rows, gx, |block, mut gx, sums| {
@@ -222,7 +223,7 @@ pub fn backward<E: Elem>(at: Point<'_, E>, g: &[E], gx: Option<&mut [E]>, accumu
             first_sums(hat, g, sums);
             if let Some(gx) = gx.as_deref_mut() {
                 product_row(at.gamma, Some(g), None, &[], u);
-                first_row(hat, u, s, &mut gx[(i - first) * d..][..d], accumulate);
+                first_row(hat, u, s, &mut gx[(i - first) * d..][..d], accum);
             }
         }
     })
@@ -244,7 +245,7 @@ pub fn tangent<E: Elem>(at: Point<'_, E>, along: Along<'_, E>, beta_t: Option<&[
     });
 }
 
-/// The second-order adjoint of x (added when `accumulate`), and the sums that are β̄ and γ̄: `a` is the recorded adjoint of y, `b` its
+/// The second-order adjoint of x (replaced or added to, as `accum` says), and the sums that are β̄ and γ̄: `a` is the recorded adjoint of y, `b` its
 /// derivative.
 pub fn second<E: Elem>(
     at: Point<'_, E>,
@@ -252,7 +253,7 @@ pub fn second<E: Elem>(
     a: &[E],
     b: Option<&[E]>,
     gx: Option<&mut [E]>,
-    accumulate: bool,
+    accum: Accum,
 ) -> Sums {
     let d = at.gamma.len();
     let rows = check(d, at.x, at.stats, &[along.x, Some(a), b, gx.as_deref()], &[along.gamma]);
@@ -269,7 +270,7 @@ pub fn second<E: Elem>(
             if let Some(gx) = gx.as_deref_mut() {
                 product_row(at.gamma, Some(a), None, a, u0);
                 product_row(at.gamma, b, along.gamma, a, u1);
-                second_row(hat, hat_t, u0, u1, q, s, &mut gx[(i - first) * d..][..d], accumulate);
+                second_row(hat, hat_t, u0, u1, q, s, &mut gx[(i - first) * d..][..d], accum);
             }
         }
     })
@@ -313,7 +314,7 @@ mod tests {
             let (y, stats) = run(&x, &gamma, &along(&beta, &beta_t, h));
             let mut gx = vec![0.0; x.len()];
             let at = Point { x: &x, stats: &stats, gamma: &gamma };
-            let sums = backward(at, &along(&w, &wt, h), Some(&mut gx), false);
+            let sums = backward(at, &along(&w, &wt, h), Some(&mut gx), Accum::Replace);
             [y, gx, sums.gamma, sums.beta]
         };
         let (plus, minus) = (gradient(1e-5), gradient(-1e-5));
@@ -328,10 +329,10 @@ mod tests {
         let mut yt = vec![0.0; x.len()];
         tangent(at, direction, Some(&beta_t), &mut yt);
         assert!(max_abs_diff(&yt, &slopes[0]) < 1e-7);
-        for accumulate in [false, true] {
+        for accum in Accum::BOTH {
             let mut gx = vec![1.0; x.len()];
-            let sums = second(at, direction, &w, Some(&wt), Some(&mut gx), accumulate);
-            gx.iter_mut().for_each(|g| *g -= if accumulate { 1.0 } else { 0.0 });
+            let sums = second(at, direction, &w, Some(&wt), Some(&mut gx), accum);
+            gx.iter_mut().for_each(|g| *g -= if accum.adds() { 1.0 } else { 0.0 });
             assert!(max_abs_diff(&gx, &slopes[1]) < 1e-6);
             assert!(
                 max_abs_diff(&sums.gamma, &slopes[2]) < 1e-6 && max_abs_diff(&sums.beta, &slopes[3]) < 1e-6
@@ -339,7 +340,7 @@ mod tests {
         }
         // ⟨ẏ, w⟩ for a moving x alone is ⟨ẋ, x̄⟩: the gradient is the adjoint of the tangent.
         let mut gx = vec![0.0; x.len()];
-        backward(at, &w, Some(&mut gx), false);
+        backward(at, &w, Some(&mut gx), Accum::Replace);
         tangent(at, Along { x: Some(&xt), gamma: None }, None, &mut yt);
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         assert!((dot(&yt, &w) - dot(&xt, &gx)).abs() < 1e-11);
@@ -354,7 +355,7 @@ mod tests {
                     (vec![0.0; x.len()], vec![0.0; ROWS * 2], vec![0.0; x.len()]);
                 forward(&x, &gamma, &gamma, 1e-6, &mut y, &mut stats);
                 let at = Point { x: &x, stats: &stats, gamma: &gamma };
-                let sums = backward(at, &g, Some(&mut gx), false);
+                let sums = backward(at, &g, Some(&mut gx), Accum::Replace);
                 (y, gx, sums)
             })
         };

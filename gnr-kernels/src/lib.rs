@@ -8,6 +8,7 @@
 //!   the slices it is given have the lengths that shape implies, because the SIMD code below relies on it.
 //! - `unsafe` lives only in [`simd`]-dispatched leaf loops, the micro-kernels of convolutions and layers and the call to the `gemm` crate.
 
+mod accum;
 pub mod attention;
 pub mod buffer;
 pub mod conv;
@@ -38,6 +39,8 @@ pub mod unary;
 pub mod unary_producers;
 pub mod work;
 pub mod workers;
+
+pub use accum::Accum;
 
 #[cfg(test)]
 mod testing;

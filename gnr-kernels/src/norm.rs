@@ -13,6 +13,7 @@ use super::operand::{Operand, Resolved};
 use super::reduce::sum_run;
 use super::sigmoid::silu;
 use super::simd::{CHUNK, LANES, simd};
+use crate::Accum;
 use crate::buffer::Buf;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -316,9 +317,9 @@ simd! {
         sums
     }
     /// out (+)= k0 g + k1 x + k2
-    pub(super) fn combine<E: Elem>(out: &mut [E], g: &[E], x: &[E], k: [E; 3], accumulate: bool) {
+    pub(super) fn combine<E: Elem>(out: &mut [E], g: &[E], x: &[E], k: [E; 3], accum: Accum) {
         let terms = out.iter_mut().zip(g).zip(x);
-        if accumulate {
+        if accum.adds() {
             terms.for_each(|((o, &g), &x)| *o += k[0] * g + k[1] * x + k[2]);
         } else {
             terms.for_each(|((o, &g), &x)| *o = k[0] * g + k[1] * x + k[2]);
@@ -425,7 +426,7 @@ pub(super) fn input_coefficients<E: Elem>(
     (0..maps.c).map(channel).collect()
 }
 
-/// The adjoint of x: `γ s (a − mean a − x̂ mean(a x̂))`, or `γ s a` for fixed statistics; added to `gx` when `accumulate`.
+/// The adjoint of x: `γ s (a − mean a − x̂ mean(a x̂))`, or `γ s a` for fixed statistics; added to `gx` with [`Accum::Add`].
 /// `a` is the adjoint that [`backward_sums`] masked.
 #[allow(clippy::too_many_arguments)]
 pub fn backward_input<E: Elem>(
@@ -436,12 +437,12 @@ pub fn backward_input<E: Elem>(
     gamma: &[E],
     sums: &Sums,
     gx: &mut [E],
-    accumulate: bool,
+    accum: Accum,
 ) {
     maps.assert(&[Some(a), Some(x), Some(gx)]);
     let coefficients = input_coefficients(maps, stats, gamma, sums);
     gx.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, gx)| {
-        combine(gx, maps.map(a, i), maps.map(x, i), coefficients[i % maps.c], accumulate);
+        combine(gx, maps.map(a, i), maps.map(x, i), coefficients[i % maps.c], accum);
     });
 }
 
@@ -507,7 +508,7 @@ mod tests {
             let mask = top.map(|top| Mask::Output { of: &y[..], top });
             let sums = backward_sums(MAPS, &mut a, &x, &stats(&x), mask);
             let mut gx = vec![1.0; n];
-            backward_input(MAPS, &a, &x, &stats(&x), &gamma, &sums, &mut gx, true);
+            backward_input(MAPS, &a, &x, &stats(&x), &gamma, &sums, &mut gx, Accum::Add);
             let slope = |at: &[f64], f: &dyn Fn(&[f64]) -> f64| -> Vec<f64> {
                 let moved = |i: usize, d: f64| {
                     let mut p = at.to_vec();
@@ -536,7 +537,7 @@ mod tests {
                 let (affine, top) = (Affine::new(&stats, &gamma, &beta), f32::INFINITY);
                 apply(maps, &x, &affine, None, Last::Clip(top), &mut y);
                 let sums = backward_sums(maps, &mut a, &x, &stats, Some(Mask::Output { of: &y, top }));
-                backward_input(maps, &a, &x, &stats, &gamma, &sums, &mut gx, false);
+                backward_input(maps, &a, &x, &stats, &gamma, &sums, &mut gx, Accum::Replace);
                 (y, gx, sums)
             })
         };

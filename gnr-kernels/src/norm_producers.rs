@@ -6,6 +6,7 @@ use super::norm::{
 };
 use super::norm_replay::{Tangent, tangent_map, tangent_onto};
 use super::operand::{Producer, prefetch};
+use crate::Accum;
 use crate::buffer::Buf;
 use std::ops::Range;
 use std::sync::Arc;
@@ -76,7 +77,7 @@ impl<E: Elem> Producer<E> for NormInputAdjoint<E> {
     fn produce(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         let k = self.coefficients[i % self.maps.c];
         let [a, x] = [&self.a, &self.x].map(|values| &self.maps.map(values, i)[range.clone()]);
-        combine(out, a, x, k, false);
+        combine(out, a, x, k, Accum::Replace);
     }
     fn prefetch(&self, i: usize, range: Range<usize>) {
         for values in [&self.a, &self.x] {
@@ -244,7 +245,7 @@ mod tests {
                 let mut masked = a.to_vec();
                 let sums = backward_sums(maps, &mut masked, &x, &stats, None);
                 let mut gx = vec![0.0; n];
-                backward_input(maps, &masked, &x, &stats, &gamma, &sums, &mut gx, false);
+                backward_input(maps, &masked, &x, &stats, &gamma, &sums, &mut gx, Accum::Replace);
                 let values = [Arc::new(Buf::from(masked)), Arc::clone(&x)];
                 let producer = NormInputAdjoint::new(maps, values, &stats, &gamma, &sums);
                 same(maps, &producer, &gx, "adjoint");

@@ -19,6 +19,7 @@ use super::norm::{
 use super::operand::{Operand, Resolved};
 use super::reduce::sum_run;
 use super::simd::{LANES, simd};
+use crate::Accum;
 use rayon::prelude::*;
 
 /// Per-channel derivatives of the statistics along a tangent.
@@ -104,17 +105,17 @@ simd! {
         }
     }
     /// out (+)= k0 b + k1 a + k2 x + k3 xt + k4
-    fn combine<E: Elem>(out: &mut [E], b: Option<&[E]>, a: &[E], x: &[E], xt: Option<&[E]>, k: [E; 5], accumulate: bool) {
+    fn combine<E: Elem>(out: &mut [E], b: Option<&[E]>, a: &[E], x: &[E], xt: Option<&[E]>, k: [E; 5], accum: Accum) {
         let terms = out.iter_mut().zip(a).zip(x);
-        match (b, xt, accumulate) {
-            (Some(b), Some(t), false) => terms.zip(b).zip(t).for_each(|((((o, &a), &x), &b), &t)| {
+        match (b, xt, accum) {
+            (Some(b), Some(t), Accum::Replace) => terms.zip(b).zip(t).for_each(|((((o, &a), &x), &b), &t)| {
                 *o = k[0] * b + k[1] * a + k[2] * x + k[3] * t + k[4];
             }),
-            (Some(b), Some(t), true) => terms.zip(b).zip(t).for_each(|((((o, &a), &x), &b), &t)| {
+            (Some(b), Some(t), Accum::Add) => terms.zip(b).zip(t).for_each(|((((o, &a), &x), &b), &t)| {
                 *o += k[0] * b + k[1] * a + k[2] * x + k[3] * t + k[4];
             }),
             _ => {
-                if accumulate {
+                if accum.adds() {
                     terms.for_each(|((o, &a), &x)| *o += k[1] * a + k[2] * x + k[4]);
                 } else {
                     terms.for_each(|((o, &a), &x)| *o = k[1] * a + k[2] * x + k[4]);
@@ -209,10 +210,10 @@ pub fn second_backward<E: Elem>(
     first: &Sums,
     mut b: Option<&mut [E]>,
     mask: Option<Mask<'_, E>>,
-    gx: Option<(&mut [E], bool)>,
+    gx: Option<(&mut [E], Accum)>,
     by_product: Option<&mut [E]>,
 ) -> Sums {
-    let (gx, accumulate) = gx.map_or((None, false), |(gx, accumulate)| (Some(gx), accumulate));
+    let (gx, accum) = gx.map_or((None, Accum::Replace), |(gx, accum)| (Some(gx), accum));
     let values = Mask::values(mask);
     maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), values, gx.as_deref(), by_product.as_deref()]);
     let Tangent { x, xt, stats, stats_t, .. } = at;
@@ -263,7 +264,7 @@ pub fn second_backward<E: Elem>(
     let b = b.as_deref();
     let second = |i: usize, gx: &mut [E]| {
         let (a, x, t) = (maps.map(a, i), maps.map(x, i), maps.maps(xt, i));
-        combine(gx, maps.maps(b, i), a, x, t, coefficients[i % maps.c], accumulate);
+        combine(gx, maps.maps(b, i), a, x, t, coefficients[i % maps.c], accum);
     };
     match (gx, by_product) {
         (Some(gx), None) => each_map(maps, gx).for_each(|(i, gx)| second(i, gx)),
@@ -271,7 +272,13 @@ pub fn second_backward<E: Elem>(
             let of_first = input_coefficients(maps, stats, at.gamma, first);
             each_map(maps, gx).zip(by_product.par_chunks_mut(maps.hw)).for_each(|((i, gx), by_product)| {
                 second(i, gx);
-                norm::combine(by_product, maps.map(a, i), maps.map(x, i), of_first[i % maps.c], false);
+                norm::combine(
+                    by_product,
+                    maps.map(a, i),
+                    maps.map(x, i),
+                    of_first[i % maps.c],
+                    Accum::Replace,
+                );
             });
         }
         (None, _) => {}
@@ -348,7 +355,7 @@ mod tests {
                 let sums =
                     backward_sums(MAPS, &mut a, &p.x, &st, top.map(|top| Mask::Output { of: &y[..], top }));
                 let mut gx = vec![0.0; n];
-                backward_input(MAPS, &a, &p.x, &st, &p.gamma, &sums, &mut gx, false);
+                backward_input(MAPS, &a, &p.x, &st, &p.gamma, &sums, &mut gx, Accum::Replace);
                 [y, gx, sums.gamma, sums.beta]
             };
             let slopes: Vec<Vec<f64>> = gradient(1e-5)
@@ -368,15 +375,15 @@ mod tests {
 
             let mut a = w.clone();
             let first = backward_sums(MAPS, &mut a, &p.x, &st, mask);
-            for accumulate in [false, true] {
+            for accum in Accum::BOTH {
                 let (mut b, mut gx) = (wt.clone(), vec![1.0; n]);
-                let (to_x, mut by_product) = (Some((&mut gx[..], accumulate)), vec![f64::NAN; n]);
+                let (to_x, mut by_product) = (Some((&mut gx[..], accum)), vec![f64::NAN; n]);
                 let second =
                     second_backward(MAPS, at, &a, &first, Some(&mut b), mask, to_x, Some(&mut by_product));
                 let mut want = vec![0.0; n];
-                backward_input(MAPS, &a, &p.x, &st, &p.gamma, &first, &mut want, false);
+                backward_input(MAPS, &a, &p.x, &st, &p.gamma, &first, &mut want, Accum::Replace);
                 assert!(same_bits(&by_product, &want), "what the gradient pass gives");
-                if accumulate {
+                if accum.adds() {
                     gx.iter_mut().for_each(|v| *v -= 1.0);
                 }
                 assert!(max_abs_diff(&gx, &slopes[1]) < 1e-7, "x, {source:?}");
@@ -385,9 +392,18 @@ mod tests {
             }
             // No second adjoint is the same as one that is zero.
             let (mut zero, mut with, mut without) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
-            let s0 =
-                second_backward(MAPS, at, &a, &first, Some(&mut zero), mask, Some((&mut with, false)), None);
-            let s1 = second_backward(MAPS, at, &a, &first, None, mask, Some((&mut without, false)), None);
+            let s0 = second_backward(
+                MAPS,
+                at,
+                &a,
+                &first,
+                Some(&mut zero),
+                mask,
+                Some((&mut with, Accum::Replace)),
+                None,
+            );
+            let s1 =
+                second_backward(MAPS, at, &a, &first, None, mask, Some((&mut without, Accum::Replace)), None);
             assert!(max_abs_diff(&with, &without) < 1e-14 && s0 == s1);
         }
     }

@@ -4,6 +4,7 @@ use super::elem::Elem;
 use super::norm::Maps;
 use super::reduce::sum_run;
 use super::simd::CHUNK;
+use crate::Accum;
 use rayon::prelude::*;
 use std::ops::Range;
 use thiserror::Error;
@@ -119,12 +120,12 @@ pub fn max<E: Elem>(window: Window, x: &[E], y: &mut [E], argmax: &mut [u32]) {
 }
 
 /// The adjoint of [`max`]: each `gy` is added to where its maximum was found.
-pub fn max_backward<E: Elem>(window: Window, gy: &[E], argmax: &[u32], gx: &mut [E], accumulate: bool) {
+pub fn max_backward<E: Elem>(window: Window, gy: &[E], argmax: &[u32], gx: &mut [E], accum: Accum) {
     window.check(gx.len(), gy.len());
     assert_eq!(gy.len(), argmax.len());
     let l = window.oh * window.ow;
     let one = |((gx, gy), at): ((&mut [E], &[E]), &[u32])| {
-        if !accumulate {
+        if !accum.adds() {
             gx.fill(E::zero());
         }
         gy.iter().zip(at).for_each(|(g, &i)| gx[i as usize] += *g);
@@ -170,12 +171,12 @@ pub fn average<E: Elem>(window: Window, x: &[E], y: &mut [E]) {
 }
 
 /// The adjoint of [`average`].
-pub fn average_backward<E: Elem>(window: Window, gy: &[E], gx: &mut [E], accumulate: bool) {
+pub fn average_backward<E: Elem>(window: Window, gy: &[E], gx: &mut [E], accum: Accum) {
     window.check(gx.len(), gy.len());
     let Window { h, w, oh, ow, kernel, .. } = window;
     let scale = E::of(1.0 / (kernel * kernel) as f64);
     let one = |(gx, gy): (&mut [E], &[E])| {
-        if !accumulate {
+        if !accum.adds() {
             gx.fill(E::zero());
         }
         for oy in 0..oh {
@@ -199,13 +200,13 @@ pub fn global_average<E: Elem>(maps: Maps, x: &[E], y: &mut [E]) {
 }
 
 /// The adjoint of [`global_average`].
-pub fn global_average_backward<E: Elem>(maps: Maps, gy: &[E], gx: &mut [E], accumulate: bool) {
+pub fn global_average_backward<E: Elem>(maps: Maps, gy: &[E], gx: &mut [E], accum: Accum) {
     maps.assert(&[Some(gx)]);
     assert_eq!(gy.len(), maps.n * maps.c);
     let scale = E::of(1.0 / maps.hw as f64);
     gx.par_chunks_mut(maps.hw).zip(gy.par_iter()).with_min_len(maps.batch()).for_each(|(gx, g)| {
         let g = scale * *g;
-        if accumulate { gx.iter_mut().for_each(|v| *v += g) } else { gx.fill(g) }
+        if accum.adds() { gx.iter_mut().for_each(|v| *v += g) } else { gx.fill(g) }
     });
 }
 
@@ -248,11 +249,11 @@ mod tests {
             let (xt, gy) = (noise::<f64>(x.len(), 2), noise::<f64>(y.len(), 3));
             let (mut yt, mut gx) = (y.clone(), vec![1.0; x.len()]);
             max_tangent(window, &xt, &at, &mut yt);
-            max_backward(window, &gy, &at, &mut gx, true);
+            max_backward(window, &gy, &at, &mut gx, Accum::Add);
             let ones: f64 = xt.iter().sum();
             assert!((dot(&yt, &gy) - (dot(&xt, &gx) - ones)).abs() < 1e-13);
             average(window, &xt, &mut yt);
-            average_backward(window, &gy, &mut gx, false);
+            average_backward(window, &gy, &mut gx, Accum::Replace);
             assert!((dot(&yt, &gy) - dot(&xt, &gx)).abs() < 1e-13);
         }
     }
@@ -273,7 +274,7 @@ mod tests {
         let (x, gy) = (noise::<f64>(maps.size(), 1), noise::<f64>(6, 2));
         let (mut y, mut gx) = (vec![0.0; 6], vec![0.0; maps.size()]);
         global_average(maps, &x, &mut y);
-        global_average_backward(maps, &gy, &mut gx, false);
+        global_average_backward(maps, &gy, &mut gx, Accum::Replace);
         assert!((y[4] - x[4 * 35..5 * 35].iter().sum::<f64>() / 35.0).abs() < 1e-15);
         assert!((dot(&y, &gy) - dot(&x, &gx)).abs() < 1e-14);
     }

@@ -3,6 +3,7 @@
 
 use super::lanes::{Lanes, lanes};
 use super::transpose::transpose;
+use crate::Accum;
 use crate::buffer::Buf;
 use crate::simd::Level;
 use std::ops::{Deref, DerefMut};
@@ -98,7 +99,7 @@ pub(super) fn product(
     b: Right<'_>,
     c: &mut [f32],
     c_row: usize,
-    accumulate: bool,
+    accum: Accum,
 ) {
     if m == 0 || n == 0 {
         return;
@@ -121,17 +122,7 @@ pub(super) fn product(
     };
     // SAFETY: the assertions above bound every element the body touches; callers pass a level the machine has.
     unsafe {
-        blocks(
-            level,
-            [m, k, n],
-            a.as_ptr(),
-            layout,
-            b.data.as_ptr(),
-            b.row,
-            c.as_mut_ptr(),
-            c_row,
-            accumulate,
-        )
+        blocks(level, [m, k, n], a.as_ptr(), layout, b.data.as_ptr(), b.row, c.as_mut_ptr(), c_row, accum)
     }
 }
 
@@ -143,7 +134,7 @@ lanes!(wide fn blocks(
     b_row: usize,
     c: *mut f32,
     c_row: usize,
-    accumulate: bool,
+    accum: Accum,
 ) = blocks_body);
 
 /// Element (i, l) of the left operand is at `i row + l step`, or inside its panel of rows.
@@ -168,7 +159,7 @@ unsafe fn blocks_body<V: Lanes>(
     b_row: usize,
     c: *mut f32,
     c_row: usize,
-    accumulate: bool,
+    accum: Accum,
 ) {
     let mut i = 0;
     while i < m {
@@ -186,8 +177,8 @@ unsafe fn blocks_body<V: Lanes>(
                 macro_rules! go {
                     ($($rows:literal)*) => {
                         match (rows, columns) {
-                            $(($rows, 2) => tile::<V, $rows, 2>(k, a, layout, b, b_row, c, c_row, accumulate),
-                            ($rows, _) => tile::<V, $rows, 1>(k, a, layout, b, b_row, c, c_row, accumulate),)*
+                            $(($rows, 2) => tile::<V, $rows, 2>(k, a, layout, b, b_row, c, c_row, accum),
+                            ($rows, _) => tile::<V, $rows, 1>(k, a, layout, b, b_row, c, c_row, accum),)*
                             _ => unreachable!("register tiles have at most 8 rows"),
                         }
                     };
@@ -214,7 +205,7 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
     b_row: usize,
     c: *mut f32,
     c_row: usize,
-    accumulate: bool,
+    accum: Accum,
 ) {
     if ROWS > V::ROWS || COLS > V::COLUMNS {
         return; // never chosen; keeps the compiler from generating it
@@ -249,7 +240,7 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
         for (i, row) in sums.into_iter().enumerate() {
             for (j, sum) in row.into_iter().enumerate() {
                 let at = c.add(i * c_row + j * V::N);
-                (if accumulate { V::load(at).add(sum) } else { sum }).store(at);
+                (if accum.adds() { V::load(at).add(sum) } else { sum }).store(at);
             }
         }
     }
@@ -324,8 +315,8 @@ mod tests {
                 for left in [Left::Panels(&panels), Left::Rows(&a, k.max(1)), Left::Columns(&turned, m)] {
                     let mut c = vec![1.0; m * n];
                     let right = || Right { data: &b, row: n + 3 };
-                    product(level.min(detected()), [m, k, n], left, right(), &mut c, n, false);
-                    product(level.min(detected()), [m, k, n], left, right(), &mut c, n, true);
+                    product(level.min(detected()), [m, k, n], left, right(), &mut c, n, Accum::Replace);
+                    product(level.min(detected()), [m, k, n], left, right(), &mut c, n, Accum::Add);
                     let twice: Vec<f64> = want.iter().map(|v| 2.0 * v).collect();
                     assert!(max_abs_diff(&c, &twice) < 1e-5, "{m} {k} {n} {level:?}");
                 }

@@ -3,11 +3,12 @@
 use super::elem::Elem;
 use super::norm::centred_dot;
 use super::simd::{CHUNK, simd};
+use crate::Accum;
 use rayon::prelude::*;
 
 simd! {
-    fn scale_map<E: Elem>(y: &mut [E], x: &[E], s: E, accumulate: bool) {
-        if accumulate {
+    fn scale_map<E: Elem>(y: &mut [E], x: &[E], s: E, accum: Accum) {
+        if accum.adds() {
             y.iter_mut().zip(x).for_each(|(y, &x)| *y += s * x);
         } else {
             y.iter_mut().zip(x).for_each(|(y, &x)| *y = s * x);
@@ -20,20 +21,20 @@ fn batch(hw: usize) -> usize {
     (CHUNK / 4).div_ceil(hw)
 }
 
-/// Map i of `y` is (or grows by, when `accumulate`) map i of `x` times `s[i]`.
-pub fn scale<E: Elem>(hw: usize, x: &[E], s: &[E], y: &mut [E], accumulate: bool) {
+/// Map i of `y` is (or grows by, with [`Accum::Add`]) map i of `x` times `s[i]`.
+pub fn scale<E: Elem>(hw: usize, x: &[E], s: &[E], y: &mut [E], accum: Accum) {
     assert!(hw > 0 && x.len() == s.len() * hw && y.len() == x.len(), "{} maps of {hw}", s.len());
     let maps = y.par_chunks_mut(hw).zip(x.par_chunks(hw)).zip(s).with_min_len(batch(hw));
-    maps.for_each(|((y, x), &s)| scale_map(y, x, s, accumulate));
+    maps.for_each(|((y, x), &s)| scale_map(y, x, s, accum));
 }
 
 /// `out[i]` is (or grows by) the inner product of the maps i of `a` and `b`.
-pub fn inner<E: Elem>(hw: usize, a: &[E], b: &[E], out: &mut [E], accumulate: bool) {
+pub fn inner<E: Elem>(hw: usize, a: &[E], b: &[E], out: &mut [E], accum: Accum) {
     assert!(hw > 0 && a.len() == out.len() * hw && b.len() == a.len(), "{} maps of {hw}", out.len());
     let maps = out.par_iter_mut().zip(a.par_chunks(hw)).zip(b.par_chunks(hw)).with_min_len(batch(hw));
     maps.for_each(|((out, a), b)| {
         let sum = centred_dot(a, E::zero(), b, E::zero());
-        *out = E::of(if accumulate { out.wide() + sum } else { sum });
+        *out = E::of(if accum.adds() { out.wide() + sum } else { sum });
     });
 }
 
@@ -48,14 +49,14 @@ mod tests {
         let (hw, maps) = (37, 5);
         let (x, s, g) = (noise::<f64>(hw * maps, 1), noise::<f64>(maps, 2), noise::<f64>(hw * maps, 3));
         let (mut y, mut gx, mut gs) = (vec![1.0; x.len()], x.clone(), vec![0.5; maps]);
-        scale(hw, &x, &s, &mut y, false);
+        scale(hw, &x, &s, &mut y, Accum::Replace);
         let want: Vec<f64> = x.iter().enumerate().map(|(i, x)| x * s[i / hw]).collect();
         assert!(max_abs_diff(&y, &want) < 1e-15);
-        scale(hw, &g, &s, &mut gx, false);
-        inner(hw, &g, &x, &mut gs, true);
+        scale(hw, &g, &s, &mut gx, Accum::Replace);
+        inner(hw, &g, &x, &mut gs, Accum::Add);
         gs.iter_mut().for_each(|g| *g -= 0.5);
         assert!((dot(&y, &g) - dot(&x, &gx)).abs() < 1e-13 && (dot(&y, &g) - dot(&s, &gs)).abs() < 1e-13);
-        scale(hw, &x, &s, &mut y, true);
+        scale(hw, &x, &s, &mut y, Accum::Add);
         assert!(max_abs_diff(&y, &want.iter().map(|y| 2.0 * y).collect::<Vec<_>>()) < 1e-15);
     }
 }

@@ -3,6 +3,7 @@
 //! `L = mean over rows of −Σ_k t_k log p_k` with `p = softmax(z)` and `t = (1 − ε) onehot + ε / K` (PyTorch's smoothing).
 
 use super::elem::Elem;
+use crate::Accum;
 use thiserror::Error;
 
 /// Why a cross-entropy cannot be computed.
@@ -81,12 +82,12 @@ impl CrossEntropy {
         Ok(CrossEntropy { loss: loss / rows as f64, probabilities, residuals, rows, classes })
     }
 
-    /// `gz = upstream · dL/dz`, added when `accumulate`.
-    pub fn gradient<E: Elem>(&self, upstream: f64, gz: &mut [E], accumulate: bool) {
+    /// `gz = upstream · dL/dz`, replaced or added to, as `accum` says.
+    pub fn gradient<E: Elem>(&self, upstream: f64, gz: &mut [E], accum: Accum) {
         assert_eq!(gz.len(), self.residuals.len());
         let scale = upstream / self.rows as f64;
         for (g, r) in gz.iter_mut().zip(&self.residuals) {
-            *g = E::of(if accumulate { g.wide() } else { 0.0 } + scale * r);
+            *g = E::of(if accum.adds() { g.wide() } else { 0.0 } + scale * r);
         }
     }
 
@@ -96,8 +97,8 @@ impl CrossEntropy {
         zt.iter().zip(&self.residuals).map(|(t, r)| t.wide() * r).sum::<f64>() / self.rows as f64
     }
 
-    /// The gradient in z of `a · (tangent along zt) + b · L`: `a/n p ⊙ (zt − ⟨p, zt⟩) + b/n (p − t)`, added when `accumulate`.
-    pub fn second_gradient<E: Elem>(&self, zt: &[E], a: f64, b: f64, gz: &mut [E], accumulate: bool) {
+    /// The gradient in z of `a · (tangent along zt) + b · L`: `a/n p ⊙ (zt − ⟨p, zt⟩) + b/n (p − t)`, replaced or added to, as `accum` says.
+    pub fn second_gradient<E: Elem>(&self, zt: &[E], a: f64, b: f64, gz: &mut [E], accum: Accum) {
         assert!(zt.len() == self.residuals.len() && gz.len() == zt.len());
         let (a, b) = (a / self.rows as f64, b / self.rows as f64);
         let k = self.classes;
@@ -105,7 +106,7 @@ impl CrossEntropy {
         for ((gz, zt), (p, r)) in gz.chunks_mut(k).zip(zt.chunks(k)).zip(tables) {
             let mean: f64 = p.iter().zip(zt).map(|(p, t)| p * t.wide()).sum();
             for (((g, t), p), r) in gz.iter_mut().zip(zt).zip(p).zip(r) {
-                *g = E::of(if accumulate { g.wide() } else { 0.0 } + a * p * (t.wide() - mean) + b * r);
+                *g = E::of(if accum.adds() { g.wide() } else { 0.0 } + a * p * (t.wide() - mean) + b * r);
             }
         }
     }
@@ -145,7 +146,7 @@ mod tests {
         for smoothing in [0.0, 0.1] {
             let gradient = |z: &[f64]| {
                 let mut g = vec![0.0; 20];
-                at(z, smoothing).gradient(1.0, &mut g, false);
+                at(z, smoothing).gradient(1.0, &mut g, Accum::Replace);
                 g
             };
             let along = |h: f64| z.iter().zip(&zt).map(|(z, t)| z + h * t).collect::<Vec<_>>();
@@ -160,7 +161,7 @@ mod tests {
                 .map(|((p, m), g)| 2.0 * (p - m) / 2e-5 - 3.0 * g + 1.0)
                 .collect();
             let mut got = vec![1.0; 20];
-            here.second_gradient(&zt, 2.0, -3.0, &mut got, true);
+            here.second_gradient(&zt, 2.0, -3.0, &mut got, Accum::Add);
             assert!(max_abs_diff(&got, &want) < 1e-9);
         }
     }

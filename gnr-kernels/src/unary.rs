@@ -8,6 +8,7 @@ use super::elementwise::{
 use super::normal::{density, gelu, gelu_derivatives, gelu_with_derivatives, normal_cdf};
 use super::sigmoid::{sigmoid, silu, silu_first, silu_second};
 use super::simd::{CHUNK, simd};
+use crate::Accum;
 use crate::buffer::Buf;
 use rayon::prelude::*;
 
@@ -216,13 +217,13 @@ pub fn unary<E: Elem>(kind: Unary, y: &mut [E], x: &[E]) {
     }
 }
 
-/// `out = g f'(x)` (or `out += …` when `accumulate`), with `y = f(x)`: the adjoint, and equally the tangent, of [`unary`].
-pub fn unary_first<E: Elem>(kind: Unary, out: &mut [E], g: &[E], x: &[E], y: &[E], accumulate: bool) {
+/// `out = g f'(x)` (or `out += …` with [`Accum::Add`]), with `y = f(x)`: the adjoint, and equally the tangent, of [`unary`].
+pub fn unary_first<E: Elem>(kind: Unary, out: &mut [E], g: &[E], x: &[E], y: &[E], accum: Accum) {
     if kind == Unary::Gelu {
-        return if accumulate { update_zip2(out, g, x, GeluFirstMore) } else { zip(out, g, x, GeluFirst) };
+        return if accum.adds() { update_zip2(out, g, x, GeluFirstMore) } else { zip(out, g, x, GeluFirst) };
     }
     with_derivatives!(kind, E, |d1, _d2| {
-        if accumulate {
+        if accum.adds() {
             update_zip3(out, g, x, y, move |o, g, x, y| o + g * d1(x, y));
         } else {
             zip3(out, g, x, y, move |g, x, y| g * d1(x, y));
@@ -238,13 +239,13 @@ pub fn unary_first_in_place<E: Elem>(kind: Unary, g: &mut [E], x: &[E], y: &[E])
     with_derivatives!(kind, E, |d1, _d2| update_zip2(g, x, y, move |g, x, y| g * d1(x, y)));
 }
 
-/// `out = b f'(x) + a f''(x) xt` (or `out += …` when `accumulate`), with `y = f(x)`: the second-order adjoint of `x` from the second
+/// `out = b f'(x) + a f''(x) xt` (or `out += …` with [`Accum::Add`]), with `y = f(x)`: the second-order adjoint of `x` from the second
 /// adjoint `b` of `y` and from its first, `a`, which the tangent `xt` turns. Both derivatives are evaluated once, together. When asked,
 /// `first = a f'(x)`, the bits of [`unary_first`].
 pub fn unary_second<E: Elem>(
     kind: Unary,
     out: &mut [E],
-    accumulate: bool,
+    accum: Accum,
     b: Option<&[E]>,
     [a, xt]: [&[E]; 2],
     [x, y]: [&[E]; 2],
@@ -256,7 +257,7 @@ pub fn unary_second<E: Elem>(
     if kind == Unary::Gelu {
         let chunk = |i: usize, out: &mut [E], first: Option<&mut [E]>| {
             let of = |s: &'_ [E]| -> std::ops::Range<usize> { i * CHUNK..(i * CHUNK + CHUNK).min(s.len()) };
-            if !accumulate {
+            if !accum.adds() {
                 out.fill(E::zero());
             }
             gelu_second_leaf(out, b.map(|b| &b[of(b)]), &a[of(a)], &xt[of(xt)], &x[of(x)], first);
@@ -272,19 +273,19 @@ pub fn unary_second<E: Elem>(
         };
     }
     if let Some(first) = first.take() {
-        unary_first(kind, first, a, x, y, false);
+        unary_first(kind, first, a, x, y, Accum::Replace);
     }
     if kind.is_piecewise_linear() {
         return match b {
-            Some(b) => unary_first(kind, out, b, x, y, accumulate),
-            None if accumulate => {}
+            Some(b) => unary_first(kind, out, b, x, y, accum),
+            None if accum.adds() => {}
             None => fill(out, E::zero()),
         };
     }
     let chunk = |(i, out): (usize, &mut [E])| {
         let of = |s: &'_ [E]| -> std::ops::Range<usize> { i * CHUNK..(i * CHUNK + CHUNK).min(s.len()) };
         let [a, xt, x, y] = [a, xt, x, y].map(|s| &s[of(s)]);
-        if !accumulate {
+        if !accum.adds() {
             out.fill(E::zero());
         }
         // a xt first, in the cache: six streams would be slower.
@@ -339,24 +340,24 @@ mod tests {
             let first = |x: &[f64]| {
                 let mut d = vec![0.0; x.len()];
                 let y = if kind.reads_input_only() { vec![f64::NAN; x.len()] } else { value(x) };
-                unary_first(kind, &mut d, &ones, x, &y, false);
+                unary_first(kind, &mut d, &ones, x, &y, Accum::Replace);
                 d
             };
             let mut second = vec![f64::NAN; x.len()];
             let y = if kind.reads_input_only() { vec![f64::NAN; x.len()] } else { value(&x) };
-            unary_second(kind, &mut second, false, None, [&ones, &ones], [&x, &y], None);
+            unary_second(kind, &mut second, Accum::Replace, None, [&ones, &ones], [&x, &y], None);
             // Two terms at once are the sum of both.
             let mut both = vec![0.5; x.len()];
             let mut alone = vec![f64::NAN; x.len()];
-            unary_second(kind, &mut both, true, Some(&x), [&ones, &ones], [&x, &y], Some(&mut alone));
+            unary_second(kind, &mut both, Accum::Add, Some(&x), [&ones, &ones], [&x, &y], Some(&mut alone));
             let mut want = vec![0.0; x.len()];
-            unary_first(kind, &mut want, &ones, &x, &y, false);
+            unary_first(kind, &mut want, &ones, &x, &y, Accum::Replace);
             assert_eq!(alone, want, "{kind:?}");
             let mut in_place = ones.clone();
             unary_first_in_place(kind, &mut in_place, &x, &y);
             assert_eq!(in_place, want, "{kind:?}");
             let mut sum = vec![0.5; x.len()];
-            unary_first(kind, &mut sum, &x, &x, &y, true);
+            unary_first(kind, &mut sum, &x, &x, &y, Accum::Add);
             add_assign(&mut sum, &second);
             assert!(max_abs_diff(&both, &sum) < 1e-14, "{kind:?}");
             let slope = |f: &dyn Fn(&[f64]) -> Vec<f64>| {

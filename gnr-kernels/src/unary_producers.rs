@@ -3,6 +3,7 @@
 use super::elem::Elem;
 use super::operand::{Producer, prefetch};
 use super::unary::{Unary, unary, unary_first, unary_with_first};
+use crate::Accum;
 use crate::buffer::Buf;
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ impl<E: Elem> Producer<E> for FunctionDerivative<E> {
     fn produce(&self, i: usize, range: Range<usize>, out: &mut [E]) {
         let [g, x, y] =
             [&self.g, &self.x, &self.y].map(|values| &values[i * self.row..][..self.row][range.clone()]);
-        unary_first(self.f, out, g, x, y, false);
+        unary_first(self.f, out, g, x, y, Accum::Replace);
     }
     fn produce_with(
         &self,
@@ -127,7 +128,7 @@ mod tests {
                 };
                 same(&FunctionValue { f, x: Arc::clone(&x), row }, &y);
                 let mut tangent = vec![0.0; n];
-                unary_first(f, &mut tangent, &g, &x, &y, false);
+                unary_first(f, &mut tangent, &g, &x, &y, Accum::Replace);
                 together(f, [&x, &g], row, [&y, &tangent]);
                 let (g, x, y) = (Arc::clone(&g), Arc::clone(&x), Arc::new(Buf::from(y)));
                 same(&FunctionDerivative { f, g, x, y, row }, &tangent);

@@ -84,11 +84,11 @@ impl<E: Elem> Cpu<E> {
                     norm::backward_sums(maps, &mut g, x.data(), stats, mask(last, &left, x.data(), &affine));
                 add_per_channel(&scale.target(), &sums.gamma);
                 add_per_channel(&to_shift, &sums.beta);
-                let input = |a: &[E], sums: &Sums, out: &mut [E], accumulate| {
-                    norm::backward_input(maps, a, x.data(), stats, scale.data(), sums, out, accumulate);
+                let input = |a: &[E], sums: &Sums, out: &mut [E], accum| {
+                    norm::backward_input(maps, a, x.data(), stats, scale.data(), sums, out, accum);
                 };
                 let Some(saved) = saved else {
-                    to_x.write(|out, accumulate| input(&g, &sums, out, accumulate));
+                    to_x.write(|out, accum| input(&g, &sums, out, accum));
                     to_residual.add(g);
                     return None;
                 };
@@ -100,8 +100,8 @@ impl<E: Elem> Cpu<E> {
                         NormInputAdjoint::new(maps, values, stats, scale.data(), &sums)
                     })
                 };
-                to_x.write_recomputable(Some(&saved.id), recompute, |out, accumulate| {
-                    input(&masked, &sums, out, accumulate);
+                to_x.write_recomputable(Some(&saved.id), recompute, |out, accum| {
+                    input(&masked, &sums, out, accum);
                 });
                 *left.sums.borrow_mut() = Some(sums);
                 to_residual.add_copy(&masked);

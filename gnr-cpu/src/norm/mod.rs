@@ -7,6 +7,7 @@
 mod clip;
 mod silu;
 
+use gnr_kernels::Accum;
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use gnr_kernels::{
@@ -111,9 +112,9 @@ fn name(source: Source) -> &'static str {
 
 /// Adds one value a channel.
 pub(super) fn add_per_channel<E: Elem>(target: &Target<E>, values: &[f64]) {
-    target.write(|out, accumulate| {
+    target.write(|out, accum| {
         for (out, value) in out.iter_mut().zip(values) {
-            *out = E::of(value + if accumulate { out.wide() } else { 0.0 });
+            *out = E::of(value + if accum.adds() { out.wide() } else { 0.0 });
         }
     });
 }
@@ -328,7 +329,7 @@ impl<E: Elem> Replay<E> {
             (Some(a), Some(recorded), b) => {
                 let at = self.at();
                 let mut b = b.map(|b| &mut b[..]);
-                let mut run = |out: Option<(&mut [E], bool)>, by_product: Option<&mut [E]>| {
+                let mut run = |out: Option<(&mut [E], Accum)>, by_product: Option<&mut [E]>| {
                     norm_replay::second_backward(
                         maps,
                         at,
@@ -342,8 +343,8 @@ impl<E: Elem> Replay<E> {
                 };
                 let mut by_product = to_x.by_product_buffer(&self.id);
                 let mut sums = None;
-                to_x.write(|out, accumulate| {
-                    sums = Some(run(Some((out, accumulate)), by_product.as_deref_mut()));
+                to_x.write(|out, accum| {
+                    sums = Some(run(Some((out, accum)), by_product.as_deref_mut()));
                 });
                 to_x.give_by_product(by_product);
                 sums.unwrap_or_else(|| run(None, None))
@@ -352,8 +353,8 @@ impl<E: Elem> Replay<E> {
             (_, _, Some(b)) => {
                 let (x, gamma) = (self.x.primal.data(), self.scale.primal.data());
                 let sums = norm::backward_sums(maps, b, x, stats, mask);
-                to_x.write(|out, accumulate| {
-                    norm::backward_input(maps, b, x, stats, gamma, &sums, out, accumulate);
+                to_x.write(|out, accum| {
+                    norm::backward_input(maps, b, x, stats, gamma, &sums, out, accum);
                 });
                 sums
             }

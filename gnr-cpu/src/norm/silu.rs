@@ -41,17 +41,8 @@ impl<E: Elem> Cpu<E> {
                 let sums = norm::backward_sums(maps, &mut g, x.data(), &left.stats, None);
                 add_per_channel(&scale.target(), &sums.gamma);
                 add_per_channel(&to_shift, &sums.beta);
-                x.target().write(|out, accumulate| {
-                    norm::backward_input(
-                        maps,
-                        &g,
-                        x.data(),
-                        &left.stats,
-                        scale.data(),
-                        &sums,
-                        out,
-                        accumulate,
-                    );
+                x.target().write(|out, accum| {
+                    norm::backward_input(maps, &g, x.data(), &left.stats, scale.data(), &sums, out, accum);
                 });
                 to_residual.add(g);
                 *left.sums.borrow_mut() = saved.map(|_| sums);

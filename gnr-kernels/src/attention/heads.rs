@@ -1,6 +1,7 @@
 //! The matrices of one head and the products that one thread makes of them.
 
 use super::Shape;
+use crate::Accum;
 use crate::buffer::Buf;
 use crate::elem::Elem;
 use crate::gemm::{Mat, gemm};
@@ -65,21 +66,25 @@ impl<E: Elem> Heads<E> {
         Self { sizes, fast, row, scores, turned }
     }
     /// `c (+)= a bᵀ` for several (a, c, whether it is added), `[T, d]·[T, d]ᵀ`, with c of the scores' rows.
-    pub(super) fn scores<const N: usize>(&mut self, b: Mat<'_, E>, products: [(Mat<'_, E>, usize, bool); N]) {
+    pub(super) fn scores<const N: usize>(
+        &mut self,
+        b: Mat<'_, E>,
+        products: [(Mat<'_, E>, usize, Accum); N],
+    ) {
         let Sizes { t, d, .. } = self.sizes;
         work::count(N * t * d * t);
         if let (Some(level), Some(data)) = (self.fast, E::as_f32(b.data)) {
             transpose(level, data, b.row, t, d, &mut self.turned, self.row);
-            for (a, which, more) in products {
+            for (a, which, accum) in products {
                 let right = Right { data: &self.turned, row: self.row };
                 if let (Some(a_data), Some(c)) = (E::as_f32(a.data), E::as_f32_mut(&mut self.scores[which])) {
-                    product(level, [t, d, self.row], Left::Rows(a_data, a.row), right, c, self.row, more);
+                    product(level, [t, d, self.row], Left::Rows(a_data, a.row), right, c, self.row, accum);
                 }
             }
             return;
         }
-        for (a, which, more) in products {
-            gemm([t, d, t], a, b.t(), &mut self.scores[which], self.row, more);
+        for (a, which, accum) in products {
+            gemm([t, d, t], a, b.t(), &mut self.scores[which], self.row, accum);
         }
     }
     /// `c (+)= s a`, `[T, T]·[T, d]`, rows of s and c as far apart as given; s transposed when asked.
@@ -88,7 +93,7 @@ impl<E: Elem> Heads<E> {
         (s, s_row, transposed): (&[E], usize, bool),
         a: Mat<'_, E>,
         (c, c_row): (&mut [E], usize),
-        accumulate: bool,
+        accum: Accum,
     ) {
         let Sizes { t, d, .. } = self.sizes;
         work::count(t * t * d);
@@ -96,10 +101,10 @@ impl<E: Elem> Heads<E> {
             && let Some(c) = E::as_f32_mut(c)
         {
             let left = if transposed { Left::Columns(s, s_row) } else { Left::Rows(s, s_row) };
-            return product(level, [t, t, d], left, Right { data, row: a.row }, c, c_row, accumulate);
+            return product(level, [t, t, d], left, Right { data, row: a.row }, c, c_row, accum);
         }
         let s = Mat { data: s, row: s_row, column: 1 };
-        gemm([t, t, d], if transposed { s.t() } else { s }, a, c, c_row, accumulate);
+        gemm([t, t, d], if transposed { s.t() } else { s }, a, c, c_row, accum);
     }
     /// [`mix`](Self::mix) with scores.
     pub(super) fn mix_scores(
@@ -108,9 +113,9 @@ impl<E: Elem> Heads<E> {
         transposed: bool,
         a: Mat<'_, E>,
         c: (&mut [E], usize),
-        more: bool,
+        accum: Accum,
     ) {
-        self.mix((&self.scores[which], self.row, transposed), a, c, more);
+        self.mix((&self.scores[which], self.row, transposed), a, c, accum);
     }
     /// τ
     pub(super) fn scale(&self) -> E {

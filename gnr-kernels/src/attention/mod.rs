@@ -10,6 +10,7 @@
 mod heads;
 mod rows;
 
+use crate::Accum;
 use std::collections::BTreeMap;
 
 use super::elem::Elem;
@@ -82,12 +83,12 @@ pub fn forward<E: Elem>(
     let head = |heads: &mut Heads<E>, n: usize, head: usize, out: &mut [E], p: &mut [E]| {
         let qkv = &qkv[n * whole..][..whole];
         let bias = bias.map(|bias| &bias[n % shape.biases * square..][..square]);
-        heads.scores(sizes.part(qkv, 1, head), [(sizes.part(qkv, 0, head), 0, false)]);
+        heads.scores(sizes.part(qkv, 1, head), [(sizes.part(qkv, 0, head), 0, Accum::Replace)]);
         let (scale, row) = (heads.scale(), heads.row);
         let bias = bias.map(|bias| sizes.square(bias, head));
         softmax_rows(sizes.t, row, scale, &mut heads.scores[0], bias, p);
         let out = (&mut out[head * sizes.d..], sizes.model);
-        heads.mix((p, sizes.t, false), sizes.part(qkv, 2, head), out, false);
+        heads.mix((p, sizes.t, false), sizes.part(qkv, 2, head), out, Accum::Replace);
     };
     let samples = out.par_chunks_mut(output);
     let memory = || Heads::new(sizes);
@@ -129,8 +130,8 @@ pub fn tangent<E: Elem>(
                 let [q, k, v] = [0, 1, 2].map(|part| sizes.part(qkv, part, head));
                 match qkv_t {
                     Some(t) => {
-                        heads.scores(k, [(sizes.part(t, 0, head), 0, false)]);
-                        heads.scores(sizes.part(t, 1, head), [(q, 0, true)]);
+                        heads.scores(k, [(sizes.part(t, 0, head), 0, Accum::Replace)]);
+                        heads.scores(sizes.part(t, 1, head), [(q, 0, Accum::Add)]);
                     }
                     None => heads.scores[0].fill(E::zero()),
                 }
@@ -138,9 +139,9 @@ pub fn tangent<E: Elem>(
                 let bias_t = bias_t.map(|bias_t| sizes.square(bias_t, head));
                 softmax_tangent(sizes.t, row, scale, p, &mut heads.scores[0], bias_t, pt);
                 let out = &mut out[head * sizes.d..];
-                heads.mix((pt, sizes.t, false), v, (out, sizes.model), false);
+                heads.mix((pt, sizes.t, false), v, (out, sizes.model), Accum::Replace);
                 if let Some(t) = qkv_t {
-                    heads.mix((p, sizes.t, false), sizes.part(t, 2, head), (out, sizes.model), true);
+                    heads.mix((p, sizes.t, false), sizes.part(t, 2, head), (out, sizes.model), Accum::Add);
                 }
             }
         },
@@ -151,9 +152,9 @@ pub fn tangent<E: Elem>(
 #[derive(Debug)]
 pub struct Adjoint<'a, E> {
     /// Of qkv.
-    pub qkv: Option<(&'a mut [E], bool)>,
+    pub qkv: Option<(&'a mut [E], Accum)>,
     /// Of the bias.
-    pub bias: Option<(&'a mut [E], bool)>,
+    pub bias: Option<(&'a mut [E], Accum)>,
     /// Where [`second`] writes what [`backward`] gives qkv for `a`; the same bits.
     pub first: Option<&'a mut [E]>,
 }
@@ -161,7 +162,7 @@ pub struct Adjoint<'a, E> {
 /// One sample's part of an [`Adjoint`].
 struct Part<'a, E> {
     qkv: &'a mut [E],
-    more: bool,
+    accum: Accum,
     bias: Option<&'a mut [E]>,
     first: Option<&'a mut [E]>,
 }
@@ -169,8 +170,8 @@ struct Part<'a, E> {
 impl<E: Elem> Adjoint<'_, E> {
     /// Adds nothing.
     pub fn zero(self) {
-        for (out, more) in [self.qkv, self.bias].into_iter().flatten() {
-            if !more {
+        for (out, accum) in [self.qkv, self.bias].into_iter().flatten() {
+            if !accum.adds() {
                 out.fill(E::zero());
             }
         }
@@ -181,20 +182,20 @@ impl<E: Elem> Adjoint<'_, E> {
         let sizes = Sizes::new(shape);
         let [whole, _, square] = sizes.lens();
         let mut unused = None;
-        let (qkv, more) = match self.qkv {
+        let (qkv, accum) = match self.qkv {
             Some(given) => given,
-            None => (&mut unused.insert(Buf::<E>::new(shape.samples * whole))[..], false),
+            None => (&mut unused.insert(Buf::<E>::new(shape.samples * whole))[..], Accum::Replace),
         };
         let firsts: Vec<Option<&mut [E]>> = match self.first {
             Some(first) => first.chunks_mut(whole).map(Some).collect(),
             None => (0..shape.samples).map(|_| None).collect(),
         };
         let samples = qkv.chunks_mut(whole).zip(firsts).enumerate();
-        let Some((bias, more_bias)) = self.bias else {
+        let Some((bias, bias_accum)) = self.bias else {
             let samples: Vec<_> = samples.collect();
             return samples.into_par_iter().for_each_init(
                 || Heads::new(sizes),
-                |heads, (n, (qkv, first))| f(heads, n, Part { qkv, more, bias: None, first }),
+                |heads, (n, (qkv, first))| f(heads, n, Part { qkv, accum, bias: None, first }),
             );
         };
         let mut blocks: BTreeMap<[usize; 2], Vec<_>> = BTreeMap::new();
@@ -209,13 +210,13 @@ impl<E: Elem> Adjoint<'_, E> {
                 |heads, ([which, _], samples)| {
                     let mut sum = Buf::zeroed(square);
                     for (n, (qkv, first)) in samples {
-                        f(heads, n, Part { qkv, more, bias: Some(&mut sum), first });
+                        f(heads, n, Part { qkv, accum, bias: Some(&mut sum), first });
                     }
                     (which, sum)
                 },
             )
             .collect();
-        if !more_bias {
+        if !bias_accum.adds() {
             bias.fill(E::zero());
         }
         sums.iter().for_each(|(which, sum)| add_assign(&mut bias[which * square..][..square], sum));
@@ -233,11 +234,11 @@ pub fn backward<E: Elem>(shape: Shape, qkv: &[E], probabilities: &[E], g: &[E], 
             let p = sizes.square(&probabilities[n * square..][..square], head);
             let [q, k, v] = [0, 1, 2].map(|part| sizes.part(qkv, part, head));
             let g = sizes.head(g, head);
-            heads.scores(v, [(g, 0, false)]);
+            heads.scores(v, [(g, 0, Accum::Replace)]);
             let bias = to.bias.as_mut().map(|bias| &mut bias[head * sizes.t * sizes.t..]);
             let (scale, row) = (heads.scale(), heads.row);
             softmax_backward(sizes.t, row, scale, p, &mut heads.scores[0], bias);
-            first_order(heads, head, [q, k, g], p, to.qkv, to.more);
+            first_order(heads, head, [q, k, g], p, to.qkv, to.accum);
         }
     });
 }
@@ -249,12 +250,12 @@ fn first_order<E: Elem>(
     [q, k, g]: [Mat<'_, E>; 3],
     p: &[E],
     to: &mut [E],
-    more: bool,
+    accum: Accum,
 ) {
     let (sizes, row) = (heads.sizes, 3 * heads.sizes.model);
-    heads.mix_scores(0, false, k, (&mut to[sizes.start(0, head)..], row), more);
-    heads.mix_scores(0, true, q, (&mut to[sizes.start(1, head)..], row), more);
-    heads.mix((p, sizes.t, true), g, (&mut to[sizes.start(2, head)..], row), more);
+    heads.mix_scores(0, false, k, (&mut to[sizes.start(0, head)..], row), accum);
+    heads.mix_scores(0, true, q, (&mut to[sizes.start(1, head)..], row), accum);
+    heads.mix((p, sizes.t, true), g, (&mut to[sizes.start(2, head)..], row), accum);
 }
 
 /// A point and a direction: P, Ṗ and the tangent of qkv (`None`: it does not move).
@@ -287,14 +288,14 @@ pub fn second<E: Elem>(shape: Shape, at: Moving<'_, E>, a: &[E], b: Option<&[E]>
             let moved = qkv_t.map(|t| [0, 1, 2].map(|part| sizes.part(t, part, head)));
             let (a, b) = (sizes.head(a, head), b.map(|b| sizes.head(b, head)));
             match b {
-                Some(b) => heads.scores(v, [(a, 0, false), (b, 1, false)]),
+                Some(b) => heads.scores(v, [(a, 0, Accum::Replace), (b, 1, Accum::Replace)]),
                 None => {
-                    heads.scores(v, [(a, 0, false)]);
+                    heads.scores(v, [(a, 0, Accum::Replace)]);
                     heads.scores[1].fill(E::zero());
                 }
             }
             if let Some([_, _, vt]) = moved {
-                heads.scores(vt, [(a, 1, true)]);
+                heads.scores(vt, [(a, 1, Accum::Add)]);
             }
             let bias = to.bias.as_mut().map(|bias| &mut bias[head * sizes.t * sizes.t..]);
             let (scale, row) = (heads.scale(), heads.row);
@@ -302,18 +303,18 @@ pub fn second<E: Elem>(shape: Shape, at: Moving<'_, E>, a: &[E], b: Option<&[E]>
             softmax_second(sizes.t, row, scale, p, pt, s, s2, bias);
             let out_row = 3 * sizes.model;
             let [to_q, to_k, to_v] = [0, 1, 2].map(|part| sizes.start(part, head));
-            heads.mix_scores(1, false, k, (&mut to.qkv[to_q..], out_row), to.more);
-            heads.mix_scores(1, true, q, (&mut to.qkv[to_k..], out_row), to.more);
-            heads.mix((pt, sizes.t, true), a, (&mut to.qkv[to_v..], out_row), to.more);
+            heads.mix_scores(1, false, k, (&mut to.qkv[to_q..], out_row), to.accum);
+            heads.mix_scores(1, true, q, (&mut to.qkv[to_k..], out_row), to.accum);
+            heads.mix((pt, sizes.t, true), a, (&mut to.qkv[to_v..], out_row), to.accum);
             if let Some(b) = b {
-                heads.mix((p, sizes.t, true), b, (&mut to.qkv[to_v..], out_row), true);
+                heads.mix((p, sizes.t, true), b, (&mut to.qkv[to_v..], out_row), Accum::Add);
             }
             if let Some([qt, kt, _]) = moved {
-                heads.mix_scores(0, false, kt, (&mut to.qkv[to_q..], out_row), true);
-                heads.mix_scores(0, true, qt, (&mut to.qkv[to_k..], out_row), true);
+                heads.mix_scores(0, false, kt, (&mut to.qkv[to_q..], out_row), Accum::Add);
+                heads.mix_scores(0, true, qt, (&mut to.qkv[to_k..], out_row), Accum::Add);
             }
             if let Some(first) = to.first.as_deref_mut() {
-                first_order(heads, head, [q, k, a], p, first, false);
+                first_order(heads, head, [q, k, a], p, first, Accum::Replace);
             }
         }
     });
@@ -362,7 +363,11 @@ mod tests {
             let qkv = along(&qkv, &qkv_t, h);
             let (y, p) = run(&qkv, &along(&bias, &bias_t, h));
             let (mut gx, mut gb) = (vec![0.0; 20 * whole], vec![0.0; 2 * square]);
-            let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)), first: None };
+            let to = Adjoint {
+                qkv: Some((&mut gx, Accum::Replace)),
+                bias: Some((&mut gb, Accum::Replace)),
+                first: None,
+            };
             backward(SHAPE, &qkv, &p, &along(&w, &wt, h), to);
             [y, gx, gb]
         };
@@ -377,15 +382,18 @@ mod tests {
         tangent(SHAPE, &qkv, Some(&qkv_t), Some(&bias_t), &p, &mut yt, &mut pt);
         assert!(max_abs_diff(&yt, &slopes[0]) < 1e-7);
         let at = Moving { qkv: &qkv, qkv_t: Some(&qkv_t), probabilities: &p, probabilities_t: &pt };
-        for more in [false, true] {
-            let start = if more { 1.0 } else { 0.0 };
+        for accum in Accum::BOTH {
+            let start = if accum.adds() { 1.0 } else { 0.0 };
             let (mut gx, mut gb) = (vec![start; 20 * whole], vec![start; 2 * square]);
             let mut first = vec![f64::NAN; gx.len()];
-            let to =
-                Adjoint { qkv: Some((&mut gx, more)), bias: Some((&mut gb, more)), first: Some(&mut first) };
+            let to = Adjoint {
+                qkv: Some((&mut gx, accum)),
+                bias: Some((&mut gb, accum)),
+                first: Some(&mut first),
+            };
             second(SHAPE, at, &w, Some(&wt), to);
             let mut want = vec![0.0; gx.len()];
-            let to = Adjoint { qkv: Some((&mut want, false)), bias: None, first: None };
+            let to = Adjoint { qkv: Some((&mut want, Accum::Replace)), bias: None, first: None };
             backward(SHAPE, &qkv, &p, &w, to);
             assert!(same_bits(&first, &want), "what the gradient pass gives");
             gx.iter_mut().chain(&mut gb).for_each(|g| *g -= start);
@@ -410,11 +418,18 @@ mod tests {
         tangent(shape, &qkv, Some(&qkv_t), Some(&bias_t), &p, &mut yt, &mut pt);
         let [mut g1, mut g2, mut first] = [0, 1, 2].map(|_| zeros(n * whole));
         let [mut b1, mut b2] = [0, 1].map(|_| zeros(biases));
-        let to = Adjoint { qkv: Some((&mut g1, false)), bias: Some((&mut b1, false)), first: None };
+        let to = Adjoint {
+            qkv: Some((&mut g1, Accum::Replace)),
+            bias: Some((&mut b1, Accum::Replace)),
+            first: None,
+        };
         backward(shape, &qkv, &p, &a, to);
         let at = Moving { qkv: &qkv, qkv_t: Some(&qkv_t), probabilities: &p, probabilities_t: &pt };
-        let to =
-            Adjoint { qkv: Some((&mut g2, false)), bias: Some((&mut b2, false)), first: Some(&mut first) };
+        let to = Adjoint {
+            qkv: Some((&mut g2, Accum::Replace)),
+            bias: Some((&mut b2, Accum::Replace)),
+            first: Some(&mut first),
+        };
         second(shape, at, &a, Some(&b), to);
         let wide = |values: Vec<E>| values.into_iter().map(|v| v.wide()).collect();
         [y, p, yt, pt, g1, b1, g2, b2, first].map(wide).into()
@@ -442,7 +457,11 @@ mod tests {
                 let (mut y, mut p) = (vec![0.0; 20 * output], vec![0.0; 20 * square]);
                 forward(SHAPE, &qkv, Some(&bias), &mut y, Some(&mut p));
                 let (mut gx, mut gb) = (vec![0.0; 20 * whole], vec![0.0; 2 * square]);
-                let to = Adjoint { qkv: Some((&mut gx, false)), bias: Some((&mut gb, false)), first: None };
+                let to = Adjoint {
+                    qkv: Some((&mut gx, Accum::Replace)),
+                    bias: Some((&mut gb, Accum::Replace)),
+                    first: None,
+                };
                 backward(SHAPE, &qkv, &p, &y, to);
                 [y, gx, gb]
             })

@@ -6,6 +6,7 @@
 //! partial sums stay in registers, whatever stride and width. The price is a few columns of nonsense between rows, which are dropped.
 
 use super::{Geometry, Slices};
+use crate::Accum;
 use crate::buffer::Buf;
 use crate::elem::Elem;
 use crate::simd::{CHUNK, simd};
@@ -98,7 +99,7 @@ pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], y: &mut [E
                 taps.extend(plan.taps.iter().copied().zip(map(w, i % g.c, g.ck()).iter().copied()));
                 correlate(&mut sums[..], padded, taps, plan.flat(g));
                 for (y, sums) in y.chunks_exact_mut(g.ow).zip(sums.chunks(plan.input.row)) {
-                    put(y, &sums[..g.ow], p > 0);
+                    put(y, &sums[..g.ow], Accum::from(p > 0));
                 }
             }
         },
@@ -106,7 +107,7 @@ pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], y: &mut [E
 }
 
 /// `gx (+)= Σ_i convᵀ(gy_i, w_i)`: one phase of the input at a time, from the taps that read it.
-pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx: &mut [E], accumulate: bool) {
+pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx: &mut [E], accum: Accum) {
     let plan = Plan::new(g);
     let (s, layout, [rows, columns]) = (g.stride, plan.output, plan.before);
     // Phase rows and columns that some tap reads.
@@ -115,7 +116,7 @@ pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx:
     gx.par_chunks_mut(g.h * g.w).with_min_len(batch(g)).enumerate().for_each_init(
         scratch,
         |(padded, sums, taps), (i, gx)| {
-            if !accumulate {
+            if !accum.adds() {
                 gx.fill(E::zero());
             }
             for (gy, w) in pairs {
@@ -156,12 +157,7 @@ fn column<E>(row: &mut [E], stride: usize, b: usize, left: usize) -> (&mut [E], 
 }
 
 /// `gw (+)= Σ_i …` over pairs of (output adjoint, input): one task a channel, images in order.
-pub(super) fn backward_weight<E: Elem>(
-    g: &Geometry,
-    pairs: &[Slices<'_, E>],
-    gw: &mut [E],
-    accumulate: bool,
-) {
+pub(super) fn backward_weight<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gw: &mut [E], accum: Accum) {
     let plan = Plan::new(g);
     let flat = plan.flat(g).next_multiple_of(SUMS);
     let scratch = || (Buf::zeroed(plan.input.len()), Buf::zeroed(flat));
@@ -182,7 +178,7 @@ pub(super) fn backward_weight<E: Elem>(
             }
         }
         for (g, s) in gw.iter_mut().zip(total) {
-            *g = E::of(if accumulate { g.wide() + s } else { s });
+            *g = E::of(if accum.adds() { g.wide() + s } else { s });
         }
     });
 }
@@ -248,8 +244,8 @@ simd! {
             _ => to.iter_mut().step_by(step).zip(from).for_each(|(to, from)| *to += *from),
         }
     }
-    fn put<E: Elem>(to: &mut [E], from: &[E], accumulate: bool) {
-        if accumulate {
+    fn put<E: Elem>(to: &mut [E], from: &[E], accum: Accum) {
+        if accum.adds() {
             to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
         } else {
             to.copy_from_slice(from);

@@ -2,6 +2,7 @@
 
 use super::im2col::{col2im, im2col};
 use super::{Geometry, PARTS, Slices};
+use crate::Accum;
 use crate::buffer::Buf;
 use crate::elem::Elem;
 use crate::elementwise::add_assign;
@@ -17,25 +18,25 @@ pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], y: &mut [E
                 for q in 0..g.groups {
                     im2col(g, &x[i * g.image() + q * g.cg() * g.h * g.w..], 0..g.oh, col, l, 0);
                     let (w, y) = (Mat::rows(&w[q * og * ck..], ck), &mut y[q * og * l..]);
-                    gemm([og, ck, l], w, Mat::rows(col, l), y, l, j > 0);
+                    gemm([og, ck, l], w, Mat::rows(col, l), y, l, Accum::from(j > 0));
                 }
             }
         },
     );
 }
 
-pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx: &mut [E], accumulate: bool) {
+pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx: &mut [E], accum: Accum) {
     let (l, ck, og) = (g.l(), g.ck(), g.og());
     gx.par_chunks_mut(g.image()).enumerate().for_each_init(
         || Buf::new(ck * l),
         |col, (i, gx)| {
-            if !accumulate {
+            if !accum.adds() {
                 gx.fill(E::zero());
             }
             for q in 0..g.groups {
                 for (j, (gy, w)) in pairs.iter().enumerate() {
                     let (w, gy) = (&w[q * og * ck..], &gy[i * g.map() + q * og * l..]);
-                    gemm([ck, og, l], Mat::rows(w, ck).t(), Mat::rows(gy, l), col, l, j > 0);
+                    gemm([ck, og, l], Mat::rows(w, ck).t(), Mat::rows(gy, l), col, l, Accum::from(j > 0));
                 }
                 col2im(g, col, l, 0, 0..g.oh, &mut gx[q * g.cg() * g.h * g.w..]);
             }
@@ -43,12 +44,7 @@ pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx:
     );
 }
 
-pub(super) fn backward_weight<E: Elem>(
-    g: &Geometry,
-    pairs: &[Slices<'_, E>],
-    gw: &mut [E],
-    accumulate: bool,
-) {
+pub(super) fn backward_weight<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gw: &mut [E], accum: Accum) {
     let (l, ck, og) = (g.l(), g.ck(), g.og());
     let per = g.n.div_ceil(PARTS);
     let part = |b: usize| {
@@ -60,14 +56,14 @@ pub(super) fn backward_weight<E: Elem>(
                     im2col(g, &x[i * g.image() + q * g.cg() * g.h * g.w..], 0..g.oh, &mut col, l, 0);
                     let gy = Mat::rows(&gy[i * g.map() + q * og * l..], l);
                     let sum = &mut sum[q * og * ck..];
-                    gemm([og, l, ck], gy, Mat::rows(&col, l).t(), sum, ck, true);
+                    gemm([og, l, ck], gy, Mat::rows(&col, l).t(), sum, ck, Accum::Add);
                 }
             }
         }
         sum
     };
     let parts: Vec<Buf<E>> = (0..g.n.div_ceil(per.max(1))).into_par_iter().map(part).collect();
-    if !accumulate {
+    if !accum.adds() {
         gw.fill(E::zero());
     }
     parts.iter().for_each(|p| add_assign(gw, p));

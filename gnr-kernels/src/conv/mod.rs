@@ -16,6 +16,7 @@ mod winograd_weights;
 
 pub use geometry::{Geometry, GeometryError};
 
+use crate::Accum;
 use f4x4::strided;
 
 use super::elem::Elem;
@@ -94,7 +95,9 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
     if let (true, Some(pairs), Some(y)) = (plan.streams(), operand::in_single(&maps, pairs), E::as_f32_mut(y))
     {
         match plan {
-            Plan::Winograd4 => f4x4::run(level, winograd::Shape::forward(g), &pairs, false, y, false),
+            Plan::Winograd4 => {
+                f4x4::run(level, winograd::Shape::forward(g), &pairs, false, y, Accum::Replace)
+            }
             _ => strided::forward(level, g, &pairs, y),
         }
         return;
@@ -102,7 +105,7 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
     let pairs = slices(&maps, pairs);
     match (plan, &in_single(&pairs), E::as_f32_mut(y)) {
         (Plan::Winograd, Some(pairs), Some(y)) => {
-            winograd::run(level, winograd::Shape::forward(g), pairs, false, y, false);
+            winograd::run(level, winograd::Shape::forward(g), pairs, false, y, Accum::Replace);
         }
         (Plan::Packed, Some(pairs), Some(y)) => packed::forward(level, g, pairs, y),
         (Plan::Depthwise, ..) => depthwise::forward(g, &pairs, y),
@@ -110,21 +113,15 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
     }
 }
 
-/// `gx = Σ_i convᵀ(gy_i, w_i)` over `pairs` of (output adjoint, weight); `gx += …` when `accumulate`.
+/// `gx = Σ_i convᵀ(gy_i, w_i)` over `pairs` of (output adjoint, weight); `gx += …` with [`Accum::Add`].
 ///
 /// # Panics
 /// When a slice does not have the length that the geometry says, or there is no pair.
-pub fn backward_input<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accumulate: bool) {
-    backward_input_at(simd::level(), g, pairs, gx, accumulate);
+pub fn backward_input<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accum: Accum) {
+    backward_input_at(simd::level(), g, pairs, gx, accum);
 }
 
-fn backward_input_at<E: Elem>(
-    level: Level,
-    g: &Geometry,
-    pairs: &[Pair<'_, E>],
-    gx: &mut [E],
-    accumulate: bool,
-) {
+fn backward_input_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accum: Accum) {
     let lengths = pairs.iter().map(|(gy, w)| [gy.len(), w.len()]);
     check(g, lengths, [g.output_len(), g.weight_len()], gx.len(), g.input_len());
     let plan = plan_of::<E>(g);
@@ -134,30 +131,30 @@ fn backward_input_at<E: Elem>(
     {
         match plan {
             Plan::Winograd4 => {
-                f4x4::run(level, winograd::Shape::backward(g), &pairs, true, gx, accumulate);
+                f4x4::run(level, winograd::Shape::backward(g), &pairs, true, gx, accum);
             }
-            _ => strided::backward_input(level, g, &pairs, gx, accumulate),
+            _ => strided::backward_input(level, g, &pairs, gx, accum),
         }
         return;
     }
     let pairs = slices(&maps, pairs);
     match (plan, &in_single(&pairs), E::as_f32_mut(gx)) {
         (Plan::Winograd, Some(pairs), Some(gx)) => {
-            winograd::run(level, winograd::Shape::backward(g), pairs, true, gx, accumulate);
+            winograd::run(level, winograd::Shape::backward(g), pairs, true, gx, accum);
         }
-        (Plan::Packed, Some(pairs), Some(gx)) => packed::backward_input(level, g, pairs, gx, accumulate),
-        (Plan::Depthwise, ..) => depthwise::backward_input(g, &pairs, gx, accumulate),
-        _ => general::backward_input(g, &pairs, gx, accumulate),
+        (Plan::Packed, Some(pairs), Some(gx)) => packed::backward_input(level, g, pairs, gx, accum),
+        (Plan::Depthwise, ..) => depthwise::backward_input(g, &pairs, gx, accum),
+        _ => general::backward_input(g, &pairs, gx, accum),
     }
 }
 
-/// `gw = Σ_i (gradient of ⟨conv(x_i, w), gy_i⟩ in w)` over `pairs` of (output adjoint, input); `gw += …` when `accumulate`.
+/// `gw = Σ_i (gradient of ⟨conv(x_i, w), gy_i⟩ in w)` over `pairs` of (output adjoint, input); `gw += …` with [`Accum::Add`].
 /// The number of threads does not change the result.
 ///
 /// # Panics
 /// When a slice does not have the length that the geometry says, or there is no pair.
-pub fn backward_weight<E: Elem>(g: &Geometry, pairs: &[MapPair<'_, E>], gw: &mut [E], accumulate: bool) {
-    backward_weight_at(simd::level(), g, pairs, gw, accumulate);
+pub fn backward_weight<E: Elem>(g: &Geometry, pairs: &[MapPair<'_, E>], gw: &mut [E], accum: Accum) {
+    backward_weight_at(simd::level(), g, pairs, gw, accum);
 }
 
 fn backward_weight_at<E: Elem>(
@@ -165,7 +162,7 @@ fn backward_weight_at<E: Elem>(
     g: &Geometry,
     pairs: &[MapPair<'_, E>],
     gw: &mut [E],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let lengths = pairs.iter().map(|(gy, x)| [gy.len(), x.len()]);
     check(g, lengths, [g.output_len(), g.input_len()], gw.len(), g.weight_len());
@@ -179,20 +176,20 @@ fn backward_weight_at<E: Elem>(
     if let (true, Some(pairs), Some(gw)) = (plan.streams(), streamed, E::as_f32_mut(gw)) {
         match plan {
             Plan::Winograd4 => {
-                f4x4::run_gradient(level, winograd::Shape::forward(g), &pairs, gw, accumulate);
+                f4x4::run_gradient(level, winograd::Shape::forward(g), &pairs, gw, accum);
             }
-            _ => strided::backward_weight(level, g, &pairs, gw, accumulate),
+            _ => strided::backward_weight(level, g, &pairs, gw, accum),
         }
         return;
     }
     let pairs: Vec<Slices<'_, E>> = maps.iter().map(|(gy, x)| (gy.whole(), x.whole())).collect();
     match (plan, &in_single(&pairs), E::as_f32_mut(gw)) {
         (Plan::Winograd, Some(pairs), Some(gw)) => {
-            winograd_grad::run(level, winograd::Shape::forward(g), pairs, gw, accumulate);
+            winograd_grad::run(level, winograd::Shape::forward(g), pairs, gw, accum);
         }
-        (Plan::Packed, Some(pairs), Some(gw)) => packed::backward_weight(level, g, pairs, gw, accumulate),
-        (Plan::Depthwise, ..) => depthwise::backward_weight(g, &pairs, gw, accumulate),
-        _ => general::backward_weight(g, &pairs, gw, accumulate),
+        (Plan::Packed, Some(pairs), Some(gw)) => packed::backward_weight(level, g, pairs, gw, accum),
+        (Plan::Depthwise, ..) => depthwise::backward_weight(g, &pairs, gw, accum),
+        _ => general::backward_weight(g, &pairs, gw, accum),
     }
 }
 

@@ -10,6 +10,7 @@ use super::product::{
 };
 use super::transpose::transpose;
 use super::{Geometry, Slices};
+use crate::Accum;
 use crate::simd::Level;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -64,7 +65,15 @@ pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Slices<'_, f32>], y: 
                 let right = || Right { data: &col[..], row };
                 if job.images.len() == 1 && columns.is_multiple_of(COLUMNS) {
                     let y = &mut y[(job.images.start - b * cut.images) * g.map() + q * og * l + at..];
-                    product(level, [og, depth, columns], Left::Panels(weights), right(), y, l, false);
+                    product(
+                        level,
+                        [og, depth, columns],
+                        Left::Panels(weights),
+                        right(),
+                        y,
+                        l,
+                        Accum::Replace,
+                    );
                     continue;
                 }
                 for (i, weights) in weights.chunks_exact(PANEL * depth).enumerate() {
@@ -76,7 +85,7 @@ pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Slices<'_, f32>], y: 
                         right(),
                         m,
                         row,
-                        false,
+                        Accum::Replace,
                     );
                     for image in 0..job.images.len() {
                         for (r, m) in m.chunks_exact(row).enumerate().take(rows) {
@@ -96,7 +105,7 @@ pub(super) fn backward_input(
     g: &Geometry,
     pairs: &[Slices<'_, f32>],
     gx: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let (ck, og, l) = (g.ck(), g.og(), g.l());
     let depth = og * pairs.len();
@@ -112,7 +121,7 @@ pub(super) fn backward_input(
     gx.par_chunks_mut(g.image() * cut.images).enumerate().for_each_init(
         || (Aligned::new(ck * largest), Aligned::new(depth * largest)),
         |(col, right), (b, gx)| {
-            if !accumulate {
+            if !accum.adds() {
                 gx.fill(0.0);
             }
             let images = b * cut.images..b * cut.images + gx.len() / g.image();
@@ -136,7 +145,7 @@ pub(super) fn backward_input(
                     Right { data: right, row },
                     col,
                     row,
-                    false,
+                    Accum::Replace,
                 );
                 for (i, image) in job.images.clone().enumerate() {
                     let image = image - b * cut.images;
@@ -154,7 +163,7 @@ pub(super) fn backward_weight(
     g: &Geometry,
     pairs: &[Slices<'_, f32>],
     gw: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let (ck, og, l) = (g.ck(), g.og(), g.l());
     let lanes = padded(og);
@@ -183,7 +192,7 @@ pub(super) fn backward_weight(
                sum: &mut [f32]| {
         let left = Left::Rows(&col[(q * ck + rows.start) * row..], *row);
         let right = Right { data: &adjoints[q * columns * lanes..], row: lanes };
-        product(level, [rows.len(), *columns, lanes], left, right, sum, lanes, true);
+        product(level, [rows.len(), *columns, lanes], left, right, sum, lanes, Accum::Add);
     };
     let jobs = jobs(pairs.len(), g.n, g.oh, cut);
     let bytes = floats * cut.images * cut.rows * g.ow * size_of::<f32>();
@@ -192,7 +201,7 @@ pub(super) fn backward_weight(
         let sum = &sum[q * sums.unit()..];
         gw.par_chunks_mut(PANEL * ck).enumerate().for_each(|(i, gw)| {
             let (sum, rows) = (&sum[i * PANEL..], gw.len() / ck);
-            if accumulate {
+            if accum.adds() {
                 let mut turned = Aligned::new(gw.len());
                 transpose(level, sum, lanes, ck, rows, &mut turned, ck);
                 gw.iter_mut().zip(turned.iter()).for_each(|(g, t)| *g += t);

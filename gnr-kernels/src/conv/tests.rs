@@ -1,6 +1,7 @@
 //! Every operation, on every path its plan can choose, against a loop over the definition in f64.
 
 use super::*;
+use crate::Accum;
 use crate::operand::Producer;
 use crate::testing::{max_abs_diff, noise, on_threads, same_bits};
 use std::ops::Range;
@@ -156,13 +157,13 @@ fn every_operation<E: Elem>(level: Level) {
             let mut y = vec![E::nan(); g.output_len()];
             forward_at(level, &g, &pairs(&t.x, &t.w, count), &mut y);
             agree(&y, &want[0], 0.0, "forward");
-            for accumulate in [false, true] {
-                let (start, add) = if accumulate { (E::one(), 1.0) } else { (E::nan(), 0.0) };
+            for accum in Accum::BOTH {
+                let (start, add) = if accum.adds() { (E::one(), 1.0) } else { (E::nan(), 0.0) };
                 let mut gx = vec![start; g.input_len()];
-                backward_input_at(level, &g, &pairs(&t.gy, &t.w, count), &mut gx, accumulate);
+                backward_input_at(level, &g, &pairs(&t.gy, &t.w, count), &mut gx, accum);
                 agree(&gx, &want[1], add, "input gradient");
                 let mut gw = vec![start; g.weight_len()];
-                backward_weight_at(level, &g, &map_pairs(&t.gy, &t.x, count), &mut gw, accumulate);
+                backward_weight_at(level, &g, &map_pairs(&t.gy, &t.x, count), &mut gw, accum);
                 agree(&gw, &want[2], add, "weight gradient");
             }
         }
@@ -202,12 +203,12 @@ fn larger_tiles_keep_the_digits() {
         let level = simd::detected();
         let [mut y, mut gx, mut gw] = [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
         forward(&g, &pairs(&t.x, &t.w, 1), &mut y);
-        backward_input(&g, &pairs(&t.gy, &t.w, 1), &mut gx, false);
-        backward_weight(&g, &map_pairs(&t.gy, &t.x, 1), &mut gw, false);
+        backward_input(&g, &pairs(&t.gy, &t.w, 1), &mut gx, Accum::Replace);
+        backward_weight(&g, &map_pairs(&t.gy, &t.x, 1), &mut gw, Accum::Replace);
         let tiled = [error(&y, &want[0]), error(&gx, &want[1]), error(&gw, &want[2])];
         packed::forward(level, &g, &[(&t.x[0], &t.w[0])], &mut y);
-        packed::backward_input(level, &g, &[(&t.gy[0], &t.w[0])], &mut gx, false);
-        packed::backward_weight(level, &g, &[(&t.gy[0], &t.x[0])], &mut gw, false);
+        packed::backward_input(level, &g, &[(&t.gy[0], &t.w[0])], &mut gx, Accum::Replace);
+        packed::backward_weight(level, &g, &[(&t.gy[0], &t.x[0])], &mut gw, Accum::Replace);
         let direct = [error(&y, &want[0]), error(&gx, &want[1]), error(&gw, &want[2])];
         println!("{expected:?}: {tiled:?} {direct:?}");
         // Measured: 8e-7, 8e-7, 6e-7 beside 4e-7, 2e-7, 2e-7. With the usual points 0, ±1, ±2 it would be twice as much.
@@ -246,8 +247,8 @@ fn maps_that_are_made_where_they_are_read_change_no_bit() {
                 [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
             // Beside others that are there.
             forward(&g, &[(x, &t.w[0]), ((&t.x[1]).into(), &t.w[1])], &mut y);
-            backward_input(&g, &[((&t.gy[1]).into(), &t.w[1]), (gy, &t.w[0])], &mut gx, true);
-            backward_weight(&g, &[(gy, x), ((&t.gy[1]).into(), x)], &mut gw, false);
+            backward_input(&g, &[((&t.gy[1]).into(), &t.w[1]), (gy, &t.w[0])], &mut gx, Accum::Add);
+            backward_weight(&g, &[(gy, x), ((&t.gy[1]).into(), x)], &mut gw, Accum::Replace);
             [y, gx, gw]
         };
         let (want, got) =
@@ -270,8 +271,8 @@ fn the_number_of_threads_changes_no_bit() {
                 let [mut y, mut gx, mut gw] =
                     [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
                 forward(&g, &pairs(&t.x, &t.w, 2), &mut y);
-                backward_input(&g, &pairs(&t.gy, &t.w, 2), &mut gx, false);
-                backward_weight(&g, &map_pairs(&t.gy, &t.x, 2), &mut gw, false);
+                backward_input(&g, &pairs(&t.gy, &t.w, 2), &mut gx, Accum::Replace);
+                backward_weight(&g, &map_pairs(&t.gy, &t.x, 2), &mut gw, Accum::Replace);
                 [y, gx, gw]
             })
         };

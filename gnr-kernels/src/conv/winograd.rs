@@ -16,6 +16,7 @@ use super::lanes::{Lanes, lanes};
 use super::product::{Aligned, COLUMNS, Left, PANEL, Right, padded, product, row_of, spread};
 use super::winograd_weights::transform_weights;
 use super::{Geometry, Slices};
+use crate::Accum;
 use crate::simd::Level;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -83,7 +84,7 @@ pub(super) fn run(
     pairs: &[Slices<'_, f32>],
     turned: bool,
     out: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let depth = s.cin * pairs.len();
     let weights = transform_weights(level, s, pairs, turned);
@@ -117,13 +118,13 @@ pub(super) fn run(
                     let u = Left::Panels(&u[point * PANEL * depth..][..PANEL * depth]);
                     let v = Right { data: &v[point * v_point..], row };
                     let m = &mut m[point * m_point..];
-                    product(level, [channels.len(), depth, padded(tiles)], u, v, m, row, false);
+                    product(level, [channels.len(), depth, padded(tiles)], u, v, m, row, Accum::Replace);
                 }
                 for i in 0..images.len() {
                     let out = &mut out[i * map..][..map];
                     let at = i * rows.len() * s.tile_columns();
                     let from = Place { point: m_point, row, channel: 0, tile: at };
-                    transform_output(level, &s, m, from, channels.clone(), rows.clone(), out, accumulate);
+                    transform_output(level, &s, m, from, channels.clone(), rows.clone(), out, accum);
                 }
             }
         }
@@ -289,7 +290,7 @@ fn transform_output(
     channels: Range<usize>,
     rows: Range<usize>,
     out: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     assert!(
         from.tile + rows.len() * s.tile_columns() + COLUMNS <= from.row && PANEL * from.row <= from.point
@@ -299,15 +300,15 @@ fn transform_output(
     // SAFETY: the assertions bound every access.
     unsafe {
         if s.tile_columns() > 8 {
-            output_wide(level, s, m, from, channels, rows, out, accumulate);
+            output_wide(level, s, m, from, channels, rows, out, accum);
         } else {
-            output_eight(level, s, m, from, channels, rows, out, accumulate);
+            output_eight(level, s, m, from, channels, rows, out, accum);
         }
     }
 }
 
-lanes!(wide fn output_wide(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accumulate: bool) = output_body);
-lanes!(eight fn output_eight(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accumulate: bool) = output_body);
+lanes!(wide fn output_wide(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accum: Accum) = output_body);
+lanes!(eight fn output_eight(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accum: Accum) = output_body);
 
 /// # Safety
 /// The assertions of [`transform_output`].
@@ -320,7 +321,7 @@ unsafe fn output_body<V: Lanes>(
     channels: Range<usize>,
     rows: Range<usize>,
     out: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let mut lines = [[0.0_f32; 2 * COLUMNS]; 2];
     for (c, channel) in channels.enumerate() {
@@ -341,7 +342,7 @@ unsafe fn output_body<V: Lanes>(
                     let (c0, c1, c2, c3) = (column(0), column(1), column(2), column(3));
                     let top = (c0.0.add(c1.0).add(c2.0), c1.0.sub(c2.0).sub(c3.0));
                     let bottom = (c0.1.add(c1.1).add(c2.1), c1.1.sub(c2.1).sub(c3.1));
-                    if width == 2 * V::N && 2 * r + 1 < s.oh && !accumulate {
+                    if width == 2 * V::N && 2 * r + 1 < s.oh && !accum.adds() {
                         let to = map.as_mut_ptr().add(2 * r * s.ow + 2 * t);
                         V::store_pairs(top.0, top.1, to);
                         V::store_pairs(bottom.0, bottom.1, to.add(s.ow));
@@ -352,7 +353,7 @@ unsafe fn output_body<V: Lanes>(
                 }
                 for (y, line) in (2 * r..s.oh).zip(&lines) {
                     let to = &mut map[y * s.ow + 2 * t..][..width];
-                    if accumulate {
+                    if accum.adds() {
                         to.iter_mut().zip(line).for_each(|(o, l)| *o += l);
                     } else {
                         to.copy_from_slice(&line[..width]);

@@ -12,6 +12,7 @@ use super::product::{Aligned, Left, Right, padded, product, row_of, spread};
 use super::transpose::transpose;
 use super::winograd::{POINTS, Place, Shape, phases, transform_input};
 use super::winograd_weights::transform_back;
+use crate::Accum;
 use crate::simd::Level;
 use std::ops::Range;
 
@@ -27,7 +28,7 @@ struct Block {
 }
 
 /// `gw [cout, cin, 3, 3] = Σ_i …`, or `gw += …`, over pairs of (output adjoint, input).
-pub(super) fn run(level: Level, s: Shape, pairs: &[Slices<'_, f32>], gw: &mut [f32], accumulate: bool) {
+pub(super) fn run(level: Level, s: Shape, pairs: &[Slices<'_, f32>], gw: &mut [f32], accum: Accum) {
     let lanes = padded(s.cout);
     let bytes = POINTS * (s.cin + lanes) * size_of::<f32>();
     // At least a few vectors of tiles, or loading and storing the accumulators dominates.
@@ -41,7 +42,7 @@ pub(super) fn run(level: Level, s: Shape, pairs: &[Slices<'_, f32>], gw: &mut [f
         |job, scratch| transform(level, &s, pairs[job.pair], job, scratch),
         |block, point, channels, sum| accumulate_rows(level, &s, block, point, channels, sum),
     );
-    transform_back(level, &s, &sum, gw, accumulate);
+    transform_back(level, &s, &sum, gw, accum);
 }
 
 /// `sum [channels, lanes] += inputs[point, channels, :] adjoints[point]`.
@@ -57,7 +58,7 @@ fn accumulate_rows(
     let inputs = &block.inputs[point * spread(s.cin * block.row) + channels.start * block.row..];
     let adjoints = Right { data: &block.adjoints[point * spread(block.tiles * lanes)..], row: lanes };
     let size = [channels.len(), block.tiles, lanes];
-    product(level, size, Left::Rows(inputs, block.row), adjoints, sum, lanes, true);
+    product(level, size, Left::Rows(inputs, block.row), adjoints, sum, lanes, Accum::Add);
 }
 
 /// Buffers of one task.

@@ -6,6 +6,7 @@ use super::blocks::{PRIVATE_BYTES, Sums};
 use super::lanes::{Lanes, lanes};
 use super::product::{Aligned, COLUMNS, PANEL, padded};
 use super::winograd::{POINTS, Shape};
+use crate::Accum;
 use crate::simd::Level;
 use rayon::prelude::*;
 
@@ -72,7 +73,7 @@ unsafe fn expand<V: Lanes>(half: V, g0: V, g1: V, g2: V) -> [V; 4] {
 }
 
 /// `Gᵀ M G` of the summed products [POINTS][cin][lanes], into (or added to) gw [cout, cin, 3, 3].
-pub(super) fn transform_back(level: Level, s: &Shape, sum: &[f32], gw: &mut [f32], accumulate: bool) {
+pub(super) fn transform_back(level: Level, s: &Shape, sum: &[f32], gw: &mut [f32], accum: Accum) {
     let lanes = padded(s.cout);
     let point = Sums { units: POINTS, rows: s.cin, lanes, private: PRIVATE_BYTES }.unit();
     gw.par_chunks_mut(PANEL * s.cin * 9).enumerate().for_each(|(panel, gw)| {
@@ -84,7 +85,7 @@ pub(super) fn transform_back(level: Level, s: &Shape, sum: &[f32], gw: &mut [f32
             unsafe { back_panel(level, from, point, &mut taps) };
             for (lane, gw) in gw.chunks_exact_mut(s.cin * 9).enumerate() {
                 for (g, tap) in gw[c * 9..][..9].iter_mut().zip(&taps) {
-                    *g = if accumulate { *g + tap[lane] } else { tap[lane] };
+                    *g = if accum.adds() { *g + tap[lane] } else { tap[lane] };
                 }
             }
         }

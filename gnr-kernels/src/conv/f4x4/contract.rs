@@ -7,6 +7,7 @@ use super::super::transpose::{transpose, transpose_add};
 use super::super::winograd::Shape;
 use super::points::contract;
 use super::{LANES, POINTS, TILE, Tiles};
+use crate::Accum;
 use crate::simd::Level;
 use std::ops::Range;
 
@@ -35,7 +36,7 @@ pub(super) fn to_maps(
     rows: Range<usize>,
     pixels: &mut [f32],
     out: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let (columns, plane) = (Tiles::of(s).columns, s.oh * s.ow);
     let width = TILE * columns;
@@ -48,7 +49,7 @@ pub(super) fn to_maps(
         // SAFETY: the assertions: every point of the row's tiles, and four rows of pixels.
         unsafe { row(level, &m.data[at..], m.point, m.row, columns, pixels) };
         let lines = TILE.min(s.oh - TILE * r);
-        let turn = if accumulate { transpose_add } else { transpose };
+        let turn = if accum.adds() { transpose_add } else { transpose };
         if width == s.ow {
             let out = &mut out[TILE * r * s.ow..];
             turn(level, pixels, LANES, lines * width, channels.len(), out, plane);

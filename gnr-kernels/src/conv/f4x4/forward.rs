@@ -10,6 +10,7 @@ use super::super::winograd::Shape;
 use super::contract::{self, Products, to_maps};
 use super::expand::{Image, Maps, Place, Scratch, expand};
 use super::{LANES, POINTS, TILE, Tiles, tile_row, weights, width};
+use crate::Accum;
 use crate::simd::Level;
 use rayon::prelude::*;
 
@@ -26,14 +27,14 @@ pub(in super::super) fn run(
     pairs: &[Pair<'_, f32>],
     turned: bool,
     out: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let tiles = Tiles::of(&s).count() * s.n;
     // Of equal depth; so what is compared is rows of U with rows of V.
     if s.cout >= tiles {
-        few_tiles(level, &s, pairs, turned, out, accumulate);
+        few_tiles(level, &s, pairs, turned, out, accum);
     } else {
-        many_tiles(level, &s, pairs, turned, out, accumulate);
+        many_tiles(level, &s, pairs, turned, out, accum);
     }
 }
 
@@ -42,14 +43,7 @@ fn maps(s: &Shape) -> Maps {
     Maps { channels: s.cin, h: s.h, w: s.w, padding: s.padding, columns, step: TILE, window: TILE + 2 }
 }
 
-fn many_tiles(
-    level: Level,
-    s: &Shape,
-    pairs: &[Pair<'_, f32>],
-    turned: bool,
-    out: &mut [f32],
-    accumulate: bool,
-) {
+fn many_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, out: &mut [f32], accum: Accum) {
     let (tiles, maps, depth, width) = (Tiles::of(s), maps(s), s.cin * pairs.len(), width(s.cout));
     let panel = POINTS * depth * width;
     let mut u = Aligned::new(s.cout.div_ceil(width) * panel);
@@ -99,7 +93,7 @@ fn many_tiles(
                             Right { data: u, row: width },
                             m,
                             width,
-                            false,
+                            Accum::Replace,
                         );
                     }
                     for i in 0..images {
@@ -108,7 +102,7 @@ fn many_tiles(
                             let channels = channel..(channel + LANES).min(s.cout);
                             let m = Products { data: m, point: m_point, row: width, tile: i * each, lane };
                             let out = &mut out[i * map..][..map];
-                            to_maps(level, s, m, channels, rows.clone(), pixels, out, accumulate);
+                            to_maps(level, s, m, channels, rows.clone(), pixels, out, accum);
                         }
                     }
                 }
@@ -117,14 +111,7 @@ fn many_tiles(
     );
 }
 
-fn few_tiles(
-    level: Level,
-    s: &Shape,
-    pairs: &[Pair<'_, f32>],
-    turned: bool,
-    out: &mut [f32],
-    accumulate: bool,
-) {
+fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, out: &mut [f32], accum: Accum) {
     let (tiles, maps, width) = (Tiles::of(s), maps(s), width(s.cout));
     let (row, each) = (tile_row(s.cin, pairs.len()), tiles.count());
     let map = s.cout * s.oh * s.ow;
@@ -163,7 +150,15 @@ fn few_tiles(
                             let u = Right { data: &u[point * u_point..], row: width };
                             let m = &mut m[(block * POINTS + point) * m_point..];
                             let size = [count(block), k, width];
-                            product(level, size, Left::Rows(v, row), u, m, width, p > 0 || first > 0);
+                            product(
+                                level,
+                                size,
+                                Left::Rows(v, row),
+                                u,
+                                m,
+                                width,
+                                Accum::from(p > 0 || first > 0),
+                            );
                         }
                     }
                 }
@@ -180,7 +175,7 @@ fn few_tiles(
                     let data = &m[(panel * blocks + block) * POINTS * m_point..][..POINTS * m_point];
                     let m = Products { data, point: m_point, row: width, tile: i * each, lane };
                     let channels = channel..(channel + LANES).min(s.cout);
-                    to_maps(level, s, m, channels, 0..tiles.rows, pixels, out, accumulate);
+                    to_maps(level, s, m, channels, 0..tiles.rows, pixels, out, accum);
                 }
             }
         },

@@ -10,6 +10,7 @@ use super::super::winograd::Shape;
 use super::super::{MapPair, PARTS};
 use super::expand::{Image, Maps, Place, Scratch, expand};
 use super::{LANES, POINTS, TILE, Tiles, tile_row, weights, width};
+use crate::Accum;
 use crate::simd::Level;
 use rayon::prelude::*;
 
@@ -116,14 +117,14 @@ impl Layer<'_> {
         output: usize,
         width: usize,
         sum: &mut [f32],
-        accumulate: bool,
+        accum: Accum,
     ) {
         let inputs = &block.inputs[point * spread(block.tiles * self.input_row) + first..];
         let adjoints = &block.adjoints[point * spread(block.tiles * self.adjoint_row) + output..];
         let size = [channels, block.tiles, width];
         let (left, right) =
             (Left::Columns(inputs, self.input_row), Right { data: adjoints, row: self.adjoint_row });
-        product(self.level, size, left, right, sum, width, accumulate);
+        product(self.level, size, left, right, sum, width, accum);
     }
 }
 
@@ -133,7 +134,7 @@ pub(in super::super) fn run(
     s: Shape,
     pairs: &[MapPair<'_, f32>],
     gw: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let tiles = Tiles::of(&s);
     let columns = tiles.columns;
@@ -160,17 +161,17 @@ pub(in super::super) fn run(
     let sums = POINTS * s.cin * padded(s.cout) * size_of::<f32>();
     let block = bytes * cut.images * cut.rows * columns;
     if sums <= PRIVATE_BYTES {
-        by_parts(&layer, pairs, &jobs, gw, accumulate);
+        by_parts(&layer, pairs, &jobs, gw, accum);
     } else if sums <= SHARED_BYTES {
-        by_points(&layer, pairs, &jobs, (LEAST_GROUP / block).next_multiple_of(4), gw, accumulate);
+        by_points(&layer, pairs, &jobs, (LEAST_GROUP / block).next_multiple_of(4), gw, accum);
     } else {
         let group = (sums.clamp(LEAST_GROUP, LARGEST_GROUP) / block).max(2);
-        by_outputs(&layer, pairs, &jobs, group, gw, accumulate);
+        by_outputs(&layer, pairs, &jobs, group, gw, accum);
     }
 }
 
 /// In parallel over parts of the batch, each with sums of its own.
-fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mut [f32], accumulate: bool) {
+fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mut [f32], accum: Accum) {
     let s = layer.s;
     let [width, point] = layer.sums();
     let part = |jobs: &[Job]| {
@@ -179,13 +180,13 @@ fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mu
         for job in jobs {
             layer.transform(pairs[job.pair], job, &mut scratch, &mut block);
             for (p, sum) in sum.chunks_exact_mut(point).enumerate() {
-                layer.multiply(&block, p, 0, s.cin, 0, width, sum, true);
+                layer.multiply(&block, p, 0, s.cin, 0, width, sum, Accum::Add);
             }
         }
         sum
     };
     let parts: Vec<Aligned> = jobs.par_chunks(jobs.len().div_ceil(PARTS).max(1)).map(part).collect();
-    finish(layer, &added(parts, POINTS * point), gw, accumulate);
+    finish(layer, &added(parts, POINTS * point), gw, accum);
 }
 
 /// In parallel over points, whose sums are kept from group to group.
@@ -195,7 +196,7 @@ fn by_points(
     jobs: &[Job],
     group: usize,
     gw: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let s = layer.s;
     let [width, point] = layer.sums();
@@ -204,21 +205,21 @@ fn by_points(
     for jobs in jobs.chunks(group) {
         let blocks = layer.transform_all(pairs, jobs, &mut blocks);
         sum.par_chunks_mut(point).enumerate().for_each(|(p, sum)| {
-            blocks.iter().for_each(|block| layer.multiply(block, p, 0, s.cin, 0, width, sum, true));
+            blocks.iter().for_each(|block| layer.multiply(block, p, 0, s.cin, 0, width, sum, Accum::Add));
         });
     }
-    finish(layer, &sum, gw, accumulate);
+    finish(layer, &sum, gw, accum);
 }
 
 /// Transforms kept sums back.
-fn finish(layer: &Layer<'_>, sum: &[f32], gw: &mut [f32], accumulate: bool) {
+fn finish(layer: &Layer<'_>, sum: &[f32], gw: &mut [f32], accum: Accum) {
     let Layer { level, s, .. } = *layer;
     let [width, point] = layer.sums();
     gw.par_chunks_mut(LANES * s.cin * 9).enumerate().for_each_init(
         || weights::scratch(s.cin),
         |taps, (i, gw)| {
             let sum = &sum[i * LANES..];
-            weights::transform_back(level, s, sum, point, width, 0..s.cin, taps, gw, accumulate);
+            weights::transform_back(level, s, sum, point, width, 0..s.cin, taps, gw, accum);
         },
     );
 }
@@ -230,7 +231,7 @@ fn by_outputs(
     jobs: &[Job],
     group: usize,
     gw: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let Layer { level, s, .. } = *layer;
     let width = width(s.cout);
@@ -245,11 +246,20 @@ fn by_outputs(
                 for p in 0..POINTS {
                     for (b, block) in blocks.iter().enumerate() {
                         let sum = &mut sum[p * point..];
-                        layer.multiply(block, p, first, channels.len(), i * width, width, sum, b > 0);
+                        layer.multiply(
+                            block,
+                            p,
+                            first,
+                            channels.len(),
+                            i * width,
+                            width,
+                            sum,
+                            Accum::from(b > 0),
+                        );
                     }
                 }
-                let more = accumulate || g > 0;
-                weights::transform_back(level, s, sum, point, width, channels, taps, gw, more);
+                let accum = accum.or(g > 0);
+                weights::transform_back(level, s, sum, point, width, channels, taps, gw, accum);
             }
         });
     }

@@ -7,6 +7,7 @@ use super::super::transpose::{transpose, transpose_add};
 use super::super::winograd::Shape;
 use super::points::{weight, weight_back};
 use super::{LANES, POINTS};
+use crate::Accum;
 use crate::simd::Level;
 use std::ops::Range;
 
@@ -89,7 +90,7 @@ unsafe fn forth_body<V: Lanes>(
 }
 
 /// `Gᵀ M G` of products [POINTS][channels][width] (points `point` apart) into `gw`, the weights of the first output channels of the panel
-/// (whole rows [outputs, cin, 3, 3]); added when `accumulate`.
+/// (whole rows [outputs, cin, 3, 3]); replaced or added to, as `accum` says.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn transform_back(
     level: Level,
@@ -100,7 +101,7 @@ pub(super) fn transform_back(
     channels: Range<usize>,
     taps: &mut [f32],
     gw: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let (count, row) = (channels.len(), s.cin * 9);
     let lanes = (gw.len() / row.max(1)).next_multiple_of(LANES).min(width);
@@ -109,7 +110,7 @@ pub(super) fn transform_back(
     for (lane, gw) in (0..width).step_by(LANES).zip(gw.chunks_mut(LANES * row)) {
         // SAFETY: the assertion above.
         unsafe { back(level, &m[lane..], point, width, count, taps) };
-        let turn = if accumulate { transpose_add } else { transpose };
+        let turn = if accum.adds() { transpose_add } else { transpose };
         let outputs = gw.len() / row;
         turn(level, taps, LANES, 9 * count, outputs, &mut gw[channels.start * 9..], row);
     }

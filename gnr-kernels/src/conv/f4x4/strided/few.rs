@@ -9,6 +9,7 @@ use super::{
     LANES, PHASES, POINTS, TILE, adjoints, input_pixels, inputs, output_pixels, phases, tile_row, tiles,
     weights_of, width, write_inputs, write_outputs,
 };
+use crate::Accum;
 use crate::conv::product::{Aligned, Left, Right, product, spread};
 use crate::conv::{Geometry, MapPair, Pair};
 use crate::operand::Operand;
@@ -153,13 +154,15 @@ impl Products {
                         for phase in group.clone() {
                             w.transform(level, phase, taps, k, width, u, u_point);
                             for at in (0..POINTS).filter(|at| phases(*at).contains(&phase)) {
-                                let more = p > 0 || first > 0 || phase > phases(at).start.max(group.start);
+                                let accum = Accum::from(
+                                    p > 0 || first > 0 || phase > phases(at).start.max(group.start),
+                                );
                                 for block in 0..blocks {
                                     let of = &v.at(block, at, p, phase)[first..];
                                     let u = Right { data: &u[at * u_point..], row: width };
                                     let m = &mut m[(block * POINTS + at) * point..];
                                     let size = [v.tiles(block), k, width];
-                                    product(level, size, Left::Rows(of, v.row), u, m, width, more);
+                                    product(level, size, Left::Rows(of, v.row), u, m, width, accum);
                                 }
                             }
                         }
@@ -225,7 +228,7 @@ pub(super) fn backward_input(
     g: &Geometry,
     pairs: &[Pair<'_, f32>],
     gx: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let (rows, weights) = (0..tiles(g).rows, weights_of(g, pairs, true));
     let group = group(g, pairs.len() * g.o + PHASES * g.c);
@@ -241,7 +244,7 @@ pub(super) fn backward_input(
             |pixels, block, tile, gx| {
                 for (i, gx) in gx.chunks_exact_mut(LANES * g.h * g.w).enumerate() {
                     let of = std::array::from_fn(|phase| m.at(i * LANES, phase, block, tile));
-                    write_inputs(level, g, rows.clone(), of, [m.point, m.width], pixels, gx, accumulate);
+                    write_inputs(level, g, rows.clone(), of, [m.point, m.width], pixels, gx, accum);
                 }
             },
         );
@@ -254,7 +257,7 @@ pub(super) fn backward_weight(
     g: &Geometry,
     pairs: &[MapPair<'_, f32>],
     gw: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let (tiles, width) = (tiles(g), width(g.o));
     let (each, of_input, of_adjoint) = (tiles.count(), inputs(g), adjoints(g, TILE));
@@ -270,7 +273,7 @@ pub(super) fn backward_weight(
         };
         let v = transformed((Kind::Phases, &of_input), &input);
         let a = transformed((Kind::Tiles, &of_adjoint), &adjoint);
-        let more = accumulate || first > 0;
+        let accum = accum.or(first > 0);
         gw.par_chunks_mut(width * g.c * 9).enumerate().for_each_init(
             || (weights::scratch(BAND, LANES), Aligned::new(POINTS * spread(PHASES * BAND * width))),
             |(taps, sum), (i, gw)| {
@@ -284,7 +287,7 @@ pub(super) fn backward_weight(
                                 let left = Left::Columns(&v.at(block, at, 0, q)[first..], v.row);
                                 let right = Right { data: &a.at(block, at, 0, 0)[i * width..], row: a.row };
                                 let size = [channels.len(), v.tiles(block), width];
-                                product(level, size, left, right, sum, width, block > 0);
+                                product(level, size, left, right, sum, width, Accum::from(block > 0));
                             }
                         }
                     }
@@ -299,7 +302,7 @@ pub(super) fn backward_weight(
                             taps,
                             gw,
                             g.c,
-                            more,
+                            accum,
                         );
                     }
                 }

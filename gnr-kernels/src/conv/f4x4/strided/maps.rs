@@ -6,6 +6,7 @@ use super::super::expand::{Image, Maps, Place, Scratch, fill, row_body};
 use super::super::points::Expand as _;
 use super::points::{Adjoint, Input, contract, finite};
 use super::{PHASES, POINTS, SIDE};
+use crate::Accum;
 use crate::conv::lanes::{Lanes, lanes};
 use crate::conv::transpose::{transpose, transpose_add};
 use crate::simd::Level;
@@ -239,9 +240,9 @@ pub(super) fn to_maps(
     rows: Range<usize>,
     [h, w]: [usize; 2],
     out: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
-    let turn = if accumulate { transpose_add } else { transpose };
+    let turn = if accum.adds() { transpose_add } else { transpose };
     let lines = rows.end.min(h) - rows.start;
     if width == w {
         turn(level, pixels, LANES, lines * w, LANES, &mut out[rows.start * w..], h * w);

@@ -19,6 +19,7 @@ mod weights;
 
 use super::expand::{Image, Maps, Place, Scratch};
 use super::{LANES, TILE, Tiles, tile_row, width};
+use crate::Accum;
 use crate::conv::blocks::{Job, Sums, jobs, sum_over};
 use crate::conv::product::{Aligned, Left, Right, product, spread};
 use crate::conv::{Geometry, MapPair, Pair};
@@ -133,7 +134,7 @@ fn write_outputs(
     for r in rows.clone() {
         let m = &m[(r - rows.start) * columns * width..];
         contract_row(level, m, m_point, width, columns, [true; 2], to, pixels);
-        to_maps(level, pixels, to.width, TILE * r..TILE * (r + 1), [g.oh, g.ow], y, false);
+        to_maps(level, pixels, to.width, TILE * r..TILE * (r + 1), [g.oh, g.ow], y, Accum::Replace);
     }
 }
 
@@ -147,7 +148,7 @@ fn write_inputs(
     [m_point, width]: [usize; 2],
     pixels: &mut [f32],
     gx: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let columns = tiles(g).columns;
     let across = 2 * TILE * columns;
@@ -158,7 +159,7 @@ fn write_inputs(
             let m = &m[(r - rows.start) * columns * width..];
             contract_row(level, m, m_point, width, columns, odd, to, pixels);
         }
-        to_maps(level, pixels, across, 2 * TILE * r..2 * TILE * (r + 1), [g.h, g.w], gx, accumulate);
+        to_maps(level, pixels, across, 2 * TILE * r..2 * TILE * (r + 1), [g.h, g.w], gx, accum);
     }
 }
 
@@ -211,7 +212,7 @@ pub(in super::super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f3
                             let (at, k) = (p * depth + phases.start * g.c, phases.len() * g.c);
                             let v = Left::Rows(&v[point * v_point + at..], row);
                             let u = Right { data: &u[at * width..], row: width };
-                            product(level, [count, k, width], v, u, m, width, p > 0);
+                            product(level, [count, k, width], v, u, m, width, Accum::from(p > 0));
                         }
                     }
                     for i in 0..images {
@@ -238,10 +239,10 @@ pub(in super::super) fn backward_input(
     g: &Geometry,
     pairs: &[Pair<'_, f32>],
     gx: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     if few_tiles(g) {
-        return few::backward_input(level, g, pairs, gx, accumulate);
+        return few::backward_input(level, g, pairs, gx, accum);
     }
     let (tiles, maps, width, depth) = (tiles(g), adjoints(g, SIDE), width(g.c), PHASES * g.o);
     let (u, panel) = transformed(level, &weights_of(g, pairs, true));
@@ -277,7 +278,7 @@ pub(in super::super) fn backward_input(
                             for p in 0..pairs.len() {
                                 let v = Left::Rows(&v[point * v_point + p * g.o..], row);
                                 let u = Right { data: &u[(p * depth + phase * g.o) * width..], row: width };
-                                product(level, [count, g.o, width], v, u, m, width, p > 0);
+                                product(level, [count, g.o, width], v, u, m, width, Accum::from(p > 0));
                             }
                         }
                     }
@@ -288,7 +289,7 @@ pub(in super::super) fn backward_input(
                                 &mut gx[i * g.image() + (panel * width + lane) * plane..][..LANES * plane];
                             let of_phase = |q| &m[q * POINTS * m_point + i * each * width + lane..];
                             let m = std::array::from_fn(of_phase);
-                            write_inputs(level, g, rows.clone(), m, [m_point, width], pixels, gx, accumulate);
+                            write_inputs(level, g, rows.clone(), m, [m_point, width], pixels, gx, accum);
                         }
                     }
                 }
@@ -303,7 +304,7 @@ pub(in super::super) fn backward_weight(
     g: &Geometry,
     pairs: &[MapPair<'_, f32>],
     gw: &mut [f32],
-    accumulate: bool,
+    accum: Accum,
 ) {
     let tiles = tiles(g);
     let (of_input, of_adjoint) = (inputs(g), adjoints(g, TILE));
@@ -312,7 +313,7 @@ pub(in super::super) fn backward_weight(
     let sums = Sums { units: POINTS, rows: PHASES * g.c, lanes: g.o, private: PRIVATE_BYTES };
     // The larger one, sums or operands, is in memory once.
     if sums.bytes() > pairs.len() * g.n * tiles.count() * bytes {
-        return few::backward_weight(level, g, pairs, gw, accumulate);
+        return few::backward_weight(level, g, pairs, gw, accum);
     }
     let cut = tiles.cut((BLOCK_BYTES / bytes).clamp(16, 256));
     let transform = |job: &Job, [inputs, adjoints]: &mut [Scratch; 2]| {
@@ -340,7 +341,7 @@ pub(in super::super) fn backward_weight(
             let v = Left::Columns(&v[point * spread(count * input_row) + present.start..], input_row);
             let a = Right { data: &a[point * spread(count * adjoint_row)..], row: adjoint_row };
             let sum = &mut sum[(present.start - rows.start) * g.o..];
-            product(level, [present.len(), *count, g.o], v, a, sum, g.o, true);
+            product(level, [present.len(), *count, g.o], v, a, sum, g.o, Accum::Add);
         };
     let scratch = || [Scratch::new(&of_input), Scratch::new(&of_adjoint)];
     let jobs = jobs(pairs.len(), g.n, tiles.rows, cut);
@@ -349,7 +350,7 @@ pub(in super::super) fn backward_weight(
         || weights::scratch(g.c, LANES),
         |taps, (i, gw)| {
             let sum = &sum[i * LANES..];
-            weights::transform_back(level, sum, sums.unit(), g.o, 0..g.c, taps, gw, g.c, accumulate);
+            weights::transform_back(level, sum, sums.unit(), g.o, 0..g.c, taps, gw, g.c, accum);
         },
     );
 }

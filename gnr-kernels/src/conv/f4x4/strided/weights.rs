@@ -4,6 +4,7 @@
 use super::super::LANES;
 use super::points::{weight, weight_back, weight_single, weight_single_back};
 use super::{PHASES, POINTS, SIDE};
+use crate::Accum;
 use crate::conv::lanes::{Lanes, lanes};
 use crate::conv::product::Aligned;
 use crate::conv::transpose::{transpose, transpose_add};
@@ -140,7 +141,7 @@ unsafe fn forth_body<V: Lanes>(
 }
 
 /// `Gᵀ M G` of sums [POINTS][PHASES][channels][row] (points `point` apart), the [`LANES`] lanes at the start of `m`, into some `channels` of
-/// the weights [LANES, all, 3, 3] `gw`; added when `accumulate`.
+/// the weights [LANES, all, 3, 3] `gw`; replaced or added to, as `accum` says.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn transform_back(
     level: Level,
@@ -151,14 +152,14 @@ pub(super) fn transform_back(
     taps: &mut [f32],
     gw: &mut [f32],
     all: usize,
-    accumulate: bool,
+    accum: Accum,
 ) {
     let count = channels.len();
     assert!(taps.len() >= 9 * count * LANES && gw.len() == 9 * all * LANES && channels.end <= all);
     assert!(count > 0 && m.len() >= (POINTS - 1) * point + (PHASES * count - 1) * row + LANES);
     // SAFETY: the assertions.
     unsafe { back(level, m, point, row, count, taps) };
-    let turn = if accumulate { transpose_add } else { transpose };
+    let turn = if accum.adds() { transpose_add } else { transpose };
     turn(level, taps, LANES, 9 * count, LANES, &mut gw[9 * channels.start..], 9 * all);
 }
 
