@@ -3,6 +3,7 @@
 //! Every operation takes a list of pairs, because derivatives of a convolution are sums of convolutions: the tangent of `x * w` is
 //! `x * ẇ + ẋ * w`, one [`forward`] with two pairs that writes its result once.
 
+mod algorithm;
 mod blocks;
 mod depthwise;
 mod f4x4;
@@ -16,14 +17,13 @@ mod winograd_weights;
 
 pub use geometry::{Geometry, GeometryError};
 
-use crate::Accum;
-use f4x4::strided;
-
 use super::elem::Elem;
 pub use super::operand::Pair;
-use super::operand::{self, Operand, Slices, slices};
+use super::operand::{Operand, Resolved, Slices};
 use super::simd::{self, Level};
 use super::{lanes, product, transpose, work};
+use crate::Accum;
+use algorithm::Algorithm;
 
 /// Output adjoint and input: the operands of a weight gradient.
 pub type MapPair<'a, E> = (Operand<'a, E>, Operand<'a, E>);
@@ -31,52 +31,15 @@ pub type MapPair<'a, E> = (Operand<'a, E>, Operand<'a, E>);
 /// Partial sums of a weight gradient: a fixed number, so that it does not depend on the number of threads.
 const PARTS: usize = 16;
 
-/// How a convolution is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// im2col of one image and one group, then the `gemm` crate: any geometry, `f32` and `f64`.
-    General,
-    /// Sums of shifted rows: one channel a group, `f32` and `f64`.
-    Depthwise,
-    /// im2col of a block of pixels and our own micro-kernel: `f32`, any geometry.
-    Packed,
-    /// Winograd F(2x2, 3x3): `f32`, 3x3, stride 1, one group, at most 2 pixels of padding, at least 8 channels on one side.
-    Winograd,
-    /// Winograd F(4x4, 3x3): the same, at least 8 channels on both sides, and maps that its tiles cover without much waste.
-    Winograd4,
-    /// Winograd F(4x4, 2x2) of the four phases of the input: `f32`, 3x3, stride 2, one pixel of padding, one group, multiples of 16 channels
-    /// on both sides, and maps that its tiles cover without much waste.
-    Strided,
-}
-
-impl Plan {
-    /// Whether its kernels take maps that are produced where they are read.
-    fn streams(self) -> bool {
-        matches!(self, Plan::Winograd4 | Plan::Strided)
-    }
-}
-
-/// The path that all three operations of a geometry take, for `f32` (`single`) or `f64`.
-pub fn plan(g: &Geometry, single: bool) -> Plan {
-    if depthwise::fits(g) {
-        return Plan::Depthwise;
-    }
-    if single && f4x4::pays(g) {
-        return Plan::Winograd4;
-    }
-    if single && strided::pays(g) {
-        return Plan::Strided;
-    }
-    if single && winograd::Shape::fits(g) && g.c.max(g.o) >= 8 {
-        return Plan::Winograd;
-    }
-    if single { Plan::Packed } else { Plan::General }
-}
-
-/// Whether the operations of a geometry read maps of `f32` (`single`) piece by piece, so that those which are produced where they are read
-/// need not be computed whole first.
+/// Whether the operations of a geometry in `f32` (`single`) read their operands piece by piece, so that streamed operands need not be
+/// computed whole first.
 pub fn streams(g: &Geometry, single: bool) -> bool {
-    plan(g, single).streams()
+    single && algorithm::of_single(g).streams()
+}
+
+/// The name of the algorithm that all three operations of a geometry take, in `f32` (`single`) or in another precision.
+pub fn algorithm(g: &Geometry, single: bool) -> &'static str {
+    if single { algorithm::of_single(g).name() } else { algorithm::of_any::<f64>(g).name() }
 }
 
 /// `y = Σ_i conv(x_i, w_i)` over `pairs` of (input, weight).
@@ -90,26 +53,15 @@ pub fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
 fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
     let lengths = pairs.iter().map(|(x, w)| [x.len(), w.len()]);
     check(g, lengths, [g.input_len(), g.weight_len()], y.len(), g.output_len());
-    let plan = plan_of::<E>(g);
-    let maps: Vec<_> = pairs.iter().map(|(x, _)| x.resolve(plan.streams(), g.h * g.w)).collect();
-    if let (true, Some(pairs), Some(y)) = (plan.streams(), operand::in_single(&maps, pairs), E::as_f32_mut(y))
-    {
-        match plan {
-            Plan::Winograd4 => {
-                f4x4::run(level, winograd::Shape::forward(g), &pairs, false, y, Accum::Replace)
-            }
-            _ => strided::forward(level, g, &pairs, y),
+    match (single(pairs), E::as_f32_mut(y)) {
+        (Some(pairs), Some(y)) => {
+            let algorithm = algorithm::of_single(g);
+            with_resolved(algorithm, &pairs, g.h * g.w, |pairs| algorithm.forward(level, g, pairs, y));
         }
-        return;
-    }
-    let pairs = slices(&maps, pairs);
-    match (plan, &in_single(&pairs), E::as_f32_mut(y)) {
-        (Plan::Winograd, Some(pairs), Some(y)) => {
-            winograd::run(level, winograd::Shape::forward(g), pairs, false, y, Accum::Replace);
+        _ => {
+            let algorithm = algorithm::of_any(g);
+            with_resolved(algorithm, pairs, g.h * g.w, |pairs| algorithm.forward(level, g, pairs, y));
         }
-        (Plan::Packed, Some(pairs), Some(y)) => packed::forward(level, g, pairs, y),
-        (Plan::Depthwise, ..) => depthwise::forward(g, &pairs, y),
-        _ => general::forward(g, &pairs, y),
     }
 }
 
@@ -124,27 +76,19 @@ pub fn backward_input<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E]
 fn backward_input_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accum: Accum) {
     let lengths = pairs.iter().map(|(gy, w)| [gy.len(), w.len()]);
     check(g, lengths, [g.output_len(), g.weight_len()], gx.len(), g.input_len());
-    let plan = plan_of::<E>(g);
-    let maps: Vec<_> = pairs.iter().map(|(gy, _)| gy.resolve(plan.streams(), g.oh * g.ow)).collect();
-    if let (true, Some(pairs), Some(gx)) =
-        (plan.streams(), operand::in_single(&maps, pairs), E::as_f32_mut(gx))
-    {
-        match plan {
-            Plan::Winograd4 => {
-                f4x4::run(level, winograd::Shape::backward(g), &pairs, true, gx, accum);
-            }
-            _ => strided::backward_input(level, g, &pairs, gx, accum),
+    match (single(pairs), E::as_f32_mut(gx)) {
+        (Some(pairs), Some(gx)) => {
+            let algorithm = algorithm::of_single(g);
+            with_resolved(algorithm, &pairs, g.oh * g.ow, |pairs| {
+                algorithm.backward_input(level, g, pairs, gx, accum);
+            });
         }
-        return;
-    }
-    let pairs = slices(&maps, pairs);
-    match (plan, &in_single(&pairs), E::as_f32_mut(gx)) {
-        (Plan::Winograd, Some(pairs), Some(gx)) => {
-            winograd::run(level, winograd::Shape::backward(g), pairs, true, gx, accum);
+        _ => {
+            let algorithm = algorithm::of_any(g);
+            with_resolved(algorithm, pairs, g.oh * g.ow, |pairs| {
+                algorithm.backward_input(level, g, pairs, gx, accum);
+            });
         }
-        (Plan::Packed, Some(pairs), Some(gx)) => packed::backward_input(level, g, pairs, gx, accum),
-        (Plan::Depthwise, ..) => depthwise::backward_input(g, &pairs, gx, accum),
-        _ => general::backward_input(g, &pairs, gx, accum),
     }
 }
 
@@ -166,40 +110,54 @@ fn backward_weight_at<E: Elem>(
 ) {
     let lengths = pairs.iter().map(|(gy, x)| [gy.len(), x.len()]);
     check(g, lengths, [g.output_len(), g.input_len()], gw.len(), g.weight_len());
-    let plan = plan_of::<E>(g);
-    let streams = plan.streams();
-    let maps: Vec<_> = (pairs.iter())
-        .map(|&(gy, x)| (gy.resolve(streams, g.oh * g.ow), x.resolve(streams, g.h * g.w)))
-        .collect();
-    let streamed: Option<Vec<MapPair<'_, f32>>> =
-        maps.iter().map(|(gy, x)| Some((gy.values().as_f32()?, x.values().as_f32()?))).collect();
-    if let (true, Some(pairs), Some(gw)) = (plan.streams(), streamed, E::as_f32_mut(gw)) {
-        match plan {
-            Plan::Winograd4 => {
-                f4x4::run_gradient(level, winograd::Shape::forward(g), &pairs, gw, accum);
-            }
-            _ => strided::backward_weight(level, g, &pairs, gw, accum),
+    let of_single: Option<Vec<MapPair<'_, f32>>> =
+        pairs.iter().map(|(gy, x)| Some((gy.as_f32()?, x.as_f32()?))).collect();
+    match (of_single, E::as_f32_mut(gw)) {
+        (Some(pairs), Some(gw)) => {
+            let algorithm = algorithm::of_single(g);
+            with_resolved_maps(algorithm, g, &pairs, |pairs| {
+                algorithm.backward_weight(level, g, pairs, gw, accum);
+            });
         }
-        return;
-    }
-    let pairs: Vec<Slices<'_, E>> = maps.iter().map(|(gy, x)| (gy.whole(), x.whole())).collect();
-    match (plan, &in_single(&pairs), E::as_f32_mut(gw)) {
-        (Plan::Winograd, Some(pairs), Some(gw)) => {
-            winograd_grad::run(level, winograd::Shape::forward(g), pairs, gw, accum);
+        _ => {
+            let algorithm = algorithm::of_any(g);
+            with_resolved_maps(algorithm, g, pairs, |pairs| {
+                algorithm.backward_weight(level, g, pairs, gw, accum);
+            });
         }
-        (Plan::Packed, Some(pairs), Some(gw)) => packed::backward_weight(level, g, pairs, gw, accum),
-        (Plan::Depthwise, ..) => depthwise::backward_weight(g, &pairs, gw, accum),
-        _ => general::backward_weight(g, &pairs, gw, accum),
     }
-}
-
-fn plan_of<E: Elem>(g: &Geometry) -> Plan {
-    plan(g, E::as_f32(&[]).is_some())
 }
 
 /// The operands as `f32`, if that is what they are.
-fn in_single<'a, E: Elem>(pairs: &[Slices<'a, E>]) -> Option<Vec<Slices<'a, f32>>> {
-    pairs.iter().map(|(a, b)| Some((E::as_f32(a)?, E::as_f32(b)?))).collect()
+fn single<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
+    pairs.iter().map(|(a, w)| Some((a.as_f32()?, E::as_f32(w)?))).collect()
+}
+
+/// Runs `f` on pairs that the algorithm can take, of maps with so many pixels.
+fn with_resolved<E: Elem>(
+    algorithm: &dyn Algorithm<E>,
+    pairs: &[Pair<'_, E>],
+    pixels: usize,
+    f: impl FnOnce(&[Pair<'_, E>]),
+) {
+    let resolved: Vec<_> = pairs.iter().map(|(a, _)| a.resolve(algorithm.streams(), pixels)).collect();
+    let pairs: Vec<_> = resolved.iter().map(Resolved::values).zip(pairs.iter().map(|(_, w)| *w)).collect();
+    f(&pairs);
+}
+
+/// Runs `f` on pairs of output adjoints and inputs that the algorithm can take.
+fn with_resolved_maps<E: Elem>(
+    algorithm: &dyn Algorithm<E>,
+    g: &Geometry,
+    pairs: &[MapPair<'_, E>],
+    f: impl FnOnce(&[MapPair<'_, E>]),
+) {
+    let streams = algorithm.streams();
+    let resolved: Vec<_> = (pairs.iter())
+        .map(|&(gy, x)| (gy.resolve(streams, g.oh * g.ow), x.resolve(streams, g.h * g.w)))
+        .collect();
+    let pairs: Vec<_> = resolved.iter().map(|(gy, x)| (gy.values(), x.values())).collect();
+    f(&pairs);
 }
 
 /// Checks the lengths that the kernels below rely on, and counts the work.

@@ -1,0 +1,239 @@
+//! [`Algorithm`]: one way to compute a convolution and its gradients, and which one a geometry gets.
+
+use super::{Geometry, MapPair, Pair, Slices, depthwise, f4x4, f4x4::strided, general, packed, winograd};
+use crate::Accum;
+use crate::elem::Elem;
+use crate::operand::Operand;
+use crate::simd::Level;
+
+/// A way to compute the three operations of a convolution. Operands have the lengths of the geometry, and there is at least one pair.
+pub(super) trait Algorithm<E: Elem>: Sync {
+    /// What benchmarks and tests call it.
+    fn name(&self) -> &'static str;
+    /// Whether it reads its operands piece by piece, so that operands may be streamed. Otherwise all operands that it gets are in memory.
+    fn streams(&self) -> bool {
+        false
+    }
+    /// `y = Σ_i conv(x_i, w_i)` over pairs of (input, weight).
+    fn forward(&self, level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]);
+    /// `gx = Σ_i convᵀ(gy_i, w_i)`, or `gx += …`, over pairs of (output adjoint, weight).
+    fn backward_input(&self, level: Level, g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accum: Accum);
+    /// `gw = Σ_i (gradient of ⟨conv(x_i, w), gy_i⟩ in w)`, or `gw += …`, over pairs of (output adjoint, input).
+    fn backward_weight(
+        &self,
+        level: Level,
+        g: &Geometry,
+        pairs: &[MapPair<'_, E>],
+        gw: &mut [E],
+        accum: Accum,
+    );
+}
+
+/// The algorithm of all three operations of a geometry in `f32`.
+pub(super) fn of_single(g: &Geometry) -> &'static dyn Algorithm<f32> {
+    if depthwise::fits(g) {
+        &Depthwise
+    } else if f4x4::pays(g) {
+        &WinogradF4
+    } else if strided::pays(g) {
+        &WinogradStrided
+    } else if winograd::Shape::fits(g) && g.c.max(g.o) >= 8 {
+        &WinogradF2
+    } else {
+        &Packed
+    }
+}
+
+/// The algorithm of all three operations of a geometry in any precision.
+pub(super) fn of_any<E: Elem>(g: &Geometry) -> &'static dyn Algorithm<E> {
+    if depthwise::fits(g) { &Depthwise } else { &General }
+}
+
+/// The slice of an operand in memory.
+fn whole<E: Elem>(operand: Operand<'_, E>) -> &[E] {
+    match operand {
+        Operand::Whole(whole) => whole,
+        Operand::Streamed(_) => unreachable!("operands are resolved for algorithms that do not stream"),
+    }
+}
+
+fn slices<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Vec<Slices<'a, E>> {
+    pairs.iter().map(|&(a, w)| (whole(a), w)).collect()
+}
+
+fn map_slices<'a, E: Elem>(pairs: &[MapPair<'a, E>]) -> Vec<Slices<'a, E>> {
+    pairs.iter().map(|&(gy, x)| (whole(gy), whole(x))).collect()
+}
+
+/// im2col of one image and one group, then the `gemm` crate: any geometry.
+struct General;
+
+impl<E: Elem> Algorithm<E> for General {
+    fn name(&self) -> &'static str {
+        "general"
+    }
+    fn forward(&self, _: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
+        general::forward(g, &slices(pairs), y);
+    }
+    fn backward_input(&self, _: Level, g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accum: Accum) {
+        general::backward_input(g, &slices(pairs), gx, accum);
+    }
+    fn backward_weight(&self, _: Level, g: &Geometry, pairs: &[MapPair<'_, E>], gw: &mut [E], accum: Accum) {
+        general::backward_weight(g, &map_slices(pairs), gw, accum);
+    }
+}
+
+/// Sums of shifted rows: one channel a group.
+struct Depthwise;
+
+impl<E: Elem> Algorithm<E> for Depthwise {
+    fn name(&self) -> &'static str {
+        "depthwise"
+    }
+    fn forward(&self, _: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
+        depthwise::forward(g, &slices(pairs), y);
+    }
+    fn backward_input(&self, _: Level, g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accum: Accum) {
+        depthwise::backward_input(g, &slices(pairs), gx, accum);
+    }
+    fn backward_weight(&self, _: Level, g: &Geometry, pairs: &[MapPair<'_, E>], gw: &mut [E], accum: Accum) {
+        depthwise::backward_weight(g, &map_slices(pairs), gw, accum);
+    }
+}
+
+/// im2col of a block of pixels and our own micro-kernel: any geometry.
+struct Packed;
+
+impl Algorithm<f32> for Packed {
+    fn name(&self) -> &'static str {
+        "packed"
+    }
+    fn forward(&self, level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &mut [f32]) {
+        packed::forward(level, g, &slices(pairs), y);
+    }
+    fn backward_input(
+        &self,
+        level: Level,
+        g: &Geometry,
+        pairs: &[Pair<'_, f32>],
+        gx: &mut [f32],
+        accum: Accum,
+    ) {
+        packed::backward_input(level, g, &slices(pairs), gx, accum);
+    }
+    fn backward_weight(
+        &self,
+        level: Level,
+        g: &Geometry,
+        pairs: &[MapPair<'_, f32>],
+        gw: &mut [f32],
+        accum: Accum,
+    ) {
+        packed::backward_weight(level, g, &map_slices(pairs), gw, accum);
+    }
+}
+
+/// Winograd F(2x2, 3x3): 3x3, stride 1, one group, at most 2 pixels of padding, at least 8 channels on one side.
+struct WinogradF2;
+
+impl Algorithm<f32> for WinogradF2 {
+    fn name(&self) -> &'static str {
+        "winograd F(2x2)"
+    }
+    fn forward(&self, level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &mut [f32]) {
+        let shape = winograd::Shape::forward(g);
+        winograd::run(level, shape, &slices(pairs), false, y, Accum::Replace);
+    }
+    fn backward_input(
+        &self,
+        level: Level,
+        g: &Geometry,
+        pairs: &[Pair<'_, f32>],
+        gx: &mut [f32],
+        accum: Accum,
+    ) {
+        winograd::run(level, winograd::Shape::backward(g), &slices(pairs), true, gx, accum);
+    }
+    fn backward_weight(
+        &self,
+        level: Level,
+        g: &Geometry,
+        pairs: &[MapPair<'_, f32>],
+        gw: &mut [f32],
+        accum: Accum,
+    ) {
+        super::winograd_grad::run(level, winograd::Shape::forward(g), &map_slices(pairs), gw, accum);
+    }
+}
+
+/// Winograd F(4x4, 3x3): 3x3, stride 1, one group, at most 2 pixels of padding, at least 8 channels on both sides, and maps that its tiles
+/// cover without much waste.
+struct WinogradF4;
+
+impl Algorithm<f32> for WinogradF4 {
+    fn name(&self) -> &'static str {
+        "winograd F(4x4)"
+    }
+    fn streams(&self) -> bool {
+        true
+    }
+    fn forward(&self, level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &mut [f32]) {
+        f4x4::run(level, winograd::Shape::forward(g), pairs, false, y, Accum::Replace);
+    }
+    fn backward_input(
+        &self,
+        level: Level,
+        g: &Geometry,
+        pairs: &[Pair<'_, f32>],
+        gx: &mut [f32],
+        accum: Accum,
+    ) {
+        f4x4::run(level, winograd::Shape::backward(g), pairs, true, gx, accum);
+    }
+    fn backward_weight(
+        &self,
+        level: Level,
+        g: &Geometry,
+        pairs: &[MapPair<'_, f32>],
+        gw: &mut [f32],
+        accum: Accum,
+    ) {
+        f4x4::run_gradient(level, winograd::Shape::forward(g), pairs, gw, accum);
+    }
+}
+
+/// Winograd F(4x4, 2x2) of the four phases of the input: 3x3, stride 2, one pixel of padding, one group, multiples of 16 channels on both
+/// sides, and maps that its tiles cover without much waste.
+struct WinogradStrided;
+
+impl Algorithm<f32> for WinogradStrided {
+    fn name(&self) -> &'static str {
+        "winograd F(4x4), stride 2"
+    }
+    fn streams(&self) -> bool {
+        true
+    }
+    fn forward(&self, level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &mut [f32]) {
+        strided::forward(level, g, pairs, y);
+    }
+    fn backward_input(
+        &self,
+        level: Level,
+        g: &Geometry,
+        pairs: &[Pair<'_, f32>],
+        gx: &mut [f32],
+        accum: Accum,
+    ) {
+        strided::backward_input(level, g, pairs, gx, accum);
+    }
+    fn backward_weight(
+        &self,
+        level: Level,
+        g: &Geometry,
+        pairs: &[MapPair<'_, f32>],
+        gw: &mut [f32],
+        accum: Accum,
+    ) {
+        strided::backward_weight(level, g, pairs, gw, accum);
+    }
+}
