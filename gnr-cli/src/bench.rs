@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context as _, anyhow};
 use gnr_models::ModelConfig;
-use gnr_train::{BenchRequest, Precision, Timed, bench as measure};
+use gnr_train::{BenchRequest, Engine, Precision, Timed, bench as measure};
 
 use crate::args;
 
@@ -32,6 +32,7 @@ pub(crate) fn bench(arguments: &args::Bench) -> anyhow::Result<ExitCode> {
         batch: arguments.batch,
         rounds: arguments.rounds,
         methods: if methods.is_empty() { Timed::ALL.to_vec() } else { methods },
+        engine: Engine::default(),
         precision: if arguments.f64 { Precision::F64 } else { Precision::F32 },
         threads: arguments.threads,
     };

@@ -1,9 +1,9 @@
-//! The one place that names a concrete backend: gnr-cpu, in single or double precision.
+//! The one place that names concrete backends: gnr-cpu always, gnr-dfdx with the feature `dfdx`; in single or double precision.
 
 use gnr_cpu::Cpu;
 use gnr_nn::Autodiff;
 
-use crate::recipe::Precision;
+use crate::recipe::{Engine, Precision};
 
 /// Work that is written for every backend.
 pub(crate) trait Job {
@@ -11,11 +11,15 @@ pub(crate) trait Job {
     fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Self::Output;
 }
 
-/// Does the work in this precision.
-pub(crate) fn dispatch<J: Job>(precision: Precision, job: J) -> J::Output {
-    match precision {
-        Precision::F32 => job.on(Cpu::<f32>::new),
-        Precision::F64 => job.on(Cpu::<f64>::new),
+/// Does the work on this engine in this precision.
+pub(crate) fn dispatch<J: Job>(engine: Engine, precision: Precision, job: J) -> J::Output {
+    match (engine, precision) {
+        (Engine::Cpu, Precision::F32) => job.on(Cpu::<f32>::new),
+        (Engine::Cpu, Precision::F64) => job.on(Cpu::<f64>::new),
+        #[cfg(feature = "dfdx")]
+        (Engine::Dfdx, Precision::F32) => job.on(gnr_dfdx::Generic::<f32>::default),
+        #[cfg(feature = "dfdx")]
+        (Engine::Dfdx, Precision::F64) => job.on(gnr_dfdx::Generic::<f64>::default),
     }
 }
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::{
     Result,
     backend::{Job, dispatch, matmul_peak_gflops, multiplications, release_idle_memory},
-    recipe::{Precision, Recipe},
+    recipe::{Engine, Precision, Recipe},
     run::{config, in_pool, threads},
 };
 
@@ -106,6 +106,8 @@ pub struct BenchRequest {
     pub rounds: usize,
     /// Which methods.
     pub methods: Vec<Timed>,
+    /// What computes.
+    pub engine: Engine,
     /// Single or double precision.
     pub precision: Precision,
     /// Threads; 0 takes every core.
@@ -125,8 +127,9 @@ impl BenchRequest {
         rounds: usize,
         threads: usize,
     ) -> Result<Self> {
-        let (model, precision) = (config(&recipe.model, classes, input)?, recipe.train.precision);
-        Ok(Self { model, batch, rounds, methods: vec![Timed::Gradient], precision, threads })
+        let model = config(&recipe.model, classes, input)?;
+        let (engine, precision) = (recipe.train.backend, recipe.train.precision);
+        Ok(Self { model, batch, rounds, methods: vec![Timed::Gradient], engine, precision, threads })
     }
 }
 
@@ -165,7 +168,7 @@ pub fn bench(request: &BenchRequest) -> Result<Vec<BenchLine>> {
             in_pool(threads(self.0.threads), || run(self.0, &backend()))?
         }
     }
-    dispatch(request.precision, Bench(request))
+    dispatch(request.engine, request.precision, Bench(request))
 }
 
 fn run<B: Autodiff>(request: &BenchRequest, backend: &B) -> Result<Vec<BenchLine>> {

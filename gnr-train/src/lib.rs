@@ -49,7 +49,7 @@ pub use folder::{is_run, next_free, recipe_of};
 pub use loader_bench::{LoaderReport, loader_bench};
 pub use metrics::EpochMetrics;
 pub use observer::{BestBy, Observer, Start, StepEvent};
-pub use recipe::{Precision, Recipe, RecipeError};
+pub use recipe::{Engine, Precision, Recipe, RecipeError};
 pub use run::{Existing, Plan, check, extended, resume, train, train_on};
 pub use subject::{Measurement, Sample, Subject, SubjectRequest, measure};
 pub use summary::{Best, NoiseCount, Summary, VERSION, commit, set_commit};

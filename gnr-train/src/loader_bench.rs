@@ -61,7 +61,7 @@ pub fn loader_bench(recipe: &Recipe, batches: usize) -> Result<LoaderReport> {
             })?
         }
     }
-    dispatch(recipe.train.precision, Bench(recipe, batches))
+    dispatch(recipe.train.backend, recipe.train.precision, Bench(recipe, batches))
 }
 
 fn measure<B: Autodiff>(

@@ -81,7 +81,11 @@ pub fn train(
     observer: &mut (dyn Observer + Send),
     stop: &AtomicBool,
 ) -> Result<Outcome> {
-    backend::dispatch(recipe.train.precision, Train { recipe, folder, existing, observer, stop })
+    backend::dispatch(
+        recipe.train.backend,
+        recipe.train.precision,
+        Train { recipe, folder, existing, observer, stop },
+    )
 }
 
 /// [`train`] on a backend of the caller's choice. `backend` is made on the thread that will use it.
@@ -252,7 +256,11 @@ pub(crate) fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) 
 /// As [`train`].
 pub fn check(recipe: Recipe) -> Result<Plan> {
     let prepared = prepare(recipe, true)?;
-    backend::dispatch(prepared.recipe.train.precision, pieces::Check(&prepared))?;
+    backend::dispatch(
+        prepared.recipe.train.backend,
+        prepared.recipe.train.precision,
+        pieces::Check(&prepared),
+    )?;
     let layout = prepared.model.layout();
     let frozen = |index: usize| prepared.frozen.as_ref().is_some_and(|mask| mask[index]);
     Ok(Plan {

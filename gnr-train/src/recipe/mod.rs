@@ -303,6 +303,9 @@ pub struct Train {
     pub clip_norm: Option<f64>,
     /// Initialisation, order and augmentation. Default 0.
     pub seed: u64,
+    /// What computes. Default: the CPU engine.
+    #[serde(skip_serializing_if = "Engine::is_default")]
+    pub backend: Engine,
     /// Default f32.
     pub precision: Precision,
     /// Threads of the tensor kernels; 0: as many as there are cores, fixed when the run starts. Default 0.
@@ -368,6 +371,24 @@ impl Train {
     /// no more would be faster, and the maps of 256 photographs take gigabytes.
     pub fn eval_batch(&self, [_, height, width]: [usize; 3]) -> usize {
         self.eval_batch_size.unwrap_or_else(|| ((1 << 21) / (height * width).max(1)).clamp(1, 256))
+    }
+}
+
+/// The backend that computes a run. An engine that is not built into this program is no variant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// `gnr-cpu`.
+    #[default]
+    Cpu,
+    /// dfdx's operations on its CPU device: some twenty times slower, to compare with.
+    #[cfg(feature = "dfdx")]
+    Dfdx,
+}
+
+impl Engine {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -243,6 +243,7 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
         threads,
     };
     backend::dispatch(
+        recipe.train.backend,
         recipe.train.precision,
         Measure { request, model: &model, values, source: &source, free, description, work },
     )
