@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gnr_core::Map;
-use gnr_nn::{Dual, Result, Unary, composed};
+use gnr_nn::{Backend, Dual, Result, Unary, composed};
 
 use gnr_kernels::{
     buffer::Buf,
@@ -97,7 +97,10 @@ fn row<E: Elem>(x: &Tensor<E>) -> usize {
     x.shape.last().map_or(1, |&length| length.max(1))
 }
 
-impl<E: Elem> Cpu<E> {
+impl<E: Elem> Cpu<E>
+where
+    Self: Backend<Tensor = Tensor<E>>,
+{
     pub(super) fn add_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
         same_shape("add", a, b)?;
         let output = || {

@@ -5,7 +5,7 @@
 use gnr_kernels::Accum;
 use std::sync::Arc;
 
-use gnr_nn::{Dual, Duals, Result, composed, composed::AttentionShape};
+use gnr_nn::{Backend, Dual, Duals, Result, composed, composed::AttentionShape};
 
 use gnr_kernels::{
     attention::{self, Adjoint, Moving, Shape},
@@ -69,7 +69,10 @@ fn target<E: Elem>(tensor: Option<&Tensor<E>>) -> Target<E> {
     tensor.map_or_else(|| Target::new(None, 0), Tensor::target)
 }
 
-impl<E: Elem> Cpu<E> {
+impl<E: Elem> Cpu<E>
+where
+    Self: Backend<Tensor = Tensor<E>>,
+{
     pub(super) fn attention_op(
         &self,
         qkv: &Tensor<E>,

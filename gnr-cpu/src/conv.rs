@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gnr_nn::{Conv2dSpec, Dual, Error, Result, composed};
+use gnr_nn::{Backend, Conv2dSpec, Dual, Error, Result, composed};
 
 use gnr_kernels::{
     buffer::Buf,
@@ -38,7 +38,10 @@ fn geometry<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<G
     Geometry::padded(xs, ws, stride, padding, groups).map_err(|error| Error::Invalid(error.to_string()))
 }
 
-impl<E: Elem> Cpu<E> {
+impl<E: Elem> Cpu<E>
+where
+    Self: Backend<Tensor = Tensor<E>>,
+{
     pub(super) fn conv2d_op(&self, x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<Tensor<E>> {
         let geometry = geometry(x, w, spec)?;
         let shape = geometry.output();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gnr_nn::{Dual, Duals, Result, composed};
+use gnr_nn::{Backend, Dual, Duals, Result, composed};
 
 use gnr_kernels::{
     Accum,
@@ -13,7 +13,10 @@ use gnr_kernels::{
 
 use super::{Cpu, norm::add_per_channel, session::Extra, tensor::Tensor, value::Recompute};
 
-impl<E: Elem> Cpu<E> {
+impl<E: Elem> Cpu<E>
+where
+    Self: Backend<Tensor = Tensor<E>>,
+{
     pub(super) fn layer_norm_op(
         &self,
         x: &Tensor<E>,

@@ -3,7 +3,7 @@
 use gnr_kernels::Accum;
 use std::{rc::Rc, sync::Arc};
 
-use gnr_nn::{Dual, Error, Result, composed};
+use gnr_nn::{Backend, Dual, Error, Result, composed};
 
 use gnr_kernels::{
     buffer::Buf,
@@ -91,7 +91,10 @@ fn tangent_sum<E: Elem>(
     out
 }
 
-impl<E: Elem> Cpu<E> {
+impl<E: Elem> Cpu<E>
+where
+    Self: Backend<Tensor = Tensor<E>>,
+{
     pub(super) fn matmul_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
         let (product, shape) = Product::new(a, b)?;
         let mut y = Buf::new(shape.iter().product());

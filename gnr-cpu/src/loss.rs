@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use gnr_nn::{Dual, Duals, Error, Result, composed};
+use gnr_nn::{Backend, Dual, Duals, Error, Result, composed};
 
 use gnr_kernels::{buffer::Buf, elem::Elem, softmax::CrossEntropy};
 
 use super::{Cpu, session::Extra, tensor::Tensor};
 
-impl<E: Elem> Cpu<E> {
+impl<E: Elem> Cpu<E>
+where
+    Self: Backend<Tensor = Tensor<E>>,
+{
     pub(super) fn cross_entropy_op(
         &self,
         logits: &Tensor<E>,

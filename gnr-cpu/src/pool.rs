@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gnr_nn::{Dual, Duals, Error, PoolSpec, Result, composed};
+use gnr_nn::{Backend, Dual, Duals, Error, PoolSpec, Result, composed};
 
 use gnr_kernels::{
     buffer::Buf,
@@ -26,7 +26,10 @@ fn window<E: Elem>(op: &'static str, x: &Tensor<E>, spec: PoolSpec) -> Result<(W
     Ok((window, [n, c, oh, ow]))
 }
 
-impl<E: Elem> Cpu<E> {
+impl<E: Elem> Cpu<E>
+where
+    Self: Backend<Tensor = Tensor<E>>,
+{
     pub(super) fn max_pool2d_op(&self, x: &Tensor<E>, spec: PoolSpec) -> Result<Tensor<E>> {
         let (window, shape) = window("max_pool2d", x, spec)?;
         let len = shape.iter().product();

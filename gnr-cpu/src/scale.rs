@@ -1,6 +1,6 @@
 //! Multiplying each channel of each sample by its own factor (squeeze-and-excitation), and its replay.
 
-use gnr_nn::{Dual, Error, Result, composed};
+use gnr_nn::{Backend, Dual, Error, Result, composed};
 
 use gnr_kernels::{Accum, buffer::Buf, elem::Elem, scale};
 
@@ -35,7 +35,10 @@ fn pull_back<E: Elem>(
     }
 }
 
-impl<E: Elem> Cpu<E> {
+impl<E: Elem> Cpu<E>
+where
+    Self: Backend<Tensor = Tensor<E>>,
+{
     pub(super) fn scale_channels_op(&self, x: &Tensor<E>, s: &Tensor<E>) -> Result<Tensor<E>> {
         let hw = map(x, s)?;
         let mut y = Buf::new(x.len());

@@ -16,7 +16,7 @@ use gnr_kernels::{
     norm::{self, Affine, Last, Maps, Mask, Source, Stats, Sums},
     norm_replay::{self, Tangent, TangentStats},
 };
-use gnr_nn::{BatchStats, Dual, Duals, Error, Fused, Result, Unary, composed};
+use gnr_nn::{Backend, BatchStats, Dual, Duals, Error, Fused, Result, Unary, composed};
 
 use super::{
     Cpu,
@@ -138,7 +138,10 @@ fn report<E: Elem>(stats: &Stats) -> BatchStats<Tensor<E>> {
     BatchStats { mean: tensor(&stats.mean), var: tensor(&stats.var) }
 }
 
-impl<E: Elem> Cpu<E> {
+impl<E: Elem> Cpu<E>
+where
+    Self: Backend<Tensor = Tensor<E>>,
+{
     pub(super) fn batch_norm_op(
         &self,
         x: &Tensor<E>,

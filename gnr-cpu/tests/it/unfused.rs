@@ -13,7 +13,10 @@ impl<E: Elem> Unfused<E> {
     }
 }
 
-impl<E: Elem> Backend for Unfused<E> {
+impl<E: Elem> Backend for Unfused<E>
+where
+    Cpu<E>: Autodiff<Tensor = Tensor<E>>,
+{
     type Tensor = Tensor<E>;
 
     fn constant(&self, data: &[f64], shape: &[usize]) -> Result<Tensor<E>> {
@@ -60,7 +63,10 @@ impl<E: Elem> Backend for Unfused<E> {
     }
 }
 
-impl<E: Elem> Autodiff for Unfused<E> {
+impl<E: Elem> Autodiff for Unfused<E>
+where
+    Cpu<E>: Autodiff<Tensor = Tensor<E>>,
+{
     type Record = ();
 
     fn gradient_session(&self, _: bool) -> Self {
