@@ -5,6 +5,7 @@
 mod average;
 mod continued;
 mod curvature;
+mod engine;
 mod evaluation;
 mod files;
 mod finetune;

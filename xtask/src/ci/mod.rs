@@ -74,6 +74,14 @@ fn stages() -> Vec<Stage> {
             "type check of the CUDA code, no CUDA needed",
             vec![cargo(["check", "-p", "gnr-dfdx", "--features", "ci-check"])],
         ),
+        stage(
+            "dfdx",
+            "the backend \"dfdx\" of the program: the same run as on the CPU engine",
+            vec![
+                cargo(["check", "-p", "gnr-cli", "--features", "dfdx"]),
+                cargo(["test", "-p", "gnr-train", "--features", "dfdx", "--test", "it", "engine"]),
+            ],
+        ),
         stage("doc", "documentation without warnings", vec![doc]),
         stage(
             "train",
