@@ -1,0 +1,75 @@
+//! What a method's Hessian-vector products are: asked for, or chosen by what the caller has.
+
+use gnr_core::Products;
+use pyo3::{exceptions::PyValueError, prelude::*};
+
+/// What products may be, as recipes name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Exact,
+    GaussNewton,
+    ForwardDifference,
+    CentralDifference,
+}
+
+const NAMES: [(&str, Kind); 4] = [
+    ("exact", Kind::Exact),
+    ("gauss-newton", Kind::GaussNewton),
+    ("forward-difference", Kind::ForwardDifference),
+    ("central-difference", Kind::CentralDifference),
+];
+
+impl Kind {
+    /// From its name.
+    pub(crate) fn named(name: &str) -> PyResult<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).ok_or_else(|| {
+            let known = NAMES.map(|(known, _)| known).join(", ");
+            PyValueError::new_err(format!("products: expected one of {known}, found {name:?}"))
+        })
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+
+    /// The products of this kind with the norm `step` of a difference's perturbation, or its default.
+    pub(crate) fn products(self, step: Option<f64>) -> Products {
+        match self {
+            Self::Exact => Products::Exact,
+            Self::GaussNewton => Products::GaussNewton,
+            Self::ForwardDifference => Products::ForwardDifference { step: step.unwrap_or(1e-3) },
+            Self::CentralDifference => Products::CentralDifference { step: step.unwrap_or(1e-2) },
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Asked {
+    /// The kind, unless it is left to [`with`](Self::with).
+    pub(crate) kind: Option<Kind>,
+    /// The norm of a difference's perturbation, unless it is the default.
+    pub(crate) step: Option<f64>,
+}
+
+impl Asked {
+    /// The kind, where a callable for products is there or is not: its products are taken for exact, and without it they are forward
+    /// differences.
+    ///
+    /// # Errors
+    /// `ValueError` when products are to be multiplied by a callable that is not there.
+    pub(crate) fn with(self, callable: bool) -> PyResult<Kind> {
+        match self.kind {
+            None => Ok(if callable { Kind::Exact } else { Kind::ForwardDifference }),
+            Some(kind @ (Kind::Exact | Kind::GaussNewton)) if !callable => {
+                Err(PyValueError::new_err(format!(
+                    "{} products: expected a callable hvp(theta, v), found none; \"forward-difference\" and \
+                 \"central-difference\" need no callable",
+                    kind.name()
+                )))
+            }
+            Some(kind) => Ok(kind),
+        }
+    }
+}

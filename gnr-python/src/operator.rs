@@ -1,0 +1,131 @@
+//! A Python callable `v -> Hv` as the linear operator of gnr-hessian, and its progress callback.
+
+use crate::{
+    array::{self, Element},
+    error,
+};
+use gnr_hessian::{Error, Result, SymmetricOperator};
+use numpy::PyArray1;
+use pyo3::{exceptions::PyFloatingPointError, prelude::*, types::PyDict};
+use std::{marker::PhantomData, ops::ControlFlow};
+
+/// The operator of a callable. The interpreter is held while the callable runs and while arrays are handed over, and not in between.
+pub(crate) struct Callable<T> {
+    hvp: Py<PyAny>,
+    dim: usize,
+    num_matvecs: usize,
+    element: PhantomData<T>,
+}
+
+impl<T: Element> Callable<T> {
+    /// `hvp` on vectors of `dim` elements.
+    pub(crate) fn new(hvp: Py<PyAny>, dim: usize) -> Self {
+        Self { hvp, dim, num_matvecs: 0, element: PhantomData }
+    }
+
+    fn product(&mut self, v: &[T]) -> PyResult<Vec<T>> {
+        Python::attach(|py| {
+            // Ctrl-C while Rust computed, or during a callable that does not look for it.
+            py.check_signals()?;
+            let answer = self.hvp.bind(py).call1((PyArray1::from_slice(py, v),))?;
+            py.check_signals()?;
+            self.num_matvecs += 1;
+            let what = || format!("hvp, product {}", self.num_matvecs);
+            let product = array::vector::<T>(&answer, self.dim, &what())?;
+            match product.iter().position(|x| !x.is_finite()) {
+                None => Ok(product),
+                Some(index) => {
+                    let count = product.iter().filter(|x| !x.is_finite()).count();
+                    let (what, first, dim) = (what(), product[index], self.dim);
+                    Err(PyFloatingPointError::new_err(format!(
+                        "{what}: expected finite numbers, found {count} of {dim} that are not; element {index} is {first:?}"
+                    )))
+                }
+            }
+        })
+    }
+}
+
+impl<T: Element> SymmetricOperator for Callable<T> {
+    type Vector = Vec<T>;
+    fn dim(&self) -> usize {
+        self.dim
+    }
+    fn matvec(&mut self, v: &Vec<T>) -> Result<Vec<T>> {
+        Ok(self.product(v).map_err(error::carried)?)
+    }
+}
+
+/// Tells a progress callback how far an algorithm is. A callback that returns `False` ends the algorithm; one that raises does, too,
+/// and its exception is what the caller gets.
+pub(crate) struct Watcher {
+    callback: Option<Py<PyAny>>,
+    raised: Option<PyErr>,
+}
+
+impl Watcher {
+    /// Of a callback, if there is one.
+    pub(crate) fn new(callback: Option<Py<PyAny>>) -> Self {
+        Self { callback, raised: None }
+    }
+
+    /// Calls back with what `describe` puts into a dictionary.
+    pub(crate) fn tell(
+        &mut self,
+        describe: impl FnOnce(&Bound<'_, PyDict>) -> PyResult<()>,
+    ) -> ControlFlow<()> {
+        let Some(callback) = &self.callback else { return ControlFlow::Continue(()) };
+        let told = Python::attach(|py| {
+            let progress = PyDict::new(py);
+            describe(&progress)?;
+            let answer = callback.bind(py).call1((progress,))?;
+            py.check_signals()?;
+            Ok(answer.extract::<bool>().unwrap_or(true))
+        });
+        match told {
+            Ok(true) => ControlFlow::Continue(()),
+            Ok(false) => ControlFlow::Break(()),
+            Err(error) => {
+                self.raised = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// The answer of the algorithm, unless the callback raised.
+    pub(crate) fn finish<T>(self, answer: Result<T>) -> PyResult<T> {
+        match self.raised {
+            Some(raised) => Err(raised),
+            None => answer.map_err(error::of_hessian),
+        }
+    }
+}
+
+/// The operator of a callable that tells a [`Watcher`] of each product, for algorithms without an observer of their own.
+pub(crate) struct Watched<T> {
+    /// What multiplies.
+    pub(crate) operator: Callable<T>,
+    /// Who hears of it. Its break ends the algorithm with [`Error::Stopped`](gnr_hessian::Error::Stopped).
+    pub(crate) watcher: Watcher,
+    /// Products at most.
+    pub(crate) budget: usize,
+}
+
+impl<T: Element> SymmetricOperator for Watched<T> {
+    type Vector = Vec<T>;
+    fn dim(&self) -> usize {
+        self.operator.dim
+    }
+    fn matvec(&mut self, v: &Vec<T>) -> Result<Vec<T>> {
+        let product = self.operator.matvec(v)?;
+        let (num_matvecs, budget) = (self.operator.num_matvecs, self.budget);
+        let flow = self.watcher.tell(|told| {
+            told.set_item("num_matvecs", num_matvecs)?;
+            told.set_item("budget", budget)
+        });
+        match flow {
+            ControlFlow::Continue(()) => Ok(product),
+            ControlFlow::Break(()) => Err(Error::Stopped { num_matvecs }),
+        }
+    }
+}
