@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::npy;
 use crate::error::{DataError, Result};
-use crate::source::text::decode_text;
+use crate::source::text::{decode_text, excerpt};
 
 /// The `expected` labels of a list, each below `classes`.
 pub(super) fn read(path: &Path, expected: usize, classes: usize) -> Result<Vec<usize>> {
@@ -73,10 +73,9 @@ fn text(path: &Path, bytes: &[u8], labels: &mut Labels<'_>) -> Result<()> {
         if text.is_empty() {
             continue;
         }
-        let label = text.parse().map_err(|_| {
-            let found: String = text.chars().take(40).collect();
-            bad(line, format!("expected a label, a whole number; found `{found}`"))
-        })?;
+        let label = text
+            .parse()
+            .map_err(|_| bad(line, format!("expected a label, a whole number; found `{}`", excerpt(text))))?;
         labels.add("line", line, label);
     }
     Ok(())

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::error::{DataError, Result};
 use crate::source::kind::what_is;
+use crate::source::text::excerpt;
 
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -122,7 +123,12 @@ fn header_of(header: &[u8]) -> Result<Header, Problem> {
             "descr" => descr.replace(cursor.descr()?).is_some(),
             "fortran_order" => order.replace(cursor.boolean()?).is_some(),
             "shape" => shape.replace(cursor.tuple()?).is_some(),
-            _ => return Err((at, format!("unknown key '{key}', expected descr, fortran_order and shape"))),
+            _ => {
+                return Err((
+                    at,
+                    format!("unknown key '{}', expected descr, fortran_order and shape", excerpt(key)),
+                ));
+            }
         };
         if twice {
             return Err((at, format!("the key '{key}' comes twice")));

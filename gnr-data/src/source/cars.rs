@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::files::{Listing, listed_file};
 use super::mat::Value;
 use super::places::Places;
+use super::text::excerpt;
 use super::{Part, mat_variables};
 use crate::augment::Augmentation;
 use crate::dataset::Dataset;
@@ -102,7 +103,8 @@ pub(super) fn variable(path: &Path, name: &str) -> Result<Value> {
     match variables.iter().position(|(found, _)| found == name) {
         Some(at) => Ok(variables.swap_remove(at).1),
         None => {
-            let names: Vec<String> = variables.iter().take(6).map(|(name, _)| format!("`{name}`")).collect();
+            let names: Vec<String> =
+                variables.iter().take(6).map(|(name, _)| format!("`{}`", excerpt(name))).collect();
             let found = if names.is_empty() { "none".into() } else { names.join(", ") };
             Err(unknown(path, format!("expected a variable `{name}`, found {found}")))
         }
@@ -134,6 +136,7 @@ pub(crate) fn fields_of<const N: usize>(
         *place = found.ok_or_else(|| {
             let without =
                 if *field == "class" { " (is it the list of test images without classes?)" } else { "" };
+            let known: Vec<_> = known.iter().take(12).map(|known| excerpt(known)).collect();
             unknown(path, format!("`{name}` has no field `{field}`{without}; it has {}", known.join(", ")))
         })?;
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::decode::decode;
+use super::text::excerpt;
 use crate::dataset::{Dataset, Image, InMemory, describe};
 use crate::error::{DataError, Result};
 use crate::resize::Resize;
@@ -37,6 +38,9 @@ pub(super) struct Listing {
     pub(super) warnings: Vec<String>,
 }
 
+/// Bytes of a path that a list may have.
+const LONGEST: usize = 4096;
+
 /// The image that entry `record` of a list calls `name`, below `folder`.
 ///
 /// # Errors
@@ -44,8 +48,9 @@ pub(super) struct Listing {
 pub(super) fn listed_file(list: &Path, record: usize, folder: &Path, name: &str) -> Result<PathBuf> {
     let relative = Path::new(name);
     let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
-    if !plain || name.is_empty() {
-        let reason = format!("`{name}` is not a file below {}", folder.display());
+    // No system has longer paths.
+    if !plain || name.is_empty() || name.len() > LONGEST {
+        let reason = format!("`{}` is not a file below {}", excerpt(name), folder.display());
         return Err(DataError::BadLine { path: list.to_path_buf(), line: record + 1, reason });
     }
     let path = folder.join(relative);

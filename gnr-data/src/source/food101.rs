@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::files::{Listing, listed_file};
 use super::places::Places;
+use super::text::excerpt;
 use super::{Part, read_text};
 use crate::augment::Augmentation;
 use crate::dataset::Dataset;
@@ -70,7 +71,7 @@ pub(crate) fn entries(list: &Path, text: &str, images: &Path) -> Result<Entries>
         for (record, name) in names.iter().enumerate() {
             let name = name.trim();
             if name.split('/').next() != Some(class.as_str()) {
-                let reason = format!("`{name}` is listed under `{class}`");
+                let reason = format!("`{}` is listed under `{}`", excerpt(name), excerpt(class));
                 return Err(DataError::BadLine { path: list.to_path_buf(), line: record + 1, reason });
             }
             files.push((listed_file(list, record, images, &format!("{name}.jpg"))?, label));
@@ -97,7 +98,7 @@ fn from_lines(path: &Path, text: &str) -> Result<Listed> {
             if line.is_empty() {
                 continue;
             }
-            let reason = format!("expected CLASS/NUMBER, found `{line}`");
+            let reason = format!("expected CLASS/NUMBER, found `{}`", excerpt(line));
             return Err(DataError::BadLine { path: path.to_path_buf(), line: number + 1, reason });
         };
         listed.entry(class.to_string()).or_default().push(line.to_string());

@@ -14,6 +14,7 @@ use super::files::Listing;
 use super::folder::{class_dirs, shown};
 use super::mat::Value;
 use super::places::missing;
+use super::text::excerpt;
 use super::walk::{LeftOut, images_below, images_in};
 use super::{Part, locate, read_text};
 use crate::augment::Augmentation;
@@ -184,7 +185,7 @@ impl Truth {
         // A blank line within would shift the numbers; at the end it is an editor's.
         for (line, text) in text.trim_end().lines().enumerate() {
             let wnid = text.trim().parse().ok().and_then(|id: usize| ids.get(&id)).ok_or_else(|| {
-                let reason = format!("`{text}` is not an ILSVRC2012_ID of {}", meta.display());
+                let reason = format!("`{}` is not an ILSVRC2012_ID of {}", excerpt(text), meta.display());
                 DataError::BadLine { path: path.clone(), line: line + 1, reason }
             })?;
             let name = format!("ILSVRC2012_val_{:08}", line + 1);
@@ -204,7 +205,7 @@ impl Truth {
             }
             let parts = text.split_once(',').map(|(name, rest)| (name, rest.split_whitespace().next()));
             let Some((name, Some(wnid))) = parts else {
-                let reason = format!("expected NAME,WNID …, found `{text}`");
+                let reason = format!("expected NAME,WNID …, found `{}`", excerpt(text));
                 return Err(DataError::BadLine { path, line: line + 1, reason });
             };
             if images.contains(name.trim()) {
@@ -226,6 +227,7 @@ impl Truth {
                 Err(_) => imagenet_wnids().find(|wnid| *wnid == class),
             });
             let (Some(name), Some(wnid)) = (text.split_whitespace().next(), wnid) else {
+                let text = excerpt(text);
                 let reason = format!("expected NAME and a WordNet id or a number below 1000, found `{text}`");
                 return Err(DataError::BadLine { path, line: line + 1, reason });
             };

@@ -179,7 +179,10 @@ impl<'a> Reader<'a> {
         let dims = self.integers()?;
         let count =
             dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(usize::try_from(dim).ok()?));
-        let Some(count) = count else { return self.fail(format!("impossible dimensions {dims:?}")) };
+        let Some(count) = count else {
+            let (some, more) = (&dims[..dims.len().min(8)], if dims.len() > 8 { " and more" } else { "" });
+            return self.fail(format!("impossible dimensions {some:?}{more}"));
+        };
         let (_, name) = self.element()?;
         let name = String::from_utf8_lossy(name).into_owned();
         const COMPLEX: i32 = 0x0800;

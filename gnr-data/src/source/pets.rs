@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::files::{Listing, listed_file};
 use super::places::Places;
+use super::text::excerpt;
 use super::{Part, read_text};
 use crate::augment::Augmentation;
 use crate::dataset::Dataset;
@@ -86,15 +87,19 @@ pub(crate) fn entries(list: &Path, text: &str, images: &Path) -> Result<Vec<(Pat
         let bad = |reason: String| DataError::BadLine { path: list.to_path_buf(), line: number + 1, reason };
         let mut fields = line.split_whitespace();
         let (Some(name), Some(breed)) = (fields.next(), fields.next()) else {
-            return Err(bad(format!("expected NAME BREED SPECIES NUMBER, found `{line}`")));
+            return Err(bad(format!("expected NAME BREED SPECIES NUMBER, found `{}`", excerpt(line))));
         };
         let Some(label) = breed.parse().ok().filter(|breed| (1..=BREEDS.len()).contains(breed)) else {
-            return Err(bad(format!("breed `{breed}` is not a number in 1..=37")));
+            return Err(bad(format!("breed `{}` is not a number in 1..=37", excerpt(breed))));
         };
         let label = label - 1;
         let spelt = name.rsplit_once('_').map_or(name, |(breed, _)| breed);
         if !spelt.eq_ignore_ascii_case(BREEDS[label]) {
-            return Err(bad(format!("breed {breed} is {}, but the image is called {name}", BREEDS[label])));
+            return Err(bad(format!(
+                "breed {breed} is {}, but the image is called {}",
+                BREEDS[label],
+                excerpt(name)
+            )));
         }
         files.push((listed_file(list, number, images, &format!("{name}.jpg"))?, label));
     }

@@ -61,9 +61,37 @@ pub(crate) fn text_of(path: &Path, bytes: &[u8]) -> Result<String> {
     }
 }
 
+/// Characters of a file's text that an error repeats.
+const EXCERPT: usize = 60;
+
+/// The beginning of a piece of a file, for the words of an error: the piece may be as long as the file.
+pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(EXCERPT) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// The beginning of a piece of a file that may be no text.
+pub(crate) fn excerpt_of(bytes: &[u8]) -> String {
+    // A character takes 4 bytes at most.
+    let start = &bytes[..bytes.len().min(4 * (EXCERPT + 1))];
+    excerpt(&String::from_utf8_lossy(start)).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn excerpts_are_short() {
+        assert_eq!(excerpt("añb"), "añb");
+        for (long, byte) in [("é".repeat(1 << 20), "é"), ("a".repeat(61), "a")] {
+            assert_eq!(excerpt(&long), format!("{}…", byte.repeat(60)));
+            assert_eq!(excerpt_of(long.as_bytes()), excerpt(&long));
+        }
+        assert_eq!(excerpt_of(&[0xff; 9]).chars().count(), 9);
+    }
 
     #[test]
     fn every_mark_is_taken_off_and_what_is_no_text_is_refused() {

@@ -113,6 +113,29 @@ fn pickles(mut campaign: Campaign<'_>) {
     run(&campaign);
 }
 
+/// A campaign found the first: a number of a pickle is a line, and the error repeated it, a megabyte of it.
+#[test]
+fn errors_repeat_little_of_a_file() {
+    let lines: [(&[u8], &[u8], &[u8]); 7] = [
+        (b"p", b"(\x8c\x01a\x93(", b"\n"),
+        (b"I", b"\xff", b"\n."),
+        (b"", b"word", b"\n"),
+        (b"a ", b"word", b" b c\n"),
+        (b"Abyssinian_1 ", b"word", b" 1 1\n"),
+        (b"", b"a/b", b"\n"),
+        (b"a\n", b"word", b",\n"),
+    ];
+    for (start, piece, end) in lines {
+        let bytes = [start, &piece.repeat((1 << 20) / piece.len()), end].concat();
+        for (name, read) in testing::READERS {
+            if let Err(error) = read(&bytes, Path::new("/nowhere")) {
+                let told = error.to_string();
+                assert!(told.len() < 1000, "{name}: {} bytes are said, of {start:?} {piece:?}", told.len());
+            }
+        }
+    }
+}
+
 #[test]
 fn cifar_names() {
     let names = |count: usize| (0..count).map(|class| format!("class {class}\n")).collect::<String>();

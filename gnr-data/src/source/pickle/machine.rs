@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::fault::{Fault, Malformed};
 use super::super::kind::what_is;
+use super::super::text::excerpt_of;
 use super::{Form, Id, Result, Value};
 
 /// Bound on the name of a function with its module's: a name may be shared, and each use copies it.
@@ -78,11 +79,11 @@ impl<'a> Machine<'a> {
 
     fn integer(&mut self) -> Result<u64> {
         let line = self.line()?;
-        let text = self.text(line);
-        let digits = text.trim_end_matches('L');
-        match digits.parse::<i64>() {
-            Ok(value) => Ok(value as u64),
-            Err(_) => self.fail(format!("`{text}` is not an integer")),
+        let line = &self.bytes[line];
+        let digits = line.iter().rposition(|&byte| byte != b'L').map_or(&[][..], |last| &line[..=last]);
+        match std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok()) {
+            Some(value) => Ok(value as u64),
+            None => self.fail(format!("`{}` is not an integer", excerpt_of(line))),
         }
     }
 
