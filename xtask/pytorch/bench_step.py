@@ -4,6 +4,9 @@ Prints one JSON line per method and memory layout: model, method, layout, median
 method's first round; of all of them where there is one method of one layout).
 Methods are timed in turn, round by round, so that a change of load falls on all of them. Random data, f32, train mode.
 
+With `--compile` the model goes through torch.compile, and products are jvp(grad(loss)), compiled as well; BatchNorm then uses the batch's
+statistics and keeps no running ones, since torch.func allows no writing. Compiling counts as warming up.
+
     forward    loss without a graph            sgd        gradient and a momentum step
     gradient   loss and gradient               sam        two gradients and a step
     hvp        gradient and H v, from scratch   gnr_exact  Algorithm 1 with double backward
@@ -259,6 +262,35 @@ class Steps:
         self.move(torch._foreach_add(g, h, alpha=ALPHA * RHO / STEP))
 
 
+class CompiledSteps(Steps):
+    """The same steps with compiled passes."""
+
+    def __init__(self, model, x, y):
+        for m in model.modules():
+            if isinstance(m, nn.BatchNorm2d):
+                m.track_running_stats, m.running_mean, m.running_var = False, None, None
+        super().__init__(model, x, y)
+        self.names = [name for name, _ in model.named_parameters()]
+        plain = lambda theta: F.cross_entropy(torch.func.functional_call(model, dict(zip(self.names, theta)), (x,)), y)
+        self.product = torch.compile(lambda theta, v: torch.func.jvp(torch.func.grad(plain), (theta,), (v,)))
+        self.model = torch.compile(model)
+
+    def gradient_and_product(self, v):
+        return self.product(tuple(t.detach() for t in self.theta), tuple(v))
+
+    def gradient_and_f(self):
+        g = self.gradient()
+        unit = torch._foreach_mul(g, 1.0 / (norm(g) + XI))
+        return g, list(self.gradient_and_product(unit)[1])
+
+    def hvp(self):
+        return self.gradient_and_product(self.v)
+
+    def hvp_4(self):
+        for _ in range(4):
+            self.gradient_and_product(self.v)
+
+
 METHODS = ["forward", "gradient", "hvp", "hvp_4", "sgd", "sam", "gnr_exact", "gnr_fd"]
 
 
@@ -296,6 +328,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--methods", default=",".join(METHODS), help="others than these are ignored")
     parser.add_argument("--layouts", default="nchw,channels_last")
+    parser.add_argument("--compile", action="store_true", help="through torch.compile")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     # A step of the MLP takes about a millisecond: time several, or the clock and the caches are what is measured.
@@ -312,7 +345,7 @@ def main():
         x, y = torch.randn(arguments.batch, *shape), torch.randint(0, 10, (arguments.batch,))
         if len(shape) == 3:
             model, x = model.to(memory_format=memory_format), x.to(memory_format=memory_format)
-        steps[layout] = Steps(model.train(), x, y)
+        steps[layout] = (CompiledSteps if arguments.compile else Steps)(model.train(), x, y)
 
     wanted = [method for method in METHODS if method in arguments.methods.split(",")]
     times = {(method, layout): [] for method in wanted for layout in layouts}

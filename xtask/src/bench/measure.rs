@@ -27,7 +27,12 @@ pub(super) const METHODS: [&str; 11] = [
 #[serde(rename_all = "lowercase")]
 pub(super) enum Side {
     Ours,
+    /// Eager PyTorch.
     Pytorch,
+    /// PyTorch through `torch.compile`.
+    Compiled,
+    /// JAX: whole steps compiled by XLA.
+    Jax,
 }
 
 /// One JSON line of a block: a method of a model.
@@ -73,8 +78,13 @@ pub(super) struct Measured {
     pub(super) pytorch_growth_mb: Option<f64>,
     pub(super) pytorch_ms: Option<f64>,
     pub(super) pytorch_layout: Option<String>,
+    /// `torch.compile`, the better layout.
+    pub(super) compiled_ms: Option<f64>,
+    pub(super) jax_ms: Option<f64>,
     /// Ours over PyTorch's better layout.
     pub(super) ratio: Option<f64>,
+    /// Ours over the fastest of all others.
+    pub(super) ratio_to_fastest: Option<f64>,
     /// Smallest and largest ratio block by block, to the same layout; none with fewer than two blocks.
     pub(super) ratio_range: Option<[f64; 2]>,
 }
@@ -150,6 +160,13 @@ pub(super) fn medians(lines: &[(Side, Line)], memory: &[(Side, Line)]) -> Vec<Me
             lines.find_map(|(_, line)| f(line))
         };
         let growth = |line: &Line| Some(line.peak_rss_mb? - line.idle_rss_mb?);
+        let best = |wanted: Side| {
+            let layouts = sides.iter().filter(|((side, _), _)| *side == wanted);
+            layouts.filter_map(|(_, lines)| time(lines)).reduce(f64::min)
+        };
+        let (compiled_ms, jax_ms) = (best(Side::Compiled), best(Side::Jax));
+        let others = [theirs.map(|(ms, ..)| ms), compiled_ms, jax_ms];
+        let fastest = others.into_iter().flatten().reduce(f64::min);
         Measured {
             model: model.into(),
             method: method.into(),
@@ -163,6 +180,9 @@ pub(super) fn medians(lines: &[(Side, Line)], memory: &[(Side, Line)]) -> Vec<Me
             ours_peak_rss_mb: resident(Side::Ours, |line| line.peak_rss_mb),
             pytorch_ms: theirs.map(|(ms, ..)| ms),
             pytorch_layout: theirs.and_then(|(_, layout, _)| layout.map(String::from)),
+            compiled_ms,
+            jax_ms,
+            ratio_to_fastest: ours_ms.zip(fastest).map(|(ours, fastest)| ours / fastest),
             ratio: ours_ms.zip(theirs).map(|(ours, (theirs, ..))| ours / theirs),
             ratio_range: ours
                 .zip(theirs)
@@ -274,6 +294,19 @@ mod tests {
         let row = &medians(&[3.0, 9.0, 2.0].map(|ms| (Side::Ours, line(ms, None))), &[])[0];
         assert_eq!((row.ratio_range, row.ours_range_ms), (None, Some([2.0, 9.0])));
         assert_eq!(row.blocks(), "2.00-9.00 ms");
+    }
+
+    #[test]
+    fn the_fastest_of_all_others_is_the_anchor() {
+        let mut lines: Vec<_> = [(Side::Ours, 3.0, None), (Side::Jax, 5.0, None)]
+            .map(|(side, ms, layout)| (side, line(ms, layout)))
+            .into();
+        lines.push((Side::Pytorch, line(8.0, Some("nchw"))));
+        lines.push((Side::Compiled, line(7.0, Some("nchw"))));
+        lines.push((Side::Compiled, line(6.0, Some("channels_last"))));
+        let row = &medians(&lines, &[])[0];
+        assert_eq!((row.compiled_ms, row.jax_ms), (Some(6.0), Some(5.0)));
+        assert_eq!((row.ratio, row.ratio_to_fastest), (Some(3.0 / 8.0), Some(0.6)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: the time of one step of each method, ours and PyTorch's, alternating on the same machine.
 //!
-//! Other load makes timings worse by factors, so a single figure means nothing: both sides run in blocks (ours, PyTorch, ours,
-//! PyTorch, …), each block gives a median, and the ratio is one of medians over blocks.
+//! Other load makes timings worse by factors, so a single figure means nothing: all sides run in blocks (ours, PyTorch, ours,
+//! PyTorch, …), each block gives a median, and the ratio is one of medians over blocks. `torch.compile` and JAX, stronger anchors than eager
+//! PyTorch, run where the interpreter has them.
 //! A block is a process of each side. A process is sometimes slow from beginning to end, which one block
 //! cannot show: the table has the spread over blocks.
 
@@ -29,6 +30,9 @@ pub(crate) struct Arguments {
     /// A Python with torch, to time PyTorch beside ours.
     #[arg(long, value_name = "PYTHON")]
     pytorch: Option<PathBuf>,
+    /// What else to time with that Python: compile (torch.compile, minutes of compiling), jax. Default: both, JAX if it is installed.
+    #[arg(long, value_name = "ANCHORS", value_delimiter = ',', requires = "pytorch")]
+    anchors: Option<Vec<Anchor>>,
     /// Timed steps of each method in a block.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     rounds: u64,
@@ -55,6 +59,15 @@ pub(crate) struct Arguments {
     /// Where to write the figures.
     #[arg(long, value_name = "FILE", default_value = "bench.json")]
     out: PathBuf,
+}
+
+/// A side beside ours and eager PyTorch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Anchor {
+    Compile,
+    Jax,
+    /// Eager PyTorch alone.
+    None,
 }
 
 /// Other things to time than a training step.
@@ -127,6 +140,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .as_deref()
         .map(|python| Ok::<_, anyhow::Error>((python, version(python)?)))
         .transpose()?;
+    let sides = sides(arguments, pytorch.as_ref().map(|(python, _)| *python));
     let gnr = match &arguments.gnr {
         Some(path) => std::path::absolute(path).with_context(|| format!("--gnr {}", path.display()))?,
         None => build_gnr()?,
@@ -144,20 +158,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                 let options =
                     ["--model", model, "--batch", &batch, "--rounds", &rounds, "--threads", &threads];
                 let mut command = match (side, &pytorch) {
-                    (Side::Pytorch, None) => return Ok(Vec::new()),
-                    (Side::Pytorch, Some((python, _))) => {
-                        let mut theirs = Command::new(python);
-                        theirs.arg(root().join("xtask/pytorch/bench_step.py")).args(["--layouts", layout]);
-                        if !methods.is_empty() {
-                            theirs.arg("--methods").arg(methods.join(","));
-                        }
-                        theirs
-                    }
                     (Side::Ours, _) => {
                         let mut ours = Command::new(&gnr);
                         ours.arg("bench").args(sizes).args(methods.iter().flat_map(|m| ["--method", m]));
                         ours.env("RAYON_NUM_THREADS", &threads);
                         ours
+                    }
+                    (_, None) => return Ok(Vec::new()),
+                    (side, Some((python, _))) => {
+                        let mut theirs = Command::new(python);
+                        let script = if side == Side::Jax { "bench_step_jax.py" } else { "bench_step.py" };
+                        theirs.arg(root().join("xtask/pytorch").join(script));
+                        if side != Side::Jax {
+                            theirs.args(["--layouts", layout]);
+                        }
+                        if side == Side::Compiled {
+                            theirs.arg("--compile");
+                        }
+                        if !methods.is_empty() {
+                            theirs.arg("--methods").arg(methods.join(","));
+                        }
+                        theirs
                     }
                 };
                 command.args(options);
@@ -165,13 +186,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             };
         for block in 1..=arguments.blocks {
             println!("{model}, batch {batch}: block {block} of {}", arguments.blocks);
-            for side in [Side::Ours, Side::Pytorch] {
+            for &side in &sides {
                 measured.extend(process(side, arguments.rounds, &arguments.methods, "nchw,channels_last")?);
             }
         }
         println!("{model}, batch {batch}: memory");
         // Beside others a method would start on what they left.
-        let timed: BTreeSet<(Side, String)> = (measured.iter().filter(|(_, line)| line.model == *model))
+        let timed: BTreeSet<(Side, String)> = (measured.iter())
+            .filter(|(side, line)| line.model == *model && [Side::Ours, Side::Pytorch].contains(side))
             .map(|(side, line)| (*side, line.method.clone()))
             .collect();
         for (side, method) in timed {
@@ -189,7 +211,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     println!(
         "Medians of {} blocks of {} steps, alternating. GFLOP by definition (a Winograd convolution counts as a direct one); peak: the best \
-         1024^3 f32 product of all processes. PyTorch: the better of NCHW and channels_last, per method. \
+         1024^3 f32 product of all processes. PyTorch (eager, and through torch.compile): the better of NCHW and channels_last, per method. ours / fastest: \
+         to the fastest of all others. \
          blocks: the smallest and largest of the ratios block by block, to the same layout; of our medians \
          where PyTorch is not timed. +MB: peak resident memory of three steps in a process of \
          their own over the idle process, the model built (PyTorch: NCHW).",
@@ -223,6 +246,30 @@ fn write(
     Ok(())
 }
 
+/// The sides of a block. Anchors that were not asked for are left out, with a word, where the interpreter lacks them.
+fn sides(arguments: &Arguments, python: Option<&Path>) -> Vec<Side> {
+    let mut sides = vec![Side::Ours];
+    let Some(python) = python else { return sides };
+    sides.push(Side::Pytorch);
+    let asked = |anchor| arguments.anchors.as_ref().is_some_and(|anchors| anchors.contains(&anchor));
+    if arguments.anchors.is_none() || asked(Anchor::Compile) {
+        sides.push(Side::Compiled);
+    }
+    let has_jax = || {
+        let mut probe = Command::new(python);
+        probe.args(["-c", "import jax"]);
+        let found = output(probe);
+        if found.is_err() {
+            println!("no JAX in {}: its column stays empty (`pip install jax`)", python.display());
+        }
+        found.is_ok()
+    };
+    if asked(Anchor::Jax) || (arguments.anchors.is_none() && has_jax()) {
+        sides.push(Side::Jax);
+    }
+    sides
+}
+
 fn version(python: &Path) -> Result<String> {
     let mut command = Command::new(python);
     command.args(["-c", "import torch; print(torch.__version__)"]);
@@ -241,6 +288,9 @@ fn table(measured: &[Measured], model: &str) -> String {
         "layout",
         "ours / PyTorch",
         "blocks",
+        "compile, ms",
+        "JAX, ms",
+        "ours / fastest",
         "+MB",
         "PyTorch +MB",
     ]);
@@ -259,6 +309,9 @@ fn table(measured: &[Measured], model: &str) -> String {
             row.pytorch_layout.clone().unwrap_or_else(|| "–".into()),
             shown(row.ratio, 2),
             row.blocks(),
+            shown(row.compiled_ms, 2),
+            shown(row.jax_ms, 2),
+            shown(row.ratio_to_fastest, 2),
             shown(row.ours_growth_mb, 0),
             shown(row.pytorch_growth_mb, 0),
         ]);
