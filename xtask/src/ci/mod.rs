@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: what continuous integration runs, as a list of stages, cheapest first. `.ci/run` installs what a bare
 //! machine lacks and calls it.
 
+mod python;
 mod times;
 
 use std::process::{Command, Stdio};
@@ -75,6 +76,11 @@ fn stages() -> Vec<Stage> {
             vec![cargo(["check", "-p", "gnr-dfdx", "--features", "ci-check"])],
         ),
         stage("doc", "documentation without warnings", vec![doc]),
+        stage(
+            "python",
+            "gnr-python installed by pip, with its tests; without Python it fails",
+            python::commands(),
+        ),
         stage(
             "train",
             "smoke run of the main job",
