@@ -77,6 +77,19 @@ fn stages() -> Vec<Stage> {
         ),
         stage("doc", "documentation without warnings", vec![doc]),
         stage(
+            "publish",
+            "every crate as it would be uploaded: stray files, sizes, and whether it builds by itself",
+            vec![
+                cargo(["xtask", "package"]),
+                cargo(["publish", "--dry-run", "--workspace", "--allow-dirty"]),
+            ],
+        ),
+        stage(
+            "deny",
+            "licences, sources and doubles of dependencies",
+            vec![cargo(["deny", "check", "bans", "licenses", "sources"])],
+        ),
+        stage(
             "python",
             "gnr-python installed by pip, with its tests; without Python it fails",
             python::commands(),
