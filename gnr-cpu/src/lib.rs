@@ -281,3 +281,8 @@ macro_rules! backend {
 }
 
 backend!(f32, f64);
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

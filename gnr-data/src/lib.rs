@@ -75,3 +75,8 @@ pub use source::imagenet::imagenet_wnids;
 pub use source::testing;
 pub use split::{HoldOut, Subset, Views, stratified_split};
 pub use verify::{VerifyReport, verify};
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

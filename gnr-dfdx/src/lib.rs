@@ -17,3 +17,8 @@ pub use module::ModuleOracle;
 /// [`Generic`] on dfdx's CUDA device.
 #[cfg(feature = "cuda")]
 pub type Cuda<E> = Generic<E, dfdx::prelude::Cuda>;
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -65,3 +65,8 @@ pub use trace::{
     CORRELATION, HutchPlusPlus, Hutchinson, TraceEnd, TraceEstimate, TraceObserver, TraceProgress, XTrace,
     hutch_plus_plus, hutchinson, xtrace,
 };
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

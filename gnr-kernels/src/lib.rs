@@ -44,3 +44,8 @@ pub use accum::Accum;
 
 #[cfg(test)]
 mod testing;
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -36,3 +36,8 @@ pub mod wide_resnet;
 pub use config::{ModelConfig, ModelError};
 pub use nonlinearity::{Activation, Nonlinearity, Norm};
 pub use registry::{AnyModel, Architecture, Canonical, Naming, Registered, registry};
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -97,3 +97,8 @@ pub use passes::Curvature;
 pub use record::{Recorded, Records, Replay};
 pub use statistics::MeasuredStatistics;
 pub use vector::ParamVector;
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -90,3 +90,8 @@ pub fn inline_svg(figure: &Figure) -> Result<String> {
     }
     Ok(page)
 }
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

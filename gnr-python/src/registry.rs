@@ -12,8 +12,11 @@ use pyo3::{
     types::{PyBool, PyDict, PyString},
 };
 
+/// The entries of a kind, in the order of listings.
+type Entries = fn() -> &'static [&'static Entry];
+
 /// The kinds of methods that have a registry, with their entries.
-const KINDS: [(&str, fn() -> &'static [&'static Entry]); 3] = [
+const KINDS: [(&str, Entries); 3] = [
     ("regularizer", regularizer::entries),
     ("optimizer", optimizer::entries),
     ("schedule", schedule::entries),

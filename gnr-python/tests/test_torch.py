@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-import nn.functional as F
+import torch.nn.functional as F
 from conftest import ROOT, read_safetensors
 from torch import nn
 

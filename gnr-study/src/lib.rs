@@ -25,3 +25,8 @@ pub use cost::gradients_per_step;
 pub use error::{Result, StudyError};
 pub use lock::FolderLock;
 pub use shard::Shard;
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

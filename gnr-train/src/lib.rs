@@ -55,3 +55,8 @@ pub use subject::{Measurement, Sample, Subject, SubjectRequest, measure};
 pub use summary::{Best, NoiseCount, Summary, VERSION, commit, set_commit};
 pub use tensorboard::EventWriter;
 pub use trainer::Outcome;
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

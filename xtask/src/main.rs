@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod machine;
 mod median;
+mod package;
 mod reproduce;
 mod tidy;
 mod workspace;
@@ -31,6 +32,8 @@ enum Task {
     Tidy,
     /// Run everything that CI runs, cheapest first.
     Ci(ci::Arguments),
+    /// List what each crate would upload, and find files that have no place in a package.
+    Package,
     /// Train what a table or figure of the paper needs, and report it: `gnr reproduce`, built from this workspace.
     Reproduce(Box<reproduce::Arguments>),
     /// Write the recipes of the paper's tables from the plan that `reproduce` trains, or check them.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Tidy => tidy::run(),
         Task::Ci(arguments) => ci::run(&arguments),
+        Task::Package => package::run(),
         Task::Reproduce(arguments) => reproduce::run(&arguments),
         Task::Recipes(arguments) => reproduce::recipes(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),

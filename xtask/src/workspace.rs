@@ -17,7 +17,15 @@ pub(crate) fn root() -> PathBuf {
 
 /// `cargo ARGUMENTS` in the workspace, with the cargo that runs us.
 pub(crate) fn cargo<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
+}
+
+/// `PROGRAM ARGUMENTS` in the workspace.
+pub(crate) fn program<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    arguments: I,
+) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).current_dir(root());
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_this_package(name)) {
         command.env_remove(name);

@@ -52,7 +52,7 @@ def optional_function(name: str, value: Any, signature: str) -> Optional[Callabl
 def precision(value: Any) -> str:
     """``float32`` or ``float64`` from anything that NumPy takes for a dtype."""
     try:
-        name = np.dtype(value).name
+        name: str = np.dtype(value).name
     except TypeError:
         name = repr(value)
     if name not in ("float32", "float64"):

@@ -30,8 +30,8 @@ from __future__ import annotations
 
 import inspect
 import keyword
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -321,7 +321,9 @@ class Method:
 
     def save(self, file: Any) -> None:
         """Writes :meth:`state_dict` to a file (NumPy's ``.npz``)."""
-        leaves = {name: np.uint64(leaf) if isinstance(leaf, int) else leaf for name, leaf in self.state_dict().items()}
+        leaves: Dict[str, Any] = {
+            name: np.uint64(leaf) if isinstance(leaf, int) else leaf for name, leaf in self.state_dict().items()
+        }
         np.savez(file, **leaves)
 
     def load(self, file: Any) -> None:
@@ -421,6 +423,12 @@ def _function(entry: Entry) -> Callable[..., Any]:
     make.__module__ = __name__
     make.__signature__ = inspect.Signature([*own, *parameters], return_annotation=kind)  # type: ignore[attr-defined]
     return make
+
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Callable[..., Any]:
+        """The functions of registered methods are made below, so a type checker cannot see which there are."""
 
 
 for _one in _ENTRIES:

@@ -14,7 +14,7 @@ True
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable, List, Tuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ import torch
 __all__ = ["Objective"]
 
 _Array = npt.NDArray[Any]
+_T = TypeVar("_T")
 
 
 class Objective:
@@ -116,14 +117,14 @@ class Objective:
     def _leaves(self, flat: _Array) -> List[torch.Tensor]:
         if np.shape(flat) != (self.dim,):
             raise ValueError(f"expected an array of shape ({self.dim},), found shape {np.shape(flat)}")
-        pieces = torch.from_numpy(np.ascontiguousarray(flat)).split([p.numel() for p in self._parameters])
-        return [piece.reshape(p.shape).to(p) for piece, p in zip(pieces, self._parameters)]
+        pieces = np.split(np.ascontiguousarray(flat), np.cumsum([p.numel() for p in self._parameters])[:-1])
+        return [torch.from_numpy(piece).reshape(p.shape).to(p) for piece, p in zip(pieces, self._parameters)]
 
     def _flat(self, leaves: Any) -> torch.Tensor:
         whole = [torch.zeros_like(p) if leaf is None else leaf for leaf, p in zip(leaves, self._parameters)]
         return torch.cat([leaf.detach().reshape(-1).cpu() for leaf in whole])
 
-    def _keeping_statistics(self, work: Callable[[], Any]) -> Any:
+    def _keeping_statistics(self, work: Callable[[], _T]) -> _T:
         # The work gets copies of the buffers: a graph that it makes may hold on to them, so the originals cannot be written back.
         originals = [(m._buffers, dict(m._buffers)) for m in self._model.modules() if m._buffers]
         try:

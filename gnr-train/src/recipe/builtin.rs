@@ -15,7 +15,7 @@ macro_rules! builtins {
     ($($name:literal),+ $(,)?) => {
         /// Every built-in recipe, the default one first.
         pub const BUILTIN: &[Builtin] = &[
-            $(Builtin { name: $name, text: include_str!(concat!("../../../recipes/", $name, ".toml")) }),+
+            $(Builtin { name: $name, text: include_str!(concat!("../../recipes/", $name, ".toml")) }),+
         ];
     };
 }

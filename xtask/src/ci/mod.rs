@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: what continuous integration runs, as a list of stages, cheapest first. `.ci/run` installs what a bare
 //! machine lacks and calls it.
 
+mod python;
 mod times;
 
 use std::process::{Command, Stdio};
@@ -83,6 +84,24 @@ fn stages() -> Vec<Stage> {
             ],
         ),
         stage("doc", "documentation without warnings", vec![doc]),
+        stage(
+            "publish",
+            "every crate as it would be uploaded: stray files, sizes, and whether it builds by itself",
+            vec![
+                cargo(["xtask", "package"]),
+                cargo(["publish", "--dry-run", "--workspace", "--allow-dirty"]),
+            ],
+        ),
+        stage(
+            "deny",
+            "licences, sources and doubles of dependencies",
+            vec![cargo(["deny", "check", "bans", "licenses", "sources"])],
+        ),
+        stage(
+            "python",
+            "gnr-python installed by pip, with its tests; without Python it fails",
+            python::commands(),
+        ),
         stage(
             "train",
             "smoke run of the main job",

@@ -9,13 +9,14 @@ use super::Finding;
 use crate::workspace::{cargo, output};
 
 /// The crates and what of ours each may use, bottom first. Everything not listed is forbidden.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: &[(&str, &[&str])] = &[
     ("gnr-core", &[]),
     ("gnr-data", &[]),
     ("gnr-fuzz", &[]),
     ("gnr-plot", &[]),
     ("gnr-nn", &["gnr-core"]),
     ("gnr-hessian", &["gnr-core"]),
+    ("gnr-python", &["gnr-core", "gnr-hessian"]),
     ("gnr-models", &["gnr-core", "gnr-nn"]),
     ("gnr-kernels", &[]),
     ("gnr-cpu", &["gnr-core", "gnr-nn", "gnr-kernels"]),
@@ -96,13 +97,29 @@ struct Dependency {
     kind: Option<String>,
 }
 
+/// Manifests of ours that the workspace leaves out, because they need what not everybody has.
+const OUTSIDE: [&str; 1] = ["gnr-python/Cargo.toml"];
+
 /// The packages of the workspace.
 pub(super) fn packages() -> Result<Vec<Package>> {
+    metadata("Cargo.toml")
+}
+
+/// Our packages outside of the workspace.
+pub(super) fn packages_outside() -> Result<Vec<Package>> {
+    OUTSIDE.iter().try_fold(Vec::new(), |mut all, manifest| {
+        all.extend(metadata(manifest)?);
+        Ok(all)
+    })
+}
+
+fn metadata(manifest: &str) -> Result<Vec<Package>> {
     #[derive(Deserialize)]
     struct Metadata {
         packages: Vec<Package>,
     }
-    let text = output(cargo(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let text =
+        output(cargo(["metadata", "--format-version", "1", "--no-deps", "--manifest-path", manifest]))?;
     let metadata: Metadata =
         serde_json::from_str(&text).context("cannot read the answer of `cargo metadata`")?;
     Ok(metadata.packages)

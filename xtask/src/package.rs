@@ -1,0 +1,102 @@
+//! `cargo xtask package`: what each crate would upload. Every file of a package is one that its crate is meant to have, and no package is
+//! larger than somebody has looked at.
+
+use anyhow::{Result, bail};
+
+use crate::workspace::{cargo, output, root};
+
+/// Places that a package may have files in: a folder ends with a slash.
+const PLACES: [&str; 13] = [
+    ".cargo_vcs_info.json",
+    "Cargo.lock",
+    "Cargo.toml",
+    "Cargo.toml.orig",
+    "README.md",
+    "assets/",
+    "benches/",
+    "build.rs",
+    "examples/",
+    "paper.toml",
+    "recipes/",
+    "src/",
+    "tests/",
+];
+
+/// What files may be called: their last part after a dot. Tests have reference values of all kinds.
+const KINDS: [&str; 8] = ["json", "lock", "md", "orig", "rs", "toml", "ttf", "txt"];
+
+/// A package of more files than this probably has data in it that nobody needs.
+const FILES: usize = 250;
+
+/// Lists the files of every crate that is published, and prints their numbers.
+///
+/// # Errors
+/// When a file is where none should be, or a package has too many.
+pub(crate) fn run() -> Result<()> {
+    let mut problems = Vec::new();
+    for name in published()? {
+        let list = output(cargo(["package", "--list", "--allow-dirty", "-p", &name]))?;
+        let files: Vec<&str> = list.lines().collect();
+        println!("{name}: {} files", files.len());
+        problems.extend(stray(&name, &files));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", problems.join("\n"))
+}
+
+/// The crates that are not marked as unpublished.
+fn published() -> Result<Vec<String>> {
+    let text = output(cargo(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&text)?;
+    let packages = metadata["packages"].as_array().cloned().unwrap_or_default();
+    // `publish = false` is an empty list of registries.
+    let is_published = |package: &&serde_json::Value| package["publish"].is_null();
+    let names = packages.iter().filter(is_published).filter_map(|package| package["name"].as_str());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    if names.is_empty() {
+        bail!("no crate of {} is published", root().display());
+    }
+    Ok(names)
+}
+
+fn stray(name: &str, files: &[&str]) -> Vec<String> {
+    let in_place = |file: &str| {
+        PLACES.iter().any(|place| if place.ends_with('/') { file.starts_with(place) } else { file == *place })
+    };
+    let in_tests = |file: &str| file.starts_with("tests/") || file.starts_with("assets/");
+    let of_a_kind = |file: &str| file.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind));
+    let is_stray = |file: &&&str| !in_place(file) || !(of_a_kind(file) || in_tests(file));
+    let mut problems: Vec<String> = (files.iter().filter(is_stray))
+        .map(|file| {
+            format!("{name}: {file} has no place in a package (PLACES and KINDS in xtask/src/package.rs)")
+        })
+        .collect();
+    if files.len() > FILES {
+        problems.push(format!("{name}: {} files, at most {FILES}", files.len()));
+    }
+    if !files.contains(&"README.md") {
+        problems.push(format!("{name}: no README.md"));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_without_a_place_are_found() {
+        let good =
+            ["Cargo.toml", ".cargo_vcs_info.json", "README.md", "src/lib.rs", "tests/it/a.safetensors"];
+        assert_eq!(stray("gnr-a", &good[..]), [""; 0]);
+        for bad in ["notes.md", "runs/1/metrics.jsonl", "src/old.rs.bak", "src/core.123"] {
+            let files = [&good[..], &[bad]].concat();
+            assert!(stray("gnr-a", &files)[0].contains(bad), "{bad}");
+        }
+        assert!(stray("gnr-a", &["src/lib.rs"])[0].contains("no README.md"));
+        let many = [&["README.md"][..], &["src/a.rs"; FILES]].concat();
+        assert_eq!(stray("gnr-a", &many).len(), 1);
+    }
+}
