@@ -158,6 +158,15 @@ pub enum DataError {
         labels: usize,
     },
 
+    /// A link in place of an image leads to no file.
+    #[error("{}: a link to {}, which is not there", .path.display(), .to.display())]
+    NowhereLink {
+        /// The link.
+        path: PathBuf,
+        /// What it leads to.
+        to: PathBuf,
+    },
+
     /// A list of class names has the wrong length.
     #[error("{}: expected {expected} class names, found {found}", .path.display())]
     ClassNames {
@@ -484,7 +493,7 @@ fn did_you_mean(nearest: &Option<&'static str>) -> String {
 /// Both names with every combining character written as an escape: on a screen they may look the same.
 fn similar_name(class: &str, similar: &Option<String>) -> String {
     let differs = |name: &String| {
-        format!("; {name:?} there differs from {class:?} only in case or Unicode form: rename one")
+        format!("; {name:?} there differs from {class:?} only in case, Unicode form or space: rename one")
     };
     similar.as_ref().map(differs).unwrap_or_default()
 }

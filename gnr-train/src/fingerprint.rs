@@ -130,6 +130,11 @@ impl Fingerprints {
         })
     }
 
+    /// Whether the run in `folder` recorded its images.
+    pub(crate) fn are_recorded(folder: &Path) -> bool {
+        folder.join(FILE).exists()
+    }
+
     /// What is different from what the run in `folder` began with; nothing where it recorded nothing (an older program).
     ///
     /// # Errors

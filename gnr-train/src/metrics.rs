@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     atomic::write_atomically,
-    error::{Result, io},
+    error::{Result, TrainError, io},
     observer::StepEvent,
 };
 
@@ -85,12 +85,18 @@ pub(crate) struct MetricsLog {
 impl MetricsLog {
     /// Opens the file of a run at `step` with `epochs` done: what was logged after that, and a half-written last line, is cut
     /// off. Also gives the lines that are left.
+    ///
+    /// # Errors
+    /// A log that no run of this program left, see [`left`]; it stays as it is.
     pub(crate) fn open(path: &Path, step: u64, epochs_done: u64) -> Result<(Self, Vec<Value>)> {
         let mut lines = Vec::new();
         if path.exists() {
             let bytes = fs::read(path).map_err(io(path, "read"))?;
             let kept;
-            (kept, lines) = left(&bytes, step, epochs_done);
+            (kept, lines) = left(&bytes, step, epochs_done).map_err(|what| TrainError::Folder {
+                path: path.to_path_buf(),
+                problem: format!("{what}: the log was edited or damaged. Bring it back, or remove it to go on without its lines"),
+            })?;
             if kept != bytes.len() {
                 write_atomically(path, &bytes[..kept])?;
             }
@@ -122,26 +128,91 @@ impl MetricsLog {
     }
 }
 
-/// The lines that a log has at `step` with `epochs_done`, and how many bytes of it they are.
-pub(crate) fn left(bytes: &[u8], step: u64, epochs_done: u64) -> (usize, Vec<Value>) {
-    let (mut kept, mut lines) = (0, Vec::new());
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let value = serde_json::from_slice::<Value>(line).ok().filter(|_| line.ends_with(b"\n"));
-        let Some(value) = value else { break };
-        // The checkpoint of an epoch's last step may be older than the epoch's line, and its end will be logged again.
-        let later = |key: &str, done: u64| value[key].as_u64().is_none_or(|at| at > done);
-        if later("step", step) || (value["kind"] == "epoch" && later("epoch", epochs_done)) {
+/// The lines that a log has at `step` with `epochs_done`, and how many bytes of it they are. The first epochs may be missing, as of a
+/// run whose log was removed.
+///
+/// # Errors
+/// In words, what no run of this program leaves: a whole line that is none of a log, epochs that do not follow each other, fewer
+/// epochs than are done.
+pub(crate) fn left(
+    bytes: &[u8],
+    step: u64,
+    epochs_done: u64,
+) -> std::result::Result<(usize, Vec<Value>), String> {
+    let (mut kept, mut lines, mut last) = (0, Vec::new(), None::<u64>);
+    for (number, line) in (1u64..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
+        // A process that was killed leaves a part of one line at most, at the end.
+        if !line.ends_with(b"\n") {
             break;
+        }
+        let value: Option<Value> = serde_json::from_slice(line).ok();
+        let at = value.as_ref().and_then(|value| value["step"].as_u64());
+        let epoch =
+            value.as_ref().filter(|value| value["kind"] == "epoch").map(|value| value["epoch"].as_u64());
+        let (Some(value), Some(at)) = (value, at) else {
+            return Err(format!("line {number} is not a line of a log"));
+        };
+        // The checkpoint of an epoch's last step may be older than the epoch's line, and its end will be logged again.
+        match epoch {
+            _ if at > step => break,
+            None => {}
+            Some(None) => return Err(format!("line {number} is not a line of a log")),
+            Some(Some(epoch)) if epoch > epochs_done => break,
+            Some(Some(epoch)) => {
+                if let Some(before) = last.filter(|&before| before + 1 != epoch) {
+                    return Err(format!(
+                        "line {number} is of epoch {epoch}, but epoch {before} is before it"
+                    ));
+                }
+                last = Some(epoch);
+            }
         }
         kept += line.len();
         lines.push(value);
     }
-    (kept, lines)
+    match last {
+        Some(last) if last < epochs_done => {
+            Err(format!("it ends with epoch {last}, but {epochs_done} epochs are done"))
+        }
+        _ => Ok((kept, lines)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_no_run_leaves_is_refused_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let epoch = |n: u64| format!("{{\"kind\":\"epoch\",\"epoch\":{n},\"step\":{n}}}\n");
+        let of = |epochs: &[u64]| epochs.iter().map(|&n| epoch(n)).collect::<String>();
+        for (text, expected) in [
+            (of(&[1, 2, 3]), Ok(3)),
+            (of(&[1, 2, 3, 4]) + "{\"kind\":\"ep", Ok(3)),
+            (of(&[2, 3]), Ok(2)),
+            (String::new(), Ok(0)),
+            (format!("garbage\n{}", of(&[1, 2, 3])), Err("line 1 is not a line of a log")),
+            (of(&[1, 2, 3]).replace("\"epoch\":2", "\"epoch\":NaN"), Err("line 2 is not a line of a log")),
+            (of(&[1, 2]) + "{\"kind\":\"epoch\",\"step\":3}\n", Err("line 3 is not a line of a log")),
+            (of(&[1, 3]), Err("line 2 is of epoch 3, but epoch 1 is before it")),
+            (of(&[1, 2, 3, 1, 2, 3]), Err("line 4 is of epoch 1, but epoch 3 is before it")),
+            (of(&[1, 2]), Err("it ends with epoch 2, but 3 epochs are done")),
+        ] {
+            fs::write(&path, &text).unwrap();
+            match (MetricsLog::open(&path, 3, 3), expected) {
+                (Ok((_, left)), Ok(count)) => assert_eq!(left.len(), count, "{text}"),
+                (Err(error), Err(words)) => {
+                    assert!(error.to_string().contains(words), "{error}");
+                    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+                }
+                (found, expected) => {
+                    panic!("{text}: {:?}, expected {expected:?}", found.map(|(_, left)| left))
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_line_of_an_epoch_whose_end_was_not_saved_is_cut_off() {

@@ -203,7 +203,12 @@ impl Job for Train<'_> {
         recipe.train.threads = threads(recipe.train.threads);
         // A run that has a checkpoint does not need what it started from.
         let starts = !(resumes && checkpoint::last(folder).exists());
-        let prepared = prepare(recipe, starts)?;
+        let mut prepared = prepare(recipe, starts)?;
+        if resumes && !starts && !Fingerprints::are_recorded(folder) {
+            prepared.doubts.push(
+                "data.json, which records what the images were, is not there: whether they changed is not known".into(),
+            );
+        }
         let fingerprints = Fingerprints::of(&prepared.images)?;
         if resumes
             && let Some(changed) = fingerprints.changed(folder)?

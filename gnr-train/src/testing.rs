@@ -31,8 +31,8 @@ pub const READERS: &[(&str, Reader)] = &[
     }),
     ("checkpoint", checkpoint),
     ("images-record", images_record),
-    ("metrics", |bytes| match metrics::left(bytes, 10, 2).0 {
-        kept if kept == bytes.len() => Ok(()),
+    ("metrics", |bytes| match metrics::left(bytes, 10, 1).map_err(TrainError::Request)? {
+        (kept, _) if kept == bytes.len() => Ok(()),
         _ => Err(TrainError::Request("lines are cut off".into())),
     }),
     ("points", |bytes| points::parse(FILE.as_ref(), bytes, &request()).map(drop)),

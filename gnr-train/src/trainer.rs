@@ -99,8 +99,12 @@ pub(crate) struct Trainer<'a, B: Autodiff> {
     progress: Progress,
     metrics: MetricsLog,
     events: EventWriter,
-    /// Lines of the epochs done.
-    history: Vec<EpochMetrics>,
+    /// Line of the last epoch done.
+    last: Option<EpochMetrics>,
+    /// Wall-clock time of the epochs done.
+    seconds: f64,
+    /// What is missing in the folder of a run that continues.
+    notes: Vec<String>,
 }
 
 impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
@@ -150,15 +154,37 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
                 file.average(&backend, layout, frozen.as_ref(), average)?;
             }
         }
-        let (metrics, lines) =
-            MetricsLog::open(&folder.file("metrics.jsonl"), progress.step, progress.epoch)?;
+        let mut notes = Vec::new();
+        let log = folder.file("metrics.jsonl");
+        if file.is_none() && std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+            notes.push("warning: there is no checkpoint: the run starts again from its beginning".to_owned());
+        }
+        let (metrics, lines) = MetricsLog::open(&log, progress.step, progress.epoch)?;
         let mut events = EventWriter::create(folder.path())?;
-        let mut history = Vec::new();
+        // Of all epochs nothing is kept but their lines in the file: a run may have any number of them.
+        let (mut last, mut first, mut seconds) = (None, progress.epoch + 1, 0.0);
         for line in lines {
             events.line(&line)?;
             if line["kind"] == "epoch" {
-                history.extend(serde_json::from_value::<EpochMetrics>(line));
+                let epoch = line["epoch"].clone();
+                let line: EpochMetrics = serde_json::from_value(line).map_err(|error| {
+                    let problem = format!(
+                        "the line of epoch {epoch}: {error}. Bring the log back, or remove it to go on without its lines"
+                    );
+                    TrainError::Folder { path: log.clone(), problem }
+                })?;
+                if last.is_none() {
+                    first = line.epoch;
+                }
+                seconds += line.seconds;
+                last = Some(line);
             }
+        }
+        if first > 1 {
+            notes.push(format!(
+                "warning: metrics.jsonl lacks the epochs 1 to {}: figures and reports of this run will lack them, too",
+                first - 1
+            ));
         }
         let buffers = RefCell::new(buffers);
         Ok(Self {
@@ -174,7 +200,9 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             progress,
             metrics,
             events,
-            history,
+            last,
+            seconds,
+            notes,
         })
     }
 
@@ -184,7 +212,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         observer.on_start(&Start {
             recipe,
             folder: self.folder.path(),
-            data: self.prepared.describe(),
+            data: self.prepared.describe().into_iter().chain(self.notes.iter().cloned()).collect(),
             weights: self.prepared.weights.as_ref(),
             parameters: self.prepared.model.layout().num_parameters(),
             learned: gnr_core::Vector::dim(&self.theta),
@@ -396,7 +424,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             self.save(&checkpoint::best(self.folder.path()), Content::All)?;
         }
         observer.on_epoch(&metrics);
-        self.history.push(metrics);
+        self.seconds += metrics.seconds;
+        self.last = Some(metrics);
         Ok(())
     }
 
@@ -514,9 +543,11 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     fn summary(&self) -> Result<Summary> {
         let incomplete = |what: &str| TrainError::Folder {
             path: self.folder.path().to_path_buf(),
-            problem: format!("{what} of the last epoch is missing from metrics.jsonl"),
+            problem: format!(
+                "{what} of the last epoch is missing from metrics.jsonl, and a summary is made of it; `gnr eval` measures the run's checkpoints"
+            ),
         };
-        let last = self.history.last().ok_or_else(|| incomplete("the line"))?;
+        let last = self.last.as_ref().ok_or_else(|| incomplete("the line"))?;
         let summary = Summary {
             finished: true,
             name: self.prepared.recipe.name.clone(),
@@ -539,7 +570,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             average_test_accuracy: last.average_test_accuracy,
             average_test_loss: last.average_test_loss,
             best: self.progress.best.ok_or_else(|| incomplete("the best checkpoint"))?,
-            seconds: self.history.iter().map(|epoch| epoch.seconds).sum(),
+            seconds: self.seconds,
             parameters: self.prepared.model.layout().num_parameters(),
             gradient_evaluations: self.progress.gradient_evaluations,
             products: self.progress.products,

@@ -26,7 +26,12 @@ use crate::error::{DataError, Result};
 /// [`DataError::Io`], [`DataError::Truncated`] for a JPEG that ends before its end marker, [`DataError::Unsupported`],
 /// [`DataError::Decode`].
 pub(crate) fn decode(path: &Path) -> Result<Image<'static>> {
-    let bytes = std::fs::read(path).map_err(DataError::io(path, "read"))?;
+    let bytes = std::fs::read(path).map_err(|error| match std::fs::read_link(path) {
+        Ok(to) if error.kind() == std::io::ErrorKind::NotFound => {
+            DataError::NowhereLink { path: path.to_path_buf(), to }
+        }
+        _ => DataError::io(path, "read")(error),
+    })?;
     if jpeg::is_jpeg(&bytes) {
         jpeg::check_complete(&bytes).map_err(|cut| DataError::Truncated {
             path: path.to_path_buf(),

@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::Part;
 use super::files::{Keep, Listing};
 use super::places::missing;
-use super::walk::{LOOKED_FOR, LeftOut, class_folders, images_below};
+use super::walk::{LOOKED_FOR, LeftOut, class_folders, images_below, sub_folders};
 use crate::augment::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
@@ -36,7 +36,9 @@ pub fn open_folder(dir: &Path, part: Part, resize: Option<Resize>, keep: Keep) -
     let root = part_dir(dir, part)?;
     let mut left = LeftOut::default();
     let classes = class_dirs(&root, &mut left)?;
-    check_same_classes(dir, &root, &classes)?;
+    if !classes.is_empty() {
+        check_same_classes(dir, &root, &classes)?;
+    }
     let (mut files, mut empty) = (Vec::new(), Vec::new());
     for (label, (name, path)) in classes.iter().enumerate() {
         let mut left_here = LeftOut::default();
@@ -81,9 +83,25 @@ fn part_dir(dir: &Path, part: Part) -> Result<PathBuf> {
         Part::Train => &["train"],
         Part::Test => &["test", "val", "valid", "validation"],
     };
-    let found = names.iter().map(|name| dir.join(name)).find(|path| path.is_dir());
-    let what = format!("sub-folder {}", names.join(" or "));
-    found.ok_or_else(|| missing("folder", &what, &[dir.to_path_buf()], HINT, Some(dir)))
+    let there =
+        |dir: &Path| names.iter().map(|name| dir.join(name)).filter(|path| path.is_dir()).collect::<Vec<_>>();
+    let found = there(dir);
+    // One that is empty may stand beside another one.
+    let filled = |path: &&PathBuf| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    if let Some(path) = found.iter().find(filled).or(found.first()) {
+        return Ok(path.clone());
+    }
+    let folders = sub_folders(dir);
+    let name =
+        |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let alike = folders.iter().find(|path| names.contains(&name(path).to_lowercase().as_str()));
+    let advice = match (alike, folders.iter().find(|path| !there(path).is_empty())) {
+        (Some(alike), _) => format!(" (`{}` is spelt otherwise: rename it)", name(alike)),
+        (None, Some(deeper)) => format!(" (it is in {}: give that folder)", deeper.display()),
+        (None, None) => String::new(),
+    };
+    let what = format!("sub-folder {}{advice}", names.join(" or "));
+    Err(missing("folder", &what, &[dir.to_path_buf()], HINT, Some(dir)))
 }
 
 pub(crate) const INFO: DatasetInfo = DatasetInfo {
@@ -129,7 +147,7 @@ pub(super) fn shown(name: &OsStr) -> String {
 
 /// What names that are easily confused have in common.
 fn folded(name: &str) -> String {
-    name.nfc().collect::<String>().to_lowercase().nfc().collect()
+    name.trim().nfc().collect::<String>().to_lowercase().nfc().collect()
 }
 
 /// Names that differ only in case or Unicode form, and names that are not UTF-8.
@@ -143,7 +161,7 @@ fn name_warnings<'a>(root: &Path, names: impl Iterator<Item = &'a OsStr>) -> Vec
         }
         if let Some(other) = seen.insert(folded(&text), text.clone()) {
             warnings.push(format!(
-                "class folders {other:?} and {text:?} in {} differ only in case or Unicode form; they are two classes",
+                "class folders {other:?} and {text:?} in {} differ only in case, Unicode form or space; they are two classes",
                 root.display()
             ));
         }

@@ -127,7 +127,13 @@ pub(super) fn missing(
 /// What a folder holds, in a line; with the advice to unpack archives, or to go on with what was interrupted.
 fn contents(dir: &Path) -> String {
     let Ok(entries) = std::fs::read_dir(dir) else {
-        return format!("{} is no folder that can be read", dir.display());
+        let is = match dir.symlink_metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => "is not there",
+            Ok(about) if about.is_symlink() && !dir.exists() => "is a link that leads nowhere",
+            Ok(about) if about.is_file() => "is a file, not a folder",
+            _ => "is no folder that can be read",
+        };
+        return format!("{} {is}", dir.display());
     };
     let mut names: Vec<String> =
         entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();

@@ -103,12 +103,16 @@ pub(super) fn has_images(folder: &Path) -> bool {
     })
 }
 
+const NOWHERE: &str = "link that leads nowhere";
+
 /// An entry of a folder.
 enum Kind {
     Folder {
         linked: bool,
     },
     File,
+    /// A link to what is not there.
+    Nowhere,
     /// A pipe, a device, a socket: opening it could wait for ever.
     Special,
 }
@@ -120,12 +124,13 @@ fn entries(folder: &Path) -> Result<Vec<(PathBuf, Kind)>> {
         let (path, kind) = (entry.path(), entry.file_type());
         let kind = kind.map_err(DataError::io(&path, "look at"))?;
         let linked = kind.is_symlink();
-        // A link to nothing counts as a file, and is an error when it is read.
         let kind =
             if linked { std::fs::metadata(&path).ok().map(|target| target.file_type()) } else { Some(kind) };
         let kind = match kind {
             Some(kind) if kind.is_dir() => Kind::Folder { linked },
             Some(kind) if !kind.is_file() => Kind::Special,
+            // A link to no image counts as one, and is an error when it is read.
+            None if !is_image_name(&path) => Kind::Nowhere,
             _ => Kind::File,
         };
         entries.push((path, kind));
@@ -147,6 +152,7 @@ pub(super) fn class_folders(root: &Path, left: &mut LeftOut) -> Result<Vec<PathB
                 left.add(path, "image outside of the class folders".into());
             }
             Kind::File => leave_file(path, left),
+            Kind::Nowhere => left.add(path, NOWHERE.into()),
             Kind::Special => left.add(path, "special file".into()),
         }
     }
@@ -203,6 +209,7 @@ fn file(path: PathBuf, kind: &Kind, images: &mut Vec<PathBuf>, left: &mut LeftOu
     let hidden = is_hidden(path.file_name().unwrap_or_default());
     match kind {
         Kind::Folder { .. } => {}
+        Kind::Nowhere => left.add(path, NOWHERE.into()),
         Kind::Special => left.add(path, "special file".into()),
         Kind::File if is_image_name(&path) && !hidden => images.push(path),
         Kind::File => leave_file(path, left),

@@ -83,6 +83,19 @@ fn mnist_cases() -> Vec<Case> {
         mnist(Refused, "floating-point values", IMAGES, [&[0, 0, 0x0d, 3], &good[4..]].concat()),
         mnist(Refused, "a web page called .gz", gz, b"<html>503 Service Unavailable</html>".to_vec()),
         mnist(Refused, "compressed twice", gz, gzip(&packed)),
+        mnist(Refused, "integers of 32 bits", IMAGES, [&[0, 0, 0x0c, 3], &good[4..]].concat()),
+        mnist(Refused, "line ends of Windows", IMAGES, [&good[..], b"\r\n"].concat()),
+        mnist(Refused, "a Xet pointer", IMAGES, b"# xet version 0\nfilesize = 7\n".to_vec()),
+        case(Missing, "names with another ending", "mnist", |dir| {
+            mnist_tree(dir, [3, 2], false);
+            fs::rename(dir.join(IMAGES), dir.join("train-images-idx3-ubyte.bin")).unwrap();
+        }),
+        case(Missing, "MNIST of Keras", "mnist", |dir| put(dir.join("mnist.npz"), "PK")),
+        case(Missing, "MNIST of Hugging Face", "mnist", |dir| {
+            put(dir.join("mnist/train-00000-of-00001.parquet"), "PAR1")
+        }),
+        case(Missing, "MNIST as tables", "mnist", |dir| put(dir.join("mnist_train.csv"), "label,1x1\n")),
+        case(Missing, "a folder that is not there", "mnist", |dir| fs::remove_dir(dir).unwrap()),
         mnist(
             Refused,
             "a Git LFS pointer",
@@ -204,6 +217,12 @@ fn photograph_cases() -> Vec<Case> {
     ]
 }
 
+/// A file whose line ends were made those of Unix.
+fn as_text(file: &[u8]) -> Vec<u8> {
+    let pairs = file.iter().zip(file[1..].iter().chain(&[0]));
+    pairs.filter(|(a, b)| (**a, **b) != (b'\r', b'\n')).map(|(a, _)| *a).collect()
+}
+
 fn folder_cases() -> Vec<Case> {
     use Wrong::{Damaged, Missing, Refused, Told};
     let file = |wrong, what, name: &'static str, bytes: Vec<u8>| {
@@ -233,6 +252,84 @@ fn folder_cases() -> Vec<Case> {
         file(Refused, "AVIF called .png", "c.png", b"\0\0\0\x1cftypavif\0\0\0\0".to_vec()),
         file(Refused, "zeros called .bmp", "c.bmp", vec![0; 100]),
         file(Refused, "16-bit grey", "c.png", deep),
+        file(Refused, "a PNG copied as a text", "c.png", as_text(&png)),
+        file(
+            Refused,
+            "JPEG 2000 called .jpg",
+            "c.jpg",
+            b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ".to_vec(),
+        ),
+        file(Refused, "JPEG XL called .jpg", "c.jpg", b"\xff\x0a\0\x10\0\0".to_vec()),
+        file(Refused, "a Photoshop file called .tif", "c.tif", b"8BPS\0\x01\0\0\0\0\0\0".to_vec()),
+        file(
+            Refused,
+            "a drawing called .png",
+            "c.png",
+            b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec(),
+        ),
+        file(Refused, "a document called .jpg", "c.jpg", b"%PDF-1.4 ".to_vec()),
+        file(
+            Refused,
+            "a Git LFS pointer called .jpg",
+            "c.jpg",
+            b"version https://git-lfs.github.com/spec/v1\r\noid sha256:4d7a\r\n".to_vec(),
+        ),
+        file(Refused, "a DVC pointer called .jpg", "c.jpg", b"outs:\n- md5: 4d7a\n  path: c.jpg\n".to_vec()),
+        file(Refused, "a page behind a byte-order mark", "c.jpg", b"\xef\xbb\xbf<!DOCTYPE html>".to_vec()),
+        file(Refused, "a page in UTF-16", "c.jpg", b"\xff\xfe<\0h\0t\0m\0l\0>\0".to_vec()),
+        file(Refused, "a server's XML", "c.jpg", b"<Error><Code>AccessDenied</Code></Error>".to_vec()),
+        file(Refused, "a JPEG in gzip", "c.jpg", gzip(&jpeg)),
+        file(Refused, "a JPEG behind an empty line", "c.jpg", [b"\n", &jpeg[..]].concat()),
+        file(Refused, "16-bit grey in PNM", "c.pgm", [&b"P5 4 4 65535\n"[..], &[1; 32]].concat()),
+        file(Damaged, "half of a JPEG", "c.jpg", jpeg[..jpeg.len() / 2].to_vec()),
+        file(Damaged, "a JPEG whose end is zeros", "c.jpg", [&jpeg[..jpeg.len() - 2], &[0, 0]].concat()),
+        file(Damaged, "a PNG with an altered byte", "c.png", {
+            let mut altered = png.clone();
+            altered[45] ^= 1;
+            altered
+        }),
+        file(Damaged, "a PNG of 60,000 by 60,000 without its pixels", "c.png", {
+            let mut huge = png[..33].to_vec();
+            huge[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+            let mut crc = flate2::Crc::new();
+            crc.update(&huge[12..29]);
+            huge[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+            huge
+        }),
+        file(Told, "a download that goes on", "c.jpg.crdownload", b"x".to_vec()),
+        file(Told, "a copy of an editor", "c.png~", png.clone()),
+        file(Told, "an image without an ending", "c", png.clone()),
+        file(Told, "a list beside the images", "labels.csv", b"a,b".to_vec()),
+        file(Told, "an archive beside the images", "more.zip", b"PK\x05\x06".to_vec()),
+        file(Told, "an image of a kind that Pillow reads and we do not", "c.tga", b"x".to_vec()),
+        #[cfg(unix)]
+        case(Refused, "a link to an image that is not there", "folder", |dir| {
+            image_tree(dir);
+            std::os::unix::fs::symlink(dir.join("away.png"), dir.join("train/ant/c.png")).unwrap();
+        }),
+        #[cfg(unix)]
+        case(Damaged, "a link to itself", "folder", |dir| {
+            image_tree(dir);
+            std::os::unix::fs::symlink("c.png", dir.join("train/ant/c.png")).unwrap();
+        }),
+        #[cfg(unix)]
+        case(Told, "a link to a folder that is not there", "folder", |dir| {
+            image_tree(dir);
+            std::os::unix::fs::symlink(dir.join("away"), dir.join("train/cow")).unwrap();
+        }),
+        #[cfg(unix)]
+        case(Told, "a link to the folder around it", "folder", |dir| {
+            image_tree(dir);
+            std::os::unix::fs::symlink("..", dir.join("train/ant/up")).unwrap();
+        }),
+        case(Missing, "`Train` in place of `train`", "folder", |dir| {
+            save_rgb(&dir.join("Train/cat/a.png"), 4, 4, 0)
+        }),
+        case(Missing, "a folder too high", "folder", |dir| {
+            fs::create_dir(dir.join("archive")).unwrap();
+            image_tree(&dir.join("archive"));
+        }),
+        case(Missing, "class folders in an archive", "folder", |dir| put(dir.join("train.zip"), "PK")),
         case(Refused, "an image of another size", "folder", |dir| {
             image_tree(dir);
             save_rgb(&dir.join("train/bee/c.png"), 12, 8, 0);

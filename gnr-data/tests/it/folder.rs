@@ -222,5 +222,32 @@ fn a_dangling_link_is_named() {
     image_tree(dir.path());
     std::os::unix::fs::symlink("/nowhere", dir.path().join("train/ant/link.png")).unwrap();
     let message = failure(dir.path()).to_string();
-    assert!(message.contains("link.png: cannot read: No such file"), "{message}");
+    assert!(message.ends_with("link.png: a link to /nowhere, which is not there"), "{message}");
+}
+
+#[test]
+fn a_test_part_without_class_folders_says_what_it_has() {
+    let dir = tempdir().unwrap();
+    image_tree(dir.path());
+    // An empty folder beside one that has the images.
+    std::fs::rename(dir.path().join("test"), dir.path().join("val")).unwrap();
+    std::fs::create_dir(dir.path().join("test")).unwrap();
+    let open = |part| open_folder(dir.path(), part, None, Keep::InMemory);
+    assert_eq!(open(Part::Test).unwrap().len(), 4);
+    // Images of no class, as a competition hands them out.
+    std::fs::remove_dir_all(dir.path().join("val")).unwrap();
+    std::fs::write(dir.path().join("test/a.png"), "x").unwrap();
+    let message = open(Part::Test).err().unwrap().to_string();
+    assert!(message.contains("test: no images: no class folders with images"), "{message}");
+    assert!(message.contains("1 image outside of the class folders"), "{message}");
+    assert!(open(Part::Train).is_ok());
+}
+
+#[test]
+fn a_class_name_with_a_blank_behind_it_is_named() {
+    let dir = tempdir().unwrap();
+    image_tree(dir.path());
+    std::fs::rename(dir.path().join("test/ant"), dir.path().join("test/ant ")).unwrap();
+    let message = open_folder(dir.path(), Part::Test, None, Keep::InMemory).err().unwrap().to_string();
+    assert!(message.contains("\"ant \" there differs from \"ant\" only in"), "{message}");
 }

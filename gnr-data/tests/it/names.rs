@@ -62,7 +62,7 @@ fn names_that_differ_only_in_form_are_two_classes_and_told() {
     assert!(warnings[0].contains("\"cafe\\u{301}\" and \"café\" in "), "{warnings:?}");
     assert!(
         warnings[1].contains("\"Cat\" and \"cat\" in ")
-            && warnings[1].contains("differ only in case or Unicode form"),
+            && warnings[1].contains("differ only in case, Unicode form or space"),
         "{warnings:?}"
     );
     // One part copied through a Mac: the error says what the eye cannot see.
@@ -70,7 +70,7 @@ fn names_that_differ_only_in_form_are_two_classes_and_told() {
     fs::remove_dir_all(dir.path().join("train").join(decomposed)).unwrap();
     let message = folder(dir.path(), Part::Test).err().unwrap().to_string();
     assert!(
-        message.contains("\"cafe\\u{301}\" there differs from \"café\" only in case or Unicode form"),
+        message.contains("\"cafe\\u{301}\" there differs from \"café\" only in case, Unicode form or space"),
         "{message}"
     );
 }

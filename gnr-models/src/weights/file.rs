@@ -114,7 +114,12 @@ impl WeightFile {
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let name = path.display().to_string();
         let io = |source| WeightsError::Io { file: name.clone(), source };
-        let about = fs::metadata(path).map_err(io)?;
+        let about = match fs::metadata(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_symlink() => {
+                return Err(kind::dangling(&name, &fs::read_link(path).map_err(io)?));
+            }
+            about => about.map_err(io)?,
+        };
         if about.is_dir() {
             return Err(kind::directory(&name, path));
         }

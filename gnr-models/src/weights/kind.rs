@@ -45,6 +45,7 @@ const SIGNS: &[Sign] = &[
     (0, b"MZ\x90", ("a program or library", "give a weight file")),
     (0, b"\x12\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0", ("parameters of MXNet", EXPORT)),
     (0, b"SQLite format 3\0", ("an SQLite data base", "give a weight file")),
+    (0, b"L\0\0\0\x01\x14\x02\0", ("a shortcut of Windows", "give the file that it leads to")),
 ];
 
 /// The last bytes of a TensorFlow checkpoint's index.
@@ -131,19 +132,67 @@ pub(super) fn directory(file: &str, path: &std::path::Path) -> WeightsError {
     not_weights(file, what, advice)
 }
 
+/// A link that leads to no file.
+pub(super) fn dangling(file: &str, to: &std::path::Path) -> WeightsError {
+    let what = format!("a link to {}, which is not there", to.display());
+    not_weights(file, what, "give the file itself, or make the link anew")
+}
+
+/// What programs keep in a file's place: its size, where they tell, and the command that brings the file.
+fn pointer(file: &str, text: &str) -> Option<WeightsError> {
+    const LFS: [&str; 2] =
+        ["version https://git-lfs.github.com/spec/", "version https://hawser.github.com/spec/"];
+    let (kind, size, advice) = match text {
+        _ if LFS.iter().any(|start| text.starts_with(start)) => {
+            ("a Git LFS pointer", "size ", "run `git lfs pull`, or download the file from its page")
+        }
+        _ if text.starts_with("# xet version") => {
+            ("a Xet pointer", "filesize = ", "run `git xet checkout`, or download the file from its page")
+        }
+        _ if text.starts_with("outs:") && text.contains("path:") => {
+            ("a DVC pointer", "size: ", "run `dvc pull`")
+        }
+        _ if text.starts_with("/annex/objects/") => ("a git-annex pointer", "", "run `git annex get`"),
+        _ => return None,
+    };
+    let size =
+        (!size.is_empty()).then(|| text.lines().find_map(|line| line.trim().strip_prefix(size))).flatten();
+    let size =
+        size.filter(|size| !size.is_empty() && size.len() < 20 && size.bytes().all(|b| b.is_ascii_digit()));
+    let what = size.map_or_else(|| kind.to_owned(), |size| format!("{kind} to a file of {size} bytes"));
+    Some(not_weights(file, what, advice))
+}
+
+/// Whether a text, in lower case, is a page: it begins as one, perhaps after a comment or a script.
+fn is_page(lower: &str) -> bool {
+    const STARTS: [&str; 7] = ["<!doctype html", "<html", "<head", "<body", "<title", "<meta", "<script"];
+    let within = || ["<html", "<head", "<title", "<script"].iter().any(|tag| lower.contains(tag));
+    STARTS.iter().any(|start| lower.starts_with(start)) || (lower.starts_with("<!--") && within())
+}
+
+/// The text of UTF-16 with its mark, as far as `head` goes.
+fn wide(head: &[u8]) -> Option<String> {
+    let number: fn([u8; 2]) -> u16 = match head {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return None,
+    };
+    let units: Vec<u16> = head.chunks_exact(2).skip(1).map(|pair| number([pair[0], pair[1]])).collect();
+    String::from_utf16(&units).ok()
+}
+
 /// Text of the kinds that are found under the names of weights.
 fn text(file: &str, head: &[u8]) -> Option<WeightsError> {
+    let wide = wide(head);
+    let head = wide.as_deref().map_or(head, str::as_bytes);
     // Pages in other encodings than UTF-8 have their marks in ASCII, too.
     let lossy = String::from_utf8_lossy(head);
     let text = lossy.trim_start_matches('\u{feff}').trim_start();
-    if text.starts_with("version https://git-lfs.github.com/spec/") {
-        let size = text.lines().find_map(|line| line.strip_prefix("size ")).unwrap_or("?");
-        let what = format!("a Git LFS pointer to a file of {size} bytes");
-        return Some(not_weights(file, what, "run `git lfs pull`, or download the file from its page"));
+    if let Some(error) = pointer(file, text) {
+        return Some(error);
     }
-    let start = text.get(..14).unwrap_or(text).to_ascii_lowercase();
-    if start.starts_with("<!doctype html") || start.starts_with("<html") || start.starts_with("<head") {
-        let lower = text.to_ascii_lowercase();
+    let lower = text.to_ascii_lowercase();
+    if is_page(&lower) {
         let title = lower.find("<title>").and_then(|start| {
             let title = text.get(start + 7..)?;
             let title = title.get(..title.to_ascii_lowercase().find("</title>")?)?;
@@ -157,12 +206,12 @@ fn text(file: &str, head: &[u8]) -> Option<WeightsError> {
             "log in or use the link to the file itself, and download it again",
         ));
     }
-    if start.starts_with("<?xml") {
+    let tag = lower
+        .strip_prefix('<')
+        .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_alphabetic()));
+    if lower.starts_with("<?xml") || (tag && lower.contains("</")) {
         let what = "an XML text, perhaps a server's message of an error";
         return Some(not_weights(file, what, "look into it, and download the file again"));
-    }
-    if text.starts_with("/annex/objects/") {
-        return Some(not_weights(file, "a git-annex pointer", "run `git annex get`"));
     }
     // The last character may be cut.
     let whole = match std::str::from_utf8(head) {

@@ -119,8 +119,16 @@ impl End {
             tail.get(*at..*at + 4) == Some(&END)
                 && u16_at(&tail, at + 20).is_some_and(|comment| at + 22 + usize::from(comment) == tail.len())
         };
+        // Bytes behind the end are left alone, as by `torch.load`, if the directory lies before it.
+        let is_earlier_end = |at: &usize| {
+            let place = tail_start + *at as u64;
+            let directory = u32_at(&tail, at + 16).zip(u32_at(&tail, at + 12));
+            tail.get(*at..*at + 4) == Some(&END)
+                && directory.is_some_and(|(start, length)| u64::from(start) + u64::from(length) <= place)
+        };
         let last = tail.len().checked_sub(END_LENGTH as usize).ok_or(ZipError::NoDirectory)?;
-        let at = (0..=last).rev().find(is_end).ok_or(ZipError::NoDirectory)?;
+        let at = (0..=last).rev().find(is_end).or_else(|| (0..=last).rev().find(is_earlier_end));
+        let at = at.ok_or(ZipError::NoDirectory)?;
         let fields = (u16_at(&tail, at + 10), u32_at(&tail, at + 12), u32_at(&tail, at + 16));
         let (Some(members), Some(length), Some(start)) = fields else { return Err(ZipError::NoDirectory) };
         let short = Self { members: members.into(), length: length.into(), start: start.into() };

@@ -97,6 +97,23 @@ fn no_weights() -> Vec<Case> {
         broken("a checkpoint that was not written to its end", "w.pth", &zip(&[("w/byteorder", &b"little"[..]), ("w/version", b"3")])),
         case("what macOS keeps beside a file", "._w.pth", &padded(b"\0\x05\x16\x07\0\x02\0\0")),
         case("an image", "w.png", &padded(b"\x89PNG\r\n\x1a\n")),
+        case("a Git LFS pointer with line ends of Windows", "w.safetensors", b"version https://git-lfs.github.com/spec/v1\r\noid sha256:4d7a\r\nsize 46827520\r\n"),
+        case("a Git LFS pointer behind a byte-order mark", "w.pth", b"\xef\xbb\xbfversion https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n"),
+        case("a Git LFS pointer with an extension", "w.pth", b"version https://git-lfs.github.com/spec/v1\next-0-crypt sha256:ab\noid sha256:4d7a\nsize 12\n"),
+        case("a pointer of Git LFS's first year", "w.pth", b"version https://hawser.github.com/spec/v1\noid sha256:4d7a\nsize 46827520\n"),
+        case("a Xet pointer", "w.safetensors", b"# xet version 0\nfilesize = 46827520\nhash = '4d7a'\n"),
+        case("a DVC pointer", "w.pth.dvc", b"outs:\n- md5: 4d7a\n  size: 46827520\n  path: w.pth\n"),
+        case("a page behind a byte-order mark", "w.pth", b"\xef\xbb\xbf<!DOCTYPE html><title>Quota exceeded</title>"),
+        case("a page in UTF-16", "w.pth", &"\u{feff}<html><title>Sign in</title></html>".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>()),
+        case("a page behind a comment", "w.pth", b"<!-- saved from url=(0014) -->\n<HTML><head><TITLE>Sign in</TITLE></head></HTML>"),
+        case("a page that is a script", "w.pth", b"<script>location.href = '/login'</script>"),
+        case("a server's XML without a declaration", "w.pth", b"<Error><Code>NoSuchKey</Code></Error>"),
+        case("a shortcut of Windows", "w.pth.lnk", &padded(b"L\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0F")),
+        case("an address in place of the file", "w.pth", b"https://download.pytorch.org/models/resnet18-f37072fd.pth\n"),
+        case("a file in base64", "w.pth", b"UEsDBAAACAgAAAAAAAAAAAAAAAAAAAAAAAANABUA\n"),
+        case("a ZIP file without its first bytes", "w.pth", b"ebuild_tensor_v2\nq\x01\x00PK\x05\x06"),
+        case("members without their folder", "w.pth", &zip(&[("data.pkl.txt", &b"N."[..]), ("version", b"3")])),
+        case("safetensors in gzip", "w.safetensors.gz", &padded(b"\x1f\x8b\x08\x08")),
         (Wrong::NoWeights, "a folder", "weights", None),
     ]
 }
@@ -179,8 +196,44 @@ fn broken() -> Vec<Case> {
             "w.pth",
             Some(altered(&old, b"M\xe9\x03", b"M\xea\x03")),
         ),
+        case("a ZIP archive copied as text", "w.pth", altered_as_text(&zipped)),
+        case("a safetensors file of big-endian lengths", "w.safetensors", {
+            let mut file = of(header, 16);
+            file[..8].reverse();
+            file
+        }),
+        case("a header of a list", "w.safetensors", of("[]", 0)),
+        case("a header of a negative shape", "w.safetensors", of(&header.replace("[2,2]", "[-2,-2]"), 16)),
+        case(
+            "a header without a number format",
+            "w.safetensors",
+            of(&header.replace("\"dtype\":\"F32\",", ""), 16),
+        ),
+        case(
+            "notes that are no texts",
+            "w.safetensors",
+            of(&header.replace("{\"fc", "{\"__metadata__\":{\"epoch\":3},\"fc"), 16),
+        ),
+        case("offsets in the wrong order", "w.safetensors", of(&header.replace("[0,16]", "[16,0]"), 16)),
+        case(
+            "a gap between two tensors",
+            "w.safetensors",
+            of(&header.replace("}}", r#"},"b":{"dtype":"U8","shape":[4],"data_offsets":[20,24]}}"#), 24),
+        ),
         case("a cut pickle", "w.pkl", b"\x80\x04\x95\x20\0\0\0\0\0\0\0}\x8c\x09fc.we".to_vec()),
     ]
+}
+
+/// Every line feed with a carriage return before it.
+fn altered_as_text(file: &[u8]) -> Vec<u8> {
+    let mut altered = Vec::new();
+    for &byte in [file, b"\n"].concat().iter() {
+        if byte == b'\n' {
+            altered.push(b'\r');
+        }
+        altered.push(byte);
+    }
+    altered
 }
 
 fn refused() -> Vec<Case> {
@@ -229,6 +282,58 @@ fn in_part() -> Vec<Case> {
         case("a number format of the future", "w.safetensors", {
             let header = r#"{"fc.weight":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"x":{"dtype":"F128","shape":[1],"data_offsets":[16,32]}}"#;
             [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 32]].concat()
+        }),
+        case("bytes behind the end", "w.pth", [&beside(|p| p.int(1))[..], b"\n"].concat()),
+        case("an archive twice in a file", "w.pth", beside(|p| p.int(1)).repeat(2)),
+        case("a module of torch.compile", "w.pth", {
+            let inner = |p: Pickle| {
+                p.object("torch.nn.modules.linear", "Linear", b"}(")
+                    .text("_parameters")
+                    .op(b"}(")
+                    .text("weight")
+                    .tensor(4, 0, &[2, 2], &[2, 1])
+                    .op(b"u")
+                    .text("_modules")
+                    .op(b"}ub")
+            };
+            let compiled = Pickle::new().global("torch._dynamo.eval_frame", "OptimizedModule").op(b"(");
+            checkpoint(&inner(compiled).op(b"NtR").end(), &[("0", &floats(4))])
+        }),
+        case("protocol 0 in a ZIP file", "w.pth", {
+            let pickle = b"(dS'fc.weight'\nctorch._utils\n_rebuild_tensor_v2\n(P('storage', 'FloatStorage', '0', 'cpu', 4)\nI0\n(I2\nI2\nt(I2\nI1\ntI00\nNtRs.";
+            checkpoint(pickle, &[("0", &floats(4))])
+        }),
+        case(
+            "a subclass of OrderedDict",
+            "w.pth",
+            beside(|p| p.object("history", "History", b"(").text("loss").op(b"K\x01u}b")),
+        ),
+        case("a named tuple", "w.pth", beside(|p| p.global("metrics", "Score").op(b"K\x01K\x02\x86\x81"))),
+        case(
+            "numpy's numbers",
+            "w.pth",
+            beside(|p| {
+                p.global("numpy._core.multiarray", "scalar")
+                    .op(b"(")
+                    .global("numpy", "dtype")
+                    .op(b"(")
+                    .text("f8")
+                    .op(b"\x89\x88tRU\x08\0\0\0\0\0\0\xe0?tR")
+            }),
+        ),
+        case(
+            "a partial function",
+            "w.pth",
+            beside(|p| p.global("functools", "partial").op(b"(").global("torch", "add").op(b"tR")),
+        ),
+        case(
+            "an abstract parameter",
+            "w.pth",
+            beside(|p| p.global("torch.nn.parameter", "UninitializedParameter").op(b")\x81")),
+        ),
+        case("numbers of an unknown width", "w.safetensors", {
+            let header = r#"{"a":{"dtype":"f32","shape":[2],"data_offsets":[0,8]}}"#;
+            [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 8]].concat()
         }),
         case("objects of 25 classes", "objects.pth", fixture("objects.pth")),
         case("a whole module", "module.pth", fixture("module.pth")),

@@ -6,6 +6,9 @@ use crate::weights::pickle::{Id, Object, Pickle};
 /// TorchScript's lists of one kind, and its notes about types: a call with the plain value.
 const SCRIPTED: &str = "torch.jit._pickle.";
 
+/// What `torch.compile` gives: a call with the module and how it was compiled.
+pub(super) const COMPILED: &str = "torch._dynamo.eval_frame.OptimizedModule";
+
 /// Classes of plain data: nobody asks what became of them.
 pub(super) fn is_plain(class: &str) -> bool {
     const BUILTIN: [&str; 17] = [
@@ -65,6 +68,7 @@ pub(super) fn class(pickle: &Pickle<'_>, object: &Object) -> (String, Option<Id>
             (class, Some(value))
         }
         ("collections.defaultdict", &[_factory, value, ..]) => (class, Some(value)),
+        (COMPILED, &[module, ..]) => (class, Some(module)),
         _ if class.contains("builtin") || class.starts_with(SCRIPTED) => (class, arguments.first().copied()),
         _ => (class, None),
     }

@@ -100,7 +100,14 @@ impl Reference {
     /// `(storage, class, key, device, length)`, with a view in legacy files; `(module, class, file, source)`.
     pub(super) fn read(pickle: &Pickle<'_>, id: Id) -> Self {
         let unknown = |what: &str| Self::Unknown(what.to_owned());
-        let Some(fields) = pickle.items(id) else { return unknown("a reference of an unknown form") };
+        let Some(fields) = pickle.items(id) else {
+            return unknown(match pickle.text(id) {
+                Some(_) => {
+                    "pickle protocol 0; write it again with protocol 2"
+                }
+                None => "a reference of an unknown form",
+            });
+        };
         let is = |word: &str| {
             fields.first().and_then(|&first| pickle.text(first)).is_some_and(|text| text.is(word))
         };

@@ -220,6 +220,10 @@ impl<'p> Walk<'_, 'p, '_> {
         {
             return self.pairs(attributes);
         }
+        if let (classes::COMPILED, Some(module)) = (class.as_str(), given) {
+            // As its `state_dict()` names it.
+            return self.named("_orig_mod", |walk| walk.value(module));
+        }
         let (tensors, lines) = (self.found.tensors.len(), self.found.foreign.len());
         match given.map(|given| self.pickle.view(given)) {
             Some(View::Pairs(pairs)) => self.pairs(pairs)?,
