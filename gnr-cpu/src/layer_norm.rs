@@ -66,7 +66,7 @@ where
         let Extra::Values(stats) = replayed.extra() else { return Err(replayed.corrupt()) };
         let stats = Arc::clone(stats);
         let moves = [x, scale, shift].iter().any(|operand| operand.tangent.is_some());
-        // Not the record's own way, which would hold its x beside this replay's.
+        // Not the recompute of the record, which would hold its x beside this replay's.
         let recompute = recompute_output([x.primal, scale.primal, shift.primal], eps);
         let to_shift = shift.primal.target();
         let shift_t = shift.tangent.cloned();
@@ -100,7 +100,7 @@ where
     }
 }
 
-/// The output is a pass over x, which is held anyway.
+/// Recomputes the output by a pass over x, which is held anyway.
 fn recompute_output<E: Elem>([x, scale, shift]: [&Tensor<E>; 3], eps: f64) -> Recompute<E> {
     let rows = x.len() / scale.len().max(1);
     let [x, scale, shift] = [x, scale, shift].map(|tensor| Arc::clone(tensor.data()));

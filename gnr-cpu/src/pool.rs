@@ -1,4 +1,4 @@
-//! Pooling over square windows, and over all of space.
+//! Pooling over square windows, and over whole maps.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{
     tensor::{Tensor, image},
 };
 
-/// The window sweep and the output's shape.
+/// The window and the output's shape.
 fn window<E: Elem>(op: &'static str, x: &Tensor<E>, spec: PoolSpec) -> Result<(Window, [usize; 4])> {
     let [n, c, h, w] = image(op, x)?;
     let window = Window::new(h, w, spec.window, spec.stride, spec.padding)

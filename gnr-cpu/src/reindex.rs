@@ -1,4 +1,5 @@
-//! Operations that move or sum elements without mixing values: sum, broadcast, reshape, permute, gather, maximum of rows.
+//! Operations that move or sum elements without mixing values: sum, broadcast, reshape, permute, gather, maximum of
+//! rows.
 
 use std::rc::Rc;
 
@@ -60,7 +61,7 @@ impl<E: Elem> Cpu<E> {
         })
     }
 
-    /// Shares data and adjoint: nothing is recorded.
+    /// Returns a tensor that shares elements and adjoint with x, so nothing is recorded.
     pub(super) fn reshape_op(&self, x: &Tensor<E>, shape: &[usize]) -> Result<Tensor<E>> {
         if shape.iter().product::<usize>() != x.len() {
             return Err(Error::ShapeMismatch { op: "reshape", lhs: x.shape.to_vec(), rhs: shape.to_vec() });
@@ -114,7 +115,7 @@ impl<E: Elem> Cpu<E> {
         })
     }
 
-    /// Detached. NaN wins, so that it stays visible.
+    /// The maximum of each row, detached. A NaN is the maximum, so that it stays visible.
     pub(super) fn max_last_op(&self, x: &Tensor<E>) -> Result<Tensor<E>> {
         let Some((&width, outer)) = x.shape.split_last().filter(|(width, _)| **width > 0) else {
             return invalid("max_last", "a last axis that is not empty".into(), &x.shape);

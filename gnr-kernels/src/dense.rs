@@ -1,9 +1,8 @@
-//! Fully connected layers, `y = x Wᵀ + b` with x [rows, inputs] and W [outputs, inputs], and their derivatives; each a *sum* of products,
-//! as derivatives of products are, so that a tangent or a second adjoint is written once.
+//! Fully connected layers, `y = x Wᵀ + b` with x [rows, inputs] and W [outputs, inputs], and their derivatives.
 //!
-//! In `f32` with AVX-512 the convolutions' micro-kernel multiplies; of the right operand, which it reads most, it gets copies in panels
-//! wherever enough rows read them: rows that are a large even distance apart compete for a few sets of the first-level cache.
-//! Everything else goes to the `gemm` crate.
+//! Each operation computes a *sum* of products, because derivatives of products are sums: so a tangent or a
+//! second-order adjoint is written once. In `f32` with AVX-512 the convolutions' micro-kernel multiplies (`columns`,
+//! `transposed`); everything else uses the `gemm` crate.
 
 use super::elem::Elem;
 use super::gemm::{Mat, Onto, single};
@@ -18,45 +17,46 @@ use crate::Accum;
 use rayon::prelude::*;
 use std::ops::RangeInclusive;
 
-/// Adjoint of y and x: the operands of a weight gradient.
+/// The operands of a weight gradient: adjoint of y, and x.
 pub type RowPair<'a, E> = (Operand<'a, E>, Operand<'a, E>);
 
-/// Columns that a panel has: two vectors.
+/// Columns of a panel: two vectors.
 const WIDTH: usize = 2 * COLUMNS;
 
-/// Terms of a sum before the next panel's turn: their rows of a panel stay in the first-level cache.
+/// Terms that are summed before the next panel: their rows of a panel stay in the first-level cache.
 const DEPTH: usize = 256;
 
-/// Rows from which turning a matrix of weights, or copying it to panels, costs little beside the product.
+/// From so many rows on, transposing a matrix of weights or copying it to panels costs little beside the product.
 const TURNED_FROM: usize = 512;
 
-/// Rows of a band of weights from which copying each panel for it costs little beside the product, and the most that it has: of them and
-/// [`DEPTH`] terms the left operand stays in the second-level cache.
+/// Rows of a band of weights. From the lower bound on, copying each panel for it costs little beside the product. Up to
+/// the upper bound, the left operand of [`DEPTH`] terms stays in the second-level cache.
 const BAND: RangeInclusive<usize> = 64..=384;
 
-/// Shape of a layer.
+/// The shape of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// Rows of x and y.
+    /// Number of rows of x and y.
     pub rows: usize,
-    /// Columns of x and W.
+    /// Number of columns of x and W.
     pub inputs: usize,
-    /// Columns of y, rows of W.
+    /// Number of columns of y and rows of W.
     pub outputs: usize,
 }
 
 impl Layer {
-    /// Whether the products take rows of `f32` (`single`) that are produced where they are read.
+    /// Whether the products read rows of `f32` (`single`) piece by piece. If not, streamed operands are computed whole
+    /// first.
     pub fn streams(self, single: bool) -> bool {
         single && simd::level() >= Level::Avx512 && self.turned() && in_place(self.inputs)
     }
 
-    /// Whether the forward product is made with a turned copy of W.
+    /// Whether the forward product uses a transposed copy of W.
     fn turned(self) -> bool {
         self.outputs.is_multiple_of(COLUMNS) && self.rows >= TURNED_FROM
     }
 
-    /// `y = Σ_i x_i W_iᵀ + onto` over `pairs` of (x, W).
+    /// Computes `y = Σ_i x_i W_iᵀ + onto` over `pairs` of (x, W).
     ///
     /// # Panics
     /// When a length does not match or there is no pair.
@@ -80,7 +80,7 @@ impl Layer {
         }
     }
 
-    /// `x̄ (+)= Σ_i g_i W_i` over `pairs` of (adjoint of y, W).
+    /// Computes `x̄ = Σ_i g_i W_i` over `pairs` of (adjoint of y, W), or adds it to out.
     ///
     /// # Panics
     /// When a length does not match or there is no pair.
@@ -107,7 +107,7 @@ impl Layer {
         }
     }
 
-    /// `W̄ (+)= Σ_i g_iᵀ x_i` over `pairs` of (adjoint of y, x).
+    /// Computes `W̄ = Σ_i g_iᵀ x_i` over `pairs` of (adjoint of y, x), or adds it to out.
     ///
     /// # Panics
     /// When a length does not match or there is no pair.
@@ -126,7 +126,7 @@ impl Layer {
                 if 2 * outputs > inputs || rows < TURNED_FROM || !in_place(outputs) {
                     return transposed_times(level, [outputs, rows, inputs], &pairs, out, accum);
                 }
-                // Few outputs: their transpose, in bands of twice as many rows and more.
+                // With few outputs, computes the transpose, whose bands have at least twice as many rows.
                 let mut turned = Aligned::new(out.len());
                 let pairs: Vec<_> = pairs.iter().map(|&(g, x)| (x, g)).collect();
                 transposed_times(level, [inputs, rows, outputs], &pairs, &mut turned, Accum::Replace);
@@ -163,14 +163,14 @@ impl Layer {
     }
 }
 
-/// The instruction set of our own kernel, where it is the faster one and the shape `fits`.
+/// The instruction set for our own kernel, if that kernel is the faster one and the shape `fits`.
 fn fast<E: Elem>(fits: bool) -> Option<Level> {
     let single = E::as_f32(&[]).is_some();
     Some(simd::level()).filter(|level| fits && single && *level >= Level::Avx512)
 }
 
-/// Whether a right operand of so many columns is read where it stands: whole vectors, and rows that do not all map to the same sets of the
-/// caches.
+/// Whether a right operand of so many columns is read in place. It must be whole vectors, and its rows must not all map
+/// to the same sets of the caches.
 fn in_place(columns: usize) -> bool {
     columns.is_multiple_of(COLUMNS) && !columns.is_multiple_of(1024)
 }
@@ -183,7 +183,7 @@ fn single_onto<E: Elem>(onto: Onto<'_, E>) -> Option<Onto<'_, f32>> {
     })
 }
 
-/// One product after the other.
+/// Computes one product after the other with `one`.
 fn each<'a, E: Elem>(
     pairs: &[Slices<'a, E>],
     out: &mut [E],
@@ -195,8 +195,8 @@ fn each<'a, E: Elem>(
     }
 }
 
-/// A right operand [k, n], where it stands or copied to panels: the panel of [`WIDTH`] columns from column j on starts at
-/// `j / WIDTH panel`, its rows are `row` apart.
+/// A right operand [k, n], in place or copied to panels. The panel of [`WIDTH`] columns from column j on starts at
+/// `j / WIDTH panel`; its rows are `row` apart.
 #[derive(Clone, Copy)]
 struct Columns<'a> {
     data: &'a [f32],
@@ -211,7 +211,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A matrix [k, n] in panels.
+/// Copies a matrix [k, n] to panels.
 fn panels(w: &[f32], k: usize, n: usize) -> Aligned {
     let mut copy = Aligned::new(k * n.next_multiple_of(WIDTH));
     copy.par_chunks_mut(WIDTH * k.max(1)).enumerate().for_each(|(j, panel)| {
@@ -230,7 +230,7 @@ fn copy_panel(b: &[f32], row: usize, width: usize, panel: &mut [f32]) {
     }
 }
 
-/// Wᵀ in panels of whole rows.
+/// Copies Wᵀ to panels of whole rows.
 fn turn(level: Level, w: &[f32], inputs: usize, outputs: usize) -> Aligned {
     let mut turned = Aligned::new(inputs * outputs.next_multiple_of(WIDTH));
     turned.par_chunks_mut(WIDTH * inputs).enumerate().for_each(|(j, panel)| {
@@ -240,7 +240,8 @@ fn turn(level: Level, w: &[f32], inputs: usize, outputs: usize) -> Aligned {
     turned
 }
 
-/// `y [m, n] = Σ_i a_i [m, k] b_i [k, n] + onto`, n a multiple of [`COLUMNS`]; in parallel over blocks of rows.
+/// Computes `y [m, n] = Σ_i a_i [m, k] b_i [k, n] + onto`, with n a multiple of [`COLUMNS`], in parallel over blocks of
+/// rows.
 fn times_columns(
     level: Level,
     [m, k, n]: [usize; 3],
@@ -266,7 +267,7 @@ fn times_columns(
         for j in (0..n).step_by(WIDTH) {
             let mut accum = Accum::from(!matches!(onto, Onto::Nothing));
             if let Onto::Row(row) = onto {
-                // Just before it is added to, a panel at a time, which stays in the first-level cache.
+                // Written one panel at a time just before products are added to it, so it is in the first-level cache.
                 let row = &row[j..(j + WIDTH).min(n)];
                 y.chunks_exact_mut(n).for_each(|y| match <&[f32; WIDTH]>::try_from(row) {
                     Ok(row) => y[j..][..WIDTH].copy_from_slice(row),
@@ -286,8 +287,8 @@ fn times_columns(
     });
 }
 
-/// `out [m, n] (+)= Σ_i a_iᵀ b_i` with a_i [k, m], b_i [k, n], n a multiple of [`COLUMNS`]; in parallel over bands of rows. What is not in
-/// memory is produced for so many terms at a time that it stays in the caches.
+/// Computes `out [m, n] = Σ_i a_iᵀ b_i` with a_i [k, m], b_i [k, n], n a multiple of [`COLUMNS`], or adds it to out; in
+/// parallel over bands of rows. Streamed operands are produced for so few terms at a time that they stay in the caches.
 fn transposed_times(
     level: Level,
     [m, k, n]: [usize; 3],
@@ -302,7 +303,7 @@ fn transposed_times(
     if k == 0 && !accum.adds() {
         return out.fill(0.0);
     }
-    // Pieces of one size, the same for operands in memory and those that are produced.
+    // Pieces of one size, for operands in memory and for streamed ones.
     let depth = k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1);
     let (left, right): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
     let whole = left.iter().chain(&right).all(|operand| matches!(operand, Operand::Whole(_)));
@@ -322,7 +323,7 @@ fn transposed_times(
     }
 }
 
-/// One part of [`transposed_times`], its sums in pieces of `depth` terms.
+/// Computes one part of [`transposed_times`], with sums in pieces of `depth` terms.
 fn add_transposed(
     level: Level,
     [m, k, n]: [usize; 3],
@@ -396,7 +397,7 @@ mod tests {
             let Layer { rows, inputs, outputs } = layer;
             let [x, w, g] = operands::<f32>(layer);
             let [xs, gs] = [&x[0], &g[0]].map(|values| Arc::new(Buf::from(values.clone())));
-            // Rows of the layer, and others.
+            // Rows of the layer, and rows of half that length.
             for parts in [1, 2] {
                 if inputs % parts > 0 || outputs % parts > 0 || inputs == 0 {
                     continue;

@@ -1,8 +1,9 @@
-//! Batch normalisation over [N, C, HW]: statistics, application (with an optional residual and activation in the same pass), gradient.
+//! Batch normalisation over [N, C, HW]: statistics, application, gradient.
 //!
-//! `y = γ x̂ + β (+ residual)`, `x̂ = s (x − m)`, `s = 1/√(var + ε)`, then ReLU, ReLU6 or SiLU if asked for. Statistics and sums are formed per
-//! (image, channel) and merged in f64 in a fixed order. Second-order pieces are in [`super::norm_replay`], maps that are made where they are
-//! read in [`super::norm_producers`].
+//! `y = γ x̂ + β (+ residual)` with `x̂ = s (x − m)`, `s = 1/√(var + ε)`, then ReLU, ReLU6 or SiLU if asked for;
+//! residual and activation share the pass over memory. Statistics and sums are formed per (image, channel) and merged
+//! in f64 in a fixed order. The second order is in [`super::norm_replay`], producers of maps are in
+//! [`super::norm_producers`].
 //!
 //! # References
 //! Ioffe & Szegedy (2015). Merging of variances: Chan, Golub & LeVeque (1983).
@@ -21,11 +22,11 @@ use std::ops::Range;
 /// The shape [N, C, H·W] of a batch of feature maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Maps {
-    /// Images.
+    /// Number of images.
     pub n: usize,
-    /// Channels.
+    /// Number of channels.
     pub c: usize,
-    /// Pixels of one map.
+    /// Number of pixels of one map.
     pub hw: usize,
 }
 
@@ -34,15 +35,15 @@ impl Maps {
     pub fn size(&self) -> usize {
         self.n * self.c * self.hw
     }
-    /// Words of a bit mask of one map; of the last one the low bits count.
+    /// Words of a bit mask of one map. The last word is filled from its low bits.
     fn words(&self) -> usize {
         self.hw.div_ceil(32)
     }
-    /// Operand that share one channel's statistics.
+    /// Number of elements that share one channel's statistics.
     pub(super) fn count(&self) -> f64 {
         (self.n * self.hw) as f64
     }
-    /// Maps that one parallel task handles.
+    /// Number of maps that one parallel task computes.
     pub(super) fn batch(&self) -> usize {
         (CHUNK / 4).div_ceil(self.hw.max(1))
     }
@@ -52,26 +53,26 @@ impl Maps {
     pub(super) fn maps<'a, E>(&self, x: Option<&'a [E]>, i: usize) -> Option<&'a [E]> {
         x.map(|x| self.map(x, i))
     }
-    /// Checks the lengths of whole arrays.
+    /// Checks that there are maps and that whole arrays have their size.
     pub(super) fn assert<E>(&self, arrays: &[Option<&[E]>]) {
         assert!(self.size() > 0, "empty batch of maps: {self:?}");
         assert!(arrays.iter().flatten().all(|a| a.len() == self.size()), "expected {} elements", self.size());
     }
 }
 
-/// Where statistics come from, which decides whether derivatives flow through them.
+/// Where statistics come from: this decides whether derivatives flow through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// This very batch (training): the statistics depend on x.
+    /// The batch itself (training): the statistics depend on x.
     Batch,
     /// Running statistics (evaluation): constants.
     Fixed,
 }
 
-/// What is applied last.
+/// The activation that a normalisation ends in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Last<E> {
-    /// Nothing.
+    /// No activation.
     Nothing,
     /// `min(max(·, 0), top)`: ReLU with `top` = ∞, ReLU6 with 6.
     Clip(E),
@@ -79,26 +80,26 @@ pub enum Last<E> {
     Silu,
 }
 
-/// What tells where the derivative of a clip at 0 and at `top` is 1.
+/// Tells where the derivative of a clip at 0 and at `top` is 1.
 #[derive(Clone, Copy, Debug)]
 pub enum Mask<'a, E> {
-    /// The clip's output.
+    /// By the clip's output.
     Output {
-        /// It.
+        /// The clip's output.
         of: &'a [E],
         /// The upper bound; ∞ for ReLU.
         top: E,
     },
-    /// The normalisation's input, where no residual comes between.
+    /// By the normalisation's input; only if no residual is added.
     Input {
-        /// It.
+        /// The normalisation's input.
         of: &'a [E],
         /// The map from `of` to the clip's input.
         affine: &'a Affine<E>,
         /// The upper bound; ∞ for ReLU.
         top: E,
     },
-    /// One bit an element, as [`clip_bits`] writes them.
+    /// By one bit an element, as [`clip_bits`] writes them.
     Bits(&'a [u32]),
 }
 
@@ -106,7 +107,7 @@ impl<'a, E: Elem> Mask<'a, E> {
     pub(super) fn map(mask: Option<Self>, maps: Maps, i: usize) -> Option<MapMask<'a, E>> {
         mask.map(|mask| mask.part(maps, i, 0..maps.hw))
     }
-    /// For the elements `range` of map `i`.
+    /// The mask of the elements `range` of map `i`.
     pub(super) fn part(self, maps: Maps, i: usize, range: Range<usize>) -> MapMask<'a, E> {
         match self {
             Mask::Output { of, top } => {
@@ -122,7 +123,7 @@ impl<'a, E: Elem> Mask<'a, E> {
             }
         }
     }
-    /// The whole array that it looks at, when that is one of values.
+    /// The whole array that a mask reads, if it is one of values.
     pub(super) fn values(mask: Option<Self>) -> Option<&'a [E]> {
         match mask {
             Some(Mask::Output { of, .. } | Mask::Input { of, .. }) => Some(of),
@@ -131,7 +132,7 @@ impl<'a, E: Elem> Mask<'a, E> {
     }
 }
 
-/// Of a word, by position: compared with these, a vector of lanes is masked at once.
+/// The bits of a word, by position. Comparing with them masks a vector of lanes at once.
 const BITS: [u32; 32] = {
     let mut bits = [0; 32];
     let mut i = 0;
@@ -152,7 +153,7 @@ pub(super) enum MapMask<'a, E> {
 }
 
 impl<E: Elem> MapMask<'_, E> {
-    /// Zero where no derivative passes.
+    /// Sets g to 0 where no derivative passes.
     #[inline(always)]
     pub(super) fn apply(self, g: &mut [E]) {
         match self {
@@ -160,7 +161,7 @@ impl<E: Elem> MapMask<'_, E> {
                 g.iter_mut().zip(of).for_each(|(g, &v)| *g = clip_mask(*g, k * v + m, top));
             }
             MapMask::Bits { words, from } => {
-                // The 32 bits from there on.
+                // The 32 bits of block i.
                 let at = |i: usize| {
                     let word = |i: usize| u64::from(words.get(i).copied().unwrap_or(0));
                     ((word(i) | word(i + 1) << 32) >> from) as u32
@@ -182,12 +183,12 @@ impl<E: Elem> MapMask<'_, E> {
     }
 }
 
-/// Normalisation as one affine map a channel: k x + m.
+/// Normalisation as one affine map k x + m a channel.
 #[derive(Clone, Debug)]
 pub struct Affine<E>(Vec<(E, E)>);
 
 impl<E: Elem> Affine<E> {
-    /// k = γ s and m = β − k mean.
+    /// Computes k = γ s and m = β − k mean for each channel.
     pub fn new(stats: &Stats, gamma: &[E], beta: &[E]) -> Self {
         let channel = |ch: usize| {
             let k = gamma[ch].wide() * stats.istd[ch];
@@ -195,33 +196,33 @@ impl<E: Elem> Affine<E> {
         };
         Affine((0..stats.mean.len()).map(channel).collect())
     }
-    /// (k, m) of map `i`.
+    /// The pair (k, m) of map `i`.
     pub(super) fn at(&self, i: usize) -> (E, E) {
         self.0[i % self.0.len()]
     }
 }
 
-/// Per-channel statistics.
+/// Statistics of each channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
-    /// Means.
+    /// Mean of each channel.
     pub mean: Vec<f64>,
-    /// **Biased** variances, which the normalisation uses. Times n/(n−1) they are what running statistics record.
+    /// **Biased** variances, which the normalisation uses. Running statistics record them times n/(n−1).
     pub var: Vec<f64>,
-    /// `1/√(var + ε)`.
+    /// The factor `1/√(var + ε)` of each channel.
     pub istd: Vec<f64>,
     /// Whether derivatives flow through the statistics.
     pub source: Source,
 }
 
 impl Stats {
-    /// The statistics of a batch, in two passes per map: sums, then squares about the map's own mean.
+    /// Computes the statistics of a batch in two passes per map: sums, then squares about the map's own mean.
     pub fn of_batch<E: Elem>(maps: Maps, x: &[E], eps: f64) -> Self {
         maps.assert(&[Some(x)]);
         let of_map = |i| {
             let x = maps.map(x, i);
             let mean = E::of(sum_run(x) / maps.hw as f64);
-            // One rounding of the mean to E leaves a remainder of the sum; it is corrected here, so the pair stays exact.
+            // Rounding the mean to E leaves a remainder of the sum. The correction here keeps the pair exact.
             let rest = centred_sum(x, mean);
             let mean = mean.wide();
             (
@@ -242,7 +243,7 @@ impl Stats {
         Stats { mean, var, istd, source: Source::Batch }
     }
 
-    /// Fixed statistics.
+    /// Statistics that are constants, such as running statistics.
     pub fn fixed(mean: Vec<f64>, var: Vec<f64>, eps: f64) -> Self {
         let istd = var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
         Stats { mean, var, istd, source: Source::Fixed }
@@ -250,7 +251,7 @@ impl Stats {
 }
 
 simd! {
-    /// Σ (x − m)
+    /// Computes Σ (x − m).
     pub(super) fn centred_sum<E: Elem>(x: &[E], m: E) -> f64 {
         let mut lanes = [E::zero(); LANES];
         let mut chunks = x.chunks_exact(LANES);
@@ -261,7 +262,7 @@ simd! {
         }
         lanes.iter().map(|v| v.wide()).sum::<f64>() + chunks.remainder().iter().map(|&v| (v - m).wide()).sum::<f64>()
     }
-    /// Σ (x − m)(z − k)
+    /// Computes Σ (x − m)(z − k).
     pub(super) fn centred_dot<E: Elem>(x: &[E], m: E, z: &[E], k: E) -> f64 {
         let mut lanes = [E::zero(); LANES];
         let (mut xs, mut zs) = (x.chunks_exact(LANES), z.chunks_exact(LANES));
@@ -286,7 +287,7 @@ simd! {
             y.iter_mut().for_each(|y| *y = silu::<E, FUSED>(*y));
         }
     }
-    /// [`apply_map`] with y as the residual.
+    /// Does the work of [`apply_map`] with the old contents of y as the residual.
     pub(super) fn apply_onto<E: Elem>(y: &mut [E], x: &[E], k: E, m: E, last: Last<E>) {
         match last {
             Last::Clip(top) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = clip(k * x + m + *y, top)),
@@ -296,7 +297,7 @@ simd! {
             y.iter_mut().for_each(|y| *y = silu::<E, FUSED>(*y));
         }
     }
-    /// Masks g in place (when there is a mask) and returns (Σ g, Σ g (x − m)).
+    /// Masks g in place if there is a mask, and returns (Σ g, Σ g (x − m)).
     pub(super) fn masked_sums<E: Elem>(g: &mut [E], x: &[E], m: E, mask: Option<MapMask<'_, E>>) -> [f64; 2] {
         if let Some(mask) = mask {
             mask.apply(g);
@@ -316,7 +317,7 @@ simd! {
         }
         sums
     }
-    /// out (+)= k0 g + k1 x + k2
+    /// Computes `out = k0 g + k1 x + k2`, or adds it to out.
     pub(super) fn combine<E: Elem>(out: &mut [E], g: &[E], x: &[E], k: [E; 3], accum: Accum) {
         let terms = out.iter_mut().zip(g).zip(x);
         if accum.adds() {
@@ -327,7 +328,7 @@ simd! {
     }
 }
 
-/// `y = γ x̂ + β`, plus `residual`, then what comes `last`.
+/// Computes `y = last(γ x̂ + β + residual)`.
 pub fn apply<E: Elem>(
     maps: Maps,
     x: &[E],
@@ -361,7 +362,7 @@ simd! {
     }
 }
 
-/// Where the derivative of a clip with output y is 1: a 32nd of its memory, for whoever need not hold y itself.
+/// Records where the derivative of a clip with output y is 1. The bits take a 32nd of the memory of y.
 pub fn clip_bits<E: Elem>(maps: Maps, y: &[E], top: E) -> Buf<u32> {
     maps.assert(&[Some(y)]);
     let mut bits = Buf::new(maps.n * maps.c * maps.words());
@@ -371,17 +372,17 @@ pub fn clip_bits<E: Elem>(maps: Maps, y: &[E], top: E) -> Buf<u32> {
     bits
 }
 
-/// Per-channel sums of a gradient pass.
+/// Sums of each channel in a gradient pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sums {
-    /// Σ a: the gradient of β.
+    /// The gradient of β, Σ a.
     pub beta: Vec<f64>,
-    /// Σ a x̂: the gradient of γ.
+    /// The gradient of γ, Σ a x̂.
     pub gamma: Vec<f64>,
 }
 
-/// The gradients of β and γ from the adjoint `a` of y. Where the operation ended in a clip, `a` is **masked in
-/// place**; it is then also the adjoint of the residual.
+/// Computes the gradients of β and γ from the adjoint `a` of y. If the normalisation ended in a clip, `a` is **masked
+/// in place**. The masked `a` is the adjoint of the residual.
 pub fn backward_sums<E: Elem>(
     maps: Maps,
     a: &mut [E],
@@ -398,7 +399,7 @@ pub fn backward_sums<E: Elem>(
     let mut sums = Sums { beta: vec![0.0; maps.c], gamma: vec![0.0; maps.c] };
     for (i, part) in parts.iter().enumerate() {
         let ch = i % maps.c;
-        // The map sums were centred by the mean rounded to E; the difference to the exact one is put back.
+        // The sums of the maps were centred by the mean rounded to E; this adds the difference to the exact mean.
         let shift = E::of(stats.mean[ch]).wide() - stats.mean[ch];
         sums.beta[ch] += part[0];
         sums.gamma[ch] += (part[1] + shift * part[0]) * stats.istd[ch];
@@ -406,7 +407,7 @@ pub fn backward_sums<E: Elem>(
     sums
 }
 
-/// The adjoint of x as `k0 a + k1 x + k2`, by channel.
+/// The coefficients of the adjoint of x, `k0 a + k1 x + k2`, by channel.
 pub(super) fn input_coefficients<E: Elem>(
     maps: Maps,
     stats: &Stats,
@@ -426,8 +427,8 @@ pub(super) fn input_coefficients<E: Elem>(
     (0..maps.c).map(channel).collect()
 }
 
-/// The adjoint of x: `γ s (a − mean a − x̂ mean(a x̂))`, or `γ s a` for fixed statistics; added to `gx` with [`Accum::Add`].
-/// `a` is the adjoint that [`backward_sums`] masked.
+/// Computes the adjoint of x, or adds it to gx: `γ s (a − mean a − x̂ mean(a x̂))`, or `γ s a` for fixed statistics.
+/// `a` must be the adjoint that [`backward_sums`] masked.
 #[allow(clippy::too_many_arguments)]
 pub fn backward_input<E: Elem>(
     maps: Maps,
@@ -470,7 +471,7 @@ mod tests {
         }
     }
 
-    /// Mean 1000, standard deviation 0.01 in f32: sums of squares would lose every digit of the variance.
+    /// With mean 1000 and standard deviation 0.01 in f32, sums of squares would lose every digit of the variance.
     #[test]
     fn variance_survives_a_large_mean() {
         let maps = Maps { n: 64, c: 1, hw: 256 };
@@ -480,7 +481,7 @@ mod tests {
         assert!((got.var[0] / want.var[0] - 1.0).abs() < 1e-5, "{} {}", got.var[0], want.var[0]);
     }
 
-    /// Gradient of Σ w y against central differences (step 1e-5: truncation 1e-10, rounding 1e-10).
+    /// Compares the gradient of Σ w y with central differences (step 1e-5: truncation 1e-10, rounding 1e-10).
     #[test]
     fn gradients_match_central_differences() {
         let (relu, relu6) = (Some(f64::INFINITY), Some(0.5));
@@ -545,7 +546,7 @@ mod tests {
         assert!(same_bits(&one.0, &two.0) && same_bits(&one.1, &two.1) && one.2 == two.2);
     }
 
-    /// Whole words, parts of one, several; values on both bounds; NaN, whose derivative is 0.
+    /// Covers whole words, parts of one, and several; values on both bounds; NaN, whose derivative is 0.
     #[test]
     fn bits_mask_as_the_output_does() {
         for (hw, top) in [(1, 1.0), (16, f64::INFINITY), (37, 0.5), (64, 1.0), (1000, f64::INFINITY)] {

@@ -1,7 +1,8 @@
-//! Second-order pieces of batch normalisation: the tangent at a recorded point, and the second adjoint.
+//! Batch normalisation in a replay: the tangent at a recorded point, and the second-order adjoint.
 //!
-//! A Hessian-vector product replays a recorded gradient pass: the statistics, the output, the (masked) adjoint `a` of y and its sums are
-//! known. Forward it needs the tangent ẏ, backward the adjoint of x in ⟨b, y⟩ + ⟨a, ẏ⟩, `b` being the second adjoint of y.
+//! A Hessian-vector product replays a recorded gradient pass: the statistics, the output, the (masked) adjoint `a` of y
+//! and its sums are given. The forward step computes the tangent ẏ. The reverse step computes the adjoint of x in ⟨b,
+//! y⟩ + ⟨a, ẏ⟩, where `b` is the derivative of the adjoint of y.
 //!
 //! With `x̂ = s (x − m)`, `q = mean(x̂ (ẋ − ṁ))`:
 //! - `ẏ = γ s (ẋ − ṁ) + (γ̇ − γ s q) x̂ + β̇ (+ residual tangent)`, masked after ReLU and ReLU6;
@@ -22,16 +23,16 @@ use super::simd::{LANES, simd};
 use crate::Accum;
 use rayon::prelude::*;
 
-/// Per-channel derivatives of the statistics along a tangent.
+/// Derivatives of each channel's statistics along a tangent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TangentStats {
-    /// ṁ, the mean of ẋ (0 for fixed statistics).
+    /// The derivative ṁ of the mean, which is the mean of ẋ (0 for fixed statistics).
     pub mean: Vec<f64>,
-    /// q = mean(x̂ (ẋ − ṁ)) (0 for fixed statistics).
+    /// The sum q = mean(x̂ (ẋ − ṁ)) (0 for fixed statistics).
     pub q: Vec<f64>,
 }
 
-/// The derivative of the statistics along `xt` = ẋ (`None`: x does not move).
+/// Computes the derivative of the statistics along `xt` = ẋ; `None` stands for zero.
 pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Stats) -> TangentStats {
     maps.assert(&[Some(x), xt]);
     let mut out = TangentStats { mean: vec![0.0; maps.c], q: vec![0.0; maps.c] };
@@ -52,7 +53,7 @@ pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Sta
         out.q[ch] += part.1 / maps.count() * stats.istd[ch];
     }
     for ch in 0..maps.c {
-        // The rounding of m to E, which Σ (x−m) (ẋ) still contains.
+        // The rounding of m to E, which Σ (x−m) ẋ still contains.
         let shift = E::of(stats.mean[ch]).wide() - stats.mean[ch];
         out.q[ch] += shift * out.mean[ch] * stats.istd[ch];
     }
@@ -60,7 +61,7 @@ pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Sta
 }
 
 simd! {
-    /// Σ (x − m)(z − k) and Σ (x − m)
+    /// Computes Σ (x − m)(z − k) and Σ (x − m).
     fn centred_sums<E: Elem>(x: &[E], m: E, z: &[E], k: E) -> [f64; 2] {
         let (mut dots, mut sums) = ([E::zero(); LANES], [E::zero(); LANES]);
         let ((xs, x_rest), (zs, z_rest)) = (x.as_chunks::<LANES>(), z.as_chunks::<LANES>());
@@ -77,7 +78,7 @@ simd! {
         }
         sums
     }
-    /// out = k0 xt + k1 x + k2 (+ residual), masked
+    /// Computes `out = k0 xt + k1 x + k2 (+ residual)`, masked.
     pub(super) fn tangent_map<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], residual: Option<&[E]>, mask: Option<MapMask<'_, E>>) {
         let terms = out.iter_mut().zip(x);
         if let (Some(t), None, Some(MapMask::Between { of, k: by, m, top })) = (xt, residual, mask) {
@@ -89,12 +90,12 @@ simd! {
             (None, None) => terms.for_each(|(o, &x)| *o = k[1] * x + k[2]),
             (None, Some(r)) => terms.zip(r).for_each(|((o, &x), &r)| *o = k[1] * x + k[2] + r),
         }
-        // The map is in the first-level cache now: this pass is cheap.
+        // The map is in the first-level cache, so this pass is cheap.
         if let Some(mask) = mask {
             mask.apply(out);
         }
     }
-    /// [`tangent_map`] with `out` as the residual.
+    /// Does the work of [`tangent_map`] with the old contents of `out` as the residual.
     pub(super) fn tangent_onto<E: Elem>(out: &mut [E], x: &[E], xt: Option<&[E]>, k: [E; 3], mask: Option<MapMask<'_, E>>) {
         match xt {
             Some(t) => out.iter_mut().zip(x).zip(t).for_each(|((o, &x), &t)| *o += k[0] * t + k[1] * x + k[2]),
@@ -104,7 +105,7 @@ simd! {
             mask.apply(out);
         }
     }
-    /// out (+)= k0 b + k1 a + k2 x + k3 xt + k4
+    /// Computes `out = k0 b + k1 a + k2 x + k3 xt + k4`, or adds it to out.
     fn combine<E: Elem>(out: &mut [E], b: Option<&[E]>, a: &[E], x: &[E], xt: Option<&[E]>, k: [E; 5], accum: Accum) {
         let terms = out.iter_mut().zip(a).zip(x);
         match (b, xt, accum) {
@@ -131,31 +132,31 @@ simd! {
     }
 }
 
-/// What a tangent of batch normalisation is taken at and along.
+/// The point and the direction of a tangent of batch normalisation.
 #[derive(Clone, Copy, Debug)]
 pub struct Tangent<'a, E> {
     /// The input x.
     pub x: &'a [E],
-    /// Its tangent ẋ; `None` when it does not move.
+    /// The tangent ẋ; `None` if it is zero.
     pub xt: Option<&'a [E]>,
-    /// γ.
+    /// The factors γ.
     pub gamma: &'a [E],
-    /// γ̇; `None` when it does not move.
+    /// The tangent γ̇; `None` if it is zero.
     pub gamma_t: Option<&'a [E]>,
     /// Statistics of x.
     pub stats: &'a Stats,
-    /// Their derivative: [`tangent_stats`].
+    /// The derivative of the statistics, by [`tangent_stats`].
     pub stats_t: &'a TangentStats,
 }
 
 impl<E: Elem> Tangent<'_, E> {
-    /// (γ, γ̇, s, m, ṁ, q) of a channel.
+    /// The values (γ, γ̇, s, m, ṁ, q) of a channel.
     fn channel(&self, ch: usize) -> [f64; 6] {
         let (s, t) = (self.stats, self.stats_t);
         let gamma_t = self.gamma_t.map_or(0.0, |g| g[ch].wide());
         [self.gamma[ch].wide(), gamma_t, s.istd[ch], s.mean[ch], t.mean[ch], t.q[ch]]
     }
-    /// ẏ before residual and mask, as `k0 ẋ + k1 x + k2`, by channel.
+    /// The coefficients of ẏ before residual and mask, `k0 ẋ + k1 x + k2`, by channel.
     pub(super) fn coefficients(&self, beta_t: Option<&[E]>) -> Vec<[E; 3]> {
         let channel = |ch: usize| {
             let [gamma, gamma_t, s, m, mt, q] = self.channel(ch);
@@ -166,7 +167,8 @@ impl<E: Elem> Tangent<'_, E> {
     }
 }
 
-/// ẏ. `beta_t` and `residual_t` are the tangents of β and of the residual; `mask` holds the recorded output when the operation ended in a clip.
+/// Computes ẏ. `beta_t` and `residual_t` are the tangents of β and of the residual. If the normalisation ended in a
+/// clip, `mask` must be that of its recorded output.
 pub fn tangent_apply<E: Elem>(
     maps: Maps,
     at: Tangent<'_, E>,
@@ -193,15 +195,17 @@ pub fn tangent_apply<E: Elem>(
     });
 }
 
-/// The maps of an array, in parallel.
+/// Iterates over the maps of an array in parallel.
 fn each_map<E: Elem>(maps: Maps, array: &mut [E]) -> impl IndexedParallelIterator<Item = (usize, &mut [E])> {
     array.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate()
 }
 
-/// The second pass backward. `a` is the recorded adjoint of y (already masked) with its `first` sums; `b` the second adjoint, **masked in
-/// place** when there is a `mask` (it is then also the second adjoint of the residual), `None` when nothing depends on y.
-/// Returns the second-order gradients of β and γ; adds (or assigns) that of x to `gx` when given, and writes to `by_product` what the gradient pass
-/// gives x for `a`, the same bits.
+/// Computes the second-order adjoint of x, writes it to `gx` or adds it there, and returns the second-order gradients
+/// of β and γ.
+///
+/// `a` is the recorded adjoint of y, masked, with its sums `first`. `b` is the derivative of the adjoint of y; `None`
+/// stands for zero. With a `mask`, `b` is **masked in place** and is then the second-order adjoint of the residual too.
+/// `by_product` receives the adjoint that the gradient pass computes for x from `a`, with the same bits.
 #[allow(clippy::too_many_arguments)]
 pub fn second_backward<E: Elem>(
     maps: Maps,
@@ -307,8 +311,8 @@ mod tests {
         Point { x, gamma, beta: along(&p.beta, &t.beta), r: along(&p.r, &t.r) }
     }
 
-    /// Directional derivatives of the (tested) first-order kernels along a tangent, the adjoint `w` moving along `wt`, by central
-    /// differences with step 1e-5, against the closed forms: ẏ, and the second adjoints for b = ẇ.
+    /// Compares the closed forms of ẏ and of the second-order adjoints for b = ẇ with central differences of step 1e-5:
+    /// derivatives of the (tested) first-order kernels along a tangent, with the adjoint `w` moving along `wt`.
     #[test]
     fn closed_forms_match_differences_of_the_gradient() {
         let n = MAPS.size();
@@ -390,7 +394,7 @@ mod tests {
                 assert!(max_abs_diff(&second.gamma, &slopes[2]) < 1e-7, "gamma, {source:?}");
                 assert!(max_abs_diff(&second.beta, &slopes[3]) < 1e-7, "beta, {source:?}");
             }
-            // No second adjoint is the same as one that is zero.
+            // `None` gives what a zero `b` gives.
             let (mut zero, mut with, mut without) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
             let s0 = second_backward(
                 MAPS,

@@ -1,4 +1,5 @@
-//! A normalisation followed by SiLU. Its input u is not held but computed again, and the recorded adjoint is that of the SiLU's output.
+//! A normalisation followed by SiLU. The SiLU's input u is recomputed, and the recorded adjoint is that of the SiLU's
+//! output.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -55,7 +56,7 @@ where
     }
 }
 
-/// What the derivatives of the SiLU are computed from, beside the normalisation itself.
+/// The operands of the SiLU's derivatives that the normalisation itself does not have.
 struct Activation<E: Elem> {
     residual: Option<Tensor<E>>,
     y: Arc<Buf<E>>,
@@ -68,7 +69,7 @@ impl<E: Elem> Activation<E> {
     }
 }
 
-/// The output as a dual number, and the reverse step of the replay.
+/// Returns the output as a dual number, and puts the reverse step of the replay on the tape.
 pub(super) fn replay<E: Elem>(
     replayed: Replayed<E>,
     replay: Replay<E>,

@@ -1,8 +1,8 @@
 //! The convolution and its input gradient.
 //!
-//! Where the transformed weights are the smaller operand, they are made once and blocks of tiles stream past them. Where they are the larger
-//! one (late layers: many channels, few tiles), all tiles are transformed once, and each panel of weights is made in the second-level cache
-//! just before its products.
+//! If the transformed weights are the smaller operand, they are computed once and blocks of tiles stream past them. If
+//! they are the larger operand (late layers: many channels, few tiles), all tiles are transformed once. Each panel of
+//! weights is then transformed in the second-level cache, just before its products.
 
 use super::super::Pair;
 use super::super::product::{Aligned, Left, Right, product, spread};
@@ -17,10 +17,11 @@ use rayon::prelude::*;
 /// Bytes of transformed data that a block of tiles may take.
 const BLOCK_BYTES: usize = 512 << 10;
 
-/// Input channels whose transformed weights are made at a time: 36 · 128 · 32 floats are 576 KiB.
+/// Input channels whose weights are transformed at a time: 36 · 128 · 32 floats are 576 KiB.
 const DEPTH: usize = 128;
 
-/// `out = Σ_i conv(x_i, w_i)`, or `out += …`; `turned` is the input gradient: it swaps the roles of the weights' channels and rotates them.
+/// Computes `out = Σ_i conv(x_i, w_i)` or adds it to out. For the input gradient, `rotated` exchanges the weights'
+/// channels and rotates their taps.
 pub(in super::super) fn run(
     level: Level,
     s: Shape,
@@ -30,7 +31,7 @@ pub(in super::super) fn run(
     accum: Accum,
 ) {
     let tiles = Tiles::of(&s).count() * s.n;
-    // Of equal depth; so what is compared is rows of U with rows of V.
+    // Tiles and weights have the same depth, so their rows are compared.
     if s.cout >= tiles {
         few_tiles(level, &s, pairs, turned, out, accum);
     } else {
