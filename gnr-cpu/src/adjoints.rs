@@ -55,9 +55,9 @@ impl<E: Elem> Node<E> {
     }
     /// Declares how the record retains the adjoint of the gradient pass. Operations that can compute it as a by-product
     /// then know whether they should.
-    pub(super) fn expect_by_product(&self, held: Option<&Value<E>>) {
+    pub(super) fn expect_by_product(&self, retained: Option<&Value<E>>) {
         *self.by_product_of.borrow_mut() =
-            held.and_then(Value::recompute).and_then(Recompute::operation).cloned();
+            retained.and_then(Value::recompute).and_then(Recompute::operation).cloned();
     }
     /// Takes the adjoint of the gradient pass, if an operation computed it as a by-product.
     pub(super) fn take_by_product(&self) -> Option<Arc<Buf<E>>> {

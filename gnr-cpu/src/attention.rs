@@ -90,14 +90,14 @@ where
         let (mut y, mut probabilities) = buffers(shape);
         attention::forward(shape, qkv.data(), bias_, &mut y, Some(&mut probabilities));
         let probabilities = Arc::new(probabilities);
-        let kept = Arc::clone(&probabilities);
+        let recorded = Arc::clone(&probabilities);
         let operands: Vec<_> = [qkv].into_iter().chain(bias).collect();
         let (qkv_, to_bias) = (qkv.clone(), target(bias));
         self.nonlinear_op(
             "attention",
             Tensor::new(y, &output(shape)),
             &operands,
-            || Extra::Values(kept),
+            || Extra::Values(recorded),
             move |_, g, saved| {
                 let g = Arc::new(g);
                 // The adjoint of qkv is three times as large as this one, which is retained. Recomputing it is cheap

@@ -28,14 +28,14 @@ where
         let (mut y, mut stats) = (Buf::new(x.len()), Buf::new(2 * rows));
         layer_norm::forward(x.data(), scale.data(), shift.data(), eps, &mut y, &mut stats);
         let stats = Arc::new(stats);
-        let kept = Arc::clone(&stats);
+        let recorded = Arc::clone(&stats);
         let recompute = recompute_output([x, scale, shift], eps);
         let (x_, scale_, to_shift) = (x.clone(), scale.clone(), shift.target());
         self.nonlinear_op(
             "layer_norm",
             Tensor::new(y, &x.shape).recomputable(Some(recompute)),
             &[x, scale, shift],
-            || Extra::Values(kept),
+            || Extra::Values(recorded),
             move |_, g, _| {
                 let at = Point { x: x_.data(), stats: &stats, gamma: scale_.data() };
                 let mut sums = None;

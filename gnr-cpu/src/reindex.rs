@@ -23,8 +23,8 @@ impl<E: Elem> Cpu<E> {
         if axes.iter().any(|&axis| axis >= x.shape.len()) {
             return invalid("sum", format!("one with axes {axes:?}"), &x.shape);
         }
-        let kept = |(axis, &length): (usize, &usize)| if axes.contains(&axis) { 1 } else { length };
-        let shape: Vec<usize> = x.shape.iter().enumerate().map(kept).collect();
+        let reduced = |(axis, &length): (usize, &usize)| if axes.contains(&axis) { 1 } else { length };
+        let shape: Vec<usize> = x.shape.iter().enumerate().map(reduced).collect();
         let output = || {
             let mut y = Buf::new(shape.iter().product());
             reduce::sum_axes(x.data(), &x.shape, axes, &mut y);
@@ -109,9 +109,9 @@ impl<E: Elem> Cpu<E> {
             gather::gather(x.data(), view, indices, &mut y);
             y
         };
-        let (to_x, kept) = (x.target(), indices.to_vec());
+        let (to_x, table) = (x.target(), indices.to_vec());
         self.linear_op("gather", &shape, &[x], output, move |g| {
-            to_x.write(|out, accum| gather::scatter_add(&g, view, &kept, out, accum));
+            to_x.write(|out, accum| gather::scatter_add(&g, view, &table, out, accum));
         })
     }
 

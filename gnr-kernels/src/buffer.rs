@@ -371,27 +371,27 @@ mod tests {
     #[test]
     fn release_keeps_what_is_in_use_and_frees_empty_chunks() {
         let mut heap = empty();
-        let [before, kept, after] = [1 << 20; 3].map(|bytes| heap.take(bytes).expect("memory"));
+        let [before, used, after] = [1 << 20; 3].map(|bytes| heap.take(bytes).expect("memory"));
         // SAFETY: the ranges belong to this test and have room for a million bytes.
         let fill = |place: &Place, value: u8| unsafe { place.start.as_ptr().write_bytes(value, 1_000_000) };
         // SAFETY: the ranges belong to this test and have room for a million bytes.
         let all = |place: &Place, value: u8| unsafe {
             std::slice::from_raw_parts(place.start.as_ptr(), 1_000_000).iter().all(|byte| *byte == value)
         };
-        for place in [&before, &kept, &after] {
+        for place in [&before, &used, &after] {
             fill(place, 7);
         }
         heap.give(&before);
         heap.give(&after);
         heap.release();
-        assert!(all(&kept, 7) && heap.idle == 0);
+        assert!(all(&used, 7) && heap.idle == 0);
         #[cfg(target_os = "linux")]
         assert!(!all(&before, 7) && !all(&after, 7), "pages were given back");
-        heap.give(&kept);
+        heap.give(&used);
         heap.release();
         assert!(heap.chunks.iter().all(Option::is_none));
-        let again = heap.take(1 << 20).expect("memory");
-        assert!(all(&again, 0));
+        let fresh = heap.take(1 << 20).expect("memory");
+        assert!(all(&fresh, 0));
     }
 
     #[test]
@@ -414,20 +414,20 @@ mod tests {
     #[test]
     fn buffers_are_exclusive_across_threads() {
         (0..64_u32).into_par_iter().for_each(|task| {
-            let mut held = Vec::new();
+            let mut buffers = Vec::new();
             for round in 0..40_u32 {
                 let len = 1 + (task * 7919 + round * 104_729) as usize % 60_000;
                 let mark = task * 1000 + round;
                 let mut buffer = Buf::<u32>::new(len);
                 assert_eq!(buffer.len(), len);
                 buffer.fill(mark);
-                held.push((buffer, mark));
+                buffers.push((buffer, mark));
                 if round % 3 == 2 {
-                    let (buffer, mark) = held.swap_remove(round as usize % held.len());
+                    let (buffer, mark) = buffers.swap_remove(round as usize % buffers.len());
                     assert!(buffer.iter().all(|&v| v == mark));
                 }
             }
-            assert!(held.iter().all(|(buffer, mark)| buffer.iter().all(|v| v == mark)));
+            assert!(buffers.iter().all(|(buffer, mark)| buffer.iter().all(|v| v == mark)));
         });
     }
 }

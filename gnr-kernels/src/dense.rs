@@ -27,7 +27,7 @@ const WIDTH: usize = 2 * COLUMNS;
 const DEPTH: usize = 256;
 
 /// From so many rows on, transposing a matrix of weights or copying it to panels costs little beside the product.
-const TURNED_FROM: usize = 512;
+const COPY_FROM: usize = 512;
 
 /// Rows of a band of weights. From the lower bound on, copying each panel for it costs little beside the product. Up to
 /// the upper bound, the left operand of [`DEPTH`] terms stays in the second-level cache.
@@ -48,12 +48,12 @@ impl Layer {
     /// Whether the products read rows of `f32` (`single`) piece by piece. If not, streamed operands are computed whole
     /// first.
     pub fn streams(self, single: bool) -> bool {
-        single && simd::level() >= Level::Avx512 && self.turned() && in_place(self.inputs)
+        single && simd::level() >= Level::Avx512 && self.transposes() && in_place(self.inputs)
     }
 
     /// Whether the forward product uses a transposed copy of W.
-    fn turned(self) -> bool {
-        self.outputs.is_multiple_of(COLUMNS) && self.rows >= TURNED_FROM
+    fn transposes(self) -> bool {
+        self.outputs.is_multiple_of(COLUMNS) && self.rows >= COPY_FROM
     }
 
     /// Computes `y = Σ_i x_i W_iᵀ + onto` over `pairs` of (x, W).
@@ -64,13 +64,13 @@ impl Layer {
         let Self { rows, inputs, outputs } = self;
         let lengths = pairs.iter().map(|(x, w)| [x.len(), w.len()]);
         self.check(lengths, [rows * inputs, outputs * inputs], y.len(), rows * outputs);
-        let fast = fast::<E>(self.turned());
+        let fast = fast::<E>(self.transposes());
         let values: Vec<_> = pairs.iter().map(|(x, _)| x.resolve(fast.is_some(), inputs)).collect();
         match (fast, in_single(&values, pairs), E::as_f32_mut(y), single_onto(onto)) {
             (Some(level), Some(pairs), Some(y), Some(onto)) => {
-                let turned: Vec<Aligned> =
-                    pairs.iter().map(|(_, w)| turn(level, w, inputs, outputs)).collect();
-                let right = turned.iter().map(|w| Columns::panels(w, inputs));
+                let transposed: Vec<Aligned> =
+                    pairs.iter().map(|(_, w)| transposed_panels(level, w, inputs, outputs)).collect();
+                let right = transposed.iter().map(|w| Columns::panels(w, inputs));
                 let pairs: Vec<_> = pairs.iter().map(|(x, _)| *x).zip(right).collect();
                 times_columns(level, [rows, inputs, outputs], &pairs, y, onto);
             }
@@ -92,7 +92,7 @@ impl Layer {
         let values: Vec<_> = pairs.iter().map(|(g, _)| g.resolve(fast.is_some(), outputs)).collect();
         match (fast, in_single(&values, pairs), E::as_f32_mut(out)) {
             (Some(level), Some(pairs), Some(out)) => {
-                let copy = |w| (rows >= TURNED_FROM).then(|| panels(w, outputs, inputs));
+                let copy = |w| (rows >= COPY_FROM).then(|| panels(w, outputs, inputs));
                 let copies: Vec<_> = pairs.iter().map(|(_, w)| copy(w)).collect();
                 let right = copies.iter().zip(&pairs).map(|(copy, (_, w))| match copy {
                     Some(copy) => Columns::panels(copy, outputs),
@@ -123,17 +123,17 @@ impl Layer {
             values.iter().map(|(g, x)| Some((g.values().as_f32()?, x.values().as_f32()?))).collect();
         match (fast, single_pairs, E::as_f32_mut(out)) {
             (Some(level), Some(pairs), Some(out)) => {
-                if 2 * outputs > inputs || rows < TURNED_FROM || !in_place(outputs) {
+                if 2 * outputs > inputs || rows < COPY_FROM || !in_place(outputs) {
                     return transposed_times(level, [outputs, rows, inputs], &pairs, out, accum);
                 }
                 // With few outputs, computes the transpose, whose bands have at least twice as many rows.
-                let mut turned = Aligned::new(out.len());
+                let mut transposed = Aligned::new(out.len());
                 let pairs: Vec<_> = pairs.iter().map(|&(g, x)| (x, g)).collect();
-                transposed_times(level, [inputs, rows, outputs], &pairs, &mut turned, Accum::Replace);
-                let turn = if accum.adds() { transpose_add } else { transpose };
+                transposed_times(level, [inputs, rows, outputs], &pairs, &mut transposed, Accum::Replace);
+                let write = if accum.adds() { transpose_add } else { transpose };
                 out.par_chunks_mut(WIDTH * inputs).enumerate().for_each(|(i, out)| {
-                    let from = &turned[WIDTH * i..];
-                    turn(level, from, outputs, inputs, out.len() / inputs, out, inputs);
+                    let from = &transposed[WIDTH * i..];
+                    write(level, from, outputs, inputs, out.len() / inputs, out, inputs);
                 });
             }
             (_, _, _) => {
@@ -231,13 +231,13 @@ fn copy_panel(b: &[f32], row: usize, width: usize, panel: &mut [f32]) {
 }
 
 /// Copies Wᵀ to panels of whole rows.
-fn turn(level: Level, w: &[f32], inputs: usize, outputs: usize) -> Aligned {
-    let mut turned = Aligned::new(inputs * outputs.next_multiple_of(WIDTH));
-    turned.par_chunks_mut(WIDTH * inputs).enumerate().for_each(|(j, panel)| {
+fn transposed_panels(level: Level, w: &[f32], inputs: usize, outputs: usize) -> Aligned {
+    let mut transposed = Aligned::new(inputs * outputs.next_multiple_of(WIDTH));
+    transposed.par_chunks_mut(WIDTH * inputs).enumerate().for_each(|(j, panel)| {
         let w = &w[j * WIDTH * inputs..];
         transpose(level, w, inputs, WIDTH.min(w.len() / inputs.max(1)), inputs, panel, WIDTH);
     });
-    turned
+    transposed
 }
 
 /// Computes `y [m, n] = Σ_i a_i [m, k] b_i [k, n] + onto`, with n a multiple of [`COLUMNS`], in parallel over blocks of
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_made_where_they_are_read_change_no_bit() {
+    fn streamed_rows_change_no_bit() {
         for layer in LAYERS {
             let Layer { rows, inputs, outputs } = layer;
             let [x, w, g] = operands::<f32>(layer);

@@ -287,9 +287,9 @@ mod tests {
             [5000, 2, 40],
         ] {
             let (a, b, row) = (noise::<f32>(m * k, 1), noise::<f32>(k * n, 2), noise::<f32>(n, 3));
-            for [a_turned, b_turned] in [[false, false], [false, true], [true, false]] {
-                let a = if a_turned { Mat::rows(&a, m).t() } else { Mat::rows(&a, k) };
-                let b = if b_turned { Mat::rows(&b, k).t() } else { Mat::rows(&b, n) };
+            for [a_transposed, b_transposed] in [[false, false], [false, true], [true, false]] {
+                let a = if a_transposed { Mat::rows(&a, m).t() } else { Mat::rows(&a, k) };
+                let b = if b_transposed { Mat::rows(&b, k).t() } else { Mat::rows(&b, n) };
                 let run = |threads, onto| {
                     on_threads(threads, || {
                         let mut c = vec![1.0; m * n];

@@ -262,27 +262,27 @@ mod tests {
     /// # Safety
     /// All slices have 32 floats.
     #[inline(always)]
-    unsafe fn round_trip_body<V: Lanes>(x: &[f32], even_first: &mut [f32], again: &mut [f32]) {
+    unsafe fn round_trip_body<V: Lanes>(x: &[f32], even_first: &mut [f32], rejoined: &mut [f32]) {
         // SAFETY: the caller upholds this function's conditions.
         unsafe {
             for i in (0..32).step_by(2 * V::N) {
                 let (even, odd) = V::load_pairs(x.as_ptr().add(i));
                 even.store(even_first.as_mut_ptr().add(i / 2));
                 odd.store(even_first.as_mut_ptr().add(16 + i / 2));
-                V::store_pairs(even, odd, again.as_mut_ptr().add(i));
+                V::store_pairs(even, odd, rejoined.as_mut_ptr().add(i));
             }
         }
     }
-    lanes!(wide fn round_trip(x: &[f32], even_first: &mut [f32], again: &mut [f32]) = round_trip_body);
+    lanes!(wide fn round_trip(x: &[f32], even_first: &mut [f32], rejoined: &mut [f32]) = round_trip_body);
 
     #[test]
     fn pairs_separate_and_rejoin_in_order() {
         let x: Vec<f32> = (0..32).map(|i| i as f32).collect();
         for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
-            let (mut parts, mut again) = ([0.0; 32], [0.0; 32]);
+            let (mut parts, mut rejoined) = ([0.0; 32], [0.0; 32]);
             // SAFETY: the slices have 32 elements, and the machine has this level.
-            unsafe { round_trip(level.min(detected()), &x, &mut parts, &mut again) };
-            assert_eq!(again[..], x[..], "{level:?}");
+            unsafe { round_trip(level.min(detected()), &x, &mut parts, &mut rejoined) };
+            assert_eq!(rejoined[..], x[..], "{level:?}");
             assert!((0..16).all(|i| parts[i] == x[2 * i] && parts[16 + i] == x[2 * i + 1]), "{level:?}");
         }
     }

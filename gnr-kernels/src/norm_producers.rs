@@ -189,25 +189,26 @@ mod tests {
             let (gamma, beta, gamma_t, beta_t) = (buf(3, 5), buf(3, 6), buf(3, 7), buf(3, 8));
             let stats = Stats::of_batch(maps, &x, 1e-3);
             let affine = Arc::new(Affine::new(&stats, &gamma, &beta));
-            let kept = || Arc::new(InMemory { values: Arc::clone(&r), pixels: hw }) as Arc<dyn Producer<f32>>;
+            let stored =
+                || Arc::new(InMemory { values: Arc::clone(&r), pixels: hw }) as Arc<dyn Producer<f32>>;
             for residual in [false, true] {
                 for last in [Last::Nothing, Last::Clip(f32::INFINITY), Last::Clip(0.5)] {
                     let mut y = vec![0.0; n];
                     apply(maps, &x, &affine, residual.then(|| (&*r).into()), last, &mut y);
                     let (x_, affine_) = (Arc::clone(&x), Arc::clone(&affine));
-                    let residual_ = residual.then(kept);
+                    let residual_ = residual.then(stored);
                     let producer = NormOutput { maps, x: x_, affine: affine_, residual: residual_, last };
                     same(maps, &producer, &y, "output");
                     // A residual with maps of another size, as after a reshape.
                     let rows = InMemory { values: Arc::clone(&r), pixels: n };
                     let residual_ = residual.then_some(Operand::Streamed(&rows));
-                    let mut again = vec![0.0; n];
-                    apply(maps, &x, &affine, residual_, last, &mut again);
-                    assert!(same_bits(&again, &y), "residual of other maps, {maps:?}");
+                    let mut from_rows = vec![0.0; n];
+                    apply(maps, &x, &affine, residual_, last, &mut from_rows);
+                    assert!(same_bits(&from_rows, &y), "residual of other maps, {maps:?}");
 
                     let bits =
                         Arc::new(clip_bits(maps, &y, if let Last::Clip(top) = last { top } else { 0.0 }));
-                    let (mask, kept_mask) = match last {
+                    let (mask, own_mask) = match last {
                         Last::Clip(_) if residual => {
                             (Some(Mask::Bits(&bits)), TangentMask::Bits(Arc::clone(&bits)))
                         }
@@ -236,8 +237,8 @@ mod tests {
                             at,
                             values,
                             Some(&beta_t),
-                            residual.then(kept),
-                            kept_mask.clone(),
+                            residual.then(stored),
+                            own_mask.clone(),
                         );
                         same(maps, &producer, &yt, "tangent");
                     }

@@ -306,16 +306,16 @@ mod tests {
                 })
                 .collect();
             let mut panels = vec![f32::NAN; m.div_ceil(PANEL) * PANEL * k];
-            let turned: Vec<f32> = (0..m * k).map(|i| a[i % m * k + i / m]).collect();
+            let transposed: Vec<f32> = (0..m * k).map(|i| a[i % m * k + i / m]).collect();
             if k > 0 {
                 pack_rows(detected(), &a, k, m, k, &mut panels, k, 0);
                 let mut same = vec![0.0; panels.len()];
-                pack_columns(&turned, m, k, &mut same, k, 0);
+                pack_columns(&transposed, m, k, &mut same, k, 0);
                 let used = |i: &usize| i / (PANEL * k) * PANEL + i % PANEL < m;
                 assert!((0..panels.len()).filter(used).all(|i| panels[i] == same[i]));
             }
             for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
-                for left in [Left::Panels(&panels), Left::Rows(&a, k.max(1)), Left::Columns(&turned, m)] {
+                for left in [Left::Panels(&panels), Left::Rows(&a, k.max(1)), Left::Columns(&transposed, m)] {
                     let mut c = vec![1.0; m * n];
                     let right = || Right { data: &b, row: n + 3 };
                     product(level.min(detected()), [m, k, n], left, right(), &mut c, n, Accum::Replace);

@@ -13,7 +13,7 @@ pub(super) fn transpose(
     y: &mut [f32],
     y_row: usize,
 ) {
-    turn::<false>(level, x, x_row, channels, pixels, y, y_row);
+    transpose_with::<false>(level, x, x_row, channels, pixels, y, y_row);
 }
 
 /// Adds `y[p, c] += x[c, p]`.
@@ -26,11 +26,11 @@ pub(super) fn transpose_add(
     y: &mut [f32],
     y_row: usize,
 ) {
-    turn::<true>(level, x, x_row, channels, pixels, y, y_row);
+    transpose_with::<true>(level, x, x_row, channels, pixels, y, y_row);
 }
 
 #[inline(always)]
-fn turn<const ADD: bool>(
+fn transpose_with<const ADD: bool>(
     level: Level,
     x: &[f32],
     x_row: usize,

@@ -98,10 +98,10 @@ mod tests {
         let range = row / 3..row;
         let mut out = [(); 2].map(|()| vec![f32::NAN; range.len()]);
         let [value, tangent] = &mut out;
-        let mut make =
+        let mut produce_both =
             |of| first.produce_with(&FunctionValue { f, x: of, row }, 3, range.clone(), tangent, value);
-        assert!(!make(other));
-        assert_eq!(make(x_()), f == Unary::Gelu);
+        assert!(!produce_both(other));
+        assert_eq!(produce_both(x_()), f == Unary::Gelu);
         assert!(!FunctionValue { f, x: x_(), row }.produce_with(&first, 3, 0..0, &mut [], &mut []));
         for (found, want) in out.iter().zip(want) {
             match f {

@@ -32,11 +32,11 @@ fn recomputed_before<E: Elem>(maps: Maps, added: Option<&Tensor<E>>) -> Option<O
 /// The mask of a clip: by bits if they are recorded, else by the normalisation's input.
 fn mask<'a, E: Elem>(
     last: Last<E>,
-    left: &'a Normalised,
+    normalised: &'a Normalised,
     x: &'a [E],
     affine: &'a Affine<E>,
 ) -> Option<Mask<'a, E>> {
-    match (last, left.bits()) {
+    match (last, normalised.bits()) {
         (Last::Clip(_), Some(bits)) => Some(Mask::Bits(bits)),
         (Last::Clip(top), None) => Some(Mask::Input { of: x, affine, top }),
         _ => None,
@@ -73,19 +73,24 @@ where
             _ => None,
         };
         let op = name(stats.source);
-        let left = Normalised::new(stats, bits);
-        let kept = Rc::clone(&left);
+        let normalised = Normalised::new(stats, bits);
+        let recorded = Rc::clone(&normalised);
         let (x, scale) = (x.clone(), scale.clone());
         let (to_shift, to_residual) = (shift.target(), target(residual));
         self.nonlinear_op(
             op,
             y,
             &operands.all(),
-            || Extra::Norm(kept),
+            || Extra::Norm(recorded),
             move |_, mut g, saved| {
-                let (stats, to_x) = (&left.stats, x.target());
-                let sums =
-                    norm::backward_sums(maps, &mut g, x.data(), stats, mask(last, &left, x.data(), &affine));
+                let (stats, to_x) = (&normalised.stats, x.target());
+                let sums = norm::backward_sums(
+                    maps,
+                    &mut g,
+                    x.data(),
+                    stats,
+                    mask(last, &normalised, x.data(), &affine),
+                );
                 add_per_channel(&scale.target(), &sums.gamma);
                 add_per_channel(&to_shift, &sums.beta);
                 let input = |a: &[E], sums: &Sums, out: &mut [E], accum| {
@@ -108,7 +113,7 @@ where
                 to_x.write_recomputable(Some(&saved.id), recompute, |out, accum| {
                     input(&masked, &sums, out, accum);
                 });
-                *left.sums.borrow_mut() = Some(sums);
+                *normalised.sums.borrow_mut() = Some(sums);
                 to_residual.add_copy(&masked);
                 Some(masked)
             },
@@ -133,7 +138,7 @@ pub(super) fn replay<E: Elem>(
     let recompute = before.and_then(|before| {
         let values =
             (Arc::clone(replay.x.primal.data()), replay.x.tangent.as_ref().map(|t| Arc::clone(t.data())));
-        let mask = match (last, &replay.left.bits) {
+        let mask = match (last, &replay.normalised.bits) {
             (Last::Clip(_), Some(bits)) => TangentMask::Bits(Arc::clone(bits)),
             (Last::Clip(top), None) => TangentMask::Input(Arc::clone(&replay.affine), top),
             _ => TangentMask::Nothing,
@@ -147,13 +152,13 @@ pub(super) fn replay<E: Elem>(
     let tangent = match recompute {
         Some(recompute) if recompute.is_light() => Some(Tensor::lazy(recompute, shape)),
         recompute => replay.moves.then(|| {
-            let mask = mask(last, &replay.left, replay.x.primal.data(), &replay.affine);
+            let mask = mask(last, &replay.normalised, replay.x.primal.data(), &replay.affine);
             Tensor::new(replay.tangent(residual_tangent, mask), shape).recomputable(recompute)
         }),
     };
     replayed.with_output(computed).finish_with(tangent, move |b, a| {
         let a: Option<Arc<Buf<E>>> = a.map(|a| a.get());
-        let mask = mask(last, &replay.left, replay.x.primal.data(), &replay.affine);
+        let mask = mask(last, &replay.normalised, replay.x.primal.data(), &replay.affine);
         replay.step_back(a.as_ref().map(|a| &a[..]), b, mask);
     })
 }

@@ -205,8 +205,8 @@ where
         let operands = Operands { x, scale, shift, residual };
         let maps = operands.map(|operand| operand.primal).maps("batch_norm", &[])?;
         match self.normalise_dual(Source::Batch, maps, operands, activation)? {
-            Some((y, left)) => {
-                let BatchStats { mean, var } = report(&left.stats);
+            Some((y, normalised)) => {
+                let BatchStats { mean, var } = report(&normalised.stats);
                 Ok((y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) }))
             }
             None => {
@@ -257,10 +257,10 @@ where
         let Some(replayed) = self.replayed(name(source), &operands.x.primal.shape, &operands.all())? else {
             return Ok(None);
         };
-        let Extra::Norm(left) = replayed.extra() else { return Err(replayed.corrupt()) };
-        let left = Rc::clone(left);
+        let Extra::Norm(normalised) = replayed.extra() else { return Err(replayed.corrupt()) };
+        let normalised = Rc::clone(normalised);
         let (last, rest) = split_activation(activation);
-        let replay = Replay::new(maps, operands, &left, replayed.id());
+        let replay = Replay::new(maps, operands, &normalised, replayed.id());
         let y = match last {
             Last::Silu => silu::replay(replayed, replay, operands)?,
             last => clip::replay(replayed, replay, operands, last)?,
@@ -269,7 +269,7 @@ where
             Some(activation) => self.unary_dual_op(activation, y.as_ref())?,
             None => y,
         };
-        Ok(Some((y, left)))
+        Ok(Some((y, normalised)))
     }
 }
 
@@ -283,14 +283,14 @@ struct Replay<E: Elem> {
     to_residual: Target<E>,
     /// Whether any operand has a tangent.
     moves: bool,
-    left: Rc<Normalised>,
+    normalised: Rc<Normalised>,
     affine: Arc<Affine<E>>,
     stats_tangent: TangentStats,
     id: OpId,
 }
 
 impl<E: Elem> Replay<E> {
-    fn new(maps: Maps, operands: Operands<Dual<&Tensor<E>>>, left: &Rc<Normalised>, id: OpId) -> Self {
+    fn new(maps: Maps, operands: Operands<Dual<&Tensor<E>>>, normalised: &Rc<Normalised>, id: OpId) -> Self {
         let Operands { x, scale, shift, residual } = operands;
         let tangent = x.tangent.map(Tensor::as_slice);
         Self {
@@ -301,9 +301,9 @@ impl<E: Elem> Replay<E> {
             to_shift: shift.primal.target(),
             to_residual: target(residual.map(|residual| residual.primal)),
             moves: operands.all().iter().any(|operand| operand.tangent.is_some()),
-            left: Rc::clone(left),
-            affine: Arc::new(operands.map(|operand| operand.primal).affine(&left.stats)),
-            stats_tangent: norm_replay::tangent_stats(maps, x.primal.data(), tangent, &left.stats),
+            normalised: Rc::clone(normalised),
+            affine: Arc::new(operands.map(|operand| operand.primal).affine(&normalised.stats)),
+            stats_tangent: norm_replay::tangent_stats(maps, x.primal.data(), tangent, &normalised.stats),
             id,
         }
     }
@@ -314,7 +314,7 @@ impl<E: Elem> Replay<E> {
             xt: self.x.tangent.as_ref().map(Tensor::as_slice),
             gamma: self.scale.primal.data(),
             gamma_t: self.scale.tangent.as_ref().map(Tensor::as_slice),
-            stats: &self.left.stats,
+            stats: &self.normalised.stats,
             stats_t: &self.stats_tangent,
         }
     }
@@ -329,8 +329,8 @@ impl<E: Elem> Replay<E> {
     /// The reverse step from the normalisation's output (before a clip, if there is a `mask`). `a` is the recorded
     /// adjoint of the output, `b` the incoming derivative of that adjoint.
     fn step_back(&self, a: Option<&[E]>, mut b: Option<Buf<E>>, mask: Option<Mask<'_, E>>) {
-        let (maps, stats, to_x) = (self.maps, &self.left.stats, self.x.primal.target());
-        let recorded = self.left.sums.borrow();
+        let (maps, stats, to_x) = (self.maps, &self.normalised.stats, self.x.primal.target());
+        let recorded = self.normalised.sums.borrow();
         let sums = match (a, recorded.as_ref(), b.as_mut()) {
             (Some(a), Some(recorded), b) => {
                 let at = self.at();

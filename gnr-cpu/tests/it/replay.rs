@@ -137,10 +137,10 @@ fn a_replay_reuses_what_the_record_holds_of_linear_operations() {
     let leaf = Dual { primal: replay.variable(&x), tangent: Some(x.clone()) };
     let duals = Duals(replay);
     let passed_on = duals.add(&leaf, &leaf).unwrap();
-    let again = duals.add(&passed_on, &leaf).unwrap();
+    let replayed = duals.add(&passed_on, &leaf).unwrap();
     assert!(passed_on.primal.as_slice().iter().all(|&v| v == 1.0));
-    assert_eq!(again.primal.as_slice().as_ptr(), held, "what is held is not formed again");
-    assert!(again.tangent.is_some_and(|t| t.as_slice().iter().all(|&v| v == 1.5)));
+    assert_eq!(replayed.primal.as_slice().as_ptr(), held, "a held sum is not recomputed");
+    assert!(replayed.tangent.is_some_and(|t| t.as_slice().iter().all(|&v| v == 1.5)));
     let error = duals.add(&leaf, &leaf).unwrap_err().to_string();
     assert!(error.contains("add") && error.contains("unary"), "{error}");
 }
@@ -148,7 +148,7 @@ fn a_replay_reuses_what_the_record_holds_of_linear_operations() {
 /// A layer whose output is only added to something: the record does not hold the output, and a replay recomputes it
 /// with the same bits.
 #[test]
-fn a_replay_computes_a_product_once_more_where_it_is_asked_for() {
+fn a_replay_recomputes_a_product_that_the_record_does_not_hold() {
     let backend = Cpu::<f32>::new();
     let noise = |n: usize, k: f64| (0..n).map(|i| (k * (i + 1) as f64).sin()).collect::<Vec<_>>();
     let x = backend.constant(&noise(600 * 16, 0.7), &[600, 16]).unwrap();

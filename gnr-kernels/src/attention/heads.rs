@@ -54,7 +54,7 @@ pub(super) struct Heads<E: Elem> {
     /// Distance between rows of scores.
     pub(super) row: usize,
     pub(super) scores: [Buf<E>; 2],
-    turned: Buf<f32>,
+    transposed: Buf<f32>,
 }
 
 impl<E: Elem> Heads<E> {
@@ -63,8 +63,8 @@ impl<E: Elem> Heads<E> {
         let fast = Some(simd::level()).filter(|level| fits && *level >= Level::Avx512);
         let row = if fast.is_some() { padded(sizes.t) } else { sizes.t };
         let scores = [0, 1].map(|_| Buf::new(sizes.t * row));
-        let turned = Buf::new(if fast.is_some() { sizes.d * row } else { 0 });
-        Self { sizes, fast, row, scores, turned }
+        let transposed = Buf::new(if fast.is_some() { sizes.d * row } else { 0 });
+        Self { sizes, fast, row, scores, transposed }
     }
     /// Computes `c = a bᵀ` or `c += a bᵀ`, `[T, d]·[T, d]ᵀ`, for several (a, index of the score matrix c, accum).
     pub(super) fn scores<const N: usize>(
@@ -75,9 +75,9 @@ impl<E: Elem> Heads<E> {
         let Sizes { t, d, .. } = self.sizes;
         work::count(N * t * d * t);
         if let (Some(level), Some(data)) = (self.fast, E::as_f32(b.data)) {
-            transpose(level, data, b.row, t, d, &mut self.turned, self.row);
+            transpose(level, data, b.row, t, d, &mut self.transposed, self.row);
             for (a, which, accum) in products {
-                let right = Right { data: &self.turned, row: self.row };
+                let right = Right { data: &self.transposed, row: self.row };
                 if let (Some(a_data), Some(c)) = (E::as_f32(a.data), E::as_f32_mut(&mut self.scores[which])) {
                     product(level, [t, d, self.row], Left::Rows(a_data, a.row), right, c, self.row, accum);
                 }

@@ -276,16 +276,16 @@ simd! {
                 // Missing taps read the first tap's elements; their sums are not used.
                 let tap = |t: usize| &x[strip * STRIP + offsets[if t < offsets.len() { t } else { 0 }]..][..g.len()];
                 let x: [&[E]; TAPS] = std::array::from_fn(tap);
-                let mut held = [sums[0], sums[1], sums[2], sums[3]];
+                let mut registers = [sums[0], sums[1], sums[2], sums[3]];
                 for (j, g) in g.chunks_exact(SUMS).enumerate() {
                     for t in 0..TAPS {
                         let x = &x[t][j * SUMS..][..SUMS];
                         for l in 0..SUMS {
-                            held[t][l] += g[l] * x[l];
+                            registers[t][l] += g[l] * x[l];
                         }
                     }
                 }
-                sums.copy_from_slice(&held);
+                sums.copy_from_slice(&registers);
             }
         }
     }

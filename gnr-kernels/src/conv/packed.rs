@@ -205,9 +205,9 @@ pub(super) fn backward_weight(
         gw.par_chunks_mut(PANEL * ck).enumerate().for_each(|(i, gw)| {
             let (sum, rows) = (&sum[i * PANEL..], gw.len() / ck);
             if accum.adds() {
-                let mut turned = Aligned::new(gw.len());
-                transpose(level, sum, lanes, ck, rows, &mut turned, ck);
-                gw.iter_mut().zip(turned.iter()).for_each(|(g, t)| *g += t);
+                let mut transposed = Aligned::new(gw.len());
+                transpose(level, sum, lanes, ck, rows, &mut transposed, ck);
+                gw.iter_mut().zip(transposed.iter()).for_each(|(g, t)| *g += t);
             } else {
                 transpose(level, sum, lanes, ck, rows, gw, ck);
             }

@@ -235,7 +235,7 @@ impl Producer<f32> for Twice<'_> {
 }
 
 #[test]
-fn maps_that_are_produced_where_they_are_read_change_no_bit() {
+fn streamed_maps_change_no_bit() {
     let mut streamed = 0;
     for g in geometries(None) {
         streamed += usize::from(streams(&g, true));

@@ -83,12 +83,12 @@ pub(super) fn run(
     level: Level,
     s: Shape,
     pairs: &[Slices<'_, f32>],
-    turned: bool,
+    rotated: bool,
     out: &mut [f32],
     accum: Accum,
 ) {
     let depth = s.cin * pairs.len();
-    let weights = transform_weights(level, s, pairs, turned);
+    let weights = transform_weights(level, s, pairs, rotated);
     let per_thread = s.n.div_ceil(rayon::current_num_threads()) * s.tiles();
     let target = (BLOCK_BYTES / (POINTS * depth * size_of::<f32>())).clamp(32, 512);
     let cut = s.cut(target.min(per_thread));

@@ -12,7 +12,7 @@ use crate::simd::Level;
 use rayon::prelude::*;
 
 /// Computes `G g Gᵀ` of all weights, as panels [output panel][POINTS][depth][PANEL] for [`product`].
-pub(super) fn transform_weights(level: Level, s: Shape, pairs: &[Slices<'_, f32>], turned: bool) -> Aligned {
+pub(super) fn transform_weights(level: Level, s: Shape, pairs: &[Slices<'_, f32>], rotated: bool) -> Aligned {
     let depth = s.cin * pairs.len();
     let mut u = Aligned::new(s.cout.div_ceil(PANEL) * POINTS * PANEL * depth);
     u.par_chunks_mut(POINTS * PANEL * depth).enumerate().for_each(|(panel, u)| {
@@ -21,10 +21,10 @@ pub(super) fn transform_weights(level: Level, s: Shape, pairs: &[Slices<'_, f32>
             for c in 0..s.cin {
                 let mut taps = [[0.0_f32; PANEL]; 9];
                 for (lane, o) in channels.clone().enumerate() {
-                    let at = if turned { c * s.cout + o } else { o * s.cin + c };
+                    let at = if rotated { c * s.cout + o } else { o * s.cin + c };
                     let g = &w[at * 9..][..9];
                     for k in 0..9 {
-                        taps[k][lane] = g[if turned { 8 - k } else { k }];
+                        taps[k][lane] = g[if rotated { 8 - k } else { k }];
                     }
                 }
                 let to = &mut u[(p * s.cin + c) * PANEL..];

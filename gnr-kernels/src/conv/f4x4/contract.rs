@@ -50,14 +50,14 @@ pub(super) fn to_maps(
         // SAFETY: by the assertions, `m` has every point of the row's tiles and `pixels` four rows of pixels.
         unsafe { row(level, &m.data[at..], m.point, m.row, columns, pixels) };
         let lines = TILE.min(s.oh - TILE * r);
-        let turn = if accum.adds() { transpose_add } else { transpose };
+        let write = if accum.adds() { transpose_add } else { transpose };
         if width == s.ow {
             let out = &mut out[TILE * r * s.ow..];
-            turn(level, pixels, LANES, lines * width, channels.len(), out, plane);
+            write(level, pixels, LANES, lines * width, channels.len(), out, plane);
         } else {
             for y in 0..lines {
                 let out = &mut out[(TILE * r + y) * s.ow..];
-                turn(level, &pixels[y * width * LANES..], LANES, s.ow, channels.len(), out, plane);
+                write(level, &pixels[y * width * LANES..], LANES, s.ow, channels.len(), out, plane);
             }
         }
     }

@@ -137,13 +137,13 @@ pub(super) fn expand(
     assert!(scratch.ring.len() >= maps.window * row && scratch.vertical.len() >= 6 * row);
     for first in (0..maps.channels).step_by(LANES) {
         let channels = LANES.min(maps.channels - first);
-        let Scratch { ring, vertical, rows: turned, produced } = scratch;
+        let Scratch { ring, vertical, rows: transposed, produced } = scratch;
         let needed = TILE * rows.start..TILE * (rows.end - 1) + maps.window;
         let x = x.rows(maps, [first, channels], needed, produced);
         let mut filled = TILE * rows.start;
         for r in rows.clone() {
             let end = TILE * r + maps.window;
-            fill(level, maps, x, channels, filled..end, ring, turned);
+            fill(level, maps, x, channels, filled..end, ring, transposed);
             filled = end;
             let tile = to.tile + (r - rows.start) * maps.columns;
             let at = tile * to.row + to.channel + first;
@@ -169,7 +169,7 @@ pub(super) fn fill(
     channels: usize,
     rows: Range<usize>,
     ring: &mut [f32],
-    turned: &mut [f32],
+    transposed: &mut [f32],
 ) {
     let row = maps.pitch() * LANES;
     let inner = rows.start.max(maps.padding)..rows.end.min(maps.h + maps.padding);
@@ -193,7 +193,7 @@ pub(super) fn fill(
     let whole = maps.w.is_multiple_of(8);
     if !whole {
         let from = &x[(inner.start - maps.padding) * maps.w - first..];
-        transpose(level, from, plane, channels, inner.len() * maps.w, turned, LANES);
+        transpose(level, from, plane, channels, inner.len() * maps.w, transposed, LANES);
     }
     for y in inner.clone() {
         // Columns that no tile reads are left out; columns outside the image were zero from the start.
@@ -202,7 +202,7 @@ pub(super) fn fill(
         if whole {
             transpose(level, &x[(y - maps.padding) * maps.w - first..], plane, channels, width, to, LANES);
         } else {
-            let from = &turned[(y - inner.start) * maps.w * LANES..];
+            let from = &transposed[(y - inner.start) * maps.w * LANES..];
             to[..width * LANES].copy_from_slice(&from[..width * LANES]);
         }
     }

@@ -26,16 +26,16 @@ pub(in super::super) fn run(
     level: Level,
     s: Shape,
     pairs: &[Pair<'_, f32>],
-    turned: bool,
+    rotated: bool,
     out: &mut [f32],
     accum: Accum,
 ) {
     let tiles = Tiles::of(&s).count() * s.n;
     // Tiles and weights have the same depth, so their rows are compared.
     if s.cout >= tiles {
-        few_tiles(level, &s, pairs, turned, out, accum);
+        few_tiles(level, &s, pairs, rotated, out, accum);
     } else {
-        many_tiles(level, &s, pairs, turned, out, accum);
+        many_tiles(level, &s, pairs, rotated, out, accum);
     }
 }
 
@@ -44,7 +44,14 @@ fn maps(s: &Shape) -> Maps {
     Maps { channels: s.cin, h: s.h, w: s.w, padding: s.padding, columns, step: TILE, window: TILE + 2 }
 }
 
-fn many_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, out: &mut [f32], accum: Accum) {
+fn many_tiles(
+    level: Level,
+    s: &Shape,
+    pairs: &[Pair<'_, f32>],
+    rotated: bool,
+    out: &mut [f32],
+    accum: Accum,
+) {
     let (tiles, maps, depth, width) = (Tiles::of(s), maps(s), s.cin * pairs.len(), width(s.cout));
     let panel = POINTS * depth * width;
     let mut u = Aligned::new(s.cout.div_ceil(width) * panel);
@@ -53,7 +60,7 @@ fn many_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, ou
         |taps, (i, u)| {
             for (p, (_, w)) in pairs.iter().enumerate() {
                 let u = &mut u[p * s.cin * width..];
-                weights::transform(level, s, w, turned, i * width, width, 0..s.cin, taps, u, depth * width);
+                weights::transform(level, s, w, rotated, i * width, width, 0..s.cin, taps, u, depth * width);
             }
         },
     );
@@ -112,7 +119,7 @@ fn many_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, ou
     );
 }
 
-fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, out: &mut [f32], accum: Accum) {
+fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], rotated: bool, out: &mut [f32], accum: Accum) {
     let (tiles, maps, width) = (Tiles::of(s), maps(s), width(s.cout));
     let (row, each) = (tile_row(s.cin, pairs.len()), tiles.count());
     let map = s.cout * s.oh * s.ow;
@@ -144,7 +151,18 @@ fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, out
                 for first in (0..s.cin).step_by(DEPTH) {
                     let channels = first..(first + DEPTH).min(s.cin);
                     let (k, u_point) = (channels.len(), spread(channels.len() * width));
-                    weights::transform(level, s, w, turned, panel * width, width, channels, taps, u, u_point);
+                    weights::transform(
+                        level,
+                        s,
+                        w,
+                        rotated,
+                        panel * width,
+                        width,
+                        channels,
+                        taps,
+                        u,
+                        u_point,
+                    );
                     for point in 0..POINTS {
                         for block in 0..blocks {
                             let v = &v[(block * POINTS + point) * v_point + p * s.cin + first..];

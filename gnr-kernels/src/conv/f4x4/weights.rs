@@ -25,7 +25,7 @@ pub(super) fn transform(
     level: Level,
     s: &Shape,
     w: &[f32],
-    turned: bool,
+    rotated: bool,
     out: usize,
     width: usize,
     channels: Range<usize>,
@@ -42,7 +42,7 @@ pub(super) fn transform(
             continue;
         }
         let outputs = LANES.min(s.cout - first);
-        if turned {
+        if rotated {
             for (i, c) in channels.clone().enumerate() {
                 let w = &w[(c * s.cout + first) * 9..];
                 transpose(level, w, 9, outputs, 9, &mut taps[9 * i * LANES..], LANES);
@@ -53,11 +53,11 @@ pub(super) fn transform(
         }
         // SAFETY: by the assertion above, `taps` has nine vectors a channel, and `u` has room for every point of every
         // channel.
-        unsafe { forth(level, taps, count, turned, &mut u[lane..], point, width) };
+        unsafe { forth(level, taps, count, rotated, &mut u[lane..], point, width) };
     }
 }
 
-lanes!(wide fn forth(taps: &[f32], channels: usize, turned: bool, u: &mut [f32], point: usize, row: usize) = forth_body);
+lanes!(wide fn forth(taps: &[f32], channels: usize, rotated: bool, u: &mut [f32], point: usize, row: usize) = forth_body);
 
 /// Transforms the taps of one group of lanes.
 ///
@@ -67,7 +67,7 @@ lanes!(wide fn forth(taps: &[f32], channels: usize, turned: bool, u: &mut [f32],
 unsafe fn forth_body<V: Lanes>(
     taps: &[f32],
     channels: usize,
-    turned: bool,
+    rotated: bool,
     u: &mut [f32],
     point: usize,
     row: usize,
@@ -77,7 +77,7 @@ unsafe fn forth_body<V: Lanes>(
         for c in 0..channels {
             for lane in (0..LANES).step_by(V::N) {
                 let from = taps.as_ptr().add(9 * c * LANES + lane);
-                let tap = |k: usize| V::load(from.add(if turned { 8 - k } else { k } * LANES));
+                let tap = |k: usize| V::load(from.add(if rotated { 8 - k } else { k } * LANES));
                 let mut half = [[V::splat(0.0); 6]; 3];
                 for j in 0..3 {
                     half[j] = weight([tap(j), tap(3 + j), tap(6 + j)]);
@@ -115,9 +115,9 @@ pub(super) fn transform_back(
     for (lane, gw) in (0..width).step_by(LANES).zip(gw.chunks_mut(LANES * row)) {
         // SAFETY: by the assertions above, `m` has a vector a point and channel, and `taps` has nine a channel.
         unsafe { back(level, &m[lane..], point, width, count, taps) };
-        let turn = if accum.adds() { transpose_add } else { transpose };
+        let write = if accum.adds() { transpose_add } else { transpose };
         let outputs = gw.len() / row;
-        turn(level, taps, LANES, 9 * count, outputs, &mut gw[channels.start * 9..], row);
+        write(level, taps, LANES, 9 * count, outputs, &mut gw[channels.start * 9..], row);
     }
 }
 

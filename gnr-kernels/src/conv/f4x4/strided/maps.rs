@@ -48,13 +48,13 @@ pub(super) fn expand(
     assert!(maps.window == window && maps.channels.is_multiple_of(LANES));
     assert!(scratch.ring.len() >= window * row && scratch.vertical.len() >= window.max(5) * row);
     for first in (0..maps.channels).step_by(LANES) {
-        let Scratch { ring, vertical, rows: turned, produced } = scratch;
+        let Scratch { ring, vertical, rows: transposed, produced } = scratch;
         let needed = maps.step * rows.start..maps.step * (rows.end - 1) + window;
         let x = x.rows(maps, [first, LANES], needed, produced);
         let mut filled = maps.step * rows.start;
         for r in rows.clone() {
             let end = maps.step * r + window;
-            fill(level, maps, x, LANES, filled..end, ring, turned);
+            fill(level, maps, x, LANES, filled..end, ring, transposed);
             filled = end;
             let tile = to.tile + (r - rows.start) * maps.columns;
             let at = tile * to.row + to.channel + first;
@@ -252,13 +252,13 @@ pub(super) fn to_maps(
     out: &mut [f32],
     accum: Accum,
 ) {
-    let turn = if accum.adds() { transpose_add } else { transpose };
+    let write = if accum.adds() { transpose_add } else { transpose };
     let lines = rows.end.min(h) - rows.start;
     if width == w {
-        turn(level, pixels, LANES, lines * w, LANES, &mut out[rows.start * w..], h * w);
+        write(level, pixels, LANES, lines * w, LANES, &mut out[rows.start * w..], h * w);
         return;
     }
     for y in 0..lines {
-        turn(level, &pixels[y * width * LANES..], LANES, w, LANES, &mut out[(rows.start + y) * w..], h * w);
+        write(level, &pixels[y * width * LANES..], LANES, w, LANES, &mut out[(rows.start + y) * w..], h * w);
     }
 }

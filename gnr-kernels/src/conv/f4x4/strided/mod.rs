@@ -112,9 +112,9 @@ fn transformed(level: Level, pairs: &[Weights<'_>]) -> (Aligned, usize) {
 }
 
 /// The weights of pairs. Lanes are their outputs, or their inputs when `rotated`.
-fn weights_of<'a>(g: &Geometry, pairs: &[Pair<'a, f32>], turned: bool) -> Vec<Weights<'a>> {
-    let [channels, lanes] = if turned { [g.o, g.c] } else { [g.c, g.o] };
-    pairs.iter().map(|&(_, data)| Weights { data, channels, lanes, turned }).collect()
+fn weights_of<'a>(g: &Geometry, pairs: &[Pair<'a, f32>], rotated: bool) -> Vec<Weights<'a>> {
+    let [channels, lanes] = if rotated { [g.o, g.c] } else { [g.c, g.o] };
+    pairs.iter().map(|&(_, data)| Weights { data, channels, lanes, rotated }).collect()
 }
 
 /// Whether a convolution has so many weights, or so few tiles, that each panel of weights should be transformed just

@@ -24,7 +24,7 @@ pub(super) struct Weights<'a> {
     pub(super) data: &'a [f32],
     pub(super) channels: usize,
     pub(super) lanes: usize,
-    pub(super) turned: bool,
+    pub(super) rotated: bool,
 }
 
 impl Weights<'_> {
@@ -42,7 +42,7 @@ impl Weights<'_> {
         assert!(self.data.len() == 9 * all * lanes && first + width <= lanes && channels.end <= all);
         let groups = taps.chunks_exact_mut((9 * count * LANES).max(1)).take(width / LANES);
         for (taps, first) in groups.zip((first..).step_by(LANES)) {
-            if self.turned {
+            if self.rotated {
                 for (taps, c) in taps.chunks_exact_mut(9 * LANES).zip(channels.clone()) {
                     let w = &self.data[(c * lanes + first) * 9..];
                     transpose(level, w, 9, LANES, 9, taps, LANES);
@@ -73,12 +73,12 @@ impl Weights<'_> {
             let taps = &taps[9 * channels * lane..];
             // SAFETY: by the assertions, `taps` has nine vectors a channel, and `u` has room for every point of every
             // channel.
-            unsafe { forth(level, phase, taps, channels, self.turned, &mut u[lane..], point, width) };
+            unsafe { forth(level, phase, taps, channels, self.rotated, &mut u[lane..], point, width) };
         }
     }
 }
 
-lanes!(wide fn forth(phase: usize, taps: &[f32], channels: usize, turned: bool, u: &mut [f32], point: usize, row: usize) = forth_body);
+lanes!(wide fn forth(phase: usize, taps: &[f32], channels: usize, rotated: bool, u: &mut [f32], point: usize, row: usize) = forth_body);
 
 /// Transforms the taps of one group of lanes for one phase.
 ///
@@ -89,7 +89,7 @@ unsafe fn forth_body<V: Lanes>(
     phase: usize,
     taps: &[f32],
     channels: usize,
-    turned: bool,
+    rotated: bool,
     u: &mut [f32],
     point: usize,
     row: usize,
@@ -104,7 +104,7 @@ unsafe fn forth_body<V: Lanes>(
                 // Macros, because the compiler would not inline into closures here.
                 macro_rules! tap {
                     ($k:expr) => {
-                        V::load(from.add(if turned { 8 - $k } else { $k } * LANES))
+                        V::load(from.add(if rotated { 8 - $k } else { $k } * LANES))
                     };
                 }
                 macro_rules! columns {
@@ -165,8 +165,8 @@ pub(super) fn transform_back(
     assert!(count > 0 && m.len() >= (POINTS - 1) * point + (PHASES * count - 1) * row + LANES);
     // SAFETY: by the assertions, `m` has a vector a point, phase and channel, and `taps` has nine a channel.
     unsafe { back(level, m, point, row, count, taps) };
-    let turn = if accum.adds() { transpose_add } else { transpose };
-    turn(level, taps, LANES, 9 * count, LANES, &mut gw[9 * channels.start..], 9 * all);
+    let write = if accum.adds() { transpose_add } else { transpose };
+    write(level, taps, LANES, 9 * count, LANES, &mut gw[9 * channels.start..], 9 * all);
 }
 
 lanes!(wide fn back(m: &[f32], point: usize, row: usize, channels: usize, taps: &mut [f32]) = back_body);
