@@ -119,8 +119,28 @@ fn many_tiles(
     );
 }
 
+/// Transforms all tiles: [blocks][POINTS][tiles][row], with blocks of `images` images and points `point` apart.
+fn all_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], [images, point, row]: [usize; 3]) -> Aligned {
+    let (tiles, maps, blocks) = (Tiles::of(s), maps(s), s.n.div_ceil(images));
+    let each = tiles.count();
+    let mut v = Aligned::new(blocks * POINTS * point);
+    v.par_chunks_mut(POINTS * point).enumerate().for_each_init(
+        || Scratch::new(&maps),
+        |scratch, (block, v)| {
+            for i in 0..images.min(s.n - block * images) {
+                for (p, &(of, _)) in pairs.iter().enumerate() {
+                    let x = Image { of, index: block * images + i };
+                    let to = Place { point, row, channel: p * s.cin, tile: i * each };
+                    expand(level, &maps, x, 0..tiles.rows, scratch, v, to);
+                }
+            }
+        },
+    );
+    v
+}
+
 fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], rotated: bool, out: &mut [f32], accum: Accum) {
-    let (tiles, maps, width) = (Tiles::of(s), maps(s), width(s.cout));
+    let (tiles, width) = (Tiles::of(s), width(s.cout));
     let (row, each) = (tile_row(s.cin, pairs.len()), tiles.count());
     let map = s.cout * s.oh * s.ow;
     // Blocks of whole images; how many a block has changes no bit.
@@ -129,19 +149,7 @@ fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], rotated: bool, ou
     let (v_point, m_point) = (spread(images * each * row), spread(images * each * width));
     let count = |block: usize| images.min(s.n - block * images) * each;
 
-    let mut v = Aligned::new(blocks * POINTS * v_point);
-    v.par_chunks_mut(POINTS * v_point).enumerate().for_each_init(
-        || Scratch::new(&maps),
-        |scratch, (block, v)| {
-            for i in 0..count(block) / each {
-                for (p, &(of, _)) in pairs.iter().enumerate() {
-                    let x = Image { of, index: block * images + i };
-                    let to = Place { point: v_point, row, channel: p * s.cin, tile: i * each };
-                    expand(level, &maps, x, 0..tiles.rows, scratch, v, to);
-                }
-            }
-        },
-    );
+    let v = all_tiles(level, s, pairs, [images, v_point, row]);
 
     let mut m = Aligned::new(s.cout.div_ceil(width) * blocks * POINTS * m_point);
     m.par_chunks_mut(blocks * POINTS * m_point).enumerate().for_each_init(

@@ -200,6 +200,41 @@ fn each_map<E: Elem>(maps: Maps, array: &mut [E]) -> impl IndexedParallelIterato
     array.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate()
 }
 
+/// Merges the `parts` of a channel's maps (Σ a (ẋ − ṁ), Σ b, Σ b (x − m)) and returns the second-order gradients of β and
+/// γ. Sets `coefficients` to those of [`combine`] for the second-order adjoint of x.
+fn second_of_channel<E: Elem>(
+    maps: Maps,
+    at: Tangent<'_, E>,
+    ch: usize,
+    first: &Sums,
+    parts: &[[f64; 3]],
+    coefficients: &mut [E; 5],
+) -> [f64; 2] {
+    let Tangent { xt, stats, .. } = at;
+    let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
+    let of_channel = || (ch..maps.n * maps.c).step_by(maps.c);
+    let (a_sum, ax) = (first.beta[ch], first.gamma[ch]);
+    let shift_t = E::of(mt).wide() - mt;
+    let at_sum =
+        of_channel().map(|i| parts[i][0]).sum::<f64>() + if xt.is_some() { shift_t * a_sum } else { 0.0 };
+    let b_sum: f64 = of_channel().map(|i| parts[i][1]).sum();
+    let shift = E::of(m).wide() - m;
+    let bx = s * (of_channel().map(|i| parts[i][2]).sum::<f64>() + shift * b_sum);
+    let gamma_sum = bx + s * (at_sum - q * ax);
+    *coefficients = match stats.source {
+        Source::Fixed => [s * gamma, s * gamma_t, 0.0, 0.0, 0.0],
+        Source::Batch => {
+            let [ma, max, mat, mb, mbx] = [a_sum, ax, at_sum, b_sum, bx].map(|v| v / maps.count());
+            let mean_x = gamma * mb + gamma_t * ma - s * q * gamma * ma;
+            let along = gamma * mbx + gamma_t * max - 2.0 * s * q * gamma * max + gamma * s * (mat - q * max);
+            let (by_x, by_t) = (-s * s * along, -s * s * gamma * max);
+            [s * gamma, s * (gamma_t - s * q * gamma), by_x, by_t, -s * mean_x - by_x * m - by_t * mt]
+        }
+    }
+    .map(E::of);
+    [b_sum, gamma_sum]
+}
+
 /// Computes the second-order adjoint of x, writes it to `gx` or adds it there, and returns the second-order gradients
 /// of β and γ.
 ///
@@ -241,29 +276,7 @@ pub fn second_backward<E: Elem>(
     let mut sums = Sums { beta: vec![0.0; maps.c], gamma: vec![0.0; maps.c] };
     let mut coefficients = vec![[E::zero(); 5]; maps.c];
     for (ch, coefficients) in coefficients.iter_mut().enumerate() {
-        let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
-        let of_channel = || (ch..maps.n * maps.c).step_by(maps.c);
-        let (a_sum, ax) = (first.beta[ch], first.gamma[ch]);
-        let shift_t = E::of(mt).wide() - mt;
-        let at_sum =
-            of_channel().map(|i| parts[i][0]).sum::<f64>() + if xt.is_some() { shift_t * a_sum } else { 0.0 };
-        let b_sum: f64 = of_channel().map(|i| parts[i][1]).sum();
-        let shift = E::of(m).wide() - m;
-        let bx = s * (of_channel().map(|i| parts[i][2]).sum::<f64>() + shift * b_sum);
-        sums.beta[ch] = b_sum;
-        sums.gamma[ch] = bx + s * (at_sum - q * ax);
-        *coefficients = match stats.source {
-            Source::Fixed => [s * gamma, s * gamma_t, 0.0, 0.0, 0.0],
-            Source::Batch => {
-                let [ma, max, mat, mb, mbx] = [a_sum, ax, at_sum, b_sum, bx].map(|v| v / maps.count());
-                let mean_x = gamma * mb + gamma_t * ma - s * q * gamma * ma;
-                let along =
-                    gamma * mbx + gamma_t * max - 2.0 * s * q * gamma * max + gamma * s * (mat - q * max);
-                let (by_x, by_t) = (-s * s * along, -s * s * gamma * max);
-                [s * gamma, s * (gamma_t - s * q * gamma), by_x, by_t, -s * mean_x - by_x * m - by_t * mt]
-            }
-        }
-        .map(E::of);
+        [sums.beta[ch], sums.gamma[ch]] = second_of_channel(maps, at, ch, first, &parts, coefficients);
     }
     let b = b.as_deref();
     let second = |i: usize, gx: &mut [E]| {
@@ -291,124 +304,4 @@ pub fn second_backward<E: Elem>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::norm::{Affine, Last, apply, backward_input, backward_sums};
-    use crate::testing::{max_abs_diff, noise, same_bits};
-
-    const MAPS: Maps = Maps { n: 4, c: 3, hw: 21 };
-
-    struct Point {
-        x: Vec<f64>,
-        gamma: Vec<f64>,
-        beta: Vec<f64>,
-        r: Vec<f64>,
-    }
-
-    fn moved(p: &Point, t: &Point, h: f64) -> Point {
-        let along = |a: &[f64], t: &[f64]| a.iter().zip(t).map(|(a, t)| a + h * t).collect();
-        let (x, gamma) = (along(&p.x, &t.x), along(&p.gamma, &t.gamma));
-        Point { x, gamma, beta: along(&p.beta, &t.beta), r: along(&p.r, &t.r) }
-    }
-
-    /// Compares the closed forms of ẏ and of the second-order adjoints for b = ẇ with central differences of step 1e-5:
-    /// derivatives of the (tested) first-order kernels along a tangent, with the adjoint `w` moving along `wt`.
-    #[test]
-    fn closed_forms_match_differences_of_the_gradient() {
-        let n = MAPS.size();
-        let relu = Some(f64::INFINITY);
-        for (source, top, x_moves) in [
-            (Source::Batch, relu, true),
-            (Source::Batch, None, true),
-            (Source::Fixed, relu, true),
-            (Source::Batch, relu, false),
-            (Source::Batch, Some(0.5), true),
-        ] {
-            let stats = |x: &[f64]| match source {
-                Source::Batch => Stats::of_batch(MAPS, x, 1e-3),
-                Source::Fixed => Stats::fixed(vec![0.1, -0.2, 0.3], vec![1.0, 0.5, 2.0], 1e-3),
-            };
-            let point = |seed: u64| Point {
-                x: noise(n, seed),
-                gamma: noise(3, seed + 1),
-                beta: noise(3, seed + 2),
-                r: noise(n, seed + 3),
-            };
-            let (p, mut t) = (point(1), point(10));
-            if !x_moves {
-                t.x.fill(0.0);
-            }
-            let (w, wt) = (noise::<f64>(n, 20), noise::<f64>(n, 21));
-            let output = |p: &Point| {
-                let mut y = vec![0.0; n];
-                let last = top.map_or(Last::Nothing, Last::Clip);
-                apply(
-                    MAPS,
-                    &p.x,
-                    &Affine::new(&stats(&p.x), &p.gamma, &p.beta),
-                    Some((&p.r).into()),
-                    last,
-                    &mut y,
-                );
-                y
-            };
-            let gradient = |h: f64| {
-                let p = moved(&p, &t, h);
-                let (y, st) = (output(&p), stats(&p.x));
-                let mut a: Vec<f64> = w.iter().zip(&wt).map(|(w, t)| w + h * t).collect();
-                let sums =
-                    backward_sums(MAPS, &mut a, &p.x, &st, top.map(|top| Mask::Output { of: &y[..], top }));
-                let mut gx = vec![0.0; n];
-                backward_input(MAPS, &a, &p.x, &st, &p.gamma, &sums, &mut gx, Accum::Replace);
-                [y, gx, sums.gamma, sums.beta]
-            };
-            let slopes: Vec<Vec<f64>> = gradient(1e-5)
-                .iter()
-                .zip(gradient(-1e-5))
-                .map(|(p, m)| p.iter().zip(m).map(|(p, m)| (p - m) / 2e-5).collect())
-                .collect();
-
-            let (st, y) = (stats(&p.x), output(&p));
-            let (xt, mask) = (x_moves.then_some(&t.x[..]), top.map(|top| Mask::Output { of: &y[..], top }));
-            let stt = tangent_stats(MAPS, &p.x, xt, &st);
-            let at =
-                Tangent { x: &p.x, xt, gamma: &p.gamma, gamma_t: Some(&t.gamma), stats: &st, stats_t: &stt };
-            let mut yt = vec![0.0; n];
-            tangent_apply(MAPS, at, Some(&t.beta), Some((&t.r).into()), mask, &mut yt);
-            assert!(max_abs_diff(&yt, &slopes[0]) < 1e-7, "tangent, {source:?}");
-
-            let mut a = w.clone();
-            let first = backward_sums(MAPS, &mut a, &p.x, &st, mask);
-            for accum in Accum::BOTH {
-                let (mut b, mut gx) = (wt.clone(), vec![1.0; n]);
-                let (to_x, mut by_product) = (Some((&mut gx[..], accum)), vec![f64::NAN; n]);
-                let second =
-                    second_backward(MAPS, at, &a, &first, Some(&mut b), mask, to_x, Some(&mut by_product));
-                let mut want = vec![0.0; n];
-                backward_input(MAPS, &a, &p.x, &st, &p.gamma, &first, &mut want, Accum::Replace);
-                assert!(same_bits(&by_product, &want), "what the gradient pass gives");
-                if accum.adds() {
-                    gx.iter_mut().for_each(|v| *v -= 1.0);
-                }
-                assert!(max_abs_diff(&gx, &slopes[1]) < 1e-7, "x, {source:?}");
-                assert!(max_abs_diff(&second.gamma, &slopes[2]) < 1e-7, "gamma, {source:?}");
-                assert!(max_abs_diff(&second.beta, &slopes[3]) < 1e-7, "beta, {source:?}");
-            }
-            // `None` gives what a zero `b` gives.
-            let (mut zero, mut with, mut without) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
-            let s0 = second_backward(
-                MAPS,
-                at,
-                &a,
-                &first,
-                Some(&mut zero),
-                mask,
-                Some((&mut with, Accum::Replace)),
-                None,
-            );
-            let s1 =
-                second_backward(MAPS, at, &a, &first, None, mask, Some((&mut without, Accum::Replace)), None);
-            assert!(max_abs_diff(&with, &without) < 1e-14 && s0 == s1);
-        }
-    }
-}
+mod tests;
