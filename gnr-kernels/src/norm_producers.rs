@@ -89,7 +89,7 @@ impl<E: Elem> Producer<E> for NormInputAdjoint<E> {
 /// The clip in front of which a tangent stops.
 #[derive(Clone, Debug)]
 pub enum TangentMask<E: Elem> {
-    /// No clip.
+    /// The tangent passes no clip.
     Nothing,
     /// A clip whose derivative is recorded as bits.
     Bits(Arc<Buf<u32>>),

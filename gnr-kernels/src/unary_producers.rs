@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Produces the values `f(x)`.
 pub struct FunctionValue<E: Elem> {
-    /// The function.
+    /// The function of one variable.
     pub f: Unary,
     /// The argument x.
     pub x: Arc<Buf<E>>,
@@ -38,7 +38,7 @@ impl<E: Elem> Producer<E> for FunctionValue<E> {
 
 /// Produces `g f'(x)`: the adjoint of x, or the tangent of `f(x)`.
 pub struct FunctionDerivative<E: Elem> {
-    /// The function.
+    /// The function of one variable.
     pub f: Unary,
     /// The adjoint of `f(x)`, or the tangent of x.
     pub g: Arc<Buf<E>>,

@@ -1,7 +1,8 @@
-//! Products with a right operand that is read in place or copied to panels: the forward product and the input's adjoint.
+//! Products with a right operand that is read in place or copied to panels: the forward product and the input's
+//! adjoint.
 //!
-//! The micro-kernel reads the right operand most. Rows that are a large even distance apart compete for a few sets of the
-//! first-level cache, so the operand is copied to panels wherever enough rows read it.
+//! The micro-kernel reads the right operand most. Rows that are a large even distance apart compete for a few sets of
+//! the first-level cache, so the operand is copied to panels wherever enough rows read it.
 
 use super::{DEPTH, WIDTH};
 use crate::Accum;

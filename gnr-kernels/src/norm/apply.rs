@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// The activation that a normalisation ends in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Last<E> {
-    /// No activation.
+    /// The normalisation ends without an activation.
     Nothing,
     /// `min(max(·, 0), top)`: ReLU with `top` = ∞, ReLU6 with 6.
     Clip(E),
