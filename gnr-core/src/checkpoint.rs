@@ -35,7 +35,7 @@ pub trait Checkpoint<V> {
     /// Writes every leaf of the state.
     ///
     /// # Errors
-    /// Those of the sink.
+    /// The errors of the sink.
     fn save(&self, sink: &mut dyn StateSink<V>) -> Result<()>;
     /// Replaces the state. On an error `self` is unchanged.
     ///

@@ -71,7 +71,8 @@ fn time(what: &str, mut f: impl FnMut() -> gnr_core::Result<()>) -> gnr_core::Re
     Ok(())
 }
 
-/// User and system time of this process so far, from Linux; 0 elsewhere. Beside other jobs it says more than the clock.
+/// User and system time of this process so far, from Linux; 0 elsewhere. Beside other jobs, this says more than the
+/// clock.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();

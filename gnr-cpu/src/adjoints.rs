@@ -1,4 +1,4 @@
-//! The adjoints of a reverse pass: where each stands, how a record would retain it, and how operations write it.
+//! The adjoints of a reverse pass: where each is stored, how a record retains it, and how operations write it.
 
 use gnr_kernels::Accum;
 use std::{
@@ -14,23 +14,24 @@ use super::{
     value::{OpId, Recompute, Retention, Value},
 };
 
-/// A tracked tensor's place in the reverse pass.
+/// The place of a tracked tensor's adjoint in the reverse pass.
 ///
-/// The first writer fills the adjoint by assignment, without a fill by zeros, and the operation that made the tensor takes it away, so
-/// memory is released while the pass runs.
+/// The first writer assigns the adjoint, so it is not filled with zeros before. The operation that computed the tensor
+/// takes the adjoint away, so memory is released while the pass runs.
 pub(super) struct Node<E: Elem> {
-    /// Weak, since steps on the tape hold nodes.
+    /// Weak, because steps on the tape own nodes.
     pub(super) tape: WeakTape,
     adjoint: RefCell<Option<Buf<E>>>,
-    /// How a record would retain the adjoint; any further term ends it.
+    /// How a record would retain the adjoint. A second term makes it a new value.
     retention: RefCell<Retention<E>>,
-    /// In a replay, the operation that computes the adjoint of the gradient pass as a by-product, when that is not held …
+    /// In a replay, the operation that computes the adjoint of the gradient pass as a by-product, if that adjoint is
+    /// not in memory.
     by_product_of: RefCell<Option<OpId>>,
-    /// … and that adjoint, once the operation computed it.
+    /// The adjoint of the gradient pass, once that operation computed it.
     by_product: RefCell<Option<Arc<Buf<E>>>>,
 }
 
-/// An adjoint taken away, and how a record would retain it.
+/// An adjoint taken from its node, and how a record would retain it.
 pub(super) type Taken<E> = (Buf<E>, Retention<E>);
 
 impl<E: Elem> Node<E> {
@@ -43,19 +44,20 @@ impl<E: Elem> Node<E> {
             by_product: RefCell::default(),
         })
     }
-    /// Takes the adjoint away; `None` when nobody wrote one, that is, when it is zero.
+    /// Takes the adjoint away; `None` if nobody wrote one, which means that it is zero.
     pub(super) fn take(&self) -> Option<Buf<E>> {
         self.slot().take()
     }
-    /// Takes the adjoint away, with how a record would retain it.
+    /// Takes the adjoint away, together with how a record would retain it.
     pub(super) fn take_with_retention(&self) -> Option<Taken<E>> {
         let retention = self.retention.replace(Retention::Values);
         self.take().map(|adjoint| (adjoint, retention))
     }
-    /// Declares how the adjoint of the gradient pass is held, for operations that might compute it as a by-product.
-    pub(super) fn expect_by_product(&self, held: Option<&Value<E>>) {
+    /// Declares how the record retains the adjoint of the gradient pass. Operations that can compute it as a by-product
+    /// then know whether they should.
+    pub(super) fn expect_by_product(&self, retained: Option<&Value<E>>) {
         *self.by_product_of.borrow_mut() =
-            held.and_then(Value::recompute).and_then(Recompute::operation).cloned();
+            retained.and_then(Value::recompute).and_then(Recompute::operation).cloned();
     }
     /// Takes the adjoint of the gradient pass, if an operation computed it as a by-product.
     pub(super) fn take_by_product(&self) -> Option<Arc<Buf<E>>> {
@@ -68,7 +70,7 @@ impl<E: Elem> Node<E> {
     }
 }
 
-/// Where the adjoint of an operand goes: nowhere, when the operand is not tracked.
+/// The destination of an operand's adjoint: none if the operand is not tracked.
 pub(super) struct Target<E: Elem>(Option<Place<E>>);
 
 #[derive(Clone)]
@@ -86,11 +88,11 @@ impl<E: Elem> Target<E> {
     pub(super) fn is_tracked(&self) -> bool {
         self.0.is_some()
     }
-    /// Number of elements of the adjoint; 0 when the operand is not tracked.
+    /// Number of elements of the adjoint; 0 if the operand is not tracked.
     pub(super) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |place| place.len)
     }
-    /// Lets a kernel write straight into the adjoint: replacing it when it is the first term, adding to it afterwards.
+    /// Lets a kernel write into the adjoint: it replaces the first term, and adds further ones.
     pub(super) fn write(&self, kernel: impl FnOnce(&mut [E], Accum)) {
         if let Some(Place { node, len }) = &self.0 {
             match &mut *node.slot() {
@@ -99,8 +101,8 @@ impl<E: Elem> Target<E> {
             }
         }
     }
-    /// [`write`](Self::write), with a way to `recompute` the values that counts when they are the whole adjoint. The replay of `operation`
-    /// computes them as a by-product.
+    /// Does the work of [`write`](Self::write). If the kernel's values are the whole adjoint, a record retains
+    /// `recompute` instead of them. The replay of `operation` computes them as a by-product.
     pub(super) fn write_recomputable(
         &self,
         operation: Option<&OpId>,
@@ -117,7 +119,7 @@ impl<E: Elem> Target<E> {
             *node.retention.borrow_mut() = Retention::Recompute(recompute.by_product_of(operation.cloned()));
         }
     }
-    /// Adds a buffer, which becomes the adjoint when it is the first term.
+    /// Adds a buffer, which becomes the adjoint if it is the first term.
     pub(super) fn add(&self, term: Buf<E>) {
         if let Some(Place { node, .. }) = &self.0 {
             match &mut *node.slot() {
@@ -126,7 +128,7 @@ impl<E: Elem> Target<E> {
             }
         }
     }
-    /// Adds a copy.
+    /// Adds a copy of a term.
     pub(super) fn add_copy(&self, term: &[E]) {
         self.write(|out, accum| {
             if accum.adds() {
@@ -136,8 +138,8 @@ impl<E: Elem> Target<E> {
             }
         });
     }
-    /// Takes away the adjoint so far (to add to), or a buffer for it (to replace), to be given back with [`add`](Self::add); `None` when the
-    /// operand is not tracked.
+    /// Takes away the adjoint so far (to add to), or a new buffer (to replace); `None` if the operand is not tracked.
+    /// The caller must return it with [`add`](Self::add).
     pub(super) fn take(&self) -> Option<(Buf<E>, Accum)> {
         let Place { node, len } = self.0.as_ref()?;
         Some(match node.take() {
@@ -145,13 +147,14 @@ impl<E: Elem> Target<E> {
             None => (Buf::new(*len), Accum::Replace),
         })
     }
-    /// In a replay, a buffer for the operand's adjoint in the gradient pass, to be given with [`give_by_product`](Self::give_by_product).
-    /// `None` unless the operation that made the operand would otherwise have to recompute it.
+    /// In a replay, a buffer for the operand's adjoint in the gradient pass, to be returned with
+    /// [`give_by_product`](Self::give_by_product). `None` unless the operation before would otherwise recompute that
+    /// adjoint.
     pub(super) fn by_product_buffer(&self, operation: &OpId) -> Option<Buf<E>> {
         let Place { node, len } = self.0.as_ref()?;
         (node.by_product_of.borrow().as_ref() == Some(operation)).then(|| Buf::new(*len))
     }
-    /// Gives the by-product that was asked for.
+    /// Stores the by-product in the operand's node.
     pub(super) fn give_by_product(&self, by_product: Option<Buf<E>>) {
         if let (Some(place), Some(by_product)) = (&self.0, by_product) {
             *place.node.by_product.borrow_mut() = Some(Arc::new(by_product));
@@ -161,7 +164,7 @@ impl<E: Elem> Target<E> {
 
 /// Adds the adjoint of a sum to both operands.
 pub(super) fn add_to_both<E: Elem>([a, b]: [&Target<E>; 2], (adjoint, retention): Taken<E>) {
-    // The operands of which this is the whole adjoint so far.
+    // The operands whose adjoint is this one alone, so far.
     let whole: Vec<_> = ([a, b].into_iter().filter_map(|target| target.0.as_ref()))
         .filter(|place| place.node.adjoint.borrow().is_none())
         .map(|place| Rc::clone(&place.node))

@@ -21,7 +21,7 @@ use super::{
     value::Recompute,
 };
 
-/// The kernel's name of a differentiable function; `None` for the step, which has no derivative.
+/// The kernels' counterpart of a differentiable function; `None` for the step function, which has no derivative.
 fn function(op: Unary) -> Option<Function> {
     match op {
         Unary::Relu => Some(Function::Relu),
@@ -39,7 +39,7 @@ fn function(op: Unary) -> Option<Function> {
     }
 }
 
-/// `target += x ⊙ y`.
+/// Adds `x ⊙ y` to the adjoint of an operand.
 fn add_product<E: Elem>(target: &Target<E>, x: &[E], y: &[E]) {
     target.write(|out, accum| {
         if accum.adds() {
@@ -50,7 +50,7 @@ fn add_product<E: Elem>(target: &Target<E>, x: &[E], y: &[E]) {
     });
 }
 
-/// `y = f(y)`. The kind of function is told outside of the loops, so that they vectorise.
+/// Computes `y = f(y)`. The match on f is outside of the loops, so that they vectorise.
 pub(super) fn map_in_place<E: Elem>(y: &mut [E], f: Map) {
     match f {
         Map::Abs => elementwise::update(y, |y: E| y.abs()),
@@ -92,7 +92,7 @@ pub(super) fn map_in_place<E: Elem>(y: &mut [E], f: Map) {
     }
 }
 
-/// Elements of a row.
+/// Number of elements of a row.
 fn row<E: Elem>(x: &Tensor<E>) -> usize {
     x.shape.last().map_or(1, |&length| length.max(1))
 }
@@ -166,7 +166,7 @@ where
             }
             out
         });
-        // a·b: ā += b̂ b + â ḃ, with b̂ the incoming second-order adjoint and â the recorded one; the same for b.
+        // a·b: ā += b̂ b + â ḃ, with b̂ the incoming second-order adjoint and â the recorded one; b̄ likewise.
         let (a, b) = (a.cloned(), b.cloned());
         replayed.finish(tangent, move |second, first| {
             for (to, other) in [(a.primal.target(), &b), (b.primal.target(), &a)] {
@@ -187,7 +187,7 @@ where
             return Ok(Tensor::new(y, &x.shape));
         };
         let row = row(x);
-        // Where the derivatives need x alone, a pass over x makes y again, and a layer that reads it makes it row by row.
+        // If the derivatives need x alone, a pass over x recomputes y, and a layer that reads y produces it row by row.
         let recompute = f.reads_input_only().then(|| Arc::clone(x.data()));
         let recompute =
             recompute.and_then(|x| Recompute::streamed(row, None, |_| FunctionValue { f, x, row }));
@@ -214,7 +214,8 @@ where
                     to_x.add(g);
                     return None;
                 }
-                // It is retained; that of x follows from it, so the operation that made x need not hold its own.
+                // The record retains this adjoint. That of x follows from it, so the operation that computed x need not
+                // hold its own.
                 let g = Arc::new(g);
                 let (g_, x, y_) = (Arc::clone(&g), Arc::clone(x_.data()), Arc::clone(&y));
                 let id = saved.map(|saved| &saved.id);
@@ -235,7 +236,7 @@ where
             return composed::unary_dual(self, op, x);
         };
         let y = if f.reads_input_only() { Arc::clone(x.primal.data()) } else { replayed.output() };
-        // ẏ = f′(x) ẋ, which a pass over what is held anyway recomputes.
+        // ẏ = f′(x) ẋ: a pass over values that are held anyway recomputes it.
         let row = row(x.primal);
         let tangent = x.tangent.and_then(|t| {
             let (g, x, y) = (Arc::clone(t.data()), Arc::clone(x.primal.data()), Arc::clone(&y));

@@ -1,6 +1,7 @@
 //! Multi-head attention and its replay; the arithmetic is in [`kernels::attention`](gnr_kernels::attention).
 //!
-//! What is kept of the gradient pass are the probabilities; P̄ is computed again in the replay. Without derivatives nothing is kept.
+//! The record of a gradient pass holds the probabilities; the replay recomputes P̄. Without derivatives nothing is
+//! held.
 
 use gnr_kernels::Accum;
 use std::sync::Arc;
@@ -21,15 +22,15 @@ use super::{
     value::{OpId, Recompute},
 };
 
-/// Lets a kernel write into the adjoints of qkv and bias at once. `recompute` computes that of qkv alone, and the replay of the
-/// operation computes it as a by-product.
+/// Lets a kernel write the adjoints of qkv and bias in one call. `recompute` computes the adjoint of qkv alone; the
+/// replay of the operation computes it as a by-product.
 fn write<E: Elem>(
     qkv: &Target<E>,
     bias: &Target<E>,
     recompute: Option<(impl Fn(&mut [E]) + 'static, &OpId)>,
     kernel: impl FnOnce(Adjoint<'_, E>),
 ) {
-    // The bias may be the same tensor as qkv: one adjoint is taken away while the other is written.
+    // The bias may be the same tensor as qkv, so its adjoint is taken away while the other is written.
     let mut of_bias = bias.take();
     let mut kernel = Some(kernel);
     let mut run = |of_qkv: Option<(&mut [E], Accum)>| {
@@ -57,14 +58,14 @@ fn write<E: Elem>(
     }
 }
 
-/// The sizes for the kernels.
+/// Checks the shapes and returns the sizes for the kernels.
 fn sizes<E: Elem>(qkv: &Tensor<E>, heads: usize, bias: Option<&Tensor<E>>) -> Result<Shape> {
     let AttentionShape { samples, tokens, heads, width, biases } =
         AttentionShape::new(&qkv.shape, heads, bias.map(|bias| &bias.shape[..]))?;
     Ok(Shape { samples, tokens, heads, width, biases })
 }
 
-/// The target of an operand that may be missing.
+/// The target of an optional operand.
 fn target<E: Elem>(tensor: Option<&Tensor<E>>) -> Target<E> {
     tensor.map_or_else(|| Target::new(None, 0), Tensor::target)
 }
@@ -89,17 +90,18 @@ where
         let (mut y, mut probabilities) = buffers(shape);
         attention::forward(shape, qkv.data(), bias_, &mut y, Some(&mut probabilities));
         let probabilities = Arc::new(probabilities);
-        let kept = Arc::clone(&probabilities);
+        let recorded = Arc::clone(&probabilities);
         let operands: Vec<_> = [qkv].into_iter().chain(bias).collect();
         let (qkv_, to_bias) = (qkv.clone(), target(bias));
         self.nonlinear_op(
             "attention",
             Tensor::new(y, &output(shape)),
             &operands,
-            || Extra::Values(kept),
+            || Extra::Values(recorded),
             move |_, g, saved| {
                 let g = Arc::new(g);
-                // The adjoint of qkv is three times as large as this one, which is retained, and cheap beside the layer that made qkv.
+                // The adjoint of qkv is three times as large as this one, which is retained. Recomputing it is cheap
+                // beside the layer that computed qkv.
                 let recompute = saved.map(|saved| {
                     let (g, qkv, p) = (Arc::clone(&g), Arc::clone(qkv_.data()), Arc::clone(&probabilities));
                     let recompute = move |out: &mut [E]| {
@@ -166,7 +168,7 @@ where
                         let to = Adjoint { first: by_product.as_deref_mut(), ..to };
                         attention::second(shape, at, a, b.as_deref(), to);
                     }
-                    // Nothing moves, or the loss did not depend on y: there is no second term.
+                    // Without a tangent, or if the loss did not depend on y, there is no second term.
                     (_, _, Some(b)) => attention::backward(shape, qkv.primal.data(), &probabilities, b, to),
                     (_, _, None) => to.zero(),
                 }
@@ -180,7 +182,7 @@ fn output(shape: Shape) -> [usize; 3] {
     [shape.samples, shape.tokens, shape.model_width()]
 }
 
-/// For an output and for probabilities.
+/// Buffers for an output and for probabilities.
 fn buffers<E: Elem>(shape: Shape) -> (Buf<E>, Buf<E>) {
     let squares = shape.samples * shape.heads * shape.tokens * shape.tokens;
     (Buf::new(output(shape).iter().product()), Buf::new(squares))

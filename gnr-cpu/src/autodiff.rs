@@ -25,7 +25,7 @@ impl<E: Elem> Cpu<E> {
 /// Runs the tape and takes the adjoints of the leaves.
 fn gradients<E: Elem>(tape: &Tape, leaves: Vec<Tensor<E>>) -> Vec<Tensor<E>> {
     workers::keep_awake();
-    // Only their places and shapes: the elements may be released by the step that reads them last.
+    // Keeps nodes and shapes only: the step that reads the elements last may release them.
     let places: Vec<_> = leaves.into_iter().map(|leaf| (leaf.node, leaf.shape)).collect();
     tape.run_backward();
     (places.into_iter())
@@ -111,7 +111,7 @@ macro_rules! autodiff {
                         done.set(true);
                         tape
                     }
-                    // Every adjoint originates in the second term of a replayed operation: see the session module.
+                    // Every adjoint starts in the second term of a replayed operation: see the session module.
                     Session::Replay { tape, .. } => tape,
                 };
                 Ok(gradients(tape, leaves))
@@ -155,7 +155,7 @@ macro_rules! autodiff {
 
             fn scale(&self, y: &mut Tensor<$E>, a: f64) -> Result<()> {
                 workers::keep_awake();
-                // 0·∞ would be NaN.
+                // Because 0·∞ would be NaN.
                 if a == 0.0 {
                     *y = Tensor::new(Buf::zeroed(y.len()), &y.shape);
                 } else {

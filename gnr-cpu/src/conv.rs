@@ -48,10 +48,10 @@ where
         let streams = Self::streams(&geometry);
         let mut y = Buf::new(shape.iter().product());
         forward(&geometry, &[(x.operand(streams), w.data())], &mut y);
-        // Where x is in memory anyway, and no product follows, it is not recomputed as a whole.
+        // If x is in memory anyway and no product follows, x is not recomputed as a whole.
         let values = if streams || self.records() { x.hold() } else { Value::Memory(Arc::clone(x.data())) };
         let (to_x, to_w) = (x.target(), w.target());
-        // Without an adjoint of x, nobody reads w again: its place is free when the pass back begins.
+        // If x has no adjoint, nobody reads w after this: its memory is free when the reverse pass begins.
         let w_ = to_x.is_tracked().then(|| w.clone());
         let recompute = || {
             let (x, w) = (x.hold(), Arc::clone(w.data()));
@@ -75,7 +75,7 @@ where
         })
     }
 
-    /// Whether the kernels of a convolution take maps piece by piece.
+    /// Whether the kernels of a convolution read maps piece by piece.
     fn streams(geometry: &Geometry) -> bool {
         streams(geometry, E::as_f32(&[]).is_some())
     }
@@ -92,7 +92,7 @@ where
             return composed::conv2d_dual(self, x, w, spec);
         };
         let streams = Self::streams(&geometry);
-        // ẏ = ẋ∗w + x∗ẇ in one sweep.
+        // ẏ = ẋ∗w + x∗ẇ, by one call.
         let terms = [x.tangent.map(|t| (t, w.primal)), w.tangent.map(|t| (x.primal, t))];
         let pairs: Vec<Pair<'_, E>> =
             terms.into_iter().flatten().map(|(x, w)| (x.operand(streams), w.as_slice())).collect();
@@ -106,7 +106,7 @@ where
         let (x, w) = (hold(x), hold(w));
         // Two kernels read a, which is recomputed once for both.
         replayed.finish(tangent, move |second, first| {
-            // b with the other operand, a with its tangent.
+            // The pairs (b, other operand) and (a, tangent of the other operand).
             let terms = |(primal, tangent): &(Value<E>, Option<Value<E>>)| {
                 let b = second.as_ref().map(|b| (Operand::from(b), primal.clone()));
                 let a = first.map(|a| Operand::Whole(a)).zip(tangent.clone());
@@ -117,7 +117,7 @@ where
                 let pairs: Vec<Pair<'_, E>> = values.iter().map(|(g, w)| (*g, &w[..])).collect();
                 to_x.write(|out, accum| backward_input(&geometry, &pairs, out, accum));
             }
-            // The tangent of w may have been the last: its place is free for the adjoint of w.
+            // This may be the last use of the tangent of w: its memory is free for the adjoint of w.
             drop(values);
             drop(w);
             if !to_w.is_tracked() {

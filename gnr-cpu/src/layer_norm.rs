@@ -28,14 +28,14 @@ where
         let (mut y, mut stats) = (Buf::new(x.len()), Buf::new(2 * rows));
         layer_norm::forward(x.data(), scale.data(), shift.data(), eps, &mut y, &mut stats);
         let stats = Arc::new(stats);
-        let kept = Arc::clone(&stats);
+        let recorded = Arc::clone(&stats);
         let recompute = recompute_output([x, scale, shift], eps);
         let (x_, scale_, to_shift) = (x.clone(), scale.clone(), shift.target());
         self.nonlinear_op(
             "layer_norm",
             Tensor::new(y, &x.shape).recomputable(Some(recompute)),
             &[x, scale, shift],
-            || Extra::Values(kept),
+            || Extra::Values(recorded),
             move |_, g, _| {
                 let at = Point { x: x_.data(), stats: &stats, gamma: scale_.data() };
                 let mut sums = None;
@@ -66,7 +66,7 @@ where
         let Extra::Values(stats) = replayed.extra() else { return Err(replayed.corrupt()) };
         let stats = Arc::clone(stats);
         let moves = [x, scale, shift].iter().any(|operand| operand.tangent.is_some());
-        // Not the record's own way, which would hold its x beside this replay's.
+        // Not the recompute of the record, which would hold its x beside this replay's.
         let recompute = recompute_output([x.primal, scale.primal, shift.primal], eps);
         let to_shift = shift.primal.target();
         let shift_t = shift.tangent.cloned();
@@ -100,7 +100,7 @@ where
     }
 }
 
-/// The output is a pass over x, which is held anyway.
+/// Recomputes the output by a pass over x, which is held anyway.
 fn recompute_output<E: Elem>([x, scale, shift]: [&Tensor<E>; 3], eps: f64) -> Recompute<E> {
     let rows = x.len() / scale.len().max(1);
     let [x, scale, shift] = [x, scale, shift].map(|tensor| Arc::clone(tensor.data()));

@@ -1,16 +1,19 @@
-//! The CPU engine of gnr-nn: fused operations on tensors, a tape, and replays that give exact Hessian-vector products.
+//! The CPU engine of gnr-nn: fused operations on tensors, a tape, and replays that compute exact Hessian-vector
+//! products.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! |---|---|
-//! | `tensor` | values, shape, place of the adjoint |
+//! | `tensor` | values, shape, node of the adjoint |
 //! | `value` | values in memory, recomputed, or held elsewhere |
 //! | `tape` | the steps of a reverse pass |
 //! | `adjoints` | the adjoints of a reverse pass |
 //! | `session` | plain, gradient and replay sessions; what an operation records |
-//! | `arithmetic`, `reindex`, `linear`, `conv`, `norm`, `layer_norm`, `attention`, `pool`, `scale`, `loss` | the operations, each with its replay |
+//! | `arithmetic`, `reindex`, `linear`, `conv` | functions, moves, products and convolutions, with their replays |
+//! | `norm`, `layer_norm`, `attention` | the operations of these names, with their replays |
+//! | `pool`, `scale`, `loss` | the remaining operations, with their replays |
 //! | `autodiff` | sessions, the reverse pass, arithmetic in place |
 //!
-//! Memory and arithmetic are those of [`gnr_kernels`], which knows no tensors.
+//! [`gnr_kernels`] provides memory and arithmetic; it knows no tensors.
 
 mod adjoints;
 mod arithmetic;
@@ -45,14 +48,14 @@ use session::Session;
 
 /// The CPU backend in single (`Cpu<f32>`) or double precision (`Cpu<f64>`).
 ///
-/// `Cpu::new()` is a plain handle, for prediction and for making tensors. Same data and same number of threads give the same
-/// bits; the kernels run on the current rayon pool.
+/// `Cpu::new()` is a plain handle, for prediction and for creating tensors. Equal data and an equal number of threads
+/// give equal bits. The kernels run on the current rayon pool.
 pub struct Cpu<E: Elem> {
     session: Session<E>,
 }
 
 impl<E: Elem> Cpu<E> {
-    /// A plain handle.
+    /// Creates a plain handle.
     pub fn new() -> Self {
         Self { session: Session::Plain }
     }
@@ -90,8 +93,8 @@ fn check_len(op: &'static str, len: usize, shape: &[usize]) -> Result<()> {
     }
 }
 
-/// Implements [`Backend`] for each element type. The methods are not generic, so the operations and their kernels are compiled here, once, and not in
-/// every crate that computes.
+/// Implements [`Backend`] for each element type. The methods are not generic: operations and kernels are compiled here
+/// once, and not in every crate that computes.
 macro_rules! backend {
     ($($E:ty),+) => {
         $(

@@ -41,17 +41,17 @@ impl Product {
             (lhs, rhs) => Err(Error::ShapeMismatch { op: "matmul", lhs: lhs.to_vec(), rhs: rhs.to_vec() }),
         }
     }
-    /// `y (+)= a·b`.
+    /// Computes `y = a·b`, or adds it to y.
     fn forward<E: Elem>(self, a: &[E], b: &[E], y: &mut [E], accum: Accum) {
         let Self { m, k, n } = self;
         batched([m, k, n], Mat::rows(a, k), Mat::rows(b, n), y, accum);
     }
-    /// `ā (+)= g·bᵀ`.
+    /// Computes `ā = g·bᵀ`, or adds it to out.
     fn to_left<E: Elem>(self, g: &[E], b: &[E], out: &mut [E], accum: Accum) {
         let Self { m, k, n } = self;
         batched([m, n, k], Mat::rows(g, n), Mat::rows(b, n).t(), out, accum);
     }
-    /// `b̄ (+)= aᵀ·g`.
+    /// Computes `b̄ = aᵀ·g`, or adds it to out.
     fn to_right<E: Elem>(self, a: &[E], g: &[E], out: &mut [E], accum: Accum) {
         let Self { m, k, n } = self;
         batched([k, m, n], Mat::rows(a, k).t(), Mat::rows(g, n), out, accum);
@@ -77,7 +77,7 @@ fn bias_adjoint<E: Elem>(layer: Layer, g: &[E]) -> Buf<E> {
     out
 }
 
-/// Runs `forward` for each of up to two products whose sum is a tangent; `None` when there are none.
+/// Computes a tangent that is the sum of up to two products; `None` if there are none.
 fn tangent_sum<E: Elem>(
     len: usize,
     terms: [Option<(&Tensor<E>, &Tensor<E>)>; 2],
@@ -142,7 +142,7 @@ where
         })
     }
 
-    /// Whether the kernels of a layer take rows piece by piece.
+    /// Whether the kernels of a layer read rows piece by piece.
     fn layer_streams(layer: Layer) -> bool {
         layer.streams(E::as_f32(&[]).is_some())
     }
@@ -162,7 +162,7 @@ where
         let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
         let values = x.hold();
         let (to_x, to_w, to_b) = (x.target(), w.target(), b.map(Tensor::target));
-        // Without an adjoint of x, nobody reads w again: its place is free when the pass back begins.
+        // If x has no adjoint, nobody reads w after this: its memory is free when the reverse pass begins.
         let w_ = to_x.is_tracked().then(|| w.clone());
         let recompute = || {
             let (x, w, b) = (x.hold(), Arc::clone(w.data()), b.map(|b| Arc::clone(b.data())));
@@ -216,7 +216,7 @@ where
         let tangent = (!pairs.is_empty() || bias.is_some()).then(|| {
             let mut y = Buf::new(layer.rows * layer.outputs);
             match (&pairs[..], bias) {
-                // The bias may be the only one that moves.
+                // The bias may be the only operand with a tangent.
                 ([], Some(bias)) => {
                     y.chunks_mut(layer.outputs.max(1)).for_each(|row| row.copy_from_slice(bias.data()));
                 }
@@ -233,7 +233,7 @@ where
         let tangent = tangent.map(|tangent| Tensor::new(tangent, &shape));
         replayed.finish_with(tangent, move |second, first| {
             let first = first.map(|a| a.resolve(streams));
-            // b with the operands, a with their tangents.
+            // The pairs (b, operand) and (a, tangent of the operand).
             let terms = |with: [Option<Value<E>>; 2]| {
                 let of_y = [second.as_ref().map(Operand::from), first.as_ref().map(Resolved::operand)];
                 of_y.into_iter().zip(with).filter_map(|(g, with)| g.zip(with)).collect::<Vec<_>>()

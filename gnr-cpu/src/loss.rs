@@ -23,8 +23,8 @@ where
             .map_err(|error| Error::Invalid(error.to_string()))?;
         let y = Buf::from(vec![E::of(point.loss)]);
         let (to_logits, point) = (logits.target(), Arc::new(point));
-        let kept = Arc::clone(&point);
-        let extra = move || Extra::CrossEntropy(kept);
+        let recorded = Arc::clone(&point);
+        let extra = move || Extra::CrossEntropy(recorded);
         self.nonlinear_op("cross_entropy", Tensor::new(y, &[1, 1]), &[logits], extra, move |_, g, _| {
             to_logits.write(|out, accum| point.gradient(g[0].wide(), out, accum));
             Some(g.into())

@@ -1,4 +1,4 @@
-//! Pooling over square windows, and over all of space.
+//! Pooling over square windows, and over whole maps.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{
     tensor::{Tensor, image},
 };
 
-/// The window sweep and the output's shape.
+/// The window and the output's shape.
 fn window<E: Elem>(op: &'static str, x: &Tensor<E>, spec: PoolSpec) -> Result<(Window, [usize; 4])> {
     let [n, c, h, w] = image(op, x)?;
     let window = Window::new(h, w, spec.window, spec.stride, spec.padding)
@@ -36,8 +36,8 @@ where
         let (mut y, mut at) = (Buf::new(len), Buf::<u32>::new(len));
         pool::max(window, x.data(), &mut y, &mut at);
         let (to_x, at) = (x.target(), Arc::new(at));
-        let kept = Arc::clone(&at);
-        let extra = move || Extra::Argmax(kept);
+        let recorded = Arc::clone(&at);
+        let extra = move || Extra::Argmax(recorded);
         self.nonlinear_op("max_pool2d", Tensor::new(y, &shape), &[x], extra, move |_, g, _| {
             to_x.write(|out, accum| pool::max_backward(window, &g, &at, out, accum));
             // Piecewise linear: there is no second term, so the adjoint need not be retained.

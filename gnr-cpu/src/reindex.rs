@@ -1,4 +1,5 @@
-//! Operations that move or sum elements without mixing values: sum, broadcast, reshape, permute, gather, maximum of rows.
+//! Operations that move or sum elements without mixing values: sum, broadcast, reshape, permute, gather, maximum of
+//! rows.
 
 use std::rc::Rc;
 
@@ -22,8 +23,8 @@ impl<E: Elem> Cpu<E> {
         if axes.iter().any(|&axis| axis >= x.shape.len()) {
             return invalid("sum", format!("one with axes {axes:?}"), &x.shape);
         }
-        let kept = |(axis, &length): (usize, &usize)| if axes.contains(&axis) { 1 } else { length };
-        let shape: Vec<usize> = x.shape.iter().enumerate().map(kept).collect();
+        let reduced = |(axis, &length): (usize, &usize)| if axes.contains(&axis) { 1 } else { length };
+        let shape: Vec<usize> = x.shape.iter().enumerate().map(reduced).collect();
         let output = || {
             let mut y = Buf::new(shape.iter().product());
             reduce::sum_axes(x.data(), &x.shape, axes, &mut y);
@@ -60,7 +61,7 @@ impl<E: Elem> Cpu<E> {
         })
     }
 
-    /// Shares data and adjoint: nothing is recorded.
+    /// Returns a tensor that shares elements and adjoint with x, so nothing is recorded.
     pub(super) fn reshape_op(&self, x: &Tensor<E>, shape: &[usize]) -> Result<Tensor<E>> {
         if shape.iter().product::<usize>() != x.len() {
             return Err(Error::ShapeMismatch { op: "reshape", lhs: x.shape.to_vec(), rhs: shape.to_vec() });
@@ -108,13 +109,13 @@ impl<E: Elem> Cpu<E> {
             gather::gather(x.data(), view, indices, &mut y);
             y
         };
-        let (to_x, kept) = (x.target(), indices.to_vec());
+        let (to_x, table) = (x.target(), indices.to_vec());
         self.linear_op("gather", &shape, &[x], output, move |g| {
-            to_x.write(|out, accum| gather::scatter_add(&g, view, &kept, out, accum));
+            to_x.write(|out, accum| gather::scatter_add(&g, view, &table, out, accum));
         })
     }
 
-    /// Detached. NaN wins, so that it stays visible.
+    /// The maximum of each row, detached. A NaN is the maximum, so that it stays visible.
     pub(super) fn max_last_op(&self, x: &Tensor<E>) -> Result<Tensor<E>> {
         let Some((&width, outer)) = x.shape.split_last().filter(|(width, _)| **width > 0) else {
             return invalid("max_last", "a last axis that is not empty".into(), &x.shape);

@@ -10,7 +10,7 @@ use super::{
     tensor::{Tensor, image},
 };
 
-/// Length of a map.
+/// Checks the shapes and returns the length of a map.
 fn map<E: Elem>(x: &Tensor<E>, s: &Tensor<E>) -> Result<usize> {
     let [n, c, h, w] = image("scale_channels", x)?;
     if s.shape[..] == [n, c] && h * w > 0 {
@@ -20,7 +20,7 @@ fn map<E: Elem>(x: &Tensor<E>, s: &Tensor<E>) -> Result<usize> {
     }
 }
 
-/// x̄ += g⊙s and s̄ += Σ over each map of g⊙x.
+/// Computes x̄ += g⊙s and s̄ += Σ over each map of g⊙x.
 fn pull_back<E: Elem>(
     hw: usize,
     g: &[E],

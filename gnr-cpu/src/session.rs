@@ -1,11 +1,13 @@
 //! The three kinds of session, and how an operation of each group enters the tape and the record.
 //!
 //! - *Plain*: no tape; for prediction and for arithmetic outside passes.
-//! - *Gradient*: a tape; when recording, every operation with a tracked output also leaves an [`Entry`].
-//! - *Replay*: the model runs again on dual numbers at the recorded point. Each operation takes its entry back, reuses
-//!   the output, and computes only the tangent. Its reverse pass is forward-over-reverse: with y = f(x), a = the adjoint of y in
-//!   the gradient pass and b = the incoming derivative of that adjoint, x̄ += Jᵀb + (d/dε J)ᵀa. So nothing starts at the loss:
-//!   every b originates in some operation's second term. Linear operations have no second term; their ordinary reverse is right.
+//! - *Gradient*: a tape. When recording, every operation with a tracked output also leaves an [`Entry`].
+//! - *Replay*: the model runs again on dual numbers at the recorded point. Each operation takes its entry from the
+//!   record, uses the recorded output, and computes only the tangent.
+//!
+//! The reverse pass of a replay is forward-over-reverse. With y = f(x), a the adjoint of y in the gradient pass and b
+//! the incoming derivative of that adjoint, x̄ += Jᵀb + (d/dε J)ᵀa. So nothing starts at the loss: every b originates
+//! in some operation's second term. Linear operations have no second term, so their ordinary reverse step is right.
 
 use std::{
     cell::{Cell, RefCell},
@@ -25,7 +27,7 @@ use super::{
     value::{OpId, Recompute, Retention, Value},
 };
 
-/// What a recording gradient pass leaves behind: one entry for each operation. Opaque; cloning shares it.
+/// The record of a gradient pass: one entry for each operation. Opaque; cloning shares it.
 pub struct Record<E: Elem>(pub(super) Records<Entry<E>>);
 
 impl<E: Elem> Clone for Record<E> {
@@ -43,27 +45,27 @@ impl<E: Elem> fmt::Debug for Record<E> {
 /// One operation of a record.
 pub(super) enum Entry<E: Elem> {
     Nonlinear(Rc<Saved<E>>),
-    /// The output, which a replay reuses if another entry holds it (as an input, most often of a normalisation), and operands that this
-    /// entry holds.
+    /// The output, and the operands that this entry holds. A replay uses the output if another entry holds it, most
+    /// often as the input of a normalisation.
     Linear(Weak<Buf<E>>, #[allow(dead_code)] Vec<Arc<Buf<E>>>),
 }
 
 /// What the replay of one nonlinear operation needs.
 pub(super) struct Saved<E: Elem> {
     pub(super) output: Value<E>,
-    /// Set by the reverse pass; stays `None` where the loss did not depend on the output. Shared by itself: a replay needs it for
-    /// longer than the output.
+    /// Set by the reverse pass; stays `None` if the loss did not depend on the output. Shared separately, because a
+    /// replay needs it for longer than the output.
     pub(super) adjoint: Rc<RefCell<Option<Value<E>>>>,
     pub(super) extra: Extra<E>,
     pub(super) id: OpId,
-    /// Operands in memory, for the replay, which gets them from the operations that made them.
+    /// Operands in memory. The record holds them for the replay, which gets them from the operations before.
     _operands: Vec<Arc<Buf<E>>>,
 }
 
-/// What an operation saves beyond its output and adjoint.
+/// What an operation records beyond its output and adjoint.
 pub(super) enum Extra<E: Elem> {
     Nothing,
-    /// Statistics of the rows of a layer normalisation, probabilities of an attention.
+    /// Statistics of the rows of a layer normalisation, or probabilities of an attention.
     Values(Arc<Buf<E>>),
     /// Statistics of a batch normalisation and the sums over its adjoint.
     Norm(Rc<super::norm::Normalised>),
@@ -73,16 +75,16 @@ pub(super) enum Extra<E: Elem> {
     CrossEntropy(Arc<gnr_kernels::softmax::CrossEntropy>),
 }
 
-/// What the reverse pass of a replay adds up.
+/// The terms that the reverse pass of a replay adds up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Terms {
-    /// Jᵀb + (d/dε J)ᵀa, b starting at zero: a Hessian-vector product.
+    /// Jᵀb + (d/dε J)ᵀa with b starting at zero: a Hessian-vector product.
     Both,
-    /// Jᵀb alone, b starting at the cotangent of an output: a vector-Jacobian product.
+    /// Jᵀb alone with b starting at the cotangent of an output: a vector-Jacobian product.
     First,
 }
 
-/// What a handle of the engine does with operations. `done` says that the reverse pass of a gradient session ran.
+/// What a handle of the engine does with operations. `done` is true once the reverse pass of a gradient session ran.
 pub(super) enum Session<E: Elem> {
     Plain,
     Gradient { tape: Tape, records: Option<Records<Entry<E>>>, done: Rc<Cell<bool>> },
@@ -110,7 +112,7 @@ pub(super) struct Replayed<E: Elem> {
     saved: Rc<Saved<E>>,
     node: Rc<Node<E>>,
     terms: Terms,
-    /// The output, where the operation computed it already.
+    /// The output, if the operation computed it already.
     computed: Option<Buf<E>>,
 }
 
@@ -118,7 +120,8 @@ impl<E: Elem> Replayed<E> {
     pub(super) fn output(&self) -> Arc<Buf<E>> {
         self.saved.output.get()
     }
-    /// Replaces the record's way to the output by an output that cost less; the bits must be the same.
+    /// Replaces the output that the record would recompute by one that the caller already has. Both must have the same
+    /// bits.
     pub(super) fn with_output(self, computed: Option<Buf<E>>) -> Self {
         Self { computed, ..self }
     }
@@ -132,7 +135,7 @@ impl<E: Elem> Replayed<E> {
     pub(super) fn corrupt(&self) -> Error {
         corrupt(self.op)
     }
-    /// The output as a dual number. In the reverse pass `step` gets b and a, each if there is one.
+    /// Returns the output as a dual number. In the reverse pass, `step` receives b and a, each if there is one.
     pub(super) fn finish(
         self,
         tangent: Option<Buf<E>>,
@@ -141,7 +144,7 @@ impl<E: Elem> Replayed<E> {
         let tangent = tangent.map(|tangent| Tensor::new(tangent, &self.shape));
         self.finish_with(tangent, move |b, a| step(b, a.map(|a| a.get()).as_ref()))
     }
-    /// [`finish`](Self::finish) with a tangent that later steps recompute instead of holding it.
+    /// Finishes the operation with a tangent that later steps recompute; see [`finish`](Self::finish).
     pub(super) fn finish_recomputable(
         self,
         tangent: Option<Recompute<E>>,
@@ -150,7 +153,7 @@ impl<E: Elem> Replayed<E> {
         let tangent = tangent.map(|tangent| Tensor::of_value(&Value::Recompute(tangent), &self.shape));
         self.finish_with(tangent, move |b, a| step(b, a.map(|a| a.get()).as_ref()))
     }
-    /// [`finish`](Self::finish) for an operation that decides itself whether it needs a in memory.
+    /// Finishes an operation that decides itself whether it needs a in memory; see [`finish`](Self::finish).
     pub(super) fn finish_with(
         self,
         tangent: Option<Tensor<E>>,
@@ -181,7 +184,7 @@ impl<E: Elem> Replayed<E> {
     }
 }
 
-/// Records a step of the reverse pass.
+/// Puts a step of the reverse pass on the tape.
 fn on_tape<E: Elem>(node: &Rc<Node<E>>, step: impl FnOnce(&Node<E>) + 'static) -> Result<()> {
     let tape = node.tape.upgrade().ok_or_else(session_over)?;
     let node = Rc::clone(node);
@@ -189,7 +192,7 @@ fn on_tape<E: Elem>(node: &Rc<Node<E>>, step: impl FnOnce(&Node<E>) + 'static) -
     Ok(())
 }
 
-/// The elements of tensors that cannot be recomputed.
+/// The elements of those tensors that cannot be recomputed.
 fn in_memory<E: Elem>(tensors: &[&Tensor<E>]) -> Vec<Arc<Buf<E>>> {
     let held = tensors.iter().filter(|tensor| tensor.recompute().is_none());
     held.map(|tensor| Arc::clone(tensor.data())).collect()
@@ -205,7 +208,7 @@ fn session_over() -> Error {
 }
 
 impl<E: Elem> Cpu<E> {
-    /// The node of an operation's output; `None` when no operand is tracked.
+    /// Creates the node of an operation's output; `None` if no operand is tracked.
     fn node_over(&self, op: &'static str, operands: &[&Tensor<E>]) -> Result<Option<Rc<Node<E>>>> {
         let mut tracked = operands.iter().filter_map(|operand| operand.node.as_ref());
         let Some(first) = tracked.next() else { return Ok(None) };
@@ -216,12 +219,13 @@ impl<E: Elem> Cpu<E> {
         Ok(Some(Node::new(&tape)))
     }
 
-    /// Whether a product at this point will follow.
+    /// Whether this session records, so that a product at this point will follow.
     pub(super) fn records(&self) -> bool {
         matches!(self.session, Session::Gradient { records: Some(_), .. })
     }
 
-    /// A linear operation: `output` computes what is not known yet, `step` gets the output's adjoint.
+    /// Runs a linear operation. `output` computes the output unless the record has it; `step` receives the output's
+    /// adjoint.
     pub(super) fn linear_op(
         &self,
         op: &'static str,
@@ -233,8 +237,8 @@ impl<E: Elem> Cpu<E> {
         self.linear_op_holding(op, shape, operands, operands, output, |(adjoint, _)| step(adjoint))
     }
 
-    /// [`linear_op`](Self::linear_op) whose record holds only the operands in `held`, and whose `step` also learns how a record would retain
-    /// the adjoint.
+    /// Runs a linear operation whose record holds only the operands in `held`; see [`linear_op`](Self::linear_op).
+    /// `step` also receives how a record would retain the adjoint.
     pub(super) fn linear_op_holding(
         &self,
         op: &'static str,
@@ -245,14 +249,14 @@ impl<E: Elem> Cpu<E> {
         step: impl FnOnce(Taken<E>) + 'static,
     ) -> Result<Tensor<E>> {
         let Some(node) = self.node_over(op, operands)? else { return Ok(Tensor::new(output(), shape)) };
-        let known = match &self.session {
+        let reused = match &self.session {
             Session::Replay { records, .. } => match &records.next(op, shape)?.saved {
                 Entry::Linear(held, _) => held.upgrade(),
                 Entry::Nonlinear(_) => return Err(corrupt(op)),
             },
             _ => None,
         };
-        let mut y = Tensor::of(known.unwrap_or_else(|| Arc::new(output())), shape);
+        let mut y = Tensor::of(reused.unwrap_or_else(|| Arc::new(output())), shape);
         if let Session::Gradient { records: Some(records), .. } = &self.session {
             records.push(op, shape, Entry::Linear(Arc::downgrade(y.data()), in_memory(held)));
         }
@@ -265,9 +269,11 @@ impl<E: Elem> Cpu<E> {
         Ok(y)
     }
 
-    /// A nonlinear operation with the output `y`. `step` gets the output, its adjoint and, when recording, its entry; it returns the
-    /// adjoint for the entry to retain, or `None` when it has passed the buffer on (only allowed without an entry). The adjoint that it
-    /// returns is the one it was given, except for a normalisation, which masks it.
+    /// Enters a nonlinear operation with the output `y`.
+    ///
+    /// `step` receives the output, its adjoint and, when recording, its entry. It returns the adjoint for the entry to
+    /// retain, or `None` if it passed the buffer on (only allowed without an entry). The adjoint that it returns is the
+    /// one it was given, except for a normalisation, which masks it.
     ///
     /// # Errors
     /// In a replay, where only the dual form of an operation knows its second term.
@@ -290,8 +296,10 @@ impl<E: Elem> Cpu<E> {
         Ok(y)
     }
 
-    /// A product with the output `y`, which its own derivatives do not need: the operation that takes the output holds it, and `recompute` is
-    /// the way to it should a replay need it after all. `step` gets the output's adjoint and returns it for the entry to retain.
+    /// Enters a product with the output `y`, which its own derivatives do not need.
+    ///
+    /// The operation that reads the output holds it; if a replay needs it later, `recompute` computes it again. `step`
+    /// receives the output's adjoint and returns it for the entry to retain.
     pub(super) fn product_op(
         &self,
         op: &'static str,
@@ -307,8 +315,8 @@ impl<E: Elem> Cpu<E> {
         Ok(y)
     }
 
-    /// Enters a nonlinear operation in the record, where there is one, with the output and the operands that it has to hold, and its reverse
-    /// step on the tape.
+    /// Enters a nonlinear operation in the record, if there is one, and its reverse step on the tape. `hold` gives the
+    /// output and the operands that the record holds.
     fn enter(
         &self,
         op: &'static str,
@@ -342,7 +350,7 @@ impl<E: Elem> Cpu<E> {
             let Some((adjoint, retention)) = node.take_with_retention() else { return };
             let retained = step(adjoint, entry.as_deref());
             if let Some(entry) = entry {
-                // A normalisation returns a masked adjoint, which is another value.
+                // A normalisation returns a masked adjoint, which is a new value.
                 let retention =
                     if matches!(entry.extra, Extra::Norm(_)) { Retention::Values } else { retention };
                 *entry.adjoint.borrow_mut() = retained.map(|values| retention.retain(values));
@@ -350,8 +358,8 @@ impl<E: Elem> Cpu<E> {
         })
     }
 
-    /// The entry of a nonlinear operation in a replay; `None` where there is none (no replay, or an output that is not tracked):
-    /// the composed operation is right there.
+    /// The entry of a nonlinear operation in a replay. `None` if there is no replay or the output is not tracked: then
+    /// the composed operation is right.
     ///
     /// # Errors
     /// When the next entry is of another operation or shape, or a tangent is itself tracked.

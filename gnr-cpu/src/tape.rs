@@ -1,6 +1,6 @@
 //! The tape: the steps of a reverse pass, in the order in which the forward pass recorded them.
 //!
-//! All tensors of a session share one tape, so a tensor that is dropped takes no step with it.
+//! All tensors of a session share one tape, so dropping a tensor drops no step.
 
 use std::{
     cell::RefCell,
@@ -14,16 +14,16 @@ type Step = Box<dyn FnOnce()>;
 #[derive(Clone, Default)]
 pub(crate) struct Tape(Rc<RefCell<Vec<Step>>>);
 
-/// A tape that may have ended with its session: what recorded steps may hold without forming a cycle.
+/// A tape that may have ended with its session. Recorded steps may own this handle without forming a cycle.
 #[derive(Default)]
 pub(crate) struct WeakTape(Weak<RefCell<Vec<Step>>>);
 
 impl Tape {
-    /// Adds a step, which runs before all that were added earlier.
+    /// Adds a step, which runs before all earlier ones.
     pub(crate) fn push(&self, step: impl FnOnce() + 'static) {
         self.0.borrow_mut().push(Box::new(step));
     }
-    /// Runs the steps, the last one first, each dropped once it ran, and leaves the tape empty.
+    /// Runs the steps from the last to the first, drops each once it ran, and leaves the tape empty.
     pub(crate) fn run_backward(&self) {
         let mut steps = std::mem::take(&mut *self.0.borrow_mut());
         while let Some(step) = steps.pop() {

@@ -1,4 +1,4 @@
-//! Tensors of the CPU engine: values, a shape, and for tracked ones the place of their adjoint.
+//! Tensors of the CPU engine: values, a shape, and for tracked ones the node of their adjoint.
 
 use std::{cell::OnceCell, fmt, rc::Rc, sync::Arc};
 
@@ -10,32 +10,33 @@ use super::{
     value::{Recompute, Value},
 };
 
-/// A row-major tensor of run-time shape. Cloning shares the elements; arithmetic in place copies them first when they are shared.
+/// A row-major tensor of run-time shape. Cloning shares the elements; arithmetic in place copies them first if they are
+/// shared.
 #[derive(Clone)]
 pub struct Tensor<E: Elem> {
     /// How sessions hold the elements.
     value: Value<E>,
-    /// The elements, once they are needed and if `value` does not have them in memory. Clones share them.
+    /// The elements, once they are needed, if `value` does not have them in memory. Clones share them.
     computed: Rc<OnceCell<Arc<Buf<E>>>>,
     pub(super) shape: Rc<[usize]>,
     pub(super) node: Option<Rc<Node<E>>>,
 }
 
 impl<E: Elem> Tensor<E> {
-    /// An untracked tensor; `data` must have as many elements as `shape`.
+    /// Creates an untracked tensor; `data` must have as many elements as `shape`.
     pub(super) fn new(data: Buf<E>, shape: &[usize]) -> Self {
         debug_assert_eq!(data.len(), shape.iter().product::<usize>());
         Self::of(Arc::new(data), shape)
     }
-    /// An untracked tensor of shared elements.
+    /// Creates an untracked tensor of shared elements.
     pub(super) fn of(data: Arc<Buf<E>>, shape: &[usize]) -> Self {
         Self { value: Value::Memory(data), computed: Rc::default(), shape: shape.into(), node: None }
     }
-    /// An untracked tensor whose elements an operation computes when it needs them whole.
+    /// Creates an untracked tensor whose elements are computed when an operation needs them whole.
     pub(super) fn lazy(recompute: Recompute<E>, shape: &[usize]) -> Self {
         Self { value: Value::Recompute(recompute), computed: Rc::default(), shape: shape.into(), node: None }
     }
-    /// An untracked tensor of values. What can be produced by one pass wherever it is read is not computed yet.
+    /// Creates an untracked tensor of a value. The tensor is lazy if one pass can produce the value piece by piece.
     pub(super) fn of_value(value: &Value<E>, shape: &[usize]) -> Self {
         match value {
             Value::Memory(data) => Self::of(Arc::clone(data), shape),
@@ -49,7 +50,7 @@ impl<E: Elem> Tensor<E> {
             },
         }
     }
-    /// The same elements, which sessions need not hold when there is a way to recompute them.
+    /// Returns this tensor with elements that sessions may recompute instead of holding them.
     pub(super) fn recomputable(self, recompute: Option<Recompute<E>>) -> Self {
         let Some(recompute) = recompute else { return self };
         let computed = match &self.value {
@@ -58,7 +59,7 @@ impl<E: Elem> Tensor<E> {
         };
         Self { value: Value::Recompute(recompute), computed, ..self }
     }
-    /// The elements.
+    /// The elements, computed now if they were not before.
     pub(super) fn data(&self) -> &Arc<Buf<E>> {
         match &self.value {
             Value::Memory(data) => data,
@@ -82,11 +83,11 @@ impl<E: Elem> Tensor<E> {
     pub(super) fn len(&self) -> usize {
         self.shape.iter().product()
     }
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// The shape.
+    /// Lengths of the axes, outermost first.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -94,32 +95,32 @@ impl<E: Elem> Tensor<E> {
     pub fn as_slice(&self) -> &[E] {
         self.data()
     }
-    /// Whether derivatives with respect to it are being recorded.
+    /// Whether derivatives with respect to this tensor are being recorded.
     pub fn is_tracked(&self) -> bool {
         self.node.is_some()
     }
-    /// The same elements without history.
+    /// Returns an untracked tensor that shares the elements.
     pub(super) fn detached(&self) -> Self {
         self.with_node(None)
     }
-    /// The same elements with another history.
+    /// Returns a tensor that shares the elements and has the node given.
     pub(super) fn with_node(&self, node: Option<Rc<Node<E>>>) -> Self {
         Self { node, ..self.clone() }
     }
-    /// The same elements in another shape of as many.
+    /// Returns a tensor that shares elements and node and has another shape of as many elements.
     pub(super) fn reshaped(&self, shape: &[usize]) -> Self {
         Self { shape: shape.into(), ..self.clone() }
     }
-    /// The elements for arithmetic in place, without history afterwards; `None` when others share them.
+    /// The elements for arithmetic in place, untracked from now on; `None` if other tensors share them.
     pub(super) fn own_values(&mut self) -> Option<&mut [E]> {
         Arc::get_mut(self.own_data()).map(|data| &mut **data)
     }
-    /// The elements for arithmetic in place: copied first when shared, and without history afterwards.
+    /// The elements for arithmetic in place, copied first if they are shared; untracked from now on.
     pub(super) fn values_mut(&mut self) -> &mut [E] {
         let data: &mut Buf<E> = Arc::make_mut(self.own_data());
         data
     }
-    /// Moves the elements into memory of this tensor's own history.
+    /// Moves the elements into memory of this tensor, untracked from now on.
     fn own_data(&mut self) -> &mut Arc<Buf<E>> {
         self.node = None;
         if !matches!(self.value, Value::Memory(_)) {
@@ -136,7 +137,7 @@ impl<E: Elem> Tensor<E> {
             _ => unreachable!("replaced above"),
         }
     }
-    /// How a step of the reverse pass or a record holds the elements.
+    /// The value that a step of the reverse pass or a record holds.
     pub(super) fn hold(&self) -> Value<E> {
         match &self.value {
             Value::Elsewhere(..) => Value::Memory(Arc::clone(self.data())),
@@ -147,7 +148,7 @@ impl<E: Elem> Tensor<E> {
     pub(super) fn recompute(&self) -> Option<&Recompute<E>> {
         self.value.recompute()
     }
-    /// Where the adjoint goes.
+    /// The destination of this tensor's adjoint.
     pub(super) fn target(&self) -> Target<E> {
         Target::new(self.node.as_ref(), self.len())
     }

@@ -1,8 +1,9 @@
 //! Values of tensors and adjoints: in memory, recomputed, or held elsewhere.
 //!
-//! A record holds the inputs of normalisations and activations anyway. Their outputs, and adjoints that follow from values that are held,
-//! therefore cost a pass over memory instead of memory; where the kernel that reads them streams its operand ([`Operand`]), not even that.
-//! The same kernel on the same operands gives the same bits, so recomputing a value changes no result.
+//! A record holds the inputs of normalisations and activations anyway. So their outputs, and adjoints that follow from
+//! held values, cost a pass over memory instead of memory. If the kernel that reads them streams its operand
+//! ([`Operand`]), they do not even cost the pass. Recomputing a value changes no result, because the same kernel on the
+//! same operands gives the same bits.
 
 use std::{
     cell::RefCell,
@@ -19,16 +20,16 @@ use gnr_kernels::{
 /// The values of a tensor or of an adjoint.
 #[derive(Clone)]
 pub(super) enum Value<E: Elem> {
-    /// In memory.
+    /// Values in memory.
     Memory(Arc<Buf<E>>),
-    /// Recomputed at each use.
+    /// Values that are recomputed at each use.
     Recompute(Recompute<E>),
-    /// In memory while somebody else holds them, recomputed afterwards.
+    /// Values in memory while another holder has them, recomputed afterwards.
     Elsewhere(Weak<Buf<E>>, Recompute<E>),
 }
 
 impl<E: Elem> Value<E> {
-    /// The values in memory.
+    /// The values in memory, recomputed if they are not.
     pub(super) fn get(&self) -> Arc<Buf<E>> {
         match self {
             Self::Memory(data) => Arc::clone(data),
@@ -36,7 +37,8 @@ impl<E: Elem> Value<E> {
             Self::Elsewhere(data, recompute) => data.upgrade().unwrap_or_else(|| Arc::new(recompute.run())),
         }
     }
-    /// The values for the kernels of one step. What can be produced piece by piece is, for kernels that stream their operand (`streams`).
+    /// Prepares the values for the kernels of one step. They are streamed if a producer computes them and the kernel
+    /// streams its operand (`streams`).
     pub(super) fn resolve(&self, streams: bool) -> Resolved<E> {
         match self {
             Self::Recompute(Recompute { how: How::Streamed(producer), .. }) if streams => {
@@ -45,7 +47,7 @@ impl<E: Elem> Value<E> {
             other => Resolved::Memory(other.get()),
         }
     }
-    /// How they are recomputed, unless they are held.
+    /// How the values are recomputed, unless they are held.
     pub(super) fn recompute(&self) -> Option<&Recompute<E>> {
         match self {
             Self::Memory(_) | Self::Elsewhere(..) => None,
@@ -61,7 +63,7 @@ pub(super) enum Resolved<E: Elem> {
 }
 
 impl<E: Elem> Resolved<E> {
-    /// What a kernel takes.
+    /// The operand for a kernel.
     pub(super) fn operand(&self) -> Operand<'_, E> {
         match self {
             Self::Memory(data) => Operand::Whole(data),
@@ -70,8 +72,8 @@ impl<E: Elem> Resolved<E> {
     }
 }
 
-/// The identity of a recorded operation. Its replay can compute an adjoint of its operand, that of the gradient pass, as a by-product, which
-/// costs less than recomputing it.
+/// The identity of a recorded operation. Its replay can compute the gradient pass's adjoint of its operand as a
+/// by-product, at less cost than recomputing it.
 #[derive(Clone, Default)]
 pub(super) struct OpId(Rc<()>);
 
@@ -81,20 +83,20 @@ impl PartialEq for OpId {
     }
 }
 
-/// How to compute values once more from what is held, with the same bits each time.
+/// Computes values from others that are held, with the same bits each time.
 #[derive(Clone)]
 pub(super) struct Recompute<E: Elem> {
     how: How<E>,
-    /// Passes over memory that this takes, those of values it depends on included.
+    /// Passes over memory that this takes, including those of values it depends on.
     passes: usize,
     /// The operation whose replay computes the values as a by-product, if there is one.
     by_product_of: Option<OpId>,
 }
 
 enum How<E: Elem> {
-    /// All at once.
+    /// Computes all values at once.
     Whole(Rc<dyn Fn() -> Buf<E>>),
-    /// Piece by piece, each where it is read.
+    /// Computes the values piece by piece, where they are read.
     Streamed(Arc<dyn Producer<E>>),
 }
 
@@ -108,15 +110,17 @@ impl<E: Elem> Clone for How<E> {
 }
 
 impl<E: Elem> Recompute<E> {
-    /// Values that depend on recomputed values take one pass more than these. Beyond so many passes, holding them is cheaper.
+    /// Most passes of a recompute; beyond, holding the values is cheaper. Values that depend on recomputed ones take
+    /// one pass more than those.
     const MOST_PASSES: usize = 3;
 
-    /// All values at once, by one pass over what is held.
+    /// Computes all values at once, by one pass over what is held.
     pub(super) fn whole(run: impl Fn() -> Buf<E> + 'static) -> Self {
         Self { how: How::Whole(Rc::new(run)), passes: 1, by_product_of: None }
     }
-    /// Maps of `pixels` elements, piece by piece: one pass over what is held and over the values of `before`, if there are some. `None` when
-    /// these are too many passes, or when `before` cannot be produced in pieces of such maps.
+    /// Computes maps of `pixels` elements piece by piece: one pass over what is held, and over the values of `before`
+    /// if there are some. `None` if these are too many passes, or if `before` cannot be produced in pieces of such
+    /// maps.
     pub(super) fn streamed<M: Producer<E> + 'static>(
         pixels: usize,
         before: Option<Self>,
@@ -148,11 +152,12 @@ impl<E: Elem> Recompute<E> {
             How::Streamed(producer) => materialise(&**producer),
         }
     }
-    /// Whether one pass produces them piece by piece, so that producing them wherever they are read costs next to nothing.
+    /// Whether one pass produces the values piece by piece. Producing them wherever they are read then costs next to
+    /// nothing.
     pub(super) fn is_light(&self) -> bool {
         self.passes == 1 && self.producer().is_some()
     }
-    /// What produces them piece by piece, if they can be.
+    /// The producer of the values, if they can be produced piece by piece.
     pub(super) fn producer(&self) -> Option<&dyn Producer<E>> {
         match &self.how {
             How::Streamed(producer) => Some(&**producer),
@@ -161,14 +166,15 @@ impl<E: Elem> Recompute<E> {
     }
 }
 
-/// How a record retains an adjoint, beside its values.
+/// How a record retains an adjoint.
 #[derive(Clone)]
 pub(super) enum Retention<E: Elem> {
-    /// The values are all that is known.
+    /// The record must hold the values.
     Values,
-    /// They follow from values that are held.
+    /// The values follow from others that are held.
     Recompute(Recompute<E>),
-    /// Other operands of a sum have an equal adjoint: the first operation that retains it puts it here for the others.
+    /// Other operands of a sum have an equal adjoint. The first operation that retains it stores it here for the
+    /// others.
     Shared(Rc<RefCell<Option<Arc<Buf<E>>>>>),
 }
 

@@ -104,7 +104,7 @@ pub trait Dataset: Send + Sync {
 /// How many images each class has, in class order.
 ///
 /// # Errors
-/// Those of [`Dataset::label`].
+/// The errors of [`Dataset::label`].
 pub fn class_counts(dataset: &dyn Dataset) -> Result<Vec<usize>> {
     let mut counts = vec![0; dataset.classes().len()];
     for index in 0..dataset.len() {
@@ -237,7 +237,7 @@ impl Dataset for InMemory {
 /// Whether the label of each image differs from the published one; `None` when none does.
 ///
 /// # Errors
-/// Those of [`Dataset::label`].
+/// The errors of [`Dataset::label`].
 pub fn flipped_labels(dataset: &dyn Dataset) -> Result<Option<Vec<bool>>> {
     let flipped = (0..dataset.len())
         .map(|index| Ok(dataset.label(index)? != dataset.clean_label(index)?))

@@ -52,9 +52,9 @@ pub enum Order {
 /// What happens to the last images of an epoch when they do not fill a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remainder {
-    /// They make a smaller batch.
+    /// The remaining examples make a smaller batch.
     Keep,
-    /// They are left out (with shuffling: other ones each epoch).
+    /// The remaining examples are left out (with shuffling: other ones each epoch).
     Drop,
 }
 

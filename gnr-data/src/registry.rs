@@ -70,7 +70,7 @@ impl DatasetInfo {
         (self.normalization)()
     }
 
-    /// The same with other files to fetch, e.g. of a mirror with other archives.
+    /// The data set with other files to fetch, e.g. of a mirror with other archives.
     pub fn with_downloads(&self, downloads: &'static [Download]) -> Self {
         Self { downloads, ..self.clone() }
     }
@@ -112,7 +112,7 @@ pub struct Download {
 /// What becomes of a downloaded file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unpack {
-    /// It is read as it is.
+    /// The file is read as it is.
     Keep,
     /// A tar archive, gzipped or not, unpacked into a folder below the data folder.
     Tar {
@@ -181,7 +181,7 @@ pub fn find(name: &str) -> Result<&'static DatasetInfo> {
 /// Opens one part of the data set called `name`.
 ///
 /// # Errors
-/// Those of [`find`] and [`DatasetInfo::open`].
+/// The errors of [`find`] and [`DatasetInfo::open`].
 pub fn open(name: &str, part: Part, options: &OpenOptions) -> Result<Arc<dyn Dataset>> {
     find(name)?.open(part, options)
 }

@@ -207,7 +207,7 @@ impl Views {
     /// Holds `size` of `train` out for validation by [`stratified_split`]; nothing when `size` comes to 0 images.
     ///
     /// # Errors
-    /// Those of [`stratified_split`]; [`DataError::Config`] when nothing would be left to train on.
+    /// The errors of [`stratified_split`]; [`DataError::Config`] when nothing would be left to train on.
     pub fn new(train: Arc<dyn Dataset>, test: Arc<dyn Dataset>, size: HoldOut, seed: u64) -> Result<Self> {
         let (kept, held) = stratified_split(train.as_ref(), size, seed)?;
         if kept.is_empty() {

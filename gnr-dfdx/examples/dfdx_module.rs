@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut model = device.build_module::<Mlp, f32>();
     let (x, y) = two_moons(&device);
 
-    // ------------------------------------------------------------------------------------------------------------------
+    // -----------------------------------------------------------------------------------------------------------------
     let mut method = Method {
         regularizer: Gnr::new(0.05, 0.1)?,
         optimizer: Sgd::new().with_momentum(0.9)?,
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     module::write_back(&mut model, &theta)?;
-    // ------------------------------------------------------------------------------------------------------------------
+    // -----------------------------------------------------------------------------------------------------------------
 
     let hits = (model.forward(x).as_vec().chunks(2).zip(y.as_vec().chunks(2)))
         .filter(|(logits, target)| (logits[1] > logits[0]) == (target[1] > target[0]))

@@ -11,16 +11,17 @@ use gnr_core::{Error, Evaluation, GradOracle, Order, Pass, Real, Result, Vector}
 
 /// A dfdx model and one mini-batch as a [`GradOracle`] whose points are flat host vectors.
 ///
-/// `loss` takes the model's output and the targets and gives the mean loss, as dfdx's own loss functions do. The model's parameters
-/// are read once, by [`parameters`], and changed only by [`write_back`]: the oracle runs a copy of the model at the point it is
-/// asked about. What else the model updates in a forward pass (running statistics of BatchNorm) moves in a [`Pass::Commit`]
-/// evaluation only.
+/// `loss` takes the model's output and the targets and gives the mean loss, as dfdx's own loss functions do. The
+/// model's parameters are read once, by [`parameters`], and changed only by [`write_back`]: the oracle runs a copy of
+/// the model at the point it is asked about. What else the model updates in a forward pass (running statistics of
+/// BatchNorm) moves in a [`Pass::Commit`] evaluation only.
 ///
 /// Products with the Hessian come from differences of gradients: wrap the oracle in
-/// [`ForwardDiff`](gnr_core::ForwardDiff) or [`CentralDiff`](gnr_core::CentralDiff). For exact ones write the network over
-/// [`gnr_nn::Backend`].
+/// [`ForwardDiff`](gnr_core::ForwardDiff) or [`CentralDiff`](gnr_core::CentralDiff). For exact ones write the network
+/// over [`gnr_nn::Backend`].
 ///
-/// A model that draws random numbers (dfdx's `Dropout`) is not a function of its parameters: differences of its gradients are noise.
+/// A model that draws random numbers (dfdx's `Dropout`) is not a function of its parameters: differences of its
+/// gradients are noise.
 ///
 /// # Cost
 /// `evaluate`: one forward and one backward pass of dfdx, and the parameters once to the device and once back.

@@ -1,7 +1,7 @@
 //! The only file that touches dfdx tapes: a clonable tape that every tensor of a session records onto.
 //!
-//! dfdx's own tape is owned by one tensor and moves from operand to result, so dropping a tensor silently drops gradients. Here
-//! all tensors of a session share one [`OwnedTape`]; nothing is lost when one of them goes away.
+//! dfdx's own tape is owned by one tensor and moves from operand to result, so dropping a tensor silently drops
+//! gradients. Here all tensors of a session share one [`OwnedTape`]; nothing is lost when one of them goes away.
 
 use std::{cell::RefCell, rc::Rc};
 

@@ -52,8 +52,8 @@ pub struct Campaign<'a> {
     pub seeds: Vec<Vec<u8>>,
     /// Words of the format.
     pub pieces: &'a [&'a [u8]],
-    /// The last change of an input, given a random word: e.g. into a container whose checksum would tell of any damage before. Default:
-    /// none.
+    /// The last change of an input, given a random word: e.g. into a container whose checksum would tell of any damage
+    /// before. Default: none.
     pub pack: fn(Vec<u8>, u64) -> Vec<u8>,
     /// How many bytes an input stands for: its own and those that it decompresses to. Default: its own.
     pub justified: fn(&[u8]) -> usize,
@@ -90,8 +90,9 @@ impl<'a> Campaign<'a> {
     /// Reads everything. `memory` is the global allocator; an error of `read` is the message for the user.
     ///
     /// # Panics
-    /// When a valid input is refused, an input of the corpus has another outcome than its own, or any input panics, takes a second or
-    /// takes more memory than its size justifies. The input is then in a file, which the message names.
+    /// When a valid input is refused, an input of the corpus has another outcome than its own, or any input panics,
+    /// takes a second or takes more memory than its size justifies. The input is then in a file, which the message
+    /// names.
     pub fn run(&self, memory: &PeakAlloc, mut read: impl FnMut(&[u8]) -> Result<(), String>) {
         let _alone = alone();
         let path = self.corpora.join(format!("{}.txt", self.name));
@@ -222,7 +223,8 @@ impl<'a> Campaign<'a> {
         }
     }
 
-    /// Writes the corpus: of each outcome but that of valid inputs, the smallest input that was seen, made smaller still.
+    /// Writes the corpus: of each outcome but that of valid inputs, the smallest input that was seen, made smaller
+    /// still.
     fn write(
         &self,
         path: &Path,

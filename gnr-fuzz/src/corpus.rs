@@ -1,5 +1,5 @@
-//! The corpus of a campaign: a text file with a line for each outcome, its words and the smallest known input. Bytes that are not
-//! printable are escaped as in Rust, and `\*9;x` is nine times the byte `x`.
+//! The corpus of a campaign: a text file with a line for each outcome, its words and the smallest known input. Bytes
+//! that are not printable are escaped as in Rust, and `\*9;x` is nine times the byte `x`.
 
 use std::fs;
 use std::path::Path;

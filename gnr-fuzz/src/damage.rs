@@ -1,4 +1,5 @@
-//! Damage: bytes, lengths and numbers, pieces of other inputs, words of a format; and bombs, which say much in few bytes.
+//! Damage: bytes, lengths and numbers, pieces of other inputs, words of a format; and bombs, which say much in few
+//! bytes.
 
 use crate::random::Random;
 
@@ -82,7 +83,8 @@ pub fn damage<T: AsRef<[u8]>>(
     bytes
 }
 
-/// One to three pieces again and again, `most` bytes at most, after the first `start` bytes of a valid input and before its others.
+/// One to three pieces again and again, `most` bytes at most, after the first `start` bytes of a valid input and before
+/// its others.
 pub fn bomb(valid: &[u8], start: usize, most: usize, random: &mut Random, pieces: &[&[u8]]) -> Vec<u8> {
     let mut piece = Vec::new();
     for _ in 0..=random.below(3) {

@@ -1,8 +1,9 @@
 //! Damaged inputs for the tests of parsers, on stable Rust, without instrumentation.
 //!
-//! A [`Campaign`] reads valid inputs, a committed corpus, and inputs damaged by [`damage`]: none may panic, take longer than a second, or
-//! take more memory than its size justifies. In place of coverage it looks at *outcomes*: an input's outcome is that it is accepted, or
-//! the words with which it is refused, without the numbers and names in them. The corpus has the smallest known input of each outcome.
+//! A [`Campaign`] reads valid inputs, a committed corpus, and inputs damaged by [`damage`]: none may panic, take longer
+//! than a second, or take more memory than its size justifies. In place of coverage it looks at *outcomes*: an input's
+//! outcome is that it is accepted, or the words with which it is refused, without the numbers and names in them. The
+//! corpus has the smallest known input of each outcome.
 //!
 //! | variable | meaning |
 //! |---|---|

@@ -6,8 +6,8 @@ const LONGEST: usize = 120;
 /// Words after which a message tells what stands in the input.
 const ENDS: [&str; 7] = [" found", " it has", " called", " begin", " when getting", " number: ", " text: "];
 
-/// The first line of a message up to what it says of the input's own words: without quoted names, and with 0 for each number (decimal or
-/// hexadecimal) and each list of them.
+/// The first line of a message up to what it says of the input's own words: without quoted names, and with 0 for each
+/// number (decimal or hexadecimal) and each list of them.
 pub(crate) fn outcome(message: &str, out: &mut String) {
     out.clear();
     let line = message.lines().next().unwrap_or_default();

@@ -51,7 +51,7 @@ pub struct SpectralDensity {
 pub struct DensityState<V> {
     /// Finished starts.
     pub density: SpectralDensity,
-    /// Those under way.
+    /// Lanczos runs that have begun and are not finished.
     pub running: Vec<LanczosState<V>>,
 }
 
@@ -74,7 +74,7 @@ impl<V> DensityState<V> {
 /// trace, so of every smooth functional of the density. A start whose Krylov space ends early is exact.
 ///
 /// # Errors
-/// Those of the operator.
+/// The errors of the operator.
 ///
 /// # Cost
 /// starts·steps matvecs; at_once·steps vectors.

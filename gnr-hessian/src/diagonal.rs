@@ -22,7 +22,7 @@ pub struct DiagonalEstimate<V> {
 /// made so far and may end it.
 ///
 /// # Errors
-/// Those of the operator.
+/// The errors of the operator.
 ///
 /// # Cost
 /// `num_matvecs` matvecs; 2 + 2·block vectors.

@@ -39,7 +39,7 @@ impl<F> Probes<F> {
     /// Vector number `index`.
     ///
     /// # Errors
-    /// Those of bringing it to where vectors live.
+    /// The errors of bringing it to where vectors live.
     pub fn draw<V>(&self, distribution: Distribution, index: u64) -> Result<V>
     where
         F: Fn(Vec<f64>) -> gnr_core::Result<V>,
@@ -59,7 +59,7 @@ pub trait Draw<V> {
     /// Vector number `index` of a distribution.
     ///
     /// # Errors
-    /// Those of bringing it to where vectors live.
+    /// The errors of bringing it to where vectors live.
     fn draw(&self, distribution: Distribution, index: u64) -> Result<V>;
 }
 

@@ -1,7 +1,8 @@
-//! Times of the CPU kernels on the shapes of CIFAR ResNets, a ViT and an MLP: `cargo bench -p gnr-kernels --bench kernels [-- FILTER]`.
+//! Times of the CPU kernels on the shapes of CIFAR ResNets, a ViT and an MLP.
 //!
-//! Names are `operation/network-stage`; the throughput of convolutions is in multiply-adds (of the definition, whatever the algorithm), that of
-//! the others in elements. Threads: `RAYON_NUM_THREADS`.
+//! Run with `cargo bench -p gnr-kernels --bench kernels [-- FILTER]`. Names are `operation/network-stage`. The
+//! throughput of convolutions is in multiply-adds of the definition, whatever the algorithm; that of other kernels is
+//! in elements. `RAYON_NUM_THREADS` sets the number of threads.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gnr_kernels::Accum;
@@ -11,7 +12,7 @@ use gnr_kernels::gemm::Onto;
 use gnr_kernels::norm::{self, Affine, Last, Maps, Stats};
 use gnr_kernels::{elementwise, reduce};
 
-/// (name, batch, channels, size, output channels, kernel, stride, padding, groups).
+/// A convolution: (name, batch, channels, size, output channels, kernel, stride, padding, groups).
 type Shape = (&'static str, usize, usize, usize, usize, usize, usize, usize, usize);
 
 const SHAPES: &[Shape] = &[
@@ -60,7 +61,7 @@ fn convolutions(c: &mut Criterion) {
     }
 }
 
-/// (name, rows, inputs, outputs): ViT-Tiny's at batch 32 with 65 tokens, the MLP's first.
+/// Layers as (name, rows, inputs, outputs): those of ViT-Tiny at batch 32 with 65 tokens, and the MLP's first.
 const LAYERS: &[(&str, usize, usize, usize)] = &[
     ("vit-qkv", 2080, 192, 576),
     ("vit-projection", 2080, 192, 192),

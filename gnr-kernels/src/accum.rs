@@ -1,23 +1,24 @@
 //! [`Accum`]: whether a kernel replaces its output or adds to it.
 
-/// Whether a kernel replaces its output or adds to it. An output that is replaced may hold anything before, NaN included.
+/// What a kernel does with the old contents of its output. A replaced output may hold anything before the call, NaN
+/// included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accum {
-    /// `out = …`
+    /// The kernel computes `out = …`.
     Replace,
-    /// `out += …`
+    /// The kernel computes `out += …`.
     Add,
 }
 
 impl Accum {
-    /// Both, for tests and tables.
+    /// Both variants, for tests and tables.
     pub const BOTH: [Accum; 2] = [Accum::Replace, Accum::Add];
 
-    /// Whether the kernel adds.
+    /// Whether the kernel adds to its output.
     pub fn adds(self) -> bool {
         self == Accum::Add
     }
-    /// Adds also where the output has terms of this call already.
+    /// Returns `Add` if the kernel adds anyway, or if the output already contains `terms` of this call.
     #[must_use]
     pub fn or(self, terms: bool) -> Self {
         (self.adds() || terms).into()
@@ -25,7 +26,7 @@ impl Accum {
 }
 
 impl From<bool> for Accum {
-    /// `true` adds.
+    /// Converts `true` to `Add` and `false` to `Replace`.
     fn from(adds: bool) -> Self {
         if adds { Accum::Add } else { Accum::Replace }
     }

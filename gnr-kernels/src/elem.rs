@@ -1,4 +1,4 @@
-//! [`Elem`]: the element types the kernels are generic over (`f32` and `f64`).
+//! [`Elem`]: the element types of the kernels, `f32` and `f64`.
 
 use super::operand::Producer;
 use crate::buffer::Pooled;
@@ -11,19 +11,19 @@ use std::ops::{AddAssign, MulAssign};
 pub trait Elem:
     Float + FromPrimitive + Pooled + Default + Debug + Send + Sync + Sum + AddAssign + MulAssign + 'static
 {
-    /// Rounds to this type (`num_traits` already took the name `from_f64`, fallible).
+    /// Rounds to this type. The name `from_f64` is taken by a fallible function of `num_traits`.
     fn of(x: f64) -> Self;
-    /// Exact.
+    /// Converts to `f64` without rounding.
     fn wide(self) -> f64;
-    /// eˣ, in a form that loops vectorise in `f32`.
+    /// Computes eˣ, in `f32` in a form that loops vectorise.
     fn natural_exp<const FUSED: bool>(self) -> Self;
-    /// Φ(x) of the standard normal distribution, and exp(−x²/2).
+    /// Computes Φ(x) of the standard normal distribution, and exp(−x²/2).
     fn normal<const FUSED: bool>(self) -> (Self, Self);
-    /// The slice itself when `Self` is `f32`: how a generic kernel reaches its `f32` fast path.
+    /// Returns the slice itself if `Self` is `f32`. A generic kernel reaches its `f32` fast path this way.
     fn as_f32(x: &[Self]) -> Option<&[f32]>;
-    /// The mutable counterpart of [`Elem::as_f32`].
+    /// Returns the mutable slice itself if `Self` is `f32`.
     fn as_f32_mut(x: &mut [Self]) -> Option<&mut [f32]>;
-    /// The same for maps that are produced where they are read.
+    /// Returns the producer itself if `Self` is `f32`.
     fn as_f32_producer(producer: &dyn Producer<Self>) -> Option<&dyn Producer<f32>>;
 }
 

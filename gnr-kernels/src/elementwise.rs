@@ -1,7 +1,7 @@
 //! Parallel element-by-element kernels: maps, zips, vector updates.
 //!
-//! The general ones ([`map`], [`zip`], …) take a closure that is inlined into an AVX2 loop, so arithmetic closures vectorise.
-//! Function *pointers* would not: dispatch on the kind of operation outside, and pass a closure.
+//! The general ones ([`map`], [`zip`], …) take a closure that is inlined into an AVX2 loop, so arithmetic closures
+//! vectorise. Function *pointers* would not: match on the kind of operation outside, and pass a closure.
 
 use super::elem::Elem;
 use super::simd::{CHUNK, simd};
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 /// A closure of one element, or a function that profits from fused multiply-add.
 pub trait Map1<E>: Sync + Copy {
-    /// Its value.
+    /// Computes the value at x.
     fn at<const FUSED: bool>(self, x: E) -> E;
 }
 impl<E, F: Fn(E) -> E + Sync + Copy> Map1<E> for F {
@@ -20,7 +20,7 @@ impl<E, F: Fn(E) -> E + Sync + Copy> Map1<E> for F {
 }
 /// A closure of two elements, or a function that profits from fused multiply-add.
 pub trait Map2<E>: Sync + Copy {
-    /// Its value.
+    /// Computes the value at (x, y).
     fn at<const FUSED: bool>(self, x: E, y: E) -> E;
 }
 impl<E, F: Fn(E, E) -> E + Sync + Copy> Map2<E> for F {
@@ -31,7 +31,7 @@ impl<E, F: Fn(E, E) -> E + Sync + Copy> Map2<E> for F {
 }
 /// A closure of three elements, or a function that profits from fused multiply-add.
 pub trait Map3<E>: Sync + Copy {
-    /// Its value.
+    /// Computes the value at (x, y, z).
     fn at<const FUSED: bool>(self, x: E, y: E, z: E) -> E;
 }
 impl<E, F: Fn(E, E, E) -> E + Sync + Copy> Map3<E> for F {
@@ -90,7 +90,7 @@ simd! {
     }
 }
 
-/// `y[i] = f(x[i])`.
+/// Computes `y[i] = f(x[i])`.
 pub fn map<E: Elem>(y: &mut [E], x: &[E], f: impl Map1<E>) {
     assert_eq!(y.len(), x.len());
     if y.len() <= CHUNK {
@@ -99,7 +99,7 @@ pub fn map<E: Elem>(y: &mut [E], x: &[E], f: impl Map1<E>) {
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| map_leaf(y, x, f));
 }
 
-/// `y[i] = f(a[i], b[i])`.
+/// Computes `y[i] = f(a[i], b[i])`.
 pub fn zip<E: Elem>(y: &mut [E], a: &[E], b: &[E], f: impl Map2<E>) {
     assert!(y.len() == a.len() && y.len() == b.len());
     if y.len() <= CHUNK {
@@ -109,7 +109,7 @@ pub fn zip<E: Elem>(y: &mut [E], a: &[E], b: &[E], f: impl Map2<E>) {
     y.par_chunks_mut(CHUNK).zip(inputs).for_each(|(y, (a, b))| zip_leaf(y, a, b, f));
 }
 
-/// `y[i] = f(a[i], b[i], c[i])`.
+/// Computes `y[i] = f(a[i], b[i], c[i])`.
 pub fn zip3<E: Elem>(y: &mut [E], a: &[E], b: &[E], c: &[E], f: impl Map3<E>) {
     assert!(y.len() == a.len() && y.len() == b.len() && y.len() == c.len());
     if y.len() <= CHUNK {
@@ -119,7 +119,7 @@ pub fn zip3<E: Elem>(y: &mut [E], a: &[E], b: &[E], c: &[E], f: impl Map3<E>) {
     y.par_chunks_mut(CHUNK).zip(inputs).for_each(|(y, ((a, b), c))| zip3_leaf(y, a, b, c, f));
 }
 
-/// `y[i] = f(y[i])`.
+/// Computes `y[i] = f(y[i])`.
 pub fn update<E: Elem>(y: &mut [E], f: impl Map1<E>) {
     if y.len() <= CHUNK {
         return update_leaf(y, f);
@@ -127,7 +127,7 @@ pub fn update<E: Elem>(y: &mut [E], f: impl Map1<E>) {
     y.par_chunks_mut(CHUNK).for_each(|y| update_leaf(y, f));
 }
 
-/// `y[i] = f(y[i], x[i])`.
+/// Computes `y[i] = f(y[i], x[i])`.
 pub fn update_zip<E: Elem>(y: &mut [E], x: &[E], f: impl Map2<E>) {
     assert_eq!(y.len(), x.len());
     if y.len() <= CHUNK {
@@ -136,7 +136,7 @@ pub fn update_zip<E: Elem>(y: &mut [E], x: &[E], f: impl Map2<E>) {
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| update_zip_leaf(y, x, f));
 }
 
-/// `y[i] = f(y[i], a[i], b[i])`.
+/// Computes `y[i] = f(y[i], a[i], b[i])`.
 pub fn update_zip2<E: Elem>(y: &mut [E], a: &[E], b: &[E], f: impl Map3<E>) {
     assert!(y.len() == a.len() && y.len() == b.len());
     if y.len() <= CHUNK {
@@ -146,7 +146,7 @@ pub fn update_zip2<E: Elem>(y: &mut [E], a: &[E], b: &[E], f: impl Map3<E>) {
     y.par_chunks_mut(CHUNK).zip(inputs).for_each(|(y, (a, b))| update_zip2_leaf(y, a, b, f));
 }
 
-/// `y[i] = f(y[i], a[i], b[i], c[i])`.
+/// Computes `y[i] = f(y[i], a[i], b[i], c[i])`.
 pub fn update_zip3<E: Elem>(y: &mut [E], a: &[E], b: &[E], c: &[E], f: impl Map4<E>) {
     assert!(y.len() == a.len() && y.len() == b.len() && y.len() == c.len());
     if y.len() <= CHUNK {
@@ -156,79 +156,82 @@ pub fn update_zip3<E: Elem>(y: &mut [E], a: &[E], b: &[E], c: &[E], f: impl Map4
     y.par_chunks_mut(CHUNK).zip(inputs).for_each(|(y, ((a, b), c))| update_zip3_leaf(y, a, b, c, f));
 }
 
-/// Parallel copy.
+/// Copies x to y in parallel.
 pub fn copy<E: Elem>(y: &mut [E], x: &[E]) {
     assert_eq!(y.len(), x.len());
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| y.copy_from_slice(x));
 }
 
-/// `y = value` in every element.
+/// Sets every element of y to `value`.
 pub fn fill<E: Elem>(y: &mut [E], value: E) {
     y.par_chunks_mut(CHUNK).for_each(|y| y.fill(value));
 }
 
-/// `y += x`.
+/// Computes `y += x`.
 pub fn add_assign<E: Elem>(y: &mut [E], x: &[E]) {
     update_zip(y, x, |y, x| y + x);
 }
 
-/// `y += a x`.
+/// Computes `y += a x`.
 pub fn axpy<E: Elem>(y: &mut [E], a: f64, x: &[E]) {
     let a = E::of(a);
     update_zip(y, x, move |y, x| y + a * x);
 }
 
-/// `out = y + a x`: the bits of [`axpy`] without writing to y.
+/// Computes `out = y + a x`, with the bits of [`axpy`].
 pub fn axpy_to<E: Elem>(out: &mut [E], y: &[E], a: f64, x: &[E]) {
     let a = E::of(a);
     zip(out, y, x, move |y, x| y + a * x);
 }
 
-/// `x = y + a x`: the bits of [`axpy`] where x stands.
+/// Computes `x = y + a x` in place of x, with the bits of [`axpy`].
 pub fn axpy_onto<E: Elem>(y: &[E], a: f64, x: &mut [E]) {
     let a = E::of(a);
     update_zip(x, y, move |x, y| y + a * x);
 }
 
-/// `y *= a`.
+/// Computes `y *= a`.
 pub fn scale<E: Elem>(y: &mut [E], a: f64) {
     let a = E::of(a);
     update(y, move |y| a * y);
 }
 
-/// `y += a x z`, element by element.
+/// Computes `y += a x z`, element by element.
 pub fn addcmul<E: Elem>(y: &mut [E], a: f64, x: &[E], z: &[E]) {
     let a = E::of(a);
     update_zip2(y, x, z, move |y, x, z| y + a * x * z);
 }
 
-/// Adam's update: `y += a m / (sqrt(c v) + eps)`. With `a = -lr / (1 - b1^t)` and `c = 1 / (1 - b2^t)` it is the bias-corrected
-/// step of Kingma & Ba (2015), algorithm 1, from the raw moments.
+/// Computes Adam's update, `y += a m / (sqrt(c v) + eps)`.
+///
+/// With `a = -lr / (1 - b1^t)` and `c = 1 / (1 - b2^t)` this is the bias-corrected step of Kingma & Ba (2015),
+/// algorithm 1, from the raw moments.
 pub fn adam<E: Elem>(y: &mut [E], a: f64, m: &[E], v: &[E], c: f64, eps: f64) {
     let (a, c, eps) = (E::of(a), E::of(c), E::of(eps));
     update_zip2(y, m, v, move |y, m, v| y + a * m / ((c * v).sqrt() + eps));
 }
 
-/// `max(x, 0)`, with NaN passed through (an error must stay visible).
+/// Computes `max(x, 0)`. A NaN stays NaN: an error must stay visible.
 #[inline(always)]
 pub fn relu<E: Elem>(x: E) -> E {
     if x < E::zero() { E::zero() } else { x }
 }
 
-/// `g` where `y > 0`, else 0: the derivative of ReLU expressed by its output (0 at the kink).
+/// Returns `g` if `y > 0`, else 0: the derivative of ReLU in terms of its output (0 at the kink).
 #[inline(always)]
 pub fn relu_mask<E: Elem>(g: E, y: E) -> E {
     if y > E::zero() { g } else { E::zero() }
 }
 
-/// `min(max(x, 0), top)`, with NaN passed through.
+/// Computes `min(max(x, 0), top)`. A NaN stays NaN.
 #[inline(always)]
 pub fn clip<E: Elem>(x: E, top: E) -> E {
     let x = relu(x);
     if x > top { top } else { x }
 }
 
-/// `g` where `0 < y < top`, else 0: the derivative of [`clip`] expressed by its output (0 at both kinks); with `top` = ∞, of [`relu`].
+/// Returns `g` if `0 < y < top`, else 0: the derivative of [`clip`] in terms of its output (0 at both kinks). With
+/// `top` = ∞, the derivative of [`relu`].
 #[inline(always)]
 pub fn clip_mask<E: Elem>(g: E, y: E, top: E) -> E {
     if y > E::zero() && y < top { g } else { E::zero() }

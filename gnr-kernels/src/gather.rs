@@ -1,4 +1,5 @@
-//! Selection along one axis by a table of optional indices, and its adjoint: embeddings, padding, slicing, rolls, concatenation.
+//! Selection along one axis by a table of optional indices, and its adjoint: embeddings, padding, slicing, rolls,
+//! concatenation.
 
 use super::elem::Elem;
 use super::simd::CHUNK;
@@ -25,7 +26,7 @@ impl AxisView {
     }
 }
 
-/// `y[o, j, i] = x[o, indices[j], i]`, or 0 where `indices[j]` is `None`; `y` is [outer, indices, inner].
+/// Computes `y[o, j, i] = x[o, indices[j], i]`, or 0 where `indices[j]` is `None`; `y` is [outer, indices, inner].
 ///
 /// # Panics
 /// When an index or a length is out of range.
@@ -45,7 +46,8 @@ pub fn gather<E: Elem>(x: &[E], view: AxisView, indices: &[Option<usize>], y: &m
     });
 }
 
-/// The adjoint of [`gather`]: `gx[o, i, :] (+)= Σ_{j: indices[j] = i} gy[o, j, :]`, in ascending j.
+/// Computes the adjoint of [`gather`], `gx[o, i, :] = Σ_{j: indices[j] = i} gy[o, j, :]` in ascending j, or adds it to
+/// gx.
 ///
 /// # Panics
 /// When an index or a length is out of range.
@@ -56,7 +58,7 @@ pub fn scatter_add<E: Elem>(gy: &[E], view: AxisView, indices: &[Option<usize>],
     if gx.is_empty() {
         return;
     }
-    // The table turned round, so that each row of gx is written by one task.
+    // For each i, the indices j that read it, so that each row of gx is written by one task.
     let mut users: Vec<Vec<usize>> = vec![Vec::new(); axis];
     for (j, i) in indices.iter().enumerate() {
         if let Some(i) = i {

@@ -1,4 +1,4 @@
-//! Matrix products with arbitrary strides, single and batched: a safe door to the `gemm` crate.
+//! Matrix products with arbitrary strides, single and batched: a safe interface to the `gemm` crate.
 #![allow(unsafe_code)]
 
 use super::elem::Elem;
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 /// A matrix inside a slice: element (i, j) is at `i row + j column`.
 #[derive(Clone, Copy, Debug)]
 pub struct Mat<'a, E> {
-    /// The storage; element (0, 0) is its first.
+    /// The storage; its first element is (0, 0).
     pub data: &'a [E],
     /// Distance between rows.
     pub row: usize,
@@ -18,12 +18,12 @@ pub struct Mat<'a, E> {
 }
 
 impl<'a, E> Mat<'a, E> {
-    /// Row-major with rows of `columns` elements.
+    /// A row-major matrix with rows of `columns` elements.
     pub fn rows(data: &'a [E], columns: usize) -> Self {
         Mat { data, row: columns, column: 1 }
     }
 
-    /// The same matrix with rows and columns exchanged.
+    /// The transpose, on this matrix's storage.
     pub fn t(self) -> Self {
         Mat { data: self.data, row: self.column, column: self.row }
     }
@@ -32,32 +32,33 @@ impl<'a, E> Mat<'a, E> {
 /// What the result is added to.
 #[derive(Clone, Copy, Debug)]
 pub enum Onto<'a, E> {
-    /// Nothing: it is overwritten.
+    /// Nothing: the result replaces the old contents.
     Nothing,
-    /// What is there already.
+    /// The old contents.
     Values,
-    /// This row, in every row: a bias.
+    /// One row, added to every row: a bias.
     Row(&'a [E]),
 }
 
 impl<E> Onto<'_, E> {
-    /// Its own values or nothing.
+    /// Converts [`Accum::Add`] to `Values` and [`Accum::Replace`] to `Nothing`.
     pub fn values(accum: Accum) -> Self {
         if accum.adds() { Onto::Values } else { Onto::Nothing }
     }
 }
 
-/// Fewer multiplications than this are not worth waking another thread.
+/// Multiplications from which waking another thread pays.
 const PARALLEL_FROM: usize = 1 << 18;
 
-/// Rows of a part of a product are a multiple of this, whole register tiles. At least two of them: the `gemm` crate sums in another
-/// order where rows and columns are at most 64, and where there are no more than 256 elements; so parts are summed as the whole would be.
+/// Rows of a part of a product are a multiple of this: whole register tiles. Parts have at least two of them, because
+/// the `gemm` crate sums in another order up to 64 rows and columns or 256 elements. So parts have the bits of the
+/// whole product.
 const TILE_ROWS: usize = 48;
-/// The same for columns.
+/// Columns of a part of a product are a multiple of this, and parts have at least two of them.
 const TILE_COLUMNS: usize = 64;
 
-/// `c = a b`, or `c += a b` with [`Accum::Add`]; `a` is [m, k], `b` [k, n], `c` row-major [m, n] with rows `c_row` apart. On the calling
-/// thread, for callers that are one of many parallel tasks.
+/// Computes `c = a b` or `c += a b` on the calling thread, for callers that are one of many parallel tasks. `a` is [m,
+/// k], `b` is [k, n], and `c` is row-major [m, n] with rows `c_row` apart.
 ///
 /// # Panics
 /// When a matrix reaches beyond its slice.
@@ -74,10 +75,12 @@ pub fn gemm<E: Elem>(
     unsafe { product(size, a, b, c.as_mut_ptr(), c_row, Onto::values(accum)) }
 }
 
+/// Checks that the matrices lie inside their slices.
+///
 /// # Panics
 /// When a matrix reaches beyond its slice, or rows of `c` overlap.
 fn check<E>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c_len: usize, c_row: usize) {
-    // Elements that a matrix reaches over; none when it is empty.
+    // Number of elements from a matrix's first to its last; 0 when it is empty.
     let reach = |r: usize, q: usize, rs: usize, cs: usize| match r * q {
         0 => 0,
         _ => (r - 1) * rs + (q - 1) * cs + 1,
@@ -96,8 +99,10 @@ fn check<E>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c_len: usize, c
     );
 }
 
+/// Computes `c = a b + onto` on the calling thread.
+///
 /// # Safety
-/// `a` and `b` passed [`check`], and nobody else uses the `m` rows of `n` elements, `c_row` apart, from `c` on.
+/// `a` and `b` passed [`check`]. No other code uses the `m` rows of `n` elements, `c_row` apart, from `c` on.
 unsafe fn product<E: Elem>(
     [m, k, n]: [usize; 3],
     a: Mat<'_, E>,
@@ -119,9 +124,9 @@ unsafe fn product<E: Elem>(
     if k == 0 {
         return;
     }
-    // Rows of `a` whose elements lie side by side are read where they are: packing them costs more than it saves.
+    // Rows of `a` whose elements are adjacent are read in place: packing them costs more than it saves.
     gemm::set_rhs_packing_threshold(usize::MAX);
-    // SAFETY: the caller's contract; `c` aliases neither `a` nor `b`, which are shared borrows.
+    // SAFETY: the caller upholds this function's conditions; `c` aliases neither `a` nor `b`, which are shared borrows.
     unsafe {
         gemm::gemm(
             m,
@@ -149,11 +154,11 @@ unsafe fn product<E: Elem>(
 
 /// A result whose parts threads write without overlap.
 struct Shared<E>(*mut E);
-// SAFETY: every thread is given a part of its own.
+// SAFETY: every thread writes a part of its own.
 unsafe impl<E: Send> Sync for Shared<E> {}
 
-/// One product on all threads: each makes a band of rows, or of columns where that packs less twice. The `gemm` crate's own threads
-/// share the packing instead, and wait for each other.
+/// Computes one product on all threads. Each computes a band of rows, or of columns if less is packed twice then. The
+/// `gemm` crate's own threads share the packing instead, and wait for each other.
 fn parallel<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mut [E], onto: Onto<'_, E>) {
     check([m, k, n], a, b, c.len(), n);
     if let Onto::Row(row) = onto {
@@ -163,13 +168,13 @@ fn parallel<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mu
     let (len, tile) = if m >= n { (m, TILE_ROWS) } else { (n, TILE_COLUMNS) };
     let parts = wanted.min(len / (2 * tile)).max(1);
     let c = &Shared(c.as_mut_ptr());
-    // Whole tiles; what is left belongs to the last part.
+    // Whole tiles; the remainder belongs to the last part.
     let bound = |i: usize| if i == parts { len } else { len / tile * i / parts * tile };
     let band = |i: usize| {
         let (from, to) = (bound(i), bound(i + 1));
         if m >= n {
             let a = Mat { data: a.data.get(from * a.row..).unwrap_or_default(), ..a };
-            // SAFETY: checked as a whole; bands of rows do not overlap.
+            // SAFETY: the matrices were checked as a whole; bands of rows do not overlap.
             unsafe { product([to - from, k, n], a, b, c.0.add(from * n), n, onto) }
         } else {
             let b = Mat { data: b.data.get(from * b.column..).unwrap_or_default(), ..b };
@@ -177,7 +182,7 @@ fn parallel<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mu
                 Onto::Row(row) => Onto::Row(&row[from..]),
                 other => other,
             };
-            // SAFETY: as above; bands of columns do not overlap.
+            // SAFETY: the matrices were checked as a whole; bands of columns do not overlap.
             unsafe { product([m, k, to - from], a, b, c.0.add(from), n, onto) }
         }
     };
@@ -187,7 +192,7 @@ fn parallel<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mu
     }
 }
 
-/// `c = a b + onto` for one product, on all threads; the number of threads does not change the result.
+/// Computes `c = a b + onto` on all threads. The number of threads does not change the result.
 ///
 /// # Panics
 /// When a length does not match.
@@ -197,8 +202,10 @@ pub fn single<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &
     parallel([m, k, n], a, b, c, onto);
 }
 
-/// `c[i] (+)= a[i] b[i]` for every matrix `i` of a batch: `a` holds [m, k] matrices one after the other (each laid out with the strides
-/// given, `m k` elements apart), `b` [k, n], `c` row-major [m, n]. Parallel over the batch, or inside when it is a single product.
+/// Computes `c[i] = a[i] b[i]` for every matrix `i` of a batch, or adds it to c[i].
+///
+/// `a` has [m, k] matrices one after the other, `m k` elements apart, each with the strides given. `b` has [k, n], `c`
+/// row-major [m, n]. The batch is parallel, or the product if it is a single one.
 ///
 /// # Panics
 /// When a length does not match.
@@ -268,7 +275,8 @@ mod tests {
             [17, 5000, 33],
             [2000, 64, 10],
             [10, 64, 3000],
-            // What the parts could do otherwise than the whole: a last one of few rows, few columns, sums of several blocks.
+            // Shapes whose parts could be summed unlike the whole: a last part of few rows, few columns, sums of
+            // several blocks.
             [200, 2080, 64],
             [64, 2080, 210],
             [1000, 1200, 3],
@@ -279,9 +287,9 @@ mod tests {
             [5000, 2, 40],
         ] {
             let (a, b, row) = (noise::<f32>(m * k, 1), noise::<f32>(k * n, 2), noise::<f32>(n, 3));
-            for [a_turned, b_turned] in [[false, false], [false, true], [true, false]] {
-                let a = if a_turned { Mat::rows(&a, m).t() } else { Mat::rows(&a, k) };
-                let b = if b_turned { Mat::rows(&b, k).t() } else { Mat::rows(&b, n) };
+            for [a_transposed, b_transposed] in [[false, false], [false, true], [true, false]] {
+                let a = if a_transposed { Mat::rows(&a, m).t() } else { Mat::rows(&a, k) };
+                let b = if b_transposed { Mat::rows(&b, k).t() } else { Mat::rows(&b, n) };
                 let run = |threads, onto| {
                     on_threads(threads, || {
                         let mut c = vec![1.0; m * n];

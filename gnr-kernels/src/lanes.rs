@@ -1,24 +1,24 @@
 //! [`Lanes`]: a vector register of `f32`, so that one kernel body serves AVX-512, AVX2 and portable code.
 //!
-//! Bodies are `#[inline(always)]` functions generic over [`Lanes`]; the `lanes!` macro wraps each in functions that enable the
-//! instruction set and picks one by [`Level`](crate::simd::Level).
+//! Bodies are `#[inline(always)]` functions generic over [`Lanes`]. The `lanes!` macro wraps each in functions that
+//! enable an instruction set, and picks one by [`Level`](crate::simd::Level).
 #![allow(unsafe_code)]
 // SAFETY of every block in this file: the contract of [`Lanes`] gives the instruction set and valid pointers.
 
 /// A vector of [`Lanes::N`] floats.
 ///
 /// # Safety
-/// Callers of every method run on a machine that has the instruction set of the implementing type; pointers are valid for [`Lanes::N`]
-/// floats (`2 N` for [`Lanes::load_pairs`]), without any alignment.
+/// Callers of every method run on a machine that has the instruction set of the implementing type. Pointers are valid
+/// for [`Lanes::N`] floats (`2 N` for [`Lanes::load_pairs`]), without any alignment.
 pub(super) trait Lanes: Copy {
-    /// Floats in one vector.
+    /// Number of floats in one vector.
     const N: usize;
     /// Rows of a register tile: [`Self::ROWS`] x [`Self::COLUMNS`] accumulators leave registers for operands.
     const ROWS: usize;
     /// Vectors in a row of a register tile.
     const COLUMNS: usize;
     unsafe fn load(p: *const f32) -> Self;
-    /// Asks for a cache line ahead of its use; `p` may point anywhere.
+    /// Prefetches a cache line; `p` may point anywhere.
     #[inline(always)]
     fn prefetch(p: *const f32) {
         #[cfg(target_arch = "x86_64")]
@@ -35,11 +35,11 @@ pub(super) trait Lanes: Copy {
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
-    /// `self * b + c`.
+    /// Computes `self * b + c`.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
-    /// Loads 2 N floats and separates those at even from those at odd positions.
+    /// Loads 2 N floats and separates those at even positions from those at odd ones.
     unsafe fn load_pairs(p: *const f32) -> (Self, Self);
-    /// The inverse: stores `even` and `odd` interleaved.
+    /// Stores `even` and `odd` interleaved: the inverse of [`Lanes::load_pairs`].
     unsafe fn store_pairs(even: Self, odd: Self, p: *mut f32);
 }
 
@@ -53,12 +53,12 @@ impl Lanes for Portable {
     const COLUMNS: usize = 1;
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
-        // SAFETY: the trait's contract: valid for 8 floats.
+        // SAFETY: by the trait's contract, p is valid for 8 floats.
         Portable(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32) {
-        // SAFETY: the trait's contract: valid for 8 floats.
+        // SAFETY: by the trait's contract, p is valid for 8 floats.
         unsafe { p.cast::<[f32; 8]>().write_unaligned(self.0) }
     }
     #[inline(always)]
@@ -83,14 +83,14 @@ impl Lanes for Portable {
     }
     #[inline(always)]
     unsafe fn load_pairs(p: *const f32) -> (Self, Self) {
-        // SAFETY: the trait's contract: valid for 16 floats.
+        // SAFETY: by the trait's contract, p is valid for 16 floats.
         let x = unsafe { p.cast::<[f32; 16]>().read_unaligned() };
         (Portable(std::array::from_fn(|i| x[2 * i])), Portable(std::array::from_fn(|i| x[2 * i + 1])))
     }
     #[inline(always)]
     unsafe fn store_pairs(even: Self, odd: Self, p: *mut f32) {
         let x: [f32; 16] = std::array::from_fn(|i| if i % 2 == 0 { even.0[i / 2] } else { odd.0[i / 2] });
-        // SAFETY: the trait's contract: valid for 16 floats.
+        // SAFETY: by the trait's contract, p is valid for 16 floats.
         unsafe { p.cast::<[f32; 16]>().write_unaligned(x) }
     }
 }
@@ -103,7 +103,8 @@ mod x86 {
     impl Lanes for __m256 {
         const N: usize = 8;
         const ROWS: usize = 4;
-        // Eight accumulators just hide the latency of two FMA units; with 4 x 3 the compiler runs out of 16 registers and spills.
+        // Eight accumulators just hide the latency of two FMA units; with 4 x 3 the compiler runs out of 16 registers
+        // and spills.
         const COLUMNS: usize = 2;
         #[inline(always)]
         unsafe fn load(p: *const f32) -> Self {
@@ -204,8 +205,8 @@ mod x86 {
     }
 }
 
-/// Defines `fn $name(level, …)` from the generic body `$body::<V>(…)`: `wide` bodies get the widest vectors the level has, `eight` bodies
-/// always vectors of eight.
+/// Defines `fn $name(level, …)` from the generic body `$body::<V>(…)`. `wide` bodies get the widest vectors of the
+/// level, `eight` bodies always vectors of eight floats.
 macro_rules! lanes {
     (wide $vis:vis fn $name:ident($($a:ident: $t:ty),* $(,)?) = $body:ident) => {
         $crate::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx512f,avx2,fma", __m512);
@@ -214,8 +215,10 @@ macro_rules! lanes {
         $crate::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx2,fma", __m256);
     };
     (@define $vis:vis $name:ident, $body:ident, ($($a:ident: $t:ty),*), $features:literal, $best:ident) => {
+        /// Runs the body with vectors of `level`.
+        ///
         /// # Safety
-        /// That of its body; `level` must not exceed what the machine has.
+        /// The conditions of the body hold, and the machine has `level`.
         #[allow(clippy::too_many_arguments)]
         $vis unsafe fn $name(level: $crate::simd::Level, $($a: $t),*) {
             #[cfg(target_arch = "x86_64")]
@@ -224,25 +227,25 @@ macro_rules! lanes {
                 #[target_feature(enable = $features)]
                 #[allow(clippy::too_many_arguments)]
                 unsafe fn best($($a: $t),*) {
-                    // SAFETY: passed on to the caller.
+                    // SAFETY: the caller upholds the conditions of the body.
                     unsafe { $body::<std::arch::x86_64::$best>($($a),*) }
                 }
                 #[target_feature(enable = "avx2,fma")]
                 #[allow(clippy::too_many_arguments)]
                 unsafe fn avx2($($a: $t),*) {
-                    // SAFETY: passed on to the caller.
+                    // SAFETY: the caller upholds the conditions of the body.
                     unsafe { $body::<std::arch::x86_64::__m256>($($a),*) }
                 }
                 match level {
-                    // SAFETY: passed on to the caller, who promises that the machine has this level.
+                    // SAFETY: the caller upholds the conditions of the body, and the machine has this level.
                     Level::Avx512 => return unsafe { best($($a),*) },
-                    // SAFETY: as above.
+                    // SAFETY: the caller upholds the conditions of the body, and the machine has this level.
                     Level::Avx2 => return unsafe { avx2($($a),*) },
                     Level::Baseline => {}
                 }
             }
             let _ = level;
-            // SAFETY: passed on to the caller; plain Rust runs everywhere.
+            // SAFETY: the caller upholds the conditions of the body; plain Rust runs everywhere.
             unsafe { $body::<$crate::lanes::Portable>($($a),*) }
         }
     };
@@ -254,32 +257,32 @@ mod tests {
     use super::*;
     use crate::simd::{Level, detected};
 
-    /// Deinterleaves and reinterleaves 32 floats.
+    /// Separates and interleaves 32 floats.
     ///
     /// # Safety
-    /// Both slices hold 32 floats.
+    /// All slices have 32 floats.
     #[inline(always)]
-    unsafe fn round_trip_body<V: Lanes>(x: &[f32], even_first: &mut [f32], again: &mut [f32]) {
-        // SAFETY: the caller's.
+    unsafe fn round_trip_body<V: Lanes>(x: &[f32], even_first: &mut [f32], rejoined: &mut [f32]) {
+        // SAFETY: the caller upholds this function's conditions.
         unsafe {
             for i in (0..32).step_by(2 * V::N) {
                 let (even, odd) = V::load_pairs(x.as_ptr().add(i));
                 even.store(even_first.as_mut_ptr().add(i / 2));
                 odd.store(even_first.as_mut_ptr().add(16 + i / 2));
-                V::store_pairs(even, odd, again.as_mut_ptr().add(i));
+                V::store_pairs(even, odd, rejoined.as_mut_ptr().add(i));
             }
         }
     }
-    lanes!(wide fn round_trip(x: &[f32], even_first: &mut [f32], again: &mut [f32]) = round_trip_body);
+    lanes!(wide fn round_trip(x: &[f32], even_first: &mut [f32], rejoined: &mut [f32]) = round_trip_body);
 
     #[test]
     fn pairs_separate_and_rejoin_in_order() {
         let x: Vec<f32> = (0..32).map(|i| i as f32).collect();
         for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
-            let (mut parts, mut again) = ([0.0; 32], [0.0; 32]);
-            // SAFETY: the slices have 32 elements and the level is one this machine has.
-            unsafe { round_trip(level.min(detected()), &x, &mut parts, &mut again) };
-            assert_eq!(again[..], x[..], "{level:?}");
+            let (mut parts, mut rejoined) = ([0.0; 32], [0.0; 32]);
+            // SAFETY: the slices have 32 elements, and the machine has this level.
+            unsafe { round_trip(level.min(detected()), &x, &mut parts, &mut rejoined) };
+            assert_eq!(rejoined[..], x[..], "{level:?}");
             assert!((0..16).all(|i| parts[i] == x[2 * i] && parts[16 + i] == x[2 * i + 1]), "{level:?}");
         }
     }

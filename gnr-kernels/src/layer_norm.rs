@@ -1,10 +1,10 @@
 //! Layer normalisation of rows: forward, backward, tangent and second-order backward.
 //!
-//! A row x of D elements: `x̂ = s (x − m)`, `y = γ x̂ + β`. With `u = γ g` for an adjoint g of y,
-//! `x̄ = s P(u)`, `P(u) = u − mean u − x̂ mean(u x̂)`. Along ẋ, with `q = mean(x̂ (ẋ − ṁ))`:
+//! A row x of D elements: `x̂ = s (x − m)`, `y = γ x̂ + β`. With `u = γ g` for an adjoint g of y, `x̄ = s P(u)` with
+//! `P(u) = u − mean u − x̂ mean(u x̂)`. Along ẋ, with `q = mean(x̂ (ẋ − ṁ))`:
 //! - `x̂′ = s (ẋ − ṁ − q x̂)`, `ẏ = γ x̂′ + γ̇ x̂ + β̇`;
-//! - with `a` the recorded adjoint of y, `b` its derivative, `u₀ = γ a` and `u₁ = γ b + γ̇ a`, the second-order adjoint is
-//!   `s (u₁ − mean u₁ − x̂ mean(u₁ x̂ + u₀ x̂′) − x̂′ mean(u₀ x̂)) − s² q P(u₀)`;
+//! - with `a` the recorded adjoint of y, `b` its derivative, `u₀ = γ a` and `u₁ = γ b + γ̇ a`, the second-order adjoint
+//!   is `s (u₁ − mean u₁ − x̂ mean(u₁ x̂ + u₀ x̂′) − x̂′ mean(u₀ x̂)) − s² q P(u₀)`;
 //! - `γ̄ = Σ b x̂ + a x̂′`, `β̄ = Σ b` over the rows.
 
 use super::elem::Elem;
@@ -14,30 +14,30 @@ use crate::Accum;
 use crate::buffer::Buf;
 use rayon::prelude::*;
 
-/// Rows that one task handles. Fixed, so that partial sums over rows are the same on any machine.
+/// Rows that one task computes. The number is fixed, so partial sums over rows have the same bits on any machine.
 const BLOCK: usize = 64;
 
-/// What the derivatives of a normalisation are taken at.
+/// The point at which derivatives of a normalisation are taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Point<'a, E> {
-    /// The input, rows of D elements.
+    /// The input: rows of D elements.
     pub x: &'a [E],
     /// Mean and 1/√(variance + ε) of each row.
     pub stats: &'a [E],
-    /// γ, D elements.
+    /// The factors γ, D elements.
     pub gamma: &'a [E],
 }
 
-/// A direction to move along; `None` where nothing moves.
+/// A direction; `None` stands for a zero tangent.
 #[derive(Clone, Copy, Debug)]
 pub struct Along<'a, E> {
-    /// ẋ.
+    /// The tangent ẋ.
     pub x: Option<&'a [E]>,
-    /// γ̇.
+    /// The tangent γ̇.
     pub gamma: Option<&'a [E]>,
 }
 
-/// Σ f(x) with partial sums in `E`, merged in f64.
+/// Computes Σ f(x) with partial sums in `E`, merged in f64.
 #[inline(always)]
 fn sum1<E: Elem>(x: &[E], f: impl Fn(E) -> E) -> f64 {
     let mut lanes = [E::zero(); LANES];
@@ -50,7 +50,7 @@ fn sum1<E: Elem>(x: &[E], f: impl Fn(E) -> E) -> f64 {
     lanes.iter().map(|v| v.wide()).sum::<f64>() + rest.iter().map(|&v| f(v).wide()).sum::<f64>()
 }
 
-/// Σ f(x, y), the same way.
+/// Computes Σ f(x, y) with partial sums in `E`, merged in f64.
 #[inline(always)]
 fn sum2<E: Elem>(x: &[E], y: &[E], f: impl Fn(E, E) -> E) -> f64 {
     let mut lanes = [E::zero(); LANES];
@@ -73,7 +73,7 @@ fn put<E: Elem>(out: &mut [E], accum: Accum, values: impl Iterator<Item = E>) {
     }
 }
 
-/// Row `i` of rows of `d`.
+/// Row `i` of an array with rows of `d` elements.
 #[inline(always)]
 fn row<E>(x: &[E], i: usize, d: usize) -> &[E] {
     &x[i * d..][..d]
@@ -92,7 +92,7 @@ simd! {
             (stats[0], stats[1]) = (m, s);
         }
     }
-    /// x̂ of a row.
+    /// Computes x̂ of a row.
     fn hat_row<E: Elem>(x: &[E], m: E, s: E, hat: &mut [E]) {
         for (h, &x) in hat.iter_mut().zip(x) {
             *h = (x - m) * s;
@@ -111,7 +111,7 @@ simd! {
         let along = E::of(sum2(u, hat, |u, h| u * h) / d);
         put(gx, accum, u.iter().zip(hat).map(|(&u, &h)| s * (u - mean - h * along)));
     }
-    /// x̂′ of a row; returns q.
+    /// Computes x̂′ of a row and returns q.
     fn moved_row<E: Elem>(hat: &[E], xt: Option<&[E]>, s: E, hat_t: &mut [E]) -> E {
         let Some(xt) = xt else {
             hat_t.fill(E::zero());
@@ -136,7 +136,7 @@ simd! {
             out.iter_mut().zip(beta_t).for_each(|(o, &b)| *o += b);
         }
     }
-    /// `u = γ b + γ̇ a`; the second product may be missing, and b may.
+    /// Computes `u = γ b + γ̇ a`. A product with `None` counts as 0.
     fn product_row<E: Elem>(gamma: &[E], b: Option<&[E]>, gamma_t: Option<&[E]>, a: &[E], u: &mut [E]) {
         match b {
             Some(b) => u.iter_mut().zip(gamma).zip(b).for_each(|((u, &g), &b)| *u = g * b),
@@ -169,7 +169,7 @@ simd! {
     }
 }
 
-/// Runs `block(number of the block, its part of gx, its sums)` for every block of rows, and adds up the sums in their order.
+/// Runs `block(index, part of gx, sums)` for every block of rows, and adds up the sums in the order of the blocks.
 fn blocks<E: Elem>(
     d: usize,
     rows: usize,
@@ -189,7 +189,7 @@ fn blocks<E: Elem>(
     Sums { beta: (0..d).map(total).collect(), gamma: (d..2 * d).map(total).collect() }
 }
 
-/// Number of rows.
+/// Checks all lengths and returns the number of rows.
 fn check<E>(d: usize, x: &[E], stats: &[E], slices: &[Option<&[E]>], vectors: &[Option<&[E]>]) -> usize {
     let rows = x.len() / d.max(1);
     assert!(d > 0 && x.len() == rows * d && stats.len() == 2 * rows, "rows of {d}");
@@ -199,7 +199,7 @@ fn check<E>(d: usize, x: &[E], stats: &[E], slices: &[Option<&[E]>], vectors: &[
     rows
 }
 
-/// `y = γ x̂ + β` and the statistics of each row.
+/// Computes `y = γ x̂ + β` and the statistics of each row.
 pub fn forward<E: Elem>(x: &[E], gamma: &[E], beta: &[E], eps: f64, y: &mut [E], stats: &mut [E]) {
     let d = gamma.len();
     check(d, x, stats, &[Some(y)], &[Some(beta)]);
@@ -209,7 +209,7 @@ pub fn forward<E: Elem>(x: &[E], gamma: &[E], beta: &[E], eps: f64, y: &mut [E],
         .for_each(|(x, (y, stats))| forward_rows(x, gamma, beta, eps, y, stats));
 }
 
-/// x̄ for the adjoint g of y (replaced or added to, as `accum` says), and the sums that are β̄ and γ̄.
+/// Computes x̄ for the adjoint g of y, or adds it to gx. Returns the sums β̄ and γ̄.
 pub fn backward<E: Elem>(at: Point<'_, E>, g: &[E], gx: Option<&mut [E]>, accum: Accum) -> Sums {
     let d = at.gamma.len();
     let rows = check(d, at.x, at.stats, &[Some(g), gx.as_deref()], &[]);
@@ -229,7 +229,7 @@ pub fn backward<E: Elem>(at: Point<'_, E>, g: &[E], gx: Option<&mut [E]>, accum:
     })
 }
 
-/// ẏ.
+/// Computes the tangent ẏ.
 pub fn tangent<E: Elem>(at: Point<'_, E>, along: Along<'_, E>, beta_t: Option<&[E]>, out: &mut [E]) {
     let d = at.gamma.len();
     check(d, at.x, at.stats, &[along.x, Some(out)], &[along.gamma, beta_t]);
@@ -245,8 +245,8 @@ pub fn tangent<E: Elem>(at: Point<'_, E>, along: Along<'_, E>, beta_t: Option<&[
     });
 }
 
-/// The second-order adjoint of x (replaced or added to, as `accum` says), and the sums that are β̄ and γ̄: `a` is the recorded adjoint of y, `b` its
-/// derivative.
+/// Computes the second-order adjoint of x, or adds it to gx. Returns the sums β̄ and γ̄. `a` is the recorded adjoint of
+/// y, `b` its derivative.
 pub fn second<E: Elem>(
     at: Point<'_, E>,
     along: Along<'_, E>,
@@ -301,7 +301,8 @@ mod tests {
         }
     }
 
-    /// Tangent, gradient and second-order gradient by central differences of step 1e-5, which are off by 1e-8 at most here.
+    /// Compares tangent, gradient and second-order gradient with central differences of step 1e-5, which are off by
+    /// 1e-8 at most here.
     #[test]
     fn derivatives_match_central_differences() {
         let (x, gamma, beta) = (noise::<f64>(ROWS * D, 1), noise::<f64>(D, 2), noise::<f64>(D, 3));
@@ -338,7 +339,7 @@ mod tests {
                 max_abs_diff(&sums.gamma, &slopes[2]) < 1e-6 && max_abs_diff(&sums.beta, &slopes[3]) < 1e-6
             );
         }
-        // ⟨ẏ, w⟩ for a moving x alone is ⟨ẋ, x̄⟩: the gradient is the adjoint of the tangent.
+        // ⟨ẏ, w⟩ along ẋ alone is ⟨ẋ, x̄⟩: the gradient is the adjoint of the tangent.
         let mut gx = vec![0.0; x.len()];
         backward(at, &w, Some(&mut gx), Accum::Replace);
         tangent(at, Along { x: Some(&xt), gamma: None }, None, &mut yt);

@@ -1,12 +1,13 @@
-//! Plain-slice CPU kernels: `&[E]` in, `&mut [E]` out; no tensors, no tape, no shapes beyond what a kernel needs.
+//! CPU kernels on plain slices: `&[E]` in, `&mut [E]` out; no tensors, no tape, no shapes beyond what a kernel needs.
 //!
-//! Invariants every kernel keeps:
-//! - **Deterministic.** Results do not depend on the number of threads: work is cut by fixed sizes, partial sums are merged in a
-//!   fixed order. They may differ in the last bits between instruction sets ([`simd::Level`]).
+//! Every kernel keeps these invariants:
+//! - **Deterministic.** Results do not depend on the number of threads: work is cut by fixed sizes, and partial sums
+//!   are merged in a fixed order. Instruction sets ([`simd::Level`]) may differ in the last bits.
 //! - **Both precisions.** Everything works for `f32` and `f64`; only convolutions and layers have extra `f32` paths.
-//! - **Lengths are checked.** Shapes are validated once (for convolutions by [`conv::Geometry::new`]); a kernel then asserts that
-//!   the slices it is given have the lengths that shape implies, because the SIMD code below relies on it.
-//! - `unsafe` lives only in [`simd`]-dispatched leaf loops, the micro-kernels of convolutions and layers and the call to the `gemm` crate.
+//! - **Lengths are checked.** Shapes are validated once (for convolutions by [`conv::Geometry::new`]). A kernel then
+//!   asserts that its slices have the lengths that the shape implies, because SIMD code relies on them.
+//! - `unsafe` is only in [`simd`]-dispatched leaf loops, in the micro-kernels of convolutions and layers, and in the
+//!   call of the `gemm` crate.
 
 mod accum;
 pub mod attention;

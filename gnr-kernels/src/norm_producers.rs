@@ -1,4 +1,4 @@
-//! What the passes of a batch normalisation write, produced where it is read: each a few operations an element.
+//! Producers of the maps that the passes of a batch normalisation write; each takes a few operations an element.
 
 use super::elem::Elem;
 use super::norm::{
@@ -11,17 +11,17 @@ use crate::buffer::Buf;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What [`apply`](super::norm::apply) writes, produced where it is read.
+/// Produces what [`apply`](super::norm::apply) computes.
 pub struct NormOutput<E: Elem> {
-    /// Shape of x and of the result.
+    /// Shape of x and of the output.
     pub maps: Maps,
-    /// The input.
+    /// The input of the normalisation.
     pub x: Arc<Buf<E>>,
-    /// The normalisation.
+    /// Factor and offset of each channel.
     pub affine: Arc<Affine<E>>,
-    /// What is added before the activation.
+    /// The residual, added before the activation.
     pub residual: Option<Arc<dyn Producer<E>>>,
-    /// The activation.
+    /// The activation at the end.
     pub last: Last<E>,
 }
 
@@ -51,7 +51,7 @@ impl<E: Elem> Producer<E> for NormOutput<E> {
     }
 }
 
-/// What [`backward_input`](super::norm::backward_input) writes, produced where it is read.
+/// Produces what [`backward_input`](super::norm::backward_input) computes.
 pub struct NormInputAdjoint<E: Elem> {
     maps: Maps,
     a: Arc<Buf<E>>,
@@ -60,7 +60,7 @@ pub struct NormInputAdjoint<E: Elem> {
 }
 
 impl<E: Elem> NormInputAdjoint<E> {
-    /// Of the masked adjoint `a` of y and its `sums`.
+    /// A producer of the adjoint of x, from the masked adjoint `a` of y and its `sums`.
     pub fn new(maps: Maps, [a, x]: [Arc<Buf<E>>; 2], stats: &Stats, gamma: &[E], sums: &Sums) -> Self {
         maps.assert(&[Some(&a), Some(&x)]);
         Self { maps, a, x, coefficients: input_coefficients(maps, stats, gamma, sums) }
@@ -86,18 +86,18 @@ impl<E: Elem> Producer<E> for NormInputAdjoint<E> {
     }
 }
 
-/// The clip that a tangent passes.
+/// The clip in front of which a tangent stops.
 #[derive(Clone, Debug)]
 pub enum TangentMask<E: Elem> {
-    /// None.
+    /// The tangent passes no clip.
     Nothing,
-    /// By bits.
+    /// A clip whose derivative is recorded as bits.
     Bits(Arc<Buf<u32>>),
-    /// Of the normalisation's own result, up to a bound.
+    /// A clip of the normalisation's own result at 0 and at the bound.
     Input(Arc<Affine<E>>, E),
 }
 
-/// What [`tangent_apply`](super::norm_replay::tangent_apply) writes, produced where it is read.
+/// Produces what [`tangent_apply`](super::norm_replay::tangent_apply) computes.
 pub struct NormTangent<E: Elem> {
     maps: Maps,
     x: Arc<Buf<E>>,
@@ -108,7 +108,7 @@ pub struct NormTangent<E: Elem> {
 }
 
 impl<E: Elem> NormTangent<E> {
-    /// Of `at`, whose x and ẋ are given to keep.
+    /// A producer of the tangent at `at`. It shares x and ẋ, which must be those of `at`.
     pub fn new(
         maps: Maps,
         at: Tangent<'_, E>,
@@ -166,7 +166,7 @@ mod tests {
     use crate::operand::{InMemory, Operand, materialise};
     use crate::testing::{noise, same_bits};
 
-    /// Whole maps, and pieces that begin and end anywhere: the same bits as `want`.
+    /// Asserts that whole maps, and pieces that begin and end anywhere, have the bits of `want`.
     fn same(maps: Maps, producer: &dyn Producer<f32>, want: &[f32], what: &str) {
         assert!(same_bits(&materialise(producer), want), "{what}, {maps:?}");
         for range in [0..maps.hw, 0..1, maps.hw / 3..maps.hw, maps.hw / 2..maps.hw - 1] {
@@ -189,25 +189,26 @@ mod tests {
             let (gamma, beta, gamma_t, beta_t) = (buf(3, 5), buf(3, 6), buf(3, 7), buf(3, 8));
             let stats = Stats::of_batch(maps, &x, 1e-3);
             let affine = Arc::new(Affine::new(&stats, &gamma, &beta));
-            let kept = || Arc::new(InMemory { values: Arc::clone(&r), pixels: hw }) as Arc<dyn Producer<f32>>;
+            let stored =
+                || Arc::new(InMemory { values: Arc::clone(&r), pixels: hw }) as Arc<dyn Producer<f32>>;
             for residual in [false, true] {
                 for last in [Last::Nothing, Last::Clip(f32::INFINITY), Last::Clip(0.5)] {
                     let mut y = vec![0.0; n];
                     apply(maps, &x, &affine, residual.then(|| (&*r).into()), last, &mut y);
                     let (x_, affine_) = (Arc::clone(&x), Arc::clone(&affine));
-                    let residual_ = residual.then(kept);
+                    let residual_ = residual.then(stored);
                     let producer = NormOutput { maps, x: x_, affine: affine_, residual: residual_, last };
                     same(maps, &producer, &y, "output");
-                    // A residual whose maps are others, as after a reshape.
+                    // A residual with maps of another size, as after a reshape.
                     let rows = InMemory { values: Arc::clone(&r), pixels: n };
                     let residual_ = residual.then_some(Operand::Streamed(&rows));
-                    let mut again = vec![0.0; n];
-                    apply(maps, &x, &affine, residual_, last, &mut again);
-                    assert!(same_bits(&again, &y), "residual of other maps, {maps:?}");
+                    let mut from_rows = vec![0.0; n];
+                    apply(maps, &x, &affine, residual_, last, &mut from_rows);
+                    assert!(same_bits(&from_rows, &y), "residual of other maps, {maps:?}");
 
                     let bits =
                         Arc::new(clip_bits(maps, &y, if let Last::Clip(top) = last { top } else { 0.0 }));
-                    let (mask, kept_mask) = match last {
+                    let (mask, own_mask) = match last {
                         Last::Clip(_) if residual => {
                             (Some(Mask::Bits(&bits)), TangentMask::Bits(Arc::clone(&bits)))
                         }
@@ -236,8 +237,8 @@ mod tests {
                             at,
                             values,
                             Some(&beta_t),
-                            residual.then(kept),
-                            kept_mask.clone(),
+                            residual.then(stored),
+                            own_mask.clone(),
                         );
                         same(maps, &producer, &yt, "tangent");
                     }

@@ -1,5 +1,5 @@
-//! Batch normalisation that ends in SiLU, without storing the SiLU's input u: it is an affine map of x (plus a residual) and is computed
-//! again wherever a derivative needs it.
+//! Derivatives of a batch normalisation that ends in SiLU, without storing the SiLU's input u. u is an affine map of x
+//! (plus a residual), so it is recomputed for each derivative.
 
 use super::elem::Elem;
 use super::norm::{Affine, Maps};
@@ -7,10 +7,10 @@ use super::sigmoid::{silu_first, silu_second};
 use super::simd::simd;
 use rayon::prelude::*;
 
-/// What u and the derivatives of y = SiLU(u) are computed from.
+/// Operands from which u and the derivatives of y = SiLU(u) are computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Point<'a, E> {
-    /// Shape.
+    /// Shape of the maps.
     pub maps: Maps,
     /// The input x.
     pub x: &'a [E],
@@ -45,7 +45,7 @@ impl<E: Elem> Point<'_, E> {
         self.maps.assert(&[Some(self.x), self.residual, Some(self.y), Some(other)]);
     }
 
-    /// `g ← g f′(u)`: the adjoint of u from that of y, and equally the tangent of y from that of u.
+    /// Computes `g ← g f′(u)`: the adjoint of u from that of y, or the tangent of y from that of u.
     pub fn first(&self, g: &mut [E]) {
         self.check(g);
         let Self { maps, .. } = *self;
@@ -55,7 +55,7 @@ impl<E: Elem> Point<'_, E> {
         });
     }
 
-    /// `t ← g f″(u) t`: what the adjoint g of ẏ adds to the adjoint of u, from t = u̇.
+    /// Computes `t ← g f″(u) t` from t = u̇: what the adjoint g of ẏ adds to the adjoint of u.
     pub fn second(&self, t: &mut [E], g: &[E]) {
         self.check(t);
         self.check(g);

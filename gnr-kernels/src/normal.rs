@@ -1,14 +1,17 @@
-//! The standard normal distribution and GELU, x·Φ(x), without an error function from the C library: loops vectorise in `f32`.
+//! The standard normal distribution and GELU, x·Φ(x), without an error function from the C library: loops vectorise in
+//! `f32`.
 
 use super::elem::Elem;
 use super::sigmoid::exp_sum_f32;
 use super::simd::multiply_add;
 
-/// a ↦ t = [`NORMAL_SCALE`]/([`NORMAL_SCALE`] + a) maps the tail a ≥ 0 to (0, 1].
+/// Scale of t = [`NORMAL_SCALE`]/([`NORMAL_SCALE`] + a), which maps the tail a ≥ 0 to (0, 1].
 pub const NORMAL_SCALE: f64 = 3.75;
 
-/// Φ(−a) = exp(−a²/2)·t·P(2t − 1) for a ≥ 0: coefficients of P by ascending powers, from the Chebyshev expansion of
-/// exp(a²/2)·Φ(−a)/t in 60-digit arithmetic. Relative error below 1e-16 everywhere.
+/// Coefficients of P by ascending powers, where Φ(−a) = exp(−a²/2)·t·P(2t − 1) for a ≥ 0.
+///
+/// Computed from the Chebyshev expansion of exp(a²/2)·Φ(−a)/t in 60-digit arithmetic. The relative error is below 1e-16
+/// everywhere.
 pub const NORMAL_TAIL: [f64; 26] = [
     0.200_078_419_270_906_42,
     0.156_850_244_756_341_02,
@@ -38,7 +41,7 @@ pub const NORMAL_TAIL: [f64; 26] = [
     -5.064_578_336_458_481_4e-11,
 ];
 
-/// [`NORMAL_TAIL`] to the precision of `f32`: the expansion cut off after 11 terms, error 3e-8.
+/// Coefficients of P to the precision of `f32`: the expansion cut off after 11 terms, with an error of 3e-8.
 const TAIL: [f32; 11] = [
     0.200_078_41,
     0.156_850_2,
@@ -53,7 +56,7 @@ const TAIL: [f32; 11] = [
     -1.121_402_1e-5,
 ];
 
-/// Φ(x) to 8 units in the last place, and exp(−x²/2) to 4; NaN for NaN.
+/// Computes Φ(x) to 8 units in the last place, and exp(−x²/2) to 4; NaN for NaN.
 #[inline(always)]
 pub fn normal_f32<const FUSED: bool>(x: f32) -> (f32, f32) {
     // Beyond 15, exp(−x²/2) is 0. Comparisons with NaN are false.
@@ -73,14 +76,14 @@ pub fn normal_f32<const FUSED: bool>(x: f32) -> (f32, f32) {
     (if at > 0.0 { 1.0 - tail } else { tail }, power)
 }
 
-/// Φ(x) and exp(−x²/2), each to 3 units in the last place down to the smallest normal number; NaN for NaN.
+/// Computes Φ(x) and exp(−x²/2), each to 3 units in the last place down to the smallest normal number; NaN for NaN.
 #[inline(always)]
 pub fn normal_f64(x: f64) -> (f64, f64) {
     // Beyond 39, exp(−x²/2) is 0. Comparisons with NaN are false.
     let at = if x > 39.0 { 39.0 } else { x };
     let at = if at < -39.0 { -39.0 } else { at };
-    // Rounding x² would cost x²/4 units of the exponential: the square of the leading 26 bits is exact, and what is left of x² is
-    // at most 5e-5, where four terms of the series are enough.
+    // Rounding x² would cost x²/4 units of the exponential. The square of the leading 26 bits is exact, and the rest of
+    // x² is at most 5e-5, where four terms of the series are enough.
     let high = f64::from_bits(at.to_bits() & 0xffff_ffff_f800_0000);
     let low = -0.5 * (at - high) * (at + high);
     let power = (-0.5 * high * high).exp();
@@ -95,31 +98,31 @@ pub fn normal_f64(x: f64) -> (f64, f64) {
     (if at > 0.0 { 1.0 - tail } else { tail }, power)
 }
 
-/// Φ(x).
+/// Computes the distribution function Φ(x).
 #[inline(always)]
 pub fn normal_cdf<E: Elem, const FUSED: bool>(x: E) -> E {
     x.normal::<FUSED>().0
 }
 
-/// φ(x) = exp(−x²/2)/√2π.
+/// Computes the density φ(x) = exp(−x²/2)/√2π.
 #[inline(always)]
 pub fn density<E: Elem, const FUSED: bool>(x: E) -> E {
     x.normal::<FUSED>().1 * E::of(std::f64::consts::TAU.sqrt().recip())
 }
 
-/// GELU(x) = x Φ(x).
+/// Computes GELU(x) = x Φ(x).
 #[inline(always)]
 pub fn gelu<E: Elem, const FUSED: bool>(x: E) -> E {
     x * normal_cdf::<E, FUSED>(x)
 }
 
-/// GELU′(x) = Φ(x) + x φ(x) and GELU″(x) = φ(x) (2 − x²).
+/// Computes GELU′(x) = Φ(x) + x φ(x) and GELU″(x) = φ(x) (2 − x²).
 #[inline(always)]
 pub fn gelu_derivatives<E: Elem, const FUSED: bool>(x: E) -> [E; 2] {
     gelu_with_derivatives::<E, FUSED>(x).1
 }
 
-/// [`gelu`] and its [derivatives](gelu_derivatives).
+/// Computes [`gelu`] and its [derivatives](gelu_derivatives).
 #[inline(always)]
 pub fn gelu_with_derivatives<E: Elem, const FUSED: bool>(x: E) -> (E, [E; 2]) {
     let (cdf, power) = x.normal::<FUSED>();
@@ -131,7 +134,7 @@ pub fn gelu_with_derivatives<E: Elem, const FUSED: bool>(x: E) -> (E, [E; 2]) {
 mod tests {
     use super::*;
 
-    /// Φ(x) to x² units of double precision.
+    /// Computes Φ(x) to x² units of double precision.
     fn exact(x: f64) -> f64 {
         0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
     }
@@ -144,7 +147,7 @@ mod tests {
 
     fn single_precision<const FUSED: bool>() {
         let (mut cdf_worst, mut power_worst) = (0.0f64, 0.0f64);
-        // Half the smallest subnormal is what any rounding may cost.
+        // Any rounding may cost half the smallest subnormal.
         let relative = |found: f32, exact: f64| {
             ((f64::from(found) - exact).abs() - 0.5f64.powi(149)).max(0.0) / exact.max(0.5f64.powi(149))
         };
@@ -167,8 +170,9 @@ mod tests {
         );
     }
 
-    /// Φ(x) to 2 units in the last place (against 45 digits at 4700 points): the error function at −x/√2, whose rounding, magnified
-    /// x² times in the tail, is taken back to first order.
+    /// Computes Φ(x) to 2 units in the last place (checked against 45 digits at 4700 points). The error function is
+    /// evaluated at −x/√2. The tail magnifies the rounding of that argument x² times, so it is corrected to first
+    /// order.
     fn exact_to_the_last(x: f64) -> f64 {
         use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
         const FRAC_1_SQRT_2_REST: f64 = -4.833_646_656_726_457e-17;
@@ -177,7 +181,7 @@ mod tests {
         0.5 * (libm::erfc(z) - FRAC_2_SQRT_PI * (-z * z).exp() * rounding)
     }
 
-    /// The kernel's error against 45 digits is 2.6 units, so 5 with the reference's 2.
+    /// The kernel's error against 45 digits is 2.6 units; with the reference's 2 units it is below 5.
     #[test]
     fn double_precision_is_right_to_a_few_units_in_both_tails() {
         let (mut worst, mut worst_power) = (0.0f64, 0.0f64);
@@ -187,7 +191,8 @@ mod tests {
             let (cdf, power) = normal_f64(x);
             let expected = exact_to_the_last(x);
             worst = worst.max((cdf - expected).abs() / expected);
-            // x = k + r with k of few bits: k² and k·r are exact enough for exponentials of moderate arguments to multiply.
+            // x = k + r with k of few bits: k² and k·r are exact enough for the product of two exponentials of moderate
+            // arguments.
             let k = (x * 8.0).round() / 8.0;
             let expected = (-0.5 * k * k).exp() * (-(x - k) * (k + 0.5 * (x - k))).exp();
             worst_power = worst_power.max((power - expected).abs() / expected);

@@ -1,7 +1,7 @@
-//! Operands of kernels: slices in memory, or maps that are produced where they are read.
+//! Operands of kernels: slices in memory, or maps that a producer computes piece by piece.
 //!
-//! The output of a normalisation or a clip costs a multiplication or two an element: less than writing it to memory and reading it
-//! back. So a kernel that gathers maps piece by piece anyway takes either form of an [`Operand`].
+//! The output of a normalisation or a clip costs one or two multiplications an element: less than writing it to memory
+//! and reading it back. So a kernel that gathers maps piece by piece takes either form of an [`Operand`].
 
 use super::elem::Elem;
 use super::simd;
@@ -10,22 +10,24 @@ use crate::buffer::Buf;
 use rayon::prelude::*;
 use std::{fmt, ops::Deref, ops::Range, sync::Arc};
 
-/// Maps of equal size, one after the other; any piece can be produced at any time, with the same bits.
+/// Computes any piece of some maps on demand. All maps have one size, and a piece has the same bits whenever it is
+/// computed.
 pub trait Producer<E>: Send + Sync {
-    /// Elements of all maps together.
+    /// Number of elements of all maps.
     fn size(&self) -> usize;
-    /// Elements of one map.
+    /// Number of elements of one map.
     fn pixels(&self) -> usize;
-    /// Writes the elements `range` of map `i` to `out`, which has as many.
+    /// Computes the elements `range` of map `i`; `out` must have as many.
     ///
     /// # Panics
     /// When there are no such elements.
     fn produce(&self, i: usize, range: Range<usize>, out: &mut [E]);
-    /// Writes the piece to `out`, and the same piece of `other` to `other_out`, if one evaluation gives both; the bits of both are those of
-    /// [`produce`](Self::produce). `false` if it does not, and nothing is written then.
+    /// Computes this piece and that of `other` in one evaluation, if possible; else returns `false` and writes nothing.
+    ///
+    /// Both have the bits of [`produce`](Self::produce).
     ///
     /// # Panics
-    /// As [`produce`](Self::produce).
+    /// When there are no such elements.
     fn produce_with(
         &self,
         other: &dyn Producer<E>,
@@ -37,12 +39,12 @@ pub trait Producer<E>: Send + Sync {
         let _ = (other, i, range, out, other_out);
         false
     }
-    /// If these are the values of a function of one variable: it, and its argument.
+    /// The function and its argument, if the maps are the values of a function of one variable.
     fn function(&self) -> Option<(Unary, &[E])> {
         None
     }
-    /// Asks the caches for the elements that [`produce`](Self::produce) will read: maps are too short for the hardware to foresee. There need be no such
-    /// elements.
+    /// Prefetches the elements that [`produce`](Self::produce) will read. Maps are too short for the hardware to
+    /// foresee. The piece may lie outside the maps.
     fn prefetch(&self, i: usize, range: Range<usize>) {
         let _ = (i, range);
     }
@@ -51,9 +53,9 @@ pub trait Producer<E>: Send + Sync {
 /// An operand of a kernel: in memory, or streamed piece by piece.
 #[derive(Clone, Copy)]
 pub enum Operand<'a, E> {
-    /// In memory.
+    /// A slice in memory.
     Whole(&'a [E]),
-    /// Produced where it is read.
+    /// Maps that a producer computes piece by piece.
     Streamed(&'a dyn Producer<E>),
 }
 
@@ -77,19 +79,19 @@ impl<'a, E: Elem> Operand<'a, E> {
             Operand::Streamed(producer) => producer.size(),
         }
     }
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
-    /// The operand as one of `f32`, if its elements are `f32`.
+    /// The operand with `f32` elements, if `E` is `f32`.
     pub fn as_f32(self) -> Option<Operand<'a, f32>> {
         Some(match self {
             Operand::Whole(whole) => Operand::Whole(E::as_f32(whole)?),
             Operand::Streamed(producer) => Operand::Streamed(E::as_f32_producer(producer)?),
         })
     }
-    /// The operand for a kernel whose maps have `pixels` elements. Unless the kernel streams its operands (`streams`), and in maps of that size,
-    /// a streamed operand is computed whole first.
+    /// Prepares the operand for a kernel whose maps have `pixels` elements. A streamed operand is computed whole,
+    /// unless the kernel streams (`streams`) and the producer's maps have that size.
     pub(super) fn resolve(self, streams: bool, pixels: usize) -> Resolved<'a, E> {
         match self {
             Operand::Streamed(producer) if !streams || producer.pixels() != pixels => {
@@ -113,7 +115,7 @@ impl<E: Elem> Resolved<'_, E> {
             Resolved::Computed(producer) => Operand::Whole(producer),
         }
     }
-    /// The slice, of an operand resolved for a kernel that does not stream.
+    /// The slice of an operand that was resolved for a kernel that does not stream.
     ///
     /// # Panics
     /// When the operand was resolved for a kernel that streams.
@@ -125,13 +127,13 @@ impl<E: Elem> Resolved<'_, E> {
     }
 }
 
-/// Values and the weights that they meet: the operands of a convolution or of a layer.
+/// An operand and its weights, for a convolution or a layer.
 pub type Pair<'a, E> = (Operand<'a, E>, &'a [E]);
 
 /// Two operands in memory.
 pub(super) type Slices<'a, E> = (&'a [E], &'a [E]);
 
-/// Pairs whose values were resolved, as pairs of `f32`, if their elements are `f32`.
+/// Resolved pairs with `f32` elements, if `E` is `f32`.
 pub(super) fn in_single<'a, E: Elem>(
     resolved: &'a [Resolved<'_, E>],
     pairs: &[Pair<'a, E>],
@@ -139,7 +141,7 @@ pub(super) fn in_single<'a, E: Elem>(
     resolved.iter().zip(pairs).map(|(a, (_, b))| Some((a.values().as_f32()?, E::as_f32(b)?))).collect()
 }
 
-/// Pairs whose values were resolved for a kernel that does not stream.
+/// Slices of pairs that were resolved for a kernel that does not stream.
 pub(super) fn slices<'a, E: Elem>(
     resolved: &'a [Resolved<'_, E>],
     pairs: &[Pair<'a, E>],
@@ -158,12 +160,12 @@ pub fn materialise<E: Elem>(producer: &dyn Producer<E>) -> Buf<E> {
     out
 }
 
-/// Maps of `pixels` elements in memory, as the input of another producer.
+/// A producer that copies maps of `pixels` elements from memory: the operand of another producer.
 #[derive(Debug)]
 pub struct InMemory<E: Elem> {
-    /// The elements.
+    /// The elements of all maps.
     pub values: Arc<Buf<E>>,
-    /// Elements of one map.
+    /// Number of elements of one map.
     pub pixels: usize,
 }
 
@@ -182,7 +184,7 @@ impl<E: Elem> Producer<E> for InMemory<E> {
     }
 }
 
-/// Asks the second-level cache for the elements `range` after `start`.
+/// Prefetches the elements `range` after `start` to the second-level cache.
 #[inline(always)]
 pub(super) fn prefetch<E>(values: &[E], start: usize, range: &Range<usize>) {
     simd::prefetch(values.as_ptr().wrapping_add(start + range.start), range.len());

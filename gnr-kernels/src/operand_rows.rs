@@ -1,20 +1,22 @@
-//! Rows of a layer's operands: where they are in memory, or produced block by block into a workspace that stays in the caches.
+//! Rows of a layer's operands: slices in memory, or rows produced block by block in a workspace that stays in the
+//! caches.
 
 use super::operand::{Operand, Producer};
 use super::product::Aligned;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Rows of a block: with up to a thousand columns each it stays in the second-level cache.
+/// Most rows of a block: with up to a thousand columns they stay in the second-level cache.
 const ROWS: usize = 104;
 
-/// Rows of a parallel block: whole register tiles, several for every thread. Blocks change no bit.
+/// Number of rows of a parallel block: whole register tiles, several for every thread. The size of blocks changes no
+/// bit.
 pub(super) fn block(rows: usize) -> usize {
     rows.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(8).clamp(8, ROWS)
 }
 
-/// The rows `rows` of operands of `k` columns. Operands that are streamed get a part of `memory`, and `fill` produces the rows of all of them
-/// there at once.
+/// The rows `rows` of operands of `k` columns. Each streamed operand gets a part of `memory`, and one call of `fill`
+/// produces the rows of all of them.
 pub(super) fn rows_in_memory<'m>(
     operands: &[Operand<'m, f32>],
     rows: Range<usize>,
@@ -45,7 +47,8 @@ pub(super) fn rows_in_memory<'m>(
         .collect()
 }
 
-/// Produces the rows from `first` on, of `k` columns each; two operands together, where they come from one evaluation.
+/// Produces the rows from `first` on, of `k` columns each. Two operands are produced together if one evaluation gives
+/// both.
 pub(super) fn produce_rows(
     producers: &[&dyn Producer<f32>],
     first: usize,
@@ -69,7 +72,7 @@ pub(super) fn produce_rows(
     }
 }
 
-/// [`produce_rows`] in parallel.
+/// Does the work of [`produce_rows`] in parallel.
 pub(super) fn produce_rows_in_parallel(
     producers: &[&dyn Producer<f32>],
     first: usize,

@@ -13,7 +13,7 @@ pub fn strides(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// `y` = `x` of `shape` with its axes reordered: axis `i` of `y` is axis `axes[i]` of `x`.
+/// Reorders the axes of x, which has `shape`: axis `i` of `y` is axis `axes[i]` of `x`.
 ///
 /// # Panics
 /// When `axes` is not a permutation or a length does not match.
@@ -29,7 +29,7 @@ pub fn permute<E: Elem>(x: &[E], shape: &[usize], axes: &[usize], y: &mut [E]) {
     gather_strided(x, &shape, &from, y);
 }
 
-/// `y` of `to` = `x` of `shape` (same rank) repeated along its axes of length 1.
+/// Repeats x along its axes of length 1: `x` has `shape`, `y` has `to`, of the same rank.
 ///
 /// # Panics
 /// When an axis is neither equal nor 1, or a length does not match.
@@ -45,7 +45,7 @@ pub fn broadcast<E: Elem>(x: &[E], shape: &[usize], to: &[usize], y: &mut [E]) {
     gather_strided(x, to, &from, y);
 }
 
-/// `y[i0, i1, …] = x[Σ i_k from_k]` over the row-major `shape` of `y`.
+/// Computes `y[i0, i1, …] = x[Σ i_k from_k]` over the row-major `shape` of `y`.
 fn gather_strided<E: Elem>(x: &[E], shape: &[usize], from: &[usize], y: &mut [E]) {
     assert_eq!(y.len(), shape.iter().product::<usize>());
     if y.is_empty() {
@@ -83,7 +83,7 @@ fn gather_strided<E: Elem>(x: &[E], shape: &[usize], from: &[usize], y: &mut [E]
     });
 }
 
-/// Where run `i` starts in x, the outer axes being `dims` (length, stride).
+/// Offset of run `i` in x, with the outer axes `dims` (length, stride).
 fn offset(dims: &[(usize, usize)], mut i: usize) -> usize {
     let mut at = 0;
     for &(d, stride) in dims.iter().rev() {
@@ -93,7 +93,7 @@ fn offset(dims: &[(usize, usize)], mut i: usize) -> usize {
     at
 }
 
-/// `y[r, c] = x[c stride + r]` for a [rows, columns] `y`.
+/// Computes `y[r, c] = x[c stride + r]` for a [rows, columns] `y`.
 fn transpose<E: Elem>(x: &[E], stride: usize, rows: usize, columns: usize, y: &mut [E]) {
     const TILE: usize = 16;
     for r0 in (0..rows).step_by(TILE) {

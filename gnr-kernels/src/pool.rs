@@ -17,9 +17,9 @@ use thiserror::Error;
 pub struct WindowError {
     /// Side of the window.
     pub kernel: usize,
-    /// Stride.
+    /// Stride in both directions.
     pub stride: usize,
-    /// Padding.
+    /// Padding on every side.
     pub padding: usize,
     /// Height of the input.
     pub height: usize,
@@ -27,7 +27,7 @@ pub struct WindowError {
     pub width: usize,
 }
 
-/// A validated pooling over `maps` feature maps of the same size.
+/// The validated shape of a pooling over feature maps of one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     h: usize,
@@ -66,7 +66,7 @@ impl Window {
         Ok(Window { h: height, w: width, oh, ow, kernel, stride, padding })
     }
 
-    /// [OH, OW].
+    /// Shape of an output map, [OH, OW].
     pub fn output(&self) -> [usize; 2] {
         [self.oh, self.ow]
     }
@@ -76,7 +76,7 @@ impl Window {
         assert!(input == maps * self.h * self.w && output == maps * self.oh * self.ow, "pooling of {self:?}");
     }
 
-    /// Output maps that one parallel task handles.
+    /// Number of maps that one parallel task computes.
     fn batch(&self) -> usize {
         (CHUNK / 4).div_ceil(self.h * self.w)
     }
@@ -88,8 +88,8 @@ impl Window {
     }
 }
 
-/// `y = max over each window`; `argmax` holds the position of the maximum inside its map. The first of equal maxima (row by row) wins and
-/// a NaN counts as a maximum, as in PyTorch.
+/// Computes the maximum of each window; `argmax` receives its position inside the map. As in PyTorch, the first of
+/// equal maxima (row by row) wins, and a NaN is a maximum.
 pub fn max<E: Elem>(window: Window, x: &[E], y: &mut [E], argmax: &mut [u32]) {
     window.check(x.len(), y.len());
     assert_eq!(y.len(), argmax.len());
@@ -119,7 +119,7 @@ pub fn max<E: Elem>(window: Window, x: &[E], y: &mut [E], argmax: &mut [u32]) {
         .for_each(one);
 }
 
-/// The adjoint of [`max`]: each `gy` is added to where its maximum was found.
+/// Adds each `gy` at the position of its maximum: the adjoint of [`max`].
 pub fn max_backward<E: Elem>(window: Window, gy: &[E], argmax: &[u32], gx: &mut [E], accum: Accum) {
     window.check(gx.len(), gy.len());
     assert_eq!(gy.len(), argmax.len());
@@ -137,7 +137,7 @@ pub fn max_backward<E: Elem>(window: Window, gy: &[E], argmax: &[u32], gx: &mut 
         .for_each(one);
 }
 
-/// The tangent of [`max`] at a recorded point: `yt` is `xt` where the maxima were found.
+/// Copies `xt` at the positions of the maxima: the tangent of [`max`] at a recorded point.
 pub fn max_tangent<E: Elem>(window: Window, xt: &[E], argmax: &[u32], yt: &mut [E]) {
     window.check(xt.len(), yt.len());
     assert_eq!(yt.len(), argmax.len());
@@ -152,7 +152,8 @@ pub fn max_tangent<E: Elem>(window: Window, xt: &[E], argmax: &[u32], yt: &mut [
         .for_each(one);
 }
 
-/// `y = mean over each window`, padding counted as zeros (PyTorch's default). Linear: its own tangent.
+/// Computes the mean of each window, with padding counted as zeros (PyTorch's default). The operation is linear, so it
+/// computes its own tangent.
 pub fn average<E: Elem>(window: Window, x: &[E], y: &mut [E]) {
     window.check(x.len(), y.len());
     let Window { h, w, oh, ow, kernel, .. } = window;
@@ -170,7 +171,7 @@ pub fn average<E: Elem>(window: Window, x: &[E], y: &mut [E]) {
     x.par_chunks(h * w).zip(y.par_chunks_mut(oh * ow)).with_min_len(window.batch()).for_each(one);
 }
 
-/// The adjoint of [`average`].
+/// Computes the adjoint of [`average`].
 pub fn average_backward<E: Elem>(window: Window, gy: &[E], gx: &mut [E], accum: Accum) {
     window.check(gx.len(), gy.len());
     let Window { h, w, oh, ow, kernel, .. } = window;
@@ -191,7 +192,7 @@ pub fn average_backward<E: Elem>(window: Window, gy: &[E], gx: &mut [E], accum: 
     gx.par_chunks_mut(h * w).zip(gy.par_chunks(oh * ow)).with_min_len(window.batch()).for_each(one);
 }
 
-/// `y` [N, C] = the mean of each map of `x` [N, C, HW]. Linear: its own tangent.
+/// Computes the mean `y` [N, C] of each map of `x` [N, C, HW]. The operation is linear, so it computes its own tangent.
 pub fn global_average<E: Elem>(maps: Maps, x: &[E], y: &mut [E]) {
     maps.assert(&[Some(x)]);
     assert_eq!(y.len(), maps.n * maps.c);
@@ -199,7 +200,7 @@ pub fn global_average<E: Elem>(maps: Maps, x: &[E], y: &mut [E]) {
     y.par_iter_mut().zip(x.par_chunks(maps.hw)).with_min_len(maps.batch()).for_each(mean);
 }
 
-/// The adjoint of [`global_average`].
+/// Computes the adjoint of [`global_average`].
 pub fn global_average_backward<E: Elem>(maps: Maps, gy: &[E], gx: &mut [E], accum: Accum) {
     maps.assert(&[Some(gx)]);
     assert_eq!(gy.len(), maps.n * maps.c);
@@ -216,7 +217,7 @@ mod tests {
     use crate::reduce::dot;
     use crate::testing::noise;
 
-    /// (height, width, kernel, stride, padding)
+    /// Windows as (height, width, kernel, stride, padding).
     const CASES: [(usize, usize, usize, usize, usize); 6] = [
         (8, 8, 2, 2, 0),
         (9, 7, 3, 2, 1),

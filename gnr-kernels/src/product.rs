@@ -1,4 +1,5 @@
-//! The one matrix micro-kernel behind the `f32` convolutions and layers: `c (+)= a b` with `b` row-major and `a` broadcast element by element.
+//! The matrix micro-kernel of the `f32` convolutions and layers: `c = a b` or `c += a b`, with `b` row-major and `a`
+//! broadcast element by element.
 #![allow(unsafe_code)]
 
 use super::lanes::{Lanes, lanes};
@@ -14,7 +15,7 @@ pub(super) const PANEL: usize = 8;
 /// Columns come in multiples of this (one AVX-512 register); buffers are padded accordingly.
 pub(super) const COLUMNS: usize = 16;
 
-/// Working memory that starts at a cache line, so that whole vectors do not straddle two. Contents unspecified.
+/// A workspace that starts at a cache line, so that whole vectors do not straddle two. Its contents are unspecified.
 pub(super) struct Aligned {
     buffer: Buf<f32>,
     start: usize,
@@ -28,7 +29,7 @@ impl Aligned {
         Aligned { buffer, start, len }
     }
 
-    /// Makes room for `len` elements; what was there may be lost.
+    /// Makes room for `len` elements. The old contents may be lost.
     pub(super) fn fit(&mut self, len: usize) {
         if self.len < len {
             *self = Self::new(len);
@@ -55,8 +56,8 @@ impl DerefMut for Aligned {
     }
 }
 
-/// A distance of at least `len` (a multiple of a cache line) at which parallel streams do not compete for the same sets of the
-/// first-level cache: 5 lines more than a multiple of 64 lines.
+/// Rounds `len` up to a distance at which parallel streams do not compete for the same sets of the first-level cache: 5
+/// cache lines more than a multiple of 64 lines.
 pub(super) fn spread(len: usize) -> usize {
     let lines = len.div_ceil(COLUMNS);
     (lines + (64 + 5 - lines % 64) % 64) * COLUMNS
@@ -67,30 +68,31 @@ pub(super) fn padded(columns: usize) -> usize {
     columns.next_multiple_of(COLUMNS)
 }
 
-/// The distance between rows of a block's matrices: room for the last vector to run over, and no power of two, which would map all rows to
-/// the same cache sets.
+/// Distance between rows of a block's matrices: room for the last vector to run past the end, and no power of two,
+/// which would map all rows to the same cache sets.
 pub(super) fn row_of(columns: usize) -> usize {
     padded(columns) + COLUMNS
 }
 
-/// How `a` [m, k] is laid out.
+/// The layout of the left operand `a` [m, k].
 #[derive(Clone, Copy)]
 pub(super) enum Left<'a> {
-    /// Panels of [`PANEL`] rows: element (i, l) at `(i / 8) 8 k + 8 l + i % 8`.
+    /// Panels of [`PANEL`] rows: element (i, l) is at `(i / 8) 8 k + 8 l + i % 8`.
     Panels(&'a [f32]),
     /// Rows a given distance apart.
     Rows(&'a [f32], usize),
-    /// Columns a given distance apart: the transpose of what is stored.
+    /// Columns a given distance apart: the stored matrix is the transpose.
     Columns(&'a [f32], usize),
 }
 
-/// A right operand or result: `data` row-major, rows `row` apart.
+/// A row-major right operand with rows `row` apart.
 pub(super) struct Right<'a> {
     pub(super) data: &'a [f32],
     pub(super) row: usize,
 }
 
-/// `c = a b` or `c += a b`: `a` [m, k], `b` [k, n], `c` [m, n] with rows `c_row` apart; `n` is a multiple of [`COLUMNS`].
+/// Computes `c = a b` or `c += a b` with `a` [m, k], `b` [k, n], `c` [m, n], rows of c `c_row` apart. `n` must be a
+/// multiple of [`COLUMNS`].
 #[inline]
 pub(super) fn product(
     level: Level,
@@ -120,7 +122,8 @@ pub(super) fn product(
             (a, Layout { row: 1, step: column, panels: false })
         }
     };
-    // SAFETY: the assertions above bound every element the body touches; callers pass a level the machine has.
+    // SAFETY: the assertions above bound every element that the body touches; callers pass a level that the machine
+    // has.
     unsafe {
         blocks(level, [m, k, n], a.as_ptr(), layout, b.data.as_ptr(), b.row, c.as_mut_ptr(), c_row, accum)
     }
@@ -137,7 +140,7 @@ lanes!(wide fn blocks(
     accum: Accum,
 ) = blocks_body);
 
-/// Element (i, l) of the left operand is at `i row + l step`, or inside its panel of rows.
+/// Strides of the left operand: element (i, l) is at `i row + l step`, or inside its panel of rows.
 #[derive(Clone, Copy)]
 struct Layout {
     row: usize,
@@ -145,7 +148,7 @@ struct Layout {
     panels: bool,
 }
 
-/// Loops over register tiles.
+/// Computes the product by register tiles.
 ///
 /// # Safety
 /// Pointers cover the matrices that `size` and the strides describe.
@@ -191,10 +194,10 @@ unsafe fn blocks_body<V: Lanes>(
     }
 }
 
-/// One register tile: ROWS x (COLS vectors) sums over k.
+/// Computes one register tile: ROWS x (COLS vectors) sums over k.
 ///
 /// # Safety
-/// As [`blocks_body`], for the tile.
+/// Pointers cover the tile's rows of a, columns of b and elements of c.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
@@ -210,7 +213,7 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
     if ROWS > V::ROWS || COLS > V::COLUMNS {
         return; // never chosen; keeps the compiler from generating it
     }
-    // SAFETY: the caller's contract.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let mut sums = [[V::splat(0.0); COLS]; ROWS];
         macro_rules! run {
@@ -246,8 +249,8 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
     }
 }
 
-/// Packs rows `a` [rows, k] (contiguous rows `a_row` apart) into panels whose columns `skip..skip + k` of `depth` they become; rows that
-/// fill up the last panel are unspecified, and never read.
+/// Packs the rows of `a` [rows, k], which start `a_row` apart, into panels. They become columns `skip..skip + k` of
+/// `depth`. Rows that fill up the last panel are unspecified and never read.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn pack_rows(
     level: Level,
@@ -265,7 +268,7 @@ pub(super) fn pack_rows(
     }
 }
 
-/// The same for the transpose of `a` [k, rows].
+/// Packs the columns of `a` [k, rows] into panels, where they become columns `skip..skip + k` of `depth`.
 pub(super) fn pack_columns(a: &[f32], rows: usize, k: usize, out: &mut [f32], depth: usize, skip: usize) {
     for (p, panel) in out.chunks_exact_mut(PANEL * depth).enumerate().take(rows.div_ceil(PANEL)) {
         let columns = panel[skip * PANEL..].chunks_exact_mut(PANEL).zip(a.chunks_exact(rows)).take(k);
@@ -303,16 +306,16 @@ mod tests {
                 })
                 .collect();
             let mut panels = vec![f32::NAN; m.div_ceil(PANEL) * PANEL * k];
-            let turned: Vec<f32> = (0..m * k).map(|i| a[i % m * k + i / m]).collect();
+            let transposed: Vec<f32> = (0..m * k).map(|i| a[i % m * k + i / m]).collect();
             if k > 0 {
                 pack_rows(detected(), &a, k, m, k, &mut panels, k, 0);
                 let mut same = vec![0.0; panels.len()];
-                pack_columns(&turned, m, k, &mut same, k, 0);
+                pack_columns(&transposed, m, k, &mut same, k, 0);
                 let used = |i: &usize| i / (PANEL * k) * PANEL + i % PANEL < m;
                 assert!((0..panels.len()).filter(used).all(|i| panels[i] == same[i]));
             }
             for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
-                for left in [Left::Panels(&panels), Left::Rows(&a, k.max(1)), Left::Columns(&turned, m)] {
+                for left in [Left::Panels(&panels), Left::Rows(&a, k.max(1)), Left::Columns(&transposed, m)] {
                     let mut c = vec![1.0; m * n];
                     let right = || Right { data: &b, row: n + 3 };
                     product(level.min(detected()), [m, k, n], left, right(), &mut c, n, Accum::Replace);

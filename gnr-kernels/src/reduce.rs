@@ -1,15 +1,15 @@
-//! Sums, dot products and norms: blocked, accumulated in `f64`, the same bits for any number of threads.
+//! Sums, dot products and norms: blocked and accumulated in `f64`, with the same bits for any number of threads.
 
 use super::elem::Elem;
 use super::simd::{CHUNK, LANES, simd};
 use crate::buffer::Buf;
 use rayon::prelude::*;
 
-/// Products are exact in f64 for f32 inputs, so a block keeps about 16 digits; 8 lanes are two AVX2 registers.
+/// Lanes of a sum in f64: 8 are two AVX2 registers. Products of f32 are exact in f64, so a block keeps about 16 digits.
 const WIDE: usize = 8;
 
 simd! {
-    /// Sum of a short run (a row, a feature map): partial sums in `E`, merged in f64.
+    /// Computes the sum of a short run (a row, a feature map): partial sums in `E`, merged in f64.
     pub fn sum_run<E: Elem>(x: &[E]) -> f64 {
         let mut lanes = [E::zero(); LANES];
         let mut chunks = x.chunks_exact(LANES);
@@ -53,7 +53,7 @@ simd! {
     }
 }
 
-/// Σ x, accumulated in f64.
+/// Computes Σ x, accumulated in f64.
 pub fn sum<E: Elem>(x: &[E]) -> f64 {
     if x.len() <= CHUNK {
         return sum_block(x);
@@ -61,7 +61,7 @@ pub fn sum<E: Elem>(x: &[E]) -> f64 {
     x.par_chunks(CHUNK).map(sum_block).collect::<Vec<_>>().iter().sum()
 }
 
-/// Σ x y, accumulated in f64: accurate for 1e8 elements and more.
+/// Computes Σ x y, accumulated in f64: accurate for 1e8 elements and more.
 pub fn dot<E: Elem>(x: &[E], y: &[E]) -> f64 {
     assert_eq!(x.len(), y.len());
     if x.len() <= CHUNK {
@@ -75,7 +75,7 @@ pub fn dot<E: Elem>(x: &[E], y: &[E]) -> f64 {
         .sum()
 }
 
-/// Σ x yₖ for each k: the bits of [`dot`], with x read once.
+/// Computes Σ x yₖ for each k. Reads x once and has the bits of [`dot`].
 ///
 /// # Panics
 /// When a length differs.
@@ -87,13 +87,13 @@ pub fn dots<E: Elem>(x: &[E], ys: &[&[E]]) -> Vec<f64> {
     (0..ys.len()).map(|k| parts.iter().map(|part| part[k]).sum()).collect()
 }
 
-/// `y += Σ aₖ xₖ`, accumulated in f64 and rounded once, with y read and written once.
+/// Computes `y += Σ aₖ xₖ`, accumulated in f64 and rounded once. Reads and writes y once.
 ///
 /// # Panics
 /// When a length differs.
 pub fn axpys<E: Elem>(y: &mut [E], a: &[f64], xs: &[&[E]]) {
     assert!(a.len() == xs.len() && xs.iter().all(|x| x.len() == y.len()));
-    /// Sums that stay in the first-level cache.
+    /// Number of sums that stay in the first-level cache.
     const BLOCK: usize = 1024;
     y.par_chunks_mut(CHUNK).enumerate().for_each(|(c, y)| {
         let mut sums = [0.0; BLOCK];
@@ -109,12 +109,13 @@ pub fn axpys<E: Elem>(y: &mut [E], a: &[f64], xs: &[&[E]]) {
     });
 }
 
-/// ‖x‖.
+/// Computes the Euclidean norm ‖x‖.
 pub fn norm<E: Elem>(x: &[E]) -> f64 {
     dot(x, x).sqrt()
 }
 
-/// Sum over `axes` of a row-major array of `shape`, accumulated in f64; `out` has the shape with those axes set to 1.
+/// Computes the sum over `axes` of a row-major array of `shape`, accumulated in f64; `out` has the shape with those
+/// axes set to 1.
 ///
 /// # Panics
 /// When a length does not match the shape, or an axis is out of range.
@@ -153,7 +154,7 @@ pub fn sum_axes<E: Elem>(x: &[E], shape: &[usize], axes: &[usize], out: &mut [E]
     }
 }
 
-/// Column sums of a [rows, columns] matrix.
+/// Computes the column sums of a [rows, columns] matrix.
 fn sum_columns<E: Elem>(x: &[E], rows: usize, columns: usize, out: &mut [E]) {
     let band = CHUNK.div_ceil(columns).max(rows.div_ceil(64));
     let bands: Vec<Buf<f64>> = x
@@ -169,7 +170,7 @@ fn sum_columns<E: Elem>(x: &[E], rows: usize, columns: usize, out: &mut [E]) {
     }
 }
 
-/// Any pattern of axes: one pass in memory order, each element added to its accumulator.
+/// Sums over any pattern of axes in one pass in memory order, adding each element to its accumulator.
 fn sum_general<E: Elem>(x: &[E], dims: &[(usize, bool)], out: &mut [E]) {
     let mut strides = vec![0; dims.len()];
     let mut size = 1;
@@ -199,7 +200,7 @@ fn sum_general<E: Elem>(x: &[E], dims: &[(usize, bool)], out: &mut [E]) {
     }
 }
 
-/// Drops axes of length 1 and merges neighbours of the same kind: (length, is it summed?).
+/// Drops axes of length 1 and merges neighbours of the same kind into (length, whether it is summed).
 fn merged(shape: &[usize], summed: impl Fn(usize) -> bool) -> Vec<(usize, bool)> {
     let mut dims: Vec<(usize, bool)> = Vec::new();
     for (i, &d) in shape.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Maps times one factor each, and the inner products of maps that are the adjoint of the factors.
+//! Maps times one factor each, and the inner products of maps: the adjoint of the factors.
 
 use super::elem::Elem;
 use super::norm::centred_dot;
@@ -16,19 +16,19 @@ simd! {
     }
 }
 
-/// Maps of `hw` elements that one parallel task handles.
+/// Number of maps of `hw` elements that one parallel task computes.
 fn batch(hw: usize) -> usize {
     (CHUNK / 4).div_ceil(hw)
 }
 
-/// Map i of `y` is (or grows by, with [`Accum::Add`]) map i of `x` times `s[i]`.
+/// Computes map i of `y` as map i of `x` times `s[i]`, or adds it to y.
 pub fn scale<E: Elem>(hw: usize, x: &[E], s: &[E], y: &mut [E], accum: Accum) {
     assert!(hw > 0 && x.len() == s.len() * hw && y.len() == x.len(), "{} maps of {hw}", s.len());
     let maps = y.par_chunks_mut(hw).zip(x.par_chunks(hw)).zip(s).with_min_len(batch(hw));
     maps.for_each(|((y, x), &s)| scale_map(y, x, s, accum));
 }
 
-/// `out[i]` is (or grows by) the inner product of the maps i of `a` and `b`.
+/// Computes `out[i]` as the inner product of the maps i of `a` and `b`, or adds it to out.
 pub fn inner<E: Elem>(hw: usize, a: &[E], b: &[E], out: &mut [E], accum: Accum) {
     assert!(hw > 0 && a.len() == out.len() * hw && b.len() == a.len(), "{} maps of {hw}", out.len());
     let maps = out.par_iter_mut().zip(a.par_chunks(hw)).zip(b.par_chunks(hw)).with_min_len(batch(hw));

@@ -1,26 +1,27 @@
-//! e^x, the logistic function and SiLU, written so that loops over them vectorise in `f32`.
+//! The exponential, the logistic function and SiLU, written so that loops over them vectorise in `f32`.
 
 use super::elem::Elem;
 use super::simd::multiply_add;
 
-/// e^x in `f32`, to 2 units in the last place; 0 below −104, ∞ above 88.7, NaN for NaN. Branch-free arithmetic, unlike the C library's.
+/// Computes e^x in `f32` to 2 units in the last place; 0 below −104, ∞ above 88.7, NaN for NaN.
 ///
-/// x = n ln 2 + r with |r| ≤ (ln 2)/2; e^r by its Taylor polynomial of degree 7 (error 1e-8); 2^n in two factors, so that
-/// subnormal results are right too.
+/// The arithmetic has no branches, unlike the C library's. With x = n ln 2 + r and |r| ≤ (ln 2)/2, e^r is its Taylor
+/// polynomial of degree 7 (error 1e-8). 2^n is applied as two factors, so that subnormal results are right too.
 #[inline(always)]
 pub fn exp_f32<const FUSED: bool>(x: f32) -> f32 {
     exp_sum_f32::<FUSED>(x, 0.0)
 }
 
-/// e^(x + low) in `f32`, `low` being what rounding left out of x, at most 0.06 in size.
+/// Computes e^(x + low) in `f32`, where `low` is the rounding error of x, at most 0.06 in size.
 #[inline(always)]
 pub fn exp_sum_f32<const FUSED: bool>(x: f32, low: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    // NaN passes: comparisons with it are false.
+    // A NaN passes, because comparisons with it are false.
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -105.0 { -105.0 } else { x };
-    // Adding 3·2²² rounds to an integer and leaves it in the low bits. `as i32` saturates, which costs a branch for each element.
+    // Adding 3·2²² rounds to an integer and leaves it in the low bits. `as i32` saturates, which costs a branch for
+    // each element.
     const SHIFT: f32 = 12_582_912.0;
     let shifted = multiply_add::<FUSED>(x, std::f32::consts::LOG2_E, SHIFT);
     let n = shifted - SHIFT;
@@ -35,19 +36,19 @@ pub fn exp_sum_f32<const FUSED: bool>(x: f32, low: f32) -> f32 {
     p * power(half) * power(n - half)
 }
 
-/// 1/(1 + e⁻ˣ).
+/// Computes the logistic function 1/(1 + e⁻ˣ).
 #[inline(always)]
 pub fn sigmoid<E: Elem, const FUSED: bool>(x: E) -> E {
     E::one() / (E::one() + (-x).natural_exp::<FUSED>())
 }
 
-/// x/(1 + e⁻ˣ).
+/// Computes SiLU(x) = x/(1 + e⁻ˣ).
 #[inline(always)]
 pub fn silu<E: Elem, const FUSED: bool>(x: E) -> E {
     x / (E::one() + (-x).natural_exp::<FUSED>())
 }
 
-/// σ(x) from x and y = SiLU(x): a division instead of an exponential.
+/// Computes σ(x) from x and y = SiLU(x), by a division instead of an exponential.
 #[inline(always)]
 fn gate<E: Elem>(x: E, y: E) -> E {
     // Where y is 0 or has lost digits, σ is 1/2 or vanishes.
@@ -56,14 +57,14 @@ fn gate<E: Elem>(x: E, y: E) -> E {
     if x > -tiny && x < tiny { E::of(0.5) } else { ratio }
 }
 
-/// SiLU′(x), with y = SiLU(x).
+/// Computes SiLU′(x) from x and y = SiLU(x).
 #[inline(always)]
 pub fn silu_first<E: Elem>(x: E, y: E) -> E {
     let s = gate(x, y);
     s + y * (E::one() - s)
 }
 
-/// SiLU″(x), with y = SiLU(x).
+/// Computes SiLU″(x) from x and y = SiLU(x).
 #[inline(always)]
 pub fn silu_second<E: Elem>(x: E, y: E) -> E {
     let (s, one) = (gate(x, y), E::one());
@@ -80,7 +81,7 @@ mod tests {
         for i in -1_030_000..=880_000 {
             let x = i as f32 * 1e-4;
             let exact = f64::from(x).exp();
-            // Half the smallest subnormal is what any rounding may cost.
+            // Any rounding may cost half the smallest subnormal.
             let error = ((f64::from(exp_f32::<FUSED>(x)) - exact).abs() - 0.5f64.powi(149)).max(0.0);
             worst = worst.max(error / exact);
         }

@@ -1,23 +1,25 @@
-//! Run-time choice of instruction set.
+//! Choice of the instruction set at run time.
 //!
-//! Leaf loops are written once as plain Rust and compiled three times, for the build's baseline, AVX2+FMA and AVX-512, by the `simd!`
-//! macro. AVX-512 has twice the registers: the constants of an exponential stay in them.
-//! `#[target_feature]` is not inherited by closures that stay calls, so the dispatch sits at the leaf, below rayon, and reductions
-//! keep explicit arrays of [`LANES`] partial sums: their result does not depend on how the compiler vectorises.
+//! Leaf loops are written once as plain Rust. The `simd!` macro compiles them three times: for the build's baseline,
+//! for AVX2+FMA and for AVX-512. AVX-512 has twice the registers: the constants of an exponential stay in them.
+//! Closures that remain calls do not inherit `#[target_feature]`, so the dispatch is at the leaf, below rayon.
+//! Reductions keep explicit arrays of [`LANES`] partial sums: their result does not depend on how the compiler
+//! vectorises.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Partial sums of a vectorised reduction.
+/// Number of partial sums of a vectorised reduction.
 pub const LANES: usize = 16;
 
-/// Elements that one parallel task of a memory-bound kernel handles. Fixed, so that partial sums are the same on any machine.
+/// Elements that one parallel task of a memory-bound kernel handles. The number is fixed, so partial sums have the same
+/// bits on any machine.
 pub const CHUNK: usize = 1 << 15;
 
-/// An instruction set the kernels have code for, in ascending order.
+/// An instruction set for which kernels are compiled, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Whatever the crate was compiled for (SSE2 on x86-64).
+    /// The instruction set that the crate was compiled for (SSE2 on x86-64).
     Baseline = 1,
     /// AVX2 and FMA.
     Avx2 = 2,
@@ -25,10 +27,10 @@ pub enum Level {
     Avx512 = 3,
 }
 
-/// The level in use; 0 until first asked for.
+/// The level in use; 0 before the first call of [`level`].
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
-/// What this machine can run.
+/// The highest level that this machine can run.
 pub fn detected() -> Level {
     #[cfg(target_arch = "x86_64")]
     if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
@@ -37,7 +39,7 @@ pub fn detected() -> Level {
     Level::Baseline
 }
 
-/// The instruction set in use: the machine's best, or what [`limit`] allows.
+/// The level in use: the machine's highest, or what [`limit`] allows.
 #[inline]
 pub fn level() -> Level {
     match LEVEL.load(Ordering::Relaxed) {
@@ -48,15 +50,15 @@ pub fn level() -> Level {
     }
 }
 
-/// Restricts the whole process to at most `highest` and returns the level now in use. For tests and for reproducing another
-/// machine's bits; results differ between levels by rounding only.
+/// Restricts the whole process to at most `highest` and returns the level now in use. For tests, and to reproduce
+/// another machine's bits; results of different levels differ by rounding only.
 pub fn limit(highest: Level) -> Level {
     let level = highest.min(detected());
     LEVEL.store(level as u8, Ordering::Relaxed);
     level
 }
 
-/// Asks the second-level cache for `count` elements from `p`, which may point anywhere.
+/// Prefetches `count` elements from `p` to the second-level cache; `p` may point anywhere.
 #[inline(always)]
 pub(super) fn prefetch<E>(p: *const E, count: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -69,8 +71,8 @@ pub(super) fn prefetch<E>(p: *const E, count: usize) {
     let _ = (p, count);
 }
 
-/// `a b + c`: rounded once where the instruction set has it (`FUSED`), else twice. Without it, the function that rounds once is a call
-/// into the C library.
+/// Computes `a b + c`, rounded once if the instruction set can (`FUSED`), else twice. Without the instruction, rounding
+/// once would be a call into the C library.
 #[inline(always)]
 pub fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
@@ -79,8 +81,8 @@ pub fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 /// Whether the crate was compiled for machines with fused multiply-add.
 pub(crate) const FUSED_BASELINE: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 
-/// Defines functions that run the copy of their body for the widest instruction set that the machine has. The body knows as `FUSED` whether
-/// that has fused multiply-add.
+/// Defines functions that run the copy of their body for the widest instruction set of the machine. In the body,
+/// `FUSED` says whether that has fused multiply-add.
 macro_rules! simd {
     ($($(#[$m:meta])* $vis:vis fn $name:ident<$($g:ident: $b:path),*>($($a:ident: $t:ty),* $(,)?) $(-> $r:ty)? $body:block)*) => { $(
         $(#[$m])*
@@ -102,10 +104,11 @@ macro_rules! simd {
                     body::<$($g,)* true>($($a),*)
                 }
                 match $crate::simd::level() {
-                    // SAFETY: `level()` never exceeds what run-time detection found, so AVX-512 F, AVX2 and FMA are available.
+                    // SAFETY: `level()` never exceeds what was detected at run time, so AVX-512 F, AVX2 and FMA are
+                    // available.
                     #[allow(unsafe_code)]
                     $crate::simd::Level::Avx512 => return unsafe { fastest::<$($g),*>($($a),*) },
-                    // SAFETY: as above, AVX2 and FMA.
+                    // SAFETY: `level()` never exceeds what was detected at run time, so AVX2 and FMA are available.
                     #[allow(unsafe_code)]
                     $crate::simd::Level::Avx2 => return unsafe { fast::<$($g),*>($($a),*) },
                     $crate::simd::Level::Baseline => {}

@@ -1,6 +1,7 @@
 //! Softmax cross-entropy with label smoothing: loss, gradient, tangent and second-order backward, all in f64.
 //!
-//! `L = mean over rows of −Σ_k t_k log p_k` with `p = softmax(z)` and `t = (1 − ε) onehot + ε / K` (PyTorch's smoothing).
+//! `L = mean over rows of −Σ_k t_k log p_k` with `p = softmax(z)` and `t = (1 − ε) onehot + ε / K` (PyTorch's
+//! smoothing).
 
 use super::elem::Elem;
 use crate::Accum;
@@ -9,34 +10,34 @@ use thiserror::Error;
 /// Why a cross-entropy cannot be computed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LabelError {
-    /// One label a row.
+    /// The number of labels is not the number of rows.
     #[error("cross-entropy: {labels} labels for {rows} rows of logits")]
     Count {
-        /// Labels given.
+        /// Number of labels given.
         labels: usize,
-        /// Rows of logits.
+        /// Number of rows of logits.
         rows: usize,
     },
-    /// Labels are below the number of classes.
+    /// A label is not below the number of classes.
     #[error("cross-entropy: label {label} of row {row} is not below the number of classes, {classes}")]
     Range {
-        /// The offending label.
+        /// The label that is too large.
         label: usize,
-        /// Its row.
+        /// Row of the label.
         row: usize,
         /// Number of classes.
         classes: usize,
     },
 }
 
-/// The loss at one point, with what its derivatives need.
+/// The loss at one point, with the operands of its derivatives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossEntropy {
     /// The mean loss.
     pub loss: f64,
     /// Probabilities, [rows, classes].
     pub probabilities: Vec<f64>,
-    /// p − t, [rows, classes]: the gradient times the number of rows.
+    /// The residuals p − t, [rows, classes]: the gradient times the number of rows.
     residuals: Vec<f64>,
     rows: usize,
     classes: usize,
@@ -65,7 +66,7 @@ impl CrossEntropy {
         let mut probabilities = Vec::with_capacity(logits.len());
         let mut residuals = Vec::with_capacity(logits.len());
         for (z, &label) in logits.chunks(classes).zip(labels) {
-            // f64::max would hide a NaN, but exp and the sums below bring it back.
+            // f64::max hides a NaN, but exp and the sums below bring it back.
             let top = z.iter().fold(f64::NEG_INFINITY, |m, z| m.max(z.wide()));
             let total: f64 = z.iter().map(|z| (z.wide() - top).exp()).sum();
             let log_total = top + total.ln();
@@ -82,7 +83,7 @@ impl CrossEntropy {
         Ok(CrossEntropy { loss: loss / rows as f64, probabilities, residuals, rows, classes })
     }
 
-    /// `gz = upstream · dL/dz`, replaced or added to, as `accum` says.
+    /// Computes `gz = upstream · dL/dz`, or adds it to gz.
     pub fn gradient<E: Elem>(&self, upstream: f64, gz: &mut [E], accum: Accum) {
         assert_eq!(gz.len(), self.residuals.len());
         let scale = upstream / self.rows as f64;
@@ -91,13 +92,14 @@ impl CrossEntropy {
         }
     }
 
-    /// The tangent of the loss along `zt`.
+    /// Computes the tangent of the loss along `zt`.
     pub fn tangent<E: Elem>(&self, zt: &[E]) -> f64 {
         assert_eq!(zt.len(), self.residuals.len());
         zt.iter().zip(&self.residuals).map(|(t, r)| t.wide() * r).sum::<f64>() / self.rows as f64
     }
 
-    /// The gradient in z of `a · (tangent along zt) + b · L`: `a/n p ⊙ (zt − ⟨p, zt⟩) + b/n (p − t)`, replaced or added to, as `accum` says.
+    /// Computes the gradient in z of `a · (tangent along zt) + b · L`, which is `a/n p ⊙ (zt − ⟨p, zt⟩) + b/n (p − t)`,
+    /// or adds it to gz.
     pub fn second_gradient<E: Elem>(&self, zt: &[E], a: f64, b: f64, gz: &mut [E], accum: Accum) {
         assert!(zt.len() == self.residuals.len() && gz.len() == zt.len());
         let (a, b) = (a / self.rows as f64, b / self.rows as f64);

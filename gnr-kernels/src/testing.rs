@@ -1,4 +1,4 @@
-//! Shared by the kernels' unit tests: noise, comparisons, thread pools.
+//! Helpers of the kernels' unit tests: noise, comparisons, thread pools.
 
 use super::elem::Elem;
 
@@ -15,7 +15,7 @@ pub(crate) fn noise<E: Elem>(len: usize, seed: u64) -> Vec<E> {
         .collect()
 }
 
-/// The largest absolute difference; NaN counts as infinite.
+/// The largest absolute difference; a NaN counts as infinite.
 pub(crate) fn max_abs_diff<E: Elem, F: Elem>(a: &[E], b: &[F]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).fold(0.0, |worst, (a, b)| {
@@ -29,7 +29,7 @@ pub(crate) fn on_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) 
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("thread pool").install(f)
 }
 
-/// `a` and `b` have the same bits.
+/// Whether `a` and `b` have equal bits.
 pub(crate) fn same_bits<E: Elem>(a: &[E], b: &[E]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.wide().to_bits() == b.wide().to_bits())
 }

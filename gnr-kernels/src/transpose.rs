@@ -1,9 +1,9 @@
-//! Pixel-major copies of feature maps: [channels, pixels] to [pixels, channels], what weight gradients multiply with.
+//! Transposes between feature maps [channels, pixels] and pixel-major copies [pixels, channels].
 #![allow(unsafe_code)]
 
 use crate::simd::Level;
 
-/// `y[p, c] = x[c, p]` for `channels` x `pixels`, rows of x `x_row` apart, of y `y_row` apart.
+/// Copies `y[p, c] = x[c, p]` for `channels` x `pixels`. Rows of x start `x_row` apart, rows of y `y_row` apart.
 pub(super) fn transpose(
     level: Level,
     x: &[f32],
@@ -13,10 +13,10 @@ pub(super) fn transpose(
     y: &mut [f32],
     y_row: usize,
 ) {
-    turn::<false>(level, x, x_row, channels, pixels, y, y_row);
+    transpose_with::<false>(level, x, x_row, channels, pixels, y, y_row);
 }
 
-/// `y[p, c] += x[c, p]`.
+/// Adds `y[p, c] += x[c, p]`.
 pub(super) fn transpose_add(
     level: Level,
     x: &[f32],
@@ -26,11 +26,11 @@ pub(super) fn transpose_add(
     y: &mut [f32],
     y_row: usize,
 ) {
-    turn::<true>(level, x, x_row, channels, pixels, y, y_row);
+    transpose_with::<true>(level, x, x_row, channels, pixels, y, y_row);
 }
 
 #[inline(always)]
-fn turn<const ADD: bool>(
+fn transpose_with<const ADD: bool>(
     level: Level,
     x: &[f32],
     x_row: usize,
@@ -43,7 +43,8 @@ fn turn<const ADD: bool>(
         return;
     }
     assert!(x.len() >= (channels - 1) * x_row + pixels && y.len() >= (pixels - 1) * y_row + channels);
-    // The part that whole 8x8 squares cover, and of it that of 16x16 squares: whole cache lines on both sides.
+    // The part that whole 8x8 squares cover, and within it the part of whole 16x16 squares: whole cache lines on both
+    // sides.
     #[allow(unused_mut)]
     let (mut whole_c, mut whole_p) = (0, 0);
     #[cfg(target_arch = "x86_64")]
@@ -95,7 +96,7 @@ fn turn<const ADD: bool>(
     }
 }
 
-/// A 16x16 transpose.
+/// Transposes a 16x16 square.
 ///
 /// # Safety
 /// The machine has AVX-512 F; both squares are valid.
@@ -103,10 +104,10 @@ fn turn<const ADD: bool>(
 #[target_feature(enable = "avx512f")]
 unsafe fn sixteen<const ADD: bool>(x: *const f32, x_row: usize, y: *mut f32, y_row: usize) {
     use std::arch::x86_64::*;
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let r: [__m512; 16] = std::array::from_fn(|i| _mm512_loadu_ps(x.add(i * x_row)));
-        // Of rows 4k..4k + 4: in each quarter q of q[k][j], column 4q + j.
+        // Of rows 4k..4k + 4: quarter q of q[k][j] is column 4q + j.
         let mut q = [[_mm512_setzero_ps(); 4]; 4];
         for k in 0..4 {
             let double = |i: usize, high: bool| {
@@ -140,7 +141,7 @@ unsafe fn sixteen<const ADD: bool>(x: *const f32, x_row: usize, y: *mut f32, y_r
     }
 }
 
-/// An 8x8 transpose.
+/// Transposes an 8x8 square.
 ///
 /// # Safety
 /// The machine has AVX2; both squares are valid.
@@ -148,7 +149,7 @@ unsafe fn sixteen<const ADD: bool>(x: *const f32, x_row: usize, y: *mut f32, y_r
 #[target_feature(enable = "avx2")]
 unsafe fn eight<const ADD: bool>(x: *const f32, x_row: usize, y: *mut f32, y_row: usize) {
     use std::arch::x86_64::*;
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let r: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(x.add(i * x_row)));
         let pair = |i: usize| (_mm256_unpacklo_ps(r[i], r[i + 1]), _mm256_unpackhi_ps(r[i], r[i + 1]));

@@ -12,30 +12,30 @@ use crate::Accum;
 use crate::buffer::Buf;
 use rayon::prelude::*;
 
-/// A unary function `y = f(x)` with its first and second derivative, both written so that they reuse `y`.
+/// A function `y = f(x)` of one variable. Its derivatives are written so that they use `y` where that is cheaper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unary {
     /// `max(x, 0)`; derivative 1 where `x > 0`, else 0; second derivative 0.
     Relu,
-    /// `e^x`.
+    /// The exponential `e^x`.
     Exp,
-    /// `ln x`.
+    /// The natural logarithm `ln x`.
     Ln,
-    /// `tanh x`.
+    /// The hyperbolic tangent.
     Tanh,
-    /// `1 / sqrt x`.
+    /// The reciprocal square root.
     Rsqrt,
-    /// `1 / x`.
+    /// The reciprocal `1 / x`.
     Recip,
-    /// `1 / (1 + e^-x)`.
+    /// The logistic function `1 / (1 + e^-x)`.
     Sigmoid,
-    /// `x / (1 + e^-x)`.
+    /// SiLU, `x / (1 + e^-x)`.
     Silu,
     /// `min(max(x, 0), 6)`; derivative 1 where `0 < x < 6`, else 0; second derivative 0.
     Relu6,
     /// Φ(x), the standard normal distribution function.
     NormalCdf,
-    /// `x Φ(x)`.
+    /// GELU, `x Φ(x)`.
     Gelu,
 }
 
@@ -44,14 +44,15 @@ impl Unary {
     pub fn is_piecewise_linear(self) -> bool {
         matches!(self, Unary::Relu | Unary::Relu6)
     }
-    /// Whether [`unary_first`] and [`unary_second`] read the input alone; what they are given as output is then never looked at.
+    /// Whether [`unary_first`] and [`unary_second`] read the input alone; the output that they are given then does not
+    /// matter.
     pub fn reads_input_only(self) -> bool {
         matches!(self, Unary::Ln | Unary::NormalCdf | Unary::Gelu)
     }
 }
 
-/// Evaluates `$body` with `$d1(x, y)` = f'(x) and `$d2(x, y)` = f''(x) bound to closures of the given kind, so that each arm is a
-/// separate loop the compiler can vectorise.
+/// Evaluates `$body` with `$d1(x, y)` = f'(x) and `$d2(x, y)` = f''(x) bound to closures of the given kind. Each arm is
+/// a separate loop, so that the compiler can vectorise it.
 macro_rules! with_derivatives {
     ($kind:expr, $E:ty, |$d1:ident, $d2:ident| $body:expr) => {{
         let (zero, one) = (<$E>::zero(), <$E>::one());
@@ -103,19 +104,19 @@ macro_rules! with_derivatives {
                 let ($d1, $d2) = (density_of::<$E>, move |x: $E, y: $E| -x * density_of(x, y));
                 $body
             }
-            // Both derivatives come from one evaluation, with fused multiply-add.
+            // One evaluation with fused multiply-add gives both derivatives.
             Unary::Gelu => unreachable!("GELU has loops of its own"),
         }
     }};
 }
 
-/// The density, in the form of the other derivatives.
+/// The derivative of Φ, as a closure of x and y like other derivatives.
 #[inline(always)]
 fn density_of<E: Elem>(x: E, _: E) -> E {
     density::<E, false>(x)
 }
 
-/// Defines functions that loops compute with fused multiply-add where there is one.
+/// Defines functions that loops compute with fused multiply-add if the instruction set has it.
 macro_rules! fused {
     ($($(#[$doc:meta])* $name:ident: $map:ident($($x:ident),*) = |$fused:ident| $body:expr;)*) => {$(
         $(#[$doc])*
@@ -134,14 +135,14 @@ fused! {
     SiluValue: Map1(x) = |FUSED| silu::<E, FUSED>(x);
     NormalCdfValue: Map1(x) = |FUSED| normal_cdf::<E, FUSED>(x);
     GeluValue: Map1(x) = |FUSED| gelu::<E, FUSED>(x);
-    /// `g f'(x)`
+    /// The product `g f'(x)` of GELU.
     GeluFirst: Map2(g, x) = |FUSED| g * gelu_derivatives::<E, FUSED>(x)[0];
-    /// `out + g f'(x)`
+    /// The sum `out + g f'(x)` of GELU.
     GeluFirstMore: Map3(out, g, x) = |FUSED| out + g * gelu_derivatives::<E, FUSED>(x)[0];
 }
 
 simd! {
-    /// `out += b f'(x) + a xt f''(x)` and `first = a f'(x)` of GELU.
+    /// Computes `out += b f'(x) + a xt f''(x)` and `first = a f'(x)` of GELU.
     fn gelu_second_leaf<E: Elem>(out: &mut [E], b: Option<&[E]>, a: &[E], xt: &[E], x: &[E], first: Option<&mut [E]>) {
         // By index: iterators over so many slices stay calls, without the instruction set of the loop.
         let n = out.len();
@@ -177,7 +178,7 @@ simd! {
 }
 
 simd! {
-    /// `y = f(x)` and `out = g f'(x)` of GELU.
+    /// Computes `y = f(x)` and `out = g f'(x)` of GELU.
     fn gelu_with_first_leaf<E: Elem>(y: &mut [E], out: &mut [E], g: &[E], x: &[E]) {
         let n = x.len();
         let (y, out, g) = (&mut y[..n], &mut out[..n], &g[..n]);
@@ -189,8 +190,8 @@ simd! {
     }
 }
 
-/// `y = f(x)` and `out = g f'(x)` with the bits of [`unary`] and [`unary_first`], if one evaluation gives both; `false`, and nothing
-/// written, if it does not. Not in parallel.
+/// Computes `y = f(x)` and `out = g f'(x)` in one evaluation, if possible; else returns `false` and writes nothing.
+/// Both have the bits of [`unary`] and [`unary_first`]. Runs on the calling thread.
 pub fn unary_with_first<E: Elem>(kind: Unary, y: &mut [E], out: &mut [E], g: &[E], x: &[E]) -> bool {
     let together = kind == Unary::Gelu;
     if together {
@@ -199,7 +200,7 @@ pub fn unary_with_first<E: Elem>(kind: Unary, y: &mut [E], out: &mut [E], g: &[E
     together
 }
 
-/// `y = f(x)`.
+/// Computes `y = f(x)`.
 pub fn unary<E: Elem>(kind: Unary, y: &mut [E], x: &[E]) {
     use num_traits::Float;
     match kind {
@@ -217,7 +218,7 @@ pub fn unary<E: Elem>(kind: Unary, y: &mut [E], x: &[E]) {
     }
 }
 
-/// `out = g f'(x)` (or `out += …` with [`Accum::Add`]), with `y = f(x)`: the adjoint, and equally the tangent, of [`unary`].
+/// Computes `out = g f'(x)` with `y = f(x)`, or adds it to out: the adjoint of [`unary`], and also its tangent.
 pub fn unary_first<E: Elem>(kind: Unary, out: &mut [E], g: &[E], x: &[E], y: &[E], accum: Accum) {
     if kind == Unary::Gelu {
         return if accum.adds() { update_zip2(out, g, x, GeluFirstMore) } else { zip(out, g, x, GeluFirst) };
@@ -231,7 +232,7 @@ pub fn unary_first<E: Elem>(kind: Unary, out: &mut [E], g: &[E], x: &[E], y: &[E
     });
 }
 
-/// `g *= f'(x)`, with `y = f(x)`.
+/// Computes `g *= f'(x)` with `y = f(x)`.
 pub fn unary_first_in_place<E: Elem>(kind: Unary, g: &mut [E], x: &[E], y: &[E]) {
     if kind == Unary::Gelu {
         return update_zip(g, x, GeluFirst);
@@ -239,9 +240,10 @@ pub fn unary_first_in_place<E: Elem>(kind: Unary, g: &mut [E], x: &[E], y: &[E])
     with_derivatives!(kind, E, |d1, _d2| update_zip2(g, x, y, move |g, x, y| g * d1(x, y)));
 }
 
-/// `out = b f'(x) + a f''(x) xt` (or `out += …` with [`Accum::Add`]), with `y = f(x)`: the second-order adjoint of `x` from the second
-/// adjoint `b` of `y` and from its first, `a`, which the tangent `xt` turns. Both derivatives are evaluated once, together. When asked,
-/// `first = a f'(x)`, the bits of [`unary_first`].
+/// Computes `out = b f'(x) + a f''(x) xt` with `y = f(x)`, or adds it to out: the second-order adjoint of `x`.
+///
+/// `a` is the recorded adjoint of `y` and `b` its derivative; `xt` is the tangent of x. Both derivatives of f are
+/// evaluated once, together. `first`, if given, receives `a f'(x)` with the bits of [`unary_first`].
 pub fn unary_second<E: Elem>(
     kind: Unary,
     out: &mut [E],
@@ -288,7 +290,7 @@ pub fn unary_second<E: Elem>(
         if !accum.adds() {
             out.fill(E::zero());
         }
-        // a xt first, in the cache: six streams would be slower.
+        // a xt comes first, in the cache: six streams would be slower.
         let mut t = Buf::<E>::new(a.len());
         zip_leaf(&mut t, a, xt, |a, b| a * b);
         with_derivatives!(kind, E, |d1, d2| match b {
@@ -312,8 +314,8 @@ mod tests {
     use crate::elementwise::add_assign;
     use crate::testing::{max_abs_diff, noise};
 
-    /// First derivatives against central differences of f, second against central differences of f'; step 1e-5 leaves a
-    /// truncation error of at most h^2/6 times the next-but-one derivative, 1.3e-8 for 1/x at 0.5.
+    /// Compares first derivatives with central differences of f, and second ones with those of f'. Step 1e-5 leaves a
+    /// truncation error of at most h^2/6 times the third derivative of the compared function, 1.3e-8 for 1/x at 0.5.
     #[test]
     fn derivatives_match_central_differences() {
         let x: Vec<f64> = noise::<f64>(1000, 4).iter().map(|v| v.abs() + 0.5).collect();

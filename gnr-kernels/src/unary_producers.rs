@@ -1,4 +1,4 @@
-//! What the passes of an element-wise function write, produced where it is read, row by row.
+//! Producers of the values and derivatives of an element-wise function, row by row.
 
 use super::elem::Elem;
 use super::operand::{Producer, prefetch};
@@ -8,13 +8,13 @@ use crate::buffer::Buf;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// `f(x)`.
+/// Produces the values `f(x)`.
 pub struct FunctionValue<E: Elem> {
-    /// The function.
+    /// The function of one variable.
     pub f: Unary,
-    /// Its argument.
+    /// The argument x.
     pub x: Arc<Buf<E>>,
-    /// Elements of a row.
+    /// Number of elements of a row.
     pub row: usize,
 }
 
@@ -36,17 +36,17 @@ impl<E: Elem> Producer<E> for FunctionValue<E> {
     }
 }
 
-/// `g f'(x)`, the adjoint of x or the tangent of `f(x)`.
+/// Produces `g f'(x)`: the adjoint of x, or the tangent of `f(x)`.
 pub struct FunctionDerivative<E: Elem> {
-    /// The function.
+    /// The function of one variable.
     pub f: Unary,
     /// The adjoint of `f(x)`, or the tangent of x.
     pub g: Arc<Buf<E>>,
-    /// The argument.
+    /// The argument x.
     pub x: Arc<Buf<E>>,
-    /// `f(x)`, or anything of its size where the derivative needs x alone.
+    /// The values `f(x)`; anything of their size if the derivative needs x alone.
     pub y: Arc<Buf<E>>,
-    /// Elements of a row.
+    /// Number of elements of a row.
     pub row: usize,
 }
 
@@ -90,17 +90,18 @@ mod tests {
     use crate::operand::materialise;
     use crate::testing::{noise, same_bits};
 
-    /// Operand and tangents of one argument, producer by one evaluation where there is one; of another argument, never.
+    /// Asserts that one evaluation gives values and tangents of one argument for GELU, and that no other pair is
+    /// computed together.
     fn together(f: Unary, [x, g]: [&Arc<Buf<f32>>; 2], row: usize, want: [&[f32]; 2]) {
         let (x_, other) = (|| Arc::clone(x), Arc::new(Buf::copy_of(x)));
         let first = FunctionDerivative { f, g: Arc::clone(g), x: x_(), y: x_(), row };
         let range = row / 3..row;
         let mut out = [(); 2].map(|()| vec![f32::NAN; range.len()]);
         let [value, tangent] = &mut out;
-        let mut make =
+        let mut produce_both =
             |of| first.produce_with(&FunctionValue { f, x: of, row }, 3, range.clone(), tangent, value);
-        assert!(!make(other));
-        assert_eq!(make(x_()), f == Unary::Gelu);
+        assert!(!produce_both(other));
+        assert_eq!(produce_both(x_()), f == Unary::Gelu);
         assert!(!FunctionValue { f, x: x_(), row }.produce_with(&first, 3, 0..0, &mut [], &mut []));
         for (found, want) in out.iter().zip(want) {
             match f {

@@ -1,8 +1,9 @@
 //! Workers that stay awake between the kernels of a pass.
 //!
-//! A rayon worker without work looks for some 32 times, in about 20 µs, and goes to sleep; waking it costs whoever has work as much as a
-//! small kernel, and it comes late to it. There is no setting for that. So a pass asks the others of its pool to go on looking for
-//! [`LINGER`] after the last piece of work they found, and yields the processor to other programs meanwhile.
+//! A rayon worker without work looks for some about 32 times, in 20 µs, and goes to sleep. Waking it costs the thread
+//! with work as much as a small kernel, and the worker comes late. rayon has no setting for that. So a pass asks the
+//! other workers of its pool to go on looking for [`LINGER`] after the last piece of work they found. Meanwhile they
+//! yield the processor to other programs.
 
 use std::{
     cell::RefCell,
@@ -19,12 +20,13 @@ use rayon::Yield;
 const LINGER: Duration = Duration::from_micros(100);
 
 thread_local! {
-    /// Workers that the passes of this worker keep awake.
+    /// Number of workers that the passes of this worker keep awake.
     static AWAKE: RefCell<Arc<AtomicUsize>> = RefCell::default();
 }
 
-/// Keeps the other workers of the current pool awake until they have found nothing to do for [`LINGER`]: called where a pass begins, and by
-/// the operations on vectors between passes. Costs next to nothing when they are, or outside a pool.
+/// Keeps the other workers of the current pool awake until they have found no work for [`LINGER`]. Called at the start
+/// of a pass, and by operations on vectors between passes. Costs next to nothing if the workers are awake, or outside a
+/// pool.
 pub fn keep_awake() {
     let (Some(leader), others) = (rayon::current_thread_index(), rayon::current_num_threads() - 1) else {
         return;
@@ -42,7 +44,7 @@ pub fn keep_awake() {
     });
 }
 
-/// Runs what work there is until there has been none for [`LINGER`].
+/// Runs available work until there has been none for [`LINGER`].
 fn linger() {
     let mut last = Instant::now();
     loop {
@@ -84,7 +86,8 @@ mod tests {
         assert_eq!(sum(), 49_995_000);
     }
 
-    /// Each worker is a leader at the same time, and waits for work that the others took: nobody may wait for a lingering one.
+    /// Each worker leads a pass at the same time, and waits for work that the others took: nobody may wait for a
+    /// lingering worker.
     #[test]
     fn passes_in_one_pool_at_the_same_time_end() {
         on_threads(3, || {

@@ -173,7 +173,7 @@ pub enum ModelError {
         name: String,
         /// What there is.
         choices: Vec<&'static str>,
-        /// That of them closest to the name.
+        /// The known name that is closest to this one.
         nearest: &'static str,
     },
     /// A field of the request that the architecture cannot take.

@@ -132,7 +132,7 @@ pub trait Backend: Clone {
     fn constant(&self, data: &[f64], shape: &[usize]) -> Result<Self::Tensor>;
     /// The shape.
     fn shape<'t>(&self, x: &'t Self::Tensor) -> &'t [usize];
-    /// The same values without history.
+    /// A tensor of equal values without history.
     fn detach(&self, x: &Self::Tensor) -> Self::Tensor;
     /// `a + b`, equal shapes.
     fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
@@ -148,7 +148,7 @@ pub trait Backend: Clone {
     fn sum(&self, x: &Self::Tensor, axes: &[usize]) -> Result<Self::Tensor>;
     /// Repeats axes of length 1 to the given shape of equal rank.
     fn broadcast(&self, x: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor>;
-    /// The same elements in row-major order under another shape.
+    /// A tensor of x's elements in row-major order, with another shape.
     fn reshape(&self, x: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor>;
     /// Axis `i` of the result is axis `axes[i]` of `x`.
     fn permute(&self, x: &Self::Tensor, axes: &[usize]) -> Result<Self::Tensor>;

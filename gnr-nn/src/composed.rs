@@ -15,7 +15,7 @@ pub use windows::{Windows, patches, relative_bias};
 /// Sum of two optional tangents.
 ///
 /// # Errors
-/// Those of [`Backend::add`].
+/// The errors of [`Backend::add`].
 pub fn add_tangents<B: Backend>(
     b: &B,
     x: Option<B::Tensor>,
@@ -39,7 +39,7 @@ fn image_shape(op: &'static str, shape: &[usize]) -> Result<[usize; 4]> {
 /// Mean over `axes`, which stay as 1.
 ///
 /// # Errors
-/// Those of [`Backend::sum`].
+/// The errors of [`Backend::sum`].
 pub fn mean<B: Backend>(b: &B, x: &B::Tensor, axes: &[usize]) -> Result<B::Tensor> {
     let shape = b.shape(x);
     // An axis that is not there is the sum's error to report.
@@ -165,7 +165,7 @@ pub fn conv2d<B: Backend>(b: &B, x: &B::Tensor, w: &B::Tensor, spec: Conv2dSpec)
 /// y = x∗w, ẏ = ẋ∗w + x∗ẇ.
 ///
 /// # Errors
-/// Those of [`Backend::conv2d`].
+/// The errors of [`Backend::conv2d`].
 pub fn conv2d_dual<B: Backend>(
     b: &B,
     x: Dual<&B::Tensor>,
@@ -190,7 +190,7 @@ fn bilinear_dual<B: Backend>(
 /// See [`Backend::mul_dual`].
 ///
 /// # Errors
-/// Those of [`Backend::mul`].
+/// The errors of [`Backend::mul`].
 pub fn mul_dual<B: Backend>(b: &B, x: Dual<&B::Tensor>, y: Dual<&B::Tensor>) -> Result<Dual<B::Tensor>> {
     bilinear_dual(b, x, y, |x, y| b.mul(x, y))
 }
@@ -198,7 +198,7 @@ pub fn mul_dual<B: Backend>(b: &B, x: Dual<&B::Tensor>, y: Dual<&B::Tensor>) -> 
 /// See [`Backend::matmul_dual`].
 ///
 /// # Errors
-/// Those of [`Backend::matmul`].
+/// The errors of [`Backend::matmul`].
 pub fn matmul_dual<B: Backend>(b: &B, x: Dual<&B::Tensor>, y: Dual<&B::Tensor>) -> Result<Dual<B::Tensor>> {
     bilinear_dual(b, x, y, |x, y| b.matmul(x, y))
 }
@@ -206,7 +206,7 @@ pub fn matmul_dual<B: Backend>(b: &B, x: Dual<&B::Tensor>, y: Dual<&B::Tensor>) 
 /// y = f(x), ẏ = f′(x)·ẋ, with f′ again in primitives so that it can be differentiated once more.
 ///
 /// # Errors
-/// Those of the primitives.
+/// The errors of the primitives.
 pub fn unary_dual<B: Backend>(b: &B, op: Unary, x: Dual<&B::Tensor>) -> Result<Dual<B::Tensor>> {
     let y = b.unary(op, x.primal)?;
     let Some(t) = x.tangent else { return Ok(Dual::constant(y)) };
@@ -457,7 +457,7 @@ pub fn scale_channels<B: Backend>(b: &B, x: &B::Tensor, s: &B::Tensor) -> Result
 /// y = x⊙s, ẏ = ẋ⊙s + x⊙ṡ.
 ///
 /// # Errors
-/// Those of [`Backend::scale_channels`].
+/// The errors of [`Backend::scale_channels`].
 pub fn scale_channels_dual<B: Backend>(
     b: &B,
     x: Dual<&B::Tensor>,
@@ -469,7 +469,7 @@ pub fn scale_channels_dual<B: Backend>(
 /// ln softmax over the last axis, stable.
 ///
 /// # Errors
-/// Those of the primitives.
+/// The errors of the primitives.
 pub fn log_softmax<B: Backend>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
     let shape = b.shape(x).to_vec();
     let last = shape.len().saturating_sub(1);
@@ -505,7 +505,7 @@ pub fn check_labels(shape: &[usize], labels: &[usize]) -> Result<(usize, usize)>
 /// See [`Backend::cross_entropy`].
 ///
 /// # Errors
-/// Those of [`check_labels`].
+/// The errors of [`check_labels`].
 pub fn cross_entropy<B: Backend>(
     b: &B,
     logits: &B::Tensor,

@@ -21,7 +21,7 @@ pub trait Batches<B: Backend> {
     /// Calls `f` with the number and the data of each batch, in order; the first error ends it.
     ///
     /// # Errors
-    /// Those of `f`; data that cannot be read or brought to the device.
+    /// The errors of `f`; data that cannot be read or brought to the device.
     fn visit(&mut self, f: &mut dyn FnMut(usize, &Batch<B>) -> Result<()>) -> Result<()>;
 }
 

@@ -16,14 +16,14 @@ impl<T> Dual<T> {
     pub fn constant(primal: T) -> Self {
         Self { primal, tangent: None }
     }
-    /// The same pair by reference.
+    /// The pair by reference.
     pub fn as_ref(&self) -> Dual<&T> {
         Dual { primal: &self.primal, tangent: self.tangent.as_ref() }
     }
 }
 
 impl<T: Clone> Dual<&T> {
-    /// The same pair by value.
+    /// The pair by value.
     pub fn cloned(self) -> Dual<T> {
         Dual { primal: self.primal.clone(), tangent: self.tangent.cloned() }
     }

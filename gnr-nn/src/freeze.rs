@@ -41,7 +41,7 @@ impl<B: Backend> Frozen<B> {
             .collect::<Result<_>>()?;
         Ok(Self { slots, mask: mask.to_vec() })
     }
-    /// The same from tensors of the backend, one a parameter; the caller has checked their number.
+    /// The frozen parameters from tensors of the backend, one a parameter; the caller has checked their number.
     pub(crate) fn of_tensors(tensors: &[B::Tensor], mask: Vec<bool>) -> Self {
         let slots =
             tensors.iter().zip(&mask).map(|(tensor, frozen)| frozen.then(|| tensor.clone())).collect();

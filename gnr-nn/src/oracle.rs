@@ -38,7 +38,7 @@ pub struct MixedLabels {
 }
 
 impl MixedLabels {
-    /// Those of some samples of the batch, in the order given; of those that there are.
+    /// The part of the batch with some of its samples, in the order given; samples that do not exist are left out.
     fn select(&self, rows: &[usize]) -> Self {
         let labels = rows.iter().filter_map(|row| self.labels.get(*row).copied()).collect();
         Self { labels, weight: self.weight }

@@ -161,7 +161,7 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
         self.words(text, point, size, colour, align, FontTransform::None)
     }
 
-    /// The same, read from below.
+    /// Writes a text that is read from below.
     pub(crate) fn upright_text(&mut self, text: &str, point: Point, size: f64, colour: Rgb) -> Result<()> {
         self.words(text, point, size, colour, Align::Centre, FontTransform::Rotate270)
     }
@@ -187,7 +187,8 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
     }
 }
 
-/// The path cut where it turns by more than a right angle: the inner side of such a corner would be drawn far away from it.
+/// The path cut where it turns by more than a right angle: the inner side of such a corner would be drawn far away from
+/// it.
 fn without_reversals(path: &[(i32, i32)]) -> impl Iterator<Item = &[(i32, i32)]> {
     let along =
         |a: (i32, i32), b: (i32, i32)| (f64::from(b.0) - f64::from(a.0), f64::from(b.1) - f64::from(a.1));

@@ -10,7 +10,8 @@ pub(crate) const GREY: Rgb = (110, 110, 110);
 pub(crate) const PALE: Rgb = (225, 225, 225);
 pub(crate) const WHITE: Rgb = (255, 255, 255);
 
-/// Okabe and Ito's colours, told apart with any colour vision: blue, vermilion, green, orange, purple, sky, black, yellow.
+/// Okabe and Ito's colours, told apart with any colour vision: blue, vermilion, green, orange, purple, sky, black,
+/// yellow.
 const PALETTE: [Rgb; 8] = [
     (0, 114, 178),
     (213, 94, 0),

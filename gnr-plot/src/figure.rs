@@ -53,13 +53,13 @@ pub enum Content {
     Surface(Surface),
 }
 
-/// One axis.
+/// One axis of a panel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Axis {
     /// What it measures, with its unit.
     pub label: String,
-    /// Default linear.
+    /// Scale of the axis; the default is linear.
     #[serde(default)]
     pub scale: Scale,
     /// First and last value; default: what the data need.
@@ -71,7 +71,7 @@ pub struct Axis {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
-    /// In proportion.
+    /// Positions in proportion to values.
     #[default]
     Linear,
     /// By the logarithm; values that are not positive are left out.
@@ -82,9 +82,9 @@ pub enum Scale {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lines {
-    /// Horizontal.
+    /// The horizontal axis.
     pub x: Axis,
-    /// Vertical.
+    /// The vertical axis.
     pub y: Axis,
     /// In the order in which they are drawn.
     pub series: Vec<Series>,
@@ -99,7 +99,7 @@ pub struct Lines {
 pub struct Series {
     /// For the legend; empty: not in it.
     pub label: String,
-    /// Horizontal positions.
+    /// Horizontal positions of the points.
     pub x: Vec<f64>,
     /// Vertical positions, as many. What is not finite interrupts a line.
     pub y: Vec<f64>,
@@ -112,7 +112,8 @@ pub struct Series {
     /// Red, green and blue, where no number stands for the colour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rgb: Option<[u8; 3]>,
-    /// Lower and upper edge of a band around every point, such as mean ± deviation; empty: none. What is not finite interrupts it.
+    /// Lower and upper edge of a band around every point, such as mean ± deviation; empty: none. What is not finite
+    /// interrupts it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub band: Vec<[f64; 2]>,
 }
@@ -121,12 +122,12 @@ pub struct Series {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Style {
-    /// A line.
+    /// A line through the points.
     #[default]
     Line,
     /// A dashed line.
     Dashed,
-    /// Dots.
+    /// Dots at the points.
     Points,
     /// A line with dots.
     Both,
@@ -138,11 +139,11 @@ pub enum Style {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mark {
-    /// Where.
+    /// Position on this axis.
     pub x: f64,
-    /// Where.
+    /// Position on this axis.
     pub y: f64,
-    /// What.
+    /// Text of the label.
     pub text: String,
 }
 
@@ -156,7 +157,7 @@ pub struct Histogram {
     pub y: Axis,
     /// Number of bins, of equal width on the axis' scale.
     pub bins: usize,
-    /// The groups.
+    /// The groups of values, from left to right.
     pub groups: Vec<Values>,
 }
 
@@ -178,7 +179,7 @@ pub struct Counts {
 pub struct Values {
     /// For the legend.
     pub label: String,
-    /// The values.
+    /// The values of the group.
     pub values: Vec<f64>,
     /// Said in the panel's corner, such as the trace of the spectrum; empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -192,11 +193,11 @@ pub struct Values {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grid {
-    /// First variable.
+    /// The first variable, which runs horizontally.
     pub x: Axis,
-    /// Second variable.
+    /// The second variable, which runs vertically.
     pub y: Axis,
-    /// The function.
+    /// The function of both variables.
     pub z: Axis,
     /// Values of the first variable, ascending.
     pub xs: Vec<f64>,
@@ -218,16 +219,16 @@ pub struct Grid {
 pub struct Route {
     /// For the legend.
     pub label: String,
-    /// First variable.
+    /// The first variable, which runs horizontally.
     pub x: Vec<f64>,
-    /// Second variable.
+    /// The second variable, which runs vertically.
     pub y: Vec<f64>,
 }
 
 /// A [`Grid`] in perspective.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Surface {
-    /// The function.
+    /// The function of both variables.
     #[serde(flatten)]
     pub grid: Grid,
     /// Rotation about the vertical axis, degrees (default −60).
@@ -271,7 +272,7 @@ impl Figure {
 }
 
 impl Panel {
-    /// A panel.
+    /// A panel with a title and content.
     pub fn new(title: impl Into<String>, content: Content) -> Self {
         Self { title: title.into(), content }
     }
@@ -388,7 +389,7 @@ impl Axis {
 }
 
 impl Series {
-    /// A line.
+    /// A line through the points.
     pub fn line(label: impl Into<String>, x: Vec<f64>, y: Vec<f64>) -> Self {
         Self { label: label.into(), x, y, style: Style::Line, colour: None, rgb: None, band: Vec::new() }
     }

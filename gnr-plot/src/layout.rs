@@ -142,8 +142,8 @@ fn sample<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, entry: &Entry, left: f6
     }
 }
 
-/// What is named, once: the same name in the same colour and style is one entry, whatever the panel; an area stands for the lines
-/// of its name and colour.
+/// What is named, once: the same name in the same colour and style is one entry, whatever the panel; an area stands for
+/// the lines of its name and colour.
 fn entries(figure: &Figure) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut add = |label: &str, colour: Rgb, style: Sample| {

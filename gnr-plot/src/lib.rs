@@ -1,7 +1,7 @@
 //! Figures as data, drawn as SVG and PNG.
 //!
-//! A [`Figure`] is panels side by side: curves, histograms, counts, contours, surfaces. [`render`] draws it and gives the data
-//! back as CSV and JSON; the JSON is the figure itself, so it can be drawn again, or changed first.
+//! A [`Figure`] is panels side by side: curves, histograms, counts, contours, surfaces. [`render`] draws it and gives
+//! the data back as CSV and JSON; the JSON is the figure itself, so it can be drawn again, or changed first.
 //!
 //! PNG text comes from an embedded font (DejaVu Sans): no font need be installed. SVG text is text.
 //!
@@ -52,7 +52,7 @@ pub struct Rendered {
     pub png: Vec<u8>,
     /// The data in long form: `panel,series,x,y,z`.
     pub csv: String,
-    /// The figure.
+    /// The figure as JSON.
     pub json: String,
 }
 
@@ -72,8 +72,8 @@ pub fn render(figure: &Figure) -> Result<Rendered> {
     Ok(Rendered { svg, png, csv: csv::csv(figure), json })
 }
 
-/// The figure as an SVG element for a page: without a background, in the colours of the page's text, so that it can be read in
-/// the dark as well.
+/// The figure as an SVG element for a page: without a background, in the colours of the page's text, so that it can be
+/// read in the dark as well.
 ///
 /// # Errors
 /// As [`render`].

@@ -137,7 +137,8 @@ fn averaged(buffer: &[u8], width: usize, n: usize) -> Vec<u8> {
     out
 }
 
-/// The picture by numbers of at most 256 colours, a third of the size: rare shades of edges become the nearest frequent one.
+/// The picture by numbers of at most 256 colours, a third of the size: rare shades of edges become the nearest frequent
+/// one.
 fn indexed(pixels: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let shades = pixels.as_chunks::<3>().0;
     let mut counts: HashMap<[u8; 3], usize> = HashMap::new();

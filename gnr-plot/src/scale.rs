@@ -51,7 +51,7 @@ impl Span {
         Self { scale, low: low - by, high: high + by, whole: false }
     }
 
-    /// The same with ticks at whole numbers only.
+    /// The scale with ticks at whole numbers only.
     pub(crate) fn of_whole_numbers(self) -> Self {
         Self { whole: true, ..self }
     }

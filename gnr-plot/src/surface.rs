@@ -1,4 +1,5 @@
-//! A function of two variables in perspective: an orthographic view of its quadrilaterals, from the farthest to the nearest.
+//! A function of two variables in perspective: an orthographic view of its quadrilaterals, from the farthest to the
+//! nearest.
 
 use plotters_backend::DrawingBackend;
 

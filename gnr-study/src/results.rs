@@ -43,7 +43,7 @@ impl Summarized {
         self.average_test_accuracy.or(self.test_accuracy)
     }
 
-    /// The same choice on the held-out images.
+    /// Held-out accuracy, a fraction: that of the averaged weights, where the run averages, else of the last.
     pub fn held_out_accuracy(&self) -> Option<f64> {
         self.average_val_accuracy.or(self.val_accuracy)
     }

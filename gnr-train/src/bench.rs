@@ -44,7 +44,7 @@ pub enum Timed {
     GnrFd,
     /// Algorithm 1 by one-sided differences on every tenth step: the mean of ten steps.
     GnrFdEvery10,
-    /// The same, on a seeded quarter of the batch.
+    /// GNR with difference products every tenth step, on a seeded quarter of the batch.
     GnrFdQuarterEvery10,
     /// What Algorithm 1 adds to a step of SGD beyond evaluations and products: its own vectors, scaled, added and measured, with an oracle
     /// that answers at once.
@@ -159,7 +159,7 @@ pub struct BenchLine {
 /// Times every requested method in turn, round by round, so that a change of load falls on all of them.
 ///
 /// # Errors
-/// Those of building and running the model.
+/// The errors of building and running the model.
 pub fn bench(request: &BenchRequest) -> Result<Vec<BenchLine>> {
     struct Bench<'r>(&'r BenchRequest);
     impl Job for Bench<'_> {
@@ -366,7 +366,7 @@ impl<'a, B: Autodiff> Steps<'a, B> {
 /// An oracle whose gradients and products cost nothing: all are the same vector, products in memory of their own.
 struct Immediate<'v, V> {
     gradient: &'v V,
-    /// Those it will give, in the order they were made: a large one has left the caches since.
+    /// The products that it will give, in the order they were computed: a large one has left the caches since.
     products: std::vec::IntoIter<V>,
 }
 

@@ -72,7 +72,7 @@ impl<V: Matrices + Signs + 'static> Configured<V> {
     /// Step `t` (from 0) on one batch, in groups with their numbers of images: one, or those of `method.group`.
     ///
     /// # Errors
-    /// Those of [`Method::step_groups`].
+    /// The errors of [`Method::step_groups`].
     pub(crate) fn step<O: HvpOracle<Vector = V> + SampledOracle>(
         &mut self,
         t: u64,

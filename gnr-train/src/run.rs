@@ -308,7 +308,7 @@ pub(crate) fn build(section: &ModelSection, classes: usize, input: [usize; 3]) -
     Ok(AnyModel::build(&config(section, classes, input)?)?)
 }
 
-/// The same, not yet built.
+/// The configuration of the model, which is not yet built.
 pub(crate) fn config(section: &ModelSection, classes: usize, input: [usize; 3]) -> Result<ModelConfig> {
     let mut config = ModelConfig::new(section.name.as_str(), classes, input);
     config.widths.clone_from(&section.widths);

@@ -58,9 +58,9 @@ impl Prepared {
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// It is finished.
+    /// The run is finished.
     Finished(Box<Summary>),
-    /// It was asked to stop; the checkpoint is where it will continue.
+    /// The run was asked to stop; it will continue at the checkpoint.
     Interrupted {
         /// Steps done.
         step: u64,

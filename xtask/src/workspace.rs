@@ -33,8 +33,8 @@ pub(crate) fn program<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
     command
 }
 
-/// Whether cargo set this variable to describe xtask when it ran it. Build scripts that watch such variables (ring's does) would run
-/// again under our cargo and not under the user's, and everything above them would be compiled in turn.
+/// Whether cargo set this variable to describe xtask when it ran it. Build scripts that watch such variables (ring's
+/// does) would run again under our cargo and not under the user's, and everything above them would be compiled in turn.
 fn is_of_this_package(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_PRIMARY_PACKAGE"

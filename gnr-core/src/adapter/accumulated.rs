@@ -86,7 +86,7 @@ impl<O: SampledOracle> SampledOracle for Accumulated<O> {
 }
 
 impl<O: HvpOracle> HvpOracle for Accumulated<O> {
-    /// Those of the micro-batches: the mean of one-sided differences of one step is that of the mean. Of micro-batches that
+    /// The products of the micro-batches: the mean of one-sided differences of one step is that of the mean. Of micro-batches that
     /// differ, [`Products::Exact`]: nothing that others could share.
     fn products(&self) -> Products {
         let mut kinds = self.parts.iter().map(|(part, _)| part.products());

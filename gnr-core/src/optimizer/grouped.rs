@@ -14,7 +14,7 @@ use crate::{
 /// groups cannot be rearranged.) One group with factor 1 is its optimiser, bit for bit.
 ///
 /// # Cost
-/// That of the optimisers. Leaves are moved apart and together again, not copied, where the vector can do so.
+/// The cost of the optimisers. Leaves are moved apart and together again, not copied, where the vector can do so.
 ///
 /// ```
 /// # fn main() -> gnr_core::Result<()> {

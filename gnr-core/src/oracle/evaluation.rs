@@ -58,7 +58,7 @@ impl<V: Vector> NormGradient<V> {
     /// f at a point that nobody needs afterwards, evaluated for the purpose.
     ///
     /// # Errors
-    /// Those of the oracle; what is not finite is named as of a perturbed point.
+    /// The errors of the oracle; what is not finite is named as of a perturbed point.
     ///
     /// # Cost
     /// One gradient and one product. Point, gradient and record are freed while the product takes their place.
@@ -72,7 +72,7 @@ impl<V: Vector> NormGradient<V> {
     /// f at an evaluated point of which nothing else is wanted. Where the gradient vanishes, so does f, also with ξ = 0.
     ///
     /// # Errors
-    /// Those of the oracle.
+    /// The errors of the oracle.
     ///
     /// # Cost
     /// One product.

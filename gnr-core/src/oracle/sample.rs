@@ -8,7 +8,7 @@ use crate::{Result, random::SplitMix64};
 pub struct Sample {
     /// The fraction of the examples, in (0, 1].
     pub fraction: f64,
-    /// The same seed draws the same examples.
+    /// Seed of the draw: equal seeds draw equal examples.
     pub seed: u64,
 }
 

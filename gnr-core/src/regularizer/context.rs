@@ -72,7 +72,7 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
     /// share it; kept until the last of them asked. Who did not announce it may have to evaluate it again.
     ///
     /// # Errors
-    /// Those of [`GradOracle::evaluate`].
+    /// The errors of [`GradOracle::evaluate`].
     ///
     /// # Cost
     /// One gradient and one vector the first time, nothing afterwards.
@@ -161,7 +161,7 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
     /// ∇L̂ at a point that nobody needs afterwards.
     ///
     /// # Errors
-    /// Those of [`GradOracle::gradient`]; what is not finite is named as of a perturbed point.
+    /// The errors of [`GradOracle::gradient`]; what is not finite is named as of a perturbed point.
     ///
     /// # Cost
     /// One gradient.
@@ -208,7 +208,7 @@ impl<O: HvpOracle> StepContext<'_, O> {
     /// ∇²L̂(θ_t)·v. The record of θ_t is freed in the last product that was announced ([`Needs::products`]).
     ///
     /// # Errors
-    /// Those of the oracle.
+    /// The errors of the oracle.
     ///
     /// # Cost
     /// One product.
@@ -223,7 +223,7 @@ impl<O: HvpOracle> StepContext<'_, O> {
     /// The gradient of the evaluation is kept for those who announced it and did not ask yet.
     ///
     /// # Errors
-    /// Those of the oracle; what is not finite is named as of a perturbed point.
+    /// The errors of the oracle; what is not finite is named as of a perturbed point.
     ///
     /// # Cost
     /// One gradient, one product and one vector; while they last, a second record.
@@ -247,7 +247,7 @@ impl<O: HvpOracle> StepContext<'_, O> {
     /// [`ahead`](Self::ahead).
     ///
     /// # Errors
-    /// Those of the oracle.
+    /// The errors of the oracle.
     ///
     /// # Cost
     /// One product.

@@ -6,7 +6,7 @@ use crate::{Error, GradOracle, Result, StateSink, StateSource};
 /// Lets `inner` act when `t % period == offset`; a plain step in between.
 ///
 /// # Cost
-/// That of `inner` on the steps where it acts, nothing on the others: they are evaluated to first order.
+/// The cost of `inner` on the steps where it acts, nothing on the others: they are evaluated to first order.
 ///
 /// # References
 /// Table 4 of the paper: GNR on every 10th iteration is about as good as on all, on every 20th it already helps.

@@ -10,7 +10,7 @@ use crate::{GradOracle, Result, StateSink, StateSource};
 /// [`Every`](super::Every), in either order, a step needs both.
 ///
 /// # Cost
-/// That of `inner` from `start` on. Before, nothing: those steps are evaluated to first order, and nothing is announced.
+/// The cost of `inner` from `start` on. Before, nothing: those steps are evaluated to first order, and nothing is announced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FromStep<R> {
     inner: R,

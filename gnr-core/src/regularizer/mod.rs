@@ -186,13 +186,13 @@ pub trait Regularizer<O: GradOracle> {
     /// acted.
     ///
     /// # Errors
-    /// Those of the oracle; [`Error::NonFinite`](crate::Error::NonFinite) naming the norm that is not.
+    /// The errors of the oracle; [`Error::NonFinite`](crate::Error::NonFinite) naming the norm that is not.
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()>;
 
     /// Writes what the regulariser remembers from step to step: nothing, for most.
     ///
     /// # Errors
-    /// Those of the sink.
+    /// The errors of the sink.
     fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
         let _ = sink;
         Ok(())

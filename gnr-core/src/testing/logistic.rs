@@ -33,7 +33,7 @@ impl LogisticRegression {
         self.signed.len()
     }
 
-    /// The same problem on some of the examples (cut to those that exist).
+    /// The problem on some of its examples (cut to those that exist).
     pub fn batch(&self, examples: Range<usize>) -> Self {
         let signed = self.signed.iter().skip(examples.start).take(examples.len()).cloned().collect();
         Self { dim: self.dim, signed }

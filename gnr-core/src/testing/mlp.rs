@@ -25,7 +25,7 @@ impl TanhMlp {
         Self { inputs, hidden, data }
     }
 
-    /// The same network on some of the examples (cut to those that exist).
+    /// The network on some of its examples (cut to those that exist).
     pub fn batch(&self, examples: Range<usize>) -> Self {
         let data = self.data.iter().skip(examples.start).take(examples.len()).cloned().collect();
         Self { inputs: self.inputs, hidden: self.hidden, data }

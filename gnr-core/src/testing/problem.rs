@@ -81,7 +81,7 @@ impl<P: Problem, T: Real> ProblemOracle<P, T> {
         self.part.as_ref().unwrap_or(&self.problem)
     }
 
-    /// The same with Gauss–Newton products.
+    /// The problem with Gauss–Newton products in place of Hessian-vector products.
     pub fn gauss_newton(problem: P) -> Self
     where
         P: GgnProblem,

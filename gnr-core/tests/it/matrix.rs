@@ -249,7 +249,7 @@ fn every_combination_trains_and_resumes() {
     }
 }
 
-/// The same regulariser with exact and difference products, on a smooth problem: close, and never the same cost.
+/// Compares a regulariser with exact and with difference products on a smooth problem: close, and never at one cost.
 #[test]
 fn every_regularizer_takes_products_by_differences() {
     for (name, make) in regularizers() {

@@ -1,7 +1,7 @@
 //! A normalisation followed by nothing, ReLU or ReLU6.
 //!
-//! A pass over x, which is held anyway, recomputes the output, after the residual's values if there is a residual; so the output is lazy, and
-//! the kernels that read it produce it piece by piece. The adjoint that is recorded is the masked one.
+//! The output is recomputed by a pass over x, which is held anyway, and over the residual if there is one. So the
+//! output is lazy: kernels produce it piece by piece where they read it. The recorded adjoint is the masked one.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -16,11 +16,12 @@ use gnr_nn::{Backend, Dual, Result};
 use super::{Cpu, Extra, Normalised, Operands, Replay, Replayed, Tensor, add_per_channel, name, target};
 use crate::value::Recompute;
 
-/// Channels from which on recomputing a residual, too, costs little beside the convolutions that read the output: their work grows with
-/// the channels, that of a pass over memory does not.
+/// Channels from which recomputing a residual as well costs little beside the convolutions that read the output. Their
+/// work grows with the channels; that of a pass over memory does not.
 const MANY_CHANNELS: usize = 64;
 
-/// How the values come about that a normalisation is added to: `Some(None)` without any, `None` when they must be in memory.
+/// How the values `added` to a normalisation are recomputed: `Some(None)` if there are none, `None` if they must be in
+/// memory.
 fn recomputed_before<E: Elem>(maps: Maps, added: Option<&Tensor<E>>) -> Option<Option<Recompute<E>>> {
     match added {
         Some(added) => added.recompute().filter(|_| maps.c >= MANY_CHANNELS).cloned().map(Some),
@@ -28,14 +29,14 @@ fn recomputed_before<E: Elem>(maps: Maps, added: Option<&Tensor<E>>) -> Option<O
     }
 }
 
-/// What a clip leaves of derivatives: by bits where there are some, else by its input.
+/// The mask of a clip: by bits if they are recorded, else by the normalisation's input.
 fn mask<'a, E: Elem>(
     last: Last<E>,
-    left: &'a Normalised,
+    normalised: &'a Normalised,
     x: &'a [E],
     affine: &'a Affine<E>,
 ) -> Option<Mask<'a, E>> {
-    match (last, left.bits()) {
+    match (last, normalised.bits()) {
         (Last::Clip(_), Some(bits)) => Some(Mask::Bits(bits)),
         (Last::Clip(top), None) => Some(Mask::Input { of: x, affine, top }),
         _ => None,
@@ -72,19 +73,24 @@ where
             _ => None,
         };
         let op = name(stats.source);
-        let left = Normalised::new(stats, bits);
-        let kept = Rc::clone(&left);
+        let normalised = Normalised::new(stats, bits);
+        let recorded = Rc::clone(&normalised);
         let (x, scale) = (x.clone(), scale.clone());
         let (to_shift, to_residual) = (shift.target(), target(residual));
         self.nonlinear_op(
             op,
             y,
             &operands.all(),
-            || Extra::Norm(kept),
+            || Extra::Norm(recorded),
             move |_, mut g, saved| {
-                let (stats, to_x) = (&left.stats, x.target());
-                let sums =
-                    norm::backward_sums(maps, &mut g, x.data(), stats, mask(last, &left, x.data(), &affine));
+                let (stats, to_x) = (&normalised.stats, x.target());
+                let sums = norm::backward_sums(
+                    maps,
+                    &mut g,
+                    x.data(),
+                    stats,
+                    mask(last, &normalised, x.data(), &affine),
+                );
                 add_per_channel(&scale.target(), &sums.gamma);
                 add_per_channel(&to_shift, &sums.beta);
                 let input = |a: &[E], sums: &Sums, out: &mut [E], accum| {
@@ -95,7 +101,8 @@ where
                     to_residual.add(g);
                     return None;
                 };
-                // The masked adjoint is retained; that of x follows from it, so a convolution that made x need not hold its own.
+                // The record retains the masked adjoint. That of x follows from it, so a convolution that computed x
+                // need not hold its own.
                 let masked = Arc::new(g);
                 let recompute = || {
                     let values = [Arc::clone(&masked), Arc::clone(x.data())];
@@ -106,7 +113,7 @@ where
                 to_x.write_recomputable(Some(&saved.id), recompute, |out, accum| {
                     input(&masked, &sums, out, accum);
                 });
-                *left.sums.borrow_mut() = Some(sums);
+                *normalised.sums.borrow_mut() = Some(sums);
                 to_residual.add_copy(&masked);
                 Some(masked)
             },
@@ -114,7 +121,7 @@ where
     }
 }
 
-/// The output as a dual number, and the reverse step of the replay.
+/// Returns the output as a dual number, and puts the reverse step of the replay on the tape.
 pub(super) fn replay<E: Elem>(
     replayed: Replayed<E>,
     replay: Replay<E>,
@@ -122,7 +129,7 @@ pub(super) fn replay<E: Elem>(
     last: Last<E>,
 ) -> Result<Dual<Tensor<E>>> {
     let maps = replay.maps;
-    // The residual is at hand, so it need not be recomputed first, as the record's way to the output would do.
+    // The residual is available here. The record's `recompute` would recompute it first.
     let recomputable = operands.residual.filter(|residual| residual.primal.recompute().is_some());
     let computed =
         recomputable.map(|_| operands.map(|operand| operand.primal).apply(maps, &replay.affine, last));
@@ -131,7 +138,7 @@ pub(super) fn replay<E: Elem>(
     let recompute = before.and_then(|before| {
         let values =
             (Arc::clone(replay.x.primal.data()), replay.x.tangent.as_ref().map(|t| Arc::clone(t.data())));
-        let mask = match (last, &replay.left.bits) {
+        let mask = match (last, &replay.normalised.bits) {
             (Last::Clip(_), Some(bits)) => TangentMask::Bits(Arc::clone(bits)),
             (Last::Clip(top), None) => TangentMask::Input(Arc::clone(&replay.affine), top),
             _ => TangentMask::Nothing,
@@ -145,13 +152,13 @@ pub(super) fn replay<E: Elem>(
     let tangent = match recompute {
         Some(recompute) if recompute.is_light() => Some(Tensor::lazy(recompute, shape)),
         recompute => replay.moves.then(|| {
-            let mask = mask(last, &replay.left, replay.x.primal.data(), &replay.affine);
+            let mask = mask(last, &replay.normalised, replay.x.primal.data(), &replay.affine);
             Tensor::new(replay.tangent(residual_tangent, mask), shape).recomputable(recompute)
         }),
     };
     replayed.with_output(computed).finish_with(tangent, move |b, a| {
         let a: Option<Arc<Buf<E>>> = a.map(|a| a.get());
-        let mask = mask(last, &replay.left, replay.x.primal.data(), &replay.affine);
+        let mask = mask(last, &replay.normalised, replay.x.primal.data(), &replay.affine);
         replay.step_back(a.as_ref().map(|a| &a[..]), b, mask);
     })
 }

@@ -1,8 +1,9 @@
 //! Batch normalisation fused with residual and activation, by batch statistics or given ones, and its replay.
 //!
-//! Both kinds of statistics are one operation: [`Source`] says whether derivatives flow through them. What follows the normalisation decides
-//! how it is held and differentiated: nothing, ReLU or ReLU6 in [`clip`], SiLU in [`silu`]; other activations are operations of their own.
-//! The arithmetic and the formulas are in [`norm`](gnr_kernels::norm) and [`norm_replay`](gnr_kernels::norm_replay).
+//! Both kinds of statistics are one operation: [`Source`] says whether derivatives flow through them. The activation
+//! decides how values are held and differentiated: none, ReLU and ReLU6 are in [`clip`], SiLU is in [`silu`]. Other
+//! activations are operations of their own. The arithmetic and the formulas are in [`norm`](gnr_kernels::norm) and
+//! [`norm_replay`](gnr_kernels::norm_replay).
 
 mod clip;
 mod silu;
@@ -26,12 +27,13 @@ use super::{
     value::OpId,
 };
 
-/// What a normalisation leaves for its replay.
+/// What a normalisation records for its replay.
 pub(super) struct Normalised {
     stats: Stats,
     /// Sums over the recorded adjoint, once the reverse pass has formed them.
     sums: RefCell<Option<Sums>>,
-    /// Where a clip lets derivatives pass, when it follows a residual; without a residual the input, which is read anyway, tells.
+    /// Where a clip lets derivatives pass, if it follows a residual. Without a residual the input tells, and it is read
+    /// anyway.
     bits: Option<Arc<Buf<u32>>>,
 }
 
@@ -44,7 +46,8 @@ impl Normalised {
     }
 }
 
-/// The operands of a normalisation: x `[N, C, H, W]`, scale and shift `[C]`, and what is added before the activation.
+/// The operands of a normalisation: x `[N, C, H, W]`, scale and shift `[C]`, and the residual that is added before the
+/// activation.
 #[derive(Clone, Copy)]
 struct Operands<T> {
     x: T,
@@ -83,7 +86,7 @@ impl<E: Elem> Operands<&Tensor<E>> {
     fn affine(&self, stats: &Stats) -> Affine<E> {
         Affine::new(stats, self.scale.data(), self.shift.data())
     }
-    /// The output; a residual that was not computed yet is produced on the way.
+    /// Computes the output. A residual that was not computed yet is produced piece by piece.
     fn apply(&self, maps: Maps, affine: &Affine<E>, last: Last<E>) -> Buf<E> {
         let mut y = Buf::new(maps.size());
         let residual = self.residual.map(|residual| residual.operand(true));
@@ -92,7 +95,7 @@ impl<E: Elem> Operands<&Tensor<E>> {
     }
 }
 
-/// The activation that is fused, and the activation that is not.
+/// Splits an activation into the part that is fused and the part that is not.
 fn split_activation<E: Elem>(activation: Option<Unary>) -> (Last<E>, Option<Unary>) {
     match activation {
         None => (Last::Nothing, None),
@@ -110,7 +113,7 @@ fn name(source: Source) -> &'static str {
     }
 }
 
-/// Adds one value a channel.
+/// Adds one value a channel to an adjoint.
 pub(super) fn add_per_channel<E: Elem>(target: &Target<E>, values: &[f64]) {
     target.write(|out, accum| {
         for (out, value) in out.iter_mut().zip(values) {
@@ -202,8 +205,8 @@ where
         let operands = Operands { x, scale, shift, residual };
         let maps = operands.map(|operand| operand.primal).maps("batch_norm", &[])?;
         match self.normalise_dual(Source::Batch, maps, operands, activation)? {
-            Some((y, left)) => {
-                let BatchStats { mean, var } = report(&left.stats);
+            Some((y, normalised)) => {
+                let BatchStats { mean, var } = report(&normalised.stats);
                 Ok((y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) }))
             }
             None => {
@@ -242,7 +245,7 @@ where
         }
     }
 
-    /// The replay with either kind of statistics; `None` when there is nothing to replay.
+    /// The replay with either kind of statistics; `None` if there is nothing to replay.
     #[allow(clippy::type_complexity)]
     fn normalise_dual(
         &self,
@@ -254,10 +257,10 @@ where
         let Some(replayed) = self.replayed(name(source), &operands.x.primal.shape, &operands.all())? else {
             return Ok(None);
         };
-        let Extra::Norm(left) = replayed.extra() else { return Err(replayed.corrupt()) };
-        let left = Rc::clone(left);
+        let Extra::Norm(normalised) = replayed.extra() else { return Err(replayed.corrupt()) };
+        let normalised = Rc::clone(normalised);
         let (last, rest) = split_activation(activation);
-        let replay = Replay::new(maps, operands, &left, replayed.id());
+        let replay = Replay::new(maps, operands, &normalised, replayed.id());
         let y = match last {
             Last::Silu => silu::replay(replayed, replay, operands)?,
             last => clip::replay(replayed, replay, operands, last)?,
@@ -266,11 +269,11 @@ where
             Some(activation) => self.unary_dual_op(activation, y.as_ref())?,
             None => y,
         };
-        Ok(Some((y, left)))
+        Ok(Some((y, normalised)))
     }
 }
 
-/// A normalisation under replay, without what follows it.
+/// A normalisation under replay, without its activation.
 struct Replay<E: Elem> {
     maps: Maps,
     x: Dual<Tensor<E>>,
@@ -278,16 +281,16 @@ struct Replay<E: Elem> {
     shift_tangent: Option<Tensor<E>>,
     to_shift: Target<E>,
     to_residual: Target<E>,
-    /// Whether any operand moves.
+    /// Whether any operand has a tangent.
     moves: bool,
-    left: Rc<Normalised>,
+    normalised: Rc<Normalised>,
     affine: Arc<Affine<E>>,
     stats_tangent: TangentStats,
     id: OpId,
 }
 
 impl<E: Elem> Replay<E> {
-    fn new(maps: Maps, operands: Operands<Dual<&Tensor<E>>>, left: &Rc<Normalised>, id: OpId) -> Self {
+    fn new(maps: Maps, operands: Operands<Dual<&Tensor<E>>>, normalised: &Rc<Normalised>, id: OpId) -> Self {
         let Operands { x, scale, shift, residual } = operands;
         let tangent = x.tangent.map(Tensor::as_slice);
         Self {
@@ -298,24 +301,24 @@ impl<E: Elem> Replay<E> {
             to_shift: shift.primal.target(),
             to_residual: target(residual.map(|residual| residual.primal)),
             moves: operands.all().iter().any(|operand| operand.tangent.is_some()),
-            left: Rc::clone(left),
-            affine: Arc::new(operands.map(|operand| operand.primal).affine(&left.stats)),
-            stats_tangent: norm_replay::tangent_stats(maps, x.primal.data(), tangent, &left.stats),
+            normalised: Rc::clone(normalised),
+            affine: Arc::new(operands.map(|operand| operand.primal).affine(&normalised.stats)),
+            stats_tangent: norm_replay::tangent_stats(maps, x.primal.data(), tangent, &normalised.stats),
             id,
         }
     }
-    /// The point and direction that the kernels work at.
+    /// The point and direction for the kernels.
     fn at(&self) -> Tangent<'_, E> {
         Tangent {
             x: self.x.primal.data(),
             xt: self.x.tangent.as_ref().map(Tensor::as_slice),
             gamma: self.scale.primal.data(),
             gamma_t: self.scale.tangent.as_ref().map(Tensor::as_slice),
-            stats: &self.left.stats,
+            stats: &self.normalised.stats,
             stats_t: &self.stats_tangent,
         }
     }
-    /// The tangent of the normalisation plus that of the residual, masked.
+    /// Computes the tangent of the normalisation plus that of the residual, masked.
     fn tangent(&self, residual: Option<&Tensor<E>>, mask: Option<Mask<'_, E>>) -> Buf<E> {
         let mut out = Buf::new(self.maps.size());
         let shift = self.shift_tangent.as_ref().map(Tensor::as_slice);
@@ -323,11 +326,11 @@ impl<E: Elem> Replay<E> {
         norm_replay::tangent_apply(self.maps, self.at(), shift, residual, mask, &mut out);
         out
     }
-    /// The reverse step from the normalisation's output (before a clip, if there is a `mask`): `a` is the recorded adjoint of the output, `b`
-    /// the incoming derivative of that adjoint.
+    /// The reverse step from the normalisation's output (before a clip, if there is a `mask`). `a` is the recorded
+    /// adjoint of the output, `b` the incoming derivative of that adjoint.
     fn step_back(&self, a: Option<&[E]>, mut b: Option<Buf<E>>, mask: Option<Mask<'_, E>>) {
-        let (maps, stats, to_x) = (self.maps, &self.left.stats, self.x.primal.target());
-        let recorded = self.left.sums.borrow();
+        let (maps, stats, to_x) = (self.maps, &self.normalised.stats, self.x.primal.target());
+        let recorded = self.normalised.sums.borrow();
         let sums = match (a, recorded.as_ref(), b.as_mut()) {
             (Some(a), Some(recorded), b) => {
                 let at = self.at();

@@ -1,4 +1,5 @@
-//! A normalisation followed by SiLU. Its input u is not held but computed again, and the recorded adjoint is that of the SiLU's output.
+//! A normalisation followed by SiLU. The SiLU's input u is recomputed, and the recorded adjoint is that of the SiLU's
+//! output.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -27,8 +28,8 @@ where
         let Operands { x, scale, shift, residual } = operands;
         let y = Tensor::new(operands.apply(maps, &affine, Last::Silu), &x.shape);
         let op = name(stats.source);
-        let left = Normalised::new(stats, None);
-        let kept = Rc::clone(&left);
+        let normalised = Normalised::new(stats, None);
+        let recorded = Rc::clone(&normalised);
         let (x, scale) = (x.clone(), scale.clone());
         let (to_shift, to_residual) = (shift.target(), target(residual));
         let residual = residual.map(Tensor::detached);
@@ -36,26 +37,35 @@ where
             op,
             y,
             &operands.all(),
-            || Extra::Norm(kept),
+            || Extra::Norm(recorded),
             move |y, mut g, saved| {
                 let of_output = saved.map(|_| g.clone());
                 let (y, residual) = (y.get(), residual.as_ref().map(Tensor::as_slice));
                 Point { maps, x: x.data(), affine: &affine, residual, y: &y }.first(&mut g);
-                let sums = norm::backward_sums(maps, &mut g, x.data(), &left.stats, None);
+                let sums = norm::backward_sums(maps, &mut g, x.data(), &normalised.stats, None);
                 add_per_channel(&scale.target(), &sums.gamma);
                 add_per_channel(&to_shift, &sums.beta);
                 x.target().write(|out, accum| {
-                    norm::backward_input(maps, &g, x.data(), &left.stats, scale.data(), &sums, out, accum);
+                    norm::backward_input(
+                        maps,
+                        &g,
+                        x.data(),
+                        &normalised.stats,
+                        scale.data(),
+                        &sums,
+                        out,
+                        accum,
+                    );
                 });
                 to_residual.add(g);
-                *left.sums.borrow_mut() = saved.map(|_| sums);
+                *normalised.sums.borrow_mut() = saved.map(|_| sums);
                 of_output.map(Arc::new)
             },
         )
     }
 }
 
-/// What the derivatives of the SiLU are computed from, beside the normalisation itself.
+/// The operands of the SiLU's derivatives that the normalisation itself does not have.
 struct Activation<E: Elem> {
     residual: Option<Tensor<E>>,
     y: Arc<Buf<E>>,
@@ -68,7 +78,7 @@ impl<E: Elem> Activation<E> {
     }
 }
 
-/// The output as a dual number, and the reverse step of the replay.
+/// Returns the output as a dual number, and puts the reverse step of the replay on the tape.
 pub(super) fn replay<E: Elem>(
     replayed: Replayed<E>,
     replay: Replay<E>,

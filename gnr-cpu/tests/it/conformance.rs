@@ -1,6 +1,6 @@
 //! The suites that every backend runs.
 //!
-//! Tolerances as the suite documents them: 1e-10 in f64; in f32, 2e-4, which second derivatives through BatchNorm need.
+//! Tolerances are those of the suite: 1e-10 in f64; in f32, 2e-4, which second derivatives through BatchNorm need.
 
 use gnr_core::testing::conformance::Tolerances;
 use gnr_cpu::Cpu;

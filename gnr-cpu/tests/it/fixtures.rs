@@ -6,7 +6,7 @@ use gnr_nn::testing::fixtures::{Fixture, NAMES, check_fixture};
 #[test]
 fn f64() {
     for name in NAMES {
-        // As on the reference backend.
+        // The tolerance of the reference backend.
         check_fixture(&Cpu::<f64>::new(), &Fixture::read(name).unwrap(), 1e-9);
     }
 }

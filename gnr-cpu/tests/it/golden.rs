@@ -4,7 +4,7 @@ use gnr_cpu::Cpu;
 use gnr_models::testing::{Precision, Reserved, check_golden, check_smooth, check_swin};
 
 fn reserve(megabytes: usize) -> Reserved {
-    // A failed test leaves buffers of its lengths behind; the next one has others.
+    // A failed test leaves idle buffers of its lengths behind; the next one needs others.
     gnr_models::testing::reserve(megabytes, gnr_kernels::buffer::release_idle)
 }
 

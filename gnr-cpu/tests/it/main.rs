@@ -1,4 +1,4 @@
-//! What gnr-cpu promises, one module a subject.
+//! Tests of what gnr-cpu promises, one module a subject.
 #![allow(clippy::unwrap_used)]
 
 mod conformance;

@@ -1,4 +1,5 @@
-//! The record of a gradient pass and its replays: exact, repeatable, the same for any number of threads, and strict.
+//! The record of a gradient pass and its replays: exact, repeatable, with equal bits for any number of threads, and
+//! strict.
 
 use gnr_cpu::Cpu;
 use gnr_nn::{
@@ -8,8 +9,8 @@ use gnr_nn::{
 
 use crate::unfused::Unfused;
 
-/// Two ways to H·v: the replay of a record, and dual numbers from scratch on the same primitives (gnr-dfdx's tests add a third). Both are
-/// exact, so only the order of additions differs.
+/// Compares two ways to H·v: the replay of a record, and dual numbers from scratch on the same primitives (gnr-dfdx's
+/// tests add a third). Both are exact, so only the order of additions differs.
 fn ways_agree<M: Model>(model: &M) {
     let ask = |what: &str, answer: gnr_core::Result<(Vec<f64>, Vec<Vec<f64>>)>| match answer {
         Ok(answer) => answer,
@@ -31,7 +32,8 @@ fn replay_equals_dual_numbers_from_scratch() {
     ways_agree(&Sums::new());
 }
 
-/// Columns H·eᵢ are central differences of the gradient along eᵢ: step 1e-4 leaves a truncation error near 1e-8.
+/// Compares the columns H·eᵢ with central differences of the gradient along eᵢ. Step 1e-4 leaves a truncation error
+/// near 1e-8.
 fn dense<M: Model>(model: &M) {
     let setting = Setting::new(model, Cpu::<f64>::new(), &[6, 3], 3).unwrap().at_noise().unwrap();
     let layout = model.layout();
@@ -112,7 +114,7 @@ fn f32_follows_f64_on_a_smooth_net() {
     assert!(difference(&h32[0], &h64[0]) < 1e-5);
 }
 
-/// A sum that a later operation holds as its input is taken from the record, one that nobody holds is formed again.
+/// The replay takes a sum from the record if a later operation holds it as its input, and recomputes other sums.
 #[test]
 fn a_replay_reuses_what_the_record_holds_of_linear_operations() {
     const LEN: usize = 8192;
@@ -135,17 +137,18 @@ fn a_replay_reuses_what_the_record_holds_of_linear_operations() {
     let leaf = Dual { primal: replay.variable(&x), tangent: Some(x.clone()) };
     let duals = Duals(replay);
     let passed_on = duals.add(&leaf, &leaf).unwrap();
-    let again = duals.add(&passed_on, &leaf).unwrap();
+    let replayed = duals.add(&passed_on, &leaf).unwrap();
     assert!(passed_on.primal.as_slice().iter().all(|&v| v == 1.0));
-    assert_eq!(again.primal.as_slice().as_ptr(), held, "what is held is not formed again");
-    assert!(again.tangent.is_some_and(|t| t.as_slice().iter().all(|&v| v == 1.5)));
+    assert_eq!(replayed.primal.as_slice().as_ptr(), held, "a held sum is not recomputed");
+    assert!(replayed.tangent.is_some_and(|t| t.as_slice().iter().all(|&v| v == 1.5)));
     let error = duals.add(&leaf, &leaf).unwrap_err().to_string();
     assert!(error.contains("add") && error.contains("unary"), "{error}");
 }
 
-/// A layer whose output is only added to something: the record does not hold it, and whoever asks gets the same bits.
+/// A layer whose output is only added to something: the record does not hold the output, and a replay recomputes it
+/// with the same bits.
 #[test]
-fn a_replay_computes_a_product_once_more_where_it_is_asked_for() {
+fn a_replay_recomputes_a_product_that_the_record_does_not_hold() {
     let backend = Cpu::<f32>::new();
     let noise = |n: usize, k: f64| (0..n).map(|i| (k * (i + 1) as f64).sin()).collect::<Vec<_>>();
     let x = backend.constant(&noise(600 * 16, 0.7), &[600, 16]).unwrap();
@@ -193,7 +196,7 @@ fn a_replay_refuses_nonlinear_operations_without_their_tangent() {
     assert!(error.contains("mul") && error.contains("dual"), "{error}");
     assert!(replay.finish_replay().is_err(), "an entry is left over");
 
-    // Another operation, another shape, one too many.
+    // Another operation, another shape, one operation too many.
     let duals = Duals(backend.replay_session(&record).unwrap());
     let v = backend.constant(&[1.0, 0.0], &[2]).unwrap();
     let leaf = Dual { primal: duals.0.variable(&x), tangent: Some(v.clone()) };

@@ -1,5 +1,5 @@
-//! [`Unfused`]: the CPU backend with every fused operation and every replay switched off, so that only its primitives and the
-//! composed operations remain. The oracle for the fused ones.
+//! [`Unfused`]: the CPU backend without fused operations and replays, so that only its primitives and the composed
+//! operations remain. The oracle for the fused ones.
 
 use gnr_cpu::{Cpu, Elem, Tensor};
 use gnr_nn::{Autodiff, Backend, Result, Unary};

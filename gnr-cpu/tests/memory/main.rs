@@ -1,7 +1,8 @@
 //! Ceilings of the memory that a training step takes. A binary of its own, because its allocator counts.
 //!
-//! Activations, adjoints and workspaces lie in the crate's heap, which counts itself ([`buffer::peak`]). What is shorter than 16 KiB and
-//! what other crates allocate is counted by the global allocator. Steps run on one thread, so both counts repeat to the byte.
+//! Activations, adjoints and workspaces are in the crate's heap, which counts itself ([`buffer::peak`]). The global
+//! allocator counts buffers of less than 16 KiB and what other crates allocate. Steps run on one thread, so both counts
+//! repeat to the byte.
 #![allow(clippy::unwrap_used)]
 
 use std::cell::RefCell;
@@ -18,12 +19,12 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 type Vector = ParamVector<Cpu<f32>>;
 
-/// What is stepped.
+/// A step of training.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// SGD with momentum alone.
     Sgd,
-    /// SAM over it.
+    /// SAM over SGD with momentum.
     Sam,
     /// Algorithm 1 with exact products.
     Exact,
@@ -36,7 +37,7 @@ enum Step {
 struct Peak {
     /// In the heap of buffers.
     buffers: usize,
-    /// In the system's.
+    /// In the system's allocator.
     system: usize,
 }
 
@@ -77,7 +78,7 @@ impl Training {
         }
     }
 
-    /// The peak of the second of two steps: the first makes the velocity, and what the libraries keep.
+    /// The peak of the second of two steps: the first allocates the velocity, and what the libraries keep.
     fn peak(&mut self, step: Step) -> Peak {
         self.step(step);
         buffer::reset_peak();
@@ -101,8 +102,9 @@ where
     *optimizer = method.optimizer;
 }
 
-/// The ceilings are 3 % (of the system's small part: 10 %) above what was measured on a processor with AVX2. A vector of parameters more is
-/// a larger part of every row, and so is one activation of a wide layer. A change that saves memory lowers them.
+/// The ceilings are 3 % (of the system's small part: 10 %) above what was measured on a processor with AVX2. One more
+/// vector of parameters is a larger part of every row, and so is one activation of a wide layer. A change that saves
+/// memory lowers the ceilings.
 #[test]
 fn steps_stay_below_their_ceilings() {
     let resnet = ModelConfig::new("resnet20", 10, [3, 32, 32]);

@@ -13,7 +13,7 @@ use crate::registry::Download;
 enum Failure {
     /// Worth another attempt: the connection broke, the server is busy.
     Passing(String),
-    /// The same again next time: no such file.
+    /// An error that a retry would meet again, such as a missing file.
     Final(String),
     /// Of this machine.
     Local(DataError),

@@ -10,7 +10,7 @@ use crate::error::{DataError, Result};
 const ENDINGS: [&str; 14] =
     ["jpg", "jpeg", "jpe", "jfif", "png", "ppm", "pgm", "pbm", "pnm", "bmp", "gif", "tif", "tiff", "webp"];
 
-/// Those in the words of an error.
+/// The kinds of images that are looked for, in the words of an error.
 pub(super) const LOOKED_FOR: &str = "image (.jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm)";
 
 /// Folders that programs leave behind: archives of macOS, thumbnails of a NAS, recycle bins, caches.

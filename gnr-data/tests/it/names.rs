@@ -80,7 +80,7 @@ fn of_windows(text: &str) -> Vec<u8> {
     format!("\u{feff}{}", text.replace('\n', " \r\n")).into_bytes()
 }
 
-/// The same in UTF-16.
+/// The text in UTF-16.
 fn wide(text: &str) -> Vec<u8> {
     let text = String::from_utf8(of_windows(text)).unwrap();
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()

@@ -30,7 +30,7 @@ impl<E: Dtype + Float> DeviceOps<E> for dfdx::prelude::Cuda where dfdx::prelude:
 /// Type-checks a model, its gradient and its exact Hessian-vector product on CUDA where no CUDA is at hand.
 ///
 /// # Errors
-/// Those of the oracle.
+/// The errors of the oracle.
 #[cfg(feature = "cuda")]
 pub fn hvp_on_cuda<M: gnr_nn::Model>(
     oracle: &mut gnr_nn::BatchOracle<'_, M, Generic<f32, dfdx::prelude::Cuda>>,

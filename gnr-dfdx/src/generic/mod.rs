@@ -1,8 +1,9 @@
 //! Any dfdx device through dfdx's public operations only: what CUDA runs, and what the CPU runs in tests.
 //!
-//! A tensor is a flat dfdx tensor and a run-time shape; each operation recovers the ranks that dfdx wants at compile time (three
-//! axes around the one in question). Everything beyond the primitives is gnr-nn's composition, so an exact Hessian-vector product
-//! needs nothing more. Slower than the engine of `gnr-cpu` on a CPU, by a factor of about twenty.
+//! A tensor is a flat dfdx tensor and a run-time shape; each operation recovers the ranks that dfdx wants at compile
+//! time (three axes around the one in question). Everything beyond the primitives is gnr-nn's composition, so an exact
+//! Hessian-vector product needs nothing more. Slower than the engine of `gnr-cpu` on a CPU, by a factor of about
+//! twenty.
 
 mod autodiff;
 mod device;
@@ -33,8 +34,8 @@ pub struct Generic<E: Dtype, D: Storage<E> = Cpu> {
 
 /// A tensor of [`Generic`]. Cloning shares the data.
 pub struct GenericTensor<E: Dtype, D: Storage<E> = Cpu> {
-    /// `None` when the device had no memory for the copy that detaching makes: an error wherever it is used, since neither
-    /// `detach` nor `variable` can fail.
+    /// `None` when the device had no memory for the copy that detaching makes: an error wherever it is used, since
+    /// neither `detach` nor `variable` can fail.
     flat: Option<Taped<(usize,), E, D>>,
     shape: Rc<[usize]>,
     /// Which tensor it is to dfdx, which refuses one tensor as both operands of an operation.
@@ -63,7 +64,7 @@ impl<E: Dtype, D: Storage<E>> Generic<E, D> {
     pub fn new(device: D) -> Self {
         Self { device, tape: SharedTape::default() }
     }
-    /// The device.
+    /// The device that tensors live on.
     pub fn device(&self) -> &D {
         &self.device
     }

@@ -1,5 +1,5 @@
-//! PyTorch's numbers for whole architectures, in both precisions. Images are smaller where the generic convolution, which
-//! gathers its operand and keeps it, would take gigabytes.
+//! PyTorch's numbers for whole architectures, in both precisions. Images are smaller where the generic convolution,
+//! which gathers its operand and keeps it, would take gigabytes.
 
 use gnr_dfdx::Generic;
 use gnr_models::testing::{Precision, Reserved, check_golden, check_smooth, check_swin};

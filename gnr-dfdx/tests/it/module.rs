@@ -14,8 +14,8 @@ use gnr_nn::{
 type Device = dfdx::prelude::Cpu;
 type Mlp = ((Linear<3, 5>, Tanh), (Linear<5, 4>, Tanh), Linear<4, 3>);
 
-/// dfdx adds sequentially, we do in lanes: f64 rounding over a batch of 6 leaves 1e-14. The one-sided difference with step ε of a
-/// function whose third derivatives are of order 1 is off by order ε.
+/// dfdx adds sequentially, we do in lanes: f64 rounding over a batch of 6 leaves 1e-14. The one-sided difference with
+/// step ε of a function whose third derivatives are of order 1 is off by order ε.
 #[test]
 fn gradient_equals_batch_oracle_and_product_to_first_order() {
     let net = TanhMlp::new();

@@ -61,7 +61,7 @@ impl<V: Vector> Subspace<V> {
     /// L̂ at the point with these coordinates.
     ///
     /// # Errors
-    /// Those of the oracle; a loss that is not finite.
+    /// The errors of the oracle; a loss that is not finite.
     ///
     /// # Cost
     /// One [`GradOracle::loss`].

@@ -55,7 +55,7 @@ pub enum LanczosEnd {
 /// up to `block` times with blocks (rounding errors bring the other copies in, later).
 ///
 /// # Errors
-/// Those of the operator; [`gnr_core::Error::NonFinite`] for a product that is not finite; a state of another configuration.
+/// The errors of the operator; [`gnr_core::Error::NonFinite`] for a product that is not finite; a state of another configuration.
 ///
 /// # Cost
 /// At most [`Lanczos::num_matvecs`] products. With n vectors in the basis, full reorthogonalisation takes 2n to 4n inner
@@ -146,7 +146,7 @@ impl<V: Vector> LanczosState<V> {
     /// The wanted eigenpairs so far, in the order of [`Which`], each with its residual and verdict.
     ///
     /// # Errors
-    /// Those of vectors.
+    /// The errors of vectors.
     ///
     /// # Cost
     /// For each pair as many vector updates as there are vectors in the basis; no products.
@@ -173,7 +173,7 @@ impl<V: Vector> LanczosState<V> {
 /// checked against.
 ///
 /// # Errors
-/// Those of the operator.
+/// The errors of the operator.
 ///
 /// # Cost
 /// One matvec a vector.

@@ -164,7 +164,7 @@ impl<V: Vector> LanczosState<V> {
     /// A run from normal random start vectors 0, 1, …, [`block`](Lanczos::block) of them.
     ///
     /// # Errors
-    /// Those of drawing; [`Error::DegenerateStart`].
+    /// The errors of drawing; [`Error::DegenerateStart`].
     pub fn random(options: &Lanczos, dim: usize, probes: &impl Draw<V>) -> Result<Self> {
         let block = options.block.min(dim) as u64;
         let starts = (0..block).map(|index| probes.draw(Distribution::Gaussian, index));
@@ -224,7 +224,7 @@ impl<V: Vector> LanczosState<V> {
     /// V·s.
     ///
     /// # Errors
-    /// Those of vectors; [`Error::Configuration`] for an empty basis.
+    /// The errors of vectors; [`Error::Configuration`] for an empty basis.
     pub fn combine(&self, s: &[f64]) -> Result<V> {
         let Some(first) = self.basis.first() else {
             return Err(Error::Configuration("the basis is empty".into()));

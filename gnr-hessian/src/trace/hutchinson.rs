@@ -19,7 +19,7 @@ pub struct Hutchinson {
 /// `samples` holds the estimates made before, when one was stopped; new ones are appended. Test vector k is probe k.
 ///
 /// # Errors
-/// Those of the operator; [`gnr_core::Error::NonFinite`]; options out of range.
+/// The errors of the operator; [`gnr_core::Error::NonFinite`]; options out of range.
 ///
 /// # Cost
 /// One matvec a sample; two vectors a product at once.

@@ -1,4 +1,4 @@
-//! The matrices of one head and the products that one thread makes of them.
+//! The matrices of one attention head, and the products that one thread computes with them.
 
 use super::Shape;
 use crate::Accum;
@@ -10,7 +10,7 @@ use crate::simd::{self, Level};
 use crate::transpose::transpose;
 use crate::work;
 
-/// The parts of one sample's `[T, 3·D]`, and of its `[T, D]`.
+/// Sizes of one sample: its queries, keys and values are `[T, 3·D]`, its output is `[T, D]`.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub(super) t: usize,
@@ -25,11 +25,11 @@ impl Sizes {
         let model = shape.model_width();
         Self { t: shape.tokens, d: shape.width, heads: shape.heads, model, scale: shape.scale() }
     }
-    /// Elements of a sample's qkv, output, and scores.
+    /// Numbers of elements of a sample's qkv, output and scores.
     pub(super) fn lens(self) -> [usize; 3] {
         [self.t * 3 * self.model, self.t * self.model, self.heads * self.t * self.t]
     }
-    /// Where part 0, 1 or 2 (q, k, v) of a head starts.
+    /// Offset of part 0, 1 or 2 (q, k, v) of a head in a sample's qkv.
     pub(super) fn start(self, part: usize, head: usize) -> usize {
         part * self.model + head * self.d
     }
@@ -44,16 +44,17 @@ impl Sizes {
     }
 }
 
-/// How one thread multiplies the matrices of a head, with memory for scores and turned operands. They are too small for the `gemm` crate's
-/// packing to pay: in `f32` with AVX-512 the convolutions' micro-kernel reads them where they stand, but for right operands that must be
-/// turned.
+/// Multiplies the matrices of one head in one thread; owns the workspace for scores and transposed operands.
+///
+/// The matrices are too small for the `gemm` crate's packing to pay. In `f32` with AVX-512 the convolutions'
+/// micro-kernel reads them in place, except for right operands that must be transposed.
 pub(super) struct Heads<E: Elem> {
     pub(super) sizes: Sizes,
     fast: Option<Level>,
     /// Distance between rows of scores.
     pub(super) row: usize,
     pub(super) scores: [Buf<E>; 2],
-    turned: Buf<f32>,
+    transposed: Buf<f32>,
 }
 
 impl<E: Elem> Heads<E> {
@@ -62,10 +63,10 @@ impl<E: Elem> Heads<E> {
         let fast = Some(simd::level()).filter(|level| fits && *level >= Level::Avx512);
         let row = if fast.is_some() { padded(sizes.t) } else { sizes.t };
         let scores = [0, 1].map(|_| Buf::new(sizes.t * row));
-        let turned = Buf::new(if fast.is_some() { sizes.d * row } else { 0 });
-        Self { sizes, fast, row, scores, turned }
+        let transposed = Buf::new(if fast.is_some() { sizes.d * row } else { 0 });
+        Self { sizes, fast, row, scores, transposed }
     }
-    /// `c (+)= a bᵀ` for several (a, c, whether it is added), `[T, d]·[T, d]ᵀ`, with c of the scores' rows.
+    /// Computes `c = a bᵀ` or `c += a bᵀ`, `[T, d]·[T, d]ᵀ`, for several (a, index of the score matrix c, accum).
     pub(super) fn scores<const N: usize>(
         &mut self,
         b: Mat<'_, E>,
@@ -74,9 +75,9 @@ impl<E: Elem> Heads<E> {
         let Sizes { t, d, .. } = self.sizes;
         work::count(N * t * d * t);
         if let (Some(level), Some(data)) = (self.fast, E::as_f32(b.data)) {
-            transpose(level, data, b.row, t, d, &mut self.turned, self.row);
+            transpose(level, data, b.row, t, d, &mut self.transposed, self.row);
             for (a, which, accum) in products {
-                let right = Right { data: &self.turned, row: self.row };
+                let right = Right { data: &self.transposed, row: self.row };
                 if let (Some(a_data), Some(c)) = (E::as_f32(a.data), E::as_f32_mut(&mut self.scores[which])) {
                     product(level, [t, d, self.row], Left::Rows(a_data, a.row), right, c, self.row, accum);
                 }
@@ -87,7 +88,8 @@ impl<E: Elem> Heads<E> {
             gemm([t, d, t], a, b.t(), &mut self.scores[which], self.row, accum);
         }
     }
-    /// `c (+)= s a`, `[T, T]·[T, d]`, rows of s and c as far apart as given; s transposed when asked.
+    /// Computes `c = s a` or `c += s a`, `[T, T]·[T, d]`, with the given distances between rows of s and c. If
+    /// `transposed`, s is replaced by its transpose.
     pub(super) fn mix(
         &self,
         (s, s_row, transposed): (&[E], usize, bool),
@@ -106,7 +108,7 @@ impl<E: Elem> Heads<E> {
         let s = Mat { data: s, row: s_row, column: 1 };
         gemm([t, t, d], if transposed { s.t() } else { s }, a, c, c_row, accum);
     }
-    /// [`mix`](Self::mix) with scores.
+    /// Calls [`mix`](Self::mix) with the score matrix `which` as its left operand.
     pub(super) fn mix_scores(
         &self,
         which: usize,
@@ -117,7 +119,7 @@ impl<E: Elem> Heads<E> {
     ) {
         self.mix((&self.scores[which], self.row, transposed), a, c, accum);
     }
-    /// τ
+    /// The scale τ of the scores.
     pub(super) fn scale(&self) -> E {
         E::of(self.sizes.scale)
     }

@@ -1,10 +1,13 @@
-//! Multi-head attention straight on the matrix of queries, keys and values: no head is ever copied apart.
+//! Multi-head attention that reads queries, keys and values in place: no head is copied to a matrix of its own.
 //!
-//! Of each sample and head, with τ the scale: `S = τ Q Kᵀ + B`, `P = softmax S`, `O = P V`. For an adjoint g of O:
-//! `V̄ = Pᵀ g`, `P̄ = g Vᵀ`, `S̄ = P ⊙ (P̄ − r)` with `r` the row sums of `P ⊙ P̄`, `Q̄ = τ S̄ K`, `K̄ = τ S̄ᵀ Q`, `B̄ = S̄`. Along a direction
-//! `Ṗ = P ⊙ (Ṡ − row sums of P ⊙ Ṡ)`; and with a recorded adjoint `a` and its derivative `b`:
+//! For each sample and head, with τ the scale: `S = τ Q Kᵀ + B`, `P = softmax S`, `O = P V`. For an adjoint g of O:
+//! `V̄ = Pᵀ g`, `P̄ = g Vᵀ`, `S̄ = P ⊙ (P̄ − r)` with `r` the row sums of `P ⊙ P̄`, `Q̄ = τ S̄ K`, `K̄ = τ S̄ᵀ Q`,
+//! `B̄ = S̄`.
+//!
+//! Along a direction, `Ṗ = P ⊙ (Ṡ − row sums of P ⊙ Ṡ)`. With a recorded adjoint `a` and its derivative `b`:
 //! - `V̄ = Ṗᵀ a + Pᵀ b`, `P̄′ = b Vᵀ + a V̇ᵀ`;
-//! - `S̄′ = Ṗ ⊙ (P̄ − r) + P ⊙ (P̄′ − r′)` with `r′` the row sums of `Ṗ ⊙ P̄ + P ⊙ P̄′`, `P̄` and `r` being those of `a`;
+//! - `S̄′ = Ṗ ⊙ (P̄ − r) + P ⊙ (P̄′ − r′)` with `r′` the row sums of `Ṗ ⊙ P̄ + P ⊙ P̄′`; here `P̄` and `r` belong to
+//!   `a`;
 //! - `Q̄ = τ (S̄′ K + S̄ K̇)`, `K̄ = τ (S̄′ᵀ Q + S̄ᵀ Q̇)`, `B̄ = S̄′`.
 
 mod heads;
@@ -21,18 +24,18 @@ use heads::{Heads, Sizes};
 use rayon::prelude::*;
 use rows::{softmax_backward, softmax_rows, softmax_second, softmax_tangent};
 
-/// The sizes of an attention, none of them 0.
+/// Sizes of an attention; none of them may be 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Samples N.
+    /// Number of samples N.
     pub samples: usize,
-    /// Tokens T of a sample.
+    /// Number of tokens T of a sample.
     pub tokens: usize,
-    /// Heads.
+    /// Number of heads.
     pub heads: usize,
     /// Width of a head; the model's width D is `heads * width`.
     pub width: usize,
-    /// Number of biases G; sample n has bias n mod G. 0 without biases.
+    /// Number of biases G. Sample n uses bias n mod G. With 0, no bias is added.
     pub biases: usize,
 }
 
@@ -41,13 +44,13 @@ impl Shape {
     pub fn model_width(&self) -> usize {
         self.heads * self.width
     }
-    /// The factor of the scores, 1/√width.
+    /// The factor of the scores, τ = 1/√width.
     pub fn scale(&self) -> f64 {
         (self.width as f64).sqrt().recip()
     }
 }
 
-/// Samples whose bias adjoints one task adds up. Fixed, so that the sum is the same on any machine.
+/// Samples whose bias adjoints one task adds up. The number is fixed, so the sum has the same bits on any machine.
 const BLOCK: usize = 8;
 
 fn check<E>(
@@ -68,7 +71,8 @@ fn check<E>(
     );
 }
 
-/// The output `[N, T, D]`, and the probabilities `[N, heads, T, T]` where somebody will need them.
+/// Computes the output `[N, T, D]` and, if asked, the probabilities `[N, heads, T, T]`. Derivatives need the
+/// probabilities.
 pub fn forward<E: Elem>(
     shape: Shape,
     qkv: &[E],
@@ -106,7 +110,7 @@ pub fn forward<E: Elem>(
     }
 }
 
-/// Ȯ and Ṗ along a direction; `probabilities` are P.
+/// Computes Ȯ and Ṗ along a direction; `probabilities` are P.
 pub fn tangent<E: Elem>(
     shape: Shape,
     qkv: &[E],
@@ -148,18 +152,18 @@ pub fn tangent<E: Elem>(
     );
 }
 
-/// Where adjoints go: of qkv and of the bias, each with whether it is added.
+/// The outputs of a reverse step. `None` means that the adjoint is not needed.
 #[derive(Debug)]
 pub struct Adjoint<'a, E> {
-    /// Of qkv.
+    /// The adjoint of qkv.
     pub qkv: Option<(&'a mut [E], Accum)>,
-    /// Of the bias.
+    /// The adjoint of the bias.
     pub bias: Option<(&'a mut [E], Accum)>,
-    /// Where [`second`] writes what [`backward`] gives qkv for `a`; the same bits.
+    /// A by-product of [`second`]: the adjoint that [`backward`] computes for qkv from `a`, with the same bits.
     pub first: Option<&'a mut [E]>,
 }
 
-/// One sample's part of an [`Adjoint`].
+/// The part of an [`Adjoint`] that belongs to one sample.
 struct Part<'a, E> {
     qkv: &'a mut [E],
     accum: Accum,
@@ -168,7 +172,7 @@ struct Part<'a, E> {
 }
 
 impl<E: Elem> Adjoint<'_, E> {
-    /// Adds nothing.
+    /// Finishes a reverse step that contributes zero: replaced outputs are set to 0, others are left unchanged.
     pub fn zero(self) {
         for (out, accum) in [self.qkv, self.bias].into_iter().flatten() {
             if !accum.adds() {
@@ -177,7 +181,7 @@ impl<E: Elem> Adjoint<'_, E> {
         }
     }
 
-    /// Runs `f(sample, its part)` for every sample; S̄ is added to its bias.
+    /// Runs `f(heads, sample, part)` for every sample in parallel. `f` adds S̄ to the bias of its part.
     fn each(self, shape: Shape, f: impl Fn(&mut Heads<E>, usize, Part<'_, E>) + Sync) {
         let sizes = Sizes::new(shape);
         let [whole, _, square] = sizes.lens();
@@ -223,7 +227,7 @@ impl<E: Elem> Adjoint<'_, E> {
     }
 }
 
-/// The adjoints for an adjoint g of the output.
+/// Computes the adjoints of qkv and the bias from an adjoint g of the output.
 pub fn backward<E: Elem>(shape: Shape, qkv: &[E], probabilities: &[E], g: &[E], to: Adjoint<'_, E>) {
     check(shape, &[Some(qkv)], &[Some(g)], &[Some(probabilities)], &[]);
     let sizes = Sizes::new(shape);
@@ -243,7 +247,7 @@ pub fn backward<E: Elem>(shape: Shape, qkv: &[E], probabilities: &[E], g: &[E], 
     });
 }
 
-/// From τ S̄, in the first scores, to the adjoint of a head's q, k and v.
+/// Computes the adjoints of a head's q, k and v from τ S̄, which is in score matrix 0.
 fn first_order<E: Elem>(
     heads: &Heads<E>,
     head: usize,
@@ -258,20 +262,21 @@ fn first_order<E: Elem>(
     heads.mix((p, sizes.t, true), g, (&mut to[sizes.start(2, head)..], row), accum);
 }
 
-/// A point and a direction: P, Ṗ and the tangent of qkv (`None`: it does not move).
+/// A point and a direction: the operands of a replay's reverse step.
 #[derive(Clone, Copy, Debug)]
 pub struct Moving<'a, E> {
-    /// Queries, keys, values.
+    /// Queries, keys and values, `[N, T, 3·D]`.
     pub qkv: &'a [E],
-    /// Their tangents.
+    /// The tangent of qkv; `None` if it is zero.
     pub qkv_t: Option<&'a [E]>,
-    /// P.
+    /// The probabilities P.
     pub probabilities: &'a [E],
-    /// Ṗ.
+    /// The tangent Ṗ of the probabilities.
     pub probabilities_t: &'a [E],
 }
 
-/// The second-order adjoints: `a` is the recorded adjoint of the output, `b` its derivative.
+/// Computes the second-order adjoints. `a` is the recorded adjoint of the output, `b` its derivative; `None` stands for
+/// zero.
 pub fn second<E: Elem>(shape: Shape, at: Moving<'_, E>, a: &[E], b: Option<&[E]>, to: Adjoint<'_, E>) {
     let squares = [Some(at.probabilities), Some(at.probabilities_t)];
     check(shape, &[Some(at.qkv), at.qkv_t, to.first.as_deref()], &[Some(a), b], &squares, &[]);
@@ -321,152 +326,4 @@ pub fn second<E: Elem>(shape: Shape, at: Moving<'_, E>, a: &[E], b: Option<&[E]>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{max_abs_diff, noise, on_threads, same_bits};
-
-    const SHAPE: Shape = Shape { samples: 20, tokens: 5, heads: 2, width: 3, biases: 2 };
-
-    fn lens() -> [usize; 3] {
-        Sizes::new(SHAPE).lens()
-    }
-
-    fn run(qkv: &[f64], bias: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let [_, output, square] = lens();
-        let (mut y, mut p) = (vec![0.0; 20 * output], vec![0.0; 20 * square]);
-        forward(SHAPE, qkv, Some(bias), &mut y, Some(&mut p));
-        let mut alone = vec![0.0; y.len()];
-        forward(SHAPE, qkv, Some(bias), &mut alone, None);
-        assert!(same_bits(&y, &alone), "the same with and without keeping the probabilities");
-        (y, p)
-    }
-
-    #[test]
-    fn rows_of_probabilities_sum_to_one_and_huge_scores_stay_finite() {
-        let [whole, _, square] = lens();
-        let qkv: Vec<f64> = noise::<f64>(20 * whole, 1).iter().map(|x| 1e3 * x).collect();
-        let (y, p) = run(&qkv, &vec![0.0; 2 * square]);
-        assert!(p.chunks(5).all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-12));
-        assert!(y.iter().all(|y| y.is_finite()));
-    }
-
-    /// By central differences of step 1e-5, off by 1e-9 times a third derivative.
-    #[test]
-    fn derivatives_match_central_differences() {
-        let [whole, output, square] = lens();
-        let (qkv, bias) = (noise::<f64>(20 * whole, 1), noise::<f64>(2 * square, 2));
-        let (qkv_t, bias_t) = (noise::<f64>(20 * whole, 3), noise::<f64>(2 * square, 4));
-        let (w, wt) = (noise::<f64>(20 * output, 5), noise::<f64>(20 * output, 6));
-        let along =
-            |a: &[f64], t: &[f64], h: f64| a.iter().zip(t).map(|(a, t)| a + h * t).collect::<Vec<_>>();
-        let gradient = |h: f64| {
-            let qkv = along(&qkv, &qkv_t, h);
-            let (y, p) = run(&qkv, &along(&bias, &bias_t, h));
-            let (mut gx, mut gb) = (vec![0.0; 20 * whole], vec![0.0; 2 * square]);
-            let to = Adjoint {
-                qkv: Some((&mut gx, Accum::Replace)),
-                bias: Some((&mut gb, Accum::Replace)),
-                first: None,
-            };
-            backward(SHAPE, &qkv, &p, &along(&w, &wt, h), to);
-            [y, gx, gb]
-        };
-        let (plus, minus) = (gradient(1e-5), gradient(-1e-5));
-        let slopes: Vec<Vec<f64>> = plus
-            .iter()
-            .zip(&minus)
-            .map(|(p, m)| p.iter().zip(m).map(|(p, m)| (p - m) / 2e-5).collect())
-            .collect();
-        let (_, p) = run(&qkv, &bias);
-        let (mut yt, mut pt) = (vec![0.0; 20 * output], vec![0.0; 20 * square]);
-        tangent(SHAPE, &qkv, Some(&qkv_t), Some(&bias_t), &p, &mut yt, &mut pt);
-        assert!(max_abs_diff(&yt, &slopes[0]) < 1e-7);
-        let at = Moving { qkv: &qkv, qkv_t: Some(&qkv_t), probabilities: &p, probabilities_t: &pt };
-        for accum in Accum::BOTH {
-            let start = if accum.adds() { 1.0 } else { 0.0 };
-            let (mut gx, mut gb) = (vec![start; 20 * whole], vec![start; 2 * square]);
-            let mut first = vec![f64::NAN; gx.len()];
-            let to = Adjoint {
-                qkv: Some((&mut gx, accum)),
-                bias: Some((&mut gb, accum)),
-                first: Some(&mut first),
-            };
-            second(SHAPE, at, &w, Some(&wt), to);
-            let mut want = vec![0.0; gx.len()];
-            let to = Adjoint { qkv: Some((&mut want, Accum::Replace)), bias: None, first: None };
-            backward(SHAPE, &qkv, &p, &w, to);
-            assert!(same_bits(&first, &want), "what the gradient pass gives");
-            gx.iter_mut().chain(&mut gb).for_each(|g| *g -= start);
-            assert!(max_abs_diff(&gx, &slopes[1]) < 1e-7 && max_abs_diff(&gb, &slopes[2]) < 1e-7);
-        }
-    }
-
-    /// Everything at once, in `E`: outputs, tangents, adjoints, second adjoints.
-    fn all<E: Elem>(shape: Shape) -> Vec<Vec<f64>> {
-        let (n, [whole, output, square]) = (shape.samples, Sizes::new(shape).lens());
-        let (squares, biases) = (n * square, shape.biases * square);
-        // Rounded to single precision, so that both start from the same values.
-        let values =
-            |len, seed| noise::<f32>(len, seed).into_iter().map(|v| E::of(f64::from(v))).collect::<Vec<E>>();
-        let (qkv, qkv_t) = (values(n * whole, 1), values(n * whole, 2));
-        let (bias, bias_t) = (values(biases, 3), values(biases, 4));
-        let (a, b) = (values(n * output, 5), values(n * output, 6));
-        let zeros = |len| vec![E::zero(); len];
-        let (mut y, mut p, mut yt, mut pt) =
-            (zeros(n * output), zeros(squares), zeros(n * output), zeros(squares));
-        forward(shape, &qkv, Some(&bias), &mut y, Some(&mut p));
-        tangent(shape, &qkv, Some(&qkv_t), Some(&bias_t), &p, &mut yt, &mut pt);
-        let [mut g1, mut g2, mut first] = [0, 1, 2].map(|_| zeros(n * whole));
-        let [mut b1, mut b2] = [0, 1].map(|_| zeros(biases));
-        let to = Adjoint {
-            qkv: Some((&mut g1, Accum::Replace)),
-            bias: Some((&mut b1, Accum::Replace)),
-            first: None,
-        };
-        backward(shape, &qkv, &p, &a, to);
-        let at = Moving { qkv: &qkv, qkv_t: Some(&qkv_t), probabilities: &p, probabilities_t: &pt };
-        let to = Adjoint {
-            qkv: Some((&mut g2, Accum::Replace)),
-            bias: Some((&mut b2, Accum::Replace)),
-            first: Some(&mut first),
-        };
-        second(shape, at, &a, Some(&b), to);
-        let wide = |values: Vec<E>| values.into_iter().map(|v| v.wide()).collect();
-        [y, p, yt, pt, g1, b1, g2, b2, first].map(wide).into()
-    }
-
-    /// Widths that the micro-kernel takes and others; tokens with and without a rest.
-    #[test]
-    fn single_precision_agrees_with_double() {
-        for (tokens, width) in [(17, 32), (65, 64), (16, 16), (3, 48), (9, 5)] {
-            let shape = Shape { samples: 4, tokens, heads: 2, width, biases: 2 };
-            for (i, (single, double)) in all::<f32>(shape).iter().zip(all::<f64>(shape)).enumerate() {
-                let size = double.iter().fold(0.0f64, |size, v| size.max(v.abs()));
-                let error = single.iter().zip(&double).fold(0.0f64, |e, (s, d)| e.max((s - d).abs()));
-                assert!(error < 2e-6 * size, "result {i} of {shape:?}: {error:e} of {size}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_number_of_threads_changes_no_bit() {
-        let [whole, output, square] = lens();
-        let (qkv, bias) = (noise::<f32>(20 * whole, 1), noise::<f32>(2 * square, 2));
-        let run = |threads| {
-            on_threads(threads, || {
-                let (mut y, mut p) = (vec![0.0; 20 * output], vec![0.0; 20 * square]);
-                forward(SHAPE, &qkv, Some(&bias), &mut y, Some(&mut p));
-                let (mut gx, mut gb) = (vec![0.0; 20 * whole], vec![0.0; 2 * square]);
-                let to = Adjoint {
-                    qkv: Some((&mut gx, Accum::Replace)),
-                    bias: Some((&mut gb, Accum::Replace)),
-                    first: None,
-                };
-                backward(SHAPE, &qkv, &p, &y, to);
-                [y, gx, gb]
-            })
-        };
-        let (one, two) = (run(1), run(2));
-        assert!(one.iter().zip(&two).all(|(a, b)| same_bits(a, b)));
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The softmax of attention and its derivatives, by rows of scores.
+//! The softmax of attention and its derivatives, row by row.
 
 use crate::elem::Elem;
 use crate::simd::{LANES, simd};
@@ -17,7 +17,8 @@ fn sum2<E: Elem>(x: &[E], y: &[E], f: impl Fn(E, E) -> E) -> E {
 }
 
 simd! {
-    /// `p = softmax(τ s + bias)` by rows of `t`; those of s, which is overwritten, are `row` apart.
+    /// Computes `p = softmax(τ s + bias)` for rows of `t` scores. Rows of s start `row` elements apart and are
+    /// overwritten.
     pub(super) fn softmax_rows<E: Elem>(t: usize, row: usize, scale: E, s: &mut [E], bias: Option<&[E]>, p: &mut [E]) {
         for (i, (s, p)) in s.chunks_mut(row).zip(p.chunks_exact_mut(t)).enumerate() {
             let s = &mut s[..t];
@@ -32,7 +33,7 @@ simd! {
                     lanes[l] = if c[l] > lanes[l] { c[l] } else { lanes[l] };
                 }
             }
-            // A NaN is passed over here and comes back by the exponential.
+            // A NaN is not seen by this maximum; the exponential brings it back.
             let top = lanes.iter().chain(rest).fold(E::neg_infinity(), |top, &s| if s > top { s } else { top });
             s.iter_mut().for_each(|s| *s = (*s - top).natural_exp::<FUSED>());
             let mut lanes = [E::zero(); LANES];
@@ -47,8 +48,8 @@ simd! {
             p.iter_mut().zip(s).for_each(|(p, s)| *p = *s * factor);
         }
     }
-    /// `s ← τ p ⊙ (s − row sums of p ⊙ s)`, rows of s `row` apart: an adjoint of the softmax times its scale; without the scale to `bias`,
-    /// added.
+    /// Computes `s ← τ p ⊙ (s − row sums of p ⊙ s)`: the adjoint of the scores times their scale. Adds the adjoint
+    /// without the scale to `bias`. Rows of s start `row` elements apart.
     pub(super) fn softmax_backward<E: Elem>(t: usize, row: usize, scale: E, p: &[E], s: &mut [E], bias: Option<&mut [E]>) {
         let mut bias = bias;
         for (i, (p, s)) in p.chunks_exact(t).zip(s.chunks_mut(row)).enumerate() {
@@ -61,7 +62,8 @@ simd! {
             s.iter_mut().for_each(|s| *s *= scale);
         }
     }
-    /// `pt = p ⊙ (ṡ − row sums of p ⊙ ṡ)` with `ṡ = τ s + bias`, rows of s `row` apart: the tangent of the softmax.
+    /// Computes the tangent of the softmax, `pt = p ⊙ (ṡ − row sums of p ⊙ ṡ)` with `ṡ = τ s + bias`. Rows of s start
+    /// `row` elements apart.
     pub(super) fn softmax_tangent<E: Elem>(t: usize, row: usize, scale: E, p: &[E], s: &mut [E], bias: Option<&[E]>, pt: &mut [E]) {
         let rows = p.chunks_exact(t).zip(pt.chunks_exact_mut(t));
         for (i, ((p, pt), s)) in rows.zip(s.chunks_mut(row)).enumerate() {
@@ -74,7 +76,7 @@ simd! {
             pt.iter_mut().zip(&*s).zip(p).for_each(|((pt, &s), &p)| *pt = p * (s - r));
         }
     }
-    /// From P̄ and P̄′ to τ S̄ and τ S̄′, rows `row` apart; S̄′ is added to `bias`.
+    /// Turns P̄ in `s` into τ S̄ and P̄′ in `s2` into τ S̄′; adds S̄′ to `bias`. Rows start `row` elements apart.
     pub(super) fn softmax_second<E: Elem>(t: usize, row: usize, scale: E, p: &[E], pt: &[E], s: &mut [E], s2: &mut [E], bias: Option<&mut [E]>) {
         let mut bias = bias;
         let rows = p.chunks_exact(t).zip(pt.chunks_exact(t));

@@ -1,4 +1,4 @@
-//! [`Algorithm`]: one way to compute a convolution and its gradients, and which one a geometry gets.
+//! [`Algorithm`]: a way to compute a convolution and its gradients, and the choice of one for a geometry.
 
 use super::{Geometry, MapPair, Pair, Slices, depthwise, f4x4, f4x4::strided, general, packed, winograd};
 use crate::Accum;
@@ -6,19 +6,22 @@ use crate::elem::Elem;
 use crate::operand::Operand;
 use crate::simd::Level;
 
-/// A way to compute the three operations of a convolution. Operands have the lengths of the geometry, and there is at least one pair.
+/// A way to compute the three operations of a convolution. The caller guarantees operands of the geometry's lengths and
+/// at least one pair.
 pub(super) trait Algorithm<E: Elem>: Sync {
-    /// What benchmarks and tests call it.
+    /// The name in benchmarks and tests.
     fn name(&self) -> &'static str;
-    /// Whether it reads its operands piece by piece, so that operands may be streamed. Otherwise all operands that it gets are in memory.
+    /// Whether the algorithm reads its operands piece by piece. If not, the caller computes streamed operands whole
+    /// first.
     fn streams(&self) -> bool {
         false
     }
-    /// `y = Σ_i conv(x_i, w_i)` over pairs of (input, weight).
+    /// Computes `y = Σ_i conv(x_i, w_i)` over pairs of (input, weight).
     fn forward(&self, level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]);
-    /// `gx = Σ_i convᵀ(gy_i, w_i)`, or `gx += …`, over pairs of (output adjoint, weight).
+    /// Computes `gx = Σ_i convᵀ(gy_i, w_i)`, or adds it to gx, over pairs of (output adjoint, weight).
     fn backward_input(&self, level: Level, g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accum: Accum);
-    /// `gw = Σ_i (gradient of ⟨conv(x_i, w), gy_i⟩ in w)`, or `gw += …`, over pairs of (output adjoint, input).
+    /// Computes `gw = Σ_i (gradient of ⟨conv(x_i, w), gy_i⟩ in w)`, or adds it to gw, over pairs of (output adjoint,
+    /// input).
     fn backward_weight(
         &self,
         level: Level,
@@ -29,7 +32,7 @@ pub(super) trait Algorithm<E: Elem>: Sync {
     );
 }
 
-/// The algorithm of all three operations of a geometry in `f32`.
+/// The algorithm for all three operations of a geometry in `f32`.
 pub(super) fn of_single(g: &Geometry) -> &'static dyn Algorithm<f32> {
     if depthwise::fits(g) {
         &Depthwise
@@ -44,12 +47,12 @@ pub(super) fn of_single(g: &Geometry) -> &'static dyn Algorithm<f32> {
     }
 }
 
-/// The algorithm of all three operations of a geometry in any precision.
+/// The algorithm for all three operations of a geometry in any precision.
 pub(super) fn of_any<E: Elem>(g: &Geometry) -> &'static dyn Algorithm<E> {
     if depthwise::fits(g) { &Depthwise } else { &General }
 }
 
-/// The slice of an operand in memory.
+/// The slice of an operand that is in memory.
 fn whole<E: Elem>(operand: Operand<'_, E>) -> &[E] {
     match operand {
         Operand::Whole(whole) => whole,
@@ -65,7 +68,7 @@ fn map_slices<'a, E: Elem>(pairs: &[MapPair<'a, E>]) -> Vec<Slices<'a, E>> {
     pairs.iter().map(|&(gy, x)| (whole(gy), whole(x))).collect()
 }
 
-/// im2col of one image and one group, then the `gemm` crate: any geometry.
+/// im2col of one image and one group, then the `gemm` crate; for any geometry.
 struct General;
 
 impl<E: Elem> Algorithm<E> for General {
@@ -83,7 +86,7 @@ impl<E: Elem> Algorithm<E> for General {
     }
 }
 
-/// Sums of shifted rows: one channel a group.
+/// Sums of shifted rows, for one channel a group.
 struct Depthwise;
 
 impl<E: Elem> Algorithm<E> for Depthwise {
@@ -101,7 +104,7 @@ impl<E: Elem> Algorithm<E> for Depthwise {
     }
 }
 
-/// im2col of a block of pixels and our own micro-kernel: any geometry.
+/// im2col of a block of pixels, then our own micro-kernel; for any geometry.
 struct Packed;
 
 impl Algorithm<f32> for Packed {
@@ -133,7 +136,8 @@ impl Algorithm<f32> for Packed {
     }
 }
 
-/// Winograd F(2x2, 3x3): 3x3, stride 1, one group, at most 2 pixels of padding, at least 8 channels on one side.
+/// Winograd F(2x2, 3x3), for 3x3 kernels of stride 1 in one group, with at most 2 pixels of padding and at least 8
+/// channels on one side.
 struct WinogradF2;
 
 impl Algorithm<f32> for WinogradF2 {
@@ -166,8 +170,8 @@ impl Algorithm<f32> for WinogradF2 {
     }
 }
 
-/// Winograd F(4x4, 3x3): 3x3, stride 1, one group, at most 2 pixels of padding, at least 8 channels on both sides, and maps that its tiles
-/// cover without much waste.
+/// Winograd F(4x4, 3x3), for 3x3 kernels of stride 1 in one group, with at most 2 pixels of padding and at least 8
+/// channels on both sides. Its tiles must cover the maps without much waste.
 struct WinogradF4;
 
 impl Algorithm<f32> for WinogradF4 {
@@ -202,8 +206,8 @@ impl Algorithm<f32> for WinogradF4 {
     }
 }
 
-/// Winograd F(4x4, 2x2) of the four phases of the input: 3x3, stride 2, one pixel of padding, one group, multiples of 16 channels on both
-/// sides, and maps that its tiles cover without much waste.
+/// Winograd F(4x4, 2x2) of the four phases of the input, for 3x3 kernels of stride 2 in one group, with one pixel of
+/// padding. Channels must be multiples of 16, and its tiles must cover the maps without much waste.
 struct WinogradStrided;
 
 impl Algorithm<f32> for WinogradStrided {

@@ -1,4 +1,5 @@
-//! Cutting a batch into blocks that fit the second-level cache, and summing over blocks in an order that no thread count changes.
+//! Cutting a batch into blocks that fit the second-level cache, and summing over blocks in an order that the number of
+//! threads does not change.
 
 use super::PARTS;
 use super::product::{Aligned, spread};
@@ -6,14 +7,15 @@ use crate::elementwise::add_assign;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Accumulators up to this size (bytes) are usually kept per part of the batch; larger ones are shared and the products run in parallel.
+/// Accumulators of up to so many bytes are usually private to a part of the batch. Larger ones are shared, and the
+/// products run in parallel.
 pub(super) const PRIVATE_BYTES: usize = 2 << 20;
 
-/// Bytes of transformed operands that are held at a time when accumulators are shared.
+/// Bytes of transformed operands in memory at a time when accumulators are shared.
 const GROUP_BYTES: usize = 8 << 20;
 
-/// The size of a block: `images` whole images, or `rows` rows of one image when a whole one is too large. Columns of a block's matrices
-/// are its images, their rows, their columns, in this order.
+/// The size of a block: `images` whole images, or `rows` rows of one image that is too large. Columns of a block's
+/// matrices are ordered by image, row, column.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
     pub(super) images: usize,
@@ -21,7 +23,8 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// Blocks of at most about `target` elements from images of `rows` x `columns`; those of one image are as equal as they can be.
+    /// Cuts images of `rows` x `columns` into blocks of about `target` elements. Blocks of one image differ as little
+    /// as they can.
     pub(super) fn new(rows: usize, columns: usize, target: usize) -> Self {
         let most = (target / columns).clamp(1, rows);
         Cut { images: (target / (rows * columns)).max(1), rows: rows.div_ceil(rows.div_ceil(most)) }
@@ -36,7 +39,8 @@ pub(super) struct Job {
     pub(super) rows: Range<usize>,
 }
 
-/// Every block of a batch of `n` images of `rows` rows, in a fixed order: what pairs have in common is read while it is in the caches.
+/// Every block of a batch of `n` images of `rows` rows, in a fixed order. Pairs are innermost, so an operand that they
+/// share is read from the caches.
 pub(super) fn jobs(pairs: usize, n: usize, rows: usize, cut: Cut) -> Vec<Job> {
     let mut jobs = Vec::new();
     for image in (0..n).step_by(cut.images) {
@@ -54,7 +58,7 @@ pub(super) struct Sums {
     pub(super) units: usize,
     pub(super) rows: usize,
     pub(super) lanes: usize,
-    /// Bytes up to which every part of the batch has its own.
+    /// Most bytes for which every part of the batch has its own accumulators.
     pub(super) private: usize,
 }
 
@@ -63,15 +67,15 @@ impl Sums {
     pub(super) fn unit(&self) -> usize {
         spread(self.rows * self.lanes)
     }
-    /// Bytes of all of them.
+    /// Bytes of all units.
     pub(super) fn bytes(&self) -> usize {
         self.units * self.unit() * size_of::<f32>()
     }
 }
 
-/// The sum of `parts` of `size` elements, in their order; zeros when there are none.
+/// The sum of `parts` of `size` elements, in their order; zeros if there are none.
 pub(super) fn added(parts: Vec<Aligned>, size: usize) -> Aligned {
-    /// Elements of a task: of all parts together they stay in the second-level cache.
+    /// Elements of a task: so few that those of all parts stay in the second-level cache.
     const TASK: usize = 4096;
     let mut parts = parts.into_iter();
     let mut sum = parts.next().unwrap_or_else(|| Aligned::zeroed(size));
@@ -82,8 +86,8 @@ pub(super) fn added(parts: Vec<Aligned>, size: usize) -> Aligned {
     sum
 }
 
-/// Σ over `jobs`: `transform` prepares the operands of a block (about `bytes` large), `add(block, unit, rows, sum)` adds its product to some
-/// rows of a unit.
+/// Sums over `jobs`. `transform` prepares the operands of a block (about `bytes` large), and
+/// `add(block, unit, rows, sum)` adds its product to some rows of a unit.
 pub(super) fn sum_over<B: Send + Sync, S>(
     sums: Sums,
     jobs: &[Job],
@@ -112,7 +116,7 @@ pub(super) fn sum_over<B: Send + Sync, S>(
     for group in jobs.chunks((GROUP_BYTES / bytes.max(1)).max(2)) {
         let blocks: Vec<B> =
             group.par_iter().map_init(&scratch, |scratch, job| transform(job, scratch)).collect();
-        // Bands of rows small enough for every thread to have several, whatever the number of units.
+        // Bands of rows, small enough that every thread has several, whatever the number of units.
         let band = 64;
         sum.par_chunks_mut(unit).enumerate().for_each(|(i, sum)| {
             sum[..rows * lanes].par_chunks_mut(band * lanes).enumerate().for_each(|(j, sum)| {

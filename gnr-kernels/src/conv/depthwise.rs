@@ -1,9 +1,10 @@
-//! Depthwise convolutions (one input and one output channel a group), `f32` and `f64`: each map is a weighted sum of shifted maps. A matrix
-//! product would have a single row.
+//! Depthwise convolutions (one input and one output channel a group) in `f32` and `f64`.
 //!
-//! A map is first laid out with its padding and, for a stride s, as s² *phases*: phase (a, b) holds rows a, a + s, … and columns b, b + s, …
-//! Then output (y, x) and tap (ky, kx) meet at one fixed distance in memory, so a sum over taps is one loop over the whole map whose
-//! partial sums stay in registers, whatever stride and width. The price is a few columns of nonsense between rows, which are dropped.
+//! Each output map is a weighted sum of shifted maps; a matrix product would have a single row. A map is first laid out
+//! with its padding and, for a stride s, as s² *phases*: phase (a, b) has rows a, a + s, … and columns b, b + s, … Then
+//! output (y, x) and tap (ky, kx) meet at one fixed distance in memory. So a sum over taps is one loop over the whole
+//! map, whose partial sums stay in registers for any stride and width. The price is a few meaningless columns between
+//! rows, which are dropped.
 
 use super::{Geometry, Slices};
 use crate::Accum;
@@ -12,17 +13,17 @@ use crate::elem::Elem;
 use crate::simd::{CHUNK, simd};
 use rayon::prelude::*;
 
-/// Whether a geometry is of this kind.
+/// Whether a geometry is depthwise.
 pub(super) fn fits(g: &Geometry) -> bool {
     g.groups == g.c && g.groups == g.o && g.c > 1
 }
 
-/// Maps that one parallel task handles.
+/// Number of maps that one parallel task computes.
 fn batch(g: &Geometry) -> usize {
     CHUNK.div_ceil(g.l() * g.ck())
 }
 
-/// Sums held in registers: four AVX2 vectors of `f32`.
+/// Partial sums in registers: four AVX2 vectors of `f32`.
 const WIDTH: usize = 32;
 
 /// Taps whose weight gradients are summed together.
@@ -34,7 +35,7 @@ const SUMS: usize = 16;
 /// Elements of a map that stay in the first-level cache while every tap visits them.
 const STRIP: usize = 512;
 
-/// A map cut into phases: `phases` of `rows` rows, `row` elements apart.
+/// A map cut into phases of `rows` rows that start `row` elements apart.
 #[derive(Clone, Copy)]
 struct Phases {
     stride: usize,
@@ -47,32 +48,34 @@ impl Phases {
     fn size(&self) -> usize {
         self.rows * self.row
     }
-    /// Elements in all, with room for loops to run over the end.
+    /// Number of elements, with room for loops that run past the end.
     fn len(&self) -> usize {
         self.stride * self.stride * self.size() + self.row + WIDTH
     }
-    /// Where the padded element (y, x) lies.
+    /// Offset of the padded element (y, x).
     fn at(&self, y: usize, x: usize) -> usize {
         let s = self.stride;
         (y % s * s + x % s) * self.size() + y / s * self.row + x / s
     }
 }
 
-/// Layouts of the input and, with the same distance between rows, of the output.
+/// Layouts of the input and of the output, with the same distance between rows.
 struct Plan {
     input: Phases,
-    /// The output with zeros before it, so that an input's adjoint can look back at every output that read it.
+    /// The layout of an output with zeros before it, so that an input's adjoint can look back at every output that read
+    /// it.
     output: Phases,
-    /// Rows and columns of those zeros.
+    /// Rows and columns of the zeros before an output.
     before: [usize; 2],
-    /// Distance in the input's layout from output (0, 0) to what tap k reads.
+    /// Distance in the input's layout from output (0, 0) to the element that tap k reads.
     taps: Vec<usize>,
 }
 
 impl Plan {
     fn new(g: &Geometry) -> Self {
         let s = g.stride;
-        // Taps reach (k − 1)/s rows and columns of a phase beyond the last output. What the image has beyond that, no output reads.
+        // Taps reach (k − 1)/s rows and columns of a phase beyond the last output. No output reads what the image has
+        // beyond that.
         let reach = [(g.kh - 1) / s, (g.kw - 1) / s];
         let row = g.ow + reach[1];
         let input = Phases { stride: s, rows: g.oh + reach[0], row };
@@ -80,13 +83,13 @@ impl Plan {
         let taps = (0..g.ck()).map(|k| input.at(k / g.kw, k % g.kw)).collect();
         Plan { input, output, before: reach, taps }
     }
-    /// Outputs in the input's layout.
+    /// Number of outputs in the input's layout.
     fn flat(&self, g: &Geometry) -> usize {
         (g.oh - 1) * self.input.row + g.ow
     }
 }
 
-/// `y = Σ_i conv(x_i, w_i)`.
+/// Computes `y = Σ_i conv(x_i, w_i)`.
 pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], y: &mut [E]) {
     let plan = Plan::new(g);
     let scratch = || (Buf::zeroed(plan.input.len()), Buf::new(plan.flat(g) + WIDTH), Vec::new());
@@ -106,7 +109,7 @@ pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], y: &mut [E
     );
 }
 
-/// `gx (+)= Σ_i convᵀ(gy_i, w_i)`: one phase of the input at a time, from the taps that read it.
+/// Computes `gx = Σ_i convᵀ(gy_i, w_i)` or adds it to gx: one phase of the input at a time, from the taps that read it.
 pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx: &mut [E], accum: Accum) {
     let plan = Plan::new(g);
     let (s, layout, [rows, columns]) = (g.stride, plan.output, plan.before);
@@ -149,14 +152,15 @@ pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx:
     );
 }
 
-/// The row from its first element of phase `b` on, and which element of the phase that is.
+/// The row from its first element of phase `b` on, and that element's index in the phase.
 fn column<E>(row: &mut [E], stride: usize, b: usize, left: usize) -> (&mut [E], usize) {
     let first = left.saturating_sub(b).div_ceil(stride);
     let start = (first * stride + b).saturating_sub(left).min(row.len());
     (&mut row[start..], first)
 }
 
-/// `gw (+)= Σ_i …` over pairs of (output adjoint, input): one task a channel, images in order.
+/// Computes the weight gradient over pairs of (output adjoint, input), or adds it to gw: one task a channel, images in
+/// order.
 pub(super) fn backward_weight<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gw: &mut [E], accum: Accum) {
     let plan = Plan::new(g);
     let flat = plan.flat(g).next_multiple_of(SUMS);
@@ -187,7 +191,7 @@ fn map<E>(x: &[E], i: usize, size: usize) -> &[E] {
     &x[i * size..][..size]
 }
 
-/// Copies the part of a map that outputs read into its phases; what is padding there stays as it is.
+/// Copies the part of a map that outputs read into its phases. Elements for padding stay unchanged.
 fn spread<E: Elem>(g: &Geometry, layout: &Phases, x: &[E], padded: &mut [E]) {
     let s = g.stride;
     for y in 0..g.h {
@@ -209,7 +213,7 @@ fn spread<E: Elem>(g: &Geometry, layout: &Phases, x: &[E], padded: &mut [E]) {
 }
 
 simd! {
-    /// The leading elements of `to` are every `step`-th of `from`, as many as there are.
+    /// Copies every `step`-th element of `from` to the front of `to`, until one of them ends.
     fn gather<E: Elem>(to: &mut [E], from: &[E], step: usize) {
         match step {
             1 => {
@@ -217,7 +221,7 @@ simd! {
                 to[..n].copy_from_slice(&from[..n]);
             }
             2 => {
-                // The compiler cannot see through step_by; pairs it can.
+                // Written with pairs, because the compiler does not vectorise step_by.
                 let pairs = from.chunks_exact(2);
                 let last = pairs.remainder().first();
                 let n = pairs.len().min(to.len());
@@ -229,7 +233,7 @@ simd! {
             _ => to.iter_mut().zip(from.iter().step_by(step)).for_each(|(to, from)| *to = *from),
         }
     }
-    /// Every `step`-th element of `to` grows by the next of `from`.
+    /// Adds the elements of `from` to every `step`-th element of `to`.
     fn add_spaced<E: Elem>(to: &mut [E], from: &[E], step: usize) {
         match step {
             1 => to.iter_mut().zip(from).for_each(|(to, from)| *to += *from),
@@ -251,7 +255,8 @@ simd! {
             to.copy_from_slice(from);
         }
     }
-    /// `out[i] = Σ w x[i + offset]` over the taps (offset, w), for `count` outputs; up to [`WIDTH`] − 1 more are written.
+    /// Computes `out[i] = Σ w x[i + offset]` over the taps (offset, w) for `count` outputs. Up to [`WIDTH`] − 1 more
+    /// may be written.
     fn correlate<E: Elem>(out: &mut [E], x: &[E], taps: &[(usize, E)], count: usize) {
         for (i, out) in out.chunks_exact_mut(WIDTH).enumerate().take(count.div_ceil(WIDTH)) {
             let mut sums = [E::zero(); WIDTH];
@@ -264,23 +269,23 @@ simd! {
             out.copy_from_slice(&sums);
         }
     }
-    /// `sums[k]` grows by the products of `g[i]` and `x[i + offsets[k]]`, spread over its lanes.
+    /// Adds the products of `g[i]` and `x[i + offsets[k]]` to `sums[k]`, spread over its lanes.
     fn inner_products<E: Elem>(sums: &mut [[E; SUMS]], g: &[E], x: &[E], offsets: &[usize]) {
         for (strip, g) in g.chunks(STRIP).enumerate() {
             for (sums, offsets) in sums.chunks_exact_mut(TAPS).zip(offsets.chunks(TAPS)) {
-                // Missing taps read the first one's elements; nobody reads their sums.
+                // Missing taps read the first tap's elements; their sums are not used.
                 let tap = |t: usize| &x[strip * STRIP + offsets[if t < offsets.len() { t } else { 0 }]..][..g.len()];
                 let x: [&[E]; TAPS] = std::array::from_fn(tap);
-                let mut held = [sums[0], sums[1], sums[2], sums[3]];
+                let mut registers = [sums[0], sums[1], sums[2], sums[3]];
                 for (j, g) in g.chunks_exact(SUMS).enumerate() {
                     for t in 0..TAPS {
                         let x = &x[t][j * SUMS..][..SUMS];
                         for l in 0..SUMS {
-                            held[t][l] += g[l] * x[l];
+                            registers[t][l] += g[l] * x[l];
                         }
                     }
                 }
-                sums.copy_from_slice(&held);
+                sums.copy_from_slice(&registers);
             }
         }
     }

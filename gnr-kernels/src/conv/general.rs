@@ -1,4 +1,4 @@
-//! The path every geometry and both precisions can take: im2col of one image and one group at a time, then the `gemm` crate.
+//! Convolutions of any geometry in both precisions: im2col of one image and one group at a time, then the `gemm` crate.
 
 use super::im2col::{col2im, im2col};
 use super::{Geometry, PARTS, Slices};

@@ -8,7 +8,7 @@ pub enum GeometryError {
     /// Stride, groups and channels must be positive.
     #[error("convolution: {name} must be at least 1")]
     Zero {
-        /// Which of them is 0.
+        /// Name of the value that is 0.
         name: &'static str,
     },
     /// The weight is [O, C / groups, KH, KW] for an input [N, C, H, W].
@@ -27,7 +27,7 @@ pub enum GeometryError {
     /// The output channels must divide into the groups.
     #[error("convolution: {outputs} output channels do not divide into {groups} groups")]
     Groups {
-        /// Output channels.
+        /// Number of output channels.
         outputs: usize,
         /// Number of groups.
         groups: usize,
@@ -42,8 +42,8 @@ pub enum GeometryError {
     },
 }
 
-/// The shape of one convolution: input [N, C, H, W], weight [O, C / groups, KH, KW], output [N, O, OH, OW], all row-major; the same
-/// stride in both directions, zeros around the image.
+/// The shape of one convolution: input [N, C, H, W], weight [O, C / groups, KH, KW], output [N, O, OH, OW], all
+/// row-major. The stride is equal in both directions, and zeros surround the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     pub(super) n: usize,
@@ -56,15 +56,16 @@ pub struct Geometry {
     pub(super) oh: usize,
     pub(super) ow: usize,
     pub(super) stride: usize,
-    /// Rows of zeros before the first.
+    /// Rows of zeros before the first row.
     pub(super) top: usize,
-    /// Columns of zeros before the first.
+    /// Columns of zeros before the first column.
     pub(super) left: usize,
     pub(super) groups: usize,
 }
 
 impl Geometry {
-    /// The geometry of `input` [N, C, H, W] convolved with `weight` [O, C / groups, KH, KW], `padding` zeros on every side.
+    /// The geometry of `input` [N, C, H, W] convolved with `weight` [O, C / groups, KH, KW], `padding` zeros on every
+    /// side.
     ///
     /// # Errors
     /// [`GeometryError`] says which dimension does not fit.
@@ -78,7 +79,7 @@ impl Geometry {
         Self::padded(input, weight, stride, [[padding; 2]; 2], groups)
     }
 
-    /// The same with `[[top, bottom], [left, right]]` zeros.
+    /// The geometry of `input` convolved with `weight`, with `[[top, bottom], [left, right]]` zeros.
     ///
     /// # Errors
     /// [`GeometryError`] says which dimension does not fit.
@@ -111,62 +112,62 @@ impl Geometry {
         Ok(Geometry { n, c, h, w, o, kh, kw, oh, ow, stride, top, left, groups })
     }
 
-    /// [N, C, H, W].
+    /// Shape of the input, [N, C, H, W].
     pub fn input(&self) -> [usize; 4] {
         [self.n, self.c, self.h, self.w]
     }
 
-    /// [O, C / groups, KH, KW].
+    /// Shape of the weight, [O, C / groups, KH, KW].
     pub fn weight(&self) -> [usize; 4] {
         [self.o, self.cg(), self.kh, self.kw]
     }
 
-    /// [N, O, OH, OW].
+    /// Shape of the output, [N, O, OH, OW].
     pub fn output(&self) -> [usize; 4] {
         [self.n, self.o, self.oh, self.ow]
     }
 
-    /// Elements of the input.
+    /// Number of elements of the input.
     pub fn input_len(&self) -> usize {
         self.n * self.image()
     }
 
-    /// Elements of the weight.
+    /// Number of elements of the weight.
     pub fn weight_len(&self) -> usize {
         self.o * self.ck()
     }
 
-    /// Elements of the output.
+    /// Number of elements of the output.
     pub fn output_len(&self) -> usize {
         self.n * self.map()
     }
 
-    /// Elements of one input image.
+    /// Number of elements of one input image.
     pub(super) fn image(&self) -> usize {
         self.c * self.h * self.w
     }
 
-    /// Elements of one output image.
+    /// Number of elements of one output image.
     pub(super) fn map(&self) -> usize {
         self.o * self.l()
     }
 
-    /// Output pixels of one image.
+    /// Number of output pixels of one image.
     pub(super) fn l(&self) -> usize {
         self.oh * self.ow
     }
 
-    /// Input channels of one group.
+    /// Number of input channels of one group.
     pub(super) fn cg(&self) -> usize {
         self.c / self.groups
     }
 
-    /// Output channels of one group.
+    /// Number of output channels of one group.
     pub(super) fn og(&self) -> usize {
         self.o / self.groups
     }
 
-    /// Weights of one output channel: the rows of the im2col matrix.
+    /// Number of weights of one output channel: the rows of the im2col matrix.
     pub(super) fn ck(&self) -> usize {
         self.cg() * self.kh * self.kw
     }

@@ -1,11 +1,12 @@
-//! im2col and its adjoint: the input patches of a convolution as the columns of a matrix, so that it becomes a matrix product.
+//! im2col and its adjoint: the input patches of a convolution become the columns of a matrix, and the convolution a
+//! matrix product.
 
 use super::Geometry;
 use crate::elem::Elem;
 use crate::simd::simd;
 use std::ops::Range;
 
-/// Every `step`-th element of `src`.
+/// Copies every `step`-th element of `src` to `dst`.
 #[inline(always)]
 fn pick<E: Elem>(dst: &mut [E], src: &[E], step: usize) {
     match step {
@@ -14,13 +15,13 @@ fn pick<E: Elem>(dst: &mut [E], src: &[E], step: usize) {
     }
 }
 
-/// The adjoint of [`pick`].
+/// Adds `src` to every `step`-th element of `dst`: the adjoint of [`pick`].
 #[inline(always)]
 fn spread<E: Elem>(dst: &mut [E], src: &[E], step: usize) {
     match step {
         1 => dst.iter_mut().zip(src).for_each(|(d, s)| *d += *s),
         2 => {
-            // The compiler cannot see through step_by; pairs it can.
+            // Written with pairs, because the compiler does not vectorise step_by.
             let mut pairs = dst.chunks_exact_mut(2);
             let mut src = src.iter();
             for (d, s) in (&mut pairs).zip(&mut src) {
@@ -34,14 +35,15 @@ fn spread<E: Elem>(dst: &mut [E], src: &[E], step: usize) {
     }
 }
 
-/// The outputs of one row that read inside the image at kernel column `k`, of `outputs` in all over `size` input pixels.
+/// The outputs of one row that read inside the image at kernel column `k`; the row has `outputs` outputs and `size`
+/// input pixels.
 pub(super) fn inside(k: usize, size: usize, outputs: usize, stride: usize, padding: usize) -> Range<usize> {
     let end = if size + padding > k { ((size - 1 + padding - k) / stride + 1).min(outputs) } else { 0 };
     padding.saturating_sub(k).div_ceil(stride).min(end)..end
 }
 
-/// Patches of the output rows `rows` of one image (`x`: the channels of one group) as columns: row (c, ky, kx) of `col` starts at
-/// `at` + its index times `ld` and holds `rows.len() * ow` elements.
+/// Copies patches of the output rows `rows` of one image to columns of `col`; `x` has the channels of one group. Row
+/// (c, ky, kx) of `col` starts at `at` + its index times `ld` and has `rows.len() * ow` elements.
 pub(super) fn im2col<E: Elem>(
     g: &Geometry,
     x: &[E],
@@ -73,7 +75,7 @@ pub(super) fn im2col<E: Elem>(
 }
 
 simd! {
-    /// The adjoint of [`im2col`]: adds every column back onto the patch it was taken from.
+    /// Adds every column back to the patch that it was copied from: the adjoint of [`im2col`].
     pub(super) fn col2im<E: Elem>(g: &Geometry, col: &[E], ld: usize, at: usize, rows: Range<usize>, x: &mut [E]) {
         for (c, plane) in x.chunks_exact_mut(g.h * g.w).take(g.cg()).enumerate() {
             for ky in 0..g.kh {

@@ -1,7 +1,7 @@
 //! 2-D convolutions: forward, input gradient and weight gradient, each of a *sum* of convolutions.
 //!
-//! Every operation takes a list of pairs, because derivatives of a convolution are sums of convolutions: the tangent of `x * w` is
-//! `x * ẇ + ẋ * w`, one [`forward`] with two pairs that writes its result once.
+//! Every operation takes a list of pairs, because derivatives of a convolution are sums of convolutions. The tangent of
+//! `x * w` is `x * ẇ + ẋ * w`: one [`forward`] with two pairs, which writes its result once.
 
 mod algorithm;
 mod blocks;
@@ -25,24 +25,25 @@ use super::{lanes, product, transpose, work};
 use crate::Accum;
 use algorithm::Algorithm;
 
-/// Output adjoint and input: the operands of a weight gradient.
+/// The operands of a weight gradient: output adjoint and input.
 pub type MapPair<'a, E> = (Operand<'a, E>, Operand<'a, E>);
 
-/// Partial sums of a weight gradient: a fixed number, so that it does not depend on the number of threads.
+/// Number of partial sums of a weight gradient. The number is fixed, so the bits do not depend on the number of
+/// threads.
 const PARTS: usize = 16;
 
-/// Whether the operations of a geometry in `f32` (`single`) read their operands piece by piece, so that streamed operands need not be
-/// computed whole first.
+/// Whether the operations of a geometry in `f32` (`single`) read their operands piece by piece. If not, streamed
+/// operands are computed whole first.
 pub fn streams(g: &Geometry, single: bool) -> bool {
     single && algorithm::of_single(g).streams()
 }
 
-/// The name of the algorithm that all three operations of a geometry take, in `f32` (`single`) or in another precision.
+/// The name of the algorithm for all three operations of a geometry, in `f32` (`single`) or in another precision.
 pub fn algorithm(g: &Geometry, single: bool) -> &'static str {
     if single { algorithm::of_single(g).name() } else { algorithm::of_any::<f64>(g).name() }
 }
 
-/// `y = Σ_i conv(x_i, w_i)` over `pairs` of (input, weight).
+/// Computes `y = Σ_i conv(x_i, w_i)` over `pairs` of (input, weight).
 ///
 /// # Panics
 /// When a slice does not have the length that the geometry says, or there is no pair.
@@ -65,7 +66,7 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
     }
 }
 
-/// `gx = Σ_i convᵀ(gy_i, w_i)` over `pairs` of (output adjoint, weight); `gx += …` with [`Accum::Add`].
+/// Computes `gx = Σ_i convᵀ(gy_i, w_i)` over `pairs` of (output adjoint, weight), or adds it to gx.
 ///
 /// # Panics
 /// When a slice does not have the length that the geometry says, or there is no pair.
@@ -92,8 +93,8 @@ fn backward_input_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>],
     }
 }
 
-/// `gw = Σ_i (gradient of ⟨conv(x_i, w), gy_i⟩ in w)` over `pairs` of (output adjoint, input); `gw += …` with [`Accum::Add`].
-/// The number of threads does not change the result.
+/// Computes `gw = Σ_i (gradient of ⟨conv(x_i, w), gy_i⟩ in w)` over `pairs` of (output adjoint, input), or adds it to
+/// gw. The number of threads does not change the result.
 ///
 /// # Panics
 /// When a slice does not have the length that the geometry says, or there is no pair.
@@ -128,12 +129,12 @@ fn backward_weight_at<E: Elem>(
     }
 }
 
-/// The operands as `f32`, if that is what they are.
+/// The pairs as `f32`, if that is their element type.
 fn single<'a, E: Elem>(pairs: &[Pair<'a, E>]) -> Option<Vec<Pair<'a, f32>>> {
     pairs.iter().map(|(a, w)| Some((a.as_f32()?, E::as_f32(w)?))).collect()
 }
 
-/// Runs `f` on pairs that the algorithm can take, of maps with so many pixels.
+/// Runs `f` on pairs that the algorithm can take; their maps have `pixels` pixels.
 fn with_resolved<E: Elem>(
     algorithm: &dyn Algorithm<E>,
     pairs: &[Pair<'_, E>],
@@ -160,7 +161,7 @@ fn with_resolved_maps<E: Elem>(
     f(&pairs);
 }
 
-/// Checks the lengths that the kernels below rely on, and counts the work.
+/// Checks the lengths that the kernels rely on, and counts the work.
 fn check(
     g: &Geometry,
     pairs: impl Iterator<Item = [usize; 2]>,

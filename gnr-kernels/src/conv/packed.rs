@@ -1,5 +1,7 @@
-//! `f32` convolutions of any geometry by im2col of a block of pixels (rows of an image, or several images) and our own micro-kernel, whose
-//! operands stay in the second-level cache. Small late maps thus share one large product instead of making one small product each.
+//! `f32` convolutions of any geometry by im2col of a block of pixels and our own micro-kernel.
+//!
+//! A block is some rows of an image or several images; its operands stay in the second-level cache. So small late maps
+//! share one large product instead of having one small product each.
 #![allow(unsafe_code)]
 
 use super::blocks::{Cut, Job, PRIVATE_BYTES, Sums, jobs, sum_over};
@@ -18,12 +20,12 @@ use std::ops::Range;
 /// Bytes of patches that one block may take.
 const BLOCK_BYTES: usize = 384 << 10;
 
-/// How blocks cut the batch when a column of a block takes `floats`.
+/// Cuts the batch into blocks, when a column of a block takes `floats`.
 fn cut(g: &Geometry, floats: usize) -> Cut {
     Cut::new(g.oh, g.ow, (BLOCK_BYTES / (floats * size_of::<f32>())).clamp(64, 1024))
 }
 
-/// The same, with no more images than leave every thread something to do. Only for results that do not depend on the cut.
+/// Cuts the batch like [`cut`], but gives every thread a block. Only for results that do not depend on the cut.
 fn shared_cut(g: &Geometry, floats: usize) -> Cut {
     let cut = cut(g, floats);
     if writes_directly(g) {
@@ -32,12 +34,13 @@ fn shared_cut(g: &Geometry, floats: usize) -> Cut {
     Cut { images: cut.images.min(g.n.div_ceil(rayon::current_num_threads())).max(1), ..cut }
 }
 
-/// Whether products of one image go straight into its output maps, without a copy: whole vectors, and enough of them.
+/// Whether products of one image are written to its output maps directly: the maps must be whole vectors, and enough of
+/// them.
 fn writes_directly(g: &Geometry) -> bool {
     g.l().is_multiple_of(COLUMNS) && g.l() >= 4 * COLUMNS
 }
 
-/// `y = Σ_i conv(x_i, w_i)`.
+/// Computes `y = Σ_i conv(x_i, w_i)`.
 pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Slices<'_, f32>], y: &mut [f32]) {
     let (ck, og, l) = (g.ck(), g.og(), g.l());
     let depth = ck * pairs.len();
@@ -99,7 +102,7 @@ pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Slices<'_, f32>], y: 
     );
 }
 
-/// `gx (+)= Σ_i convᵀ(gy_i, w_i)`.
+/// Computes `gx = Σ_i convᵀ(gy_i, w_i)` or adds it to gx.
 pub(super) fn backward_input(
     level: Level,
     g: &Geometry,
@@ -157,7 +160,7 @@ pub(super) fn backward_input(
     );
 }
 
-/// `gw (+)= Σ_i …` over pairs of (output adjoint, input).
+/// Computes the weight gradient over pairs of (output adjoint, input), or adds it to gw.
 pub(super) fn backward_weight(
     level: Level,
     g: &Geometry,
@@ -202,9 +205,9 @@ pub(super) fn backward_weight(
         gw.par_chunks_mut(PANEL * ck).enumerate().for_each(|(i, gw)| {
             let (sum, rows) = (&sum[i * PANEL..], gw.len() / ck);
             if accum.adds() {
-                let mut turned = Aligned::new(gw.len());
-                transpose(level, sum, lanes, ck, rows, &mut turned, ck);
-                gw.iter_mut().zip(turned.iter()).for_each(|(g, t)| *g += t);
+                let mut transposed = Aligned::new(gw.len());
+                transpose(level, sum, lanes, ck, rows, &mut transposed, ck);
+                gw.iter_mut().zip(transposed.iter()).for_each(|(g, t)| *g += t);
             } else {
                 transpose(level, sum, lanes, ck, rows, gw, ck);
             }
@@ -221,7 +224,7 @@ fn blocks_of(g: &Geometry, images: Range<usize>, cut: Cut) -> impl Iterator<Item
     })
 }
 
-/// The patches of a block in group `q` as columns of `col` [ck][row].
+/// Copies the patches of a block in group `q` to columns of `col` [ck][row].
 fn patches(level: Level, g: &Geometry, x: &[f32], q: usize, job: &Job, col: &mut [f32], row: usize) {
     let pixels = job.rows.len() * g.ow;
     assert!(job.images.len() * pixels + COLUMNS <= row && col.len() >= g.ck() * row);
@@ -242,11 +245,12 @@ fn patches(level: Level, g: &Geometry, x: &[f32], q: usize, job: &Job, col: &mut
 lanes!(wide fn patches_wide(g: &Geometry, x: &[f32], rows: Range<usize>, col: &mut [f32], row: usize, at: usize) = patches_body);
 lanes!(eight fn patches_eight(g: &Geometry, x: &[f32], rows: Range<usize>, col: &mut [f32], row: usize, at: usize) = patches_body);
 
-/// Like [`super::im2col::im2col`], in whole vectors: one may run over its row of outputs into the next, which is written later, or into the
-/// room that [`row_of`] leaves.
+/// Does the work of [`super::im2col::im2col`] in whole vectors. A vector may run past its row of outputs into the next
+/// row, which is written later, or into the room that [`row_of`] leaves.
 ///
 /// # Safety
-/// `x` starts at the image and holds at least it; row `k` of `col` has `rows.len() * ow` elements and a vector of room from `k row + at`.
+/// `x` starts at the image and has at least its elements; row `k` of `col` has `rows.len() * ow` elements and a vector
+/// of room from `k row + at`.
 #[inline(always)]
 unsafe fn patches_body<V: Lanes>(
     g: &Geometry,
@@ -258,7 +262,8 @@ unsafe fn patches_body<V: Lanes>(
 ) {
     for c in 0..g.cg() {
         let plane = &x[c * g.h * g.w..];
-        // Maps are read for the first time here, and one is too short for the hardware to catch on: ask for the next.
+        // Prefetches the next map: maps are read for the first time here, and one is too short for the hardware to
+        // foresee.
         for line in (rows.start * g.stride * g.w..(rows.end * g.stride).min(g.h) * g.w).step_by(COLUMNS) {
             V::prefetch(plane.as_ptr().wrapping_add(g.h * g.w + line));
         }
@@ -273,7 +278,7 @@ unsafe fn patches_body<V: Lanes>(
                     continue;
                 }
                 dst[..(inner.start - rows.start) * g.ow].fill(0.0);
-                // Element read by the first valid output of row y.
+                // Index of the element that the first valid output of row y reads.
                 let source =
                     |y: usize| (y * g.stride + ky - g.top) * g.w + valid.start * g.stride + kx - g.left;
                 let reach = source(inner.end - 1) + g.stride * (valid.len().next_multiple_of(V::N));
@@ -282,7 +287,8 @@ unsafe fn patches_body<V: Lanes>(
                     let dst = &mut dst[(y - rows.start) * g.ow..];
                     let src = &plane[source(y)..];
                     if fast {
-                        // SAFETY: `reach` bounds the reads of every row; `dst` has its row of outputs and room for a vector behind it.
+                        // SAFETY: `reach` bounds the reads of every row; `dst` has its row of outputs and room for a
+                        // vector behind it.
                         unsafe {
                             let (src, dst) = (src.as_ptr(), dst.as_mut_ptr().add(valid.start));
                             for t in (0..valid.len()).step_by(V::N) {

@@ -1,4 +1,4 @@
-//! Every operation, on every path its plan can choose, against a loop over the definition in f64.
+//! Every operation, with every algorithm, against a loop over the definition in f64.
 
 use super::*;
 use crate::Accum;
@@ -6,7 +6,7 @@ use crate::operand::Producer;
 use crate::testing::{max_abs_diff, noise, on_threads, same_bits};
 use std::ops::Range;
 
-/// (input, weight, stride, padding, groups).
+/// A case: (input, weight, stride, padding, groups).
 type Case = ([usize; 4], [usize; 4], usize, usize, usize);
 
 const CASES: &[Case] = &[
@@ -52,7 +52,7 @@ const CASES: &[Case] = &[
     ([2, 8, 2, 40], [8, 8, 2, 5], 3, 2, 1),       //
 ];
 
-/// (input, weight, stride, [[top, bottom], [left, right]], groups).
+/// A case with uneven padding: (input, weight, stride, [[top, bottom], [left, right]], groups).
 type Uneven = ([usize; 4], [usize; 4], usize, [[usize; 2]; 2], usize);
 
 const UNEVEN: &[Uneven] = &[
@@ -66,7 +66,7 @@ const UNEVEN: &[Uneven] = &[
     ([2, 6, 9, 8], [6, 1, 5, 5], 1, [[0, 4], [3, 1]], 6),
 ];
 
-/// Every case, as a geometry of `n` images where `n` is given.
+/// Geometries of all cases, with `n` images if `n` is given.
 fn geometries(n: Option<usize>) -> Vec<Geometry> {
     let even = CASES.iter().map(|&(x, w, stride, p, groups)| (x, w, stride, [[p; 2]; 2], groups));
     let all = even.chain(UNEVEN.iter().copied());
@@ -77,7 +77,7 @@ fn geometries(n: Option<usize>) -> Vec<Geometry> {
     .collect()
 }
 
-/// (output index, input index or none, weight index) of every product in a convolution.
+/// Calls `f(output index, input index, weight index)` for every product of a convolution.
 fn products(g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
     for n in 0..g.n {
         for o in 0..g.o {
@@ -139,7 +139,8 @@ fn naive<E: Elem>(g: &Geometry, t: &Operands<E>, count: usize) -> [Vec<f64>; 3] 
     [y, gx, gw]
 }
 
-/// Tolerance: rounding of a sum of at most a few thousand products of magnitude below 1; Winograd's transforms add a factor of about 3.
+/// Bounds the rounding of a sum of a few thousand products of magnitude below 1; Winograd's transforms add a factor of
+/// about 3.
 fn tolerance<E: Elem>() -> f64 {
     256.0 * E::epsilon().wide()
 }
@@ -186,8 +187,8 @@ fn every_operation_in_f32_at_every_level() {
     }
 }
 
-/// Rounding of F(4x4, 3x3), and of F(4x4, 2x2) by phases, beside that of direct summation in the same precision: root mean squares over 64
-/// channels.
+/// Compares the rounding of F(4x4, 3x3), and of F(4x4, 2x2) by phases, with that of direct summation in `f32`: root
+/// mean squares over 64 channels.
 #[test]
 fn larger_tiles_keep_the_digits() {
     for (stride, expected) in [(1, "winograd F(4x4)"), (2, "winograd F(4x4), stride 2")] {
@@ -211,12 +212,12 @@ fn larger_tiles_keep_the_digits() {
         packed::backward_weight(level, &g, &[(&t.gy[0], &t.x[0])], &mut gw, Accum::Replace);
         let direct = [error(&y, &want[0]), error(&gx, &want[1]), error(&gw, &want[2])];
         println!("{expected:?}: {tiled:?} {direct:?}");
-        // Measured: 8e-7, 8e-7, 6e-7 beside 4e-7, 2e-7, 2e-7. With the usual points 0, ±1, ±2 it would be twice as much.
+        // Measured: 8e-7, 8e-7, 6e-7 beside 4e-7, 2e-7, 2e-7. The usual points 0, ±1, ±2 would give twice as much.
         assert!(tiled.iter().all(|tiled| *tiled < 1.2e-6), "{tiled:?} {direct:?}");
     }
 }
 
-/// Twice some values, produced where they are read.
+/// A producer of twice some values, with the pixels of a map.
 struct Twice<'a>(&'a [f32], usize);
 
 impl Producer<f32> for Twice<'_> {
@@ -234,7 +235,7 @@ impl Producer<f32> for Twice<'_> {
 }
 
 #[test]
-fn maps_that_are_produced_where_they_are_read_change_no_bit() {
+fn streamed_maps_change_no_bit() {
     let mut streamed = 0;
     for g in geometries(None) {
         streamed += usize::from(streams(&g, true));
@@ -245,7 +246,7 @@ fn maps_that_are_produced_where_they_are_read_change_no_bit() {
         let run = |x: Operand<'_, f32>, gy: Operand<'_, f32>| {
             let [mut y, mut gx, mut gw] =
                 [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
-            // Beside others that are there.
+            // Beside operands in memory.
             forward(&g, &[(x, &t.w[0]), ((&t.x[1]).into(), &t.w[1])], &mut y);
             backward_input(&g, &[((&t.gy[1]).into(), &t.w[1]), (gy, &t.w[0])], &mut gx, Accum::Add);
             backward_weight(&g, &[(gy, x), ((&t.gy[1]).into(), x)], &mut gw, Accum::Replace);

@@ -1,9 +1,9 @@
-//! 3x3 stride-1 `f32` convolutions by Winograd's F(2x2, 3x3): each 4x4 input patch gives a 2x2 output tile with 16 products per pair of
-//! channels instead of 36.
+//! 3x3 stride-1 `f32` convolutions by Winograd's F(2x2, 3x3): each 4x4 input patch gives a 2x2 output tile with 16
+//! products per pair of channels instead of 36.
 //!
-//! `Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`, where the ⊙ of all channels and tiles is 16 independent matrix products. Tiles are the lanes of the
-//! vectors; a block of tiles is small enough for its transformed inputs to stay in the second-level cache. Input gradients are the same
-//! convolution with turned weights; weight gradients are in [`super::winograd_grad`].
+//! `Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`, where the ⊙ of all channels and tiles is 16 independent matrix products. Tiles are
+//! the lanes of the vectors. A block of tiles is so small that its transformed inputs stay in the second-level cache.
+//! Input gradients are convolutions with rotated weights; weight gradients are in [`super::winograd_grad`].
 //!
 //! Rounding errors are about 3 times those of direct summation (the constants are 0, ±1 and ±1/2).
 //!
@@ -41,7 +41,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Whether a geometry is of this kind.
+    /// Whether a geometry is a 3x3 stride-1 convolution that this algorithm can compute.
     pub(super) fn fits(g: &Geometry) -> bool {
         let symmetric = g.top == g.left && [g.oh + 2, g.ow + 2] == [g.h + 2 * g.top, g.w + 2 * g.left];
         (g.kh, g.kw, g.stride, g.groups) == (3, 3, 1, 1) && g.top <= 2 && symmetric
@@ -51,43 +51,44 @@ impl Shape {
         Shape { n: g.n, cin: g.c, h: g.h, w: g.w, cout: g.o, oh: g.oh, ow: g.ow, padding: g.top }
     }
 
-    /// The input gradient: a convolution of the output's adjoint with the turned weights.
+    /// The input gradient: a convolution of the output's adjoint with the rotated weights.
     pub(super) fn backward(g: &Geometry) -> Self {
         Shape { n: g.n, cin: g.o, h: g.oh, w: g.ow, cout: g.c, oh: g.h, ow: g.w, padding: 2 - g.top }
     }
 
-    /// Rows of tiles.
+    /// Number of rows of tiles.
     pub(super) fn tile_rows(&self) -> usize {
         self.oh.div_ceil(2)
     }
 
-    /// Tiles in a row.
+    /// Number of tiles in a row.
     pub(super) fn tile_columns(&self) -> usize {
         self.ow.div_ceil(2)
     }
 
-    /// Tiles of one image.
+    /// Number of tiles of one image.
     pub(super) fn tiles(&self) -> usize {
         self.tile_rows() * self.tile_columns()
     }
 
-    /// How blocks of about `tiles` tiles cut a batch.
+    /// Cuts a batch into blocks of about `tiles` tiles.
     pub(super) fn cut(&self, tiles: usize) -> Cut {
         Cut::new(self.tile_rows(), self.tile_columns(), tiles)
     }
 }
 
-/// `out = Σ_i conv(x_i, w_i)`, or `out += …`; `turned` swaps the roles of the weights' channels and rotates them by 180°.
+/// Computes `out = Σ_i conv(x_i, w_i)` or adds it to out. `rotated` exchanges the weights' channels and rotates their
+/// taps by 180°.
 pub(super) fn run(
     level: Level,
     s: Shape,
     pairs: &[Slices<'_, f32>],
-    turned: bool,
+    rotated: bool,
     out: &mut [f32],
     accum: Accum,
 ) {
     let depth = s.cin * pairs.len();
-    let weights = transform_weights(level, s, pairs, turned);
+    let weights = transform_weights(level, s, pairs, rotated);
     let per_thread = s.n.div_ceil(rayon::current_num_threads()) * s.tiles();
     let target = (BLOCK_BYTES / (POINTS * depth * size_of::<f32>())).clamp(32, 512);
     let cut = s.cut(target.min(per_thread));
@@ -131,7 +132,7 @@ pub(super) fn run(
     });
 }
 
-/// Where an image is in transformed data: its tile `t` of channel `c` at point `p` is element
+/// The place of an image in transformed data: tile `t` of channel `c` at point `p` is element
 /// `p point + (channel + c) row + tile + t`.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
@@ -141,29 +142,30 @@ pub(super) struct Place {
     pub(super) tile: usize,
 }
 
-/// The rows of one padded map, separated into even and odd columns: patches at distance 2 become contiguous.
+/// The rows of one padded map, separated into even and odd columns, so that patches at distance 2 become contiguous.
 struct Phases;
 
 impl Phases {
-    /// Elements of one separated half row: the tiles, one more column, and vectors to run over.
+    /// Elements of one separated half row: the tiles, one more column, and room for vectors that run past the end.
     fn half(s: &Shape) -> usize {
         s.tile_columns() + 1 + 2 * COLUMNS
     }
-    /// Elements for `rows` rows of tiles.
+    /// Number of elements for `rows` rows of tiles.
     fn len(s: &Shape, rows: usize) -> usize {
         (2 * rows + 2) * 2 * Self::half(s)
     }
 }
 
-/// Separates row `y` of the padded map at the start of `x` into `even` and `odd` halves (one after the other in `to`).
+/// Separates row `y` of the padded map at the start of `x` into an even and an odd half, one after the other in `to`.
 ///
 /// # Safety
-/// `to` holds two halves, `y` is a row inside the map, and vectors of `V` are at most [`COLUMNS`] long.
+/// `to` has two halves, `y` is a row inside the map, and vectors of `V` are at most [`COLUMNS`] long.
 #[inline(always)]
 unsafe fn separate<V: Lanes>(s: &Shape, x: &[f32], y: usize, half: usize, to: &mut [f32]) {
     let row = &x[(y - s.padding) * s.w..];
     let (evens, odds) = (s.w.div_ceil(2), s.w / 2);
-    // The same row of the next channel: maps are read for the first time here, and one map is too short for the hardware to catch on.
+    // Prefetches this row of the next channel: maps are read for the first time here, and one map is too short for the
+    // hardware to foresee.
     for line in (0..s.w).step_by(COLUMNS) {
         V::prefetch(row.as_ptr().wrapping_add(s.h * s.w + line));
     }
@@ -171,7 +173,8 @@ unsafe fn separate<V: Lanes>(s: &Shape, x: &[f32], y: usize, half: usize, to: &m
     let shift = s.padding / 2;
     let (even_at, odd_at) =
         if s.padding.is_multiple_of(2) { (shift, half + shift) } else { (half + shift, shift + 1) };
-    // SAFETY: a vector pair is read inside `x` or from a copy that is long enough; a half has room for a vector beyond its columns.
+    // SAFETY: a vector pair is read inside `x` or from a copy that is long enough; a half has room for a vector beyond
+    // its columns.
     unsafe {
         for t in (0..evens).step_by(V::N) {
             let (even, odd) = if 2 * (t + V::N) <= row.len() {
@@ -186,7 +189,7 @@ unsafe fn separate<V: Lanes>(s: &Shape, x: &[f32], y: usize, half: usize, to: &m
             odd.store(to.as_mut_ptr().add(odd_at + t));
         }
     }
-    // What lies outside the image, and what the vectors brought along from the next row.
+    // Clears what lies outside the image, and what the vectors copied from the next row.
     for (at, count) in [(even_at, evens), (odd_at, odds)] {
         let start = if at >= half { half } else { 0 };
         to[start..at].fill(0.0);
@@ -196,12 +199,13 @@ unsafe fn separate<V: Lanes>(s: &Shape, x: &[f32], y: usize, half: usize, to: &m
     }
 }
 
-/// The buffer that [`transform_input`] needs for `rows` rows of tiles.
+/// Workspace of [`transform_input`] for `rows` rows of tiles.
 pub(super) fn phases(s: &Shape, rows: usize) -> Aligned {
     Aligned::new(Phases::len(s, rows))
 }
 
-/// `Bᵀ d B` of every tile of the rows `rows` of the image [cin, h, w] at the start of `x` (what follows it may be read, not used).
+/// Computes `Bᵀ d B` of every tile of the rows `rows` of the image [cin, h, w] at the start of `x`. Elements behind the
+/// image may be read, but are not used.
 pub(super) fn transform_input(
     level: Level,
     s: &Shape,
@@ -217,7 +221,8 @@ pub(super) fn transform_input(
             && (to.channel + s.cin) * to.row <= to.point
     );
     assert!(v.len() >= POINTS * to.point && rows.end <= s.tile_rows());
-    // SAFETY: the assertions bound every access; vectors of at most COLUMNS floats run over the last tile of a row by less than COLUMNS.
+    // SAFETY: the assertions bound every access; vectors of at most COLUMNS floats run past the last tile of a row by
+    // less than COLUMNS.
     unsafe {
         if s.tile_columns() > 8 {
             input_wide(level, s, x, rows, phases, v, to);
@@ -230,8 +235,10 @@ pub(super) fn transform_input(
 lanes!(wide fn input_wide(s: &Shape, x: &[f32], rows: Range<usize>, phases: &mut [f32], v: &mut [f32], to: Place) = input_body);
 lanes!(eight fn input_eight(s: &Shape, x: &[f32], rows: Range<usize>, phases: &mut [f32], v: &mut [f32], to: Place) = input_body);
 
+/// Transforms the tiles of some rows.
+///
 /// # Safety
-/// The assertions of [`transform_input`].
+/// The assertions of [`transform_input`] hold.
 #[inline(always)]
 unsafe fn input_body<V: Lanes>(
     s: &Shape,
@@ -249,12 +256,13 @@ unsafe fn input_body<V: Lanes>(
             if y < s.padding || y >= s.h + s.padding {
                 separated.fill(0.0);
             } else {
-                // SAFETY: y is inside the map and `separated` holds two halves.
+                // SAFETY: y is inside the map, and `separated` has two halves.
                 unsafe { separate::<V>(s, x, y, half, separated) };
             }
         }
-        // SAFETY: tile t of row r reads columns t and t + 1 of four separated rows, and writes tile `to.tile + r columns + t` of channel
-        // `to.channel + c` for each of 16 points; rows are written in ascending order, so what one runs over the next one overwrites.
+        // SAFETY: tile t of row r reads columns t and t + 1 of four separated rows. At each of 16 points, tile
+        // `to.tile + r columns + t` of channel `to.channel + c` is written. Rows are written in ascending order, so
+        // what one writes past its end, the next overwrites.
         unsafe {
             let v = v.as_mut_ptr().add((to.channel + c) * to.row + to.tile);
             for r in 0..rows.len() {
@@ -280,7 +288,8 @@ unsafe fn input_body<V: Lanes>(
     }
 }
 
-/// `Aᵀ m A` of one image's tiles in a panel of products `m`, written to (or added to) the maps `channels` of one image.
+/// Computes `Aᵀ m A` of one image's tiles in a panel of products `m`. Writes the maps `channels` of one image, or adds
+/// to them.
 #[allow(clippy::too_many_arguments)]
 fn transform_output(
     level: Level,
@@ -310,8 +319,10 @@ fn transform_output(
 lanes!(wide fn output_wide(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accum: Accum) = output_body);
 lanes!(eight fn output_eight(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accum: Accum) = output_body);
 
+/// Transforms the products of some rows of tiles back.
+///
 /// # Safety
-/// The assertions of [`transform_output`].
+/// The assertions of [`transform_output`] hold.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn output_body<V: Lanes>(
@@ -329,8 +340,8 @@ unsafe fn output_body<V: Lanes>(
         for r in rows.clone() {
             for t in (0..s.tile_columns()).step_by(V::N) {
                 let width = (s.ow - 2 * t).min(2 * V::N);
-                // SAFETY: reads tiles of the channel's row, which has room for a vector beyond the last; a vector pair fits a line, and a
-                // full one the map.
+                // SAFETY: the loads read tiles of the channel's row, which has room for a vector beyond the last. A
+                // vector pair fits a line, and a full one fits the map.
                 unsafe {
                     let at = (c * from.row) + from.tile + (r - rows.start) * s.tile_columns() + t;
                     let at = m.as_ptr().add(at);

@@ -1,8 +1,8 @@
-//! The weight gradient of 3x3 stride-1 `f32` convolutions, by the transpose of [`super::winograd`]'s algorithm:
-//! `∂g = Gᵀ [ Σ over tiles (A ∂Y Aᵀ) ⊙ (Bᵀ d B) ] G`, 16 products per tile and pair of channels instead of 36.
+//! The weight gradient of 3x3 stride-1 `f32` convolutions, by the transpose of [`super::winograd`]'s algorithm.
 //!
-//! The sum over tiles is 16 matrix products [cin, tiles] x [tiles, cout]: inputs are transformed with tiles as lanes, output adjoints with
-//! channels as lanes, so neither has to be transposed after its expansion.
+//! `∂g = Gᵀ [ Σ over tiles (A ∂Y Aᵀ) ⊙ (Bᵀ d B) ] G` takes 16 products per tile and pair of channels instead of 36. The
+//! sum over tiles is 16 matrix products [cin, tiles] x [tiles, cout]. Inputs are transformed with tiles as lanes and
+//! output adjoints with channels as lanes, so neither has to be transposed afterwards.
 #![allow(unsafe_code)]
 
 use super::Slices;
@@ -19,7 +19,8 @@ use std::ops::Range;
 /// Bytes of transformed data that a part works on at a time.
 const BLOCK_BYTES: usize = 768 << 10;
 
-/// One block of tiles, transformed: inputs [POINTS][cin][row], adjoints [POINTS][tiles][lanes], points [`spread`] apart.
+/// A transformed block of tiles: inputs [POINTS][cin][row], adjoints [POINTS][tiles][lanes], with points [`spread`]
+/// apart.
 struct Block {
     inputs: Aligned,
     row: usize,
@@ -27,11 +28,11 @@ struct Block {
     tiles: usize,
 }
 
-/// `gw [cout, cin, 3, 3] = Σ_i …`, or `gw += …`, over pairs of (output adjoint, input).
+/// Computes the weight gradient `gw [cout, cin, 3, 3]` over pairs of (output adjoint, input), or adds it to gw.
 pub(super) fn run(level: Level, s: Shape, pairs: &[Slices<'_, f32>], gw: &mut [f32], accum: Accum) {
     let lanes = padded(s.cout);
     let bytes = POINTS * (s.cin + lanes) * size_of::<f32>();
-    // At least a few vectors of tiles, or loading and storing the accumulators dominates.
+    // At least a few vectors of tiles; otherwise loading and storing the accumulators dominates.
     let cut = s.cut((BLOCK_BYTES / bytes).clamp(64, 512));
     let jobs = jobs(pairs.len(), s.n, s.tile_rows(), cut);
     let sum = sum_over(
@@ -45,7 +46,7 @@ pub(super) fn run(level: Level, s: Shape, pairs: &[Slices<'_, f32>], gw: &mut [f
     transform_back(level, &s, &sum, gw, accum);
 }
 
-/// `sum [channels, lanes] += inputs[point, channels, :] adjoints[point]`.
+/// Computes `sum [channels, lanes] += inputs[point, channels, :] adjoints[point]`.
 fn accumulate_rows(
     level: Level,
     s: &Shape,
@@ -61,10 +62,10 @@ fn accumulate_rows(
     product(level, size, Left::Rows(inputs, block.row), adjoints, sum, lanes, Accum::Add);
 }
 
-/// Buffers of one task.
+/// Workspaces of one task.
 struct Scratch {
     phases: Aligned,
-    /// Two rows of the output's adjoint, pixel-major: [2][2 tile columns][lanes]; what lies outside stays zero.
+    /// Two rows of the output's adjoint, pixel-major: [2][2 tile columns][lanes]. Pixels outside the map stay zero.
     pixels: Aligned,
 }
 
@@ -120,10 +121,11 @@ fn transform(level: Level, s: &Shape, (gy, x): Slices<'_, f32>, job: &Job, scrat
 
 lanes!(wide fn adjoint_row(pixels: &[f32], columns: usize, lanes: usize, tile: usize, point: usize, out: &mut [f32]) = adjoint_body);
 
-/// `A ∂Y Aᵀ` of one row of tiles.
+/// Computes `A ∂Y Aᵀ` of one row of tiles.
 ///
 /// # Safety
-/// `pixels` is [2][2 columns][lanes], `out` [POINTS][tiles][lanes] with points `point` apart and room for all tiles of the row; lanes are whole vectors.
+/// `pixels` is [2][2 columns][lanes]. `out` is [POINTS][tiles][lanes] with points `point` apart and room for all tiles
+/// of the row. Lanes are whole vectors.
 #[inline(always)]
 unsafe fn adjoint_body<V: Lanes>(
     pixels: &[f32],
@@ -133,7 +135,7 @@ unsafe fn adjoint_body<V: Lanes>(
     point: usize,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let zero = V::splat(0.0);
         for t in 0..columns {

@@ -1,4 +1,5 @@
-//! The weights' side of Winograd's F(2x2, 3x3): `G g Gᵀ` before the products of a convolution, `Gᵀ M G` after those of its weight gradient.
+//! Transforms of weights for Winograd's F(2x2, 3x3): `G g Gᵀ` before the products of a convolution, `Gᵀ M G` after
+//! those of its weight gradient.
 #![allow(unsafe_code)]
 
 use super::Slices;
@@ -10,8 +11,8 @@ use crate::Accum;
 use crate::simd::Level;
 use rayon::prelude::*;
 
-/// `G g Gᵀ` of all weights, as panels [output panel][POINTS][depth][PANEL] for [`product`].
-pub(super) fn transform_weights(level: Level, s: Shape, pairs: &[Slices<'_, f32>], turned: bool) -> Aligned {
+/// Computes `G g Gᵀ` of all weights, as panels [output panel][POINTS][depth][PANEL] for [`product`].
+pub(super) fn transform_weights(level: Level, s: Shape, pairs: &[Slices<'_, f32>], rotated: bool) -> Aligned {
     let depth = s.cin * pairs.len();
     let mut u = Aligned::new(s.cout.div_ceil(PANEL) * POINTS * PANEL * depth);
     u.par_chunks_mut(POINTS * PANEL * depth).enumerate().for_each(|(panel, u)| {
@@ -20,10 +21,10 @@ pub(super) fn transform_weights(level: Level, s: Shape, pairs: &[Slices<'_, f32>
             for c in 0..s.cin {
                 let mut taps = [[0.0_f32; PANEL]; 9];
                 for (lane, o) in channels.clone().enumerate() {
-                    let at = if turned { c * s.cout + o } else { o * s.cin + c };
+                    let at = if rotated { c * s.cout + o } else { o * s.cin + c };
                     let g = &w[at * 9..][..9];
                     for k in 0..9 {
-                        taps[k][lane] = g[if turned { 8 - k } else { k }];
+                        taps[k][lane] = g[if rotated { 8 - k } else { k }];
                     }
                 }
                 let to = &mut u[(p * s.cin + c) * PANEL..];
@@ -38,11 +39,13 @@ pub(super) fn transform_weights(level: Level, s: Shape, pairs: &[Slices<'_, f32>
 
 lanes!(eight fn weight_panel(taps: &[[f32; PANEL]; 9], to: &mut [f32], point: usize) = weight_body);
 
+/// Transforms the taps of one panel and one input channel.
+///
 /// # Safety
 /// `to` has room for 16 vectors at distance `point`; vectors have [`PANEL`] floats.
 #[inline(always)]
 unsafe fn weight_body<V: Lanes>(taps: &[[f32; PANEL]; 9], to: &mut [f32], point: usize) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let half = V::splat(0.5);
         let mut columns = [[half; 4]; 3];
@@ -59,20 +62,20 @@ unsafe fn weight_body<V: Lanes>(taps: &[[f32; PANEL]; 9], to: &mut [f32], point:
     }
 }
 
-/// `G g`: (g0, (g0 + g1 + g2)/2, (g0 − g1 + g2)/2, g2).
+/// Computes `G g`: (g0, (g0 + g1 + g2)/2, (g0 − g1 + g2)/2, g2).
 ///
 /// # Safety
-/// That of [`Lanes`].
+/// The conditions of [`Lanes`] hold.
 #[inline(always)]
 unsafe fn expand<V: Lanes>(half: V, g0: V, g1: V, g2: V) -> [V; 4] {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let (sum, g1) = (g0.add(g2).mul(half), g1.mul(half));
         [g0, sum.add(g1), sum.sub(g1), g2]
     }
 }
 
-/// `Gᵀ M G` of the summed products [POINTS][cin][lanes], into (or added to) gw [cout, cin, 3, 3].
+/// Computes `Gᵀ M G` of the summed products [POINTS][cin][lanes]. Writes gw [cout, cin, 3, 3], or adds to it.
 pub(super) fn transform_back(level: Level, s: &Shape, sum: &[f32], gw: &mut [f32], accum: Accum) {
     let lanes = padded(s.cout);
     let point = Sums { units: POINTS, rows: s.cin, lanes, private: PRIVATE_BYTES }.unit();
@@ -94,11 +97,13 @@ pub(super) fn transform_back(level: Level, s: &Shape, sum: &[f32], gw: &mut [f32
 
 lanes!(eight fn back_panel(from: &[f32], point: usize, taps: &mut [[f32; PANEL]; 9]) = back_body);
 
+/// Computes the gradient of the taps of one panel and one input channel.
+///
 /// # Safety
 /// `from` has 16 vectors at distance `point`; vectors have [`PANEL`] floats.
 #[inline(always)]
 unsafe fn back_body<V: Lanes>(from: &[f32], point: usize, taps: &mut [[f32; PANEL]; 9]) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let half = V::splat(0.5);
         let mut columns = [[half; 3]; 4];
@@ -115,13 +120,13 @@ unsafe fn back_body<V: Lanes>(from: &[f32], point: usize, taps: &mut [[f32; PANE
     }
 }
 
-/// `Gᵀ m`: (m0 + (m1 + m2)/2, (m1 − m2)/2, (m1 + m2)/2 + m3).
+/// Computes `Gᵀ m`: (m0 + (m1 + m2)/2, (m1 − m2)/2, (m1 + m2)/2 + m3).
 ///
 /// # Safety
-/// That of [`Lanes`].
+/// The conditions of [`Lanes`] hold.
 #[inline(always)]
 unsafe fn contract<V: Lanes>(half: V, m0: V, m1: V, m2: V, m3: V) -> [V; 3] {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let sum = m1.add(m2).mul(half);
         [m0.add(sum), m1.sub(m2).mul(half), sum.add(m3)]

@@ -195,7 +195,7 @@ impl Golden<'_> {
             );
         }
     }
-    /// The same for one number on its own scale.
+    /// Compares one number with its golden value, on its own scale.
     fn same(&self, kind: Kind, path: &str, found: f64) {
         let expected = self.number(path);
         self.close(kind, path, &[found], &[expected], expected.abs());

@@ -5,7 +5,7 @@ use super::{Backend, Error, Result, Unary};
 /// Softmax over the last axis, shifted by the row's maximum.
 ///
 /// # Errors
-/// Those of the primitives.
+/// The errors of the primitives.
 pub fn softmax<B: Backend>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
     let shape = b.shape(x).to_vec();
     let last = shape.len().saturating_sub(1);
@@ -67,7 +67,7 @@ impl AttentionShape {
 /// See [`Backend::attention`].
 ///
 /// # Errors
-/// Those of [`AttentionShape::new`].
+/// The errors of [`AttentionShape::new`].
 ///
 /// # References
 /// Vaswani et al., NeurIPS 2017, equation (1); with a bias Liu et al., ICCV 2021, equation (4).

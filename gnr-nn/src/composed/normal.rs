@@ -40,7 +40,7 @@ pub const NORMAL_TAIL: [f64; 26] = [
 /// backend's precision; in the lower tail x²/4 more, which rounding x² costs, of a value that is small there.
 ///
 /// # Errors
-/// Those of the primitives.
+/// The errors of the primitives.
 pub fn normal_cdf<B: Backend>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
     let at = b.detach(x);
     let size = b.add(&b.unary(Unary::Relu, &at)?, &b.unary(Unary::Relu, &b.affine(&at, -1.0, 0.0)?)?)?;

@@ -26,7 +26,7 @@ impl Linear {
         layer.bias = Some(scope.parameter("bias", &[output], Init::Constant(0.0)));
         layer
     }
-    /// The same without bias.
+    /// A layer with normal weights and without bias.
     pub fn normal_without_bias(scope: &mut Scope<'_>, input: usize, output: usize) -> Self {
         let weight = scope.parameter("weight", &[output, input], Init::Normal { std: 0.02 });
         Self { weight, bias: None }

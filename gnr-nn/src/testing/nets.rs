@@ -155,7 +155,7 @@ impl<'m, M: Model, B: Autodiff> Setting<'m, M, B> {
     /// A batch of images of this shape, at the initial parameters of seed 7.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// The errors of the backend.
     pub fn new(model: &'m M, backend: B, images: &[usize], classes: usize) -> Result<Self> {
         let values: Vec<f64> = (0..images.iter().product::<usize>() as u64).map(|i| noise(900, i)).collect();
         let labels = (0..images[0]).map(|i| (3 * i + 1) % classes).collect();
@@ -167,7 +167,7 @@ impl<'m, M: Model, B: Autodiff> Setting<'m, M, B> {
     /// At a point with entries of order 1, where no gradient is small by cancellation.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// The errors of the backend.
     pub fn at_noise(mut self) -> Result<Self> {
         self.theta = self.direction(40)?;
         Ok(self)
@@ -176,7 +176,7 @@ impl<'m, M: Model, B: Autodiff> Setting<'m, M, B> {
     /// A direction with entries uniform on [−1, 1).
     ///
     /// # Errors
-    /// Those of the backend.
+    /// The errors of the backend.
     pub fn direction(&self, seed: u64) -> Result<ParamVector<B>> {
         let entries = self.model.layout().parameters();
         let values: Vec<Vec<f64>> = (0..)
@@ -189,7 +189,7 @@ impl<'m, M: Model, B: Autodiff> Setting<'m, M, B> {
     /// Gradient and the products with each direction, flattened.
     ///
     /// # Errors
-    /// Those of the oracle.
+    /// The errors of the oracle.
     pub fn ask(&self, directions: &[ParamVector<B>]) -> CoreResult<(Vec<f64>, Vec<Vec<f64>>)> {
         let buffers = RefCell::new(Buffers::initial(self.model.layout(), &self.backend)?);
         let mut oracle = BatchOracle::new(self.model, &self.backend, &self.batch, &buffers);

@@ -165,7 +165,8 @@ fn a_band_lies_around_its_line() {
     let points = polygon.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
     let heights: Vec<f64> =
         points.split_whitespace().map(|point| point.split(',').nth(1).unwrap().parse().unwrap()).collect();
-    // The frame begins 12 nominal pixels below the upper edge and 18 of the legend, at 4 units each: what reaches above is cut.
+    // The frame begins 12 nominal pixels below the upper edge and 18 of the legend, at 4 units each: what reaches above
+    // is cut.
     assert_eq!(heights.iter().copied().fold(f64::MAX, f64::min), 120.0, "{points}");
     assert!(drawn.csv.contains("1,mean (lower),2,2.5,\n") && drawn.csv.contains("1,mean (upper),3,9,\n"));
     assert_eq!(serde_json::from_str::<Figure>(&drawn.json).unwrap(), banded());

@@ -92,7 +92,7 @@ impl CompareObserver for () {}
 pub enum CompareOutcome {
     /// With a report, which is also in the folder.
     Done(Box<Comparison>),
-    /// It was asked to stop. The same command continues.
+    /// The comparison was asked to stop; an equal command continues.
     Interrupted,
     /// This part is done and others are not: so many runs of the phase at hand are finished, of how many.
     Waiting {

@@ -72,7 +72,7 @@ pub struct ReproduceRequest {
 pub enum Reproduced {
     /// Everything was trained and reported.
     Done,
-    /// It was asked to stop. What had begun goes on with the same request.
+    /// The reproduction was asked to stop; an equal request continues what had begun.
     Interrupted,
 }
 

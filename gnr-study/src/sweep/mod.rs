@@ -44,7 +44,7 @@ pub struct SweepRequest {
 pub enum SweepOutcome {
     /// Every run was finished or failed for good.
     Done(Box<SweepResult>),
-    /// It was asked to stop. Every run that had begun left a checkpoint.
+    /// The sweep was asked to stop; every run that had begun left a checkpoint.
     Interrupted,
 }
 

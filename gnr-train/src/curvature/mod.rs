@@ -29,7 +29,7 @@ pub use trace::{TraceMethod, TraceReport, TraceRequest, trace};
 pub enum Measured<R> {
     /// With a result, which is also in the folder.
     Finished(R),
-    /// It was asked to stop; `state.safetensors` in the folder goes on from there, unless this kind of work keeps none.
+    /// The work was asked to stop; `state.safetensors` in the folder goes on from there, unless this kind of work keeps none.
     Interrupted {
         /// Matvecs done.
         num_matvecs: usize,

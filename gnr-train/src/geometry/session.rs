@@ -58,7 +58,7 @@ impl GeometryObserver for () {}
 pub enum Surveyed<R> {
     /// With a result, which is also in the folder.
     Finished(R),
-    /// It was asked to stop; the same request goes on from there.
+    /// The work was asked to stop; an equal request goes on from there.
     Interrupted {
         /// Points done.
         done: usize,

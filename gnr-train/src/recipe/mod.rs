@@ -206,7 +206,7 @@ pub enum Load {
 pub enum Freeze {
     /// All but the classifier's.
     Backbone,
-    /// Those that match one of these patterns.
+    /// Parameters whose names match one of these patterns.
     Matching(Vec<String>),
 }
 
@@ -260,7 +260,7 @@ impl Optimizer {
 pub enum NoDecay {
     /// Biases and everything else of one axis: scales and shifts of normalisations.
     NormAndBias,
-    /// Those, and what a transformer learns of positions: class token, position embeddings, relative position biases.
+    /// Norms, biases, and what a transformer learns of positions: class token, position embeddings, relative position biases.
     NormBiasAndPosition,
 }
 

@@ -1,4 +1,5 @@
-//! `cargo xtask bench hessian`: eigenvalues, trace and density of ResNet-20's Hessian, beside PyHessian and curvlinops with SciPy.
+//! `cargo xtask bench hessian`: eigenvalues, trace and density of ResNet-20's Hessian, beside PyHessian and curvlinops
+//! with SciPy.
 //!
 //! One batch of 256, so that a product needs no new forward pass on any side but curvlinops'. Times are without set-up.
 
@@ -18,8 +19,9 @@ pub(crate) struct Arguments {
     /// A Python with torch, pyhessian, curvlinops-for-pytorch, scipy and safetensors, to time these beside ours.
     #[arg(long, value_name = "PYTHON")]
     pytorch: Option<PathBuf>,
-    /// Weights of a CIFAR ResNet-20 with projections, images `x` and labels `y`. Default: bench/resnet20_hessian_problem_b.safetensors
-    /// in the folder `shared` beside the repository, or where GNR_SHARED points.
+    /// Weights of a CIFAR ResNet-20 with projections, images `x` and labels `y`. Default:
+    /// bench/resnet20_hessian_problem_b.safetensors in the folder `shared` beside the repository, or where GNR_SHARED
+    /// points.
     #[arg(long, value_name = "FILE")]
     problem: Option<PathBuf>,
     /// Tasks: top5, trace, density, top50.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::median::median;
 
-/// What is timed, in the table's order. `hvp` is an exact product from scratch, its gradient included; `hvp_4` four of them at one point.
+/// What is timed, in the table's order. `hvp` is an exact product from scratch, its gradient included; `hvp_4` four of
+/// them at one point.
 pub(super) const METHODS: [&str; 11] = [
     "forward",
     "gradient",
@@ -22,7 +23,7 @@ pub(super) const METHODS: [&str; 11] = [
     "gnr_arithmetic",
 ];
 
-/// Who computed.
+/// The library that computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Side {

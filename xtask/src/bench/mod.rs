@@ -1,10 +1,9 @@
 //! `cargo xtask bench`: the time of one step of each method, ours and PyTorch's, alternating on the same machine.
 //!
-//! Other load makes timings worse by factors, so a single figure means nothing: all sides run in blocks (ours, PyTorch, ours,
-//! PyTorch, …), each block gives a median, and the ratio is one of medians over blocks. `torch.compile` and JAX, stronger anchors than eager
-//! PyTorch, run where the interpreter has them.
-//! A block is a process of each side. A process is sometimes slow from beginning to end, which one block
-//! cannot show: the table has the spread over blocks.
+//! Other load makes timings worse by factors, so a single figure means nothing: all sides run in blocks (ours, PyTorch,
+//! ours, PyTorch, …), each block gives a median, and the ratio is one of medians over blocks. A block is a process of
+//! each side. A process is sometimes slow from beginning to end, which one block cannot show: the table has the spread
+//! over blocks. `torch.compile` and JAX, stronger anchors than eager PyTorch, run where the interpreter has them.
 
 mod hessian;
 mod measure;
@@ -101,7 +100,7 @@ struct Figures<'a> {
     measured: &'a [Measured],
     /// Every block's line.
     blocks_measured: Vec<Block<'a>>,
-    /// Those of the processes that show a method's memory.
+    /// Blocks of the processes that show a method's memory.
     memory_measured: Vec<Block<'a>>,
 }
 

@@ -1,5 +1,5 @@
-//! `cargo xtask ci`: what continuous integration runs, as a list of stages, cheapest first. `.ci/run` installs what a bare
-//! machine lacks and calls it.
+//! `cargo xtask ci`: what continuous integration runs, as a list of stages, cheapest first. `.ci/run` installs what a
+//! bare machine lacks and calls it.
 
 mod python;
 mod times;

@@ -51,8 +51,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// Edges allowed in tests only: a backend runs the models to compare them with golden values, and is compared with another one; parsers are given damaged inputs; a crate may
-/// name itself to turn its own features on.
+/// Edges allowed in tests only: a backend runs the models to compare them with golden values, and is compared with
+/// another one; parsers are given damaged inputs; a crate may name itself to turn its own features on.
 const IN_TESTS: [(&str, &str); 6] = [
     ("gnr-cpu", "gnr-models"),
     ("gnr-dfdx", "gnr-cpu"),

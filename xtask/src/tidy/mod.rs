@@ -1,9 +1,11 @@
-//! Structural rules of the workspace, checked: what ARCHITECTURE.md promises in words fails here when it stops being true.
+//! Structural rules of the workspace, checked: what ARCHITECTURE.md promises in words fails here when it stops being
+//! true.
 //!
 //! Each rule is a function from text to findings, so that a test can show it bad input and see it fail.
 
 mod dependencies;
 mod documents;
+mod language;
 mod modules;
 mod sources;
 
@@ -87,6 +89,7 @@ fn check() -> Result<Vec<Finding>> {
     for file in &files {
         if file.path.ends_with(".rs") {
             findings.extend(sources::check(&file.path, &file.text));
+            findings.extend(language::check(&file.path, &file.text));
         }
         findings.extend(sources::no_machine_paths(&file.path, &file.text));
     }

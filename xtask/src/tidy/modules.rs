@@ -6,7 +6,8 @@ use proc_macro2::{TokenStream, TokenTree};
 
 use super::Finding;
 
-/// The rule, for the paths and texts of all Rust files. Crates keep the places that Cargo knows by itself: no `#[path]`, no target elsewhere.
+/// The rule, for the paths and texts of all Rust files. Crates keep the places that Cargo knows by itself: no
+/// `#[path]`, no target elsewhere.
 pub(super) fn check<'f>(files: impl Iterator<Item = (&'f str, &'f str)>) -> Vec<Finding> {
     let named: BTreeMap<&str, BTreeSet<String>> =
         files.map(|(path, text)| (path, text.parse().map(modules).unwrap_or_default())).collect();

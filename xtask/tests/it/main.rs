@@ -12,7 +12,7 @@ fn xtask(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).env_remove("GNR_PROGRAM").output().unwrap()
 }
 
-/// Both streams.
+/// Standard output and standard error, one after the other.
 fn told(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -1,4 +1,4 @@
-//! Transformed products to maps: `Aᵀ M A`, lanes = channels, then a transpose to one map a channel.
+//! From transformed products to maps: `Aᵀ M A` with channels as lanes, then a transpose to one map a channel.
 #![allow(unsafe_code)]
 
 use super::super::lanes::{Lanes, lanes};
@@ -11,7 +11,8 @@ use crate::Accum;
 use crate::simd::Level;
 use std::ops::Range;
 
-/// Products [POINTS][tiles][row], points `point` apart; the image's first tile is `tile`, the group's first lane `lane`.
+/// Products [POINTS][tiles][row], with points `point` apart. The image's first tile is `tile`, the group's first lane
+/// is `lane`.
 #[derive(Clone, Copy)]
 pub(super) struct Products<'a> {
     pub(super) data: &'a [f32],
@@ -21,12 +22,12 @@ pub(super) struct Products<'a> {
     pub(super) lane: usize,
 }
 
-/// Four rows of outputs, pixel-major.
+/// Workspace for four rows of outputs, pixel-major.
 pub(super) fn scratch(tiles: &Tiles) -> Aligned {
     Aligned::new(TILE * TILE * tiles.columns * LANES)
 }
 
-/// Writes (or adds) the rows of tiles `rows` to the maps `channels` (at most [`LANES`]) of the image `out`.
+/// Writes the tile rows `rows` to the maps `channels` (at most [`LANES`]) of the image `out`, or adds them.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn to_maps(
     level: Level,
@@ -46,17 +47,17 @@ pub(super) fn to_maps(
         let tile = m.tile + (r - rows.start) * columns;
         let at = tile * m.row + m.lane;
         assert!(m.data.len() >= (POINTS - 1) * m.point + at + (columns - 1) * m.row + LANES);
-        // SAFETY: the assertions: every point of the row's tiles, and four rows of pixels.
+        // SAFETY: by the assertions, `m` has every point of the row's tiles and `pixels` four rows of pixels.
         unsafe { row(level, &m.data[at..], m.point, m.row, columns, pixels) };
         let lines = TILE.min(s.oh - TILE * r);
-        let turn = if accum.adds() { transpose_add } else { transpose };
+        let write = if accum.adds() { transpose_add } else { transpose };
         if width == s.ow {
             let out = &mut out[TILE * r * s.ow..];
-            turn(level, pixels, LANES, lines * width, channels.len(), out, plane);
+            write(level, pixels, LANES, lines * width, channels.len(), out, plane);
         } else {
             for y in 0..lines {
                 let out = &mut out[(TILE * r + y) * s.ow..];
-                turn(level, &pixels[y * width * LANES..], LANES, s.ow, channels.len(), out, plane);
+                write(level, &pixels[y * width * LANES..], LANES, s.ow, channels.len(), out, plane);
             }
         }
     }
@@ -64,11 +65,13 @@ pub(super) fn to_maps(
 
 lanes!(wide fn row(m: &[f32], point: usize, m_row: usize, columns: usize, pixels: &mut [f32]) = row_body);
 
+/// Computes `Aᵀ M A` of one row of tiles.
+///
 /// # Safety
-/// `m` has [`POINTS`] points of `columns` tiles, `pixels` four rows of `4 columns` pixels of [`LANES`] floats.
+/// `m` has [`POINTS`] points of `columns` tiles; `pixels` has four rows of `4 columns` pixels of [`LANES`] floats.
 #[inline(always)]
 unsafe fn row_body<V: Lanes>(m: &[f32], point: usize, m_row: usize, columns: usize, pixels: &mut [f32]) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         for t in 0..columns {
             for lane in (0..LANES).step_by(V::N) {

@@ -1,7 +1,9 @@
-//! Maps to transformed tiles, lanes = channels: `Bᵀ d B` of overlapping 6x6 windows, or `A ∂Y Aᵀ` of 4x4 tiles.
+//! From maps to transformed tiles, with channels as lanes: `Bᵀ d B` of overlapping 6x6 windows, or `A ∂Y Aᵀ` of 4x4
+//! tiles.
 //!
-//! For each group of [`LANES`] channels, the rows that a row of tiles needs are transposed to pixel-major (a ring of rows, so a row that two
-//! rows of tiles share is transposed once), transformed vertically, then horizontally.
+//! For each group of [`LANES`] channels, the rows of a row of tiles are transposed to pixel-major, then transformed
+//! vertically, then horizontally. The transposed rows are in a ring, so a row that two rows of tiles share is
+//! transposed once.
 #![allow(unsafe_code)]
 
 use super::super::lanes::{Lanes, lanes};
@@ -20,7 +22,7 @@ pub(super) struct Maps {
     pub(super) h: usize,
     pub(super) w: usize,
     pub(super) padding: usize,
-    /// Tiles in a row.
+    /// Number of tiles in a row.
     pub(super) columns: usize,
     /// Rows and columns from one window to the next.
     pub(super) step: usize,
@@ -29,13 +31,13 @@ pub(super) struct Maps {
 }
 
 impl Maps {
-    /// Columns of a padded row.
+    /// Number of columns of a padded row.
     pub(super) fn pitch(&self) -> usize {
         self.step * (self.columns - 1) + self.window
     }
 }
 
-/// How many maps the one that is asked for comes after the one that is produced.
+/// A producer prefetches the map that comes so many maps after the one that it computes.
 const AHEAD: usize = 2;
 
 /// One image of a batch of maps.
@@ -46,7 +48,8 @@ pub(super) struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    /// The channels from `first` on, as far as the padded rows `rows` need them; `produced` is the memory for those that are produced.
+    /// The channels from `first` on, as far as the padded rows `rows` need them. Streamed channels are computed in
+    /// `produced`.
     pub(super) fn rows<'b>(
         self,
         maps: &Maps,
@@ -84,7 +87,7 @@ pub(super) struct Rows<'a> {
     first: usize,
 }
 
-/// Where an image's tiles go: tile t, point p, channel c to `p point + (tile + t) row + channel + c`.
+/// The place of an image's tiles: tile t, point p, channel c is at `p point + (tile + t) row + channel + c`.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) point: usize,
@@ -93,15 +96,15 @@ pub(super) struct Place {
     pub(super) tile: usize,
 }
 
-/// Buffers of one task.
+/// Workspaces of one task.
 pub(super) struct Scratch {
-    /// `window` padded rows, pixel-major; columns outside the image stay zero.
+    /// A ring of `window` padded rows, pixel-major; columns outside the image stay zero.
     pub(super) ring: Aligned,
-    /// The same after the vertical transform: at least 6 rows.
+    /// The rows of the ring after the vertical transform: at least 6.
     pub(super) vertical: Aligned,
-    /// Rows whose width does not allow to transpose them in place.
+    /// Transposed rows whose width does not let them be transposed into the ring directly.
     pub(super) rows: Aligned,
-    /// A group of channels that is not in memory.
+    /// A group of channels of a streamed operand.
     pub(super) produced: Aligned,
 }
 
@@ -117,7 +120,7 @@ impl Scratch {
     }
 }
 
-/// Transforms the rows of tiles `rows` of the image `x`.
+/// Transforms the tile rows `rows` of the image `x`.
 pub(super) fn expand(
     level: Level,
     maps: &Maps,
@@ -134,19 +137,20 @@ pub(super) fn expand(
     assert!(scratch.ring.len() >= maps.window * row && scratch.vertical.len() >= 6 * row);
     for first in (0..maps.channels).step_by(LANES) {
         let channels = LANES.min(maps.channels - first);
-        let Scratch { ring, vertical, rows: turned, produced } = scratch;
+        let Scratch { ring, vertical, rows: transposed, produced } = scratch;
         let needed = TILE * rows.start..TILE * (rows.end - 1) + maps.window;
         let x = x.rows(maps, [first, channels], needed, produced);
         let mut filled = TILE * rows.start;
         for r in rows.clone() {
             let end = TILE * r + maps.window;
-            fill(level, maps, x, channels, filled..end, ring, turned);
+            fill(level, maps, x, channels, filled..end, ring, transposed);
             filled = end;
             let tile = to.tile + (r - rows.start) * maps.columns;
             let at = tile * to.row + to.channel + first;
             assert!(v.len() >= (POINTS - 1) * to.point + at + (maps.columns - 1) * to.row + LANES);
             let v = &mut v[at..];
-            // SAFETY: the assertions: `window` rows of `pitch` pixels in the ring, 6 in `vertical`, and room for every point of the row's tiles.
+            // SAFETY: by the assertions, the ring has `window` rows of `pitch` pixels, `vertical` has 6, and `v` has
+            // room for every point of the row's tiles.
             unsafe {
                 match maps.window {
                     6 => input(level, maps, ring, TILE * r, vertical, v, to),
@@ -157,7 +161,7 @@ pub(super) fn expand(
     }
 }
 
-/// Brings rows of the padded maps into the ring.
+/// Copies rows of the padded maps into the ring.
 pub(super) fn fill(
     level: Level,
     maps: &Maps,
@@ -165,13 +169,14 @@ pub(super) fn fill(
     channels: usize,
     rows: Range<usize>,
     ring: &mut [f32],
-    turned: &mut [f32],
+    transposed: &mut [f32],
 ) {
     let row = maps.pitch() * LANES;
     let inner = rows.start.max(maps.padding)..rows.end.min(maps.h + maps.padding);
     let inner = inner.start.min(inner.end)..inner.end;
     let slot = |y: usize| y % maps.window * row;
-    // The next rows of tiles of these channels, or the first of the next ones: each map is read in runs too short for the hardware to foresee.
+    // Prefetches the next rows of tiles of these channels, or the first ones of the next channels: each map is read in
+    // runs too short for the hardware to foresee.
     let ahead = match rows.end.saturating_sub(maps.padding) {
         y if y < maps.h => y * maps.w - first,
         _ => LANES * plane,
@@ -188,7 +193,7 @@ pub(super) fn fill(
     let whole = maps.w.is_multiple_of(8);
     if !whole {
         let from = &x[(inner.start - maps.padding) * maps.w - first..];
-        transpose(level, from, plane, channels, inner.len() * maps.w, turned, LANES);
+        transpose(level, from, plane, channels, inner.len() * maps.w, transposed, LANES);
     }
     for y in inner.clone() {
         // Columns that no tile reads are left out; columns outside the image were zero from the start.
@@ -197,7 +202,7 @@ pub(super) fn fill(
         if whole {
             transpose(level, &x[(y - maps.padding) * maps.w - first..], plane, channels, width, to, LANES);
         } else {
-            let from = &turned[(y - inner.start) * maps.w * LANES..];
+            let from = &transposed[(y - inner.start) * maps.w * LANES..];
             to[..width * LANES].copy_from_slice(&from[..width * LANES]);
         }
     }
@@ -206,8 +211,10 @@ pub(super) fn fill(
 lanes!(wide fn input(maps: &Maps, ring: &[f32], first: usize, vertical: &mut [f32], v: &mut [f32], to: Place) = input_body);
 lanes!(wide fn adjoint(maps: &Maps, ring: &[f32], first: usize, vertical: &mut [f32], v: &mut [f32], to: Place) = adjoint_body);
 
+/// Transforms the windows of one row of tiles.
+///
 /// # Safety
-/// Those of [`row_body`].
+/// The conditions of [`row_body`] hold.
 #[inline(always)]
 unsafe fn input_body<V: Lanes>(
     maps: &Maps,
@@ -217,12 +224,14 @@ unsafe fn input_body<V: Lanes>(
     v: &mut [f32],
     to: Place,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe { row_body::<V, Input, 6>(maps, ring, first, vertical, v, to) }
 }
 
+/// Transforms the adjoints of one row of tiles.
+///
 /// # Safety
-/// Those of [`row_body`].
+/// The conditions of [`row_body`] hold.
 #[inline(always)]
 unsafe fn adjoint_body<V: Lanes>(
     maps: &Maps,
@@ -232,15 +241,15 @@ unsafe fn adjoint_body<V: Lanes>(
     v: &mut [f32],
     to: Place,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe { row_body::<V, Adjoint, 6>(maps, ring, first, vertical, v, to) }
 }
 
-/// One row of tiles of one group of channels, whose windows start at padded row `first`.
+/// Transforms one row of tiles of one group of channels. The windows start at padded row `first`.
 ///
 /// # Safety
-/// `ring` has `T::TAPS` rows of `pitch` pixels, `vertical` `N`, `v` every one of the N² points of the row's tiles; pixels have [`LANES`]
-/// floats.
+/// `ring` has `T::TAPS` rows of `pitch` pixels, `vertical` has `N`, and `v` has every one of the N² points of the row's
+/// tiles. Pixels have [`LANES`] floats.
 #[inline(always)]
 pub(super) unsafe fn row_body<V: Lanes, T: Expand<N>, const N: usize>(
     maps: &Maps,
@@ -251,7 +260,7 @@ pub(super) unsafe fn row_body<V: Lanes, T: Expand<N>, const N: usize>(
     to: Place,
 ) {
     let pitch = maps.pitch() * LANES;
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let zero = V::splat(0.0);
         let rows: [*const f32; N] = std::array::from_fn(|i| {

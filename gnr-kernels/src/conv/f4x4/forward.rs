@@ -1,8 +1,8 @@
 //! The convolution and its input gradient.
 //!
-//! Where the transformed weights are the smaller operand, they are made once and blocks of tiles stream past them. Where they are the larger
-//! one (late layers: many channels, few tiles), all tiles are transformed once, and each panel of weights is made in the second-level cache
-//! just before its products.
+//! If the transformed weights are the smaller operand, they are computed once and blocks of tiles stream past them. If
+//! they are the larger operand (late layers: many channels, few tiles), all tiles are transformed once. Each panel of
+//! weights is then transformed in the second-level cache, just before its products.
 
 use super::super::Pair;
 use super::super::product::{Aligned, Left, Right, product, spread};
@@ -17,24 +17,25 @@ use rayon::prelude::*;
 /// Bytes of transformed data that a block of tiles may take.
 const BLOCK_BYTES: usize = 512 << 10;
 
-/// Input channels whose transformed weights are made at a time: 36 · 128 · 32 floats are 576 KiB.
+/// Input channels whose weights are transformed at a time: 36 · 128 · 32 floats are 576 KiB.
 const DEPTH: usize = 128;
 
-/// `out = Σ_i conv(x_i, w_i)`, or `out += …`; `turned` is the input gradient: it swaps the roles of the weights' channels and rotates them.
+/// Computes `out = Σ_i conv(x_i, w_i)` or adds it to out. For the input gradient, `rotated` exchanges the weights'
+/// channels and rotates their taps.
 pub(in super::super) fn run(
     level: Level,
     s: Shape,
     pairs: &[Pair<'_, f32>],
-    turned: bool,
+    rotated: bool,
     out: &mut [f32],
     accum: Accum,
 ) {
     let tiles = Tiles::of(&s).count() * s.n;
-    // Of equal depth; so what is compared is rows of U with rows of V.
+    // Tiles and weights have the same depth, so their rows are compared.
     if s.cout >= tiles {
-        few_tiles(level, &s, pairs, turned, out, accum);
+        few_tiles(level, &s, pairs, rotated, out, accum);
     } else {
-        many_tiles(level, &s, pairs, turned, out, accum);
+        many_tiles(level, &s, pairs, rotated, out, accum);
     }
 }
 
@@ -43,7 +44,14 @@ fn maps(s: &Shape) -> Maps {
     Maps { channels: s.cin, h: s.h, w: s.w, padding: s.padding, columns, step: TILE, window: TILE + 2 }
 }
 
-fn many_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, out: &mut [f32], accum: Accum) {
+fn many_tiles(
+    level: Level,
+    s: &Shape,
+    pairs: &[Pair<'_, f32>],
+    rotated: bool,
+    out: &mut [f32],
+    accum: Accum,
+) {
     let (tiles, maps, depth, width) = (Tiles::of(s), maps(s), s.cin * pairs.len(), width(s.cout));
     let panel = POINTS * depth * width;
     let mut u = Aligned::new(s.cout.div_ceil(width) * panel);
@@ -52,7 +60,7 @@ fn many_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, ou
         |taps, (i, u)| {
             for (p, (_, w)) in pairs.iter().enumerate() {
                 let u = &mut u[p * s.cin * width..];
-                weights::transform(level, s, w, turned, i * width, width, 0..s.cin, taps, u, depth * width);
+                weights::transform(level, s, w, rotated, i * width, width, 0..s.cin, taps, u, depth * width);
             }
         },
     );
@@ -111,8 +119,28 @@ fn many_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, ou
     );
 }
 
-fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, out: &mut [f32], accum: Accum) {
-    let (tiles, maps, width) = (Tiles::of(s), maps(s), width(s.cout));
+/// Transforms all tiles: [blocks][POINTS][tiles][row], with blocks of `images` images and points `point` apart.
+fn all_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], [images, point, row]: [usize; 3]) -> Aligned {
+    let (tiles, maps, blocks) = (Tiles::of(s), maps(s), s.n.div_ceil(images));
+    let each = tiles.count();
+    let mut v = Aligned::new(blocks * POINTS * point);
+    v.par_chunks_mut(POINTS * point).enumerate().for_each_init(
+        || Scratch::new(&maps),
+        |scratch, (block, v)| {
+            for i in 0..images.min(s.n - block * images) {
+                for (p, &(of, _)) in pairs.iter().enumerate() {
+                    let x = Image { of, index: block * images + i };
+                    let to = Place { point, row, channel: p * s.cin, tile: i * each };
+                    expand(level, &maps, x, 0..tiles.rows, scratch, v, to);
+                }
+            }
+        },
+    );
+    v
+}
+
+fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], rotated: bool, out: &mut [f32], accum: Accum) {
+    let (tiles, width) = (Tiles::of(s), width(s.cout));
     let (row, each) = (tile_row(s.cin, pairs.len()), tiles.count());
     let map = s.cout * s.oh * s.ow;
     // Blocks of whole images; how many a block has changes no bit.
@@ -121,19 +149,7 @@ fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, out
     let (v_point, m_point) = (spread(images * each * row), spread(images * each * width));
     let count = |block: usize| images.min(s.n - block * images) * each;
 
-    let mut v = Aligned::new(blocks * POINTS * v_point);
-    v.par_chunks_mut(POINTS * v_point).enumerate().for_each_init(
-        || Scratch::new(&maps),
-        |scratch, (block, v)| {
-            for i in 0..count(block) / each {
-                for (p, &(of, _)) in pairs.iter().enumerate() {
-                    let x = Image { of, index: block * images + i };
-                    let to = Place { point: v_point, row, channel: p * s.cin, tile: i * each };
-                    expand(level, &maps, x, 0..tiles.rows, scratch, v, to);
-                }
-            }
-        },
-    );
+    let v = all_tiles(level, s, pairs, [images, v_point, row]);
 
     let mut m = Aligned::new(s.cout.div_ceil(width) * blocks * POINTS * m_point);
     m.par_chunks_mut(blocks * POINTS * m_point).enumerate().for_each_init(
@@ -143,7 +159,18 @@ fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], turned: bool, out
                 for first in (0..s.cin).step_by(DEPTH) {
                     let channels = first..(first + DEPTH).min(s.cin);
                     let (k, u_point) = (channels.len(), spread(channels.len() * width));
-                    weights::transform(level, s, w, turned, panel * width, width, channels, taps, u, u_point);
+                    weights::transform(
+                        level,
+                        s,
+                        w,
+                        rotated,
+                        panel * width,
+                        width,
+                        channels,
+                        taps,
+                        u,
+                        u_point,
+                    );
                     for point in 0..POINTS {
                         for block in 0..blocks {
                             let v = &v[(block * POINTS + point) * v_point + p * s.cin + first..];

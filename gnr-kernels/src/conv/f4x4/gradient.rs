@@ -1,8 +1,10 @@
-//! The weight gradient: `∂g = Gᵀ [ Σ over tiles (A ∂Y Aᵀ) ⊙ (Bᵀ d B) ] G`; the sum over tiles is 36 products [cin, tiles] x [tiles, cout].
+//! The weight gradient: `∂g = Gᵀ [ Σ over tiles (A ∂Y Aᵀ) ⊙ (Bᵀ d B) ] G`. The sum over tiles is 36 products [cin,
+//! tiles] x [tiles, cout].
 //!
-//! With few channels each part of the batch keeps its own sums. With more, the tiles of a group of blocks are transformed first, and the
-//! products run in parallel over the points, whose sums are kept until the last group; with many, whose sums would be large, over output
-//! channels, whose sums are transformed back after every group, while they are in the cache.
+//! With few channels, each part of the batch has sums of its own. With more, the tiles of a group of blocks are
+//! transformed first, and the products run in parallel over the points; their sums stay until the last group. With many
+//! channels, the sums would be large. Then the products run in parallel over output channels, and their sums are
+//! transformed back after every group, while they are in the cache.
 
 use super::super::blocks::{Job, added, jobs};
 use super::super::product::{Aligned, Left, Right, padded, product, spread};
@@ -17,21 +19,22 @@ use rayon::prelude::*;
 /// Bytes of transformed data that a block of tiles may take.
 const BLOCK_BYTES: usize = 512 << 10;
 
-/// Sums up to this size are kept per part of the batch.
+/// Sums of up to so many bytes are private to a part of the batch.
 const PRIVATE_BYTES: usize = 256 << 10;
 
-/// Sums up to this size are shared, and the products run in parallel over points.
+/// Sums of up to so many bytes are shared, and the products run in parallel over points.
 const SHARED_BYTES: usize = 5 << 19;
 
-/// Bytes of transformed data that are held at a time when the sums are shared: about as many as the sums have, but no less than this …
+/// Least bytes of transformed data in memory at a time when the sums are shared. A group takes about as many as the
+/// sums, within these bounds.
 const LEAST_GROUP: usize = 4 << 20;
-/// … and no more than this.
+/// Most bytes of transformed data in memory at a time when the sums are shared.
 const LARGEST_GROUP: usize = 6 << 20;
 
-/// Input channels whose sums are held at a time: 36 · 128 · 32 floats are 576 KiB.
+/// Input channels whose sums are in memory at a time: 36 · 128 · 32 floats are 576 KiB.
 const BAND: usize = 128;
 
-/// A block of tiles, transformed: inputs [POINTS][tiles][row], adjoints likewise, points [`spread`] apart.
+/// A transformed block of tiles: inputs and adjoints as [POINTS][tiles][row], with points [`spread`] apart.
 struct Block {
     tiles: usize,
     inputs: Aligned,
@@ -39,13 +42,13 @@ struct Block {
 }
 
 impl Block {
-    /// Of no tiles yet: one serves many jobs in turn, so that its memory stays in the caches.
+    /// A block without tiles. One block serves many jobs in turn, so its memory stays in the caches.
     fn new() -> Self {
         Self { tiles: 0, inputs: Aligned::new(0), adjoints: Aligned::new(0) }
     }
 }
 
-/// What all blocks share.
+/// What all blocks of a convolution share.
 struct Layer<'a> {
     level: Level,
     s: &'a Shape,
@@ -85,13 +88,14 @@ impl Layer<'_> {
         }
     }
 
-    /// Outputs that sums over all channels have room for, and the distance between points.
+    /// Number of outputs that sums over all channels have room for, and the distance between points.
     fn sums(&self) -> [usize; 2] {
         let width = padded(self.s.cout);
         [width, spread(self.s.cin * width)]
     }
 
-    /// [`transform`](Self::transform) of all `jobs`, in parallel, to the first of as many `blocks` or more.
+    /// Runs [`transform`](Self::transform) for all `jobs` in parallel and returns their blocks, the first ones of
+    /// `blocks`.
     fn transform_all<'b>(
         &self,
         pairs: &[MapPair<'_, f32>],
@@ -106,7 +110,7 @@ impl Layer<'_> {
         blocks
     }
 
-    /// `sum [channels, width] (+)= inputs[point, :, channels]ᵀ adjoints[point, :, outputs]`.
+    /// Computes `sum [channels, width] = inputs[point, :, channels]ᵀ adjoints[point, :, outputs]`, or adds it to sum.
     #[allow(clippy::too_many_arguments)]
     fn multiply(
         &self,
@@ -128,7 +132,7 @@ impl Layer<'_> {
     }
 }
 
-/// `gw [cout, cin, 3, 3] = Σ_i …`, or `gw += …`, over pairs of (output adjoint, input).
+/// Computes the weight gradient `gw [cout, cin, 3, 3]` over pairs of (output adjoint, input), or adds it to gw.
 pub(in super::super) fn run(
     level: Level,
     s: Shape,
@@ -170,7 +174,7 @@ pub(in super::super) fn run(
     }
 }
 
-/// In parallel over parts of the batch, each with sums of its own.
+/// Runs in parallel over parts of the batch, each with sums of its own.
 fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mut [f32], accum: Accum) {
     let s = layer.s;
     let [width, point] = layer.sums();
@@ -189,7 +193,7 @@ fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mu
     finish(layer, &added(parts, POINTS * point), gw, accum);
 }
 
-/// In parallel over points, whose sums are kept from group to group.
+/// Runs in parallel over points, whose sums stay in memory from group to group.
 fn by_points(
     layer: &Layer<'_>,
     pairs: &[MapPair<'_, f32>],
@@ -211,7 +215,7 @@ fn by_points(
     finish(layer, &sum, gw, accum);
 }
 
-/// Transforms kept sums back.
+/// Transforms the sums over the whole batch back to the weight gradient.
 fn finish(layer: &Layer<'_>, sum: &[f32], gw: &mut [f32], accum: Accum) {
     let Layer { level, s, .. } = *layer;
     let [width, point] = layer.sums();
@@ -224,7 +228,7 @@ fn finish(layer: &Layer<'_>, sum: &[f32], gw: &mut [f32], accum: Accum) {
     );
 }
 
-/// In parallel over output channels, whose sums are transformed back after each group.
+/// Runs in parallel over output channels, whose sums are transformed back after each group.
 fn by_outputs(
     layer: &Layer<'_>,
     pairs: &[MapPair<'_, f32>],

@@ -1,11 +1,14 @@
-//! 3x3 stride-1 `f32` convolutions by Winograd's F(4x4, 3x3): each 6x6 input patch gives a 4x4 output tile with 36 products per pair of
-//! channels instead of 144 (F(2x2, 3x3), in [`super::winograd`], takes 64 for the same tile).
+//! 3x3 stride-1 `f32` convolutions by Winograd's F(4x4, 3x3).
 //!
-//! `Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`. Inside, *channels* are the lanes of the vectors, so no map is too small; maps are transposed on the way
-//! in and out. The interpolation points are 0, ±5/8, ±3/2, ∞: all powers that occur are exact, and rounding errors are half of what the
-//! usual 0, ±1, ±2, ∞ give: 8e-7 relative (root mean square, 64 channels), two to five times those of direct summation (see the tests).
+//! Each 6x6 input patch gives a 4x4 output tile with 36 products per pair of channels instead of 144. F(2x2, 3x3), in
+//! [`super::winograd`], takes 64 for the same tile.
 //!
-//! | file | what it holds |
+//! `Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`. *Channels* are the lanes of the vectors, so no map is too small; maps are
+//! transposed on the way in and out. The interpolation points are 0, ±5/8, ±3/2, ∞: all powers that occur are exact.
+//! Rounding errors are half of what the usual 0, ±1, ±2, ∞ give: 8e-7 relative (root mean square, 64 channels). That is
+//! two to five times the error of direct summation (see the tests).
+//!
+//! | file | contents |
 //! |---|---|
 //! | `points` | the one-dimensional transforms |
 //! | `expand` | maps to transformed tiles: inputs `Bᵀ d B`, output adjoints `A ∂Y Aᵀ` |
@@ -16,8 +19,9 @@
 //! | `strided` | stride 2: F(4x4, 2x2) on the four phases of a map |
 //!
 //! # References
-//! Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks* (CVPR 2016). Points: Barabasz, Anderson, Soodhalter & Gregg, *Error
-//! Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks* (ACM TOMS 2020).
+//! Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks* (CVPR 2016). Points: Barabasz, Anderson,
+//! Soodhalter & Gregg, *Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks*
+//! (ACM TOMS 2020).
 
 mod contract;
 mod expand;
@@ -41,10 +45,11 @@ const POINTS: usize = 36;
 /// Side of an output tile.
 const TILE: usize = 4;
 
-/// Channels in one group of lanes.
+/// Number of channels in one group of lanes.
 const LANES: usize = super::product::COLUMNS;
 
-/// Whether F(4x4, 3x3) is the faster algorithm: counted in products, with what tiles and groups of lanes waste, against F(2x2, 3x3).
+/// Whether F(4x4, 3x3) is faster than F(2x2, 3x3). Products are counted, with those that tiles and groups of lanes
+/// waste.
 pub(super) fn pays(g: &Geometry) -> bool {
     if !Shape::fits(g) || g.c.min(g.o) < 8 {
         return false;
@@ -55,7 +60,7 @@ pub(super) fn pays(g: &Geometry) -> bool {
     four * wasted(g.c).max(wasted(g.o)) <= 0.85 * two
 }
 
-/// Tiles of the output maps.
+/// Numbers of tiles over the output maps.
 #[derive(Clone, Copy)]
 struct Tiles {
     rows: usize,
@@ -66,11 +71,11 @@ impl Tiles {
     fn of(s: &Shape) -> Self {
         Tiles { rows: s.oh.div_ceil(TILE), columns: s.ow.div_ceil(TILE) }
     }
-    /// Tiles of one image.
+    /// Number of tiles of one image.
     fn count(&self) -> usize {
         self.rows * self.columns
     }
-    /// Blocks of about `target` tiles.
+    /// Cuts the tiles into blocks of about `target` tiles.
     fn cut(&self, target: usize) -> Cut {
         Cut::new(self.rows, self.columns, target)
     }
@@ -81,8 +86,9 @@ fn width(channels: usize) -> usize {
     if padded(channels).is_multiple_of(2 * LANES) { 2 * LANES } else { LANES }
 }
 
-/// Distance between transformed tiles of `count` times `channels` channels, one after the other: room for the last group of lanes, and no
-/// large power of two, which would map neighbours to the same sets of the first-level cache.
+/// Distance between transformed tiles of `count` operands of `channels` channels, stored side by side. Leaves room for
+/// the last group of lanes, and avoids large powers of two: those would map neighbours to the same sets of the
+/// first-level cache.
 fn tile_row(channels: usize, count: usize) -> usize {
     let row = padded((count - 1) * channels + padded(channels));
     if row.is_multiple_of(512) { row + LANES } else { row }

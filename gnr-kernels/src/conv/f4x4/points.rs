@@ -1,6 +1,7 @@
 //! One-dimensional transforms of F(4, 3) at the points 0, ±A, ±B, ∞ with A = 5/8, B = 3/2.
 //!
-//! With M(x) = x (x² − A²)(x² − B²): Bᵀ has the coefficients of M(x)/(x − p), G the rows (1, p, p²)/M′(p), Aᵀ the powers of the points.
+//! With M(x) = x (x² − A²)(x² − B²): Bᵀ has the coefficients of M(x)/(x − p), G the rows (1, p, p²)/M′(p), and Aᵀ the
+//! powers of the points.
 #![allow(unsafe_code)]
 
 use super::super::lanes::Lanes;
@@ -8,34 +9,38 @@ use super::super::lanes::Lanes;
 const A: f32 = 0.625;
 const B: f32 = 1.5;
 
-/// 1/M′(0), 1/M′(±A), 1/M′(±B).
+/// The factor 1/M′(0). `NA` and `NB` are 1/M′(±A) and 1/M′(±B).
 const N0: f32 = 1.0 / (A * A * B * B);
 const NA: f32 = 1.0 / (2.0 * A * A * (A * A - B * B));
 const NB: f32 = 1.0 / (2.0 * B * B * (B * B - A * A));
 
 /// A linear map of up to `N` values to `N` transformed ones.
 pub(super) trait Expand<const N: usize> {
-    /// Operand that go in.
+    /// How many values are transformed.
     const TAPS: usize;
+    /// Transforms the first `TAPS` values; the others do not matter.
+    ///
     /// # Safety
-    /// That of [`Lanes`]. Only the first `TAPS` values count.
+    /// The conditions of [`Lanes`] hold.
     unsafe fn expand<V: Lanes>(d: [V; N]) -> [V; N];
 }
 
-/// `Bᵀ d`: a window of six inputs.
+/// The transform `Bᵀ d` of a window of six inputs.
 pub(super) struct Input;
 
 impl Expand<6> for Input {
     const TAPS: usize = 6;
+    /// Computes `Bᵀ d`.
+    ///
     /// # Safety
-    /// That of [`Lanes`].
+    /// The conditions of [`Lanes`] hold.
     #[inline(always)]
     unsafe fn expand<V: Lanes>(d: [V; 6]) -> [V; 6] {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds this function's conditions.
         unsafe {
             let (a, b, a2, b2) = (V::splat(A), V::splat(B), V::splat(-A * A), V::splat(-B * B));
             let (minus_a, minus_b) = (V::splat(-A), V::splat(-B));
-            // x⁴ − B² x², x³ − B² x, and the same with A.
+            // x⁴ − B² x² and x³ − B² x, then both with A in place of B.
             let (even_b, odd_b) = (d[2].mul_add(b2, d[4]), d[1].mul_add(b2, d[3]));
             let (even_a, odd_a) = (d[2].mul_add(a2, d[4]), d[1].mul_add(a2, d[3]));
             [
@@ -50,16 +55,18 @@ impl Expand<6> for Input {
     }
 }
 
-/// `A g`: the adjoints of a tile's four outputs.
+/// The transform `A g` of the adjoints of a tile's four outputs.
 pub(super) struct Adjoint;
 
 impl Expand<6> for Adjoint {
     const TAPS: usize = 4;
+    /// Computes `A g`.
+    ///
     /// # Safety
-    /// That of [`Lanes`].
+    /// The conditions of [`Lanes`] hold.
     #[inline(always)]
     unsafe fn expand<V: Lanes>(g: [V; 6]) -> [V; 6] {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds this function's conditions.
         unsafe {
             let (a2, b2) = (V::splat(A * A), V::splat(B * B));
             let (even_a, odd_a) = (g[2].mul_add(a2, g[0]), g[3].mul_add(a2, g[1]));
@@ -76,13 +83,13 @@ impl Expand<6> for Adjoint {
     }
 }
 
-/// `Aᵀ m`: four outputs.
+/// Computes four outputs, `Aᵀ m`.
 ///
 /// # Safety
-/// That of [`Lanes`].
+/// The conditions of [`Lanes`] hold.
 #[inline(always)]
 pub(super) unsafe fn contract<V: Lanes>(m: [V; 6]) -> [V; 4] {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let (even_a, odd_a) = (m[1].add(m[2]), m[1].sub(m[2]));
         let (even_b, odd_b) = (m[3].add(m[4]), m[3].sub(m[4]));
@@ -95,13 +102,13 @@ pub(super) unsafe fn contract<V: Lanes>(m: [V; 6]) -> [V; 4] {
     }
 }
 
-/// `G g`: three taps.
+/// Transforms three taps, `G g`.
 ///
 /// # Safety
-/// That of [`Lanes`].
+/// The conditions of [`Lanes`] hold.
 #[inline(always)]
 pub(super) unsafe fn weight<V: Lanes>(g: [V; 3]) -> [V; 6] {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let even_a = g[2].mul_add(V::splat(A * A * NA), g[0].mul(V::splat(NA)));
         let even_b = g[2].mul_add(V::splat(B * B * NB), g[0].mul(V::splat(NB)));
@@ -117,13 +124,13 @@ pub(super) unsafe fn weight<V: Lanes>(g: [V; 3]) -> [V; 6] {
     }
 }
 
-/// `Gᵀ m`: the gradient of three taps.
+/// Computes the gradient of three taps, `Gᵀ m`.
 ///
 /// # Safety
-/// That of [`Lanes`].
+/// The conditions of [`Lanes`] hold.
 #[inline(always)]
 pub(super) unsafe fn weight_back<V: Lanes>(m: [V; 6]) -> [V; 3] {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let (even_a, odd_a) = (m[1].add(m[2]), m[1].sub(m[2]));
         let (even_b, odd_b) = (m[3].add(m[4]), m[3].sub(m[4]));

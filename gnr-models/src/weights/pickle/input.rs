@@ -16,7 +16,7 @@ pub(in crate::weights) struct Malformed {
 pub(in crate::weights) enum Problem {
     /// The bytes end before the pickle does.
     Ended,
-    /// It would take more memory than the size of its file justifies.
+    /// The pickle would take more memory than the size of its file justifies.
     TooLarge,
     /// An operation that cannot be here.
     Invalid(String),

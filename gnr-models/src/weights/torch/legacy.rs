@@ -17,7 +17,7 @@ use crate::weights::{
 
 /// The number that `torch.save` writes first, 0x1950a86a20f9469cfc6c.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-/// The same as protocols 0 and 1 write it.
+/// The magic number as protocols 0 and 1 write it.
 const MAGIC_LINE: &[u8] = b"L119547037146038801333356L\n.";
 /// The only version of the format.
 const VERSION: i64 = 1001;

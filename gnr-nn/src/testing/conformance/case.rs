@@ -30,7 +30,7 @@ pub(super) enum Op {
     BiasAdd,
     /// Operands: x, scale, shift, and the residual where there are four.
     BatchNorm(Option<Unary>),
-    /// The same with fixed statistics.
+    /// Batch normalisation with fixed statistics.
     BatchNormEval(Option<Unary>),
     MaxPool(PoolSpec),
     AvgPool(PoolSpec),

@@ -31,7 +31,7 @@ impl<'a> Sheet<'a> {
         Ok(())
     }
 
-    /// The same from a description in JSON.
+    /// Draws a part from a description in JSON.
     pub(super) fn describe(&mut self, part: &str, figure: serde_json::Value, alt: &str) -> Result<()> {
         let wrong = |error: serde_json::Error| StudyError::Request(format!("{}{part}: {error}", self.slug));
         let figure: Figure = serde_json::from_value(figure).map_err(wrong)?;

@@ -220,7 +220,7 @@ impl Net {
         self.epochs * self.images().div_ceil(self.batch)
     }
 
-    /// The same for another number of epochs, half of which are still kept.
+    /// Sets another number of epochs, half of which are still kept.
     pub(super) fn set_epochs(&mut self, epochs: u64) {
         self.epochs = epochs;
         let half = self.half_way().max(1);

@@ -1,6 +1,8 @@
-//! Convolutions of many channels over few tiles: all tiles are transformed once, and panels of weights are made in the second-level cache, a
-//! phase and some channels at a time, just before their products. Panels of sums of the weight gradient likewise are transformed back while
-//! they are there.
+//! Convolutions of many channels over few tiles.
+//!
+//! All tiles are transformed once. Panels of weights are transformed in the second-level cache, a phase and some
+//! channels at a time, just before their products. Panels of sums of the weight gradient are transformed back while
+//! they are in that cache.
 
 use super::super::expand::{Image, Maps, Place, Scratch};
 use super::maps::{Kind, expand};
@@ -17,43 +19,44 @@ use crate::simd::Level;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Channels of a phase whose transformed weights are made at a time: 25 · 128 · 32 floats are 400 KiB.
+/// Channels of a phase whose weights are transformed at a time: 25 · 128 · 32 floats are 400 KiB.
 const DEPTH: usize = 128;
 
-/// Tiles that a block has, about: their products are read a block at a time.
+/// About how many tiles a block has: products read a block at a time.
 const TILES: usize = 64;
 
-/// Bytes of transformed operands and products that are held at a time: of so many images, and one at least. Tests have groups of few images.
+/// Bytes of transformed operands and products in memory at a time. They limit the images of a group; one image is the
+/// least. Tests use small groups.
 const GROUP_BYTES: usize = if cfg!(test) { 1 << 20 } else { 24 << 20 };
 
-/// Input channels whose sums of a weight gradient are held at a time: 25 · 4 · 64 · 32 floats are 800 KiB.
+/// Input channels whose sums of a weight gradient are in memory at a time: 25 · 4 · 64 · 32 floats are 800 KiB.
 const BAND: usize = 64;
 
 /// How the operands of several pairs lie in a block.
 #[derive(Clone, Copy)]
 enum Order {
-    /// The channels of each tile one after the other.
+    /// Side by side: a tile has the channels of all operands.
     Channels,
-    /// The tiles.
+    /// One after the other: an operand's tiles follow those of the operand before.
     Tiles,
 }
 
-/// All tiles of some images, transformed: [blocks][POINTS][tiles][row], points `point` apart.
+/// All tiles of some images, transformed: [blocks][POINTS][tiles][row], with points `point` apart.
 struct Transformed {
-    /// Images of a block, of all, and tiles of an image, with those of all operands that lie after it.
+    /// Images of a block, images of all blocks, and tiles of an image, counting those of all operands that follow it.
     images: usize,
     n: usize,
     each: usize,
     point: usize,
     row: usize,
-    /// From the channels of an operand to those of the next, and of a phase.
+    /// Distance between the channels of two operands, and between those of two phases.
     operand: usize,
     phase: usize,
     data: Aligned,
 }
 
 impl Transformed {
-    /// Of the images `of` of the `operands`, in blocks of `images`.
+    /// Transforms the images `of` of the `operands`, in blocks of `images`.
     #[allow(clippy::too_many_arguments)]
     fn new(
         level: Level,
@@ -95,7 +98,7 @@ impl Transformed {
         Self { images, n, each: after * each, point, row, operand, phase, data }
     }
 
-    /// Of the first operands of pairs. How many images a block has changes no bit.
+    /// Transforms the first operands of pairs. How many images a block has changes no bit.
     fn of_pairs(
         level: Level,
         g: &Geometry,
@@ -110,7 +113,7 @@ impl Transformed {
         Self::new(level, of, [tiles.rows, each], &operands, Order::Channels, here, images)
     }
 
-    /// Tile 0 and channel 0 of an operand and a phase, at a point.
+    /// The data from tile 0 and channel 0 of an operand and a phase on, at a point.
     fn at(&self, block: usize, point: usize, operand: usize, phase: usize) -> &[f32] {
         &self.data[(block * POINTS + point) * self.point + operand * self.operand + phase * self.phase..]
     }
@@ -119,14 +122,14 @@ impl Transformed {
         self.n.div_ceil(self.images)
     }
 
-    /// Tiles of a block.
+    /// Number of tiles of a block.
     fn tiles(&self, block: usize) -> usize {
         self.images.min(self.n - block * self.images) * self.each
     }
 }
 
-/// Products of panels of `width` lanes with all tiles, summed over `sums` phases: [lanes / width][PHASES / sums][blocks][POINTS][tiles][width],
-/// points `point` apart.
+/// Products of panels of `width` lanes with all tiles, summed over `sums` phases: [lanes / width][PHASES /
+/// sums][blocks][POINTS][tiles][width], with points `point` apart.
 struct Products {
     data: Aligned,
     point: usize,
@@ -173,7 +176,7 @@ impl Products {
         Self { data, point, width, blocks, phases: groups }
     }
 
-    /// Those of a group of lanes, a group of phases and a tile of a block.
+    /// The products of a group of lanes and a group of phases, from a tile of a block on.
     fn at(&self, lane: usize, phase: usize, block: usize, tile: usize) -> &[f32] {
         let (panel, lane) = (lane / self.width, lane % self.width);
         let at = ((panel * self.phases + phase) * self.blocks + block) * POINTS * self.point;
@@ -181,7 +184,7 @@ impl Products {
     }
 }
 
-/// The images of a block, in parallel over blocks: `f(memory, block, first tile, image)`.
+/// Runs `f(memory, block, first tile, image)` for every image, in parallel over blocks.
 fn each_image<T>(
     v: &Transformed,
     out: &mut [f32],
@@ -194,12 +197,13 @@ fn each_image<T>(
     });
 }
 
-/// Images of which the transformed tiles, with so many `channels` in all, do not take more than [`GROUP_BYTES`].
+/// How many images may be transformed at a time. Their tiles, with `channels` in all, take at most [`GROUP_BYTES`]
+/// unless it is one image.
 fn group(g: &Geometry, channels: usize) -> usize {
     (GROUP_BYTES / (POINTS * tiles(g).count() * channels * size_of::<f32>()).max(1)).max(1)
 }
 
-/// `y = Σ_i conv(x_i, w_i)`.
+/// Computes `y = Σ_i conv(x_i, w_i)`.
 pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &mut [f32]) {
     let (rows, weights) = (0..tiles(g).rows, weights_of(g, pairs, false));
     let group = group(g, pairs.len() * PHASES * g.c + g.o);
@@ -222,7 +226,7 @@ pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &m
     }
 }
 
-/// `gx = Σ_i convᵀ(gy_i, w_i)`, or `gx += …`.
+/// Computes `gx = Σ_i convᵀ(gy_i, w_i)` or adds it to gx.
 pub(super) fn backward_input(
     level: Level,
     g: &Geometry,
@@ -251,7 +255,8 @@ pub(super) fn backward_input(
     }
 }
 
-/// `gw = Σ_i …`, or `gw += …`, over pairs of (output adjoint, input): in parallel over panels of outputs.
+/// Computes the weight gradient over pairs of (output adjoint, input), or adds it to gw: in parallel over panels of
+/// outputs.
 pub(super) fn backward_weight(
     level: Level,
     g: &Geometry,
@@ -262,7 +267,7 @@ pub(super) fn backward_weight(
     let (tiles, width) = (tiles(g), width(g.o));
     let (each, of_input, of_adjoint) = (tiles.count(), inputs(g), adjoints(g, TILE));
     let (adjoint, input): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
-    // Sizes that do not depend on the number of threads: partial sums are those of blocks and groups.
+    // These sizes do not depend on the number of threads, because blocks and groups determine the partial sums.
     let images = (TILES / (pairs.len() * each)).clamp(1, g.n.max(1));
     let group = group(g, pairs.len() * (PHASES * g.c + g.o)).next_multiple_of(images);
     for first in (0..g.n).step_by(group) {

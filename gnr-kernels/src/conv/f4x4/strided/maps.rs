@@ -1,4 +1,5 @@
-//! Maps to transformed tiles and back, lanes = channels: all four phases of an input, windows and tiles of an output's adjoint, `Aᵀ M A`.
+//! From maps to transformed tiles and back, with channels as lanes: all four phases of an input, windows and tiles of
+//! an output's adjoint, `Aᵀ M A`.
 #![allow(unsafe_code)]
 
 use super::super::LANES;
@@ -12,10 +13,10 @@ use crate::conv::transpose::{transpose, transpose_add};
 use crate::simd::Level;
 use std::ops::Range;
 
-/// What is made of maps.
+/// The transform of a map.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
-    /// `Bᵀ d B` of every phase of 9x9 windows: phase q, channel c to channel `q channels + c`.
+    /// `Bᵀ d B` of every phase of 9x9 windows: phase q, channel c becomes channel `q channels + c`.
     Phases,
     /// `Bᵀ d B` of 5x5 windows.
     Windows,
@@ -23,7 +24,7 @@ pub(super) enum Kind {
     Tiles,
 }
 
-/// Transforms the rows of tiles `rows` of the image `x`; its channels are a multiple of [`LANES`].
+/// Transforms the tile rows `rows` of the image `x`, whose channels are a multiple of [`LANES`].
 #[allow(clippy::too_many_arguments)]
 pub(super) fn expand(
     level: Level,
@@ -47,21 +48,21 @@ pub(super) fn expand(
     assert!(maps.window == window && maps.channels.is_multiple_of(LANES));
     assert!(scratch.ring.len() >= window * row && scratch.vertical.len() >= window.max(5) * row);
     for first in (0..maps.channels).step_by(LANES) {
-        let Scratch { ring, vertical, rows: turned, produced } = scratch;
+        let Scratch { ring, vertical, rows: transposed, produced } = scratch;
         let needed = maps.step * rows.start..maps.step * (rows.end - 1) + window;
         let x = x.rows(maps, [first, LANES], needed, produced);
         let mut filled = maps.step * rows.start;
         for r in rows.clone() {
             let end = maps.step * r + window;
-            fill(level, maps, x, LANES, filled..end, ring, turned);
+            fill(level, maps, x, LANES, filled..end, ring, transposed);
             filled = end;
             let tile = to.tile + (r - rows.start) * maps.columns;
             let at = tile * to.row + to.channel + first;
             let last = (copies - 1) * maps.channels + (maps.columns - 1) * to.row + LANES;
             assert!(v.len() >= (POINTS - 1) * to.point + at + last);
             let v = &mut v[at..];
-            // SAFETY: the assertions: `window` rows of `pitch` pixels in the ring, as many (at least five) in `vertical`, and room for every
-            // point and phase of the row's tiles.
+            // SAFETY: by the assertions, the ring has `window` rows of `pitch` pixels, `vertical` has as many and at
+            // least five, and `v` has room for every point and phase of the row's tiles.
             unsafe {
                 match kind {
                     Kind::Phases => phases(level, maps, ring, maps.step * r, vertical, v, to),
@@ -77,8 +78,10 @@ lanes!(wide fn phases(maps: &Maps, ring: &[f32], first: usize, vertical: &mut [f
 lanes!(wide fn windows(maps: &Maps, ring: &[f32], first: usize, vertical: &mut [f32], v: &mut [f32], to: Place) = windows_body);
 lanes!(wide fn adjoints(maps: &Maps, ring: &[f32], first: usize, vertical: &mut [f32], v: &mut [f32], to: Place) = adjoints_body);
 
+/// Transforms 5x5 windows of one row of tiles.
+///
 /// # Safety
-/// Those of [`row_body`].
+/// The conditions of [`row_body`] hold.
 #[inline(always)]
 unsafe fn windows_body<V: Lanes>(
     maps: &Maps,
@@ -88,12 +91,14 @@ unsafe fn windows_body<V: Lanes>(
     v: &mut [f32],
     to: Place,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe { row_body::<V, Input, SIDE>(maps, ring, first, vertical, v, to) }
 }
 
+/// Transforms 4x4 tiles of adjoints of one row of tiles.
+///
 /// # Safety
-/// Those of [`row_body`].
+/// The conditions of [`row_body`] hold.
 #[inline(always)]
 unsafe fn adjoints_body<V: Lanes>(
     maps: &Maps,
@@ -103,14 +108,16 @@ unsafe fn adjoints_body<V: Lanes>(
     v: &mut [f32],
     to: Place,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe { row_body::<V, Adjoint, SIDE>(maps, ring, first, vertical, v, to) }
 }
 
-/// [`row_body`] for the four phases: odd rows and columns (of the unpadded map) have two taps, even ones a single tap.
+/// Does the work of [`row_body`] for the four phases: odd rows and columns (of the unpadded map) have two taps, even
+/// ones have one.
 ///
 /// # Safety
-/// `ring` and `vertical` have nine rows of `pitch` pixels, `v` every point and phase of the row's tiles; pixels have [`LANES`] floats.
+/// `ring` and `vertical` have nine rows of `pitch` pixels; `v` has every point and phase of the row's tiles. Pixels
+/// have [`LANES`] floats.
 #[inline(always)]
 unsafe fn phases_body<V: Lanes>(
     maps: &Maps,
@@ -121,7 +128,7 @@ unsafe fn phases_body<V: Lanes>(
     to: Place,
 ) {
     let pitch = maps.pitch() * LANES;
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let rows: [*const f32; 9] = std::array::from_fn(|i| ring.as_ptr().add((first + i) % 9 * pitch));
         for x in (0..pitch).step_by(V::N) {
@@ -141,7 +148,7 @@ unsafe fn phases_body<V: Lanes>(
                         Input::expand(std::array::from_fn::<V, 5, _>(|j| V::load(from.add(2 * j * LANES))));
                     let even =
                         finite(std::array::from_fn::<V, 4, _>(|j| V::load(from.add((2 * j + 1) * LANES))));
-                    // Vertical point, and the phases of odd and of even columns.
+                    // The vertical point, and the phases of odd and of even columns.
                     let (point, [of_odd, of_even]) = if i < SIDE { (i, [1, 2]) } else { (i - SIDE, [0, 3]) };
                     let (to_odd, to_even) = (at.add(of_odd * maps.channels), at.add(of_even * maps.channels));
                     for (j, value) in odd.into_iter().enumerate() {
@@ -156,7 +163,7 @@ unsafe fn phases_body<V: Lanes>(
     }
 }
 
-/// Where the outputs of a row of tiles go in a buffer of pixels: row y, column x of tile t to row `stride y + top`, column
+/// The place of a row of tiles in a buffer of pixels. Row y, column x of tile t is in row `stride y + top`, column
 /// `stride (4 t + x) + left` of rows of `width` pixels.
 #[derive(Clone, Copy)]
 pub(super) struct Pixels {
@@ -166,8 +173,8 @@ pub(super) struct Pixels {
     pub(super) width: usize,
 }
 
-/// `Aᵀ M A` of one row of tiles: products at the start of `m`, points `point` apart, tiles `m_row`; `last` says whether there are products at
-/// the vertical and at the horizontal ∞.
+/// Computes `Aᵀ M A` of one row of tiles. Products begin at the start of `m`, with points `point` and tiles `m_row`
+/// apart. `last` says whether there are products at the vertical and at the horizontal ∞.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn contract_row(
     level: Level,
@@ -182,14 +189,16 @@ pub(super) fn contract_row(
     assert!(m.len() >= (POINTS - 1) * point + (columns - 1) * m_row + LANES);
     assert!(to.top < to.stride && to.left < to.stride && to.width >= 4 * to.stride * columns);
     assert!(pixels.len() >= 4 * to.stride * to.width * LANES);
-    // SAFETY: the assertions: every point of the row's tiles, and every pixel.
+    // SAFETY: by the assertions, `m` has every point of the row's tiles, and `pixels` every pixel.
     unsafe { contracted(level, m, point, m_row, columns, last, to, pixels) };
 }
 
 lanes!(wide fn contracted(m: &[f32], point: usize, m_row: usize, columns: usize, last: [bool; 2], to: Pixels, pixels: &mut [f32]) = contracted_body);
 
+/// Computes `Aᵀ M A` of one row of tiles.
+///
 /// # Safety
-/// The assertions of [`contract_row`].
+/// The assertions of [`contract_row`] hold.
 #[inline(always)]
 unsafe fn contracted_body<V: Lanes>(
     m: &[f32],
@@ -200,7 +209,7 @@ unsafe fn contracted_body<V: Lanes>(
     to: Pixels,
     pixels: &mut [f32],
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let [rows, across] = last.map(|last| if last { 5 } else { 4 });
         for t in 0..columns {
@@ -231,7 +240,8 @@ unsafe fn contracted_body<V: Lanes>(
     }
 }
 
-/// Writes (or adds) pixel-major rows of `width` pixels to the rows from `first` on of the [`LANES`] maps [h, w] at the start of `out`.
+/// Writes pixel-major rows of `width` pixels to the rows `rows` of the [`LANES`] maps [h, w] at the start of `out`, or
+/// adds them.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn to_maps(
     level: Level,
@@ -242,13 +252,13 @@ pub(super) fn to_maps(
     out: &mut [f32],
     accum: Accum,
 ) {
-    let turn = if accum.adds() { transpose_add } else { transpose };
+    let write = if accum.adds() { transpose_add } else { transpose };
     let lines = rows.end.min(h) - rows.start;
     if width == w {
-        turn(level, pixels, LANES, lines * w, LANES, &mut out[rows.start * w..], h * w);
+        write(level, pixels, LANES, lines * w, LANES, &mut out[rows.start * w..], h * w);
         return;
     }
     for y in 0..lines {
-        turn(level, &pixels[y * width * LANES..], LANES, w, LANES, &mut out[(rows.start + y) * w..], h * w);
+        write(level, &pixels[y * width * LANES..], LANES, w, LANES, &mut out[(rows.start + y) * w..], h * w);
     }
 }

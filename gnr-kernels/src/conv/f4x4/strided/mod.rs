@@ -1,16 +1,19 @@
-//! 3x3 stride-2 `f32` convolutions by Winograd's F(4x4, 2x2) on the four phases of the input: 81 products for a 4x4 output tile and a pair of
-//! channels instead of 144.
+//! 3x3 stride-2 `f32` convolutions by Winograd's F(4x4, 2x2) on the four phases of the input: 81 products for a 4x4
+//! output tile and a pair of channels instead of 144.
 //!
-//! With one pixel of padding an output row i reads the input rows 2i − 1, 2i, 2i + 1. So the odd rows are convolved with the two outer taps, the
-//! even ones with the middle tap, and the same for columns: the sum of a 2x2, two 1x2 and a 1x1 convolution of stride 1, which share
-//! their output tiles, and the sum over phases and channels is taken before `Aᵀ M A`. A single tap has no product at ∞, so the phases need 25,
-//! 20, 20 and 16 of the 25 products. Phases are ordered even-odd, odd-odd, odd-even, even-even (rows, columns), so that those that have
-//! products at a point are neighbours.
+//! With one pixel of padding, output row i reads the input rows 2i − 1, 2i, 2i + 1. So odd rows are convolved with the
+//! two outer taps and even rows with the middle tap; columns likewise. The result is the sum of a 2x2, two 1x2 and a
+//! 1x1 convolution of stride 1. They share their output tiles, and the sum over phases and channels is taken before
+//! `Aᵀ M A`. A single tap has no product at ∞, so the phases need 25, 20, 20 and 16 of the 25 products. Phases are
+//! ordered even-odd, odd-odd, odd-even, even-even (rows, columns), so that those with products at a point are
+//! neighbours.
 //!
-//! As with stride 1, the smaller operand, weights or tiles, is transformed once and stays in the caches: here the weights, in [`few`] the tiles.
+//! As with stride 1, the smaller operand is transformed once and stays in the caches: here the weights, in [`few`] the
+//! tiles.
 //!
 //! # References
-//! As [`super`]. Phases: Yepez & Ko, *Stride 2 1-D, 2-D, and 3-D Winograd for Convolutional Neural Networks* (IEEE TVLSI 2020).
+//! Lavin & Gray and Barabasz et al., as cited in [`super`]. Phases: Yepez & Ko, *Stride 2 1-D, 2-D, and 3-D Winograd
+//! for Convolutional Neural Networks* (IEEE TVLSI 2020).
 
 mod few;
 mod maps;
@@ -29,13 +32,13 @@ use rayon::prelude::*;
 use std::ops::Range;
 use weights::Weights;
 
-/// Points of one dimension; the last is ∞.
+/// Number of points of one dimension; the last is ∞.
 const SIDE: usize = 5;
 
 /// Products of one tile, one phase and one pair of channels.
 const POINTS: usize = SIDE * SIDE;
 
-/// Even-odd, odd-odd, odd-even, even-even.
+/// Number of phases: even-odd, odd-odd, odd-even, even-even.
 const PHASES: usize = 4;
 
 /// Which phases are of odd rows and of odd columns.
@@ -44,7 +47,8 @@ const ODD: [[bool; 2]; PHASES] = [[false, true], [true, true], [true, false], [f
 /// Bytes of transformed data that a block of tiles may take.
 const BLOCK_BYTES: usize = 512 << 10;
 
-/// Sums of a weight gradient up to this size are kept per part of the batch: a quarter of the second-level cache.
+/// Sums of a weight gradient of up to so many bytes are private to a part of the batch: a quarter of the second-level
+/// cache.
 const PRIVATE_BYTES: usize = 256 << 10;
 
 /// Bytes up to which transformed weights stay in the caches while all blocks of tiles stream past them.
@@ -73,18 +77,19 @@ fn tiles(g: &Geometry) -> Tiles {
     Tiles { rows: g.oh.div_ceil(TILE), columns: g.ow.div_ceil(TILE) }
 }
 
-/// The input, by phases.
+/// The maps of the input, cut into phases.
 fn inputs(g: &Geometry) -> Maps {
     let columns = tiles(g).columns;
     Maps { channels: g.c, h: g.h, w: g.w, padding: 1, columns, step: 2 * TILE, window: 9 }
 }
 
-/// The output's adjoint, in windows of 5 or tiles of 4.
+/// The maps of the output's adjoint, in windows of 5 or tiles of 4.
 fn adjoints(g: &Geometry, window: usize) -> Maps {
     Maps { channels: g.o, h: g.oh, w: g.ow, padding: 0, columns: tiles(g).columns, step: TILE, window }
 }
 
-/// Transformed weights, as panels [lanes / width][POINTS][pair][PHASES][channels][width].
+/// Transforms weights to panels [lanes / width][POINTS][pair][PHASES][channels][width]. Also returns the elements of a
+/// panel.
 fn transformed(level: Level, pairs: &[Weights<'_>]) -> (Aligned, usize) {
     let [channels, lanes] = pairs.first().map_or([0; 2], |w| [w.channels, w.lanes]);
     let width = width(lanes);
@@ -106,14 +111,14 @@ fn transformed(level: Level, pairs: &[Weights<'_>]) -> (Aligned, usize) {
     (u, POINTS * point)
 }
 
-/// The weights of pairs, whose outputs are lanes, or, when `turned`, their inputs.
-fn weights_of<'a>(g: &Geometry, pairs: &[Pair<'a, f32>], turned: bool) -> Vec<Weights<'a>> {
-    let [channels, lanes] = if turned { [g.o, g.c] } else { [g.c, g.o] };
-    pairs.iter().map(|&(_, data)| Weights { data, channels, lanes, turned }).collect()
+/// The weights of pairs. Lanes are their outputs, or their inputs when `rotated`.
+fn weights_of<'a>(g: &Geometry, pairs: &[Pair<'a, f32>], rotated: bool) -> Vec<Weights<'a>> {
+    let [channels, lanes] = if rotated { [g.o, g.c] } else { [g.c, g.o] };
+    pairs.iter().map(|&(_, data)| Weights { data, channels, lanes, rotated }).collect()
 }
 
-/// Whether a convolution has so many weights, or so few tiles, that panels of weights are better made in the second-level cache, just before
-/// their products.
+/// Whether a convolution has so many weights, or so few tiles, that each panel of weights should be transformed just
+/// before its products.
 fn few_tiles(g: &Geometry) -> bool {
     PHASES * POINTS * g.c * g.o * size_of::<f32>() > WEIGHT_BYTES || g.o >= g.n * tiles(g).count()
 }
@@ -138,7 +143,8 @@ fn write_outputs(
     }
 }
 
-/// The same for the adjoints of a group of lanes of the input, each phase of which has its products.
+/// Writes rows of tiles to the input adjoints of a group of lanes, or adds them. Each phase of the input has products
+/// of its own.
 #[allow(clippy::too_many_arguments)]
 fn write_inputs(
     level: Level,
@@ -163,17 +169,17 @@ fn write_inputs(
     }
 }
 
-/// Pixels of the outputs of a row of tiles.
+/// Workspace for the pixels of a row of tiles of outputs.
 fn output_pixels(g: &Geometry) -> Aligned {
     Aligned::new(TILE * TILE * tiles(g).columns * LANES)
 }
 
-/// Of the inputs.
+/// Workspace for the pixels of a row of tiles of inputs.
 fn input_pixels(g: &Geometry) -> Aligned {
     Aligned::new(2 * TILE * 2 * TILE * tiles(g).columns * LANES)
 }
 
-/// `y = Σ_i conv(x_i, w_i)`.
+/// Computes `y = Σ_i conv(x_i, w_i)`.
 pub(in super::super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f32>], y: &mut [f32]) {
     if few_tiles(g) {
         return few::forward(level, g, pairs, y);
@@ -228,12 +234,13 @@ pub(in super::super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f3
     );
 }
 
-/// Elements of one point of a panel of weights.
+/// Number of elements of one point of a panel of weights.
 fn panel_point(pairs: &[Pair<'_, f32>], depth: usize, width: usize) -> usize {
     pairs.len() * depth * width
 }
 
-/// `gx = Σ_i convᵀ(gy_i, w_i)`, or `gx += …`: every phase of gx is a convolution of the output's adjoint with its turned taps.
+/// Computes `gx = Σ_i convᵀ(gy_i, w_i)` or adds it to gx. Every phase of gx is a convolution of the output's adjoint
+/// with rotated taps.
 pub(in super::super) fn backward_input(
     level: Level,
     g: &Geometry,
@@ -298,7 +305,7 @@ pub(in super::super) fn backward_input(
     );
 }
 
-/// `gw = Σ_i …`, or `gw += …`, over pairs of (output adjoint, input).
+/// Computes the weight gradient over pairs of (output adjoint, input), or adds it to gw.
 pub(in super::super) fn backward_weight(
     level: Level,
     g: &Geometry,
@@ -311,7 +318,7 @@ pub(in super::super) fn backward_weight(
     let (input_row, adjoint_row) = (tile_row(PHASES * g.c, 1), tile_row(g.o, 1));
     let bytes = POINTS * (input_row + adjoint_row) * size_of::<f32>();
     let sums = Sums { units: POINTS, rows: PHASES * g.c, lanes: g.o, private: PRIVATE_BYTES };
-    // The larger one, sums or operands, is in memory once.
+    // The larger of sums and operands is in memory once.
     if sums.bytes() > pairs.len() * g.n * tiles.count() * bytes {
         return few::backward_weight(level, g, pairs, gw, accum);
     }

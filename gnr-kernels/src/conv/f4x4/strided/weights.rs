@@ -1,4 +1,5 @@
-//! The weights' side: `G g Gᵀ` of every phase before the products, `Gᵀ M G` after those of the weight gradient; lanes = output channels.
+//! Transforms of weights, with output channels as lanes: `G g Gᵀ` of every phase before the products, `Gᵀ M G` after
+//! those of the weight gradient.
 #![allow(unsafe_code)]
 
 use super::super::LANES;
@@ -11,22 +12,24 @@ use crate::conv::transpose::{transpose, transpose_add};
 use crate::simd::Level;
 use std::ops::Range;
 
-/// Buffer for the taps of `channels` channels and `lanes` lanes.
+/// Workspace for the taps of `channels` channels and `lanes` lanes.
 pub(super) fn scratch(channels: usize, lanes: usize) -> Aligned {
     Aligned::new(9 * channels * lanes)
 }
 
-/// Weights [outputs, inputs, 3, 3], and which of their channels are lanes: outputs, or, when `turned`, inputs; then they are rotated by 180°.
+/// Weights [outputs, inputs, 3, 3]. Their outputs are lanes; if `rotated`, their inputs are lanes and taps are rotated
+/// by 180°.
 #[derive(Clone, Copy)]
 pub(super) struct Weights<'a> {
     pub(super) data: &'a [f32],
     pub(super) channels: usize,
     pub(super) lanes: usize,
-    pub(super) turned: bool,
+    pub(super) rotated: bool,
 }
 
 impl Weights<'_> {
-    /// The taps of some `channels` and the `width` lanes from `first` on: [width / LANES][channels][9][LANES].
+    /// Copies the taps of some `channels` and the `width` lanes from `first` on to `taps` [width /
+    /// LANES][channels][9][LANES].
     pub(super) fn taps(
         &self,
         level: Level,
@@ -39,7 +42,7 @@ impl Weights<'_> {
         assert!(self.data.len() == 9 * all * lanes && first + width <= lanes && channels.end <= all);
         let groups = taps.chunks_exact_mut((9 * count * LANES).max(1)).take(width / LANES);
         for (taps, first) in groups.zip((first..).step_by(LANES)) {
-            if self.turned {
+            if self.rotated {
                 for (taps, c) in taps.chunks_exact_mut(9 * LANES).zip(channels.clone()) {
                     let w = &self.data[(c * lanes + first) * 9..];
                     transpose(level, w, 9, LANES, 9, taps, LANES);
@@ -51,8 +54,8 @@ impl Weights<'_> {
         }
     }
 
-    /// `G g Gᵀ` of one phase from the [`taps`](Self::taps) of `channels` channels and `width` lanes: point p, channel c, lane l to
-    /// `p point + c width + l`.
+    /// Computes `G g Gᵀ` of one phase from the [`taps`](Self::taps) of `channels` channels and `width` lanes. Point p,
+    /// channel c, lane l is written to `p point + c width + l`.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn transform(
         &self,
@@ -68,37 +71,40 @@ impl Weights<'_> {
         assert!(channels == 0 || u.len() >= (POINTS - 1) * point + channels * width);
         for lane in (0..width).step_by(LANES) {
             let taps = &taps[9 * channels * lane..];
-            // SAFETY: the assertions: nine taps a channel, and room for every point of every channel.
-            unsafe { forth(level, phase, taps, channels, self.turned, &mut u[lane..], point, width) };
+            // SAFETY: by the assertions, `taps` has nine vectors a channel, and `u` has room for every point of every
+            // channel.
+            unsafe { forth(level, phase, taps, channels, self.rotated, &mut u[lane..], point, width) };
         }
     }
 }
 
-lanes!(wide fn forth(phase: usize, taps: &[f32], channels: usize, turned: bool, u: &mut [f32], point: usize, row: usize) = forth_body);
+lanes!(wide fn forth(phase: usize, taps: &[f32], channels: usize, rotated: bool, u: &mut [f32], point: usize, row: usize) = forth_body);
 
+/// Transforms the taps of one group of lanes for one phase.
+///
 /// # Safety
-/// `taps` has nine vectors of [`LANES`] a channel, `u` a vector a point and channel.
+/// `taps` has nine vectors of [`LANES`] a channel; `u` has room for a vector a point and channel.
 #[inline(always)]
 unsafe fn forth_body<V: Lanes>(
     phase: usize,
     taps: &[f32],
     channels: usize,
-    turned: bool,
+    rotated: bool,
     u: &mut [f32],
     point: usize,
     row: usize,
 ) {
     let u = u.as_mut_ptr();
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         for c in 0..channels {
             for lane in (0..LANES).step_by(V::N) {
                 let from = taps.as_ptr().add(9 * c * LANES + lane);
                 let to = u.add(c * row + lane);
-                // Closures would keep the compiler from inlining what is in them.
+                // Macros, because the compiler would not inline into closures here.
                 macro_rules! tap {
                     ($k:expr) => {
-                        V::load(from.add(if turned { 8 - $k } else { $k } * LANES))
+                        V::load(from.add(if rotated { 8 - $k } else { $k } * LANES))
                     };
                 }
                 macro_rules! columns {
@@ -108,7 +114,7 @@ unsafe fn forth_body<V: Lanes>(
                         }
                     };
                 }
-                // Of odd rows the outer two rows of taps, of even ones the middle one; the same for columns.
+                // Odd rows have the outer two rows of taps, even rows the middle one; columns likewise.
                 match phase {
                     0 => {
                         let middle = weight([tap!(3), tap!(5)]);
@@ -140,8 +146,8 @@ unsafe fn forth_body<V: Lanes>(
     }
 }
 
-/// `Gᵀ M G` of sums [POINTS][PHASES][channels][row] (points `point` apart), the [`LANES`] lanes at the start of `m`, into some `channels` of
-/// the weights [LANES, all, 3, 3] `gw`; replaced or added to, as `accum` says.
+/// Computes `Gᵀ M G` of the sums [POINTS][PHASES][channels][row] in the first [`LANES`] lanes of `m`, with points
+/// `point` apart. Writes some `channels` of the weights `gw` [LANES, all, 3, 3], or adds to them.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn transform_back(
     level: Level,
@@ -157,19 +163,21 @@ pub(super) fn transform_back(
     let count = channels.len();
     assert!(taps.len() >= 9 * count * LANES && gw.len() == 9 * all * LANES && channels.end <= all);
     assert!(count > 0 && m.len() >= (POINTS - 1) * point + (PHASES * count - 1) * row + LANES);
-    // SAFETY: the assertions.
+    // SAFETY: by the assertions, `m` has a vector a point, phase and channel, and `taps` has nine a channel.
     unsafe { back(level, m, point, row, count, taps) };
-    let turn = if accum.adds() { transpose_add } else { transpose };
-    turn(level, taps, LANES, 9 * count, LANES, &mut gw[9 * channels.start..], 9 * all);
+    let write = if accum.adds() { transpose_add } else { transpose };
+    write(level, taps, LANES, 9 * count, LANES, &mut gw[9 * channels.start..], 9 * all);
 }
 
 lanes!(wide fn back(m: &[f32], point: usize, row: usize, channels: usize, taps: &mut [f32]) = back_body);
 
+/// Computes the gradient of the taps of one group of lanes.
+///
 /// # Safety
-/// `m` has a vector of [`LANES`] a point, phase and channel, `taps` room for nine a channel.
+/// `m` has a vector of [`LANES`] a point, phase and channel; `taps` has room for nine a channel.
 #[inline(always)]
 unsafe fn back_body<V: Lanes>(m: &[f32], point: usize, row: usize, channels: usize, taps: &mut [f32]) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller upholds this function's conditions.
     unsafe {
         for c in 0..channels {
             for lane in (0..LANES).step_by(V::N) {

@@ -1,9 +1,10 @@
-//! Recycled memory: activations, adjoints and working memory of kernels share one heap of address space that is touched once.
+//! Recycled memory: activations, adjoints and workspaces share one heap of address space whose pages are touched once.
 //!
-//! Fresh large allocations come from the kernel page by page, cleared; on a ResNet-20 gradient this costs a third of the time. A
-//! [`Buf`] therefore gives its place back to a process-wide heap when it is dropped, and the next one, of whatever length, takes the
-//! smallest gap that it fits into ([`range_alloc`]); gaps merge. So what a step holds is little more than what is alive at its peak, and
-//! steps after the first touch no new page. Idle memory is bounded ([`set_limit`], default 4 GiB): beyond it all of it goes back.
+//! The system hands out fresh large allocations page by page, cleared; on a ResNet-20 gradient this costs a third of
+//! the time. A dropped [`Buf`] therefore returns its range to a process-wide heap. The next buffer, of any length,
+//! takes the smallest gap that it fits into ([`range_alloc`]); neighbouring gaps merge. So a step holds little more
+//! than what is alive at its peak, and steps after the first touch no new page. Idle memory is bounded ([`set_limit`],
+//! default 4 GiB): beyond the bound, all of it is returned to the system.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -14,81 +15,86 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use range_alloc::RangeAllocator;
 
-/// Shorter buffers, in bytes, come from the system's allocator.
+/// Buffers of fewer bytes come from the system's allocator.
 const SMALLEST: usize = 16 << 10;
 
 /// Unit of the heap in bytes: a cache line.
 const LINE: usize = 64;
 
-/// Address space of a chunk, in lines: 1 GiB. Only what is touched takes memory.
+/// Address space of a chunk, in lines: 1 GiB. Only touched pages take memory.
 const CHUNK: usize = (1 << 30) / LINE;
 
-/// So many lines of a chunk, 8 MiB, stay in pages of the usual size: a net that needs no more should not touch memory by the 2 MiB.
+/// Lines at the start of a chunk, 8 MiB, that stay in pages of the usual size: a small net should not take memory in
+/// steps of 2 MiB.
 #[cfg(target_os = "linux")]
 const SMALL: usize = (8 << 20) / LINE;
 
-/// Places of so many bytes and more …
+/// Ranges of at least so many bytes are followed by [`STAGGER`] free lines.
 const STAGGERED: usize = 256 << 10;
-/// … have so many lines left free behind them: places whose lengths are powers of two would otherwise compete for the same sets of the caches.
+/// Free lines behind a large range. Without them, ranges whose lengths are powers of two would compete for the same
+/// sets of the caches.
 const STAGGER: usize = 64 + 5;
 
-/// Bound of the memory that is held idle, in bytes.
+/// Bound of idle memory, in bytes.
 static LIMIT: AtomicUsize = AtomicUsize::new(4 << 30);
 
-/// Sets the number of bytes that may be held idle; `0` switches recycling off.
+/// Sets how many bytes may be idle. With `0`, memory is returned to the system as soon as a buffer is dropped.
 pub fn set_limit(bytes: usize) {
     LIMIT.store(bytes, Ordering::Relaxed);
 }
 
-/// Lets [`peak`] start again from what buffers hold now.
+/// Sets [`peak`] to the bytes that buffers hold now.
 pub fn reset_peak() {
     let mut heap = heap();
     heap.peak = heap.taken;
 }
 
-/// The most that buffers held at one time since the program started or since [`reset_peak`], in bytes. Buffers of less than 16 KiB are
-/// the system allocator's and not counted.
+/// The most bytes that buffers held at one time, since the program started or since [`reset_peak`]. Buffers of less
+/// than 16 KiB are not counted: they come from the system's allocator.
 pub fn peak() -> usize {
     heap().peak
 }
 
-/// Gives all idle memory back to the system.
+/// Returns all idle memory to the system.
 pub fn release_idle() {
     heap().release();
-    // glibc keeps what is freed below something that is not, up to hundreds of MB.
+    // glibc keeps freed memory that lies below memory in use, up to hundreds of MB.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it takes how much to keep, which may be any number, and locks the arenas itself.
+    // SAFETY: `malloc_trim` takes any number of bytes to keep, and locks the arenas itself.
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-/// The `gemm` crate takes working memory from the system's allocator in every product. glibc gives blocks of more than 128 KB back to
-/// the system at once, and clears them page by page when they are taken again, until a program frees a larger one, which this crate
-/// never does: 7 % of a ViT's step. So it is told what it would find out then.
+/// Lets glibc keep freed blocks of up to 32 MiB.
+///
+/// The `gemm` crate takes a workspace from the system's allocator in every product. By default glibc returns blocks of
+/// more than 128 KB to the system at once, and clears them when they are allocated next: 7 % of a ViT's step. glibc
+/// raises this threshold after a program freed a larger block, which this crate never does.
 fn keep_freed_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: numbers that it may refuse, nothing else.
+    // SAFETY: `mallopt` only reads two numbers, which it may refuse.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20);
     }
 }
 
-/// A stretch of address space, zero where it was never touched, and which of its lines are taken.
+/// A stretch of address space, zero where it was never touched, and its free lines.
 struct Chunk {
-    /// Keeps the memory; `u128` so that a multiple of 16 bytes comes untouched from the system.
+    /// Owns the memory. With `u128`, a multiple of 16 bytes comes untouched from the system.
     memory: Vec<u128>,
     lines: RangeAllocator<usize>,
     taken: usize,
 }
 
 impl Chunk {
-    /// `None` where the system does not have so much address space.
+    /// Reserves a chunk, or returns `None` if the system does not have so much address space.
     fn new(lines: usize) -> Option<Self> {
         let words = (lines + 1) * LINE / size_of::<u128>();
         let layout = std::alloc::Layout::array::<u128>(words).ok()?;
-        // SAFETY: the layout is not empty; zeroed memory is `words` valid numbers, allocated as `Vec` would with this capacity.
+        // SAFETY: the layout is not empty; zeroed memory is `words` valid numbers, allocated as `Vec` would with this
+        // capacity.
         let memory = unsafe {
             let start = std::alloc::alloc_zeroed(layout).cast::<u128>();
             (!start.is_null()).then(|| Vec::from_raw_parts(start, words, words))?
@@ -100,10 +106,10 @@ impl Chunk {
         Some(chunk)
     }
 
-    /// Where a line starts; line 0 starts at a cache line.
+    /// Pointer to a line. Line 0 starts at a cache line.
     fn at(&mut self, line: usize) -> *mut u8 {
         let start = self.memory.as_mut_ptr().cast::<u8>();
-        // In range: there is one line more than are given out.
+        // In range, because the memory has one line more than are handed out.
         start.wrapping_add(start.align_offset(LINE) + line * LINE)
     }
 
@@ -113,7 +119,7 @@ impl Chunk {
         Some(range)
     }
 
-    /// Says to the system what may be done with the pages that lie in these lines.
+    /// Tells the system what it may do with the whole pages in these lines.
     #[cfg(target_os = "linux")]
     fn advise(&mut self, lines: Range<usize>, advice: libc::c_int) {
         const PAGE: usize = 4096;
@@ -121,15 +127,16 @@ impl Chunk {
         let from = from.wrapping_add(from.align_offset(PAGE));
         let len = (to as usize).saturating_sub(from as usize) / PAGE * PAGE;
         if len > 0 {
-            // SAFETY: whole pages inside the chunk's memory, which the system handed out as private anonymous memory; where it did not,
-            // or the pages are larger, it refuses. Lines that are given back are free, and zeroed pages are valid contents.
+            // SAFETY: the range is whole pages of the chunk's memory. The system allocated them as private anonymous
+            // memory; otherwise, or if its pages are larger, it refuses. No buffer uses free lines, and zeroed pages
+            // are valid contents.
             unsafe {
                 libc::madvise(from.cast(), len, advice);
             }
         }
     }
 
-    /// Gives the pages of free lines back.
+    /// Returns the pages of free lines to the system.
     fn release(&mut self) {
         #[cfg(target_os = "linux")]
         {
@@ -145,7 +152,7 @@ impl Chunk {
     }
 }
 
-/// All chunks, and how many bytes of them are idle, are taken, and were taken at most.
+/// All chunks, with the bytes of them that are idle, in use, and in use at the peak.
 struct Heap {
     chunks: Vec<Option<Chunk>>,
     idle: usize,
@@ -160,11 +167,11 @@ impl Heap {
 static HEAP: Mutex<Heap> = Mutex::new(Heap::EMPTY);
 
 fn heap() -> MutexGuard<'static, Heap> {
-    // Nothing in here panics half-way.
+    // A poisoned lock is fine: no code under the lock panics half-way.
     HEAP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A place in the heap.
+/// A range of the heap, owned by one buffer.
 struct Place {
     start: NonNull<u8>,
     chunk: usize,
@@ -172,7 +179,7 @@ struct Place {
 }
 
 impl Heap {
-    /// `None` when the system has no memory to give.
+    /// Takes a range for `bytes`, or returns `None` if the system has no memory left.
     fn take(&mut self, bytes: usize) -> Option<Place> {
         let place = self.find(bytes)?;
         self.taken += place.lines.len() * LINE;
@@ -227,7 +234,7 @@ impl Heap {
 }
 
 mod sealed {
-    /// Types of which every pattern of bits is a value.
+    /// Types of which every bit pattern is a value.
     pub trait Plain: Copy + Default + Send + Sync + 'static {}
     impl Plain for f32 {}
     impl Plain for f64 {}
@@ -238,23 +245,24 @@ mod sealed {
 pub trait Pooled: sealed::Plain {}
 impl<E: sealed::Plain> Pooled for E {}
 
-/// A buffer of fixed length whose memory is used again when it is dropped. Dereferences to a slice.
+/// A buffer of fixed length whose memory is recycled when it is dropped. Dereferences to a slice.
 pub struct Buf<E: Pooled>(Storage<E>);
 
 enum Storage<E> {
-    /// Short ones, and what was a vector.
+    /// A short buffer, or one made from a vector.
     Own(Vec<E>),
-    /// `len` elements from the start of the place on, nobody else's.
+    /// `len` elements from the start of the range, which no other buffer uses.
     Lent { place: Place, len: usize },
 }
 
-// SAFETY: a place belongs to its buffer alone, and elements may be sent and shared.
+// SAFETY: a range belongs to one buffer alone, and elements may be sent and shared.
 unsafe impl<E: Pooled> Send for Buf<E> {}
-// SAFETY: as above.
+// SAFETY: a range belongs to one buffer alone, and elements may be sent and shared.
 unsafe impl<E: Pooled> Sync for Buf<E> {}
 
 impl<E: Pooled> Buf<E> {
-    /// A buffer of `len` elements with **unspecified** (but initialised) contents: whatever the last user of the memory left there.
+    /// Makes a buffer of `len` elements with **unspecified** but initialised contents: whatever the last user of the
+    /// memory left there.
     pub fn new(len: usize) -> Self {
         let bytes = len * size_of::<E>();
         let place = if bytes < SMALLEST { None } else { heap().take(bytes) };
@@ -264,14 +272,14 @@ impl<E: Pooled> Buf<E> {
         })
     }
 
-    /// A buffer of `len` zeros.
+    /// Makes a buffer of `len` zeros.
     pub fn zeroed(len: usize) -> Self {
         let mut buffer = Self::new(len);
         buffer.fill(E::default());
         buffer
     }
 
-    /// A copy of `source`.
+    /// Makes a copy of `source`.
     pub fn copy_of(source: &[E]) -> Self {
         let mut buffer = Self::new(source.len());
         buffer.copy_from_slice(source);
@@ -304,8 +312,8 @@ impl<E: Pooled> Deref for Buf<E> {
     fn deref(&self) -> &[E] {
         match &self.0 {
             Storage::Own(own) => own,
-            // SAFETY: the place has room for `len` elements, starts at a cache line, holds bytes that were zeroed or written as one of the
-            // types of which every pattern of bits is a value, and is borrowed with the buffer.
+            // SAFETY: the range has room for `len` elements and starts at a cache line. Its bytes were zeroed or
+            // written as a type of which every bit pattern is a value. The slice borrows the buffer.
             Storage::Lent { place, len } => unsafe {
                 std::slice::from_raw_parts(place.start.as_ptr().cast(), *len)
             },
@@ -317,7 +325,8 @@ impl<E: Pooled> DerefMut for Buf<E> {
     fn deref_mut(&mut self) -> &mut [E] {
         match &mut self.0 {
             Storage::Own(own) => own,
-            // SAFETY: as above, exclusively.
+            // SAFETY: the range has room for `len` elements and starts at a cache line. Its bytes were zeroed or
+            // written as a type of which every bit pattern is a value. The slice borrows the buffer exclusively.
             Storage::Lent { place, len } => unsafe {
                 std::slice::from_raw_parts_mut(place.start.as_ptr().cast(), *len)
             },
@@ -333,92 +342,4 @@ impl<E: Pooled + fmt::Debug> fmt::Debug for Buf<E> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rayon::prelude::*;
-
-    /// A heap of its own: others use the process's at the same time.
-    fn empty() -> Heap {
-        Heap::EMPTY
-    }
-
-    #[test]
-    fn a_gap_serves_any_length_and_gaps_merge() {
-        let mut heap = empty();
-        let places: Vec<_> = (0..4).map(|_| heap.take(1 << 20).expect("memory")).collect();
-        let end = heap.take(1 << 20).expect("memory");
-        places.iter().for_each(|place| heap.give(place));
-        assert_eq!(heap.idle, 4 * ((1 << 20) + STAGGER * LINE));
-        assert_eq!((heap.taken, heap.peak), (heap.idle / 4, heap.idle / 4 * 5));
-        // All four gaps together, then two pieces of it.
-        let whole = heap.take(4 << 20).expect("memory");
-        assert_eq!(whole.start, places[0].start);
-        heap.give(&whole);
-        let [first, second] = [1 << 20, 2 << 20].map(|bytes| heap.take(bytes).expect("memory"));
-        assert!(first.lines.end <= second.lines.start && second.lines.end <= end.lines.start);
-        assert_eq!(heap.chunks.len(), 1);
-    }
-
-    #[test]
-    fn release_keeps_what_is_in_use_and_frees_empty_chunks() {
-        let mut heap = empty();
-        let [before, kept, after] = [1 << 20; 3].map(|bytes| heap.take(bytes).expect("memory"));
-        // SAFETY: the places are this test's, and have room for a million bytes.
-        let fill = |place: &Place, value: u8| unsafe { place.start.as_ptr().write_bytes(value, 1_000_000) };
-        // SAFETY: as above.
-        let all = |place: &Place, value: u8| unsafe {
-            std::slice::from_raw_parts(place.start.as_ptr(), 1_000_000).iter().all(|byte| *byte == value)
-        };
-        for place in [&before, &kept, &after] {
-            fill(place, 7);
-        }
-        heap.give(&before);
-        heap.give(&after);
-        heap.release();
-        assert!(all(&kept, 7) && heap.idle == 0);
-        #[cfg(target_os = "linux")]
-        assert!(!all(&before, 7) && !all(&after, 7), "pages were given back");
-        heap.give(&kept);
-        heap.release();
-        assert!(heap.chunks.iter().all(Option::is_none));
-        let again = heap.take(1 << 20).expect("memory");
-        assert!(all(&again, 0));
-    }
-
-    #[test]
-    fn longer_than_a_chunk_is_a_chunk_of_its_own() {
-        let mut heap = empty();
-        let small = heap.take(SMALLEST).expect("memory");
-        let large = heap.take(2 * CHUNK * LINE).expect("memory");
-        assert_eq!((small.chunk, large.chunk), (0, 1));
-        assert!((large.start.as_ptr() as usize).is_multiple_of(LINE));
-    }
-
-    #[test]
-    fn zeroed_is_zero_even_when_recycled() {
-        drop(Buf::copy_of(&vec![7.0_f64; 12_345]));
-        assert!(Buf::<f64>::zeroed(12_345).iter().all(|&v| v == 0.0));
-        assert!(Buf::<u32>::zeroed(100).iter().all(|&v| v == 0));
-    }
-
-    /// Many threads take, write, check and give buffers of mixed lengths: places never overlap.
-    #[test]
-    fn buffers_are_exclusive_across_threads() {
-        (0..64_u32).into_par_iter().for_each(|task| {
-            let mut held = Vec::new();
-            for round in 0..40_u32 {
-                let len = 1 + (task * 7919 + round * 104_729) as usize % 60_000;
-                let mark = task * 1000 + round;
-                let mut buffer = Buf::<u32>::new(len);
-                assert_eq!(buffer.len(), len);
-                buffer.fill(mark);
-                held.push((buffer, mark));
-                if round % 3 == 2 {
-                    let (buffer, mark) = held.swap_remove(round as usize % held.len());
-                    assert!(buffer.iter().all(|&v| v == mark));
-                }
-            }
-            assert!(held.iter().all(|(buffer, mark)| buffer.iter().all(|v| v == mark)));
-        });
-    }
-}
+mod tests;
