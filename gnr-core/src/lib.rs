@@ -89,8 +89,3 @@ pub use schedule::{Cosine, InverseSqrt, Linear, Milestones, Proportional, Schedu
 pub use vector::{
     Elementwise, Map, Matrices, Partition, Real, Signs, Vector, join_leaves, random_signs, split_leaves,
 };
-
-/// The example in README.md, as a test.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;

@@ -75,6 +75,7 @@ fn stages() -> Vec<Stage> {
             vec![cargo(["check", "-p", "gnr-dfdx", "--features", "ci-check"])],
         ),
         stage("doc", "documentation without warnings", vec![doc]),
+        stage("book", "the site of the documents, every link", vec![cargo(["xtask", "book"])]),
         stage(
             "train",
             "smoke run of the main job",

@@ -9,7 +9,8 @@ use super::Finding;
 use crate::workspace::{cargo, output};
 
 /// The crates and what of ours each may use, bottom first. Everything not listed is forbidden.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
+    ("gnr-book", &[]),
     ("gnr-core", &[]),
     ("gnr-data", &[]),
     ("gnr-fuzz", &[]),
@@ -37,9 +38,16 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("xtask", &[]),
 ];
 
-/// Edges allowed in tests only: a backend runs the models to compare them with golden values; parsers are given damaged inputs; a crate may
-/// name itself to turn its own features on.
-const IN_TESTS: [(&str, &str); 4] = [
+/// Edges allowed in tests only: a backend runs the models to compare them with golden values; parsers are given damaged inputs and
+/// the commands of the documents; the documents use the libraries; a crate may name itself to turn its own features on.
+const IN_TESTS: [(&str, &str); 11] = [
+    ("gnr-book", "gnr-core"),
+    ("gnr-book", "gnr-dfdx"),
+    ("gnr-book", "gnr-hessian"),
+    ("gnr-book", "gnr-models"),
+    ("gnr-book", "gnr-nn"),
+    ("gnr-cli", "gnr-book"),
+    ("xtask", "gnr-book"),
     ("gnr-dfdx", "gnr-models"),
     ("gnr-data", "gnr-fuzz"),
     ("gnr-train", "gnr-fuzz"),
