@@ -23,7 +23,8 @@ const MDBOOK: &str = "0.5.4";
 const FOLDER: &str = "target/book";
 
 /// Documents that are no chapters: what a forge shows of a folder, the list itself, and tables by which the wording of messages is judged.
-const NO_CHAPTERS: [&str; 4] = ["docs/README.md", "docs/images/README.md", "docs/book/SUMMARY.md", "docs/bad-inputs/"];
+const NO_CHAPTERS: [&str; 4] =
+    ["docs/README.md", "docs/images/README.md", "docs/book/SUMMARY.md", "docs/bad-inputs/"];
 
 /// Options of `cargo xtask book`.
 #[derive(clap::Args)]
@@ -48,7 +49,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let text = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
     let summary = summary::rebased(&text, "docs/book");
     let is_a_chapter = |path: &str| {
-        path.starts_with("docs/") && path.ends_with(".md") && !NO_CHAPTERS.iter().any(|no| path.starts_with(no))
+        path.starts_with("docs/")
+            && path.ends_with(".md")
+            && !NO_CHAPTERS.iter().any(|no| path.starts_with(no))
     };
     let missing: Vec<&str> = copied
         .iter()
@@ -150,12 +153,34 @@ fn copy(root: &Path, to: &Path) -> Result<Vec<String>> {
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         }
-        fs::copy(&file, &target).with_context(|| format!("cannot copy {}", file.display()))?;
+        if markdown(&file) {
+            let text =
+                fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            write(&target, &as_pages(&text))?;
+        } else {
+            fs::copy(&file, &target).with_context(|| format!("cannot copy {}", file.display()))?;
+        }
         copied.push(path.to_string_lossy().replace('\\', "/"));
     }
     Ok(copied)
 }
 
+/// A document with its links as mdBook needs them: a folder's README is the folder's index page.
+fn as_pages(text: &str) -> String {
+    text.replace("README.md)", "index.md)").replace("README.md#", "index.md#")
+}
+
 fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::as_pages;
+
+    #[test]
+    fn links_to_a_readme_lead_to_the_index_page_of_its_folder() {
+        let text = "[a](README.md) [b](x/README.md#c) `README.md` [d](README.mdx)";
+        assert_eq!(as_pages(text), "[a](index.md) [b](x/index.md#c) `README.md` [d](README.mdx)");
+    }
 }
