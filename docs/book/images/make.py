@@ -20,9 +20,9 @@ def main():
     for run in map(Path, sys.argv[1:]):
         label = run.name.upper() if run.name == "sgd" else "SGD + " + run.name.upper()
         x, y = columns(run / "spectrum" / "spectrum.csv", "rank", "eigenvalue")
-        spectrum.append({"label": label, "x": x, "y": y, "style": "both"})
+        spectrum.append({"label": label, "x": [rank + 1 for rank in x], "y": y, "style": "both"})
         x, y = columns(run / "density" / "density.csv", "lambda", "density")
-        density.append({"label": label, "x": x, "y": [max(value, 1e-6) for value in y]})
+        density.append({"label": "", "x": x, "y": [max(value, 1e-6) for value in y], "colour": len(density)})
     axis = lambda label, scale="linear": {"label": label, "scale": scale}
     panels = [
         {"title": "Largest eigenvalues", "kind": "lines", "x": axis("rank"), "y": axis("eigenvalue"), "series": spectrum},
