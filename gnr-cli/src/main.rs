@@ -5,6 +5,8 @@ mod bench;
 mod compare;
 mod curvature;
 mod data;
+#[cfg(test)]
+mod documents;
 mod eval;
 mod geometry;
 mod listing;

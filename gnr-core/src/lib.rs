@@ -90,11 +90,6 @@ pub use vector::{
     Elementwise, Map, Matrices, Partition, Real, Signs, Vector, join_leaves, random_signs, split_leaves,
 };
 
-/// The example in the project's README.md, as a test.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct ProjectReadme;
-
 /// The example in README.md, as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -6,6 +6,19 @@
 //! | [`ModuleOracle`] | any existing dfdx nn model | differences of gradients |
 //!
 //! Training on a CPU is the work of `gnr-cpu`, which is some twenty times faster there than [`Generic`].
+//!
+//! ```
+//! use gnr_dfdx::Generic;
+//! use gnr_nn::{Autodiff, Backend};
+//!
+//! let backend = Generic::<f32>::default();
+//! let tape = backend.gradient_session(false);
+//! let x = tape.variable(&backend.constant(&[1.0, -2.0], &[2])?);
+//! let loss = tape.sum(&tape.mul(&x, &x)?, &[0])?;
+//! let gradient = tape.backward(&loss, vec![x])?;
+//! assert_eq!(backend.to_host(&gradient[0])?, [2.0, -4.0]);
+//! # Ok::<(), gnr_nn::Error>(())
+//! ```
 
 pub mod generic;
 pub mod module;

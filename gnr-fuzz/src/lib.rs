@@ -12,6 +12,14 @@
 //! | `GNR_FUZZ_CORPUS` | set: the corpus is written anew, with the new outcomes |
 //!
 //! Used by tests only; no crate depends on it otherwise.
+//!
+//! ```
+//! use gnr_fuzz::{Random, damage};
+//!
+//! let damaged = |number| damage(b"rho = 0.1".to_vec(), &mut Random::new(number), &[b"alpha"], &[b"xi = 1"]);
+//! assert_eq!(damaged(7), damaged(7)); // input N is always the same
+//! assert!((0..20).any(|number| damaged(number) != damaged(number + 1)));
+//! ```
 #![allow(clippy::print_stdout, reason = "a campaign tells its numbers, and only tests run one")]
 
 mod campaign;

@@ -1,9 +1,29 @@
 //! Neural networks written once over a small [`Backend`] trait, with exact Hessian-vector products.
 //!
-//! A [`Model`] evaluated on a backend's tensors gives logits; evaluated on [`Duals`] of that backend it also gives their
-//! directional derivative, and one reverse pass through *that* gives H·v exactly. So every first-order reverse-mode tensor
-//! library that implements [`Autodiff`] becomes a second-order one. [`BatchOracle`] packs a model and one mini-batch into
-//! the oracle that `gnr-core`'s algorithms ask.
+//! Run a loss at θ + εv on dual numbers; its tangent is ⟨∇L̂(θ), v⟩, and the gradient of that is H·v, exactly:
+//!
+//! ```
+//! use gnr_nn::{Autodiff, Backend, Dual, Duals, Result, testing::Reference};
+//!
+//! # fn main() -> Result<()> {
+//! let backend = Reference::new(); // any tensor library that differentiates once
+//! let theta = backend.constant(&[1.0, 2.0, 3.0], &[3])?;
+//! let v = backend.constant(&[1.0, 1.0, -1.0], &[3])?;
+//!
+//! let tape = backend.gradient_session(false);
+//! let leaf = tape.variable(&theta);
+//! let (b, x) = (Duals(tape.clone()), Dual { primal: leaf.clone(), tangent: Some(v) });
+//! let loss = b.sum(&b.mul(&x, &b.mul(&x, &x)?)?, &[0])?; // L̂ = Σ θ³
+//! let slope = loss.tangent.expect("the loss depends on θ"); // ⟨∇L̂, v⟩ = Σ 3θ²v
+//! let product = tape.backward(&slope, vec![leaf])?; // H·v = 6θ ⊙ v
+//! assert_eq!(backend.to_host(&product[0])?, [6.0, 12.0, -18.0]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Model`] is written once over [`Backend`]. On a backend's tensors it gives logits, on [`Duals`] of that backend their directional
+//! derivative as well. So every first-order reverse-mode tensor library that implements [`Autodiff`] becomes a second-order one.
+//! [`BatchOracle`] packs a model and one mini-batch into the oracle that `gnr-core`'s algorithms ask.
 //!
 //! A model declares its tensors through its layers and says how it runs, once for every backend:
 //!

@@ -8,6 +8,18 @@
 //! * [`report`]: a report as data, written for the terminal, as Markdown and as a page.
 //!
 //! The library prints nothing: a program watches by [`runner::StudyObserver`].
+//!
+//! What several seeds support, said once for every report:
+//!
+//! ```
+//! use gnr_study::statistics::{Summary, Verdict};
+//!
+//! // Test accuracies of two methods minus those of the base method, seed by seed.
+//! let differences = [vec![1.1, 0.9, 1.3, 1.0, 1.2], vec![0.4, -0.6, 0.1, 0.5, -0.3]];
+//! let summaries: Vec<Summary> = differences.iter().filter_map(|sample| Summary::of(sample)).collect();
+//! assert_eq!(Verdict::of_all(&summaries), [Verdict::Better, Verdict::WithinNoise]);
+//! assert_eq!(summaries[0].to_string(), "1.10 ± 0.16");
+//! ```
 
 pub mod compare;
 mod cost;

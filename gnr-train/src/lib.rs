@@ -7,6 +7,20 @@
 //! * [`eval()`]: a checkpoint or published weights on a data set.
 //! * [`measure()`]: whatever is asked of a checkpoint on a fixed sample of images, such as its curvature.
 //! * [`Observer`]: how a program watches; the library prints nothing.
+//!
+//! ```
+//! use gnr_train::{Recipe, check};
+//!
+//! let text = "[model]\nname = 'mlp'\n[method.gnr]\nrho = 0.2\n[train]\nbatch_size = 64\n";
+//! let recipe = Recipe::parse("my.toml", "my", text, &["train.epochs=3".into()])?;
+//! assert_eq!(recipe.method_name(), "SGD + GNR (exact)");
+//! let plan = check(recipe)?; // opens the images (embedded digits) and builds the model; `train` takes the same recipe
+//! assert_eq!((plan.training_images, plan.steps_per_epoch), (1437, 22));
+//!
+//! let typo = Recipe::parse("my.toml", "my", "[train]\nepoch = 3\n", &[]).unwrap_err();
+//! assert!(typo.to_string().contains("epochs"), "{typo}");
+//! # Ok::<(), gnr_train::TrainError>(())
+//! ```
 
 mod atomic;
 mod average;

@@ -1,12 +1,15 @@
 //! `cargo xtask`: everything around the library that is not the library. Structural rules (`tidy`), the commands that
-//! CI runs (`ci`), timings beside PyTorch (`bench`), and the word for the paper's tables (`reproduce`).
+//! CI runs (`ci`), the site of the documents (`book`), timings beside PyTorch (`bench`), and the word for the paper's tables (`reproduce`).
 //!
 //! It depends on no crate of this workspace: it starts `cargo` and the `gnr` program as a user would.
 // A command-line tool prints.
 #![allow(clippy::print_stdout)]
 
 mod bench;
+mod book;
 mod ci;
+#[cfg(test)]
+mod documents;
 mod machine;
 mod median;
 mod package;
@@ -30,6 +33,8 @@ struct Arguments {
 enum Task {
     /// Check the structural rules: who may depend on whom, headers, `unsafe`, marks of unfinished work, documents.
     Tidy,
+    /// Build the site of the documents and check its links.
+    Book(book::Arguments),
     /// Run everything that CI runs, cheapest first.
     Ci(ci::Arguments),
     /// List what each crate would upload, and find files that have no place in a package.
@@ -45,6 +50,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Tidy => tidy::run(),
+        Task::Book(arguments) => book::run(&arguments),
         Task::Ci(arguments) => ci::run(&arguments),
         Task::Package => package::run(),
         Task::Reproduce(arguments) => reproduce::run(&arguments),

@@ -84,6 +84,7 @@ fn stages() -> Vec<Stage> {
             ],
         ),
         stage("doc", "documentation without warnings", vec![doc]),
+        stage("book", "the site of the documents, every link", vec![cargo(["xtask", "book"])]),
         stage(
             "publish",
             "every crate as it would be uploaded: stray files, sizes, and whether it builds by itself",

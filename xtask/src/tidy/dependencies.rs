@@ -10,6 +10,7 @@ use crate::workspace::{cargo, output};
 
 /// The crates and what of ours each may use, bottom first. Everything not listed is forbidden.
 const LAYERS: &[(&str, &[&str])] = &[
+    ("gnr-book", &[]),
     ("gnr-core", &[]),
     ("gnr-data", &[]),
     ("gnr-fuzz", &[]),
@@ -52,8 +53,17 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Edges allowed in tests only: a backend runs the models to compare them with golden values, and is compared with
-/// another one; parsers are given damaged inputs; a crate may name itself to turn its own features on.
-const IN_TESTS: [(&str, &str); 6] = [
+/// another one; parsers are given damaged inputs and the commands of the documents; the documents use the libraries; a
+/// crate may name itself to turn its own features on.
+const IN_TESTS: &[(&str, &str)] = &[
+    ("gnr-book", "gnr-core"),
+    ("gnr-book", "gnr-cpu"),
+    ("gnr-book", "gnr-dfdx"),
+    ("gnr-book", "gnr-hessian"),
+    ("gnr-book", "gnr-models"),
+    ("gnr-book", "gnr-nn"),
+    ("gnr-cli", "gnr-book"),
+    ("xtask", "gnr-book"),
     ("gnr-cpu", "gnr-models"),
     ("gnr-dfdx", "gnr-cpu"),
     ("gnr-dfdx", "gnr-models"),

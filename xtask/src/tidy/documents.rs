@@ -18,16 +18,13 @@ pub(super) fn check(root: &Path, inside: &BTreeSet<&str>, all: &BTreeSet<&str>) 
     let missing = |name: &&&str| !root.join(name).is_file();
     let mut findings: Vec<Finding> =
         REQUIRED.iter().filter(missing).map(|name| Finding::error(*name, "is missing")).collect();
-    for (name, crates) in [("README.md", inside), ("ARCHITECTURE.md", all)] {
-        let path = root.join(name);
-        if path.is_file() {
-            let text =
-                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            findings.extend(has_rows(name, &text, crates));
-            if name == "ARCHITECTURE.md" {
-                findings.extend(is_short(name, &text));
-            }
-        }
+    let name = "ARCHITECTURE.md";
+    let path = root.join(name);
+    if path.is_file() {
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        findings.extend(has_rows(name, &text, crates));
+        findings.extend(is_short(name, &text));
     }
     Ok(findings)
 }
@@ -62,7 +59,7 @@ mod tests {
     fn a_crate_without_a_row_is_found() {
         let crates = BTreeSet::from(["gnr-core", "gnr-nn", "xtask"]);
         let text = "| `gnr-core` | algorithms |\n### `xtask`\nwords about `gnr-nn`\n| x | `gnr-nn` |\n";
-        let findings = has_rows("README.md", text, &crates);
+        let findings = has_rows("ARCHITECTURE.md", text, &crates);
         assert_eq!(findings.len(), 1);
         assert!(findings[0].to_string().contains("no row or heading for `gnr-nn`"));
     }
