@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything around the library that is not the library. Structural rules (`tidy`), the commands that
-//! CI runs (`ci`), the site of the documents (`book`), timings beside PyTorch (`bench`), and the word for the paper's tables (`reproduce`).
+//! CI runs (`ci`), the site of the documents (`book`), timings beside PyTorch (`bench`), and the word for the paper's
+//! tables (`reproduce`).
 //!
 //! It depends on no crate of this workspace: it starts `cargo` and the `gnr` program as a user would.
 // A command-line tool prints.

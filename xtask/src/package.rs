@@ -1,5 +1,5 @@
-//! `cargo xtask package`: what each crate would upload. Every file of a package is one that its crate is meant to have, and no package is
-//! larger than somebody has looked at.
+//! `cargo xtask package`: what each crate would upload. Every file of a package is one that its crate is meant to have,
+//! and no package is larger than somebody has looked at.
 
 use anyhow::{Result, bail};
 

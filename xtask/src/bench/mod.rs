@@ -29,7 +29,8 @@ pub(crate) struct Arguments {
     /// A Python with torch, to time PyTorch beside ours.
     #[arg(long, value_name = "PYTHON")]
     pytorch: Option<PathBuf>,
-    /// What else to time with that Python: compile (torch.compile, minutes of compiling), jax. Default: both, JAX if it is installed.
+    /// What else to time with that Python: compile (torch.compile, minutes of compiling), jax. Default: both, JAX if it
+    /// is installed.
     #[arg(long, value_name = "ANCHORS", value_delimiter = ',', requires = "pytorch")]
     anchors: Option<Vec<Anchor>>,
     /// Timed steps of each method in a block.

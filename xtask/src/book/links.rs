@@ -73,7 +73,8 @@ pub(super) fn check(site: &Path) -> Result<Report> {
 /// Whether a link leads to another place of the site.
 fn within(link: &str) -> bool {
     let scheme = link.split(['/', '#', '?']).next().is_some_and(|first| first.contains(':'));
-    // The page for missing addresses is served at any depth, so its links begin at the root; they are those of every other page.
+    // The page for missing addresses is served at any depth, so its links begin at the root; they are those of every
+    // other page.
     !scheme && !link.starts_with('/')
 }
 

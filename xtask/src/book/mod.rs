@@ -1,7 +1,9 @@
-//! `cargo xtask book`: the documents as a site, made by [mdBook](https://rust-lang.github.io/mdBook), with every link checked.
+//! `cargo xtask book`: the documents as a site, made by [mdBook](https://rust-lang.github.io/mdBook), with every link
+//! checked.
 //!
-//! The documents stay where they are read in the repository. They are copied, with the same paths, into a folder under `target`, so that a
-//! link that works in the repository works in the site; the list of chapters is `docs/book/SUMMARY.md`.
+//! The documents stay where they are read in the repository. They are copied, with the same paths, into a folder under
+//! `target`, so that a link that works in the repository works in the site; the list of chapters is
+//! `docs/book/SUMMARY.md`.
 
 mod links;
 mod summary;
@@ -22,7 +24,8 @@ const MDBOOK: &str = "0.5.4";
 /// Everything of the site, the tool too.
 const FOLDER: &str = "target/book";
 
-/// Documents that are no chapters: what a forge shows of a folder, the list itself, and tables by which the wording of messages is judged.
+/// Documents that are no chapters: what a forge shows of a folder, the list itself, and tables by which the wording of
+/// messages is judged.
 const NO_CHAPTERS: [&str; 4] =
     ["docs/README.md", "docs/images/README.md", "docs/book/SUMMARY.md", "docs/bad-inputs/"];
 
@@ -37,7 +40,8 @@ pub(crate) struct Arguments {
 /// Builds the site and checks it.
 ///
 /// # Errors
-/// A document that is not in the list, a chapter that is missing, a link that leads nowhere; when mdBook cannot be installed or fails.
+/// A document that is not in the list, a chapter that is missing, a link that leads nowhere; when mdBook cannot be
+/// installed or fails.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let folder = root().join(FOLDER);
     let sources = folder.join("src");
@@ -93,7 +97,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The program: the one of the right version on the search path, else one under `target`, which is installed from crates.io when it is missing.
+/// The program: the one of the right version on the search path, else one under `target`, which is installed from
+/// crates.io when it is missing.
 fn mdbook(folder: &Path) -> Result<PathBuf> {
     let tools = folder.join("tools");
     let ours = tools.join("bin/mdbook");

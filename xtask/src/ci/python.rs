@@ -1,8 +1,9 @@
-//! The stage `python`: gnr-python in a virtual environment under `target`, installed by pip as a user would, with its tests.
+//! The stage `python`: gnr-python in a virtual environment under `target`, installed by pip as a user would, with its
+//! tests.
 //!
-//! The interpreter is `python3`, or what `GNR_PYTHON` names. The environment sees the packages of that interpreter, so that a machine
-//! which has PyTorch is not given another one. Where it has none, pip takes PyTorch from PyPI: on Linux some 2.5 GB, since that index has no
-//! build for CPUs alone.
+//! The interpreter is `python3`, or what `GNR_PYTHON` names. The environment sees the packages of that interpreter, so
+//! that a machine which has PyTorch is not given another one. Where it has none, pip takes PyTorch from PyPI: on Linux
+//! some 2.5 GB, since that index has no build for CPUs alone.
 
 use std::process::Command;
 

@@ -13,8 +13,8 @@ const MAP_LINES: usize = 200;
 const REQUIRED: [&str; 6] =
     ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
-/// All rules of this file. The README tells of the crates of the workspace, the map of all.
-pub(super) fn check(root: &Path, inside: &BTreeSet<&str>, all: &BTreeSet<&str>) -> Result<Vec<Finding>> {
+/// All rules of this file.
+pub(super) fn check(root: &Path, crates: &BTreeSet<&str>) -> Result<Vec<Finding>> {
     let missing = |name: &&&str| !root.join(name).is_file();
     let mut findings: Vec<Finding> =
         REQUIRED.iter().filter(missing).map(|name| Finding::error(*name, "is missing")).collect();

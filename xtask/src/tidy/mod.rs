@@ -80,10 +80,8 @@ fn check() -> Result<Vec<Finding>> {
     let root = workspace::root();
     let files = files(&root)?;
     let mut packages = dependencies::packages()?;
-    let inside: BTreeSet<String> = packages.iter().map(|package| package.name.clone()).collect();
     packages.extend(dependencies::packages_outside()?);
     let crates: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
-    let inside: BTreeSet<&str> = inside.iter().map(String::as_str).collect();
 
     let mut findings = dependencies::check(&packages)?;
     for file in &files {
@@ -95,7 +93,7 @@ fn check() -> Result<Vec<Finding>> {
     }
     let sources = files.iter().filter(|file| file.path.ends_with(".rs"));
     findings.extend(modules::check(sources.map(|file| (&file.path[..], &file.text[..]))));
-    findings.extend(documents::check(&root, &inside, &crates)?);
+    findings.extend(documents::check(&root, &crates)?);
     findings.sort_by(|a, b| a.at.cmp(&b.at));
     Ok(findings)
 }
