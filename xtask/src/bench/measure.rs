@@ -28,7 +28,7 @@ pub(super) const METHODS: [&str; 11] = [
 #[serde(rename_all = "lowercase")]
 pub(super) enum Side {
     Ours,
-    /// Eager PyTorch.
+    /// PyTorch, run eagerly.
     Pytorch,
     /// PyTorch through `torch.compile`.
     Compiled,
