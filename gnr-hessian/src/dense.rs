@@ -1,8 +1,8 @@
 //! All eigenpairs of a small dense symmetric matrix: the projected problems of the iterations, and tests.
 //!
-//! Householder reduction to tridiagonal form and implicit QL, the EISPACK pair `tred2`/`tql2`: backward stable, O(n³), no
-//! dependency. A linear-algebra crate would cost more to compile than the rest of this crate, for matrices of a few hundred
-//! rows beside which a single product with a network's Hessian takes longer.
+//! Householder reduction to tridiagonal form and implicit QL, the EISPACK pair `tred2`/`tql2`: backward stable, O(n³),
+//! no dependency. A linear-algebra crate would cost more to compile than the rest of this crate, for matrices of a few
+//! hundred rows beside which a single product with a network's Hessian takes longer.
 
 /// A dense square matrix, row-major.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,7 +21,7 @@ impl Square {
         let n = entries.len().isqrt();
         (n * n == entries.len()).then_some(Self { n, entries })
     }
-    /// diag(values).
+    /// The diagonal matrix of `values`.
     pub fn diagonal(values: &[f64]) -> Self {
         let mut square = Self::zeros(values.len());
         for (i, value) in values.iter().enumerate() {
@@ -29,11 +29,11 @@ impl Square {
         }
         square
     }
-    /// Rows.
+    /// The number of rows.
     pub fn n(&self) -> usize {
         self.n
     }
-    /// Row-major entries.
+    /// The entries, row-major.
     pub fn entries(&self) -> &[f64] {
         &self.entries
     }
@@ -62,7 +62,7 @@ impl Square {
 /// A = Σ λᵢ uᵢuᵢᵀ.
 #[derive(Clone, Debug)]
 pub struct Eigh {
-    /// λᵢ, ascending.
+    /// Eigenvalues λᵢ, ascending.
     pub values: Vec<f64>,
     /// uᵢ, of norm 1 and orthogonal to each other, in the order of the values.
     pub vectors: Vec<Vec<f64>>,
@@ -71,8 +71,8 @@ pub struct Eigh {
 /// All eigenpairs of a symmetric matrix; only its lower triangle is read.
 ///
 /// # References
-/// Martin, Reinsch and Wilkinson, "Householder's tridiagonalization of a symmetric matrix"; Bowdler et al., "The QR and QL
-/// algorithms for symmetric matrices", Numerische Mathematik 11, 1968.
+/// Martin, Reinsch and Wilkinson, "Householder's tridiagonalization of a symmetric matrix"; Bowdler et al., "The QR and
+/// QL algorithms for symmetric matrices", Numerische Mathematik 11, 1968.
 pub fn eigh(a: &Square) -> Eigh {
     let n = a.n;
     if n == 0 {

@@ -14,9 +14,10 @@ pub struct DensityOptions {
     pub steps: usize,
     /// Of the start vectors. Default Rademacher.
     pub distribution: Distribution,
-    /// Starts that go in step, so that products are made several at once. Default 1; each needs its own basis of `steps` vectors.
+    /// Starts that go in step, so that products are made several at once. Default 1; each needs its own basis of
+    /// `steps` vectors.
     pub at_once: usize,
-    /// Default full.
+    /// How the basis is kept orthogonal; default full.
     pub reorthogonalization: Reorthogonalization,
 }
 
@@ -38,7 +39,7 @@ pub type Quadrature = Vec<(f64, f64)>;
 /// ρ(λ) = (1/d) Σ δ(λ − λᵢ) of an operator, as quadratures of several starts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpectralDensity {
-    /// d.
+    /// The dimension d.
     pub dim: usize,
     /// One for each finished start.
     pub quadratures: Vec<Quadrature>,
@@ -49,14 +50,14 @@ pub struct SpectralDensity {
 /// A density under way: what is finished, and the states of the starts that go in step now. Save it to go on later.
 #[derive(Clone, Debug)]
 pub struct DensityState<V> {
-    /// Finished starts.
+    /// Quadratures of finished starts.
     pub density: SpectralDensity,
     /// Lanczos runs that have begun and are not finished.
     pub running: Vec<LanczosState<V>>,
 }
 
 impl<V> DensityState<V> {
-    /// Nothing yet.
+    /// A density without a finished start.
     pub fn new(dim: usize) -> Self {
         let density = SpectralDensity { dim, ..SpectralDensity::default() };
         Self { density, running: Vec::new() }
@@ -67,11 +68,11 @@ impl<V> DensityState<V> {
     }
 }
 
-/// Runs Lanczos' process from [`starts`](DensityOptions::starts) random vectors; true when all are finished, false when the
-/// observer broke. Start k is probe k.
+/// Runs Lanczos' process from [`starts`](DensityOptions::starts) random vectors; true when all are finished, false when
+/// the observer broke. Start k is probe k.
 ///
-/// Each start's quadrature is exact for polynomials of degree 2·steps − 1; the mean over starts is an unbiased estimate of their
-/// trace, so of every smooth functional of the density. A start whose Krylov space ends early is exact.
+/// Each start's quadrature is exact for polynomials of degree 2·steps − 1; the mean over starts is an unbiased estimate
+/// of their trace, so of every smooth functional of the density. A start whose Krylov space ends early is exact.
 ///
 /// # Errors
 /// The errors of the operator.
@@ -80,8 +81,8 @@ impl<V> DensityState<V> {
 /// starts·steps matvecs; at_once·steps vectors.
 ///
 /// # References
-/// Ubaru, Chen and Saad, "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature", SIAM J. Matrix Anal. Appl. 38, 2017;
-/// Ghorbani, Krishnan and Xiao, ICML 2019.
+/// Ubaru, Chen and Saad, "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature", SIAM J. Matrix Anal. Appl.
+/// 38, 2017; Ghorbani, Krishnan and Xiao, ICML 2019.
 pub fn spectral_density<A: SymmetricOperator>(
     operator: &mut A,
     options: &DensityOptions,
@@ -149,8 +150,8 @@ impl SpectralDensity {
             .collect()
     }
 
-    /// The density convolved with a normal of standard deviation `sigma`, at each point: mean and standard error over starts
-    /// (NaN for one start).
+    /// The density convolved with a normal of standard deviation `sigma`, at each point: mean and standard error over
+    /// starts (NaN for one start).
     pub fn smoothed(&self, points: &[f64], sigma: f64) -> Vec<(f64, f64)> {
         let norm = 1.0 / (sigma * std::f64::consts::TAU.sqrt());
         points

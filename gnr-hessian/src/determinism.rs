@@ -12,8 +12,8 @@ pub struct Determinism {
     pub asymmetry: f64,
 }
 
-/// Multiplies twice with `u` and once with `v`, and compares: equal products, a symmetric form, both within the relative
-/// `tolerance` (0 demands equal bits; 1e-5 suits exact f32 products).
+/// Multiplies twice with `u` and once with `v`, and compares: equal products, a symmetric form, both within the
+/// relative `tolerance` (0 demands equal bits; 1e-5 suits exact f32 products).
 ///
 /// `u` and `v` should be independent random vectors.
 ///

@@ -9,17 +9,17 @@ use std::ops::ControlFlow;
 pub struct DiagonalEstimate<V> {
     /// Mean of v ⊙ Hv: unbiased.
     pub mean: V,
-    /// Mean of (Hv) ⊙ (Hv): with mean², the variance of each entry, Σ_{j≠i} hᵢⱼ² in expectation; (square − mean²)/(n − 1) is the
-    /// squared standard error of the mean.
+    /// Mean of (Hv) ⊙ (Hv): with mean², the variance of each entry, Σ_{j≠i} hᵢⱼ² in expectation;
+    /// (square − mean²)/(n − 1) is the squared standard error of the mean.
     pub square: V,
     /// ⟨v, Hv⟩ of each product: samples of the trace.
     pub samples: Vec<f64>,
-    /// n.
+    /// Number n of matvecs.
     pub num_matvecs: usize,
 }
 
-/// hᵢᵢ = E vᵢ(Hv)ᵢ for v of random signs, from `num_matvecs` of them, `block` products at once; the observer hears the number
-/// made so far and may end it.
+/// hᵢᵢ = E vᵢ(Hv)ᵢ for v of random signs, from `num_matvecs` of them, `block` products at once; the observer hears the
+/// number made so far and may end it.
 ///
 /// # Errors
 /// The errors of the operator.

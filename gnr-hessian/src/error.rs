@@ -38,7 +38,7 @@ pub enum Error {
     /// A listener ended the work.
     #[error("stopped after {num_matvecs} matvecs")]
     Stopped {
-        /// Products made.
+        /// Number of matvecs that were computed.
         num_matvecs: usize,
     },
     /// Two equal products differ: a mini-batch, a dropout mask or a statistic moves between them.
@@ -48,15 +48,15 @@ pub enum Error {
     NotDeterministic {
         /// ‖(Hv)₁ − (Hv)₂‖.
         difference: f64,
-        /// ‖Hv‖.
+        /// The norm ‖Hv‖.
         norm: f64,
     },
     /// ⟨u, Hv⟩ and ⟨v, Hu⟩ differ.
     #[error("⟨u, Hv⟩ = {left} but ⟨v, Hu⟩ = {right}: the operator is not symmetric within {allowed:e}")]
     NotSymmetric {
-        /// ⟨u, Hv⟩.
+        /// The form ⟨u, Hv⟩.
         left: f64,
-        /// ⟨v, Hu⟩.
+        /// The form ⟨v, Hu⟩.
         right: f64,
         /// The difference that would have been accepted.
         allowed: f64,

@@ -9,18 +9,18 @@ pub struct Interval {
     pub mean: f64,
     /// s/√n; NaN for fewer than two values.
     pub standard_error: f64,
-    /// Lower end.
+    /// Lower end of the interval.
     pub low: f64,
-    /// Upper end.
+    /// Upper end of the interval.
     pub high: f64,
 }
 
 /// The interval of a mean at a confidence level: Student's t with Hall's correction for skewness.
 ///
-/// Estimates of vᵀHv are skewed like χ² where few eigenvalues dominate, and the plain t interval then lies too low too often.
-/// Hall's monotone transformation g(T) = T + γT²/(3√n) + γ²T³/(27n) + γ/(6√n), γ the sample's skewness, is closer to normal; its
-/// inverse at the quantiles of Student's t gives the ends. Without skewness it is the t interval. Fewer than three values, or equal
-/// ones, give (−∞, ∞) and a point respectively.
+/// Estimates of vᵀHv are skewed like χ² where few eigenvalues dominate, and the plain t interval then lies too low too
+/// often. Hall's monotone transformation g(T) = T + γT²/(3√n) + γ²T³/(27n) + γ/(6√n), γ the sample's skewness, is
+/// closer to normal; its inverse at the quantiles of Student's t gives the ends. Without skewness it is the t interval.
+/// Fewer than three values, or equal ones, give (−∞, ∞) and a point respectively.
 ///
 /// # References
 /// Hall, "On the removal of skewness by transformation", J. R. Statist. Soc. B 54, 1992.
@@ -51,7 +51,8 @@ pub fn mean_interval(sample: &[f64], confidence: f64) -> Interval {
     }
 }
 
-/// t with P(|T| ≤ t) = `confidence` for Student's distribution with `df` degrees of freedom, by bisection of the exact series.
+/// t with P(|T| ≤ t) = `confidence` for Student's distribution with `df` degrees of freedom, by bisection of the exact
+/// series.
 ///
 /// # References
 /// Abramowitz and Stegun, 26.7.3 and 26.7.4.
@@ -96,19 +97,19 @@ pub fn student_t_within(t: f64, df: usize) -> f64 {
 
 /// When a growing sample is enough.
 ///
-/// Looking at an interval again and again and stopping at the first narrow one is not sound: it stops where the sample happens
-/// to be narrow. Here the looks are few, at geometrically growing sizes, and look k spends α/(k(k+1)) of the allowed error
-/// α = 1 − confidence; these sum to α, so the interval of whichever look stopped covers with the promised confidence (to the
-/// accuracy of each look's interval).
+/// Looking at an interval again and again and stopping at the first narrow one is not sound: it stops where the sample
+/// happens to be narrow. Here the looks are few, at geometrically growing sizes, and look k spends α/(k(k+1)) of the
+/// allowed error α = 1 − confidence; these sum to α, so the interval of whichever look stopped covers with the promised
+/// confidence (to the accuracy of each look's interval).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stopping {
     /// Stop when the interval's half width is at most tolerance·|mean|; `None`: only at the maximum. Default `None`.
     pub tolerance: Option<f64>,
-    /// Default 0.95.
+    /// Confidence over all looks; default 0.95.
     pub confidence: f64,
     /// Size of the sample at the first look. Default 16.
     pub min_samples: usize,
-    /// Default 100.
+    /// Most samples; default 100.
     pub max_samples: usize,
 }
 

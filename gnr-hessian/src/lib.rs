@@ -1,7 +1,7 @@
 //! Hessian spectra from matrix-vector products only.
 //!
-//! The crate sees a symmetric linear operator ([`SymmetricOperator`]) and a budget of matvecs, never a network or a tensor
-//! library. [`Hessian`] makes the operator of any [`HvpOracle`](gnr_core::HvpOracle) at one point.
+//! The crate sees a symmetric linear operator ([`SymmetricOperator`]) and a budget of matvecs, never a network or a
+//! tensor library. [`Hessian`] makes the operator of any [`HvpOracle`](gnr_core::HvpOracle) at one point.
 //!
 //! | question | answer |
 //! |---|---|
@@ -12,10 +12,11 @@
 //! | the loss along lines and planes | [`Subspace`], [`scale_direction`], [`count_extrema`], [`principal_directions`] |
 //! | is it one fixed symmetric matrix? | [`determinism_check`] |
 //!
-//! [`Hessian`] of an oracle with Gauss–Newton products is the Gauss–Newton matrix. Random vectors come from [`Probes`], numbered and seeded, so that stopped work
-//! goes on with the vectors it would have had.
+//! [`Hessian`] of an oracle with Gauss–Newton products is the Gauss–Newton matrix. Random vectors come from [`Probes`],
+//! numbered and seeded, so that stopped work goes on with the vectors it would have had.
 //!
-//! **Dominant** eigenvalues are those of largest modulus, **top** ones the largest algebraically; the two are never mixed.
+//! **Dominant** eigenvalues are those of largest modulus, **top** ones the largest algebraically; the two are never
+//! mixed.
 //!
 //! ```
 //! use gnr_core::{GradOracle, Order, Pass, testing::{ProblemOracle, Quadratic}};

@@ -7,14 +7,15 @@ use gnr_core::{Evaluation, HvpOracle, Use, Vector};
 pub trait SymmetricOperator {
     /// Where its operands live.
     type Vector: Vector;
-    /// d.
+    /// The dimension d.
     fn dim(&self) -> usize;
     /// H·v.
     ///
     /// # Errors
     /// A dimension mismatch, or a failure of what computes the product.
     fn matvec(&mut self, v: &Self::Vector) -> Result<Self::Vector>;
-    /// H·v for several vectors, in order. Worth calling where operands share work: a data set that is evaluated once for all of them.
+    /// H·v for several vectors, in order. Worth calling where operands share work: a data set that is evaluated once
+    /// for all of them.
     ///
     /// # Errors
     /// As [`matvec`](Self::matvec).
@@ -37,11 +38,11 @@ impl<A: SymmetricOperator + ?Sized> SymmetricOperator for &mut A {
 }
 
 /// ∇²L̂ at one evaluated point of an oracle, or what its products stand for: of an oracle whose products are
-/// [`Products::GaussNewton`](gnr_core::Products::GaussNewton) the generalised Gauss–Newton matrix, which is positive semi-definite
-/// for convex losses and the Fisher information matrix for softmax with cross-entropy.
+/// [`Products::GaussNewton`](gnr_core::Products::GaussNewton) the generalised Gauss–Newton matrix, which is positive
+/// semi-definite for convex losses and the Fisher information matrix for softmax with cross-entropy.
 ///
-/// Evaluate the point with the [`order`](gnr_core::Products::order) of the oracle's products: the record is then reused by every
-/// product.
+/// Evaluate the point with the [`order`](gnr_core::Products::order) of the oracle's products: the record is then reused
+/// by every product.
 ///
 /// # Cost
 /// One product of the oracle a matvec; no memory of its own.
@@ -78,8 +79,8 @@ pub struct Observed<A, F> {
 }
 
 impl<A, F> Observed<A, F> {
-    /// Counts from zero. `listener` hears the number of products made so far, after each of them; an error of its own ends
-    /// the algorithm.
+    /// Counts from zero. `listener` hears the number of products made so far, after each of them; an error of its own
+    /// ends the algorithm.
     pub fn new(inner: A, listener: F) -> Self {
         Self { inner, listener, num_matvecs: 0 }
     }

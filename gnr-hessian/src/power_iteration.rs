@@ -51,12 +51,12 @@ impl<V> Eigenpair<V> {
 
 /// The dominant eigenpair: v ← Hv/‖Hv‖ until ‖Hv − λv‖ is small.
 ///
-/// Converges like |λ₂/λ₁|ᵏ. When λ and −λ are both dominant it does not converge, and the verdict says so. A start that is
-/// itself an eigenvector stays one: use a random vector.
+/// Converges like |λ₂/λ₁|ᵏ. When λ and −λ are both dominant it does not converge, and the verdict says so. A start that
+/// is itself an eigenvector stays one: use a random vector.
 ///
 /// # Errors
-/// [`Error::DegenerateStart`] for a zero start vector; those of the operator;
-/// [`gnr_core::Error::NonFinite`] for a product that is not finite.
+/// [`Error::DegenerateStart`] for a zero start vector; those of the operator; [`gnr_core::Error::NonFinite`] for a
+/// product that is not finite.
 ///
 /// # Cost
 /// At most [`PowerIteration::num_matvecs`] matvecs; two vectors beside the start.
@@ -71,11 +71,12 @@ pub fn power_iteration<A: SymmetricOperator>(
     deflated(operator, &[], start, options)
 }
 
-/// The `count` eigenpairs of largest modulus, in the order found; each iteration is kept orthogonal to the pairs before it.
+/// The `count` eigenpairs of largest modulus, in the order found; each iteration is kept orthogonal to the pairs before
+/// it.
 ///
-/// `starts` gives one start vector for each pair (random ones). Convergence of pair k goes like |λₖ₊₁/λₖ|; the accuracy of
-/// later pairs is limited by that of earlier ones, which their residuals show, being measured with H itself. Eigenvalues of
-/// almost equal modulus may come in either order.
+/// `starts` gives one start vector for each pair (random ones). Convergence of pair k goes like |λₖ₊₁/λₖ|; the accuracy
+/// of later pairs is limited by that of earlier ones, which their residuals show, being measured with H itself.
+/// Eigenvalues of almost equal modulus may come in either order.
 ///
 /// # Errors
 /// As [`power_iteration`]; [`Error::TooManyEigenpairs`], [`Error::MissingStart`].

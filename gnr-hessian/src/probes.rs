@@ -31,7 +31,7 @@ impl<F> Probes<F> {
         Self { dim, seed, to_vector }
     }
 
-    /// The dimension.
+    /// The dimension of each vector.
     pub fn dim(&self) -> usize {
         self.dim
     }

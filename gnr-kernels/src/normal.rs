@@ -82,8 +82,8 @@ pub fn normal_f64(x: f64) -> (f64, f64) {
     // Beyond 39, exp(−x²/2) is 0. Comparisons with NaN are false.
     let at = if x > 39.0 { 39.0 } else { x };
     let at = if at < -39.0 { -39.0 } else { at };
-    // Rounding x² would cost x²/4 units of the exponential. The square of the leading 26 bits is exact, and the rest of
-    // x² is at most 5e-5, where four terms of the series are enough.
+    // Rounding x² would cost x²/4 units of the exponential. The square of the leading 26 bits is exact. The rest of x²
+    // is at most 5e-5, where four terms of the series are enough.
     let high = f64::from_bits(at.to_bits() & 0xffff_ffff_f800_0000);
     let low = -0.5 * (at - high) * (at + high);
     let power = (-0.5 * high * high).exp();

@@ -14,10 +14,11 @@ pub struct ModelConfig {
     pub classes: usize,
     /// Channels, height and width of an image.
     pub input: [usize; 3],
-    /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT; `None`: the architecture's own.
+    /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT; `None`: the architecture's
+    /// own.
     pub widths: Option<Vec<usize>>,
-    /// Activation of an MLP, a LeNet, a ResNet, ResNeXt or wide ResNet; `None`: ReLU. (Pooling by maxima, as in LeNet and after the
-    /// ImageNet stem, stays what it is: these nets keep kinks.)
+    /// Activation of an MLP, a LeNet, a ResNet, ResNeXt or wide ResNet; `None`: ReLU. (Pooling by maxima, as in LeNet
+    /// and after the ImageNet stem, stays what it is: these nets keep kinks.)
     pub activation: Option<Activation>,
     /// Normalisation of a ResNet, ResNeXt or wide ResNet; `None`: batch normalisation.
     pub norm: Option<Norm>,
@@ -31,7 +32,8 @@ pub struct ModelConfig {
     pub patch: Option<usize>,
     /// Rate of dropout, in [0, 1); `None`: 0.
     pub dropout: Option<f64>,
-    /// Rate of stochastic depth in the last residual block, in [0, 1), from where it falls linearly to 0 in the first; `None`: 0.
+    /// Rate of stochastic depth in the last residual block, in [0, 1), from where it falls linearly to 0 in the first;
+    /// `None`: 0.
     pub drop_path: Option<f64>,
 }
 
@@ -53,18 +55,18 @@ impl ModelConfig {
             drop_path: None,
         }
     }
-    /// Other widths.
+    /// Replaces the widths.
     pub fn with_widths(mut self, widths: impl Into<Vec<usize>>) -> Self {
         self.widths = Some(widths.into());
         self
     }
-    /// Another activation.
+    /// Replaces the activation of all layers.
     pub fn with_activation(mut self, activation: Activation) -> Self {
         self.activation = Some(activation);
         self
     }
 
-    /// Another normalisation.
+    /// Replaces the normalisation of all layers.
     pub fn with_norm(mut self, norm: Norm) -> Self {
         self.norm = Some(norm);
         self
@@ -179,7 +181,7 @@ pub enum ModelError {
     /// A field of the request that the architecture cannot take.
     #[error("model `{model}`: {field}: {problem}")]
     Invalid {
-        /// The architecture.
+        /// Name of the architecture.
         model: String,
         /// The field of [`ModelConfig`].
         field: &'static str,

@@ -7,12 +7,12 @@ use gnr_nn::{
 
 use crate::{Architecture, ModelConfig, ModelError, Registered, registry::Naming, residual::ConvNorm};
 
-/// An EfficientNet: 3×3 stem with stride 2, stages of inverted bottlenecks, 1×1 head convolution, global average pool, linear
-/// classifier. Every convolution but the squeeze-and-excitation's is followed by BatchNorm.
+/// An EfficientNet: 3×3 stem with stride 2, stages of inverted bottlenecks, 1×1 head convolution, global average pool,
+/// linear classifier. Every convolution but the squeeze-and-excitation's is followed by BatchNorm.
 ///
 /// # Deviation
-/// The squeeze-and-excitation's convolutions and the classifier start as PyTorch's default; the other convolutions He-normal
-/// over fan-out, as published.
+/// The squeeze-and-excitation's convolutions and the classifier start as PyTorch's default; the other convolutions
+/// He-normal over fan-out, as published.
 #[derive(Clone, Debug)]
 pub struct EfficientNet {
     layout: Layout,
@@ -30,8 +30,8 @@ pub enum Style {
     /// torchvision's EfficientNet: SiLU, squeeze-and-excitation, symmetric padding, BatchNorm ε 1e-5. `features.0.0`,
     /// `features.1.0.block.0.0`, …, `classifier.1`.
     Torchvision,
-    /// EfficientNet-Lite as ported from TensorFlow: ReLU6, no squeeze-and-excitation, TensorFlow's padding, BatchNorm ε 1e-3.
-    /// `_conv_stem`, `_blocks.0._depthwise_conv`, …, `_fc`.
+    /// EfficientNet-Lite as ported from TensorFlow: ReLU6, no squeeze-and-excitation, TensorFlow's padding, BatchNorm ε
+    /// 1e-3. `_conv_stem`, `_blocks.0._depthwise_conv`, …, `_fc`.
     Lite,
 }
 
@@ -63,7 +63,7 @@ impl Style {
 /// A row of the architecture's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// Bottlenecks.
+    /// Number of bottlenecks.
     pub blocks: usize,
     /// Side of the depthwise window.
     pub window: usize,
@@ -124,8 +124,8 @@ impl EfficientNet {
         let classifier = Linear::new(&mut root.enter(name), ends[1], classes);
         Self { layout, style, stem, blocks, head, dropout: Dropout::default(), classifier }
     }
-    /// With dropout before the classifier, and stochastic depth of the bottlenecks that have a shortcut: one rate a bottleneck.
-    /// Published: 0.2 and 0.2; off at first.
+    /// With dropout before the classifier, and stochastic depth of the bottlenecks that have a shortcut: one rate a
+    /// bottleneck. Published: 0.2 and 0.2; off at first.
     pub fn with_noise(mut self, dropout: Dropout, drop_paths: &[DropPath]) -> Self {
         self.dropout = dropout;
         for (block, drop_path) in self.blocks.iter_mut().zip(drop_paths) {
@@ -163,8 +163,8 @@ impl Model for EfficientNet {
     }
 }
 
-/// 1×1 expansion, depthwise convolution, squeeze-and-excitation, 1×1 projection without activation; plus the input where stride
-/// and widths allow.
+/// 1×1 expansion, depthwise convolution, squeeze-and-excitation, 1×1 projection without activation; plus the input
+/// where stride and widths allow.
 #[derive(Clone, Debug)]
 struct InvertedBottleneck {
     activation: Unary,
@@ -231,8 +231,8 @@ impl InvertedBottleneck {
     }
 }
 
-/// x ⊙ σ(fc2(SiLU(fc1(mean of x over space)))), one factor a channel and sample (Hu et al., CVPR 2018). `fc1`, `fc2` are 1×1
-/// convolutions with bias.
+/// x ⊙ σ(fc2(SiLU(fc1(mean of x over space)))), one factor a channel and sample (Hu et al., CVPR 2018). `fc1`, `fc2`
+/// are 1×1 convolutions with bias.
 #[derive(Clone, Debug)]
 struct SqueezeExcite {
     fc1: Conv2d,

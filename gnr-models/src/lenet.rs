@@ -9,10 +9,11 @@ use crate::{Activation, Architecture, ModelConfig, ModelError, Registered};
 
 const POOL: PoolSpec = PoolSpec { window: 2, stride: 2, padding: 0 };
 
-/// conv5×5(6)-a-pool, conv5×5(16)-a-pool, linear 120-a-84-a-classes; the activation a is ReLU unless another is asked for. The pools
-/// take maxima, so that the net has kinks whatever a is. Tensors: `conv1`, `conv2`, `fc1`, `fc2`, `fc3`.
+/// conv5×5(6)-a-pool, conv5×5(16)-a-pool, linear 120-a-84-a-classes; the activation a is ReLU unless another is asked
+/// for. The pools take maxima, so that the net has kinks whatever a is. Tensors: `conv1`, `conv2`, `fc1`, `fc2`, `fc3`.
 ///
-/// The first convolution pads by 2. The second does not, except on maps too small for a 5×5 window and a pool (8×8 images).
+/// The first convolution pads by 2. The second does not, except on maps too small for a 5×5 window and a pool (8×8
+/// images).
 #[derive(Clone, Debug)]
 pub struct LeNet {
     layout: Layout,

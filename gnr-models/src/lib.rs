@@ -1,7 +1,7 @@
 //! Architectures of the GNR paper and their weight files, written over [`gnr_nn::Backend`]: no tensor library in sight.
 //!
-//! One file an architecture, one line in the [`registry()`]. Tensors are named as in the published PyTorch checkpoints, so
-//! those load as they are ([`weights`]).
+//! One file an architecture, one line in the [`registry()`]. Tensors are named as in the published PyTorch checkpoints,
+//! so those load as they are ([`weights`]).
 //!
 //! ```
 //! use gnr_models::{AnyModel, ModelConfig};

@@ -12,7 +12,7 @@ use crate::{ModelConfig, ModelError};
 /// A pointwise nonlinearity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {
-    /// max(x, 0).
+    /// ReLU, max(x, 0).
     #[default]
     Relu,
     /// x·Φ(x), the exact GELU: smooth (Hendrycks and Gimpel, arXiv:1606.08415).
@@ -55,11 +55,12 @@ pub enum Norm {
     Batch,
     /// Group normalisation: statistics of a group of channels of one sample.
     Group,
-    /// Group normalisation with one group, which is Wu & He's layer normalisation of images: one mean and variance a sample, scale
-    /// and shift a channel. (`torch.nn.LayerNorm` over channels alone is another function.)
+    /// Group normalisation with one group, which is Wu & He's layer normalisation of images: one mean and variance a
+    /// sample, scale and shift a channel. (`torch.nn.LayerNorm` over channels alone is another function.)
     Layer,
-    /// None: the convolutions have a bias instead, which starts at 0, and the last one of each of L residual functions starts 1/√L
-    /// times as large, which keeps the activations of deep nets bounded at the start (Hayou et al., Stable ResNet, AISTATS 2021).
+    /// None: the convolutions have a bias instead, which starts at 0, and the last one of each of L residual functions
+    /// starts 1/√L times as large, which keeps the activations of deep nets bounded at the start (Hayou et al., Stable
+    /// ResNet, AISTATS 2021).
     None,
 }
 
@@ -116,7 +117,7 @@ spelled!(Norm, "norm");
 /// The nonlinear layers of a convolutional network. By default batch normalisation and ReLU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Nonlinearity {
-    /// What normalises.
+    /// The kind of normalisation.
     pub norm: Norm,
     /// Number of groups of [`Norm::Group`], which must divide the channels of every layer; `None`: as
     /// [`GroupNorm::default_groups`] says.
@@ -157,8 +158,8 @@ impl ModelConfig {
         Ok(Nonlinearity { norm, groups, activation: self.activation.unwrap_or_default() })
     }
 
-    /// Checks the number of groups asked for against every normalisation of a net of [`nonlinearity`](Self::nonlinearity): they are
-    /// its weights of one dimension.
+    /// Checks the number of groups asked for against every normalisation of a net of
+    /// [`nonlinearity`](Self::nonlinearity): they are its weights of one dimension.
     pub(crate) fn check_norm_groups(&self, layout: &Layout) -> Result<(), ModelError> {
         let Some(groups) = self.norm_groups else { return Ok(()) };
         let mut norms = (layout.parameters())
@@ -181,12 +182,12 @@ pub(crate) enum MapNorm {
     Batch(BatchNorm2d),
     /// By groups of channels.
     Group(GroupNorm),
-    /// Nothing.
+    /// The map stays unnormalised.
     None,
 }
 
 impl MapNorm {
-    /// Another ε.
+    /// Replaces the constant ε.
     pub(crate) fn with_eps(self, eps: f64) -> Self {
         match self {
             Self::Batch(norm) => Self::Batch(norm.with_eps(eps)),

@@ -10,9 +10,9 @@ use crate::{
     residual::{ConvNorm, classify, convolution},
 };
 
-/// A pyramidal residual network of bottlenecks for small images: 3×3 stem of 16 channels with BatchNorm, three stages of
-/// (depth − 2)/9 bottlenecks, BatchNorm, ReLU, global average pool, linear classifier. The planes grow by α/(3n) a block from 16
-/// on, rounded with halves to even; outputs are 4 times as wide.
+/// A pyramidal residual network of bottlenecks for small images: 3×3 stem of 16 channels with BatchNorm, three stages
+/// of (depth − 2)/9 bottlenecks, BatchNorm, ReLU, global average pool, linear classifier. The planes grow by α/(3n) a
+/// block from 16 on, rounded with halves to even; outputs are 4 times as wide.
 ///
 /// Tensors: `conv1`, `bn1`, `layer1.0.bn1`, `layer1.0.conv1`, …, `layer1.0.bn4`, …, `bn_final`, `fc`.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ const STEM: usize = 16;
 const STAGES: usize = 3;
 
 impl PyramidNet {
-    /// For images of `channels` channels: `blocks` bottlenecks in each of three stages, `alpha` planes more at the end than at
-    /// the start.
+    /// For images of `channels` channels: `blocks` bottlenecks in each of three stages, `alpha` planes more at the end
+    /// than at the start.
     pub fn new(channels: usize, blocks: usize, alpha: f64, classes: usize) -> Self {
         let mut layout = Layout::new();
         let mut root = layout.root();

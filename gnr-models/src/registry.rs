@@ -14,13 +14,14 @@ pub struct Registered {
     pub name: &'static str,
     /// Its family, as in the paper's Table 1.
     pub family: &'static str,
-    /// One line.
+    /// Description in one line.
     pub description: &'static str,
     /// Where it was published.
     pub reference: &'static str,
 }
 
-/// A translation of names: those of one tensor by all publishers of a family are equal after it. `None` for other names.
+/// A translation of names: those of one tensor by all publishers of a family are equal after it. `None` for other
+/// names.
 pub type Canonical = Box<dyn Fn(&str) -> Option<String>>;
 
 /// A vocabulary in which two publishers' names of one tensor are equal.
@@ -111,11 +112,11 @@ macro_rules! architectures {
 }
 
 architectures! {
-    /// Multilayer perceptrons.
+    /// The multilayer perceptrons.
     Mlp(Mlp),
-    /// LeNet-5.
+    /// LeCun's network LeNet-5.
     LeNet(LeNet),
-    /// Residual networks.
+    /// The residual networks.
     ResNet(ResNet),
     /// Wide residual networks.
     WideResNet(WideResNet),
@@ -123,11 +124,11 @@ architectures! {
     ResNeXt(ResNeXt),
     /// Pyramidal residual networks.
     PyramidNet(PyramidNet),
-    /// EfficientNets.
+    /// The EfficientNet family.
     EfficientNet(EfficientNet),
-    /// Vision transformers.
+    /// The vision transformers.
     VisionTransformer(VisionTransformer),
-    /// Swin transformers.
+    /// The Swin transformers.
     SwinTransformer(SwinTransformer),
 }
 

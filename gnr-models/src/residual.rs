@@ -1,4 +1,5 @@
-//! What residual networks are built of: a convolution with its normalisation, the basic block, the bottleneck, shortcuts.
+//! What residual networks are built of: a convolution with its normalisation, the basic block, the bottleneck,
+//! shortcuts.
 
 use gnr_nn::{
     Backend, Context, Conv2dSpec, Fused, Padding, Result, Scope, Unary,
@@ -75,7 +76,7 @@ impl Family {
             _ => Conv2d::new(scope, input, output, window, spec),
         }
     }
-    /// A normalisation.
+    /// Declares a normalisation named `name`.
     pub(crate) fn norm(&self, scope: &mut Scope<'_>, name: &str, channels: usize) -> MapNorm {
         self.nonlinearity.norm(scope, name, channels)
     }
@@ -167,7 +168,7 @@ impl ConvNorm {
 /// What is added to the residual function.
 #[derive(Clone, Debug)]
 pub(crate) enum Shortcut {
-    /// x itself.
+    /// The input x itself.
     Identity,
     /// Rows and columns 0, stride, 2·stride, …; channels as listed, `None` being zero: a linear map without parameters.
     Pad { stride: usize, channels: Vec<Option<usize>> },

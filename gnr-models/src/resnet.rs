@@ -7,8 +7,8 @@ use crate::{
     residual::{Block, ConvNorm, Family, Shortcut},
 };
 
-/// A residual network: stem, stages of residual blocks (each after the first starts with stride 2), global average pool,
-/// linear classifier.
+/// A residual network: stem, stages of residual blocks (each after the first starts with stride 2), global average
+/// pool, linear classifier.
 #[derive(Clone, Debug)]
 pub struct ResNet {
     layout: Layout,
@@ -73,7 +73,7 @@ pub enum Unit {
     /// 1×1, 3×3, 1×1; the output has 4 times the stage's width. The 3×3 convolution has `groups` groups of
     /// `base·width/64` channels: 1 and 64 in a ResNet, 32 and 4 in a ResNeXt 32×4d.
     Bottleneck {
-        /// Cardinality.
+        /// Number of groups (cardinality).
         groups: usize,
         /// Channels of a group in a stage of width 64.
         base: usize,
@@ -94,8 +94,8 @@ impl ResNet {
         Self::with_nonlinearity(design, Nonlinearity::default(), channels, classes)
     }
 
-    /// Its twin with other normalisations or another activation. Tensors keep the published names (`bn1.weight`), whatever
-    /// normalises.
+    /// Its twin with other normalisations or another activation. Tensors keep the published names (`bn1.weight`),
+    /// whatever normalises.
     pub fn with_nonlinearity(
         design: &Design<'_>,
         nonlinearity: Nonlinearity,

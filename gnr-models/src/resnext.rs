@@ -7,13 +7,15 @@ use crate::{
     resnet::{Design, ResNet, Stem, Style, Unit},
 };
 
-/// A ResNeXt of depth 9n + 2 for small images: the CIFAR stem of [`ResNet`] and three stages of n of its bottlenecks, widths
-/// 64, 128 and 256 (outputs 256, 512 and 1024), the 3×3 convolution in groups. Tensors as torchvision names them.
+/// A ResNeXt of depth 9n + 2 for small images: the CIFAR stem of [`ResNet`] and three stages of n of its bottlenecks,
+/// widths 64, 128 and 256 (outputs 256, 512 and 1024), the 3×3 convolution in groups. Tensors as torchvision names
+/// them.
 #[derive(Clone, Debug)]
 pub struct ResNeXt(ResNet);
 
 impl ResNeXt {
-    /// `blocks` bottlenecks in each stage; `groups` groups of `base` channels in a stage of width 64 ("32×4d": 32 and 4).
+    /// `blocks` bottlenecks in each stage; `groups` groups of `base` channels in a stage of width 64 ("32×4d": 32 and
+    /// 4).
     pub fn new(
         channels: usize,
         blocks: usize,

@@ -12,10 +12,10 @@ use crate::{
     transformer::{FeedForward, SelfAttention, by_rows},
 };
 
-/// A Swin transformer: 4×4 patches, stages of blocks with attention in 7×7 windows (every second one shifted by 3) and biases by
-/// relative position; between stages 2×2 tokens become one. `features.0.0`, `features.0.2`, `features.1.0.norm1`,
-/// `.attn.relative_position_bias_table`, `.attn.qkv`, `.attn.proj`, `.norm2`, `.mlp.0`, `.mlp.3`, …, `features.2.reduction`,
-/// `features.2.norm`, …, `norm`, `head`.
+/// A Swin transformer: 4×4 patches, stages of blocks with attention in 7×7 windows (every second one shifted by 3) and
+/// biases by relative position; between stages 2×2 tokens become one. `features.0.0`, `features.0.2`,
+/// `features.1.0.norm1`, `.attn.relative_position_bias_table`, `.attn.qkv`, `.attn.proj`, `.norm2`, `.mlp.0`, `.mlp.3`,
+/// …, `features.2.reduction`, `features.2.norm`, …, `norm`, `head`.
 ///
 /// Images of any size: the token grid is padded with zeros where windows or pairs do not divide it.
 ///
@@ -49,7 +49,7 @@ pub struct Design<'d> {
     pub heads: &'d [usize],
 }
 
-/// Swin-T.
+/// The design of Swin-T.
 pub const TINY: Design<'static> =
     Design { patch: 4, window: 7, width: 96, depths: &[2, 2, 6, 2], heads: &[3, 6, 12, 24] };
 
@@ -98,8 +98,8 @@ impl SwinTransformer {
         let head = Linear::normal(&mut root.enter("head"), width, classes);
         Self { layout, patch, width: first, embed_weight, embed_bias, embed_norm, stages, norm, head }
     }
-    /// With dropout after each linear layer of the blocks but qkv, and stochastic depth of both halves of the blocks: one rate a
-    /// block. Published: 0 and 0.2; off at first.
+    /// With dropout after each linear layer of the blocks but qkv, and stochastic depth of both halves of the blocks:
+    /// one rate a block. Published: 0 and 0.2; off at first.
     pub fn with_noise(mut self, dropout: Dropout, drop_paths: &[DropPath]) -> Self {
         let mut rates = drop_paths.iter();
         for block in self.stages.iter_mut().flat_map(|stage| &mut stage.blocks) {
@@ -282,8 +282,8 @@ impl Architecture for SwinTransformer {
     }
 }
 
-/// Swin as torchvision (`features.1.0.mlp.3.weight`) and as Microsoft and timm (`layers.0.blocks.0.mlp.fc2.weight`) name it
-/// → `stage 0 block 0 mlp.fc2.weight`.
+/// Swin as torchvision (`features.1.0.mlp.3.weight`) and as Microsoft and timm (`layers.0.blocks.0.mlp.fc2.weight`)
+/// name it → `stage 0 block 0 mlp.fc2.weight`.
 ///
 /// Patch merging is counted with the stage before it (Microsoft, timm before 0.9) or after: `merging_ends_stage`.
 fn canonical(name: &str, merging_ends_stage: bool) -> Option<String> {

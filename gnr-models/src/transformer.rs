@@ -34,7 +34,7 @@ impl SelfAttention {
     }
 }
 
-/// `second(GELU(first(x)))`.
+/// Computes `second(GELU(first(x)))` for each token.
 #[derive(Clone, Debug)]
 pub(crate) struct FeedForward {
     first: Linear,

@@ -10,9 +10,9 @@ use crate::{
     transformer::{FeedForward, SelfAttention, by_rows},
 };
 
-/// A vision transformer: patches embedded linearly, a class token first, learned positions, pre-norm blocks, the normed class
-/// token classified. `cls_token`, `pos_embed`, `patch_embed.proj`, `blocks.0.norm1`, `.attn.qkv`, `.attn.proj`, `.norm2`,
-/// `.mlp.fc1`, `.mlp.fc2`, …, `norm`, `head`.
+/// A vision transformer: patches embedded linearly, a class token first, learned positions, pre-norm blocks, the normed
+/// class token classified. `cls_token`, `pos_embed`, `patch_embed.proj`, `blocks.0.norm1`, `.attn.qkv`, `.attn.proj`,
+/// `.norm2`, `.mlp.fc1`, `.mlp.fc2`, …, `norm`, `head`.
 ///
 /// # References
 /// Dosovitskiy et al., ICLR 2021; the Tiny and Small sizes are Touvron et al.'s (DeiT, ICML 2021).
@@ -39,7 +39,7 @@ pub struct Design {
     pub width: usize,
     /// Number of blocks.
     pub depth: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
 }
 
@@ -49,8 +49,8 @@ impl VisionTransformer {
     /// For images `[C, H, W]`. The perceptrons are 4·D wide.
     ///
     /// # Deviation
-    /// The class token starts at N(0, 1e-12), positions and linear weights at N(0, 0.02²), the patch embedding as PyTorch's
-    /// convolutions: timm's defaults, but that the normals are not cut off at ±2.
+    /// The class token starts at N(0, 1e-12), positions and linear weights at N(0, 0.02²), the patch embedding as
+    /// PyTorch's convolutions: timm's defaults, but that the normals are not cut off at ±2.
     pub fn new(design: Design, [channels, height, width]: [usize; 3], classes: usize) -> Self {
         let Design { patch, width: d, depth, heads } = design;
         let tokens = (height / patch) * (width / patch) + 1;
@@ -80,8 +80,8 @@ impl VisionTransformer {
         let dropout = Dropout::default();
         Self { layout, design, class_token, positions, embed_weight, embed_bias, dropout, blocks, norm, head }
     }
-    /// With dropout after the positions and after every linear layer but qkv (Dosovitskiy et al., appendix B.1), and stochastic
-    /// depth of both halves of the blocks: one rate a block. Off at first.
+    /// With dropout after the positions and after every linear layer but qkv (Dosovitskiy et al., appendix B.1), and
+    /// stochastic depth of both halves of the blocks: one rate a block. Off at first.
     pub fn with_noise(mut self, dropout: Dropout, drop_paths: &[DropPath]) -> Self {
         self.dropout = dropout;
         for block in &mut self.blocks {

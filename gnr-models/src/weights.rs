@@ -1,7 +1,7 @@
 //! Weight files: safetensors and PyTorch checkpoints to the tensors of a layout, by name; safetensors from them.
 //!
-//! [`WeightFile`] is a file of either kind, [`fit`] reads it into a model and [`Report`]s what it did. [`convert`] turns any of
-//! them into safetensors.
+//! [`WeightFile`] is a file of either kind, [`fit`] reads it into a model and [`Report`]s what it did. [`convert`]
+//! turns any of them into safetensors.
 
 mod budget;
 mod convert;
@@ -55,8 +55,8 @@ pub enum NonFinite {
 /// Loads every tensor of `layout` from a file of either kind. Other tensors in the file are reported, not refused.
 ///
 /// # Errors
-/// A file that cannot be read or is damaged, a tensor that is missing, of another shape or of another type, a weight that
-/// is not finite; each names the file, and the tensor where there is one.
+/// A file that cannot be read or is damaged, a tensor that is missing, of another shape or of another type, a weight
+/// that is not finite; each names the file, and the tensor where there is one.
 pub fn load(path: &Path, layout: &Layout, non_finite: NonFinite) -> Result<Loaded, WeightsError> {
     whole(&WeightFile::open(path)?, layout, non_finite)
 }

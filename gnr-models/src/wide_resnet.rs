@@ -11,10 +11,11 @@ use crate::{
     residual::{Family, classify},
 };
 
-/// A wide residual network for small images: 3×3 stem of 16 channels, three stages of (depth − 4)/6 pre-activation blocks of
-/// 16k, 32k and 64k channels, BatchNorm, ReLU, global average pool, linear classifier.
+/// A wide residual network for small images: 3×3 stem of 16 channels, three stages of (depth − 4)/6 pre-activation
+/// blocks of 16k, 32k and 64k channels, BatchNorm, ReLU, global average pool, linear classifier.
 ///
-/// Tensors: `conv1`, `layer1.0.bn1`, `layer1.0.conv1`, `layer1.0.bn2`, `layer1.0.conv2`, `layer1.0.downsample`, …, `bn1`, `fc`.
+/// Tensors: `conv1`, `layer1.0.bn1`, `layer1.0.conv1`, `layer1.0.bn2`, `layer1.0.conv2`, `layer1.0.downsample`, …,
+/// `bn1`, `fc`.
 #[derive(Clone, Debug)]
 pub struct WideResNet {
     layout: Layout,
@@ -34,7 +35,8 @@ impl WideResNet {
         Self::with_nonlinearity(Nonlinearity::default(), channels, blocks, widths, classes)
     }
 
-    /// Its twin with other normalisations or another activation. Tensors keep their names (`bn1.weight`), whatever normalises.
+    /// Its twin with other normalisations or another activation. Tensors keep their names (`bn1.weight`), whatever
+    /// normalises.
     pub fn with_nonlinearity(
         nonlinearity: Nonlinearity,
         channels: usize,
@@ -76,8 +78,8 @@ impl Model for WideResNet {
     }
 }
 
-/// conv2(act(bn2(conv1(a)))) + shortcut with a = act(bn1(x)); the shortcut is x, or a 1×1 convolution of a where the width
-/// changes.
+/// conv2(act(bn2(conv1(a)))) + shortcut with a = act(bn1(x)); the shortcut is x, or a 1×1 convolution of a where the
+/// width changes.
 #[derive(Clone, Debug)]
 struct Block {
     bn1: MapNorm,

@@ -29,7 +29,7 @@ pub enum StudyError {
     /// Runs that failed, after all others were done.
     #[error("{failed} of {all} runs failed; run the command again to retry them")]
     Failed {
-        /// How many.
+        /// Number of failed runs.
         failed: usize,
         /// Of how many.
         all: usize,
@@ -48,7 +48,7 @@ pub enum StudyError {
     /// A file of the study that is not what it should be.
     #[error("{}: {problem}", .path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What was expected and what was found.
         problem: String,

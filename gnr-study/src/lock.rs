@@ -23,8 +23,8 @@ enum Kind {
 }
 
 impl FolderLock {
-    /// Makes the folder and takes it: as a whole, or for one part of several that may work in it at the same time. `study` names the
-    /// lock files.
+    /// Makes the folder and takes it: as a whole, or for one part of several that may work in it at the same time.
+    /// `study` names the lock files.
     ///
     /// # Errors
     /// [`StudyError::Locked`] when another process has the folder, with its id.

@@ -23,13 +23,13 @@ pub struct Summarized {
     pub average_test_accuracy: Option<f64>,
     /// On the held-out images, of the averaged weights.
     pub average_val_accuracy: Option<f64>,
-    /// Steps done.
+    /// Number of steps done.
     pub steps: Option<u64>,
     /// Wall-clock time of all epochs.
     pub seconds: Option<f64>,
     /// Gradients of a whole batch.
     pub gradient_evaluations: Option<u64>,
-    /// Hessian-vector products.
+    /// Number of Hessian-vector products.
     pub products: Option<u64>,
     /// The checkpoint that the run holds for the best.
     pub best: Option<Best>,
@@ -91,8 +91,8 @@ pub fn epochs(folder: &Path) -> Result<Vec<EpochMetrics>> {
     Ok(parse_epochs(&text))
 }
 
-/// A run that was killed may leave half a line, and one that was resumed may repeat an epoch: what is not whole is left out, and
-/// the last line of an epoch counts.
+/// A run that was killed may leave half a line, and one that was resumed may repeat an epoch: what is not whole is left
+/// out, and the last line of an epoch counts.
 fn parse_epochs(text: &str) -> Vec<EpochMetrics> {
     #[derive(Deserialize)]
     struct Line {

@@ -1,4 +1,5 @@
-//! Trains many runs, several at a time. Each is an ordinary run folder: resumable, locked, finished once, never repeated.
+//! Trains many runs, several at a time. Each is an ordinary run folder: resumable, locked, finished once, never
+//! repeated.
 
 use std::{
     io::ErrorKind,
@@ -27,8 +28,8 @@ pub struct Run {
     pub folder: PathBuf,
     /// Everything that decides the run. `train.threads` is set by [`Workers`].
     pub recipe: Recipe,
-    /// Expected work, in any unit that all runs of the study share. [`Shard`](crate::Shard) balances it and estimates of the
-    /// remaining time follow it.
+    /// Expected work, in any unit that all runs of the study share. [`Shard`](crate::Shard) balances it and estimates
+    /// of the remaining time follow it.
     pub cost: f64,
 }
 
@@ -75,7 +76,7 @@ pub trait StudyObserver {
     fn on_run(&mut self, _run: usize, _how: Finished<'_>) {}
 }
 
-/// Watches nothing.
+/// An observer that watches nothing.
 impl StudyObserver for () {}
 
 /// A run that did not finish.
@@ -83,9 +84,9 @@ impl StudyObserver for () {}
 pub struct Failure {
     /// Index of the run.
     pub run: usize,
-    /// Its name.
+    /// Name of the run.
     pub name: String,
-    /// The error.
+    /// The error in words.
     pub reason: String,
 }
 
@@ -101,11 +102,11 @@ pub enum Trained {
 /// How often a folder that another process holds is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Trains the runs that are not finished, in their order, and continues those that began. Setting `stop` ends all runs after
-/// their current step, with checkpoints.
+/// Trains the runs that are not finished, in their order, and continues those that began. Setting `stop` ends all runs
+/// after their current step, with checkpoints.
 ///
-/// A run continues with as many threads as it started with, since only so does it give the same bits. A run whose folder
-/// another process holds is waited for.
+/// A run continues with as many threads as it started with, since only so does it give the same bits. A run whose
+/// folder another process holds is waited for.
 ///
 /// # Errors
 /// A full or read-only disk, which would end every run. A run that fails alone is told to the observer and returned.

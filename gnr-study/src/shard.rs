@@ -31,8 +31,9 @@ impl fmt::Display for Shard {
 }
 
 impl Shard {
-    /// The runs of this part, in their order. The choice does not depend on what is finished, so that every machine sees the same
-    /// parts. The dearest run goes first, to the part that has least, so that the parts take about as long.
+    /// The runs of this part, in their order. The choice does not depend on what is finished, so that every machine
+    /// sees the same parts. The dearest run goes first, to the part that has least, so that the parts take about as
+    /// long.
     pub fn of(self, runs: &[Run]) -> Vec<Run> {
         let mut order: Vec<usize> = (0..runs.len()).collect();
         order.sort_by(|&a, &b| runs[b].cost.total_cmp(&runs[a].cost));

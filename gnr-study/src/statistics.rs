@@ -1,5 +1,5 @@
-//! The few statistics the reports need: mean, sample standard deviation, Student's t interval and test, Holm's correction,
-//! median.
+//! The few statistics the reports need: mean, sample standard deviation, Student's t interval and test, Holm's
+//! correction, median.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use gnr_hessian::{student_t_quantile, student_t_within};
 pub struct Summary {
     /// Size of the sample.
     pub n: usize,
-    /// Arithmetic mean.
+    /// Arithmetic mean of the sample.
     pub mean: f64,
     /// Sample standard deviation (divisor n − 1); none for a single value.
     pub std: Option<f64>,
@@ -35,8 +35,8 @@ impl Summary {
         Some([self.mean - half, self.mean + half])
     }
 
-    /// Probability of a mean at least as far from zero if the true one is zero: Student's t test, two-sided. None for a single
-    /// value and for values that are all equal (accuracies are coarse: that is a coincidence, not certainty).
+    /// Probability of a mean at least as far from zero if the true one is zero: Student's t test, two-sided. None for a
+    /// single value and for values that are all equal (accuracies are coarse: that is a coincidence, not certainty).
     pub fn p_value(&self) -> Option<f64> {
         let std = self.std.filter(|std| *std > 1e-9)?;
         let t = self.mean / (std / (self.n as f64).sqrt());
@@ -75,8 +75,8 @@ pub enum Verdict {
 const LEVEL: f64 = 0.05;
 
 impl Verdict {
-    /// Of several paired differences (method − base) that are looked at together: Holm's correction keeps the probability of
-    /// even one false "better" or "worse" below 5 %.
+    /// Of several paired differences (method − base) that are looked at together: Holm's correction keeps the
+    /// probability of even one false "better" or "worse" below 5 %.
     pub fn of_all(differences: &[Summary]) -> Vec<Self> {
         let p: Vec<Option<f64>> = differences.iter().map(Summary::p_value).collect();
         let known: Vec<f64> = p.iter().copied().flatten().collect();

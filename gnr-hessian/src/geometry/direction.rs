@@ -7,9 +7,9 @@ use crate::{Error, Result};
 pub enum Scaling {
     /// The whole direction gets norm 1: distances are distances in the parameter space, as in Figure 1b.
     Unit,
-    /// Every filter gets the norm of θ's filter: a step of 1 is as long as the weights, whatever their scale, which BatchNorm
-    /// makes meaningless. A filter is what one output unit is computed from: a slice `[i, ...]` of a tensor of two or more
-    /// dimensions.
+    /// Every filter gets the norm of θ's filter: a step of 1 is as long as the weights, whatever their scale, which
+    /// BatchNorm makes meaningless. A filter is what one output unit is computed from: a slice `[i, ...]` of a tensor
+    /// of two or more dimensions.
     Filter,
     /// Every tensor gets the norm of θ's tensor.
     Layer,
@@ -28,8 +28,8 @@ pub enum SmallTensors {
 
 /// Scales `direction`, one row-major tensor for each of `shapes`, by the norms of `theta`.
 ///
-/// A filter that is 0 in θ does not move; one that is 0 in the direction stays 0. Running statistics of BatchNorm are no
-/// parameters: they stay as they are at θ (evaluate in train mode to have them follow).
+/// A filter that is 0 in θ does not move; one that is 0 in the direction stays 0. Running statistics of BatchNorm are
+/// no parameters: they stay as they are at θ (evaluate in train mode to have them follow).
 ///
 /// # Errors
 /// [`Error::Configuration`] when the tensors do not fit the shapes, or when nothing is left of the direction.
@@ -38,8 +38,8 @@ pub enum SmallTensors {
 /// Li, Xu, Taylor, Studer and Goldstein, "Visualizing the loss landscape of neural nets", NeurIPS 2018, Section 4.
 ///
 /// # Deviation
-/// The paper's code, when told not to ignore small tensors, copies θ into the direction there; [`SmallTensors::Scaled`] keeps
-/// the direction random.
+/// The paper's code, when told not to ignore small tensors, copies θ into the direction there; [`SmallTensors::Scaled`]
+/// keeps the direction random.
 pub fn scale_direction(
     direction: &mut [Vec<f64>],
     theta: &[Vec<f64>],

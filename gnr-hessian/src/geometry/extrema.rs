@@ -7,21 +7,21 @@ use crate::Result;
 /// Numbers of local minima and maxima strictly inside a sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extrema {
-    /// Local minima.
+    /// Number of local minima.
     pub minima: usize,
-    /// Local maxima.
+    /// Number of local maxima.
     pub maxima: usize,
 }
 
-/// Counts the turns of a sequence. A turn counts when the values rise and fall by more than `resolution` on both of its sides;
-/// 0 counts every strict turn. A plateau is one turn, the ends are none.
+/// Counts the turns of a sequence. A turn counts when the values rise and fall by more than `resolution` on both of its
+/// sides; 0 counts every strict turn. A plateau is one turn, the ends are none.
 ///
-/// In single precision a loss moves by its rounding error (about 1e-7 of its value, more after a long sum) from point to point:
-/// on fine grids a resolution below that counts noise.
+/// In single precision a loss moves by its rounding error (about 1e-7 of its value, more after a long sum) from point
+/// to point: on fine grids a resolution below that counts noise.
 ///
 /// # Errors
-/// [`gnr_core::Error::NonFinite`] for a value that is not finite; [`gnr_core::Error::InvalidHyperparameter`] for a negative or
-/// undefined resolution.
+/// [`gnr_core::Error::NonFinite`] for a value that is not finite; [`gnr_core::Error::InvalidHyperparameter`] for a
+/// negative or undefined resolution.
 ///
 /// ```
 /// use gnr_hessian::{Extrema, count_extrema};

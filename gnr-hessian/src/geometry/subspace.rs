@@ -7,8 +7,8 @@ use crate::{
     dense::{Square, eigh},
 };
 
-/// The points origin + Σ cₖ·axisₖ. The axes need be neither orthogonal nor of norm 1; a point between two checkpoints is the
-/// first one and an axis to the second.
+/// The points origin + Σ cₖ·axisₖ. The axes need be neither orthogonal nor of norm 1; a point between two checkpoints
+/// is the first one and an axis to the second.
 #[derive(Clone, Debug)]
 pub struct Subspace<V> {
     origin: V,
@@ -39,7 +39,7 @@ impl<V: Vector> Subspace<V> {
         &self.origin
     }
 
-    /// The directions.
+    /// The directions of the axes.
     pub fn axes(&self) -> &[V] {
         &self.axes
     }

@@ -18,8 +18,8 @@ pub struct PrincipalDirections<V> {
 
 /// Principal component analysis of `points` (centred): the `count` directions of largest variance.
 ///
-/// The eigenvectors of the points' matrix of inner products give the directions without any matrix of the parameter space's
-/// size. A direction's sign is that in which the last point lies beyond the first.
+/// The eigenvectors of the points' matrix of inner products give the directions without any matrix of the parameter
+/// space's size. A direction's sign is that in which the last point lies beyond the first.
 ///
 /// # Errors
 /// [`Error::Configuration`] when the points do not span so many directions; those of vectors.

@@ -1,6 +1,7 @@
 //! The worked example of Figure 1a: two minima between which R_SAM cannot tell and R_GNR can.
 //!
-//! L̂(θ) = cos(k·πθ + π) on [−1, 1] with k = 1 (flat) and k = 3 (sharp), at θ = 0 with ρ = 1: R_SAM = 2 for both, R_GNR = kπ.
+//! L̂(θ) = cos(k·πθ + π) on [−1, 1] with k = 1 (flat) and k = 3 (sharp), at θ = 0 with ρ = 1: R_SAM = 2 for both,
+//! R_GNR = kπ.
 
 use std::f64::consts::PI;
 
@@ -28,12 +29,12 @@ impl Cosine {
     fn omega(self) -> f64 {
         self.frequency * PI
     }
-    /// L̂(θ).
+    /// The loss L̂(θ).
     pub fn value(self, theta: f64) -> f64 {
         // cos(x + π) = −cos x, written so that θ = 0 is exactly critical.
         -(self.omega() * theta).cos()
     }
-    /// L̂'(θ).
+    /// The slope L̂'(θ).
     pub fn slope(self, theta: f64) -> f64 {
         self.omega() * (self.omega() * theta).sin()
     }
@@ -61,13 +62,13 @@ impl HvpOracle for Cosine {
 /// One of the two losses, its curve and its two measures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
-    /// The loss.
+    /// The loss of one parameter.
     pub loss: Cosine,
     /// θ in [−1, 1].
     pub theta: Vec<f64>,
-    /// L̂ there.
+    /// The loss L̂ at each θ.
     pub values: Vec<f64>,
-    /// |L̂'| there.
+    /// The slope |L̂'| at each θ.
     pub slopes: Vec<f64>,
     /// R_SAM(0) with ρ = 1, by multi-start search.
     pub r_sam: LowerBound,

@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 pub struct LanczosProgress {
     /// Matvecs so far.
     pub num_matvecs: usize,
-    /// The budget.
+    /// Budget of matvecs.
     pub budget: usize,
     /// Vectors in the basis.
     pub basis: usize,
@@ -22,10 +22,10 @@ pub struct LanczosProgress {
     pub restarts: usize,
     /// Wanted pairs that have converged.
     pub converged: usize,
-    /// Wanted pairs.
+    /// Number of wanted pairs.
     pub wanted: usize,
-    /// Value and residual of each wanted pair that there is an estimate of, in the order they are reported. From the last look
-    /// at the projected matrix.
+    /// Value and residual of each wanted pair that there is an estimate of, in the order they are reported. From the
+    /// last look at the projected matrix.
     pub pairs: Vec<(f64, f64)>,
 }
 
@@ -45,25 +45,26 @@ pub enum LanczosEnd {
 
 /// Runs until the wanted eigenpairs have converged, the budget is used up or the observer breaks.
 ///
-/// Lanczos' process with blocks of [`Lanczos::block`] vectors on an orthonormal basis V, T = VᵀHV, restarted with the best Ritz
-/// vectors whenever the basis is full. Residuals come from the recurrence, H·V = V·T + W·C: ‖H·Vs − θ·Vs‖ = ‖C·s‖, exact up to
-/// the rounding of products and of the basis' orthogonality.
+/// Lanczos' process with blocks of [`Lanczos::block`] vectors on an orthonormal basis V, T = VᵀHV, restarted with the
+/// best Ritz vectors whenever the basis is full. Residuals come from the recurrence, H·V = V·T + W·C: ‖H·Vs − θ·Vs‖ =
+/// ‖C·s‖, exact up to the rounding of products and of the basis' orthogonality.
 ///
 /// Called with the same arguments on a state that was stopped and saved, it goes on with the numbers it would have had.
 ///
-/// An eigenvalue of multiplicity m is found as often as the start vectors see it: once with `block = 1` in exact arithmetic,
-/// up to `block` times with blocks (rounding errors bring the other copies in, later).
+/// An eigenvalue of multiplicity m is found as often as the start vectors see it: once with `block = 1` in exact
+/// arithmetic, up to `block` times with blocks (rounding errors bring the other copies in, later).
 ///
 /// # Errors
-/// The errors of the operator; [`gnr_core::Error::NonFinite`] for a product that is not finite; a state of another configuration.
+/// The errors of the operator; [`gnr_core::Error::NonFinite`] for a product that is not finite; a state of another
+/// configuration.
 ///
 /// # Cost
-/// At most [`Lanczos::num_matvecs`] products. With n vectors in the basis, full reorthogonalisation takes 2n to 4n inner
-/// products and updates a matvec; a restart, (basis·kept) updates.
+/// At most [`Lanczos::num_matvecs`] products. With n vectors in the basis, full reorthogonalisation takes 2n to 4n
+/// inner products and updates a matvec; a restart, (basis·kept) updates.
 ///
 /// # References
-/// Wu and Simon, "Thick-restart Lanczos method for large symmetric eigenvalue problems", SIAM J. Matrix Anal. Appl. 22, 2000;
-/// Golub and Van Loan, "Matrix Computations", 4th ed., Sections 10.1–10.3.
+/// Wu and Simon, "Thick-restart Lanczos method for large symmetric eigenvalue problems", SIAM J. Matrix Anal. Appl. 22,
+/// 2000; Golub and Van Loan, "Matrix Computations", 4th ed., Sections 10.1–10.3.
 pub fn lanczos<A: SymmetricOperator>(
     operator: &mut A,
     options: &Lanczos,
@@ -169,8 +170,8 @@ impl<V: Vector> LanczosState<V> {
     }
 }
 
-/// ‖Hv − ⟨v, Hv⟩v‖ of every vector by products of their own, and the Rayleigh quotients: what the residuals of a recurrence are
-/// checked against.
+/// ‖Hv − ⟨v, Hv⟩v‖ of every vector by products of their own, and the Rayleigh quotients: what the residuals of a
+/// recurrence are checked against.
 ///
 /// # Errors
 /// The errors of the operator.

@@ -58,8 +58,9 @@ pub enum Reorthogonalization {
     /// All of them: orthogonal to working precision.
     #[default]
     Full,
-    /// The Ritz vectors that have converged to √[`epsilon`](Lanczos::epsilon), and those kept by a restart: orthogonality is lost
-    /// along these and nowhere else, so √ε is kept at a fraction of the work (Parlett and Scott, Math. Comp. 33, 1979).
+    /// The Ritz vectors that have converged to √[`epsilon`](Lanczos::epsilon), and those kept by a restart:
+    /// orthogonality is lost along these and nowhere else, so √ε is kept at a fraction of the work (Parlett and Scott,
+    /// Math. Comp. 33, 1979).
     Selective,
     /// None: converged eigenvalues come back as copies. For densities, where copies share one weight.
     Local,
@@ -72,17 +73,19 @@ pub struct Lanczos {
     pub which: Which,
     /// Matvecs in all, at most. Default 1000.
     pub num_matvecs: usize,
-    /// A pair has converged when ‖Hv − λv‖ ≤ tolerance·|λ| (the eigenvalue is then off by about tolerance²·|λ|/gap, at most
-    /// tolerance·|λ|). Default 1e-3.
+    /// A pair has converged when ‖Hv − λv‖ ≤ tolerance·|λ| (the eigenvalue is then off by about tolerance²·|λ|/gap, at
+    /// most tolerance·|λ|). Default 1e-3.
     pub tolerance: f64,
-    /// … or ≤ floor·max |λ|: eigenvalues at zero have no relative accuracy. Default 1e-7, what products in f32 can reach.
+    /// … or ≤ floor·max |λ|: eigenvalues at zero have no relative accuracy. Default 1e-7, what products in f32 can
+    /// reach.
     pub floor: f64,
-    /// Vectors a block. Default 1; blocks pay where several products at once are cheaper than one by one (a data set in many
-    /// batches), and for eigenvalues that are equal or nearly so.
+    /// Vectors a block. Default 1; blocks pay where several products at once are cheaper than one by one (a data set in
+    /// many batches), and for eigenvalues that are equal or nearly so.
     pub block: usize,
-    /// Vectors in the basis before a restart, at least wanted + 2·block. Default: three times the wanted pairs, plus 40.
+    /// Vectors in the basis before a restart, at least wanted + 2·block. Default: three times the wanted pairs, plus
+    /// 40.
     pub max_basis: Option<usize>,
-    /// Default full.
+    /// How the basis is kept orthogonal; default full.
     pub reorthogonalization: Reorthogonalization,
     /// Unit roundoff of the vectors' storage. Default that of f32, 6e-8.
     pub epsilon: f64,
@@ -113,23 +116,23 @@ impl Lanczos {
         self.max_basis.unwrap_or(3 * self.wanted() + 40).max(least).min(dim.max(1))
     }
 
-    /// Whether the projected matrix is looked at with `n` vectors in the basis: with many of them not every time, for a look
-    /// costs O(n³).
+    /// Whether the projected matrix is looked at with `n` vectors in the basis: with many of them not every time, for a
+    /// look costs O(n³).
     pub(super) fn is_due(&self, n: usize, num_matvecs: usize) -> bool {
         let every = (n / 25).max(1) * self.block;
         n >= self.wanted() && num_matvecs % every < self.block
     }
 }
 
-/// Everything a run has: orthonormal `basis` V and `next` block W, `projected` T = VᵀHV and `coupling` C = WᵀHV, so that
-/// H·V = V·T + W·C. Save it to go on later.
+/// Everything a run has: orthonormal `basis` V and `next` block W, `projected` T = VᵀHV and `coupling` C = WᵀHV, so
+/// that H·V = V·T + W·C. Save it to go on later.
 #[derive(Clone, Debug)]
 pub struct LanczosState<V> {
-    /// V.
+    /// The orthonormal basis V.
     pub basis: Vec<V>,
     /// W: multiplied next. Empty when the basis spans an invariant subspace that nothing can be added to.
     pub next: Vec<V>,
-    /// T.
+    /// The projected matrix T.
     pub projected: Square,
     /// C, a row for each vector of W, as long as the basis.
     pub coupling: Vec<Vec<f64>>,
@@ -152,9 +155,9 @@ pub struct LanczosState<V> {
 /// A Ritz vector that has converged to √ε.
 #[derive(Clone, Debug)]
 pub struct Good<V> {
-    /// V·s.
+    /// The Ritz vector V·s.
     pub vector: V,
-    /// θ.
+    /// The Ritz value θ.
     pub value: f64,
     /// ‖C·s‖ when it was noted.
     pub residual: f64,
@@ -174,7 +177,8 @@ impl<V: Vector> LanczosState<V> {
     /// A run from one block of start vectors, which need not be orthogonal; `draws` random vectors are used up.
     ///
     /// # Errors
-    /// [`Error::DegenerateStart`] for a vector that is zero or depends on those before it; [`Error::MissingStart`] for none.
+    /// [`Error::DegenerateStart`] for a vector that is zero or depends on those before it; [`Error::MissingStart`] for
+    /// none.
     pub fn from_starts(starts: Vec<V>, draws: u64) -> Result<Self> {
         if starts.is_empty() {
             return Err(Error::MissingStart { expected: 1, found: 0 });

@@ -7,8 +7,8 @@ use crate::{
 };
 use gnr_core::Vector;
 
-/// w ← (I − VVᵀ)w by classical Gram–Schmidt, again while a pass takes away more than it leaves (Daniel et al., Math. Comp. 30,
-/// 1976). Returns the norm that is left.
+/// w ← (I − VVᵀ)w by classical Gram–Schmidt, again while a pass takes away more than it leaves (Daniel et al., Math.
+/// Comp. 30, 1976). Returns the norm that is left.
 pub(crate) fn orthogonalise<'v, V: Vector + 'v>(
     w: &mut V,
     against: impl Iterator<Item = &'v V>,
@@ -138,8 +138,8 @@ impl<V: Vector> LanczosState<V> {
         }
     }
 
-    /// Notes the Ritz vectors along which orthogonality is about to be lost: those whose residual, judged by what is `left` of the
-    /// products, is below √ε. The new vectors' component along such a vector is about ε/residual.
+    /// Notes the Ritz vectors along which orthogonality is about to be lost: those whose residual, judged by what is
+    /// `left` of the products, is below √ε. The new vectors' component along such a vector is about ε/residual.
     fn find_good(&mut self, left: &[f64], options: &Lanczos) -> Result<()> {
         let n = self.basis.len();
         if options.reorthogonalization != Reorthogonalization::Selective || n <= self.kept {
@@ -172,7 +172,8 @@ impl<V: Vector> LanczosState<V> {
     pub(super) fn restart(&mut self, options: &Lanczos) -> Result<()> {
         let (ritz, n) = (self.ritz(), self.basis.len());
         let wanted = options.wanted();
-        // Beyond the wanted pairs a third of the room: the closer the kept ones reach, the faster the wanted ones converge.
+        // Beyond the wanted pairs a third of the room: the closer the kept ones reach, the faster the wanted ones
+        // converge.
         let keep = (wanted + (n.saturating_sub(wanted)) / 3).min(n.saturating_sub(self.next.len())).max(1);
         let chosen: Vec<usize> = options.which.order(&ritz.values).into_iter().take(keep).collect();
         let kept = chosen.iter().map(|&i| self.combine(&ritz.vectors[i])).collect::<Result<Vec<_>>>()?;

@@ -23,8 +23,9 @@ impl Default for HutchPlusPlus {
     }
 }
 
-/// tr H = tr QᵀHQ + tr (I−QQᵀ)H(I−QQᵀ), Q an orthonormal basis of H·S for a random S: the first part is computed, the second, from
-/// which the dominant eigenvalues are gone, is estimated by Rademacher samples. The interval is conditional on Q, hence valid.
+/// tr H = tr QᵀHQ + tr (I−QQᵀ)H(I−QQᵀ), Q an orthonormal basis of H·S for a random S: the first part is computed, the
+/// second, from which the dominant eigenvalues are gone, is estimated by Rademacher samples. The interval is
+/// conditional on Q, hence valid.
 ///
 /// # Errors
 /// As [`hutchinson`](super::hutchinson()).
@@ -33,8 +34,8 @@ impl Default for HutchPlusPlus {
 /// 2·sketch + samples matvecs; sketch + 2·block vectors.
 ///
 /// # Deviation
-/// The paper splits a given budget in three equal parts; here the sketch has a size of its own and sampling goes on until the
-/// rule is satisfied.
+/// The paper splits a given budget in three equal parts; here the sketch has a size of its own and sampling goes on
+/// until the rule is satisfied.
 ///
 /// # References
 /// Meyer, Musco, Musco and Woodruff, "Hutch++: Optimal stochastic trace estimation", SOSA 2021, Algorithm 1.

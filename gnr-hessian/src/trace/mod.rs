@@ -28,7 +28,7 @@ pub enum TraceEnd {
 /// An estimated trace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceEstimate {
-    /// The estimate.
+    /// The estimate of the trace.
     pub value: f64,
     /// Its standard error.
     pub standard_error: f64,
@@ -38,7 +38,7 @@ pub struct TraceEstimate {
     pub high: f64,
     /// Confidence over all looks.
     pub confidence: f64,
-    /// Matvecs spent.
+    /// Number of matvecs spent.
     pub num_matvecs: usize,
     /// What was computed without randomness, for [`hutch_plus_plus`]; the samples estimate the rest.
     pub exact_part: f64,

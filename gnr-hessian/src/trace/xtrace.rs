@@ -22,17 +22,17 @@ impl Default for XTrace {
     }
 }
 
-/// tr H as the mean of leave-one-out Hutch++ estimates: with Q₍ᵢ₎ a basis of H·ω₁, …, H·ωₘ without the i-th,
-/// tᵢ = tr Q₍ᵢ₎ᵀHQ₍ᵢ₎ + c·ωᵢᵀ(I−P₍ᵢ₎)H(I−P₍ᵢ₎)ωᵢ. Test vectors are uniform on the sphere of radius √d, and c makes the projected one
-/// of the length that a vector on the complement's own sphere has.
+/// tr H as the mean of leave-one-out Hutch++ estimates: with Q₍ᵢ₎ a basis of H·ω₁, …, H·ωₘ without the i-th, tᵢ = tr
+/// Q₍ᵢ₎ᵀHQ₍ᵢ₎ + c·ωᵢᵀ(I−P₍ᵢ₎)H(I−P₍ᵢ₎)ωᵢ. Test vectors are uniform on the sphere of radius √d, and c makes the
+/// projected one of the length that a vector on the complement's own sphere has.
 ///
-/// All products are used in both roles, and none is repeated when the sample grows. Exact, but for rounding, once the test
-/// vectors span the range of H.
+/// All products are used in both roles, and none is repeated when the sample grows. Exact, but for rounding, once the
+/// test vectors span the range of H.
 ///
-/// The tᵢ are exchangeable, not independent: s/√m, which the estimator's authors suggest, is too small where the spectrum
-/// decays (intervals of 95 % covered 81 % of the time on a geometric one). Standard error and interval are therefore widened
-/// by [`CORRELATION`]; with it they cover on every spectrum of this crate's tests. That is measured, not proved: where it
-/// must be certain take [`hutch_plus_plus`](super::hutch_plus_plus()).
+/// The tᵢ are exchangeable, not independent: s/√m, which the estimator's authors suggest, is too small where the
+/// spectrum decays (intervals of 95 % covered 81 % of the time on a geometric one). Standard error and interval are
+/// therefore widened by [`CORRELATION`]; with it they cover on every spectrum of this crate's tests. That is measured,
+/// not proved: where it must be certain take [`hutch_plus_plus`](super::hutch_plus_plus()).
 ///
 /// # Errors
 /// As [`hutchinson`](super::hutchinson()).
@@ -41,8 +41,8 @@ impl Default for XTrace {
 /// Two matvecs a test vector; two vectors each are kept. O(m³) scalar work a look.
 ///
 /// # References
-/// Epperly, Tropp and Webber, "XTrace: making the most of every sample in stochastic trace estimation", SIAM J. Matrix Anal. Appl.
-/// 45, 2024, Section 2 and 3.
+/// Epperly, Tropp and Webber, "XTrace: making the most of every sample in stochastic trace estimation", SIAM J. Matrix
+/// Anal. Appl. 45, 2024, Section 2 and 3.
 pub fn xtrace<A: SymmetricOperator>(
     operator: &mut A,
     options: &XTrace,
@@ -91,7 +91,7 @@ pub fn xtrace<A: SymmetricOperator>(
 /// By how much correlation between leave-one-out estimates is taken to enlarge the standard error.
 pub const CORRELATION: f64 = 1.75;
 
-/// [`mean_interval`], widened.
+/// The interval of [`mean_interval`], widened by [`CORRELATION`].
 fn widened(samples: &[f64], confidence: f64) -> Interval {
     let Interval { mean, standard_error, low, high } = mean_interval(samples, confidence);
     Interval {
@@ -187,17 +187,17 @@ impl<V: Vector> Parts<V> {
         Ok(full)
     }
 
-    /// (QᵀHQ)ᵢⱼ.
+    /// The entry (QᵀHQ)ᵢⱼ.
     fn form(&self, i: usize, j: usize) -> f64 {
         self.h[i.max(j)][i.min(j)]
     }
 
-    /// tr QᵀHQ.
+    /// The trace tr QᵀHQ.
     fn exact(&self) -> f64 {
         (0..self.h.len()).map(|i| self.form(i, i)).sum()
     }
 
-    /// xᵀ(QᵀHQ)y.
+    /// The form xᵀ(QᵀHQ)y.
     fn quadratic(&self, x: &[f64], y: &[f64]) -> f64 {
         (0..x.len()).map(|i| x[i] * (0..y.len()).map(|j| self.form(i, j) * y[j]).sum::<f64>()).sum()
     }

@@ -41,7 +41,8 @@ fn extrema_of_simple_sequences() {
     assert!(count_extrema(&[0.0, f64::NAN], 0.0).is_err() && count_extrema(&[0.0], -1.0).is_err());
 }
 
-/// A cosine of k periods on [−1, 1] has k maxima and k minima but for those at the ends, at any grid that resolves them.
+/// A cosine of k periods on [−1, 1] has k maxima and k minima but for those at the ends, at any grid that resolves
+/// them.
 #[test]
 fn extrema_of_a_cosine_do_not_depend_on_the_grid() {
     for points in [41, 101, 401, 4001] {
@@ -53,7 +54,8 @@ fn extrema_of_a_cosine_do_not_depend_on_the_grid() {
 }
 
 proptest! {
-    /// The turns of the reversed and of the negated sequence are the same, and a coarser resolution sees no more of them.
+    /// The turns of the reversed and of the negated sequence are the same, and a coarser resolution sees no more of
+    /// them.
     #[test]
     fn extrema_are_symmetric(values in prop::collection::vec(-4_i8..4, 0..30), resolution in 0_u8..5) {
         let values: Vec<f64> = values.into_iter().map(f64::from).collect();

@@ -49,16 +49,16 @@ fn expected(which: Which, spectrum: &[f64]) -> Vec<f64> {
     }
 }
 
-/// Every known spectrum, every choice of ends, several block sizes and bases small enough to restart: values, unit vectors that
-/// are orthogonal, and residuals that products of their own confirm.
+/// Every known spectrum, every choice of ends, several block sizes and bases small enough to restart: values, unit
+/// vectors that are orthogonal, and residuals that products of their own confirm.
 #[test]
 fn finds_known_spectra() {
     for (name, mut spectrum) in spectra() {
         spectrum.sort_by(|a, b| b.total_cmp(a));
         let scale = spectrum.iter().fold(0.0_f64, |scale, x| scale.max(x.abs()));
         for which in [Which::Top(6), Which::Bottom(2), Which::Dominant(5), Which::BothEnds(2)] {
-            // Eigenvalues that are (nearly) zero beside the largest cannot be told apart by residuals relative to it; the
-            // bottom of these spectra is such a crowd.
+            // Eigenvalues that are (nearly) zero beside the largest cannot be told apart by residuals relative to it;
+            // the bottom of these spectra is such a crowd.
             let bottom = !matches!(which, Which::Top(_) | Which::Dominant(_));
             if bottom && name != "indefinite" && name != "diagonal" {
                 continue;
@@ -179,7 +179,8 @@ fn finds_both_ends_of_a_network() {
     assert!(found[4] < 0.0);
 }
 
-/// Local orthogonalisation alone brings converged eigenvalues back as copies; selective does not, with less work than full.
+/// Local orthogonalisation alone brings converged eigenvalues back as copies; selective does not, with less work than
+/// full.
 #[test]
 fn selective_reorthogonalization_prevents_ghosts() {
     let mut spectrum = vec![100.0, 60.0, 30.0];

@@ -40,7 +40,7 @@ impl<T> Known<T> {
         reflect(&mut y, a);
         y
     }
-    /// hᵢᵢ.
+    /// The diagonal entries hᵢᵢ.
     pub(crate) fn diagonal(&self) -> Vec<f64> {
         (0..self.spectrum.len())
             .map(|i| {

@@ -46,8 +46,8 @@ fn sequential(operator: &mut Known<f32>, seed: u64) -> TraceEstimate {
     hutchinson(operator, &options, &host_probes(300, seed), &mut Vec::new(), &mut go()).unwrap()
 }
 
-/// Over 200 seeds: the mean is the trace to four standard errors, and 95 % intervals cover it. 200 intervals that cover with
-/// probability 0.95 cover at least 180 times but for one chance in 600.
+/// Over 200 seeds: the mean is the trace to four standard errors, and 95 % intervals cover it. 200 intervals that cover
+/// with probability 0.95 cover at least 180 times but for one chance in 600.
 #[test]
 fn intervals_cover() {
     let estimators: [(&str, Estimator); 5] = [

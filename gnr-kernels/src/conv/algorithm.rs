@@ -136,8 +136,8 @@ impl Algorithm<f32> for Packed {
     }
 }
 
-/// Winograd F(2x2, 3x3), for 3x3 kernels of stride 1 in one group, with at most 2 pixels of padding and at least 8
-/// channels on one side.
+/// Winograd F(2x2, 3x3), for 3x3 kernels of stride 1 in one group. Padding is at most 2 pixels, and one side has at
+/// least 8 channels.
 struct WinogradF2;
 
 impl Algorithm<f32> for WinogradF2 {
@@ -170,8 +170,8 @@ impl Algorithm<f32> for WinogradF2 {
     }
 }
 
-/// Winograd F(4x4, 3x3), for 3x3 kernels of stride 1 in one group, with at most 2 pixels of padding and at least 8
-/// channels on both sides. Its tiles must cover the maps without much waste.
+/// Winograd F(4x4, 3x3), for 3x3 kernels of stride 1 in one group. Padding is at most 2 pixels, and both sides have at
+/// least 8 channels. Its tiles must cover the maps without much waste.
 struct WinogradF4;
 
 impl Algorithm<f32> for WinogradF4 {

@@ -1,8 +1,7 @@
-//! Products with a right operand that is read in place or copied to panels: the forward product and the input's
-//! adjoint.
+//! The forward product and the input's adjoint: the right operand is read in place or copied to panels.
 //!
 //! The micro-kernel reads the right operand most. Rows that are a large even distance apart compete for a few sets of
-//! the first-level cache, so the operand is copied to panels wherever enough rows read it.
+//! the first-level cache. So the operand is copied to panels if enough rows read it.
 
 use super::{DEPTH, WIDTH};
 use crate::Accum;

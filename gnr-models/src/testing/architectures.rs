@@ -2,9 +2,9 @@
 
 /// Calls the macro `$each` with every architecture.
 ///
-/// A line has the architecture's name, the file of its values (`tests/golden/*.json`), a file of values for smaller images, and
-/// the memory in MB that the most expensive check of the two takes. The smaller file serves backends whose convolution keeps a gathered
-/// operand, which takes gigabytes at the size of the first.
+/// A line has the architecture's name, the file of its values (`tests/golden/*.json`), a file of values for smaller
+/// images, and the memory in MB that the most expensive check of the two takes. The smaller file serves backends whose
+/// convolution keeps a gathered operand, which takes gigabytes at the size of the first.
 ///
 /// ```
 /// macro_rules! names {

@@ -15,8 +15,8 @@ pub struct Reserved {
     release: fn(),
 }
 
-/// Waits until so many MB are free in this process; a request above the whole budget waits for all of it. `release` runs before the part
-/// is given back, for backends that keep idle memory.
+/// Waits until so many MB are free in this process; a request above the whole budget waits for all of it. `release`
+/// runs before the part is given back, for backends that keep idle memory.
 pub fn reserve(megabytes: usize, release: fn()) -> Reserved {
     let megabytes = megabytes.min(BUDGET);
     let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);

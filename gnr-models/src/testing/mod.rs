@@ -1,4 +1,5 @@
-//! An architecture against PyTorch's numbers, on any backend (feature `testing`): one call for each architecture and backend.
+//! An architecture against PyTorch's numbers, on any backend (feature `testing`): one call for each architecture and
+//! backend.
 
 mod architectures;
 mod memory;
@@ -25,9 +26,10 @@ use crate::{Activation, AnyModel, ModelConfig, ModelError, weights};
 pub enum Precision {
     /// Every number to 1e-9, relative; single entries on the scale of their tensor's norm.
     F64,
-    /// Logits, losses and running statistics to 1e-5 or five times PyTorch's own deviation; gradients and products of ReLU
-    /// nets to 2 %, or five times, because one rounding error that flips a ReLU moves them that much; those of smooth nets to 1e-4.
-    /// So of a ReLU net's products this finds gross errors only. What proves them is F64, and F32 on the smooth nets.
+    /// Logits, losses and running statistics to 1e-5 or five times PyTorch's own deviation; gradients and products of
+    /// ReLU nets to 2 %, or five times, because one rounding error that flips a ReLU moves them that much; those of
+    /// smooth nets to 1e-4. So of a ReLU net's products this finds gross errors only. What proves them is F64, and F32
+    /// on the smooth nets.
     F32,
 }
 
@@ -42,8 +44,8 @@ pub fn check_smooth<B: Autodiff>(backend: &B, precision: Precision) {
     }
 }
 
-/// Swin's values on an image of 40 x 72, from torchvision (`gnr-models/tests/fixtures/make_swin.py`): shifted and padded windows,
-/// merging of odd lengths. Takes 2.6 GB.
+/// Swin's values on an image of 40 x 72, from torchvision (`gnr-models/tests/fixtures/make_swin.py`): shifted and
+/// padded windows, merging of odd lengths. Takes 2.6 GB.
 ///
 /// # Panics
 /// As [`check_golden`].
@@ -55,11 +57,13 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.json"))
 }
 
-/// Checks every number of `gnr-models/tests/golden/{name}.json` that applies: parameter count, names and shapes, ‖θ‖; logits in train mode,
-/// eval mode, and eval mode with calibrated running statistics; running statistics after one step; loss with and without
-/// label smoothing; gradient and Hessian-vector product tensor by tensor; the lines of Algorithm 1.
+/// Checks every number of `gnr-models/tests/golden/{name}.json` that applies: parameter count, names and shapes, ‖θ‖;
+/// logits in train mode, eval mode, and eval mode with calibrated running statistics; running statistics after one
+/// step; loss with and without label smoothing; gradient and Hessian-vector product tensor by tensor; the lines of
+/// Algorithm 1.
 ///
-/// A name ending in `_c100` is the architecture with 100 classes, and one that ends in a size, as `_16x16`, on images of that size.
+/// A name ending in `_c100` is the architecture with 100 classes, and one that ends in a size, as `_16x16`, on images
+/// of that size.
 ///
 /// # Panics
 /// When a number is off, or the file is missing (published packages leave the folder out) or damaged.
@@ -116,7 +120,7 @@ fn architecture(file: &str) -> &str {
     name.trim_end_matches("_c100")
 }
 
-/// The file.
+/// A file of golden values.
 struct Golden<'n> {
     name: &'n str,
     json: Value,
@@ -151,7 +155,8 @@ impl Golden<'_> {
         let name = self.json.get(field)?.as_str().unwrap_or_default();
         Some(name.parse().unwrap_or_else(|error| panic!("{}: `{field}`: {error}", self.name)))
     }
-    /// Whether no rounding error can flip a derivative: the activation is smooth, and no registered net of this kind takes maxima.
+    /// Whether no rounding error can flip a derivative: the activation is smooth, and no registered net of this kind
+    /// takes maxima.
     fn is_smooth(&self) -> bool {
         self.choice::<Activation>("activation").is_some_and(|activation| activation != Activation::Relu)
     }
@@ -331,7 +336,8 @@ impl<'a, B: Autodiff> Setting<'a, B> {
         Ok(())
     }
 
-    /// One committed evaluation, as a step makes it: loss, gradient, product, and what it leaves in the running statistics.
+    /// One committed evaluation, as a step makes it: loss, gradient, product, and what it leaves in the running
+    /// statistics.
     fn evaluation(&self) -> CoreResult<()> {
         let (golden, layout) = (self.golden, self.model.layout());
         let buffers = RefCell::new(self.buffers(&self.statistics)?);

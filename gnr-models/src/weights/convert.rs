@@ -16,7 +16,7 @@ use super::{
 pub struct Converted {
     /// Number of tensors written.
     pub tensors: usize,
-    /// Bytes written.
+    /// Number of bytes written.
     pub bytes: u64,
     /// What was taken off their names.
     pub prefix: String,
@@ -28,8 +28,8 @@ pub struct Converted {
 
 /// Writes the tensors of a weight file to a safetensors file, in their number formats, whole or not at all.
 ///
-/// Common wrappers are taken off the names (`state_dict.`, `module.`, …), or `key` says which part to take. With a `layout`
-/// only its tensors are written, under its names.
+/// Common wrappers are taken off the names (`state_dict.`, `module.`, …), or `key` says which part to take. With a
+/// `layout` only its tensors are written, under its names.
 ///
 /// # Errors
 /// A damaged file, a part that has no tensors, a file that cannot be written.

@@ -9,7 +9,7 @@ pub enum WeightsError {
     /// The file cannot be read or written.
     #[error("{file}: cannot be read or written: {source}")]
     Io {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// What the system says.
         source: io::Error,
@@ -17,7 +17,7 @@ pub enum WeightsError {
     /// A file of another kind.
     #[error("{file}: not a weight file but {what}; {advice}")]
     NotWeights {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// What it is.
         what: String,
@@ -27,7 +27,7 @@ pub enum WeightsError {
     /// A checkpoint of a kind that is not read.
     #[error("{file}: {what}; {advice}")]
     Unsupported {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// What it is.
         what: String,
@@ -37,7 +37,7 @@ pub enum WeightsError {
     /// A file that was cut or altered.
     #[error("{file}: not a whole {format} file ({length} bytes): {problem}")]
     Incomplete {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// What it was to be.
         format: &'static str,
@@ -49,7 +49,7 @@ pub enum WeightsError {
     /// A file whose structure would fill the memory: it was made to, or is no weight file.
     #[error("{file}: lists more objects than its {length} bytes justify; it was not read")]
     TooManyObjects {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// Its length in bytes.
         length: u64,
@@ -57,7 +57,7 @@ pub enum WeightsError {
     /// Not a safetensors file, or one that was cut or altered.
     #[error("{file}: not a whole safetensors file ({length} bytes): {source}")]
     Damaged {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// Its length in bytes.
         length: usize,
@@ -67,9 +67,9 @@ pub enum WeightsError {
     /// The numbers of a tensor in a PyTorch checkpoint.
     #[error("{file}: tensor `{tensor}`: {problem}")]
     Storage {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// What is wrong with its storage.
         problem: String,
@@ -77,9 +77,9 @@ pub enum WeightsError {
     /// A tensor that claims to be larger than the file it is in.
     #[error("{file}: tensor `{tensor}` claims {claimed} bytes, but the whole file has {length}")]
     TooLarge {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// Its number of elements times their size.
         claimed: u64,
@@ -89,7 +89,7 @@ pub enum WeightsError {
     /// Tensors that the model does not have, where none are allowed.
     #[error("{file}: the model has no tensor `{tensor}`{}", and_more(*others))]
     Unexpected {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// The first such tensor.
         tensor: String,
@@ -99,7 +99,7 @@ pub enum WeightsError {
     /// A file of which no tensor fits the model.
     #[error("{file}: no tensor fits the model: it has {found}, the model {expected}")]
     NothingFits {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// Some names and shapes in the file.
         found: String,
@@ -109,7 +109,7 @@ pub enum WeightsError {
     /// A file that holds no tensor that can be read.
     #[error("{file}: holds no tensor that can be read{unread}")]
     NoTensors {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// What it holds in their place; empty if nothing.
         unread: String,
@@ -117,7 +117,7 @@ pub enum WeightsError {
     /// A key that selects no tensor.
     #[error("{file}: no tensor under `{key}`; top-level names are {known}")]
     NoSuchKey {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// What was asked for.
         key: String,
@@ -127,7 +127,7 @@ pub enum WeightsError {
     /// The model has a tensor that the file lacks.
     #[error("{file}: tensor `{tensor}` is missing{}{note}", and_more(*others))]
     Missing {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// The first missing tensor.
         tensor: String,
@@ -139,9 +139,9 @@ pub enum WeightsError {
     /// A tensor of another shape.
     #[error("{file}: tensor `{tensor}` has shape {found:?}, the model's has {expected:?}{note}")]
     Shape {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// Its shape in the model.
         expected: Vec<usize>,
@@ -153,9 +153,9 @@ pub enum WeightsError {
     /// A tensor whose numbers are not floating-point ones we read.
     #[error("{file}: tensor `{tensor}` holds {found}, expected F64, F32, F16 or BF16")]
     NumberFormat {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// The format in the file.
         found: String,
@@ -163,9 +163,9 @@ pub enum WeightsError {
     /// A weight that is NaN or infinite.
     #[error("{file}: element {index} of tensor `{tensor}` is {value}")]
     NonFinite {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// Row-major index of the element.
         index: usize,
@@ -177,15 +177,15 @@ pub enum WeightsError {
     Count {
         /// Entries of the layout.
         expected: usize,
-        /// Tensors given.
+        /// Number of tensors given.
         found: usize,
     },
     /// Values of another length than their entry has.
     #[error("{found} values given for tensor `{tensor}` of shape {expected:?}")]
     Length {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
-        /// Its shape.
+        /// Shape of the tensor.
         expected: Vec<usize>,
         /// Number of values given.
         found: usize,

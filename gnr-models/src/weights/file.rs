@@ -1,8 +1,8 @@
 //! A weight file of any kind as named tensors: safetensors, a PyTorch checkpoint of any age, TorchScript.
 //!
-//! The kind is told by the content, whatever the file is named. PyTorch checkpoints are pickles, which Python *runs*; here
-//! they are parsed as data. Of the calls in one only those are understood that rebuild tensors, and any other object is kept
-//! as its path and class ([`WeightFile::foreign`] lists them).
+//! The kind is told by the content, whatever the file is named. PyTorch checkpoints are pickles, which Python *runs*;
+//! here they are parsed as data. Of the calls in one only those are understood that rebuild tensors, and any other
+//! object is kept as its path and class ([`WeightFile::foreign`] lists them).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -56,7 +56,7 @@ pub struct Stored {
     pub name: String,
     /// Number format, in the words of safetensors.
     pub dtype: Dtype,
-    /// Shape.
+    /// Shape of the tensor.
     pub shape: Vec<usize>,
 }
 
@@ -105,8 +105,8 @@ impl WeightFile {
     /// Opens a file of any kind.
     ///
     /// # Errors
-    /// A file that cannot be read, was cut or altered, or is no weight file; each names the file and, where its bytes tell,
-    /// what it is.
+    /// A file that cannot be read, was cut or altered, or is no weight file; each names the file and, where its bytes
+    /// tell, what it is.
     ///
     /// # Cost
     /// Header or pickle are read, tensors when they are asked for. Memory is at most 8 times the file and a megabyte,
@@ -198,8 +198,8 @@ impl WeightFile {
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
-    /// `path: class` of every Python object in the file that is neither tensor nor plain data, and `path: why` of every tensor
-    /// that cannot be read; sorted. None of them was called.
+    /// `path: class` of every Python object in the file that is neither tensor nor plain data, and `path: why` of every
+    /// tensor that cannot be read; sorted. None of them was called.
     pub fn foreign(&self) -> &[String] {
         match &self.source {
             Source::Safetensors { foreign, .. } => foreign,

@@ -35,16 +35,16 @@ pub struct Options {
     pub non_finite: NonFinite,
 }
 
-/// Reads a file into a layout. Where `options` let a tensor keep its initial value, that is the one in `initial` (one tensor
-/// an entry, as [`Layout::initialise`] gives).
+/// Reads a file into a layout. Where `options` let a tensor keep its initial value, that is the one in `initial` (one
+/// tensor an entry, as [`Layout::initialise`] gives).
 ///
 /// Names are matched as they are, under whatever prefix the file puts before them (`state_dict.`, `module.`), and by
-/// translation from other publishers (timm, torchvision, lukemelas' EfficientNet, Microsoft's Swin). Shapes may differ by axes
-/// of length 1.
+/// translation from other publishers (timm, torchvision, lukemelas' EfficientNet, Microsoft's Swin). Shapes may differ
+/// by axes of length 1.
 ///
 /// # Errors
-/// What the policy does not allow, naming the file, the first tensor and both shapes; a tensor that is not of floating-point
-/// numbers; a weight that is not finite; a damaged file.
+/// What the policy does not allow, naming the file, the first tensor and both shapes; a tensor that is not of
+/// floating-point numbers; a weight that is not finite; a damaged file.
 pub fn fit(
     file: &WeightFile,
     layout: &Layout,

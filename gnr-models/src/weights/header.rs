@@ -1,7 +1,8 @@
-//! The header of a safetensors file: names, number formats, shapes and places, believed only where they agree with the file.
+//! The header of a safetensors file: names, number formats, shapes and places, believed only where they agree with the
+//! file.
 //!
-//! Read here and not by the crate `safetensors`, which wants the whole file in memory and takes many times a header's size to
-//! parse it.
+//! Read here and not by the crate `safetensors`, which wants the whole file in memory and takes many times a header's
+//! size to parse it.
 //!
 //! # References
 //! <https://github.com/huggingface/safetensors#format>

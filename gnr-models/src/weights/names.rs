@@ -29,8 +29,8 @@ pub(super) struct Matching {
     pub(super) unwrapped: BTreeMap<String, usize>,
 }
 
-/// Parts that wrappers put into names: `torch.compile`, checkpointing of activations, FSDP of today and of 2022, Lightning
-/// and DeepSpeed, `DataParallel`. What stands before all names is a prefix and stays.
+/// Parts that wrappers put into names: `torch.compile`, checkpointing of activations, FSDP of today and of 2022,
+/// Lightning and DeepSpeed, `DataParallel`. What stands before all names is a prefix and stays.
 const INSIDE: [&str; 6] = [
     "_orig_mod",
     "_checkpoint_wrapped_module",

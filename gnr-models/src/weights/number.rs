@@ -15,7 +15,8 @@ pub(super) fn decode(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
     })
 }
 
-/// The sum of floating-point or whole numbers (each beyond 2⁵³ to the nearest f64), to look at a file; `None` for others.
+/// The sum of floating-point or whole numbers (each beyond 2⁵³ to the nearest f64), to look at a file; `None` for
+/// others.
 pub(super) fn sum(dtype: Dtype, bytes: &[u8]) -> Option<f64> {
     // Not through a list: eight bytes for each of one would be more than a file may take.
     Some(match dtype {

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// What a load found, tensor by tensor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The file.
+    /// Name of the file.
     pub file: String,
     /// Its format in words.
     pub format: String,
@@ -19,8 +19,8 @@ pub struct Report {
     /// Whose names were translated, when they were not the model's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renamed: Option<&'static str>,
-    /// What was taken off inside their names, with the number of tensors: wrappers of `torch.compile`, of checkpointing, of
-    /// parallel training.
+    /// What was taken off inside their names, with the number of tensors: wrappers of `torch.compile`, of
+    /// checkpointing, of parallel training.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unwrapped: BTreeMap<String, usize>,
     /// Tensors that were taken from the file, in layout order; those of the next two lists too.
@@ -39,15 +39,15 @@ pub struct Report {
     pub unexpected: Vec<String>,
     /// Number of tensors outside the subtree that was read: an optimiser's state, a moving average.
     pub elsewhere: usize,
-    /// `path: class` of the Python objects in the file that were neither read nor called, and `path: why` of tensors that could
-    /// not be read.
+    /// `path: class` of the Python objects in the file that were neither read nor called, and `path: why` of tensors
+    /// that could not be read.
     pub foreign: Vec<String>,
 }
 
 /// One tensor whose shape in the file is not the model's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
-    /// The tensor.
+    /// Name of the tensor.
     pub name: String,
     /// Its shape in the model.
     pub expected: Vec<usize>,

@@ -2,9 +2,9 @@
 
 /// Resamples `[height·width, channels]` values (row-major over the grid) to another grid.
 ///
-/// Bicubic with antialiasing and half-pixel centres: Keys' kernel with a = −0.5, widened by the scale where the grid shrinks,
-/// its weights normalised at the borders. As PyTorch's `interpolate(mode="bicubic", antialias=True)`, which timm uses for
-/// position embeddings.
+/// Bicubic with antialiasing and half-pixel centres: Keys' kernel with a = −0.5, widened by the scale where the grid
+/// shrinks, its weights normalised at the borders. As PyTorch's `interpolate(mode="bicubic", antialias=True)`, which
+/// timm uses for position embeddings.
 pub(super) fn bicubic(values: &[f64], from: [usize; 2], to: [usize; 2], channels: usize) -> Vec<f64> {
     let [rows, columns] = from;
     // Rows first: each is `columns · channels` long.

@@ -90,8 +90,8 @@ pub(super) fn header(tensors: &[Described], metadata: &BTreeMap<String, String>)
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()
 }
 
-/// Writes [`to_bytes`] under a temporary name beside `path` and renames it: whoever reads `path` sees the old file or the
-/// new one, and a failure leaves nothing behind.
+/// Writes [`to_bytes`] under a temporary name beside `path` and renames it: whoever reads `path` sees the old file or
+/// the new one, and a failure leaves nothing behind.
 ///
 /// # Errors
 /// As [`to_bytes`]; a file that cannot be written.

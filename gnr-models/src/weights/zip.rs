@@ -1,7 +1,8 @@
 //! ZIP archives as PyTorch writes them: members stored as they are, found through the directory at the end.
 //!
-//! Only what `torch.load` needs is here. The directory is kept as it stands in the file with a small entry for each member,
-//! so that memory is in proportion to the file; a general reader takes several times that for archives made of names.
+//! Only what `torch.load` needs is here. The directory is kept as it stands in the file with a small entry for each
+//! member, so that memory is in proportion to the file; a general reader takes several times that for archives made of
+//! names.
 //!
 //! # References
 //! PKWARE, *.ZIP File Format Specification* (APPNOTE.TXT), 4.3.7, 4.3.12 to 4.3.16, 4.5.3.

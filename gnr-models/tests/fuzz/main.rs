@@ -1,8 +1,8 @@
 //! Files of every kind, damaged in every way: none may panic, take long, or take more memory than its size justifies.
 //!
-//! `GNR_FUZZ_EXECUTIONS` raises the number of files, `GNR_FUZZ_FROM` starts at another one; file N is the same on every run.
-//! A binary of its own, because its allocator counts. (bolero's engine for stable Rust draws files at random and does not
-//! change valid ones, so little of it would get past the first bytes.)
+//! `GNR_FUZZ_EXECUTIONS` raises the number of files, `GNR_FUZZ_FROM` starts at another one; file N is the same on every
+//! run. A binary of its own, because its allocator counts. (bolero's engine for stable Rust draws files at random and
+//! does not change valid ones, so little of it would get past the first bytes.)
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod mutate;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::support::{self, Pickle, checkpoint, floats, legacy};
 
-/// SplitMix64.
+/// Random numbers of SplitMix64.
 struct Random(u64);
 
 impl Random {

@@ -97,8 +97,8 @@ fn narrow_and_shallow_members_of_large_families() {
     }
 }
 
-/// Dropout and stochastic depth of transformers: off in eval mode, masks by the seed alone, and the same ones in the gradient
-/// and in the product, which is its slope.
+/// Dropout and stochastic depth of transformers: off in eval mode, masks by the seed alone, and the same ones in the
+/// gradient and in the product, which is its slope.
 #[test]
 fn noise_of_transformers_is_a_function_of_the_seed() {
     let vit = ModelConfig {

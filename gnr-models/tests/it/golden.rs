@@ -1,5 +1,5 @@
-//! PyTorch's numbers on the reference backend. The matrix over architectures, precisions and fused kernels is run where the
-//! fast backends are; this one net shows that the composed operations alone agree.
+//! PyTorch's numbers on the reference backend. The matrix over architectures, precisions and fused kernels is run where
+//! the fast backends are; this one net shows that the composed operations alone agree.
 
 use gnr_models::{
     Activation,

@@ -75,8 +75,8 @@ fn distance(a: &ParamVector<Reference>, b: &ParamVector<Reference>) -> f64 {
     difference.norm().unwrap()
 }
 
-/// On smooth nets a product is the slope of the gradient: a central difference is off by h² times a third derivative, so by four
-/// times less with half the step.
+/// On smooth nets a product is the slope of the gradient: a central difference is off by h² times a third derivative,
+/// so by four times less with half the step.
 #[test]
 fn products_are_slopes_of_the_gradient() {
     let b = Reference::new();
@@ -114,7 +114,8 @@ fn products_are_slopes_of_the_gradient() {
     }
 }
 
-/// Without statistics of the batch, everything the batch says is the mean of what its samples say alone, and the mode changes nothing.
+/// Without statistics of the batch, everything the batch says is the mean of what its samples say alone, and the mode
+/// changes nothing.
 #[test]
 fn samples_do_not_know_each_other() {
     let b = Reference::new();
@@ -193,7 +194,8 @@ fn tensors_keep_their_names() {
     }
 }
 
-/// 27 blocks without normalisation: were each residual function as large as its input, the variance would double 27 times.
+/// 27 blocks without normalisation: were each residual function as large as its input, the variance would double 27
+/// times.
 #[test]
 fn deep_nets_without_normalisation_start_bounded() {
     let b = Reference::new();

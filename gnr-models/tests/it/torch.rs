@@ -1,4 +1,5 @@
-//! PyTorch checkpoints: every container and number format, what training scripts wrap around weights, and files that lie.
+//! PyTorch checkpoints: every container and number format, what training scripts wrap around weights, and files that
+//! lie.
 //!
 //! The files of `tests/fixtures` are written by `make.py` there.
 
@@ -211,7 +212,8 @@ fn a_file_of_another_model_is_refused_with_names_of_both() {
     );
 }
 
-/// Opens and reads everything. Whatever the file says, it must neither panic nor reserve more than files this small justify.
+/// Opens and reads everything. Whatever the file says, it must neither panic nor reserve more than files this small
+/// justify.
 fn read_all(path: &Path) {
     if let Ok(file) = WeightFile::open(path) {
         for tensor in file.stored() {
@@ -252,7 +254,8 @@ proptest! {
         let before = peak_bytes();
         read_all(file.path());
         if let (Some(before), Some(after)) = (before, peak_bytes()) {
-            // The fuzzer counts exactly; here, other tests run beside. Anything near a claimed length would be gigabytes.
+            // The fuzzer counts exactly; here, other tests run beside. Anything near a claimed length would be
+            // gigabytes.
             prop_assert!(after - before < 256 << 20, "{} MiB reserved", (after - before) >> 20);
         }
     }

@@ -26,7 +26,7 @@ struct Known {
     regularizers: Vec<&'static str>,
     /// `method.gnr.hvp`, when GNR acts.
     hvp: Option<&'static str>,
-    /// Weight averaging.
+    /// Whether the weights are averaged.
     ema: bool,
 }
 
@@ -81,7 +81,8 @@ impl Arm {
         ["base", "sam", "gnr", "sam+gnr"].iter().filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// The arms of the built-in demonstration on noisy digits. ρ and α are those that a first look at one seed found useful.
+    /// The arms of the built-in demonstration on noisy digits. ρ and α are those that a first look at one seed found
+    /// useful.
     pub fn demonstration() -> Vec<Self> {
         let strengths: [&[&str]; 4] = [
             &[],
@@ -129,8 +130,8 @@ impl Arm {
         }
     }
 
-    /// The keys of the method itself that tuning searches, over a resolved recipe of this arm. The values are around those where
-    /// the methods are known to help: α·ρ of 1 and more collapses.
+    /// The keys of the method itself that tuning searches, over a resolved recipe of this arm. The values are around
+    /// those where the methods are known to help: α·ρ of 1 and more collapses.
     pub fn axes(recipe: &Recipe) -> Vec<Axis> {
         let mut axes = Vec::new();
         let mut axis = |key: &str, values: &[f64]| axes.push(Axis::numbers(key, values));
@@ -154,8 +155,8 @@ impl Arm {
         axes
     }
 
-    /// The keys of the optimiser that tuning searches, the same for every arm: multiples of the recipe's learning rate and weight
-    /// decay.
+    /// The keys of the optimiser that tuning searches, the same for every arm: multiples of the recipe's learning rate
+    /// and weight decay.
     pub fn optimizer_axes(recipe: &Recipe) -> Vec<Axis> {
         let (lr, decay) = (recipe.optimizer.lr, recipe.optimizer.weight_decay);
         let decay = if decay > 0.0 { decay } else { 5e-4 };

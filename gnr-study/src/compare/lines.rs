@@ -3,8 +3,8 @@
 /// How a line of a plan begins that tells of something doubtful.
 const WARNING: &str = "warning: ";
 
-/// The lines of every method, given with their titles, in the order in which they appear first. A line that not all methods have names
-/// those that have it.
+/// The lines of every method, given with their titles, in the order in which they appear first. A line that not all
+/// methods have names those that have it.
 pub(super) fn merged(plans: &[(String, Vec<String>)]) -> Vec<String> {
     let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
     for (title, lines) in plans {

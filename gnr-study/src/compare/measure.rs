@@ -1,4 +1,5 @@
-//! How sharp the loss is at the weights of a finished run: λ₁, the trace, R_SAM and R_GNR on a fixed sample of training images.
+//! How sharp the loss is at the weights of a finished run: λ₁, the trace, R_SAM and R_GNR on a fixed sample of training
+//! images.
 
 use std::{
     fs,
@@ -125,8 +126,8 @@ impl Solution {
     }
 }
 
-/// Measures every solution that has no measurement of this setting yet, `workers.jobs` at a time. `told` hears how many are done,
-/// of how many. `None`: asked to stop.
+/// Measures every solution that has no measurement of this setting yet, `workers.jobs` at a time. `told` hears how many
+/// are done, of how many. `None`: asked to stop.
 pub(super) fn measure_all(
     solutions: &[Solution],
     setting: Setting,

@@ -1,5 +1,6 @@
-//! `gnr compare`: is a method worth it on this problem? The same recipe is trained with several methods, paired over seeds, and the
-//! results say how much better which is, how sure that is, what it costs, and how sharp the loss is where each ended.
+//! `gnr compare`: is a method worth it on this problem? The same recipe is trained with several methods, paired over
+//! seeds, and the results say how much better which is, how sure that is, what it costs, and how sharp the loss is
+//! where each ended.
 //!
 //! A comparison's folder:
 //!
@@ -84,7 +85,7 @@ pub trait CompareObserver: StudyObserver {
     fn on_measured(&mut self, _done: usize, _of: usize) {}
 }
 
-/// Watches nothing.
+/// An observer that watches nothing.
 impl CompareObserver for () {}
 
 /// How a comparison ended.
@@ -98,7 +99,7 @@ pub enum CompareOutcome {
     Waiting {
         /// The phase that is not complete.
         phase: Phase,
-        /// Finished runs.
+        /// Number of finished runs.
         done: usize,
         /// All runs of the phase.
         of: usize,
@@ -190,8 +191,9 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         is_finished(&run.folder)
     }
 
-    /// Opens images and models of every method: what is missing is an error before any training. The plan is that of the first method;
-    /// its data are what the plans of all methods say, each line once, with the methods that it concerns unless these are all.
+    /// Opens images and models of every method: what is missing is an error before any training. The plan is that of
+    /// the first method; its data are what the plans of all methods say, each line once, with the methods that it
+    /// concerns unless these are all.
     ///
     /// # Errors
     /// As [`check`](gnr_train::check).
@@ -206,12 +208,12 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(gnr_train::Plan { data: lines::merged(&told), ..plan })
     }
 
-    /// Trains what is not finished, measures, and writes the report. Setting `stop` ends the runs after their current step, with
-    /// checkpoints.
+    /// Trains what is not finished, measures, and writes the report. Setting `stop` ends the runs after their current
+    /// step, with checkpoints.
     ///
     /// # Errors
-    /// [`StudyError::Locked`] when another process compares in the folder, an error of the disk, a method of which no seed could
-    /// be trained. A run that fails alone is in the report.
+    /// [`StudyError::Locked`] when another process compares in the folder, an error of the disk, a method of which no
+    /// seed could be trained. A run that fails alone is in the report.
     pub fn run(
         &self,
         observer: &mut (dyn CompareObserver + Send),
@@ -286,8 +288,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(Ok(failures.into_iter().map(whole).collect()))
     }
 
-    /// The runs of every arm at every seed. Seeds are outermost: what was interrupted has whole comparisons; within a seed the
-    /// longest run comes first, so that it does not keep a single core busy at the end.
+    /// The runs of every arm at every seed. Seeds are outermost: what was interrupted has whole comparisons; within a
+    /// seed the longest run comes first, so that it does not keep a single core busy at the end.
     fn planned(&self, over: &[Vec<String>]) -> Result<Planned> {
         let mut all = Vec::new();
         for seed in 0..self.request.seeds {
@@ -387,8 +389,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(Ok(tuned))
     }
 
-    /// One try on the images that are not held out. Labels of held-out images are noisy where those of the training images are: who
-    /// tunes has no others.
+    /// One try on the images that are not held out. Labels of held-out images are noisy where those of the training
+    /// images are: who tunes has no others.
     fn one_try(
         &self,
         tuning: &Tuning,

@@ -63,10 +63,10 @@ impl Tuned {
     }
 }
 
-/// One method.
+/// What one method achieved.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArmResult {
-    /// Its name.
+    /// Name of the method.
     pub name: String,
     /// What it is called in tables.
     pub title: String,

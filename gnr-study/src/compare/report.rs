@@ -269,7 +269,8 @@ impl Comparison {
         blocks
     }
 
-    /// Whether the methods were tuned with the same effort: a small grid may have fewer points than tries were asked for.
+    /// Whether the methods were tuned with the same effort: a small grid may have fewer points than tries were asked
+    /// for.
     fn tries_in_words(&self) -> String {
         let counts: BTreeSet<usize> = self.tuning.iter().map(|tuned| tuned.tries.len()).collect();
         match (counts.first(), counts.last()) {

@@ -1,8 +1,9 @@
 //! Tuning before a comparison: every arm gets the same number of tries on held-out images.
 //!
-//! Half of an arm's tries vary the method's own keys (ρ, α) at the recipe's learning rate and weight decay, the other half vary
-//! these two at the best of the first half. An arm without keys of its own spends all tries on learning rate and weight decay.
-//! Tries are points of a grid in a seeded order, none twice; the very first is the recipe itself. The best of all tries is taken.
+//! Half of an arm's tries vary the method's own keys (ρ, α) at the recipe's learning rate and weight decay, the other
+//! half vary these two at the best of the first half. An arm without keys of its own spends all tries on learning rate
+//! and weight decay. Tries are points of a grid in a seeded order, none twice; the very first is the recipe itself. The
+//! best of all tries is taken.
 
 use gnr_train::{Recipe, RecipeError};
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ pub const FIRST_SEED: u64 = 1_000_000;
 /// One try: what is set over the arm's recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Try {
-    /// `section.key=value` assignments.
+    /// Assignments of the form `section.key=value`.
     pub assignments: Vec<String>,
     /// Validation accuracy of each seed, as a fraction. Empty where a seed failed.
     pub val_accuracies: Vec<f64>,
@@ -71,8 +72,8 @@ impl Tuning {
         axes
     }
 
-    /// The tries of one half: what each sets over the arm's assignments `over`, when `tuned` has the tries of the first half. The very
-    /// first one changes nothing. A first half whose grid is small leaves more tries to the second.
+    /// The tries of one half: what each sets over the arm's assignments `over`, when `tuned` has the tries of the first
+    /// half. The very first one changes nothing. A first half whose grid is small leaves more tries to the second.
     ///
     /// # Errors
     /// An arm that is no recipe.
@@ -125,7 +126,8 @@ pub(super) fn best(tries: &[Try]) -> Option<usize> {
     best.map(|(index, _)| index)
 }
 
-/// The keys whose chosen value is the smallest or largest of its axis: a wider grid may find a better one. Zero bounds by itself.
+/// The keys whose chosen value is the smallest or largest of its axis: a wider grid may find a better one. Zero bounds
+/// by itself.
 pub(super) fn at_edge(axes: &[Axis], chosen: &[String]) -> Vec<String> {
     let number = |value: &Value| value.as_float().or_else(|| Some(value.as_integer()? as f64));
     let mut keys = Vec::new();

@@ -11,11 +11,11 @@ use crate::{error::Result, statistics::Summary};
 /// What a curve shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
-    /// Per cent.
+    /// Test accuracy in per cent.
     TestAccuracy,
     /// On the held-out images, per cent.
     ValAccuracy,
-    /// Nats.
+    /// Training loss in nats.
     TrainLoss,
 }
 
@@ -39,8 +39,8 @@ impl Quantity {
         value.filter(|x| x.is_finite())
     }
 
-    /// First and last value of the axis. The first epochs of an accuracy would press the rest together: its axis begins at the
-    /// lowest twentieth of the means. A loss begins at zero.
+    /// First and last value of the axis. The first epochs of an accuracy would press the rest together: its axis begins
+    /// at the lowest twentieth of the means. A loss begins at zero.
     fn range(self, means: &[f64]) -> Option<[f64; 2]> {
         let mut means = means.to_vec();
         means.sort_by(f64::total_cmp);
@@ -58,7 +58,7 @@ impl Quantity {
 /// One method over the epochs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// Its name.
+    /// Name of the method.
     pub label: String,
     /// Red, green and blue; those of the [`Block::Key`] that names it.
     pub colour: (u8, u8, u8),
@@ -89,8 +89,8 @@ impl Curve {
     }
 }
 
-/// The curves as a drawing for the page, in the page's colours; none when there is nothing to draw. The names are not in it: a
-/// [`Block::Key`] stands for all drawings of a report.
+/// The curves as a drawing for the page, in the page's colours; none when there is nothing to draw. The names are not
+/// in it: a [`Block::Key`] stands for all drawings of a report.
 ///
 /// # Errors
 /// What the drawing library reports.

@@ -22,7 +22,7 @@ pub enum Block {
     Heading(String),
     /// What must be read first.
     Caveat(String),
-    /// Prose.
+    /// A paragraph of prose.
     Paragraph(String),
     /// Cells as text. Every row is as long as the header.
     Table {
@@ -44,9 +44,9 @@ pub enum Block {
     Facts(Vec<(String, String)>),
     /// A program's words.
     Log {
-        /// Whose words.
+        /// The program whose words these are.
         title: String,
-        /// The words.
+        /// The words, line by line.
         text: String,
     },
 }
@@ -54,7 +54,7 @@ pub enum Block {
 /// A report: a title and what follows.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Its title.
+    /// Title of the report.
     pub title: String,
     /// Its parts in order.
     pub blocks: Vec<Block>,

@@ -11,7 +11,7 @@ use crate::{
 
 /// Work of a calibration step: half a second or so on a core, whatever the net; the best of a few counts.
 const CALIBRATION_MFLOP: f64 = 2_000.0;
-/// Timed steps.
+/// Number of timed steps.
 const ROUNDS: usize = 4;
 
 /// Says every run with its state, and what the unfinished ones of each net come to.

@@ -9,7 +9,7 @@ use crate::{
     results::{self, Summarized},
 };
 
-/// What happened.
+/// Numbers of runs that were copied and left.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Merged {
     pub(super) copied: usize,
@@ -17,8 +17,8 @@ pub(super) struct Merged {
     pub(super) kept: usize,
 }
 
-/// Copies runs that are missing here, or are finished or further there. A run that is finished on both sides with another
-/// result is a conflict.
+/// Copies runs that are missing here, or are finished or further there. A run that is finished on both sides with
+/// another result is a conflict.
 ///
 /// # Errors
 /// All conflicts at once, before anything is copied; a folder without runs; files that cannot be read or written.

@@ -1,8 +1,8 @@
 //! The tables and figures of the paper: what is trained, at which scale, and the report on it.
 //!
-//! `plan` says what to train, `recipe` writes that down, `data` finds what must be on disk before, `runs` trains it by the
-//! [`runner`](crate::runner) (finished runs are never repeated), `results` reads the run folders, `report` says what they
-//! support, `figures` measures and draws.
+//! `plan` says what to train, `recipe` writes that down, `data` finds what must be on disk before, `runs` trains it by
+//! the [`runner`](crate::runner) (finished runs are never repeated), `results` reads the run folders, `report` says
+//! what they support, `figures` measures and draws.
 
 mod data;
 mod estimate;
@@ -47,7 +47,7 @@ pub type Say<'a> = &'a mut (dyn FnMut(&str) + Send);
 pub struct ReproduceRequest {
     /// `table1` to `table4`, `figure1` to `figure3`, or `all`.
     pub what: String,
-    /// How large.
+    /// How large the reproduction is.
     pub scale: Scale,
     /// Folder of the data sets (not needed by [`Scale::Smoke`]).
     pub data: Option<PathBuf>,
@@ -110,12 +110,12 @@ struct Target {
 }
 
 impl ReproduceRequest {
-    /// Trains what is not finished, several runs at a time, and writes `WHAT.md` and `WHAT.html` for tables, `WHAT.md` and its
-    /// pictures for figures. Setting `stop` ends all runs after their current step, with checkpoints.
+    /// Trains what is not finished, several runs at a time, and writes `WHAT.md` and `WHAT.html` for tables, `WHAT.md`
+    /// and its pictures for figures. Setting `stop` ends all runs after their current step, with checkpoints.
     ///
     /// # Errors
-    /// Unknown targets and missing data, before anything is trained; [`StudyError::Locked`]; a full disk; failed runs, after all
-    /// others are done and reported.
+    /// Unknown targets and missing data, before anything is trained; [`StudyError::Locked`]; a full disk; failed runs,
+    /// after all others are done and reported.
     ///
     /// # Cost
     /// Minutes at the smoke scale, hours at the small one, weeks of a cluster at the paper's; see
@@ -184,7 +184,8 @@ impl ReproduceRequest {
     /// Brings in the runs of other folders, reports on what is there, and trains nothing.
     ///
     /// # Errors
-    /// Runs that were finished twice with different results, before anything is copied; files that cannot be read or written.
+    /// Runs that were finished twice with different results, before anything is copied; files that cannot be read or
+    /// written.
     pub fn merge(&self, from: &[PathBuf], say: Say<'_>) -> Result<()> {
         let (targets, out) = (self.targets()?, self.out()?);
         let _alone = FolderLock::take(&out, "reproduce", None)?;

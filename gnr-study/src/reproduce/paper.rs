@@ -27,7 +27,7 @@ struct Value {
     quote: String,
 }
 
-/// A sentence.
+/// A sentence of the paper about a table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Claim {

@@ -59,7 +59,7 @@ impl<'a> Progress<'a> {
         (self.say)(&format!("[{:>3}/{all}] {name:<38} {told} in {seconds:.1} s; {left}", self.done));
     }
 
-    /// Seconds.
+    /// Remaining time in seconds.
     fn remaining(&self) -> Option<f64> {
         let (cost, seconds) = self.spent;
         let at_once = self.jobs.min(self.runs.len()).max(1);

@@ -1,5 +1,5 @@
-//! A case as a recipe: everything that decides the run is written out, so that the recipe's text is its address and a changed
-//! default of the program is not a silent change of the experiment.
+//! A case as a recipe: everything that decides the run is written out, so that the recipe's text is its address and a
+//! changed default of the program is not a silent change of the experiment.
 
 use std::path::Path;
 
@@ -17,8 +17,8 @@ const GNR_ALPHA: f64 = 0.1;
 /// Norm of the perturbation of a forward difference: the most accurate in f32.
 const DIFFERENCE_STEP: f64 = 1e-3;
 
-/// α of a GNR that acts on one step in `every`: as much in the mean. The paper only says "higher"; 0.1, 0.2, 0.5, 1 and 2 for
-/// its ratios are values of its grid.
+/// α of a GNR that acts on one step in `every`: as much in the mean. The paper only says "higher"; 0.1, 0.2, 0.5, 1 and
+/// 2 for its ratios are values of its grid.
 fn alpha(every: u64) -> f64 {
     // Not 0.1·every, which is 0.30000000000000004 for 3.
     every as f64 / (1.0 / GNR_ALPHA).round()

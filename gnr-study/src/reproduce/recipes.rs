@@ -1,5 +1,5 @@
-//! The files under `recipes/paper` and `recipes/small`, one for each row of Tables 1 to 3, written from the same plan that
-//! [`ReproduceRequest`](super::ReproduceRequest) trains.
+//! The files under `recipes/paper` and `recipes/small`, one for each row of Tables 1 to 3, written from the same plan
+//! that [`ReproduceRequest`](super::ReproduceRequest) trains.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,8 @@ use crate::error::{Result, StudyError, io};
 /// Folders that hold nothing else.
 const FOLDERS: [(Scale, &str); 2] = [(Scale::Paper, "paper"), (Scale::Small, "small")];
 
-/// Writes the recipes below `root` and removes what does not belong there. Returns how many there are and how many were changed.
+/// Writes the recipes below `root` and removes what does not belong there. Returns how many there are and how many were
+/// changed.
 ///
 /// # Errors
 /// Files that cannot be read, written or removed.

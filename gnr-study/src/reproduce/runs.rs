@@ -1,5 +1,5 @@
-//! The runs of a plan: where they lie and how they are trained. A run's folder is addressed by its recipe, so a finished run is
-//! never repeated, an interrupted one continues where it stopped, and a changed recipe is another run.
+//! The runs of a plan: where they lie and how they are trained. A run's folder is addressed by its recipe, so a
+//! finished run is never repeated, an interrupted one continues where it stopped, and a changed recipe is another run.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -126,8 +126,8 @@ fn watched(runs: &[Run], workers: Workers, say: Say<'_>, stop: &AtomicBool) -> R
     }
 }
 
-/// Within a seed the longest runs first: a long one that comes last keeps a single core busy. Seeds stay in their order, so
-/// that an interrupted reproduction has whole comparisons.
+/// Within a seed the longest runs first: a long one that comes last keeps a single core busy. Seeds stay in their
+/// order, so that an interrupted reproduction has whole comparisons.
 fn longest_first(queue: &mut [&Planned]) {
     queue.sort_by(|a, b| a.case.seed.cmp(&b.case.seed).then(b.run.cost.total_cmp(&a.run.cost)));
 }

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 pub struct Axis {
     /// The dotted key.
     pub key: String,
-    /// The values.
+    /// Values that are tried.
     pub values: Vec<Value>,
 }
 

@@ -1,5 +1,5 @@
-//! A sweep as a page: a heat map of mean validation accuracy over two axes, one for each combination of the others. No script,
-//! no file beside it.
+//! A sweep as a page: a heat map of mean validation accuracy over two axes, one for each combination of the others. No
+//! script, no file beside it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ fn colour(position: f64) -> [f64; 3] {
 }
 
 impl SweepResult {
-    /// `heatmap.html`.
+    /// The page `heatmap.html`.
     pub(super) fn to_html(&self) -> String {
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \

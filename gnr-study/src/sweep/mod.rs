@@ -1,6 +1,6 @@
-//! A search over recipe keys on a held-out part of the training images, as the paper chose ρ and α: [`Sweep::plan`] makes a run
-//! of every point of the grid, [`Sweep::run`] trains those that are not finished, several at a time, and [`SweepResult`] says
-//! what was found and how sure that is.
+//! A search over recipe keys on a held-out part of the training images, as the paper chose ρ and α: [`Sweep::plan`]
+//! makes a run of every point of the grid, [`Sweep::run`] trains those that are not finished, several at a time, and
+//! [`SweepResult`] says what was found and how sure that is.
 //!
 //! A sweep's folder: `runs/` with a run folder for each point, `sweep.json`, `heatmap.html`, `chosen.toml`.
 
@@ -62,8 +62,8 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// Plans every run. `load` makes the recipe from `section.key=value` assignments (over its own file and assignments); a
-    /// recipe that holds no validation images out gets [`VALIDATION`].
+    /// Plans every run. `load` makes the recipe from `section.key=value` assignments (over its own file and
+    /// assignments); a recipe that holds no validation images out gets [`VALIDATION`].
     ///
     /// # Errors
     /// A key with two axes; a combination that is no valid recipe; a sweep without validation images.
@@ -119,8 +119,8 @@ impl Sweep {
         is_finished(&run.folder)
     }
 
-    /// Opens the images and builds the model of the first run: what is missing is an error before any training. Returns the
-    /// number of validation images.
+    /// Opens the images and builds the model of the first run: what is missing is an error before any training. Returns
+    /// the number of validation images.
     ///
     /// # Errors
     /// As [`check`](gnr_train::check).
@@ -133,12 +133,12 @@ impl Sweep {
         })
     }
 
-    /// Trains what is not finished and writes `sweep.json`, `heatmap.html` and `chosen.toml`. Setting `stop` ends the runs
-    /// after their current step, with checkpoints.
+    /// Trains what is not finished and writes `sweep.json`, `heatmap.html` and `chosen.toml`. Setting `stop` ends the
+    /// runs after their current step, with checkpoints.
     ///
     /// # Errors
-    /// [`StudyError::Locked`] when another sweep works in the folder, an error of the disk (which would meet every run), a
-    /// sweep of which no run succeeded. A run that fails alone is told to the observer and in the result.
+    /// [`StudyError::Locked`] when another sweep works in the folder, an error of the disk (which would meet every
+    /// run), a sweep of which no run succeeded. A run that fails alone is told to the observer and in the result.
     pub fn run(&self, observer: &mut (dyn StudyObserver + Send), stop: &AtomicBool) -> Result<SweepOutcome> {
         let folder = &self.request.folder;
         let _alone = FolderLock::take(folder, "sweep", None)?;

@@ -12,7 +12,7 @@ use crate::{
     runner::Failure,
 };
 
-/// One combination.
+/// One combination of values, with its results.
 #[derive(Clone, Debug, Serialize)]
 pub struct Point {
     /// Its values, in the order of the axes.
@@ -31,7 +31,7 @@ pub struct Point {
 /// A finished sweep.
 #[derive(Clone, Debug)]
 pub struct SweepResult {
-    /// The grid.
+    /// Axes of the grid.
     pub axes: Vec<Axis>,
     /// Every combination; the last axis moves fastest.
     pub points: Vec<Point>,
@@ -39,7 +39,7 @@ pub struct SweepResult {
     pub best: usize,
     /// Standard error of one accuracy that comes of the number of validation images alone, as a fraction.
     pub standard_error: f64,
-    /// Validation images.
+    /// Number of validation images.
     pub validation_images: usize,
     /// The chosen recipe, on all images.
     chosen: Recipe,
@@ -154,7 +154,7 @@ impl SweepResult {
         told + "."
     }
 
-    /// `sweep.json`.
+    /// The file `sweep.json`.
     pub(super) fn to_json(&self) -> Result<String> {
         #[derive(Serialize)]
         struct File<'a> {
@@ -178,7 +178,8 @@ impl SweepResult {
         Ok(text.map_err(|e| io(Path::new("sweep.json"), "write")(e.into()))? + "\n")
     }
 
-    /// `chosen.toml`: the recipe with the chosen values, on all training images (unless the recipe itself held some out).
+    /// `chosen.toml`: the recipe with the chosen values, on all training images (unless the recipe itself held some
+    /// out).
     pub(super) fn chosen_recipe(&self) -> Result<String> {
         Ok(format!("# {}\n\n{}", self.words(), self.chosen.to_toml()?))
     }

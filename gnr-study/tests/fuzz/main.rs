@@ -1,5 +1,5 @@
-//! What a study reads of a run folder, damaged: none may panic, take long, or take more memory than its size justifies. A binary of its
-//! own, because its allocator counts.
+//! What a study reads of a run folder, damaged: none may panic, take long, or take more memory than its size justifies.
+//! A binary of its own, because its allocator counts.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
@@ -43,7 +43,8 @@ fn campaign(
     let corpora: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "fuzz", "corpus"].iter().collect();
     let seeds = seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect();
     let mut campaign = Campaign::new(name, &corpora, seeds, WORDS);
-    // A value of JSON takes 32 bytes, a list of them twice that while it grows, an object of one key ten times its text.
+    // A value of JSON takes 32 bytes, a list of them twice that while it grows, an object of one key ten times its
+    // text.
     campaign.per_byte = 160;
     // In memory where there is such a folder.
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();

@@ -131,7 +131,7 @@ impl Arena {
 pub(in crate::weights) struct Object {
     /// Class or function: a global, or the result of another call.
     pub(in crate::weights) callable: Id,
-    /// A tuple.
+    /// Arguments, as a tuple.
     pub(in crate::weights) arguments: Id,
     /// What was to be given to `__setstate__` or `__dict__`.
     pub(in crate::weights) state: Option<Id>,
@@ -280,7 +280,7 @@ impl Pickle<'_> {
         }
     }
 
-    /// A text.
+    /// The text that `id` stands for.
     pub(in crate::weights) fn text(&self, id: Id) -> Option<Text<'_>> {
         match self.view(id) {
             View::Text(text) => Some(text),

@@ -1,4 +1,5 @@
-//! `torch.save` before PyTorch 1.6: a row of pickles, then the storages one after the other. And pickles of other programs.
+//! `torch.save` before PyTorch 1.6: a row of pickles, then the storages one after the other. And pickles of other
+//! programs.
 
 use std::collections::HashMap;
 

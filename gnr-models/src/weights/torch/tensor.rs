@@ -16,7 +16,7 @@ pub(in crate::weights) struct Tensor {
     pub(super) shape: Vec<usize>,
     /// Elements from one index of an axis to the next.
     pub(super) strides: Vec<u64>,
-    /// First element.
+    /// Index of the first element.
     pub(super) offset: u64,
     /// Whether PyTorch shows the numbers with the other sign (the imaginary part of a conjugate).
     pub(super) negated: bool,
@@ -56,7 +56,7 @@ impl Tensor {
 pub(super) enum Made {
     /// A tensor that can be read, or why it cannot.
     Tensor(Result<Tensor, String>),
-    /// Something else.
+    /// An object that is no tensor.
     Other,
 }
 

@@ -1,7 +1,7 @@
 //! From a pickle's objects to named tensors, and to the list of what was not read.
 //!
-//! Dictionaries, lists and tuples are walked; their subclasses too, for what they hold. A module (`torch.save(model)`) is read
-//! as its `state_dict()` would name its tensors. Any other object is listed by its path and class.
+//! Dictionaries, lists and tuples are walked; their subclasses too, for what they hold. A module (`torch.save(model)`)
+//! is read as its `state_dict()` would name its tensors. Any other object is listed by its path and class.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -28,8 +28,8 @@ const TENSOR: usize = 120;
 /// What an object that is only listed costs beside its line.
 const LINE: usize = 32;
 
-/// Reads a pickle. `scripted` says that it is TorchScript's, whose objects keep their tensors as attributes; `root` stands
-/// before every name.
+/// Reads a pickle. `scripted` says that it is TorchScript's, whose objects keep their tensors as attributes; `root`
+/// stands before every name.
 pub(in crate::weights) fn walk(
     pickle: &Pickle<'_>,
     scripted: bool,

@@ -1,4 +1,5 @@
-//! Figure 2: the largest Hessian eigenvalues, the trace and the density of every method, at half of the training and at its end.
+//! Figure 2: the largest Hessian eigenvalues, the trace and the density of every method, at half of the training and at
+//! its end.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Measurements of checkpoints: each in a folder that its request addresses, so that a finished one is never repeated and a
-//! stopped one goes on.
+//! Measurements of checkpoints: each in a folder that its request addresses, so that a finished one is never repeated
+//! and a stopped one goes on.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

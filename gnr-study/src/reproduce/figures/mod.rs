@@ -50,7 +50,8 @@ impl Figure {
         }
     }
 
-    /// What must be trained. Figure 1b looks at SAM's solutions with several seeds, the others at one seed of every method.
+    /// What must be trained. Figure 1b looks at SAM's solutions with several seeds, the others at one seed of every
+    /// method.
     pub(super) fn plan(self, scale: Scale, seeds: u64) -> Plan {
         let nets = vec![figure_net(scale)];
         match self {

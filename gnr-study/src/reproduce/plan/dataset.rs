@@ -25,7 +25,7 @@ impl Dataset {
         self.names().0
     }
 
-    /// For readers.
+    /// Name for readers of a report.
     pub(in crate::reproduce) fn title(self) -> &'static str {
         self.names().1
     }

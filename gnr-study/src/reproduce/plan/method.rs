@@ -85,8 +85,8 @@ impl Method {
         }
     }
 
-    /// Cost of a step in gradients of the batch. An exact product costs two to three gradients (`cargo xtask bench` measures
-    /// it), and GNR needs two products and one gradient more.
+    /// Cost of a step in gradients of the batch. An exact product costs two to three gradients (`cargo xtask bench`
+    /// measures it), and GNR needs two products and one gradient more.
     pub(in crate::reproduce) fn gradients(self) -> f64 {
         let gnr = self.gnr.map_or(0.0, |Gnr { product, every }| {
             let extra = match product {

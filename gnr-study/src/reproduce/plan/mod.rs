@@ -159,7 +159,7 @@ impl fmt::Display for Schedule {
 /// What a net starts from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Start {
-    /// Random initialisation.
+    /// Weights are initialised at random.
     Random,
     /// A file of published weights below the folder of the data, without the classifier.
     Weights(&'static str),
@@ -184,7 +184,7 @@ pub(super) struct Net {
     pub(super) resize: Option<u64>,
     /// `data.normalization` that the weights were trained with, where it is not the usual one of the data.
     pub(super) normalization: Option<&'static str>,
-    /// `data.augment`.
+    /// The recipe's `data.augment` key.
     pub(super) augment: &'static str,
     pub(super) epochs: u64,
     pub(super) batch: u64,
@@ -210,7 +210,7 @@ impl Net {
         format!("{} · {}", self.title, self.dataset.title())
     }
 
-    /// Training images.
+    /// Number of training images.
     pub(super) fn images(&self) -> u64 {
         self.images.unwrap_or_else(|| self.dataset.train_images())
     }
@@ -260,7 +260,7 @@ pub(super) struct Case {
 pub(super) struct Plan {
     /// What it reproduces, for file names: `table1`.
     pub(super) target: &'static str,
-    /// For readers.
+    /// Title for readers of a report.
     pub(super) title: &'static str,
     pub(super) scale: Scale,
     pub(super) nets: Vec<Net>,
@@ -299,7 +299,7 @@ impl Plan {
         Self { target, title, scale, nets, methods, cases }
     }
 
-    /// `data/net/method/seed`.
+    /// Name of a run: `data/net/method/seed`.
     pub(super) fn name(&self, case: &Case) -> String {
         let net = &self.nets[case.net];
         format!("{}/{}/{}", net.slug(), case.method.slug(net.optimizer.title()), case.seed)

@@ -23,7 +23,8 @@ pub(super) fn nets(table: Table, scale: Scale) -> Vec<Net> {
     }
 }
 
-/// The methods of Table 4. At the small scale with exact products only, as the paper has it: differences double the time.
+/// The methods of Table 4. At the small scale with exact products only, as the paper has it: differences double the
+/// time.
 pub(super) fn ratios(scale: Scale) -> Vec<Method> {
     match scale {
         Scale::Small => method::ratios(&[Product::Exact]),
@@ -50,8 +51,8 @@ const FAMILIES: [Architecture; 8] = [
     ("vit_small_patch4_32", "ViT-Small", 1_430.0),
 ];
 
-/// Table 1 on CIFAR: 200 epochs, flip and pad-and-crop. Learning rate, batch and weight decay are not stated in the paper:
-/// those of the authors' later code for SGD; for ViTs AdamW as usual for training them on CIFAR from scratch.
+/// Table 1 on CIFAR: 200 epochs, flip and pad-and-crop. Learning rate, batch and weight decay are not stated in the
+/// paper: those of the authors' later code for SGD; for ViTs AdamW as usual for training them on CIFAR from scratch.
 fn cifar(dataset: Dataset, (model, title, mflop): Architecture) -> Net {
     let vit = model.starts_with("vit");
     Net {
@@ -189,7 +190,8 @@ fn thin_imagenet() -> Net {
     }
 }
 
-/// Table 3: 40,000 steps of batch 128, lr 2e-3 with a cosine, decay 1e-5; augmentation on CIFAR only. Images at 224 × 224.
+/// Table 3: 40,000 steps of batch 128, lr 2e-3 with a cosine, decay 1e-5; augmentation on CIFAR only. Images at 224 ×
+/// 224.
 fn transfer() -> Vec<Net> {
     let steps = 40_000;
     let sets =
@@ -223,8 +225,8 @@ fn transfer() -> Vec<Net> {
     .concat()
 }
 
-/// Fine-tuning on real photographs with the weights that can be had from a package index; Swin-T, of which none can, from
-/// scratch on small images.
+/// Fine-tuning on real photographs with the weights that can be had from a package index; Swin-T, of which none can,
+/// from scratch on small images.
 fn small_transfer() -> Vec<Net> {
     let tuned = Net {
         dataset: Dataset::Imagenette,

@@ -17,8 +17,8 @@ use crate::{
     runner::Failure,
 };
 
-/// Colours that differ in hue and lightness, readable on white and on black: blues without SAM, warm with; the fewer steps
-/// GNR acts on, the nearer to its base method.
+/// Colours that differ in hue and lightness, readable on white and on black: blues without SAM, warm with; the fewer
+/// steps GNR acts on, the nearer to its base method.
 fn colour(method: Method) -> (u8, u8, u8) {
     let every_step = |sam, product: Option<Product>| match (sam, product) {
         (false, None) => (0, 114, 178),
@@ -143,7 +143,8 @@ impl Report<'_> {
         })
     }
 
-    /// Seconds of an epoch, its ratio to the plain optimiser, and the speed beside the base method as in the paper's Table 4.
+    /// Seconds of an epoch, its ratio to the plain optimiser, and the speed beside the base method as in the paper's
+    /// Table 4.
     fn times(&self) -> Block {
         let base = self.base();
         self.grid(&format!("s per epoch (× {base}; speed beside the base)"), |net, method| {
