@@ -73,7 +73,7 @@ impl<V> Registered for Sassha<V> {
             keys::HESSIAN_AT,
             keys::decoupled_decay(0.0),
         ],
-        cost: Cost { gradients: 0.0, products: 0.1, forwards: 0.0, vectors: 2 },
+        cost: Cost { gradients: 0.0, products: 0.1, forwards: 0.0, vectors: 2, outputs: false },
         reference: "Shin et al., \"SASSHA: Sharpness-aware Adaptive Second-order Optimization with Stable Hessian Approximation\", ICML 2025",
         resolve: None,
     };

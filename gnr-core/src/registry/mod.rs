@@ -57,12 +57,14 @@ pub struct Cost {
     pub forwards: f64,
     /// Vectors of the size of θ that are kept from step to step.
     pub vectors: u32,
+    /// Whether outputs of every example of the data set are kept.
+    pub outputs: bool,
 }
 
 impl Cost {
     /// No gradient, no product, so many vectors of state.
     pub const fn state(vectors: u32) -> Self {
-        Self { gradients: 0.0, products: 0.0, forwards: 0.0, vectors }
+        Self { gradients: 0.0, products: 0.0, forwards: 0.0, vectors, outputs: false }
     }
 }
 

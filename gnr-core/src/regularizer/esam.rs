@@ -94,7 +94,7 @@ impl<R> Registered for Esam<R> {
             keys::EVERY,
             keys::FROM_EPOCH,
         ],
-        cost: Cost { gradients: 0.5, products: 0.0, forwards: 1.0, vectors: 0 },
+        cost: Cost { gradients: 0.5, products: 0.0, forwards: 1.0, vectors: 0, outputs: false },
         reference: "Du et al., \"Efficient Sharpness-aware Minimization for Improved Training of Neural Networks\", ICLR 2022",
         resolve: None,
     };

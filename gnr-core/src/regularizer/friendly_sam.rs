@@ -71,7 +71,7 @@ impl<V, R> Registered for FriendlySam<V, R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 1 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 1, outputs: false },
         reference: "Li et al., \"Friendly Sharpness-Aware Minimization\", CVPR 2024",
         resolve: None,
     };

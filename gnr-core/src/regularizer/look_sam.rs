@@ -82,7 +82,7 @@ impl<V, R> Registered for LookSam<V, R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 0.2, products: 0.0, forwards: 0.0, vectors: 1 },
+        cost: Cost { gradients: 0.2, products: 0.0, forwards: 0.0, vectors: 1, outputs: false },
         reference: "Liu et al., \"Towards Efficient and Scalable Sharpness-Aware Minimization\", CVPR 2022",
         resolve: None,
     };

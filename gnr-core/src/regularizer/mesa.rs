@@ -66,7 +66,7 @@ impl<V> Registered for Mesa<V> {
             Key::number("beta", Interval::RATE, 0.9998, "decay β of the average of the weights"),
             keys::watched_from_epoch(6),
         ],
-        cost: Cost { gradients: 1.0, products: 0.0, forwards: 1.0, vectors: 1 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 1.0, vectors: 1, outputs: false },
         reference: "Du et al., \"Sharpness-Aware Training for Free\", NeurIPS 2022",
         resolve: None,
     };

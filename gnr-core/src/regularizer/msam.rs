@@ -71,7 +71,7 @@ impl<V, R> Registered for Msam<V, R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 1 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 1, outputs: false },
         reference: "Becker et al., \"Momentum-SAM: Sharpness Aware Minimization without Computational Overhead\", 2024",
         resolve: None,
     };

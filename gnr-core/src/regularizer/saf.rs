@@ -162,7 +162,7 @@ impl Registered for Saf {
             Key::integer("epochs", 1, 3, "how many epochs Ẽ ago the outputs are that it compares with"),
             keys::watched_from_epoch(6),
         ],
-        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 0 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 0, outputs: true },
         reference: "Du et al., \"Sharpness-Aware Training for Free\", NeurIPS 2022",
         resolve: None,
     };

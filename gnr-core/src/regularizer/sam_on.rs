@@ -78,7 +78,7 @@ impl<R> Registered for SamOn<R> {
         doc: "SAM that perturbs the parameters of normalisation layers only; needs a model that has some.",
         equation: "h = ∇L̂(θ + ρ·m⊙∇L̂(θ)/‖m⊙∇L̂(θ)‖)  with m = 1 on normalisation layers, 0 elsewhere",
         keys: &[keys::rho(0.5), keys::RHO_SCHEDULE, keys::EVERY, keys::FROM_EPOCH, keys::BATCH_FRACTION],
-        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 0 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 0, outputs: false },
         reference: "Mueller et al., \"Normalization Layers Are All That Sharpness-Aware Minimization Needs\", NeurIPS 2023",
         resolve: None,
     };

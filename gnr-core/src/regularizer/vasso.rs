@@ -63,7 +63,7 @@ impl<V, R> Registered for Vasso<V, R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 1 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 1, outputs: false },
         reference: "Li and Giannakis, \"Enhancing Sharpness-Aware Optimization Through Variance Suppression\", NeurIPS 2023",
         resolve: None,
     };

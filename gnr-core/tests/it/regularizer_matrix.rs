@@ -266,7 +266,7 @@ fn every_regularizer_keeps_what_its_entry_says() {
         });
         let examples = STEPS_PER_EPOCH as usize * BATCH;
         let of_saf = [("epochs", [examples, 2]), ("outputs.0", [examples, 1]), ("outputs.1", [examples, 1])];
-        let tables = if line.name == "saf" { &of_saf[..] } else { &[] };
+        let tables = if line.entry().cost.outputs { &of_saf[..] } else { &[] };
         assert_eq!(shapes.collect::<Vec<_>>(), tables, "{}: tables of state", line.name);
         let vectors: Vec<_> = leaves.values().filter(|leaf| matches!(leaf, Leaf::Vector(_))).collect();
         assert_eq!(vectors.len(), line.entry().cost.vectors as usize, "{}: vectors of state", line.name);
