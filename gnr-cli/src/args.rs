@@ -234,11 +234,17 @@ pub(crate) struct Resume {
     gnr sweep                                            the paper's grids of rho and alpha on the embedded digits\n  \
     gnr sweep digits --grid method.gnr.rho=0.05,0.1,0.2 --grid method.gnr.alpha=0.1,1 --set train.epochs=5\n  \
     gnr sweep my.toml --grid optimizer.lr=0.03,0.1,0.3 --seeds 3 --jobs 4 --out runs/lr\n  \
+    gnr sweep digits --method asam                       the radius of ASAM\n  \
     gnr train runs/lr/chosen.toml")]
 pub(crate) struct Sweep {
     /// A TOML file, or the name of a built-in recipe [default: digits]
     pub(crate) recipe: Option<String>,
-    /// A key and the values to try; may be repeated [default: the paper's grids of method.gnr.rho and method.gnr.alpha]
+    /// The method to search for, as `gnr compare --methods` names it: a regulariser or an optimiser that `gnr methods` lists, or several
+    /// with + between them [default: the recipe's own]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) method: Option<Arm>,
+    /// A key and the values to try; may be repeated [default: what `gnr compare --tune` searches of --method; without it the paper's grids
+    /// of method.gnr.rho and method.gnr.alpha]
     #[arg(long = "grid", value_name = "SECTION.KEY=VALUE,VALUE,...")]
     pub(crate) grid: Vec<Axis>,
     /// Set a key of the recipe for all runs; may be repeated
@@ -404,8 +410,9 @@ pub(crate) struct Bench {
     /// Normalisation, as `model.norm` in recipes [default: batch]
     #[arg(long)]
     pub(crate) norm: Option<gnr_models::Norm>,
-    /// Time only this method; may be repeated
-    #[arg(long = "method", value_name = "NAME")]
+    /// Time only these: names of the default output, or regularisers and optimisers that `gnr methods` lists, with their defaults; may be
+    /// repeated. A regulariser acts from the first step on, over SGD with momentum
+    #[arg(long = "methods", alias = "method", value_name = "NAME,NAME,...", value_delimiter = ',')]
     pub(crate) methods: Vec<String>,
     /// Double precision
     #[arg(long)]

@@ -15,7 +15,7 @@ pub(crate) fn bench(arguments: &args::Bench) -> anyhow::Result<ExitCode> {
         .map(|name| {
             Timed::from_name(name).ok_or_else(|| {
                 let known = Timed::ALL.map(Timed::name).join(", ");
-                anyhow!("no method `{name}` to time; there are {known}")
+                anyhow!("no method `{name}` to time; there are {known}, and the regularisers and optimisers of `gnr methods`")
             })
         })
         .collect::<Result<Vec<_>, _>>()?;

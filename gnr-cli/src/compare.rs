@@ -79,6 +79,9 @@ pub(crate) fn compare(arguments: args::Compare) -> anyhow::Result<ExitCode> {
         for line in &plan.data {
             writeln!(stdout, "  {line}")?;
         }
+        for line in comparison.dropped() {
+            writeln!(stdout, "  {line}")?;
+        }
         for line in comparison.grids()? {
             writeln!(stdout, "  tuning {line}")?;
         }
@@ -124,6 +127,9 @@ fn dry_run<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
 ) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout();
     let plan = comparison.check()?;
+    for line in comparison.dropped() {
+        writeln!(stdout, "{line}")?;
+    }
     for (title, recipe) in comparison.recipes()? {
         let cost = gnr_study::gradients_per_step(&recipe);
         writeln!(stdout, "{title}: about {cost:.1} gradients a step")?;

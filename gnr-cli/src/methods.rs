@@ -92,14 +92,21 @@ fn described(kind: &Kind, entry: &Entry) -> String {
 
 /// `a step: 1 gradient, 2 products; keeps 3 vectors`, what there is of it.
 fn cost(cost: Cost) -> String {
-    let count = |n: f64, thing: &str| match n {
+    let count = |n: f64, thing: &str, plural: &str| match n {
         0.0 => None,
         1.0 => Some(format!("1 {thing}")),
-        n => Some(format!("{n} {thing}s")),
+        n => Some(format!("{n} {plural}")),
     };
-    let asked = [count(cost.gradients, "gradient"), count(cost.products, "Hessian-vector product")];
+    let asked = [
+        count(cost.gradients, "gradient", "gradients"),
+        count(cost.products, "Hessian-vector product", "Hessian-vector products"),
+        count(cost.forwards, "forward pass", "forward passes"),
+    ];
     let asked: Vec<String> = asked.into_iter().flatten().collect();
-    let kept =
-        count(f64::from(cost.vectors), "vector").map_or("keeps nothing".into(), |n| format!("keeps {n}"));
+    let outputs = cost.outputs.then(|| "outputs of every example".to_owned());
+    let kept: Vec<String> =
+        count(f64::from(cost.vectors), "vector", "vectors").into_iter().chain(outputs).collect();
+    let kept = if kept.is_empty() { "nothing".into() } else { kept.join(" and ") };
+    let kept = format!("keeps {kept}");
     if asked.is_empty() { kept } else { format!("{} a step, {kept}", asked.join(", ")) }
 }

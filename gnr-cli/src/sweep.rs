@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode, time::Instant};
 
 use gnr_study::{
+    compare::Arm,
     runner::{Finished, Run, StudyObserver, Workers},
     sweep::{Axis, Sweep, SweepOutcome, SweepRequest, SweepResult},
 };
@@ -18,13 +19,19 @@ use crate::{
 
 pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
     let name = arguments.recipe.as_deref().unwrap_or("digits");
-    let recipe = |assignments: &[String]| load(name, &[&arguments.sets[..], assignments].concat());
+    let given = |assignments: &[String]| load(name, &[&arguments.sets[..], assignments].concat());
+    let method =
+        arguments.method.as_ref().map_or(Ok(Vec::new()), |arm| given(&[]).map(|own| arm.over(&own)))?;
+    let recipe = |assignments: &[String]| given(&[&method[..], assignments].concat());
     let own = recipe(&[])?;
     let folder = arguments.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("sweep-{}", own.name)));
-    let axes = if arguments.grid.is_empty() {
-        vec![Axis::paper_rho(), Axis::paper_alpha()]
-    } else {
-        arguments.grid.clone()
+    let axes = match &arguments.method {
+        _ if !arguments.grid.is_empty() => arguments.grid.clone(),
+        None => vec![Axis::paper_rho(), Axis::paper_alpha()],
+        // An optimiser alone has a learning rate and a weight decay to search.
+        Some(_) => {
+            Some(Arm::axes(&own)).filter(|axes| !axes.is_empty()).unwrap_or_else(|| Arm::optimizer_axes(&own))
+        }
     };
     let request = SweepRequest {
         axes,

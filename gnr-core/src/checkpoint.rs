@@ -1,7 +1,7 @@
 //! State as named leaves, so that a checkpoint is a flat map any file format can hold.
 
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// One named piece of state.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,6 +10,61 @@ pub enum Leaf<V> {
     Vector(V),
     /// A count, such as a step number.
     Count(u64),
+    /// Numbers of another shape, on the host (outputs of a model, …).
+    Table(Table),
+}
+
+impl<V> Leaf<V> {
+    /// What it is, for errors.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Vector(_) => "a vector".into(),
+            Self::Count(count) => format!("the count {count}"),
+            Self::Table(table) => format!("a table of shape {:?}", table.shape()),
+        }
+    }
+}
+
+/// Numbers in single precision, in rows. A clone shares them until one of the two is changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    shape: [usize; 2],
+    values: Arc<Vec<f32>>,
+}
+
+impl Table {
+    /// Rows of values, one after another.
+    ///
+    /// # Errors
+    /// [`Error::DimensionMismatch`] when there are not as many values as the shape says.
+    pub fn new(shape: [usize; 2], values: Vec<f32>) -> Result<Self> {
+        let expected = shape[0].saturating_mul(shape[1]);
+        if values.len() != expected {
+            return Err(Error::DimensionMismatch { operation: "table", expected, found: values.len() });
+        }
+        Ok(Self { shape, values: Arc::new(values) })
+    }
+    /// Zeros.
+    pub(crate) fn zeros(shape: [usize; 2]) -> Self {
+        Self { shape, values: Arc::new(vec![0.0; shape[0].saturating_mul(shape[1])]) }
+    }
+    /// Number of rows, numbers in a row.
+    pub fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+    /// All values, row by row.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+    /// A row that exists.
+    pub(crate) fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.shape[1]..][..self.shape[1]]
+    }
+    /// A row that exists.
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        let width = self.shape[1];
+        &mut Arc::make_mut(&mut self.values)[row * width..][..width]
+    }
 }
 
 /// Receives state.
@@ -52,6 +107,7 @@ impl<V: Clone> StateSink<V> for Leaves<V> {
         let leaf = match leaf {
             Leaf::Vector(vector) => Leaf::Vector(vector.clone()),
             Leaf::Count(count) => Leaf::Count(count),
+            Leaf::Table(table) => Leaf::Table(table),
         };
         match self.insert(name.to_owned(), leaf) {
             None => Ok(()),
@@ -71,9 +127,16 @@ pub(crate) fn optional_vector<V>(source: &mut dyn StateSource<V>, name: &str) ->
     match source.get(name)? {
         None => Ok(None),
         Some(Leaf::Vector(vector)) => Ok(Some(vector)),
-        Some(Leaf::Count(count)) => {
-            Err(bad_leaf(name, format!("expected a vector, found the count {count}")))
-        }
+        Some(other) => Err(bad_leaf(name, format!("expected a vector, found {}", other.kind()))),
+    }
+}
+
+/// The table stored under `name`, or `None` when there is no such leaf.
+pub(crate) fn optional_table<V>(source: &mut dyn StateSource<V>, name: &str) -> Result<Option<Table>> {
+    match source.get(name)? {
+        None => Ok(None),
+        Some(Leaf::Table(table)) => Ok(Some(table)),
+        Some(other) => Err(bad_leaf(name, format!("expected a table, found {}", other.kind()))),
     }
 }
 
@@ -81,7 +144,7 @@ pub(crate) fn optional_vector<V>(source: &mut dyn StateSource<V>, name: &str) ->
 pub(crate) fn required_count<V>(source: &mut dyn StateSource<V>, name: &str) -> Result<u64> {
     match source.get(name)? {
         Some(Leaf::Count(count)) => Ok(count),
-        Some(Leaf::Vector(_)) => Err(bad_leaf(name, "expected a count, found a vector")),
+        Some(other) => Err(bad_leaf(name, format!("expected a count, found {}", other.kind()))),
         None => Err(bad_leaf(name, "expected a count, found nothing")),
     }
 }

@@ -73,16 +73,16 @@ mod vector;
 
 pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDiff};
 pub use average::{Average, Ema, Swa};
-pub use checkpoint::{Checkpoint, Leaf, Leaves, StateSink, StateSource};
+pub use checkpoint::{Checkpoint, Leaf, Leaves, StateSink, StateSource, Table};
 pub use error::{Error, Quantity, Result};
 pub use method::{Clip, Method, StepReport};
 pub use optimizer::{Adam, AdamW, Grouped, Optimizer, Sgd};
 pub use oracle::{
-    Evaluation, GradOracle, HvpOracle, NormGradient, Order, Pass, Products, Sample, SampledOracle, Use,
-    finite_gradient,
+    Evaluation, ExampleOracle, FullOracle, GradOracle, HvpOracle, NormGradient, Order, OutputOracle, Outputs,
+    Pass, Point, Products, Sample, SampledOracle, Use, checked_share, finite_gradient, nothing_committed,
 };
 pub use regularizer::{
-    Ahead, AnyRegularizer, Change, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam,
+    Ahead, AnyRegularizer, Change, Ending, Every, FromStep, Gnr, Needs, OnSample, Penalty, Regularizer, Sam,
     StepContext,
 };
 pub use schedule::{Cosine, InverseSqrt, Linear, Milestones, Proportional, Schedule, StepDecay, WarmUp};

@@ -1,8 +1,8 @@
 //! One step of training: base direction, regularisers, clipping, optimiser; of a batch, or of its groups.
 
 use crate::{
-    Change, Error, Evaluation, GradOracle, Optimizer, Pass, Penalty, Quantity, Regularizer, Result, Schedule,
-    StepContext, Vector, error::finite, finite_gradient, schedule::validate_constant,
+    Change, Ending, Error, Evaluation, GradOracle, Optimizer, Pass, Penalty, Quantity, Regularizer, Result,
+    Schedule, StepContext, Vector, error::finite, finite_gradient, schedule::validate_constant,
 };
 
 /// Bounds on the direction's norm.
@@ -73,7 +73,8 @@ impl<R, P, S: Schedule> Method<R, P, S> {
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a learning rate that is negative or not
-    /// finite; those of the oracle, the regularisers and the optimiser. θ is unchanged unless the optimiser itself failed.
+    /// finite; those of the oracle, the regularisers and the optimiser. θ is unchanged unless the optimiser itself failed, and
+    /// the regularisers remember what they did before the step.
     pub fn step<O>(&mut self, t: u64, theta: &mut O::Vector, oracle: &mut O) -> Result<StepReport>
     where
         O: GradOracle,
@@ -81,9 +82,13 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         P: Optimizer<O::Vector>,
     {
         let learning_rate = self.rate(t)?;
-        let Look { loss, grad, grad_norm, change } = self.look(t, theta, oracle)?;
-        drop(grad);
-        self.follow(theta, change, loss, grad_norm, learning_rate)
+        let stepped = self.look(t, theta, oracle).and_then(|look| {
+            let Look { loss, grad, grad_norm, change } = look;
+            drop(grad);
+            self.follow(theta, change, loss, grad_norm, learning_rate)
+        });
+        self.end_step::<O>(&stepped);
+        stepped
     }
 
     /// Step `t` on one mini-batch in groups of examples, each an oracle with its number of examples n_g: the direction is
@@ -129,9 +134,38 @@ impl<R, P, S: Schedule> Method<R, P, S> {
             return self.step(t, theta, whole);
         }
         let learning_rate = self.rate(t)?;
+        let stepped = self.look_at_groups(t, theta, &mut groups).and_then(|mean| {
+            let Look { loss, grad, change, .. } = mean;
+            let grad_norm = finite_gradient(loss, &grad)?;
+            drop(grad);
+            self.follow(theta, change, loss, grad_norm, learning_rate)
+        });
+        self.end_step::<O>(&stepped);
+        stepped
+    }
+
+    /// Lets the regularisers keep what they made of a step that moved θ, and forget what they made of one that failed.
+    fn end_step<O: GradOracle>(&mut self, stepped: &Result<StepReport>)
+    where
+        R: Regularizer<O>,
+    {
+        self.regularizer.end_step(if stepped.is_ok() { Ending::Moved } else { Ending::Failed });
+    }
+
+    /// The mean of what the groups make of θ_t.
+    fn look_at_groups<O>(
+        &mut self,
+        t: u64,
+        theta: &O::Vector,
+        groups: &mut [(O, usize)],
+    ) -> Result<Look<O::Vector>>
+    where
+        O: GradOracle,
+        R: Regularizer<O>,
+    {
         let n: usize = groups.iter().map(|(_, n)| n).sum();
         let mut mean: Option<Look<O::Vector>> = None;
-        for (group, n_g) in &mut groups {
+        for (group, n_g) in groups {
             let look = self.look(t, theta, group)?;
             let weight = *n_g as f64 / n as f64;
             match &mut mean {
@@ -139,11 +173,7 @@ impl<R, P, S: Schedule> Method<R, P, S> {
                 none => none.insert(look).scale(weight)?,
             }
         }
-        let Look { loss, grad, change, .. } =
-            mean.ok_or_else(|| Error::Oracle("a step needs at least one group".into()))?;
-        let grad_norm = finite_gradient(loss, &grad)?;
-        drop(grad);
-        self.follow(theta, change, loss, grad_norm, learning_rate)
+        mean.ok_or_else(|| Error::Oracle("a step needs at least one group".into()))
     }
 
     /// η_t, checked.

@@ -1,12 +1,14 @@
 //! A model and one mini-batch as the oracle that gnr-core's algorithms ask.
 
+mod examples;
+
 use std::{
     borrow::Cow,
     cell::{OnceCell, RefCell},
 };
 
 use gnr_core::{
-    Error as CoreError, Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Quantity,
+    Error as CoreError, Evaluation, GradOracle, HvpOracle, Order, Outputs, Pass, Products, Quantity,
     Result as CoreResult, Sample, SampledOracle, Use, finite_gradient,
 };
 
@@ -25,6 +27,8 @@ pub struct Batch<B: Backend> {
     /// Second labels, of a batch that mixup or CutMix blended: L̂ = λ·(loss at the own labels) + (1 − λ)·(loss at these), which
     /// is the cross-entropy of the blended targets.
     pub mixed: Option<MixedLabels>,
+    /// Which example of the data set each sample is, for methods that remember something of it.
+    pub examples: Option<Vec<u64>>,
 }
 
 /// The other half of the labels of a batch that mixup or CutMix made: sample `i` counts as `weight` of its own label and
@@ -48,11 +52,16 @@ impl MixedLabels {
 impl<B: Backend> Batch<B> {
     /// Images with one class each.
     pub fn new(images: B::Tensor, labels: Vec<usize>) -> Self {
-        Self { images, labels, mixed: None }
+        Self { images, labels, mixed: None, examples: None }
     }
     /// With second labels.
     pub fn with_mixed(mut self, mixed: impl Into<Option<MixedLabels>>) -> Self {
         self.mixed = mixed.into();
+        self
+    }
+    /// With the number of each sample in its data set.
+    pub fn with_examples(mut self, examples: impl Into<Option<Vec<u64>>>) -> Self {
+        self.examples = examples.into();
         self
     }
     /// The labels that weigh more: a prediction is correct when it is one of these.
@@ -74,7 +83,9 @@ impl<B: Backend> Batch<B> {
         let indices: Vec<_> = rows.iter().map(|row| Some(*row)).collect();
         let images = backend.gather(&self.images, 0, &indices)?;
         let labels = rows.iter().map(|row| self.labels[*row]).collect();
-        Ok(Self { images, labels, mixed: self.mixed.as_ref().map(|mixed| mixed.select(rows)) })
+        let mixed = self.mixed.as_ref().map(|mixed| mixed.select(rows));
+        let of = |examples: &Vec<u64>| rows.iter().filter_map(|row| examples.get(*row).copied()).collect();
+        Ok(Self { images, labels, mixed, examples: self.examples.as_ref().map(of) })
     }
 }
 
@@ -114,6 +125,8 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     masks: Option<MaskSeed>,
     /// One mark a row of the committed pass.
     correct: Option<Vec<bool>>,
+    /// The logits of the committed pass, if it was over the whole batch.
+    committed: Option<Outputs>,
 }
 
 impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
@@ -133,6 +146,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             features: OnceCell::new(),
             masks: None,
             correct: None,
+            committed: None,
         }
     }
     /// Another loss.
@@ -169,6 +183,11 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// evaluation. Of a restricted oracle: the samples it was restricted to, in their order.
     pub fn correct_rows(&self) -> Option<&[bool]> {
         self.correct.as_deref()
+    }
+
+    /// The batch, or the part of it that questions are about.
+    fn present(&self) -> &Batch<B> {
+        self.sampled.as_ref().unwrap_or(self.batch)
     }
 
     fn check(&self, operation: &'static str, vector: &ParamVector<B>) -> CoreResult<()> {
@@ -210,7 +229,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         f(&Passes {
             model: self.model,
             backend: &self.backend,
-            batch: self.sampled.as_ref().unwrap_or(self.batch),
+            batch: self.present(),
             buffers: &buffers.tensors,
             loss: self.loss,
             mode: self.mode,
@@ -237,8 +256,10 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
             self.with_passes(|passes| passes.gradient(Cow::Borrowed(at), order))?;
         let evaluation = Evaluation::new(at, loss, grad, RefCell::new(record))?;
         if pass == Pass::Commit {
-            let batch = self.sampled.as_ref().unwrap_or(self.batch);
-            self.correct = Some(correct(&self.backend.to_host(&logits)?, batch.heavier()));
+            let (logits, rows) = (self.backend.to_host(&logits)?, self.present().labels.len());
+            self.correct = Some(correct(&logits, self.present().heavier()));
+            let whole = self.sampled.is_none().then(|| examples::rows_of(logits, rows));
+            self.committed = whole.transpose()?;
             if self.mode == Mode::Train {
                 self.buffers.borrow_mut().update(&self.backend, collected)?;
             }

@@ -117,15 +117,47 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         b.add(&b.affine(&own, *weight, 0.0)?, &b.affine(&at(labels)?, 1.0 - weight, 0.0)?)
     }
 
-    /// L̂ alone: a forward pass on the plain backend, which keeps nothing for a derivative.
-    pub(crate) fn loss(&self, at: &ParamVector<B>) -> Result<f64> {
+    /// A forward pass on the plain backend, which keeps nothing for a derivative.
+    fn forward(&self, at: &ParamVector<B>) -> Result<B::Tensor> {
         let params = self.parameters(at.tensors().to_vec(), B::Tensor::clone)?;
         let mut cx = Context::new(self.backend, &params, self.buffers, self.mode)
             .with_frozen(self.fixed_norms)
             .with_masks(self.masks);
-        let logits = self.logits(&mut cx, B::Tensor::clone)?;
-        let loss = self.loss_of(self.backend, &logits)?;
+        self.logits(&mut cx, B::Tensor::clone)
+    }
+
+    /// L̂ alone.
+    pub(crate) fn loss(&self, at: &ParamVector<B>) -> Result<f64> {
+        let loss = self.loss_of(self.backend, &self.forward(at)?)?;
         self.backend.item(&loss)
+    }
+
+    /// The logits alone, row by row.
+    pub(crate) fn outputs(&self, at: &ParamVector<B>) -> Result<Vec<f64>> {
+        self.backend.to_host(&self.forward(at)?)
+    }
+
+    /// Jᵀ·u for factors u of the logits, row by row, in so many rows and columns.
+    pub(crate) fn pull_back(
+        &self,
+        at: &ParamVector<B>,
+        u: &[f64],
+        shape: [usize; 2],
+    ) -> Result<ParamVector<B>> {
+        let session = self.backend.gradient_session(false);
+        let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
+        let params = self.parameters(leaves.clone(), B::Tensor::clone)?;
+        let mut cx = Context::new(&session, &params, self.buffers, self.mode)
+            .with_frozen(self.fixed_norms)
+            .with_masks(self.masks);
+        let logits = self.logits(&mut cx, B::Tensor::clone)?;
+        drop(params);
+        if self.backend.shape(&logits) != shape {
+            let (expected, found) = (self.backend.shape(&logits), shape);
+            return Err(Error::Invalid(format!("factors of shape {found:?} for logits {expected:?}")));
+        }
+        let cotangent = self.backend.constant(u, &shape)?;
+        Ok(ParamVector::new(self.backend.clone(), session.vjp(&logits, &cotangent, leaves)?))
     }
 
     /// L̂ and its gradient. When nobody else holds the point, its tensors are freed as the pass goes back.

@@ -3,13 +3,16 @@
 use std::{
     borrow::Cow,
     cell::RefCell,
+    collections::BTreeMap,
     hint::black_box,
     time::{Duration, Instant},
 };
 
 use gnr_core::{
-    Change, Clip, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Order, Pass,
-    Regularizer, Sam, Sgd, StepContext, Use, Vector,
+    Change, Clip, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Optimizer,
+    Order, Pass, Regularizer, Sam, Sgd, StepContext, Use, Vector, optimizer,
+    registry::{Cost, Value, find},
+    regularizer::{self, HessianDiagonal},
 };
 use gnr_models::{AnyModel, ModelConfig};
 use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, Context, Mode, Model, ParamVector};
@@ -18,9 +21,17 @@ use serde::Serialize;
 use crate::{
     Result,
     backend::{Job, dispatch, matmul_peak_gflops, multiplications, release_idle_memory},
+    error::TrainError,
+    method::Regularizers,
     recipe::{Engine, Precision, Recipe},
     run::{config, in_pool, threads},
+    select::is_of_normalisation,
 };
+
+/// The learning rate of every step.
+const RATE: f64 = 1e-3;
+/// Steps after which methods that do not do the same in each begin again, with their defaults.
+const PERIOD: u64 = 10;
 
 /// What can be timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,10 +60,14 @@ pub enum Timed {
     /// What Algorithm 1 adds to a step of SGD beyond evaluations and products: its own vectors, scaled, added and measured, with an oracle
     /// that answers at once.
     GnrArithmetic,
+    /// A step of a registered regulariser with its defaults over SGD.
+    Regularizer(&'static str),
+    /// A step of a registered optimiser with its defaults.
+    Optimizer(&'static str),
 }
 
 impl Timed {
-    /// All of them, in the order in which they are timed.
+    /// All of them but the registered methods, in the order in which they are timed.
     pub const ALL: [Self; 11] = [
         Self::Forward,
         Self::Gradient,
@@ -81,17 +96,29 @@ impl Timed {
             Self::GnrFdEvery10 => "gnr_fd_every_10",
             Self::GnrFdQuarterEvery10 => "gnr_fd_quarter_every_10",
             Self::GnrArithmetic => "gnr_arithmetic",
+            Self::Regularizer(name) | Self::Optimizer(name) => name,
         }
     }
 
     /// Steps that one timing takes.
     fn steps(self) -> u64 {
-        if matches!(self, Self::GnrFdEvery10 | Self::GnrFdQuarterEvery10) { 10 } else { 1 }
+        let cost = match self {
+            Self::GnrFdEvery10 | Self::GnrFdQuarterEvery10 => return PERIOD,
+            Self::Regularizer(name) => find(regularizer::entries(), name),
+            Self::Optimizer(name) => find(optimizer::entries(), name),
+            _ => None,
+        };
+        // What is done on some steps only is averaged over them.
+        let rare =
+            |cost: Cost| [cost.gradients, cost.products, cost.forwards].iter().any(|x| x.fract() != 0.0);
+        if cost.is_some_and(|entry| rare(entry.cost)) { PERIOD } else { 1 }
     }
 
-    /// The method of that name.
+    /// The method of that name: of [`ALL`](Self::ALL), a regulariser or an optimiser.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
+        let own = Self::ALL.into_iter().find(|method| method.name() == name);
+        own.or_else(|| find(regularizer::entries(), name).map(|entry| Self::Regularizer(entry.name)))
+            .or_else(|| find(optimizer::entries(), name).map(|entry| Self::Optimizer(entry.name)))
     }
 }
 
@@ -171,7 +198,7 @@ pub fn bench(request: &BenchRequest) -> Result<Vec<BenchLine>> {
     dispatch(request.engine, request.precision, Bench(request))
 }
 
-fn run<B: Autodiff>(request: &BenchRequest, backend: &B) -> Result<Vec<BenchLine>> {
+fn run<B: Autodiff + 'static>(request: &BenchRequest, backend: &B) -> Result<Vec<BenchLine>> {
     let model = AnyModel::build(&request.model)?;
     let [c, h, w] = request.model.input;
     let count = request.batch * c * h * w;
@@ -179,7 +206,8 @@ fn run<B: Autodiff>(request: &BenchRequest, backend: &B) -> Result<Vec<BenchLine
     let images: Vec<f32> =
         (0..count).map(|i| ((i as f64 * 0.618_033_988_749_894_9).fract() * 3.4 - 1.7) as f32).collect();
     let labels = (0..request.batch).map(|i| (i * 7 + 3) % request.model.classes).collect();
-    let batch = Batch::new(backend.upload(&images, &[request.batch, c, h, w])?, labels);
+    let batch = Batch::new(backend.upload(&images, &[request.batch, c, h, w])?, labels)
+        .with_examples((0..request.batch as u64).collect::<Vec<_>>());
     let mut bench = Steps::new(&model, backend, &batch)?;
     let matmul_gflops = matmul_peak_gflops();
     release_idle_memory();
@@ -244,22 +272,76 @@ struct Steps<'a, B: Autodiff> {
     v_norm: f64,
     optimizer: Sgd<ParamVector<B>>,
     t: u64,
+    /// Registered methods that have been timed.
+    registered: BTreeMap<&'static str, Registered<B>>,
 }
 
-impl<'a, B: Autodiff> Steps<'a, B> {
+/// A registered method with its defaults.
+type Registered<B> = Method<Regularizers<ParamVector<B>>, Box<dyn Optimizer<ParamVector<B>>>, f64>;
+
+/// A regulariser over SGD with momentum, or an optimiser, of the settings that its entry has by default; acting from the first step on.
+fn registered<B: Autodiff + 'static>(method: Timed, model: &AnyModel, batch: usize) -> Result<Registered<B>> {
+    let layout = model.layout();
+    let run = regularizer::Run {
+        learning_rate: &|| Ok(Box::new(RATE)),
+        peak: RATE,
+        steps_per_epoch: 1,
+        examples: batch,
+        seed: 0,
+        normalisation: &layout
+            .parameters()
+            .map(|entry| is_of_normalisation(layout, entry))
+            .collect::<Vec<_>>(),
+    };
+    let acting = match method {
+        Timed::Regularizer(name) => find(regularizer::entries(), name)
+            .map(|entry| {
+                let at_once = entry.key("from_epoch").map(|key| (key.name, Value::from(0_u64)));
+                entry.values(at_once)
+            })
+            .transpose()?,
+        _ => None,
+    };
+    let (name, given) = match method {
+        Timed::Optimizer(name) => (name, None),
+        _ => ("sgd", Some(("momentum", Value::from(0.9)))),
+    };
+    let entry = find(optimizer::entries(), name)
+        .ok_or_else(|| TrainError::Request(format!("no optimiser `{name}`")))?;
+    let settings = entry.values(given)?;
+    let diagonal = HessianDiagonal::wanted(&settings, &acting, &run)?;
+    let regularizers =
+        acting.iter().map(|values| regularizer::build(values, &run)).collect::<Result<_, _>>()?;
+    Ok(Method {
+        regularizer: (diagonal, regularizers),
+        optimizer: optimizer::build(&settings)?,
+        learning_rate: RATE,
+        clip: Clip::None,
+    })
+}
+
+impl<'a, B: Autodiff + 'static> Steps<'a, B> {
     fn new(model: &'a AnyModel, backend: &'a B, batch: &'a Batch<B>) -> Result<Self> {
         let buffers = RefCell::new(Buffers::initial(model.layout(), backend)?);
         let theta = ParamVector::initial(backend, model.layout(), 0)?;
         let v = ParamVector::initial(backend, model.layout(), 7)?;
         let v_norm = v.dot(&v)?.sqrt();
         let optimizer = Sgd::new().with_momentum(0.9)?;
-        Ok(Self { model, backend, batch, buffers, theta, v, v_norm, optimizer, t: 0 })
+        let registered = BTreeMap::new();
+        Ok(Self { model, backend, batch, buffers, theta, v, v_norm, optimizer, t: 0, registered })
     }
 
     /// How long a step takes.
     fn time(&mut self, method: Timed) -> Result<Duration> {
         if method == Timed::GnrArithmetic {
             return self.time_arithmetic();
+        }
+        if matches!(method, Timed::Regularizer(_) | Timed::Optimizer(_))
+            && !self.registered.contains_key(method.name())
+        {
+            self.registered.insert(method.name(), registered(method, self.model, self.batch.labels.len())?);
+            // What remembers something has it from now on.
+            (0..PERIOD).try_for_each(|_| self.registered_step(method.name()))?;
         }
         let started = Instant::now();
         self.step(method)?;
@@ -288,8 +370,16 @@ impl<'a, B: Autodiff> Steps<'a, B> {
         Ok(started.elapsed())
     }
 
+    /// A step of a registered method.
+    fn registered_step(&mut self, name: &'static str) -> Result<()> {
+        let Some(method) = self.registered.get_mut(name) else { return Ok(()) };
+        let mut oracle = BatchOracle::new(self.model, self.backend, self.batch, &self.buffers);
+        method.step(self.t, &mut self.theta, &mut oracle)?;
+        self.t += 1;
+        Ok(())
+    }
+
     fn step(&mut self, method: Timed) -> Result<()> {
-        const RATE: f64 = 1e-3;
         let (model, backend, batch) = (self.model, self.backend, self.batch);
         if method == Timed::Forward {
             let buffers = self.buffers.borrow();
@@ -316,6 +406,9 @@ impl<'a, B: Autodiff> Steps<'a, B> {
                 for _ in 0..4 {
                     black_box(&oracle.hvp(&here, &self.v, Use::Again)?);
                 }
+            }
+            Timed::Regularizer(name) | Timed::Optimizer(name) => {
+                (0..method.steps()).try_for_each(|_| self.registered_step(name))?;
             }
             Timed::Sgd => self.advance((), RATE, 1)?,
             Timed::Sam => self.advance(Sam::new(0.1)?, RATE, 1)?,

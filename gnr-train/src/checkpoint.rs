@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gnr_core::{Leaf, Leaves, Optimizer, Regularizer, StateSource};
+use gnr_core::{Leaf, Leaves, Optimizer, Regularizer, StateSource, Table};
 use gnr_models::{
     AnyModel,
     weights::{self, Options, Policy, Report, Stored, WeightFile},
@@ -55,9 +55,18 @@ pub struct Progress {
     pub gradient_evaluations: u64,
     /// Hessian-vector (or Gauss–Newton) products computed.
     pub products: u64,
+    /// Forward passes of a whole batch without a gradient.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub forward_passes: u64,
     /// When the run was given more epochs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Extension>,
+}
+
+/// Whether a number is left out of files, so that those of runs without such passes are as they were.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub(crate) fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Progress {
@@ -70,6 +79,7 @@ impl Progress {
             ("batch", self.batch),
             ("gradient_evaluations", self.gradient_evaluations),
             ("products", self.products),
+            ("forward_passes", self.forward_passes),
             ("sums.correct", *correct),
             ("sums.images", *images),
             ("sums.flipped.images", flipped.images),
@@ -238,13 +248,14 @@ impl<B: Autodiff> State<'_, B> {
         for (entry, tensor) in self.layout.buffers().zip(&self.buffers.tensors) {
             put(entry.name.clone(), &entry.shape, backend.to_host(tensor)?);
         }
-        let mut counts = Vec::new();
+        let (mut counts, mut tables) = (Vec::new(), Vec::new());
         let mut put_state = |prefix: &str, entries: Vec<&Entry>, leaves: &Leaves<ParamVector<B>>| {
             for (name, leaf) in leaves {
                 match leaf {
                     Leaf::Count(count) => {
                         counts.push((format!("{prefix}{name}"), count.to_le_bytes().to_vec()))
                     }
+                    Leaf::Table(table) => tables.push((format!("{prefix}{name}"), table.clone())),
                     Leaf::Vector(vector) => {
                         for (entry, values) in entries.iter().zip(vector.to_host()?) {
                             put(format!("{prefix}{name}.{}", entry.name), &entry.shape, values);
@@ -272,6 +283,11 @@ impl<B: Autodiff> State<'_, B> {
                 }
             }
         }
+        // Tables are in single precision whatever the run computes in.
+        let of = |table: &Table| table.values().iter().flat_map(|x| x.to_le_bytes()).collect();
+        tensors.extend(
+            tables.into_iter().map(|(name, table)| (name, Dtype::F32, table.shape().to_vec(), of(&table))),
+        );
         tensors.extend(counts.into_iter().map(|(name, bytes)| (name, Dtype::U64, vec![1], bytes)));
 
         let invalid = |error: &dyn std::fmt::Display| gnr_nn::Error::Invalid(format!("checkpoint: {error}"));
@@ -469,9 +485,22 @@ impl<B: Autodiff> StateSource<ParamVector<B>> for StateTensors<'_, B> {
         let prefix = self.prefix;
         if let Some(stored) = self.stored.get(format!("{prefix}{name}").as_str()) {
             let bytes = self.file.bytes(&stored.name).map_err(|error| refuse(error.to_string()))?;
-            return match (stored.dtype, bytes.try_into()) {
-                (Dtype::U64, Ok(count)) => Ok(Some(Leaf::Count(u64::from_le_bytes(count)))),
-                _ => Err(refuse("expected one U64".into())),
+            return match (stored.dtype, stored.shape[..].try_into()) {
+                (Dtype::F32, Ok(shape)) => {
+                    let (words, _) = bytes.as_chunks::<4>();
+                    let values = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+                    Table::new(shape, values).map(|table| Some(Leaf::Table(table)))
+                }
+                (Dtype::U64, _) => match bytes.try_into() {
+                    Ok(count) => Ok(Some(Leaf::Count(u64::from_le_bytes(count)))),
+                    Err(_) => Err(refuse("expected one U64".into())),
+                },
+                (dtype, _) => {
+                    let found = &stored.shape;
+                    Err(refuse(format!(
+                        "expected one U64 or a table of F32, found {dtype:?} of shape {found:?}"
+                    )))
+                }
             };
         }
         let full = |entry: &&Entry| format!("{prefix}{name}.{}", entry.name);

@@ -188,7 +188,9 @@ fn upload_ranges<B: Autodiff>(
                 labels: mixed.labels[range.clone()].to_vec(),
                 weight: mixed.weight,
             });
-            Ok(Batch { images, labels: batch.labels[range].to_vec(), mixed })
+            let examples: Vec<u64> = batch.indices[range.clone()].iter().map(|&index| index as u64).collect();
+            let labels = batch.labels[range].to_vec();
+            Ok(Batch::new(images, labels).with_mixed(mixed).with_examples(examples))
         })
         .collect()
 }

@@ -1,10 +1,9 @@
 //! From a recipe to the values of gnr-core: regularisers, optimiser, learning-rate schedule, clipping.
 
 use gnr_core::{
-    AnyRegularizer, CentralDiff, Clip, Every, ForwardDiff, FromStep, Grouped, HvpOracle, Matrices, Method,
-    OnSample, Optimizer, Result, SampledOracle, Schedule, Signs, StepReport, optimizer,
-    registry::Value,
-    regularizer::{self, HessianDiagonal},
+    AnyRegularizer, CentralDiff, Clip, Every, ForwardDiff, FromStep, FullOracle, Grouped, Matrices, Method,
+    OnSample, Optimizer, Result, Schedule, Signs, StepReport, optimizer,
+    regularizer::{self, HessianDiagonal, Radius},
     schedule::{self, Span},
 };
 
@@ -18,7 +17,7 @@ use crate::{
 type BoxedSchedule = Box<dyn Schedule>;
 /// What the optimiser wants to know of the Hessian, and the regularisers of a recipe, each on its steps and its part of the batch.
 pub(crate) type Regularizers<V> =
-    (Option<Every<HessianDiagonal>>, Vec<FromStep<Every<OnSample<AnyRegularizer<V>>>>>);
+    (Option<Every<HessianDiagonal<Radius>>>, Vec<FromStep<Every<OnSample<AnyRegularizer<V>>>>>);
 
 /// The method of a recipe for points of type `V`.
 pub(crate) struct Configured<V> {
@@ -30,23 +29,26 @@ pub(crate) struct Configured<V> {
 impl<V: Matrices + Signs + 'static> Configured<V> {
     /// # Errors
     /// A hyper-parameter outside its domain (a recipe that was not checked).
-    pub(crate) fn new(recipe: &Recipe, groups: &Groups, steps_per_epoch: u64) -> Result<Self> {
+    pub(crate) fn new(
+        recipe: &Recipe,
+        groups: &Groups,
+        steps_per_epoch: u64,
+        examples: usize,
+    ) -> Result<Self> {
         let rate = || learning_rate(recipe, steps_per_epoch);
         let run = regularizer::Run {
             learning_rate: &rate,
             peak: recipe.optimizer.lr,
             steps_per_epoch,
+            examples,
             seed: recipe.train.seed,
             normalisation: &groups.normalisation,
         };
         let regularizers = recipe.method.regularizers.iter();
         let regularizers =
             regularizers.map(|settings| regularizer::build(&settings.0, &run)).collect::<Result<_>>()?;
-        // An optimiser that looks at the Hessian says on which steps.
-        let diagonal = match recipe.optimizer.settings.0.get("hessian_every") {
-            Some(Value::Integer(every)) => Some(Every::new(HessianDiagonal::new(recipe.train.seed), *every)?),
-            _ => None,
-        };
+        let acting = recipe.method.regularizers.iter().map(|settings| &settings.0);
+        let diagonal = HessianDiagonal::wanted(&recipe.optimizer.settings.0, acting, &run)?;
         let clip = match recipe.train.clip_norm {
             Some(max) => Clip::norm(max)?,
             None => Clip::None,
@@ -73,7 +75,7 @@ impl<V: Matrices + Signs + 'static> Configured<V> {
     ///
     /// # Errors
     /// The errors of [`Method::step_groups`].
-    pub(crate) fn step<O: HvpOracle<Vector = V> + SampledOracle>(
+    pub(crate) fn step<O: FullOracle<Vector = V>>(
         &mut self,
         t: u64,
         theta: &mut V,

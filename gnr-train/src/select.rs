@@ -94,7 +94,7 @@ pub(crate) fn groups(
 }
 
 /// Whether a parameter scales or shifts normalised values: the weight of its module has one axis.
-fn is_of_normalisation(layout: &Layout, entry: &Entry) -> bool {
+pub(crate) fn is_of_normalisation(layout: &Layout, entry: &Entry) -> bool {
     let Some((module, "weight" | "bias")) = entry.name.rsplit_once('.') else { return false };
     layout.parameters().any(|weight| {
         weight.shape.len() == 1 && weight.name.strip_prefix(module).is_some_and(|rest| rest == ".weight")

@@ -64,6 +64,9 @@ pub struct Summary {
     pub gradient_evaluations: u64,
     /// Hessian-vector (or Gauss–Newton) products that were computed (differences not counted: they are gradients).
     pub products: u64,
+    /// Forward passes of a whole batch without a gradient (losses or outputs of the examples at another point).
+    #[serde(default, skip_serializing_if = "crate::checkpoint::is_zero")]
+    pub forward_passes: u64,
     /// Of the program.
     pub version: &'static str,
     /// Of the program's source, where it was known when it was built.

@@ -75,7 +75,7 @@ fn checkpoint(bytes: &[u8]) -> Result<()> {
     file.model(layout)?;
     let backend = Cpu::<f32>::new();
     let groups = select::groups(recipe, layout, None)?;
-    let mut configured = Configured::new(recipe, &groups, 1)?;
+    let mut configured = Configured::new(recipe, &groups, 1, 1)?;
     file.optimizer(&backend, layout, None, configured.method.optimizer.as_mut())
 }
 

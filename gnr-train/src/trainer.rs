@@ -112,7 +112,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     pub(crate) fn new(prepared: &'a Prepared, folder: &'a RunFolder, backend: B) -> Result<Self> {
         let layout = prepared.model.layout();
         let steps_per_epoch = prepared.images.train.batches_per_epoch() as u64;
-        let mut configured = Configured::new(&prepared.recipe, &prepared.groups, steps_per_epoch)?;
+        let examples = prepared.images.train.dataset().len();
+        let mut configured = Configured::new(&prepared.recipe, &prepared.groups, steps_per_epoch, examples)?;
         let recipe_text = prepared.recipe.to_toml()?;
         let last = checkpoint::last(folder.path());
         let file = if last.exists() { Some(CheckpointFile::read(&last)?) } else { None };
@@ -326,6 +327,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let pieces = if grouped { batches.len().max(1) as u64 } else { 1 };
         self.progress.gradient_evaluations += counts.evaluations().div_ceil(pieces);
         self.progress.products += counts.products.div_ceil(pieces);
+        self.progress.forward_passes += counts.forwards.div_ceil(pieces);
         let sums = &mut self.progress.sums;
         let count = |marks: &mut dyn Iterator<Item = bool>| marks.filter(|mark| *mark).count() as u64;
         sums.correct += count(&mut correct.iter().copied());
@@ -574,6 +576,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             parameters: self.prepared.model.layout().num_parameters(),
             gradient_evaluations: self.progress.gradient_evaluations,
             products: self.progress.products,
+            forward_passes: self.progress.forward_passes,
             version: VERSION,
             commit: summary::commit(),
             extensions: self.progress.extensions.clone(),

@@ -1,8 +1,9 @@
 //! A mini-batch that does not fit in memory, as the mean of micro-batches that do.
 
 use crate::{
-    Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Quantity, Result, Sample, SampledOracle,
-    Use, Vector, error::finite, random::SplitMix64,
+    Error, Evaluation, ExampleOracle, GradOracle, HvpOracle, Order, OutputOracle, Outputs, Pass, Point,
+    Products, Quantity, Result, Sample, SampledOracle, Use, Vector, checked_share, error::finite,
+    random::SplitMix64,
 };
 
 /// One mini-batch made of micro-batches: L̂ = Σᵢ (nᵢ/n)·L̂ᵢ, and so are its gradient and its products.
@@ -17,8 +18,10 @@ use crate::{
 /// the accumulation, `ForwardDiff::new(Accumulated::new(..)?)`: they need no record and cost nothing extra.
 #[derive(Clone, Debug)]
 pub struct Accumulated<O> {
-    /// Micro-batches and their weights nᵢ/n.
+    /// Micro-batches and their weights: nᵢ/n, or of a selection its examples in each by all of its examples.
     parts: Vec<(O, f64)>,
+    /// nᵢ.
+    examples: Vec<usize>,
 }
 
 impl<O> Accumulated<O> {
@@ -34,8 +37,14 @@ impl<O> Accumulated<O> {
         if let Some(empty) = parts.iter().position(|(_, n)| *n == 0) {
             return Err(Error::Oracle(format!("micro-batch {empty} has no examples")));
         }
-        let n: usize = parts.iter().map(|(_, n)| n).sum();
-        Ok(Self { parts: parts.into_iter().map(|(part, n_i)| (part, n_i as f64 / n as f64)).collect() })
+        let (parts, examples): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let weights = shares(&examples);
+        Ok(Self { parts: parts.into_iter().zip(weights).collect(), examples })
+    }
+
+    /// The micro-batches that have examples in the present selection: all, unless one was made.
+    fn present(&mut self) -> impl Iterator<Item = (&mut O, f64)> {
+        self.parts.iter_mut().filter(|(_, weight)| *weight > 0.0).map(|(part, weight)| (part, *weight))
     }
 
     /// The number of micro-batches.
@@ -57,18 +66,18 @@ impl<O: GradOracle> GradOracle for Accumulated<O> {
     ) -> Result<Evaluation<'a, O::Vector, ()>> {
         let mut loss = 0.0;
         let mut mean: Option<O::Vector> = None;
-        for (part, weight) in &mut self.parts {
+        for (part, weight) in self.present() {
             let evaluation = part.evaluate(at, pass, Order::First)?;
-            loss += *weight * evaluation.loss;
-            add(&mut mean, *weight, evaluation.grad)?;
+            loss += weight * evaluation.loss;
+            add(&mut mean, weight, evaluation.grad)?;
         }
         Evaluation::new(at, loss, mean.ok_or_else(nothing)?, ())
     }
 
     fn loss(&mut self, at: &O::Vector) -> Result<f64> {
         let mut loss = 0.0;
-        for (part, weight) in &mut self.parts {
-            loss += *weight * part.loss(at)?;
+        for (part, weight) in self.present() {
+            loss += weight * part.loss(at)?;
         }
         finite(Quantity::Loss, loss)
     }
@@ -85,6 +94,66 @@ impl<O: SampledOracle> SampledOracle for Accumulated<O> {
     }
 }
 
+impl<O: ExampleOracle> ExampleOracle for Accumulated<O> {
+    fn losses(&mut self, at: Point<'_, O::Vector>) -> Result<Vec<f64>> {
+        let mut losses = Vec::new();
+        for (part, _) in self.present() {
+            losses.extend(part.losses(at)?);
+        }
+        Ok(losses)
+    }
+
+    /// A micro-batch without a selected example is passed over.
+    fn select(&mut self, rows: Option<&[usize]>) -> Result<f64> {
+        let share = checked_share(rows, self.examples.iter().sum())?;
+        let mut counts = self.examples.clone();
+        let mut start = 0;
+        for ((part, _), count) in self.parts.iter_mut().zip(&mut counts) {
+            let end = start + *count;
+            let own = rows.map(|rows| -> Vec<usize> {
+                rows.iter().filter(|row| (start..end).contains(*row)).map(|row| row - start).collect()
+            });
+            *count = own.as_ref().map_or(*count, Vec::len);
+            if *count > 0 {
+                part.select(own.as_deref())?;
+            }
+            start = end;
+        }
+        let weights = shares(&counts);
+        self.parts.iter_mut().zip(weights).for_each(|((_, weight), new)| *weight = new);
+        Ok(share)
+    }
+}
+
+impl<O: OutputOracle> OutputOracle for Accumulated<O> {
+    fn outputs(&mut self, at: Point<'_, O::Vector>) -> Result<Outputs> {
+        let mut all: Option<Outputs> = None;
+        for (part, _) in self.present() {
+            let outputs = part.outputs(at)?;
+            match &mut all {
+                Some(all) => all.append(outputs)?,
+                none => *none = Some(outputs),
+            }
+        }
+        all.ok_or_else(nothing)
+    }
+
+    /// The sum over the micro-batches, whatever their weights: u has those already.
+    fn pull_back(&mut self, at: &O::Vector, u: &Outputs) -> Result<O::Vector> {
+        let mut sum: Option<O::Vector> = None;
+        let rows = self.examples.clone();
+        for ((part, _), u) in self.parts.iter_mut().zip(u.cut(rows)?) {
+            add(&mut sum, 1.0, part.pull_back(at, &u)?)?;
+        }
+        sum.ok_or_else(nothing)
+    }
+
+    fn examples(&self) -> Result<Vec<u64>> {
+        let parts: Vec<_> = self.parts.iter().map(|(part, _)| part.examples()).collect::<Result<_>>()?;
+        Ok(parts.concat())
+    }
+}
+
 impl<O: HvpOracle> HvpOracle for Accumulated<O> {
     /// The products of the micro-batches: the mean of one-sided differences of one step is that of the mean. Of micro-batches that
     /// differ, [`Products::Exact`]: nothing that others could share.
@@ -96,10 +165,10 @@ impl<O: HvpOracle> HvpOracle for Accumulated<O> {
 
     fn hvp(&mut self, here: &Evaluation<'_, O::Vector, ()>, v: &O::Vector, _: Use) -> Result<O::Vector> {
         let mut mean: Option<O::Vector> = None;
-        for (part, weight) in &mut self.parts {
+        for (part, weight) in self.present() {
             let again = part.evaluate(&here.at, Pass::Probe, part.products().order())?;
             let product = part.hvp(&again, v, Use::Last)?;
-            add(&mut mean, *weight, product)?;
+            add(&mut mean, weight, product)?;
         }
         mean.ok_or_else(nothing)
     }
@@ -114,10 +183,10 @@ impl<O: HvpOracle> HvpOracle for Accumulated<O> {
         if vs.is_empty() {
             return Ok(Vec::new());
         }
-        for (part, weight) in &mut self.parts {
+        for (part, weight) in self.present() {
             let again = part.evaluate(&here.at, Pass::Probe, part.products().order())?;
             for (mean, v) in means.iter_mut().zip(vs) {
-                add(mean, *weight, part.hvp(&again, v, Use::Again)?)?;
+                add(mean, weight, part.hvp(&again, v, Use::Again)?)?;
             }
         }
         means.into_iter().map(|mean| mean.ok_or_else(nothing)).collect()
@@ -130,6 +199,12 @@ fn add<V: Vector>(mean: &mut Option<V>, weight: f64, share: V) -> Result<()> {
         Some(mean) => mean.axpy(weight, &share),
         none => none.insert(share).scale(weight),
     }
+}
+
+/// nᵢ/n.
+fn shares(examples: &[usize]) -> Vec<f64> {
+    let n: usize = examples.iter().sum();
+    examples.iter().map(|&n_i| n_i as f64 / n as f64).collect()
 }
 
 fn nothing() -> Error {

@@ -1,8 +1,9 @@
 //! Hessian-vector products as central differences of gradients.
 
 use crate::{
-    Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Result, Sample, SampledOracle, Use, Vector,
-    error::at_perturbed_point, schedule::validate_constant, vector::same_dim,
+    Evaluation, ExampleOracle, GradOracle, HvpOracle, Order, OutputOracle, Outputs, Pass, Point, Products,
+    Result, Sample, SampledOracle, Use, Vector, error::at_perturbed_point, schedule::validate_constant,
+    vector::same_dim,
 };
 
 /// Makes an [`HvpOracle`] of any [`GradOracle`]: H·v ≈ (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ − ε v/‖v‖))·‖v‖/(2ε).
@@ -81,6 +82,27 @@ impl<O: GradOracle> GradOracle for CentralDiff<O> {
 impl<O: SampledOracle> SampledOracle for CentralDiff<O> {
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         self.inner.restrict(sample)
+    }
+}
+
+impl<O: ExampleOracle> ExampleOracle for CentralDiff<O> {
+    fn losses(&mut self, at: Point<'_, O::Vector>) -> Result<Vec<f64>> {
+        self.inner.losses(at)
+    }
+    fn select(&mut self, rows: Option<&[usize]>) -> Result<f64> {
+        self.inner.select(rows)
+    }
+}
+
+impl<O: OutputOracle> OutputOracle for CentralDiff<O> {
+    fn outputs(&mut self, at: Point<'_, O::Vector>) -> Result<Outputs> {
+        self.inner.outputs(at)
+    }
+    fn pull_back(&mut self, at: &O::Vector, u: &Outputs) -> Result<O::Vector> {
+        self.inner.pull_back(at, u)
+    }
+    fn examples(&self) -> Result<Vec<u64>> {
+        self.inner.examples()
     }
 }
 

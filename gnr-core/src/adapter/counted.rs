@@ -1,13 +1,16 @@
 //! An oracle that counts what it is asked, to measure or assert the cost of a method.
 
-use crate::{Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Result, Sample, SampledOracle, Use};
+use crate::{
+    Evaluation, ExampleOracle, GradOracle, HvpOracle, Order, OutputOracle, Outputs, Pass, Point, Products,
+    Result, Sample, SampledOracle, Use,
+};
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 /// What an oracle was asked so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counts {
     /// Evaluations with [`Pass::Commit`].
     pub commits: u64,
@@ -17,38 +20,66 @@ pub struct Counts {
     pub second_order: u64,
     /// Products of any kind, one each.
     pub products: u64,
+    /// Forward passes without a gradient: losses of the examples, outputs.
+    pub forwards: u64,
+    /// The evaluations, each by its share of the batch's examples: gradients of a whole batch.
+    pub gradients: f64,
 }
 
 impl Counts {
-    /// Gradients computed, whatever their pass and order.
+    /// Gradients computed, whatever their pass and order, and on however many examples.
     pub fn evaluations(&self) -> u64 {
         self.commits + self.probes
+    }
+
+    fn new([commits, probes, second_order, products, forwards, gradients]: [u64; 6]) -> Self {
+        let gradients = f64::from_bits(gradients);
+        Self { commits, probes, second_order, products, forwards, gradients }
     }
 }
 
 /// A shared handle on the counts of one or several [`Counted`] oracles.
 #[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<[AtomicU64; 4]>);
+pub struct Counter(Arc<[AtomicU64; 6]>);
 
 impl Counter {
     /// The counts so far.
     pub fn counts(&self) -> Counts {
-        let [commits, probes, second_order, products] = self.0.each_ref().map(|count| count.load(Relaxed));
-        Counts { commits, probes, second_order, products }
+        Counts::new(self.0.each_ref().map(|count| count.load(Relaxed)))
     }
 
     /// The counts so far, which start again from zero.
     pub fn take(&self) -> Counts {
-        let [commits, probes, second_order, products] = self.0.each_ref().map(|count| count.swap(0, Relaxed));
-        Counts { commits, probes, second_order, products }
+        Counts::new(self.0.each_ref().map(|count| count.swap(0, Relaxed)))
+    }
+
+    fn add(&self, which: usize, count: u64) {
+        self.0[which].fetch_add(count, Relaxed);
+    }
+
+    /// Adds to the last number, which is stored as the bits of an f64. (Bits 0 are 0.)
+    fn add_gradients(&self, share: f64) {
+        let add = |bits| Some((f64::from_bits(bits) + share).to_bits());
+        // The closure never refuses.
+        let _ = self.0[GRADIENTS].fetch_update(Relaxed, Relaxed, add);
     }
 }
+
+/// Where each number is.
+const COMMITS: usize = 0;
+const PROBES: usize = 1;
+const SECOND_ORDER: usize = 2;
+const PRODUCTS: usize = 3;
+const FORWARDS: usize = 4;
+const GRADIENTS: usize = 5;
 
 /// Counts the evaluations and products of `inner`, failed ones included, and changes nothing.
 #[derive(Clone, Debug)]
 pub struct Counted<O> {
     inner: O,
     counter: Counter,
+    /// The share of the batch that it answers for at present.
+    share: f64,
 }
 
 impl<O> Counted<O> {
@@ -59,7 +90,7 @@ impl<O> Counted<O> {
 
     /// Adds to the counts of others, such as the oracles of a whole run.
     pub fn with_counter(inner: O, counter: Counter) -> Self {
-        Self { inner, counter }
+        Self { inner, counter, share: 1.0 }
     }
 
     /// A handle that sees the counts while the oracle is borrowed elsewhere.
@@ -68,19 +99,21 @@ impl<O> Counted<O> {
     }
 
     fn count_evaluation(&self, pass: Pass, order: Order) {
-        let [commits, probes, second_order, _] = &*self.counter.0;
-        match pass {
-            Pass::Commit => commits,
-            Pass::Probe => probes,
-        }
-        .fetch_add(1, Relaxed);
+        self.counter.add(if pass == Pass::Commit { COMMITS } else { PROBES }, 1);
         if order == Order::Second {
-            second_order.fetch_add(1, Relaxed);
+            self.counter.add(SECOND_ORDER, 1);
         }
+        self.counter.add_gradients(self.share);
     }
 
     fn count_products(&self, count: usize) {
-        self.counter.0[3].fetch_add(count as u64, Relaxed);
+        self.counter.add(PRODUCTS, count as u64);
+    }
+
+    fn count_forward<V>(&self, at: &Point<'_, V>) {
+        if at.is_probe() {
+            self.counter.add(FORWARDS, 1);
+        }
     }
 }
 
@@ -112,7 +145,34 @@ impl<O: GradOracle> GradOracle for Counted<O> {
 
 impl<O: SampledOracle> SampledOracle for Counted<O> {
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        self.share = sample.map_or(1.0, |sample| sample.fraction);
         self.inner.restrict(sample)
+    }
+}
+
+impl<O: ExampleOracle> ExampleOracle for Counted<O> {
+    fn losses(&mut self, at: Point<'_, O::Vector>) -> Result<Vec<f64>> {
+        self.count_forward(&at);
+        self.inner.losses(at)
+    }
+    fn select(&mut self, rows: Option<&[usize]>) -> Result<f64> {
+        self.share = self.inner.select(rows)?;
+        Ok(self.share)
+    }
+}
+
+impl<O: OutputOracle> OutputOracle for Counted<O> {
+    fn outputs(&mut self, at: Point<'_, O::Vector>) -> Result<Outputs> {
+        self.count_forward(&at);
+        self.inner.outputs(at)
+    }
+    /// A gradient of another function, and as dear.
+    fn pull_back(&mut self, at: &O::Vector, u: &Outputs) -> Result<O::Vector> {
+        self.count_evaluation(Pass::Probe, Order::First);
+        self.inner.pull_back(at, u)
+    }
+    fn examples(&self) -> Result<Vec<u64>> {
+        self.inner.examples()
     }
 }
 

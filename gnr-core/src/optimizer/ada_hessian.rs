@@ -59,7 +59,7 @@ impl<V> Registered for AdaHessian<V> {
             keys::hessian_every(1),
             keys::decoupled_decay(0.0),
         ],
-        cost: Cost { gradients: 0.0, products: 1.0, vectors: 2 },
+        cost: Cost { gradients: 0.0, products: 1.0, forwards: 0.0, vectors: 2, outputs: false },
         reference: "Yao et al., \"ADAHESSIAN: An Adaptive Second Order Optimizer for Machine Learning\", AAAI 2021, Algorithm 1",
         resolve: None,
     };

@@ -109,8 +109,12 @@ impl<V: Partition, P: Checkpoint<V>> Checkpoint<V> for Grouped<P> {
                     for other in theirs {
                         match other {
                             Leaf::Count(n) => counts.push(n),
-                            Leaf::Vector(_) => {
-                                return Err(bad_leaf(&name, "a count in one group, a vector in another"));
+                            other => {
+                                let other = other.kind();
+                                return Err(bad_leaf(
+                                    &name,
+                                    format!("a count in one group, {other} in another"),
+                                ));
                             }
                         }
                     }
@@ -129,14 +133,20 @@ impl<V: Partition, P: Checkpoint<V>> Checkpoint<V> for Grouped<P> {
                     for other in theirs {
                         match other {
                             Leaf::Vector(part) => parts.push(part),
-                            Leaf::Count(_) => {
-                                return Err(bad_leaf(&name, "a vector in one group, a count in another"));
+                            other => {
+                                let other = other.kind();
+                                return Err(bad_leaf(
+                                    &name,
+                                    format!("a vector in one group, {other} in another"),
+                                ));
                             }
                         }
                     }
                     whole.join(&self.of, parts)?;
                     sink.put(&name, Leaf::Vector(&whole))?;
                 }
+                // What is not of the shape of θ has no part for each group.
+                Leaf::Table(_) => return Err(bad_leaf(&name, "a table cannot be divided into groups")),
             }
         }
         match others.iter().find_map(|state| state.keys().next()) {

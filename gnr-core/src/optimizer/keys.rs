@@ -43,6 +43,14 @@ pub(super) const fn diagonal_betas(default: &'static [f64; 2]) -> Key {
     Key::pair("betas", Interval::RATE, default, "decay rates β₁ and β₂ of the momentum and of the diagonal")
 }
 
+/// The point whose Hessian is estimated.
+pub(super) const HESSIAN_AT: Key = Key::choice(
+    "hessian_at",
+    &["sam", "theta"],
+    "sam",
+    "where the Hessian is taken: at the point of the regulariser `sam`, if it acts, or at θ",
+);
+
 /// The period of the estimates. (The optimiser hears them; who trains makes them, as this key says.)
 pub(super) const fn hessian_every(default: u64) -> Key {
     Key::integer(

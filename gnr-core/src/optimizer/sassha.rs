@@ -37,13 +37,14 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A recipe needs the regulariser `sam` beside this optimiser, whose key `hessian_every` has the estimates made.
+/// A recipe needs the regulariser `sam` beside this optimiser; its radius, along its schedule, is that of the estimates, which
+/// `hessian_every` has made and `hessian_at` has taken at SAM's point. Without `sam` they are of θ.
 ///
 /// # Cost
 /// Two extra vectors, and a temporary one. The estimate is one Hessian-vector product on every k-th step; SAM adds a gradient on every step.
 ///
 /// # Deviation
-/// The estimates of a recipe are of the Hessian at θ, not at SAM's point. The power is constant; the authors' program can let it follow the
+/// The power is constant; the authors' program can let it follow the
 /// schedule, which is not its default.
 ///
 /// # References
@@ -69,9 +70,10 @@ impl<V> Registered for Sassha<V> {
             keys::eps(1e-4),
             keys::hessian_power(0.5),
             keys::hessian_every(10),
+            keys::HESSIAN_AT,
             keys::decoupled_decay(0.0),
         ],
-        cost: Cost { gradients: 0.0, products: 0.1, vectors: 2 },
+        cost: Cost { gradients: 0.0, products: 0.1, forwards: 0.0, vectors: 2, outputs: false },
         reference: "Shin et al., \"SASSHA: Sharpness-aware Adaptive Second-order Optimization with Stable Hessian Approximation\", ICML 2025",
         resolve: None,
     };

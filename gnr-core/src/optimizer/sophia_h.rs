@@ -88,7 +88,7 @@ impl<V> Registered for SophiaH<V> {
             keys::hessian_every(10),
             keys::decoupled_decay(0.1),
         ],
-        cost: Cost { gradients: 0.0, products: 0.1, vectors: 2 },
+        cost: Cost { gradients: 0.0, products: 0.1, forwards: 0.0, vectors: 2, outputs: false },
         reference: "Liu et al., \"Sophia: A Scalable Stochastic Second-order Optimizer for Language Model Pre-training\", ICLR 2024, Algorithm 3",
         resolve: None,
     };

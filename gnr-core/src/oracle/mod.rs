@@ -1,10 +1,14 @@
 //! What an algorithm may ask about ONE frozen mini-batch.
 
 mod evaluation;
+mod examples;
 mod pointer;
 mod sample;
 
 pub use evaluation::{Evaluation, NormGradient, finite_gradient};
+pub use examples::{
+    ExampleOracle, FullOracle, OutputOracle, Outputs, Point, checked_share, nothing_committed,
+};
 pub use sample::{Sample, SampledOracle};
 
 use crate::{Result, Vector};

@@ -1,6 +1,9 @@
 //! Pointers to an oracle are oracles: `&mut dyn HvpOracle<..>`, `Box<dyn HvpOracle<..>>`.
 
-use super::{Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Sample, SampledOracle, Use};
+use super::{
+    Evaluation, ExampleOracle, GradOracle, HvpOracle, Order, OutputOracle, Outputs, Pass, Point, Products,
+    Sample, SampledOracle, Use,
+};
 use crate::Result;
 
 macro_rules! pointer {
@@ -27,6 +30,27 @@ macro_rules! pointer {
         impl<O: SampledOracle + ?Sized> SampledOracle for $pointer {
             fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
                 (**self).restrict(sample)
+            }
+        }
+
+        impl<O: ExampleOracle + ?Sized> ExampleOracle for $pointer {
+            fn losses(&mut self, at: Point<'_, O::Vector>) -> Result<Vec<f64>> {
+                (**self).losses(at)
+            }
+            fn select(&mut self, rows: Option<&[usize]>) -> Result<f64> {
+                (**self).select(rows)
+            }
+        }
+
+        impl<O: OutputOracle + ?Sized> OutputOracle for $pointer {
+            fn outputs(&mut self, at: Point<'_, O::Vector>) -> Result<Outputs> {
+                (**self).outputs(at)
+            }
+            fn pull_back(&mut self, at: &O::Vector, u: &Outputs) -> Result<O::Vector> {
+                (**self).pull_back(at, u)
+            }
+            fn examples(&self) -> Result<Vec<u64>> {
+                (**self).examples()
             }
         }
 

@@ -49,18 +49,22 @@ pub struct Entry {
 /// What a method needs beyond the gradient at θ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cost {
-    /// Gradients of the batch a step.
+    /// Gradients of the batch a step; one of a part of it counts as its share.
     pub gradients: f64,
     /// Hessian-vector products of the batch a step.
     pub products: f64,
+    /// Forward passes of the batch without a gradient a step.
+    pub forwards: f64,
     /// Vectors of the size of θ that are kept from step to step.
     pub vectors: u32,
+    /// Whether outputs of every example of the data set are kept.
+    pub outputs: bool,
 }
 
 impl Cost {
     /// No gradient, no product, so many vectors of state.
     pub const fn state(vectors: u32) -> Self {
-        Self { gradients: 0.0, products: 0.0, vectors }
+        Self { gradients: 0.0, products: 0.0, forwards: 0.0, vectors, outputs: false }
     }
 }
 

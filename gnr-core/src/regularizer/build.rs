@@ -18,6 +18,8 @@ pub struct Run<'r> {
     pub peak: f64,
     /// Steps of an epoch.
     pub steps_per_epoch: u64,
+    /// Examples of the data set.
+    pub examples: usize,
     /// What samples and random directions are drawn from.
     pub seed: u64,
     /// For each leaf of θ whether it belongs to a normalisation layer.
@@ -49,6 +51,9 @@ impl Run<'_> {
 
 /// A regulariser that a recipe can name.
 pub trait Built: Registered + Sized {
+    /// Whether the regulariser heeds its setting `from_epoch` itself, because it has to see the steps before it acts.
+    const WATCHES: bool = false;
+
     /// The regulariser with these settings, acting on every step on the whole batch.
     ///
     /// # Errors
@@ -64,7 +69,9 @@ pub trait Built: Registered + Sized {
 pub fn build<V>(values: &Values, run: &Run<'_>) -> Result<FromStep<Every<OnSample<AnyRegularizer<V>>>>> {
     let or = |key: &str, default: u64| values.get(key).map_or(Ok(default), |_| values.integer(key));
     let fraction = values.get("batch_fraction").map_or(Ok(1.0), |_| values.number("batch_fraction"))?;
-    let sampled = OnSample::new(AnyRegularizer::built(values, run)?, fraction)?.with_seed(run.seed);
-    let start = or("from_epoch", 0)?.saturating_mul(run.steps_per_epoch);
+    let regularizer = AnyRegularizer::built(values, run)?;
+    let from_epoch = if regularizer.watches() { 0 } else { or("from_epoch", 0)? };
+    let sampled = OnSample::new(regularizer, fraction)?.with_seed(run.seed);
+    let start = from_epoch.saturating_mul(run.steps_per_epoch);
     Ok(FromStep::new(Every::new(sampled, or("every", 1)?)?, start))
 }

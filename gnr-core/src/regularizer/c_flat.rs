@@ -74,7 +74,7 @@ impl<R> Registered for CFlat<R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 3.0, products: 0.0, vectors: 0 },
+        cost: Cost { gradients: 3.0, products: 0.0, forwards: 0.0, vectors: 0, outputs: false },
         reference: "Bian et al., \"Make Continual Learning Stronger via C-Flat\", NeurIPS 2024",
         resolve: None,
     };

@@ -1,6 +1,6 @@
 //! Combinations of regularisers are regularisers: none, tuples, options, boxes, lists. Their gradients add up.
 
-use super::{Needs, Regularizer, StepContext};
+use super::{Ending, Needs, Regularizer, StepContext};
 use crate::{
     GradOracle, Result, StateSink, StateSource,
     checkpoint::{PrefixedSink, PrefixedSource},
@@ -26,6 +26,9 @@ macro_rules! tuple {
             fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
                 $(self.$index.add_gradient(cx)?;)+
                 Ok(())
+            }
+            fn end_step(&mut self, ending: Ending) {
+                $(self.$index.end_step(ending);)+
             }
             fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
                 $(self.$index.save(&mut PrefixedSink::new($index, sink))?;)+
@@ -53,6 +56,9 @@ macro_rules! collection {
             fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
                 self.iter_mut().try_for_each(|member| member.add_gradient(cx))
             }
+            fn end_step(&mut self, ending: Ending) {
+                self.iter_mut().for_each(|member| member.end_step(ending));
+            }
             fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
                 (0..).zip(self).try_for_each(|(i, member)| member.save(&mut PrefixedSink::new(i, sink)))
             }
@@ -71,6 +77,9 @@ impl<O: GradOracle, R: Regularizer<O> + ?Sized> Regularizer<O> for Box<R> {
     }
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         (**self).add_gradient(cx)
+    }
+    fn end_step(&mut self, ending: Ending) {
+        (**self).end_step(ending);
     }
     fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
         (**self).save(sink)

@@ -82,7 +82,7 @@ impl<R> Registered for CrSam<R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 2.0, products: 0.0, vectors: 0 },
+        cost: Cost { gradients: 2.0, products: 0.0, forwards: 0.0, vectors: 0, outputs: false },
         reference: "Wu et al., \"CR-SAM: Curvature Regularized Sharpness-Aware Minimization\", AAAI 2024",
         resolve: None,
     };

@@ -1,8 +1,11 @@
 //! The diagonal of the Hessian, for optimisers that scale by it.
 
-use super::{Ahead, Needs, Regularizer, StepContext, context::XI};
+use super::{Ahead, Every, Needs, Radius, Regularizer, Run, Sam, StepContext, context::XI};
 use crate::{
-    Elementwise, HvpOracle, Quantity, Result, Signs, Vector, error::finite, random::SplitMix64,
+    Elementwise, HvpOracle, Quantity, Result, Schedule, Signs, Vector,
+    error::finite,
+    random::SplitMix64,
+    registry::{Registered, Value, Values},
     schedule::validate_constant,
 };
 
@@ -21,15 +24,16 @@ use crate::{
 /// # References
 /// Bekas, Kokiopoulou and Saad, "An estimator for the diagonal of a matrix", Applied Numerical Mathematics 2007.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HessianDiagonal {
+pub struct HessianDiagonal<R = f64> {
     seed: u64,
-    ahead: Option<Ahead>,
+    /// The distance from θ_t along the gradient.
+    radius: Option<R>,
 }
 
 impl HessianDiagonal {
     /// An estimate of one sample, at θ_t.
     pub fn new(seed: u64) -> Self {
-        Self { seed, ahead: None }
+        Self { seed, radius: None }
     }
 
     /// Takes the Hessian at θ_t + ρ·∇L̂/(‖∇L̂‖ + ξ), ξ = 1e-12, instead of θ_t: the point where [`Sam`](super::Sam) of radius ρ takes its
@@ -39,16 +43,46 @@ impl HessianDiagonal {
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0 and finite.
     pub fn with_radius(self, rho: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
-        Ok(Self { ahead: Some(Ahead { radius: rho, xi: XI }), ..self })
+        Ok(self.with_radius_schedule(rho))
+    }
+
+    /// [`with_radius`](Self::with_radius) of a radius that follows a schedule.
+    pub fn with_radius_schedule<R: Schedule>(self, rho: R) -> HessianDiagonal<R> {
+        HessianDiagonal { seed: self.seed, radius: Some(rho) }
     }
 }
 
-impl<O: HvpOracle> Regularizer<O> for HessianDiagonal
+impl HessianDiagonal<Radius> {
+    /// What an optimiser of these settings wants to know of the Hessian: nothing unless it has a setting `hessian_every`, the steps between
+    /// two estimates. With `hessian_at = "sam"` they are of the point where the regulariser `sam` takes its gradient, if there is one.
+    ///
+    /// # Errors
+    /// Those of the radius.
+    pub fn wanted<'s>(
+        optimizer: &Values,
+        regularizers: impl IntoIterator<Item = &'s Values>,
+        run: &Run<'_>,
+    ) -> Result<Option<Every<Self>>> {
+        let Some(Value::Integer(every)) = optimizer.get("hessian_every") else { return Ok(None) };
+        let at_sam = matches!(optimizer.choice("hessian_at"), Ok("sam"));
+        let sam = regularizers.into_iter().find(|values| at_sam && values.of() == Sam::<f64>::ENTRY.name);
+        let radius = sam.map(|sam| run.radius(sam)).transpose()?;
+        Every::new(Self { seed: run.seed, radius }, *every).map(Some)
+    }
+}
+
+impl<R: Schedule> HessianDiagonal<R> {
+    fn ahead(&self, t: u64) -> Option<Ahead> {
+        self.radius.as_ref().map(|radius| Ahead { radius: radius.at(t), xi: XI })
+    }
+}
+
+impl<O: HvpOracle, R: Schedule> Regularizer<O> for HessianDiagonal<R>
 where
     O::Vector: Elementwise + Signs,
 {
-    fn needs(&self, _: u64, oracle: &O) -> Needs {
-        match self.ahead {
+    fn needs(&self, t: u64, oracle: &O) -> Needs {
+        match self.ahead(t) {
             Some(ahead) => Needs::ahead(ahead),
             None => Needs { order: oracle.products().order(), products: 1, ..Needs::NONE },
         }
@@ -56,7 +90,7 @@ where
 
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         let z = cx.here.at.signs(SplitMix64::new(self.seed).next_u64().wrapping_add(cx.t))?;
-        let mut diagonal = match self.ahead {
+        let mut diagonal = match self.ahead(cx.t) {
             Some(ahead) => cx.product_ahead(ahead, &z)?,
             None => cx.product(&z)?,
         };

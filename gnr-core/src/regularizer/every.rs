@@ -1,6 +1,6 @@
 //! `Every`: a regulariser that acts on some steps only, and costs nothing on the others.
 
-use super::{Needs, Regularizer, StepContext};
+use super::{Ending, Needs, Regularizer, StepContext};
 use crate::{Error, GradOracle, Result, StateSink, StateSource};
 
 /// Lets `inner` act when `t % period == offset`; a plain step in between.
@@ -62,6 +62,10 @@ impl<O: GradOracle, R: Regularizer<O>> Regularizer<O> for Every<R> {
 
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         if self.acts(cx.t) { self.inner.add_gradient(cx) } else { Ok(()) }
+    }
+
+    fn end_step(&mut self, ending: Ending) {
+        self.inner.end_step(ending);
     }
 
     fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {

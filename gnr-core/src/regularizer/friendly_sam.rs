@@ -1,9 +1,8 @@
 //! Friendly-SAM: SAM along what a batch's gradient has beyond the running mean of gradients.
 
-use super::{Built, Needs, Radius, Regularizer, Run, StepContext, context::XI, keys};
+use super::{Built, Ending, Needs, Radius, Regularizer, Run, StepContext, context::XI, keys, memory::Memory};
 use crate::{
-    GradOracle, Leaf, Result, Schedule, StateSink, StateSource, Vector,
-    checkpoint::optional_vector,
+    GradOracle, Result, Schedule, StateSink, StateSource, Vector,
     registry::{Cost, Entry, Interval, Key, Registered, Values},
     schedule::validate_constant,
     vector::same_dim,
@@ -18,7 +17,7 @@ use crate::{
 /// State: `mean`. On steps on which it does not act m stays.
 ///
 /// # Cost
-/// One gradient and three vectors on top of the base step, one of them kept.
+/// One gradient and four vectors on top of the base step, one of them kept.
 ///
 /// # References
 /// Li et al., "Friendly Sharpness-Aware Minimization", CVPR 2024.
@@ -31,7 +30,7 @@ pub struct FriendlySam<V, R = f64> {
     rho: R,
     sigma: f64,
     lambda: f64,
-    mean: Option<V>,
+    mean: Memory<V>,
 }
 
 impl<V> FriendlySam<V> {
@@ -53,7 +52,7 @@ impl<V, R> FriendlySam<V, R> {
     pub fn scheduled(rho: R, sigma: f64, lambda: f64) -> Result<Self> {
         validate_constant("sigma", sigma, |x| x >= 0.0, "the strength must not be negative")?;
         validate_constant("lambda", lambda, |x| (0.0..1.0).contains(&x), "must lie in [0, 1)")?;
-        Ok(Self { rho, sigma, lambda, mean: None })
+        Ok(Self { rho, sigma, lambda, mean: Memory::new() })
     }
 }
 
@@ -72,7 +71,7 @@ impl<V, R> Registered for FriendlySam<V, R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 1.0, products: 0.0, vectors: 1 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 1, outputs: false },
         reference: "Li et al., \"Friendly Sharpness-Aware Minimization\", CVPR 2024",
         resolve: None,
     };
@@ -93,28 +92,33 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for FriendlySam<O::Vector, R> {
         let rho = self.rho.at(cx.t);
         let grad = &cx.here.grad;
         let mut noise = grad.clone();
-        match &mut self.mean {
-            Some(mean) => {
+        let mean = match self.mean.take() {
+            Some(mut mean) => {
                 same_dim("friendly-sam", mean.dim(), grad.dim())?;
-                noise.axpy(-self.sigma, mean)?;
+                noise.axpy(-self.sigma, &mean)?;
                 mean.scale(self.lambda)?;
                 mean.axpy(1.0 - self.lambda, grad)?;
+                mean
             }
-            none => *none = Some(grad.clone()),
-        }
+            None => grad.clone(),
+        };
         let slope = cx.slope_along(&noise, XI)?;
         let there = cx.gradient_along(rho, &noise, XI)?;
         let added_norm = cx.replace_gradient(there)?;
+        self.mean.set(mean);
         cx.learnt("friendly-sam", rho * slope, added_norm);
         Ok(())
     }
 
+    fn end_step(&mut self, ending: Ending) {
+        self.mean.end_step(ending);
+    }
+
     fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
-        self.mean.as_ref().map_or(Ok(()), |mean| sink.put("mean", Leaf::Vector(mean)))
+        self.mean.save("mean", sink)
     }
 
     fn load(&mut self, source: &mut dyn StateSource<O::Vector>) -> Result<()> {
-        self.mean = optional_vector(source, "mean")?;
-        Ok(())
+        self.mean.load("mean", source)
     }
 }

@@ -1,6 +1,6 @@
 //! `FromStep`: a regulariser that starts late, and costs nothing before.
 
-use super::{Needs, Regularizer, StepContext};
+use super::{Ending, Needs, Regularizer, StepContext};
 use crate::{GradOracle, Result, StateSink, StateSource};
 
 /// Lets `inner` act on the steps t ≥ `start`; a plain step before. Steps are counted from 0, so `start` is the number of
@@ -36,6 +36,10 @@ impl<O: GradOracle, R: Regularizer<O>> Regularizer<O> for FromStep<R> {
 
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         if self.acts(cx.t) { self.inner.add_gradient(cx) } else { Ok(()) }
+    }
+
+    fn end_step(&mut self, ending: Ending) {
+        self.inner.end_step(ending);
     }
 
     fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {

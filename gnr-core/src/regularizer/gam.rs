@@ -108,7 +108,7 @@ impl<R> Registered for Gam<R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 3.0, products: 0.0, vectors: 0 },
+        cost: Cost { gradients: 3.0, products: 0.0, forwards: 0.0, vectors: 0, outputs: false },
         reference: "Zhang et al., \"Gradient Norm Aware Minimization Seeks First-Order Flatness and Improves Generalization\", CVPR 2023, Algorithm 2",
         resolve: None,
     };

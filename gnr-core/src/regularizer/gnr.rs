@@ -90,7 +90,7 @@ impl<R, A> Registered for Gnr<R, A> {
             keys::RHO_SCHEDULE,
             keys::FROM_EPOCH,
         ],
-        cost: Cost { gradients: 1.0, products: 2.0, vectors: 0 },
+        cost: Cost { gradients: 1.0, products: 2.0, forwards: 0.0, vectors: 0, outputs: false },
         reference: "\"Gradient Norm Regularizer Seeks Flat Minima and Improves Generalization\", Algorithm 1",
         resolve: Some(|values| {
             let default = match values.choice("hvp")? {

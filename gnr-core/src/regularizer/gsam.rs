@@ -89,7 +89,7 @@ impl<R> Registered for Gsam<R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 1.0, products: 0.0, vectors: 0 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 0, outputs: false },
         reference: "Zhuang et al., \"Surrogate Gap Minimization Improves Sharpness-Aware Training\", ICLR 2022",
         resolve: Some(resolve),
     };

@@ -22,6 +22,24 @@ pub(super) const EVERY: Key = Key::integer("every", 1, 1, "act on every so many 
 pub(super) const FROM_EPOCH: Key =
     Key::integer("from_epoch", 0, 0, "epochs that are trained without it first");
 
+/// As [`FROM_EPOCH`], of a regulariser that watches these epochs.
+pub(super) const fn watched_from_epoch(default: u64) -> Key {
+    Key::integer("from_epoch", 0, default, "epochs that are trained without it first, while it watches")
+}
+
+/// The coefficient λ of a loss that compares with earlier outputs.
+pub(super) const fn trajectory_lambda(default: f64) -> Key {
+    Key::number("lambda", Interval::POSITIVE, default, "coefficient λ of the divergence from earlier outputs")
+}
+
+/// The temperature of a loss that compares with earlier outputs.
+pub(super) const TAU: Key = Key::number(
+    "tau",
+    Interval::POSITIVE,
+    5.0,
+    "temperature τ that outputs are divided by before they are compared",
+);
+
 /// The part of the batch that it looks at: [`OnSample`](super::OnSample).
 pub(super) const BATCH_FRACTION: Key = Key::number(
     "batch_fraction",

@@ -1,13 +1,13 @@
 //! LookSAM: SAM on every k-th step, of which the others reuse what SAM adds to the gradient.
 
 use super::{
-    Ahead, Built, Needs, Radius, Regularizer, Run, StepContext,
+    Ahead, Built, Ending, Needs, Radius, Regularizer, Run, StepContext,
     context::{XI, share},
     keys,
+    memory::Memory,
 };
 use crate::{
-    GradOracle, Leaf, Result, Schedule, StateSink, StateSource, Vector,
-    checkpoint::optional_vector,
+    GradOracle, Result, Schedule, StateSink, StateSource, Vector,
     registry::{Cost, Entry, Interval, Key, Registered, Values},
     schedule::validate_constant,
     vector::same_dim,
@@ -37,7 +37,7 @@ pub struct LookSam<V, R = f64> {
     rho: R,
     k: u64,
     alpha: f64,
-    orthogonal: Option<V>,
+    orthogonal: Memory<V>,
 }
 
 impl<V> LookSam<V> {
@@ -59,12 +59,12 @@ impl<V, R> LookSam<V, R> {
     pub fn scheduled(rho: R, k: u64, alpha: f64) -> Result<Self> {
         validate_constant("k", k as f64, |x| x >= 1.0, "the period must be at least 1")?;
         validate_constant("alpha", alpha, |x| x >= 0.0, "the coefficient must not be negative")?;
-        Ok(Self { rho, k, alpha, orthogonal: None })
+        Ok(Self { rho, k, alpha, orthogonal: Memory::new() })
     }
 
     /// Whether the gradient ahead is computed in step `t`.
     fn looks(&self, t: u64) -> bool {
-        t.is_multiple_of(self.k) || self.orthogonal.is_none()
+        t.is_multiple_of(self.k) || self.orthogonal.get().is_none()
     }
 }
 
@@ -82,7 +82,7 @@ impl<V, R> Registered for LookSam<V, R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 0.2, products: 0.0, vectors: 1 },
+        cost: Cost { gradients: 0.2, products: 0.0, forwards: 0.0, vectors: 1, outputs: false },
         reference: "Liu et al., \"Towards Efficient and Scalable Sharpness-Aware Minimization\", CVPR 2022",
         resolve: None,
     };
@@ -101,7 +101,7 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for LookSam<O::Vector, R> {
 
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         let (rho, grad_norm) = (self.rho.at(cx.t), cx.here.grad_norm);
-        let added_norm = match &self.orthogonal {
+        let added_norm = match self.orthogonal.get() {
             Some(orthogonal) if !self.looks(cx.t) => {
                 same_dim("looksam", orthogonal.dim(), cx.here.grad.dim())?;
                 let norm = orthogonal.norm()?;
@@ -114,7 +114,7 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for LookSam<O::Vector, R> {
                 let mut orthogonal = there.clone();
                 orthogonal.axpy(-share(&there, &cx.here.grad)?, &cx.here.grad)?;
                 let added_norm = cx.replace_gradient(there)?;
-                self.orthogonal = Some(orthogonal);
+                self.orthogonal.set(orthogonal);
                 added_norm
             }
         };
@@ -122,13 +122,15 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for LookSam<O::Vector, R> {
         Ok(())
     }
 
+    fn end_step(&mut self, ending: Ending) {
+        self.orthogonal.end_step(ending);
+    }
+
     fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
-        let orthogonal = self.orthogonal.as_ref();
-        orthogonal.map_or(Ok(()), |orthogonal| sink.put("orthogonal", Leaf::Vector(orthogonal)))
+        self.orthogonal.save("orthogonal", sink)
     }
 
     fn load(&mut self, source: &mut dyn StateSource<O::Vector>) -> Result<()> {
-        self.orthogonal = optional_vector(source, "orthogonal")?;
-        Ok(())
+        self.orthogonal.load("orthogonal", source)
     }
 }

@@ -86,7 +86,7 @@ impl<R> Registered for Lookbehind<R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 2.0, products: 0.0, vectors: 0 },
+        cost: Cost { gradients: 2.0, products: 0.0, forwards: 0.0, vectors: 0, outputs: false },
         reference: "Mordido et al., \"Lookbehind-SAM: k steps back, 1 step forward\", ICML 2024",
         resolve: None,
     };

@@ -22,6 +22,7 @@ mod combine;
 mod context;
 mod cr_sam;
 mod diagonal;
+mod esam;
 mod every;
 mod friendly_sam;
 mod from_step;
@@ -31,11 +32,15 @@ mod gsam;
 mod keys;
 mod look_sam;
 mod lookbehind;
+mod memory;
+mod mesa;
 mod msam;
 mod on_sample;
 mod pgn;
+mod saf;
 mod sam;
 mod sam_on;
+mod trajectory;
 mod vasso;
 mod wsam;
 
@@ -45,10 +50,11 @@ pub use diagonal::HessianDiagonal;
 pub use every::Every;
 pub use from_step::FromStep;
 pub use gam::GamWeights;
+pub use memory::Ending;
 pub use on_sample::OnSample;
 
 use crate::{
-    Elementwise, GradOracle, HvpOracle, Order, Partition, Products, Result, SampledOracle, StateSink,
+    Elementwise, FullOracle, GradOracle, HvpOracle, Order, Partition, Products, Result, StateSink,
     StateSource,
     registry::{Entry, Registered, Values},
 };
@@ -80,12 +86,19 @@ macro_rules! regularizers {
                 })+
                 Err(crate::registry::unknown("regularizer", entries(), values.of()))
             }
+
+            /// Whether it heeds `from_epoch` itself.
+            fn watches(&self) -> bool {
+                match self {
+                    $(Self::$name(_) => <$type as Built>::WATCHES,)+
+                }
+            }
         }
 
         impl<V, O> Regularizer<O> for AnyRegularizer<V>
         where
             V: Elementwise + Partition,
-            O: HvpOracle<Vector = V> + SampledOracle,
+            O: FullOracle<Vector = V>,
         {
             fn needs(&self, t: u64, oracle: &O) -> Needs {
                 match self {
@@ -95,6 +108,11 @@ macro_rules! regularizers {
             fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
                 match self {
                     $(Self::$name(inner) => inner.add_gradient(cx),)+
+                }
+            }
+            fn end_step(&mut self, ending: Ending) {
+                match self {
+                    $(Self::$name(inner) => Regularizer::<O>::end_step(inner, ending),)+
                 }
             }
             fn save(&self, sink: &mut dyn StateSink<V>) -> Result<()> {
@@ -116,6 +134,9 @@ regularizers! {
     asam::Asam(Asam<Radius>),
     gsam::Gsam(Gsam<Radius>),
     look_sam::LookSam(LookSam<V, Radius>),
+    esam::Esam(Esam<Radius>),
+    saf::Saf(Saf),
+    mesa::Mesa(Mesa<V>),
     pgn::Pgn(Pgn<Radius>),
     wsam::Wsam(Wsam<Radius>),
     friendly_sam::FriendlySam(FriendlySam<V, Radius>),
@@ -188,6 +209,12 @@ pub trait Regularizer<O: GradOracle> {
     /// # Errors
     /// The errors of the oracle; [`Error::NonFinite`](crate::Error::NonFinite) naming the norm that is not.
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()>;
+
+    /// Ends the step: what this step is to be remembered by is kept, or forgotten where the step failed. [`Method`](crate::Method)
+    /// calls it after every step.
+    fn end_step(&mut self, ending: Ending) {
+        let _ = ending;
+    }
 
     /// Writes what the regulariser remembers from step to step: nothing, for most.
     ///

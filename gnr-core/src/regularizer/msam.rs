@@ -1,9 +1,8 @@
 //! MSAM, momentum-SAM: SAM along the momentum.
 
-use super::{Built, Needs, Radius, Regularizer, Run, StepContext, keys};
+use super::{Built, Ending, Needs, Radius, Regularizer, Run, StepContext, keys, memory::Memory};
 use crate::{
-    GradOracle, Leaf, Result, Schedule, StateSink, StateSource, Vector,
-    checkpoint::optional_vector,
+    GradOracle, Result, Schedule, StateSink, StateSource, Vector,
     registry::{Cost, Entry, Interval, Key, Registered, Values},
     schedule::validate_constant,
     vector::same_dim,
@@ -31,7 +30,7 @@ use crate::{
 pub struct Msam<V, R = f64> {
     rho: R,
     mu: f64,
-    momentum: Option<V>,
+    momentum: Memory<V>,
 }
 
 const XI: f64 = 1e-12;
@@ -54,7 +53,7 @@ impl<V, R> Msam<V, R> {
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless μ lies in [0, 1).
     pub fn scheduled(rho: R, momentum: f64) -> Result<Self> {
         validate_constant("momentum", momentum, |x| Interval::RATE.contains(x), "must lie in [0, 1)")?;
-        Ok(Self { rho, mu: momentum, momentum: None })
+        Ok(Self { rho, mu: momentum, momentum: Memory::new() })
     }
 }
 
@@ -72,7 +71,7 @@ impl<V, R> Registered for Msam<V, R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 1.0, products: 0.0, vectors: 1 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 1, outputs: false },
         reference: "Becker et al., \"Momentum-SAM: Sharpness Aware Minimization without Computational Overhead\", 2024",
         resolve: None,
     };
@@ -91,33 +90,35 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for Msam<O::Vector, R> {
 
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         let rho = self.rho.at(cx.t);
-        let momentum = match &mut self.momentum {
-            Some(momentum) => {
-                same_dim("msam", momentum.dim(), cx.here.grad.dim())?;
-                momentum
-            }
-            none => {
+        let mut momentum = match self.momentum.take() {
+            Some(momentum) => momentum,
+            None => {
                 let mut zero = cx.here.grad.clone();
                 zero.scale(0.0)?;
-                none.insert(zero)
+                zero
             }
         };
+        same_dim("msam", momentum.dim(), cx.here.grad.dim())?;
         // To first order, L̂(θ − ρ·v/‖v‖) − L̂(θ) is −ρ·⟨∇L̂(θ), v⟩/‖v‖.
-        let value = -rho * cx.slope_along(momentum, XI)?;
-        let there = cx.gradient_along(-rho, momentum, XI)?;
+        let value = -rho * cx.slope_along(&momentum, XI)?;
+        let there = cx.gradient_along(-rho, &momentum, XI)?;
         momentum.scale(self.mu)?;
         momentum.axpy(1.0, &there)?;
         let added_norm = cx.replace_gradient(there)?;
+        self.momentum.set(momentum);
         cx.learnt("msam", value, added_norm);
         Ok(())
     }
 
+    fn end_step(&mut self, ending: Ending) {
+        self.momentum.end_step(ending);
+    }
+
     fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
-        self.momentum.as_ref().map_or(Ok(()), |momentum| sink.put("momentum", Leaf::Vector(momentum)))
+        self.momentum.save("momentum", sink)
     }
 
     fn load(&mut self, source: &mut dyn StateSource<O::Vector>) -> Result<()> {
-        self.momentum = optional_vector(source, "momentum")?;
-        Ok(())
+        self.momentum.load("momentum", source)
     }
 }

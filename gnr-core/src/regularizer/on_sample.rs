@@ -1,6 +1,6 @@
 //! `OnSample`: a regulariser that looks at a part of the mini-batch only.
 
-use super::{Needs, Regularizer, StepContext};
+use super::{Ending, Needs, Regularizer, StepContext};
 use crate::{
     Pass, Result, Sample, SampledOracle, StateSink, StateSource, random::SplitMix64,
     schedule::validate_constant,
@@ -62,6 +62,10 @@ impl<O: SampledOracle, R: Regularizer<O>> Regularizer<O> for OnSample<R> {
         // Also after an error: the oracle is whole again for whoever asks next.
         cx.oracle.restrict(None)?;
         added
+    }
+
+    fn end_step(&mut self, ending: Ending) {
+        self.inner.end_step(ending);
     }
 
     fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {

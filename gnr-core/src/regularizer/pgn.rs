@@ -66,7 +66,7 @@ impl<R> Registered for Pgn<R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 1.0, products: 0.0, vectors: 0 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 0, outputs: false },
         reference: "Zhao, Zhang and Hu, \"Penalizing Gradient Norm for Efficiently Improving Generalization in Deep Learning\", ICML 2022",
         resolve: None,
     };

@@ -62,7 +62,7 @@ impl<R> Registered for Sam<R> {
         doc: "Sharpness-aware minimisation: descends along the gradient at the worst point of a ball, to first order.",
         equation: "h = ∇L̂(θ + ρ·∇L̂(θ)/‖∇L̂(θ)‖)",
         keys: &[keys::rho(0.05), keys::RHO_SCHEDULE, keys::EVERY, keys::FROM_EPOCH, keys::BATCH_FRACTION],
-        cost: Cost { gradients: 1.0, products: 0.0, vectors: 0 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 0, outputs: false },
         reference: "Foret et al., \"Sharpness-Aware Minimization for Efficiently Improving Generalization\", ICLR 2021",
         resolve: None,
     };

@@ -60,15 +60,15 @@ impl<R> SamOn<R> {
         }
         Ok(Self { rho, group: normalisation.iter().map(|&is| usize::from(is)).collect() })
     }
+}
 
-    /// m ⊙ x.
-    fn masked<V: Partition>(&self, x: &V) -> Result<V> {
-        let mut masked = x.clone();
-        let mut parts = masked.split(&self.group, 2)?;
-        parts.iter_mut().take(1).try_for_each(|others| others.scale(0.0))?;
-        masked.join(&self.group, parts)?;
-        Ok(masked)
-    }
+/// m ⊙ x with a number m, 0 or 1, for each leaf.
+pub(super) fn masked<V: Partition>(x: &V, m: &[usize]) -> Result<V> {
+    let mut masked = x.clone();
+    let mut parts = masked.split(m, 2)?;
+    parts.iter_mut().take(1).try_for_each(|others| others.scale(0.0))?;
+    masked.join(m, parts)?;
+    Ok(masked)
 }
 
 impl<R> Registered for SamOn<R> {
@@ -78,7 +78,7 @@ impl<R> Registered for SamOn<R> {
         doc: "SAM that perturbs the parameters of normalisation layers only; needs a model that has some.",
         equation: "h = ∇L̂(θ + ρ·m⊙∇L̂(θ)/‖m⊙∇L̂(θ)‖)  with m = 1 on normalisation layers, 0 elsewhere",
         keys: &[keys::rho(0.5), keys::RHO_SCHEDULE, keys::EVERY, keys::FROM_EPOCH, keys::BATCH_FRACTION],
-        cost: Cost { gradients: 1.0, products: 0.0, vectors: 0 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 0, outputs: false },
         reference: "Mueller et al., \"Normalization Layers Are All That Sharpness-Aware Minimization Needs\", NeurIPS 2023",
         resolve: None,
     };
@@ -97,7 +97,7 @@ impl<O: GradOracle<Vector: Partition>, R: Schedule> Regularizer<O> for SamOn<R> 
 
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         let rho = self.rho.at(cx.t);
-        let masked = self.masked(&cx.here.grad)?;
+        let masked = masked(&cx.here.grad, &self.group)?;
         let there = cx.gradient_along(rho, &masked, XI)?;
         let added_norm = cx.replace_gradient(there)?;
         cx.learnt("sam-on", rho * masked.norm()?, added_norm);

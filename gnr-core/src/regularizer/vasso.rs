@@ -1,9 +1,8 @@
 //! VaSSO: SAM along a running mean of gradients.
 
-use super::{Built, Needs, Radius, Regularizer, Run, StepContext, context::XI, keys};
+use super::{Built, Ending, Needs, Radius, Regularizer, Run, StepContext, context::XI, keys, memory::Memory};
 use crate::{
-    GradOracle, Leaf, Result, Schedule, StateSink, StateSource, Vector,
-    checkpoint::optional_vector,
+    GradOracle, Result, Schedule, StateSink, StateSource, Vector,
     registry::{Cost, Entry, Interval, Key, Registered, Values},
     schedule::validate_constant,
     vector::same_dim,
@@ -17,7 +16,7 @@ use crate::{
 /// Defaults: ρ = 0.05 and θ = 0.9, those of the authors' code; ξ = 1e-12 (there 1e-7). State: `mean`. On steps on which it does not act d stays.
 ///
 /// # Cost
-/// One gradient and two vectors on top of the base step, one of them kept.
+/// One gradient and three vectors on top of the base step, one of them kept.
 ///
 /// # References
 /// Li and Giannakis, "Enhancing Sharpness-Aware Optimization Through Variance Suppression", NeurIPS 2023, Algorithm 1.
@@ -25,7 +24,7 @@ use crate::{
 pub struct Vasso<V, R = f64> {
     rho: R,
     theta: f64,
-    mean: Option<V>,
+    mean: Memory<V>,
 }
 
 impl<V> Vasso<V> {
@@ -46,7 +45,7 @@ impl<V, R> Vasso<V, R> {
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless θ lies in (0, 1].
     pub fn scheduled(rho: R, theta: f64) -> Result<Self> {
         validate_constant("theta", theta, |x| x > 0.0 && x <= 1.0, "must lie in (0, 1]")?;
-        Ok(Self { rho, theta, mean: None })
+        Ok(Self { rho, theta, mean: Memory::new() })
     }
 }
 
@@ -64,7 +63,7 @@ impl<V, R> Registered for Vasso<V, R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 1.0, products: 0.0, vectors: 1 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 1, outputs: false },
         reference: "Li and Giannakis, \"Enhancing Sharpness-Aware Optimization Through Variance Suppression\", NeurIPS 2023",
         resolve: None,
     };
@@ -83,28 +82,32 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for Vasso<O::Vector, R> {
 
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         let rho = self.rho.at(cx.t);
-        let mean = match &mut self.mean {
-            Some(mean) => {
+        let mean = match self.mean.take() {
+            Some(mut mean) => {
                 same_dim("vasso", mean.dim(), cx.here.grad.dim())?;
                 mean.scale(1.0 - self.theta)?;
                 mean.axpy(self.theta, &cx.here.grad)?;
                 mean
             }
-            none => none.insert(cx.here.grad.clone()),
+            None => cx.here.grad.clone(),
         };
-        let slope = cx.slope_along(mean, XI)?;
-        let there = cx.gradient_along(rho, mean, XI)?;
+        let slope = cx.slope_along(&mean, XI)?;
+        let there = cx.gradient_along(rho, &mean, XI)?;
         let added_norm = cx.replace_gradient(there)?;
+        self.mean.set(mean);
         cx.learnt("vasso", rho * slope, added_norm);
         Ok(())
     }
 
+    fn end_step(&mut self, ending: Ending) {
+        self.mean.end_step(ending);
+    }
+
     fn save(&self, sink: &mut dyn StateSink<O::Vector>) -> Result<()> {
-        self.mean.as_ref().map_or(Ok(()), |mean| sink.put("mean", Leaf::Vector(mean)))
+        self.mean.save("mean", sink)
     }
 
     fn load(&mut self, source: &mut dyn StateSource<O::Vector>) -> Result<()> {
-        self.mean = optional_vector(source, "mean")?;
-        Ok(())
+        self.mean.load("mean", source)
     }
 }

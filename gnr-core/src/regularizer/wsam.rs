@@ -67,7 +67,7 @@ impl<R> Registered for Wsam<R> {
             keys::FROM_EPOCH,
             keys::BATCH_FRACTION,
         ],
-        cost: Cost { gradients: 1.0, products: 0.0, vectors: 0 },
+        cost: Cost { gradients: 1.0, products: 0.0, forwards: 0.0, vectors: 0, outputs: false },
         reference: "Yue et al., \"Sharpness-Aware Minimization Revisited: Weighted Sharpness as a Regularization Term\", KDD 2023",
         resolve: None,
     };

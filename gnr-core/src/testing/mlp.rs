@@ -1,7 +1,7 @@
 //! A two-layer tanh network whose gradient and Hessian-vector product are written by hand.
 
-use super::{GgnProblem, MeanProblem, Problem, quadratic::dot};
-use crate::random::SplitMix64;
+use super::{GgnProblem, MeanProblem, OutputProblem, Problem, quadratic::dot};
+use crate::{Outputs, random::SplitMix64};
 use std::ops::Range;
 
 /// Mean over examples of (w₂ᵀ tanh(W₁x + b₁) + b₂ − y)²/2; θ = (W₁ by rows, b₁, w₂, b₂). Smooth, not convex.
@@ -29,6 +29,18 @@ impl TanhMlp {
     pub fn batch(&self, examples: Range<usize>) -> Self {
         let data = self.data.iter().skip(examples.start).take(examples.len()).cloned().collect();
         Self { inputs: self.inputs, hidden: self.hidden, data }
+    }
+
+    /// The gradient of the output at an input.
+    fn jacobian(&self, theta: &[f64], x: &[f64]) -> Vec<f64> {
+        let (mut jacobian, last) = (vec![0.0; self.dim()], self.dim() - 1);
+        for j in 0..self.hidden {
+            let (row, bias, outer) = self.unit(theta, j);
+            let a = (dot(row, x) + bias).tanh();
+            self.add_unit(&mut jacobian, j, x, outer * (1.0 - a * a), a);
+        }
+        jacobian[last] = 1.0;
+        jacobian
     }
 
     /// W₁ row j, b₁[j], w₂[j].
@@ -107,17 +119,32 @@ impl Problem for TanhMlp {
 /// The loss's second derivative in the output is 1: G = mean of Jᵀ·J.
 impl GgnProblem for TanhMlp {
     fn ggn(&self, theta: &[f64], v: &[f64]) -> Vec<f64> {
-        let (mut out, last) = (vec![0.0; self.dim()], self.dim() - 1);
+        let mut out = vec![0.0; self.dim()];
         for (x, _) in &self.data {
-            let mut jacobian = vec![0.0; self.dim()];
-            for j in 0..self.hidden {
-                let (row, bias, outer) = self.unit(theta, j);
-                let a = (dot(row, x) + bias).tanh();
-                self.add_unit(&mut jacobian, j, x, outer * (1.0 - a * a), a);
-            }
-            jacobian[last] = 1.0;
+            let jacobian = self.jacobian(theta, x);
             let along = dot(&jacobian, v) / self.data.len() as f64;
             out.iter_mut().zip(&jacobian).for_each(|(o, j)| *o += along * j);
+        }
+        out
+    }
+}
+
+/// One output an example.
+impl OutputProblem for TanhMlp {
+    fn outputs(&self, theta: &[f64]) -> Outputs {
+        let output = |x: &[f64]| {
+            let unit = |j| {
+                let (row, bias, outer) = self.unit(theta, j);
+                outer * (dot(row, x) + bias).tanh()
+            };
+            (0..self.hidden).map(unit).sum::<f64>() + theta[self.dim() - 1]
+        };
+        Outputs::column(self.data.iter().map(|(x, _)| output(x)).collect())
+    }
+    fn pull_back(&self, theta: &[f64], u: &Outputs) -> Vec<f64> {
+        let mut out = vec![0.0; self.dim()];
+        for ((x, _), u) in self.data.iter().zip(u.values()) {
+            out.iter_mut().zip(self.jacobian(theta, x)).for_each(|(o, j)| *o += u * j);
         }
         out
     }

@@ -13,6 +13,6 @@ mod rosenbrock;
 pub use cosine::Cosine1d;
 pub use logistic::LogisticRegression;
 pub use mlp::TanhMlp;
-pub use problem::{GgnProblem, MeanProblem, Problem, ProblemOracle};
+pub use problem::{GgnProblem, MeanProblem, OutputProblem, Problem, ProblemOracle};
 pub use quadratic::Quadratic;
 pub use rosenbrock::Rosenbrock;

@@ -1,8 +1,8 @@
 //! A problem in closed form, and the oracle that makes of it.
 
 use crate::{
-    Error, Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Real, Result, Sample, SampledOracle,
-    Use, vector::same_dim,
+    Error, Evaluation, ExampleOracle, GradOracle, HvpOracle, Order, OutputOracle, Outputs, Pass, Point,
+    Products, Real, Result, Sample, SampledOracle, Use, checked_share, nothing_committed, vector::same_dim,
 };
 use std::marker::PhantomData;
 
@@ -41,6 +41,14 @@ pub trait MeanProblem: Problem + Sized {
     fn part(&self, rows: &[usize]) -> Self;
 }
 
+/// A mean of losses of a model's outputs.
+pub trait OutputProblem: Problem {
+    /// The outputs, a row an example.
+    fn outputs(&self, theta: &[f64]) -> Outputs;
+    /// Jᵀ·u with J the Jacobian of the outputs; u has their shape.
+    fn pull_back(&self, theta: &[f64], u: &Outputs) -> Vec<f64>;
+}
+
 impl<P: GgnProblem + ?Sized> GgnProblem for &P {
     fn ggn(&self, theta: &[f64], v: &[f64]) -> Vec<f64> {
         (**self).ggn(theta, v)
@@ -67,13 +75,31 @@ pub struct ProblemOracle<P, T = f64> {
     part: Option<P>,
     products: Products,
     product: fn(&P, &[f64], &[f64]) -> Vec<f64>,
+    /// The point of the last committed evaluation.
+    committed: Option<Vec<f64>>,
+    /// Which examples of a larger set those of the problem are.
+    examples: Option<Vec<u64>>,
     precision: PhantomData<T>,
 }
 
 impl<P: Problem, T: Real> ProblemOracle<P, T> {
     /// An oracle that always answers for `problem`, with exact products.
     pub fn new(problem: P) -> Self {
-        Self { problem, part: None, products: Products::Exact, product: P::hvp, precision: PhantomData }
+        Self {
+            problem,
+            part: None,
+            products: Products::Exact,
+            product: P::hvp,
+            committed: None,
+            examples: None,
+            precision: PhantomData,
+        }
+    }
+
+    /// Says which examples of a larger set those of the problem are.
+    pub fn with_examples(mut self, examples: Vec<u64>) -> Self {
+        self.examples = Some(examples);
+        self
     }
 
     /// What it answers for.
@@ -86,7 +112,7 @@ impl<P: Problem, T: Real> ProblemOracle<P, T> {
     where
         P: GgnProblem,
     {
-        Self { problem, part: None, products: Products::GaussNewton, product: P::ggn, precision: PhantomData }
+        Self { products: Products::GaussNewton, product: P::ggn, ..Self::new(problem) }
     }
 }
 
@@ -98,11 +124,15 @@ impl<P: Problem, T: Real> GradOracle for ProblemOracle<P, T> {
     fn evaluate<'a>(
         &mut self,
         at: &'a Vec<T>,
-        _: Pass,
+        pass: Pass,
         order: Order,
     ) -> Result<Evaluation<'a, Vec<T>, Order>> {
         same_dim("evaluate", self.problem.dim(), at.len())?;
-        let (loss, grad) = self.present().value_and_gradient(&widen(at));
+        let wide = widen(at);
+        let (loss, grad) = self.present().value_and_gradient(&wide);
+        if pass == Pass::Commit {
+            self.committed = Some(wide);
+        }
         Evaluation::new(at, loss, narrow(&grad), order)
     }
 }
@@ -111,6 +141,47 @@ impl<P: MeanProblem, T: Real> SampledOracle for ProblemOracle<P, T> {
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         self.part = sample.map(|sample| self.problem.part(&sample.rows(self.problem.examples())));
         Ok(())
+    }
+}
+
+impl<P: Problem, T: Real> ProblemOracle<P, T> {
+    fn point(&self, at: Point<'_, Vec<T>>) -> Result<Vec<f64>> {
+        match at {
+            Point::Committed => self.committed.clone().ok_or_else(nothing_committed),
+            Point::At(at) => {
+                same_dim("outputs", self.problem.dim(), at.len())?;
+                Ok(widen(at))
+            }
+        }
+    }
+}
+
+impl<P: MeanProblem, T: Real> ExampleOracle for ProblemOracle<P, T> {
+    fn losses(&mut self, at: Point<'_, Vec<T>>) -> Result<Vec<f64>> {
+        let (at, present) = (self.point(at)?, self.present());
+        Ok((0..present.examples()).map(|row| present.part(&[row]).value_and_gradient(&at).0).collect())
+    }
+    fn select(&mut self, rows: Option<&[usize]>) -> Result<f64> {
+        let share = checked_share(rows, self.problem.examples())?;
+        self.part = rows.map(|rows| self.problem.part(rows));
+        Ok(share)
+    }
+}
+
+impl<P: OutputProblem, T: Real> OutputOracle for ProblemOracle<P, T> {
+    fn outputs(&mut self, at: Point<'_, Vec<T>>) -> Result<Outputs> {
+        Ok(self.present().outputs(&self.point(at)?))
+    }
+    fn pull_back(&mut self, at: &Vec<T>, u: &Outputs) -> Result<Vec<T>> {
+        let at = self.point(Point::At(at))?;
+        let (expected, found) = (self.present().outputs(&at).values().len(), u.values().len());
+        if expected != found {
+            return Err(Error::Oracle(format!("{found} factors for {expected} outputs")));
+        }
+        Ok(narrow(&self.present().pull_back(&at, u)))
+    }
+    fn examples(&self) -> Result<Vec<u64>> {
+        self.examples.clone().ok_or_else(|| Error::Oracle("the problem's examples have no numbers".into()))
     }
 }
 

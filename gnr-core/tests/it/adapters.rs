@@ -2,12 +2,12 @@
 
 use crate::{assert_close, log_log_slope, norm, ok, oracle, plain, sub};
 use gnr_core::{
-    Accumulated, CentralDiff, Counted, Error, ForwardDiff, Gnr, GradOracle, HvpOracle, Order, Pass, Products,
-    Sam, Use,
+    Accumulated, CentralDiff, Counted, Counts, Error, ExampleOracle, ForwardDiff, Gnr, GradOracle, HvpOracle,
+    Order, OutputOracle, Outputs, Pass, Point, Products, Sam, Sample, SampledOracle, Use,
     random::SplitMix64,
     testing::{
         GgnProblem, LogisticRegression, Problem, ProblemOracle, TanhMlp,
-        conformance::{Operation, Spy, check_wrapper, same},
+        conformance::{Coupling, Operation, Spy, Tolerances, check_examples, check_wrapper, same},
     },
 };
 
@@ -215,6 +215,66 @@ fn several_products_are_counted() {
     assert_eq!(ok(counted.loss(&theta)), problem.value_and_gradient(&theta).0);
     assert_eq!(ok(counted.gradient(theta.clone())), problem.value_and_gradient(&theta).1);
     assert_eq!(counter.counts().evaluations(), 3);
+}
+
+/// Losses, outputs and selections of a problem, of micro-batches (one of them without a selected example), and through wrappers.
+#[test]
+fn examples_are_known_one_by_one() {
+    let (problem, mut random) = (TanhMlp::random(8, 3, 5, 1), SplitMix64::new(2));
+    let theta = random.normals(problem.dim());
+    let v: Vec<f64> = random.normals(problem.dim()).iter().map(|x| 0.2 * x).collect();
+    let whole = || ProblemOracle::<_, f64>::new(problem.clone()).with_examples((10..18).collect());
+    let part = |range: std::ops::Range<usize>| {
+        let examples = range.clone().map(|row| 10 + row as u64).collect();
+        (ProblemOracle::new(problem.batch(range.clone())).with_examples(examples), range.len())
+    };
+    let parts = || ok(Accumulated::new([part(0..1), part(1..5), part(5..8)]));
+    check_examples(&mut whole(), &theta, &v, Coupling::Apart, Tolerances::F64);
+    check_examples(&mut parts(), &theta, &v, Coupling::Apart, Tolerances::F64);
+    check_examples(
+        &mut Counted::new(ForwardDiff::new(parts())),
+        &theta,
+        &v,
+        Coupling::Apart,
+        Tolerances::F64,
+    );
+    let (mut whole, mut parts) = (whole(), parts());
+    assert_eq!(ok(parts.examples()), ok(whole.examples()));
+    assert_eq!(ok(parts.losses(Point::At(&theta))), ok(whole.losses(Point::At(&theta))));
+    let u = ok(Outputs::new(1, random.normals(8)));
+    assert_close(&ok(parts.pull_back(&theta, &u)), &ok(whole.pull_back(&theta, &u)), 1e-12);
+    for rows in [&[5, 6, 7][..], &[0, 7], &[2]] {
+        assert_eq!(ok(parts.select(Some(rows))), ok(whole.select(Some(rows))));
+        assert_close(&ok(parts.gradient(theta.clone())), &ok(whole.gradient(theta.clone())), 1e-13);
+        let v = random.normals(problem.dim());
+        let here = ok(parts.evaluate(&theta, Pass::Probe, Order::Second));
+        let product = ok(parts.hvp(&here, &v, Use::Last));
+        let here = ok(whole.evaluate(&theta, Pass::Probe, Order::Second));
+        assert_close(&product, &ok(whole.hvp(&here, &v, Use::Last)), 1e-12);
+    }
+}
+
+/// A gradient counts by its share of the examples, and a pass over them without a gradient apart.
+#[test]
+fn shares_of_a_batch_are_counted() {
+    let problem = TanhMlp::random(8, 3, 5, 1);
+    let theta = vec![0.1; problem.dim()];
+    let mut counted = Counted::new(ProblemOracle::<_, f64>::new(problem));
+    let counter = counted.counter();
+    ok(counted.evaluate(&theta, Pass::Commit, Order::First));
+    ok(counted.losses(Point::Committed));
+    ok(counted.losses(Point::At(&theta)));
+    ok(counted.outputs(Point::At(&theta)));
+    assert_eq!(counter.counts(), Counts { commits: 1, forwards: 2, gradients: 1.0, ..Counts::default() });
+    ok(counted.select(Some(&[1, 4])));
+    ok(counted.gradient(theta.clone()));
+    ok(counted.select(None));
+    ok(counted.gradient(theta.clone()));
+    ok(counted.restrict(Some(Sample { fraction: 0.5, seed: 1 })));
+    ok(counted.gradient(theta.clone()));
+    let counts = counter.take();
+    assert_eq!((counts.probes, counts.gradients, counts.evaluations()), (3, 2.75, 4));
+    assert_eq!(counter.counts(), Counts::default());
 }
 
 /// One line for each oracle that is made of another.

@@ -84,6 +84,7 @@ fn leaves_fit_safetensors() {
             let (dtype, bytes) = match leaf {
                 Leaf::Vector(v) => (Dtype::F64, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
                 Leaf::Count(n) => (Dtype::U64, n.to_le_bytes().to_vec()),
+                Leaf::Table(_) => panic!("no optimiser has tables"),
             };
             self.0.push((name.into(), dtype, bytes));
             Ok(())

@@ -130,7 +130,8 @@ fn every_key_changes_the_steps() {
             theta
         };
         let default = entry.values([]).unwrap();
-        for key in entry.keys {
+        // What is heard does not hang on where it is taken here: `second_order` tests that.
+        for key in entry.keys.iter().filter(|key| key.name != "hessian_at") {
             let other: Value = match (&key.domain, default.get(key.name)) {
                 (Domain::Number(interval), Some(Value::Number(x))) => [0.5 * x, 2.0 * x, 0.5]
                     .into_iter()

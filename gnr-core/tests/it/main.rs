@@ -5,6 +5,7 @@
 mod adapters;
 mod averages;
 mod checkpoints;
+mod failed_steps;
 mod failures;
 mod golden;
 mod groups;

@@ -119,6 +119,7 @@ fn the_radius_of_gsam_follows_the_learning_rate() {
         peak: 0.2,
         steps_per_epoch: 1,
         seed: 0,
+        examples: 1,
         normalisation: &[],
     };
     let (problem, theta) = mlp();

@@ -8,8 +8,8 @@ use gnr_core::{
     Clip, Counted, Counts, Error, Evaluation, Every, ForwardDiff, GradOracle, Grouped, HvpOracle, Leaf,
     Leaves, Method, Optimizer, Order, Pass, Quantity, Regularizer, Result, Sam, Use, optimizer,
     optimizer::{AdaHessian, Sassha, SophiaH},
-    registry::{Configured, Value, find},
-    regularizer::HessianDiagonal,
+    registry::{Configured, Value, Values, find},
+    regularizer::{self, HessianDiagonal, Run},
     testing::{Problem, Quadratic, conformance::check_optimizer},
 };
 
@@ -151,7 +151,8 @@ fn with_a_radius_sam_and_the_estimate_share_their_point() {
     let elsewhere = heard(at_theta, make(), &theta).0;
     let apart: V = found.iter().zip(&elsewhere).map(|(x, y)| x - y).collect();
     assert!(norm(&apart) > 1e-2, "the Hessian at both points is about the same: the test could not fail");
-    assert_eq!(alone, Counts { commits: 1, probes: 1, second_order: 1, products: 1 });
+    let counts = Counts { commits: 1, probes: 1, second_order: 1, products: 1, forwards: 0, gradients: 2.0 };
+    assert_eq!(alone, counts);
 
     let sam = || ok(Sam::new(rho));
     let direction = heard((at_theta, sam()), make(), &theta).1;
@@ -237,4 +238,49 @@ fn they_precondition_a_steep_and_shallow_valley() {
         let found = problem.value_and_gradient(&theta).0;
         assert!(found < 0.1 * reached, "{name}: {found}, plain steps {reached}");
     }
+}
+
+/// From settings: SASSHA hears of the Hessian at SAM's point, whose radius follows its schedule; without SAM, or where it says so, and
+/// all other optimisers hear of θ.
+#[test]
+fn settings_say_where_the_hessian_is_taken() {
+    let (problem, theta) = mlp();
+    let make = || oracle(problem.clone());
+    let run = Run {
+        learning_rate: &|| Ok(Box::new(0.1)),
+        peak: 0.2,
+        steps_per_epoch: 1,
+        examples: 1,
+        seed: 3,
+        normalisation: &[],
+    };
+    let sam = |given: &[(&'static str, Value)]| {
+        ok(find(regularizer::entries(), "sam").unwrap().values(given.iter().cloned()))
+    };
+    let rho: (&str, Value) = ("rho", 0.5.into());
+    let (plain, halved) =
+        (sam(&[rho.clone()]), sam(&[rho, ("rho_schedule", "proportional-to-lr".to_owned().into())]));
+    let at = |radius: Option<f64>| {
+        let diagonal = HessianDiagonal::new(3);
+        let diagonal = radius.map_or(diagonal, |rho| ok(diagonal.with_radius(rho)));
+        heard(diagonal, make(), &theta).0
+    };
+    let (here, there, near) = (at(None), at(Some(0.5)), at(Some(0.25)));
+    assert!(here != there && there != near && near != here);
+    let cases: [(&str, &[(&'static str, Value)], Option<&Values>, &V); 6] = [
+        ("sassha", &[], Some(&plain), &there),
+        ("sassha", &[], Some(&halved), &near),
+        ("sassha", &[], None, &here),
+        ("sassha", &[("hessian_at", "theta".to_owned().into())], Some(&plain), &here),
+        ("sophia-h", &[], Some(&plain), &here),
+        ("adahessian", &[], Some(&plain), &here),
+    ];
+    for (name, given, sam, expected) in cases {
+        let optimizer = ok(find(optimizer::entries(), name).unwrap().values(given.iter().cloned()));
+        let wanted = ok(HessianDiagonal::wanted(&optimizer, sam, &run)).unwrap();
+        assert_eq!(wanted.acts(1), name == "adahessian", "{name}: on which steps");
+        assert_eq!(&heard(wanted, make(), &theta).0, expected, "{name} with {given:?} beside {sam:?}");
+    }
+    let sgd = ok(find(optimizer::entries(), "sgd").unwrap().values([]));
+    assert!(ok(HessianDiagonal::wanted(&sgd, [&plain], &run)).is_none());
 }

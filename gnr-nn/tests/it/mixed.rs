@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 
 use gnr_core::{
-    Error, GradOracle, HvpOracle, Order, Pass, Sample, SampledOracle, Use,
-    testing::conformance::{Tolerances, check_oracle},
+    Error, ExampleOracle, GradOracle, HvpOracle, Order, OutputOracle, Pass, Point, Sample, SampledOracle,
+    Use,
+    testing::conformance::{Coupling, Tolerances, check_examples, check_oracle},
 };
 use gnr_nn::{
-    Backend, Batch, BatchOracle, Buffers, Context, CrossEntropy, Curvature, Layout, MixedLabels, Model,
-    ParamVector, Result,
+    Backend, Batch, BatchOracle, Buffers, Context, CrossEntropy, Curvature, Frozen, Layout, MixedLabels,
+    Model, ParamVector, Result,
     layers::Linear,
     predict,
     testing::{Reference, noise},
@@ -104,6 +105,34 @@ fn passes_the_oracle_suite() {
     let batch = batch.clone().with_mixed(mixed(0.3));
     let make = || BatchOracle::new(net, backend, &batch, &setting.buffers);
     check_oracle(make, theta, &tangents, Some(&short), Tolerances::F64);
+}
+
+/// Losses of the samples, selections and logits: with two labels, smoothed, and with a frozen body whose logits are linear.
+#[test]
+fn passes_the_examples_suite() {
+    let setting = Setting::new();
+    let Setting { backend, net, batch, theta, .. } = &setting;
+    let v = Setting::vector(backend, net, 70);
+    for (weight, label_smoothing) in [(None, 0.0), (None, 0.1), (Some(0.3), 0.0), (Some(0.8), 0.2)] {
+        let batch = batch.clone().with_mixed(weight.map(mixed)).with_examples(vec![3, 0, 9, 4, 8]);
+        let oracle = BatchOracle::new(net, backend, &batch, &setting.buffers);
+        let mut oracle = oracle.with_loss(CrossEntropy { label_smoothing });
+        check_examples(&mut oracle, theta, &v, Coupling::Apart, Tolerances::F64);
+        let known = oracle.examples();
+        assert_eq!(known.is_ok(), weight.is_none(), "rows of two samples have no number: {known:?}");
+    }
+    let mut unknown = BatchOracle::new(net, backend, batch, &setting.buffers);
+    assert!(unknown.examples().unwrap_err().to_string().contains("with_examples"));
+    let numbered = batch.clone().with_examples(vec![3, 0, 9, 4, 8]);
+    let mut selected = BatchOracle::new(net, backend, &numbered, &setting.buffers);
+    selected.select(Some(&[1, 4])).unwrap();
+    assert_eq!(selected.examples().unwrap(), [0, 8]);
+    // The head alone is learned: its bias.
+    let frozen = Frozen::new(backend, &net.layout, &theta.to_host().unwrap(), &[true, false]).unwrap();
+    let [bias, v] = [theta, &v].map(|x| ParamVector::new(backend.clone(), x.tensors()[1..].to_vec()));
+    let mut frozen = BatchOracle::new(net, backend, batch, &setting.buffers).with_frozen(Some(&frozen));
+    check_examples(&mut frozen, &bias, &v, Coupling::Apart, Tolerances::F64);
+    assert!(unknown.losses(Point::At(&bias)).is_err(), "a point of another space");
 }
 
 /// The Hessian of the loss in the logits does not depend on the targets: with linear logits, neither do the products.

@@ -3,8 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use gnr_train::{
-    Recipe,
-    recipe::{AverageKind, Settings, optimizers, registry, regularizers},
+    Recipe, RecipeError,
+    recipe::{
+        AverageKind, Settings, optimizers,
+        registry::{self, Domain, Entry, Interval},
+        regularizers,
+    },
 };
 
 use crate::sweep::Axis;
@@ -32,6 +36,9 @@ struct Known {
 
 /// The usual words for the recipe's optimiser alone.
 const USUAL: [&str; 3] = ["sgd", "adam", "adamw"];
+
+/// Before a key that an arm takes out of the recipe.
+const DROP: char = '!';
 
 /// Names beside those of the regularisers.
 const OTHERS: [(&str, &str); 4] = [
@@ -98,7 +105,9 @@ impl Arm {
     }
 
     /// The assignments over a recipe that has none of this arm yet, and then those of the arm itself.
-    pub(super) fn over(&self, recipe: &Recipe) -> Vec<String> {
+    /// Where they name another optimiser than the recipe's, `!optimizer.KEY` stands for each key that only the recipe's has; those that
+    /// both have stay.
+    pub fn over(&self, recipe: &Recipe) -> Vec<String> {
         let mut all = Vec::new();
         let mut say = |text: &str| all.push(text.to_owned());
         if let Some(known) = &self.known {
@@ -117,8 +126,36 @@ impl Arm {
                 say("train.average.kind=ema");
             }
         }
+        let own = registry::find(optimizers(), recipe.optimizer.name);
+        let named = self.assignments.iter().filter_map(|word| word.strip_prefix("optimizer.name="));
+        if let (Some(own), Some(new)) =
+            (own, named.last().and_then(|name| registry::find(optimizers(), name)))
+        {
+            let lacks = own.keys.iter().filter(|key| new.key(key.name).is_none());
+            all.extend(lacks.map(|key| format!("{DROP}optimizer.{}", key.name)));
+        }
         all.extend(self.assignments.iter().cloned());
         all
+    }
+
+    /// [`over`](Self::over) without what drops a key that the recipe does not set, and the keys that are dropped.
+    pub(super) fn fitted(
+        &self,
+        recipe: &Recipe,
+        load: impl Fn(&[String]) -> Result<Recipe, RecipeError>,
+    ) -> (Vec<String>, Vec<String>) {
+        let mut words = self.over(recipe);
+        let mut dropped = Vec::new();
+        for index in (0..words.len()).rev() {
+            let Some(key) = words[index].strip_prefix(DROP).map(str::to_owned) else { continue };
+            let drops = words.remove(index);
+            // A key that is there is refused with the new optimiser.
+            if load(&words).is_err() {
+                words.insert(index, drops);
+                dropped.insert(0, key);
+            }
+        }
+        (words, dropped)
     }
 
     /// What it is called in a table, over the optimiser of its recipe.
@@ -137,14 +174,16 @@ impl Arm {
         let mut axis = |key: &str, values: &[f64]| axes.push(Axis::numbers(key, values));
         for Settings(values) in &recipe.method.regularizers {
             let entry = registry::find(regularizers(), values.of());
-            match (values.of(), entry.and_then(|entry| entry.number("rho"))) {
+            match (values.of(), entry.and_then(strength)) {
                 ("sam", _) => axis("method.sam.rho", &[0.05, 0.1, 0.2, 0.3, 0.5]),
                 ("gnr", _) => {
                     axis("method.gnr.rho", &[0.05, 0.1, 0.2]);
                     axis("method.gnr.alpha", &[0.3, 1.0, 2.0, 3.0, 5.0]);
                 }
-                (name, Some(rho)) => {
-                    axis(&format!("method.{name}.rho"), &times(rho, &[0.5, 1.0, 2.0, 4.0, 8.0]))
+                (name, Some((key, default, interval))) => {
+                    let mut values = times(default, &[0.5, 1.0, 2.0, 4.0, 8.0]);
+                    values.retain(|&value| interval.contains(value));
+                    axis(&format!("method.{name}.{key}"), &values);
                 }
                 (_, None) => {}
             }
@@ -165,6 +204,14 @@ impl Arm {
             Axis::numbers("optimizer.weight_decay", &times(decay, &[0.0, 1.0, 4.0, 16.0, 64.0])),
         ]
     }
+}
+
+/// The key that says how strongly a regulariser acts: the first one that is a number, in most ρ. With its default and its domain.
+fn strength(entry: &'static Entry) -> Option<(&'static str, f64, Interval)> {
+    entry.keys.iter().find_map(|key| match key.domain {
+        Domain::Number(interval) => Some((key.name, entry.number(key.name)?, interval)),
+        _ => None,
+    })
 }
 
 /// Multiples, rounded to what one would write: 0.1 · 0.3 is 0.030000000000000002.
@@ -266,6 +313,27 @@ mod tests {
         assert_eq!(resolved("adamw", &[]).optimizer.name, "sgd");
     }
 
+    /// What only the recipe's own optimiser has is dropped and told; what both have stays.
+    #[test]
+    fn another_optimiser_drops_the_keys_that_it_lacks() {
+        let given = ["optimizer.momentum=0.8", "optimizer.weight_decay=0.001", "optimizer.lr=0.02"];
+        let lion = resolved("lion", &given).optimizer;
+        assert_eq!((lion.name, lion.lr, lion.weight_decay), ("lion", 0.02, 0.001));
+        let base: Vec<String> = given.iter().map(|&text| text.to_owned()).collect();
+        let over = |words: &[String]| Recipe::parse("test", "test", "", &[&base[..], words].concat());
+        let fitted = |text: &str| arm(text).fitted(&over(&[]).unwrap(), over);
+        let dropped = |text: &str| fitted(text).1;
+        assert_eq!(dropped("lion"), ["optimizer.momentum"]);
+        assert_eq!(dropped("mine: optimizer.name=adamw"), ["optimizer.momentum"]);
+        assert_eq!(dropped("rmsprop"), Vec::<String>::new(), "rmsprop has a momentum");
+        assert_eq!(resolved("rmsprop", &given).optimizer.settings.0.number("momentum").unwrap(), 0.8);
+        assert_eq!(dropped("sam"), Vec::<String>::new());
+        // Nothing is dropped that the recipe does not set.
+        let (words, _) = fitted("lion");
+        assert!(words.contains(&"!optimizer.momentum".to_owned()), "{words:?}");
+        assert!(!words.contains(&"!optimizer.nesterov".to_owned()), "{words:?}");
+    }
+
     #[test]
     fn a_method_of_ones_own_is_what_it_says() {
         let mine = resolved("rare: method.gnr.every=5 method.gnr.alpha=2.0", &[]).method;
@@ -293,6 +361,15 @@ mod tests {
         };
         assert_eq!(keys("base"), Vec::<String>::new());
         assert_eq!(keys("sam+gnr"), ["method.sam.rho", "method.gnr.rho", "method.gnr.alpha"]);
+        assert_eq!(keys("mesa"), ["method.mesa.lambda"]);
+        for entry in regularizers() {
+            let axes = Arm::axes(&resolved(entry.name, &[]));
+            assert!(!axes.is_empty(), "nothing of {} is tuned", entry.name);
+            for axis in axes {
+                let within = |value| resolved(&format!("{} {}={value}", entry.name, axis.key), &[]);
+                axis.values.iter().for_each(|value| drop(within(value)));
+            }
+        }
         let axes = Arm::optimizer_axes(&load(&[]));
         assert_eq!(axes[0].to_string(), "optimizer.lr: 0.025, 0.05, 0.1, 0.2, 0.4");
         assert_eq!(axes[1].to_string(), "optimizer.weight_decay: 0, 0.0005, 0.002, 0.008, 0.032");

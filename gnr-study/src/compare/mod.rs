@@ -113,6 +113,7 @@ pub struct Compare<L> {
     /// What is set over the recipe for each arm, before tuning.
     over: Vec<Vec<String>>,
     recipe: Recipe,
+    dropped: Vec<String>,
 }
 
 /// The runs of a phase with the arm of each.
@@ -135,18 +136,28 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             return wrong("tuning needs at least two tries and a seed".into());
         }
         let recipe = load(&[])?;
-        let mut over = Vec::new();
+        let (mut over, mut dropped) = (Vec::new(), Vec::new());
         for (index, arm) in request.arms.iter().enumerate() {
             if request.arms[..index].iter().any(|other| other.name == arm.name) {
                 return wrong(format!("two methods are called `{}`", arm.name));
             }
-            let words = arm.over(&recipe);
+            let (words, out) = arm.fitted(&recipe, &load);
             if let Err(error) = load(&words) {
                 return wrong(format!("method `{}`: {error}", arm.name));
             }
             over.push(words);
+            if !out.is_empty() {
+                let (keys, name) = (out.join(", "), &arm.name);
+                dropped
+                    .push(format!("{name}: without {keys} of the recipe, which its optimiser does not have"));
+            }
         }
-        Ok(Self { request, load, over, recipe })
+        Ok(Self { request, load, over, recipe, dropped })
+    }
+
+    /// The methods that go without keys of the recipe, in words.
+    pub fn dropped(&self) -> &[String] {
+        &self.dropped
     }
 
     /// The resolved recipe of each method, before tuning, with its title.

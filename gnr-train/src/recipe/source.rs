@@ -112,9 +112,15 @@ impl Source {
         }
     }
 
-    /// `section.key=value`: TOML syntax, or a bare string.
+    /// `section.key=value`: TOML syntax, or a bare string. `!section.key` takes a key out, if it is there.
     fn assign(&mut self, assignment: &str) -> Result<(), RecipeError> {
         let place = format!("--set {assignment}");
+        if let Some(path) = assignment.strip_prefix('!').filter(|path| !path.contains('=')) {
+            let keys: Vec<&str> = path.split('.').map(str::trim).collect();
+            remove(&mut self.root, &keys);
+            self.places.retain(|known, _| known != path && !known.starts_with(&format!("{path}.")));
+            return Ok(());
+        }
         let Some((path, value)) = assignment.split_once('=') else {
             let problem = "expected `section.key=value`".to_owned();
             return Err(RecipeError::Syntax { place, problem });
@@ -155,6 +161,19 @@ fn insert(table: &mut Table, keys: &[&str], value: Value) {
             }
             if let Value::Table(inner) = entry {
                 insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// Takes a value deep in a tree out.
+fn remove(table: &mut Table, keys: &[&str]) {
+    match keys {
+        [] => {}
+        [key] => drop(table.remove(*key)),
+        [key, rest @ ..] => {
+            if let Some(Value::Table(inner)) = table.get_mut(*key) {
+                remove(inner, rest);
             }
         }
     }

@@ -1,10 +1,12 @@
 //! What every oracle, vector and optimiser must satisfy, as suites that any crate runs on its own types.
 
+mod examples;
 mod optimizer;
 mod oracle;
 mod vector;
 mod wrapper;
 
+pub use examples::{Coupling, check_examples};
 pub use optimizer::check_optimizer;
 pub use oracle::{Tolerances, check_oracle};
 pub use vector::check_vector;

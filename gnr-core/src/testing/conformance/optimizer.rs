@@ -150,7 +150,7 @@ fn keeps_state_on_bad_checkpoint<P: Optimizer<Vec<f64>>>(make: &impl Fn() -> P, 
     for (name, leaf) in &leaves {
         let mut bad = leaves.clone();
         let wrong = match leaf {
-            Leaf::Vector(_) => Leaf::Count(3),
+            Leaf::Vector(_) | Leaf::Table(_) => Leaf::Count(3),
             Leaf::Count(_) => Leaf::Vector(START.to_vec()),
         };
         bad.insert(name.clone(), wrong);

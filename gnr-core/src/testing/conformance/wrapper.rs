@@ -1,7 +1,8 @@
 //! The suite of oracles that are made of another: every operation must reach the inner one.
 
 use crate::{
-    Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Result, Sample, SampledOracle, Use, Vector,
+    Evaluation, ExampleOracle, FullOracle, GradOracle, HvpOracle, Order, OutputOracle, Outputs, Pass, Point,
+    Products, Result, Sample, SampledOracle, Use, Vector,
     testing::{Problem, ProblemOracle, Quadratic},
 };
 use std::{cell::RefCell, rc::Rc};
@@ -17,6 +18,16 @@ pub enum Operation {
     Loss,
     /// [`SampledOracle::restrict`], to a sample or to none.
     Restrict(bool),
+    /// [`ExampleOracle::losses`], of the committed point or another.
+    Losses(Pass),
+    /// [`ExampleOracle::select`], of some rows or all.
+    Select(bool),
+    /// [`OutputOracle::outputs`], of the committed point or another.
+    Outputs(Pass),
+    /// [`OutputOracle::pull_back`].
+    PullBack,
+    /// [`OutputOracle::examples`].
+    Examples,
     /// [`HvpOracle::products`]. Always allowed.
     Products,
     /// [`HvpOracle::hvp`], with the use of the record.
@@ -71,6 +82,39 @@ impl SampledOracle for Spy {
     }
 }
 
+/// Examples of the batch of a [`Spy`].
+const EXAMPLES: usize = 3;
+
+fn pass(at: Point<'_, Vec<f64>>) -> Pass {
+    if at.is_probe() { Pass::Probe } else { Pass::Commit }
+}
+
+impl ExampleOracle for Spy {
+    fn losses(&mut self, at: Point<'_, Vec<f64>>) -> Result<Vec<f64>> {
+        self.note(Operation::Losses(pass(at)));
+        Ok(vec![1.0; EXAMPLES])
+    }
+    fn select(&mut self, rows: Option<&[usize]>) -> Result<f64> {
+        self.note(Operation::Select(rows.is_some()));
+        Ok(rows.map_or(1.0, |rows| rows.len() as f64 / EXAMPLES as f64))
+    }
+}
+
+impl OutputOracle for Spy {
+    fn outputs(&mut self, at: Point<'_, Vec<f64>>) -> Result<Outputs> {
+        self.note(Operation::Outputs(pass(at)));
+        Ok(Outputs::column(vec![2.0; EXAMPLES]))
+    }
+    fn pull_back(&mut self, at: &Vec<f64>, _: &Outputs) -> Result<Vec<f64>> {
+        self.note(Operation::PullBack);
+        self.inner.gradient(at.clone())
+    }
+    fn examples(&self) -> Result<Vec<u64>> {
+        self.note(Operation::Examples);
+        Ok((0..EXAMPLES as u64).collect())
+    }
+}
+
 impl HvpOracle for Spy {
     fn products(&self) -> Products {
         self.note(Operation::Products);
@@ -101,9 +145,11 @@ impl HvpOracle for Spy {
 /// When it does not.
 pub fn check_wrapper<W>(wrap: impl Fn(Spy) -> W, expected: impl Fn(Operation, Products) -> Vec<Operation>)
 where
-    W: HvpOracle<Vector = Vec<f64>> + SampledOracle,
+    W: FullOracle<Vector = Vec<f64>>,
 {
-    use Operation::{Evaluate, Gradient, Hvp, HvpBlock, HvpOfGradient, Loss, Restrict};
+    use Operation::{
+        Evaluate, Examples, Gradient, Hvp, HvpBlock, HvpOfGradient, Loss, Losses, PullBack, Restrict, Select,
+    };
     let quadratic = Quadratic::diagonal(&[1.0, 2.0, 0.5]);
     let theta = vec![1.0, -2.0, 0.5];
     assert_eq!(quadratic.dim(), theta.dim());
@@ -126,6 +172,14 @@ where
                 Gradient => drop(wrapper.gradient(theta.clone())?),
                 Loss => drop(wrapper.loss(&theta)?),
                 Restrict(some) => wrapper.restrict(some.then_some(Sample { fraction: 0.5, seed: 3 }))?,
+                Losses(Pass::Commit) => drop(wrapper.losses(Point::Committed)?),
+                Losses(Pass::Probe) => drop(wrapper.losses(Point::At(&theta))?),
+                Select(false) => drop(wrapper.select(None)?),
+                Select(true) => assert_eq!(wrapper.select(Some(&[0, 2]))?, 2.0 / EXAMPLES as f64),
+                Operation::Outputs(Pass::Commit) => drop(wrapper.outputs(Point::Committed)?),
+                Operation::Outputs(Pass::Probe) => drop(wrapper.outputs(Point::At(&theta))?),
+                PullBack => drop(wrapper.pull_back(&theta, &Outputs::column(vec![1.0; EXAMPLES]))?),
+                Examples => assert_eq!(wrapper.examples()?, [0, 1, 2]),
                 Operation::Products => drop(wrapper.products()),
                 Hvp(record) => drop(wrapper.hvp(&here, &theta, record)?),
                 HvpBlock => drop(wrapper.hvp_block(&here, &[theta.clone(), theta.clone()])?),
@@ -149,6 +203,14 @@ where
             Loss,
             Restrict(true),
             Restrict(false),
+            Losses(Pass::Commit),
+            Losses(Pass::Probe),
+            Select(true),
+            Select(false),
+            Operation::Outputs(Pass::Commit),
+            Operation::Outputs(Pass::Probe),
+            PullBack,
+            Examples,
             Hvp(Use::Again),
             Hvp(Use::Last),
             HvpBlock,

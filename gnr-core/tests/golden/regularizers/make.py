@@ -6,6 +6,7 @@ direction of a step. Its keyword arguments are its settings, with the defaults o
 A file holds cases. `case rho=0.3` opens one with the settings that differ from the defaults; each `theta` line is θ after one step.
 """
 
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,10 @@ class Batch:
         a = np.tanh(self.x @ w1.T + b1)
         return w2, a, a @ w2 + b2 - self.y
 
+    def outputs(self, theta):
+        """The output for each example."""
+        return self._forward(theta)[2] + self.y
+
     def losses(self, theta):
         """The loss of each example."""
         return self._forward(theta)[2] ** 2 / 2.0
@@ -43,14 +48,42 @@ class Batch:
         return self.gradient(theta + 1j * h * v).imag / h
 
 
+    def part(self, rows):
+        """The batch of some of the examples."""
+        part = copy(self)
+        part.x, part.y = self.x[rows], self.y[rows]
+        return part
+
+
+class SplitMix64:
+    """Steele, Lea and Flood, OOPSLA 2014: the generator that random choices are drawn from."""
+
+    MASK = (1 << 64) - 1
+
+    def __init__(self, seed):
+        self.state = seed & self.MASK
+
+    def next(self):
+        self.state = (self.state + 0x9E3779B97F4A7C15) & self.MASK
+        z = self.state
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & self.MASK
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & self.MASK
+        return z ^ (z >> 31)
+
+    def uniform(self):
+        return (self.next() >> 11) / (1 << 53)
+
+
+SEED = 5  # of a run's random choices
+
 METHODS = {}
 
 
-def method(name, *cases):
+def method(name, *cases, steps=STEPS):
     """Registers a method with the settings of its cases."""
 
     def register(function):
-        METHODS[name] = (function, cases)
+        METHODS[name] = (function, cases, steps)
         return function
 
     return register
@@ -189,6 +222,82 @@ def looksam(batch, theta, t, state, rho=0.1, k=5, alpha=0.7):
     return g + alpha * norm(g) / (norm(state["g_v"]) + XI) * state["g_v"]
 
 
+@method("esam", {}, {"rho": 0.3, "beta": 0.3, "gamma": 0.75}, {"rho": 0.2, "beta": 1.0, "gamma": 1.0}, {"gamma": 0.1})
+def esam(batch, theta, t, state, rho=0.05, beta=0.6, gamma=0.5):
+    """Du et al., ICLR 2022, by the authors' code; every element is a tensor of its own. At the threshold, see the Rust file."""
+    g = batch.gradient(theta)
+    draws = SplitMix64(SplitMix64(SEED).next() + t)
+    g_drawn = np.where([draws.uniform() < beta for _ in theta], g, 0.0)
+    there = theta + g_drawn * (rho / (norm(g_drawn) + XI) / beta)
+    sharpness = batch.losses(there) - batch.losses(theta)
+    position = max(int(BATCH * gamma), 1)
+    cutoff = np.sort(sharpness)[::-1][position - 1]
+    return batch.part(sharpness >= cutoff).gradient(there)
+
+
+def log_softmax(z, tau):
+    """Of one output that is the logit of a class against another whose logit is 0."""
+    z = np.stack([z / tau, np.zeros_like(z)], axis=1)
+    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+def trajectory(batch, theta, earlier, compared, lambda_, tau):
+    """The gradient of λτ²·KL(softmax(earlier/τ) ‖ softmax(outputs/τ)), the mean over the batch of the rows that are compared.
+
+    Its derivative along each coordinate is the imaginary part of a tiny complex step through the whole loss."""
+    p = log_softmax(earlier, tau)
+
+    def loss(theta):
+        kl = (np.exp(p) * (p - log_softmax(batch.outputs(theta), tau))).sum(axis=1)
+        return lambda_ * tau**2 * np.where(compared, kl, 0.0).sum() / BATCH
+
+    h = 1e-30
+    return np.array([loss(theta + 1j * h * unit).imag / h for unit in np.eye(len(theta))])
+
+
+EPOCH = 3  # steps
+
+
+def examples(t):
+    """Which examples of the data set the rows of step t are: each comes back in every epoch, in another order."""
+    return (np.arange(BATCH) + BATCH * (t % EPOCH) + 5 * (t // EPOCH)) % (BATCH * EPOCH)
+
+
+@method(
+    "saf",
+    {},
+    {"lambda": 2.0, "tau": 2.0, "epochs": 1, "from_epoch": 0},
+    {"lambda": 0.7, "epochs": 2, "from_epoch": 3},
+    steps=15,
+)
+def saf(batch, theta, t, state, tau=5.0, epochs=3, from_epoch=6, **settings):
+    """Du et al., NeurIPS 2022, by the authors' code, whose kl_start_epoch is from_epoch − 1."""
+    train_logits = state.setdefault("logits", {})
+    rows, epoch, now = examples(t), t // EPOCH, batch.outputs(theta)
+    for row, z in zip(rows, now):
+        train_logits[row, epoch] = np.float64(np.float32(z))
+    h = batch.gradient(theta)
+    if epoch >= from_epoch:
+        before = [train_logits.get((row, epoch - epochs)) for row in rows]
+        compared = np.array([z is not None for z in before])
+        earlier = np.array([0.0 if z is None else z for z in before])
+        h = h + trajectory(batch, theta, earlier, compared, settings.get("lambda", 0.3), tau)
+    return h
+
+
+@method("mesa", {}, {"from_epoch": 0, "beta": 0.6}, {"lambda": 3.0, "tau": 2.0, "beta": 0.9, "from_epoch": 2}, steps=15)
+def mesa(batch, theta, t, state, tau=5.0, beta=0.9998, from_epoch=6, **settings):
+    """Du et al., NeurIPS 2022, by the authors' code, whose kl_start_epoch is from_epoch − 1. They update v after the step."""
+    v = state.setdefault("v", theta)
+    if t > 0:
+        v = state["v"] = beta * v + (1.0 - beta) * theta
+    h = batch.gradient(theta)
+    if t // EPOCH >= from_epoch:
+        everything = np.full(BATCH, True)
+        h = h + trajectory(batch, theta, batch.outputs(v), everything, settings.get("lambda", 0.8), tau)
+    return h
+
+
 @method("pgn", {}, {"rho": 0.3, "alpha": 1.5})
 def pgn(batch, theta, t, state, rho=0.1, alpha=0.8):
     """Zhao, Zhang and Hu, ICML 2022; α = λ/r, and ρ is their r."""
@@ -221,10 +330,10 @@ def vasso(batch, point, t, state, rho=0.05, theta=0.9):
     return along(batch, point, rho, state["d"])
 
 
-def run(function, settings):
+def run(function, settings, steps):
     """The points after each step, on a batch of its own each."""
     theta, state = 0.5 * np.sin(1.0 + 2.0 * np.arange(HIDDEN * (INPUTS + 2) + 1)), {}
-    for t in range(STEPS):
+    for t in range(steps):
         batch = Batch(np.arange(BATCH * t, BATCH * (t + 1)))
         theta = theta - RATE * function(batch, theta, t, state, **settings)
         yield theta
@@ -235,11 +344,11 @@ def word(value):
 
 
 def main():
-    for name, (function, cases) in METHODS.items():
+    for name, (function, cases, steps) in METHODS.items():
         lines = []
         for settings in cases:
             lines.append(" ".join(["case"] + [f"{key}={word(value)}" for key, value in settings.items()]))
-            lines += [" ".join(["theta"] + [repr(float(x)) for x in theta]) for theta in run(function, settings)]
+            lines += [" ".join(["theta"] + [repr(float(x)) for x in theta]) for theta in run(function, settings, steps)]
         (Path(__file__).parent / f"{name}.txt").write_text("\n".join(lines) + "\n")
 
 
