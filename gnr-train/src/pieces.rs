@@ -24,7 +24,7 @@ fn smallest(recipe: &Recipe) -> usize {
         None => batch / recipe.train.micro_batches.max(1),
     };
     let fraction = recipe.method.fractions().map(|(_, fraction)| fraction).fold(1.0, f64::min);
-    Sample { fraction, seed: 0 }.rows(piece).len()
+    Sample::new(fraction, 0).rows(piece).len()
 }
 
 /// Refuses, before the first step, a run that would have to normalise single values: a forward pass of one image tells.

@@ -125,7 +125,7 @@ where
                 Evaluate(pass, order) => drop(wrapper.evaluate(&theta, pass, order)?),
                 Gradient => drop(wrapper.gradient(theta.clone())?),
                 Loss => drop(wrapper.loss(&theta)?),
-                Restrict(some) => wrapper.restrict(some.then_some(Sample { fraction: 0.5, seed: 3 }))?,
+                Restrict(some) => wrapper.restrict(some.then_some(Sample::new(0.5, 3)))?,
                 Operation::Products => drop(wrapper.products()),
                 Hvp(record) => drop(wrapper.hvp(&here, &theta, record)?),
                 HvpBlock => drop(wrapper.hvp_block(&here, &[theta.clone(), theta.clone()])?),
