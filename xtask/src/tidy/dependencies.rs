@@ -9,13 +9,14 @@ use super::Finding;
 use crate::workspace::{cargo, output};
 
 /// The crates and what of ours each may use, bottom first. Everything not listed is forbidden.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("gnr-core", &[]),
     ("gnr-data", &[]),
     ("gnr-fuzz", &[]),
     ("gnr-plot", &[]),
     ("gnr-nn", &["gnr-core"]),
     ("gnr-hessian", &["gnr-core"]),
+    ("gnr-mpi", &["gnr-core"]),
     ("gnr-models", &["gnr-core", "gnr-nn"]),
     ("gnr-dfdx", &["gnr-core", "gnr-nn"]),
     ("gnr-train", &["gnr-core", "gnr-nn", "gnr-models", "gnr-data", "gnr-hessian", "gnr-dfdx"]),
@@ -29,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "gnr-data",
             "gnr-hessian",
             "gnr-dfdx",
+            "gnr-mpi",
             "gnr-plot",
             "gnr-train",
             "gnr-study",
