@@ -1,6 +1,6 @@
 //! The operations a tensor library must offer, and the ones it gets for free.
 
-use crate::{Dual, Result, composed};
+use crate::{AcrossRanks, Dual, Result, composed, ranks::unsupported};
 
 /// Stride, zero padding and groups of a 2-D convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +157,15 @@ pub trait Backend: Clone {
     fn gather(&self, x: &Self::Tensor, axis: usize, indices: &[Option<usize>]) -> Result<Self::Tensor>;
     /// Maximum over the last axis, which stays as 1; detached.
     fn max_last(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
+
+    /// Σ wᵣ·xᵣ over the ranks that share the batch, wᵣ their shares of it. L̂ = Σ wᵣ·L̂ᵣ, and a reverse pass on each rank holds the
+    /// derivatives of L̂ divided by the rank's weight: in these, the operation is its own transpose.
+    ///
+    /// # Errors
+    /// Those of the collective; a backend that cannot.
+    fn mean_over_ranks(&self, _x: &Self::Tensor, _across: &AcrossRanks) -> Result<Self::Tensor> {
+        unsupported()
+    }
 
     // ------------------------------------------------------------------------------------------------------ provided
 

@@ -178,7 +178,19 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
             f(
                 index,
                 weight,
-                &Passes { model, backend, batch, buffers, loss, mode, frozen, fixed_norms, features, masks },
+                &Passes {
+                    model,
+                    backend,
+                    batch,
+                    buffers,
+                    loss,
+                    mode,
+                    frozen,
+                    fixed_norms,
+                    features,
+                    masks,
+                    across: None,
+                },
             )
         })?;
         if seen == 0 || seen != total {

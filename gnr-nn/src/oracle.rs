@@ -7,11 +7,12 @@ use std::{
 
 use gnr_core::{
     Error as CoreError, Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Quantity,
-    Result as CoreResult, Sample, SampledOracle, Use, finite_gradient,
+    Result as CoreResult, Sample, SampledOracle, Shares, Use, collective::Part, finite_gradient,
 };
 
 use crate::{
-    Autodiff, Backend, Buffers, Context, Error, Frozen, Layout, MaskSeed, Mode, Model, ParamVector, Result,
+    AcrossRanks, Autodiff, Backend, Buffers, Context, Error, Frozen, Layout, MaskSeed, Mode, Model,
+    ParamVector, Result,
     passes::{Curvature, Gradient, Passes, check_buffers, check_point},
 };
 
@@ -88,6 +89,15 @@ pub struct CrossEntropy {
     pub label_smoothing: f64,
 }
 
+/// What BatchNorm takes its statistics of, where ranks share a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistics {
+    /// The whole batch: every pass exchanges sums, and derivatives flow through the statistics to all ranks.
+    Shared,
+    /// Each rank's part of it.
+    Own,
+}
+
 /// L̂ of a model on one mini-batch: gradients, exact Hessian-vector and Gauss–Newton products.
 ///
 /// The running statistics of BatchNorm are borrowed for the time of a question, so that the oracles of several micro-batches share
@@ -104,6 +114,8 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     batch: &'a Batch<B>,
     /// The part of the batch that questions are about, when it is not all of it.
     sampled: Option<Batch<B>>,
+    /// What it was drawn by, where it is of a batch that ranks share.
+    sample: Option<Sample>,
     buffers: &'a RefCell<Buffers<B>>,
     loss: CrossEntropy,
     mode: Mode,
@@ -112,6 +124,10 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     /// What the frozen part makes of the whole batch, once it is known.
     features: OnceCell<Option<B::Tensor>>,
     masks: Option<MaskSeed>,
+    /// The ranks that share the batch.
+    shares: Option<&'a Shares>,
+    /// Those over which BatchNorm takes its statistics, when it does.
+    across: Option<AcrossRanks>,
     /// One mark a row of the committed pass.
     correct: Option<Vec<bool>>,
 }
@@ -125,6 +141,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             backend: backend.clone(),
             batch,
             sampled: None,
+            sample: None,
             buffers,
             loss,
             mode: Mode::Train,
@@ -132,6 +149,8 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             frozen: None,
             features: OnceCell::new(),
             masks: None,
+            shares: None,
+            across: None,
             correct: None,
         }
     }
@@ -159,6 +178,15 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// train mode.
     pub fn with_masks(mut self, seed: impl Into<Option<MaskSeed>>) -> Self {
         self.masks = seed.into();
+        self
+    }
+    /// The batch is this rank's part of one that ranks share: masks and samples are those of the whole batch, and with
+    /// [`Statistics::Shared`] BatchNorm takes the statistics of all of it. Each rank then asks the same questions in the same order;
+    /// [`DataParallel`](gnr_core::DataParallel) makes one oracle of the parts.
+    pub fn with_ranks(mut self, shares: impl Into<Option<&'a Shares>>, statistics: Statistics) -> Self {
+        self.shares = shares.into();
+        let over = self.shares.filter(|shares| shares.ranks().size() > 1 && statistics == Statistics::Shared);
+        self.across = over.map(AcrossRanks::new);
         self
     }
     /// Correct predictions (top-1) at the committed point, once there was a [`Pass::Commit`] evaluation.
@@ -207,7 +235,19 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             // They are of the whole batch; a sample is run from its images.
             _ => None,
         };
-        f(&Passes {
+        let part = self.shares.map(|shares| {
+            let part = shares.part();
+            match self.sample {
+                None => part,
+                // What the sample has here, after what it has before.
+                Some(sample) => Part {
+                    start: sample.count_in(Part { start: 0, len: part.start, of: part.of }),
+                    len: sample.count_in(part).max(1),
+                    of: sample.count_in(Part { start: 0, len: part.of, of: part.of }),
+                },
+            }
+        });
+        let done = f(&Passes {
             model: self.model,
             backend: &self.backend,
             batch: self.sampled.as_ref().unwrap_or(self.batch),
@@ -217,8 +257,16 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             frozen: self.frozen,
             fixed_norms: self.frozen.map_or(&[], Frozen::mask),
             features,
-            masks: self.masks,
-        })
+            masks: self.masks.map(|masks| masks.of_part(part)),
+            across: self.across.as_ref(),
+        });
+        // The other ranks are in the middle of a pass and wait for this one: nothing can be agreed on.
+        if let (Some(across), Err(error)) = (&self.across, &done)
+            && !matches!(error, Error::Ranks(_))
+        {
+            across.abort(error);
+        }
+        done
     }
 }
 
@@ -270,6 +318,13 @@ impl<M: Model, B: Autodiff> SampledOracle for BatchOracle<'_, M, B> {
     fn restrict(&mut self, sample: Option<Sample>) -> CoreResult<()> {
         let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
         self.sampled = rows.map(|rows| self.batch.select(&self.backend, &rows)).transpose()?;
+        self.sample = sample.filter(|sample| sample.part.is_some());
+        if let (Some(shares), Some(_)) = (self.shares, &self.across) {
+            self.across = Some(match sample {
+                Some(sample) => AcrossRanks::of_sample(shares, sample),
+                None => AcrossRanks::new(shares),
+            });
+        }
         Ok(())
     }
 }

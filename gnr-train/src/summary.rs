@@ -64,6 +64,9 @@ pub struct Summary {
     pub gradient_evaluations: u64,
     /// Hessian-vector (or Gauss–Newton) products that were computed (differences not counted: they are gradients).
     pub products: u64,
+    /// How many ranks trained together at the end, where it was more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<usize>,
     /// Of the program.
     pub version: &'static str,
     /// Of the program's source, where it was known when it was built.

@@ -114,8 +114,8 @@ impl<O: SampledOracle> SampledOracle for DataParallel<O>
 where
     O::Vector: Pack,
 {
-    /// The sample is one of the whole batch: each rank answers for the examples of it that it has. A rank that has none answers for its
-    /// whole share, with weight 0.
+    /// The sample is one of the whole batch: each rank answers for the examples of it that it has. What a rank without any answers
+    /// has weight 0.
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         let Some(sample) = sample else {
             self.weights = self.shares.weights();
@@ -130,9 +130,7 @@ where
             ));
         }
         self.weights = self.shares.weights_in(sample);
-        let part = self.shares.part();
-        let own = sample.of_part(part);
-        self.inner.restrict((!own.rows(part.len).is_empty()).then_some(own))
+        self.inner.restrict(Some(sample.of_part(self.shares.part())))
     }
 }
 

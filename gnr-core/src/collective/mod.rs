@@ -192,9 +192,8 @@ impl Shares {
 
     /// The share of each rank in a mean over a sample of the batch, mᵣ/m: 0 for a rank without any.
     pub fn weights_in(&self, sample: crate::Sample) -> Vec<f64> {
-        let counts: Vec<usize> = (0..self.examples.len())
-            .map(|rank| sample.of_part(self.part_of(rank)).rows(self.examples[rank]).len())
-            .collect();
+        let counts: Vec<usize> =
+            (0..self.examples.len()).map(|rank| sample.count_in(self.part_of(rank))).collect();
         let m: usize = counts.iter().sum();
         counts.into_iter().map(|count| count as f64 / m as f64).collect()
     }

@@ -26,7 +26,8 @@ impl Sample {
     }
 
     /// The examples drawn out of `n`, in ascending order: `fraction`·n of them, rounded, and at least one. For a part of a batch, which
-    /// has `n` examples: those that the sample of the whole batch has there, which may be none.
+    /// has `n` examples: those that the sample of the whole batch has there; where it has none, the first, which then
+    /// [counts](Self::count_in) nothing.
     ///
     /// ```
     /// use gnr_core::{Sample, collective::Part};
@@ -41,11 +42,21 @@ impl Sample {
     pub fn rows(&self, n: usize) -> Vec<usize> {
         match self.part {
             None => self.drawn(n),
-            Some(Part { start, of, .. }) => {
-                let inside = self.drawn(of).into_iter().filter(|row| (start..start + n).contains(row));
-                inside.map(|row| row - start).collect()
-            }
+            Some(part) => match self.inside(part) {
+                none if none.is_empty() => (0..n.min(1)).collect(),
+                some => some,
+            },
         }
+    }
+
+    /// How many examples of the sample a part of the batch has.
+    pub fn count_in(&self, part: Part) -> usize {
+        self.inside(part).len()
+    }
+
+    fn inside(&self, Part { start, len, of }: Part) -> Vec<usize> {
+        let rows = self.drawn(of).into_iter().filter(|row| (start..start + len).contains(row));
+        rows.map(|row| row - start).collect()
     }
 
     fn drawn(&self, n: usize) -> Vec<usize> {

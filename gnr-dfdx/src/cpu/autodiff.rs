@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use dfdx::prelude::{HasErr, Tape, ZerosTensor};
-use gnr_core::Map;
+use gnr_core::{Map, collective::Packed};
 use gnr_nn::{Autodiff, Error, Records, Result};
 
 use super::{
@@ -166,6 +166,10 @@ impl<E: Elem> Autodiff for Cpu<E> {
     }
     fn to_host(&self, x: &Tensor<E>) -> Result<Vec<f64>> {
         Ok(x.data().iter().map(|v| v.wide()).collect())
+    }
+
+    fn pack(&self, xs: &[Tensor<E>]) -> Result<Packed> {
+        Ok(super::ranks::pack(xs.iter().map(Tensor::as_slice)))
     }
 
     fn scale(&self, y: &mut Tensor<E>, a: f64) -> Result<()> {

@@ -6,7 +6,7 @@
 //! | `adjoints` | the adjoints of a reverse pass |
 //! | `again` | values that are made again instead of being held |
 //! | `session` | plain, gradient and replay sessions; what an operation records |
-//! | `arithmetic`, `reindex`, `linear`, `conv`, `norm`, `layer_norm`, `attention`, `pool`, `scale`, `loss` | the operations, each with its replay |
+//! | `arithmetic`, `reindex`, `linear`, `conv`, `norm`, `layer_norm`, `attention`, `pool`, `scale`, `loss`, `ranks` | the operations, each with its replay |
 //! | `autodiff` | sessions, the reverse pass, arithmetic in place |
 //! | [`buffer`], [`kernels`] | recycled memory and plain-slice kernels: no tensors, no tape |
 
@@ -24,6 +24,7 @@ mod linear;
 mod loss;
 mod norm;
 mod pool;
+mod ranks;
 mod reindex;
 mod scale;
 mod session;
@@ -31,7 +32,7 @@ mod tensor;
 
 use std::fmt;
 
-use gnr_nn::{Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, PoolSpec, Result, Unary};
+use gnr_nn::{AcrossRanks, Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, PoolSpec, Result, Unary};
 
 pub use session::Record;
 pub use tensor::Tensor;
@@ -135,6 +136,9 @@ impl<E: Elem> Backend for Cpu<E> {
     }
     fn max_last(&self, x: &Tensor<E>) -> Result<Tensor<E>> {
         self.max_last_op(x)
+    }
+    fn mean_over_ranks(&self, x: &Tensor<E>, across: &AcrossRanks) -> Result<Tensor<E>> {
+        self.mean_over_ranks_op(x, across)
     }
 
     fn linear(&self, x: &Tensor<E>, w: &Tensor<E>, b: Option<&Tensor<E>>) -> Result<Tensor<E>> {

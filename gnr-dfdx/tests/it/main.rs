@@ -7,5 +7,6 @@ mod golden;
 mod memory;
 mod module;
 mod nets;
+mod ranks;
 mod replay;
 mod unfused;
