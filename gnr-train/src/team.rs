@@ -16,6 +16,12 @@ pub struct Team {
     neighbours: usize,
 }
 
+impl std::fmt::Debug for Team {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "rank {} of {}", self.rank(), self.size())
+    }
+}
+
 impl Default for Team {
     fn default() -> Self {
         Self { ranks: Arc::new(Solo), neighbours: 1 }
