@@ -40,6 +40,11 @@ impl<O> DataParallel<O> {
         self.inner
     }
 
+    /// Whether this rank has all of the batch: then nothing is exchanged, and nothing costs more.
+    fn alone(&self) -> bool {
+        self.shares.ranks().size() == 1
+    }
+
     /// Every rank's number, or the first rank's error.
     fn agree(&self, own: Result<f64>) -> Result<Vec<f64>> {
         agree(self.shares.ranks().as_ref(), own)
@@ -66,11 +71,10 @@ impl<O> DataParallel<O> {
     }
 
     fn sum<V: Pack>(&self, own: V) -> Result<V> {
-        let ranks = self.shares.ranks();
-        if ranks.size() == 1 {
+        if self.alone() {
             return Ok(own);
         }
-        let mean = ranks.mean(own.pack()?, &self.weights)?;
+        let mean = self.shares.ranks().mean(own.pack()?, &self.weights)?;
         own.unpack(mean)
     }
 }
@@ -88,6 +92,9 @@ where
         pass: Pass,
         order: Order,
     ) -> Result<Evaluation<'a, O::Vector, O::Record>> {
+        if self.alone() {
+            return self.inner.evaluate(at, pass, order);
+        }
         let (own, loss) = match self.inner.evaluate(at, pass, order) {
             Ok(own) => (Ok(own.loss), Some(own)),
             Err(error) => (Err(error), None),
@@ -121,7 +128,7 @@ where
             self.weights = self.shares.weights();
             return self.inner.restrict(None);
         };
-        if self.shares.ranks().size() == 1 {
+        if self.alone() {
             return self.inner.restrict(Some(sample));
         }
         if sample.part.is_some() {
@@ -149,11 +156,10 @@ where
         v: &O::Vector,
         record: Use,
     ) -> Result<O::Vector> {
-        let own = match self.inner.products() {
-            Products::Exact | Products::GaussNewton => self.inner.hvp(here, v, record),
-            Products::ForwardDifference { .. } | Products::CentralDifference { .. } => {
-                differences(&mut self.inner, here, |inner, own| inner.hvp(own, v, record))
-            }
+        let own = if self.at_own_gradient() {
+            differences(&mut self.inner, here, |inner, own| inner.hvp(own, v, record))
+        } else {
+            self.inner.hvp(here, v, record)
         };
         self.reduce(own)
     }
@@ -163,11 +169,10 @@ where
         here: &Evaluation<'_, O::Vector, O::Record>,
         vs: &[O::Vector],
     ) -> Result<Vec<O::Vector>> {
-        let own = match self.inner.products() {
-            Products::Exact | Products::GaussNewton => self.inner.hvp_block(here, vs),
-            Products::ForwardDifference { .. } | Products::CentralDifference { .. } => {
-                differences(&mut self.inner, here, |inner, own| inner.hvp_block(own, vs))
-            }
+        let own = if self.at_own_gradient() {
+            differences(&mut self.inner, here, |inner, own| inner.hvp_block(own, vs))
+        } else {
+            self.inner.hvp_block(here, vs)
         };
         let (own, status) = match own {
             Ok(own) => (own, Ok(0.0)),
@@ -178,13 +183,23 @@ where
     }
 
     fn hvp_of_gradient(&mut self, here: Evaluation<'_, O::Vector, O::Record>) -> Result<O::Vector> {
-        let own = match self.inner.products() {
-            Products::Exact | Products::GaussNewton => self.inner.hvp_of_gradient(here),
-            Products::ForwardDifference { .. } | Products::CentralDifference { .. } => {
-                differences(&mut self.inner, &here, |inner, own| inner.hvp(own, &here.grad, Use::Last))
-            }
+        let own = if self.at_own_gradient() {
+            differences(&mut self.inner, &here, |inner, own| inner.hvp(own, &here.grad, Use::Last))
+        } else {
+            self.inner.hvp_of_gradient(here)
         };
         self.reduce(own)
+    }
+}
+
+impl<O: HvpOracle> DataParallel<O> {
+    /// Whether products of a part start at the part's own gradient, which is not the common one.
+    fn at_own_gradient(&self) -> bool {
+        let differences = matches!(
+            self.inner.products(),
+            Products::ForwardDifference { .. } | Products::CentralDifference { .. }
+        );
+        differences && !self.alone()
     }
 }
 
