@@ -123,6 +123,9 @@ pub(crate) struct Compare {
     /// Train part i of n only, as 1/4; parts may share --out on a common disk
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
+    /// Write a Slurm job array of so many parts and a job that reports after them, and submit both where there is an sbatch
+    #[arg(long, value_name = "PARTS", value_parser = positive, conflicts_with = "shard")]
+    pub(crate) slurm: Option<usize>,
     /// Do not measure curvature and sharpness of the solutions
     #[arg(long)]
     pub(crate) no_sharpness: bool,
@@ -235,6 +238,7 @@ pub(crate) struct Resume {
     gnr sweep digits --grid method.gnr.rho=0.05,0.1,0.2 --grid method.gnr.alpha=0.1,1 --set train.epochs=5\n  \
     gnr sweep my.toml --grid optimizer.lr=0.03,0.1,0.3 --seeds 3 --jobs 4 --out runs/lr\n  \
     gnr sweep digits --method asam                       the radius of ASAM\n  \
+    gnr sweep my.toml --seeds 3 --slurm 16 --out SHARED   a job array of 16 parts, and the result after them\n  \
     gnr train runs/lr/chosen.toml")]
 pub(crate) struct Sweep {
     /// A TOML file, or the name of a built-in recipe [default: digits]
@@ -262,6 +266,12 @@ pub(crate) struct Sweep {
     /// Folder of the sweep [default: runs/sweep-RECIPE]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Train part i of n only, as 1/4; parts share --out on a common disk. Without --shard: what is left, and the result
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// Write a Slurm job array of so many parts and a job that reports after them, and submit both where there is an sbatch
+    #[arg(long, value_name = "PARTS", value_parser = positive, conflicts_with = "shard")]
+    pub(crate) slurm: Option<usize>,
     /// Print nothing but the result and errors
     #[arg(long, short)]
     pub(crate) quiet: bool,

@@ -14,7 +14,7 @@ use gnr_study::{
 use gnr_train::{EpochMetrics, Recipe, RecipeError, Start, StepEvent, TrainError};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{args, progress::clock, signal::INTERRUPTED, train::load};
+use crate::{args, progress::clock, signal::INTERRUPTED, slurm, train::load};
 
 /// The recipe that a comparison without arguments trains, and `gnr train` as well.
 pub(crate) const DEMONSTRATION: &str = "digits-noisy";
@@ -61,6 +61,10 @@ pub(crate) fn compare(arguments: args::Compare) -> anyhow::Result<ExitCode> {
     let comparison = Compare::plan(request, recipe)?;
     if arguments.dry_run {
         return dry_run(&comparison);
+    }
+    if let Some(parts) = arguments.slurm {
+        comparison.check()?;
+        return slurm::submit(&std::env::args().skip(1).collect::<Vec<_>>(), parts, &folder);
     }
     let titles: Vec<String> = comparison.recipes()?.into_iter().map(|(title, _)| title).collect();
     if !arguments.quiet {

@@ -14,14 +14,16 @@ mod methods;
 mod progress;
 mod reproduce;
 mod signal;
+mod slurm;
 mod sweep;
 mod train;
 mod watch;
 mod weights;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
+use gnr_train::{Team, TrainError};
 
 use args::{Arguments, Command};
 
@@ -34,19 +36,27 @@ fn main() -> ExitCode {
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("GNR_LOG"))
         .with_writer(std::io::stderr)
         .init();
+    let job = match ranks(&arguments.command) {
+        Ok(job) => job,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let team = Team::new(Arc::clone(&job.ranks), job.neighbours);
     let result = match arguments.command {
         Command::Compare(arguments) => compare::compare(arguments),
-        Command::Train(arguments) => train::train(arguments),
-        Command::Resume(arguments) => train::resume(&arguments),
+        Command::Train(arguments) => train::train(arguments, &team),
+        Command::Resume(arguments) => train::resume(&arguments, &team),
         Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Reproduce(arguments) => reproduce::reproduce(arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Weights(arguments) => weights::weights(&arguments),
         Command::Convert(arguments) => weights::convert(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
-        Command::Spectrum(arguments) => curvature::spectrum(arguments),
-        Command::Trace(arguments) => curvature::trace(arguments),
-        Command::Density(arguments) => curvature::density(arguments),
+        Command::Spectrum(arguments) => curvature::spectrum(arguments, &team),
+        Command::Trace(arguments) => curvature::trace(arguments, &team),
+        Command::Density(arguments) => curvature::density(arguments, &team),
         Command::Landscape(arguments) => geometry::landscape(arguments),
         Command::Minima(arguments) => geometry::minima(arguments),
         Command::Sharpness(arguments) => geometry::sharpness(arguments),
@@ -55,10 +65,36 @@ fn main() -> ExitCode {
         Command::Methods(arguments) => methods::methods(&arguments),
         Command::Data(arguments) => data::data(arguments),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("error: {}", chain(&error));
+    let code = result.unwrap_or_else(|error| {
+        // What ranks agreed on, the first of them tells.
+        let agreed = matches!(error.downcast_ref(), Some(TrainError::Rank { .. }));
+        if team.leads() || !agreed {
+            eprintln!("error: {}", chain(&error));
+        }
         ExitCode::FAILURE
-    })
+    });
+    drop(team);
+    job.finish();
+    code
+}
+
+/// The ranks that this process belongs to, for commands that share work; for others, that it is by itself.
+fn ranks(command: &Command) -> Result<gnr_mpi::Job, String> {
+    match command {
+        Command::Train(_)
+        | Command::Resume(_)
+        | Command::Spectrum(_)
+        | Command::Trace(_)
+        | Command::Density(_) => gnr_mpi::join(),
+        Command::Compare(_) | Command::Sweep(_) | Command::Reproduce(_) if gnr_mpi::launched() > 1 => {
+            Err(format!(
+                "this process is one of {} that were started together, and each would do all of this command's work: start it once, or its \
+             parts with --shard or --slurm",
+                gnr_mpi::launched()
+            ))
+        }
+        _ => Ok(gnr_mpi::Job::solo()),
+    }
 }
 
 /// `what: why: why that`, without repeating a cause that its parent quotes already.

@@ -15,6 +15,7 @@ use gnr_study::{
 use crate::{
     args::positive,
     signal::{INTERRUPTED, Stop},
+    slurm,
 };
 
 /// Train what a table or figure of the paper needs, and report it
@@ -62,6 +63,9 @@ pub(crate) struct Arguments {
     /// Train part i of n only, 1 ≤ i ≤ n. Parts may share --out on a common disk (a job array), or be merged afterwards
     #[arg(long, value_name = "I/N", conflicts_with = "merge")]
     shard: Option<Shard>,
+    /// Write a Slurm job array of so many parts and a job that reports after them, and submit both where there is an sbatch
+    #[arg(long, value_name = "PARTS", value_parser = positive, conflicts_with = "merge")]
+    slurm: Option<usize>,
     /// Bring in the runs of these --out folders, report, and train nothing
     #[arg(long, value_name = "DIR", num_args = 1..)]
     merge: Vec<PathBuf>,
@@ -91,6 +95,10 @@ pub(crate) fn reproduce(arguments: Arguments) -> anyhow::Result<ExitCode> {
             say(&format!("{all} recipes, {changed} written or removed"));
         }
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(parts) = arguments.slurm {
+        let out = arguments.out.unwrap_or_else(|| format!("runs/reproduce-{}", arguments.scale).into());
+        return slurm::submit(&std::env::args().skip(1).collect::<Vec<_>>(), parts, &out);
     }
     let request = ReproduceRequest {
         what: arguments.what.unwrap_or_default(),

@@ -14,6 +14,7 @@ use crate::{
     args,
     progress::clock,
     signal::{INTERRUPTED, Stop},
+    slurm,
     train::load,
 };
 
@@ -38,6 +39,7 @@ pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
         seeds: arguments.seeds,
         folder: folder.clone(),
         workers: Workers::new(arguments.jobs, arguments.threads),
+        shard: arguments.shard,
     };
     let jobs = request.workers.jobs;
     let grid: Vec<String> = request.axes.iter().map(Axis::to_string).collect();
@@ -58,6 +60,10 @@ pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
         )?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(parts) = arguments.slurm {
+        sweep.check()?;
+        return slurm::submit(&std::env::args().skip(1).collect::<Vec<_>>(), parts, &folder);
+    }
     if !arguments.quiet {
         for axis in grid {
             writeln!(stdout, "{axis}")?;
@@ -67,13 +73,22 @@ pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
     }
     let stop = Stop::default()
         .flag("stopping: the runs end after their current step, with a checkpoint (again to stop at once)")?;
-    let (quiet, runs) = (arguments.quiet, sweep.runs());
+    let mine = sweep.mine();
+    let (quiet, runs) = (arguments.quiet, &mine[..]);
     let (start, warned) = (Instant::now(), BTreeSet::new());
     let mut progress = Progress { quiet, runs, start, done: 0, trained: 0, warned };
     match sweep.run(&mut progress, &stop)? {
         SweepOutcome::Interrupted => {
             eprintln!("interrupted; every run that had begun left a checkpoint: the same command continues");
             Ok(ExitCode::from(INTERRUPTED))
+        }
+        SweepOutcome::Waiting { done, of, missing } => {
+            writeln!(stdout, "this part is done; {done} of {of} runs are finished, missing:")?;
+            for name in missing {
+                writeln!(stdout, "  {name}")?;
+            }
+            writeln!(stdout, "without --shard the same command trains what is left and chooses")?;
+            Ok(ExitCode::SUCCESS)
         }
         SweepOutcome::Done(found) => {
             write!(stdout, "{}", table(&found))?;

@@ -8,7 +8,7 @@ use std::{
 
 use gnr_study::compare::Comparison;
 use gnr_train::{
-    Existing, Outcome, Recipe, RecipeError, check, next_free,
+    Existing, Outcome, Recipe, RecipeError, Team, TrainError, check, next_free,
     recipe::{BUILTIN, builtin},
 };
 
@@ -19,7 +19,7 @@ use crate::{
     signal::{INTERRUPTED, Stop},
 };
 
-pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
+pub(crate) fn train(arguments: args::Train, team: &Team) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout();
     if arguments.list {
         for recipe in BUILTIN {
@@ -27,7 +27,11 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let recipe = load(arguments.recipe.as_deref().unwrap_or(DEMONSTRATION), &arguments.sets)?;
+    let recipe = load(arguments.recipe.as_deref().unwrap_or(DEMONSTRATION), &arguments.sets);
+    let recipe = team.agree(recipe.map_err(TrainError::from))?;
+    if arguments.dry_run && !team.leads() {
+        return Ok(ExitCode::SUCCESS);
+    }
     if arguments.dry_run {
         write!(stdout, "{}", recipe.to_toml()?)?;
         let epochs = recipe.train.epochs;
@@ -45,24 +49,39 @@ pub(crate) fn train(arguments: args::Train) -> anyhow::Result<ExitCode> {
     }
     let existing = if arguments.resume { Existing::Resume } else { Existing::Refuse };
     if let Some(folder) = arguments.out {
-        return run(recipe, &folder, existing, arguments.quiet, arguments.stop);
+        return run(team, recipe, &folder, existing, arguments.quiet, arguments.stop);
     }
-    let folder = next_free(Path::new("runs"), &recipe.name)?;
-    run(recipe, &folder, existing, arguments.quiet, arguments.stop).inspect_err(|_| {
+    let folder = team.share_text(|| Ok(next_free(Path::new("runs"), &recipe.name)?.display().to_string()))?;
+    let folder = PathBuf::from(folder);
+    run(team, recipe, &folder, existing, arguments.quiet, arguments.stop).inspect_err(|_| {
         // What was reserved goes again if the run did not come to write into it.
-        let _ = std::fs::remove_dir(&folder);
+        if team.leads() {
+            let _ = std::fs::remove_dir(&folder);
+        }
     })
 }
 
-pub(crate) fn resume(arguments: &args::Resume) -> anyhow::Result<ExitCode> {
-    let before = gnr_train::recipe_of(&arguments.folder)?;
-    let (recipe, words) = gnr_train::extended(&arguments.folder, &arguments.sets)?;
-    let epochs = recipe.train.epochs != before.train.epochs;
-    if epochs && !arguments.quiet {
+pub(crate) fn resume(arguments: &args::Resume, team: &Team) -> anyhow::Result<ExitCode> {
+    let found = team.lead(|| {
+        let before = gnr_train::recipe_of(&arguments.folder)?;
+        let (recipe, words) = gnr_train::extended(&arguments.folder, &arguments.sets)?;
+        Ok((recipe.train.epochs != before.train.epochs, recipe, words))
+    })?;
+    if let Some((true, _, words)) = &found
+        && !arguments.quiet
+    {
         writeln!(std::io::stdout(), "{words}")?;
     }
+    // The folder may be on the first rank's machine alone.
+    let text = team.share_text(|| match &found {
+        Some((epochs, recipe, _)) => Ok(format!("# {epochs}\n{}", recipe.to_toml()?)),
+        None => Ok(String::new()),
+    })?;
+    let epochs = text.starts_with("# true");
+    let recipe =
+        team.agree(Recipe::parse("the run's recipe", "run", &text, &[]).map_err(TrainError::from))?;
     let existing = Existing::ResumeChanged { epochs, data: arguments.accept_changed_data };
-    run(recipe, &arguments.folder, existing, arguments.quiet, Stop::default())
+    run(team, recipe, &arguments.folder, existing, arguments.quiet, Stop::default())
 }
 
 /// A file, or a built-in recipe when there is no such file and it does not look like one.
@@ -73,6 +92,7 @@ pub(crate) fn load(name: &str, sets: &[String]) -> Result<Recipe, RecipeError> {
 }
 
 fn run(
+    team: &Team,
     recipe: Recipe,
     folder: &Path,
     existing: Existing,
@@ -80,10 +100,11 @@ fn run(
     stop: Stop,
 ) -> anyhow::Result<ExitCode> {
     let stop = stop.flag("stopping after this step (again to stop at once)")?;
+    let quiet = quiet || !team.leads();
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
     let mut progress = Progress::new(verbosity);
     let baseline = baseline(&recipe, folder).filter(|_| !quiet);
-    let outcome = gnr_train::train(recipe, folder, existing, &mut progress, &stop);
+    let outcome = gnr_train::train_in(team, recipe, folder, existing, &mut progress, &stop);
     progress.clear();
     match outcome? {
         Outcome::Finished(_) => {
@@ -92,6 +113,7 @@ fn run(
             }
             Ok(ExitCode::SUCCESS)
         }
+        Outcome::Interrupted { .. } if !team.leads() => Ok(ExitCode::from(INTERRUPTED)),
         Outcome::Interrupted { step, epoch, checkpoint } => {
             eprintln!(
                 "interrupted after step {step} ({epoch} epochs complete); checkpoint: {}\ncontinue with: gnr resume {}",

@@ -93,6 +93,14 @@ pub enum Error {
     /// An oracle was asked for something it cannot answer (an empty accumulation, a record of another network, …).
     #[error("oracle: {0}")]
     Oracle(String),
+    /// Another rank of a data-parallel computation failed, or this one did and told the others.
+    #[error("rank {rank}: {message}")]
+    Rank {
+        /// Which one.
+        rank: usize,
+        /// Its error, causes included.
+        message: String,
+    },
     /// A failure inside a tensor library or another implementor of our traits.
     #[error("{0}")]
     Backend(#[source] Box<dyn StdError + Send + Sync>),
@@ -124,4 +132,10 @@ pub(crate) fn at_perturbed_point(error: Error) -> Error {
         }
         other => other,
     }
+}
+
+/// The error of an operation with a rank that takes no part in it any more.
+#[cfg(feature = "testing")]
+pub(crate) fn gone(rank: usize, why: &str) -> Error {
+    Error::Rank { rank, message: why.to_owned() }
 }

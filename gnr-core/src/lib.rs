@@ -58,6 +58,7 @@
 pub mod adapter;
 pub mod average;
 mod checkpoint;
+pub mod collective;
 mod error;
 pub mod measure;
 mod method;
@@ -71,9 +72,10 @@ pub mod schedule;
 pub mod testing;
 mod vector;
 
-pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, ForwardDiff};
+pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, DataParallel, ForwardDiff};
 pub use average::{Average, Ema, Swa};
 pub use checkpoint::{Checkpoint, Leaf, Leaves, StateSink, StateSource, Table};
+pub use collective::{Collective, Pack, Shares, Solo};
 pub use error::{Error, Quantity, Result};
 pub use method::{Clip, Method, StepReport};
 pub use optimizer::{Adam, AdamW, Grouped, Optimizer, Sgd};

@@ -2,7 +2,11 @@
 
 use crate::{
     Change, Ending, Error, Evaluation, GradOracle, Optimizer, Pass, Penalty, Quantity, Regularizer, Result,
-    Schedule, StepContext, Vector, error::finite, finite_gradient, schedule::validate_constant,
+    Schedule, StepContext, Vector,
+    collective::{Pack, Packed, Shares, agree},
+    error::finite,
+    finite_gradient,
+    schedule::validate_constant,
 };
 
 /// Bounds on the direction's norm.
@@ -126,17 +130,13 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         R: Regularizer<O>,
         P: Optimizer<O::Vector>,
     {
-        let mut groups: Vec<_> = groups.into_iter().collect();
-        if let Some(empty) = groups.iter().position(|(_, n)| *n == 0) {
-            return Err(Error::Oracle(format!("group {empty} has no examples")));
-        }
+        let mut groups = checked(groups)?;
         if let [(whole, _)] = &mut groups[..] {
             return self.step(t, theta, whole);
         }
         let learning_rate = self.rate(t)?;
-        let stepped = self.look_at_groups(t, theta, &mut groups).and_then(|mean| {
-            let Look { loss, grad, change, .. } = mean;
-            let grad_norm = finite_gradient(loss, &grad)?;
+        let stepped = self.mean_look(t, theta, groups).and_then(|look| {
+            let Look { loss, grad, grad_norm, change } = look;
             drop(grad);
             self.follow(theta, change, loss, grad_norm, learning_rate)
         });
@@ -152,28 +152,111 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         self.regularizer.end_step(if stepped.is_ok() { Ending::Moved } else { Ending::Failed });
     }
 
-    /// The mean of what the groups make of θ_t.
-    fn look_at_groups<O>(
+    /// [`step_groups`](Self::step_groups) over the groups of all ranks: `groups` are this rank's, of as many examples as its share.
+    ///
+    /// Every rank perturbs its own groups; the mean of the directions over the ranks is clipped and followed by each of them, to the same bits. With
+    /// one group a rank this is `step_groups` of one process with as many groups, to rounding.
+    ///
+    /// The report's `grad_norm` is √(Σᵣ nᵣ/n·‖gᵣ‖²), gᵣ the mean gradient of rank r: the norm of the mean would take the reduction of
+    /// another vector.
+    ///
+    /// # Errors
+    /// As [`step_groups`](Self::step_groups), the same on every rank; [`Error::Rank`].
+    ///
+    /// # Cost
+    /// Gradients and products of this rank's examples; one reduction of a vector (two where a regulariser estimates the diagonal of the
+    /// Hessian) and two of a few scalars.
+    pub fn step_ranks<O>(
         &mut self,
         t: u64,
-        theta: &O::Vector,
-        groups: &mut [(O, usize)],
-    ) -> Result<Look<O::Vector>>
+        theta: &mut O::Vector,
+        groups: impl IntoIterator<Item = (O, usize)>,
+        shares: &Shares,
+    ) -> Result<StepReport>
+    where
+        O: GradOracle,
+        O::Vector: Pack,
+        R: Regularizer<O>,
+        P: Optimizer<O::Vector>,
+    {
+        if shares.ranks().size() == 1 {
+            return self.step_groups(t, theta, groups);
+        }
+        let stepped = self.follow_ranks(t, theta, groups, shares);
+        self.end_step::<O>(&stepped);
+        stepped
+    }
+
+    fn follow_ranks<O>(
+        &mut self,
+        t: u64,
+        theta: &mut O::Vector,
+        groups: impl IntoIterator<Item = (O, usize)>,
+        shares: &Shares,
+    ) -> Result<StepReport>
+    where
+        O: GradOracle,
+        O::Vector: Pack,
+        R: Regularizer<O>,
+        P: Optimizer<O::Vector>,
+    {
+        let ranks = shares.ranks().as_ref();
+        let learning_rate = self.rate(t)?;
+        let look = checked(groups).and_then(|groups| self.mean_look(t, theta, groups));
+        let (look, acted) = match look {
+            Ok(look) => {
+                let acted = Ok(look.change.log.len() as f64);
+                (Some(look), acted)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let acted = agree(ranks, acted)?;
+        let Some(look) = look else {
+            return Err(Error::Oracle("ranks agreed on an error as success".into()));
+        };
+        let Look { loss, grad_norm, change: Change { direction, mut log, diagonal }, .. } = look;
+        // Regularisers act on the same steps for every group; what acted on every rank is told.
+        log.truncate(acted.iter().fold(f64::INFINITY, |least, acted| least.min(*acted)) as usize);
+        let weights = shares.weights();
+        let mut scalars = vec![loss, grad_norm * grad_norm];
+        scalars.extend(log.iter().flat_map(|(_, penalty)| [penalty.value, penalty.added_norm]));
+        let scalars = ranks.mean(Packed::Double(scalars), &weights)?.doubles()?;
+        let mean = |own: O::Vector| own.unpack(ranks.mean(own.pack()?, &weights)?);
+        let (direction, diagonal) = (mean(direction)?, diagonal.map(mean).transpose()?);
+        for ((_, penalty), mean) in log.iter_mut().zip(scalars[2..].chunks(2)) {
+            *penalty = Penalty { value: mean[0], added_norm: mean[1] };
+        }
+        let (loss, grad_norm) =
+            (finite(Quantity::Loss, scalars[0])?, finite(Quantity::GradientNorm, scalars[1].sqrt())?);
+        self.follow(theta, Change { direction, log, diagonal }, loss, grad_norm, learning_rate)
+    }
+
+    /// The mean of what each group's oracle makes of θ_t.
+    fn mean_look<O>(&mut self, t: u64, theta: &O::Vector, groups: Vec<(O, usize)>) -> Result<Look<O::Vector>>
     where
         O: GradOracle,
         R: Regularizer<O>,
     {
-        let n: usize = groups.iter().map(|(_, n)| n).sum();
+        let (n, several): (usize, _) = (groups.iter().map(|(_, n)| n).sum(), groups.len() > 1);
         let mut mean: Option<Look<O::Vector>> = None;
-        for (group, n_g) in groups {
-            let look = self.look(t, theta, group)?;
-            let weight = *n_g as f64 / n as f64;
+        for (mut group, n_g) in groups {
+            let look = self.look(t, theta, &mut group)?;
+            let weight = n_g as f64 / n as f64;
             match &mut mean {
                 Some(mean) => mean.add(weight, look)?,
-                none => none.insert(look).scale(weight)?,
+                none => {
+                    let first = none.insert(look);
+                    if several {
+                        first.scale(weight)?;
+                    }
+                }
             }
         }
-        mean.ok_or_else(|| Error::Oracle("a step needs at least one group".into()))
+        let mut mean = mean.ok_or_else(|| Error::Oracle("a step needs at least one group".into()))?;
+        if several {
+            mean.grad_norm = finite_gradient(mean.loss, &mean.grad)?;
+        }
+        Ok(mean)
     }
 
     /// η_t, checked.
@@ -225,6 +308,15 @@ impl<R, P, S: Schedule> Method<R, P, S> {
     }
 }
 
+/// Groups, none of them empty.
+fn checked<O>(groups: impl IntoIterator<Item = (O, usize)>) -> Result<Vec<(O, usize)>> {
+    let groups: Vec<_> = groups.into_iter().collect();
+    match groups.iter().position(|(_, n)| *n == 0) {
+        Some(empty) => Err(Error::Oracle(format!("group {empty} has no examples"))),
+        None => Ok(groups),
+    }
+}
+
 /// What one oracle makes of θ_t.
 struct Look<V> {
     loss: f64,
@@ -234,7 +326,7 @@ struct Look<V> {
 }
 
 impl<V: Vector> Look<V> {
-    /// The share of the first group. (The norm of a mean is none of the groups' norms: it is left alone.)
+    /// The share of the first group. (The norm of a mean is none of the groups' norms: it is left alone until the mean is there.)
     fn scale(&mut self, weight: f64) -> Result<()> {
         self.loss *= weight;
         self.grad.scale(weight)?;

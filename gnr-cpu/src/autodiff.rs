@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use gnr_core::Map;
+use gnr_core::{Map, collective::Packed};
 use gnr_kernels::{buffer::Buf, elem::Elem, elementwise, reduce, workers};
 use gnr_nn::{Autodiff, Error, Records, Result};
 
@@ -151,6 +151,10 @@ macro_rules! autodiff {
             }
             fn to_host(&self, x: &Tensor<$E>) -> Result<Vec<f64>> {
                 Ok(x.data().iter().map(|v| v.wide()).collect())
+            }
+
+            fn pack(&self, xs: &[Tensor<$E>]) -> Result<Packed> {
+                Ok(super::ranks::pack(xs.iter().map(Tensor::as_slice)))
             }
 
             fn scale(&self, y: &mut Tensor<$E>, a: f64) -> Result<()> {

@@ -10,7 +10,7 @@
 //! | `session` | plain, gradient and replay sessions; what an operation records |
 //! | `arithmetic`, `reindex`, `linear`, `conv` | functions, moves, products and convolutions, with their replays |
 //! | `norm`, `layer_norm`, `attention` | the operations of these names, with their replays |
-//! | `pool`, `scale`, `loss` | the remaining operations, with their replays |
+//! | `pool`, `scale`, `loss`, `ranks` | the remaining operations, with their replays |
 //! | `autodiff` | sessions, the reverse pass, arithmetic in place |
 //!
 //! [`gnr_kernels`] provides memory and arithmetic; it knows no tensors.
@@ -27,6 +27,7 @@ mod linear;
 mod loss;
 mod norm;
 mod pool;
+mod ranks;
 mod reindex;
 mod scale;
 mod session;
@@ -36,7 +37,7 @@ mod value;
 
 use std::fmt;
 
-use gnr_nn::{Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, PoolSpec, Result, Unary};
+use gnr_nn::{AcrossRanks, Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, PoolSpec, Result, Unary};
 
 pub use gnr_kernels::elem::Elem;
 pub use session::Record;
@@ -145,6 +146,9 @@ macro_rules! backend {
             }
             fn max_last(&self, x: &Tensor<$E>) -> Result<Tensor<$E>> {
                 self.max_last_op(x)
+            }
+            fn mean_over_ranks(&self, x: &Tensor<$E>, across: &AcrossRanks) -> Result<Tensor<$E>> {
+                self.mean_over_ranks_op(x, across)
             }
 
             fn linear(&self, x: &Tensor<$E>, w: &Tensor<$E>, b: Option<&Tensor<$E>>) -> Result<Tensor<$E>> {

@@ -91,12 +91,10 @@ impl Batch {
     /// Number, in the loader's data set, of the image whose label weighs most in each sample, `[B]`: the sample's own image, or
     /// its partner where a blend gives the partner's label more than ½.
     pub fn heavier_indices(&self) -> Vec<usize> {
-        let mut indices = self.indices.clone();
-        if self.mixed.as_ref().is_some_and(|mixed| mixed.weight < 0.5) {
-            // The partner of a sample is the one before it, see `Mix`.
-            indices.rotate_right(1);
+        match &self.mixed {
+            Some(mixed) if mixed.weight < 0.5 => mixed.indices.clone(),
+            _ => self.indices.clone(),
         }
-        indices
     }
 
     /// Number of samples `B`.

@@ -59,7 +59,7 @@ pub use error::{DataError, Result};
 #[cfg(feature = "fetch")]
 pub use fetch::{FetchEvent, FetchOptions, fetch};
 pub use label_noise::{LabelNoise, NoiseKind, Noisy};
-pub use loader::{Epoch, Loader, LoaderConfig, Order, Remainder};
+pub use loader::{Epoch, Loader, LoaderConfig, Order, Remainder, Share};
 pub use normalize::Normalization;
 pub use random::permutation;
 pub use registry::{DatasetInfo, Download, OpenOptions, Unpack, available_without_dir, find, open, registry};

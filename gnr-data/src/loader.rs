@@ -1,6 +1,7 @@
 //! Batches in a reproducible order, decoded ahead of the training by worker threads.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +36,71 @@ pub struct LoaderConfig {
     pub workers: usize,
     /// Batches decoded ahead, at least 1 when there are workers. Bounds the memory: `prefetch + 1` batches.
     pub prefetch: usize,
+    /// What of the epoch this loader makes, where several processes share it. [`Share::Whole`] by default.
+    pub share: Share,
+}
+
+/// What of an epoch a loader makes.
+///
+/// Batches, their numbers and the variation of each image are those of the whole epoch, whatever the share: together the shares are
+/// what one loader makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// All of it.
+    Whole,
+    /// Consecutive images of every batch of n: those from n·index/of to n·(index + 1)/of, which may be none.
+    OfEachBatch {
+        /// Which share, from 0.
+        index: usize,
+        /// How many shares.
+        of: usize,
+    },
+    /// The batches number index, index + of, index + 2·of, …, whole.
+    OfBatches {
+        /// Which share, from 0.
+        index: usize,
+        /// How many shares.
+        of: usize,
+    },
+}
+
+impl Share {
+    /// Which of a batch's `count` images are in the share.
+    pub fn within(self, count: usize) -> Range<usize> {
+        match self {
+            Self::OfEachBatch { index, of } => count * index / of..count * (index + 1) / of,
+            Self::Whole | Self::OfBatches { .. } => 0..count,
+        }
+    }
+
+    /// How many of an epoch's first `count` batches are in the share.
+    fn batches(self, count: usize) -> usize {
+        match self {
+            Self::OfBatches { index, of } => (count + of - 1).saturating_sub(index) / of,
+            Self::Whole | Self::OfEachBatch { .. } => count,
+        }
+    }
+
+    /// The number in the epoch of batch `k` of the share.
+    fn number(self, k: usize) -> usize {
+        match self {
+            Self::OfBatches { index, of } => index + k * of,
+            Self::Whole | Self::OfEachBatch { .. } => k,
+        }
+    }
+
+    fn check(self) -> Result<()> {
+        match self {
+            Self::OfEachBatch { index, of } | Self::OfBatches { index, of } if index >= of => {
+                Err(DataError::config(
+                    "share",
+                    format!("{index} of {of}"),
+                    "shares are numbered from 0 to one below their number",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// In which order an epoch visits the images.
@@ -75,6 +141,7 @@ impl LoaderConfig {
             augment_seed: seed,
             workers: 2,
             prefetch: 4,
+            share: Share::Whole,
         }
     }
 
@@ -136,6 +203,7 @@ impl Loader {
         if config.workers > 0 && config.prefetch == 0 {
             return Err(DataError::config("prefetch", 0, "must be at least 1 when there are workers"));
         }
+        config.share.check()?;
         config.augment.check(shape)?;
         let tables = config.normalization.tables(shape[0])?;
         let source = Arc::new(Source {
@@ -159,8 +227,19 @@ impl Loader {
         &self.config
     }
 
-    /// Number of batches in an epoch.
+    /// Number of batches of an epoch in the loader's share: all of them but for [`Share::OfBatches`].
     pub fn batches_per_epoch(&self) -> usize {
+        self.config.share.batches(self.batches_in_all())
+    }
+
+    /// Number of images of an epoch in the loader's share.
+    pub fn images_per_epoch(&self) -> usize {
+        let (len, size) = (self.source.dataset.len(), self.config.batch_size);
+        let batches = (0..self.batches_per_epoch()).map(|k| self.config.share.number(k));
+        batches.map(|number| self.config.share.within(size.min(len - number * size)).len()).sum()
+    }
+
+    fn batches_in_all(&self) -> usize {
         let (len, size) = (self.source.dataset.len(), self.config.batch_size);
         match self.config.remainder {
             Remainder::Keep => len.div_ceil(size),
@@ -187,6 +266,8 @@ impl Loader {
             next: start_batch,
             end: self.batches_per_epoch(),
             epoch,
+            share: self.config.share,
+            blends: self.config.augment.mix.is_some(),
         };
         let workers = self.config.workers.min(plan.remaining());
         let pool = match workers {
@@ -232,17 +313,26 @@ impl Source {
             self.augment.render(image, [channels, height, width], place, &self.tables, out);
             labels.push(self.dataset.label(index)?);
         }
-        let shape = [job.indices.len(), channels, height, width];
+        let mut indices = job.indices.clone();
         let mut mixed = None;
         // A cancelled batch has fewer labels than images.
         if let Some(mix) = self.augment.mix
             && labels.len() == job.indices.len()
-            && labels.len() > 1
+            && job.whole > 1
         {
             let blend = mix.draw(self.augment_seed, job.epoch, job.number, height, width);
-            mixed = blend.map(|blend| blend.apply(&mut images, &labels, height, width));
+            mixed = blend.map(|blend| blend.apply(&mut images, &labels, &indices, height, width));
         }
-        Ok(Batch { images, labels, shape, indices: job.indices.clone(), mixed })
+        if job.partner_first && labels.len() == indices.len() {
+            images.drain(..size);
+            labels.remove(0);
+            indices.remove(0);
+            if let Some(mixed) = &mut mixed {
+                mixed.labels.remove(0);
+                mixed.indices.remove(0);
+            }
+        }
+        Ok(Batch { images, labels, shape: [indices.len(), channels, height, width], indices, mixed })
     }
 
     /// An image as the augmentation needs it: of the data set's shape, or as published where crops are cut from it.
@@ -287,12 +377,18 @@ struct Plan {
     next: usize,
     end: usize,
     epoch: u64,
+    share: Share,
+    blends: bool,
 }
 
 struct Job {
     number: usize,
     epoch: u64,
     indices: Vec<usize>,
+    /// Images of the whole batch.
+    whole: usize,
+    /// The first image is not in the share: the second one is blended with it.
+    partner_first: bool,
 }
 
 impl Plan {
@@ -304,11 +400,18 @@ impl Plan {
         if self.remaining() == 0 {
             return None;
         }
-        let number = self.next;
+        let number = self.share.number(self.next);
         self.next += 1;
         let start = number * self.batch_size;
-        let indices = self.order[start..self.order.len().min(start + self.batch_size)].to_vec();
-        Some(Job { number, epoch: self.epoch, indices })
+        let batch = &self.order[start..self.order.len().min(start + self.batch_size)];
+        let own = self.share.within(batch.len());
+        let mut indices = batch[own.clone()].to_vec();
+        // A part of a batch that is blended needs the partner of its first image.
+        let partner_first = self.blends && !own.is_empty() && own.len() < batch.len();
+        if partner_first {
+            indices.insert(0, batch[(own.start + batch.len() - 1) % batch.len()]);
+        }
+        Some(Job { number, epoch: self.epoch, indices, whole: batch.len(), partner_first })
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a backend needs beyond operations to serve an oracle: reverse mode and in-place arithmetic.
 
-use gnr_core::Map;
+use gnr_core::{Map, collective::Packed};
 
-use crate::{Backend, Result};
+use crate::{Backend, Error, Result};
 
 /// A [`Backend`] with first-order reverse-mode differentiation.
 ///
@@ -82,6 +82,44 @@ pub trait Autodiff: Backend {
     /// # Errors
     /// A failure of the library.
     fn to_host(&self, x: &Self::Tensor) -> Result<Vec<f64>>;
+
+    /// The elements of several tensors one after the other, in the precision that they are stored in; what goes to other ranks.
+    ///
+    /// # Errors
+    /// A failure of the library.
+    fn pack(&self, xs: &[Self::Tensor]) -> Result<Packed> {
+        let mut all = Vec::new();
+        for x in xs {
+            all.extend(self.to_host(x)?);
+        }
+        Ok(Packed::Double(all))
+    }
+    /// Tensors of the shapes of `like` from what [`pack`](Self::pack) made of others.
+    ///
+    /// # Errors
+    /// Another number of elements, bytes, a failure of the library.
+    fn unpack(&self, numbers: &Packed, like: &[Self::Tensor]) -> Result<Vec<Self::Tensor>> {
+        let len = |x: &Self::Tensor| self.shape(x).iter().product::<usize>();
+        let expected: usize = like.iter().map(len).sum();
+        if expected != numbers.len() {
+            return Err(Error::Invalid(format!(
+                "{} numbers for tensors of {expected} elements",
+                numbers.len()
+            )));
+        }
+        let mut start = 0;
+        let mut unpacked = Vec::with_capacity(like.len());
+        for x in like {
+            let range = start..start + len(x);
+            start = range.end;
+            unpacked.push(match numbers {
+                Packed::Single(numbers) => self.upload(&numbers[range], self.shape(x))?,
+                Packed::Double(numbers) => self.constant(&numbers[range], self.shape(x))?,
+                Packed::Bytes(_) => return Err(Error::Invalid("a tensor of bytes".into())),
+            });
+        }
+        Ok(unpacked)
+    }
 
     /// `y ← a·y` in place (values other holders of the same data see are unchanged). `a = 0` gives exact zeros.
     ///

@@ -1,6 +1,6 @@
 //! The operations a tensor library must offer, and the ones it gets for free.
 
-use crate::{Dual, Result, composed};
+use crate::{AcrossRanks, Dual, Result, composed, ranks::unsupported};
 
 /// Stride, zero padding and groups of a 2-D convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub struct Conv2dSpec {
 pub enum Padding {
     /// This many on every side.
     Each(usize),
-    /// TensorFlow's `SAME`: as many as ⌈length/stride⌉ outputs need along each axis; where that is odd, the one more comes last
-    /// (at the bottom or the right).
+    /// TensorFlow's `SAME`: as many as ⌈length/stride⌉ outputs need along each axis; where that is odd, the one more
+    /// comes last (at the bottom or the right).
     Same,
 }
 
@@ -117,10 +117,10 @@ pub struct BatchStats<T> {
 
 /// Eager operations on immutable tensors of dynamic shape; images are `[N, C, H, W]`.
 ///
-/// The first group is what every backend writes. The second is provided: written once in primitives in [`composed`], and a
-/// backend overrides an operation with a fused kernel where profiling says so. The `*_dual` group is the same on dual
-/// numbers: by default the composition on [`Duals`](crate::Duals), whose tangent *is* the exact derivative. An override is a
-/// pure speed-up and the composition stays its test oracle.
+/// The first group is what every backend writes. The second is provided: written once in primitives in [`composed`],
+/// and a backend overrides an operation with a fused kernel where profiling says so. The `*_dual` group is the same on
+/// dual numbers: by default the composition on [`Duals`](crate::Duals), whose tangent *is* the exact derivative. An
+/// override is a pure speed-up and the composition stays its test oracle.
 pub trait Backend: Clone {
     /// A tensor; cloning shares the data.
     type Tensor: Clone;
@@ -158,6 +158,15 @@ pub trait Backend: Clone {
     /// Maximum over the last axis, which stays as 1; detached.
     fn max_last(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
 
+    /// Σ wᵣ·xᵣ over the ranks that share the batch, wᵣ their shares of it. L̂ = Σ wᵣ·L̂ᵣ, and a reverse pass on each
+    /// rank holds the derivatives of L̂ divided by the rank's weight: in these, the operation is its own transpose.
+    ///
+    /// # Errors
+    /// Those of the collective; a backend that cannot.
+    fn mean_over_ranks(&self, _x: &Self::Tensor, _across: &AcrossRanks) -> Result<Self::Tensor> {
+        unsupported()
+    }
+
     // ------------------------------------------------------------------------------------------------------ provided
 
     /// `a − b`.
@@ -180,8 +189,8 @@ pub trait Backend: Clone {
     fn bias_add(&self, x: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
         composed::bias_add(self, x, b)
     }
-    /// Normalises each channel of `[N, C, H, W]` by the statistics of the batch, then scale, shift, residual, activation.
-    /// Derivatives flow through the statistics.
+    /// Normalises each channel of `[N, C, H, W]` by the statistics of the batch, then scale, shift, residual,
+    /// activation. Derivatives flow through the statistics.
     fn batch_norm(
         &self,
         x: &Self::Tensor,
@@ -220,7 +229,8 @@ pub trait Backend: Clone {
     fn scale_channels(&self, x: &Self::Tensor, s: &Self::Tensor) -> Result<Self::Tensor> {
         composed::scale_channels(self, x, s)
     }
-    /// Normalises each row (the last axis, `[D]`) by its own mean and biased variance, then scale and shift, both `[D]`.
+    /// Normalises each row (the last axis, `[D]`) by its own mean and biased variance, then scale and shift, both
+    /// `[D]`.
     fn layer_norm(
         &self,
         x: &Self::Tensor,
@@ -230,8 +240,8 @@ pub trait Backend: Clone {
     ) -> Result<Self::Tensor> {
         composed::layer_norm(self, x, scale, shift, eps)
     }
-    /// Normalises each of `groups` groups of consecutive channels of each sample of `[N, C, H, W]` by its own mean and biased
-    /// variance, then scale, shift (both `[C]`), residual, activation. Derivatives flow through the statistics.
+    /// Normalises each of `groups` groups of consecutive channels of each sample of `[N, C, H, W]` by its own mean and
+    /// biased variance, then scale, shift (both `[C]`), residual, activation. Derivatives flow through the statistics.
     fn group_norm(
         &self,
         x: &Self::Tensor,

@@ -1,6 +1,8 @@
 //! Operations written once in primitives; on [`Duals`](crate::Duals) they are their own derivatives.
 
-use crate::{Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, Padding, PoolSpec, Result, Unary};
+use crate::{
+    AcrossRanks, Backend, BatchStats, Conv2dSpec, Dual, Error, Fused, Padding, PoolSpec, Result, Unary,
+};
 
 mod attention;
 mod group_norm;
@@ -272,11 +274,41 @@ pub fn batch_norm<B: Backend>(
     eps: f64,
     fused: Fused<'_, B::Tensor>,
 ) -> Result<(B::Tensor, BatchStats<B::Tensor>)> {
+    normalise(b, x, [scale, shift], eps, fused, Ok)
+}
+
+/// Batch normalisation by the statistics of the whole batch that the ranks share. Derivatives flow through them, to all ranks.
+///
+/// # Errors
+/// Shape mismatches; those of [`Backend::mean_over_ranks`].
+///
+/// # Cost
+/// Two reductions of `[C]` numbers, and two more in the reverse pass.
+pub fn batch_norm_over_ranks<B: Backend>(
+    b: &B,
+    x: &B::Tensor,
+    [scale, shift]: [&B::Tensor; 2],
+    eps: f64,
+    fused: Fused<'_, B::Tensor>,
+    across: &AcrossRanks,
+) -> Result<(B::Tensor, BatchStats<B::Tensor>)> {
+    normalise(b, x, [scale, shift], eps, fused, |mean| b.mean_over_ranks(&mean, across))
+}
+
+/// Batch normalisation; `whole` makes the mean of the batch of that of these images.
+fn normalise<B: Backend>(
+    b: &B,
+    x: &B::Tensor,
+    [scale, shift]: [&B::Tensor; 2],
+    eps: f64,
+    fused: Fused<'_, B::Tensor>,
+    whole: impl Fn(B::Tensor) -> Result<B::Tensor>,
+) -> Result<(B::Tensor, BatchStats<B::Tensor>)> {
     let shape = image_shape("batch_norm", b.shape(x))?;
     let axes = [0, 2, 3];
-    let mu = mean(b, x, &axes)?;
+    let mu = whole(mean(b, x, &axes)?)?;
     let centred = b.sub(x, &b.broadcast(&mu, &shape)?)?;
-    let var = mean(b, &b.mul(&centred, &centred)?, &axes)?;
+    let var = whole(mean(b, &b.mul(&centred, &centred)?, &axes)?)?;
     let istd = b.unary(Unary::Rsqrt, &b.affine(&var, 1.0, eps)?)?;
     let normalised = b.mul(&centred, &b.broadcast(&istd, &shape)?)?;
     let scaled = b.mul(&normalised, &broadcast_channels(b, scale, &shape)?)?;

@@ -1,6 +1,6 @@
 //! Everything a forward pass may look at: backend, parameters, running statistics, mode.
 
-use crate::{Autodiff, Backend, BatchStats, BufferId, Error, Layout, MaskSeed, ParamId, Result};
+use crate::{AcrossRanks, Autodiff, Backend, BatchStats, BufferId, Error, Layout, MaskSeed, ParamId, Result};
 
 /// How BatchNorm, dropout and stochastic depth behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub struct Context<'a, B: Backend> {
     collected: Vec<Collected<B::Tensor>>,
     masks: Option<MaskSeed>,
     drawn: u64,
+    across: Option<&'a AcrossRanks>,
 }
 
 /// Batch statistics one BatchNorm layer saw in a training pass.
@@ -40,7 +41,17 @@ pub(crate) struct Collected<T> {
 impl<'a, B: Backend> Context<'a, B> {
     /// A context over parameters and buffers in the order of the model's layout.
     pub fn new(backend: &'a B, params: &'a [B::Tensor], buffers: &'a [B::Tensor], mode: Mode) -> Self {
-        Self { backend, mode, params, buffers, frozen: &[], collected: Vec::new(), masks: None, drawn: 0 }
+        let (collected, masks, drawn, across) = (Vec::new(), None, 0, None);
+        Self { backend, mode, params, buffers, frozen: &[], collected, masks, drawn, across }
+    }
+    /// The images are a part of a batch that ranks share: statistics of a batch are those of all of it.
+    pub fn with_ranks(mut self, across: impl Into<Option<&'a AcrossRanks>>) -> Self {
+        self.across = across.into();
+        self
+    }
+    /// The ranks over which statistics are taken; `None`: the images are the batch.
+    pub fn across(&self) -> Option<&'a AcrossRanks> {
+        self.across
     }
     /// Marks frozen parameters, one mark a parameter.
     pub fn with_frozen(mut self, mask: &'a [bool]) -> Self {
@@ -56,8 +67,8 @@ impl<'a, B: Backend> Context<'a, B> {
         self.masks = seed.into();
         self
     }
-    /// The next mask of this pass: `len` factors, 1/`keep` with probability `keep`, else 0. Passes with the same seed draw the
-    /// same masks in the same order.
+    /// The next mask of this pass: `len` factors, 1/`keep` with probability `keep`, else 0. Passes with the same seed
+    /// draw the same masks in the same order.
     ///
     /// # Errors
     /// When there is no seed.
@@ -131,6 +142,20 @@ impl<B: Autodiff> Buffers<B> {
             .map(|(entry, values)| backend.constant(values, &entry.shape))
             .collect::<Result<_>>()?;
         Ok(Self { tensors })
+    }
+
+    /// Replaces them by their mean over the ranks that share a batch, weighted by their shares: the running statistics
+    /// of a batch whose parts were normalised on their own.
+    ///
+    /// # Errors
+    /// Those of the collective; a failure of the backend.
+    pub fn average(&mut self, backend: &B, across: &AcrossRanks) -> gnr_core::Result<()> {
+        if self.tensors.is_empty() {
+            return Ok(());
+        }
+        let mean = across.mean(backend.pack(&self.tensors)?)?;
+        self.tensors = backend.unpack(&mean, &self.tensors)?;
+        Ok(())
     }
 
     /// Copies to the host, in layout order. For checkpoints and tests.

@@ -76,6 +76,8 @@ pub struct DataOracle<'a, M, B: Autodiff, S> {
     curvature: Curvature,
     frozen: Option<Frozen<B>>,
     mask_seed: u64,
+    /// Of the masks of the first batch, and from one batch to the next.
+    numbering: [u64; 2],
     keep: usize,
 }
 
@@ -94,6 +96,7 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
             curvature: Curvature::Hessian,
             frozen: None,
             mask_seed: 0,
+            numbering: [0, 1],
             keep,
         }
     }
@@ -115,6 +118,11 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
     /// What dropout draws its masks from in [`Mode::Train`], one set a batch; 0 at first. L̂ is the loss under these masks.
     pub fn with_mask_seed(mut self, seed: u64) -> Self {
         self.mask_seed = seed;
+        self
+    }
+    /// The batches are number `first`, `first + step`, … of a data set that ranks share: each has the masks that it has there.
+    pub fn with_numbering(mut self, first: u64, step: u64) -> Self {
+        self.numbering = [first, step];
         self
     }
     /// Keeps the records of the first `count` batches between products, which then cost a third less on those batches and
@@ -168,17 +176,30 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         let total = self.batches.num_samples();
         let (model, backend, buffers) = (self.model, &self.backend, &self.buffers.tensors);
         let (loss, mode, frozen, seed) = (self.loss, self.mode, self.frozen.as_ref(), self.mask_seed);
+        let [first, step] = self.numbering;
         let mut seen = 0;
         self.batches.visit(&mut |index, batch| {
             seen += batch.labels.len();
             let weight = batch.labels.len() as f64 / total as f64;
             // A block of the Hessian is of the same L̂, so what is not free is normalised as ever.
             let (fixed_norms, features) = (&[][..], None);
-            let masks = Some(MaskSeed::new(seed, 0, index as u64));
+            let masks = Some(MaskSeed::new(seed, 0, first + step * index as u64));
             f(
                 index,
                 weight,
-                &Passes { model, backend, batch, buffers, loss, mode, frozen, fixed_norms, features, masks },
+                &Passes {
+                    model,
+                    backend,
+                    batch,
+                    buffers,
+                    loss,
+                    mode,
+                    frozen,
+                    fixed_norms,
+                    features,
+                    masks,
+                    across: None,
+                },
             )
         })?;
         if seen == 0 || seen != total {

@@ -1,6 +1,8 @@
 //! Dual numbers over any backend: the same model code gives the directional derivative.
 
-use crate::{Backend, BatchStats, Conv2dSpec, Fused, PoolSpec, Result, Unary, composed::add_tangents};
+use crate::{
+    AcrossRanks, Backend, BatchStats, Conv2dSpec, Fused, PoolSpec, Result, Unary, composed::add_tangents,
+};
 
 /// A value and its derivative along one direction.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +92,10 @@ impl<B: Backend> Backend for Duals<B> {
     }
     fn max_last(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
         Ok(Dual::constant(self.0.max_last(&x.primal)?))
+    }
+
+    fn mean_over_ranks(&self, x: &Self::Tensor, across: &AcrossRanks) -> Result<Self::Tensor> {
+        self.linear_map(x, |x| self.0.mean_over_ranks(x, across))
     }
 
     fn linear(&self, x: &Self::Tensor, w: &Self::Tensor, b: Option<&Self::Tensor>) -> Result<Self::Tensor> {

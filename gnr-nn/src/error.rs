@@ -64,6 +64,9 @@ pub enum Error {
         /// Number of records.
         recorded: usize,
     },
+    /// An exchange with the other ranks of a data-parallel computation failed.
+    #[error(transparent)]
+    Ranks(Box<gnr_core::Error>),
     /// Anything else, in words.
     #[error("{0}")]
     Invalid(String),
@@ -74,6 +77,9 @@ pub enum Error {
 
 impl From<Error> for gnr_core::Error {
     fn from(error: Error) -> Self {
-        gnr_core::Error::backend(error)
+        match error {
+            Error::Ranks(error) => *error,
+            error => gnr_core::Error::backend(error),
+        }
     }
 }

@@ -95,6 +95,7 @@ mod mask;
 mod model;
 mod oracle;
 mod passes;
+mod ranks;
 mod record;
 mod statistics;
 #[cfg(feature = "testing")]
@@ -112,8 +113,9 @@ pub use init::Init;
 pub use layout::{BufferId, Entry, Layout, ParamId, Role, Scope};
 pub use mask::MaskSeed;
 pub use model::Model;
-pub use oracle::{Batch, BatchOracle, CrossEntropy, Kept, MixedLabels, predict};
+pub use oracle::{Batch, BatchOracle, CrossEntropy, Kept, MixedLabels, Statistics, predict};
 pub use passes::Curvature;
+pub use ranks::AcrossRanks;
 pub use record::{Recorded, Records, Replay};
 pub use statistics::MeasuredStatistics;
 pub use vector::ParamVector;

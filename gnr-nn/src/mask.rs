@@ -1,25 +1,36 @@
 //! Random masks that are a function of their place, so that every evaluation of one step sees the same ones.
 
-use gnr_core::random::SplitMix64;
+use gnr_core::{collective::Part, random::SplitMix64};
 
 /// What the masks of one mini-batch are drawn from: dropout and stochastic depth of a run, a step and a micro-batch.
 ///
 /// Every evaluation with the same seed (at θ_t, at another point, for a product or a difference) draws the same masks, on
 /// every backend and with any number of threads: L̂ stays one smooth function of θ within a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaskSeed(u64);
+pub struct MaskSeed {
+    seed: u64,
+    part: Option<Part>,
+}
 
 impl MaskSeed {
     /// The masks of micro-batch `part` of step `step` in a run seeded by `run`.
     pub fn new(run: u64, step: u64, part: u64) -> Self {
-        Self([run, step, part].into_iter().fold(0, |state, word| mix(state ^ mix(word))))
+        let seed = [run, step, part].into_iter().fold(0, |state, word| mix(state ^ mix(word)));
+        Self { seed, part: None }
+    }
+
+    /// The samples are a part of a batch that ranks share: their masks are those that the whole batch has there. A mask has as many
+    /// factors for each sample, those of one sample in a row.
+    pub fn of_part(self, part: impl Into<Option<Part>>) -> Self {
+        Self { part: part.into(), ..self }
     }
 
     /// Mask number `index` of a pass: `len` factors, 1/`keep` with probability `keep`, else 0.
     pub fn draw(self, index: u64, keep: f64, len: usize) -> Vec<f64> {
-        let stream = mix(self.0 ^ mix(index));
+        let stream = mix(self.seed ^ mix(index));
         let uniform = |i: u64| SplitMix64::new(stream ^ i).uniform();
-        (0..len as u64).map(|i| if uniform(i) < keep { keep.recip() } else { 0.0 }).collect()
+        let start = self.part.map_or(0, |part| part.start * (len / part.len.max(1))) as u64;
+        (start..start + len as u64).map(|i| if uniform(i) < keep { keep.recip() } else { 0.0 }).collect()
     }
 }
 
@@ -43,6 +54,15 @@ mod tests {
             assert!((kept - keep).abs() < 5.0 * (keep * (1.0 - keep) / n as f64).sqrt(), "{keep}: {kept}");
         }
         assert_eq!(MaskSeed::new(3, 1, 0).draw(0, 1.0, 3), [1.0; 3]);
+    }
+
+    #[test]
+    fn masks_of_parts_are_those_of_the_batch() {
+        let seed = MaskSeed::new(3, 1, 0);
+        let whole = seed.draw(2, 0.5, 7 * 5);
+        let parts = [(0, 3), (3, 4)]
+            .map(|(start, len)| seed.of_part(Part { start, len, of: 7 }).draw(2, 0.5, len * 5));
+        assert_eq!(parts.concat(), whole);
     }
 
     /// Masks at different places agree in as many elements as independent ones do: about half.

@@ -9,11 +9,12 @@ use std::{
 
 use gnr_core::{
     Error as CoreError, Evaluation, GradOracle, HvpOracle, Order, Outputs, Pass, Products, Quantity,
-    Result as CoreResult, Sample, SampledOracle, Use, finite_gradient,
+    Result as CoreResult, Sample, SampledOracle, Shares, Use, collective::Part, finite_gradient,
 };
 
 use crate::{
-    Autodiff, Backend, Buffers, Context, Error, Frozen, Layout, MaskSeed, Mode, Model, ParamVector, Result,
+    AcrossRanks, Autodiff, Backend, Buffers, Context, Error, Frozen, Layout, MaskSeed, Mode, Model,
+    ParamVector, Result,
     passes::{Curvature, Gradient, Passes, check_buffers, check_point},
 };
 
@@ -24,15 +25,15 @@ pub struct Batch<B: Backend> {
     pub images: B::Tensor,
     /// One class a sample.
     pub labels: Vec<usize>,
-    /// Second labels, of a batch that mixup or CutMix blended: L̂ = λ·(loss at the own labels) + (1 − λ)·(loss at these), which
-    /// is the cross-entropy of the blended targets.
+    /// Second labels, of a batch that mixup or CutMix blended: L̂ = λ·(loss at the own labels) + (1 − λ)·(loss at
+    /// these), which is the cross-entropy of the blended targets.
     pub mixed: Option<MixedLabels>,
     /// Which example of the data set each sample is, for methods that remember something of it.
     pub examples: Option<Vec<u64>>,
 }
 
-/// The other half of the labels of a batch that mixup or CutMix made: sample `i` counts as `weight` of its own label and
-/// `1 − weight` of `labels[i]`.
+/// The other half of the labels of a batch that mixup or CutMix made: sample `i` counts as `weight` of its own label
+/// and `1 − weight` of `labels[i]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixedLabels {
     /// One class a sample.
@@ -99,22 +100,34 @@ pub struct CrossEntropy {
     pub label_smoothing: f64,
 }
 
+/// What BatchNorm takes its statistics of, where ranks share a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistics {
+    /// The whole batch: every pass exchanges sums, and derivatives flow through the statistics to all ranks.
+    Shared,
+    /// Each rank's part of it.
+    Own,
+}
+
 /// L̂ of a model on one mini-batch: gradients, exact Hessian-vector and Gauss–Newton products.
 ///
-/// The running statistics of BatchNorm are borrowed for the time of a question, so that the oracles of several micro-batches share
-/// them; they move only in a [`Pass::Commit`] evaluation in [`Mode::Train`].
+/// The running statistics of BatchNorm are borrowed for the time of a question, so that the oracles of several
+/// micro-batches share them; they move only in a [`Pass::Commit`] evaluation in [`Mode::Train`].
 ///
-/// When only the head of a model is learned, and the model can be cut before it, what the frozen part makes of the batch is computed
-/// once and kept.
+/// When only the head of a model is learned, and the model can be cut before it, what the frozen part makes of the
+/// batch is computed once and kept.
 ///
 /// # Cost
-/// `evaluate`: one gradient. `hvp` after [`Order::Second`]: one tangent pass and one backward pass (about two gradients).
+/// `evaluate`: one gradient. `hvp` after [`Order::Second`]: one tangent pass and one backward pass (about two
+/// gradients).
 pub struct BatchOracle<'a, M, B: Autodiff> {
     model: &'a M,
     backend: B,
     batch: &'a Batch<B>,
     /// The part of the batch that questions are about, when it is not all of it.
     sampled: Option<Batch<B>>,
+    /// Where that part is within the part that all ranks have of a batch that they share.
+    drawn: Option<Part>,
     buffers: &'a RefCell<Buffers<B>>,
     loss: CrossEntropy,
     mode: Mode,
@@ -123,6 +136,10 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     /// What the frozen part makes of the whole batch, once it is known.
     features: OnceCell<Option<B::Tensor>>,
     masks: Option<MaskSeed>,
+    /// The ranks that share the batch.
+    shares: Option<&'a Shares>,
+    /// Those over which BatchNorm takes its statistics, when it does.
+    across: Option<AcrossRanks>,
     /// One mark a row of the committed pass.
     correct: Option<Vec<bool>>,
     /// The logits of the committed pass, if it was over the whole batch.
@@ -138,6 +155,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             backend: backend.clone(),
             batch,
             sampled: None,
+            drawn: None,
             buffers,
             loss,
             mode: Mode::Train,
@@ -145,6 +163,8 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             frozen: None,
             features: OnceCell::new(),
             masks: None,
+            shares: None,
+            across: None,
             correct: None,
             committed: None,
         }
@@ -169,18 +189,27 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         self.curvature = curvature;
         self
     }
-    /// With random masks, the same for every evaluation of this oracle; what models with dropout or stochastic depth need in
-    /// train mode.
+    /// With random masks, the same for every evaluation of this oracle; what models with dropout or stochastic depth
+    /// need in train mode.
     pub fn with_masks(mut self, seed: impl Into<Option<MaskSeed>>) -> Self {
         self.masks = seed.into();
+        self
+    }
+    /// The batch is this rank's part of one that ranks share: masks and samples are those of the whole batch, and with
+    /// [`Statistics::Shared`] BatchNorm takes the statistics of all of it. Each rank then asks the same questions in
+    /// the same order; [`DataParallel`](gnr_core::DataParallel) makes one oracle of the parts.
+    pub fn with_ranks(mut self, shares: impl Into<Option<&'a Shares>>, statistics: Statistics) -> Self {
+        self.shares = shares.into();
+        let over = self.shares.filter(|shares| shares.ranks().size() > 1 && statistics == Statistics::Shared);
+        self.across = over.map(AcrossRanks::new);
         self
     }
     /// Correct predictions (top-1) at the committed point, once there was a [`Pass::Commit`] evaluation.
     pub fn correct(&self) -> Option<usize> {
         Some(self.correct_rows()?.iter().filter(|correct| **correct).count())
     }
-    /// Whether each sample was predicted correctly (top-1) at the committed point, `[N]`, once there was a [`Pass::Commit`]
-    /// evaluation. Of a restricted oracle: the samples it was restricted to, in their order.
+    /// Whether each sample was predicted correctly (top-1) at the committed point, `[N]`, once there was a
+    /// [`Pass::Commit`] evaluation. Of a restricted oracle: the samples it was restricted to, in their order.
     pub fn correct_rows(&self) -> Option<&[bool]> {
         self.correct.as_deref()
     }
@@ -195,8 +224,8 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         check_buffers(self.model.layout(), self.buffers.borrow().tensors.len())
     }
 
-    /// What the frozen part makes of the whole batch, the same at every point of a step: `None` when more than the head is learned,
-    /// or the model cannot be cut before it.
+    /// What the frozen part makes of the whole batch, the same at every point of a step: `None` when more than the head
+    /// is learned, or the model cannot be cut before it.
     fn features(&self, frozen: &Frozen<B>, buffers: &Buffers<B>) -> Result<Option<B::Tensor>> {
         let layout = self.model.layout();
         let head = layout.head();
@@ -226,7 +255,8 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             // They are of the whole batch; a sample is run from its images.
             _ => None,
         };
-        f(&Passes {
+        let part = self.shares.map(|shares| self.drawn.unwrap_or_else(|| shares.part()));
+        let done = f(&Passes {
             model: self.model,
             backend: &self.backend,
             batch: self.present(),
@@ -236,8 +266,16 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             frozen: self.frozen,
             fixed_norms: self.frozen.map_or(&[], Frozen::mask),
             features,
-            masks: self.masks,
-        })
+            masks: self.masks.map(|masks| masks.of_part(part)),
+            across: self.across.as_ref(),
+        });
+        // The other ranks are in the middle of a pass and wait for this one: nothing can be agreed on.
+        if let (Some(across), Err(error)) = (&self.across, &done)
+            && !matches!(error, Error::Ranks(_))
+        {
+            across.abort(error);
+        }
+        done
     }
 }
 
@@ -291,6 +329,22 @@ impl<M: Model, B: Autodiff> SampledOracle for BatchOracle<'_, M, B> {
     fn restrict(&mut self, sample: Option<Sample>) -> CoreResult<()> {
         let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
         self.sampled = rows.map(|rows| self.batch.select(&self.backend, &rows)).transpose()?;
+        let sampled = sample.filter(|sample| sample.part.is_some());
+        self.drawn = sampled.zip(self.shares).map(|(sample, shares)| {
+            let part = shares.part();
+            // What the sample has here, after what it has before.
+            Part {
+                start: sample.count_in(Part { start: 0, len: part.start, of: part.of }),
+                len: sample.count_in(part).max(1),
+                of: sample.count_in(Part { start: 0, len: part.of, of: part.of }),
+            }
+        });
+        if let (Some(shares), Some(_)) = (self.shares, &self.across) {
+            self.across = Some(match sample {
+                Some(sample) => AcrossRanks::of_sample(shares, sample),
+                None => AcrossRanks::new(shares),
+            });
+        }
         Ok(())
     }
 }

@@ -5,8 +5,8 @@ use std::borrow::{Borrow, Cow};
 use gnr_core::{Error as CoreError, Order, Products, Result as CoreResult, Vector};
 
 use crate::{
-    Autodiff, Backend, Batch, Context, CrossEntropy, Dual, Duals, Entry, Error, Frozen, Layout, MaskSeed,
-    MixedLabels, Mode, Model, ParamVector, Result, composed, context::Collected,
+    AcrossRanks, Autodiff, Backend, Batch, Context, CrossEntropy, Dual, Duals, Entry, Error, Frozen, Layout,
+    MaskSeed, MixedLabels, Mode, Model, ParamVector, Result, composed, context::Collected,
 };
 
 /// Which matrix an oracle of a network multiplies with.
@@ -44,6 +44,8 @@ pub(crate) struct Passes<'a, M, B: Autodiff> {
     pub(crate) features: Option<&'a B::Tensor>,
     /// What dropout draws its masks from.
     pub(crate) masks: Option<MaskSeed>,
+    /// The ranks over which BatchNorm takes its statistics.
+    pub(crate) across: Option<&'a AcrossRanks>,
 }
 
 /// What a gradient pass gives.
@@ -122,7 +124,8 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let params = self.parameters(at.tensors().to_vec(), B::Tensor::clone)?;
         let mut cx = Context::new(self.backend, &params, self.buffers, self.mode)
             .with_frozen(self.fixed_norms)
-            .with_masks(self.masks);
+            .with_masks(self.masks)
+            .with_ranks(self.across);
         self.logits(&mut cx, B::Tensor::clone)
     }
 
@@ -168,7 +171,8 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let params = self.parameters(leaves.clone(), B::Tensor::clone)?;
         let mut cx = Context::new(&session, &params, self.buffers, self.mode)
             .with_frozen(self.fixed_norms)
-            .with_masks(self.masks);
+            .with_masks(self.masks)
+            .with_ranks(self.across);
         let logits = self.logits(&mut cx, B::Tensor::clone)?;
         let collected = cx.into_collected();
         let loss = self.loss_of(&session, &logits)?;
@@ -203,7 +207,8 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let buffers: Vec<_> = self.buffers.iter().cloned().map(Dual::constant).collect();
         let mut cx = Context::new(&duals, &params, &buffers, self.mode)
             .with_frozen(self.fixed_norms)
-            .with_masks(self.masks);
+            .with_masks(self.masks)
+            .with_ranks(self.across);
         let logits = self.logits(&mut cx, constant)?;
         Ok((leaves, logits))
     }

@@ -1,8 +1,8 @@
 //! θ and tangents as a backend's tensors: the `Vector` that the algorithms of gnr-core move.
 
 use gnr_core::{
-    Elementwise, Error as CoreError, Map, Matrices, Partition, Result as CoreResult, Signs, Vector,
-    join_leaves, random::SplitMix64, random_signs, split_leaves,
+    Elementwise, Error as CoreError, Map, Matrices, Pack, Partition, Result as CoreResult, Signs, Vector,
+    collective::Packed, join_leaves, random::SplitMix64, random_signs, split_leaves,
 };
 
 use crate::{Autodiff, Layout, Result, Role};
@@ -180,6 +180,16 @@ impl<B: Autodiff> Signs for ParamVector<B> {
             self.backend.upload(&random_signs(shape.iter().product(), seeds.next_u64()), shape)
         });
         Ok(Self::new(self.backend.clone(), tensors.collect::<Result<_>>()?))
+    }
+}
+
+/// In layout order.
+impl<B: Autodiff> Pack for ParamVector<B> {
+    fn pack(&self) -> CoreResult<Packed> {
+        Ok(self.backend.pack(&self.tensors)?)
+    }
+    fn unpack(&self, numbers: Packed) -> CoreResult<Self> {
+        Ok(Self::new(self.backend.clone(), self.backend.unpack(&numbers, &self.tensors)?))
     }
 }
 

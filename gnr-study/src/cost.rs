@@ -11,8 +11,9 @@ use gnr_train::{
 
 /// Gradients of a whole batch that an average step takes, products included.
 ///
-/// Each regulariser adds what its entry says, on the steps and the part of the batch on which it acts. A product is worth about two
-/// gradients, one of forward differences one, a forward pass a third of one: GNR adds five or three, SAM one. `cargo xtask bench` measures it.
+/// Each regulariser adds what its entry says, on the steps and the part of the batch on which it acts. A product is
+/// worth about two gradients, one of forward differences one, a forward pass a third of one: GNR adds five or three,
+/// SAM one. `cargo xtask bench` measures it.
 pub fn gradients_per_step(recipe: &Recipe) -> f64 {
     let product = match recipe.method.gnr().map(|gnr| gnr.hvp) {
         Some(Hvp::ForwardDifference) => 1.0,

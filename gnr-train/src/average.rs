@@ -1,7 +1,7 @@
 //! The average of a run's weights, beside the weights themselves: when it is updated, and the network that it makes.
 
 use gnr_core::{Average as _, Checkpoint, Ema, Swa};
-use gnr_data::{Augmentation, Loader, LoaderConfig};
+use gnr_data::{Augmentation, Loader, LoaderConfig, Share};
 use gnr_models::AnyModel;
 use gnr_nn::{Autodiff, Buffers, Frozen, MaskSeed, MeasuredStatistics, Model, ParamVector};
 
@@ -146,7 +146,9 @@ impl<B: Autodiff> Source<'_, B> {
         if buffers.tensors.is_empty() {
             return Ok(buffers);
         }
-        let config = LoaderConfig { augment: Augmentation::NONE, ..self.loader.config().clone() };
+        // Every rank goes through all of it: statistics of parts are not those of the batch.
+        let share = Share::Whole;
+        let config = LoaderConfig { augment: Augmentation::NONE, share, ..self.loader.config().clone() };
         let loader = Loader::new(self.loader.dataset().clone(), config)?;
         let mut measured = MeasuredStatistics::new(buffers);
         let mut done = 0;

@@ -208,7 +208,7 @@ pub(crate) enum Content {
 }
 
 /// One of the oracles that the regularisers of a run ask. What they remember is the same for all.
-type Asked<'o, B> = BatchOracle<'o, AnyModel, B>;
+pub(crate) type Asked<'o, B> = BatchOracle<'o, AnyModel, B>;
 
 /// The state of a run on a backend.
 pub(crate) struct State<'a, B: Autodiff> {

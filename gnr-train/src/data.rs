@@ -4,13 +4,14 @@ use std::{ops::Range, sync::Arc};
 
 use gnr_data::{
     Batch as HostBatch, Dataset, HoldOut, Keep, Loader, LoaderConfig, Noisy, Normalization, OpenOptions,
-    Part, Views, flipped_labels, permutation,
+    Part, Share, Views, flipped_labels, permutation,
 };
 use gnr_nn::{Autodiff, Batch, MixedLabels};
 
 use crate::{
     error::{Result, TrainError},
     recipe::{Augment, Data, Recipe, Resize, Subset},
+    team::Team,
 };
 
 /// The images of a run.
@@ -23,20 +24,24 @@ pub(crate) struct Images {
 }
 
 impl Images {
+    /// The loaders make this rank's part of each batch.
+    ///
     /// # Errors
     /// Files that are missing or damaged, a split or batch size that does not fit.
-    pub(crate) fn open(recipe: &Recipe) -> Result<Self> {
+    pub(crate) fn open(recipe: &Recipe, team: &Team) -> Result<Self> {
         let (data, train) = (&recipe.data, &recipe.train);
         let views = views(data)?;
         let normalization = Normalization::preset(&data.normalization)?;
         let augment = data.variation.augmentation(data.augment);
+        let share = Share::OfEachBatch { index: team.rank(), of: team.size() };
         let evaluation = |dataset: Arc<dyn Dataset>| {
             let batch = train.eval_batch(dataset.shape());
             let config = LoaderConfig::evaluation(batch, normalization.clone());
-            Loader::new(dataset, LoaderConfig { workers: train.workers, ..config })
+            Loader::new(dataset, LoaderConfig { workers: train.workers, share, ..config })
         };
         let config = LoaderConfig {
             workers: train.workers,
+            share,
             ..LoaderConfig::training(train.batch_size, train.seed, normalization.clone(), augment)
         };
         Ok(Self {

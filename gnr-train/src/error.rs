@@ -109,6 +109,14 @@ pub enum TrainError {
     /// An operator that is not a fixed symmetric matrix, or an algorithm that cannot do what was asked.
     #[error(transparent)]
     Curvature(#[from] gnr_hessian::Error),
+    /// What the first rank that failed told all of them.
+    #[error("rank {rank}: {message}")]
+    Rank {
+        /// Which one.
+        rank: usize,
+        /// Its error, causes included.
+        message: String,
+    },
     /// Options that do not go together.
     #[error("{0}")]
     Request(String),

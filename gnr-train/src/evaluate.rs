@@ -4,7 +4,10 @@ use gnr_data::Loader;
 use gnr_nn::{Autodiff, Buffers, Model, ParamVector, predict};
 use serde::Serialize;
 
-use crate::error::{Result, TrainError};
+use crate::{
+    error::{Result, TrainError},
+    team::Team,
+};
 
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -56,6 +59,43 @@ pub fn evaluate<M: Model, B: Autodiff>(
     evaluate_mapped(model, backend, params, buffers, loader, None, progress)
 }
 
+/// [`evaluate`] of images whose loaders have a part on each rank.
+///
+/// # Errors
+/// As [`evaluate`], the same on every rank.
+pub(crate) fn evaluate_in<M: Model, B: Autodiff>(
+    team: &Team,
+    model: &M,
+    backend: &B,
+    params: &ParamVector<B>,
+    buffers: &Buffers<B>,
+    loader: &Loader,
+    progress: impl FnMut(usize, usize),
+) -> Result<Evaluation> {
+    let counted = count(model, backend, params, buffers, loader, None, progress);
+    let Counted { loss, in_top5, among, known, done, mut classes } = team.agree(counted)?;
+    let whole = |x: f64| x as u64;
+    let [loss, in_top5, among, done] = team.total([loss, in_top5 as f64, among as f64, done as f64])?;
+    let known =
+        team.agree_with(Ok(()), &[known as f64])?.1.iter().map(|row| whole(row[0])).max().unwrap_or(0);
+    let own: Vec<f64> =
+        classes.iter().flat_map(|class| [class.correct as f64, class.images as f64]).collect();
+    let all = team.agree_with(Ok(()), &own)?.1;
+    for (k, class) in classes.iter_mut().enumerate() {
+        let sum = |at: usize| whole(all.iter().map(|row| row[at]).sum());
+        (class.correct, class.images) = (sum(2 * k), sum(2 * k + 1));
+    }
+    let counted = Counted {
+        loss,
+        in_top5: whole(in_top5),
+        among: whole(among),
+        known: known as usize,
+        done: done as usize,
+        classes,
+    };
+    Ok(counted.evaluation(false))
+}
+
 /// [`evaluate`] of a model that may know other classes than the data set: `logits[label]` is the logit of a class.
 ///
 /// # Errors
@@ -70,8 +110,50 @@ pub fn evaluate_mapped<M: Model, B: Autodiff>(
     buffers: &Buffers<B>,
     loader: &Loader,
     logits_of: Option<&[usize]>,
-    mut progress: impl FnMut(usize, usize),
+    progress: impl FnMut(usize, usize),
 ) -> Result<Evaluation> {
+    Ok(count(model, backend, params, buffers, loader, logits_of, progress)?.evaluation(logits_of.is_some()))
+}
+
+/// Sums over images.
+struct Counted {
+    loss: f64,
+    in_top5: u64,
+    among: u64,
+    /// Classes that the model knows.
+    known: usize,
+    /// Images.
+    done: usize,
+    classes: Vec<ClassResult>,
+}
+
+impl Counted {
+    /// `mapped`: the model may know other classes than the data set.
+    fn evaluation(self, mapped: bool) -> Evaluation {
+        let Self { loss, in_top5, among, known, done, classes } = self;
+        let correct = classes.iter().map(|class| class.correct).sum();
+        let images = (done as f64).max(1.0);
+        Evaluation {
+            loss: loss / images,
+            accuracy: correct as f64 / images,
+            correct,
+            top5_accuracy: (known > 5).then_some(in_top5 as f64 / images),
+            accuracy_among_classes: mapped.then_some(among as f64 / images),
+            images: done as u64,
+            classes,
+        }
+    }
+}
+
+fn count<M: Model, B: Autodiff>(
+    model: &M,
+    backend: &B,
+    params: &ParamVector<B>,
+    buffers: &Buffers<B>,
+    loader: &Loader,
+    logits_of: Option<&[usize]>,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Counted> {
     let dataset = loader.dataset();
     let (mut in_top5, mut among, mut known) = (0_u64, 0_u64, 0);
     let mut classes: Vec<_> = (dataset.classes().iter())
@@ -80,6 +162,9 @@ pub fn evaluate_mapped<M: Model, B: Autodiff>(
     let (mut loss, mut done) = (0.0, 0);
     for batch in loader.epoch(0, 0)? {
         let batch = batch?;
+        if batch.is_empty() {
+            continue; // fewer images than ranks
+        }
         let images = backend.upload(&batch.images, &batch.shape)?;
         let logits = predict(model, backend, params, buffers, &images)?;
         let width = logits.len() / batch.len().max(1);
@@ -109,17 +194,7 @@ pub fn evaluate_mapped<M: Model, B: Autodiff>(
         }
         done += batch.len();
         loader.recycle(batch);
-        progress(done, dataset.len());
+        progress(done, loader.images_per_epoch());
     }
-    let correct = classes.iter().map(|class| class.correct).sum();
-    let images = (done as f64).max(1.0);
-    Ok(Evaluation {
-        loss: loss / images,
-        accuracy: correct as f64 / images,
-        correct,
-        top5_accuracy: (known > 5).then_some(in_top5 as f64 / images),
-        accuracy_among_classes: logits_of.map(|_| among as f64 / images),
-        images: done as u64,
-        classes,
-    })
+    Ok(Counted { loss, in_top5, among, known, done, classes })
 }

@@ -178,14 +178,17 @@ impl Fingerprints {
         (!told.is_empty()).then(|| told.join("; "))
     }
 
+    /// As a record has it.
+    pub(crate) fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self).map_err(|e| io(Path::new(FILE), "write")(e.into()))
+    }
+
     /// Records it.
     ///
     /// # Errors
     /// A file that cannot be written.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(FILE);
-        let text = serde_json::to_string_pretty(self).map_err(|e| io(&path, "write")(e.into()))?;
-        write_atomically(&path, (text + "\n").as_bytes())
+        write_atomically(&folder.join(FILE), (self.to_json()? + "\n").as_bytes())
     }
 }
 

@@ -18,8 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    /// Locked by the operating system; released when the process ends, however it ends.
-    _lock: File,
+    /// Locked by the operating system; released when the process ends, however it ends. `None`: another process of the run holds it.
+    _lock: Option<File>,
 }
 
 impl RunFolder {
@@ -38,6 +38,11 @@ impl RunFolder {
             let _ = fs::remove_dir_all(path);
         }
         filled
+    }
+
+    /// The folder of a run that another rank holds: nothing is read or written there.
+    pub(crate) fn held_elsewhere(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), _lock: None }
     }
 
     /// An existing run.
@@ -69,7 +74,7 @@ impl RunFolder {
     }
 
     fn lock(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.to_path_buf(), _lock: lock(path, "run.lock")? })
+        Ok(Self { path: path.to_path_buf(), _lock: Some(lock(path, "run.lock")?) })
     }
 
     pub(crate) fn path(&self) -> &Path {

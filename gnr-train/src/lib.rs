@@ -47,6 +47,7 @@ mod run;
 mod select;
 pub mod subject;
 mod summary;
+mod team;
 mod tensorboard;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -64,9 +65,10 @@ pub use loader_bench::{LoaderReport, loader_bench};
 pub use metrics::EpochMetrics;
 pub use observer::{BestBy, Observer, Start, StepEvent};
 pub use recipe::{Engine, Precision, Recipe, RecipeError};
-pub use run::{Existing, Plan, check, extended, resume, train, train_on};
+pub use run::{Existing, Plan, check, extended, resume, train, train_in, train_on};
 pub use subject::{Measurement, Sample, Subject, SubjectRequest, measure};
 pub use summary::{Best, NoiseCount, Summary, VERSION, commit, set_commit};
+pub use team::Team;
 pub use tensorboard::EventWriter;
 pub use trainer::Outcome;
 

@@ -15,6 +15,7 @@ use crate::{
     data::{Images, upload},
     recipe::Recipe,
     run::{build, in_pool, threads},
+    team::Team,
 };
 
 /// What was measured.
@@ -53,7 +54,7 @@ pub fn loader_bench(recipe: &Recipe, batches: usize) -> Result<LoaderReport> {
     impl Job for Bench<'_> {
         type Output = Result<LoaderReport>;
         fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Self::Output {
-            let images = Images::open(self.0)?;
+            let images = Images::open(self.0, &Team::default())?;
             let dataset = images.train.dataset();
             let model = build(&self.0.model, dataset.classes().len(), dataset.shape())?;
             in_pool(threads(self.0.train.threads), || {

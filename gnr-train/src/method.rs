@@ -2,7 +2,7 @@
 
 use gnr_core::{
     AnyRegularizer, CentralDiff, Clip, Every, ForwardDiff, FromStep, FullOracle, Grouped, Matrices, Method,
-    OnSample, Optimizer, Result, Schedule, Signs, StepReport, optimizer,
+    OnSample, Optimizer, Pack, Result, Schedule, Shares, Signs, StepReport, optimizer,
     regularizer::{self, HessianDiagonal, Radius},
     schedule::{self, Span},
 };
@@ -26,7 +26,7 @@ pub(crate) struct Configured<V> {
     difference: f64,
 }
 
-impl<V: Matrices + Signs + 'static> Configured<V> {
+impl<V: Matrices + Signs + Pack + 'static> Configured<V> {
     /// # Errors
     /// A hyper-parameter outside its domain (a recipe that was not checked).
     pub(crate) fn new(
@@ -71,26 +71,28 @@ impl<V: Matrices + Signs + 'static> Configured<V> {
         if self.hvp == Hvp::GaussNewton { Curvature::GaussNewton } else { Curvature::Hessian }
     }
 
-    /// Step `t` (from 0) on one batch, in groups with their numbers of images: one, or those of `method.group`.
+    /// Step `t` (from 0) on one batch, in groups with their numbers of images: one, or those of `method.group`. The ranks of `shares` have
+    /// groups of their own; where the oracle is of all ranks together, the share is that of one process.
     ///
     /// # Errors
-    /// The errors of [`Method::step_groups`].
+    /// The errors of [`Method::step_ranks`].
     pub(crate) fn step<O: FullOracle<Vector = V>>(
         &mut self,
         t: u64,
         theta: &mut V,
         groups: impl IntoIterator<Item = (O, usize)>,
+        shares: &Shares,
     ) -> Result<StepReport> {
         let (method, groups) = (&mut self.method, groups.into_iter());
         match self.hvp {
-            Hvp::Exact | Hvp::GaussNewton => method.step_groups(t, theta, groups),
+            Hvp::Exact | Hvp::GaussNewton => method.step_ranks(t, theta, groups, shares),
             Hvp::ForwardDifference => {
                 let wrap = |(oracle, n)| Ok((ForwardDiff::new(oracle).with_step(self.difference)?, n));
-                method.step_groups(t, theta, groups.map(wrap).collect::<Result<Vec<_>>>()?)
+                method.step_ranks(t, theta, groups.map(wrap).collect::<Result<Vec<_>>>()?, shares)
             }
             Hvp::CentralDifference => {
                 let wrap = |(oracle, n)| Ok((CentralDiff::new(oracle).with_step(self.difference)?, n));
-                method.step_groups(t, theta, groups.map(wrap).collect::<Result<Vec<_>>>()?)
+                method.step_ranks(t, theta, groups.map(wrap).collect::<Result<Vec<_>>>()?, shares)
             }
         }
     }

@@ -7,14 +7,16 @@ use gnr_nn::{Autodiff, Buffers, Frozen, MaskSeed, MeasuredStatistics, Model, Par
 use crate::{
     backend::Job,
     error::{Result, TrainError},
-    recipe::Recipe,
+    recipe::{Perturbation, Recipe},
     trainer::Prepared,
 };
 
 /// Images of the smallest group or micro-batch, or of a regulariser's sample of it. (Batches are whole: what does not fill one is
 /// left out of its epoch.)
-fn smallest(recipe: &Recipe) -> usize {
-    let batch = recipe.train.batch_size;
+fn smallest(recipe: &Recipe, ranks: usize) -> usize {
+    let whole = recipe.parallel.perturbation == Perturbation::Global && recipe.parallel.sync;
+    // Statistics of the whole batch are of all its parts, or the smallest part is normalised alone.
+    let batch = if whole { recipe.train.batch_size } else { recipe.train.batch_size / ranks };
     let piece = match recipe.method.group {
         Some(group) if group < batch => match batch % group {
             0 => group,
@@ -24,7 +26,7 @@ fn smallest(recipe: &Recipe) -> usize {
         None => batch / recipe.train.micro_batches.max(1),
     };
     let fraction = recipe.method.fractions().map(|(_, fraction)| fraction).fold(1.0, f64::min);
-    Sample { fraction, seed: 0 }.rows(piece).len()
+    Sample::new(fraction, 0).rows(piece).len()
 }
 
 /// Refuses, before the first step, a run that would have to normalise single values: a forward pass of one image tells.
@@ -34,10 +36,10 @@ fn smallest(recipe: &Recipe) -> usize {
 ///
 /// # Cost
 /// A forward pass of one image, for models with running statistics that are to see one image at a time.
-pub(crate) fn check<B: Autodiff>(prepared: &Prepared, backend: &B) -> Result<()> {
+pub(crate) fn check<B: Autodiff>(prepared: &Prepared, backend: &B, ranks: usize) -> Result<()> {
     let Prepared { recipe, model, initial, input: [channels, height, width], .. } = prepared;
     let layout = model.layout();
-    if layout.num_buffers() == 0 || smallest(recipe) > 1 {
+    if layout.num_buffers() == 0 || smallest(recipe, ranks) > 1 {
         return Ok(());
     }
     let (parameters, statistics) = weights::split(layout, initial.clone());
@@ -55,6 +57,7 @@ pub(crate) fn check<B: Autodiff>(prepared: &Prepared, backend: &B) -> Result<()>
         MeasuredStatistics::new(buffers).add(model, backend, &theta, frozen.as_ref(), &image, Some(masks));
     tried.map_err(|error| {
         let mut keys = vec![format!("train.batch_size = {}", recipe.train.batch_size)];
+        keys.extend((ranks > 1).then(|| format!("{ranks} ranks with statistics of their own")));
         keys.extend(recipe.method.group.map(|group| format!("method.group = {group}")));
         let parts = Some(recipe.train.micro_batches).filter(|parts| *parts > 1);
         keys.extend(parts.map(|parts| format!("train.micro_batches = {parts}")));
@@ -71,6 +74,6 @@ impl Job for Check<'_> {
     type Output = Result<()>;
 
     fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<()> {
-        check(self.0, &backend())
+        check(self.0, &backend(), 1)
     }
 }

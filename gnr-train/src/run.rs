@@ -20,8 +20,9 @@ use crate::{
     method::learning_rate,
     observer::Observer,
     pieces,
-    recipe::{Load, Model as ModelSection, Recipe, Train as TrainSection},
-    select,
+    recipe::{Load, Model as ModelSection, Perturbation, Recipe, Train as TrainSection},
+    select, summary,
+    team::Team,
     trainer::{Outcome, Prepared, Trainer, same_run},
 };
 
@@ -81,11 +82,28 @@ pub fn train(
     observer: &mut (dyn Observer + Send),
     stop: &AtomicBool,
 ) -> Result<Outcome> {
-    backend::dispatch(
-        recipe.train.backend,
-        recipe.train.precision,
-        Train { recipe, folder, existing, observer, stop },
-    )
+    train_in(&Team::default(), recipe, folder, existing, observer, stop)
+}
+
+/// [`train`] together with the other ranks of a team: each has its part of every batch. Rank 0 has the folder and tells `observer`; the
+/// others look at no file of it and tell nobody.
+///
+/// # Errors
+/// As [`train`], the same on every rank; ranks whose recipes, programs or data differ.
+pub fn train_in(
+    team: &Team,
+    recipe: Recipe,
+    folder: &Path,
+    existing: Existing,
+    observer: &mut (dyn Observer + Send),
+    stop: &AtomicBool,
+) -> Result<Outcome> {
+    let silent: &mut (dyn Observer + Send) = &mut ();
+    let observer = if team.leads() { observer } else { silent };
+    let team = team.clone();
+    let (engine, precision) = (recipe.train.backend, recipe.train.precision);
+    let job = Train { team: team.clone(), recipe, folder, existing, observer, stop };
+    team.ends(backend::dispatch(engine, precision, job))
 }
 
 /// [`train`] on a backend of the caller's choice. `backend` is made on the thread that will use it.
@@ -100,7 +118,7 @@ pub fn train_on<B: Autodiff + 'static>(
     observer: &mut (dyn Observer + Send),
     stop: &AtomicBool,
 ) -> Result<Outcome> {
-    Train { recipe, folder, existing, observer, stop }.on(backend)
+    Train { team: Team::default(), recipe, folder, existing, observer, stop }.on(backend)
 }
 
 /// Continues the run in `folder` to its end. The result is, bit for bit, that of a run that never stopped.
@@ -170,6 +188,7 @@ fn different(path: &str, mine: Option<&toml::Value>, theirs: Option<&toml::Value
 }
 
 struct Train<'a> {
+    team: Team,
     recipe: Recipe,
     folder: &'a Path,
     existing: Existing,
@@ -181,66 +200,174 @@ impl Job for Train<'_> {
     type Output = Result<Outcome>;
 
     fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<Outcome> {
-        let Self { mut recipe, folder, existing, observer, stop } = self;
-        let resumes = existing.resumes() && is_run(folder);
-        if resumes {
-            let theirs = recipe_of(folder)?;
-            if recipe.train.threads == 0 {
-                recipe.train.threads = theirs.train.threads;
+        let Self { team, mut recipe, folder, existing, observer, stop } = self;
+        let folder_path = folder;
+        same_everywhere(&team, &recipe)?;
+        // Rank 0 sees the folder: what it finds there holds for all.
+        let found = team.share(|| {
+            let resumes = existing.resumes() && is_run(folder);
+            if resumes {
+                let theirs = recipe_of(folder)?;
+                if recipe.train.threads == 0 {
+                    recipe.train.threads = theirs.train.threads;
+                }
+                let epochs = if existing.allows_epochs() { theirs.train.epochs } else { recipe.train.epochs };
+                let as_long =
+                    Recipe { train: TrainSection { epochs, ..recipe.train.clone() }, ..recipe.clone() };
+                if !same_run(&theirs, &as_long) {
+                    return Err(TrainError::Folder {
+                        path: folder.to_path_buf(),
+                        problem:
+                            "holds a run of another recipe (compare its recipe.toml); choose another --out"
+                                .into(),
+                    });
+                }
+            } else {
+                refuse_existing(folder)?;
             }
-            let epochs = if existing.allows_epochs() { theirs.train.epochs } else { recipe.train.epochs };
-            let as_long = Recipe { train: TrainSection { epochs, ..recipe.train.clone() }, ..recipe.clone() };
-            if !same_run(&theirs, &as_long) {
-                return Err(TrainError::Folder {
-                    path: folder.to_path_buf(),
-                    problem: "holds a run of another recipe (compare its recipe.toml); choose another --out"
-                        .into(),
-                });
-            }
-        } else {
-            refuse_existing(folder)?;
+            // A run that has a checkpoint does not need what it started from.
+            let starts = !(resumes && checkpoint::last(folder).exists());
+            let threads = recipe.train.threads;
+            Ok([vec![u8::from(resumes), u8::from(starts)], threads.to_le_bytes().to_vec()].concat())
+        })?;
+        let (resumes, starts) = (found.first() == Some(&1), found.get(1) == Some(&1));
+        if let Some(Ok(threads)) = found.get(2..).map(<[u8; size_of::<usize>()]>::try_from) {
+            recipe.train.threads = usize::from_le_bytes(threads);
         }
-        recipe.train.threads = threads(recipe.train.threads);
-        // A run that has a checkpoint does not need what it started from.
-        let starts = !(resumes && checkpoint::last(folder).exists());
-        let mut prepared = prepare(recipe, starts)?;
-        if resumes && !starts && !Fingerprints::are_recorded(folder) {
+        if recipe.train.threads == 0 {
+            // As many on every rank, since the bits of sums may depend on it.
+            let own = team.threads(threads(0)) as f64;
+            let all = team.agree_with(Ok(()), &[own])?.1;
+            recipe.train.threads = all.iter().fold(own, |least, row| least.min(row[0])) as usize;
+        }
+        let mut prepared = team.agree(prepare(recipe, starts, &team))?;
+        if team.leads() && resumes && !starts && !Fingerprints::are_recorded(folder) {
             prepared.doubts.push(
                 "data.json, which records what the images were, is not there: whether they changed is not known".into(),
             );
         }
-        let fingerprints = Fingerprints::of(&prepared.images)?;
-        if resumes
-            && let Some(changed) = fingerprints.changed(folder)?
-            && !existing.allows_data()
-        {
-            return Err(TrainError::Folder {
-                path: folder.to_path_buf(),
-                problem: format!(
-                    "the data changed since the run began: {changed}. Bring the old data back, start another run, or continue on \
-                     the new data with `gnr resume --accept-changed-data`"
-                ),
-            });
-        }
+        let fingerprints = team.agree(Fingerprints::of(&prepared.images))?;
+        same_data(&team, &fingerprints)?;
+        team.lead(|| {
+            if resumes
+                && let Some(changed) = fingerprints.changed(folder)?
+                && !existing.allows_data()
+            {
+                return Err(TrainError::Folder {
+                    path: folder.to_path_buf(),
+                    problem: format!(
+                        "the data changed since the run began: {changed}. Bring the old data back, start another run, or continue on \
+                         the new data with `gnr resume --accept-changed-data`"
+                    ),
+                });
+            }
+            Ok(())
+        })?;
         in_pool(prepared.recipe.train.threads, || {
             let backend = backend();
             if starts {
-                pieces::check(&prepared, &backend)?;
+                team.agree(pieces::check(&prepared, &backend, team.size()))?;
             }
-            let folder =
-                if resumes { RunFolder::open(folder)? } else { RunFolder::create(folder, &prepared.recipe)? };
-            if resumes && existing.allows_epochs() {
-                folder.extend(&prepared.recipe)?;
-            }
-            fingerprints.write(folder.path())?;
-            if let Some(report) = &prepared.weights {
-                let path = folder.file("weights.json");
-                let text = serde_json::to_string_pretty(report).map_err(|e| io(&path, "write")(e.into()))?;
-                write_atomically(&path, (text + "\n").as_bytes())?;
-            }
-            Trainer::new(&prepared, &folder, backend)?.run(observer, stop)
+            let folder = team.lead(|| {
+                let folder = if resumes {
+                    RunFolder::open(folder)?
+                } else {
+                    RunFolder::create(folder, &prepared.recipe)?
+                };
+                if resumes && existing.allows_epochs() {
+                    folder.extend(&prepared.recipe)?;
+                }
+                fingerprints.write(folder.path())?;
+                if let Some(report) = &prepared.weights {
+                    let path = folder.file("weights.json");
+                    let text =
+                        serde_json::to_string_pretty(report).map_err(|e| io(&path, "write")(e.into()))?;
+                    write_atomically(&path, (text + "\n").as_bytes())?;
+                }
+                Ok(folder)
+            })?;
+            let folder = folder.unwrap_or_else(|| RunFolder::held_elsewhere(folder_path));
+            Trainer::new(&prepared, &folder, team.clone(), backend)?.run(observer, stop)
         })?
     }
+}
+
+/// Ranks train by one recipe with one program, and every one of them has a part of each batch.
+fn same_everywhere(team: &Team, recipe: &Recipe) -> Result<()> {
+    let ranks = team.size();
+    if ranks == 1 {
+        return Ok(());
+    }
+    let program = format!("{} {}", summary::VERSION, summary::commit().unwrap_or("of unknown commit"));
+    let theirs = team.share_text(|| Ok(program.clone()))?;
+    let differs = |what: &str, own: &str, first: &str| {
+        TrainError::Request(format!("{what} differs between ranks: {own} here, {first} at rank 0"))
+    };
+    team.agree(if program == theirs {
+        Ok(())
+    } else {
+        Err(differs("the program's version", &program, &theirs))
+    })?;
+    let exact = |recipe: &Recipe| {
+        let mut exact = recipe.deciding();
+        exact.train.threads = recipe.train.threads;
+        exact
+    };
+    let text = team.share_text(|| Ok(exact(recipe).to_toml()?))?;
+    let compared = (|| {
+        let mut keys = Vec::new();
+        let table = |text: &str| toml::from_str::<toml::Table>(text).map(toml::Value::Table).ok();
+        different("", table(&exact(recipe).to_toml()?).as_ref(), table(&text).as_ref(), &mut keys);
+        match keys.is_empty() {
+            true => Ok(()),
+            false => Err(TrainError::Request(format!(
+                "the recipe differs between ranks: {} {} not what rank 0 has",
+                keys.join(", "),
+                if keys.len() == 1 { "is" } else { "are" }
+            ))),
+        }
+    })();
+    team.agree(compared)?;
+    let (batch, pieces) = (recipe.train.batch_size, recipe.train.micro_batches);
+    let refuse = |words: String| team.agree::<()>(Err(TrainError::Request(words)));
+    if batch < ranks * pieces {
+        let parts = if pieces > 1 { format!(" of {pieces} micro-batches each") } else { String::new() };
+        return refuse(format!(
+            "train.batch_size = {batch}: expected an image or more for each of {ranks} ranks{parts}"
+        ));
+    }
+    let local = recipe.parallel.perturbation == Perturbation::Local;
+    if let Some(group) = recipe.method.group.filter(|_| !local) {
+        return refuse(format!(
+            "method.group = {group}: on {ranks} ranks groups are perturbed on their own with parallel.perturbation = \"local\" only, \
+             each rank's part in groups of so many"
+        ));
+    }
+    if local && pieces > 1 {
+        return refuse(format!(
+            "train.micro_batches = {pieces}: not with parallel.perturbation = \"local\" on {ranks} ranks, where method.group saves memory"
+        ));
+    }
+    if let Some((name, fraction)) = recipe.method.fractions().next().filter(|_| pieces > 1) {
+        return refuse(format!(
+            "method.{name}.batch_fraction = {fraction}: not with train.micro_batches = {pieces} on {ranks} ranks"
+        ));
+    }
+    Ok(())
+}
+
+/// Ranks have the same images.
+fn same_data(team: &Team, own: &Fingerprints) -> Result<()> {
+    if team.size() == 1 {
+        return Ok(());
+    }
+    let theirs = team.share_text(|| own.to_json())?;
+    let compared =
+        Fingerprints::parse(Path::new("rank 0"), &theirs).and_then(|theirs| match own.differences(&theirs) {
+            None => Ok(()),
+            Some(words) => Err(TrainError::Request(format!("the data are not those of rank 0: {words}"))),
+        });
+    team.agree(compared)
 }
 
 /// As many threads as asked for, or as there are cores.
@@ -260,7 +387,7 @@ pub(crate) fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) 
 /// # Errors
 /// As [`train`].
 pub fn check(recipe: Recipe) -> Result<Plan> {
-    let prepared = prepare(recipe, true)?;
+    let prepared = prepare(recipe, true, &Team::default())?;
     backend::dispatch(
         prepared.recipe.train.backend,
         prepared.recipe.train.precision,
@@ -321,8 +448,8 @@ pub(crate) fn config(section: &ModelSection, classes: usize, input: [usize; 3]) 
 }
 
 /// `starts`: whether θ₀ is needed, or a checkpoint has what came of it.
-fn prepare(recipe: Recipe, starts: bool) -> Result<Prepared> {
-    let images = Images::open(&recipe)?;
+fn prepare(recipe: Recipe, starts: bool, team: &Team) -> Result<Prepared> {
+    let images = Images::open(&recipe, team)?;
     let dataset = images.train.dataset();
     let (classes, input) = (dataset.classes().len(), dataset.shape());
     if let [only] = dataset.classes() {

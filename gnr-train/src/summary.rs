@@ -67,6 +67,9 @@ pub struct Summary {
     /// Forward passes of a whole batch without a gradient (losses or outputs of the examples at another point).
     #[serde(default, skip_serializing_if = "crate::checkpoint::is_zero")]
     pub forward_passes: u64,
+    /// How many ranks trained together at the end, where it was more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<usize>,
     /// Of the program.
     pub version: &'static str,
     /// Of the program's source, where it was known when it was built.

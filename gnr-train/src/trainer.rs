@@ -7,23 +7,31 @@ use std::{
     time::Instant,
 };
 
-use gnr_core::{Accumulated, Counted, Counter, StepReport};
+use gnr_core::{
+    Accumulated, Counted, Counter, DataParallel, Leaf, Pack as _, Regularizer, Shares, Solo, StateSink,
+    StepReport,
+    collective::{Packed, cut},
+};
 use gnr_models::{AnyModel, weights};
-use gnr_nn::{Autodiff, BatchOracle, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, ParamVector};
+use gnr_nn::{
+    AcrossRanks, Autodiff, BatchOracle, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, ParamVector,
+    Statistics,
+};
 
 use crate::{
     average::{Source, WeightAverage},
-    checkpoint::{self, CheckpointFile, Content, Extension, Header, Progress, State, Sums},
+    checkpoint::{self, Asked, CheckpointFile, Content, Extension, Header, Progress, State, Sums},
     data::{Images, upload, upload_groups},
     error::{Result, TrainError},
-    evaluate::{Evaluation, evaluate},
+    evaluate::{Evaluation, evaluate_in},
     folder::RunFolder,
-    method::Configured,
+    method::{Configured, Regularizers},
     metrics::{EpochMetrics, MetricsLog},
     observer::{BestBy, Observer, Start, StepEvent},
-    recipe::Recipe,
+    recipe::{Perturbation, Recipe},
     select::Groups,
     summary::{self, Best, NoiseCount, Summary, VERSION},
+    team::Team,
     tensorboard::EventWriter,
 };
 
@@ -85,9 +93,87 @@ pub(crate) fn place<B: Autodiff>(
     Ok((theta, Buffers { tensors }))
 }
 
+/// Refuses regularisers that remember a vector or a table: on each rank it would be another one.
+fn nothing_remembered<B: Autodiff>(regularizers: &Regularizers<ParamVector<B>>) -> Result<()> {
+    struct Counts;
+    impl<V> StateSink<V> for Counts {
+        fn put(&mut self, name: &str, leaf: Leaf<&V>) -> gnr_core::Result<()> {
+            match leaf {
+                Leaf::Count(_) => Ok(()),
+                Leaf::Vector(_) | Leaf::Table(_) => Err(gnr_core::Error::Oracle(format!(
+                    "a regulariser remembers numbers (`{name}`) from step to step, which are others on each rank: expected \
+                     parallel.perturbation = \"global\""
+                ))),
+            }
+        }
+    }
+    Ok(Regularizer::<Asked<'_, B>>::save(regularizers, &mut Counts)?)
+}
+
+/// The checkpoint at which a run continues, which rank 0 reads.
+fn last_checkpoint(path: &std::path::Path, team: &Team) -> Result<Option<CheckpointFile>> {
+    if team.size() == 1 {
+        return if path.exists() { CheckpointFile::read(path).map(Some) } else { Ok(None) };
+    }
+    let bytes = team.share(|| match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(crate::error::io(path, "read")),
+    })?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let file = weights::WeightFile::from_bytes(&path.display().to_string(), bytes)?;
+    CheckpointFile::of(path, file).map(Some)
+}
+
+/// The line of the last epoch done, the wall-clock time of all that are done, and what is missing, in words.
+type Kept = (Option<EpochMetrics>, f64, Vec<String>);
+
+/// Opens the logs of a run, cut to its progress, and writes the events anew. Of all epochs nothing is kept but their lines in the file: a run may
+/// have any number of them.
+fn open_logs(
+    folder: &RunFolder,
+    new: bool,
+    progress: &Progress,
+) -> Result<((MetricsLog, EventWriter), Kept)> {
+    let mut notes = Vec::new();
+    let log = folder.file("metrics.jsonl");
+    if new && std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        notes.push("warning: there is no checkpoint: the run starts again from its beginning".to_owned());
+    }
+    let (metrics, lines) = MetricsLog::open(&log, progress.step, progress.epoch)?;
+    let mut events = EventWriter::create(folder.path())?;
+    let (mut last, mut first, mut seconds) = (None, progress.epoch + 1, 0.0);
+    for line in lines {
+        events.line(&line)?;
+        if line["kind"] == "epoch" {
+            let epoch = line["epoch"].clone();
+            let line: EpochMetrics = serde_json::from_value(line).map_err(|error| {
+                let problem = format!(
+                    "the line of epoch {epoch}: {error}. Bring the log back, or remove it to go on without its lines"
+                );
+                TrainError::Folder { path: log.clone(), problem }
+            })?;
+            if last.is_none() {
+                first = line.epoch;
+            }
+            seconds += line.seconds;
+            last = Some(line);
+        }
+    }
+    if first > 1 {
+        notes.push(format!(
+            "warning: metrics.jsonl lacks the epochs 1 to {}: figures and reports of this run will lack them, too",
+            first - 1
+        ));
+    }
+    Ok(((metrics, events), (last, seconds, notes)))
+}
+
 pub(crate) struct Trainer<'a, B: Autodiff> {
     prepared: &'a Prepared,
     folder: &'a RunFolder,
+    team: Team,
     backend: B,
     recipe_text: String,
     configured: Configured<ParamVector<B>>,
@@ -97,8 +183,8 @@ pub(crate) struct Trainer<'a, B: Autodiff> {
     buffers: RefCell<Buffers<B>>,
     average: Option<WeightAverage<B>>,
     progress: Progress,
-    metrics: MetricsLog,
-    events: EventWriter,
+    /// Of rank 0.
+    logs: Option<(MetricsLog, EventWriter)>,
     /// Line of the last epoch done.
     last: Option<EpochMetrics>,
     /// Wall-clock time of the epochs done.
@@ -109,14 +195,14 @@ pub(crate) struct Trainer<'a, B: Autodiff> {
 
 impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     /// At the start, or where the folder's last checkpoint is.
-    pub(crate) fn new(prepared: &'a Prepared, folder: &'a RunFolder, backend: B) -> Result<Self> {
+    pub(crate) fn new(prepared: &'a Prepared, folder: &'a RunFolder, team: Team, backend: B) -> Result<Self> {
         let layout = prepared.model.layout();
         let steps_per_epoch = prepared.images.train.batches_per_epoch() as u64;
         let examples = prepared.images.train.dataset().len();
         let mut configured = Configured::new(&prepared.recipe, &prepared.groups, steps_per_epoch, examples)?;
         let recipe_text = prepared.recipe.to_toml()?;
         let last = checkpoint::last(folder.path());
-        let file = if last.exists() { Some(CheckpointFile::read(&last)?) } else { None };
+        let file = last_checkpoint(&last, &team)?;
         let (values, progress) = if let Some(file) = &file {
             let problem =
                 |problem: &str| TrainError::Checkpoint { path: last.clone(), problem: problem.into() };
@@ -155,42 +241,21 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
                 file.average(&backend, layout, frozen.as_ref(), average)?;
             }
         }
-        let mut notes = Vec::new();
-        let log = folder.file("metrics.jsonl");
-        if file.is_none() && std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
-            notes.push("warning: there is no checkpoint: the run starts again from its beginning".to_owned());
-        }
-        let (metrics, lines) = MetricsLog::open(&log, progress.step, progress.epoch)?;
-        let mut events = EventWriter::create(folder.path())?;
-        // Of all epochs nothing is kept but their lines in the file: a run may have any number of them.
-        let (mut last, mut first, mut seconds) = (None, progress.epoch + 1, 0.0);
-        for line in lines {
-            events.line(&line)?;
-            if line["kind"] == "epoch" {
-                let epoch = line["epoch"].clone();
-                let line: EpochMetrics = serde_json::from_value(line).map_err(|error| {
-                    let problem = format!(
-                        "the line of epoch {epoch}: {error}. Bring the log back, or remove it to go on without its lines"
-                    );
-                    TrainError::Folder { path: log.clone(), problem }
-                })?;
-                if last.is_none() {
-                    first = line.epoch;
-                }
-                seconds += line.seconds;
-                last = Some(line);
-            }
-        }
-        if first > 1 {
-            notes.push(format!(
-                "warning: metrics.jsonl lacks the epochs 1 to {}: figures and reports of this run will lack them, too",
-                first - 1
-            ));
-        }
+        let opened = team.lead(|| open_logs(folder, file.is_none(), &progress))?;
+        let (logs, kept) = opened.unzip();
+        let (last, seconds, notes) = kept.unwrap_or_default();
+        // Only rank 0 has the file; every rank makes the same summary.
+        let text = |shared: &(Option<EpochMetrics>, f64)| {
+            serde_json::to_string(shared).map_err(|error| TrainError::Request(error.to_string()))
+        };
+        let shared = team.share_text(|| text(&(last, seconds)))?;
+        let (last, seconds) = serde_json::from_str(&shared)
+            .map_err(|error| TrainError::Request(format!("metrics that rank 0 sent: {error}")))?;
         let buffers = RefCell::new(buffers);
         Ok(Self {
             prepared,
             folder,
+            team,
             backend,
             recipe_text,
             configured,
@@ -199,8 +264,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             buffers,
             average,
             progress,
-            metrics,
-            events,
+            logs,
             last,
             seconds,
             notes,
@@ -238,11 +302,12 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             if epoch == recipe.train.epochs || (every > 0 && epoch.is_multiple_of(every)) {
                 self.save_last(observer)?;
             }
-            if stop.load(Ordering::Relaxed) && epoch < recipe.train.epochs {
+            if self.team.any(stop.load(Ordering::Relaxed))? && epoch < recipe.train.epochs {
                 return self.interrupt(observer);
             }
         }
-        let summary = self.summary()?;
+        let summary = self.summary();
+        let summary = self.team.agree(summary)?;
         observer.on_end(&summary);
         Ok(Outcome::Finished(Box::new(summary)))
     }
@@ -254,27 +319,41 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         }
         let train = &self.prepared.recipe.train;
         let loader = &self.prepared.images.train;
-        for batch in loader.epoch(self.progress.epoch, self.progress.batch as usize)? {
-            let batch = batch?;
-            let parts = match self.prepared.recipe.method.group {
-                Some(group) => upload_groups(&self.backend, &batch, group)?,
-                None => upload(&self.backend, &batch, train.micro_batches)?,
+        let batches =
+            loader.epoch(self.progress.epoch, self.progress.batch as usize).map_err(TrainError::from);
+        for batch in self.team.agree(batches)? {
+            let placed = batch.map_err(TrainError::from).and_then(|batch| {
+                let parts = match self.prepared.recipe.method.group {
+                    Some(group) => upload_groups(&self.backend, &batch, group)?,
+                    None => upload(&self.backend, &batch, train.micro_batches)?,
+                };
+                let flipped = self.prepared.images.flipped_in(&batch);
+                loader.recycle(batch);
+                Ok((parts, flipped))
+            });
+            let (parts, flipped) = match self.team.agree(placed) {
+                Ok(placed) => placed,
+                Err(error) => {
+                    // The other ranks lose what they did because of an image of this one: nobody has to do it again.
+                    if self.team.size() > 1 {
+                        self.save_last(observer)?;
+                    }
+                    return Err(error);
+                }
             };
-            let images = batch.len() as u64;
-            let flipped = self.prepared.images.flipped_in(&batch);
-            loader.recycle(batch);
-            let report = self.step(&parts, &flipped)?;
+            let stepped = self.step(&parts);
+            let (report, stopped) = self.counted(stepped, &flipped, stop.load(Ordering::Relaxed))?;
+            let images = train.batch_size as u64;
             if let Some(average) = &mut self.average {
                 let epochs_done = self.progress.epoch;
                 average.after_step(epochs_done, &self.backend, &self.theta, &self.buffers.borrow())?;
             }
             let event = self.account(report, images);
             if train.log_every_steps.is_some_and(|every| event.step.is_multiple_of(every)) {
-                let line = self.metrics.step(&event)?;
-                self.events.line(&line)?;
+                self.log(|metrics| metrics.step(&event))?;
             }
             observer.on_step(&event);
-            if stop.load(Ordering::Relaxed) {
+            if stopped || stop.load(Ordering::Relaxed) && self.team.size() == 1 {
                 return Ok(false);
             }
             if train.checkpoint_every_steps.is_some_and(|every| event.step.is_multiple_of(every)) {
@@ -284,29 +363,59 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok(true)
     }
 
-    /// One step. `flipped` marks the samples of all parts, in order, whose label is wrong on purpose; empty: none.
-    fn step(&mut self, batches: &[gnr_nn::Batch<B>], flipped: &[bool]) -> Result<StepReport> {
+    /// Writes a line of metrics, and the same to TensorBoard. Every rank comes here; rank 0 writes.
+    fn log(&mut self, line: impl FnOnce(&mut MetricsLog) -> Result<serde_json::Value>) -> Result<()> {
+        let written = match &mut self.logs {
+            Some((metrics, events)) => line(metrics).and_then(|line| events.line(&line)),
+            None => Ok(()),
+        };
+        self.team.agree(written)
+    }
+
+    /// Images of each rank in piece `index` of the batch, which every rank cuts into `pieces`.
+    fn shares(&self, pieces: usize, index: usize) -> Result<Shares> {
+        let (batch, size) = (self.prepared.recipe.train.batch_size, self.team.size());
+        self.team
+            .shares((0..size).map(|rank| cut(cut(batch, size, rank).len(), pieces, index).len()).collect())
+    }
+
+    /// One step. Returns the report, and whether each of this rank's samples was predicted correctly.
+    fn step(&mut self, batches: &[gnr_nn::Batch<B>]) -> Result<(StepReport, Vec<bool>)> {
         let counter = Counter::default();
         let recipe = &self.prepared.recipe;
         let loss = CrossEntropy { label_smoothing: recipe.train.label_smoothing };
         let (seed, t) = (recipe.train.seed, self.progress.step);
-        let part = |(index, batch)| {
+        let local = recipe.parallel.perturbation == Perturbation::Local && self.team.size() > 1;
+        let grouped = recipe.method.group.is_some() || local;
+        let whole = self.shares(1, 0)?;
+        let pieces = if grouped { 1 } else { batches.len() };
+        let shares = (0..pieces).map(|index| self.shares(pieces, index)).collect::<Result<Vec<_>>>()?;
+        let statistics = if recipe.parallel.sync { Statistics::Shared } else { Statistics::Own };
+        // Groups of a rank are numbered after those of the ranks before it: no two have the same masks.
+        let first = if grouped { (self.team.rank() * batches.len()) as u64 } else { 0 };
+        let part = |(index, batch): (usize, _)| {
             BatchOracle::new(&self.prepared.model, &self.backend, batch, &self.buffers)
                 .with_loss(loss)
                 .with_curvature(self.configured.curvature())
                 .with_frozen(self.frozen.as_ref())
-                .with_masks(MaskSeed::new(seed, t, index))
+                .with_masks(MaskSeed::new(seed, t, first + index as u64))
+                .with_ranks(shares.get(index).filter(|_| !grouped), statistics)
         };
-        let mut parts: Vec<_> = (0..).zip(batches).map(part).collect();
+        let mut parts: Vec<_> = batches.iter().enumerate().map(part).collect();
         let sized = parts.iter_mut().zip(batches).map(|(part, batch)| (part, batch.labels.len()));
-        let grouped = recipe.method.group.is_some();
-        let stepped = if grouped || batches.len() == 1 {
+        let solo = Shares::even(std::sync::Arc::new(Solo), 1)?;
+        let stepped = if grouped {
             let groups = sized.map(|(part, n)| (Counted::with_counter(part, counter.clone()), n));
-            self.configured.step(t, &mut self.theta, groups)
+            self.configured.step(t, &mut self.theta, groups, &whole)
+        } else if batches.len() == 1 {
+            let spread = sized.map(|(part, n)| (DataParallel::new(part, whole.clone()), n));
+            let counted = spread.map(|(part, n)| (Counted::with_counter(part, counter.clone()), n));
+            self.configured.step(t, &mut self.theta, counted, &solo)
         } else {
             Accumulated::new(sized).and_then(|accumulated| {
-                let oracle = Counted::with_counter(accumulated, counter.clone());
-                self.configured.step(t, &mut self.theta, [(oracle, 1)])
+                let spread = DataParallel::new(accumulated, whole.clone());
+                let oracle = Counted::with_counter(spread, counter.clone());
+                self.configured.step(t, &mut self.theta, [(oracle, 1)], &solo)
             })
         };
         let correct: Vec<bool> =
@@ -322,19 +431,71 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             }
             source => TrainError::Step { step, epoch, source },
         })?;
+        if self.team.size() > 1 && (grouped || statistics == Statistics::Own) {
+            self.buffers.borrow_mut().average(&self.backend, &AcrossRanks::new(&whole))?;
+        }
+        if local {
+            nothing_remembered::<B>(&self.configured.method.regularizer)?;
+        }
         let counts = counter.counts();
         // Every group is asked the same: together their answers are those of a whole batch.
         let pieces = if grouped { batches.len().max(1) as u64 } else { 1 };
         self.progress.gradient_evaluations += counts.evaluations().div_ceil(pieces);
         self.progress.products += counts.products.div_ceil(pieces);
         self.progress.forward_passes += counts.forwards.div_ceil(pieces);
+        Ok((report, correct))
+    }
+
+    /// Adds up what all ranks predicted. `flipped` marks this rank's samples whose label is wrong on purpose; empty: none. Also tells whether any of them was asked to stop.
+    fn counted(
+        &mut self,
+        stepped: Result<(StepReport, Vec<bool>)>,
+        flipped: &[bool],
+        stop: bool,
+    ) -> Result<(StepReport, bool)> {
+        let (report, correct) = match stepped {
+            Ok((report, correct)) => (Ok(report), correct),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        let count = |marks: &mut dyn Iterator<Item = bool>| marks.filter(|mark| *mark).count() as f64;
+        let own = [
+            count(&mut correct.iter().copied()),
+            count(&mut correct.iter().zip(flipped).map(|(correct, flipped)| *correct && *flipped)),
+            count(&mut flipped.iter().copied()),
+            f64::from(u8::from(stop)),
+        ];
+        let (report, all) = self.team.agree_with(report, &own)?;
+        let total = |k: usize| all.iter().map(|row| row[k]).sum::<f64>() as u64;
         let sums = &mut self.progress.sums;
-        let count = |marks: &mut dyn Iterator<Item = bool>| marks.filter(|mark| *mark).count() as u64;
-        sums.correct += count(&mut correct.iter().copied());
-        sums.flipped.correct +=
-            count(&mut correct.iter().zip(flipped).map(|(correct, flipped)| *correct && *flipped));
-        sums.flipped.images += flipped.iter().filter(|flipped| **flipped).count() as u64;
-        Ok(report)
+        sums.correct += total(0);
+        sums.flipped.correct += total(1);
+        sums.flipped.images += total(2);
+        Ok((report, total(3) > 0))
+    }
+
+    /// Refuses ranks whose parameters are not the same bits: kernels of different machines may round differently.
+    fn check_theta(&self) -> Result<()> {
+        if self.team.size() == 1 {
+            return Ok(());
+        }
+        let sum = match self.theta.pack()? {
+            Packed::Single(values) => {
+                values.iter().fold(0, |sum, x| crc32c::crc32c_append(sum, &x.to_le_bytes()))
+            }
+            Packed::Double(values) => {
+                values.iter().fold(0, |sum, x| crc32c::crc32c_append(sum, &x.to_le_bytes()))
+            }
+            Packed::Bytes(bytes) => crc32c::crc32c(&bytes),
+        };
+        let all = self.team.ranks().scalars(&[f64::from(sum)])?;
+        match all.iter().position(|sum| *sum != all[0]) {
+            None => Ok(()),
+            Some(rank) => Err(TrainError::Request(format!(
+                "ranks 0 and {rank} have different parameters after step {}, although they follow the same directions: machines whose \
+                 kernels round differently cannot train together",
+                self.progress.step
+            ))),
+        }
     }
 
     fn account(&mut self, report: StepReport, images: u64) -> StepEvent {
@@ -408,8 +569,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             seconds: started.elapsed().as_secs_f64(),
             train_seconds,
         };
-        let line = self.metrics.epoch(&metrics)?;
-        self.events.line(&line)?;
+        self.log(|log| log.epoch(&metrics))?;
         let candidate = match self.best_by() {
             BestBy::ValidationAccuracy => metrics.val_accuracy.map(|value| (value, value)),
             BestBy::TrainLoss => Some((metrics.train_loss, -metrics.train_loss)),
@@ -442,7 +602,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let theta = checkpoint::all_parameters(&self.backend, theta, self.frozen.as_ref())?;
         let mut measure = |loader| {
             let progress = |done, of| observer.on_evaluation(done, of);
-            evaluate(model, &self.backend, &theta, buffers, loader, progress)
+            evaluate_in(&self.team, model, &self.backend, &theta, buffers, loader, progress)
         };
         let validation = images.validation.as_ref().map(&mut measure).transpose()?;
         Ok((validation, Some(measure(&images.test)?)))
@@ -500,8 +660,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
 
     fn save_last(&self, observer: &mut dyn Observer) -> Result<PathBuf> {
         // A run cannot end without the lines of the epochs that its checkpoint counts.
-        self.metrics.sync()?;
+        let synced = self.logs.as_ref().map_or(Ok(()), |(metrics, _)| metrics.sync());
         let path = checkpoint::last(self.folder.path());
+        self.team.agree(synced)?;
+        self.team.agree(self.check_theta())?;
         self.save(&path, Content::All)?;
         observer.on_checkpoint(&path);
         Ok(path)
@@ -539,7 +701,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         };
         let Prepared { classes, input, .. } = *self.prepared;
         let header = Header::new(classes, input, self.progress.clone(), self.recipe_text.clone());
-        state.save(path, &self.backend, &header, self.prepared.recipe.train.precision, content)
+        let precision = self.prepared.recipe.train.precision;
+        self.team.lead(|| state.save(path, &self.backend, &header, precision, content)).map(drop)
     }
 
     fn summary(&self) -> Result<Summary> {
@@ -577,12 +740,15 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             gradient_evaluations: self.progress.gradient_evaluations,
             products: self.progress.products,
             forward_passes: self.progress.forward_passes,
+            ranks: Some(self.team.size()).filter(|ranks| *ranks > 1),
             version: VERSION,
             commit: summary::commit(),
             extensions: self.progress.extensions.clone(),
             penalties: last.penalties.clone(),
         };
-        summary.write(&self.folder.file("summary.json"))?;
+        if self.team.leads() {
+            summary.write(&self.folder.file("summary.json"))?;
+        }
         Ok(summary)
     }
 }

@@ -7,7 +7,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use gnr_hessian::{Reorthogonalization, Stopping};
 use gnr_nn::Mode;
 use gnr_train::{
-    Split, SubjectRequest,
+    Split, SubjectRequest, Team,
     curvature::{
         self, CurvatureRequest, DensityRequest, End, Measured, Method, OperatorKind, SpectrumRequest,
         TraceMethod, TraceRequest,
@@ -53,6 +53,7 @@ pub(crate) fn subject(arguments: Subject) -> SubjectRequest {
         layers: arguments.layers,
         label_smoothing: arguments.label_smoothing,
         keep_records: arguments.keep_records,
+        team: Team::default(),
     }
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn folder(out: Option<PathBuf>, weights: &std::path::Path, command: &
 }
 
 /// The request, and whether to print JSON, and whether to be quiet.
-fn common(arguments: Common, command: &str) -> (CurvatureRequest, bool, bool) {
+fn common(arguments: Common, command: &str, team: &Team) -> (CurvatureRequest, bool, bool) {
     let out = folder(arguments.out, &arguments.subject.weights, command);
     let request = CurvatureRequest {
         operator: match arguments.operator {
@@ -78,12 +79,12 @@ fn common(arguments: Common, command: &str) -> (CurvatureRequest, bool, bool) {
         seed: arguments.seed,
         resume: arguments.resume,
         check: !arguments.no_check,
-        ..CurvatureRequest::new(subject(arguments.subject), out)
+        ..CurvatureRequest::new(SubjectRequest { team: team.clone(), ..subject(arguments.subject) }, out)
     };
-    (request, arguments.json, arguments.quiet)
+    (request, arguments.json, arguments.quiet || !team.leads())
 }
 
-pub(crate) fn spectrum(arguments: args::Spectrum) -> anyhow::Result<ExitCode> {
+pub(crate) fn spectrum(arguments: args::Spectrum, team: &Team) -> anyhow::Result<ExitCode> {
     let (end, count) = match (arguments.top, arguments.bottom, arguments.dominant, arguments.both_ends) {
         (_, Some(count), _, _) => (End::Bottom, count),
         (_, _, Some(count), _) => (End::Dominant, count),
@@ -91,7 +92,7 @@ pub(crate) fn spectrum(arguments: args::Spectrum) -> anyhow::Result<ExitCode> {
         (top, ..) => (End::Top, top.unwrap_or(5)),
     };
     let stop = arguments.common.stop.flag(NOTICE)?;
-    let (common, json, quiet) = common(arguments.common, "spectrum");
+    let (common, json, quiet) = common(arguments.common, "spectrum", team);
     let out = common.out.clone();
     let request = SpectrumRequest {
         end,
@@ -115,7 +116,7 @@ pub(crate) fn spectrum(arguments: args::Spectrum) -> anyhow::Result<ExitCode> {
     let mut watch = Watch::new("products", quiet || json);
     let measured = curvature::spectrum(&request, &mut watch, &stop);
     watch.clear();
-    conclude(measured?, json, &out, |report| {
+    conclude(measured?, team, json, &out, |report| {
         let mut lines = vec![format!(
             "{:>5}  {:8} {:>16} {:>11}  {}",
             "rank", "end", "eigenvalue", "residual", "verdict"
@@ -135,9 +136,9 @@ pub(crate) fn spectrum(arguments: args::Spectrum) -> anyhow::Result<ExitCode> {
     })
 }
 
-pub(crate) fn trace(arguments: args::Trace) -> anyhow::Result<ExitCode> {
+pub(crate) fn trace(arguments: args::Trace, team: &Team) -> anyhow::Result<ExitCode> {
     let stop = arguments.common.stop.flag(NOTICE)?;
-    let (common, json, quiet) = common(arguments.common, "trace");
+    let (common, json, quiet) = common(arguments.common, "trace", team);
     let out = common.out.clone();
     let rule = Stopping {
         tolerance: arguments.tol,
@@ -161,7 +162,7 @@ pub(crate) fn trace(arguments: args::Trace) -> anyhow::Result<ExitCode> {
     let mut watch = Watch::new("products", quiet || json);
     let measured = curvature::trace(&request, &mut watch, &stop);
     watch.clear();
-    conclude(measured?, json, &out, |report| {
+    conclude(measured?, team, json, &out, |report| {
         let error =
             report.standard_error.map_or_else(String::new, |error| format!(" ± {error:.4} (standard error)"));
         let percent = 100.0 * report.confidence;
@@ -176,9 +177,9 @@ pub(crate) fn trace(arguments: args::Trace) -> anyhow::Result<ExitCode> {
     })
 }
 
-pub(crate) fn density(arguments: args::Density) -> anyhow::Result<ExitCode> {
+pub(crate) fn density(arguments: args::Density, team: &Team) -> anyhow::Result<ExitCode> {
     let stop = arguments.common.stop.flag(NOTICE)?;
-    let (common, json, quiet) = common(arguments.common, "density");
+    let (common, json, quiet) = common(arguments.common, "density", team);
     let out = common.out.clone();
     let mut request =
         DensityRequest { sigma: arguments.sigma, points: arguments.points, ..DensityRequest::new(common) };
@@ -188,7 +189,7 @@ pub(crate) fn density(arguments: args::Density) -> anyhow::Result<ExitCode> {
     let mut watch = Watch::new("products", quiet || json);
     let measured = curvature::density(&request, &mut watch, &stop);
     watch.clear();
-    conclude(measured?, json, &out, |report| {
+    conclude(measured?, team, json, &out, |report| {
         let error = report
             .trace_standard_error
             .map_or_else(String::new, |error| format!(" ± {error:.4} (standard error)"));
@@ -216,12 +217,14 @@ fn cost(cost: &curvature::Cost) -> String {
 /// Prints what was found, or how to go on.
 fn conclude<R: Serialize>(
     measured: Measured<R>,
+    team: &Team,
     json: bool,
     out: &std::path::Path,
     table: impl FnOnce(&R) -> Vec<String>,
 ) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout();
     match measured {
+        Measured::Finished(_) if !team.leads() => {}
         Measured::Finished(report) if json => writeln!(stdout, "{}", serde_json::to_string(&report)?)?,
         Measured::Finished(report) => {
             for line in table(&report) {
@@ -229,6 +232,7 @@ fn conclude<R: Serialize>(
             }
             writeln!(stdout, "written to {}", out.display())?;
         }
+        Measured::Interrupted { .. } if !team.leads() => return Ok(ExitCode::from(signal::INTERRUPTED)),
         Measured::Interrupted { num_matvecs, resumable } => {
             let how = if resumable {
                 "go on with the same command and --resume"

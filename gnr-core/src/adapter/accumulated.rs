@@ -86,6 +86,10 @@ impl<O: GradOracle> GradOracle for Accumulated<O> {
 impl<O: SampledOracle> SampledOracle for Accumulated<O> {
     /// Every micro-batch gives its share of the sample; the weights stay.
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+        if sample.is_some_and(|sample| sample.part.is_some()) {
+            let message = "a sample of a batch that is spread over ranks cannot be taken of micro-batches: take one micro-batch a rank";
+            return Err(Error::Oracle(message.into()));
+        }
         for (i, (part, _)) in self.parts.iter_mut().enumerate() {
             let seed = |sample: Sample| SplitMix64::new(sample.seed ^ i as u64).next_u64();
             part.restrict(sample.map(|sample| Sample { seed: seed(sample), ..sample }))?;

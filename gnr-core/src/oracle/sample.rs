@@ -1,7 +1,7 @@
 //! A part of a mini-batch, and the oracles that can answer for one.
 
 use super::GradOracle;
-use crate::{Result, random::SplitMix64};
+use crate::{Result, collective::Part, random::SplitMix64};
 
 /// A seeded sample of a mini-batch, drawn without replacement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -10,19 +10,56 @@ pub struct Sample {
     pub fraction: f64,
     /// Seed of the draw: equal seeds draw equal examples.
     pub seed: u64,
+    /// Where an oracle has a part of the batch only: which. The sample is then drawn from the whole batch. `None`: all of it.
+    pub part: Option<Part>,
 }
 
 impl Sample {
-    /// The examples drawn out of `n`, in ascending order: `fraction`·n of them, rounded, and at least one.
+    /// A sample of a batch that the oracle has all of.
+    pub fn new(fraction: f64, seed: u64) -> Self {
+        Self { fraction, seed, part: None }
+    }
+
+    /// What of the sample falls into a part of the batch.
+    pub fn of_part(self, part: Part) -> Self {
+        Self { part: Some(part), ..self }
+    }
+
+    /// The examples drawn out of `n`, in ascending order: `fraction`·n of them, rounded, and at least one. For a part of a batch, which
+    /// has `n` examples: those that the sample of the whole batch has there; where it has none, the first, which then
+    /// [counts](Self::count_in) nothing.
     ///
     /// ```
-    /// let sample = gnr_core::Sample { fraction: 0.25, seed: 7 };
+    /// use gnr_core::{Sample, collective::Part};
+    /// let sample = Sample::new(0.25, 7);
     /// let rows = sample.rows(128);
     /// assert_eq!(rows.len(), 32);
     /// assert!(rows.is_sorted() && rows.iter().all(|&row| row < 128));
     /// assert_eq!(rows, sample.rows(128));
+    /// let last = sample.of_part(Part { start: 100, len: 28, of: 128 }).rows(28);
+    /// assert!(last.iter().all(|row| rows.contains(&(row + 100))));
     /// ```
     pub fn rows(&self, n: usize) -> Vec<usize> {
+        match self.part {
+            None => self.drawn(n),
+            Some(part) => match self.inside(part) {
+                none if none.is_empty() => (0..n.min(1)).collect(),
+                some => some,
+            },
+        }
+    }
+
+    /// How many examples of the sample a part of the batch has.
+    pub fn count_in(&self, part: Part) -> usize {
+        self.inside(part).len()
+    }
+
+    fn inside(&self, Part { start, len, of }: Part) -> Vec<usize> {
+        let rows = self.drawn(of).into_iter().filter(|row| (start..start + len).contains(row));
+        rows.map(|row| row - start).collect()
+    }
+
+    fn drawn(&self, n: usize) -> Vec<usize> {
         let count = ((self.fraction * n as f64).round() as usize).clamp(n.min(1), n);
         let mut random = SplitMix64::new(self.seed);
         let mut rows: Vec<usize> = (0..n).collect();

@@ -9,17 +9,19 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// Hutchinson's estimate of the diagonal of ∇²L̂(θ_t), z ⊙ ∇²L̂·z with z of random signs, handed to the optimiser before it moves
-/// ([`Optimizer::curvature`](crate::Optimizer::curvature)). The direction stays. Its expectation over z is the diagonal.
+/// Hutchinson's estimate of the diagonal of ∇²L̂(θ_t), z ⊙ ∇²L̂·z with z of random signs, handed to the optimiser
+/// before it moves ([`Optimizer::curvature`](crate::Optimizer::curvature)). The direction stays. Its expectation over z
+/// is the diagonal.
 ///
 /// Let it act on some steps only with [`Every`](super::Every). z is a function of the seed and the step.
 ///
 /// # Errors
-/// Of a step: [`Error::NonFinite`](crate::Error::NonFinite) for a product that is not finite. The optimiser does not hear of it.
+/// Of a step: [`Error::NonFinite`](crate::Error::NonFinite) for a product that is not finite. The optimiser does not
+/// hear of it.
 ///
 /// # Cost
-/// One product and two vectors. [With a radius](Self::with_radius) also one gradient, which is SAM's own when its radius is the same, and
-/// the memory of a second record.
+/// One product and two vectors. [With a radius](Self::with_radius) also one gradient, which is SAM's own when its
+/// radius is the same, and the memory of a second record.
 ///
 /// # References
 /// Bekas, Kokiopoulou and Saad, "An estimator for the diagonal of a matrix", Applied Numerical Mathematics 2007.
@@ -36,8 +38,8 @@ impl HessianDiagonal {
         Self { seed, radius: None }
     }
 
-    /// Takes the Hessian at θ_t + ρ·∇L̂/(‖∇L̂‖ + ξ), ξ = 1e-12, instead of θ_t: the point where [`Sam`](super::Sam) of radius ρ takes its
-    /// gradient.
+    /// Takes the Hessian at θ_t + ρ·∇L̂/(‖∇L̂‖ + ξ), ξ = 1e-12, instead of θ_t: the point where [`Sam`](super::Sam) of
+    /// radius ρ takes its gradient.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0 and finite.
@@ -53,8 +55,9 @@ impl HessianDiagonal {
 }
 
 impl HessianDiagonal<Radius> {
-    /// What an optimiser of these settings wants to know of the Hessian: nothing unless it has a setting `hessian_every`, the steps between
-    /// two estimates. With `hessian_at = "sam"` they are of the point where the regulariser `sam` takes its gradient, if there is one.
+    /// What an optimiser of these settings wants to know of the Hessian: nothing unless it has a setting
+    /// `hessian_every`, the steps between two estimates. With `hessian_at = "sam"` they are of the point where the
+    /// regulariser `sam` takes its gradient, if there is one.
     ///
     /// # Errors
     /// Those of the radius.

@@ -40,7 +40,7 @@ impl<R> OnSample<R> {
 
     fn sample(&self, t: u64) -> Sample {
         let seed = SplitMix64::new(self.seed).next_u64().wrapping_add(t);
-        Sample { fraction: self.fraction, seed }
+        Sample::new(self.fraction, seed)
     }
 }
 

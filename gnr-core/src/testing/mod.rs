@@ -9,6 +9,7 @@ mod mlp;
 mod problem;
 mod quadratic;
 mod rosenbrock;
+mod threads;
 
 pub use cosine::Cosine1d;
 pub use logistic::LogisticRegression;
@@ -16,3 +17,4 @@ pub use mlp::TanhMlp;
 pub use problem::{GgnProblem, MeanProblem, OutputProblem, Problem, ProblemOracle};
 pub use quadratic::Quadratic;
 pub use rosenbrock::Rosenbrock;
+pub use threads::Threads;

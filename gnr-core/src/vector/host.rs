@@ -4,13 +4,17 @@ use super::{
     Elementwise, Map, Matrices, Partition, Signs, Vector, elementwise::larger, join_leaves, random_signs,
     same_dim, split_leaves,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, collective::Packed};
 use num_traits::{AsPrimitive, Float};
 
 /// The precisions a host vector may store. Arithmetic is done in `f64` and rounded once, on the way back.
 pub trait Real: Float + AsPrimitive<f64> + std::fmt::Debug + Send + Sync + sealed::Sealed {
     /// The nearest value of this precision (±∞ beyond its range).
     fn of(x: f64) -> Self;
+    /// Numbers of this precision on their way to other ranks.
+    fn pack(values: Vec<Self>) -> Packed;
+    /// The numbers, when they are of this precision.
+    fn unpack(numbers: Packed) -> Option<Vec<Self>>;
 }
 
 mod sealed {
@@ -24,11 +28,23 @@ impl Real for f32 {
     fn of(x: f64) -> Self {
         x as f32
     }
+    fn pack(values: Vec<Self>) -> Packed {
+        Packed::Single(values)
+    }
+    fn unpack(numbers: Packed) -> Option<Vec<Self>> {
+        if let Packed::Single(values) = numbers { Some(values) } else { None }
+    }
 }
 
 impl Real for f64 {
     fn of(x: f64) -> Self {
         x
+    }
+    fn pack(values: Vec<Self>) -> Packed {
+        Packed::Double(values)
+    }
+    fn unpack(numbers: Packed) -> Option<Vec<Self>> {
+        if let Packed::Double(values) = numbers { Some(values) } else { None }
     }
 }
 

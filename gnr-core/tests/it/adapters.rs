@@ -270,7 +270,7 @@ fn shares_of_a_batch_are_counted() {
     ok(counted.gradient(theta.clone()));
     ok(counted.select(None));
     ok(counted.gradient(theta.clone()));
-    ok(counted.restrict(Some(Sample { fraction: 0.5, seed: 1 })));
+    ok(counted.restrict(Some(Sample::new(0.5, 1))));
     ok(counted.gradient(theta.clone()));
     let counts = counter.take();
     assert_eq!((counts.probes, counts.gradients, counts.evaluations()), (3, 2.75, 4));

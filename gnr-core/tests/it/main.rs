@@ -14,6 +14,7 @@ mod matrix;
 mod measures;
 mod optimizers;
 mod problems;
+mod ranks;
 mod registry;
 mod regularizer_matrix;
 mod regularizer_relations;

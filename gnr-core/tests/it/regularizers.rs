@@ -370,7 +370,7 @@ fn a_regularizer_on_a_sample_sees_the_sample_alone() {
     // The whole batch is the regulariser itself, and other steps draw other samples.
     let whole = direction(ok(OnSample::new(gnr.clone(), 1.0)), &mut Examples::new(), &theta);
     assert_eq!(whole, direction(gnr, &mut Examples::new(), &theta));
-    assert_ne!(Sample { fraction: 0.25, seed: 1 }.rows(24), Sample { fraction: 0.25, seed: 2 }.rows(24));
+    assert_ne!(Sample::new(0.25, 1).rows(24), Sample::new(0.25, 2).rows(24));
 }
 
 /// Notes the samples it is asked for.

@@ -4,5 +4,6 @@
 mod conformance;
 mod fixtures;
 mod golden;
+mod ranks;
 mod replay;
 mod unfused;

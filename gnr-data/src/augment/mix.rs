@@ -27,6 +27,8 @@ pub struct Mix {
 pub struct Mixed {
     /// Labels of the partners, `[B]`.
     pub labels: Vec<usize>,
+    /// Number of each partner in the loader's data set, `[B]`.
+    pub indices: Vec<usize>,
     /// λ, the weight of the images' own labels, in [0, 1]; the partners' have 1 − λ.
     pub weight: f64,
 }
@@ -82,7 +84,14 @@ impl Mix {
 
 impl Blend {
     /// Blends `images` `[B, C, height, width]` in place and gives the partners' labels.
-    pub(crate) fn apply(self, images: &mut [f32], labels: &[usize], height: usize, width: usize) -> Mixed {
+    pub(crate) fn apply(
+        self,
+        images: &mut [f32],
+        labels: &[usize],
+        indices: &[usize],
+        height: usize,
+        width: usize,
+    ) -> Mixed {
         let size = images.len() / labels.len().max(1);
         let last = images[images.len() - size..].to_vec();
         for i in (0..labels.len()).rev() {
@@ -90,13 +99,14 @@ impl Blend {
             let partner = if i == 0 { &last[..] } else { &before[before.len() - size..] };
             self.image(&mut own[..size], partner, height, width);
         }
-        let mut labels = labels.to_vec();
+        let (mut labels, mut indices) = (labels.to_vec(), indices.to_vec());
         labels.rotate_right(1);
+        indices.rotate_right(1);
         let weight = match self {
             Self::Mixup { weight } => weight,
             Self::CutMix { window } => 1.0 - (window.height * window.width) as f64 / (height * width) as f64,
         };
-        Mixed { labels, weight }
+        Mixed { labels, indices, weight }
     }
 
     fn image(self, own: &mut [f32], partner: &[f32], height: usize, width: usize) {

@@ -16,6 +16,7 @@ fn config(augment: Augmentation, seed: u64, normalization: Normalization) -> Loa
         augment_seed: seed,
         workers: 0,
         prefetch: 0,
+        share: gnr_data::Share::Whole,
     }
 }
 

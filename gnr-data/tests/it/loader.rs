@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gnr_data::{
     Augmentation, Batch, DataError, Dataset, Image, Loader, LoaderConfig, Normalization, Order, Remainder,
-    permutation,
+    Share, permutation,
 };
 use proptest::prelude::*;
 
@@ -46,6 +46,56 @@ proptest! {
         let resumed = batches(&LoaderConfig { workers, prefetch, ..reference }, epoch, start);
         prop_assert_eq!(&resumed[..], whole.get(start..).unwrap_or_default());
     }
+}
+
+/// Images, labels, numbers and partners of batches, one list each.
+fn joined(parts: &[Batch]) -> (Vec<f32>, Vec<usize>, Vec<usize>, Vec<usize>, Option<f64>) {
+    let all = |of: &dyn Fn(&Batch) -> Vec<usize>| parts.iter().flat_map(of).collect::<Vec<_>>();
+    (
+        parts.iter().flat_map(|part| part.images.clone()).collect(),
+        all(&|part| part.labels.clone()),
+        all(&|part| part.heavier_indices()),
+        all(&|part| part.mixed.as_ref().map_or_else(Vec::new, |mixed| mixed.labels.clone())),
+        parts.iter().find_map(|part| part.mixed.as_ref()).map(|mixed| mixed.weight),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(40) })]
+
+    /// No image twice, none lost, and each as in the whole batch, blended with the same partner.
+    #[test]
+    fn shares_together_are_the_whole(
+        batch_size in 2usize..20, seed: u64, of in 1usize..6, workers in 0usize..3, blends in 0usize..3, start in 0usize..3,
+    ) {
+        let mut whole = LoaderConfig { remainder: Remainder::Keep, ..training(batch_size, seed, workers) };
+        let mix = gnr_data::Mix { mixup: 0.4, cutmix: 0.0, probability: 1.0 };
+        whole.augment.mix = [None, Some(mix), Some(gnr_data::Mix { mixup: 0.0, cutmix: 1.0, ..mix })][blends];
+        let expected = batches(&whole, 1, start);
+        let share = |share| batches(&LoaderConfig { share, ..whole.clone() }, 1, start);
+        let parts: Vec<_> = (0..of).map(|index| share(Share::OfEachBatch { index, of })).collect();
+        for (number, batch) in expected.iter().enumerate() {
+            let parts: Vec<Batch> = parts.iter().map(|part| part[number].clone()).collect();
+            prop_assert_eq!(joined(&parts), joined(std::slice::from_ref(batch)));
+            prop_assert!(parts.iter().all(|part| part.shape[0] == part.labels.len() && part.indices.len() == part.labels.len()));
+        }
+        let from_the_first = batches(&whole, 1, 0);
+        for index in 0..of {
+            let whole_batches = batches(&LoaderConfig { share: Share::OfBatches { index, of }, ..whole.clone() }, 1, 0);
+            let expected: Vec<_> = from_the_first.iter().skip(index).step_by(of).cloned().collect();
+            prop_assert_eq!(whole_batches, expected);
+        }
+        let count = |share| Loader::new(numbered(50, [3, 5, 4], 7), LoaderConfig { share, ..whole.clone() }).unwrap().images_per_epoch();
+        prop_assert_eq!((0..of).map(|index| count(Share::OfEachBatch { index, of })).sum::<usize>(), 50);
+        prop_assert_eq!((0..of).map(|index| count(Share::OfBatches { index, of })).sum::<usize>(), 50);
+    }
+}
+
+#[test]
+fn a_share_that_does_not_exist_is_refused() {
+    let config = LoaderConfig { share: Share::OfBatches { index: 3, of: 3 }, ..training(4, 0, 0) };
+    let error = Loader::new(numbered(50, [3, 5, 4], 7), config).err().unwrap();
+    assert!(error.to_string().contains("3 of 3"), "{error}");
 }
 
 #[test]

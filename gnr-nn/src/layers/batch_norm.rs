@@ -1,14 +1,15 @@
 //! Batch normalisation with explicit running statistics.
 
 use crate::{
-    Backend, BatchStats, BufferId, Context, Error, Fused, Init, Mode, ParamId, Result, Scope, Unary,
+    Backend, BatchStats, BufferId, Context, Error, Fused, Init, Mode, ParamId, Result, Scope, Unary, composed,
 };
 
 /// Batch normalisation of `[N, C, H, W]` per channel. Tensors: `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.
 ///
 /// Train mode normalises by the batch (biased variance; derivatives flow through the statistics) and reports the statistics
 /// to the context; eval mode uses the running ones as constants, and so does a layer whose weight is [frozen](crate::Frozen)
-/// in every mode. eps 1e-5, momentum 0.1, as in PyTorch.
+/// in every mode. Where ranks share the batch, its statistics are those of all of it if the context says so
+/// ([`Context::with_ranks`]). eps 1e-5, momentum 0.1, as in PyTorch.
 #[derive(Clone, Debug)]
 pub struct BatchNorm2d {
     name: String,
@@ -72,11 +73,21 @@ impl BatchNorm2d {
         match cx.norm_mode(self.weight) {
             Mode::Train => {
                 let shape = cx.backend.shape(x);
-                let count = shape.iter().product::<usize>() / shape.get(1).copied().unwrap_or(1).max(1);
+                let own = shape.iter().product::<usize>() / shape.get(1).copied().unwrap_or(1).max(1);
+                let count = match cx.across() {
+                    Some(across) => own / shape.first().copied().unwrap_or(1).max(1) * across.examples(),
+                    None => own,
+                };
                 if count == 1 {
                     return Err(self.single_value(shape));
                 }
-                let (y, stats) = cx.backend.batch_norm(x, scale, shift, self.eps, fused)?;
+                let (y, stats) = match cx.across() {
+                    Some(across) => {
+                        let affine = [scale, shift];
+                        composed::batch_norm_over_ranks(cx.backend, x, affine, self.eps, fused, across)?
+                    }
+                    None => cx.backend.batch_norm(x, scale, shift, self.eps, fused)?,
+                };
                 cx.collect(self.running_mean, self.running_var, stats, count, self.momentum);
                 Ok(y)
             }

@@ -1,12 +1,12 @@
 //! What a batch's oracle says of its examples one by one: losses, logits, and their derivative backwards.
 
 use gnr_core::{
-    Error as CoreError, ExampleOracle, OutputOracle, Outputs, Point, Quantity, Result as CoreResult,
-    checked_share, nothing_committed,
+    Error as CoreError, ExampleOracle, OutputOracle, Outputs, Point, Quantity, Result as CoreResult, Shares,
+    checked_share, collective::Part, nothing_committed,
 };
 
 use super::{Batch, BatchOracle, CrossEntropy};
-use crate::{Autodiff, Error, Model, ParamVector, Result};
+use crate::{AcrossRanks, Autodiff, Error, Model, ParamVector, Result};
 
 impl<M: Model, B: Autodiff> BatchOracle<'_, M, B> {
     /// The logits of the part of the batch that questions are about, or of the committed pass.
@@ -22,6 +22,29 @@ impl<M: Model, B: Autodiff> BatchOracle<'_, M, B> {
     }
 }
 
+impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
+    fn select_on_ranks(&mut self, shares: &'a Shares, rows: Option<&[usize]>) -> CoreResult<f64> {
+        let Some(rows) = rows else {
+            (self.sampled, self.drawn) = (None, None);
+            self.across = self.across.as_ref().map(|_| AcrossRanks::new(shares));
+            return Ok(1.0);
+        };
+        let counts = shares.ranks().scalars(&[rows.len() as f64])?;
+        let counts: Vec<usize> = counts.iter().flatten().map(|count| *count as usize).collect();
+        let (before, own) =
+            (counts.iter().take(shares.ranks().rank()).sum(), if rows.is_empty() { &[0] } else { rows });
+        checked_share(Some(own), self.batch.labels.len())?;
+        self.sampled = Some(self.batch.select(&self.backend, own)?);
+        let of = counts.iter().sum();
+        if of == 0 {
+            return Err(CoreError::Oracle("a selection without examples".into()));
+        }
+        self.drawn = Some(Part { start: before, len: own.len(), of });
+        self.across = self.across.as_ref().map(|_| AcrossRanks::of_rows(shares, &counts));
+        Ok(rows.len() as f64 / self.batch.labels.len() as f64)
+    }
+}
+
 impl<M: Model, B: Autodiff> ExampleOracle for BatchOracle<'_, M, B> {
     fn losses(&mut self, at: Point<'_, Self::Vector>) -> CoreResult<Vec<f64>> {
         let logits = self.logits(at)?;
@@ -33,7 +56,12 @@ impl<M: Model, B: Autodiff> ExampleOracle for BatchOracle<'_, M, B> {
         }
     }
 
+    /// Where ranks share the batch, the rows are this rank's, all ranks select at the same time, and one that has none of the rows
+    /// answers for a row that does not count.
     fn select(&mut self, rows: Option<&[usize]>) -> CoreResult<f64> {
+        if let Some(shares) = self.shares.filter(|shares| shares.ranks().size() > 1) {
+            return self.select_on_ranks(shares, rows);
+        }
         let share = checked_share(rows, self.batch.labels.len())?;
         // All of them in order need no copy.
         let part = rows.filter(|rows| !rows.iter().copied().eq(0..self.batch.labels.len()));

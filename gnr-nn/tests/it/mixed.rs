@@ -176,7 +176,7 @@ fn a_prediction_counts_for_the_heavier_label() {
         assert_eq!(oracle.correct(), Some(expected.iter().filter(|correct| **correct).count()));
         mixture |= expected.contains(&true) && expected.contains(&false);
         // Of a sample: its rows.
-        let sample = Sample { fraction: 0.6, seed: 1 };
+        let sample = Sample::new(0.6, 1);
         oracle.restrict(Some(sample)).unwrap();
         oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
         let sampled: Vec<bool> = sample.rows(5).into_iter().map(|row| expected[row]).collect();

@@ -104,8 +104,8 @@ impl Arm {
         arms
     }
 
-    /// The assignments over a recipe that has none of this arm yet, and then those of the arm itself.
-    /// Where they name another optimiser than the recipe's, `!optimizer.KEY` stands for each key that only the recipe's has; those that
+    /// The assignments over a recipe that has none of this arm yet, and then those of the arm itself. Where they name
+    /// another optimiser than the recipe's, `!optimizer.KEY` stands for each key that only the recipe's has; those that
     /// both have stay.
     pub fn over(&self, recipe: &Recipe) -> Vec<String> {
         let mut all = Vec::new();
@@ -206,7 +206,8 @@ impl Arm {
     }
 }
 
-/// The key that says how strongly a regulariser acts: the first one that is a number, in most ρ. With its default and its domain.
+/// The key that says how strongly a regulariser acts: the first one that is a number, in most ρ. With its default and
+/// its domain.
 fn strength(entry: &'static Entry) -> Option<(&'static str, f64, Interval)> {
     entry.keys.iter().find_map(|key| match key.domain {
         Domain::Number(interval) => Some((key.name, entry.number(key.name)?, interval)),

@@ -21,6 +21,7 @@ use crate::{
     lock::FolderLock,
     results::is_finished,
     runner::{Run, StudyObserver, Trained, Workers, train_all},
+    shard::Shard,
 };
 
 /// Fraction of the training images that is held out when the recipe holds out none: the paper's.
@@ -37,6 +38,8 @@ pub struct SweepRequest {
     pub folder: PathBuf,
     /// Runs at a time and their threads.
     pub workers: Workers,
+    /// Train this part only; the result is that of all parts.
+    pub shard: Option<Shard>,
 }
 
 /// How a sweep ended.
@@ -44,6 +47,15 @@ pub struct SweepRequest {
 pub enum SweepOutcome {
     /// Every run was finished or failed for good.
     Done(Box<SweepResult>),
+    /// This part is done; runs of other parts are not.
+    Waiting {
+        /// Runs that are finished.
+        done: usize,
+        /// Runs in all.
+        of: usize,
+        /// Names of those that are not finished.
+        missing: Vec<String>,
+    },
     /// The sweep was asked to stop; every run that had begun left a checkpoint.
     Interrupted,
 }
@@ -114,6 +126,11 @@ impl Sweep {
         &self.runs
     }
 
+    /// Those of this part: all of them without a shard.
+    pub fn mine(&self) -> Vec<Run> {
+        self.request.shard.map_or_else(|| self.runs.clone(), |shard| shard.of(&self.runs))
+    }
+
     /// Whether a run is finished.
     pub fn is_finished(run: &Run) -> bool {
         is_finished(&run.folder)
@@ -141,12 +158,23 @@ impl Sweep {
     /// run), a sweep of which no run succeeded. A run that fails alone is told to the observer and in the result.
     pub fn run(&self, observer: &mut (dyn StudyObserver + Send), stop: &AtomicBool) -> Result<SweepOutcome> {
         let folder = &self.request.folder;
-        let _alone = FolderLock::take(folder, "sweep", None)?;
+        let _alone = FolderLock::take(folder, "sweep", self.request.shard)?;
         let validation_images = self.check()?;
-        let failures = match train_all(&self.runs, self.request.workers, observer, stop)? {
+        let mine = self.mine();
+        let mut failures = match train_all(&mine, self.request.workers, observer, stop)? {
             Trained::All(failures) => failures,
             Trained::Interrupted => return Ok(SweepOutcome::Interrupted),
         };
+        for failure in &mut failures {
+            let folder = &mine[failure.run].folder;
+            failure.run = self.runs.iter().position(|run| run.folder == *folder).unwrap_or(failure.run);
+        }
+        let missing: Vec<_> = self.runs.iter().filter(|run| !Self::is_finished(run)).collect();
+        if self.request.shard.is_some() && missing.len() > failures.len() {
+            let (of, done) = (self.runs.len(), self.runs.len() - missing.len());
+            let missing = missing.into_iter().map(|run| run.name.clone()).collect();
+            return Ok(SweepOutcome::Waiting { done, of, missing });
+        }
         let found = result::collect(self, validation_images, &failures)?;
         let write = |name: &str, text: String| write_atomically(&folder.join(name), text.as_bytes());
         write("sweep.json", found.to_json()?)?;

@@ -117,7 +117,8 @@ impl Measure for DensityRequest {
         let fingerprint = request.fingerprint(&run.description);
         let mut work = DensityState::new(operator.dim());
         if request.common.resume
-            && let Some(saved) = state::read::<B>(&request.common.out, &fingerprint, probes)?
+            && let Some(saved) =
+                state::read::<B>(&request.common.subject.team, &request.common.out, &fingerprint, probes)?
         {
             work.running = saved.runs;
             (work.density.quadratures, work.density.num_matvecs) =

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gnr_core::{Evaluation, GradOracle as _, Order, Pass};
+use gnr_core::{DataParallel, Evaluation, GradOracle as _, Order, Pass};
 use gnr_hessian::{Determinism, Distribution, Draw, Hessian, SymmetricOperator, determinism_check};
 use gnr_nn::{Autodiff, Curvature, Entry, KeptBatches, ParamVector};
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::{
     error::{Result, TrainError, io},
     recipe::Precision,
     subject::{Description, Measurement, Subject, SubjectRequest, measure},
+    team::Team,
 };
 
 /// Which matrix.
@@ -120,12 +121,14 @@ impl<'a> Session<'a> {
         let first = *self.first.get_or_insert(0);
         let since = (self.started.elapsed(), num_matvecs.saturating_sub(first));
         self.observer.on_progress(&CurvatureEvent { num_matvecs, budget, since, message });
-        if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        // A rank that cannot be asked has its own error at the next product.
+        let stop = self.team().any(self.stop.load(Ordering::Relaxed)).unwrap_or(true);
+        if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Whether it is time to save, which then starts anew.
     pub(super) fn save_is_due(&mut self) -> bool {
-        let due = self.saved.elapsed() >= SAVE_EVERY;
+        let due = self.team().any(self.saved.elapsed() >= SAVE_EVERY).unwrap_or(false);
         if due {
             self.saved = Instant::now();
         }
@@ -148,7 +151,11 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        write_atomically(&self.file(name), bytes)
+        self.team().lead(|| write_atomically(&self.file(name), bytes)).map(drop)
+    }
+
+    fn team(&self) -> &Team {
+        &self.request.subject.team
     }
 
     pub(super) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
@@ -163,7 +170,7 @@ impl<'a> Session<'a> {
 
     /// Removes the state of work that is finished.
     pub(super) fn finish(&self) -> Result<()> {
-        remove_state(&self.request.out)
+        self.team().lead(|| remove_state(&self.request.out)).map(drop)
     }
 }
 
@@ -307,8 +314,9 @@ pub(super) fn carry_out<R: Measure>(
     stop: &AtomicBool,
 ) -> Result<Measured<R::Report>> {
     let common = request.common();
-    prepare(common, R::RESULT)?;
-    measure(&common.subject, Opening { request, session: Session::new(common, observer, stop) })
+    let team = &common.subject.team;
+    team.lead(|| prepare(common, R::RESULT))?;
+    team.ends(measure(&common.subject, Opening { request, session: Session::new(common, observer, stop) }))
 }
 
 struct Opening<'a, R> {
@@ -335,10 +343,12 @@ fn on_operator<B: Autodiff, R: Measure>(
     let request = run.request.common();
     let start = subject.start();
     let probes = PointProbes::new(&subject.backend, &subject.entries(), request.seed);
-    let mut oracle = subject.oracle()?.with_curvature(match request.operator {
+    let shares = subject.shares.clone();
+    let oracle = subject.oracle()?.with_curvature(match request.operator {
         OperatorKind::Hessian => Curvature::Hessian,
         OperatorKind::Ggn => Curvature::GaussNewton,
     });
+    let mut oracle = DataParallel::new(oracle, shares);
     let here: Evaluation<'_, _, KeptBatches<B>> = oracle.evaluate(&start, Pass::Probe, Order::Second)?;
     let point = Point { loss: here.loss, grad_norm: here.grad_norm, check: None };
     checked(&mut Hessian::new(&mut oracle, &here), &probes, point, run)

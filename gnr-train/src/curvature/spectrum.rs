@@ -243,7 +243,12 @@ impl Run<'_, SpectrumRequest> {
         let options = self.request.lanczos(operator.dim(), precision);
         let fingerprint = self.request.fingerprint(&self.description);
         let saved = if self.request.common.resume {
-            state::read::<B>(&self.request.common.out, &fingerprint, probes)?
+            state::read::<B>(
+                &self.request.common.subject.team,
+                &self.request.common.out,
+                &fingerprint,
+                probes,
+            )?
         } else {
             None
         };

@@ -11,6 +11,7 @@ use super::session::PointProbes;
 use crate::{
     error::{Result, TrainError, io},
     recipe::Precision,
+    team::Team,
 };
 
 /// Its name.
@@ -106,22 +107,25 @@ pub(super) fn to_bytes<B: Autodiff>(
     Ok(safetensors::serialize(views, Some(metadata)).map_err(|e| invalid(&e))?)
 }
 
-/// Reads a state back; `None` when there is none.
+/// Reads a state back, which rank 0 has; `None` when there is none.
 ///
 /// # Errors
 /// A damaged file, or one of another request.
 pub(super) fn read<B: Autodiff>(
+    team: &Team,
     folder: &Path,
     request: &serde_json::Value,
     probes: &PointProbes<B>,
 ) -> Result<Option<Saved<B>>> {
     let path = folder.join(FILE);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io(&path, "read")(error)),
-    };
-    let (runs, rest) = parse(&path, &bytes, request, |values| Ok(probes.vector(values)?))?;
+    // The first byte tells whether there is one.
+    let bytes = team.share(|| match fs::read(&path) {
+        Ok(bytes) => Ok([vec![1], bytes].concat()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(vec![0]),
+        Err(error) => Err(io(&path, "read")(error)),
+    })?;
+    let Some((1, bytes)) = bytes.split_first() else { return Ok(None) };
+    let (runs, rest) = parse(&path, bytes, request, |values| Ok(probes.vector(values)?))?;
     Ok(Some(Saved { runs, rest }))
 }
 

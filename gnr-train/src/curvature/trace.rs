@@ -152,7 +152,8 @@ impl Measure for TraceRequest {
         let mut samples = Vec::new();
         if request.common.resume
             && request.method == TraceMethod::Hutchinson
-            && let Some(saved) = state::read::<B>(&request.common.out, &fingerprint, probes)?
+            && let Some(saved) =
+                state::read::<B>(&request.common.subject.team, &request.common.out, &fingerprint, probes)?
         {
             samples = serde_json::from_value(saved.rest).unwrap_or_default();
         }

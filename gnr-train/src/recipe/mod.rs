@@ -4,6 +4,7 @@ mod augment;
 mod builtin;
 mod label_noise;
 mod method;
+mod parallel;
 mod read;
 mod reader;
 mod registered;
@@ -15,6 +16,7 @@ pub use gnr_core::{optimizer::entries as optimizers, registry, regularizer::entr
 pub use builtin::{BUILTIN, Builtin, builtin};
 pub use label_noise::{LabelNoise, NoiseKind, NoiseSource};
 pub use method::{Gnr, Hvp, Method};
+pub use parallel::{Parallel, Perturbation};
 pub use reader::{Problem, RecipeError};
 pub use registered::{Kind, Settings, kinds};
 
@@ -42,6 +44,9 @@ pub struct Recipe {
     pub schedule: Schedule,
     /// The loop.
     pub train: Train,
+    /// How ranks share a batch, where several train together.
+    #[serde(skip_serializing_if = "Parallel::is_default")]
+    pub parallel: Parallel,
 }
 
 /// `[data]`.

@@ -48,6 +48,7 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
         schedule: schedule(reader, optimizer.lr),
         optimizer,
         train: train(reader),
+        parallel: super::parallel::read(reader),
     };
     phases(reader, &recipe);
     let parts = recipe.train.micro_batches;

@@ -19,7 +19,7 @@ impl<'a, B: Autodiff> LoadedBatches<'a, B> {
 
 impl<B: Autodiff> Batches<B> for LoadedBatches<'_, B> {
     fn num_samples(&self) -> usize {
-        self.loader.dataset().len()
+        self.loader.images_per_epoch()
     }
     fn num_batches(&self) -> usize {
         self.loader.batches_per_epoch()

@@ -6,7 +6,8 @@ mod select;
 
 use std::path::{Path, PathBuf};
 
-use gnr_data::{Loader, LoaderConfig, Normalization};
+use gnr_core::Shares;
+use gnr_data::{Loader, LoaderConfig, Normalization, Share};
 use gnr_models::AnyModel;
 use gnr_nn::{Autodiff, Batches, Buffers, CrossEntropy, DataOracle, Entry, Mode, Model, ParamVector};
 use serde::Serialize;
@@ -24,6 +25,7 @@ use crate::{
     folder::is_run,
     recipe::{Precision, Recipe},
     run::{build, in_pool, threads},
+    team::Team,
     trainer::place,
 };
 
@@ -51,6 +53,8 @@ pub struct SubjectRequest {
     pub label_smoothing: Option<f64>,
     /// Records kept between products, in batches; `None`: one when there is one batch, else none.
     pub keep_records: Option<usize>,
+    /// Over whose ranks the images are spread: curvature only.
+    pub team: Team,
 }
 
 impl SubjectRequest {
@@ -67,6 +71,7 @@ impl SubjectRequest {
             layers: Vec::new(),
             label_smoothing: None,
             keep_records: None,
+            team: Team::default(),
         }
     }
 }
@@ -117,6 +122,9 @@ pub struct Subject<'a, B: Autodiff> {
     /// Its description.
     pub description: Description,
     batches: Box<dyn Batches<B> + 'a>,
+    /// How many of the images each rank has.
+    pub(crate) shares: Shares,
+    numbering: [u64; 2],
     mode: Mode,
     loss: CrossEntropy,
     free: Option<Vec<bool>>,
@@ -124,7 +132,7 @@ pub struct Subject<'a, B: Autodiff> {
 }
 
 impl<B: Autodiff> Subject<'_, B> {
-    /// L̂ on the images. With chosen layers its points are [`start`](Self::start) and the like: the chosen tensors only.
+    /// L̂ on the images, or on this rank's part of them. With chosen layers its points are [`start`](Self::start) and the like: the chosen tensors only.
     ///
     /// # Errors
     /// None beyond those of a subject that was put together wrongly.
@@ -133,7 +141,8 @@ impl<B: Autodiff> Subject<'_, B> {
         let batches: &mut (dyn Batches<B> + '_) = &mut *self.batches;
         let mut oracle = DataOracle::new(self.model, &self.backend, batches, self.buffers.clone())
             .with_loss(self.loss)
-            .with_mode(self.mode);
+            .with_mode(self.mode)
+            .with_numbering(self.numbering[0], self.numbering[1]);
         if let Some(keep) = self.keep {
             oracle = oracle.keeping(keep);
         }
@@ -222,7 +231,10 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
     } else {
         0.0
     });
-    let threads = threads(recipe.train.threads);
+    let threads = match recipe.train.threads {
+        0 => request.team.threads(threads(0)),
+        asked => asked,
+    };
     let description = Description {
         weights: origin,
         epoch: file.header().map(|header| header.progress.epoch),
@@ -247,6 +259,15 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
         recipe.train.precision,
         Measure { request, model: &model, values, source: &source, free, description, work },
     )
+}
+
+/// What of the images this rank has: a part of each batch, or whole batches where the loss depends on what is in a batch.
+fn share(request: &SubjectRequest) -> Share {
+    let (index, of) = (request.team.rank(), request.team.size());
+    match request.mode {
+        Mode::Eval if request.tensors.is_none() => Share::OfEachBatch { index, of },
+        _ => Share::OfBatches { index, of },
+    }
 }
 
 /// Where images come from.
@@ -278,6 +299,7 @@ impl Source {
         let config = LoaderConfig {
             workers: recipe.train.workers.min(1),
             prefetch: 1,
+            share: share(request),
             ..LoaderConfig::evaluation(request.batch_size, normalization)
         };
         Ok(Self::Data(Box::new(Loader::new(dataset, config)?)))
@@ -334,11 +356,34 @@ impl<W: Measurement> Job for Measure<'_, W> {
             let (theta, buffers) = place(&backend, model.layout(), values)?;
             let batches: Box<dyn Batches<B> + '_> = match source {
                 Source::Data(loader) => Box::new(LoadedBatches::new(&backend, loader)),
-                Source::Tensors(tensors) => Box::new(tensors.upload(&backend, request.batch_size)?),
+                Source::Tensors(tensors) => {
+                    let whole = tensors.upload(&backend, request.batch_size)?;
+                    let (rank, size) = (request.team.rank(), request.team.size());
+                    Box::new(whole.into_iter().skip(rank).step_by(size).collect::<Vec<_>>())
+                }
             };
             let loss = CrossEntropy { label_smoothing: description.label_smoothing };
-            let (mode, keep) = (request.mode, request.keep_records);
-            work.run(Subject { model, backend, theta, buffers, description, batches, mode, loss, free, keep })
+            let (mode, keep, team) = (request.mode, request.keep_records, &request.team);
+            let all = team.agree_with(Ok(()), &[batches.num_samples() as f64])?.1;
+            let shares = team.shares(all.into_iter().map(|row| row[0] as usize).collect())?;
+            let numbering = match share(request) {
+                Share::OfBatches { index, of } => [index as u64, of as u64],
+                _ => [0, 1],
+            };
+            work.run(Subject {
+                model,
+                backend,
+                theta,
+                buffers,
+                description,
+                batches,
+                shares,
+                numbering,
+                mode,
+                loss,
+                free,
+                keep,
+            })
         })?
     }
 }

@@ -12,6 +12,7 @@ mod finetune;
 mod geometry;
 mod label_noise;
 mod method;
+mod ranks;
 mod recipe;
 mod resume;
 mod smooth;

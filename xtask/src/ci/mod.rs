@@ -69,6 +69,25 @@ fn stages() -> Vec<Stage> {
             "tests that need data which the repository lacks; without the data they fail",
             vec![tests(true)],
         ),
+        stage(
+            "mpi",
+            "ranks under a real mpirun; needs an MPI library (Debian: libopenmpi-dev openmpi-bin libclang-dev)",
+            vec![
+                cargo([
+                    "clippy",
+                    "-p",
+                    "gnr-mpi",
+                    "--all-targets",
+                    "--features",
+                    "mpi",
+                    "--",
+                    "-D",
+                    "warnings",
+                ]),
+                cargo(["test", "-p", "gnr-mpi", "--features", "mpi"]),
+                cargo(["test", "-p", "gnr-cli", "--features", "mpi", "--test", "mpi"]),
+            ],
+        ),
         stage("doctest", "examples in the documentation", vec![cargo(["test", "--workspace", "--doc"])]),
         stage(
             "cuda",

@@ -14,7 +14,8 @@ pub enum Coupling {
     ByBatch,
 }
 
-/// Checks losses, selections, outputs and their derivative at a point, against each other and against L̂ and its gradient.
+/// Checks losses, selections, outputs and their derivative at a point, against each other and against L̂ and its
+/// gradient.
 ///
 /// `v` is a direction of about length 1 along which the outputs change and are smooth.
 ///

@@ -171,7 +171,7 @@ where
                 Evaluate(pass, order) => drop(wrapper.evaluate(&theta, pass, order)?),
                 Gradient => drop(wrapper.gradient(theta.clone())?),
                 Loss => drop(wrapper.loss(&theta)?),
-                Restrict(some) => wrapper.restrict(some.then_some(Sample { fraction: 0.5, seed: 3 }))?,
+                Restrict(some) => wrapper.restrict(some.then_some(Sample::new(0.5, 3)))?,
                 Losses(Pass::Commit) => drop(wrapper.losses(Point::Committed)?),
                 Losses(Pass::Probe) => drop(wrapper.losses(Point::At(&theta))?),
                 Select(false) => drop(wrapper.select(None)?),

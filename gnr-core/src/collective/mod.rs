@@ -1,0 +1,223 @@
+//! Processes that share the work of a batch: what they can exchange, and how they agree.
+//!
+//! A [`Collective`] moves numbers between ranks and does no arithmetic. Sums are made here, in rank order, so that
+//! their bits do not depend on the transport: MPI recommends that a reduction gives the same result every time and does
+//! not require it, and an implementation chooses its algorithm by size and topology.
+
+mod agree;
+mod packed;
+mod reduce;
+
+pub use agree::agree;
+pub use packed::{Pack, Packed};
+
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// The ranks of a data-parallel computation, seen from one of them.
+///
+/// Every rank calls the same operations in the same order with the same counts. After an operation has failed, every
+/// later one fails with the same error.
+pub trait Collective: Send + Sync {
+    /// This rank, below [`size`](Self::size).
+    fn rank(&self) -> usize;
+    /// The number of ranks, at least 1.
+    fn size(&self) -> usize;
+    /// The numbers of every rank one after the other: `counts[r]` of rank r, which are its `own`.
+    ///
+    /// # Errors
+    /// Counts that do not fit, kinds that differ between ranks, a rank that is gone.
+    fn gather(&self, own: Packed, counts: &[usize]) -> Result<Packed>;
+    /// Sends the next `counts[s]` of `own` to each rank s, in order. Returns what each rank sent here, one after the
+    /// other: `counts[rank]` of each.
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather).
+    fn exchange(&self, own: Packed, counts: &[usize]) -> Result<Packed>;
+    /// Ends every rank because of an error after which this rank can take no part in further operations. Where ranks
+    /// are processes, this call does not return.
+    fn abort(&self, why: &str);
+
+    /// Σ wᵣ·xᵣ over the ranks, element by element. `weights` has one number a rank and is the same on every rank; a
+    /// rank of weight 0 adds nothing, even where it is not finite.
+    ///
+    /// Sums are made in f64 in rank order and rounded once. Every rank gets the same bits, which depend on the numbers
+    /// and the ranks alone.
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather); [`Error::Oracle`] for bytes.
+    ///
+    /// # Cost
+    /// Up to 4096 numbers: one exchange of messages, in which every rank sends all of its numbers to every other one.
+    /// Beyond that: two, in each of which a rank sends and receives (size − 1)/size of the numbers once.
+    fn mean(&self, own: Packed, weights: &[f64]) -> Result<Packed> {
+        reduce::mean(
+            self.size(),
+            self.rank(),
+            own,
+            weights,
+            |own, counts| self.gather(own, counts),
+            |own, counts| self.exchange(own, counts),
+        )
+    }
+
+    /// The message of every rank, in rank order. Messages may differ in length.
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather).
+    fn messages(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        let lengths =
+            self.gather(Packed::Double(vec![own.len() as f64]), &vec![1; self.size()])?.doubles()?;
+        let lengths: Vec<usize> = lengths.into_iter().map(|length| length as usize).collect();
+        let mut all = self.gather(Packed::Bytes(own), &lengths)?.bytes()?.into_iter();
+        Ok(lengths.into_iter().map(|length| all.by_ref().take(length).collect()).collect())
+    }
+
+    /// The message of rank `root`. That of the other ranks is ignored.
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather).
+    fn broadcast(&self, root: usize, own: Vec<u8>) -> Result<Vec<u8>> {
+        let mine = self.rank() == root;
+        let mut all = self.messages(if mine { own } else { Vec::new() })?;
+        Ok(if root < all.len() { all.swap_remove(root) } else { Vec::new() })
+    }
+
+    /// The same number of scalars of every rank, in rank order.
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather).
+    fn scalars(&self, own: &[f64]) -> Result<Vec<Vec<f64>>> {
+        let all = self.gather(Packed::Double(own.to_vec()), &vec![own.len(); self.size()])?.doubles()?;
+        Ok(if own.is_empty() {
+            vec![Vec::new(); self.size()]
+        } else {
+            all.chunks(own.len()).map(<[f64]>::to_vec).collect()
+        })
+    }
+
+    /// Returns when every rank has called it.
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather).
+    fn barrier(&self) -> Result<()> {
+        self.scalars(&[0.0]).map(drop)
+    }
+}
+
+/// One process by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Solo;
+
+impl Collective for Solo {
+    fn rank(&self) -> usize {
+        0
+    }
+    fn size(&self) -> usize {
+        1
+    }
+    fn gather(&self, own: Packed, counts: &[usize]) -> Result<Packed> {
+        own.fits("gather", counts.iter().sum())
+    }
+    fn exchange(&self, own: Packed, counts: &[usize]) -> Result<Packed> {
+        own.fits("exchange", counts.iter().sum())
+    }
+    fn abort(&self, _: &str) {}
+}
+
+/// The ranks that share a batch, and how much of it each has.
+#[derive(Clone)]
+pub struct Shares {
+    ranks: Arc<dyn Collective>,
+    examples: Vec<usize>,
+}
+
+impl Shares {
+    /// `examples[r]` of the batch's examples are at rank r, those of rank 0 first.
+    ///
+    /// # Errors
+    /// [`Error::Oracle`] when there is not one count a rank, or a rank has no example.
+    pub fn new(ranks: Arc<dyn Collective>, examples: Vec<usize>) -> Result<Self> {
+        if examples.len() != ranks.size() {
+            return Err(Error::Oracle(format!(
+                "{} shares of a batch for {} ranks",
+                examples.len(),
+                ranks.size()
+            )));
+        }
+        if let Some(empty) = examples.iter().position(|count| *count == 0) {
+            return Err(Error::Oracle(format!(
+                "rank {empty} of {} has no example of a batch of {}: take fewer ranks or a larger batch",
+                examples.len(),
+                examples.iter().sum::<usize>()
+            )));
+        }
+        Ok(Self { ranks, examples })
+    }
+
+    /// `count` examples in shares of nearly equal size: rank r has those of [`cut`].
+    ///
+    /// # Errors
+    /// [`Error::Oracle`] when there are fewer examples than ranks.
+    pub fn even(ranks: Arc<dyn Collective>, count: usize) -> Result<Self> {
+        let size = ranks.size();
+        Self::new(ranks, (0..size).map(|rank| cut(count, size, rank).len()).collect())
+    }
+
+    /// The ranks.
+    pub fn ranks(&self) -> &Arc<dyn Collective> {
+        &self.ranks
+    }
+
+    /// Examples of each rank.
+    pub fn examples(&self) -> &[usize] {
+        &self.examples
+    }
+
+    /// Which examples of the batch this rank has.
+    pub fn part(&self) -> Part {
+        self.part_of(self.ranks.rank())
+    }
+
+    /// Which examples of the batch rank `rank` has.
+    pub fn part_of(&self, rank: usize) -> Part {
+        let start = self.examples.iter().take(rank).sum();
+        Part { start, len: self.examples.get(rank).copied().unwrap_or(0), of: self.examples.iter().sum() }
+    }
+
+    /// The share of each rank in a mean over the batch, nᵣ/n.
+    pub fn weights(&self) -> Vec<f64> {
+        let n: usize = self.examples.iter().sum();
+        self.examples.iter().map(|count| *count as f64 / n as f64).collect()
+    }
+
+    /// The share of each rank in a mean over a sample of the batch, mᵣ/m: 0 for a rank without any.
+    pub fn weights_in(&self, sample: crate::Sample) -> Vec<f64> {
+        let counts: Vec<usize> =
+            (0..self.examples.len()).map(|rank| sample.count_in(self.part_of(rank))).collect();
+        let m: usize = counts.iter().sum();
+        counts.into_iter().map(|count| count as f64 / m as f64).collect()
+    }
+}
+
+impl std::fmt::Debug for Shares {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shares").field("rank", &self.ranks.rank()).field("examples", &self.examples).finish()
+    }
+}
+
+/// Consecutive examples of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The first one's place in the batch.
+    pub start: usize,
+    /// How many.
+    pub len: usize,
+    /// Examples of the whole batch.
+    pub of: usize,
+}
+
+/// Part `index` of `count` things in a row that are cut into `parts` of nearly equal size.
+pub fn cut(count: usize, parts: usize, index: usize) -> std::ops::Range<usize> {
+    count * index / parts..count * (index + 1) / parts
+}

@@ -1,0 +1,13 @@
+//! The processes that `mpirun` or `srun` started together, as a [`Collective`](gnr_core::Collective).
+//!
+//! With feature `mpi` it talks to an MPI library; without, [`join`] works for a process by itself and says for others what to build.
+
+mod launch;
+#[cfg(feature = "mpi")]
+mod ranks;
+#[cfg(feature = "mpi")]
+mod service;
+
+pub use launch::{Job, join, launched};
+#[cfg(feature = "mpi")]
+pub use ranks::PATIENCE;

@@ -1,0 +1,142 @@
+//! The thread that calls MPI.
+
+use std::sync::mpsc::{Receiver, Sender};
+
+use gnr_core::{Error, Result, collective::Packed};
+use mpi::{
+    Threading,
+    datatype::{Equivalence, Partition, PartitionMut},
+    topology::SimpleCommunicator,
+    traits::{Communicator, CommunicatorCollectives},
+};
+
+/// What another thread asks for.
+pub(crate) enum Request {
+    Gather(Packed, Vec<usize>),
+    Exchange(Packed, Vec<usize>),
+    Abort,
+    Finish,
+}
+
+impl Request {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Gather(..) => "gather",
+            Self::Exchange(..) => "exchange",
+            Self::Abort => "abort",
+            Self::Finish => "finish",
+        }
+    }
+}
+
+/// The numbers, or what went wrong.
+pub(crate) type Answer = Result<Packed, String>;
+
+/// Where this process is.
+pub(crate) struct World {
+    pub(crate) rank: usize,
+    pub(crate) size: usize,
+    pub(crate) neighbours: usize,
+}
+
+/// MPI counts in 32 bits.
+const MOST: usize = i32::MAX as usize;
+
+/// Checks the counts of an operation before MPI sees them, since MPI ends the job where they are wrong.
+pub(crate) fn check(own: &Packed, counts: &[usize], expected: Option<usize>, size: usize) -> Result<()> {
+    if counts.len() != size || expected != Some(own.len()) {
+        let (expected, found) = (expected.unwrap_or(0), own.len());
+        return Err(Error::DimensionMismatch { operation: "an exchange between ranks", expected, found });
+    }
+    if counts.iter().sum::<usize>() > MOST || own.len() > MOST / size.max(1) * size {
+        let message = format!("{} numbers in one exchange; MPI counts up to {MOST}", own.len());
+        return Err(Error::Oracle(message));
+    }
+    Ok(())
+}
+
+/// Starts MPI and answers requests until there are none left or MPI is finalised.
+pub(crate) fn serve(tell: &Sender<Result<World, String>>, inbox: &Receiver<(Request, Sender<Answer>)>) {
+    let Some((universe, _)) = mpi::initialize_with_threading(Threading::Serialized) else {
+        let _ = tell.send(Err("MPI was started in this process before".into()));
+        return;
+    };
+    let world = universe.world();
+    let index = |count: i32| usize::try_from(count).unwrap_or(0);
+    let neighbours = index(world.split_shared(world.rank()).size());
+    let _ = tell.send(Ok(World { rank: index(world.rank()), size: index(world.size()), neighbours }));
+    while let Ok((request, answer)) = inbox.recv() {
+        let done = match request {
+            Request::Gather(own, counts) => match own {
+                Packed::Bytes(own) => gather(&world, &own, &counts, 0).map(Packed::Bytes),
+                Packed::Single(own) => gather(&world, &own, &counts, 0.0).map(Packed::Single),
+                Packed::Double(own) => gather(&world, &own, &counts, 0.0).map(Packed::Double),
+            },
+            Request::Exchange(own, counts) => match own {
+                Packed::Bytes(own) => exchange(&world, &own, &counts, 0).map(Packed::Bytes),
+                Packed::Single(own) => exchange(&world, &own, &counts, 0.0).map(Packed::Single),
+                Packed::Double(own) => exchange(&world, &own, &counts, 0.0).map(Packed::Double),
+            },
+            Request::Abort => world.abort(crate::ranks::FAILED),
+            Request::Finish => {
+                world.barrier();
+                drop(universe);
+                let _ = answer.send(Ok(Packed::Bytes(Vec::new())));
+                return;
+            }
+        };
+        // Nobody waits any more where the asking thread ended.
+        let _ = answer.send(done);
+    }
+    // A process that ends without finalising MPI ends the job, which is right for a rank that fails.
+    std::mem::forget(universe);
+}
+
+/// Counts as MPI has them.
+fn counts(counts: &[usize]) -> Result<Vec<i32>, String> {
+    counts
+        .iter()
+        .map(|count| i32::try_from(*count).map_err(|_| format!("{count} numbers of one rank")))
+        .collect()
+}
+
+/// Where each rank's numbers begin.
+fn starts(counts: &[i32]) -> Vec<i32> {
+    let before = |sum: &mut i32, count: &i32| {
+        let start = *sum;
+        *sum += count;
+        Some(start)
+    };
+    counts.iter().scan(0, before).collect()
+}
+
+fn gather<T: Equivalence + Copy>(
+    world: &SimpleCommunicator,
+    own: &[T],
+    of_ranks: &[usize],
+    zero: T,
+) -> Result<Vec<T>, String> {
+    let of_ranks = counts(of_ranks)?;
+    let mut all = vec![zero; of_ranks.iter().sum::<i32>() as usize];
+    let starts = starts(&of_ranks);
+    let mut parts = PartitionMut::new(&mut all[..], &of_ranks[..], &starts[..]);
+    world.all_gather_varcount_into(own, &mut parts);
+    Ok(all)
+}
+
+fn exchange<T: Equivalence + Copy>(
+    world: &SimpleCommunicator,
+    own: &[T],
+    to_ranks: &[usize],
+    zero: T,
+) -> Result<Vec<T>, String> {
+    let to_ranks = counts(to_ranks)?;
+    let mine = to_ranks.get(world.rank() as usize).copied().unwrap_or(0);
+    let from_ranks = vec![mine; to_ranks.len()];
+    let mut all = vec![zero; mine as usize * to_ranks.len()];
+    let (to_starts, from_starts) = (starts(&to_ranks), starts(&from_ranks));
+    let sent = Partition::new(own, &to_ranks[..], &to_starts[..]);
+    let mut received = PartitionMut::new(&mut all[..], &from_ranks[..], &from_starts[..]);
+    world.all_to_all_varcount_into(&sent, &mut received);
+    Ok(all)
+}

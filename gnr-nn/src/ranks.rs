@@ -1,0 +1,66 @@
+//! What a forward pass exchanges with the other ranks that have parts of its batch.
+
+use std::{fmt, sync::Arc};
+
+use gnr_core::{Collective, Result as CoreResult, Sample, Shares, collective::Packed};
+
+use crate::{Error, Result};
+
+/// The ranks that share a batch, for operations over all of it: see
+/// [`Backend::mean_over_ranks`](crate::Backend::mean_over_ranks).
+#[derive(Clone)]
+pub struct AcrossRanks {
+    ranks: Arc<dyn Collective>,
+    /// Of each rank in a mean over the batch.
+    weights: Arc<[f64]>,
+    /// Of the whole batch.
+    examples: usize,
+}
+
+impl AcrossRanks {
+    /// Means over the batch that `shares` are of.
+    pub fn new(shares: &Shares) -> Self {
+        let examples = shares.examples().iter().sum();
+        Self { ranks: Arc::clone(shares.ranks()), weights: shares.weights().into(), examples }
+    }
+    /// Means over a sample of the batch.
+    pub fn of_sample(shares: &Shares, sample: Sample) -> Self {
+        let whole = Self::new(shares);
+        let examples = Sample { part: None, ..sample }.rows(whole.examples).len();
+        Self { weights: shares.weights_in(sample).into(), examples, ..whole }
+    }
+    /// Means over `rows[r]` examples of each rank r.
+    pub(crate) fn of_rows(shares: &Shares, rows: &[usize]) -> Self {
+        let examples: usize = rows.iter().sum();
+        let weights = rows.iter().map(|rows| *rows as f64 / examples as f64).collect();
+        Self { ranks: Arc::clone(shares.ranks()), weights, examples }
+    }
+    /// Examples of all ranks together.
+    pub fn examples(&self) -> usize {
+        self.examples
+    }
+    /// Σ wᵣ·xᵣ, wᵣ the share of rank r of the examples.
+    ///
+    /// # Errors
+    /// Those of the collective.
+    pub fn mean(&self, own: Packed) -> CoreResult<Packed> {
+        self.ranks.mean(own, &self.weights)
+    }
+    /// Ends all ranks because of an error in a pass that the others are still in.
+    pub(crate) fn abort(&self, error: &Error) {
+        self.ranks.abort(&error.to_string());
+    }
+}
+
+impl fmt::Debug for AcrossRanks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcrossRanks").field("weights", &self.weights).finish()
+    }
+}
+
+/// The error of a backend whose sessions know no other ranks.
+pub(crate) fn unsupported<T>() -> Result<T> {
+    Err(Error::Invalid(
+        "this backend cannot take means over ranks: let each rank's BatchNorm have its own statistics".into(),
+    ))
+}

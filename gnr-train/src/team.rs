@@ -1,0 +1,162 @@
+//! The processes that make a run together: what one of them did, all of them know.
+//!
+//! Rank 0 has the run folder and writes every file. Whatever can fail on one rank is agreed on, so that every rank ends with the error of
+//! the first that failed; what cannot be agreed on ends all of them at once.
+
+use std::sync::Arc;
+
+use gnr_core::{Collective, Shares, Solo};
+
+use crate::error::{Result, TrainError};
+
+/// The ranks of a run, seen from one of them. [`Team::default`] is one process by itself.
+#[derive(Clone)]
+pub struct Team {
+    ranks: Arc<dyn Collective>,
+    neighbours: usize,
+}
+
+impl std::fmt::Debug for Team {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "rank {} of {}", self.rank(), self.size())
+    }
+}
+
+impl Default for Team {
+    fn default() -> Self {
+        Self { ranks: Arc::new(Solo), neighbours: 1 }
+    }
+}
+
+impl Team {
+    /// `neighbours` of the ranks are on this machine and share its cores, this one included.
+    pub fn new(ranks: Arc<dyn Collective>, neighbours: usize) -> Self {
+        Self { ranks, neighbours: neighbours.max(1) }
+    }
+    /// This rank.
+    pub fn rank(&self) -> usize {
+        self.ranks.rank()
+    }
+    /// How many ranks.
+    pub fn size(&self) -> usize {
+        self.ranks.size()
+    }
+    /// Whether this is the rank that writes and tells.
+    pub fn leads(&self) -> bool {
+        self.rank() == 0
+    }
+    /// How many threads a rank takes that was not told.
+    pub(crate) fn threads(&self, cores: usize) -> usize {
+        (cores / self.neighbours).max(1)
+    }
+    pub(crate) fn ranks(&self) -> &Arc<dyn Collective> {
+        &self.ranks
+    }
+    /// The shares of a batch.
+    pub(crate) fn shares(&self, examples: Vec<usize>) -> Result<Shares> {
+        Ok(Shares::new(Arc::clone(&self.ranks), examples)?)
+    }
+
+    /// What every rank got, or on every rank the error of the first that failed.
+    ///
+    /// # Errors
+    /// [`TrainError::Rank`]; of a process by itself, its own error.
+    pub fn agree<T>(&self, own: Result<T>) -> Result<T> {
+        self.agree_with(own, &[]).map(|(own, _)| own)
+    }
+
+    /// [`agree`](Self::agree), and numbers of every rank.
+    pub(crate) fn agree_with<T>(&self, own: Result<T>, numbers: &[f64]) -> Result<(T, Vec<Vec<f64>>)> {
+        if self.size() == 1 {
+            return own.map(|own| (own, vec![numbers.to_vec()]));
+        }
+        let failed = f64::from(u8::from(own.is_err()));
+        let mut all = self.ranks.scalars(&[&[failed], numbers].concat())?;
+        match (all.iter().position(|row| row[0] != 0.0), own) {
+            (None, Ok(own)) => {
+                all.iter_mut().for_each(|row| {
+                    row.remove(0);
+                });
+                Ok((own, all))
+            }
+            (rank, own) => {
+                let message = own.err().map_or_else(String::new, |error| words(&error));
+                let rank = rank.unwrap_or(0);
+                let mut messages = self.ranks.messages(message.into_bytes())?;
+                let message = String::from_utf8_lossy(&messages.swap_remove(rank)).into_owned();
+                Err(TrainError::Rank { rank, message })
+            }
+        }
+    }
+
+    /// Sums over the ranks of numbers that are whole.
+    pub(crate) fn total<const N: usize>(&self, own: [f64; N]) -> Result<[f64; N]> {
+        let mut sums = [0.0; N];
+        for row in self.ranks.scalars(&own)? {
+            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+        Ok(sums)
+    }
+
+    /// Whether any rank says so.
+    pub(crate) fn any(&self, own: bool) -> Result<bool> {
+        if self.size() == 1 {
+            return Ok(own);
+        }
+        Ok(self.total([f64::from(u8::from(own))])?[0] > 0.0)
+    }
+
+    /// Rank 0 does the work; its failure is that of all. `None` on the other ranks.
+    ///
+    /// # Errors
+    /// As [`agree`](Self::agree).
+    pub fn lead<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+        self.agree(if self.leads() { work().map(Some) } else { Ok(None) })
+    }
+
+    /// Rank 0 makes bytes, and every rank gets them.
+    ///
+    /// # Errors
+    /// As [`agree`](Self::agree).
+    pub fn share(&self, work: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
+        let own = self.lead(work)?;
+        if self.size() == 1 {
+            return Ok(own.unwrap_or_default());
+        }
+        Ok(self.ranks.broadcast(0, own.unwrap_or_default())?)
+    }
+
+    /// [`share`](Self::share) of text.
+    ///
+    /// # Errors
+    /// As [`agree`](Self::agree).
+    pub fn share_text(&self, work: impl FnOnce() -> Result<String>) -> Result<String> {
+        let bytes = self.share(|| work().map(String::into_bytes))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Ends all ranks with an error that was not agreed on: the others may be waiting for this one.
+    pub fn ends<T>(&self, done: Result<T>) -> Result<T> {
+        if let Err(error) = &done
+            && self.size() > 1
+            && !matches!(error, TrainError::Rank { .. })
+        {
+            self.ranks.abort(&words(error));
+        }
+        done
+    }
+}
+
+/// `what: why: why that`, without repeating a cause that its parent quotes already.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
