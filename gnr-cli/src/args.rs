@@ -37,6 +37,11 @@ pub(crate) enum Command {
     Sweep(Sweep),
     /// Train what a table or figure of the paper needs, and report it
     Reproduce(crate::reproduce::Arguments),
+    #[cfg(feature = "watch")]
+    /// Watch runs in the terminal while they train, or look at finished ones
+    Watch(crate::dashboard::Arguments),
+    /// Write the page of a run, or of several runs over each other
+    Report(crate::report::Arguments),
     /// Evaluate a checkpoint or published weights
     Eval(Eval),
     /// List the tensors of a weight file, or compare them with a model
@@ -59,6 +64,8 @@ pub(crate) enum Command {
     Sharpness(Sharpness),
     /// Draw a figure from its JSON description
     Plot(Plot),
+    #[command(hide = true)]
+    Generate(crate::generate::Arguments),
     /// List the models
     Models,
     /// List the optimisers and schedules with their equations, keys, costs and references, or describe one

@@ -4,14 +4,18 @@ mod args;
 mod bench;
 mod compare;
 mod curvature;
+#[cfg(feature = "watch")]
+mod dashboard;
 mod data;
 #[cfg(test)]
 mod documents;
 mod eval;
+mod generate;
 mod geometry;
 mod listing;
 mod methods;
 mod progress;
+mod report;
 mod reproduce;
 mod signal;
 mod slurm;
@@ -50,6 +54,9 @@ fn main() -> ExitCode {
         Command::Resume(arguments) => train::resume(&arguments, &team),
         Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Reproduce(arguments) => reproduce::reproduce(arguments),
+        #[cfg(feature = "watch")]
+        Command::Watch(arguments) => dashboard::watch(arguments),
+        Command::Report(arguments) => report::report(&arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Weights(arguments) => weights::weights(&arguments),
         Command::Convert(arguments) => weights::convert(&arguments),
@@ -62,6 +69,7 @@ fn main() -> ExitCode {
         Command::Sharpness(arguments) => geometry::sharpness(arguments),
         Command::Plot(arguments) => geometry::plot(arguments),
         Command::Models => listing::models(),
+        Command::Generate(arguments) => generate::generate(&arguments),
         Command::Methods(arguments) => methods::methods(&arguments),
         Command::Data(arguments) => data::data(arguments),
     };

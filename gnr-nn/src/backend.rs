@@ -162,7 +162,7 @@ pub trait Backend: Clone {
     /// rank holds the derivatives of L̂ divided by the rank's weight: in these, the operation is its own transpose.
     ///
     /// # Errors
-    /// Those of the collective; a backend that cannot.
+    /// The errors of the collective; a backend that cannot.
     fn mean_over_ranks(&self, _x: &Self::Tensor, _across: &AcrossRanks) -> Result<Self::Tensor> {
         unsupported()
     }

@@ -148,7 +148,7 @@ impl<B: Autodiff> Buffers<B> {
     /// of a batch whose parts were normalised on their own.
     ///
     /// # Errors
-    /// Those of the collective; a failure of the backend.
+    /// The errors of the collective; a failure of the backend.
     pub fn average(&mut self, backend: &B, across: &AcrossRanks) -> gnr_core::Result<()> {
         if self.tensors.is_empty() {
             return Ok(());

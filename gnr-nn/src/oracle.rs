@@ -138,7 +138,7 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     masks: Option<MaskSeed>,
     /// The ranks that share the batch.
     shares: Option<&'a Shares>,
-    /// Those over which BatchNorm takes its statistics, when it does.
+    /// The ranks over which BatchNorm takes its statistics, when it does.
     across: Option<AcrossRanks>,
     /// One mark a row of the committed pass.
     correct: Option<Vec<bool>>,

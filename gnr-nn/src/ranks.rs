@@ -42,7 +42,7 @@ impl AcrossRanks {
     /// Σ wᵣ·xᵣ, wᵣ the share of rank r of the examples.
     ///
     /// # Errors
-    /// Those of the collective.
+    /// The errors of the collective.
     pub fn mean(&self, own: Packed) -> CoreResult<Packed> {
         self.ranks.mean(own, &self.weights)
     }

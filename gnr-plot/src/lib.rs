@@ -43,6 +43,12 @@ pub use figure::{
     Values,
 };
 
+/// Red, green and blue of the colour with this number: for words that belong to a series. Eight differ, then they come
+/// again.
+pub fn colour_of(number: usize) -> (u8, u8, u8) {
+    colour::palette(number)
+}
+
 /// A figure in every form.
 #[derive(Clone, Debug)]
 pub struct Rendered {

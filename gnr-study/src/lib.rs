@@ -4,6 +4,8 @@
 //! * [`compare`]: is a method worth it on this problem?
 //! * [`sweep`]: a search over recipe keys on held-out images.
 //! * [`reproduce`]: the tables and figures of the paper.
+//! * [`follow`]: run folders as whoever watches sees them, finished or while a run writes.
+//! * [`run_report`]: the page of a run, or of several over each other.
 //! * [`statistics`]: means, intervals and verdicts of paired differences.
 //! * [`report`]: a report as data, written for the terminal, as Markdown and as a page.
 //!
@@ -24,10 +26,13 @@
 pub mod compare;
 mod cost;
 mod error;
+pub mod follow;
 mod lock;
+mod machine;
 pub mod report;
 pub mod reproduce;
 pub mod results;
+pub mod run_report;
 pub mod runner;
 mod shard;
 pub mod statistics;

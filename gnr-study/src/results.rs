@@ -5,7 +5,10 @@ use std::{fs, io::ErrorKind, path::Path};
 use gnr_train::{Best, EpochMetrics};
 use serde::Deserialize;
 
-use crate::error::{Result, StudyError, io};
+use crate::{
+    error::{Result, StudyError, io},
+    follow::Log,
+};
 
 /// What a study needs of a finished run's `summary.json`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -35,6 +38,17 @@ pub struct Summarized {
     pub best: Option<Best>,
     /// Commit of the program that finished the run.
     pub commit: Option<String>,
+    /// What the recipe's label noise came to.
+    pub label_noise: Option<Flipped>,
+}
+
+/// How many of the labels that were trained on are wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Flipped {
+    /// Images whose label is not the published one.
+    pub flipped: u64,
+    /// Images trained on.
+    pub of: u64,
 }
 
 impl Summarized {
@@ -81,67 +95,19 @@ pub fn finished_summary(folder: &Path) -> Result<Summarized> {
     })
 }
 
-/// The epochs of a run.
+/// The epochs of a run. What is not whole is left out, and of a repeated epoch the last line counts.
 ///
 /// # Errors
 /// A file that cannot be read.
 pub fn epochs(folder: &Path) -> Result<Vec<EpochMetrics>> {
     let path = folder.join("metrics.jsonl");
     let text = fs::read_to_string(&path).map_err(io(&path, "read"))?;
-    Ok(parse_epochs(&text))
-}
-
-/// A run that was killed may leave half a line, and one that was resumed may repeat an epoch: what is not whole is left
-/// out, and the last line of an epoch counts.
-fn parse_epochs(text: &str) -> Vec<EpochMetrics> {
-    #[derive(Deserialize)]
-    struct Line {
-        kind: String,
-        #[serde(flatten)]
-        rest: serde_json::Value,
-    }
-    let mut epochs: Vec<EpochMetrics> = Vec::new();
-    for line in text.lines() {
-        let Ok(Line { kind, rest }) = serde_json::from_str(line) else { continue };
-        if kind != "epoch" {
-            continue;
-        }
-        let Ok(epoch) = serde_json::from_value::<EpochMetrics>(rest) else { continue };
-        epochs.retain(|earlier| earlier.epoch < epoch.epoch);
-        epochs.push(epoch);
-    }
-    epochs
+    Ok(Log::of(&text).epochs().to_vec())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn line(epoch: u64, loss: f64) -> String {
-        format!(
-            "{{\"kind\":\"epoch\",\"epoch\":{epoch},\"step\":{epoch},\"train_loss\":{loss},\"train_accuracy\":0.5,\
-             \"learning_rate\":0.1,\"grad_norm\":1.0,\"penalties\":{{}},\"seconds\":0.1,\"new\":[1]}}\n"
-        )
-    }
-
-    #[test]
-    fn half_written_and_foreign_lines_are_left_out() {
-        let text = [
-            "{\"kind\":\"step\",\"t\":1}\n".to_owned(),
-            line(1, 2.0),
-            "not json\n".into(),
-            line(2, 1.0),
-            "{\"kind\":\"epoch\",\"epoch\":3,\"train_lo".into(),
-        ];
-        let epochs = parse_epochs(&text.concat());
-        assert_eq!(epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 2]);
-    }
-
-    #[test]
-    fn the_last_line_of_a_repeated_epoch_counts() {
-        let epochs = parse_epochs(&[line(1, 3.0), line(2, 2.0), line(2, 1.5), line(3, 1.0)].concat());
-        assert_eq!(epochs.iter().map(|epoch| epoch.train_loss).collect::<Vec<_>>(), [3.0, 1.5, 1.0]);
-    }
 
     #[test]
     fn a_summary_is_there_cut_off_or_missing() {

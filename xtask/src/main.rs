@@ -9,11 +9,15 @@
 mod bench;
 mod book;
 mod ci;
+mod dist;
 #[cfg(test)]
 mod documents;
+mod hook;
 mod machine;
 mod median;
+mod new;
 mod package;
+mod page;
 mod reproduce;
 mod tidy;
 mod workspace;
@@ -44,6 +48,16 @@ enum Task {
     Reproduce(Box<reproduce::Arguments>),
     /// Write the recipes of the paper's tables from the plan that `reproduce` trains, or check them.
     Recipes(reproduce::Recipes),
+    /// Make a new method, optimiser, schedule, model or data set: its file, its line in the registry and in the test
+    /// matrix.
+    New(new::Arguments),
+    /// Install the git hook that checks formatting and structural rules before each commit.
+    Hook(hook::Arguments),
+    /// Make the archive that others download: program, manual, completions, licences, checksum; the same bytes
+    /// everywhere.
+    Dist(dist::Arguments),
+    /// Look at HTML pages in a headless Chromium: errors, sizes, screenshots.
+    Page(page::Arguments),
     /// Time one step of each method, beside PyTorch where a Python with torch is given.
     Bench(Box<bench::Arguments>),
 }
@@ -56,6 +70,10 @@ fn main() -> ExitCode {
         Task::Package => package::run(),
         Task::Reproduce(arguments) => reproduce::run(&arguments),
         Task::Recipes(arguments) => reproduce::recipes(&arguments),
+        Task::Dist(arguments) => dist::run(&arguments),
+        Task::New(arguments) => new::run(&arguments),
+        Task::Hook(arguments) => hook::run(&arguments),
+        Task::Page(arguments) => page::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {

@@ -88,6 +88,7 @@ fn listings() {
         (&["data", "bench", "--batches", "2"], "% of the time waiting for images"),
         (&["train", "--list"], "cifar10-resnet20-sam-gnr"),
         (&["train", "--help"], "Examples:"),
+        (&["report", "--help"], "every run of a comparison"),
         (&["train", "--help"], "schedule-free-adamw"),
     ] {
         let (code, stdout, _) = run(arguments);
@@ -217,4 +218,37 @@ fn bench_takes_the_shape_and_the_sizes_of_a_net() {
         code == 1 && stderr.contains("depth: given, but this architecture has no such option"),
         "{code} {stderr}"
     );
+}
+
+#[test]
+fn every_command_has_a_manual_page_and_completions() {
+    let home = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = run(&["generate", home.path().to_str().unwrap()]);
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "", ""));
+    let files = tree(home.path());
+    for name in [
+        "man/man1/gnr.1",
+        "man/man1/gnr-data-fetch.1",
+        "completions/gnr.bash",
+        "completions/_gnr",
+        "completions/gnr.fish",
+    ] {
+        assert!(files.iter().any(|file| file == name), "{name} in {files:?}");
+    }
+    let help = run(&["--help"]).1;
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // Descriptions that go on in a second line are indented more.
+    let names: Vec<&str> = commands
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() > 15 && !names.contains(&"generate"), "{names:?}");
+    for name in names {
+        let page = std::fs::read_to_string(home.path().join(format!("man/man1/gnr-{name}.1"))).unwrap();
+        assert!(page.contains("SYNOPSIS"), "{name}");
+        let bash = std::fs::read_to_string(home.path().join("completions/gnr.bash")).unwrap();
+        assert!(bash.contains(name), "{name}");
+    }
 }

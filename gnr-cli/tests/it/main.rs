@@ -17,4 +17,6 @@ mod settings;
 mod signals;
 mod support;
 mod sweep;
+#[cfg(all(target_os = "linux", feature = "watch"))]
+mod watch;
 mod weights;

@@ -70,7 +70,8 @@ fn local_perturbations_are_those_of_groups() {
     }
 }
 
-/// The same ranks give the same bits, blended batches, dropout and samples included; others differ by rounding.
+/// As many ranks give the same bits, blended batches, dropout and samples included; other numbers of ranks differ by
+/// rounding.
 #[test]
 fn everything_that_looks_at_a_batch_knows_its_part() {
     let sets = [

@@ -152,7 +152,7 @@ impl<O: HvpOracle> HvpOracle for DataParallel<O>
 where
     O::Vector: Pack,
 {
-    /// Those of the parts.
+    /// The products of the parts.
     fn products(&self) -> Products {
         self.inner.products()
     }

@@ -83,7 +83,7 @@ pub trait Collective: Send + Sync {
         Ok(if root < all.len() { all.swap_remove(root) } else { Vec::new() })
     }
 
-    /// The same number of scalars of every rank, in rank order.
+    /// Gathers equally many scalars of every rank, in rank order.
     ///
     /// # Errors
     /// As [`gather`](Self::gather).

@@ -60,7 +60,7 @@ impl HessianDiagonal<Radius> {
     /// regulariser `sam` takes its gradient, if there is one.
     ///
     /// # Errors
-    /// Those of the radius.
+    /// The errors of the radius.
     pub fn wanted<'s>(
         optimizer: &Values,
         regularizers: impl IntoIterator<Item = &'s Values>,

@@ -64,6 +64,16 @@ fn every_data_set_opens_and_loads() {
 }
 
 #[test]
+fn every_data_set_is_described() {
+    for info in registry() {
+        let name = info.name;
+        assert!(info.summary.len() > 10, "{name}: {:?} is no summary", info.summary);
+        assert!(!info.layouts.is_empty() && !info.fetch_hint.is_empty(), "{name}: layouts and how to get it");
+        assert!(!info.licence.is_empty(), "{name}: the licence, or `unknown`");
+    }
+}
+
+#[test]
 fn missing_folders_come_with_a_recipe() {
     for info in registry().iter().filter(|info| info.name != "digits") {
         let empty = tempdir().unwrap();

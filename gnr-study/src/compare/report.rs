@@ -24,6 +24,8 @@ pub(super) fn write(found: &Comparison, folder: &Path) -> Result<()> {
     let drawn = render(&figure)?;
     write_atomically(&folder.join("curves.svg"), drawn.svg.as_bytes())?;
     write_atomically(&folder.join("curves.png"), &drawn.png)?;
+    // Smaller, so that its letters are as large as the page's, and can be read on a phone.
+    let figure = Figure { panel_size: [480, 320], title: String::new(), ..figure };
     found.document(&inline_svg(&figure)?).write(folder, "compare")?;
     Ok(())
 }

@@ -5,16 +5,18 @@ use super::{Block, Document};
 const STYLE: &str = "\
 :root{color-scheme:light dark;--fg:#1c1c1e;--bg:#fdfdfc;--line:#d5d5d2;--soft:#f0f0ee}\
 @media(prefers-color-scheme:dark){:root{--fg:#e6e6e3;--bg:#17181a;--line:#3c3e42;--soft:#232528}}\
-body{font:16px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);max-width:64rem;margin:0 auto;padding:1rem}\
+body{font:16px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);max-width:72rem;margin:0 auto;padding:1rem}\
 h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2rem}\
 .caveat{border-left:4px solid #c77700;background:var(--soft);padding:.6rem .9rem}\
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}\
-th,td{border-bottom:1px solid var(--line);padding:.35rem .7rem;text-align:left;white-space:nowrap}\
+th,td{border-bottom:1px solid var(--line);padding:.35rem .6rem;text-align:left;white-space:nowrap}\
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1rem}\
-figure{margin:0}figcaption{font-size:.9rem}svg{width:100%;height:auto;display:block}\
+figure{margin:0;max-width:44rem}figcaption{font-size:.9rem}svg{width:100%;height:auto;display:block}\
 .key{display:flex;flex-wrap:wrap;gap:.3rem 1rem;font-size:.9rem;padding:0;list-style:none}\
 .key i{display:inline-block;width:1.4rem;height:.3rem;vertical-align:middle;margin-right:.4rem}\
-pre{overflow-x:auto;background:var(--soft);padding:.6rem}dt{font-weight:600}dd{margin:0 0 .4rem;overflow-wrap:anywhere}";
+pre{overflow:auto;max-height:24rem;background:var(--soft);padding:.6rem}@media print{pre{max-height:none}}\
+dl{display:grid;grid-template-columns:minmax(min-content,max-content) 1fr;gap:.2rem 1.2rem}dt{font-weight:600}\
+dd{margin:0;overflow-wrap:anywhere}@media(max-width:40rem){dl{display:block}dd{margin:0 0 .4rem}}";
 
 /// Text as HTML.
 pub(crate) fn escaped(text: &str) -> String {

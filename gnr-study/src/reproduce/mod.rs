@@ -7,7 +7,6 @@
 mod data;
 mod estimate;
 mod figures;
-mod machine;
 mod merge;
 mod paper;
 mod plan;

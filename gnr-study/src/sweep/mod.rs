@@ -126,7 +126,7 @@ impl Sweep {
         &self.runs
     }
 
-    /// Those of this part: all of them without a shard.
+    /// The runs of this part: all of them without a shard.
     pub fn mine(&self) -> Vec<Run> {
         self.request.shard.map_or_else(|| self.runs.clone(), |shard| shard.of(&self.runs))
     }

@@ -55,8 +55,11 @@ fn stages() -> Vec<Stage> {
         stage("tidy", "structural rules", vec![cargo(["xtask", "tidy"])]),
         stage(
             "features",
-            "gnr-core alone, without features",
-            vec![cargo(["check", "-p", "gnr-core", "--no-default-features"])],
+            "gnr-core and the program without features",
+            vec![
+                cargo(["check", "-p", "gnr-core", "--no-default-features"]),
+                cargo(["check", "-p", "gnr-cli", "--no-default-features"]),
+            ],
         ),
         stage(
             "clippy",
@@ -127,17 +130,11 @@ fn stages() -> Vec<Stage> {
             "smoke run of the main job",
             vec![gnr(["train", "--set", "train.epochs=2", "--out", &format!("{scratch}/train")])],
         ),
+        stage("compare", "smoke run of the first command of the README", vec![compare()]),
         stage(
-            "compare",
-            "smoke run of the first command of the README",
-            vec![gnr([
-                "compare",
-                "--set",
-                "train.epochs=2",
-                "--seeds=2",
-                "--out",
-                &format!("{scratch}/compare"),
-            ])],
+            "page",
+            "the pages of a run, of runs over each other and of a comparison in a browser",
+            pages(),
         ),
         stage(
             "sweep",
@@ -168,6 +165,37 @@ fn stages() -> Vec<Stage> {
                 &format!("{scratch}/reproduce"),
             ])],
         ),
+    ]
+}
+
+/// A small comparison. Where its runs are finished, it only reports them again.
+fn compare() -> Command {
+    gnr(["compare", "--set", "train.epochs=2", "--seeds=2", "--out", &format!("{SCRATCH}/compare")])
+}
+
+/// Pages of everything that makes one, with something measured, and the browser that looks at them. What it needs it
+/// trains itself, or finds trained by the stages before.
+fn pages() -> Vec<Command> {
+    let (run, study) = (format!("{SCRATCH}/page"), format!("{SCRATCH}/compare"));
+    let several = format!("{SCRATCH}/page/several.html");
+    vec![
+        gnr([
+            "train",
+            "--set=train.epochs=3",
+            "--set=train.log_every_steps=2",
+            "--set=data.validation=0.1",
+            "--out",
+            &run,
+        ]),
+        gnr(["spectrum", &run, "--top=3", "--subset=64"]),
+        gnr(["trace", &run, "--samples=4", "--subset=64"]),
+        gnr(["density", &run, "--starts=1", "--steps=20", "--subset=64"]),
+        gnr(["landscape", &run, "--points=5", "--subset=32"]),
+        gnr(["report", &run]),
+        compare(),
+        gnr(["report", &study, "--out", &several]),
+        cargo(["xtask", "page", "--figures=6", &format!("{run}/report.html"), &several]),
+        cargo(["xtask", "page", &format!("{study}/compare.html")]),
     ]
 }
 

@@ -8,9 +8,9 @@ use crate::{
 /// Whether the loss of an example depends on the others of its batch, as with the batch statistics of BatchNorm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coupling {
-    /// It does not.
+    /// The loss of an example does not depend on the others.
     Apart,
-    /// It does.
+    /// The loss of an example depends on the batch.
     ByBatch,
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::Value;
 
 use super::plan::{Case, Dataset, METHODS, Method, Net, Plan, Scale, figure_net};
-use super::{Say, machine, recipe, runs::Planned};
+use super::{Say, recipe, runs::Planned};
 use crate::error::{Result, StudyError};
 use measure::{Kind, Measurements};
 use sheet::Sheet;
@@ -200,7 +200,11 @@ impl Making<'_> {
                 ),
             ),
         ];
-        Ok(facts.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(machine::facts()).collect())
+        Ok(facts
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .chain(crate::machine::facts())
+            .collect())
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use super::paper::Paper;
 use super::plan::{Method, Plan, Product, Scale};
+use super::recipe;
 use super::results::Results;
-use super::{machine, recipe};
 use crate::{
     error::Result,
     report::{
@@ -275,7 +275,11 @@ impl Report<'_> {
             ("recipe", format!("{}. {}", settings.join("; "), recipe::hyperparameters())),
             ("seeds", seeds.join(", ")),
         ];
-        facts.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(machine::facts()).collect()
+        facts
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .chain(crate::machine::facts())
+            .collect()
     }
 
     fn other_scales(&self) -> String {

@@ -1,0 +1,90 @@
+//! The terminal: taken, drawn on, asked for keys, and given back however the program ends.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use ratatui::{
+    DefaultTerminal, Frame,
+    crossterm::event::{self, KeyCode, KeyEventKind, KeyModifiers},
+};
+
+use super::state::Key;
+
+/// What came.
+pub(crate) enum Event {
+    Key(Key),
+    /// The system asked the program to end.
+    Stopped,
+    /// The time is over, or the window has another size.
+    Nothing,
+}
+
+/// A terminal that is restored when the value is dropped, and by a panic before it says its words.
+pub(crate) struct Screen {
+    terminal: DefaultTerminal,
+    stop: Arc<AtomicBool>,
+}
+
+impl Screen {
+    pub(crate) fn open() -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let signalled = Arc::clone(&stop);
+        ctrlc::set_handler(move || signalled.store(true, Ordering::Relaxed))
+            .context("cannot listen for signals")?;
+        // What was begun is undone, also where it could not be finished.
+        let terminal = ratatui::try_init()
+            .inspect_err(|_| ratatui::restore())
+            .context("cannot draw on this terminal")?;
+        Ok(Self { terminal, stop })
+    }
+
+    pub(crate) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> anyhow::Result<()> {
+        self.terminal.draw(draw).context("cannot draw on this terminal")?;
+        Ok(())
+    }
+
+    /// Waits for an event, at most so long.
+    pub(crate) fn next(&mut self, wait: Duration) -> anyhow::Result<Event> {
+        let came = match event::poll(wait) {
+            Ok(false) => None,
+            Ok(true) => Some(event::read().context("cannot read keys")?),
+            // A signal; the flag says which way to go.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => None,
+            Err(error) => return Err(error).context("cannot read keys"),
+        };
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(Event::Stopped);
+        }
+        let Some(event::Event::Key(key)) = came else { return Ok(Event::Nothing) };
+        if key.kind == KeyEventKind::Release {
+            return Ok(Event::Nothing);
+        }
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let key = match key.code {
+            KeyCode::Char('c') if control => Key::Char('q'),
+            KeyCode::Char(_) if control => return Ok(Event::Nothing),
+            KeyCode::Char(letter) => Key::Char(letter),
+            KeyCode::Esc => Key::Escape,
+            KeyCode::Up => Key::Up,
+            KeyCode::Down => Key::Down,
+            KeyCode::Left => Key::Left,
+            KeyCode::Right => Key::Right,
+            KeyCode::Tab => Key::Tab,
+            KeyCode::BackTab => Key::BackTab,
+            _ => return Ok(Event::Nothing),
+        };
+        Ok(Event::Key(key))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}

@@ -1,0 +1,55 @@
+//! `gnr report`.
+
+use std::{io::Write, path::PathBuf, process::ExitCode, time::SystemTime};
+
+use clap::Args;
+use gnr_study::{follow::runs_in, run_report::RunReport};
+
+/// Write the page of a run, or of several runs over each other
+///
+/// One HTML file without scripts or files beside it: curves, results, cost, what `gnr spectrum`, `trace`, `density`, `sharpness`,
+/// `landscape` and `minima` measured into the run's folder, recipe and origin. Of a run that is training or was interrupted it shows
+/// what there is and says what is missing. Several runs, or a folder of runs, make one page on which they lie over each other.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr report runs/digits-1                      writes runs/digits-1/report.html\n  \
+    gnr report runs/digits-1 runs/digits-2        writes report.html with both over each other\n  \
+    gnr report runs/compare-digits-noisy/runs     every run of a comparison, without the tries of its tuning\n  \
+    for run in runs/*-*; do gnr report \"$run\"; done")]
+pub(crate) struct Arguments {
+    /// Run folders, or folders of runs
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// The page [default: RUN/report.html, or report.html in the folder that was given or is at hand, for several runs]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub(crate) fn report(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let mut runs: Vec<PathBuf> = Vec::new();
+    for path in &arguments.runs {
+        for run in runs_in(path)? {
+            if !runs.contains(&run) {
+                runs.push(run);
+            }
+        }
+    }
+    let out = match (&arguments.out, &arguments.runs[..]) {
+        (Some(out), _) => out.clone(),
+        (None, [folder]) => folder.join("report.html"),
+        (None, _) => PathBuf::from("report.html"),
+    };
+    let page = RunReport::read(&runs, SystemTime::now())?;
+    page.write(&out)?;
+    if !arguments.quiet {
+        let mut stdout = std::io::stdout();
+        for what in &page.missing {
+            writeln!(stdout, "not on the page: {what}")?;
+        }
+        writeln!(stdout, "written: {}", out.display())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
