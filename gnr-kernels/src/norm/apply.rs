@@ -13,7 +13,7 @@ use rayon::prelude::*;
 pub enum Last<E> {
     /// The normalisation ends without an activation.
     Nothing,
-    /// `min(max(·, 0), top)`: ReLU with `top` = ∞, ReLU6 with 6.
+    /// A clip, `min(max(·, 0), top)`: ReLU with `top` = ∞, ReLU6 with 6.
     Clip(E),
     /// SiLU; its derivatives are in [`super::norm_silu`].
     Silu,

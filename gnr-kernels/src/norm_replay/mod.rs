@@ -200,8 +200,8 @@ fn each_map<E: Elem>(maps: Maps, array: &mut [E]) -> impl IndexedParallelIterato
     array.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate()
 }
 
-/// Merges the `parts` of a channel's maps: Σ a (ẋ − ṁ), Σ b and Σ b (x − m). Returns the second-order gradients of β and
-/// γ, and sets `coefficients` to those of [`combine`] for the second-order adjoint of x.
+/// Merges the `parts` of a channel's maps: Σ a (ẋ − ṁ), Σ b and Σ b (x − m). Returns the second-order gradients of β
+/// and γ, and sets `coefficients` to those of [`combine`] for the second-order adjoint of x.
 fn second_of_channel<E: Elem>(
     maps: Maps,
     at: Tangent<'_, E>,

@@ -61,8 +61,8 @@ pub(super) fn expand(
             let last = (copies - 1) * maps.channels + (maps.columns - 1) * to.row + LANES;
             assert!(v.len() >= (POINTS - 1) * to.point + at + last);
             let v = &mut v[at..];
-            // SAFETY: by the assertions, the ring has `window` rows of `pitch` pixels, and `vertical` has as many and at
-            // least five. `v` has room for every point and phase of the row's tiles.
+            // SAFETY: by the assertions, the ring has `window` rows of `pitch` pixels, and `vertical` has as many and
+            // at least five. `v` has room for every point and phase of the row's tiles.
             unsafe {
                 match kind {
                     Kind::Phases => phases(level, maps, ring, maps.step * r, vertical, v, to),
