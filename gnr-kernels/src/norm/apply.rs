@@ -15,7 +15,7 @@ pub enum Last<E> {
     Nothing,
     /// A clip, `min(max(·, 0), top)`: ReLU with `top` = ∞, ReLU6 with 6.
     Clip(E),
-    /// SiLU; its derivatives are in [`super::norm_silu`].
+    /// SiLU; its derivatives are in [`norm_silu`](crate::norm_silu).
     Silu,
 }
 
