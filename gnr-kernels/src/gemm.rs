@@ -202,7 +202,7 @@ pub fn single<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &
     parallel([m, k, n], a, b, c, onto);
 }
 
-/// Computes `c[i] = a[i] b[i]` for every matrix `i` of a batch, or adds it to c[i].
+/// Computes `c[i] = a[i] b[i]` for every matrix `i` of a batch, or adds it to `c[i]`.
 ///
 /// `a` has [m, k] matrices one after the other, `m k` elements apart, each with the strides given. `b` has [k, n], `c`
 /// row-major [m, n]. The batch is parallel, or the product if it is a single one.

@@ -86,10 +86,10 @@ impl<E: Elem> Producer<E> for NormInputAdjoint<E> {
     }
 }
 
-/// The clip in front of which a tangent stops.
+/// The clip at the end of a normalisation, which masks its tangent.
 #[derive(Clone, Debug)]
 pub enum TangentMask<E: Elem> {
-    /// The tangent passes no clip.
+    /// No clip, so the tangent is not masked.
     Nothing,
     /// A clip whose derivative is recorded as bits.
     Bits(Arc<Buf<u32>>),

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 /// A function `y = f(x)` of one variable. Its derivatives are written so that they use `y` where that is cheaper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unary {
-    /// `max(x, 0)`; derivative 1 where `x > 0`, else 0; second derivative 0.
+    /// ReLU, `max(x, 0)`; derivative 1 where `x > 0`, else 0; second derivative 0.
     Relu,
     /// The exponential `e^x`.
     Exp,
@@ -31,7 +31,7 @@ pub enum Unary {
     Sigmoid,
     /// SiLU, `x / (1 + e^-x)`.
     Silu,
-    /// `min(max(x, 0), 6)`; derivative 1 where `0 < x < 6`, else 0; second derivative 0.
+    /// ReLU6, `min(max(x, 0), 6)`; derivative 1 where `0 < x < 6`, else 0; second derivative 0.
     Relu6,
     /// Φ(x), the standard normal distribution function.
     NormalCdf,

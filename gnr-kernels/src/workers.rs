@@ -2,7 +2,7 @@
 //!
 //! A rayon worker without work looks for some about 32 times, in 20 µs, and goes to sleep. Waking it costs the thread
 //! with work as much as a small kernel, and the worker comes late. rayon has no setting for that. So a pass asks the
-//! other workers of its pool to go on looking for [`LINGER`] after the last piece of work they found. Meanwhile they
+//! other workers of its pool to go on looking for `LINGER` after the last piece of work they found. Meanwhile they
 //! yield the processor to other programs.
 
 use std::{
@@ -24,7 +24,7 @@ thread_local! {
     static AWAKE: RefCell<Arc<AtomicUsize>> = RefCell::default();
 }
 
-/// Keeps the other workers of the current pool awake until they have found no work for [`LINGER`]. Called at the start
+/// Keeps the other workers of the current pool awake until they have found no work for `LINGER`. Called at the start
 /// of a pass, and by operations on vectors between passes. Costs next to nothing if the workers are awake, or outside a
 /// pool.
 pub fn keep_awake() {
@@ -44,7 +44,7 @@ pub fn keep_awake() {
     });
 }
 
-/// Runs available work until there has been none for [`LINGER`].
+/// Runs available work until there has been none for `LINGER`.
 fn linger() {
     let mut last = Instant::now();
     loop {

@@ -32,8 +32,8 @@ pub(super) struct Normalised {
     stats: Stats,
     /// Sums over the recorded adjoint, once the reverse pass has formed them.
     sums: RefCell<Option<Sums>>,
-    /// Where a clip lets derivatives pass, if it follows a residual. Without a residual the input tells, and it is read
-    /// anyway.
+    /// The elements at which a clip lets derivatives pass, if it follows a residual. Without a residual the input
+    /// tells, and it is read anyway.
     bits: Option<Arc<Buf<u32>>>,
 }
 

@@ -224,7 +224,7 @@ fn blocks_of(g: &Geometry, images: Range<usize>, cut: Cut) -> impl Iterator<Item
     })
 }
 
-/// Copies the patches of a block in group `q` to columns of `col` [ck][row].
+/// Copies the patches of a block in group `q` to columns of `col` `[ck][row]`.
 fn patches(level: Level, g: &Geometry, x: &[f32], q: usize, job: &Job, col: &mut [f32], row: usize) {
     let pixels = job.rows.len() * g.ow;
     assert!(job.images.len() * pixels + COLUMNS <= row && col.len() >= g.ck() * row);

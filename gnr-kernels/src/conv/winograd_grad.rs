@@ -19,7 +19,7 @@ use std::ops::Range;
 /// Bytes of transformed data that a part works on at a time.
 const BLOCK_BYTES: usize = 768 << 10;
 
-/// A transformed block of tiles: inputs [POINTS][cin][row], adjoints [POINTS][tiles][lanes], with points [`spread`]
+/// A transformed block of tiles: inputs `[POINTS][cin][row]`, adjoints `[POINTS][tiles][lanes]`, with points [`spread`]
 /// apart.
 struct Block {
     inputs: Aligned,
@@ -65,7 +65,7 @@ fn accumulate_rows(
 /// Workspaces of one task.
 struct Scratch {
     phases: Aligned,
-    /// Two rows of the output's adjoint, pixel-major: [2][2 tile columns][lanes]. Pixels outside the map stay zero.
+    /// Two rows of the output's adjoint, pixel-major: `[2][2 tile columns][lanes]`. Pixels outside the map stay zero.
     pixels: Aligned,
 }
 
@@ -124,8 +124,8 @@ lanes!(wide fn adjoint_row(pixels: &[f32], columns: usize, lanes: usize, tile: u
 /// Computes `A ∂Y Aᵀ` of one row of tiles.
 ///
 /// # Safety
-/// `pixels` is [2][2 columns][lanes]. `out` is [POINTS][tiles][lanes] with points `point` apart and room for all tiles
-/// of the row. Lanes are whole vectors.
+/// `pixels` is `[2][2 columns][lanes]`. `out` is `[POINTS][tiles][lanes]` with points `point` apart and room for all
+/// tiles of the row. Lanes are whole vectors.
 #[inline(always)]
 unsafe fn adjoint_body<V: Lanes>(
     pixels: &[f32],

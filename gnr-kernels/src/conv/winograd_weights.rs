@@ -11,7 +11,7 @@ use crate::Accum;
 use crate::simd::Level;
 use rayon::prelude::*;
 
-/// Computes `G g Gᵀ` of all weights, as panels [output panel][POINTS][depth][PANEL] for [`product`].
+/// Computes `G g Gᵀ` of all weights, as panels `[output panel][POINTS][depth][PANEL]` for `product`.
 pub(super) fn transform_weights(level: Level, s: Shape, pairs: &[Slices<'_, f32>], rotated: bool) -> Aligned {
     let depth = s.cin * pairs.len();
     let mut u = Aligned::new(s.cout.div_ceil(PANEL) * POINTS * PANEL * depth);
@@ -75,7 +75,7 @@ unsafe fn expand<V: Lanes>(half: V, g0: V, g1: V, g2: V) -> [V; 4] {
     }
 }
 
-/// Computes `Gᵀ M G` of the summed products [POINTS][cin][lanes]. Writes gw [cout, cin, 3, 3], or adds to it.
+/// Computes `Gᵀ M G` of the summed products `[POINTS][cin][lanes]`. Writes gw [cout, cin, 3, 3], or adds to it.
 pub(super) fn transform_back(level: Level, s: &Shape, sum: &[f32], gw: &mut [f32], accum: Accum) {
     let lanes = padded(s.cout);
     let point = Sums { units: POINTS, rows: s.cin, lanes, private: PRIVATE_BYTES }.unit();

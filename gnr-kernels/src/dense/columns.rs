@@ -59,7 +59,7 @@ pub(super) fn transposed_panels(level: Level, w: &[f32], inputs: usize, outputs:
     transposed
 }
 
-/// Computes `y [m, n] = Σ_i a_i [m, k] b_i [k, n] + onto`, with n a multiple of [`COLUMNS`], in parallel over blocks of
+/// Computes `y [m, n] = Σ_i a_i [m, k] b_i [k, n] + onto`, with n a multiple of `COLUMNS`, in parallel over blocks of
 /// rows.
 pub(super) fn times_columns(
     level: Level,

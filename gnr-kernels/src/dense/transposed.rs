@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 /// the upper bound, the left operand of [`DEPTH`] terms stays in the second-level cache.
 const BAND: RangeInclusive<usize> = 64..=384;
 
-/// Computes `out [m, n] = Σ_i a_iᵀ b_i` with a_i [k, m], b_i [k, n], n a multiple of [`COLUMNS`], or adds it to out; in
+/// Computes `out [m, n] = Σ_i a_iᵀ b_i` with a_i [k, m], b_i [k, n], n a multiple of `COLUMNS`, or adds it to out; in
 /// parallel over bands of rows. Streamed operands are produced for so few terms at a time that they stay in the caches.
 pub(super) fn transposed_times(
     level: Level,

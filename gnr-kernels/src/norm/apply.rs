@@ -13,9 +13,9 @@ use rayon::prelude::*;
 pub enum Last<E> {
     /// The normalisation ends without an activation.
     Nothing,
-    /// `min(max(·, 0), top)`: ReLU with `top` = ∞, ReLU6 with 6.
+    /// A clip, `min(max(·, 0), top)`: ReLU with `top` = ∞, ReLU6 with 6.
     Clip(E),
-    /// SiLU; its derivatives are in [`super::norm_silu`].
+    /// SiLU; its derivatives are in [`norm_silu`](crate::norm_silu).
     Silu,
 }
 

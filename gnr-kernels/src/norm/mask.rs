@@ -11,14 +11,14 @@ use std::ops::Range;
 /// Tells where the derivative of a clip at 0 and at `top` is 1.
 #[derive(Clone, Copy, Debug)]
 pub enum Mask<'a, E> {
-    /// By the clip's output.
+    /// A mask by the clip's output.
     Output {
         /// The clip's output.
         of: &'a [E],
         /// The upper bound; ∞ for ReLU.
         top: E,
     },
-    /// By the normalisation's input; only if no residual is added.
+    /// A mask by the normalisation's input; only if no residual is added.
     Input {
         /// The normalisation's input.
         of: &'a [E],
@@ -27,7 +27,7 @@ pub enum Mask<'a, E> {
         /// The upper bound; ∞ for ReLU.
         top: E,
     },
-    /// By one bit an element, as [`clip_bits`] writes them.
+    /// A mask of one bit an element, as [`clip_bits`] writes it.
     Bits(&'a [u32]),
 }
 

@@ -40,7 +40,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for comment in doc_comments(&lines, &found.doc) {
         findings.extend(first_words(path, &comment));
-        findings.extend(clean.then(|| is_empty_talk(path, &comment)).flatten());
+        findings.extend(clean.then(|| too_short(path, &comment)).flatten());
     }
     if clean {
         findings.extend(long_lines(path, text, &found.literal));
@@ -121,7 +121,7 @@ fn first_words(path: &str, comment: &DocComment<'_>) -> Vec<Finding> {
 }
 
 /// A doc comment of one or two words repeats the item's name at best.
-fn is_empty_talk(path: &str, comment: &DocComment<'_>) -> Option<Finding> {
+fn too_short(path: &str, comment: &DocComment<'_>) -> Option<Finding> {
     let words = comment.text.iter().flat_map(|line| line.split_whitespace()).count();
     (words < LEAST_WORDS).then(|| {
         let message =

@@ -11,7 +11,7 @@ use crate::Accum;
 use crate::simd::Level;
 use std::ops::Range;
 
-/// Products [POINTS][tiles][row], with points `point` apart. The image's first tile is `tile`, the group's first lane
+/// Products `[POINTS][tiles][row]`, with points `point` apart. The image's first tile is `tile`, the group's first lane
 /// is `lane`.
 #[derive(Clone, Copy)]
 pub(super) struct Products<'a> {

@@ -119,7 +119,7 @@ fn many_tiles(
     );
 }
 
-/// Transforms all tiles: [blocks][POINTS][tiles][row], with blocks of `images` images and points `point` apart.
+/// Transforms all tiles: `[blocks][POINTS][tiles][row]`, with blocks of `images` images and points `point` apart.
 fn all_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], [images, point, row]: [usize; 3]) -> Aligned {
     let (tiles, maps, blocks) = (Tiles::of(s), maps(s), s.n.div_ceil(images));
     let each = tiles.count();

@@ -34,7 +34,7 @@ const LARGEST_GROUP: usize = 6 << 20;
 /// Input channels whose sums are in memory at a time: 36 · 128 · 32 floats are 576 KiB.
 const BAND: usize = 128;
 
-/// A transformed block of tiles: inputs and adjoints as [POINTS][tiles][row], with points [`spread`] apart.
+/// A transformed block of tiles: inputs and adjoints as `[POINTS][tiles][row]`, with points [`spread`] apart.
 struct Block {
     tiles: usize,
     inputs: Aligned,

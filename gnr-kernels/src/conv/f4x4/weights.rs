@@ -94,7 +94,7 @@ unsafe fn forth_body<V: Lanes>(
     }
 }
 
-/// Computes `Gᵀ M G` of products [POINTS][channels][width] with points `point` apart. Writes `gw`, the weights
+/// Computes `Gᵀ M G` of products `[POINTS][channels][width]` with points `point` apart. Writes `gw`, the weights
 /// [outputs, cin, 3, 3] of the first output channels of the panel, or adds to them.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn transform_back(

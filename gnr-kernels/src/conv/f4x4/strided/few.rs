@@ -41,7 +41,7 @@ enum Order {
     Tiles,
 }
 
-/// All tiles of some images, transformed: [blocks][POINTS][tiles][row], with points `point` apart.
+/// All tiles of some images, transformed: `[blocks][POINTS][tiles][row]`, with points `point` apart.
 struct Transformed {
     /// Images of a block, images of all blocks, and tiles of an image, counting those of all operands that follow it.
     images: usize,
@@ -128,8 +128,8 @@ impl Transformed {
     }
 }
 
-/// Products of panels of `width` lanes with all tiles, summed over `sums` phases: [lanes / width][PHASES /
-/// sums][blocks][POINTS][tiles][width], with points `point` apart.
+/// Products of panels of `width` lanes with all tiles, summed over `sums` phases:
+/// `[lanes / width][PHASES / sums][blocks][POINTS][tiles][width]`, with points `point` apart.
 struct Products {
     data: Aligned,
     point: usize,

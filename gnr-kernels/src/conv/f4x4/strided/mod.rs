@@ -88,8 +88,8 @@ fn adjoints(g: &Geometry, window: usize) -> Maps {
     Maps { channels: g.o, h: g.oh, w: g.ow, padding: 0, columns: tiles(g).columns, step: TILE, window }
 }
 
-/// Transforms weights to panels [lanes / width][POINTS][pair][PHASES][channels][width]. Also returns the elements of a
-/// panel.
+/// Transforms weights to panels `[lanes / width][POINTS][pair][PHASES][channels][width]`. Also returns the elements of
+/// a panel.
 fn transformed(level: Level, pairs: &[Weights<'_>]) -> (Aligned, usize) {
     let [channels, lanes] = pairs.first().map_or([0; 2], |w| [w.channels, w.lanes]);
     let width = width(lanes);

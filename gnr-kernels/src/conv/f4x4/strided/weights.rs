@@ -28,8 +28,8 @@ pub(super) struct Weights<'a> {
 }
 
 impl Weights<'_> {
-    /// Copies the taps of some `channels` and the `width` lanes from `first` on to `taps` [width /
-    /// LANES][channels][9][LANES].
+    /// Copies the taps of some `channels` and the `width` lanes from `first` on to `taps`
+    /// `[width / LANES][channels][9][LANES]`.
     pub(super) fn taps(
         &self,
         level: Level,
@@ -146,7 +146,7 @@ unsafe fn forth_body<V: Lanes>(
     }
 }
 
-/// Computes `Gᵀ M G` of the sums [POINTS][PHASES][channels][row] in the first [`LANES`] lanes of `m`, with points
+/// Computes `Gᵀ M G` of the sums `[POINTS][PHASES][channels][row]` in the first [`LANES`] lanes of `m`, with points
 /// `point` apart. Writes some `channels` of the weights `gw` [LANES, all, 3, 3], or adds to them.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn transform_back(
