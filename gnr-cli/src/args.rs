@@ -390,7 +390,8 @@ pub(crate) struct OfModel {
 
 /// Time one step of each method on random data
 ///
-/// One JSON line a method: model, method, median_ms, min_ms, rounds, peak_rss_mb (of the process so far). `hvp` is a
+/// One JSON line a method: model, method, median_ms, min_ms, rounds, peak_rss_mb (of the process so far). Methods of the registry by name:
+/// --methods asam,esam,lion. `hvp` is a
 /// gradient and one exact product at its point. `cargo xtask bench` runs this beside PyTorch.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \

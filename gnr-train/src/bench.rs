@@ -1,5 +1,7 @@
 //! The time of one step of each method on random data: what `gnr bench` prints and `cargo xtask bench` compares.
 
+mod registered;
+
 use std::{
     borrow::Cow,
     cell::RefCell,
@@ -9,23 +11,21 @@ use std::{
 };
 
 use gnr_core::{
-    Change, Clip, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Optimizer,
-    Order, Pass, Regularizer, Sam, Sgd, StepContext, Use, Vector, optimizer,
-    registry::{Cost, Value, find},
-    regularizer::{self, HessianDiagonal},
+    Change, Clip, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Order, Pass,
+    Regularizer, Sam, Sgd, StepContext, Use, Vector, optimizer,
+    registry::{Cost, find},
+    regularizer,
 };
 use gnr_models::{AnyModel, ModelConfig};
 use gnr_nn::{Autodiff, Batch, BatchOracle, Buffers, Context, Mode, Model, ParamVector};
 use serde::Serialize;
 
+use self::registered::{Registered, registered};
 use crate::{
     Result,
     backend::{Job, dispatch, matmul_peak_gflops, multiplications, release_idle_memory},
-    error::TrainError,
-    method::Regularizers,
     recipe::{Engine, Precision, Recipe},
     run::{config, in_pool, threads},
-    select::is_of_normalisation,
 };
 
 /// The learning rate of every step.
@@ -274,50 +274,6 @@ struct Steps<'a, B: Autodiff> {
     t: u64,
     /// Registered methods that have been timed.
     registered: BTreeMap<&'static str, Registered<B>>,
-}
-
-/// A registered method with its defaults.
-type Registered<B> = Method<Regularizers<ParamVector<B>>, Box<dyn Optimizer<ParamVector<B>>>, f64>;
-
-/// A regulariser over SGD with momentum, or an optimiser, of the settings that its entry has by default; acting from the first step on.
-fn registered<B: Autodiff + 'static>(method: Timed, model: &AnyModel, batch: usize) -> Result<Registered<B>> {
-    let layout = model.layout();
-    let run = regularizer::Run {
-        learning_rate: &|| Ok(Box::new(RATE)),
-        peak: RATE,
-        steps_per_epoch: 1,
-        examples: batch,
-        seed: 0,
-        normalisation: &layout
-            .parameters()
-            .map(|entry| is_of_normalisation(layout, entry))
-            .collect::<Vec<_>>(),
-    };
-    let acting = match method {
-        Timed::Regularizer(name) => find(regularizer::entries(), name)
-            .map(|entry| {
-                let at_once = entry.key("from_epoch").map(|key| (key.name, Value::from(0_u64)));
-                entry.values(at_once)
-            })
-            .transpose()?,
-        _ => None,
-    };
-    let (name, given) = match method {
-        Timed::Optimizer(name) => (name, None),
-        _ => ("sgd", Some(("momentum", Value::from(0.9)))),
-    };
-    let entry = find(optimizer::entries(), name)
-        .ok_or_else(|| TrainError::Request(format!("no optimiser `{name}`")))?;
-    let settings = entry.values(given)?;
-    let diagonal = HessianDiagonal::wanted(&settings, &acting, &run)?;
-    let regularizers =
-        acting.iter().map(|values| regularizer::build(values, &run)).collect::<Result<_, _>>()?;
-    Ok(Method {
-        regularizer: (diagonal, regularizers),
-        optimizer: optimizer::build(&settings)?,
-        learning_rate: RATE,
-        clip: Clip::None,
-    })
 }
 
 impl<'a, B: Autodiff + 'static> Steps<'a, B> {

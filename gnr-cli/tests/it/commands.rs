@@ -205,6 +205,33 @@ fn bench_takes_the_shape_and_the_sizes_of_a_net() {
         serde_json::from_str::<serde_json::Value>(&stdout).unwrap()
     };
     let resnet = line(&["resnet8", "--input", "1,8,8", "--widths", "4,8,8"]);
+    // Registered methods by their names, with what they ask of the batch; what is done rarely is averaged.
+    let registered = [
+        "bench", "--batch", "4", "--rounds", "1", "--model", "resnet8", "--input", "1,8,8", "--widths",
+        "4,8,8",
+    ];
+    let (code, stdout, stderr) =
+        run(&[&registered[..], &["--methods", "sgd,esam,saf,mesa,looksam,sam-on,sophia-h"]].concat());
+    assert_eq!(code, 0, "{stderr}");
+    let lines: Vec<serde_json::Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let named =
+        |name: &str| lines.iter().find(|line| line["method"] == name).unwrap()["gflop"].as_f64().unwrap();
+    assert_eq!(lines.len(), 7, "{stdout}");
+    // A gradient of half of the batch and a forward pass; a gradient; with a forward pass; a fifth of a gradient; a gradient; a product by ten.
+    let ratio = |name: &str| named(name) / named("sgd");
+    for (name, low, high) in [
+        ("esam", 1.7, 1.95),
+        ("saf", 1.9, 2.1),
+        ("mesa", 2.2, 2.5),
+        ("looksam", 1.15, 1.25),
+        ("sam-on", 1.9, 2.1),
+        ("sophia-h", 1.1, 1.4),
+    ] {
+        assert!((low..high).contains(&ratio(name)), "{name} takes {} times the work of SGD", ratio(name));
+    }
+    let (code, _, stderr) = run(&[&registered[..], &["--methods", "asma"]].concat());
+    assert!(code == 1 && stderr.contains("no method `asma` to time"), "{stderr}");
     assert!(resnet["min_ms"].as_f64().unwrap() > 0.0, "{resnet}");
     let vit = |depth| {
         let vit = line(&["vit_tiny_patch4_32", "--input", "3,8,8", "--widths", "12", "--depth", depth]);

@@ -84,6 +84,25 @@ fn compares_measures_and_writes_one_page() {
     assert!(code == 0 && stdout.contains("training: 12 runs, 8 finished before"), "{stdout}");
 }
 
+/// An optimiser as a method leaves out what only the recipe's own has, and says so.
+#[test]
+fn another_optimiser_leaves_out_what_it_lacks() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
+    let set = [
+        "--set=optimizer.momentum=0.8",
+        "--set=optimizer.lr=0.02",
+        "--methods",
+        "base,lion,rmsprop",
+        "--dry-run",
+    ];
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &set));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let told: Vec<&str> = stdout.lines().filter(|line| line.contains("without")).collect();
+    assert_eq!(told, ["lion: without optimizer.momentum of the recipe, which its optimiser does not have"]);
+    assert!(stdout.contains("Lion: about 1.0 gradients a step"), "{stdout}");
+}
+
 #[test]
 fn a_run_of_a_comparison_is_the_run_that_one_would_train_by_hand() {
     let home = tempfile::tempdir().unwrap();

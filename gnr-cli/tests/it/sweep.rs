@@ -270,3 +270,24 @@ fn what_cannot_be_swept_is_said_before_any_training() {
     let (code, stdout, _) = run(&["sweep", recipe, "--out", out.to_str().unwrap(), "--dry-run"]);
     assert!(code == 0 && stdout.contains("78 runs") && stdout.contains("nothing was trained"), "{stdout}");
 }
+
+/// A method by its name brings the keys that are searched, from the registry; a grid of one's own takes their place.
+#[test]
+fn a_method_brings_what_is_searched() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "net.toml", RECIPE);
+    let names = |more: &[&str]| {
+        let (code, stdout, stderr) = run(&[&["sweep", recipe.to_str().unwrap(), "--dry-run"], more].concat());
+        assert_eq!(code, 0, "{stdout}{stderr}");
+        let runs = stdout.lines().filter_map(|line| line.strip_prefix("to train  "));
+        runs.map(|run| run.split("  ").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let asam = names(&["--method", "asam"]);
+    let expected = [0.25, 0.5, 1.0, 2.0, 4.0].map(|rho: f64| format!("method.asam.rho={rho:?} seed=0"));
+    assert_eq!(asam, expected);
+    assert_eq!(names(&["--method", "gsam", "--grid", "method.gsam.alpha=0.1,0.2"]).len(), 2);
+    let lion = names(&["--method", "lion", "--set=optimizer.momentum=0.5"]);
+    assert!(lion.len() == 25 && lion[0].starts_with("optimizer.lr="), "{lion:?}");
+    let (code, _, stderr) = run(&["sweep", "--method", "asma", "--dry-run"]);
+    assert!(code == 2 && stderr.contains("no method is called `asma`"), "{stderr}");
+}

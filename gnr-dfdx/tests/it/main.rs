@@ -3,6 +3,7 @@
 
 mod agreement;
 mod conformance;
+mod examples;
 mod fixtures;
 mod golden;
 mod module;

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use std::cell::RefCell;
 
-use gnr_core::{GradOracle, HvpOracle, Order, Pass, Use, Vector};
+use gnr_core::{
+    GradOracle, HvpOracle, Order, Pass, Use, Vector,
+    testing::conformance::{Coupling, Tolerances, check_examples},
+};
 use gnr_models::{
     Activation, AnyModel, ModelConfig, ModelError, Norm,
     testing::{Precision, check_golden_file},
@@ -73,6 +76,23 @@ fn distance(a: &ParamVector<Reference>, b: &ParamVector<Reference>) -> f64 {
     let mut difference = a.clone();
     difference.axpy(-1.0, b).unwrap();
     difference.norm().unwrap()
+}
+
+/// Losses and logits one example at a time, selections and Jᵀu: of nets whose examples are normalised together, and apart.
+#[test]
+fn examples_are_known_one_by_one() {
+    let b = Reference::new();
+    for (norm, coupling) in [(Norm::Batch, Coupling::ByBatch), (Norm::Group, Coupling::Apart)] {
+        let model = twin("resnet8", &[4, 6, 8], Activation::Gelu, norm);
+        let theta = point(&b, &model);
+        let mut v = theta.clone();
+        v.scale(0.1).unwrap();
+        let batch = Batch::new(b.constant(&images(4), &[4, 2, 6, 6]).unwrap(), vec![0, 2, 1, 1]);
+        let batch = batch.with_examples(vec![7, 1, 0, 3]);
+        let buffers = RefCell::new(Buffers::initial(model.layout(), &b).unwrap());
+        let mut oracle = BatchOracle::new(&model, &b, &batch, &buffers);
+        check_examples(&mut oracle, &theta, &v, coupling, Tolerances::F64);
+    }
 }
 
 /// On smooth nets a product is the slope of the gradient: a central difference is off by h² times a third derivative,

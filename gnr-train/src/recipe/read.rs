@@ -2,7 +2,7 @@
 
 use gnr_core::{
     optimizer,
-    registry::Value,
+    registry::{Value, find},
     regularizer,
     schedule::{self, Span},
 };
@@ -51,6 +51,7 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
         parallel: super::parallel::read(reader),
     };
     phases(reader, &recipe);
+    blends(reader, &recipe);
     let parts = recipe.train.micro_batches;
     if let Some(group) = recipe.method.group.filter(|_| parts > 1) {
         let requirement = format!(
@@ -74,6 +75,21 @@ fn phases(reader: &mut Reader<'_>, recipe: &Recipe) {
         if start > 0 && start >= epochs {
             let requirement = format!("must be less than train.epochs = {epochs}");
             reader.keys_of(&section).refuse("from_epoch", &start.to_string(), &requirement);
+        }
+    }
+}
+
+/// Who remembers outputs of every image sees whole images.
+fn blends(reader: &mut Reader<'_>, recipe: &Recipe) {
+    let variation = &recipe.data.variation;
+    let blended = [("mixup", variation.mixup), ("cutmix", variation.cutmix)];
+    let Some((key, _)) = blended.into_iter().find(|(_, alpha)| alpha.is_some()) else { return };
+    for Settings(values) in &recipe.method.regularizers {
+        if find(regularizer::entries(), values.of()).is_some_and(|entry| entry.cost.outputs) {
+            let requirement = format!(
+                "not together with data.{key}: it compares the outputs of an image with earlier ones, and a blend is of two images"
+            );
+            reader.keys_of("method").refuse(values.of(), "given", &requirement);
         }
     }
 }

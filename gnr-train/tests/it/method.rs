@@ -12,6 +12,79 @@ fn counts(sets: &[&str]) -> (u64, u64, u64) {
     (steps, gradient_evaluations, products)
 }
 
+/// Forward passes, which are counted apart.
+fn forwards(sets: &[&str]) -> u64 {
+    let home = tempfile::tempdir().unwrap();
+    run(tiny(sets), home.path()).unwrap().forward_passes
+}
+
+/// ESAM looks at the losses ahead and takes a gradient of some; SAF has the outputs of the step's own pass, MESA those of its average.
+#[test]
+fn methods_that_look_at_examples_cost_what_they_say() {
+    let alone = |more: &str| {
+        [&["method.gnr=false"][..], &[more]].concat().iter().map(|&s| s.to_owned()).collect::<Vec<_>>()
+    };
+    let cost = |more: &str| {
+        let sets = alone(more);
+        let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+        (counts(&sets), forwards(&sets))
+    };
+    assert_eq!(cost("method.esam=true"), ((15, 30, 0), 15));
+    // Epochs 2 and 3 compare with the epoch before.
+    assert_eq!(cost("method.saf={epochs=1, from_epoch=0}"), ((15, 25, 0), 0));
+    assert_eq!(cost("method.mesa.from_epoch=1"), ((15, 25, 0), 10));
+    assert_eq!(cost("method.sam=true"), ((15, 30, 0), 0));
+    let grouped = ["method.gnr=false", "method.esam=true", "method.group=5"];
+    assert_eq!((counts(&grouped), forwards(&grouped)), ((15, 30, 0), 15));
+}
+
+/// SAF's penalty is 0 where every output is that of the epoch before, and grows with the learning rate; its epochs of watching change nothing.
+#[test]
+fn saf_compares_an_image_with_itself() {
+    let epochs = |sets: &[&str]| {
+        let home = tempfile::tempdir().unwrap();
+        let mut watch = Watch::default();
+        let mut all = vec!["method.gnr=false"];
+        all.extend(sets);
+        train(tiny(&all), home.path(), Existing::Refuse, &mut watch, &AtomicBool::new(false)).unwrap();
+        watch.epochs
+    };
+    let saf = "method.saf={epochs=1, from_epoch=1}";
+    let moved =
+        |lr: &str| epochs(&[saf, lr, "optimizer.momentum=0", "schedule.name=constant"])[1].penalties["saf"];
+    let [still, slow, fast] = ["optimizer.lr=1e-12", "optimizer.lr=0.001", "optimizer.lr=0.01"].map(moved);
+    // Outputs in single precision differ by a few ulps at most: KL is of second order in them.
+    assert!(still.abs() < 1e-9, "images are compared with others: {still}");
+    assert!(slow > 1e-7 && fast > 10.0 * slow, "{slow} and {fast}");
+    let (plain, watching) = (epochs(&[]), epochs(&[saf]));
+    assert_eq!((plain[0].test_loss, plain[0].grad_norm), (watching[0].test_loss, watching[0].grad_norm));
+    assert!(plain[1].test_loss != watching[1].test_loss);
+}
+
+#[test]
+fn what_remembers_images_is_not_for_blends() {
+    let sets = ["method.saf.from_epoch=1", "data.mixup=0.4"].map(str::to_owned);
+    let error = gnr_train::Recipe::parse("tiny.toml", "tiny", crate::support::TINY, &sets).unwrap_err();
+    assert!(error.to_string().contains("not together with data.mixup"), "{error}");
+}
+
+/// SASSHA's Hessian is of SAM's point, which is evaluated once for both.
+#[test]
+fn sassha_shares_the_point_of_sam() {
+    let sassha = ["method.gnr=false", "optimizer.name=sassha", "optimizer.hessian_every=5"];
+    let with = |more: &[&'static str]| [&sassha[..], more].concat();
+    assert_eq!(counts(&sassha), (15, 15, 3), "three estimates at θ, whose record is the step's own");
+    assert_eq!(counts(&with(&["method.sam.rho=0.2"])), (15, 30, 3), "at SAM's point: its gradient is shared");
+    assert_eq!(counts(&with(&["method.sam.rho=0.2", "optimizer.hessian_at=theta"])), (15, 30, 3));
+    let bits = |more: &[&'static str]| {
+        let home = tempfile::tempdir().unwrap();
+        run(tiny(&with(more)), home.path()).unwrap();
+        bytes(home.path(), "last.safetensors")
+    };
+    let theta = ["method.sam.rho=0.2", "optimizer.hessian_at=theta"];
+    assert!(bits(&["method.sam.rho=0.2"]) != bits(&theta), "the point makes no difference");
+}
+
 #[test]
 fn each_method_costs_what_it_says() {
     // 80 images (100, less 20 for validation) in batches of 16: 5 steps an epoch, 3 epochs.

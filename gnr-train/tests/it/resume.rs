@@ -2,7 +2,11 @@
 
 use std::sync::atomic::AtomicBool;
 
-use gnr_train::{CheckpointFile, Existing, Outcome, Recipe, TrainError, kept_checkpoints, resume, train};
+use gnr_train::{
+    CheckpointFile, Existing, Outcome, Recipe, TrainError, kept_checkpoints,
+    recipe::registry::{Key, Unset, Value},
+    resume, train,
+};
 
 use crate::support::{TINY, Watch, bytes, run, tiny};
 
@@ -25,6 +29,11 @@ const VARIANTS: &[&[&str]] = &[
         "train.micro_batches=3",
         "data.label_noise.validation=true",
     ],
+    // Memories of outputs and of weights, over micro-batches, groups and frozen parameters, in single and double precision.
+    &["method.saf={epochs=1, from_epoch=1}", "train.micro_batches=3", "data.augment=pad-crop-flip"],
+    &["method.saf={epochs=2, from_epoch=0}", "method.group=5", "train.precision=f64"],
+    &["method.mesa={beta=0.5, from_epoch=1}", "method.group=5", "model.dropout=0.3"],
+    &["method.esam.rho=0.5", "train.micro_batches=3", "method.vasso=true"],
     &["method.gnr.hvp=gauss-newton", "train.micro_batches=2", "method.gnr.batch_fraction=0.5"],
     &["method.sam.from_epoch=1", "method.gnr.from_epoch=2", "method.gnr.every=2"],
     &["train.average={kind=\"ema\", decay=0.9, from_epoch=1}", "optimizer.name=adamw", "optimizer.lr=0.01"],
@@ -63,8 +72,13 @@ fn every_registered_method_resumes() {
                 }
             };
             let text = TINY.replace("name = \"mlp\"\nwidths = [16]", model);
+            // What waits for its epochs acts in the second one here.
+            let early =
+                matches!(entry.key("from_epoch"), Some(Key { unset: Unset::Value(Value::Integer(1..)), .. }));
+            let early = early.then(|| format!("method.{}.from_epoch=1", entry.name));
             let off = if entry.name == "gnr" { "train.seed=0" } else { "method.gnr=false" };
             let sets = [name.clone(), off.into(), "train.epochs=2".into()];
+            let sets: Vec<String> = sets.into_iter().chain(early).collect();
             let recipe = Recipe::parse("tiny.toml", "tiny", &text, &sets).unwrap();
             let shown = recipe.method_name();
             let expected = match kind.section {

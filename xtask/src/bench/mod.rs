@@ -131,8 +131,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(unknown) = arguments.models.iter().find(|model| !batch_of.contains_key(model.as_str())) {
         bail!("no benchmark of a model `{unknown}`; there are {}", MODELS.map(|(name, ..)| name).join(", "));
     }
-    if let Some(unknown) = arguments.methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
-        bail!("no method `{unknown}`; there are {}", METHODS.join(", "));
+    // Beside PyTorch those are timed that its script knows; alone all that `gnr bench` does, registered methods too.
+    let unknown = arguments.methods.iter().find(|method| !METHODS.contains(&method.as_str()));
+    if let Some(unknown) = unknown.filter(|_| arguments.pytorch.is_some()) {
+        bail!("no method `{unknown}` beside PyTorch; there are {}", METHODS.join(", "));
     }
     let threads = arguments.threads.unwrap_or_else(cores);
     let pytorch = arguments
@@ -295,7 +297,8 @@ fn table(measured: &[Measured], model: &str) -> String {
         "PyTorch +MB",
     ]);
     let shown = |value: Option<f64>, digits: usize| value.map_or("–".into(), |x| format!("{x:.digits$}"));
-    for method in METHODS {
+    let others = measured.iter().map(|row| row.method.as_str()).filter(|name| !METHODS.contains(name));
+    for method in METHODS.into_iter().chain(others.collect::<BTreeSet<_>>()) {
         let Some(row) = measured.iter().find(|row| row.model == model && row.method == method) else {
             continue;
         };
