@@ -22,8 +22,7 @@ fn every_chapter_with_rust_code_is_a_doctest() {
             let at = format!("{}:{}", document.path, block.line);
             assert!(!skipped || is_an_example(&block.text), "{at}: a Rust block that is not run");
         }
-        let listed =
-            tested.contains(&format!("\"{}\"", document.path));
+        let listed = tested.contains(&format!("\"{}\"", document.path));
         let needed = rust.iter().any(|block| !is_an_example(&block.text));
         assert!(listed || !needed, "{} has Rust code: add it to gnr-book/src/chapters.rs", document.path);
     }
