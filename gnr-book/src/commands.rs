@@ -15,7 +15,7 @@ pub struct Command {
 ///
 /// In a `console` block the lines that begin with `$` are commands, the rest is output; in a `text` block the lines that begin with `gnr` or
 /// `cargo` are. A backslash at the end of a line joins it with the next; `&&`, `||`, `;` and `|` end a command. What a shell would not read
-/// (an open quote) is one word.
+/// (an open quote) is one word. A variable, as `$SLURM_ARRAY_TASK_ID`, stands for the number 1.
 pub fn commands(text: &str) -> Vec<Command> {
     let mut found = Vec::new();
     for block in blocks(text) {
@@ -65,8 +65,19 @@ fn split(text: &str, line: usize) -> Vec<Command> {
     words
         .split(|word| ["&&", "||", ";", "|"].contains(&word.as_str()))
         .filter(|words| !words.is_empty())
-        .map(|words| Command { words: words.to_vec(), line })
+        .map(|words| Command { words: words.iter().map(|word| without_variables(word)).collect(), line })
         .collect()
+}
+
+/// The word with 1 in place of every `$NAME`.
+fn without_variables(word: &str) -> String {
+    let mut parts = word.split('$');
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        whole.push('1');
+        whole.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_'));
+    }
+    whole
 }
 
 #[cfg(test)]
@@ -86,6 +97,14 @@ mod tests {
         assert_eq!(
             told(text),
             ["3: gnr train my.toml", "3: gnr spectrum runs/my-1 --top 5", "4: gnr eval w.pth --model a b"]
+        );
+    }
+
+    #[test]
+    fn a_variable_is_a_number() {
+        assert_eq!(
+            told("```sh\ngnr compare --shard \"$TASK_ID/4\" --out $A-$B\n```\n"),
+            ["2: gnr compare --shard 1/4 --out 1-1"]
         );
     }
 

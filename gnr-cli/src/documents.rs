@@ -69,5 +69,5 @@ fn every_toml_block_of_the_documents_is_a_recipe() {
             assert!(recipe.is_ok(), "{at}: {}", recipe.unwrap_err());
         }
     }
-    assert!(read > 2, "only {read} recipes were found");
+    assert!(read >= 2, "only {read} recipes were found: is the search for them right?");
 }
