@@ -120,7 +120,7 @@ fn a_run_is_watched_while_it_trains_and_does_not_notice() {
     watched.until("more epochs", |screen| epochs(screen).is_some_and(|now| now > seen));
     watched.press("2l");
     watched.until("the accuracy", |screen| {
-        screen.contains("accuracy, %, log scale") && !screen.contains(" loss ")
+        screen.contains("accuracy, %, log scale") && !screen.contains("┌ loss ")
     });
     watched.press("?");
     watched.until("the help", |screen| screen.contains("training goes on"));

@@ -454,7 +454,7 @@ fn operations_reach_the_parts() {
     let alone = |spy| DataParallel::new(spy, ok(Shares::even(Arc::new(Solo), 4)));
     check_wrapper(alone, same);
     Threads::run(2, |ranks| {
-        let wrap = |spy| DataParallel::new(Counted::new(spy), batch_of(&ranks, &[3, 1]));
+        let wrap = |spy| DataParallel::new(Counted::new(spy), batch_of(&ranks, &[3, 3]));
         check_wrapper(wrap, |operation, products| spread(operation, products, same(operation, products)));
     });
 }

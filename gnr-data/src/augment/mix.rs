@@ -100,8 +100,10 @@ impl Blend {
             self.image(&mut own[..size], partner, height, width);
         }
         let (mut labels, mut indices) = (labels.to_vec(), indices.to_vec());
-        labels.rotate_right(1);
-        indices.rotate_right(1);
+        if labels.len() > 1 {
+            labels.rotate_right(1);
+            indices.rotate_right(1);
+        }
         let weight = match self {
             Self::Mixup { weight } => weight,
             Self::CutMix { window } => 1.0 - (window.height * window.width) as f64 / (height * width) as f64,

