@@ -102,9 +102,7 @@ impl Reference {
         let unknown = |what: &str| Self::Unknown(what.to_owned());
         let Some(fields) = pickle.items(id) else {
             return unknown(match pickle.text(id) {
-                Some(_) => {
-                    "pickle protocol 0; write it again with protocol 2"
-                }
+                Some(_) => "pickle protocol 0; write it again with protocol 2",
                 None => "a reference of an unknown form",
             });
         };
