@@ -1,4 +1,4 @@
-//! Pictures of the dashboard, compared letter by letter, and keys pressed in any order in any window.
+//! What the pictures of the dashboard show, and keys pressed in any order in any window.
 
 use std::{
     fs::{self, File},
@@ -75,15 +75,11 @@ fn picture(dashboard: &Dashboard, width: u16, height: u16) -> String {
     (0..height).map(line).collect()
 }
 
-/// Compares with `snapshots/NAME.txt`; with `GNR_WRITE_TABLES` it writes that file.
-fn compare(name: &str, picture: &str) {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dashboard/snapshots").join(format!("{name}.txt"));
-    if std::env::var_os("GNR_WRITE_TABLES").is_some() {
-        fs::write(&path, picture).unwrap();
+/// The picture has each of these words in some line.
+fn shows(picture: &str, words: &[&str]) {
+    for word in words {
+        assert!(picture.lines().any(|line| line.contains(word)), "no `{word}` in\n{picture}");
     }
-    let expect = fs::read_to_string(&path).unwrap_or_default();
-    assert!(expect == picture, "{name}: expected\n{expect}\nfound\n{picture}");
 }
 
 fn press(dashboard: &mut Dashboard, keys: &str) {
@@ -96,15 +92,41 @@ fn press(dashboard: &mut Dashboard, keys: &str) {
 fn pictures_of_a_study() {
     let home = tempfile::tempdir().unwrap();
     let mut dashboard = study(home.path());
-    compare("overview", &picture(&dashboard, 110, 34));
-    compare("narrow", &picture(&dashboard, 48, 24));
+    let overview = picture(&dashboard, 110, 34);
+    shows(
+        &overview,
+        &[
+            "gnr watch  3 runs, 1 training",
+            " loss ",
+            " accuracy, % ",
+            " regularisers' values ",
+            " gradient norm ",
+        ],
+    );
+    shows(&overview, &["gnr-0: resnet8 on digits, SGD + GNR (exact)", "q quit"]);
+    let row = |name: &str| {
+        let row = overview.lines().find(|line| line.contains(&format!("■ {name}"))).unwrap_or_default();
+        row.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    assert!(row("gnr-0").contains("finished 12/12 91.00 0.4167 0.208 8.33e-3 2.5 -"), "{overview}");
+    assert!(row("sgd-0").contains("training 8/16 75.00 0.7500 0.375 1.25e-2 2.5 1:16 min"), "{overview}");
+    assert!(row("sgd-1").contains("stopped 3/16 52.78 1.4167 0.708 3.33e-2 2.5 2:00 h ago"), "{overview}");
+
+    let narrow = picture(&dashboard, 48, 24);
+    shows(&narrow, &[" loss ", "finished", "12/12"]);
+    assert!(!narrow.contains("accuracy") && !narrow.contains("91.00"), "no room for them:\n{narrow}");
+
     press(&mut dashboard, "1l");
     dashboard.press(Key::Down);
-    compare("loss-log", &picture(&dashboard, 100, 26));
+    shows(&picture(&dashboard, 100, 26), &[" loss, log scale ", "sgd-0: resnet8 on digits, SGD "]);
     press(&mut dashboard, "l2o++");
-    compare("alone-zoomed", &picture(&dashboard, 100, 26));
+    let alone = picture(&dashboard, 100, 26);
+    shows(
+        &alone,
+        &["3 runs, 1 drawn, 1 training, 75 to 100 % of the axis", " accuracy, % ", "train", "· gnr-0"],
+    );
     press(&mut dashboard, "?");
-    compare("help", &picture(&dashboard, 100, 26));
+    shows(&picture(&dashboard, 100, 26), &[" keys ", "training goes on"]);
 }
 
 #[test]

@@ -261,11 +261,14 @@ mod tests {
             (Activity::Finished, Some(1.0), Some(0.9))
         );
 
-        // `gnr resume --set train.epochs=8`.
+        // `gnr resume --set train.epochs=16`.
         fs::remove_file(at.join("summary.json")).unwrap();
-        write(at, "recipe.toml", "[train]\nepochs = 8\n");
+        write(at, "recipe.toml", "[train]\nepochs = 16\n");
         assert!(run.refresh(now).unwrap());
-        assert_eq!((run.activity(), run.epochs(), run.fraction()), (Activity::Training, Some(8), Some(0.5)));
+        assert_eq!(
+            (run.activity(), run.epochs(), run.fraction()),
+            (Activity::Training, Some(16), Some(0.25))
+        );
     }
 
     #[test]
