@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use gnr_core::{
-    DataParallel, GradOracle, HvpOracle, OnSample, Order, Pass, Sample, SampledOracle, Shares, Use, Vector,
-    testing::Threads,
+    DataParallel, ExampleOracle, GradOracle, HvpOracle, OnSample, Order, OutputOracle, Outputs, Pass, Point,
+    Sample, SampledOracle, Shares, Use, Vector, testing::Threads,
 };
 use gnr_cpu::Cpu;
 use gnr_models::{AnyModel, ModelConfig};
@@ -30,7 +30,8 @@ fn model(name: &str, dropout: Option<f64>) -> AnyModel {
     AnyModel::build(&config).unwrap()
 }
 
-/// What one rank is asked: loss, gradient, product, Gauss–Newton product, gradient on a sample, running statistics.
+/// What one rank is asked: loss, gradient, product, Gauss–Newton product, gradient on a sample and on chosen rows, losses, outputs
+/// and a pull-back of them, running statistics.
 struct Answers {
     loss: f64,
     vectors: Vec<Vec<f64>>,
@@ -47,7 +48,8 @@ fn batch(backend: &Cpu<f64>, range: std::ops::Range<usize>) -> Batch<Cpu<f64>> {
     let labels: Vec<usize> = (0..IMAGES).map(|i| (3 * i) % 10).collect();
     let images = &pixels[range.start * size..range.end * size];
     let images = backend.upload(images, &[range.len(), 3, 8, 8]).unwrap();
-    Batch::new(images, labels[range].to_vec())
+    let examples: Vec<u64> = range.clone().map(|row| 100 + row as u64).collect();
+    Batch::new(images, labels[range].to_vec()).with_examples(examples)
 }
 
 fn answers(model: &AnyModel, shares: &Shares) -> Answers {
@@ -78,6 +80,27 @@ fn answers(model: &AnyModel, shares: &Shares) -> Answers {
         vectors.push(flat(&oracle.hvp_of_gradient(here).unwrap()));
     }
     oracle.restrict(None).unwrap();
+    vectors.push(flat(&oracle.gradient(theta.clone()).unwrap()));
+    assert_eq!(oracle.examples().unwrap(), (100..100 + IMAGES as u64).collect::<Vec<_>>());
+    for point in [Point::Committed, Point::At(&v)] {
+        let losses = oracle.losses(point).unwrap();
+        assert_eq!(losses.len(), IMAGES);
+        vectors.push(losses);
+        vectors.push(oracle.outputs(point).unwrap().values().to_vec());
+    }
+    let u = Outputs::new(10, (0..10 * IMAGES).map(|i| noise(6, i as u64)).collect()).unwrap();
+    vectors.push(flat(&oracle.pull_back(&theta, &u).unwrap()));
+    // Not every rank has one of these rows.
+    for rows in [&[1, 2][..], &[5], &[0, 3, 6]] {
+        assert_eq!(oracle.select(Some(rows)).unwrap(), rows.len() as f64 / IMAGES as f64);
+        let here = oracle.evaluate(&theta, Pass::Probe, Order::Second).unwrap();
+        vectors.push(flat(&here.grad));
+        vectors.push(flat(&oracle.hvp_of_gradient(here).unwrap()));
+        vectors.push(oracle.losses(Point::At(&theta)).unwrap());
+        assert_eq!(oracle.examples().unwrap().len(), rows.len());
+    }
+    assert!(oracle.select(Some(&[IMAGES])).is_err());
+    oracle.select(None).unwrap();
     vectors.push(flat(&oracle.gradient(theta.clone()).unwrap()));
     let mut oracle = make(Curvature::GaussNewton);
     let here = oracle.evaluate(&theta, Pass::Probe, Order::Second).unwrap();

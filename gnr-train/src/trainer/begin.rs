@@ -1,0 +1,159 @@
+//! Where a run begins: at its recipe, or at its last checkpoint and the logs up to it.
+
+use std::cell::RefCell;
+
+use gnr_models::weights;
+use gnr_nn::{Autodiff, Buffers, Frozen, Model, ParamVector};
+
+use crate::{
+    average::WeightAverage,
+    checkpoint::{self, CheckpointFile, Extension, Progress},
+    error::{Result, TrainError},
+    folder::RunFolder,
+    method::Configured,
+    metrics::{EpochMetrics, MetricsLog},
+    recipe::Recipe,
+    team::Team,
+    tensorboard::EventWriter,
+};
+
+use super::{Prepared, Trainer, same_run};
+
+impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
+    /// At the start, or where the folder's last checkpoint is.
+    pub(crate) fn new(prepared: &'a Prepared, folder: &'a RunFolder, team: Team, backend: B) -> Result<Self> {
+        let layout = prepared.model.layout();
+        let steps_per_epoch = prepared.images.train.batches_per_epoch() as u64;
+        let examples = prepared.images.train.dataset().len();
+        let mut configured = Configured::new(&prepared.recipe, &prepared.groups, steps_per_epoch, examples)?;
+        let recipe_text = prepared.recipe.to_toml()?;
+        let last = checkpoint::last(folder.path());
+        let file = last_checkpoint(&last, &team)?;
+        let (values, progress) = if let Some(file) = &file {
+            let problem =
+                |problem: &str| TrainError::Checkpoint { path: last.clone(), problem: problem.into() };
+            let header = file.header().ok_or_else(|| problem("not a checkpoint of a run"))?;
+            let theirs = Recipe::parse(&last.display().to_string(), "run", &header.recipe, &[])?;
+            let mut progress = header.progress.clone();
+            let (from, to) = (theirs.train.epochs, prepared.recipe.train.epochs);
+            let mut as_long = theirs;
+            as_long.train.epochs = to;
+            if !same_run(&as_long, &prepared.recipe) || to < progress.epoch {
+                return Err(problem("was written by another recipe than the folder's recipe.toml"));
+            }
+            if from != to {
+                progress.extensions.push(Extension { at_epoch: progress.epoch, from, to });
+            }
+            (file.model(layout)?, progress)
+        } else {
+            (prepared.initial.clone(), Progress::default())
+        };
+        let (parameters, statistics) = weights::split(layout, values);
+        let frozen = (prepared.frozen.as_deref())
+            .map(|mask| Frozen::new(&backend, layout, &parameters, mask))
+            .transpose()?;
+        let mut theta = ParamVector::from_host(&backend, layout, &parameters)?;
+        if let Some(frozen) = &frozen {
+            let learned = frozen.learned(theta.tensors().iter().cloned()).collect();
+            theta = ParamVector::new(backend.clone(), learned);
+        }
+        let buffers = Buffers::from_host(&backend, layout, &statistics)?;
+        let average = prepared.recipe.train.average.as_ref();
+        let mut average = average.map(|average| WeightAverage::new(average, &prepared.model)).transpose()?;
+        if let Some(file) = &file {
+            file.optimizer(&backend, layout, frozen.as_ref(), configured.method.optimizer.as_mut())?;
+            file.regularizers(&backend, layout, frozen.as_ref(), &mut configured.method.regularizer)?;
+            if let Some(average) = &mut average {
+                file.average(&backend, layout, frozen.as_ref(), average)?;
+            }
+        }
+        let opened = team.lead(|| open_logs(folder, file.is_none(), &progress))?;
+        let (logs, kept) = opened.unzip();
+        let (last, seconds, notes) = kept.unwrap_or_default();
+        // Only rank 0 has the file; every rank makes the same summary.
+        let text = |shared: &(Option<EpochMetrics>, f64)| {
+            serde_json::to_string(shared).map_err(|error| TrainError::Request(error.to_string()))
+        };
+        let shared = team.share_text(|| text(&(last, seconds)))?;
+        let (last, seconds) = serde_json::from_str(&shared)
+            .map_err(|error| TrainError::Request(format!("metrics that rank 0 sent: {error}")))?;
+        let buffers = RefCell::new(buffers);
+        Ok(Self {
+            prepared,
+            folder,
+            team,
+            backend,
+            recipe_text,
+            configured,
+            theta,
+            frozen,
+            buffers,
+            average,
+            progress,
+            logs,
+            last,
+            seconds,
+            notes,
+        })
+    }
+}
+
+/// The checkpoint at which a run continues, which rank 0 reads.
+fn last_checkpoint(path: &std::path::Path, team: &Team) -> Result<Option<CheckpointFile>> {
+    if team.size() == 1 {
+        return if path.exists() { CheckpointFile::read(path).map(Some) } else { Ok(None) };
+    }
+    let bytes = team.share(|| match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(crate::error::io(path, "read")),
+    })?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let file = weights::WeightFile::from_bytes(&path.display().to_string(), bytes)?;
+    CheckpointFile::of(path, file).map(Some)
+}
+
+/// The line of the last epoch done, the wall-clock time of all that are done, and what is missing, in words.
+type Kept = (Option<EpochMetrics>, f64, Vec<String>);
+
+/// Opens the logs of a run, cut to its progress, and writes the events anew. Of all epochs nothing is kept but their lines in the file: a run may
+/// have any number of them.
+fn open_logs(
+    folder: &RunFolder,
+    new: bool,
+    progress: &Progress,
+) -> Result<((MetricsLog, EventWriter), Kept)> {
+    let mut notes = Vec::new();
+    let log = folder.file("metrics.jsonl");
+    if new && std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        notes.push("warning: there is no checkpoint: the run starts again from its beginning".to_owned());
+    }
+    let (metrics, lines) = MetricsLog::open(&log, progress.step, progress.epoch)?;
+    let mut events = EventWriter::create(folder.path())?;
+    let (mut last, mut first, mut seconds) = (None, progress.epoch + 1, 0.0);
+    for line in lines {
+        events.line(&line)?;
+        if line["kind"] == "epoch" {
+            let epoch = line["epoch"].clone();
+            let line: EpochMetrics = serde_json::from_value(line).map_err(|error| {
+                let problem = format!(
+                    "the line of epoch {epoch}: {error}. Bring the log back, or remove it to go on without its lines"
+                );
+                TrainError::Folder { path: log.clone(), problem }
+            })?;
+            if last.is_none() {
+                first = line.epoch;
+            }
+            seconds += line.seconds;
+            last = Some(line);
+        }
+    }
+    if first > 1 {
+        notes.push(format!(
+            "warning: metrics.jsonl lacks the epochs 1 to {}: figures and reports of this run will lack them, too",
+            first - 1
+        ));
+    }
+    Ok(((metrics, events), (last, seconds, notes)))
+}

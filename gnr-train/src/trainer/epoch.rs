@@ -1,0 +1,149 @@
+//! The end of an epoch: evaluations, metrics, the best weights.
+
+use std::time::Instant;
+
+use gnr_nn::{Autodiff, Buffers, ParamVector};
+
+use crate::{
+    average::Source,
+    checkpoint::{self, Content, Sums},
+    error::Result,
+    evaluate::{Evaluation, evaluate_in},
+    metrics::EpochMetrics,
+    observer::{BestBy, Observer},
+    summary::Best,
+};
+
+use super::Trainer;
+
+impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
+    /// Evaluates, logs, and keeps the checkpoint if it is the best one.
+    pub(super) fn finish_epoch(&mut self, started: Instant, observer: &mut dyn Observer) -> Result<()> {
+        let train_seconds = Some(started.elapsed().as_secs_f64());
+        let recipe = &self.prepared.recipe;
+        let sums = std::mem::take(&mut self.progress.sums);
+        self.progress.epoch += 1;
+        let batches = std::mem::take(&mut self.progress.batch).max(1);
+        let (epoch, step) = (self.progress.epoch, self.progress.step);
+        let due = epoch.is_multiple_of(recipe.train.eval_every) || epoch == recipe.train.epochs;
+        if let Some(average) = &mut self.average {
+            average.after_epoch(epoch, &self.theta)?;
+        }
+        let (mut validation, mut test, mut averaged) = (None, None, None);
+        if due {
+            (validation, test) = self.evaluated(&self.theta, &self.buffers.borrow(), observer)?;
+            averaged = self.averaged(observer)?;
+        }
+        let (average_validation, average_test) = averaged.unzip();
+        let (average_validation, average_test) = (average_validation.flatten(), average_test.flatten());
+        let Sums { loss, correct, images, grad_norm, penalties, flipped } = sums;
+        let share = |correct: u64, images: u64| (images > 0).then(|| correct as f64 / images as f64);
+        let noise = self.prepared.recipe.data.label_noise.is_some();
+        let metrics = EpochMetrics {
+            epoch,
+            step,
+            train_loss: loss / images as f64,
+            train_accuracy: correct as f64 / images as f64,
+            train_accuracy_flipped: share(flipped.correct, flipped.images),
+            train_accuracy_untouched: share(correct - flipped.correct, images - flipped.images)
+                .filter(|_| noise),
+            val_loss: validation.as_ref().map(|found| found.loss),
+            val_accuracy: validation.as_ref().map(|found| found.accuracy),
+            test_loss: test.as_ref().map(|found| found.loss),
+            test_accuracy: test.as_ref().map(|found| found.accuracy),
+            average_val_accuracy: average_validation.map(|found| found.accuracy),
+            average_test_accuracy: average_test.as_ref().map(|found| found.accuracy),
+            average_test_loss: average_test.map(|found| found.loss),
+            learning_rate: gnr_core::Schedule::at(
+                &self.configured.method.learning_rate,
+                step.saturating_sub(1),
+            ),
+            grad_norm: grad_norm / batches as f64,
+            penalties: penalties.into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect(),
+            seconds: started.elapsed().as_secs_f64(),
+            train_seconds,
+        };
+        self.log(|log| log.epoch(&metrics))?;
+        let candidate = match self.best_by() {
+            BestBy::ValidationAccuracy => metrics.val_accuracy.map(|value| (value, value)),
+            BestBy::TrainLoss => Some((metrics.train_loss, -metrics.train_loss)),
+        };
+        let incumbent = self.progress.best.map(|best| match best.by {
+            BestBy::ValidationAccuracy => best.value,
+            BestBy::TrainLoss => -best.value,
+        });
+        if let Some((value, score)) = candidate
+            && incumbent.is_none_or(|incumbent| score > incumbent)
+        {
+            let test_accuracy = metrics.test_accuracy;
+            self.progress.best = Some(Best { by: self.best_by(), value, epoch, test_accuracy });
+            self.save(&checkpoint::best(self.folder.path()), Content::All)?;
+        }
+        observer.on_epoch(&metrics);
+        self.seconds += metrics.seconds;
+        self.last = Some(metrics);
+        Ok(())
+    }
+
+    /// Evaluates a network of this run on the validation images, if there are some, and on the test images.
+    pub(super) fn evaluated(
+        &self,
+        theta: &ParamVector<B>,
+        buffers: &Buffers<B>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Option<Evaluation>, Option<Evaluation>)> {
+        let (model, images) = (&self.prepared.model, &self.prepared.images);
+        let theta = checkpoint::all_parameters(&self.backend, theta, self.frozen.as_ref())?;
+        let mut measure = |loader| {
+            let progress = |done, of| observer.on_evaluation(done, of);
+            evaluate_in(&self.team, model, &self.backend, &theta, buffers, loader, progress)
+        };
+        let validation = images.validation.as_ref().map(&mut measure).transpose()?;
+        Ok((validation, Some(measure(&images.test)?)))
+    }
+
+    /// Evaluates the averaged weights, once there are some: those of `train.average`, or else those that the optimiser keeps (the
+    /// schedule-free ones). Those of the last epoch are written.
+    #[allow(clippy::type_complexity)]
+    pub(super) fn averaged(
+        &self,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<(Option<Evaluation>, Option<Evaluation>)>> {
+        let solution = self.configured.method.optimizer.solution(&self.theta)?;
+        if self.average.is_none() && solution.is_none() {
+            return Ok(None);
+        }
+        let source = Source {
+            model: &self.prepared.model,
+            backend: &self.backend,
+            frozen: self.frozen.as_ref(),
+            loader: &self.prepared.images.train,
+            train: &self.prepared.recipe.train,
+            step: self.progress.step,
+        };
+        let mut progress = |done, of| observer.on_evaluation(done, of);
+        let buffers = self.buffers.borrow();
+        let network = match (&self.average, solution) {
+            (Some(average), _) => average.network(&source, &buffers, &mut progress)?,
+            (None, Some(theta)) => {
+                let statistics = source.statistics_at(&theta, buffers.clone(), &mut progress)?;
+                Some((theta, statistics))
+            }
+            (None, None) => None,
+        };
+        drop(buffers);
+        let Some((theta, buffers)) = network else { return Ok(None) };
+        if self.progress.epoch == self.prepared.recipe.train.epochs {
+            let path = checkpoint::average(self.folder.path());
+            self.save_network(&path, &theta, &buffers, Content::Model)?;
+        }
+        self.evaluated(&theta, &buffers, observer).map(Some)
+    }
+
+    pub(super) fn best_by(&self) -> BestBy {
+        match self.prepared.images.validation {
+            Some(_) => BestBy::ValidationAccuracy,
+            None => BestBy::TrainLoss,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The loop: epochs of steps, evaluations, checkpoints.
+
+mod begin;
+mod epoch;
+mod files;
+mod step;
+
+use std::{
+    cell::RefCell,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use gnr_models::{AnyModel, weights};
+use gnr_nn::{Autodiff, Buffers, Frozen, Layout, Model, ParamVector};
+
+use crate::{
+    average::WeightAverage,
+    checkpoint::Progress,
+    data::{Images, upload, upload_groups},
+    error::{Result, TrainError},
+    folder::RunFolder,
+    method::Configured,
+    metrics::{EpochMetrics, MetricsLog},
+    observer::{Observer, Start},
+    recipe::Recipe,
+    select::Groups,
+    summary::Summary,
+    team::Team,
+    tensorboard::EventWriter,
+};
+
+/// What a run is made of, on the host.
+pub(crate) struct Prepared {
+    pub(crate) recipe: Recipe,
+    pub(crate) images: Images,
+    /// What is allowed and hardly meant, in words.
+    pub(crate) doubts: Vec<String>,
+    pub(crate) model: AnyModel,
+    /// θ₀ and the first running statistics.
+    pub(crate) initial: Vec<Vec<f64>>,
+    /// Where θ₀ came from, when it was a file that was read now.
+    pub(crate) weights: Option<weights::Report>,
+    /// One mark a parameter, when some are not learned.
+    pub(crate) frozen: Option<Vec<bool>>,
+    /// The optimiser's groups of the learned parameters.
+    pub(crate) groups: Groups,
+    pub(crate) classes: usize,
+    pub(crate) input: [usize; 3],
+}
+
+impl Prepared {
+    /// The images in words, and the doubts.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let mut lines = self.images.describe();
+        lines.extend(self.doubts.iter().map(|doubt| format!("warning: {doubt}")));
+        lines
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The run is finished.
+    Finished(Box<Summary>),
+    /// The run was asked to stop; it will continue at the checkpoint.
+    Interrupted {
+        /// Steps done.
+        step: u64,
+        /// Epochs completed.
+        epoch: u64,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+    },
+}
+
+/// Parameters and running statistics on a backend from the values of a layout's entries.
+pub(crate) fn place<B: Autodiff>(
+    backend: &B,
+    layout: &Layout,
+    values: Vec<Vec<f64>>,
+) -> Result<(ParamVector<B>, Buffers<B>)> {
+    let (parameters, buffers) = weights::split(layout, values);
+    let theta = ParamVector::from_host(backend, layout, &parameters)?;
+    let tensors = (layout.buffers().zip(&buffers))
+        .map(|(entry, values)| backend.constant(values, &entry.shape))
+        .collect::<Result<_, _>>()?;
+    Ok((theta, Buffers { tensors }))
+}
+
+pub(crate) struct Trainer<'a, B: Autodiff> {
+    prepared: &'a Prepared,
+    folder: &'a RunFolder,
+    team: Team,
+    backend: B,
+    recipe_text: String,
+    configured: Configured<ParamVector<B>>,
+    /// The learned parameters.
+    theta: ParamVector<B>,
+    frozen: Option<Frozen<B>>,
+    buffers: RefCell<Buffers<B>>,
+    average: Option<WeightAverage<B>>,
+    progress: Progress,
+    /// Of rank 0.
+    logs: Option<(MetricsLog, EventWriter)>,
+    /// Line of the last epoch done.
+    last: Option<EpochMetrics>,
+    /// Wall-clock time of the epochs done.
+    seconds: f64,
+    /// What is missing in the folder of a run that continues.
+    notes: Vec<String>,
+}
+
+impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
+    pub(crate) fn run(mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
+        let recipe = &self.prepared.recipe;
+        let steps = self.prepared.images.train.batches_per_epoch() as u64;
+        observer.on_start(&Start {
+            recipe,
+            folder: self.folder.path(),
+            data: self.prepared.describe().into_iter().chain(self.notes.iter().cloned()).collect(),
+            weights: self.prepared.weights.as_ref(),
+            parameters: self.prepared.model.layout().num_parameters(),
+            learned: gnr_core::Vector::dim(&self.theta),
+            steps_per_epoch: steps,
+            step: self.progress.step,
+            best_by: self.best_by(),
+        });
+        if self.progress.step == 0 {
+            self.keep()?;
+        }
+        while self.progress.epoch < recipe.train.epochs {
+            let started = Instant::now();
+            let finished = self.epoch_steps(steps, observer, stop)?;
+            if !finished {
+                return self.interrupt(observer);
+            }
+            self.finish_epoch(started, observer)?;
+            // Before `last` moves on: a run that dies in between writes this file again, and misses none.
+            self.keep()?;
+            let epoch = self.progress.epoch;
+            let every = recipe.train.checkpoint_every_epochs;
+            if epoch == recipe.train.epochs || (every > 0 && epoch.is_multiple_of(every)) {
+                self.save_last(observer)?;
+            }
+            if self.team.any(stop.load(Ordering::Relaxed))? && epoch < recipe.train.epochs {
+                return self.interrupt(observer);
+            }
+        }
+        let summary = self.summary();
+        let summary = self.team.agree(summary)?;
+        observer.on_end(&summary);
+        Ok(Outcome::Finished(Box::new(summary)))
+    }
+
+    /// The steps of the current epoch that are left. False when asked to stop on the way.
+    fn epoch_steps(&mut self, steps: u64, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool> {
+        if self.progress.batch >= steps {
+            return Ok(true);
+        }
+        let train = &self.prepared.recipe.train;
+        let loader = &self.prepared.images.train;
+        let batches =
+            loader.epoch(self.progress.epoch, self.progress.batch as usize).map_err(TrainError::from);
+        for batch in self.team.agree(batches)? {
+            let placed = batch.map_err(TrainError::from).and_then(|batch| {
+                let parts = match self.prepared.recipe.method.group {
+                    Some(group) => upload_groups(&self.backend, &batch, group)?,
+                    None => upload(&self.backend, &batch, train.micro_batches)?,
+                };
+                let flipped = self.prepared.images.flipped_in(&batch);
+                loader.recycle(batch);
+                Ok((parts, flipped))
+            });
+            let (parts, flipped) = match self.team.agree(placed) {
+                Ok(placed) => placed,
+                Err(error) => {
+                    // The other ranks lose what they did because of an image of this one: nobody has to do it again.
+                    if self.team.size() > 1 {
+                        self.save_last(observer)?;
+                    }
+                    return Err(error);
+                }
+            };
+            let stepped = self.step(&parts);
+            let (report, stopped) = self.counted(stepped, &flipped, stop.load(Ordering::Relaxed))?;
+            let images = train.batch_size as u64;
+            if let Some(average) = &mut self.average {
+                let epochs_done = self.progress.epoch;
+                average.after_step(epochs_done, &self.backend, &self.theta, &self.buffers.borrow())?;
+            }
+            let event = self.account(report, images);
+            if train.log_every_steps.is_some_and(|every| event.step.is_multiple_of(every)) {
+                self.log(|metrics| metrics.step(&event))?;
+            }
+            observer.on_step(&event);
+            if stopped || stop.load(Ordering::Relaxed) && self.team.size() == 1 {
+                return Ok(false);
+            }
+            if train.checkpoint_every_steps.is_some_and(|every| event.step.is_multiple_of(every)) {
+                self.save_last(observer)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes a line of metrics, and the same to TensorBoard. Every rank comes here; rank 0 writes.
+    fn log(&mut self, line: impl FnOnce(&mut MetricsLog) -> Result<serde_json::Value>) -> Result<()> {
+        let written = match &mut self.logs {
+            Some((metrics, events)) => line(metrics).and_then(|line| events.line(&line)),
+            None => Ok(()),
+        };
+        self.team.agree(written)
+    }
+}
+
+/// Whether two recipes give the same bits: where the files lie, how many threads read them and how often checkpoints are
+/// written does not matter.
+pub(crate) fn same_run(a: &Recipe, b: &Recipe) -> bool {
+    let exact = |recipe: &Recipe| (recipe.deciding(), recipe.train.threads);
+    exact(a) == exact(b)
+}
