@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod examples;
 mod fixtures;
 mod golden;
 mod ranks;

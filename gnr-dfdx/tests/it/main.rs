@@ -3,7 +3,6 @@
 
 mod agreement;
 mod conformance;
-mod examples;
 mod fixtures;
 mod golden;
 mod module;

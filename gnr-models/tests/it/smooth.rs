@@ -78,7 +78,8 @@ fn distance(a: &ParamVector<Reference>, b: &ParamVector<Reference>) -> f64 {
     difference.norm().unwrap()
 }
 
-/// Losses and logits one example at a time, selections and Jᵀu: of nets whose examples are normalised together, and apart.
+/// Losses and logits one example at a time, selections and Jᵀu: of nets whose examples are normalised together, and
+/// apart.
 #[test]
 fn examples_are_known_one_by_one() {
     let b = Reference::new();

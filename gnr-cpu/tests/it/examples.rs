@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 
 use gnr_core::testing::conformance::{Coupling, Tolerances, check_examples};
-use gnr_dfdx::Cpu;
-use gnr_nn::{Autodiff, BatchOracle, Buffers, Model};
-
-use crate::nets::{Mixed, Setting, Sums, TanhMlp};
+use gnr_cpu::Cpu;
+use gnr_nn::{
+    Autodiff, BatchOracle, Buffers, Model,
+    testing::nets::{Mixed, Setting, Sums, TanhMlp},
+};
 
 fn check<M: Model, B: Autodiff>(model: &M, backend: B, coupling: Coupling, tolerances: Tolerances) {
     let setting = Setting::new(model, backend, &[5, 3], 3).unwrap().at_noise().unwrap();
