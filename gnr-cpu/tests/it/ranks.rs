@@ -30,8 +30,8 @@ fn model(name: &str, dropout: Option<f64>) -> AnyModel {
     AnyModel::build(&config).unwrap()
 }
 
-/// What one rank is asked: loss, gradient, product, Gauss–Newton product, gradient on a sample and on chosen rows, losses, outputs
-/// and a pull-back of them, running statistics.
+/// What one rank is asked: loss, gradient, product, Gauss–Newton product, gradient on a sample and on chosen rows,
+/// losses, outputs and a pull-back of them, running statistics.
 struct Answers {
     loss: f64,
     vectors: Vec<Vec<f64>>,

@@ -226,12 +226,20 @@ impl<'a> Reader<'a> {
             let (known_section, known_key) = split(known);
             let same = if known_section == section { 0.1 } else { 0.0 };
             let outer = if known_section.contains('.') { 0.0 } else { 0.01 };
-            strsim::jaro_winkler(known_key, key).max(strsim::jaro_winkler(known, path) - 0.1) + same + outer
+            // `lr` for `learning_rate`.
+            let short = if known_key.len() > 1 && initials(key) == known_key { 0.95 } else { 0.0 };
+            let alike = strsim::jaro_winkler(known_key, key).max(strsim::jaro_winkler(known, path) - 0.1);
+            alike.max(short) + same + outer
         };
         let best = self.known.iter().map(String::as_str).max_by(|a, b| score(a).total_cmp(&score(b)))?;
         // Below this, two keys have little more than a letter in common.
         (score(best) > 0.6).then_some(best)
     }
+}
+
+/// The first letters of a key's words.
+fn initials(key: &str) -> String {
+    key.split(['_', '-']).filter_map(|word| word.chars().next()).collect()
 }
 
 fn split(path: &str) -> (&str, &str) {
