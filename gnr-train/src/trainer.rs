@@ -7,11 +7,7 @@ use std::{
     time::Instant,
 };
 
-use gnr_core::{
-    Accumulated, Counted, Counter, DataParallel, Leaf, Pack as _, Regularizer, Shares, Solo, StateSink,
-    StepReport,
-    collective::{Packed, cut},
-};
+use gnr_core::{Accumulated, Counted, Counter, DataParallel, Shares, Solo, StepReport, collective::cut};
 use gnr_models::{AnyModel, weights};
 use gnr_nn::{
     AcrossRanks, Autodiff, BatchOracle, Buffers, CrossEntropy, Frozen, Layout, MaskSeed, Model, ParamVector,
@@ -20,14 +16,15 @@ use gnr_nn::{
 
 use crate::{
     average::{Source, WeightAverage},
-    checkpoint::{self, Asked, CheckpointFile, Content, Extension, Header, Progress, State, Sums},
+    checkpoint::{self, Content, Extension, Header, Progress, State, Sums},
     data::{Images, upload, upload_groups},
     error::{Result, TrainError},
     evaluate::{Evaluation, evaluate_in},
     folder::RunFolder,
-    method::{Configured, Regularizers},
+    method::Configured,
     metrics::{EpochMetrics, MetricsLog},
     observer::{BestBy, Observer, Start, StepEvent},
+    ranks,
     recipe::{Perturbation, Recipe},
     select::Groups,
     summary::{self, Best, NoiseCount, Summary, VERSION},
@@ -93,39 +90,6 @@ pub(crate) fn place<B: Autodiff>(
     Ok((theta, Buffers { tensors }))
 }
 
-/// Refuses regularisers that remember a vector: on each rank it would be another one.
-fn nothing_remembered<B: Autodiff>(regularizers: &Regularizers<ParamVector<B>>) -> Result<()> {
-    struct Counts;
-    impl<V> StateSink<V> for Counts {
-        fn put(&mut self, name: &str, leaf: Leaf<&V>) -> gnr_core::Result<()> {
-            match leaf {
-                Leaf::Count(_) => Ok(()),
-                Leaf::Vector(_) => Err(gnr_core::Error::Oracle(format!(
-                    "a regulariser remembers a vector (`{name}`) from step to step, which is another one on each rank: expected \
-                     parallel.perturbation = \"global\""
-                ))),
-            }
-        }
-    }
-    Ok(Regularizer::<Asked<'_, B>>::save(regularizers, &mut Counts)?)
-}
-
-/// The checkpoint at which a run continues, which rank 0 reads.
-fn last_checkpoint(path: &std::path::Path, team: &Team) -> Result<Option<CheckpointFile>> {
-    if team.size() == 1 {
-        return if path.exists() { CheckpointFile::read(path).map(Some) } else { Ok(None) };
-    }
-    let bytes = team.share(|| match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => read.map_err(crate::error::io(path, "read")),
-    })?;
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let file = weights::WeightFile::from_bytes(&path.display().to_string(), bytes)?;
-    CheckpointFile::of(path, file).map(Some)
-}
-
 pub(crate) struct Trainer<'a, B: Autodiff> {
     prepared: &'a Prepared,
     folder: &'a RunFolder,
@@ -153,7 +117,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let mut configured = Configured::new(&prepared.recipe, &prepared.groups, steps_per_epoch)?;
         let recipe_text = prepared.recipe.to_toml()?;
         let last = checkpoint::last(folder.path());
-        let file = last_checkpoint(&last, &team)?;
+        let file = ranks::last_checkpoint(&team, &last)?;
         let (values, progress) = if let Some(file) = &file {
             let problem =
                 |problem: &str| TrainError::Checkpoint { path: last.clone(), problem: problem.into() };
@@ -390,7 +354,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             self.buffers.borrow_mut().average(&self.backend, &AcrossRanks::new(&whole))?;
         }
         if local {
-            nothing_remembered::<B>(&self.configured.method.regularizer)?;
+            ranks::nothing_remembered::<B>(&self.configured.method.regularizer)?;
         }
         let counts = counter.counts();
         // Every group is asked the same: together their answers are those of a whole batch.
@@ -425,31 +389,6 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         sums.flipped.correct += total(1);
         sums.flipped.images += total(2);
         Ok((report, total(3) > 0))
-    }
-
-    /// Refuses ranks whose parameters are not the same bits: kernels of different machines may round differently.
-    fn check_theta(&self) -> Result<()> {
-        if self.team.size() == 1 {
-            return Ok(());
-        }
-        let sum = match self.theta.pack()? {
-            Packed::Single(values) => {
-                values.iter().fold(0, |sum, x| crc32c::crc32c_append(sum, &x.to_le_bytes()))
-            }
-            Packed::Double(values) => {
-                values.iter().fold(0, |sum, x| crc32c::crc32c_append(sum, &x.to_le_bytes()))
-            }
-            Packed::Bytes(bytes) => crc32c::crc32c(&bytes),
-        };
-        let all = self.team.ranks().scalars(&[f64::from(sum)])?;
-        match all.iter().position(|sum| *sum != all[0]) {
-            None => Ok(()),
-            Some(rank) => Err(TrainError::Request(format!(
-                "ranks 0 and {rank} have different parameters after step {}, although they follow the same directions: machines whose \
-                 kernels round differently cannot train together",
-                self.progress.step
-            ))),
-        }
     }
 
     fn account(&mut self, report: StepReport, images: u64) -> StepEvent {
@@ -616,7 +555,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let synced = self.logs.as_ref().map_or(Ok(()), |(metrics, _)| metrics.sync());
         let path = checkpoint::last(self.folder.path());
         self.team.agree(synced)?;
-        self.team.agree(self.check_theta())?;
+        self.team.agree(ranks::same_bits(&self.team, &self.theta, self.progress.step))?;
         self.save(&path, Content::All)?;
         observer.on_checkpoint(&path);
         Ok(path)

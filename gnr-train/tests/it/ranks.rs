@@ -171,7 +171,6 @@ fn what_ranks_cannot_do_is_refused_on_all() {
                 "model.widths=[2,2,2]",
                 "train.batch_size=3",
                 "parallel.sync=false",
-                "data.subset.per_class=1",
             ],
             "3 ranks with statistics of their own leave one image",
         ),
