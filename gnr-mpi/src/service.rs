@@ -92,6 +92,11 @@ pub(crate) fn serve(tell: &Sender<Result<World, String>>, inbox: &Receiver<(Requ
     std::mem::forget(universe);
 }
 
+/// An empty slice has the address 1 where bytes are aligned to that, which is `MPI_IN_PLACE` in Open MPI: one of real memory means nothing else.
+fn somewhere<'s, T>(own: &'s [T], spare: &'s [T; 1]) -> &'s [T] {
+    if own.is_empty() { &spare[..0] } else { own }
+}
+
 /// Counts as MPI has them.
 fn counts(counts: &[usize]) -> Result<Vec<i32>, String> {
     counts
@@ -117,10 +122,12 @@ fn gather<T: Equivalence + Copy>(
     zero: T,
 ) -> Result<Vec<T>, String> {
     let of_ranks = counts(of_ranks)?;
-    let mut all = vec![zero; of_ranks.iter().sum::<i32>() as usize];
+    let count = of_ranks.iter().sum::<i32>() as usize;
+    let (spare, mut all) = ([zero], vec![zero; count.max(1)]);
     let starts = starts(&of_ranks);
-    let mut parts = PartitionMut::new(&mut all[..], &of_ranks[..], &starts[..]);
-    world.all_gather_varcount_into(own, &mut parts);
+    let mut parts = PartitionMut::new(&mut all[..count], &of_ranks[..], &starts[..]);
+    world.all_gather_varcount_into(somewhere(own, &spare), &mut parts);
+    all.truncate(count);
     Ok(all)
 }
 
@@ -133,10 +140,12 @@ fn exchange<T: Equivalence + Copy>(
     let to_ranks = counts(to_ranks)?;
     let mine = to_ranks.get(world.rank() as usize).copied().unwrap_or(0);
     let from_ranks = vec![mine; to_ranks.len()];
-    let mut all = vec![zero; mine as usize * to_ranks.len()];
+    let count = mine as usize * to_ranks.len();
+    let (spare, mut all) = ([zero], vec![zero; count.max(1)]);
     let (to_starts, from_starts) = (starts(&to_ranks), starts(&from_ranks));
-    let sent = Partition::new(own, &to_ranks[..], &to_starts[..]);
-    let mut received = PartitionMut::new(&mut all[..], &from_ranks[..], &from_starts[..]);
+    let sent = Partition::new(somewhere(own, &spare), &to_ranks[..], &to_starts[..]);
+    let mut received = PartitionMut::new(&mut all[..count], &from_ranks[..], &from_starts[..]);
     world.all_to_all_varcount_into(&sent, &mut received);
+    all.truncate(count);
     Ok(all)
 }

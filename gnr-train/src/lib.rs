@@ -42,6 +42,7 @@ mod method;
 mod metrics;
 mod observer;
 mod pieces;
+mod ranks;
 pub mod recipe;
 mod run;
 mod select;

@@ -119,7 +119,7 @@ fn a_full_disk_of_the_first_rank_ends_the_run_and_leaves_what_continues() {
     };
     let output = script(2, &format!("exec $0 {}", arguments(&whole))).0;
     assert!(output.status.success(), "{}", told(&output));
-    // Lines of metrics pass this length in the second epoch; files of checkpoints never do.
+    // Too little for a checkpoint.
     let room = std::fs::metadata(last(&whole)).unwrap().len().div_ceil(512) - 1;
     let limited = format!(
         "trap '' XFSZ; if [ $OMPI_COMM_WORLD_RANK = 0 ]; then ulimit -f {room}; fi; exec $0 {}",

@@ -73,6 +73,9 @@ fn exchanges(ranks: &dyn Collective) -> Result<()> {
     if found.iter().enumerate().any(|(rank, found)| *found != message(rank)) || found.len() != ranks.size() {
         return Err(wrong(format!("messages came as {found:?}")));
     }
+    if ranks.messages(Vec::new())?.concat() != [0_u8; 0] {
+        return Err(wrong("empty messages came as something"));
+    }
     let last = ranks.size() - 1;
     if ranks.broadcast(last, message(ranks.rank()))? != message(last) {
         return Err(wrong("a broadcast came damaged"));

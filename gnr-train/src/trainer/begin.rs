@@ -7,11 +7,12 @@ use gnr_nn::{Autodiff, Buffers, Frozen, Model, ParamVector};
 
 use crate::{
     average::WeightAverage,
-    checkpoint::{self, CheckpointFile, Extension, Progress},
+    checkpoint::{self, Extension, Progress},
     error::{Result, TrainError},
     folder::RunFolder,
     method::Configured,
     metrics::{EpochMetrics, MetricsLog},
+    ranks,
     recipe::Recipe,
     team::Team,
     tensorboard::EventWriter,
@@ -28,7 +29,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let mut configured = Configured::new(&prepared.recipe, &prepared.groups, steps_per_epoch, examples)?;
         let recipe_text = prepared.recipe.to_toml()?;
         let last = checkpoint::last(folder.path());
-        let file = last_checkpoint(&last, &team)?;
+        let file = ranks::last_checkpoint(&team, &last)?;
         let (values, progress) = if let Some(file) = &file {
             let problem =
                 |problem: &str| TrainError::Checkpoint { path: last.clone(), problem: problem.into() };
@@ -96,22 +97,6 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             notes,
         })
     }
-}
-
-/// The checkpoint at which a run continues, which rank 0 reads.
-fn last_checkpoint(path: &std::path::Path, team: &Team) -> Result<Option<CheckpointFile>> {
-    if team.size() == 1 {
-        return if path.exists() { CheckpointFile::read(path).map(Some) } else { Ok(None) };
-    }
-    let bytes = team.share(|| match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => read.map_err(crate::error::io(path, "read")),
-    })?;
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let file = weights::WeightFile::from_bytes(&path.display().to_string(), bytes)?;
-    CheckpointFile::of(path, file).map(Some)
 }
 
 /// The line of the last epoch done, the wall-clock time of all that are done, and what is missing, in words.

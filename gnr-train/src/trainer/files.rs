@@ -8,6 +8,7 @@ use crate::{
     checkpoint::{self, Content, Header, State},
     error::{Result, TrainError},
     observer::Observer,
+    ranks,
     summary::{self, NoiseCount, Summary, VERSION},
 };
 
@@ -24,7 +25,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let synced = self.logs.as_ref().map_or(Ok(()), |(metrics, _)| metrics.sync());
         let path = checkpoint::last(self.folder.path());
         self.team.agree(synced)?;
-        self.team.agree(self.check_theta())?;
+        self.team.agree(ranks::same_bits(&self.team, &self.theta, self.progress.step))?;
         self.save(&path, Content::All)?;
         observer.on_checkpoint(&path);
         Ok(path)

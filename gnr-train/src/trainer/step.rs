@@ -1,17 +1,13 @@
 //! One step, on the batch or on its groups, of one process or of all ranks.
 
-use gnr_core::{
-    Accumulated, Counted, Counter, DataParallel, Leaf, Pack as _, Regularizer, Shares, Solo, StateSink,
-    StepReport,
-    collective::{Packed, cut},
-};
-use gnr_nn::{AcrossRanks, Autodiff, BatchOracle, CrossEntropy, MaskSeed, ParamVector, Statistics};
+use gnr_core::{Accumulated, Counted, Counter, DataParallel, Shares, Solo, StepReport, collective::cut};
+use gnr_nn::{AcrossRanks, Autodiff, BatchOracle, CrossEntropy, MaskSeed, Statistics};
 
 use crate::{
-    checkpoint::{self, Asked},
+    checkpoint::{self},
     error::{Result, TrainError},
-    method::Regularizers,
     observer::StepEvent,
+    ranks,
     recipe::Perturbation,
 };
 
@@ -81,7 +77,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             self.buffers.borrow_mut().average(&self.backend, &AcrossRanks::new(&whole))?;
         }
         if local {
-            nothing_remembered::<B>(&self.configured.method.regularizer)?;
+            ranks::nothing_remembered::<B>(&self.configured.method.regularizer)?;
         }
         let counts = counter.counts();
         // Every group is asked the same: together their answers are those of a whole batch.
@@ -119,31 +115,6 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok((report, total(3) > 0))
     }
 
-    /// Refuses ranks whose parameters are not the same bits: kernels of different machines may round differently.
-    pub(super) fn check_theta(&self) -> Result<()> {
-        if self.team.size() == 1 {
-            return Ok(());
-        }
-        let sum = match self.theta.pack()? {
-            Packed::Single(values) => {
-                values.iter().fold(0, |sum, x| crc32c::crc32c_append(sum, &x.to_le_bytes()))
-            }
-            Packed::Double(values) => {
-                values.iter().fold(0, |sum, x| crc32c::crc32c_append(sum, &x.to_le_bytes()))
-            }
-            Packed::Bytes(bytes) => crc32c::crc32c(&bytes),
-        };
-        let all = self.team.ranks().scalars(&[f64::from(sum)])?;
-        match all.iter().position(|sum| *sum != all[0]) {
-            None => Ok(()),
-            Some(rank) => Err(TrainError::Request(format!(
-                "ranks 0 and {rank} have different parameters after step {}, although they follow the same directions: machines whose \
-                 kernels round differently cannot train together",
-                self.progress.step
-            ))),
-        }
-    }
-
     pub(super) fn account(&mut self, report: StepReport, images: u64) -> StepEvent {
         let progress = &mut self.progress;
         progress.step += 1;
@@ -168,21 +139,4 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             grad_norm: report.grad_norm,
         }
     }
-}
-
-/// Refuses regularisers that remember a vector or a table: on each rank it would be another one.
-fn nothing_remembered<B: Autodiff>(regularizers: &Regularizers<ParamVector<B>>) -> Result<()> {
-    struct Counts;
-    impl<V> StateSink<V> for Counts {
-        fn put(&mut self, name: &str, leaf: Leaf<&V>) -> gnr_core::Result<()> {
-            match leaf {
-                Leaf::Count(_) => Ok(()),
-                Leaf::Vector(_) | Leaf::Table(_) => Err(gnr_core::Error::Oracle(format!(
-                    "a regulariser remembers numbers (`{name}`) from step to step, which are others on each rank: expected \
-                     parallel.perturbation = \"global\""
-                ))),
-            }
-        }
-    }
-    Ok(Regularizer::<Asked<'_, B>>::save(regularizers, &mut Counts)?)
 }

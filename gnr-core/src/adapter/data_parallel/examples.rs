@@ -88,26 +88,25 @@ where
         Outputs::new(width, all)
     }
 
-    /// u has the rows of all ranks; the result is the sum of what each rank makes of its own.
+    /// u has the rows of all ranks; the result is the sum of what each rank makes of its own. Each rank's rows are divided by its
+    /// share and the sum is the weighted mean, so that derivatives which cross ranks (of statistics that they share) have
+    /// the weights that they have in a gradient.
     fn pull_back(&mut self, at: &Self::Vector, u: &Outputs) -> Result<Self::Vector> {
         if self.alone() {
             return self.inner.pull_back(at, u);
         }
         let rank = self.shares.ranks().rank();
         let mut parts = u.cut(self.rows.iter().copied())?;
-        let mut own = parts.swap_remove(rank);
-        if own.num_rows() == 0 {
+        let own = parts.swap_remove(rank);
+        let own = if own.num_rows() == 0 {
             // The row that this rank runs adds nothing.
-            own = Outputs::new(u.width(), vec![0.0; u.width()])?;
-        }
-        let (own, status) = match self.inner.pull_back(at, &own) {
-            Ok(own) => (Some(own), Ok(0.0)),
-            Err(error) => (None, Err(error)),
+            Outputs::new(u.width(), vec![0.0; u.width()])?
+        } else {
+            let share = self.weights[rank];
+            Outputs::new(u.width(), own.values().iter().map(|value| value / share).collect())?
         };
-        self.agree(status)?;
-        let Some(own) = own else { return Err(Error::Oracle("ranks agreed on an error as success".into())) };
-        let sum = self.shares.ranks().mean(own.pack()?, &vec![1.0; self.rows.len()])?;
-        own.unpack(sum)
+        let own = self.inner.pull_back(at, &own);
+        self.reduce(own)
     }
 
     fn examples(&self) -> Result<Vec<u64>> {
