@@ -173,6 +173,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     ("a class map beyond the logits", "eval DIR/run/checkpoints/last.safetensors --class-map DIR/beyond.txt"),
     ("no weights", "weights DIR/tiny.toml"),
+    ("a link to weights that are not there", "weights DIR/link.pth"),
     ("a key without a model", "weights DIR/w.safetensors --key ema"),
     ("no classes", "weights DIR/w.safetensors --model mlp --classes 0"),
     ("a shape of two sides", "weights DIR/w.safetensors --model mlp --input 8,8"),
@@ -271,6 +272,82 @@ const RUNS: &[Damage] = &[
         },
         "resume RUN",
     ),
+    ("a line before the log", |run| prepend(&run.join("metrics.jsonl"), "# my run\n"), "resume RUN"),
+    (
+        "a log without its last line",
+        |run| {
+            let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+            let first = text.split_inclusive('\n').next().unwrap();
+            fs::write(run.join("metrics.jsonl"), first).unwrap();
+        },
+        "resume RUN",
+    ),
+    (
+        "a log behind itself",
+        |run| {
+            let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+            prepend(&run.join("metrics.jsonl"), &log);
+        },
+        "resume RUN",
+    ),
+    (
+        "a loss in the log that is no number",
+        |run| edit(&run.join("metrics.jsonl"), "\"train_loss\":", "\"train_loss\":\"low\",\"loss\":"),
+        "resume RUN",
+    ),
+    (
+        "an epoch in the log that is none",
+        |run| edit(&run.join("metrics.jsonl"), "\"epoch\":1", "\"epoch\":NaN"),
+        "resume RUN",
+    ),
+    ("no log", |run| fs::remove_file(run.join("metrics.jsonl")).unwrap(), "resume RUN"),
+    ("other labels", |run| edit(&run.join("data.json"), "\"labels\": \"", "\"labels\": \"0"), "resume RUN"),
+    ("other pixels", |run| edit(&run.join("data.json"), "\"pixels\": \"", "\"pixels\": \"0"), "resume RUN"),
+    ("an empty record of the images", |run| fs::write(run.join("data.json"), "").unwrap(), "resume RUN"),
+    (
+        "a list as the record of the images",
+        |run| fs::write(run.join("data.json"), "[1, 2]").unwrap(),
+        "resume RUN",
+    ),
+    ("a checkpoint of another recipe", |run| edit(&run.join(LAST), "seed = 0", "seed = 1"), "resume RUN"),
+    (
+        "a checkpoint that is a folder",
+        |run| {
+            fs::remove_file(run.join(LAST)).unwrap();
+            fs::create_dir(run.join(LAST)).unwrap();
+        },
+        "resume RUN",
+    ),
+    (
+        "a checkpoint that a pull did not bring",
+        |run| {
+            let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3088\n";
+            fs::write(run.join(LAST), pointer).unwrap();
+        },
+        "resume RUN",
+    ),
+    (
+        "a recipe in UTF-16",
+        |run| {
+            let text = fs::read_to_string(run.join("recipe.toml")).unwrap();
+            let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            fs::write(run.join("recipe.toml"), [&[0xff, 0xfe][..], &wide].concat()).unwrap();
+        },
+        "resume RUN",
+    ),
+    ("an empty recipe", |run| fs::write(run.join("recipe.toml"), "").unwrap(), "resume RUN"),
+    (
+        "a folder in place of the lock",
+        |run| {
+            let _ = fs::remove_file(run.join("run.lock"));
+            fs::create_dir(run.join("run.lock")).unwrap();
+        },
+        "resume RUN",
+    ),
+    ("the folder of its checkpoints", |_| {}, "resume RUN/checkpoints"),
+    ("a checkpoint in place of the run", |_| {}, "resume RUN/checkpoints/last.safetensors"),
+    ("another seed in the middle of a run", |_| {}, "resume RUN --set train.seed=9"),
+    ("another model in the middle of a run", |_| {}, "resume RUN --set model.widths=[3]"),
     ("no checkpoint", |run| fs::remove_dir_all(run.join("checkpoints")).unwrap(), "eval RUN"),
 ];
 
@@ -283,6 +360,11 @@ const MLP: &[(&str, &[usize], f32)] = &[
     ("2.weight", &[10, 2], 0.0),
     ("2.bias", &[10], 0.0),
 ];
+
+fn prepend(path: &Path, text: &str) {
+    let before = fs::read_to_string(path).unwrap();
+    fs::write(path, format!("{text}{before}")).unwrap();
+}
 
 fn cut(path: &Path) {
     let bytes = fs::read(path).unwrap();
@@ -328,6 +410,8 @@ fn prepare(home: &Path) {
     write(home, "long.toml", "# a comment\n".repeat(30_000));
     write(home, "figure.json", "{\"title\": \"t\", \"panels\": [{\"title\": \"p\", \"kind\": \"pie\"}]}");
     fs::create_dir(home.join("empty")).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(home.join("away.pth"), home.join("link.pth")).unwrap();
     let recipe = home.join("tiny.toml");
     let run_folder = home.join("run");
     let (code, _, stderr) = run(&["train", recipe.to_str().unwrap(), "--out", run_folder.to_str().unwrap()]);
