@@ -166,12 +166,7 @@ fn what_ranks_cannot_do_is_refused_on_all() {
         (&["train.micro_batches=2", "method.gnr.batch_fraction=0.5"], "method.gnr.batch_fraction = 0.5"),
         (&["method.vasso=true", "parallel.perturbation=local"], "a regulariser remembers a vector"),
         (
-            &[
-                "model.name=resnet8",
-                "model.widths=[2,2,2]",
-                "train.batch_size=3",
-                "parallel.sync=false",
-            ],
+            &["model.name=resnet8", "model.widths=[2,2,2]", "train.batch_size=3", "parallel.sync=false"],
             "3 ranks with statistics of their own leave one image",
         ),
     ] {

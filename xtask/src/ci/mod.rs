@@ -72,7 +72,17 @@ fn stages() -> Vec<Stage> {
             "mpi",
             "ranks under a real mpirun; needs an MPI library (Debian: libopenmpi-dev openmpi-bin libclang-dev)",
             vec![
-                cargo(["clippy", "-p", "gnr-mpi", "--all-targets", "--features", "mpi", "--", "-D", "warnings"]),
+                cargo([
+                    "clippy",
+                    "-p",
+                    "gnr-mpi",
+                    "--all-targets",
+                    "--features",
+                    "mpi",
+                    "--",
+                    "-D",
+                    "warnings",
+                ]),
                 cargo(["test", "-p", "gnr-mpi", "--features", "mpi"]),
                 cargo(["test", "-p", "gnr-cli", "--features", "mpi", "--test", "mpi"]),
             ],
