@@ -75,8 +75,10 @@ pub(crate) fn trained(ranks: usize, home: &Path, name: &str, sets: &[&str]) -> V
 pub(crate) fn model(run: &Path) -> Vec<f64> {
     let file = CheckpointFile::read(&last(run)).unwrap();
     let weights = file.weights();
-    let of_model = weights.stored().iter().filter(|tensor| !tensor.name.starts_with("optimizer."));
-    of_model.flat_map(|tensor| weights.values(tensor).unwrap()).collect()
+    let beside = ["optimizer.", "regularizer.", "average."];
+    let of_model = |name: &str| !beside.iter().any(|prefix| name.starts_with(prefix));
+    let tensors = weights.stored().iter().filter(|tensor| of_model(&tensor.name));
+    tensors.flat_map(|tensor| weights.values(tensor).unwrap()).collect()
 }
 
 pub(crate) fn last(run: &Path) -> PathBuf {
