@@ -258,8 +258,10 @@ fn settings_say_where_the_hessian_is_taken() {
         ok(find(regularizer::entries(), "sam").unwrap().values(given.iter().cloned()))
     };
     let rho: (&str, Value) = ("rho", 0.5.into());
-    let (plain, halved) =
-        (sam(&[rho.clone()]), sam(&[rho, ("rho_schedule", "proportional-to-lr".to_owned().into())]));
+    let (plain, halved) = (
+        sam(std::slice::from_ref(&rho)),
+        sam(&[rho, ("rho_schedule", "proportional-to-lr".to_owned().into())]),
+    );
     let at = |radius: Option<f64>| {
         let diagonal = HessianDiagonal::new(3);
         let diagonal = radius.map_or(diagonal, |rho| ok(diagonal.with_radius(rho)));
@@ -267,7 +269,9 @@ fn settings_say_where_the_hessian_is_taken() {
     };
     let (here, there, near) = (at(None), at(Some(0.5)), at(Some(0.25)));
     assert!(here != there && there != near && near != here);
-    let cases: [(&str, &[(&'static str, Value)], Option<&Values>, &V); 6] = [
+    type Given = &'static str;
+    type Case<'c, V> = (&'c str, &'c [(Given, Value)], Option<&'c Values>, &'c V);
+    let cases: [Case<'_, V>; 6] = [
         ("sassha", &[], Some(&plain), &there),
         ("sassha", &[], Some(&halved), &near),
         ("sassha", &[], None, &here),

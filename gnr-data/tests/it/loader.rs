@@ -48,8 +48,10 @@ proptest! {
     }
 }
 
-/// Images, labels, numbers and partners of batches, one list each.
-fn joined(parts: &[Batch]) -> (Vec<f32>, Vec<usize>, Vec<usize>, Vec<usize>, Option<f64>) {
+/// Images, labels, indices, partners' labels and the weight of a batch.
+type Joined = (Vec<f32>, Vec<usize>, Vec<usize>, Vec<usize>, Option<f64>);
+
+fn joined(parts: &[Batch]) -> Joined {
     let all = |of: &dyn Fn(&Batch) -> Vec<usize>| parts.iter().flat_map(of).collect::<Vec<_>>();
     (
         parts.iter().flat_map(|part| part.images.clone()).collect(),

@@ -127,9 +127,9 @@ impl Arm {
             }
         }
         let own = registry::find(optimizers(), recipe.optimizer.name);
-        let named = self.assignments.iter().filter_map(|word| word.strip_prefix("optimizer.name="));
+        let mut named = self.assignments.iter().filter_map(|word| word.strip_prefix("optimizer.name="));
         if let (Some(own), Some(new)) =
-            (own, named.last().and_then(|name| registry::find(optimizers(), name)))
+            (own, named.next_back().and_then(|name| registry::find(optimizers(), name)))
         {
             let lacks = own.keys.iter().filter(|key| new.key(key.name).is_none());
             all.extend(lacks.map(|key| format!("{DROP}optimizer.{}", key.name)));

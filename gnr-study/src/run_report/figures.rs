@@ -118,7 +118,7 @@ pub(super) fn of_several(runs: &[FollowedRun]) -> Result<Vec<Block>> {
 
 /// Eight colours: the ninth run is dashed.
 fn style_of(index: usize) -> Style {
-    if index / 8 % 2 == 0 { Style::Line } else { Style::Dashed }
+    if (index / 8).is_multiple_of(2) { Style::Line } else { Style::Dashed }
 }
 
 /// Colours and names of runs.
