@@ -96,13 +96,16 @@ fn one(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, chart: Chart) {
         .collect();
     let horizontal_labels: Vec<Line<'_>> =
         [horizontal[0], horizontal[1]].iter().map(|x| Line::from(label(*x))).collect();
+    // Where the curves are not when training goes well.
+    let legend =
+        if chart == Chart::Accuracy { LegendPosition::BottomRight } else { LegendPosition::TopRight };
     let drawing = Drawing::new(datasets.collect())
         .block(block)
         .x_axis(
             Axis::default().title(dashboard.across().title()).bounds(horizontal).labels(horizontal_labels),
         )
         .y_axis(Axis::default().bounds(vertical).labels(vertical_labels))
-        .legend_position(Some(LegendPosition::TopRight))
+        .legend_position(Some(legend))
         .hidden_legend_constraints((Constraint::Percentage(60), Constraint::Percentage(60)));
     frame.render_widget(drawing, area);
 }
