@@ -152,7 +152,8 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let params = self.parameters(leaves.clone(), B::Tensor::clone)?;
         let mut cx = Context::new(&session, &params, self.buffers, self.mode)
             .with_frozen(self.fixed_norms)
-            .with_masks(self.masks);
+            .with_masks(self.masks)
+            .with_ranks(self.across);
         let logits = self.logits(&mut cx, B::Tensor::clone)?;
         drop(params);
         if self.backend.shape(&logits) != shape {

@@ -168,7 +168,14 @@ fn what_ranks_cannot_do_is_refused_on_all() {
         (&["train.micro_batches=2", "method.gnr.batch_fraction=0.5"], "method.gnr.batch_fraction = 0.5"),
         (&["method.vasso=true", "parallel.perturbation=local"], "a regulariser remembers numbers"),
         (
-            &["model.name=resnet8", "model.widths=[2,2,2]", "train.batch_size=3", "parallel.sync=false"],
+            // The last maps of an image of 4×4 are 1×1: one value a channel.
+            &[
+                "data.resize={height = 4, width = 4}",
+                "model.name=resnet8",
+                "model.widths=[2,2,2]",
+                "train.batch_size=3",
+                "parallel.sync=false",
+            ],
             "3 ranks with statistics of their own leave one image",
         ),
     ] {
