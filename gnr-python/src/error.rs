@@ -7,6 +7,10 @@ use pyo3::{
     prelude::*,
 };
 
+/// Why some regularisers are not for a callable.
+pub(crate) const NO_EXAMPLES: &str = "asks for losses or outputs of single examples; loss_and_grad has those of a whole \
+     batch. `gnr train` and the crate gnr-core have this method";
+
 /// An exception on its way through an algorithm.
 pub(crate) fn carried(error: PyErr) -> Core {
     Core::backend(error)

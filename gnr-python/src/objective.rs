@@ -2,11 +2,12 @@
 
 use crate::{
     array::{self, Element},
-    error::carried,
+    error::{NO_EXAMPLES, carried},
     theta::{Shapes, Theta},
 };
 use gnr_core::{
-    Evaluation, GradOracle, HvpOracle, Order, Pass, Products, Result, Sample, SampledOracle, Use, Vector,
+    Error, Evaluation, ExampleOracle, GradOracle, HvpOracle, Order, OutputOracle, Outputs, Pass, Point,
+    Products, Result, Sample, SampledOracle, Use, Vector,
 };
 use numpy::PyArray1;
 use pyo3::{exceptions::PyTypeError, exceptions::PyValueError, prelude::*, types::PyTuple};
@@ -131,9 +132,35 @@ impl<T: Element> SampledOracle for Objective<T> {
                     "batch_fraction: a fraction below 1 expects a method `restrict(sample)` of loss_and_grad, found none",
                 ));
             };
-            let sample = sample.map(|Sample { fraction, seed }| (fraction, seed));
+            let sample = sample.map(|Sample { fraction, seed, .. }| (fraction, seed));
             restrict.bind(py).call1((sample,)).map(drop)
         });
         restricted.map_err(carried)
     }
+}
+
+/// A plan refuses what would ask for these.
+impl<T: Element> ExampleOracle for Objective<T> {
+    fn losses(&mut self, _: Point<'_, Theta<T>>) -> Result<Vec<f64>> {
+        Err(no_examples())
+    }
+    fn select(&mut self, _: Option<&[usize]>) -> Result<f64> {
+        Err(no_examples())
+    }
+}
+
+impl<T: Element> OutputOracle for Objective<T> {
+    fn outputs(&mut self, _: Point<'_, Theta<T>>) -> Result<Outputs> {
+        Err(no_examples())
+    }
+    fn pull_back(&mut self, _: &Theta<T>, _: &Outputs) -> Result<Theta<T>> {
+        Err(no_examples())
+    }
+    fn examples(&self) -> Result<Vec<u64>> {
+        Err(no_examples())
+    }
+}
+
+fn no_examples() -> Error {
+    Error::Oracle(format!("a regulariser {NO_EXAMPLES}"))
 }

@@ -22,17 +22,29 @@ const KINDS: [(&str, Entries); 3] = [
     ("schedule", schedule::entries),
 ];
 
+/// Regularisers that ask about the examples of a batch one by one, of which a callable for the batch's loss says nothing.
+const OF_EXAMPLES: [&str; 3] = ["esam", "saf", "mesa"];
+
+/// The entries of a kind that a callable has an answer for.
+fn known(entries: Entries) -> impl Iterator<Item = &'static Entry> {
+    entries().iter().copied().filter(|entry| !OF_EXAMPLES.contains(&entry.name))
+}
+
 /// The entry of a kind.
 ///
 /// # Errors
-/// `ValueError` for a kind or a name that there is not, with those that there are.
+/// `ValueError` for a kind or a name that there is not, with those that there are; for a regulariser that asks about
+/// single examples.
 pub(crate) fn entry(kind: &str, name: &str) -> PyResult<&'static Entry> {
     let Some((_, entries)) = KINDS.iter().find(|(known, _)| *known == kind) else {
         let known = KINDS.map(|(known, _)| known).join(", ");
         return Err(PyValueError::new_err(format!("expected one of {known}, found {kind:?}")));
     };
+    if OF_EXAMPLES.contains(&name) {
+        return Err(PyValueError::new_err(format!("{kind} {name:?}: {}", error::NO_EXAMPLES)));
+    }
     find(entries(), name).ok_or_else(|| {
-        let known: Vec<&str> = entries().iter().map(|entry| entry.name).collect();
+        let known: Vec<&str> = known(*entries).map(|entry| entry.name).collect();
         PyValueError::new_err(format!("{kind}: expected one of {}, found {name:?}", known.join(", ")))
     })
 }
@@ -104,10 +116,10 @@ pub(crate) fn resolve<'py>(
     Ok(resolved)
 }
 
-/// Every registered method: kind, name, title, documentation, equation, keys, cost, reference.
+/// Every registered method that Python has: kind, name, title, documentation, equation, keys, cost, reference.
 #[pyfunction]
 pub(crate) fn entries(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
-    let all = KINDS.iter().flat_map(|(kind, entries)| entries().iter().map(move |entry| (*kind, *entry)));
+    let all = KINDS.iter().flat_map(|(kind, entries)| known(*entries).map(move |entry| (*kind, entry)));
     all.map(|(kind, entry)| described(py, kind, entry)).collect()
 }
 
@@ -158,7 +170,7 @@ pub(crate) fn schedule_at(
 #[pyfunction]
 pub(crate) fn sample_rows(n: usize, fraction: f64, seed: u64) -> PyResult<Vec<usize>> {
     if fraction > 0.0 && fraction <= 1.0 {
-        Ok(gnr_core::Sample { fraction, seed }.rows(n))
+        Ok(gnr_core::Sample::new(fraction, seed).rows(n))
     } else {
         Err(PyValueError::new_err(format!("fraction: expected a number in (0, 1], found {fraction}")))
     }

@@ -57,7 +57,7 @@ fn a_batch_that_does_not_reach_every_rank_is_refused() {
         recipe.display(),
         out.display()
     );
-    refused(2, &local, "a regulariser remembers a vector");
+    refused(2, &local, "a regulariser remembers numbers");
 }
 
 /// The IDX files of MNIST, `images` of them, with labels that go round.

@@ -13,7 +13,7 @@ A :class:`Method` is made of regularisers, an optimiser and a learning rate; :me
 True
 
 There is a function for each method, with its settings as keywords: ``core.gnr(...)``, ``core.adamw(...)``, ``core.cosine(...)``. They are read
-from the Rust registry, so this list is always whole: :func:`methods`. ``help(core.gnr)`` shows equation, settings, cost and reference.
+from the Rust registry: :func:`methods` lists them, all but ESAM, SAF and MESA, which ask about single examples. ``help(core.gnr)`` shows equation, settings, cost and reference.
 
 **Products.** GNR and some others multiply with the Hessian. They take the callable ``hvp(theta, v)`` where one is given; else they take
 differences of gradients, which is another method on networks with kinks (ReLU), and :attr:`Report.products` and the names of the

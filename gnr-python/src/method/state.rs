@@ -5,7 +5,7 @@ use crate::{
     theta::{Shapes, Theta, total},
 };
 use gnr_core::{Leaf, Leaves};
-use numpy::PyArray1;
+use numpy::{PyArray1, PyArrayMethods};
 use pyo3::{
     exceptions::PyValueError,
     prelude::*,
@@ -68,6 +68,11 @@ impl<T: Element> State<T> {
                 let name = format!("{prefix}{name}");
                 match leaf {
                     Leaf::Count(count) => leaves.set_item(name, count)?,
+                    Leaf::Table(table) => {
+                        let [rows, columns] = table.shape();
+                        let values = PyArray1::from_slice(py, table.values());
+                        leaves.set_item(name, values.reshape([rows, columns])?)?;
+                    }
                     Leaf::Vector(vector) => {
                         leaves.set_item(name, PyArray1::from_vec(py, vector.into_elements()))?;
                     }

@@ -7,29 +7,34 @@ use super::{
 };
 use crate::{array::Element, error, objective::Objective, theta::Theta};
 use gnr_core::{
-    CentralDiff, Checkpoint, Every, ForwardDiff, FromStep, Grouped, HvpOracle, Method, Optimizer, Products,
-    Regularizer, Result, SampledOracle, Schedule, StepReport, optimizer,
-    registry::{Value, find},
-    regularizer::{self, HessianDiagonal},
+    CentralDiff, Checkpoint, Every, ForwardDiff, FromStep, FullOracle, Grouped, Method, Optimizer, Products,
+    Regularizer, Result, Schedule, StepReport, optimizer,
+    registry::find,
+    regularizer::{self, HessianDiagonal, Radius},
 };
 use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
 /// A method over any oracle, as a step has it.
-pub(super) type AnyMethod<T, O> =
-    Method<(Option<Every<HessianDiagonal>>, Vec<Box<dyn Regularizer<O>>>), Box<dyn Optimizer<Theta<T>>>, f64>;
+pub(super) type AnyMethod<T, O> = Method<
+    (Option<Every<HessianDiagonal<Radius>>>, Vec<Box<dyn Regularizer<O>>>),
+    Box<dyn Optimizer<Theta<T>>>,
+    f64,
+>;
 
 impl Plan {
     /// Everything that acts in a step.
     pub(super) fn method<T: Element, O>(&self, at: &At, leaves: usize) -> Result<AnyMethod<T, O>>
     where
-        O: HvpOracle<Vector = Theta<T>> + SampledOracle + 'static,
+        O: FullOracle<Vector = Theta<T>> + 'static,
     {
         let (rate, none) = (at.rate, vec![false; leaves]);
         let run = regularizer::Run {
             learning_rate: &|| Ok(Box::new(rate) as Box<dyn Schedule>),
             peak: at.peak,
             steps_per_epoch: self.steps_per_epoch,
+            // What asks for them is not for Python.
+            examples: 0,
             seed: self.seed,
             normalisation: self.normalisation.as_deref().unwrap_or(&none),
         };
@@ -47,12 +52,12 @@ impl Plan {
             Ok(built)
         });
         let regularizers = regularizers.collect::<Result<Vec<_>>>()?;
-        // An optimiser that looks at the Hessian says on which steps.
-        let every = self.optimizers.iter().find_map(|(values, _)| match values.get("hessian_every") {
-            Some(Value::Integer(every)) => Some(*every),
-            _ => None,
-        });
-        let diagonal = every.map(|every| Every::new(HessianDiagonal::new(self.seed), every)).transpose()?;
+        // An optimiser that looks at the Hessian says on which steps, and where.
+        let acting = || self.regularizers.iter().map(|acting| &acting.values);
+        let mut wanted = (self.optimizers.iter())
+            .map(|(values, _)| HessianDiagonal::wanted(values, acting(), &run))
+            .filter_map(Result::transpose);
+        let diagonal = wanted.next().transpose()?;
         Ok(Method {
             regularizer: (diagonal, regularizers),
             optimizer: self.optimizer()?,
@@ -115,7 +120,7 @@ impl Plan {
         state: Option<State<T>>,
     ) -> Result<(StepReport, State<T>)>
     where
-        O: HvpOracle<Vector = Theta<T>> + SampledOracle + 'static,
+        O: FullOracle<Vector = Theta<T>> + 'static,
     {
         let mut method = self.method::<T, O>(at, leaves)?;
         load(&mut method, state)?;
@@ -172,7 +177,7 @@ pub(super) fn check_state_of<T: Element>(plan: &Plan, state: &Bound<'_, PyDict>,
 /// Loads what an earlier step saved; nothing before the first.
 fn load<T: Element, O>(method: &mut AnyMethod<T, O>, state: Option<State<T>>) -> Result<()>
 where
-    O: HvpOracle<Vector = Theta<T>>,
+    O: FullOracle<Vector = Theta<T>>,
 {
     let Some(mut state) = state else { return Ok(()) };
     method.regularizer.1.load(&mut state.regularizer)?;
@@ -181,7 +186,7 @@ where
 
 fn save<T: Element, O>(method: &AnyMethod<T, O>) -> Result<State<T>>
 where
-    O: HvpOracle<Vector = Theta<T>>,
+    O: FullOracle<Vector = Theta<T>>,
 {
     let mut state = State::empty();
     method.regularizer.1.save(&mut state.regularizer)?;
