@@ -144,8 +144,11 @@ fn copy(root: &Path, to: &Path) -> Result<Vec<String>> {
     };
     let markdown = |path: &PathBuf| path.extension().is_some_and(|end| end == "md");
     let mut files: Vec<PathBuf> = list(root)?.into_iter().filter(markdown).collect();
+    let crates: Vec<PathBuf> =
+        list(root)?.into_iter().filter(|path| path.join("Cargo.toml").is_file()).collect();
+    files.extend(crates.iter().map(|path| path.join("README.md")).filter(|path| path.is_file()));
     let mut folders = vec![root.join("docs"), root.join("recipes")];
-    folders.extend(list(root)?.iter().map(|path| path.join("examples")).filter(|path| path.is_dir()));
+    folders.extend(crates.iter().map(|path| path.join("examples")).filter(|path| path.is_dir()));
     while let Some(folder) = folders.pop() {
         for path in list(&folder)? {
             if path.is_dir() { folders.push(path) } else { files.push(path) }

@@ -25,7 +25,7 @@ pub(super) fn commands() -> Vec<Command> {
     let mut lints =
         cargo(["clippy", "--manifest-path", MANIFEST, "--locked", "--all-targets", "--", "-D", "warnings"]);
     lints.env("CARGO_TARGET_DIR", root().join(BUILD));
-    let environment = program(interpreter, ["-m", "venv", "--system-site-packages", ENVIRONMENT]);
+    let environment = program(interpreter, ["-m", "venv", "--clear", "--system-site-packages", ENVIRONMENT]);
     let mut install = program(
         &python,
         ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "./gnr-python[test]"],
