@@ -16,7 +16,7 @@ figure{margin:0;max-width:44rem}figcaption{font-size:.9rem}svg{width:100%;height
 .key i{display:inline-block;width:1.4rem;height:.3rem;vertical-align:middle;margin-right:.4rem}\
 pre{overflow:auto;max-height:24rem;background:var(--soft);padding:.6rem}@media print{pre{max-height:none}}\
 dl{display:grid;grid-template-columns:minmax(min-content,max-content) 1fr;gap:.2rem 1.2rem}dt{font-weight:600}\
-dd{margin:0;overflow-wrap:anywhere}@media(max-width:40rem){dl{display:block}dd{margin:0 0 .4rem}}";
+dd{margin:0}dd,p,figcaption{overflow-wrap:anywhere}@media(max-width:40rem){dl{display:block}dd{margin:0 0 .4rem}}";
 
 /// Text as HTML.
 pub(crate) fn escaped(text: &str) -> String {
