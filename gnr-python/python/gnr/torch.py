@@ -112,7 +112,8 @@ class Objective:
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             found = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
             raise TypeError(f"loss: expected a scalar tensor, found {found}")
-        return loss.reshape(())
+        scalar: torch.Tensor = loss.reshape(())
+        return scalar
 
     def _leaves(self, flat: _Array) -> List[torch.Tensor]:
         if np.shape(flat) != (self.dim,):
