@@ -3,7 +3,7 @@
 //!
 //! The interpreter is `python3`, or what `GNR_PYTHON` names. The environment sees the packages of that interpreter, so
 //! that a machine which has PyTorch is not given another one. Where it has none, pip takes PyTorch from PyPI: on Linux
-//! some 2.5 GB, since that index has no build for CPUs alone.
+//! gigabytes, since that index has no build for CPUs alone. `.ci/run` takes Debian's instead.
 
 use std::process::Command;
 
