@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "watch")]
         Command::Watch(arguments) => dashboard::watch(arguments),
         Command::Report(arguments) => report::report(&arguments),
-        Command::Eval(arguments) => eval::eval(arguments),
+        Command::Eval(arguments) => eval::eval(arguments, &team),
         Command::Weights(arguments) => weights::weights(&arguments),
         Command::Convert(arguments) => weights::convert(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
@@ -86,18 +86,26 @@ fn main() -> ExitCode {
     code
 }
 
-/// The ranks that this process belongs to, for commands that share work; for others, that it is by itself.
+/// The ranks that this process belongs to, for commands that share work. Any other command refuses to be one of several
+/// processes: each would do all of the work, and write the same files.
 fn ranks(command: &Command) -> Result<gnr_mpi::Job, String> {
     match command {
         Command::Train(_)
         | Command::Resume(_)
+        | Command::Eval(_)
         | Command::Spectrum(_)
         | Command::Trace(_)
         | Command::Density(_) => gnr_mpi::join(),
-        Command::Compare(_) | Command::Sweep(_) | Command::Reproduce(_) if gnr_mpi::launched() > 1 => {
+        _ if gnr_mpi::launched() > 1 => {
+            let parts = match command {
+                Command::Compare(_) | Command::Sweep(_) | Command::Reproduce(_) => {
+                    ", or its parts with --shard or --slurm"
+                }
+                _ => "",
+            };
             Err(format!(
-                "this process is one of {} that were started together, and each would do all of this command's work: start it once, or its \
-             parts with --shard or --slurm",
+                "this process is one of {} that were started together, and each would do all of this command's work: expected `mpirun` or \
+                 `srun` with train, resume, eval, spectrum, trace or density; start this command once{parts}",
                 gnr_mpi::launched()
             ))
         }

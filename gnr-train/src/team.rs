@@ -3,17 +3,21 @@
 //! Rank 0 has the run folder and writes every file. Whatever can fail on one rank is agreed on, so that every rank ends with the error of
 //! the first that failed; what cannot be agreed on ends all of them at once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use gnr_core::{Collective, Shares, Solo};
 
-use crate::error::{Result, TrainError};
+use crate::{
+    error::{Result, TrainError},
+    exchange::{Spent, Timed},
+};
 
 /// The ranks of a run, seen from one of them. [`Team::default`] is one process by itself.
 #[derive(Clone)]
 pub struct Team {
     ranks: Arc<dyn Collective>,
     neighbours: usize,
+    exchanging: Arc<Spent>,
 }
 
 impl std::fmt::Debug for Team {
@@ -24,14 +28,16 @@ impl std::fmt::Debug for Team {
 
 impl Default for Team {
     fn default() -> Self {
-        Self { ranks: Arc::new(Solo), neighbours: 1 }
+        Self::new(Arc::new(Solo), 1)
     }
 }
 
 impl Team {
     /// `neighbours` of the ranks are on this machine and share its cores, this one included.
     pub fn new(ranks: Arc<dyn Collective>, neighbours: usize) -> Self {
-        Self { ranks, neighbours: neighbours.max(1) }
+        let exchanging = Arc::<Spent>::default();
+        let ranks = Arc::new(Timed::new(ranks, Arc::clone(&exchanging)));
+        Self { ranks, neighbours: neighbours.max(1), exchanging }
     }
     /// This rank.
     pub fn rank(&self) -> usize {
@@ -51,6 +57,10 @@ impl Team {
     }
     pub(crate) fn ranks(&self) -> &Arc<dyn Collective> {
         &self.ranks
+    }
+    /// How long this rank has been in exchanges with the others.
+    pub(crate) fn exchanging(&self) -> Duration {
+        self.exchanging.so_far()
     }
     /// The shares of a batch.
     pub(crate) fn shares(&self, examples: Vec<usize>) -> Result<Shares> {
@@ -89,21 +99,13 @@ impl Team {
         }
     }
 
-    /// Sums over the ranks of numbers that are whole.
-    pub(crate) fn total<const N: usize>(&self, own: [f64; N]) -> Result<[f64; N]> {
-        let mut sums = [0.0; N];
-        for row in self.ranks.scalars(&own)? {
-            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-        }
-        Ok(sums)
-    }
-
     /// Whether any rank says so.
     pub(crate) fn any(&self, own: bool) -> Result<bool> {
         if self.size() == 1 {
             return Ok(own);
         }
-        Ok(self.total([f64::from(u8::from(own))])?[0] > 0.0)
+        let all = self.ranks.scalars(&[f64::from(u8::from(own))])?;
+        Ok(all.iter().any(|said| said[0] != 0.0))
     }
 
     /// Rank 0 does the work; its failure is that of all. `None` on the other ranks.

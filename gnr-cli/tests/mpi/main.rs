@@ -5,8 +5,10 @@
 // The configured exception for tests covers the test functions only, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod commands;
 mod curvature;
 mod equality;
+mod eval;
 mod failures;
 mod killed;
 mod support;

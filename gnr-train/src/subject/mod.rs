@@ -23,6 +23,7 @@ use crate::{
     eval::Split,
     fingerprint::Fingerprint,
     folder::is_run,
+    ranks,
     recipe::{Precision, Recipe},
     run::{build, in_pool, threads},
     team::Team,
@@ -200,7 +201,7 @@ pub(crate) fn weight_file(weights: &Path) -> PathBuf {
 pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::Output> {
     let path = weight_file(&request.weights);
     let problem = |problem: String| TrainError::Checkpoint { path: path.clone(), problem };
-    let file = CheckpointFile::read(&path)?;
+    let file = ranks::weights(&request.team, &path)?;
     let origin = path.display().to_string();
     let recipe = match file.header() {
         Some(header) => Recipe::parse(&origin, "run", &header.recipe, &request.overrides)?,
@@ -254,6 +255,7 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
         precision: recipe.train.precision,
         threads,
     };
+    ranks::same_images(&request.team, &description.data, &description.data_checksum)?;
     backend::dispatch(
         recipe.train.backend,
         recipe.train.precision,
