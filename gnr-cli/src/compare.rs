@@ -64,7 +64,7 @@ pub(crate) fn compare(arguments: args::Compare) -> anyhow::Result<ExitCode> {
     }
     if let Some(parts) = arguments.slurm {
         comparison.check()?;
-        return slurm::submit(&std::env::args().skip(1).collect::<Vec<_>>(), parts, &folder);
+        return slurm::submit(parts, &folder);
     }
     let titles: Vec<String> = comparison.recipes()?.into_iter().map(|(title, _)| title).collect();
     if !arguments.quiet {

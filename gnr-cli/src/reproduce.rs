@@ -98,7 +98,7 @@ pub(crate) fn reproduce(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     if let Some(parts) = arguments.slurm {
         let out = arguments.out.unwrap_or_else(|| format!("runs/reproduce-{}", arguments.scale).into());
-        return slurm::submit(&std::env::args().skip(1).collect::<Vec<_>>(), parts, &out);
+        return slurm::submit(parts, &out);
     }
     let request = ReproduceRequest {
         what: arguments.what.unwrap_or_default(),
