@@ -74,10 +74,12 @@ fn main() -> ExitCode {
         Command::Data(arguments) => data::data(arguments),
     };
     let code = result.unwrap_or_else(|error| {
-        // What ranks agreed on, the first of them tells.
-        let agreed = matches!(error.downcast_ref(), Some(TrainError::Rank { .. }));
-        if team.leads() || !agreed {
-            eprintln!("error: {}", chain(&error));
+        let (words, agreed) = (chain(&error), matches!(error.downcast_ref(), Some(TrainError::Rank { .. })));
+        if !agreed && team.size() > 1 {
+            // The other ranks do not know of it and may be waiting for this one. This call ends all of them, and tells.
+            let _ = team.ends::<()>(Err(TrainError::Request(words)));
+        } else if team.leads() {
+            eprintln!("error: {words}");
         }
         ExitCode::FAILURE
     });

@@ -78,15 +78,16 @@ fn sbatch(arguments: &[&str]) -> anyhow::Result<String> {
     })
 }
 
-/// The number in what `sbatch --parsable` says, `123` or `123;cluster`, or a wrapper of a cluster that says `Submitted batch job 123`.
+/// The number in what `sbatch --parsable` says, `123` or `123;cluster`, or a wrapper of a cluster that says `Submitted
+/// batch job 123`.
 fn job(said: &str) -> Option<&str> {
     let last = said.trim().lines().last()?;
     let mut words = last.split([' ', ';']);
     words.find(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// A folder as an `#SBATCH` line has it: a backslash before what would end the word or begin a comment, and `%` twice, since
-/// Slurm replaces `%a` and the like.
+/// A folder as an `#SBATCH` line has it: a backslash before what would end the word or begin a comment, and `%` twice,
+/// since Slurm replaces `%a` and the like.
 fn in_directive(folder: &str) -> anyhow::Result<String> {
     if folder.contains(['\\', '\n', '\r']) {
         bail!(

@@ -36,8 +36,8 @@ pub struct EvalRequest {
     pub overrides: Vec<String>,
     /// Which images.
     pub split: Split,
-    /// Where the data set's classes are among the logits of a model that knows more. Default: the model knows just these, in
-    /// this order.
+    /// Where the data set's classes are among the logits of a model that knows more. Default: the model knows just
+    /// these, in this order.
     pub class_map: Option<ClassMap>,
 }
 
@@ -45,8 +45,8 @@ pub struct EvalRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// What is left for training after subset and validation, without augmentation, with the labels that were trained on: noisy
-    /// ones where the recipe has `data.label_noise`.
+    /// What is left for training after subset and validation, without augmentation, with the labels that were trained
+    /// on: noisy ones where the recipe has `data.label_noise`.
     Train,
     /// What the recipe held out; noisy labels only where `data.label_noise.validation` says so.
     Validation,
@@ -75,14 +75,14 @@ pub struct EvalReport {
 /// Evaluates a weight file on the CPU backend.
 ///
 /// # Errors
-/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; a file that is not of
-/// a run, without a model's name.
+/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; a file that is
+/// not of a run, without a model's name.
 pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) -> Result<EvalReport> {
     eval_in(&Team::default(), request, progress)
 }
 
-/// [`eval`] together with the other ranks of a team: each has its part of every batch, and all get one report. Rank 0 reads the
-/// weight file. Counts are those of one process; the loss is a sum in another order.
+/// [`eval`] together with the other ranks of a team: each has its part of every batch, and all get one report. Rank 0
+/// reads the weight file. Counts are those of one process; the loss is a sum in another order.
 ///
 /// # Errors
 /// As [`eval`], the same on every rank; ranks whose recipes, programs or images differ.

@@ -1,5 +1,5 @@
-//! What work on several ranks must be sure of: that all of them do one work, on one checkpoint and the same images, and that
-//! their parameters stay the same.
+//! What work on several ranks must be sure of: that all of them do one work, on one checkpoint and the same images, and
+//! that their parameters stay the same.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! `--slurm`: what is submitted, and that its scripts do the study of one process. A shell script stands in for `sbatch`; it does
-//! not run jobs, so the test runs them as Slurm would.
+//! `--slurm`: what is submitted, and that its scripts do the study of one process. A shell script stands in for
+//! `sbatch`; it does not run jobs, so the test runs them as Slurm would.
 
 use std::{
     ffi::OsString,
@@ -59,8 +59,8 @@ fn told(mut command: Command, success: bool) -> String {
     text.concat()
 }
 
-/// The value of an option in a script's `#SBATCH` lines, by Slurm's rules: a backslash takes the next character as it is, quotes
-/// hold together, white space ends a word, `#` begins a comment.
+/// The value of an option in a script's `#SBATCH` lines, by Slurm's rules: a backslash takes the next character as it
+/// is, quotes hold together, white space ends a word, `#` begins a comment.
 fn directive(script: &str, option: &str) -> String {
     let lines = script.lines().filter_map(|line| line.strip_prefix("#SBATCH "));
     let words = lines.map(|line| {
@@ -113,13 +113,15 @@ fn result(file: &Path) -> Value {
     value
 }
 
-const COMPARE: [&str; 8] = [
+const COMPARE: [&str; 10] = [
     "compare",
     "my net.toml",
     "--seeds",
     "2",
     "--methods",
-    "base,sam method.sam.rho=0.2",
+    "base",
+    "--methods",
+    "sam method.sam.rho=0.2",
     "--no-sharpness",
     "--jobs=1",
 ];

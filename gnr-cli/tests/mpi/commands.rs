@@ -19,7 +19,7 @@ const SINGLE: [&str; 16] = [
     "report RUN --out OUT",
     "weights RUN/checkpoints/last.safetensors",
     "convert RUN/checkpoints/last.safetensors OUT",
-    "bench --models mlp",
+    "bench --model mlp",
     "landscape RUN --out OUT",
     "minima RUN --out OUT",
     "sharpness RUN --out OUT",

@@ -143,3 +143,15 @@ fn a_full_disk_of_the_first_rank_ends_the_run_and_leaves_what_continues() {
     ));
     assert_eq!(model(&out), model(&whole));
 }
+
+/// An error that only one rank can have, and that no other asks for: what the first rank prints has no room.
+#[test]
+fn an_error_that_ranks_did_not_agree_on_ends_all_of_them() {
+    let home = tempfile::tempdir().unwrap();
+    crate::support::trained(2, home.path(), "run", &["train.epochs=1"]);
+    let resume = format!(
+        "if [ $OMPI_COMM_WORLD_RANK = 0 ]; then exec >/dev/full; fi; exec $0 resume {} --set train.epochs=2",
+        home.path().join("run").display()
+    );
+    refused(2, &resume, "error: rank 0: No space left on device");
+}

@@ -1,4 +1,5 @@
-//! `mpirun -n 4 gnr-mpi-check`: whether the ranks of an installation exchange what they should, and how long reductions take.
+//! `mpirun -n 4 gnr-mpi-check`: whether the ranks of an installation exchange what they should, and how long reductions
+//! take.
 //!
 //! `gnr-mpi-check fail RANK` ends one rank with an error, `gnr-mpi-check stuck RANK` lets one take no part any more.
 #![allow(clippy::print_stdout, reason = "what it finds is what it is for")]
