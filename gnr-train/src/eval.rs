@@ -21,7 +21,6 @@ use crate::{
     ranks,
     recipe::Recipe,
     run::{build, in_pool, options, threads},
-    subject::weight_file,
     team::Team,
     trainer::place,
 };
@@ -99,8 +98,7 @@ fn evaluated(
     request: &EvalRequest,
     progress: impl FnMut(usize, usize) + Send,
 ) -> Result<EvalReport> {
-    let path = weight_file(&request.weights);
-    let file = ranks::weights(team, &path)?;
+    let (path, file) = ranks::weights(team, &request.weights)?;
     let origin = path.display().to_string();
     let recipe = team.agree(recipe(request, &path, &file))?;
     ranks::same_recipe(team, &recipe)?;

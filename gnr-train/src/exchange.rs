@@ -16,12 +16,12 @@ pub(crate) struct Timed {
     spent: Arc<Spent>,
 }
 
-/// Time in exchanges: until the last rank has come, the transport, and the sums.
+/// The time of all operations: until the last rank has come, the transport, and the sums.
 #[derive(Default)]
 pub(crate) struct Spent(AtomicU64);
 
 impl Spent {
-    /// Since the process began.
+    /// The time that operations have taken so far.
     pub(crate) fn so_far(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }
@@ -67,7 +67,6 @@ mod tests {
 
     use super::*;
 
-    /// Sums as the collective makes them, and a clock that counts each operation once.
     #[test]
     fn every_exchange_is_timed() {
         struct Slow;

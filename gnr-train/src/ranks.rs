@@ -1,7 +1,7 @@
 //! What work on several ranks must be sure of: that all of them do one work, on one checkpoint and the same images, and
 //! that their parameters stay the same.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gnr_core::{Leaf, Pack as _, Regularizer, StateSink, collective::Packed};
 use gnr_models::weights::WeightFile;
@@ -13,19 +13,31 @@ use crate::{
     fingerprint::Fingerprints,
     method::Regularizers,
     recipe::{Perturbation, Recipe, different_keys},
+    subject::weight_file,
     summary,
     team::Team,
 };
 
-/// A weight file that rank 0 reads: the others need not see its disk.
+/// The last checkpoint of a run folder, or a weight file, with its path. Rank 0 reads it: the others need not see its
+/// disk.
 ///
 /// # Errors
-/// A file that is missing or damaged.
-pub(crate) fn weights(team: &Team, path: &Path) -> Result<CheckpointFile> {
-    if team.size() == 1 {
-        return CheckpointFile::read(path);
-    }
-    sent(path, team.share(|| std::fs::read(path).map_err(io(path, "read")))?)
+/// A file that is missing or damaged, a run without a checkpoint.
+pub(crate) fn weights(team: &Team, asked: &Path) -> Result<(PathBuf, CheckpointFile)> {
+    let path = weight_file(asked);
+    let trained = || match path != asked && !path.exists() {
+        false => Ok(()),
+        true => Err(TrainError::Folder {
+            path: asked.to_path_buf(),
+            problem: "holds a run without a checkpoint; `gnr resume` trains it".into(),
+        }),
+    };
+    let file = if team.size() == 1 {
+        trained().and_then(|()| CheckpointFile::read(&path))?
+    } else {
+        sent(&path, team.share(|| trained().and_then(|()| std::fs::read(&path).map_err(io(&path, "read"))))?)?
+    };
+    Ok((path, file))
 }
 
 /// The checkpoint at which a run continues, which rank 0 reads; `None` where there is none.

@@ -199,9 +199,8 @@ pub(crate) fn weight_file(weights: &Path) -> PathBuf {
 /// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; patterns that choose
 /// nothing; those of the work.
 pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::Output> {
-    let path = weight_file(&request.weights);
+    let (path, file) = ranks::weights(&request.team, &request.weights)?;
     let problem = |problem: String| TrainError::Checkpoint { path: path.clone(), problem };
-    let file = ranks::weights(&request.team, &path)?;
     let origin = path.display().to_string();
     let recipe = match file.header() {
         Some(header) => Recipe::parse(&origin, "run", &header.recipe, &request.overrides)?,
