@@ -79,8 +79,8 @@ fn one_rank_reads_the_weights_and_all_need_the_same_images() {
     // Digits of other pixels on rank 1.
     mnist(&home.path().join("data-0"), 200, 0);
     mnist(&home.path().join("data-1"), 200, 1);
-    let sets = [format!("data.name=mnist"), format!("data.dir={place}/data-0"), "train.epochs=1".into()];
-    let sets: Vec<&str> = sets.iter().map(String::as_str).chain(["data.subset={count=100}"]).collect();
+    let dir = format!("data.dir={place}/data-0");
+    let sets = ["data.name=mnist", &dir, "train.epochs=1", "data.subset={count=100}"];
     let (recipe, out) = (recipe(home.path()), home.path().join("mnist"));
     let mut arguments = vec!["train", recipe.to_str().unwrap(), "--quiet", "--out", out.to_str().unwrap()];
     arguments.extend(sets.iter().flat_map(|set| ["--set", *set]));
