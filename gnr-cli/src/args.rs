@@ -291,13 +291,14 @@ pub(crate) struct Sweep {
 /// Evaluate a checkpoint or published weights
 ///
 /// A checkpoint of a run knows its model and data; for other weight files (safetensors, PyTorch) give --model and --data.
+/// Under mpirun or srun the images are spread over the ranks.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr eval runs/digits-1/checkpoints/last.safetensors --split validation\n  \
     gnr eval resnet20.safetensors --model resnet20 --data folder --data-dir cifar10-jpeg --normalization imagenet\n  \
     gnr eval efficientnet-lite0.pth --model efficientnet_lite0 --data folder --data-dir imagenette --class-map imagenet")]
 pub(crate) struct Eval {
-    /// A safetensors file or a PyTorch checkpoint
+    /// A run folder (its last checkpoint), a safetensors file or a PyTorch checkpoint
     pub(crate) weights: PathBuf,
     /// A name that `gnr models` lists
     #[arg(long)]

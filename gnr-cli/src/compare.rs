@@ -9,6 +9,7 @@ use std::{
 
 use gnr_study::{
     compare::{Arm, Compare, CompareObserver, CompareOutcome, CompareRequest, Phase, Tuning, known_methods},
+    reproduce::quoted,
     runner::{Finished, Run, StudyObserver, Workers},
 };
 use gnr_train::{EpochMetrics, Recipe, RecipeError, Start, StepEvent, TrainError};
@@ -64,7 +65,7 @@ pub(crate) fn compare(arguments: args::Compare) -> anyhow::Result<ExitCode> {
     }
     if let Some(parts) = arguments.slurm {
         comparison.check()?;
-        return slurm::submit(&std::env::args().skip(1).collect::<Vec<_>>(), parts, &folder);
+        return slurm::submit(parts, &folder);
     }
     let titles: Vec<String> = comparison.recipes()?.into_iter().map(|(title, _)| title).collect();
     if !arguments.quiet {
@@ -158,18 +159,10 @@ fn dry_run<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The command as it was typed, for the report.
-fn command_line() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+".contains(c);
-    let word = |word: String| {
-        if !word.is_empty() && word.chars().all(plain) {
-            word
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        }
-    };
-    let words: Vec<String> = std::env::args().skip(1).map(word).collect();
-    format!("gnr {}", words.join(" "))
+/// The command as it was typed, for a report. What is no UTF-8 in it has replacement characters.
+pub(crate) fn command_line() -> String {
+    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    format!("gnr {}", words.collect::<Vec<_>>().join(" "))
 }
 
 /// The live table: a line for each method on a terminal; elsewhere a line for each run that ends.

@@ -2,11 +2,11 @@
 
 use std::{io::Write, process::ExitCode};
 
-use gnr_train::EvalRequest;
+use gnr_train::{EvalRequest, Team};
 
 use crate::args;
 
-pub(crate) fn eval(arguments: args::Eval) -> anyhow::Result<ExitCode> {
+pub(crate) fn eval(arguments: args::Eval, team: &Team) -> anyhow::Result<ExitCode> {
     let keys = [
         ("model.name", &arguments.model),
         ("data.name", &arguments.data),
@@ -22,7 +22,10 @@ pub(crate) fn eval(arguments: args::Eval) -> anyhow::Result<ExitCode> {
     // Cannot fail: what is no name of a map is a file.
     let class_map = arguments.class_map.as_deref().and_then(|map| map.parse().ok());
     let request = EvalRequest { weights: arguments.weights, overrides, split: arguments.split, class_map };
-    let report = gnr_train::eval(&request, |_, _| {})?;
+    let report = gnr_train::eval_in(team, &request, |_, _| {})?;
+    if !team.leads() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut out = std::io::stdout();
     if arguments.json {
         writeln!(out, "{}", serde_json::to_string(&report)?)?;

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "watch")]
         Command::Watch(arguments) => dashboard::watch(arguments),
         Command::Report(arguments) => report::report(&arguments),
-        Command::Eval(arguments) => eval::eval(arguments),
+        Command::Eval(arguments) => eval::eval(arguments, &team),
         Command::Weights(arguments) => weights::weights(&arguments),
         Command::Convert(arguments) => weights::convert(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
@@ -75,10 +75,12 @@ fn main() -> ExitCode {
         Command::Data(arguments) => data::data(arguments),
     };
     let code = result.unwrap_or_else(|error| {
-        // What ranks agreed on, the first of them tells.
-        let agreed = matches!(error.downcast_ref(), Some(TrainError::Rank { .. }));
-        if team.leads() || !agreed {
-            eprintln!("error: {}", chain(&error));
+        let (words, agreed) = (chain(&error), matches!(error.downcast_ref(), Some(TrainError::Rank { .. })));
+        if !agreed && team.size() > 1 {
+            // The other ranks do not know of it and may be waiting for this one. This call ends all of them, and tells.
+            let _ = team.ends::<()>(Err(TrainError::Request(words)));
+        } else if team.leads() {
+            eprintln!("error: {words}");
         }
         ExitCode::FAILURE
     });
@@ -87,18 +89,26 @@ fn main() -> ExitCode {
     code
 }
 
-/// The ranks that this process belongs to, for commands that share work; for others, that it is by itself.
+/// The ranks that this process belongs to, for commands that share work. Any other command refuses to be one of several
+/// processes: each would do all of the work, and write the same files.
 fn ranks(command: &Command) -> Result<gnr_mpi::Job, String> {
     match command {
         Command::Train(_)
         | Command::Resume(_)
+        | Command::Eval(_)
         | Command::Spectrum(_)
         | Command::Trace(_)
         | Command::Density(_) => gnr_mpi::join(),
-        Command::Compare(_) | Command::Sweep(_) | Command::Reproduce(_) if gnr_mpi::launched() > 1 => {
+        _ if gnr_mpi::launched() > 1 => {
+            let parts = match command {
+                Command::Compare(_) | Command::Sweep(_) | Command::Reproduce(_) => {
+                    ", or its parts with --shard or --slurm"
+                }
+                _ => "",
+            };
             Err(format!(
-                "this process is one of {} that were started together, and each would do all of this command's work: start it once, or its \
-             parts with --shard or --slurm",
+                "this process is one of {} that were started together, and each would do all of this command's work: expected `mpirun` or \
+                 `srun` with train, resume, eval, spectrum, trace or density; start this command once{parts}",
                 gnr_mpi::launched()
             ))
         }

@@ -126,8 +126,9 @@ impl Observer for Progress {
         let percent = |name: &str, accuracy: Option<f64>| {
             accuracy.map_or_else(String::new, |accuracy| format!("  {name} {:.2} %", 100.0 * accuracy))
         };
+        let exchange = epoch.exchange_seconds.zip(epoch.train_seconds).map(|(exchange, of)| exchange / of);
         self.line(&format!(
-            "epoch {:>3}/{}  loss {:.4}  train {:.2} %{}{}{}{}  lr {:.4}  |grad| {:.3}  {:.1} s",
+            "epoch {:>3}/{}  loss {:.4}  train {:.2} %{}{}{}{}  lr {:.4}  |grad| {:.3}  {:.1} s{}",
             epoch.epoch,
             self.epochs,
             epoch.train_loss,
@@ -138,7 +139,8 @@ impl Observer for Progress {
             percent("average", epoch.average_test_accuracy),
             epoch.learning_rate,
             epoch.grad_norm,
-            epoch.seconds
+            epoch.seconds,
+            percent("exchanges", exchange)
         ));
     }
 
@@ -156,6 +158,12 @@ impl Observer for Progress {
             summary.gradient_evaluations,
             summary.products
         ));
+        if let (Some(ranks), Some(share)) = (summary.ranks, summary.exchange_share) {
+            self.line(&format!(
+                "{ranks} ranks: {:.1} % of the steps' time in exchanges, waiting for the last rank included",
+                100.0 * share
+            ));
+        }
     }
 }
 

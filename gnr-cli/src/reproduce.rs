@@ -8,12 +8,13 @@ use clap::{
 };
 use gnr_study::{
     Shard,
-    reproduce::{ReproduceRequest, Reproduced, Scale, check_recipes, quoted, write_recipes},
+    reproduce::{ReproduceRequest, Reproduced, Scale, check_recipes, write_recipes},
     runner::Workers,
 };
 
 use crate::{
     args::positive,
+    compare::command_line,
     signal::{INTERRUPTED, Stop},
     slurm,
 };
@@ -98,7 +99,7 @@ pub(crate) fn reproduce(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     if let Some(parts) = arguments.slurm {
         let out = arguments.out.unwrap_or_else(|| format!("runs/reproduce-{}", arguments.scale).into());
-        return slurm::submit(&std::env::args().skip(1).collect::<Vec<_>>(), parts, &out);
+        return slurm::submit(parts, &out);
     }
     let request = ReproduceRequest {
         what: arguments.what.unwrap_or_default(),
@@ -126,10 +127,4 @@ pub(crate) fn reproduce(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The command as it was typed, for the report.
-fn command_line() -> String {
-    let words = std::env::args().skip(1).map(|word| quoted(&word));
-    std::iter::once("gnr".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }

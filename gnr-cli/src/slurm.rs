@@ -1,46 +1,54 @@
 //! `--slurm N`: a study as a job array, and the job that reports when its parts are done.
 
 use std::{
+    ffi::OsString,
     io::Write,
     path::Path,
     process::{Command, ExitCode, Stdio},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 
 use gnr_study::reproduce::quoted;
 
 /// Writes the scripts of a study into its folder and submits them where there is a Slurm; else says how.
 ///
-/// `words` is the command line without the program; `folder` the study's, which every node must see.
-pub(crate) fn submit(words: &[String], parts: usize, folder: &Path) -> anyhow::Result<ExitCode> {
+/// The scripts run this program's own command line; `folder` is the study's, which every node must see.
+pub(crate) fn submit(parts: usize, folder: &Path) -> anyhow::Result<ExitCode> {
+    let words: Vec<String> = std::env::args_os().skip(1).map(text).collect::<anyhow::Result<_>>()?;
     let folder = std::path::absolute(folder).with_context(|| format!("cannot find {}", folder.display()))?;
+    let program = text(std::env::current_exe().context("cannot find this program")?)?;
+    let here = quoted(&text(std::env::current_dir().context("cannot find the working folder")?)?);
+    let command = command(&program, &words, &text(&folder)?);
     let scripts = folder.join("slurm");
+    let output = in_directive(&text(&scripts)?)?;
     std::fs::create_dir_all(&scripts).with_context(|| format!("cannot create {}", scripts.display()))?;
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let command = command(&program.display().to_string(), words, &folder.display().to_string());
-    let here = std::env::current_dir().context("cannot find the working folder")?;
-    let array = array(&command, parts, &scripts.display().to_string(), &here.display().to_string());
-    let report = report(&command, &scripts.display().to_string(), &here.display().to_string());
-    let (array_path, report_path) = (scripts.join("array.sh"), scripts.join("report.sh"));
+    let array = array(&command, parts, &output, &here);
+    let report = report(&command, &output, &here);
+    let [array_path, report_path] = ["array.sh", "report.sh"].map(|name| scripts.join(name));
     for (path, text) in [(&array_path, &array), (&report_path, &report)] {
         gnr_train::write_atomically(path, text.as_bytes())?;
     }
+    let (array_path, report_path) = (text(array_path)?, text(report_path)?);
     let mut stdout = std::io::stdout();
     let there = Command::new("sbatch").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !there.is_ok_and(|status| status.success()) {
         write!(stdout, "{array}")?;
-        let (array, report) =
-            (quoted(&array_path.display().to_string()), quoted(&report_path.display().to_string()));
         writeln!(
             stdout,
             "\n# There is no sbatch here: nothing was submitted. Where there is one:\n\
-             #   job=$(sbatch --parsable {array}) && sbatch --dependency=afterany:$job {report}"
+             #   job=$(sbatch --parsable {}) && sbatch --dependency=afterany:$job {}",
+            quoted(&array_path),
+            quoted(&report_path)
         )?;
         return Ok(ExitCode::SUCCESS);
     }
-    let id = sbatch(&[&array_path.display().to_string()])?;
-    let last = sbatch(&[&format!("--dependency=afterany:{id}"), &report_path.display().to_string()])?;
+    let id = sbatch(&[&array_path])?;
+    let last = sbatch(&[&format!("--dependency=afterany:{id}"), &report_path]).with_context(|| {
+        format!(
+            "the array was submitted as job {id} (`scancel {id}` ends it), and the report after it was not"
+        )
+    })?;
     writeln!(
         stdout,
         "submitted: array {id} of {parts} parts, and {last}, which trains what they left and reports"
@@ -49,15 +57,46 @@ pub(crate) fn submit(words: &[String], parts: usize, folder: &Path) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
+/// A word or path as a script has it.
+fn text(word: impl Into<OsString>) -> anyhow::Result<String> {
+    word.into().into_string().map_err(|word| {
+        anyhow!("{}: expected UTF-8 in words and paths of a job script", Path::new(&word).display())
+    })
+}
+
+/// Submits, and gives the job's number.
 fn sbatch(arguments: &[&str]) -> anyhow::Result<String> {
     let output =
         Command::new("sbatch").arg("--parsable").args(arguments).output().context("cannot start sbatch")?;
     if !output.status.success() {
         bail!("sbatch refused {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
-    // `id` or `id;cluster`.
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.trim().split(';').next().unwrap_or_default().to_owned())
+    let said = String::from_utf8_lossy(&output.stdout);
+    job(&said).map(str::to_owned).ok_or_else(|| {
+        let said = said.trim();
+        anyhow!("sbatch took {} and said `{said}`: expected the number of a job", arguments.join(" "))
+    })
+}
+
+/// The number in what `sbatch --parsable` says, `123` or `123;cluster`, or a wrapper of a cluster that says `Submitted
+/// batch job 123`.
+fn job(said: &str) -> Option<&str> {
+    let last = said.trim().lines().last()?;
+    let mut words = last.split([' ', ';']);
+    words.find(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// A folder as an `#SBATCH` line has it: a backslash before what would end the word or begin a comment, and `%` twice,
+/// since Slurm replaces `%a` and the like.
+fn in_directive(folder: &str) -> anyhow::Result<String> {
+    if folder.contains(['\\', '\n', '\r']) {
+        bail!(
+            "{folder:?}: Slurm cannot write into a folder with a backslash or a line break in its path; choose another --out"
+        );
+    }
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    let escaped = |c: char| if plain(c) { String::from(c) } else { format!("\\{c}") };
+    Ok(folder.chars().map(escaped).collect::<String>().replace('%', "%%"))
 }
 
 /// The words of the command line without `--slurm` and what depends on where it is run.
@@ -84,21 +123,21 @@ const HEAD: &str = "#!/bin/bash\n\
     #SBATCH --ntasks=1\n\
     #SBATCH --cpus-per-task=4\n";
 
-fn array(command: &str, parts: usize, scripts: &str, here: &str) -> String {
+/// The script of a part. `output` is a folder as [`in_directive`] has it, `here` the working folder as a shell has it.
+fn array(command: &str, parts: usize, output: &str, here: &str) -> String {
     format!(
-        "{HEAD}#SBATCH --job-name=gnr\n#SBATCH --array=1-{parts}\n#SBATCH --output={scripts}/part-%a.out\n\
+        "{HEAD}#SBATCH --job-name=gnr\n#SBATCH --array=1-{parts}\n#SBATCH --output={output}/part-%a.out\n\
          # A part that is stopped and started again goes on where it was.\n#SBATCH --requeue\n\
-         cd {} || exit 1\n{command} --shard \"$SLURM_ARRAY_TASK_ID/{parts}\"\n",
-        quoted(here)
+         cd {here} || exit 1\n{command} --shard \"$SLURM_ARRAY_TASK_ID/{parts}\"\n"
     )
 }
 
-fn report(command: &str, scripts: &str, here: &str) -> String {
+/// The script that runs after all parts, see [`array`].
+fn report(command: &str, output: &str, here: &str) -> String {
     format!(
-        "{HEAD}#SBATCH --job-name=gnr-report\n#SBATCH --output={scripts}/report.out\n\
+        "{HEAD}#SBATCH --job-name=gnr-report\n#SBATCH --output={output}/report.out\n\
          # Lists what the parts left, trains it, and reports over all of it.\n\
-         cd {} || exit 1\n{command} --dry-run\n{command}\n",
-        quoted(here)
+         cd {here} || exit 1\n{command} --dry-run\n{command}\n"
     )
 }
 
@@ -119,5 +158,28 @@ mod tests {
         );
         let script = report(&command, "/disk/slurm", "/here");
         assert!(script.ends_with(&format!("{command} --dry-run\n{command}\n")), "{script}");
+    }
+
+    #[test]
+    fn the_number_of_a_job_is_found_in_what_sbatch_says() {
+        for said in [
+            "123\n",
+            "123;second\n",
+            "Submitted batch job 123\n",
+            "note: cheap hours\nSubmitted batch job 123 on cluster c2\n",
+        ] {
+            assert_eq!(job(said), Some("123"), "{said}");
+        }
+        for said in ["", "\n", "queued", "job-123"] {
+            assert_eq!(job(said), None, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_slurm_cannot_name_is_refused() {
+        assert_eq!(in_directive("/a b/#1/50%/it's").unwrap(), r"/a\ b/\#1/50%%/it\'s");
+        for bad in ["/a\\b", "/a\nb"] {
+            assert!(in_directive(bad).unwrap_err().to_string().contains("choose another --out"));
+        }
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
     }
     if let Some(parts) = arguments.slurm {
         sweep.check()?;
-        return slurm::submit(&std::env::args().skip(1).collect::<Vec<_>>(), parts, &folder);
+        return slurm::submit(parts, &folder);
     }
     if !arguments.quiet {
         for axis in grid {

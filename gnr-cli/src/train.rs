@@ -21,6 +21,9 @@ use crate::{
 
 pub(crate) fn train(arguments: args::Train, team: &Team) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout();
+    if arguments.list && !team.leads() {
+        return Ok(ExitCode::SUCCESS);
+    }
     if arguments.list {
         for recipe in BUILTIN {
             writeln!(stdout, "{:26} {}", recipe.name, recipe.summary())?;

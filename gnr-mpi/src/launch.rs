@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use gnr_core::{Collective, Solo};
 
-/// Environment variables in which launchers tell a process how many there are: Open MPI; PMI, as MPICH and `srun --mpi=pmi2` have it; `srun`.
+/// Environment variables in which launchers tell a process how many there are: those of Open MPI, of PMI (MPICH and
+/// `srun --mpi=pmi2`) and of `srun`.
 const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
-/// How many processes a launcher started together with this one; 1 where none did.
+/// The number of processes that a launcher started together, this one included; 1 for a process by itself.
 pub fn launched() -> usize {
     size_in(|name| std::env::var(name).ok())
 }
 
+/// The largest size that a variable tells: `srun` may start a program of another MPI, which tells 1.
 fn size_in(variable: impl Fn(&str) -> Option<String>) -> usize {
     let told = SIZES.iter().filter_map(|name| variable(name)?.trim().parse().ok());
     told.fold(1, usize::max)
@@ -38,7 +40,7 @@ impl Job {
         }
     }
 
-    /// Waits until every rank is done and ends the exchange: what a rank does that has no error to tell.
+    /// Waits until every rank is done, and finalises MPI. Ranks that end with an error of all of them call it, too.
     pub fn finish(self) {
         #[cfg(feature = "mpi")]
         if let Some(mpi) = self.mpi {
@@ -47,10 +49,11 @@ impl Job {
     }
 }
 
-/// Joins the ranks that a launcher started. A process by itself does not touch MPI.
+/// Joins the ranks that a launcher started. A process by itself does not start MPI.
 ///
 /// # Errors
-/// In words: MPI that cannot be started, or that is not part of this program although there are other ranks; a malformed `GNR_MPI_TIMEOUT`.
+/// In words: an MPI that cannot be started or finds another number of ranks than the launcher, a program without MPI
+/// although there are other ranks, a malformed `GNR_MPI_TIMEOUT`.
 pub fn join() -> Result<Job, String> {
     match launched() {
         1 => Ok(Job::solo()),
@@ -95,7 +98,7 @@ mod tests {
         assert_eq!(size(&[("PMI_SIZE", "3\n")]), 3);
         assert_eq!(size(&[("SLURM_STEP_NUM_TASKS", "8"), ("OMPI_COMM_WORLD_SIZE", "1")]), 8);
         assert_eq!(size(&[("PMI_SIZE", "many")]), 1);
-        // Those of the job, not of this step.
+        // The number of tasks of the whole Slurm job, which a batch script sees, says nothing of this process.
         assert_eq!(size(&[("SLURM_NTASKS", "8")]), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! The processes that `mpirun` or `srun` started together, as a [`Collective`](gnr_core::Collective).
 //!
-//! With feature `mpi` it talks to an MPI library; without, [`join`] works for a process by itself and says for others what to build.
+//! With feature `mpi` it talks to an MPI library. Without the feature [`join`] works for a process by itself, and tells
+//! others what to build.
 
 mod launch;
 #[cfg(feature = "mpi")]

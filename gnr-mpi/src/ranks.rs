@@ -1,5 +1,7 @@
-//! The ranks of an MPI job. MPI is called from one thread; the thread that asks waits for it no longer than allowed, so that a rank
-//! that never answers ends the job instead of stopping it.
+//! The ranks of an MPI job.
+//!
+//! One thread calls MPI. The thread that asks it waits no longer than [`PATIENCE`] says, so that a rank which never
+//! answers ends the job instead of stopping it.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -10,13 +12,14 @@ use gnr_core::{Collective, Error, Result, collective::Packed};
 
 use crate::service::{self, Answer, Request, World};
 
-/// The environment variable that says how many seconds an operation may take before the job is ended: by default 600; 0 for any time.
+/// The environment variable that says how many seconds an operation may take before the job is ended: by default 600.
+/// With 0 an operation may take any time.
 pub const PATIENCE: &str = "GNR_MPI_TIMEOUT";
 
 /// The exit status of ranks that end a job.
 pub(crate) const FAILED: i32 = 1;
 
-/// See [`PATIENCE`].
+/// The time that the value of [`PATIENCE`] allows an operation; `None` for any time.
 fn patience(text: Option<&str>) -> Result<Option<Duration>, String> {
     let Some(text) = text else { return Ok(Some(Duration::from_secs(600))) };
     match text.trim().parse::<f64>() {
@@ -55,12 +58,13 @@ impl Mpi {
         self.world.neighbours
     }
 
-    /// Waits until every rank has come here and finalises MPI.
+    /// Waits until every rank has called it, and finalises MPI.
     pub(crate) fn finish(&self) {
         // A rank whose job is over already has told why.
         let _ = self.ask(Request::Finish);
     }
 
+    /// Asks the thread that calls MPI. After a failure every later request fails with the same message.
     fn ask(&self, request: Request) -> Result<Packed> {
         let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         let rank = self.world.rank;
@@ -73,6 +77,7 @@ impl Mpi {
         })
     }
 
+    /// Sends one request and waits for its answer. Ends the process when the wait is longer than allowed.
     fn answer(&self, request: Request) -> Answer {
         const GONE: &str = "the thread that calls MPI is gone";
         let name = request.name();

@@ -1,4 +1,4 @@
-//! The thread that calls MPI.
+//! The thread that calls MPI: requests come through a channel, each with a channel for its answer.
 
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -12,9 +12,13 @@ use mpi::{
 
 /// What another thread asks for.
 pub(crate) enum Request {
+    /// [`Collective::gather`](gnr_core::Collective::gather): this rank's numbers, and how many each rank has.
     Gather(Packed, Vec<usize>),
+    /// [`Collective::exchange`](gnr_core::Collective::exchange): this rank's numbers, and how many each rank gets.
     Exchange(Packed, Vec<usize>),
+    /// To end all ranks at once.
     Abort,
+    /// To wait for all ranks and finalise MPI.
     Finish,
 }
 
@@ -32,14 +36,15 @@ impl Request {
 /// The numbers, or what went wrong.
 pub(crate) type Answer = Result<Packed, String>;
 
-/// Where this process is.
+/// The place of this process among the ranks.
 pub(crate) struct World {
     pub(crate) rank: usize,
     pub(crate) size: usize,
+    /// Ranks on this machine, this one included.
     pub(crate) neighbours: usize,
 }
 
-/// MPI counts in 32 bits.
+/// The largest number of items that MPI counts, in 32 bits.
 const MOST: usize = i32::MAX as usize;
 
 /// Checks the counts of an operation before MPI sees them, since MPI ends the job where they are wrong.
@@ -92,7 +97,8 @@ pub(crate) fn serve(tell: &Sender<Result<World, String>>, inbox: &Receiver<(Requ
     std::mem::forget(universe);
 }
 
-/// An empty slice has the address 1 where bytes are aligned to that, which is `MPI_IN_PLACE` in Open MPI: one of real memory means nothing else.
+/// The same items, or an empty slice of `spare`. An empty slice may have any address, of bytes even 1, and Open MPI
+/// reads that address as `MPI_IN_PLACE`; no address of real memory has a second meaning.
 fn somewhere<'s, T>(own: &'s [T], spare: &'s [T; 1]) -> &'s [T] {
     if own.is_empty() { &spare[..0] } else { own }
 }
@@ -105,7 +111,7 @@ fn counts(counts: &[usize]) -> Result<Vec<i32>, String> {
         .collect()
 }
 
-/// Where each rank's numbers begin.
+/// The place at which each rank's numbers begin.
 fn starts(counts: &[i32]) -> Vec<i32> {
     let before = |sum: &mut i32, count: &i32| {
         let start = *sum;
@@ -115,6 +121,7 @@ fn starts(counts: &[i32]) -> Vec<i32> {
     counts.iter().scan(0, before).collect()
 }
 
+/// Numbers of all ranks one after the other; `zero` fills the memory that MPI writes them to.
 fn gather<T: Equivalence + Copy>(
     world: &SimpleCommunicator,
     own: &[T],
@@ -131,6 +138,7 @@ fn gather<T: Equivalence + Copy>(
     Ok(all)
 }
 
+/// This rank's part of the numbers of every rank; `to_ranks` is how many of `own` each rank gets.
 fn exchange<T: Equivalence + Copy>(
     world: &SimpleCommunicator,
     own: &[T],

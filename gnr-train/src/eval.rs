@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gnr_data::{Loader, LoaderConfig, Normalization};
+use gnr_data::{Loader, LoaderConfig, Normalization, Share};
 use gnr_models::{
     AnyModel,
     weights::{self, Options, Policy, Report},
@@ -16,24 +16,27 @@ use crate::{
     classes::ClassMap,
     data,
     error::{Result, TrainError},
-    evaluate::{Evaluation, evaluate_mapped},
+    evaluate::{Counted, Evaluation, count},
+    fingerprint::Fingerprint,
+    ranks,
     recipe::Recipe,
     run::{build, in_pool, options, threads},
+    team::Team,
     trainer::place,
 };
 
 /// What to evaluate, on what. A checkpoint of a run brings its recipe as the default of everything else.
 #[derive(Clone, Debug)]
 pub struct EvalRequest {
-    /// A weight file: safetensors or a PyTorch checkpoint.
+    /// A run folder (its last checkpoint), or a weight file: safetensors or a PyTorch checkpoint.
     pub weights: PathBuf,
     /// `section.key=value` assignments over the checkpoint's recipe (or over the defaults): `model.name`, `data.name`,
     /// `data.dir`, `data.normalization`, `train.eval_batch_size`, `train.threads`, `train.precision`, ….
     pub overrides: Vec<String>,
     /// Which images.
     pub split: Split,
-    /// Where the data set's classes are among the logits of a model that knows more. Default: the model knows just these, in
-    /// this order.
+    /// Where the data set's classes are among the logits of a model that knows more. Default: the model knows just
+    /// these, in this order.
     pub class_map: Option<ClassMap>,
 }
 
@@ -41,8 +44,8 @@ pub struct EvalRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// What is left for training after subset and validation, without augmentation, with the labels that were trained on: noisy
-    /// ones where the recipe has `data.label_noise`.
+    /// What is left for training after subset and validation, without augmentation, with the labels that were trained
+    /// on: noisy ones where the recipe has `data.label_noise`.
     Train,
     /// What the recipe held out; noisy labels only where `data.label_noise.validation` says so.
     Validation,
@@ -71,26 +74,95 @@ pub struct EvalReport {
 /// Evaluates a weight file on the CPU backend.
 ///
 /// # Errors
-/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; a file that is not of
-/// a run, without a model's name.
+/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; a file that is
+/// not of a run, without a model's name.
 pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) -> Result<EvalReport> {
-    let file = CheckpointFile::read(&request.weights)?;
-    let origin = request.weights.display().to_string();
-    let recipe = match file.header() {
-        Some(header) => Recipe::parse(&origin, "run", &header.recipe, &request.overrides)?,
-        None if !request.overrides.iter().any(|set| set.trim_start().starts_with("model.name")) => {
-            return Err(TrainError::Checkpoint {
-                path: request.weights.clone(),
-                problem: "not a checkpoint of a run, so the model's name is needed: give --model".into(),
-            });
-        }
-        None => Recipe::parse(&origin, "eval", "", &request.overrides)?,
+    eval_in(&Team::default(), request, progress)
+}
+
+/// [`eval`] together with the other ranks of a team: each has its part of every batch, and all get one report. Rank 0
+/// reads the weight file. Counts are those of one process; the loss is a sum in another order.
+///
+/// # Errors
+/// As [`eval`], the same on every rank; ranks whose recipes, programs or images differ.
+pub fn eval_in(
+    team: &Team,
+    request: &EvalRequest,
+    progress: impl FnMut(usize, usize) + Send,
+) -> Result<EvalReport> {
+    team.ends(evaluated(team, request, progress))
+}
+
+fn evaluated(
+    team: &Team,
+    request: &EvalRequest,
+    progress: impl FnMut(usize, usize) + Send,
+) -> Result<EvalReport> {
+    let (path, file) = ranks::weights(team, &request.weights)?;
+    let origin = path.display().to_string();
+    let recipe = team.agree(recipe(request, &path, &file))?;
+    ranks::same_recipe(team, &recipe)?;
+    let Opened { loader, model, values, loaded, logits_of } =
+        team.agree(open(team, request, &path, &file, &recipe))?;
+    let dataset = loader.dataset();
+    if team.size() > 1 {
+        let checksum = team.agree(Fingerprint::of(dataset.as_ref()))?.checksum();
+        ranks::same_images(team, &dataset.describe(), &checksum)?;
+    }
+    let threads = match recipe.train.threads {
+        0 => team.threads(threads(0)),
+        asked => asked,
     };
+    let (engine, precision) = (recipe.train.backend, recipe.train.precision);
+    let job =
+        Evaluate { team, path: &path, model: &model, values, loader: &loader, logits_of, threads, progress };
+    Ok(EvalReport {
+        weights: origin,
+        model: recipe.model.name,
+        data: dataset.describe(),
+        split: request.split,
+        loaded,
+        evaluation: backend::dispatch(engine, precision, job)?,
+    })
+}
+
+/// The recipe of a checkpoint, or the defaults, with the request's assignments.
+fn recipe(request: &EvalRequest, path: &Path, file: &CheckpointFile) -> Result<Recipe> {
+    let origin = path.display().to_string();
+    match file.header() {
+        Some(header) => Ok(Recipe::parse(&origin, "run", &header.recipe, &request.overrides)?),
+        None if !request.overrides.iter().any(|set| set.trim_start().starts_with("model.name")) => {
+            Err(TrainError::Checkpoint {
+                path: path.to_path_buf(),
+                problem: "not a checkpoint of a run, so the model's name is needed: give --model".into(),
+            })
+        }
+        None => Ok(Recipe::parse(&origin, "eval", "", &request.overrides)?),
+    }
+}
+
+/// Images and a model with the file's weights.
+struct Opened {
+    /// This rank's part of each batch.
+    loader: Loader,
+    model: AnyModel,
+    values: Vec<Vec<f64>>,
+    loaded: Report,
+    logits_of: Option<Vec<usize>>,
+}
+
+fn open(
+    team: &Team,
+    request: &EvalRequest,
+    path: &Path,
+    file: &CheckpointFile,
+    recipe: &Recipe,
+) -> Result<Opened> {
     let dataset = match request.split {
         Split::Train => data::views(&recipe.data)?.train,
         Split::Test => data::test(&recipe.data)?,
         Split::Validation => data::views(&recipe.data)?.validation.ok_or_else(|| TrainError::Checkpoint {
-            path: request.weights.clone(),
+            path: path.to_path_buf(),
             problem: "no images were held out for validation (data.validation is 0)".into(),
         })?,
     };
@@ -115,22 +187,13 @@ pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) ->
         recipe.train.eval_batch(dataset.shape()),
         Normalization::preset(&recipe.data.normalization)?,
     );
-    let loader = Loader::new(dataset, LoaderConfig { workers: recipe.train.workers, ..config })?;
-    let threads = threads(recipe.train.threads);
-    let (engine, precision) = (recipe.train.backend, recipe.train.precision);
-    let path = &request.weights;
-    let job = Evaluate { path, model: &model, values, loader: &loader, logits_of, threads, progress };
-    Ok(EvalReport {
-        weights: origin,
-        model: recipe.model.name,
-        data: loader.dataset().describe(),
-        split: request.split,
-        loaded,
-        evaluation: backend::dispatch(engine, precision, job)?,
-    })
+    let share = Share::OfEachBatch { index: team.rank(), of: team.size() };
+    let loader = Loader::new(dataset, LoaderConfig { workers: recipe.train.workers, share, ..config })?;
+    Ok(Opened { loader, model, values, loaded, logits_of })
 }
 
 struct Evaluate<'a, F> {
+    team: &'a Team,
     path: &'a Path,
     model: &'a AnyModel,
     values: Vec<Vec<f64>>,
@@ -144,12 +207,15 @@ impl<F: FnMut(usize, usize) + Send> backend::Job for Evaluate<'_, F> {
     type Output = Result<Evaluation>;
 
     fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<Evaluation> {
-        let Self { path, model, values, loader, logits_of, threads, progress } = self;
+        let Self { team, path, model, values, loader, logits_of, threads, progress } = self;
         tracing::debug!(file = %path.display(), threads, "evaluating");
         in_pool(threads, || {
             let backend = backend();
-            let (theta, buffers) = place(&backend, model.layout(), values)?;
-            evaluate_mapped(model, &backend, &theta, &buffers, loader, logits_of.as_deref(), progress)
+            let logits_of = logits_of.as_deref();
+            let counted = place(&backend, model.layout(), values).and_then(|(theta, buffers)| {
+                count(model, &backend, &theta, &buffers, loader, logits_of, progress)
+            });
+            Ok(Counted::of_ranks(team, counted)?.evaluation(logits_of.is_some()))
         })?
     }
 }

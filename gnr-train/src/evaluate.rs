@@ -73,27 +73,7 @@ pub(crate) fn evaluate_in<M: Model, B: Autodiff>(
     progress: impl FnMut(usize, usize),
 ) -> Result<Evaluation> {
     let counted = count(model, backend, params, buffers, loader, None, progress);
-    let Counted { loss, in_top5, among, known, done, mut classes } = team.agree(counted)?;
-    let whole = |x: f64| x as u64;
-    let [loss, in_top5, among, done] = team.total([loss, in_top5 as f64, among as f64, done as f64])?;
-    let known =
-        team.agree_with(Ok(()), &[known as f64])?.1.iter().map(|row| whole(row[0])).max().unwrap_or(0);
-    let own: Vec<f64> =
-        classes.iter().flat_map(|class| [class.correct as f64, class.images as f64]).collect();
-    let all = team.agree_with(Ok(()), &own)?.1;
-    for (k, class) in classes.iter_mut().enumerate() {
-        let sum = |at: usize| whole(all.iter().map(|row| row[at]).sum());
-        (class.correct, class.images) = (sum(2 * k), sum(2 * k + 1));
-    }
-    let counted = Counted {
-        loss,
-        in_top5: whole(in_top5),
-        among: whole(among),
-        known: known as usize,
-        done: done as usize,
-        classes,
-    };
-    Ok(counted.evaluation(false))
+    Ok(Counted::of_ranks(team, counted)?.evaluation(false))
 }
 
 /// [`evaluate`] of a model that may know other classes than the data set: `logits[label]` is the logit of a class.
@@ -115,8 +95,8 @@ pub fn evaluate_mapped<M: Model, B: Autodiff>(
     Ok(count(model, backend, params, buffers, loader, logits_of, progress)?.evaluation(logits_of.is_some()))
 }
 
-/// Sums over images.
-struct Counted {
+/// Sums over images, of which a rank has a part.
+pub(crate) struct Counted {
     loss: f64,
     in_top5: u64,
     among: u64,
@@ -128,8 +108,37 @@ struct Counted {
 }
 
 impl Counted {
+    /// What all ranks counted together.
+    ///
+    /// # Errors
+    /// The error of the first rank that has one, on every rank.
+    pub(crate) fn of_ranks(team: &Team, own: Result<Self>) -> Result<Self> {
+        let own = team.agree(own)?;
+        if team.size() == 1 {
+            return Ok(own);
+        }
+        let whole = |x: f64| x as u64;
+        let of_classes = own.classes.iter().flat_map(|class| [class.correct as f64, class.images as f64]);
+        let sums = [own.loss, own.in_top5 as f64, own.among as f64, own.known as f64, own.done as f64];
+        let (_, all) = team.agree_with(Ok(()), &sums.into_iter().chain(of_classes).collect::<Vec<_>>())?;
+        let sum = |at: usize| all.iter().map(|row| row[at]).sum::<f64>();
+        let mut classes = own.classes;
+        for (k, class) in classes.iter_mut().enumerate() {
+            (class.correct, class.images) = (whole(sum(5 + 2 * k)), whole(sum(6 + 2 * k)));
+        }
+        Ok(Self {
+            loss: sum(0),
+            in_top5: whole(sum(1)),
+            among: whole(sum(2)),
+            // A rank without images has seen no logits.
+            known: all.iter().map(|row| whole(row[3])).max().unwrap_or(0) as usize,
+            done: whole(sum(4)) as usize,
+            classes,
+        })
+    }
+
     /// `mapped`: the model may know other classes than the data set.
-    fn evaluation(self, mapped: bool) -> Evaluation {
+    pub(crate) fn evaluation(self, mapped: bool) -> Evaluation {
         let Self { loss, in_top5, among, known, done, classes } = self;
         let correct = classes.iter().map(|class| class.correct).sum();
         let images = (done as f64).max(1.0);
@@ -145,7 +154,11 @@ impl Counted {
     }
 }
 
-fn count<M: Model, B: Autodiff>(
+/// Sums over the images of a loader, which has a part of each batch on each rank.
+///
+/// # Errors
+/// As [`evaluate`].
+pub(crate) fn count<M: Model, B: Autodiff>(
     model: &M,
     backend: &B,
     params: &ParamVector<B>,

@@ -34,6 +34,7 @@ mod doubts;
 mod error;
 mod eval;
 mod evaluate;
+mod exchange;
 mod fingerprint;
 mod folder;
 mod loader_bench;
@@ -59,7 +60,7 @@ pub use checkpoint::{CheckpointFile, Extension, Header, Progress, Sums, kept_che
 pub use choice::Choice;
 pub use classes::ClassMap;
 pub use error::{Result, TrainError};
-pub use eval::{EvalReport, EvalRequest, Split, eval};
+pub use eval::{EvalReport, EvalRequest, Split, eval, eval_in};
 pub use evaluate::{ClassResult, Evaluation, evaluate, evaluate_mapped};
 pub use folder::{is_run, next_free, recipe_of};
 pub use loader_bench::{LoaderReport, loader_bench};

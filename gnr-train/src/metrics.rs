@@ -66,6 +66,40 @@ pub struct EpochMetrics {
     /// Wall-clock time of its steps alone (of those after a resume, when one fell into the epoch).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_seconds: Option<f64>,
+    /// On several ranks: how much of `train_seconds` a rank spent in exchanges with the others, from its call to the sums,
+    /// and so also waiting for the last rank. Mean over the ranks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange_seconds: Option<f64>,
+    /// `exchange_seconds` of the rank that spent least: the others wait for it, so this is what exchanges themselves cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange_seconds_least: Option<f64>,
+}
+
+/// Wall-clock times, in seconds, of the epochs that are done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Times {
+    /// Whole epochs.
+    pub(crate) all: f64,
+    /// The steps of epochs on several ranks.
+    steps: f64,
+    /// Exchanges in those steps.
+    exchanges: f64,
+}
+
+impl Times {
+    /// Adds an epoch.
+    pub(crate) fn add(&mut self, epoch: &EpochMetrics) {
+        self.all += epoch.seconds;
+        if let (Some(steps), Some(exchanges)) = (epoch.train_seconds, epoch.exchange_seconds) {
+            self.steps += steps;
+            self.exchanges += exchanges;
+        }
+    }
+
+    /// The share of exchanges in the steps on several ranks; `None` where there were none.
+    pub(crate) fn exchange_share(&self) -> Option<f64> {
+        (self.steps > 0.0).then(|| self.exchanges / self.steps)
+    }
 }
 
 /// A line as it is written.

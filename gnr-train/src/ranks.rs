@@ -1,6 +1,7 @@
-//! What a run on several ranks must be sure of: where it continues, that its ranks stay one run.
+//! What work on several ranks must be sure of: that all of them do one work, on one checkpoint and the same images, and
+//! that their parameters stay the same.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gnr_core::{Leaf, Pack as _, Regularizer, StateSink, collective::Packed};
 use gnr_models::weights::WeightFile;
@@ -9,11 +10,40 @@ use gnr_nn::{Autodiff, ParamVector};
 use crate::{
     checkpoint::{Asked, CheckpointFile},
     error::{Result, TrainError, io},
+    fingerprint::Fingerprints,
     method::Regularizers,
+    recipe::{Perturbation, Recipe, different_keys},
+    subject::weight_file,
+    summary,
     team::Team,
 };
 
-/// The checkpoint at which a run continues, which rank 0 reads.
+/// The last checkpoint of a run folder, or a weight file, with its path. Rank 0 reads it: the others need not see its
+/// disk.
+///
+/// # Errors
+/// A file that is missing or damaged, a run without a checkpoint.
+pub(crate) fn weights(team: &Team, asked: &Path) -> Result<(PathBuf, CheckpointFile)> {
+    let path = weight_file(asked);
+    let trained = || match path != asked && !path.exists() {
+        false => Ok(()),
+        true => Err(TrainError::Folder {
+            path: asked.to_path_buf(),
+            problem: "holds a run without a checkpoint; `gnr resume` trains it".into(),
+        }),
+    };
+    let file = if team.size() == 1 {
+        trained().and_then(|()| CheckpointFile::read(&path))?
+    } else {
+        sent(&path, team.share(|| trained().and_then(|()| std::fs::read(&path).map_err(io(&path, "read"))))?)?
+    };
+    Ok((path, file))
+}
+
+/// The checkpoint at which a run continues, which rank 0 reads; `None` where there is none.
+///
+/// # Errors
+/// A file that is damaged.
 pub(crate) fn last_checkpoint(team: &Team, path: &Path) -> Result<Option<CheckpointFile>> {
     if team.size() == 1 {
         return if path.exists() { CheckpointFile::read(path).map(Some) } else { Ok(None) };
@@ -22,11 +52,115 @@ pub(crate) fn last_checkpoint(team: &Team, path: &Path) -> Result<Option<Checkpo
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         read => read.map_err(io(path, "read")),
     })?;
-    if bytes.is_empty() {
-        return Ok(None);
+    if bytes.is_empty() { Ok(None) } else { sent(path, bytes).map(Some) }
+}
+
+/// The file at rank 0's `path`, whose bytes it sent.
+fn sent(path: &Path, bytes: Vec<u8>) -> Result<CheckpointFile> {
+    CheckpointFile::of(path, WeightFile::from_bytes(&path.display().to_string(), bytes)?)
+}
+
+/// Refuses ranks whose program or recipe is not that of rank 0. Places of files may differ.
+///
+/// # Errors
+/// What differs, with the keys, the same on every rank.
+pub(crate) fn same_recipe(team: &Team, recipe: &Recipe) -> Result<()> {
+    if team.size() == 1 {
+        return Ok(());
     }
-    let file = WeightFile::from_bytes(&path.display().to_string(), bytes)?;
-    CheckpointFile::of(path, file).map(Some)
+    let program = format!("{} {}", summary::VERSION, summary::commit().unwrap_or("of unknown commit"));
+    let theirs = team.share_text(|| Ok(program.clone()))?;
+    team.agree(match program == theirs {
+        true => Ok(()),
+        false => Err(TrainError::Request(format!(
+            "the program's version differs between ranks: {program} here, {theirs} at rank 0"
+        ))),
+    })?;
+    let mut own = recipe.deciding();
+    own.train.threads = recipe.train.threads;
+    let own = team.agree(own.to_toml().map_err(TrainError::from))?;
+    let theirs = team.share_text(|| Ok(own.clone()))?;
+    let table = |text: &str| toml::from_str(text).unwrap_or_default();
+    let keys = different_keys(&table(&own), &table(&theirs));
+    let verb = if keys.len() == 1 { "is" } else { "are" };
+    team.agree(match keys.is_empty() {
+        true => Ok(()),
+        false => Err(TrainError::Request(format!(
+            "the recipe differs between ranks: {} {verb} not what rank 0 has",
+            keys.join(", ")
+        ))),
+    })
+}
+
+/// Refuses recipes whose batches cannot be spread over so many ranks.
+///
+/// # Errors
+/// The keys that do not fit, and what they would have to be.
+pub(crate) fn can_share_batches(recipe: &Recipe, ranks: usize) -> Result<()> {
+    if ranks == 1 {
+        return Ok(());
+    }
+    let refuse = |words: String| Err(TrainError::Request(words));
+    let (batch, pieces) = (recipe.train.batch_size, recipe.train.micro_batches);
+    if batch < ranks * pieces {
+        let parts = if pieces > 1 { format!(" of {pieces} micro-batches each") } else { String::new() };
+        return refuse(format!(
+            "train.batch_size = {batch}: expected an image or more for each of {ranks} ranks{parts}"
+        ));
+    }
+    let local = recipe.parallel.perturbation == Perturbation::Local;
+    if let Some(group) = recipe.method.group.filter(|_| !local) {
+        return refuse(format!(
+            "method.group = {group}: on {ranks} ranks groups are perturbed on their own with parallel.perturbation = \"local\" only, \
+             each rank's part in groups of so many"
+        ));
+    }
+    if local && pieces > 1 {
+        return refuse(format!(
+            "train.micro_batches = {pieces}: not with parallel.perturbation = \"local\" on {ranks} ranks, where method.group saves memory"
+        ));
+    }
+    if let Some((name, fraction)) = recipe.method.fractions().next().filter(|_| pieces > 1) {
+        return refuse(format!(
+            "method.{name}.batch_fraction = {fraction}: not with train.micro_batches = {pieces} on {ranks} ranks"
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses ranks whose training, validation or test images are not those of rank 0.
+///
+/// # Errors
+/// What differs, the same on every rank.
+pub(crate) fn same_data(team: &Team, own: &Fingerprints) -> Result<()> {
+    if team.size() == 1 {
+        return Ok(());
+    }
+    let theirs = team.share_text(|| own.to_json())?;
+    let compared =
+        Fingerprints::parse(Path::new("rank 0"), &theirs).and_then(|theirs| match own.differences(&theirs) {
+            None => Ok(()),
+            Some(words) => Err(TrainError::Request(format!("the data are not those of rank 0: {words}"))),
+        });
+    team.agree(compared)
+}
+
+/// Refuses ranks whose images of one set, `described` in words, are not those of rank 0: their checksums tell.
+///
+/// # Errors
+/// Both checksums, the same on every rank.
+pub(crate) fn same_images(team: &Team, described: &str, checksum: &str) -> Result<()> {
+    if team.size() == 1 {
+        return Ok(());
+    }
+    let theirs = team.share_text(|| Ok(checksum.to_owned()))?;
+    team.agree(match checksum == theirs {
+        true => Ok(()),
+        false => Err(TrainError::Request(format!(
+            "{described}: the images are not those of rank 0 (checksum {checksum} here, {theirs} there): expected the same files on all \
+             machines"
+        ))),
+    })
 }
 
 /// Refuses regularisers that remember a vector, where ranks perturb on their own: on each rank it would be another one.

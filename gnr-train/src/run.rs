@@ -1,6 +1,6 @@
 //! Starting and continuing runs.
 
-use std::{collections::BTreeSet, path::Path, sync::atomic::AtomicBool, thread::available_parallelism};
+use std::{path::Path, sync::atomic::AtomicBool, thread::available_parallelism};
 
 use gnr_models::{
     AnyModel, ModelConfig,
@@ -19,9 +19,9 @@ use crate::{
     folder::{RunFolder, is_run, recipe_of, refuse_existing},
     method::learning_rate,
     observer::Observer,
-    pieces,
-    recipe::{Load, Model as ModelSection, Perturbation, Recipe, Train as TrainSection},
-    select, summary,
+    pieces, ranks,
+    recipe::{Load, Model as ModelSection, Recipe, Train as TrainSection, different_keys},
+    select,
     team::Team,
     trainer::{Outcome, Prepared, Trainer, same_run},
 };
@@ -143,9 +143,8 @@ pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String
     };
     let (mine, theirs) = (with_epochs(&before).deciding(), with_epochs(&after).deciding());
     if mine != theirs {
-        let mut keys = Vec::new();
-        let table = |recipe: &Recipe| toml::Table::try_from(recipe).map(toml::Value::Table).ok();
-        different("", table(&mine).as_ref(), table(&theirs).as_ref(), &mut keys);
+        let table = |recipe: &Recipe| toml::Table::try_from(recipe).unwrap_or_default();
+        let keys = different_keys(&table(&mine), &table(&theirs));
         return Err(TrainError::Request(format!(
             "{}: a run that continues can change train.epochs, and what decides nothing (threads, workers, checkpoints, data.dir); for \
              another recipe start another run",
@@ -172,21 +171,6 @@ pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String
     Ok((after, words))
 }
 
-/// The dotted keys in which two tables differ.
-fn different(path: &str, mine: Option<&toml::Value>, theirs: Option<&toml::Value>, keys: &mut Vec<String>) {
-    match (mine, theirs) {
-        (Some(toml::Value::Table(mine)), Some(toml::Value::Table(theirs))) => {
-            let all: BTreeSet<&String> = mine.keys().chain(theirs.keys()).collect();
-            for key in all {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                different(&path, mine.get(key), theirs.get(key), keys);
-            }
-        }
-        _ if mine != theirs => keys.push(path.to_owned()),
-        _ => {}
-    }
-}
-
 struct Train<'a> {
     team: Team,
     recipe: Recipe,
@@ -202,7 +186,8 @@ impl Job for Train<'_> {
     fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<Outcome> {
         let Self { team, mut recipe, folder, existing, observer, stop } = self;
         let folder_path = folder;
-        same_everywhere(&team, &recipe)?;
+        ranks::same_recipe(&team, &recipe)?;
+        team.agree(ranks::can_share_batches(&recipe, team.size()))?;
         // Rank 0 sees the folder: what it finds there holds for all.
         let found = team.share(|| {
             let resumes = existing.resumes() && is_run(folder);
@@ -247,7 +232,7 @@ impl Job for Train<'_> {
             );
         }
         let fingerprints = team.agree(Fingerprints::of(&prepared.images))?;
-        same_data(&team, &fingerprints)?;
+        ranks::same_data(&team, &fingerprints)?;
         team.lead(|| {
             if resumes
                 && let Some(changed) = fingerprints.changed(folder)?
@@ -290,84 +275,6 @@ impl Job for Train<'_> {
             Trainer::new(&prepared, &folder, team.clone(), backend)?.run(observer, stop)
         })?
     }
-}
-
-/// Ranks train by one recipe with one program, and every one of them has a part of each batch.
-fn same_everywhere(team: &Team, recipe: &Recipe) -> Result<()> {
-    let ranks = team.size();
-    if ranks == 1 {
-        return Ok(());
-    }
-    let program = format!("{} {}", summary::VERSION, summary::commit().unwrap_or("of unknown commit"));
-    let theirs = team.share_text(|| Ok(program.clone()))?;
-    let differs = |what: &str, own: &str, first: &str| {
-        TrainError::Request(format!("{what} differs between ranks: {own} here, {first} at rank 0"))
-    };
-    team.agree(if program == theirs {
-        Ok(())
-    } else {
-        Err(differs("the program's version", &program, &theirs))
-    })?;
-    let exact = |recipe: &Recipe| {
-        let mut exact = recipe.deciding();
-        exact.train.threads = recipe.train.threads;
-        exact
-    };
-    let text = team.share_text(|| Ok(exact(recipe).to_toml()?))?;
-    let compared = (|| {
-        let mut keys = Vec::new();
-        let table = |text: &str| toml::from_str::<toml::Table>(text).map(toml::Value::Table).ok();
-        different("", table(&exact(recipe).to_toml()?).as_ref(), table(&text).as_ref(), &mut keys);
-        match keys.is_empty() {
-            true => Ok(()),
-            false => Err(TrainError::Request(format!(
-                "the recipe differs between ranks: {} {} not what rank 0 has",
-                keys.join(", "),
-                if keys.len() == 1 { "is" } else { "are" }
-            ))),
-        }
-    })();
-    team.agree(compared)?;
-    let (batch, pieces) = (recipe.train.batch_size, recipe.train.micro_batches);
-    let refuse = |words: String| team.agree::<()>(Err(TrainError::Request(words)));
-    if batch < ranks * pieces {
-        let parts = if pieces > 1 { format!(" of {pieces} micro-batches each") } else { String::new() };
-        return refuse(format!(
-            "train.batch_size = {batch}: expected an image or more for each of {ranks} ranks{parts}"
-        ));
-    }
-    let local = recipe.parallel.perturbation == Perturbation::Local;
-    if let Some(group) = recipe.method.group.filter(|_| !local) {
-        return refuse(format!(
-            "method.group = {group}: on {ranks} ranks groups are perturbed on their own with parallel.perturbation = \"local\" only, \
-             each rank's part in groups of so many"
-        ));
-    }
-    if local && pieces > 1 {
-        return refuse(format!(
-            "train.micro_batches = {pieces}: not with parallel.perturbation = \"local\" on {ranks} ranks, where method.group saves memory"
-        ));
-    }
-    if let Some((name, fraction)) = recipe.method.fractions().next().filter(|_| pieces > 1) {
-        return refuse(format!(
-            "method.{name}.batch_fraction = {fraction}: not with train.micro_batches = {pieces} on {ranks} ranks"
-        ));
-    }
-    Ok(())
-}
-
-/// Ranks have the same images.
-fn same_data(team: &Team, own: &Fingerprints) -> Result<()> {
-    if team.size() == 1 {
-        return Ok(());
-    }
-    let theirs = team.share_text(|| own.to_json())?;
-    let compared =
-        Fingerprints::parse(Path::new("rank 0"), &theirs).and_then(|theirs| match own.differences(&theirs) {
-            None => Ok(()),
-            Some(words) => Err(TrainError::Request(format!("the data are not those of rank 0: {words}"))),
-        });
-    team.agree(compared)
 }
 
 /// As many threads as asked for, or as there are cores.

@@ -70,6 +70,10 @@ pub struct Summary {
     /// How many ranks trained together at the end, where it was more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ranks: Option<usize>,
+    /// The share of the steps' time that a rank spent in exchanges with the others, waiting for the last one included: mean over
+    /// ranks and over the epochs that several ranks trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchange_share: Option<f64>,
     /// Of the program.
     pub version: &'static str,
     /// Of the program's source, where it was known when it was built.

@@ -1,19 +1,24 @@
-//! The processes that make a run together: what one of them did, all of them know.
+//! The processes that make a run together, and how they agree.
 //!
-//! Rank 0 has the run folder and writes every file. Whatever can fail on one rank is agreed on, so that every rank ends with the error of
-//! the first that failed; what cannot be agreed on ends all of them at once.
+//! Rank 0 has the run folder and writes every file. The ranks agree on whatever can fail on one of them: every rank
+//! then ends with the error of the first that failed. An error that the others cannot be told of ends all of them at
+//! once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use gnr_core::{Collective, Shares, Solo};
 
-use crate::error::{Result, TrainError};
+use crate::{
+    error::{Result, TrainError},
+    exchange::{Spent, Timed},
+};
 
 /// The ranks of a run, seen from one of them. [`Team::default`] is one process by itself.
 #[derive(Clone)]
 pub struct Team {
     ranks: Arc<dyn Collective>,
     neighbours: usize,
+    exchanging: Arc<Spent>,
 }
 
 impl std::fmt::Debug for Team {
@@ -24,20 +29,22 @@ impl std::fmt::Debug for Team {
 
 impl Default for Team {
     fn default() -> Self {
-        Self { ranks: Arc::new(Solo), neighbours: 1 }
+        Self::new(Arc::new(Solo), 1)
     }
 }
 
 impl Team {
-    /// `neighbours` of the ranks are on this machine and share its cores, this one included.
+    /// The team of these ranks. `neighbours` of them, this one included, are on this machine and share its cores.
     pub fn new(ranks: Arc<dyn Collective>, neighbours: usize) -> Self {
-        Self { ranks, neighbours: neighbours.max(1) }
+        let exchanging = Arc::<Spent>::default();
+        let ranks = Arc::new(Timed::new(ranks, Arc::clone(&exchanging)));
+        Self { ranks, neighbours: neighbours.max(1), exchanging }
     }
-    /// This rank.
+    /// The number of this rank, from 0.
     pub fn rank(&self) -> usize {
         self.ranks.rank()
     }
-    /// How many ranks.
+    /// The number of ranks.
     pub fn size(&self) -> usize {
         self.ranks.size()
     }
@@ -45,19 +52,23 @@ impl Team {
     pub fn leads(&self) -> bool {
         self.rank() == 0
     }
-    /// How many threads a rank takes that was not told.
+    /// The threads of a rank that was not told how many to take.
     pub(crate) fn threads(&self, cores: usize) -> usize {
         (cores / self.neighbours).max(1)
     }
     pub(crate) fn ranks(&self) -> &Arc<dyn Collective> {
         &self.ranks
     }
-    /// The shares of a batch.
+    /// The time that this rank has been in exchanges with the others, since it began.
+    pub(crate) fn exchanging(&self) -> Duration {
+        self.exchanging.so_far()
+    }
+    /// A batch of which rank r has `examples[r]` examples.
     pub(crate) fn shares(&self, examples: Vec<usize>) -> Result<Shares> {
         Ok(Shares::new(Arc::clone(&self.ranks), examples)?)
     }
 
-    /// What every rank got, or on every rank the error of the first that failed.
+    /// Returns `own` when every rank has a result; else the error of the first rank that failed, on every rank.
     ///
     /// # Errors
     /// [`TrainError::Rank`]; of a process by itself, its own error.
@@ -65,7 +76,7 @@ impl Team {
         self.agree_with(own, &[]).map(|(own, _)| own)
     }
 
-    /// [`agree`](Self::agree), and numbers of every rank.
+    /// Agrees as [`agree`](Self::agree) does, and gathers the numbers of every rank, in rank order.
     pub(crate) fn agree_with<T>(&self, own: Result<T>, numbers: &[f64]) -> Result<(T, Vec<Vec<f64>>)> {
         if self.size() == 1 {
             return own.map(|own| (own, vec![numbers.to_vec()]));
@@ -89,24 +100,16 @@ impl Team {
         }
     }
 
-    /// Sums over the ranks of numbers that are whole.
-    pub(crate) fn total<const N: usize>(&self, own: [f64; N]) -> Result<[f64; N]> {
-        let mut sums = [0.0; N];
-        for row in self.ranks.scalars(&own)? {
-            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-        }
-        Ok(sums)
-    }
-
-    /// Whether any rank says so.
+    /// Whether `own` is true on any rank.
     pub(crate) fn any(&self, own: bool) -> Result<bool> {
         if self.size() == 1 {
             return Ok(own);
         }
-        Ok(self.total([f64::from(u8::from(own))])?[0] > 0.0)
+        let all = self.ranks.scalars(&[f64::from(u8::from(own))])?;
+        Ok(all.iter().any(|said| said[0] != 0.0))
     }
 
-    /// Rank 0 does the work; its failure is that of all. `None` on the other ranks.
+    /// Does the work on rank 0 alone, and returns `None` on the other ranks. Its failure is a failure of all.
     ///
     /// # Errors
     /// As [`agree`](Self::agree).
@@ -114,7 +117,7 @@ impl Team {
         self.agree(if self.leads() { work().map(Some) } else { Ok(None) })
     }
 
-    /// Rank 0 makes bytes, and every rank gets them.
+    /// Returns the bytes that rank 0 makes, on every rank.
     ///
     /// # Errors
     /// As [`agree`](Self::agree).
@@ -126,7 +129,7 @@ impl Team {
         Ok(self.ranks.broadcast(0, own.unwrap_or_default())?)
     }
 
-    /// [`share`](Self::share) of text.
+    /// Returns the text that rank 0 makes, on every rank.
     ///
     /// # Errors
     /// As [`agree`](Self::agree).

@@ -15,6 +15,7 @@ mod killed;
 mod reproduce;
 mod settings;
 mod signals;
+mod slurm;
 mod support;
 mod sweep;
 #[cfg(all(target_os = "linux", feature = "watch"))]

@@ -103,7 +103,19 @@ fn everything_that_looks_at_a_batch_knows_its_part() {
         assert_eq!(one[key], three[key], "{key}");
     }
     assert_eq!(three["ranks"], 3);
-    assert!(one.get("ranks").is_none());
+    assert!(one.get("ranks").is_none() && one.get("exchange_share").is_none());
+    // What exchanges took is in every line of an epoch, and their share in the summary.
+    let text = std::fs::read_to_string(home.path().join("first").join("metrics.jsonl")).unwrap();
+    let (mut steps, mut exchanges) = (0.0, 0.0);
+    for line in text.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let seconds = |key: &str| line[key].as_f64().unwrap();
+        let [least, mean, of] = ["exchange_seconds_least", "exchange_seconds", "train_seconds"].map(seconds);
+        assert!(0.0 < least && least <= mean && mean < of, "{line}");
+        (steps, exchanges) = (steps + of, exchanges + mean);
+    }
+    let share = three["exchange_share"].as_f64().unwrap();
+    assert!((share - exchanges / steps).abs() < 1e-9, "{share}, {exchanges} of {steps} s");
 }
 
 /// BatchNorm with statistics of each rank's own is another method, and its running statistics are the means of the
@@ -134,7 +146,7 @@ fn checkpoints_know_no_ranks() {
         model(&out)
     };
     let expected = trained(1, home.path(), "constant", &["schedule.name=constant"]);
-    for ranks in [[2, 1], [1, 2], [3, 2]] {
+    for ranks in [[2, 1], [1, 2], [4, 8]] {
         let difference = relative(&stopped(ranks), &expected);
         assert!(difference < 1e-12, "{ranks:?}: {difference:e}");
     }

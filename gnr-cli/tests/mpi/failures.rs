@@ -9,14 +9,14 @@ use std::{
 use crate::support::{gnr, last, model, mpirun, recipe, succeeds, told};
 
 /// Every rank runs this shell script; `$OMPI_COMM_WORLD_RANK` tells which one it is, and `$0` is the program.
-fn script(ranks: usize, script: &str) -> (Output, Duration) {
+pub(crate) fn script(ranks: usize, script: &str) -> (Output, Duration) {
     let mut command: Command = mpirun(ranks);
     command.args(["sh", "-c", script, env!("CARGO_BIN_EXE_gnr")]);
     let started = Instant::now();
     (command.output().unwrap(), started.elapsed())
 }
 
-fn refused(ranks: usize, text: &str, expected: &str) -> String {
+pub(crate) fn refused(ranks: usize, text: &str, expected: &str) -> String {
     let (output, took) = script(ranks, text);
     let words = told(&output);
     assert!(!output.status.success(), "{words}");
@@ -61,7 +61,7 @@ fn a_batch_that_does_not_reach_every_rank_is_refused() {
 }
 
 /// The IDX files of MNIST, `images` of them, with labels that go round.
-fn mnist(folder: &Path, images: u32, pixel: u8) {
+pub(crate) fn mnist(folder: &Path, images: u32, pixel: u8) {
     std::fs::create_dir_all(folder).unwrap();
     for part in ["train", "t10k"] {
         let mut pixels = [0x0803_u32, images, 28, 28].map(u32::to_be_bytes).concat();
@@ -144,11 +144,14 @@ fn a_full_disk_of_the_first_rank_ends_the_run_and_leaves_what_continues() {
     assert_eq!(model(&out), model(&whole));
 }
 
-/// Without MPI in the environment a process is by itself, and several that share nothing are refused.
+/// An error that only one rank can have, and that no other asks for: what the first rank prints has no room.
 #[test]
-fn studies_are_not_for_ranks() {
-    let (output, _) = script(2, "exec $0 compare --dry-run");
-    let words = told(&output);
-    assert!(!output.status.success());
-    assert!(words.contains("this process is one of 2 that were started together"), "{words}");
+fn an_error_that_ranks_did_not_agree_on_ends_all_of_them() {
+    let home = tempfile::tempdir().unwrap();
+    crate::support::trained(2, home.path(), "run", &["train.epochs=1"]);
+    let resume = format!(
+        "if [ $OMPI_COMM_WORLD_RANK = 0 ]; then exec >/dev/full; fi; exec $0 resume {} --set train.epochs=2",
+        home.path().join("run").display()
+    );
+    refused(2, &resume, "error: rank 0: No space left on device");
 }

@@ -2,6 +2,7 @@
 
 mod augment;
 mod builtin;
+mod differences;
 mod label_noise;
 mod method;
 mod parallel;
@@ -14,6 +15,7 @@ pub use augment::{ColorJitter, RandAugment, RandomErasing, Variation};
 pub use gnr_core::{optimizer::entries as optimizers, registry, regularizer::entries as regularizers};
 
 pub use builtin::{BUILTIN, Builtin, builtin};
+pub(crate) use differences::different_keys;
 pub use label_noise::{LabelNoise, NoiseKind, NoiseSource};
 pub use method::{Gnr, Hvp, Method};
 pub use parallel::{Parallel, Perturbation};

@@ -11,7 +11,7 @@ use crate::{
     error::{Result, TrainError},
     folder::RunFolder,
     method::Configured,
-    metrics::{EpochMetrics, MetricsLog},
+    metrics::{EpochMetrics, MetricsLog, Times},
     ranks,
     recipe::Recipe,
     team::Team,
@@ -70,13 +70,13 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         }
         let opened = team.lead(|| open_logs(folder, file.is_none(), &progress))?;
         let (logs, kept) = opened.unzip();
-        let (last, seconds, notes) = kept.unwrap_or_default();
+        let (last, times, notes) = kept.unwrap_or_default();
         // Only rank 0 has the file; every rank makes the same summary.
-        let text = |shared: &(Option<EpochMetrics>, f64)| {
+        let text = |shared: &(Option<EpochMetrics>, Times)| {
             serde_json::to_string(shared).map_err(|error| TrainError::Request(error.to_string()))
         };
-        let shared = team.share_text(|| text(&(last, seconds)))?;
-        let (last, seconds) = serde_json::from_str(&shared)
+        let shared = team.share_text(|| text(&(last, times)))?;
+        let (last, times) = serde_json::from_str(&shared)
             .map_err(|error| TrainError::Request(format!("metrics that rank 0 sent: {error}")))?;
         let buffers = RefCell::new(buffers);
         Ok(Self {
@@ -93,14 +93,14 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             progress,
             logs,
             last,
-            seconds,
+            times,
             notes,
         })
     }
 }
 
-/// The line of the last epoch done, the wall-clock time of all that are done, and what is missing, in words.
-type Kept = (Option<EpochMetrics>, f64, Vec<String>);
+/// The line of the last epoch done, the times of all that are done, and what is missing, in words.
+type Kept = (Option<EpochMetrics>, Times, Vec<String>);
 
 /// Opens the logs of a run, cut to its progress, and writes the events anew. Of all epochs nothing is kept but their lines in the file: a run may
 /// have any number of them.
@@ -116,7 +116,7 @@ fn open_logs(
     }
     let (metrics, lines) = MetricsLog::open(&log, progress.step, progress.epoch)?;
     let mut events = EventWriter::create(folder.path())?;
-    let (mut last, mut first, mut seconds) = (None, progress.epoch + 1, 0.0);
+    let (mut last, mut first, mut times) = (None, progress.epoch + 1, Times::default());
     for line in lines {
         events.line(&line)?;
         if line["kind"] == "epoch" {
@@ -130,7 +130,7 @@ fn open_logs(
             if last.is_none() {
                 first = line.epoch;
             }
-            seconds += line.seconds;
+            times.add(&line);
             last = Some(line);
         }
     }
@@ -140,5 +140,5 @@ fn open_logs(
             first - 1
         ));
     }
-    Ok(((metrics, events), (last, seconds, notes)))
+    Ok(((metrics, events), (last, times, notes)))
 }

@@ -1,6 +1,6 @@
 //! The end of an epoch: evaluations, metrics, the best weights.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gnr_nn::{Autodiff, Buffers, ParamVector};
 
@@ -17,9 +17,15 @@ use crate::{
 use super::Trainer;
 
 impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
-    /// Evaluates, logs, and keeps the checkpoint if it is the best one.
-    pub(super) fn finish_epoch(&mut self, started: Instant, observer: &mut dyn Observer) -> Result<()> {
+    /// Evaluates, logs, and keeps the checkpoint if it is the best one. `started` is when the epoch's steps began, and
+    /// how long this rank had been in exchanges by then.
+    pub(super) fn finish_epoch(
+        &mut self,
+        (started, exchanging): (Instant, Duration),
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
         let train_seconds = Some(started.elapsed().as_secs_f64());
+        let (exchange_seconds, exchange_seconds_least) = self.exchanged_since(exchanging)?.unzip();
         let recipe = &self.prepared.recipe;
         let sums = std::mem::take(&mut self.progress.sums);
         self.progress.epoch += 1;
@@ -62,6 +68,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             penalties: penalties.into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect(),
             seconds: started.elapsed().as_secs_f64(),
             train_seconds,
+            exchange_seconds,
+            exchange_seconds_least,
         };
         self.log(|log| log.epoch(&metrics))?;
         let candidate = match self.best_by() {
@@ -80,9 +88,21 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             self.save(&checkpoint::best(self.folder.path()), Content::All)?;
         }
         observer.on_epoch(&metrics);
-        self.seconds += metrics.seconds;
+        self.times.add(&metrics);
         self.last = Some(metrics);
         Ok(())
+    }
+
+    /// Seconds in exchanges since this rank had been in them for `before`: mean over the ranks, and least of a rank.
+    /// `None` of a process by itself.
+    fn exchanged_since(&self, before: Duration) -> Result<Option<(f64, f64)>> {
+        if self.team.size() == 1 {
+            return Ok(None);
+        }
+        let own = (self.team.exchanging() - before).as_secs_f64();
+        let (_, all) = self.team.agree_with(Ok(()), &[own])?;
+        let seconds = || all.iter().map(|row| row[0]);
+        Ok(Some((seconds().sum::<f64>() / all.len() as f64, seconds().fold(own, f64::min))))
     }
 
     /// Evaluates a network of this run on the validation images, if there are some, and on the test images.
@@ -102,8 +122,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok((validation, Some(measure(&images.test)?)))
     }
 
-    /// Evaluates the averaged weights, once there are some: those of `train.average`, or else those that the optimiser keeps (the
-    /// schedule-free ones). Those of the last epoch are written.
+    /// Evaluates the averaged weights, once there are some: those of `train.average`, or else those that the optimiser
+    /// keeps (the schedule-free ones). Those of the last epoch are written.
     #[allow(clippy::type_complexity)]
     pub(super) fn averaged(
         &self,

@@ -22,7 +22,7 @@ use crate::{
     error::{Result, TrainError},
     folder::RunFolder,
     method::Configured,
-    metrics::{EpochMetrics, MetricsLog},
+    metrics::{EpochMetrics, MetricsLog, Times},
     observer::{Observer, Start},
     recipe::Recipe,
     select::Groups,
@@ -106,8 +106,8 @@ pub(crate) struct Trainer<'a, B: Autodiff> {
     logs: Option<(MetricsLog, EventWriter)>,
     /// Line of the last epoch done.
     last: Option<EpochMetrics>,
-    /// Wall-clock time of the epochs done.
-    seconds: f64,
+    /// Of the epochs done.
+    times: Times,
     /// What is missing in the folder of a run that continues.
     notes: Vec<String>,
 }
@@ -131,7 +131,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             self.keep()?;
         }
         while self.progress.epoch < recipe.train.epochs {
-            let started = Instant::now();
+            let started = (Instant::now(), self.team.exchanging());
             let finished = self.epoch_steps(steps, observer, stop)?;
             if !finished {
                 return self.interrupt(observer);

@@ -88,7 +88,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok((report, correct))
     }
 
-    /// Adds up what all ranks predicted. `flipped` marks this rank's samples whose label is wrong on purpose; empty: none. Also tells whether any of them was asked to stop.
+    /// Adds up what all ranks predicted. `flipped` marks this rank's samples whose label is wrong on purpose; empty:
+    /// none. Also tells whether any of them was asked to stop.
     pub(super) fn counted(
         &mut self,
         stepped: Result<(StepReport, Vec<bool>)>,

@@ -25,6 +25,7 @@ const CLEAN: [&str; 10] = [
     "gnr-kernels",
     "gnr-macros",
     "gnr-models",
+    "gnr-mpi",
     "gnr-plot",
     "gnr-study",
     "xtask",

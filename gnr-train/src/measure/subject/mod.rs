@@ -23,6 +23,7 @@ use crate::{
     eval::Split,
     fingerprint::Fingerprint,
     folder::is_run,
+    ranks,
     recipe::{Precision, Recipe},
     run::{build, in_pool, threads},
     team::Team,
@@ -198,9 +199,8 @@ pub(crate) fn weight_file(weights: &Path) -> PathBuf {
 /// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; patterns that choose
 /// nothing; those of the work.
 pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::Output> {
-    let path = weight_file(&request.weights);
+    let (path, file) = ranks::weights(&request.team, &request.weights)?;
     let problem = |problem: String| TrainError::Checkpoint { path: path.clone(), problem };
-    let file = CheckpointFile::read(&path)?;
     let origin = path.display().to_string();
     let recipe = match file.header() {
         Some(header) => Recipe::parse(&origin, "run", &header.recipe, &request.overrides)?,
@@ -254,6 +254,7 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
         precision: recipe.train.precision,
         threads,
     };
+    ranks::same_images(&request.team, &description.data, &description.data_checksum)?;
     backend::dispatch(
         recipe.train.backend,
         recipe.train.precision,
