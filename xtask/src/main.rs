@@ -44,7 +44,7 @@ enum Task {
     Book(book::Arguments),
     /// Run everything that CI runs, cheapest first.
     Ci(ci::Arguments),
-    /// Check the dependencies: sources, licences, the Rust version that each needs.
+    /// Check the dependencies: sources, licences, forbidden ones, the Rust version that each needs.
     Dependencies,
     /// Compile every published crate without features, and with each feature alone.
     Features,

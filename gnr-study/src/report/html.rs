@@ -28,7 +28,7 @@ pub(crate) fn escaped(text: &str) -> String {
 fn prose(words: &str) -> String {
     let mut parts: Vec<String> = escaped(words).split('`').map(str::to_owned).collect();
     // A backtick without a partner is a character like others.
-    if parts.len() % 2 == 0
+    if parts.len().is_multiple_of(2)
         && let Some(last) = parts.pop()
         && let Some(before) = parts.last_mut()
     {

@@ -161,7 +161,7 @@ fn stages() -> Vec<Stage> {
     ]
 }
 
-/// Our own check everywhere; cargo-deny's, which knows duplicates and forbidden crates too, where it is installed.
+/// Our own check everywhere; cargo-deny's, which also knows every other rule of deny.toml, where it is installed.
 fn dependencies() -> Vec<Command> {
     let mut commands = vec![cargo(["xtask", "dependencies"])];
     if is_installed("deny") {

@@ -1,5 +1,6 @@
-//! `cargo xtask dependencies`: what CI holds the dependencies to. Each comes from crates.io, is under licences of
-//! deny.toml's list, and builds with the Rust version that we declare. cargo-deny tells more and is not everywhere.
+//! `cargo xtask dependencies`: what CI holds the dependencies to. Each comes from crates.io, is under licences that
+//! deny.toml allows and not forbidden there, and builds with the Rust version that we declare. cargo-deny tells more
+//! and is not everywhere.
 
 mod licence;
 
@@ -35,6 +36,18 @@ struct Package {
 #[derive(Debug, Deserialize)]
 struct Deny {
     licenses: Licenses,
+    bans: Bans,
+}
+
+#[derive(Debug, Deserialize)]
+struct Bans {
+    deny: Vec<Banned>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Banned {
+    #[serde(rename = "crate")]
+    name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,7 +75,7 @@ pub(crate) fn run() -> Result<()> {
         let shown = oldest.map(|part| part.to_string()).join(".");
         println!("{manifest}: {} dependencies, for Rust {shown}", dependencies.len());
         for package in dependencies {
-            let found = broken(package, oldest, &deny.licenses.allow);
+            let found = broken(package, oldest, &deny);
             problems.extend(found.map(|what| format!("{manifest}: {what}")));
         }
     }
@@ -98,12 +111,15 @@ fn numbers(version: &str) -> Result<[u64; 3]> {
 }
 
 /// The rules that a dependency breaks.
-fn broken(package: &Package, oldest: [u64; 3], allowed: &[String]) -> impl Iterator<Item = String> {
+fn broken(package: &Package, oldest: [u64; 3], deny: &Deny) -> impl Iterator<Item = String> {
     let name = format!("{} {}", package.name, package.version);
+    let is_banned = deny.bans.deny.iter().any(|banned| banned.name == package.name);
+    let banned = is_banned.then(|| format!("{name} is forbidden in deny.toml"));
     let source = package.source.as_deref().filter(|source| *source != SOURCE).map(|source| {
         format!("{name} comes from {source}; expected crates.io, whose versions stay what they were")
     });
-    let licence = match package.license.as_deref().map(|text| licence::is_allowed(text, allowed)) {
+    let licence = match package.license.as_deref().map(|text| licence::is_allowed(text, &deny.licenses.allow))
+    {
         Some(Ok(true)) => None,
         Some(Ok(false)) => Some(format!(
             "{name} is under `{}`, which the list in deny.toml does not allow",
@@ -120,7 +136,7 @@ fn broken(package: &Package, oldest: [u64; 3], allowed: &[String]) -> impl Itera
         Some(Err(error)) => Some(format!("{name}: {error:#}")),
         _ => None,
     };
-    [source, licence, newer].into_iter().flatten()
+    [source, banned, licence, newer].into_iter().flatten()
 }
 
 #[cfg(test)]
@@ -139,8 +155,9 @@ mod tests {
 
     #[test]
     fn each_rule_names_who_breaks_it() {
-        let allowed = ["MIT".to_owned()];
-        let check = |package: &Package| broken(package, [1, 89, 0], &allowed).collect::<Vec<_>>();
+        let text = "[licenses]\nallow = [\"MIT\"]\n[bans]\ndeny = [{ crate = \"openssl-sys\" }]";
+        let deny: Deny = toml::from_str(text).unwrap();
+        let check = |package: &Package| broken(package, [1, 89, 0], &deny).collect::<Vec<_>>();
         for good in [Some("1.89"), Some("1.89.0"), Some("1.9"), None] {
             assert_eq!(check(&package(Some("MIT OR GPL-3.0"), good, Some(SOURCE))), [""; 0], "{good:?}");
         }
@@ -152,6 +169,10 @@ mod tests {
             (package(Some("MIT"), Some("1.90"), Some(SOURCE)), "a 1.0.0 needs Rust 1.90"),
             (package(Some("MIT"), Some("new"), Some(SOURCE)), "expected a Rust version"),
             (package(Some("MIT"), None, Some("git+https://example.org/a")), "comes from git+https"),
+            (
+                Package { name: "openssl-sys".into(), ..package(Some("MIT"), None, Some(SOURCE)) },
+                "openssl-sys 1.0.0 is forbidden",
+            ),
         ] {
             let found = check(&bad);
             assert!(found.len() == 1 && found[0].contains(word), "{found:?}");
