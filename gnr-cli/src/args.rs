@@ -12,7 +12,7 @@ use crate::{choice::choice, signal::Stop};
 
 /// Trains image classifiers to flat minima: gradient norm regularisation (GNR), SAM, exact Hessian-vector products.
 #[derive(Parser)]
-#[command(name = "gnr", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "gnr", version, long_version = crate::VERSION, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:\n  \
     gnr compare                                   SGD, SAM, GNR and both on digits with wrong labels: one minute\n  \
     gnr train                                     the same digits with SGD + GNR alone\n  \

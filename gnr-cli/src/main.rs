@@ -32,6 +32,12 @@ use gnr_train::{Team, TrainError};
 
 use args::{Arguments, Command};
 
+/// What `--version` tells: the version, and the commit where it is known. `-V` tells the version alone.
+const VERSION: &str = match option_env!("GNR_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(commit) = option_env!("GNR_COMMIT") {
@@ -129,4 +135,22 @@ fn chain(error: &anyhow::Error) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_long_version_tells_the_commit() {
+        let told = Arguments::command().render_long_version();
+        let begins = format!("gnr {}", env!("CARGO_PKG_VERSION"));
+        match option_env!("GNR_COMMIT") {
+            Some(commit) => assert_eq!(told.trim(), format!("{begins}, commit {commit}")),
+            None => assert_eq!(told.trim(), begins),
+        }
+        assert_eq!(Arguments::command().render_version().trim(), begins);
+    }
 }

@@ -12,3 +12,8 @@ mod service;
 pub use launch::{Job, join, launched};
 #[cfg(feature = "mpi")]
 pub use ranks::PATIENCE;
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

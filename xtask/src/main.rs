@@ -9,9 +9,11 @@
 mod bench;
 mod book;
 mod ci;
+mod dependencies;
 mod dist;
 #[cfg(test)]
 mod documents;
+mod features;
 mod hook;
 mod machine;
 mod median;
@@ -42,6 +44,10 @@ enum Task {
     Book(book::Arguments),
     /// Run everything that CI runs, cheapest first.
     Ci(ci::Arguments),
+    /// Check the dependencies: sources, licences, forbidden ones, the Rust version that each needs.
+    Dependencies,
+    /// Compile every published crate without features, and with each feature alone.
+    Features,
     /// List what each crate would upload, and find files that have no place in a package.
     Package,
     /// Train what a table or figure of the paper needs, and report it: `gnr reproduce`, built from this workspace.
@@ -67,6 +73,8 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Book(arguments) => book::run(&arguments),
         Task::Ci(arguments) => ci::run(&arguments),
+        Task::Dependencies => dependencies::run(),
+        Task::Features => features::run(),
         Task::Package => package::run(),
         Task::Reproduce(arguments) => reproduce::run(&arguments),
         Task::Recipes(arguments) => reproduce::recipes(&arguments),

@@ -26,7 +26,10 @@ fn every_registered_name_builds_for_digits_and_for_cifar() {
 fn names_are_unique_and_described() {
     let names: std::collections::BTreeSet<_> = registry().iter().map(|known| known.name).collect();
     assert_eq!(names.len(), registry().len());
-    assert!(registry().iter().all(|known| !known.description.is_empty() && !known.reference.is_empty()));
+    for known in registry() {
+        assert!(!known.description.is_empty(), "{}: a description, which `gnr models` shows", known.name);
+        assert!(!known.reference.is_empty(), "{}: a reference, authors and year", known.name);
+    }
 }
 
 /// Published sizes: He et al., Table 6, say 0.27, 0.46, 0.66, 0.85 M; the digits are those of the PyTorch code.

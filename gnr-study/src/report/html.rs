@@ -14,13 +14,30 @@ th,td{border-bottom:1px solid var(--line);padding:.35rem .6rem;text-align:left;w
 figure{margin:0;max-width:44rem}figcaption{font-size:.9rem}svg{width:100%;height:auto;display:block}\
 .key{display:flex;flex-wrap:wrap;gap:.3rem 1rem;font-size:.9rem;padding:0;list-style:none}\
 .key i{display:inline-block;width:1.4rem;height:.3rem;vertical-align:middle;margin-right:.4rem}\
+code{background:var(--soft);padding:0 .2em}\
 pre{overflow:auto;max-height:24rem;background:var(--soft);padding:.6rem}@media print{pre{max-height:none}}\
 dl{display:grid;grid-template-columns:minmax(min-content,max-content) 1fr;gap:.2rem 1.2rem}dt{font-weight:600}\
 dd{margin:0}dd,p,figcaption{overflow-wrap:anywhere}@media(max-width:40rem){dl{display:block}dd{margin:0 0 .4rem}}";
 
-/// Text as HTML.
+/// Text of one line or in a drawing, as HTML.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Prose as HTML: what stands between two backticks is code.
+fn prose(words: &str) -> String {
+    let mut parts: Vec<String> = escaped(words).split('`').map(str::to_owned).collect();
+    // A backtick without a partner is a character like others.
+    if parts.len().is_multiple_of(2)
+        && let Some(last) = parts.pop()
+        && let Some(before) = parts.last_mut()
+    {
+        *before += &format!("`{last}");
+    }
+    let part = |(i, part): (usize, &String)| {
+        if i % 2 == 1 { format!("<code>{part}</code>") } else { part.clone() }
+    };
+    parts.iter().enumerate().map(part).collect()
 }
 
 fn table(header: &[String], rows: &[Vec<String>]) -> String {
@@ -62,8 +79,8 @@ impl Document {
 fn html(block: &Block) -> String {
     match block {
         Block::Heading(heading) => format!("<h2>{}</h2>\n", escaped(heading)),
-        Block::Caveat(words) => format!("<p class=\"caveat\">{}</p>\n", escaped(words)),
-        Block::Paragraph(words) => format!("<p>{}</p>\n", escaped(words)),
+        Block::Caveat(words) => format!("<p class=\"caveat\">{}</p>\n", prose(words)),
+        Block::Paragraph(words) => format!("<p>{}</p>\n", prose(words)),
         Block::Table { header, rows } => table(header, rows),
         Block::Key(entries) => {
             let entry = |((r, g, b), words): &((u8, u8, u8), String)| {
@@ -76,10 +93,30 @@ fn html(block: &Block) -> String {
         }
         Block::Facts(facts) => {
             let fact = |(name, value): &(String, String)| {
-                format!("<dt>{}</dt><dd>{}</dd>", escaped(name), escaped(value))
+                format!("<dt>{}</dt><dd>{}</dd>", escaped(name), prose(value))
             };
             format!("<dl>{}</dl>\n", facts.iter().map(fact).collect::<String>())
         }
         Block::Log { title, text } => format!("<p>{}</p><pre>{}</pre>\n", escaped(title), escaped(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_between_backticks_are_code() {
+        for (words, html) in [
+            ("plain", "plain"),
+            ("`gnr sharpness RUN`, `a<b`", "<code>gnr sharpness RUN</code>, <code>a&lt;b</code>"),
+            ("one ` alone", "one ` alone"),
+            ("`a` and one ` alone", "<code>a</code> and one ` alone"),
+            ("", ""),
+        ] {
+            assert_eq!(prose(words), html, "{words}");
+        }
+        let page = html(&Block::Facts(vec![("a`b".into(), "`c`".into())]));
+        assert_eq!(page, "<dl><dt>a`b</dt><dd><code>c</code></dd></dl>\n");
     }
 }

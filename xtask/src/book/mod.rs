@@ -173,9 +173,23 @@ fn copy(root: &Path, to: &Path) -> Result<Vec<String>> {
     Ok(copied)
 }
 
-/// A document with its links as mdBook needs them: a folder's README is the folder's index page.
+/// A document as mdBook needs it: a folder's README is the folder's index page, and figures of a table are not torn.
 fn as_pages(text: &str) -> String {
-    text.replace("README.md)", "index.md)").replace("README.md#", "index.md#")
+    let linked = text.replace("README.md)", "index.md)").replace("README.md#", "index.md#");
+    let line = |line: &str| if line.starts_with('|') { unbroken(line) } else { line.to_owned() };
+    linked.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A row of a table with spaces that break no line in `94.7 ± 0.4` and `[-1.02, +0.57]`.
+fn unbroken(row: &str) -> String {
+    const SPACE: &str = "\u{a0}";
+    let row = row.replace(" ± ", &format!("{SPACE}±{SPACE}"));
+    let is_of_numbers = |text: &str| text.chars().all(|c| c.is_ascii_digit() || ".,+-− ".contains(c));
+    let pieces = row.split_inclusive('[').map(|piece| match piece.split_once(']') {
+        Some((inside, rest)) if is_of_numbers(inside) => format!("{}]{rest}", inside.replace(' ', SPACE)),
+        _ => piece.to_owned(),
+    });
+    pieces.collect()
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -184,11 +198,22 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::as_pages;
+    use super::{as_pages, unbroken};
 
     #[test]
     fn links_to_a_readme_lead_to_the_index_page_of_its_folder() {
         let text = "[a](README.md) [b](x/README.md#c) `README.md` [d](README.mdx)";
         assert_eq!(as_pages(text), "[a](index.md) [b](x/index.md#c) `README.md` [d](README.mdx)");
+    }
+
+    #[test]
+    fn figures_of_a_table_are_not_torn() {
+        assert_eq!(
+            unbroken("| a b | 1.0 ± 2.0 | [-1.0, +2] |"),
+            "| a b | 1.0\u{a0}±\u{a0}2.0 | [-1.0,\u{a0}+2] |"
+        );
+        // Neither the words of a link nor text outside of a table.
+        assert_eq!(unbroken("| [a b](c) [1, x] 2, 3] |"), "| [a b](c) [1, x] 2, 3] |");
+        assert_eq!(as_pages("1 ± 2\n| 1 ± 2 |\n"), "1 ± 2\n| 1\u{a0}±\u{a0}2 |\n");
     }
 }

@@ -53,13 +53,11 @@ fn stages() -> Vec<Stage> {
     vec![
         stage("fmt", "formatting", vec![cargo(["fmt", "--all", "--check"])]),
         stage("tidy", "structural rules", vec![cargo(["xtask", "tidy"])]),
+        stage("deny", "sources, licences and Rust versions of the dependencies", dependencies()),
         stage(
             "features",
-            "gnr-core and the program without features",
-            vec![
-                cargo(["check", "-p", "gnr-core", "--no-default-features"]),
-                cargo(["check", "-p", "gnr-cli", "--no-default-features"]),
-            ],
+            "every published crate without features, and with each feature alone",
+            vec![cargo(["xtask", "features"])],
         ),
         stage(
             "clippy",
@@ -163,6 +161,21 @@ fn stages() -> Vec<Stage> {
     ]
 }
 
+/// Our own check everywhere; cargo-deny's, which also knows every other rule of deny.toml, where it is installed.
+fn dependencies() -> Vec<Command> {
+    let mut commands = vec![cargo(["xtask", "dependencies"])];
+    if is_installed("deny") {
+        let of = |manifest| {
+            cargo(["deny", "--locked", "--config", "deny.toml", "--manifest-path", manifest, "check"])
+        };
+        for mut command in [of("Cargo.toml"), of("gnr-python/Cargo.toml")] {
+            command.args(["bans", "licenses", "sources"]);
+            commands.push(command);
+        }
+    }
+    commands
+}
+
 /// A small comparison. Where its runs are finished, it only reports them again.
 fn compare() -> Command {
     gnr(["compare", "--set", "train.epochs=2", "--seeds=2", "--out", &format!("{SCRATCH}/compare")])
@@ -198,14 +211,15 @@ fn gnr<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     cargo(["run", "--release", "-p", "gnr-cli", "--"].into_iter().chain(arguments))
 }
 
-fn nextest_is_installed() -> bool {
-    let mut probe = cargo(["nextest", "--version"]);
+/// Whether cargo has this subcommand.
+fn is_installed(subcommand: &str) -> bool {
+    let mut probe = cargo([subcommand, "--version"]);
     probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// The tests that are not ignored, or those that are: with nextest where it is installed, else with `cargo test`.
 fn tests(ignored: bool) -> Command {
-    if nextest_is_installed() {
+    if is_installed("nextest") {
         let mut command = cargo(["nextest", "run", "--workspace", "--profile", "ci", "--no-tests", "fail"]);
         if ignored {
             command.args(["--run-ignored", "only"]);
@@ -251,7 +265,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let count = stages.len();
     let mut results: Vec<(&str, Result<Duration>)> = Vec::new();
     let (last, mut kept, mut timed) = (Times::read(), Times::read(), Vec::new());
-    let reported = nextest_is_installed();
+    let reported = is_installed("nextest");
     for (i, stage) in stages.iter_mut().enumerate() {
         println!("\n== [{}/{count}] {}: {}", i + 1, stage.name, stage.what);
         let started = Instant::now();

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::Origin;
 use crate::workspace::{cargo, output};
 
 #[derive(Debug, Deserialize)]
@@ -53,13 +54,22 @@ struct Kind {
 }
 
 /// What is embedded and is no crate.
-const EMBEDDED: &str = "The digits are E. Alpaydin's and C. Kaynak's (UCI Machine Learning Repository), CC BY 4.0.\n\
+const EMBEDDED: &str = "Rust's standard library is under MIT or Apache-2.0 (https://www.rust-lang.org).\n\
+                        The digits are E. Alpaydin's and C. Kaynak's (UCI Machine Learning Repository), CC BY 4.0.\n\
                         The letters of figures are DejaVu Sans (Bitstream Vera licence; see the crate dejavu).\n";
 
+/// What the licence of the GNU C library asks of whoever passes on a program that contains it.
+const GLIBC: &str = "gnr contains the GNU C Library and parts of GCC's runtime library, linked statically.\n\
+                     The GNU C Library is free software under the GNU Lesser General Public License, version 2.1 or\n\
+                     later; its text is below, its sources are at https://www.gnu.org/software/libc/. All sources of gnr\n\
+                     are public under MIT or Apache-2.0: with another version of the library, `cargo xtask dist` in the\n\
+                     commit that `gnr --version` tells links the program again. GCC's runtime library is under the GNU\n\
+                     General Public License, version 3, with the GCC Runtime Library Exception, version 3.1.\n";
+
 /// The list and the texts.
-pub(super) fn of(checkout: &Path, target: &str) -> Result<String> {
-    let mut command = cargo(["metadata", "--format-version", "1", "--locked", "--filter-platform", target]);
-    command.current_dir(checkout);
+pub(super) fn of(checkout: &Path, origin: &Origin) -> Result<String> {
+    let mut command = cargo(["metadata", "--format-version", "1", "--locked"]);
+    command.args(["--filter-platform", &origin.target]).current_dir(checkout);
     let metadata: Metadata =
         serde_json::from_str(&output(command)?).context("cannot read the answer of `cargo metadata`")?;
     let inside = reachable(&metadata.resolve, |id| {
@@ -77,7 +87,12 @@ pub(super) fn of(checkout: &Path, target: &str) -> Result<String> {
             texts.entry(text).or_default().push(format!("{} {}", package.name, package.version));
         }
     }
-    Ok(written(&packages, &texts))
+    let mut list = written(&packages, &texts);
+    if origin.contains_glibc() {
+        let rule = "=".repeat(80);
+        list += &format!("\n{rule}\n{GLIBC}\n{}", include_str!("LGPL-2.1.txt"));
+    }
+    Ok(list)
 }
 
 /// What is compiled into a package that `is_root`: normal dependencies, and theirs.

@@ -24,9 +24,12 @@ pub(crate) struct Arguments {
     /// Folder of the archive.
     #[arg(long, value_name = "DIR", default_value = "target/dist")]
     out: PathBuf,
-    /// Target triple [default: this machine's]. A `-musl` target gives a binary that needs no library of the system.
+    /// Target triple [default: this machine's].
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
+    /// Take the C library from the system where the program runs. Else a program for Linux needs nothing of it.
+    #[arg(long)]
+    dynamic: bool,
     /// Build a second time from a clone in another folder and compare the bytes.
     #[arg(long)]
     verify: bool,
@@ -38,6 +41,27 @@ struct Origin {
     /// Seconds of the commit's date.
     date: u64,
     target: String,
+    linking: Linking,
+}
+
+/// Where the C library comes from, on systems that have a static one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Linking {
+    Static,
+    Dynamic,
+}
+
+impl Origin {
+    /// Name of the archive and of the folder in it.
+    fn name(&self) -> String {
+        let suffix = if self.linking == Linking::Dynamic { "-dynamic" } else { "" };
+        format!("gnr-{}-{}{suffix}", env!("CARGO_PKG_VERSION"), self.target)
+    }
+
+    /// Whether the GNU C library is part of the binary.
+    fn contains_glibc(&self) -> bool {
+        self.linking == Linking::Static && self.target.contains("-linux-gnu")
+    }
 }
 
 /// Files of the workspace that go along.
@@ -57,6 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         commit: git(&root, &["rev-parse", "--short=12", "HEAD"])?,
         date: git(&root, &["log", "-1", "--format=%ct"])?.parse().context("the commit has no date")?,
         target: arguments.target.clone().map_or_else(build::host, Ok)?,
+        linking: if arguments.dynamic { Linking::Dynamic } else { Linking::Static },
     };
     let out = root.join(&arguments.out);
     let (archive, sum) = make(&root, &origin, &out)?;
@@ -80,7 +105,7 @@ fn make(checkout: &Path, origin: &Origin, out: &Path) -> Result<(PathBuf, String
         generate.arg("generate").arg(&generated);
         generate
     })?;
-    let name = format!("gnr-{}-{}", env!("CARGO_PKG_VERSION"), origin.target);
+    let name = origin.name();
     let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let suffix = if origin.target.contains("windows") { ".exe" } else { "" };
     let mut entries =
@@ -93,7 +118,7 @@ fn make(checkout: &Path, origin: &Origin, out: &Path) -> Result<(PathBuf, String
         let path = format!("{name}/share/{}", file.display());
         entries.push(Entry { path, bytes: read(&generated.join(&file))?, program: false });
     }
-    let licences = licences::of(checkout, &origin.target)?.into_bytes();
+    let licences = licences::of(checkout, origin)?.into_bytes();
     entries.push(Entry { path: format!("{name}/THIRD-PARTY-LICENCES.txt"), bytes: licences, program: false });
     let bytes = archive::packed(entries, origin.date)?;
     let archive = out.join(format!("{name}.tar.gz"));
@@ -160,6 +185,18 @@ mod tests {
         // FIPS 180-2, appendix B.1.
         let expect = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hex(&Sha256::digest(b"abc")), expect);
+    }
+
+    #[test]
+    fn the_name_says_what_is_inside() {
+        let origin =
+            |target: &str, linking| Origin { commit: "0".into(), date: 0, target: target.into(), linking };
+        let gnu = origin("x86_64-unknown-linux-gnu", Linking::Static);
+        assert_eq!(gnu.name(), concat!("gnr-", env!("CARGO_PKG_VERSION"), "-x86_64-unknown-linux-gnu"));
+        assert!(gnu.contains_glibc());
+        let dynamic = origin("x86_64-unknown-linux-gnu", Linking::Dynamic);
+        assert!(dynamic.name().ends_with("-gnu-dynamic") && !dynamic.contains_glibc());
+        assert!(!origin("x86_64-unknown-linux-musl", Linking::Static).contains_glibc());
     }
 
     #[test]

@@ -94,6 +94,10 @@ struct Part {
     template: &'static str,
     lines: &'static [Line],
     package: &'static str,
+    /// What it becomes, with an article.
+    what: &'static str,
+    /// Names of the tests that fail while something is missing.
+    tests: &'static str,
     /// What the failing tests ask for.
     truth: &'static [&'static str],
 }
@@ -121,12 +125,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         // Sorts the modules and the imports.
         output(cargo(["fmt", "-p", part.package]))?;
     }
-    println!("\nIt compiles and does something that is not your method yet. What is left to its author:");
+    println!("\nIt compiles, and is {} in name only. What is left to its author:", part.what);
     for truth in part.truth {
         println!("- {}", name.fill(truth));
     }
-    println!("Then: cargo nextest run -p {}", part.package);
+    println!(
+        "Until then this fails and says what is missing: cargo test -p {} --test it -- {}",
+        part.package, part.tests
+    );
+    println!("To undo it: {}", undo(&name.fill(part.path), files.keys()));
     Ok(())
+}
+
+/// The commands that take a part away again, before it is committed.
+fn undo<'a>(new: &str, files: impl Iterator<Item = &'a PathBuf>) -> String {
+    let changed: Vec<String> =
+        files.map(|path| path.display().to_string()).filter(|path| path != new).collect();
+    format!("rm {new} && git checkout -- {}", changed.join(" "))
 }
 
 /// The files of a new part, whole, by their paths.
@@ -225,6 +240,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn undoing_leaves_the_lists_as_they_were() {
+        let files = ["gnr-models/src/lib.rs", "gnr-models/src/zz_toy.rs"].map(PathBuf::from);
+        let told = undo("gnr-models/src/zz_toy.rs", files.iter());
+        assert_eq!(told, "rm gnr-models/src/zz_toy.rs && git checkout -- gnr-models/src/lib.rs");
     }
 
     #[test]

@@ -26,6 +26,8 @@ const METHOD: Part = Part {
         },
     ],
     package: "gnr-core",
+    what: "a method",
+    tests: "regularizer_matrix registry",
     truth: &[
         "gnr-core/src/regularizer/{{file}}.rs: the method in `add_gradient`, what it needs in `needs`, its settings; doc, equation, reference and \
          cost of its entry (`every_entry_is_complete`)",
@@ -58,6 +60,8 @@ const OPTIMIZER: Part = Part {
         },
     ],
     package: "gnr-core",
+    what: "an optimiser",
+    tests: "matrix registry golden",
     truth: &[
         "gnr-core/src/optimizer/{{file}}.rs: the update in `step`, its state and settings; doc, equation and reference of its entry \
          (`every_entry_is_complete`)",
@@ -96,6 +100,8 @@ const SCHEDULE: Part = Part {
         },
     ],
     package: "gnr-core",
+    what: "a schedule",
+    tests: "matrix registry",
     truth: &[
         "gnr-core/src/schedule/{{file}}.rs: the value in `at`, its settings; doc, equation and reference of its entry (`every_entry_is_complete`)",
         "gnr-core/tests/it/matrix.rs: values worked out by hand in its line, in place of NaN \
@@ -133,6 +139,8 @@ const MODEL: Part = Part {
         },
     ],
     package: "gnr-models",
+    what: "a model",
+    tests: "registry forward",
     truth: &[
         "gnr-models/src/{{file}}.rs: layout and `forward`, with the tensor names of published weights; description and reference \
          (`names_are_unique_and_described`)",
@@ -178,6 +186,8 @@ const DATASET: Part = Part {
         },
     ],
     package: "gnr-data",
+    what: "a data set",
+    tests: "registry layouts",
     truth: &[
         "gnr-data/src/source/{{file}}.rs: the published layout in `open` and `entries`, the classes; summary, layouts, licence, how to get it and \
          checksums of its entry (`every_data_set_is_described`)",
