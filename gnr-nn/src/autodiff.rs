@@ -153,6 +153,21 @@ pub trait Autodiff: Backend {
     fn dots(&self, x: &Self::Tensor, ys: &[&Self::Tensor]) -> Result<Vec<f64>> {
         ys.iter().map(|y| self.dot(x, y)).collect()
     }
+    /// Inner products of a point of several tensors with other points of as many: Σₖ ⟨xₖ, yₖ⟩ for each y. A library
+    /// whose scalars take a transfer overrides it to make one.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn dots_of_points(&self, x: &[Self::Tensor], ys: &[&[Self::Tensor]]) -> Result<Vec<f64>> {
+        let mut sums = vec![0.0; ys.len()];
+        for (k, tensor) in x.iter().enumerate() {
+            let others: Vec<_> = ys.iter().filter_map(|y| y.get(k)).collect();
+            for (sum, dot) in sums.iter_mut().zip(self.dots(tensor, &others)?) {
+                *sum += dot;
+            }
+        }
+        Ok(sums)
+    }
     /// `y ← y + Σ aᵢ·xᵢ` in place; as many factors as tensors.
     ///
     /// # Errors
