@@ -18,7 +18,7 @@ pub(crate) fn eval(arguments: args::Eval) -> anyhow::Result<ExitCode> {
         .iter()
         .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={}", serde_json::json!(value))))
         .collect();
-    overrides.extend(arguments.sets);
+    overrides.extend(arguments.device.with(&arguments.sets));
     let split = match arguments.split {
         SplitName::Train => Split::Train,
         SplitName::Validation => Split::Validation,

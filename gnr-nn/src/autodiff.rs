@@ -159,9 +159,12 @@ pub trait Autodiff: Backend {
     /// # Errors
     /// A shape mismatch.
     fn dots_of_points(&self, x: &[Self::Tensor], ys: &[&[Self::Tensor]]) -> Result<Vec<f64>> {
+        if let Some(y) = ys.iter().find(|y| y.len() != x.len()) {
+            return Err(Error::Invalid(format!("dots: points of {} and {} tensors", x.len(), y.len())));
+        }
         let mut sums = vec![0.0; ys.len()];
         for (k, tensor) in x.iter().enumerate() {
-            let others: Vec<_> = ys.iter().filter_map(|y| y.get(k)).collect();
+            let others: Vec<_> = ys.iter().map(|y| &y[k]).collect();
             for (sum, dot) in sums.iter_mut().zip(self.dots(tensor, &others)?) {
                 *sum += dot;
             }

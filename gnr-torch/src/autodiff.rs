@@ -134,8 +134,8 @@ impl Autodiff for Torch {
         same("axpy", y, x)?;
         self.update("axpy", y, |y| match a {
             1.0 => y.f_add_(x.t()),
-            // Its operands must be on one device.
-            _ => y.f_addcmul_(x.t(), &self.number(a)?.f_to_device(self.device.tch())?),
+            // An addcmul would want the number on the device, and sending it waits for the device.
+            _ => y.f_add_(&x.t().f_mul(&self.number(a)?)?),
         })
     }
     fn dot(&self, x: &TorchTensor, y: &TorchTensor) -> Result<f64> {

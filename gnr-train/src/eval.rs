@@ -117,7 +117,7 @@ pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) ->
     );
     let loader = Loader::new(dataset, LoaderConfig { workers: recipe.train.workers, ..config })?;
     let threads = threads(recipe.train.threads);
-    let (engine, precision) = (recipe.train.backend, recipe.train.precision);
+    let place = recipe.train.place();
     let path = &request.weights;
     let job = Evaluate { path, model: &model, values, loader: &loader, logits_of, threads, progress };
     Ok(EvalReport {
@@ -126,7 +126,7 @@ pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) ->
         data: loader.dataset().describe(),
         split: request.split,
         loaded,
-        evaluation: backend::dispatch(engine, precision, job)?,
+        evaluation: backend::dispatch(place, job)??,
     })
 }
 

@@ -7,6 +7,7 @@ use gnr_train::Sample;
 
 use crate::{
     args::{SplitName, positive},
+    device::OnDevice,
     signal::Stop,
 };
 
@@ -55,6 +56,8 @@ pub(crate) struct Subject {
     /// Set any other key of the recipe (train.threads, train.precision, …); may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE", help_heading = "Subject")]
     pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
 }
 
 /// What all of them take.
