@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use gnr_core::Map;
-use gnr_nn::{Backend, Dual, Result, Unary, composed};
+use gnr_macros::each_precision;
+use gnr_nn::{AcrossRanks, Arithmetic, Dual, Result, Unary, composed};
 
 use gnr_kernels::{
     buffer::Buf,
@@ -16,6 +17,7 @@ use gnr_kernels::{
 use super::{
     Cpu,
     adjoints::{Target, add_to_both},
+    check_len,
     session::Extra,
     tensor::{Tensor, same_shape},
     value::Recompute,
@@ -97,11 +99,26 @@ fn row<E: Elem>(x: &Tensor<E>) -> usize {
     x.shape.last().map_or(1, |&length| length.max(1))
 }
 
-impl<E: Elem> Cpu<E>
-where
-    Self: Backend<Tensor = Tensor<E>>,
-{
-    pub(super) fn add_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
+#[each_precision]
+impl Arithmetic for Cpu<E> {
+    type Tensor = Tensor<E>;
+
+    fn constant(&self, data: &[f64], shape: &[usize]) -> Result<Tensor<E>> {
+        check_len("constant", data.len(), shape)?;
+        let mut buffer = Buf::new(data.len());
+        buffer.iter_mut().zip(data).for_each(|(to, from)| *to = E::of(*from));
+        Ok(Tensor::new(buffer, shape))
+    }
+
+    fn shape<'t>(&self, x: &'t Tensor<E>) -> &'t [usize] {
+        x.shape()
+    }
+
+    fn detach(&self, x: &Tensor<E>) -> Result<Tensor<E>> {
+        Ok(x.detached())
+    }
+
+    fn add(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
         same_shape("add", a, b)?;
         let output = || {
             let mut y = Buf::new(a.len());
@@ -114,7 +131,7 @@ where
         })
     }
 
-    pub(super) fn affine_op(&self, x: &Tensor<E>, a: f64, b: f64) -> Result<Tensor<E>> {
+    fn affine(&self, x: &Tensor<E>, a: f64, b: f64) -> Result<Tensor<E>> {
         let (a, b) = (E::of(a), E::of(b));
         let output = || {
             let mut y = Buf::new(x.len());
@@ -128,7 +145,7 @@ where
         })
     }
 
-    pub(super) fn mul_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
+    fn mul(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
         same_shape("mul", a, b)?;
         let mut y = Buf::new(a.len());
         elementwise::zip(&mut y, a.data(), b.data(), |a, b| a * b);
@@ -146,11 +163,12 @@ where
         )
     }
 
-    pub(super) fn mul_dual_op(&self, a: Dual<&Tensor<E>>, b: Dual<&Tensor<E>>) -> Result<Dual<Tensor<E>>> {
-        same_shape("mul", a.primal, b.primal)?;
-        let Some(replayed) = self.replayed("mul", &a.primal.shape, &[a, b])? else {
+    fn mul_dual(&self, a: &Dual<Tensor<E>>, b: &Dual<Tensor<E>>) -> Result<Dual<Tensor<E>>> {
+        same_shape("mul", &a.primal, &b.primal)?;
+        let Some(replayed) = self.replayed("mul", &a.primal.shape, &[a.as_ref(), b.as_ref()])? else {
             return composed::mul_dual(self, a, b);
         };
+        let (a, b) = (a.as_ref(), b.as_ref());
         let len = a.primal.len();
         let tangent = match (a.tangent, b.tangent) {
             (None, None) => None,
@@ -180,10 +198,10 @@ where
         })
     }
 
-    pub(super) fn unary_op(&self, op: Unary, x: &Tensor<E>) -> Result<Tensor<E>> {
+    fn unary(&self, op: Unary, x: &Tensor<E>) -> Result<Tensor<E>> {
         let Some(f) = function(op) else {
             let mut y = Buf::new(x.len());
-            elementwise::map(&mut y, x.data(), |x| if x > E::zero() { E::one() } else { E::zero() });
+            elementwise::map(&mut y, x.data(), |x| E::of(f64::from(x > E::of(0.0))));
             return Ok(Tensor::new(y, &x.shape));
         };
         let row = row(x);
@@ -230,11 +248,12 @@ where
         )
     }
 
-    pub(super) fn unary_dual_op(&self, op: Unary, x: Dual<&Tensor<E>>) -> Result<Dual<Tensor<E>>> {
-        let Some(f) = function(op) else { return Ok(Dual::constant(self.unary_op(op, x.primal)?)) };
-        let Some(replayed) = self.replayed("unary", &x.primal.shape, &[x])? else {
+    fn unary_dual(&self, op: Unary, x: &Dual<Tensor<E>>) -> Result<Dual<Tensor<E>>> {
+        let Some(f) = function(op) else { return Ok(Dual::constant(self.unary(op, &x.primal)?)) };
+        let Some(replayed) = self.replayed("unary", &x.primal.shape, &[x.as_ref()])? else {
             return composed::unary_dual(self, op, x);
         };
+        let x = x.as_ref();
         let y = if f.reads_input_only() { Arc::clone(x.primal.data()) } else { replayed.output() };
         // ẏ = f′(x) ẋ: a pass over values that are held anyway recomputes it.
         let row = row(x.primal);
@@ -262,5 +281,41 @@ where
                 (_, _, None) => (),
             }
         })
+    }
+
+    fn matmul(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
+        self.matmul_op(a, b)
+    }
+
+    fn matmul_dual(&self, a: &Dual<Tensor<E>>, b: &Dual<Tensor<E>>) -> Result<Dual<Tensor<E>>> {
+        self.matmul_dual_op(a, b)
+    }
+
+    fn sum(&self, x: &Tensor<E>, axes: &[usize]) -> Result<Tensor<E>> {
+        self.sum_op(x, axes)
+    }
+
+    fn broadcast(&self, x: &Tensor<E>, shape: &[usize]) -> Result<Tensor<E>> {
+        self.broadcast_op(x, shape)
+    }
+
+    fn reshape(&self, x: &Tensor<E>, shape: &[usize]) -> Result<Tensor<E>> {
+        self.reshape_op(x, shape)
+    }
+
+    fn permute(&self, x: &Tensor<E>, axes: &[usize]) -> Result<Tensor<E>> {
+        self.permute_op(x, axes)
+    }
+
+    fn gather(&self, x: &Tensor<E>, axis: usize, indices: &[Option<usize>]) -> Result<Tensor<E>> {
+        self.gather_op(x, axis, indices)
+    }
+
+    fn max_last(&self, x: &Tensor<E>) -> Result<Tensor<E>> {
+        self.max_last_op(x)
+    }
+
+    fn mean_over_ranks(&self, x: &Tensor<E>, across: &AcrossRanks) -> Result<Tensor<E>> {
+        self.mean_over_ranks_op(x, across)
     }
 }

@@ -6,7 +6,8 @@
 use gnr_kernels::Accum;
 use std::sync::Arc;
 
-use gnr_nn::{Backend, Dual, Duals, Result, composed, composed::AttentionShape};
+use gnr_macros::each_precision;
+use gnr_nn::{Attention, Dual, Duals, Result, composed, composed::AttentionShape};
 
 use gnr_kernels::{
     attention::{self, Adjoint, Moving, Shape},
@@ -70,16 +71,9 @@ fn target<E: Elem>(tensor: Option<&Tensor<E>>) -> Target<E> {
     tensor.map_or_else(|| Target::new(None, 0), Tensor::target)
 }
 
-impl<E: Elem> Cpu<E>
-where
-    Self: Backend<Tensor = Tensor<E>>,
-{
-    pub(super) fn attention_op(
-        &self,
-        qkv: &Tensor<E>,
-        heads: usize,
-        bias: Option<&Tensor<E>>,
-    ) -> Result<Tensor<E>> {
+#[each_precision]
+impl Attention for Cpu<E> {
+    fn attention(&self, qkv: &Tensor<E>, heads: usize, bias: Option<&Tensor<E>>) -> Result<Tensor<E>> {
         let shape = sizes(qkv, heads, bias)?;
         let bias_ = bias.map(Tensor::as_slice);
         if !qkv.is_tracked() && !bias.is_some_and(Tensor::is_tracked) {
@@ -118,18 +112,18 @@ where
         )
     }
 
-    pub(super) fn attention_dual_op(
+    fn attention_dual(
         &self,
-        qkv: Dual<&Tensor<E>>,
+        qkv: &Dual<Tensor<E>>,
         heads: usize,
-        bias: Option<Dual<&Tensor<E>>>,
+        bias: Option<&Dual<Tensor<E>>>,
     ) -> Result<Dual<Tensor<E>>> {
-        let shape = sizes(qkv.primal, heads, bias.map(|bias| bias.primal))?;
-        let operands: Vec<_> = [qkv].into_iter().chain(bias).collect();
+        let shape = sizes(&qkv.primal, heads, bias.map(|bias| &bias.primal))?;
+        let operands: Vec<_> = [qkv].into_iter().chain(bias).map(Dual::as_ref).collect();
         let Some(replayed) = self.replayed("attention", &output(shape), &operands)? else {
-            let bias = bias.map(Dual::cloned);
-            return composed::attention(&Duals(self.clone()), &qkv.cloned(), heads, bias.as_ref());
+            return composed::attention(&Duals(self.clone()), qkv, heads, bias);
         };
+        let (qkv, bias) = (qkv.as_ref(), bias.map(Dual::as_ref));
         let Extra::Values(probabilities) = replayed.extra() else { return Err(replayed.corrupt()) };
         let probabilities = Arc::clone(probabilities);
         let bias_t = bias.and_then(|bias| bias.tangent).map(Tensor::as_slice);

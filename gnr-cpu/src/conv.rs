@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use gnr_nn::{Backend, Conv2dSpec, Dual, Error, Result, composed};
+use gnr_macros::each_precision;
+use gnr_nn::{Conv2dSpec, Convolution, Dual, Error, Result, composed};
 
 use gnr_kernels::{
     buffer::Buf,
@@ -38,14 +39,17 @@ fn geometry<E: Elem>(x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<G
     Geometry::padded(xs, ws, stride, padding, groups).map_err(|error| Error::Invalid(error.to_string()))
 }
 
-impl<E: Elem> Cpu<E>
-where
-    Self: Backend<Tensor = Tensor<E>>,
-{
-    pub(super) fn conv2d_op(&self, x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<Tensor<E>> {
+/// Whether the kernels of a convolution read maps piece by piece.
+fn streamed<E: Elem>(geometry: &Geometry) -> bool {
+    streams(geometry, E::as_f32(&[]).is_some())
+}
+
+#[each_precision]
+impl Convolution for Cpu<E> {
+    fn conv2d(&self, x: &Tensor<E>, w: &Tensor<E>, spec: Conv2dSpec) -> Result<Tensor<E>> {
         let geometry = geometry(x, w, spec)?;
         let shape = geometry.output();
-        let streams = Self::streams(&geometry);
+        let streams = streamed::<E>(&geometry);
         let mut y = Buf::new(shape.iter().product());
         forward(&geometry, &[(x.operand(streams), w.data())], &mut y);
         // If x is in memory anyway and no product follows, x is not recomputed as a whole.
@@ -75,23 +79,19 @@ where
         })
     }
 
-    /// Whether the kernels of a convolution read maps piece by piece.
-    fn streams(geometry: &Geometry) -> bool {
-        streams(geometry, E::as_f32(&[]).is_some())
-    }
-
-    pub(super) fn conv2d_dual_op(
+    fn conv2d_dual(
         &self,
-        x: Dual<&Tensor<E>>,
-        w: Dual<&Tensor<E>>,
+        x: &Dual<Tensor<E>>,
+        w: &Dual<Tensor<E>>,
         spec: Conv2dSpec,
     ) -> Result<Dual<Tensor<E>>> {
-        let geometry = geometry(x.primal, w.primal, spec)?;
+        let geometry = geometry(&x.primal, &w.primal, spec)?;
         let shape = geometry.output();
-        let Some(replayed) = self.replayed("conv2d", &shape, &[x, w])? else {
+        let Some(replayed) = self.replayed("conv2d", &shape, &[x.as_ref(), w.as_ref()])? else {
             return composed::conv2d_dual(self, x, w, spec);
         };
-        let streams = Self::streams(&geometry);
+        let (x, w) = (x.as_ref(), w.as_ref());
+        let streams = streamed::<E>(&geometry);
         // ẏ = ẋ∗w + x∗ẇ, by one call.
         let terms = [x.tangent.map(|t| (t, w.primal)), w.tangent.map(|t| (x.primal, t))];
         let pairs: Vec<Pair<'_, E>> =

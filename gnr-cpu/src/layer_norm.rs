@@ -52,17 +52,19 @@ where
 
     pub(super) fn layer_norm_dual_op(
         &self,
-        x: Dual<&Tensor<E>>,
-        scale: Dual<&Tensor<E>>,
-        shift: Dual<&Tensor<E>>,
+        x: &Dual<Tensor<E>>,
+        scale: &Dual<Tensor<E>>,
+        shift: &Dual<Tensor<E>>,
         eps: f64,
     ) -> Result<Dual<Tensor<E>>> {
         let (x_shape, vectors) = (&x.primal.shape, [&scale.primal.shape[..], &shift.primal.shape]);
         composed::check_rows("layer_norm", x_shape, &vectors)?;
-        let Some(replayed) = self.replayed("layer_norm", x_shape, &[x, scale, shift])? else {
-            let (x, scale, shift) = (x.cloned(), scale.cloned(), shift.cloned());
-            return composed::layer_norm(&Duals(self.clone()), &x, &scale, &shift, eps);
+        let Some(replayed) =
+            self.replayed("layer_norm", x_shape, &[x.as_ref(), scale.as_ref(), shift.as_ref()])?
+        else {
+            return composed::layer_norm(&Duals(self.clone()), x, scale, shift, eps);
         };
+        let (x, scale, shift) = (x.as_ref(), scale.as_ref(), shift.as_ref());
         let Extra::Values(stats) = replayed.extra() else { return Err(replayed.corrupt()) };
         let stats = Arc::clone(stats);
         let moves = [x, scale, shift].iter().any(|operand| operand.tangent.is_some());

@@ -3,7 +3,8 @@
 use gnr_kernels::Accum;
 use std::{rc::Rc, sync::Arc};
 
-use gnr_nn::{Backend, Dual, Error, Result, composed};
+use gnr_macros::each_precision;
+use gnr_nn::{Arithmetic, Dual, Duals, Error, Linear, Result, composed};
 
 use gnr_kernels::{
     buffer::Buf,
@@ -93,7 +94,7 @@ fn tangent_sum<E: Elem>(
 
 impl<E: Elem> Cpu<E>
 where
-    Self: Backend<Tensor = Tensor<E>>,
+    Self: Arithmetic<Tensor = Tensor<E>>,
 {
     pub(super) fn matmul_op(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
         let (product, shape) = Product::new(a, b)?;
@@ -113,11 +114,12 @@ where
         )
     }
 
-    pub(super) fn matmul_dual_op(&self, a: Dual<&Tensor<E>>, b: Dual<&Tensor<E>>) -> Result<Dual<Tensor<E>>> {
-        let (product, shape) = Product::new(a.primal, b.primal)?;
-        let Some(replayed) = self.replayed("matmul", &shape, &[a, b])? else {
+    pub(super) fn matmul_dual_op(&self, a: &Dual<Tensor<E>>, b: &Dual<Tensor<E>>) -> Result<Dual<Tensor<E>>> {
+        let (product, shape) = Product::new(&a.primal, &b.primal)?;
+        let Some(replayed) = self.replayed("matmul", &shape, &[a.as_ref(), b.as_ref()])? else {
             return composed::matmul_dual(self, a, b);
         };
+        let (a, b) = (a.as_ref(), b.as_ref());
         let terms = [a.tangent.map(|t| (t, b.primal)), b.tangent.map(|t| (a.primal, t))];
         let tangent =
             tangent_sum(shape.iter().product(), terms, |a, b, y, accum| product.forward(a, b, y, accum));
@@ -141,23 +143,21 @@ where
             }
         })
     }
+}
 
-    /// Whether the kernels of a layer read rows piece by piece.
-    fn layer_streams(layer: Layer) -> bool {
-        layer.streams(E::as_f32(&[]).is_some())
-    }
+/// Whether the kernels of a layer read rows piece by piece.
+fn streamed<E: Elem>(layer: Layer) -> bool {
+    layer.streams(E::as_f32(&[]).is_some())
+}
 
-    pub(super) fn linear_layer_op(
-        &self,
-        x: &Tensor<E>,
-        w: &Tensor<E>,
-        b: Option<&Tensor<E>>,
-    ) -> Result<Tensor<E>> {
+#[each_precision]
+impl Linear for Cpu<E> {
+    fn linear(&self, x: &Tensor<E>, w: &Tensor<E>, b: Option<&Tensor<E>>) -> Result<Tensor<E>> {
         let layer = layer(x, w, b)?;
         let shape = [layer.rows, layer.outputs];
         let mut y = Buf::new(layer.rows * layer.outputs);
         let onto = b.map_or(Onto::Nothing, |b| Onto::Row(b.data()));
-        let streams = Self::layer_streams(layer);
+        let streams = streamed::<E>(layer);
         layer.forward(&[(x.operand(streams), w.as_slice())], &mut y, onto);
         let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
         let values = x.hold();
@@ -190,24 +190,20 @@ where
         })
     }
 
-    pub(super) fn linear_layer_dual_op(
+    fn linear_dual(
         &self,
-        x: Dual<&Tensor<E>>,
-        w: Dual<&Tensor<E>>,
-        b: Option<Dual<&Tensor<E>>>,
+        x: &Dual<Tensor<E>>,
+        w: &Dual<Tensor<E>>,
+        b: Option<&Dual<Tensor<E>>>,
     ) -> Result<Dual<Tensor<E>>> {
-        let layer = layer(x.primal, w.primal, b.map(|b| b.primal))?;
+        let layer = layer(&x.primal, &w.primal, b.map(|b| &b.primal))?;
         let shape = [layer.rows, layer.outputs];
-        let operands: Vec<_> = [x, w].into_iter().chain(b).collect();
+        let operands: Vec<_> = [x, w].into_iter().chain(b).map(Dual::as_ref).collect();
         let Some(replayed) = self.replayed("linear", &shape, &operands)? else {
-            return composed::linear(
-                &gnr_nn::Duals(self.clone()),
-                &x.cloned(),
-                &w.cloned(),
-                b.map(Dual::cloned).as_ref(),
-            );
+            return composed::linear(&Duals(self.clone()), x, w, b);
         };
-        let streams = Self::layer_streams(layer);
+        let (x, w, b) = (x.as_ref(), w.as_ref(), b.map(Dual::as_ref));
+        let streams = streamed::<E>(layer);
         // ẏ = ẋ·Wᵀ + x·Ẇᵀ + ḃ
         let terms = [x.tangent.map(|t| (t, w.primal)), w.tangent.map(|t| (x.primal, t))];
         let pairs: Vec<_> =
@@ -257,7 +253,7 @@ where
         })
     }
 
-    pub(super) fn bias_add_op(&self, x: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
+    fn bias_add(&self, x: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
         if x.shape.len() < 2 || b.shape[..] != [x.shape[1]] {
             return Err(Error::ShapeMismatch {
                 op: "bias_add",
@@ -290,5 +286,13 @@ where
             }
             to_x.add(g);
         })
+    }
+
+    fn scale_channels(&self, x: &Tensor<E>, s: &Tensor<E>) -> Result<Tensor<E>> {
+        self.scale_channels_op(x, s)
+    }
+
+    fn scale_channels_dual(&self, x: &Dual<Tensor<E>>, s: &Dual<Tensor<E>>) -> Result<Dual<Tensor<E>>> {
+        self.scale_channels_dual_op(x, s)
     }
 }

@@ -2,22 +2,16 @@
 
 use std::sync::Arc;
 
-use gnr_nn::{Backend, Dual, Duals, Error, Result, composed};
+use gnr_macros::each_precision;
+use gnr_nn::{Dual, Duals, Error, Loss, Result, composed};
 
 use gnr_kernels::{buffer::Buf, elem::Elem, softmax::CrossEntropy};
 
 use super::{Cpu, session::Extra, tensor::Tensor};
 
-impl<E: Elem> Cpu<E>
-where
-    Self: Backend<Tensor = Tensor<E>>,
-{
-    pub(super) fn cross_entropy_op(
-        &self,
-        logits: &Tensor<E>,
-        labels: &[usize],
-        smoothing: f64,
-    ) -> Result<Tensor<E>> {
+#[each_precision]
+impl Loss for Cpu<E> {
+    fn cross_entropy(&self, logits: &Tensor<E>, labels: &[usize], smoothing: f64) -> Result<Tensor<E>> {
         let (_, classes) = composed::check_labels(&logits.shape, labels)?;
         let point = CrossEntropy::new(logits.data(), classes, labels, smoothing)
             .map_err(|error| Error::Invalid(error.to_string()))?;
@@ -31,16 +25,17 @@ where
         })
     }
 
-    pub(super) fn cross_entropy_dual_op(
+    fn cross_entropy_dual(
         &self,
-        logits: Dual<&Tensor<E>>,
+        logits: &Dual<Tensor<E>>,
         labels: &[usize],
         smoothing: f64,
     ) -> Result<Dual<Tensor<E>>> {
         composed::check_labels(&logits.primal.shape, labels)?;
-        let Some(replayed) = self.replayed("cross_entropy", &[1, 1], &[logits])? else {
-            return composed::cross_entropy(&Duals(self.clone()), &logits.cloned(), labels, smoothing);
+        let Some(replayed) = self.replayed("cross_entropy", &[1, 1], &[logits.as_ref()])? else {
+            return composed::cross_entropy(&Duals(self.clone()), logits, labels, smoothing);
         };
+        let logits = logits.as_ref();
         let Extra::CrossEntropy(point) = replayed.extra() else { return Err(replayed.corrupt()) };
         let point = Arc::clone(point);
         if point.probabilities.len() != logits.primal.len() {

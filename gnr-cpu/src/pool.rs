@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use gnr_nn::{Backend, Dual, Duals, Error, PoolSpec, Result, composed};
+use gnr_macros::each_precision;
+use gnr_nn::{Dual, Duals, Error, PoolSpec, Pooling, Result, composed};
 
 use gnr_kernels::{
     buffer::Buf,
@@ -26,11 +27,9 @@ fn window<E: Elem>(op: &'static str, x: &Tensor<E>, spec: PoolSpec) -> Result<(W
     Ok((window, [n, c, oh, ow]))
 }
 
-impl<E: Elem> Cpu<E>
-where
-    Self: Backend<Tensor = Tensor<E>>,
-{
-    pub(super) fn max_pool2d_op(&self, x: &Tensor<E>, spec: PoolSpec) -> Result<Tensor<E>> {
+#[each_precision]
+impl Pooling for Cpu<E> {
+    fn max_pool2d(&self, x: &Tensor<E>, spec: PoolSpec) -> Result<Tensor<E>> {
         let (window, shape) = window("max_pool2d", x, spec)?;
         let len = shape.iter().product();
         let (mut y, mut at) = (Buf::new(len), Buf::<u32>::new(len));
@@ -45,14 +44,14 @@ where
         })
     }
 
-    pub(super) fn max_pool2d_dual_op(&self, x: Dual<&Tensor<E>>, spec: PoolSpec) -> Result<Dual<Tensor<E>>> {
-        let (window, shape) = window("max_pool2d", x.primal, spec)?;
-        let Some(replayed) = self.replayed("max_pool2d", &shape, &[x])? else {
-            return composed::max_pool2d(&Duals(self.clone()), &x.cloned(), spec);
+    fn max_pool2d_dual(&self, x: &Dual<Tensor<E>>, spec: PoolSpec) -> Result<Dual<Tensor<E>>> {
+        let (window, shape) = window("max_pool2d", &x.primal, spec)?;
+        let Some(replayed) = self.replayed("max_pool2d", &shape, &[x.as_ref()])? else {
+            return composed::max_pool2d(&Duals(self.clone()), x, spec);
         };
         let Extra::Argmax(at) = replayed.extra() else { return Err(replayed.corrupt()) };
         let at = Arc::clone(at);
-        let tangent = x.tangent.map(|t| {
+        let tangent = x.tangent.as_ref().map(|t| {
             let mut out = Buf::new(at.len());
             pool::max_tangent(window, t.data(), &at, &mut out);
             out
@@ -65,7 +64,7 @@ where
         })
     }
 
-    pub(super) fn avg_pool2d_op(&self, x: &Tensor<E>, spec: PoolSpec) -> Result<Tensor<E>> {
+    fn avg_pool2d(&self, x: &Tensor<E>, spec: PoolSpec) -> Result<Tensor<E>> {
         let (window, shape) = window("avg_pool2d", x, spec)?;
         let output = || {
             let mut y = Buf::new(shape.iter().product());
@@ -78,7 +77,7 @@ where
         })
     }
 
-    pub(super) fn global_avg_pool_op(&self, x: &Tensor<E>) -> Result<Tensor<E>> {
+    fn global_avg_pool(&self, x: &Tensor<E>) -> Result<Tensor<E>> {
         let op = "global_avg_pool";
         let [n, c, h, w] = image(op, x)?;
         if x.is_empty() {

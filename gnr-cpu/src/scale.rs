@@ -1,6 +1,6 @@
 //! Multiplying each channel of each sample by its own factor (squeeze-and-excitation), and its replay.
 
-use gnr_nn::{Backend, Dual, Error, Result, composed};
+use gnr_nn::{Dual, Error, Linear, Result, composed};
 
 use gnr_kernels::{Accum, buffer::Buf, elem::Elem, scale};
 
@@ -37,7 +37,7 @@ fn pull_back<E: Elem>(
 
 impl<E: Elem> Cpu<E>
 where
-    Self: Backend<Tensor = Tensor<E>>,
+    Self: Linear<Tensor = Tensor<E>>,
 {
     pub(super) fn scale_channels_op(&self, x: &Tensor<E>, s: &Tensor<E>) -> Result<Tensor<E>> {
         let hw = map(x, s)?;
@@ -58,13 +58,15 @@ where
 
     pub(super) fn scale_channels_dual_op(
         &self,
-        x: Dual<&Tensor<E>>,
-        s: Dual<&Tensor<E>>,
+        x: &Dual<Tensor<E>>,
+        s: &Dual<Tensor<E>>,
     ) -> Result<Dual<Tensor<E>>> {
-        let hw = map(x.primal, s.primal)?;
-        let Some(replayed) = self.replayed("scale_channels", &x.primal.shape, &[x, s])? else {
+        let hw = map(&x.primal, &s.primal)?;
+        let Some(replayed) = self.replayed("scale_channels", &x.primal.shape, &[x.as_ref(), s.as_ref()])?
+        else {
             return composed::scale_channels_dual(self, x, s);
         };
+        let (x, s) = (x.as_ref(), s.as_ref());
         let moves = x.tangent.is_some() || s.tangent.is_some();
         let tangent = moves.then(|| {
             let mut out = Buf::new(x.primal.len());

@@ -9,11 +9,11 @@
 //!
 //! ```
 //! use gnr_dfdx::Generic;
-//! use gnr_nn::{Autodiff, Backend};
+//! use gnr_nn::{Arithmetic, Autodiff};
 //!
 //! let backend = Generic::<f32>::default();
 //! let tape = backend.gradient_session(false);
-//! let x = tape.variable(&backend.constant(&[1.0, -2.0], &[2])?);
+//! let x = tape.variable(&backend.constant(&[1.0, -2.0], &[2])?)?;
 //! let loss = tape.sum(&tape.mul(&x, &x)?, &[0])?;
 //! let gradient = tape.backward(&loss, vec![x])?;
 //! assert_eq!(backend.to_host(&gradient[0])?, [2.0, -4.0]);

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::elem::Elem;
-use super::work;
+use super::runtime;
 use crate::Accum;
 use rayon::prelude::*;
 
@@ -198,7 +198,7 @@ fn parallel<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mu
 /// When a length does not match.
 pub fn single<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mut [E], onto: Onto<'_, E>) {
     assert!(c.len() == m * n && a.data.len() == m * k && b.data.len() == k * n, "[{m}, {k}, {n}]");
-    work::count(m * k * n);
+    runtime().count(m * k * n);
     parallel([m, k, n], a, b, c, onto);
 }
 
@@ -219,7 +219,7 @@ pub fn batched<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: 
     if batch == 1 {
         return single([m, k, n], a, b, c, Onto::values(accum));
     }
-    work::count(batch * m * k * n);
+    runtime().count(batch * m * k * n);
     let few = PARALLEL_FROM.div_ceil(m * n * k.max(1));
     c.par_chunks_mut(m * n).with_min_len(few.min(batch)).enumerate().for_each(|(i, c)| {
         let a = Mat { data: &a.data[i * m * k..][..m * k], ..a };

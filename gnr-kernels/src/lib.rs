@@ -6,6 +6,7 @@
 //! - **Both precisions.** Everything works for `f32` and `f64`; only convolutions and layers have extra `f32` paths.
 //! - **Lengths are checked.** Shapes are validated once (for convolutions by [`conv::Geometry::new`]). A kernel then
 //!   asserts that its slices have the lengths that the shape implies, because SIMD code relies on them.
+//! - **No state but the [`Runtime`].** It is recycled memory, the instruction set and a count of arithmetic.
 //! - `unsafe` is only in [`simd`]-dispatched leaf loops, in the micro-kernels of convolutions and layers, and in the
 //!   call of the `gemm` crate.
 
@@ -31,6 +32,7 @@ pub mod permute;
 pub mod pool;
 mod product;
 pub mod reduce;
+mod runtime;
 pub mod scale;
 pub mod sigmoid;
 pub mod simd;
@@ -38,10 +40,10 @@ pub mod softmax;
 mod transpose;
 pub mod unary;
 pub mod unary_producers;
-pub mod work;
 pub mod workers;
 
 pub use accum::Accum;
+pub use runtime::{Runtime, runtime};
 
 #[cfg(test)]
 mod testing;

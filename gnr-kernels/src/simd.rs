@@ -7,8 +7,6 @@
 //! vectorises.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
 /// Number of partial sums of a vectorised reduction.
 pub const LANES: usize = 16;
 
@@ -27,9 +25,6 @@ pub enum Level {
     Avx512 = 3,
 }
 
-/// The level in use; 0 before the first call of [`level`].
-static LEVEL: AtomicU8 = AtomicU8::new(0);
-
 /// The highest level that this machine can run.
 pub fn detected() -> Level {
     #[cfg(target_arch = "x86_64")]
@@ -37,25 +32,6 @@ pub fn detected() -> Level {
         return if std::is_x86_feature_detected!("avx512f") { Level::Avx512 } else { Level::Avx2 };
     }
     Level::Baseline
-}
-
-/// The level in use: the machine's highest, or what [`limit`] allows.
-#[inline]
-pub fn level() -> Level {
-    match LEVEL.load(Ordering::Relaxed) {
-        1 => Level::Baseline,
-        2 => Level::Avx2,
-        3 => Level::Avx512,
-        _ => limit(Level::Avx512),
-    }
-}
-
-/// Restricts the whole process to at most `highest` and returns the level now in use. For tests, and to reproduce
-/// another machine's bits; results of different levels differ by rounding only.
-pub fn limit(highest: Level) -> Level {
-    let level = highest.min(detected());
-    LEVEL.store(level as u8, Ordering::Relaxed);
-    level
 }
 
 /// Prefetches `count` elements from `p` to the second-level cache; `p` may point anywhere.
@@ -103,12 +79,12 @@ macro_rules! simd {
                 fn fastest<$($g: $b),*>($($a: $t),*) $(-> $r)? {
                     body::<$($g,)* true>($($a),*)
                 }
-                match $crate::simd::level() {
-                    // SAFETY: `level()` never exceeds what was detected at run time, so AVX-512 F, AVX2 and FMA are
+                match $crate::runtime::runtime().level() {
+                    // SAFETY: the level never exceeds what was detected at run time, so AVX-512 F, AVX2 and FMA are
                     // available.
                     #[allow(unsafe_code)]
                     $crate::simd::Level::Avx512 => return unsafe { fastest::<$($g),*>($($a),*) },
-                    // SAFETY: `level()` never exceeds what was detected at run time, so AVX2 and FMA are available.
+                    // SAFETY: the level never exceeds what was detected at run time, so AVX2 and FMA are available.
                     #[allow(unsafe_code)]
                     $crate::simd::Level::Avx2 => return unsafe { fast::<$($g),*>($($a),*) },
                     $crate::simd::Level::Baseline => {}
@@ -119,14 +95,3 @@ macro_rules! simd {
     )* };
 }
 pub(crate) use simd;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limit_never_exceeds_the_machine() {
-        assert!(Level::Baseline < Level::Avx2 && Level::Avx2 < Level::Avx512);
-        assert!(level() <= detected());
-    }
-}

@@ -20,7 +20,7 @@ impl SelfAttention {
         let proj = Linear::normal(&mut scope.enter("proj"), width, width);
         Self { qkv, proj, heads, dropout: Dropout::default() }
     }
-    /// x `[N, T, D]`, bias as in [`Backend::attention`].
+    /// x `[N, T, D]`, bias as in [`Attention::attention`](gnr_nn::Attention::attention).
     pub(crate) fn forward<B: Backend>(
         &self,
         cx: &mut Context<'_, B>,

@@ -46,7 +46,10 @@ pub trait Autodiff: Backend {
         Ok(())
     }
     /// A leaf of this session sharing the data of `x`: derivatives with respect to it will be asked for.
-    fn variable(&self, x: &Self::Tensor) -> Self::Tensor;
+    ///
+    /// # Errors
+    /// A failure of the library, where it copies.
+    fn variable(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
     /// d loss / d leaf for each leaf, untracked; zeros where the loss does not depend on one. Consumes the session's tape. The leaves
     /// are given away, so that those that nobody else holds can be freed as the pass goes back.
     ///

@@ -3,7 +3,7 @@
 //! Run a loss at θ + εv on dual numbers; its tangent is ⟨∇L̂(θ), v⟩, and the gradient of that is H·v, exactly:
 //!
 //! ```
-//! use gnr_nn::{Autodiff, Backend, Dual, Duals, Result, testing::Reference};
+//! use gnr_nn::{Arithmetic, Autodiff, Dual, Duals, Result, testing::Reference};
 //!
 //! # fn main() -> Result<()> {
 //! let backend = Reference::new(); // any tensor library that differentiates once
@@ -11,7 +11,7 @@
 //! let v = backend.constant(&[1.0, 1.0, -1.0], &[3])?;
 //!
 //! let tape = backend.gradient_session(false);
-//! let leaf = tape.variable(&theta);
+//! let leaf = tape.variable(&theta)?;
 //! let (b, x) = (Duals(tape.clone()), Dual { primal: leaf.clone(), tangent: Some(v) });
 //! let loss = b.sum(&b.mul(&x, &b.mul(&x, &x)?)?, &[0])?; // L̂ = Σ θ³
 //! let slope = loss.tangent.expect("the loss depends on θ"); // ⟨∇L̂, v⟩ = Σ 3θ²v
@@ -81,8 +81,7 @@
 //! ```
 
 mod autodiff;
-mod backend;
-pub mod composed;
+pub mod backend;
 mod context;
 mod data_oracle;
 mod dual;
@@ -103,7 +102,10 @@ pub mod testing;
 mod vector;
 
 pub use autodiff::Autodiff;
-pub use backend::{Backend, BatchStats, Conv2dSpec, Fused, Padding, PoolSpec, Unary};
+pub use backend::{
+    Arithmetic, Attention, Backend, BatchStats, Conv2dSpec, Convolution, Fused, Linear, Loss, Normalisation,
+    Padding, PoolSpec, Pooling, Unary, composed,
+};
 pub use context::{Buffers, Context, Mode};
 pub use data_oracle::{Batches, DataOracle, KeptBatches};
 pub use dual::{Dual, Duals};

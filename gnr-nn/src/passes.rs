@@ -148,7 +148,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         shape: [usize; 2],
     ) -> Result<ParamVector<B>> {
         let session = self.backend.gradient_session(false);
-        let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
+        let leaves = leaves(&session, at)?;
         let params = self.parameters(leaves.clone(), B::Tensor::clone)?;
         let mut cx = Context::new(&session, &params, self.buffers, self.mode)
             .with_frozen(self.fixed_norms)
@@ -167,7 +167,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
     /// L̂ and its gradient. When nobody else holds the point, its tensors are freed as the pass goes back.
     pub(crate) fn gradient(&self, at: Cow<'_, ParamVector<B>>, order: Order) -> Result<Gradient<B>> {
         let session = self.backend.gradient_session(order == Order::Second);
-        let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
+        let leaves = leaves(&session, &at)?;
         drop(at);
         let params = self.parameters(leaves.clone(), B::Tensor::clone)?;
         let mut cx = Context::new(&session, &params, self.buffers, self.mode)
@@ -181,7 +181,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         drop(params);
         let grad = ParamVector::new(self.backend.clone(), session.backward(&loss, leaves)?);
         let record = (order == Order::Second).then(|| session.take_record()).transpose()?;
-        let logits = session.detach(&logits);
+        let logits = session.detach(&logits)?;
         Ok(Gradient { loss: value, grad, record, logits, collected })
     }
 
@@ -199,7 +199,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         at: &ParamVector<B>,
         v: &ParamVector<B>,
     ) -> Result<(Vec<B::Tensor>, Dual<B::Tensor>)> {
-        let leaves: Vec<_> = at.tensors().iter().map(|tensor| session.variable(tensor)).collect();
+        let leaves = leaves(session, at)?;
         let moving = (leaves.iter().zip(v.tensors()))
             .map(|(leaf, v)| Dual { primal: leaf.clone(), tangent: Some(v.clone()) });
         let constant = |tensor: &B::Tensor| Dual::constant(tensor.clone());
@@ -256,10 +256,15 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         self.loss_of(&Duals(session.clone()), &logits)?;
         session.finish_replay()?;
         let Some(tangent) = logits.tangent else { return Err(independent()) };
-        let (z, tangent) = (session.detach(&logits.primal), session.detach(&tangent));
+        let (z, tangent) = (session.detach(&logits.primal)?, session.detach(&tangent)?);
         let cotangent = composed::cross_entropy_hessian(self.backend, &z, &tangent)?;
         Ok(ParamVector::new(self.backend.clone(), session.vjp(&logits.primal, &cotangent, leaves)?))
     }
+}
+
+/// Leaves of the session at a point.
+fn leaves<B: Autodiff>(session: &B, at: &ParamVector<B>) -> Result<Vec<B::Tensor>> {
+    at.tensors().iter().map(|tensor| session.variable(tensor)).collect()
 }
 
 fn independent() -> Error {

@@ -7,7 +7,7 @@ use gnr_core::{Collective, Result as CoreResult, Sample, Shares, collective::Pac
 use crate::{Error, Result};
 
 /// The ranks that share a batch, for operations over all of it: see
-/// [`Backend::mean_over_ranks`](crate::Backend::mean_over_ranks).
+/// [`Arithmetic::mean_over_ranks`](crate::Arithmetic::mean_over_ranks).
 #[derive(Clone)]
 pub struct AcrossRanks {
     ranks: Arc<dyn Collective>,

@@ -1,27 +1,43 @@
 //! The operations that every backend must have.
 
-use gnr_nn::{Dual, Result, Unary, composed};
+use gnr_nn::{Arithmetic, Dual, Result, Unary, composed};
 use tch::{TchError, Tensor};
 
 use crate::tensor::{Torch, TorchTensor, ints, invalid, mismatch, same};
 
 impl Torch {
-    pub(crate) fn detached(&self, x: &TorchTensor) -> Result<TorchTensor> {
+    /// Where x > 0; booleans without a graph.
+    fn positive(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        x.f_detach()?.f_gt_tensor(&self.number(0.0)?)
+    }
+}
+
+impl Arithmetic for Torch {
+    type Tensor = TorchTensor;
+
+    fn constant(&self, data: &[f64], shape: &[usize]) -> Result<TorchTensor> {
+        self.host("constant", data, shape)
+    }
+    fn shape<'t>(&self, x: &'t TorchTensor) -> &'t [usize] {
+        x.shape()
+    }
+    fn detach(&self, x: &TorchTensor) -> Result<TorchTensor> {
         self.checked("detach", &[x], x.t().f_detach()).map(|t| x.view(t))
     }
-    pub(crate) fn add(&self, a: &TorchTensor, b: &TorchTensor) -> Result<TorchTensor> {
+
+    fn add(&self, a: &TorchTensor, b: &TorchTensor) -> Result<TorchTensor> {
         same("add", a, b)?;
         self.new_tensor("add", &[a, b], a.t().f_add(b.t()))
     }
-    pub(crate) fn sub(&self, a: &TorchTensor, b: &TorchTensor) -> Result<TorchTensor> {
+    fn sub(&self, a: &TorchTensor, b: &TorchTensor) -> Result<TorchTensor> {
         same("sub", a, b)?;
         self.new_tensor("sub", &[a, b], a.t().f_sub(b.t()))
     }
-    pub(crate) fn mul(&self, a: &TorchTensor, b: &TorchTensor) -> Result<TorchTensor> {
+    fn mul(&self, a: &TorchTensor, b: &TorchTensor) -> Result<TorchTensor> {
         same("mul", a, b)?;
         self.new_tensor("mul", &[a, b], a.t().f_mul(b.t()))
     }
-    pub(crate) fn affine(&self, x: &TorchTensor, a: f64, b: f64) -> Result<TorchTensor> {
+    fn affine(&self, x: &TorchTensor, a: f64, b: f64) -> Result<TorchTensor> {
         let y = || match (a == 1.0, b == 0.0) {
             (true, _) => x.t().f_add(&self.number(b)?),
             (false, true) => x.t().f_mul(&self.number(a)?),
@@ -29,7 +45,7 @@ impl Torch {
         };
         self.new_tensor("affine", &[x], y())
     }
-    pub(crate) fn unary(&self, op: Unary, x: &TorchTensor) -> Result<TorchTensor> {
+    fn unary(&self, op: Unary, x: &TorchTensor) -> Result<TorchTensor> {
         let t = x.t();
         let (name, y) = match op {
             Unary::Relu => ("relu", t.f_relu()),
@@ -47,23 +63,19 @@ impl Torch {
         };
         self.new_tensor(name, &[x], y)
     }
-    /// Where x > 0; booleans without a graph.
-    fn positive(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        x.f_detach()?.f_gt_tensor(&self.number(0.0)?)
-    }
     /// ReLU by a mask and GELU in one kernel, whose own derivative ATen knows; the others composed.
-    pub(crate) fn unary_dual(&self, op: Unary, x: Dual<&TorchTensor>) -> Result<Dual<TorchTensor>> {
-        let Some(tangent) = x.tangent else { return Ok(Dual::constant(self.unary(op, x.primal)?)) };
+    fn unary_dual(&self, op: Unary, x: &Dual<TorchTensor>) -> Result<Dual<TorchTensor>> {
+        let Some(tangent) = &x.tangent else { return Ok(Dual::constant(self.unary(op, &x.primal)?)) };
         let (name, y) = match op {
             Unary::Relu => ("relu", self.positive(x.primal.t()).and_then(|mask| tangent.t().f_mul(&mask))),
             Unary::Gelu => ("gelu", x.primal.t().f_gelu_backward(tangent.t(), "none")),
             _ => return composed::unary_dual(self, op, x),
         };
-        same(name, x.primal, tangent)?;
-        let tangent = self.new_tensor(name, &[x.primal, tangent], y)?;
-        Ok(Dual { primal: self.unary(op, x.primal)?, tangent: Some(tangent) })
+        same(name, &x.primal, tangent)?;
+        let tangent = self.new_tensor(name, &[&x.primal, tangent], y)?;
+        Ok(Dual { primal: self.unary(op, &x.primal)?, tangent: Some(tangent) })
     }
-    pub(crate) fn matmul(&self, a: &TorchTensor, b: &TorchTensor) -> Result<TorchTensor> {
+    fn matmul(&self, a: &TorchTensor, b: &TorchTensor) -> Result<TorchTensor> {
         match (a.shape(), b.shape()) {
             (&[_, k], &[k2, _]) if k == k2 => self.new_tensor("matmul", &[a, b], a.t().f_mm(b.t())),
             (&[n, _, k], &[n2, k2, _]) if k == k2 && n == n2 => {
@@ -72,7 +84,7 @@ impl Torch {
             _ => mismatch("matmul", a, b),
         }
     }
-    pub(crate) fn sum(&self, x: &TorchTensor, axes: &[usize]) -> Result<TorchTensor> {
+    fn sum(&self, x: &TorchTensor, axes: &[usize]) -> Result<TorchTensor> {
         if axes.iter().any(|&axis| axis >= x.shape().len()) {
             return invalid("sum", format!("one with axes {axes:?}"), x.shape());
         }
@@ -81,7 +93,7 @@ impl Torch {
         }
         self.new_tensor("sum", &[x], x.t().f_sum_dim_intlist(ints(axes), true, self.precision.kind()))
     }
-    pub(crate) fn broadcast(&self, x: &TorchTensor, shape: &[usize]) -> Result<TorchTensor> {
+    fn broadcast(&self, x: &TorchTensor, shape: &[usize]) -> Result<TorchTensor> {
         let fits = x.shape().len() == shape.len()
             && x.shape().iter().zip(shape).all(|(&from, &to)| from == to || from == 1);
         if !fits {
@@ -90,13 +102,13 @@ impl Torch {
         }
         self.checked("broadcast", &[x], x.t().f_expand(ints(shape), false)).map(|t| x.view(t))
     }
-    pub(crate) fn reshape(&self, x: &TorchTensor, shape: &[usize]) -> Result<TorchTensor> {
+    fn reshape(&self, x: &TorchTensor, shape: &[usize]) -> Result<TorchTensor> {
         if x.len() != shape.iter().product::<usize>() {
             return invalid("reshape", format!("one with {} elements", x.len()), shape);
         }
         self.checked("reshape", &[x], x.t().f_reshape(ints(shape))).map(|t| x.view(t))
     }
-    pub(crate) fn permute(&self, x: &TorchTensor, axes: &[usize]) -> Result<TorchTensor> {
+    fn permute(&self, x: &TorchTensor, axes: &[usize]) -> Result<TorchTensor> {
         let rank = x.shape().len();
         if axes.len() != rank || (0..rank).any(|axis| !axes.contains(&axis)) {
             return invalid("permute", format!("one whose axes {axes:?} permutes"), x.shape());
@@ -104,12 +116,7 @@ impl Torch {
         self.checked("permute", &[x], x.t().f_permute(ints(axes))).map(|t| x.view(t))
     }
     /// A view where the indices follow each other; else a look-up in a table that stays on the device.
-    pub(crate) fn gather(
-        &self,
-        x: &TorchTensor,
-        axis: usize,
-        indices: &[Option<usize>],
-    ) -> Result<TorchTensor> {
+    fn gather(&self, x: &TorchTensor, axis: usize, indices: &[Option<usize>]) -> Result<TorchTensor> {
         let length = x.shape().get(axis).copied().unwrap_or(0);
         if length == 0 || indices.iter().flatten().any(|&i| i >= length) {
             let largest = indices.iter().flatten().max().copied().unwrap_or(0);
@@ -137,7 +144,7 @@ impl Torch {
         });
         self.new_tensor("gather", &[x], y)
     }
-    pub(crate) fn max_last(&self, x: &TorchTensor) -> Result<TorchTensor> {
+    fn max_last(&self, x: &TorchTensor) -> Result<TorchTensor> {
         if x.shape().last().is_none_or(|&width| width == 0) {
             return invalid("max_last", "a last axis that is not empty", x.shape());
         }

@@ -1,6 +1,6 @@
 //! Multi-head attention.
 
-use gnr_nn::{Dual, Result, composed::AttentionShape};
+use gnr_nn::{Arithmetic, Attention, Dual, Result, composed::AttentionShape};
 use tch::{TchError, Tensor};
 
 use crate::tensor::{Torch, TorchTensor};
@@ -25,13 +25,10 @@ impl Torch {
         let of_sample: Vec<_> = (0..shape.samples).map(|sample| Some(sample % shape.biases)).collect();
         if shape.biases == 1 { Ok(bias.clone()) } else { self.gather(bias, 0, &of_sample) }
     }
+}
 
-    pub(crate) fn attention(
-        &self,
-        qkv: &TorchTensor,
-        heads: usize,
-        bias: Option<&TorchTensor>,
-    ) -> Result<TorchTensor> {
+impl Attention for Torch {
+    fn attention(&self, qkv: &TorchTensor, heads: usize, bias: Option<&TorchTensor>) -> Result<TorchTensor> {
         let shape = AttentionShape::new(qkv.shape(), heads, bias.map(TorchTensor::shape))?;
         let bias = bias.map(|bias| self.biases(bias, shape)).transpose()?;
         let attend = || {
@@ -45,18 +42,18 @@ impl Torch {
     }
 
     /// Ṗ = P⊙(Ṡ − Σ P⊙Ṡ) by rows, P the probabilities and S the scores; ẏ = Ṗ·v + P·v̇.
-    pub(crate) fn attention_dual(
+    fn attention_dual(
         &self,
-        qkv: Dual<&TorchTensor>,
+        qkv: &Dual<TorchTensor>,
         heads: usize,
-        bias: Option<Dual<&TorchTensor>>,
+        bias: Option<&Dual<TorchTensor>>,
     ) -> Result<Dual<TorchTensor>> {
-        let primal_bias = bias.map(|bias| bias.primal);
+        let primal_bias = bias.map(|bias| &bias.primal);
         let shape = AttentionShape::new(qkv.primal.shape(), heads, primal_bias.map(TorchTensor::shape))?;
         let each = |bias: Option<&TorchTensor>| bias.map(|bias| self.biases(bias, shape)).transpose();
-        let (bias, bias_t) = (each(primal_bias)?, each(bias.and_then(|bias| bias.tangent))?);
+        let (bias, bias_t) = (each(primal_bias)?, each(bias.and_then(|bias| bias.tangent.as_ref()))?);
         if qkv.tangent.is_none() && bias_t.is_none() {
-            return Ok(Dual::constant(self.attention(qkv.primal, heads, primal_bias)?));
+            return Ok(Dual::constant(self.attention(&qkv.primal, heads, primal_bias)?));
         }
         let kind = self.precision.kind();
         let attend = || -> Result<(Tensor, Option<Tensor>), TchError> {
@@ -70,7 +67,7 @@ impl Torch {
             let y = joined(&p.f_matmul(&v)?, shape)?;
             let mut scores_t = bias_t.as_ref().map(|bias| bias.t().shallow_clone());
             let mut values_t = None;
-            if let Some(tangent) = qkv.tangent {
+            if let Some(tangent) = &qkv.tangent {
                 let [q_t, k_t, v_t] = parts(tangent.t(), shape)?;
                 let left = q_t.f_mul(&self.number(shape.scale())?)?.f_matmul(&k.f_transpose(2, 3)?)?;
                 let moved = left.f_add(&q.f_matmul(&k_t.f_transpose(2, 3)?)?)?;
@@ -93,7 +90,7 @@ impl Torch {
             }
             Ok((y, Some(joined(&y_t, shape)?)))
         };
-        let (y, y_t) = self.checked("attention", &[qkv.primal], attend())?;
+        let (y, y_t) = self.checked("attention", &[&qkv.primal], attend())?;
         Ok(Dual { primal: TorchTensor::sharing(y), tangent: y_t.map(TorchTensor::sharing) })
     }
 }

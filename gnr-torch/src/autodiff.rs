@@ -78,10 +78,9 @@ impl Autodiff for Torch {
     fn replay_session(&self, (): &()) -> Result<Self> {
         Ok(self.clone())
     }
-    fn variable(&self, x: &TorchTensor) -> TorchTensor {
+    fn variable(&self, x: &TorchTensor) -> Result<TorchTensor> {
         let leaf = x.t().f_detach().and_then(|t| t.f_set_requires_grad(true));
-        // An undefined tensor, should LibTorch fail, which every operation refuses.
-        leaf.map_or_else(|_| TorchTensor::sharing(Tensor::new()), |t| x.view(t))
+        self.checked("variable", &[x], leaf).map(|t| x.view(t))
     }
     fn backward(&self, loss: &TorchTensor, leaves: Vec<TorchTensor>) -> Result<Vec<TorchTensor>> {
         if loss.len() != 1 {

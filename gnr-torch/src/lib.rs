@@ -11,12 +11,12 @@
     feature = "libtorch",
     doc = "
 ```
-use gnr_nn::{Autodiff, Backend};
+use gnr_nn::{Arithmetic, Autodiff};
 use gnr_torch::{Device, Precision, Torch};
 
 let backend = Torch::new(Device::Cpu, Precision::F32)?;
 let session = backend.gradient_session(false);
-let x = session.variable(&backend.constant(&[1.0, -2.0], &[2])?);
+let x = session.variable(&backend.constant(&[1.0, -2.0], &[2])?)?;
 let loss = session.sum(&session.mul(&x, &x)?, &[0])?;
 let gradient = session.backward(&loss, vec![x])?;
 assert_eq!(backend.to_host(&gradient[0])?, [2.0, -4.0]);
@@ -30,8 +30,6 @@ mod arithmetic;
 mod attention;
 #[cfg(feature = "libtorch")]
 mod autodiff;
-#[cfg(feature = "libtorch")]
-mod backend;
 #[cfg(feature = "libtorch")]
 mod convolution;
 #[cfg(feature = "libtorch")]
@@ -48,6 +46,8 @@ mod loss;
 pub mod module;
 #[cfg(feature = "libtorch")]
 mod norm;
+#[cfg(feature = "libtorch")]
+mod pooling;
 #[cfg(feature = "libtorch")]
 mod tables;
 #[cfg(feature = "libtorch")]

@@ -1,17 +1,12 @@
 //! Dense layers.
 
-use gnr_nn::{Dual, Result, composed::add_tangents};
+use gnr_nn::{Arithmetic, Dual, Linear, Result, composed::add_tangents};
 use tch::Tensor;
 
 use crate::tensor::{Torch, TorchTensor, mismatch};
 
-impl Torch {
-    pub(crate) fn linear(
-        &self,
-        x: &TorchTensor,
-        w: &TorchTensor,
-        bias: Option<&TorchTensor>,
-    ) -> Result<TorchTensor> {
+impl Linear for Torch {
+    fn linear(&self, x: &TorchTensor, w: &TorchTensor, bias: Option<&TorchTensor>) -> Result<TorchTensor> {
         let (&[_, inputs], &[outputs, inputs_of_w]) = (x.shape(), w.shape()) else {
             return mismatch("linear", x, w);
         };
@@ -26,20 +21,20 @@ impl Torch {
     }
 
     /// ẏ = ẋ·Wᵀ + ḃ + x·Ẇᵀ.
-    pub(crate) fn linear_dual(
+    fn linear_dual(
         &self,
-        x: Dual<&TorchTensor>,
-        w: Dual<&TorchTensor>,
-        bias: Option<Dual<&TorchTensor>>,
+        x: &Dual<TorchTensor>,
+        w: &Dual<TorchTensor>,
+        bias: Option<&Dual<TorchTensor>>,
     ) -> Result<Dual<TorchTensor>> {
-        let primal = self.linear(x.primal, w.primal, bias.map(|bias| bias.primal))?;
-        let bias_tangent = bias.and_then(|bias| bias.tangent);
-        let (left, right) = match (x.tangent, w.tangent) {
+        let primal = self.linear(&x.primal, &w.primal, bias.map(|bias| &bias.primal))?;
+        let bias_tangent = bias.and_then(|bias| bias.tangent.as_ref());
+        let (left, right) = match (&x.tangent, &w.tangent) {
             (Some(x_t), w_t) => (
-                Some(self.linear(x_t, w.primal, bias_tangent)?),
-                w_t.map(|w_t| self.linear(x.primal, w_t, None)).transpose()?,
+                Some(self.linear(x_t, &w.primal, bias_tangent)?),
+                w_t.as_ref().map(|w_t| self.linear(&x.primal, w_t, None)).transpose()?,
             ),
-            (None, Some(w_t)) => (Some(self.linear(x.primal, w_t, bias_tangent)?), None),
+            (None, Some(w_t)) => (Some(self.linear(&x.primal, w_t, bias_tangent)?), None),
             (None, None) => {
                 let shape = primal.shape();
                 (

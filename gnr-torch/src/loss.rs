@@ -1,17 +1,12 @@
 //! The cross-entropy.
 
-use gnr_nn::{Dual, Result, composed};
+use gnr_nn::{Dual, Loss, Result, composed};
 use tch::Tensor;
 
 use crate::tensor::{Torch, TorchTensor};
 
-impl Torch {
-    pub(crate) fn cross_entropy(
-        &self,
-        logits: &TorchTensor,
-        labels: &[usize],
-        smoothing: f64,
-    ) -> Result<TorchTensor> {
+impl Loss for Torch {
+    fn cross_entropy(&self, logits: &TorchTensor, labels: &[usize], smoothing: f64) -> Result<TorchTensor> {
         composed::check_labels(logits.shape(), labels)?;
         let labels = self.labels(labels)?;
         // The index to ignore is none that a label can have.
@@ -23,14 +18,14 @@ impl Torch {
     }
 
     /// ℓ̇ = Σ (p − t)⊙ż/N, p the softmax and t the smoothed targets.
-    pub(crate) fn cross_entropy_dual(
+    fn cross_entropy_dual(
         &self,
-        logits: Dual<&TorchTensor>,
+        logits: &Dual<TorchTensor>,
         labels: &[usize],
         smoothing: f64,
     ) -> Result<Dual<TorchTensor>> {
-        let primal = self.cross_entropy(logits.primal, labels, smoothing)?;
-        let Some(tangent) = logits.tangent else { return Ok(Dual::constant(primal)) };
+        let primal = self.cross_entropy(&logits.primal, labels, smoothing)?;
+        let Some(tangent) = &logits.tangent else { return Ok(Dual::constant(primal)) };
         let (n, classes) = composed::check_labels(logits.primal.shape(), labels)?;
         let kind = self.precision.kind();
         let labels = self.labels(labels)?;
@@ -43,7 +38,7 @@ impl Torch {
             let sum = p.f_sub(&targets)?.f_mul(tangent.t())?.f_sum(kind)?;
             sum.f_mul(&self.number(1.0 / n as f64)?)?.f_reshape([1_i64, 1].as_slice())
         };
-        let tangent = self.new_tensor("cross_entropy", &[logits.primal, tangent], slope())?;
+        let tangent = self.new_tensor("cross_entropy", &[&logits.primal, tangent], slope())?;
         Ok(Dual { primal, tangent: Some(tangent) })
     }
 }

@@ -4,7 +4,7 @@
 //! σ⁻¹(c − x̂·mean(x̂⊙c)) with c = ẋ − mean(ẋ); ATen's fused kernel gives x̂, and σ comes from a pass over x that its graph
 //! can differentiate.
 
-use gnr_nn::{BatchStats, Dual, Fused, Result, Unary, composed};
+use gnr_nn::{BatchStats, Dual, Duals, Fused, Normalisation, Result, composed};
 use tch::{TchError, Tensor};
 
 use crate::tensor::{Torch, TorchTensor, ints, invalid, mismatch};
@@ -59,18 +59,18 @@ fn standard(
 /// y = γ⊙x̂ + β and ẏ = γ⊙x̂̇ + γ̇⊙x̂ + β̇, where γ and β broadcast.
 fn scaled(
     x: &Standard,
-    scale: Dual<&Tensor>,
-    shift: Dual<&Tensor>,
+    scale: &Dual<Tensor>,
+    shift: &Dual<Tensor>,
 ) -> Result<(Tensor, Option<Tensor>), TchError> {
-    let y = shift.primal.f_addcmul(&x.value, scale.primal)?;
-    let mut tangent = x.tangent.as_ref().map(|x_t| x_t.f_mul(scale.primal)).transpose()?;
-    if let Some(scale_t) = scale.tangent {
+    let y = shift.primal.f_addcmul(&x.value, &scale.primal)?;
+    let mut tangent = x.tangent.as_ref().map(|x_t| x_t.f_mul(&scale.primal)).transpose()?;
+    if let Some(scale_t) = &scale.tangent {
         tangent = Some(match tangent {
             Some(tangent) => tangent.f_addcmul(&x.value, scale_t)?,
             None => x.value.f_mul(scale_t)?,
         });
     }
-    if let Some(shift_t) = shift.tangent {
+    if let Some(shift_t) = &shift.tangent {
         tangent = Some(match tangent {
             Some(tangent) => tangent.f_add(shift_t)?,
             None => shift_t.f_expand_as(&x.value)?,
@@ -80,15 +80,15 @@ fn scaled(
 }
 
 /// Both parts of a dual vector, shaped by `f`.
-fn shaped<'t>(
-    v: Dual<&'t TorchTensor>,
-    f: impl Fn(&'t TorchTensor) -> Result<Tensor, TchError>,
+fn shaped(
+    v: &Dual<TorchTensor>,
+    f: impl Fn(&TorchTensor) -> Result<Tensor, TchError>,
 ) -> Result<Dual<Tensor>, TchError> {
-    Ok(Dual { primal: f(v.primal)?, tangent: v.tangent.map(f).transpose()? })
+    Ok(Dual { primal: f(&v.primal)?, tangent: v.tangent.as_ref().map(f).transpose()? })
 }
 
 /// Whether no operand moves.
-fn still(operands: &[Dual<&TorchTensor>]) -> bool {
+fn still(operands: &[&Dual<TorchTensor>]) -> bool {
     operands.iter().all(|operand| operand.tangent.is_none())
 }
 
@@ -119,7 +119,18 @@ impl Torch {
         })
     }
 
-    pub(crate) fn batch_norm(
+    fn finish_dual(
+        &self,
+        primal: TorchTensor,
+        tangent: Option<TorchTensor>,
+        fused: Fused<'_, Dual<TorchTensor>>,
+    ) -> Result<Dual<TorchTensor>> {
+        composed::finish(&Duals(self.clone()), Dual { primal, tangent }, fused)
+    }
+}
+
+impl Normalisation for Torch {
+    fn batch_norm(
         &self,
         x: &TorchTensor,
         scale: &TorchTensor,
@@ -135,54 +146,38 @@ impl Torch {
         Ok((y, self.statistics(x, &mean, &istd, eps)?))
     }
 
-    #[allow(clippy::type_complexity)]
-    pub(crate) fn batch_norm_dual(
+    fn batch_norm_dual(
         &self,
-        x: Dual<&TorchTensor>,
-        scale: Dual<&TorchTensor>,
-        shift: Dual<&TorchTensor>,
+        x: &Dual<TorchTensor>,
+        scale: &Dual<TorchTensor>,
+        shift: &Dual<TorchTensor>,
         eps: f64,
-        residual: Option<Dual<&TorchTensor>>,
-        activation: Option<Unary>,
+        fused: Fused<'_, Dual<TorchTensor>>,
     ) -> Result<(Dual<TorchTensor>, BatchStats<Dual<TorchTensor>>)> {
         let op = "batch_norm";
-        check_channels(op, x.primal, &[scale.primal, shift.primal], residual.map(|r| r.primal))?;
+        check_channels(op, &x.primal, &[&scale.primal, &shift.primal], fused.residual.map(|r| &r.primal))?;
         if still(&[x, scale, shift]) {
-            let (y, stats) = self.batch_norm(x.primal, scale.primal, shift.primal, eps, Fused::default())?;
+            let (y, stats) =
+                self.batch_norm(&x.primal, &scale.primal, &shift.primal, eps, Fused::default())?;
             let BatchStats { mean, var } = stats;
             let stats = BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) };
-            return Ok((self.finish_dual(y, None, residual, activation)?, stats));
+            return Ok((self.finish_dual(y, None, fused)?, stats));
         }
-        let (x_value, x_t) = (x.primal.t(), x.tangent.map(TorchTensor::t));
+        let (x_value, x_t) = (x.primal.t(), x.tangent.as_ref().map(TorchTensor::t));
         let normalise = || {
             let (value, mean, istd) = x_value.f_native_batch_norm(NONE, NONE, NONE, NONE, true, 0.1, eps)?;
             let x = standard(value, x_value, x_t, &[0, 2, 3], &self.number(eps)?)?;
             let (scale, shift) = (shaped(scale, channels)?, shaped(shift, channels)?);
-            Ok::<_, TchError>((scaled(&x, scale.as_ref(), shift.as_ref())?, mean, istd))
+            Ok::<_, TchError>((scaled(&x, &scale, &shift)?, mean, istd))
         };
-        let ((y, y_t), mean, istd) = self.checked(op, &[x.primal], normalise())?;
+        let ((y, y_t), mean, istd) = self.checked(op, &[&x.primal], normalise())?;
         let y_t = y_t.map(TorchTensor::sharing);
-        let y = self.finish_dual(TorchTensor::sharing(y), y_t, residual, activation)?;
-        let BatchStats { mean, var } = self.statistics(x.primal, &mean, &istd, eps)?;
+        let y = self.finish_dual(TorchTensor::sharing(y), y_t, fused)?;
+        let BatchStats { mean, var } = self.statistics(&x.primal, &mean, &istd, eps)?;
         Ok((y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) }))
     }
 
-    fn finish_dual(
-        &self,
-        primal: TorchTensor,
-        tangent: Option<TorchTensor>,
-        residual: Option<Dual<&TorchTensor>>,
-        activation: Option<Unary>,
-    ) -> Result<Dual<TorchTensor>> {
-        let residual = residual.map(Dual::cloned);
-        composed::finish(
-            &gnr_nn::Duals(self.clone()),
-            Dual { primal, tangent },
-            Fused { residual: residual.as_ref(), activation },
-        )
-    }
-
-    pub(crate) fn batch_norm_eval(
+    fn batch_norm_eval(
         &self,
         x: &TorchTensor,
         scale: &TorchTensor,
@@ -207,31 +202,25 @@ impl Torch {
     }
 
     /// Operands without tangents have the plain operation's bits.
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn batch_norm_eval_dual(
+    fn batch_norm_eval_dual(
         &self,
-        x: Dual<&TorchTensor>,
-        scale: Dual<&TorchTensor>,
-        shift: Dual<&TorchTensor>,
-        stats: &BatchStats<TorchTensor>,
+        x: &Dual<TorchTensor>,
+        scale: &Dual<TorchTensor>,
+        shift: &Dual<TorchTensor>,
+        stats: &BatchStats<Dual<TorchTensor>>,
         eps: f64,
-        residual: Option<Dual<&TorchTensor>>,
-        activation: Option<Unary>,
+        fused: Fused<'_, Dual<TorchTensor>>,
     ) -> Result<Dual<TorchTensor>> {
-        if still(&[x, scale, shift]) {
-            let y =
-                self.batch_norm_eval(x.primal, scale.primal, shift.primal, stats, eps, Fused::default())?;
-            return self.finish_dual(y, None, residual, activation);
+        if still(&[x, scale, shift, &stats.mean, &stats.var]) {
+            let fixed = BatchStats { mean: stats.mean.primal.clone(), var: stats.var.primal.clone() };
+            let plain = Fused::default();
+            let y = self.batch_norm_eval(&x.primal, &scale.primal, &shift.primal, &fixed, eps, plain)?;
+            return self.finish_dual(y, None, fused);
         }
-        let residual = residual.map(Dual::cloned);
-        let fused = Fused { residual: residual.as_ref(), activation };
-        let stats =
-            BatchStats { mean: Dual::constant(stats.mean.clone()), var: Dual::constant(stats.var.clone()) };
-        let (x, scale, shift) = (x.cloned(), scale.cloned(), shift.cloned());
-        composed::batch_norm_eval(&gnr_nn::Duals(self.clone()), &x, &scale, &shift, &stats, eps, fused)
+        composed::batch_norm_eval(&Duals(self.clone()), x, scale, shift, stats, eps, fused)
     }
 
-    pub(crate) fn layer_norm(
+    fn layer_norm(
         &self,
         x: &TorchTensor,
         scale: &TorchTensor,
@@ -243,30 +232,36 @@ impl Torch {
         self.new_tensor("layer_norm", &[x, scale, shift], y)
     }
 
-    pub(crate) fn layer_norm_dual(
+    fn layer_norm_dual(
         &self,
-        x: Dual<&TorchTensor>,
-        scale: Dual<&TorchTensor>,
-        shift: Dual<&TorchTensor>,
+        x: &Dual<TorchTensor>,
+        scale: &Dual<TorchTensor>,
+        shift: &Dual<TorchTensor>,
         eps: f64,
     ) -> Result<Dual<TorchTensor>> {
         let op = "layer_norm";
         let vectors = [scale.primal.shape(), shift.primal.shape()];
         let (_, width) = composed::check_rows(op, x.primal.shape(), &vectors)?;
         if still(&[x, scale, shift]) {
-            return Ok(Dual::constant(self.layer_norm(x.primal, scale.primal, shift.primal, eps)?));
+            return Ok(Dual::constant(self.layer_norm(&x.primal, &scale.primal, &shift.primal, eps)?));
         }
         let normalise = || {
             let value = x.primal.t().f_layer_norm(ints(&[width]), NONE, NONE, eps, true)?;
-            let x = standard(value, x.primal.t(), x.tangent.map(TorchTensor::t), &[-1], &self.number(eps)?)?;
+            let x = standard(
+                value,
+                x.primal.t(),
+                x.tangent.as_ref().map(TorchTensor::t),
+                &[-1],
+                &self.number(eps)?,
+            )?;
             let same = |v: &TorchTensor| Ok(v.t().shallow_clone());
-            scaled(&x, shaped(scale, same)?.as_ref(), shaped(shift, same)?.as_ref())
+            scaled(&x, &shaped(scale, same)?, &shaped(shift, same)?)
         };
-        let (y, y_t) = self.checked(op, &[x.primal, scale.primal], normalise())?;
+        let (y, y_t) = self.checked(op, &[&x.primal, &scale.primal], normalise())?;
         Ok(Dual { primal: TorchTensor::sharing(y), tangent: y_t.map(TorchTensor::sharing) })
     }
 
-    pub(crate) fn group_norm(
+    fn group_norm(
         &self,
         x: &TorchTensor,
         groups: usize,
@@ -281,37 +276,36 @@ impl Torch {
         composed::finish(self, self.new_tensor("group_norm", &[x, scale, shift], y)?, fused)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn group_norm_dual(
+    fn group_norm_dual(
         &self,
-        x: Dual<&TorchTensor>,
+        x: &Dual<TorchTensor>,
         groups: usize,
-        scale: Dual<&TorchTensor>,
-        shift: Dual<&TorchTensor>,
+        scale: &Dual<TorchTensor>,
+        shift: &Dual<TorchTensor>,
         eps: f64,
-        residual: Option<Dual<&TorchTensor>>,
-        activation: Option<Unary>,
+        fused: Fused<'_, Dual<TorchTensor>>,
     ) -> Result<Dual<TorchTensor>> {
         let op = "group_norm";
         let vectors = [scale.primal.shape(), shift.primal.shape()];
         let [n, ..] = composed::check_groups(x.primal.shape(), groups, &vectors)?;
-        check_channels(op, x.primal, &[scale.primal, shift.primal], residual.map(|r| r.primal))?;
+        check_channels(op, &x.primal, &[&scale.primal, &shift.primal], fused.residual.map(|r| &r.primal))?;
         if still(&[x, scale, shift]) {
-            let y = self.group_norm(x.primal, groups, scale.primal, shift.primal, eps, Fused::default())?;
-            return self.finish_dual(y, None, residual, activation);
+            let y =
+                self.group_norm(&x.primal, groups, &scale.primal, &shift.primal, eps, Fused::default())?;
+            return self.finish_dual(y, None, fused);
         }
         let (image, rows) = (ints(x.primal.shape()), [(n * groups) as i64, -1]);
         let flat = |t: &Tensor| t.f_reshape(rows.as_slice());
         let normalise = || {
             let value = x.primal.t().f_group_norm(groups as i64, NONE, NONE, eps, true)?;
-            let x_t = x.tangent.map(|x_t| flat(x_t.t())).transpose()?;
+            let x_t = x.tangent.as_ref().map(|x_t| flat(x_t.t())).transpose()?;
             let of_rows =
                 standard(flat(&value)?, &flat(x.primal.t())?, x_t.as_ref(), &[-1], &self.number(eps)?)?;
             let tangent = of_rows.tangent.map(|t| t.f_reshape(image.as_slice())).transpose()?;
             let (scale, shift) = (shaped(scale, channels)?, shaped(shift, channels)?);
-            scaled(&Standard { value, tangent }, scale.as_ref(), shift.as_ref())
+            scaled(&Standard { value, tangent }, &scale, &shift)
         };
-        let (y, y_t) = self.checked(op, &[x.primal, scale.primal], normalise())?;
-        self.finish_dual(TorchTensor::sharing(y), y_t.map(TorchTensor::sharing), residual, activation)
+        let (y, y_t) = self.checked(op, &[&x.primal, &scale.primal], normalise())?;
+        self.finish_dual(TorchTensor::sharing(y), y_t.map(TorchTensor::sharing), fused)
     }
 }

@@ -76,12 +76,12 @@ pub(crate) fn torch_cards() -> Result<usize> {
 
 /// Multiplications that the kernels were asked for since the process started, by definition (not by algorithm).
 pub(crate) fn multiplications() -> u64 {
-    gnr_kernels::work::multiplications()
+    gnr_kernels::runtime().multiplications()
 }
 
 /// Frees memory that is kept for reuse.
 pub(crate) fn release_idle_memory() {
-    gnr_kernels::buffer::release_idle();
+    gnr_kernels::runtime().release_idle();
 }
 
 /// The fastest of a few f32 products of 1024 x 1024 matrices on all threads of the pool, GFLOP/s: what this machine can do.

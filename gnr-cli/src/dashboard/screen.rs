@@ -15,6 +15,10 @@ use ratatui::{
 };
 
 use super::state::Key;
+use crate::signal::INTERRUPTED;
+
+/// How long after a signal the program may take to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What came.
 pub(crate) enum Event {
@@ -35,8 +39,14 @@ impl Screen {
     pub(crate) fn open() -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let signalled = Arc::clone(&stop);
-        ctrlc::set_handler(move || signalled.store(true, Ordering::Relaxed))
-            .context("cannot listen for signals")?;
+        ctrlc::set_handler(move || {
+            signalled.store(true, Ordering::Relaxed);
+            std::thread::sleep(GRACE);
+            // Still here: the terminal hung up, and crossterm asks one that is gone for events without end.
+            ratatui::restore();
+            std::process::exit(i32::from(INTERRUPTED));
+        })
+        .context("cannot listen for signals")?;
         // What was begun is undone, also where it could not be finished.
         let terminal = ratatui::try_init()
             .inspect_err(|_| ratatui::restore())

@@ -157,6 +157,30 @@ fn a_run_is_watched_while_it_trains_and_does_not_notice() {
     assert!(run(&["watch", &folder]).1.starts_with("tiny  "));
 }
 
+/// A window that is closed, a connection that breaks: the terminal is gone, and nothing can be read from it.
+#[test]
+fn without_its_terminal_the_dashboard_ends() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", TINY);
+    let out = home.path().join("runs/tiny").display().to_string();
+    assert_eq!(run(&["train", recipe.to_str().unwrap(), "--out", &out, "--quiet"]).0, 0);
+    let (pid, code) = (home.path().join("pid"), home.path().join("code"));
+    let mut watched = Watched::start(&format!(
+        "trap '' HUP; sh -c 'echo $$ > {}; exec \"$GNR\" watch {out}'; echo $? > {}",
+        pid.display(),
+        code.display()
+    ));
+    watched.until("the table", |screen| screen.contains("tiny: mlp on digits"));
+    watched.child.kill().unwrap();
+    watched.child.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !fs::read_to_string(&code).is_ok_and(|code| code.ends_with('\n')) {
+        assert!(Instant::now() < deadline, "process {} goes on", fs::read_to_string(&pid).unwrap().trim());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(fs::read_to_string(&code).unwrap().trim(), "130");
+}
+
 #[test]
 fn where_no_run_is_that_is_an_error() {
     let home = tempfile::tempdir().unwrap();

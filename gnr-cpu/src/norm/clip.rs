@@ -11,7 +11,7 @@ use gnr_kernels::{
     norm::{self, Affine, Last, Maps, Mask, Stats, Sums},
     norm_producers::{NormInputAdjoint, NormOutput, NormTangent, TangentMask},
 };
-use gnr_nn::{Backend, Dual, Result};
+use gnr_nn::{Arithmetic, Dual, Result};
 
 use super::{Cpu, Extra, Normalised, Operands, Replay, Replayed, Tensor, add_per_channel, name, target};
 use crate::value::Recompute;
@@ -45,7 +45,7 @@ fn mask<'a, E: Elem>(
 
 impl<E: Elem> Cpu<E>
 where
-    Self: Backend<Tensor = Tensor<E>>,
+    Self: Arithmetic<Tensor = Tensor<E>>,
 {
     pub(super) fn normalise_clip(
         &self,

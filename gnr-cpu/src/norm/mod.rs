@@ -17,7 +17,8 @@ use gnr_kernels::{
     norm::{self, Affine, Last, Maps, Mask, Source, Stats, Sums},
     norm_replay::{self, Tangent, TangentStats},
 };
-use gnr_nn::{Backend, BatchStats, Dual, Duals, Error, Fused, Result, Unary, composed};
+use gnr_macros::each_precision;
+use gnr_nn::{Arithmetic, BatchStats, Dual, Duals, Error, Fused, Normalisation, Result, Unary, composed};
 
 use super::{
     Cpu,
@@ -141,11 +142,9 @@ fn report<E: Elem>(stats: &Stats) -> BatchStats<Tensor<E>> {
     BatchStats { mean: tensor(&stats.mean), var: tensor(&stats.var) }
 }
 
-impl<E: Elem> Cpu<E>
-where
-    Self: Backend<Tensor = Tensor<E>>,
-{
-    pub(super) fn batch_norm_op(
+#[each_precision]
+impl Normalisation for Cpu<E> {
+    fn batch_norm(
         &self,
         x: &Tensor<E>,
         scale: &Tensor<E>,
@@ -160,7 +159,7 @@ where
         Ok((self.normalise(maps, operands, stats, fused.activation)?, report))
     }
 
-    pub(super) fn batch_norm_eval_op(
+    fn batch_norm_eval(
         &self,
         x: &Tensor<E>,
         scale: &Tensor<E>,
@@ -174,6 +173,62 @@ where
         self.normalise(maps, operands, fixed(given, eps), fused.activation)
     }
 
+    fn batch_norm_dual(
+        &self,
+        x: &Dual<Tensor<E>>,
+        scale: &Dual<Tensor<E>>,
+        shift: &Dual<Tensor<E>>,
+        eps: f64,
+        fused: Fused<'_, Dual<Tensor<E>>>,
+    ) -> Result<(Dual<Tensor<E>>, BatchStats<Dual<Tensor<E>>>)> {
+        let operands = Operands { x, scale, shift, residual: fused.residual }.map(Dual::as_ref);
+        let maps = operands.map(|operand| operand.primal).maps("batch_norm", &[])?;
+        match self.normalise_dual(Source::Batch, maps, operands, fused.activation)? {
+            Some((y, normalised)) => {
+                let BatchStats { mean, var } = report(&normalised.stats);
+                Ok((y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) }))
+            }
+            None => composed::batch_norm(&Duals(self.clone()), x, scale, shift, eps, fused),
+        }
+    }
+
+    fn batch_norm_eval_dual(
+        &self,
+        x: &Dual<Tensor<E>>,
+        scale: &Dual<Tensor<E>>,
+        shift: &Dual<Tensor<E>>,
+        given: &BatchStats<Dual<Tensor<E>>>,
+        eps: f64,
+        fused: Fused<'_, Dual<Tensor<E>>>,
+    ) -> Result<Dual<Tensor<E>>> {
+        let operands = Operands { x, scale, shift, residual: fused.residual }.map(Dual::as_ref);
+        let primals = operands.map(|operand| operand.primal);
+        let maps = primals.maps("batch_norm_eval", &[&given.mean.primal, &given.var.primal])?;
+        match self.normalise_dual(Source::Fixed, maps, operands, fused.activation)? {
+            Some((y, _)) => Ok(y),
+            None => composed::batch_norm_eval(&Duals(self.clone()), x, scale, shift, given, eps, fused),
+        }
+    }
+
+    fn layer_norm(&self, x: &Tensor<E>, scale: &Tensor<E>, shift: &Tensor<E>, eps: f64) -> Result<Tensor<E>> {
+        self.layer_norm_op(x, scale, shift, eps)
+    }
+
+    fn layer_norm_dual(
+        &self,
+        x: &Dual<Tensor<E>>,
+        scale: &Dual<Tensor<E>>,
+        shift: &Dual<Tensor<E>>,
+        eps: f64,
+    ) -> Result<Dual<Tensor<E>>> {
+        self.layer_norm_dual_op(x, scale, shift, eps)
+    }
+}
+
+impl<E: Elem> Cpu<E>
+where
+    Self: Arithmetic<Tensor = Tensor<E>>,
+{
     fn normalise(
         &self,
         maps: Maps,
@@ -187,61 +242,8 @@ where
             last => self.normalise_clip(maps, operands, stats, last)?,
         };
         match rest {
-            Some(activation) => self.unary_op(activation, &y),
+            Some(activation) => self.unary(activation, &y),
             None => Ok(y),
-        }
-    }
-
-    #[allow(clippy::type_complexity)]
-    pub(super) fn batch_norm_dual_op(
-        &self,
-        x: Dual<&Tensor<E>>,
-        scale: Dual<&Tensor<E>>,
-        shift: Dual<&Tensor<E>>,
-        eps: f64,
-        residual: Option<Dual<&Tensor<E>>>,
-        activation: Option<Unary>,
-    ) -> Result<(Dual<Tensor<E>>, BatchStats<Dual<Tensor<E>>>)> {
-        let operands = Operands { x, scale, shift, residual };
-        let maps = operands.map(|operand| operand.primal).maps("batch_norm", &[])?;
-        match self.normalise_dual(Source::Batch, maps, operands, activation)? {
-            Some((y, normalised)) => {
-                let BatchStats { mean, var } = report(&normalised.stats);
-                Ok((y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) }))
-            }
-            None => {
-                let residual = residual.map(Dual::cloned);
-                let fused = Fused { residual: residual.as_ref(), activation };
-                let (x, scale, shift) = (x.cloned(), scale.cloned(), shift.cloned());
-                composed::batch_norm(&Duals(self.clone()), &x, &scale, &shift, eps, fused)
-            }
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn batch_norm_eval_dual_op(
-        &self,
-        x: Dual<&Tensor<E>>,
-        scale: Dual<&Tensor<E>>,
-        shift: Dual<&Tensor<E>>,
-        given: &BatchStats<Tensor<E>>,
-        eps: f64,
-        residual: Option<Dual<&Tensor<E>>>,
-        activation: Option<Unary>,
-    ) -> Result<Dual<Tensor<E>>> {
-        let operands = Operands { x, scale, shift, residual };
-        let primals = operands.map(|operand| operand.primal);
-        let maps = primals.maps("batch_norm_eval", &[&given.mean, &given.var])?;
-        match self.normalise_dual(Source::Fixed, maps, operands, activation)? {
-            Some((y, _)) => Ok(y),
-            None => {
-                let residual = residual.map(Dual::cloned);
-                let fused = Fused { residual: residual.as_ref(), activation };
-                let (mean, var) = (given.mean.clone(), given.var.clone());
-                let stats = BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) };
-                let (x, scale, shift) = (x.cloned(), scale.cloned(), shift.cloned());
-                composed::batch_norm_eval(&Duals(self.clone()), &x, &scale, &shift, &stats, eps, fused)
-            }
         }
     }
 
@@ -266,7 +268,7 @@ where
             last => clip::replay(replayed, replay, operands, last)?,
         };
         let y = match rest {
-            Some(activation) => self.unary_dual_op(activation, y.as_ref())?,
+            Some(activation) => self.unary_dual(activation, &y)?,
             None => y,
         };
         Ok(Some((y, normalised)))

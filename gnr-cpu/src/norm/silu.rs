@@ -10,13 +10,13 @@ use gnr_kernels::{
     norm::{self, Last, Maps, Stats},
     norm_silu::Point,
 };
-use gnr_nn::{Backend, Dual, Result};
+use gnr_nn::{Arithmetic, Dual, Result};
 
 use super::{Cpu, Extra, Normalised, Operands, Replay, Replayed, Tensor, add_per_channel, name, target};
 
 impl<E: Elem> Cpu<E>
 where
-    Self: Backend<Tensor = Tensor<E>>,
+    Self: Arithmetic<Tensor = Tensor<E>>,
 {
     pub(super) fn normalise_silu(
         &self,

@@ -5,7 +5,7 @@ use gnr_models::testing::{Precision, Reserved, check_golden, check_smooth, check
 
 fn reserve(megabytes: usize) -> Reserved {
     // A failed test leaves idle buffers of its lengths behind; the next one needs others.
-    gnr_models::testing::reserve(megabytes, gnr_kernels::buffer::release_idle)
+    gnr_models::testing::reserve(megabytes, || gnr_kernels::runtime().release_idle())
 }
 
 macro_rules! architectures {

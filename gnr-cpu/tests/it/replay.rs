@@ -3,7 +3,7 @@
 
 use gnr_cpu::Cpu;
 use gnr_nn::{
-    Autodiff, Backend, Dual, Duals, Model, Unary,
+    Arithmetic, Autodiff, Dual, Duals, Linear as _, Model, Unary,
     testing::nets::{Mixed, Setting, Sums, TanhMlp, difference},
 };
 
@@ -121,7 +121,7 @@ fn a_replay_reuses_what_the_record_holds_of_linear_operations() {
     let backend = Cpu::<f64>::new();
     let x = backend.constant(&[0.5; LEN], &[LEN]).unwrap();
     let recording = backend.gradient_session(true);
-    let leaf = recording.variable(&x);
+    let leaf = recording.variable(&x).unwrap();
     let held = {
         let passed_on = recording.add(&leaf, &leaf).unwrap();
         let held = recording.add(&passed_on, &leaf).unwrap();
@@ -134,7 +134,7 @@ fn a_replay_reuses_what_the_record_holds_of_linear_operations() {
     drop(recording);
 
     let replay = backend.replay_session(&record).unwrap();
-    let leaf = Dual { primal: replay.variable(&x), tangent: Some(x.clone()) };
+    let leaf = Dual { primal: replay.variable(&x).unwrap(), tangent: Some(x.clone()) };
     let duals = Duals(replay);
     let passed_on = duals.add(&leaf, &leaf).unwrap();
     let replayed = duals.add(&passed_on, &leaf).unwrap();
@@ -154,7 +154,7 @@ fn a_replay_recomputes_a_product_that_the_record_does_not_hold() {
     let x = backend.constant(&noise(600 * 16, 0.7), &[600, 16]).unwrap();
     let w = backend.constant(&noise(16 * 16, 1.3), &[16, 16]).unwrap();
     let recording = backend.gradient_session(true);
-    let leaves = [&x, &w].map(|leaf| recording.variable(leaf));
+    let leaves = [&x, &w].map(|leaf| recording.variable(leaf).unwrap());
     let recorded = {
         let y = recording.linear(&leaves[0], &leaves[1], None).unwrap();
         let sum = recording.add(&y, &leaves[0]).unwrap();
@@ -165,7 +165,7 @@ fn a_replay_recomputes_a_product_that_the_record_does_not_hold() {
     let record = recording.take_record().unwrap();
     drop(recording);
     let replay = backend.replay_session(&record).unwrap();
-    let [x, w] = [x, w].map(|leaf| Dual { primal: replay.variable(&leaf), tangent: Some(leaf) });
+    let [x, w] = [x, w].map(|leaf| Dual { primal: replay.variable(&leaf).unwrap(), tangent: Some(leaf) });
     let y = Duals(replay).linear(&x, &w, None).unwrap();
     assert_eq!(y.primal.as_slice(), recorded);
     assert!(
@@ -184,14 +184,14 @@ fn a_replay_refuses_nonlinear_operations_without_their_tangent() {
     let x = backend.constant(&[1.0, 2.0], &[2]).unwrap();
     let recording = backend.gradient_session(true);
     assert!(recording.take_record().is_err(), "a record before the backward pass");
-    let leaf = recording.variable(&x);
+    let leaf = recording.variable(&x).unwrap();
     let y = recording.mul(&leaf, &leaf).unwrap();
     let loss = recording.sum(&y, &[0]).unwrap();
     recording.backward(&loss, vec![leaf]).unwrap();
     let record = recording.take_record().unwrap();
 
     let replay = backend.replay_session(&record).unwrap();
-    let leaf = replay.variable(&x);
+    let leaf = replay.variable(&x).unwrap();
     let error = replay.mul(&leaf, &leaf).unwrap_err().to_string();
     assert!(error.contains("mul") && error.contains("dual"), "{error}");
     assert!(replay.finish_replay().is_err(), "an entry is left over");
@@ -199,7 +199,7 @@ fn a_replay_refuses_nonlinear_operations_without_their_tangent() {
     // Another operation, another shape, one operation too many.
     let duals = Duals(backend.replay_session(&record).unwrap());
     let v = backend.constant(&[1.0, 0.0], &[2]).unwrap();
-    let leaf = Dual { primal: duals.0.variable(&x), tangent: Some(v.clone()) };
+    let leaf = Dual { primal: duals.0.variable(&x).unwrap(), tangent: Some(v.clone()) };
     assert!(duals.unary(Unary::Exp, &leaf).is_err());
     let long = duals.reshape(&leaf, &[1, 2]).unwrap();
     assert!(duals.mul(&long, &long).is_err());
@@ -208,7 +208,7 @@ fn a_replay_refuses_nonlinear_operations_without_their_tangent() {
 
     // A tangent that is itself differentiated belongs to another pass.
     let duals = Duals(backend.replay_session(&record).unwrap());
-    let leaf = Dual { primal: duals.0.variable(&x), tangent: Some(duals.0.variable(&v)) };
+    let leaf = Dual { primal: duals.0.variable(&x).unwrap(), tangent: Some(duals.0.variable(&v).unwrap()) };
     assert!(duals.mul(&leaf, &leaf).is_err());
 }
 
@@ -217,7 +217,7 @@ fn tensors_of_a_session_do_not_outlive_it_or_mix_with_another() {
     let backend = Cpu::<f64>::new();
     let x = backend.constant(&[1.0], &[1]).unwrap();
     let (one, two) = (backend.gradient_session(false), backend.gradient_session(false));
-    let (a, b) = (one.variable(&x), two.variable(&x));
+    let (a, b) = (one.variable(&x).unwrap(), two.variable(&x).unwrap());
     assert!(one.add(&a, &b).is_err(), "two sessions in one operation");
     drop(one);
     assert!(backend.affine(&a, 2.0, 0.0).is_err(), "a tape that is gone");

@@ -2,7 +2,9 @@
 //! operations remain. The oracle for the fused ones.
 
 use gnr_cpu::{Cpu, Elem, Tensor};
-use gnr_nn::{Autodiff, Backend, Result, Unary};
+use gnr_nn::{
+    Arithmetic, Attention, Autodiff, Convolution, Linear, Loss, Normalisation, Pooling, Result, Unary,
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Unfused<E: Elem>(Cpu<E>);
@@ -13,7 +15,7 @@ impl<E: Elem> Unfused<E> {
     }
 }
 
-impl<E: Elem> Backend for Unfused<E>
+impl<E: Elem> Arithmetic for Unfused<E>
 where
     Cpu<E>: Autodiff<Tensor = Tensor<E>>,
 {
@@ -25,7 +27,7 @@ where
     fn shape<'t>(&self, x: &'t Tensor<E>) -> &'t [usize] {
         self.0.shape(x)
     }
-    fn detach(&self, x: &Tensor<E>) -> Tensor<E> {
+    fn detach(&self, x: &Tensor<E>) -> Result<Tensor<E>> {
         self.0.detach(x)
     }
     fn add(&self, a: &Tensor<E>, b: &Tensor<E>) -> Result<Tensor<E>> {
@@ -63,6 +65,13 @@ where
     }
 }
 
+impl<E: Elem> Linear for Unfused<E> where Cpu<E>: Autodiff<Tensor = Tensor<E>> {}
+impl<E: Elem> Convolution for Unfused<E> where Cpu<E>: Autodiff<Tensor = Tensor<E>> {}
+impl<E: Elem> Pooling for Unfused<E> where Cpu<E>: Autodiff<Tensor = Tensor<E>> {}
+impl<E: Elem> Normalisation for Unfused<E> where Cpu<E>: Autodiff<Tensor = Tensor<E>> {}
+impl<E: Elem> Attention for Unfused<E> where Cpu<E>: Autodiff<Tensor = Tensor<E>> {}
+impl<E: Elem> Loss for Unfused<E> where Cpu<E>: Autodiff<Tensor = Tensor<E>> {}
+
 impl<E: Elem> Autodiff for Unfused<E>
 where
     Cpu<E>: Autodiff<Tensor = Tensor<E>>,
@@ -78,7 +87,7 @@ where
     fn replay_session(&self, (): &()) -> Result<Self> {
         Ok(self.gradient_session(false))
     }
-    fn variable(&self, x: &Tensor<E>) -> Tensor<E> {
+    fn variable(&self, x: &Tensor<E>) -> Result<Tensor<E>> {
         self.0.variable(x)
     }
     fn backward(&self, loss: &Tensor<E>, leaves: Vec<Tensor<E>>) -> Result<Vec<Tensor<E>>> {

@@ -1,6 +1,6 @@
 //! Ceilings of the memory that a training step takes. A binary of its own, because its allocator counts.
 //!
-//! Activations, adjoints and workspaces are in the crate's heap, which counts itself ([`buffer::peak`]). The global
+//! Activations, adjoints and workspaces are in the crate's heap, which counts itself ([`Runtime::peak`](gnr_kernels::Runtime::peak)). The global
 //! allocator counts buffers of less than 16 KiB and what other crates allocate. Steps run on one thread, so both counts
 //! repeat to the byte.
 #![allow(clippy::unwrap_used)]
@@ -9,9 +9,9 @@ use std::cell::RefCell;
 
 use gnr_core::{Clip, ForwardDiff, Gnr, GradOracle, Method, Regularizer, Sam, Sgd};
 use gnr_cpu::Cpu;
-use gnr_kernels::buffer;
+use gnr_kernels::runtime;
 use gnr_models::{AnyModel, ModelConfig};
-use gnr_nn::{Backend, Batch, BatchOracle, Buffers, Model, ParamVector, testing::noise};
+use gnr_nn::{Arithmetic, Batch, BatchOracle, Buffers, Model, ParamVector, testing::noise};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -81,11 +81,11 @@ impl Training {
     /// The peak of the second of two steps: the first allocates the velocity, and what the libraries keep.
     fn peak(&mut self, step: Step) -> Peak {
         self.step(step);
-        buffer::reset_peak();
+        runtime().reset_peak();
         MEMORY.reset_peak_usage();
-        let before = (buffer::peak(), MEMORY.current_usage());
+        let before = (runtime().peak(), MEMORY.current_usage());
         self.step(step);
-        let after = (buffer::peak(), MEMORY.peak_usage());
+        let after = (runtime().peak(), MEMORY.peak_usage());
         Peak { buffers: (after.0 - before.0).div_ceil(1024), system: (after.1 - before.1).div_ceil(1024) }
     }
 }

@@ -16,7 +16,7 @@ const ROW: usize = 64;
 
 impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
     fn replace(y: &mut GenericTensor<E, D>, flat: Tensor<(usize,), E, D>) {
-        *y = GenericTensor::new(Some(flat.put_tape(SharedTape::default())), &y.shape);
+        *y = GenericTensor::new(flat.put_tape(SharedTape::default()), &y.shape);
     }
 
     /// `to[0]` where x < `at[0]`, `to[1]` where x > `at[1]`, x elsewhere (where it is NaN too).
@@ -69,9 +69,9 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
     fn replay_session(&self, (): &()) -> Result<Self> {
         Ok(self.gradient_session(false))
     }
-    fn variable(&self, x: &GenericTensor<E, D>) -> GenericTensor<E, D> {
-        let flat = self.renewed(x).ok().map(|flat| flat.put_tape(self.tape.clone()));
-        GenericTensor::new(flat, &x.shape)
+    fn variable(&self, x: &GenericTensor<E, D>) -> Result<GenericTensor<E, D>> {
+        let flat = self.renewed(x)?.put_tape(self.tape.clone());
+        Ok(GenericTensor::new(flat, &x.shape))
     }
     fn backward(
         &self,
@@ -85,16 +85,16 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
                 found: loss.shape.to_vec(),
             });
         }
-        let root = loss.taped()?.try_sum::<Rank0, _>().map_err(library)?;
+        let root = loss.taped().try_sum::<Rank0, _>().map_err(library)?;
         let (root, _) = root.split_tape();
         let mut gradients = self.tape.backward(root).map_err(library)?;
         leaves
             .iter()
             .map(|leaf| {
-                let key = leaf.flat()?;
+                let key = &leaf.flat;
                 gradients.try_alloc_for(key).map_err(library)?;
                 let flat = gradients.get(key).put_tape(SharedTape::default());
-                Ok(GenericTensor::new(Some(flat), &leaf.shape))
+                Ok(GenericTensor::new(flat, &leaf.shape))
             })
             .collect()
     }
@@ -114,7 +114,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
         }
     }
     fn to_host(&self, x: &GenericTensor<E, D>) -> Result<Vec<f64>> {
-        Ok(x.flat()?.as_vec().into_iter().map(|x| x.to_f64().unwrap_or(f64::NAN)).collect())
+        Ok(x.flat.as_vec().into_iter().map(|x| x.to_f64().unwrap_or(f64::NAN)).collect())
     }
 
     fn scale(&self, y: &mut GenericTensor<E, D>, a: f64) -> Result<()> {
@@ -122,24 +122,24 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
         let scaled = if a == 0.0 {
             self.device.try_zeros_like(&(y.shape.iter().product::<usize>(),)).map_err(library)?
         } else {
-            y.values()?.try_mul(Self::scalar(a)?).map_err(library)?
+            y.values().try_mul(Self::scalar(a)?).map_err(library)?
         };
         Self::replace(y, scaled);
         Ok(())
     }
     fn axpy(&self, y: &mut GenericTensor<E, D>, a: f64, x: &GenericTensor<E, D>) -> Result<()> {
         same_shape("axpy", y, x)?;
-        let step = x.values()?.try_mul(Self::scalar(a)?).map_err(library)?;
-        Self::replace(y, step.try_add(y.values()?).map_err(library)?);
+        let step = x.values().try_mul(Self::scalar(a)?).map_err(library)?;
+        Self::replace(y, step.try_add(y.values()).map_err(library)?);
         Ok(())
     }
     fn dot(&self, x: &GenericTensor<E, D>, y: &GenericTensor<E, D>) -> Result<f64> {
         same_shape("dot", x, y)?;
-        let product = x.values()?.try_mul(y.values()?).map_err(library)?;
+        let product = x.values().try_mul(y.values()).map_err(library)?;
         Self::total(product, x.shape.iter().product())
     }
     fn map(&self, z: &mut GenericTensor<E, D>, f: Map) -> Result<()> {
-        let x = z.values()?;
+        let x = z.values();
         let mapped = match f {
             Map::Abs => x.try_abs(),
             Map::Sqrt => x.try_sqrt(),
@@ -156,12 +156,12 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
     }
     fn multiply(&self, z: &mut GenericTensor<E, D>, x: &GenericTensor<E, D>) -> Result<()> {
         same_shape("multiply", z, x)?;
-        Self::replace(z, z.values()?.try_mul(x.values()?).map_err(library)?);
+        Self::replace(z, z.values().try_mul(x.values()).map_err(library)?);
         Ok(())
     }
     fn maximum(&self, z: &mut GenericTensor<E, D>, x: &GenericTensor<E, D>) -> Result<()> {
         same_shape("maximum", z, x)?;
-        let (a, b) = (z.values()?, x.values()?);
+        let (a, b) = (z.values(), x.values());
         // dfdx's maximum would hide a NaN: where z is one, it stays.
         let number = a.try_eq(&a).map_err(library)?;
         let larger = a.try_gt(&b).map_err(library)?;
@@ -178,9 +178,9 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
     ) -> Result<()> {
         same_shape("addcmul", z, x)?;
         same_shape("addcmul", z, y)?;
-        let product = x.values()?.try_mul(y.values()?).map_err(library)?;
+        let product = x.values().try_mul(y.values()).map_err(library)?;
         let step = product.try_mul(Self::scalar(a)?).map_err(library)?;
-        Self::replace(z, step.try_add(z.values()?).map_err(library)?);
+        Self::replace(z, step.try_add(z.values()).map_err(library)?);
         Ok(())
     }
     fn addcdiv_sqrt(
@@ -194,11 +194,11 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
     ) -> Result<()> {
         same_shape("addcdiv_sqrt", z, x)?;
         same_shape("addcdiv_sqrt", z, y)?;
-        let root = y.values()?.try_mul(Self::scalar(b)?).and_then(Tensor::try_sqrt).map_err(library)?;
+        let root = y.values().try_mul(Self::scalar(b)?).and_then(Tensor::try_sqrt).map_err(library)?;
         let below = root.try_add(Self::scalar(eps)?).map_err(library)?;
-        let ratio = x.values()?.try_div(below).map_err(library)?;
+        let ratio = x.values().try_div(below).map_err(library)?;
         let step = ratio.try_mul(Self::scalar(a)?).map_err(library)?;
-        Self::replace(z, step.try_add(z.values()?).map_err(library)?);
+        Self::replace(z, step.try_add(z.values()).map_err(library)?);
         Ok(())
     }
 }

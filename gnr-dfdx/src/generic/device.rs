@@ -8,7 +8,7 @@ use super::{Generic, GenericTensor};
 
 /// A dfdx device that [`Generic`] runs on. The defaults are public dfdx operations; a new device is one line.
 pub trait DeviceOps<E: Dtype + Float>: Device<E> {
-    /// See [`Backend::conv2d`](gnr_nn::Backend::conv2d); by default windows (gather) and a matrix product.
+    /// See [`Convolution::conv2d`](gnr_nn::Convolution::conv2d); by default windows (gather) and a matrix product.
     ///
     /// # Errors
     /// Shape mismatches, a failure of the device.

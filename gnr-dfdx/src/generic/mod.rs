@@ -12,7 +12,10 @@ mod ops;
 use std::{fmt, rc::Rc};
 
 use dfdx::prelude::{Cpu, Dtype, NoneTape, PutTape, Shape, Storage, Tensor};
-use gnr_nn::{Backend, Conv2dSpec, Error, Result, Unary};
+use gnr_nn::{
+    Arithmetic, Attention, Conv2dSpec, Convolution, Error, Linear, Loss, Normalisation, Pooling, Result,
+    Unary,
+};
 use num_traits::Float;
 
 pub use device::DeviceOps;
@@ -34,28 +37,23 @@ pub struct Generic<E: Dtype, D: Storage<E> = Cpu> {
 
 /// A tensor of [`Generic`]. Cloning shares the data.
 pub struct GenericTensor<E: Dtype, D: Storage<E> = Cpu> {
-    /// `None` when the device had no memory for the copy that detaching makes: an error wherever it is used, since
-    /// neither `detach` nor `variable` can fail.
-    flat: Option<Taped<(usize,), E, D>>,
+    flat: Taped<(usize,), E, D>,
     shape: Rc<[usize]>,
     /// Which tensor it is to dfdx, which refuses one tensor as both operands of an operation.
     identity: Rc<()>,
 }
 
 impl<E: Dtype, D: Storage<E>> GenericTensor<E, D> {
-    fn new(flat: Option<Taped<(usize,), E, D>>, shape: &[usize]) -> Self {
+    fn new(flat: Taped<(usize,), E, D>, shape: &[usize]) -> Self {
         Self { flat, shape: shape.into(), identity: Rc::new(()) }
     }
-    fn flat(&self) -> Result<&Taped<(usize,), E, D>> {
-        self.flat.as_ref().ok_or_else(|| library("no memory to detach a tensor"))
-    }
     /// The values without tape.
-    fn values(&self) -> Result<Tensor<(usize,), E, D>> {
-        Ok(self.flat()?.retaped::<NoneTape>())
+    fn values(&self) -> Tensor<(usize,), E, D> {
+        self.flat.retaped::<NoneTape>()
     }
     /// The tensor to use in an operation.
-    fn taped(&self) -> Result<Taped<(usize,), E, D>> {
-        Ok(self.flat()?.clone())
+    fn taped(&self) -> Taped<(usize,), E, D> {
+        self.flat.clone()
     }
 }
 
@@ -133,7 +131,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         use dfdx::prelude::ReshapeTo;
         let len: usize = shape.iter().product();
         let flat = x.try_reshape_like(&(len,)).map_err(library)?;
-        Ok(GenericTensor::new(Some(flat), shape))
+        Ok(GenericTensor::new(flat, shape))
     }
     /// Rounds a scalar to the element type.
     fn scalar(x: f64) -> Result<E> {
@@ -141,7 +139,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
     }
 }
 
-impl<E: Dtype + Float, D: DeviceOps<E>> Backend for Generic<E, D> {
+impl<E: Dtype + Float, D: DeviceOps<E>> Arithmetic for Generic<E, D> {
     type Tensor = GenericTensor<E, D>;
 
     fn constant(&self, data: &[f64], shape: &[usize]) -> Result<Self::Tensor> {
@@ -151,10 +149,10 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Backend for Generic<E, D> {
     fn shape<'t>(&self, x: &'t Self::Tensor) -> &'t [usize] {
         &x.shape
     }
-    fn detach(&self, x: &Self::Tensor) -> Self::Tensor {
+    fn detach(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
         // dfdx keys gradients by tensor, so a constant must not be the tensor it came from.
-        let flat = self.renewed(x).ok().map(|flat| flat.put_tape(SharedTape::default()));
-        GenericTensor::new(flat, &x.shape)
+        let flat = self.renewed(x)?.put_tape(SharedTape::default());
+        Ok(GenericTensor::new(flat, &x.shape))
     }
     fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
         self.add_op(a, b)
@@ -191,7 +189,16 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Backend for Generic<E, D> {
     fn max_last(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
         self.max_last_op(x)
     }
+}
+
+impl<E: Dtype + Float, D: DeviceOps<E>> Convolution for Generic<E, D> {
     fn conv2d(&self, x: &Self::Tensor, w: &Self::Tensor, spec: Conv2dSpec) -> Result<Self::Tensor> {
         D::conv2d(self, x, w, spec)
     }
 }
+
+impl<E: Dtype + Float, D: DeviceOps<E>> Linear for Generic<E, D> {}
+impl<E: Dtype + Float, D: DeviceOps<E>> Pooling for Generic<E, D> {}
+impl<E: Dtype + Float, D: DeviceOps<E>> Normalisation for Generic<E, D> {}
+impl<E: Dtype + Float, D: DeviceOps<E>> Attention for Generic<E, D> {}
+impl<E: Dtype + Float, D: DeviceOps<E>> Loss for Generic<E, D> {}

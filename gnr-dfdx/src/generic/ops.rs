@@ -6,7 +6,7 @@ use dfdx::prelude::{
     Axes3, Axes4, Axis, BroadcastTo, ChooseFrom, Dtype, GatherTo, HasShape, MaxTo, PermuteTo, PutTape,
     ReshapeTo, SumTo, Tensor, TryAdd, TryGt, TryMatMul, TryMul,
 };
-use gnr_nn::{Backend, Error, Result, Unary, composed};
+use gnr_nn::{Arithmetic, Error, Result, Unary, composed};
 use num_traits::Float;
 
 use super::{DeviceOps, Generic, GenericTensor, Taped, check_len, library, same_shape};
@@ -40,18 +40,18 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         check_len(op, data.len(), shape)?;
         let len = data.len();
         let flat: Tensor<(usize,), E, D> = self.device.try_tensor_from_vec(data, (len,)).map_err(library)?;
-        Ok(GenericTensor::new(Some(flat.put_tape(SharedTape::default())), shape))
+        Ok(GenericTensor::new(flat.put_tape(SharedTape::default()), shape))
     }
 
     /// The values as a tensor that dfdx does not know.
     pub(super) fn renewed(&self, x: &GenericTensor<E, D>) -> Result<Tensor<(usize,), E, D>> {
-        x.values()?.try_mul(E::one()).map_err(library)
+        x.values().try_mul(E::one()).map_err(library)
     }
 
     /// The second operand, copied when it is the first one again: dfdx refuses one tensor as both operands.
     fn other(&self, a: &GenericTensor<E, D>, b: &GenericTensor<E, D>) -> Result<Taped<(usize,), E, D>> {
         let same = Rc::ptr_eq(&a.identity, &b.identity);
-        if same { b.taped()?.try_mul(E::one()).map_err(library) } else { b.taped() }
+        if same { b.taped().try_mul(E::one()).map_err(library) } else { Ok(b.taped()) }
     }
 
     pub(super) fn add_op(
@@ -60,7 +60,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         b: &GenericTensor<E, D>,
     ) -> Result<GenericTensor<E, D>> {
         same_shape("add", a, b)?;
-        let y = a.taped()?.try_add(self.other(a, b)?).map_err(library)?;
+        let y = a.taped().try_add(self.other(a, b)?).map_err(library)?;
         self.wrap(y, &a.shape)
     }
 
@@ -70,19 +70,19 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         b: &GenericTensor<E, D>,
     ) -> Result<GenericTensor<E, D>> {
         same_shape("mul", a, b)?;
-        let y = a.taped()?.try_mul(self.other(a, b)?).map_err(library)?;
+        let y = a.taped().try_mul(self.other(a, b)?).map_err(library)?;
         self.wrap(y, &a.shape)
     }
 
     pub(super) fn affine_op(&self, x: &GenericTensor<E, D>, a: f64, b: f64) -> Result<GenericTensor<E, D>> {
-        let y = x.taped()?.try_mul(Self::scalar(a)?).map_err(library)?;
+        let y = x.taped().try_mul(Self::scalar(a)?).map_err(library)?;
         let y = if b == 0.0 { y } else { y.try_add(Self::scalar(b)?).map_err(library)? };
         self.wrap(y, &x.shape)
     }
 
     /// 1 where x > 0, else 0.
     fn step(&self, x: &GenericTensor<E, D>) -> Result<Taped<(usize,), E, D>> {
-        let values = x.values()?;
+        let values = x.values();
         let positive = values.try_gt(E::zero()).map_err(library)?;
         let one: Tensor<(usize,), E, D> = self.device.try_ones_like(values.shape()).map_err(library)?;
         let zero: Tensor<(usize,), E, D> = self.device.try_zeros_like(values.shape()).map_err(library)?;
@@ -91,14 +91,14 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
 
     /// min(max(x, 0), 6) as x·mask + 6·(1 − step(6 − x)): dfdx's clamp would hide a NaN.
     fn relu6(&self, x: &GenericTensor<E, D>) -> Result<GenericTensor<E, D>> {
-        let below = self.unary_op(Unary::Step, &self.affine_op(&self.detach(x), -1.0, 6.0)?)?;
+        let below = self.unary_op(Unary::Step, &self.affine_op(&self.detach(x)?, -1.0, 6.0)?)?;
         let inside = self.mul_op(&self.unary_op(Unary::Step, x)?, &below)?;
         let top = self.affine_op(&below, -6.0, 6.0)?;
         self.add_op(&self.mul_op(x, &inside)?, &top)
     }
 
     pub(super) fn unary_op(&self, op: Unary, x: &GenericTensor<E, D>) -> Result<GenericTensor<E, D>> {
-        let t = x.taped()?;
+        let t = x.taped();
         let y = match op {
             // dfdx's relu turns NaN into 0, which would hide it.
             Unary::Relu => t.try_mul(self.step(x)?),
@@ -122,7 +122,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         a: &GenericTensor<E, D>,
         b: &GenericTensor<E, D>,
     ) -> Result<GenericTensor<E, D>> {
-        let (x, y) = (a.taped()?, self.other(a, b)?);
+        let (x, y) = (a.taped(), self.other(a, b)?);
         match (&a.shape[..], &b.shape[..]) {
             (&[m, k], &[k2, n]) if k == k2 => {
                 let x = x.try_reshape_like(&(m, k)).map_err(library)?;
@@ -146,7 +146,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         for &axis in axes {
             let mut shape = y.shape.to_vec();
             let (before, mut n, after) = around(&shape, axis);
-            let mut flat = y.taped()?;
+            let mut flat = y.taped();
             while n > 1 {
                 // Row by row, so that no sum is longer than it must be.
                 let short = if n > LONG { rows(n) } else { 1 };
@@ -184,7 +184,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
             }
             let mut shape = y.shape.to_vec();
             let (before, _, after) = around(&shape, axis);
-            let view = y.taped()?.try_reshape_like(&(before, after)).map_err(library)?;
+            let view = y.taped().try_reshape_like(&(before, after)).map_err(library)?;
             let wide = view.try_broadcast_like::<_, Axis<1>>(&(before, to[axis], after)).map_err(library)?;
             shape[axis] = to[axis];
             y = self.wrap(wide, &shape)?;
@@ -221,7 +221,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
                 y = GenericTensor { shape: shape.into(), ..y };
                 continue;
             }
-            let view = y.taped()?.try_reshape_like(&(a, b, c, d)).map_err(library)?;
+            let view = y.taped().try_reshape_like(&(a, b, c, d)).map_err(library)?;
             let turned: Taped<(usize, usize, usize, usize), E, D> =
                 view.try_permute::<_, Axes4<0, 2, 1, 3>>().map_err(library)?;
             y = self.wrap(turned, &shape)?;
@@ -246,7 +246,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         let table: Vec<usize> = indices.iter().map(|index| index.unwrap_or(0)).collect();
         let table: Tensor<(usize,), usize, D> =
             self.device.try_tensor_from_vec(table, (count,)).map_err(library)?;
-        let view = x.taped()?.try_reshape_like(&(before, length, after)).map_err(library)?;
+        let view = x.taped().try_reshape_like(&(before, length, after)).map_err(library)?;
         let first: Taped<(usize, usize, usize), E, D> =
             view.try_permute::<_, Axes3<1, 0, 2>>().map_err(library)?;
         let mut picked: Taped<(usize, usize, usize), E, D> = first.try_gather(table).map_err(library)?;
@@ -272,7 +272,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         };
         let shape: Vec<usize> = outer.iter().copied().chain([1]).collect();
         let rows: usize = outer.iter().product();
-        let view = x.values()?.try_reshape_like(&(rows, width)).map_err(library)?;
+        let view = x.values().try_reshape_like(&(rows, width)).map_err(library)?;
         let max: Tensor<(usize,), E, D> = view.try_max::<(usize,), Axis<1>>().map_err(library)?;
         self.wrap(max.put_tape(SharedTape::default()), &shape)
     }

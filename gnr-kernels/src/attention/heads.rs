@@ -6,9 +6,9 @@ use crate::buffer::Buf;
 use crate::elem::Elem;
 use crate::gemm::{Mat, gemm};
 use crate::product::{COLUMNS, Left, Right, padded, product};
-use crate::simd::{self, Level};
+use crate::runtime;
+use crate::simd::Level;
 use crate::transpose::transpose;
-use crate::work;
 
 /// Sizes of one sample: its queries, keys and values are `[T, 3·D]`, its output is `[T, D]`.
 #[derive(Clone, Copy)]
@@ -60,7 +60,7 @@ pub(super) struct Heads<E: Elem> {
 impl<E: Elem> Heads<E> {
     pub(super) fn new(sizes: Sizes) -> Self {
         let fits = E::as_f32(&[]).is_some() && sizes.d.is_multiple_of(COLUMNS) && sizes.d > 0 && sizes.t > 0;
-        let fast = Some(simd::level()).filter(|level| fits && *level >= Level::Avx512);
+        let fast = Some(runtime().level()).filter(|level| fits && *level >= Level::Avx512);
         let row = if fast.is_some() { padded(sizes.t) } else { sizes.t };
         let scores = [0, 1].map(|_| Buf::new(sizes.t * row));
         let transposed = Buf::new(if fast.is_some() { sizes.d * row } else { 0 });
@@ -73,7 +73,7 @@ impl<E: Elem> Heads<E> {
         products: [(Mat<'_, E>, usize, Accum); N],
     ) {
         let Sizes { t, d, .. } = self.sizes;
-        work::count(N * t * d * t);
+        runtime().count(N * t * d * t);
         if let (Some(level), Some(data)) = (self.fast, E::as_f32(b.data)) {
             transpose(level, data, b.row, t, d, &mut self.transposed, self.row);
             for (a, which, accum) in products {
@@ -98,7 +98,7 @@ impl<E: Elem> Heads<E> {
         accum: Accum,
     ) {
         let Sizes { t, d, .. } = self.sizes;
-        work::count(t * t * d);
+        runtime().count(t * t * d);
         if let (Some(level), Some(s), Some(data)) = (self.fast, E::as_f32(s), E::as_f32(a.data))
             && let Some(c) = E::as_f32_mut(c)
         {

@@ -1,6 +1,9 @@
 //! Gaps, release and exclusive ranges of the heap.
 
-use super::*;
+use super::{
+    heap::{CHUNK, LINE, STAGGER},
+    *,
+};
 use rayon::prelude::*;
 
 /// A heap of its own, because other tests use the process-wide one at the same time.

@@ -20,8 +20,8 @@ pub use geometry::{Geometry, GeometryError};
 use super::elem::Elem;
 pub use super::operand::Pair;
 use super::operand::{Operand, Resolved, Slices};
-use super::simd::{self, Level};
-use super::{lanes, product, transpose, work};
+use super::simd::Level;
+use super::{lanes, product, runtime, transpose};
 use crate::Accum;
 use algorithm::Algorithm;
 
@@ -48,7 +48,7 @@ pub fn algorithm(g: &Geometry, single: bool) -> &'static str {
 /// # Panics
 /// When a slice does not have the length that the geometry says, or there is no pair.
 pub fn forward<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
-    forward_at(simd::level(), g, pairs, y);
+    forward_at(runtime().level(), g, pairs, y);
 }
 
 fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mut [E]) {
@@ -71,7 +71,7 @@ fn forward_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], y: &mu
 /// # Panics
 /// When a slice does not have the length that the geometry says, or there is no pair.
 pub fn backward_input<E: Elem>(g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accum: Accum) {
-    backward_input_at(simd::level(), g, pairs, gx, accum);
+    backward_input_at(runtime().level(), g, pairs, gx, accum);
 }
 
 fn backward_input_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>], gx: &mut [E], accum: Accum) {
@@ -99,7 +99,7 @@ fn backward_input_at<E: Elem>(level: Level, g: &Geometry, pairs: &[Pair<'_, E>],
 /// # Panics
 /// When a slice does not have the length that the geometry says, or there is no pair.
 pub fn backward_weight<E: Elem>(g: &Geometry, pairs: &[MapPair<'_, E>], gw: &mut [E], accum: Accum) {
-    backward_weight_at(simd::level(), g, pairs, gw, accum);
+    backward_weight_at(runtime().level(), g, pairs, gw, accum);
 }
 
 fn backward_weight_at<E: Elem>(
@@ -176,7 +176,7 @@ fn check(
     }
     assert!(count > 0, "a convolution needs at least one pair of operands");
     assert_eq!(out, expected_out, "length of the result");
-    work::count(count * g.output_len() * g.ck());
+    runtime().count(count * g.output_len() * g.ck());
 }
 
 #[cfg(test)]

@@ -173,13 +173,13 @@ fn every_operation<E: Elem>(level: Level) {
 
 #[test]
 fn every_operation_in_f64() {
-    every_operation::<f64>(simd::detected());
+    every_operation::<f64>(crate::simd::detected());
 }
 
 #[test]
 fn every_operation_in_f32_at_every_level() {
     for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
-        if level > simd::detected() {
+        if level > crate::simd::detected() {
             println!("skipped: this machine has no {level:?}");
             continue;
         }
@@ -201,7 +201,7 @@ fn larger_tiles_keep_the_digits() {
             let off: f64 = got.iter().zip(want).map(|(g, w)| square(f64::from(*g) - w)).sum();
             (off / want.iter().map(|w| square(*w)).sum::<f64>()).sqrt()
         };
-        let level = simd::detected();
+        let level = crate::simd::detected();
         let [mut y, mut gx, mut gw] = [g.output_len(), g.input_len(), g.weight_len()].map(|n| vec![0.0; n]);
         forward(&g, &pairs(&t.x, &t.w, 1), &mut y);
         backward_input(&g, &pairs(&t.gy, &t.w, 1), &mut gx, Accum::Replace);

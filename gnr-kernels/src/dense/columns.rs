@@ -9,9 +9,9 @@ use crate::gemm::Onto;
 use crate::operand::Operand;
 use crate::operand_rows::{block, produce_rows, rows_in_memory};
 use crate::product::{Aligned, Left, Right, product};
+use crate::runtime;
 use crate::simd::Level;
 use crate::transpose::transpose;
-use crate::work;
 use rayon::prelude::*;
 
 /// A right operand [k, n], in place or copied to panels. The panel of [`WIDTH`] columns from column j on starts at
@@ -68,7 +68,7 @@ pub(super) fn times_columns(
     y: &mut [f32],
     onto: Onto<'_, f32>,
 ) {
-    work::count(pairs.len() * m * k * n);
+    runtime().count(pairs.len() * m * k * n);
     if m * n == 0 {
         return;
     }

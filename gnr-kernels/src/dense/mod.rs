@@ -12,9 +12,9 @@ use super::gemm::{Mat, Onto, single};
 pub use super::operand::Pair;
 use super::operand::{Operand, Slices, in_single, slices};
 use super::product::{Aligned, COLUMNS};
-use super::simd::{self, Level};
+use super::simd::Level;
 use super::transpose::{transpose, transpose_add};
-use crate::Accum;
+use crate::{Accum, runtime};
 use columns::{Columns, panels, times_columns, transposed_panels};
 use rayon::prelude::*;
 use transposed::transposed_times;
@@ -46,7 +46,7 @@ impl Layer {
     /// Whether the products read rows of `f32` (`single`) piece by piece. If not, streamed operands are computed whole
     /// first.
     pub fn streams(self, single: bool) -> bool {
-        single && simd::level() >= Level::Avx512 && self.transposes() && in_place(self.inputs)
+        single && runtime().level() >= Level::Avx512 && self.transposes() && in_place(self.inputs)
     }
 
     /// Whether the forward product uses a transposed copy of W.
@@ -164,7 +164,7 @@ impl Layer {
 /// The instruction set for our own kernel, if that kernel is the faster one and the shape `fits`.
 fn fast<E: Elem>(fits: bool) -> Option<Level> {
     let single = E::as_f32(&[]).is_some();
-    Some(simd::level()).filter(|level| fits && single && *level >= Level::Avx512)
+    Some(runtime().level()).filter(|level| fits && single && *level >= Level::Avx512)
 }
 
 /// Whether a right operand of so many columns is read in place. It must be whole vectors, and its rows must not all map

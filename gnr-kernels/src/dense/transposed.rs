@@ -6,8 +6,8 @@ use crate::Accum;
 use crate::operand::{Operand, Slices};
 use crate::operand_rows::{produce_rows_in_parallel, rows_in_memory};
 use crate::product::{Aligned, Left, Right, product};
+use crate::runtime;
 use crate::simd::Level;
-use crate::work;
 use rayon::prelude::*;
 use std::ops::RangeInclusive;
 
@@ -24,7 +24,7 @@ pub(super) fn transposed_times(
     out: &mut [f32],
     accum: Accum,
 ) {
-    work::count(pairs.len() * m * k * n);
+    runtime().count(pairs.len() * m * k * n);
     if m * n == 0 {
         return;
     }

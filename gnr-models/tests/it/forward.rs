@@ -10,7 +10,7 @@ use gnr_models::{
     swin::{self, SwinTransformer},
 };
 use gnr_nn::{
-    Backend, Batch, BatchOracle, Buffers, MaskSeed, Mode, Model, ParamVector,
+    Arithmetic, Batch, BatchOracle, Buffers, MaskSeed, Mode, Model, ParamVector,
     layers::{DropPath, Dropout},
     predict,
     testing::{Reference, noise},

@@ -13,7 +13,7 @@ use gnr_models::{
     testing::{Precision, check_golden_file},
 };
 use gnr_nn::{
-    Backend, Batch, BatchOracle, Buffers, Model, ParamVector, Role, predict,
+    Arithmetic, Batch, BatchOracle, Buffers, Model, ParamVector, Role, predict,
     testing::{Reference, noise},
 };
 

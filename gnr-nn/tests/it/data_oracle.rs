@@ -7,8 +7,8 @@ use gnr_core::{
     testing::conformance::{Tolerances, check_oracle},
 };
 use gnr_nn::{
-    Backend, Batch, BatchOracle, Buffers, Context, CrossEntropy, Curvature, DataOracle, Layout, Mode, Model,
-    ParamVector, Result, Unary,
+    Arithmetic, Backend, Batch, BatchOracle, Buffers, Context, CrossEntropy, Curvature, DataOracle, Layout,
+    Mode, Model, ParamVector, Result, Unary,
     layers::{BatchNorm2d, Conv2d, Linear},
     predict,
     testing::{Reference, noise as noise_at},

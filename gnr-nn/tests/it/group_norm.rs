@@ -1,7 +1,8 @@
 //! Group normalisation: closed forms, PyTorch's values up to second order, and that samples do not know each other.
 
 use gnr_nn::{
-    Autodiff, Backend, Buffers, Context, Dual, Duals, Fused, Layout, Mode, ParamVector, Result, Role,
+    Arithmetic, Autodiff, Backend, Buffers, Context, Dual, Duals, Fused, Layout, Mode, Normalisation,
+    ParamVector, Result, Role,
     layers::GroupNorm,
     testing::{Reference, ReferenceTensor, noise},
 };
@@ -80,12 +81,12 @@ fn values_gradients_and_products_are_pytorchs() {
     let host = |x: &ReferenceTensor| b.to_host(x).unwrap();
 
     let session = b.gradient_session(false);
-    let leaves = operands.each_ref().map(|x| session.variable(x));
+    let leaves = operands.each_ref().map(|x| session.variable(x).unwrap());
     let (y, loss) = objective(&session, &leaves).unwrap();
     let gradient = session.backward(&loss, leaves.to_vec()).unwrap();
 
     let session = b.gradient_session(false);
-    let leaves = operands.each_ref().map(|x| session.variable(x));
+    let leaves = operands.each_ref().map(|x| session.variable(x).unwrap());
     let duals = [0, 1, 2].map(|k| Dual { primal: leaves[k].clone(), tangent: Some(gradient[k].clone()) });
     let (_, loss) = objective(&Duals(session.clone()), &duals).unwrap();
     let product = session.backward(&loss.tangent.unwrap(), leaves.to_vec()).unwrap();

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use gnr_core::{Error as CoreError, GradOracle, Order, Pass, Vector};
 use gnr_nn::{
-    Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Error, Frozen, Layout,
-    MeasuredStatistics, Mode, Model, ParamVector, Result,
+    Arithmetic, Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Error,
+    Frozen, Layout, Loss, MeasuredStatistics, Mode, Model, ParamVector, Result,
     layers::{BatchNorm2d, Conv2d, Linear},
     testing::Reference,
 };

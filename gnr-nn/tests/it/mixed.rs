@@ -8,8 +8,8 @@ use gnr_core::{
     testing::conformance::{Coupling, Tolerances, check_examples, check_oracle},
 };
 use gnr_nn::{
-    Backend, Batch, BatchOracle, Buffers, Context, CrossEntropy, Curvature, Frozen, Layout, MixedLabels,
-    Model, ParamVector, Result,
+    Arithmetic, Backend, Batch, BatchOracle, Buffers, Context, CrossEntropy, Curvature, Frozen, Layout,
+    MixedLabels, Model, ParamVector, Result,
     layers::Linear,
     predict,
     testing::{Reference, noise},

@@ -1,6 +1,6 @@
 //! LibTorch's failures are errors that say what was asked for, of what and where.
 
-use gnr_nn::{Autodiff, Backend};
+use gnr_nn::{Arithmetic, Autodiff};
 use gnr_torch::{Device, Failure, Precision, Torch};
 
 use crate::torch;

@@ -8,7 +8,7 @@ use gnr_core::{
 };
 use gnr_cpu::Cpu;
 use gnr_nn::{
-    Autodiff, Backend, ParamVector,
+    Arithmetic, Autodiff, ParamVector,
     testing::nets::{Setting, TanhMlp, difference},
 };
 use gnr_torch::{Device, ModuleOracle, Precision, Torch, Variables};

@@ -21,7 +21,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("gnr-mpi", &["gnr-core"]),
     ("gnr-models", &["gnr-core", "gnr-nn"]),
     ("gnr-kernels", &[]),
-    ("gnr-cpu", &["gnr-core", "gnr-nn", "gnr-kernels"]),
+    ("gnr-macros", &[]),
+    ("gnr-cpu", &["gnr-core", "gnr-nn", "gnr-kernels", "gnr-macros"]),
     ("gnr-dfdx", &["gnr-core", "gnr-nn"]),
     ("gnr-torch", &["gnr-core", "gnr-nn"]),
     (

@@ -23,6 +23,7 @@ const CLEAN: [&str; 10] = [
     "gnr-fuzz",
     "gnr-hessian",
     "gnr-kernels",
+    "gnr-macros",
     "gnr-models",
     "gnr-plot",
     "gnr-study",

@@ -88,7 +88,7 @@ impl Op {
             Self::Affine(a, c) => b.affine(&x[0], *a, *c),
             Self::Unary(op) => b.unary(*op, &x[0]),
             Self::Relu => b.relu(&x[0]),
-            Self::Detach => b.mul(&b.detach(&x[0]), &x[0]),
+            Self::Detach => b.mul(&b.detach(&x[0])?, &x[0]),
             Self::MaxLast => b.mul(&b.broadcast(&b.max_last(&x[0])?, b.shape(&x[0]))?, &x[0]),
             Self::Matmul => b.matmul(&x[0], &x[1]),
             Self::Sum(axes) => b.sum(&x[0], axes),
@@ -160,9 +160,9 @@ struct Answer {
 fn answer<B: Autodiff>(backend: &B, case: &Case, parts: &[Part]) -> Result<Answer> {
     let operands: Vec<_> =
         case.operands.iter().map(|(shape, values)| backend.constant(values, shape)).collect::<Result<_>>()?;
-    let enter = |session: &B| -> Vec<B::Tensor> {
+    let enter = |session: &B| -> Result<Vec<B::Tensor>> {
         let part = |(x, part): (&B::Tensor, &Part)| {
-            if *part == Part::Constant { x.clone() } else { session.variable(x) }
+            if *part == Part::Constant { Ok(x.clone()) } else { session.variable(x) }
         };
         operands.iter().zip(parts).map(part).collect()
     };
@@ -174,9 +174,9 @@ fn answer<B: Autodiff>(backend: &B, case: &Case, parts: &[Part]) -> Result<Answe
     };
 
     let session = backend.gradient_session(true);
-    let x = enter(&session);
+    let x = enter(&session)?;
     let (scalar, y) = case.op.scalar(&session, &x)?;
-    let value = session.to_host(&session.detach(&y))?;
+    let value = session.to_host(&session.detach(&y)?)?;
     drop(y);
     let gradient = download(session.backward(&scalar, leaves(&x))?)?;
     let record = session.take_record()?;
@@ -184,7 +184,7 @@ fn answer<B: Autodiff>(backend: &B, case: &Case, parts: &[Part]) -> Result<Answe
 
     let product = || -> Result<Vec<f64>> {
         let session = backend.replay_session(&record)?;
-        let x = enter(&session);
+        let x = enter(&session)?;
         let mut duals = Vec::new();
         for (k, (x, part)) in x.iter().zip(parts).enumerate() {
             let shape = backend.shape(x);
@@ -235,6 +235,7 @@ mod tests {
         super::{cases, noise},
         *,
     };
+    use crate::Arithmetic;
 
     /// The reference is the oracle of the others, so it answers to differences of its own values: along a direction, the
     /// gradient is the slope of the scalar and the product is the slope of the gradient.

@@ -4,7 +4,7 @@ use super::{
     case::{Case, Op},
     noise,
 };
-use crate::{Autodiff, Backend, Conv2dSpec, Padding, PoolSpec, Result, Unary, testing::Reference};
+use crate::{Arithmetic, Autodiff, Conv2dSpec, Padding, PoolSpec, Result, Unary, testing::Reference};
 
 fn case(op: Op, shapes: &[&[usize]]) -> Case {
     let operands = (0..).zip(shapes).map(|(k, shape)| (shape.to_vec(), noise(k, shape.iter().product())));

@@ -123,12 +123,12 @@ pub(super) fn check<B: Autodiff>(backend: &B) {
     refused("addcdiv_sqrt, first", b.addcdiv_sqrt(&mut t(&[3]), 1.0, &t(&[2]), 1.0, &t(&[3]), 1.0));
     refused("addcdiv_sqrt, second", b.addcdiv_sqrt(&mut t(&[3]), 1.0, &t(&[3]), 1.0, &t(&[2]), 1.0));
     let session = backend.gradient_session(false);
-    let leaf = session.variable(&t(&[2]));
+    let leaf = must("variable", session.variable(&t(&[2])));
     refused("backward of two elements", session.backward(&leaf, vec![leaf.clone()]));
 
     // An independent leaf has a gradient, which is zero.
     let session = backend.gradient_session(false);
-    let leaves = vec![session.variable(&t(&[1])), session.variable(&t(&[2]))];
+    let leaves = [1, 2].map(|length| must("variable", session.variable(&t(&[length])))).to_vec();
     let loss = must("affine", session.affine(&leaves[0], 3.0, 0.0));
     let gradients = must("backward", session.backward(&loss, leaves));
     let host = |x: &B::Tensor| must("a download", backend.to_host(x));

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use gnr_core::Map;
 
 use super::{Reference, ReferenceTensor, tape::Tape};
-use crate::{Autodiff, Backend, Error, Result};
+use crate::{Arithmetic, Autodiff, Error, Result};
 
 impl Reference {
     /// `y[i] ← f(y[i], i)` on data of its own: whoever shares the old data keeps it.
@@ -31,8 +31,8 @@ impl Autodiff for Reference {
     fn replay_session(&self, (): &()) -> Result<Self> {
         Ok(self.gradient_session(false))
     }
-    fn variable(&self, x: &ReferenceTensor) -> ReferenceTensor {
-        ReferenceTensor { node: Some(self.tape.leaf(x.data.len(), Vec::new())), ..x.clone() }
+    fn variable(&self, x: &ReferenceTensor) -> Result<ReferenceTensor> {
+        Ok(ReferenceTensor { node: Some(self.tape.leaf(x.data.len(), Vec::new())), ..x.clone() })
     }
     fn backward(&self, loss: &ReferenceTensor, leaves: Vec<ReferenceTensor>) -> Result<Vec<ReferenceTensor>> {
         self.item(loss)?;

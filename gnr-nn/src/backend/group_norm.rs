@@ -1,7 +1,11 @@
 //! Group normalisation out of the batch normalisations that every backend has, fused where they are.
 
-use super::image_shape;
-use crate::{Backend, BatchStats, Error, Fused, Result};
+use super::{
+    Normalisation,
+    arithmetic::image_shape,
+    normalisation::{BatchStats, Fused},
+};
+use crate::{Error, Result};
 
 /// Checks x `[N, C, H, W]` against a number of groups and vectors `[C]`; every implementation of the group norm starts here.
 /// Returns N, C, H and W.
@@ -26,7 +30,7 @@ pub fn check_groups(x: &[usize], groups: usize, vectors: &[&[usize]]) -> Result<
     }
 }
 
-/// See [`Backend::group_norm`].
+/// See [`Normalisation::group_norm`].
 ///
 /// Each group of each sample is a channel of one image `[1, N·G, C/G, H·W]`, which a batch normalisation without scale and
 /// shift brings to mean 0 and variance 1. A second one, by mean 0 and variance 1 as constants, scales and shifts each channel,
@@ -37,7 +41,7 @@ pub fn check_groups(x: &[usize], groups: usize, vectors: &[&[usize]]) -> Result<
 ///
 /// # Errors
 /// Shape mismatches, or groups that do not divide the channels.
-pub fn group_norm<B: Backend>(
+pub fn group_norm<B: Normalisation>(
     b: &B,
     x: &B::Tensor,
     groups: usize,

@@ -1,6 +1,10 @@
 //! The standard normal distribution function for libraries that have exponentials but no error function.
 
-use super::{Backend, Result, Unary, normal_density};
+use super::{
+    Arithmetic,
+    arithmetic::{Unary, normal_density},
+};
+use crate::Result;
 
 /// a ↦ t = [`NORMAL_SCALE`]/([`NORMAL_SCALE`] + a) maps the tail a ≥ 0 to (0, 1].
 pub const NORMAL_SCALE: f64 = 3.75;
@@ -41,8 +45,8 @@ pub const NORMAL_TAIL: [f64; 26] = [
 ///
 /// # Errors
 /// The errors of the primitives.
-pub fn normal_cdf<B: Backend>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
-    let at = b.detach(x);
+pub fn normal_cdf<B: Arithmetic>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
+    let at = b.detach(x)?;
     let size = b.add(&b.unary(Unary::Relu, &at)?, &b.unary(Unary::Relu, &b.affine(&at, -1.0, 0.0)?)?)?;
     let t = b.unary(Unary::Recip, &b.affine(&size, 1.0 / NORMAL_SCALE, 1.0)?)?;
     let u = b.affine(&t, 2.0, -1.0)?;

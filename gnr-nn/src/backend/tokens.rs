@@ -1,13 +1,14 @@
 //! Images as tokens: patches, (shifted) windows, and the biases between the tokens of a window. Each is one gather.
 
-use super::{Backend, Error, Result, image_shape};
+use super::{Arithmetic, arithmetic::image_shape};
+use crate::{Error, Result};
 
 /// Cuts images `[N, C, H, W]` into squares of `side` pixels: `[N, H/side·W/side, C·side²]`, patches row by row, a patch's
 /// elements by channel, row, column, as the weights of a convolution `[D, C, side, side]` lie.
 ///
 /// # Errors
 /// When the sides are no multiples.
-pub fn patches<B: Backend>(b: &B, x: &B::Tensor, side: usize) -> Result<B::Tensor> {
+pub fn patches<B: Arithmetic>(b: &B, x: &B::Tensor, side: usize) -> Result<B::Tensor> {
     let [n, c, h, w] = image_shape("patches", b.shape(x))?;
     if side == 0 || h % side != 0 || w % side != 0 {
         let expected = format!("height and width that are multiples of {side}");
@@ -62,7 +63,7 @@ impl Windows {
     ///
     /// # Errors
     /// When x is not of this grid.
-    pub fn partition<B: Backend>(&self, b: &B, x: &B::Tensor) -> Result<B::Tensor> {
+    pub fn partition<B: Arithmetic>(&self, b: &B, x: &B::Tensor) -> Result<B::Tensor> {
         let [h, w] = self.grid;
         let &[n, tokens, c] = b.shape(x) else { return Err(self.invalid("windows", h * w, b.shape(x))) };
         if tokens != h * w {
@@ -85,7 +86,7 @@ impl Windows {
     ///
     /// # Errors
     /// When y is not of these windows.
-    pub fn merge<B: Backend>(&self, b: &B, y: &B::Tensor) -> Result<B::Tensor> {
+    pub fn merge<B: Arithmetic>(&self, b: &B, y: &B::Tensor) -> Result<B::Tensor> {
         let [h, w] = self.grid;
         let (count, tokens) = (self.count(), self.tokens());
         let &[windows, t, c] = b.shape(y) else { return Err(self.invalid("merge", tokens, b.shape(y))) };
@@ -143,7 +144,7 @@ impl Windows {
 ///
 /// # Errors
 /// When the table has another number of rows.
-pub fn relative_bias<B: Backend>(b: &B, table: &B::Tensor, window: usize) -> Result<B::Tensor> {
+pub fn relative_bias<B: Arithmetic>(b: &B, table: &B::Tensor, window: usize) -> Result<B::Tensor> {
     let (side, tokens) = ((2 * window).saturating_sub(1), window * window);
     let heads = match b.shape(table) {
         &[rows, heads] if rows == side * side => heads,

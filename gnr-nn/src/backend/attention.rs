@@ -1,12 +1,47 @@
 //! Softmax and multi-head attention in primitives.
 
-use super::{Backend, Error, Result, Unary};
+use super::{Arithmetic, Duals, arithmetic::Unary};
+use crate::{Dual, Error, Result};
+
+/// Multi-head attention with its derivatives; by default in primitives.
+pub trait Attention: Arithmetic {
+    /// Scaled dot-product attention of every head: qkv `[N, T, 3·D]` holds queries, keys and values, each head-major, →
+    /// `[N, T, D]`. Scores are q·k/√(D/heads); `bias` `[G, heads, T, T]` is added to those of sample n as its n mod G.
+    fn attention(
+        &self,
+        qkv: &Self::Tensor,
+        heads: usize,
+        bias: Option<&Self::Tensor>,
+    ) -> Result<Self::Tensor> {
+        attention(self, qkv, heads, bias)
+    }
+    /// [`attention`](Self::attention) on dual numbers.
+    fn attention_dual(
+        &self,
+        qkv: &Dual<Self::Tensor>,
+        heads: usize,
+        bias: Option<&Dual<Self::Tensor>>,
+    ) -> Result<Dual<Self::Tensor>> {
+        attention(&Duals(self.clone()), qkv, heads, bias)
+    }
+}
+
+impl<B: Attention> Attention for Duals<B> {
+    fn attention(
+        &self,
+        qkv: &Self::Tensor,
+        heads: usize,
+        bias: Option<&Self::Tensor>,
+    ) -> Result<Self::Tensor> {
+        self.0.attention_dual(qkv, heads, bias)
+    }
+}
 
 /// Softmax over the last axis, shifted by the row's maximum.
 ///
 /// # Errors
 /// The errors of the primitives.
-pub fn softmax<B: Backend>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
+pub fn softmax<B: Arithmetic>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
     let shape = b.shape(x).to_vec();
     let last = shape.len().saturating_sub(1);
     let powers = b.unary(Unary::Exp, &b.sub(x, &b.broadcast(&b.max_last(x)?, &shape)?)?)?;
@@ -64,14 +99,14 @@ impl AttentionShape {
     }
 }
 
-/// See [`Backend::attention`].
+/// See [`Attention::attention`].
 ///
 /// # Errors
 /// The errors of [`AttentionShape::new`].
 ///
 /// # References
 /// Vaswani et al., NeurIPS 2017, equation (1); with a bias Liu et al., ICCV 2021, equation (4).
-pub fn attention<B: Backend>(
+pub fn attention<B: Arithmetic>(
     b: &B,
     qkv: &B::Tensor,
     heads: usize,

@@ -1,0 +1,311 @@
+//! Batch, layer and group normalisation.
+
+use super::{
+    Arithmetic, Duals, Linear,
+    arithmetic::{Unary, image_shape, mean},
+    group_norm::group_norm,
+    linear::broadcast_channels,
+};
+use crate::{AcrossRanks, Dual, Error, Result};
+
+/// What a batch or group normalisation does after normalising, so that a backend can make one pass of it.
+#[derive(Debug)]
+pub struct Fused<'t, T> {
+    /// Added after the affine map (the shortcut of a residual block).
+    pub residual: Option<&'t T>,
+    /// Applied last: ReLU, ReLU6, SiLU, or any other.
+    pub activation: Option<Unary>,
+}
+
+impl<T> Clone for Fused<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Fused<'_, T> {}
+
+impl<T> Default for Fused<'_, T> {
+    fn default() -> Self {
+        Self { residual: None, activation: None }
+    }
+}
+
+/// Batch statistics per channel, detached, shape `[C]`.
+#[derive(Clone, Debug)]
+pub struct BatchStats<T> {
+    /// Mean over batch and space.
+    pub mean: T,
+    /// Biased variance over batch and space.
+    pub var: T,
+}
+
+/// Normalisations with their derivatives, which flow through the statistics. Each has a default in [`Linear`].
+pub trait Normalisation: Linear {
+    /// Normalises each channel of `[N, C, H, W]` by the statistics of the batch, then scale, shift, residual,
+    /// activation.
+    fn batch_norm(
+        &self,
+        x: &Self::Tensor,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+    ) -> Result<(Self::Tensor, BatchStats<Self::Tensor>)> {
+        batch_norm(self, x, scale, shift, eps, fused)
+    }
+    /// Normalises each channel by given statistics (`stats` is a constant), then scale, shift, residual, activation.
+    fn batch_norm_eval(
+        &self,
+        x: &Self::Tensor,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        stats: &BatchStats<Self::Tensor>,
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+    ) -> Result<Self::Tensor> {
+        batch_norm_eval(self, x, scale, shift, stats, eps, fused)
+    }
+    /// Normalises each row (the last axis, `[D]`) by its own mean and biased variance, then scale and shift, both
+    /// `[D]`.
+    fn layer_norm(
+        &self,
+        x: &Self::Tensor,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        eps: f64,
+    ) -> Result<Self::Tensor> {
+        layer_norm(self, x, scale, shift, eps)
+    }
+    /// Normalises each of `groups` groups of consecutive channels of each sample of `[N, C, H, W]` by its own mean and
+    /// biased variance, then scale, shift (both `[C]`), residual, activation.
+    fn group_norm(
+        &self,
+        x: &Self::Tensor,
+        groups: usize,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+    ) -> Result<Self::Tensor> {
+        group_norm(self, x, groups, scale, shift, eps, fused)
+    }
+    /// [`batch_norm`](Self::batch_norm) on dual numbers.
+    fn batch_norm_dual(
+        &self,
+        x: &Dual<Self::Tensor>,
+        scale: &Dual<Self::Tensor>,
+        shift: &Dual<Self::Tensor>,
+        eps: f64,
+        fused: Fused<'_, Dual<Self::Tensor>>,
+    ) -> Result<(Dual<Self::Tensor>, BatchStats<Dual<Self::Tensor>>)> {
+        batch_norm(&Duals(self.clone()), x, scale, shift, eps, fused)
+    }
+    /// [`batch_norm_eval`](Self::batch_norm_eval) on dual numbers.
+    fn batch_norm_eval_dual(
+        &self,
+        x: &Dual<Self::Tensor>,
+        scale: &Dual<Self::Tensor>,
+        shift: &Dual<Self::Tensor>,
+        stats: &BatchStats<Dual<Self::Tensor>>,
+        eps: f64,
+        fused: Fused<'_, Dual<Self::Tensor>>,
+    ) -> Result<Dual<Self::Tensor>> {
+        batch_norm_eval(&Duals(self.clone()), x, scale, shift, stats, eps, fused)
+    }
+    /// [`layer_norm`](Self::layer_norm) on dual numbers.
+    fn layer_norm_dual(
+        &self,
+        x: &Dual<Self::Tensor>,
+        scale: &Dual<Self::Tensor>,
+        shift: &Dual<Self::Tensor>,
+        eps: f64,
+    ) -> Result<Dual<Self::Tensor>> {
+        layer_norm(&Duals(self.clone()), x, scale, shift, eps)
+    }
+    /// [`group_norm`](Self::group_norm) on dual numbers.
+    fn group_norm_dual(
+        &self,
+        x: &Dual<Self::Tensor>,
+        groups: usize,
+        scale: &Dual<Self::Tensor>,
+        shift: &Dual<Self::Tensor>,
+        eps: f64,
+        fused: Fused<'_, Dual<Self::Tensor>>,
+    ) -> Result<Dual<Self::Tensor>> {
+        group_norm(&Duals(self.clone()), x, groups, scale, shift, eps, fused)
+    }
+}
+
+impl<B: Normalisation> Normalisation for Duals<B> {
+    fn batch_norm(
+        &self,
+        x: &Self::Tensor,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+    ) -> Result<(Self::Tensor, BatchStats<Self::Tensor>)> {
+        self.0.batch_norm_dual(x, scale, shift, eps, fused)
+    }
+    fn batch_norm_eval(
+        &self,
+        x: &Self::Tensor,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        stats: &BatchStats<Self::Tensor>,
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+    ) -> Result<Self::Tensor> {
+        self.0.batch_norm_eval_dual(x, scale, shift, stats, eps, fused)
+    }
+    fn layer_norm(
+        &self,
+        x: &Self::Tensor,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        eps: f64,
+    ) -> Result<Self::Tensor> {
+        self.0.layer_norm_dual(x, scale, shift, eps)
+    }
+    fn group_norm(
+        &self,
+        x: &Self::Tensor,
+        groups: usize,
+        scale: &Self::Tensor,
+        shift: &Self::Tensor,
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+    ) -> Result<Self::Tensor> {
+        self.0.group_norm_dual(x, groups, scale, shift, eps, fused)
+    }
+}
+
+/// What follows a normalisation: the residual is added, then the activation applied.
+///
+/// # Errors
+/// A residual of another shape.
+pub fn finish<B: Arithmetic>(b: &B, y: B::Tensor, fused: Fused<'_, B::Tensor>) -> Result<B::Tensor> {
+    let y = match fused.residual {
+        Some(residual) => b.add(&y, residual)?,
+        None => y,
+    };
+    match fused.activation {
+        Some(activation) => b.unary(activation, &y),
+        None => Ok(y),
+    }
+}
+
+/// See [`Normalisation::batch_norm`].
+///
+/// # Errors
+/// Shape mismatches.
+pub fn batch_norm<B: Linear>(
+    b: &B,
+    x: &B::Tensor,
+    scale: &B::Tensor,
+    shift: &B::Tensor,
+    eps: f64,
+    fused: Fused<'_, B::Tensor>,
+) -> Result<(B::Tensor, BatchStats<B::Tensor>)> {
+    normalise(b, x, [scale, shift], eps, fused, Ok)
+}
+
+/// Batch normalisation by the statistics of the whole batch that the ranks share. Derivatives flow through them, to all ranks.
+///
+/// # Errors
+/// Shape mismatches; those of [`Arithmetic::mean_over_ranks`].
+///
+/// # Cost
+/// Two reductions of `[C]` numbers, and two more in the reverse pass.
+pub fn batch_norm_over_ranks<B: Linear>(
+    b: &B,
+    x: &B::Tensor,
+    [scale, shift]: [&B::Tensor; 2],
+    eps: f64,
+    fused: Fused<'_, B::Tensor>,
+    across: &AcrossRanks,
+) -> Result<(B::Tensor, BatchStats<B::Tensor>)> {
+    normalise(b, x, [scale, shift], eps, fused, |mean| b.mean_over_ranks(&mean, across))
+}
+
+/// Batch normalisation; `whole` makes the mean of the batch of that of these images.
+fn normalise<B: Linear>(
+    b: &B,
+    x: &B::Tensor,
+    [scale, shift]: [&B::Tensor; 2],
+    eps: f64,
+    fused: Fused<'_, B::Tensor>,
+    whole: impl Fn(B::Tensor) -> Result<B::Tensor>,
+) -> Result<(B::Tensor, BatchStats<B::Tensor>)> {
+    let shape = image_shape("batch_norm", b.shape(x))?;
+    let axes = [0, 2, 3];
+    let mu = whole(mean(b, x, &axes)?)?;
+    let centred = b.sub(x, &b.broadcast(&mu, &shape)?)?;
+    let var = whole(mean(b, &b.mul(&centred, &centred)?, &axes)?)?;
+    let istd = b.unary(Unary::Rsqrt, &b.affine(&var, 1.0, eps)?)?;
+    let normalised = b.mul(&centred, &b.broadcast(&istd, &shape)?)?;
+    let scaled = b.mul(&normalised, &broadcast_channels(b, scale, &shape)?)?;
+    let y = finish(b, b.bias_add(&scaled, shift)?, fused)?;
+    let flat = |t: &B::Tensor| b.reshape(&b.detach(t)?, &[shape[1]]);
+    Ok((y, BatchStats { mean: flat(&mu)?, var: flat(&var)? }))
+}
+
+/// See [`Normalisation::batch_norm_eval`].
+///
+/// # Errors
+/// Shape mismatches.
+pub fn batch_norm_eval<B: Linear>(
+    b: &B,
+    x: &B::Tensor,
+    scale: &B::Tensor,
+    shift: &B::Tensor,
+    stats: &BatchStats<B::Tensor>,
+    eps: f64,
+    fused: Fused<'_, B::Tensor>,
+) -> Result<B::Tensor> {
+    let shape = image_shape("batch_norm_eval", b.shape(x))?;
+    let istd = b.unary(Unary::Rsqrt, &b.affine(&stats.var, 1.0, eps)?)?;
+    let factor = b.mul(scale, &istd)?;
+    let offset = b.sub(shift, &b.mul(&factor, &stats.mean)?)?;
+    let y = b.mul(x, &broadcast_channels(b, &factor, &shape)?)?;
+    finish(b, b.bias_add(&y, &offset)?, fused)
+}
+
+/// Checks x `[…, D]` against vectors `[D]`; every implementation of the layer norm starts here. Returns rows and D.
+///
+/// # Errors
+/// When a vector has another length, or x has no element.
+pub fn check_rows(op: &'static str, x: &[usize], vectors: &[&[usize]]) -> Result<(usize, usize)> {
+    let Some((&width, outer)) = x.split_last().filter(|_| !x.contains(&0)) else {
+        let expected = "[…, D] with at least one element".into();
+        return Err(Error::InvalidShape { op, expected, found: x.to_vec() });
+    };
+    match vectors.iter().find(|v| **v != [width]) {
+        Some(v) => Err(Error::ShapeMismatch { op, lhs: x.to_vec(), rhs: v.to_vec() }),
+        None => Ok((outer.iter().product(), width)),
+    }
+}
+
+/// See [`Normalisation::layer_norm`].
+///
+/// # Errors
+/// Shape mismatches.
+pub fn layer_norm<B: Linear>(
+    b: &B,
+    x: &B::Tensor,
+    scale: &B::Tensor,
+    shift: &B::Tensor,
+    eps: f64,
+) -> Result<B::Tensor> {
+    let shape = b.shape(x).to_vec();
+    let (rows, width) = check_rows("layer_norm", &shape, &[b.shape(scale), b.shape(shift)])?;
+    let flat = [rows, width];
+    let x = b.reshape(x, &flat)?;
+    let centred = b.sub(&x, &b.broadcast(&mean(b, &x, &[1])?, &flat)?)?;
+    let var = mean(b, &b.mul(&centred, &centred)?, &[1])?;
+    let istd = b.unary(Unary::Rsqrt, &b.affine(&var, 1.0, eps)?)?;
+    let normalised = b.mul(&centred, &b.broadcast(&istd, &flat)?)?;
+    let scaled = b.mul(&normalised, &broadcast_channels(b, scale, &flat)?)?;
+    b.reshape(&b.bias_add(&scaled, shift)?, &shape)
+}
