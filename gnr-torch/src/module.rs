@@ -24,7 +24,7 @@ pub struct Variables {
 }
 
 impl Variables {
-    /// Those of a `VarStore`. Frozen ones are not trained.
+    /// The variables of a `VarStore`. Frozen ones are not trained.
     ///
     /// # Errors
     /// When nothing is trained, or when variables differ in device or precision.
