@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use gnr_study::{Shard, compare::Arm, sweep::Axis};
+use gnr_train::{Choice as _, Split};
 
 use crate::device::OnDevice;
 
 pub(crate) use crate::curvature::args::{Density, Spectrum, Trace};
 pub(crate) use crate::geometry::args::{Landscape, Minima, Plot, Sharpness};
-use crate::signal::Stop;
+use crate::{choice::choice, signal::Stop};
 
 /// Trains image classifiers to flat minima: gradient norm regularisation (GNR), SAM, exact Hessian-vector products.
 #[derive(Parser)]
@@ -320,8 +321,8 @@ pub(crate) struct Eval {
     #[arg(long)]
     pub(crate) data_dir: Option<String>,
     /// Which images
-    #[arg(long, value_enum, default_value_t = SplitName::Test)]
-    pub(crate) split: SplitName,
+    #[arg(long, value_parser = choice::<Split>(), default_value = Split::Test.name())]
+    pub(crate) split: Split,
     /// Preset of mean and standard deviation: cifar10, imagenet, unit, …
     #[arg(long, alias = "normalisation")]
     pub(crate) normalization: Option<String>,
@@ -468,13 +469,6 @@ pub(crate) fn positive(text: &str) -> Result<usize, String> {
         Ok(value) => Ok(value),
         Err(error) => Err(format!("{error}")),
     }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum SplitName {
-    Train,
-    Validation,
-    Test,
 }
 
 /// List the optimisers and schedules with their equations, keys, costs and references, or describe one

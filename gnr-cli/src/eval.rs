@@ -2,9 +2,9 @@
 
 use std::{io::Write, process::ExitCode};
 
-use gnr_train::{EvalRequest, Split};
+use gnr_train::EvalRequest;
 
-use crate::args::{self, SplitName};
+use crate::args;
 
 pub(crate) fn eval(arguments: args::Eval) -> anyhow::Result<ExitCode> {
     let keys = [
@@ -19,14 +19,9 @@ pub(crate) fn eval(arguments: args::Eval) -> anyhow::Result<ExitCode> {
         .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={}", serde_json::json!(value))))
         .collect();
     overrides.extend(arguments.device.with(&arguments.sets));
-    let split = match arguments.split {
-        SplitName::Train => Split::Train,
-        SplitName::Validation => Split::Validation,
-        SplitName::Test => Split::Test,
-    };
     // Cannot fail: what is no name of a map is a file.
     let class_map = arguments.class_map.as_deref().and_then(|map| map.parse().ok());
-    let request = EvalRequest { weights: arguments.weights, overrides, split, class_map };
+    let request = EvalRequest { weights: arguments.weights, overrides, split: arguments.split, class_map };
     let report = gnr_train::eval(&request, |_, _| {})?;
     let mut out = std::io::stdout();
     if arguments.json {

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod choice;
 mod compare;
 mod curvature;
 #[cfg(feature = "watch")]

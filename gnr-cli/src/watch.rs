@@ -6,8 +6,7 @@ use std::{
 };
 
 use gnr_train::{
-    curvature::{CurvatureEvent, CurvatureObserver},
-    geometry::{GeometryEvent, GeometryObserver},
+    measure::{MeasureEvent, MeasureObserver},
     subject::Description,
 };
 use indicatif::ProgressBar;
@@ -20,16 +19,27 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 /// Watches work on a checkpoint that is counted in `unit`s.
 pub(crate) struct Watch {
     unit: &'static str,
+    /// What goes before the time left.
+    bound: &'static str,
     quiet: bool,
     bar: ProgressBar,
     line: Instant,
 }
 
 impl Watch {
-    /// `unit` is the plural of what is counted.
-    pub(crate) fn new(unit: &'static str, quiet: bool) -> Self {
+    /// Watches products, of which there may be fewer than the budget allows.
+    pub(crate) fn products(quiet: bool) -> Self {
+        Self::new("products", "at most ", quiet)
+    }
+
+    /// Watches points, all of which are needed.
+    pub(crate) fn points(quiet: bool) -> Self {
+        Self::new("points", "", quiet)
+    }
+
+    fn new(unit: &'static str, bound: &'static str, quiet: bool) -> Self {
         let bar = bar(quiet, &format!("{{wide_bar}} {{pos}}/{{len}} {unit} {{msg}}"));
-        Self { unit, quiet, bar, line: Instant::now() }
+        Self { unit, bound, quiet, bar, line: Instant::now() }
     }
 
     pub(crate) fn clear(&self) {
@@ -44,8 +54,10 @@ impl Watch {
             });
         }
     }
+}
 
-    fn start(&mut self, subject: &Description) {
+impl MeasureObserver for Watch {
+    fn on_start(&mut self, subject: &Description) {
         let epoch = subject.epoch.map_or_else(String::new, |epoch| format!(" after epoch {epoch}"));
         self.say(&format!("{} ({}){epoch}", subject.weights, subject.model));
         self.say(&format!("  {}", subject.data));
@@ -61,37 +73,18 @@ impl Watch {
         self.line = Instant::now();
     }
 
-    /// `since` is the time and the count of what this process did. `bound` says what the time left is.
-    fn advance(&mut self, done: usize, of: usize, since: (Duration, usize), message: &str, bound: &str) {
-        tracing::debug!("{done} of {of} {}", self.unit);
+    fn on_progress(&mut self, event: &MeasureEvent) {
+        let MeasureEvent { done, total, since, ref message } = *event;
+        tracing::debug!("{done} of {total} {}", self.unit);
         let each = since.0.as_secs_f64() / since.1.max(1) as f64;
-        let left = clock(each * of.saturating_sub(done) as f64);
-        let message = format!("{message}, {each:.2} s each, {bound}{left} left");
-        self.bar.set_length(of as u64);
+        let left = clock(each * total.saturating_sub(done) as f64);
+        let message = format!("{message}, {each:.2} s each, {}{left} left", self.bound);
+        self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
         self.bar.set_message(message.clone());
         if self.bar.is_hidden() && self.line.elapsed() >= LINE_EVERY {
-            self.say(&format!("{done}/{of} {}: {message}", self.unit));
+            self.say(&format!("{done}/{total} {}: {message}", self.unit));
             self.line = Instant::now();
         }
-    }
-}
-
-impl CurvatureObserver for Watch {
-    fn on_start(&mut self, subject: &Description) {
-        self.start(subject);
-    }
-    fn on_progress(&mut self, event: &CurvatureEvent) {
-        // A measurement may end before its budget.
-        self.advance(event.num_matvecs, event.budget, event.since, &event.message, "at most ");
-    }
-}
-
-impl GeometryObserver for Watch {
-    fn on_start(&mut self, subject: &Description) {
-        self.start(subject);
-    }
-    fn on_progress(&mut self, event: &GeometryEvent) {
-        self.advance(event.done, event.total, event.since, &event.message, "");
     }
 }

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, ValueEnum};
-use gnr_train::Sample;
-
-use crate::{
-    args::{SplitName, positive},
-    device::OnDevice,
-    signal::Stop,
+use clap::{ArgGroup, Args};
+use gnr_hessian::Reorthogonalization;
+use gnr_nn::Mode;
+use gnr_train::{
+    Choice as _, Sample, Split,
+    curvature::{Method, OperatorKind, TraceMethod},
 };
+
+use crate::{args::positive, choice::choice, device::OnDevice, signal::Stop};
 
 /// Which network, at which weights, on which images.
 #[derive(Args)]
@@ -29,8 +30,8 @@ pub(crate) struct Subject {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "data_dir", "subset", "normalization"], help_heading = "Subject")]
     pub(crate) tensors: Option<PathBuf>,
     /// Which images; never augmented
-    #[arg(long, value_enum, default_value_t = SplitName::Train, help_heading = "Subject")]
-    pub(crate) split: SplitName,
+    #[arg(long, value_parser = choice::<Split>(), default_value = Split::Train.name(), help_heading = "Subject")]
+    pub(crate) split: Split,
     /// A part of the images: N (a stratified sample) or N-per-class (the first N of each class) [default: all]
     #[arg(long, value_name = "N[-per-class]", help_heading = "Subject")]
     pub(crate) subset: Option<Sample>,
@@ -44,8 +45,8 @@ pub(crate) struct Subject {
     #[arg(long, default_value_t = 256, value_parser = positive, help_heading = "Subject")]
     pub(crate) batch_size: usize,
     /// BatchNorm on running statistics (eval) or on those of each batch (train)
-    #[arg(long, value_enum, default_value_t = BatchNorm::Eval, help_heading = "Subject")]
-    pub(crate) bn: BatchNorm,
+    #[arg(long, value_parser = choice::<Mode>(), default_value = Mode::Eval.name(), help_heading = "Subject")]
+    pub(crate) bn: Mode,
     /// Label smoothing of the cross-entropy [default: that of the run, else 0]
     #[arg(long, help_heading = "Subject")]
     pub(crate) label_smoothing: Option<f64>,
@@ -66,8 +67,8 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) subject: Subject,
     /// The Hessian, or the generalised Gauss–Newton matrix (for cross-entropy the Fisher information)
-    #[arg(long, value_enum, default_value_t = Operator::Hessian)]
-    pub(crate) operator: Operator,
+    #[arg(long, value_parser = choice::<OperatorKind>(), default_value = OperatorKind::Hessian.name())]
+    pub(crate) operator: OperatorKind,
     /// Seed of start and test vectors
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -88,18 +89,6 @@ pub(crate) struct Common {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) stop: Stop,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum BatchNorm {
-    Eval,
-    Train,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Operator {
-    Hessian,
-    Ggn,
 }
 
 /// Eigenvalues of the Hessian: top, bottom, dominant or both ends
@@ -133,8 +122,8 @@ pub(crate) struct Spectrum {
     #[arg(long, value_name = "TOL", default_value_t = 1e-3)]
     pub(crate) tol: f64,
     /// Lanczos with thick restart, or power iteration with deflation (dominant pairs only; residuals relative to λ₁)
-    #[arg(long, value_enum, default_value_t = MethodName::Lanczos)]
-    pub(crate) method: MethodName,
+    #[arg(long, value_parser = choice::<Method>(), default_value = Method::Lanczos.name())]
+    pub(crate) method: Method,
     /// Vectors a block: pays over many batches whose records are not kept, and for equal eigenvalues
     #[arg(long, default_value_t = 1, value_parser = positive)]
     pub(crate) block: usize,
@@ -145,27 +134,14 @@ pub(crate) struct Spectrum {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = positive)]
     pub(crate) max_matvecs: usize,
     /// Which vectors a new one is made orthogonal to
-    #[arg(long, value_enum, default_value_t = Orthogonality::Full)]
-    pub(crate) reorthogonalize: Orthogonality,
+    #[arg(long, value_parser = choice::<Reorthogonalization>(), default_value = Reorthogonalization::Full.name())]
+    pub(crate) reorthogonalize: Reorthogonalization,
     /// Measure values and residuals with one more product a pair, instead of taking them from the recurrence
     #[arg(long)]
     pub(crate) verify: bool,
     /// Write the eigenvectors, with the names and shapes of the model's tensors
     #[arg(long)]
     pub(crate) save: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum MethodName {
-    Lanczos,
-    Power,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Orthogonality {
-    Full,
-    Selective,
-    Local,
 }
 
 /// Trace of the Hessian with a confidence interval
@@ -182,8 +158,8 @@ pub(crate) struct Trace {
     #[command(flatten)]
     pub(crate) common: Common,
     /// Hutchinson's, Hutch++, XTrace, or Hutchinson's keeping the whole diagonal
-    #[arg(long, value_enum, default_value_t = TraceMethodName::Hutchinson)]
-    pub(crate) method: TraceMethodName,
+    #[arg(long, value_parser = choice::<TraceMethod>(), default_value = TraceMethod::Hutchinson.name())]
+    pub(crate) method: TraceMethod,
     /// Normal test vectors instead of random signs (Hutchinson's)
     #[arg(long)]
     pub(crate) gaussian: bool,
@@ -202,14 +178,6 @@ pub(crate) struct Trace {
     /// Products at once: cheaper over several batches, memory of two vectors each
     #[arg(long, default_value_t = 8, value_parser = positive)]
     pub(crate) block: usize,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum TraceMethodName {
-    Hutchinson,
-    HutchPlusPlus,
-    Xtrace,
-    Diagonal,
 }
 
 /// Density of the Hessian's eigenvalues

@@ -4,20 +4,17 @@ pub(crate) mod args;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use gnr_hessian::{Reorthogonalization, Stopping};
-use gnr_nn::Mode;
+use gnr_hessian::Stopping;
 use gnr_train::{
-    Split, SubjectRequest, Team,
-    curvature::{
-        self, CurvatureRequest, DensityRequest, End, Measured, Method, OperatorKind, SpectrumRequest,
-        TraceMethod, TraceRequest,
-    },
+    SubjectRequest, Team,
+    curvature::{self, CurvatureRequest, DensityRequest, End, SpectrumRequest, TraceRequest},
     is_run,
+    measure::Measured,
 };
 use serde::Serialize;
 
-use crate::{args::SplitName, signal, watch::Watch};
-use args::{BatchNorm, Common, MethodName, Operator, Orthogonality, Subject, TraceMethodName};
+use crate::{signal, watch::Watch};
+use args::{Common, Subject};
 
 const NOTICE: &str = "stopping after this product (again to stop at once)";
 
@@ -38,18 +35,11 @@ pub(crate) fn subject(arguments: Subject) -> SubjectRequest {
     SubjectRequest {
         weights: arguments.weights,
         overrides,
-        split: match arguments.split {
-            SplitName::Train => Split::Train,
-            SplitName::Validation => Split::Validation,
-            SplitName::Test => Split::Test,
-        },
+        split: arguments.split,
         sample: arguments.subset,
         tensors: arguments.tensors,
         batch_size: arguments.batch_size,
-        mode: match arguments.bn {
-            BatchNorm::Eval => Mode::Eval,
-            BatchNorm::Train => Mode::Train,
-        },
+        mode: arguments.bn,
         layers: arguments.layers,
         label_smoothing: arguments.label_smoothing,
         keep_records: arguments.keep_records,
@@ -72,10 +62,7 @@ pub(crate) fn folder(out: Option<PathBuf>, weights: &std::path::Path, command: &
 fn common(arguments: Common, command: &str, team: &Team) -> (CurvatureRequest, bool, bool) {
     let out = folder(arguments.out, &arguments.subject.weights, command);
     let request = CurvatureRequest {
-        operator: match arguments.operator {
-            Operator::Hessian => OperatorKind::Hessian,
-            Operator::Ggn => OperatorKind::Ggn,
-        },
+        operator: arguments.operator,
         seed: arguments.seed,
         resume: arguments.resume,
         check: !arguments.no_check,
@@ -97,23 +84,16 @@ pub(crate) fn spectrum(arguments: args::Spectrum, team: &Team) -> anyhow::Result
     let request = SpectrumRequest {
         end,
         tolerance: arguments.tol,
-        method: match arguments.method {
-            MethodName::Lanczos => Method::Lanczos,
-            MethodName::Power => Method::Power,
-        },
+        method: arguments.method,
         block: arguments.block,
         max_basis: arguments.max_basis,
         max_matvecs: arguments.max_matvecs,
-        reorthogonalization: match arguments.reorthogonalize {
-            Orthogonality::Full => Reorthogonalization::Full,
-            Orthogonality::Selective => Reorthogonalization::Selective,
-            Orthogonality::Local => Reorthogonalization::Local,
-        },
+        reorthogonalization: arguments.reorthogonalize,
         verify: arguments.verify,
         save: arguments.save,
         ..SpectrumRequest::new(common, count)
     };
-    let mut watch = Watch::new("products", quiet || json);
+    let mut watch = Watch::products(quiet || json);
     let measured = curvature::spectrum(&request, &mut watch, &stop);
     watch.clear();
     conclude(measured?, team, json, &out, |report| {
@@ -147,19 +127,14 @@ pub(crate) fn trace(arguments: args::Trace, team: &Team) -> anyhow::Result<ExitC
         ..Stopping::default()
     };
     let request = TraceRequest {
-        method: match arguments.method {
-            TraceMethodName::Hutchinson => TraceMethod::Hutchinson,
-            TraceMethodName::HutchPlusPlus => TraceMethod::HutchPlusPlus,
-            TraceMethodName::Xtrace => TraceMethod::Xtrace,
-            TraceMethodName::Diagonal => TraceMethod::Diagonal,
-        },
+        method: arguments.method,
         gaussian: arguments.gaussian,
         sketch: arguments.sketch,
         rule,
         block: arguments.block,
         ..TraceRequest::new(common)
     };
-    let mut watch = Watch::new("products", quiet || json);
+    let mut watch = Watch::products(quiet || json);
     let measured = curvature::trace(&request, &mut watch, &stop);
     watch.clear();
     conclude(measured?, team, json, &out, |report| {
@@ -186,7 +161,7 @@ pub(crate) fn density(arguments: args::Density, team: &Team) -> anyhow::Result<E
     request.options.starts = arguments.starts;
     request.options.steps = arguments.steps;
     request.options.at_once = arguments.at_once;
-    let mut watch = Watch::new("products", quiet || json);
+    let mut watch = Watch::products(quiet || json);
     let measured = curvature::density(&request, &mut watch, &stop);
     watch.clear();
     conclude(measured?, team, json, &out, |report| {
@@ -233,13 +208,13 @@ fn conclude<R: Serialize>(
             writeln!(stdout, "written to {}", out.display())?;
         }
         Measured::Interrupted { .. } if !team.leads() => return Ok(ExitCode::from(signal::INTERRUPTED)),
-        Measured::Interrupted { num_matvecs, resumable } => {
+        Measured::Interrupted { done, resumable, .. } => {
             let how = if resumable {
                 "go on with the same command and --resume"
             } else {
                 "this kind of work keeps no state and starts again"
             };
-            eprintln!("interrupted after {num_matvecs} products; {how}");
+            eprintln!("interrupted after {done} products; {how}");
             return Ok(ExitCode::from(signal::INTERRUPTED));
         }
     }

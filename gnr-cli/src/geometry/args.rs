@@ -4,7 +4,9 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use crate::{args::positive, curvature::args::Subject, signal::Stop};
+use gnr_train::{Choice as _, geometry::Scaling};
+
+use crate::{args::positive, choice::choice, curvature::args::Subject, signal::Stop};
 
 /// What all surveys take.
 #[derive(Args)]
@@ -66,8 +68,8 @@ pub(crate) struct Landscape {
     #[arg(long)]
     pub(crate) trajectory: bool,
     /// Length of random directions: of each filter as in the checkpoint, of each tensor as in the checkpoint, or 1 in all
-    #[arg(long, value_enum, default_value_t = ScalingName::Filter)]
-    pub(crate) scaling: ScalingName,
+    #[arg(long, value_parser = choice::<Scaling>(), default_value = Scaling::Filter.name())]
+    pub(crate) scaling: Scaling,
     /// Move biases and BatchNorm parameters, too
     #[arg(long)]
     pub(crate) move_small: bool,
@@ -93,13 +95,6 @@ impl FromStr for Range {
             _ => Err("expected two ascending numbers, as in -1,1".into()),
         }
     }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum ScalingName {
-    Filter,
-    Layer,
-    Unit,
 }
 
 /// Local minima and maxima of the loss along random directions (Figure 1b of the paper)
@@ -128,8 +123,8 @@ pub(crate) struct Minima {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) refine: usize,
     /// Length of the directions: 1, or as for landscapes
-    #[arg(long, value_enum, default_value_t = ScalingName::Unit)]
-    pub(crate) scaling: ScalingName,
+    #[arg(long, value_parser = choice::<Scaling>(), default_value = Scaling::Unit.name())]
+    pub(crate) scaling: Scaling,
     /// Turns of the loss that are smaller do not count; several are counted each
     #[arg(long, value_name = "LOSS", value_delimiter = ',', default_values_t = [0.0])]
     pub(crate) resolution: Vec<f64>,

@@ -12,14 +12,16 @@ use std::{
 use anyhow::Context;
 use gnr_plot::Figure;
 use gnr_study::{report::write_figure, reproduce::worked_example};
-use gnr_train::geometry::{
-    self, Axes, GeometryRequest, LandscapeRequest, MinimaRequest, Scaling, SharpnessRequest, SmallTensors,
-    Surveyed,
+use gnr_train::{
+    geometry::{
+        self, Axes, GeometryRequest, LandscapeRequest, MinimaRequest, SharpnessRequest, SmallTensors,
+    },
+    measure::Measured,
 };
 use serde::Serialize;
 
 use crate::{curvature, signal, watch::Watch};
-use args::{Common, Example, ScalingName};
+use args::{Common, Example};
 
 const NOTICE: &str = "stopping after this point (again to stop at once)";
 
@@ -33,15 +35,7 @@ fn common(arguments: Common, command: &str) -> (GeometryRequest, Watch, Output) 
     let out = curvature::folder(arguments.out, &arguments.subject.weights, command);
     let output = Output { out: out.clone(), json: arguments.json, plot: !arguments.no_plot };
     let request = GeometryRequest { subject: curvature::subject(arguments.subject), out };
-    (request, Watch::new("points", arguments.quiet || arguments.json), output)
-}
-
-fn scaling(name: ScalingName) -> Scaling {
-    match name {
-        ScalingName::Filter => Scaling::Filter,
-        ScalingName::Layer => Scaling::Layer,
-        ScalingName::Unit => Scaling::Unit,
-    }
+    (request, Watch::points(arguments.quiet || arguments.json), output)
 }
 
 pub(crate) fn landscape(arguments: args::Landscape) -> anyhow::Result<ExitCode> {
@@ -55,7 +49,7 @@ pub(crate) fn landscape(arguments: args::Landscape) -> anyhow::Result<ExitCode> 
         Axes::Trajectory
     } else {
         let count = usize::from(arguments.random.unwrap_or(2));
-        let (seed, scaling) = (arguments.common.seed, scaling(arguments.scaling));
+        let (seed, scaling) = (arguments.common.seed, arguments.scaling);
         Axes::Random { count, seed, scaling, small }
     };
     let line = match &axes {
@@ -102,7 +96,7 @@ pub(crate) fn minima(arguments: args::Minima) -> anyhow::Result<ExitCode> {
         radius: arguments.radius,
         steps: arguments.steps,
         refine: arguments.refine,
-        scaling: scaling(arguments.scaling),
+        scaling: arguments.scaling,
         resolutions: arguments.resolution,
         ..MinimaRequest::new(common)
     };
@@ -207,15 +201,15 @@ fn stem(path: &Path) -> PathBuf {
 
 /// Prints what was found and draws it, or says how to go on.
 fn conclude<R: Serialize>(
-    surveyed: Surveyed<R>,
+    measured: Measured<R>,
     output: &Output,
     name: &str,
     figure: impl FnOnce(&R) -> Option<Figure>,
     table: impl FnOnce(&R) -> Vec<String>,
 ) -> anyhow::Result<ExitCode> {
-    let report = match surveyed {
-        Surveyed::Finished(report) => report,
-        Surveyed::Interrupted { done, total } => {
+    let report = match measured {
+        Measured::Finished(report) => report,
+        Measured::Interrupted { done, total, .. } => {
             eprintln!("interrupted after {done} of {total} points; the same command goes on");
             return Ok(ExitCode::from(signal::INTERRUPTED));
         }

@@ -12,8 +12,9 @@ use std::{
 
 use gnr_train::{
     Sample, SubjectRequest,
-    curvature::{self, CurvatureRequest, Measured, SpectrumRequest, TraceRequest},
-    geometry::{self, GeometryRequest, SharpnessRequest, Surveyed},
+    curvature::{self, CurvatureRequest, SpectrumRequest, TraceRequest},
+    geometry::{self, GeometryRequest, SharpnessRequest},
+    measure::Measured,
     write_atomically,
 };
 use serde::{Deserialize, Serialize};
@@ -107,7 +108,7 @@ impl Solution {
         let common = GeometryRequest { subject: subject(), out: part("ball")? };
         let mut ball = SharpnessRequest::new(common);
         (ball.rhos, ball.steps, ball.starts) = (vec![setting.rho], setting.steps, 0);
-        let Surveyed::Finished(ball) = geometry::sharpness(&ball, &mut (), stop)? else { return Ok(None) };
+        let Measured::Finished(ball) = geometry::sharpness(&ball, &mut (), stop)? else { return Ok(None) };
         let best = |measure: &str| {
             let of = ball.bounds.iter().filter(|bound| bound.measure == measure);
             of.map(|bound| bound.lower_bound).fold(f64::NEG_INFINITY, f64::max)

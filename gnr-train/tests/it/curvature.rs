@@ -11,10 +11,11 @@ use gnr_nn::{Autodiff, Curvature, Model, ParamVector};
 use gnr_train::{
     Measurement, Sample, Subject, SubjectRequest, TrainError,
     curvature::{
-        CurvatureEvent, CurvatureObserver, CurvatureRequest, DensityRequest, End, Measured, Method,
-        OperatorKind, SpectrumRequest, TraceMethod, TraceRequest, density, spectrum, trace,
+        CurvatureRequest, DensityRequest, End, Method, OperatorKind, SpectrumRequest, TraceMethod,
+        TraceRequest, density, spectrum, trace,
     },
     measure,
+    measure::{MeasureEvent, MeasureObserver, Measured},
     subject::Description,
 };
 
@@ -215,8 +216,8 @@ fn layers_are_a_block() {
 /// Raises the flag after so many products of its own.
 struct StopAfter<'a>(usize, &'a AtomicBool);
 
-impl CurvatureObserver for StopAfter<'_> {
-    fn on_progress(&mut self, event: &CurvatureEvent) {
+impl MeasureObserver for StopAfter<'_> {
+    fn on_progress(&mut self, event: &MeasureEvent) {
         if event.since.1 >= self.0 {
             self.1.store(true, Ordering::Relaxed);
         }
@@ -229,7 +230,7 @@ fn in_pieces<R>(
     files: &[&str],
     mut work: impl FnMut(
         CurvatureRequest,
-        &mut dyn CurvatureObserver,
+        &mut dyn MeasureObserver,
         &AtomicBool,
     ) -> Result<Measured<R>, TrainError>,
 ) {
@@ -307,7 +308,7 @@ fn what_does_not_fit_is_refused() {
     let stop = go();
     let request = SpectrumRequest { max_basis: Some(12), ..SpectrumRequest::new(out("c"), 4) };
     let stopped = spectrum(&request, &mut StopAfter(6, &stop), &stop).unwrap();
-    assert!(matches!(stopped, Measured::Interrupted { num_matvecs: 6, resumable: true }), "{stopped:?}");
+    assert!(matches!(stopped, Measured::Interrupted { done: 6, resumable: true, .. }), "{stopped:?}");
     let other = SpectrumRequest::new(CurvatureRequest { resume: true, ..out("c") }, 5);
     let error = spectrum(&other, &mut (), &go());
     assert!(matches!(error, Err(TrainError::Checkpoint { .. })), "{error:?}");

@@ -8,9 +8,10 @@ use std::{
 use gnr_train::{
     SubjectRequest, curvature,
     geometry::{
-        Axes, GeometryEvent, GeometryObserver, GeometryRequest, LandscapeReport, LandscapeRequest,
-        MinimaRequest, Scaling, SharpnessRequest, SmallTensors, Surveyed, landscape, minima, sharpness,
+        Axes, GeometryRequest, LandscapeReport, LandscapeRequest, MinimaRequest, Scaling, SharpnessRequest,
+        SmallTensors, landscape, minima, sharpness,
     },
+    measure::{MeasureEvent, MeasureObserver, Measured},
 };
 
 use crate::support::{run, tiny};
@@ -38,8 +39,8 @@ fn request(home: &Path, out: &str, axes: Axes, points: usize) -> LandscapeReques
 
 fn survey(request: &LandscapeRequest) -> LandscapeReport {
     match landscape(request, &mut (), &AtomicBool::new(false)).unwrap() {
-        Surveyed::Finished(report) => report,
-        Surveyed::Interrupted { .. } => panic!("nobody asked to stop"),
+        Measured::Finished(report) => report,
+        Measured::Interrupted { .. } => panic!("nobody asked to stop"),
     }
 }
 
@@ -51,8 +52,8 @@ fn loss(weights: &Path, out: &Path) -> f64 {
         ..curvature::TraceRequest::new(request)
     };
     match curvature::trace(&request, &mut (), &AtomicBool::new(false)).unwrap() {
-        curvature::Measured::Finished(report) => report.point.loss,
-        curvature::Measured::Interrupted { .. } => panic!("nobody asked to stop"),
+        Measured::Finished(report) => report.point.loss,
+        Measured::Interrupted { .. } => panic!("nobody asked to stop"),
     }
 }
 
@@ -61,11 +62,11 @@ struct Watch<'a> {
     points: usize,
     stop_at: usize,
     stop: &'a AtomicBool,
-    last: Option<GeometryEvent>,
+    last: Option<MeasureEvent>,
 }
 
-impl GeometryObserver for Watch<'_> {
-    fn on_progress(&mut self, event: &GeometryEvent) {
+impl MeasureObserver for Watch<'_> {
+    fn on_progress(&mut self, event: &MeasureEvent) {
         self.points += 1;
         if self.points == self.stop_at {
             self.stop.store(true, Ordering::Relaxed);
@@ -107,12 +108,15 @@ fn no_point_is_evaluated_twice() {
         let mut watch = Watch { points: 0, stop_at, stop: &stop, last: None };
         let outcome = landscape(&stopped, &mut watch, &stop).unwrap();
         points += watch.points;
-        assert!(matches!(outcome, Surveyed::Interrupted { done, total: 9 } if done == points), "{outcome:?}");
+        assert!(
+            matches!(outcome, Measured::Interrupted { done, total: 9, resumable: true } if done == points),
+            "{outcome:?}"
+        );
         assert!(!home.path().join("stopped/landscape.json").exists());
     }
     let never = AtomicBool::new(false);
     let mut watch = Watch { points: 0, stop_at: usize::MAX, stop: &never, last: None };
-    let Surveyed::Finished(resumed) = landscape(&stopped, &mut watch, &never).unwrap() else { panic!() };
+    let Measured::Finished(resumed) = landscape(&stopped, &mut watch, &never).unwrap() else { panic!() };
     assert_eq!((points, watch.points), (5, 4));
     let event = watch.last.unwrap();
     assert_eq!((event.done, event.total, event.since.1), (9, 9, 4));
@@ -170,7 +174,7 @@ fn eigenvectors_are_read() {
         ..curvature::SpectrumRequest::new(spectrum, 2)
     };
     let found = curvature::spectrum(&spectrum, &mut (), &AtomicBool::new(false)).unwrap();
-    let curvature::Measured::Finished(found) = found else { panic!() };
+    let Measured::Finished(found) = found else { panic!() };
     let file = home.path().join("spectrum/eigenvectors.safetensors");
     for rank in [0, 1] {
         let axes = Axes::Eigenvectors { file: file.clone(), ranks: vec![rank] };
@@ -201,7 +205,7 @@ fn minima_are_counted_on_every_grid() {
         resolutions: vec![0.0, 1e9],
         ..MinimaRequest::new(common(home.path(), "minima"))
     };
-    let Surveyed::Finished(report) = minima(&request, &mut (), &AtomicBool::new(false)).unwrap() else {
+    let Measured::Finished(report) = minima(&request, &mut (), &AtomicBool::new(false)).unwrap() else {
         panic!()
     };
     assert_eq!((report.losses.len(), report.losses[0].len(), report.distances.len()), (3, 21, 21));
@@ -230,7 +234,7 @@ fn sharpness_bounds() {
         starts: 2,
         ..SharpnessRequest::new(common(home.path(), "sharpness"))
     };
-    let Surveyed::Finished(report) = sharpness(&request, &mut (), &AtomicBool::new(false)).unwrap() else {
+    let Measured::Finished(report) = sharpness(&request, &mut (), &AtomicBool::new(false)).unwrap() else {
         panic!()
     };
     assert_eq!(report.bounds.len(), 2 * 2 * 3);

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gnr_hessian::Stopping;
 use gnr_train::{
     Result as TrainResult, Sample, SubjectRequest,
-    curvature::{self, CurvatureRequest, DensityRequest, Measured, SpectrumRequest, TraceRequest},
+    curvature::{self, CurvatureRequest, DensityRequest, SpectrumRequest, TraceRequest},
     geometry::{
-        self, Axes, GeometryRequest, LandscapeRequest, MinimaRequest, Scaling, SharpnessRequest,
-        SmallTensors, Surveyed,
+        self, Axes, GeometryRequest, LandscapeRequest, MinimaRequest, Scaling, SharpnessRequest, SmallTensors,
     },
+    measure::Measured,
 };
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ impl Kind {
                     resolutions: vec![0.0, 1e-6, 1e-4],
                     ..MinimaRequest::new(surveyed(subject))
                 };
-                geometry::minima(&request, &mut (), stop).map(|ended| matches!(ended, Surveyed::Finished(_)))
+                geometry::minima(&request, &mut (), stop).map(|ended| matches!(ended, Measured::Finished(_)))
             }
             Self::Landscape => {
                 // The same seed of directions for all: normal vectors, scaled to each net's filters.
@@ -72,7 +72,7 @@ impl Kind {
                 let (common, points) = (surveyed(subject), vec![sizes.grid]);
                 let request = LandscapeRequest { common, axes, ranges: Vec::new(), points };
                 geometry::landscape(&request, &mut (), stop)
-                    .map(|ended| matches!(ended, Surveyed::Finished(_)))
+                    .map(|ended| matches!(ended, Measured::Finished(_)))
             }
             Self::Sharpness => {
                 let request = SharpnessRequest {
@@ -82,7 +82,7 @@ impl Kind {
                     ..SharpnessRequest::new(surveyed(subject))
                 };
                 geometry::sharpness(&request, &mut (), stop)
-                    .map(|ended| matches!(ended, Surveyed::Finished(_)))
+                    .map(|ended| matches!(ended, Measured::Finished(_)))
             }
             Self::Spectrum => {
                 let request = SpectrumRequest {

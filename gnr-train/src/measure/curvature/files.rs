@@ -1,25 +1,9 @@
-//! Tables as CSV, vectors as safetensors with the tensors' names and shapes.
-
-use std::fmt::Write as _;
+//! Vectors as safetensors with the tensors' names and shapes.
 
 use gnr_nn::Entry;
 use safetensors::{Dtype, tensor::TensorView};
 
 use crate::{error::Result, recipe::Precision};
-
-/// A header line and rows.
-pub(super) fn csv<const N: usize>(
-    columns: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> Vec<u8> {
-    let mut text = columns.join(",");
-    text.push('\n');
-    for row in rows {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}", row.join(","));
-    }
-    text.into_bytes()
-}
 
 /// Vectors of a point's space under `prefix.TENSOR`.
 pub(super) fn vectors(

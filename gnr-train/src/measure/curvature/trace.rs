@@ -12,16 +12,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Measured, files,
-    session::{
-        Cost, CurvatureObserver, CurvatureRequest, Measure, Operator, OperatorKind, Point, PointProbes, Run,
-        carry_out,
-    },
+    files,
+    session::{Cost, CurvatureRequest, Measure, Operator, OperatorKind, Point, PointProbes, Run, carry_out},
     state,
 };
 use crate::{
     error::{Result, TrainError},
-    subject::Description,
+    measure::{MeasureObserver, Measured, subject::Description},
 };
 
 /// Which estimator.
@@ -116,7 +113,7 @@ pub struct TraceReport {
 /// As [`spectrum`](super::spectrum()).
 pub fn trace(
     request: &TraceRequest,
-    observer: &mut dyn CurvatureObserver,
+    observer: &mut dyn MeasureObserver,
     stop: &AtomicBool,
 ) -> Result<Measured<TraceReport>> {
     if request.method == TraceMethod::Diagonal && request.rule.tolerance.is_some() {
@@ -157,7 +154,7 @@ impl Measure for TraceRequest {
         {
             samples = serde_json::from_value(saved.rest).unwrap_or_default();
         }
-        run.session.start(&run.description, samples.len());
+        run.session.start(&run.description, samples.len(), request.rule.max_samples);
         let session = &mut run.session;
         let mut observer = |progress: &TraceProgress<'_>| {
             let interval = progress.interval;
@@ -166,7 +163,8 @@ impl Measure for TraceRequest {
             } else {
                 format!("{:.5} so far", interval.mean)
             };
-            session.tell(progress.num_matvecs, progress.budget, message)
+            session.tell(progress.num_matvecs, progress.budget, message);
+            session.go_on()
         };
         let estimate = match request.method {
             TraceMethod::Hutchinson => {
@@ -193,7 +191,7 @@ impl Measure for TraceRequest {
                 let bytes = state::to_bytes::<B>(&[], json!(estimate.samples), &fingerprint, precision)?;
                 run.session.write(state::FILE, &bytes)?;
             }
-            return Ok(Measured::Interrupted { num_matvecs: estimate.num_matvecs, resumable });
+            return Ok(run.session.interrupted(estimate.num_matvecs, resumable));
         }
         run.report(&estimate, point).map(Measured::Finished)
     }
@@ -212,7 +210,8 @@ impl Run<'_, TraceRequest> {
         let (count, rule) = (self.request.rule.max_samples, &self.request.rule);
         let session = &mut self.session;
         let found = diagonal(&mut operator, count, self.request.block, probes, &mut |done| {
-            session.tell(done, count, "diagonal".into())
+            session.tell(done, count, "diagonal".into());
+            session.go_on()
         })?;
         let n = found.num_matvecs;
         let (mean, square) = (found.mean.to_host()?, found.square.to_host()?);
@@ -248,9 +247,9 @@ impl Run<'_, TraceRequest> {
     }
 
     fn report(self, estimate: &TraceEstimate, point: Point) -> Result<TraceReport> {
-        let Self { request, session, description, .. } = self;
+        let Self { request, session, .. } = &self;
         let report = TraceReport {
-            subject: description,
+            subject: self.description.clone(),
             operator: request.common.operator,
             point,
             method: request.method,
@@ -269,12 +268,12 @@ impl Run<'_, TraceRequest> {
             },
             exact_part: estimate.exact_part,
             samples: estimate.samples.clone(),
-            cost: session.cost(estimate.num_matvecs),
+            cost: self.cost(estimate.num_matvecs),
         };
         let rows = report.samples.iter().enumerate().map(|(k, sample)| [k.to_string(), sample.to_string()]);
-        session.write("trace.csv", &files::csv(["sample", "estimate"], rows))?;
+        session.write_csv("trace.csv", ["sample", "estimate"], rows)?;
         session.write_json("trace.json", &report)?;
-        session.finish()?;
+        self.finish()?;
         Ok(report)
     }
 }

@@ -10,16 +10,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Measured, files,
-    session::{
-        Cost, CurvatureObserver, CurvatureRequest, Measure, Operator, OperatorKind, Point, PointProbes, Run,
-        Session, carry_out,
-    },
+    session::{Cost, CurvatureRequest, Measure, Operator, OperatorKind, Point, PointProbes, Run, carry_out},
     state,
 };
 use crate::{
     error::{Result, TrainError},
-    subject::Description,
+    measure::{MeasureObserver, Measured, Session, subject::Description},
 };
 
 /// What is wanted.
@@ -88,7 +84,7 @@ pub struct DensityReport {
 /// As [`spectrum`](super::spectrum()).
 pub fn density(
     request: &DensityRequest,
-    observer: &mut dyn CurvatureObserver,
+    observer: &mut dyn MeasureObserver,
     stop: &AtomicBool,
 ) -> Result<Measured<DensityReport>> {
     if let Some(sigma) = request.sigma.filter(|sigma| !(*sigma > 0.0 && sigma.is_finite())) {
@@ -128,8 +124,8 @@ impl Measure for DensityRequest {
             let rest = json!((&work.density.quadratures, work.density.num_matvecs));
             session.write(state::FILE, &state::to_bytes(&work.running, rest, &fingerprint, precision)?)
         };
-        run.session.start(&run.description, work.num_matvecs());
         let budget = options.starts * options.steps;
+        run.session.start(&run.description, work.num_matvecs(), budget);
         let session = &mut run.session;
         let mut failure = None;
         let done = spectral_density(&mut operator, options, &mut work, probes, &mut |work| {
@@ -140,14 +136,15 @@ impl Measure for DensityRequest {
                 return ControlFlow::Break(());
             }
             let message = format!("{} of {} starts", work.density.quadratures.len(), options.starts);
-            session.tell(work.num_matvecs(), budget, message)
+            session.tell(work.num_matvecs(), budget, message);
+            session.go_on()
         })?;
         if let Some(failure) = failure {
             return Err(failure);
         }
         if !done {
             save(&work, &run.session)?;
-            return Ok(Measured::Interrupted { num_matvecs: work.num_matvecs(), resumable: true });
+            return Ok(run.session.interrupted(work.num_matvecs(), true));
         }
         run.report(&work.density, point).map(Measured::Finished)
     }
@@ -155,7 +152,7 @@ impl Measure for DensityRequest {
 
 impl Run<'_, DensityRequest> {
     fn report(self, density: &SpectralDensity, point: Point) -> Result<DensityReport> {
-        let Self { request, session, description, .. } = self;
+        let Self { request, session, .. } = &self;
         let (smallest, largest) = density.range().unwrap_or((0.0, 0.0));
         let range = (largest - smallest).max(f64::MIN_POSITIVE);
         let sigma = request.sigma.unwrap_or(range / 200.0);
@@ -167,19 +164,19 @@ impl Run<'_, DensityRequest> {
         let shown = |x: f64| if x.is_finite() { x.to_string() } else { String::new() };
         let rows = (grid.iter().zip(&curve))
             .map(|(lambda, (value, error))| [lambda.to_string(), value.to_string(), shown(*error)]);
-        session.write("density.csv", &files::csv(["lambda", "density", "standard_error"], rows))?;
+        session.write_csv("density.csv", ["lambda", "density", "standard_error"], rows)?;
         let rows = density.quadratures.iter().enumerate().flat_map(|(start, quadrature)| {
             quadrature
                 .iter()
                 .map(move |(node, weight)| [start.to_string(), node.to_string(), weight.to_string()])
         });
-        session.write("density_nodes.csv", &files::csv(["start", "node", "weight"], rows))?;
+        session.write_csv("density_nodes.csv", ["start", "node", "weight"], rows)?;
         let d = density.dim as f64;
         let traces: Vec<f64> = density.functional(|x| x).iter().map(|mean| d * mean).collect();
         let trace = mean_interval(&traces, 0.95);
         let negative = density.functional(|x| if x < -sigma { 1.0 } else { 0.0 });
         let report = DensityReport {
-            subject: description,
+            subject: self.description.clone(),
             operator: request.common.operator,
             point,
             starts: density.quadratures.len(),
@@ -191,10 +188,10 @@ impl Run<'_, DensityRequest> {
             trace: trace.mean,
             trace_standard_error: trace.standard_error.is_finite().then_some(trace.standard_error),
             negative_fraction: negative.iter().sum::<f64>() / negative.len().max(1) as f64,
-            cost: session.cost(density.num_matvecs),
+            cost: self.cost(density.num_matvecs),
         };
         session.write_json("density.json", &report)?;
-        session.finish()?;
+        self.finish()?;
         Ok(report)
     }
 }

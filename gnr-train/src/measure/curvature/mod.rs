@@ -20,20 +20,6 @@ pub(crate) mod state;
 mod trace;
 
 pub use density::{DensityReport, DensityRequest, density};
-pub use session::{Check, Cost, CurvatureEvent, CurvatureObserver, CurvatureRequest, OperatorKind, Point};
+pub use session::{Check, Cost, CurvatureRequest, OperatorKind, Point};
 pub use spectrum::{End, Method, PairReport, SpectrumReport, SpectrumRequest, spectrum};
 pub use trace::{TraceMethod, TraceReport, TraceRequest, trace};
-
-/// How a measurement ended.
-#[derive(Clone, Debug)]
-pub enum Measured<R> {
-    /// With a result, which is also in the folder.
-    Finished(R),
-    /// The work was asked to stop; `state.safetensors` in the folder goes on from there, unless this kind of work keeps none.
-    Interrupted {
-        /// Matvecs done.
-        num_matvecs: usize,
-        /// Whether there is a state to go on with.
-        resumable: bool,
-    },
-}

@@ -10,10 +10,13 @@ use gnr_nn::{Autodiff, Entry};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::session::{GeometryObserver, GeometryRequest, Session, Stopped, Surveyed, by_tensor, to_device};
+use super::survey::{GeometryRequest, Stopped, Survey, by_tensor, to_device};
 use crate::{
     error::{Result, TrainError},
-    subject::{Description, Measurement, Subject, measure},
+    measure::{
+        MeasureObserver, Measured,
+        subject::{Description, Measurement, Subject, measure},
+    },
 };
 
 /// What is wanted.
@@ -81,22 +84,22 @@ pub struct Bound {
 /// For each radius and measure about (steps + 1)·(starts + 1) + 2 gradients over the images; R_GNR as many products at most.
 pub fn sharpness(
     request: &SharpnessRequest,
-    observer: &mut dyn GeometryObserver,
+    observer: &mut dyn MeasureObserver,
     stop: &AtomicBool,
-) -> Result<Surveyed<SharpnessReport>> {
+) -> Result<Measured<SharpnessReport>> {
     if request.rhos.is_empty() {
         return Err(TrainError::Request("sharpness needs a radius".into()));
     }
     if let Some(rho) = request.rhos.iter().find(|rho| !(**rho > 0.0 && rho.is_finite())) {
         return Err(TrainError::Request(format!("rho {rho}: must be positive and finite")));
     }
-    let session = Session::new(&request.common, observer, stop);
-    measure(&request.common.subject, Work { request, session })
+    let survey = Survey::new(&request.common, observer, stop);
+    measure(&request.common.subject, Work { request, survey })
 }
 
 struct Work<'a> {
     request: &'a SharpnessRequest,
-    session: Session<'a>,
+    survey: Survey<'a>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -119,10 +122,10 @@ impl Part {
 const MEASURES: [&str; 2] = ["r_sam", "r_gnr"];
 
 impl Measurement for Work<'_> {
-    type Output = Surveyed<SharpnessReport>;
+    type Output = Measured<SharpnessReport>;
 
     fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
-        let Self { request, mut session } = self;
+        let Self { request, mut survey } = self;
         let entries: Vec<Entry> = subject.entries().into_iter().cloned().collect();
         let (theta, description) = (subject.start(), subject.description.clone());
         let dim = description.dimension;
@@ -134,7 +137,7 @@ impl Measurement for Work<'_> {
             request.rhos.iter().flat_map(move |rho| parts.iter().map(move |part| key(measure, *rho, *part)))
         });
         let options = json!({ "steps": request.steps, "seed": request.seed });
-        session.start(&description, "sharpness", options, keys)?;
+        survey.start(&description, "sharpness", options, keys)?;
 
         let mut bounds = Vec::new();
         for measure in MEASURES {
@@ -142,7 +145,7 @@ impl Measurement for Work<'_> {
                 let mut best: Option<Bound> = None;
                 for &part in &parts {
                     let told = |bound: &Bound| format!("{measure} ≥ {:.5} at ρ = {rho}", bound.lower_bound);
-                    let found = session.point(&key(measure, rho, part), told, || {
+                    let found = survey.point(&key(measure, rho, part), told, || {
                         let search = match part {
                             Part::OneStep => Search::OneStep,
                             Part::Ascent => Search::Ascent { steps: request.steps },
@@ -163,7 +166,7 @@ impl Measurement for Work<'_> {
                     })?;
                     let bound = match found {
                         Ok(bound) => bound,
-                        Err(Stopped) => return Ok(session.interrupted()),
+                        Err(Stopped) => return Ok(survey.interrupted()),
                     };
                     if part != Part::OneStep {
                         best = Some(match best.take() {
@@ -194,9 +197,9 @@ impl Measurement for Work<'_> {
             ]
         });
         let columns = ["measure", "rho", "search", "lower_bound", "distance", "evaluations", "products"];
-        session.write_csv("sharpness.csv", columns, rows)?;
-        session.write_json("sharpness.json", &report)?;
-        Ok(Surveyed::Finished(report))
+        survey.write_csv("sharpness.csv", columns, rows)?;
+        survey.write_json("sharpness.json", &report)?;
+        Ok(Measured::Finished(report))
     }
 }
 

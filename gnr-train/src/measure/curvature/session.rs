@@ -1,10 +1,8 @@
-//! What all measurements of curvature share: the operator, its check, the clock, stopping, the folder.
+//! What all measurements of curvature share: the operator, its check, the state in the folder.
 
 use std::{
-    ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    sync::atomic::AtomicBool,
 };
 
 use gnr_core::{DataParallel, Evaluation, GradOracle as _, Order, Pass};
@@ -12,14 +10,15 @@ use gnr_hessian::{Determinism, Distribution, Draw, Hessian, SymmetricOperator, d
 use gnr_nn::{Autodiff, Curvature, Entry, KeptBatches, ParamVector};
 use serde::Serialize;
 
-use super::Measured;
 use crate::{
-    atomic::{partial_of, write_atomically},
+    atomic::partial_of,
     bench::peak_rss_mb,
     error::{Result, TrainError, io},
+    measure::{
+        MeasureObserver, Measured, Session,
+        subject::{Description, Measurement, Subject, SubjectRequest, measure},
+    },
     recipe::Precision,
-    subject::{Description, Measurement, Subject, SubjectRequest, measure},
-    team::Team,
 };
 
 /// Which matrix.
@@ -58,122 +57,6 @@ impl CurvatureRequest {
     }
 }
 
-/// How far a measurement is.
-#[derive(Clone, Debug)]
-pub struct CurvatureEvent {
-    /// Matvecs done, those before an interruption included.
-    pub num_matvecs: usize,
-    /// Matvecs at most.
-    pub budget: usize,
-    /// Done by this process since it started measuring.
-    pub since: (Duration, usize),
-    /// What is known so far, in words.
-    pub message: String,
-}
-
-/// How a program watches a measurement.
-pub trait CurvatureObserver: Send {
-    /// Everything is open; the work begins.
-    fn on_start(&mut self, subject: &Description) {
-        let _ = subject;
-    }
-    /// After each block of products.
-    fn on_progress(&mut self, event: &CurvatureEvent) {
-        let _ = event;
-    }
-}
-
-impl CurvatureObserver for () {}
-
-/// Seconds between saved states.
-const SAVE_EVERY: Duration = Duration::from_secs(120);
-
-/// The clock, the stop flag and the observer of one measurement.
-pub(super) struct Session<'a> {
-    pub(super) request: &'a CurvatureRequest,
-    observer: &'a mut dyn CurvatureObserver,
-    stop: &'a AtomicBool,
-    started: Instant,
-    first: Option<usize>,
-    saved: Instant,
-}
-
-impl<'a> Session<'a> {
-    fn new(
-        request: &'a CurvatureRequest,
-        observer: &'a mut dyn CurvatureObserver,
-        stop: &'a AtomicBool,
-    ) -> Self {
-        let now = Instant::now();
-        Self { request, observer, stop, started: now, first: None, saved: now }
-    }
-
-    /// The work begins here with `num_matvecs` done before.
-    pub(super) fn start(&mut self, subject: &Description, num_matvecs: usize) {
-        self.observer.on_start(subject);
-        self.started = Instant::now();
-        self.saved = self.started;
-        self.first = Some(num_matvecs);
-    }
-
-    /// Tells the observer; breaks when the work was asked to stop.
-    pub(super) fn tell(&mut self, num_matvecs: usize, budget: usize, message: String) -> ControlFlow<()> {
-        let first = *self.first.get_or_insert(0);
-        let since = (self.started.elapsed(), num_matvecs.saturating_sub(first));
-        self.observer.on_progress(&CurvatureEvent { num_matvecs, budget, since, message });
-        // A rank that cannot be asked has its own error at the next product.
-        let stop = self.team().any(self.stop.load(Ordering::Relaxed)).unwrap_or(true);
-        if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    /// Whether it is time to save, which then starts anew.
-    pub(super) fn save_is_due(&mut self) -> bool {
-        let due = self.team().any(self.saved.elapsed() >= SAVE_EVERY).unwrap_or(false);
-        if due {
-            self.saved = Instant::now();
-        }
-        due
-    }
-
-    pub(super) fn cost(&self, num_matvecs: usize) -> Cost {
-        let seconds = self.started.elapsed().as_secs_f64();
-        let here = num_matvecs.saturating_sub(self.first.unwrap_or(0));
-        Cost {
-            num_matvecs,
-            seconds,
-            seconds_per_matvec: if here > 0 { Some(seconds / here as f64) } else { None },
-            peak_rss_mb: peak_rss_mb(),
-        }
-    }
-
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.request.out.join(name)
-    }
-
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.team().lead(|| write_atomically(&self.file(name), bytes)).map(drop)
-    }
-
-    fn team(&self) -> &Team {
-        &self.request.subject.team
-    }
-
-    pub(super) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let invalid = |error: serde_json::Error| TrainError::Folder {
-            path: self.file(name),
-            problem: format!("cannot be written as JSON: {error}"),
-        };
-        let mut text = serde_json::to_string_pretty(value).map_err(invalid)?;
-        text.push('\n');
-        self.write(name, text.as_bytes())
-    }
-
-    /// Removes the state of work that is finished.
-    pub(super) fn finish(&self) -> Result<()> {
-        self.team().lead(|| remove_state(&self.request.out)).map(drop)
-    }
-}
-
 /// Removes a state, and what a process that died while it wrote one left of it.
 fn remove_state(out: &Path) -> Result<()> {
     let state = out.join(super::state::FILE);
@@ -201,6 +84,26 @@ fn prepare(request: &CurvatureRequest, result: &str) -> Result<()> {
         return Err(folder("holds unfinished work; go on with --resume, or choose another --out".into()));
     }
     Ok(())
+}
+
+impl<R: Measure> Run<'_, R> {
+    /// What so many products took.
+    pub(super) fn cost(&self, num_matvecs: usize) -> Cost {
+        let seconds = self.session.elapsed().as_secs_f64();
+        let here = self.session.here(num_matvecs);
+        Cost {
+            num_matvecs,
+            seconds,
+            seconds_per_matvec: if here > 0 { Some(seconds / here as f64) } else { None },
+            peak_rss_mb: peak_rss_mb(),
+        }
+    }
+
+    /// Removes the state of work that is finished.
+    pub(super) fn finish(&self) -> Result<()> {
+        let common = self.request.common();
+        common.subject.team.lead(|| remove_state(&common.out)).map(drop)
+    }
 }
 
 /// What a measurement took.
@@ -310,13 +213,14 @@ pub(super) struct Run<'a, R: ?Sized> {
 /// As [`measure`]; an operator that is not one fixed symmetric matrix; a folder with another result or other unfinished work.
 pub(super) fn carry_out<R: Measure>(
     request: &R,
-    observer: &mut dyn CurvatureObserver,
+    observer: &mut dyn MeasureObserver,
     stop: &AtomicBool,
 ) -> Result<Measured<R::Report>> {
     let common = request.common();
     let team = &common.subject.team;
     team.lead(|| prepare(common, R::RESULT))?;
-    team.ends(measure(&common.subject, Opening { request, session: Session::new(common, observer, stop) }))
+    let session = Session::new(&common.out, team, observer, stop);
+    team.ends(measure(&common.subject, Opening { request, session }))
 }
 
 struct Opening<'a, R> {

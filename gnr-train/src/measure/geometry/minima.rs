@@ -9,11 +9,14 @@ use serde_json::json;
 
 use super::{
     axes::random,
-    session::{GeometryObserver, GeometryRequest, Session, Stopped, Surveyed},
+    survey::{GeometryRequest, Stopped, Survey},
 };
 use crate::{
     error::{Result, TrainError},
-    subject::{Description, Measurement, Subject, measure},
+    measure::{
+        MeasureObserver, Measured,
+        subject::{Description, Measurement, Subject, measure},
+    },
 };
 
 /// What is wanted.
@@ -106,9 +109,9 @@ pub struct DirectionCounts {
 /// Figure 1b of the paper.
 pub fn minima(
     request: &MinimaRequest,
-    observer: &mut dyn GeometryObserver,
+    observer: &mut dyn MeasureObserver,
     stop: &AtomicBool,
-) -> Result<Surveyed<MinimaReport>> {
+) -> Result<Measured<MinimaReport>> {
     let refuse = |problem: String| Err(TrainError::Request(problem));
     if request.directions == 0 || request.steps < 2 || request.refine == 0 {
         return refuse("minima need at least one direction, two steps and one point a step".into());
@@ -119,20 +122,20 @@ pub fn minima(
     if let Some(resolution) = request.resolutions.iter().find(|r| !(**r >= 0.0 && r.is_finite())) {
         return refuse(format!("resolution {resolution}: must be 0 or larger, and finite"));
     }
-    let session = Session::new(&request.common, observer, stop);
-    measure(&request.common.subject, Work { request, session })
+    let survey = Survey::new(&request.common, observer, stop);
+    measure(&request.common.subject, Work { request, survey })
 }
 
 struct Work<'a> {
     request: &'a MinimaRequest,
-    session: Session<'a>,
+    survey: Survey<'a>,
 }
 
 impl Measurement for Work<'_> {
-    type Output = Surveyed<MinimaReport>;
+    type Output = Measured<MinimaReport>;
 
     fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
-        let Self { request, mut session } = self;
+        let Self { request, mut survey } = self;
         let entries: Vec<Entry> = subject.entries().into_iter().cloned().collect();
         let (origin, description) = (subject.start(), subject.description.clone());
         let theta = origin.to_host()?;
@@ -144,19 +147,19 @@ impl Measurement for Work<'_> {
             "points": points,
             "scaling": format!("{:?}", request.scaling),
         });
-        session.start(&description, "minima", options, std::iter::once("origin".to_owned()).chain(keys))?;
+        survey.start(&description, "minima", options, std::iter::once("origin".to_owned()).chain(keys))?;
 
         let told = |loss: &f64| format!("loss {loss:.6}");
-        let at_origin = session
+        let at_origin = survey
             .point("origin", told, || Ok(gnr_core::GradOracle::loss(&mut subject.oracle()?, &origin)?))?;
-        let Ok(at_origin) = at_origin else { return Ok(session.interrupted()) };
+        let Ok(at_origin) = at_origin else { return Ok(survey.interrupted()) };
         let distance = |i: usize| request.radius * i as f64 / points as f64;
         let mut losses = Vec::with_capacity(request.directions);
         for d in 0..request.directions {
             let mut row = vec![at_origin];
             let mut line = None;
             for i in 1..=points {
-                let found = session.point(&format!("{d}/{i}"), told, || {
+                let found = survey.point(&format!("{d}/{i}"), told, || {
                     if line.is_none() {
                         let axis = random(
                             &subject,
@@ -176,7 +179,7 @@ impl Measurement for Work<'_> {
                 })?;
                 match found {
                     Ok(loss) => row.push(loss),
-                    Err(Stopped) => return Ok(session.interrupted()),
+                    Err(Stopped) => return Ok(survey.interrupted()),
                 }
             }
             losses.push(row);
@@ -189,8 +192,8 @@ impl Measurement for Work<'_> {
             counted: count(request, &losses)?,
             losses,
         };
-        write(&session, &report)?;
-        Ok(Surveyed::Finished(report))
+        write(&survey, &report)?;
+        Ok(Measured::Finished(report))
     }
 }
 
@@ -224,12 +227,12 @@ fn count(request: &MinimaRequest, losses: &[Vec<f64>]) -> Result<Vec<Counted>> {
     Ok(counted)
 }
 
-fn write(session: &Session<'_>, report: &MinimaReport) -> Result<()> {
+fn write(survey: &Survey<'_>, report: &MinimaReport) -> Result<()> {
     let rows = report.losses.iter().enumerate().flat_map(|(d, row)| {
         (report.distances.iter().zip(row))
             .map(move |(distance, loss)| [d.to_string(), distance.to_string(), loss.to_string()])
     });
-    session.write_csv("minima.csv", ["direction", "distance", "loss"], rows)?;
+    survey.write_csv("minima.csv", ["direction", "distance", "loss"], rows)?;
     let rows = report.counted.iter().flat_map(|counted| {
         counted.directions.iter().enumerate().map(|(d, counts)| {
             [
@@ -242,6 +245,6 @@ fn write(session: &Session<'_>, report: &MinimaReport) -> Result<()> {
         })
     });
     let columns = ["step", "resolution", "direction", "minima", "maxima"];
-    session.write_csv("minima_counts.csv", columns, rows)?;
-    session.write_json("minima.json", report)
+    survey.write_csv("minima_counts.csv", columns, rows)?;
+    survey.write_json("minima.json", report)
 }

@@ -15,12 +15,12 @@ mod axes;
 mod landscape;
 mod minima;
 pub(crate) mod points;
-mod session;
 mod sharpness;
+mod survey;
 
 pub use axes::Axes;
 pub use gnr_hessian::{Scaling, SmallTensors, worked_example};
 pub use landscape::{LandscapeReport, LandscapeRequest, OnPlane, landscape};
 pub use minima::{Counted, DirectionCounts, MinimaReport, MinimaRequest, minima};
-pub use session::{GeometryEvent, GeometryObserver, GeometryRequest, Surveyed};
 pub use sharpness::{Bound, SharpnessReport, SharpnessRequest, sharpness};
+pub use survey::GeometryRequest;

@@ -1,10 +1,6 @@
-//! What all surveys share: the subject, the points, the clock, stopping, the files.
+//! What all surveys share: the subject, and the points that are kept.
 
-use std::{
-    path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::atomic::AtomicBool};
 
 use gnr_nn::{Autodiff, Entry, ParamVector};
 use serde::Serialize;
@@ -12,9 +8,11 @@ use serde_json::{Value, json};
 
 use super::points::Points;
 use crate::{
-    atomic::write_atomically,
     error::{Result, TrainError, io},
-    subject::{Description, SubjectRequest, weight_file},
+    measure::{
+        MeasureObserver, Measured, Session,
+        subject::{Description, SubjectRequest, weight_file},
+    },
 };
 
 /// What every survey is asked.
@@ -26,56 +24,10 @@ pub struct GeometryRequest {
     pub out: PathBuf,
 }
 
-/// How far a survey is.
-#[derive(Clone, Debug)]
-pub struct GeometryEvent {
-    /// Points done, those of earlier calls included.
-    pub done: usize,
-    /// Points in all.
-    pub total: usize,
-    /// Done by this process since it started.
-    pub since: (Duration, usize),
-    /// What is known so far, in words.
-    pub message: String,
-}
-
-/// How a program watches a survey.
-pub trait GeometryObserver: Send {
-    /// Everything is open; the work begins.
-    fn on_start(&mut self, subject: &Description) {
-        let _ = subject;
-    }
-    /// After each point.
-    fn on_progress(&mut self, event: &GeometryEvent) {
-        let _ = event;
-    }
-}
-
-impl GeometryObserver for () {}
-
-/// How a survey ended.
-#[derive(Clone, Debug)]
-pub enum Surveyed<R> {
-    /// With a result, which is also in the folder.
-    Finished(R),
-    /// The work was asked to stop; an equal request goes on from there.
-    Interrupted {
-        /// Points done.
-        done: usize,
-        /// Points in all.
-        total: usize,
-    },
-}
-
-/// The clock, the stop flag and the observer of one survey.
-pub(super) struct Session<'a> {
-    pub(super) request: &'a GeometryRequest,
-    observer: &'a mut dyn GeometryObserver,
-    stop: &'a AtomicBool,
-    started: Instant,
-    total: usize,
-    before: usize,
-    done: usize,
+/// A survey under way: a measurement whose steps are points, each of which is kept.
+pub(super) struct Survey<'a> {
+    request: &'a GeometryRequest,
+    session: Session<'a>,
     points: Option<Points>,
 }
 
@@ -83,14 +35,14 @@ pub(super) struct Session<'a> {
 #[derive(Debug)]
 pub(super) struct Stopped;
 
-impl<'a> Session<'a> {
+impl<'a> Survey<'a> {
     pub(super) fn new(
         request: &'a GeometryRequest,
-        observer: &'a mut dyn GeometryObserver,
+        observer: &'a mut dyn MeasureObserver,
         stop: &'a AtomicBool,
     ) -> Self {
-        let started = Instant::now();
-        Self { request, observer, stop, started, total: 0, before: 0, done: 0, points: None }
+        let session = Session::new(&request.out, &request.subject.team, observer, stop);
+        Self { request, session, points: None }
     }
 
     /// Opens the points and begins: `options` is what decides the points' values beside the subject, `keys` are all of them.
@@ -118,14 +70,13 @@ impl<'a> Session<'a> {
             "options": options,
         });
         let points = Points::open(&self.request.out, &identity)?;
+        let (mut total, mut before) = (0, 0);
         for key in keys {
-            self.total += 1;
-            self.before += usize::from(points.get::<Value>(&key).is_some());
+            total += 1;
+            before += usize::from(points.get::<Value>(&key).is_some());
         }
-        self.done = self.before;
         self.points = Some(points);
-        self.observer.on_start(subject);
-        self.started = Instant::now();
+        self.session.start(subject, before, total);
         Ok(())
     }
 
@@ -142,23 +93,17 @@ impl<'a> Session<'a> {
         if let Some(value) = points.get(key) {
             return Ok(Ok(value));
         }
-        if self.stop.load(Ordering::Relaxed) {
+        if self.session.go_on().is_break() {
             return Ok(Err(Stopped));
         }
         let value = find()?;
         points.put(key, &value)?;
-        self.done += 1;
-        self.observer.on_progress(&GeometryEvent {
-            done: self.done,
-            total: self.total,
-            since: (self.started.elapsed(), self.done - self.before),
-            message: message(&value),
-        });
+        self.session.tell(self.session.done() + 1, self.session.total(), message(&value));
         Ok(Ok(value))
     }
 
-    pub(super) fn interrupted<R>(&self) -> Surveyed<R> {
-        Surveyed::Interrupted { done: self.done, total: self.total }
+    pub(super) fn interrupted<R>(&self) -> Measured<R> {
+        self.session.interrupted(self.session.done(), true)
     }
 
     pub(super) fn write_csv<const N: usize>(
@@ -167,24 +112,11 @@ impl<'a> Session<'a> {
         columns: [&str; N],
         rows: impl IntoIterator<Item = [String; N]>,
     ) -> Result<()> {
-        let mut text = columns.join(",");
-        text.push('\n');
-        for row in rows {
-            text.push_str(&row.join(","));
-            text.push('\n');
-        }
-        write_atomically(&self.request.out.join(name), text.as_bytes())
+        self.session.write_csv(name, columns, rows)
     }
 
     pub(super) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let path = self.request.out.join(name);
-        let invalid = |error: serde_json::Error| TrainError::Folder {
-            path: path.clone(),
-            problem: format!("cannot be written as JSON: {error}"),
-        };
-        let mut text = serde_json::to_string_pretty(value).map_err(invalid)?;
-        text.push('\n');
-        write_atomically(&path, text.as_bytes())
+        self.session.write_json(name, value)
     }
 }
 

@@ -9,11 +9,14 @@ use serde_json::json;
 
 use super::{
     axes::{Axes, Plane},
-    session::{GeometryObserver, GeometryRequest, Session, Stopped, Surveyed},
+    survey::{GeometryRequest, Stopped, Survey},
 };
 use crate::{
     error::{Result, TrainError},
-    subject::{Description, Measurement, Subject, measure},
+    measure::{
+        MeasureObserver, Measured,
+        subject::{Description, Measurement, Subject, measure},
+    },
 };
 
 /// What is wanted.
@@ -78,9 +81,9 @@ pub struct OnPlane {
 /// "Qualitatively characterizing neural network optimization problems", ICLR 2015 (interpolation).
 pub fn landscape(
     request: &LandscapeRequest,
-    observer: &mut dyn GeometryObserver,
+    observer: &mut dyn MeasureObserver,
     stop: &AtomicBool,
-) -> Result<Surveyed<LandscapeReport>> {
+) -> Result<Measured<LandscapeReport>> {
     let directions = request.axes.count();
     if !(1..=2).contains(&directions) {
         return Err(TrainError::Request(format!("a landscape has one or two directions, not {directions}")));
@@ -92,13 +95,13 @@ pub fn landscape(
     if let Some([low, high]) = request.ranges.iter().flatten().find(empty) {
         return Err(TrainError::Request(format!("the range from {low} to {high} is empty")));
     }
-    let session = Session::new(&request.common, observer, stop);
-    measure(&request.common.subject, Work { request, session })
+    let survey = Survey::new(&request.common, observer, stop);
+    measure(&request.common.subject, Work { request, survey })
 }
 
 struct Work<'a> {
     request: &'a LandscapeRequest,
-    session: Session<'a>,
+    survey: Survey<'a>,
 }
 
 /// A loss that may be infinite far from a minimum, in JSON.
@@ -106,10 +109,10 @@ struct Work<'a> {
 struct Value(Option<f64>);
 
 impl Measurement for Work<'_> {
-    type Output = Surveyed<LandscapeReport>;
+    type Output = Measured<LandscapeReport>;
 
     fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
-        let Self { request, mut session } = self;
+        let Self { request, mut survey } = self;
         let plane = request.axes.plane(&mut subject)?;
         let [xs, ys] = [0, 1].map(|k| coordinates(request, &plane, k));
         let description = subject.description.clone();
@@ -124,14 +127,14 @@ impl Measurement for Work<'_> {
             Axes::Trajectory => json!("trajectory"),
         };
         let options = json!({ "axes": axes, "files": files, "xs": xs, "ys": ys });
-        session.start(&description, "landscape", options, keys)?;
+        survey.start(&description, "landscape", options, keys)?;
 
         let at_origin = subject.buffers.clone();
         let mut losses = vec![Vec::with_capacity(xs.len()); rows];
         for (j, row) in losses.iter_mut().enumerate() {
             for (i, x) in xs.iter().enumerate() {
                 let place: Vec<f64> = [Some(*x), ys.get(j).copied()].into_iter().flatten().collect();
-                let found = session.point(
+                let found = survey.point(
                     &format!("{i},{j}"),
                     |Value(loss)| {
                         loss.map_or_else(|| "loss not finite".into(), |loss| format!("loss {loss:.4}"))
@@ -161,7 +164,7 @@ impl Measurement for Work<'_> {
                 )?;
                 match found {
                     Ok(Value(loss)) => row.push(loss),
-                    Err(Stopped) => return Ok(session.interrupted()),
+                    Err(Stopped) => return Ok(survey.interrupted()),
                 }
             }
         }
@@ -181,8 +184,8 @@ impl Measurement for Work<'_> {
             ys,
             losses,
         };
-        write(&session, &report)?;
-        Ok(Surveyed::Finished(report))
+        write(&survey, &report)?;
+        Ok(Measured::Finished(report))
     }
 }
 
@@ -217,22 +220,22 @@ fn interpolate<B: Autodiff>(
     Ok(())
 }
 
-fn write(session: &Session<'_>, report: &LandscapeReport) -> Result<()> {
+fn write(survey: &Survey<'_>, report: &LandscapeReport) -> Result<()> {
     let number = |value: &Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     if report.ys.is_empty() {
         let rows = report.xs.iter().zip(&report.losses[0]);
-        session.write_csv("landscape.csv", ["x", "loss"], rows.map(|(x, z)| [x.to_string(), number(z)]))?;
+        survey.write_csv("landscape.csv", ["x", "loss"], rows.map(|(x, z)| [x.to_string(), number(z)]))?;
     } else {
         let rows = report.ys.iter().zip(&report.losses).flat_map(|(y, row)| {
             report.xs.iter().zip(row).map(|(x, z)| [x.to_string(), y.to_string(), number(z)])
         });
-        session.write_csv("landscape.csv", ["x", "y", "loss"], rows)?;
+        survey.write_csv("landscape.csv", ["x", "y", "loss"], rows)?;
     }
     if !report.trajectory.is_empty() {
         let rows = report.trajectory.iter().map(|OnPlane { epoch, x, y, distance }| {
             [epoch.to_string(), x.to_string(), y.to_string(), distance.to_string()]
         });
-        session.write_csv("trajectory.csv", ["epoch", "x", "y", "distance"], rows)?;
+        survey.write_csv("trajectory.csv", ["epoch", "x", "y", "distance"], rows)?;
     }
-    session.write_json("landscape.json", report)
+    survey.write_json("landscape.json", report)
 }

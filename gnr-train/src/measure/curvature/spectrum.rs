@@ -12,17 +12,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Measured, files,
-    session::{
-        Cost, CurvatureObserver, CurvatureRequest, Measure, Operator, OperatorKind, Point, PointProbes, Run,
-        carry_out,
-    },
+    files,
+    session::{Cost, CurvatureRequest, Measure, Operator, OperatorKind, Point, PointProbes, Run, carry_out},
     state,
 };
 use crate::{
     error::{Result, TrainError},
+    measure::{MeasureObserver, Measured, subject::Description},
     recipe::Precision,
-    subject::Description,
 };
 
 /// Which end of the spectrum; see [`Which`].
@@ -186,7 +183,7 @@ pub struct SpectrumReport {
 /// As [`measure`](crate::subject::measure); an operator that is not one fixed symmetric matrix; a folder with another result or other unfinished work.
 pub fn spectrum(
     request: &SpectrumRequest,
-    observer: &mut dyn CurvatureObserver,
+    observer: &mut dyn MeasureObserver,
     stop: &AtomicBool,
 ) -> Result<Measured<SpectrumReport>> {
     if request.method == Method::Power && request.end != End::Dominant {
@@ -223,7 +220,7 @@ impl Measure for SpectrumRequest {
                 }
                 run.report(pairs, num_matvecs, restarts, point).map(Measured::Finished)
             }
-            Found::Stopped { num_matvecs, resumable } => Ok(Measured::Interrupted { num_matvecs, resumable }),
+            Found::Stopped { num_matvecs, resumable } => Ok(run.session.interrupted(num_matvecs, resumable)),
         }
     }
 }
@@ -256,7 +253,7 @@ impl Run<'_, SpectrumRequest> {
             Some(run) => run,
             None => LanczosState::random(&options, operator.dim(), probes)?,
         };
-        self.session.start(&self.description, run.num_matvecs);
+        self.session.start(&self.description, run.num_matvecs, self.request.max_matvecs);
         let session = &mut self.session;
         let mut failure = None;
         let end = lanczos(&mut operator, &options, &mut run, probes, &mut |state, progress| {
@@ -278,7 +275,8 @@ impl Run<'_, SpectrumRequest> {
                     return ControlFlow::Break(());
                 }
             }
-            session.tell(progress.num_matvecs, progress.budget, message)
+            session.tell(progress.num_matvecs, progress.budget, message);
+            session.go_on()
         })?;
         if let Some(failure) = failure {
             return Err(failure);
@@ -298,12 +296,13 @@ impl Run<'_, SpectrumRequest> {
         probes: &PointProbes<B>,
     ) -> Result<Found<ParamVector<B>>> {
         let (count, each) = (self.request.count, self.request.max_matvecs);
-        self.session.start(&self.description, 0);
+        self.session.start(&self.description, 0, count * each);
         let session = &mut self.session;
         let mut done = 0;
         let mut observed = gnr_hessian::Observed::new(operator, |num_matvecs| {
             done = num_matvecs;
-            match session.tell(num_matvecs, count * each, "power iteration".into()) {
+            session.tell(num_matvecs, count * each, "power iteration".into());
+            match session.go_on() {
                 ControlFlow::Break(()) => Err(gnr_hessian::Error::Stopped { num_matvecs }),
                 ControlFlow::Continue(()) => Ok(()),
             }
@@ -349,7 +348,7 @@ impl Run<'_, SpectrumRequest> {
         restarts: usize,
         point: Point,
     ) -> Result<SpectrumReport> {
-        let Self { request, session, description, entries } = self;
+        let Self { request, session, entries, .. } = &self;
         let place = |index: usize| match request.end {
             End::Top => (index, "top"),
             End::Bottom => (index, "bottom"),
@@ -380,8 +379,8 @@ impl Run<'_, SpectrumRequest> {
             seed: request.common.seed,
             restarts,
             pairs: reports,
-            cost: session.cost(num_matvecs),
-            subject: description,
+            cost: self.cost(num_matvecs),
+            subject: self.description.clone(),
         };
         if request.save {
             let mut named = Vec::new();
@@ -389,7 +388,7 @@ impl Run<'_, SpectrumRequest> {
                 debug_assert!((pair.vector.norm()? - 1.0).abs() < 1e-3);
                 named.push((format!("eigenvector.{index}"), pair.vector.to_host()?));
             }
-            let bytes = files::vectors(&named, &entries, report.subject.precision)?;
+            let bytes = files::vectors(&named, entries, report.subject.precision)?;
             session.write("eigenvectors.safetensors", &bytes)?;
         }
         let rows = report.pairs.iter().map(|pair| {
@@ -401,10 +400,9 @@ impl Run<'_, SpectrumRequest> {
                 pair.verdict.into(),
             ]
         });
-        let table = files::csv(["rank", "end", "eigenvalue", "residual", "verdict"], rows);
-        session.write("spectrum.csv", &table)?;
+        session.write_csv("spectrum.csv", ["rank", "end", "eigenvalue", "residual", "verdict"], rows)?;
         session.write_json("spectrum.json", &report)?;
-        session.finish()?;
+        self.finish()?;
         Ok(report)
     }
 }

@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 use std::path::PathBuf;
 
-use super::session::{by_tensor, to_device};
+use super::survey::{by_tensor, to_device};
 use crate::{
     checkpoint::kept_checkpoints,
     error::{Result, TrainError, io},
