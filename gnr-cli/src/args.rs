@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use gnr_study::{Shard, compare::Arm, sweep::Axis};
 use gnr_train::{Choice as _, Split};
 
+use crate::device::OnDevice;
+
 pub(crate) use crate::curvature::args::{Density, Spectrum, Trace};
 pub(crate) use crate::geometry::args::{Landscape, Minima, Plot, Sharpness};
 use crate::{choice::choice, signal::Stop};
@@ -69,6 +71,8 @@ pub(crate) enum Command {
     Generate(crate::generate::Arguments),
     /// List the models
     Models,
+    /// List what this program and this machine can compute with
+    Devices(crate::device::Arguments),
     /// List the optimisers and schedules with their equations, keys, costs and references, or describe one
     Methods(Methods),
     /// List the data sets, describe one, fetch, verify
@@ -119,6 +123,8 @@ pub(crate) struct Compare {
     /// Set a key of the recipe for every method; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
     /// Folder of the comparison [default: runs/compare-RECIPE]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -191,6 +197,8 @@ pub(crate) struct Train {
     /// Set a key of the recipe, in TOML syntax or as a bare string; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
     /// Run folder [default: runs/RECIPE-N]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -223,9 +231,11 @@ pub(crate) struct Train {
 pub(crate) struct Resume {
     /// The run folder
     pub(crate) folder: PathBuf,
-    /// More epochs (train.epochs), or keys that decide nothing, such as data.dir and train.workers; may be repeated
+    /// More epochs (train.epochs), another train.backend, or keys that decide nothing, such as data.dir and train.workers; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
     /// Continue although the images are not those that the run began with
     #[arg(long)]
     pub(crate) accept_changed_data: bool,
@@ -262,6 +272,8 @@ pub(crate) struct Sweep {
     /// Set a key of the recipe for all runs; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
     /// Seeds (0, 1, ...) of each combination
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) seeds: u64,
@@ -322,6 +334,8 @@ pub(crate) struct Eval {
     /// Set any other key of the recipe; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
     /// Show every class
     #[arg(long)]
     pub(crate) per_class: bool,
@@ -392,7 +406,7 @@ pub(crate) struct OfModel {
 
 /// Time one step of each method on random data
 ///
-/// One JSON line a method: model, method, median_ms, min_ms, rounds, peak_rss_mb (of the process so far). Methods of the registry by name:
+/// One JSON line a method: model, method, device, library, median_ms, min_ms, rounds, peak_rss_mb (of the process so far). Methods of the registry by name:
 /// --methods asam,esam,lion. `hvp` is a
 /// gradient and one exact product at its point. `cargo xtask bench` runs this beside PyTorch.
 #[derive(Args)]
@@ -434,6 +448,11 @@ pub(crate) struct Bench {
     /// repeated. A regulariser acts from the first step on, over SGD with momentum
     #[arg(long = "methods", alias = "method", value_name = "NAME,NAME,...", value_delimiter = ',')]
     pub(crate) methods: Vec<String>,
+    /// What computes, as `train.backend` in recipes [default: cpu, or torch on a card]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
     /// Double precision
     #[arg(long)]
     pub(crate) f64: bool,
@@ -545,6 +564,8 @@ pub(crate) struct DataBench {
     /// Set a key of the recipe; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
     /// Batches to time
     #[arg(long, default_value_t = 10, value_parser = positive)]
     pub(crate) batches: usize,

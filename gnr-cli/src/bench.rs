@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context as _, anyhow};
 use gnr_models::ModelConfig;
-use gnr_train::{BenchRequest, Engine, Precision, Timed, bench as measure};
+use gnr_train::{BenchRequest, Recipe, Timed, bench as measure};
 
 use crate::args;
 
@@ -27,13 +27,16 @@ pub(crate) fn bench(arguments: &args::Bench) -> anyhow::Result<ExitCode> {
     }
     model.depth = arguments.depth;
     (model.activation, model.norm) = (arguments.activation, arguments.norm);
+    let backend = arguments.backend.iter().map(|name| format!("train.backend={}", serde_json::json!(name)));
+    let precision = if arguments.f64 { "train.precision=f64" } else { "train.precision=f32" };
+    let sets: Vec<String> = backend.chain([precision.to_owned()]).collect();
+    let place = Recipe::parse("arguments", "bench", "", &arguments.device.with(&sets))?.train.place();
     let request = BenchRequest {
         model,
         batch: arguments.batch,
         rounds: arguments.rounds,
         methods: if methods.is_empty() { Timed::ALL.to_vec() } else { methods },
-        engine: Engine::default(),
-        precision: if arguments.f64 { Precision::F64 } else { Precision::F32 },
+        place,
         threads: arguments.threads,
     };
     let lines = measure(&request).with_context(|| format!("benchmark of {}", arguments.model))?;

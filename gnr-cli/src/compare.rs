@@ -34,7 +34,8 @@ pub(crate) fn compare(arguments: args::Compare) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let name = arguments.recipe.as_deref().unwrap_or(DEMONSTRATION);
-    let recipe = |assignments: &[String]| load(name, &[&arguments.sets[..], assignments].concat());
+    let sets = arguments.device.with(&arguments.sets);
+    let recipe = |assignments: &[String]| load(name, &[&sets[..], assignments].concat());
     let own = recipe(&[])?;
     let arms = match (arguments.methods.is_empty(), name) {
         (false, _) => arguments.methods.iter().flat_map(|arms| arms.0.clone()).collect(),

@@ -160,7 +160,8 @@ fn verify_files(arguments: &args::Verify) -> anyhow::Result<ExitCode> {
 }
 
 fn bench(arguments: &args::DataBench) -> anyhow::Result<ExitCode> {
-    let recipe = load(arguments.recipe.as_deref().unwrap_or("digits"), &arguments.sets)?;
+    let recipe =
+        load(arguments.recipe.as_deref().unwrap_or("digits"), &arguments.device.with(&arguments.sets))?;
     let report = gnr_train::loader_bench(&recipe, arguments.batches)?;
     let mut out = std::io::stdout();
     if arguments.json {

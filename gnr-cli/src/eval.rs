@@ -18,7 +18,7 @@ pub(crate) fn eval(arguments: args::Eval, team: &Team) -> anyhow::Result<ExitCod
         .iter()
         .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={}", serde_json::json!(value))))
         .collect();
-    overrides.extend(arguments.sets);
+    overrides.extend(arguments.device.with(&arguments.sets));
     // Cannot fail: what is no name of a map is a file.
     let class_map = arguments.class_map.as_deref().and_then(|map| map.parse().ok());
     let request = EvalRequest { weights: arguments.weights, overrides, split: arguments.split, class_map };

@@ -8,6 +8,7 @@ mod curvature;
 #[cfg(feature = "watch")]
 mod dashboard;
 mod data;
+mod device;
 #[cfg(test)]
 mod documents;
 mod eval;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         Command::Sharpness(arguments) => geometry::sharpness(arguments),
         Command::Plot(arguments) => geometry::plot(arguments),
         Command::Models => listing::models(),
+        Command::Devices(arguments) => device::devices(&arguments),
         Command::Generate(arguments) => generate::generate(&arguments),
         Command::Methods(arguments) => methods::methods(&arguments),
         Command::Data(arguments) => data::data(arguments),

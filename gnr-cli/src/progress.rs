@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gnr_train::{BestBy, EpochMetrics, Observer, Start, StepEvent, Summary};
+use gnr_train::{BestBy, Engine, EpochMetrics, Observer, Start, StepEvent, Summary};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How much is said.
@@ -73,14 +73,18 @@ impl Observer for Progress {
         self.start = Instant::now();
         let (recipe, train) = (start.recipe, &start.recipe.train);
         self.line(&format!(
-            "{}: {} ({}), {}, {} epochs of {} steps, {} threads",
+            "{}: {} ({}), {}, {} epochs of {} steps, {} threads{}",
             recipe.name,
             recipe.model.name,
             parameters(start.parameters, start.learned),
             recipe.method_name(),
             train.epochs,
             start.steps_per_epoch,
-            train.threads
+            train.threads,
+            match train.place() {
+                place if place.engine == Engine::default() => String::new(),
+                place => format!(", {place}"),
+            }
         ));
         for data in &start.data {
             self.line(&format!("  {data}"));

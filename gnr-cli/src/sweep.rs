@@ -20,7 +20,8 @@ use crate::{
 
 pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
     let name = arguments.recipe.as_deref().unwrap_or("digits");
-    let given = |assignments: &[String]| load(name, &[&arguments.sets[..], assignments].concat());
+    let sets = arguments.device.with(&arguments.sets);
+    let given = |assignments: &[String]| load(name, &[&sets[..], assignments].concat());
     let method =
         arguments.method.as_ref().map_or(Ok(Vec::new()), |arm| given(&[]).map(|own| arm.over(&own)))?;
     let recipe = |assignments: &[String]| given(&[&method[..], assignments].concat());

@@ -30,7 +30,8 @@ pub(crate) fn train(arguments: args::Train, team: &Team) -> anyhow::Result<ExitC
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let recipe = load(arguments.recipe.as_deref().unwrap_or(DEMONSTRATION), &arguments.sets);
+    let recipe =
+        load(arguments.recipe.as_deref().unwrap_or(DEMONSTRATION), &arguments.device.with(&arguments.sets));
     let recipe = team.agree(recipe.map_err(TrainError::from))?;
     if arguments.dry_run && !team.leads() {
         return Ok(ExitCode::SUCCESS);
@@ -67,7 +68,8 @@ pub(crate) fn train(arguments: args::Train, team: &Team) -> anyhow::Result<ExitC
 pub(crate) fn resume(arguments: &args::Resume, team: &Team) -> anyhow::Result<ExitCode> {
     let found = team.lead(|| {
         let before = gnr_train::recipe_of(&arguments.folder)?;
-        let (recipe, words) = gnr_train::extended(&arguments.folder, &arguments.sets)?;
+        let (recipe, words) =
+            gnr_train::extended(&arguments.folder, &arguments.device.with(&arguments.sets))?;
         Ok((recipe.train.epochs != before.train.epochs, recipe, words))
     })?;
     if let Some((true, _, words)) = &found

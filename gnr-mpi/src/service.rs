@@ -97,8 +97,8 @@ pub(crate) fn serve(tell: &Sender<Result<World, String>>, inbox: &Receiver<(Requ
     std::mem::forget(universe);
 }
 
-/// The same items, or an empty slice of `spare`. An empty slice may have any address, of bytes even 1, and Open MPI
-/// reads that address as `MPI_IN_PLACE`; no address of real memory has a second meaning.
+/// Items as they are; none are an empty slice of `spare`. An empty slice may have any address, of bytes even 1, and
+/// Open MPI reads that address as `MPI_IN_PLACE`; no address of real memory has a second meaning.
 fn somewhere<'s, T>(own: &'s [T], spare: &'s [T; 1]) -> &'s [T] {
     if own.is_empty() { &spare[..0] } else { own }
 }

@@ -156,6 +156,24 @@ pub trait Autodiff: Backend {
     fn dots(&self, x: &Self::Tensor, ys: &[&Self::Tensor]) -> Result<Vec<f64>> {
         ys.iter().map(|y| self.dot(x, y)).collect()
     }
+    /// Inner products of a point of several tensors with other points of as many: Σₖ ⟨xₖ, yₖ⟩ for each y. A library
+    /// whose scalars take a transfer overrides it to make one.
+    ///
+    /// # Errors
+    /// A shape mismatch.
+    fn dots_of_points(&self, x: &[Self::Tensor], ys: &[&[Self::Tensor]]) -> Result<Vec<f64>> {
+        if let Some(y) = ys.iter().find(|y| y.len() != x.len()) {
+            return Err(Error::Invalid(format!("dots: points of {} and {} tensors", x.len(), y.len())));
+        }
+        let mut sums = vec![0.0; ys.len()];
+        for (k, tensor) in x.iter().enumerate() {
+            let others: Vec<_> = ys.iter().map(|y| &y[k]).collect();
+            for (sum, dot) in sums.iter_mut().zip(self.dots(tensor, &others)?) {
+                *sum += dot;
+            }
+        }
+        Ok(sums)
+    }
     /// `y ← y + Σ aᵢ·xᵢ` in place; as many factors as tensors.
     ///
     /// # Errors

@@ -102,22 +102,12 @@ impl<B: Autodiff> Vector for ParamVector<B> {
     }
     fn dot(&self, x: &Self) -> CoreResult<f64> {
         self.zip("dot", x)?;
-        let mut sum = 0.0;
-        for (a, b) in self.tensors.iter().zip(&x.tensors) {
-            sum += self.backend.dot(a, b)?;
-        }
-        Ok(sum)
+        Ok(self.backend.dots_of_points(&self.tensors, &[&x.tensors])?.into_iter().sum())
     }
     fn dots(&self, xs: &[&Self]) -> CoreResult<Vec<f64>> {
         xs.iter().try_for_each(|x| self.zip("dots", x))?;
-        let mut sums = vec![0.0; xs.len()];
-        for (k, tensor) in self.tensors.iter().enumerate() {
-            let others: Vec<_> = xs.iter().map(|x| &x.tensors[k]).collect();
-            for (sum, dot) in sums.iter_mut().zip(self.backend.dots(tensor, &others)?) {
-                *sum += dot;
-            }
-        }
-        Ok(sums)
+        let points: Vec<&[B::Tensor]> = xs.iter().map(|x| &x.tensors[..]).collect();
+        Ok(self.backend.dots_of_points(&self.tensors, &points)?)
     }
     fn axpys(&mut self, a: &[f64], xs: &[&Self]) -> CoreResult<()> {
         if a.len() != xs.len() {

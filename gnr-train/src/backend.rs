@@ -1,9 +1,13 @@
-//! The one place that names concrete backends: gnr-cpu always, gnr-dfdx with the feature `dfdx`; in single or double precision.
+//! The one place that names concrete backends: gnr-cpu always, gnr-dfdx with the feature `dfdx`, gnr-torch with the
+//! feature `torch`; in single or double precision.
 
 use gnr_cpu::Cpu;
 use gnr_nn::Autodiff;
 
-use crate::recipe::{Engine, Precision};
+use crate::{
+    error::Result,
+    recipe::{Engine, Place, Precision},
+};
 
 /// Work that is written for every backend.
 pub(crate) trait Job {
@@ -11,16 +15,63 @@ pub(crate) trait Job {
     fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Self::Output;
 }
 
-/// Does the work on this engine in this precision.
-pub(crate) fn dispatch<J: Job>(engine: Engine, precision: Precision, job: J) -> J::Output {
-    match (engine, precision) {
+/// Does the work at this place.
+///
+/// # Errors
+/// A device that this machine lacks; the work is not begun then.
+pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
+    Ok(match (place.engine, place.precision) {
         (Engine::Cpu, Precision::F32) => job.on(Cpu::<f32>::new),
         (Engine::Cpu, Precision::F64) => job.on(Cpu::<f64>::new),
         #[cfg(feature = "dfdx")]
         (Engine::Dfdx, Precision::F32) => job.on(gnr_dfdx::Generic::<f32>::default),
         #[cfg(feature = "dfdx")]
         (Engine::Dfdx, Precision::F64) => job.on(gnr_dfdx::Generic::<f64>::default),
+        #[cfg(feature = "torch")]
+        (Engine::Torch, _) => {
+            let (ready, precision) = torch(place)?;
+            job.on(move || {
+                // On the thread that computes, since each thread has a setting of its own.
+                gnr_torch::set_threads(rayon::current_num_threads());
+                gnr_torch::Torch::on(ready, precision)
+            })
+        }
+    })
+}
+
+#[cfg(feature = "torch")]
+fn torch(place: Place) -> Result<(gnr_torch::Ready, gnr_torch::Precision)> {
+    use crate::recipe::Device;
+    let device = match place.device {
+        Device::Cpu => gnr_torch::Device::Cpu,
+        Device::Cuda(index) => gnr_torch::Device::Cuda(index),
+    };
+    let precision = match place.precision {
+        Precision::F32 => gnr_torch::Precision::F32,
+        Precision::F64 => gnr_torch::Precision::F64,
+    };
+    Ok((device.ready()?, precision))
+}
+
+/// Name and version of the library that computes there, as in `gnr-cpu 0.1.0` or `LibTorch 2.13.0`.
+pub(crate) fn library(place: Place) -> String {
+    match place.engine {
+        // Our crates have one version.
+        Engine::Cpu => format!("gnr-cpu {}", crate::VERSION),
+        #[cfg(feature = "dfdx")]
+        Engine::Dfdx => "dfdx 0.13".into(),
+        #[cfg(feature = "torch")]
+        Engine::Torch => gnr_torch::libtorch_version(),
     }
+}
+
+/// CUDA cards that LibTorch can compute on.
+///
+/// # Errors
+/// Why there are none: LibTorch's CUDA library is not found.
+#[cfg(feature = "torch")]
+pub(crate) fn torch_cards() -> Result<usize> {
+    Ok(gnr_torch::cards()?)
 }
 
 /// Multiplications that the kernels were asked for since the process started, by definition (not by algorithm).

@@ -23,8 +23,8 @@ use serde::Serialize;
 use self::registered::{Registered, registered};
 use crate::{
     Result,
-    backend::{Job, dispatch, matmul_peak_gflops, multiplications, release_idle_memory},
-    recipe::{Engine, Precision, Recipe},
+    backend::{Job, dispatch, library, matmul_peak_gflops, multiplications, release_idle_memory},
+    recipe::{Place, Recipe},
     run::{config, in_pool, threads},
 };
 
@@ -133,10 +133,8 @@ pub struct BenchRequest {
     pub rounds: usize,
     /// Which methods.
     pub methods: Vec<Timed>,
-    /// What computes.
-    pub engine: Engine,
-    /// Single or double precision.
-    pub precision: Precision,
+    /// What computes, where, in single or double precision.
+    pub place: Place,
     /// Threads; 0 takes every core.
     pub threads: usize,
 }
@@ -155,8 +153,8 @@ impl BenchRequest {
         threads: usize,
     ) -> Result<Self> {
         let model = config(&recipe.model, classes, input)?;
-        let (engine, precision) = (recipe.train.backend, recipe.train.precision);
-        Ok(Self { model, batch, rounds, methods: vec![Timed::Gradient], engine, precision, threads })
+        let place = recipe.train.place();
+        Ok(Self { model, batch, rounds, methods: vec![Timed::Gradient], place, threads })
     }
 }
 
@@ -167,6 +165,10 @@ pub struct BenchLine {
     pub model: String,
     /// Method name.
     pub method: &'static str,
+    /// Where it was computed: `cpu`, `cuda:0`.
+    pub device: String,
+    /// Name and version of the library that computed.
+    pub library: String,
     /// Median over the rounds, milliseconds a step.
     pub median_ms: f64,
     /// Fastest round.
@@ -195,7 +197,7 @@ pub fn bench(request: &BenchRequest) -> Result<Vec<BenchLine>> {
             in_pool(threads(self.0.threads), || run(self.0, &backend()))?
         }
     }
-    dispatch(request.engine, request.precision, Bench(request))
+    dispatch(request.place, Bench(request))?
 }
 
 fn run<B: Autodiff + 'static>(request: &BenchRequest, backend: &B) -> Result<Vec<BenchLine>> {
@@ -251,6 +253,8 @@ fn run<B: Autodiff + 'static>(request: &BenchRequest, backend: &B) -> Result<Vec
         BenchLine {
             model: request.model.name.clone(),
             method: method.name(),
+            device: request.place.device.to_string(),
+            library: library(request.place),
             median_ms: 0.5 * (low + high),
             min_ms: times[0],
             rounds: request.rounds,

@@ -61,6 +61,9 @@ pub struct Progress {
     /// When the run was given more epochs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Extension>,
+    /// When the run went on with another backend or device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Move>,
 }
 
 /// Whether a number is left out of files, so that those of runs without such passes are as they were.
@@ -103,6 +106,17 @@ pub struct Extension {
     pub from: u64,
     /// Epochs after.
     pub to: u64,
+}
+
+/// A run that went on with another backend or on another device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Steps done at that moment.
+    pub at_step: u64,
+    /// Backend and device before, as in `cpu on cpu`.
+    pub from: String,
+    /// Backend and device after, as in `torch on cuda:0`.
+    pub to: String,
 }
 
 /// Sums over the batches of an epoch.

@@ -71,7 +71,7 @@ pub struct EvalReport {
     pub evaluation: Evaluation,
 }
 
-/// Evaluates a weight file on the CPU backend.
+/// Evaluates a weight file.
 ///
 /// # Errors
 /// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; a file that is
@@ -113,7 +113,7 @@ fn evaluated(
         0 => team.threads(threads(0)),
         asked => asked,
     };
-    let (engine, precision) = (recipe.train.backend, recipe.train.precision);
+    let place = recipe.train.place();
     let job =
         Evaluate { team, path: &path, model: &model, values, loader: &loader, logits_of, threads, progress };
     Ok(EvalReport {
@@ -122,7 +122,7 @@ fn evaluated(
         data: dataset.describe(),
         split: request.split,
         loaded,
-        evaluation: backend::dispatch(engine, precision, job)?,
+        evaluation: backend::dispatch(place, job)??,
     })
 }
 

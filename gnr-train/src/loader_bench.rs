@@ -62,7 +62,7 @@ pub fn loader_bench(recipe: &Recipe, batches: usize) -> Result<LoaderReport> {
             })?
         }
     }
-    dispatch(recipe.train.backend, recipe.train.precision, Bench(recipe, batches))
+    dispatch(recipe.train.place(), Bench(recipe, batches))?
 }
 
 fn measure<B: Autodiff>(

@@ -23,7 +23,7 @@ use crate::{
     recipe::{Load, Model as ModelSection, Recipe, Train as TrainSection, different_keys},
     select,
     team::Team,
-    trainer::{Outcome, Prepared, Trainer, same_run},
+    trainer::{Outcome, Prepared, Trainer, moved, same_run},
 };
 
 /// What to do when the run folder holds a run already.
@@ -101,9 +101,9 @@ pub fn train_in(
     let silent: &mut (dyn Observer + Send) = &mut ();
     let observer = if team.leads() { observer } else { silent };
     let team = team.clone();
-    let (engine, precision) = (recipe.train.backend, recipe.train.precision);
+    let place = recipe.train.place();
     let job = Train { team: team.clone(), recipe, folder, existing, observer, stop };
-    team.ends(backend::dispatch(engine, precision, job))
+    team.ends(backend::dispatch(place, job).flatten())
 }
 
 /// [`train`] on a backend of the caller's choice. `backend` is made on the thread that will use it.
@@ -133,7 +133,8 @@ pub fn resume(folder: &Path, observer: &mut (dyn Observer + Send), stop: &Atomic
 /// by [`Existing::ResumeChanged`].
 ///
 /// # Errors
-/// A folder without a run, assignments that change anything that decides the run but `train.epochs`, fewer epochs than are done.
+/// A folder without a run, assignments that change anything that decides the run but `train.epochs`, device and backend, fewer epochs
+/// than are done.
 pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String)> {
     let before = recipe_of(folder)?;
     let after = Recipe::load(&folder.join("recipe.toml"), assignments)?;
@@ -141,12 +142,14 @@ pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String
         train: TrainSection { epochs: 0, ..recipe.train.clone() },
         ..recipe.clone()
     };
-    let (mine, theirs) = (with_epochs(&before).deciding(), with_epochs(&after).deciding());
+    let decides = |recipe: &Recipe| with_epochs(recipe).deciding().anywhere();
+    let (mine, theirs) = (decides(&before), decides(&after));
     if mine != theirs {
         let table = |recipe: &Recipe| toml::Table::try_from(recipe).unwrap_or_default();
         let keys = different_keys(&table(&mine), &table(&theirs));
         return Err(TrainError::Request(format!(
-            "{}: a run that continues can change train.epochs, and what decides nothing (threads, workers, checkpoints, data.dir); for \
+            "{}: a run that continues can change train.epochs, train.device and train.backend, and what decides nothing (threads, workers, \
+             checkpoints, data.dir); for \
              another recipe start another run",
             keys.join(", ")
         )));
@@ -226,6 +229,12 @@ impl Job for Train<'_> {
             recipe.train.threads = all.iter().fold(own, |least, row| least.min(row[0])) as usize;
         }
         let mut prepared = team.agree(prepare(recipe, starts, &team))?;
+        if let Some(words) = team
+            .lead(|| Ok(if resumes { moved(&recipe_of(folder)?, &prepared.recipe) } else { None }))?
+            .flatten()
+        {
+            prepared.doubts.push(words);
+        }
         if team.leads() && resumes && !starts && !Fingerprints::are_recorded(folder) {
             prepared.doubts.push(
                 "data.json, which records what the images were, is not there: whether they changed is not known".into(),
@@ -295,11 +304,7 @@ pub(crate) fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) 
 /// As [`train`].
 pub fn check(recipe: Recipe) -> Result<Plan> {
     let prepared = prepare(recipe, true, &Team::default())?;
-    backend::dispatch(
-        prepared.recipe.train.backend,
-        prepared.recipe.train.precision,
-        pieces::Check(&prepared),
-    )?;
+    backend::dispatch(prepared.recipe.train.place(), pieces::Check(&prepared))??;
     let layout = prepared.model.layout();
     let frozen = |index: usize| prepared.frozen.as_ref().is_some_and(|mask| mask[index]);
     Ok(Plan {

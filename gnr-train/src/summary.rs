@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     atomic::write_atomically,
-    checkpoint::Extension,
+    checkpoint::{Extension, Move},
     error::{Result, io},
     observer::BestBy,
-    recipe::LabelNoise,
+    recipe::{LabelNoise, Precision},
 };
 
 /// A finished run.
@@ -82,6 +82,15 @@ pub struct Summary {
     /// When the run was given more epochs, and how many; empty for a run that was trained as it was planned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Extension>,
+    /// Where the run was computed: `cpu`, `cuda:0`.
+    pub device: String,
+    /// Name and version of the library that computed.
+    pub library: String,
+    /// Of parameters and activations.
+    pub precision: Precision,
+    /// When the run went on with another backend or device; empty for a run that stayed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Move>,
     /// Mean value of each regulariser in the last epoch.
     pub penalties: BTreeMap<String, f64>,
 }

@@ -15,6 +15,7 @@ mod dist;
 mod documents;
 mod features;
 mod hook;
+mod libtorch;
 mod machine;
 mod median;
 mod new;
@@ -57,6 +58,8 @@ enum Task {
     /// Make a new method, optimiser, schedule, model or data set: its file, its line in the registry and in the test
     /// matrix.
     New(new::Arguments),
+    /// Fetch LibTorch, which the backend `torch` is built with, and say what to export.
+    Libtorch,
     /// Install the git hook that checks formatting and structural rules before each commit.
     Hook(hook::Arguments),
     /// Make the archive that others download: program, manual, completions, licences, checksum; the same bytes
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Task::Recipes(arguments) => reproduce::recipes(&arguments),
         Task::Dist(arguments) => dist::run(&arguments),
         Task::New(arguments) => new::run(&arguments),
+        Task::Libtorch => libtorch::run(),
         Task::Hook(arguments) => hook::run(&arguments),
         Task::Page(arguments) => page::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),

@@ -23,7 +23,7 @@ const PLACES: [&str; 13] = [
 ];
 
 /// What files may be called: their last part after a dot. Tests have reference values of all kinds.
-const KINDS: [&str; 8] = ["json", "lock", "md", "orig", "rs", "toml", "ttf", "txt"];
+const KINDS: [&str; 9] = ["json", "lock", "md", "orig", "pt", "rs", "toml", "ttf", "txt"];
 
 /// A package of more files than this probably has data in it that nobody needs.
 const FILES: usize = 250;

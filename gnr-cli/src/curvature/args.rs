@@ -10,7 +10,7 @@ use gnr_train::{
     curvature::{Method, OperatorKind, TraceMethod},
 };
 
-use crate::{args::positive, choice::choice, signal::Stop};
+use crate::{args::positive, choice::choice, device::OnDevice, signal::Stop};
 
 /// Which network, at which weights, on which images.
 #[derive(Args)]
@@ -57,6 +57,8 @@ pub(crate) struct Subject {
     /// Set any other key of the recipe (train.threads, train.precision, …); may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE", help_heading = "Subject")]
     pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
 }
 
 /// What all of them take.

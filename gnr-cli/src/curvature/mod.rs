@@ -31,7 +31,7 @@ pub(crate) fn subject(arguments: Subject) -> SubjectRequest {
         .iter()
         .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={}", serde_json::json!(value))))
         .collect();
-    overrides.extend(arguments.sets);
+    overrides.extend(arguments.device.with(&arguments.sets));
     SubjectRequest {
         weights: arguments.weights,
         overrides,

@@ -8,6 +8,7 @@ mod bad_table;
 mod commands;
 mod compare;
 mod curvature;
+mod devices;
 mod disk;
 mod interruption;
 mod jobs;

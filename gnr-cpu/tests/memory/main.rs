@@ -1,8 +1,8 @@
 //! Ceilings of the memory that a training step takes. A binary of its own, because its allocator counts.
 //!
-//! Activations, adjoints and workspaces are in the crate's heap, which counts itself ([`Runtime::peak`](gnr_kernels::Runtime::peak)). The global
-//! allocator counts buffers of less than 16 KiB and what other crates allocate. Steps run on one thread, so both counts
-//! repeat to the byte.
+//! Activations, adjoints and workspaces are in the crate's heap, which counts itself
+//! ([`Runtime::peak`](gnr_kernels::Runtime::peak)). The global allocator counts buffers of less than 16 KiB and what
+//! other crates allocate. Steps run on one thread, so both counts repeat to the byte.
 #![allow(clippy::unwrap_used)]
 
 use std::cell::RefCell;

@@ -2,6 +2,7 @@
 
 mod augment;
 mod builtin;
+pub(crate) mod device;
 mod differences;
 mod label_noise;
 mod method;
@@ -15,6 +16,7 @@ pub use augment::{ColorJitter, RandAugment, RandomErasing, Variation};
 pub use gnr_core::{optimizer::entries as optimizers, registry, regularizer::entries as regularizers};
 
 pub use builtin::{BUILTIN, Builtin, builtin};
+pub use device::{Device, Engine, Place, Precision};
 pub(crate) use differences::different_keys;
 pub use label_noise::{LabelNoise, NoiseKind, NoiseSource};
 pub use method::{Gnr, Hvp, Method};
@@ -313,6 +315,9 @@ pub struct Train {
     /// What computes. Default: the CPU engine.
     #[serde(skip_serializing_if = "Engine::is_default")]
     pub backend: Engine,
+    /// Where it computes: `cpu`, or with the backend `torch` also `cuda` and `cuda:N`. Default: the CPU.
+    #[serde(skip_serializing_if = "Device::is_default")]
+    pub device: Device,
     /// Default f32.
     pub precision: Precision,
     /// Threads of the tensor kernels; 0: as many as there are cores, fixed when the run starts. Default 0.
@@ -379,34 +384,10 @@ impl Train {
     pub fn eval_batch(&self, [_, height, width]: [usize; 3]) -> usize {
         self.eval_batch_size.unwrap_or_else(|| ((1 << 21) / (height * width).max(1)).clamp(1, 256))
     }
-}
-
-/// The backend that computes a run. An engine that is not built into this program is no variant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// `gnr-cpu`.
-    #[default]
-    Cpu,
-    /// dfdx's operations on its CPU device: some twenty times slower, to compare with.
-    #[cfg(feature = "dfdx")]
-    Dfdx,
-}
-
-impl Engine {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
+    /// What computes, where and in which precision.
+    pub fn place(&self) -> Place {
+        Place { engine: self.backend, device: self.device, precision: self.precision }
     }
-}
-
-/// Floating-point precision of parameters and activations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// Single.
-    F32,
-    /// Double.
-    F64,
 }
 
 impl Default for Recipe {
@@ -480,6 +461,12 @@ impl Recipe {
         recipe.train.checkpoint_every_steps = None;
         recipe.train.keep_every_epochs = None;
         recipe
+    }
+
+    /// The recipe on the default engine and device. Others compute the same run but for rounding.
+    pub(crate) fn anywhere(mut self) -> Self {
+        (self.train.backend, self.train.device) = (Engine::default(), Device::default());
+        self
     }
 
     /// What the method is called in tables: `SGD`, `SGD + SAM + GNR (exact)`, `SGD + SAM, groups of 32`, ….

@@ -9,9 +9,8 @@ use gnr_core::{
 use gnr_models::{Activation, Norm};
 
 use super::{
-    Augment, Average, AverageKind, Data, Engine, Freeze, Group, Interpolation, Load, Method, Model, NoDecay,
-    Optimizer, Precision, Recipe, Resize, Schedule, Settings, Subset, Train,
-    reader::{Reader, Section},
+    Augment, Average, AverageKind, Data, Freeze, Group, Interpolation, Load, Method, Model, NoDecay,
+    Optimizer, Precision, Recipe, Resize, Schedule, Settings, Subset, Train, device, reader::Reader,
     registered,
 };
 
@@ -335,6 +334,7 @@ fn train(reader: &mut Reader<'_>) -> Train {
     let epochs = train.value_in("epochs", 30, |n| *n > 0, AT_LEAST_ONE);
     let average = average(reader, epochs);
     let mut train = reader.section("train");
+    let (backend, device) = device::read(&mut train);
     Train {
         epochs,
         batch_size,
@@ -342,7 +342,8 @@ fn train(reader: &mut Reader<'_>) -> Train {
         label_smoothing: train.value_in("label_smoothing", 0.0, in_unit, "must lie in [0, 1)"),
         clip_norm: train.optional_in("clip_norm", positive, POSITIVE),
         seed: train.value("seed", 0),
-        backend: engine(&mut train),
+        backend,
+        device,
         precision: train
             .choice("precision", &[("f32", Precision::F32), ("f64", Precision::F64)])
             .unwrap_or(Precision::F32),
@@ -355,26 +356,6 @@ fn train(reader: &mut Reader<'_>) -> Train {
         eval_batch_size: train.optional_in("eval_batch_size", |n| *n > 0, AT_LEAST_ONE),
         log_every_steps: train.optional_in("log_every_steps", |n| *n > 0, AT_LEAST_ONE),
         average,
-    }
-}
-
-fn engine(train: &mut Section<'_, '_>) -> Engine {
-    let engines = [
-        ("cpu", Some(Engine::Cpu)),
-        #[cfg(feature = "dfdx")]
-        ("dfdx", Some(Engine::Dfdx)),
-        #[cfg(not(feature = "dfdx"))]
-        ("dfdx", None),
-    ];
-    match train.choice("backend", &engines) {
-        Some(Some(engine)) => engine,
-        Some(None) => {
-            let build =
-                "this program was built without it; build it with `cargo build --release --features dfdx`";
-            train.refuse("backend", "\"dfdx\"", build);
-            Engine::default()
-        }
-        None => Engine::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use gnr_nn::{Autodiff, Buffers, Frozen, Model, ParamVector};
 
 use crate::{
     average::WeightAverage,
-    checkpoint::{self, Extension, Progress},
+    checkpoint::{self, Extension, Move, Progress},
     error::{Result, TrainError},
     folder::RunFolder,
     method::Configured,
@@ -36,6 +36,14 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             let header = file.header().ok_or_else(|| problem("not a checkpoint of a run"))?;
             let theirs = Recipe::parse(&last.display().to_string(), "run", &header.recipe, &[])?;
             let mut progress = header.progress.clone();
+            let (before, now) = (theirs.train.place(), prepared.recipe.train.place());
+            if before != now {
+                progress.moves.push(Move {
+                    at_step: progress.step,
+                    from: before.to_string(),
+                    to: now.to_string(),
+                });
+            }
             let (from, to) = (theirs.train.epochs, prepared.recipe.train.epochs);
             let mut as_long = theirs;
             as_long.train.epochs = to;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use gnr_nn::{Autodiff, Buffers, Model, ParamVector};
 
 use crate::{
+    backend,
     checkpoint::{self, Content, Header, State},
     error::{Result, TrainError},
     observer::Observer,
@@ -107,6 +108,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             version: VERSION,
             commit: summary::commit(),
             extensions: self.progress.extensions.clone(),
+            device: self.prepared.recipe.train.device.to_string(),
+            library: backend::library(self.prepared.recipe.train.place()),
+            precision: self.prepared.recipe.train.precision,
+            moves: self.progress.moves.clone(),
             penalties: last.penalties.clone(),
         };
         if self.team.leads() {

@@ -215,9 +215,20 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     }
 }
 
-/// Whether two recipes give the same bits: where the files lie, how many threads read them and how often checkpoints are
-/// written does not matter.
+/// Whether two recipes are those of one run: where the files lie, how many threads read them and how often checkpoints are
+/// written does not matter, nor does what computes.
 pub(crate) fn same_run(a: &Recipe, b: &Recipe) -> bool {
-    let exact = |recipe: &Recipe| (recipe.deciding(), recipe.train.threads);
+    let exact = |recipe: &Recipe| (recipe.deciding().anywhere(), recipe.train.threads);
     exact(a) == exact(b)
+}
+
+/// In words that the run of `theirs` began elsewhere; `None` where it began here.
+pub(crate) fn moved(theirs: &Recipe, mine: &Recipe) -> Option<String> {
+    let (began, here) = (theirs.train.place(), mine.train.place());
+    (began != here).then(|| {
+        format!(
+            "the run began with {began} and continues with {here}: from here on its numbers differ from those of an \
+             uninterrupted run by rounding"
+        )
+    })
 }

@@ -1,6 +1,6 @@
 //! The engine of a run: which there are, and that all of them compute the same run.
 
-use gnr_train::{Engine, Recipe};
+use gnr_train::{Device, Engine, Recipe};
 
 use crate::support::tiny;
 
@@ -16,21 +16,69 @@ fn the_default_engine_is_not_written_so_that_recipes_keep_their_addresses() {
 fn an_unknown_engine_is_refused_with_the_known_ones() {
     let set = ["train.backend=gpu".to_owned()];
     let error = Recipe::parse("r.toml", "r", "", &set).unwrap_err().to_string();
-    assert!(error.contains("`train.backend` = \"gpu\": expected one of cpu, dfdx"), "{error}");
+    assert!(error.contains("`train.backend` = \"gpu\": expected one of cpu, dfdx, torch"), "{error}");
 }
 
-#[cfg(not(feature = "dfdx"))]
 #[test]
 fn an_engine_that_is_not_built_in_names_the_command_that_builds_it() {
-    let set = ["train.backend=dfdx".to_owned()];
-    let error = Recipe::parse("r.toml", "r", "", &set).unwrap_err().to_string();
-    assert!(error.contains("cargo build --release --features dfdx"), "{error}");
+    for (name, built) in [("dfdx", cfg!(feature = "dfdx")), ("torch", cfg!(feature = "torch"))] {
+        let set = [format!("train.backend={name}")];
+        match Recipe::parse("r.toml", "r", "", &set) {
+            Ok(recipe) => assert!(built && recipe.train.backend.name() == name),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(
+                    !built && error.contains(&format!("cargo build --release --features {name}")),
+                    "{error}"
+                );
+            }
+        }
+    }
 }
 
-/// Both engines compute the same step in another order of additions: f64 rounding, grown over 20 steps.
-#[cfg(feature = "dfdx")]
 #[test]
-fn a_run_on_dfdx_is_that_of_the_cpu_engine() {
+fn the_cpu_is_the_device_unless_another_is_asked_for_and_unknown_ones_are_refused() {
+    let recipe = tiny(&["train.device=cpu"]);
+    assert_eq!(recipe.train.device, Device::Cpu);
+    assert!(!recipe.to_toml().unwrap().contains("device"), "recipes keep their addresses");
+    let refused = |sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        Recipe::parse("r.toml", "r", "", &sets).unwrap_err().to_string()
+    };
+    let error = refused(&["train.device=tpu"]);
+    let known = if cfg!(feature = "torch") { "expected one of cpu, cuda, cuda:N" } else { "expected cpu" };
+    assert!(error.contains("`train.device` = \"tpu\"") && error.contains(known), "{error}");
+    assert!(error.contains("gnr devices"), "{error}");
+    let error = refused(&["train.device=cuda:x"]);
+    assert!(error.contains("\"cuda:x\""), "{error}");
+    let error = refused(&["train.device=cuda", "train.backend=cpu"]);
+    let reason = if cfg!(feature = "torch") { "computes on the cpu alone" } else { "--features torch" };
+    assert!(error.contains(reason), "{error}");
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn a_card_means_libtorch_and_is_written_with_its_number() {
+    let recipe = tiny(&["train.device=cuda"]);
+    assert_eq!((recipe.train.backend, recipe.train.device), (Engine::Torch, Device::Cuda(0)));
+    let text = recipe.to_toml().unwrap();
+    assert!(text.contains("backend = \"torch\"") && text.contains("device = \"cuda:0\""), "{text}");
+    assert_eq!(Recipe::parse("r.toml", "r", &text, &[]).unwrap(), recipe);
+}
+
+/// The engines that this program has beside the CPU engine.
+#[cfg(any(feature = "dfdx", feature = "torch"))]
+const OTHERS: &[&str] = &[
+    #[cfg(feature = "dfdx")]
+    "dfdx",
+    #[cfg(feature = "torch")]
+    "torch",
+];
+
+/// All engines compute the same step in another order of additions: f64 rounding, grown over 20 steps.
+#[cfg(any(feature = "dfdx", feature = "torch"))]
+#[test]
+fn a_run_on_another_engine_is_that_of_the_cpu_engine() {
     use std::sync::atomic::AtomicBool;
 
     use gnr_train::{Existing, train};
@@ -47,13 +95,55 @@ fn a_run_on_dfdx_is_that_of_the_cpu_engine() {
             let run = folder.path().join("run");
             train(tiny(&sets), &run, Existing::Refuse, &mut watch, &AtomicBool::new(false)).unwrap();
             let resolved = std::fs::read_to_string(run.join("recipe.toml")).unwrap();
-            assert_eq!(resolved.contains("backend = \"dfdx\""), engine == "dfdx");
+            assert_eq!(resolved.contains(&format!("backend = \"{engine}\"")), engine != "cpu");
+            let summary = std::fs::read_to_string(run.join("summary.json")).unwrap();
+            let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+            let library = match engine {
+                "cpu" => "gnr-cpu ",
+                "dfdx" => "dfdx ",
+                _ => "LibTorch 2.",
+            };
+            assert!(summary["library"].as_str().unwrap().starts_with(library), "{summary}");
+            assert_eq!((&summary["device"], &summary["precision"]), (&"cpu".into(), &"f64".into()));
             watch.steps.iter().map(|step| step.loss).collect::<Vec<_>>()
         };
-        let (cpu, dfdx) = (losses("cpu"), losses("dfdx"));
+        let cpu = losses("cpu");
         assert!(cpu.len() >= 20);
-        for (step, (cpu, dfdx)) in cpu.iter().zip(&dfdx).enumerate() {
-            assert!((cpu - dfdx).abs() < 1e-9, "{model:?} step {step}: {cpu} and {dfdx}");
+        for engine in OTHERS {
+            for (step, (cpu, other)) in cpu.iter().zip(&losses(engine)).enumerate() {
+                assert!((cpu - other).abs() < 1e-9, "{engine}, {model:?} step {step}: {cpu} and {other}");
+            }
         }
+    }
+}
+
+/// A run goes on with another engine where the first one stopped, to rounding; its summary says so.
+#[cfg(any(feature = "dfdx", feature = "torch"))]
+#[test]
+fn a_run_that_was_stopped_goes_on_with_another_engine() {
+    use std::sync::atomic::AtomicBool;
+
+    use gnr_train::{Existing, Move, Outcome, extended, train};
+
+    use crate::support::{Watch, run};
+
+    let home = tempfile::tempdir().unwrap();
+    let recipe = tiny(&["train.precision=f64", "optimizer.name=adam"]);
+    let whole = run(recipe.clone(), &home.path().join("whole")).unwrap();
+    assert!(whole.moves.is_empty());
+    for engine in OTHERS {
+        let (folder, stop) = (home.path().join(engine), AtomicBool::new(false));
+        let mut watch = Watch { stop_at: Some((7, &stop)), ..Watch::default() };
+        train(recipe.clone(), &folder, Existing::Refuse, &mut watch, &stop).unwrap();
+        let (moved, _) = extended(&folder, &[format!("train.backend={engine}")]).unwrap();
+        let go_on = AtomicBool::new(false);
+        let Outcome::Finished(summary) = train(moved, &folder, Existing::Resume, &mut (), &go_on).unwrap()
+        else {
+            panic!("nobody asked to stop");
+        };
+        let (from, to) = ("cpu on cpu".into(), format!("{engine} on cpu"));
+        assert_eq!(summary.moves, [Move { at_step: 7, from, to }]);
+        assert!((summary.train_loss - whole.train_loss).abs() < 1e-9, "{engine}");
+        assert!((summary.test_loss - whole.test_loss).abs() < 1e-9, "{engine}");
     }
 }

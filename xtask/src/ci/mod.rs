@@ -3,6 +3,7 @@
 
 mod python;
 mod times;
+mod torch;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ struct Stage {
     name: &'static str,
     what: &'static str,
     commands: Vec<Command>,
+    /// Run when `--only` names the stage, and not otherwise.
+    by_name_only: bool,
 }
 
 /// The stages that run tests.
@@ -46,7 +49,7 @@ const SLOWEST: usize = 10;
 const SCRATCH: &str = "target/ci";
 
 fn stages() -> Vec<Stage> {
-    let stage = |name, what, commands| Stage { name, what, commands };
+    let stage = |name, what, commands| Stage { name, what, commands, by_name_only: false };
     let mut doc = cargo(["doc", "--workspace", "--no-deps"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     let scratch = SCRATCH;
@@ -103,6 +106,14 @@ fn stages() -> Vec<Stage> {
                 cargo(["test", "-p", "gnr-train", "--features", "dfdx", "--test", "it", "engine"]),
             ],
         ),
+        Stage {
+            by_name_only: true,
+            ..stage(
+                "torch",
+                "the backend \"torch\" on LibTorch's CPU; by name only: half a gigabyte of download, minutes to build",
+                torch::commands(),
+            )
+        },
         stage("doc", "documentation without warnings", vec![doc]),
         stage("book", "the site of the documents, every link", vec![cargo(["xtask", "book"])]),
         stage(
@@ -245,7 +256,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
         bail!("no stage is called `{unknown}`; there are {}", names.join(", "));
     }
-    if !arguments.only.is_empty() {
+    if arguments.only.is_empty() {
+        stages.retain(|stage| !stage.by_name_only || arguments.list);
+    } else {
         stages.retain(|stage| arguments.only.iter().any(|only| only == stage.name));
     }
     stages.retain(|stage| !arguments.skip.iter().any(|skip| skip == stage.name));

@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("gnr-macros", &[]),
     ("gnr-cpu", &["gnr-core", "gnr-nn", "gnr-kernels", "gnr-macros"]),
     ("gnr-dfdx", &["gnr-core", "gnr-nn"]),
+    ("gnr-torch", &["gnr-core", "gnr-nn"]),
     (
         "gnr-train",
         &[
@@ -35,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "gnr-kernels",
             "gnr-cpu",
             "gnr-dfdx",
+            "gnr-torch",
         ],
     ),
     ("gnr-study", &["gnr-data", "gnr-hessian", "gnr-plot", "gnr-train"]),
@@ -70,12 +72,15 @@ const IN_TESTS: &[(&str, &str)] = &[
     ("gnr-cpu", "gnr-models"),
     ("gnr-dfdx", "gnr-cpu"),
     ("gnr-dfdx", "gnr-models"),
+    ("gnr-torch", "gnr-cpu"),
+    ("gnr-torch", "gnr-models"),
     ("gnr-data", "gnr-fuzz"),
     ("gnr-train", "gnr-fuzz"),
     ("gnr-study", "gnr-fuzz"),
 ];
 
-/// Libraries that compute on tensors. Each belongs in one backend crate, whose name ends with the library's.
+/// Libraries that compute on tensors. Each belongs in one backend crate, whose name ends with the library's (LibTorch's
+/// bindings are called `tch`).
 const TENSOR_LIBRARIES: [&str; 10] = [
     "dfdx",
     "dfdx-core",
@@ -184,7 +189,8 @@ fn tensor_libraries(packages: &[Package]) -> Vec<Finding> {
     for package in packages {
         for dependency in &package.dependencies {
             let name = dependency.name.as_str();
-            let backend = package.name.strip_prefix("gnr-").is_some_and(|library| name.starts_with(library));
+            let backend = package.name.strip_prefix("gnr-").is_some_and(|library| name.starts_with(library))
+                || (package.name == "gnr-torch" && name == "tch");
             if TENSOR_LIBRARIES.contains(&name) && !backend {
                 let message = format!("depends on the tensor library {name}; only its backend crate may");
                 findings.push(Finding::error(&package.name, message));
@@ -203,7 +209,7 @@ fn names(tree: &str) -> BTreeSet<&str> {
 }
 
 fn reaches_no_tensor_library(package: &str, tree: &str) -> Vec<Finding> {
-    let forbidden = |name: &&str| TENSOR_LIBRARIES.contains(name) || *name == "gnr-dfdx";
+    let forbidden = |name: &&str| TENSOR_LIBRARIES.contains(name) || ["gnr-dfdx", "gnr-torch"].contains(name);
     names(tree)
         .into_iter()
         .filter(forbidden)

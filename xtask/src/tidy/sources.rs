@@ -7,8 +7,8 @@ use super::Finding;
 /// A file longer than this probably holds two ideas.
 const LONG: usize = 600;
 
-/// The only place where `unsafe` may stand.
-const KERNELS: &str = "gnr-kernels/src/";
+/// The only places where `unsafe` may stand: the kernels, and the file that loads LibTorch's CUDA library.
+const UNSAFE: [&str; 2] = ["gnr-kernels/src/", "gnr-torch/src/cuda.rs"];
 
 /// How far above an `unsafe` its `SAFETY:` paragraph may begin.
 const SAFETY_REACH: usize = 12;
@@ -75,8 +75,8 @@ fn is(token: Option<&TokenTree>, expect: char) -> bool {
 }
 
 fn unsafe_code(path: &str, at: String, line: usize, lines: &[&str]) -> Option<Finding> {
-    if !path.starts_with(KERNELS) {
-        return Some(Finding::error(at, format!("`unsafe` outside {KERNELS}")));
+    if !UNSAFE.iter().any(|place| path.starts_with(place)) {
+        return Some(Finding::error(at, format!("`unsafe` outside {}", UNSAFE.join(" and "))));
     }
     let above = lines.get(line.saturating_sub(SAFETY_REACH + 1)..line).unwrap_or_default();
     // A file of one-line intrinsics says it once, at its head.

@@ -141,5 +141,11 @@ fn dot<B: Autodiff>(b: &B) -> Result<()> {
     );
     let (x, y) = (b.constant(&[1.0, 2.0], &[2])?, b.constant(&[-3.0, 0.5], &[2])?);
     assert_eq!(b.dot(&x, &y)?, -2.0, "⟨x, y⟩");
+    let z = b.constant(&[0.5; 6], &[2, 3])?;
+    let [p, q, r] = [[x.clone(), z.clone()], [y.clone(), z.clone()], [x.clone(), x]];
+    assert_eq!(b.dots_of_points(&p, &[&p, &q])?, [6.5, -0.5], "⟨p, p⟩ and ⟨p, q⟩ of points of two tensors");
+    assert_eq!(b.dots_of_points(&p, &[])?, [0.0; 0], "with no point");
+    assert!(b.dots_of_points(&p, &[&p, &r]).is_err(), "tensors of other shapes");
+    assert!(b.dots_of_points(&p, &[&p[..1]]).is_err(), "a point of fewer tensors");
     Ok(())
 }

@@ -106,6 +106,10 @@ pub struct Description {
     pub layers: Option<Vec<String>>,
     /// `f32` or `f64`.
     pub precision: Precision,
+    /// Where it was measured: `cpu`, `cuda:0`.
+    pub device: String,
+    /// Name and version of the library that computed.
+    pub library: String,
     /// Threads of the kernels.
     pub threads: usize,
 }
@@ -193,7 +197,7 @@ pub(crate) fn weight_file(weights: &Path) -> PathBuf {
     if is_run(weights) { checkpoint::last(weights) } else { weights.to_path_buf() }
 }
 
-/// Opens model, weights and images and does the work on the CPU backend.
+/// Opens model, weights and images and does the work on the recipe's backend and device.
 ///
 /// # Errors
 /// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; patterns that choose
@@ -252,14 +256,13 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
         dimension: chosen.iter().map(|entry| entry.len()).sum(),
         layers: free.is_some().then(|| chosen.iter().map(|entry| entry.name.clone()).collect()),
         precision: recipe.train.precision,
+        device: recipe.train.device.to_string(),
+        library: backend::library(recipe.train.place()),
         threads,
     };
     ranks::same_images(&request.team, &description.data, &description.data_checksum)?;
-    backend::dispatch(
-        recipe.train.backend,
-        recipe.train.precision,
-        Measure { request, model: &model, values, source: &source, free, description, work },
-    )
+    let work = Measure { request, model: &model, values, source: &source, free, description, work };
+    backend::dispatch(recipe.train.place(), work)?
 }
 
 /// What of the images this rank has: a part of each batch, or whole batches where the loss depends on what is in a batch.

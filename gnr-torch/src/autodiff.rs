@@ -1,0 +1,223 @@
+//! Sessions, the reverse pass, host traffic and arithmetic in place.
+
+use gnr_core::{Map, collective::Packed};
+use gnr_nn::{Autodiff, Error, Result};
+use tch::{Kind, TchError, Tensor};
+
+use crate::{
+    device::Precision,
+    tensor::{Torch, TorchTensor, invalid, same},
+};
+
+impl Torch {
+    /// Applies `f` to y's data in place, or to a copy where somebody else uses them.
+    fn update(
+        &self,
+        op: &'static str,
+        y: &mut TorchTensor,
+        f: impl FnOnce(&mut Tensor) -> Result<Tensor, TchError>,
+    ) -> Result<()> {
+        let alone = y.is_alone() && !y.t().requires_grad();
+        let updated = || -> Result<Tensor, TchError> {
+            let mut target = if alone { y.t().shallow_clone() } else { y.t().f_detach_copy()? };
+            // ATen returns the same tensor once more.
+            drop(f(&mut target)?);
+            Ok(target)
+        };
+        let updated = self.checked(op, &[y], updated())?;
+        if !alone {
+            *y = TorchTensor::owning(updated);
+        }
+        Ok(())
+    }
+
+    /// Σ x·y in double precision, on the device, shape `[]`.
+    fn dot_on_device(x: &TorchTensor, y: &TorchTensor) -> Result<Tensor, TchError> {
+        let [x, y] = [x, y].map(|t| t.t().f_detach().and_then(|t| t.f_to_kind(Kind::Double)));
+        x?.f_mul(&y?)?.f_sum(Kind::Double)
+    }
+
+    /// All elements of a tensor on the host.
+    fn download<E: tch::kind::Element + Default + Copy>(
+        &self,
+        x: &Tensor,
+        len: usize,
+    ) -> Result<Vec<E>, TchError> {
+        let flat = x.f_detach()?.f_to_device(tch::Device::Cpu)?.f_to_kind(E::KIND)?;
+        let flat = flat.f_reshape([-1_i64].as_slice())?.f_contiguous()?;
+        let mut host = vec![E::default(); len];
+        flat.f_copy_data(&mut host, len)?;
+        Ok(host)
+    }
+
+    /// All elements of several tensors on the host, in one transfer.
+    fn download_all<E: tch::kind::Element + Default + Copy>(&self, xs: &[TorchTensor]) -> Result<Vec<E>> {
+        if xs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = || {
+            let flat: Vec<Tensor> = xs
+                .iter()
+                .map(|x| x.t().f_detach()?.f_reshape([-1_i64].as_slice()))
+                .collect::<Result<_, _>>()?;
+            self.download(&Tensor::f_cat(&flat, 0)?, xs.iter().map(TorchTensor::len).sum())
+        };
+        self.checked("download", &[], all())
+    }
+}
+
+impl Autodiff for Torch {
+    type Record = ();
+
+    fn gradient_session(&self, _: bool) -> Self {
+        self.clone()
+    }
+    fn take_record(&self) -> Result<()> {
+        Ok(())
+    }
+    fn replay_session(&self, (): &()) -> Result<Self> {
+        Ok(self.clone())
+    }
+    fn variable(&self, x: &TorchTensor) -> Result<TorchTensor> {
+        let leaf = x.t().f_detach().and_then(|t| t.f_set_requires_grad(true));
+        self.checked("variable", &[x], leaf).map(|t| x.view(t))
+    }
+    fn backward(&self, loss: &TorchTensor, leaves: Vec<TorchTensor>) -> Result<Vec<TorchTensor>> {
+        if loss.len() != 1 {
+            return invalid("backward", "a single element", loss.shape());
+        }
+        let zeros = |leaf: &TorchTensor| {
+            let zeros = leaf.t().f_detach().and_then(|t| t.f_zeros_like());
+            self.new_tensor("backward", &[leaf], zeros)
+        };
+        if !loss.t().requires_grad() {
+            return leaves.iter().map(zeros).collect();
+        }
+        let inputs: Vec<&Tensor> = leaves.iter().map(TorchTensor::t).collect();
+        let gradients = Tensor::f_run_backward(&[loss.t()], &inputs, false, false);
+        let gradients = self.checked("backward", &[loss], gradients)?;
+        let each = gradients.into_iter().zip(&leaves);
+        each.map(
+            |(gradient, leaf)| {
+                if gradient.defined() { Ok(TorchTensor::sharing(gradient)) } else { zeros(leaf) }
+            },
+        )
+        .collect()
+    }
+
+    fn upload(&self, data: &[f32], shape: &[usize]) -> Result<TorchTensor> {
+        self.host("upload", data, shape)
+    }
+    fn item(&self, x: &TorchTensor) -> Result<f64> {
+        if x.len() != 1 {
+            return invalid("item", "a single element", x.shape());
+        }
+        let flat = x.t().f_detach().and_then(|t| t.f_reshape([1_i64].as_slice()));
+        self.checked("item", &[x], flat.and_then(|t| t.f_double_value(&[0])))
+    }
+    fn to_host(&self, x: &TorchTensor) -> Result<Vec<f64>> {
+        self.checked("download", &[x], self.download(x.t(), x.len()))
+    }
+    fn pack(&self, xs: &[TorchTensor]) -> Result<Packed> {
+        Ok(match self.precision {
+            Precision::F32 => Packed::Single(self.download_all(xs)?),
+            Precision::F64 => Packed::Double(self.download_all(xs)?),
+        })
+    }
+
+    fn scale(&self, y: &mut TorchTensor, a: f64) -> Result<()> {
+        // 0·∞ would be NaN.
+        self.update("scale", y, |y| if a == 0.0 { y.f_zero_() } else { y.f_mul_(&self.number(a)?) })
+    }
+    fn axpy(&self, y: &mut TorchTensor, a: f64, x: &TorchTensor) -> Result<()> {
+        same("axpy", y, x)?;
+        self.update("axpy", y, |y| match a {
+            1.0 => y.f_add_(x.t()),
+            // An addcmul would want the number on the device, and sending it waits for the device.
+            _ => y.f_add_(&x.t().f_mul(&self.number(a)?)?),
+        })
+    }
+    fn dot(&self, x: &TorchTensor, y: &TorchTensor) -> Result<f64> {
+        same("dot", x, y)?;
+        let sum = Self::dot_on_device(x, y).and_then(|sum| sum.f_double_value(&[]));
+        self.checked("dot", &[x, y], sum)
+    }
+    fn dots(&self, x: &TorchTensor, ys: &[&TorchTensor]) -> Result<Vec<f64>> {
+        let ys: Vec<_> = ys.iter().map(|y| std::slice::from_ref(*y)).collect();
+        self.dots_of_points(std::slice::from_ref(x), &ys)
+    }
+    /// One sum of the whole points and one transfer, whatever the number of tensors.
+    fn dots_of_points(&self, x: &[TorchTensor], ys: &[&[TorchTensor]]) -> Result<Vec<f64>> {
+        for y in ys {
+            if y.len() != x.len() {
+                return Err(Error::Invalid(format!("dots: points of {} and {} tensors", x.len(), y.len())));
+            }
+            x.iter().zip(*y).try_for_each(|(x, y)| same("dots", x, y))?;
+        }
+        if ys.is_empty() || x.is_empty() {
+            return Ok(vec![0.0; ys.len()]);
+        }
+        let sums = || {
+            let mut parts = Vec::with_capacity(ys.len() * x.len());
+            for y in ys {
+                for (x, y) in x.iter().zip(*y) {
+                    parts.push(Self::dot_on_device(x, y)?);
+                }
+            }
+            let table = Tensor::f_stack(&parts, 0)?.f_reshape([ys.len() as i64, -1].as_slice())?;
+            self.download(&table.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Double)?, ys.len())
+        };
+        self.checked("dots", &[], sums())
+    }
+    fn map(&self, z: &mut TorchTensor, f: Map) -> Result<()> {
+        self.update("map", z, |z| match f {
+            Map::Abs => z.f_abs_(),
+            Map::Sqrt => z.f_sqrt_(),
+            Map::Recip => z.f_reciprocal_(),
+            Map::Square => z.f_square_(),
+            Map::Power(p) => z.f_pow_tensor_(&self.number(p)?),
+            Map::Add(a) => z.f_add_(&self.number(a)?),
+            Map::Clamp(low, high) => {
+                let [low, high] = [low, high].map(|bound| self.number(bound)?.f_to_device(self.device.tch()));
+                z.f_clamp_tensor_(Some(low?), Some(high?))
+            }
+            // ATen's sign of NaN is 0; √(sign²) would not help, so NaN is put back.
+            Map::Sign => {
+                let absent = z.f_isnan()?;
+                z.f_sign_()?.f_masked_fill_tensor_(&absent, &self.number(f64::NAN)?)
+            }
+        })
+    }
+    fn multiply(&self, z: &mut TorchTensor, x: &TorchTensor) -> Result<()> {
+        same("multiply", z, x)?;
+        self.update("multiply", z, |z| z.f_mul_(x.t()))
+    }
+    fn maximum(&self, z: &mut TorchTensor, x: &TorchTensor) -> Result<()> {
+        same("maximum", z, x)?;
+        self.update("maximum", z, |z| z.f_maximum_out(&z.shallow_clone(), x.t()))
+    }
+    fn addcmul(&self, z: &mut TorchTensor, a: f64, x: &TorchTensor, y: &TorchTensor) -> Result<()> {
+        same("addcmul", z, x)?;
+        same("addcmul", z, y)?;
+        self.update("addcmul", z, |z| z.f_addcmul_(&x.t().f_mul(&self.number(a)?)?, y.t()))
+    }
+    fn addcdiv_sqrt(
+        &self,
+        z: &mut TorchTensor,
+        a: f64,
+        x: &TorchTensor,
+        b: f64,
+        y: &TorchTensor,
+        eps: f64,
+    ) -> Result<()> {
+        same("addcdiv_sqrt", z, x)?;
+        same("addcdiv_sqrt", z, y)?;
+        self.update("addcdiv_sqrt", z, |z| {
+            // z + x/((√(b·y) + eps)/a)
+            let mut root = y.t().f_mul(&self.number(b)?)?.f_sqrt_()?;
+            let mut root = root.f_add_(&self.number(eps)?)?;
+            let root = root.f_mul_(&self.number(1.0 / a)?)?;
+            z.f_addcdiv_(x.t(), &root)
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! Devices and precisions by name.
+
+use std::{fmt, str::FromStr};
+
+use gnr_nn::{Error, Result};
+use tch::Kind;
+
+use crate::cuda;
+
+/// Where tensors live and are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The cores of this machine.
+    Cpu,
+    /// The CUDA card of this number, from 0.
+    Cuda(usize),
+}
+
+impl Device {
+    /// Checks that LibTorch can compute there. For a card this loads LibTorch's CUDA library.
+    ///
+    /// # Errors
+    /// Says what is missing: the library, a driver, or the card.
+    pub fn ready(self) -> Result<Ready> {
+        let Self::Cuda(index) = self else { return Ok(Ready(self)) };
+        match cuda::cards()? {
+            0 => Err(Error::Invalid(format!(
+                "device {self}: LibTorch's CUDA library is loaded but finds no card; does `nvidia-smi` show one, and is \
+                 CUDA_VISIBLE_DEVICES set?"
+            ))),
+            cards if index >= cards => Err(Error::Invalid(format!(
+                "device {self}: this machine has {cards} CUDA card(s), cuda:0 to cuda:{}",
+                cards - 1
+            ))),
+            _ => Ok(Ready(self)),
+        }
+    }
+
+    pub(crate) fn tch(self) -> tch::Device {
+        match self {
+            Self::Cpu => tch::Device::Cpu,
+            Self::Cuda(index) => tch::Device::Cuda(index),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => write!(f, "cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    /// "cpu", "cuda" (the first card) or "cuda:N".
+    fn from_str(name: &str) -> Result<Self> {
+        let index = name.strip_prefix("cuda:").and_then(|index| index.parse().ok());
+        match (name, index) {
+            ("cpu", _) => Ok(Self::Cpu),
+            ("cuda", _) => Ok(Self::Cuda(0)),
+            (_, Some(index)) => Ok(Self::Cuda(index)),
+            _ => Err(Error::Invalid(format!("device {name:?}: expected cpu, cuda or cuda:N"))),
+        }
+    }
+}
+
+/// A device that LibTorch can compute on: what [`Device::ready`] found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready(pub(crate) Device);
+
+/// Number of CUDA cards that LibTorch sees. The first call loads LibTorch's CUDA library.
+///
+/// # Errors
+/// When the library is not found, with the loader's words.
+pub fn cards() -> Result<usize> {
+    cuda::cards()
+}
+
+/// How many threads LibTorch's operations take that this thread asks for.
+pub fn set_threads(threads: usize) {
+    tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+}
+
+/// Precision of tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Single.
+    F32,
+    /// Double.
+    F64,
+}
+
+impl Precision {
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::F32 => Kind::Float,
+            Self::F64 => Kind::Double,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        })
+    }
+}
+
+/// The LibTorch that tch 0.26 is written for; its build script refuses others unless it is told not to.
+const BUILT_FOR: &str = "2.13.0";
+
+/// The version of LibTorch that this crate is built for, and the versions of CUDA's libraries where they are loaded.
+pub fn libtorch_version() -> String {
+    let mut version = format!("LibTorch {}", BUILT_FOR);
+    if cuda::is_loaded() {
+        version += &format!(", CUDA {}, cuDNN {}", tch::utils::version_cudart(), tch::utils::version_cudnn());
+    }
+    version
+}

@@ -1,0 +1,50 @@
+//! Dense layers.
+
+use gnr_nn::{Arithmetic, Dual, Linear, Result, composed::add_tangents};
+use tch::Tensor;
+
+use crate::tensor::{Torch, TorchTensor, mismatch};
+
+impl Linear for Torch {
+    fn linear(&self, x: &TorchTensor, w: &TorchTensor, bias: Option<&TorchTensor>) -> Result<TorchTensor> {
+        let (&[_, inputs], &[outputs, inputs_of_w]) = (x.shape(), w.shape()) else {
+            return mismatch("linear", x, w);
+        };
+        if inputs != inputs_of_w {
+            return mismatch("linear", x, w);
+        }
+        match bias {
+            Some(bias) if bias.shape() != [outputs] => mismatch("linear", w, bias),
+            Some(bias) => self.new_tensor("linear", &[x, w, bias], x.t().f_linear(w.t(), Some(bias.t()))),
+            None => self.new_tensor("linear", &[x, w], x.t().f_linear(w.t(), None::<&Tensor>)),
+        }
+    }
+
+    /// ẏ = ẋ·Wᵀ + ḃ + x·Ẇᵀ.
+    fn linear_dual(
+        &self,
+        x: &Dual<TorchTensor>,
+        w: &Dual<TorchTensor>,
+        bias: Option<&Dual<TorchTensor>>,
+    ) -> Result<Dual<TorchTensor>> {
+        let primal = self.linear(&x.primal, &w.primal, bias.map(|bias| &bias.primal))?;
+        let bias_tangent = bias.and_then(|bias| bias.tangent.as_ref());
+        let (left, right) = match (&x.tangent, &w.tangent) {
+            (Some(x_t), w_t) => (
+                Some(self.linear(x_t, &w.primal, bias_tangent)?),
+                w_t.as_ref().map(|w_t| self.linear(&x.primal, w_t, None)).transpose()?,
+            ),
+            (None, Some(w_t)) => (Some(self.linear(&x.primal, w_t, bias_tangent)?), None),
+            (None, None) => {
+                let shape = primal.shape();
+                (
+                    bias_tangent
+                        .map(|t| self.broadcast(&self.reshape(t, &[1, shape[1]])?, shape))
+                        .transpose()?,
+                    None,
+                )
+            }
+        };
+        Ok(Dual { primal, tangent: add_tangents(self, left, right)? })
+    }
+}

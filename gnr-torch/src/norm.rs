@@ -1,0 +1,311 @@
+//! Batch, layer and group normalisation.
+//!
+//! All of them bring groups of elements to mean 0 and variance 1. Of x̂ = (x − μ)/σ the derivative along ẋ is
+//! σ⁻¹(c − x̂·mean(x̂⊙c)) with c = ẋ − mean(ẋ); ATen's fused kernel gives x̂, and σ comes from a pass over x that its graph
+//! can differentiate.
+
+use gnr_nn::{BatchStats, Dual, Duals, Fused, Normalisation, Result, composed};
+use tch::{TchError, Tensor};
+
+use crate::tensor::{Torch, TorchTensor, ints, invalid, mismatch};
+
+/// `[1, C, 1, 1]` of `[C]`.
+fn channels(v: &TorchTensor) -> Result<Tensor, TchError> {
+    v.t().f_reshape([1_i64, -1, 1, 1].as_slice())
+}
+
+/// Checks `[C]` vectors against the image that they scale, and a residual of its shape. Returns C.
+fn check_channels(
+    op: &'static str,
+    x: &TorchTensor,
+    vectors: &[&TorchTensor],
+    residual: Option<&TorchTensor>,
+) -> Result<()> {
+    let &[_, c, _, _] = x.shape() else { return invalid(op, "[N, C, H, W]", x.shape()) };
+    if let Some(vector) = vectors.iter().find(|vector| vector.shape() != [c]) {
+        return mismatch(op, x, vector);
+    }
+    match residual.filter(|residual| residual.shape() != x.shape()) {
+        Some(residual) => mismatch(op, x, residual),
+        None => Ok(()),
+    }
+}
+
+/// x̂ and its tangent.
+struct Standard {
+    value: Tensor,
+    tangent: Option<Tensor>,
+}
+
+/// x̂ of x over `axes` from what the fused kernel gave, and x̂'s tangent.
+fn standard(
+    value: Tensor,
+    x: &Tensor,
+    x_t: Option<&Tensor>,
+    axes: &[i64],
+    eps: &Tensor,
+) -> Result<Standard, TchError> {
+    let mean = |t: &Tensor| t.f_mean_dim(axes, true, None::<tch::Kind>);
+    let along = |x_t: &Tensor| {
+        let istd = x.f_var_dim(axes, false, true)?.f_add(eps)?.f_rsqrt()?;
+        let centred = x_t.f_sub(&mean(x_t)?)?;
+        let slope = mean(&value.f_mul(&centred)?)?;
+        centred.f_sub(&value.f_mul(&slope)?)?.f_mul(&istd)
+    };
+    let tangent = x_t.map(along).transpose()?;
+    Ok(Standard { value, tangent })
+}
+
+/// y = γ⊙x̂ + β and ẏ = γ⊙x̂̇ + γ̇⊙x̂ + β̇, where γ and β broadcast.
+fn scaled(
+    x: &Standard,
+    scale: &Dual<Tensor>,
+    shift: &Dual<Tensor>,
+) -> Result<(Tensor, Option<Tensor>), TchError> {
+    let y = shift.primal.f_addcmul(&x.value, &scale.primal)?;
+    let mut tangent = x.tangent.as_ref().map(|x_t| x_t.f_mul(&scale.primal)).transpose()?;
+    if let Some(scale_t) = &scale.tangent {
+        tangent = Some(match tangent {
+            Some(tangent) => tangent.f_addcmul(&x.value, scale_t)?,
+            None => x.value.f_mul(scale_t)?,
+        });
+    }
+    if let Some(shift_t) = &shift.tangent {
+        tangent = Some(match tangent {
+            Some(tangent) => tangent.f_add(shift_t)?,
+            None => shift_t.f_expand_as(&x.value)?,
+        });
+    }
+    Ok((y, tangent))
+}
+
+/// Both parts of a dual vector, shaped by `f`.
+fn shaped(
+    v: &Dual<TorchTensor>,
+    f: impl Fn(&TorchTensor) -> Result<Tensor, TchError>,
+) -> Result<Dual<Tensor>, TchError> {
+    Ok(Dual { primal: f(&v.primal)?, tangent: v.tangent.as_ref().map(f).transpose()? })
+}
+
+/// Whether no operand moves.
+fn still(operands: &[&Dual<TorchTensor>]) -> bool {
+    operands.iter().all(|operand| operand.tangent.is_none())
+}
+
+const NONE: Option<&Tensor> = None;
+
+impl Torch {
+    fn statistics(
+        &self,
+        x: &TorchTensor,
+        mean: &Tensor,
+        istd: &Tensor,
+        eps: f64,
+    ) -> Result<BatchStats<TorchTensor>> {
+        let kind = self.precision.kind();
+        // In double precision, because eps may be much more than the variance.
+        let var = || {
+            let istd = istd.f_detach()?.f_to_kind(tch::Kind::Double)?;
+            istd.f_square()?
+                .f_reciprocal()?
+                .f_sub(&Tensor::f_from_slice(&[eps])?.f_squeeze()?)?
+                .f_relu()?
+                .f_to_kind(kind)
+        };
+        let op = "batch_norm";
+        Ok(BatchStats {
+            mean: self.new_tensor(op, &[x], mean.f_detach().and_then(|mean| mean.f_to_kind(kind)))?,
+            var: self.new_tensor(op, &[x], var())?,
+        })
+    }
+
+    fn finish_dual(
+        &self,
+        primal: TorchTensor,
+        tangent: Option<TorchTensor>,
+        fused: Fused<'_, Dual<TorchTensor>>,
+    ) -> Result<Dual<TorchTensor>> {
+        composed::finish(&Duals(self.clone()), Dual { primal, tangent }, fused)
+    }
+}
+
+impl Normalisation for Torch {
+    fn batch_norm(
+        &self,
+        x: &TorchTensor,
+        scale: &TorchTensor,
+        shift: &TorchTensor,
+        eps: f64,
+        fused: Fused<'_, TorchTensor>,
+    ) -> Result<(TorchTensor, BatchStats<TorchTensor>)> {
+        check_channels("batch_norm", x, &[scale, shift], fused.residual)?;
+        let normalised =
+            x.t().f_native_batch_norm(Some(scale.t()), Some(shift.t()), NONE, NONE, true, 0.1, eps);
+        let (y, mean, istd) = self.checked("batch_norm", &[x, scale, shift], normalised)?;
+        let y = composed::finish(self, TorchTensor::sharing(y), fused)?;
+        Ok((y, self.statistics(x, &mean, &istd, eps)?))
+    }
+
+    fn batch_norm_dual(
+        &self,
+        x: &Dual<TorchTensor>,
+        scale: &Dual<TorchTensor>,
+        shift: &Dual<TorchTensor>,
+        eps: f64,
+        fused: Fused<'_, Dual<TorchTensor>>,
+    ) -> Result<(Dual<TorchTensor>, BatchStats<Dual<TorchTensor>>)> {
+        let op = "batch_norm";
+        check_channels(op, &x.primal, &[&scale.primal, &shift.primal], fused.residual.map(|r| &r.primal))?;
+        if still(&[x, scale, shift]) {
+            let (y, stats) =
+                self.batch_norm(&x.primal, &scale.primal, &shift.primal, eps, Fused::default())?;
+            let BatchStats { mean, var } = stats;
+            let stats = BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) };
+            return Ok((self.finish_dual(y, None, fused)?, stats));
+        }
+        let (x_value, x_t) = (x.primal.t(), x.tangent.as_ref().map(TorchTensor::t));
+        let normalise = || {
+            let (value, mean, istd) = x_value.f_native_batch_norm(NONE, NONE, NONE, NONE, true, 0.1, eps)?;
+            let x = standard(value, x_value, x_t, &[0, 2, 3], &self.number(eps)?)?;
+            let (scale, shift) = (shaped(scale, channels)?, shaped(shift, channels)?);
+            Ok::<_, TchError>((scaled(&x, &scale, &shift)?, mean, istd))
+        };
+        let ((y, y_t), mean, istd) = self.checked(op, &[&x.primal], normalise())?;
+        let y_t = y_t.map(TorchTensor::sharing);
+        let y = self.finish_dual(TorchTensor::sharing(y), y_t, fused)?;
+        let BatchStats { mean, var } = self.statistics(&x.primal, &mean, &istd, eps)?;
+        Ok((y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) }))
+    }
+
+    fn batch_norm_eval(
+        &self,
+        x: &TorchTensor,
+        scale: &TorchTensor,
+        shift: &TorchTensor,
+        stats: &BatchStats<TorchTensor>,
+        eps: f64,
+        fused: Fused<'_, TorchTensor>,
+    ) -> Result<TorchTensor> {
+        let op = "batch_norm_eval";
+        check_channels(op, x, &[scale, shift, &stats.mean, &stats.var], fused.residual)?;
+        let y = x.t().f_batch_norm(
+            Some(scale.t()),
+            Some(shift.t()),
+            Some(stats.mean.t()),
+            Some(stats.var.t()),
+            false,
+            0.0,
+            eps,
+            true,
+        );
+        composed::finish(self, self.new_tensor(op, &[x, scale, shift], y)?, fused)
+    }
+
+    /// Operands without tangents have the plain operation's bits.
+    fn batch_norm_eval_dual(
+        &self,
+        x: &Dual<TorchTensor>,
+        scale: &Dual<TorchTensor>,
+        shift: &Dual<TorchTensor>,
+        stats: &BatchStats<Dual<TorchTensor>>,
+        eps: f64,
+        fused: Fused<'_, Dual<TorchTensor>>,
+    ) -> Result<Dual<TorchTensor>> {
+        if still(&[x, scale, shift, &stats.mean, &stats.var]) {
+            let fixed = BatchStats { mean: stats.mean.primal.clone(), var: stats.var.primal.clone() };
+            let plain = Fused::default();
+            let y = self.batch_norm_eval(&x.primal, &scale.primal, &shift.primal, &fixed, eps, plain)?;
+            return self.finish_dual(y, None, fused);
+        }
+        composed::batch_norm_eval(&Duals(self.clone()), x, scale, shift, stats, eps, fused)
+    }
+
+    fn layer_norm(
+        &self,
+        x: &TorchTensor,
+        scale: &TorchTensor,
+        shift: &TorchTensor,
+        eps: f64,
+    ) -> Result<TorchTensor> {
+        let (_, width) = composed::check_rows("layer_norm", x.shape(), &[scale.shape(), shift.shape()])?;
+        let y = x.t().f_layer_norm(ints(&[width]), Some(scale.t()), Some(shift.t()), eps, true);
+        self.new_tensor("layer_norm", &[x, scale, shift], y)
+    }
+
+    fn layer_norm_dual(
+        &self,
+        x: &Dual<TorchTensor>,
+        scale: &Dual<TorchTensor>,
+        shift: &Dual<TorchTensor>,
+        eps: f64,
+    ) -> Result<Dual<TorchTensor>> {
+        let op = "layer_norm";
+        let vectors = [scale.primal.shape(), shift.primal.shape()];
+        let (_, width) = composed::check_rows(op, x.primal.shape(), &vectors)?;
+        if still(&[x, scale, shift]) {
+            return Ok(Dual::constant(self.layer_norm(&x.primal, &scale.primal, &shift.primal, eps)?));
+        }
+        let normalise = || {
+            let value = x.primal.t().f_layer_norm(ints(&[width]), NONE, NONE, eps, true)?;
+            let x = standard(
+                value,
+                x.primal.t(),
+                x.tangent.as_ref().map(TorchTensor::t),
+                &[-1],
+                &self.number(eps)?,
+            )?;
+            let same = |v: &TorchTensor| Ok(v.t().shallow_clone());
+            scaled(&x, &shaped(scale, same)?, &shaped(shift, same)?)
+        };
+        let (y, y_t) = self.checked(op, &[&x.primal, &scale.primal], normalise())?;
+        Ok(Dual { primal: TorchTensor::sharing(y), tangent: y_t.map(TorchTensor::sharing) })
+    }
+
+    fn group_norm(
+        &self,
+        x: &TorchTensor,
+        groups: usize,
+        scale: &TorchTensor,
+        shift: &TorchTensor,
+        eps: f64,
+        fused: Fused<'_, TorchTensor>,
+    ) -> Result<TorchTensor> {
+        composed::check_groups(x.shape(), groups, &[scale.shape(), shift.shape()])?;
+        check_channels("group_norm", x, &[scale, shift], fused.residual)?;
+        let y = x.t().f_group_norm(groups as i64, Some(scale.t()), Some(shift.t()), eps, true);
+        composed::finish(self, self.new_tensor("group_norm", &[x, scale, shift], y)?, fused)
+    }
+
+    fn group_norm_dual(
+        &self,
+        x: &Dual<TorchTensor>,
+        groups: usize,
+        scale: &Dual<TorchTensor>,
+        shift: &Dual<TorchTensor>,
+        eps: f64,
+        fused: Fused<'_, Dual<TorchTensor>>,
+    ) -> Result<Dual<TorchTensor>> {
+        let op = "group_norm";
+        let vectors = [scale.primal.shape(), shift.primal.shape()];
+        let [n, ..] = composed::check_groups(x.primal.shape(), groups, &vectors)?;
+        check_channels(op, &x.primal, &[&scale.primal, &shift.primal], fused.residual.map(|r| &r.primal))?;
+        if still(&[x, scale, shift]) {
+            let y =
+                self.group_norm(&x.primal, groups, &scale.primal, &shift.primal, eps, Fused::default())?;
+            return self.finish_dual(y, None, fused);
+        }
+        let (image, rows) = (ints(x.primal.shape()), [(n * groups) as i64, -1]);
+        let flat = |t: &Tensor| t.f_reshape(rows.as_slice());
+        let normalise = || {
+            let value = x.primal.t().f_group_norm(groups as i64, NONE, NONE, eps, true)?;
+            let x_t = x.tangent.as_ref().map(|x_t| flat(x_t.t())).transpose()?;
+            let of_rows =
+                standard(flat(&value)?, &flat(x.primal.t())?, x_t.as_ref(), &[-1], &self.number(eps)?)?;
+            let tangent = of_rows.tangent.map(|t| t.f_reshape(image.as_slice())).transpose()?;
+            let (scale, shift) = (shaped(scale, channels)?, shaped(shift, channels)?);
+            scaled(&Standard { value, tangent }, &scale, &shift)
+        };
+        let (y, y_t) = self.checked(op, &[&x.primal, &scale.primal], normalise())?;
+        self.finish_dual(TorchTensor::sharing(y), y_t.map(TorchTensor::sharing), fused)
+    }
+}

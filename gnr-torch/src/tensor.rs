@@ -1,0 +1,152 @@
+//! [`Torch`], the backend, and its tensors.
+
+use std::rc::Rc;
+
+use gnr_nn::{Error, Result};
+use tch::{TchError, Tensor};
+
+use crate::{
+    device::{Device, Precision, Ready},
+    tables::Tables,
+};
+
+/// LibTorch on one device in one precision, as a `gnr_nn::Backend` with `gnr_nn::Autodiff`.
+///
+/// Gradients come from ATen's own graph. Products run the model on dual numbers and then one reverse pass.
+#[derive(Clone, Debug)]
+pub struct Torch {
+    pub(crate) device: Device,
+    pub(crate) precision: Precision,
+    pub(crate) tables: Rc<Tables>,
+}
+
+impl Torch {
+    /// A backend on `device`.
+    ///
+    /// # Errors
+    /// When LibTorch cannot compute there; see [`Device::ready`].
+    pub fn new(device: Device, precision: Precision) -> Result<Self> {
+        Ok(Self::on(device.ready()?, precision))
+    }
+    /// A backend on a device that was found to be ready.
+    pub fn on(Ready(device): Ready, precision: Precision) -> Self {
+        Self { device, precision, tables: Rc::default() }
+    }
+    /// The device.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+    /// Device and precision in words.
+    pub(crate) fn place(&self) -> String {
+        format!("{}, {}", self.device, self.precision)
+    }
+
+    /// A new tensor, which may share its data with another.
+    pub(crate) fn new_tensor(
+        &self,
+        operation: &'static str,
+        of: &[&TorchTensor],
+        result: Result<Tensor, TchError>,
+    ) -> Result<TorchTensor> {
+        self.checked(operation, of, result).map(TorchTensor::sharing)
+    }
+
+    /// A number for an operation with a tensor on any device: shape `[]`, in host memory, where it costs no kernel.
+    ///
+    /// No operation here takes tch's `Scalar`: when LibTorch fails, dropping one panics before the error can be read.
+    pub(crate) fn number(&self, value: f64) -> Result<Tensor, TchError> {
+        let number = match self.precision {
+            Precision::F32 => Tensor::f_from_slice(&[value as f32]),
+            Precision::F64 => Tensor::f_from_slice(&[value]),
+        };
+        number?.f_squeeze()
+    }
+
+    /// Host data on the device.
+    pub(crate) fn host<E: tch::kind::Element>(
+        &self,
+        operation: &'static str,
+        data: &[E],
+        shape: &[usize],
+    ) -> Result<TorchTensor> {
+        if data.len() != shape.iter().product::<usize>() {
+            return invalid(operation, format!("one with {} elements", data.len()), shape);
+        }
+        // Numbers become shorter before they travel, longer after it.
+        let kind = self.precision.kind();
+        let make = || -> Result<Tensor, TchError> {
+            let mut tensor = Tensor::f_from_slice(data)?;
+            if kind == tch::Kind::Float {
+                tensor = tensor.f_to_kind(kind)?;
+            }
+            tensor.f_to_device(self.device.tch())?.f_to_kind(kind)?.f_reshape(ints(shape))
+        };
+        self.checked(operation, &[], make()).map(TorchTensor::owning)
+    }
+}
+
+/// A tensor of [`Torch`]; cloning shares the data.
+#[derive(Clone, Debug)]
+pub struct TorchTensor {
+    tensor: Rc<Tensor>,
+    shape: Rc<[usize]>,
+    /// One handle for each of our tensors that uses the data. `None`: ATen may use them too.
+    users: Option<Rc<()>>,
+}
+
+impl TorchTensor {
+    /// A tensor whose data belong to ATen's graph or to another tensor, perhaps.
+    pub(crate) fn sharing(tensor: Tensor) -> Self {
+        Self { shape: shape_of(&tensor), tensor: Rc::new(tensor), users: None }
+    }
+    /// A tensor that nobody else uses.
+    pub(crate) fn owning(tensor: Tensor) -> Self {
+        Self { shape: shape_of(&tensor), tensor: Rc::new(tensor), users: Some(Rc::new(())) }
+    }
+    /// Another view of this tensor's data.
+    pub(crate) fn view(&self, tensor: Tensor) -> Self {
+        Self { shape: shape_of(&tensor), tensor: Rc::new(tensor), users: self.users.clone() }
+    }
+    /// Whether writing into the data is seen here only.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.users.as_ref().is_some_and(|users| Rc::strong_count(users) == 1)
+    }
+    /// LibTorch's tensor.
+    pub(crate) fn t(&self) -> &Tensor {
+        &self.tensor
+    }
+    /// The shape.
+    pub(crate) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    /// Number of elements.
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The shape of LibTorch's tensor.
+pub(crate) fn shape_of(tensor: &Tensor) -> Rc<[usize]> {
+    // Lengths are not negative.
+    tensor.size().into_iter().map(|length| usize::try_from(length).unwrap_or(0)).collect()
+}
+
+/// A shape as LibTorch takes it.
+pub(crate) fn ints(shape: &[usize]) -> Vec<i64> {
+    shape.iter().map(|&length| length as i64).collect()
+}
+
+/// An operand that the operation cannot take.
+pub(crate) fn invalid<T>(op: &'static str, expected: impl Into<String>, found: &[usize]) -> Result<T> {
+    Err(Error::InvalidShape { op, expected: expected.into(), found: found.to_vec() })
+}
+
+/// Two operands that do not go together.
+pub(crate) fn mismatch<T>(op: &'static str, a: &TorchTensor, b: &TorchTensor) -> Result<T> {
+    Err(Error::ShapeMismatch { op, lhs: a.shape().to_vec(), rhs: b.shape().to_vec() })
+}
+
+/// Checks that two shapes are equal.
+pub(crate) fn same(op: &'static str, a: &TorchTensor, b: &TorchTensor) -> Result<()> {
+    if a.shape() == b.shape() { Ok(()) } else { mismatch(op, a, b) }
+}

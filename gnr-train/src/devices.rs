@@ -1,0 +1,203 @@
+//! `gnr devices`: what this build and this machine can compute with, and why the rest is missing.
+
+use std::{path::Path, process::Command, thread::available_parallelism};
+
+use serde::Serialize;
+
+use crate::recipe::device::{OPTIONAL, how_to_build};
+
+/// What there is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Devices {
+    /// Cores of this machine that the program may use.
+    pub cores: usize,
+    /// The processor's name, where the system tells.
+    pub processor: Option<String>,
+    /// Memory of this machine, MB, where the system tells.
+    pub memory_mb: Option<u64>,
+    /// The engines, built in or not.
+    pub backends: Vec<Backend>,
+    /// NVIDIA's driver, where there is one.
+    pub driver: Option<String>,
+    /// CUDA cards that the driver shows.
+    pub cards: Vec<Card>,
+    /// Why no backend computes on a CUDA card, and what mends that; `None` where one does.
+    pub no_cuda: Option<String>,
+}
+
+/// An engine.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Backend {
+    /// The name in recipes: `train.backend`.
+    pub name: &'static str,
+    /// Name and version of its library, where it is built in.
+    pub library: Option<String>,
+    /// Values of `train.device` that it takes here.
+    pub devices: Vec<String>,
+    /// What adds it to the program, where it is not built in.
+    pub build: Option<String>,
+}
+
+/// A CUDA card, as NVIDIA's driver describes it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Card {
+    /// Its name.
+    pub name: String,
+    /// Memory, MB.
+    pub memory_mb: u64,
+    /// Memory that nobody uses now, MB.
+    pub free_mb: u64,
+}
+
+/// Looks at this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in.
+pub fn devices() -> Devices {
+    let (driver, cards, no_driver) = match cards() {
+        Ok((driver, cards)) => (driver, cards, None),
+        Err(reason) => (None, Vec::new(), Some(reason)),
+    };
+    let (usable, no_library) = match usable_cards() {
+        Ok(usable) => (usable, None),
+        Err(reason) => (0, Some(reason)),
+    };
+    let reasons: Vec<String> = [no_library, no_driver].into_iter().flatten().collect();
+    let none_found = "LibTorch finds no card although the driver shows one: the driver may be older than LibTorch's CUDA, or \
+                      CUDA_VISIBLE_DEVICES hides the card";
+    let no_cuda = match (usable, reasons.is_empty()) {
+        (0, true) => Some(none_found.to_owned()),
+        (0, false) => Some(reasons.join("; ")),
+        _ => None,
+    };
+    let text = |path: &str| std::fs::read_to_string(Path::new(path)).ok();
+    Devices {
+        cores: available_parallelism().map_or(1, usize::from),
+        processor: text("/proc/cpuinfo").and_then(|text| value(&text, "model name").map(str::to_owned)),
+        memory_mb: text("/proc/meminfo").and_then(|text| kilobytes(value(&text, "MemTotal")?)),
+        backends: backends(usable),
+        driver,
+        cards,
+        no_cuda,
+    }
+}
+
+fn backends(usable: usize) -> Vec<Backend> {
+    use crate::{
+        backend::library,
+        recipe::{Device, Engine, Place, Precision},
+    };
+    let built = |engine: Engine, cards: usize| Backend {
+        name: engine.name(),
+        library: Some(library(Place { engine, device: Device::Cpu, precision: Precision::F32 })),
+        devices: std::iter::once("cpu".to_owned()).chain((0..cards).map(|n| format!("cuda:{n}"))).collect(),
+        build: None,
+    };
+    let mut backends = vec![built(Engine::Cpu, 0)];
+    #[cfg(feature = "dfdx")]
+    backends.push(built(Engine::Dfdx, 0));
+    #[cfg(feature = "torch")]
+    backends.push(built(Engine::Torch, usable));
+    #[cfg(not(feature = "torch"))]
+    let _ = usable;
+    backends.extend(OPTIONAL.iter().filter(|(_, there)| !there).map(|&(name, _)| Backend {
+        name,
+        library: None,
+        devices: Vec::new(),
+        build: Some(how_to_build(name)),
+    }));
+    backends
+}
+
+#[cfg(feature = "torch")]
+fn usable_cards() -> Result<usize, String> {
+    crate::backend::torch_cards().map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "torch"))]
+fn usable_cards() -> Result<usize, String> {
+    Err(format!(
+        "this program was built without the backend \"torch\", which computes on CUDA cards: {}",
+        how_to_build("torch")
+    ))
+}
+
+/// What `nvidia-smi`, which comes with NVIDIA's driver, says.
+fn cards() -> Result<(Option<String>, Vec<Card>), String> {
+    let query = ["--query-gpu=driver_version,memory.total,memory.free,name", "--format=csv,noheader,nounits"];
+    let asked = Command::new("nvidia-smi").args(query).output();
+    let answer = asked.map_err(|error| {
+        format!("no NVIDIA driver: `nvidia-smi`, which comes with it, cannot be started ({error})")
+    })?;
+    let said = String::from_utf8_lossy(&answer.stdout);
+    if !answer.status.success() {
+        let words = format!("{said}{}", String::from_utf8_lossy(&answer.stderr));
+        return Err(format!(
+            "`nvidia-smi` failed: {}",
+            words.split_whitespace().collect::<Vec<_>>().join(" ")
+        ));
+    }
+    parse(&said)
+}
+
+/// Driver and cards of lines `driver, total, free, name`.
+fn parse(answer: &str) -> Result<(Option<String>, Vec<Card>), String> {
+    let mut driver = None;
+    let mut cards = Vec::new();
+    for line in answer.lines().filter(|line| !line.trim().is_empty()) {
+        let mut fields = line.splitn(4, ',').map(str::trim);
+        let mut next = || fields.next();
+        let (version, total, free, name) = (next(), next(), next(), next());
+        let number = |text: Option<&str>| text.and_then(|text| text.parse().ok());
+        let (Some(memory_mb), Some(free_mb), Some(name)) = (number(total), number(free), name) else {
+            return Err(format!("`nvidia-smi` says {line:?}, expected driver, memory, free memory and name"));
+        };
+        driver = version.map(str::to_owned);
+        cards.push(Card { name: name.to_owned(), memory_mb, free_mb });
+    }
+    if cards.is_empty() { Err("NVIDIA's driver shows no card".into()) } else { Ok((driver, cards)) }
+}
+
+/// The value of the first line `key : value`.
+fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+    let line = text.lines().find(|line| line.starts_with(key))?;
+    line.split_once(':').map(|(_, value)| value.trim())
+}
+
+/// `24000000 kB` in MB.
+fn kilobytes(text: &str) -> Option<u64> {
+    text.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_the_driver_are_read_and_others_refused() {
+        let answer = "580.65, 81559, 80994, NVIDIA H100 80GB HBM3\n580.65, 24576, 24000, NVIDIA GeForce RTX 4090, Ti\n";
+        let (driver, cards) = parse(answer).unwrap();
+        assert_eq!(driver.as_deref(), Some("580.65"));
+        assert_eq!(cards[0], Card { name: "NVIDIA H100 80GB HBM3".into(), memory_mb: 81559, free_mb: 80994 });
+        assert_eq!(cards[1].name, "NVIDIA GeForce RTX 4090, Ti", "the name comes last, whatever is in it");
+        assert_eq!(parse("\n").unwrap_err(), "NVIDIA's driver shows no card");
+        assert!(parse("No devices were found").unwrap_err().contains("expected driver, memory"));
+    }
+
+    #[test]
+    fn this_machine_has_the_cpu_engine_and_every_missing_engine_says_how_to_build_it() {
+        let found = devices();
+        assert!(found.cores > 0);
+        assert_eq!(
+            (found.backends[0].name, &found.backends[0].devices[..]),
+            ("cpu", &["cpu".to_owned()][..])
+        );
+        for backend in &found.backends {
+            assert_eq!(backend.library.is_some(), backend.build.is_none(), "{backend:?}");
+            assert_eq!(backend.library.is_none(), backend.devices.is_empty(), "{backend:?}");
+            if let Some(build) = &backend.build {
+                assert!(build.contains(&format!("--features {}", backend.name)), "{build}");
+            }
+        }
+        let cuda =
+            found.backends.iter().any(|backend| backend.devices.iter().any(|name| name.starts_with("cuda")));
+        assert_eq!(cuda, found.no_cuda.is_none(), "{:?}", found.no_cuda);
+    }
+}
