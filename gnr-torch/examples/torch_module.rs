@@ -1,4 +1,5 @@
-//! An ordinary tch MLP trains with GNR and exact products on two moons: what changes for a tch user is between the rules.
+//! An ordinary tch MLP trains with GNR and exact products on two moons: what changes for a tch user is between the
+//! rules.
 //!
 //! `cargo run --release -p gnr-torch --features libtorch --example torch_module`
 #![allow(clippy::print_stdout)]

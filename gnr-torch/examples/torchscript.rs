@@ -1,7 +1,7 @@
 //! A network that was written in Python and saved as TorchScript trains with GNR and exact products.
 //!
-//! `cargo run --release -p gnr-torch --features libtorch --example torchscript [FILE]`; the file maps two numbers to the
-//! logits of three classes, in double precision.
+//! `cargo run --release -p gnr-torch --features libtorch --example torchscript [FILE]`; the file maps two numbers to
+//! the logits of three classes, in double precision.
 #![allow(clippy::print_stdout)]
 
 use gnr_core::{Clip, Gnr, Method, Sgd};

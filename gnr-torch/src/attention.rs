@@ -1,4 +1,4 @@
-//! Multi-head attention.
+//! Multi-head attention, whose dual is written with the probabilities.
 
 use gnr_nn::{Arithmetic, Attention, Dual, Result, composed::AttentionShape};
 use tch::{TchError, Tensor};

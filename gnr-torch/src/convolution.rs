@@ -1,4 +1,4 @@
-//! Convolutions.
+//! Convolutions by ATen, in either padding.
 
 use gnr_nn::{Conv2dSpec, Convolution, Padding, Result, composed};
 use tch::Tensor;

@@ -88,9 +88,9 @@ pub fn set_threads(threads: usize) {
 /// Precision of tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// Single.
+    /// Single precision, 32 bits.
     F32,
-    /// Double.
+    /// Double precision, 64 bits.
     F64,
 }
 

@@ -16,7 +16,7 @@ pub struct Failure {
     pub shapes: Vec<Vec<usize>>,
     /// Device and precision, as "cuda:0, f32".
     pub place: String,
-    /// LibTorch's message.
+    /// LibTorch's message without its stack trace.
     pub message: String,
 }
 

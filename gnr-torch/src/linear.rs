@@ -1,4 +1,4 @@
-//! Dense layers.
+//! Dense layers and their duals.
 
 use gnr_nn::{Arithmetic, Dual, Linear, Result, composed::add_tangents};
 use tch::Tensor;

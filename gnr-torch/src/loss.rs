@@ -1,4 +1,4 @@
-//! The cross-entropy.
+//! The cross-entropy and its dual.
 
 use gnr_nn::{Dual, Loss, Result, composed};
 use tch::Tensor;

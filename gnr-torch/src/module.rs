@@ -102,13 +102,13 @@ impl Variables {
 
 /// A tch model and one mini-batch as an oracle whose points live on the model's device.
 ///
-/// `loss` runs the model on the batch and gives the mean loss, shape `[]`. The oracle writes each point that it is asked
-/// about into the model's variables; [`Variables::write_back`] leaves the trained ones there. Running statistics move
-/// in a [`Pass::Commit`] evaluation only, as far as they are in the `VarStore`: those inside a TorchScript file are not,
-/// so put such a model into eval mode.
+/// `loss` runs the model on the batch and gives the mean loss, shape `[]`. The oracle writes each point that it is
+/// asked about into the model's variables; [`Variables::write_back`] leaves the trained ones there. Running statistics
+/// move in a [`Pass::Commit`] evaluation only, as far as they are in the `VarStore`: those inside a TorchScript file
+/// are not, so put such a model into eval mode.
 ///
-/// Note that tch's `cross_entropy_for_logits` computes in single precision whatever the logits are; for a model in double
-/// precision take `log_softmax(-1, Kind::Double).nll_loss(…)`.
+/// Note that tch's `cross_entropy_for_logits` computes in single precision whatever the logits are; for a model in
+/// double precision take `log_softmax(-1, Kind::Double).nll_loss(…)`.
 ///
 /// A model that draws random numbers (dropout) is not a function of its parameters, and its products are noise.
 ///

@@ -1,8 +1,8 @@
 //! Batch, layer and group normalisation.
 //!
-//! All of them bring groups of elements to mean 0 and variance 1. Of x̂ = (x − μ)/σ the derivative along ẋ is
-//! σ⁻¹(c − x̂·mean(x̂⊙c)) with c = ẋ − mean(ẋ); ATen's fused kernel gives x̂, and σ comes from a pass over x that its graph
-//! can differentiate.
+//! All of them bring groups of elements to mean 0 and variance 1. Of x̂ = (x − μ)/σ the derivative along ẋ is σ⁻¹(c −
+//! x̂·mean(x̂⊙c)) with c = ẋ − mean(ẋ); ATen's fused kernel gives x̂, and σ comes from a pass over x that its graph can
+//! differentiate.
 
 use gnr_nn::{BatchStats, Dual, Duals, Fused, Normalisation, Result, composed};
 use tch::{TchError, Tensor};

@@ -1,4 +1,4 @@
-//! Pooling.
+//! Maxima and means of windows.
 
 use gnr_nn::{Dual, Error, PoolSpec, Pooling, Result, composed};
 use tch::Tensor;

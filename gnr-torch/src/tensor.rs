@@ -32,7 +32,7 @@ impl Torch {
     pub fn on(Ready(device): Ready, precision: Precision) -> Self {
         Self { device, precision, tables: Rc::default() }
     }
-    /// The device.
+    /// The device that computes.
     pub fn device(&self) -> Device {
         self.device
     }
@@ -111,11 +111,11 @@ impl TorchTensor {
     pub(crate) fn is_alone(&self) -> bool {
         self.users.as_ref().is_some_and(|users| Rc::strong_count(users) == 1)
     }
-    /// LibTorch's tensor.
+    /// The tensor as LibTorch knows it.
     pub(crate) fn t(&self) -> &Tensor {
         &self.tensor
     }
-    /// The shape.
+    /// The lengths of the axes.
     pub(crate) fn shape(&self) -> &[usize] {
         &self.shape
     }

@@ -176,6 +176,7 @@ pub struct BenchLine {
     /// Number of timed rounds.
     pub rounds: usize,
     /// Work of a step, GFLOP: two for each multiplication of convolutions and matrix products by definition, whatever the algorithm.
+    /// 0 for engines other than gnr-cpu, which alone counts.
     pub gflop: f64,
     /// What this machine's f32 matrix product of side 1024 reaches on the same threads, GFLOP/s.
     pub matmul_gflops: f64,
