@@ -88,7 +88,8 @@ fn choose<T: Copy>(
 ) -> Result<T, ModelError> {
     all.iter().copied().find(|choice| name_of(*choice) == name).ok_or_else(|| {
         let choices: Vec<_> = all.iter().map(|choice| name_of(*choice)).collect();
-        let distance = |known: &&&str| strsim::damerau_levenshtein(known, &name.to_lowercase());
+        let start = crate::registry::beginning(name).to_lowercase();
+        let distance = |known: &&&str| strsim::damerau_levenshtein(known, &start);
         let nearest = choices.iter().min_by_key(distance).copied().unwrap_or_default();
         ModelError::UnknownChoice { kind, name: name.to_owned(), choices, nearest }
     })

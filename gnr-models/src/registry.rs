@@ -140,9 +140,15 @@ impl AnyModel {
     pub fn build(config: &ModelConfig) -> Result<Self, ModelError> {
         config.check_sizes()?;
         Self::build_known(config).unwrap_or_else(|| {
-            let distance = |known: &Registered| strsim::damerau_levenshtein(known.name, &config.name);
+            let name = beginning(&config.name);
+            let distance = |known: &Registered| strsim::damerau_levenshtein(known.name, &name);
             let nearest = registry().into_iter().min_by_key(distance).map_or("mlp", |known| known.name);
             Err(ModelError::UnknownModel { name: config.name.clone(), nearest })
         })
     }
+}
+
+/// What a name is compared by with those that are known: a megabyte takes as much memory for each of its letters.
+pub(crate) fn beginning(name: &str) -> String {
+    name.chars().take(60).collect()
 }

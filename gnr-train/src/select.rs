@@ -2,7 +2,7 @@
 
 use gnr_nn::{Entry, Layout};
 
-use crate::recipe::{Freeze, NoDecay, Optimizer, Problem, Recipe, RecipeError};
+use crate::recipe::{Freeze, NoDecay, Optimizer, Problem, Recipe, RecipeError, beginning};
 
 /// Whether a pattern names a parameter: `fc.weight` itself, everything in the module `fc`, or `*` for any characters.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
@@ -126,7 +126,8 @@ fn expect_a_match(
     if entries.iter().any(|entry| matches(pattern, &entry.name)) {
         return Ok(());
     }
-    let score = |entry: &&Entry| strsim::jaro_winkler(pattern.trim_matches('*'), &entry.name);
+    let start = beginning(pattern.trim_matches('*'));
+    let score = |entry: &&Entry| strsim::jaro_winkler(&start, &entry.name);
     let mut nearest = entries;
     nearest.sort_by(|a, b| score(b).total_cmp(&score(a)));
     let nearest: Vec<_> = nearest.iter().take(3).map(|entry| format!("`{}`", entry.name)).collect();

@@ -1,6 +1,6 @@
 //! The recipes that are part of the program: the files of `recipes/` at the root of the repository.
 
-use super::{Recipe, RecipeError};
+use super::{Recipe, RecipeError, beginning};
 
 /// A recipe that is part of the program.
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +48,11 @@ pub fn builtin(name: &str, overrides: &[String]) -> Result<Recipe, RecipeError> 
         Some(known) => Recipe::parse(&format!("recipes/{name}.toml"), name, known.text, overrides),
         None => {
             let names = || BUILTIN.iter().map(|known| known.name);
+            let start = beginning(name);
             Err(RecipeError::UnknownBuiltin {
                 name: name.to_owned(),
                 nearest: names()
-                    .min_by_key(|known| strsim::damerau_levenshtein(known, name))
+                    .min_by_key(|known| strsim::damerau_levenshtein(known, &start))
                     .unwrap_or("digits"),
                 known: names().collect::<Vec<_>>().join(", "),
             })

@@ -21,6 +21,7 @@ pub(crate) use differences::different_keys;
 pub use label_noise::{LabelNoise, NoiseKind, NoiseSource};
 pub use method::{Gnr, Hvp, Method};
 pub use parallel::{Parallel, Perturbation};
+pub(crate) use reader::beginning;
 pub use reader::{Problem, RecipeError};
 pub use registered::{Kind, Settings, kinds};
 

@@ -221,6 +221,7 @@ impl<'a> Reader<'a> {
 
     /// The most similar key, with a preference for the same section, and then for one that is not within another.
     fn nearest(&self, path: &str) -> Option<&str> {
+        let path = &beginning(path);
         let (section, key) = split(path);
         let score = |known: &str| {
             let (known_section, known_key) = split(known);
@@ -231,10 +232,20 @@ impl<'a> Reader<'a> {
             let alike = strsim::jaro_winkler(known_key, key).max(strsim::jaro_winkler(known, path) - 0.1);
             alike.max(short) + same + outer
         };
-        let best = self.known.iter().map(String::as_str).max_by(|a, b| score(a).total_cmp(&score(b)))?;
+        let scored = self.known.iter().map(|known| (known.as_str(), score(known)));
+        let (best, score) = scored.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
         // Below this, two keys have little more than a letter in common.
-        (score(best) > 0.6).then_some(best)
+        (score > 0.6).then_some(best)
     }
+}
+
+/// Characters of a name that are compared with those that are known. Comparing a megabyte with all of them would take
+/// seconds.
+const COMPARED: usize = 100;
+
+/// What of a name is compared with those that are known.
+pub(crate) fn beginning(name: &str) -> String {
+    name.chars().take(COMPARED).collect()
 }
 
 /// The first letters of a key's words.
@@ -309,7 +320,8 @@ impl Section<'_, '_> {
         let found = choices.iter().find(|(known, _)| *known == name).map(|(_, choice)| *choice);
         if found.is_none() {
             let known: Vec<_> = choices.iter().map(|(known, _)| *known).collect();
-            let score = |known: &&&str| (strsim::jaro_winkler(known, &name) * 1e6) as u64;
+            let start = beginning(&name);
+            let score = |known: &&&str| (strsim::jaro_winkler(known, &start) * 1e6) as u64;
             let nearest = known.iter().max_by_key(score).filter(|known| score(known) > 700_000);
             let hint = nearest.map_or_else(String::new, |nearest| format!("; did you mean \"{nearest}\"?"));
             self.refuse(key, &format!("{name:?}"), &format!("expected one of {}{hint}", known.join(", ")));

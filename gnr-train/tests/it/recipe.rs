@@ -225,6 +225,19 @@ fn assignments_win_over_text() {
     assert_eq!(recipe.model.widths, Some(vec![4, 8, 16]));
 }
 
+/// Comparing a whole megabyte with every known key took two seconds.
+#[test]
+fn names_are_compared_by_their_beginning() {
+    let rest = "y".repeat(1 << 20);
+    let told = |text: &str| Recipe::parse("r.toml", "r", text, &[]).unwrap_err().to_string();
+    assert!(!told(&format!("[train]\nx{rest} = 3")).contains("did you mean"));
+    let beginning = format!("weight_decay{}", "_".repeat(88));
+    assert!(
+        told(&format!("[optimizer]\n{beginning}{rest} = 3"))
+            .ends_with("did you mean `weight_decay` in [optimizer]?")
+    );
+}
+
 #[test]
 fn the_empty_recipe_is_the_digits_run() {
     assert_eq!(Recipe::parse("r.toml", "digits", "", &[]).unwrap(), Recipe::default());
