@@ -1,6 +1,7 @@
 //! The terminal: taken, drawn on, asked for keys, and given back however the program ends.
 
 use std::{
+    io::IsTerminal as _,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,8 +18,8 @@ use ratatui::{
 use super::state::Key;
 use crate::signal::INTERRUPTED;
 
-/// How long after a signal the program may take to end by itself.
-const GRACE: Duration = Duration::from_secs(1);
+/// How often the program looks whether there still is a terminal.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What came.
 pub(crate) enum Event {
@@ -39,18 +40,13 @@ impl Screen {
     pub(crate) fn open() -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let signalled = Arc::clone(&stop);
-        ctrlc::set_handler(move || {
-            signalled.store(true, Ordering::Relaxed);
-            std::thread::sleep(GRACE);
-            // Still here: the terminal hung up, and crossterm asks one that is gone for events without end.
-            ratatui::restore();
-            std::process::exit(i32::from(INTERRUPTED));
-        })
-        .context("cannot listen for signals")?;
+        ctrlc::set_handler(move || signalled.store(true, Ordering::Relaxed))
+            .context("cannot listen for signals")?;
         // What was begun is undone, also where it could not be finished.
         let terminal = ratatui::try_init()
             .inspect_err(|_| ratatui::restore())
             .context("cannot draw on this terminal")?;
+        std::thread::spawn(end_without_terminal);
         Ok(Self { terminal, stop })
     }
 
@@ -93,8 +89,18 @@ impl Screen {
     }
 }
 
+/// Ends the program when its terminal is gone: crossterm asks one that hung up for events without end, and a signal
+/// need not come.
+fn end_without_terminal() {
+    while std::io::stdout().is_terminal() {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    std::process::exit(i32::from(INTERRUPTED));
+}
+
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        // A terminal that is gone has nothing to give back.
+        let _ = ratatui::try_restore();
     }
 }

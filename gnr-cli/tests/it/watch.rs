@@ -178,7 +178,9 @@ fn without_its_terminal_the_dashboard_ends() {
         assert!(Instant::now() < deadline, "process {} goes on", fs::read_to_string(&pid).unwrap().trim());
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(fs::read_to_string(&code).unwrap().trim(), "130");
+    // By itself, or by the error of a key that cannot be read: whichever is first.
+    let code = fs::read_to_string(&code).unwrap();
+    assert!(["130", "1"].contains(&code.trim()), "{code}");
 }
 
 #[test]

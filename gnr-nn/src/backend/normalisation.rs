@@ -91,6 +91,7 @@ pub trait Normalisation: Linear {
         group_norm(self, x, groups, scale, shift, eps, fused)
     }
     /// [`batch_norm`](Self::batch_norm) on dual numbers.
+    #[allow(clippy::type_complexity)]
     fn batch_norm_dual(
         &self,
         x: &Dual<Self::Tensor>,
