@@ -6,8 +6,14 @@ use serde::Deserialize;
 use crate::workspace::{cargo, output, root, show};
 
 /// Features that need what is not on every machine, and the stage of CI that compiles each.
-const ELSEWHERE: [(&str, &str, &str); 3] =
-    [("gnr-cli", "mpi", "mpi"), ("gnr-mpi", "mpi", "mpi"), ("gnr-dfdx", "cuda", "cuda")];
+const ELSEWHERE: [(&str, &str, &str); 6] = [
+    ("gnr-cli", "mpi", "mpi"),
+    ("gnr-mpi", "mpi", "mpi"),
+    ("gnr-dfdx", "cuda", "cuda"),
+    ("gnr-cli", "torch", "torch"),
+    ("gnr-train", "torch", "torch"),
+    ("gnr-torch", "libtorch", "torch"),
+];
 
 #[derive(Debug, Deserialize)]
 struct Metadata {
