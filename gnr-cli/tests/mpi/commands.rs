@@ -11,7 +11,7 @@ use crate::{
 const SPREAD: [&str; 6] = ["train", "resume", "eval", "spectrum", "trace", "density"];
 
 /// The others, with arguments that would do something.
-const SINGLE: [&str; 16] = [
+const SINGLE: [&str; 17] = [
     "compare RECIPE --seeds 2 --out OUT",
     "sweep RECIPE --grid optimizer.lr=0.1,0.01 --out OUT",
     "reproduce table1 --scale smoke --out OUT",
@@ -26,6 +26,7 @@ const SINGLE: [&str; 16] = [
     "plot RUN/figure.json --out OUT",
     "models",
     "methods",
+    "devices",
     "data",
     "generate OUT",
 ];
