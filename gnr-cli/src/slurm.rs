@@ -132,7 +132,7 @@ fn array(command: &str, parts: usize, output: &str, here: &str) -> String {
     )
 }
 
-/// The script that runs after all parts, see [`array`].
+/// The script that runs after all parts, see [`array()`].
 fn report(command: &str, output: &str, here: &str) -> String {
     format!(
         "{HEAD}#SBATCH --job-name=gnr-report\n#SBATCH --output={output}/report.out\n\
