@@ -11,7 +11,7 @@
 //! | `normal` | the normal distribution function for libraries without an error function |
 //!
 //! Each file holds a trait, its operations composed of others, and their derivatives: the trait on
-//! [`Duals`](crate::Duals). A backend overrides an operation with a fused kernel where profiling says so. An override is
+//! [`Duals`]. A backend overrides an operation with a fused kernel where profiling says so. An override is
 //! a pure speed-up, and the composition stays its test oracle.
 
 mod arithmetic;
@@ -43,7 +43,7 @@ pub trait Backend: Linear + Convolution + Pooling + Normalisation + Attention + 
 
 impl<B: Linear + Convolution + Pooling + Normalisation + Attention + Loss> Backend for B {}
 
-/// Operations composed of others; on [`Duals`](crate::Duals) they are their own derivatives.
+/// Operations composed of others; on [`Duals`] they are their own derivatives.
 pub mod composed {
     pub use super::{
         arithmetic::{add_tangents, matmul_dual, mean, mul_dual, unary_dual},
