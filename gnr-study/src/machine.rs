@@ -4,11 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Names and values for the end of a report.
 pub(crate) fn facts() -> Vec<(String, String)> {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_string())
-    });
-    let cpu = cpu.unwrap_or_else(|| format!("unknown processor ({})", std::env::consts::ARCH));
+    let cpu =
+        gnr_train::processor().unwrap_or_else(|| format!("unknown processor ({})", std::env::consts::ARCH));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     vec![

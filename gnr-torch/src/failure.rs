@@ -40,7 +40,7 @@ impl fmt::Display for Failure {
         if self.is_out_of_memory() {
             write!(
                 f,
-                "; fewer images at a time need less: lower `data.batch_size`, or raise `train.micro_batches`"
+                "; fewer images at a time need less: lower `train.batch_size`, or raise `train.micro_batches`"
             )?;
         }
         Ok(())

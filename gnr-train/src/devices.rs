@@ -1,6 +1,6 @@
 //! `gnr devices`: what this build and this machine can compute with, and why the rest is missing.
 
-use std::{path::Path, process::Command, thread::available_parallelism};
+use std::{process::Command, thread::available_parallelism};
 
 use serde::Serialize;
 
@@ -67,16 +67,22 @@ pub fn devices() -> Devices {
         (0, false) => Some(reasons.join("; ")),
         _ => None,
     };
-    let text = |path: &str| std::fs::read_to_string(Path::new(path)).ok();
+    let memory = std::fs::read_to_string("/proc/meminfo").ok();
     Devices {
         cores: available_parallelism().map_or(1, usize::from),
-        processor: text("/proc/cpuinfo").and_then(|text| value(&text, "model name").map(str::to_owned)),
-        memory_mb: text("/proc/meminfo").and_then(|text| kilobytes(value(&text, "MemTotal")?)),
+        processor: processor(),
+        memory_mb: memory.and_then(|text| kilobytes(value(&text, "MemTotal")?)),
         backends: backends(usable),
         driver,
         cards,
         no_cuda,
     }
+}
+
+/// The processor's name, where the system tells.
+pub fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    value(&text, "model name").map(str::to_owned)
 }
 
 fn backends(usable: usize) -> Vec<Backend> {

@@ -60,7 +60,7 @@ pub use bench::{BenchLine, BenchRequest, Timed, bench};
 pub use checkpoint::{CheckpointFile, Extension, Header, Move, Progress, Sums, kept_checkpoints};
 pub use choice::Choice;
 pub use classes::ClassMap;
-pub use devices::{Backend, Card, Devices, devices};
+pub use devices::{Backend, Card, Devices, devices, processor};
 pub use error::{Result, TrainError};
 pub use eval::{EvalReport, EvalRequest, Split, eval, eval_in};
 pub use evaluate::{ClassResult, Evaluation, evaluate, evaluate_mapped};

@@ -17,7 +17,7 @@ fn out_of_memory_names_operation_shapes_and_what_to_lower() {
     assert!(failure.is_out_of_memory(), "{failure}");
     assert_eq!((failure.operation, &failure.shapes[..]), ("affine", &[vec![1 << 28, 1 << 29]][..]));
     let text = error.to_string();
-    for words in ["affine of [268435456, 536870912] on cpu, f64", "data.batch_size", "train.micro_batches"] {
+    for words in ["affine of [268435456, 536870912] on cpu, f64", "train.batch_size", "train.micro_batches"] {
         assert!(text.contains(words), "{words:?} in {text}");
     }
     assert!(!text.contains("Exception raised from") && !text.contains('\n'), "no stack trace: {text}");
