@@ -115,8 +115,8 @@ impl fmt::Display for Precision {
 /// The LibTorch that tch 0.26 is written for; its build script refuses others unless it is told not to.
 const BUILT_FOR: &str = "2.13.0";
 
-/// The version of LibTorch that this crate was built with, and the versions of CUDA's libraries where they are loaded. A
-/// build that was told to take any version says that it does not know.
+/// The version of LibTorch that this crate was built with, and the versions of CUDA's libraries where they are loaded.
+/// A build that was told to take any version says that it does not know.
 pub fn libtorch_version() -> String {
     let mut version = match option_env!("LIBTORCH_BYPASS_VERSION_CHECK") {
         None => format!("LibTorch {BUILT_FOR}"),
