@@ -41,9 +41,10 @@ figures() {
         END { print 1000 * all / (last - first), 1000 * least / (last - first) }' "$1/metrics.jsonl"
 }
 
-# formula REDUCTIONS RANKS BITS_PER_SECOND: milliseconds; 272,474 numbers of four bytes, three latencies of 20 microseconds.
+# formula REDUCTIONS RANKS_EACH BITS_PER_SECOND: milliseconds; 272,474 numbers of four bytes, three latencies of 20 microseconds. The
+# ranks of a namespace share its link: a reduction sends each number over it once for each of them.
 formula() {
-    awk -v k="$1" -v ranks="$2" -v rate="$3" 'BEGIN { print k * 1000 * (3 * 20e-6 + 2 * (ranks - 1) / ranks * 272474 * 4 * 8 / rate) }'
+    awk -v k="$1" -v each="$2" -v rate="$3" 'BEGIN { print k * 1000 * (3 * 20e-6 + each * 272474 * 4 * 8 / rate) }'
 }
 
 echo "| method | link | ranks | ms a step | in exchanges | formula |"
@@ -61,7 +62,7 @@ for index in "${!cases[@]}"; do
         for each in 1 2; do
             train "$home/$index-$rate-$each" "$settings" "$here/namespaces.sh" run "$each" "$gnr"
             figures "$home/$index-$rate-$each" | awk -v name="$name" -v rate="$rate" -v ranks=$((2 * each)) \
-                -v formula="$(formula "$reductions" $((2 * each)) "$bits")" \
+                -v formula="$(formula "$reductions" "$each" "$bits")" \
                 '{ printf "| %s | %s | %d | %.1f | %.1f | %.1f |\n", name, rate, ranks, $1, $2, formula }'
         done
     done
