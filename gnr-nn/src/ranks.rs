@@ -7,7 +7,8 @@ use gnr_core::{Collective, Result as CoreResult, Sample, Shares, collective::Pac
 use crate::{Error, Result};
 
 /// The ranks that share a batch, for operations over all of it: see
-/// [`Arithmetic::mean_over_ranks`](crate::Arithmetic::mean_over_ranks).
+/// [`Arithmetic::mean_over_ranks`](crate::Arithmetic::mean_over_ranks) and
+/// [`Normalisation::batch_norm_over_ranks`](crate::Normalisation::batch_norm_over_ranks).
 #[derive(Clone)]
 pub struct AcrossRanks {
     ranks: Arc<dyn Collective>,
@@ -45,6 +46,13 @@ impl AcrossRanks {
     /// The errors of the collective.
     pub fn mean(&self, own: Packed) -> CoreResult<Packed> {
         self.ranks.mean(own, &self.weights)
+    }
+    /// What every rank has of equally many numbers, in rank order, each with its weight wᵣ.
+    ///
+    /// # Errors
+    /// The errors of the collective.
+    pub fn all(&self, own: &[f64]) -> CoreResult<Vec<(f64, Vec<f64>)>> {
+        Ok(self.weights.iter().copied().zip(self.ranks.scalars(own)?).collect())
     }
     /// Ends all ranks because of an error in a pass that the others are still in.
     pub(crate) fn abort(&self, error: &Error) {

@@ -8,12 +8,14 @@ use std::{rc::Rc, sync::Arc};
 use gnr_kernels::{
     buffer::Buf,
     elem::Elem,
-    norm::{self, Affine, Last, Maps, Mask, Stats, Sums},
+    norm::{self, Affine, Last, Maps, Mask, Stats},
     norm_producers::{NormInputAdjoint, NormOutput, NormTangent, TangentMask},
 };
 use gnr_nn::{Arithmetic, Dual, Result};
 
-use super::{Cpu, Extra, Normalised, Operands, Replay, Replayed, Tensor, add_per_channel, name, target};
+use super::{
+    Cpu, Extra, Normalised, Operands, Peers, Replay, Replayed, Tensor, add_per_channel, name, target,
+};
 use crate::value::Recompute;
 
 /// Channels from which recomputing a residual as well costs little beside the convolutions that read the output. Their
@@ -51,7 +53,7 @@ where
         &self,
         maps: Maps,
         operands: Operands<&Tensor<E>>,
-        stats: Stats,
+        (stats, peers): (Stats, Peers),
         last: Last<E>,
     ) -> Result<Tensor<E>> {
         let Operands { x, scale, shift, residual } = operands;
@@ -73,7 +75,7 @@ where
             _ => None,
         };
         let op = name(stats.source);
-        let normalised = Normalised::new(stats, bits);
+        let normalised = Normalised::new((stats, peers), bits);
         let recorded = Rc::clone(&normalised);
         let (x, scale) = (x.clone(), scale.clone());
         let (to_shift, to_residual) = (shift.target(), target(residual));
@@ -84,20 +86,15 @@ where
             || Extra::Norm(recorded),
             move |_, mut g, saved| {
                 let (stats, to_x) = (&normalised.stats, x.target());
-                let sums = norm::backward_sums(
-                    maps,
-                    &mut g,
-                    x.data(),
-                    stats,
-                    mask(last, &normalised, x.data(), &affine),
-                );
-                add_per_channel(&scale.target(), &sums.gamma);
-                add_per_channel(&to_shift, &sums.beta);
-                let input = |a: &[E], sums: &Sums, out: &mut [E], accum| {
-                    norm::backward_input(maps, a, x.data(), stats, scale.data(), sums, out, accum);
+                let mask = mask(last, &normalised, x.data(), &affine);
+                let sums = normalised.peers.sums(norm::backward_sums(maps, &mut g, x.data(), stats, mask));
+                add_per_channel(&scale.target(), &sums.own.gamma);
+                add_per_channel(&to_shift, &sums.own.beta);
+                let input = |a: &[E], out: &mut [E], accum| {
+                    norm::backward_input(maps, a, x.data(), stats, scale.data(), sums.of_batch(), out, accum);
                 };
                 let Some(saved) = saved else {
-                    to_x.write(|out, accum| input(&g, &sums, out, accum));
+                    to_x.write(|out, accum| input(&g, out, accum));
                     to_residual.add(g);
                     return None;
                 };
@@ -107,11 +104,11 @@ where
                 let recompute = || {
                     let values = [Arc::clone(&masked), Arc::clone(x.data())];
                     Recompute::streamed(maps.hw, None, |_| {
-                        NormInputAdjoint::new(maps, values, stats, scale.data(), &sums)
+                        NormInputAdjoint::new(maps, values, stats, scale.data(), sums.of_batch())
                     })
                 };
                 to_x.write_recomputable(Some(&saved.id), recompute, |out, accum| {
-                    input(&masked, &sums, out, accum);
+                    input(&masked, out, accum);
                 });
                 *normalised.sums.borrow_mut() = Some(sums);
                 to_residual.add_copy(&masked);

@@ -1,14 +1,15 @@
 //! Batch normalisation fused with residual and activation, by batch statistics or given ones, and its replay.
 //!
-//! Both kinds of statistics are one operation: [`Source`] says whether derivatives flow through them. The activation
+//! Both kinds of statistics are one operation: [`Source`] says whether derivatives flow through them. Statistics of a
+//! batch that ranks share differ only in the means of [`ranks`]. The activation
 //! decides how values are held and differentiated: none, ReLU and ReLU6 are in [`clip`], SiLU is in [`silu`]. Other
 //! activations are operations of their own. The arithmetic and the formulas are in [`norm`](gnr_kernels::norm) and
 //! [`norm_replay`](gnr_kernels::norm_replay).
 
 mod clip;
+mod ranks;
 mod silu;
 
-use gnr_kernels::Accum;
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use gnr_kernels::{
@@ -18,7 +19,9 @@ use gnr_kernels::{
     norm_replay::{self, Tangent, TangentStats},
 };
 use gnr_macros::each_precision;
-use gnr_nn::{Arithmetic, BatchStats, Dual, Duals, Error, Fused, Normalisation, Result, Unary, composed};
+use gnr_nn::{
+    AcrossRanks, Arithmetic, BatchStats, Dual, Duals, Error, Fused, Normalisation, Result, Unary, composed,
+};
 
 use super::{
     Cpu,
@@ -27,20 +30,23 @@ use super::{
     tensor::{Tensor, image, same_shape},
     value::OpId,
 };
+use ranks::{Peers, Pooled};
 
 /// What a normalisation records for its replay.
 pub(super) struct Normalised {
     stats: Stats,
+    /// Who shares the batch.
+    peers: Peers,
     /// Sums over the recorded adjoint, once the reverse pass has formed them.
-    sums: RefCell<Option<Sums>>,
+    sums: RefCell<Option<Pooled<Sums>>>,
     /// The elements at which a clip lets derivatives pass, if it follows a residual. Without a residual the input
     /// tells, and it is read anyway.
     bits: Option<Arc<Buf<u32>>>,
 }
 
 impl Normalised {
-    fn new(stats: Stats, bits: Option<Arc<Buf<u32>>>) -> Rc<Self> {
-        Rc::new(Self { stats, sums: RefCell::new(None), bits })
+    fn new((stats, peers): (Stats, Peers), bits: Option<Arc<Buf<u32>>>) -> Rc<Self> {
+        Rc::new(Self { stats, peers, sums: RefCell::new(None), bits })
     }
     fn bits(&self) -> Option<&[u32]> {
         self.bits.as_deref().map(|bits| &bits[..])
@@ -129,7 +135,7 @@ fn target<E: Elem>(tensor: Option<&Tensor<E>>) -> Target<E> {
 
 fn fixed<E: Elem>(given: &BatchStats<Tensor<E>>, eps: f64) -> Stats {
     let host = |t: &Tensor<E>| t.data().iter().map(|v| v.wide()).collect();
-    Stats::fixed(host(&given.mean), host(&given.var), eps)
+    Stats::new(host(&given.mean), host(&given.var), eps, Source::Fixed)
 }
 
 /// Mean and biased variance as detached tensors.
@@ -156,7 +162,23 @@ impl Normalisation for Cpu<E> {
         let maps = operands.maps("batch_norm", &[])?;
         let stats = Stats::of_batch(maps, x.data(), eps);
         let report = report(&stats);
-        Ok((self.normalise(maps, operands, stats, fused.activation)?, report))
+        Ok((self.normalise(maps, operands, (stats, Peers::default()), fused.activation)?, report))
+    }
+
+    fn batch_norm_over_ranks(
+        &self,
+        x: &Tensor<E>,
+        [scale, shift]: [&Tensor<E>; 2],
+        eps: f64,
+        fused: Fused<'_, Tensor<E>>,
+        across: &AcrossRanks,
+    ) -> Result<(Tensor<E>, BatchStats<Tensor<E>>)> {
+        let operands = Operands { x, scale, shift, residual: fused.residual };
+        let maps = operands.maps("batch_norm", &[])?;
+        let peers = Peers::new(across);
+        let stats = peers.statistics(Stats::moments(maps, x.data()), eps)?;
+        let report = report(&stats);
+        Ok((self.normalise(maps, operands, (stats, peers), fused.activation)?, report))
     }
 
     fn batch_norm_eval(
@@ -170,7 +192,7 @@ impl Normalisation for Cpu<E> {
     ) -> Result<Tensor<E>> {
         let operands = Operands { x, scale, shift, residual: fused.residual };
         let maps = operands.maps("batch_norm_eval", &[&given.mean, &given.var])?;
-        self.normalise(maps, operands, fixed(given, eps), fused.activation)
+        self.normalise(maps, operands, (fixed(given, eps), Peers::default()), fused.activation)
     }
 
     fn batch_norm_dual(
@@ -181,14 +203,23 @@ impl Normalisation for Cpu<E> {
         eps: f64,
         fused: Fused<'_, Dual<Tensor<E>>>,
     ) -> Result<(Dual<Tensor<E>>, BatchStats<Dual<Tensor<E>>>)> {
-        let operands = Operands { x, scale, shift, residual: fused.residual }.map(Dual::as_ref);
-        let maps = operands.map(|operand| operand.primal).maps("batch_norm", &[])?;
-        match self.normalise_dual(Source::Batch, maps, operands, fused.activation)? {
-            Some((y, normalised)) => {
-                let BatchStats { mean, var } = report(&normalised.stats);
-                Ok((y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) }))
-            }
+        match self.batch_dual(x, [scale, shift], fused)? {
+            Some(replayed) => Ok(replayed),
             None => composed::batch_norm(&Duals(self.clone()), x, scale, shift, eps, fused),
+        }
+    }
+
+    fn batch_norm_over_ranks_dual(
+        &self,
+        x: &Dual<Tensor<E>>,
+        affine: [&Dual<Tensor<E>>; 2],
+        eps: f64,
+        fused: Fused<'_, Dual<Tensor<E>>>,
+        across: &AcrossRanks,
+    ) -> Result<(Dual<Tensor<E>>, BatchStats<Dual<Tensor<E>>>)> {
+        match self.batch_dual(x, affine, fused)? {
+            Some(replayed) => Ok(replayed),
+            None => composed::batch_norm_over_ranks(&Duals(self.clone()), x, affine, eps, fused, across),
         }
     }
 
@@ -233,7 +264,7 @@ where
         &self,
         maps: Maps,
         operands: Operands<&Tensor<E>>,
-        stats: Stats,
+        stats: (Stats, Peers),
         activation: Option<Unary>,
     ) -> Result<Tensor<E>> {
         let (last, rest) = split_activation(activation);
@@ -245,6 +276,24 @@ where
             Some(activation) => self.unary(activation, &y),
             None => Ok(y),
         }
+    }
+
+    /// The replay by statistics of the batch; `None` if there is nothing to replay. The record says who shares the
+    /// batch.
+    #[allow(clippy::type_complexity)]
+    fn batch_dual(
+        &self,
+        x: &Dual<Tensor<E>>,
+        [scale, shift]: [&Dual<Tensor<E>>; 2],
+        fused: Fused<'_, Dual<Tensor<E>>>,
+    ) -> Result<Option<(Dual<Tensor<E>>, BatchStats<Dual<Tensor<E>>>)>> {
+        let operands = Operands { x, scale, shift, residual: fused.residual }.map(Dual::as_ref);
+        let maps = operands.map(|operand| operand.primal).maps("batch_norm", &[])?;
+        let replayed = self.normalise_dual(Source::Batch, maps, operands, fused.activation)?;
+        Ok(replayed.map(|(y, normalised)| {
+            let BatchStats { mean, var } = report(&normalised.stats);
+            (y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) })
+        }))
     }
 
     /// The replay with either kind of statistics; `None` if there is nothing to replay.
@@ -262,7 +311,7 @@ where
         let Extra::Norm(normalised) = replayed.extra() else { return Err(replayed.corrupt()) };
         let normalised = Rc::clone(normalised);
         let (last, rest) = split_activation(activation);
-        let replay = Replay::new(maps, operands, &normalised, replayed.id());
+        let replay = Replay::new(maps, operands, &normalised, replayed.id())?;
         let y = match last {
             Last::Silu => silu::replay(replayed, replay, operands)?,
             last => clip::replay(replayed, replay, operands, last)?,
@@ -292,10 +341,19 @@ struct Replay<E: Elem> {
 }
 
 impl<E: Elem> Replay<E> {
-    fn new(maps: Maps, operands: Operands<Dual<&Tensor<E>>>, normalised: &Rc<Normalised>, id: OpId) -> Self {
+    fn new(
+        maps: Maps,
+        operands: Operands<Dual<&Tensor<E>>>,
+        normalised: &Rc<Normalised>,
+        id: OpId,
+    ) -> Result<Self> {
         let Operands { x, scale, shift, residual } = operands;
         let tangent = x.tangent.map(Tensor::as_slice);
-        Self {
+        let mut stats_tangent = norm_replay::tangent_stats(maps, x.primal.data(), tangent, &normalised.stats);
+        if tangent.is_some() {
+            stats_tangent = normalised.peers.tangent(stats_tangent)?;
+        }
+        Ok(Self {
             maps,
             x: x.cloned(),
             scale: scale.cloned(),
@@ -305,9 +363,9 @@ impl<E: Elem> Replay<E> {
             moves: operands.all().iter().any(|operand| operand.tangent.is_some()),
             normalised: Rc::clone(normalised),
             affine: Arc::new(operands.map(|operand| operand.primal).affine(&normalised.stats)),
-            stats_tangent: norm_replay::tangent_stats(maps, x.primal.data(), tangent, &normalised.stats),
+            stats_tangent,
             id,
-        }
+        })
     }
     /// The point and direction for the kernels.
     fn at(&self) -> Tangent<'_, E> {
@@ -331,40 +389,44 @@ impl<E: Elem> Replay<E> {
     /// The reverse step from the normalisation's output (before a clip, if there is a `mask`). `a` is the recorded
     /// adjoint of the output, `b` the incoming derivative of that adjoint.
     fn step_back(&self, a: Option<&[E]>, mut b: Option<Buf<E>>, mask: Option<Mask<'_, E>>) {
-        let (maps, stats, to_x) = (self.maps, &self.normalised.stats, self.x.primal.target());
+        let (maps, to_x) = (self.maps, self.x.primal.target());
+        let Normalised { stats, peers, .. } = &*self.normalised;
         let recorded = self.normalised.sums.borrow();
-        let sums = match (a, recorded.as_ref(), b.as_mut()) {
-            (Some(a), Some(recorded), b) => {
+        let sums = match (a, recorded.as_ref(), b.as_deref_mut()) {
+            (Some(a), Some(first), mut b) => {
                 let at = self.at();
-                let mut b = b.map(|b| &mut b[..]);
-                let mut run = |out: Option<(&mut [E], Accum)>, by_product: Option<&mut [E]>| {
-                    norm_replay::second_backward(
+                let second = peers.second_sums(norm_replay::second_sums(
+                    maps,
+                    at,
+                    a,
+                    &first.own,
+                    b.as_deref_mut(),
+                    mask,
+                ));
+                let mut by_product = to_x.by_product_buffer(&self.id);
+                to_x.write(|out, accum| {
+                    let sums = (first.of_batch(), second.of_batch());
+                    norm_replay::second_input(
                         maps,
                         at,
-                        a,
-                        recorded,
-                        b.as_deref_mut(),
-                        mask,
+                        (a, b.as_deref()),
+                        sums,
                         out,
-                        by_product,
-                    )
-                };
-                let mut by_product = to_x.by_product_buffer(&self.id);
-                let mut sums = None;
-                to_x.write(|out, accum| {
-                    sums = Some(run(Some((out, accum)), by_product.as_deref_mut()));
+                        accum,
+                        by_product.as_deref_mut(),
+                    );
                 });
                 to_x.give_by_product(by_product);
-                sums.unwrap_or_else(|| run(None, None))
+                second.own.gradients(at, &first.own)
             }
             // The loss did not depend on y, so there is no second term.
             (_, _, Some(b)) => {
                 let (x, gamma) = (self.x.primal.data(), self.scale.primal.data());
-                let sums = norm::backward_sums(maps, b, x, stats, mask);
+                let sums = peers.sums(norm::backward_sums(maps, b, x, stats, mask));
                 to_x.write(|out, accum| {
-                    norm::backward_input(maps, b, x, stats, gamma, &sums, out, accum);
+                    norm::backward_input(maps, b, x, stats, gamma, sums.of_batch(), out, accum);
                 });
-                sums
+                sums.own
             }
             (_, _, None) => return,
         };

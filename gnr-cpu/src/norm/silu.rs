@@ -12,7 +12,9 @@ use gnr_kernels::{
 };
 use gnr_nn::{Arithmetic, Dual, Result};
 
-use super::{Cpu, Extra, Normalised, Operands, Replay, Replayed, Tensor, add_per_channel, name, target};
+use super::{
+    Cpu, Extra, Normalised, Operands, Peers, Replay, Replayed, Tensor, add_per_channel, name, target,
+};
 
 impl<E: Elem> Cpu<E>
 where
@@ -22,13 +24,13 @@ where
         &self,
         maps: Maps,
         operands: Operands<&Tensor<E>>,
-        stats: Stats,
+        (stats, peers): (Stats, Peers),
     ) -> Result<Tensor<E>> {
         let affine = operands.affine(&stats);
         let Operands { x, scale, shift, residual } = operands;
         let y = Tensor::new(operands.apply(maps, &affine, Last::Silu), &x.shape);
         let op = name(stats.source);
-        let normalised = Normalised::new(stats, None);
+        let normalised = Normalised::new((stats, peers), None);
         let recorded = Rc::clone(&normalised);
         let (x, scale) = (x.clone(), scale.clone());
         let (to_shift, to_residual) = (shift.target(), target(residual));
@@ -42,17 +44,18 @@ where
                 let of_output = saved.map(|_| g.clone());
                 let (y, residual) = (y.get(), residual.as_ref().map(Tensor::as_slice));
                 Point { maps, x: x.data(), affine: &affine, residual, y: &y }.first(&mut g);
-                let sums = norm::backward_sums(maps, &mut g, x.data(), &normalised.stats, None);
-                add_per_channel(&scale.target(), &sums.gamma);
-                add_per_channel(&to_shift, &sums.beta);
+                let stats = &normalised.stats;
+                let sums = normalised.peers.sums(norm::backward_sums(maps, &mut g, x.data(), stats, None));
+                add_per_channel(&scale.target(), &sums.own.gamma);
+                add_per_channel(&to_shift, &sums.own.beta);
                 x.target().write(|out, accum| {
                     norm::backward_input(
                         maps,
                         &g,
                         x.data(),
-                        &normalised.stats,
+                        stats,
                         scale.data(),
-                        &sums,
+                        sums.of_batch(),
                         out,
                         accum,
                     );

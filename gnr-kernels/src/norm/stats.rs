@@ -29,8 +29,15 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Computes the statistics of a batch in two passes per map: sums, then squares about the map's own mean.
+    /// Computes the statistics of a batch; see [`moments`](Self::moments).
     pub fn of_batch<E: Elem>(maps: Maps, x: &[E], eps: f64) -> Self {
+        let (mean, var) = Self::moments(maps, x);
+        Self::new(mean, var, eps, Source::Batch)
+    }
+
+    /// Computes mean and biased variance of each channel in two passes per map: sums, then squares about the map's own
+    /// mean.
+    pub fn moments<E: Elem>(maps: Maps, x: &[E]) -> (Vec<f64>, Vec<f64>) {
         maps.assert(&[Some(x)]);
         let of_map = |i| {
             let x = maps.map(x, i);
@@ -51,15 +58,14 @@ impl Stats {
             let squares: f64 = of().map(|p| p.1 + maps.hw as f64 * (p.0 - mean).powi(2)).sum();
             (mean, squares / maps.count())
         };
-        let (mean, var): (Vec<_>, Vec<_>) = (0..maps.c).map(channel).unzip();
-        let istd = var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
-        Stats { mean, var, istd, source: Source::Batch }
+        (0..maps.c).map(channel).unzip()
     }
 
-    /// Statistics that are constants, such as running statistics.
-    pub fn fixed(mean: Vec<f64>, var: Vec<f64>, eps: f64) -> Self {
+    /// Statistics from the mean and the biased variance of each channel. A batch of which these maps are a part gives
+    /// the statistics of the whole batch.
+    pub fn new(mean: Vec<f64>, var: Vec<f64>, eps: f64, source: Source) -> Self {
         let istd = var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
-        Stats { mean, var, istd, source: Source::Fixed }
+        Stats { mean, var, istd, source }
     }
 }
 

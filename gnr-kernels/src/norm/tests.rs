@@ -47,7 +47,7 @@ fn gradients_match_central_differences() {
         let (gamma, beta) = (noise::<f64>(3, 4), noise::<f64>(3, 5));
         let stats = |x: &[f64]| match source {
             Source::Batch => Stats::of_batch(MAPS, x, 1e-3),
-            Source::Fixed => Stats::fixed(vec![0.1, -0.2, 0.3], vec![1.0, 0.5, 2.0], 1e-3),
+            Source::Fixed => Stats::new(vec![0.1, -0.2, 0.3], vec![1.0, 0.5, 2.0], 1e-3, Source::Fixed),
         };
         let value = |x: &[f64], gamma: &[f64], beta: &[f64], r: &[f64]| {
             let mut y = vec![0.0; n];
@@ -109,7 +109,8 @@ fn bits_mask_as_the_output_does() {
         y.iter_mut().for_each(|y| *y = clip(*y, top));
         y[maps.size() / 2] = f64::NAN;
         let bits = clip_bits(maps, &y, top);
-        let (x, stats) = (noise::<f64>(maps.size(), 1), Stats::fixed(vec![0.0; 3], vec![1.0; 3], 0.0));
+        let (x, stats) =
+            (noise::<f64>(maps.size(), 1), Stats::new(vec![0.0; 3], vec![1.0; 3], 0.0, Source::Fixed));
         let masked = |mask| {
             let mut a = noise::<f64>(maps.size(), 2);
             let sums = backward_sums(maps, &mut a, &x, &stats, Some(mask));

@@ -32,7 +32,8 @@ pub struct TangentStats {
     pub q: Vec<f64>,
 }
 
-/// Computes the derivative of the statistics along `xt` = ẋ; `None` stands for zero.
+/// Computes the derivative of the statistics along `xt` = ẋ; `None` stands for zero. Where these maps are a part of a
+/// batch, the derivatives of its statistics are the means of those of its parts.
 pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Stats) -> TangentStats {
     maps.assert(&[Some(x), xt]);
     let mut out = TangentStats { mean: vec![0.0; maps.c], q: vec![0.0; maps.c] };
@@ -200,62 +201,60 @@ fn each_map<E: Elem>(maps: Maps, array: &mut [E]) -> impl IndexedParallelIterato
     array.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate()
 }
 
-/// Merges the `parts` of a channel's maps: Σ a (ẋ − ṁ), Σ b and Σ b (x − m). Returns the second-order gradients of β
-/// and γ, and sets `coefficients` to those of [`combine`] for the second-order adjoint of x.
-fn second_of_channel<E: Elem>(
-    maps: Maps,
-    at: Tangent<'_, E>,
-    ch: usize,
-    first: &Sums,
-    parts: &[[f64; 3]],
-    coefficients: &mut [E; 5],
-) -> [f64; 2] {
-    let Tangent { xt, stats, .. } = at;
-    let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
-    let of_channel = || (ch..maps.n * maps.c).step_by(maps.c);
-    let (a_sum, ax) = (first.beta[ch], first.gamma[ch]);
-    let shift_t = E::of(mt).wide() - mt;
-    let at_sum =
-        of_channel().map(|i| parts[i][0]).sum::<f64>() + if xt.is_some() { shift_t * a_sum } else { 0.0 };
-    let b_sum: f64 = of_channel().map(|i| parts[i][1]).sum();
-    let shift = E::of(m).wide() - m;
-    let bx = s * (of_channel().map(|i| parts[i][2]).sum::<f64>() + shift * b_sum);
-    let gamma_sum = bx + s * (at_sum - q * ax);
-    *coefficients = match stats.source {
-        Source::Fixed => [s * gamma, s * gamma_t, 0.0, 0.0, 0.0],
-        Source::Batch => {
-            let [ma, max, mat, mb, mbx] = [a_sum, ax, at_sum, b_sum, bx].map(|v| v / maps.count());
-            let mean_x = gamma * mb + gamma_t * ma - s * q * gamma * ma;
-            let along = gamma * mbx + gamma_t * max - 2.0 * s * q * gamma * max + gamma * s * (mat - q * max);
-            let (by_x, by_t) = (-s * s * along, -s * s * gamma * max);
-            [s * gamma, s * (gamma_t - s * q * gamma), by_x, by_t, -s * mean_x - by_x * m - by_t * mt]
-        }
-    }
-    .map(E::of);
-    [b_sum, gamma_sum]
+/// Sums of each channel in the reverse pass of a replay.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecondSums {
+    /// The sum Σ a (ẋ − ṁ).
+    pub moved: Vec<f64>,
+    /// The sum Σ b.
+    pub b: Vec<f64>,
+    /// The sum Σ b x̂.
+    pub bx: Vec<f64>,
 }
 
-/// Computes the second-order adjoint of x, writes it to `gx` or adds it there, and returns the second-order gradients
-/// of β and γ.
+impl SecondSums {
+    /// The second-order gradients of β and γ; `first` are the sums of the gradient pass over the same maps.
+    pub fn gradients<E: Elem>(&self, at: Tangent<'_, E>, first: &Sums) -> Sums {
+        let gamma = |ch: usize| {
+            let [_, _, s, _, _, q] = at.channel(ch);
+            self.bx[ch] + s * (self.moved[ch] - q * first.gamma[ch])
+        };
+        Sums { beta: self.b.clone(), gamma: (0..self.b.len()).map(gamma).collect() }
+    }
+
+    /// The coefficients of [`combine`] for the second-order adjoint of x in a channel.
+    fn coefficients<E: Elem>(&self, maps: Maps, at: Tangent<'_, E>, first: &Sums, ch: usize) -> [E; 5] {
+        let [gamma, gamma_t, s, m, mt, q] = at.channel(ch);
+        match at.stats.source {
+            Source::Fixed => [s * gamma, s * gamma_t, 0.0, 0.0, 0.0],
+            Source::Batch => {
+                let sums = [first.beta[ch], first.gamma[ch], self.moved[ch], self.b[ch], self.bx[ch]];
+                let [ma, max, mat, mb, mbx] = sums.map(|v| v / maps.count());
+                let mean_x = gamma * mb + gamma_t * ma - s * q * gamma * ma;
+                let along =
+                    gamma * mbx + gamma_t * max - 2.0 * s * q * gamma * max + gamma * s * (mat - q * max);
+                let (by_x, by_t) = (-s * s * along, -s * s * gamma * max);
+                [s * gamma, s * (gamma_t - s * q * gamma), by_x, by_t, -s * mean_x - by_x * m - by_t * mt]
+            }
+        }
+        .map(E::of)
+    }
+}
+
+/// Computes the sums that the second-order adjoint of x and the second-order gradients of β and γ need.
 ///
 /// `a` is the recorded adjoint of y, masked, with its sums `first`. `b` is the derivative of the adjoint of y; `None`
 /// stands for zero. With a `mask`, `b` is **masked in place** and is then the second-order adjoint of the residual too.
-/// `by_product` receives the adjoint that the gradient pass computes for x from `a`, with the same bits.
-#[allow(clippy::too_many_arguments)]
-pub fn second_backward<E: Elem>(
+pub fn second_sums<E: Elem>(
     maps: Maps,
     at: Tangent<'_, E>,
     a: &[E],
     first: &Sums,
-    mut b: Option<&mut [E]>,
+    b: Option<&mut [E]>,
     mask: Option<Mask<'_, E>>,
-    gx: Option<(&mut [E], Accum)>,
-    by_product: Option<&mut [E]>,
-) -> Sums {
-    let (gx, accum) = gx.map_or((None, Accum::Replace), |(gx, accum)| (Some(gx), accum));
-    let values = Mask::values(mask);
-    maps.assert(&[Some(at.x), at.xt, Some(a), b.as_deref(), values, gx.as_deref(), by_product.as_deref()]);
+) -> SecondSums {
     let Tangent { x, xt, stats, stats_t, .. } = at;
+    maps.assert(&[Some(x), xt, Some(a), b.as_deref(), Mask::values(mask)]);
     // Σ a (ẋ − ṁ), then Σ b and Σ b (x − m), per map.
     let of_map = |i: usize, b: Option<&mut [E]>| {
         let (ch, x) = (i % maps.c, maps.map(x, i));
@@ -266,41 +265,57 @@ pub fn second_backward<E: Elem>(
         let [b, bx] = b.map_or([0.0; 2], |b| masked_sums(b, x, E::of(stats.mean[ch]), mask));
         [of_a, b, bx]
     };
-    let parts: Vec<[f64; 3]> = match b.as_deref_mut() {
+    let parts: Vec<[f64; 3]> = match b {
         Some(b) => each_map(maps, b).map(|(i, b)| of_map(i, Some(b))).collect(),
         None => {
             let all = (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch());
             all.map(|i| of_map(i, None)).collect()
         }
     };
-    let mut sums = Sums { beta: vec![0.0; maps.c], gamma: vec![0.0; maps.c] };
-    let mut coefficients = vec![[E::zero(); 5]; maps.c];
-    for (ch, coefficients) in coefficients.iter_mut().enumerate() {
-        [sums.beta[ch], sums.gamma[ch]] = second_of_channel(maps, at, ch, first, &parts, coefficients);
+    let mut sums = SecondSums { moved: vec![0.0; maps.c], b: vec![0.0; maps.c], bx: vec![0.0; maps.c] };
+    for ch in 0..maps.c {
+        let of_channel = |k: usize| (ch..maps.n * maps.c).step_by(maps.c).map(|i| parts[i][k]).sum::<f64>();
+        let [_, _, s, m, mt, _] = at.channel(ch);
+        // The sums of the maps were centred by means rounded to E; this adds the difference to the exact means.
+        let (shift, shift_t) = (E::of(m).wide() - m, E::of(mt).wide() - mt);
+        sums.moved[ch] = of_channel(0) + if xt.is_some() { shift_t * first.beta[ch] } else { 0.0 };
+        sums.b[ch] = of_channel(1);
+        sums.bx[ch] = s * (of_channel(2) + shift * sums.b[ch]);
     }
-    let b = b.as_deref();
+    sums
+}
+
+/// Computes the second-order adjoint of x and writes it to `gx`, or adds it there.
+///
+/// `a` and `b` are those of [`second_sums`], after it. `first` and `second` are the sums of both passes; over the whole
+/// batch where these maps are a part of one. `by_product` receives the adjoint that the gradient pass computes for x
+/// from `a`, with the same bits.
+#[allow(clippy::too_many_arguments)]
+pub fn second_input<E: Elem>(
+    maps: Maps,
+    at: Tangent<'_, E>,
+    (a, b): (&[E], Option<&[E]>),
+    (first, second): (&Sums, &SecondSums),
+    gx: &mut [E],
+    accum: Accum,
+    by_product: Option<&mut [E]>,
+) {
+    let Tangent { x, xt, stats, .. } = at;
+    maps.assert(&[Some(x), xt, Some(a), b, Some(gx), by_product.as_deref()]);
+    let coefficients: Vec<[E; 5]> = (0..maps.c).map(|ch| second.coefficients(maps, at, first, ch)).collect();
     let second = |i: usize, gx: &mut [E]| {
         let (a, x, t) = (maps.map(a, i), maps.map(x, i), maps.maps(xt, i));
         combine(gx, maps.maps(b, i), a, x, t, coefficients[i % maps.c], accum);
     };
-    match (gx, by_product) {
-        (Some(gx), None) => each_map(maps, gx).for_each(|(i, gx)| second(i, gx)),
-        (Some(gx), Some(by_product)) => {
-            let of_first = input_coefficients(maps, stats, at.gamma, first);
-            each_map(maps, gx).zip(by_product.par_chunks_mut(maps.hw)).for_each(|((i, gx), by_product)| {
-                second(i, gx);
-                norm::combine(
-                    by_product,
-                    maps.map(a, i),
-                    maps.map(x, i),
-                    of_first[i % maps.c],
-                    Accum::Replace,
-                );
-            });
-        }
-        (None, _) => {}
-    }
-    sums
+    let Some(by_product) = by_product else {
+        return each_map(maps, gx).for_each(|(i, gx)| second(i, gx));
+    };
+    let of_first = input_coefficients(maps, stats, at.gamma, first);
+    each_map(maps, gx).zip(by_product.par_chunks_mut(maps.hw)).for_each(|((i, gx), by_product)| {
+        second(i, gx);
+        let k = of_first[i % maps.c];
+        norm::combine(by_product, maps.map(a, i), maps.map(x, i), k, Accum::Replace);
+    });
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn closed_forms_match_differences_of_the_gradient() {
     ] {
         let stats = |x: &[f64]| match source {
             Source::Batch => Stats::of_batch(MAPS, x, 1e-3),
-            Source::Fixed => Stats::fixed(vec![0.1, -0.2, 0.3], vec![1.0, 0.5, 2.0], 1e-3),
+            Source::Fixed => Stats::new(vec![0.1, -0.2, 0.3], vec![1.0, 0.5, 2.0], 1e-3, Source::Fixed),
         };
         let point = |seed: u64| Point {
             x: noise(n, seed),
@@ -87,10 +87,10 @@ fn closed_forms_match_differences_of_the_gradient() {
         let mut a = w.clone();
         let first = backward_sums(MAPS, &mut a, &p.x, &st, mask);
         for accum in Accum::BOTH {
-            let (mut b, mut gx) = (wt.clone(), vec![1.0; n]);
-            let (to_x, mut by_product) = (Some((&mut gx[..], accum)), vec![f64::NAN; n]);
-            let second =
-                second_backward(MAPS, at, &a, &first, Some(&mut b), mask, to_x, Some(&mut by_product));
+            let (mut b, mut gx, mut by_product) = (wt.clone(), vec![1.0; n], vec![f64::NAN; n]);
+            let sums = second_sums(MAPS, at, &a, &first, Some(&mut b), mask);
+            second_input(MAPS, at, (&a, Some(&b)), (&first, &sums), &mut gx, accum, Some(&mut by_product));
+            let second = sums.gradients(at, &first);
             let mut want = vec![0.0; n];
             backward_input(MAPS, &a, &p.x, &st, &p.gamma, &first, &mut want, Accum::Replace);
             assert!(same_bits(&by_product, &want), "what the gradient pass gives");
@@ -103,18 +103,10 @@ fn closed_forms_match_differences_of_the_gradient() {
         }
         // `None` gives what a zero `b` gives.
         let (mut zero, mut with, mut without) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
-        let s0 = second_backward(
-            MAPS,
-            at,
-            &a,
-            &first,
-            Some(&mut zero),
-            mask,
-            Some((&mut with, Accum::Replace)),
-            None,
-        );
-        let s1 =
-            second_backward(MAPS, at, &a, &first, None, mask, Some((&mut without, Accum::Replace)), None);
+        let s0 = second_sums(MAPS, at, &a, &first, Some(&mut zero), mask);
+        second_input(MAPS, at, (&a, Some(&zero)), (&first, &s0), &mut with, Accum::Replace, None);
+        let s1 = second_sums(MAPS, at, &a, &first, None, mask);
+        second_input(MAPS, at, (&a, None), (&first, &s1), &mut without, Accum::Replace, None);
         assert!(max_abs_diff(&with, &without) < 1e-14 && s0 == s1);
     }
 }

@@ -54,6 +54,25 @@ pub trait Normalisation: Linear {
     ) -> Result<(Self::Tensor, BatchStats<Self::Tensor>)> {
         batch_norm(self, x, scale, shift, eps, fused)
     }
+    /// [`batch_norm`](Self::batch_norm) by the statistics of the whole batch that the ranks share. Derivatives flow
+    /// through them, to all ranks. `affine` is scale and shift.
+    ///
+    /// # Errors
+    /// Shape mismatches; a rank that is gone; a backend that cannot exchange numbers with other ranks.
+    ///
+    /// # Cost
+    /// As composed: two exchanges of `[C]` numbers, and two more in the reverse pass. Fused in a backend: one of each,
+    /// and one of each in a Hessian-vector product.
+    fn batch_norm_over_ranks(
+        &self,
+        x: &Self::Tensor,
+        affine: [&Self::Tensor; 2],
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+        across: &AcrossRanks,
+    ) -> Result<(Self::Tensor, BatchStats<Self::Tensor>)> {
+        batch_norm_over_ranks(self, x, affine, eps, fused, across)
+    }
     /// Normalises each channel by given statistics (`stats` is a constant), then scale, shift, residual, activation.
     fn batch_norm_eval(
         &self,
@@ -102,6 +121,18 @@ pub trait Normalisation: Linear {
     ) -> Result<(Dual<Self::Tensor>, BatchStats<Dual<Self::Tensor>>)> {
         batch_norm(&Duals(self.clone()), x, scale, shift, eps, fused)
     }
+    /// [`batch_norm_over_ranks`](Self::batch_norm_over_ranks) on dual numbers.
+    #[allow(clippy::type_complexity)]
+    fn batch_norm_over_ranks_dual(
+        &self,
+        x: &Dual<Self::Tensor>,
+        affine: [&Dual<Self::Tensor>; 2],
+        eps: f64,
+        fused: Fused<'_, Dual<Self::Tensor>>,
+        across: &AcrossRanks,
+    ) -> Result<(Dual<Self::Tensor>, BatchStats<Dual<Self::Tensor>>)> {
+        batch_norm_over_ranks(&Duals(self.clone()), x, affine, eps, fused, across)
+    }
     /// [`batch_norm_eval`](Self::batch_norm_eval) on dual numbers.
     fn batch_norm_eval_dual(
         &self,
@@ -148,6 +179,16 @@ impl<B: Normalisation> Normalisation for Duals<B> {
         fused: Fused<'_, Self::Tensor>,
     ) -> Result<(Self::Tensor, BatchStats<Self::Tensor>)> {
         self.0.batch_norm_dual(x, scale, shift, eps, fused)
+    }
+    fn batch_norm_over_ranks(
+        &self,
+        x: &Self::Tensor,
+        affine: [&Self::Tensor; 2],
+        eps: f64,
+        fused: Fused<'_, Self::Tensor>,
+        across: &AcrossRanks,
+    ) -> Result<(Self::Tensor, BatchStats<Self::Tensor>)> {
+        self.0.batch_norm_over_ranks_dual(x, affine, eps, fused, across)
     }
     fn batch_norm_eval(
         &self,
@@ -212,13 +253,10 @@ pub fn batch_norm<B: Linear>(
     normalise(b, x, [scale, shift], eps, fused, Ok)
 }
 
-/// Batch normalisation by the statistics of the whole batch that the ranks share. Derivatives flow through them, to all ranks.
+/// See [`Normalisation::batch_norm_over_ranks`].
 ///
 /// # Errors
 /// Shape mismatches; those of [`Arithmetic::mean_over_ranks`].
-///
-/// # Cost
-/// Two reductions of `[C]` numbers, and two more in the reverse pass.
 pub fn batch_norm_over_ranks<B: Linear>(
     b: &B,
     x: &B::Tensor,

@@ -1,7 +1,7 @@
 //! Batch normalisation with explicit running statistics.
 
 use crate::{
-    Backend, BatchStats, BufferId, Context, Error, Fused, Init, Mode, ParamId, Result, Scope, Unary, composed,
+    Backend, BatchStats, BufferId, Context, Error, Fused, Init, Mode, ParamId, Result, Scope, Unary,
 };
 
 /// Batch normalisation of `[N, C, H, W]` per channel. Tensors: `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.
@@ -84,7 +84,7 @@ impl BatchNorm2d {
                 let (y, stats) = match cx.across() {
                     Some(across) => {
                         let affine = [scale, shift];
-                        composed::batch_norm_over_ranks(cx.backend, x, affine, self.eps, fused, across)?
+                        cx.backend.batch_norm_over_ranks(x, affine, self.eps, fused, across)?
                     }
                     None => cx.backend.batch_norm(x, scale, shift, self.eps, fused)?,
                 };
