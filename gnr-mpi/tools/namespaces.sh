@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Two machines on one: network namespaces with addresses and host names of their own, joined by a link of limited bandwidth.
 #
-#   namespaces.sh up RATE           make them (as root); RATE as tc has it: 100mbit, 1gbit, 10gbit
+#   namespaces.sh up RATE [MS]      make them (as root); RATE as tc has it: 100mbit, 1gbit, 10gbit; MS: milliseconds that the link takes
+#                                   each way [0: a veth pair, as fast as the kernel]
 #   namespaces.sh run N COMMAND...  COMMAND on N ranks on each
 #   namespaces.sh cut | mend        take the link down, and up again
 #   namespaces.sh down              remove them
 #
-# Needs iproute2. The kernel's netem would limit latency too; where it is missing, as on many small machines, latency is what it is.
+# Needs iproute2. Latency comes from delay.py (Python 3), since the netem of many small kernels is missing.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -21,7 +22,15 @@ case ${1:-} in
 up)
     "$0" down 2>/dev/null || true
     ip netns add gnr-a && ip netns add gnr-b
-    ip link add gnr-va type veth peer name gnr-vb
+    if [ "${3:-0}" = 0 ]; then
+        ip link add gnr-va type veth peer name gnr-vb
+    else
+        python3 "$here/delay.py" gnr-va gnr-vb "$3" >/dev/null 2>&1 &
+        for _ in $(seq 50); do
+            if ip link show gnr-vb >/dev/null 2>&1; then break; fi
+            sleep 0.1
+        done
+    fi
     for side in a b; do
         ip link set "gnr-v$side" netns "gnr-$side"
         [ $side = a ] && address=10.77.0.1 || address=10.77.0.2
@@ -54,7 +63,7 @@ down)
     ip netns del gnr-b 2>/dev/null || true
     ;;
 *)
-    sed -n '2,9p' "$0" >&2
+    sed -n '2,10p' "$0" >&2
     exit 2
     ;;
 esac
