@@ -13,9 +13,10 @@ pub struct Command {
 
 /// The commands of the blocks marked `sh`, `console` or `text`, in order.
 ///
-/// In a `console` block the lines that begin with `$` are commands, the rest is output; in a `text` block the lines that begin with `gnr` or
-/// `cargo` are. A backslash at the end of a line joins it with the next; `&&`, `||`, `;` and `|` end a command. What a shell would not read
-/// (an open quote) is one word. A variable, as `$SLURM_ARRAY_TASK_ID`, stands for the number 1.
+/// In a `console` block the lines that begin with `$` are commands, the rest is output; in a `text` block the lines
+/// that begin with `gnr` or `cargo` are. A backslash at the end of a line joins it with the next; `&&`, `||`, `;` and
+/// `|` end a command. What a shell would not read (an open quote) is one word. A variable, as `$SLURM_ARRAY_TASK_ID`,
+/// stands for the number 1.
 pub fn commands(text: &str) -> Vec<Command> {
     let mut found = Vec::new();
     for block in blocks(text) {
@@ -34,8 +35,8 @@ pub fn commands(text: &str) -> Vec<Command> {
     found
 }
 
-/// The commands between backticks in running text and in tables. They may lack arguments, as in a sentence about `gnr spectrum`; what stands for
-/// more than one command (with an ellipsis, a choice or an option in brackets) is left out.
+/// The commands between backticks in running text and in tables. They may lack arguments, as in a sentence about `gnr
+/// spectrum`; what stands for more than one command (with an ellipsis, a choice or an option in brackets) is left out.
 pub fn mentions(text: &str) -> Vec<Command> {
     inline_code(text)
         .into_iter()

@@ -28,8 +28,8 @@ pub struct Block {
     pub line: usize,
 }
 
-/// The documents of the repository around this crate: those of its root and those below `docs`. Dated reports (`docs/results`) are left out:
-/// they keep the commands of their day.
+/// The documents of the repository around this crate: those of its root and those below `docs`. Dated reports
+/// (`docs/results`) are left out: they keep the commands of their day.
 ///
 /// # Errors
 /// A file or folder that cannot be read.

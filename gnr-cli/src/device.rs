@@ -24,8 +24,8 @@ impl OnDevice {
 
 /// List what this program and this machine can compute with
 ///
-/// Engines (train.backend) with their devices (train.device), cores, CUDA cards with their memory, and why there is none. Commands that
-/// compute take --device.
+/// Engines (train.backend) with their devices (train.device), cores, CUDA cards with their memory, and why there is
+/// none. Commands that compute take --device.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  gnr devices\n  gnr train --device cuda:1\n  gnr spectrum runs/digits-1 --device cuda"

@@ -7,9 +7,10 @@ use gnr_study::{follow::runs_in, run_report::RunReport};
 
 /// Write the page of a run, or of several runs over each other
 ///
-/// One HTML file without scripts or files beside it: curves, results, cost, what `gnr spectrum`, `trace`, `density`, `sharpness`,
-/// `landscape` and `minima` measured into the run's folder, recipe and origin. Of a run that is training or was interrupted it shows
-/// what there is and says what is missing. Several runs, or a folder of runs, make one page on which they lie over each other.
+/// One HTML file without scripts or files beside it: curves, results, cost, what `gnr spectrum`, `trace`, `density`,
+/// `sharpness`, `landscape` and `minima` measured into the run's folder, recipe and origin. Of a run that is training
+/// or was interrupted it shows what there is and says what is missing. Several runs, or a folder of runs, make one page
+/// on which they lie over each other.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr report runs/digits-1                      writes runs/digits-1/report.html\n  \

@@ -1,4 +1,5 @@
-//! When to stop: at the first Ctrl-C in order, at the second at once; or when the program that started this one is gone.
+//! When to stop: at the first Ctrl-C in order, at the second at once; or when the program that started this one is
+//! gone.
 
 use std::sync::{
     Arc,
@@ -45,8 +46,8 @@ fn stop_on_interrupt(notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Sets the flag when standard input ends. The system closes the other end of the pipe however its process ends, so nobody
-/// works on without a master.
+/// Sets the flag when standard input ends. The system closes the other end of the pipe however its process ends, so
+/// nobody works on without a master.
 fn stop_when_input_ends(stop: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         // What comes is of no interest, and an error is an end too.

@@ -133,8 +133,9 @@ fn run(
 /// The comparison that is part of the program, made by `gnr compare` without arguments.
 const MEASURED: &str = include_str!("digits-noisy.compare.json");
 
-/// What the optimiser alone reached in the last comparison of this recipe beside the run, or in the one that is part of the
-/// program. `None` where no comparison is about this recipe; a file that cannot be read is no reason to refuse training.
+/// What the optimiser alone reached in the last comparison of this recipe beside the run, or in the one that is part of
+/// the program. `None` where no comparison is about this recipe; a file that cannot be read is no reason to refuse
+/// training.
 fn baseline(recipe: &Recipe, folder: &Path) -> Option<String> {
     recipe.method.gnr()?;
     let beside = folder.parent()?.join(format!("compare-{}", recipe.name)).join("compare.json");

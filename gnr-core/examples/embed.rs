@@ -1,5 +1,5 @@
-//! Embedding gnr-core in a program that has its own model: a closed-form least-squares problem, trained with SGD and with
-//! SAM + GNR. `cargo run -p gnr-core --example embed`
+//! Embedding gnr-core in a program that has its own model: a closed-form least-squares problem, trained with SGD and
+//! with SAM + GNR. `cargo run -p gnr-core --example embed`
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
 use gnr_core::{

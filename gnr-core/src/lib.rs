@@ -3,10 +3,10 @@
 //! The crate knows no network and no tensor library. It sees a point θ as a [`Vector`], one frozen mini-batch as a
 //! [`GradOracle`] (loss and gradient at a point) or [`HvpOracle`] (and Hessian-vector products), and composes
 //!
-//! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`], [`FromStep`],
-//!   tuples;
-//! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], the others of [`optimizer`], and [`Grouped`] for parameter
-//!   groups;
+//! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`],
+//!   [`FromStep`], tuples;
+//! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], the others of [`optimizer`], and [`Grouped`]
+//!   for parameter groups;
 //! - **schedules**, pure functions of the step;
 //! - **averages** of the points passed through, beside training: [`Ema`], [`Swa`];
 //!

@@ -1,7 +1,7 @@
 //! R_SAM and R_GNR as numbers: how sharp the loss is around a point.
 //!
-//! Both are maxima over a ball. What a search finds is a *lower bound* of the maximum, and says so in its type; it is exact
-//! where the search is (quadratics and one-dimensional problems with enough steps and starts).
+//! Both are maxima over a ball. What a search finds is a *lower bound* of the maximum, and says so in its type; it is
+//! exact where the search is (quadratics and one-dimensional problems with enough steps and starts).
 
 use crate::{
     Evaluation, GradOracle, HvpOracle, NormGradient, Order, Pass, Quantity, Result, Vector,
@@ -11,8 +11,8 @@ use crate::{
 
 /// How the ball is searched.
 pub enum Search<'s, V> {
-    /// One step to the boundary along the ascent direction at θ, as SAM and Algorithm 1 do it. Finds nothing but the value
-    /// at θ itself where that direction vanishes (at an exact critical point).
+    /// One step to the boundary along the ascent direction at θ, as SAM and Algorithm 1 do it. Finds nothing but the
+    /// value at θ itself where that direction vanishes (at an exact critical point).
     OneStep,
     /// Projected ascent from θ with step halving. Also stays at an exact critical point.
     Ascent {
@@ -28,7 +28,8 @@ pub enum Search<'s, V> {
     },
     /// Ascent from θ and from every start, the best of all.
     MultiStart {
-        /// Displacements from θ in units of ρ, such as [`UnitBall`](crate::random::UnitBall); longer than 1 are shortened.
+        /// Displacements from θ in units of ρ, such as [`UnitBall`](crate::random::UnitBall); longer than 1 are
+        /// shortened.
         starts: &'s mut dyn Iterator<Item = V>,
         /// Points looked at after each start.
         steps: usize,
@@ -214,8 +215,8 @@ impl<'v, V: Vector, F: Objective<V>> Walker<'v, V, F> {
 
     /// Projected ascent with normalised steps: twice as long after a success, half as long after a failure.
     ///
-    /// A success must gain a quarter of what the gradient promises (Armijo): a smaller gain is a leap across a valley, and
-    /// leaps can go on for ever.
+    /// A success must gain a quarter of what the gradient promises (Armijo): a smaller gain is a leap across a valley,
+    /// and leaps can go on for ever.
     fn ascend(&mut self, mut point: V, steps: usize) -> Result<()> {
         let (mut value, mut direction) = self.visit(&point, f64::NEG_INFINITY)?;
         let mut length = self.rho;

@@ -56,8 +56,8 @@ pub struct Method<R, P, S> {
     pub clip: Clip,
 }
 
-/// What a step saw. Of a step over groups ([`Method::step_groups`]) each number is of the mean over them, but for the penalties,
-/// which are means of the groups' own.
+/// What a step saw. Of a step over groups ([`Method::step_groups`]) each number is of the mean over them, but for the
+/// penalties, which are means of the groups' own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
     /// L̂(θ_t) before the step.
@@ -76,9 +76,9 @@ impl<R, P, S: Schedule> Method<R, P, S> {
     /// Step `t` on one mini-batch: one [`Pass::Commit`] evaluation at θ_t, then θ changes, once.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a learning rate that is negative or not
-    /// finite; those of the oracle, the regularisers and the optimiser. θ is unchanged unless the optimiser itself failed, and
-    /// the regularisers remember what they did before the step.
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a learning rate that is negative or
+    /// not finite; those of the oracle, the regularisers and the optimiser. θ is unchanged unless the optimiser itself
+    /// failed, and the regularisers remember what they did before the step.
     pub fn step<O>(&mut self, t: u64, theta: &mut O::Vector, oracle: &mut O) -> Result<StepReport>
     where
         O: GradOracle,
@@ -95,26 +95,27 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         stepped
     }
 
-    /// Step `t` on one mini-batch in groups of examples, each an oracle with its number of examples n_g: the direction is
-    /// Σ (n_g/n)·(the direction that [`step`](Self::step) would follow on group g alone), all of them at θ_t; then it is clipped
-    /// and followed, once.
+    /// Step `t` on one mini-batch in groups of examples, each an oracle with its number of examples n_g: the direction
+    /// is Σ (n_g/n)·(the direction that [`step`](Self::step) would follow on group g alone), all of them at θ_t; then
+    /// it is clipped and followed, once.
     ///
-    /// So each group is perturbed along its own gradient, as where every device of a data-parallel run perturbs its share of the
-    /// batch: SAM and GNR of groups of m examples ("m-sharpness"), which is another objective than that of the batch. Without
-    /// regularisers, and where L̂ does not depend on its batch as a whole (BatchNorm), it is the step on the batch. One group is
-    /// [`step`](Self::step), bit for bit.
+    /// So each group is perturbed along its own gradient, as where every device of a data-parallel run perturbs its
+    /// share of the batch: SAM and GNR of groups of m examples ("m-sharpness"), which is another objective than that of
+    /// the batch. Without regularisers, and where L̂ does not depend on its batch as a whole (BatchNorm), it is the
+    /// step on the batch. One group is [`step`](Self::step), bit for bit.
     ///
-    /// Each group has its [`Pass::Commit`] evaluation, in turn: running statistics move once a group, as those of micro-batches
-    /// do. A regulariser on a sample ([`OnSample`](crate::OnSample)) takes the same positions of each group.
+    /// Each group has its [`Pass::Commit`] evaluation, in turn: running statistics move once a group, as those of
+    /// micro-batches do. A regulariser on a sample ([`OnSample`](crate::OnSample)) takes the same positions of each
+    /// group.
     ///
     /// # Errors
-    /// As [`step`](Self::step); [`Error::Oracle`] when there is no group or one is empty. θ is unchanged unless the optimiser
-    /// itself failed.
+    /// As [`step`](Self::step); [`Error::Oracle`] when there is no group or one is empty. θ is unchanged unless the
+    /// optimiser itself failed.
     ///
     /// # Cost
-    /// As many gradients and products of all examples as [`step`](Self::step) on the batch, in smaller pieces: evaluations and
-    /// products of a group are of its examples alone. Memory of one group's record, and two vectors more: the mean gradient and the
-    /// mean direction.
+    /// As many gradients and products of all examples as [`step`](Self::step) on the batch, in smaller pieces:
+    /// evaluations and products of a group are of its examples alone. Memory of one group's record, and two vectors
+    /// more: the mean gradient and the mean direction.
     ///
     /// # References
     /// Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", ICLR 2021, Section 4.1
@@ -152,20 +153,22 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         self.regularizer.end_step(if stepped.is_ok() { Ending::Moved } else { Ending::Failed });
     }
 
-    /// [`step_groups`](Self::step_groups) over the groups of all ranks: `groups` are this rank's, of as many examples as its share.
+    /// [`step_groups`](Self::step_groups) over the groups of all ranks: `groups` are this rank's, of as many examples
+    /// as its share.
     ///
-    /// Every rank perturbs its own groups; the mean of the directions over the ranks is clipped and followed by each of them, to the same bits. With
-    /// one group a rank this is `step_groups` of one process with as many groups, to rounding.
+    /// Every rank perturbs its own groups; the mean of the directions over the ranks is clipped and followed by each of
+    /// them, to the same bits. With one group a rank this is `step_groups` of one process with as many groups, to
+    /// rounding.
     ///
-    /// The report's `grad_norm` is √(Σᵣ nᵣ/n·‖gᵣ‖²), gᵣ the mean gradient of rank r: the norm of the mean would take the reduction of
-    /// another vector.
+    /// The report's `grad_norm` is √(Σᵣ nᵣ/n·‖gᵣ‖²), gᵣ the mean gradient of rank r: the norm of the mean would take
+    /// the reduction of another vector.
     ///
     /// # Errors
     /// As [`step_groups`](Self::step_groups), the same on every rank; [`Error::Rank`].
     ///
     /// # Cost
-    /// Gradients and products of this rank's examples; one reduction of a vector (two where a regulariser estimates the diagonal of the
-    /// Hessian) and two of a few scalars.
+    /// Gradients and products of this rank's examples; one reduction of a vector (two where a regulariser estimates the
+    /// diagonal of the Hessian) and two of a few scalars.
     pub fn step_ranks<O>(
         &mut self,
         t: u64,
@@ -326,7 +329,8 @@ struct Look<V> {
 }
 
 impl<V: Vector> Look<V> {
-    /// The share of the first group. (The norm of a mean is none of the groups' norms: it is left alone until the mean is there.)
+    /// The share of the first group. (The norm of a mean is none of the groups' norms: it is left alone until the mean
+    /// is there.)
     fn scale(&mut self, weight: f64) -> Result<()> {
         self.loss *= weight;
         self.grad.scale(weight)?;

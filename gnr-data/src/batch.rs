@@ -67,8 +67,8 @@ impl Batch {
         Ok(Self { images, labels, shape, indices: (0..samples).collect(), mixed: None })
     }
 
-    /// The labels as distributions over `classes`, `[B, classes]`, each row of sum 1: one-hot, or the two labels of a blend with
-    /// their weights.
+    /// The labels as distributions over `classes`, `[B, classes]`, each row of sum 1: one-hot, or the two labels of a
+    /// blend with their weights.
     ///
     /// # Errors
     /// [`DataError::BatchLabel`] for a label not below `classes`.
@@ -88,8 +88,8 @@ impl Batch {
         Ok(targets)
     }
 
-    /// Number, in the loader's data set, of the image whose label weighs most in each sample, `[B]`: the sample's own image, or
-    /// its partner where a blend gives the partner's label more than ½.
+    /// Number, in the loader's data set, of the image whose label weighs most in each sample, `[B]`: the sample's own
+    /// image, or its partner where a blend gives the partner's label more than ½.
     pub fn heavier_indices(&self) -> Vec<usize> {
         match &self.mixed {
             Some(mixed) if mixed.weight < 0.5 => mixed.indices.clone(),

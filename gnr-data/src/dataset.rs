@@ -64,7 +64,8 @@ pub trait Dataset: Send + Sync {
     /// [`DataError::IndexOutOfRange`], and whatever decoding a file can bring.
     fn image(&self, index: usize) -> Result<Image<'_>>;
 
-    /// Image number `index` as it was published, of any size, where `image` gives one brought to [`shape`](Self::shape).
+    /// Image number `index` as it was published, of any size, where `image` gives one brought to
+    /// [`shape`](Self::shape).
     ///
     /// Random resized crops are cut from it. Default: `image(index)`.
     ///
@@ -82,8 +83,8 @@ pub trait Dataset: Send + Sync {
 
     /// The published label of image `index`, where `label` may give a wrong one on purpose ([`Noisy`](crate::Noisy)).
     ///
-    /// Parts of a data set are chosen by it, so that noise does not change them. A data set made of another one passes it on.
-    /// Default: `label(index)`.
+    /// Parts of a data set are chosen by it, so that noise does not change them. A data set made of another one passes
+    /// it on. Default: `label(index)`.
     ///
     /// # Errors
     /// As [`label`](Self::label).
@@ -94,8 +95,8 @@ pub trait Dataset: Send + Sync {
     /// One line for a log: what, how many, where from.
     fn describe(&self) -> String;
 
-    /// What a user should hear before training on it, a line each: files that were left out, images of a single colour, names that
-    /// are easily taken for each other. A data set made of another one passes them on. Default: nothing.
+    /// What a user should hear before training on it, a line each: files that were left out, images of a single colour,
+    /// names that are easily taken for each other. A data set made of another one passes them on. Default: nothing.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
@@ -245,7 +246,8 @@ pub fn flipped_labels(dataset: &dyn Dataset) -> Result<Option<Vec<bool>>> {
     Ok(flipped.contains(&true).then_some(flipped))
 }
 
-/// The common form of [`Dataset::describe`]: `name: 1437 images 1x8x8, 10 classes`, and how many labels are wrong if any is.
+/// The common form of [`Dataset::describe`]: `name: 1437 images 1x8x8, 10 classes`, and how many labels are wrong if
+/// any is.
 pub(crate) fn describe(name: &str, dataset: &dyn Dataset) -> String {
     let [channels, height, width] = dataset.shape();
     let (len, classes) = (dataset.len(), dataset.classes().len());

@@ -218,7 +218,8 @@ pub enum DataError {
         reason: String,
     },
 
-    /// A file is whole, but arranged in a way that this crate does not know: another program wrote it, or it is of something else.
+    /// A file is whole, but arranged in a way that this crate does not know: another program wrote it, or it is of
+    /// something else.
     #[error("{}: {format} of an unknown layout: {reason}", .path.display())]
     UnknownLayout {
         /// The file.
@@ -238,7 +239,8 @@ pub enum DataError {
         reason: String,
     },
 
-    /// Something would be left out or is suspicious, and [`OpenOptions::strict`](crate::OpenOptions::strict) forbids it.
+    /// Something would be left out or is suspicious, and [`OpenOptions::strict`](crate::OpenOptions::strict) forbids
+    /// it.
     #[error("refused because the data set is opened as strict:\n  {}", .warnings.join("\n  "))]
     Strict {
         /// What [`Dataset::warnings`](crate::Dataset::warnings) would say.
@@ -458,8 +460,8 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// Whether a file is damaged: cut, not the published one, or breaking the rules of its format. Other errors about files say that
-    /// they are of a kind or layout that is not read.
+    /// Whether a file is damaged: cut, not the published one, or breaking the rules of its format. Other errors about
+    /// files say that they are of a kind or layout that is not read.
     pub fn is_damage(&self) -> bool {
         matches!(
             self,

@@ -1,7 +1,7 @@
 //! Image data sets, augmentation and a prefetching loader for training and evaluation.
 //!
-//! This crate turns published files (IDX, CIFAR, lists of photographs, image folders) and the embedded UCI digits into mini-batches of
-//! `f32` on the host. It knows no tensor library and no other crate of this workspace.
+//! This crate turns published files (IDX, CIFAR, lists of photographs, image folders) and the embedded UCI digits into
+//! mini-batches of `f32` on the host. It knows no tensor library and no other crate of this workspace.
 //!
 //! * [`find`], [`open`], [`registry`]: data sets by name, with their usual normalisation and how to get them.
 //! * [`Dataset`]: labelled 8-bit images of one shape; [`InMemory`], [`Subset`] and [`Views`] for your own.

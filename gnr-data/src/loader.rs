@@ -42,8 +42,8 @@ pub struct LoaderConfig {
 
 /// What of an epoch a loader makes.
 ///
-/// Batches, their numbers and the variation of each image are those of the whole epoch, whatever the share: together the shares are
-/// what one loader makes.
+/// Batches, their numbers and the variation of each image are those of the whole epoch, whatever the share: together
+/// the shares are what one loader makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
     /// All of it.

@@ -74,8 +74,8 @@ impl Normalization {
         Self { white: 1.0, mean: vec![127.0], std: vec![128.0] }
     }
 
-    /// A preset by name: `unit`, `digits`, `mnist`, `fashion-mnist`, `kmnist`, `emnist`, `cifar10`, `cifar100`, `imagenet`,
-    /// `efficientnet-lite`.
+    /// A preset by name: `unit`, `digits`, `mnist`, `fashion-mnist`, `kmnist`, `emnist`, `cifar10`, `cifar100`,
+    /// `imagenet`, `efficientnet-lite`.
     ///
     /// # Errors
     /// [`DataError::Config`] that lists the presets.

@@ -78,8 +78,9 @@ impl DatasetInfo {
     /// Opens one part.
     ///
     /// # Errors
-    /// [`DataError::MissingData`] with [`DatasetInfo::fetch_hint`] when the files are not there, and everything that can
-    /// be wrong with them, naming the file. [`DataError::Strict`] if there are warnings and `options.strict` forbids them.
+    /// [`DataError::MissingData`] with [`DatasetInfo::fetch_hint`] when the files are not there, and everything that
+    /// can be wrong with them, naming the file. [`DataError::Strict`] if there are warnings and `options.strict`
+    /// forbids them.
     pub fn open(&self, part: Part, options: &OpenOptions) -> Result<Arc<dyn Dataset>> {
         let set = (self.opener)(options, part)?;
         let warnings = if options.strict { set.warnings() } else { Vec::new() };

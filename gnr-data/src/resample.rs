@@ -1,8 +1,8 @@
-//! Scaling with antialiasing, bit for bit as Pillow does it (and so torchvision on Pillow images): published weights are
-//! evaluated on the very pixels they were validated on.
+//! Scaling with antialiasing, bit for bit as Pillow does it (and so torchvision on Pillow images): published weights
+//! are evaluated on the very pixels they were validated on.
 //!
-//! Separable convolution, columns first, then rows. Per output pixel the filter, stretched by the scale when shrinking, is
-//! sampled and normalised in f64, rounded to 22 bits, and summed in 32-bit integers; each pass rounds to bytes.
+//! Separable convolution, columns first, then rows. Per output pixel the filter, stretched by the scale when shrinking,
+//! is sampled and normalised in f64, rounded to 22 bits, and summed in 32-bit integers; each pass rounds to bytes.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -149,8 +149,8 @@ pub(crate) fn resample(
 /// Rows at a time in [`convolve_rows`]: one vector register of sums.
 const LANES: usize = 16;
 
-/// The pass along rows: each of `count` rows is convolved. Works on columns of [`LANES`] rows so that the sums of an output
-/// column are one vector.
+/// The pass along rows: each of `count` rows is convolved. Works on columns of [`LANES`] rows so that the sums of an
+/// output column are one vector.
 fn convolve_rows<'a>(mut rows: impl Iterator<Item = &'a [u8]>, count: usize, axis: &Axis, out: &mut Vec<u8>) {
     let width = axis.starts.len();
     out.resize(count * width, 0);
@@ -195,7 +195,8 @@ fn combine_rows(rows: &[u8], width: usize, first: usize, axis: &Axis, out: &mut 
 /// Scales a whole image to `height` x `width`, with antialiasing: Pillow's `Image.resize((width, height), filter)`.
 ///
 /// # Errors
-/// [`DataError::Config`] for a size of 0 or above 16,384, [`DataError::BufferLength`] when the pixels do not fit the shape.
+/// [`DataError::Config`] for a size of 0 or above 16,384, [`DataError::BufferLength`] when the pixels do not fit the
+/// shape.
 ///
 /// ```
 /// use gnr_data::{Image, Interpolation, resize};

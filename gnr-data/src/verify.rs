@@ -1,4 +1,5 @@
-//! Looking for files that are damaged or cannot be read: everything below a folder that has a known format is read to its end.
+//! Looking for files that are damaged or cannot be read: everything below a folder that has a known format is read to
+//! its end.
 
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ pub struct VerifyReport {
     pub skipped: usize,
     /// Damaged files with the reason, sorted by path.
     pub damaged: Vec<(PathBuf, DataError)>,
-    /// Files that are not damaged as far as can be told, but of a kind or layout that is not read, with the reason, sorted by path.
+    /// Files that are not damaged as far as can be told, but of a kind or layout that is not read, with the reason,
+    /// sorted by path.
     pub unread: Vec<(PathBuf, DataError)>,
 }
 
@@ -95,12 +97,13 @@ pub(crate) fn decompress(path: &Path, reader: impl BufRead) -> Result<()> {
     }
 }
 
-/// Reads every file of a known format at or below `path`, on all cores: images are decoded, IDX, CIFAR and MAT-files parsed, gzip
-/// files decompressed. `progress` hears (done, of). Hidden files are left out; symbolic links to folders are not followed.
+/// Reads every file of a known format at or below `path`, on all cores: images are decoded, IDX, CIFAR and MAT-files
+/// parsed, gzip files decompressed. `progress` hears (done, of). Hidden files are left out; symbolic links to folders
+/// are not followed.
 ///
 /// # Errors
-/// [`DataError::Io`] when a folder cannot be listed, [`DataError::NoImages`] when there is nothing to check. Damage is no error of
-/// this function.
+/// [`DataError::Io`] when a folder cannot be listed, [`DataError::NoImages`] when there is nothing to check. Damage is
+/// no error of this function.
 pub fn verify(path: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<VerifyReport> {
     let mut files = Vec::new();
     let mut skipped = 0;

@@ -8,24 +8,24 @@ use crate::{Backend, Error, Result};
 ///
 /// A *session* is a handle of the backend for one pass: it owns a fresh tape. Its kinds:
 /// [`gradient_session`](Self::gradient_session) (optionally recording what products at this point can reuse), and
-/// [`replay_session`](Self::replay_session), in which the model runs on `Duals<Self>` with constant tangents and the reverse
-/// pass of the *loss tangent* yields H·v; [`linear_session`](Self::linear_session), the same for the reverse pass of the
-/// *outputs* alone, which [`vjp`](Self::vjp) runs. A library without records uses `Record = ()` and a plain session for both: the dual
-/// evaluation is then done from scratch.
+/// [`replay_session`](Self::replay_session), in which the model runs on `Duals<Self>` with constant tangents and the
+/// reverse pass of the *loss tangent* yields H·v; [`linear_session`](Self::linear_session), the same for the reverse
+/// pass of the *outputs* alone, which [`vjp`](Self::vjp) runs. A library without records uses `Record = ()` and a plain
+/// session for both: the dual evaluation is then done from scratch.
 pub trait Autodiff: Backend {
     /// What a recording gradient pass leaves behind.
     type Record;
 
-    /// A handle with a fresh tape for a gradient pass. With `record`, [`take_record`](Self::take_record) can be called after
-    /// [`backward`](Self::backward).
+    /// A handle with a fresh tape for a gradient pass. With `record`, [`take_record`](Self::take_record) can be called
+    /// after [`backward`](Self::backward).
     fn gradient_session(&self, record: bool) -> Self;
     /// The record of a session made by `gradient_session(true)`, after its backward pass.
     ///
     /// # Errors
     /// When the session did not record or its backward pass has not run.
     fn take_record(&self) -> Result<Self::Record>;
-    /// A handle with a fresh tape in which the same model is run again on dual numbers at the recorded point. May be made
-    /// any number of times from one record.
+    /// A handle with a fresh tape in which the same model is run again on dual numbers at the recorded point. May be
+    /// made any number of times from one record.
     ///
     /// # Errors
     /// When the record cannot be replayed.
@@ -50,13 +50,14 @@ pub trait Autodiff: Backend {
     /// # Errors
     /// A failure of the library, where it copies.
     fn variable(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
-    /// d loss / d leaf for each leaf, untracked; zeros where the loss does not depend on one. Consumes the session's tape. The leaves
-    /// are given away, so that those that nobody else holds can be freed as the pass goes back.
+    /// d loss / d leaf for each leaf, untracked; zeros where the loss does not depend on one. Consumes the session's
+    /// tape. The leaves are given away, so that those that nobody else holds can be freed as the pass goes back.
     ///
     /// # Errors
     /// When `loss` is not a single element, or a failure of the library.
     fn backward(&self, loss: &Self::Tensor, leaves: Vec<Self::Tensor>) -> Result<Vec<Self::Tensor>>;
-    /// (dy/d leaf)ᵀ·cotangent for each leaf, untracked; `cotangent` is a constant of y's shape. Consumes the session's tape.
+    /// (dy/d leaf)ᵀ·cotangent for each leaf, untracked; `cotangent` is a constant of y's shape. Consumes the session's
+    /// tape.
     ///
     /// # Errors
     /// A shape mismatch, or a failure of the library.
@@ -86,7 +87,8 @@ pub trait Autodiff: Backend {
     /// A failure of the library.
     fn to_host(&self, x: &Self::Tensor) -> Result<Vec<f64>>;
 
-    /// The elements of several tensors one after the other, in the precision that they are stored in; what goes to other ranks.
+    /// The elements of several tensors one after the other, in the precision that they are stored in; what goes to
+    /// other ranks.
     ///
     /// # Errors
     /// A failure of the library.

@@ -60,12 +60,13 @@ pub type KeptBatches<B> = RefCell<Vec<<B as Autodiff>::Record>>;
 /// default) L̂ does not depend on how the samples are batched; in [`Mode::Train`] every batch is normalised by its own
 /// statistics, and L̂ is the mean of the batches' own losses, weighted by their samples.
 ///
-/// [`free`](Self::free) makes some tensors the only variables, the others staying where they are: points and tangents then
-/// have just those, and the Hessian is the corresponding diagonal block.
+/// [`free`](Self::free) makes some tensors the only variables, the others staying where they are: points and tangents
+/// then have just those, and the Hessian is the corresponding diagonal block.
 ///
 /// # Cost
-/// Memory of one batch, whatever their number, and of [`kept records`](Self::keeping). A product evaluates each batch once
-/// and multiplies ([`HvpOracle::hvp_block`]: once for all vectors); batches whose records were kept are only multiplied.
+/// Memory of one batch, whatever their number, and of [`kept records`](Self::keeping). A product evaluates each batch
+/// once and multiplies ([`HvpOracle::hvp_block`]: once for all vectors); batches whose records were kept are only
+/// multiplied.
 pub struct DataOracle<'a, M, B: Autodiff, S> {
     model: &'a M,
     backend: B,
@@ -82,8 +83,8 @@ pub struct DataOracle<'a, M, B: Autodiff, S> {
 }
 
 impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
-    /// L̂ on `batches` with the running statistics in `buffers`: plain cross-entropy, eval mode. The record is kept when there
-    /// is a single batch.
+    /// L̂ on `batches` with the running statistics in `buffers`: plain cross-entropy, eval mode. The record is kept
+    /// when there is a single batch.
     pub fn new(model: &'a M, backend: &B, batches: S, buffers: Buffers<B>) -> Self {
         let keep = usize::from(batches.num_batches() == 1);
         Self {
@@ -115,18 +116,20 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         self.curvature = curvature;
         self
     }
-    /// What dropout draws its masks from in [`Mode::Train`], one set a batch; 0 at first. L̂ is the loss under these masks.
+    /// What dropout draws its masks from in [`Mode::Train`], one set a batch; 0 at first. L̂ is the loss under these
+    /// masks.
     pub fn with_mask_seed(mut self, seed: u64) -> Self {
         self.mask_seed = seed;
         self
     }
-    /// The batches are number `first`, `first + step`, … of a data set that ranks share: each has the masks that it has there.
+    /// The batches are number `first`, `first + step`, … of a data set that ranks share: each has the masks that it has
+    /// there.
     pub fn with_numbering(mut self, first: u64, step: u64) -> Self {
         self.numbering = [first, step];
         self
     }
-    /// Keeps the records of the first `count` batches between products, which then cost a third less on those batches and
-    /// the memory of their activations and adjoints.
+    /// Keeps the records of the first `count` batches between products, which then cost a third less on those batches
+    /// and the memory of their activations and adjoints.
     pub fn keeping(mut self, count: usize) -> Self {
         self.keep = count;
         self
@@ -134,7 +137,8 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
     /// Makes the tensors with `free[i]` (in layout order) the only variables; the others stay as in `theta`.
     ///
     /// # Errors
-    /// [`CoreError::DimensionMismatch`] when `theta` or `free` is not of the model; [`CoreError::Oracle`] when nothing is free.
+    /// [`CoreError::DimensionMismatch`] when `theta` or `free` is not of the model; [`CoreError::Oracle`] when nothing
+    /// is free.
     pub fn free(mut self, theta: &ParamVector<B>, free: &[bool]) -> Result<Self> {
         let layout = self.model.layout();
         check_point("free", &self.backend, layout, None, theta)?;

@@ -27,6 +27,7 @@ impl<T: Clone> Dual<&T> {
     }
 }
 
-/// The backend of dual numbers over `B`. Each capability of [`backend`](crate::backend) is implemented beside its trait.
+/// The backend of dual numbers over `B`. Each capability of [`backend`](crate::backend) is implemented beside its
+/// trait.
 #[derive(Clone, Debug)]
 pub struct Duals<B>(pub B);

@@ -4,13 +4,13 @@ use crate::{Backend, Layout, Result};
 
 /// The frozen parameters of a model, as constants. θ is then the point of the others alone, in layout order.
 ///
-/// What is frozen is in no gradient, norm, product, optimiser state or perturbation: it is not part of the space. Operations
-/// on frozen parameters and data leave no trace on the tape and in the record, so layers below the first learned tensor cost
-/// a forward pass and nothing else.
+/// What is frozen is in no gradient, norm, product, optimiser state or perturbation: it is not part of the space.
+/// Operations on frozen parameters and data leave no trace on the tape and in the record, so layers below the first
+/// learned tensor cost a forward pass and nothing else.
 ///
-/// A BatchNorm whose weight is frozen runs on its running statistics in every mode, and they do not move: a frozen layer is
-/// the same function in training as in evaluation. (PyTorch leaves this to its user, who must call `eval()` on such layers;
-/// Keras does the same as we do.) Dropout is not touched.
+/// A BatchNorm whose weight is frozen runs on its running statistics in every mode, and they do not move: a frozen
+/// layer is the same function in training as in evaluation. (PyTorch leaves this to its user, who must call `eval()` on
+/// such layers; Keras does the same as we do.) Dropout is not touched.
 #[derive(Clone, Debug)]
 pub struct Frozen<B: Backend> {
     /// One slot a parameter of the layout: its value if it is frozen.

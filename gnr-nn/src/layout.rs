@@ -70,8 +70,8 @@ impl Layout {
     pub fn buffers(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| matches!(entry.role, Role::Buffer(_)))
     }
-    /// The classifier: the name of the module of the last learned tensor (`fc`, `classifier.1`), by which a new number of
-    /// classes is recognised. Empty when that tensor belongs to no module.
+    /// The classifier: the name of the module of the last learned tensor (`fc`, `classifier.1`), by which a new number
+    /// of classes is recognised. Empty when that tensor belongs to no module.
     pub fn head(&self) -> &str {
         let last = self.parameters().last().map_or("", |entry| entry.name.as_str());
         last.rsplit_once('.').map_or("", |(module, _)| module)

@@ -4,8 +4,8 @@ use gnr_core::{collective::Part, random::SplitMix64};
 
 /// What the masks of one mini-batch are drawn from: dropout and stochastic depth of a run, a step and a micro-batch.
 ///
-/// Every evaluation with the same seed (at θ_t, at another point, for a product or a difference) draws the same masks, on
-/// every backend and with any number of threads: L̂ stays one smooth function of θ within a step.
+/// Every evaluation with the same seed (at θ_t, at another point, for a product or a difference) draws the same masks,
+/// on every backend and with any number of threads: L̂ stays one smooth function of θ within a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaskSeed {
     seed: u64,
@@ -19,8 +19,8 @@ impl MaskSeed {
         Self { seed, part: None }
     }
 
-    /// The samples are a part of a batch that ranks share: their masks are those that the whole batch has there. A mask has as many
-    /// factors for each sample, those of one sample in a row.
+    /// The samples are a part of a batch that ranks share: their masks are those that the whole batch has there. A mask
+    /// has as many factors for each sample, those of one sample in a row.
     pub fn of_part(self, part: impl Into<Option<Part>>) -> Self {
         Self { part: part.into(), ..self }
     }

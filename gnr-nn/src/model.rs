@@ -8,14 +8,14 @@ pub trait Model {
     fn layout(&self) -> &Layout;
     /// Logits `[N, classes]` of images `[N, C, H, W]`.
     ///
-    /// Must not branch on data or random state: Hessian-vector products run the same code again and pair operations up by
-    /// their order. Random masks come from [`Context::mask`], which gives every evaluation of a step the same ones.
+    /// Must not branch on data or random state: Hessian-vector products run the same code again and pair operations up
+    /// by their order. Random masks come from [`Context::mask`], which gives every evaluation of a step the same ones.
     ///
     /// # Errors
     /// Shape mismatches or a failure of the backend.
     fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor>;
-    /// Everything before the [head](Layout::head): what [`classify`](Self::classify) takes. `None`, the default, for a model
-    /// that cannot be cut there; training its head alone then runs the whole model for every evaluation.
+    /// Everything before the [head](Layout::head): what [`classify`](Self::classify) takes. `None`, the default, for a
+    /// model that cannot be cut there; training its head alone then runs the whole model for every evaluation.
     ///
     /// # Errors
     /// As [`forward`](Self::forward), which must be `classify` of this.

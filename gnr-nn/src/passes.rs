@@ -15,8 +15,9 @@ pub enum Curvature {
     /// ∇²L̂.
     #[default]
     Hessian,
-    /// The generalised Gauss–Newton matrix: see [`Products::GaussNewton`]. A product costs one tangent pass and one plain backward
-    /// pass, less than one with the Hessian, whose backward pass also carries the tangents; the record is as large.
+    /// The generalised Gauss–Newton matrix: see [`Products::GaussNewton`]. A product costs one tangent pass and one
+    /// plain backward pass, less than one with the Hessian, whose backward pass also carries the tangents; the record
+    /// is as large.
     GaussNewton,
 }
 
@@ -214,9 +215,9 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         Ok((leaves, logits))
     }
 
-    /// The product of v with the Hessian or the Gauss–Newton matrix at the record's point. A record that is given away is the
-    /// session's alone: its entries are freed as they are used. When nobody else holds the point or v, their tensors are freed as
-    /// the pass goes back.
+    /// The product of v with the Hessian or the Gauss–Newton matrix at the record's point. A record that is given away
+    /// is the session's alone: its entries are freed as they are used. When nobody else holds the point or v, their
+    /// tensors are freed as the pass goes back.
     pub(crate) fn product(
         &self,
         curvature: Curvature,
@@ -247,8 +248,8 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         Ok(ParamVector::new(self.backend.clone(), session.backward(&tangent, leaves)?))
     }
 
-    /// Jᵀ·∇²ℓ·J·v: the tangent of the logits, times the loss's Hessian in them, pulled back, in a linear session of the record of
-    /// this point.
+    /// Jᵀ·∇²ℓ·J·v: the tangent of the logits, times the loss's Hessian in them, pulled back, in a linear session of the
+    /// record of this point.
     fn ggn(&self, session: B, at: Cow<'_, ParamVector<B>>, v: ParamVector<B>) -> Result<ParamVector<B>> {
         let (leaves, logits) = self.tangent(&session, &at, &v)?;
         drop((at, v));

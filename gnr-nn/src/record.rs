@@ -38,8 +38,8 @@ impl<S> Records<S> {
         self.0.borrow_mut().push(Rc::clone(&entry));
         entry
     }
-    /// The entries for one replay, from the first. It keeps none that it has given out: when the records themselves are dropped
-    /// meanwhile, each entry lives as long as its use.
+    /// The entries for one replay, from the first. It keeps none that it has given out: when the records themselves are
+    /// dropped meanwhile, each entry lives as long as its use.
     pub fn replay(&self) -> Replay<S> {
         let entries = self.0.borrow();
         Replay { recorded: entries.len(), left: Rc::new(RefCell::new(entries.iter().cloned().collect())) }

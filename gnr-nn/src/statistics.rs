@@ -7,9 +7,9 @@ use crate::{
 
 /// The statistics of BatchNorm as the mean of those of several batches, each with the same weight, at one point.
 ///
-/// As PyTorch's `update_bn` (a momentum of `None`): batch n moves the statistics by 1/n of the way to its own, so that nothing is
-/// left of those before it. After one batch they are its statistics: the mean, and the variance with the divisor N·H·W − 1.
-/// A frozen layer's stay as they are.
+/// As PyTorch's `update_bn` (a momentum of `None`): batch n moves the statistics by 1/n of the way to its own, so that
+/// nothing is left of those before it. After one batch they are its statistics: the mean, and the variance with the
+/// divisor N·H·W − 1. A frozen layer's stay as they are.
 ///
 /// # References
 /// Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018, Section 3.2.

@@ -157,8 +157,8 @@ pub(crate) enum ThetaArray<'py> {
 /// The array that a step is to change.
 ///
 /// # Errors
-/// `TypeError` for what is no NumPy array of float32 or float64; `ValueError` for one that has not one axis, is not aligned or cannot be
-/// written.
+/// `TypeError` for what is no NumPy array of float32 or float64; `ValueError` for one that has not one axis, is not
+/// aligned or cannot be written.
 pub(crate) fn theta<'py>(value: &Bound<'py, PyAny>) -> PyResult<ThetaArray<'py>> {
     let Ok(array) = value.cast::<PyUntypedArray>() else {
         return Err(PyTypeError::new_err(format!(

@@ -1,5 +1,5 @@
-//! `gnr.hessian`: the algorithms of gnr-hessian over a callable. Options come as dictionaries that `hessian.py` fills, answers go back as
-//! dictionaries that it makes dataclasses of.
+//! `gnr.hessian`: the algorithms of gnr-hessian over a callable. Options come as dictionaries that `hessian.py` fills,
+//! answers go back as dictionaries that it makes dataclasses of.
 
 use crate::{
     array::{Element, Precision, with_precision},
@@ -387,7 +387,8 @@ pub(crate) fn smoothed<'py>(
     Ok([mean, error].map(|column| PyArray1::from_vec(py, column)))
 }
 
-/// Whether the callable is one fixed symmetric matrix: relative differences of two equal products and of the two orders of a form.
+/// Whether the callable is one fixed symmetric matrix: relative differences of two equal products and of the two orders
+/// of a form.
 #[pyfunction]
 pub(crate) fn check(py: Python<'_>, task: Task, tolerance: f64) -> PyResult<(f64, f64)> {
     with_precision!(Precision::named(&task.dtype)?, check_of(py, task, tolerance))

@@ -1,8 +1,8 @@
 //! The native half of the Python package `gnr`: gnr-core and gnr-hessian over Python callables.
 //!
-//! Algorithms are those of the two crates. Here is only what Python needs: arrays in and out, exceptions that pass through an
-//! algorithm unchanged, and an interpreter that is held while a callable runs and not while Rust computes. The Python half (`python/gnr`)
-//! has the documentation, the dataclasses and the defaults.
+//! Algorithms are those of the two crates. Here is only what Python needs: arrays in and out, exceptions that pass
+//! through an algorithm unchanged, and an interpreter that is held while a callable runs and not while Rust computes.
+//! The Python half (`python/gnr`) has the documentation, the dataclasses and the defaults.
 
 mod array;
 mod error;

@@ -31,8 +31,8 @@ fn optional<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Option<Boun
 }
 
 impl<T: Element> Objective<T> {
-    /// Of a callable `theta -> (loss, grad)`, with what it offers beside: methods `commit` and `restrict`. `products` says what `hvp`
-    /// multiplies with.
+    /// Of a callable `theta -> (loss, grad)`, with what it offers beside: methods `commit` and `restrict`. `products`
+    /// says what `hvp` multiplies with.
     ///
     /// # Errors
     /// `TypeError` for what cannot be called.

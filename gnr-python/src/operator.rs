@@ -9,7 +9,8 @@ use numpy::PyArray1;
 use pyo3::{exceptions::PyFloatingPointError, prelude::*, types::PyDict};
 use std::{marker::PhantomData, ops::ControlFlow};
 
-/// The operator of a callable. The interpreter is held while the callable runs and while arrays are handed over, and not in between.
+/// The operator of a callable. The interpreter is held while the callable runs and while arrays are handed over, and
+/// not in between.
 pub(crate) struct Callable<T> {
     hvp: Py<PyAny>,
     dim: usize,
@@ -56,8 +57,8 @@ impl<T: Element> SymmetricOperator for Callable<T> {
     }
 }
 
-/// Tells a progress callback how far an algorithm is. A callback that returns `False` ends the algorithm; one that raises does, too,
-/// and its exception is what the caller gets.
+/// Tells a progress callback how far an algorithm is. A callback that returns `False` ends the algorithm; one that
+/// raises does, too, and its exception is what the caller gets.
 pub(crate) struct Watcher {
     callback: Option<Py<PyAny>>,
     raised: Option<PyErr>,
@@ -101,7 +102,8 @@ impl Watcher {
     }
 }
 
-/// The operator of a callable that tells a [`Watcher`] of each product, for algorithms without an observer of their own.
+/// The operator of a callable that tells a [`Watcher`] of each product, for algorithms without an observer of their
+/// own.
 pub(crate) struct Watched<T> {
     /// What multiplies.
     pub(crate) operator: Callable<T>,

@@ -22,7 +22,8 @@ const KINDS: [(&str, Entries); 3] = [
     ("schedule", schedule::entries),
 ];
 
-/// Regularisers that ask about the examples of a batch one by one, of which a callable for the batch's loss says nothing.
+/// Regularisers that ask about the examples of a batch one by one, of which a callable for the batch's loss says
+/// nothing.
 const OF_EXAMPLES: [&str; 3] = ["esam", "saf", "mesa"];
 
 /// The entries of a kind that a callable has an answer for.

@@ -1,4 +1,5 @@
-//! θ as a flat host array that knows where its leaves are, so that methods of matrices and of normalisation layers work on it.
+//! θ as a flat host array that knows where its leaves are, so that methods of matrices and of normalisation layers work
+//! on it.
 
 use gnr_core::{
     Elementwise, Error, Map, Matrices, Partition, Real, Result, Signs, Vector, join_leaves, random_signs,

@@ -10,8 +10,8 @@ use crate::error::{Result, io};
 
 /// Replaces the file at `path` by `bytes`: written beside it, synchronised, renamed, folder synchronised.
 ///
-/// After a crash at any moment the file holds its old or its new contents. When this fails the old file is untouched and
-/// nothing is left beside it (a process that was killed may leave `NAME.partial`, which the next write replaces).
+/// After a crash at any moment the file holds its old or its new contents. When this fails the old file is untouched
+/// and nothing is left beside it (a process that was killed may leave `NAME.partial`, which the next write replaces).
 ///
 /// # Errors
 /// [`TrainError::Io`](crate::TrainError::Io) naming the file.

@@ -78,8 +78,8 @@ impl<B: Autodiff> WeightAverage<B> {
         }
     }
 
-    /// The averaged parameters and running statistics, once there is something to average: those that were averaged with the
-    /// weights (EMA), or measured now at the averaged weights (SWA).
+    /// The averaged parameters and running statistics, once there is something to average: those that were averaged
+    /// with the weights (EMA), or measured now at the averaged weights (SWA).
     pub(crate) fn network(
         &self,
         source: &Source<'_, B>,
@@ -124,8 +124,9 @@ impl<B: Autodiff> WeightAverage<B> {
 
 /// Where statistics are measured: the training images as they are, without augmentation.
 ///
-/// In the order of the run's first epoch, in batches of `train.batch_size`; what is left over at the end is left out, as in
-/// training. (Images lie by class in many data sets, and the statistics of a batch of one class are not the data's.)
+/// In the order of the run's first epoch, in batches of `train.batch_size`; what is left over at the end is left out,
+/// as in training. (Images lie by class in many data sets, and the statistics of a batch of one class are not the
+/// data's.)
 pub(crate) struct Source<'a, B: Autodiff> {
     pub(crate) model: &'a AnyModel,
     pub(crate) backend: &'a B,

@@ -84,7 +84,8 @@ pub(crate) fn release_idle_memory() {
     gnr_kernels::runtime().release_idle();
 }
 
-/// The fastest of a few f32 products of 1024 x 1024 matrices on all threads of the pool, GFLOP/s: what this machine can do.
+/// The fastest of a few f32 products of 1024 x 1024 matrices on all threads of the pool, GFLOP/s: what this machine can
+/// do.
 pub(crate) fn matmul_peak_gflops() -> f64 {
     use gnr_kernels::gemm::{Mat, batched};
     const SIDE: usize = 1024;

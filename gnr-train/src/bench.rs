@@ -57,8 +57,8 @@ pub enum Timed {
     GnrFdEvery10,
     /// GNR with difference products every tenth step, on a seeded quarter of the batch.
     GnrFdQuarterEvery10,
-    /// What Algorithm 1 adds to a step of SGD beyond evaluations and products: its own vectors, scaled, added and measured, with an oracle
-    /// that answers at once.
+    /// What Algorithm 1 adds to a step of SGD beyond evaluations and products: its own vectors, scaled, added and
+    /// measured, with an oracle that answers at once.
     GnrArithmetic,
     /// A step of a registered regulariser with its defaults over SGD.
     Regularizer(&'static str),
@@ -175,14 +175,15 @@ pub struct BenchLine {
     pub min_ms: f64,
     /// Number of timed rounds.
     pub rounds: usize,
-    /// Work of a step, GFLOP: two for each multiplication of convolutions and matrix products by definition, whatever the algorithm.
-    /// 0 for engines other than gnr-cpu, which alone counts.
+    /// Work of a step, GFLOP: two for each multiplication of convolutions and matrix products by definition, whatever
+    /// the algorithm. 0 for engines other than gnr-cpu, which alone counts.
     pub gflop: f64,
     /// What this machine's f32 matrix product of side 1024 reaches on the same threads, GFLOP/s.
     pub matmul_gflops: f64,
     /// Resident memory before the first step, the model built, MB, where the system tells.
     pub idle_rss_mb: Option<f64>,
-    /// Peak resident memory of this method's first round, from empty pools, or of all its rounds when it is the only one, MB.
+    /// Peak resident memory of this method's first round, from empty pools, or of all its rounds when it is the only
+    /// one, MB.
     pub peak_rss_mb: Option<f64>,
 }
 

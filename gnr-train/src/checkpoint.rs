@@ -1,6 +1,7 @@
 //! Checkpoints: a safetensors file with the model's tensors under their published names, the optimiser's under
-//! `optimizer.<leaf>.<parameter>`, what regulariser i remembers under `regularizer.<i>.<leaf>.<parameter>`, those of an average of the weights under `average.weights.<leaf>.<parameter>` and
-//! `average.statistics.<leaf>.<buffer>`, and one metadata entry, `gnr`, with everything else as JSON.
+//! `optimizer.<leaf>.<parameter>`, what regulariser i remembers under `regularizer.<i>.<leaf>.<parameter>`, those of an
+//! average of the weights under `average.weights.<leaf>.<parameter>` and `average.statistics.<leaf>.<buffer>`, and one
+//! metadata entry, `gnr`, with everything else as JSON.
 //!
 //! A frozen parameter is among the model's tensors and not among the optimiser's or the average's.
 //!
@@ -410,8 +411,8 @@ impl CheckpointFile {
             .0)
     }
 
-    /// The model's tensors by other rules, and what was found. What the rules let be missing is an error all the same: there
-    /// are no initial values here.
+    /// The model's tensors by other rules, and what was found. What the rules let be missing is an error all the same:
+    /// there are no initial values here.
     ///
     /// # Errors
     /// What the rules do not allow.

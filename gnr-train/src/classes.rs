@@ -30,8 +30,8 @@ impl ClassMap {
     /// The logit of each class.
     ///
     /// # Errors
-    /// A class that is not in the map, or whose logit the model does not have; two classes of one logit; a file that cannot be
-    /// read or is not a map.
+    /// A class that is not in the map, or whose logit the model does not have; two classes of one logit; a file that
+    /// cannot be read or is not a map.
     pub fn resolve(&self, classes: &[String], logits: usize) -> Result<Vec<usize>> {
         let refuse = |problem: String| TrainError::ClassMap { map: self.name().to_owned(), problem };
         let known: HashMap<String, usize> = match self {

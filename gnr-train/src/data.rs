@@ -52,8 +52,8 @@ impl Images {
         })
     }
 
-    /// Marks the samples of a training batch whose label is wrong on purpose; of a mixed sample the label that weighs more
-    /// counts. Empty where there is no such image.
+    /// Marks the samples of a training batch whose label is wrong on purpose; of a mixed sample the label that weighs
+    /// more counts. Empty where there is no such image.
     pub(crate) fn flipped_in(&self, batch: &HostBatch) -> Vec<bool> {
         if self.flipped.is_empty() {
             return Vec::new();
@@ -77,8 +77,8 @@ impl Images {
 
 /// Opens a data set and takes the subset and the validation part.
 ///
-/// With label noise the training part has the noisy labels, the validation part has them if the recipe says so. The images of
-/// both are those that they would be without noise.
+/// With label noise the training part has the noisy labels, the validation part has them if the recipe says so. The
+/// images of both are those that they would be without noise.
 ///
 /// # Errors
 /// As [`Images::open`].

@@ -135,7 +135,8 @@ impl Fingerprints {
         folder.join(FILE).exists()
     }
 
-    /// What is different from what the run in `folder` began with; nothing where it recorded nothing (an older program).
+    /// What is different from what the run in `folder` began with; nothing where it recorded nothing (an older
+    /// program).
     ///
     /// # Errors
     /// A record that cannot be read.

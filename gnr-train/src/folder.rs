@@ -1,6 +1,7 @@
 //! The run folder: who may start in it, who holds it, what lies where.
 //!
-//! `recipe.toml`, `metrics.jsonl`, `summary.json`, `events.out.tfevents.*`, `checkpoints/{last,best,average,epoch-*}.safetensors`, `run.lock`.
+//! `recipe.toml`, `metrics.jsonl`, `summary.json`, `events.out.tfevents.*`,
+//! `checkpoints/{last,best,average,epoch-*}.safetensors`, `run.lock`.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -18,7 +19,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    /// Locked by the operating system; released when the process ends, however it ends. `None`: another process of the run holds it.
+    /// Locked by the operating system; released when the process ends, however it ends. `None`: another process of the
+    /// run holds it.
     _lock: Option<File>,
 }
 
@@ -124,7 +126,8 @@ pub fn recipe_of(path: &Path) -> Result<Recipe> {
     Ok(Recipe::load(&path.join("recipe.toml"), &[])?)
 }
 
-/// Refuses a folder in which something lies already. A folder with nothing but a lock is one where a process died at once.
+/// Refuses a folder in which something lies already. A folder with nothing but a lock is one where a process died at
+/// once.
 pub(crate) fn refuse_existing(path: &Path) -> Result<()> {
     let folder = |problem: String| TrainError::Folder { path: path.to_path_buf(), problem };
     if is_run(path) {

@@ -1,5 +1,5 @@
-//! From a recipe to a finished run: the loop, evaluation, checkpoints, metrics. The one place where algorithms, networks,
-//! data and backend meet.
+//! From a recipe to a finished run: the loop, evaluation, checkpoints, metrics. The one place where algorithms,
+//! networks, data and backend meet.
 //!
 //! * [`Recipe`]: everything that decides a run, from TOML and back.
 //! * [`train`], [`resume`]: a run in its folder. Stopped at any moment and resumed, its checkpoints are those of a run that

@@ -1,5 +1,5 @@
-//! Whether a recipe's loader keeps up: images a second that it makes alone, that one gradient consumes, and how long training
-//! waits for images when both run together. What `gnr data bench` prints.
+//! Whether a recipe's loader keeps up: images a second that it makes alone, that one gradient consumes, and how long
+//! training waits for images when both run together. What `gnr data bench` prints.
 
 use std::{cell::RefCell, hint::black_box, time::Instant};
 

@@ -15,7 +15,8 @@ use crate::{
 };
 
 type BoxedSchedule = Box<dyn Schedule>;
-/// What the optimiser wants to know of the Hessian, and the regularisers of a recipe, each on its steps and its part of the batch.
+/// What the optimiser wants to know of the Hessian, and the regularisers of a recipe, each on its steps and its part of
+/// the batch.
 pub(crate) type Regularizers<V> =
     (Option<Every<HessianDiagonal<Radius>>>, Vec<FromStep<Every<OnSample<AnyRegularizer<V>>>>>);
 
@@ -71,8 +72,9 @@ impl<V: Matrices + Signs + Pack + 'static> Configured<V> {
         if self.hvp == Hvp::GaussNewton { Curvature::GaussNewton } else { Curvature::Hessian }
     }
 
-    /// Step `t` (from 0) on one batch, in groups with their numbers of images: one, or those of `method.group`. The ranks of `shares` have
-    /// groups of their own; where the oracle is of all ranks together, the share is that of one process.
+    /// Step `t` (from 0) on one batch, in groups with their numbers of images: one, or those of `method.group`. The
+    /// ranks of `shares` have groups of their own; where the oracle is of all ranks together, the share is that of one
+    /// process.
     ///
     /// # Errors
     /// The errors of [`Method::step_ranks`].

@@ -27,8 +27,8 @@ pub struct EpochMetrics {
     pub train_loss: f64,
     /// Accuracy on the epoch's images as they were seen, before their steps.
     pub train_accuracy: f64,
-    /// With label noise: share of the epoch's images with flipped labels for which the flipped label was predicted. Of a mixed
-    /// image the label that weighs more counts, here and below.
+    /// With label noise: share of the epoch's images with flipped labels for which the flipped label was predicted. Of
+    /// a mixed image the label that weighs more counts, here and below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_accuracy_flipped: Option<f64>,
     /// With label noise: accuracy on the epoch's images whose label is the published one.
@@ -46,7 +46,8 @@ pub struct EpochMetrics {
     /// Likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
-    /// On the validation images, of the averaged weights (`train.average`), where there are some and this epoch was evaluated.
+    /// On the validation images, of the averaged weights (`train.average`), where there are some and this epoch was
+    /// evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_val_accuracy: Option<f64>,
     /// On the test images, of the averaged weights.
@@ -66,11 +67,12 @@ pub struct EpochMetrics {
     /// Wall-clock time of its steps alone (of those after a resume, when one fell into the epoch).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_seconds: Option<f64>,
-    /// On several ranks: how much of `train_seconds` a rank spent in exchanges with the others, from its call to the sums,
-    /// and so also waiting for the last rank. Mean over the ranks.
+    /// On several ranks: how much of `train_seconds` a rank spent in exchanges with the others, from its call to the
+    /// sums, and so also waiting for the last rank. Mean over the ranks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange_seconds: Option<f64>,
-    /// `exchange_seconds` of the rank that spent least: the others wait for it, so this is what exchanges themselves cost.
+    /// `exchange_seconds` of the rank that spent least: the others wait for it, so this is what exchanges themselves
+    /// cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange_seconds_least: Option<f64>,
 }
@@ -117,8 +119,8 @@ pub(crate) struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens the file of a run at `step` with `epochs` done: what was logged after that, and a half-written last line, is cut
-    /// off. Also gives the lines that are left.
+    /// Opens the file of a run at `step` with `epochs` done: what was logged after that, and a half-written last line,
+    /// is cut off. Also gives the lines that are left.
     ///
     /// # Errors
     /// A log that no run of this program left, see [`left`]; it stays as it is.
@@ -162,12 +164,12 @@ impl MetricsLog {
     }
 }
 
-/// The lines that a log has at `step` with `epochs_done`, and how many bytes of it they are. The first epochs may be missing, as of a
-/// run whose log was removed.
+/// The lines that a log has at `step` with `epochs_done`, and how many bytes of it they are. The first epochs may be
+/// missing, as of a run whose log was removed.
 ///
 /// # Errors
-/// In words, what no run of this program leaves: a whole line that is none of a log, epochs that do not follow each other, fewer
-/// epochs than are done.
+/// In words, what no run of this program leaves: a whole line that is none of a log, epochs that do not follow each
+/// other, fewer epochs than are done.
 pub(crate) fn left(
     bytes: &[u8],
     step: u64,

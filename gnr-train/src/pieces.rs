@@ -11,8 +11,8 @@ use crate::{
     trainer::Prepared,
 };
 
-/// Images of the smallest group or micro-batch, or of a regulariser's sample of it. (Batches are whole: what does not fill one is
-/// left out of its epoch.)
+/// Images of the smallest group or micro-batch, or of a regulariser's sample of it. (Batches are whole: what does not
+/// fill one is left out of its epoch.)
 fn smallest(recipe: &Recipe, ranks: usize) -> usize {
     let whole = recipe.parallel.perturbation == Perturbation::Global && recipe.parallel.sync;
     // Statistics of the whole batch are of all its parts, or the smallest part is normalised alone.

@@ -58,8 +58,8 @@ impl Existing {
 
 /// Trains by `recipe` in the run folder `folder`, on the CPU backend in the recipe's precision.
 ///
-/// Data, model and initial weights are opened and checked before the folder is made. Setting `stop` (from a signal handler,
-/// another thread) ends the run after the current step with a checkpoint.
+/// Data, model and initial weights are opened and checked before the folder is made. Setting `stop` (from a signal
+/// handler, another thread) ends the run after the current step with a checkpoint.
 ///
 /// # Errors
 /// Everything in [`TrainError`]; a run that fails leaves its last checkpoint untouched.
@@ -85,8 +85,8 @@ pub fn train(
     train_in(&Team::default(), recipe, folder, existing, observer, stop)
 }
 
-/// [`train`] together with the other ranks of a team: each has its part of every batch. Rank 0 has the folder and tells `observer`; the
-/// others look at no file of it and tell nobody.
+/// [`train`] together with the other ranks of a team: each has its part of every batch. Rank 0 has the folder and tells
+/// `observer`; the others look at no file of it and tell nobody.
 ///
 /// # Errors
 /// As [`train`], the same on every rank; ranks whose recipes, programs or data differ.
@@ -129,12 +129,12 @@ pub fn resume(folder: &Path, observer: &mut (dyn Observer + Send), stop: &Atomic
     train(recipe_of(folder)?, folder, Existing::Resume, observer, stop)
 }
 
-/// The recipe of the run in `folder` with more epochs, and in words what that does to the learning rate. [`train`] continues with it
-/// by [`Existing::ResumeChanged`].
+/// The recipe of the run in `folder` with more epochs, and in words what that does to the learning rate. [`train`]
+/// continues with it by [`Existing::ResumeChanged`].
 ///
 /// # Errors
-/// A folder without a run, assignments that change anything that decides the run but `train.epochs`, device and backend, fewer epochs
-/// than are done.
+/// A folder without a run, assignments that change anything that decides the run but `train.epochs`, device and
+/// backend, fewer epochs than are done.
 pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String)> {
     let before = recipe_of(folder)?;
     let after = Recipe::load(&folder.join("recipe.toml"), assignments)?;
@@ -298,7 +298,8 @@ pub(crate) fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) 
     Ok(pool.install(work))
 }
 
-/// Checks a recipe against the data and the machine without training: opens the images, builds the model, reads weights.
+/// Checks a recipe against the data and the machine without training: opens the images, builds the model, reads
+/// weights.
 ///
 /// # Errors
 /// As [`train`].

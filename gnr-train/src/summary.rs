@@ -45,7 +45,8 @@ pub struct Summary {
     pub test_accuracy: f64,
     /// After the last epoch.
     pub test_loss: f64,
-    /// On the validation images, of the averaged weights (`train.average`, or those of a schedule-free optimiser), after the last epoch.
+    /// On the validation images, of the averaged weights (`train.average`, or those of a schedule-free optimiser),
+    /// after the last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_val_accuracy: Option<f64>,
     /// On the test images, of the averaged weights.
@@ -70,8 +71,8 @@ pub struct Summary {
     /// How many ranks trained together at the end, where it was more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ranks: Option<usize>,
-    /// The share of the steps' time that a rank spent in exchanges with the others, waiting for the last one included: mean over
-    /// ranks and over the epochs that several ranks trained.
+    /// The share of the steps' time that a rank spent in exchanges with the others, waiting for the last one included:
+    /// mean over ranks and over the epochs that several ranks trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exchange_share: Option<f64>,
     /// Of the program.
@@ -135,8 +136,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 static COMMIT: OnceLock<&'static str> = OnceLock::new();
 
-/// Tells which commit the program was built from; summaries then record it. The first word counts. The program knows it rather than
-/// this library, so that a commit does not make this library compile again.
+/// Tells which commit the program was built from; summaries then record it. The first word counts. The program knows it
+/// rather than this library, so that a commit does not make this library compile again.
 pub fn set_commit(commit: &'static str) {
     let _ = COMMIT.set(commit);
 }

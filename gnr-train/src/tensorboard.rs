@@ -1,7 +1,8 @@
 //! TensorBoard event files: length-prefixed protobuf records with masked CRC-32C.
 //!
-//! Scalars need two small messages of the format. The published writers bring much more for them: `tensorboard-rs` an image
-//! library and a protobuf runtime of 2020, `tfrecord` a protobuf compiler; only the checksum is taken from a crate.
+//! Scalars need two small messages of the format. The published writers bring much more for them: `tensorboard-rs` an
+//! image library and a protobuf runtime of 2020, `tfrecord` a protobuf compiler; only the checksum is taken from a
+//! crate.
 
 use std::{
     fs::{self, File},
@@ -66,8 +67,8 @@ impl EventWriter {
         self.write(&event)
     }
 
-    /// The numbers of a line of `metrics.jsonl`: of an epoch as `train/loss`, `val/accuracy`, `penalty/gnr`, …, of a step as
-    /// `step/loss` and `step/grad_norm`.
+    /// The numbers of a line of `metrics.jsonl`: of an epoch as `train/loss`, `val/accuracy`, `penalty/gnr`, …, of a
+    /// step as `step/loss` and `step/grad_norm`.
     ///
     /// # Errors
     /// As [`scalars`](Self::scalars).

@@ -50,8 +50,8 @@ pub(crate) struct Subject {
     /// Label smoothing of the cross-entropy [default: that of the run, else 0]
     #[arg(long, help_heading = "Subject")]
     pub(crate) label_smoothing: Option<f64>,
-    /// Batches whose activations are kept between products: a third less time on these, for their memory [default: 1 if there
-    /// is one batch, else 0]
+    /// Batches whose activations are kept between products: a third less time on these, for their memory [default: 1 if
+    /// there is one batch, else 0]
     #[arg(long, value_name = "N", help_heading = "Subject")]
     pub(crate) keep_records: Option<usize>,
     /// Set any other key of the recipe (train.threads, train.precision, …); may be repeated
@@ -93,8 +93,8 @@ pub(crate) struct Common {
 
 /// Eigenvalues of the Hessian: top, bottom, dominant or both ends
 ///
-/// Top eigenvalues are the largest algebraically, dominant ones the largest in modulus. Every pair comes with its residual
-/// ‖Hv − λv‖ and a verdict. Ctrl-C stops after the current product; --resume goes on with the same numbers.
+/// Top eigenvalues are the largest algebraically, dominant ones the largest in modulus. Every pair comes with its
+/// residual ‖Hv − λv‖ and a verdict. Ctrl-C stops after the current product; --resume goes on with the same numbers.
 #[derive(Args)]
 #[command(group = ArgGroup::new("end").args(["top", "bottom", "dominant", "both_ends"]))]
 #[command(after_help = "Examples:\n  \

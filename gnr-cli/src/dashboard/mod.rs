@@ -1,4 +1,5 @@
-//! `gnr watch`: runs in a terminal while they train, or afterwards. It reads run folders and nothing else; only the drawing is here.
+//! `gnr watch`: runs in a terminal while they train, or afterwards. It reads run folders and nothing else; only the
+//! drawing is here.
 
 mod charts;
 mod draw;
@@ -25,9 +26,9 @@ use state::{Action, Dashboard};
 
 /// Watch runs in the terminal while they train, or look at finished ones
 ///
-/// A folder stands for all runs at or below it: those of a comparison, of a sweep, of runs/. Runs are drawn over each other; new ones
-/// appear when they begin. It reads metrics.jsonl, recipe.toml and summary.json, takes no lock and writes nothing, so that training
-/// does not notice. Where the output is no terminal it prints a line a run and ends.
+/// A folder stands for all runs at or below it: those of a comparison, of a sweep, of runs/. Runs are drawn over each
+/// other; new ones appear when they begin. It reads metrics.jsonl, recipe.toml and summary.json, takes no lock and
+/// writes nothing, so that training does not notice. Where the output is no terminal it prints a line a run and ends.
 #[derive(Args)]
 #[command(
     after_help = "Keys: q quit, up and down choose a run, space hides it, o shows it alone, tab and 1 to 6 choose a chart, c a curve, \

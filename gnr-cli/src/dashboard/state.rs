@@ -175,8 +175,8 @@ impl Dashboard {
         self.curve = next;
     }
 
-    /// Halves or doubles the part of the axis that is seen. Its end stays when it is the latest that there is: whoever watches looks
-    /// there.
+    /// Halves or doubles the part of the axis that is seen. Its end stays when it is the latest that there is: whoever
+    /// watches looks there.
     fn zoom(&mut self, factor: f64) {
         let [low, high] = self.window;
         let width = ((high - low) * factor).clamp(NARROWEST, 1.0);

@@ -1,5 +1,5 @@
-//! Bad input: each case is a clear error that names the file and the place or key, exit code 1 (2 for usage), and nothing
-//! left behind.
+//! Bad input: each case is a clear error that names the file and the place or key, exit code 1 (2 for usage), and
+//! nothing left behind.
 
 use std::{fs, path::Path, process::Command};
 

@@ -1,5 +1,6 @@
-//! Bad recipes, settings, flags and run folders, and what the program says of each, as the table docs/bad-inputs/program.md: to judge the
-//! wording. With `GNR_WRITE_TABLES=1` (or `GNR_REWRITE=1`) the table is written, else compared.
+//! Bad recipes, settings, flags and run folders, and what the program says of each, as the table
+//! docs/bad-inputs/program.md: to judge the wording. With `GNR_WRITE_TABLES=1` (or `GNR_REWRITE=1`) the table is
+//! written, else compared.
 
 use std::{
     collections::BTreeSet,

@@ -143,7 +143,8 @@ fn what_cannot_be_fetched_is_an_error() {
     assert!(code == 1 && stderr.contains("did you mean"), "{stderr}");
 }
 
-/// Every survey leaves data and pictures, prints a table, and goes on where it is; a figure is drawn again from its JSON.
+/// Every survey leaves data and pictures, prints a table, and goes on where it is; a figure is drawn again from its
+/// JSON.
 #[test]
 fn surveys_and_their_figures() {
     let home = tempfile::tempdir().unwrap();
@@ -218,7 +219,8 @@ fn bench_takes_the_shape_and_the_sizes_of_a_net() {
     let named =
         |name: &str| lines.iter().find(|line| line["method"] == name).unwrap()["gflop"].as_f64().unwrap();
     assert_eq!(lines.len(), 7, "{stdout}");
-    // A gradient of half of the batch and a forward pass; a gradient; with a forward pass; a fifth of a gradient; a gradient; a product by ten.
+    // A gradient of half of the batch and a forward pass; a gradient; with a forward pass; a fifth of a gradient; a
+    // gradient; a product by ten.
     let ratio = |name: &str| named(name) / named("sgd");
     for (name, low, high) in [
         ("esam", 1.7, 1.95),

@@ -1,5 +1,6 @@
-//! Disks that are full or read-only, and limits of files' sizes, wherever it is noticed: the error names the file and the reason, nothing
-//! half-written is taken for whole, and with room the same command goes on to the same bits. `GNR_KILLS=50` tries fifty sizes.
+//! Disks that are full or read-only, and limits of files' sizes, wherever it is noticed: the error names the file and
+//! the reason, nothing half-written is taken for whole, and with room the same command goes on to the same bits.
+//! `GNR_KILLS=50` tries fifty sizes.
 #![cfg(unix)]
 
 use std::{
@@ -21,8 +22,8 @@ fn size(folder: &Path) -> u64 {
     tree(folder).iter().map(pages).sum::<u64>() * PAGE
 }
 
-/// Starts a job's command where writing is refused, and gives the file that the error names, relative to the results; `None` if there was
-/// room.
+/// Starts a job's command where writing is refused, and gives the file that the error names, relative to the results;
+/// `None` if there was room.
 fn refused(mut command: Command, out: &Path, reason: &str) -> Option<String> {
     let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
     if output.status.success() {
@@ -74,8 +75,8 @@ fn limits(job: &Job, whole: &BTreeMap<String, Vec<u8>>) {
     println!("{}: {wanted} limits of sizes, refused: {named:?}", job.name);
 }
 
-/// Where mounting is permitted, disks of sizes from nothing to what the results take, and by turns of a page and few more less than that:
-/// what is written last is short beside what is written first.
+/// Where mounting is permitted, disks of sizes from nothing to what the results take, and by turns of a page and few
+/// more less than that: what is written last is short beside what is written first.
 fn rooms(job: &Job, whole: &BTreeMap<String, Vec<u8>>, kinds: usize) {
     let Some(disk) = Tiny::mount("size=4k") else { return };
     let (all, wanted) = (size(&job.place("whole")) / PAGE, u64::from(trials(5)));

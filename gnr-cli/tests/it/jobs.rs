@@ -1,4 +1,5 @@
-//! Commands that take a second and leave files: what is killed and starved in the tests, and what must come of it all the same.
+//! Commands that take a second and leave files: what is killed and starved in the tests, and what must come of it all
+//! the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -123,8 +124,9 @@ pub(crate) fn told(output: &Output) -> String {
     format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
 
-/// Everything in a folder that must be the same however often the work was begun: every file but locks, without times, the command line
-/// and the folder's own name. Of event files and reports for people, which tell the time, the name counts.
+/// Everything in a folder that must be the same however often the work was begun: every file but locks, without times,
+/// the command line and the folder's own name. Of event files and reports for people, which tell the time, the name
+/// counts.
 pub(crate) fn results(out: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for file in tree(out) {

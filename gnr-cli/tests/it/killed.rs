@@ -1,5 +1,5 @@
-//! Commands that are killed at random moments and started again: the results are those of commands that nothing disturbed, bit for bit.
-//! `GNR_KILLS=100` tries a hundred times each.
+//! Commands that are killed at random moments and started again: the results are those of commands that nothing
+//! disturbed, bit for bit. `GNR_KILLS=100` tries a hundred times each.
 
 use std::{
     collections::BTreeSet,

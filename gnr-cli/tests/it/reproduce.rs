@@ -203,8 +203,8 @@ fn an_unfinished_run_is_continued() {
 #[test]
 fn every_table_is_reported_from_the_same_runs() {
     let bench = Bench::new();
-    // Without ResNet-8: Table 1: 2 nets × 6 methods; Table 2: 6; Table 3: 2 × 6 and 2 pretrainings; Table 4: 22, of which 6
-    // are Table 1's.
+    // Without ResNet-8: Table 1: 2 nets × 6 methods; Table 2: 6; Table 3: 2 × 6 and 2 pretrainings; Table 4: 22, of
+    // which 6 are Table 1's.
     let mut runs = 0;
     for (table, more, expect) in [
         ("table1", 12, "GNR improves SAM performance by 1.18%"),

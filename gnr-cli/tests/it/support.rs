@@ -74,8 +74,8 @@ pub(crate) fn tree(folder: &Path) -> Vec<String> {
     found
 }
 
-/// The command in a process whose files may take `blocks` of 512 bytes (1024 in some shells) each: a longer one is refused as by a full
-/// disk, and nothing has to be mounted for it.
+/// The command in a process whose files may take `blocks` of 512 bytes (1024 in some shells) each: a longer one is
+/// refused as by a full disk, and nothing has to be mounted for it.
 pub(crate) fn limited(command: &Command, blocks: u64) -> Command {
     let mut limited = Command::new("sh");
     // The signal of such a refusal would end the process before it could tell.
@@ -90,8 +90,8 @@ pub(crate) fn limited(command: &Command, blocks: u64) -> Command {
     limited
 }
 
-/// A file system of a few pages, unmounted in the end. Tests that have one where that is permitted demand the same of [`limited`]
-/// processes everywhere.
+/// A file system of a few pages, unmounted in the end. Tests that have one where that is permitted demand the same of
+/// [`limited`] processes everywhere.
 pub(crate) struct Tiny(pub(crate) tempfile::TempDir);
 
 impl Tiny {

@@ -8,14 +8,14 @@ use crate::{
 
 /// One mini-batch made of micro-batches: L̂ = Σᵢ (nᵢ/n)·L̂ᵢ, and so are its gradient and its products.
 ///
-/// Methods see one batch: SAM and GNR perturb once, along the whole batch's gradient, and every micro-batch is evaluated at
-/// that same point. A [`Pass::Commit`] reaches each micro-batch exactly once. (Where L̂ᵢ depends on its micro-batch as a
-/// whole, as with BatchNorm, the mean is that of the micro-batches' own losses.)
+/// Methods see one batch: SAM and GNR perturb once, along the whole batch's gradient, and every micro-batch is
+/// evaluated at that same point. A [`Pass::Commit`] reaches each micro-batch exactly once. (Where L̂ᵢ depends on its
+/// micro-batch as a whole, as with BatchNorm, the mean is that of the micro-batches' own losses.)
 ///
 /// # Cost
 /// Memory of one micro-batch: no record outlives its micro-batch. So an exact product evaluates each micro-batch again,
-/// with [`Order::Second`], multiplies, and drops the record: one gradient more a product. For products by differences wrap
-/// the accumulation, `ForwardDiff::new(Accumulated::new(..)?)`: they need no record and cost nothing extra.
+/// with [`Order::Second`], multiplies, and drops the record: one gradient more a product. For products by differences
+/// wrap the accumulation, `ForwardDiff::new(Accumulated::new(..)?)`: they need no record and cost nothing extra.
 #[derive(Clone, Debug)]
 pub struct Accumulated<O> {
     /// Micro-batches and their weights: nᵢ/n, or of a selection its examples in each by all of its examples.
@@ -159,8 +159,8 @@ impl<O: OutputOracle> OutputOracle for Accumulated<O> {
 }
 
 impl<O: HvpOracle> HvpOracle for Accumulated<O> {
-    /// The products of the micro-batches: the mean of one-sided differences of one step is that of the mean. Of micro-batches that
-    /// differ, [`Products::Exact`]: nothing that others could share.
+    /// The products of the micro-batches: the mean of one-sided differences of one step is that of the mean. Of
+    /// micro-batches that differ, [`Products::Exact`]: nothing that others could share.
     fn products(&self) -> Products {
         let mut kinds = self.parts.iter().map(|(part, _)| part.products());
         let first = kinds.next().unwrap_or(Products::Exact);

@@ -8,9 +8,9 @@ use crate::{
 
 /// Makes an [`HvpOracle`] of any [`GradOracle`]: H·v ≈ (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ − ε v/‖v‖))·‖v‖/(2ε).
 ///
-/// The perturbation has norm ε whatever the length of `v`; `v = 0` gives 0. The error is O(ε²) in exact arithmetic; in f32
-/// the best ε is about 1e-2, the default (relative error 2e-5). On nets with kinks (ReLU) this is another quantity than the
-/// exact product, which does not see the kinks.
+/// The perturbation has norm ε whatever the length of `v`; `v = 0` gives 0. The error is O(ε²) in exact arithmetic; in
+/// f32 the best ε is about 1e-2, the default (relative error 2e-5). On nets with kinks (ReLU) this is another quantity
+/// than the exact product, which does not see the kinks.
 ///
 /// # Cost
 /// Two gradients and one vector a product.

@@ -8,12 +8,13 @@ use crate::{
 
 /// Makes an [`HvpOracle`] of any [`GradOracle`]: H·v ≈ (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε.
 ///
-/// The perturbation has norm ε whatever the length of `v`; `v = 0` gives 0. The error is O(ε) in exact arithmetic; in f32 the
-/// best ε is about 1e-3, the default (relative error 3e-4; at 1e-7 it is 50 %). On nets with kinks (ReLU) this is another
-/// quantity than the exact product, which does not see the kinks.
+/// The perturbation has norm ε whatever the length of `v`; `v = 0` gives 0. The error is O(ε) in exact arithmetic; in
+/// f32 the best ε is about 1e-3, the default (relative error 3e-4; at 1e-7 it is 50 %). On nets with kinks (ReLU) this
+/// is another quantity than the exact product, which does not see the kinks.
 ///
 /// # Cost
-/// One gradient a product. Together with [`Sam`](crate::Sam) of radius ρ = ε, [`Gnr`](crate::Gnr) shares SAM's gradient.
+/// One gradient a product. Together with [`Sam`](crate::Sam) of radius ρ = ε, [`Gnr`](crate::Gnr) shares SAM's
+/// gradient.
 #[derive(Clone, Debug)]
 pub struct ForwardDiff<O> {
     inner: O,

@@ -5,8 +5,8 @@ use crate::{Checkpoint, Result, StateSink, StateSource, Vector};
 
 /// The mean of all points taken in, each with the same weight: θ̄ ← θ̄ + (θ − θ̄)/(n + 1) after n points.
 ///
-/// Averaged are the points at the ends of late epochs, of a run whose learning rate stays large enough to move between them.
-/// Statistics of activations (BatchNorm) are not those of the averaged weights: they have to be measured at θ̄.
+/// Averaged are the points at the ends of late epochs, of a run whose learning rate stays large enough to move between
+/// them. Statistics of activations (BatchNorm) are not those of the averaged weights: they have to be measured at θ̄.
 ///
 /// State: `updates`, `mean`.
 ///

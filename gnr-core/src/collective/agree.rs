@@ -3,11 +3,12 @@
 use super::Collective;
 use crate::{Error, Quantity, Result};
 
-/// Every rank tells how it fared, with a number beside it. Returns the numbers in rank order when all of them fared well, and the same
-/// error on every rank when one did not: that of the lowest such rank.
+/// Every rank tells how it fared, with a number beside it. Returns the numbers in rank order when all of them fared
+/// well, and the same error on every rank when one did not: that of the lowest such rank.
 ///
 /// # Errors
-/// [`Error::NonFinite`] as it was; any other error as [`Error::Rank`], with the causes in its message; those of the collective.
+/// [`Error::NonFinite`] as it was; any other error as [`Error::Rank`], with the causes in its message; those of the
+/// collective.
 ///
 /// # Cost
 /// One exchange of three numbers; after an error, one of messages.

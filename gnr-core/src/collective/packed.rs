@@ -107,7 +107,8 @@ pub trait Pack: Vector {
     /// A vector of this one's shape with other numbers.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`] for another number of them, [`Error::Oracle`] for another kind, a failure of the backend.
+    /// [`Error::DimensionMismatch`] for another number of them, [`Error::Oracle`] for another kind, a failure of the
+    /// backend.
     fn unpack(&self, numbers: Packed) -> Result<Self>;
 }
 

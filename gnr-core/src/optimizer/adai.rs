@@ -9,15 +9,17 @@ use crate::{
     registry::{Configured, Cost, Entry, Interval, Key, Registered, Values},
 };
 
-/// Adai (adaptive inertia): a coordinate whose gradients are large has little momentum, one whose gradients are small much.
+/// Adai (adaptive inertia): a coordinate whose gradients are large has little momentum, one whose gradients are small
+/// much.
 ///
 /// With direction h and weight decay λ, d = h + λθ, and v̄ the mean of the elements of v̂:
 ///
 /// > v ← β₂v + (1−β₂)d²,  v̂ = v/(1−β₂ᵗ),  β₁ = clip(1 − β₀·v̂/v̄, 0, 1−ε),  Π ← Π·β₁,
 /// > m ← β₁m + (1−β₁)d,  θ ← θ − η·m/(1−Π),
 ///
-/// where β₁ and Π are vectors. The learning rate is that of SGD without momentum, ten times that of SGD with momentum 0.9. Defaults: those of
-/// the entry. State, allocated by the first step: `step`, `exp_avg`, `exp_avg_sq`, `beta1_prod`.
+/// where β₁ and Π are vectors. The learning rate is that of SGD without momentum, ten times that of SGD with momentum
+/// 0.9. Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg`, `exp_avg_sq`,
+/// `beta1_prod`.
 ///
 /// # Cost
 /// Three extra vectors, two temporary ones, and one more when λ > 0.
@@ -26,7 +28,8 @@ use crate::{
 /// In parameter groups ([`Grouped`](super::Grouped)) v̄ is the mean of each group, not of all parameters.
 ///
 /// # References
-/// Xie et al., "Adaptive Inertia: Disentangling the Effects of Adaptive Learning Rate and Momentum", ICML 2022, Algorithm 2.
+/// Xie et al., "Adaptive Inertia: Disentangling the Effects of Adaptive Learning Rate and Momentum", ICML 2022,
+/// Algorithm 2.
 #[derive(Clone, Debug)]
 pub struct Adai<V> {
     beta0: f64,

@@ -6,12 +6,12 @@ use crate::{
     schedule::validate_constant, vector::same_dim,
 };
 
-/// Parameter groups, as PyTorch's optimisers have them: each leaf of θ belongs to one group, each group to an optimiser of
-/// its own (other weight decay, say) that sees the learning rate times a factor.
+/// Parameter groups, as PyTorch's optimisers have them: each leaf of θ belongs to one group, each group to an optimiser
+/// of its own (other weight decay, say) that sees the learning rate times a factor.
 ///
-/// The state is saved as that of one optimiser over the whole of θ, so a checkpoint tells nothing of the groups, and those of
-/// a run may be rearranged when it is resumed. (A count that differs between groups is saved for each, as `NAME.0`, `NAME.1`, …; those
-/// groups cannot be rearranged.) One group with factor 1 is its optimiser, bit for bit.
+/// The state is saved as that of one optimiser over the whole of θ, so a checkpoint tells nothing of the groups, and
+/// those of a run may be rearranged when it is resumed. (A count that differs between groups is saved for each, as
+/// `NAME.0`, `NAME.1`, …; those groups cannot be rearranged.) One group with factor 1 is its optimiser, bit for bit.
 ///
 /// # Cost
 /// The cost of the optimisers. Leaves are moved apart and together again, not copied, where the vector can do so.
@@ -39,8 +39,8 @@ impl<P> Grouped<P> {
     /// Optimisers with the factors of their learning rates, and the group of each leaf.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`] for a factor that is negative or not finite, for a leaf whose group does not exist, and
-    /// for a group without leaves.
+    /// [`Error::InvalidHyperparameter`] for a factor that is negative or not finite, for a leaf whose group does not
+    /// exist, and for a group without leaves.
     pub fn new(groups: Vec<(P, f64)>, of: Vec<usize>) -> Result<Self> {
         for (_, scale) in &groups {
             validate_constant("lr_scale", *scale, |x| x >= 0.0, "must not be negative")?;

@@ -1,4 +1,5 @@
-//! What optimisers that scale by the diagonal of the Hessian share: a momentum, and an average of Hutchinson's estimates.
+//! What optimisers that scale by the diagonal of the Hessian share: a momentum, and an average of Hutchinson's
+//! estimates.
 
 use super::state::State;
 use crate::{

@@ -2,7 +2,8 @@
 
 use crate::registry::{Interval, Key};
 
-/// η, the peak of the schedule. (An optimiser gets the rate of each step as an argument; recipes keep the peak in its section.)
+/// η, the peak of the schedule. (An optimiser gets the rate of each step as an argument; recipes keep the peak in its
+/// section.)
 pub(super) const fn lr(default: f64) -> Key {
     Key::number("lr", Interval::POSITIVE, default, "peak learning rate η")
 }

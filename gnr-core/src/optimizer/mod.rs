@@ -86,8 +86,9 @@ pub trait Optimizer<V: Vector>: Checkpoint<V> {
     /// A dimension mismatch or a failure of the backend.
     fn step(&mut self, theta: &mut V, direction: &V, lr: f64) -> Result<()>;
 
-    /// Takes an estimate of the diagonal of ∇²L̂(θ_t) before step t: what [`HessianDiagonal`](crate::regularizer::HessianDiagonal)
-    /// makes on the steps on which it acts. Most optimisers have no use for it.
+    /// Takes an estimate of the diagonal of ∇²L̂(θ_t) before step t: what
+    /// [`HessianDiagonal`](crate::regularizer::HessianDiagonal) makes on the steps on which it acts. Most optimisers
+    /// have no use for it.
     ///
     /// # Errors
     /// A dimension mismatch or a failure of the backend.
@@ -96,8 +97,8 @@ pub trait Optimizer<V: Vector>: Checkpoint<V> {
         Ok(())
     }
 
-    /// The point to evaluate and to keep in place of θ, for methods whose θ is only where gradients are taken (the schedule-free ones).
-    /// `None`: θ itself, as before the first step of any method.
+    /// The point to evaluate and to keep in place of θ, for methods whose θ is only where gradients are taken (the
+    /// schedule-free ones). `None`: θ itself, as before the first step of any method.
     ///
     /// # Errors
     /// A failure of the backend.

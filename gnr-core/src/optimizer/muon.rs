@@ -11,28 +11,32 @@ use crate::{
 
 /// Muon (momentum orthogonalised by Newton–Schulz).
 ///
-/// With direction h and weight decay λ, for each leaf that is an r × c matrix (a leaf of two axes or more is its first axis by all others):
+/// With direction h and weight decay λ, for each leaf that is an r × c matrix (a leaf of two axes or more is its first
+/// axis by all others):
 ///
 /// > m ← μm + (1−μ)h,  u = μm + (1−μ)h,  X = u/(‖u‖ + 1e-7),
 /// > five times: A = XXᵀ, X ← aX + (bA + cA²)X with (a, b, c) = (3.4445, −4.7750, 2.0315),
 /// > θ ← (1 − ηλ)θ − η·√max(1, r/c)·X.
 ///
-/// X is about UVᵀ of the singular value decomposition of u: singular values of at least a hundredth of ‖u‖ become 0.68 to 1.14. All other leaves (biases, scales) make
-/// a step of AdamW with the learning rate `adam_lr`·η/η₀, which follows the same schedule, and the same weight decay.
+/// X is about UVᵀ of the singular value decomposition of u: singular values of at least a hundredth of ‖u‖ become 0.68
+/// to 1.14. All other leaves (biases, scales) make a step of AdamW with the learning rate `adam_lr`·η/η₀, which follows
+/// the same schedule, and the same weight decay.
 ///
-/// Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg` (m), `exp_avg_sq` (of the other leaves; zero in
-/// matrices).
+/// Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg` (m), `exp_avg_sq` (of the other
+/// leaves; zero in matrices).
 ///
 /// # Cost
-/// Two extra vectors, three temporary ones of one leaf each, and 15 products of matrices a leaf: for r ≤ c 10·r²c + 5·r³ multiplications.
+/// Two extra vectors, three temporary ones of one leaf each, and 15 products of matrices a leaf: for r ≤ c 10·r²c +
+/// 5·r³ multiplications.
 ///
 /// # Deviation
-/// The authors orthogonalise in bfloat16; this in the vector's own precision. They take the first and the last layer out by hand; this takes
-/// every matrix. The factor √max(1, r/c) is of the flattened filters, as in PyTorch's `torch.optim.Muon` (the authors' program has that of the
-/// last two axes).
+/// The authors orthogonalise in bfloat16; this in the vector's own precision. They take the first and the last layer
+/// out by hand; this takes every matrix. The factor √max(1, r/c) is of the flattened filters, as in PyTorch's
+/// `torch.optim.Muon` (the authors' program has that of the last two axes).
 ///
 /// # References
-/// Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024, and the program github.com/KellerJordan/Muon.
+/// Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024, and the program
+/// github.com/KellerJordan/Muon.
 #[derive(Clone, Debug)]
 pub struct Muon<V> {
     mu: f64,

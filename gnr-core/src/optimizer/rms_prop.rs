@@ -17,14 +17,15 @@ use crate::{
 ///
 /// > v ← αv + (1−α)d²,  b ← μb + d/(√v + ε),  θ ← θ − η·b.
 ///
-/// Defaults: those of the entry. State, allocated by the first step: `step`, `square_avg`, and `momentum_buffer` when μ > 0.
+/// Defaults: those of the entry. State, allocated by the first step: `step`, `square_avg`, and `momentum_buffer` when μ
+/// > 0.
 ///
 /// # Cost
 /// One extra vector, two when μ > 0, and a temporary one when λ > 0.
 ///
 /// # References
-/// Tieleman and Hinton, "Lecture 6.5 – RMSProp", COURSERA: Neural Networks for Machine Learning, 2012. Momentum, and ε outside of the
-/// root, are PyTorch's.
+/// Tieleman and Hinton, "Lecture 6.5 – RMSProp", COURSERA: Neural Networks for Machine Learning, 2012. Momentum, and ε
+/// outside of the root, are PyTorch's.
 #[derive(Clone, Debug)]
 pub struct RmsProp<V> {
     alpha: f64,

@@ -17,15 +17,17 @@ use crate::{
 ///
 /// > z ← z − γd,  x ← (1−c)x + cz with c = γ²/Σγ²,  θ ← βx + (1−β)z.
 ///
-/// x is the point to evaluate and to keep: [`solution`](Optimizer::solution). The learning rate stays constant after a warm-up (schedule
-/// `constant`); it is larger than that of SGD with momentum, by about 10. Statistics of activations (BatchNorm) are not those of x: they have
-/// to be measured there. Defaults: those of the entry. State, allocated by the first step: `step`, `weight_sum`, `z`.
+/// x is the point to evaluate and to keep: [`solution`](Optimizer::solution). The learning rate stays constant after a
+/// warm-up (schedule `constant`); it is larger than that of SGD with momentum, by about 10. Statistics of activations
+/// (BatchNorm) are not those of x: they have to be measured there. Defaults: those of the entry. State, allocated by
+/// the first step: `step`, `weight_sum`, `z`.
 ///
 /// # Cost
 /// One extra vector, and a temporary one when λ > 0.
 ///
 /// # Deviation
-/// The authors' program weighs with the largest γ so far instead of γ; the two differ where a schedule falls, which it is not made for.
+/// The authors' program weighs with the largest γ so far instead of γ; the two differ where a schedule falls, which it
+/// is not made for.
 ///
 /// # References
 /// Defazio et al., "The Road Less Scheduled", NeurIPS 2024, Eqs. 1 to 3 and Section 4.

@@ -166,8 +166,8 @@ impl<V: Vector> Checkpoint<V> for Sgd<V> {
         self.momentum.as_ref().map_or(Ok(()), |buffer| sink.put("momentum", Leaf::Vector(buffer)))
     }
 
-    /// A missing `momentum` is that of an optimiser that never stepped: the next step's direction starts it. A buffer that
-    /// this optimiser has no use for (μ = 0) is left where it is.
+    /// A missing `momentum` is that of an optimiser that never stepped: the next step's direction starts it. A buffer
+    /// that this optimiser has no use for (μ = 0) is left where it is.
     fn load(&mut self, source: &mut dyn StateSource<V>) -> Result<()> {
         self.momentum = if self.mu > 0.0 { optional_vector(source, "momentum")? } else { None };
         Ok(())

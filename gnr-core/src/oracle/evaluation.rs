@@ -42,8 +42,8 @@ pub fn finite_gradient<V: Vector>(loss: f64, grad: &V) -> Result<f64> {
     finite(Quantity::GradientNorm, grad.dot(grad)?.sqrt())
 }
 
-/// f = ∇‖∇L̂‖ = ∇²L̂·∇L̂/(‖∇L̂‖ + ξ) at one point (lines 6 and 8 of Algorithm 1), as a vector with its factor beside it, so that nobody
-/// goes through the vector for the sake of its length.
+/// f = ∇‖∇L̂‖ = ∇²L̂·∇L̂/(‖∇L̂‖ + ξ) at one point (lines 6 and 8 of Algorithm 1), as a vector with its factor beside
+/// it, so that nobody goes through the vector for the sake of its length.
 #[derive(Clone, Debug)]
 pub struct NormGradient<V> {
     /// f is `factor` times this vector.
@@ -69,7 +69,8 @@ impl<V: Vector> NormGradient<V> {
             .map_err(at_perturbed_point)
     }
 
-    /// f at an evaluated point of which nothing else is wanted. Where the gradient vanishes, so does f, also with ξ = 0.
+    /// f at an evaluated point of which nothing else is wanted. Where the gradient vanishes, so does f, also with ξ =
+    /// 0.
     ///
     /// # Errors
     /// The errors of the oracle.

@@ -6,7 +6,8 @@ use crate::{Error, Result};
 /// A point whose losses or outputs are asked for.
 #[derive(Debug)]
 pub enum Point<'a, V> {
-    /// The point of the step's own evaluation ([`Pass::Commit`](crate::Pass::Commit)), with what that pass has seen already.
+    /// The point of the step's own evaluation ([`Pass::Commit`](crate::Pass::Commit)), with what that pass has seen
+    /// already.
     Committed,
     /// Any other point; a [`Pass::Probe`](crate::Pass::Probe).
     At(&'a V),
@@ -31,15 +32,16 @@ pub trait ExampleOracle: GradOracle {
     /// The loss of each example at a point, in the order of the batch. Their mean is L̂.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] for a loss that is not; [`Error::Oracle`] for [`Point::Committed`] before a committed evaluation; a
-    /// failure of the backend.
+    /// [`Error::NonFinite`] for a loss that is not; [`Error::Oracle`] for [`Point::Committed`] before a committed
+    /// evaluation; a failure of the backend.
     ///
     /// # Cost
     /// A forward pass; none at the committed point.
     fn losses(&mut self, at: Point<'_, Self::Vector>) -> Result<Vec<f64>>;
 
-    /// From now on L̂ is the mean loss over the examples of these rows, or over all of them again (`None`). Returns the share of
-    /// the batch that this is. As after [`restrict`](SampledOracle::restrict), an evaluation belongs to the L̂ it was made of.
+    /// From now on L̂ is the mean loss over the examples of these rows, or over all of them again (`None`). Returns the
+    /// share of the batch that this is. As after [`restrict`](SampledOracle::restrict), an evaluation belongs to the L̂
+    /// it was made of.
     ///
     /// # Errors
     /// [`Error::Oracle`] for a row that does not exist, or no row at all; a failure of the backend.

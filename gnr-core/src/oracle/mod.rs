@@ -36,8 +36,8 @@ pub enum Order {
 pub enum Use {
     /// Others will follow: the record stays.
     Again,
-    /// No other will be asked for: what the record holds may be freed while the product goes through it. One that is asked for all
-    /// the same must still be right, at the cost of another evaluation.
+    /// No other will be asked for: what the record holds may be freed while the product goes through it. One that is
+    /// asked for all the same must still be right, at the cost of another evaluation.
     Last,
 }
 
@@ -46,16 +46,17 @@ pub enum Use {
 pub enum Products {
     /// ∇²L̂·v, to rounding.
     Exact,
-    /// G·v with the generalised Gauss–Newton matrix G in place of the Hessian: mean over the batch of Jᵀ·∇²ℓ·J, J the Jacobian of
-    /// the model's outputs and ∇²ℓ the Hessian of the loss in them. Positive semi-definite where ℓ is convex; for softmax with
-    /// cross-entropy the Fisher information matrix (labels drawn from the model, not the empirical one). What it leaves out of
-    /// the Hessian is Σₖ ∂ℓ/∂zₖ·∇²zₖ over the outputs z: nothing where the model is linear in θ or every example is fitted.
+    /// G·v with the generalised Gauss–Newton matrix G in place of the Hessian: mean over the batch of Jᵀ·∇²ℓ·J, J the
+    /// Jacobian of the model's outputs and ∇²ℓ the Hessian of the loss in them. Positive semi-definite where ℓ is
+    /// convex; for softmax with cross-entropy the Fisher information matrix (labels drawn from the model, not the
+    /// empirical one). What it leaves out of the Hessian is Σₖ ∂ℓ/∂zₖ·∇²zₖ over the outputs z: nothing where the model
+    /// is linear in θ or every example is fitted.
     ///
     /// # References
     /// Schraudolph, "Fast curvature matrix-vector products", Neural Computation 2002; Martens, JMLR 2020, Section 8.
     GaussNewton,
-    /// (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε: see [`ForwardDiff`](crate::ForwardDiff). [`Gnr`](crate::Gnr) shares the gradient at θ + ε ĝ
-    /// with others that look at the same point.
+    /// (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε: see [`ForwardDiff`](crate::ForwardDiff). [`Gnr`](crate::Gnr) shares the
+    /// gradient at θ + ε ĝ with others that look at the same point.
     ForwardDifference {
         /// ε.
         step: f64,
@@ -100,8 +101,8 @@ pub trait GradOracle {
         order: Order,
     ) -> Result<Evaluation<'a, Self::Vector, Self::Record>>;
 
-    /// ∇L̂ at a point of which nothing else is wanted, a [`Pass::Probe`]: the point may be freed piece by piece while the gradient
-    /// takes its place.
+    /// ∇L̂ at a point of which nothing else is wanted, a [`Pass::Probe`]: the point may be freed piece by piece while
+    /// the gradient takes its place.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
@@ -137,8 +138,8 @@ pub trait HvpOracle: GradOracle {
     /// A dimension mismatch or a failure of the backend.
     ///
     /// # Cost
-    /// About two gradients when `here` was evaluated with the [`order`](Products::order) of the products; an implementation may have
-    /// to evaluate once more when it was not, or after [`Use::Last`].
+    /// About two gradients when `here` was evaluated with the [`order`](Products::order) of the products; an
+    /// implementation may have to evaluate once more when it was not, or after [`Use::Last`].
     fn hvp(
         &mut self,
         here: &Evaluation<'_, Self::Vector, Self::Record>,
@@ -161,8 +162,8 @@ pub trait HvpOracle: GradOracle {
         vs.iter().map(|v| self.hvp(here, v, Use::Again)).collect()
     }
 
-    /// ∇²L̂·∇L̂ at a point of which nothing else is wanted any more: record, gradient and, where the evaluation owns it, the point
-    /// may be freed piece by piece while the product takes their place.
+    /// ∇²L̂·∇L̂ at a point of which nothing else is wanted any more: record, gradient and, where the evaluation owns
+    /// it, the point may be freed piece by piece while the product takes their place.
     ///
     /// # Errors
     /// As [`hvp`](Self::hvp).

@@ -10,7 +10,8 @@ pub struct Sample {
     pub fraction: f64,
     /// Seed of the draw: equal seeds draw equal examples.
     pub seed: u64,
-    /// Where an oracle has a part of the batch only: which. The sample is then drawn from the whole batch. `None`: all of it.
+    /// Where an oracle has a part of the batch only: which. The sample is then drawn from the whole batch. `None`: all
+    /// of it.
     pub part: Option<Part>,
 }
 
@@ -25,9 +26,9 @@ impl Sample {
         Self { part: Some(part), ..self }
     }
 
-    /// The examples drawn out of `n`, in ascending order: `fraction`·n of them, rounded, and at least one. For a part of a batch, which
-    /// has `n` examples: those that the sample of the whole batch has there; where it has none, the first, which then
-    /// [counts](Self::count_in) nothing.
+    /// The examples drawn out of `n`, in ascending order: `fraction`·n of them, rounded, and at least one. For a part
+    /// of a batch, which has `n` examples: those that the sample of the whole batch has there; where it has none, the
+    /// first, which then [counts](Self::count_in) nothing.
     ///
     /// ```
     /// use gnr_core::{Sample, collective::Part};
@@ -75,8 +76,9 @@ impl Sample {
 
 /// A [`GradOracle`] that can answer for a part of its batch.
 pub trait SampledOracle: GradOracle {
-    /// From now on L̂ is the mean loss over a sample of the batch, or over all of it again (`None`). An evaluation belongs to the
-    /// L̂ it was made of: products at its point need the same sample. [`OnSample`](crate::OnSample) asks for it.
+    /// From now on L̂ is the mean loss over a sample of the batch, or over all of it again (`None`). An evaluation
+    /// belongs to the L̂ it was made of: products at its point need the same sample. [`OnSample`](crate::OnSample) asks
+    /// for it.
     ///
     /// # Errors
     /// A failure of the backend.

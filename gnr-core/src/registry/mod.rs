@@ -1,8 +1,10 @@
-//! How a method describes itself: name, equation, settings, cost, reference. Listings, recipes and reports read these entries.
+//! How a method describes itself: name, equation, settings, cost, reference. Listings, recipes and reports read these
+//! entries.
 //!
-//! Each kind of method ([`optimizer`](crate::optimizer), [`schedule`](crate::schedule)) has its own list, made by a macro from one line a
-//! method, and its own way to build one from [`Values`]. This module knows no kind: a method implements [`Registered`] beside its
-//! algorithm, and whoever reads settings (a recipe, a command line) checks them with [`Entry::values`].
+//! Each kind of method ([`optimizer`](crate::optimizer), [`schedule`](crate::schedule)) has its own list, made by a
+//! macro from one line a method, and its own way to build one from [`Values`]. This module knows no kind: a method
+//! implements [`Registered`] beside its algorithm, and whoever reads settings (a recipe, a command line) checks them
+//! with [`Entry::values`].
 //!
 //! ```
 //! use gnr_core::{Optimizer, optimizer, registry};
@@ -42,7 +44,8 @@ pub struct Entry {
     pub cost: Cost,
     /// Authors, title, venue.
     pub reference: &'static str,
-    /// Fills settings whose defaults depend on others, and refuses settings that do not go together. `None`: there are none.
+    /// Fills settings whose defaults depend on others, and refuses settings that do not go together. `None`: there are
+    /// none.
     pub resolve: Option<fn(&mut Values) -> Result<()>>,
 }
 

@@ -36,7 +36,8 @@ impl Values {
     /// Sets a key.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a key that the method does not have and a value outside its domain; nothing is changed then.
+    /// [`Error::Setting`] for a key that the method does not have and a value outside its domain; nothing is changed
+    /// then.
     pub fn set(&mut self, name: &str, value: Value) -> Result<()> {
         let Some(key) = self.keys.iter().find(|key| key.name == name) else {
             let known: Vec<&str> = self.keys.iter().map(|key| key.name).collect();

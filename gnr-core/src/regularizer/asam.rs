@@ -7,8 +7,8 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// ASAM, adaptive sharpness-aware minimisation: SAM in the ellipsoid ‖ε ⊘ T‖ ≤ ρ with the scale T = |θ| + η of each weight, so that
-/// weights that are scaled without changing the loss have the same sharpness (with η = 0).
+/// ASAM, adaptive sharpness-aware minimisation: SAM in the ellipsoid ‖ε ⊘ T‖ ≤ ρ with the scale T = |θ| + η of each
+/// weight, so that weights that are scaled without changing the loss have the same sharpness (with η = 0).
 ///
 /// > h = ∇L̂(θ + ρ·T² ⊙ ∇L̂/(‖T ⊙ ∇L̂‖ + ξ)),  T = |θ| + η, element by element
 ///
@@ -18,7 +18,8 @@ use crate::{
 /// One gradient and three vectors on top of the base step.
 ///
 /// # References
-/// Kwon et al., "ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of Deep Neural Networks", ICML 2021.
+/// Kwon et al., "ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of Deep Neural Networks",
+/// ICML 2021.
 ///
 /// # Deviation
 /// Every element of θ is scaled. The authors' code leaves T = 1 for tensors whose name lacks `weight`, such as biases.

@@ -57,8 +57,8 @@ pub trait Built: Registered + Sized {
     /// The regulariser with these settings, acting on every step on the whole batch.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) and [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for settings
-    /// that it does not take.
+    /// [`Error::Setting`](crate::Error::Setting) and
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for settings that it does not take.
     fn built(values: &Values, run: &Run<'_>) -> Result<Self>;
 }
 

@@ -7,14 +7,14 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// C-Flat, continual flatness: [`Sam`](super::Sam)'s gradient and λ times that of the largest gradient norm in a ball, made for
-/// learning one task after another.
+/// C-Flat, continual flatness: [`Sam`](super::Sam)'s gradient and λ times that of the largest gradient norm in a ball,
+/// made for learning one task after another.
 ///
 /// > g₁ = ∇L̂(θ + ρ·g₀/(‖g₀‖ + ξ)),  θ₂ = θ + ρ·(g₁ − g₀)/(‖g₁ − g₀‖ + ξ),  g₂ = ∇L̂(θ₂),  g₃ = ∇L̂(θ₂ + ρ·g₂/(‖g₂‖ + ξ)),
 /// > h = g₁ + λ·(g₃ − g₂), with g₀ = ∇L̂(θ).
 ///
-/// It is [`Sam`](super::Sam) of radius ρ and [`Gnr`](super::Gnr) of radius ρ and coefficient λ whose products are forward
-/// differences of step ρ.
+/// It is [`Sam`](super::Sam) of radius ρ and [`Gnr`](super::Gnr) of radius ρ and coefficient λ whose products are
+/// forward differences of step ρ.
 ///
 /// Defaults: ρ = 0.2, λ = 0.2 (the published code's), ξ = 1e-12. No state.
 ///

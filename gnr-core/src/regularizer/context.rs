@@ -68,8 +68,8 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
 
     /// ∇L̂(θ + r·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ)): the gradient at distance r along the gradient.
     ///
-    /// Evaluated once a step, however many announced it in their [`Needs`], so SAM and a finite-difference GNR of equal radius
-    /// share it; kept until the last of them asked. Who did not announce it may have to evaluate it again.
+    /// Evaluated once a step, however many announced it in their [`Needs`], so SAM and a finite-difference GNR of equal
+    /// radius share it; kept until the last of them asked. Who did not announce it may have to evaluate it again.
     ///
     /// # Errors
     /// The errors of [`GradOracle::evaluate`].
@@ -153,7 +153,8 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
     /// ⟨∇L̂(θ), d⟩/(‖d‖ + ξ): how much L̂ grows along d a unit of distance, to first order.
     ///
     /// # Errors
-    /// [`Error::NonFinite`](crate::Error::NonFinite) when ‖d‖ is not finite; a dimension mismatch or a failure of the backend.
+    /// [`Error::NonFinite`](crate::Error::NonFinite) when ‖d‖ is not finite; a dimension mismatch or a failure of the
+    /// backend.
     pub fn slope_along(&self, d: &O::Vector, xi: f64) -> Result<f64> {
         Ok(d.dot(&self.here.grad)? / (d.norm()? + xi))
     }
@@ -169,7 +170,8 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         self.oracle.gradient(at).map_err(at_perturbed_point)
     }
 
-    /// `direction += ∇L̂(θ') − ∇L̂(θ)` of a gradient at another point: descend along that instead. Returns the norm of the difference.
+    /// `direction += ∇L̂(θ') − ∇L̂(θ)` of a gradient at another point: descend along that instead. Returns the norm of
+    /// the difference.
     ///
     /// # Errors
     /// As [`add_vector`](Self::add_vector).
@@ -177,8 +179,8 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         self.add_difference(1.0, there)
     }
 
-    /// `direction += a·(∇L̂(θ') − ∇L̂(θ))` of a gradient at another point: weigh how the gradient changes towards it. Returns the norm
-    /// of what was added.
+    /// `direction += a·(∇L̂(θ') − ∇L̂(θ))` of a gradient at another point: weigh how the gradient changes towards it.
+    /// Returns the norm of what was added.
     ///
     /// # Errors
     /// As [`add_vector`](Self::add_vector).
@@ -187,7 +189,8 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         self.add_vector(a, there)
     }
 
-    /// `direction += a·v` in the memory of v, which is made of gradients at other points. Returns the norm of what was added.
+    /// `direction += a·v` in the memory of v, which is made of gradients at other points. Returns the norm of what was
+    /// added.
     ///
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite) when that norm is not finite; a failure of the backend.

@@ -9,28 +9,30 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// ESAM, efficient sharpness-aware minimisation: SAM with a stochastic weight perturbation (a random share β of the tensors is
-/// perturbed) and sharpness-sensitive data selection (the gradient ahead is of the share γ of the examples whose loss rises most).
+/// ESAM, efficient sharpness-aware minimisation: SAM with a stochastic weight perturbation (a random share β of the
+/// tensors is perturbed) and sharpness-sensitive data selection (the gradient ahead is of the share γ of the examples
+/// whose loss rises most).
 ///
 /// > ε = (ρ/β)·m⊙∇L̂/(‖m⊙∇L̂‖ + ξ),  mᵢ ~ Bernoulli(β) for each tensor i, drawn anew in each step
 /// >
 /// > h = ∇L̂₊(θ + ε),  L̂₊ the mean loss of the ⌊γn⌋ examples (at least one) with the largest ℓ(θ + ε) − ℓ(θ)
 ///
-/// Of equal rises the first in the batch count. Defaults: ρ = 0.05, β = 0.6, γ = 0.5, those of the authors' runs of ResNet-18;
-/// ξ = 1e-12 (there 1e-7). State: none. m is a function of the seed and the step.
+/// Of equal rises the first in the batch count. Defaults: ρ = 0.05, β = 0.6, γ = 0.5, those of the authors' runs of
+/// ResNet-18; ξ = 1e-12 (there 1e-7). State: none. m is a function of the seed and the step.
 ///
 /// # Cost
-/// A forward pass of the batch, the gradient of a share γ of it, and two vectors on top of the base step. Losses at θ are those of the
-/// base step's own pass. The authors also save in that pass, which leaves out the tensors that are not perturbed; here ∇L̂ is whole.
+/// A forward pass of the batch, the gradient of a share γ of it, and two vectors on top of the base step. Losses at θ
+/// are those of the base step's own pass. The authors also save in that pass, which leaves out the tensors that are not
+/// perturbed; here ∇L̂ is whole.
 ///
 /// # References
-/// Du et al., "Efficient Sharpness-aware Minimization for Improved Training of Neural Networks", ICLR 2022, and the authors' code,
-/// github.com/dydjw9/Efficient_SAM.
+/// Du et al., "Efficient Sharpness-aware Minimization for Improved Training of Neural Networks", ICLR 2022, and the
+/// authors' code, github.com/dydjw9/Efficient_SAM.
 ///
 /// # Deviation
-/// As in the code, whole tensors are drawn (the paper speaks of weights) and the norm is of what was drawn. Unlike there, the first step
-/// draws as all others do; the example at the threshold is among those taken, where the code's strict comparison takes one example fewer;
-/// and γ ≥ 0.99 has no special meaning.
+/// As in the code, whole tensors are drawn (the paper speaks of weights) and the norm is of what was drawn. Unlike
+/// there, the first step draws as all others do; the example at the threshold is among those taken, where the code's
+/// strict comparison takes one example fewer; and γ ≥ 0.99 has no special meaning.
 #[derive(Clone, Debug)]
 pub struct Esam<R = f64> {
     rho: R,

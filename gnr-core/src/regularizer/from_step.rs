@@ -3,14 +3,15 @@
 use super::{Ending, Needs, Regularizer, StepContext};
 use crate::{GradOracle, Result, StateSink, StateSource};
 
-/// Lets `inner` act on the steps t ≥ `start`; a plain step before. Steps are counted from 0, so `start` is the number of
-/// plain steps.
+/// Lets `inner` act on the steps t ≥ `start`; a plain step before. Steps are counted from 0, so `start` is the number
+/// of plain steps.
 ///
 /// `inner` sees the step's own number: a schedule of its radius runs from step 0, not from `start`. Together with
 /// [`Every`](super::Every), in either order, a step needs both.
 ///
 /// # Cost
-/// The cost of `inner` from `start` on. Before, nothing: those steps are evaluated to first order, and nothing is announced.
+/// The cost of `inner` from `start` on. Before, nothing: those steps are evaluated to first order, and nothing is
+/// announced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FromStep<R> {
     inner: R,

@@ -20,8 +20,9 @@ use crate::{
 /// [`ForwardDiff`](crate::ForwardDiff) or [`CentralDiff`](crate::CentralDiff).
 ///
 /// # Cost
-/// One gradient and two Hessian-vector products on top of the base step (exact: about 6 gradients a step in all on the CPU
-/// backend; one-sided differences: 4 gradients a step in all), and two extra vectors beside what an evaluation takes.
+/// One gradient and two Hessian-vector products on top of the base step (exact: about 6 gradients a step in all on the
+/// CPU backend; one-sided differences: 4 gradients a step in all), and two extra vectors beside what an evaluation
+/// takes.
 ///
 /// # References
 /// "Gradient Norm Regularizer Seeks Flat Minima and Improves Generalization", Algorithm 1, Eqs. 1, 5, 6.

@@ -11,15 +11,16 @@ use crate::{
     schedule::{Proportional, validate_constant},
 };
 
-/// GSAM, surrogate-gap guided sharpness-aware minimisation: SAM's gradient g_p = ∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ)), minus α times the part of
-/// ∇L̂(θ) that is orthogonal to it. That part lowers the gap L̂(θ + …) − L̂(θ) and leaves the loss ahead alone, to first order.
+/// GSAM, surrogate-gap guided sharpness-aware minimisation: SAM's gradient g_p = ∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ)), minus α
+/// times the part of ∇L̂(θ) that is orthogonal to it. That part lowers the gap L̂(θ + …) − L̂(θ) and leaves the loss
+/// ahead alone, to first order.
 ///
 /// > g_⊥ = ∇L̂ − (⟨∇L̂, g_p⟩/‖g_p‖²)·g_p,  h = g_p − α·g_⊥
 ///
 /// The radius follows the learning rate: ρ_t = ρ_min + (ρ − ρ_min)·η_t/η₀.
 ///
-/// Defaults: ρ = 0.04, ρ_min = ρ/2, α = 0.01 (ResNet-50 in Table 4 of the paper; its vision transformers have ρ = 0.6 and α from 0.4
-/// to 1), ξ = 1e-12. State: none.
+/// Defaults: ρ = 0.04, ρ_min = ρ/2, α = 0.01 (ResNet-50 in Table 4 of the paper; its vision transformers have ρ = 0.6
+/// and α from 0.4 to 1), ξ = 1e-12. State: none.
 ///
 /// # Cost
 /// One gradient and one vector on top of the base step.
@@ -28,8 +29,8 @@ use crate::{
 /// Zhuang et al., "Surrogate Gap Minimization Improves Sharpness-Aware Training", ICLR 2022, Algorithm 1.
 ///
 /// # Deviation
-/// The paper's line for ρ_t also knows the smallest learning rate of the run: ρ_min is reached there. Here it is reached at η_t = 0. The
-/// option "adaptive ρ" of the paper is left out.
+/// The paper's line for ρ_t also knows the smallest learning rate of the run: ρ_min is reached there. Here it is
+/// reached at η_t = 0. The option "adaptive ρ" of the paper is left out.
 #[derive(Clone, Debug)]
 pub struct Gsam<R = f64> {
     rho: R,

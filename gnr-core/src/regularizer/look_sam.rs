@@ -13,15 +13,15 @@ use crate::{
     vector::same_dim,
 };
 
-/// LookSAM: on every k-th step SAM's gradient g_s = ∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ)), of which the part g_v that is orthogonal to ∇L̂ is kept;
-/// on the other steps ∇L̂ plus the kept part, scaled to α times the length of ∇L̂.
+/// LookSAM: on every k-th step SAM's gradient g_s = ∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ)), of which the part g_v that is
+/// orthogonal to ∇L̂ is kept; on the other steps ∇L̂ plus the kept part, scaled to α times the length of ∇L̂.
 ///
 /// > t mod k = 0:  h = g_s,  g_v ← g_s − (⟨g_s, ∇L̂⟩/‖∇L̂‖²)·∇L̂
 /// >
 /// > otherwise:  h = ∇L̂ + α·(‖∇L̂‖/(‖g_v‖ + ξ))·g_v
 ///
-/// The first step on which it acts is of the first kind, whatever its number. Defaults: ρ = 0.1, k = 5, α = 0.7, ξ = 1e-12.
-/// State: `orthogonal`, g_v.
+/// The first step on which it acts is of the first kind, whatever its number. Defaults: ρ = 0.1, k = 5, α = 0.7, ξ =
+/// 1e-12. State: `orthogonal`, g_v.
 ///
 /// # Cost
 /// 1/k gradients a step on top of the base step, and three vectors on the steps that compute one; one of them is kept.
@@ -30,8 +30,8 @@ use crate::{
 /// Liu et al., "Towards Efficient and Scalable Sharpness-Aware Minimization", CVPR 2022, Algorithm 1.
 ///
 /// # Deviation
-/// The layer-wise scaling of ρ (Look-LayerSAM) is left out. Some implementations take norms and products tensor by tensor; here they
-/// are of the whole gradient, as in the paper.
+/// The layer-wise scaling of ρ (Look-LayerSAM) is left out. Some implementations take norms and products tensor by
+/// tensor; here they are of the whole gradient, as in the paper.
 #[derive(Clone, Debug)]
 pub struct LookSam<V, R = f64> {
     rho: R,

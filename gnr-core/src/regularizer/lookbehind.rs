@@ -11,8 +11,8 @@ use crate::{
 ///
 /// > φ₀ = θ,  φᵢ = φᵢ₋₁ + ρ·∇L̂(φᵢ₋₁)/(‖∇L̂(φᵢ₋₁)‖ + ξ),  gᵢ = ∇L̂(φᵢ) for i = 1 … k,  h = α·Σᵢ gᵢ.
 ///
-/// Without a given α it is adaptive: α = (cos ∠(g₁, Σᵢ gᵢ) + 1)/2, the smaller the more the gradients turn on the way. With k = 1
-/// that is 1: [`Sam`](super::Sam).
+/// Without a given α it is adaptive: α = (cos ∠(g₁, Σᵢ gᵢ) + 1)/2, the smaller the more the gradients turn on the way.
+/// With k = 1 that is 1: [`Sam`](super::Sam).
 ///
 /// Defaults: ρ = 0.05, k = 2, α adaptive (the example of the published code), ξ = 1e-12. No state.
 ///
@@ -23,10 +23,10 @@ use crate::{
 /// Mordido et al., "Lookbehind-SAM: k steps back, 1 step forward", ICML 2024.
 ///
 /// # Deviation
-/// The paper takes k steps of its optimiser (fast weights), one along each gᵢ, and moves θ (slow weights) the part α of the way. The
-/// formula above is that for SGD without momentum and weight decay; other optimisers here take one step along h. The published code
-/// takes the cosine of each tensor apart; here it is that of the whole vectors. It also evaluates each gᵢ twice, which changes
-/// nothing (but for running statistics).
+/// The paper takes k steps of its optimiser (fast weights), one along each gᵢ, and moves θ (slow weights) the part α of
+/// the way. The formula above is that for SGD without momentum and weight decay; other optimisers here take one step
+/// along h. The published code takes the cosine of each tensor apart; here it is that of the whole vectors. It also
+/// evaluates each gᵢ twice, which changes nothing (but for running statistics).
 #[derive(Clone, Debug)]
 pub struct Lookbehind<R = f64> {
     rho: R,

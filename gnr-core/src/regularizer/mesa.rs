@@ -13,26 +13,30 @@ use crate::{
     vector::same_dim,
 };
 
-/// MESA, memory-efficient sharpness-aware training for free: a penalty on how far the model's outputs are from those at an exponential
-/// moving average v of the weights. It is SAF without a memory of outputs.
+/// MESA, memory-efficient sharpness-aware training for free: a penalty on how far the model's outputs are from those at
+/// an exponential moving average v of the weights. It is SAF without a memory of outputs.
 ///
 /// > v ← β·v + (1 − β)·θ (v = θ in the first step),  h = ∇(L̂ + λτ²·KL(softmax(f_v/τ) ‖ softmax(f_θ/τ)))
 ///
-/// KL is the mean over the batch; v is no function of θ here. The penalty acts from epoch `from_epoch` on, v moves from the first step on.
-/// A model of one output is read as the logit of one class against another whose logit is 0. Defaults: β = 0.9998, τ = 5 and
-/// `from_epoch` = 6, those of the authors' program, and the λ = 0.8 of their run of ResNet-50. State: `average`, v.
+/// KL is the mean over the batch; v is no function of θ here. The penalty acts from epoch `from_epoch` on, v moves from
+/// the first step on. A model of one output is read as the logit of one class against another whose logit is 0.
+/// Defaults: β = 0.9998, τ = 5 and `from_epoch` = 6, those of the authors' program, and the λ = 0.8 of their run of
+/// ResNet-50. State: `average`, v.
 ///
 /// # Cost
-/// A gradient, a forward pass and three vectors on top of the base step, one of them kept; one vector before `from_epoch`.
+/// A gradient, a forward pass and three vectors on top of the base step, one of them kept; one vector before
+/// `from_epoch`.
 ///
 /// # References
-/// Du et al., "Sharpness-Aware Training for Free", NeurIPS 2022, and the authors' code, github.com/AngusDujw/SAF (`MESA_train.py`).
+/// Du et al., "Sharpness-Aware Training for Free", NeurIPS 2022, and the authors' code, github.com/AngusDujw/SAF
+/// (`MESA_train.py`).
 ///
 /// # Deviation
-/// The authors add the penalty to the loss, so that one backward pass serves both, and the cost is a forward pass; here ∇L̂ stays known by
-/// itself, for SAM and GNR beside it, and the penalty has a pass of its own. Their average model is evaluated with averaged running
-/// statistics and without dropout; here v is evaluated as θ is, on the statistics of the batch and with its masks. They count epochs
-/// from 0 and act in those after `kl_start_epoch` = 5: after six. They stop at epoch 360.
+/// The authors add the penalty to the loss, so that one backward pass serves both, and the cost is a forward pass; here
+/// ∇L̂ stays known by itself, for SAM and GNR beside it, and the penalty has a pass of its own. Their average model is
+/// evaluated with averaged running statistics and without dropout; here v is evaluated as θ is, on the statistics of
+/// the batch and with its masks. They count epochs from 0 and act in those after `kl_start_epoch` = 5: after six. They
+/// stop at epoch 360.
 #[derive(Clone, Debug)]
 pub struct Mesa<V> {
     trajectory: Trajectory,

@@ -1,17 +1,18 @@
 //! Regularisers: what changes the direction of a step. One file each.
 //!
 //! # Lists
-//! A [`Method`](crate::Method) takes one regulariser or several (a `Vec`, a tuple). A list means the sum of its members' gradients:
-//! the direction starts as ∇L̂(θ_t), and each member adds its own gradient at θ_t, made from L̂ on the batch (or on its sample of it).
-//! No member sees what another added, so their order changes nothing but the rounding. Each acts on its own steps
-//! ([`Every`], [`FromStep`]), and what member i remembers is saved under `i.`.
+//! A [`Method`](crate::Method) takes one regulariser or several (a `Vec`, a tuple). A list means the sum of its
+//! members' gradients: the direction starts as ∇L̂(θ_t), and each member adds its own gradient at θ_t, made from L̂ on
+//! the batch (or on its sample of it). No member sees what another added, so their order changes nothing but the
+//! rounding. Each acts on its own steps ([`Every`], [`FromStep`]), and what member i remembers is saved under `i.`.
 //!
 //! A member that descends along another gradient h instead of ∇L̂ (SAM and its relatives) adds h − ∇L̂. Therefore
 //!
-//! - `[base, gnr]` descends along h_loss + α·h_norm of Algorithm 1, where h_loss is the direction of `base` alone: any regulariser
-//!   may be the base objective of [`Gnr`] ("SAM + GNR" of the paper's Eq. 10 is `[sam, gnr]`). h_norm is that of L̂, not of the base
-//!   objective.
-//! - Two of them descend along h₁ + h₂ − ∇L̂. That adds up two corrections; it is not one method at the other's perturbed point.
+//! - `[base, gnr]` descends along h_loss + α·h_norm of Algorithm 1, where h_loss is the direction of `base` alone: any
+//!   regulariser may be the base objective of [`Gnr`] ("SAM + GNR" of the paper's Eq. 10 is `[sam, gnr]`). h_norm is
+//!   that of L̂, not of the base objective.
+//! - Two of them descend along h₁ + h₂ − ∇L̂. That adds up two corrections; it is not one method at the other's
+//!   perturbed point.
 //!
 //! Members share what they announce ([`Needs`]): gradients ahead of θ_t by equal radii are evaluated once.
 
@@ -203,15 +204,15 @@ pub trait Regularizer<O: GradOracle> {
     /// What [`add_gradient`](Self::add_gradient) will ask for in this step.
     fn needs(&self, t: u64, oracle: &O) -> Needs;
 
-    /// Adds the regulariser's gradient at θ_t to the step's direction, and one [`Penalty`] to its log for each regulariser that
-    /// acted.
+    /// Adds the regulariser's gradient at θ_t to the step's direction, and one [`Penalty`] to its log for each
+    /// regulariser that acted.
     ///
     /// # Errors
     /// The errors of the oracle; [`Error::NonFinite`](crate::Error::NonFinite) naming the norm that is not.
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()>;
 
-    /// Ends the step: what this step is to be remembered by is kept, or forgotten where the step failed. [`Method`](crate::Method)
-    /// calls it after every step.
+    /// Ends the step: what this step is to be remembered by is kept, or forgotten where the step failed.
+    /// [`Method`](crate::Method) calls it after every step.
     fn end_step(&mut self, ending: Ending) {
         let _ = ending;
     }

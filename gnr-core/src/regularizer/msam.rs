@@ -12,8 +12,8 @@ use crate::{
 ///
 /// > h = ∇L̂(θ − ρ·v/(‖v‖ + ξ)),  v ← μ·v + h; v = 0 before the first step, so that there h = ∇L̂(θ).
 ///
-/// Defaults: ρ = 0.3 (the published code's; its runs on CIFAR-100 use 3), μ = 0.9, ξ = 1e-12. State: `momentum`. On steps on which
-/// it does not act v stays.
+/// Defaults: ρ = 0.3 (the published code's; its runs on CIFAR-100 use 3), μ = 0.9, ξ = 1e-12. State: `momentum`. On
+/// steps on which it does not act v stays.
 ///
 /// # Cost
 /// One gradient and two vectors on top of the base step, one of them kept.
@@ -22,10 +22,10 @@ use crate::{
 /// Becker et al., "Momentum-SAM: Sharpness Aware Minimization without Computational Overhead", 2024, Algorithm 1.
 ///
 /// # Deviation
-/// The paper's MSAM is an optimiser: it stores the perturbed point as θ and so needs one gradient a step. A regulariser starts from
-/// ∇L̂(θ), which other regularisers and the log use, and costs a second one. Its v is its own, of the same rule as that of
-/// [`Sgd`](crate::Sgd) with momentum μ; it has no part in what the optimiser adds (weight decay) or other regularisers do. (The
-/// published code adds the weight decay to v, the paper's algorithm does not.)
+/// The paper's MSAM is an optimiser: it stores the perturbed point as θ and so needs one gradient a step. A regulariser
+/// starts from ∇L̂(θ), which other regularisers and the log use, and costs a second one. Its v is its own, of the same
+/// rule as that of [`Sgd`](crate::Sgd) with momentum μ; it has no part in what the optimiser adds (weight decay) or
+/// other regularisers do. (The published code adds the weight decay to v, the paper's algorithm does not.)
 #[derive(Clone, Debug)]
 pub struct Msam<V, R = f64> {
     rho: R,

@@ -6,15 +6,16 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// Lets `inner` act on L̂ of a seeded sample of the mini-batch, drawn anew in each step. The base step still uses all of it.
+/// Lets `inner` act on L̂ of a seeded sample of the mini-batch, drawn anew in each step. The base step still uses all
+/// of it.
 ///
-/// ∇R of a sample is a noisier estimate of the same quantity (its expectation is that of a smaller batch), at a fraction of the
-/// cost. BatchNorm normalises a sample by the sample's own statistics.
+/// ∇R of a sample is a noisier estimate of the same quantity (its expectation is that of a smaller batch), at a
+/// fraction of the cost. BatchNorm normalises a sample by the sample's own statistics.
 ///
 /// # Cost
-/// `fraction` times what `inner` costs, and `fraction` gradients for L̂ of the sample at θ, since the batch's own gradient cannot
-/// be shared: with one-sided differences a step of [`Gnr`](super::Gnr) comes to 1 + 4·`fraction` gradients instead of 4.
-/// A fraction of 1 changes and costs nothing.
+/// `fraction` times what `inner` costs, and `fraction` gradients for L̂ of the sample at θ, since the batch's own
+/// gradient cannot be shared: with one-sided differences a step of [`Gnr`](super::Gnr) comes to 1 + 4·`fraction`
+/// gradients instead of 4. A fraction of 1 changes and costs nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnSample<R> {
     inner: R,

@@ -7,12 +7,13 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// PGN, the penalty λ·‖∇L̂(θ)‖ with λ = α·ρ, whose gradient λ·∇²L̂·∇L̂/‖∇L̂‖ is taken by a difference at distance ρ (r in the paper).
+/// PGN, the penalty λ·‖∇L̂(θ)‖ with λ = α·ρ, whose gradient λ·∇²L̂·∇L̂/‖∇L̂‖ is taken by a difference at distance ρ (r
+/// in the paper).
 ///
 /// > h = (1 − α)·∇L̂(θ) + α·∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ))
 ///
-/// With α = 1 it is [`Sam`](super::Sam). Where [`Gnr`](super::Gnr) penalises the largest gradient norm of a ball, this is the norm at
-/// θ itself.
+/// With α = 1 it is [`Sam`](super::Sam). Where [`Gnr`](super::Gnr) penalises the largest gradient norm of a ball, this
+/// is the norm at θ itself.
 ///
 /// Defaults: ρ = 0.1, α = 0.8, those of the authors' recipes for CIFAR; ξ = 1e-12. State: none.
 ///
@@ -23,7 +24,8 @@ use crate::{
 /// Zhao, Zhang and Hu, "Penalizing Gradient Norm for Efficiently Improving Generalization in Deep Learning", ICML 2022.
 ///
 /// # Deviation
-/// None from the paper. The authors' code has a switch, on by default, that puts ∇L̂/‖∇L̂‖ in place of ∇L̂(θ) in h; it is left out.
+/// None from the paper. The authors' code has a switch, on by default, that puts ∇L̂/‖∇L̂‖ in place of ∇L̂(θ) in h; it
+/// is left out.
 #[derive(Clone, Debug)]
 pub struct Pgn<R = f64> {
     rho: R,

@@ -11,31 +11,34 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// SAF, sharpness-aware training for free: a penalty on how far the model's outputs have moved from those of the same example Ẽ epochs
-/// ago, so that the loss of no example drops suddenly, as it does on the way into a sharp minimum.
+/// SAF, sharpness-aware training for free: a penalty on how far the model's outputs have moved from those of the same
+/// example Ẽ epochs ago, so that the loss of no example drops suddenly, as it does on the way into a sharp minimum.
 ///
 /// > h = ∇(L̂ + λτ²·KL(softmax(y/τ) ‖ softmax(f_θ/τ))),  y the outputs of the same examples in epoch e − Ẽ, in the step in which they were seen
 ///
-/// KL is the mean over the batch. The penalty acts from epoch `from_epoch` on; outputs are remembered from Ẽ epochs before. A model of one
-/// output is read as the logit of one class against another whose logit is 0. Defaults: λ = 0.3 (of the authors' run of ResNet-50), Ẽ = 3,
-/// τ = 5 and `from_epoch` = 6, those of their program. State: `outputs.0`, …, and `epochs`: N × K numbers in single precision for each
-/// remembered epoch, with N examples of K outputs, and N × Ẽ numbers of epochs. (CIFAR-100: 60 MB.)
+/// KL is the mean over the batch. The penalty acts from epoch `from_epoch` on; outputs are remembered from Ẽ epochs
+/// before. A model of one output is read as the logit of one class against another whose logit is 0. Defaults: λ = 0.3
+/// (of the authors' run of ResNet-50), Ẽ = 3, τ = 5 and `from_epoch` = 6, those of their program. State: `outputs.0`,
+/// …, and `epochs`: N × K numbers in single precision for each remembered epoch, with N examples of K outputs, and N ×
+/// Ẽ numbers of epochs. (CIFAR-100: 60 MB.)
 ///
 /// # Errors
-/// Of a step: [`Error::Oracle`] when the oracle does not know which examples its rows are, or rows are blends of several.
+/// Of a step: [`Error::Oracle`] when the oracle does not know which examples its rows are, or rows are blends of
+/// several.
 ///
 /// # Cost
-/// A gradient and a vector on top of the base step, and the memory above; nothing before `from_epoch`: outputs are those of the base
-/// step's own pass.
+/// A gradient and a vector on top of the base step, and the memory above; nothing before `from_epoch`: outputs are
+/// those of the base step's own pass.
 ///
 /// # References
-/// Du et al., "Sharpness-Aware Training for Free", NeurIPS 2022, and the authors' code, github.com/AngusDujw/SAF (`SAF_train.py`).
+/// Du et al., "Sharpness-Aware Training for Free", NeurIPS 2022, and the authors' code, github.com/AngusDujw/SAF
+/// (`SAF_train.py`).
 ///
 /// # Deviation
-/// The authors add the penalty to the loss, so that one backward pass serves both: free, as the title says. Here ∇L̂ stays known by itself,
-/// for SAM and GNR beside it, and the penalty has a pass of its own. An example that epoch e − Ẽ left out has no part in the penalty; there
-/// it is compared with what an earlier epoch left in its place, or with zeros. They count epochs from 0 and act in those after
-/// `kl_start_epoch` = 5: after six. They stop at epoch 300.
+/// The authors add the penalty to the loss, so that one backward pass serves both: free, as the title says. Here ∇L̂
+/// stays known by itself, for SAM and GNR beside it, and the penalty has a pass of its own. An example that epoch e − Ẽ
+/// left out has no part in the penalty; there it is compared with what an earlier epoch left in its place, or with
+/// zeros. They count epochs from 0 and act in those after `kl_start_epoch` = 5: after six. They stop at epoch 300.
 #[derive(Clone, Debug)]
 pub struct Saf {
     trajectory: Trajectory,
@@ -99,8 +102,8 @@ impl Recorded {
 }
 
 impl Saf {
-    /// SAF with coefficient λ > 0 and temperature τ > 0, against the outputs of Ẽ = `epochs` ≥ 1 epochs ago, from epoch `from_epoch` on, in a
-    /// run whose epochs have so many steps over a data set of so many examples.
+    /// SAF with coefficient λ > 0 and temperature τ > 0, against the outputs of Ẽ = `epochs` ≥ 1 epochs ago, from epoch
+    /// `from_epoch` on, in a run whose epochs have so many steps over a data set of so many examples.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`].
@@ -218,7 +221,8 @@ impl<O: OutputOracle> Regularizer<O> for Saf {
             Some(recorded) => recorded,
             none => none.insert(Recorded::new(self.epochs, examples, first)),
         };
-        // Groups whose outputs differ in width are of different models; the first decides, and the next step is refused.
+        // Groups whose outputs differ in width are of different models; the first decides, and the next step is
+        // refused.
         let width = recorded.width();
         seen.iter().filter(|seen| seen.outputs.len() == width).for_each(|seen| recorded.put(seen));
     }

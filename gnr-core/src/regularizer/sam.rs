@@ -9,14 +9,15 @@ use crate::{
 
 /// Sharpness-aware minimisation: descend along the gradient at θ + ρ·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ) instead of the one at θ.
 ///
-/// Written as a regulariser, `direction += ∇L̂(θ + ρ ĝ) − ∇L̂(θ)`, so that it combines with [`Gnr`](super::Gnr) as in the
-/// paper ("SAM + GNR": the SAM loss is the base objective, h_loss = ∇L̂(θ + ρ ĝ)).
+/// Written as a regulariser, `direction += ∇L̂(θ + ρ ĝ) − ∇L̂(θ)`, so that it combines with [`Gnr`](super::Gnr) as in
+/// the paper ("SAM + GNR": the SAM loss is the base objective, h_loss = ∇L̂(θ + ρ ĝ)).
 ///
 /// # Cost
 /// One gradient and one vector on top of the base step.
 ///
 /// # References
-/// Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", ICLR 2021; Eq. 10 of the paper.
+/// Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", ICLR 2021; Eq. 10 of the
+/// paper.
 #[derive(Clone, Debug)]
 pub struct Sam<R = f64> {
     rho: R,

@@ -7,13 +7,13 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// SAM-ON: [`Sam`](super::Sam) whose perturbation changes the scales and shifts of normalisation layers (typically 0.1 % of the
-/// parameters) and nothing else. The gradient there is that of all parameters.
+/// SAM-ON: [`Sam`](super::Sam) whose perturbation changes the scales and shifts of normalisation layers (typically 0.1
+/// % of the parameters) and nothing else. The gradient there is that of all parameters.
 ///
 /// > h = ∇L̂(θ + ρ·m ⊙ ∇L̂(θ)/(‖m ⊙ ∇L̂(θ)‖ + ξ)), with m = 1 on the leaves of normalisation layers and 0 elsewhere.
 ///
-/// Defaults: ρ = 0.5 (the published code's; larger than [`Sam`](super::Sam)'s, for the perturbation has few entries), ξ = 1e-12.
-/// No state.
+/// Defaults: ρ = 0.5 (the published code's; larger than [`Sam`](super::Sam)'s, for the perturbation has few entries), ξ
+/// = 1e-12. No state.
 ///
 /// # Cost
 /// One gradient and two vectors on top of the base step.
@@ -33,7 +33,8 @@ pub struct SamOn<R = f64> {
 const XI: f64 = 1e-12;
 
 impl SamOn {
-    /// SAM-ON with constant radius ρ > 0. `normalisation` says for each leaf of θ whether it belongs to a normalisation layer.
+    /// SAM-ON with constant radius ρ > 0. `normalisation` says for each leaf of θ whether it belongs to a normalisation
+    /// layer.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`]; [`Error::Setting`] when no leaf belongs to a normalisation layer.

@@ -28,7 +28,8 @@ impl Trajectory {
         Ok(Self { lambda, tau })
     }
 
-    /// The loss and its gradient. A row without earlier outputs has no part in it, and counts in the mean. `None` when no row has any.
+    /// The loss and its gradient. A row without earlier outputs has no part in it, and counts in the mean. `None` when
+    /// no row has any.
     pub(super) fn moved<E: AsRef<[f64]>>(
         self,
         outputs: &Outputs,

@@ -8,12 +8,13 @@ use crate::{
     vector::same_dim,
 };
 
-/// VaSSO, variance-suppressed sharpness-aware optimisation: SAM that perturbs along a running mean of the batches' gradients,
-/// which varies less from batch to batch than ∇L̂.
+/// VaSSO, variance-suppressed sharpness-aware optimisation: SAM that perturbs along a running mean of the batches'
+/// gradients, which varies less from batch to batch than ∇L̂.
 ///
 /// > d ← (1 − θ)·d + θ·∇L̂,  h = ∇L̂(θ_t + ρ·d/(‖d‖ + ξ)); d = ∇L̂ in the first step.
 ///
-/// Defaults: ρ = 0.05 and θ = 0.9, those of the authors' code; ξ = 1e-12 (there 1e-7). State: `mean`. On steps on which it does not act d stays.
+/// Defaults: ρ = 0.05 and θ = 0.9, those of the authors' code; ξ = 1e-12 (there 1e-7). State: `mean`. On steps on which
+/// it does not act d stays.
 ///
 /// # Cost
 /// One gradient and three vectors on top of the base step, one of them kept.

@@ -7,7 +7,8 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// WSAM, weighted sharpness-aware minimisation: L̂ plus w = γ/(1 − γ) times its sharpness max L̂ − L̂ in the ball of radius ρ.
+/// WSAM, weighted sharpness-aware minimisation: L̂ plus w = γ/(1 − γ) times its sharpness max L̂ − L̂ in the ball of
+/// radius ρ.
 ///
 /// > h = ∇L̂(θ) + (γ/(1 − γ))·(∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ)) − ∇L̂(θ))
 ///
@@ -22,9 +23,9 @@ use crate::{
 /// Yue et al., "Sharpness-Aware Minimization Revisited: Weighted Sharpness as a Regularization Term", KDD 2023.
 ///
 /// # Deviation
-/// The paper prefers a decoupled step: the optimiser follows ∇L̂, and w·η times the sharpness's gradient is subtracted from θ beside
-/// it. A regulariser changes the direction that the optimiser follows, so this is the coupled form (`decouple=False` of the authors'
-/// code). With plain SGD both are the same step.
+/// The paper prefers a decoupled step: the optimiser follows ∇L̂, and w·η times the sharpness's gradient is subtracted
+/// from θ beside it. A regulariser changes the direction that the optimiser follows, so this is the coupled form
+/// (`decouple=False` of the authors' code). With plain SGD both are the same step.
 #[derive(Clone, Debug)]
 pub struct Wsam<R = f64> {
     rho: R,

@@ -44,7 +44,8 @@ impl Schedule for StepDecay {
 
 /// base·factor^(number of milestones ≤ t).
 ///
-/// Boundaries: the drop of a milestone m happens at t = m, as in PyTorch's `MultiStepLR`; a milestone given twice drops twice.
+/// Boundaries: the drop of a milestone m happens at t = m, as in PyTorch's `MultiStepLR`; a milestone given twice drops
+/// twice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Milestones {
     /// The value before the first milestone.

@@ -63,7 +63,8 @@ impl Span {
         self.epochs.saturating_mul(self.steps_per_epoch).saturating_sub(self.warm_up)
     }
 
-    /// The step, counted from the end of the warm-up, at which `epoch` epochs of the run are done; 0 within the warm-up.
+    /// The step, counted from the end of the warm-up, at which `epoch` epochs of the run are done; 0 within the
+    /// warm-up.
     pub fn after(&self, epoch: u64) -> u64 {
         epoch.saturating_mul(self.steps_per_epoch).saturating_sub(self.warm_up)
     }
@@ -82,7 +83,8 @@ pub trait Spanning: Registered {
     /// The schedule with these settings over the part of a run that follows its warm-up.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) and [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for settings that do not go with the run.
+    /// [`Error::Setting`](crate::Error::Setting) and
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for settings that do not go with the run.
     fn spanning(values: &Values, span: &Span) -> Result<Box<dyn Schedule>>;
 }
 

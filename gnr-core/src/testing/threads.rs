@@ -32,8 +32,8 @@ struct State {
 }
 
 impl Threads {
-    /// Calls `work` on `size` threads, one a rank, and returns what each of them returned, in rank order. When a rank ends, those that
-    /// wait for it get an error.
+    /// Calls `work` on `size` threads, one a rank, and returns what each of them returned, in rank order. When a rank
+    /// ends, those that wait for it get an error.
     ///
     /// # Panics
     /// When `work` panics on a rank.

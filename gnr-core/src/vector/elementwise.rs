@@ -80,7 +80,8 @@ pub trait Elementwise: Vector {
         product.multiply(y)?;
         self.axpy(a, &product)
     }
-    /// `self ← self + a·x ⊘ (√(b·y) + eps)`: the update of the Adam family, with `b` its bias correction of the second moment.
+    /// `self ← self + a·x ⊘ (√(b·y) + eps)`: the update of the Adam family, with `b` its bias correction of the second
+    /// moment.
     ///
     /// # Errors
     /// As [`Vector::axpy`].

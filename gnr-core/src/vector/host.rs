@@ -53,8 +53,9 @@ const BLOCK: usize = 1024;
 /// Independent partial sums within a block, so that the compiler can vectorise.
 const LANES: usize = 8;
 
-/// ⟨x, y⟩ in f64: lanes within blocks, blocks pairwise. The error is at most about (BLOCK/LANES + log₂(n/BLOCK)) ulps of
-/// Σ|xᵢyᵢ|, whatever the length; the order of the additions depends on the length alone, so equal inputs give equal bits.
+/// ⟨x, y⟩ in f64: lanes within blocks, blocks pairwise. The error is at most about (BLOCK/LANES + log₂(n/BLOCK)) ulps
+/// of Σ|xᵢyᵢ|, whatever the length; the order of the additions depends on the length alone, so equal inputs give equal
+/// bits.
 pub(super) fn dot<T: Real>(x: &[T], y: &[T]) -> f64 {
     let n = x.len().min(y.len());
     if n > BLOCK {

@@ -14,7 +14,8 @@ pub trait Matrices: Elementwise + Partition {
     /// # Errors
     /// [`Error::Backend`](crate::Error::Backend) when self is no matrix, and failures of the backend.
     fn gram(&self) -> Result<Self>;
-    /// `self ← square·X` where X = self has no more rows than columns, else `self ← X·square`. The leaf keeps its shape.
+    /// `self ← square·X` where X = self has no more rows than columns, else `self ← X·square`. The leaf keeps its
+    /// shape.
     ///
     /// # Errors
     /// As [`gram`](Self::gram), and when the sides do not fit.

@@ -75,7 +75,8 @@ pub trait Vector: Clone {
 
 /// Vectors of random signs, for estimates of traces and diagonals.
 pub trait Signs: Vector {
-    /// A vector of this shape whose elements are 1 or −1, each with probability ½: a pure function of the seed and the shape.
+    /// A vector of this shape whose elements are 1 or −1, each with probability ½: a pure function of the seed and the
+    /// shape.
     ///
     /// # Errors
     /// A failure of the backend.
@@ -94,8 +95,8 @@ pub fn random_signs(count: usize, seed: u64) -> Vec<f32> {
     signs
 }
 
-/// A vector that is a list of leaves (the tensors of a model; the elements of a host vector), of which groups can be treated
-/// apart, as [`Grouped`](crate::Grouped) does.
+/// A vector that is a list of leaves (the tensors of a model; the elements of a host vector), of which groups can be
+/// treated apart, as [`Grouped`](crate::Grouped) does.
 pub trait Partition: Vector {
     /// Number of leaves.
     fn num_leaves(&self) -> usize;
@@ -103,12 +104,14 @@ pub trait Partition: Vector {
     /// [`join`](Self::join) gives them back.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`] when there is not one group a leaf, or a group is not below `parts`; `self` is unchanged.
+    /// [`Error::DimensionMismatch`] when there is not one group a leaf, or a group is not below `parts`; `self` is
+    /// unchanged.
     fn split(&mut self, group: &[usize], parts: usize) -> Result<Vec<Self>>;
     /// The inverse: `self` becomes the vector that [`split`](Self::split) would take apart into these parts.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`] when the parts do not have the leaves of their groups; `self` is then without meaning.
+    /// [`Error::DimensionMismatch`] when the parts do not have the leaves of their groups; `self` is then without
+    /// meaning.
     fn join(&mut self, group: &[usize], parts: Vec<Self>) -> Result<()>;
 }
 

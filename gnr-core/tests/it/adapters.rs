@@ -166,7 +166,8 @@ fn gauss_newton_products_are_those_of_the_dense_matrix() {
     assert!(norm(&sub(&all.hvp(&theta, &v), &expected)) > 1e-2 * scale, "not the Hessian");
 }
 
-/// Lines 6–9 of Algorithm 1 with G for H, written out; on a net of tanh another direction than that of the exact method.
+/// Lines 6–9 of Algorithm 1 with G for H, written out; on a net of tanh another direction than that of the exact
+/// method.
 #[test]
 fn gnr_takes_gauss_newton_products() {
     let (problem, mut random) = (TanhMlp::random(20, 3, 5, 1), SplitMix64::new(2));
@@ -217,7 +218,8 @@ fn several_products_are_counted() {
     assert_eq!(counter.counts().evaluations(), 3);
 }
 
-/// Losses, outputs and selections of a problem, of micro-batches (one of them without a selected example), and through wrappers.
+/// Losses, outputs and selections of a problem, of micro-batches (one of them without a selected example), and through
+/// wrappers.
 #[test]
 fn examples_are_known_one_by_one() {
     let (problem, mut random) = (TanhMlp::random(8, 3, 5, 1), SplitMix64::new(2));
@@ -301,7 +303,8 @@ fn differences(operation: Operation, count: usize) -> Vec<Operation> {
     }
 }
 
-/// No record outlives its micro-batch: a product evaluates again. Only a micro-batch by itself could give its point away.
+/// No record outlives its micro-batch: a product evaluates again. Only a micro-batch by itself could give its point
+/// away.
 fn one_micro_batch(operation: Operation, products: Products) -> Vec<Operation> {
     use Operation::{Evaluate, Gradient, Hvp, HvpBlock, HvpOfGradient};
     let again = Evaluate(Pass::Probe, products.order());

@@ -107,8 +107,8 @@ fn state<O: FullOracle<Vector = V>, P: Optimizer<V>>(
     (regularizer, optimizer, bits(theta))
 }
 
-/// Walks some steps, of which each first fails on each of its questions in turn; then it succeeds, and the run is that in which
-/// nothing failed.
+/// Walks some steps, of which each first fails on each of its questions in turn; then it succeeds, and the run is that
+/// in which nothing failed.
 fn check<R: Regularizer<Failing>, P: Optimizer<V>>(name: &str, make: impl Fn() -> Method<R, P, f64>) {
     const STEPS: u64 = 9;
     let (mut whole, mut expected) = (make(), theta_0());

@@ -1,5 +1,5 @@
-//! Every registered optimiser against the values of an independent implementation: `golden-optimizers/NAME.txt`, made by `make.py` there, or
-//! by `hutchinson.py` for those that hear of the Hessian.
+//! Every registered optimiser against the values of an independent implementation: `golden-optimizers/NAME.txt`, made
+//! by `make.py` there, or by `hutchinson.py` for those that hear of the Hessian.
 
 use crate::leafy::Leafy;
 use gnr_core::{
@@ -120,7 +120,8 @@ fn every_key_changes_the_steps() {
             let mut theta = Leafy::new("2x2,2", &start());
             // Late enough for what begins after some steps.
             for t in 1..=60_usize {
-                // One coordinate is small, where bounds act, and one tiny, where constants do that keep quotients finite.
+                // One coordinate is small, where bounds act, and one tiny, where constants do that keep quotients
+                // finite.
                 let mut wave: Vec<f64> = (1..=6).map(|i| (t as f64 * f64::from(i)).sin()).collect();
                 wave[0] *= 1e-3;
                 wave[3] *= 1e-13;

@@ -31,8 +31,8 @@ where
     (sub(theta, &moved), report)
 }
 
-/// Direction, loss and penalties of groups are the weighted means of those of each group alone; the gradient's norm is that of
-/// the mean.
+/// Direction, loss and penalties of groups are the weighted means of those of each group alone; the gradient's norm is
+/// that of the mean.
 fn check_mean<O, R>(name: &str, make: impl Fn(TanhMlp) -> O, regularizer: impl Fn() -> R)
 where
     O: GradOracle<Vector = Vec<f64>>,
@@ -88,8 +88,8 @@ fn groups_are_the_batch_for_plain_gradients_only() {
     assert!(apart > 1e-4, "{apart:e}");
 }
 
-/// L̂ᵢ = λᵢ(θ − cᵢ)²/2 in one dimension, gᵢ = λᵢ(θ − cᵢ): SAM of single examples adds ρ·mean(λᵢ·sign gᵢ) to the mean gradient,
-/// SAM of the batch ρ·mean(λᵢ)·sign(mean gᵢ). Of signs that differ the first is the smaller.
+/// L̂ᵢ = λᵢ(θ − cᵢ)²/2 in one dimension, gᵢ = λᵢ(θ − cᵢ): SAM of single examples adds ρ·mean(λᵢ·sign gᵢ) to the mean
+/// gradient, SAM of the batch ρ·mean(λᵢ)·sign(mean gᵢ). Of signs that differ the first is the smaller.
 #[test]
 fn sam_of_single_examples_in_closed_form() {
     let (curvatures, centres, theta, rho) = ([1.0, 2.0, 4.0], [3.0, -1.0, 0.25], 1.0, 0.125);

@@ -16,8 +16,8 @@ type Oracle<'o> = &'o mut dyn HvpOracle<Vector = V, Record = Order>;
 /// One entry of the matrix: a name and how to make a fresh one.
 type Made<T> = (&'static str, fn() -> T);
 
-/// One line an optimiser at least: its name in the registry, its settings beside the defaults, with a learning rate that minimises a quadratic
-/// in 2000 steps.
+/// One line an optimiser at least: its name in the registry, its settings beside the defaults, with a learning rate
+/// that minimises a quadratic in 2000 steps.
 const OPTIMIZERS: &[(&str, &str)] = &[
     ("sgd", "lr=0.01 momentum=0 weight_decay=0"),
     ("sgd", "lr=0.01 momentum=0 weight_decay=0.0001"),
@@ -83,8 +83,8 @@ fn every_registered_optimizer_has_a_line() {
     }
 }
 
-/// What a step costs, with the default settings: the vectors that are kept, and the products of the estimates that it hears of. (It asks
-/// nothing of an oracle, which an optimiser does not see.)
+/// What a step costs, with the default settings: the vectors that are kept, and the products of the estimates that it
+/// hears of. (It asks nothing of an oracle, which an optimiser does not see.)
 #[test]
 fn every_optimizer_keeps_as_many_vectors_as_it_says() {
     for entry in optimizer::entries() {
@@ -122,8 +122,8 @@ fn regularizers() -> Vec<Made<AnyRegularizer>> {
     entries.to_vec()
 }
 
-/// One line a schedule at least: its name in the registry, its settings, the peak, and its values at some steps of a run of six epochs of ten
-/// steps, worked out by hand.
+/// One line a schedule at least: its name in the registry, its settings, the peak, and its values at some steps of a
+/// run of six epochs of ten steps, worked out by hand.
 type ScheduleLine = (&'static str, &'static str, f64, &'static [(u64, f64)]);
 const SCHEDULES: &[ScheduleLine] = &[
     ("constant", "", 0.05, &[(0, 0.05), (59, 0.05)]),

@@ -113,11 +113,12 @@ fn hyperparameters_out_of_range_are_named() {
     refused(AdamW::<Vf>::new().with_weight_decay(-0.1).err(), "weight_decay");
 }
 
-/// Four scalars in two parameter groups, {0, 2} with lr 0.1 and weight decay 0.1, {1, 3} with lr 0.02 and none; four steps.
+/// Four scalars in two parameter groups, {0, 2} with lr 0.1 and weight decay 0.1, {1, 3} with lr 0.02 and none; four
+/// steps.
 ///
-/// p = [torch.nn.Parameter(torch.tensor(v)) for v in (1., -1., .5, 2.)]
-/// groups = [{"params": [p[0], p[2]], "lr": .1, "weight_decay": .1}, {"params": [p[1], p[3]], "lr": .02, "weight_decay": 0.}]
-/// torch.optim.SGD(groups, momentum=.9), SGD(.., nesterov=True), Adam(groups), AdamW(groups), in float64
+/// p = [torch.nn.Parameter(torch.tensor(v)) for v in (1., -1., .5, 2.)] groups = [{"params": [p[0], p[2]], "lr": .1,
+/// "weight_decay": .1}, {"params": [p[1], p[3]], "lr": .02, "weight_decay": 0.}] torch.optim.SGD(groups, momentum=.9),
+/// SGD(.., nesterov=True), Adam(groups), AdamW(groups), in float64
 #[test]
 fn groups_as_in_pytorch() {
     fn check<P: Optimizer<Vf>>(make: impl Fn(f64) -> P, expected: [f64; 4]) {
@@ -163,7 +164,8 @@ fn groups_conform() {
     check_optimizer(|| Grouped::new(vec![(Box::new(AdamW::new()) as Any, 1.0)], vec![0; 3]).unwrap(), 0.01);
 }
 
-/// Groups whose learning rates differ weigh the points of schedule-free methods differently, and each has its own solution.
+/// Groups whose learning rates differ weigh the points of schedule-free methods differently, and each has its own
+/// solution.
 #[test]
 fn groups_of_schedule_free_methods() {
     let free = || ScheduleFreeSgd::<Vf>::with([("weight_decay", 0.1.into())]).unwrap();

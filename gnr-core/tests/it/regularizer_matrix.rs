@@ -11,7 +11,8 @@ use gnr_core::{
 };
 use std::path::Path;
 
-/// One method: its name, settings that differ from its defaults, and what it costs with them beyond the step's own gradient.
+/// One method: its name, settings that differ from its defaults, and what it costs with them beyond the step's own
+/// gradient.
 pub(crate) struct Line {
     pub(crate) name: &'static str,
     given: &'static [(&'static str, f64)],
@@ -136,8 +137,8 @@ impl Line {
         all.map(|(key, x)| value(self.entry(), key, &x.to_string())).collect()
     }
 
-    /// The settings of the line alone; with it every second step, from the second epoch on, of half of the batch, where it takes
-    /// such settings; and with all of them.
+    /// The settings of the line alone; with it every second step, from the second epoch on, of half of the batch, where
+    /// it takes such settings; and with all of them.
     pub(crate) fn variants(&self) -> Vec<Given> {
         let when: Vec<_> = [("every", 2.0), ("from_epoch", 1.0), ("batch_fraction", 0.5)]
             .into_iter()
@@ -184,7 +185,8 @@ fn every_regularizer_has_a_line() {
     assert_eq!(LINES.len(), regularizer::entries().len(), "a line names no regulariser");
 }
 
-/// The points of plain SGD are those of the independent implementation, with the paper's defaults and with other settings.
+/// The points of plain SGD are those of the independent implementation, with the paper's defaults and with other
+/// settings.
 #[test]
 fn every_regularizer_has_the_golden_values() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/regularizers");
@@ -233,7 +235,8 @@ fn every_regularizer_resumes_bit_for_bit() {
     }
 }
 
-/// The last point of a run that goes on with a fresh method at one of its steps, with or without what the old one had saved.
+/// The last point of a run that goes on with a fresh method at one of its steps, with or without what the old one had
+/// saved.
 fn walk(name: &str, given: &Given, stop: Option<(u64, bool)>) -> Vec<u64> {
     let (mut current, mut theta) = (method::<Oracle>(name, given, 0.1), theta_0());
     for t in 0..STEPS {
@@ -274,8 +277,8 @@ fn every_regularizer_keeps_what_its_entry_says() {
     }
 }
 
-/// Gradients beyond the step's own, products and forward passes a step, on average, with an oracle made of one that counts: of the
-/// second half of a run, in which also those act that start late.
+/// Gradients beyond the step's own, products and forward passes a step, on average, with an oracle made of one that
+/// counts: of the second half of a run, in which also those act that start late.
 fn cost<O>(name: &str, given: &Given, wrap: impl Fn(Counted<Oracle>) -> O) -> ([f64; 3], Vec<u64>)
 where
     O: FullOracle<Vector = V>,
@@ -314,8 +317,8 @@ fn every_regularizer_costs_what_it_says() {
     }
 }
 
-/// With products by forward differences of step ε = 1e-6 the run is close to the one with exact products; the same bits where there
-/// are no products.
+/// With products by forward differences of step ε = 1e-6 the run is close to the one with exact products; the same bits
+/// where there are no products.
 #[test]
 fn every_regularizer_takes_forward_differences() {
     for line in LINES {
@@ -335,7 +338,8 @@ fn every_regularizer_takes_forward_differences() {
     }
 }
 
-/// Where the gradient vanishes nothing is NaN: in the first step, after others, before others, and with weights that are all 0.
+/// Where the gradient vanishes nothing is NaN: in the first step, after others, before others, and with weights that
+/// are all 0.
 #[test]
 fn every_regularizer_survives_a_zero_gradient() {
     let targets = |y: f64| {
@@ -361,8 +365,8 @@ fn every_regularizer_survives_a_zero_gradient() {
     }
 }
 
-/// "SAM + GNR" of any regulariser: a list is the sum, so that `[base, gnr]` descends along the direction of `base` and α·h_norm, in
-/// either order, with exact products and with differences whose gradients are shared.
+/// "SAM + GNR" of any regulariser: a list is the sum, so that `[base, gnr]` descends along the direction of `base` and
+/// α·h_norm, in either order, with exact products and with differences whose gradients are shared.
 #[test]
 fn every_regularizer_is_a_base_objective_of_gnr() {
     fn check<O: FullOracle<Vector = V>>(line: &Line, wrap: impl Fn(Oracle) -> O) {

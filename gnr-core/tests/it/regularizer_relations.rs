@@ -111,8 +111,8 @@ fn gam_takes_off_the_orthogonal_part() {
     assert_close(&twice, &once.iter().map(|x| 2.0 * x).collect::<V>(), 1e-14);
 }
 
-/// Lookbehind with SGD is what it is defined as: k steps of fast weights along the gradients of the climb, and slow weights that
-/// follow by α.
+/// Lookbehind with SGD is what it is defined as: k steps of fast weights along the gradients of the climb, and slow
+/// weights that follow by α.
 #[test]
 fn lookbehind_moves_slow_weights_towards_fast_ones() {
     let (problem, mut theta) = mlp();

@@ -141,7 +141,8 @@ fn gradients_ahead_are_shared_by_those_who_announced_them() {
     assert_eq!(counter.counts().probes, 3);
 }
 
-/// Two that multiply at θ: the record stays for the second, and is freed in the last product. One by differences needs none.
+/// Two that multiply at θ: the record stays for the second, and is freed in the last product. One by differences needs
+/// none.
 #[test]
 fn a_record_is_freed_in_the_last_product_that_was_announced() {
     let (problem, theta) = mlp();
@@ -436,8 +437,8 @@ impl gnr_core::Optimizer<Vec<f64>> for Listener {
     }
 }
 
-/// Of a diagonal Hessian every sample is the diagonal; of any other their mean comes to it. One product a step, the direction as
-/// without, and of groups the mean.
+/// Of a diagonal Hessian every sample is the diagonal; of any other their mean comes to it. One product a step, the
+/// direction as without, and of groups the mean.
 #[test]
 fn the_optimizer_hears_the_diagonal_of_the_hessian() {
     let listen = |problem: &dyn Fn() -> ProblemOracle<Quadratic>, steps: u64| {

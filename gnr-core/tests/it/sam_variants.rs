@@ -62,7 +62,8 @@ fn pgn_penalises_the_gradient_norm() {
     assert!((slope - 1.0).abs() < 0.05, "slope {slope} of the relative error over ρ: {errors:?}");
 }
 
-/// What GSAM adds to SAM does not change the loss ahead, and what LookSAM reuses is orthogonal to the gradient and α times as long.
+/// What GSAM adds to SAM does not change the loss ahead, and what LookSAM reuses is orthogonal to the gradient and α
+/// times as long.
 #[test]
 fn parts_of_gsam_and_looksam_are_orthogonal() {
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();

@@ -1,4 +1,5 @@
-//! Optimisers that scale by the diagonal of the Hessian, and where their estimates are taken: closed forms, costs, state.
+//! Optimisers that scale by the diagonal of the Hessian, and where their estimates are taken: closed forms, costs,
+//! state.
 
 use crate::{
     assert_close, norm, ok, oracle, plain,
@@ -31,8 +32,8 @@ fn moved<P: Optimizer<V>>(mut optimizer: P, theta: &[f64], heard: &[&[f64]], h: 
     theta
 }
 
-/// With exact curvature, no momentum and η = 1, AdaHessian's step ends in the minimum where the curvature is positive, and goes as far
-/// uphill of a maximum as downhill of a minimum.
+/// With exact curvature, no momentum and η = 1, AdaHessian's step ends in the minimum where the curvature is positive,
+/// and goes as far uphill of a maximum as downhill of a minimum.
 #[test]
 fn adahessian_without_momentum_is_newtons_method() {
     let settings = || [("betas", Value::from([0.0, 0.999])), ("eps", 1e-12.into())];
@@ -43,7 +44,8 @@ fn adahessian_without_momentum_is_newtons_method() {
     assert_close(&end, &[0.0, 0.0, 1.0], 2e-11);
 }
 
-/// The first estimate counts in full: SASSHA divides by √|λ|, Sophia-H, which corrects no bias, by γ(1 − β₂)λ, and is clipped.
+/// The first estimate counts in full: SASSHA divides by √|λ|, Sophia-H, which corrects no bias, by γ(1 − β₂)λ, and is
+/// clipped.
 #[test]
 fn the_first_estimate_divides_the_step() {
     let settings = || [("betas", Value::from([0.0, 0.999])), ("eps", 1e-12.into())];
@@ -55,7 +57,8 @@ fn the_first_estimate_divides_the_step() {
     assert_close(&end, &[-0.125, -0.5, 0.5], 1e-15);
 }
 
-/// Nothing is divided by zero before the first estimate: Sophia-H goes along signs, the others along the momentum, which is the direction.
+/// Nothing is divided by zero before the first estimate: Sophia-H goes along signs, the others along the momentum,
+/// which is the direction.
 #[test]
 fn steps_before_the_first_estimate_are_those_of_a_momentum() {
     let (theta, h) = ([0.5, -1.0, 2.0], [0.25, 0.0, -3.0]);
@@ -133,7 +136,8 @@ where
     (method.optimizer.0.remove(0), report.direction_norm, counts)
 }
 
-/// With a radius the Hessian is that of SAM's point, SAM's gradient is of the same evaluation in either order, and the direction is as without.
+/// With a radius the Hessian is that of SAM's point, SAM's gradient is of the same evaluation in either order, and the
+/// direction is as without.
 #[test]
 fn with_a_radius_sam_and_the_estimate_share_their_point() {
     let (problem, theta) = mlp();
@@ -210,8 +214,8 @@ fn an_estimate_that_is_not_finite_is_an_error_and_changes_no_state() {
     assert_eq!((theta, now), (vec![3.0, 4.0], fresh));
 }
 
-/// Where the curvature of the coordinates differs a thousandfold, dividing by it or by its root gets further than plain steps of the largest
-/// stable rate.
+/// Where the curvature of the coordinates differs a thousandfold, dividing by it or by its root gets further than plain
+/// steps of the largest stable rate.
 #[test]
 fn they_precondition_a_steep_and_shallow_valley() {
     let spectrum = [100.0, 10.0, 1.0, 0.1];
@@ -240,8 +244,8 @@ fn they_precondition_a_steep_and_shallow_valley() {
     }
 }
 
-/// From settings: SASSHA hears of the Hessian at SAM's point, whose radius follows its schedule; without SAM, or where it says so, and
-/// all other optimisers hear of θ.
+/// From settings: SASSHA hears of the Hessian at SAM's point, whose radius follows its schedule; without SAM, or where
+/// it says so, and all other optimisers hear of θ.
 #[test]
 fn settings_say_where_the_hessian_is_taken() {
     let (problem, theta) = mlp();

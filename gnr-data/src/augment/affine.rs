@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use crate::dataset::Image;
 
-/// Output pixel (x, y) becomes input pixel ⌊a·(x+½) + b·(y+½) + c⌋, ⌊d·(x+½) + e·(y+½) + f⌋ of `[a, b, c, d, e, f]`, or black.
+/// Output pixel (x, y) becomes input pixel ⌊a·(x+½) + b·(y+½) + c⌋, ⌊d·(x+½) + e·(y+½) + f⌋ of `[a, b, c, d, e, f]`, or
+/// black.
 pub(super) fn transform(image: &mut Image<'static>, [a, b, c, d, e, f]: [f64; 6]) {
     let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i64;
     let (height, width) = (image.height, image.width);

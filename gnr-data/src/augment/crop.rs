@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::random::Stream;
 use crate::resample::{Interpolation, Window};
 
-/// Torchvision's `RandomResizedCrop`: the part has `scale` of the image's area (uniform) and proportions width : height in
-/// `ratio` (log-uniform); after ten draws that do not fit, the largest central part of allowed proportions.
+/// Torchvision's `RandomResizedCrop`: the part has `scale` of the image's area (uniform) and proportions width : height
+/// in `ratio` (log-uniform); after ten draws that do not fit, the largest central part of allowed proportions.
 ///
 /// # References
 /// Szegedy et al., *Going Deeper with Convolutions*, CVPR 2015, §6.

@@ -11,13 +11,14 @@ pub enum Erase {
     /// A square around a uniformly random pixel; what lies outside the image is cut off.
     ///
     /// # References
-    /// DeVries, Taylor, *Improved Regularization of Convolutional Neural Networks with Cutout*, 2017 (16 for CIFAR-10, 8 for
-    /// CIFAR-100).
+    /// DeVries, Taylor, *Improved Regularization of Convolutional Neural Networks with Cutout*, 2017 (16 for CIFAR-10,
+    /// 8 for CIFAR-100).
     Cutout {
         /// Side in pixels, even.
         size: usize,
     },
-    /// With a probability, a rectangle of random area and proportions that lies inside; none after ten draws that do not fit.
+    /// With a probability, a rectangle of random area and proportions that lies inside; none after ten draws that do
+    /// not fit.
     ///
     /// # References
     /// Zhong et al., *Random Erasing Data Augmentation*, AAAI 2020, algorithm 1.

@@ -5,8 +5,8 @@ use crate::dataset::Image;
 use crate::error::{DataError, Result};
 use crate::random::Stream;
 
-/// Torchvision's `ColorJitter`: four changes in random order, each by a factor uniform in `[max(0, 1 − x), 1 + x]`, the hue
-/// shifted by a share of the colour circle uniform in `[−x, x]`. 0 leaves a property alone.
+/// Torchvision's `ColorJitter`: four changes in random order, each by a factor uniform in `[max(0, 1 − x), 1 + x]`, the
+/// hue shifted by a share of the colour circle uniform in `[−x, x]`. 0 leaves a property alone.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ColorJitter {
     /// ≥ 0.

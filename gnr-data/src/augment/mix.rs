@@ -7,8 +7,9 @@ use crate::resample::Window;
 
 /// Blending of the images of a batch. The partner of image `i` is image `i − 1` (of the first: the last).
 ///
-/// λ ~ Beta(α, α), one a batch. Mixup: λ·x_i + (1 − λ)·x_{i−1}. CutMix: a box of a share 1 − λ of the area, around a uniform
-/// centre and cut off at the border, comes from the partner; λ is then what is left of the image's own. Labels weigh λ and 1 − λ.
+/// λ ~ Beta(α, α), one a batch. Mixup: λ·x_i + (1 − λ)·x_{i−1}. CutMix: a box of a share 1 − λ of the area, around a
+/// uniform centre and cut off at the border, comes from the partner; λ is then what is left of the image's own. Labels
+/// weigh λ and 1 − λ.
 ///
 /// # References
 /// Zhang et al., *mixup: Beyond Empirical Risk Minimization*, ICLR 2018; Yun et al., *CutMix*, ICCV 2019, algorithm A1.

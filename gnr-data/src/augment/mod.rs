@@ -1,7 +1,7 @@
 //! Random variation of training images: where an image is cut from, mirroring, colours, policies, erasing, mixing.
 //!
-//! Every draw is a pure function of (seed, epoch, index), mixing one of (seed, epoch, number of the batch); each kind has its
-//! own stream, so switching one on does not change the others.
+//! Every draw is a pure function of (seed, epoch, index), mixing one of (seed, epoch, number of the batch); each kind
+//! has its own stream, so switching one on does not change the others.
 
 mod affine;
 mod color;
@@ -28,8 +28,8 @@ use crate::resample::{Window, resample};
 /// erasing, and mixing of the batch.
 ///
 /// `pad` and `flip` are torchvision's `RandomCrop(size, padding = pad)` then `RandomHorizontalFlip(0.5)`: the image is
-/// surrounded by `pad` black (byte 0, *before* normalisation) pixels on each side, a window of the original size is cut out
-/// at a uniformly random place, and the window is mirrored left to right with probability ½.
+/// surrounded by `pad` black (byte 0, *before* normalisation) pixels on each side, a window of the original size is cut
+/// out at a uniformly random place, and the window is mirrored left to right with probability ½.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Augmentation {
     /// Cut a random part of the published image and scale it to the data set's size. Default: none.
@@ -134,8 +134,8 @@ impl Augmentation {
         self.mix.map_or(Ok(()), |mix| mix.check())
     }
 
-    /// Writes the varied, normalised image to `out` `[C, H, W]`. `image` is of the shape of `out`, or of any size where there is
-    /// a [`crop`](Self::crop).
+    /// Writes the varied, normalised image to `out` `[C, H, W]`. `image` is of the shape of `out`, or of any size where
+    /// there is a [`crop`](Self::crop).
     pub(crate) fn render(
         &self,
         image: Image<'_>,

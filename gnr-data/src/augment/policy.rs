@@ -5,7 +5,8 @@ use crate::dataset::Image;
 use crate::error::{DataError, Result};
 use crate::random::Stream;
 
-/// Torchvision's `RandAugment`: `operations` draws from [`Operation::ALL`] with equal probability, each done at `magnitude`.
+/// Torchvision's `RandAugment`: `operations` draws from [`Operation::ALL`] with equal probability, each done at
+/// `magnitude`.
 ///
 /// # References
 /// Cubuk et al., *RandAugment*, CVPR workshops 2020. Ranges of the magnitudes: torchvision's.

@@ -76,13 +76,14 @@ pub enum FetchEvent<'a> {
     },
 }
 
-/// Fetches the files of a data set into `dir`, which then opens it. What is there already, whole and with the right checksum, is
-/// not fetched again; a download that was cut off is continued, an unpacking that was is begun again. The files of an archive appear when
-/// all of them are unpacked.
+/// Fetches the files of a data set into `dir`, which then opens it. What is there already, whole and with the right
+/// checksum, is not fetched again; a download that was cut off is continued, an unpacking that was is begun again. The
+/// files of an archive appear when all of them are unpacked.
 ///
 /// # Errors
 /// [`DataError::MissingData`] for a file that can only be had by hand and is not there, [`DataError::Download`],
-/// [`DataError::Checksum`] (the file is removed), [`DataError::Archive`], [`DataError::UnsafeArchive`], [`DataError::Io`].
+/// [`DataError::Checksum`] (the file is removed), [`DataError::Archive`], [`DataError::UnsafeArchive`],
+/// [`DataError::Io`].
 ///
 /// # Cost
 /// The archive stays beside what is unpacked from it.

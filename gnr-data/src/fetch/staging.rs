@@ -1,5 +1,6 @@
-//! Unpacked files appear when all of them are there: an archive is unpacked into a hidden folder, whose contents then move to their
-//! place. What an interrupted unpacking left is never taken for a data set, and the next attempt removes it.
+//! Unpacked files appear when all of them are there: an archive is unpacked into a hidden folder, whose contents then
+//! move to their place. What an interrupted unpacking left is never taken for a data set, and the next attempt removes
+//! it.
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
@@ -41,8 +42,8 @@ impl Staging {
         &self.folder
     }
 
-    /// Moves the contents to their place: the folder itself where nothing is there yet, else each entry that is new, and the files of the
-    /// folders that are there. Nothing is moved when an entry cannot be.
+    /// Moves the contents to their place: the folder itself where nothing is there yet, else each entry that is new,
+    /// and the files of the folders that are there. Nothing is moved when an entry cannot be.
     ///
     /// # Errors
     /// What `refuse` makes of an entry's name and a reason, where a link or something of another kind is in its place;

@@ -1,7 +1,7 @@
 //! Unpacking archives without trusting them: files and folders only, inside the target only, within a bound.
 //!
-//! Links of either kind, devices, absolute paths and `..` end the unpacking with an error, and nothing is written through a
-//! symbolic link that is already there. Files appear in their place when all of them are unpacked.
+//! Links of either kind, devices, absolute paths and `..` end the unpacking with an error, and nothing is written
+//! through a symbolic link that is already there. Files appear in their place when all of them are unpacked.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -20,8 +20,8 @@ use crate::random::{Purpose, Stream};
 pub enum NoiseKind {
     /// One of the *other* K − 1 classes, each with the same probability. The default.
     ///
-    /// Some papers draw from all K classes, the true one included. A rate r of theirs changes r·(K − 1)/K of the labels in
-    /// expectation, which is the rate to give here.
+    /// Some papers draw from all K classes, the true one included. A rate r of theirs changes r·(K − 1)/K of the labels
+    /// in expectation, which is the rate to give here.
     #[default]
     Symmetric,
     /// The next class: c becomes c + 1, and the last class becomes class 0.
@@ -56,17 +56,17 @@ pub enum LabelNoise {
 /// A data set with noisy labels. [`label`](Dataset::label) gives the label to train on,
 /// [`clean_label`](Dataset::clean_label) the published one.
 ///
-/// **Seeded noise.** Image i has its own stream of random numbers, addressed by (`seed`, i). Its first number ranks the image
-/// among all n; the `(rate·n).round()` lowest ranks are flipped, the lower index first among equal ranks. The next number chooses
-/// the class. A label is so a function of `seed`, i, n, the number of classes and the clean label: neither the order of reading
-/// nor the number of threads matters, and a higher rate flips the same images to the same classes, and more. Wrap the *whole*
-/// training set, and take parts of the wrapped one: [`Subset`](crate::Subset), [`Views`](crate::Views) and
-/// [`stratified_split`](crate::stratified_split) choose by clean labels, so the parts have the images that they would have
-/// without noise.
+/// **Seeded noise.** Image i has its own stream of random numbers, addressed by (`seed`, i). Its first number ranks the
+/// image among all n; the `(rate·n).round()` lowest ranks are flipped, the lower index first among equal ranks. The
+/// next number chooses the class. A label is so a function of `seed`, i, n, the number of classes and the clean label:
+/// neither the order of reading nor the number of threads matters, and a higher rate flips the same images to the same
+/// classes, and more. Wrap the *whole* training set, and take parts of the wrapped one: [`Subset`](crate::Subset),
+/// [`Views`](crate::Views) and [`stratified_split`](crate::stratified_split) choose by clean labels, so the parts have
+/// the images that they would have without noise.
 ///
 /// # References
-/// `symmetric` and `pairflip` are the transitions of Han et al., *Co-teaching: Robust Training of Deep Neural Networks with
-/// Extremely Noisy Labels*, NeurIPS 2018.
+/// `symmetric` and `pairflip` are the transitions of Han et al., *Co-teaching: Robust Training of Deep Neural Networks
+/// with Extremely Noisy Labels*, NeurIPS 2018.
 ///
 /// # Deviation
 /// The paper flips each label independently with probability `rate`. Here the number of flipped labels is exact.
@@ -95,14 +95,14 @@ pub struct Noisy {
 impl Noisy {
     /// The images of `whole` with other labels.
     ///
-    /// A list is a text file with one label (a whole number, from 0) a line, where blank lines and everything after `#` are left
-    /// out; or, if its name ends in `.npy` or it starts like one, a one-dimensional NumPy array of integers. It has one
-    /// label for each image of `whole`, in the order of `whole`.
+    /// A list is a text file with one label (a whole number, from 0) a line, where blank lines and everything after `#`
+    /// are left out; or, if its name ends in `.npy` or it starts like one, a one-dimensional NumPy array of integers.
+    /// It has one label for each image of `whole`, in the order of `whole`.
     ///
     /// # Errors
     /// [`DataError::Config`] for a rate outside [0, 1) and for a data set of one class, whose labels cannot be wrong.
-    /// [`DataError::ListLength`] and [`DataError::ListLabel`] for a list of another length and for a label that is not a class;
-    /// [`DataError::Io`], [`DataError::BadLine`], [`DataError::Malformed`], [`DataError::Truncated`] and
+    /// [`DataError::ListLength`] and [`DataError::ListLabel`] for a list of another length and for a label that is not
+    /// a class; [`DataError::Io`], [`DataError::BadLine`], [`DataError::Malformed`], [`DataError::Truncated`] and
     /// [`DataError::TrailingBytes`] for a list that cannot be read.
     ///
     /// # Cost

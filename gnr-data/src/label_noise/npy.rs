@@ -1,8 +1,8 @@
 //! One-dimensional integer arrays in NumPy's `.npy` format, versions 1 to 3.
 //!
-//! Layout: NumPy, *NEP 1: A Simple File Format for NumPy Arrays*, and `numpy.lib.format`: the magic string, two bytes of version,
-//! the length of the header (2 or 4 bytes, little endian), the header (a Python dictionary as text), the numbers. The crate for
-//! this format, `npyz`, brings a parser generator and a C compiler to read that dictionary.
+//! Layout: NumPy, *NEP 1: A Simple File Format for NumPy Arrays*, and `numpy.lib.format`: the magic string, two bytes
+//! of version, the length of the header (2 or 4 bytes, little endian), the header (a Python dictionary as text), the
+//! numbers. The crate for this format, `npyz`, brings a parser generator and a C compiler to read that dictionary.
 
 use std::path::Path;
 
@@ -109,8 +109,8 @@ struct Header {
 
 type Problem = (usize, String);
 
-/// The dictionary `{'descr': '<i8', 'fortran_order': False, 'shape': (3,), }`, its keys in any order. In one dimension both
-/// orders are the same, so that key is read and not used.
+/// The dictionary `{'descr': '<i8', 'fortran_order': False, 'shape': (3,), }`, its keys in any order. In one dimension
+/// both orders are the same, so that key is read and not used.
 fn header_of(header: &[u8]) -> Result<Header, Problem> {
     let text = str::from_utf8(header).map_err(|error| (error.valid_up_to(), "not text".to_owned()))?;
     let mut cursor = Cursor { text, at: 0 };

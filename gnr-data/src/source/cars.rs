@@ -1,9 +1,10 @@
 //! Stanford Cars: 196 models of cars, annotations in MATLAB files.
 //!
-//! Layout, as published and as torchvision keeps it (below `stanford_cars` or directly, or one folder deeper): `devkit/cars_meta.mat`
-//! with the class names, `devkit/cars_train_annos.mat` and `cars_test_annos_withlabels.mat` (beside or inside `devkit`) with file
-//! names and classes from 1, images in `cars_train` and `cars_test`. Mirrors have `cars_train/cars_train` and `car_devkit/devkit`.
-//! Older copies have one list `cars_annos.mat` of all images, which are in `car_ims`.
+//! Layout, as published and as torchvision keeps it (below `stanford_cars` or directly, or one folder deeper):
+//! `devkit/cars_meta.mat` with the class names, `devkit/cars_train_annos.mat` and `cars_test_annos_withlabels.mat`
+//! (beside or inside `devkit`) with file names and classes from 1, images in `cars_train` and `cars_test`. Mirrors have
+//! `cars_train/cars_train` and `car_devkit/devkit`. Older copies have one list `cars_annos.mat` of all images, which
+//! are in `car_ims`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,12 +1,13 @@
 //! CIFAR-10 and CIFAR-100 in their published binary and Python versions.
 //!
 //! Binary (<https://www.cs.toronto.edu/~kriz/cifar.html>): records of the label bytes (CIFAR-10: one; CIFAR-100: the
-//! coarse one of 20, then the fine one of 100, which is used) followed by 3,072 pixels, red, green and blue planes of 32x32.
-//! Python: pickled dictionaries (protocols 0 to 5, keys as text or bytes) with the pixels as a numpy array of bytes `[N, 3072]`,
-//! `[N, 3, 32, 32]` or `[N, 32, 32, 3]` and the labels as a list or array of Python's or numpy's integers.
+//! coarse one of 20, then the fine one of 100, which is used) followed by 3,072 pixels, red, green and blue planes of
+//! 32x32. Python: pickled dictionaries (protocols 0 to 5, keys as text or bytes) with the pixels as a numpy array of
+//! bytes `[N, 3072]`, `[N, 3, 32, 32]` or `[N, 32, 32, 3]` and the labels as a list or array of Python's or numpy's
+//! integers.
 //!
-//! Layout: the files are in the folder that the archive unpacks to (`cifar-10-batches-bin`, say), in the folder that is given or in
-//! one within it, or directly in one of the two.
+//! Layout: the files are in the folder that the archive unpacks to (`cifar-10-batches-bin`, say), in the folder that is
+//! given or in one within it, or directly in one of the two.
 
 use std::path::Path;
 use std::sync::Arc;

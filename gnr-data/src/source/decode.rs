@@ -13,14 +13,14 @@ use crate::error::{DataError, Result};
 
 /// Decodes a JPEG, PNG, WebP, BMP, GIF, TIFF or PNM file to RGB. The contents decide on the format, not the name.
 ///
-/// Pixels become what torchvision's `ImageFolder` makes of them: grey is repeated, a palette looked up, transparency dropped (the
-/// colour under it shows), the high byte of 16-bit colours taken, values of a PNM file scaled from its largest value to 255. Of
-/// several frames or pages the first is taken. Orientation tags (EXIF) and colour profiles are ignored. CMYK is converted
-/// without a profile, as Pillow does.
+/// Pixels become what torchvision's `ImageFolder` makes of them: grey is repeated, a palette looked up, transparency
+/// dropped (the colour under it shows), the high byte of 16-bit colours taken, values of a PNM file scaled from its
+/// largest value to 255. Of several frames or pages the first is taken. Orientation tags (EXIF) and colour profiles are
+/// ignored. CMYK is converted without a profile, as Pillow does.
 ///
 /// # Deviation
-/// Pillow clips 16-bit *grey* values at 255, which turns most of such an image white. They are refused. So are palettes in TIFF
-/// files and floating-point pixels.
+/// Pillow clips 16-bit *grey* values at 255, which turns most of such an image white. They are refused. So are palettes
+/// in TIFF files and floating-point pixels.
 ///
 /// # Errors
 /// [`DataError::Io`], [`DataError::Truncated`] for a JPEG that ends before its end marker, [`DataError::Unsupported`],

@@ -1,7 +1,9 @@
-//! The UCI optical digits, embedded: 1,797 grey images of 8x8 pixels, so that everything can be tried without a download.
+//! The UCI optical digits, embedded: 1,797 grey images of 8x8 pixels, so that everything can be tried without a
+//! download.
 //!
 //! Data: E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998,
-//! CC BY 4.0 (see `assets/README.md`). Pixels are in 0..=16, hence [`Normalization::digits`](crate::Normalization::digits).
+//! CC BY 4.0 (see `assets/README.md`). Pixels are in 0..=16, hence
+//! [`Normalization::digits`](crate::Normalization::digits).
 
 use std::io::Read;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What is wrong with a file of a structured format: it breaks the rules, or it is well and not what is read here. Only the first is
-//! called damage.
+//! What is wrong with a file of a structured format: it breaks the rules, or it is well and not what is read here. Only
+//! the first is called damage.
 
 use std::path::Path;
 

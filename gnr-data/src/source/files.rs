@@ -64,8 +64,8 @@ impl Listing {
     /// The data set of these files: RGB, all of one size, that of the first file, unless `resize` brings them to one.
     ///
     /// # Errors
-    /// [`DataError::NoImages`] for an empty list, a resize that cannot be, a first file that cannot be decoded; when kept in
-    /// memory: the first file in order that cannot be decoded or has another size.
+    /// [`DataError::NoImages`] for an empty list, a resize that cannot be, a first file that cannot be decoded; when
+    /// kept in memory: the first file in order that cannot be decoded or has another size.
     pub(super) fn open(self, resize: Option<Resize>, keep: Keep) -> Result<Arc<dyn Dataset>> {
         if let Some(resize) = resize {
             resize.check()?;

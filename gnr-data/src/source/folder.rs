@@ -20,18 +20,20 @@ use crate::resize::Resize;
 
 /// Opens a part of the image folder `dir`: `train`, or `test` (else `val`, `valid`, `validation`).
 ///
-/// Classes are the names of the sub-folders, sorted by their bytes: names that differ only in case or Unicode form are two classes,
-/// and bytes that are not UTF-8 are shown as `\xE9`. The images of a class are the files below its folder, at any depth,
-/// whose names end as those of JPEG, PNG, WebP, BMP, GIF, TIFF and PNM files do, in either case; links are followed. Their contents
-/// decide on the format. All images are RGB and of one size, that of the first, unless `resize` brings them to one.
+/// Classes are the names of the sub-folders, sorted by their bytes: names that differ only in case or Unicode form are
+/// two classes, and bytes that are not UTF-8 are shown as `\xE9`. The images of a class are the files below its folder,
+/// at any depth, whose names end as those of JPEG, PNG, WebP, BMP, GIF, TIFF and PNM files do, in either case; links
+/// are followed. Their contents decide on the format. All images are RGB and of one size, that of the first, unless
+/// `resize` brings them to one.
 ///
-/// [`Dataset::warnings`] counts and names what is left out (other files, hidden ones, folders that programs leave behind), class
-/// folders without images and names that are easily confused.
+/// [`Dataset::warnings`] counts and names what is left out (other files, hidden ones, folders that programs leave
+/// behind), class folders without images and names that are easily confused.
 ///
 /// # Errors
 /// [`DataError::NoImages`], [`DataError::EmptyClass`] for a class of the training part of whose files none is an image,
 /// [`DataError::ClassMismatch`] when `test` and `train` have not the same classes, [`DataError::SizeMismatch`],
-/// [`DataError::Truncated`], [`DataError::Decode`], [`DataError::Unsupported`], [`DataError::Io`], each naming the file or folder.
+/// [`DataError::Truncated`], [`DataError::Decode`], [`DataError::Unsupported`], [`DataError::Io`], each naming the file
+/// or folder.
 pub fn open_folder(dir: &Path, part: Part, resize: Option<Resize>, keep: Keep) -> Result<Arc<dyn Dataset>> {
     let root = part_dir(dir, part)?;
     let mut left = LeftOut::default();

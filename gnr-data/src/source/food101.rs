@@ -1,8 +1,8 @@
 //! Food-101: 101 dishes, listed in JSON and text files.
 //!
-//! Layout (below `food-101`, as the archive unpacks, or directly, or one folder deeper): `images/CLASS/NUMBER.jpg`; `meta/{train,test}.json`, an object
-//! of a list of `CLASS/NUMBER` a class; the same as lines of `meta/{train,test}.txt`, which are read where there is no JSON.
-//! Mirrors have `meta/meta` and `images/images`.
+//! Layout (below `food-101`, as the archive unpacks, or directly, or one folder deeper): `images/CLASS/NUMBER.jpg`;
+//! `meta/{train,test}.json`, an object of a list of `CLASS/NUMBER` a class; the same as lines of
+//! `meta/{train,test}.txt`, which are read where there is no JSON. Mirrors have `meta/meta` and `images/images`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

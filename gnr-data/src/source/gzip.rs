@@ -1,5 +1,5 @@
-//! Gzip files as they are really written: one member or several after each other, and zeros at the end, with which tape drives and
-//! some copying programs fill up a block.
+//! Gzip files as they are really written: one member or several after each other, and zeros at the end, with which tape
+//! drives and some copying programs fill up a block.
 
 use std::io::{BufRead, Error, ErrorKind, Read, Result};
 

@@ -22,8 +22,8 @@ pub struct IdxArray {
 /// Reads an IDX file of unsigned bytes with `rank` dimensions, gzipped or not.
 ///
 /// # Errors
-/// [`DataError::NoImages`] for an empty file, [`DataError::WrongMagic`], [`DataError::Dimensions`] when their product overflows, [`DataError::Truncated`],
-/// [`DataError::TrailingBytes`], [`DataError::Gzip`], [`DataError::Io`].
+/// [`DataError::NoImages`] for an empty file, [`DataError::WrongMagic`], [`DataError::Dimensions`] when their product
+/// overflows, [`DataError::Truncated`], [`DataError::TrailingBytes`], [`DataError::Gzip`], [`DataError::Io`].
 ///
 /// # Cost
 /// Memory in proportion to the data that are there; never to what a damaged header declares.

@@ -1,9 +1,10 @@
 //! ImageNet (ILSVRC 2012) as it is published and as everybody arranges it.
 //!
-//! Layout: `train/WNID/*.JPEG`; the 50,000 validation images as `val/WNID/*.JPEG` or, as the archive unpacks, all in `val`
-//! with their classes in the devkit (`ILSVRC2012_devkit_t12/data`), in Kaggle's `LOC_val_solution.csv` or in Caffe's `val.txt`. A label is the position
-//! of the WordNet id in the sorted list of the thousand, as in published weights; so a folder with some of the classes
-//! (Imagenette, say) keeps the labels that a network of 1,000 classes gives.
+//! Layout: `train/WNID/*.JPEG`; the 50,000 validation images as `val/WNID/*.JPEG` or, as the archive unpacks, all in
+//! `val` with their classes in the devkit (`ILSVRC2012_devkit_t12/data`), in Kaggle's `LOC_val_solution.csv` or in
+//! Caffe's `val.txt`. A label is the position of the WordNet id in the sorted list of the thousand, as in published
+//! weights; so a folder with some of the classes (Imagenette, say) keeps the labels that a network of 1,000 classes
+//! gives.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! Finds truncated JPEG files, which the decoder forgives: it would fill the missing part of the image with grey.
 //!
-//! Only the marker structure is walked (ITU-T T.81, annex B): segments have lengths, entropy-coded data ends at the next
-//! marker that is neither a stuffed zero nor a restart marker. A file is complete when the end-of-image marker is reached.
+//! Only the marker structure is walked (ITU-T T.81, annex B): segments have lengths, entropy-coded data ends at the
+//! next marker that is neither a stuffed zero nor a restart marker. A file is complete when the end-of-image marker is
+//! reached.
 
 /// A JPEG that ends before its end-of-image marker.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,11 +1,12 @@
-//! MATLAB's level 5 MAT-files, as far as annotations need them: cells, structures, texts and real numbers, compressed or not.
+//! MATLAB's level 5 MAT-files, as far as annotations need them: cells, structures, texts and real numbers, compressed
+//! or not.
 //!
-//! Layout: MathWorks, *MAT-File Format*, "Level 5 MAT-File Format": a header of 128 bytes, then elements of an 8-byte tag
-//! (type, length) and data padded to 8 bytes; up to 4 bytes of data fit in the tag itself. (The crates for this format read no
-//! structures, which is what the annotations are.)
+//! Layout: MathWorks, *MAT-File Format*, "Level 5 MAT-File Format": a header of 128 bytes, then elements of an 8-byte
+//! tag (type, length) and data padded to 8 bytes; up to 4 bytes of data fit in the tag itself. (The crates for this
+//! format read no structures, which is what the annotations are.)
 //!
-//! Memory is in proportion to the (decompressed) file: an element must lie within what holds it, and a compressed one must not
-//! exceed [`MAX_INFLATED`].
+//! Memory is in proportion to the (decompressed) file: an element must lie within what holds it, and a compressed one
+//! must not exceed [`MAX_INFLATED`].
 
 use std::io::Read;
 
@@ -56,7 +57,8 @@ const MAX_DEPTH: usize = 16;
 
 /// How many parts may be empty tags.
 const MANY_EMPTY: usize = 64;
-/// Longest array of numbers that is kept: annotations are single numbers, and bytes would take eight times as much as numbers.
+/// Longest array of numbers that is kept: annotations are single numbers, and bytes would take eight times as much as
+/// numbers.
 const MAX_NUMBERS: usize = 1024;
 
 const HEADER: usize = 128;

@@ -1,7 +1,8 @@
 //! MNIST and its family: IDX files of images and labels, `{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]`.
 //!
-//! Layout: in the folder that is given, in `raw` or `MNIST/raw` as torchvision keeps it, or one folder deeper if its name is not that
-//! of another member of the family. A dot may stand before `idx` (Kaggle), and a folder of the file's name may be around the file.
+//! Layout: in the folder that is given, in `raw` or `MNIST/raw` as torchvision keeps it, or one folder deeper if its
+//! name is not that of another member of the family. A dot may stand before `idx` (Kaggle), and a folder of the file's
+//! name may be around the file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ pub(super) struct Family {
 }
 
 impl Family {
-    /// Whether the files in a folder of this name may be this set: the names of the files do not tell the members apart.
+    /// Whether the files in a folder of this name may be this set: the names of the files do not tell the members
+    /// apart.
     fn owns(&self, folder: &str) -> bool {
         let plain = |text: &str| -> String {
             text.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect()

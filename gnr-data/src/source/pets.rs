@@ -1,8 +1,8 @@
 //! Oxford-IIIT Pets: 37 breeds of cats and dogs, listed in text files.
 //!
-//! Layout (below `oxford-iiit-pet`, where torchvision keeps it, or directly, or one folder deeper): `images/BREED_NUMBER.jpg` and
-//! `annotations/{trainval,test}.txt`, lines of name, breed from 1, species and number within the species. Mirrors have
-//! `images/images` and `annotations/annotations`.
+//! Layout (below `oxford-iiit-pet`, where torchvision keeps it, or directly, or one folder deeper):
+//! `images/BREED_NUMBER.jpg` and `annotations/{trainval,test}.txt`, lines of name, breed from 1, species and number
+//! within the species. Mirrors have `images/images` and `annotations/annotations`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

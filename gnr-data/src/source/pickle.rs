@@ -1,10 +1,12 @@
 //! The little of Python's pickle format that CIFAR's "python version" needs: data, never code.
 //!
-//! A file is run on a stack machine whose values are numbers into one arena; texts and bytes are ranges of the file. So nothing is
-//! ever called, nothing is copied, shared values cannot multiply, and memory is in proportion to the file. A `GLOBAL` is
-//! kept as a name; calling one is kept as (name, arguments, state), and what numpy's arrays make of that is read by [`Pickle::array`].
+//! A file is run on a stack machine whose values are numbers into one arena; texts and bytes are ranges of the file. So
+//! nothing is ever called, nothing is copied, shared values cannot multiply, and memory is in proportion to the file. A
+//! `GLOBAL` is kept as a name; calling one is kept as (name, arguments, state), and what numpy's arrays make of that is
+//! read by [`Pickle::array`].
 //!
-//! Protocols 0 to 5 (Python 2's cPickle wrote the published files with protocol 2). Reference: CPython, `Lib/pickletools.py`.
+//! Protocols 0 to 5 (Python 2's cPickle wrote the published files with protocol 2). Reference: CPython,
+//! `Lib/pickletools.py`.
 
 mod machine;
 
@@ -149,7 +151,8 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Whether a value is this short text or these few bytes. Long ones are not decoded: they may be there a thousand times.
+    /// Whether a value is this short text or these few bytes. Long ones are not decoded: they may be there a thousand
+    /// times.
     fn is(&self, id: Id, expected: &[u8]) -> bool {
         self.length(id) <= 8 * expected.len() + 8 && self.bytes(id).is_some_and(|bytes| *bytes == *expected)
     }

@@ -1,5 +1,5 @@
-//! Where the files of a published set lie: in the folder that is given, in those that archives and mirrors put around them, or one
-//! folder deeper; and what to say when they do not.
+//! Where the files of a published set lie: in the folder that is given, in those that archives and mirrors put around
+//! them, or one folder deeper; and what to say when they do not.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -44,8 +44,8 @@ impl<'a> Places<'a> {
         Self { dataset, hint, dir: None, usual, deeper: Vec::new(), chosen: OnceCell::new() }
     }
 
-    /// The file of one of these `names` (paths may be given too), of which the first is the usual one. A folder of a file's name
-    /// may hold that file, as some programs unpack.
+    /// The file of one of these `names` (paths may be given too), of which the first is the usual one. A folder of a
+    /// file's name may hold that file, as some programs unpack.
     ///
     /// # Errors
     /// [`DataError::MissingData`], also when several folders hold one.

@@ -1,4 +1,5 @@
-//! Lists and names as text: UTF-8 with or without a byte-order mark, and UTF-16 with one, as editors on Windows write them.
+//! Lists and names as text: UTF-8 with or without a byte-order mark, and UTF-16 with one, as editors on Windows write
+//! them.
 
 use std::borrow::Cow;
 use std::path::Path;

@@ -64,7 +64,8 @@ impl LeftOut {
         self.kinds.values().sum()
     }
 
-    /// In one line, e.g. `5 files are not read: 4 .avif, 1 .txt; the first: a.avif, …`; `None` when nothing was left out.
+    /// In one line, e.g. `5 files are not read: 4 .avif, 1 .txt; the first: a.avif, …`; `None` when nothing was left
+    /// out.
     pub(super) fn warning(&self) -> Option<String> {
         let count = self.count();
         let subject = if count == 1 { "1 entry is" } else { &format!("{count} entries are") };
@@ -168,8 +169,8 @@ pub(super) fn images_in(folder: &Path, left: &mut LeftOut) -> Result<Vec<PathBuf
     Ok(images)
 }
 
-/// The images in `folder` and in the folders below it, links followed, in the order of torchvision's `ImageFolder`: by the text of
-/// the folder's path, then by name. Everything else is added to `left`.
+/// The images in `folder` and in the folders below it, links followed, in the order of torchvision's `ImageFolder`: by
+/// the text of the folder's path, then by name. Everything else is added to `left`.
 pub(super) fn images_below(folder: &Path, left: &mut LeftOut) -> Result<Vec<PathBuf>> {
     // With each folder, the real places of the links on the way to it: one that leads back is not followed again.
     let mut open = vec![(folder.to_path_buf(), Vec::new())];

@@ -222,7 +222,8 @@ impl Corpus {
         }
     }
 
-    /// How many bytes this file stands for: its own, those that it decompresses to, and the paths of the photographs that it lists.
+    /// How many bytes this file stands for: its own, those that it decompresses to, and the paths of the photographs
+    /// that it lists.
     pub(crate) fn justified(&self, seed: usize, bytes: &[u8]) -> usize {
         let mat = self.seeds[seed].path.ends_with(".mat");
         let mut length = if mat { words::mat_decompressed(bytes) } else { words::gunzipped(bytes) };

@@ -1,8 +1,8 @@
-//! Files of every parser, damaged in every way: none may panic, take long, or take more memory than its size justifies. `parsers` reads
-//! contents in memory, a campaign each; here whole data sets are opened, from files.
+//! Files of every parser, damaged in every way: none may panic, take long, or take more memory than its size justifies.
+//! `parsers` reads contents in memory, a campaign each; here whole data sets are opened, from files.
 //!
-//! `GNR_FUZZ_EXECUTIONS` raises the number of files, `GNR_FUZZ_FROM` starts at another one; file N is the same on every run.
-//! What is compressed may take memory in proportion to what it decompresses to.
+//! `GNR_FUZZ_EXECUTIONS` raises the number of files, `GNR_FUZZ_FROM` starts at another one; file N is the same on every
+//! run. What is compressed may take memory in proportion to what it decompresses to.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

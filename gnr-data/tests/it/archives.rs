@@ -1,5 +1,5 @@
-//! Published sets as they lie on disks: unpacked by Kaggle, once more nested, compressed in parts, written again by Python; and what
-//! is said of what cannot be read.
+//! Published sets as they lie on disks: unpacked by Kaggle, once more nested, compressed in parts, written again by
+//! Python; and what is said of what cannot be read.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Image files of every format and kind of pixel in class folders: read as Pillow reads them, or refused by name; and what is no
-//! image is counted and told.
+//! Image files of every format and kind of pixel in class folders: read as Pillow reads them, or refused by name; and
+//! what is no image is counted and told.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Fetching that is killed, or refused by the disk, and begun again: what a data folder shows is whole at every moment, and in the end it
-//! holds the bytes of a fetch that nothing disturbed. `GNR_KILLS=100` kills a hundred fetches.
+//! Fetching that is killed, or refused by the disk, and begun again: what a data folder shows is whole at every moment,
+//! and in the end it holds the bytes of a fetch that nothing disturbed. `GNR_KILLS=100` kills a hundred fetches.
 //!
 //! Each test starts itself once more in a process of its own, which fetches when it finds [`FROM`] in its environment.
 

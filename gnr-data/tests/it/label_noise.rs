@@ -61,8 +61,9 @@ proptest! {
     }
 }
 
-/// Computed by an independent implementation of the documented algorithm (RFC 8439's block function with 8 rounds; the key is the
-/// numbers seed, 10, 0, index, little endian; Lemire's bounded draw). A change of these numbers changes recorded runs.
+/// Computed by an independent implementation of the documented algorithm (RFC 8439's block function with 8 rounds; the
+/// key is the numbers seed, 10, 0, index, little endian; Lemire's bounded draw). A change of these numbers changes
+/// recorded runs.
 #[test]
 fn the_flips_are_the_recorded_ones() {
     let whole = numbered(100, [1, 1, 1], 10);

@@ -1,4 +1,5 @@
-//! Names as file systems have them: bytes that are no text, two forms of one letter; and lists as editors on Windows write them.
+//! Names as file systems have them: bytes that are no text, two forms of one letter; and lists as editors on Windows
+//! write them.
 
 use std::fs;
 use std::path::Path;

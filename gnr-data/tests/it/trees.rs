@@ -215,8 +215,8 @@ pub(crate) fn image_tree(dir: &Path) {
     }
 }
 
-/// A file of the folder `shared` beside the repository, or of the one that `GNR_SHARED` names. Tests that call this are ignored
-/// unless asked for, so a file that is missing is a failure.
+/// A file of the folder `shared` beside the repository, or of the one that `GNR_SHARED` names. Tests that call this are
+/// ignored unless asked for, so a file that is missing is a failure.
 pub(crate) fn shared(file: &str) -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let path = std::env::var_os("GNR_SHARED").map_or_else(beside, PathBuf::from).join(file);

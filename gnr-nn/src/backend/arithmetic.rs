@@ -34,8 +34,9 @@ pub enum Unary {
 
 /// Eager arithmetic on immutable tensors of dynamic shape: all that a new backend has to write.
 ///
-/// Each capability beside it ([`Linear`](super::Linear), [`Convolution`](super::Convolution), …) has operations composed of
-/// these. The methods named `*_dual` act on dual numbers: a composition's tangent *is* the exact derivative.
+/// Each capability beside it ([`Linear`](super::Linear), [`Convolution`](super::Convolution), …) has operations
+/// composed of these. The methods named `*_dual` act on dual numbers: a composition's tangent *is* the exact
+/// derivative.
 pub trait Arithmetic: Clone {
     /// A tensor; cloning shares the data.
     type Tensor: Clone;

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Checks x `[N, C, H, W]` against a number of groups and vectors `[C]`; every implementation of the group norm starts here.
-/// Returns N, C, H and W.
+/// Checks x `[N, C, H, W]` against a number of groups and vectors `[C]`; every implementation of the group norm starts
+/// here. Returns N, C, H and W.
 ///
 /// # Errors
 /// When `groups` does not divide C, a vector has another length, or x has no element.
@@ -32,9 +32,9 @@ pub fn check_groups(x: &[usize], groups: usize, vectors: &[&[usize]]) -> Result<
 
 /// See [`Normalisation::group_norm`].
 ///
-/// Each group of each sample is a channel of one image `[1, N·G, C/G, H·W]`, which a batch normalisation without scale and
-/// shift brings to mean 0 and variance 1. A second one, by mean 0 and variance 1 as constants, scales and shifts each channel,
-/// adds the residual and applies the activation.
+/// Each group of each sample is a channel of one image `[1, N·G, C/G, H·W]`, which a batch normalisation without scale
+/// and shift brings to mean 0 and variance 1. A second one, by mean 0 and variance 1 as constants, scales and shifts
+/// each channel, adds the residual and applies the activation.
 ///
 /// # Cost
 /// A record holds the normalised maps beside x: one tensor of x's size more than a batch normalisation.

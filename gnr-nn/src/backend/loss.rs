@@ -82,8 +82,8 @@ pub fn cross_entropy<B: Arithmetic>(
     b.affine(&b.sum(&weighted, &[0, 1])?, -1.0 / n as f64, 0.0)
 }
 
-/// ∇²ℓ·v of the mean cross-entropy in the logits `[N, K]`, v of the same shape: (p⊙v − p·⟨p, v⟩)/N by rows, p the softmax.
-/// Independent of labels and label smoothing.
+/// ∇²ℓ·v of the mean cross-entropy in the logits `[N, K]`, v of the same shape: (p⊙v − p·⟨p, v⟩)/N by rows, p the
+/// softmax. Independent of labels and label smoothing.
 ///
 /// # Errors
 /// Shape mismatches.

@@ -40,8 +40,9 @@ pub const NORMAL_TAIL: [f64; 26] = [
     -5.064_578_336_458_481_4e-11,
 ];
 
-/// Φ(x) of finite x, with slope φ(x): the value is a constant, and (x − x)·φ(x) carries the derivative. Right to 3 units of the
-/// backend's precision; in the lower tail x²/4 more, which rounding x² costs, of a value that is small there.
+/// Φ(x) of finite x, with slope φ(x): the value is a constant, and (x − x)·φ(x) carries the derivative. Right to 3
+/// units of the backend's precision; in the lower tail x²/4 more, which rounding x² costs, of a value that is small
+/// there.
 ///
 /// # Errors
 /// The errors of the primitives.

@@ -212,7 +212,8 @@ pub fn batch_norm<B: Linear>(
     normalise(b, x, [scale, shift], eps, fused, Ok)
 }
 
-/// Batch normalisation by the statistics of the whole batch that the ranks share. Derivatives flow through them, to all ranks.
+/// Batch normalisation by the statistics of the whole batch that the ranks share. Derivatives flow through them, to all
+/// ranks.
 ///
 /// # Errors
 /// Shape mismatches; those of [`Arithmetic::mean_over_ranks`].

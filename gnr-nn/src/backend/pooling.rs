@@ -50,8 +50,8 @@ impl<B: Pooling> Pooling for Duals<B> {
     }
 }
 
-/// Windows of each channel with the window as the last axis: `[N·C·H'·W', K²]`; where each element came from; the output's
-/// shape.
+/// Windows of each channel with the window as the last axis: `[N·C·H'·W', K²]`; where each element came from; the
+/// output's shape.
 #[allow(clippy::type_complexity)]
 fn windows_last<B: Arithmetic>(
     b: &B,

@@ -3,8 +3,8 @@
 use super::{Arithmetic, arithmetic::image_shape};
 use crate::{Error, Result};
 
-/// Cuts images `[N, C, H, W]` into squares of `side` pixels: `[N, H/side·W/side, C·side²]`, patches row by row, a patch's
-/// elements by channel, row, column, as the weights of a convolution `[D, C, side, side]` lie.
+/// Cuts images `[N, C, H, W]` into squares of `side` pixels: `[N, H/side·W/side, C·side²]`, patches row by row, a
+/// patch's elements by channel, row, column, as the weights of a convolution `[D, C, side, side]` lie.
 ///
 /// # Errors
 /// When the sides are no multiples.
@@ -19,8 +19,8 @@ pub fn patches<B: Arithmetic>(b: &B, x: &B::Tensor, side: usize) -> Result<B::Te
     b.reshape(&b.permute(&split, &[0, 2, 4, 1, 3, 5])?, &[n, rows * columns, c * side * side])
 }
 
-/// A grid of tokens cut into square windows after a cyclic shift; the grid is padded with zeros (at the bottom and the right)
-/// where the windows do not divide it.
+/// A grid of tokens cut into square windows after a cyclic shift; the grid is padded with zeros (at the bottom and the
+/// right) where the windows do not divide it.
 ///
 /// As in torchvision, an axis that one window covers is not shifted.
 ///
@@ -104,8 +104,8 @@ impl Windows {
         b.gather(&b.reshape(y, &[windows / count, count * tokens, c])?, 1, &indices)
     }
 
-    /// What is added to the scores within each window, `[count, tokens, tokens]`: −100 between tokens that only the cyclic shift
-    /// brought together, as published; `None` without shift.
+    /// What is added to the scores within each window, `[count, tokens, tokens]`: −100 between tokens that only the
+    /// cyclic shift brought together, as published; `None` without shift.
     pub fn mask(&self) -> Option<Vec<f64>> {
         if self.shift == [0, 0] {
             return None;
@@ -168,7 +168,8 @@ pub fn relative_bias<B: Arithmetic>(b: &B, table: &B::Tensor, window: usize) -> 
 mod tests {
     use super::*;
 
-    /// A 4×4 grid in windows of 2 shifted by 1: the last window holds the four corners, none of which may look at another.
+    /// A 4×4 grid in windows of 2 shifted by 1: the last window holds the four corners, none of which may look at
+    /// another.
     #[test]
     fn corners_that_meet_by_the_shift_are_masked() {
         let windows = Windows::new([4, 4], 2, 1).unwrap();

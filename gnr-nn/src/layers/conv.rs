@@ -2,8 +2,8 @@
 
 use crate::{Backend, Context, Conv2dSpec, Init, ParamId, Result, Scope};
 
-/// Cross-correlation with square windows, `[N, C, H, W]` → `[N, O, H', W']`. Tensors: `weight` `[O, C/groups, K, K]`, and
-/// `bias` `[O]` when asked for.
+/// Cross-correlation with square windows, `[N, C, H, W]` → `[N, O, H', W']`. Tensors: `weight` `[O, C/groups, K, K]`,
+/// and `bias` `[O]` when asked for.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     weight: ParamId,

@@ -2,8 +2,8 @@
 
 use crate::{Backend, Context, Error, Mode, Result};
 
-/// Zeroes each element with probability `rate` in train mode and divides the others by 1 − rate (Srivastava et al., JMLR
-/// 2014). The identity in eval mode and at rate 0.
+/// Zeroes each element with probability `rate` in train mode and divides the others by 1 − rate (Srivastava et al.,
+/// JMLR 2014). The identity in eval mode and at rate 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Dropout {
     rate: f64,
@@ -31,9 +31,9 @@ impl Dropout {
     }
 }
 
-/// Stochastic depth: zeroes a residual function for whole samples (the first axis) with probability `rate` in train mode and
-/// divides the others by 1 − rate (Huang et al., ECCV 2016; timm's `DropPath`, torchvision's `StochasticDepth(p, "row")`).
-/// The identity in eval mode and at rate 0.
+/// Stochastic depth: zeroes a residual function for whole samples (the first axis) with probability `rate` in train
+/// mode and divides the others by 1 − rate (Huang et al., ECCV 2016; timm's `DropPath`, torchvision's
+/// `StochasticDepth(p, "row")`). The identity in eval mode and at rate 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DropPath {
     rate: f64,

@@ -2,12 +2,12 @@
 
 use crate::{Backend, Context, Fused, Init, ParamId, Result, Scope};
 
-/// Normalises each of G groups of C/G consecutive channels of each sample of `[N, C, H, W]` by its own mean and biased variance,
-/// then scales and shifts each channel. Tensors: `weight`, `bias`, both `[C]`, as of `torch.nn.GroupNorm`; they start at 1 and 0.
-/// eps 1e-5.
+/// Normalises each of G groups of C/G consecutive channels of each sample of `[N, C, H, W]` by its own mean and biased
+/// variance, then scales and shifts each channel. Tensors: `weight`, `bias`, both `[C]`, as of `torch.nn.GroupNorm`;
+/// they start at 1 and 0. eps 1e-5.
 ///
-/// With one group this is what Wu & He call layer normalisation of images. Train and eval mode are the same function, and a
-/// sample's output does not depend on the rest of the batch.
+/// With one group this is what Wu & He call layer normalisation of images. Train and eval mode are the same function,
+/// and a sample's output does not depend on the rest of the batch.
 ///
 /// # References
 /// Wu and He, Group Normalization, ECCV 2018, equations 1 to 7.
@@ -34,12 +34,12 @@ impl GroupNorm {
         self.eps = eps;
         self
     }
-    /// The number of groups for `channels` channels where nothing else was asked for: 32 groups, or as many of at least 4
-    /// channels as there are where that is fewer; in either case the largest such number that divides the channels.
+    /// The number of groups for `channels` channels where nothing else was asked for: 32 groups, or as many of at least
+    /// 4 channels as there are where that is fewer; in either case the largest such number that divides the channels.
     ///
     /// # References
-    /// 32 groups: Wu and He, ECCV 2018, table 3. At least 4 channels a group in thin nets: Karras et al., Elucidating the Design
-    /// Space of Diffusion-Based Generative Models, NeurIPS 2022 (published code).
+    /// 32 groups: Wu and He, ECCV 2018, table 3. At least 4 channels a group in thin nets: Karras et al., Elucidating
+    /// the Design Space of Diffusion-Based Generative Models, NeurIPS 2022 (published code).
     pub fn default_groups(channels: usize) -> usize {
         let most = (channels / 4).clamp(1, 32);
         (1..=most).rev().find(|groups| channels.is_multiple_of(*groups)).unwrap_or(1)

@@ -2,8 +2,8 @@
 
 use crate::{Backend, Context, Init, ParamId, Result, Scope};
 
-/// Normalises each row of `[…, D]` by its own mean and biased variance, then scale and shift. Tensors: `weight`, `bias`, both
-/// `[D]`; they start at 1 and 0.
+/// Normalises each row of `[…, D]` by its own mean and biased variance, then scale and shift. Tensors: `weight`,
+/// `bias`, both `[D]`; they start at 1 and 0.
 ///
 /// # References
 /// Ba, Kiros and Hinton, arXiv:1607.06450.

@@ -19,8 +19,8 @@ impl Linear {
             bias: Some(scope.parameter("bias", &[output], Init::Uniform { bound })),
         }
     }
-    /// Declares the layer as transformers start it: weights N(0, 0.02²), biases 0. (Published code cuts the normal off at ±2,
-    /// a hundred standard deviations away.)
+    /// Declares the layer as transformers start it: weights N(0, 0.02²), biases 0. (Published code cuts the normal off
+    /// at ±2, a hundred standard deviations away.)
     pub fn normal(scope: &mut Scope<'_>, input: usize, output: usize) -> Self {
         let mut layer = Self::normal_without_bias(scope, input, output);
         layer.bias = Some(scope.parameter("bias", &[output], Init::Constant(0.0)));

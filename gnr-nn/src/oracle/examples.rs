@@ -56,8 +56,8 @@ impl<M: Model, B: Autodiff> ExampleOracle for BatchOracle<'_, M, B> {
         }
     }
 
-    /// Where ranks share the batch, the rows are this rank's, all ranks select at the same time, and one that has none of the rows
-    /// answers for a row that does not count.
+    /// Where ranks share the batch, the rows are this rank's, all ranks select at the same time, and one that has none
+    /// of the rows answers for a row that does not count.
     fn select(&mut self, rows: Option<&[usize]>) -> CoreResult<f64> {
         if let Some(shares) = self.shares.filter(|shares| shares.ranks().size() > 1) {
             return self.select_on_ranks(shares, rows);

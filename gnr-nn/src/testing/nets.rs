@@ -41,8 +41,9 @@ impl Model for TanhMlp {
     }
 }
 
-/// Sums whose operands have one adjoint: alone, of other sums, of themselves, and beside other uses before and after the sum. Activations
-/// whose operand has no other use, one before, one after, and another activation: a product makes some of their adjoints along the way.
+/// Sums whose operands have one adjoint: alone, of other sums, of themselves, and beside other uses before and after
+/// the sum. Activations whose operand has no other use, one before, one after, and another activation: a product makes
+/// some of their adjoints along the way.
 pub struct Sums {
     layout: Layout,
     /// Its output moves, so that the adjoints that the layers keep are looked at.

@@ -1,4 +1,5 @@
-//! A loss over a data set is the mean over its samples, however they are batched; its blocks are blocks of the whole Hessian.
+//! A loss over a data set is the mean over its samples, however they are batched; its blocks are blocks of the whole
+//! Hessian.
 
 use std::cell::RefCell;
 

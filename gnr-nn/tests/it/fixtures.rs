@@ -5,8 +5,8 @@ use gnr_nn::testing::{
     fixtures::{Fixture, check_fixture},
 };
 
-/// 1e-9: two f64 programs that sum in different orders differ by 1e-15 an operation; five steps with second derivatives and
-/// the differences over 1e-3 enlarge that to at most 1e-10.
+/// 1e-9: two f64 programs that sum in different orders differ by 1e-15 an operation; five steps with second derivatives
+/// and the differences over 1e-3 enlarge that to at most 1e-10.
 fn check(name: &str) {
     check_fixture(&Reference::new(), &Fixture::read(name).unwrap(), 1e-9);
 }

@@ -147,7 +147,8 @@ fn measured_statistics_are_the_mean_over_batches() {
     assert!(other.add(&net, &b, &theta, None, &batch.images, None).is_err());
 }
 
-/// Of one value a channel the normalised value would be 0 whatever it is: an error with the layer's name, in train mode.
+/// Of one value a channel the normalised value would be 0 whatever it is: an error with the layer's name, in train
+/// mode.
 #[test]
 fn a_single_value_is_not_normalised() {
     let (b, net) = (Reference::new(), Net::new(0.1));

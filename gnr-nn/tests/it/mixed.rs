@@ -107,7 +107,8 @@ fn passes_the_oracle_suite() {
     check_oracle(make, theta, &tangents, Some(&short), Tolerances::F64);
 }
 
-/// Losses of the samples, selections and logits: with two labels, smoothed, and with a frozen body whose logits are linear.
+/// Losses of the samples, selections and logits: with two labels, smoothed, and with a frozen body whose logits are
+/// linear.
 #[test]
 fn passes_the_examples_suite() {
     let setting = Setting::new();

@@ -3,8 +3,8 @@
 use gnr_core::testing::conformance::Tolerances;
 use gnr_nn::testing::{Reference, conformance};
 
-/// Trivial as a comparison of values (the backend is its own oracle), but not for arithmetic, refusals, sessions and running
-/// statistics.
+/// Trivial as a comparison of values (the backend is its own oracle), but not for arithmetic, refusals, sessions and
+/// running statistics.
 #[test]
 fn passes_the_backend_suite() {
     conformance::check_backend(&Reference::new(), 1e-10);

@@ -153,7 +153,8 @@ impl Plan {
         Ok(self.asked.with(callable)?.name())
     }
 
-    /// A step: θ changes in place, once everything has succeeded. Returns the report, and the state to hand to the next step.
+    /// A step: θ changes in place, once everything has succeeded. Returns the report, and the state to hand to the next
+    /// step.
     fn step<'py>(
         &self,
         py: Python<'py>,

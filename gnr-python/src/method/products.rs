@@ -54,8 +54,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// The kind, where a callable for products is there or is not: its products are taken for exact, and without it they are forward
-    /// differences.
+    /// The kind, where a callable for products is there or is not: its products are taken for exact, and without it
+    /// they are forward differences.
     ///
     /// # Errors
     /// `ValueError` when products are to be multiplied by a callable that is not there.

@@ -18,7 +18,8 @@ use crate::{
 /// A registered method with its defaults.
 pub(super) type Registered<B> = Method<Regularizers<ParamVector<B>>, Box<dyn Optimizer<ParamVector<B>>>, f64>;
 
-/// A regulariser over SGD with momentum, or an optimiser, of the settings that its entry has by default; acting from the first step on.
+/// A regulariser over SGD with momentum, or an optimiser, of the settings that its entry has by default; acting from
+/// the first step on.
 pub(super) fn registered<B: Autodiff + 'static>(
     method: Timed,
     model: &AnyModel,

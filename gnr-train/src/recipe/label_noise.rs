@@ -4,15 +4,15 @@ use serde::Serialize;
 
 use super::reader::Reader;
 
-/// `[data.label_noise]`: wrong training labels, by `rate`, `kind` and `seed`, or from the list in `file`. Without the section, and
-/// with `data.label_noise = false`, all labels are the published ones.
+/// `[data.label_noise]`: wrong training labels, by `rate`, `kind` and `seed`, or from the list in `file`. Without the
+/// section, and with `data.label_noise = false`, all labels are the published ones.
 ///
-/// The noise is that of the whole training set: `data.subset` and `data.validation` choose the images that they would choose
-/// without noise, and an image has the same label in every part. Test labels are never noisy.
+/// The noise is that of the whole training set: `data.subset` and `data.validation` choose the images that they would
+/// choose without noise, and an image has the same label in every part. Test labels are never noisy.
 ///
-/// The section decides the run: another rate, seed or path of a list is another run. `gnr eval --split train`, spectra and
-/// landscapes of the training loss see the labels that the run was trained on; `--set data.label_noise=false` asks for the
-/// published ones.
+/// The section decides the run: another rate, seed or path of a list is another run. `gnr eval --split train`, spectra
+/// and landscapes of the training loss see the labels that the run was trained on; `--set data.label_noise=false` asks
+/// for the published ones.
 ///
 /// ```
 /// use gnr_train::{Recipe, recipe::{NoiseKind, NoiseSource}};
@@ -36,7 +36,8 @@ pub struct LabelNoise {
 pub enum NoiseSource {
     /// From random numbers.
     Rate {
-        /// Share of the labels of the whole training set that change, in [0, 1): exactly this share, rounded to whole labels.
+        /// Share of the labels of the whole training set that change, in [0, 1): exactly this share, rounded to whole
+        /// labels.
         rate: f64,
         /// What a label becomes. Default symmetric.
         kind: NoiseKind,
@@ -45,7 +46,8 @@ pub enum NoiseSource {
     },
     /// From a list.
     File {
-        /// One label for each image of the whole training set, as text or as a NumPy array; see [`gnr_data::Noisy::new`].
+        /// One label for each image of the whole training set, as text or as a NumPy array; see
+        /// [`gnr_data::Noisy::new`].
         file: String,
     },
 }

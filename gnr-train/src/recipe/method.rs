@@ -13,16 +13,16 @@ use super::Settings;
 pub struct Method {
     /// What acts, in the order of the registry. Default: **GNR**; `gnr = false` trains without.
     pub regularizers: Vec<Settings>,
-    /// Split each batch into consecutive groups of so many images (the last one has what is left). Each group is normalised and
-    /// perturbed on its own, and the directions are averaged, weighted by their images: SAM's m-sharpness, and its like for GNR.
-    /// Running statistics move once a group. With `batch_fraction`, each group gives its share. A step computes as many
-    /// gradients of the batch as without groups, in smaller pieces, in the memory of one group. Not together with
-    /// `train.micro_batches`. Default: the batch is one group.
+    /// Split each batch into consecutive groups of so many images (the last one has what is left). Each group is
+    /// normalised and perturbed on its own, and the directions are averaged, weighted by their images: SAM's
+    /// m-sharpness, and its like for GNR. Running statistics move once a group. With `batch_fraction`, each group gives
+    /// its share. A step computes as many gradients of the batch as without groups, in smaller pieces, in the memory of
+    /// one group. Not together with `train.micro_batches`. Default: the batch is one group.
     pub group: Option<usize>,
 }
 
-/// Settings that are written at their defaults too, as they were before other settings were: the text of a recipe, and so the address of
-/// its runs, does not change when a setting is added.
+/// Settings that are written at their defaults too, as they were before other settings were: the text of a recipe, and
+/// so the address of its runs, does not change when a setting is added.
 const ALWAYS_WRITTEN: [(&str, &str); 2] = [("gnr", "every"), ("gnr", "batch_fraction")];
 
 /// Settings of when and on what a regulariser acts: left out at their defaults.
@@ -115,15 +115,15 @@ pub struct Gnr {
     pub step: Option<f64>,
 }
 
-/// How Hessian-vector products are made, or what stands in their place. Each kind but the exact one is another method: the
-/// difference kinds on nets with ReLU, the Gauss–Newton kind on all that are not linear in their parameters.
+/// How Hessian-vector products are made, or what stands in their place. Each kind but the exact one is another method:
+/// the difference kinds on nets with ReLU, the Gauss–Newton kind on all that are not linear in their parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hvp {
     /// By dual numbers.
     Exact,
-    /// With the generalised Gauss–Newton matrix in place of the Hessian: another method, at somewhat less than the cost of
-    /// exact products.
+    /// With the generalised Gauss–Newton matrix in place of the Hessian: another method, at somewhat less than the cost
+    /// of exact products.
     GaussNewton,
     /// One-sided difference of gradients.
     ForwardDifference,

@@ -62,7 +62,8 @@ pub struct Data {
     /// Folder of the files. Default: none (embedded or installed sets need none).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
-    /// Whether files that would be left out, blank images and names that are easily confused are errors, not warnings. Default: no.
+    /// Whether files that would be left out, blank images and names that are easily confused are errors, not warnings.
+    /// Default: no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
     /// Fraction of the training images held out for validation, in [0, 1). Default 0.
@@ -151,17 +152,20 @@ impl From<Interpolation> for gnr_data::Interpolation {
 pub struct Model {
     /// A name that `gnr models` lists. Default `resnet8`.
     pub name: String,
-    /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT. Default: the architecture's own.
+    /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT. Default: the architecture's
+    /// own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub widths: Option<Vec<usize>>,
-    /// Activation of an MLP, a LeNet, a ResNet, ResNeXt or wide ResNet: `relu`, `gelu`, `silu` or `tanh`. Default: `relu`.
+    /// Activation of an MLP, a LeNet, a ResNet, ResNeXt or wide ResNet: `relu`, `gelu`, `silu` or `tanh`. Default:
+    /// `relu`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<String>,
-    /// Normalisation of a ResNet, ResNeXt or wide ResNet: `batch`, `group`, `layer` (one group) or `none`. Default: `batch`.
+    /// Normalisation of a ResNet, ResNeXt or wide ResNet: `batch`, `group`, `layer` (one group) or `none`. Default:
+    /// `batch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<String>,
-    /// Number of groups of `norm = "group"`, which must divide the channels of every layer. Default: 32, or as many of at least 4
-    /// channels as there are.
+    /// Number of groups of `norm = "group"`, which must divide the channels of every layer. Default: 32, or as many of
+    /// at least 4 channels as there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm_groups: Option<usize>,
     /// Number of blocks of a ViT. Default: the architecture's own.
@@ -191,8 +195,8 @@ pub struct Model {
     /// Interpolate position embeddings of another image size. Default false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resample_pos_embed: Option<bool>,
-    /// `"backbone"` (everything but the classifier), or a list of patterns as in `[[optimizer.group]]`: parameters that stay
-    /// as they start. BatchNorm layers among them run on their running statistics. Default: none.
+    /// `"backbone"` (everything but the classifier), or a list of patterns as in `[[optimizer.group]]`: parameters that
+    /// stay as they start. BatchNorm layers among them run on their running statistics. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
 }
@@ -236,7 +240,8 @@ pub struct Optimizer {
     pub name: &'static str,
     /// Peak learning rate η₀ > 0. Default: the optimiser's own (0.1 for SGD, 1e-3 for Adam and AdamW).
     pub lr: f64,
-    /// ≥ 0; coupled or decoupled, as the optimiser has it. Default: the optimiser's own (5e-4 for SGD, 0 for Adam, 0.01 for AdamW).
+    /// ≥ 0; coupled or decoupled, as the optimiser has it. Default: the optimiser's own (5e-4 for SGD, 0 for Adam, 0.01
+    /// for AdamW).
     pub weight_decay: f64,
     /// Every other key of the optimiser: `gnr methods NAME` describes them.
     #[serde(flatten)]
@@ -244,7 +249,8 @@ pub struct Optimizer {
     /// Parameters without weight decay. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_decay: Option<NoDecay>,
-    /// `[[optimizer.group]]`: parameters with a learning rate or weight decay of their own. The first that matches counts.
+    /// `[[optimizer.group]]`: parameters with a learning rate or weight decay of their own. The first that matches
+    /// counts.
     #[serde(rename = "group", skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
 }
@@ -270,7 +276,8 @@ impl Optimizer {
 pub enum NoDecay {
     /// Biases and everything else of one axis: scales and shifts of normalisations.
     NormAndBias,
-    /// Norms, biases, and what a transformer learns of positions: class token, position embeddings, relative position biases.
+    /// Norms, biases, and what a transformer learns of positions: class token, position embeddings, relative position
+    /// biases.
     NormBiasAndPosition,
 }
 
@@ -330,8 +337,8 @@ pub struct Train {
     /// Additional checkpoints within epochs. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every_steps: Option<u64>,
-    /// Keep the weights of every so many epochs (and of epochs 0 and the last) as `checkpoints/epoch-<n>.safetensors`, for
-    /// trajectories and curvature over time. Default: none are kept beside the last and the best.
+    /// Keep the weights of every so many epochs (and of epochs 0 and the last) as `checkpoints/epoch-<n>.safetensors`,
+    /// for trajectories and curvature over time. Default: none are kept beside the last and the best.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_every_epochs: Option<u64>,
     /// Evaluate after every so many epochs (and after the last). Default 1.
@@ -349,13 +356,14 @@ pub struct Train {
 
 /// `[train.average]`.
 ///
-/// Each evaluation is made for the average too (`average_*` in `metrics.jsonl` and `summary.json`), once there is one; the
-/// last is written as `checkpoints/average.safetensors`. (A schedule-free optimiser has averaged weights of its own, which are evaluated and
-/// written in the same way when there is no such section.) What is the best checkpoint, the weights themselves decide.
+/// Each evaluation is made for the average too (`average_*` in `metrics.jsonl` and `summary.json`), once there is one;
+/// the last is written as `checkpoints/average.safetensors`. (A schedule-free optimiser has averaged weights of its
+/// own, which are evaluated and written in the same way when there is no such section.) What is the best checkpoint,
+/// the weights themselves decide.
 ///
 /// # Cost
-/// One vector and each evaluation twice; for `swa` of a model with BatchNorm also a forward pass over the training images
-/// before each evaluation.
+/// One vector and each evaluation twice; for `swa` of a model with BatchNorm also a forward pass over the training
+/// images before each evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Average {
     /// Needed.
@@ -363,8 +371,8 @@ pub struct Average {
     /// EMA: weight in (0, 1) of the old average in each step. Default 0.999.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decay: Option<f64>,
-    /// Epochs before the first one that is averaged: 30 means the steps (EMA) or ends (SWA) of the epochs 31, 32, … Less than
-    /// `train.epochs`. Default 0 for EMA, ¾ of the epochs (rounded down) for SWA.
+    /// Epochs before the first one that is averaged: 30 means the steps (EMA) or ends (SWA) of the epochs 31, 32, …
+    /// Less than `train.epochs`. Default 0 for EMA, ¾ of the epochs (rounded down) for SWA.
     pub from_epoch: u64,
 }
 
@@ -374,14 +382,15 @@ pub struct Average {
 pub enum AverageKind {
     /// Exponential moving average after each step, of weights and running statistics (as timm's `ModelEmaV2` has it).
     Ema,
-    /// Stochastic weight averaging: the mean of the weights at the ends of late epochs. Running statistics are measured at the
-    /// averaged weights before each evaluation (as PyTorch's `update_bn` does it, on training images without augmentation).
+    /// Stochastic weight averaging: the mean of the weights at the ends of late epochs. Running statistics are measured
+    /// at the averaged weights before each evaluation (as PyTorch's `update_bn` does it, on training images without
+    /// augmentation).
     Swa,
 }
 
 impl Train {
-    /// Images `[C, H, W]` at a time in evaluation: as asked for, else 256, or as many fewer as have 2²¹ pixels (41 of 224×224):
-    /// no more would be faster, and the maps of 256 photographs take gigabytes.
+    /// Images `[C, H, W]` at a time in evaluation: as asked for, else 256, or as many fewer as have 2²¹ pixels (41 of
+    /// 224×224): no more would be faster, and the maps of 256 photographs take gigabytes.
     pub fn eval_batch(&self, [_, height, width]: [usize; 3]) -> usize {
         self.eval_batch_size.unwrap_or_else(|| ((1 << 21) / (height * width).max(1)).clamp(1, 256))
     }
@@ -399,11 +408,12 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Reads TOML text. `origin` stands for the file in errors, `name` is the recipe's name unless the text gives one, and
-    /// `overrides` are `section.key=value` assignments that win over the text.
+    /// Reads TOML text. `origin` stands for the file in errors, `name` is the recipe's name unless the text gives one,
+    /// and `overrides` are `section.key=value` assignments that win over the text.
     ///
     /// # Errors
-    /// [`RecipeError`], listing every unknown key (with the nearest valid one), wrong type and value outside its domain.
+    /// [`RecipeError`], listing every unknown key (with the nearest valid one), wrong type and value outside its
+    /// domain.
     ///
     /// ```
     /// use gnr_train::Recipe;
@@ -448,9 +458,9 @@ impl Recipe {
         toml::to_string(&table).map_err(|e| RecipeError::Unwritable(e.to_string()))
     }
 
-    /// The recipe without what decides nothing: places of files, strictness, threads, checkpoints in between. Runs of equal deciding recipes
-    /// have equal results. (Any number of threads gives the same bits in every kernel of ours, but only the same number is a
-    /// promise.)
+    /// The recipe without what decides nothing: places of files, strictness, threads, checkpoints in between. Runs of
+    /// equal deciding recipes have equal results. (Any number of threads gives the same bits in every kernel of ours,
+    /// but only the same number is a promise.)
     pub fn deciding(&self) -> Self {
         let mut recipe = self.clone();
         recipe.data.dir = None;

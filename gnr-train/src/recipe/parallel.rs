@@ -9,8 +9,9 @@ use super::reader::Reader;
 pub struct Parallel {
     /// Of which part of the batch SAM and GNR look at perturbed points. Default `global`.
     pub perturbation: Perturbation,
-    /// With `perturbation = "global"`: whether BatchNorm takes the statistics of the whole batch, which each of its layers exchanges in each
-    /// pass, or those of each rank's part, whose running averages are averaged after each step. Default true.
+    /// With `perturbation = "global"`: whether BatchNorm takes the statistics of the whole batch, which each of its
+    /// layers exchanges in each pass, or those of each rank's part, whose running averages are averaged after each
+    /// step. Default true.
     pub sync: bool,
 }
 
@@ -18,9 +19,11 @@ pub struct Parallel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Perturbation {
-    /// The whole batch: every step is that of one process with all of it. A reduction for each gradient and each product.
+    /// The whole batch: every step is that of one process with all of it. A reduction for each gradient and each
+    /// product.
     Global,
-    /// Each rank's part by itself, as `method.group` does in one process (m-sharpness). One reduction a step, of the direction.
+    /// Each rank's part by itself, as `method.group` does in one process (m-sharpness). One reduction a step, of the
+    /// direction.
     Local,
 }
 

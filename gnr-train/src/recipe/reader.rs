@@ -1,5 +1,5 @@
-//! Reads typed, checked values out of a recipe's tree and remembers every key that was asked for, so that what nobody asked
-//! for can be reported with the nearest key that exists. Problems are collected: one reading reports them all.
+//! Reads typed, checked values out of a recipe's tree and remembers every key that was asked for, so that what nobody
+//! asked for can be reported with the nearest key that exists. Problems are collected: one reading reports them all.
 
 use std::fmt;
 

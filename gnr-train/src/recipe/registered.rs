@@ -20,7 +20,8 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// How a recipe names a method of this kind, line by line: a table of its own for each regulariser, as there may be several.
+    /// How a recipe names a method of this kind, line by line: a table of its own for each regulariser, as there may be
+    /// several.
     pub fn in_recipe(&self, entry: &Entry) -> Vec<String> {
         match self.section {
             "method" => vec![format!("[method.{}]", entry.name)],
@@ -70,7 +71,8 @@ pub(super) fn name(
     section.choice("name", &choices).or_else(|| find(entries, default)).unwrap_or(entries[0])
 }
 
-/// The settings of `entry` in its section. Keys of other entries are known, and refused with the names that they go with.
+/// The settings of `entry` in its section. Keys of other entries are known, and refused with the names that they go
+/// with.
 pub(super) fn values(
     section: &mut Section<'_, '_>,
     entries: &[&'static Entry],

@@ -9,8 +9,8 @@ use toml::{
 
 use super::reader::RecipeError;
 
-/// Longest recipe that is read, in bytes: what is longer is another file. Parsing takes memory in proportion, a few times a hundred bytes a
-/// byte at worst.
+/// Longest recipe that is read, in bytes: what is longer is another file. Parsing takes memory in proportion, a few
+/// times a hundred bytes a byte at worst.
 const LONGEST: u64 = 256 << 10;
 /// Most parts of a key: recipes have three.
 const DEEPEST: usize = 8;

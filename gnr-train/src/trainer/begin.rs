@@ -110,8 +110,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
 /// The line of the last epoch done, the times of all that are done, and what is missing, in words.
 type Kept = (Option<EpochMetrics>, Times, Vec<String>);
 
-/// Opens the logs of a run, cut to its progress, and writes the events anew. Of all epochs nothing is kept but their lines in the file: a run may
-/// have any number of them.
+/// Opens the logs of a run, cut to its progress, and writes the events anew. Of all epochs nothing is kept but their
+/// lines in the file: a run may have any number of them.
 fn open_logs(
     folder: &RunFolder,
     new: bool,

@@ -215,8 +215,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     }
 }
 
-/// Whether two recipes are those of one run: where the files lie, how many threads read them and how often checkpoints are
-/// written does not matter, nor does what computes.
+/// Whether two recipes are those of one run: where the files lie, how many threads read them and how often checkpoints
+/// are written does not matter, nor does what computes.
 pub(crate) fn same_run(a: &Recipe, b: &Recipe) -> bool {
     let exact = |recipe: &Recipe| (recipe.deciding().anywhere(), recipe.train.threads);
     exact(a) == exact(b)

@@ -1,5 +1,5 @@
-//! Recipes and the files that a run leaves and reads again, damaged: none may panic, take long, or take more memory than its size
-//! justifies. Event files are written and never read. A binary of its own, because its allocator counts.
+//! Recipes and the files that a run leaves and reads again, damaged: none may panic, take long, or take more memory
+//! than its size justifies. Event files are written and never read. A binary of its own, because its allocator counts.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
@@ -71,8 +71,9 @@ const JSON: &[&[u8]] = &[
     b"\xff",
 ];
 
-/// Runs the campaign of a reader. A value of JSON or TOML takes 32 bytes and more, a list of them twice that while it grows, an object of
-/// one key ten times its text: hence more bytes than 8 for each of the text's. Recipes are bounded, the other files are a run's own.
+/// Runs the campaign of a reader. A value of JSON or TOML takes 32 bytes and more, a list of them twice that while it
+/// grows, an object of one key ten times its text: hence more bytes than 8 for each of the text's. Recipes are bounded,
+/// the other files are a run's own.
 fn campaign(name: &'static str, seeds: Vec<Vec<u8>>, pieces: &'static [&'static [u8]], per_byte: usize) {
     let corpora: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "fuzz", "corpus"].iter().collect();
     let mut campaign = Campaign::new(name, &corpora, seeds, pieces);

@@ -93,8 +93,8 @@ fn stochastic_weight_averaging_is_over_the_ends_of_epochs() {
     assert!(measured > 5, "{measured}");
 }
 
-/// All images in one batch: the statistics of an average over one epoch are those of that batch at θ. The next step's running
-/// statistics move a tenth of the way from the old ones to the same batch's.
+/// All images in one batch: the statistics of an average over one epoch are those of that batch at θ. The next step's
+/// running statistics move a tenth of the way from the old ones to the same batch's.
 #[test]
 fn measured_statistics_are_those_of_the_training_images() {
     let home = tempfile::tempdir().unwrap();

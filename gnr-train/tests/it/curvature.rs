@@ -1,4 +1,5 @@
-//! Curvature of a trained net against its dense Hessian; stopped work goes on with the same bytes; the reference problem.
+//! Curvature of a trained net against its dense Hessian; stopped work goes on with the same bytes; the reference
+//! problem.
 
 use std::{
     path::{Path, PathBuf},

@@ -223,7 +223,8 @@ fn minima_are_counted_on_every_grid() {
     assert_eq!(survey(&line).losses[0][1], Some(report.losses[0][20]));
 }
 
-/// Every bound is one: R_GNR ≥ R_SAM as far as the searches tell, more search finds no less, nothing lies outside the ball.
+/// Every bound is one: R_GNR ≥ R_SAM as far as the searches tell, more search finds no less, nothing lies outside the
+/// ball.
 #[test]
 fn sharpness_bounds() {
     let home = tempfile::tempdir().unwrap();

@@ -100,8 +100,8 @@ fn the_summary_says_what_was_asked_and_what_came_of_it() {
     }
 }
 
-/// Labels of the whole training set in which classes 5 and 6, and 7 and 8, are exchanged: the images with one of these labels are
-/// the flipped ones.
+/// Labels of the whole training set in which classes 5 and 6, and 7 and 8, are exchanged: the images with one of these
+/// labels are the flipped ones.
 fn exchanged(folder: &Path) -> String {
     let digits = digits(Part::Train).unwrap();
     let lines: Vec<String> = (0..digits.len())
@@ -118,8 +118,8 @@ fn exchanged(folder: &Path) -> String {
     format!("data.label_noise.file={:?}", path.display().to_string())
 }
 
-/// An evaluation counts correct predictions of each label; with weights that stay, training must count the same ones, however
-/// its batches are cut.
+/// An evaluation counts correct predictions of each label; with weights that stay, training must count the same ones,
+/// however its batches are cut.
 #[test]
 fn accuracies_apart_are_those_of_the_flipped_and_the_untouched_images() {
     let home = tempfile::tempdir().unwrap();

@@ -18,7 +18,8 @@ fn forwards(sets: &[&str]) -> u64 {
     run(tiny(sets), home.path()).unwrap().forward_passes
 }
 
-/// ESAM looks at the losses ahead and takes a gradient of some; SAF has the outputs of the step's own pass, MESA those of its average.
+/// ESAM looks at the losses ahead and takes a gradient of some; SAF has the outputs of the step's own pass, MESA those
+/// of its average.
 #[test]
 fn methods_that_look_at_examples_cost_what_they_say() {
     let alone = |more: &str| {
@@ -38,7 +39,8 @@ fn methods_that_look_at_examples_cost_what_they_say() {
     assert_eq!((counts(&grouped), forwards(&grouped)), ((15, 30, 0), 15));
 }
 
-/// SAF's penalty is 0 where every output is that of the epoch before, and grows with the learning rate; its epochs of watching change nothing.
+/// SAF's penalty is 0 where every output is that of the epoch before, and grows with the learning rate; its epochs of
+/// watching change nothing.
 #[test]
 fn saf_compares_an_image_with_itself() {
     let epochs = |sets: &[&str]| {
@@ -181,8 +183,8 @@ fn last_tensors(sets: &[&str]) -> Vec<u8> {
     bytes[8 + header..].to_vec()
 }
 
-/// A group of the whole batch is the batch, BatchNorm and dropout included; a smaller one is another method, unless nothing
-/// looks at the batch as a whole.
+/// A group of the whole batch is the batch, BatchNorm and dropout included; a smaller one is another method, unless
+/// nothing looks at the batch as a whole.
 #[test]
 fn groups_are_perturbed_on_their_own() {
     let model = ["model.name=resnet8", "model.widths=[2,2,2]", "train.epochs=1", "method.sam=true"];

@@ -29,7 +29,8 @@ const VARIANTS: &[&[&str]] = &[
         "train.micro_batches=3",
         "data.label_noise.validation=true",
     ],
-    // Memories of outputs and of weights, over micro-batches, groups and frozen parameters, in single and double precision.
+    // Memories of outputs and of weights, over micro-batches, groups and frozen parameters, in single and double
+    // precision.
     &["method.saf={epochs=1, from_epoch=1}", "train.micro_batches=3", "data.augment=pad-crop-flip"],
     &["method.saf={epochs=2, from_epoch=0}", "method.group=5", "train.precision=f64"],
     &["method.mesa={beta=0.5, from_epoch=1}", "method.group=5", "model.dropout=0.3"],

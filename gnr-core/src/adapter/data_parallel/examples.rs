@@ -88,9 +88,9 @@ where
         Outputs::new(width, all)
     }
 
-    /// u has the rows of all ranks; the result is the sum of what each rank makes of its own. Each rank's rows are divided by its
-    /// share and the sum is the weighted mean, so that derivatives which cross ranks (of statistics that they share) have
-    /// the weights that they have in a gradient.
+    /// u has the rows of all ranks; the result is the sum of what each rank makes of its own. Each rank's rows are
+    /// divided by its share and the sum is the weighted mean, so that derivatives which cross ranks (of statistics that
+    /// they share) have the weights that they have in a gradient.
     fn pull_back(&mut self, at: &Self::Vector, u: &Outputs) -> Result<Self::Vector> {
         if self.alone() {
             return self.inner.pull_back(at, u);

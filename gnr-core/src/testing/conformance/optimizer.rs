@@ -3,8 +3,8 @@
 use super::super::{Problem, Quadratic};
 use crate::{Checkpoint, Error, Leaf, Leaves, Optimizer, Result};
 
-/// Checks an optimiser over `Vec<f64>`: it minimises a quadratic with learning rate `lr`, is deterministic, refuses wrong
-/// dimensions before θ changes, and its checkpoint resumes bit for bit after any number of steps, none included.
+/// Checks an optimiser over `Vec<f64>`: it minimises a quadratic with learning rate `lr`, is deterministic, refuses
+/// wrong dimensions before θ changes, and its checkpoint resumes bit for bit after any number of steps, none included.
 ///
 /// It hears the diagonal of the Hessian ([`Optimizer::curvature`]) before every other step, the first included.
 ///

@@ -22,13 +22,14 @@ impl Tolerances {
 
 /// Checks that an oracle is a smooth function with the gradient and Hessian it says it has.
 ///
-/// `make` gives a fresh oracle of the same batch; `tangents` are at least two independent vectors of any length; `wrong` has
-/// another dimension. Checked are:
-/// the gradient is the slope of the loss (the error of central differences falls 4-fold when the step halves, which an error
-/// in the gradient of any size prevents); products are the slope of the gradient, likewise; products are linear, symmetric
-/// and repeat bit for bit, also after the last one; the loss alone is that of an evaluation; evaluating twice gives the same bits, whatever was probed in between; a wrong dimension is an
-/// error. Needs a loss that is three times differentiable near `theta` (no ReLU kinks within `step`) and exact products:
-/// pass larger tolerances for [`ForwardDiff`](crate::ForwardDiff) and [`CentralDiff`](crate::CentralDiff).
+/// `make` gives a fresh oracle of the same batch; `tangents` are at least two independent vectors of any length;
+/// `wrong` has another dimension. Checked are: the gradient is the slope of the loss (the error of central differences
+/// falls 4-fold when the step halves, which an error in the gradient of any size prevents); products are the slope of
+/// the gradient, likewise; products are linear, symmetric and repeat bit for bit, also after the last one; the loss
+/// alone is that of an evaluation; evaluating twice gives the same bits, whatever was probed in between; a wrong
+/// dimension is an error. Needs a loss that is three times differentiable near `theta` (no ReLU kinks within `step`)
+/// and exact products: pass larger tolerances for [`ForwardDiff`](crate::ForwardDiff) and
+/// [`CentralDiff`](crate::CentralDiff).
 ///
 /// # Panics
 /// When the oracle does not conform.

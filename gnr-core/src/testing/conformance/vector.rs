@@ -4,9 +4,9 @@ use crate::{Elementwise, Error, Map, random::SplitMix64};
 
 /// Checks that a type is a [`Vector`](crate::Vector) and [`Elementwise`].
 ///
-/// `make` builds one from host values, `host` reads it back; `epsilon` is the storage's machine epsilon (`f32::EPSILON`,
-/// `f64::EPSILON`). Every element may be off by 4 `epsilon` times the magnitudes involved, a dot product of 100,003 elements
-/// by 8 `epsilon` times Σ|xᵢyᵢ|: naive f32 accumulation fails.
+/// `make` builds one from host values, `host` reads it back; `epsilon` is the storage's machine epsilon
+/// (`f32::EPSILON`, `f64::EPSILON`). Every element may be off by 4 `epsilon` times the magnitudes involved, a dot
+/// product of 100,003 elements by 8 `epsilon` times Σ|xᵢyᵢ|: naive f32 accumulation fails.
 ///
 /// # Panics
 /// When the type does not conform.
@@ -116,7 +116,8 @@ fn elementwise<V: Elementwise>(
         let of = if matches!(f, Map::Sqrt | Map::Power(_)) { &y } else { &s };
         let mut z = of.clone();
         z.map(f)?;
-        // The derivative at x times what x may be off by is covered by |x| beside |f(x)|; powers amplify by their exponent.
+        // The derivative at x times what x may be off by is covered by |x| beside |f(x)|; powers amplify by their
+        // exponent.
         let expected = host(of)
             .into_iter()
             .map(|x| (f.at(x), 2.0 * f.at(x).abs() + if let Map::Add(_) = f { x.abs() } else { 0.0 }));

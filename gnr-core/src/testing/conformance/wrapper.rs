@@ -138,8 +138,9 @@ impl HvpOracle for Spy {
     }
 }
 
-/// Checks that each operation of the wrapper that `wrap` makes asks its inner oracle for what `expected` says, given what the inner
-/// products are: itself, for wrappers that only pass on ([`same`]); no default of a trait may stand in for it.
+/// Checks that each operation of the wrapper that `wrap` makes asks its inner oracle for what `expected` says, given
+/// what the inner products are: itself, for wrappers that only pass on ([`same`]); no default of a trait may stand in
+/// for it.
 ///
 /// # Panics
 /// When it does not.

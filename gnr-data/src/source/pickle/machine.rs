@@ -34,8 +34,8 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
-    /// Operations that may still be run: each takes a bounded number of bytes of memory, so together they take a bounded part of the
-    /// file's size. A batch has a few operations an image, whose 3,072 bytes are one.
+    /// Operations that may still be run: each takes a bounded number of bytes of memory, so together they take a
+    /// bounded part of the file's size. A batch has a few operations an image, whose 3,072 bytes are one.
     left: usize,
 }
 

@@ -137,8 +137,8 @@ impl Op {
         }
     }
 
-    /// Σ (w ⊙ y + y ⊙ y/2): a scalar whose gradient differs in every element and whose Hessian does not vanish where the
-    /// operation is linear. Returns (scalar, y).
+    /// Σ (w ⊙ y + y ⊙ y/2): a scalar whose gradient differs in every element and whose Hessian does not vanish where
+    /// the operation is linear. Returns (scalar, y).
     fn scalar<B: Backend>(&self, b: &B, x: &[B::Tensor]) -> Result<(B::Tensor, B::Tensor)> {
         let y = self.run(b, x)?;
         let shape = b.shape(&y).to_vec();
@@ -237,8 +237,8 @@ mod tests {
     };
     use crate::Arithmetic;
 
-    /// The reference is the oracle of the others, so it answers to differences of its own values: along a direction, the
-    /// gradient is the slope of the scalar and the product is the slope of the gradient.
+    /// The reference is the oracle of the others, so it answers to differences of its own values: along a direction,
+    /// the gradient is the slope of the scalar and the product is the slope of the gradient.
     #[test]
     fn the_reference_agrees_with_finite_differences() {
         let mut checked = 0;

@@ -204,8 +204,8 @@ fn around_six(x: f64) -> f64 {
     }
 }
 
-/// The normalisation with a shift that keeps every value 1 % of the input's scale away from the kinks of its activation. The
-/// factor before a ReLU6 is large enough for some values to be cut off.
+/// The normalisation with a shift that keeps every value 1 % of the input's scale away from the kinks of its
+/// activation. The factor before a ReLU6 is large enough for some values to be cut off.
 fn clear_of_kinks(mut case: Case) -> Case {
     let kinks: &[f64] = match &case.op {
         Op::BatchNorm(Some(Unary::Relu))

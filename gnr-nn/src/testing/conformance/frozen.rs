@@ -69,8 +69,8 @@ fn answers<B: Autodiff>(backend: &B, rule: Rule, mode: Mode) -> CoreResult<Vec<(
     Ok([said, vec![("running statistics", after)]].concat())
 }
 
-/// Answers of an oracle that knows nothing of freezing: the learned part of the gradient, and of H·v with a v that is zero
-/// elsewhere. In eval mode only: in train mode a frozen normalisation is another function.
+/// Answers of an oracle that knows nothing of freezing: the learned part of the gradient, and of H·v with a v that is
+/// zero elsewhere. In eval mode only: in train mode a frozen normalisation is another function.
 fn restricted<B: Autodiff>(backend: &B, rule: Rule) -> CoreResult<Vec<(&'static str, Vec<f64>)>> {
     let setting = Setting::new(backend, false)?;
     let mask = mask(&setting.net, rule);

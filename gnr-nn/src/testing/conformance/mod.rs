@@ -12,21 +12,23 @@ use crate::Autodiff;
 
 /// Checks that a backend computes what [`Reference`](super::Reference) computes.
 ///
-/// - Every primitive and every provided operation: value, gradient, and H·v through a record and its replay, with operands
-///   that are active, constant, or active without a tangent; awkward shapes (strides, groups, odd sizes, ties, padding).
+/// - Every primitive and every provided operation: value, gradient, and H·v through a record and its replay, with
+///   operands that are active, constant, or active without a tangent; awkward shapes (strides, groups, odd sizes, ties,
+///   padding).
 /// - In-place arithmetic changes no other holder of the data; inner products are accurate; a scale by 0 gives 0.
 /// - What cannot be computed is an error: shapes that do not go together, labels that name no class.
-/// - A network through [`BatchOracle`](crate::BatchOracle): gradients, products (repeated bit for bit), running statistics of
-///   `Commit`, `Probe` and eval mode, the masks of dropout, the error for a model that runs differently the second time, NaN
-///   that stays NaN.
+/// - A network through [`BatchOracle`](crate::BatchOracle): gradients, products (repeated bit for bit), running
+///   statistics of `Commit`, `Probe` and eval mode, the masks of dropout, the error for a model that runs differently
+///   the second time, NaN that stays NaN.
 /// - The same network with parts of it frozen.
 ///
-/// `tolerance` is relative to the largest element of each result. 1e-10 suits f64; in f32, 2e-4: second derivatives of a
-/// BatchNorm over a few elements lose three digits. All inputs are exact in f32.
+/// `tolerance` is relative to the largest element of each result. 1e-10 suits f64; in f32, 2e-4: second derivatives of
+/// a BatchNorm over a few elements lose three digits. All inputs are exact in f32.
 ///
-/// Gradients and products are compared with f64 references, never with differences, and only at points where every ReLU, ReLU6 and
-/// maximum is clear of its kinks: nearer than rounding, one flip would change them by any amount. The suite asserts that on the
-/// reference ([`Reference::kink_distance`](super::Reference::kink_distance)): a hundred times what f32's rounding moves a value by.
+/// Gradients and products are compared with f64 references, never with differences, and only at points where every
+/// ReLU, ReLU6 and maximum is clear of its kinks: nearer than rounding, one flip would change them by any amount. The
+/// suite asserts that on the reference ([`Reference::kink_distance`](super::Reference::kink_distance)): a hundred times
+/// what f32's rounding moves a value by.
 ///
 /// # Panics
 /// When the backend does not conform.
@@ -42,7 +44,8 @@ pub fn check_backend<B: Autodiff>(backend: &B, tolerance: f64) {
 
 pub use network::check_network;
 
-/// Asserts that the reference computed what it did clear of kinks: values of order 1 in f32 are off by 1e-6 after a few layers.
+/// Asserts that the reference computed what it did clear of kinks: values of order 1 in f32 are off by 1e-6 after a few
+/// layers.
 fn assert_clear(what: &str, reference: &Reference) {
     let distance = reference.kink_distance();
     assert!(distance > 1e-4, "{what} comes within {distance:e} of a kink: derivatives there prove nothing");

@@ -308,8 +308,8 @@ fn refusals<B: Autodiff>(backend: &B) -> CoreResult<()> {
     Ok(())
 }
 
-/// Runs gnr-core's oracle suite on a smooth convolutional network: gradients are slopes of the loss, products are slopes of
-/// the gradient, linear, symmetric and repeatable.
+/// Runs gnr-core's oracle suite on a smooth convolutional network: gradients are slopes of the loss, products are
+/// slopes of the gradient, linear, symmetric and repeatable.
 ///
 /// # Panics
 /// When the oracle does not conform.

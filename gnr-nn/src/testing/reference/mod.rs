@@ -12,7 +12,8 @@ use index::{Axes, axes_of};
 use kinks::Kinks;
 use tape::{Pullback, Tape};
 
-/// The backend: a handle on the tape of its session. Only the primitives are written; everything else is the composition.
+/// The backend: a handle on the tape of its session. Only the primitives are written; everything else is the
+/// composition.
 ///
 /// A tensor that was made in one session is a constant to every other one.
 #[derive(Clone, Debug, Default)]
@@ -35,13 +36,13 @@ impl Reference {
         Self::default()
     }
 
-    /// The smallest distance to a kink that an operand of this backend or of one of its sessions has had: |x| of ReLU and of the step
-    /// function, |x − 6| too of ReLU6, and how far below the maximum another element of a pooling window is. Infinite where no such
-    /// operation ran.
+    /// The smallest distance to a kink that an operand of this backend or of one of its sessions has had: |x| of ReLU
+    /// and of the step function, |x − 6| too of ReLU6, and how far below the maximum another element of a pooling
+    /// window is. Infinite where no such operation ran.
     ///
-    /// Derivatives of a kinked function in another precision, or by differences, mean something only where this is larger than the
-    /// rounding or the step. An operand that is exactly 0 does not count: it is a constant or the output of another ReLU, which no
-    /// rounding moves.
+    /// Derivatives of a kinked function in another precision, or by differences, mean something only where this is
+    /// larger than the rounding or the step. An operand that is exactly 0 does not count: it is a constant or the
+    /// output of another ReLU, which no rounding moves.
     pub fn kink_distance(&self) -> f64 {
         self.kinks.distance()
     }
@@ -61,8 +62,8 @@ impl Reference {
         ReferenceTensor { shape: shape.into(), data: Rc::new(data), node }
     }
 
-    /// Element i of the result is element `source[i]` of `x`, or 0: broadcast, permute and gather are all this, and a sum
-    /// is its transpose.
+    /// Element i of the result is element `source[i]` of `x`, or 0: broadcast, permute and gather are all this, and a
+    /// sum is its transpose.
     fn pick(&self, x: &ReferenceTensor, shape: &[usize], source: Vec<Option<u32>>) -> ReferenceTensor {
         let data = source.iter().map(|&j| j.map_or(0.0, |j| x.data[j as usize])).collect();
         let len = x.data.len();

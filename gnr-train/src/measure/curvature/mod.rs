@@ -1,5 +1,5 @@
-//! Curvature of a trained network: eigenpairs, trace, density and diagonal of its Hessian or Gauss–Newton matrix over a sample of
-//! images, as files in a folder.
+//! Curvature of a trained network: eigenpairs, trace, density and diagonal of its Hessian or Gauss–Newton matrix over a
+//! sample of images, as files in a folder.
 //!
 //! | file | what it holds |
 //! |---|---|

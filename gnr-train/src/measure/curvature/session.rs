@@ -210,7 +210,8 @@ pub(super) struct Run<'a, R: ?Sized> {
 /// Opens the subject and measures.
 ///
 /// # Errors
-/// As [`measure`]; an operator that is not one fixed symmetric matrix; a folder with another result or other unfinished work.
+/// As [`measure`]; an operator that is not one fixed symmetric matrix; a folder with another result or other unfinished
+/// work.
 pub(super) fn carry_out<R: Measure>(
     request: &R,
     observer: &mut dyn MeasureObserver,

@@ -68,8 +68,8 @@ pub struct SpectrumRequest {
     pub max_matvecs: usize,
     /// Default full.
     pub reorthogonalization: Reorthogonalization,
-    /// Multiply once more with every eigenvector: values and residuals are then measured, not those of the recurrence (which do
-    /// not know the rounding of products).
+    /// Multiply once more with every eigenvector: values and residuals are then measured, not those of the recurrence
+    /// (which do not know the rounding of products).
     pub verify: bool,
     /// Write the eigenvectors.
     pub save: bool,
@@ -180,7 +180,8 @@ pub struct SpectrumReport {
 /// Finds eigenpairs and writes `spectrum.json`, `spectrum.csv` and, if asked, `eigenvectors.safetensors`.
 ///
 /// # Errors
-/// As [`measure`](crate::subject::measure); an operator that is not one fixed symmetric matrix; a folder with another result or other unfinished work.
+/// As [`measure`](crate::subject::measure); an operator that is not one fixed symmetric matrix; a folder with another
+/// result or other unfinished work.
 pub fn spectrum(
     request: &SpectrumRequest,
     observer: &mut dyn MeasureObserver,

@@ -1,4 +1,5 @@
-//! Unfinished work as a safetensors file: vectors in the precision they have, small matrices in double, the rest as JSON.
+//! Unfinished work as a safetensors file: vectors in the precision they have, small matrices in double, the rest as
+//! JSON.
 
 use std::{collections::HashMap, fs, path::Path};
 

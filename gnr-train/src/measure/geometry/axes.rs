@@ -37,8 +37,8 @@ pub enum Axes {
         #[serde(serialize_with = "small_name")]
         small: SmallTensors,
     },
-    /// From the checkpoint (0) to one or two others (1). Running statistics of BatchNorm are interpolated as the weights are,
-    /// so that the loss at each checkpoint is its own.
+    /// From the checkpoint (0) to one or two others (1). Running statistics of BatchNorm are interpolated as the
+    /// weights are, so that the loss at each checkpoint is its own.
     Checkpoints {
         /// Run folders or weight files.
         to: Vec<PathBuf>,
@@ -50,8 +50,8 @@ pub enum Axes {
         /// Which of them, from 0: one or two.
         ranks: Vec<usize>,
     },
-    /// The two principal directions of the weights that the run kept (`train.keep_every_epochs`), of norm 1. The origin is the
-    /// checkpoint; running statistics are its own.
+    /// The two principal directions of the weights that the run kept (`train.keep_every_epochs`), of norm 1. The origin
+    /// is the checkpoint; running statistics are its own.
     Trajectory,
 }
 

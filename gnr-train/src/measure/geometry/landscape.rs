@@ -26,8 +26,8 @@ pub struct LandscapeRequest {
     pub common: GeometryRequest,
     /// Along what.
     pub axes: Axes,
-    /// First and last coordinate of each direction; `None`: −1 to 1, −0.5 to 1.5 between checkpoints, the trajectory with a
-    /// margin of a quarter.
+    /// First and last coordinate of each direction; `None`: −1 to 1, −0.5 to 1.5 between checkpoints, the trajectory
+    /// with a margin of a quarter.
     pub ranges: Vec<Option<[f64; 2]>>,
     /// Points along each direction (default 25).
     pub points: Vec<usize>,
@@ -77,8 +77,8 @@ pub struct OnPlane {
 /// A forward pass over the images for each point of the grid.
 ///
 /// # References
-/// Li, Xu, Taylor, Studer and Goldstein, "Visualizing the loss landscape of neural nets", NeurIPS 2018; Goodfellow, Vinyals and Saxe,
-/// "Qualitatively characterizing neural network optimization problems", ICLR 2015 (interpolation).
+/// Li, Xu, Taylor, Studer and Goldstein, "Visualizing the loss landscape of neural nets", NeurIPS 2018; Goodfellow,
+/// Vinyals and Saxe, "Qualitatively characterizing neural network optimization problems", ICLR 2015 (interpolation).
 pub fn landscape(
     request: &LandscapeRequest,
     observer: &mut dyn MeasureObserver,

@@ -1,5 +1,5 @@
-//! The geometry of the loss around a trained network: landscapes along lines and planes, extrema along random directions,
-//! sharpness within a radius.
+//! The geometry of the loss around a trained network: landscapes along lines and planes, extrema along random
+//! directions, sharpness within a radius.
 //!
 //! | file | what it holds |
 //! |---|---|

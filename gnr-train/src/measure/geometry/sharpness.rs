@@ -81,7 +81,8 @@ pub struct Bound {
 /// As [`measure`]; points of another request in the folder; a radius that is not positive.
 ///
 /// # Cost
-/// For each radius and measure about (steps + 1)·(starts + 1) + 2 gradients over the images; R_GNR as many products at most.
+/// For each radius and measure about (steps + 1)·(starts + 1) + 2 gradients over the images; R_GNR as many products at
+/// most.
 pub fn sharpness(
     request: &SharpnessRequest,
     observer: &mut dyn MeasureObserver,

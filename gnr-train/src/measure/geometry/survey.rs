@@ -45,7 +45,8 @@ impl<'a> Survey<'a> {
         Self { request, session, points: None }
     }
 
-    /// Opens the points and begins: `options` is what decides the points' values beside the subject, `keys` are all of them.
+    /// Opens the points and begins: `options` is what decides the points' values beside the subject, `keys` are all of
+    /// them.
     pub(super) fn start(
         &mut self,
         subject: &Description,

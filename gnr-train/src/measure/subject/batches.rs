@@ -63,8 +63,8 @@ pub mod tensors {
     /// Reads `x` (F32 or F64) and `y` (I64 or I32) of a safetensors file.
     ///
     /// # Errors
-    /// A file that cannot be read or is damaged; tensors that are missing, of another type or do not fit each other; each
-    /// names the file.
+    /// A file that cannot be read or is damaged; tensors that are missing, of another type or do not fit each other;
+    /// each names the file.
     pub fn read(path: &Path) -> Result<Tensors> {
         let bytes = fs::read(path).map_err(io(path, "read"))?;
         let problem = |problem: String| TrainError::Checkpoint { path: path.to_path_buf(), problem };

@@ -30,7 +30,8 @@ use crate::{
     trainer::place,
 };
 
-/// Which model, at which weights, on which images. A checkpoint of a run brings its recipe as the default of everything else.
+/// Which model, at which weights, on which images. A checkpoint of a run brings its recipe as the default of everything
+/// else.
 #[derive(Clone, Debug)]
 pub struct SubjectRequest {
     /// A run folder (its last checkpoint) or a safetensors file.
@@ -137,7 +138,8 @@ pub struct Subject<'a, B: Autodiff> {
 }
 
 impl<B: Autodiff> Subject<'_, B> {
-    /// L̂ on the images, or on this rank's part of them. With chosen layers its points are [`start`](Self::start) and the like: the chosen tensors only.
+    /// L̂ on the images, or on this rank's part of them. With chosen layers its points are [`start`](Self::start) and
+    /// the like: the chosen tensors only.
     ///
     /// # Errors
     /// None beyond those of a subject that was put together wrongly.
@@ -200,8 +202,8 @@ pub(crate) fn weight_file(weights: &Path) -> PathBuf {
 /// Opens model, weights and images and does the work on the recipe's backend and device.
 ///
 /// # Errors
-/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; patterns that choose
-/// nothing; those of the work.
+/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; patterns that
+/// choose nothing; those of the work.
 pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::Output> {
     let (path, file) = ranks::weights(&request.team, &request.weights)?;
     let problem = |problem: String| TrainError::Checkpoint { path: path.clone(), problem };
@@ -265,7 +267,8 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
     backend::dispatch(recipe.train.place(), work)?
 }
 
-/// What of the images this rank has: a part of each batch, or whole batches where the loss depends on what is in a batch.
+/// What of the images this rank has: a part of each batch, or whole batches where the loss depends on what is in a
+/// batch.
 fn share(request: &SubjectRequest) -> Share {
     let (index, of) = (request.team.rank(), request.team.size());
     match request.mode {

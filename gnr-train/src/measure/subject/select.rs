@@ -11,8 +11,8 @@ use crate::{
     select::matches,
 };
 
-/// A part of a data set, as text: `2000` (a stratified sample, seed 0) or `200-per-class` (the first 200 of each class, in the
-/// data set's order, which is that of file names in image folders).
+/// A part of a data set, as text: `2000` (a stratified sample, seed 0) or `200-per-class` (the first 200 of each class,
+/// in the data set's order, which is that of file names in image folders).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sample {
     /// So many images, each class in proportion, drawn with seed 0.
@@ -51,8 +51,8 @@ impl Sample {
     }
 }
 
-/// The parameter tensors whose name fits one of the patterns, in layout order: patterns as in `model.freeze`, so `layer3` is
-/// everything in that module and `*` stands for any characters.
+/// The parameter tensors whose name fits one of the patterns, in layout order: patterns as in `model.freeze`, so
+/// `layer3` is everything in that module and `*` stands for any characters.
 ///
 /// # Errors
 /// A pattern that fits nothing, with the names there are.
