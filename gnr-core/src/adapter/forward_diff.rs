@@ -27,7 +27,7 @@ impl<O> ForwardDiff<O> {
         Self { inner, step: 1e-3 }
     }
 
-    /// Another ε, the norm of the perturbation.
+    /// Sets ε, the norm of the perturbation; default 1e-3.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ε > 0 and finite.
@@ -44,7 +44,7 @@ impl<O> ForwardDiff<O> {
 }
 
 impl<O: GradOracle> ForwardDiff<O> {
-    /// (∇L̂(at + ε v/‖v‖) − grad)·‖v‖/ε; the point is used up.
+    /// The difference (∇L̂(at + ε v/‖v‖) − grad)·‖v‖/ε; consumes the point.
     fn difference(
         &mut self,
         mut at: O::Vector,

@@ -33,7 +33,7 @@ pub struct AdaBound<V> {
     betas: [f64; 2],
     eps: f64,
     gamma: f64,
-    /// η_f/η₀.
+    /// The ratio η_f/η₀ of the final learning rate to the peak.
     final_share: f64,
     weight_decay: f64,
     state: State<V, 2>,

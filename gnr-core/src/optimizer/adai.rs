@@ -1,4 +1,4 @@
-//! Adai: momentum that is adaptive instead of the step size.
+//! Adai: adaptive momentum instead of an adaptive step size.
 
 use super::{
     Optimizer, keys,
@@ -9,8 +9,7 @@ use crate::{
     registry::{Configured, Cost, Entry, Interval, Key, Registered, Values},
 };
 
-/// Adai (adaptive inertia): a coordinate whose gradients are large has little momentum, one whose gradients are small
-/// much.
+/// Adai (adaptive inertia): coordinates with large gradients have little momentum, those with small gradients much.
 ///
 /// With direction h and weight decay λ, d = h + λθ, and v̄ the mean of the elements of v̂:
 ///
@@ -79,13 +78,13 @@ impl<V: Elementwise> Optimizer<V> for Adai<V> {
             product.map(Map::Add(1.0))?;
         }
         average_square(v, self.beta2, &d)?;
-        // β₁. The bias of v and of its mean are the same factor.
+        // β₁ is computed from v in place of v̂: the bias of v and of its mean is one factor, which cancels.
         let mut ones = v.clone();
         ones.scale(0.0)?;
         ones.map(Map::Add(1.0))?;
         let mean = v.dot(&ones)? / v.dim().max(1) as f64;
         let mut beta1 = v.clone();
-        // Without any gradient yet, every coordinate has all the momentum.
+        // While all gradients have been zero, every coordinate has all the momentum.
         beta1.scale(if mean > 0.0 { -self.beta0 / mean } else { 0.0 })?;
         beta1.map(Map::Add(1.0))?;
         beta1.map(Map::Clamp(0.0, 1.0 - self.eps))?;
@@ -93,7 +92,7 @@ impl<V: Elementwise> Optimizer<V> for Adai<V> {
         m.multiply(&beta1)?;
         ones.axpy(-1.0, &beta1)?;
         m.addcmul(1.0, &ones, &d)?;
-        // 1/(1 − Π).
+        // The correction 1/(1 − Π).
         let mut correction = product.clone();
         correction.scale(-1.0)?;
         correction.map(Map::Add(1.0))?;

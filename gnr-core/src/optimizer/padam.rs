@@ -22,8 +22,8 @@ use crate::{
 /// Three extra vectors, one or two temporary ones, and a power an element.
 ///
 /// # Deviation
-/// Algorithm 1 of the paper has no ε and does not correct the bias of the moments; the authors' program does, and so
-/// does this.
+/// Algorithm 1 of the paper has no ε and does not correct the bias of the moments. The authors' program has both, and
+/// so has this type.
 ///
 /// # References
 /// Chen et al., "Closing the Generalization Gap of Adaptive Gradient Methods in Training Deep Neural Networks", IJCAI
@@ -37,7 +37,7 @@ pub struct Padam<V> {
     state: State<V, 3>,
 }
 
-/// Up to AMSGrad.
+/// The domain (0, ½] of the power; ½ is AMSGrad.
 const HALF: Interval = Interval { low: 0.0, low_open: true, high: 0.5, high_open: false };
 
 impl<V> Registered for Padam<V> {

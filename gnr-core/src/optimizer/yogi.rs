@@ -9,7 +9,7 @@ use crate::{
     registry::{Configured, Cost, Entry, Interval, Key, Registered, Values},
 };
 
-/// Yogi.
+/// Yogi: Adam whose second moment moves towards d² by steps of size (1−β₂)·d².
 ///
 /// With direction h and weight decay λ, d = h + λθ:
 ///
@@ -22,7 +22,7 @@ use crate::{
 /// Two extra vectors, and two temporary ones.
 ///
 /// # Deviation
-/// v starts at 1e-6, as Google's implementations in TensorFlow have it, not at 0; m starts at 0. As in Algorithm 2, and
+/// v starts at 1e-6, as in Google's implementations in TensorFlow, not at 0; m starts at 0. As in Algorithm 2, and
 /// unlike in those implementations, no bias is corrected. Weight decay is not part of the paper.
 ///
 /// # References

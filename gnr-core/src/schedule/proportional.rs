@@ -3,7 +3,7 @@
 use super::{Schedule, validate_constant};
 use crate::Result;
 
-/// at_peak·to(t)/peak: proportional to the schedule `to`, and `at_peak` where that one is at its `peak`.
+/// The value at_peak·to(t)/peak: proportional to the schedule `to`, and `at_peak` where `to` is at its `peak`.
 ///
 /// Boundaries: those of `to`; where the learning rate is 0 the value is 0, so ρ vanishes together with η.
 ///
@@ -22,7 +22,7 @@ use crate::Result;
 /// lr_min = 0).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Proportional<S> {
-    /// What is followed, usually the learning rate.
+    /// The schedule that is followed, usually the learning rate.
     pub to: S,
     /// The largest value of `to`.
     pub peak: f64,
