@@ -8,9 +8,11 @@ use crate::{
 /// `[C]`.
 ///
 /// Train mode normalises by the batch (biased variance; derivatives flow through the statistics) and reports the
-/// statistics to the context; eval mode uses the running ones as constants, and so does a layer whose weight is
-/// [frozen](crate::Frozen) in every mode. Where ranks share the batch, its statistics are those of all of it if the
-/// context says so ([`Context::with_ranks`]). eps 1e-5, momentum 0.1, as in PyTorch.
+/// statistics
+/// to the context; eval mode uses the running ones as constants, and so does a layer whose weight is
+/// [frozen](crate::Frozen)
+/// in every mode. Where ranks share the batch, its statistics are those of all of it if the context says so
+/// ([`Context::with_ranks`]). eps 1e-5, momentum 0.1, as in PyTorch.
 #[derive(Clone, Debug)]
 pub struct BatchNorm2d {
     name: String,
@@ -63,7 +65,8 @@ impl BatchNorm2d {
     ///
     /// # Errors
     /// Shape mismatches; in train mode a single value a channel (one sample with maps of 1×1), whose normalised value
-    /// would be 0 whatever it is.
+    /// would be 0
+    /// whatever it is.
     pub fn forward_fused<B: Backend>(
         &self,
         cx: &mut Context<'_, B>,
