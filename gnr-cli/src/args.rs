@@ -98,7 +98,7 @@ pub(crate) enum Command {
 pub(crate) struct Compare {
     /// A TOML file, or the name of a built-in recipe [default: digits-noisy]
     pub(crate) recipe: Option<String>,
-    /// Methods, the first of which is what the others are compared with: names that --list-methods lists, with
+    /// Methods, of which the first is the one that the others are compared with: names that --list-methods lists, with
     /// assignments of recipe keys if wanted, or NAME: SECTION.KEY=VALUE ...; separated by commas or repeated [default:
     /// base,sam,gnr,sam+gnr]
     #[arg(long, value_name = "METHOD")]
@@ -155,13 +155,13 @@ pub(crate) struct Compare {
     pub(crate) dry_run: bool,
 }
 
-/// A fraction that leaves images on both sides.
+/// Parses a fraction that leaves images on both sides, in (0, 1).
 fn fraction(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("{text:?}: expected a number"))?;
     if value > 0.0 && value < 1.0 { Ok(value) } else { Err(format!("{value}: must lie between 0 and 1")) }
 }
 
-/// Names of methods, separated by commas, or one method with its assignments, whose values may have commas.
+/// Names of methods separated by commas, or one method with its assignments, whose values may have commas.
 #[derive(Clone)]
 pub(crate) struct Arms(pub(crate) Vec<Arm>);
 
@@ -326,14 +326,14 @@ pub(crate) struct Eval {
     /// Folder of the data set
     #[arg(long)]
     pub(crate) data_dir: Option<String>,
-    /// Which images
+    /// The images to evaluate on
     #[arg(long, value_parser = choice::<Split>(), default_value = Split::Test.name())]
     pub(crate) split: Split,
     /// Preset of mean and standard deviation: cifar10, imagenet, unit, …
     #[arg(long, alias = "normalisation")]
     pub(crate) normalization: Option<String>,
-    /// Where the data's classes are among the logits of a model that knows more: `imagenet` (classes named by WordNet
-    /// ids), `index` (named by their logit), or a file with a class name a line, in the order of the logits
+    /// The data's classes among the logits of a model that has more: `imagenet` (classes named by WordNet ids), `index`
+    /// (named by their logit), or a file with a class name a line, in the order of the logits
     #[arg(long, value_name = "imagenet|index|FILE")]
     pub(crate) class_map: Option<String>,
     /// Set any other key of the recipe; may be repeated
@@ -341,7 +341,7 @@ pub(crate) struct Eval {
     pub(crate) sets: Vec<String>,
     #[command(flatten)]
     pub(crate) device: OnDevice,
-    /// Show every class
+    /// Show the results of every class
     #[arg(long)]
     pub(crate) per_class: bool,
     /// Print one JSON object
@@ -352,8 +352,8 @@ pub(crate) struct Eval {
 /// List the tensors of a weight file, or compare them with a model
 ///
 /// Reads safetensors, PyTorch checkpoints of any age since 0.1.10, and TorchScript. No code in a checkpoint is ever
-/// run; objects that are not read are listed. A line a tensor: name, number format, shape, sum, CRC-32C of the bytes.
-/// With --model: what a load would find; exit code 1 when something of the model is not in the file.
+/// run; objects that are not read are listed. Prints a line for each tensor: name, number format, shape, sum, CRC-32C
+/// of the bytes. With --model it prints what a load would find; exit code 1 when the file lacks something of the model.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr weights efficientnet-lite0.pth\n  \
@@ -361,7 +361,8 @@ pub(crate) struct Eval {
 pub(crate) struct Weights {
     /// A safetensors file or a PyTorch checkpoint
     pub(crate) path: PathBuf,
-    /// The part of the file that --model is compared with, e.g. state_dict_ema [default: where most of its tensors are]
+    /// The part of the file that --model is compared with, e.g. state_dict_ema [default: the part with most of its
+    /// tensors]
     #[arg(long, requires = "model")]
     pub(crate) key: Option<String>,
     #[command(flatten)]
@@ -389,12 +390,12 @@ pub(crate) struct Convert {
     pub(crate) key: Option<String>,
     #[command(flatten)]
     pub(crate) model: OfModel,
-    /// Overwrite
+    /// Overwrite the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
 }
 
-/// A model to compare a file with.
+/// The model with which a file is compared.
 #[derive(Args)]
 pub(crate) struct OfModel {
     /// A name that `gnr models` lists
@@ -452,17 +453,17 @@ pub(crate) struct Bench {
     /// their defaults; may be repeated. A regulariser acts from the first step on, over SGD with momentum
     #[arg(long = "methods", alias = "method", value_name = "NAME,NAME,...", value_delimiter = ',')]
     pub(crate) methods: Vec<String>,
-    /// What computes, as `train.backend` in recipes [default: cpu, or torch on a card]
+    /// The engine, as `train.backend` in recipes [default: cpu, or torch on a card]
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,
     #[command(flatten)]
     pub(crate) device: OnDevice,
-    /// Double precision
+    /// Compute in double precision
     #[arg(long)]
     pub(crate) f64: bool,
 }
 
-/// `3,32,32`.
+/// Parses the shape of an image: channels, height and width, as in `3,32,32`.
 fn shape(text: &str) -> Result<[usize; 3], String> {
     let numbers = text.split(',').map(|number| positive(number.trim())).collect::<Result<Vec<_>, _>>();
     numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or("expected C,H,W, as in 3,32,32".into())
@@ -519,8 +520,8 @@ pub(crate) enum DataAction {
 
 /// Download, check and unpack a data set
 ///
-/// What is there already is not downloaded again; a download that was cut off goes on where it was. Checksums are the
-/// published ones; archives with links or with paths that lead out of the folder are refused.
+/// Files that are there already are not downloaded again; an interrupted download continues where it was. Checksums are
+/// the published ones; archives with links or with paths that lead out of the folder are refused.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr data fetch cifar10 --data-dir ~/data\n  \
@@ -531,7 +532,7 @@ pub(crate) struct Fetch {
     /// Folder to put it in
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
-    /// Address of a folder with the same files, tried before the published addresses
+    /// Address of a folder with these files, tried before the published addresses
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
     /// Print nothing but errors
@@ -541,9 +542,9 @@ pub(crate) struct Fetch {
 
 /// Look for damaged files
 ///
-/// Reads every image, IDX, CIFAR, MATLAB and gzip file at or below PATH to its end, on all cores, and lists with the
-/// reason those that are damaged, and those that are whole but of a kind or layout that is not read. Exit code: 0 when
-/// there is none, else 1.
+/// Reads every image, IDX, CIFAR, MATLAB and gzip file at or below PATH to its end, on all cores. Lists, with the
+/// reason, the damaged files and those that are sound but of a kind or layout that is not read. Exit code: 0 when there
+/// is none, else 1.
 #[derive(Args)]
 #[command(after_help = "Example:\n  gnr data verify ~/data/food-101/images")]
 pub(crate) struct Verify {
@@ -556,8 +557,8 @@ pub(crate) struct Verify {
 
 /// Time the loader of a recipe beside one gradient of its model
 ///
-/// Three figures in images a second: the loader alone, one gradient alone (the cheapest training step there is), both
-/// together as in training; and the share of time that training waits for images.
+/// Prints images a second of the loader alone, of one gradient alone (the cheapest training step), and of both together
+/// as in training; and the share of time that training waits for images.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr data bench\n  \

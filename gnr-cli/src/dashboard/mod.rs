@@ -1,5 +1,5 @@
-//! `gnr watch`: runs in a terminal while they train, or afterwards. It reads run folders and nothing else; only the
-//! drawing is here.
+//! The command `gnr watch`: runs in a terminal while they train, or afterwards. Run folders are all that it reads; only
+//! the drawing is here.
 
 mod charts;
 mod draw;
@@ -46,9 +46,9 @@ pub(crate) struct Arguments {
     pub(crate) runs: Vec<PathBuf>,
 }
 
-/// How often files are looked at.
+/// Time between two reads of the runs' files.
 const READ_EVERY: Duration = Duration::from_millis(500);
-/// How often folders are searched for new runs.
+/// Time between two searches for new runs.
 const SEARCH_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) fn watch(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -81,7 +81,7 @@ pub(crate) fn watch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         if searched.elapsed() >= SEARCH_EVERY {
             searched = Instant::now();
-            // A folder that is gone for a moment is no reason to end; what was known of its runs stays.
+            // A folder that is missing for a moment does not end the program; what is known of its runs stays.
             if let Ok(runs) = found(&asked) {
                 dashboard.add(runs);
             }

@@ -8,7 +8,7 @@ use gnr_train::{Choice as _, geometry::Scaling};
 
 use crate::{args::positive, choice::choice, curvature::args::Subject, signal::Stop};
 
-/// What all surveys take.
+/// The options that all surveys share.
 #[derive(Args)]
 pub(crate) struct Common {
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(crate) struct Common {
 /// Directions: random ones (default), to other checkpoints, eigenvectors, or the plane in which the run moved. Random
 /// directions are filter-normalised (Li et al., 2018): each filter is as long as the checkpoint's, biases and BatchNorm
 /// parameters stay unless --move-small. With --bn eval the running statistics stay, too, but between checkpoints they
-/// are interpolated like weights. Ctrl-C stops after the current point; the same command goes on.
+/// are interpolated like weights. Ctrl-C stops after the current point; the same command continues.
 #[derive(Args)]
 #[command(group = ArgGroup::new("along").args(["random", "to", "eigenvectors", "trajectory"]))]
 #[command(after_help = "Examples:\n  \
@@ -61,14 +61,14 @@ pub(crate) struct Landscape {
     /// Along eigenvectors that `gnr spectrum --save` wrote
     #[arg(long, value_name = "FILE")]
     pub(crate) eigenvectors: Option<PathBuf>,
-    /// Which eigenvectors, from 1
+    /// The eigenvectors to use, from 1
     #[arg(long, value_name = "K", value_delimiter = ',', default_values_t = [1, 2], value_parser = positive)]
     pub(crate) ranks: Vec<usize>,
     /// Along the principal directions of the weights that the run kept
     #[arg(long)]
     pub(crate) trajectory: bool,
     /// Length of random directions: of each filter as in the checkpoint, of each tensor as in the checkpoint, or 1 in
-    /// all
+    /// total
     #[arg(long, value_parser = choice::<Scaling>(), default_value = Scaling::Filter.name())]
     pub(crate) scaling: Scaling,
     /// Move biases and BatchNorm parameters, too
@@ -83,7 +83,7 @@ pub(crate) struct Landscape {
     pub(crate) points: Vec<usize>,
 }
 
-/// `LOW,HIGH`.
+/// The ends of a range, given as `LOW,HIGH`.
 #[derive(Clone, Copy)]
 pub(crate) struct Range(pub(crate) [f64; 2]);
 
@@ -100,10 +100,10 @@ impl FromStr for Range {
 
 /// Local minima and maxima of the loss along random directions (Figure 1b of the paper)
 ///
-/// Looks at --steps points up to --radius along each of --directions random directions of norm 1 and counts where the
-/// loss turns. --refine puts points in between and counts on every grid, --resolution ignores small turns (in single
-/// precision, turns near 1e-7 of the loss are rounding errors). Ctrl-C stops after the current point; the same command
-/// goes on.
+/// Computes the loss at --steps points up to --radius along each of --directions random directions of norm 1, and
+/// counts where it turns. --refine puts points in between and counts on every grid, --resolution ignores small turns
+/// (in single precision, turns near 1e-7 of the loss are rounding errors). Ctrl-C stops after the current point; the
+/// same command continues.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr minima runs/digits-1                                the paper's 100 directions, 10 steps of 0.01\n  \
@@ -112,22 +112,22 @@ impl FromStr for Range {
 pub(crate) struct Minima {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// Random directions
+    /// Number of random directions
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = positive)]
     pub(crate) directions: usize,
     /// Distance of the last point, in lengths of the direction
     #[arg(long, default_value_t = 0.1)]
     pub(crate) radius: f64,
-    /// Steps to there
+    /// Number of steps to that distance
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = positive)]
     pub(crate) steps: usize,
-    /// Points a step
+    /// Number of points a step
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) refine: usize,
     /// Length of the directions: 1, or as for landscapes
     #[arg(long, value_parser = choice::<Scaling>(), default_value = Scaling::Unit.name())]
     pub(crate) scaling: Scaling,
-    /// Turns of the loss that are smaller do not count; several are counted each
+    /// Smaller turns of the loss do not count; several resolutions give a count each
     #[arg(long, value_name = "LOSS", value_delimiter = ',', default_values_t = [0.0])]
     pub(crate) resolution: Vec<f64>,
 }
@@ -145,7 +145,7 @@ pub(crate) struct Minima {
 pub(crate) struct Sharpness {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// Radii
+    /// Radii ρ of the ball
     #[arg(long, value_delimiter = ',', default_values_t = [0.1])]
     pub(crate) rho: Vec<f64>,
     /// Points looked at by each ascent
@@ -169,16 +169,16 @@ pub(crate) struct Sharpness {
     \"scale\": \"log\"}, \"series\": [{\"label\": \"SGD\", \"x\": [1, 2], \"y\": [2.3, 1.9]}]}]}\n\
     Kinds: lines, histogram, counts, contour, surface; `cargo doc -p gnr-plot` describes their keys.")]
 pub(crate) struct Plot {
-    /// The description
+    /// The figure's JSON description
     #[arg(required_unless_present = "example", conflicts_with = "example")]
     pub(crate) figure: Option<PathBuf>,
     /// A figure that needs no data: the worked example of the paper
     #[arg(long, value_enum, requires = "out")]
     pub(crate) example: Option<Example>,
-    /// Path and name of the files, without an extension [default: as the description]
+    /// Path and name of the files, without an extension [default: those of the description]
     #[arg(long, value_name = "PREFIX")]
     pub(crate) out: Option<PathBuf>,
-    /// Print nothing
+    /// Print nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }

@@ -467,8 +467,8 @@ impl Recipe {
     }
 
     /// The recipe without keys that do not decide results: paths of files, strictness, threads, checkpoints in between.
-    /// Runs whose deciding recipes are equal have equal results. (Any number of threads gives equal bits in every
-    /// kernel of gnr-cpu, but only an equal number is promised to.)
+    /// Runs whose deciding recipes are equal have equal results. (Every kernel of gnr-cpu gives
+    /// equal bits for any number of threads, but this is only promised for equal numbers.)
     pub fn deciding(&self) -> Self {
         let mut recipe = self.clone();
         recipe.data.dir = None;
