@@ -87,8 +87,8 @@ fn job(said: &str) -> Option<&str> {
     words.find(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// A folder as written in an `#SBATCH` line: with a backslash before characters that would end the word or begin a
-/// comment, and with `%` twice, since Slurm replaces `%a` and the like.
+/// A folder as written in an `#SBATCH` line. Characters that would end the word or begin a comment get a backslash. `%`
+/// is doubled, since Slurm replaces `%a` and the like.
 fn in_directive(folder: &str) -> anyhow::Result<String> {
     if folder.contains(['\\', '\n', '\r']) {
         bail!(

@@ -1,4 +1,4 @@
-//! What can go wrong in an algorithm, with the data that explains it.
+//! Errors of algorithms, with the data that explain them.
 
 use std::{error::Error as StdError, fmt};
 
@@ -47,7 +47,7 @@ pub enum Error {
     NonFinite {
         /// The scalar that is not finite.
         quantity: Quantity,
-        /// Its value: NaN, +∞ or −∞.
+        /// The value that was found: NaN, +∞ or −∞.
         value: f64,
     },
     /// Two vectors that must live in the same space do not.
@@ -87,7 +87,7 @@ pub enum Error {
     CheckpointLeaf {
         /// The leaf's full name.
         name: String,
-        /// What was expected and what was found.
+        /// The value that was expected, and what was found.
         problem: String,
     },
     /// An oracle was asked for something it cannot answer (an empty accumulation, a record of another network, …).

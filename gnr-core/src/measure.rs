@@ -9,7 +9,7 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// How the ball is searched.
+/// The way to search the ball for a maximum.
 pub enum Search<'s, V> {
     /// One step to the boundary along the ascent direction at θ, as SAM and Algorithm 1 do it. Where that direction
     /// vanishes (at an exact critical point) it finds the value at θ alone.
@@ -55,7 +55,7 @@ pub struct LowerBound {
     pub value: f64,
     /// The distance ‖θ' − θ‖ of the point θ' where the value was found.
     pub distance: f64,
-    /// How the ball was searched.
+    /// The kind of search that found the value.
     pub method: SearchMethod,
     /// Number of gradients computed.
     pub evaluations: usize,
@@ -88,7 +88,7 @@ pub fn r_sam<O: GradOracle>(
 /// A lower bound of R_GNR(θ) = ρ·max over ‖θ' − θ‖ ≤ ρ of ‖∇L̂(θ')‖.
 ///
 /// # Errors
-/// As [`r_sam`].
+/// The errors of [`r_sam`].
 ///
 /// # Cost
 /// One gradient for each point looked at and one product for each point moved to.

@@ -56,7 +56,7 @@ pub struct Method<R, P, S> {
     pub clip: Clip,
 }
 
-/// What a step measured. After [`Method::step_groups`] each number is that of the groups' mean, except for the
+/// Measurements of a step. After [`Method::step_groups`] each number is that of the groups' mean, except for the
 /// penalties, which are means of the groups' own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
@@ -109,8 +109,8 @@ impl<R, P, S: Schedule> Method<R, P, S> {
     /// micro-batches do. A regulariser on a sample ([`OnSample`](crate::OnSample)) takes equal positions of each group.
     ///
     /// # Errors
-    /// As [`step`](Self::step); [`Error::Oracle`] when there is no group or one is empty. θ is unchanged unless the
-    /// optimiser itself failed.
+    /// The errors of [`step`](Self::step); [`Error::Oracle`] when there is no group or one is empty. θ is unchanged
+    /// unless the optimiser itself failed.
     ///
     /// # Cost
     /// As many gradients and products of all examples as [`step`](Self::step) on the batch, in smaller pieces:

@@ -36,7 +36,7 @@ pub enum DataError {
         what: String,
         /// The folders that were searched; empty if no folder was given and there is no default one.
         looked_in: Vec<PathBuf>,
-        /// What the given folder holds instead; empty where that gives no hint.
+        /// The contents of the given folder instead; empty where they give no hint.
         found: String,
         /// Commands that fetch the data.
         hint: &'static str,
@@ -214,7 +214,7 @@ pub enum DataError {
         format: &'static str,
         /// Offset at which reading failed, in the decompressed contents.
         offset: u64,
-        /// What was expected and what was found.
+        /// The contents that were expected, and those that were found.
         reason: String,
     },
 
@@ -226,7 +226,7 @@ pub enum DataError {
         path: PathBuf,
         /// The format as which it was read.
         format: &'static str,
-        /// What was expected and what was found.
+        /// The contents that were expected, and those that were found.
         reason: String,
     },
 
@@ -253,7 +253,7 @@ pub enum DataError {
         path: PathBuf,
         /// Number of the line, from 1.
         line: usize,
-        /// What was expected and what was found.
+        /// The line that was expected, and the one that was found.
         reason: String,
     },
 
@@ -317,12 +317,12 @@ pub enum DataError {
         found: String,
     },
 
-    /// There is no image to load.
+    /// No image was found to load.
     #[error("{}: no images: {reason}", .path.display())]
     NoImages {
         /// Path of the file or folder.
         path: PathBuf,
-        /// What was expected in it.
+        /// The contents that were expected in it.
         reason: String,
     },
 

@@ -219,7 +219,7 @@ pub fn kept_checkpoints(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
 /// The part of a run's state that a file holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// Everything that resuming needs.
+    /// The whole state, as resuming needs it.
     All,
     /// The model alone: enough to evaluate and to measure, at half the size or less.
     Model,

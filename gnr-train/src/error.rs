@@ -103,7 +103,7 @@ pub enum TrainError {
     Checkpoint {
         /// Path of the file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// The contents that were expected, and those that were found.
         problem: String,
     },
     /// An operator that is not a fixed symmetric matrix, or an algorithm that cannot do what was asked.

@@ -1,5 +1,5 @@
-//! Whether a recipe's loader is fast enough, as `gnr data bench` prints: the images a second that it makes alone and
-//! that one gradient consumes, and how long training waits for images when both run together.
+//! Whether a recipe's loader is fast enough, as `gnr data bench` prints: the images a second that it makes alone, and
+//! those that one gradient consumes. Also how long training waits for images when both run together.
 
 use std::{cell::RefCell, hint::black_box, time::Instant};
 

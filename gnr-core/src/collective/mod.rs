@@ -33,7 +33,7 @@ pub trait Collective: Send + Sync {
     /// order: `counts[rank]` numbers from each.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     fn exchange(&self, own: Packed, counts: &[usize]) -> Result<Packed>;
     /// Ends every rank because of an error after which this rank can take no part in further operations. Where ranks
     /// are processes, this call does not return.
@@ -46,7 +46,7 @@ pub trait Collective: Send + Sync {
     /// and the ranks alone.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather); [`Error::Oracle`] for bytes.
+    /// The errors of [`gather`](Self::gather); [`Error::Oracle`] for bytes.
     ///
     /// # Cost
     /// Up to 4096 numbers: one exchange of messages, in which every rank sends all of its numbers to every other one.
@@ -65,7 +65,7 @@ pub trait Collective: Send + Sync {
     /// The messages of all ranks, in rank order. Messages may differ in length.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     fn messages(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>> {
         let lengths =
             self.gather(Packed::Double(vec![own.len() as f64]), &vec![1; self.size()])?.doubles()?;
@@ -77,7 +77,7 @@ pub trait Collective: Send + Sync {
     /// The message `own` of rank `root`. What the other ranks pass is ignored.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     fn broadcast(&self, root: usize, own: Vec<u8>) -> Result<Vec<u8>> {
         let mine = self.rank() == root;
         let mut all = self.messages(if mine { own } else { Vec::new() })?;
@@ -87,7 +87,7 @@ pub trait Collective: Send + Sync {
     /// Gathers the scalars of every rank, in rank order. Every rank contributes equally many.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     fn scalars(&self, own: &[f64]) -> Result<Vec<Vec<f64>>> {
         let all = self.gather(Packed::Double(own.to_vec()), &vec![own.len(); self.size()])?.doubles()?;
         Ok(if own.is_empty() {
@@ -100,7 +100,7 @@ pub trait Collective: Send + Sync {
     /// Waits until every rank has called it.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     fn barrier(&self) -> Result<()> {
         self.scalars(&[0.0]).map(drop)
     }

@@ -16,8 +16,8 @@ use crate::{
 /// > m ← β₁m + (1−β₁)d,  v ← β₂v + (1−β₂)d²,  s = η·√(1−β₂ᵗ)/(1−β₁ᵗ),  f = η_f·η/η₀,
 /// > θ ← θ − clip(s/(√v + ε), f·(1 − 1/(γt+1)), f·(1 + 1/(γt)))·m.
 ///
-/// So it begins as Adam and ends as SGD with momentum and rate η_f. Defaults: those of the entry. State, allocated by
-/// the first step: `step`, `exp_avg`, `exp_avg_sq`.
+/// The method begins as Adam and ends as SGD with momentum and rate η_f. Defaults: those of the entry. State, allocated
+/// by the first step: `step`, `exp_avg`, `exp_avg_sq`.
 ///
 /// # Cost
 /// Two extra vectors, and one or two temporary ones.

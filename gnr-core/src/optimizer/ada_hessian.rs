@@ -29,8 +29,8 @@ use crate::{
 /// Two extra vectors, and a temporary one where k ≠ 1. The estimate is one Hessian-vector product, by default on every
 /// step.
 ///
-/// The paper's spatial averaging, the mean of |d̂| over the elements of each convolution kernel, is left out (its block
-/// size is 1): an optimiser sees θ as one vector, without the shapes of its tensors.
+/// The paper's spatial averaging is left out: the mean of |d̂| over the elements of each convolution kernel (its block
+/// size is 1 here). An optimiser sees θ as one vector, without the shapes of its tensors.
 ///
 /// The authors' program estimates on every step. With fewer estimates v changes on the steps that have one, and n in
 /// place of t keeps the correction of its bias exact.

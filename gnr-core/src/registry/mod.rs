@@ -1,4 +1,4 @@
-//! How a method describes itself: name, equation, settings, cost, reference. Listings, recipes and reports read these
+//! Descriptions of methods: name, equation, settings, cost, reference. Listings, recipes and reports read these
 //! entries.
 //!
 //! Each kind of method ([`optimizer`](crate::optimizer), [`schedule`](crate::schedule)) has a list of its own, made by

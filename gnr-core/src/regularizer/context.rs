@@ -38,7 +38,8 @@ impl<V> Change<V> {
 
 /// One step as its regularisers see it: the point, the mini-batch, the direction so far and the log.
 ///
-/// What several regularisers ask for is computed once: L̂ and ∇L̂ at θ_t, gradients [`ahead`](Self::ahead) of it.
+/// Quantities that several regularisers ask for are computed once: L̂ and ∇L̂ at θ_t, and gradients
+/// [`ahead`](Self::ahead) of it.
 pub struct StepContext<'a, O: GradOracle> {
     /// The number of the step, from 0.
     pub t: u64,

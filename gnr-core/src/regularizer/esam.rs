@@ -17,8 +17,8 @@ use crate::{
 /// >
 /// > h = ∇L̂₊(θ + ε),  L̂₊ the mean loss of the ⌊γn⌋ examples (at least one) with the largest ℓ(θ + ε) − ℓ(θ)
 ///
-/// Of equal rises those first in the batch count. Defaults: ρ = 0.05, β = 0.6, γ = 0.5, those of the authors' runs of
-/// ResNet-18; ξ = 1e-12 (there 1e-7). State: none. m is a function of the seed and the step.
+/// Of equal rises the first ones in the batch count. Defaults: ρ = 0.05, β = 0.6, γ = 0.5, those of the authors' runs
+/// of ResNet-18; ξ = 1e-12 (there 1e-7). State: none. m is a function of the seed and the step.
 ///
 /// # Cost
 /// A forward pass of the batch, the gradient of a share γ of it, and two vectors on top of the base step. Losses at θ
@@ -124,7 +124,7 @@ impl<O: ExampleOracle<Vector: Partition>, R: Schedule> Regularizer<O> for Esam<R
         let after = cx.oracle.losses(Point::At(&there)).map_err(at_perturbed_point)?;
         cx.oracle.select(Some(&self.sensitive(&before, &after)))?;
         let there = cx.gradient(there);
-        // Also after an error, so that the oracle answers for the whole batch again.
+        // The oracle must answer for the whole batch again, after an error, too.
         cx.oracle.select(None)?;
         let added_norm = cx.replace_gradient(there?)?;
         // To first order, L̂(θ + ε) − L̂(θ) is ⟨∇L̂, ε⟩ = (ρ/β)·‖m⊙∇L̂‖.

@@ -60,7 +60,7 @@ impl<O: SampledOracle, R: Regularizer<O>> Regularizer<O> for OnSample<R> {
         let added = cx.oracle.evaluate(at, Pass::Probe, needs.order).and_then(|here| {
             self.inner.add_gradient(&mut StepContext::new(t, &here, cx.oracle, needs, cx.change))
         });
-        // Also after an error, so that the oracle answers for the whole batch again.
+        // The oracle must answer for the whole batch again, after an error, too.
         cx.oracle.restrict(None)?;
         added
     }

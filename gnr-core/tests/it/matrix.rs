@@ -122,8 +122,8 @@ fn regularizers() -> Vec<Made<AnyRegularizer>> {
     entries.to_vec()
 }
 
-/// At least one line a schedule: its name in the registry, its settings, the peak, and values worked out by hand at
-/// some steps of a run of six epochs of ten steps.
+/// At least one line a schedule: its name in the registry, its settings, the peak, and some values. The values are
+/// worked out by hand for a run of six epochs of ten steps.
 type ScheduleLine = (&'static str, &'static str, f64, &'static [(u64, f64)]);
 const SCHEDULES: &[ScheduleLine] = &[
     ("constant", "", 0.05, &[(0, 0.05), (59, 0.05)]),

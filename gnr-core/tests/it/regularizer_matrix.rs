@@ -136,8 +136,8 @@ impl Line {
         all.map(|(key, x)| value(self.entry(), key, &x.to_string())).collect()
     }
 
-    /// The settings of the line alone; with the method on every second step, from the second epoch on, or on half of
-    /// the batch, where it takes such settings; and with all of these.
+    /// The settings of the line alone, and each of these added where the method has it: every second step, from the
+    /// second epoch on, half of the batch. The last variant has all of them.
     pub(crate) fn variants(&self) -> Vec<Given> {
         let when: Vec<_> = [("every", 2.0), ("from_epoch", 1.0), ("batch_fraction", 0.5)]
             .into_iter()

@@ -8,8 +8,8 @@ use crate::resample::Window;
 /// Blending of the images of a batch. The partner of image `i` is image `i − 1`, that of the first image is the last
 /// one.
 ///
-/// Each batch draws λ ~ Beta(α, α). Mixup makes λ·x_i + (1 − λ)·x_{i−1}. CutMix takes a box from the partner, of a
-/// share 1 − λ of the area, around a uniform centre and cut off at the border; λ is then the share that remains of the
+/// Each batch draws λ ~ Beta(α, α). Mixup makes λ·x_i + (1 − λ)·x_{i−1}. CutMix takes a box of a share 1 − λ of the
+/// area from the partner, around a uniform centre and cut off at the border. λ is then the share that remains of the
 /// image itself. Labels weigh λ and 1 − λ.
 ///
 /// # References

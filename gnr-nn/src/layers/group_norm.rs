@@ -2,7 +2,7 @@
 
 use crate::{Backend, Context, Fused, Init, ParamId, Result, Scope};
 
-/// Group normalisation. Each of G groups of C/G consecutive channels of each sample of `[N, C, H, W]` is normalised by
+/// Group normalisation of `[N, C, H, W]`. In each sample, each of G groups of C/G consecutive channels is normalised by
 /// its own mean and biased variance; then each channel is scaled and shifted. Tensors: `weight`, `bias`, both `[C]`, as
 /// of `torch.nn.GroupNorm`; they start at 1 and 0. eps 1e-5.
 ///

@@ -57,7 +57,7 @@ pub struct Problem {
     pub place: String,
     /// The dotted key that has the problem.
     pub key: String,
-    /// What was expected and what was found.
+    /// The value that was expected, and what was found.
     pub message: String,
 }
 

@@ -108,7 +108,7 @@ pub(crate) struct Trainer<'a, B: Autodiff> {
     last: Option<EpochMetrics>,
     /// Times of the epochs done.
     times: Times,
-    /// What is missing in the folder of a run that continues.
+    /// Warnings about what is missing in the folder of a run that continues.
     notes: Vec<String>,
 }
 

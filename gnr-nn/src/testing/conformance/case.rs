@@ -68,7 +68,7 @@ impl fmt::Display for Case {
     }
 }
 
-/// How an operand enters the derivatives.
+/// The way in which an operand enters the derivatives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Part {
     /// A leaf with a tangent.

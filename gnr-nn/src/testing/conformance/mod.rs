@@ -24,10 +24,10 @@ use crate::Autodiff;
 /// `tolerance` is relative to the largest element of each result. 1e-10 suits f64; in f32, 2e-4: second derivatives of
 /// a BatchNorm over a few elements lose three digits. All inputs are exact in f32.
 ///
-/// Gradients and products are compared with f64 references, never with differences, and only at points where every
-/// ReLU, ReLU6 and maximum is clear of its kinks: nearer than rounding, one flip would change them by any amount. The
-/// suite asserts on the reference ([`Reference::kink_distance`](super::Reference::kink_distance)) that the distance is
-/// a hundred times the rounding of f32.
+/// Gradients and products are compared with f64 references, never with differences. The points are those where every
+/// ReLU, ReLU6 and maximum is clear of its kinks: nearer than rounding, one flip would change derivatives by any
+/// amount. The suite asserts on the reference ([`Reference::kink_distance`](super::Reference::kink_distance)) that the
+/// distance is a hundred times the rounding of f32.
 ///
 /// # Panics
 /// When the backend does not conform.
