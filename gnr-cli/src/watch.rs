@@ -19,7 +19,7 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 /// Watches work on a checkpoint whose steps are called `unit`.
 pub(crate) struct Watch {
     unit: &'static str,
-    /// The word before the time left.
+    /// The text before the time left: `at most ` or nothing.
     bound: &'static str,
     quiet: bool,
     bar: ProgressBar,

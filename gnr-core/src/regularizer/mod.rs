@@ -148,7 +148,7 @@ regularizers! {
     cr_sam::CrSam(CrSam<Radius>),
     c_flat::CFlat(CFlat<Radius>),
     vasso::Vasso(Vasso<V, Radius>),
-    // GNR is last: the others make its base objective.
+    // Last: the others make its base objective.
     gnr::Gnr(Gnr<Radius>),
 }
 
