@@ -58,7 +58,7 @@ pub struct DatasetInfo {
     pub augmentation: Augmentation,
     /// The published files, which `gnr data fetch` downloads.
     pub downloads: &'static [Download],
-    /// The preset's name of the usual normalisation.
+    /// The name of the preset with the usual normalisation.
     pub preset: &'static str,
     pub(crate) normalization: fn() -> Normalization,
     pub(crate) opener: Opener,

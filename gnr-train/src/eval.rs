@@ -170,7 +170,7 @@ fn open(
     let mut model = build(&recipe.model, classes.len(), dataset.shape())?;
     let mut options = options(&recipe.model);
     if file.header().is_some() {
-        // The initial weights of a run say nothing about the weights that it wrote.
+        // The recipe's rules are for the file of initial weights, and not for the weights that the run wrote.
         options = Options { policy: Policy::IgnoreUnexpected, ..Options::default() };
     }
     let mut logits_of = None;

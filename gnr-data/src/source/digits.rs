@@ -42,8 +42,8 @@ static RECORDS: &[u8] = include_bytes!("../../assets/digits.gz");
 /// The training (1,437) or test (360) part of the digits.
 ///
 /// The split is fixed, stratified, and needs no random numbers. Class `c` with `n_c` images gives `q_c` test images
-/// (360 shared in proportion, largest remainder). Its `j`-th image in file order is a test image when `⌊(j+1)·q_c/n_c⌋
-/// > ⌊j·q_c/n_c⌋`: test images are spread evenly over the file, and so over its writers.
+/// (360 shared in proportion, largest remainder). Its `j`-th image in file order is a test image when
+/// `⌊(j+1)·q_c/n_c⌋ > ⌊j·q_c/n_c⌋`. Test images are thus spread evenly over the file, and so over its writers.
 ///
 /// # Errors
 /// None in practice: the data are part of the program.
