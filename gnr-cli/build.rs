@@ -1,11 +1,11 @@
-//! Tells the program which commit it was built from, when there is a repository to ask.
+//! Passes the commit of the source to the program, when there is a repository to ask.
 
 use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=GNR_COMMIT");
-    // Packagers know better than the repository, which may be theirs.
+    // A packager's commit takes precedence over that of the repository, which may be the packager's own.
     let told = std::env::var("GNR_COMMIT").ok();
     if told.is_none()
         && let Some(head) = git(&["rev-parse", "--git-path", "logs/HEAD"])

@@ -1,6 +1,6 @@
 //! The Rust blocks of the chapters, compiled and run as doctests. A test finds chapters that are missing here.
 
-/// One item a chapter, so that a failure names it.
+/// Makes one item a chapter, so that a failure names the chapter.
 #[cfg(doctest)]
 macro_rules! chapters {
     ($($name:ident: $path:literal),+ $(,)?) => {

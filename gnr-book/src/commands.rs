@@ -1,21 +1,22 @@
-//! The commands in a document's shell blocks, as words.
+//! The commands in a document's shell blocks, split into words.
 
 use crate::{Block, blocks, documents::inline_code};
 
-/// A command line as a shell would split it.
+/// A command line, split as a shell would split it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// Program and arguments.
     pub words: Vec<String>,
-    /// Its line in the document, from 1.
+    /// Line of the command in the document, from 1.
     pub line: usize,
 }
 
 /// The commands of the blocks marked `sh`, `console` or `text`, in order.
 ///
-/// In a `console` block the lines that begin with `$` are commands, the rest is output; in a `text` block the lines that begin with `gnr` or
-/// `cargo` are. A backslash at the end of a line joins it with the next; `&&`, `||`, `;` and `|` end a command. What a shell would not read
-/// (an open quote) is one word. A variable, as `$SLURM_ARRAY_TASK_ID`, stands for the number 1.
+/// In a `console` block the lines that begin with `$` are commands, the rest is output. In a `text` block the lines
+/// that begin with `gnr` or `cargo` are commands. A backslash at the end of a line joins it with the next one; `&&`,
+/// `||`, `;` and `|` end a command. Text that a shell would not read (an open quote) is one word. A variable, such as
+/// `$SLURM_ARRAY_TASK_ID`, becomes the number 1.
 pub fn commands(text: &str) -> Vec<Command> {
     let mut found = Vec::new();
     for block in blocks(text) {
@@ -34,8 +35,8 @@ pub fn commands(text: &str) -> Vec<Command> {
     found
 }
 
-/// The commands between backticks in running text and in tables. They may lack arguments, as in a sentence about `gnr spectrum`; what stands for
-/// more than one command (with an ellipsis, a choice or an option in brackets) is left out.
+/// The commands between backticks in running text and in tables. They may lack arguments, as in a sentence about `gnr
+/// spectrum`. Text that stands for several commands (with an ellipsis, a choice or an option in brackets) is left out.
 pub fn mentions(text: &str) -> Vec<Command> {
     inline_code(text)
         .into_iter()
@@ -44,7 +45,7 @@ pub fn mentions(text: &str) -> Vec<Command> {
         .collect()
 }
 
-/// The lines of a block with their numbers; a line that ends with a backslash is one with the next.
+/// The lines of a block with their numbers. A line that ends with a backslash is joined with the next one.
 fn joined(block: &Block) -> Vec<(String, usize)> {
     let mut joined: Vec<(String, usize)> = Vec::new();
     let mut open = false;
@@ -59,7 +60,7 @@ fn joined(block: &Block) -> Vec<(String, usize)> {
     joined
 }
 
-/// The commands of one logical line.
+/// The commands of a logical line.
 fn split(text: &str, line: usize) -> Vec<Command> {
     let words = shlex::split(text).unwrap_or_else(|| vec![text.to_owned()]);
     words
@@ -69,7 +70,7 @@ fn split(text: &str, line: usize) -> Vec<Command> {
         .collect()
 }
 
-/// The word with 1 in place of every `$NAME`.
+/// The word with the number 1 in place of every `$NAME`.
 fn without_variables(word: &str) -> String {
     let mut parts = word.split('$');
     let mut whole = parts.next().unwrap_or_default().to_owned();

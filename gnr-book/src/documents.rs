@@ -1,4 +1,4 @@
-//! The documents of the repository and what is marked as code in them.
+//! The documents of the repository, and the code in them.
 
 use std::{
     fs, io,
@@ -11,25 +11,25 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 /// A Markdown file that people read to use the project.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Relative to the root of the repository, `/` between folders.
+    /// Path relative to the root of the repository, with `/` between folders.
     pub path: String,
-    /// Its text.
+    /// The Markdown text of the document.
     pub text: String,
 }
 
-/// A fenced block.
+/// A fenced block of a Markdown text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// What stands behind the opening fence, as `rust` or `sh`.
+    /// The word behind the opening fence, such as `rust` or `sh`.
     pub language: String,
-    /// What is inside.
+    /// The text between the fences.
     pub text: String,
     /// Line of the opening fence, from 1.
     pub line: usize,
 }
 
-/// The documents of the repository around this crate: those of its root and those below `docs`. Dated reports (`docs/results`) are left out:
-/// they keep the commands of their day.
+/// The documents of the repository around this crate: those in its root and those below `docs`. Dated reports
+/// (`docs/results`) are left out, because they keep the commands of their day.
 ///
 /// # Errors
 /// A file or folder that cannot be read.
@@ -94,7 +94,7 @@ pub fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// What stands between single backticks in the running text and in tables, with its line.
+/// The text between single backticks in running text and in tables, with its line.
 pub(crate) fn inline_code(text: &str) -> Vec<(String, usize)> {
     events(text)
         .filter_map(|(event, at)| match event {

@@ -81,12 +81,12 @@ pub(crate) enum Command {
 
 /// Train one recipe with several methods and say which is better, how surely, and at what cost
 ///
-/// Without a recipe: ResNet-8 on the embedded digits of which 40 % have wrong labels, with SGD, SAM, GNR and GNR over SAM, two seeds:
-/// about a minute on two cores. Methods share seed, initialisation, order of the data and wrong labels, so that differences are
-/// paired. Writes compare.html, compare.md, compare.json and curves.{svg,png}. The same command continues what was stopped.
-/// --tune first searches rho and alpha, learning rate and weight decay of every method, with the same number of tries for each, on
-/// held-out training images (a tenth, unless the recipe sets data.validation), and then trains other seeds on all images.
-/// Exit code: 0 done, 130 interrupted, 1 error.
+/// Without a recipe: ResNet-8 on the embedded digits of which 40 % have wrong labels, with SGD, SAM, GNR and GNR over
+/// SAM, two seeds: about a minute on two cores. Methods share seed, initialisation, order of the data and wrong labels,
+/// so that differences are paired. Writes compare.html, compare.md, compare.json and curves.{svg,png}. The same command
+/// continues what was stopped. --tune first searches rho and alpha, learning rate and weight decay of every method,
+/// with the same number of tries for each, on held-out training images (a tenth, unless the recipe sets
+/// data.validation), and then trains other seeds on all images. Exit code: 0 done, 130 interrupted, 1 error.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr compare\n  \
@@ -98,8 +98,9 @@ pub(crate) enum Command {
 pub(crate) struct Compare {
     /// A TOML file, or the name of a built-in recipe [default: digits-noisy]
     pub(crate) recipe: Option<String>,
-    /// Methods, the first of which is what the others are compared with: names that --list-methods lists, with assignments of recipe
-    /// keys if wanted, or NAME: SECTION.KEY=VALUE ...; separated by commas or repeated [default: base,sam,gnr,sam+gnr]
+    /// Methods, of which the first is the one that the others are compared with: names that --list-methods lists, with
+    /// assignments of recipe keys if wanted, or NAME: SECTION.KEY=VALUE ...; separated by commas or repeated [default:
+    /// base,sam,gnr,sam+gnr]
     #[arg(long, value_name = "METHOD")]
     pub(crate) methods: Vec<Arms>,
     /// List the methods that have names
@@ -137,7 +138,8 @@ pub(crate) struct Compare {
     /// Train part i of n only, as 1/4; parts may share --out on a common disk
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
-    /// Write a Slurm job array of so many parts and a job that reports after them, and submit both where there is an sbatch
+    /// Write a Slurm job array of so many parts and a job that reports after them, and submit both where there is an
+    /// sbatch
     #[arg(long, value_name = "PARTS", value_parser = positive, conflicts_with = "shard")]
     pub(crate) slurm: Option<usize>,
     /// Do not measure curvature and sharpness of the solutions
@@ -153,13 +155,13 @@ pub(crate) struct Compare {
     pub(crate) dry_run: bool,
 }
 
-/// A fraction that leaves images on both sides.
+/// Parses a fraction that leaves images on both sides, in (0, 1).
 fn fraction(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("{text:?}: expected a number"))?;
     if value > 0.0 && value < 1.0 { Ok(value) } else { Err(format!("{value}: must lie between 0 and 1")) }
 }
 
-/// Names of methods, separated by commas, or one method with its assignments, whose values may have commas.
+/// Names of methods separated by commas, or one method with its assignments, whose values may have commas.
 #[derive(Clone)]
 pub(crate) struct Arms(pub(crate) Vec<Arm>);
 
@@ -187,8 +189,8 @@ const TRAIN_EXAMPLES: &str = "Examples:\n  \
 
 /// Train by a recipe
 ///
-/// Without a recipe: ResNet-8 with SGD + GNR on the embedded digits of which 40 % have wrong labels. Ctrl-C ends after the current step, with a
-/// checkpoint. Exit code: 0 finished, 130 interrupted, 1 error, 2 usage.
+/// Without a recipe: ResNet-8 with SGD + GNR on the embedded digits of which 40 % have wrong labels. Ctrl-C ends after
+/// the current step, with a checkpoint. Exit code: 0 finished, 130 interrupted, 1 error, 2 usage.
 #[derive(Args)]
 #[command(after_help = crate::methods::named(TRAIN_EXAMPLES))]
 pub(crate) struct Train {
@@ -220,9 +222,9 @@ pub(crate) struct Train {
 
 /// Continue a run that was stopped, or give a finished one more epochs
 ///
-/// The result is that of a run that never stopped, bit for bit. More epochs change the learning rate of schedules that end with the
-/// run, such as the cosine: the program says how, and summary.json records it. A run whose images changed since it began is refused,
-/// with what changed.
+/// The result is that of a run that never stopped, bit for bit. More epochs change the learning rate of schedules that
+/// end with the run, such as the cosine: the program says how, and summary.json records it. A run whose images changed
+/// since it began is refused, with what changed.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr resume runs/digits-1\n  \
@@ -231,7 +233,8 @@ pub(crate) struct Train {
 pub(crate) struct Resume {
     /// The run folder
     pub(crate) folder: PathBuf,
-    /// More epochs (train.epochs), another train.backend, or keys that decide nothing, such as data.dir and train.workers; may be repeated
+    /// More epochs (train.epochs), another train.backend, or keys that decide nothing, such as data.dir and
+    /// train.workers; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) sets: Vec<String>,
     #[command(flatten)]
@@ -246,10 +249,10 @@ pub(crate) struct Resume {
 
 /// Search over recipe keys on held-out images
 ///
-/// Trains every combination of the grid on nine tenths of the training images (unless the recipe sets data.validation) and
-/// chooses by the accuracy on the rest; the test images decide nothing. The same command continues an interrupted sweep:
-/// finished runs are kept, begun ones resume. Writes sweep.json, heatmap.html and chosen.toml, a recipe with the chosen
-/// values. Exit code: 0 done, 130 interrupted, 1 error (a run that fails alone is told, and is an empty cell).
+/// Trains every combination of the grid on nine tenths of the training images (unless the recipe sets data.validation)
+/// and chooses by the accuracy on the rest; the test images decide nothing. The same command continues an interrupted
+/// sweep: finished runs are kept, begun ones resume. Writes sweep.json, heatmap.html and chosen.toml, a recipe with the
+/// chosen values. Exit code: 0 done, 130 interrupted, 1 error (a run that fails alone is told, and is an empty cell).
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr sweep                                            the paper's grids of rho and alpha on the embedded digits\n  \
@@ -261,12 +264,12 @@ pub(crate) struct Resume {
 pub(crate) struct Sweep {
     /// A TOML file, or the name of a built-in recipe [default: digits]
     pub(crate) recipe: Option<String>,
-    /// The method to search for, as `gnr compare --methods` names it: a regulariser or an optimiser that `gnr methods` lists, or several
-    /// with + between them [default: the recipe's own]
+    /// The method to search for, as `gnr compare --methods` names it: a regulariser or an optimiser that `gnr methods`
+    /// lists, or several with + between them [default: the recipe's own]
     #[arg(long, value_name = "NAME")]
     pub(crate) method: Option<Arm>,
-    /// A key and the values to try; may be repeated [default: what `gnr compare --tune` searches of --method; without it the paper's grids
-    /// of method.gnr.rho and method.gnr.alpha]
+    /// A key and the values to try; may be repeated [default: what `gnr compare --tune` searches of --method; without
+    /// it the paper's grids of method.gnr.rho and method.gnr.alpha]
     #[arg(long = "grid", value_name = "SECTION.KEY=VALUE,VALUE,...")]
     pub(crate) grid: Vec<Axis>,
     /// Set a key of the recipe for all runs; may be repeated
@@ -286,10 +289,12 @@ pub(crate) struct Sweep {
     /// Folder of the sweep [default: runs/sweep-RECIPE]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Train part i of n only, as 1/4; parts share --out on a common disk. Without --shard: what is left, and the result
+    /// Train part i of n only, as 1/4; parts share --out on a common disk. Without --shard: what is left, and the
+    /// result
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
-    /// Write a Slurm job array of so many parts and a job that reports after them, and submit both where there is an sbatch
+    /// Write a Slurm job array of so many parts and a job that reports after them, and submit both where there is an
+    /// sbatch
     #[arg(long, value_name = "PARTS", value_parser = positive, conflicts_with = "shard")]
     pub(crate) slurm: Option<usize>,
     /// Print nothing but the result and errors
@@ -302,8 +307,8 @@ pub(crate) struct Sweep {
 
 /// Evaluate a checkpoint or published weights
 ///
-/// A checkpoint of a run knows its model and data; for other weight files (safetensors, PyTorch) give --model and --data.
-/// Under mpirun or srun the images are spread over the ranks.
+/// A checkpoint of a run knows its model and data; for other weight files (safetensors, PyTorch) give --model and
+/// --data. Under mpirun or srun the images are spread over the ranks.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr eval runs/digits-1/checkpoints/last.safetensors --split validation\n  \
@@ -321,14 +326,14 @@ pub(crate) struct Eval {
     /// Folder of the data set
     #[arg(long)]
     pub(crate) data_dir: Option<String>,
-    /// Which images
+    /// The images to evaluate on
     #[arg(long, value_parser = choice::<Split>(), default_value = Split::Test.name())]
     pub(crate) split: Split,
     /// Preset of mean and standard deviation: cifar10, imagenet, unit, …
     #[arg(long, alias = "normalisation")]
     pub(crate) normalization: Option<String>,
-    /// Where the data's classes are among the logits of a model that knows more: `imagenet` (classes named by WordNet ids),
-    /// `index` (named by their logit), or a file with a class name a line, in the order of the logits
+    /// The data's classes among the logits of a model that has more: `imagenet` (classes named by WordNet ids), `index`
+    /// (named by their logit), or a file with a class name a line, in the order of the logits
     #[arg(long, value_name = "imagenet|index|FILE")]
     pub(crate) class_map: Option<String>,
     /// Set any other key of the recipe; may be repeated
@@ -336,7 +341,7 @@ pub(crate) struct Eval {
     pub(crate) sets: Vec<String>,
     #[command(flatten)]
     pub(crate) device: OnDevice,
-    /// Show every class
+    /// Show the results of every class
     #[arg(long)]
     pub(crate) per_class: bool,
     /// Print one JSON object
@@ -346,10 +351,9 @@ pub(crate) struct Eval {
 
 /// List the tensors of a weight file, or compare them with a model
 ///
-/// Reads safetensors, PyTorch checkpoints of any age since 0.1.10, and TorchScript. No code in a checkpoint is ever run; objects
-/// that are not read are listed. A line a tensor:
-/// name, number format, shape, sum, CRC-32C of the bytes. With --model: what a load would find; exit code 1 when something
-/// of the model is not in the file.
+/// Reads safetensors, PyTorch checkpoints of any age since 0.1.10, and TorchScript. No code in a checkpoint is ever
+/// run; objects that are not read are listed. Prints a line for each tensor: name, number format, shape, sum, CRC-32C
+/// of the bytes. With --model it prints what a load would find; exit code 1 when the file lacks something of the model.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr weights efficientnet-lite0.pth\n  \
@@ -357,7 +361,8 @@ pub(crate) struct Eval {
 pub(crate) struct Weights {
     /// A safetensors file or a PyTorch checkpoint
     pub(crate) path: PathBuf,
-    /// The part of the file that --model is compared with, e.g. state_dict_ema [default: where most of its tensors are]
+    /// The part of the file that --model is compared with, e.g. state_dict_ema [default: the part with most of its
+    /// tensors]
     #[arg(long, requires = "model")]
     pub(crate) key: Option<String>,
     #[command(flatten)]
@@ -385,12 +390,12 @@ pub(crate) struct Convert {
     pub(crate) key: Option<String>,
     #[command(flatten)]
     pub(crate) model: OfModel,
-    /// Overwrite
+    /// Overwrite the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
 }
 
-/// A model to compare a file with.
+/// The model with which a file is compared.
 #[derive(Args)]
 pub(crate) struct OfModel {
     /// A name that `gnr models` lists
@@ -406,9 +411,9 @@ pub(crate) struct OfModel {
 
 /// Time one step of each method on random data
 ///
-/// One JSON line a method: model, method, device, library, median_ms, min_ms, rounds, peak_rss_mb (of the process so far). Methods of the registry by name:
-/// --methods asam,esam,lion. `hvp` is a
-/// gradient and one exact product at its point. `cargo xtask bench` runs this beside PyTorch.
+/// One JSON line a method: model, method, device, library, median_ms, min_ms, rounds, peak_rss_mb (of the process so
+/// far). Methods of the registry by name: --methods asam,esam,lion. `hvp` is a gradient and one exact product at its
+/// point. `cargo xtask bench` runs this beside PyTorch.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr bench --model resnet20_projection --batch 128\n  \
@@ -444,21 +449,21 @@ pub(crate) struct Bench {
     /// Normalisation, as `model.norm` in recipes [default: batch]
     #[arg(long)]
     pub(crate) norm: Option<gnr_models::Norm>,
-    /// Time only these: names of the default output, or regularisers and optimisers that `gnr methods` lists, with their defaults; may be
-    /// repeated. A regulariser acts from the first step on, over SGD with momentum
+    /// Time only these: names of the default output, or regularisers and optimisers that `gnr methods` lists, with
+    /// their defaults; may be repeated. A regulariser acts from the first step on, over SGD with momentum
     #[arg(long = "methods", alias = "method", value_name = "NAME,NAME,...", value_delimiter = ',')]
     pub(crate) methods: Vec<String>,
-    /// What computes, as `train.backend` in recipes [default: cpu, or torch on a card]
+    /// The engine, as `train.backend` in recipes [default: cpu, or torch on a card]
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,
     #[command(flatten)]
     pub(crate) device: OnDevice,
-    /// Double precision
+    /// Compute in double precision
     #[arg(long)]
     pub(crate) f64: bool,
 }
 
-/// `3,32,32`.
+/// Parses the shape of an image: channels, height and width, as in `3,32,32`.
 fn shape(text: &str) -> Result<[usize; 3], String> {
     let numbers = text.split(',').map(|number| positive(number.trim())).collect::<Result<Vec<_>, _>>();
     numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or("expected C,H,W, as in 3,32,32".into())
@@ -515,8 +520,8 @@ pub(crate) enum DataAction {
 
 /// Download, check and unpack a data set
 ///
-/// What is there already is not downloaded again; a download that was cut off goes on where it was. Checksums are the
-/// published ones; archives with links or with paths that lead out of the folder are refused.
+/// Files that are there already are not downloaded again; an interrupted download continues where it was. Checksums are
+/// the published ones; archives with links or with paths that lead out of the folder are refused.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr data fetch cifar10 --data-dir ~/data\n  \
@@ -527,7 +532,7 @@ pub(crate) struct Fetch {
     /// Folder to put it in
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
-    /// Address of a folder with the same files, tried before the published addresses
+    /// Address of a folder with these files, tried before the published addresses
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
     /// Print nothing but errors
@@ -537,8 +542,9 @@ pub(crate) struct Fetch {
 
 /// Look for damaged files
 ///
-/// Reads every image, IDX, CIFAR, MATLAB and gzip file at or below PATH to its end, on all cores, and lists with the reason those that are
-/// damaged, and those that are whole but of a kind or layout that is not read. Exit code: 0 when there is none, else 1.
+/// Reads every image, IDX, CIFAR, MATLAB and gzip file at or below PATH to its end, on all cores. Lists, with the
+/// reason, the damaged files and those that are sound but of a kind or layout that is not read. Exit code: 0 when there
+/// is none, else 1.
 #[derive(Args)]
 #[command(after_help = "Example:\n  gnr data verify ~/data/food-101/images")]
 pub(crate) struct Verify {
@@ -551,8 +557,8 @@ pub(crate) struct Verify {
 
 /// Time the loader of a recipe beside one gradient of its model
 ///
-/// Three figures in images a second: the loader alone, one gradient alone (the cheapest training step there is), both together as
-/// in training; and the share of time that training waits for images.
+/// Prints images a second of the loader alone, of one gradient alone (the cheapest training step), and of both together
+/// as in training; and the share of time that training waits for images.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr data bench\n  \

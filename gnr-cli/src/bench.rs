@@ -1,4 +1,4 @@
-//! `gnr bench`: the time of one step of each method, one JSON line each.
+//! The command `gnr bench`: the time of one step of each method, one JSON line each.
 
 use std::{io::Write, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! `gnr compare`.
+//! The command `gnr compare`: trains one recipe with several methods and reports the comparison.
 
 use std::{
     io::Write,
@@ -17,10 +17,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{args, progress::clock, signal::INTERRUPTED, slurm, train::load};
 
-/// The recipe that a comparison without arguments trains, and `gnr train` as well.
+/// The recipe of a comparison without arguments, and of `gnr train` without arguments.
 pub(crate) const DEMONSTRATION: &str = "digits-noisy";
 
-/// The folder of a comparison of this recipe.
+/// The default folder of a comparison of this recipe.
 pub(crate) fn default_folder(recipe: &Recipe) -> PathBuf {
     PathBuf::from("runs").join(format!("compare-{}", recipe.name))
 }
@@ -160,22 +160,22 @@ fn dry_run<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The command as it was typed, for a report. What is no UTF-8 in it has replacement characters.
+/// The command as it was typed, for a report. Bytes that are not UTF-8 become replacement characters.
 pub(crate) fn command_line() -> String {
     let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
     format!("gnr {}", words.collect::<Vec<_>>().join(" "))
 }
 
-/// The live table: a line for each method on a terminal; elsewhere a line for each run that ends.
+/// The live table: on a terminal a line for each method, elsewhere a line for each run that ends.
 struct Table {
     quiet: bool,
     titles: Vec<String>,
     jobs: usize,
     bars: MultiProgress,
     lines: Vec<ProgressBar>,
-    /// Of the phase at hand.
+    /// The runs of the present phase.
     runs: Vec<RunState>,
-    /// Cost and seconds of what this process trained: how the remaining time is estimated.
+    /// Cost and seconds of the runs that this process trained, from which the remaining time is estimated.
     spent: (f64, f64),
 }
 
@@ -184,14 +184,14 @@ struct RunState {
     folder: PathBuf,
     arm: usize,
     cost: f64,
-    /// Set when this process begins to train it.
+    /// The time at which this process began to train the run.
     began: Option<Instant>,
     steps: u64,
-    /// Steps that were done before this process began.
+    /// Number of steps that were done before this process began.
     before: u64,
     step: u64,
     ended: bool,
-    /// The last test (or validation) accuracy that is known, a fraction.
+    /// The last known test (or validation) accuracy, as a fraction.
     accuracy: Option<f64>,
 }
 
@@ -207,7 +207,7 @@ impl Table {
         let _ = self.bars.clear();
     }
 
-    /// A plain line where there is no terminal to draw on.
+    /// Prints a plain line where there is no terminal to draw on.
     fn say(&self, text: &str) {
         if self.quiet {
             return;
@@ -218,7 +218,7 @@ impl Table {
         }
     }
 
-    /// Cost that is left of a run.
+    /// The remaining cost of a run.
     fn left(run: &RunState) -> f64 {
         match (run.ended, run.steps) {
             (true, _) => 0.0,
@@ -227,7 +227,7 @@ impl Table {
         }
     }
 
-    /// Seconds until runs of this cost are done, once something was trained.
+    /// Estimated seconds for runs of this cost; `None` before anything was trained.
     fn seconds(&self, cost: f64) -> Option<f64> {
         let (mut done, mut seconds) = self.spent;
         for run in self.runs.iter().filter(|run| !run.ended && run.steps > 0) {
@@ -331,7 +331,7 @@ impl StudyObserver for Table {
             };
             let line = format!("[{ended:>3}/{all}] {}: {told}{left}", self.runs[run].name);
             if matches!(how, Finished::Failed(_)) && !self.bars.is_hidden() {
-                // Not lost when the table is cleared.
+                // The line must stay when the table is cleared.
                 self.bars.suspend(|| eprintln!("{line}"));
             } else {
                 self.say(&line);
@@ -341,7 +341,7 @@ impl StudyObserver for Table {
     }
 }
 
-/// Test accuracy of a run that was finished before.
+/// The test accuracy of a run that was finished before.
 fn accuracy_of(folder: &Path) -> Option<f64> {
     gnr_study::results::summary(folder).ok()??.method_accuracy()
 }

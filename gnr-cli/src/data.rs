@@ -1,4 +1,4 @@
-//! `gnr data`: the list of data sets, fetching, verifying, timing.
+//! The command `gnr data`: the list of data sets, fetching, verifying, timing.
 
 use std::{io::Write, process::ExitCode, sync::Mutex, time::Duration, time::Instant};
 
@@ -55,7 +55,7 @@ fn list(arguments: &args::Data) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How a data set is come by, in two words.
+/// The way to obtain a data set, in two words.
 fn how(info: &DatasetInfo) -> anyhow::Result<&'static str> {
     Ok(match info.downloads {
         _ if available_without_dir(info.name)? => "ready",
@@ -104,7 +104,7 @@ fn fetch_set(arguments: &args::Fetch) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Bytes a second since the first call for a file.
+/// The number of bytes a second since the first call for a file.
 #[derive(Default)]
 struct Speed {
     first: Option<(Instant, u64)>,
@@ -126,7 +126,7 @@ fn verify_files(arguments: &args::Verify) -> anyhow::Result<ExitCode> {
     let bar = bar(arguments.quiet, "{wide_bar} {pos}/{len} files");
     let last = Mutex::new(Instant::now());
     let report = verify(&arguments.path, &|done, of| {
-        // Drawn ten times a second at most; a thread that finds the lock taken draws nothing.
+        // The bar is drawn ten times a second at most; a thread that finds the lock taken draws nothing.
         if let Ok(mut last) = last.try_lock()
             && (done == of || last.elapsed() > Duration::from_millis(100))
         {

@@ -1,11 +1,11 @@
-//! `--device` of every command that computes, and `gnr devices`.
+//! The option `--device` of every command that computes, and the command `gnr devices`.
 
 use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use gnr_train::Devices;
 
-/// Where to compute.
+/// The option that says where to compute.
 #[derive(Args, Clone, Default)]
 pub(crate) struct OnDevice {
     /// Where to compute: cpu, cuda or cuda:N, as `gnr devices` lists them (train.device)
@@ -14,9 +14,9 @@ pub(crate) struct OnDevice {
 }
 
 impl OnDevice {
-    /// Assignments of recipe keys, and that of the device after them.
+    /// Assignments of recipe keys, followed by that of the device.
     pub(crate) fn with(&self, sets: &[String]) -> Vec<String> {
-        // Quoted, so that no value is taken for another TOML type.
+        // The value is quoted, so that it is not taken for another TOML type.
         let device = self.device.iter().map(|name| format!("train.device={}", serde_json::json!(name)));
         sets.iter().cloned().chain(device).collect()
     }
@@ -24,8 +24,8 @@ impl OnDevice {
 
 /// List what this program and this machine can compute with
 ///
-/// Engines (train.backend) with their devices (train.device), cores, CUDA cards with their memory, and why there is none. Commands that
-/// compute take --device.
+/// Engines (train.backend) with their devices (train.device), cores, CUDA cards with their memory, and why there is
+/// none. Commands that compute take --device.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  gnr devices\n  gnr train --device cuda:1\n  gnr spectrum runs/digits-1 --device cuda"

@@ -1,4 +1,4 @@
-//! The documents' commands and recipes: the program takes every one of them.
+//! Tests that the program accepts every command and recipe of the documents.
 
 use clap::{Parser, error::ErrorKind};
 use gnr_book::{blocks, commands, documents, mentions};
@@ -6,7 +6,7 @@ use gnr_train::Recipe;
 
 use crate::args::Arguments;
 
-/// The arguments of `gnr` in a command of a document, if it is one.
+/// The arguments of `gnr` in a command of a document, if it is a `gnr` command.
 fn arguments(words: &[String]) -> Option<&[String]> {
     match words {
         [program, arguments @ ..] if program == "gnr" => Some(arguments),
@@ -19,7 +19,8 @@ fn arguments(words: &[String]) -> Option<&[String]> {
     }
 }
 
-/// Why the program would refuse these arguments. A command that a sentence mentions may lack some.
+/// The reason why the program would refuse these arguments. A command that is only mentioned in a sentence may lack
+/// some.
 fn refusal(arguments: &[String], mentioned: bool) -> Option<String> {
     let words = std::iter::once("gnr").chain(arguments.iter().map(String::as_str));
     let error = Arguments::try_parse_from(words).err()?;

@@ -1,4 +1,4 @@
-//! `gnr eval`.
+//! The command `gnr eval`: evaluates a checkpoint or published weights.
 
 use std::{io::Write, process::ExitCode};
 
@@ -13,13 +13,13 @@ pub(crate) fn eval(arguments: args::Eval, team: &Team) -> anyhow::Result<ExitCod
         ("data.dir", &arguments.data_dir),
         ("data.normalization", &arguments.normalization),
     ];
-    // Quoted, so that no value is taken for another TOML type.
+    // The value is quoted, so that it is not taken for another TOML type.
     let mut overrides: Vec<String> = keys
         .iter()
         .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={}", serde_json::json!(value))))
         .collect();
     overrides.extend(arguments.device.with(&arguments.sets));
-    // Cannot fail: what is no name of a map is a file.
+    // Parsing cannot fail: a text that names no map is a file.
     let class_map = arguments.class_map.as_deref().and_then(|map| map.parse().ok());
     let request = EvalRequest { weights: arguments.weights, overrides, split: arguments.split, class_map };
     let report = gnr_train::eval_in(team, &request, |_, _| {})?;

@@ -1,4 +1,4 @@
-//! `gnr generate`, a command that help does not show: manual pages and completions for packages.
+//! The command `gnr generate`, which help does not show: manual pages and completions for packages.
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
@@ -31,7 +31,7 @@ pub(crate) fn generate(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A command without its subcommand `help`, at any depth: the pages of that one would say nothing.
+/// A command without its subcommand `help`, at any depth: pages about `help` would say nothing.
 fn without_help(command: Command) -> Command {
     let command = command.disable_help_subcommand(true);
     let names: Vec<String> = command.get_subcommands().map(|below| below.get_name().to_owned()).collect();

@@ -1,4 +1,4 @@
-//! `gnr models`.
+//! The command `gnr models`: lists the models.
 
 use std::{io::Write, process::ExitCode};
 

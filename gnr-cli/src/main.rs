@@ -33,7 +33,7 @@ use gnr_train::{Team, TrainError};
 
 use args::{Arguments, Command};
 
-/// What `--version` tells: the version, and the commit where it is known. `-V` tells the version alone.
+/// The text of `--version`: the version, and the commit where it is known. `-V` prints the version alone.
 const VERSION: &str = match option_env!("GNR_VERSION") {
     Some(version) => version,
     None => env!("CARGO_PKG_VERSION"),
@@ -85,7 +85,8 @@ fn main() -> ExitCode {
     let code = result.unwrap_or_else(|error| {
         let (words, agreed) = (chain(&error), matches!(error.downcast_ref(), Some(TrainError::Rank { .. })));
         if !agreed && team.size() > 1 {
-            // The other ranks do not know of it and may be waiting for this one. This call ends all of them, and tells.
+            // The other ranks do not know of the error and may be waiting for this one. This call ends all of them with
+            // the error.
             let _ = team.ends::<()>(Err(TrainError::Request(words)));
         } else if team.leads() {
             eprintln!("error: {words}");
@@ -97,8 +98,8 @@ fn main() -> ExitCode {
     code
 }
 
-/// The ranks that this process belongs to, for commands that share work. Any other command refuses to be one of several
-/// processes: each would do all of the work, and write the same files.
+/// The ranks to which this process belongs, for commands that share work. Any other command refuses to be one of
+/// several processes: each would do all of the work and write equal files.
 fn ranks(command: &Command) -> Result<gnr_mpi::Job, String> {
     match command {
         Command::Train(_)
@@ -124,7 +125,7 @@ fn ranks(command: &Command) -> Result<gnr_mpi::Job, String> {
     }
 }
 
-/// `what: why: why that`, without repeating a cause that its parent quotes already.
+/// The error and its causes as `what: why: why that`; a cause that its parent already quotes is not repeated.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

@@ -1,4 +1,4 @@
-//! `gnr methods`.
+//! The command `gnr methods`: lists the registered methods, or describes one.
 
 use std::{
     fmt::Write as _,
@@ -31,7 +31,7 @@ pub(crate) fn methods(arguments: &args::Methods) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The examples of a help text, and below them the names of every kind of method.
+/// The examples of a help text, followed by the names of every kind of method.
 pub(crate) fn named(examples: &str) -> String {
     let mut text = examples.to_owned();
     for Kind { title, section, entries } in kinds() {
@@ -41,7 +41,7 @@ pub(crate) fn named(examples: &str) -> String {
     text
 }
 
-/// A kind in short: name, equation, keys with their defaults, cost and reference of each method.
+/// The list of a kind: name, equation, keys with their defaults, cost and reference of each method.
 fn listing(kind: &Kind) -> String {
     let mut text = format!("{}, [{}] in a recipe (gnr methods NAME for more)\n", kind.title, kind.section);
     let width = kind.entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
@@ -70,7 +70,7 @@ fn listing(kind: &Kind) -> String {
     text
 }
 
-/// Everything that a method says of itself.
+/// The full description of a method by its entry.
 fn described(kind: &Kind, entry: &Entry) -> String {
     let Entry { title, doc, equation, reference, .. } = entry;
     let mut text = format!(
@@ -90,7 +90,7 @@ fn described(kind: &Kind, entry: &Entry) -> String {
     text
 }
 
-/// `a step: 1 gradient, 2 products; keeps 3 vectors`, what there is of it.
+/// The parts of a cost that are not zero, as in `a step: 1 gradient, 2 products; keeps 3 vectors`.
 fn cost(cost: Cost) -> String {
     let count = |n: f64, thing: &str, plural: &str| match n {
         0.0 => None,

@@ -1,4 +1,4 @@
-//! Draws a run: a bar for the epoch at hand on a terminal, plain lines elsewhere.
+//! Progress of a run: a bar for the present epoch on a terminal, plain lines elsewhere.
 
 use std::{
     io::{IsTerminal, Write},
@@ -9,14 +9,14 @@ use std::{
 use gnr_train::{BestBy, Engine, EpochMetrics, Observer, Start, StepEvent, Summary};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How much is said.
+/// The amount of output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verbosity {
     Quiet,
     Normal,
 }
 
-/// A bar on a terminal, nothing elsewhere; its length is to be set.
+/// A progress bar on a terminal, nothing elsewhere. Its length must still be set.
 pub(crate) fn bar(quiet: bool, template: &str) -> ProgressBar {
     let draws = !quiet && std::io::stderr().is_terminal();
     let target = if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -32,7 +32,7 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     epochs: u64,
     steps_per_epoch: u64,
-    /// When the first step of this process was made, and which one it was.
+    /// The time and the number of this process's first step.
     first: Option<(Instant, u64)>,
     start: Instant,
 }
@@ -57,7 +57,7 @@ impl Progress {
     }
 }
 
-/// A model's size in words.
+/// The size of a model in words.
 pub(crate) fn parameters(all: usize, learned: usize) -> String {
     if learned == all {
         format!("{all} parameters")
@@ -171,7 +171,7 @@ impl Observer for Progress {
     }
 }
 
-/// A duration in words.
+/// A duration in seconds, in words.
 pub(crate) fn clock(seconds: f64) -> String {
     let seconds = Duration::try_from_secs_f64(seconds).map_or(0, |duration| duration.as_secs());
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {

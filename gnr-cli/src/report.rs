@@ -1,4 +1,4 @@
-//! `gnr report`.
+//! The command `gnr report`: writes the page of a run, or of several runs.
 
 use std::{io::Write, path::PathBuf, process::ExitCode, time::SystemTime};
 
@@ -7,9 +7,10 @@ use gnr_study::{follow::runs_in, run_report::RunReport};
 
 /// Write the page of a run, or of several runs over each other
 ///
-/// One HTML file without scripts or files beside it: curves, results, cost, what `gnr spectrum`, `trace`, `density`, `sharpness`,
-/// `landscape` and `minima` measured into the run's folder, recipe and origin. Of a run that is training or was interrupted it shows
-/// what there is and says what is missing. Several runs, or a folder of runs, make one page on which they lie over each other.
+/// Writes one HTML file without scripts and without files beside it: curves, results, cost, recipe and origin, and what
+/// `gnr spectrum`, `trace`, `density`, `sharpness`, `landscape` and `minima` measured into the run's folder. For a run
+/// that is training or was interrupted, the page shows what there is and says what is missing. Several runs, or a
+/// folder of runs, make one page on which they lie over each other.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr report runs/digits-1                      writes runs/digits-1/report.html\n  \
@@ -20,7 +21,8 @@ pub(crate) struct Arguments {
     /// Run folders, or folders of runs
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// The page [default: RUN/report.html, or report.html in the folder that was given or is at hand, for several runs]
+    /// The page [default: RUN/report.html; for several runs, report.html in the folder that was given, or in the
+    /// working folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Print nothing but errors

@@ -1,4 +1,4 @@
-//! `gnr reproduce`.
+//! The command `gnr reproduce`: trains and reports the paper's tables and figures.
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -21,8 +21,8 @@ use crate::{
 
 /// Train what a table or figure of the paper needs, and report it
 ///
-/// Finished runs are kept and begun ones continue, so the same command goes on after an interruption. Exit code: 0 done,
-/// 130 interrupted, 1 error (runs that fail alone are told; the others are trained and reported).
+/// Finished runs are kept and begun ones continue, so the same command continues after an interruption. Exit code: 0
+/// done, 130 interrupted, 1 error (runs that fail alone are reported; the others are trained and reported).
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr reproduce table1                                       minutes, nothing needed\n  \
@@ -37,7 +37,8 @@ pub(crate) struct Arguments {
     /// What to reproduce: table1, table2, table3, table4, figure1, figure2, figure3 or all
     #[arg(required_unless_present = "write_recipes")]
     what: Option<String>,
-    /// How large: smoke is the embedded digits in minutes, small a taste of the real data in hours, paper the real thing
+    /// The scale: smoke is the embedded digits in minutes, small a part of the real data in hours, paper the full
+    /// experiments
     #[arg(long, default_value = "smoke", value_parser = scale())]
     scale: Scale,
     /// Folder of the data sets (not needed by smoke)
@@ -64,7 +65,8 @@ pub(crate) struct Arguments {
     /// Train part i of n only, 1 ≤ i ≤ n. Parts may share --out on a common disk (a job array), or be merged afterwards
     #[arg(long, value_name = "I/N", conflicts_with = "merge")]
     shard: Option<Shard>,
-    /// Write a Slurm job array of so many parts and a job that reports after them, and submit both where there is an sbatch
+    /// Write a Slurm job array of so many parts and a job that reports after them, and submit both where there is an
+    /// sbatch
     #[arg(long, value_name = "PARTS", value_parser = positive, conflicts_with = "merge")]
     slurm: Option<usize>,
     /// Bring in the runs of these --out folders, report, and train nothing

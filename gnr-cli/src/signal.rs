@@ -1,4 +1,4 @@
-//! When to stop: at the first Ctrl-C in order, at the second at once; or when the program that started this one is gone.
+//! Stopping: in order at the first Ctrl-C, at once at the second; also when the program that started this one is gone.
 
 use std::sync::{
     Arc,
@@ -7,10 +7,10 @@ use std::sync::{
 
 use anyhow::Context;
 
-/// Exit code: 128 + SIGINT, as shells report it.
+/// The exit code after an interruption: 128 + SIGINT, as shells report it.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// What work that takes long is told about its end.
+/// The option of long commands that says when to stop.
 #[derive(Clone, Copy, Default, clap::Args)]
 pub(crate) struct Stop {
     /// Stop as at Ctrl-C when standard input ends: for programs that start gnr and may die
@@ -19,7 +19,8 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// A flag that the first Ctrl-C sets, saying `notice`, and the end of standard input where that was asked for.
+    /// A flag that the first Ctrl-C sets, which also prints `notice`. The end of standard input sets it where that was
+    /// asked for.
     pub(crate) fn flag(self, notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
         let stop = stop_on_interrupt(notice)?;
         if self.stop_at_eof {
@@ -34,9 +35,9 @@ fn stop_on_interrupt(notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     let (handler, signalled) = (Arc::clone(&stop), AtomicBool::new(false));
     ctrlc::set_handler(move || {
         handler.store(true, Ordering::Relaxed);
-        // Not the flag: the end of the input may have set that before.
+        // The flag cannot tell: the end of the input may have set it before.
         if signalled.swap(true, Ordering::Relaxed) {
-            // The user does not want to wait. What is on disk is whole whenever this happens.
+            // The user does not want to wait. The files on disk are complete at every moment.
             std::process::exit(INTERRUPTED.into());
         }
         eprintln!("\n{notice}");
@@ -45,11 +46,11 @@ fn stop_on_interrupt(notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Sets the flag when standard input ends. The system closes the other end of the pipe however its process ends, so nobody
-/// works on without a master.
+/// Sets the flag when standard input ends. The system closes the other end of the pipe however its process ends, so
+/// that no process works on without the one that started it.
 fn stop_when_input_ends(stop: Arc<AtomicBool>) {
     std::thread::spawn(move || {
-        // What comes is of no interest, and an error is an end too.
+        // The input's contents are ignored, and an error is an end, too.
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
         stop.store(true, Ordering::Relaxed);
     });

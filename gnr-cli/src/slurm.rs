@@ -1,4 +1,4 @@
-//! `--slurm N`: a study as a job array, and the job that reports when its parts are done.
+//! The option `--slurm N`: a study as a job array, and the job that reports when its parts are done.
 
 use std::{
     ffi::OsString,
@@ -11,9 +11,10 @@ use anyhow::{Context as _, anyhow, bail};
 
 use gnr_study::reproduce::quoted;
 
-/// Writes the scripts of a study into its folder and submits them where there is a Slurm; else says how.
+/// Writes the scripts of a study into its folder and submits them where there is a Slurm; else prints how to submit
+/// them.
 ///
-/// The scripts run this program's own command line; `folder` is the study's, which every node must see.
+/// The scripts run this program's own command line. `folder` is the study's folder, which every node must see.
 pub(crate) fn submit(parts: usize, folder: &Path) -> anyhow::Result<ExitCode> {
     let words: Vec<String> = std::env::args_os().skip(1).map(text).collect::<anyhow::Result<_>>()?;
     let folder = std::path::absolute(folder).with_context(|| format!("cannot find {}", folder.display()))?;
@@ -57,14 +58,14 @@ pub(crate) fn submit(parts: usize, folder: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A word or path as a script has it.
+/// A word or path as text for a script; an error if it is not UTF-8.
 fn text(word: impl Into<OsString>) -> anyhow::Result<String> {
     word.into().into_string().map_err(|word| {
         anyhow!("{}: expected UTF-8 in words and paths of a job script", Path::new(&word).display())
     })
 }
 
-/// Submits, and gives the job's number.
+/// Submits a script and returns the job's number.
 fn sbatch(arguments: &[&str]) -> anyhow::Result<String> {
     let output =
         Command::new("sbatch").arg("--parsable").args(arguments).output().context("cannot start sbatch")?;
@@ -78,16 +79,16 @@ fn sbatch(arguments: &[&str]) -> anyhow::Result<String> {
     })
 }
 
-/// The number in what `sbatch --parsable` says, `123` or `123;cluster`, or a wrapper of a cluster that says `Submitted
-/// batch job 123`.
+/// The job's number in the output of `sbatch --parsable`, `123` or `123;cluster`, or of a cluster's wrapper that prints
+/// `Submitted batch job 123`.
 fn job(said: &str) -> Option<&str> {
     let last = said.trim().lines().last()?;
     let mut words = last.split([' ', ';']);
     words.find(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// A folder as an `#SBATCH` line has it: a backslash before what would end the word or begin a comment, and `%` twice,
-/// since Slurm replaces `%a` and the like.
+/// A folder as written in an `#SBATCH` line. Characters that would end the word or begin a comment get a backslash. `%`
+/// is doubled, since Slurm replaces `%a` and the like.
 fn in_directive(folder: &str) -> anyhow::Result<String> {
     if folder.contains(['\\', '\n', '\r']) {
         bail!(
@@ -99,7 +100,7 @@ fn in_directive(folder: &str) -> anyhow::Result<String> {
     Ok(folder.chars().map(escaped).collect::<String>().replace('%', "%%"))
 }
 
-/// The words of the command line without `--slurm` and what depends on where it is run.
+/// The words of the command line without `--slurm` and without what depends on the place where it runs.
 fn command(program: &str, words: &[String], folder: &str) -> String {
     let mut kept = vec![program.to_owned()];
     let mut skip = false;
@@ -123,7 +124,8 @@ const HEAD: &str = "#!/bin/bash\n\
     #SBATCH --ntasks=1\n\
     #SBATCH --cpus-per-task=4\n";
 
-/// The script of a part. `output` is a folder as [`in_directive`] has it, `here` the working folder as a shell has it.
+/// The script of a part. `output` is a folder written by [`in_directive`], `here` the working folder as a shell needs
+/// it.
 fn array(command: &str, parts: usize, output: &str, here: &str) -> String {
     format!(
         "{HEAD}#SBATCH --job-name=gnr\n#SBATCH --array=1-{parts}\n#SBATCH --output={output}/part-%a.out\n\

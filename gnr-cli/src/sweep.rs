@@ -1,4 +1,4 @@
-//! `gnr sweep`.
+//! The command `gnr sweep`: searches over recipe keys.
 
 use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode, time::Instant};
 
@@ -30,7 +30,7 @@ pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
     let axes = match &arguments.method {
         _ if !arguments.grid.is_empty() => arguments.grid.clone(),
         None => vec![Axis::paper_rho(), Axis::paper_alpha()],
-        // An optimiser alone has a learning rate and a weight decay to search.
+        // An optimiser alone has a learning rate and a weight decay to search over.
         Some(_) => {
             Some(Arm::axes(&own)).filter(|axes| !axes.is_empty()).unwrap_or_else(|| Arm::optimizer_axes(&own))
         }
@@ -102,7 +102,8 @@ pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Validation accuracies: the first axis down, the second across, one table for each combination of the others.
+/// The validation accuracies as tables: the first axis down, the second across, one table for each combination of the
+/// others.
 fn table(found: &SweepResult) -> String {
     let columns = found.axes.get(1).map_or(1, |axis| axis.values.len());
     let rows = found.axes[0].values.len();
@@ -146,11 +147,11 @@ struct Progress<'a> {
     quiet: bool,
     runs: &'a [Run],
     start: Instant,
-    /// Runs that ended, those of earlier calls included.
+    /// Number of runs that have ended, those of earlier calls included.
     done: usize,
-    /// Runs that ended in this call.
+    /// Number of runs that ended in this call.
     trained: usize,
-    /// Warnings that were said: most are those of every run.
+    /// The warnings that were printed: most of them repeat in every run.
     warned: BTreeSet<String>,
 }
 
@@ -178,7 +179,7 @@ impl StudyObserver for Progress<'_> {
         if self.quiet && !matches!(how, Finished::Failed(_)) {
             return;
         }
-        // What was finished before took no time now.
+        // Runs that were finished before took no time now.
         let each = self.start.elapsed().as_secs_f64() / self.trained as f64;
         let left = if done < of {
             format!("; about {} left", clock(each * (of - done) as f64))

@@ -1,4 +1,4 @@
-//! `gnr train` and `gnr resume`.
+//! The commands `gnr train` and `gnr resume`.
 
 use std::{
     io::Write,
@@ -58,7 +58,7 @@ pub(crate) fn train(arguments: args::Train, team: &Team) -> anyhow::Result<ExitC
     let folder = team.share_text(|| Ok(next_free(Path::new("runs"), &recipe.name)?.display().to_string()))?;
     let folder = PathBuf::from(folder);
     run(team, recipe, &folder, existing, arguments.quiet, arguments.stop).inspect_err(|_| {
-        // What was reserved goes again if the run did not come to write into it.
+        // A reserved folder is removed if the run did not come to write into it.
         if team.leads() {
             let _ = std::fs::remove_dir(&folder);
         }
@@ -77,7 +77,7 @@ pub(crate) fn resume(arguments: &args::Resume, team: &Team) -> anyhow::Result<Ex
     {
         writeln!(std::io::stdout(), "{words}")?;
     }
-    // The folder may be on the first rank's machine alone.
+    // The folder may be on the first rank's machine only.
     let text = team.share_text(|| match &found {
         Some((epochs, recipe, _)) => Ok(format!("# {epochs}\n{}", recipe.to_toml()?)),
         None => Ok(String::new()),
@@ -89,7 +89,7 @@ pub(crate) fn resume(arguments: &args::Resume, team: &Team) -> anyhow::Result<Ex
     run(team, recipe, &arguments.folder, existing, arguments.quiet, Stop::default())
 }
 
-/// A file, or a built-in recipe when there is no such file and it does not look like one.
+/// Reads a file, or a built-in recipe if there is no such file and the name does not look like a path.
 pub(crate) fn load(name: &str, sets: &[String]) -> Result<Recipe, RecipeError> {
     let path = PathBuf::from(name);
     let looks_like_a_file = name.ends_with(".toml") || name.contains(std::path::MAIN_SEPARATOR);
@@ -133,8 +133,9 @@ fn run(
 /// The comparison that is part of the program, made by `gnr compare` without arguments.
 const MEASURED: &str = include_str!("digits-noisy.compare.json");
 
-/// What the optimiser alone reached in the last comparison of this recipe beside the run, or in the one that is part of the
-/// program. `None` where no comparison is about this recipe; a file that cannot be read is no reason to refuse training.
+/// The result of the optimiser alone in the last comparison of this recipe beside the run, or in the one that is part
+/// of the program. `None` where no comparison is about this recipe. A file that cannot be read does not prevent
+/// training.
 fn baseline(recipe: &Recipe, folder: &Path) -> Option<String> {
     recipe.method.gnr()?;
     let beside = folder.parent()?.join(format!("compare-{}", recipe.name)).join("compare.json");

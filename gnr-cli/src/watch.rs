@@ -1,4 +1,4 @@
-//! Draws a measurement or a survey: a bar with what is done, what is known so far, and the time left.
+//! Progress of a measurement or a survey: a bar with what is done, the result so far, and the time left.
 
 use std::{
     io::Write,
@@ -13,13 +13,13 @@ use indicatif::ProgressBar;
 
 use crate::progress::{bar, clock};
 
-/// Seconds between lines where there is no terminal.
+/// Time between lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// Watches work on a checkpoint that is counted in `unit`s.
+/// Watches work on a checkpoint whose steps are called `unit`.
 pub(crate) struct Watch {
     unit: &'static str,
-    /// What goes before the time left.
+    /// The text before the time left: `at most ` or nothing.
     bound: &'static str,
     quiet: bool,
     bar: ProgressBar,

@@ -1,4 +1,4 @@
-//! `gnr weights` and `gnr convert`.
+//! The commands `gnr weights` and `gnr convert`.
 
 use std::{io::Write, process::ExitCode};
 
@@ -14,7 +14,7 @@ pub(crate) fn weights(arguments: &args::Weights) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     let file = WeightFile::open(&arguments.path)?;
     if let Some(model) = arguments.model.build()? {
-        // Everything is told, nothing refused.
+        // The report lists everything, and nothing is refused.
         let options = Options { policy: Policy::Matching, key: arguments.key.clone(), ..Options::default() };
         let layout = model.layout();
         let report = fit(&file, layout, vec![Vec::new(); layout.entries().len()], &options)?.report;
@@ -30,7 +30,7 @@ pub(crate) fn weights(arguments: &args::Weights) -> anyhow::Result<ExitCode> {
     let (mut numbers, mut unread) = (0, None);
     for tensor in file.stored() {
         numbers += tensor.len();
-        // One altered tensor does not hide the others.
+        // An altered tensor is reported in its line, and the others are listed all the same.
         let (sum, crc) = match file.fingerprint(tensor) {
             Ok(found) => found,
             Err(error) => {
@@ -116,7 +116,7 @@ pub(crate) fn convert(arguments: &args::Convert) -> anyhow::Result<ExitCode> {
 }
 
 impl args::OfModel {
-    /// The model, if one was named.
+    /// Builds the model, if one was named.
     fn build(&self) -> anyhow::Result<Option<AnyModel>> {
         let Some(name) = &self.model else { return Ok(None) };
         let input = self.input.unwrap_or([3, 224, 224]);

@@ -1,5 +1,5 @@
-//! Embedding gnr-core in a program that has its own model: a closed-form least-squares problem, trained with SGD and with
-//! SAM + GNR. `cargo run -p gnr-core --example embed`
+//! Embedding gnr-core in a program that has its own model: a closed-form least-squares problem, trained with SGD and
+//! with SAM + GNR. `cargo run -p gnr-core --example embed`
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
 use gnr_core::{
@@ -52,7 +52,7 @@ fn train(
     let (mut theta, counter) = (vec![1.0, 1.0], gnr_core::Counter::default());
     let mut wave = DampedWave::new();
     for t in 0..200 {
-        // Differences of step 0.02, SAM's radius below: SAM's gradient then serves GNR, too.
+        // The step of the differences is SAM's radius, 0.02: SAM's gradient then serves GNR, too.
         let counted = Counted::with_counter(&mut wave, counter.clone());
         method.step(t, &mut theta, &mut ForwardDiff::new(counted).with_step(0.02)?)?;
     }

@@ -15,7 +15,7 @@ pub enum Leaf<V> {
 }
 
 impl<V> Leaf<V> {
-    /// What it is, for errors.
+    /// The kind of the leaf in words, for errors.
     pub(crate) fn kind(&self) -> String {
         match self {
             Self::Vector(_) => "a vector".into(),
@@ -25,7 +25,7 @@ impl<V> Leaf<V> {
     }
 }
 
-/// Numbers in single precision, in rows. A clone shares them until one of the two is changed.
+/// Numbers in single precision, in rows. Clones share their memory until one of them is changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     shape: [usize; 2],
@@ -33,10 +33,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// Rows of values, one after another.
+    /// A table of `shape` (rows, columns) from its values, row by row.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`] when there are not as many values as the shape says.
+    /// [`Error::DimensionMismatch`] unless there are rows · columns values.
     pub fn new(shape: [usize; 2], values: Vec<f32>) -> Result<Self> {
         let expected = shape[0].saturating_mul(shape[1]);
         if values.len() != expected {
@@ -44,11 +44,11 @@ impl Table {
         }
         Ok(Self { shape, values: Arc::new(values) })
     }
-    /// Zeros.
+    /// A table of zeros of `shape` (rows, columns).
     pub(crate) fn zeros(shape: [usize; 2]) -> Self {
         Self { shape, values: Arc::new(vec![0.0; shape[0].saturating_mul(shape[1])]) }
     }
-    /// Number of rows, numbers in a row.
+    /// The shape: number of rows, and numbers in a row.
     pub fn shape(&self) -> [usize; 2] {
         self.shape
     }
@@ -56,18 +56,18 @@ impl Table {
     pub fn values(&self) -> &[f32] {
         &self.values
     }
-    /// A row that exists.
+    /// The numbers of row `row`, which must exist.
     pub(crate) fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.shape[1]..][..self.shape[1]]
     }
-    /// A row that exists.
+    /// The numbers of row `row` to write to; the row must exist.
     pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f32] {
         let width = self.shape[1];
         &mut Arc::make_mut(&mut self.values)[row * width..][..width]
     }
 }
 
-/// Receives state.
+/// Storage that receives the leaves of a checkpoint.
 pub trait StateSink<V> {
     /// Stores one leaf under a name that is unique in this object's state.
     ///
@@ -76,7 +76,7 @@ pub trait StateSink<V> {
     fn put(&mut self, name: &str, leaf: Leaf<&V>) -> Result<()>;
 }
 
-/// Gives state back.
+/// Storage that gives back the leaves of a checkpoint.
 pub trait StateSource<V> {
     /// The leaf stored under `name`, or `None`.
     ///
@@ -92,14 +92,14 @@ pub trait Checkpoint<V> {
     /// # Errors
     /// The errors of the sink.
     fn save(&self, sink: &mut dyn StateSink<V>) -> Result<()>;
-    /// Replaces the state. On an error `self` is unchanged.
+    /// Replaces the state by the stored one. On an error `self` is unchanged.
     ///
     /// # Errors
     /// [`Error::CheckpointLeaf`](crate::Error::CheckpointLeaf) for a missing or ill-typed leaf.
     fn load(&mut self, source: &mut dyn StateSource<V>) -> Result<()>;
 }
 
-/// The simplest storage: a map in memory.
+/// Leaves by name in a map in memory, the simplest storage.
 pub type Leaves<V> = BTreeMap<String, Leaf<V>>;
 
 impl<V: Clone> StateSink<V> for Leaves<V> {
@@ -149,12 +149,12 @@ pub(crate) fn required_count<V>(source: &mut dyn StateSource<V>, name: &str) -> 
     }
 }
 
-/// The error of a leaf that does not fit.
+/// The error of a leaf that is missing or does not fit; `problem` says what was expected and what was found.
 pub(crate) fn bad_leaf(name: &str, problem: impl Into<String>) -> Error {
     Error::CheckpointLeaf { name: name.to_owned(), problem: problem.into() }
 }
 
-/// Stores the state of member `i` of a collection under `i.`.
+/// A sink that stores the state of member `i` of a collection under `i.`.
 pub(crate) struct PrefixedSink<'a, V> {
     index: usize,
     inner: &'a mut dyn StateSink<V>,
@@ -172,7 +172,7 @@ impl<V> StateSink<V> for PrefixedSink<'_, V> {
     }
 }
 
-/// Gives what [`PrefixedSink`] stored.
+/// The source of what a [`PrefixedSink`] stored.
 pub(crate) struct PrefixedSource<'a, V> {
     index: usize,
     inner: &'a mut dyn StateSource<V>,

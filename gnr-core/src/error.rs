@@ -1,4 +1,4 @@
-//! What can go wrong in an algorithm, with the data that explains it.
+//! Errors of algorithms, with the data that explain them.
 
 use std::{error::Error as StdError, fmt};
 
@@ -8,15 +8,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A scalar that an algorithm watches; names the culprit when it is not finite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
-    /// L̂ on the batch.
+    /// The loss L̂ on the batch.
     Loss,
-    /// ‖∇L̂(θ)‖.
+    /// The gradient norm ‖∇L̂(θ)‖.
     GradientNorm,
-    /// L̂(θ_adv), at a perturbed point.
+    /// The loss L̂(θ_adv) at a perturbed point.
     PerturbedLoss,
-    /// ‖∇L̂(θ_adv)‖, at a perturbed point.
+    /// The gradient norm ‖∇L̂(θ_adv)‖ at a perturbed point.
     PerturbedGradientNorm,
-    /// ‖H v‖ of a Hessian-vector product.
+    /// The norm ‖H v‖ of a Hessian-vector product.
     HvpNorm,
     /// The norm of the final direction handed to the optimiser.
     DirectionNorm,
@@ -45,41 +45,41 @@ pub enum Error {
     /// A watched scalar was NaN or infinite. θ has not been changed.
     #[error("{quantity} is {value}; the parameters were left unchanged")]
     NonFinite {
-        /// Which scalar.
+        /// The scalar that is not finite.
         quantity: Quantity,
-        /// NaN, +∞ or −∞.
+        /// The value that was found: NaN, +∞ or −∞.
         value: f64,
     },
     /// Two vectors that must live in the same space do not.
     #[error("{operation}: vectors of dimensions {expected} and {found}")]
     DimensionMismatch {
-        /// The operation that was asked for.
+        /// The operation on the two vectors.
         operation: &'static str,
         /// Dimension of the first operand.
         expected: usize,
-        /// Dimension of the second.
+        /// Dimension of the second operand.
         found: usize,
     },
     /// A hyper-parameter outside its domain.
     #[error("{name} = {value}: {requirement}")]
     InvalidHyperparameter {
-        /// Its name, as in the paper (`rho`, `alpha`, `learning_rate`, …).
+        /// The hyper-parameter's name, as in the paper (`rho`, `alpha`, `learning_rate`, …).
         name: &'static str,
-        /// What was given.
+        /// The value that was given.
         value: f64,
-        /// What would be valid.
+        /// The requirement that it does not meet.
         requirement: &'static str,
     },
     /// A setting that a method does not have, or a value that it does not take.
     #[error("{method}: `{key}` = {found}: {requirement}")]
     Setting {
-        /// The name of the method.
+        /// The method's name in recipes.
         method: &'static str,
-        /// The key.
+        /// The key of the setting.
         key: String,
-        /// The value, or `nothing`.
+        /// The value that was given, or `nothing`.
         found: String,
-        /// What would be valid.
+        /// The values that would be valid.
         requirement: String,
     },
     /// A named leaf of a checkpoint is missing or does not fit.
@@ -87,7 +87,7 @@ pub enum Error {
     CheckpointLeaf {
         /// The leaf's full name.
         name: String,
-        /// What was expected and what was found.
+        /// The value that was expected, and what was found.
         problem: String,
     },
     /// An oracle was asked for something it cannot answer (an empty accumulation, a record of another network, …).
@@ -96,9 +96,9 @@ pub enum Error {
     /// Another rank of a data-parallel computation failed, or this one did and told the others.
     #[error("rank {rank}: {message}")]
     Rank {
-        /// Which one.
+        /// The number of the rank that failed.
         rank: usize,
-        /// Its error, causes included.
+        /// The error of that rank, causes included.
         message: String,
     },
     /// A failure inside a tensor library or another implementor of our traits.
@@ -107,21 +107,21 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps the error of a backend.
+    /// Wraps the error of a backend as [`Error::Backend`].
     pub fn backend(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Backend(error.into())
     }
 }
 
-/// `value` when it is finite, else [`Error::NonFinite`] naming `quantity`.
+/// Returns `value` when it is finite, else [`Error::NonFinite`] naming `quantity`.
 ///
 /// # Errors
-/// [`Error::NonFinite`].
+/// [`Error::NonFinite`] for NaN and infinities.
 pub(crate) fn finite(quantity: Quantity, value: f64) -> Result<f64> {
     if value.is_finite() { Ok(value) } else { Err(Error::NonFinite { quantity, value }) }
 }
 
-/// A loss or gradient that is not finite at a perturbed point is another quantity than one at θ: says so.
+/// Renames the loss or gradient norm of a non-finite error as one of a perturbed point; other errors pass unchanged.
 pub(crate) fn at_perturbed_point(error: Error) -> Error {
     match error {
         Error::NonFinite { quantity: Quantity::Loss, value } => {
@@ -134,7 +134,7 @@ pub(crate) fn at_perturbed_point(error: Error) -> Error {
     }
 }
 
-/// The error of an operation with a rank that takes no part in it any more.
+/// The error of an operation that needs rank `rank`, which has ended because of `why`.
 #[cfg(feature = "testing")]
 pub(crate) fn gone(rank: usize, why: &str) -> Error {
     Error::Rank { rank, message: why.to_owned() }

@@ -1,12 +1,12 @@
 //! Gradient norm regularisation for any differentiable objective.
 //!
-//! The crate knows no network and no tensor library. It sees a point θ as a [`Vector`], one frozen mini-batch as a
-//! [`GradOracle`] (loss and gradient at a point) or [`HvpOracle`] (and Hessian-vector products), and composes
+//! The crate knows no network and no tensor library. It sees a point θ as a [`Vector`], and one frozen mini-batch as a
+//! [`GradOracle`] (loss and gradient at a point) or [`HvpOracle`] (Hessian-vector products, too). It composes
 //!
-//! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`], [`FromStep`],
-//!   tuples;
-//! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], the others of [`optimizer`], and [`Grouped`] for parameter
-//!   groups;
+//! - **regularisers** that change the direction of a step: [`Gnr`] (Algorithm 1 of the paper), [`Sam`], [`Every`],
+//!   [`FromStep`], tuples;
+//! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], the others of [`optimizer`], and [`Grouped`]
+//!   for parameter groups;
 //! - **schedules**, pure functions of the step;
 //! - **averages** of the points passed through, beside training: [`Ema`], [`Swa`];
 //!
@@ -52,7 +52,7 @@
 //! - `testing`: objectives with known answers and the conformance suites that every backend runs.
 //!
 //! # References
-//! "Gradient Norm Regularizer Seeks Flat Minima and Improves Generalization": "the paper" throughout.
+//! "Gradient Norm Regularizer Seeks Flat Minima and Improves Generalization", called "the paper" throughout.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod adapter;

@@ -1,7 +1,7 @@
 //! R_SAM and R_GNR as numbers: how sharp the loss is around a point.
 //!
-//! Both are maxima over a ball. What a search finds is a *lower bound* of the maximum, and says so in its type; it is exact
-//! where the search is (quadratics and one-dimensional problems with enough steps and starts).
+//! Both are maxima over a ball. A search finds a *lower bound* of the maximum, and its type says so. The bound is exact
+//! where the search is: for quadratics and one-dimensional problems with enough steps and starts.
 
 use crate::{
     Evaluation, GradOracle, HvpOracle, NormGradient, Order, Pass, Quantity, Result, Vector,
@@ -9,28 +9,30 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// How the ball is searched.
+/// The way to search the ball for a maximum.
 pub enum Search<'s, V> {
-    /// One step to the boundary along the ascent direction at θ, as SAM and Algorithm 1 do it. Finds nothing but the value
-    /// at θ itself where that direction vanishes (at an exact critical point).
+    /// One step to the boundary along the ascent direction at θ, as SAM and Algorithm 1 do it. Where that direction
+    /// vanishes (at an exact critical point) it finds the value at θ alone.
     OneStep,
-    /// Projected ascent from θ with step halving. Also stays at an exact critical point.
+    /// Projected ascent from θ with step halving. An exact critical point is not left.
     Ascent {
-        /// Points looked at after θ.
+        /// Number of points looked at after θ.
         steps: usize,
     },
-    /// Projected ascent from one displacement: a part of a multi-start search, for those who keep the parts.
+    /// Projected ascent from one displacement: one part of a multi-start search, for callers that want each part's
+    /// result.
     AscentFrom {
         /// Displacement from θ in units of ρ; longer than 1 is shortened.
         start: V,
-        /// Points looked at after the start.
+        /// Number of points looked at after the start.
         steps: usize,
     },
-    /// Ascent from θ and from every start, the best of all.
+    /// Projected ascent from θ and from every start; the best of all counts.
     MultiStart {
-        /// Displacements from θ in units of ρ, such as [`UnitBall`](crate::random::UnitBall); longer than 1 are shortened.
+        /// Displacements from θ in units of ρ, such as [`UnitBall`](crate::random::UnitBall). One that is longer than 1
+        /// is shortened.
         starts: &'s mut dyn Iterator<Item = V>,
-        /// Points looked at after each start.
+        /// Number of points looked at after each start.
         steps: usize,
     },
 }
@@ -38,26 +40,26 @@ pub enum Search<'s, V> {
 /// The kind of a [`Search`], for reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SearchMethod {
-    /// [`Search::OneStep`].
+    /// The kind of [`Search::OneStep`].
     OneStep,
-    /// [`Search::Ascent`], [`Search::AscentFrom`].
+    /// The kind of [`Search::Ascent`] and [`Search::AscentFrom`].
     Ascent,
-    /// [`Search::MultiStart`].
+    /// The kind of [`Search::MultiStart`].
     MultiStart,
 }
 
 /// A lower bound of a maximum over a ball, and where it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LowerBound {
-    /// The maximum is at least this.
+    /// The bound: the maximum is at least as large.
     pub value: f64,
-    /// ‖θ' − θ‖ of the point θ' where the value was found.
+    /// The distance ‖θ' − θ‖ of the point θ' where the value was found.
     pub distance: f64,
-    /// How the ball was searched.
+    /// The kind of search that found the value.
     pub method: SearchMethod,
-    /// Gradients computed.
+    /// Number of gradients computed.
     pub evaluations: usize,
-    /// Hessian-vector products computed.
+    /// Number of Hessian-vector products computed.
     pub products: usize,
 }
 
@@ -86,7 +88,7 @@ pub fn r_sam<O: GradOracle>(
 /// A lower bound of R_GNR(θ) = ρ·max over ‖θ' − θ‖ ≤ ρ of ‖∇L̂(θ')‖.
 ///
 /// # Errors
-/// As [`r_sam`].
+/// The errors of [`r_sam`].
 ///
 /// # Cost
 /// One gradient for each point looked at and one product for each point moved to.
@@ -105,15 +107,15 @@ pub fn r_gnr<O: HvpOracle>(
     Ok(bound)
 }
 
-/// What is maximised.
+/// A function that a [`Walker`] maximises.
 trait Objective<V> {
-    /// The value at a point, and its gradient there when the value exceeds `bar`.
+    /// The value at a point, and the gradient there if the value exceeds `bar`.
     fn look(&mut self, at: &V, bar: f64) -> Result<(f64, Option<V>)>;
-    /// Gradients and products so far.
+    /// The numbers of gradients and products so far.
     fn cost(&self) -> (usize, usize);
 }
 
-/// L̂(θ') − L̂(θ), with gradient ∇L̂(θ').
+/// The objective L̂(θ') − L̂(θ), with gradient ∇L̂(θ').
 struct LossRise<'o, O> {
     oracle: &'o mut O,
     base: f64,
@@ -133,7 +135,7 @@ impl<O: GradOracle> Objective<O::Vector> for LossRise<'_, O> {
     }
 }
 
-/// ‖∇L̂(θ')‖, with gradient H·∇L̂/‖∇L̂‖: the f of Algorithm 1.
+/// The objective ‖∇L̂(θ')‖, with gradient H·∇L̂/‖∇L̂‖: the f of Algorithm 1.
 struct GradientNorm<'o, O> {
     oracle: &'o mut O,
     looks: usize,
@@ -159,7 +161,7 @@ impl<O: HvpOracle> Objective<O::Vector> for GradientNorm<'_, O> {
     }
 }
 
-/// Walks in the ball and remembers the best value.
+/// Walks in the ball of radius ρ around θ and remembers the best value.
 struct Walker<'v, V, F> {
     objective: F,
     theta: &'v V,
@@ -212,10 +214,10 @@ impl<'v, V: Vector, F: Objective<V>> Walker<'v, V, F> {
         self.ascend(point, steps)
     }
 
-    /// Projected ascent with normalised steps: twice as long after a success, half as long after a failure.
+    /// Projected ascent with normalised steps, doubled in length after a success and halved after a failure.
     ///
-    /// A success must gain a quarter of what the gradient promises (Armijo): a smaller gain is a leap across a valley, and
-    /// leaps can go on for ever.
+    /// A success must gain a quarter of what the gradient promises (Armijo). A smaller gain is a leap across a valley,
+    /// and leaps can go on for ever.
     fn ascend(&mut self, mut point: V, steps: usize) -> Result<()> {
         let (mut value, mut direction) = self.visit(&point, f64::NEG_INFINITY)?;
         let mut length = self.rho;
@@ -236,7 +238,7 @@ impl<'v, V: Vector, F: Objective<V>> Walker<'v, V, F> {
         Ok(())
     }
 
-    /// Looks at a point and remembers it when it is the best so far.
+    /// Evaluates the objective at a point, and remembers the point if it is the best so far.
     fn visit(&mut self, point: &V, bar: f64) -> Result<(f64, Option<V>)> {
         let (value, direction) = self.objective.look(point, bar)?;
         if value > self.best {
@@ -247,7 +249,8 @@ impl<'v, V: Vector, F: Objective<V>> Walker<'v, V, F> {
         Ok((value, direction))
     }
 
-    /// The point `length` further along `direction`, back in the ball; `None` where there is no direction.
+    /// The point at distance `length` from `from` along `direction`, projected onto the ball; `None` where the
+    /// direction is 0.
     fn moved(&self, from: &V, direction: &V, length: f64) -> Result<Option<V>> {
         let norm = finite(Quantity::HvpNorm, direction.dot(direction)?.sqrt())?;
         if norm == 0.0 {

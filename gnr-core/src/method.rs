@@ -12,14 +12,14 @@ use crate::{
 /// Bounds on the direction's norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Clip {
-    /// Leave the direction alone.
+    /// No bound: the direction stays.
     None,
-    /// Scale the direction down to this norm when it is longer.
+    /// The direction is scaled down to this norm when it is longer.
     Norm(f64),
 }
 
 impl Clip {
-    /// [`Clip::Norm`], checked.
+    /// A checked [`Clip::Norm`] of bound `max`.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless `max` > 0 and finite.
@@ -46,39 +46,39 @@ impl Clip {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Method<R, P, S> {
-    /// What is added to ∇L̂(θ_t); `()` for plain training.
+    /// Adds to ∇L̂(θ_t); `()` for plain training.
     pub regularizer: R,
-    /// How θ moves.
+    /// Moves θ along the direction.
     pub optimizer: P,
-    /// η_t.
+    /// The learning rate η_t over the steps.
     pub learning_rate: S,
-    /// Applied to the final direction, regularisers included.
+    /// Bounds the norm of the final direction, regularisers included.
     pub clip: Clip,
 }
 
-/// What a step saw. Of a step over groups ([`Method::step_groups`]) each number is of the mean over them, but for the penalties,
-/// which are means of the groups' own.
+/// Measurements of a step. After [`Method::step_groups`] each number is that of the groups' mean, except for the
+/// penalties, which are means of the groups' own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
     /// L̂(θ_t) before the step.
     pub loss: f64,
-    /// ‖∇L̂(θ_t)‖.
+    /// The gradient norm ‖∇L̂(θ_t)‖.
     pub grad_norm: f64,
     /// The direction's norm, before clipping.
     pub direction_norm: f64,
-    /// η_t.
+    /// The learning rate η_t of the step.
     pub learning_rate: f64,
     /// One entry for each regulariser that acted in this step.
     pub penalties: Vec<(&'static str, Penalty)>,
 }
 
 impl<R, P, S: Schedule> Method<R, P, S> {
-    /// Step `t` on one mini-batch: one [`Pass::Commit`] evaluation at θ_t, then θ changes, once.
+    /// Makes step `t` on one mini-batch: one [`Pass::Commit`] evaluation at θ_t, then one change of θ.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a learning rate that is negative or not
-    /// finite; those of the oracle, the regularisers and the optimiser. θ is unchanged unless the optimiser itself failed, and
-    /// the regularisers remember what they did before the step.
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a learning rate that is negative or
+    /// not finite; the errors of the oracle, the regularisers and the optimiser. θ is unchanged unless the optimiser
+    /// itself failed, and the regularisers remember what they did before the step.
     pub fn step<O>(&mut self, t: u64, theta: &mut O::Vector, oracle: &mut O) -> Result<StepReport>
     where
         O: GradOracle,
@@ -95,26 +95,27 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         stepped
     }
 
-    /// Step `t` on one mini-batch in groups of examples, each an oracle with its number of examples n_g: the direction is
-    /// Σ (n_g/n)·(the direction that [`step`](Self::step) would follow on group g alone), all of them at θ_t; then it is clipped
-    /// and followed, once.
+    /// Makes step `t` on one mini-batch in groups of examples, each an oracle with its number of examples n_g.
     ///
-    /// So each group is perturbed along its own gradient, as where every device of a data-parallel run perturbs its share of the
-    /// batch: SAM and GNR of groups of m examples ("m-sharpness"), which is another objective than that of the batch. Without
-    /// regularisers, and where L̂ does not depend on its batch as a whole (BatchNorm), it is the step on the batch. One group is
-    /// [`step`](Self::step), bit for bit.
+    /// The direction is Σ (n_g/n)·h_g, where h_g is the direction that [`step`](Self::step) would follow on group g
+    /// alone. All of them are taken at θ_t; the sum is clipped and followed once.
     ///
-    /// Each group has its [`Pass::Commit`] evaluation, in turn: running statistics move once a group, as those of micro-batches
-    /// do. A regulariser on a sample ([`OnSample`](crate::OnSample)) takes the same positions of each group.
+    /// Each group is perturbed along its own gradient, as where every device of a data-parallel run perturbs its share
+    /// of the batch. SAM and GNR of groups of m examples ("m-sharpness") have another objective than those of the
+    /// batch. Without regularisers, and where L̂ does not depend on its batch as a whole (BatchNorm), the step is that
+    /// on the batch. With one group it is [`step`](Self::step), bit for bit.
+    ///
+    /// Each group has its [`Pass::Commit`] evaluation, in turn: running statistics move once a group, as those of
+    /// micro-batches do. A regulariser on a sample ([`OnSample`](crate::OnSample)) takes equal positions of each group.
     ///
     /// # Errors
-    /// As [`step`](Self::step); [`Error::Oracle`] when there is no group or one is empty. θ is unchanged unless the optimiser
-    /// itself failed.
+    /// The errors of [`step`](Self::step); [`Error::Oracle`] when there is no group or one is empty. θ is unchanged
+    /// unless the optimiser itself failed.
     ///
     /// # Cost
-    /// As many gradients and products of all examples as [`step`](Self::step) on the batch, in smaller pieces: evaluations and
-    /// products of a group are of its examples alone. Memory of one group's record, and two vectors more: the mean gradient and the
-    /// mean direction.
+    /// As many gradients and products of all examples as [`step`](Self::step) on the batch, in smaller pieces:
+    /// evaluations and products of a group are of its examples alone. Memory of one group's record, and two more
+    /// vectors: the mean gradient and the mean direction.
     ///
     /// # References
     /// Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", ICLR 2021, Section 4.1
@@ -144,7 +145,8 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         stepped
     }
 
-    /// Lets the regularisers keep what they made of a step that moved θ, and forget what they made of one that failed.
+    /// Lets the regularisers keep what they recorded in a step that moved θ, and discard what they recorded in one that
+    /// failed.
     fn end_step<O: GradOracle>(&mut self, stepped: &Result<StepReport>)
     where
         R: Regularizer<O>,
@@ -152,20 +154,22 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         self.regularizer.end_step(if stepped.is_ok() { Ending::Moved } else { Ending::Failed });
     }
 
-    /// [`step_groups`](Self::step_groups) over the groups of all ranks: `groups` are this rank's, of as many examples as its share.
+    /// Makes step `t` over the groups of all ranks, as [`step_groups`](Self::step_groups): `groups` are this rank's, of
+    /// as many examples as its share.
     ///
-    /// Every rank perturbs its own groups; the mean of the directions over the ranks is clipped and followed by each of them, to the same bits. With
-    /// one group a rank this is `step_groups` of one process with as many groups, to rounding.
+    /// Every rank perturbs its own groups. The mean of the directions over the ranks is clipped and followed by each
+    /// rank, to the same bits. With one group a rank this equals `step_groups` of one process with as many groups, to
+    /// rounding.
     ///
-    /// The report's `grad_norm` is √(Σᵣ nᵣ/n·‖gᵣ‖²), gᵣ the mean gradient of rank r: the norm of the mean would take the reduction of
-    /// another vector.
+    /// The report's `grad_norm` is √(Σᵣ nᵣ/n·‖gᵣ‖²), where gᵣ is the mean gradient of rank r. The norm of the mean
+    /// would take the reduction of another vector.
     ///
     /// # Errors
-    /// As [`step_groups`](Self::step_groups), the same on every rank; [`Error::Rank`].
+    /// The errors of [`step_groups`](Self::step_groups), equal on every rank; [`Error::Rank`].
     ///
     /// # Cost
-    /// Gradients and products of this rank's examples; one reduction of a vector (two where a regulariser estimates the diagonal of the
-    /// Hessian) and two of a few scalars.
+    /// Gradients and products of this rank's examples. One reduction of a vector (two where a regulariser estimates the
+    /// diagonal of the Hessian) and two of a few scalars.
     pub fn step_ranks<O>(
         &mut self,
         t: u64,
@@ -215,7 +219,7 @@ impl<R, P, S: Schedule> Method<R, P, S> {
             return Err(Error::Oracle("ranks agreed on an error as success".into()));
         };
         let Look { loss, grad_norm, change: Change { direction, mut log, diagonal }, .. } = look;
-        // Regularisers act on the same steps for every group; what acted on every rank is told.
+        // Regularisers act on equal steps in every group; the report has those that acted on every rank.
         log.truncate(acted.iter().fold(f64::INFINITY, |least, acted| least.min(*acted)) as usize);
         let weights = shares.weights();
         let mut scalars = vec![loss, grad_norm * grad_norm];
@@ -231,7 +235,7 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         self.follow(theta, Change { direction, log, diagonal }, loss, grad_norm, learning_rate)
     }
 
-    /// The mean of what each group's oracle makes of θ_t.
+    /// The mean over the groups of what [`look`](Self::look) finds at θ_t.
     fn mean_look<O>(&mut self, t: u64, theta: &O::Vector, groups: Vec<(O, usize)>) -> Result<Look<O::Vector>>
     where
         O: GradOracle,
@@ -259,14 +263,14 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         Ok(mean)
     }
 
-    /// η_t, checked.
+    /// The learning rate η_t; an error unless it is finite and not negative.
     fn rate(&self, t: u64) -> Result<f64> {
         let rate = self.learning_rate.at(t);
         validate_constant("learning_rate", rate, |x| x >= 0.0, "must be finite and not negative")?;
         Ok(rate)
     }
 
-    /// The direction at θ_t, before clipping.
+    /// Evaluates one oracle at θ_t and lets the regularisers change the direction; clips nothing.
     fn look<O>(&mut self, t: u64, theta: &O::Vector, oracle: &mut O) -> Result<Look<O::Vector>>
     where
         O: GradOracle,
@@ -308,7 +312,7 @@ impl<R, P, S: Schedule> Method<R, P, S> {
     }
 }
 
-/// Groups, none of them empty.
+/// The groups with their numbers of examples; an error if there is none or one is empty.
 fn checked<O>(groups: impl IntoIterator<Item = (O, usize)>) -> Result<Vec<(O, usize)>> {
     let groups: Vec<_> = groups.into_iter().collect();
     match groups.iter().position(|(_, n)| *n == 0) {
@@ -317,7 +321,7 @@ fn checked<O>(groups: impl IntoIterator<Item = (O, usize)>) -> Result<Vec<(O, us
     }
 }
 
-/// What one oracle makes of θ_t.
+/// The loss, the gradient norm and the changed direction of one oracle at θ_t.
 struct Look<V> {
     loss: f64,
     grad: V,
@@ -326,7 +330,8 @@ struct Look<V> {
 }
 
 impl<V: Vector> Look<V> {
-    /// The share of the first group. (The norm of a mean is none of the groups' norms: it is left alone until the mean is there.)
+    /// Multiplies with the share of the first group. The gradient norm is left alone: the norm of a mean is computed
+    /// once the mean is complete.
     fn scale(&mut self, weight: f64) -> Result<()> {
         self.loss *= weight;
         self.grad.scale(weight)?;
@@ -344,7 +349,7 @@ impl<V: Vector> Look<V> {
         self.grad.axpy(weight, &other.grad)?;
         let (change, other) = (&mut self.change, other.change);
         change.direction.axpy(weight, &other.direction)?;
-        // Regularisers act on the same steps for every group.
+        // Regularisers act on equal steps in every group.
         if let (Some(diagonal), Some(share)) = (&mut change.diagonal, &other.diagonal) {
             diagonal.axpy(weight, share)?;
         }
@@ -355,7 +360,7 @@ impl<V: Vector> Look<V> {
                     sum.value += penalty.value;
                     sum.added_norm += penalty.added_norm;
                 }
-                // A regulariser that acted on this group and not on those before it.
+                // This regulariser acted on this group and on none before it.
                 _ => change.log.insert(k.min(change.log.len()), (name, penalty)),
             }
         }

@@ -11,12 +11,12 @@ use std::marker::PhantomData;
 pub struct SplitMix64(u64);
 
 impl SplitMix64 {
-    /// The sequence of a seed.
+    /// The sequence that belongs to a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// 64 uniform bits.
+    /// Draws 64 uniform bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,18 +24,18 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// Uniform in [0, 1).
+    /// Draws a uniform number in [0, 1).
     pub fn uniform(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Standard normal (Box–Muller).
+    /// Draws a standard normal number (Box–Muller).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt(); // 1 − u lies in (0, 1]: its logarithm is finite
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
-    /// `n` independent standard normals.
+    /// Draws `n` independent standard normal numbers.
     pub fn normals(&mut self, n: usize) -> Vec<f64> {
         (0..n).map(|_| self.normal()).collect()
     }
@@ -51,7 +51,7 @@ pub struct UnitBall<T> {
 }
 
 impl<T: Real> UnitBall<T> {
-    /// The points of a seed.
+    /// The sequence of points in ℝ^`dim` that belongs to a seed.
     pub fn new(dim: usize, seed: u64) -> Self {
         Self { dim, random: SplitMix64::new(seed), precision: PhantomData }
     }
@@ -60,7 +60,8 @@ impl<T: Real> UnitBall<T> {
 impl<T: Real> Iterator for UnitBall<T> {
     type Item = Vec<T>;
 
-    /// A normal vector has a uniform direction; the d-th root of a uniform number is the radius of a uniform point.
+    /// Draws a point: a normal vector has a uniform direction, and the d-th root of a uniform number is the radius of a
+    /// uniform point.
     fn next(&mut self) -> Option<Vec<T>> {
         let direction = self.random.normals(self.dim);
         let norm = direction.iter().map(|x| x * x).sum::<f64>().sqrt();

@@ -1,7 +1,7 @@
 //! Images per second of the loader, alone: `cargo run --release -p gnr-data --example throughput [IMAGE_FOLDER]`.
 //!
-//! Digits, Fashion-MNIST when installed, and an image folder when one is given; 0, 1 and 2 workers, best of three epochs.
-//! The consumer does nothing, so this is what the loader can feed at most.
+//! Measures the digits, Fashion-MNIST when installed, and an image folder when one is given: 0, 1 and 2 workers, best
+//! of three epochs. The consumer does nothing, so the numbers are upper bounds of what the loader can feed.
 
 #![allow(clippy::print_stdout, reason = "an example that prints a table")]
 

@@ -1,4 +1,4 @@
-//! A mini-batch on the host: normalised pixels, labels, and where they came from.
+//! Mini-batches on the host: normalised pixels, labels, and the images that they come from.
 
 use crate::augment::Mixed;
 use crate::error::{DataError, Result};
@@ -8,20 +8,19 @@ use crate::error::{DataError, Result};
 pub struct Batch {
     /// Normalised pixels, `[B, C, H, W]`, row-major.
     pub images: Vec<f32>,
-    /// Labels, `[B]`.
+    /// The label of each sample, `[B]`.
     pub labels: Vec<usize>,
-    /// `[B, C, H, W]`.
+    /// The shape of `images`, `[B, C, H, W]`.
     pub shape: [usize; 4],
-    /// Number of each sample in the loader's data set, `[B]`.
+    /// Index of each sample in the loader's data set, `[B]`.
     pub indices: Vec<usize>,
-    /// Labels of what was blended in, when the batch was made by mixup or CutMix.
+    /// Labels of the partners, when the batch was blended by mixup or CutMix.
     pub mixed: Option<Mixed>,
 }
 
 impl Batch {
-    /// A batch from the caller's own numbers, checked: for data that does not come from a [`Loader`](crate::Loader).
-    ///
-    /// `indices` are `0..B`.
+    /// Makes a batch of the caller's own numbers and checks them, for data that do not come from a
+    /// [`Loader`](crate::Loader). `indices` are `0..B`.
     ///
     /// # Errors
     /// [`DataError::BufferLength`] when `images` or `labels` do not fit `shape`, [`DataError::NonFinitePixel`] with the
@@ -67,8 +66,8 @@ impl Batch {
         Ok(Self { images, labels, shape, indices: (0..samples).collect(), mixed: None })
     }
 
-    /// The labels as distributions over `classes`, `[B, classes]`, each row of sum 1: one-hot, or the two labels of a blend with
-    /// their weights.
+    /// The labels as distributions over `classes`, `[B, classes]`, each row of sum 1. A row is one-hot, or has the two
+    /// labels of a blend with their weights.
     ///
     /// # Errors
     /// [`DataError::BatchLabel`] for a label not below `classes`.
@@ -88,8 +87,8 @@ impl Batch {
         Ok(targets)
     }
 
-    /// Number, in the loader's data set, of the image whose label weighs most in each sample, `[B]`: the sample's own image, or
-    /// its partner where a blend gives the partner's label more than ½.
+    /// Index in the loader's data set of the image whose label weighs most in each sample, `[B]`. It is the sample's
+    /// own image, or its partner where the partner's label weighs more than ½.
     pub fn heavier_indices(&self) -> Vec<usize> {
         match &self.mixed {
             Some(mixed) if mixed.weight < 0.5 => mixed.indices.clone(),

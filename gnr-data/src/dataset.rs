@@ -1,30 +1,30 @@
-//! What a data set is: labelled 8-bit images of one shape, in memory or decoded on demand.
+//! Data sets: labelled 8-bit images of one shape, in memory or decoded on demand.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::error::{DataError, Result};
 
-/// One image, planar: pixel `(c, y, x)` is `pixels[(c * height + y) * width + x]`.
+/// An image in planes: pixel `(c, y, x)` is `pixels[(c * height + y) * width + x]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image<'a> {
     /// Number of channels: 1 for grey, 3 for RGB.
     pub channels: usize,
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// Columns.
+    /// Number of columns.
     pub width: usize,
-    /// `[C, H, W]` values; borrowed where the data set keeps its images in memory.
+    /// The bytes `[C, H, W]`, borrowed where the data set keeps its images in memory.
     pub pixels: Cow<'a, [u8]>,
 }
 
 impl Image<'_> {
-    /// `[C, H, W]`.
+    /// The shape `[C, H, W]` of the image.
     pub fn shape(&self) -> [usize; 3] {
         [self.channels, self.height, self.width]
     }
 
-    /// Fails unless the pixels fit the shape, of which no side is 0.
+    /// Fails unless the pixels fit the shape and no side is 0.
     pub(crate) fn check(&self) -> Result<()> {
         let expected = self.shape().iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
         if expected != Some(self.pixels.len()) || expected == Some(0) {
@@ -39,69 +39,70 @@ impl Image<'_> {
     }
 }
 
-/// Labelled images of one shape.
+/// A data set of labelled images of one shape.
 ///
-/// Shared between the loader's worker threads, hence `Send + Sync`; `image` may decode a file, everything else is
-/// expected to be cheap.
+/// The loader's worker threads share it, hence `Send + Sync`. `image` may decode a file; everything else should be
+/// cheap.
 pub trait Dataset: Send + Sync {
-    /// Number of images.
+    /// The number of images.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no images.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// `[C, H, W]` of every image.
+    /// The shape `[C, H, W]` of every image.
     fn shape(&self) -> [usize; 3];
 
-    /// Names of the classes; labels index into it.
+    /// The names of the classes, by label.
     fn classes(&self) -> &[String];
 
-    /// Image number `index`.
+    /// Image number `index`, in the shape of the data set.
     ///
     /// # Errors
-    /// [`DataError::IndexOutOfRange`], and whatever decoding a file can bring.
+    /// [`DataError::IndexOutOfRange`], and any error of decoding a file.
     fn image(&self, index: usize) -> Result<Image<'_>>;
 
-    /// Image number `index` as it was published, of any size, where `image` gives one brought to [`shape`](Self::shape).
+    /// Image number `index` in its published size, where `image` scales it to [`shape`](Self::shape).
     ///
-    /// Random resized crops are cut from it. Default: `image(index)`.
+    /// Random resized crops are cut from this image. Default: `image(index)`.
     ///
     /// # Errors
-    /// As [`image`](Self::image).
+    /// The errors of [`image`](Self::image).
     fn original(&self, index: usize) -> Result<Image<'_>> {
         self.image(index)
     }
 
-    /// Label of image `index`, below `self.classes().len()`.
+    /// The label of image `index`, below `self.classes().len()`.
     ///
     /// # Errors
     /// [`DataError::IndexOutOfRange`].
     fn label(&self, index: usize) -> Result<usize>;
 
-    /// The published label of image `index`, where `label` may give a wrong one on purpose ([`Noisy`](crate::Noisy)).
+    /// The published label of image `index`, where `label` may be wrong on purpose ([`Noisy`](crate::Noisy)). Default:
+    /// `label(index)`.
     ///
-    /// Parts of a data set are chosen by it, so that noise does not change them. A data set made of another one passes it on.
-    /// Default: `label(index)`.
+    /// Parts of a data set are chosen by it, so that noise does not change them. A data set made of another one must
+    /// pass it on.
     ///
     /// # Errors
-    /// As [`label`](Self::label).
+    /// The errors of [`label`](Self::label).
     fn clean_label(&self, index: usize) -> Result<usize> {
         self.label(index)
     }
 
-    /// One line for a log: what, how many, where from.
+    /// A line for logs: what the data set is, how many images it has and where they come from.
     fn describe(&self) -> String;
 
-    /// What a user should hear before training on it, a line each: files that were left out, images of a single colour, names that
-    /// are easily taken for each other. A data set made of another one passes them on. Default: nothing.
+    /// Warnings that a user should read before training, one a line: files that were left out, images of a single
+    /// colour, names that are easily confused. A data set made of another one must pass them on. Default: none.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// How many images each class has, in class order.
+/// The number of images of each class, in class order.
 ///
 /// # Errors
 /// The errors of [`Dataset::label`].
@@ -117,7 +118,7 @@ pub fn class_counts(dataset: &dyn Dataset) -> Result<Vec<usize>> {
     Ok(counts)
 }
 
-/// A data set held in memory as one buffer of bytes.
+/// A data set held in memory in one buffer of bytes.
 #[derive(Debug, Clone)]
 pub struct InMemory {
     name: String,
@@ -129,11 +130,11 @@ pub struct InMemory {
 }
 
 impl InMemory {
-    /// A data set from `pixels` `[N, C, H, W]` and `labels` `[N]`; `name` is what [`Dataset::describe`] starts with.
+    /// A data set of `pixels` `[N, C, H, W]` and `labels` `[N]`. [`Dataset::describe`] starts with `name`.
     ///
     /// # Errors
     /// [`DataError::BufferLength`] when `pixels` is not `N·C·H·W` long, [`DataError::BatchLabel`] for a label that is
-    /// not below `classes.len()`, [`DataError::NoImages`] when there is nothing.
+    /// not below `classes.len()`, [`DataError::NoImages`] when there is no image.
     ///
     /// ```
     /// use gnr_data::{Dataset, InMemory};
@@ -173,7 +174,7 @@ impl InMemory {
         Ok(Self { name, shape, classes, pixels, labels, warnings: Vec::new() })
     }
 
-    /// With these warnings, and one if there are images of a single colour; `place` names an image by its index.
+    /// Adds warnings, and one more if there are images of a single colour; `place` names an image by its index.
     pub(crate) fn warned(mut self, mut warnings: Vec<String>, place: impl Fn(usize) -> String) -> Self {
         let size = self.pixels.len() / self.labels.len().max(1);
         let plane = (self.shape[1] * self.shape[2]).max(1);
@@ -234,7 +235,7 @@ impl Dataset for InMemory {
     }
 }
 
-/// Whether the label of each image differs from the published one; `None` when none does.
+/// Whether the label of each image differs from the published one; `None` when no label does.
 ///
 /// # Errors
 /// The errors of [`Dataset::label`].
@@ -245,11 +246,12 @@ pub fn flipped_labels(dataset: &dyn Dataset) -> Result<Option<Vec<bool>>> {
     Ok(flipped.contains(&true).then_some(flipped))
 }
 
-/// The common form of [`Dataset::describe`]: `name: 1437 images 1x8x8, 10 classes`, and how many labels are wrong if any is.
+/// The usual form of [`Dataset::describe`]: `name: 1437 images 1x8x8, 10 classes`, and how many labels are wrong if any
+/// is.
 pub(crate) fn describe(name: &str, dataset: &dyn Dataset) -> String {
     let [channels, height, width] = dataset.shape();
     let (len, classes) = (dataset.len(), dataset.classes().len());
-    // A data set whose labels cannot be read says so elsewhere.
+    // A data set whose labels cannot be read reports that elsewhere.
     let flipped = flipped_labels(dataset).ok().flatten();
     let flipped = flipped.map_or(0, |flipped| flipped.iter().filter(|flipped| **flipped).count());
     let noise = if flipped > 0 { format!(", {flipped} of {len} labels flipped") } else { String::new() };

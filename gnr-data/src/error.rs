@@ -1,30 +1,30 @@
-//! Everything that can be wrong with a data set, its files or its configuration, as values that say where,
-//! what was expected and what was found.
+//! Errors of a data set, its files or its configuration, as values that say where, what was expected and what was
+//! found.
 
 use std::path::{Path, PathBuf};
 
-/// Result with a [`DataError`].
+/// A result whose error is a [`DataError`].
 pub type Result<T, E = DataError> = std::result::Result<T, E>;
 
-/// What went wrong while opening, decoding, splitting or loading images.
+/// Errors of opening, decoding, splitting or loading images.
 ///
-/// Every variant about a file carries its path; every variant about a record carries its index or byte offset
-/// (offsets are into the uncompressed contents).
+/// Every variant about a file carries its path. Every variant about a record carries its index or byte offset, in the
+/// uncompressed contents.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// No data set of that name is registered.
+    /// No data set of the given name is registered.
     #[error("unknown data set `{name}`{}; known: {known}", did_you_mean(.nearest))]
     UnknownDataset {
-        /// The name asked for.
+        /// The name that was asked for.
         name: String,
-        /// The most similar known name, when one is similar enough to be a slip of the pen.
+        /// The most similar known name, when it is similar enough for a typing error.
         nearest: Option<&'static str>,
-        /// All known names, comma separated.
+        /// All known names, separated by commas.
         known: String,
     },
 
-    /// The files of a data set are not where they were looked for.
+    /// The files of a data set were not found.
     #[error(
         "data set `{dataset}`: {what} not found; looked in {}{}.\nHow to get it: {hint}",
         list(.looked_in), if .found.is_empty() { String::new() } else { format!("; {found}") }
@@ -32,44 +32,44 @@ pub enum DataError {
     MissingData {
         /// Registered name of the data set.
         dataset: &'static str,
-        /// The file or folder that is missing.
+        /// The file or folder that was not found.
         what: String,
-        /// Where it was looked for (empty: no directory was given and there is no default one).
+        /// The folders that were searched; empty if no folder was given and there is no default one.
         looked_in: Vec<PathBuf>,
-        /// What the folder that was given holds instead; empty where that says nothing.
+        /// The contents of the given folder instead; empty where they give no hint.
         found: String,
-        /// The commands that fetch the data.
+        /// Commands that fetch the data.
         hint: &'static str,
     },
 
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("{}: cannot {action}: {source}", .path.display())]
     Io {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What was attempted, e.g. `open`.
+        /// The operation that failed, e.g. `open`.
         action: &'static str,
-        /// The system's reason.
+        /// The reason that the system gives.
         source: std::io::Error,
     },
 
-    /// The gzip container is damaged (bad header, bad block, checksum).
+    /// A gzip file is damaged (bad header, bad block, wrong checksum).
     #[error("{}: damaged gzip data after {offset} uncompressed bytes: {source}", .path.display())]
     Gzip {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// How many bytes could be decompressed before the damage.
+        /// Number of bytes that could be decompressed before the damage.
         offset: u64,
-        /// The decoder's reason.
+        /// The reason that the decoder gives.
         source: std::io::Error,
     },
 
-    /// The file ends too early.
+    /// A file ends too early.
     #[error(
         "{}: truncated: expected {what} up to offset {expected}, the data ends at offset {found}", .path.display()
     )]
     Truncated {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The part that is incomplete.
         what: String,
@@ -79,34 +79,34 @@ pub enum DataError {
         found: u64,
     },
 
-    /// The file goes on after its declared end.
+    /// A file goes on after its declared end.
     #[error("{}: unexpected bytes after offset {offset}, where the declared data ends", .path.display())]
     TrailingBytes {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Offset of the first byte too many.
+        /// Offset of the first byte behind the declared end.
         offset: u64,
     },
 
-    /// The file does not start as its format demands.
+    /// A file does not start as its format demands.
     #[error("{}: wrong magic number at offset 0: expected {expected}, found {found}", .path.display())]
     WrongMagic {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Expected bytes, and what they mean.
+        /// The bytes that were expected, and what they mean.
         expected: String,
-        /// The bytes found.
+        /// The bytes that were found.
         found: String,
     },
 
-    /// A header declares sizes that cannot be.
+    /// A header declares impossible sizes.
     #[error("{}: impossible dimensions {dims:?} at offset 4: {reason}", .path.display())]
     Dimensions {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Dimensions as declared.
+        /// The declared dimensions.
         dims: Vec<u32>,
-        /// Why they are refused.
+        /// The reason why they are refused.
         reason: String,
     },
 
@@ -116,65 +116,65 @@ pub enum DataError {
         .path.display()
     )]
     PartialRecord {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its length in bytes.
+        /// Length of the file in bytes.
         length: u64,
-        /// Bytes a record.
+        /// Number of bytes of a record.
         record: usize,
         /// Index of the incomplete record.
         index: u64,
-        /// Offset where it starts.
+        /// Offset at which the incomplete record starts.
         offset: u64,
     },
 
-    /// A label is not a class.
+    /// A label in a file is not a class.
     #[error("{}: record {record}, offset {offset}: label {label} is not below the class count {classes}", .path.display())]
     LabelRange {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Index of the record within the file.
         record: usize,
         /// Byte offset of the label.
         offset: u64,
-        /// The label found.
+        /// The label that was found.
         label: usize,
         /// Number of classes.
         classes: usize,
     },
 
-    /// Images and labels are not equally many.
+    /// The numbers of images and of labels differ.
     #[error(
         "{images} images in {} but {labels} labels in {}", .images_from.display(), .labels_from.display()
     )]
     CountMismatch {
-        /// File of the images.
+        /// Path of the file of images.
         images_from: PathBuf,
         /// Number of images.
         images: usize,
-        /// File of the labels.
+        /// Path of the file of labels.
         labels_from: PathBuf,
         /// Number of labels.
         labels: usize,
     },
 
-    /// A link in place of an image leads to no file.
+    /// A symbolic link in place of an image points to no file.
     #[error("{}: a link to {}, which is not there", .path.display(), .to.display())]
     NowhereLink {
-        /// The link.
+        /// Path of the link.
         path: PathBuf,
-        /// What it leads to.
+        /// The path to which the link points.
         to: PathBuf,
     },
 
     /// A list of class names has the wrong length.
     #[error("{}: expected {expected} class names, found {found}", .path.display())]
     ClassNames {
-        /// The file.
+        /// Path of the list.
         path: PathBuf,
-        /// Names expected.
+        /// Number of names that were expected.
         expected: usize,
-        /// Names found.
+        /// Number of names that were found.
         found: usize,
     },
 
@@ -184,86 +184,87 @@ pub enum DataError {
         .missing_in.display(), .present_in.display(), similar_name(.class, .similar)
     )]
     ClassMismatch {
-        /// The class.
+        /// Name of the class.
         class: String,
-        /// A class of the folder that lacks it whose name differs only in case or Unicode form.
+        /// A class of the folder that lacks this one, if its name differs only in case or Unicode form.
         similar: Option<String>,
-        /// Folder that lacks it.
+        /// The folder that lacks the class.
         missing_in: PathBuf,
-        /// Folder that has it.
+        /// The folder that has the class.
         present_in: PathBuf,
     },
 
-    /// A file or folder is of a class that the data set does not have.
+    /// A file or folder belongs to a class that the data set does not have.
     #[error("{}: unknown class `{class}`, expected {expected}", .path.display())]
     UnknownClass {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// The class found.
+        /// The class that was found.
         class: String,
-        /// What a class is called here.
+        /// The form of a class name in this data set.
         expected: &'static str,
     },
 
-    /// A file breaks the rules of its format: it is cut, or declares what cannot be.
+    /// A file breaks the rules of its format: it is cut, or declares something impossible.
     #[error("{}: damaged {format} at offset {offset}: {reason}", .path.display())]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What it should be.
+        /// The format that the file should have.
         format: &'static str,
-        /// Where reading failed (in the decompressed contents).
+        /// Offset at which reading failed, in the decompressed contents.
         offset: u64,
-        /// What was expected and what was found.
+        /// The contents that were expected, and those that were found.
         reason: String,
     },
 
-    /// A file is whole, but arranged in a way that this crate does not know: another program wrote it, or it is of something else.
+    /// A file is complete, but has a layout that this crate does not know: another program wrote it, or it holds
+    /// something else.
     #[error("{}: {format} of an unknown layout: {reason}", .path.display())]
     UnknownLayout {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What it was read as.
+        /// The format as which it was read.
         format: &'static str,
-        /// What was expected and what was found.
+        /// The contents that were expected, and those that were found.
         reason: String,
     },
 
-    /// A file is in a known format, of which this crate does not read this kind.
+    /// A file has a known format, but a kind of it that this crate does not read.
     #[error("{}: not supported: {reason}", .path.display())]
     Unsupported {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What it is, and what to do.
+        /// The kind that was found, and what to do.
         reason: String,
     },
 
-    /// Something would be left out or is suspicious, and [`OpenOptions::strict`](crate::OpenOptions::strict) forbids it.
+    /// A warning that [`OpenOptions::strict`](crate::OpenOptions::strict) makes an error.
     #[error("refused because the data set is opened as strict:\n  {}", .warnings.join("\n  "))]
     Strict {
-        /// What [`Dataset::warnings`](crate::Dataset::warnings) would say.
+        /// The warnings that [`Dataset::warnings`](crate::Dataset::warnings) would return.
         warnings: Vec<String>,
     },
 
-    /// A line of a list is not what its format demands.
+    /// A line of a list does not have the list's format.
     #[error("{}:{line}: {reason}", .path.display())]
     BadLine {
-        /// The list.
+        /// Path of the list.
         path: PathBuf,
         /// Number of the line, from 1.
         line: usize,
-        /// What was expected and what was found.
+        /// The line that was expected, and the one that was found.
         reason: String,
     },
 
     /// A list of labels has another length than the training set.
     #[error("{}: expected {expected} labels, one for each image of the whole training set; found {found}", .path.display())]
     ListLength {
-        /// The list.
+        /// Path of the list.
         path: PathBuf,
-        /// Number of images.
+        /// Number of images, which is the expected number of labels.
         expected: usize,
-        /// Number of labels.
+        /// Number of labels that were found.
         found: usize,
     },
 
@@ -273,136 +274,136 @@ pub enum DataError {
         .path.display(), .classes.saturating_sub(1)
     )]
     ListLabel {
-        /// The list.
+        /// Path of the list.
         path: PathBuf,
-        /// The line (from 1) or the element (from 0).
+        /// The line (from 1) or the element (from 0) of the label.
         place: String,
-        /// The image's number in the whole training set, from 0.
+        /// The image's index in the whole training set, from 0.
         image: usize,
-        /// The label found.
+        /// The label that was found.
         label: i128,
         /// Number of classes.
         classes: usize,
     },
 
-    /// An image that the list of classes does not have.
+    /// An image is missing from the list of classes.
     #[error("{}: no class for this image in {}", .path.display(), .list.display())]
     NotListed {
-        /// The image.
+        /// Path of the image.
         path: PathBuf,
-        /// The list.
+        /// Path of the list.
         list: PathBuf,
     },
 
-    /// A list names an image that is not there.
+    /// A list names an image that does not exist.
     #[error("{}: entry {record} names {}, which is not there", .list.display(), .path.display())]
     ListedFileMissing {
-        /// The list.
+        /// Path of the list.
         list: PathBuf,
-        /// Number of the entry, from 0.
+        /// Index of the entry, from 0.
         record: usize,
-        /// The image.
+        /// Path of the missing image.
         path: PathBuf,
     },
 
-    /// A class folder holds files, and none is an image that can be read.
+    /// A class folder holds files, none of which is an image that can be read.
     #[error("{}: no {looked_for} files in this class folder, but {found}", .path.display())]
     EmptyClass {
-        /// The class folder.
+        /// Path of the class folder.
         path: PathBuf,
-        /// The file types looked for.
+        /// The file types that are read.
         looked_for: &'static str,
-        /// The files that are there instead.
+        /// The files that were found instead.
         found: String,
     },
 
-    /// There is nothing to load.
+    /// No image was found to load.
     #[error("{}: no images: {reason}", .path.display())]
     NoImages {
-        /// File or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What was expected there.
+        /// The contents that were expected in it.
         reason: String,
     },
 
-    /// An image has another size than the rest of its data set.
+    /// An image differs in size from the others of its data set.
     #[error(
         "{}: image is {} but the data set is {}; give a size to resize to, or fix the file",
         .path.display(), chw(.found), chw(.expected)
     )]
     SizeMismatch {
-        /// The file (with the record where there are several).
+        /// Path of the file, with the record where there are several.
         path: PathBuf,
-        /// `[C, H, W]` of the data set.
+        /// The shape `[C, H, W]` of the data set.
         expected: [usize; 3],
-        /// `[C, H, W]` of this image.
+        /// The shape `[C, H, W]` of this image.
         found: [usize; 3],
     },
 
     /// An image file cannot be decoded.
     #[error("{}: cannot decode image: {reason}", .path.display())]
     Decode {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The decoder's reason.
+        /// The reason that the decoder gives.
         reason: String,
     },
 
     /// A file could not be downloaded.
     #[error("cannot download {file}:\n  {}", .reasons.join("\n  "))]
     Download {
-        /// Its name.
+        /// Name of the file.
         file: String,
-        /// For each address that was tried: the address and why it failed.
+        /// Each address that was tried, and why it failed.
         reasons: Vec<String>,
     },
 
-    /// A downloaded file is not the published one.
+    /// A downloaded file has another checksum than the published one.
     #[error("{}: MD5 is {found}, published is {expected}", .path.display())]
     Checksum {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The published checksum.
+        /// The published checksum, MD5 in hexadecimal.
         expected: &'static str,
-        /// The checksum found.
+        /// The checksum that was found.
         found: String,
     },
 
     /// An archive is cut, or breaks the rules of its format.
     #[error("{}: damaged archive: {reason}", .path.display())]
     Archive {
-        /// The archive.
+        /// Path of the archive.
         path: PathBuf,
-        /// What its reader says.
+        /// The reason that the archive's reader gives.
         reason: String,
     },
 
-    /// An archive has an entry that is not unpacked.
+    /// An archive has an entry that must not be unpacked.
     #[error("{}: entry `{entry}` is refused: {reason}", .path.display())]
     UnsafeArchive {
-        /// The archive.
+        /// Path of the archive.
         path: PathBuf,
-        /// The entry's name.
+        /// Name of the entry.
         entry: String,
-        /// Why.
+        /// The reason why it is refused.
         reason: String,
     },
 
-    /// A configuration value is out of its range.
+    /// A configuration value is out of range.
     #[error("`{key}` = {value}: {reason}")]
     Config {
         /// Name of the field.
         key: &'static str,
-        /// The value given.
+        /// The value that was given.
         value: String,
-        /// What is allowed.
+        /// The values that are allowed.
         reason: String,
     },
 
-    /// An index beyond the end of a data set.
+    /// An index is beyond the end of a data set.
     #[error("image index {index} is out of range: the data set has {len} images")]
     IndexOutOfRange {
-        /// The index asked for.
+        /// The index that was asked for.
         index: usize,
         /// Number of images.
         len: usize,
@@ -411,24 +412,24 @@ pub enum DataError {
     /// A pixel is NaN or infinite.
     #[error("sample {sample}: pixel [{channel}, {row}, {column}] is {value}")]
     NonFinitePixel {
-        /// Position within the batch.
+        /// Position of the sample in the batch.
         sample: usize,
-        /// Channel.
+        /// Channel of the pixel, from 0.
         channel: usize,
-        /// Row.
+        /// Row of the pixel, from 0.
         row: usize,
-        /// Column.
+        /// Column of the pixel, from 0.
         column: usize,
-        /// The value found.
+        /// The value that was found.
         value: f32,
     },
 
-    /// A label of a batch made by hand is not a class.
+    /// A label of a batch from the caller's own numbers is not a class.
     #[error("sample {sample}: label {label} is not below the class count {classes}")]
     BatchLabel {
-        /// Position within the batch.
+        /// Position of the sample in the batch.
         sample: usize,
-        /// The label found.
+        /// The label that was found.
         label: usize,
         /// Number of classes.
         classes: usize,
@@ -437,29 +438,29 @@ pub enum DataError {
     /// A buffer does not hold as many values as its shape says.
     #[error("{what}: shape {shape:?} needs {expected} values, found {found}")]
     BufferLength {
-        /// Which buffer.
+        /// The name of the buffer.
         what: &'static str,
-        /// Its declared shape.
+        /// The shape that was declared for it.
         shape: Vec<usize>,
-        /// Values needed.
+        /// Number of values that the shape needs.
         expected: usize,
-        /// Values given.
+        /// Number of values that were given.
         found: usize,
     },
 
-    /// A data set (of the library's user) panicked in a loader worker.
+    /// A data set of the library's user panicked in a worker of the loader.
     #[error("a loader worker panicked in batch {batch}: {message}")]
     WorkerPanic {
-        /// Number of the batch within the epoch.
+        /// Number of the batch in the epoch.
         batch: usize,
-        /// The panic's message.
+        /// The message of the panic.
         message: String,
     },
 }
 
 impl DataError {
-    /// Whether a file is damaged: cut, not the published one, or breaking the rules of its format. Other errors about files say that
-    /// they are of a kind or layout that is not read.
+    /// Whether the error means that a file is damaged: cut, not the published one, or breaking the rules of its format.
+    /// Other errors about files mean a kind or layout that is not read.
     pub fn is_damage(&self) -> bool {
         matches!(
             self,
@@ -490,7 +491,7 @@ fn did_you_mean(nearest: &Option<&'static str>) -> String {
     nearest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
 }
 
-/// Both names with every combining character written as an escape: on a screen they may look the same.
+/// Both names with every combining character as an escape, because they may look alike on a screen.
 fn similar_name(class: &str, similar: &Option<String>) -> String {
     let differs = |name: &String| {
         format!("; {name:?} there differs from {class:?} only in case, Unicode form or space: rename one")

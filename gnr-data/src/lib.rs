@@ -1,18 +1,18 @@
 //! Image data sets, augmentation and a prefetching loader for training and evaluation.
 //!
-//! This crate turns published files (IDX, CIFAR, lists of photographs, image folders) and the embedded UCI digits into mini-batches of
-//! `f32` on the host. It knows no tensor library and no other crate of this workspace.
+//! This crate makes mini-batches of `f32` on the host, from published files (IDX, CIFAR, lists of photographs, image
+//! folders) and the embedded UCI digits. It knows no tensor library and no other crate of this workspace.
 //!
 //! * [`find`], [`open`], [`registry`]: data sets by name, with their usual normalisation and how to get them.
 //! * [`Dataset`]: labelled 8-bit images of one shape; [`InMemory`], [`Subset`] and [`Views`] for your own.
 //! * [`Noisy`]: wrong training labels, by a seeded rule or from a published list.
 //! * [`Loader`]: shuffled, augmented, normalised batches, made ahead by worker threads.
 //!
-//! **Reproducible.** The order of an epoch is a pure function of (seed, epoch), the variation of an image one of
-//! (seed, epoch, index). The number of workers and stopping in the middle of an epoch change no bit.
+//! **Reproducible.** The order of an epoch is a pure function of (seed, epoch), the variation of an image one of (seed,
+//! epoch, index). Neither the number of workers nor an interruption in the middle of an epoch changes a bit.
 //!
-//! **Suspicious.** Declared sizes are compared with the data before memory is reserved; a damaged file is an error that
-//! names it and the place ([`DataError`]); truncated JPEGs, which decoders forgive, are refused.
+//! **Suspicious.** Declared sizes are compared with the data before memory is reserved. A damaged file is an error that
+//! names the file and the place ([`DataError`]). Truncated JPEGs, which decoders forgive, are refused.
 //!
 //! ```
 //! use gnr_data::{Augmentation, Loader, LoaderConfig, OpenOptions, Part, find};

@@ -16,56 +16,56 @@ use crate::error::{DataError, Result};
 use crate::normalize::Normalization;
 use crate::random::permutation;
 
-/// How a [`Loader`] makes batches.
+/// The configuration of a [`Loader`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoaderConfig {
-    /// Images a batch, at least 1.
+    /// Number of images in a batch, at least 1.
     pub batch_size: usize,
     /// Order of the images within an epoch.
     pub order: Order,
-    /// What happens to the last images of an epoch when they do not fill a batch.
+    /// Treatment of the last images of an epoch when they do not fill a batch.
     pub remainder: Remainder,
-    /// From bytes to floating point.
+    /// Conversion from bytes to floating point.
     pub normalization: Normalization,
     /// Random variation of the images.
     pub augment: Augmentation,
     /// Seed of the augmentation (the order has its own).
     pub augment_seed: u64,
-    /// Threads that decode and augment ahead of the caller; 0 does the work in [`Iterator::next`].
-    /// Any number gives the same bits.
+    /// Number of threads that decode and augment ahead of the caller. With 0 the work is done in [`Iterator::next`].
+    /// Any number gives equal bits.
     pub workers: usize,
-    /// Batches decoded ahead, at least 1 when there are workers. Bounds the memory: `prefetch + 1` batches.
+    /// Number of batches decoded ahead, at least 1 when there are workers. Memory is bounded by `prefetch + 1` batches.
     pub prefetch: usize,
-    /// What of the epoch this loader makes, where several processes share it. [`Share::Whole`] by default.
+    /// The part of an epoch that this loader makes, where several processes share it. Default: [`Share::Whole`].
     pub share: Share,
 }
 
-/// What of an epoch a loader makes.
+/// The part of an epoch that a loader makes.
 ///
-/// Batches, their numbers and the variation of each image are those of the whole epoch, whatever the share: together the shares are
-/// what one loader makes.
+/// Batches, their numbers and the variation of each image are those of the whole epoch, whatever the share is. All
+/// shares together are the batches of one loader of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
-    /// All of it.
+    /// The whole epoch.
     Whole,
-    /// Consecutive images of every batch of n: those from n·index/of to n·(index + 1)/of, which may be none.
+    /// Consecutive images of every batch of n: from n·index/of to n·(index + 1)/of. There may be none.
     OfEachBatch {
-        /// Which share, from 0.
+        /// Index of the share, from 0.
         index: usize,
-        /// How many shares.
+        /// Number of shares.
         of: usize,
     },
-    /// The batches number index, index + of, index + 2·of, …, whole.
+    /// Whole batches: those number index, index + of, index + 2·of, …
     OfBatches {
-        /// Which share, from 0.
+        /// Index of the share, from 0.
         index: usize,
-        /// How many shares.
+        /// Number of shares.
         of: usize,
     },
 }
 
 impl Share {
-    /// Which of a batch's `count` images are in the share.
+    /// The images of the share, out of the `count` images of a batch.
     pub fn within(self, count: usize) -> Range<usize> {
         match self {
             Self::OfEachBatch { index, of } => count * index / of..count * (index + 1) / of,
@@ -73,7 +73,7 @@ impl Share {
         }
     }
 
-    /// How many of an epoch's first `count` batches are in the share.
+    /// The number of batches in the share, out of an epoch's first `count` batches.
     fn batches(self, count: usize) -> usize {
         match self {
             Self::OfBatches { index, of } => (count + of - 1).saturating_sub(index) / of,
@@ -81,7 +81,7 @@ impl Share {
         }
     }
 
-    /// The number in the epoch of batch `k` of the share.
+    /// The number in the epoch of the share's batch `k`.
     fn number(self, k: usize) -> usize {
         match self {
             Self::OfBatches { index, of } => index + k * of,
@@ -103,29 +103,29 @@ impl Share {
     }
 }
 
-/// In which order an epoch visits the images.
+/// The order in which an epoch visits the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// As they lie in the data set.
+    /// The order of the data set.
     Sequential,
-    /// [`permutation`]`(len, seed, epoch)`: another order each epoch.
+    /// The order [`permutation`]`(len, seed, epoch)`, which changes from epoch to epoch.
     Shuffled {
-        /// Seed of the order.
+        /// The seed of the permutations.
         seed: u64,
     },
 }
 
-/// What happens to the last images of an epoch when they do not fill a batch.
+/// Treatment of the last images of an epoch when they do not fill a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remainder {
-    /// The remaining examples make a smaller batch.
+    /// The last images make a smaller batch.
     Keep,
-    /// The remaining examples are left out (with shuffling: other ones each epoch).
+    /// The last images are left out. With shuffling they are other images in each epoch.
     Drop,
 }
 
 impl LoaderConfig {
-    /// For training: shuffled and augmented by `seed`, remainder dropped, 2 workers, 4 batches ahead.
+    /// A configuration for training: shuffled and augmented by `seed`, remainder dropped, 2 workers, 4 batches ahead.
     pub fn training(
         batch_size: usize,
         seed: u64,
@@ -145,7 +145,7 @@ impl LoaderConfig {
         }
     }
 
-    /// For evaluation: every image once, in order, as it is; 2 workers, 4 batches ahead.
+    /// A configuration for evaluation: every image once, in order, without variation; 2 workers, 4 batches ahead.
     pub fn evaluation(batch_size: usize, normalization: Normalization) -> Self {
         Self {
             order: Order::Sequential,
@@ -157,15 +157,15 @@ impl LoaderConfig {
 
 /// Makes the batches of any epoch of a data set.
 ///
-/// Which images are in a batch, their order and their variation are pure functions of the configuration, the epoch
-/// and the batch number: a run resumed in the middle of an epoch sees what it would have seen, whatever the number of
-/// threads.
+/// The images of a batch, their order and their variation are pure functions of the configuration, the epoch and the
+/// batch number. A run resumed in the middle of an epoch gets the batches of an uninterrupted one, whatever the number
+/// of threads.
 pub struct Loader {
     source: Arc<Source>,
     config: LoaderConfig,
 }
 
-/// What the workers share.
+/// The parts of a loader that its workers share.
 struct Source {
     dataset: Arc<dyn Dataset>,
     augment: Augmentation,
@@ -176,12 +176,12 @@ struct Source {
 }
 
 impl Loader {
-    /// A loader over `dataset`.
+    /// Makes a loader over `dataset`.
     ///
     /// # Errors
-    /// [`DataError::Config`] for a batch size of 0 or one larger than the data set while the remainder is dropped, for
-    /// workers without prefetching, a normalisation of another number of channels, a padding as large as the image;
-    /// [`DataError::NoImages`] for an empty data set.
+    /// [`DataError::Config`] for a batch size of 0, for one larger than the data set while the remainder is dropped,
+    /// for workers without prefetching, for a normalisation of another number of channels, and for a padding as large
+    /// as the image. [`DataError::NoImages`] for an empty data set.
     pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self> {
         let (len, shape) = (dataset.len(), dataset.shape());
         if len == 0 {
@@ -217,17 +217,17 @@ impl Loader {
         Ok(Self { source, config })
     }
 
-    /// The data set.
+    /// The data set that the loader reads.
     pub fn dataset(&self) -> &Arc<dyn Dataset> {
         &self.source.dataset
     }
 
-    /// The configuration.
+    /// The configuration of the loader.
     pub fn config(&self) -> &LoaderConfig {
         &self.config
     }
 
-    /// Number of batches of an epoch in the loader's share: all of them but for [`Share::OfBatches`].
+    /// Number of batches of an epoch in the loader's share: all of them except with [`Share::OfBatches`].
     pub fn batches_per_epoch(&self) -> usize {
         self.config.share.batches(self.batches_in_all())
     }
@@ -247,13 +247,13 @@ impl Loader {
         }
     }
 
-    /// The batches of epoch `epoch` from batch `start_batch` on (0 for a whole epoch; beyond the end: none).
+    /// The batches of epoch `epoch`, from batch `start_batch` on: 0 gives a whole epoch, a number beyond the end none.
     ///
-    /// Worker threads start now; they end with the iterator, also when it is dropped midway. An error comes at the
-    /// place of its batch, and the iteration can go on after it.
+    /// Worker threads start now. They end with the iterator, also when it is dropped midway. An error comes in place of
+    /// its batch, and the iteration can continue after it.
     ///
     /// # Errors
-    /// [`DataError::Io`] when the system refuses a thread. The items are errors where an image cannot be decoded.
+    /// [`DataError::Io`] when the system refuses a thread. An item is an error where an image cannot be decoded.
     pub fn epoch(&self, epoch: u64, start_batch: usize) -> Result<Epoch> {
         let len = self.source.dataset.len();
         let order = match self.config.order {
@@ -286,9 +286,9 @@ impl Loader {
         Ok(epoch)
     }
 
-    /// Takes back the memory of a batch that is no longer needed, to be used for a later one. Optional.
+    /// Returns the memory of a batch that is no longer needed, to be used for a later one. Calling it is optional.
     pub fn recycle(&self, batch: Batch) {
-        // A poisoned lock only means that a thread died between push and pop: the list itself is whole.
+        // A poisoned lock only means that a thread died between push and pop: the list itself is intact.
         let mut recycled = self.source.recycled.lock().unwrap_or_else(PoisonError::into_inner);
         if recycled.len() < self.source.keep {
             recycled.push(batch.images);
@@ -335,7 +335,8 @@ impl Source {
         Ok(Batch { images, labels, shape: [indices.len(), channels, height, width], indices, mixed })
     }
 
-    /// An image as the augmentation needs it: of the data set's shape, or as published where crops are cut from it.
+    /// The image that the augmentation needs: of the data set's shape, or of published size where crops are cut from
+    /// it.
     fn image(&self, index: usize) -> Result<Image<'_>> {
         let expected = self.dataset.shape();
         let (image, fits) = match self.augment.crop {
@@ -360,7 +361,7 @@ impl Source {
         Ok(image)
     }
 
-    /// [`Source::batch`], with a panic of a user's data set turned into an error at its place.
+    /// Makes a batch like [`Source::batch`]; a panic of the user's data set becomes an error in place of the batch.
     fn guarded(&self, job: &Job, cancelled: &AtomicBool) -> Result<Batch> {
         catch_unwind(AssertUnwindSafe(|| self.batch(job, cancelled))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
@@ -370,7 +371,7 @@ impl Source {
     }
 }
 
-/// The batches of an epoch that are still to be made.
+/// The batches of an epoch that have not been made yet.
 struct Plan {
     order: Vec<usize>,
     batch_size: usize,
@@ -385,9 +386,9 @@ struct Job {
     number: usize,
     epoch: u64,
     indices: Vec<usize>,
-    /// Images of the whole batch.
+    /// Number of images of the whole batch.
     whole: usize,
-    /// The first image is not in the share: the second one is blended with it.
+    /// Whether the first image is outside of the share, and is only there because the second is blended with it.
     partner_first: bool,
 }
 
@@ -406,7 +407,7 @@ impl Plan {
         let batch = &self.order[start..self.order.len().min(start + self.batch_size)];
         let own = self.share.within(batch.len());
         let mut indices = batch[own.clone()].to_vec();
-        // A part of a batch that is blended needs the partner of its first image.
+        // A part of a blended batch needs the partner of its first image.
         let partner_first = self.blends && !own.is_empty() && own.len() < batch.len();
         if partner_first {
             indices.insert(0, batch[(own.start + batch.len() - 1) % batch.len()]);
@@ -439,7 +440,7 @@ impl Pool {
             let work = move || {
                 for (job, reply) in queue {
                     let batch = source.guarded(&job, &cancelled);
-                    // A closed channel is an iterator that was dropped: the batch is not wanted any more.
+                    // A closed channel means that the iterator was dropped: nobody wants the batch.
                     let _ = reply.send(batch);
                 }
             };
@@ -465,7 +466,7 @@ impl Drop for Pool {
     }
 }
 
-/// Iterator over the batches of one epoch, in order. Made by [`Loader::epoch`].
+/// Iterator over the batches of one epoch, in order; made by [`Loader::epoch`].
 pub struct Epoch {
     source: Arc<Source>,
     plan: Plan,
@@ -474,7 +475,7 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Gives the workers their next job, if there are workers and a job.
+    /// Sends the workers their next job, if there are workers and a job.
     fn order_next(&mut self) {
         let Some(jobs) = self.pool.as_ref().and_then(|pool| pool.jobs.as_ref()) else { return };
         let Some(job) = self.plan.take() else { return };

@@ -1,11 +1,11 @@
-//! From bytes to floating point: `(pixel / white - mean) / std` per channel, as a table of 256 values a channel.
+//! Normalisation of bytes to floating point, `(pixel / white - mean) / std`, as a table of 256 values a channel.
 
 use crate::error::{DataError, Result};
 
 /// Per-channel normalisation: a byte `p` of channel `c` becomes `(p / white - mean[c]) / std[c]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normalization {
-    /// The byte that stands for 1.0: 255 for photographs, 16 for the UCI digits.
+    /// The byte that becomes 1.0 before the mean is subtracted: 255 for photographs, 16 for the UCI digits.
     pub white: f64,
     /// Mean per channel, on the `p / white` scale.
     pub mean: Vec<f64>,
@@ -14,7 +14,7 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// A checked normalisation; `mean` and `std` have one entry a channel, or a single one that serves every channel.
+    /// Makes a checked normalisation. `mean` and `std` have one entry a channel, or one entry that serves all channels.
     ///
     /// # Errors
     /// [`DataError::Config`] unless all values are finite, `white` and `std` positive and the lengths equal.
@@ -24,61 +24,63 @@ impl Normalization {
         Ok(normalization)
     }
 
-    /// `p / 255` and nothing else, for any number of channels.
+    /// The normalisation `p / 255` without mean and standard deviation, for any number of channels.
     pub fn unit() -> Self {
         Self { white: 255.0, mean: vec![0.0], std: vec![1.0] }
     }
 
-    /// The UCI digits: `p / 16`, mean 0.3053, standard deviation 0.3760 over all 1,797 images.
+    /// The normalisation of the UCI digits: `p / 16`, mean 0.3053, standard deviation 0.3760 over all 1,797 images.
     pub fn digits() -> Self {
         Self { white: 16.0, mean: vec![0.3053], std: vec![0.3760] }
     }
 
-    /// MNIST's training images.
+    /// The normalisation by MNIST's training images.
     pub fn mnist() -> Self {
         Self::bytes(&[0.1307], &[0.3081])
     }
 
-    /// Fashion-MNIST's training images.
+    /// The normalisation by Fashion-MNIST's training images.
     pub fn fashion_mnist() -> Self {
         Self::bytes(&[0.2860], &[0.3530])
     }
 
-    /// Kuzushiji-MNIST's training images.
+    /// The normalisation by Kuzushiji-MNIST's training images.
     pub fn kmnist() -> Self {
         Self::bytes(&[0.1918], &[0.3483])
     }
 
-    /// EMNIST's training images (of the balanced arrangement; the others differ in the third digit).
+    /// The normalisation by EMNIST's training images, of the balanced arrangement; the others differ in the third
+    /// digit.
     pub fn emnist() -> Self {
         Self::bytes(&[0.1751], &[0.3332])
     }
 
-    /// CIFAR-10's training images (standard deviation over all pixels, not the mean of per-image ones).
+    /// The normalisation by CIFAR-10's training images. The standard deviation is over all pixels, not the mean of
+    /// per-image ones.
     pub fn cifar10() -> Self {
         Self::bytes(&[0.4914, 0.4822, 0.4465], &[0.2470, 0.2435, 0.2616])
     }
 
-    /// CIFAR-100's training images.
+    /// The normalisation by CIFAR-100's training images.
     pub fn cifar100() -> Self {
         Self::bytes(&[0.5071, 0.4865, 0.4409], &[0.2673, 0.2564, 0.2762])
     }
 
-    /// ImageNet, as torchvision and timm's weights expect it.
+    /// The normalisation of ImageNet that torchvision's and timm's weights expect.
     pub fn imagenet() -> Self {
         Self::bytes(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225])
     }
 
-    /// EfficientNet-Lite as published for TensorFlow: (byte − 127)/128.
+    /// The normalisation of EfficientNet-Lite as published for TensorFlow: (byte − 127)/128.
     pub fn efficientnet_lite() -> Self {
         Self { white: 1.0, mean: vec![127.0], std: vec![128.0] }
     }
 
-    /// A preset by name: `unit`, `digits`, `mnist`, `fashion-mnist`, `kmnist`, `emnist`, `cifar10`, `cifar100`, `imagenet`,
-    /// `efficientnet-lite`.
+    /// The preset of a name: `unit`, `digits`, `mnist`, `fashion-mnist`, `kmnist`, `emnist`, `cifar10`, `cifar100`,
+    /// `imagenet`, `efficientnet-lite`.
     ///
     /// # Errors
-    /// [`DataError::Config`] that lists the presets.
+    /// [`DataError::Config`], which lists the presets, for any other name.
     pub fn preset(name: &str) -> Result<Self> {
         match name {
             "unit" => Ok(Self::unit()),
@@ -103,7 +105,7 @@ impl Normalization {
         Self { white: 255.0, mean: mean.to_vec(), std: std.to_vec() }
     }
 
-    /// The 256 values of each channel. Computed in f64 and rounded once.
+    /// The 256 values of each channel, computed in f64 and rounded once.
     pub(crate) fn tables(&self, channels: usize) -> Result<Vec<[f32; 256]>> {
         let bad = |key, value: &dyn std::fmt::Debug, reason: String| {
             Err(DataError::config(key, format!("{value:?}"), reason))

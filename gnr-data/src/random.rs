@@ -1,16 +1,16 @@
 //! Randomness addressed by coordinates: the stream for (seed, purpose, epoch, index) is a pure function of these.
 //!
-//! Nothing here has a state that moves from one image to the next, so neither the number of worker threads nor
-//! stopping and resuming in the middle of an epoch can change a single bit.
+//! Nothing here has a state that moves from one image to the next. Neither the number of worker threads nor stopping
+//! and resuming in the middle of an epoch can therefore change a bit.
 //!
-//! The four numbers, little endian, *are* the 32-byte key of a ChaCha8 stream: distinct coordinates are distinct
-//! keys, no hash is needed. Bounded draws are written out here rather than taken from `rand`, whose algorithms may
-//! change between versions, because recorded runs must stay reproducible.
+//! The four numbers, little endian, *are* the 32-byte key of a ChaCha8 stream: distinct coordinates are distinct keys,
+//! and no hash is needed. Bounded draws are implemented here instead of taken from `rand`, whose algorithms may change
+//! between versions, because recorded runs must stay reproducible.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// What a stream is for. The numbers are part of the recorded behaviour: never renumber.
+/// The purpose of a stream. The numbers are part of the recorded behaviour and must never change.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
     Shuffle = 1,
@@ -37,12 +37,12 @@ impl Stream {
         Self(ChaCha8Rng::from_seed(key))
     }
 
-    /// Uniform in `0..2⁶⁴`.
+    /// Draws uniformly from `0..2⁶⁴`.
     pub(crate) fn number(&mut self) -> u64 {
         self.0.next_u64()
     }
 
-    /// Uniform in `0..bound` without bias (Lemire's multiply-and-reject); 0 when `bound` is 0.
+    /// Draws uniformly from `0..bound` without bias (Lemire's multiply-and-reject); 0 when `bound` is 0.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         let bound = bound as u64;
         if bound == 0 {
@@ -57,27 +57,27 @@ impl Stream {
         }
     }
 
-    /// Uniform in [0, 1), a multiple of 2⁻⁵³.
+    /// Draws uniformly from [0, 1), a multiple of 2⁻⁵³.
     pub(crate) fn unit(&mut self) -> f64 {
         (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Uniform between two ends.
+    /// Draws uniformly between `low` and `high`.
     pub(crate) fn between(&mut self, [low, high]: [f64; 2]) -> f64 {
         low + (high - low) * self.unit()
     }
 
-    /// Beta(α, α) for α > 0, as a ratio of Gamma variates.
+    /// Draws from Beta(α, α) for α > 0, as a ratio of Gamma variates.
     pub(crate) fn symmetric_beta(&mut self, alpha: f64) -> f64 {
         let (a, b) = (self.gamma(alpha), self.gamma(alpha));
         match a + b {
-            // Both underflow when α is tiny; the limit is a coin.
+            // Both variates underflow when α is tiny; the limit is a coin.
             0.0 => f64::from(u8::from(self.coin())),
             sum => a / sum,
         }
     }
 
-    /// Gamma(shape, 1) by Marsaglia and Tsang (2000); a shape below 1 by way of shape + 1.
+    /// Draws from Gamma(shape, 1) by Marsaglia and Tsang (2000). A shape below 1 is reduced to shape + 1.
     fn gamma(&mut self, shape: f64) -> f64 {
         if shape < 1.0 {
             let power = (1.0 - self.unit()).powf(1.0 / shape);
@@ -94,18 +94,18 @@ impl Stream {
         }
     }
 
-    /// Standard normal (Box and Muller).
+    /// Draws a standard normal number (Box and Muller).
     fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    /// A fair coin.
+    /// Tosses a fair coin.
     pub(crate) fn coin(&mut self) -> bool {
         self.0.next_u64() >> 63 == 1
     }
 
-    /// Fisher–Yates, from the last element down.
+    /// Shuffles by Fisher–Yates, from the last element down.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
@@ -113,7 +113,8 @@ impl Stream {
     }
 }
 
-/// The order in which epoch `epoch` visits `len` images: a permutation of `0..len`, a pure function of its arguments.
+/// The order in which epoch `epoch` visits `len` images: a permutation of `0..len` that is a pure function of its
+/// arguments.
 ///
 /// Fisher–Yates from the last element down, driven by the ChaCha8 stream keyed by (`seed`, 1, `epoch`, 0).
 ///
@@ -139,7 +140,7 @@ mod tests {
         for _ in 0..90_000 {
             counts[stream.below(9)] += 1;
         }
-        // Binomial(90000, 1/9) has standard deviation 94; 5 sigma.
+        // Tolerance: Binomial(90000, 1/9) has standard deviation 94; 5 sigma.
         assert!(counts.iter().all(|count| count.abs_diff(10_000) < 470), "{counts:?}");
     }
 
@@ -152,14 +153,15 @@ mod tests {
             let n = draws.len() as f64;
             let mean = draws.iter().sum::<f64>() / n;
             let variance = draws.iter().map(|x| (x - 0.5) * (x - 0.5)).sum::<f64>() / n;
-            // Var Beta(α, α) = 1 / (4 (2α + 1)); standard deviation of the mean is at most 0.0025: 5 sigma.
+            // Tolerance: Var Beta(α, α) = 1 / (4 (2α + 1)), so the standard deviation of the mean is at most 0.0025; 5
+            // sigma.
             let expected = 0.25 / (2.0 * alpha + 1.0);
             assert!(
                 (mean - 0.5).abs() < 0.0125 && (variance / expected - 1.0).abs() < 0.04,
                 "{alpha}: {mean} {variance}"
             );
         }
-        // No NaN where Gamma underflows.
+        // Where Gamma underflows there must be no NaN.
         let mut stream = Stream::at(5, Purpose::Mix, 0, 1);
         assert!((0..100).all(|_| (0.0..=1.0).contains(&stream.symmetric_beta(1e-9))));
     }

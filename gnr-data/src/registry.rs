@@ -1,4 +1,4 @@
-//! The data sets by name: the one list that `gnr data` prints and recipes refer to.
+//! The list of data sets by name, which `gnr data` prints and to which recipes refer.
 //!
 //! Adding a data set is a file in `source/`, an entry here, and a line in the test matrix.
 
@@ -13,21 +13,21 @@ use crate::resize::{Resize, Resized};
 use crate::source::files::Keep;
 use crate::source::{Part, cars, cifar, digits, emnist, folder, food101, imagenet, mnist, pets};
 
-/// Where and how to open a data set.
+/// Options of opening a data set: where its files are and how to read them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OpenOptions {
-    /// Folder of the files. Default: none (`digits` is embedded, `fashion-mnist` may be installed by the system).
+    /// The folder of the files. Default: none (`digits` is embedded, the system may have `fashion-mnist`).
     pub dir: Option<PathBuf>,
-    /// Brings every image to one size. Default: no change; mixed sizes are an error.
+    /// Scales every image to one size. Default: no change; images of several sizes are then an error.
     pub resize: Option<Resize>,
-    /// For image folders: in memory or decoded on demand. Default: by size.
+    /// Whether the images of files are kept in memory or decoded on demand. Default: by size.
     pub keep: Keep,
-    /// Whether anything that [`Dataset::warnings`] would tell is an error instead. Default: no.
+    /// Whether warnings of [`Dataset::warnings`] are errors. Default: no.
     pub strict: bool,
 }
 
 impl OpenOptions {
-    /// Files in `dir`, everything else as by default.
+    /// Options with files in `dir`, and the defaults for the rest.
     pub fn dir(dir: impl Into<PathBuf>) -> Self {
         Self { dir: Some(dir.into()), ..Self::default() }
     }
@@ -35,51 +35,51 @@ impl OpenOptions {
 
 type Opener = fn(&OpenOptions, Part) -> Result<Arc<dyn Dataset>>;
 
-/// What is known about a data set before it is opened.
+/// The properties of a data set that are known before it is opened.
 #[derive(Clone)]
 pub struct DatasetInfo {
-    /// The name that recipes use.
+    /// The name in recipes.
     pub name: &'static str,
-    /// One line about it.
+    /// A line that describes the data set.
     pub summary: &'static str,
-    /// `[C, H, W]`, where it is fixed.
+    /// The shape `[C, H, W]`, where it is fixed.
     pub shape: Option<[usize; 3]>,
     /// Number of classes, where it is fixed.
     pub classes: Option<usize>,
     /// Published numbers of training and test images, where they are fixed.
     pub counts: Option<[usize; 2]>,
-    /// How to get it: commands, or the layout to arrange.
+    /// Commands that fetch the data set, or the layout to arrange.
     pub fetch_hint: &'static str,
-    /// The layouts of files that are read, in a sentence or two.
+    /// The layouts of files that can be read, in a sentence or two.
     pub layouts: &'static str,
-    /// Licence, where known.
+    /// The licence, where it is known.
     pub licence: &'static str,
-    /// Augmentation usual for it.
+    /// The usual augmentation of the data set.
     pub augmentation: Augmentation,
-    /// The published files, for `gnr data fetch`.
+    /// The published files, which `gnr data fetch` downloads.
     pub downloads: &'static [Download],
-    /// Name of that normalisation among the presets.
+    /// The name of the preset with the usual normalisation.
     pub preset: &'static str,
     pub(crate) normalization: fn() -> Normalization,
     pub(crate) opener: Opener,
 }
 
 impl DatasetInfo {
-    /// Normalisation usual for it.
+    /// The usual normalisation of the data set.
     pub fn normalization(&self) -> Normalization {
         (self.normalization)()
     }
 
-    /// The data set with other files to fetch, e.g. of a mirror with other archives.
+    /// The data set with other files to fetch, e.g. from a mirror with other archives.
     pub fn with_downloads(&self, downloads: &'static [Download]) -> Self {
         Self { downloads, ..self.clone() }
     }
 
-    /// Opens one part.
+    /// Opens one part of the data set.
     ///
     /// # Errors
-    /// [`DataError::MissingData`] with [`DatasetInfo::fetch_hint`] when the files are not there, and everything that can
-    /// be wrong with them, naming the file. [`DataError::Strict`] if there are warnings and `options.strict` forbids them.
+    /// [`DataError::MissingData`] with [`DatasetInfo::fetch_hint`] when the files are not there; any error of its
+    /// files, which names the file. [`DataError::Strict`] if there are warnings and `options.strict` forbids them.
     pub fn open(&self, part: Part, options: &OpenOptions) -> Result<Arc<dyn Dataset>> {
         let set = (self.opener)(options, part)?;
         let warnings = if options.strict { set.warnings() } else { Vec::new() };
@@ -87,7 +87,7 @@ impl DatasetInfo {
             return Err(DataError::Strict { warnings });
         }
         Ok(match options.resize {
-            // Sets of files have done it while decoding.
+            // Sets of image files were resized while decoding.
             Some(resize) if self.shape.is_some() => Arc::new(Resized::new(set, resize)?),
             _ => set,
         })
@@ -97,36 +97,36 @@ impl DatasetInfo {
 /// A file of a published data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Download {
-    /// Where it is published; the later ones are tried when the first fails. None: it can only be had by hand.
+    /// Addresses of the file; later ones are tried when the first fails. None: the file can only be obtained by hand.
     pub urls: &'static [&'static str],
-    /// Its name in the data folder.
+    /// The file's name in the data folder.
     pub file: &'static str,
-    /// MD5 of the file, hexadecimal, as its publishers or torchvision state it.
+    /// MD5 of the file in hexadecimal, as its publishers or torchvision state it.
     pub md5: &'static str,
-    /// What to do with it.
+    /// The way to unpack the file.
     pub unpack: Unpack,
-    /// Bound on its size in bytes, unpacked and as it is.
+    /// The largest size of the file in bytes, packed and unpacked.
     pub limit: u64,
 }
 
-/// What becomes of a downloaded file.
+/// The way to unpack a downloaded file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unpack {
-    /// The file is read as it is.
+    /// The file is read without unpacking.
     Keep,
     /// A tar archive, gzipped or not, unpacked into a folder below the data folder.
     Tar {
-        /// That folder; empty: the data folder.
+        /// The folder's name; empty for the data folder itself.
         into: &'static str,
     },
     /// A tar archive of tar archives, each unpacked into a folder of its own name.
     TarOfTars {
-        /// The folder around them.
+        /// The name of the folder that holds them.
         into: &'static str,
     },
-    /// A zip archive.
+    /// A zip archive, unpacked into a folder below the data folder.
     Zip {
-        /// The folder; empty: the data folder.
+        /// The folder's name; empty for the data folder itself.
         into: &'static str,
     },
 }
@@ -151,7 +151,7 @@ static REGISTRY: &[DatasetInfo] = &[
     folder::INFO,
 ];
 
-/// All data sets.
+/// All registered data sets, in the order of listings.
 pub fn registry() -> &'static [DatasetInfo] {
     REGISTRY
 }
@@ -159,7 +159,7 @@ pub fn registry() -> &'static [DatasetInfo] {
 /// The data set called `name`.
 ///
 /// # Errors
-/// [`DataError::UnknownDataset`] with the nearest known name.
+/// [`DataError::UnknownDataset`], which names the nearest known name.
 ///
 /// ```
 /// let error = gnr_data::find("fashion_mnist").err().unwrap();
@@ -167,13 +167,13 @@ pub fn registry() -> &'static [DatasetInfo] {
 /// ```
 pub fn find(name: &str) -> Result<&'static DatasetInfo> {
     REGISTRY.iter().find(|info| info.name == name).ok_or_else(|| {
-        // Comparing a megabyte with each of them would take long.
+        // The similarity of a name of a megabyte would take long to compute.
         let start: String = name.to_lowercase().chars().take(60).collect();
         let score = |info: &&DatasetInfo| strsim::jaro_winkler(info.name, &start);
         let nearest = REGISTRY.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
         DataError::UnknownDataset {
             name: name.to_string(),
-            // Below this, two names have little more than a letter in common.
+            // Names less similar than this have little more than a letter in common.
             nearest: nearest.filter(|info| score(info) > 0.7).map(|info| info.name),
             known: REGISTRY.iter().map(|info| info.name).collect::<Vec<_>>().join(", "),
         }
@@ -191,7 +191,7 @@ pub fn open(name: &str, part: Part, options: &OpenOptions) -> Result<Arc<dyn Dat
 /// Whether `name` can be opened without giving a folder on this machine.
 ///
 /// # Errors
-/// [`DataError::UnknownDataset`].
+/// [`DataError::UnknownDataset`] for a name that is not registered.
 pub fn available_without_dir(name: &str) -> Result<bool> {
     Ok(match find(name)?.name {
         "digits" => true,

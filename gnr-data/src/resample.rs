@@ -1,8 +1,9 @@
-//! Scaling with antialiasing, bit for bit as Pillow does it (and so torchvision on Pillow images): published weights are
-//! evaluated on the very pixels they were validated on.
+//! Scaling with antialiasing, bit for bit equal to Pillow's (and so to torchvision's on Pillow images). Published
+//! weights are therefore evaluated on the pixels on which they were validated.
 //!
-//! Separable convolution, columns first, then rows. Per output pixel the filter, stretched by the scale when shrinking, is
-//! sampled and normalised in f64, rounded to 22 bits, and summed in 32-bit integers; each pass rounds to bytes.
+//! The scaling is a separable convolution, along columns first, then along rows. For each output pixel the filter,
+//! stretched by the scale when shrinking, is sampled and normalised in f64, rounded to 22 bits, and summed in 32-bit
+//! integers. Each pass rounds to bytes.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,10 +11,10 @@ use std::ops::Range;
 use crate::dataset::Image;
 use crate::error::{DataError, Result};
 
-/// Filter of a change of size. Both widen with the scale when shrinking (antialiasing).
+/// The filter of a scaling. Both widen with the scale when shrinking (antialiasing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Interpolation {
-    /// Triangle of half-width 1.
+    /// A triangle of half-width 1.
     #[default]
     Bilinear,
     /// Keys' cubic of half-width 2, a = −½.
@@ -40,19 +41,19 @@ impl Interpolation {
     }
 }
 
-/// Bits after the point of a weight: 8 bits of pixel and 2 of overshoot fit beside them in an i32.
+/// Bits after the point of a weight. An i32 has room for 8 bits of pixel and 2 of overshoot beside them.
 const PRECISION: u32 = 22;
 const HALF: i32 = 1 << (PRECISION - 1);
 
 /// The weights along one axis, for a range of output positions.
 struct Axis {
-    /// First input position and offset into `weights` of each output position.
+    /// For each output position, the first input position and the offset into `weights`.
     starts: Vec<(usize, usize)>,
     weights: Vec<i32>,
 }
 
 impl Axis {
-    /// Weights that bring `input` positions to `output`, of which only `keep` are wanted.
+    /// The weights that scale `input` positions to `output`, of which only `keep` are wanted.
     fn new(input: usize, output: usize, keep: Range<usize>, filter: Interpolation) -> Self {
         let scale = input as f64 / output as f64;
         let stretch = scale.max(1.0);
@@ -61,7 +62,7 @@ impl Axis {
         let mut row = Vec::new();
         for position in keep {
             let centre = (position as f64 + 0.5) * scale;
-            // Casts saturate: negative positions become 0.
+            // Casts saturate, so that negative positions become 0.
             let start = (centre - support + 0.5) as usize;
             let end = ((centre + support + 0.5) as usize).min(input);
             row.clear();
@@ -77,14 +78,14 @@ impl Axis {
         axis
     }
 
-    /// First input position and weights of output position `index`.
+    /// The first input position and the weights of output position `index`.
     fn at(&self, index: usize) -> (usize, &[i32]) {
         let (start, offset) = self.starts[index];
         let end = self.starts.get(index + 1).map_or(self.weights.len(), |next| next.1);
         (start, &self.weights[offset..end])
     }
 
-    /// Input positions that any output position needs.
+    /// The range of input positions that the output positions need.
     fn needed(&self) -> Range<usize> {
         let end = (0..self.starts.len()).map(|index| self.at(index).0 + self.at(index).1.len()).max();
         self.starts.first().map_or(0, |first| first.0)..end.unwrap_or(0)
@@ -111,7 +112,7 @@ impl Window {
 }
 
 /// Scales `window` of `image` to `scaled` (height, width) and returns `cut` of the result; nothing outside `window`
-/// contributes. Both windows lie inside what they are cut from, and `scaled` is not empty.
+/// contributes. Both windows must lie inside what they are cut from, and `scaled` must not be empty.
 pub(crate) fn resample(
     image: &Image<'_>,
     window: Window,
@@ -146,11 +147,11 @@ pub(crate) fn resample(
     Image { channels: image.channels, height: cut.height, width: cut.width, pixels: Cow::Owned(pixels) }
 }
 
-/// Rows at a time in [`convolve_rows`]: one vector register of sums.
+/// Number of rows at a time in [`convolve_rows`]: one vector register of sums.
 const LANES: usize = 16;
 
-/// The pass along rows: each of `count` rows is convolved. Works on columns of [`LANES`] rows so that the sums of an output
-/// column are one vector.
+/// Makes the pass along rows: each of `count` rows is convolved. It works on columns of [`LANES`] rows, so that the
+/// sums of an output column are one vector.
 fn convolve_rows<'a>(mut rows: impl Iterator<Item = &'a [u8]>, count: usize, axis: &Axis, out: &mut Vec<u8>) {
     let width = axis.starts.len();
     out.resize(count * width, 0);
@@ -177,7 +178,7 @@ fn convolve_rows<'a>(mut rows: impl Iterator<Item = &'a [u8]>, count: usize, axi
     }
 }
 
-/// The pass across rows of `width` bytes, the first of which is row number `first`; appends to `out`.
+/// Makes the pass across rows of `width` bytes, whose first one is row number `first`; appends to `out`.
 fn combine_rows(rows: &[u8], width: usize, first: usize, axis: &Axis, out: &mut Vec<u8>) {
     let mut sums = vec![0i32; width];
     for y in 0..axis.starts.len() {
@@ -192,10 +193,11 @@ fn combine_rows(rows: &[u8], width: usize, first: usize, axis: &Axis, out: &mut 
     }
 }
 
-/// Scales a whole image to `height` x `width`, with antialiasing: Pillow's `Image.resize((width, height), filter)`.
+/// Scales an image to `height` x `width` with antialiasing, as Pillow's `Image.resize((width, height), filter)` does.
 ///
 /// # Errors
-/// [`DataError::Config`] for a size of 0 or above 16,384, [`DataError::BufferLength`] when the pixels do not fit the shape.
+/// [`DataError::Config`] for a size of 0 or above 16,384, [`DataError::BufferLength`] when the pixels do not fit the
+/// shape.
 ///
 /// ```
 /// use gnr_data::{Image, Interpolation, resize};
@@ -218,5 +220,5 @@ pub fn resize(
     Ok(resample(image, Window::whole(image), (height, width), cut, filter))
 }
 
-/// Largest side that images are scaled to.
+/// The largest side to which images are scaled.
 pub(crate) const MAX_SIDE: usize = 1 << 14;

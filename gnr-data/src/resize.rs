@@ -1,4 +1,4 @@
-//! The usual preparation of photographs for evaluation: scale the shorter side, cut out the centre.
+//! The usual preparation of photographs for evaluation: scaling the shorter side, then cutting out the centre.
 
 use std::sync::Arc;
 
@@ -6,27 +6,27 @@ use crate::dataset::{Dataset, Image, describe};
 use crate::error::{DataError, Result};
 use crate::resample::{Interpolation, MAX_SIDE, Window, resample};
 
-/// How to bring photographs of mixed sizes to one: scale, keeping the proportions, then cut out the centre.
+/// Brings photographs of several sizes to one: scales them, keeping their proportions, then cuts out the centre.
 ///
-/// The same pixels as torchvision's `Resize(shorter)` and `CenterCrop((height, width))` on Pillow images.
-/// `Resize { height: 224, width: 224, ..Resize::square(256) }` is the usual evaluation of ImageNet models.
+/// The pixels are those of torchvision's `Resize(shorter)` and `CenterCrop((height, width))` on Pillow images. `Resize
+/// { height: 224, width: 224, ..Resize::square(256) }` is the usual evaluation of ImageNet models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resize {
-    /// The shorter side after scaling; the longer one is rounded down.
+    /// The shorter side after scaling, in pixels. The longer one is rounded down.
     pub shorter: usize,
-    /// Rows cut out of the centre, at most `shorter`.
+    /// Number of rows cut out of the centre, at most `shorter`.
     pub height: usize,
-    /// Columns cut out of the centre, at most `shorter`.
+    /// Number of columns cut out of the centre, at most `shorter`.
     pub width: usize,
     /// Filter of the scaling.
     pub interpolation: Interpolation,
 }
 
-/// Longer side over shorter side of the images that [`Resize`] accepts.
+/// Largest ratio of the longer to the shorter side that [`Resize`] accepts.
 const MAX_ELONGATION: usize = 64;
 
 impl Resize {
-    /// Scales to the smallest size that covers a square of `side` pixels and cuts out the centre; bilinear.
+    /// Scales to the smallest size that covers a square of `side` pixels, and cuts out the centre; bilinear.
     pub fn square(side: usize) -> Self {
         Self { shorter: side, height: side, width: side, interpolation: Interpolation::Bilinear }
     }
@@ -41,17 +41,18 @@ impl Resize {
         Err(DataError::config("resize", value, format!("needs 0 < height, width <= shorter <= {MAX_SIDE}")))
     }
 
-    /// The prepared image.
+    /// Prepares an image.
     ///
     /// # Errors
-    /// The reason, for images that are mostly one line: scaling them to cover would need absurd memory.
+    /// The reason why an image is refused: its sides are too unequal, and scaling it to cover would need too much
+    /// memory.
     pub(crate) fn apply(&self, image: Image<'static>) -> Result<Image<'static>, String> {
         let (height, width) = (image.height, image.width);
         let short = width.min(height).max(1);
         if width.max(height) / short > MAX_ELONGATION {
             return Err(format!("{width}x{height} is too elongated to resize (limit {MAX_ELONGATION}:1)"));
         }
-        // Rounded down as torchvision does; the shorter side comes out exactly.
+        // Rounded down as torchvision does; the shorter side is exact.
         let scaled = (height * self.shorter / short, width * self.shorter / short);
         let cut = Window {
             top: centred(scaled.0 - self.height),
@@ -66,7 +67,7 @@ impl Resize {
     }
 }
 
-/// A data set whose images are prepared when asked for: one that is in memory at its published size.
+/// A data set in memory at its published size, whose images are prepared when asked for.
 pub(crate) struct Resized {
     whole: Arc<dyn Dataset>,
     resize: Resize,
@@ -122,7 +123,7 @@ impl Dataset for Resized {
     }
 }
 
-/// Half of what is cut away, rounded half to even as Python does.
+/// Half of a length that is cut away, rounded half to even as in Python.
 fn centred(rest: usize) -> usize {
     let half = rest / 2;
     if rest % 2 == 1 && half % 2 == 1 { half + 1 } else { half }

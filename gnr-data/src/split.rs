@@ -6,10 +6,10 @@ use crate::dataset::{Dataset, Image, describe};
 use crate::error::{DataError, Result};
 use crate::random::{Purpose, Stream};
 
-/// How much to hold out, of all images.
+/// The number of images to hold out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum HoldOut {
-    /// A fraction in `0..1`, rounded to the nearest number of images.
+    /// A fraction of all images in [0, 1), rounded to the nearest number of images.
     Fraction(f64),
     /// A number of images.
     Count(usize),
@@ -32,11 +32,12 @@ impl HoldOut {
     }
 }
 
-/// Splits the indices of `dataset` into (kept, held out): disjoint, together everything, each ascending.
+/// Splits the indices of `dataset` into those that are kept and those that are held out. Both lists are ascending;
+/// together they have each index once.
 ///
-/// Stratified: a class with `n_c` of the `n` images gives `k·n_c/n` of the `k` held out, rounded by largest remainder
-/// (ties to the lower class), so each class is within one image of its share. Which images of a class are held out is
-/// a pure function of `seed`. Classes are those of the clean labels: noise changes no split.
+/// The split is stratified. A class with `n_c` of the `n` images gives `k·n_c/n` of the `k` held out, rounded by
+/// largest remainder (ties go to the lower class), so each class is within one image of its share. The images of a
+/// class are chosen by a pure function of `seed`. Classes are those of the clean labels: noise changes no split.
 ///
 /// # Errors
 /// [`DataError::Config`] for a fraction outside [0, 1) or a count above the number of images.
@@ -54,7 +55,7 @@ pub fn stratified_split(dataset: &dyn Dataset, size: HoldOut, seed: u64) -> Resu
     Ok((0..dataset.len()).partition(|&index| !held[index]))
 }
 
-/// Shares `count` between classes in proportion to `counts`, by largest remainder; ties go to the lower class.
+/// Shares `count` among classes in proportion to `counts`, by largest remainder; ties go to the lower class.
 pub(crate) fn quotas(counts: &[usize], count: usize) -> Vec<usize> {
     let total: u128 = counts.iter().map(|&n| n as u128).sum::<u128>().max(1);
     let share = |n: usize| (n as u128 * count as u128 / total, n as u128 * count as u128 % total);
@@ -68,7 +69,7 @@ pub(crate) fn quotas(counts: &[usize], count: usize) -> Vec<usize> {
     quotas
 }
 
-/// The images of each class, by clean labels: noise changes no part of a data set.
+/// The images of each class by clean labels: noise changes no part of a data set.
 fn by_class(dataset: &dyn Dataset) -> Result<Vec<Vec<usize>>> {
     let mut members = vec![Vec::new(); dataset.classes().len()];
     for index in 0..dataset.len() {
@@ -85,9 +86,7 @@ fn sizes(classes: &[Vec<usize>]) -> Vec<usize> {
     classes.iter().map(Vec::len).collect()
 }
 
-/// Some images of a data set, sharing its memory.
-///
-/// Its constructors choose by clean labels.
+/// Some images of a data set, which share its memory. The constructors choose by clean labels.
 #[derive(Clone)]
 pub struct Subset {
     whole: Arc<dyn Dataset>,
@@ -96,10 +95,10 @@ pub struct Subset {
 }
 
 impl Subset {
-    /// The images `indices` of `whole`, in that order (repetitions allowed); `how` is appended to the description.
+    /// The images `indices` of `whole`, in that order; indices may repeat. `how` is appended to the description.
     ///
     /// # Errors
-    /// [`DataError::IndexOutOfRange`].
+    /// [`DataError::IndexOutOfRange`] for an index beyond the end of `whole`.
     pub fn new(whole: Arc<dyn Dataset>, indices: Vec<usize>, how: impl Into<String>) -> Result<Self> {
         let len = whole.len();
         match indices.iter().find(|&&index| index >= len) {
@@ -111,7 +110,7 @@ impl Subset {
     /// The first `per_class` images of each class, in the order of `whole`.
     ///
     /// # Errors
-    /// [`DataError::Config`] when a class has fewer.
+    /// [`DataError::Config`] when a class has fewer images.
     pub fn first_per_class(whole: Arc<dyn Dataset>, per_class: usize) -> Result<Self> {
         let mut indices = Vec::new();
         for (class, members) in by_class(whole.as_ref())?.into_iter().enumerate() {
@@ -126,7 +125,7 @@ impl Subset {
         Self::new(whole, indices, format!("first {per_class} of each class"))
     }
 
-    /// A stratified sample of `count` images, a pure function of `seed`, in the order of `whole`.
+    /// A stratified sample of `count` images in the order of `whole`; a pure function of `seed`.
     ///
     /// # Errors
     /// [`DataError::Config`] when there are fewer images.
@@ -143,7 +142,7 @@ impl Subset {
         Self::new(whole, indices, format!("sample of {count}, seed {seed}"))
     }
 
-    /// Numbers of the images in the whole data set.
+    /// Indices of the images in the whole data set.
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }
@@ -192,22 +191,22 @@ impl Dataset for Subset {
     }
 }
 
-/// The three views of an experiment. Hyper-parameters are chosen on `validation`, numbers are reported on `test`.
+/// The three parts of an experiment: hyper-parameters are chosen on `validation`, results are reported on `test`.
 #[derive(Clone)]
 pub struct Views {
-    /// What the parameters are fitted to.
+    /// The images to which the parameters are fitted.
     pub train: Arc<dyn Dataset>,
-    /// Held out of the training images; `None` when nothing was held out.
+    /// Images held out of the training images; `None` when none were.
     pub validation: Option<Arc<dyn Dataset>>,
     /// The published test images.
     pub test: Arc<dyn Dataset>,
 }
 
 impl Views {
-    /// Holds `size` of `train` out for validation by [`stratified_split`]; nothing when `size` comes to 0 images.
+    /// Holds `size` of `train` out for validation by [`stratified_split`]; none when `size` rounds to 0 images.
     ///
     /// # Errors
-    /// The errors of [`stratified_split`]; [`DataError::Config`] when nothing would be left to train on.
+    /// The errors of [`stratified_split`]; [`DataError::Config`] when nothing would remain to train on.
     pub fn new(train: Arc<dyn Dataset>, test: Arc<dyn Dataset>, size: HoldOut, seed: u64) -> Result<Self> {
         let (kept, held) = stratified_split(train.as_ref(), size, seed)?;
         if kept.is_empty() {

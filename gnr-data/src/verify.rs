@@ -1,4 +1,4 @@
-//! Looking for files that are damaged or cannot be read: everything below a folder that has a known format is read to its end.
+//! Search for files that are damaged or cannot be read: every file of a known format below a folder is read to its end.
 
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -12,20 +12,20 @@ use crate::source::gzip::Members;
 use crate::source::walk::is_image_name;
 use crate::source::{cifar, idx, mat_variables};
 
-/// What [`verify`] found.
+/// The result of [`verify`].
 #[derive(Debug, Default)]
 pub struct VerifyReport {
-    /// Files that were read to their end.
+    /// Number of files that were read to their end.
     pub checked: usize,
-    /// Files of no known format.
+    /// Number of files of no known format.
     pub skipped: usize,
-    /// Damaged files with the reason, sorted by path.
+    /// The damaged files with the reason, sorted by path.
     pub damaged: Vec<(PathBuf, DataError)>,
-    /// Files that are not damaged as far as can be told, but of a kind or layout that is not read, with the reason, sorted by path.
+    /// Files that show no damage, but have a kind or layout that is not read, with the reason; sorted by path.
     pub unread: Vec<(PathBuf, DataError)>,
 }
 
-/// The formats that can be checked, by the names of files.
+/// The formats that can be checked, recognised by the names of files.
 enum Format {
     Image,
     Idx { rank: u8 },
@@ -50,7 +50,7 @@ impl Format {
             "mat" => Some(Self::Mat),
             "gz" | "tgz" => Some(Self::Gzip),
             "" if lower.starts_with("data_batch_") || lower == "test_batch" => Some(Self::CifarPickle),
-            // CIFAR-100's Python version calls its files so; other files may be called so, too.
+            // CIFAR-100's Python version has files of these names, but other files may have them, too.
             "" if matches!(lower.as_str(), "train" | "test") && starts_as_pickle(path) => {
                 Some(Self::CifarPickle)
             }
@@ -76,13 +76,13 @@ fn starts_as_pickle(path: &Path) -> bool {
     read.is_ok() && matches!(start, [0x80, 2..=5])
 }
 
-/// Decompresses to nowhere: blocks and checksum.
+/// Decompresses a file without storing the output, which checks its blocks and its checksum.
 fn gunzip(path: &Path) -> Result<()> {
     let file = std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
     decompress(path, std::io::BufReader::new(file))
 }
 
-/// [`gunzip`] of the file at `path`, open as `reader`.
+/// Decompresses like [`gunzip`]; `reader` reads the file at `path`.
 pub(crate) fn decompress(path: &Path, reader: impl BufRead) -> Result<()> {
     let mut decoder = Members::new(reader);
     let (mut buffer, mut offset) = (vec![0; 1 << 16], 0);
@@ -95,12 +95,14 @@ pub(crate) fn decompress(path: &Path, reader: impl BufRead) -> Result<()> {
     }
 }
 
-/// Reads every file of a known format at or below `path`, on all cores: images are decoded, IDX, CIFAR and MAT-files parsed, gzip
-/// files decompressed. `progress` hears (done, of). Hidden files are left out; symbolic links to folders are not followed.
+/// Reads every file of a known format at or below `path`, on all cores. Images are decoded, IDX, CIFAR and MAT-files
+/// parsed, gzip files decompressed.
+///
+/// `progress` is called with (done, of). Hidden files are left out; symbolic links to folders are not followed.
 ///
 /// # Errors
-/// [`DataError::Io`] when a folder cannot be listed, [`DataError::NoImages`] when there is nothing to check. Damage is no error of
-/// this function.
+/// [`DataError::Io`] when a folder cannot be listed, [`DataError::NoImages`] when there is nothing to check. Damage is
+/// reported, and is no error of this function.
 pub fn verify(path: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<VerifyReport> {
     let mut files = Vec::new();
     let mut skipped = 0;
@@ -140,7 +142,7 @@ fn collect(path: &Path, files: &mut Vec<(PathBuf, Format)>, skipped: &mut usize)
                 continue;
             }
             let kind = entry.file_type().map_err(DataError::io(&path, "look at"))?;
-            // Opening a pipe could wait for ever. A link to nothing is an error that is told.
+            // Opening a pipe could wait for ever. A broken link is reported as an error.
             let special = if kind.is_symlink() {
                 std::fs::metadata(&path).is_ok_and(|target| !target.is_file())
             } else {

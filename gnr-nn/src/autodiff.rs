@@ -1,4 +1,4 @@
-//! What a backend needs beyond operations to serve an oracle: reverse mode and in-place arithmetic.
+//! Reverse mode and in-place arithmetic: what a backend needs beyond operations to serve an oracle.
 
 use gnr_core::{Map, collective::Packed};
 
@@ -6,32 +6,36 @@ use crate::{Backend, Error, Result};
 
 /// A [`Backend`] with first-order reverse-mode differentiation.
 ///
-/// A *session* is a handle of the backend for one pass: it owns a fresh tape. Its kinds:
-/// [`gradient_session`](Self::gradient_session) (optionally recording what products at this point can reuse), and
-/// [`replay_session`](Self::replay_session), in which the model runs on `Duals<Self>` with constant tangents and the reverse
-/// pass of the *loss tangent* yields H·v; [`linear_session`](Self::linear_session), the same for the reverse pass of the
-/// *outputs* alone, which [`vjp`](Self::vjp) runs. A library without records uses `Record = ()` and a plain session for both: the dual
-/// evaluation is then done from scratch.
+/// A *session* is a handle of the backend for one pass, with a fresh tape of its own. There are three kinds:
+///
+/// - [`gradient_session`](Self::gradient_session) runs a gradient pass, and optionally records what products at the
+///   point can reuse.
+/// - [`replay_session`](Self::replay_session) runs the model on `Duals<Self>` with constant tangents. The reverse pass
+///   of the *loss tangent* yields H·v.
+/// - [`linear_session`](Self::linear_session) also runs it on dual numbers; [`vjp`](Self::vjp) then runs the reverse
+///   pass of the *outputs* alone.
+///
+/// A library without records uses `Record = ()` and plain sessions: the dual evaluation is then made from scratch.
 pub trait Autodiff: Backend {
-    /// What a recording gradient pass leaves behind.
+    /// The record that a gradient pass makes for products at its point.
     type Record;
 
-    /// A handle with a fresh tape for a gradient pass. With `record`, [`take_record`](Self::take_record) can be called after
-    /// [`backward`](Self::backward).
+    /// A handle with a fresh tape for a gradient pass. With `record`, [`take_record`](Self::take_record) can be called
+    /// after [`backward`](Self::backward).
     fn gradient_session(&self, record: bool) -> Self;
-    /// The record of a session made by `gradient_session(true)`, after its backward pass.
+    /// Takes the record of a session made by `gradient_session(true)`, after its backward pass.
     ///
     /// # Errors
     /// When the session did not record or its backward pass has not run.
     fn take_record(&self) -> Result<Self::Record>;
-    /// A handle with a fresh tape in which the same model is run again on dual numbers at the recorded point. May be made
-    /// any number of times from one record.
+    /// A handle with a fresh tape, in which the model runs once more on dual numbers at the recorded point. A record
+    /// may serve any number of sessions.
     ///
     /// # Errors
     /// When the record cannot be replayed.
     fn replay_session(&self, record: &Self::Record) -> Result<Self>;
-    /// As [`replay_session`](Self::replay_session), but for [`vjp`](Self::vjp) of what the model returned instead of
-    /// [`backward`](Self::backward) of a tangent: J·v from the tangents, Jᵀ·u from the reverse pass.
+    /// A session like [`replay_session`](Self::replay_session) that ends with [`vjp`](Self::vjp) of the model's outputs
+    /// instead of [`backward`](Self::backward) of a tangent. The tangents give J·v, the reverse pass gives Jᵀ·u.
     ///
     /// # Errors
     /// When the record cannot be replayed.
@@ -41,22 +45,23 @@ pub trait Autodiff: Backend {
     /// Checks that a replayed pass consumed the whole record.
     ///
     /// # Errors
-    /// [`Error::RecordMismatch`](crate::Error::RecordMismatch) or the like.
+    /// [`Error::RecordMismatch`](crate::Error::RecordMismatch), or another error of the backend.
     fn finish_replay(&self) -> Result<()> {
         Ok(())
     }
-    /// A leaf of this session sharing the data of `x`: derivatives with respect to it will be asked for.
+    /// A leaf of this session that shares the data of `x`: derivatives with respect to it will be asked for.
     ///
     /// # Errors
     /// A failure of the library, where it copies.
     fn variable(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
-    /// d loss / d leaf for each leaf, untracked; zeros where the loss does not depend on one. Consumes the session's tape. The leaves
-    /// are given away, so that those that nobody else holds can be freed as the pass goes back.
+    /// The derivatives d loss / d leaf for each leaf, untracked; zeros where the loss does not depend on a leaf.
+    /// Consumes the session's tape, and the leaves: those without another holder can be freed during the pass.
     ///
     /// # Errors
     /// When `loss` is not a single element, or a failure of the library.
     fn backward(&self, loss: &Self::Tensor, leaves: Vec<Self::Tensor>) -> Result<Vec<Self::Tensor>>;
-    /// (dy/d leaf)ᵀ·cotangent for each leaf, untracked; `cotangent` is a constant of y's shape. Consumes the session's tape.
+    /// The products (dy/d leaf)ᵀ·cotangent for each leaf, untracked; `cotangent` is a constant of y's shape. Consumes
+    /// the session's tape.
     ///
     /// # Errors
     /// A shape mismatch, or a failure of the library.
@@ -70,23 +75,24 @@ pub trait Autodiff: Backend {
         self.backward(&self.sum(&self.mul(y, cotangent)?, &axes)?, leaves)
     }
 
-    /// Host data in single precision, row-major, as images come.
+    /// A tensor from row-major host data in single precision, in which images come.
     ///
     /// # Errors
     /// When the number of elements is not the product of `shape`.
     fn upload(&self, data: &[f32], shape: &[usize]) -> Result<Self::Tensor>;
-    /// The only element.
+    /// The value of a tensor of one element.
     ///
     /// # Errors
-    /// When there is not exactly one.
+    /// When there is not exactly one element.
     fn item(&self, x: &Self::Tensor) -> Result<f64>;
-    /// All elements, row-major. For logits, checkpoints and tests.
+    /// Copies all elements to the host, row-major; for logits, checkpoints and tests.
     ///
     /// # Errors
     /// A failure of the library.
     fn to_host(&self, x: &Self::Tensor) -> Result<Vec<f64>>;
 
-    /// The elements of several tensors one after the other, in the precision that they are stored in; what goes to other ranks.
+    /// Copies the elements of several tensors, one after the other, in their stored precision, to be sent to other
+    /// ranks.
     ///
     /// # Errors
     /// A failure of the library.
@@ -97,10 +103,10 @@ pub trait Autodiff: Backend {
         }
         Ok(Packed::Double(all))
     }
-    /// Tensors of the shapes of `like` from what [`pack`](Self::pack) made of others.
+    /// Makes tensors of the shapes of `like` from elements that [`pack`](Self::pack) copied.
     ///
     /// # Errors
-    /// Another number of elements, bytes, a failure of the library.
+    /// Another number of elements; bytes in place of numbers; a failure of the library.
     fn unpack(&self, numbers: &Packed, like: &[Self::Tensor]) -> Result<Vec<Self::Tensor>> {
         let len = |x: &Self::Tensor| self.shape(x).iter().product::<usize>();
         let expected: usize = like.iter().map(len).sum();
@@ -124,17 +130,17 @@ pub trait Autodiff: Backend {
         Ok(unpacked)
     }
 
-    /// `y ← a·y` in place (values other holders of the same data see are unchanged). `a = 0` gives exact zeros.
+    /// Multiplies in place: `y ← a·y`. Other holders of the data keep their values. `a = 0` gives exact zeros.
     ///
     /// # Errors
     /// A failure of the library.
     fn scale(&self, y: &mut Self::Tensor, a: f64) -> Result<()>;
-    /// `y ← y + a·x` in place, equal shapes.
+    /// Adds a multiple in place: `y ← y + a·x`, with equal shapes.
     ///
     /// # Errors
     /// A shape mismatch.
     fn axpy(&self, y: &mut Self::Tensor, a: f64, x: &Self::Tensor) -> Result<()>;
-    /// `y ← x + a·y`, equal shapes, with the bits of [`axpy`](Self::axpy) on a copy of x.
+    /// Computes `y ← x + a·y`, with equal shapes and with the bits of [`axpy`](Self::axpy) on a copy of x.
     ///
     /// # Errors
     /// A shape mismatch.
@@ -144,12 +150,12 @@ pub trait Autodiff: Backend {
         *y = sum;
         Ok(())
     }
-    /// Σ x·y in at least double precision.
+    /// The inner product Σ x·y in at least double precision.
     ///
     /// # Errors
     /// A shape mismatch.
     fn dot(&self, x: &Self::Tensor, y: &Self::Tensor) -> Result<f64>;
-    /// [`dot`](Self::dot) of x with several tensors.
+    /// The inner products of x with several tensors: [`dot`](Self::dot) with each.
     ///
     /// # Errors
     /// A shape mismatch.
@@ -157,7 +163,7 @@ pub trait Autodiff: Backend {
         ys.iter().map(|y| self.dot(x, y)).collect()
     }
     /// Inner products of a point of several tensors with other points of as many: Σₖ ⟨xₖ, yₖ⟩ for each y. A library
-    /// whose scalars take a transfer overrides it to make one.
+    /// whose scalars take a transfer overrides the default to make one transfer.
     ///
     /// # Errors
     /// A shape mismatch.
@@ -174,29 +180,29 @@ pub trait Autodiff: Backend {
         }
         Ok(sums)
     }
-    /// `y ← y + Σ aᵢ·xᵢ` in place; as many factors as tensors.
+    /// Adds multiples in place: `y ← y + Σ aᵢ·xᵢ`, with as many factors as tensors.
     ///
     /// # Errors
     /// A shape mismatch.
     fn axpys(&self, y: &mut Self::Tensor, a: &[f64], xs: &[&Self::Tensor]) -> Result<()> {
         a.iter().zip(xs).try_for_each(|(a, x)| self.axpy(y, *a, x))
     }
-    /// `z ← f(z)` in place, element by element. NaN gives NaN.
+    /// Applies a function in place: `z ← f(z)`, element by element. NaN gives NaN.
     ///
     /// # Errors
     /// A failure of the backend.
     fn map(&self, z: &mut Self::Tensor, f: Map) -> Result<()>;
-    /// `z ← z·x` in place, element by element.
+    /// Multiplies in place: `z ← z·x`, element by element.
     ///
     /// # Errors
     /// A shape mismatch.
     fn multiply(&self, z: &mut Self::Tensor, x: &Self::Tensor) -> Result<()>;
-    /// `z ← max(z, x)` in place, element by element; NaN where either is NaN.
+    /// Takes the larger element in place: `z ← max(z, x)`; NaN where either is NaN.
     ///
     /// # Errors
     /// A shape mismatch.
     fn maximum(&self, z: &mut Self::Tensor, x: &Self::Tensor) -> Result<()>;
-    /// `z ← z + a·x·y` in place. Backends may fuse.
+    /// Adds a multiple of a product in place: `z ← z + a·x·y`. Backends may fuse.
     ///
     /// # Errors
     /// A shape mismatch.
@@ -205,7 +211,7 @@ pub trait Autodiff: Backend {
         self.multiply(&mut product, y)?;
         self.axpy(z, a, &product)
     }
-    /// `z ← z + a·x/(√(b·y) + eps)` in place. Backends may fuse.
+    /// Adds a multiple of a quotient in place: `z ← z + a·x/(√(b·y) + eps)`. Backends may fuse.
     ///
     /// # Errors
     /// A shape mismatch.

@@ -1,25 +1,25 @@
-//! Everything a forward pass may look at: backend, parameters, running statistics, mode.
+//! The inputs of a forward pass: backend, parameters, running statistics, mode.
 
 use crate::{AcrossRanks, Autodiff, Backend, BatchStats, BufferId, Error, Layout, MaskSeed, ParamId, Result};
 
-/// How BatchNorm, dropout and stochastic depth behave.
+/// Selects the behaviour of BatchNorm, dropout and stochastic depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Batch statistics, through which derivatives flow; random masks.
+    /// Statistics of the batch, through which derivatives flow, and random masks.
     Train,
-    /// Running statistics, constants; no masks.
+    /// Running statistics as constants, and no masks.
     Eval,
 }
 
-/// The state of one forward pass. Running statistics are explicit: read here, and what the batch had is collected here.
+/// The state of one forward pass. It gives layers the running statistics, and collects those of the batch.
 pub struct Context<'a, B: Backend> {
-    /// Where operations run.
+    /// The backend on which operations run.
     pub backend: &'a B,
-    /// Train or eval.
+    /// Training or evaluation mode.
     pub mode: Mode,
     params: &'a [B::Tensor],
     buffers: &'a [B::Tensor],
-    /// Which parameters are frozen; empty: none.
+    /// Whether each parameter is frozen; empty if none is.
     frozen: &'a [bool],
     collected: Vec<Collected<B::Tensor>>,
     masks: Option<MaskSeed>,
@@ -27,13 +27,13 @@ pub struct Context<'a, B: Backend> {
     across: Option<&'a AcrossRanks>,
 }
 
-/// Batch statistics one BatchNorm layer saw in a training pass.
+/// The statistics of the batch at one BatchNorm layer in a training pass.
 #[derive(Clone, Debug)]
 pub(crate) struct Collected<T> {
     pub(crate) mean: BufferId,
     pub(crate) var: BufferId,
     pub(crate) stats: BatchStats<T>,
-    /// Elements per channel, N·H·W.
+    /// Number of elements per channel, N·H·W.
     pub(crate) count: usize,
     pub(crate) momentum: f64,
 }
@@ -44,31 +44,31 @@ impl<'a, B: Backend> Context<'a, B> {
         let (collected, masks, drawn, across) = (Vec::new(), None, 0, None);
         Self { backend, mode, params, buffers, frozen: &[], collected, masks, drawn, across }
     }
-    /// The images are a part of a batch that ranks share: statistics of a batch are those of all of it.
+    /// Declares the images a part of a batch that ranks share: batch statistics are then those of the whole batch.
     pub fn with_ranks(mut self, across: impl Into<Option<&'a AcrossRanks>>) -> Self {
         self.across = across.into();
         self
     }
-    /// The ranks over which statistics are taken; `None`: the images are the batch.
+    /// The ranks over which batch statistics are taken; `None` if the images are the whole batch.
     pub fn across(&self) -> Option<&'a AcrossRanks> {
         self.across
     }
-    /// Marks frozen parameters, one mark a parameter.
+    /// Marks the frozen parameters, with one mark for each parameter.
     pub fn with_frozen(mut self, mask: &'a [bool]) -> Self {
         self.frozen = mask;
         self
     }
-    /// How a normalisation with this weight behaves: a frozen one runs on its running statistics in every mode.
+    /// The mode of a normalisation with this weight: a frozen one uses its running statistics in every mode.
     pub fn norm_mode(&self, weight: ParamId) -> Mode {
         if self.frozen.get(weight.0) == Some(&true) { Mode::Eval } else { self.mode }
     }
-    /// With masks drawn from this seed.
+    /// Sets the seed from which random masks are drawn.
     pub fn with_masks(mut self, seed: impl Into<Option<MaskSeed>>) -> Self {
         self.masks = seed.into();
         self
     }
-    /// The next mask of this pass: `len` factors, 1/`keep` with probability `keep`, else 0. Passes with the same seed
-    /// draw the same masks in the same order.
+    /// The next mask of this pass: `len` factors, 1/`keep` with probability `keep`, else 0. Passes with equal seeds
+    /// draw equal masks in equal order.
     ///
     /// # Errors
     /// When there is no seed.
@@ -81,15 +81,15 @@ impl<'a, B: Backend> Context<'a, B> {
         self.drawn += 1;
         Ok(seed.draw(self.drawn - 1, keep, len))
     }
-    /// A parameter.
+    /// The tensor of a parameter.
     pub fn param(&self, id: ParamId) -> &'a B::Tensor {
         &self.params[id.0]
     }
-    /// A running statistic.
+    /// The tensor of a running statistic.
     pub fn buffer(&self, id: BufferId) -> &'a B::Tensor {
         &self.buffers[id.0]
     }
-    /// Notes the statistics of a batch for the running averages.
+    /// Collects the statistics of a batch for the running averages.
     pub fn collect(
         &mut self,
         mean: BufferId,
@@ -108,12 +108,12 @@ impl<'a, B: Backend> Context<'a, B> {
 /// The running statistics of a model, on the device.
 #[derive(Clone, Debug)]
 pub struct Buffers<B: Backend> {
-    /// In the order of the layout's buffers.
+    /// The tensors, in the order of the layout's buffers.
     pub tensors: Vec<B::Tensor>,
 }
 
 impl<B: Autodiff> Buffers<B> {
-    /// The layout's initial values (mean 0, variance 1).
+    /// Buffers with the layout's initial values (mean 0, variance 1).
     ///
     /// # Errors
     /// A failure of the backend.
@@ -128,7 +128,7 @@ impl<B: Autodiff> Buffers<B> {
         Ok(Self { tensors })
     }
 
-    /// From host data in the order of the layout's buffers.
+    /// Buffers from host data, in the order of the layout's buffers.
     ///
     /// # Errors
     /// When the number of tensors or a length does not fit the layout.
@@ -144,8 +144,8 @@ impl<B: Autodiff> Buffers<B> {
         Ok(Self { tensors })
     }
 
-    /// Replaces them by their mean over the ranks that share a batch, weighted by their shares: the running statistics
-    /// of a batch whose parts were normalised on their own.
+    /// Replaces the statistics by their mean over the ranks that share a batch, weighted by the ranks' shares. These
+    /// are the running statistics of a batch whose parts were each normalised on their own.
     ///
     /// # Errors
     /// The errors of the collective; a failure of the backend.
@@ -158,7 +158,7 @@ impl<B: Autodiff> Buffers<B> {
         Ok(())
     }
 
-    /// Copies to the host, in layout order. For checkpoints and tests.
+    /// Copies the tensors to the host, in layout order; for checkpoints and tests.
     ///
     /// # Errors
     /// A failure of the backend.
@@ -166,7 +166,7 @@ impl<B: Autodiff> Buffers<B> {
         self.tensors.iter().map(|tensor| backend.to_host(tensor)).collect()
     }
 
-    /// running ← (1−m)·running + m·batch, with the unbiased batch variance, as PyTorch does.
+    /// Updates running ← (1−m)·running + m·batch, with the unbiased batch variance, as PyTorch does.
     pub(crate) fn update(&mut self, backend: &B, collected: Vec<Collected<B::Tensor>>) -> Result<()> {
         for Collected { mean, var, stats, count, momentum } in collected {
             let unbias = count as f64 / (count as f64 - 1.0).max(1.0);

@@ -1,4 +1,4 @@
-//! L̂ over a whole data set, in batches: what curvature and landscapes are measured on.
+//! The loss L̂ over a whole data set, in batches, for measurements of curvature and landscapes.
 
 use std::{borrow::Cow, cell::RefCell};
 
@@ -12,20 +12,20 @@ use crate::{
     passes::{Curvature, Passes, check_buffers, check_point},
 };
 
-/// A data set as a sequence of batches that is the same every time it is gone through.
+/// A data set as a sequence of batches, equal on every pass over it.
 pub trait Batches<B: Backend> {
-    /// Samples in all.
+    /// Number of samples in all batches.
     fn num_samples(&self) -> usize;
-    /// Batches in all.
+    /// Number of batches in the sequence.
     fn num_batches(&self) -> usize;
-    /// Calls `f` with the number and the data of each batch, in order; the first error ends it.
+    /// Calls `f` with the number and the data of each batch, in order, until the first error.
     ///
     /// # Errors
-    /// The errors of `f`; data that cannot be read or brought to the device.
+    /// The errors of `f`; data that cannot be read or copied to the device.
     fn visit(&mut self, f: &mut dyn FnMut(usize, &Batch<B>) -> Result<()>) -> Result<()>;
 }
 
-/// Batches that stay on the device.
+/// Batches that stay in the memory of the device.
 impl<B: Backend> Batches<B> for Vec<Batch<B>> {
     fn num_samples(&self) -> usize {
         self.iter().map(|batch| batch.labels.len()).sum()
@@ -50,22 +50,23 @@ impl<B: Backend, S: Batches<B> + ?Sized> Batches<B> for &mut S {
     }
 }
 
-/// What an evaluation keeps of the first batches: nothing after [`Order::First`] or [`Use::Last`].
+/// The records of the first batches that an evaluation keeps; empty after [`Order::First`] or [`Use::Last`].
 pub type KeptBatches<B> = RefCell<Vec<<B as Autodiff>::Record>>;
 
-/// L̂ = mean over all samples of a data set, a batch at a time: loss, gradient, exact Hessian-vector and Gauss–Newton
-/// products.
+/// The mean loss L̂ over all samples of a data set, a batch at a time: loss, gradient, exact Hessian-vector and
+/// Gauss–Newton products.
 ///
-/// Running statistics stay as they are; a [`Pass::Commit`] that would move them is refused. In [`Mode::Eval`] (the
-/// default) L̂ does not depend on how the samples are batched; in [`Mode::Train`] every batch is normalised by its own
-/// statistics, and L̂ is the mean of the batches' own losses, weighted by their samples.
+/// Running statistics stay unchanged; a [`Pass::Commit`] that would move them is refused. In [`Mode::Eval`] (the
+/// default) L̂ does not depend on the batching. In [`Mode::Train`] every batch is normalised by its own statistics, and
+/// L̂ is the mean of the batches' own losses, weighted by their samples.
 ///
-/// [`free`](Self::free) makes some tensors the only variables, the others staying where they are: points and tangents then
-/// have just those, and the Hessian is the corresponding diagonal block.
+/// [`free`](Self::free) makes some tensors the only variables; the others are constants. Points and tangents then have
+/// just those tensors, and the Hessian is the corresponding diagonal block.
 ///
 /// # Cost
-/// Memory of one batch, whatever their number, and of [`kept records`](Self::keeping). A product evaluates each batch once
-/// and multiplies ([`HvpOracle::hvp_block`]: once for all vectors); batches whose records were kept are only multiplied.
+/// Memory of one batch, whatever their number, and of [`kept records`](Self::keeping). A product evaluates each batch
+/// once and multiplies; [`HvpOracle::hvp_block`] evaluates once for all vectors. Batches with a kept record are only
+/// multiplied.
 pub struct DataOracle<'a, M, B: Autodiff, S> {
     model: &'a M,
     backend: B,
@@ -76,14 +77,14 @@ pub struct DataOracle<'a, M, B: Autodiff, S> {
     curvature: Curvature,
     frozen: Option<Frozen<B>>,
     mask_seed: u64,
-    /// Of the masks of the first batch, and from one batch to the next.
+    /// Number of the first batch for the masks, and the step from one batch to the next.
     numbering: [u64; 2],
     keep: usize,
 }
 
 impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
-    /// L̂ on `batches` with the running statistics in `buffers`: plain cross-entropy, eval mode. The record is kept when there
-    /// is a single batch.
+    /// The oracle of `batches` with the running statistics in `buffers`: plain cross-entropy, eval mode. The record is
+    /// kept when there is a single batch.
     pub fn new(model: &'a M, backend: &B, batches: S, buffers: Buffers<B>) -> Self {
         let keep = usize::from(batches.num_batches() == 1);
         Self {
@@ -100,41 +101,44 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
             keep,
         }
     }
-    /// Another loss.
+    /// Replaces the loss; default is the plain cross-entropy.
     pub fn with_loss(mut self, loss: CrossEntropy) -> Self {
         self.loss = loss;
         self
     }
-    /// Batch or running statistics in BatchNorm.
+    /// Sets the mode, which selects batch or running statistics in BatchNorm; default [`Mode::Eval`].
     pub fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
     }
-    /// The matrix of the products.
+    /// Sets the matrix of the products.
     pub fn with_curvature(mut self, curvature: Curvature) -> Self {
         self.curvature = curvature;
         self
     }
-    /// What dropout draws its masks from in [`Mode::Train`], one set a batch; 0 at first. L̂ is the loss under these masks.
+    /// Sets the seed of the dropout masks in [`Mode::Train`], one set of masks for each batch; default 0. L̂ is the
+    /// loss under these masks.
     pub fn with_mask_seed(mut self, seed: u64) -> Self {
         self.mask_seed = seed;
         self
     }
-    /// The batches are number `first`, `first + step`, … of a data set that ranks share: each has the masks that it has there.
+    /// Numbers the batches `first`, `first + step`, … of a data set that ranks share: each then has the masks that it
+    /// has in the whole data set.
     pub fn with_numbering(mut self, first: u64, step: u64) -> Self {
         self.numbering = [first, step];
         self
     }
-    /// Keeps the records of the first `count` batches between products, which then cost a third less on those batches and
-    /// the memory of their activations and adjoints.
+    /// Keeps the records of the first `count` batches between products. Products then cost a third less on those
+    /// batches, and the memory of their activations and adjoints.
     pub fn keeping(mut self, count: usize) -> Self {
         self.keep = count;
         self
     }
-    /// Makes the tensors with `free[i]` (in layout order) the only variables; the others stay as in `theta`.
+    /// Makes the tensors with `free[i]` (in layout order) the only variables; the others are constant at `theta`.
     ///
     /// # Errors
-    /// [`CoreError::DimensionMismatch`] when `theta` or `free` is not of the model; [`CoreError::Oracle`] when nothing is free.
+    /// [`CoreError::DimensionMismatch`] when `theta` or `free` does not belong to the model; [`CoreError::Oracle`] when
+    /// nothing is free.
     pub fn free(mut self, theta: &ParamVector<B>, free: &[bool]) -> Result<Self> {
         let layout = self.model.layout();
         check_point("free", &self.backend, layout, None, theta)?;
@@ -150,10 +154,10 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         Ok(self)
     }
 
-    /// The part of a whole point or tangent that is free: all of it unless [`free`](Self::free) was called.
+    /// The free part of a whole point or tangent: all of it unless [`free`](Self::free) was called.
     ///
     /// # Errors
-    /// [`CoreError::DimensionMismatch`] when `whole` is not of the model.
+    /// [`CoreError::DimensionMismatch`] when `whole` does not belong to the model.
     pub fn free_part(&self, whole: &ParamVector<B>) -> Result<ParamVector<B>> {
         check_point("free_part", &self.backend, self.model.layout(), None, whole)?;
         let Some(frozen) = &self.frozen else { return Ok(whole.clone()) };
@@ -161,7 +165,7 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         Ok(ParamVector::new(self.backend.clone(), parts))
     }
 
-    /// Samples in all.
+    /// Number of samples in all batches.
     pub fn num_samples(&self) -> usize {
         self.batches.num_samples()
     }
@@ -171,7 +175,7 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         check_buffers(self.model.layout(), self.buffers.tensors.len())
     }
 
-    /// Calls `f` with the passes and the weight of each batch.
+    /// Calls `f` with the number, the weight and the passes of each batch.
     fn visit(&mut self, mut f: impl FnMut(usize, f64, &Passes<'_, M, B>) -> Result<()>) -> Result<()> {
         let total = self.batches.num_samples();
         let (model, backend, buffers) = (self.model, &self.backend, &self.buffers.tensors);
@@ -181,7 +185,7 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         self.batches.visit(&mut |index, batch| {
             seen += batch.labels.len();
             let weight = batch.labels.len() as f64 / total as f64;
-            // A block of the Hessian is of the same L̂, so what is not free is normalised as ever.
+            // A block of the Hessian belongs to the whole L̂, so normalisations with constant weights run as ever.
             let (fixed_norms, features) = (&[][..], None);
             let masks = Some(MaskSeed::new(seed, 0, first + step * index as u64));
             f(
@@ -208,7 +212,7 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         Ok(())
     }
 
-    /// The mean of the batches' products with several vectors. Each batch is recorded once for all of them.
+    /// The mean over the batches of their products with several vectors. Each batch is recorded once for all vectors.
     fn block(
         &mut self,
         at: &ParamVector<B>,

@@ -10,7 +10,7 @@ pub enum Error {
     /// Two operands whose shapes do not go together.
     #[error("{op}: shapes {lhs:?} and {rhs:?} do not go together")]
     ShapeMismatch {
-        /// The operation.
+        /// The operation that was asked for.
         op: &'static str,
         /// Shape of the first operand.
         lhs: Vec<usize>,
@@ -20,24 +20,24 @@ pub enum Error {
     /// One operand whose shape the operation cannot take.
     #[error("{op}: shape {found:?}, expected {expected}")]
     InvalidShape {
-        /// The operation.
+        /// The operation that was asked for.
         op: &'static str,
-        /// What it wants, in words.
+        /// The expected shape, in words.
         expected: String,
-        /// What came.
+        /// The shape that was given.
         found: Vec<usize>,
     },
     /// A label that names no class.
     #[error("label {label} of sample {index} is not below the number of classes, {classes}")]
     LabelOutOfRange {
-        /// Position in the batch.
+        /// Position of the label in the batch.
         index: usize,
-        /// The label.
+        /// The label that is out of range.
         label: usize,
-        /// Number of classes.
+        /// Number of classes; labels are below it.
         classes: usize,
     },
-    /// A replay asked for another operation than the one recorded at this position: the model branched differently.
+    /// A replay asked for another operation than the recorded one: the model branched differently.
     #[error(
         "replay of operation {position}: recorded {recorded_op} of shape {recorded_shape:?}, asked for {asked_op} of shape \
          {asked_shape:?}; a model must not branch on data or random state"
@@ -47,27 +47,27 @@ pub enum Error {
         position: usize,
         /// Operation recorded in the gradient pass.
         recorded_op: &'static str,
-        /// Its output shape.
+        /// Output shape of the recorded operation.
         recorded_shape: Vec<usize>,
         /// Operation asked for in the replay.
         asked_op: &'static str,
-        /// Its output shape.
+        /// Output shape of the operation asked for.
         asked_shape: Vec<usize>,
     },
     /// A replay asked for more operations than were recorded.
     #[error("replay asked for operation {position} ({asked_op}), but only {recorded} were recorded")]
     RecordExhausted {
-        /// Index asked for.
+        /// Index of the operation asked for.
         position: usize,
-        /// Operation asked for.
+        /// Operation asked for in the replay.
         asked_op: &'static str,
-        /// Number of records.
+        /// Number of recorded operations.
         recorded: usize,
     },
     /// An exchange with the other ranks of a data-parallel computation failed.
     #[error(transparent)]
     Ranks(Box<gnr_core::Error>),
-    /// Anything else, in words.
+    /// Any other error, in words.
     #[error("{0}")]
     Invalid(String),
     /// A failure inside the tensor library.

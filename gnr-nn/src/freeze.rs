@@ -1,19 +1,19 @@
-//! Training a part of a model: the parameters that stay as they are.
+//! Training a part of a model: the parameters that do not change.
 
 use crate::{Backend, Layout, Result};
 
-/// The frozen parameters of a model, as constants. θ is then the point of the others alone, in layout order.
+/// The frozen parameters of a model, as constants. θ is then the point of the other parameters alone, in layout order.
 ///
-/// What is frozen is in no gradient, norm, product, optimiser state or perturbation: it is not part of the space. Operations
-/// on frozen parameters and data leave no trace on the tape and in the record, so layers below the first learned tensor cost
-/// a forward pass and nothing else.
+/// Frozen parameters appear in no gradient, norm, product, optimiser state or perturbation: they are no part of the
+/// space. Operations on frozen parameters and data leave nothing on the tape or in the record, so layers below the
+/// first learned tensor cost a forward pass only.
 ///
-/// A BatchNorm whose weight is frozen runs on its running statistics in every mode, and they do not move: a frozen layer is
-/// the same function in training as in evaluation. (PyTorch leaves this to its user, who must call `eval()` on such layers;
-/// Keras does the same as we do.) Dropout is not touched.
+/// A BatchNorm with a frozen weight uses its running statistics in every mode, and they do not move: a frozen layer is
+/// one function in training and evaluation. (PyTorch leaves this to its user, who must call `eval()` on such layers;
+/// Keras does it as here.) Dropout is not affected.
 #[derive(Clone, Debug)]
 pub struct Frozen<B: Backend> {
-    /// One slot a parameter of the layout: its value if it is frozen.
+    /// One slot for each parameter of the layout: its value if it is frozen.
     slots: Vec<Option<B::Tensor>>,
     mask: Vec<bool>,
 }
@@ -41,29 +41,29 @@ impl<B: Backend> Frozen<B> {
             .collect::<Result<_>>()?;
         Ok(Self { slots, mask: mask.to_vec() })
     }
-    /// The frozen parameters from tensors of the backend, one a parameter; the caller has checked their number.
+    /// The frozen parameters from one tensor of the backend for each parameter; the caller has checked their number.
     pub(crate) fn of_tensors(tensors: &[B::Tensor], mask: Vec<bool>) -> Self {
         let slots =
             tensors.iter().zip(&mask).map(|(tensor, frozen)| frozen.then(|| tensor.clone())).collect();
         Self { slots, mask }
     }
 
-    /// Which parameters are frozen, in layout order.
+    /// Whether each parameter is frozen, in layout order.
     pub fn mask(&self) -> &[bool] {
         &self.mask
     }
-    /// Number of learned tensors.
+    /// Number of tensors that are learned.
     pub fn num_learned(&self) -> usize {
         self.mask.iter().filter(|frozen| !**frozen).count()
     }
-    /// What of a list with one item a parameter belongs to the learned ones.
+    /// The items of the learned parameters, out of a list with one item for each parameter.
     pub fn learned<T>(&self, items: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
         items.into_iter().zip(&self.mask).filter(|(_, frozen)| !**frozen).map(|(item, _)| item)
     }
-    /// All parameters of the model: the learned ones, and the frozen ones as `constant` makes them.
+    /// All parameters of the model: the learned ones, and the frozen ones as `constant` converts them.
     ///
     /// # Errors
-    /// When there are not as many learned ones as the model has.
+    /// When the number of learned parameters is not that of the model.
     pub fn assemble<T>(&self, learned: Vec<T>, constant: impl Fn(&B::Tensor) -> T) -> Result<Vec<T>> {
         let (expected, found) = (self.num_learned(), learned.len());
         if expected != found {

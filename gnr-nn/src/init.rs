@@ -1,4 +1,4 @@
-//! Initialisers: every tensor draws from its own seeded stream, so a layout and a seed fix θ₀ on every machine.
+//! Initialisers. Every tensor draws from a seeded stream of its own, so a layout and a seed fix θ₀ on every machine.
 
 use rand::{Rng, SeedableRng, distr::Distribution};
 use rand_chacha::ChaCha8Rng;
@@ -6,26 +6,27 @@ use rand_distr::{StandardNormal, Uniform};
 
 use crate::{Layout, Role};
 
-/// How a parameter starts. `fan_in` is the product of all dimensions but the first.
+/// The initial distribution of a parameter. `fan_in` is the product of all dimensions but the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
-    /// Everywhere this value.
+    /// A constant: every element has this value.
     Constant(f64),
-    /// N(0, std²).
+    /// The normal distribution N(0, std²).
     Normal {
-        /// Standard deviation.
+        /// Standard deviation of the distribution.
         std: f64,
     },
-    /// U(−bound, bound).
+    /// The uniform distribution U(−bound, bound).
     Uniform {
-        /// Half the width.
+        /// Half the width of the interval.
         bound: f64,
     },
-    /// N(0, 2/fan_in): He et al. 2015, for a layer followed by ReLU.
+    /// The normal distribution N(0, 2/fan_in), for a layer followed by ReLU (He et al. 2015).
     KaimingNormalFanIn,
-    /// N(0, 2/fan_out) with fan_out = the first dimension times those from the third on: torchvision's convolutions.
+    /// The normal distribution N(0, 2/fan_out) of torchvision's convolutions; fan_out is the first dimension times
+    /// those from the third on.
     KaimingNormalFanOut,
-    /// U(−1/√fan_in, 1/√fan_in): PyTorch's default for convolutions and linear layers.
+    /// The uniform distribution U(−1/√fan_in, 1/√fan_in), PyTorch's default for convolutions and linear layers.
     KaimingUniformDefault,
 }
 
@@ -64,7 +65,7 @@ fn uniform(len: usize, bound: f64, rng: &mut impl Rng) -> Vec<f64> {
 }
 
 impl Layout {
-    /// Initial values of every entry (parameters and buffers), in state-dict order.
+    /// Draws the initial values of every entry (parameters and buffers), in state-dict order.
     pub fn initialise(&self, seed: u64) -> Vec<Vec<f64>> {
         self.entries()
             .iter()

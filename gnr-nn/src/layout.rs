@@ -2,12 +2,12 @@
 
 use crate::Init;
 
-/// What an entry of a [`Layout`] is.
+/// The role of an entry of a [`Layout`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Role {
-    /// Learned; starts as drawn by the initialiser.
+    /// A learned tensor, which starts as the initialiser draws it.
     Parameter(Init),
-    /// A running statistic; starts at this value.
+    /// A running statistic, which starts with this value everywhere.
     Buffer(f64),
 }
 
@@ -16,18 +16,18 @@ pub enum Role {
 pub struct Entry {
     /// Dotted name, as in the published checkpoints of the architecture (`layer1.0.conv1.weight`).
     pub name: String,
-    /// Its shape.
+    /// The shape of the tensor.
     pub shape: Vec<usize>,
-    /// Parameter or buffer.
+    /// Whether the tensor is a parameter or a buffer.
     pub role: Role,
 }
 
 impl Entry {
-    /// Number of elements.
+    /// Number of elements of the tensor.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
-    /// Whether it has no elements.
+    /// Whether the tensor has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -41,7 +41,7 @@ pub struct ParamId(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BufferId(pub(crate) usize);
 
-/// Every tensor of a model, in PyTorch's state-dict order (each module: own parameters, own buffers, children).
+/// All tensors of a model, in PyTorch's state-dict order (each module: own parameters, own buffers, children).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
     entries: Vec<Entry>,
@@ -50,11 +50,11 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// An empty layout; layers add to its root [`Scope`].
+    /// An empty layout, to whose root [`Scope`] layers add tensors.
     pub fn new() -> Self {
         Self::default()
     }
-    /// The scope with the empty prefix.
+    /// The scope with an empty prefix.
     pub fn root(&mut self) -> Scope<'_> {
         Scope { layout: self, prefix: String::new() }
     }
@@ -62,39 +62,39 @@ impl Layout {
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
-    /// The learned entries in order; position = [`ParamId`].
+    /// The learned entries, in the order of their [`ParamId`]s.
     pub fn parameters(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| matches!(entry.role, Role::Parameter(_)))
     }
-    /// The running statistics in order; position = [`BufferId`].
+    /// The running statistics, in the order of their [`BufferId`]s.
     pub fn buffers(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| matches!(entry.role, Role::Buffer(_)))
     }
-    /// The classifier: the name of the module of the last learned tensor (`fc`, `classifier.1`), by which a new number of
-    /// classes is recognised. Empty when that tensor belongs to no module.
+    /// The classifier: the name of the module of the last learned tensor (`fc`, `classifier.1`). A changed number of
+    /// classes is recognised by it. Empty when that tensor belongs to no module.
     pub fn head(&self) -> &str {
         let last = self.parameters().last().map_or("", |entry| entry.name.as_str());
         last.rsplit_once('.').map_or("", |(module, _)| module)
     }
-    /// Whether a tensor belongs to a module or to one inside it; the empty name holds nothing.
+    /// Whether a tensor belongs to a module or to one inside it. No tensor belongs to the empty name.
     pub fn is_within(name: &str, module: &str) -> bool {
         !module.is_empty() && name.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'))
     }
-    /// Number of learned tensors.
+    /// Number of tensors that are learned.
     pub fn num_parameter_tensors(&self) -> usize {
         self.parameters
     }
-    /// Number of running statistics.
+    /// Number of tensors that are running statistics.
     pub fn num_buffers(&self) -> usize {
         self.buffers
     }
-    /// Number of learned scalars, d.
+    /// Number d of learned scalars.
     pub fn num_parameters(&self) -> usize {
         self.parameters().map(Entry::len).sum()
     }
 }
 
-/// Where a layer declares its tensors: a layout and a name prefix.
+/// The place where a layer declares its tensors: a layout and a name prefix.
 #[derive(Debug)]
 pub struct Scope<'l> {
     layout: &'l mut Layout,
@@ -102,7 +102,7 @@ pub struct Scope<'l> {
 }
 
 impl Scope<'_> {
-    /// The scope of a child module: `scope.enter("layer1.0")`.
+    /// The scope of a child module, as in `scope.enter("layer1.0")`.
     pub fn enter(&mut self, name: &str) -> Scope<'_> {
         let prefix = self.name(name);
         Scope { layout: self.layout, prefix }
@@ -111,13 +111,13 @@ impl Scope<'_> {
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
-    /// Declares a parameter.
+    /// Declares a parameter, whose name in this module must be new.
     pub fn parameter(&mut self, name: &str, shape: &[usize], init: Init) -> ParamId {
         self.push(name, shape, Role::Parameter(init));
         self.layout.parameters += 1;
         ParamId(self.layout.parameters - 1)
     }
-    /// Declares a buffer.
+    /// Declares a running statistic that starts at `value`; its name in this module must be new.
     pub fn buffer(&mut self, name: &str, shape: &[usize], value: f64) -> BufferId {
         self.push(name, shape, Role::Buffer(value));
         self.layout.buffers += 1;

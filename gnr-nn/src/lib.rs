@@ -21,9 +21,10 @@
 //! # }
 //! ```
 //!
-//! A [`Model`] is written once over [`Backend`]. On a backend's tensors it gives logits, on [`Duals`] of that backend their directional
-//! derivative as well. So every first-order reverse-mode tensor library that implements [`Autodiff`] becomes a second-order one.
-//! [`BatchOracle`] packs a model and one mini-batch into the oracle that `gnr-core`'s algorithms ask.
+//! A [`Model`] is written once over [`Backend`]. On a backend's tensors it gives logits, on [`Duals`] of that backend
+//! also their directional derivative. So every first-order reverse-mode tensor library that implements [`Autodiff`]
+//! becomes a second-order one. [`BatchOracle`] makes of a model and one mini-batch the oracle that `gnr-core`'s
+//! algorithms ask.
 //!
 //! A model declares its tensors through its layers and says how it runs, once for every backend:
 //!

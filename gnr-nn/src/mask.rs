@@ -1,11 +1,11 @@
-//! Random masks that are a function of their place, so that every evaluation of one step sees the same ones.
+//! Random masks that are a function of their place, so that all evaluations of a step have equal masks.
 
 use gnr_core::{collective::Part, random::SplitMix64};
 
-/// What the masks of one mini-batch are drawn from: dropout and stochastic depth of a run, a step and a micro-batch.
+/// The seed of the masks of one mini-batch, for dropout and stochastic depth: made of a run, a step and a micro-batch.
 ///
-/// Every evaluation with the same seed (at θ_t, at another point, for a product or a difference) draws the same masks, on
-/// every backend and with any number of threads: L̂ stays one smooth function of θ within a step.
+/// Every evaluation with this seed (at θ_t, at another point, for a product or a difference) draws equal masks, on
+/// every backend and with any number of threads. L̂ therefore stays one smooth function of θ within a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaskSeed {
     seed: u64,
@@ -13,19 +13,19 @@ pub struct MaskSeed {
 }
 
 impl MaskSeed {
-    /// The masks of micro-batch `part` of step `step` in a run seeded by `run`.
+    /// The seed of micro-batch `part` of step `step` in a run seeded by `run`.
     pub fn new(run: u64, step: u64, part: u64) -> Self {
         let seed = [run, step, part].into_iter().fold(0, |state, word| mix(state ^ mix(word)));
         Self { seed, part: None }
     }
 
-    /// The samples are a part of a batch that ranks share: their masks are those that the whole batch has there. A mask has as many
-    /// factors for each sample, those of one sample in a row.
+    /// Restricts the masks to a part of a batch that ranks share: each sample gets the factors that it has in the whole
+    /// batch. A mask must have equally many factors for each sample, those of a sample in a row.
     pub fn of_part(self, part: impl Into<Option<Part>>) -> Self {
         Self { part: part.into(), ..self }
     }
 
-    /// Mask number `index` of a pass: `len` factors, 1/`keep` with probability `keep`, else 0.
+    /// Draws mask number `index` of a pass: `len` factors, 1/`keep` with probability `keep`, else 0.
     pub fn draw(self, index: u64, keep: f64, len: usize) -> Vec<f64> {
         let stream = mix(self.seed ^ mix(index));
         let uniform = |i: u64| SplitMix64::new(stream ^ i).uniform();
@@ -34,7 +34,7 @@ impl MaskSeed {
     }
 }
 
-/// A bijection whose output bits all depend on all input bits.
+/// A bijection of 64 bits; every output bit depends on all input bits.
 fn mix(x: u64) -> u64 {
     SplitMix64::new(x).next_u64()
 }
@@ -50,7 +50,7 @@ mod tests {
             let mask = MaskSeed::new(3, 1, 0).draw(0, keep, n);
             assert!(mask.iter().all(|m| *m == 0.0 || *m == 1.0 / keep));
             let kept = mask.iter().filter(|m| **m > 0.0).count() as f64 / n as f64;
-            // Five standard deviations of a binomial share.
+            // Tolerance: five standard deviations of a binomial share.
             assert!((kept - keep).abs() < 5.0 * (keep * (1.0 - keep) / n as f64).sqrt(), "{keep}: {kept}");
         }
         assert_eq!(MaskSeed::new(3, 1, 0).draw(0, 1.0, 3), [1.0; 3]);
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(parts.concat(), whole);
     }
 
-    /// Masks at different places agree in as many elements as independent ones do: about half.
+    /// Masks at different places agree in about half of their elements, as independent masks do.
     #[test]
     fn every_coordinate_gives_another_mask() {
         let n = 10_000;

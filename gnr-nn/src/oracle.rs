@@ -1,4 +1,4 @@
-//! A model and one mini-batch as the oracle that gnr-core's algorithms ask.
+//! The oracle of a model on one mini-batch, for gnr-core's algorithms.
 
 mod examples;
 
@@ -18,32 +18,32 @@ use crate::{
     passes::{Curvature, Gradient, Passes, check_buffers, check_point},
 };
 
-/// One mini-batch on the device.
+/// A mini-batch whose images are on the device.
 #[derive(Clone, Debug)]
 pub struct Batch<B: Backend> {
-    /// `[N, C, H, W]`, or `[N, D]` for models on vectors.
+    /// The images `[N, C, H, W]`, or `[N, D]` for models on vectors.
     pub images: B::Tensor,
-    /// One class a sample.
+    /// The class of each sample.
     pub labels: Vec<usize>,
-    /// Second labels, of a batch that mixup or CutMix blended: L̂ = λ·(loss at the own labels) + (1 − λ)·(loss at
+    /// Second labels of a batch that mixup or CutMix blended. L̂ is λ·(loss at the own labels) + (1 − λ)·(loss at
     /// these), which is the cross-entropy of the blended targets.
     pub mixed: Option<MixedLabels>,
-    /// Which example of the data set each sample is, for methods that remember something of it.
+    /// The index in the data set of each sample's example, for methods that keep state for examples.
     pub examples: Option<Vec<u64>>,
 }
 
-/// The other half of the labels of a batch that mixup or CutMix made: sample `i` counts as `weight` of its own label
-/// and `1 − weight` of `labels[i]`.
+/// The second labels of a batch that mixup or CutMix blended: sample `i` counts as `weight` of its own label and `1 −
+/// weight` of `labels[i]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixedLabels {
-    /// One class a sample.
+    /// The second class of each sample.
     pub labels: Vec<usize>,
-    /// λ in [0, 1], of the samples' own labels.
+    /// The weight λ in [0, 1] of the samples' own labels.
     pub weight: f64,
 }
 
 impl MixedLabels {
-    /// The part of the batch with some of its samples, in the order given; samples that do not exist are left out.
+    /// The labels of some samples, in the order given; samples that do not exist are left out.
     fn select(&self, rows: &[usize]) -> Self {
         let labels = rows.iter().filter_map(|row| self.labels.get(*row).copied()).collect();
         Self { labels, weight: self.weight }
@@ -51,31 +51,31 @@ impl MixedLabels {
 }
 
 impl<B: Backend> Batch<B> {
-    /// Images with one class each.
+    /// A batch of images with one class each.
     pub fn new(images: B::Tensor, labels: Vec<usize>) -> Self {
         Self { images, labels, mixed: None, examples: None }
     }
-    /// With second labels.
+    /// Adds the second labels of a blended batch.
     pub fn with_mixed(mut self, mixed: impl Into<Option<MixedLabels>>) -> Self {
         self.mixed = mixed.into();
         self
     }
-    /// With the number of each sample in its data set.
+    /// Adds the index of each sample in its data set.
     pub fn with_examples(mut self, examples: impl Into<Option<Vec<u64>>>) -> Self {
         self.examples = examples.into();
         self
     }
-    /// The labels that weigh more: a prediction is correct when it is one of these.
+    /// The labels of the larger weight: a prediction is correct when it equals them.
     fn heavier(&self) -> &[usize] {
         match &self.mixed {
             Some(mixed) if mixed.weight < 0.5 => &mixed.labels,
             _ => &self.labels,
         }
     }
-    /// Some of its samples, in the order given.
+    /// A batch of some of the samples, in the order given.
     ///
     /// # Errors
-    /// A sample that does not exist; a failure of the backend.
+    /// An error for a sample that does not exist; a failure of the backend.
     pub fn select(&self, backend: &B, rows: &[usize]) -> Result<Self> {
         if let Some(row) = rows.iter().find(|row| **row >= self.labels.len()) {
             let message = format!("sample {row} of a batch of {}", self.labels.len());
@@ -90,64 +90,64 @@ impl<B: Backend> Batch<B> {
     }
 }
 
-/// What an evaluation keeps for products at its point: nothing after [`Order::First`] or [`Use::Last`].
+/// The record that an evaluation keeps for products at its point; none after [`Order::First`] or [`Use::Last`].
 pub type Kept<B> = RefCell<Option<<B as Autodiff>::Record>>;
 
-/// Mean cross-entropy with label smoothing s: targets (1−s)·onehot + s/K, as in PyTorch. Default s = 0.
+/// The mean cross-entropy with label smoothing s: targets (1−s)·onehot + s/K, as in PyTorch. Default s = 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CrossEntropy {
-    /// s in [0, 1).
+    /// The smoothing s, in [0, 1).
     pub label_smoothing: f64,
 }
 
-/// What BatchNorm takes its statistics of, where ranks share a batch.
+/// The images over which BatchNorm takes its statistics, where ranks share a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statistics {
     /// The whole batch: every pass exchanges sums, and derivatives flow through the statistics to all ranks.
     Shared,
-    /// Each rank's part of it.
+    /// The rank's own part of the batch.
     Own,
 }
 
-/// L̂ of a model on one mini-batch: gradients, exact Hessian-vector and Gauss–Newton products.
+/// The oracle of a model's loss L̂ on one mini-batch: gradients, exact Hessian-vector and Gauss–Newton products.
 ///
-/// The running statistics of BatchNorm are borrowed for the time of a question, so that the oracles of several
-/// micro-batches share them; they move only in a [`Pass::Commit`] evaluation in [`Mode::Train`].
+/// The running statistics of BatchNorm are borrowed during a question only, so that the oracles of several
+/// micro-batches can share them. They move only in a [`Pass::Commit`] evaluation in [`Mode::Train`].
 ///
-/// When only the head of a model is learned, and the model can be cut before it, what the frozen part makes of the
-/// batch is computed once and kept.
+/// When only the head of a model is learned, and the model can be cut before it, the frozen part's output on the batch
+/// is computed once and kept.
 ///
 /// # Cost
-/// `evaluate`: one gradient. `hvp` after [`Order::Second`]: one tangent pass and one backward pass (about two
-/// gradients).
+/// `evaluate`: one gradient. `hvp` after [`Order::Second`]: one tangent pass and one backward pass, together about two
+/// gradients.
 pub struct BatchOracle<'a, M, B: Autodiff> {
     model: &'a M,
     backend: B,
     batch: &'a Batch<B>,
-    /// The part of the batch that questions are about, when it is not all of it.
+    /// The part of the batch that questions are about; `None` for all of it.
     sampled: Option<Batch<B>>,
-    /// Where that part is within the part that all ranks have of a batch that they share.
+    /// The range of that part within the samples that all ranks have selected.
     drawn: Option<Part>,
     buffers: &'a RefCell<Buffers<B>>,
     loss: CrossEntropy,
     mode: Mode,
     curvature: Curvature,
     frozen: Option<&'a Frozen<B>>,
-    /// What the frozen part makes of the whole batch, once it is known.
+    /// The output of the frozen part on the whole batch, once it is computed; `None` inside where the model is not cut.
     features: OnceCell<Option<B::Tensor>>,
     masks: Option<MaskSeed>,
-    /// The ranks that share the batch.
+    /// The ranks that share the batch, if there are any.
     shares: Option<&'a Shares>,
-    /// The ranks over which BatchNorm takes its statistics, when it does.
+    /// The ranks over which BatchNorm takes its statistics; `None` for this rank alone.
     across: Option<AcrossRanks>,
-    /// One mark a row of the committed pass.
+    /// Whether each row of the committed pass was predicted correctly.
     correct: Option<Vec<bool>>,
     /// The logits of the committed pass, if it was over the whole batch.
     committed: Option<Outputs>,
 }
 
 impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
-    /// L̂ on `batch` with the statistics in `buffers`; plain cross-entropy, train mode.
+    /// The oracle of `batch` with the running statistics in `buffers`: plain cross-entropy, train mode.
     pub fn new(model: &'a M, backend: &B, batch: &'a Batch<B>, buffers: &'a RefCell<Buffers<B>>) -> Self {
         let loss = CrossEntropy::default();
         Self {
@@ -169,47 +169,49 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             committed: None,
         }
     }
-    /// Another loss.
+    /// Replaces the loss; default is the plain cross-entropy.
     pub fn with_loss(mut self, loss: CrossEntropy) -> Self {
         self.loss = loss;
         self
     }
-    /// Batch or running statistics in BatchNorm.
+    /// Sets the mode, which selects batch or running statistics in BatchNorm; default [`Mode::Train`].
     pub fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
     }
-    /// Points and tangents are of the learned parameters alone; the others are these constants.
+    /// Restricts points and tangents to the learned parameters; the frozen ones are these constants.
     pub fn with_frozen(mut self, frozen: impl Into<Option<&'a Frozen<B>>>) -> Self {
         self.frozen = frozen.into();
         self
     }
-    /// The matrix of the products.
+    /// Sets the matrix of the products; default is the Hessian.
     pub fn with_curvature(mut self, curvature: Curvature) -> Self {
         self.curvature = curvature;
         self
     }
-    /// With random masks, the same for every evaluation of this oracle; what models with dropout or stochastic depth
-    /// need in train mode.
+    /// Sets the seed of random masks, which are equal in all evaluations of this oracle. Models with dropout or
+    /// stochastic depth need it in train mode.
     pub fn with_masks(mut self, seed: impl Into<Option<MaskSeed>>) -> Self {
         self.masks = seed.into();
         self
     }
-    /// The batch is this rank's part of one that ranks share: masks and samples are those of the whole batch, and with
-    /// [`Statistics::Shared`] BatchNorm takes the statistics of all of it. Each rank then asks the same questions in
-    /// the same order; [`DataParallel`](gnr_core::DataParallel) makes one oracle of the parts.
+    /// Declares the batch this rank's part of one that ranks share. Masks and samples are then those of the whole
+    /// batch, and with [`Statistics::Shared`] BatchNorm takes the statistics of all of it.
+    ///
+    /// Each rank must then ask equal questions in equal order; [`DataParallel`](gnr_core::DataParallel) makes one
+    /// oracle of the parts.
     pub fn with_ranks(mut self, shares: impl Into<Option<&'a Shares>>, statistics: Statistics) -> Self {
         self.shares = shares.into();
         let over = self.shares.filter(|shares| shares.ranks().size() > 1 && statistics == Statistics::Shared);
         self.across = over.map(AcrossRanks::new);
         self
     }
-    /// Correct predictions (top-1) at the committed point, once there was a [`Pass::Commit`] evaluation.
+    /// Number of correct predictions (top-1) at the committed point; `None` before a [`Pass::Commit`] evaluation.
     pub fn correct(&self) -> Option<usize> {
         Some(self.correct_rows()?.iter().filter(|correct| **correct).count())
     }
-    /// Whether each sample was predicted correctly (top-1) at the committed point, `[N]`, once there was a
-    /// [`Pass::Commit`] evaluation. Of a restricted oracle: the samples it was restricted to, in their order.
+    /// Whether each sample was predicted correctly (top-1) at the committed point, `[N]`; `None` before a
+    /// [`Pass::Commit`] evaluation. After a restriction: the samples of the restriction, in their order.
     pub fn correct_rows(&self) -> Option<&[bool]> {
         self.correct.as_deref()
     }
@@ -224,15 +226,15 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         check_buffers(self.model.layout(), self.buffers.borrow().tensors.len())
     }
 
-    /// What the frozen part makes of the whole batch, the same at every point of a step: `None` when more than the head
-    /// is learned, or the model cannot be cut before it.
+    /// The output of the frozen part on the whole batch, which is equal at every point of a step. `None` when more than
+    /// the head is learned, or the model cannot be cut before it.
     fn features(&self, frozen: &Frozen<B>, buffers: &Buffers<B>) -> Result<Option<B::Tensor>> {
         let layout = self.model.layout();
         let head = layout.head();
         if frozen.learned(layout.parameters()).any(|entry| !Layout::is_within(&entry.name, head)) {
             return Ok(None);
         }
-        // The learned tensors are the head's, which is not run: what stands in their place is never looked at.
+        // The learned tensors are those of the head, which does not run: their stand-ins are never read.
         let unused = vec![self.batch.images.clone(); frozen.num_learned()];
         let params = frozen.assemble(unused, Clone::clone)?;
         let mut cx = Context::new(&self.backend, &params, &buffers.tensors, self.mode)
@@ -247,12 +249,12 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         let features = match (self.frozen, &self.sampled) {
             (Some(frozen), None) => {
                 if self.features.get().is_none() {
-                    // Cannot be set yet: this is the only place that does.
+                    // This is the only place that sets it, so it is not set yet.
                     let _ = self.features.set(self.features(frozen, &buffers)?);
                 }
                 self.features.get().and_then(Option::as_ref)
             }
-            // They are of the whole batch; a sample is run from its images.
+            // The features are those of the whole batch; a sample is run from its images.
             _ => None,
         };
         let part = self.shares.map(|shares| self.drawn.unwrap_or_else(|| shares.part()));
@@ -269,7 +271,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             masks: self.masks.map(|masks| masks.of_part(part)),
             across: self.across.as_ref(),
         });
-        // The other ranks are in the middle of a pass and wait for this one: nothing can be agreed on.
+        // The other ranks are in the middle of a pass and wait for this one, so no agreement is possible.
         if let (Some(across), Err(error)) = (&self.across, &done)
             && !matches!(error, Error::Ranks(_))
         {
@@ -313,7 +315,7 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
         Ok(grad)
     }
 
-    /// A forward pass.
+    /// Computes the loss in one forward pass.
     fn loss(&mut self, at: &Self::Vector) -> CoreResult<f64> {
         self.check("loss", at)?;
         let loss = self.with_passes(|passes| passes.loss(at))?;
@@ -332,7 +334,7 @@ impl<M: Model, B: Autodiff> SampledOracle for BatchOracle<'_, M, B> {
         let sampled = sample.filter(|sample| sample.part.is_some());
         self.drawn = sampled.zip(self.shares).map(|(sample, shares)| {
             let part = shares.part();
-            // What the sample has here, after what it has before.
+            // The part of the sample on this rank starts after those on the ranks before.
             Part {
                 start: sample.count_in(Part { start: 0, len: part.start, of: part.of }),
                 len: sample.count_in(part).max(1),
@@ -386,7 +388,7 @@ impl<M: Model, B: Autodiff> HvpOracle for BatchOracle<'_, M, B> {
     }
 }
 
-/// Logits `[N, K]` on the host, row-major, in eval mode and without derivatives.
+/// The logits `[N, K]` on the host, row-major, in eval mode and without derivatives.
 ///
 /// # Errors
 /// Shape mismatches or a failure of the backend.
@@ -402,7 +404,7 @@ pub fn predict<M: Model, B: Autodiff>(
     backend.to_host(&logits)
 }
 
-/// Whether the largest logit of each row (the first one among equals) is at the label.
+/// Whether the largest logit of each row is at the label. Among equal logits the first one counts as the largest.
 fn correct(logits: &[f64], labels: &[usize]) -> Vec<bool> {
     let classes = logits.len() / labels.len().max(1);
     let top = |row: &[f64]| (0..row.len()).fold(0, |best, j| if row[j] > row[best] { j } else { best });

@@ -9,14 +9,15 @@ use crate::{
     MaskSeed, MixedLabels, Mode, Model, ParamVector, Result, composed, context::Collected,
 };
 
-/// Which matrix an oracle of a network multiplies with.
+/// The matrix with which an oracle of a network multiplies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Curvature {
-    /// ∇²L̂.
+    /// The Hessian ∇²L̂.
     #[default]
     Hessian,
-    /// The generalised Gauss–Newton matrix: see [`Products::GaussNewton`]. A product costs one tangent pass and one plain backward
-    /// pass, less than one with the Hessian, whose backward pass also carries the tangents; the record is as large.
+    /// The generalised Gauss–Newton matrix: see [`Products::GaussNewton`]. A product costs one tangent pass and one
+    /// plain backward pass. That is less than with the Hessian, whose backward pass also carries the tangents; the
+    /// record is as large.
     GaussNewton,
 }
 
@@ -29,7 +30,7 @@ impl Curvature {
     }
 }
 
-/// What the passes look at.
+/// The inputs of the passes: model, backend, batch and their settings.
 pub(crate) struct Passes<'a, M, B: Autodiff> {
     pub(crate) model: &'a M,
     pub(crate) backend: &'a B,
@@ -38,28 +39,28 @@ pub(crate) struct Passes<'a, M, B: Autodiff> {
     pub(crate) loss: CrossEntropy,
     pub(crate) mode: Mode,
     pub(crate) frozen: Option<&'a Frozen<B>>,
-    /// Parameters whose normalisations run on their running statistics in every mode; empty: none.
+    /// Parameters whose normalisations use their running statistics in every mode; empty if there are none.
     pub(crate) fixed_norms: &'a [bool],
-    /// What the body of the model made of the batch: only the head is run.
+    /// The output of the model's body on the batch; if given, only the head runs.
     pub(crate) features: Option<&'a B::Tensor>,
-    /// What dropout draws its masks from.
+    /// The seed from which dropout draws its masks.
     pub(crate) masks: Option<MaskSeed>,
     /// The ranks over which BatchNorm takes its statistics.
     pub(crate) across: Option<&'a AcrossRanks>,
 }
 
-/// What a gradient pass gives.
+/// The results of a gradient pass.
 pub(crate) struct Gradient<B: Autodiff> {
     pub(crate) loss: f64,
     pub(crate) grad: ParamVector<B>,
-    /// With [`Order::Second`].
+    /// The record for products, after a pass with [`Order::Second`].
     pub(crate) record: Option<B::Record>,
-    /// Detached.
+    /// The logits `[N, K]`, detached.
     pub(crate) logits: B::Tensor,
     pub(crate) collected: Vec<Collected<B::Tensor>>,
 }
 
-/// Refuses a point or tangent of another model before an index runs out of range deep inside a layer.
+/// Refuses a point or tangent of another model, before an index is out of range deep inside a layer.
 pub(crate) fn check_point<B: Autodiff>(
     operation: &'static str,
     backend: &B,
@@ -81,7 +82,7 @@ pub(crate) fn check_point<B: Autodiff>(
     Err(CoreError::DimensionMismatch { operation, expected, found })
 }
 
-/// Running statistics that are not the model's are refused too.
+/// Refuses running statistics of another model.
 pub(crate) fn check_buffers(layout: &Layout, found: usize) -> CoreResult<()> {
     let expected = layout.num_buffers();
     if expected == found {
@@ -91,7 +92,7 @@ pub(crate) fn check_buffers(layout: &Layout, found: usize) -> CoreResult<()> {
 }
 
 impl<M: Model, B: Autodiff> Passes<'_, M, B> {
-    /// Every parameter in layout order: the point's leaves, and the frozen ones as `constant` has them.
+    /// All parameters in layout order: the point's leaves, and the frozen ones as `constant` converts them.
     fn parameters<T>(&self, leaves: Vec<T>, constant: impl Fn(&B::Tensor) -> T) -> Result<Vec<T>> {
         match self.frozen {
             Some(frozen) => frozen.assemble(leaves, constant),
@@ -99,7 +100,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         }
     }
 
-    /// Logits of the batch; `constant` makes what does not depend on θ.
+    /// The logits of the batch; `constant` converts what does not depend on θ.
     fn logits<C: Backend>(
         &self,
         cx: &mut Context<'_, C>,
@@ -111,7 +112,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         }
     }
 
-    /// L̂ of the logits: of a blended batch, the mean of the losses at its two labels, by their weights.
+    /// The loss L̂ of the logits. For a blended batch it is the mean of the losses at the two labels, by their weights.
     fn loss_of<C: Backend>(&self, b: &C, logits: &C::Tensor) -> Result<C::Tensor> {
         let at = |labels: &[usize]| b.cross_entropy(logits, labels, self.loss.label_smoothing);
         let own = at(&self.batch.labels)?;
@@ -119,7 +120,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         b.add(&b.affine(&own, *weight, 0.0)?, &b.affine(&at(labels)?, 1.0 - weight, 0.0)?)
     }
 
-    /// A forward pass on the plain backend, which keeps nothing for a derivative.
+    /// Runs a forward pass on the plain backend, which keeps nothing for derivatives.
     fn forward(&self, at: &ParamVector<B>) -> Result<B::Tensor> {
         let params = self.parameters(at.tensors().to_vec(), B::Tensor::clone)?;
         let mut cx = Context::new(self.backend, &params, self.buffers, self.mode)
@@ -129,18 +130,18 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         self.logits(&mut cx, B::Tensor::clone)
     }
 
-    /// L̂ alone.
+    /// The loss L̂, without its gradient.
     pub(crate) fn loss(&self, at: &ParamVector<B>) -> Result<f64> {
         let loss = self.loss_of(self.backend, &self.forward(at)?)?;
         self.backend.item(&loss)
     }
 
-    /// The logits alone, row by row.
+    /// The logits without derivatives, row by row.
     pub(crate) fn outputs(&self, at: &ParamVector<B>) -> Result<Vec<f64>> {
         self.backend.to_host(&self.forward(at)?)
     }
 
-    /// Jᵀ·u for factors u of the logits, row by row, in so many rows and columns.
+    /// The product Jᵀ·u for factors u of the logits, row by row, in so many rows and columns.
     pub(crate) fn pull_back(
         &self,
         at: &ParamVector<B>,
@@ -164,7 +165,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         Ok(ParamVector::new(self.backend.clone(), session.vjp(&logits, &cotangent, leaves)?))
     }
 
-    /// L̂ and its gradient. When nobody else holds the point, its tensors are freed as the pass goes back.
+    /// The loss L̂ and its gradient. If nobody else holds the point, its tensors are freed during the backward pass.
     pub(crate) fn gradient(&self, at: Cow<'_, ParamVector<B>>, order: Order) -> Result<Gradient<B>> {
         let session = self.backend.gradient_session(order == Order::Second);
         let leaves = leaves(&session, &at)?;
@@ -185,13 +186,13 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         Ok(Gradient { loss: value, grad, record, logits, collected })
     }
 
-    /// [`gradient`](Self::gradient) for the sake of its record.
+    /// Runs a [`gradient`](Self::gradient) pass for its record.
     pub(crate) fn record(&self, at: &ParamVector<B>) -> Result<B::Record> {
         let record = self.gradient(Cow::Borrowed(at), Order::Second)?.record;
         record.ok_or_else(|| Error::Invalid("a recording pass left no record".into()))
     }
 
-    /// The model on dual numbers along `v`; also the leaves.
+    /// Runs the model on dual numbers along `v`. Returns the logits and the leaves.
     #[allow(clippy::type_complexity)]
     fn tangent(
         &self,
@@ -214,9 +215,9 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         Ok((leaves, logits))
     }
 
-    /// The product of v with the Hessian or the Gauss–Newton matrix at the record's point. A record that is given away is the
-    /// session's alone: its entries are freed as they are used. When nobody else holds the point or v, their tensors are freed as
-    /// the pass goes back.
+    /// The product of v with the Hessian or the Gauss–Newton matrix at the record's point. A record that is passed by
+    /// value belongs to the session: its entries are freed as they are used. If nobody else holds the point or v, their
+    /// tensors are freed during the backward pass.
     pub(crate) fn product(
         &self,
         curvature: Curvature,
@@ -235,7 +236,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         }
     }
 
-    /// ∇²L̂·v, in a replay of the record of this point.
+    /// The product ∇²L̂·v, in a replay of the record of this point.
     fn hvp(&self, session: B, at: Cow<'_, ParamVector<B>>, v: ParamVector<B>) -> Result<ParamVector<B>> {
         let (leaves, logits) = self.tangent(&session, &at, &v)?;
         drop((at, v));
@@ -247,12 +248,12 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         Ok(ParamVector::new(self.backend.clone(), session.backward(&tangent, leaves)?))
     }
 
-    /// Jᵀ·∇²ℓ·J·v: the tangent of the logits, times the loss's Hessian in them, pulled back, in a linear session of the record of
-    /// this point.
+    /// The product Jᵀ·∇²ℓ·J·v, in a linear session of the record of this point: the tangent of the logits, times the
+    /// loss's Hessian in them, pulled back.
     fn ggn(&self, session: B, at: Cow<'_, ParamVector<B>>, v: ParamVector<B>) -> Result<ParamVector<B>> {
         let (leaves, logits) = self.tangent(&session, &at, &v)?;
         drop((at, v));
-        // The loss's entry of the record belongs to the replay; nothing flows back through it.
+        // The loss's entry of the record belongs to the replay, so it must be used; no derivative flows through it.
         self.loss_of(&Duals(session.clone()), &logits)?;
         session.finish_replay()?;
         let Some(tangent) = logits.tangent else { return Err(independent()) };
@@ -262,7 +263,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
     }
 }
 
-/// Leaves of the session at a point.
+/// The leaves of the session at a point.
 fn leaves<B: Autodiff>(session: &B, at: &ParamVector<B>) -> Result<Vec<B::Tensor>> {
     at.tensors().iter().map(|tensor| session.variable(tensor)).collect()
 }

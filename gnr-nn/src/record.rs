@@ -1,4 +1,4 @@
-//! What a gradient pass leaves behind for products at its point: one tagged entry an operation.
+//! The record of a gradient pass, for products at its point: one tagged entry for each operation.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
@@ -7,11 +7,11 @@ use crate::{Error, Result};
 /// One operation of a gradient pass.
 #[derive(Debug)]
 pub struct Recorded<S> {
-    /// Its name.
+    /// The operation's name.
     pub op: &'static str,
-    /// Its output shape.
+    /// The shape of the operation's output.
     pub shape: Vec<usize>,
-    /// Output, adjoint and whatever else its replay needs.
+    /// Output, adjoint and whatever else the replay needs.
     pub saved: S,
 }
 
@@ -38,13 +38,13 @@ impl<S> Records<S> {
         self.0.borrow_mut().push(Rc::clone(&entry));
         entry
     }
-    /// The entries for one replay, from the first. It keeps none that it has given out: when the records themselves are dropped
-    /// meanwhile, each entry lives as long as its use.
+    /// The entries for one replay, from the first. The replay keeps no entry that it has returned: if the records are
+    /// dropped meanwhile, an entry lives as long as it is in use.
     pub fn replay(&self) -> Replay<S> {
         let entries = self.0.borrow();
         Replay { recorded: entries.len(), left: Rc::new(RefCell::new(entries.iter().cloned().collect())) }
     }
-    /// Number of entries.
+    /// Number of recorded operations.
     pub fn len(&self) -> usize {
         self.0.borrow().len()
     }
@@ -54,7 +54,7 @@ impl<S> Records<S> {
     }
 }
 
-/// What a replay has yet to use of the entries of a gradient pass. Handles share it.
+/// The entries of a gradient pass that a replay has not used yet. Handles share them.
 #[derive(Debug)]
 pub struct Replay<S> {
     recorded: usize,
@@ -68,10 +68,10 @@ impl<S> Clone for Replay<S> {
 }
 
 impl<S> Replay<S> {
-    /// The next entry, which must be of this operation and output shape; after an error it is still there.
+    /// The next entry, which must have this operation and output shape. After an error the entry is still next.
     ///
     /// # Errors
-    /// [`Error::RecordMismatch`], [`Error::RecordExhausted`].
+    /// [`Error::RecordMismatch`] for another operation or shape, [`Error::RecordExhausted`] after the last entry.
     pub fn next(&self, op: &'static str, shape: &[usize]) -> Result<Rc<Recorded<S>>> {
         let mut left = self.left.borrow_mut();
         let position = self.recorded - left.len();
@@ -86,7 +86,7 @@ impl<S> Replay<S> {
     /// Checks that every entry was used.
     ///
     /// # Errors
-    /// An error naming the first entry left over.
+    /// An error that names the first entry left over.
     pub fn finish(&self) -> Result<()> {
         let left = self.left.borrow();
         left.front()

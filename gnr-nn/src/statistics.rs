@@ -1,15 +1,15 @@
-//! Running statistics measured anew at a point: what weights need that no training step has visited, such as averages.
+//! Running statistics measured anew at a point that no training step has visited, such as an average of weights.
 
 use crate::{
     Autodiff, Buffers, Context, Frozen, MaskSeed, Mode, Model, ParamVector, Result,
     passes::{check_buffers, check_point},
 };
 
-/// The statistics of BatchNorm as the mean of those of several batches, each with the same weight, at one point.
+/// The statistics of BatchNorm at one point: the mean of those of several batches, each with equal weight.
 ///
-/// As PyTorch's `update_bn` (a momentum of `None`): batch n moves the statistics by 1/n of the way to its own, so that nothing is
-/// left of those before it. After one batch they are its statistics: the mean, and the variance with the divisor N·H·W − 1.
-/// A frozen layer's stay as they are.
+/// The rule is that of PyTorch's `update_bn` (a momentum of `None`): batch n moves the statistics by 1/n of the way to
+/// its own, so that nothing is left of the initial ones. After one batch they are its mean, and its variance with the
+/// divisor N·H·W − 1. A frozen layer's statistics stay unchanged.
 ///
 /// # References
 /// Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018, Section 3.2.
@@ -20,15 +20,15 @@ pub struct MeasuredStatistics<B: Autodiff> {
 }
 
 impl<B: Autodiff> MeasuredStatistics<B> {
-    /// Before the first batch: `buffers`, which stay what they are where nothing is measured.
+    /// Starts from `buffers`, which are returned unchanged where nothing is measured.
     pub fn new(buffers: Buffers<B>) -> Self {
         Self { buffers, batches: 0 }
     }
 
-    /// Takes in the statistics of `images` at the point `theta` of the learned parameters, in train mode.
+    /// Adds the statistics of `images` at the point `theta` of the learned parameters, in train mode.
     ///
     /// # Errors
-    /// A point or statistics of another model, shape mismatches, dropout without `masks`, a failure of the backend; the
+    /// A point or statistics of another model, shape mismatches, dropout without `masks`, a failure of the backend. The
     /// statistics are then unchanged, unless the backend itself failed.
     ///
     /// # Cost
@@ -72,7 +72,7 @@ impl<B: Autodiff> MeasuredStatistics<B> {
         Ok(())
     }
 
-    /// What was measured.
+    /// The measured statistics.
     pub fn into_buffers(self) -> Buffers<B> {
         self.buffers
     }

@@ -1,4 +1,4 @@
-//! θ and tangents as a backend's tensors: the `Vector` that the algorithms of gnr-core move.
+//! Points θ and tangents as a backend's tensors: the `Vector` of gnr-core's algorithms.
 
 use gnr_core::{
     Elementwise, Error as CoreError, Map, Matrices, Pack, Partition, Result as CoreResult, Signs, Vector,
@@ -15,11 +15,11 @@ pub struct ParamVector<B: Autodiff> {
 }
 
 impl<B: Autodiff> ParamVector<B> {
-    /// From tensors in layout order.
+    /// A point from tensors in layout order.
     pub fn new(backend: B, tensors: Vec<B::Tensor>) -> Self {
         Self { backend, tensors }
     }
-    /// From host data in layout order (parameters only).
+    /// A point from host data of the parameters, in layout order.
     ///
     /// # Errors
     /// When the number of tensors or a length does not fit the layout.
@@ -38,7 +38,7 @@ impl<B: Autodiff> ParamVector<B> {
             .collect::<Result<_>>()?;
         Ok(Self::new(backend.clone(), tensors))
     }
-    /// θ₀ of a layout for a seed.
+    /// The initial point θ₀ of a layout for a seed.
     ///
     /// # Errors
     /// A failure of the backend.
@@ -56,7 +56,7 @@ impl<B: Autodiff> ParamVector<B> {
     pub fn tensors(&self) -> &[B::Tensor] {
         &self.tensors
     }
-    /// Copies to the host, in layout order. For checkpoints and tests.
+    /// Copies the tensors to the host, in layout order; for checkpoints and tests.
     ///
     /// # Errors
     /// A failure of the backend.
@@ -173,7 +173,7 @@ impl<B: Autodiff> Signs for ParamVector<B> {
     }
 }
 
-/// In layout order.
+/// The numbers of a point are packed in layout order.
 impl<B: Autodiff> Pack for ParamVector<B> {
     fn pack(&self) -> CoreResult<Packed> {
         Ok(self.backend.pack(&self.tensors)?)
@@ -183,7 +183,7 @@ impl<B: Autodiff> Pack for ParamVector<B> {
     }
 }
 
-/// Products are those of the backend.
+/// Products of matrices are those of the backend.
 impl<B: Autodiff> Matrices for ParamVector<B> {
     fn matrix(&self) -> Option<[usize; 2]> {
         match &self.tensors[..] {
@@ -219,7 +219,7 @@ impl<B: Autodiff> Matrices for ParamVector<B> {
 }
 
 impl<B: Autodiff> ParamVector<B> {
-    /// The only tensor as a matrix, with its rows and columns.
+    /// The only tensor, reshaped to a matrix, with its numbers of rows and columns.
     fn as_matrix(&self) -> CoreResult<([usize; 2], B::Tensor)> {
         let shape = self.matrix().ok_or_else(|| {
             let shapes: Vec<_> = self.tensors.iter().map(|tensor| self.backend.shape(tensor)).collect();

@@ -1,4 +1,4 @@
-//! What comes from Python: arrays and numbers, checked, with errors that say what was expected and what was found.
+//! Arrays and numbers from Python, checked, with errors that say what was expected and what was found.
 
 use gnr_core::Real;
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
@@ -8,11 +8,11 @@ use pyo3::{
     types::PyDict,
 };
 
-/// The precisions of arrays.
+/// A floating-point type of arrays.
 pub(crate) trait Element: Real + numpy::Element + 'static {
-    /// NumPy's name.
+    /// NumPy's name of the type.
     const NAME: &'static str;
-    /// Unit roundoff.
+    /// The unit roundoff of the type.
     const ROUNDOFF: f64;
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum Precision {
 }
 
 impl Precision {
-    /// From NumPy's name.
+    /// The precision with NumPy's name `name`.
     pub(crate) fn named(name: &str) -> PyResult<Self> {
         match name {
             "float32" => Ok(Self::Single),
@@ -60,10 +60,10 @@ pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "an object".into(), |name| name.to_string())
 }
 
-/// `value`, which must be callable.
+/// Checks that `value` is callable.
 ///
 /// # Errors
-/// `TypeError` naming the argument, the signature that is expected and the type that was found.
+/// `TypeError`, which names the argument, the expected signature and the type that was found.
 pub(crate) fn callable(value: &Bound<'_, PyAny>, argument: &str, signature: &str) -> PyResult<()> {
     if value.is_callable() {
         return Ok(());
@@ -75,7 +75,7 @@ pub(crate) fn callable(value: &Bound<'_, PyAny>, argument: &str, signature: &str
 /// A vector of `dim` elements from anything that NumPy makes an array of: arrays, PyTorch and JAX tensors, lists.
 ///
 /// # Errors
-/// `TypeError` for what holds no real floating-point numbers, `ValueError` for another shape, each naming `what`.
+/// `TypeError` for values that are no real floating-point numbers, `ValueError` for another shape. Each names `what`.
 pub(crate) fn vector<T: Element>(value: &Bound<'_, PyAny>, dim: usize, what: &str) -> PyResult<Vec<T>> {
     let array = as_array(value, what)?;
     let shape = array.shape().to_vec();
@@ -85,7 +85,7 @@ pub(crate) fn vector<T: Element>(value: &Bound<'_, PyAny>, dim: usize, what: &st
     }
     let options = PyDict::new(value.py());
     options.set_item("dtype", T::NAME)?;
-    // C-contiguous and aligned: what a slice must be.
+    // A slice must be C-contiguous and aligned.
     options.set_item("requirements", ["C", "A"])?;
     let array = value.py().import("numpy")?.call_method("require", (array,), Some(&options))?;
     let array = array.cast_into::<PyArray1<T>>()?;
@@ -93,7 +93,7 @@ pub(crate) fn vector<T: Element>(value: &Bound<'_, PyAny>, dim: usize, what: &st
     Ok(readonly.as_slice().map_err(|error| PyValueError::new_err(format!("{what}: {error}")))?.to_vec())
 }
 
-/// A value apart from what NumPy would refuse: a PyTorch tensor may be part of a graph, or lie on another device.
+/// The value without what NumPy would refuse: a PyTorch tensor may belong to a graph, or lie on another device.
 fn detached<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let mut value = value.clone();
     for method in ["detach", "cpu"] {
@@ -104,7 +104,7 @@ fn detached<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     Ok(value)
 }
 
-/// The array of a value, of floating-point numbers.
+/// Converts a value to an array of floating-point numbers.
 fn as_array<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyUntypedArray>> {
     let py = value.py();
     let array = match value.cast::<PyUntypedArray>() {
@@ -135,10 +135,10 @@ pub(crate) fn shape_text(shape: &[usize]) -> String {
     }
 }
 
-/// A real number from anything with `__float__`.
+/// Converts a value with `__float__` to a real number.
 ///
 /// # Errors
-/// `TypeError` naming `what` and the type that was found.
+/// `TypeError`, which names `what` and the type that was found.
 pub(crate) fn number(value: &Bound<'_, PyAny>, what: &str) -> PyResult<f64> {
     detached(value)?.extract::<f64>().map_err(|error| {
         if !error.is_instance_of::<PyTypeError>(value.py()) {
@@ -148,17 +148,17 @@ pub(crate) fn number(value: &Bound<'_, PyAny>, what: &str) -> PyResult<f64> {
     })
 }
 
-/// θ of a step: an array that can be changed in place.
+/// The array θ of a step, which can be changed in place.
 pub(crate) enum ThetaArray<'py> {
     Single(Bound<'py, PyArray1<f32>>),
     Double(Bound<'py, PyArray1<f64>>),
 }
 
-/// The array that a step is to change.
+/// The array that a step changes in place.
 ///
 /// # Errors
-/// `TypeError` for what is no NumPy array of float32 or float64; `ValueError` for one that has not one axis, is not aligned or cannot be
-/// written.
+/// `TypeError` unless it is a NumPy array of float32 or float64; `ValueError` unless it has one axis, is aligned and
+/// can be written.
 pub(crate) fn theta<'py>(value: &Bound<'py, PyAny>) -> PyResult<ThetaArray<'py>> {
     let Ok(array) = value.cast::<PyUntypedArray>() else {
         return Err(PyTypeError::new_err(format!(

@@ -1,4 +1,4 @@
-//! From errors of the Rust crates to Python's exceptions. An exception of a callable comes through as it was raised.
+//! Conversion of the Rust crates' errors to Python's exceptions. An exception of a callable arrives as it was raised.
 
 use gnr_core::Error as Core;
 use gnr_hessian::Error as Hessian;
@@ -7,16 +7,16 @@ use pyo3::{
     prelude::*,
 };
 
-/// Why some regularisers are not for a callable.
+/// The reason why some regularisers cannot be used with a callable.
 pub(crate) const NO_EXAMPLES: &str = "asks for losses or outputs of single examples; loss_and_grad has those of a whole \
      batch. `gnr train` and the crate gnr-core have this method";
 
-/// An exception on its way through an algorithm.
+/// Wraps an exception of a callable, so that it can pass through an algorithm.
 pub(crate) fn carried(error: PyErr) -> Core {
     Core::backend(error)
 }
 
-/// The exception that Python sees.
+/// The Python exception for an error of gnr-core.
 pub(crate) fn of_core(error: Core) -> PyErr {
     let message = error.to_string();
     match error {
@@ -29,7 +29,7 @@ pub(crate) fn of_core(error: Core) -> PyErr {
     }
 }
 
-/// As [`of_core`].
+/// The Python exception for an error of gnr-hessian.
 pub(crate) fn of_hessian(error: Hessian) -> PyErr {
     match error {
         Hessian::Core(error) => of_core(error),

@@ -1,5 +1,5 @@
-//! `gnr.hessian`: the algorithms of gnr-hessian over a callable. Options come as dictionaries that `hessian.py` fills, answers go back as
-//! dictionaries that it makes dataclasses of.
+//! The native part of `gnr.hessian`: the algorithms of gnr-hessian over a callable. Options come in dictionaries made
+//! by `hessian.py`. Answers are dictionaries, of which `hessian.py` makes dataclasses.
 
 use crate::{
     array::{Element, Precision, with_precision},
@@ -15,7 +15,7 @@ use gnr_hessian::{
 use numpy::{PyArray1, PyArray2};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
-/// What every algorithm is given.
+/// The inputs that all algorithms have.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Task {
@@ -26,7 +26,7 @@ pub(crate) struct Task {
     progress: Option<Py<PyAny>>,
 }
 
-/// The value that goes with a name.
+/// The value with the name `name`; an error, which names the argument, if there is none.
 fn choice<T: Copy>(argument: &str, name: &str, choices: &[(&str, T)]) -> PyResult<T> {
     choices.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).ok_or_else(|| {
         let known: Vec<String> = choices.iter().map(|(known, _)| format!("{known:?}")).collect();
@@ -42,7 +42,7 @@ fn distribution(name: &str) -> PyResult<Distribution> {
     )
 }
 
-/// Values, vectors `[k, d]`, residuals and verdicts of eigenpairs.
+/// Puts the eigenvalues, the vectors `[k, d]`, the residuals and the verdicts of eigenpairs into an answer.
 fn set_pairs<T: Element>(answer: &Bound<'_, PyDict>, pairs: Vec<Eigenpair<Vec<T>>>) -> PyResult<()> {
     let py = answer.py();
     let column = |f: fn(&Eigenpair<Vec<T>>) -> f64| PyArray1::from_iter(py, pairs.iter().map(f));
@@ -66,7 +66,7 @@ pub(crate) struct LanczosArguments {
     reorthogonalization: String,
 }
 
-/// Eigenpairs by Lanczos' process.
+/// Computes eigenpairs by Lanczos' process.
 #[pyfunction]
 pub(crate) fn lanczos<'py>(
     py: Python<'py>,
@@ -145,7 +145,7 @@ fn lanczos_of<'py, T: Element>(
     Ok(told)
 }
 
-/// Eigenpairs of largest modulus by power iteration.
+/// Computes eigenpairs of largest modulus by power iteration.
 #[pyfunction]
 pub(crate) fn power_iteration<'py>(
     py: Python<'py>,
@@ -201,7 +201,7 @@ pub(crate) struct TraceArguments {
     samples: Vec<f64>,
 }
 
-/// The trace by random test vectors.
+/// Estimates the trace with random test vectors.
 #[pyfunction]
 pub(crate) fn trace<'py>(
     py: Python<'py>,
@@ -275,7 +275,7 @@ fn trace_of<'py, T: Element>(
     Ok(told)
 }
 
-/// The diagonal by random signs.
+/// Estimates the diagonal with random signs.
 #[pyfunction]
 pub(crate) fn diagonal<'py>(py: Python<'py>, task: Task, num_matvecs: usize) -> PyResult<Bound<'py, PyDict>> {
     with_precision!(Precision::named(&task.dtype)?, diagonal_of(py, task, num_matvecs))
@@ -300,7 +300,7 @@ fn diagonal_of<'py, T: Element>(
         (answer, watcher)
     });
     let estimate = watcher.finish(answer)?;
-    // Of n samples: s²/n = (mean of squares − squared mean)/(n − 1).
+    // The variance of a mean of n samples: s²/n = (mean of squares − squared mean)/(n − 1).
     let n = estimate.num_matvecs as f64;
     let error = |(mean, square): (&T, &T)| {
         let (mean, square): (f64, f64) = (mean.as_(), square.as_());
@@ -315,7 +315,7 @@ fn diagonal_of<'py, T: Element>(
     Ok(told)
 }
 
-/// The spectral density by stochastic Lanczos quadrature.
+/// Estimates the spectral density by stochastic Lanczos quadrature.
 #[pyfunction]
 pub(crate) fn density<'py>(
     py: Python<'py>,
@@ -366,7 +366,7 @@ fn density_of<'py, T: Element>(
     Ok(told)
 }
 
-/// A density of quadratures, convolved with a normal: mean and standard error at each point.
+/// The density of quadratures, convolved with a normal distribution: mean and standard error at each point.
 #[pyfunction]
 pub(crate) fn smoothed<'py>(
     py: Python<'py>,
@@ -387,7 +387,8 @@ pub(crate) fn smoothed<'py>(
     Ok([mean, error].map(|column| PyArray1::from_vec(py, column)))
 }
 
-/// Whether the callable is one fixed symmetric matrix: relative differences of two equal products and of the two orders of a form.
+/// Checks that the callable is one fixed symmetric matrix. Returns the relative differences of two equal products, and
+/// of the two orders of a bilinear form.
 #[pyfunction]
 pub(crate) fn check(py: Python<'_>, task: Task, tolerance: f64) -> PyResult<(f64, f64)> {
     with_precision!(Precision::named(&task.dtype)?, check_of(py, task, tolerance))

@@ -1,8 +1,8 @@
 //! The native half of the Python package `gnr`: gnr-core and gnr-hessian over Python callables.
 //!
-//! Algorithms are those of the two crates. Here is only what Python needs: arrays in and out, exceptions that pass through an
-//! algorithm unchanged, and an interpreter that is held while a callable runs and not while Rust computes. The Python half (`python/gnr`)
-//! has the documentation, the dataclasses and the defaults.
+//! The algorithms are those of the two crates. This crate has only what Python needs: conversion of arrays, and
+//! exceptions that pass through an algorithm unchanged. The interpreter is held while a callable runs, and released
+//! while Rust computes. The Python half (`python/gnr`) has the documentation, the dataclasses and the defaults.
 
 mod array;
 mod error;
@@ -13,7 +13,7 @@ mod operator;
 mod registry;
 mod theta;
 
-/// `gnr._native`.
+/// The Python module `gnr._native`.
 #[pyo3::pymodule(name = "_native")]
 mod native {
     #[pymodule_export]

@@ -1,4 +1,4 @@
-//! Python callables as an oracle: `theta -> (loss, grad)`, and `hvp(theta, v)` where there is one.
+//! Python callables as an oracle: `theta -> (loss, grad)`, and optionally `hvp(theta, v)`.
 
 use crate::{
     array::{self, Element},
@@ -13,11 +13,11 @@ use numpy::PyArray1;
 use pyo3::{exceptions::PyTypeError, exceptions::PyValueError, prelude::*, types::PyTuple};
 use std::marker::PhantomData;
 
-/// One mini-batch as Python answers for it.
+/// One mini-batch, whose loss and gradient Python computes.
 pub(crate) struct Objective<T> {
     shapes: Shapes,
     loss_and_grad: Py<PyAny>,
-    /// Called in place of `loss_and_grad` for the step's own evaluation.
+    /// The method that is called in place of `loss_and_grad` for the step's own evaluation, if there is one.
     commit: Option<Py<PyAny>>,
     hvp: Option<Py<PyAny>>,
     restrict: Option<Py<PyAny>>,
@@ -25,17 +25,17 @@ pub(crate) struct Objective<T> {
     element: PhantomData<T>,
 }
 
-/// An attribute that an object may lack.
+/// An attribute of an object, if the object has it.
 fn optional<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
     Ok(object.getattr_opt(name)?.filter(|value| !value.is_none()))
 }
 
 impl<T: Element> Objective<T> {
-    /// Of a callable `theta -> (loss, grad)`, with what it offers beside: methods `commit` and `restrict`. `products` says what `hvp`
-    /// multiplies with.
+    /// The oracle of a callable `theta -> (loss, grad)` with its optional methods `commit` and `restrict`. `products`
+    /// is the kind of matrix that `hvp` multiplies with.
     ///
     /// # Errors
-    /// `TypeError` for what cannot be called.
+    /// `TypeError` for objects that are not callable.
     pub(crate) fn new(
         loss_and_grad: &Bound<'_, PyAny>,
         hvp: Option<&Bound<'_, PyAny>>,
@@ -139,7 +139,7 @@ impl<T: Element> SampledOracle for Objective<T> {
     }
 }
 
-/// A plan refuses what would ask for these.
+/// Plans refuse regularisers that would ask for examples or outputs.
 impl<T: Element> ExampleOracle for Objective<T> {
     fn losses(&mut self, _: Point<'_, Theta<T>>) -> Result<Vec<f64>> {
         Err(no_examples())

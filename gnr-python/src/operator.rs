@@ -9,7 +9,8 @@ use numpy::PyArray1;
 use pyo3::{exceptions::PyFloatingPointError, prelude::*, types::PyDict};
 use std::{marker::PhantomData, ops::ControlFlow};
 
-/// The operator of a callable. The interpreter is held while the callable runs and while arrays are handed over, and not in between.
+/// The operator of a callable. The interpreter is held while the callable runs and while arrays are passed, and
+/// released in between.
 pub(crate) struct Callable<T> {
     hvp: Py<PyAny>,
     dim: usize,
@@ -18,14 +19,14 @@ pub(crate) struct Callable<T> {
 }
 
 impl<T: Element> Callable<T> {
-    /// `hvp` on vectors of `dim` elements.
+    /// The operator that calls `hvp` on vectors of `dim` elements.
     pub(crate) fn new(hvp: Py<PyAny>, dim: usize) -> Self {
         Self { hvp, dim, num_matvecs: 0, element: PhantomData }
     }
 
     fn product(&mut self, v: &[T]) -> PyResult<Vec<T>> {
         Python::attach(|py| {
-            // Ctrl-C while Rust computed, or during a callable that does not look for it.
+            // Ctrl-C may have come while Rust computed, or during a callable that does not check for it.
             py.check_signals()?;
             let answer = self.hvp.bind(py).call1((PyArray1::from_slice(py, v),))?;
             py.check_signals()?;
@@ -56,20 +57,20 @@ impl<T: Element> SymmetricOperator for Callable<T> {
     }
 }
 
-/// Tells a progress callback how far an algorithm is. A callback that returns `False` ends the algorithm; one that raises does, too,
-/// and its exception is what the caller gets.
+/// Reports the progress of an algorithm to a callback. A callback that returns `False` ends the algorithm. One that
+/// raises ends it, too, and its exception is what the caller gets.
 pub(crate) struct Watcher {
     callback: Option<Py<PyAny>>,
     raised: Option<PyErr>,
 }
 
 impl Watcher {
-    /// Of a callback, if there is one.
+    /// A watcher that calls `callback`, if there is one.
     pub(crate) fn new(callback: Option<Py<PyAny>>) -> Self {
         Self { callback, raised: None }
     }
 
-    /// Calls back with what `describe` puts into a dictionary.
+    /// Calls the callback with a dictionary that `describe` fills.
     pub(crate) fn tell(
         &mut self,
         describe: impl FnOnce(&Bound<'_, PyDict>) -> PyResult<()>,
@@ -92,7 +93,7 @@ impl Watcher {
         }
     }
 
-    /// The answer of the algorithm, unless the callback raised.
+    /// Returns the answer of the algorithm, unless the callback raised.
     pub(crate) fn finish<T>(self, answer: Result<T>) -> PyResult<T> {
         match self.raised {
             Some(raised) => Err(raised),
@@ -101,13 +102,14 @@ impl Watcher {
     }
 }
 
-/// The operator of a callable that tells a [`Watcher`] of each product, for algorithms without an observer of their own.
+/// The operator of a callable that reports each product to a [`Watcher`], for algorithms without an observer of their
+/// own.
 pub(crate) struct Watched<T> {
-    /// What multiplies.
+    /// The operator that multiplies.
     pub(crate) operator: Callable<T>,
-    /// Who hears of it. Its break ends the algorithm with [`Error::Stopped`](gnr_hessian::Error::Stopped).
+    /// The watcher, whose break ends the algorithm with [`Error::Stopped`](gnr_hessian::Error::Stopped).
     pub(crate) watcher: Watcher,
-    /// Products at most.
+    /// The largest number of products.
     pub(crate) budget: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The registered methods as Python sees them: their descriptions, and settings from Python values.
+//! The registered methods in Python's terms: their descriptions, and settings from Python values.
 
 use crate::{array, error};
 use gnr_core::{
@@ -22,19 +22,19 @@ const KINDS: [(&str, Entries); 3] = [
     ("schedule", schedule::entries),
 ];
 
-/// Regularisers that ask about the examples of a batch one by one, of which a callable for the batch's loss says nothing.
+/// Regularisers that ask about single examples of a batch, which a callable for the batch's loss cannot answer.
 const OF_EXAMPLES: [&str; 3] = ["esam", "saf", "mesa"];
 
-/// The entries of a kind that a callable has an answer for.
+/// The entries of a kind whose questions a callable can answer.
 fn known(entries: Entries) -> impl Iterator<Item = &'static Entry> {
     entries().iter().copied().filter(|entry| !OF_EXAMPLES.contains(&entry.name))
 }
 
-/// The entry of a kind.
+/// The entry of a kind with the name `name`.
 ///
 /// # Errors
-/// `ValueError` for a kind or a name that there is not, with those that there are; for a regulariser that asks about
-/// single examples.
+/// `ValueError` for an unknown kind or name, with those that exist, and for a regulariser that asks about single
+/// examples.
 pub(crate) fn entry(kind: &str, name: &str) -> PyResult<&'static Entry> {
     let Some((_, entries)) = KINDS.iter().find(|(known, _)| *known == kind) else {
         let known = KINDS.map(|(known, _)| known).join(", ");
@@ -49,7 +49,7 @@ pub(crate) fn entry(kind: &str, name: &str) -> PyResult<&'static Entry> {
     })
 }
 
-/// A value of a setting as Python has it.
+/// The Python value of a setting.
 fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
     Ok(match value {
         Value::Number(x) => x.into_pyobject(py)?.into_any(),
@@ -61,9 +61,9 @@ fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>>
     })
 }
 
-/// What Python gave for a key.
+/// The value that Python gave for a key.
 fn from_python(entry: &Entry, key: &Key, value: &Bound<'_, PyAny>) -> PyResult<Value> {
-    // Python's True and False are numbers, and its strings are sequences.
+    // In Python True and False are numbers, and strings are sequences.
     let flag = value.is_instance_of::<PyBool>();
     let text = value.is_instance_of::<PyString>();
     let read = match key.domain {
@@ -83,17 +83,17 @@ fn from_python(entry: &Entry, key: &Key, value: &Bound<'_, PyAny>) -> PyResult<V
     })
 }
 
-/// The settings that Python gave, and the defaults of the others. A setting that is `None` is not given.
+/// The settings that Python gave, with the defaults of the others. A setting that is `None` counts as not given.
 ///
 /// # Errors
-/// `ValueError` for a key that the method does not have and a value outside its domain.
+/// `ValueError` for a key that the method does not have and for a value outside its domain.
 pub(crate) fn values(entry: &'static Entry, given: &Bound<'_, PyDict>) -> PyResult<Values> {
     let mut settings: Vec<(String, Value)> = Vec::new();
     for (name, value) in given.iter().filter(|(_, value)| !value.is_none()) {
         let name: String = name.extract()?;
         let value = match entry.key(&name) {
             Some(key) => from_python(entry, key, &value)?,
-            // The entry refuses it, with the keys that there are.
+            // The entry refuses such a value, with the keys that there are.
             None => Value::Choice(value.repr()?.to_string().into()),
         };
         settings.push((name, value));
@@ -116,7 +116,7 @@ pub(crate) fn resolve<'py>(
     Ok(resolved)
 }
 
-/// Every registered method that Python has: kind, name, title, documentation, equation, keys, cost, reference.
+/// All registered methods that Python has: kind, name, title, documentation, equation, keys, cost, reference.
 #[pyfunction]
 pub(crate) fn entries(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
     let all = KINDS.iter().flat_map(|(kind, entries)| known(*entries).map(move |entry| (*kind, entry)));
@@ -166,7 +166,7 @@ pub(crate) fn schedule_at(
     Ok(schedule::build(&values, span).map_err(error::of_core)?.at(t))
 }
 
-/// The rows of a batch of `n` examples that a sample takes: what `restrict` of an objective is to look at.
+/// The rows that a sample takes from a batch of `n` examples, to which `restrict` of an objective must limit itself.
 #[pyfunction]
 pub(crate) fn sample_rows(n: usize, fraction: f64, seed: u64) -> PyResult<Vec<usize>> {
     if fraction > 0.0 && fraction <= 1.0 {

@@ -1,4 +1,5 @@
-//! θ as a flat host array that knows where its leaves are, so that methods of matrices and of normalisation layers work on it.
+//! The point θ as a flat host array with known leaves, so that methods of matrices and of normalisation layers can use
+//! it.
 
 use gnr_core::{
     Elementwise, Error, Map, Matrices, Partition, Real, Result, Signs, Vector, join_leaves, random_signs,
@@ -16,18 +17,18 @@ pub(crate) struct Theta<T> {
     shapes: Shapes,
 }
 
-/// Elements of a leaf of this shape. Absurd shapes have absurdly many, and do not overflow.
+/// Number of elements of a leaf of this shape. Absurd shapes give the largest number instead of overflowing.
 fn size(shape: &[usize]) -> usize {
     shape.iter().fold(1, |size, axis| size.saturating_mul(*axis))
 }
 
-/// Elements of all leaves.
+/// Number of elements of all leaves.
 pub(crate) fn total(shapes: &[Vec<usize>]) -> usize {
     shapes.iter().fold(0, |total, shape| total.saturating_add(size(shape)))
 }
 
 impl<T: Real> Theta<T> {
-    /// The elements in leaves of these shapes; `None` unless the shapes have as many elements.
+    /// The elements, cut into leaves of these shapes; `None` if the shapes have another number of elements.
     pub(crate) fn new(elements: Vec<T>, shapes: Shapes) -> Option<Self> {
         (total(&shapes) == elements.len()).then_some(Self { elements, shapes })
     }
@@ -42,7 +43,7 @@ impl<T: Real> Theta<T> {
         self.elements
     }
 
-    /// The only leaf as a matrix.
+    /// The numbers of rows and columns of the only leaf.
     fn as_matrix(&self) -> Result<[usize; 2]> {
         self.matrix().ok_or_else(|| {
             Error::backend(format!("expected one leaf of two axes or more, found {:?}", self.shapes))
@@ -93,7 +94,7 @@ impl<T: Real> Signs for Theta<T> {
     }
 }
 
-/// A leaf apart from the others.
+/// A leaf by itself: its axes and its elements.
 type Leaf<T> = (Vec<usize>, Vec<T>);
 
 impl<T: Real> Theta<T> {

@@ -1,4 +1,4 @@
-//! Files that are either the old one or the new one, whatever happens in between.
+//! Files that hold either their old or their new contents, whatever happens during a write.
 
 use std::{
     fs::{self, File},
@@ -8,10 +8,10 @@ use std::{
 
 use crate::error::{Result, io};
 
-/// Replaces the file at `path` by `bytes`: written beside it, synchronised, renamed, folder synchronised.
+/// Replaces the file at `path` by `bytes`: writes a file beside it, synchronises, renames, and synchronises the folder.
 ///
-/// After a crash at any moment the file holds its old or its new contents. When this fails the old file is untouched and
-/// nothing is left beside it (a process that was killed may leave `NAME.partial`, which the next write replaces).
+/// After a crash at any moment the file holds its old or its new contents. On an error the old file is untouched and
+/// nothing is left beside it. A process that was killed may leave `NAME.partial`, which the next write replaces.
 ///
 /// # Errors
 /// [`TrainError::Io`](crate::TrainError::Io) naming the file.
@@ -21,14 +21,14 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_err(io(path, "write"))
         .and_then(|()| fs::rename(&partial, path).map_err(io(path, "replace")));
     if written.is_err() {
-        // Nothing more can be done about a leftover than to try.
+        // If the leftover cannot be removed, nothing more can be done.
         let _ = fs::remove_file(&partial);
     }
     written?;
     sync_parent(path)
 }
 
-/// Where [`write_atomically`] prepares a file.
+/// The path at which [`write_atomically`] prepares a file.
 pub(crate) fn partial_of(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".partial");

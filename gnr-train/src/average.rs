@@ -1,4 +1,4 @@
-//! The average of a run's weights, beside the weights themselves: when it is updated, and the network that it makes.
+//! The average of a run's weights, beside the weights themselves: its updates, and the network that it makes.
 
 use gnr_core::{Average as _, Checkpoint, Ema, Swa};
 use gnr_data::{Augmentation, Loader, LoaderConfig, Share};
@@ -10,9 +10,9 @@ use crate::{
     recipe::{Average, AverageKind, Train},
 };
 
-/// `[train.average]` at work.
+/// The average that `[train.average]` asks for.
 pub(crate) struct WeightAverage<B: Autodiff> {
-    /// Epochs before the first one that is averaged.
+    /// Number of epochs before the first one that is averaged.
     from_epoch: u64,
     kind: Kind<B>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct WeightAverage<B: Autodiff> {
 enum Kind<B: Autodiff> {
     Ema {
         weights: Ema<ParamVector<B>>,
-        /// Of models that have some.
+        /// The average of the running statistics, for models that have some.
         statistics: Option<Ema<ParamVector<B>>>,
     },
     Swa {
@@ -28,13 +28,16 @@ enum Kind<B: Autodiff> {
     },
 }
 
-/// The parts of an average's state and what entries their vectors have: as the learned parameters, as the buffers.
+/// The parts of an average's state. `weights` has the entries of the learned parameters, `statistics` those of the
+/// buffers.
 pub(crate) struct Parts<W> {
     pub(crate) weights: W,
     pub(crate) statistics: Option<W>,
 }
 
 impl<B: Autodiff> WeightAverage<B> {
+    /// The average of a recipe, before any update.
+    ///
     /// # Errors
     /// A decay outside (0, 1) (a recipe that was not checked).
     pub(crate) fn new(recipe: &Average, model: &AnyModel) -> gnr_core::Result<Self> {
@@ -50,7 +53,7 @@ impl<B: Autodiff> WeightAverage<B> {
         Ok(Self { from_epoch: recipe.from_epoch, kind })
     }
 
-    /// After a step of the epoch that follows `epochs_done` epochs.
+    /// Updates after a step of the epoch that follows `epochs_done` epochs.
     pub(crate) fn after_step(
         &mut self,
         epochs_done: u64,
@@ -70,7 +73,7 @@ impl<B: Autodiff> WeightAverage<B> {
         Ok(())
     }
 
-    /// After the epoch that made it `epochs_done`.
+    /// Updates after an epoch; `epochs_done` counts it.
     pub(crate) fn after_epoch(&mut self, epochs_done: u64, theta: &ParamVector<B>) -> gnr_core::Result<()> {
         match &mut self.kind {
             Kind::Swa { weights } if epochs_done > self.from_epoch => weights.update(theta),
@@ -78,8 +81,8 @@ impl<B: Autodiff> WeightAverage<B> {
         }
     }
 
-    /// The averaged parameters and running statistics, once there is something to average: those that were averaged with the
-    /// weights (EMA), or measured now at the averaged weights (SWA).
+    /// The averaged parameters and running statistics, or `None` before the first update. Statistics were averaged with
+    /// the weights (EMA), or are now measured at the averaged weights (SWA).
     pub(crate) fn network(
         &self,
         source: &Source<'_, B>,
@@ -122,17 +125,18 @@ impl<B: Autodiff> WeightAverage<B> {
     }
 }
 
-/// Where statistics are measured: the training images as they are, without augmentation.
+/// Batches for measuring statistics: the training images without augmentation.
 ///
-/// In the order of the run's first epoch, in batches of `train.batch_size`; what is left over at the end is left out, as in
-/// training. (Images lie by class in many data sets, and the statistics of a batch of one class are not the data's.)
+/// They come in the order of the run's first epoch, in batches of `train.batch_size`; an incomplete last batch is left
+/// out, as in training. (Images lie by class in many data sets, and the statistics of a batch of one class are not the
+/// data's.)
 pub(crate) struct Source<'a, B: Autodiff> {
     pub(crate) model: &'a AnyModel,
     pub(crate) backend: &'a B,
     pub(crate) frozen: Option<&'a Frozen<B>>,
     pub(crate) loader: &'a Loader,
     pub(crate) train: &'a Train,
-    /// Steps done: what masks of dropout depend on.
+    /// Number of steps done, on which masks of dropout depend.
     pub(crate) step: u64,
 }
 
@@ -146,7 +150,7 @@ impl<B: Autodiff> Source<'_, B> {
         if buffers.tensors.is_empty() {
             return Ok(buffers);
         }
-        // Every rank goes through all of it: statistics of parts are not those of the batch.
+        // Every rank reads all images: statistics of parts are not those of the batch.
         let share = Share::Whole;
         let config = LoaderConfig { augment: Augmentation::NONE, share, ..self.loader.config().clone() };
         let loader = Loader::new(self.loader.dataset().clone(), config)?;

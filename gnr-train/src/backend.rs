@@ -9,16 +9,16 @@ use crate::{
     recipe::{Engine, Place, Precision},
 };
 
-/// Work that is written for every backend.
+/// Work that can be done on any backend.
 pub(crate) trait Job {
     type Output;
     fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Self::Output;
 }
 
-/// Does the work at this place.
+/// Does the work on the backend of `place`.
 ///
 /// # Errors
-/// A device that this machine lacks; the work is not begun then.
+/// An error for a device that this machine lacks. The work has not begun then.
 pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
     Ok(match (place.engine, place.precision) {
         (Engine::Cpu, Precision::F32) => job.on(Cpu::<f32>::new),
@@ -31,7 +31,7 @@ pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
         (Engine::Torch, _) => {
             let (ready, precision) = torch(place)?;
             job.on(move || {
-                // On the thread that computes, since each thread has a setting of its own.
+                // Set on the thread that computes, since each thread has a setting of its own.
                 gnr_torch::set_threads(rayon::current_num_threads());
                 gnr_torch::Torch::on(ready, precision)
             })
@@ -53,10 +53,10 @@ fn torch(place: Place) -> Result<(gnr_torch::Ready, gnr_torch::Precision)> {
     Ok((device.ready()?, precision))
 }
 
-/// Name and version of the library that computes there, as in `gnr-cpu 0.1.0` or `LibTorch 2.13.0`.
+/// Name and version of the library that computes at `place`, as in `gnr-cpu 0.1.0` or `LibTorch 2.13.0`.
 pub(crate) fn library(place: Place) -> String {
     match place.engine {
-        // Our crates have one version.
+        // All crates of this workspace have one version.
         Engine::Cpu => format!("gnr-cpu {}", crate::VERSION),
         #[cfg(feature = "dfdx")]
         Engine::Dfdx => "dfdx 0.13".into(),
@@ -65,26 +65,28 @@ pub(crate) fn library(place: Place) -> String {
     }
 }
 
-/// CUDA cards that LibTorch can compute on.
+/// Number of CUDA cards on which LibTorch can compute.
 ///
 /// # Errors
-/// Why there are none: LibTorch's CUDA library is not found.
+/// The reason why there are none: LibTorch's CUDA library is not found.
 #[cfg(feature = "torch")]
 pub(crate) fn torch_cards() -> Result<usize> {
     Ok(gnr_torch::cards()?)
 }
 
-/// Multiplications that the kernels were asked for since the process started, by definition (not by algorithm).
+/// Number of multiplications that the kernels were asked for since the process started, by definition (not by
+/// algorithm).
 pub(crate) fn multiplications() -> u64 {
     gnr_kernels::runtime().multiplications()
 }
 
-/// Frees memory that is kept for reuse.
+/// Frees memory that the engines keep for reuse.
 pub(crate) fn release_idle_memory() {
     gnr_kernels::runtime().release_idle();
 }
 
-/// The fastest of a few f32 products of 1024 x 1024 matrices on all threads of the pool, GFLOP/s: what this machine can do.
+/// The peak speed of this machine in GFLOP/s: the fastest of a few f32 products of 1024 x 1024 matrices on all threads
+/// of the pool.
 pub(crate) fn matmul_peak_gflops() -> f64 {
     use gnr_kernels::gemm::{Mat, batched};
     const SIDE: usize = 1024;

@@ -1,4 +1,4 @@
-//! The time of one step of each method on random data: what `gnr bench` prints and `cargo xtask bench` compares.
+//! The time of a step of each method on random data, which `gnr bench` prints and `cargo xtask bench` compares.
 
 mod registered;
 
@@ -30,10 +30,10 @@ use crate::{
 
 /// The learning rate of every step.
 const RATE: f64 = 1e-3;
-/// Steps after which methods that do not do the same in each begin again, with their defaults.
+/// Period, in steps, with which the default methods repeat what they do.
 const PERIOD: u64 = 10;
 
-/// What can be timed.
+/// A computation that can be timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Timed {
@@ -41,9 +41,9 @@ pub enum Timed {
     Forward,
     /// Loss and gradient.
     Gradient,
-    /// Loss, gradient and one exact Hessian-vector product at the same point.
+    /// Loss, gradient and one exact Hessian-vector product at one point.
     Hvp,
-    /// Loss, gradient and four exact products at the same point: the record is made once.
+    /// Loss, gradient and four exact products at one point: the record is made once.
     Hvp4,
     /// A step of SGD with momentum.
     Sgd,
@@ -55,10 +55,10 @@ pub enum Timed {
     GnrFd,
     /// Algorithm 1 by one-sided differences on every tenth step: the mean of ten steps.
     GnrFdEvery10,
-    /// GNR with difference products every tenth step, on a seeded quarter of the batch.
+    /// Algorithm 1 by one-sided differences on every tenth step, on a seeded quarter of the batch.
     GnrFdQuarterEvery10,
-    /// What Algorithm 1 adds to a step of SGD beyond evaluations and products: its own vectors, scaled, added and measured, with an oracle
-    /// that answers at once.
+    /// The arithmetic that Algorithm 1 adds to a step of SGD beyond evaluations and products: its vectors are scaled,
+    /// added and measured, with an oracle that answers at once.
     GnrArithmetic,
     /// A step of a registered regulariser with its defaults over SGD.
     Regularizer(&'static str),
@@ -67,7 +67,7 @@ pub enum Timed {
 }
 
 impl Timed {
-    /// All of them but the registered methods, in the order in which they are timed.
+    /// All computations but the registered methods, in the order in which they are timed.
     pub const ALL: [Self; 11] = [
         Self::Forward,
         Self::Gradient,
@@ -82,7 +82,7 @@ impl Timed {
         Self::GnrArithmetic,
     ];
 
-    /// Its name in the output.
+    /// The name of the computation in the output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Forward => "forward",
@@ -100,7 +100,7 @@ impl Timed {
         }
     }
 
-    /// Steps that one timing takes.
+    /// Number of steps in one timing.
     fn steps(self) -> u64 {
         let cost = match self {
             Self::GnrFdEvery10 | Self::GnrFdQuarterEvery10 => return PERIOD,
@@ -108,13 +108,13 @@ impl Timed {
             Self::Optimizer(name) => find(optimizer::entries(), name),
             _ => None,
         };
-        // What is done on some steps only is averaged over them.
+        // What is done on some steps only is averaged over a period.
         let rare =
             |cost: Cost| [cost.gradients, cost.products, cost.forwards].iter().any(|x| x.fract() != 0.0);
         if cost.is_some_and(|entry| rare(entry.cost)) { PERIOD } else { 1 }
     }
 
-    /// The method of that name: of [`ALL`](Self::ALL), a regulariser or an optimiser.
+    /// The computation of a name: one of [`ALL`](Self::ALL), a regulariser or an optimiser.
     pub fn from_name(name: &str) -> Option<Self> {
         let own = Self::ALL.into_iter().find(|method| method.name() == name);
         own.or_else(|| find(regularizer::entries(), name).map(|entry| Self::Regularizer(entry.name)))
@@ -122,28 +122,28 @@ impl Timed {
     }
 }
 
-/// What is measured.
+/// The options of [`bench`].
 #[derive(Clone, Debug)]
 pub struct BenchRequest {
     /// The model, and with it the shape of the images.
     pub model: ModelConfig,
-    /// Images in the batch.
+    /// Number of images in the batch.
     pub batch: usize,
-    /// Timed rounds, after one that warms up.
+    /// Number of timed rounds, after one that warms up.
     pub rounds: usize,
-    /// Which methods.
+    /// The computations to time.
     pub methods: Vec<Timed>,
-    /// What computes, where, in single or double precision.
+    /// The engine, device and precision.
     pub place: Place,
-    /// Threads; 0 takes every core.
+    /// Number of threads; 0 takes every core.
     pub threads: usize,
 }
 
 impl BenchRequest {
-    /// One gradient of a recipe's model on images of that shape.
+    /// A request for one gradient of a recipe's model, on images of the given shape.
     ///
     /// # Errors
-    /// A model section that no model can be made of.
+    /// A model section from which no model can be made.
     pub fn gradient(
         recipe: &Recipe,
         classes: usize,
@@ -158,35 +158,36 @@ impl BenchRequest {
     }
 }
 
-/// One measured method.
+/// The result for one computation.
 #[derive(Clone, Debug, Serialize)]
 pub struct BenchLine {
-    /// Model name.
+    /// Name of the model.
     pub model: String,
-    /// Method name.
+    /// Name of the computation.
     pub method: &'static str,
-    /// Where it was computed: `cpu`, `cuda:0`.
+    /// Device that computed: `cpu`, `cuda:0`.
     pub device: String,
     /// Name and version of the library that computed.
     pub library: String,
-    /// Median over the rounds, milliseconds a step.
+    /// Median over the rounds, in milliseconds a step.
     pub median_ms: f64,
-    /// Fastest round.
+    /// Fastest round, in milliseconds a step.
     pub min_ms: f64,
     /// Number of timed rounds.
     pub rounds: usize,
-    /// Work of a step, GFLOP: two for each multiplication of convolutions and matrix products by definition, whatever the algorithm.
-    /// 0 for engines other than gnr-cpu, which alone counts.
+    /// Work of a step in GFLOP: two for each multiplication of convolutions and matrix products by definition, whatever
+    /// the algorithm. 0 for engines other than gnr-cpu, the only one that counts.
     pub gflop: f64,
-    /// What this machine's f32 matrix product of side 1024 reaches on the same threads, GFLOP/s.
+    /// Speed of this machine's f32 matrix product of side 1024 on as many threads, in GFLOP/s.
     pub matmul_gflops: f64,
-    /// Resident memory before the first step, the model built, MB, where the system tells.
+    /// Resident memory in MB before the first step, after the model was built, where the system tells.
     pub idle_rss_mb: Option<f64>,
-    /// Peak resident memory of this method's first round, from empty pools, or of all its rounds when it is the only one, MB.
+    /// Peak resident memory in MB of the first round, which starts from empty pools. For a single computation, of all
+    /// its rounds.
     pub peak_rss_mb: Option<f64>,
 }
 
-/// Times every requested method in turn, round by round, so that a change of load falls on all of them.
+/// Times every requested computation in turn, round by round, so that a change of load affects all of them.
 ///
 /// # Errors
 /// The errors of building and running the model.
@@ -205,7 +206,7 @@ fn run<B: Autodiff + 'static>(request: &BenchRequest, backend: &B) -> Result<Vec
     let model = AnyModel::build(&request.model)?;
     let [c, h, w] = request.model.input;
     let count = request.batch * c * h * w;
-    // Any values do, as long as they are not all alike: the golden ratio's multiples are equidistributed.
+    // Any values do, unless they are all alike: the golden ratio's multiples are equidistributed.
     let images: Vec<f32> =
         (0..count).map(|i| ((i as f64 * 0.618_033_988_749_894_9).fract() * 3.4 - 1.7) as f32).collect();
     let labels = (0..request.batch).map(|i| (i * 7 + 3) % request.model.classes).collect();
@@ -216,7 +217,7 @@ fn run<B: Autodiff + 'static>(request: &BenchRequest, backend: &B) -> Result<Vec
     release_idle_memory();
     let idle_rss_mb = rss_mb("VmRSS:");
 
-    // A step that takes about a millisecond is timed several times over, or the clock is what is measured.
+    // A step of about a millisecond is timed several times over, so that the clock's resolution does not count.
     let started = Instant::now();
     bench.step(Timed::Gradient)?;
     let inner = (20.0 / (started.elapsed().as_secs_f64() * 1e3).max(0.05)).clamp(1.0, 50.0) as usize;
@@ -236,7 +237,7 @@ fn run<B: Autodiff + 'static>(request: &BenchRequest, backend: &B) -> Result<Vec
                 took += bench.time(method)?;
             }
             let seconds = took.as_secs_f64();
-            // Later rounds start on what the other methods left.
+            // Later rounds start with the memory that other computations left.
             if round == 0 || request.methods.len() == 1 {
                 peaks[index] = rss_mb("VmHWM:");
             }
@@ -278,7 +279,7 @@ struct Steps<'a, B: Autodiff> {
     v_norm: f64,
     optimizer: Sgd<ParamVector<B>>,
     t: u64,
-    /// Registered methods that have been timed.
+    /// The registered methods that have been timed.
     registered: BTreeMap<&'static str, Registered<B>>,
 }
 
@@ -293,7 +294,7 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
         Ok(Self { model, backend, batch, buffers, theta, v, v_norm, optimizer, t: 0, registered })
     }
 
-    /// How long a step takes.
+    /// Measures how long a step takes.
     fn time(&mut self, method: Timed) -> Result<Duration> {
         if method == Timed::GnrArithmetic {
             return self.time_arithmetic();
@@ -303,7 +304,7 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
         Ok(started.elapsed())
     }
 
-    /// Makes a registered method, with all that it will remember.
+    /// Makes a registered method, with all its state.
     fn prepare(&mut self, method: Timed) -> Result<()> {
         if matches!(method, Timed::Regularizer(_) | Timed::Optimizer(_))
             && !self.registered.contains_key(method.name())
@@ -315,12 +316,12 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
     }
 
     fn time_arithmetic(&self) -> Result<Duration> {
-        // Products are vectors of their own, as an oracle's are; that they are made is not the regulariser's.
+        // Products are vectors of their own, as an oracle's are; the time to make them is not the regulariser's.
         let mut products = vec![self.v.clone(); 2];
         products.iter_mut().try_for_each(|product| product.scale(1.0))?;
         let mut oracle = Immediate { gradient: &self.v, products: products.into_iter() };
         let started = Instant::now();
-        // Its gradient is measured in a step of any method.
+        // The gradient norm is measured in a step of any method, so it is given here.
         let here = Evaluation {
             at: Cow::Borrowed(&self.theta),
             loss: 1.0,
@@ -336,7 +337,7 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
         Ok(started.elapsed())
     }
 
-    /// A step of a registered method.
+    /// Makes a step of a registered method.
     fn registered_step(&mut self, name: &'static str) -> Result<()> {
         let Some(method) = self.registered.get_mut(name) else { return Ok(()) };
         let mut oracle = BatchOracle::new(self.model, self.backend, self.batch, &self.buffers);
@@ -357,7 +358,7 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
         }
         let mut oracle = BatchOracle::new(model, backend, batch, &self.buffers);
         match method {
-            // Above, and with a clock of its own.
+            // `Forward` was handled above, and `GnrArithmetic` has a clock of its own.
             Timed::Forward | Timed::GnrArithmetic => {}
             Timed::Gradient => {
                 black_box(&oracle.evaluate(&self.theta, Pass::Probe, Order::First)?);
@@ -391,7 +392,7 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
         Ok(())
     }
 
-    /// `count` steps of a method over SGD with momentum.
+    /// Makes `count` steps of a method over SGD with momentum.
     fn advance<R>(&mut self, regularizer: R, rate: f64, count: u64) -> Result<()>
     where
         R: for<'o> Regularizer<BatchOracle<'o, AnyModel, B>>,
@@ -422,10 +423,10 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
     }
 }
 
-/// An oracle whose gradients and products cost nothing: all are the same vector, products in memory of their own.
+/// An oracle whose gradients and products cost nothing: all are one vector, with products in memory of their own.
 struct Immediate<'v, V> {
     gradient: &'v V,
-    /// The products that it will give, in the order they were computed: a large one has left the caches since.
+    /// The products to return, in the order in which they were computed: a large one has left the caches since.
     products: std::vec::IntoIter<V>,
 }
 
@@ -443,19 +444,19 @@ impl<V: Vector> HvpOracle for Immediate<'_, V> {
     }
 }
 
-/// Peak resident set of this process (Linux; `None` elsewhere).
+/// Peak resident memory of this process in MB (Linux; `None` elsewhere).
 pub(crate) fn peak_rss_mb() -> Option<f64> {
     rss_mb("VmHWM:")
 }
 
-/// A figure of this process's memory in MB (Linux; `None` elsewhere).
+/// A figure of this process's memory in MB (Linux; `None` elsewhere). `field` is its name in `/proc/self/status`.
 fn rss_mb(field: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     Some(line.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? / 1024.0)
 }
 
-/// Lets the peak start again from what is resident now. Where that is not allowed peaks are of the process so far.
+/// Resets the peak to what is resident now. Where the system forbids that, peaks are those of the process so far.
 fn reset_peak_rss() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

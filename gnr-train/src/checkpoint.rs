@@ -1,6 +1,9 @@
-//! Checkpoints: a safetensors file with the model's tensors under their published names, the optimiser's under
-//! `optimizer.<leaf>.<parameter>`, what regulariser i remembers under `regularizer.<i>.<leaf>.<parameter>`, those of an average of the weights under `average.weights.<leaf>.<parameter>` and
-//! `average.statistics.<leaf>.<buffer>`, and one metadata entry, `gnr`, with everything else as JSON.
+//! Checkpoints as safetensors files.
+//!
+//! A file has the model's tensors under their published names, and the optimiser's under
+//! `optimizer.<leaf>.<parameter>`. The state of regulariser i is under `regularizer.<i>.<leaf>.<parameter>`. An average
+//! of the weights is under `average.weights.<leaf>.<parameter>` and `average.statistics.<leaf>.<buffer>`. One metadata
+//! entry, `gnr`, holds everything else as JSON.
 //!
 //! A frozen parameter is among the model's tensors and not among the optimiser's or the average's.
 //!
@@ -30,7 +33,7 @@ use crate::{
     summary::Best,
 };
 
-/// Version of the `gnr` entry.
+/// Version of the `gnr` entry's format.
 const FORMAT: u32 = 1;
 const ENTRY: &str = "gnr";
 const OPTIMIZER: &str = "optimizer.";
@@ -38,42 +41,43 @@ const REGULARIZER: &str = "regularizer.";
 const AVERAGE_WEIGHTS: &str = "average.weights.";
 const AVERAGE_STATISTICS: &str = "average.statistics.";
 
-/// Where a run is: everything but vectors. Data order and augmentation are pure functions of this and the recipe.
+/// The position of a run: everything but vectors. Data order and augmentation are pure functions of this and the
+/// recipe.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Steps done.
+    /// Number of steps done.
     pub step: u64,
-    /// Epochs completed, evaluation included.
+    /// Number of epochs completed, evaluation included.
     pub epoch: u64,
-    /// Batches done of the epoch after those.
+    /// Number of batches done in the epoch after those.
     pub batch: u64,
-    /// What that epoch came to so far.
+    /// Sums over the batches of that epoch so far.
     pub sums: Sums,
-    /// The best epoch so far.
+    /// The best epoch so far, if there is one.
     pub best: Option<Best>,
-    /// Gradients of a whole batch computed.
+    /// Number of gradients computed, in units of a whole batch.
     pub gradient_evaluations: u64,
-    /// Hessian-vector (or Gauss–Newton) products computed.
+    /// Number of Hessian-vector (or Gauss–Newton) products computed.
     pub products: u64,
-    /// Forward passes of a whole batch without a gradient.
+    /// Number of forward passes without a gradient, in units of a whole batch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub forward_passes: u64,
-    /// When the run was given more epochs.
+    /// The times at which the run was given more epochs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Extension>,
-    /// When the run went on with another backend or device.
+    /// The times at which the run continued on another backend or device.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moves: Vec<Move>,
 }
 
-/// Whether a number is left out of files, so that those of runs without such passes are as they were.
+/// Whether a number is left out of files: those of runs without such passes then keep their text.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(crate) fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
 impl Progress {
-    /// Refuses numbers that no run reaches: counting on would overflow.
+    /// Refuses numbers that no run reaches, with which counting would overflow.
     fn check(&self) -> Result<(), String> {
         let Sums { correct, images, flipped, .. } = &self.sums;
         let counts = [
@@ -97,52 +101,52 @@ impl Progress {
     }
 }
 
-/// A run that was given more epochs than it began with.
+/// A change of a run's number of epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extension {
-    /// Epochs done at that moment.
+    /// Number of epochs done at that moment.
     pub at_epoch: u64,
-    /// Epochs before.
+    /// Number of epochs before the change.
     pub from: u64,
-    /// Epochs after.
+    /// Number of epochs after the change.
     pub to: u64,
 }
 
-/// A run that went on with another backend or on another device.
+/// A change of a run's backend or device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
-    /// Steps done at that moment.
+    /// Number of steps done at that moment.
     pub at_step: u64,
-    /// Backend and device before, as in `cpu on cpu`.
+    /// Backend and device before the change, as in `cpu on cpu`.
     pub from: String,
-    /// Backend and device after, as in `torch on cuda:0`.
+    /// Backend and device after the change, as in `torch on cuda:0`.
     pub to: String,
 }
 
 /// Sums over the batches of an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sums {
-    /// Σ loss·images.
+    /// Sum of loss · images over the batches.
     pub loss: f64,
-    /// Correct predictions.
+    /// Number of correct predictions.
     pub correct: u64,
-    /// Images.
+    /// Number of images.
     pub images: u64,
-    /// Σ ‖∇L̂‖ over steps.
+    /// Sum of ‖∇L̂‖ over the steps.
     pub grad_norm: f64,
-    /// Σ value and number of steps of each regulariser.
+    /// Sum of the values, and number of steps, of each regulariser.
     pub penalties: BTreeMap<String, (f64, u64)>,
-    /// Of images whose label is wrong on purpose; left out where there was none.
+    /// Counts of the images whose label is wrong on purpose; left out where there was none.
     #[serde(default, skip_serializing_if = "Flipped::is_none")]
     pub flipped: Flipped,
 }
 
-/// Images with flipped labels among those of an epoch so far.
+/// Counts of images with flipped labels in an epoch so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flipped {
-    /// Their number.
+    /// Number of images with a flipped label.
     pub images: u64,
-    /// Correct predictions of the flipped labels.
+    /// Number of correct predictions of flipped labels.
     pub correct: u64,
 }
 
@@ -152,48 +156,48 @@ impl Flipped {
     }
 }
 
-/// The `gnr` entry.
+/// The contents of the `gnr` entry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Header {
     format: u32,
     /// Number of classes.
     pub classes: usize,
-    /// `[C, H, W]` of an image.
+    /// The shape `[C, H, W]` of an image.
     pub input: [usize; 3],
-    /// Where the run was.
+    /// The position of the run.
     pub progress: Progress,
     /// The resolved recipe as TOML.
     pub recipe: String,
 }
 
 impl Header {
-    /// An entry of the current format.
+    /// Makes an entry of the current format.
     pub(crate) fn new(classes: usize, input: [usize; 3], progress: Progress, recipe: String) -> Self {
         Self { format: FORMAT, classes, input, progress, recipe }
     }
 }
 
-/// The files of a run folder.
+/// The path of the last checkpoint in a run folder.
 pub(crate) fn last(folder: &Path) -> PathBuf {
     folder.join("checkpoints").join("last.safetensors")
 }
 
-/// As [`last`].
+/// The path of the best checkpoint in a run folder.
 pub(crate) fn best(folder: &Path) -> PathBuf {
     folder.join("checkpoints").join("best.safetensors")
 }
 
-/// As [`last`]: the averaged weights of a finished run.
+/// The path of the averaged weights of a finished run.
 pub(crate) fn average(folder: &Path) -> PathBuf {
     folder.join("checkpoints").join("average.safetensors")
 }
 
-/// The weights kept after an epoch (0: before the first).
+/// The path of the weights kept after an epoch; 0 is before the first.
 pub(crate) fn kept(folder: &Path, epoch: u64) -> PathBuf {
     folder.join("checkpoints").join(format!("epoch-{epoch:04}.safetensors"))
 }
 
-/// The weights that a run kept, by epoch: what `train.keep_every_epochs` asked for.
+/// The weights that a run kept by `train.keep_every_epochs`, with their epochs.
 ///
 /// # Errors
 /// A folder that cannot be listed.
@@ -212,19 +216,19 @@ pub fn kept_checkpoints(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// What of a run's state a file holds.
+/// The part of a run's state that a file holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// Everything that resuming needs.
+    /// The whole state, as resuming needs it.
     All,
-    /// The model alone: enough to evaluate and to measure, half the size or less.
+    /// The model alone: enough to evaluate and to measure, at half the size or less.
     Model,
 }
 
-/// One of the oracles that the regularisers of a run ask. What they remember is the same for all.
+/// The type of oracles that a run's regularisers ask. Their state does not depend on it.
 pub(crate) type Asked<'o, B> = BatchOracle<'o, AnyModel, B>;
 
-/// The state of a run on a backend.
+/// The state of a run on a backend, borrowed.
 pub(crate) struct State<'a, B: Autodiff> {
     pub(crate) layout: &'a Layout,
     /// The learned parameters.
@@ -237,7 +241,7 @@ pub(crate) struct State<'a, B: Autodiff> {
 }
 
 impl<B: Autodiff> State<'_, B> {
-    /// The bytes of a checkpoint.
+    /// Makes the bytes of a checkpoint.
     pub(crate) fn to_bytes(
         &self,
         backend: &B,
@@ -297,7 +301,7 @@ impl<B: Autodiff> State<'_, B> {
                 }
             }
         }
-        // Tables are in single precision whatever the run computes in.
+        // Tables are in single precision, whatever the run computes in.
         let of = |table: &Table| table.values().iter().flat_map(|x| x.to_le_bytes()).collect();
         tensors.extend(
             tables.into_iter().map(|(name, table)| (name, Dtype::F32, table.shape().to_vec(), of(&table))),
@@ -312,7 +316,7 @@ impl<B: Autodiff> State<'_, B> {
                 Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| invalid(&e))?))
             })
             .collect::<Result<Vec<_>>>()?;
-        // A single entry: the crate writes metadata in the order of a hash map.
+        // There is a single entry, because the crate writes metadata in the order of a hash map.
         let metadata = HashMap::from([(ENTRY.to_owned(), entry)]);
         Ok(safetensors::serialize(views, Some(metadata)).map_err(|e| invalid(&e))?)
     }
@@ -330,7 +334,7 @@ impl<B: Autodiff> State<'_, B> {
     }
 }
 
-/// The entries of the learned parameters.
+/// The layout entries of the learned parameters.
 fn learned<'l, B: Autodiff>(layout: &'l Layout, frozen: Option<&Frozen<B>>) -> Vec<&'l Entry> {
     match frozen {
         Some(frozen) => frozen.learned(layout.parameters()).collect(),
@@ -338,7 +342,7 @@ fn learned<'l, B: Autodiff>(layout: &'l Layout, frozen: Option<&Frozen<B>>) -> V
     }
 }
 
-/// All parameters of a model, learned or not.
+/// All parameters of a model, learned or frozen.
 pub(crate) fn all_parameters<B: Autodiff>(
     backend: &B,
     theta: &ParamVector<B>,
@@ -352,7 +356,7 @@ pub(crate) fn all_parameters<B: Autodiff>(
     })
 }
 
-/// The contents of a checkpoint or weight file.
+/// The contents of a checkpoint or of another weight file.
 pub struct CheckpointFile {
     path: PathBuf,
     file: WeightFile,
@@ -360,15 +364,15 @@ pub struct CheckpointFile {
 }
 
 impl CheckpointFile {
-    /// Reads a weight file: a checkpoint of ours, published safetensors, or a PyTorch checkpoint.
+    /// Reads a weight file: a checkpoint of a run, published safetensors, or a PyTorch checkpoint.
     ///
     /// # Errors
-    /// A file that cannot be read, is not whole, or is of a later format; each names the file.
+    /// A file that cannot be read, is incomplete, or has a later format. Each error names the file.
     pub fn read(path: &Path) -> Result<Self> {
         Self::of(path, WeightFile::open(path)?)
     }
 
-    /// [`read`](Self::read) of the file at `path`, which is open.
+    /// Reads like [`read`](Self::read) from the file at `path`, which is open.
     pub(crate) fn of(path: &Path, file: WeightFile) -> Result<Self> {
         let problem = |problem: String| TrainError::Checkpoint { path: path.to_path_buf(), problem };
         let header = match file.metadata().get(ENTRY) {
@@ -390,7 +394,7 @@ impl CheckpointFile {
         Ok(Self { path: path.to_path_buf(), file, header })
     }
 
-    /// What a run wrote beside the tensors; `None` for other weight files.
+    /// The entry that a run wrote beside the tensors; `None` for other weight files.
     pub fn header(&self) -> Option<&Header> {
         self.header.as_ref()
     }
@@ -400,7 +404,7 @@ impl CheckpointFile {
         &self.file
     }
 
-    /// The model's tensors; others in the file are ignored.
+    /// The model's tensors, in layout order; others in the file are ignored.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or not finite.
@@ -410,11 +414,11 @@ impl CheckpointFile {
             .0)
     }
 
-    /// The model's tensors by other rules, and what was found. What the rules let be missing is an error all the same: there
-    /// are no initial values here.
+    /// The model's tensors by the given rules, and a report of what was found. A tensor that the rules allow to be
+    /// missing is still an error: there are no initial values here.
     ///
     /// # Errors
-    /// What the rules do not allow.
+    /// A tensor that the rules do not allow, or that is missing.
     pub fn model_reported(&self, layout: &Layout, options: &Options) -> Result<(Vec<Vec<f64>>, Report)> {
         let loaded = weights::fit(&self.file, layout, vec![Vec::new(); layout.entries().len()], options)?;
         let report = loaded.report;
@@ -428,7 +432,7 @@ impl CheckpointFile {
         Ok((loaded.values, report))
     }
 
-    /// Restores the optimiser.
+    /// Restores the optimiser's state.
     pub(crate) fn optimizer<B: Autodiff>(
         &self,
         backend: &B,
@@ -439,7 +443,7 @@ impl CheckpointFile {
         self.state(backend, OPTIMIZER, learned(layout, frozen), |source| optimizer.load(source))
     }
 
-    /// Restores what regularisers remember.
+    /// Restores the state of the regularisers.
     pub(crate) fn regularizers<B: Autodiff>(
         &self,
         backend: &B,
@@ -452,7 +456,7 @@ impl CheckpointFile {
         })
     }
 
-    /// Restores an average.
+    /// Restores the state of an average.
     pub(crate) fn average<B: Autodiff>(
         &self,
         backend: &B,
@@ -466,7 +470,7 @@ impl CheckpointFile {
         self.state(backend, AVERAGE_STATISTICS, layout.buffers().collect(), |source| statistics.load(source))
     }
 
-    /// Gives `load` the leaves under a prefix, whose vectors are of these entries.
+    /// Passes to `load` the leaves under a prefix, whose vectors consist of `entries`.
     fn state<B: Autodiff>(
         &self,
         backend: &B,
@@ -483,11 +487,11 @@ impl CheckpointFile {
     }
 }
 
-/// `<prefix>*` of a file as the leaves of a state.
+/// The leaves of a state: the tensors `<prefix>*` of a file.
 struct StateTensors<'a, B> {
     backend: &'a B,
     prefix: &'static str,
-    /// What the vectors consist of.
+    /// The entries of which a vector consists.
     entries: Vec<&'a Entry>,
     file: &'a WeightFile,
     stored: HashMap<&'a str, &'a Stored>,
@@ -541,7 +545,7 @@ impl<B: Autodiff> StateSource<ParamVector<B>> for StateTensors<'_, B> {
 mod tests {
     use super::*;
 
-    /// Checkpoints that know nothing of noise are read, and those of runs without noise have not changed.
+    /// Checkpoints without counts of noise are read, and those of runs without noise have not changed.
     #[test]
     fn sums_without_noise_are_written_as_before() {
         let text = r#"{"loss":1.5,"correct":3,"images":8,"grad_norm":0.5,"penalties":{"gnr":[0.25,2]}}"#;

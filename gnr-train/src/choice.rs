@@ -1,5 +1,4 @@
-//! Settings that are one of a few values, and what the values are called: for programs, which then need no list of
-//! their own.
+//! Settings with a few named values. Programs take the names from here and need no list of their own.
 
 use gnr_hessian::{Reorthogonalization, Scaling};
 use gnr_nn::Mode;
@@ -9,7 +8,7 @@ use crate::{
     measure::curvature::{Method, OperatorKind, TraceMethod},
 };
 
-/// A setting that is one of a few values with names.
+/// A setting that is one of a few named values.
 ///
 /// ```
 /// use gnr_train::{Choice as _, Split};
@@ -18,10 +17,10 @@ use crate::{
 /// assert_eq!((Split::Validation.name(), Split::named("tset")), ("validation", None));
 /// ```
 pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
-    /// All values, in the order in which help should list them.
+    /// All values with their names, in the order in which help should list them.
     const ALL: &'static [(&'static str, Self)];
 
-    /// The value of that name.
+    /// The value called `name`, if there is one.
     fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
@@ -32,7 +31,7 @@ pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
     }
 }
 
-/// Names the values of enums; an enum whose list lacks a variant does not compile.
+/// Names the values of enums. An enum whose list lacks a variant does not compile.
 macro_rules! choices {
     ($($Enum:ident { $($Variant:ident: $name:literal),+ })+) => {
         $(

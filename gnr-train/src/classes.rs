@@ -1,17 +1,17 @@
-//! Which logit of a model stands for which class of a data set, for models that know more classes than the data has.
+//! The logits of a data set's classes in models that have more classes than the data.
 
 use std::{collections::HashMap, fs, path::Path, str::FromStr};
 
 use crate::error::{Result, TrainError, io};
 
-/// How the classes of a data set are found among a model's logits.
+/// The way to find the classes of a data set among a model's logits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClassMap {
     /// Classes are named by WordNet ids (`n01440764`), as the folders of ImageNet are.
     ImageNet,
     /// Classes are named by the index of their logit (`243`).
     Index,
-    /// A text file: a line for each logit, in order, with the class's name, or lines `NAME INDEX`.
+    /// A text file with a line for each logit, in order, with the class's name; or with lines `NAME INDEX`.
     File(String),
 }
 
@@ -27,11 +27,11 @@ impl FromStr for ClassMap {
 }
 
 impl ClassMap {
-    /// The logit of each class.
+    /// The index of each class's logit.
     ///
     /// # Errors
-    /// A class that is not in the map, or whose logit the model does not have; two classes of one logit; a file that cannot be
-    /// read or is not a map.
+    /// A class that is not in the map, or whose logit the model does not have; two classes with one logit; a file that
+    /// cannot be read or is not a map.
     pub fn resolve(&self, classes: &[String], logits: usize) -> Result<Vec<usize>> {
         let refuse = |problem: String| TrainError::ClassMap { map: self.name().to_owned(), problem };
         let known: HashMap<String, usize> = match self {
@@ -70,7 +70,7 @@ impl ClassMap {
     }
 }
 
-/// Lines `NAME` (in the order of the logits) or `NAME INDEX`; empty lines and `#` comments are skipped.
+/// Parses lines `NAME` (in the order of the logits) or `NAME INDEX`; empty lines and `#` comments are skipped.
 pub(crate) fn parse(text: &str) -> std::result::Result<HashMap<String, usize>, String> {
     let text = text.trim_start_matches('\u{feff}'); // an editor's byte-order mark
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
@@ -106,7 +106,7 @@ mod tests {
         let ids: Vec<_> = gnr_data::imagenet_wnids().collect();
         assert_eq!(ids.len(), 1000);
         assert!(ids.is_sorted() && ids.iter().all(|id| id.len() == 9 && id.starts_with('n')));
-        // Known places: tench, English springer, parachute.
+        // Known indices: tench, English springer, parachute.
         let found = ClassMap::ImageNet.resolve(&names(&["n01440764", "n02102040", "n03888257"]), 1000);
         assert_eq!(found.unwrap(), [0, 217, 701]);
     }

@@ -1,4 +1,4 @@
-//! From a recipe to loaders over training, validation and test images.
+//! Loaders of training, validation and test images, made from a recipe.
 
 use std::{ops::Range, sync::Arc};
 
@@ -19,15 +19,15 @@ pub(crate) struct Images {
     pub(crate) train: Loader,
     pub(crate) validation: Option<Loader>,
     pub(crate) test: Loader,
-    /// Marks the training images whose label is wrong on purpose; empty: none is.
+    /// Whether the label of each training image is wrong on purpose; empty if none is.
     pub(crate) flipped: Vec<bool>,
 }
 
 impl Images {
-    /// The loaders make this rank's part of each batch.
+    /// Opens the images. The loaders make this rank's part of each batch.
     ///
     /// # Errors
-    /// Files that are missing or damaged, a split or batch size that does not fit.
+    /// Missing or damaged files, a split or batch size that does not fit.
     pub(crate) fn open(recipe: &Recipe, team: &Team) -> Result<Self> {
         let (data, train) = (&recipe.data, &recipe.train);
         let views = views(data)?;
@@ -52,8 +52,8 @@ impl Images {
         })
     }
 
-    /// Marks the samples of a training batch whose label is wrong on purpose; of a mixed sample the label that weighs more
-    /// counts. Empty where there is no such image.
+    /// Whether the label of each sample in a training batch is wrong on purpose. In a blended sample the heavier label
+    /// counts. Empty where no training image has such a label.
     pub(crate) fn flipped_in(&self, batch: &HostBatch) -> Vec<bool> {
         if self.flipped.is_empty() {
             return Vec::new();
@@ -61,12 +61,12 @@ impl Images {
         batch.heavier_indices().iter().map(|index| self.flipped.get(*index) == Some(&true)).collect()
     }
 
-    /// The three views in words.
+    /// The three views, described in words.
     pub(crate) fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("train: {}", self.train.dataset().describe())];
         lines.extend(self.validation.iter().map(|loader| format!("val:   {}", loader.dataset().describe())));
         lines.push(format!("test:  {}", self.test.dataset().describe()));
-        // The validation images are of the training part: its warnings are theirs.
+        // The validation images are part of the training images, whose warnings cover them.
         for (part, loader) in [("train", &self.train), ("test", &self.test)] {
             let warnings = loader.dataset().warnings();
             lines.extend(warnings.iter().map(|warning| format!("warning: {part}: {warning}")));
@@ -77,14 +77,14 @@ impl Images {
 
 /// Opens a data set and takes the subset and the validation part.
 ///
-/// With label noise the training part has the noisy labels, the validation part has them if the recipe says so. The images of
-/// both are those that they would be without noise.
+/// With label noise the training part has the noisy labels, and the validation part has them if the recipe says so.
+/// Both have the images that they would have without noise.
 ///
 /// # Errors
-/// As [`Images::open`].
+/// The errors of [`Images::open`].
 pub(crate) fn views(data: &Data) -> Result<Views> {
     let (info, options) = (gnr_data::find(&data.name)?, options(data));
-    // Random crops are cut from the files, not from what they are brought to for evaluation.
+    // Random crops are cut from the files, not from the images resized for evaluation.
     let cropped = data.augment == Augment::RandomResizedCrop && options.resize.is_some();
     let keep = if cropped { Keep::OnDisk } else { options.keep };
     let train = info.open(Part::Train, &OpenOptions { keep, ..options.clone() })?;
@@ -104,10 +104,10 @@ pub(crate) fn views(data: &Data) -> Result<Views> {
     Ok(Views { validation: views(train)?.validation, ..noisy })
 }
 
-/// Opens the test images alone: no training images need be there.
+/// Opens the test images alone; the training images may be missing.
 ///
 /// # Errors
-/// As [`Images::open`].
+/// The errors of [`Images::open`].
 pub(crate) fn test(data: &Data) -> Result<Arc<dyn Dataset>> {
     Ok(gnr_data::find(&data.name)?.open(Part::Test, &options(data))?)
 }
@@ -123,7 +123,7 @@ fn options(data: &Data) -> OpenOptions {
     options
 }
 
-/// The error about a number of images, by the key or flag that has it.
+/// Turns an error about a number of images into one about the key or flag that gave it.
 pub(crate) fn of_key(key: &str, error: TrainError) -> TrainError {
     match error {
         TrainError::Data(gnr_data::DataError::Config { value, reason, .. }) => {
@@ -138,7 +138,7 @@ fn part_of(whole: Arc<dyn Dataset>, subset: Subset) -> Result<Arc<dyn Dataset>> 
         let count = subset.count.unwrap_or_else(|| whole.len());
         return Ok(Arc::new(gnr_data::Subset::sample(whole, count, subset.seed)?));
     };
-    // The first of each class in a seeded order, then in the order of the whole set.
+    // The first images of each class in a seeded order, then put in the order of the whole set.
     let mut taken = vec![0; whole.classes().len()];
     let mut indices = Vec::new();
     for index in permutation(whole.len(), subset.seed, 0) {
@@ -149,7 +149,7 @@ fn part_of(whole: Arc<dyn Dataset>, subset: Subset) -> Result<Arc<dyn Dataset>> 
         }
     }
     if let Some(class) = taken.iter().position(|&count| count < per_class) {
-        // The library's own words for a class that is too small.
+        // The library's own message describes a class that is too small.
         tracing::debug!(class, "class smaller than data.subset.per_class");
         return Ok(Arc::new(gnr_data::Subset::first_per_class(whole, per_class)?));
     }
@@ -158,14 +158,14 @@ fn part_of(whole: Arc<dyn Dataset>, subset: Subset) -> Result<Arc<dyn Dataset>> 
     Ok(Arc::new(gnr_data::Subset::new(whole, indices, how)?))
 }
 
-/// A batch on the device, cut into `parts` of nearly equal size.
+/// Copies a batch to the device, cut into `parts` of nearly equal size.
 pub(crate) fn upload<B: Autodiff>(backend: &B, batch: &HostBatch, parts: usize) -> Result<Vec<Batch<B>>> {
     let samples = batch.shape[0];
     let parts = parts.clamp(1, samples.max(1));
     upload_ranges(backend, batch, (0..parts).map(|part| part * samples / parts..(part + 1) * samples / parts))
 }
 
-/// A batch on the device, cut into groups of `size` images; the last one has what is left.
+/// Copies a batch to the device, cut into groups of `size` images; the last group has what is left.
 pub(crate) fn upload_groups<B: Autodiff>(
     backend: &B,
     batch: &HostBatch,

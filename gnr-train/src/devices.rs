@@ -1,4 +1,4 @@
-//! `gnr devices`: what this build and this machine can compute with, and why the rest is missing.
+//! The answer of `gnr devices`: the engines and devices of this build and machine, and why others are missing.
 
 use std::{process::Command, thread::available_parallelism};
 
@@ -6,50 +6,50 @@ use serde::Serialize;
 
 use crate::recipe::device::{OPTIONAL, how_to_build};
 
-/// What there is.
+/// The engines and devices that are available.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Devices {
-    /// Cores of this machine that the program may use.
+    /// Number of cores of this machine that the program may use.
     pub cores: usize,
     /// The processor's name, where the system tells.
     pub processor: Option<String>,
-    /// Memory of this machine, MB, where the system tells.
+    /// Memory of this machine in MB, where the system tells.
     pub memory_mb: Option<u64>,
-    /// The engines, built in or not.
+    /// All engines, built in or not.
     pub backends: Vec<Backend>,
-    /// NVIDIA's driver, where there is one.
+    /// Version of NVIDIA's driver, where there is one.
     pub driver: Option<String>,
-    /// CUDA cards that the driver shows.
+    /// The CUDA cards that the driver shows.
     pub cards: Vec<Card>,
-    /// Why no backend computes on a CUDA card, and what mends that; `None` where one does.
+    /// The reason why no backend computes on a CUDA card, and its remedy; `None` where one does.
     pub no_cuda: Option<String>,
 }
 
-/// An engine.
+/// An engine that can compute runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Backend {
-    /// The name in recipes: `train.backend`.
+    /// The engine's name in recipes, for `train.backend`.
     pub name: &'static str,
-    /// Name and version of its library, where it is built in.
+    /// Name and version of the engine's library, where it is built in.
     pub library: Option<String>,
-    /// Values of `train.device` that it takes here.
+    /// The values of `train.device` that work here.
     pub devices: Vec<String>,
-    /// What adds it to the program, where it is not built in.
+    /// The way to build the program with the engine, where it is not built in.
     pub build: Option<String>,
 }
 
 /// A CUDA card, as NVIDIA's driver describes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Card {
-    /// Its name.
+    /// Name of the card.
     pub name: String,
-    /// Memory, MB.
+    /// Memory of the card in MB.
     pub memory_mb: u64,
-    /// Memory that nobody uses now, MB.
+    /// Memory in MB that is free at this moment.
     pub free_mb: u64,
 }
 
-/// Looks at this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in.
+/// Examines this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in.
 pub fn devices() -> Devices {
     let (driver, cards, no_driver) = match cards() {
         Ok((driver, cards)) => (driver, cards, None),
@@ -125,7 +125,7 @@ fn usable_cards() -> Result<usize, String> {
     ))
 }
 
-/// What `nvidia-smi`, which comes with NVIDIA's driver, says.
+/// Driver and cards as `nvidia-smi` reports them, which comes with NVIDIA's driver.
 fn cards() -> Result<(Option<String>, Vec<Card>), String> {
     let query = ["--query-gpu=driver_version,memory.total,memory.free,name", "--format=csv,noheader,nounits"];
     let asked = Command::new("nvidia-smi").args(query).output();
@@ -143,7 +143,7 @@ fn cards() -> Result<(Option<String>, Vec<Card>), String> {
     parse(&said)
 }
 
-/// Driver and cards of lines `driver, total, free, name`.
+/// Driver and cards from lines `driver, total, free, name`.
 fn parse(answer: &str) -> Result<(Option<String>, Vec<Card>), String> {
     let mut driver = None;
     let mut cards = Vec::new();
@@ -167,7 +167,7 @@ fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     line.split_once(':').map(|(_, value)| value.trim())
 }
 
-/// `24000000 kB` in MB.
+/// Converts a text such as `24000000 kB` to MB.
 fn kilobytes(text: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
 }

@@ -1,4 +1,4 @@
-//! Settings that are allowed and hardly meant: a run says before its first step what they come to.
+//! Settings that are allowed but hardly intended. A run reports their consequences before its first step.
 
 use std::fmt::Display;
 
@@ -58,7 +58,7 @@ pub(crate) fn of_settings(recipe: &Recipe) -> Vec<String> {
     told
 }
 
-/// Doubts about the images that are trained on and those that are held out, in words.
+/// Doubts about the training images and those that are held out, in words.
 ///
 /// # Errors
 /// Labels that cannot be read.
@@ -94,7 +94,7 @@ pub(crate) fn of_images(
     Ok(told)
 }
 
-/// Names the classes of which there is no image, at most three of them; `None` where there is none.
+/// Names up to three of the classes without an image; `None` if every class has one.
 fn without_images(dataset: &dyn Dataset) -> Result<Option<String>> {
     let counts = class_counts(dataset)?;
     let missing: Vec<&str> = (dataset.classes().iter().zip(counts))

@@ -1,4 +1,4 @@
-//! What can go wrong between a recipe and a finished run.
+//! Errors between a recipe and a finished run.
 
 use std::path::{Path, PathBuf};
 
@@ -13,29 +13,29 @@ pub type Result<T, E = TrainError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// The recipe.
+    /// An error of the recipe.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// The data set.
+    /// An error of the data set.
     #[error(transparent)]
     Data(#[from] gnr_data::DataError),
-    /// The architecture.
+    /// An error of the architecture.
     #[error(transparent)]
     Model(#[from] gnr_models::ModelError),
-    /// A weight file.
+    /// An error of a weight file.
     #[error(transparent)]
     Weights(Box<gnr_models::weights::WeightsError>),
-    /// The network or its backend.
+    /// An error of the network or its backend.
     #[error(transparent)]
     Network(#[from] gnr_nn::Error),
-    /// The algorithm, with the step at which it stopped.
+    /// An error of the algorithm, with the step at which it stopped.
     #[error("step {step} (epoch {epoch}): {source}")]
     Step {
-        /// Global step, from 1.
+        /// The step in the run, from 1.
         step: u64,
-        /// Epoch, from 1.
+        /// The epoch, from 1.
         epoch: u64,
-        /// The reason.
+        /// The error of the algorithm.
         source: gnr_core::Error,
     },
     /// A hyper-parameter that an algorithm refuses, or another error before the first step.
@@ -47,17 +47,17 @@ pub enum TrainError {
         remedy(.quantity, .radii)
     )]
     Diverged {
-        /// Which scalar.
+        /// The scalar that is not finite.
         quantity: Quantity,
-        /// NaN or ±∞.
+        /// Its value: NaN or ±∞.
         value: f64,
-        /// Global step, from 1.
+        /// The step in the run, from 1.
         step: u64,
-        /// Epoch, from 1.
+        /// The epoch, from 1.
         epoch: u64,
-        /// The last checkpoint, when there is one.
+        /// The last checkpoint, if there is one.
         checkpoint: Option<PathBuf>,
-        /// The radii of the recipe's perturbed points: `method.sam.rho = 0.05`.
+        /// The radii of the recipe's perturbed points, as in `method.sam.rho = 0.05`.
         radii: Vec<String>,
     },
     /// A checkpoint whose evaluation is not finite.
@@ -65,67 +65,67 @@ pub enum TrainError {
         "evaluation on {what}: the logits of image {image} are not finite ({value}): the weights are unusable"
     )]
     NonFiniteLogits {
-        /// The images.
+        /// The images that were evaluated.
         what: String,
-        /// Index in the data set.
+        /// Index of the image in the data set.
         image: usize,
         /// The first logit that is not finite.
         value: f64,
     },
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("{}: cannot {action}: {source}", .path.display())]
     Io {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What was attempted.
+        /// The operation that failed.
         action: &'static str,
-        /// The system's reason.
+        /// The reason that the system gives.
         source: std::io::Error,
     },
     /// A run folder that cannot be used this way.
     #[error("{}: {problem}", .path.display())]
     Folder {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The problem, and what to do.
         problem: String,
     },
     /// Another process works in the run folder.
     #[error("{}: another gnr process{} is working in this folder (it holds this lock)", .path.display(), numbered(.pid))]
     Locked {
-        /// The lock file.
+        /// Path of the lock file.
         path: PathBuf,
-        /// Its process id, where it could be read.
+        /// Id of the process that holds it, where it could be read.
         pid: Option<u32>,
     },
     /// A checkpoint that does not belong here or is damaged.
     #[error("{}: {problem}", .path.display())]
     Checkpoint {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// The contents that were expected, and those that were found.
         problem: String,
     },
     /// An operator that is not a fixed symmetric matrix, or an algorithm that cannot do what was asked.
     #[error(transparent)]
     Curvature(#[from] gnr_hessian::Error),
-    /// What the first rank that failed told all of them.
+    /// The error of the first rank that failed, as all ranks report it.
     #[error("rank {rank}: {message}")]
     Rank {
-        /// Which one.
+        /// The number of that rank.
         rank: usize,
-        /// Its error, causes included.
+        /// The error of that rank, causes included.
         message: String,
     },
-    /// Options that do not go together.
+    /// Options that contradict each other.
     #[error("{0}")]
     Request(String),
-    /// A pattern of layers that fits no tensor.
+    /// A pattern of layers that matches no tensor.
     #[error("no parameter of the model fits `{pattern}`; there are {names}")]
     Layers {
-        /// The pattern.
+        /// The pattern that matches nothing.
         pattern: String,
-        /// What there is.
+        /// The names of the tensors.
         names: String,
     },
     /// Classes of a data set that are not found among a model's logits.
@@ -133,15 +133,15 @@ pub enum TrainError {
     ClassMap {
         /// The map's name or file.
         map: String,
-        /// What does not fit.
+        /// The problem with the map.
         problem: String,
     },
     /// The thread pool could not be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
-        /// `train.threads`.
+        /// The value of `train.threads`.
         threads: usize,
-        /// The reason.
+        /// The reason that the system gives.
         reason: String,
     },
 }
@@ -159,7 +159,7 @@ fn last_good(checkpoint: &Option<PathBuf>) -> String {
     }
 }
 
-/// What to change: a radius can only be at fault for what is evaluated at, or comes of, a perturbed point.
+/// Advice what to change. A radius can only be the cause of a quantity at, or computed from, a perturbed point.
 fn remedy(quantity: &Quantity, radii: &[String]) -> String {
     let perturbed = match quantity {
         Quantity::Loss | Quantity::GradientNorm => false,
@@ -182,7 +182,7 @@ fn numbered(pid: &Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" ({pid})"))
 }
 
-/// Names the file and the action in an I/O error.
+/// Makes an I/O error that names the file and the action.
 pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> TrainError {
     let path = path.to_path_buf();
     move |source| TrainError::Io { path, action, source }

@@ -25,18 +25,18 @@ use crate::{
     trainer::place,
 };
 
-/// What to evaluate, on what. A checkpoint of a run brings its recipe as the default of everything else.
+/// The weights and images to evaluate. A checkpoint of a run provides its recipe as the default of everything else.
 #[derive(Clone, Debug)]
 pub struct EvalRequest {
     /// A run folder (its last checkpoint), or a weight file: safetensors or a PyTorch checkpoint.
     pub weights: PathBuf,
-    /// `section.key=value` assignments over the checkpoint's recipe (or over the defaults): `model.name`, `data.name`,
+    /// Assignments `section.key=value` over the checkpoint's recipe (or over the defaults): `model.name`, `data.name`,
     /// `data.dir`, `data.normalization`, `train.eval_batch_size`, `train.threads`, `train.precision`, ….
     pub overrides: Vec<String>,
-    /// Which images.
+    /// The images to evaluate on.
     pub split: Split,
-    /// Where the data set's classes are among the logits of a model that knows more. Default: the model knows just
-    /// these, in this order.
+    /// Finds the data set's classes among the logits of a model that has more. Default: the model has exactly these
+    /// classes, in this order.
     pub class_map: Option<ClassMap>,
 }
 
@@ -44,10 +44,10 @@ pub struct EvalRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// What is left for training after subset and validation, without augmentation, with the labels that were trained
-    /// on: noisy ones where the recipe has `data.label_noise`.
+    /// The images that remain for training after subset and validation, without augmentation. They have the labels of
+    /// training: noisy ones where the recipe has `data.label_noise`.
     Train,
-    /// What the recipe held out; noisy labels only where `data.label_noise.validation` says so.
+    /// The images that the recipe held out. Their labels are noisy only where `data.label_noise.validation` says so.
     Validation,
     /// The published test images.
     Test,
@@ -56,17 +56,17 @@ pub enum Split {
 /// The answer to an [`EvalRequest`].
 #[derive(Clone, Debug, Serialize)]
 pub struct EvalReport {
-    /// The file.
+    /// Path of the weight file.
     pub weights: String,
     /// The model's name.
     pub model: String,
-    /// The images in words.
+    /// The images, described in words.
     pub data: String,
-    /// Which of them.
+    /// The part of the data set.
     pub split: Split,
-    /// What was taken from the file.
+    /// The tensors that were taken from the file.
     pub loaded: Report,
-    /// What was found.
+    /// Loss and accuracies.
     #[serde(flatten)]
     pub evaluation: Evaluation,
 }
@@ -74,17 +74,17 @@ pub struct EvalReport {
 /// Evaluates a weight file.
 ///
 /// # Errors
-/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; a file that is
-/// not of a run, without a model's name.
+/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; a file that no
+/// run wrote, without a model's name.
 pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) -> Result<EvalReport> {
     eval_in(&Team::default(), request, progress)
 }
 
-/// [`eval`] together with the other ranks of a team: each has its part of every batch, and all get one report. Rank 0
-/// reads the weight file. Counts are those of one process; the loss is a sum in another order.
+/// Evaluates like [`eval`], together with the other ranks of a team: each has its part of every batch, and all get one
+/// report. Rank 0 reads the weight file. Counts equal those of one process; the loss is a sum in another order.
 ///
 /// # Errors
-/// As [`eval`], the same on every rank; ranks whose recipes, programs or images differ.
+/// The errors of [`eval`], equal on every rank; ranks whose recipes, programs or images differ.
 pub fn eval_in(
     team: &Team,
     request: &EvalRequest,
@@ -126,7 +126,7 @@ fn evaluated(
     })
 }
 
-/// The recipe of a checkpoint, or the defaults, with the request's assignments.
+/// The recipe of a checkpoint, or the default one, with the request's assignments.
 fn recipe(request: &EvalRequest, path: &Path, file: &CheckpointFile) -> Result<Recipe> {
     let origin = path.display().to_string();
     match file.header() {
@@ -143,7 +143,7 @@ fn recipe(request: &EvalRequest, path: &Path, file: &CheckpointFile) -> Result<R
 
 /// Images and a model with the file's weights.
 struct Opened {
-    /// This rank's part of each batch.
+    /// The loader of this rank's part of each batch.
     loader: Loader,
     model: AnyModel,
     values: Vec<Vec<f64>>,
@@ -170,12 +170,12 @@ fn open(
     let mut model = build(&recipe.model, classes.len(), dataset.shape())?;
     let mut options = options(&recipe.model);
     if file.header().is_some() {
-        // What a run started from says nothing of what it wrote.
+        // The recipe's rules are for the file of initial weights, and not for the weights that the run wrote.
         options = Options { policy: Policy::IgnoreUnexpected, ..Options::default() };
     }
     let mut logits_of = None;
     if let Some(map) = &request.class_map {
-        // As many logits as the file's classifier has rows.
+        // The model gets as many logits as the file's classifier has rows.
         let head = model.layout().parameters().last().map_or_else(String::new, |entry| entry.name.clone());
         let shape = weights::stored_shape(file.weights(), model.layout(), &head, options.key.as_deref());
         let logits = shape.and_then(|shape| shape.first().copied()).unwrap_or(classes.len());

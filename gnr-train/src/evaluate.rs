@@ -9,39 +9,41 @@ use crate::{
     team::Team,
 };
 
-/// What an evaluation found.
+/// The result of an evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
     /// Mean cross-entropy, without label smoothing.
     pub loss: f64,
-    /// Fraction of images whose largest logit is at the label (top-1).
+    /// Top-1 accuracy: the fraction of images whose largest logit is at the label.
     pub accuracy: f64,
-    /// Number of those.
+    /// Number of images whose largest logit is at the label.
     pub correct: u64,
-    /// Fraction of images whose label is among the five largest logits; for models of more than five classes.
+    /// Top-5 accuracy: the fraction of images whose label is among the five largest logits. `None` for models of at
+    /// most five classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top5_accuracy: Option<f64>,
-    /// Top-1 when only the logits of the data set's classes compete; for models that know more classes.
+    /// Top-1 accuracy when only the logits of the data set's classes compete; `None` unless the model may have other
+    /// classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy_among_classes: Option<f64>,
-    /// Images in all.
+    /// Number of images in all.
     pub images: u64,
-    /// For each class, in the order of labels.
+    /// The results of the classes, in the order of labels.
     pub classes: Vec<ClassResult>,
 }
 
 /// One class of an [`Evaluation`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassResult {
-    /// Its name.
+    /// Name of the class.
     pub name: String,
-    /// Correct predictions.
+    /// Number of correct predictions.
     pub correct: u64,
-    /// Images of the class.
+    /// Number of images of the class.
     pub images: u64,
 }
 
-/// Evaluates in eval mode. `progress` hears the number of images done, and of how many.
+/// Evaluates a model in eval mode. `progress` is called with the number of images done and their total number.
 ///
 /// # Errors
 /// Images that cannot be read, shapes that do not fit, logits that are not finite.
@@ -59,10 +61,10 @@ pub fn evaluate<M: Model, B: Autodiff>(
     evaluate_mapped(model, backend, params, buffers, loader, None, progress)
 }
 
-/// [`evaluate`] of images whose loaders have a part on each rank.
+/// Evaluates like [`evaluate`], with loaders that have a part of the images on each rank.
 ///
 /// # Errors
-/// As [`evaluate`], the same on every rank.
+/// The errors of [`evaluate`], equal on every rank.
 pub(crate) fn evaluate_in<M: Model, B: Autodiff>(
     team: &Team,
     model: &M,
@@ -76,13 +78,13 @@ pub(crate) fn evaluate_in<M: Model, B: Autodiff>(
     Ok(Counted::of_ranks(team, counted)?.evaluation(false))
 }
 
-/// [`evaluate`] of a model that may know other classes than the data set: `logits[label]` is the logit of a class.
+/// Evaluates a model that may have other classes than the data set: `logits[label]` is the index of a class's logit.
 ///
 /// # Errors
-/// As [`evaluate`].
+/// The errors of [`evaluate`].
 ///
 /// # Cost
-/// As [`evaluate`].
+/// The cost of [`evaluate`].
 pub fn evaluate_mapped<M: Model, B: Autodiff>(
     model: &M,
     backend: &B,
@@ -95,23 +97,23 @@ pub fn evaluate_mapped<M: Model, B: Autodiff>(
     Ok(count(model, backend, params, buffers, loader, logits_of, progress)?.evaluation(logits_of.is_some()))
 }
 
-/// Sums over images, of which a rank has a part.
+/// Sums over images, or over a rank's part of them.
 pub(crate) struct Counted {
     loss: f64,
     in_top5: u64,
     among: u64,
-    /// Classes that the model knows.
+    /// Number of the model's classes.
     known: usize,
-    /// Images.
+    /// Number of images counted.
     done: usize,
     classes: Vec<ClassResult>,
 }
 
 impl Counted {
-    /// What all ranks counted together.
+    /// The sums over the images of all ranks.
     ///
     /// # Errors
-    /// The error of the first rank that has one, on every rank.
+    /// The error of the first rank that failed, on every rank.
     pub(crate) fn of_ranks(team: &Team, own: Result<Self>) -> Result<Self> {
         let own = team.agree(own)?;
         if team.size() == 1 {
@@ -137,7 +139,7 @@ impl Counted {
         })
     }
 
-    /// `mapped`: the model may know other classes than the data set.
+    /// The evaluation that these sums make. `mapped`: the model may have other classes than the data set.
     pub(crate) fn evaluation(self, mapped: bool) -> Evaluation {
         let Self { loss, in_top5, among, known, done, classes } = self;
         let correct = classes.iter().map(|class| class.correct).sum();
@@ -157,7 +159,7 @@ impl Counted {
 /// Sums over the images of a loader, which has a part of each batch on each rank.
 ///
 /// # Errors
-/// As [`evaluate`].
+/// The errors of [`evaluate`].
 pub(crate) fn count<M: Model, B: Autodiff>(
     model: &M,
     backend: &B,
@@ -192,7 +194,7 @@ pub(crate) fn count<M: Model, B: Autodiff>(
                 return Err(gnr_nn::Error::LabelOutOfRange { index, label, classes }.into());
             };
             known = row.len();
-            // Of equal logits the first is ahead.
+            // Among equal logits the first one is ahead.
             let ahead = |other: usize| row[other] > own || (row[other] == own && other < target);
             let rank = (0..row.len()).filter(|&other| ahead(other)).take(5).count();
             in_top5 += u64::from(rank < 5);

@@ -1,4 +1,4 @@
-//! How long a rank is in exchanges with the others.
+//! The time that a rank spends in exchanges with the others.
 
 use std::{
     sync::{
@@ -10,13 +10,13 @@ use std::{
 
 use gnr_core::{Collective, Result, collective::Packed};
 
-/// A collective whose operations are timed.
+/// A collective that measures the time of its operations.
 pub(crate) struct Timed {
     inner: Arc<dyn Collective>,
     spent: Arc<Spent>,
 }
 
-/// The time of all operations: until the last rank has come, the transport, and the sums.
+/// The time of all operations: waiting for the last rank, the transport, and the sums.
 #[derive(Default)]
 pub(crate) struct Spent(AtomicU64);
 
@@ -107,7 +107,7 @@ mod tests {
             let (counted, took) = (spent.so_far() - before, started.elapsed());
             assert!(counted >= Duration::from_millis(2) && counted <= took, "{counted:?} of {took:?}");
         }
-        // An operation that is made of others.
+        // An operation that consists of others.
         assert_eq!(ranks.messages(vec![1, 2]).unwrap(), [[1, 2]]);
         assert!(spent.so_far() >= Duration::from_millis(10));
     }

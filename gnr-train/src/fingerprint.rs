@@ -1,4 +1,4 @@
-//! What the images of a run were: recorded when it starts, compared when it continues.
+//! Fingerprints of a run's images, recorded when it starts and compared when it continues.
 
 use std::{borrow::Cow, fs, path::Path};
 
@@ -11,29 +11,31 @@ use crate::{
     error::{Result, TrainError, io},
 };
 
-/// Images whose pixels are compared where each must be decoded: evenly spaced over the set.
+/// Number of images whose pixels are compared where each must be decoded; they are evenly spaced over the set.
 const DECODED: usize = 512;
 
-/// A data set in a few numbers. Checksums are CRC-32C: they notice accidents, not intent.
+/// A data set in a few numbers. The checksums are CRC-32C, which detects accidents, not intent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprint {
     images: usize,
     shape: [usize; 3],
     /// Name and number of images of each class.
     classes: Vec<(String, usize)>,
-    /// Of all labels in order.
+    /// Checksum of all labels, in order.
     labels: String,
-    /// Of the pixels of `pixel_images` images.
+    /// Checksum of the pixels of `pixel_images` images.
     pixels: String,
     pixel_images: usize,
 }
 
 impl Fingerprint {
+    /// The fingerprint of a data set.
+    ///
     /// # Errors
     /// Images that cannot be read.
     ///
     /// # Cost
-    /// One look at every byte of a set that is in memory; else 512 images are decoded.
+    /// One pass over every byte of a set that is in memory; else 512 images are decoded.
     pub(crate) fn of(dataset: &dyn Dataset) -> Result<Self> {
         let images = dataset.len();
         let counts = class_counts(dataset)?;
@@ -57,14 +59,14 @@ impl Fingerprint {
         })
     }
 
-    /// One number for all of it.
+    /// One checksum of the whole fingerprint.
     pub(crate) fn checksum(&self) -> String {
         let all =
             format!("{} {:?} {:?} {} {}", self.images, self.shape, self.classes, self.labels, self.pixels);
         format!("{:08x}", crc32c::crc32c(all.as_bytes()))
     }
 
-    /// What is different now, in words.
+    /// The difference to the present images, in words; `None` if there is none.
     fn difference(&self, now: &Self) -> Option<String> {
         if self == now {
             return None;
@@ -78,7 +80,7 @@ impl Fingerprint {
         }
         let count =
             |set: &Self, class: &str| set.classes.iter().find(|(name, _)| name == class).map(|(_, n)| *n);
-        // The largest change first.
+        // The largest change comes first.
         let change = |(class, before): &&(String, usize)| {
             count(now, class).map_or(usize::MAX, |after| after.abs_diff(*before))
         };
@@ -106,7 +108,7 @@ impl Fingerprint {
     }
 }
 
-/// The three parts of a run's images.
+/// The fingerprints of the three parts of a run's images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprints {
     train: Fingerprint,
@@ -115,12 +117,14 @@ pub(crate) struct Fingerprints {
     test: Fingerprint,
 }
 
-/// The file in the run folder.
+/// Name of the file in the run folder.
 const FILE: &str = "data.json";
 
 impl Fingerprints {
+    /// The fingerprints of a run's images.
+    ///
     /// # Errors
-    /// As [`Fingerprint::of`].
+    /// The errors of [`Fingerprint::of`].
     pub(crate) fn of(images: &Images) -> Result<Self> {
         let of = |loader: &gnr_data::Loader| Fingerprint::of(loader.dataset().as_ref());
         Ok(Self {
@@ -135,7 +139,8 @@ impl Fingerprints {
         folder.join(FILE).exists()
     }
 
-    /// What is different from what the run in `folder` began with; nothing where it recorded nothing (an older program).
+    /// The difference to the images with which the run in `folder` began, in words. `None` if there is none, or where
+    /// an older program recorded nothing.
     ///
     /// # Errors
     /// A record that cannot be read.
@@ -148,7 +153,7 @@ impl Fingerprints {
         Ok(self.differences(&Self::parse(&path, &text)?))
     }
 
-    /// The record in the file at `path`, whose text is `text`.
+    /// Reads the record in the file at `path`, whose text is `text`.
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
         serde_json::from_str(text).map_err(|error| TrainError::Folder {
             path: path.to_path_buf(),
@@ -156,7 +161,7 @@ impl Fingerprints {
         })
     }
 
-    /// What is different from `before`.
+    /// The difference to `before`, in words; `None` if there is none.
     pub(crate) fn differences(&self, before: &Self) -> Option<String> {
         let pairs = [
             ("training", Some(&before.train), Some(&self.train)),
@@ -178,12 +183,12 @@ impl Fingerprints {
         (!told.is_empty()).then(|| told.join("; "))
     }
 
-    /// As a record has it.
+    /// The text of the record, as JSON.
     pub(crate) fn to_json(&self) -> Result<String> {
         serde_json::to_string_pretty(self).map_err(|e| io(Path::new(FILE), "write")(e.into()))
     }
 
-    /// Records it.
+    /// Writes the record into the run folder.
     ///
     /// # Errors
     /// A file that cannot be written.

@@ -1,6 +1,7 @@
-//! The run folder: who may start in it, who holds it, what lies where.
+//! The run folder: starting in it, holding it, and the places of its files.
 //!
-//! `recipe.toml`, `metrics.jsonl`, `summary.json`, `events.out.tfevents.*`, `checkpoints/{last,best,average,epoch-*}.safetensors`, `run.lock`.
+//! `recipe.toml`, `metrics.jsonl`, `summary.json`, `events.out.tfevents.*`,
+//! `checkpoints/{last,best,average,epoch-*}.safetensors`, `run.lock`.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -18,12 +19,13 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    /// Locked by the operating system; released when the process ends, however it ends. `None`: another process of the run holds it.
+    /// The lock file. The operating system releases it when the process ends, however it ends. `None`: another process
+    /// of the run holds it.
     _lock: Option<File>,
 }
 
 impl RunFolder {
-    /// A new run: the folder must be absent or empty.
+    /// Makes the folder of a new run, which must be absent or empty.
     pub(crate) fn create(path: &Path, recipe: &Recipe) -> Result<Self> {
         refuse_existing(path)?;
         let created = !path.exists();
@@ -34,18 +36,18 @@ impl RunFolder {
             Ok(folder)
         });
         if filled.is_err() && created && !matches!(filled, Err(TrainError::Locked { .. })) {
-            // Leave no half-made folder behind; it held nothing but our own first files.
+            // No incomplete folder is left: it held nothing but the first files written here.
             let _ = fs::remove_dir_all(path);
         }
         filled
     }
 
-    /// The folder of a run that another rank holds: nothing is read or written there.
+    /// The folder of a run that another rank holds. Nothing is read or written in it.
     pub(crate) fn held_elsewhere(path: &Path) -> Self {
         Self { path: path.to_path_buf(), _lock: None }
     }
 
-    /// An existing run.
+    /// Opens the folder of an existing run.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         recipe_of(path)?;
         let folder = Self::lock(path)?;
@@ -54,15 +56,16 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Makes the folder of the checkpoints where it is missing.
+    /// Makes the folder of the checkpoints, if it is missing.
     fn checkpoints(&self) -> Result<()> {
         let checkpoints = self.file("checkpoints");
         fs::create_dir_all(&checkpoints).map_err(io(&checkpoints, "create"))
     }
 
-    /// Continues the run with a recipe of more epochs: it is no longer finished.
+    /// Continues the run with a recipe of more epochs, so that it is no longer finished.
     pub(crate) fn extend(&self, recipe: &Recipe) -> Result<()> {
-        // In this order: a process that dies in between leaves a run that was not extended, and finishes again at once.
+        // In this order, a process that dies in between leaves a run that was not extended and that finishes again at
+        // once.
         let summary = self.file("summary.json");
         match fs::remove_file(&summary) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -93,7 +96,7 @@ pub(crate) fn lock(folder: &Path, name: &str) -> Result<File> {
         File::options().create(true).read(true).append(true).open(&path).map_err(io(&path, "create"))?;
     match lock.try_lock() {
         Ok(()) => {
-            // The number is only told to people; without it the lock is as good.
+            // The id only informs people; the lock works without it.
             let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
             Ok(lock)
         }
@@ -107,15 +110,15 @@ pub(crate) fn lock(folder: &Path, name: &str) -> Result<File> {
     }
 }
 
-/// Whether a run was started in `path`.
+/// Whether `path` is the folder of a run.
 pub fn is_run(path: &Path) -> bool {
     path.join("recipe.toml").is_file()
 }
 
-/// The recipe of a run folder.
+/// Reads the recipe of a run folder.
 ///
 /// # Errors
-/// A folder without a run, a recipe that was damaged.
+/// A folder without a run, a damaged recipe.
 pub fn recipe_of(path: &Path) -> Result<Recipe> {
     if !is_run(path) {
         let problem = "there is no run to resume here (no recipe.toml)".to_owned();
@@ -124,7 +127,7 @@ pub fn recipe_of(path: &Path) -> Result<Recipe> {
     Ok(Recipe::load(&path.join("recipe.toml"), &[])?)
 }
 
-/// Refuses a folder in which something lies already. A folder with nothing but a lock is one where a process died at once.
+/// Refuses a folder that is not empty. A folder with nothing but a lock counts as empty: a process died at once in it.
 pub(crate) fn refuse_existing(path: &Path) -> Result<()> {
     let folder = |problem: String| TrainError::Folder { path: path.to_path_buf(), problem };
     if is_run(path) {

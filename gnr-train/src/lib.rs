@@ -1,12 +1,12 @@
-//! From a recipe to a finished run: the loop, evaluation, checkpoints, metrics. The one place where algorithms, networks,
-//! data and backend meet.
+//! From a recipe to a finished run: the loop, evaluation, checkpoints, metrics. Only here do algorithms, networks, data
+//! and backend meet.
 //!
-//! * [`Recipe`]: everything that decides a run, from TOML and back.
-//! * [`train`], [`resume`]: a run in its folder. Stopped at any moment and resumed, its checkpoints are those of a run that
-//!   never stopped, byte for byte.
-//! * [`eval()`]: a checkpoint or published weights on a data set.
-//! * [`measure()`]: whatever is asked of a checkpoint on a fixed sample of images, such as its curvature.
-//! * [`Observer`]: how a program watches; the library prints nothing.
+//! - [`Recipe`]: everything that decides a run, from TOML and back.
+//! - [`train`], [`resume`]: a run in its folder. A run that is stopped at any moment and resumed has the checkpoints of
+//!   a run that never stopped, byte for byte.
+//! - [`eval()`]: a checkpoint or published weights on a data set.
+//! - [`measure()`]: measurements of a checkpoint on a fixed sample of images, such as its curvature.
+//! - [`Observer`]: lets a program watch; the library prints nothing.
 //!
 //! ```
 //! use gnr_train::{Recipe, check};

@@ -1,5 +1,5 @@
-//! Whether a recipe's loader keeps up: images a second that it makes alone, that one gradient consumes, and how long training
-//! waits for images when both run together. What `gnr data bench` prints.
+//! Whether a recipe's loader is fast enough, as `gnr data bench` prints: the images a second that it makes alone, and
+//! those that one gradient consumes. Also how long training waits for images when both run together.
 
 use std::{cell::RefCell, hint::black_box, time::Instant};
 
@@ -18,37 +18,37 @@ use crate::{
     team::Team,
 };
 
-/// What was measured.
+/// The speeds that [`loader_bench`] measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct LoaderReport {
-    /// The images in words.
+    /// The images, described in words.
     pub data: String,
-    /// `[C, H, W]` of a prepared image.
+    /// The shape `[C, H, W]` of a prepared image.
     pub shape: [usize; 3],
-    /// Model name.
+    /// Name of the model.
     pub model: String,
-    /// Images a batch.
+    /// Number of images in a batch.
     pub batch_size: usize,
-    /// Batches timed each way.
+    /// Number of batches timed in each way.
     pub batches: usize,
-    /// Worker threads of the loader.
+    /// Number of worker threads of the loader.
     pub workers: usize,
-    /// Threads of the tensor kernels.
+    /// Number of threads of the tensor kernels.
     pub threads: usize,
     /// Images a second that the loader makes when nothing else runs.
     pub loader_images_per_second: f64,
-    /// Images a second that one gradient consumes when the images are there: the cheapest training step there is.
+    /// Images a second that one gradient, the cheapest training step, consumes when the images are ready.
     pub step_images_per_second: f64,
-    /// Images a second of both together, as in training.
+    /// Images a second when both run together, as in training.
     pub together_images_per_second: f64,
-    /// Share of that time in which the step waited for the loader.
+    /// Share of the time together in which the step waited for the loader.
     pub waiting: f64,
 }
 
-/// Times `batches` batches of the recipe's training images each way, after one that warms up.
+/// Times `batches` batches of the recipe's training images in each way, after one that warms up.
 ///
 /// # Errors
-/// Fewer than two batches an epoch; those of opening the images, building the model and running it.
+/// Fewer than two batches an epoch; the errors of opening the images, building the model and running it.
 pub fn loader_bench(recipe: &Recipe, batches: usize) -> Result<LoaderReport> {
     struct Bench<'r>(&'r Recipe, usize);
     impl Job for Bench<'_> {
@@ -150,7 +150,7 @@ struct Step<'a, B: Autodiff> {
 }
 
 impl<B: Autodiff> Step<'_, B> {
-    /// One gradient of the batch.
+    /// Computes one gradient of the batch.
     fn take(&mut self, batch: &gnr_data::Batch) -> Result<()> {
         for part in upload(self.backend, batch, 1)? {
             let mut oracle = BatchOracle::new(self.model, self.backend, &part, &self.buffers)

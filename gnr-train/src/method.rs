@@ -1,4 +1,4 @@
-//! From a recipe to the values of gnr-core: regularisers, optimiser, learning-rate schedule, clipping.
+//! The method of a recipe as values of gnr-core: regularisers, optimiser, learning-rate schedule, clipping.
 
 use gnr_core::{
     AnyRegularizer, CentralDiff, Clip, Every, ForwardDiff, FromStep, FullOracle, Grouped, Matrices, Method,
@@ -15,7 +15,8 @@ use crate::{
 };
 
 type BoxedSchedule = Box<dyn Schedule>;
-/// What the optimiser wants to know of the Hessian, and the regularisers of a recipe, each on its steps and its part of the batch.
+/// The estimates of the Hessian that the optimiser asks for, and the regularisers of a recipe, each on its steps and
+/// its part of the batch.
 pub(crate) type Regularizers<V> =
     (Option<Every<HessianDiagonal<Radius>>>, Vec<FromStep<Every<OnSample<AnyRegularizer<V>>>>>);
 
@@ -27,6 +28,8 @@ pub(crate) struct Configured<V> {
 }
 
 impl<V: Matrices + Signs + Pack + 'static> Configured<V> {
+    /// Makes the method of a recipe.
+    ///
     /// # Errors
     /// A hyper-parameter outside its domain (a recipe that was not checked).
     pub(crate) fn new(
@@ -66,13 +69,14 @@ impl<V: Matrices + Signs + Pack + 'static> Configured<V> {
         })
     }
 
-    /// The matrix that the oracles of the steps are to multiply with.
+    /// The matrix with which the oracles of the steps must multiply.
     pub(crate) fn curvature(&self) -> Curvature {
         if self.hvp == Hvp::GaussNewton { Curvature::GaussNewton } else { Curvature::Hessian }
     }
 
-    /// Step `t` (from 0) on one batch, in groups with their numbers of images: one, or those of `method.group`. The ranks of `shares` have
-    /// groups of their own; where the oracle is of all ranks together, the share is that of one process.
+    /// Makes step `t` (from 0) on one batch, given in groups with their numbers of images: a single group, or those of
+    /// `method.group`. The ranks of `shares` have groups of their own. Where the oracle is of all ranks together, the
+    /// share must be that of one process.
     ///
     /// # Errors
     /// The errors of [`Method::step_ranks`].

@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one JSON object a line, one line an epoch (and a step, when asked for).
+//! The file `metrics.jsonl`, with one JSON object a line: a line for each epoch and, on request, for steps.
 
 use std::{
     collections::BTreeMap,
@@ -16,78 +16,80 @@ use crate::{
     observer::StepEvent,
 };
 
-/// One epoch.
+/// The metrics of an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
-    /// Epoch, from 1.
+    /// Number of the epoch, from 1.
     pub epoch: u64,
-    /// Steps done.
+    /// Number of steps done in the run.
     pub step: u64,
-    /// Mean loss of the epoch's batches, before their steps, label smoothing included.
+    /// Mean loss of the epoch's batches before their steps, label smoothing included.
     pub train_loss: f64,
-    /// Accuracy on the epoch's images as they were seen, before their steps.
+    /// Accuracy on the epoch's images as they were seen, before the steps.
     pub train_accuracy: f64,
-    /// With label noise: share of the epoch's images with flipped labels for which the flipped label was predicted. Of a mixed
-    /// image the label that weighs more counts, here and below.
+    /// With label noise: the share of the epoch's images with flipped labels for which the flipped label was predicted.
+    /// In a blended image the heavier label counts, here and below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_accuracy_flipped: Option<f64>,
     /// With label noise: accuracy on the epoch's images whose label is the published one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_accuracy_untouched: Option<f64>,
-    /// On the validation images, where there are some and this epoch was evaluated.
+    /// Loss on the validation images, if there are some and this epoch was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_loss: Option<f64>,
-    /// Likewise.
+    /// Accuracy on the validation images, if there are some and this epoch was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_accuracy: Option<f64>,
-    /// On the test images, where this epoch was evaluated.
+    /// Loss on the test images, if this epoch was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_loss: Option<f64>,
-    /// Likewise.
+    /// Accuracy on the test images, if this epoch was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
-    /// On the validation images, of the averaged weights (`train.average`), where there are some and this epoch was evaluated.
+    /// Accuracy of the averaged weights (`train.average`) on the validation images, if there are some and this epoch
+    /// was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_val_accuracy: Option<f64>,
-    /// On the test images, of the averaged weights.
+    /// Accuracy of the averaged weights on the test images, if this epoch was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_test_accuracy: Option<f64>,
-    /// Likewise.
+    /// Loss of the averaged weights on the test images, if this epoch was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_test_loss: Option<f64>,
-    /// η of the epoch's last step.
+    /// Learning rate η of the epoch's last step.
     pub learning_rate: f64,
-    /// Mean of ‖∇L̂(θ_t)‖.
+    /// Mean of ‖∇L̂(θ_t)‖ over the steps.
     pub grad_norm: f64,
-    /// Mean estimate of each regulariser's value, over the steps where it acted.
+    /// Mean estimate of each regulariser's value, over the steps on which it acted.
     pub penalties: BTreeMap<String, f64>,
-    /// Wall-clock time of the epoch, evaluation included.
+    /// Wall-clock seconds of the epoch, evaluation included.
     pub seconds: f64,
-    /// Wall-clock time of its steps alone (of those after a resume, when one fell into the epoch).
+    /// Wall-clock seconds of the epoch's steps alone; after a resume within the epoch, of the steps since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_seconds: Option<f64>,
-    /// On several ranks: how much of `train_seconds` a rank spent in exchanges with the others, from its call to the sums,
-    /// and so also waiting for the last rank. Mean over the ranks.
+    /// On several ranks: how much of `train_seconds` a rank spent in exchanges with the others, waiting for the last
+    /// rank included. Mean over the ranks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange_seconds: Option<f64>,
-    /// `exchange_seconds` of the rank that spent least: the others wait for it, so this is what exchanges themselves cost.
+    /// The `exchange_seconds` of the rank that spent least. The others wait for that rank, so this is the cost of the
+    /// exchanges themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange_seconds_least: Option<f64>,
 }
 
-/// Wall-clock times, in seconds, of the epochs that are done.
+/// Wall-clock seconds of the epochs that are done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Times {
-    /// Whole epochs.
+    /// Seconds of whole epochs.
     pub(crate) all: f64,
-    /// The steps of epochs on several ranks.
+    /// Seconds of the steps in epochs that several ranks trained.
     steps: f64,
-    /// Exchanges in those steps.
+    /// Seconds of exchanges in those steps.
     exchanges: f64,
 }
 
 impl Times {
-    /// Adds an epoch.
+    /// Adds the times of an epoch.
     pub(crate) fn add(&mut self, epoch: &EpochMetrics) {
         self.all += epoch.seconds;
         if let (Some(steps), Some(exchanges)) = (epoch.train_seconds, epoch.exchange_seconds) {
@@ -96,13 +98,13 @@ impl Times {
         }
     }
 
-    /// The share of exchanges in the steps on several ranks; `None` where there were none.
+    /// The share of exchanges in the time of the steps on several ranks; `None` if there were none.
     pub(crate) fn exchange_share(&self) -> Option<f64> {
         (self.steps > 0.0).then(|| self.exchanges / self.steps)
     }
 }
 
-/// A line as it is written.
+/// A line of the file.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Line<'a> {
@@ -110,18 +112,18 @@ enum Line<'a> {
     Step(&'a StepEvent),
 }
 
-/// The file, open for appending.
+/// The metrics file, open for appending.
 pub(crate) struct MetricsLog {
     path: PathBuf,
     file: File,
 }
 
 impl MetricsLog {
-    /// Opens the file of a run at `step` with `epochs` done: what was logged after that, and a half-written last line, is cut
-    /// off. Also gives the lines that are left.
+    /// Opens the file of a run at `step` with `epochs` done, and returns its lines. Lines logged after that position,
+    /// and an incomplete last line, are cut off.
     ///
     /// # Errors
-    /// A log that no run of this program left, see [`left`]; it stays as it is.
+    /// A log that no run of this program left, see [`left`]; the file is then unchanged.
     pub(crate) fn open(path: &Path, step: u64, epochs_done: u64) -> Result<(Self, Vec<Value>)> {
         let mut lines = Vec::new();
         if path.exists() {
@@ -139,35 +141,35 @@ impl MetricsLog {
         Ok((Self { path: path.to_path_buf(), file }, lines))
     }
 
-    /// Writes an epoch's line and gives it back.
+    /// Writes the line of an epoch and returns it.
     pub(crate) fn epoch(&mut self, metrics: &EpochMetrics) -> Result<Value> {
         self.line(&Line::Epoch(metrics))
     }
 
-    /// Writes a step's line and gives it back.
+    /// Writes the line of a step and returns it.
     pub(crate) fn step(&mut self, event: &StepEvent) -> Result<Value> {
         self.line(&Line::Step(event))
     }
 
-    /// Waits until the lines are on the disk: they then outlast a machine that loses power.
+    /// Waits until the lines are on the disk, so that they outlast a power failure.
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(io(&self.path, "synchronise"))
     }
 
     fn line(&mut self, line: &Line<'_>) -> Result<Value> {
         let line = serde_json::to_value(line).map_err(|e| io(&self.path, "write")(e.into()))?;
-        // One write a line: a killed process leaves at most one line unfinished.
+        // One write a line: a killed process leaves at most one incomplete line.
         self.file.write_all(format!("{line}\n").as_bytes()).map_err(io(&self.path, "write"))?;
         Ok(line)
     }
 }
 
-/// The lines that a log has at `step` with `epochs_done`, and how many bytes of it they are. The first epochs may be missing, as of a
-/// run whose log was removed.
+/// The lines that a log has at `step` with `epochs_done`, and their length in bytes. The first epochs may be missing,
+/// as in a run whose log was removed.
 ///
 /// # Errors
-/// In words, what no run of this program leaves: a whole line that is none of a log, epochs that do not follow each other, fewer
-/// epochs than are done.
+/// Contents that no run of this program leaves, described in words: a complete line that does not belong to a log,
+/// epochs that do not follow each other, fewer epochs than are done.
 pub(crate) fn left(
     bytes: &[u8],
     step: u64,
@@ -175,7 +177,7 @@ pub(crate) fn left(
 ) -> std::result::Result<(usize, Vec<Value>), String> {
     let (mut kept, mut lines, mut last) = (0, Vec::new(), None::<u64>);
     for (number, line) in (1u64..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
-        // A process that was killed leaves a part of one line at most, at the end.
+        // A process that was killed leaves at most a part of a line, at the end.
         if !line.ends_with(b"\n") {
             break;
         }
@@ -186,7 +188,8 @@ pub(crate) fn left(
         let (Some(value), Some(at)) = (value, at) else {
             return Err(format!("line {number} is not a line of a log"));
         };
-        // The checkpoint of an epoch's last step may be older than the epoch's line, and its end will be logged again.
+        // The checkpoint of an epoch's last step may be older than the epoch's line; the end of the epoch is then
+        // logged again.
         match epoch {
             _ if at > step => break,
             None => {}

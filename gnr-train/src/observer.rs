@@ -1,4 +1,4 @@
-//! What a run tells whoever watches it. The library itself prints nothing.
+//! Observers, through which a run tells a program what happens. The library itself prints nothing.
 
 use std::path::Path;
 
@@ -7,76 +7,75 @@ use serde::{Deserialize, Serialize};
 
 use crate::{metrics::EpochMetrics, recipe::Recipe, summary::Summary};
 
-/// What is known before the first step.
+/// The facts that are known before the first step.
 #[derive(Clone, Debug)]
 pub struct Start<'a> {
-    /// The resolved recipe.
+    /// The recipe with all defaults filled in.
     pub recipe: &'a Recipe,
     /// The run folder.
     pub folder: &'a Path,
-    /// What is trained on, validated on and tested on, in words; what is doubtful about it and the settings begins with
-    /// `warning: `.
+    /// The training, validation and test images in words. Doubts about them and the settings begin with `warning: `.
     pub data: Vec<String>,
-    /// What the initial weights were read from, when this process read them.
+    /// Report about the file of initial weights, when this process read one.
     pub weights: Option<&'a Report>,
     /// Number of scalar parameters of the model.
     pub parameters: usize,
-    /// d, the number of those that are learned.
+    /// Number d of the parameters that are learned.
     pub learned: usize,
-    /// Steps an epoch.
+    /// Number of steps of an epoch.
     pub steps_per_epoch: u64,
-    /// Steps already done (a resumed run).
+    /// Number of steps already done, in a resumed run.
     pub step: u64,
-    /// What decides which checkpoint is the best one.
+    /// The criterion of the best checkpoint.
     pub best_by: BestBy,
 }
 
-/// What decides which checkpoint is the best one. Never the test images.
+/// The criterion of the best checkpoint, which never uses the test images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BestBy {
     /// The highest accuracy on the validation images.
     ValidationAccuracy,
-    /// The lowest mean training loss of an epoch: nothing was held out.
+    /// The lowest mean training loss of an epoch, used when nothing was held out.
     TrainLoss,
 }
 
-/// One step, after it was made.
+/// A step, after it was made.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepEvent {
-    /// Steps done, this one included.
+    /// Number of steps done in the run, this one included.
     pub step: u64,
-    /// Epoch, from 1.
+    /// Number of the epoch, from 1.
     pub epoch: u64,
-    /// Steps done in this epoch, this one included.
+    /// Number of steps done in this epoch, this one included.
     pub step_in_epoch: u64,
-    /// L̂ before the step.
+    /// The loss L̂ before the step.
     pub loss: f64,
     /// Mean loss of the epoch so far.
     pub mean_loss: f64,
     /// Accuracy of the epoch so far, on the images as they were seen.
     pub mean_accuracy: f64,
-    /// η_t.
+    /// The learning rate η_t.
     pub learning_rate: f64,
-    /// ‖∇L̂(θ_t)‖.
+    /// The gradient norm ‖∇L̂(θ_t)‖.
     pub grad_norm: f64,
 }
 
-/// Watches a run. Every method has an empty default.
+/// Lets a program watch a run. Every method has an empty default.
 pub trait Observer {
-    /// Before the first step.
+    /// Called before the first step.
     fn on_start(&mut self, _: &Start<'_>) {}
-    /// After every step.
+    /// Called after every step.
     fn on_step(&mut self, _: &StepEvent) {}
-    /// During evaluations: images done, of how many.
+    /// Called during evaluations, with the number of images done and their total number.
     fn on_evaluation(&mut self, _done: usize, _of: usize) {}
-    /// After every epoch and its evaluation.
+    /// Called after every epoch and its evaluation.
     fn on_epoch(&mut self, _: &EpochMetrics) {}
-    /// When a checkpoint has been written.
+    /// Called when a checkpoint has been written.
     fn on_checkpoint(&mut self, _: &Path) {}
-    /// When the run is finished.
+    /// Called when the run is finished.
     fn on_end(&mut self, _: &Summary) {}
 }
 
-/// Watches nothing.
+/// An observer that ignores everything.
 impl Observer for () {}

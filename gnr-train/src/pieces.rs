@@ -1,4 +1,4 @@
-//! The smallest piece of a batch that is evaluated on its own, and whether a model can be.
+//! The smallest piece of a batch that is evaluated on its own, and whether the model can normalise it.
 
 use gnr_core::Sample;
 use gnr_models::weights;
@@ -11,11 +11,11 @@ use crate::{
     trainer::Prepared,
 };
 
-/// Images of the smallest group or micro-batch, or of a regulariser's sample of it. (Batches are whole: what does not fill one is
-/// left out of its epoch.)
+/// Number of images of the smallest group or micro-batch, or of a regulariser's sample of it. (All batches are full: an
+/// incomplete one is left out of its epoch.)
 fn smallest(recipe: &Recipe, ranks: usize) -> usize {
     let whole = recipe.parallel.perturbation == Perturbation::Global && recipe.parallel.sync;
-    // Statistics of the whole batch are of all its parts, or the smallest part is normalised alone.
+    // Shared statistics are those of the whole batch; otherwise the smallest part is normalised alone.
     let batch = if whole { recipe.train.batch_size } else { recipe.train.batch_size / ranks };
     let piece = match recipe.method.group {
         Some(group) if group < batch => match batch % group {
@@ -29,13 +29,13 @@ fn smallest(recipe: &Recipe, ranks: usize) -> usize {
     Sample::new(fraction, 0).rows(piece).len()
 }
 
-/// Refuses, before the first step, a run that would have to normalise single values: a forward pass of one image tells.
+/// Refuses, before the first step, a run that would have to normalise single values, by a forward pass of one image.
 ///
 /// # Errors
-/// [`TrainError::Request`], with the layer's name and the keys that cut the batch so small.
+/// [`TrainError::Request`], with the layer's name and the keys that make the pieces so small.
 ///
 /// # Cost
-/// A forward pass of one image, for models with running statistics that are to see one image at a time.
+/// A forward pass of one image, if the model has running statistics and the smallest piece is one image.
 pub(crate) fn check<B: Autodiff>(prepared: &Prepared, backend: &B, ranks: usize) -> Result<()> {
     let Prepared { recipe, model, initial, input: [channels, height, width], .. } = prepared;
     let layout = model.layout();
@@ -67,7 +67,7 @@ pub(crate) fn check<B: Autodiff>(prepared: &Prepared, backend: &B, ranks: usize)
     })
 }
 
-/// [`check`] as work for a backend that is made for it.
+/// Runs [`check`] as a job, on a backend made for it.
 pub(crate) struct Check<'a>(pub(crate) &'a Prepared);
 
 impl Job for Check<'_> {

@@ -1,5 +1,5 @@
-//! What work on several ranks must be sure of: that all of them do one work, on one checkpoint and the same images, and
-//! that their parameters stay the same.
+//! Checks of work on several ranks: all of them must have one recipe, one checkpoint and equal images, and their
+//! parameters must stay equal.
 
 use std::path::{Path, PathBuf};
 
@@ -18,8 +18,8 @@ use crate::{
     team::Team,
 };
 
-/// The last checkpoint of a run folder, or a weight file, with its path. Rank 0 reads it: the others need not see its
-/// disk.
+/// Reads the last checkpoint of a run folder, or a weight file, and returns it with its path. Rank 0 reads the file, so
+/// the others need not see its disk.
 ///
 /// # Errors
 /// A file that is missing or damaged, a run without a checkpoint.
@@ -40,10 +40,10 @@ pub(crate) fn weights(team: &Team, asked: &Path) -> Result<(PathBuf, CheckpointF
     Ok((path, file))
 }
 
-/// The checkpoint at which a run continues, which rank 0 reads; `None` where there is none.
+/// Reads the checkpoint at which a run continues, on rank 0; `None` where there is none.
 ///
 /// # Errors
-/// A file that is damaged.
+/// A damaged file.
 pub(crate) fn last_checkpoint(team: &Team, path: &Path) -> Result<Option<CheckpointFile>> {
     if team.size() == 1 {
         return if path.exists() { CheckpointFile::read(path).map(Some) } else { Ok(None) };
@@ -55,15 +55,15 @@ pub(crate) fn last_checkpoint(team: &Team, path: &Path) -> Result<Option<Checkpo
     if bytes.is_empty() { Ok(None) } else { sent(path, bytes).map(Some) }
 }
 
-/// The file at rank 0's `path`, whose bytes it sent.
+/// The file at rank 0's `path`, made of the bytes that rank 0 sent.
 fn sent(path: &Path, bytes: Vec<u8>) -> Result<CheckpointFile> {
     CheckpointFile::of(path, WeightFile::from_bytes(&path.display().to_string(), bytes)?)
 }
 
-/// Refuses ranks whose program or recipe is not that of rank 0. Places of files may differ.
+/// Refuses ranks whose program or recipe differs from rank 0's. Paths of files may differ.
 ///
 /// # Errors
-/// What differs, with the keys, the same on every rank.
+/// The keys that differ, equal on every rank.
 pub(crate) fn same_recipe(team: &Team, recipe: &Recipe) -> Result<()> {
     if team.size() == 1 {
         return Ok(());
@@ -95,7 +95,7 @@ pub(crate) fn same_recipe(team: &Team, recipe: &Recipe) -> Result<()> {
 /// Refuses recipes whose batches cannot be spread over so many ranks.
 ///
 /// # Errors
-/// The keys that do not fit, and what they would have to be.
+/// The keys that do not fit, and the values that would.
 pub(crate) fn can_share_batches(recipe: &Recipe, ranks: usize) -> Result<()> {
     if ranks == 1 {
         return Ok(());
@@ -128,10 +128,10 @@ pub(crate) fn can_share_batches(recipe: &Recipe, ranks: usize) -> Result<()> {
     Ok(())
 }
 
-/// Refuses ranks whose training, validation or test images are not those of rank 0.
+/// Refuses ranks whose training, validation or test images differ from rank 0's.
 ///
 /// # Errors
-/// What differs, the same on every rank.
+/// The difference, equal on every rank.
 pub(crate) fn same_data(team: &Team, own: &Fingerprints) -> Result<()> {
     if team.size() == 1 {
         return Ok(());
@@ -145,10 +145,11 @@ pub(crate) fn same_data(team: &Team, own: &Fingerprints) -> Result<()> {
     team.agree(compared)
 }
 
-/// Refuses ranks whose images of one set, `described` in words, are not those of rank 0: their checksums tell.
+/// Refuses ranks whose images of one set differ from rank 0's, by their checksums. `described` names the images in
+/// words.
 ///
 /// # Errors
-/// Both checksums, the same on every rank.
+/// Both checksums, equal on every rank.
 pub(crate) fn same_images(team: &Team, described: &str, checksum: &str) -> Result<()> {
     if team.size() == 1 {
         return Ok(());
@@ -163,7 +164,7 @@ pub(crate) fn same_images(team: &Team, described: &str, checksum: &str) -> Resul
     })
 }
 
-/// Refuses regularisers that remember a vector, where ranks perturb on their own: on each rank it would be another one.
+/// Refuses regularisers that keep a vector where ranks perturb on their own: each rank would have another vector.
 pub(crate) fn nothing_remembered<B: Autodiff>(regularizers: &Regularizers<ParamVector<B>>) -> Result<()> {
     struct Counts;
     impl<V> StateSink<V> for Counts {
@@ -180,7 +181,7 @@ pub(crate) fn nothing_remembered<B: Autodiff>(regularizers: &Regularizers<ParamV
     Ok(Regularizer::<Asked<'_, B>>::save(regularizers, &mut Counts)?)
 }
 
-/// Refuses ranks whose parameters are not the same bits: kernels of different machines may round differently.
+/// Refuses ranks whose parameters differ in a bit: kernels of different machines may round differently.
 pub(crate) fn same_bits<B: Autodiff>(team: &Team, theta: &ParamVector<B>, step: u64) -> Result<()> {
     if team.size() == 1 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Starting and continuing runs.
+//! Starting and continuing of runs.
 
 use std::{path::Path, sync::atomic::AtomicBool, thread::available_parallelism};
 
@@ -26,18 +26,18 @@ use crate::{
     trainer::{Outcome, Prepared, Trainer, moved, same_run},
 };
 
-/// What to do when the run folder holds a run already.
+/// The behaviour when the run folder already holds a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// Refuse; nothing is overwritten.
+    /// The run is refused, and nothing is overwritten.
     Refuse,
-    /// Continue it, if it is of the same recipe and its images are those that it began with.
+    /// The run is continued, if its recipe is equal and its images are those with which it began.
     Resume,
-    /// Continue it all the same where these may differ.
+    /// The run is continued even where these differ, as far as is allowed here.
     ResumeChanged {
-        /// The recipe may have more epochs; see [`extended`].
+        /// Whether the recipe may have more epochs; see [`extended`].
         epochs: bool,
-        /// The images may be others than those that the run began with.
+        /// Whether the images may differ from those with which the run began.
         data: bool,
     },
 }
@@ -58,11 +58,11 @@ impl Existing {
 
 /// Trains by `recipe` in the run folder `folder`, on the CPU backend in the recipe's precision.
 ///
-/// Data, model and initial weights are opened and checked before the folder is made. Setting `stop` (from a signal handler,
-/// another thread) ends the run after the current step with a checkpoint.
+/// Data, model and initial weights are opened and checked before the folder is made. Setting `stop` (from a signal
+/// handler, another thread) ends the run after the current step with a checkpoint.
 ///
 /// # Errors
-/// Everything in [`TrainError`]; a run that fails leaves its last checkpoint untouched.
+/// Any [`TrainError`]. A run that fails leaves its last checkpoint untouched.
 ///
 /// ```no_run
 /// use gnr_train::{Existing, Outcome, Recipe, train};
@@ -85,11 +85,11 @@ pub fn train(
     train_in(&Team::default(), recipe, folder, existing, observer, stop)
 }
 
-/// [`train`] together with the other ranks of a team: each has its part of every batch. Rank 0 has the folder and tells `observer`; the
-/// others look at no file of it and tell nobody.
+/// Trains like [`train`], together with the other ranks of a team: each has its part of every batch. Rank 0 has the
+/// folder and calls `observer`. The other ranks use no file of the folder and call no observer.
 ///
 /// # Errors
-/// As [`train`], the same on every rank; ranks whose recipes, programs or data differ.
+/// The errors of [`train`], equal on every rank; ranks whose recipes, programs or data differ.
 pub fn train_in(
     team: &Team,
     recipe: Recipe,
@@ -106,10 +106,11 @@ pub fn train_in(
     team.ends(backend::dispatch(place, job).flatten())
 }
 
-/// [`train`] on a backend of the caller's choice. `backend` is made on the thread that will use it.
+/// Trains like [`train`], on a backend of the caller's choice. `backend` is called on the thread that will use its
+/// result.
 ///
 /// # Errors
-/// As [`train`].
+/// The errors of [`train`].
 pub fn train_on<B: Autodiff + 'static>(
     backend: impl FnOnce() -> B + Send,
     recipe: Recipe,
@@ -121,20 +122,20 @@ pub fn train_on<B: Autodiff + 'static>(
     Train { team: Team::default(), recipe, folder, existing, observer, stop }.on(backend)
 }
 
-/// Continues the run in `folder` to its end. The result is, bit for bit, that of a run that never stopped.
+/// Continues the run in `folder` to its end. The result equals that of a run that never stopped, bit for bit.
 ///
 /// # Errors
-/// As [`train`]; a folder without a run.
+/// The errors of [`train`]; a folder without a run.
 pub fn resume(folder: &Path, observer: &mut (dyn Observer + Send), stop: &AtomicBool) -> Result<Outcome> {
     train(recipe_of(folder)?, folder, Existing::Resume, observer, stop)
 }
 
-/// The recipe of the run in `folder` with more epochs, and in words what that does to the learning rate. [`train`] continues with it
-/// by [`Existing::ResumeChanged`].
+/// The recipe of the run in `folder` with more epochs, and the effect on the learning rate in words. [`train`]
+/// continues the run with this recipe by [`Existing::ResumeChanged`].
 ///
 /// # Errors
-/// A folder without a run, assignments that change anything that decides the run but `train.epochs`, device and backend, fewer epochs
-/// than are done.
+/// A folder without a run; assignments that change a deciding key other than `train.epochs`, device and backend; fewer
+/// epochs than are done.
 pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String)> {
     let before = recipe_of(folder)?;
     let after = Recipe::load(&folder.join("recipe.toml"), assignments)?;
@@ -163,7 +164,7 @@ pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String
             "train.epochs = {new}: the run has done {done} epochs already"
         )));
     }
-    // Schedules are functions of the step; this many steps an epoch tell the epochs' ends apart.
+    // Schedules are functions of the step. With so many steps an epoch the ends of epochs can be told apart.
     const STEPS: u64 = 1000;
     let rate = |recipe: &Recipe| Ok::<_, TrainError>(learning_rate(recipe, STEPS)?.at(done * STEPS));
     let words = format!(
@@ -191,7 +192,7 @@ impl Job for Train<'_> {
         let folder_path = folder;
         ranks::same_recipe(&team, &recipe)?;
         team.agree(ranks::can_share_batches(&recipe, team.size()))?;
-        // Rank 0 sees the folder: what it finds there holds for all.
+        // Only rank 0 sees the folder: what it finds there holds for all ranks.
         let found = team.share(|| {
             let resumes = existing.resumes() && is_run(folder);
             if resumes {
@@ -213,7 +214,7 @@ impl Job for Train<'_> {
             } else {
                 refuse_existing(folder)?;
             }
-            // A run that has a checkpoint does not need what it started from.
+            // A run with a checkpoint does not need its initial weights.
             let starts = !(resumes && checkpoint::last(folder).exists());
             let threads = recipe.train.threads;
             Ok([vec![u8::from(resumes), u8::from(starts)], threads.to_le_bytes().to_vec()].concat())
@@ -223,7 +224,7 @@ impl Job for Train<'_> {
             recipe.train.threads = usize::from_le_bytes(threads);
         }
         if recipe.train.threads == 0 {
-            // As many on every rank, since the bits of sums may depend on it.
+            // Equally many threads on every rank, because the bits of sums may depend on the number.
             let own = team.threads(threads(0)) as f64;
             let all = team.agree_with(Ok(()), &[own])?.1;
             recipe.train.threads = all.iter().fold(own, |least, row| least.min(row[0])) as usize;
@@ -286,22 +287,23 @@ impl Job for Train<'_> {
     }
 }
 
-/// As many threads as asked for, or as there are cores.
+/// The number of threads that was asked for; for 0, the number of cores.
 pub(crate) fn threads(asked: usize) -> usize {
     if asked > 0 { asked } else { available_parallelism().map_or(1, usize::from) }
 }
 
-/// Runs on a pool of exactly this many threads.
+/// Does the work on a pool of exactly this many threads.
 pub(crate) fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| TrainError::Threads { threads, reason: error.to_string() })?;
     Ok(pool.install(work))
 }
 
-/// Checks a recipe against the data and the machine without training: opens the images, builds the model, reads weights.
+/// Checks a recipe against the data and the machine without training: opens the images, builds the model, reads
+/// weights.
 ///
 /// # Errors
-/// As [`train`].
+/// The errors of [`train`].
 pub fn check(recipe: Recipe) -> Result<Plan> {
     let prepared = prepare(recipe, true, &Team::default())?;
     backend::dispatch(prepared.recipe.train.place(), pieces::Check(&prepared))??;
@@ -323,31 +325,31 @@ pub fn check(recipe: Recipe) -> Result<Plan> {
     })
 }
 
-/// What [`check`] found.
+/// The findings of [`check`].
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The images in words; what is doubtful about them and the settings begins with `warning: `.
+    /// The images in words. Doubts about them and the settings begin with `warning: `.
     pub data: Vec<String>,
-    /// What the initial weights are read from.
+    /// Report about the file of initial weights, if there is one.
     pub weights: Option<weights::Report>,
     /// Number of scalar parameters of the model.
     pub parameters: usize,
-    /// d, the number of those that are learned.
+    /// Number d of the parameters that are learned.
     pub learned: usize,
-    /// Steps an epoch.
+    /// Number of steps of an epoch.
     pub steps_per_epoch: u64,
-    /// Images that are trained on.
+    /// Number of images that are trained on.
     pub training_images: usize,
-    /// Images held out for validation; `None` when there are none.
+    /// Number of images held out for validation; `None` when there are none.
     pub validation_images: Option<usize>,
 }
 
-/// A model by the recipe's section.
+/// Builds the model of a recipe's section.
 pub(crate) fn build(section: &ModelSection, classes: usize, input: [usize; 3]) -> Result<AnyModel> {
     Ok(AnyModel::build(&config(section, classes, input)?)?)
 }
 
-/// The configuration of the model, which is not yet built.
+/// The configuration of a recipe's model, which is not built yet.
 pub(crate) fn config(section: &ModelSection, classes: usize, input: [usize; 3]) -> Result<ModelConfig> {
     let mut config = ModelConfig::new(section.name.as_str(), classes, input);
     config.widths.clone_from(&section.widths);
@@ -359,7 +361,7 @@ pub(crate) fn config(section: &ModelSection, classes: usize, input: [usize; 3]) 
     Ok(config)
 }
 
-/// `starts`: whether θ₀ is needed, or a checkpoint has what came of it.
+/// Opens the images and builds the model. `starts` says whether θ₀ is needed, or a checkpoint replaces it.
 fn prepare(recipe: Recipe, starts: bool, team: &Team) -> Result<Prepared> {
     let images = Images::open(&recipe, team)?;
     let dataset = images.train.dataset();
@@ -388,7 +390,7 @@ fn prepare(recipe: Recipe, starts: bool, team: &Team) -> Result<Prepared> {
     Ok(Prepared { recipe, images, doubts, model, initial, weights: report, frozen, groups, classes, input })
 }
 
-/// How a recipe wants its weight file read.
+/// The rules by which a recipe's weight file is read.
 pub(crate) fn options(section: &ModelSection) -> Options {
     Options {
         policy: match section.load {

@@ -1,10 +1,11 @@
-//! Parameters by pattern: which are frozen, which group of the optimiser each belongs to.
+//! Selection of parameters by pattern: which are frozen, and to which group of the optimiser each belongs.
 
 use gnr_nn::{Entry, Layout};
 
 use crate::recipe::{Freeze, NoDecay, Optimizer, Problem, Recipe, RecipeError, beginning};
 
-/// Whether a pattern names a parameter: `fc.weight` itself, everything in the module `fc`, or `*` for any characters.
+/// Whether a pattern matches a parameter. `fc.weight` is the parameter itself, `fc` everything in that module, and `*`
+/// stands for any characters.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     if !pattern.contains('*') {
         return name == pattern || Layout::is_within(name, pattern);
@@ -21,10 +22,10 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// One mark a parameter of the layout, or `None` when all are learned.
+/// Whether each parameter of the layout is frozen; `None` when all are learned.
 ///
 /// # Errors
-/// A pattern that matches nothing, with the nearest names; patterns that match everything.
+/// A pattern that matches nothing, with the nearest names; patterns that match every parameter.
 pub(crate) fn frozen(recipe: &Recipe, layout: &Layout) -> Result<Option<Vec<bool>>, RecipeError> {
     let mask: Vec<bool> = match &recipe.model.freeze {
         None => return Ok(None),
@@ -46,14 +47,14 @@ pub(crate) fn frozen(recipe: &Recipe, layout: &Layout) -> Result<Option<Vec<bool
     Ok(mask.contains(&true).then_some(mask))
 }
 
-/// What one optimiser of several does.
+/// The settings of one of several optimisers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Setting {
     pub(crate) lr_scale: f64,
     pub(crate) weight_decay: f64,
 }
 
-/// The optimisers of a run and which learned parameter belongs to which.
+/// The settings of a run's optimisers, and the optimiser of each learned parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Groups {
     pub(crate) settings: Vec<Setting>,
@@ -62,7 +63,7 @@ pub(crate) struct Groups {
     pub(crate) normalisation: Vec<bool>,
 }
 
-/// The groups of the learned parameters. Parameters with equal settings share one.
+/// The groups of the learned parameters. Parameters with equal settings share a group.
 ///
 /// # Errors
 /// A pattern that matches no learned parameter, with the nearest names.
@@ -93,7 +94,7 @@ pub(crate) fn groups(
     Ok(found)
 }
 
-/// Whether a parameter scales or shifts normalised values: the weight of its module has one axis.
+/// Whether a parameter scales or shifts normalised values, which it does if the weight of its module has one axis.
 pub(crate) fn is_of_normalisation(layout: &Layout, entry: &Entry) -> bool {
     let Some((module, "weight" | "bias")) = entry.name.rsplit_once('.') else { return false };
     layout.parameters().any(|weight| {
@@ -149,7 +150,7 @@ fn invalid(key: &str, recipe: &Recipe, problem: String) -> RecipeError {
 mod tests {
     use super::*;
 
-    /// What each setting leaves without decay, in a ViT and in a Swin transformer.
+    /// The parameters without decay by each setting, in a ViT and in a Swin transformer.
     #[test]
     fn transformers_decay_by_name() {
         use gnr_models::{AnyModel, ModelConfig};
@@ -203,7 +204,7 @@ mod tests {
         ] {
             assert!(!matches(pattern, name), "{pattern}");
         }
-        // What a piece has used up is not used again.
+        // A part of the name that one piece has matched is not matched again.
         assert!(!matches("ab*b", "ab") && matches("ab*b", "abb"));
     }
 }

@@ -1,4 +1,4 @@
-//! `summary.json`: what a finished run came to.
+//! The file `summary.json`, with the results of a finished run.
 
 use std::{collections::BTreeMap, path::Path, sync::OnceLock};
 
@@ -12,83 +12,85 @@ use crate::{
     recipe::{LabelNoise, Precision},
 };
 
-/// A finished run.
+/// The summary of a finished run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// Always true: only finished runs have a summary.
+    /// The value true, since only finished runs have a summary.
     pub finished: bool,
     /// The recipe's name.
     pub name: String,
-    /// The method in words.
+    /// The method, described in words.
     pub method: String,
-    /// Epochs done.
+    /// Number of epochs done.
     pub epochs: u64,
-    /// Steps done.
+    /// Number of steps done.
     pub steps: u64,
     /// Mean training loss of the last epoch.
     pub train_loss: f64,
-    /// Of the last epoch.
+    /// Training accuracy in the last epoch.
     pub train_accuracy: f64,
-    /// Of the last epoch, with label noise: on the images with flipped labels.
+    /// With label noise: training accuracy of the last epoch on the images with flipped labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_accuracy_flipped: Option<f64>,
-    /// Of the last epoch, with label noise: on the other images.
+    /// With label noise: training accuracy of the last epoch on the other images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_accuracy_untouched: Option<f64>,
-    /// What `data.label_noise` came to.
+    /// The result of `data.label_noise`, if the recipe has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_noise: Option<NoiseCount>,
-    /// After the last epoch.
+    /// Accuracy on the validation images after the last epoch, if there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_accuracy: Option<f64>,
-    /// After the last epoch.
+    /// Accuracy on the test images after the last epoch.
     pub test_accuracy: f64,
-    /// After the last epoch.
+    /// Loss on the test images after the last epoch.
     pub test_loss: f64,
-    /// On the validation images, of the averaged weights (`train.average`, or those of a schedule-free optimiser), after the last epoch.
+    /// Accuracy of the averaged weights (`train.average`, or those of a schedule-free optimiser) on the validation
+    /// images after the last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_val_accuracy: Option<f64>,
-    /// On the test images, of the averaged weights.
+    /// Accuracy of the averaged weights on the test images after the last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_test_accuracy: Option<f64>,
-    /// Likewise.
+    /// Loss of the averaged weights on the test images after the last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_test_loss: Option<f64>,
     /// The best checkpoint.
     pub best: Best,
-    /// Wall-clock time of all epochs.
+    /// Wall-clock seconds of all epochs.
     pub seconds: f64,
-    /// d.
+    /// Number d of scalar parameters.
     pub parameters: usize,
-    /// Gradients of a whole batch that were computed.
+    /// Number of gradients computed, in units of a whole batch.
     pub gradient_evaluations: u64,
-    /// Hessian-vector (or Gauss–Newton) products that were computed (differences not counted: they are gradients).
+    /// Number of Hessian-vector (or Gauss–Newton) products computed. Differences count as gradients.
     pub products: u64,
-    /// Forward passes of a whole batch without a gradient (losses or outputs of the examples at another point).
+    /// Number of forward passes without a gradient, in units of a whole batch (for losses or outputs of the examples at
+    /// another point).
     #[serde(default, skip_serializing_if = "crate::checkpoint::is_zero")]
     pub forward_passes: u64,
-    /// How many ranks trained together at the end, where it was more than one.
+    /// Number of ranks that trained together at the end, where it was more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ranks: Option<usize>,
-    /// The share of the steps' time that a rank spent in exchanges with the others, waiting for the last one included: mean over
-    /// ranks and over the epochs that several ranks trained.
+    /// The share of the steps' time that a rank spent in exchanges with the others, waiting for the last one included.
+    /// Mean over ranks, and over the epochs that several ranks trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exchange_share: Option<f64>,
-    /// Of the program.
+    /// Version of the program.
     pub version: &'static str,
-    /// Of the program's source, where it was known when it was built.
+    /// Commit of the program's source, where it was known at build time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<&'static str>,
-    /// When the run was given more epochs, and how many; empty for a run that was trained as it was planned.
+    /// The changes of the number of epochs; empty for a run that was trained as planned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Extension>,
-    /// Where the run was computed: `cpu`, `cuda:0`.
+    /// The device of the run: `cpu`, `cuda:0`.
     pub device: String,
     /// Name and version of the library that computed.
     pub library: String,
-    /// Of parameters and activations.
+    /// Precision of parameters and activations.
     pub precision: Precision,
-    /// When the run went on with another backend or device; empty for a run that stayed.
+    /// The changes of backend or device; empty for a run without any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moves: Vec<Move>,
     /// Mean value of each regulariser in the last epoch.
@@ -104,28 +106,28 @@ impl Summary {
     }
 }
 
-/// `data.label_noise` of a recipe, and how many of the labels trained on it changed.
+/// The settings of `data.label_noise`, and the number of training labels that it changed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NoiseCount {
     /// The recipe's section.
     #[serde(flatten)]
     pub asked: LabelNoise,
-    /// Images trained on whose label is not the published one.
+    /// Number of training images whose label is not the published one.
     pub flipped: u64,
-    /// Images trained on, after subset and validation part.
+    /// Number of training images, after subset and validation part.
     pub of: u64,
 }
 
 /// The checkpoint `best.safetensors`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// What decided.
+    /// The criterion of the best checkpoint.
     pub by: BestBy,
-    /// Its value.
+    /// The value of the criterion.
     pub value: f64,
-    /// After which epoch.
+    /// Number of the epoch after which it was written.
     pub epoch: u64,
-    /// On the test images, for the report; it did not decide.
+    /// Accuracy on the test images, for the report; it was not part of the criterion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
 }
@@ -135,13 +137,13 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 static COMMIT: OnceLock<&'static str> = OnceLock::new();
 
-/// Tells which commit the program was built from; summaries then record it. The first word counts. The program knows it rather than
-/// this library, so that a commit does not make this library compile again.
+/// Sets the commit from which the program was built, which summaries then record. Only the first call counts. The
+/// program passes it to this library so that a commit does not recompile the library.
 pub fn set_commit(commit: &'static str) {
     let _ = COMMIT.set(commit);
 }
 
-/// The commit that the program was built from, where it told.
+/// The commit from which the program was built, if it was set.
 pub fn commit() -> Option<&'static str> {
     COMMIT.get().copied()
 }

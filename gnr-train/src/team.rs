@@ -1,8 +1,7 @@
-//! The processes that make a run together, and how they agree.
+//! The processes that make a run together, and their agreement on errors.
 //!
-//! Rank 0 has the run folder and writes every file. The ranks agree on whatever can fail on one of them: every rank
-//! then ends with the error of the first that failed. An error that the others cannot be told of ends all of them at
-//! once.
+//! Rank 0 has the run folder and writes every file. The ranks agree on everything that can fail on one of them: every
+//! rank then ends with the error of the first one that failed. An error that cannot be shared ends all ranks at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +12,7 @@ use crate::{
     exchange::{Spent, Timed},
 };
 
-/// The ranks of a run, seen from one of them. [`Team::default`] is one process by itself.
+/// The ranks of a run as seen from one of them. [`Team::default`] is one process by itself.
 #[derive(Clone)]
 pub struct Team {
     ranks: Arc<dyn Collective>,
@@ -34,7 +33,7 @@ impl Default for Team {
 }
 
 impl Team {
-    /// The team of these ranks. `neighbours` of them, this one included, are on this machine and share its cores.
+    /// A team of these ranks. `neighbours` of them, this one included, are on this machine and share its cores.
     pub fn new(ranks: Arc<dyn Collective>, neighbours: usize) -> Self {
         let exchanging = Arc::<Spent>::default();
         let ranks = Arc::new(Timed::new(ranks, Arc::clone(&exchanging)));
@@ -48,35 +47,35 @@ impl Team {
     pub fn size(&self) -> usize {
         self.ranks.size()
     }
-    /// Whether this is the rank that writes and tells.
+    /// Whether this is rank 0, which writes files and calls observers.
     pub fn leads(&self) -> bool {
         self.rank() == 0
     }
-    /// The threads of a rank that was not told how many to take.
+    /// The default number of threads of a rank, on a machine with so many cores.
     pub(crate) fn threads(&self, cores: usize) -> usize {
         (cores / self.neighbours).max(1)
     }
     pub(crate) fn ranks(&self) -> &Arc<dyn Collective> {
         &self.ranks
     }
-    /// The time that this rank has been in exchanges with the others, since it began.
+    /// The total time that this rank has spent in exchanges with the others.
     pub(crate) fn exchanging(&self) -> Duration {
         self.exchanging.so_far()
     }
-    /// A batch of which rank r has `examples[r]` examples.
+    /// The shares of a batch of which rank r has `examples[r]` examples.
     pub(crate) fn shares(&self, examples: Vec<usize>) -> Result<Shares> {
         Ok(Shares::new(Arc::clone(&self.ranks), examples)?)
     }
 
-    /// Returns `own` when every rank has a result; else the error of the first rank that failed, on every rank.
+    /// Returns `own` when every rank succeeded; else, on every rank, the error of the first rank that failed.
     ///
     /// # Errors
-    /// [`TrainError::Rank`]; of a process by itself, its own error.
+    /// [`TrainError::Rank`]; for a process by itself, its own error.
     pub fn agree<T>(&self, own: Result<T>) -> Result<T> {
         self.agree_with(own, &[]).map(|(own, _)| own)
     }
 
-    /// Agrees as [`agree`](Self::agree) does, and gathers the numbers of every rank, in rank order.
+    /// Agrees like [`agree`](Self::agree), and gathers the numbers of every rank, in rank order.
     pub(crate) fn agree_with<T>(&self, own: Result<T>, numbers: &[f64]) -> Result<(T, Vec<Vec<f64>>)> {
         if self.size() == 1 {
             return own.map(|own| (own, vec![numbers.to_vec()]));
@@ -109,18 +108,18 @@ impl Team {
         Ok(all.iter().any(|said| said[0] != 0.0))
     }
 
-    /// Does the work on rank 0 alone, and returns `None` on the other ranks. Its failure is a failure of all.
+    /// Does the work on rank 0 alone; other ranks get `None`. A failure there is a failure of all ranks.
     ///
     /// # Errors
-    /// As [`agree`](Self::agree).
+    /// The errors of [`agree`](Self::agree).
     pub fn lead<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
         self.agree(if self.leads() { work().map(Some) } else { Ok(None) })
     }
 
-    /// Returns the bytes that rank 0 makes, on every rank.
+    /// Makes bytes on rank 0 and returns them on every rank.
     ///
     /// # Errors
-    /// As [`agree`](Self::agree).
+    /// The errors of [`agree`](Self::agree).
     pub fn share(&self, work: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
         let own = self.lead(work)?;
         if self.size() == 1 {
@@ -129,16 +128,16 @@ impl Team {
         Ok(self.ranks.broadcast(0, own.unwrap_or_default())?)
     }
 
-    /// Returns the text that rank 0 makes, on every rank.
+    /// Makes a text on rank 0 and returns it on every rank.
     ///
     /// # Errors
-    /// As [`agree`](Self::agree).
+    /// The errors of [`agree`](Self::agree).
     pub fn share_text(&self, work: impl FnOnce() -> Result<String>) -> Result<String> {
         let bytes = self.share(|| work().map(String::into_bytes))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Ends all ranks with an error that was not agreed on: the others may be waiting for this one.
+    /// Ends all ranks if `done` is an error, on which the ranks have not agreed: others may be waiting for this one.
     pub fn ends<T>(&self, done: Result<T>) -> Result<T> {
         if let Err(error) = &done
             && self.size() > 1
@@ -150,7 +149,7 @@ impl Team {
     }
 }
 
-/// `what: why: why that`, without repeating a cause that its parent quotes already.
+/// The error and its causes as `what: why: why that`; a cause that its parent already quotes is not repeated.
 fn words(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

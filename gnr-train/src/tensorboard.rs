@@ -1,7 +1,8 @@
 //! TensorBoard event files: length-prefixed protobuf records with masked CRC-32C.
 //!
-//! Scalars need two small messages of the format. The published writers bring much more for them: `tensorboard-rs` an image
-//! library and a protobuf runtime of 2020, `tfrecord` a protobuf compiler; only the checksum is taken from a crate.
+//! Scalars need two small messages of the format. The published writers have large dependencies: `tensorboard-rs` an
+//! image library and a protobuf runtime of 2020, `tfrecord` a protobuf compiler. Only the checksum is taken from a
+//! crate.
 
 use std::{
     fs::{self, File},
@@ -23,11 +24,11 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// A new event file in `folder`. Older ones there are removed: a resumed run writes its history again, so that no
+    /// Makes a new event file in `folder` and removes older ones. A resumed run writes its history again, so that no
     /// step is shown twice.
     ///
     /// # Errors
-    /// [`TrainError::Io`](crate::TrainError::Io).
+    /// [`TrainError::Io`](crate::TrainError::Io) if the folder or the file cannot be written.
     pub fn create(folder: &Path) -> Result<Self> {
         for entry in fs::read_dir(folder).map_err(io(folder, "list"))? {
             let path = entry.map_err(io(folder, "list"))?.path();
@@ -45,10 +46,10 @@ impl EventWriter {
         Ok(writer)
     }
 
-    /// One event with any number of scalars.
+    /// Writes one event with any number of scalars.
     ///
     /// # Errors
-    /// [`TrainError::Io`](crate::TrainError::Io).
+    /// [`TrainError::Io`](crate::TrainError::Io) if the file cannot be written.
     pub fn scalars(&mut self, step: u64, scalars: &[(String, f64)]) -> Result<()> {
         let mut summary = Vec::new();
         for (tag, value) in scalars {
@@ -66,11 +67,11 @@ impl EventWriter {
         self.write(&event)
     }
 
-    /// The numbers of a line of `metrics.jsonl`: of an epoch as `train/loss`, `val/accuracy`, `penalty/gnr`, …, of a step as
-    /// `step/loss` and `step/grad_norm`.
+    /// Writes the numbers of a line of `metrics.jsonl`: those of an epoch as `train/loss`, `val/accuracy`,
+    /// `penalty/gnr`, …, those of a step as `step/loss` and `step/grad_norm`.
     ///
     /// # Errors
-    /// As [`scalars`](Self::scalars).
+    /// The errors of [`scalars`](Self::scalars).
     pub fn line(&mut self, line: &Value) -> Result<()> {
         let mut scalars = Vec::new();
         if line["kind"] == "step" {
@@ -105,12 +106,12 @@ impl EventWriter {
     }
 }
 
-/// Seconds since 1970.
+/// The seconds since 1970.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }
 
-/// The format rotates checksums, so that a record may contain records.
+/// The checksum of a record. The format rotates checksums, so that a record may contain records.
 fn masked_crc(data: &[u8]) -> u32 {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -123,7 +124,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Field number and wire type.
+/// Appends the key of a field: field number and wire type.
 fn key(out: &mut Vec<u8>, field: u64, wire: u64) {
     varint(out, field << 3 | wire);
 }

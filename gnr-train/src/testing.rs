@@ -1,4 +1,5 @@
-//! The readers of files, given contents instead of files: what the tests damage a million times. Feature `testing`.
+//! The readers of files, applied to contents instead of files, for tests that damage files a million times. Feature
+//! `testing`.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -21,7 +22,7 @@ use crate::{
 /// A reader of a file's contents.
 pub type Reader = fn(&[u8]) -> Result<()>;
 
-/// Every reader by name.
+/// All readers, by name.
 pub const READERS: &[(&str, Reader)] = &[
     ("recipe", |bytes| recipe(text(bytes)?, &[])),
     ("assignment", |bytes| recipe(RECIPE, &[text(bytes)?.to_owned()])),
@@ -39,13 +40,13 @@ pub const READERS: &[(&str, Reader)] = &[
     ("state", |bytes| state::parse(FILE.as_ref(), bytes, &request(), |values| Ok(values.to_vec())).map(drop)),
 ];
 
-/// What errors name.
+/// The path that errors name.
 const FILE: &str = "FILE";
 
-/// The recipe of the run whose checkpoints are read: 96 parameters.
+/// The recipe of the run whose checkpoints are read; its model has 96 parameters.
 pub const RECIPE: &str = "[model]\nname = \"mlp\"\nwidths = [1]\n[train]\nthreads = 1\nworkers = 0\nepochs = 1\nbatch_size = 4\n[data]\nsubset = { per_class = 2 }\n";
 
-/// What points and states must have been asked for.
+/// The request of all points and states.
 pub fn request() -> Value {
     json!({ "seed": 1 })
 }
@@ -54,7 +55,7 @@ fn text(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|error| TrainError::Request(format!("not UTF-8: {error}")))
 }
 
-/// Parses; what was parsed is written and parsed again to the same.
+/// Parses a recipe. If it is valid, its text must parse to an equal recipe.
 fn recipe(text: &str, sets: &[String]) -> Result<()> {
     let recipe = Recipe::parse(FILE, "run", text, sets)?;
     let again = Recipe::parse(FILE, "run", &recipe.to_toml()?, &[])?;
@@ -62,7 +63,7 @@ fn recipe(text: &str, sets: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A checkpoint's header, model and optimiser.
+/// Reads a checkpoint's header, model and optimiser.
 fn checkpoint(bytes: &[u8]) -> Result<()> {
     static RUN: LazyLock<Result<(Recipe, Layout)>> = LazyLock::new(|| {
         let recipe = Recipe::parse(FILE, "run", RECIPE, &[])?;
@@ -79,7 +80,7 @@ fn checkpoint(bytes: &[u8]) -> Result<()> {
     file.optimizer(&backend, layout, None, configured.method.optimizer.as_mut())
 }
 
-/// A record of a run's images, compared with another one.
+/// Reads a record of a run's images, and compares it with another one.
 fn images_record(bytes: &[u8]) -> Result<()> {
     let part = json!({
         "images": 2, "shape": [1, 8, 8], "classes": [["a", 1], ["b", 1]], "labels": "0", "pixels": "0", "pixel_images": 2,

@@ -4,7 +4,7 @@
 
 use gnr_book::{blocks, documents};
 
-/// A block that only includes an example: the example is compiled as a target of its crate.
+/// Whether a block only includes an example, which is compiled as a target of its crate.
 fn is_an_example(text: &str) -> bool {
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();

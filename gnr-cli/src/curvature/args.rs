@@ -12,24 +12,24 @@ use gnr_train::{
 
 use crate::{args::positive, choice::choice, device::OnDevice, signal::Stop};
 
-/// Which network, at which weights, on which images.
+/// The network, its weights and the images of a measurement.
 #[derive(Args)]
 pub(crate) struct Subject {
     /// A run folder (its last checkpoint) or a safetensors file
     pub(crate) weights: PathBuf,
-    /// A name that `gnr models` lists; a run knows its own
+    /// A name that `gnr models` lists; a run has its own
     #[arg(long, help_heading = "Subject")]
     pub(crate) model: Option<String>,
-    /// A name that `gnr data` lists; a run knows its own
+    /// A name that `gnr data` lists; a run has its own
     #[arg(long, help_heading = "Subject")]
     pub(crate) data: Option<String>,
     /// Folder of the data set
     #[arg(long, help_heading = "Subject")]
     pub(crate) data_dir: Option<String>,
-    /// Images `x` (N×C×H×W) and labels `y` (N) of a safetensors file instead of a data set, as they are
+    /// Images `x` (N×C×H×W) and labels `y` (N) of a safetensors file instead of a data set, without normalisation
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "data_dir", "subset", "normalization"], help_heading = "Subject")]
     pub(crate) tensors: Option<PathBuf>,
-    /// Which images; never augmented
+    /// The images to measure on; never augmented
     #[arg(long, value_parser = choice::<Split>(), default_value = Split::Train.name(), help_heading = "Subject")]
     pub(crate) split: Split,
     /// A part of the images: N (a stratified sample) or N-per-class (the first N of each class) [default: all]
@@ -50,8 +50,8 @@ pub(crate) struct Subject {
     /// Label smoothing of the cross-entropy [default: that of the run, else 0]
     #[arg(long, help_heading = "Subject")]
     pub(crate) label_smoothing: Option<f64>,
-    /// Batches whose activations are kept between products: a third less time on these, for their memory [default: 1 if there
-    /// is one batch, else 0]
+    /// Batches whose activations are kept between products, which then take a third less time on these, but memory
+    /// [default: 1 if there is one batch, else 0]
     #[arg(long, value_name = "N", help_heading = "Subject")]
     pub(crate) keep_records: Option<usize>,
     /// Set any other key of the recipe (train.threads, train.precision, …); may be repeated
@@ -61,7 +61,7 @@ pub(crate) struct Subject {
     pub(crate) device: OnDevice,
 }
 
-/// What all of them take.
+/// The options that spectrum, trace and density share.
 #[derive(Args)]
 pub(crate) struct Common {
     #[command(flatten)]
@@ -75,7 +75,7 @@ pub(crate) struct Common {
     /// Folder of the results [default: RUN/COMMAND for a run folder, else COMMAND beside the weights' name]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Go on with the unfinished work in the folder
+    /// Continue the unfinished work in the folder
     #[arg(long)]
     pub(crate) resume: bool,
     /// Do not check first that the operator is one fixed symmetric matrix (saves three products)
@@ -93,8 +93,8 @@ pub(crate) struct Common {
 
 /// Eigenvalues of the Hessian: top, bottom, dominant or both ends
 ///
-/// Top eigenvalues are the largest algebraically, dominant ones the largest in modulus. Every pair comes with its residual
-/// ‖Hv − λv‖ and a verdict. Ctrl-C stops after the current product; --resume goes on with the same numbers.
+/// Top eigenvalues are the largest algebraically, dominant ones the largest in modulus. Every pair comes with its
+/// residual ‖Hv − λv‖ and a verdict. Ctrl-C stops after the current product; --resume continues with equal numbers.
 #[derive(Args)]
 #[command(group = ArgGroup::new("end").args(["top", "bottom", "dominant", "both_ends"]))]
 #[command(after_help = "Examples:\n  \
@@ -124,16 +124,16 @@ pub(crate) struct Spectrum {
     /// Lanczos with thick restart, or power iteration with deflation (dominant pairs only; residuals relative to λ₁)
     #[arg(long, value_parser = choice::<Method>(), default_value = Method::Lanczos.name())]
     pub(crate) method: Method,
-    /// Vectors a block: pays over many batches whose records are not kept, and for equal eigenvalues
+    /// Vectors in a block: more than one pays over many batches whose records are not kept, and for equal eigenvalues
     #[arg(long, default_value_t = 1, value_parser = positive)]
     pub(crate) block: usize,
     /// Vectors in the basis before a restart [default: 3·wanted + 40, within 2 GiB]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) max_basis: Option<usize>,
-    /// Products at most (power iteration: for each pair)
+    /// Largest number of products (power iteration: for each pair)
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = positive)]
     pub(crate) max_matvecs: usize,
-    /// Which vectors a new one is made orthogonal to
+    /// The vectors to which a new one is made orthogonal
     #[arg(long, value_parser = choice::<Reorthogonalization>(), default_value = Reorthogonalization::Full.name())]
     pub(crate) reorthogonalize: Reorthogonalization,
     /// Measure values and residuals with one more product a pair, instead of taking them from the recurrence
@@ -146,8 +146,8 @@ pub(crate) struct Spectrum {
 
 /// Trace of the Hessian with a confidence interval
 ///
-/// With --tol the work ends when the interval's half width is at most TOL·|trace|, looked at a few times that share the
-/// allowed error, so that the interval keeps its confidence; else after --samples.
+/// With --tol the work ends when the interval's half width is at most TOL·|trace|, else after --samples. The interval
+/// is looked at a few times that share the allowed error, so that it keeps its confidence.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     gnr trace runs/digits-1\n  \
@@ -157,7 +157,7 @@ pub(crate) struct Spectrum {
 pub(crate) struct Trace {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// Hutchinson's, Hutch++, XTrace, or Hutchinson's keeping the whole diagonal
+    /// Hutchinson's estimator, Hutch++, XTrace, or Hutchinson's keeping the whole diagonal
     #[arg(long, value_parser = choice::<TraceMethod>(), default_value = TraceMethod::Hutchinson.name())]
     pub(crate) method: TraceMethod,
     /// Normal test vectors instead of random signs (Hutchinson's)
@@ -166,10 +166,10 @@ pub(crate) struct Trace {
     /// Vectors of the subspace whose trace is computed (Hutch++), two products each
     #[arg(long, value_name = "K", default_value_t = 20, value_parser = positive)]
     pub(crate) sketch: usize,
-    /// Test vectors, at most; XTrace takes two products each, the others one
+    /// Largest number of test vectors; XTrace takes two products each, the others one
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = positive)]
     pub(crate) samples: usize,
-    /// Relative half width of the interval to stop at [default: take all samples]
+    /// Relative half width of the interval at which to stop [default: take all samples]
     #[arg(long, value_name = "TOL")]
     pub(crate) tol: Option<f64>,
     /// Confidence of the interval
@@ -197,7 +197,7 @@ pub(crate) struct Density {
     /// Lanczos steps from each
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = positive)]
     pub(crate) steps: usize,
-    /// Starts that go in step: cheaper over several batches, memory of --steps vectors each
+    /// Starts that advance together: cheaper over several batches, memory of --steps vectors each
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) at_once: usize,
     /// Standard deviation of the broadening [default: 1/200 of the range]

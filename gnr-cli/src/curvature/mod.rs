@@ -1,4 +1,4 @@
-//! `gnr spectrum`, `gnr trace`, `gnr density`.
+//! The commands `gnr spectrum`, `gnr trace` and `gnr density`.
 
 pub(crate) mod args;
 
@@ -18,7 +18,7 @@ use args::{Common, Subject};
 
 const NOTICE: &str = "stopping after this product (again to stop at once)";
 
-/// The request of the arguments that name a subject.
+/// The request that the arguments of a subject make.
 pub(crate) fn subject(arguments: Subject) -> SubjectRequest {
     let keys = [
         ("model.name", &arguments.model),
@@ -26,7 +26,7 @@ pub(crate) fn subject(arguments: Subject) -> SubjectRequest {
         ("data.dir", &arguments.data_dir),
         ("data.normalization", &arguments.normalization),
     ];
-    // Quoted, so that no value is taken for another TOML type.
+    // The value is quoted, so that it is not taken for another TOML type.
     let mut overrides: Vec<String> = keys
         .iter()
         .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={}", serde_json::json!(value))))
@@ -47,7 +47,7 @@ pub(crate) fn subject(arguments: Subject) -> SubjectRequest {
     }
 }
 
-/// `RUN/COMMAND` for a run folder, `STEM-COMMAND` in the working folder for a weight file.
+/// The default folder: `RUN/COMMAND` for a run folder, `STEM-COMMAND` in the working folder for a weight file.
 pub(crate) fn folder(out: Option<PathBuf>, weights: &std::path::Path, command: &str) -> PathBuf {
     out.unwrap_or_else(|| {
         if is_run(weights) {
@@ -58,7 +58,7 @@ pub(crate) fn folder(out: Option<PathBuf>, weights: &std::path::Path, command: &
     })
 }
 
-/// The request, and whether to print JSON, and whether to be quiet.
+/// The request, whether to print JSON, and whether to be quiet.
 fn common(arguments: Common, command: &str, team: &Team) -> (CurvatureRequest, bool, bool) {
     let out = folder(arguments.out, &arguments.subject.weights, command);
     let request = CurvatureRequest {
@@ -189,7 +189,7 @@ fn cost(cost: &curvature::Cost) -> String {
     format!("{} products{per}, {:.1} s{peak}", cost.num_matvecs, cost.seconds)
 }
 
-/// Prints what was found, or how to go on.
+/// Prints the result, or how to continue.
 fn conclude<R: Serialize>(
     measured: Measured<R>,
     team: &Team,

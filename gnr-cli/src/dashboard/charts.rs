@@ -1,4 +1,4 @@
-//! Charts of runs: one colour a run, or a curve where one run is drawn.
+//! Charts of runs, with a colour for each run, or for each curve where one run is drawn.
 
 use gnr_study::follow::Chart;
 use ratatui::{
@@ -12,7 +12,7 @@ use ratatui::{
 
 use super::state::Dashboard;
 
-/// Colours that every terminal has, told apart on light and on dark ground.
+/// Colours that every terminal has and that differ on light and on dark ground.
 const COLOURS: [Color; 7] = [
     Color::LightBlue,
     Color::LightRed,
@@ -27,10 +27,10 @@ pub(super) fn colour(index: usize) -> Color {
     COLOURS[index % COLOURS.len()]
 }
 
-/// What the overview shows, most wanted first: as many as there is room for.
+/// The charts of the overview, most important first; as many are drawn as there is room for.
 const OVERVIEW: [Chart; 4] = [Chart::Loss, Chart::Accuracy, Chart::Penalties, Chart::GradNorm];
 
-/// The least room that a chart of the overview needs.
+/// The smallest size of a chart in the overview, in columns and rows.
 const ROOM: (u16, u16) = (38, 9);
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard) {
@@ -51,7 +51,7 @@ fn overview(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard) {
     }
 }
 
-/// A curve as it is drawn: named for the legend, on the scale of the axis, within the window.
+/// A curve as it is drawn: with its name in the legend, on the scale of the axis, within the window.
 struct Shown {
     name: String,
     colour: Color,
@@ -80,7 +80,7 @@ fn one(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, chart: Chart) {
     let vertical = [low - margin, high + margin];
     let several = dashboard.drawn().len() > 1;
     let datasets = shown.iter().map(|curve| {
-        // Runs are named in the table below.
+        // The table below names the runs.
         let dataset =
             Dataset::default().marker(curve.marker).style(Style::new().fg(curve.colour)).data(&curve.points);
         let dataset = match curve.marker {
@@ -96,7 +96,7 @@ fn one(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, chart: Chart) {
         .collect();
     let horizontal_labels: Vec<Line<'_>> =
         [horizontal[0], horizontal[1]].iter().map(|x| Line::from(label(*x))).collect();
-    // Where the curves are not when training goes well.
+    // The legend is where no curves are when training goes well.
     let legend =
         if chart == Chart::Accuracy { LegendPosition::BottomRight } else { LegendPosition::TopRight };
     let drawing = Drawing::new(datasets.collect())
@@ -110,7 +110,7 @@ fn one(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, chart: Chart) {
     frame.render_widget(drawing, area);
 }
 
-/// The part of the horizontal axis that is seen.
+/// The part of the horizontal axis that is visible.
 fn range(dashboard: &Dashboard, chart: Chart) -> [f64; 2] {
     let runs = dashboard.drawn();
     let places = runs
@@ -137,7 +137,7 @@ fn shown(dashboard: &Dashboard, chart: Chart, [low, high]: [f64; 2]) -> Vec<Show
             let within = curve.points.iter().filter(|[x, _]| (low..=high).contains(x));
             let points: Vec<(f64, f64)> =
                 within.map(|[x, y]| (*x, value(*y))).filter(|(_, y)| y.is_finite()).collect();
-            // Over several runs the first curve is a line, and the others are dots of the run's colour.
+            // Over several runs the first curve is a line, and the others are dots in the run's colour.
             let line = (runs.len() == 1 || at == 0 || chosen.is_some()) && points.len() > 1;
             shown.push(Shown {
                 name: curve.name.clone(),
@@ -152,7 +152,7 @@ fn shown(dashboard: &Dashboard, chart: Chart, [low, high]: [f64; 2]) -> Vec<Show
     shown
 }
 
-/// Three or four digits.
+/// A number with three or four digits.
 fn label(value: f64) -> String {
     let size = value.abs();
     match size {

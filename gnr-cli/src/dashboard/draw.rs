@@ -1,4 +1,4 @@
-//! The dashboard as a picture of letters: a function of what is watched and of the time.
+//! The dashboard as a picture of characters, a function of the watched runs and of the time.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use ratatui::{
 
 use super::{charts, state::Dashboard, table};
 
-/// The least window in which anything can be read.
+/// The smallest window that is drawn in, in columns and rows.
 const LEAST: (u16, u16) = (30, 10);
 
 pub(crate) fn draw(frame: &mut Frame<'_>, dashboard: &Dashboard, now: SystemTime) {

@@ -1,4 +1,4 @@
-//! A line of text a run, where there is no terminal.
+//! Runs as lines of text, one a run, where there is no terminal.
 
 use std::time::SystemTime;
 

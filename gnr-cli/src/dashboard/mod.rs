@@ -1,4 +1,5 @@
-//! `gnr watch`: runs in a terminal while they train, or afterwards. It reads run folders and nothing else; only the drawing is here.
+//! The command `gnr watch`: runs in a terminal while they train, or afterwards. Run folders are all that it reads; only
+//! the drawing is here.
 
 mod charts;
 mod draw;
@@ -25,9 +26,9 @@ use state::{Action, Dashboard};
 
 /// Watch runs in the terminal while they train, or look at finished ones
 ///
-/// A folder stands for all runs at or below it: those of a comparison, of a sweep, of runs/. Runs are drawn over each other; new ones
-/// appear when they begin. It reads metrics.jsonl, recipe.toml and summary.json, takes no lock and writes nothing, so that training
-/// does not notice. Where the output is no terminal it prints a line a run and ends.
+/// A folder stands for all runs at or below it: those of a comparison, of a sweep, of runs/. Runs are drawn over each
+/// other; new ones appear when they begin. It reads metrics.jsonl, recipe.toml and summary.json, takes no lock and
+/// writes nothing, so that training does not notice. Where the output is no terminal it prints a line a run and ends.
 #[derive(Args)]
 #[command(
     after_help = "Keys: q quit, up and down choose a run, space hides it, o shows it alone, tab and 1 to 6 choose a chart, c a curve, \
@@ -45,9 +46,9 @@ pub(crate) struct Arguments {
     pub(crate) runs: Vec<PathBuf>,
 }
 
-/// How often files are looked at.
+/// Time between two reads of the runs' files.
 const READ_EVERY: Duration = Duration::from_millis(500);
-/// How often folders are searched for new runs.
+/// Time between two searches for new runs.
 const SEARCH_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) fn watch(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -80,7 +81,7 @@ pub(crate) fn watch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         if searched.elapsed() >= SEARCH_EVERY {
             searched = Instant::now();
-            // A folder that is gone for a moment is no reason to end; what was known of its runs stays.
+            // A folder that is missing for a moment does not end the program; what is known of its runs stays.
             if let Ok(runs) = found(&asked) {
                 dashboard.add(runs);
             }

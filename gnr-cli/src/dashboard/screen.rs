@@ -1,4 +1,4 @@
-//! The terminal: taken, drawn on, asked for keys, and given back however the program ends.
+//! The terminal: set up, drawn on, asked for keys, and restored however the program ends.
 
 use std::{
     io::IsTerminal as _,
@@ -18,19 +18,19 @@ use ratatui::{
 use super::state::Key;
 use crate::signal::INTERRUPTED;
 
-/// How often the program looks whether there still is a terminal.
+/// Time between two checks whether there still is a terminal.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What came.
+/// An event for the dashboard.
 pub(crate) enum Event {
     Key(Key),
     /// The system asked the program to end.
     Stopped,
-    /// The time is over, or the window has another size.
+    /// The time is over, or the size of the window changed.
     Nothing,
 }
 
-/// A terminal that is restored when the value is dropped, and by a panic before it says its words.
+/// A terminal that is restored when the value is dropped, and before a panic prints its message.
 pub(crate) struct Screen {
     terminal: DefaultTerminal,
     stop: Arc<AtomicBool>,
@@ -42,7 +42,7 @@ impl Screen {
         let signalled = Arc::clone(&stop);
         ctrlc::set_handler(move || signalled.store(true, Ordering::Relaxed))
             .context("cannot listen for signals")?;
-        // What was begun is undone, also where it could not be finished.
+        // A partial setup is undone when the rest of it fails.
         let terminal = ratatui::try_init()
             .inspect_err(|_| ratatui::restore())
             .context("cannot draw on this terminal")?;
@@ -55,12 +55,12 @@ impl Screen {
         Ok(())
     }
 
-    /// Waits for an event, at most so long.
+    /// Waits for an event, at most for the time `wait`.
     pub(crate) fn next(&mut self, wait: Duration) -> anyhow::Result<Event> {
         let came = match event::poll(wait) {
             Ok(false) => None,
             Ok(true) => Some(event::read().context("cannot read keys")?),
-            // A signal; the flag says which way to go.
+            // A signal came; the flag says whether to stop.
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => None,
             Err(error) => return Err(error).context("cannot read keys"),
         };
@@ -89,8 +89,8 @@ impl Screen {
     }
 }
 
-/// Ends the program when its terminal is gone: crossterm asks one that hung up for events without end, and a signal
-/// need not come.
+/// Ends the program when its terminal is gone. crossterm would poll a closed terminal for events without end, and a
+/// signal is not certain to come.
 fn end_without_terminal() {
     while std::io::stdout().is_terminal() {
         std::thread::sleep(LOOK_EVERY);
@@ -100,7 +100,7 @@ fn end_without_terminal() {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone has nothing to give back.
+        // A terminal that is gone needs no restoring.
         let _ = ratatui::try_restore();
     }
 }

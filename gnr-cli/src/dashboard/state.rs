@@ -1,10 +1,10 @@
-//! What is watched and how it is looked at. Keys change it; nothing here draws.
+//! The state of the dashboard: the watched runs and the view. Keys change it; nothing here draws.
 
 use std::time::SystemTime;
 
 use gnr_study::follow::{Across, Activity, Chart, Curve, FollowedRun};
 
-/// A key as the dashboard knows it.
+/// A key that the dashboard distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
     Char(char),
@@ -17,43 +17,43 @@ pub(crate) enum Key {
     Escape,
 }
 
-/// What a key asks of the program.
+/// The action that a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Go,
     Quit,
 }
 
-/// A run and what is drawn of it.
+/// A run and the curves that are drawn of it.
 pub(crate) struct Watched {
     pub(crate) name: String,
     pub(crate) run: FollowedRun,
     pub(crate) hidden: bool,
-    /// The curves of each chart, in the order of [`Chart::ALL`], across what the dashboard shows.
+    /// The curves of each chart, in the order of [`Chart::ALL`], over the present horizontal axis.
     curves: Vec<Vec<Curve>>,
 }
 
-/// Everything that is drawn.
+/// The whole state of the dashboard.
 pub(crate) struct Dashboard {
     runs: Vec<Watched>,
     selected: usize,
-    /// The selected run only.
+    /// Whether only the selected run is shown.
     alone: bool,
-    /// `None`: several charts beside each other.
+    /// The chart that is shown; `None` for several charts beside each other.
     chart: Option<Chart>,
-    /// Which of a chart's curves, by name; `None`: all.
+    /// The name of the curve that is shown; `None` for all curves of a chart.
     curve: Option<String>,
     across: Across,
-    /// Whether the user chose `across`: else it is steps until an epoch has ended.
+    /// Whether the user chose `across`. Otherwise it is steps until an epoch has ended.
     chosen: bool,
     logarithmic: bool,
-    /// The part of the horizontal axis that is seen, from 0 to 1.
+    /// The part of the horizontal axis that is visible, from 0 to 1.
     window: [f64; 2],
     help: bool,
     problem: Option<String>,
 }
 
-/// The narrowest part of the axis that is shown.
+/// The narrowest part of the axis that can be shown.
 const NARROWEST: f64 = 1.0 / 256.0;
 
 impl Dashboard {
@@ -75,7 +75,7 @@ impl Dashboard {
         new
     }
 
-    /// Takes in the runs that are not known yet. Names are those of now: a new run may make longer ones necessary.
+    /// Adds the runs that are not known yet. All names are replaced: a new run may make longer ones necessary.
     pub(crate) fn add(&mut self, runs: Vec<(String, FollowedRun)>) {
         for (name, run) in runs {
             match self.runs.iter_mut().find(|known| known.run.folder() == run.folder()) {
@@ -85,7 +85,7 @@ impl Dashboard {
         }
     }
 
-    /// Reads what is new in every run. An error is told, not fatal: a disk may come back.
+    /// Reads what is new in every run. An error is shown and does not end the program: a disk may come back.
     pub(crate) fn read(&mut self, now: SystemTime) {
         self.problem = None;
         let mut changed = Vec::new();
@@ -112,7 +112,7 @@ impl Dashboard {
     pub(crate) fn press(&mut self, key: Key) -> Action {
         let last = self.runs.len().saturating_sub(1);
         if self.help {
-            // Whatever key closes the help; `q` does what it always does.
+            // Any key closes the help; `q` also quits, as always.
             self.help = false;
             return if key == Key::Char('q') { Action::Quit } else { Action::Go };
         }
@@ -157,7 +157,7 @@ impl Dashboard {
         (self.chart, self.curve) = (chart, None);
     }
 
-    /// The overview, then each chart, round and round.
+    /// Moves from the overview to each chart in turn, cyclically.
     fn turn(&mut self, by: usize) {
         let count = Chart::ALL.len() + 1;
         let at = self.chart.and_then(|chart| Chart::ALL.iter().position(|other| *other == chart));
@@ -165,7 +165,7 @@ impl Dashboard {
         self.show(next.checked_sub(1).and_then(|at| Chart::ALL.get(at).copied()));
     }
 
-    /// All curves of the chart at hand, then each of its own.
+    /// Moves from all curves of the present chart to each single one.
     fn next_curve(&mut self) {
         let names = self.names(self.chart.unwrap_or(Chart::Loss));
         let next = match &self.curve {
@@ -175,8 +175,8 @@ impl Dashboard {
         self.curve = next;
     }
 
-    /// Halves or doubles the part of the axis that is seen. Its end stays when it is the latest that there is: whoever watches looks
-    /// there.
+    /// Multiplies the visible part of the axis by `factor`. Its end stays if it is the latest point, at which people
+    /// look; otherwise its middle stays.
     fn zoom(&mut self, factor: f64) {
         let [low, high] = self.window;
         let width = ((high - low) * factor).clamp(NARROWEST, 1.0);
@@ -227,12 +227,12 @@ impl Dashboard {
         self.problem.as_deref()
     }
 
-    /// Runs in which somebody trains.
+    /// The number of runs that are being trained.
     pub(crate) fn training(&self) -> usize {
         self.runs.iter().filter(|watched| watched.run.activity() == Activity::Training).count()
     }
 
-    /// Index of every run that is drawn.
+    /// The index of every run that is drawn.
     pub(crate) fn drawn(&self) -> Vec<usize> {
         let all = 0..self.runs.len();
         let drawn = |index: &usize| {
@@ -241,7 +241,7 @@ impl Dashboard {
         all.filter(drawn).collect()
     }
 
-    /// Names of the curves of a chart that some drawn run has; what comes first in a run comes first.
+    /// The names of a chart's curves in the drawn runs, in the order of the runs and of the curves in a run.
     pub(crate) fn names(&self, chart: Chart) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for index in self.drawn() {

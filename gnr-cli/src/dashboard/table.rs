@@ -1,4 +1,4 @@
-//! The runs as a table, which is the legend as well.
+//! The runs as a table, which is also the legend of the charts.
 
 use std::time::SystemTime;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::progress::clock;
 
-/// Heading and width of each column, and from which width of the window it is there.
+/// Heading and width of each column, and the width of the window from which the column is shown.
 const COLUMNS: [(&str, u16, u16); 8] = [
     ("state", 8, 0),
     ("epoch", 11, 0),
@@ -29,7 +29,7 @@ const COLUMNS: [(&str, u16, u16); 8] = [
     ("left", 10, 66),
 ];
 
-/// Rows that a table of so many runs should have, frame and heading included, within so many.
+/// The number of rows of a table of so many runs, frame and heading included, if there is room for `room` rows.
 pub(super) fn height(runs: usize, room: u16) -> u16 {
     u16::try_from(runs).unwrap_or(u16::MAX).saturating_add(3).min(room / 3).max(4)
 }
@@ -37,7 +37,7 @@ pub(super) fn height(runs: usize, room: u16) -> u16 {
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, now: SystemTime) {
     let room = usize::from(area.height.saturating_sub(3));
     let (selected, runs) = (dashboard.selected(), dashboard.runs());
-    // The chosen run is always seen.
+    // The chosen run is always visible.
     let first = (selected + 1).saturating_sub(room.max(1));
     let drawn = dashboard.drawn();
     let shown = runs.iter().enumerate().skip(first).take(room);
@@ -72,7 +72,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, now
     frame.render_widget(Table::new(rows, widths).header(heading).block(block), area);
 }
 
-/// What the chosen run is.
+/// The description of the chosen run.
 fn about(dashboard: &Dashboard) -> String {
     let Some(watched) = dashboard.runs().get(dashboard.selected()) else { return String::new() };
     match watched.run.recipe() {
@@ -89,7 +89,7 @@ fn about(dashboard: &Dashboard) -> String {
     }
 }
 
-/// What each column says.
+/// The text of each column.
 pub(super) fn values(watched: &Watched, now: SystemTime) -> [String; 8] {
     let run = &watched.run;
     let none = || "-".to_owned();

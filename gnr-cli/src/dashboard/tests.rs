@@ -1,4 +1,4 @@
-//! What the pictures of the dashboard show, and keys pressed in any order in any window.
+//! Tests of the dashboard's pictures, and of keys in any order in windows of any size.
 
 use std::{
     fs::{self, File},
@@ -15,7 +15,7 @@ use super::{
     state::{Action, Dashboard, Key},
 };
 
-/// When the pictures are taken, and when the files were written.
+/// The time at which pictures are taken and files were written.
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
@@ -27,7 +27,7 @@ fn write(folder: &Path, name: &str, text: &str, age: u64) {
     File::options().append(true).open(&path).unwrap().set_modified(now() - Duration::from_secs(age)).unwrap();
 }
 
-/// Epochs of 20 steps and 10 seconds, whose loss falls towards `floor`.
+/// The log of epochs of 20 steps and 10 seconds, whose loss falls towards `floor`.
 fn epochs(count: u64, floor: f64, gnr: bool) -> String {
     let line = |epoch: u64| {
         let loss = floor + 2.0 / (epoch as f64);
@@ -47,7 +47,7 @@ fn epochs(count: u64, floor: f64, gnr: bool) -> String {
     (1..=count).map(line).collect()
 }
 
-/// A finished run, one that trains and one that stopped.
+/// A dashboard of a finished run, one that trains and one that stopped.
 fn study(home: &Path) -> Dashboard {
     let recipe = |gnr: bool, epochs: u64| format!("[method]\ngnr = {gnr}\n[train]\nepochs = {epochs}\n");
     let run = |name: &str| home.join(name);
@@ -75,7 +75,7 @@ fn picture(dashboard: &Dashboard, width: u16, height: u16) -> String {
     (0..height).map(line).collect()
 }
 
-/// The picture has each of these words in some line.
+/// Asserts that some line of the picture has each of these words.
 fn shows(picture: &str, words: &[&str]) {
     for word in words {
         assert!(picture.lines().any(|line| line.contains(word)), "no `{word}` in\n{picture}");
@@ -204,7 +204,7 @@ fn a_run_that_begins_appears_and_one_that_cannot_be_read_is_told() {
     let names: Vec<&str> = dashboard.runs().iter().map(|watched| watched.name.as_str()).collect();
     assert_eq!(names, ["runs/gnr-0", "sgd-0", "sgd-1", "runs/new"]);
     assert_eq!(dashboard.problem(), None);
-    // A folder in place of a file is what no permission keeps from being an error.
+    // A folder in place of a file is an error that no permission prevents.
     fs::create_dir(new.join("metrics.jsonl")).unwrap();
     dashboard.read(now());
     assert!(dashboard.problem().unwrap().contains("metrics.jsonl"));

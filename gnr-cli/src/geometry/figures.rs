@@ -1,4 +1,4 @@
-//! Reports as figures.
+//! Figures of the reports on geometry.
 
 use gnr_plot::{
     Axis, Content, Counts, Figure, Grid, Lines, Mark, Panel, Route, Scale, Series, Style, Surface, Values,
@@ -8,7 +8,7 @@ use gnr_train::{
     subject::Description,
 };
 
-/// What the small print says of a subject.
+/// The description of a subject in small print.
 fn note(subject: &Description) -> String {
     let epoch = subject.epoch.map_or_else(String::new, |epoch| format!(" after epoch {epoch}"));
     format!(
@@ -23,7 +23,7 @@ fn note(subject: &Description) -> String {
 pub(crate) fn landscape(report: &LandscapeReport) -> Figure {
     let finite = || report.losses.iter().flatten().copied().flatten();
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(0.0, f64::max));
-    // What spans more than a decade shows its minimum on a logarithmic scale only.
+    // Values that span more than a decade show their minimum on a logarithmic scale only.
     let scale = if low > 0.0 && high > 10.0 * low { Scale::Log } else { Scale::Linear };
     let loss = Axis { label: "loss".into(), scale, range: None };
     let holes = |row: &Vec<Option<f64>>| row.iter().map(|z| z.unwrap_or(f64::NAN)).collect::<Vec<_>>();
@@ -149,7 +149,7 @@ pub(crate) fn minima(report: &MinimaReport) -> Figure {
     figure
 }
 
-/// None with a single radius: a table says it all.
+/// The figure of a report; `None` with a single radius, for which a table is enough.
 pub(crate) fn sharpness(report: &SharpnessReport) -> Option<Figure> {
     let mut rhos: Vec<f64> = report.bounds.iter().map(|bound| bound.rho).collect();
     rhos.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! `gnr landscape`, `gnr minima`, `gnr sharpness`, `gnr plot`.
+//! The commands `gnr landscape`, `gnr minima`, `gnr sharpness` and `gnr plot`.
 
 pub(crate) mod args;
 mod figures;
@@ -192,14 +192,14 @@ pub(crate) fn plot(arguments: args::Plot) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `a/b` for `a/b.figure.json` and `a/b.json`.
+/// The path without its ending: `a/b` for `a/b.figure.json` and `a/b.json`.
 fn stem(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let short = [".figure.json", ".json"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
     path.with_file_name(short)
 }
 
-/// Prints what was found and draws it, or says how to go on.
+/// Prints and draws the result, or prints how to continue.
 fn conclude<R: Serialize>(
     measured: Measured<R>,
     output: &Output,

@@ -1,11 +1,12 @@
-//! Bad input: each case is a clear error that names the file and the place or key, exit code 1 (2 for usage), and nothing
-//! left behind.
+//! Bad input: each case is a clear error with the file and the place or key, has exit code 1 (2 for usage), and leaves
+//! nothing behind.
 
 use std::{fs, path::Path, process::Command};
 
 use crate::support::{TINY, Tiny, gnr, limited, run, safetensors, tree, write};
 
-/// Prepares files in a folder and gives the arguments for `gnr train` (without --out).
+/// A case: its name, a function that prepares files in a folder and returns the arguments for `gnr train` (without
+/// --out), and words of the error.
 type Case = (&'static str, fn(&Path) -> Vec<String>, &'static [&'static str]);
 
 const TRAINING: &[Case] = &[
@@ -91,7 +92,7 @@ const TRAINING: &[Case] = &[
     ("a diverging run", |_| vec!["--set=optimizer.lr=1e30".into()], &["training diverged at step", "is "]),
 ];
 
-/// What an MLP with one hidden layer of two needs for 8×8 images.
+/// The tensors of an MLP with one hidden layer of two units, for 8×8 images.
 const MLP: &[(&str, &[usize], f32)] = &[
     ("0.weight", &[2, 64], 0.0),
     ("0.bias", &[2], 0.0),
@@ -111,7 +112,7 @@ fn weights(home: &Path, bytes: Vec<u8>) -> Vec<String> {
     vec![format!("--set=model.weights={:?}", path.display().to_string())]
 }
 
-/// Three 28×28 images with `pixels` bytes of them.
+/// Writes three 28×28 images, of which `pixels` bytes are there.
 fn mnist(home: &Path, pixels: usize, labels: &[u8]) -> Vec<String> {
     let mut images = vec![0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 28, 0, 0, 0, 28];
     images.resize(16 + pixels, 0);
@@ -205,7 +206,8 @@ fn places_that_cannot_be_written() {
     let home = tempfile::tempdir().unwrap();
     let recipe = write(home.path(), "r.toml", TINY);
     let file = write(home.path(), "file", "precious");
-    // Permissions do not bind root, these do: below a file, and in a file system without files to make.
+    // Permissions do not bind root, but these places do: below a file, and in a file system in which no files can be
+    // made.
     for out in [file.join("run"), file.clone(), "/proc/run".into()] {
         let (code, _, stderr) = run(&["train", recipe.to_str().unwrap(), "--out", out.to_str().unwrap()]);
         assert!(code == 1 && stderr.contains(out.to_str().unwrap()), "{stderr}");

@@ -1,5 +1,6 @@
-//! Bad recipes, settings, flags and run folders, and what the program says of each, as the table docs/bad-inputs/program.md: to judge the
-//! wording. With `GNR_WRITE_TABLES=1` (or `GNR_REWRITE=1`) the table is written, else compared.
+//! Bad recipes, settings, flags and run folders with the program's answers, as the table docs/bad-inputs/program.md, in
+//! which the wording can be judged. With `GNR_WRITE_TABLES=1` (or `GNR_REWRITE=1`) the test writes the table, else it
+//! compares.
 
 use std::{
     collections::BTreeSet,
@@ -10,14 +11,14 @@ use std::{
 
 use crate::support::{TINY, gnr, run, safetensors, write};
 
-/// What it is, and the words after `gnr`; `DIR` is the folder of the files.
+/// A row: its description, and the words after `gnr`. `DIR` is the folder of the files.
 type Row = (&'static str, Vec<String>);
 
 fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 
-/// Rows of recipes, each a file of its own.
+/// Recipes, each a file of its own and a row.
 const RECIPES: &[(&str, &str)] = &[
     ("no TOML", "epochs: 3\n"),
     ("an open bracket", "[train\nepochs = 3\n"),
@@ -39,7 +40,7 @@ const RECIPES: &[(&str, &str)] = &[
     ("a date", "[train]\nseed = 1979-05-27\n"),
 ];
 
-/// Rows of `--set`.
+/// Assignments of `--set`, each a row.
 const SETTINGS: &[(&str, &str)] = &[
     ("no value", "train.epochs"),
     ("no key", "=3"),
@@ -140,7 +141,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("a list of names", "data.label_noise.file=DIR/names.txt"),
 ];
 
-/// Rows of flags and files of the other commands.
+/// Flags and files of the other commands, each a row.
 const COMMANDS: &[(&str, &str)] = &[
     ("no command of ours", "trian"),
     ("no flag of ours", "train --sett train.epochs=3"),
@@ -238,7 +239,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("an example without a place", "plot --example figure1a"),
 ];
 
-/// Damage to a copy of an interrupted run, and what continues it.
+/// Damage to a copy of an interrupted run, and the flag that continues it.
 type Damage = (&'static str, fn(&Path), &'static str);
 
 const RUNS: &[Damage] = &[
@@ -353,7 +354,7 @@ const RUNS: &[Damage] = &[
 
 const LAST: &str = "checkpoints/last.safetensors";
 
-/// An MLP with one hidden layer of two.
+/// The tensors of an MLP with one hidden layer of two units.
 const MLP: &[(&str, &[usize], f32)] = &[
     ("0.weight", &[2, 64], 0.0),
     ("0.bias", &[2], 0.0),
@@ -371,7 +372,7 @@ fn cut(path: &Path) {
     fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
 }
 
-/// Replaces a text of a file by another one. In a safetensors header the length has to be told, too.
+/// Replaces a text in a file. In a safetensors header the length changes, too.
 fn edit(path: &Path, from: &str, to: &str) {
     let bytes = fs::read(path).unwrap();
     let at = bytes.windows(from.len()).position(|window| window == from.as_bytes());
@@ -398,7 +399,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The files that the rows name.
+/// Writes the files that the rows name.
 fn prepare(home: &Path) {
     write(home, "tiny.toml", TINY);
     write(home, "w.safetensors", safetensors(MLP));
@@ -416,12 +417,12 @@ fn prepare(home: &Path) {
     let run_folder = home.join("run");
     let (code, _, stderr) = run(&["train", recipe.to_str().unwrap(), "--out", run_folder.to_str().unwrap()]);
     assert_eq!(code, 0, "{stderr}");
-    // The same after its first epoch.
+    // A copy of the run after its first epoch.
     copy(&run_folder, &home.join("half"));
     fs::remove_file(home.join("half/summary.json")).unwrap();
 }
 
-/// What the program says, in a line: without the reminder of the usage.
+/// The program's answer in a line, without the reminder of the usage.
 fn said(home: &Path, words: &[String]) -> String {
     let dir = home.display().to_string();
     let words: Vec<String> = words.iter().map(|word| word.replace("DIR", &dir)).collect();
@@ -499,7 +500,7 @@ fn compare(table: &str) {
         assert_eq!(now, written, "GNR_WRITE_TABLES=1 writes the table anew");
     }
     assert_eq!(written.lines().count(), table.lines().count(), "GNR_WRITE_TABLES=1 writes the table anew");
-    // Two different inputs of which the same is said would be told apart by nobody.
+    // Nobody could tell two different inputs with equal answers apart.
     let rows: Vec<&str> =
         table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| input")).collect();
     let distinct: BTreeSet<&str> = rows.iter().filter_map(|row| row.split(" | ").nth(2)).collect();

@@ -1,4 +1,4 @@
-//! What each command prints and leaves behind when all is well.
+//! The output of each command, and the files that it leaves, when all is well.
 
 use crate::support::{TINY, run, tree, write};
 
@@ -96,7 +96,7 @@ fn listings() {
     }
 }
 
-/// Whatever is registered is listed, and described by its name.
+/// Every registered method is listed, and described by its name.
 #[test]
 fn every_method_is_listed_and_described() {
     let (_, all, _) = run(&["methods"]);
@@ -130,7 +130,7 @@ fn damaged_files_are_listed_and_counted() {
     assert!(code == 1 && stderr.contains("/nowhere/at/all"), "{stderr}");
 }
 
-/// Data sets without an address, and names that are none.
+/// Data sets without an address, and names that are not registered.
 #[test]
 fn what_cannot_be_fetched_is_an_error() {
     let home = tempfile::tempdir().unwrap();
@@ -143,7 +143,8 @@ fn what_cannot_be_fetched_is_an_error() {
     assert!(code == 1 && stderr.contains("did you mean"), "{stderr}");
 }
 
-/// Every survey leaves data and pictures, prints a table, and goes on where it is; a figure is drawn again from its JSON.
+/// Every survey leaves data and pictures, prints a table, and continues from its folder. A figure is drawn again from
+/// its JSON.
 #[test]
 fn surveys_and_their_figures() {
     let home = tempfile::tempdir().unwrap();
@@ -181,7 +182,7 @@ fn surveys_and_their_figures() {
     assert!(code == 0 && stdout.contains("principal direction"), "{stdout}");
 }
 
-/// R_SAM = 2 twice, R_GNR = π and 3π.
+/// The two minima have R_SAM = 2 both, and R_GNR = π and 3π.
 #[test]
 fn the_worked_example() {
     let home = tempfile::tempdir().unwrap();
@@ -205,7 +206,7 @@ fn bench_takes_the_shape_and_the_sizes_of_a_net() {
         serde_json::from_str::<serde_json::Value>(&stdout).unwrap()
     };
     let resnet = line(&["resnet8", "--input", "1,8,8", "--widths", "4,8,8"]);
-    // Registered methods by their names, with what they ask of the batch; what is done rarely is averaged.
+    // Registered methods by their names, with their cost on the batch; rare costs are averaged.
     let registered = [
         "bench", "--batch", "4", "--rounds", "1", "--model", "resnet8", "--input", "1,8,8", "--widths",
         "4,8,8",
@@ -218,7 +219,8 @@ fn bench_takes_the_shape_and_the_sizes_of_a_net() {
     let named =
         |name: &str| lines.iter().find(|line| line["method"] == name).unwrap()["gflop"].as_f64().unwrap();
     assert_eq!(lines.len(), 7, "{stdout}");
-    // A gradient of half of the batch and a forward pass; a gradient; with a forward pass; a fifth of a gradient; a gradient; a product by ten.
+    // In order: a gradient of half of the batch and a forward pass; a gradient; a gradient with a forward pass; a fifth
+    // of a gradient; a gradient; a tenth of a product.
     let ratio = |name: &str| named(name) / named("sgd");
     for (name, low, high) in [
         ("esam", 1.7, 1.95),
@@ -265,7 +267,7 @@ fn every_command_has_a_manual_page_and_completions() {
     let help = run(&["--help"]).1;
     let commands =
         help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    // Descriptions that go on in a second line are indented more.
+    // A description's second line is indented more.
     let names: Vec<&str> = commands
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())

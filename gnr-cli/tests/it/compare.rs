@@ -1,4 +1,4 @@
-//! `gnr compare`: pairing, what is written, that nothing is repeated, tuning, parts.
+//! Tests of `gnr compare`: pairing, the files it writes, no repeated work, tuning, parts.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ fn json(out: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(out.join("compare.json")).unwrap()).unwrap()
 }
 
-/// The run folders of a comparison whose name begins so, with their summaries.
+/// The run folders of a comparison whose names begin with `prefix`, with their summaries.
 fn summaries(out: &Path, below: &str, prefix: &str) -> Vec<Value> {
     let mut found: Vec<(String, Value)> = fs::read_dir(out.join(below))
         .unwrap()
@@ -49,7 +49,7 @@ fn compares_measures_and_writes_one_page() {
     let arms = found["arms"].as_array().unwrap();
     let titles: Vec<&str> = arms.iter().map(|arm| arm["title"].as_str().unwrap()).collect();
     assert_eq!(titles, ["SGD", "SGD + SAM", "SGD + GNR (exact)", "SGD + SAM + GNR (exact)"]);
-    // Algorithm 1's costs: 1, 2, 2 and two products, 3 and two products.
+    // The costs of Algorithm 1: 1, 2, 2 and two products, 3 and two products.
     let work = |arm: &Value| {
         let run = &arm["runs"][0];
         (run["gradients_per_step"].as_f64().unwrap(), run["products_per_step"].as_f64().unwrap())
@@ -84,7 +84,7 @@ fn compares_measures_and_writes_one_page() {
     assert!(code == 0 && stdout.contains("training: 12 runs, 8 finished before"), "{stdout}");
 }
 
-/// An optimiser as a method leaves out what only the recipe's own has, and says so.
+/// Another optimiser as a method leaves out settings that only the recipe's own has, and says so.
 #[test]
 fn another_optimiser_leaves_out_what_it_lacks() {
     let home = tempfile::tempdir().unwrap();
@@ -153,7 +153,7 @@ fn tuning_gives_every_method_as_many_tries_on_noisy_held_out_images() {
         let mean = |one: &Value| one["val_accuracies"][0].as_f64().unwrap();
         let best = &tries[tuned["best"].as_u64().unwrap() as usize];
         assert!(tries.iter().all(|one| mean(one) <= mean(best)));
-        // What was chosen is what is compared.
+        // The chosen values are those that are compared.
         let (chosen, used) = (&best["assignments"], arm["assignments"].as_array().unwrap());
         assert!(chosen.as_array().unwrap().iter().all(|word| used.contains(word)), "{chosen} {used:?}");
     }
@@ -165,7 +165,7 @@ fn tuning_gives_every_method_as_many_tries_on_noisy_held_out_images() {
     assert!(tried.contains("validation = true") && tried.contains("validation = 0.1"), "{tried}");
     assert!(tried.contains("seed = 1000000"), "seeds of their own: {tried}");
     let compared = text("runs");
-    // A grid of four points allows no fifth try of an arm without keys of its own, and the report says so.
+    // A grid of four points allows no fifth try of a method without keys of its own, and the report says so.
     let small = ["--grid", "optimizer.lr=0.02,0.05", "--grid", "optimizer.weight_decay=0.0,0.001"];
     let small =
         [&["--methods", "base,gnr-fd", "--tune", "7", "--seeds", "1", "--no-sharpness"], &small[..]].concat();
@@ -184,7 +184,7 @@ fn parts_together_are_the_whole() {
     let part = |shard| run(&arguments(&recipe, &parts, &[&more[..], &["--shard", shard]].concat()));
     let (code, stdout, _) = part("1/2");
     assert!(code == 0 && stdout.contains("this part is done; 1 of 2 tries are finished"), "{stdout}");
-    // The other part finds the first one's tries, goes on to the second half, and so do both by turns.
+    // The other part finds the tries of the first, continues with the second half, and so both do by turns.
     for shard in ["2/2", "1/2", "2/2", "1/2", "2/2"] {
         let (code, stdout, stderr) = part(shard);
         assert_eq!(code, 0, "{stdout}{stderr}");
@@ -210,7 +210,7 @@ fn parts_together_are_the_whole() {
 fn a_method_that_fails_alone_is_in_the_report() {
     let home = tempfile::tempdir().unwrap();
     let (recipe, out) = (recipe(home.path()), home.path().join("out"));
-    // So large a learning rate that the loss is not finite after some steps.
+    // The learning rate is so large that the loss is not finite after some steps.
     let more = ["--methods", "base", "--methods", "wild: optimizer.lr=1e30", "--no-sharpness"];
     let (code, stdout, stderr) = run(&arguments(&recipe, &out, &more));
     assert_eq!(code, 1, "{stdout}");

@@ -1,4 +1,5 @@
-//! `gnr spectrum`, `gnr trace`, `gnr density`: tables, JSON, files, refusals, and an interrupted spectrum that goes on.
+//! Tests of `gnr spectrum`, `gnr trace` and `gnr density`: tables, JSON, files, refusals, and an interrupted spectrum
+//! that continues.
 
 use crate::support::{TINY, gnr, run, tree, write};
 
@@ -67,7 +68,7 @@ fn what_cannot_be_measured_is_said() {
     }
 }
 
-/// Ctrl-C while it multiplies, then --resume, several times: the same table as in one go.
+/// Ctrl-C during the products, then --resume, several times: the table equals that of an uninterrupted run.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_spectrum_goes_on() {
@@ -79,11 +80,11 @@ fn an_interrupted_spectrum_goes_on() {
     let net = trained(home.path());
     let start = |out: &str, rest: &[&str]| {
         let out = home.path().join(out).display().to_string();
-        // An image at a time: each product takes milliseconds.
+        // With one image at a time each product takes milliseconds.
         let work =
             ["spectrum", &net, "--both-ends", "40", "--tol", "1e-6", "--batch-size", "1", "--out", &out];
         let mut command = gnr(&[&work[..], rest].concat());
-        // Tells what is done after every product.
+        // Prints after every product how many are done.
         command.env("GNR_LOG", "gnr=debug").env("NO_COLOR", "1");
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
@@ -119,12 +120,12 @@ fn the_end_of_standard_input_stops_every_measurement_that_asked_for_it() {
     let home = tempfile::tempdir().unwrap();
     let net = trained(home.path());
     for command in ["spectrum", "trace", "density", "landscape", "minima", "sharpness"] {
-        // Many parts, so that it cannot be done before it looks.
+        // There are many parts, so that the work cannot be done before it checks the input.
         let more: &[&str] = match command {
             "landscape" => &["--points", "200"],
             "minima" => &["--directions", "5000"],
             "sharpness" => &["--steps", "100000"],
-            // A residual that single precision does not reach.
+            // The tolerance is a residual that single precision does not reach.
             "spectrum" => {
                 &["--dominant", "9", "--method", "power", "--tol", "1e-15", "--max-matvecs", "100000000"]
             }

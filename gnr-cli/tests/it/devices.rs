@@ -1,8 +1,8 @@
-//! `gnr devices`, and `--device` of the commands that compute.
+//! Tests of `gnr devices`, and of `--device` for the commands that compute.
 
 use crate::support::{gnr, run, write};
 
-/// `gnr devices` on a machine whose PATH has this folder alone.
+/// The output of `gnr devices` on a machine whose PATH has this folder only.
 fn devices(path: &std::path::Path, arguments: &[&str]) -> String {
     let output = gnr(&[&["devices"], arguments].concat()).env("PATH", path).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -31,7 +31,7 @@ fn the_list_has_every_engine_and_says_why_there_is_no_card() {
     assert!(json["cores"].as_u64().unwrap() > 0 && json["cards"].as_array().unwrap().is_empty(), "{json}");
 }
 
-/// What the driver's own program would print, by a script in its place.
+/// A script stands in for the driver's own program and prints what that would.
 #[cfg(unix)]
 #[test]
 fn cards_of_the_driver_are_listed_with_their_memory_and_a_broken_driver_is_quoted() {

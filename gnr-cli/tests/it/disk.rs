@@ -1,5 +1,6 @@
-//! Disks that are full or read-only, and limits of files' sizes, wherever it is noticed: the error names the file and the reason, nothing
-//! half-written is taken for whole, and with room the same command goes on to the same bits. `GNR_KILLS=50` tries fifty sizes.
+//! Full or read-only disks and limits of file sizes, wherever a command meets them. The error names the file and the
+//! reason, and no incomplete file is taken for a complete one. With room, the command continues to equal bits.
+//! `GNR_KILLS=50` tries fifty sizes.
 #![cfg(unix)]
 
 use std::{
@@ -15,14 +16,14 @@ use crate::{
 
 const PAGE: u64 = 4096;
 
-/// Bytes that the files of a folder take, in whole pages.
+/// Number of bytes that the files of a folder take, in whole pages.
 fn size(folder: &Path) -> u64 {
     let pages = |file: &String| folder.join(file).metadata().unwrap().len().div_ceil(PAGE);
     tree(folder).iter().map(pages).sum::<u64>() * PAGE
 }
 
-/// Starts a job's command where writing is refused, and gives the file that the error names, relative to the results; `None` if there was
-/// room.
+/// Starts a job's command where writing is refused. Returns the file that the error names, relative to the results;
+/// `None` if there was room.
 fn refused(mut command: Command, out: &Path, reason: &str) -> Option<String> {
     let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
     if output.status.success() {
@@ -40,7 +41,7 @@ fn refused(mut command: Command, out: &Path, reason: &str) -> Option<String> {
     Some(file.trim_start_matches('/').to_owned())
 }
 
-/// With room, the job ends with the results of one that was never short of it.
+/// With room, the job must end with the results of one that was never short of it.
 fn goes_on(job: &Job, out: &Path, whole: &BTreeMap<String, Vec<u8>>, after: &str) {
     job.run(out).unwrap_or_else(|error| panic!("{} after {after}: {error}", job.name));
     let differs = difference(whole, &results(out));
@@ -54,7 +55,7 @@ fn campaign(name: &'static str, kinds: usize) {
     rooms(&job, &whole, kinds);
 }
 
-/// Limits of files' sizes just below those of the results, so that one file at least is refused.
+/// Limits of file sizes just below those of the results, so that at least one file is refused.
 fn limits(job: &Job, whole: &BTreeMap<String, Vec<u8>>) {
     let folder = job.place("whole");
     let length = |file: &String| folder.join(file).metadata().unwrap().len();
@@ -62,7 +63,7 @@ fn limits(job: &Job, whole: &BTreeMap<String, Vec<u8>>) {
     let lengths: Vec<u64> = lengths.into_iter().collect();
     let (wanted, mut named) = (trials(5) as usize, BTreeSet::new());
     for trial in 0..wanted {
-        // Some shells count in blocks of 1024.
+        // Some shells count blocks of 1024 bytes.
         let blocks = (lengths[trial * lengths.len() / wanted] - 1) / 1024;
         let out = job.place(&format!("limit-{trial}"));
         let file = refused(limited(&job.command(&out), blocks), &out, "File too large");
@@ -74,15 +75,15 @@ fn limits(job: &Job, whole: &BTreeMap<String, Vec<u8>>) {
     println!("{}: {wanted} limits of sizes, refused: {named:?}", job.name);
 }
 
-/// Where mounting is permitted, disks of sizes from nothing to what the results take, and by turns of a page and few more less than that:
-/// what is written last is short beside what is written first.
+/// Disk sizes, where mounting is permitted, from nothing to what the results take, and by turns a few pages less. Both
+/// the files written first and those written last then lack room.
 fn rooms(job: &Job, whole: &BTreeMap<String, Vec<u8>>, kinds: usize) {
     let Some(disk) = Tiny::mount("size=4k") else { return };
     let (all, wanted) = (size(&job.place("whole")) / PAGE, u64::from(trials(5)));
     let (mut named, mut full) = (BTreeSet::new(), 0);
     for trial in 0..wanted {
         let pages = if trial % 2 == 0 { all * trial / wanted } else { all.saturating_sub(trial) };
-        // A size of 0 would be one without a limit.
+        // A size of 0 would mean no limit.
         let room = pages.max(1) * PAGE;
         let out = disk.0.path().join(format!("out-{trial}"));
         disk.resize(&room.to_string());
@@ -126,11 +127,11 @@ fn landscape() {
     campaign("landscape", 2);
 }
 
-/// Nobody makes a folder there: it is read-only, or its kernel refuses.
+/// A place in which no folder can be made: it is read-only, or its kernel refuses.
 #[cfg(target_os = "linux")]
 const REFUSING: &str = "/sys/gnr-test";
 
-/// Read-only before anything is there, and, where mounting is permitted, in the middle of the work.
+/// A disk that is read-only before anything is there or, where mounting is permitted, in the middle of the work.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_read_only_disk_is_named_and_can_be_made_writable() {
@@ -147,7 +148,7 @@ fn a_read_only_disk_is_named_and_can_be_made_writable() {
         refused(job.command(&out), &out, "Read-only file system").unwrap_or_else(|| panic!("{name} wrote"));
         disk.remount("rw");
         assert!(!out.exists(), "{name}");
-        // So much room that the work begins.
+        // There is enough room for the work to begin.
         let room = size(&job.place("whole")) / 2;
         disk.resize(&(size(disk.0.path()) + room).to_string());
         let file = refused(job.command(&out), &out, "No space left on device")

@@ -1,4 +1,4 @@
-//! `gnr reproduce` while it is interrupted, killed or in another's way: no run or measurement is lost.
+//! `gnr reproduce` that is interrupted, killed or runs beside another one: no run or measurement is lost.
 #![cfg(unix)]
 
 use std::{
@@ -14,11 +14,11 @@ use crate::{
     support::{Tiny, limited},
 };
 
-/// One run of some seconds.
+/// Arguments for one run of some seconds.
 const LONG: [&str; 9] =
     ["table1", "--only", "/mlp-w64/sgd/", "--seeds", "1", "--epochs", "300", "--jobs", "1"];
 
-/// Waits for something that another process does.
+/// Waits until another process has done something.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !done() {
@@ -39,7 +39,7 @@ impl Started {
         self.0.as_ref().unwrap().id()
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process and returns its output.
     fn output(mut self) -> Output {
         self.0.take().unwrap().wait_with_output().unwrap()
     }
@@ -54,7 +54,7 @@ impl Drop for Started {
     }
 }
 
-/// A process in a group of its own, so that a signal to it is one to it alone.
+/// Starts a process in a group of its own, so that a signal reaches it alone.
 fn start(bench: &Bench, more: &[&str]) -> Started {
     use std::os::unix::process::CommandExt;
     let mut command = bench.command(more);
@@ -66,11 +66,11 @@ fn epochs(run: &Path) -> usize {
     fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count())
 }
 
-/// Starts the long run, and waits until it is in its middle.
+/// Starts the long run and waits until it is in its middle.
 fn start_long(bench: &Bench) -> Started {
     let run = bench.run(&LONG, "digits/mlp-w64/sgd/0");
     let child = start(bench, &LONG);
-    // Past the first checkpoint, which comes after ten epochs.
+    // The first checkpoint comes after ten epochs.
     until("some epochs", || epochs(&run) > 12);
     child
 }
@@ -83,7 +83,7 @@ fn told(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// The run was begun and not finished; the same command ends it, with the bits of a run that never stopped.
+/// The run has begun and is not finished. The command must end it with the bits of a run that never stopped.
 fn goes_on_afterwards(bench: &Bench) {
     let run = bench.run(&LONG, "digits/mlp-w64/sgd/0");
     assert!(run.join("checkpoints/last.safetensors").is_file() && !run.join("summary.json").exists());
@@ -186,7 +186,7 @@ fn a_full_disk_stops_everything_and_room_lets_it_go_on() {
         assert!(!ok && text.contains("the disk refuses to be written") && text.contains(reason), "{text}");
         assert!(!text.contains("18/18"), "nothing more was started: {text}");
     };
-    // A run's checkpoints take a hundred kilobytes or so.
+    // The checkpoints of a run take some hundred kilobytes.
     let out = bench.path("limited");
     refused(limited(&bench.command_in(&out, &["--jobs", "1"]), 50), "File too large");
     let Some(disk) = Tiny::mount("size=600k") else { return };

@@ -1,4 +1,4 @@
-//! Commands that take a second and leave files: what is killed and starved in the tests, and what must come of it all the same.
+//! Commands that take a second and leave files. The tests kill and starve them; their results must not change.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::{TINY, gnr, run, tree, write};
 
-/// A net with BatchNorm, an average, checkpoints and log lines within epochs, kept weights.
+/// The recipe of a net with BatchNorm, an average, checkpoints and log lines within epochs, and kept weights.
 const RECIPE: &str = r#"
 [data]
 subset = { per_class = 10 }
@@ -39,13 +39,13 @@ average = { kind = "swa", from_epoch = 2 }
 pub(crate) struct Job {
     pub(crate) name: &'static str,
     arguments: Vec<String>,
-    /// The result that the command refuses to make again.
+    /// The result that the command refuses to make again, if there is one.
     finished: Option<&'static str>,
     home: tempfile::TempDir,
 }
 
 impl Job {
-    /// The job of a command.
+    /// The job of a command, by the command's name.
     pub(crate) fn new(name: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path();
@@ -66,7 +66,7 @@ impl Job {
                 let net = home.join("net").display().to_string();
                 let (code, _, stderr) = run(&["train", &recipe, "--out", &net, "--set=model.widths=[8]"]);
                 assert_eq!(code, 0, "{stderr}");
-                // One or two images at a time: each product, and each point, takes milliseconds.
+                // One or two images at a time: each product and each point takes milliseconds.
                 if name == "spectrum" {
                     let more =
                         ["--both-ends", "20", "--tol", "1e-6", "--batch-size", "1", "--save", "--resume"];
@@ -85,7 +85,7 @@ impl Job {
         self.home.path().join(name)
     }
 
-    /// The command, the first time and every other time.
+    /// The command for the first start and for every other start.
     pub(crate) fn command(&self, out: &Path) -> Command {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         let mut command = gnr(&arguments);
@@ -98,7 +98,7 @@ impl Job {
         self.finished.is_some_and(|file| out.join(file).exists())
     }
 
-    /// Runs, and tells what is wrong if it does not end well.
+    /// Runs the command; the error says what is wrong if it does not succeed.
     pub(crate) fn run(&self, out: &Path) -> Result<(), String> {
         let refuses = self.refuses(out);
         let output = self.command(out).output().unwrap();
@@ -107,7 +107,7 @@ impl Job {
         if output.status.success() || refused { Ok(()) } else { Err(told) }
     }
 
-    /// The results of a command that nothing disturbed, and how long it took.
+    /// The results of an undisturbed command, and its duration.
     pub(crate) fn whole(&self) -> (BTreeMap<String, Vec<u8>>, Duration) {
         let out = self.place("whole");
         let before = Instant::now();
@@ -117,14 +117,15 @@ impl Job {
     }
 }
 
-/// What a process said.
+/// The output of a process as text.
 pub(crate) fn told(output: &Output) -> String {
     let text = String::from_utf8_lossy;
     format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
 
-/// Everything in a folder that must be the same however often the work was begun: every file but locks, without times, the command line
-/// and the folder's own name. Of event files and reports for people, which tell the time, the name counts.
+/// All contents of a folder that must not depend on how often the work was begun: every file but locks, without times,
+/// the command line and the folder's own name. Of event files and of reports for people, which contain times, only the
+/// name counts.
 pub(crate) fn results(out: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for file in tree(out) {
@@ -139,7 +140,7 @@ pub(crate) fn results(out: &Path) -> BTreeMap<String, Vec<u8>> {
             text.lines().map(|line| timeless(line, &path)).collect::<Vec<_>>().join("\n").into_bytes()
         };
         let (key, contents) = if name.starts_with("events.out.tfevents.") {
-            // The name and the contents tell when they were written.
+            // The name and the contents contain the time of writing.
             (file.replace(&name, "events"), Vec::new())
         } else if name == "compare.md" || name == "compare.html" {
             (file, Vec::new())
@@ -156,7 +157,7 @@ pub(crate) fn results(out: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// JSON without what is a matter of time or place.
+/// JSON without values that depend on time or place.
 fn timeless(text: &str, path: &str) -> String {
     fn strip(value: &mut Value) {
         match value {
@@ -175,13 +176,13 @@ fn timeless(text: &str, path: &str) -> String {
     value.to_string().replace(path, "OUT")
 }
 
-/// Names of what differs, for messages.
+/// The names of files that differ, for messages.
 pub(crate) fn difference(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     names.into_iter().filter(|name| a.get(*name) != b.get(*name)).cloned().collect()
 }
 
-/// How often something is tried: a handful of times, or `GNR_KILLS`.
+/// The number of trials: a handful, or `GNR_KILLS`.
 pub(crate) fn trials(usual: u32) -> u32 {
     std::env::var("GNR_KILLS").map_or(usual, |n| n.parse().expect("GNR_KILLS is a number"))
 }

@@ -1,4 +1,4 @@
-//! Commands that are killed at random moments and started again: the results are those of commands that nothing disturbed, bit for bit.
+//! Commands that are killed at random moments and started again have the results of undisturbed ones, bit for bit.
 //! `GNR_KILLS=100` tries a hundred times each.
 
 use std::{
@@ -15,12 +15,12 @@ use crate::{
     support::tree,
 };
 
-/// Numbers in [0, 1) that are the same in every run of a test.
+/// Numbers in [0, 1) that are equal in every run of a test.
 struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> f64 {
-        // Steele, Lea and Flood's SplitMix64.
+        // The generator SplitMix64 of Steele, Lea and Flood.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,27 +29,27 @@ impl Random {
     }
 }
 
-/// Waits until the process ends by itself. False: it lives after this time.
+/// Waits until the process ends by itself; false if it still lives after this time.
 fn ends_within(child: &mut Child, time: Duration) -> bool {
     let mut stdout = child.stdout.take().unwrap();
     let (ended, end) = mpsc::channel();
     std::thread::spawn(move || {
-        // A pipe is at its end when the process is.
+        // A pipe ends when its process does.
         let _ = stdout.read_to_end(&mut Vec::new());
         let _ = ended.send(());
     });
     end.recv_timeout(time).is_ok()
 }
 
-/// How a process is ended.
+/// The signal that ends a process.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
     Kill,
-    /// What Ctrl-C sends.
+    /// The signal that Ctrl-C sends.
     Interrupt,
 }
 
-/// Starts the job and ends it after this time. False: it was done before.
+/// Starts the job and ends it after this time; false if it was done before.
 fn cut_short(job: &Job, out: &Path, time: Duration, end: End) -> bool {
     let mut child = job.command(out).spawn().unwrap();
     let done = ends_within(&mut child, time);
@@ -65,17 +65,17 @@ fn cut_short(job: &Job, out: &Path, time: Duration, end: End) -> bool {
     let output = child.wait_with_output().unwrap();
     match output.status.code() {
         Some(0) => false,
-        // Interrupted in order.
+        // The job was interrupted in order.
         Some(130) if !done && end == End::Interrupt => true,
-        // By the signal.
+        // The job was ended by the signal.
         None if !done => true,
-        // There was a result already.
+        // The result was there already.
         Some(1) if job.refuses(out) => false,
         code => panic!("{} ended with {code:?}: {}", job.name, told(&output)),
     }
 }
 
-/// What is in a folder: names and lengths.
+/// The names and lengths of the files in a folder.
 fn files(out: &Path) -> Vec<(String, u64)> {
     let length = |file: &String| out.join(file).metadata().unwrap().len();
     tree(out).into_iter().map(|file| (file.clone(), length(&file))).collect()
@@ -92,7 +92,7 @@ fn campaign(name: &'static str, ends: &[End]) {
         if tried == wanted {
             break;
         }
-        // The time that was measured may have been that of a busier machine.
+        // The duration may have been measured on a busier machine.
         assert!(attempt < 20 * wanted, "{attempt} processes were started, {kills} of them could be killed");
         let out = job.place(&format!("out-{attempt}"));
         let mut hit = false;
@@ -104,7 +104,7 @@ fn campaign(name: &'static str, ends: &[End]) {
             hit = true;
             kills += 1;
             states.insert(files(&out));
-            // Every other one is killed again.
+            // Every other job is killed again.
             if random.next() < 0.5 {
                 break;
             }
@@ -146,7 +146,7 @@ fn sweep() {
     campaign("sweep", &[End::Kill]);
 }
 
-/// States are written every other minute, and when the work is interrupted: only so there is one to continue.
+/// States are written every other minute and when the work is interrupted. Interruptions make a state to continue from.
 #[cfg(unix)]
 #[test]
 fn spectrum() {

@@ -1,4 +1,4 @@
-//! The real program: exit codes, messages, signals, what is left on disk.
+//! The real program: exit codes, messages, signals, and the files that it leaves.
 // The configured exception for tests covers the test functions only, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 

@@ -1,4 +1,4 @@
-//! `gnr reproduce`: what is trained, what is not repeated, what the report says.
+//! Tests of `gnr reproduce`: which runs are trained, which are not repeated, and what the report says.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::{gnr, run};
 
-/// A folder to reproduce in.
+/// A folder in which to reproduce.
 pub(crate) struct Bench {
     folder: TempDir,
 }
@@ -28,7 +28,7 @@ impl Bench {
         self.path("out")
     }
 
-    /// `gnr reproduce table1` of the MLP, one epoch, two runs at a time, unless said otherwise.
+    /// The command `gnr reproduce table1` with the MLP, one epoch and two runs at a time, unless `more` says otherwise.
     pub(crate) fn command(&self, more: &[&str]) -> Command {
         self.command_in(&self.out(), more)
     }
@@ -48,7 +48,7 @@ impl Bench {
         command
     }
 
-    /// Whether it succeeded and what it told.
+    /// Runs the command. Returns whether it succeeded, and its output.
     pub(crate) fn reproduce(&self, more: &[&str]) -> (bool, String) {
         let output = self.command(more).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -72,7 +72,7 @@ impl Bench {
         self.runs(more).into_iter().find(|(found, _)| found == name).unwrap().1
     }
 
-    /// Writes every run as finished, with an accuracy that follows from the method and the seed.
+    /// Writes every run as finished, with an accuracy made of the method and the seed.
     fn pretend(&self, more: &[&str]) {
         for (name, folder) in self.runs(more) {
             let seed: u64 = name.rsplit('/').next().unwrap().parse().unwrap();
@@ -97,7 +97,7 @@ impl Bench {
         }
     }
 
-    /// How many runs have a folder.
+    /// The number of runs that have a folder.
     pub(crate) fn begun(&self) -> usize {
         fs::read_dir(self.out().join("runs")).map_or(0, Iterator::count)
     }
@@ -165,7 +165,7 @@ fn the_report_says_what_the_runs_say() {
 #[test]
 fn a_failed_run_is_told_and_the_others_go_on() {
     let bench = Bench::new();
-    // What lies there already is not overwritten.
+    // Existing files are not overwritten.
     let broken = bench.run(&[], "digits/mlp-w64/sam/0");
     fs::create_dir_all(&broken).unwrap();
     fs::write(broken.join("notes.txt"), "mine").unwrap();
@@ -192,7 +192,7 @@ fn an_unfinished_run_is_continued() {
     fs::remove_file(run.join("summary.json")).unwrap();
     let (_, dry) = bench.reproduce(&["--seeds", "1", "--dry-run"]);
     assert!(dry.contains("to continue") && dry.contains("1 of 6 runs to train"), "{dry}");
-    // 1 epoch of 23 steps.
+    // One epoch of 23 steps.
     assert!(dry.contains(" 23 gradients") && dry.contains("about "), "{dry}");
     assert!(!run.join("summary.json").exists(), "a dry run starts nothing");
     let (ok, text) = bench.reproduce(&["--seeds", "1"]);
@@ -203,8 +203,8 @@ fn an_unfinished_run_is_continued() {
 #[test]
 fn every_table_is_reported_from_the_same_runs() {
     let bench = Bench::new();
-    // Without ResNet-8: Table 1: 2 nets × 6 methods; Table 2: 6; Table 3: 2 × 6 and 2 pretrainings; Table 4: 22, of which 6
-    // are Table 1's.
+    // Without ResNet-8: Table 1 has 2 nets × 6 methods; Table 2 has 6; Table 3 has 2 × 6 and 2 pretrainings; Table 4
+    // has 22, of which 6 are Table 1's.
     let mut runs = 0;
     for (table, more, expect) in [
         ("table1", 12, "GNR improves SAM performance by 1.18%"),

@@ -1,10 +1,10 @@
-//! Settings that are allowed and hardly meant: each works, is told before the first step, or is an error.
+//! Settings that are allowed but hardly intended: each works, is reported before the first step, or is an error.
 
 use std::path::Path;
 
 use crate::support::{TINY, run, write};
 
-/// Trains the tiny recipe with these settings: exit code, standard output, standard error.
+/// Trains the tiny recipe with these settings. Returns exit code, standard output, standard error.
 fn train(home: &Path, sets: &[&str]) -> (i32, String, String) {
     let recipe = write(home, "r.toml", TINY);
     let out = home.join("out").display().to_string();
@@ -14,7 +14,7 @@ fn train(home: &Path, sets: &[&str]) -> (i32, String, String) {
     run(&arguments)
 }
 
-/// Grey 8×8 images of so many classes, in folders.
+/// Writes grey 8×8 images of so many classes, in folders.
 fn folders(home: &Path, classes: &[&str], pixel: impl Fn(usize) -> u8) {
     for part in ["train", "test"] {
         for (class, name) in classes.iter().enumerate() {
@@ -58,7 +58,7 @@ fn what_is_doubtful_is_told_before_the_first_step() {
     assert!(code == 0 && !stdout.contains("warning"), "{stdout}");
 }
 
-/// A sweep says once what is doubtful about all its runs.
+/// A sweep reports a doubt about all its runs once.
 #[test]
 fn a_sweep_tells_what_is_doubtful_once() {
     let home = tempfile::tempdir().unwrap();
@@ -85,7 +85,7 @@ fn one_class_cannot_be_learned() {
     }
 }
 
-/// Images without anything in them teach the frequencies of the classes, which is what training then finds.
+/// Black images teach only the frequencies of the classes, and training finds these.
 #[test]
 fn black_images_are_told_and_give_the_odds_of_guessing() {
     let home = tempfile::tempdir().unwrap();
@@ -119,7 +119,7 @@ fn a_radius_beyond_all_numbers_is_named() {
         assert!(stderr.contains("at the perturbed point is "), "{sets:?}: {stderr}");
         assert!(stderr.contains(named) && stderr.contains("a smaller one may help"), "{sets:?}: {stderr}");
     }
-    // What has no perturbed point has no radius at fault.
+    // A method without a perturbed point has no radius to blame.
     let home = tempfile::tempdir().unwrap();
     let (code, _, stderr) = train(home.path(), &["method.gnr=false", "optimizer.lr=1e30"]);
     assert!(code == 1 && stderr.contains("A smaller optimizer.lr") && !stderr.contains("rho"), "{stderr}");

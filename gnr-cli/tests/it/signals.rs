@@ -10,7 +10,7 @@ use std::{
 
 use crate::support::{gnr, run, write};
 
-/// A net with BatchNorm, checkpoints every other step: 12 steps an epoch.
+/// The recipe of a net with BatchNorm and checkpoints every other step: 12 steps an epoch.
 const RECIPE: &str = r#"
 [data]
 subset = { per_class = 20 }
@@ -52,13 +52,13 @@ fn killed_ten_times_and_resumed_is_never_killed() {
     let time = before.elapsed();
 
     let killed = home.path().join("killed");
-    // Any moment will do, start-up included; seeded by the clock, so that every run of the test tries others.
+    // Any moment will do, start-up included. The clock seeds it, so that every run of the test tries other moments.
     let mut random = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
     let mut kills = 0;
     for _ in 0..10 {
         let mut child = start(&recipe, &killed);
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        // On average an eighth of the whole run: most kills fall within it, and it moves on.
+        // On average it is an eighth of the whole run: most kills are within the run, and it makes progress.
         let delay = time.mul_f64(f64::from(random) / f64::from(u32::MAX) / 4.0);
         let deadline = Instant::now() + delay.max(Duration::from_millis(1));
         while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
@@ -93,7 +93,7 @@ fn an_interrupt_ends_with_a_checkpoint_and_says_how_to_go_on() {
     for signal in ["-INT", "-TERM"] {
         let out = home.path().join(signal);
         let mut child = start(&recipe, &out);
-        // The first epoch is done: the loop is running.
+        // After the first epoch the loop is running.
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().starts_with("epoch")));
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
@@ -151,7 +151,7 @@ fn one_thread_or_two_give_the_same_parameters() {
         let set = format!("train.threads={threads}");
         let code = run(&["train", recipe.to_str().unwrap(), "--out", out.to_str().unwrap(), "--set", &set]).0;
         assert_eq!(code, 0);
-        // Without the header, which holds the recipe.
+        // The header is left out, because it holds the recipe.
         let bytes = checkpoint(&out, "last.safetensors");
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         bytes[8 + header..].to_vec()

@@ -1,4 +1,4 @@
-//! `--slurm`: what is submitted, and that its scripts do the study of one process. A shell script stands in for
+//! The option `--slurm`: its jobs, and that its scripts do the study of one process. A shell script stands in for
 //! `sbatch`; it does not run jobs, so the test runs them as Slurm would.
 
 use std::{
@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use crate::support::{TINY, gnr, write};
 
-/// Spaces, quotes, a comment's beginning and what Slurm replaces.
+/// A folder name with spaces, quotes, a comment's beginning and characters that Slurm replaces.
 const ODD: &str = "it's \"odd\" #1, 100%a $HOME; done";
 
-/// A folder with an `sbatch` of this body, which first writes down its arguments, one a line.
+/// A folder with an `sbatch` of this body, which first writes its arguments to a file, one a line.
 fn sbatch(home: &Path, body: &str) -> PathBuf {
     let folder = home.join("bin");
     let script = format!(
@@ -42,7 +42,7 @@ fn calls(home: &Path) -> Vec<Vec<String>> {
     calls
 }
 
-/// `gnr` in the folder `here`, with programs of `path` and the system's.
+/// The program `gnr` in the folder `here`, with the programs of `path` and the system's.
 fn study(here: &Path, path: Option<&Path>, arguments: &[&str]) -> Command {
     let mut command = gnr(arguments);
     let folders = path.map(Path::to_path_buf).into_iter().chain(["/usr/bin", "/bin"].map(PathBuf::from));
@@ -59,8 +59,8 @@ fn told(mut command: Command, success: bool) -> String {
     text.concat()
 }
 
-/// The value of an option in a script's `#SBATCH` lines, by Slurm's rules: a backslash takes the next character as it
-/// is, quotes hold together, white space ends a word, `#` begins a comment.
+/// The value of an option in a script's `#SBATCH` lines, by Slurm's rules: a backslash quotes the next character,
+/// quotes hold words together, white space ends a word, `#` begins a comment.
 fn directive(script: &str, option: &str) -> String {
     let lines = script.lines().filter_map(|line| line.strip_prefix("#SBATCH "));
     let words = lines.map(|line| {
@@ -82,19 +82,19 @@ fn directive(script: &str, option: &str) -> String {
     found.next().unwrap_or_else(|| panic!("no {option} in {script}"))
 }
 
-/// What Slurm makes of a file name for a task: `%a` is its number, `%%` a `%`.
+/// A file name as Slurm expands it for a task: `%a` is the task's number, `%%` a `%`.
 fn expanded(name: &str, task: &str) -> String {
     name.replace("%%", "\0").replace("%a", task).replace('\0', "%")
 }
 
-/// Runs a script as Slurm runs a task of a job, from a folder that is not that of the submission.
+/// Runs a script as Slurm runs a task of a job, from another folder than that of the submission.
 fn task(home: &Path, script: &Path, task: &str) -> String {
     let mut command = Command::new("bash");
     command.arg(script).env("SLURM_ARRAY_TASK_ID", task).current_dir(home);
     told(command, true)
 }
 
-/// A study's result without what differs between two that are the same.
+/// A study's result without values that differ between equal studies.
 fn result(file: &Path) -> Value {
     fn strip(value: &mut Value) {
         match value {
@@ -154,7 +154,7 @@ fn a_comparison_is_submitted_as_an_array_and_a_report_after_it() {
     assert_eq!(Path::new(&output), scripts.join("part-2.out"));
     let text = fs::read_to_string(&report).unwrap();
     assert_eq!(Path::new(&expanded(&directive(&text, "--output"), "")), scripts.join("report.out"));
-    // Two parts of three end; the report finds and trains what the third left.
+    // Two parts of three end; the report finds and trains the runs of the third.
     for part in ["1", "3"] {
         let words = task(home.path(), &array, part);
         assert!(words.contains("this part is done"), "{words}");
@@ -168,7 +168,7 @@ fn a_comparison_is_submitted_as_an_array_and_a_report_after_it() {
     );
 }
 
-/// Without an `sbatch` the array is printed, and what is printed is a script.
+/// Without an `sbatch` the array is printed, and the printed text is a script that runs.
 #[test]
 fn a_sweep_that_is_printed_runs_by_hand() {
     let home = tempfile::tempdir().unwrap();
@@ -186,7 +186,7 @@ fn a_sweep_that_is_printed_runs_by_hand() {
         task(home.path(), &printed, &part.to_string());
     }
     let study_folder = here.join("the study");
-    // Nothing is left to train for the command without a part.
+    // The command without a part has nothing left to train.
     let dry = told(study(&here, None, &[&sweep[..], &["--out=the study", "--dry-run"]].concat()), true);
     assert!(dry.contains("3 finished"), "{dry}");
     task(home.path(), &study_folder.join("slurm").join("report.sh"), "");

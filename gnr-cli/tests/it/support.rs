@@ -1,4 +1,4 @@
-//! Running the program, and the files it is given.
+//! Helpers that run the program, and files for it.
 
 use std::{
     fs,
@@ -12,14 +12,14 @@ pub(crate) fn gnr(arguments: &[&str]) -> Command {
     command
 }
 
-/// Exit code, standard output, standard error.
+/// Runs the program. Returns exit code, standard output, standard error.
 pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = gnr(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-/// A small MLP on some digits: 6 steps an epoch.
+/// The recipe of a small MLP on some digits: 6 steps an epoch.
 pub(crate) const TINY: &str = r#"
 [data]
 subset = { per_class = 10 }
@@ -40,7 +40,7 @@ pub(crate) fn write(folder: &Path, name: &str, contents: impl AsRef<[u8]>) -> Pa
     path
 }
 
-/// A safetensors file of F32 tensors.
+/// The bytes of a safetensors file of F32 tensors, each filled with one number.
 pub(crate) fn safetensors(tensors: &[(&str, &[usize], f32)]) -> Vec<u8> {
     let mut header = serde_json::Map::new();
     let mut data = Vec::new();
@@ -74,11 +74,11 @@ pub(crate) fn tree(folder: &Path) -> Vec<String> {
     found
 }
 
-/// The command in a process whose files may take `blocks` of 512 bytes (1024 in some shells) each: a longer one is refused as by a full
-/// disk, and nothing has to be mounted for it.
+/// The command in a process whose files may take `blocks` of 512 bytes (1024 in some shells) each. Longer files are
+/// refused as by a full disk, without a mount.
 pub(crate) fn limited(command: &Command, blocks: u64) -> Command {
     let mut limited = Command::new("sh");
-    // The signal of such a refusal would end the process before it could tell.
+    // The signal of a refusal would end the process before it could report the error.
     limited.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
     limited.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
@@ -90,8 +90,8 @@ pub(crate) fn limited(command: &Command, blocks: u64) -> Command {
     limited
 }
 
-/// A file system of a few pages, unmounted in the end. Tests that have one where that is permitted demand the same of [`limited`]
-/// processes everywhere.
+/// A file system of a few pages, unmounted when dropped. Tests that have one where mounting is permitted demand equal
+/// results of [`limited`] processes everywhere.
 pub(crate) struct Tiny(pub(crate) tempfile::TempDir);
 
 impl Tiny {
@@ -108,12 +108,12 @@ impl Tiny {
         }
     }
 
-    /// Gives it more room (or less).
+    /// Changes the size of the file system.
     pub(crate) fn resize(&self, size: &str) {
         self.remount(&format!("size={size}"));
     }
 
-    /// Changes its options.
+    /// Changes the options of the mount.
     pub(crate) fn remount(&self, options: &str) {
         let option = format!("remount,{options}");
         let output = Command::new("mount").args(["-o", &option]).arg(self.0.path()).output().unwrap();

@@ -1,4 +1,4 @@
-//! `gnr sweep`: what it chooses, and that nothing stops it for good.
+//! Tests of `gnr sweep`: the values it chooses, and that it can always continue.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use gnr_train::CheckpointFile;
 
 use crate::support::{TINY, Tiny, gnr, limited, run, tree, write};
 
-/// A net with BatchNorm; some tenths of a second a run.
+/// The recipe of a net with BatchNorm, which takes some tenths of a second a run.
 const RECIPE: &str = r#"
 [data]
 subset = { per_class = 10 }
@@ -47,7 +47,7 @@ fn runs(out: &Path) -> BTreeMap<String, PathBuf> {
     entries.map(entry).collect()
 }
 
-/// Whole epochs in a run's log.
+/// The number of whole epochs in a run's log.
 fn epochs(run: &Path) -> u64 {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
     text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count() as u64
@@ -91,7 +91,7 @@ fn chooses_by_validation_and_writes_a_recipe_that_trains() {
     let means: Vec<f64> = points.iter().map(|point| point["mean"].as_f64().unwrap()).collect();
     let best = found["best"].as_u64().unwrap() as usize;
     assert!(means.iter().all(|mean| *mean <= means[best]), "{means:?}");
-    // A tenth of the 100 images.
+    // The validation part is a tenth of the 100 images.
     assert_eq!(found["validation_images"], 10);
     assert!(stdout.contains("standard error"), "{stdout}");
 
@@ -271,7 +271,7 @@ fn what_cannot_be_swept_is_said_before_any_training() {
     assert!(code == 0 && stdout.contains("78 runs") && stdout.contains("nothing was trained"), "{stdout}");
 }
 
-/// A method by its name brings the keys that are searched, from the registry; a grid of one's own takes their place.
+/// A method given by name brings the keys to search from the registry; a grid of the user's own replaces them.
 #[test]
 fn a_method_brings_what_is_searched() {
     let home = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! `gnr watch` and `gnr report` beside a run that trains: the real program on a pseudo-terminal.
+//! Tests of `gnr watch` and `gnr report` beside a run that trains, with the real program on a pseudo-terminal.
 
 use std::{
     fs,
@@ -11,19 +11,19 @@ use std::{
 
 use crate::support::{TINY, gnr, run, tree, write};
 
-/// A terminal of 120 by 40 in which a program runs, and whoever looks at it.
+/// A program in a terminal of 120 by 40 characters, and its output.
 struct Watched {
     child: Child,
     keys: ChildStdin,
-    /// Pieces of what the program writes, until it ends.
+    /// The pieces of the program's output, until it ends.
     pieces: Receiver<Vec<u8>>,
-    /// All of them so far.
+    /// All output so far.
     bytes: Vec<u8>,
     terminal: vt100::Parser,
 }
 
 impl Watched {
-    /// Runs words of a shell on a pseudo-terminal. `script` is on every Linux system (Debian: bsdutils, essential).
+    /// Runs words of a shell on a pseudo-terminal. Every Linux system has `script` (Debian: bsdutils, essential).
     fn start(words: &str) -> Self {
         let sized = format!("stty rows 40 cols 120; {words}");
         let mut command = Command::new("script");
@@ -46,7 +46,7 @@ impl Watched {
         Self { child, keys, pieces, bytes: Vec::new(), terminal: vt100::Parser::new(40, 120, 0) }
     }
 
-    /// Looks until something is true of the screen.
+    /// Reads until the screen satisfies a condition.
     fn until(&mut self, what: &str, is: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
@@ -77,12 +77,12 @@ impl Watched {
     }
 }
 
-/// Epochs of the run as the table shows them.
+/// The number of epochs of the run that the table shows.
 fn epochs(screen: &str) -> Option<u64> {
     screen.split_whitespace().find_map(|word| word.strip_suffix("/99999")?.parse().ok())
 }
 
-/// The words that follow the dashboard say whether the terminal is as it was.
+/// The words printed after the dashboard show whether the terminal is as it was.
 fn restored(output: &str) {
     let (_, after) = output.rsplit_once("\u{1b}[?1049l").expect("the screen of before is shown again");
     for setting in ["icanon", "echo", "isig"] {
@@ -97,7 +97,7 @@ fn a_run_is_watched_while_it_trains_and_does_not_notice() {
     let recipe = write(home.path(), "r.toml", TINY);
     let out = home.path().join("runs/tiny");
     let mut training = gnr(&["train", recipe.to_str().unwrap(), "--out", out.to_str().unwrap(), "--quiet"]);
-    // It trains until this test has seen enough.
+    // The run trains until this test has seen enough.
     for set in ["train.epochs=99999", "data.subset.per_class=100", "optimizer.lr=0.001"] {
         training.args(["--set", set]);
     }
@@ -127,7 +127,7 @@ fn a_run_is_watched_while_it_trains_and_does_not_notice() {
     assert_eq!(code, 0, "{output}");
     restored(&output);
 
-    // A signal ends it as well, and gives the terminal back.
+    // A signal also ends the program, which restores the terminal.
     let pid = home.path().join("pid");
     let words = format!(
         "sh -c 'echo $$ > {}; exec \"$GNR\" watch {folder}'; code=$?; stty -a; exit $code",
@@ -141,7 +141,7 @@ fn a_run_is_watched_while_it_trains_and_does_not_notice() {
     assert_eq!(code, 130, "{output}");
     restored(&output);
 
-    // A pipe gets a line a run; a page can be made.
+    // In a pipe there is a line a run, and a page can be made.
     let (code, stdout, stderr) = run(&["watch", &folder]);
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert!(stdout.lines().count() == 1 && stdout.starts_with("tiny  training  "), "{stdout}");
@@ -157,7 +157,7 @@ fn a_run_is_watched_while_it_trains_and_does_not_notice() {
     assert!(run(&["watch", &folder]).1.starts_with("tiny  "));
 }
 
-/// A window that is closed, a connection that breaks: the terminal is gone, and nothing can be read from it.
+/// After the window is closed or the connection breaks, the terminal is gone and nothing can be read from it.
 #[test]
 fn without_its_terminal_the_dashboard_ends() {
     let home = tempfile::tempdir().unwrap();
@@ -178,7 +178,7 @@ fn without_its_terminal_the_dashboard_ends() {
         assert!(Instant::now() < deadline, "process {} goes on", fs::read_to_string(&pid).unwrap().trim());
         std::thread::sleep(Duration::from_millis(50));
     }
-    // By itself, or by the error of a key that cannot be read: whichever is first.
+    // The program ends by itself, or by the error of a key that cannot be read, whichever comes first.
     let code = fs::read_to_string(&code).unwrap();
     assert!(["130", "1"].contains(&code.trim()), "{code}");
 }
@@ -211,6 +211,6 @@ fn a_finished_run_has_its_page_beside_it() {
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("finished, 2 of 2 epochs") && page.contains("eigenvalue of the Hessian"));
     assert!(page.matches("<svg").count() >= 5 && !page.contains("<script"));
-    // The page is no part of the run: it resumes as before.
+    // The page does not belong to the run, which resumes as before.
     assert_eq!(run(&["resume", folder, "--set", "train.epochs=3", "--quiet"]).0, 0);
 }

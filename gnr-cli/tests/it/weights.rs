@@ -1,10 +1,10 @@
-//! `gnr weights`, `gnr convert`, and runs that start from weights.
+//! Tests of `gnr weights`, `gnr convert`, and runs that start from weights.
 
 use std::path::Path;
 
 use crate::support::{TINY, run, safetensors, write};
 
-/// The weights of `TINY`'s model, all ones but the bias of the classifier.
+/// The weights of `TINY`'s model, all ones except for the bias of the classifier.
 fn mlp() -> Vec<u8> {
     safetensors(&[
         ("0.weight", &[2, 64], 1.0),
@@ -37,7 +37,7 @@ fn tensors_are_listed_and_compared_with_a_model() {
     let model = ["weights", &file, "--model", "lenet", "--classes", "10", "--input", "1,28,28"];
     let (code, _, stderr) = run(&model);
     assert!(code == 1 && stderr.contains("no tensor fits the model"), "{stderr}");
-    // The same names in other shapes.
+    // Tensors of these names with other shapes.
     let model = ["--model", "mlp", "--classes", "10", "--input", "1,8,8"];
     let (code, _, stderr) = run(&[&["weights", &file][..], &model].concat());
     assert!(
@@ -97,7 +97,7 @@ fn a_run_says_what_it_started_from() {
     assert!(Path::new(&out).join("weights.json").is_file());
 }
 
-/// The file is of gnr-models' tests: objects of 25 classes beside two tensors.
+/// The file belongs to gnr-models' tests: objects of 25 classes beside two tensors.
 #[test]
 fn objects_that_are_not_read_are_listed() {
     let file: std::path::PathBuf =
@@ -108,7 +108,7 @@ fn objects_that_are_not_read_are_listed() {
     assert!(stdout.contains("2 tensors, 6 numbers (PyTorch, zip)"), "{stdout}");
     assert!(stdout.contains("neither read nor run (25):\n  addict: addict.addict.Dict\n"), "{stdout}");
     assert!(stdout.contains("  and 5 more of 5 other classes\n"), "{stdout}");
-    // JSON has all of them.
+    // JSON lists all of them.
     let (_, stdout, _) = run(&["weights", file, "--json"]);
     let last: serde_json::Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
     assert_eq!((&last["not_read"], &last["class"]), (&"yacs".into(), &"yacs.config.CfgNode".into()));
@@ -121,7 +121,7 @@ fn an_altered_tensor_does_not_hide_the_others() {
     let whole: std::path::PathBuf =
         [env!("CARGO_MANIFEST_DIR"), "..", "gnr-models", "tests", "data", "objects.pth"].iter().collect();
     let mut bytes = std::fs::read(whole).unwrap();
-    // fc.bias is 5 and 6.
+    // The elements of fc.bias are 5 and 6.
     let bias = [5f32.to_le_bytes(), 6f32.to_le_bytes()].concat();
     let at = bytes.windows(8).position(|window| window == bias).unwrap();
     bytes[at] ^= 1;

@@ -1,4 +1,4 @@
-//! Under a launcher a command spreads its work over the ranks, or refuses; none does all of it on every rank.
+//! Under a launcher a command spreads its work over the ranks, or refuses. No command does all work on every rank.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -7,10 +7,10 @@ use crate::{
     support::{recipe, succeeds, told, trained},
 };
 
-/// Commands that other tests run on ranks.
+/// Commands that share work; other tests run them on ranks.
 const SPREAD: [&str; 6] = ["train", "resume", "eval", "spectrum", "trace", "density"];
 
-/// The others, with arguments that would do something.
+/// The other commands, with arguments that would do something.
 const SINGLE: [&str; 17] = [
     "compare RECIPE --seeds 2 --out OUT",
     "sweep RECIPE --grid optimizer.lr=0.1,0.01 --out OUT",
@@ -66,7 +66,7 @@ fn every_command_spreads_its_work_or_refuses() {
         assert_eq!(words.contains("--shard or --slurm"), parts, "{line}: {words}");
         assert_eq!(tree(home.path()), before, "{line} wrote something");
     }
-    // No command is forgotten here.
+    // This list must have every command.
     let help = succeeds(crate::support::gnr(1, &["--help"]));
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let listed: BTreeSet<&str> = listed

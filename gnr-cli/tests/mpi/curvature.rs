@@ -1,4 +1,4 @@
-//! Curvature of images that are spread over ranks is that of one process.
+//! Curvature of images that are spread over ranks equals that of one process.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ fn spectrum_trace_and_density_are_those_of_one_process() {
     let run = home.path().join("run");
     let close = |a: &Value, b: &Value, what: &str| {
         let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
-        // Lanczos amplifies rounding by what its tolerance allows.
+        // Lanczos amplifies rounding up to its tolerance.
         assert!((a - b).abs() <= 1e-6 * b.abs().max(1e-3), "{what}: {a} on ranks, {b} alone");
     };
     for (k, bn) in ["eval", "train"].iter().enumerate() {

@@ -21,7 +21,7 @@ fn models() -> [(&'static str, Vec<&'static str>); 4] {
     ]
 }
 
-/// ‖θ_ranks − θ_alone‖/‖θ_alone‖ after 20 steps in f64, running statistics included.
+/// The difference is ‖θ_ranks − θ_alone‖/‖θ_alone‖ after 20 steps in f64, running statistics included.
 #[test]
 fn ranks_train_as_one_process_does() {
     let whole = std::env::var_os("GNR_TABLE").is_some();
@@ -29,7 +29,7 @@ fn ranks_train_as_one_process_does() {
     println!("| model | method | 2 ranks | 3 ranks | 4 ranks |\n|---|---|---|---|---|");
     for (name, sets) in models() {
         for (title, method) in METHODS {
-            // A line of the table for each model, and all of the net whose passes exchange most.
+            // The table has a line for each model, and all methods for the net whose passes exchange most.
             if !whole && title != "GNR exact" && name != "mlp" {
                 continue;
             }
@@ -43,7 +43,7 @@ fn ranks_train_as_one_process_does() {
                 relative(&trained(ranks, home.path(), &format!("on-{ranks}"), &sets), &alone)
             });
             println!("| {name} | {title} | {:.1e} | {:.1e} | {:.1e} |", found[0], found[1], found[2]);
-            // Rounding through 20 steps; a difference over a step of 1e-3 has a thousand times as much.
+            // Tolerance: rounding through 20 steps; for a difference over a step of 1e-3, a thousand times as much.
             let allowed = 1e-12;
             for difference in found.into_iter().filter(|difference| !difference.is_nan()) {
                 worst = worst.max(difference);
@@ -51,7 +51,7 @@ fn ranks_train_as_one_process_does() {
             }
         }
     }
-    // Sums in another order are not the same bits: ranks took part.
+    // Sums in another order have other bits, which shows that ranks took part.
     assert!(worst > 0.0);
 }
 
@@ -64,13 +64,13 @@ fn local_perturbations_are_those_of_groups() {
         let difference = relative(&local, &groups);
         println!("local on 2 ranks against method.group = 10, {}: {difference:.1e}", sets[0]);
         assert!(difference < 1e-12, "{difference:e}");
-        // It is another method than that of the batch.
+        // The method differs from that of the batch.
         let whole = trained(1, home.path(), "whole", sets);
         assert!(relative(&local, &whole) > 1e-6);
     }
 }
 
-/// As many ranks give the same bits, blended batches, dropout and samples included; other numbers of ranks differ by
+/// Equal numbers of ranks give equal bits, with blended batches, dropout and samples; other numbers of ranks differ by
 /// rounding.
 #[test]
 fn everything_that_looks_at_a_batch_knows_its_part() {
@@ -104,7 +104,7 @@ fn everything_that_looks_at_a_batch_knows_its_part() {
     }
     assert_eq!(three["ranks"], 3);
     assert!(one.get("ranks").is_none() && one.get("exchange_share").is_none());
-    // What exchanges took is in every line of an epoch, and their share in the summary.
+    // The time of exchanges is in every line of an epoch, and their share is in the summary.
     let text = std::fs::read_to_string(home.path().join("first").join("metrics.jsonl")).unwrap();
     let (mut steps, mut exchanges) = (0.0, 0.0);
     for line in text.lines() {
@@ -118,8 +118,8 @@ fn everything_that_looks_at_a_batch_knows_its_part() {
     assert!((share - exchanges / steps).abs() < 1e-9, "{share}, {exchanges} of {steps} s");
 }
 
-/// BatchNorm with statistics of each rank's own is another method, and its running statistics are the means of the
-/// ranks'.
+/// BatchNorm with statistics of each rank's own is another method, and its running statistics are the means over the
+/// ranks.
 #[test]
 fn own_statistics_train_too() {
     let sets = ["model.name=resnet8", "model.widths=[4,4,4]", "parallel.sync=false", "train.epochs=1"];
@@ -132,13 +132,13 @@ fn own_statistics_train_too() {
     assert!(recipe.contains("[parallel]") && recipe.contains("sync = false"), "{recipe}");
 }
 
-/// A checkpoint of any number of ranks goes on with any other.
+/// A checkpoint of any number of ranks continues on any other number.
 #[test]
 fn checkpoints_know_no_ranks() {
     let home = tempfile::tempdir().unwrap();
     let stopped = |ranks: [usize; 2]| {
         let name = format!("stopped-{}-{}", ranks[0], ranks[1]);
-        // The rate of two epochs is that of four: only so are they the same run.
+        // With a constant rate, a run of two epochs begins like one of four.
         let constant = ["schedule.name=constant"];
         trained(ranks[0], home.path(), &name, &[&constant[..], &["train.epochs=2"]].concat());
         let out = home.path().join(&name);

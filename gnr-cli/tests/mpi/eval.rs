@@ -1,4 +1,4 @@
-//! `gnr eval` on ranks finds what one process finds, and the first rank tells it.
+//! `gnr eval` on ranks has the result of one process, and the first rank prints it.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::{
     support::{gnr, recipe, succeeds, trained},
 };
 
-/// What `gnr eval --json` prints: one object, on one line.
+/// The output of `gnr eval --json`, which is one object on one line.
 fn evaluated(ranks: usize, run: &Path, more: &[&str]) -> Value {
     let arguments = [&["eval", run.to_str().unwrap(), "--json"], more].concat();
     let words = succeeds(gnr(ranks, &arguments));
@@ -28,7 +28,7 @@ fn counts_are_those_of_one_process_and_the_loss_is_to_rounding() {
         &[][..],
         &["--split", "train"],
         &["--split", "validation", "--class-map", "index"],
-        // Batches that do not divide by the ranks; batches of fewer images than ranks.
+        // Batches that do not divide by the ranks, and batches of fewer images than ranks.
         &["--set", "train.eval_batch_size=7"],
         &["--split", "validation", "--set", "train.eval_batch_size=2"],
     ] {
@@ -39,13 +39,13 @@ fn counts_are_those_of_one_process_and_the_loss_is_to_rounding() {
             let loss = |report: &Value| report["loss"].as_f64().unwrap();
             let difference = (loss(&found) - loss(&alone)).abs() / loss(&alone);
             worst = worst.max(difference);
-            // The sum of some hundred terms in f64, in another order.
+            // Tolerance: a sum of some hundred terms in f64, in another order.
             assert!(difference < 1e-13, "{more:?} on {ranks} ranks: {difference:e}");
             found["loss"] = alone["loss"].clone();
             assert_eq!(found, alone, "{more:?} on {ranks} ranks");
         }
     }
-    // Sums in another order are not the same bits: ranks took part.
+    // Sums in another order have other bits, which shows that ranks took part.
     println!("largest relative difference of the loss: {worst:.1e}");
     assert!(worst > 0.0);
 }
@@ -60,23 +60,23 @@ fn the_table_is_that_of_one_process() {
     assert!(told[0].contains("accuracy ") && told[0].contains(" of 360)"), "{}", told[0]);
 }
 
-/// The first rank has the run, and need not share its disk.
+/// The first rank has the run folder, and need not share its disk.
 #[test]
 fn one_rank_reads_the_weights_and_all_need_the_same_images() {
     let home = tempfile::tempdir().unwrap();
     trained(1, home.path(), "run", &["train.epochs=1", "model.name=resnet8", "model.widths=[2,2,2]"]);
     let place = home.path().display();
-    // Rank 1 finds no folder of this name.
+    // Rank 1 has no folder of this name.
     let elsewhere =
         format!("exec $0 eval {place}/run$(test $OMPI_COMM_WORLD_RANK = 0 || echo -elsewhere) --json");
     let alone = evaluated(1, &home.path().join("run"), &[]);
     let (output, _) = crate::failures::script(2, &elsewhere);
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["correct"], alone["correct"]);
-    // And where rank 0 finds none, one rank tells.
+    // Where rank 0 has none either, one rank reports it.
     let words = refused(2, &format!("exec $0 eval {place}/none.safetensors"), "none.safetensors");
     assert_eq!(words.matches("error:").count(), 1, "{words}");
-    // Digits of other pixels on rank 1.
+    // Rank 1 has digits of other pixels.
     mnist(&home.path().join("data-0"), 200, 0);
     mnist(&home.path().join("data-1"), 200, 1);
     let dir = format!("data.dir={place}/data-0");

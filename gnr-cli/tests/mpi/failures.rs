@@ -1,4 +1,4 @@
-//! What goes wrong on one rank ends the run on all of them, soon, with its words.
+//! An error on one rank soon ends the run on all ranks, with its message.
 
 use std::{
     path::Path,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::{gnr, last, model, mpirun, recipe, succeeds, told};
 
-/// Every rank runs this shell script; `$OMPI_COMM_WORLD_RANK` tells which one it is, and `$0` is the program.
+/// Runs this shell script on every rank; `$OMPI_COMM_WORLD_RANK` is the rank's number, and `$0` the program.
 pub(crate) fn script(ranks: usize, script: &str) -> (Output, Duration) {
     let mut command: Command = mpirun(ranks);
     command.args(["sh", "-c", script, env!("CARGO_BIN_EXE_gnr")]);
@@ -60,7 +60,7 @@ fn a_batch_that_does_not_reach_every_rank_is_refused() {
     refused(2, &local, "a regulariser remembers numbers");
 }
 
-/// The IDX files of MNIST, `images` of them, with labels that go round.
+/// Writes MNIST's IDX files with `images` images, whose labels repeat.
 pub(crate) fn mnist(folder: &Path, images: u32, pixel: u8) {
     std::fs::create_dir_all(folder).unwrap();
     for part in ["train", "t10k"] {
@@ -89,7 +89,7 @@ fn data_that_differ_are_refused_with_what_differs() {
     assert!(!out.exists(), "nothing was begun");
 }
 
-/// A rank whose data are not there: the others learn it, and nobody waits.
+/// When one rank lacks its data, the others learn it and none waits.
 #[test]
 fn data_that_are_missing_on_one_rank_end_the_run() {
     let home = tempfile::tempdir().unwrap();
@@ -105,7 +105,7 @@ fn data_that_are_missing_on_one_rank_end_the_run() {
     assert!(!out.exists(), "nothing was begun");
 }
 
-/// A disk that is full on rank 0 ends the run with its words; what is there continues.
+/// A full disk on rank 0 ends the run with the error's message. The files that are there continue the run.
 #[test]
 fn a_full_disk_of_the_first_rank_ends_the_run_and_leaves_what_continues() {
     let home = tempfile::tempdir().unwrap();
@@ -119,7 +119,7 @@ fn a_full_disk_of_the_first_rank_ends_the_run_and_leaves_what_continues() {
     };
     let output = script(2, &format!("exec $0 {}", arguments(&whole))).0;
     assert!(output.status.success(), "{}", told(&output));
-    // Too little for a checkpoint.
+    // The limit is too small for a checkpoint.
     let room = std::fs::metadata(last(&whole)).unwrap().len().div_ceil(512) - 1;
     let limited = format!(
         "trap '' XFSZ; if [ $OMPI_COMM_WORLD_RANK = 0 ]; then ulimit -f {room}; fi; exec $0 {}",
@@ -144,7 +144,7 @@ fn a_full_disk_of_the_first_rank_ends_the_run_and_leaves_what_continues() {
     assert_eq!(model(&out), model(&whole));
 }
 
-/// An error that only one rank can have, and that no other asks for: what the first rank prints has no room.
+/// An error that only one rank can have and that no other asks for: the first rank's output has no room.
 #[test]
 fn an_error_that_ranks_did_not_agree_on_ends_all_of_them() {
     let home = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Ranks that are killed at random moments: the run ends, and continues to the bits of a run that nothing disturbed.
+//! Ranks that are killed at random moments: the run ends, and continues to the bits of an undisturbed run.
 
 use std::{
     path::Path,
@@ -9,7 +9,7 @@ use crate::support::{gnr, last, recipe, succeeds, told};
 
 const RANKS: usize = 3;
 
-/// The process of a rank of the run in `out`.
+/// The process id of a rank of the run in `out`.
 fn process(rank: usize, out: &Path) -> Option<u32> {
     let (name, wanted) = (format!("OMPI_COMM_WORLD_RANK={rank}"), out.as_os_str().as_encoded_bytes());
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
@@ -49,7 +49,7 @@ fn a_run_whose_rank_is_killed_ends_and_continues_to_the_same_bits() {
             let mut command = run(&out);
             command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
             let job = command.spawn().unwrap();
-            // A multiplicative generator is random enough for moments.
+            // A multiplicative generator is random enough to choose moments.
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             std::thread::sleep(time.mul_f64((random >> 33) as f64 / (1_u64 << 31) as f64));
             let Some(pid) = process(rank, &out) else {

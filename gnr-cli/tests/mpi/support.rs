@@ -1,4 +1,4 @@
-//! Running the program on ranks, and what it leaves.
+//! Helpers that run the program on ranks, and read what it leaves.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,7 +7,7 @@ use std::{
 
 use gnr_train::CheckpointFile;
 
-/// 100 digits in batches of 20: five steps an epoch. On three ranks the shares are 6, 7 and 7 images.
+/// A recipe of 100 digits in batches of 20: five steps an epoch. On three ranks the shares are 6, 7 and 7 images.
 pub(crate) const DIGITS: &str = r#"
 name = "digits"
 [data]
@@ -29,7 +29,7 @@ pub(crate) fn recipe(folder: &Path) -> PathBuf {
     path
 }
 
-/// `mpirun -n RANKS gnr ARGUMENTS`, or the program by itself on one.
+/// The command `mpirun -n RANKS gnr ARGUMENTS`, or the program by itself on one rank.
 pub(crate) fn gnr(ranks: usize, arguments: &[&str]) -> Command {
     let program = env!("CARGO_BIN_EXE_gnr");
     let mut command = if ranks == 1 {
@@ -43,7 +43,7 @@ pub(crate) fn gnr(ranks: usize, arguments: &[&str]) -> Command {
     command
 }
 
-/// `mpirun -n RANKS`, to which a program is to be added.
+/// The command `mpirun -n RANKS`, without a program.
 pub(crate) fn mpirun(ranks: usize) -> Command {
     let mut command = Command::new("mpirun");
     command.args(["--allow-run-as-root", "--oversubscribe", "-n", &ranks.to_string()]).env_remove("GNR_LOG");
@@ -62,7 +62,7 @@ pub(crate) fn succeeds(mut command: Command) -> String {
     told(&output)
 }
 
-/// Trains into a folder and gives the checkpoint's parameters and running statistics.
+/// Trains into a folder and returns the checkpoint's parameters and running statistics.
 pub(crate) fn trained(ranks: usize, home: &Path, name: &str, sets: &[&str]) -> Vec<f64> {
     let (recipe, out) = (recipe(home), home.join(name));
     let mut arguments = vec!["train", recipe.to_str().unwrap(), "--quiet", "--out", out.to_str().unwrap()];
@@ -85,7 +85,7 @@ pub(crate) fn last(run: &Path) -> PathBuf {
     run.join("checkpoints").join("last.safetensors")
 }
 
-/// ‖a − b‖/‖b‖.
+/// The relative difference ‖a − b‖/‖b‖.
 pub(crate) fn relative(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();

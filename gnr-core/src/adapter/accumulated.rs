@@ -6,26 +6,28 @@ use crate::{
     random::SplitMix64,
 };
 
-/// One mini-batch made of micro-batches: L̂ = Σᵢ (nᵢ/n)·L̂ᵢ, and so are its gradient and its products.
+/// One mini-batch made of micro-batches: L̂ = Σᵢ (nᵢ/n)·L̂ᵢ, and its gradient and its products are the same mean.
 ///
-/// Methods see one batch: SAM and GNR perturb once, along the whole batch's gradient, and every micro-batch is evaluated at
-/// that same point. A [`Pass::Commit`] reaches each micro-batch exactly once. (Where L̂ᵢ depends on its micro-batch as a
-/// whole, as with BatchNorm, the mean is that of the micro-batches' own losses.)
+/// Methods see one batch: SAM and GNR perturb once, along the whole batch's gradient, and every micro-batch is
+/// evaluated at that one point. A [`Pass::Commit`] reaches each micro-batch exactly once. Where L̂ᵢ depends on its
+/// micro-batch as a whole, as with BatchNorm, L̂ is the mean of the micro-batches' own losses.
 ///
 /// # Cost
-/// Memory of one micro-batch: no record outlives its micro-batch. So an exact product evaluates each micro-batch again,
-/// with [`Order::Second`], multiplies, and drops the record: one gradient more a product. For products by differences wrap
-/// the accumulation, `ForwardDiff::new(Accumulated::new(..)?)`: they need no record and cost nothing extra.
+/// Memory of one micro-batch, because no record outlives its micro-batch. An exact product therefore evaluates each
+/// micro-batch again, with [`Order::Second`], multiplies, and drops the record: one gradient more a product. For
+/// products by differences wrap the accumulation, `ForwardDiff::new(Accumulated::new(..)?)`: they need no record and
+/// cost nothing extra.
 #[derive(Clone, Debug)]
 pub struct Accumulated<O> {
-    /// Micro-batches and their weights: nᵢ/n, or of a selection its examples in each by all of its examples.
+    /// Each micro-batch with its weight: nᵢ/n, or after a selection the selected examples in it over all selected
+    /// examples.
     parts: Vec<(O, f64)>,
-    /// nᵢ.
+    /// The number of examples nᵢ of each micro-batch.
     examples: Vec<usize>,
 }
 
 impl<O> Accumulated<O> {
-    /// The mean of micro-batches, each with its number of examples nᵢ.
+    /// Makes one batch of micro-batches, each given with its number of examples nᵢ ≥ 1.
     ///
     /// # Errors
     /// [`Error::Oracle`] when there is no micro-batch or one is empty.
@@ -42,7 +44,7 @@ impl<O> Accumulated<O> {
         Ok(Self { parts: parts.into_iter().zip(weights).collect(), examples })
     }
 
-    /// The micro-batches that have examples in the present selection: all, unless one was made.
+    /// The micro-batches with a positive weight: those that have selected examples, or all of them without a selection.
     fn present(&mut self) -> impl Iterator<Item = (&mut O, f64)> {
         self.parts.iter_mut().filter(|(_, weight)| *weight > 0.0).map(|(part, weight)| (part, *weight))
     }
@@ -55,7 +57,7 @@ impl<O> Accumulated<O> {
 
 impl<O: GradOracle> GradOracle for Accumulated<O> {
     type Vector = O::Vector;
-    /// Nothing is kept between micro-batches.
+    /// No record is kept between micro-batches.
     type Record = ();
 
     fn evaluate<'a>(
@@ -84,7 +86,7 @@ impl<O: GradOracle> GradOracle for Accumulated<O> {
 }
 
 impl<O: SampledOracle> SampledOracle for Accumulated<O> {
-    /// Every micro-batch gives its share of the sample; the weights stay.
+    /// Restricts every micro-batch to its share of the sample; the weights stay.
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         if sample.is_some_and(|sample| sample.part.is_some()) {
             let message = "a sample of a batch that is spread over ranks cannot be taken of micro-batches: take one micro-batch a rank";
@@ -107,7 +109,7 @@ impl<O: ExampleOracle> ExampleOracle for Accumulated<O> {
         Ok(losses)
     }
 
-    /// A micro-batch without a selected example is passed over.
+    /// Selects rows of the whole batch; a micro-batch without a selected example is passed over.
     fn select(&mut self, rows: Option<&[usize]>) -> Result<f64> {
         let share = checked_share(rows, self.examples.iter().sum())?;
         let mut counts = self.examples.clone();
@@ -142,7 +144,7 @@ impl<O: OutputOracle> OutputOracle for Accumulated<O> {
         all.ok_or_else(nothing)
     }
 
-    /// The sum over the micro-batches, whatever their weights: u has those already.
+    /// The sum over the micro-batches, without their weights, which u already contains.
     fn pull_back(&mut self, at: &O::Vector, u: &Outputs) -> Result<O::Vector> {
         let mut sum: Option<O::Vector> = None;
         let rows = self.examples.clone();
@@ -159,8 +161,9 @@ impl<O: OutputOracle> OutputOracle for Accumulated<O> {
 }
 
 impl<O: HvpOracle> HvpOracle for Accumulated<O> {
-    /// The products of the micro-batches: the mean of one-sided differences of one step is that of the mean. Of micro-batches that
-    /// differ, [`Products::Exact`]: nothing that others could share.
+    /// The kind of products that the micro-batches have: the mean of one-sided differences of one step is the one-sided
+    /// difference of the mean. Micro-batches of different kinds give [`Products::Exact`], which promises nothing that
+    /// others could share.
     fn products(&self) -> Products {
         let mut kinds = self.parts.iter().map(|(part, _)| part.products());
         let first = kinds.next().unwrap_or(Products::Exact);
@@ -177,7 +180,7 @@ impl<O: HvpOracle> HvpOracle for Accumulated<O> {
         mean.ok_or_else(nothing)
     }
 
-    /// Each micro-batch is evaluated once for all vectors.
+    /// Multiplies with all vectors at one evaluation of each micro-batch.
     fn hvp_block(
         &mut self,
         here: &Evaluation<'_, O::Vector, ()>,
@@ -197,7 +200,7 @@ impl<O: HvpOracle> HvpOracle for Accumulated<O> {
     }
 }
 
-/// Adds a micro-batch's share to a mean.
+/// Adds `weight`·`share` to a mean, which is `None` before the first share.
 fn add<V: Vector>(mean: &mut Option<V>, weight: f64, share: V) -> Result<()> {
     match mean {
         Some(mean) => mean.axpy(weight, &share),
@@ -205,7 +208,7 @@ fn add<V: Vector>(mean: &mut Option<V>, weight: f64, share: V) -> Result<()> {
     }
 }
 
-/// nᵢ/n.
+/// The weight nᵢ/n of each micro-batch.
 fn shares(examples: &[usize]) -> Vec<f64> {
     let n: usize = examples.iter().sum();
     examples.iter().map(|&n_i| n_i as f64 / n as f64).collect()

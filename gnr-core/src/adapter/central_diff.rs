@@ -8,9 +8,9 @@ use crate::{
 
 /// Makes an [`HvpOracle`] of any [`GradOracle`]: H·v ≈ (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ − ε v/‖v‖))·‖v‖/(2ε).
 ///
-/// The perturbation has norm ε whatever the length of `v`; `v = 0` gives 0. The error is O(ε²) in exact arithmetic; in f32
-/// the best ε is about 1e-2, the default (relative error 2e-5). On nets with kinks (ReLU) this is another quantity than the
-/// exact product, which does not see the kinks.
+/// The perturbation has norm ε whatever the length of `v`; `v = 0` gives 0. The error is O(ε²) in exact arithmetic; in
+/// f32 the best ε is about 1e-2, the default (relative error 2e-5). On nets with kinks (ReLU) this is another quantity
+/// than the exact product, which does not see the kinks.
 ///
 /// # Cost
 /// Two gradients and one vector a product.
@@ -26,7 +26,7 @@ impl<O> CentralDiff<O> {
         Self { inner, step: 1e-2 }
     }
 
-    /// Another ε, the norm of the perturbation.
+    /// Sets ε, the norm of the perturbation; default 1e-2.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ε > 0 and finite.
@@ -43,9 +43,9 @@ impl<O> CentralDiff<O> {
 }
 
 impl<O: GradOracle> CentralDiff<O> {
-    /// (∇L̂(at + ε v/‖v‖) − ∇L̂(at − ε v/‖v‖))·‖v‖/(2ε); the point is used up.
+    /// The difference (∇L̂(at + ε v/‖v‖) − ∇L̂(at − ε v/‖v‖))·‖v‖/(2ε); consumes the point.
     fn difference(&mut self, at: O::Vector, v: &O::Vector, v_norm: f64) -> Result<O::Vector> {
-        // Both from θ, not one from the other: the two must be exactly opposite.
+        // Both points are made from θ, not one from the other: the two perturbations must be exactly opposite.
         let [mut ahead, mut behind] = [at.clone(), at];
         ahead.axpy(self.step / v_norm, v)?;
         let mut difference = self.inner.gradient(ahead).map_err(at_perturbed_point)?;

@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// What an oracle was asked so far.
+/// The questions that an oracle was asked so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counts {
     /// Evaluations with [`Pass::Commit`].
@@ -22,7 +22,7 @@ pub struct Counts {
     pub products: u64,
     /// Forward passes without a gradient: losses of the examples, outputs.
     pub forwards: u64,
-    /// The evaluations, each by its share of the batch's examples: gradients of a whole batch.
+    /// Gradients in units of the whole batch: each evaluation counts by its share of the batch's examples.
     pub gradients: f64,
 }
 
@@ -48,7 +48,7 @@ impl Counter {
         Counts::new(self.0.each_ref().map(|count| count.load(Relaxed)))
     }
 
-    /// The counts so far, which start again from zero.
+    /// The counts so far, which are set to zero.
     pub fn take(&self) -> Counts {
         Counts::new(self.0.each_ref().map(|count| count.swap(0, Relaxed)))
     }
@@ -57,7 +57,7 @@ impl Counter {
         self.0[which].fetch_add(count, Relaxed);
     }
 
-    /// Adds to the last number, which is stored as the bits of an f64. (Bits 0 are 0.)
+    /// Adds to the last number, which is stored as the bits of an f64 (bits 0 are 0.0).
     fn add_gradients(&self, share: f64) {
         let add = |bits| Some((f64::from_bits(bits) + share).to_bits());
         // The closure never refuses.
@@ -65,7 +65,7 @@ impl Counter {
     }
 }
 
-/// Where each number is.
+/// Place of each number in a [`Counter`].
 const COMMITS: usize = 0;
 const PROBES: usize = 1;
 const SECOND_ORDER: usize = 2;
@@ -78,22 +78,22 @@ const GRADIENTS: usize = 5;
 pub struct Counted<O> {
     inner: O,
     counter: Counter,
-    /// The share of the batch that it answers for at present.
+    /// The share of the batch's examples that the oracle answers for at present, in (0, 1].
     share: f64,
 }
 
 impl<O> Counted<O> {
-    /// Counts from zero.
+    /// Wraps an oracle with a counter of its own, at zero.
     pub fn new(inner: O) -> Self {
         Self::with_counter(inner, Counter::default())
     }
 
-    /// Adds to the counts of others, such as the oracles of a whole run.
+    /// Wraps an oracle and adds to a given counter, such as one for all oracles of a run.
     pub fn with_counter(inner: O, counter: Counter) -> Self {
         Self { inner, counter, share: 1.0 }
     }
 
-    /// A handle that sees the counts while the oracle is borrowed elsewhere.
+    /// A handle that reads the counts while the oracle is borrowed elsewhere.
     pub fn counter(&self) -> Counter {
         self.counter.clone()
     }
@@ -136,7 +136,7 @@ impl<O: GradOracle> GradOracle for Counted<O> {
         self.inner.gradient(at)
     }
 
-    /// A loss alone counts as an evaluation, though it may cost less.
+    /// Counts a loss as a probe, though a loss alone may cost less than a gradient.
     fn loss(&mut self, at: &O::Vector) -> Result<f64> {
         self.count_evaluation(Pass::Probe, Order::First);
         self.inner.loss(at)
@@ -166,7 +166,7 @@ impl<O: OutputOracle> OutputOracle for Counted<O> {
         self.count_forward(&at);
         self.inner.outputs(at)
     }
-    /// A gradient of another function, and as dear.
+    /// Counts as a probe: the gradient of another function costs as much as that of L̂.
     fn pull_back(&mut self, at: &O::Vector, u: &Outputs) -> Result<O::Vector> {
         self.count_evaluation(Pass::Probe, Order::First);
         self.inner.pull_back(at, u)

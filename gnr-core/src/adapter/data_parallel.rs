@@ -9,33 +9,34 @@ use crate::{
     error::finite,
 };
 
-/// The batch whose parts the ranks have: L̂ = Σᵣ (nᵣ/n)·L̂ᵣ, and so are its gradient and its products.
+/// The batch whose parts the ranks have: L̂ = Σᵣ (nᵣ/n)·L̂ᵣ, and its gradient and its products are the same mean.
 ///
 /// Every rank asks the same questions in the same order and gets the same answers, bit for bit. Methods see one batch:
-/// SAM and GNR perturb once, along the whole batch's gradient. For R ranks the answers are those of one process on the
-/// whole batch, to rounding, where L̂ is a mean over examples. (Where it depends on the batch as a whole, as with
-/// BatchNorm, the oracle of a part must know of the others.)
+/// SAM and GNR perturb once, along the whole batch's gradient. Where L̂ is a mean over examples, R ranks get the
+/// answers of one process on the whole batch, to rounding. Where L̂ depends on the batch as a whole, as with BatchNorm,
+/// the oracle of a part must know of the others.
 ///
-/// An error of one rank is the same error on all of them, before anything is reduced.
+/// An error on one rank is returned on all of them, before anything is reduced.
 ///
 /// Exact and Gauss–Newton products of the parts are taken at the ranks' common evaluation, and depend on its point and
 /// record alone. For differences wrap this oracle, `ForwardDiff::new(DataParallel::new(..))`: differences of a part are
 /// evaluated anew for each product.
 ///
 /// # Cost
-/// One reduction of a vector for each gradient and each product, and before it one of a few scalars; for a loss, the
-/// scalars alone.
+/// One reduction of a vector for each gradient and each product, preceded by a reduction of a few scalars. A loss takes
+/// the scalars alone.
 #[derive(Clone, Debug)]
 pub struct DataParallel<O> {
     inner: O,
     shares: Shares,
-    /// Of the batch, or of the part of it that questions are about: the share of each rank, and its number of examples.
+    /// The share of each rank and its number of examples, of the whole batch or of the part of it that questions are
+    /// about.
     weights: Vec<f64>,
     rows: Vec<usize>,
 }
 
 impl<O> DataParallel<O> {
-    /// `inner` answers for this rank's share.
+    /// Makes the batch's oracle of `inner`, which answers for this rank's share alone.
     pub fn new(inner: O, shares: Shares) -> Self {
         let (weights, rows) = (shares.weights(), shares.examples().to_vec());
         Self { inner, shares, weights, rows }
@@ -46,12 +47,12 @@ impl<O> DataParallel<O> {
         self.inner
     }
 
-    /// Whether this rank has all of the batch: then nothing is exchanged, and nothing costs more.
+    /// Whether this rank has the whole batch. Nothing is exchanged then, and nothing costs more.
     fn alone(&self) -> bool {
         self.shares.ranks().size() == 1
     }
 
-    /// Every rank's number, or the first rank's error.
+    /// Every rank's number in rank order, or on all ranks the error of the lowest rank that failed.
     fn agree(&self, own: Result<f64>) -> Result<Vec<f64>> {
         agree(self.shares.ranks().as_ref(), own)
     }
@@ -127,8 +128,8 @@ impl<O: SampledOracle> SampledOracle for DataParallel<O>
 where
     O::Vector: Pack,
 {
-    /// The sample is one of the whole batch: each rank answers for the examples of it that it has. What a rank without
-    /// any answers has weight 0.
+    /// Restricts to a sample of the whole batch: each rank answers for the examples of the sample that it has. A rank
+    /// without any answers for one example, with weight 0.
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         let Some(sample) = sample else {
             (self.weights, self.rows) = (self.shares.weights(), self.shares.examples().to_vec());
@@ -152,7 +153,7 @@ impl<O: HvpOracle> HvpOracle for DataParallel<O>
 where
     O::Vector: Pack,
 {
-    /// The products of the parts.
+    /// The kind of products that the parts have.
     fn products(&self) -> Products {
         self.inner.products()
     }
@@ -200,7 +201,7 @@ where
 }
 
 impl<O: HvpOracle> DataParallel<O> {
-    /// Whether products of a part start at the part's own gradient, which is not the common one.
+    /// Whether products of a part are differences from the part's own gradient, which is not the common one.
     fn at_own_gradient(&self) -> bool {
         let differences = matches!(
             self.inner.products(),
@@ -210,8 +211,8 @@ impl<O: HvpOracle> DataParallel<O> {
     }
 }
 
-/// Products by differences start at the part's own gradient, which the common evaluation does not have: it is evaluated
-/// again.
+/// Evaluates the point again and multiplies there, for products by differences: they start at the part's own gradient,
+/// which the common evaluation does not have.
 fn differences<O: HvpOracle, T>(
     inner: &mut O,
     here: &Evaluation<'_, O::Vector, O::Record>,

@@ -8,12 +8,13 @@ use crate::{
 
 /// Makes an [`HvpOracle`] of any [`GradOracle`]: H·v ≈ (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε.
 ///
-/// The perturbation has norm ε whatever the length of `v`; `v = 0` gives 0. The error is O(ε) in exact arithmetic; in f32 the
-/// best ε is about 1e-3, the default (relative error 3e-4; at 1e-7 it is 50 %). On nets with kinks (ReLU) this is another
-/// quantity than the exact product, which does not see the kinks.
+/// The perturbation has norm ε whatever the length of `v`; `v = 0` gives 0. The error is O(ε) in exact arithmetic; in
+/// f32 the best ε is about 1e-3, the default (relative error 3e-4; at 1e-7 it is 50 %). On nets with kinks (ReLU) this
+/// is another quantity than the exact product, which does not see the kinks.
 ///
 /// # Cost
-/// One gradient a product. Together with [`Sam`](crate::Sam) of radius ρ = ε, [`Gnr`](crate::Gnr) shares SAM's gradient.
+/// One gradient a product. Together with [`Sam`](crate::Sam) of radius ρ = ε, [`Gnr`](crate::Gnr) shares SAM's
+/// gradient.
 #[derive(Clone, Debug)]
 pub struct ForwardDiff<O> {
     inner: O,
@@ -26,7 +27,7 @@ impl<O> ForwardDiff<O> {
         Self { inner, step: 1e-3 }
     }
 
-    /// Another ε, the norm of the perturbation.
+    /// Sets ε, the norm of the perturbation; default 1e-3.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ε > 0 and finite.
@@ -43,7 +44,7 @@ impl<O> ForwardDiff<O> {
 }
 
 impl<O: GradOracle> ForwardDiff<O> {
-    /// (∇L̂(at + ε v/‖v‖) − grad)·‖v‖/ε; the point is used up.
+    /// The difference (∇L̂(at + ε v/‖v‖) − grad)·‖v‖/ε; consumes the point.
     fn difference(
         &mut self,
         mut at: O::Vector,

@@ -3,11 +3,13 @@
 use super::{Average, Moving};
 use crate::{Checkpoint, Result, StateSink, StateSource, Vector, schedule::validate_constant};
 
-/// θ̄ ← d·θ̄ + (1 − d)·θ after each step: recent points count most, and those of the last 1/(1 − d) steps count for 63 %.
+/// θ̄ ← d·θ̄ + (1 − d)·θ after each step. Recent points count most: those of the last 1/(1 − d) steps have 63 % of the
+/// weight.
 ///
-/// The first point is copied, so the weights of all points add up to 1 and no correction of a bias is needed: after n updates
-/// the first point has the weight dⁿ⁻¹. (An average that starts at 0 must be divided by 1 − dⁿ, as Adam's moments are.) Until
-/// n is several times 1/(1 − d) the average is mostly the first point: start it late, or choose a smaller d, in short runs.
+/// The first point is copied, so the weights of all points add up to 1 and no correction of a bias is needed. (An
+/// average that starts at 0 must be divided by 1 − dⁿ, as Adam's moments are.) After n updates the first point has the
+/// weight dⁿ⁻¹. Until n is several times 1/(1 − d) the average is mostly the first point: in short runs start it late,
+/// or choose a smaller d.
 ///
 /// State: `updates`, `mean`.
 ///
@@ -15,8 +17,8 @@ use crate::{Checkpoint, Result, StateSink, StateSource, Vector, schedule::valida
 /// One vector, and one more during an update.
 ///
 /// # References
-/// Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 1992; Tarvainen and
-/// Valpola, "Mean teachers are better role models", NeurIPS 2017 (d = 0.999).
+/// Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 1992; Tarvainen
+/// and Valpola, "Mean teachers are better role models", NeurIPS 2017 (d = 0.999).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ema<V> {
     decay: f64,
@@ -24,7 +26,7 @@ pub struct Ema<V> {
 }
 
 impl<V> Ema<V> {
-    /// An average without points yet, of decay d.
+    /// An average of decay d that has seen no point yet.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless 0 < d < 1.

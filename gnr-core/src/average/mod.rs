@@ -12,19 +12,19 @@ use crate::{
     vector::same_dim,
 };
 
-/// A weighted mean of the points that it was told, beside training: it changes nothing of it.
+/// A weighted mean of the points that [`update`](Self::update) was given. Training does not depend on it.
 ///
 /// # Cost
 /// One vector, and one more during an update.
 pub trait Average<V: Vector>: Checkpoint<V> {
-    /// Takes a point in. The first one is copied.
+    /// Adds a point to the mean. The first one is copied.
     ///
     /// # Errors
     /// A dimension mismatch or a failure of the backend; the average is then unchanged.
     fn update(&mut self, theta: &V) -> Result<()>;
-    /// θ̄, once a point was taken in.
+    /// The mean θ̄; `None` before the first update.
     fn mean(&self) -> Option<&V>;
-    /// Number of points taken in.
+    /// Number of updates so far.
     fn updates(&self) -> u64;
 }
 
@@ -42,7 +42,8 @@ impl<V> Default for Moving<V> {
 }
 
 impl<V: Vector> Moving<V> {
-    /// In this form a coordinate that does not move, such as a frozen layer's statistic, keeps its bits.
+    /// Moves the mean by `share` of its distance to `theta`. In this form a coordinate that does not change, such as a
+    /// frozen layer's statistic, keeps its bits.
     fn update(&mut self, theta: &V, share: f64) -> Result<()> {
         match &mut self.mean {
             Some(mean) => {

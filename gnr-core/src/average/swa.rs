@@ -3,10 +3,11 @@
 use super::{Average, Moving};
 use crate::{Checkpoint, Result, StateSink, StateSource, Vector};
 
-/// The mean of all points taken in, each with the same weight: θ̄ ← θ̄ + (θ − θ̄)/(n + 1) after n points.
+/// The mean of all points given to it, each with equal weight: θ̄ ← θ̄ + (θ − θ̄)/(n + 1) after n points.
 ///
-/// Averaged are the points at the ends of late epochs, of a run whose learning rate stays large enough to move between them.
-/// Statistics of activations (BatchNorm) are not those of the averaged weights: they have to be measured at θ̄.
+/// The points are those at the ends of late epochs, of a run whose learning rate stays large enough to move between
+/// them. Statistics of activations (BatchNorm) of θ differ from those at the averaged weights: they have to be measured
+/// at θ̄.
 ///
 /// State: `updates`, `mean`.
 ///
@@ -31,7 +32,7 @@ pub struct Swa<V> {
 }
 
 impl<V> Swa<V> {
-    /// An average without points yet.
+    /// An average that has seen no point yet.
     pub fn new() -> Self {
         Self { moving: Moving::default() }
     }

@@ -1,16 +1,19 @@
-//! What one rank did is what all of them did: an error of one is an error of all.
+//! Agreement on errors: what failed on one rank fails on all of them.
 
 use super::Collective;
 use crate::{Error, Quantity, Result};
 
-/// Every rank tells how it fared, with a number beside it. Returns the numbers in rank order when all of them fared well, and the same
-/// error on every rank when one did not: that of the lowest such rank.
+/// Tells every rank whether this one succeeded, with a number beside it.
+///
+/// Returns the numbers in rank order when all ranks succeeded. Otherwise every rank gets the error of the lowest rank
+/// that failed.
 ///
 /// # Errors
-/// [`Error::NonFinite`] as it was; any other error as [`Error::Rank`], with the causes in its message; those of the collective.
+/// [`Error::NonFinite`] is passed on unchanged; any other error becomes [`Error::Rank`], with its causes in the
+/// message. The errors of the collective.
 ///
 /// # Cost
-/// One exchange of three numbers; after an error, one of messages.
+/// One exchange of three numbers; after an error, also one of messages.
 pub fn agree(ranks: &dyn Collective, own: Result<f64>) -> Result<Vec<f64>> {
     if ranks.size() == 1 {
         return own.map(|number| vec![number]);
@@ -44,7 +47,7 @@ pub fn agree(ranks: &dyn Collective, own: Result<f64>) -> Result<Vec<f64>> {
 
 const WELL: f64 = 0.0;
 const FAILED: f64 = 1.0;
-/// And above: which quantity.
+/// Codes from this one up are [`Error::NonFinite`]: the difference numbers the quantity.
 const NOT_FINITE: f64 = 2.0;
 
 const QUANTITIES: [Quantity; 7] = [
@@ -57,7 +60,7 @@ const QUANTITIES: [Quantity; 7] = [
     Quantity::VectorNorm,
 ];
 
-/// `what: why: why that`, without repeating a cause that its parent quotes already.
+/// The error and its causes as `what: why: why that`; a cause that its parent already quotes is not repeated.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,8 +1,8 @@
 //! Processes that share the work of a batch: what they can exchange, and how they agree.
 //!
-//! A [`Collective`] moves numbers between ranks and does no arithmetic. Sums are made here, in rank order, so that
-//! their bits do not depend on the transport: MPI recommends that a reduction gives the same result every time and does
-//! not require it, and an implementation chooses its algorithm by size and topology.
+//! A [`Collective`] moves numbers between ranks and does no arithmetic. This module adds them up in rank order, so that
+//! the bits of a sum do not depend on the transport. MPI recommends that a reduction gives the same result every time
+//! but does not require it, and an implementation chooses its algorithm by size and topology.
 
 mod agree;
 mod packed;
@@ -19,37 +19,38 @@ use std::sync::Arc;
 /// Every rank calls the same operations in the same order with the same counts. After an operation has failed, every
 /// later one fails with the same error.
 pub trait Collective: Send + Sync {
-    /// This rank, below [`size`](Self::size).
+    /// The number of this rank, from 0 to [`size`](Self::size) − 1.
     fn rank(&self) -> usize;
     /// The number of ranks, at least 1.
     fn size(&self) -> usize;
-    /// The numbers of every rank one after the other: `counts[r]` of rank r, which are its `own`.
+    /// Gathers the numbers of every rank, one rank after the other: `counts[r]` numbers from rank r. `own` is what this
+    /// rank contributes.
     ///
     /// # Errors
     /// Counts that do not fit, kinds that differ between ranks, a rank that is gone.
     fn gather(&self, own: Packed, counts: &[usize]) -> Result<Packed>;
-    /// Sends the next `counts[s]` of `own` to each rank s, in order. Returns what each rank sent here, one after the
-    /// other: `counts[rank]` of each.
+    /// Sends to each rank s, in order, the next `counts[s]` numbers of `own`. Returns what each rank sent here, in rank
+    /// order: `counts[rank]` numbers from each.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     fn exchange(&self, own: Packed, counts: &[usize]) -> Result<Packed>;
     /// Ends every rank because of an error after which this rank can take no part in further operations. Where ranks
     /// are processes, this call does not return.
     fn abort(&self, why: &str);
 
-    /// Σ wᵣ·xᵣ over the ranks, element by element. `weights` has one number a rank and is the same on every rank; a
-    /// rank of weight 0 adds nothing, even where it is not finite.
+    /// The weighted sum Σ wᵣ·xᵣ over the ranks, element by element. `weights` has one number a rank and is equal on
+    /// every rank. A rank of weight 0 adds nothing, even where its numbers are not finite.
     ///
     /// Sums are made in f64 in rank order and rounded once. Every rank gets the same bits, which depend on the numbers
     /// and the ranks alone.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather); [`Error::Oracle`] for bytes.
+    /// The errors of [`gather`](Self::gather); [`Error::Oracle`] for bytes.
     ///
     /// # Cost
     /// Up to 4096 numbers: one exchange of messages, in which every rank sends all of its numbers to every other one.
-    /// Beyond that: two, in each of which a rank sends and receives (size − 1)/size of the numbers once.
+    /// Beyond that: two exchanges, in each of which a rank sends and receives (size − 1)/size of the numbers once.
     fn mean(&self, own: Packed, weights: &[f64]) -> Result<Packed> {
         reduce::mean(
             self.size(),
@@ -61,10 +62,10 @@ pub trait Collective: Send + Sync {
         )
     }
 
-    /// The message of every rank, in rank order. Messages may differ in length.
+    /// The messages of all ranks, in rank order. Messages may differ in length.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     fn messages(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>> {
         let lengths =
             self.gather(Packed::Double(vec![own.len() as f64]), &vec![1; self.size()])?.doubles()?;
@@ -73,20 +74,20 @@ pub trait Collective: Send + Sync {
         Ok(lengths.into_iter().map(|length| all.by_ref().take(length).collect()).collect())
     }
 
-    /// The message of rank `root`. That of the other ranks is ignored.
+    /// The message `own` of rank `root`. What the other ranks pass is ignored.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     fn broadcast(&self, root: usize, own: Vec<u8>) -> Result<Vec<u8>> {
         let mine = self.rank() == root;
         let mut all = self.messages(if mine { own } else { Vec::new() })?;
         Ok(if root < all.len() { all.swap_remove(root) } else { Vec::new() })
     }
 
-    /// Gathers equally many scalars of every rank, in rank order.
+    /// Gathers the scalars of every rank, in rank order. Every rank contributes equally many.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     fn scalars(&self, own: &[f64]) -> Result<Vec<Vec<f64>>> {
         let all = self.gather(Packed::Double(own.to_vec()), &vec![own.len(); self.size()])?.doubles()?;
         Ok(if own.is_empty() {
@@ -96,16 +97,16 @@ pub trait Collective: Send + Sync {
         })
     }
 
-    /// Returns when every rank has called it.
+    /// Waits until every rank has called it.
     ///
     /// # Errors
-    /// As [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     fn barrier(&self) -> Result<()> {
         self.scalars(&[0.0]).map(drop)
     }
 }
 
-/// One process by itself.
+/// The collective of one process by itself: rank 0 of 1.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Solo;
 
@@ -125,7 +126,7 @@ impl Collective for Solo {
     fn abort(&self, _: &str) {}
 }
 
-/// The ranks that share a batch, and how much of it each has.
+/// The ranks that share a batch, and how many of its examples each has.
 #[derive(Clone)]
 pub struct Shares {
     ranks: Arc<dyn Collective>,
@@ -133,7 +134,7 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// `examples[r]` of the batch's examples are at rank r, those of rank 0 first.
+    /// Shares of given sizes: rank r has `examples[r]` consecutive examples of the batch, rank 0 the first ones.
     ///
     /// # Errors
     /// [`Error::Oracle`] when there is not one count a rank, or a rank has no example.
@@ -155,7 +156,7 @@ impl Shares {
         Ok(Self { ranks, examples })
     }
 
-    /// `count` examples in shares of nearly equal size: rank r has those of [`cut`].
+    /// Shares of nearly equal size of `count` examples: rank r has part r of [`cut`].
     ///
     /// # Errors
     /// [`Error::Oracle`] when there are fewer examples than ranks.
@@ -164,34 +165,34 @@ impl Shares {
         Self::new(ranks, (0..size).map(|rank| cut(count, size, rank).len()).collect())
     }
 
-    /// The ranks.
+    /// The collective through which the ranks exchange numbers.
     pub fn ranks(&self) -> &Arc<dyn Collective> {
         &self.ranks
     }
 
-    /// Examples of each rank.
+    /// The number of examples of each rank.
     pub fn examples(&self) -> &[usize] {
         &self.examples
     }
 
-    /// Which examples of the batch this rank has.
+    /// The examples of the batch that this rank has.
     pub fn part(&self) -> Part {
         self.part_of(self.ranks.rank())
     }
 
-    /// Which examples of the batch rank `rank` has.
+    /// The examples of the batch that rank `rank` has.
     pub fn part_of(&self, rank: usize) -> Part {
         let start = self.examples.iter().take(rank).sum();
         Part { start, len: self.examples.get(rank).copied().unwrap_or(0), of: self.examples.iter().sum() }
     }
 
-    /// The share of each rank in a mean over the batch, nᵣ/n.
+    /// The weight nᵣ/n of each rank in a mean over the batch.
     pub fn weights(&self) -> Vec<f64> {
         let n: usize = self.examples.iter().sum();
         self.examples.iter().map(|count| *count as f64 / n as f64).collect()
     }
 
-    /// The share of each rank in a mean over a sample of the batch, mᵣ/m: 0 for a rank without any.
+    /// The weight mᵣ/m of each rank in a mean over a sample of the batch; 0 for a rank without any of its examples.
     pub fn weights_in(&self, sample: crate::Sample) -> Vec<f64> {
         let counts: Vec<usize> =
             (0..self.examples.len()).map(|rank| sample.count_in(self.part_of(rank))).collect();
@@ -206,18 +207,18 @@ impl std::fmt::Debug for Shares {
     }
 }
 
-/// Consecutive examples of a batch.
+/// A range of consecutive examples of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// The first one's place in the batch.
+    /// Index in the batch of the first example of the part.
     pub start: usize,
-    /// How many.
+    /// Number of examples in the part.
     pub len: usize,
-    /// Examples of the whole batch.
+    /// Number of examples in the whole batch.
     pub of: usize,
 }
 
-/// Part `index` of `count` things in a row that are cut into `parts` of nearly equal size.
+/// The range of part `index` when `count` consecutive things are cut into `parts` of nearly equal size.
 pub fn cut(count: usize, parts: usize, index: usize) -> std::ops::Range<usize> {
     count * index / parts..count * (index + 1) / parts
 }

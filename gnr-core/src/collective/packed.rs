@@ -1,20 +1,20 @@
-//! Numbers on their way between ranks.
+//! Numbers in the form in which ranks exchange them.
 
 use crate::{Error, Real, Result, Vector, vector::same_dim};
 
-/// Numbers of one kind, in order.
+/// Numbers of one kind, in order: what a [`Collective`](super::Collective) moves.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Packed {
-    /// Messages.
+    /// The bytes of a message.
     Bytes(Vec<u8>),
-    /// Single precision.
+    /// Numbers in single precision.
     Single(Vec<f32>),
-    /// Double precision.
+    /// Numbers in double precision.
     Double(Vec<f64>),
 }
 
 impl Packed {
-    /// How many numbers.
+    /// The number of elements: numbers, or bytes of a message.
     pub fn len(&self) -> usize {
         match self {
             Self::Bytes(values) => values.len(),
@@ -22,11 +22,11 @@ impl Packed {
             Self::Double(values) => values.len(),
         }
     }
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// The kind, for messages.
+    /// The kind in words, for error messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Bytes(_) => "bytes",
@@ -42,7 +42,7 @@ impl Packed {
             Self::Double(_) => Self::Double(vec![0.0; count]),
         }
     }
-    /// Numbers `range` of it.
+    /// A copy of the numbers in `range`.
     ///
     /// # Errors
     /// [`Error::DimensionMismatch`] for a range beyond the end.
@@ -55,7 +55,7 @@ impl Packed {
         };
         part.ok_or(beyond)
     }
-    /// Appends numbers of the same kind.
+    /// Appends numbers of an equal kind.
     ///
     /// # Errors
     /// [`Error::Oracle`] for another kind.
@@ -68,7 +68,7 @@ impl Packed {
         }
         Ok(())
     }
-    /// The bytes of a message.
+    /// The bytes, which must be a message.
     ///
     /// # Errors
     /// [`Error::Oracle`] for numbers.
@@ -80,7 +80,7 @@ impl Packed {
             }
         }
     }
-    /// The numbers, in double precision.
+    /// The numbers, which must be in double precision.
     ///
     /// # Errors
     /// [`Error::Oracle`] for another kind.
@@ -90,7 +90,7 @@ impl Packed {
             other => Err(Error::Oracle(format!("expected f64 from the other ranks, found {}", other.kind()))),
         }
     }
-    /// Itself, when it has this many numbers.
+    /// Returns `self` when it has `count` numbers, else an error in the name of `operation`.
     pub(super) fn fits(self, operation: &'static str, count: usize) -> Result<Self> {
         same_dim(operation, count, self.len())?;
         Ok(self)
@@ -99,15 +99,16 @@ impl Packed {
 
 /// A vector whose numbers can go to other ranks.
 pub trait Pack: Vector {
-    /// All numbers, in an order that depends on the shape alone, in the precision that they are stored in.
+    /// All numbers of the vector in their stored precision. The order depends on the shape alone.
     ///
     /// # Errors
     /// A failure of the backend.
     fn pack(&self) -> Result<Packed>;
-    /// A vector of this one's shape with other numbers.
+    /// A vector of this one's shape with the given numbers, in the order of [`pack`](Self::pack).
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`] for another number of them, [`Error::Oracle`] for another kind, a failure of the backend.
+    /// [`Error::DimensionMismatch`] for another count of numbers, [`Error::Oracle`] for another kind, a failure of the
+    /// backend.
     fn unpack(&self, numbers: Packed) -> Result<Self>;
 }
 

@@ -1,12 +1,12 @@
-//! Weighted means over ranks, in an order that is fixed.
+//! Weighted means over ranks, added up in a fixed order.
 
 use super::{Packed, cut};
 use crate::{Error, Real, Result, vector::same_dim};
 
-/// Up to so many numbers every rank sends all of them to every other one, which takes one exchange instead of two.
+/// Up to so many numbers, every rank sends all of them to every other one, which takes one exchange instead of two.
 const AT_ONCE: usize = 4096;
 
-/// See [`Collective::mean`](super::Collective::mean).
+/// Implements [`Collective::mean`](super::Collective::mean) by its `gather` and `exchange`.
 pub(super) fn mean(
     size: usize,
     rank: usize,
@@ -18,7 +18,7 @@ pub(super) fn mean(
     same_dim("mean", size, weights.len())?;
     let count = own.len();
     if size == 1 {
-        // Not multiplied by 1: a process by itself changes no bit.
+        // A weight of 1 is not multiplied: a process by itself changes no bit.
         return if weights == [1.0] { Ok(own) } else { sum(own, weights, count) };
     }
     if count <= AT_ONCE {
@@ -29,7 +29,7 @@ pub(super) fn mean(
     gather(sum(exchange(own, &counts)?, weights, mine)?, &counts)
 }
 
-/// Σ wᵣ·xᵣ of vectors of `count` numbers that lie one after the other.
+/// The weighted sum Σ wᵣ·xᵣ of vectors of `count` numbers that lie one after the other.
 fn sum(all: Packed, weights: &[f64], count: usize) -> Result<Packed> {
     same_dim("mean", weights.len() * count, all.len())?;
     match all {
@@ -40,7 +40,7 @@ fn sum(all: Packed, weights: &[f64], count: usize) -> Result<Packed> {
 }
 
 fn weighted<T: Real>(all: &[T], weights: &[f64], count: usize) -> Vec<T> {
-    // A block at a time stays in the cache while every rank's share is added.
+    // A block at a time stays in the cache while the shares of all ranks are added to it.
     const BLOCK: usize = 1024;
     let mut sums = [0.0_f64; BLOCK];
     let mut out = Vec::with_capacity(count);

@@ -16,15 +16,15 @@ use crate::{
 /// > m ← β₁m + (1−β₁)d,  v ← β₂v + (1−β₂)d²,  s = η·√(1−β₂ᵗ)/(1−β₁ᵗ),  f = η_f·η/η₀,
 /// > θ ← θ − clip(s/(√v + ε), f·(1 − 1/(γt+1)), f·(1 + 1/(γt)))·m.
 ///
-/// So it begins as Adam and ends as SGD with momentum and rate η_f. Defaults: those of the entry. State, allocated by the first step:
-/// `step`, `exp_avg`, `exp_avg_sq`.
+/// The method begins as Adam and ends as SGD with momentum and rate η_f. Defaults: those of the entry. State, allocated
+/// by the first step: `step`, `exp_avg`, `exp_avg_sq`.
 ///
 /// # Cost
 /// Two extra vectors, and one or two temporary ones.
 ///
 /// # Deviation
-/// The paper divides the clipped step sizes by √t. The authors' program lets the bounds follow the schedule of the learning rate instead, and
-/// corrects the bias of the moments; so does this.
+/// The paper divides the clipped step sizes by √t. The authors' program lets the bounds follow the schedule of the
+/// learning rate instead, and corrects the bias of the moments; so does this.
 ///
 /// # References
 /// Luo et al., "Adaptive Gradient Methods with Dynamic Bound of Learning Rate", ICLR 2019, Algorithm 2.
@@ -33,7 +33,7 @@ pub struct AdaBound<V> {
     betas: [f64; 2],
     eps: f64,
     gamma: f64,
-    /// η_f/η₀.
+    /// The ratio η_f/η₀ of the final learning rate to the peak.
     final_share: f64,
     weight_decay: f64,
     state: State<V, 2>,

@@ -13,26 +13,27 @@ use crate::{
 
 /// AdaHessian, as in the authors' program.
 ///
-/// With direction h, an estimate d̂ of the diagonal of the Hessian on every step, the Hessian power k and weight decay λ:
+/// With direction h, an estimate d̂ of the diagonal of the Hessian on every step, the Hessian power k and weight decay
+/// λ:
 ///
 /// > m ← β₁m + (1−β₁)h,  v ← β₂v + (1−β₂)d̂²,  θ ← (1 − ηλ)θ,  θ ← θ − η·(m/(1−β₁ᵗ))/(√(v/(1−β₂ⁿ))ᵏ + ε),
 ///
-/// n the number of estimates so far, which is t where there is one on every step. Before the first estimate the denominator is 1 + ε.
-/// Defaults: those of the entry. State, allocated when it is first needed: `step`, `exp_avg`, `hessian_count`, `hessian_step`,
-/// `exp_hessian_diag_sq`.
+/// n the number of estimates so far, which is t where every step has one. Before the first estimate the denominator is
+/// 1 + ε. Defaults: those of the entry. State, allocated on first use: `step`, `exp_avg`, `hessian_count`,
+/// `hessian_step`, `exp_hessian_diag_sq`.
 ///
-/// The estimates come from [`HessianDiagonal`](crate::regularizer::HessianDiagonal) beside the other regularisers, which may be none. A
-/// recipe has it made by the key `hessian_every`.
+/// The estimates come from [`HessianDiagonal`](crate::regularizer::HessianDiagonal) beside the other regularisers, if
+/// there are any. In a recipe the key `hessian_every` adds it.
 ///
 /// # Cost
-/// Two extra vectors, and a temporary one where k ≠ 1. The estimate is one Hessian-vector product, by default on every step.
+/// Two extra vectors, and a temporary one where k ≠ 1. The estimate is one Hessian-vector product, by default on every
+/// step.
 ///
-/// # Deviation
-/// Without the paper's spatial averaging, the mean of |d̂| over the elements of each convolution kernel (its block size is 1): an optimiser
-/// sees θ as one vector, without the shapes of its tensors.
+/// The paper's spatial averaging is left out: the mean of |d̂| over the elements of each convolution kernel (its block
+/// size is 1 here). An optimiser sees θ as one vector, without the shapes of its tensors.
 ///
-/// The authors' program estimates on every step. With fewer estimates v changes on the steps that have one, and n in place of t keeps the
-/// correction of its bias exact.
+/// The authors' program estimates on every step. With fewer estimates v changes on the steps that have one, and n in
+/// place of t keeps the correction of its bias exact.
 ///
 /// # References
 /// Yao et al., "ADAHESSIAN: An Adaptive Second Order Optimizer for Machine Learning", AAAI 2021, Algorithm 1.
@@ -89,7 +90,7 @@ impl<V: Elementwise> Optimizer<V> for AdaHessian<V> {
             return theta.axpy(-size / (1.0 + self.eps), m);
         };
         let correction = 1.0 / (1.0 - beta2.powf(heard.count as f64));
-        // The power is one of √v.
+        // The denominator is √v to the power k, which is v to the power k/2.
         let scaled = Scaled { size, correction, power: 0.5 * self.power, eps: self.eps };
         scaled.step(theta, m, &heard.mean)
     }

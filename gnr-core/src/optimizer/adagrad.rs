@@ -21,8 +21,8 @@ use crate::{
 /// One extra vector, and a temporary one when λ > 0.
 ///
 /// # References
-/// Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", JMLR 12, 2011, Figure 1
-/// with diagonal matrices.
+/// Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", JMLR 12,
+/// 2011, Figure 1 with diagonal matrices.
 #[derive(Clone, Debug)]
 pub struct Adagrad<V> {
     eps: f64,

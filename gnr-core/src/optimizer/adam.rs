@@ -54,12 +54,12 @@ impl<V> Default for Adam<V> {
 }
 
 impl<V> Adam<V> {
-    /// The defaults above.
+    /// Adam with the defaults β = (0.9, 0.999), ε = 1e-8, λ = 0.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Decay rates of the two moments.
+    /// Sets the decay rates β₁, β₂ of the two moments; default (0.9, 0.999).
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless both lie in [0, 1).
@@ -68,7 +68,7 @@ impl<V> Adam<V> {
         Ok(self)
     }
 
-    /// The constant ε beside the root.
+    /// Sets the constant ε beside the root; default 1e-8.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ε > 0 and finite.
@@ -77,7 +77,7 @@ impl<V> Adam<V> {
         Ok(self)
     }
 
-    /// Coupled (L2) weight decay λ; for the decoupled kind use [`AdamW`](super::AdamW).
+    /// Sets the coupled (L2) weight decay λ; default 0. For the decoupled kind use [`AdamW`](super::AdamW).
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless λ ≥ 0 and finite.

@@ -21,7 +21,7 @@ use crate::{
 /// Three extra vectors, and a temporary one when λ > 0.
 ///
 /// # Deviation
-/// Algorithm 2 of the paper does not correct the bias of the moments. PyTorch does, and so does this.
+/// Algorithm 2 of the paper does not correct the bias of the moments. PyTorch does, and so does this type.
 ///
 /// # References
 /// Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond", ICLR 2018, Algorithm 2.

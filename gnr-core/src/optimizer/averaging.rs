@@ -1,13 +1,13 @@
-//! What the schedule-free methods share: a point z that steps, and a weighted mean x of where it was.
+//! Common part of the schedule-free methods: a point z that steps, and a weighted mean x of its path.
 
 use crate::{
     Leaf, Result, StateSink, StateSource, Vector,
     checkpoint::{bad_leaf, required_count},
 };
 
-/// The sum of the weights γ², and how far θ lies from z towards x.
+/// The sum of the weights γ², and β, which says how far θ lies from z towards x.
 ///
-/// θ = βx + (1 − β)z is what gradients are taken at, so that x need not be kept: x = θ/β + (1 − 1/β)z.
+/// Gradients are taken at θ = βx + (1 − β)z. Therefore x need not be kept: x = θ/β + (1 − 1/β)z.
 #[derive(Clone, Debug)]
 pub(super) struct Averaging {
     beta: f64,
@@ -19,7 +19,8 @@ impl Averaging {
         Self { beta, weights: 0.0 }
     }
 
-    /// `z ← z − γd`, `x ← (1 − c)x + cz` with c = γ²/Σγ², `θ ← βx + (1 − β)z`: θ and z alone, in two passes.
+    /// Makes a step `z ← z − γd`, `x ← (1 − c)x + cz` with c = γ²/Σγ², `θ ← βx + (1 − β)z`, on θ and z alone, in two
+    /// passes.
     pub(super) fn step<V: Vector>(&mut self, theta: &mut V, z: &mut V, d: &V, gamma: f64) -> Result<()> {
         self.weights += gamma * gamma;
         let share = if self.weights > 0.0 { gamma * gamma / self.weights } else { 0.0 };
@@ -28,7 +29,7 @@ impl Averaging {
         z.axpy(-gamma, d)
     }
 
-    /// x.
+    /// The mean x, computed from θ and z.
     pub(super) fn mean<V: Vector>(&self, theta: &V, z: &V) -> Result<V> {
         let mut x = z.clone();
         x.scale(1.0 - 1.0 / self.beta)?;
@@ -36,12 +37,12 @@ impl Averaging {
         Ok(x)
     }
 
-    /// The sum of the weights as the bits of a number, so that a resumed run has it exactly.
+    /// Saves the sum of the weights as its bits, so that a resumed run has the exact value.
     pub(super) fn save<V>(&self, sink: &mut dyn StateSink<V>) -> Result<()> {
         sink.put("weight_sum", Leaf::Count(self.weights.to_bits()))
     }
 
-    /// Reads the sum, and changes nothing.
+    /// Reads the sum from a checkpoint; `self` is unchanged.
     pub(super) fn read<V>(&self, source: &mut dyn StateSource<V>) -> Result<Self> {
         let weights = f64::from_bits(required_count(source, "weight_sum")?);
         if weights >= 0.0 && weights.is_finite() {

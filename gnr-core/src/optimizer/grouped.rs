@@ -6,15 +6,16 @@ use crate::{
     schedule::validate_constant, vector::same_dim,
 };
 
-/// Parameter groups, as PyTorch's optimisers have them: each leaf of θ belongs to one group, each group to an optimiser of
-/// its own (other weight decay, say) that sees the learning rate times a factor.
+/// Parameter groups, as PyTorch's optimisers have them: each leaf of θ belongs to one group. Each group has an
+/// optimiser of its own (with other weight decay, say), which gets the learning rate times a factor.
 ///
-/// The state is saved as that of one optimiser over the whole of θ, so a checkpoint tells nothing of the groups, and those of
-/// a run may be rearranged when it is resumed. (A count that differs between groups is saved for each, as `NAME.0`, `NAME.1`, …; those
-/// groups cannot be rearranged.) One group with factor 1 is its optimiser, bit for bit.
+/// The state is saved as that of one optimiser over the whole of θ. A checkpoint therefore does not depend on the
+/// groups, and a resumed run may have other groups. (A count that differs between groups is saved for each, as
+/// `NAME.0`, `NAME.1`, …; those groups cannot be rearranged.) One group with factor 1 equals its optimiser, bit for
+/// bit.
 ///
 /// # Cost
-/// The cost of the optimisers. Leaves are moved apart and together again, not copied, where the vector can do so.
+/// The cost of the optimisers. Leaves are moved out of the vector and back, not copied, where the vector can do so.
 ///
 /// ```
 /// # fn main() -> gnr_core::Result<()> {
@@ -31,16 +32,16 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Grouped<P> {
     groups: Vec<(P, f64)>,
-    /// The group of each leaf.
+    /// The index of the group of each leaf.
     of: Vec<usize>,
 }
 
 impl<P> Grouped<P> {
-    /// Optimisers with the factors of their learning rates, and the group of each leaf.
+    /// Makes groups from optimisers with the factors of their learning rates, and from the group of each leaf.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`] for a factor that is negative or not finite, for a leaf whose group does not exist, and
-    /// for a group without leaves.
+    /// [`Error::InvalidHyperparameter`] for a factor that is negative or not finite, for a leaf whose group does not
+    /// exist, and for a group without leaves.
     pub fn new(groups: Vec<(P, f64)>, of: Vec<usize>) -> Result<Self> {
         for (_, scale) in &groups {
             validate_constant("lr_scale", *scale, |x| x >= 0.0, "must not be negative")?;
@@ -69,7 +70,7 @@ impl<V: Partition, P: Optimizer<V>> Optimizer<V> for Grouped<P> {
         let stepped = groups
             .map(|((optimizer, scale), (part, direction))| optimizer.step(part, direction, lr * *scale))
             .find(Result::is_err);
-        // θ gets its leaves back whatever happened.
+        // θ gets its leaves back on an error, too.
         theta.join(&self.of, parts)?;
         stepped.unwrap_or(Ok(()))
     }
@@ -121,7 +122,8 @@ impl<V: Partition, P: Checkpoint<V>> Checkpoint<V> for Grouped<P> {
                     if counts.iter().all(|n| *n == count) {
                         sink.put(&name, Leaf::Count(count))?;
                     } else {
-                        // What depends on the group's learning rate, such as the weights of schedule-free methods.
+                        // Counts that depend on the group's learning rate, such as the weights of schedule-free
+                        // methods, are saved for each group.
                         for (group, n) in counts.into_iter().enumerate() {
                             sink.put(&of_group(&name, group), Leaf::Count(n))?;
                         }
@@ -145,7 +147,7 @@ impl<V: Partition, P: Checkpoint<V>> Checkpoint<V> for Grouped<P> {
                     whole.join(&self.of, parts)?;
                     sink.put(&name, Leaf::Vector(&whole))?;
                 }
-                // What is not of the shape of θ has no part for each group.
+                // A table has not the shape of θ, so groups have no parts of it.
                 Leaf::Table(_) => return Err(bad_leaf(&name, "a table cannot be divided into groups")),
             }
         }
@@ -161,7 +163,7 @@ impl<V: Partition, P: Checkpoint<V>> Checkpoint<V> for Grouped<P> {
         for index in 0..count {
             let mut part = PartSource { whole: source, of: &self.of, index, count };
             if let Err(error) = self.groups[index].0.load(&mut part) {
-                // Those before it have changed; what they saved a moment ago they take back.
+                // The groups before the one that failed have changed: each loads the state that it saved a moment ago.
                 for ((group, _), state) in self.groups.iter_mut().zip(&mut before).take(index) {
                     group.load(state)?;
                 }
@@ -173,7 +175,7 @@ impl<V: Partition, P: Checkpoint<V>> Checkpoint<V> for Grouped<P> {
 }
 
 impl<P> Grouped<P> {
-    /// The state of each group.
+    /// The state of each group, as leaves in memory.
     fn states<V: Partition>(&self) -> Result<Vec<Leaves<V>>>
     where
         P: Checkpoint<V>,
@@ -186,7 +188,7 @@ impl<P> Grouped<P> {
     }
 }
 
-/// One group's view of a state of the whole.
+/// The part of a state of the whole θ that one group loads.
 struct PartSource<'a, V> {
     whole: &'a mut dyn StateSource<V>,
     of: &'a [usize],
@@ -215,7 +217,7 @@ impl<V: Partition> StateSource<V> for PartSource<'_, V> {
     }
 }
 
-/// The name of a count that is not the same in every group.
+/// The name of a count of one group, where groups have different counts.
 fn of_group(name: &str, group: usize) -> String {
     format!("{name}.{group}")
 }

@@ -1,4 +1,5 @@
-//! What optimisers that scale by the diagonal of the Hessian share: a momentum, and an average of Hutchinson's estimates.
+//! Common part of the optimisers that scale by the diagonal of the Hessian: a momentum, and an average of Hutchinson's
+//! estimates.
 
 use super::state::State;
 use crate::{
@@ -7,7 +8,8 @@ use crate::{
     vector::same_dim,
 };
 
-/// The momentum m, and D, an average of what [`Optimizer::curvature`](super::Optimizer::curvature) hands over.
+/// The momentum m and the average D of the estimates that [`Optimizer::curvature`](super::Optimizer::curvature) was
+/// given.
 #[derive(Clone, Debug)]
 pub(super) struct Curved<V> {
     /// The name of D in checkpoints.
@@ -16,26 +18,27 @@ pub(super) struct Curved<V> {
     heard: Option<Heard<V>>,
 }
 
-/// D and how it came about.
+/// The average D of the estimates, with their number and the step of the last one.
 #[derive(Clone, Debug)]
 pub(super) struct Heard<V> {
-    /// D.
+    /// The running average D, which starts at 0.
     pub(super) mean: V,
-    /// Estimates so far, at least 1.
+    /// Number of estimates so far, at least 1.
     pub(super) count: u64,
     /// The step of the last estimate, from 1.
     pub(super) last: u64,
 }
 
 impl<V> Curved<V> {
-    /// Before the first step and the first estimate.
+    /// The state before the first step and the first estimate.
     pub(super) const fn new(name: &'static str) -> Self {
         Self { name, momentum: State::new(["exp_avg"]), heard: None }
     }
 }
 
 impl<V: Vector> Curved<V> {
-    /// Notes that an estimate has come for the next step. The caller averages it into the vector, which is 0 at first.
+    /// Counts an estimate for the next step. Returns D, which is 0 at first, for the caller to average the estimate
+    /// into.
     pub(super) fn hear(&mut self, operation: &'static str, diagonal: &V) -> Result<&mut V> {
         self.check(operation, diagonal, diagonal)?;
         let heard = match &mut self.heard {
@@ -51,13 +54,13 @@ impl<V: Vector> Curved<V> {
         Ok(&mut heard.mean)
     }
 
-    /// Checks, before anything changes, that θ, direction, m and D live in one space.
+    /// Checks, before anything changes, that θ, direction, m and D have one dimension.
     pub(super) fn check(&self, operation: &'static str, theta: &V, direction: &V) -> Result<()> {
         self.momentum.check(operation, theta, direction)?;
         self.heard.as_ref().map_or(Ok(()), |heard| same_dim(operation, theta.dim(), heard.mean.dim()))
     }
 
-    /// Begins a step: its number t from 1, m and D.
+    /// Begins a step. Returns its number t, from 1, and m and D.
     pub(super) fn begin(&mut self, direction: &V) -> Result<(u64, &mut V, Option<&Heard<V>>)> {
         let (t, [m]) = self.momentum.begin(direction)?;
         Ok((t, m, self.heard.as_ref()))
@@ -108,18 +111,18 @@ const LAST: &str = "hessian_step";
 /// A step along a momentum, scaled by a power of a diagonal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scaled {
-    /// a, the size of the step.
+    /// The size a of the step.
     pub(super) size: f64,
-    /// c, the correction of the diagonal's bias.
+    /// The factor c that corrects the bias of the diagonal.
     pub(super) correction: f64,
-    /// p.
+    /// The power p of the corrected diagonal.
     pub(super) power: f64,
-    /// ε.
+    /// The constant ε added to the power.
     pub(super) eps: f64,
 }
 
 impl Scaled {
-    /// θ ← θ − a·m ⊘ ((c·D)ᵖ + ε).
+    /// Makes the step θ ← θ − a·m ⊘ ((c·D)ᵖ + ε).
     pub(super) fn step<V: Elementwise>(self, theta: &mut V, m: &V, diagonal: &V) -> Result<()> {
         let Self { size, correction, power, eps } = self;
         if power == 0.5 {

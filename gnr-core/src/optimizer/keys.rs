@@ -2,12 +2,13 @@
 
 use crate::registry::{Interval, Key};
 
-/// η, the peak of the schedule. (An optimiser gets the rate of each step as an argument; recipes keep the peak in its section.)
+/// The key of η₀, the peak of the schedule. An optimiser gets the learning rate of each step as an argument; recipes
+/// keep the peak in the optimiser's section.
 pub(super) const fn lr(default: f64) -> Key {
     Key::number("lr", Interval::POSITIVE, default, "peak learning rate η")
 }
 
-/// λ, whose gradient λθ joins the direction.
+/// The key of the coupled weight decay λ, whose gradient λθ joins the direction.
 pub(super) const fn coupled_decay(default: f64) -> Key {
     Key::number(
         "weight_decay",
@@ -17,7 +18,7 @@ pub(super) const fn coupled_decay(default: f64) -> Key {
     )
 }
 
-/// λ, which shrinks θ beside the step.
+/// The key of the decoupled weight decay λ, which shrinks θ beside the step.
 pub(super) const fn decoupled_decay(default: f64) -> Key {
     Key::number(
         "weight_decay",
@@ -27,23 +28,23 @@ pub(super) const fn decoupled_decay(default: f64) -> Key {
     )
 }
 
-/// β₁ and β₂.
+/// The key of the decay rates β₁ and β₂.
 pub(super) const fn betas(default: &'static [f64; 2]) -> Key {
     Key::pair("betas", Interval::RATE, default, "decay rates β₁ and β₂ of the first and second moment")
 }
 
-/// ε.
+/// The key of the constant ε beside the root.
 pub(super) const fn eps(default: f64) -> Key {
-    // Zero would make 0/0 of a parameter whose gradient vanishes.
+    // Zero would give 0/0 for a parameter whose gradient vanishes.
     Key::number("eps", Interval::POSITIVE, default, "ε beside the root")
 }
 
-/// β₁ and β₂ of methods that average estimates of the Hessian's diagonal.
+/// The key of β₁ and β₂ of methods that average estimates of the Hessian's diagonal.
 pub(super) const fn diagonal_betas(default: &'static [f64; 2]) -> Key {
     Key::pair("betas", Interval::RATE, default, "decay rates β₁ and β₂ of the momentum and of the diagonal")
 }
 
-/// The point whose Hessian is estimated.
+/// The key of the point whose Hessian is estimated.
 pub(super) const HESSIAN_AT: Key = Key::choice(
     "hessian_at",
     &["sam", "theta"],
@@ -51,7 +52,8 @@ pub(super) const HESSIAN_AT: Key = Key::choice(
     "where the Hessian is taken: at the point of the regulariser `sam`, if it acts, or at θ",
 );
 
-/// The period of the estimates. (The optimiser hears them; who trains makes them, as this key says.)
+/// The key of the steps between two estimates. The optimiser only receives them; the training loop makes them as this
+/// key says.
 pub(super) const fn hessian_every(default: u64) -> Key {
     Key::integer(
         "hessian_every",
@@ -61,7 +63,7 @@ pub(super) const fn hessian_every(default: u64) -> Key {
     )
 }
 
-/// The power of the Hessian's diagonal.
+/// The key of the power of the Hessian's diagonal.
 pub(super) const fn hessian_power(default: f64) -> Key {
     Key::number(
         "hessian_power",

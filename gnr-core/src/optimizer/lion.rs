@@ -15,8 +15,8 @@ use crate::{
 ///
 /// > θ ← (1 − ηλ)θ,  θ ← θ − η·sign(β₁m + (1−β₁)h),  m ← β₂m + (1−β₂)h.
 ///
-/// Every coordinate moves by η. The learning rate is 3 to 10 times smaller than AdamW's, and the weight decay larger by the same factor.
-/// Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg`.
+/// Every coordinate moves by η. The learning rate is 3 to 10 times smaller than AdamW's, and the weight decay larger by
+/// the same factor. Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg`.
 ///
 /// # Cost
 /// One extra vector, and a temporary one.

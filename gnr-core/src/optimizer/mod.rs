@@ -1,4 +1,4 @@
-//! Optimisers: how θ moves along a direction. One file each; the learning rate is an argument of the step.
+//! Optimisers move θ along a direction. Each has a file; the learning rate is an argument of the step.
 
 mod ada_bound;
 mod ada_hessian;
@@ -43,10 +43,10 @@ macro_rules! optimizers {
             &[$(<$name<Vec<f64>> as Registered>::ENTRY),+]
         }
 
-        /// The optimiser that the settings are of.
+        /// Makes the optimiser that the settings belong to.
         ///
         /// # Errors
-        /// [`Error::Setting`](crate::Error::Setting) when no optimiser has that name; those of the optimiser.
+        /// [`Error::Setting`](crate::Error::Setting) when no optimiser has that name; the errors of the optimiser.
         pub fn build<V: Matrices + 'static>(values: &Values) -> Result<Box<dyn Optimizer<V>>> {
             $(if values.of() == <$name<V> as Registered>::ENTRY.name {
                 return Ok(Box::new(<$name<V> as Configured>::configured(values)?));
@@ -78,16 +78,17 @@ optimizers! {
     sassha::Sassha,
 }
 
-/// Moves θ along a direction. The only place where θ changes.
+/// Moves θ along a direction. Nothing else changes θ.
 pub trait Optimizer<V: Vector>: Checkpoint<V> {
-    /// `theta ← theta − lr·(what this optimiser makes of direction)`.
+    /// Makes the step `theta ← theta − lr·u`, where u is what this optimiser makes of `direction`.
     ///
     /// # Errors
     /// A dimension mismatch or a failure of the backend.
     fn step(&mut self, theta: &mut V, direction: &V, lr: f64) -> Result<()>;
 
-    /// Takes an estimate of the diagonal of ∇²L̂(θ_t) before step t: what [`HessianDiagonal`](crate::regularizer::HessianDiagonal)
-    /// makes on the steps on which it acts. Most optimisers have no use for it.
+    /// Receives an estimate of the diagonal of ∇²L̂(θ_t) before step t.
+    /// [`HessianDiagonal`](crate::regularizer::HessianDiagonal) makes one on each step on which it acts. Most
+    /// optimisers ignore it.
     ///
     /// # Errors
     /// A dimension mismatch or a failure of the backend.
@@ -96,8 +97,8 @@ pub trait Optimizer<V: Vector>: Checkpoint<V> {
         Ok(())
     }
 
-    /// The point to evaluate and to keep in place of θ, for methods whose θ is only where gradients are taken (the schedule-free ones).
-    /// `None`: θ itself, as before the first step of any method.
+    /// The point to evaluate and to keep in place of θ, for methods that only take gradients at θ (the schedule-free
+    /// ones). `None` stands for θ itself, as before the first step of any method.
     ///
     /// # Errors
     /// A failure of the backend.

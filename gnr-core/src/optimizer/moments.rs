@@ -1,9 +1,9 @@
-//! What Adam and AdamW share: running first and second moments, and the step along them.
+//! Common part of Adam and AdamW: running first and second moments, and the step along them.
 
 use super::state::State;
 use crate::{Elementwise, Result, StateSink, StateSource, Vector, schedule::validate_constant};
 
-/// β₁, β₂, ε and m, v, t of Adam and AdamW.
+/// The settings β₁, β₂, ε and the state m, v, t of Adam and AdamW.
 #[derive(Clone, Debug)]
 pub(super) struct Moments<V> {
     beta1: f64,
@@ -28,7 +28,7 @@ impl<V> Moments<V> {
     }
 
     pub(super) fn set_eps(&mut self, eps: f64) -> Result<()> {
-        // Zero would make 0/0 of a parameter whose gradient vanishes.
+        // Zero would give 0/0 for a parameter whose gradient vanishes.
         validate_constant("eps", eps, |x| x > 0.0, "must be positive")?;
         self.eps = eps;
         Ok(())
@@ -36,7 +36,7 @@ impl<V> Moments<V> {
 }
 
 impl<V: Vector> Moments<V> {
-    /// Checks, before anything changes, that θ, direction and state live in one space.
+    /// Checks, before anything changes, that θ, direction and state have one dimension.
     pub(super) fn check(&self, operation: &'static str, theta: &V, direction: &V) -> Result<()> {
         self.state.check(operation, theta, direction)
     }
@@ -49,7 +49,8 @@ impl<V: Vector> Moments<V> {
 }
 
 impl<V: Elementwise> Moments<V> {
-    /// m ← β₁m + (1−β₁)d, v ← β₂v + (1−β₂)d², θ ← θ − η·m̂/(√v̂ + ε) with m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ).
+    /// Makes the step m ← β₁m + (1−β₁)d, v ← β₂v + (1−β₂)d², θ ← θ − η·m̂/(√v̂ + ε) with m̂ = m/(1−β₁ᵗ), v̂ =
+    /// v/(1−β₂ᵗ).
     pub(super) fn step(&mut self, theta: &mut V, d: &V, lr: f64) -> Result<()> {
         let (t, [m, v]) = self.state.begin(d)?;
         m.scale(self.beta1)?;

@@ -11,32 +11,36 @@ use crate::{
 
 /// Muon (momentum orthogonalised by Newton–Schulz).
 ///
-/// With direction h and weight decay λ, for each leaf that is an r × c matrix (a leaf of two axes or more is its first axis by all others):
+/// With direction h and weight decay λ, for each leaf that is an r × c matrix (a leaf of two axes or more is its first
+/// axis by all others):
 ///
 /// > m ← μm + (1−μ)h,  u = μm + (1−μ)h,  X = u/(‖u‖ + 1e-7),
 /// > five times: A = XXᵀ, X ← aX + (bA + cA²)X with (a, b, c) = (3.4445, −4.7750, 2.0315),
 /// > θ ← (1 − ηλ)θ − η·√max(1, r/c)·X.
 ///
-/// X is about UVᵀ of the singular value decomposition of u: singular values of at least a hundredth of ‖u‖ become 0.68 to 1.14. All other leaves (biases, scales) make
-/// a step of AdamW with the learning rate `adam_lr`·η/η₀, which follows the same schedule, and the same weight decay.
+/// X is about UVᵀ of the singular value decomposition of u: singular values of at least a hundredth of ‖u‖ become 0.68
+/// to 1.14. All other leaves (biases, scales) make a step of AdamW with equal weight decay. Their learning rate
+/// `adam_lr`·η/η₀ follows the schedule of η.
 ///
-/// Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg` (m), `exp_avg_sq` (of the other leaves; zero in
-/// matrices).
+/// Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg` (m), `exp_avg_sq` (of the other
+/// leaves; zero in matrices).
 ///
 /// # Cost
-/// Two extra vectors, three temporary ones of one leaf each, and 15 products of matrices a leaf: for r ≤ c 10·r²c + 5·r³ multiplications.
+/// Two extra vectors, three temporary ones of one leaf each, and 15 products of matrices a leaf: for r ≤ c 10·r²c +
+/// 5·r³ multiplications.
 ///
 /// # Deviation
-/// The authors orthogonalise in bfloat16; this in the vector's own precision. They take the first and the last layer out by hand; this takes
-/// every matrix. The factor √max(1, r/c) is of the flattened filters, as in PyTorch's `torch.optim.Muon` (the authors' program has that of the
-/// last two axes).
+/// The authors orthogonalise in bfloat16; this type does so in the vector's own precision. They take the first and the
+/// last layer out by hand; this type takes every matrix. The factor √max(1, r/c) is of the flattened filters, as in
+/// PyTorch's `torch.optim.Muon`. (The authors' program has that of the last two axes.)
 ///
 /// # References
-/// Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024, and the program github.com/KellerJordan/Muon.
+/// Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024, and the program
+/// github.com/KellerJordan/Muon.
 #[derive(Clone, Debug)]
 pub struct Muon<V> {
     mu: f64,
-    /// `adam_lr`/η₀.
+    /// The ratio `adam_lr`/η₀ of the other leaves' learning rate to the peak.
     adam_share: f64,
     betas: [f64; 2],
     eps: f64,
@@ -93,7 +97,7 @@ impl<V: Matrices> Optimizer<V> for Muon<V> {
                 None => rule.other(t, theta, h, (m, v), lr * self.adam_share),
             })
             .find(Result::is_err);
-        // All get their leaves back whatever happened.
+        // Every vector gets its leaves back on an error, too.
         theta.join(&of, parts)?;
         m.join(&of, ms)?;
         v.join(&of, vs)?;
@@ -101,7 +105,7 @@ impl<V: Matrices> Optimizer<V> for Muon<V> {
     }
 }
 
-/// The settings of a step.
+/// The settings and the learning rates of one step.
 struct Rule {
     mu: f64,
     betas: [f64; 2],
@@ -126,7 +130,7 @@ impl Rule {
         theta.axpy(-lr * (rows as f64 / columns as f64).max(1.0).sqrt(), &x)
     }
 
-    /// AdamW.
+    /// Makes a step of AdamW on the leaves that are no matrices.
     fn other<V: Matrices>(
         &self,
         t: u64,
@@ -143,7 +147,7 @@ impl Rule {
     }
 }
 
-/// Five Newton–Schulz steps of the quintic a·x + b·x³ + c·x⁵, whose slope at 0 is as large as may be.
+/// Makes five Newton–Schulz steps with the quintic a·x + b·x³ + c·x⁵, whose slope at 0 is as large as possible.
 fn orthogonalize<V: Matrices>(x: &mut V) -> Result<()> {
     const QUINTIC: [f64; 3] = [3.4445, -4.7750, 2.0315];
     let [a, b, c] = QUINTIC;

@@ -28,7 +28,7 @@ pub struct NAdam<V> {
     eps: f64,
     psi: f64,
     weight_decay: f64,
-    /// A step and Π of it; made again when the steps do not follow each other, as after a resume.
+    /// A step t and its Π_t; recomputed when steps do not follow each other, as after a resume.
     product: (u64, f64),
     state: State<V, 2>,
 }
@@ -71,12 +71,12 @@ impl<V> Configured for NAdam<V> {
 }
 
 impl<V> NAdam<V> {
-    /// μ_t.
+    /// The momentum μ_t of step t.
     fn momentum(&self, t: u64) -> f64 {
         self.betas[0] * (1.0 - 0.5 * 0.96_f64.powf(t as f64 * self.psi))
     }
 
-    /// Π_t, with the same factors in the same order whether or not the run was resumed.
+    /// The product Π_t. Its factors and their order do not depend on whether the run was resumed.
     fn product(&mut self, t: u64) -> f64 {
         let (done, product) = if self.product.0 < t { self.product } else { (0, 1.0) };
         let product = (done + 1..=t).fold(product, |product, s| product * self.momentum(s));

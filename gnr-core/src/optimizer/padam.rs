@@ -15,17 +15,19 @@ use crate::{
 ///
 /// > m ← β₁m + (1−β₁)d,  v ← β₂v + (1−β₂)d²,  v̂ ← max(v̂, v),  θ ← θ − η·(√(1−β₂ᵗ)/(1−β₁ᵗ))·m/(√v̂ + ε)^{2p}.
 ///
-/// p = ½ is AMSGrad, p → 0 SGD with momentum. Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg`,
-/// `exp_avg_sq`, `max_exp_avg_sq`.
+/// p = ½ is AMSGrad, p → 0 SGD with momentum. Defaults: those of the entry. State, allocated by the first step: `step`,
+/// `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq`.
 ///
 /// # Cost
 /// Three extra vectors, one or two temporary ones, and a power an element.
 ///
 /// # Deviation
-/// Algorithm 1 of the paper has no ε and does not correct the bias of the moments; the authors' program does, and so does this.
+/// Algorithm 1 of the paper has no ε and does not correct the bias of the moments. The authors' program has both, and
+/// so has this type.
 ///
 /// # References
-/// Chen et al., "Closing the Generalization Gap of Adaptive Gradient Methods in Training Deep Neural Networks", IJCAI 2020, Algorithm 1.
+/// Chen et al., "Closing the Generalization Gap of Adaptive Gradient Methods in Training Deep Neural Networks", IJCAI
+/// 2020, Algorithm 1.
 #[derive(Clone, Debug)]
 pub struct Padam<V> {
     betas: [f64; 2],
@@ -35,7 +37,7 @@ pub struct Padam<V> {
     state: State<V, 3>,
 }
 
-/// Up to AMSGrad.
+/// The domain (0, ½] of the power; ½ is AMSGrad.
 const HALF: Interval = Interval { low: 0.0, low_open: true, high: 0.5, high_open: false };
 
 impl<V> Registered for Padam<V> {

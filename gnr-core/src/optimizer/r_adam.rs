@@ -1,4 +1,4 @@
-//! RAdam: Adam that steps without its denominator until that is known well enough.
+//! RAdam: Adam that leaves its denominator out until it is known well enough.
 
 use super::{
     Optimizer, keys,
@@ -11,11 +11,12 @@ use crate::{
 
 /// RAdam, as in PyTorch's `torch.optim.RAdam` with decoupled weight decay.
 ///
-/// With direction h, weight decay λ, ρ_∞ = 2/(1−β₂) − 1 and ρ_t = ρ_∞ − 2tβ₂ᵗ/(1−β₂ᵗ), the length of a simple average that is as
-/// uncertain as v:
+/// With direction h, weight decay λ, ρ_∞ = 2/(1−β₂) − 1 and ρ_t = ρ_∞ − 2tβ₂ᵗ/(1−β₂ᵗ), the length of a simple average
+/// that is as uncertain as v:
 ///
 /// > θ ← (1 − ηλ)θ,  m ← β₁m + (1−β₁)h,  v ← β₂v + (1−β₂)h²,  m̂ = m/(1−β₁ᵗ),
-/// > θ ← θ − η·r_t·m̂·√(1−β₂ᵗ)/(√v + ε) with r_t = √((ρ_t−4)(ρ_t−2)ρ_∞/((ρ_∞−4)(ρ_∞−2)ρ_t)) where ρ_t > 5, and θ ← θ − η·m̂ before.
+/// > θ ← θ − η·r_t·m̂·√(1−β₂ᵗ)/(√v + ε) where ρ_t > 5, and θ ← θ − η·m̂ before,
+/// > with r_t = √((ρ_t−4)(ρ_t−2)ρ_∞/((ρ_∞−4)(ρ_∞−2)ρ_t)).
 ///
 /// Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg`, `exp_avg_sq`.
 ///
@@ -23,8 +24,9 @@ use crate::{
 /// Two extra vectors.
 ///
 /// # Deviation
-/// Algorithm 2 of the paper corrects from ρ_t > 4 on. The authors' program and PyTorch wait for 5, because ρ_t is an approximation, and so
-/// does this. (The authors' program leaves the steps before out unless told otherwise; the paper, PyTorch and this take them.)
+/// Algorithm 2 of the paper corrects from ρ_t > 4 on. The authors' program and PyTorch wait for 5, because ρ_t is an
+/// approximation, and so does this type. (The authors' program leaves the steps before out unless told otherwise; the
+/// paper, PyTorch and this type make them.)
 ///
 /// # References
 /// Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", ICLR 2020, Algorithm 2.

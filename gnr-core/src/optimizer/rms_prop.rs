@@ -17,14 +17,15 @@ use crate::{
 ///
 /// > v ← αv + (1−α)d²,  b ← μb + d/(√v + ε),  θ ← θ − η·b.
 ///
-/// Defaults: those of the entry. State, allocated by the first step: `step`, `square_avg`, and `momentum_buffer` when μ > 0.
+/// Defaults: those of the entry. State, allocated by the first step: `step`, `square_avg`, and with momentum (μ > 0)
+/// `momentum_buffer`.
 ///
 /// # Cost
 /// One extra vector, two when μ > 0, and a temporary one when λ > 0.
 ///
 /// # References
-/// Tieleman and Hinton, "Lecture 6.5 – RMSProp", COURSERA: Neural Networks for Machine Learning, 2012. Momentum, and ε outside of the
-/// root, are PyTorch's.
+/// Tieleman and Hinton, "Lecture 6.5 – RMSProp", COURSERA: Neural Networks for Machine Learning, 2012. Momentum, and ε
+/// outside of the root, are PyTorch's.
 #[derive(Clone, Debug)]
 pub struct RmsProp<V> {
     alpha: f64,
@@ -101,7 +102,7 @@ impl<V: Vector> Checkpoint<V> for RmsProp<V> {
         self.momentum.as_ref().map_or(Ok(()), |buffer| sink.put("momentum_buffer", Leaf::Vector(buffer)))
     }
 
-    /// A missing buffer starts from zero; one that this optimiser has no use for (μ = 0) is left where it is.
+    /// Loads the state. A missing buffer starts from zero; one that is not needed (μ = 0) is left in the checkpoint.
     fn load(&mut self, source: &mut dyn StateSource<V>) -> Result<()> {
         let momentum = if self.mu > 0.0 { optional_vector(source, "momentum_buffer")? } else { None };
         self.state.load(source)?;

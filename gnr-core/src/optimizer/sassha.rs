@@ -11,14 +11,16 @@ use crate::{
     registry::{Configured, Cost, Entry, Registered, Values},
 };
 
-/// The optimiser of SASSHA, as in the authors' program. The sharpness-aware part is the regulariser [`Sam`](crate::Sam) beside it.
+/// The optimiser of SASSHA, as in the authors' program. The sharpness-aware part is the regulariser [`Sam`](crate::Sam)
+/// beside it.
 ///
-/// With direction h, an estimate d̂ of the diagonal of the Hessian on every k-th step, the power p (½: a square root) and weight decay λ:
+/// With direction h, an estimate d̂ of the diagonal of the Hessian on every k-th step, the power p (½: a square root)
+/// and weight decay λ:
 ///
 /// > m ← β₁m + (1−β₁)h,  D ← β₂D + (1−β₂)|d̂|,  θ ← (1 − ηλ)θ,  θ ← θ − η·(m/(1−β₁ᵗ))/((D/(1−β₂ˢ))ᵖ + ε),
 ///
-/// s the step of the last estimate. Before the first estimate the denominator is 1 + ε. Defaults: those of the entry. State, allocated when it
-/// is first needed: `step`, `exp_avg`, `hessian_count`, `hessian_step`, `exp_hessian_diag`.
+/// where s is the step of the last estimate. Before the first estimate the denominator is 1 + ε. Defaults: those of the
+/// entry. State, allocated on first use: `step`, `exp_avg`, `hessian_count`, `hessian_step`, `exp_hessian_diag`.
 ///
 /// SASSHA takes gradient and Hessian at SAM's point θ + ρ·∇L̂/‖∇L̂‖:
 ///
@@ -37,18 +39,20 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A recipe needs the regulariser `sam` beside this optimiser; its radius, along its schedule, is that of the estimates, which
-/// `hessian_every` has made and `hessian_at` has taken at SAM's point. Without `sam` they are of θ.
+/// A recipe needs the regulariser `sam` beside this optimiser. The radius of `sam`, along its schedule, is then that of
+/// the estimates: `hessian_every` adds them, and `hessian_at` puts them at SAM's point. Without `sam` they are taken at
+/// θ.
 ///
 /// # Cost
-/// Two extra vectors, and a temporary one. The estimate is one Hessian-vector product on every k-th step; SAM adds a gradient on every step.
+/// Two extra vectors, and a temporary one. The estimate is one Hessian-vector product on every k-th step; SAM adds a
+/// gradient on every step.
 ///
 /// # Deviation
-/// The power is constant; the authors' program can let it follow the
-/// schedule, which is not its default.
+/// The power is constant. The authors' program can let it follow the schedule, which is not its default.
 ///
 /// # References
-/// Shin et al., "SASSHA: Sharpness-aware Adaptive Second-order Optimization with Stable Hessian Approximation", ICML 2025.
+/// Shin et al., "SASSHA: Sharpness-aware Adaptive Second-order Optimization with Stable Hessian Approximation", ICML
+/// 2025.
 #[derive(Clone, Debug)]
 pub struct Sassha<V> {
     betas: [f64; 2],

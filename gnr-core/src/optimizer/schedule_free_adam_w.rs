@@ -18,15 +18,17 @@ use crate::{
 ///
 /// > v ← β₂v + (1−β₂)h²,  d = h/(√v + ε) + λθ,  z ← z − γd,  x ← (1−c)x + cz with c = γ²/Σγ²,  θ ← β₁x + (1−β₁)z.
 ///
-/// x is the point to evaluate and to keep: [`solution`](Optimizer::solution). The learning rate stays constant after a warm-up (schedule
-/// `constant`). Statistics of activations (BatchNorm) are not those of x: they have to be measured there. Defaults: those of the entry.
-/// State, allocated by the first step: `step`, `weight_sum`, `z`, `exp_avg_sq`.
+/// x is the point to evaluate and to keep: [`solution`](Optimizer::solution). The learning rate stays constant after a
+/// warm-up (schedule `constant`). Statistics of activations (BatchNorm) of θ differ from those at x: they have to be
+/// measured at x. Defaults: those of the entry. State, allocated by the first step: `step`, `weight_sum`, `z`,
+/// `exp_avg_sq`.
 ///
 /// # Cost
 /// Two extra vectors, and a temporary one.
 ///
 /// # Deviation
-/// The authors' program weighs with the largest γ so far instead of γ; the two differ where a schedule falls, which it is not made for.
+/// The authors' program weighs with the largest γ so far instead of γ. The two differ only where a schedule falls, for
+/// which the method is not made.
 ///
 /// # References
 /// Defazio et al., "The Road Less Scheduled", NeurIPS 2024, Algorithm 1.

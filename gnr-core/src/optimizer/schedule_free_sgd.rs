@@ -17,15 +17,17 @@ use crate::{
 ///
 /// > z ← z − γd,  x ← (1−c)x + cz with c = γ²/Σγ²,  θ ← βx + (1−β)z.
 ///
-/// x is the point to evaluate and to keep: [`solution`](Optimizer::solution). The learning rate stays constant after a warm-up (schedule
-/// `constant`); it is larger than that of SGD with momentum, by about 10. Statistics of activations (BatchNorm) are not those of x: they have
-/// to be measured there. Defaults: those of the entry. State, allocated by the first step: `step`, `weight_sum`, `z`.
+/// x is the point to evaluate and to keep: [`solution`](Optimizer::solution). The learning rate stays constant after a
+/// warm-up (schedule `constant`); it is about 10 times that of SGD with momentum. Statistics of activations (BatchNorm)
+/// of θ differ from those at x: they have to be measured at x. Defaults: those of the entry. State, allocated by the
+/// first step: `step`, `weight_sum`, `z`.
 ///
 /// # Cost
 /// One extra vector, and a temporary one when λ > 0.
 ///
 /// # Deviation
-/// The authors' program weighs with the largest γ so far instead of γ; the two differ where a schedule falls, which it is not made for.
+/// The authors' program weighs with the largest γ so far instead of γ. The two differ only where a schedule falls, for
+/// which the method is not made.
 ///
 /// # References
 /// Defazio et al., "The Road Less Scheduled", NeurIPS 2024, Eqs. 1 to 3 and Section 4.
@@ -36,7 +38,7 @@ pub struct ScheduleFreeSgd<V> {
     state: State<V, 1>,
 }
 
-/// x is made of θ and z by a division by β.
+/// The domain (0, 1) of β, by which the computation of x divides.
 pub(super) const BETA: Interval = Interval { low: 0.0, low_open: true, high: 1.0, high_open: true };
 
 impl<V> Registered for ScheduleFreeSgd<V> {

@@ -9,7 +9,7 @@ use crate::{
     vector::same_dim,
 };
 
-/// Which point of the momentum's path a step uses.
+/// The kind of momentum of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Momentum {
     HeavyBall,
@@ -91,12 +91,12 @@ impl<V> Default for Sgd<V> {
 }
 
 impl<V> Sgd<V> {
-    /// θ ← θ − η·h, without momentum or weight decay.
+    /// SGD without momentum or weight decay: θ ← θ − η·h.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Heavy-ball momentum μ (usually 0.9).
+    /// Sets heavy-ball momentum μ (usually 0.9).
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless 0 ≤ μ < 1.
@@ -106,7 +106,7 @@ impl<V> Sgd<V> {
         Ok(self)
     }
 
-    /// Nesterov momentum μ (usually 0.9).
+    /// Sets Nesterov momentum μ (usually 0.9).
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless 0 < μ < 1.
@@ -116,7 +116,7 @@ impl<V> Sgd<V> {
         Ok(self)
     }
 
-    /// Coupled weight decay λ: the gradient of λ‖θ‖²/2 joins the direction, momentum included.
+    /// Sets the coupled weight decay λ; default 0. The gradient of λ‖θ‖²/2 joins the direction, momentum included.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless λ ≥ 0 and finite.
@@ -150,7 +150,7 @@ impl<V: Vector> Optimizer<V> for Sgd<V> {
         match (&self.momentum, self.kind) {
             (Some(buffer), Momentum::HeavyBall) => theta.axpy(-lr, buffer),
             (buffer, _) => {
-                // θ − η(h + λθ + μb) without a temporary for the sum.
+                // Computes θ − η(h + λθ + μb) without a temporary vector for the sum.
                 if lambda > 0.0 {
                     theta.scale(1.0 - lr * lambda)?;
                 }
@@ -166,8 +166,8 @@ impl<V: Vector> Checkpoint<V> for Sgd<V> {
         self.momentum.as_ref().map_or(Ok(()), |buffer| sink.put("momentum", Leaf::Vector(buffer)))
     }
 
-    /// A missing `momentum` is that of an optimiser that never stepped: the next step's direction starts it. A buffer that
-    /// this optimiser has no use for (μ = 0) is left where it is.
+    /// Loads the state. Without `momentum` the next step's direction starts the buffer, as in an optimiser that never
+    /// stepped. A buffer that is not needed (μ = 0) is left in the checkpoint.
     fn load(&mut self, source: &mut dyn StateSource<V>) -> Result<()> {
         self.momentum = if self.mu > 0.0 { optional_vector(source, "momentum")? } else { None };
         Ok(())

@@ -17,13 +17,13 @@ use crate::{
 ///
 /// > m ← β₁m + (1−β₁)h,  D ← β₂D + (1−β₂)d̂,  θ ← (1 − ηλ)θ,  θ ← θ − η·clip(m/max(γD, ε), −1, 1).
 ///
-/// No coordinate moves by more than η. One whose D is not positive (negative or vanishing curvature, and every one before the first estimate)
-/// moves by η along the sign of m. γ decides how many coordinates are clipped: the authors tune it until 10 to 50 % of them are not.
-/// Defaults: those of the entry. State, allocated when it is first needed: `step`, `exp_avg`, `hessian_count`, `hessian_step`,
-/// `exp_hessian_diag`.
+/// No coordinate moves by more than η. A coordinate whose D is not positive (negative or vanishing curvature, and any
+/// before the first estimate) moves by η along the sign of m. γ decides how many coordinates are clipped: the authors
+/// tune it until 10 to 50 % of them are not. Defaults: those of the entry. State, allocated on first use: `step`,
+/// `exp_avg`, `hessian_count`, `hessian_step`, `exp_hessian_diag`.
 ///
-/// The estimates come from [`HessianDiagonal`](crate::regularizer::HessianDiagonal) beside the other regularisers, which may be none. A
-/// recipe has it made by the key `hessian_every`.
+/// The estimates come from [`HessianDiagonal`](crate::regularizer::HessianDiagonal) beside the other regularisers, if
+/// there are any. In a recipe the key `hessian_every` adds it.
 ///
 /// ```
 /// # fn main() -> gnr_core::Result<()> {
@@ -55,11 +55,12 @@ use crate::{
 /// Two extra vectors, and a temporary one. The estimate is one Hessian-vector product on every k-th step.
 ///
 /// # Deviation
-/// The signs of an estimate are random where the paper draws a normal vector: both have the diagonal as their expectation, and signs have the
-/// smaller variance.
+/// The estimate uses random signs where the paper draws a normal vector. Both have the diagonal as their expectation;
+/// signs have the smaller variance.
 ///
 /// # References
-/// Liu et al., "Sophia: A Scalable Stochastic Second-order Optimizer for Language Model Pre-training", ICLR 2024, Algorithms 1 and 3.
+/// Liu et al., "Sophia: A Scalable Stochastic Second-order Optimizer for Language Model Pre-training", ICLR 2024,
+/// Algorithms 1 and 3.
 #[derive(Clone, Debug)]
 pub struct SophiaH<V> {
     betas: [f64; 2],

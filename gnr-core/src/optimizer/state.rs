@@ -1,4 +1,4 @@
-//! The state that most optimisers have: a step number and a few vectors like θ.
+//! Common state of most optimisers: a step number and a few vectors like θ.
 
 use crate::{
     Elementwise, Leaf, Result, StateSink, StateSource, Vector,
@@ -16,37 +16,37 @@ pub(super) struct State<V, const N: usize> {
 }
 
 impl<V, const N: usize> State<V, N> {
-    /// Before the first step. The names are those of the leaves in checkpoints.
+    /// The state before the first step. `names` are those of the vectors' leaves in checkpoints.
     pub(super) const fn new(names: [&'static str; N]) -> Self {
         Self { names, step: 0, vectors: None }
     }
 }
 
 impl<V, const N: usize> State<V, N> {
-    /// The vectors, once there was a step.
+    /// The vectors; `None` before the first step.
     pub(super) fn get(&self) -> Option<&[V; N]> {
         self.vectors.as_ref()
     }
 
-    /// Steps done.
+    /// Number of steps made so far.
     pub(super) fn steps(&self) -> u64 {
         self.step
     }
 }
 
 impl<V: Vector, const N: usize> State<V, N> {
-    /// The dimension of its vectors, once there are some.
+    /// The dimension of the vectors; `None` before the first step.
     pub(super) fn dim(&self) -> Option<usize> {
         self.vectors.as_ref().and_then(|vectors| vectors.first()).map(V::dim)
     }
 
-    /// Checks, before anything changes, that θ, direction and state live in one space.
+    /// Checks, before anything changes, that θ, direction and state have one dimension.
     pub(super) fn check(&self, operation: &'static str, theta: &V, direction: &V) -> Result<()> {
         same_dim(operation, theta.dim(), direction.dim())?;
         self.dim().map_or(Ok(()), |dim| same_dim(operation, theta.dim(), dim))
     }
 
-    /// Begins a step: its number from 1, and the vectors.
+    /// Begins a step. Returns its number, from 1, and the vectors.
     pub(super) fn begin(&mut self, direction: &V) -> Result<(u64, &mut [V; N])> {
         let vectors = match &mut self.vectors {
             Some(vectors) => vectors,
@@ -89,19 +89,19 @@ impl<V: Vector, const N: usize> State<V, N> {
     }
 }
 
-/// `mean ← β·mean + (1 − β)·x`.
+/// Updates a running average: `mean ← β·mean + (1 − β)·x`.
 pub(super) fn average<V: Vector>(mean: &mut V, beta: f64, x: &V) -> Result<()> {
     mean.scale(beta)?;
     mean.axpy(1.0 - beta, x)
 }
 
-/// `mean ← β·mean + (1 − β)·x²`.
+/// Updates a running average of squares: `mean ← β·mean + (1 − β)·x²`.
 pub(super) fn average_square<V: Elementwise>(mean: &mut V, beta: f64, x: &V) -> Result<()> {
     mean.scale(beta)?;
     mean.addcmul(1.0 - beta, x, x)
 }
 
-/// d = h + λθ: coupled weight decay. The direction itself where λ = 0.
+/// The direction with coupled weight decay, d = h + λθ; the direction itself where λ = 0.
 pub(super) fn coupled<'d, V: Vector>(direction: &'d V, theta: &V, lambda: f64) -> Result<Cow<'d, V>> {
     if lambda == 0.0 {
         return Ok(Cow::Borrowed(direction));
@@ -111,12 +111,12 @@ pub(super) fn coupled<'d, V: Vector>(direction: &'d V, theta: &V, lambda: f64) -
     Ok(Cow::Owned(d))
 }
 
-/// `θ ← (1 − ηλ)θ`: decoupled weight decay.
+/// Applies decoupled weight decay: `θ ← (1 − ηλ)θ`.
 pub(super) fn shrink<V: Vector>(theta: &mut V, lr: f64, lambda: f64) -> Result<()> {
     if lambda == 0.0 { Ok(()) } else { theta.scale(1.0 - lr * lambda) }
 }
 
-/// Saves and loads an optimiser whose state is its field `state`.
+/// Implements saving and loading for an optimiser whose state is its field `state`.
 macro_rules! checkpoint_of_state {
     ($name:ident) => {
         impl<V: $crate::Vector> $crate::Checkpoint<V> for $name<V> {

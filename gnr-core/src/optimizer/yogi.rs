@@ -9,20 +9,21 @@ use crate::{
     registry::{Configured, Cost, Entry, Interval, Key, Registered, Values},
 };
 
-/// Yogi.
+/// Yogi: Adam whose second moment moves towards d² by steps of size (1−β₂)·d².
 ///
 /// With direction h and weight decay λ, d = h + λθ:
 ///
 /// > m ← β₁m + (1−β₁)d,  v ← v − (1−β₂)·sign(v − d²)·d²,  θ ← θ − η·m/(√v + ε).
 ///
-/// Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg`, `exp_avg_sq`; v starts at `initial`.
+/// Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg`, `exp_avg_sq`; v starts at
+/// `initial`.
 ///
 /// # Cost
 /// Two extra vectors, and two temporary ones.
 ///
 /// # Deviation
-/// v starts at 1e-6, as Google's implementations in TensorFlow have it, not at 0; m starts at 0. As in Algorithm 2, and unlike in those
-/// implementations, no bias is corrected. Weight decay is not part of the paper.
+/// v starts at 1e-6, as in Google's implementations in TensorFlow, not at 0; m starts at 0. As in Algorithm 2, and
+/// unlike in those implementations, no bias is corrected. Weight decay is not part of the paper.
 ///
 /// # References
 /// Zaheer et al., "Adaptive Methods for Nonconvex Optimization", NeurIPS 2018, Algorithm 2.

@@ -1,4 +1,4 @@
-//! What an oracle says about one point.
+//! The answer of an oracle about one point: loss, gradient and record.
 
 use super::{HvpOracle, Pass};
 use crate::{
@@ -7,18 +7,18 @@ use crate::{
 };
 use std::borrow::Cow;
 
-/// L̂ and ∇L̂ at one point, and what the oracle keeps of it.
+/// The loss L̂ and the gradient ∇L̂ at one point, and what the oracle keeps of it.
 #[derive(Debug)]
 pub struct Evaluation<'a, V: Clone, R> {
-    /// The point: the caller's, or the evaluation's own, which [`HvpOracle::hvp_of_gradient`] may free.
+    /// The point: borrowed from the caller, or owned, so that [`HvpOracle::hvp_of_gradient`] may free it.
     pub at: Cow<'a, V>,
-    /// L̂, the mean loss of the batch, without weight decay. Finite.
+    /// The mean loss L̂ of the batch, without weight decay; always finite.
     pub loss: f64,
-    /// ∇L̂(at).
+    /// The gradient ∇L̂(at).
     pub grad: V,
-    /// ‖∇L̂(at)‖. Finite.
+    /// The gradient's norm ‖∇L̂(at)‖; always finite.
     pub grad_norm: f64,
-    /// Activations and adjoints of the point (`()` where there are none).
+    /// Activations and adjoints of the point, for products there (`()` where there are none).
     pub record: R,
 }
 
@@ -33,7 +33,7 @@ impl<'a, V: Vector, R> Evaluation<'a, V, R> {
     }
 }
 
-/// ‖∇L̂‖, when it and L̂ are finite: what an [`Evaluation`] is checked for.
+/// The gradient's norm ‖∇L̂‖, after the check that an [`Evaluation`] makes: loss and norm must be finite.
 ///
 /// # Errors
 /// [`Error::NonFinite`](crate::Error::NonFinite), naming the loss or the gradient norm.
@@ -42,23 +42,24 @@ pub fn finite_gradient<V: Vector>(loss: f64, grad: &V) -> Result<f64> {
     finite(Quantity::GradientNorm, grad.dot(grad)?.sqrt())
 }
 
-/// f = ∇‖∇L̂‖ = ∇²L̂·∇L̂/(‖∇L̂‖ + ξ) at one point (lines 6 and 8 of Algorithm 1), as a vector with its factor beside it, so that nobody
-/// goes through the vector for the sake of its length.
+/// The vector f = ∇‖∇L̂‖ = ∇²L̂·∇L̂/(‖∇L̂‖ + ξ) at one point (lines 6 and 8 of Algorithm 1).
+///
+/// The factor is kept beside the vector, which saves a pass over the vector to scale it.
 #[derive(Clone, Debug)]
 pub struct NormGradient<V> {
     /// f is `factor` times this vector.
     pub vector: V,
-    /// Its factor.
+    /// The scalar that multiplies the vector.
     pub factor: f64,
-    /// ‖∇L̂‖ at the point.
+    /// The gradient norm ‖∇L̂‖ at the point.
     pub grad_norm: f64,
 }
 
 impl<V: Vector> NormGradient<V> {
-    /// f at a point that nobody needs afterwards, evaluated for the purpose.
+    /// Computes f at a point that is evaluated for this alone; consumes the point.
     ///
     /// # Errors
-    /// The errors of the oracle; what is not finite is named as of a perturbed point.
+    /// The errors of the oracle. A quantity that is not finite is named as one of a perturbed point.
     ///
     /// # Cost
     /// One gradient and one product. Point, gradient and record are freed while the product takes their place.
@@ -69,7 +70,8 @@ impl<V: Vector> NormGradient<V> {
             .map_err(at_perturbed_point)
     }
 
-    /// f at an evaluated point of which nothing else is wanted. Where the gradient vanishes, so does f, also with ξ = 0.
+    /// Computes f at an evaluated point and consumes the evaluation. Where the gradient vanishes, so does f, also with
+    /// ξ = 0.
     ///
     /// # Errors
     /// The errors of the oracle.
@@ -86,7 +88,7 @@ impl<V: Vector> NormGradient<V> {
         Ok(Self { vector: oracle.hvp_of_gradient(here)?, factor, grad_norm })
     }
 
-    /// ‖f‖.
+    /// The norm ‖f‖.
     ///
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite), naming the norm of a Hessian-vector product.
@@ -94,7 +96,7 @@ impl<V: Vector> NormGradient<V> {
         finite(Quantity::HvpNorm, self.factor * self.vector.dot(&self.vector)?.sqrt())
     }
 
-    /// `x + a·f`, in the memory of f.
+    /// Computes `x + a·f` in the memory of f.
     ///
     /// # Errors
     /// A dimension mismatch or a failure of the backend.

@@ -1,14 +1,15 @@
-//! The examples of a mini-batch one by one: their losses, their outputs, and a part of them that is chosen.
+//! The examples of a mini-batch one by one: their losses, their outputs, and selections of them.
 
 use super::{GradOracle, HvpOracle, SampledOracle};
 use crate::{Error, Result};
 
-/// A point whose losses or outputs are asked for.
+/// A point at which losses or outputs are asked for.
 #[derive(Debug)]
 pub enum Point<'a, V> {
-    /// The point of the step's own evaluation ([`Pass::Commit`](crate::Pass::Commit)), with what that pass has seen already.
+    /// The point of the step's own evaluation ([`Pass::Commit`](crate::Pass::Commit)): the answer comes from that pass,
+    /// without another one.
     Committed,
-    /// Any other point; a [`Pass::Probe`](crate::Pass::Probe).
+    /// Any other point, looked at by a [`Pass::Probe`](crate::Pass::Probe).
     At(&'a V),
 }
 
@@ -20,26 +21,27 @@ impl<V> Clone for Point<'_, V> {
 impl<V> Copy for Point<'_, V> {}
 
 impl<V> Point<'_, V> {
-    /// Whether a pass is needed to look at it.
+    /// Whether a pass is needed to answer at this point.
     pub fn is_probe(&self) -> bool {
         matches!(self, Self::At(_))
     }
 }
 
-/// A [`GradOracle`] that knows the losses of its examples one by one, and can answer for some of them.
+/// A [`GradOracle`] that knows the loss of each example, and can answer for some of them.
 pub trait ExampleOracle: GradOracle {
     /// The loss of each example at a point, in the order of the batch. Their mean is L̂.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] for a loss that is not; [`Error::Oracle`] for [`Point::Committed`] before a committed evaluation; a
-    /// failure of the backend.
+    /// [`Error::NonFinite`] for a loss that is not; [`Error::Oracle`] for [`Point::Committed`] before a committed
+    /// evaluation; a failure of the backend.
     ///
     /// # Cost
     /// A forward pass; none at the committed point.
     fn losses(&mut self, at: Point<'_, Self::Vector>) -> Result<Vec<f64>>;
 
-    /// From now on L̂ is the mean loss over the examples of these rows, or over all of them again (`None`). Returns the share of
-    /// the batch that this is. As after [`restrict`](SampledOracle::restrict), an evaluation belongs to the L̂ it was made of.
+    /// Makes L̂ the mean loss over the examples of these rows, or over all of them again (`None`). Returns the rows'
+    /// share of the batch. As after [`restrict`](SampledOracle::restrict), an evaluation belongs to the L̂ under which
+    /// it was made.
     ///
     /// # Errors
     /// [`Error::Oracle`] for a row that does not exist, or no row at all; a failure of the backend.
@@ -57,27 +59,28 @@ pub trait OutputOracle: GradOracle {
     /// A forward pass; none at the committed point.
     fn outputs(&mut self, at: Point<'_, Self::Vector>) -> Result<Outputs>;
 
-    /// Jᵀ·u: the gradient of ⟨u, outputs⟩ at a point, a [`Pass::Probe`](crate::Pass::Probe).
+    /// Multiplies u with the transposed Jacobian: Jᵀ·u, the gradient of ⟨u, outputs⟩ at a point. The pass is a
+    /// [`Pass::Probe`](crate::Pass::Probe).
     ///
     /// # Errors
-    /// [`Error::Oracle`] when u has not the shape of the outputs; a failure of the backend.
+    /// [`Error::Oracle`] unless u has the shape of the outputs; a failure of the backend.
     ///
     /// # Cost
     /// One gradient.
     fn pull_back(&mut self, at: &Self::Vector, u: &Outputs) -> Result<Self::Vector>;
 
-    /// Which example of the data set each row of the batch is, counted from 0.
+    /// The index in the data set, from 0, of the example in each row of the batch.
     ///
     /// # Errors
-    /// [`Error::Oracle`] where that is not known, or a row is made of several examples.
+    /// [`Error::Oracle`] where the indices are not known, or a row is a blend of several examples.
     fn examples(&self) -> Result<Vec<u64>>;
 }
 
-/// An oracle that every registered regulariser can ask: see [`AnyRegularizer`](crate::AnyRegularizer).
+/// An oracle that answers what any registered regulariser may ask: see [`AnyRegularizer`](crate::AnyRegularizer).
 pub trait FullOracle: HvpOracle + SampledOracle + ExampleOracle + OutputOracle {}
 impl<O: HvpOracle + SampledOracle + ExampleOracle + OutputOracle> FullOracle for O {}
 
-/// Outputs of a model, or what is to be multiplied with them: a row an example.
+/// Outputs of a model, or factors of outputs: one row of numbers for each example.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outputs {
     width: usize,
@@ -85,7 +88,7 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Rows of `width` values, one after another.
+    /// Makes outputs of rows of `width` values, one row after another.
     ///
     /// # Errors
     /// [`Error::Oracle`] when the values do not fill whole rows.
@@ -96,11 +99,11 @@ impl Outputs {
         }
         Ok(Self { width, values })
     }
-    /// One number a row.
+    /// Makes outputs of width 1, one number a row.
     pub fn column(values: Vec<f64>) -> Self {
         Self { width: 1, values }
     }
-    /// Numbers in a row.
+    /// The width: how many numbers a row has.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -116,10 +119,10 @@ impl Outputs {
     pub fn values(&self) -> &[f64] {
         &self.values
     }
-    /// Appends the rows of another batch.
+    /// Appends the rows of another batch of equal width.
     ///
     /// # Errors
-    /// [`Error::Oracle`] when they have another width.
+    /// [`Error::Oracle`] when the widths differ.
     pub fn append(&mut self, other: Self) -> Result<()> {
         if self.width != other.width {
             let (expected, found) = (self.width, other.width);
@@ -128,10 +131,10 @@ impl Outputs {
         self.values.extend(other.values);
         Ok(())
     }
-    /// Cuts into batches of so many rows each.
+    /// Cuts the rows into consecutive batches, of `rows` rows each.
     ///
     /// # Errors
-    /// [`Error::Oracle`] when they have another number of rows in all.
+    /// [`Error::Oracle`] unless the batches have as many rows in all as `self`.
     pub fn cut(&self, rows: impl IntoIterator<Item = usize>) -> Result<Vec<Self>> {
         let (mut left, mut parts) = (&self.values[..], Vec::new());
         for rows in rows {
@@ -147,12 +150,12 @@ impl Outputs {
     }
 }
 
-/// The error of an oracle that is asked for the committed point before there is one.
+/// The error of an oracle that is asked about the committed point before it has evaluated one.
 pub fn nothing_committed() -> Error {
     Error::Oracle("losses or outputs of the committed evaluation before there was one".into())
 }
 
-/// Checks rows of a batch of `n` examples; the share of the batch that they are.
+/// Checks a selection of rows of a batch of `n` examples. Returns its share of the batch, 1 for `None`.
 ///
 /// # Errors
 /// [`Error::Oracle`] for a row that does not exist, or no row at all.

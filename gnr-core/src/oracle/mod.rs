@@ -1,4 +1,4 @@
-//! What an algorithm may ask about ONE frozen mini-batch.
+//! The questions that an algorithm may ask about ONE frozen mini-batch.
 
 mod evaluation;
 mod examples;
@@ -13,16 +13,16 @@ pub use sample::{Sample, SampledOracle};
 
 use crate::{Result, Vector};
 
-/// Whether an evaluation is the step's own, or a look at another point.
+/// Whether an evaluation is the step's own, or a probe of another point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// At θ_t, exactly once a step: BatchNorm running statistics move.
+    /// The evaluation at θ_t, exactly once a step: BatchNorm running statistics move.
     Commit,
-    /// Anywhere, any number of times: nothing but the answer changes.
+    /// A probe of any point, any number of times: the oracle does not change.
     Probe,
 }
 
-/// How much of the evaluation will be used. `First < Second`: the larger of two serves both.
+/// The highest order of derivatives that will be asked for. `First < Second`: the larger of two serves both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
     /// Loss and gradient only.
@@ -34,41 +34,43 @@ pub enum Order {
 /// Whether a product is the last one at its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// Others will follow: the record stays.
+    /// Others will follow: the record must stay.
     Again,
-    /// No other will be asked for: what the record holds may be freed while the product goes through it. One that is asked for all
-    /// the same must still be right, at the cost of another evaluation.
+    /// No other will be asked for: the record may be freed piece by piece during the product. A further product must
+    /// still be right, at the cost of another evaluation.
     Last,
 }
 
-/// What an oracle's products are.
+/// The matrix that an oracle's products multiply with, or the differences that approximate them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Products {
     /// ∇²L̂·v, to rounding.
     Exact,
-    /// G·v with the generalised Gauss–Newton matrix G in place of the Hessian: mean over the batch of Jᵀ·∇²ℓ·J, J the Jacobian of
-    /// the model's outputs and ∇²ℓ the Hessian of the loss in them. Positive semi-definite where ℓ is convex; for softmax with
-    /// cross-entropy the Fisher information matrix (labels drawn from the model, not the empirical one). What it leaves out of
-    /// the Hessian is Σₖ ∂ℓ/∂zₖ·∇²zₖ over the outputs z: nothing where the model is linear in θ or every example is fitted.
+    /// G·v with the generalised Gauss–Newton matrix G in place of the Hessian: mean over the batch of Jᵀ·∇²ℓ·J. J is
+    /// the Jacobian of the model's outputs, ∇²ℓ the Hessian of the loss in them.
+    ///
+    /// G is positive semi-definite where ℓ is convex. For softmax with cross-entropy it is the Fisher information
+    /// matrix (labels drawn from the model, not the empirical one). What G leaves out of the Hessian is Σₖ ∂ℓ/∂zₖ·∇²zₖ
+    /// over the outputs z: nothing where the model is linear in θ or every example is fitted.
     ///
     /// # References
     /// Schraudolph, "Fast curvature matrix-vector products", Neural Computation 2002; Martens, JMLR 2020, Section 8.
     GaussNewton,
-    /// (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε: see [`ForwardDiff`](crate::ForwardDiff). [`Gnr`](crate::Gnr) shares the gradient at θ + ε ĝ
-    /// with others that look at the same point.
+    /// One-sided differences (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε: see [`ForwardDiff`](crate::ForwardDiff).
+    /// [`Gnr`](crate::Gnr) shares the gradient at θ + ε ĝ with regularisers that look at that point.
     ForwardDifference {
-        /// ε.
+        /// The norm ε of the perturbation.
         step: f64,
     },
-    /// (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ − ε v/‖v‖))·‖v‖/(2ε): see [`CentralDiff`](crate::CentralDiff).
+    /// Central differences (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ − ε v/‖v‖))·‖v‖/(2ε): see [`CentralDiff`](crate::CentralDiff).
     CentralDifference {
-        /// ε.
+        /// The norm ε of the perturbation.
         step: f64,
     },
 }
 
 impl Products {
-    /// How a point must be evaluated for cheap products: differences of gradients need no record.
+    /// The order of evaluation that makes products cheap: differences of gradients need no record.
     pub fn order(self) -> Order {
         match self {
             Self::Exact | Self::GaussNewton => Order::Second,
@@ -81,12 +83,12 @@ impl Products {
 ///
 /// Points are arguments: no implementation may perturb parameters in place, so a failing step leaves θ untouched.
 pub trait GradOracle {
-    /// Points and tangents.
+    /// The type of points and tangents.
     type Vector: Vector;
-    /// What an evaluation keeps so that products at its point are cheap.
+    /// The part of an evaluation that makes products at its point cheap.
     type Record;
 
-    /// L̂ and ∇L̂ at a point.
+    /// Evaluates L̂ and ∇L̂ at a point.
     ///
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite) for a loss or gradient that is not; a failure of the backend.
@@ -100,11 +102,11 @@ pub trait GradOracle {
         order: Order,
     ) -> Result<Evaluation<'a, Self::Vector, Self::Record>>;
 
-    /// ∇L̂ at a point of which nothing else is wanted, a [`Pass::Probe`]: the point may be freed piece by piece while the gradient
-    /// takes its place.
+    /// Computes ∇L̂ alone at a point, by a [`Pass::Probe`]. Consumes the point, which may be freed piece by piece while
+    /// the gradient takes its place.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate).
+    /// The errors of [`evaluate`](Self::evaluate).
     ///
     /// # Cost
     /// One gradient.
@@ -112,13 +114,13 @@ pub trait GradOracle {
         Ok(self.evaluate(&at, Pass::Probe, Order::First)?.grad)
     }
 
-    /// L̂ at a point, a [`Pass::Probe`]; what landscapes are made of.
+    /// Computes L̂ at a point, by a [`Pass::Probe`]. Landscapes of the loss are made of it.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate), but a gradient that is not finite may go unnoticed.
+    /// The errors of [`evaluate`](Self::evaluate), but a gradient that is not finite may go unnoticed.
     ///
     /// # Cost
-    /// One gradient, unless the implementation knows how to do without (a forward pass: a third of it).
+    /// One gradient, or a forward pass (a third of a gradient) if the implementation has a loss of its own.
     fn loss(&mut self, at: &Self::Vector) -> Result<f64> {
         Ok(self.evaluate(at, Pass::Probe, Order::First)?.loss)
     }
@@ -126,19 +128,20 @@ pub trait GradOracle {
 
 /// A [`GradOracle`] that also multiplies with the Hessian of L̂, or with what stands for it ([`Products`]).
 pub trait HvpOracle: GradOracle {
-    /// What the products are. The same for the life of the oracle.
+    /// The kind of the products. An oracle never changes it.
     fn products(&self) -> Products {
         Products::Exact
     }
 
-    /// ∇²L̂(here.at)·v, any number of times for one evaluation. Never moves running statistics.
+    /// Multiplies v with the Hessian: ∇²L̂(here.at)·v, any number of times for one evaluation. Never moves running
+    /// statistics.
     ///
     /// # Errors
     /// A dimension mismatch or a failure of the backend.
     ///
     /// # Cost
-    /// About two gradients when `here` was evaluated with the [`order`](Products::order) of the products; an implementation may have
-    /// to evaluate once more when it was not, or after [`Use::Last`].
+    /// About two gradients when `here` was evaluated with the [`order`](Products::order) of the products; an
+    /// implementation may have to evaluate once more when it was not, or after [`Use::Last`].
     fn hvp(
         &mut self,
         here: &Evaluation<'_, Self::Vector, Self::Record>,
@@ -146,13 +149,14 @@ pub trait HvpOracle: GradOracle {
         record: Use,
     ) -> Result<Self::Vector>;
 
-    /// `∇²L̂(here.at)·vs[i]` for several vectors at once.
+    /// Multiplies each of several vectors with the Hessian: `∇²L̂(here.at)·vs[i]`.
     ///
     /// # Errors
-    /// As [`hvp`](Self::hvp).
+    /// The errors of [`hvp`](Self::hvp).
     ///
     /// # Cost
-    /// As many products. An oracle that must evaluate again for every product does so once for all of them.
+    /// The cost of one product for each vector. An oracle that must evaluate again for a product does so once for all
+    /// of them.
     fn hvp_block(
         &mut self,
         here: &Evaluation<'_, Self::Vector, Self::Record>,
@@ -161,11 +165,11 @@ pub trait HvpOracle: GradOracle {
         vs.iter().map(|v| self.hvp(here, v, Use::Again)).collect()
     }
 
-    /// ∇²L̂·∇L̂ at a point of which nothing else is wanted any more: record, gradient and, where the evaluation owns it, the point
-    /// may be freed piece by piece while the product takes their place.
+    /// Computes ∇²L̂·∇L̂ and consumes the evaluation. Record, gradient and, where the evaluation owns it, the point may
+    /// be freed piece by piece while the product takes their place.
     ///
     /// # Errors
-    /// As [`hvp`](Self::hvp).
+    /// The errors of [`hvp`](Self::hvp).
     fn hvp_of_gradient(&mut self, here: Evaluation<'_, Self::Vector, Self::Record>) -> Result<Self::Vector> {
         self.hvp(&here, &here.grad, Use::Last)
     }

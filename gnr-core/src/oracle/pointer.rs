@@ -1,4 +1,4 @@
-//! Pointers to an oracle are oracles: `&mut dyn HvpOracle<..>`, `Box<dyn HvpOracle<..>>`.
+//! Oracles behind pointers are oracles: `&mut dyn HvpOracle<..>`, `Box<dyn HvpOracle<..>>`.
 
 use super::{
     Evaluation, ExampleOracle, GradOracle, HvpOracle, Order, OutputOracle, Outputs, Pass, Point, Products,

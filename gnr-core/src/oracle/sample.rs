@@ -1,4 +1,4 @@
-//! A part of a mini-batch, and the oracles that can answer for one.
+//! Samples of a mini-batch, and the oracles that can answer for one.
 
 use super::GradOracle;
 use crate::{Result, collective::Part, random::SplitMix64};
@@ -10,24 +10,26 @@ pub struct Sample {
     pub fraction: f64,
     /// Seed of the draw: equal seeds draw equal examples.
     pub seed: u64,
-    /// Where an oracle has a part of the batch only: which. The sample is then drawn from the whole batch. `None`: all of it.
+    /// The part of the batch that the oracle has; the sample is drawn from the whole batch. `None`: the oracle has all
+    /// of it.
     pub part: Option<Part>,
 }
 
 impl Sample {
-    /// A sample of a batch that the oracle has all of.
+    /// A sample of a batch that the oracle has as a whole.
     pub fn new(fraction: f64, seed: u64) -> Self {
         Self { fraction, seed, part: None }
     }
 
-    /// What of the sample falls into a part of the batch.
+    /// The examples of the sample that lie in a part of the batch.
     pub fn of_part(self, part: Part) -> Self {
         Self { part: Some(part), ..self }
     }
 
-    /// The examples drawn out of `n`, in ascending order: `fraction`·n of them, rounded, and at least one. For a part of a batch, which
-    /// has `n` examples: those that the sample of the whole batch has there; where it has none, the first, which then
-    /// [counts](Self::count_in) nothing.
+    /// The examples drawn out of `n`, in ascending order: `fraction`·n of them, rounded, and at least one.
+    ///
+    /// For a part of a batch `n` is the number of its examples, and the rows are those of the whole batch's sample that
+    /// lie in it. Where there are none, the first row stands in, which [counts](Self::count_in) nothing.
     ///
     /// ```
     /// use gnr_core::{Sample, collective::Part};
@@ -49,7 +51,7 @@ impl Sample {
         }
     }
 
-    /// How many examples of the sample a part of the batch has.
+    /// Number of examples of the sample in a part of the batch.
     pub fn count_in(&self, part: Part) -> usize {
         self.inside(part).len()
     }
@@ -75,8 +77,9 @@ impl Sample {
 
 /// A [`GradOracle`] that can answer for a part of its batch.
 pub trait SampledOracle: GradOracle {
-    /// From now on L̂ is the mean loss over a sample of the batch, or over all of it again (`None`). An evaluation belongs to the
-    /// L̂ it was made of: products at its point need the same sample. [`OnSample`](crate::OnSample) asks for it.
+    /// Makes L̂ the mean loss over a sample of the batch, or over all of it again (`None`). An evaluation belongs to
+    /// the L̂ under which it was made: products at its point need an equal sample. [`OnSample`](crate::OnSample) calls
+    /// this.
     ///
     /// # Errors
     /// A failure of the backend.

@@ -6,34 +6,34 @@ use std::borrow::Cow;
 /// A setting of a method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key {
-    /// Its name in recipes (`weight_decay`).
+    /// The key's name in recipes (`weight_decay`).
     pub name: &'static str,
-    /// The values that it takes.
+    /// The values that the key takes.
     pub domain: Domain,
-    /// What stands for it when it is not given.
+    /// The value, or the meaning, of a key that is not given.
     pub unset: Unset,
-    /// What it is, in a sentence, with its symbol in the equation.
+    /// The key's meaning in a sentence, with its symbol in the equation.
     pub doc: &'static str,
 }
 
-/// What stands for a key that is not given.
+/// The value, or the meaning, of a key that is not given.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Unset {
-    /// A default.
+    /// The default value of the key.
     Value(Value),
-    /// Nothing, or what the other keys decide ([`Entry::resolve`](super::Entry::resolve)).
+    /// No value, or one that the other keys decide ([`Entry::resolve`](super::Entry::resolve)).
     Absent,
-    /// An error: the method needs it.
+    /// An error, because the method needs the key.
     Refused,
 }
 
 impl Key {
-    /// A number with its default.
+    /// A key for a number of an interval, with its default.
     pub const fn number(name: &'static str, interval: Interval, default: f64, doc: &'static str) -> Self {
         Self { name, domain: Domain::Number(interval), unset: Unset::Value(Value::Number(default)), doc }
     }
 
-    /// Two numbers with their defaults.
+    /// A key for two numbers of an interval, with their defaults.
     pub const fn pair(
         name: &'static str,
         interval: Interval,
@@ -44,17 +44,17 @@ impl Key {
         Self { name, domain: Domain::Numbers(2, interval), unset, doc }
     }
 
-    /// A whole number that is at least `least`, with its default.
+    /// A key for a whole number that is at least `least`, with its default.
     pub const fn integer(name: &'static str, least: u64, default: u64, doc: &'static str) -> Self {
         Self { name, domain: Domain::Integer(least), unset: Unset::Value(Value::Integer(default)), doc }
     }
 
-    /// Yes or no, with its default.
+    /// A key for `true` or `false`, with its default.
     pub const fn flag(name: &'static str, default: bool, doc: &'static str) -> Self {
         Self { name, domain: Domain::Flag, unset: Unset::Value(Value::Flag(default)), doc }
     }
 
-    /// One of several names, with its default.
+    /// A key for one of several names, with its default.
     pub const fn choice(
         name: &'static str,
         names: &'static [&'static str],

@@ -2,24 +2,24 @@
 
 use std::{borrow::Cow, fmt};
 
-/// A value of a setting.
+/// The value of a setting.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A real number.
     Number(f64),
     /// A whole number, 0 or larger.
     Integer(u64),
-    /// Yes or no.
+    /// A truth value, `true` or `false`.
     Flag(bool),
     /// One of the names of [`Domain::Choice`].
     Choice(Cow<'static, str>),
-    /// Several numbers.
+    /// A list of numbers, such as a pair of decay rates.
     Numbers(Cow<'static, [f64]>),
     /// A list of whole numbers.
     Integers(Cow<'static, [u64]>),
 }
 
-/// As in a recipe: `0.9`, `3`, `true`, `"exact"`, `[0.9, 0.999]`.
+/// Writes the value as in a recipe: `0.9`, `3`, `true`, `"exact"`, `[0.9, 0.999]`.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -53,37 +53,37 @@ from! {
     Vec<u64> => |list| Self::Integers(Cow::Owned(list));
 }
 
-/// An interval of real numbers. Infinite ends are never part of it.
+/// An interval of real numbers. Infinite ends never belong to it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
-    /// The lower end.
+    /// The lower end of the interval.
     pub low: f64,
-    /// Whether the lower end is outside.
+    /// Whether the lower end is excluded.
     pub low_open: bool,
-    /// The upper end.
+    /// The upper end of the interval; ∞ if there is none.
     pub high: f64,
-    /// Whether the upper end is outside.
+    /// Whether the upper end is excluded.
     pub high_open: bool,
 }
 
 impl Interval {
-    /// (0, ∞).
+    /// The interval (0, ∞).
     pub const POSITIVE: Self = Self { low: 0.0, low_open: true, high: f64::INFINITY, high_open: true };
-    /// [0, ∞).
+    /// The interval [0, ∞).
     pub const NOT_NEGATIVE: Self = Self { low: 0.0, low_open: false, high: f64::INFINITY, high_open: true };
-    /// [0, 1): decay rates of averages.
+    /// The interval [0, 1) of decay rates of averages.
     pub const RATE: Self = Self { low: 0.0, low_open: false, high: 1.0, high_open: true };
-    /// (0, 1].
+    /// The interval (0, 1] of fractions.
     pub const FRACTION: Self = Self { low: 0.0, low_open: true, high: 1.0, high_open: false };
 
-    /// Whether `x` lies in it. NaN and infinities never do.
+    /// Whether `x` lies in the interval. NaN and infinities never do.
     pub fn contains(&self, x: f64) -> bool {
         let above = if self.low_open { x > self.low } else { x >= self.low };
         let below = if self.high_open { x < self.high } else { x <= self.high };
         x.is_finite() && above && below
     }
 
-    /// The requirement as the end of a sentence about the value: `must lie in [0, 1)`.
+    /// The requirement in words, as the end of a sentence about the value: `must lie in [0, 1)`.
     pub fn requirement(&self) -> String {
         match *self {
             Self::POSITIVE => "must be positive and finite".into(),
@@ -93,7 +93,7 @@ impl Interval {
     }
 }
 
-/// `[0, 1)`.
+/// Writes the interval with its brackets: `[0, 1)`.
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = |x: f64| if x == f64::INFINITY { "∞".to_owned() } else { x.to_string() };
@@ -105,25 +105,25 @@ impl fmt::Display for Interval {
 /// The values that a key takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Domain {
-    /// A number of an interval.
+    /// A number that lies in the interval.
     Number(Interval),
-    /// So many numbers, each of the interval.
+    /// A list of so many numbers, each in the interval.
     Numbers(usize, Interval),
-    /// A whole number that is at least this.
+    /// A whole number that is at least the one given.
     Integer(u64),
     /// A list of whole numbers.
     Integers,
     /// `true` or `false`.
     Flag,
-    /// One of these names.
+    /// One of the names given.
     Choice(&'static [&'static str]),
 }
 
 impl Domain {
-    /// Whether it contains the value.
+    /// Checks that the value belongs to the domain.
     ///
     /// # Errors
-    /// What would be valid, in words.
+    /// The error says in words what would be valid.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         let valid = match (self, value) {
             (Self::Number(interval), Value::Number(x)) => interval.contains(*x),
@@ -138,7 +138,7 @@ impl Domain {
         if valid { Ok(()) } else { Err(self.requirement()) }
     }
 
-    /// The type in words: `a number`, `true or false`.
+    /// The domain's type in words: `a number`, `true or false`.
     pub fn expected(&self) -> String {
         match self {
             Self::Number(_) => "a number".into(),
@@ -151,7 +151,7 @@ impl Domain {
         }
     }
 
-    /// What a value of the right type must fulfil, in words: `must lie in [0, 1)`.
+    /// The requirement that a value of the right type must meet, in words: `must lie in [0, 1)`.
     pub fn requirement(&self) -> String {
         match self {
             Self::Number(interval) => interval.requirement(),
@@ -163,7 +163,7 @@ impl Domain {
     }
 }
 
-/// For listings: `[0, 1)`, `whole number ≥ 1`, `"exact" | "gauss-newton"`.
+/// Writes the domain for listings: `[0, 1)`, `whole number ≥ 1`, `"exact" | "gauss-newton"`.
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -13,12 +13,12 @@ pub struct Values {
 }
 
 impl Values {
-    /// No setting of the method yet, not even a default.
+    /// The settings of a method before any is set, defaults included.
     pub fn empty(entry: &Entry) -> Self {
         Self { of: entry.name, keys: entry.keys, set: BTreeMap::new() }
     }
 
-    /// The name of the method.
+    /// The name of the method that the settings belong to.
     pub fn of(&self) -> &'static str {
         self.of
     }
@@ -28,15 +28,16 @@ impl Values {
         self.set.get(key)
     }
 
-    /// Every value that is set, by name.
+    /// All values that are set, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.set.iter().map(|(name, value)| (*name, value))
     }
 
-    /// Sets a key.
+    /// Sets the value of a key.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a key that the method does not have and a value outside its domain; nothing is changed then.
+    /// [`Error::Setting`] for a key that the method does not have and for a value outside its domain. The settings are
+    /// then unchanged.
     pub fn set(&mut self, name: &str, value: Value) -> Result<()> {
         let Some(key) = self.keys.iter().find(|key| key.name == name) else {
             let known: Vec<&str> = self.keys.iter().map(|key| key.name).collect();
@@ -49,12 +50,12 @@ impl Values {
         Ok(())
     }
 
-    /// Takes a key out.
+    /// Removes a key and returns its value, if it was set.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         self.set.remove(name)
     }
 
-    /// The error of a key whose value does not do.
+    /// The error of a key whose value `found` does not meet the requirement.
     pub fn refusal(&self, key: &str, found: &str, requirement: impl Into<String>) -> Error {
         Error::Setting {
             method: self.of,
@@ -64,7 +65,7 @@ impl Values {
         }
     }
 
-    /// Gives every key that is not set its default.
+    /// Gives its default to every key that is not set.
     pub(super) fn fill(&mut self) -> Result<()> {
         for key in self.keys {
             match &key.unset {
@@ -82,18 +83,18 @@ impl Values {
         Ok(())
     }
 
-    /// A number.
+    /// The value of a key for a number.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there is no such number.
+    /// [`Error::Setting`] when the key has no value of this type.
     pub fn number(&self, key: &str) -> Result<f64> {
         self.typed(key, "a number", |value| if let Value::Number(x) = value { Some(*x) } else { None })
     }
 
-    /// Two numbers.
+    /// The value of a key for two numbers.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there are no such numbers.
+    /// [`Error::Setting`] when the key has no value of this type.
     pub fn pair(&self, key: &str) -> Result<[f64; 2]> {
         self.typed(key, "two numbers", |value| match value {
             Value::Numbers(list) => (**list).try_into().ok(),
@@ -101,18 +102,18 @@ impl Values {
         })
     }
 
-    /// A whole number.
+    /// The value of a key for a whole number.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there is no such number.
+    /// [`Error::Setting`] when the key has no value of this type.
     pub fn integer(&self, key: &str) -> Result<u64> {
         self.typed(key, "a whole number", |value| if let Value::Integer(n) = value { Some(*n) } else { None })
     }
 
-    /// A list of whole numbers.
+    /// The value of a key for a list of whole numbers.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there is no such list.
+    /// [`Error::Setting`] when the key has no value of this type.
     pub fn integers(&self, key: &str) -> Result<Vec<u64>> {
         self.typed(key, "a list of whole numbers", |value| match value {
             Value::Integers(list) => Some(list.to_vec()),
@@ -120,18 +121,18 @@ impl Values {
         })
     }
 
-    /// Yes or no.
+    /// The value of a key for `true` or `false`.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there is no such flag.
+    /// [`Error::Setting`] when the key has no value of this type.
     pub fn flag(&self, key: &str) -> Result<bool> {
         self.typed(key, "true or false", |value| if let Value::Flag(yes) = value { Some(*yes) } else { None })
     }
 
-    /// A name.
+    /// The value of a key for one of several names.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there is no such name.
+    /// [`Error::Setting`] when the key has no value of this type.
     pub fn choice(&self, key: &str) -> Result<&str> {
         match self.get(key) {
             Some(Value::Choice(name)) => Ok(name),

@@ -1,4 +1,4 @@
-//! ASAM: SAM in a neighbourhood that is measured relative to the weights.
+//! ASAM: SAM in a neighbourhood whose size is relative to the weights.
 
 use super::{Built, Needs, Radius, Regularizer, Run, StepContext, context::XI, keys};
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// ASAM, adaptive sharpness-aware minimisation: SAM in the ellipsoid ‖ε ⊘ T‖ ≤ ρ with the scale T = |θ| + η of each weight, so that
-/// weights that are scaled without changing the loss have the same sharpness (with η = 0).
+/// ASAM, adaptive sharpness-aware minimisation: SAM in the ellipsoid ‖ε ⊘ T‖ ≤ ρ, with the scale T = |θ| + η of each
+/// weight. With η = 0, rescaling weights in a way that keeps the loss also keeps the sharpness.
 ///
 /// > h = ∇L̂(θ + ρ·T² ⊙ ∇L̂/(‖T ⊙ ∇L̂‖ + ξ)),  T = |θ| + η, element by element
 ///
@@ -18,7 +18,8 @@ use crate::{
 /// One gradient and three vectors on top of the base step.
 ///
 /// # References
-/// Kwon et al., "ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of Deep Neural Networks", ICML 2021.
+/// Kwon et al., "ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of Deep Neural Networks",
+/// ICML 2021.
 ///
 /// # Deviation
 /// Every element of θ is scaled. The authors' code leaves T = 1 for tensors whose name lacks `weight`, such as biases.
@@ -32,7 +33,7 @@ impl Asam {
     /// ASAM with constant radius ρ > 0 and η ≥ 0.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0 and η ≥ 0, both finite.
     pub fn new(rho: f64, eta: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, eta)

@@ -1,4 +1,4 @@
-//! From settings to a regulariser: what a run gives it, and when it acts.
+//! Construction of a regulariser from settings: what the run provides, and on which steps it acts.
 
 use super::{AnyRegularizer, Every, FromStep, OnSample};
 use crate::{
@@ -7,38 +7,38 @@ use crate::{
     schedule::{InverseSqrt, Proportional, Schedule},
 };
 
-/// A radius over time.
+/// A radius as a function of the step.
 pub type Radius = Box<dyn Schedule>;
 
-/// What a regulariser takes of its run beside its settings.
+/// The properties of a run that a regulariser needs beside its settings.
 pub struct Run<'r> {
-    /// Makes the run's learning rate η_t.
+    /// Makes the run's learning-rate schedule η_t.
     pub learning_rate: &'r dyn Fn() -> Result<Box<dyn Schedule>>,
-    /// η₀, the learning rate's peak.
+    /// The peak η₀ of the learning rate.
     pub peak: f64,
-    /// Steps of an epoch.
+    /// Number of steps of an epoch.
     pub steps_per_epoch: u64,
-    /// Examples of the data set.
+    /// Number of examples of the data set.
     pub examples: usize,
-    /// What samples and random directions are drawn from.
+    /// The seed of samples and random directions.
     pub seed: u64,
-    /// For each leaf of θ whether it belongs to a normalisation layer.
+    /// For each leaf of θ, whether the leaf belongs to a normalisation layer.
     pub normalisation: &'r [bool],
 }
 
 impl Run<'_> {
-    /// The radius of the settings: `rho` along `rho_schedule`.
+    /// The radius that the settings ask for: `rho`, along `rho_schedule`.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) without these settings; those of the schedule.
+    /// [`Error::Setting`](crate::Error::Setting) without these settings; the errors of the schedule.
     pub fn radius(&self, values: &Values) -> Result<Radius> {
         self.radius_of(values, "rho")
     }
 
-    /// A radius of another key, along `rho_schedule`.
+    /// The radius of another key, along `rho_schedule`.
     ///
     /// # Errors
-    /// As [`radius`](Self::radius).
+    /// The errors of [`radius`](Self::radius).
     pub fn radius_of(&self, values: &Values, key: &str) -> Result<Radius> {
         let rho = values.number(key)?;
         Ok(match values.choice("rho_schedule")? {
@@ -51,21 +51,23 @@ impl Run<'_> {
 
 /// A regulariser that a recipe can name.
 pub trait Built: Registered + Sized {
-    /// Whether the regulariser heeds its setting `from_epoch` itself, because it has to see the steps before it acts.
+    /// Whether the regulariser interprets its setting `from_epoch` itself, because it has to see the steps before it
+    /// acts.
     const WATCHES: bool = false;
 
-    /// The regulariser with these settings, acting on every step on the whole batch.
+    /// Makes the regulariser with these settings, acting on every step on the whole batch.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) and [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for settings
-    /// that it does not take.
+    /// [`Error::Setting`](crate::Error::Setting) and
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for settings that the regulariser does not
+    /// take.
     fn built(values: &Values, run: &Run<'_>) -> Result<Self>;
 }
 
-/// The regulariser that the settings are of, on the steps and the part of the batch that they say.
+/// Makes the regulariser that the settings belong to, acting on the steps and the part of the batch that they name.
 ///
 /// # Errors
-/// [`Error::Setting`](crate::Error::Setting) when no regulariser has that name; those of the regulariser.
+/// [`Error::Setting`](crate::Error::Setting) when no regulariser has that name; the errors of the regulariser.
 pub fn build<V>(values: &Values, run: &Run<'_>) -> Result<FromStep<Every<OnSample<AnyRegularizer<V>>>>> {
     let or = |key: &str, default: u64| values.get(key).map_or(Ok(default), |_| values.integer(key));
     let fraction = values.get("batch_fraction").map_or(Ok(1.0), |_| values.number("batch_fraction"))?;

@@ -7,14 +7,14 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// C-Flat, continual flatness: [`Sam`](super::Sam)'s gradient and λ times that of the largest gradient norm in a ball, made for
-/// learning one task after another.
+/// C-Flat, continual flatness: [`Sam`](super::Sam)'s gradient plus λ times the gradient of the largest gradient norm in
+/// a ball. The method was made for learning one task after another.
 ///
-/// > g₁ = ∇L̂(θ + ρ·g₀/(‖g₀‖ + ξ)),  θ₂ = θ + ρ·(g₁ − g₀)/(‖g₁ − g₀‖ + ξ),  g₂ = ∇L̂(θ₂),  g₃ = ∇L̂(θ₂ + ρ·g₂/(‖g₂‖ + ξ)),
-/// > h = g₁ + λ·(g₃ − g₂), with g₀ = ∇L̂(θ).
+/// > g₁ = ∇L̂(θ + ρ·g₀/(‖g₀‖ + ξ)),  θ₂ = θ + ρ·(g₁ − g₀)/(‖g₁ − g₀‖ + ξ),
+/// > g₂ = ∇L̂(θ₂),  g₃ = ∇L̂(θ₂ + ρ·g₂/(‖g₂‖ + ξ)),  h = g₁ + λ·(g₃ − g₂), with g₀ = ∇L̂(θ).
 ///
-/// It is [`Sam`](super::Sam) of radius ρ and [`Gnr`](super::Gnr) of radius ρ and coefficient λ whose products are forward
-/// differences of step ρ.
+/// C-Flat equals [`Sam`](super::Sam) of radius ρ and [`Gnr`](super::Gnr) of radius ρ and coefficient λ whose products
+/// are forward differences of step ρ.
 ///
 /// Defaults: ρ = 0.2, λ = 0.2 (the published code's), ξ = 1e-12. No state.
 ///
@@ -35,7 +35,7 @@ impl CFlat {
     /// C-Flat with constant radius ρ > 0 and coefficient λ ≥ 0.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0 and λ ≥ 0, both finite.
     pub fn new(rho: f64, lambda: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, lambda)

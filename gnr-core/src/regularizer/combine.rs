@@ -6,7 +6,7 @@ use crate::{
     checkpoint::{PrefixedSink, PrefixedSource},
 };
 
-/// Plain training.
+/// Plain training, which adds nothing to the direction.
 impl<O: GradOracle> Regularizer<O> for () {
     fn needs(&self, _: u64, _: &O) -> Needs {
         Needs::NONE
@@ -46,7 +46,7 @@ tuple!(A 0, B 1);
 tuple!(A 0, B 1, C 2);
 tuple!(A 0, B 1, C 2, D 3);
 
-/// A list or an option: the sum of what is there.
+/// Implements the sum of the members of a list or an option.
 macro_rules! collection {
     ($($of:ident),+) => {$(
         impl<O: GradOracle, R: Regularizer<O>> Regularizer<O> for $of<R> {
@@ -70,7 +70,7 @@ macro_rules! collection {
 }
 collection!(Vec, Option);
 
-/// A method chosen at run time.
+/// A regulariser that is chosen at run time.
 impl<O: GradOracle, R: Regularizer<O> + ?Sized> Regularizer<O> for Box<R> {
     fn needs(&self, t: u64, oracle: &O) -> Needs {
         (**self).needs(t, oracle)

@@ -1,4 +1,4 @@
-//! What a regulariser may see, ask and change during one step.
+//! The step as a regulariser sees it: what it may read, ask and change.
 
 use super::{Needs, Penalty};
 use crate::{
@@ -6,31 +6,31 @@ use crate::{
     error::{at_perturbed_point, finite},
 };
 
-/// The constant ξ beside norms that divide, of methods that do not let it be set.
+/// The constant ξ beside norms that divide, in methods that have no setting for it.
 pub(super) const XI: f64 = 1e-12;
 
-/// A gradient ahead of θ_t, by its distance and ξ: see [`StepContext::ahead`].
+/// Names a gradient ahead of θ_t by its distance and ξ: see [`StepContext::ahead`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ahead {
-    /// Distance from θ_t; negative behind it.
+    /// Distance from θ_t along the gradient; negative behind θ_t.
     pub radius: f64,
-    /// The small constant of the division by the gradient's norm.
+    /// The constant ξ beside the gradient's norm, which divides.
     pub xi: f64,
 }
 
-/// What regularisers make of a step.
+/// The result of a step's regularisers.
 #[derive(Clone, Debug)]
 pub struct Change<V> {
-    /// Where the step goes; ∇L̂(θ_t) at first.
+    /// The direction of the step; ∇L̂(θ_t) at first.
     pub direction: V,
-    /// What the regularisers learnt, by name.
+    /// The penalties that regularisers have measured, by name.
     pub log: Vec<(&'static str, Penalty)>,
     /// An estimate of the diagonal of ∇²L̂(θ_t), for optimisers that scale by it.
     pub diagonal: Option<V>,
 }
 
 impl<V> Change<V> {
-    /// The step along `direction`.
+    /// The change of a step that starts with `direction`, with an empty log.
     pub fn new(direction: V) -> Self {
         Self { direction, log: Vec::new(), diagonal: None }
     }
@@ -38,24 +38,25 @@ impl<V> Change<V> {
 
 /// One step as its regularisers see it: the point, the mini-batch, the direction so far and the log.
 ///
-/// What several regularisers ask for is computed once: L̂ and ∇L̂ at θ_t, gradients [`ahead`](Self::ahead) of it.
+/// Quantities that several regularisers ask for are computed once: L̂ and ∇L̂ at θ_t, and gradients
+/// [`ahead`](Self::ahead) of it.
 pub struct StepContext<'a, O: GradOracle> {
-    /// The step's number, from 0.
+    /// The number of the step, from 0.
     pub t: u64,
     /// L̂ and ∇L̂ at θ_t.
     pub here: &'a Evaluation<'a, O::Vector, O::Record>,
     /// The step's mini-batch.
     pub oracle: &'a mut O,
-    /// What the step comes to.
+    /// The direction so far and the log.
     pub change: &'a mut Change<O::Vector>,
-    /// Gradients ahead of θ_t that will be asked for again.
+    /// Gradients ahead of θ_t that will be asked for once more.
     ahead: Vec<(Ahead, O::Vector)>,
-    /// What was announced and not asked for yet.
+    /// The needs that were announced and not asked for yet.
     announced: Needs,
 }
 
 impl<'a, O: GradOracle> StepContext<'a, O> {
-    /// A context at the point that was just evaluated, for regularisers of these needs.
+    /// A context at the point that was just evaluated; `needs` are those of all regularisers of the step.
     pub fn new(
         t: u64,
         here: &'a Evaluation<'a, O::Vector, O::Record>,
@@ -68,8 +69,9 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
 
     /// ∇L̂(θ + r·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ)): the gradient at distance r along the gradient.
     ///
-    /// Evaluated once a step, however many announced it in their [`Needs`], so SAM and a finite-difference GNR of equal radius
-    /// share it; kept until the last of them asked. Who did not announce it may have to evaluate it again.
+    /// Each is evaluated once a step, however many regularisers announced it in their [`Needs`], and kept until the
+    /// last of them has asked. SAM and a finite-difference GNR of equal radius thus share it. A regulariser that did
+    /// not announce it may cause another evaluation.
     ///
     /// # Errors
     /// The errors of [`GradOracle::evaluate`].
@@ -89,7 +91,7 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         Ok(grad)
     }
 
-    /// Notes that one of those who announced a gradient ahead asks for it; whether another will.
+    /// Notes that a gradient ahead is asked for. Returns whether another request for it was announced.
     fn asks_ahead(&mut self, which: Ahead) -> bool {
         let announced = &mut self.announced.ahead;
         if let Some(index) = announced.iter().position(|announced| *announced == which) {
@@ -98,7 +100,7 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         announced.contains(&which)
     }
 
-    /// θ + r·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ).
+    /// The point θ + r·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ).
     fn point_ahead(&self, which: Ahead) -> Result<O::Vector> {
         let mut point = self.here.at.clone().into_owned();
         point.axpy(which.radius / (self.here.grad_norm + which.xi), &self.here.grad)?;
@@ -108,7 +110,8 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
     /// ∇L̂(θ + r·d/(‖d‖ + ξ)): the gradient at distance r along a vector.
     ///
     /// # Errors
-    /// As [`gradient`](Self::gradient); [`Error::NonFinite`](crate::Error::NonFinite) when ‖d‖ is not finite.
+    /// The errors of [`gradient`](Self::gradient); [`Error::NonFinite`](crate::Error::NonFinite) when ‖d‖ is not
+    /// finite.
     ///
     /// # Cost
     /// One gradient and one vector.
@@ -116,10 +119,10 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         self.gradient_moved(r / (d.norm()? + xi), d)
     }
 
-    /// ∇L̂(θ + a·d).
+    /// ∇L̂(θ + a·d): the gradient at a point moved by a·d.
     ///
     /// # Errors
-    /// As [`gradient`](Self::gradient).
+    /// The errors of [`gradient`](Self::gradient).
     ///
     /// # Cost
     /// One gradient and one vector.
@@ -129,16 +132,16 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         self.gradient(point)
     }
 
-    /// Climbs towards larger gradients without products: g₁ = ∇L̂(θ + s·ĝ), where s is the [`Ahead`]'s radius,
-    /// g₂ = ∇L̂(θ₂) at θ₂ = θ + r·(g₁ − ∇L̂(θ))/(‖g₁ − ∇L̂(θ)‖ + ξ), g₃ = ∇L̂(θ₂ + s·g₂/(‖g₂‖ + ξ)).
+    /// Climbs towards larger gradients without products. Returns g₁ = ∇L̂(θ + s·ĝ), where s is the [`Ahead`]'s radius,
+    /// g₂ = ∇L̂(θ₂) at θ₂ = θ + r·(g₁ − ∇L̂(θ))/(‖g₁ − ∇L̂(θ)‖ + ξ), and g₃ = ∇L̂(θ₂ + s·g₂/(‖g₂‖ + ξ)).
     ///
-    /// (g₁ − ∇L̂(θ))/s is ∇‖∇L̂‖ at θ by a forward difference, and (g₃ − g₂)/s is it at θ₂.
+    /// By forward differences, (g₁ − ∇L̂(θ))/s is ∇‖∇L̂‖ at θ, and (g₃ − g₂)/s is ∇‖∇L̂‖ at θ₂.
     ///
     /// # Errors
-    /// As [`gradient_along`](Self::gradient_along).
+    /// The errors of [`gradient_along`](Self::gradient_along).
     ///
     /// # Cost
-    /// Three gradients, the first shared as that of [`ahead`](Self::ahead), and four vectors.
+    /// Three gradients and four vectors. The first gradient is that of [`ahead`](Self::ahead) and shared with it.
     pub fn norm_ascent(&mut self, r: f64, step: Ahead) -> Result<[O::Vector; 3]> {
         let g1 = self.ahead(step)?;
         let mut uphill = g1.clone();
@@ -150,18 +153,19 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         Ok([g1, g2, g3])
     }
 
-    /// ⟨∇L̂(θ), d⟩/(‖d‖ + ξ): how much L̂ grows along d a unit of distance, to first order.
+    /// The slope ⟨∇L̂(θ), d⟩/(‖d‖ + ξ): how much L̂ grows along d per unit of distance, to first order.
     ///
     /// # Errors
-    /// [`Error::NonFinite`](crate::Error::NonFinite) when ‖d‖ is not finite; a dimension mismatch or a failure of the backend.
+    /// [`Error::NonFinite`](crate::Error::NonFinite) when ‖d‖ is not finite; a dimension mismatch or a failure of the
+    /// backend.
     pub fn slope_along(&self, d: &O::Vector, xi: f64) -> Result<f64> {
         Ok(d.dot(&self.here.grad)? / (d.norm()? + xi))
     }
 
-    /// ∇L̂ at a point that nobody needs afterwards.
+    /// The gradient ∇L̂ at any point; consumes the point.
     ///
     /// # Errors
-    /// The errors of [`GradOracle::gradient`]; what is not finite is named as of a perturbed point.
+    /// The errors of [`GradOracle::gradient`]. A quantity that is not finite is named as one of a perturbed point.
     ///
     /// # Cost
     /// One gradient.
@@ -169,25 +173,27 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         self.oracle.gradient(at).map_err(at_perturbed_point)
     }
 
-    /// `direction += ∇L̂(θ') − ∇L̂(θ)` of a gradient at another point: descend along that instead. Returns the norm of the difference.
+    /// Replaces ∇L̂(θ) in the direction by a gradient at another point: `direction += ∇L̂(θ') − ∇L̂(θ)`. Returns the
+    /// norm of the difference.
     ///
     /// # Errors
-    /// As [`add_vector`](Self::add_vector).
+    /// The errors of [`add_vector`](Self::add_vector).
     pub fn replace_gradient(&mut self, there: O::Vector) -> Result<f64> {
         self.add_difference(1.0, there)
     }
 
-    /// `direction += a·(∇L̂(θ') − ∇L̂(θ))` of a gradient at another point: weigh how the gradient changes towards it. Returns the norm
-    /// of what was added.
+    /// Adds a multiple of the change of the gradient towards another point: `direction += a·(∇L̂(θ') − ∇L̂(θ))`.
+    /// Returns the norm of what was added.
     ///
     /// # Errors
-    /// As [`add_vector`](Self::add_vector).
+    /// The errors of [`add_vector`](Self::add_vector).
     pub fn add_difference(&mut self, a: f64, mut there: O::Vector) -> Result<f64> {
         there.axpy(-1.0, &self.here.grad)?;
         self.add_vector(a, there)
     }
 
-    /// `direction += a·v` in the memory of v, which is made of gradients at other points. Returns the norm of what was added.
+    /// Adds a multiple of a vector, in the memory of v: `direction += a·v`. Returns the norm of what was added. v is
+    /// made of gradients at other points.
     ///
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite) when that norm is not finite; a failure of the backend.
@@ -198,14 +204,15 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         Ok(norm)
     }
 
-    /// Notes what a regulariser learnt.
+    /// Adds a regulariser's [`Penalty`] to the log.
     pub fn learnt(&mut self, name: &'static str, value: f64, added_norm: f64) {
         self.change.log.push((name, Penalty { value, added_norm }));
     }
 }
 
 impl<O: HvpOracle> StepContext<'_, O> {
-    /// ∇²L̂(θ_t)·v. The record of θ_t is freed in the last product that was announced ([`Needs::products`]).
+    /// Multiplies v with ∇²L̂(θ_t). The record of θ_t is freed in the last product that was announced
+    /// ([`Needs::products`]).
     ///
     /// # Errors
     /// The errors of the oracle.
@@ -218,12 +225,12 @@ impl<O: HvpOracle> StepContext<'_, O> {
         self.oracle.hvp(self.here, v, record)
     }
 
-    /// ∇²L̂(θ')·v at the point θ' where [`ahead`](Self::ahead) takes its gradient.
+    /// Multiplies v with ∇²L̂(θ') at the point θ' where [`ahead`](Self::ahead) takes its gradient.
     ///
-    /// The gradient of the evaluation is kept for those who announced it and did not ask yet.
+    /// The gradient of that evaluation is kept for regularisers that announced it and have not asked for it yet.
     ///
     /// # Errors
-    /// The errors of the oracle; what is not finite is named as of a perturbed point.
+    /// The errors of the oracle. A quantity that is not finite is named as one of a perturbed point.
     ///
     /// # Cost
     /// One gradient, one product and one vector; while they last, a second record.
@@ -243,7 +250,7 @@ impl<O: HvpOracle> StepContext<'_, O> {
 
     /// f = ∇‖∇L̂‖ at θ_t (line 6 of Algorithm 1).
     ///
-    /// By forward differences it is (∇L̂(θ + ε ĝ) − ∇L̂(θ))/ε, and the gradient at θ + ε ĝ is shared as that of
+    /// By forward differences f is (∇L̂(θ + ε ĝ) − ∇L̂(θ))/ε. The gradient at θ + ε ĝ is shared with
     /// [`ahead`](Self::ahead).
     ///
     /// # Errors
@@ -262,7 +269,7 @@ impl<O: HvpOracle> StepContext<'_, O> {
         Ok(NormGradient { vector, factor: 1.0 / (grad_norm + xi), grad_norm })
     }
 
-    /// `direction += a·f`, in the memory of f. Returns ‖f‖.
+    /// Adds a multiple of f, in the memory of f: `direction += a·f`. Returns ‖f‖.
     ///
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite) when ‖f‖ is not finite; a failure of the backend.
@@ -273,13 +280,13 @@ impl<O: HvpOracle> StepContext<'_, O> {
     }
 }
 
-/// x + r·d/(‖d‖ + ξ).
+/// The point x + r·d/(‖d‖ + ξ).
 fn moved<V: Vector>(mut x: V, r: f64, d: &V, xi: f64) -> Result<V> {
     x.axpy(r / (d.norm()? + xi), d)?;
     Ok(x)
 }
 
-/// The share c of `onto` in `x`: x = c·onto + a part that is orthogonal to `onto`. 0 where `onto` is 0.
+/// The coefficient c of `onto` in x = c·onto + a part orthogonal to `onto`; 0 where `onto` is 0.
 pub(super) fn share<V: Vector>(x: &V, onto: &V) -> Result<f64> {
     let squared = onto.dot(onto)?;
     if squared > 0.0 { Ok(x.dot(onto)? / squared) } else { Ok(0.0) }

@@ -1,4 +1,4 @@
-//! CR-SAM: SAM with a regulariser of the curvature along the gradient.
+//! CR-SAM: SAM with a penalty on the curvature along the gradient.
 
 use super::{Ahead, Built, Needs, Radius, Regularizer, Run, StepContext, keys};
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// CR-SAM, curvature regularised SAM: looks ρ ahead and ρ behind along the gradient; the second difference of the loss measures
-/// the curvature, the first one the slope.
+/// CR-SAM, curvature regularised SAM: looks ρ ahead and ρ behind along the gradient. The second difference of the loss
+/// measures the curvature, the first difference the slope.
 ///
 /// > g± = ∇L̂(θ ± ρ·g₀/(‖g₀‖ + ξ)),  h = g₊ + γ·(g₊ + g₋ − 2·g₀) + β·(g₊ − g₋), with g₀ = ∇L̂(θ).
 ///
@@ -21,12 +21,13 @@ use crate::{
 /// Two gradients and two vectors on top of the base step.
 ///
 /// # References
-/// Wu et al., "CR-SAM: Curvature Regularized Sharpness-Aware Minimization", AAAI 2024; the rule is that of the authors' code.
+/// Wu et al., "CR-SAM: Curvature Regularized Sharpness-Aware Minimization", AAAI 2024; the rule is that of the authors'
+/// code.
 ///
 /// # Deviation
-/// The paper derives its regulariser from a normalised trace of the Hessian, estimated by finite differences. The authors' code, which
-/// is followed here, adds the two differences with constant coefficients and normalises nothing. Its evaluation behind θ moves
-/// running statistics; here only the one at θ does.
+/// The paper derives its regulariser from a normalised trace of the Hessian, estimated by finite differences. The
+/// authors' code, which is followed here, adds the two differences with constant coefficients and normalises nothing.
+/// Its evaluation behind θ moves running statistics; here only the one at θ does.
 #[derive(Clone, Debug)]
 pub struct CrSam<R = f64> {
     rho: R,
@@ -40,7 +41,7 @@ impl CrSam {
     /// CR-SAM with constant radius ρ > 0 and coefficients γ ≥ 0 of the curvature, β ≥ 0 of the slope.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a value outside its domain.
     pub fn new(rho: f64, gamma: f64, beta: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, gamma, beta)
@@ -51,7 +52,8 @@ impl<R> CrSam<R> {
     /// CR-SAM whose radius follows a schedule.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a coefficient that is negative or not finite.
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a coefficient that is negative or not
+    /// finite.
     pub fn scheduled(rho: R, gamma: f64, beta: f64) -> Result<Self> {
         validate_constant("gamma", gamma, |x| x >= 0.0, "the coefficient must not be negative")?;
         validate_constant("beta", beta, |x| x >= 0.0, "the coefficient must not be negative")?;
@@ -60,7 +62,7 @@ impl<R> CrSam<R> {
 }
 
 impl<R: Schedule> CrSam<R> {
-    /// The points ahead of θ and behind it.
+    /// The points at distance ρ ahead of θ and behind it.
     fn both(&self, t: u64) -> [Ahead; 2] {
         let radius = self.rho.at(t);
         [radius, -radius].map(|radius| Ahead { radius, xi: XI })

@@ -9,19 +9,21 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// Hutchinson's estimate of the diagonal of ∇²L̂(θ_t), z ⊙ ∇²L̂·z with z of random signs, handed to the optimiser
-/// before it moves ([`Optimizer::curvature`](crate::Optimizer::curvature)). The direction stays. Its expectation over z
-/// is the diagonal.
+/// Hutchinson's estimate of the diagonal of ∇²L̂(θ_t): z ⊙ ∇²L̂·z with z of random signs. Its expectation over z is the
+/// diagonal.
+///
+/// The optimiser gets the estimate before it moves ([`Optimizer::curvature`](crate::Optimizer::curvature)); the
+/// direction stays.
 ///
 /// Let it act on some steps only with [`Every`](super::Every). z is a function of the seed and the step.
 ///
 /// # Errors
-/// Of a step: [`Error::NonFinite`](crate::Error::NonFinite) for a product that is not finite. The optimiser does not
-/// hear of it.
+/// Of a step: [`Error::NonFinite`](crate::Error::NonFinite) for a product that is not finite, which the optimiser does
+/// not get.
 ///
 /// # Cost
-/// One product and two vectors. [With a radius](Self::with_radius) also one gradient, which is SAM's own when its
-/// radius is the same, and the memory of a second record.
+/// One product and two vectors. [With a radius](Self::with_radius) also one gradient, which is shared with SAM of equal
+/// radius, and the memory of a second record.
 ///
 /// # References
 /// Bekas, Kokiopoulou and Saad, "An estimator for the diagonal of a matrix", Applied Numerical Mathematics 2007.
@@ -33,7 +35,7 @@ pub struct HessianDiagonal<R = f64> {
 }
 
 impl HessianDiagonal {
-    /// An estimate of one sample, at θ_t.
+    /// An estimate of one sample, at θ_t; `seed` numbers the sequence of z.
     pub fn new(seed: u64) -> Self {
         Self { seed, radius: None }
     }
@@ -48,16 +50,16 @@ impl HessianDiagonal {
         Ok(self.with_radius_schedule(rho))
     }
 
-    /// [`with_radius`](Self::with_radius) of a radius that follows a schedule.
+    /// Takes the Hessian as [`with_radius`](Self::with_radius) does, with a radius that follows a schedule.
     pub fn with_radius_schedule<R: Schedule>(self, rho: R) -> HessianDiagonal<R> {
         HessianDiagonal { seed: self.seed, radius: Some(rho) }
     }
 }
 
 impl HessianDiagonal<Radius> {
-    /// What an optimiser of these settings wants to know of the Hessian: nothing unless it has a setting
-    /// `hessian_every`, the steps between two estimates. With `hessian_at = "sam"` they are of the point where the
-    /// regulariser `sam` takes its gradient, if there is one.
+    /// The estimates that an optimiser of these settings asks for: none unless it has a setting `hessian_every`, the
+    /// steps between two estimates. With `hessian_at = "sam"` they are taken where the regulariser `sam` takes its
+    /// gradient, if there is one.
     ///
     /// # Errors
     /// The errors of the radius.

@@ -9,28 +9,30 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// ESAM, efficient sharpness-aware minimisation: SAM with a stochastic weight perturbation (a random share β of the tensors is
-/// perturbed) and sharpness-sensitive data selection (the gradient ahead is of the share γ of the examples whose loss rises most).
+/// ESAM, efficient sharpness-aware minimisation: SAM with a stochastic weight perturbation and sharpness-sensitive data
+/// selection. A random share β of the tensors is perturbed; the gradient ahead is of the share γ of the examples whose
+/// loss rises most.
 ///
 /// > ε = (ρ/β)·m⊙∇L̂/(‖m⊙∇L̂‖ + ξ),  mᵢ ~ Bernoulli(β) for each tensor i, drawn anew in each step
 /// >
 /// > h = ∇L̂₊(θ + ε),  L̂₊ the mean loss of the ⌊γn⌋ examples (at least one) with the largest ℓ(θ + ε) − ℓ(θ)
 ///
-/// Of equal rises the first in the batch count. Defaults: ρ = 0.05, β = 0.6, γ = 0.5, those of the authors' runs of ResNet-18;
-/// ξ = 1e-12 (there 1e-7). State: none. m is a function of the seed and the step.
+/// Of equal rises the first ones in the batch count. Defaults: ρ = 0.05, β = 0.6, γ = 0.5, those of the authors' runs
+/// of ResNet-18; ξ = 1e-12 (there 1e-7). State: none. m is a function of the seed and the step.
 ///
 /// # Cost
-/// A forward pass of the batch, the gradient of a share γ of it, and two vectors on top of the base step. Losses at θ are those of the
-/// base step's own pass. The authors also save in that pass, which leaves out the tensors that are not perturbed; here ∇L̂ is whole.
+/// A forward pass of the batch, the gradient of a share γ of it, and two vectors on top of the base step. Losses at θ
+/// are those of the base step's own pass. The authors also save time in that pass, which leaves out the tensors that
+/// are not perturbed; here ∇L̂ is complete.
 ///
 /// # References
-/// Du et al., "Efficient Sharpness-aware Minimization for Improved Training of Neural Networks", ICLR 2022, and the authors' code,
-/// github.com/dydjw9/Efficient_SAM.
+/// Du et al., "Efficient Sharpness-aware Minimization for Improved Training of Neural Networks", ICLR 2022, and the
+/// authors' code, github.com/dydjw9/Efficient_SAM.
 ///
 /// # Deviation
-/// As in the code, whole tensors are drawn (the paper speaks of weights) and the norm is of what was drawn. Unlike there, the first step
-/// draws as all others do; the example at the threshold is among those taken, where the code's strict comparison takes one example fewer;
-/// and γ ≥ 0.99 has no special meaning.
+/// As in the code, whole tensors are drawn (the paper speaks of weights), and the norm is that of the drawn tensors.
+/// Unlike there, the first step draws as all others do, and γ ≥ 0.99 has no special meaning. The example at the
+/// threshold is among those taken; the code's strict comparison takes one example fewer.
 #[derive(Clone, Debug)]
 pub struct Esam<R = f64> {
     rho: R,
@@ -43,7 +45,7 @@ impl Esam {
     /// ESAM with constant radius ρ > 0, and shares β of the tensors and γ of the examples in (0, 1].
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a value outside its domain.
     pub fn new(rho: f64, beta: f64, gamma: f64, seed: u64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, beta, gamma, seed)
@@ -62,7 +64,7 @@ impl<R> Esam<R> {
         Ok(Self { rho, beta, gamma, seed })
     }
 
-    /// m of step t: 1 for the tensors that are perturbed.
+    /// The mask m of step t: 1 for each leaf that is perturbed, else 0.
     fn drawn(&self, t: u64, leaves: usize) -> Vec<usize> {
         let mut random = SplitMix64::new(SplitMix64::new(self.seed).next_u64().wrapping_add(t));
         (0..leaves).map(|_| usize::from(random.uniform() < self.beta)).collect()
@@ -122,7 +124,7 @@ impl<O: ExampleOracle<Vector: Partition>, R: Schedule> Regularizer<O> for Esam<R
         let after = cx.oracle.losses(Point::At(&there)).map_err(at_perturbed_point)?;
         cx.oracle.select(Some(&self.sensitive(&before, &after)))?;
         let there = cx.gradient(there);
-        // Also after an error: the oracle is whole again for whoever asks next.
+        // The oracle must answer for the whole batch again, after an error, too.
         cx.oracle.select(None)?;
         let added_norm = cx.replace_gradient(there?)?;
         // To first order, L̂(θ + ε) − L̂(θ) is ⟨∇L̂, ε⟩ = (ρ/β)·‖m⊙∇L̂‖.

@@ -3,10 +3,10 @@
 use super::{Ending, Needs, Regularizer, StepContext};
 use crate::{Error, GradOracle, Result, StateSink, StateSource};
 
-/// Lets `inner` act when `t % period == offset`; a plain step in between.
+/// Lets `inner` act when `t % period == offset`; the other steps are plain.
 ///
 /// # Cost
-/// The cost of `inner` on the steps where it acts, nothing on the others: they are evaluated to first order.
+/// The cost of `inner` on the steps where it acts. The others cost nothing more: they are evaluated to first order.
 ///
 /// # References
 /// Table 4 of the paper: GNR on every 10th iteration is about as good as on all, on every 20th it already helps.
@@ -18,7 +18,7 @@ pub struct Every<R> {
 }
 
 impl<R> Every<R> {
-    /// `inner` on the steps 0, `period`, 2·`period`, …
+    /// Lets `inner` act on the steps 0, `period`, 2·`period`, …
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`] for a period of 0.
@@ -33,7 +33,7 @@ impl<R> Every<R> {
         Ok(Self { inner, period, offset: 0 })
     }
 
-    /// Acts on the steps `offset`, `offset + period`, … instead.
+    /// Moves the steps on which `inner` acts to `offset`, `offset + period`, …
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`] unless `offset < period`.

@@ -1,4 +1,4 @@
-//! Friendly-SAM: SAM along what a batch's gradient has beyond the running mean of gradients.
+//! Friendly-SAM: SAM along the difference between a batch's gradient and the running mean of gradients.
 
 use super::{Built, Ending, Needs, Radius, Regularizer, Run, StepContext, context::XI, keys, memory::Memory};
 use crate::{
@@ -8,13 +8,13 @@ use crate::{
     vector::same_dim,
 };
 
-/// Friendly-SAM (F-SAM): SAM that perturbs along the noise of the batch's gradient, ∇L̂ minus an estimate of the gradient of all
-/// examples. The estimate is a running mean m of the batches' gradients.
+/// Friendly-SAM (F-SAM): SAM that perturbs along the noise of the batch's gradient, which is ∇L̂ minus an estimate of
+/// the gradient of all examples. The estimate is a running mean m of the batches' gradients.
 ///
 /// > d = ∇L̂ − σ·m,  m ← λ·m + (1 − λ)·∇L̂,  h = ∇L̂(θ + ρ·d/(‖d‖ + ξ)); in the first step d = m = ∇L̂.
 ///
-/// Defaults: ρ = 0.05, σ = 1, λ = 0.9, those of the authors' class; ξ = 1e-12. (Their script for CIFAR-100 has ρ = 0.2 and λ = 0.6.)
-/// State: `mean`. On steps on which it does not act m stays.
+/// Defaults: ρ = 0.05, σ = 1, λ = 0.9, those of the authors' class; ξ = 1e-12. (Their script for CIFAR-100 has ρ = 0.2
+/// and λ = 0.6.) State: `mean`. On steps without the regulariser m stays.
 ///
 /// # Cost
 /// One gradient and four vectors on top of the base step, one of them kept.
@@ -23,8 +23,8 @@ use crate::{
 /// Li et al., "Friendly Sharpness-Aware Minimization", CVPR 2024.
 ///
 /// # Deviation
-/// As in the authors' code, ∇L̂ enters m after m was subtracted, and m starts as the first gradient. The formula with the mean that
-/// contains ∇L̂ already has the same direction where σ = 1: ∇L̂ − (λm + (1 − λ)∇L̂) = λ·(∇L̂ − m).
+/// As in the authors' code, ∇L̂ is added to m after m was subtracted, and m starts as the first gradient. Where σ = 1,
+/// a mean that already contains ∇L̂ would give an equal direction: ∇L̂ − (λm + (1 − λ)∇L̂) = λ·(∇L̂ − m).
 #[derive(Clone, Debug)]
 pub struct FriendlySam<V, R = f64> {
     rho: R,
@@ -37,7 +37,7 @@ impl<V> FriendlySam<V> {
     /// Friendly-SAM with constant radius ρ > 0, strength σ ≥ 0 of the subtraction and decay λ in [0, 1).
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a value outside its domain.
     pub fn new(rho: f64, sigma: f64, lambda: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, sigma, lambda)
@@ -48,7 +48,8 @@ impl<V, R> FriendlySam<V, R> {
     /// Friendly-SAM whose radius follows a schedule.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless σ ≥ 0 and finite, and λ lies in [0, 1).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless σ ≥ 0 and finite, and λ lies in [0,
+    /// 1).
     pub fn scheduled(rho: R, sigma: f64, lambda: f64) -> Result<Self> {
         validate_constant("sigma", sigma, |x| x >= 0.0, "the strength must not be negative")?;
         validate_constant("lambda", lambda, |x| (0.0..1.0).contains(&x), "must lie in [0, 1)")?;

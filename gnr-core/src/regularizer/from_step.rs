@@ -3,14 +3,15 @@
 use super::{Ending, Needs, Regularizer, StepContext};
 use crate::{GradOracle, Result, StateSink, StateSource};
 
-/// Lets `inner` act on the steps t ≥ `start`; a plain step before. Steps are counted from 0, so `start` is the number of
-/// plain steps.
+/// Lets `inner` act on the steps t ≥ `start`; the steps before are plain. Steps are counted from 0, so `start` is the
+/// number of plain steps.
 ///
-/// `inner` sees the step's own number: a schedule of its radius runs from step 0, not from `start`. Together with
-/// [`Every`](super::Every), in either order, a step needs both.
+/// `inner` gets the step's own number: a schedule of its radius runs from step 0, not from `start`. Together with
+/// [`Every`](super::Every), in either order, `inner` acts on the steps on which both let it.
 ///
 /// # Cost
-/// The cost of `inner` from `start` on. Before, nothing: those steps are evaluated to first order, and nothing is announced.
+/// The cost of `inner` from `start` on. The steps before cost nothing more: they are evaluated to first order, and
+/// announce nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FromStep<R> {
     inner: R,
@@ -18,7 +19,7 @@ pub struct FromStep<R> {
 }
 
 impl<R> FromStep<R> {
-    /// `inner` on the steps `start`, `start + 1`, …
+    /// Lets `inner` act on the steps `start`, `start + 1`, …
     pub fn new(inner: R, start: u64) -> Self {
         Self { inner, start }
     }

@@ -1,4 +1,4 @@
-//! GAM, gradient norm aware minimisation, out of four gradients.
+//! GAM, gradient norm aware minimisation, from four gradients.
 
 use super::{Ahead, Built, Needs, Radius, Regularizer, Run, StepContext, context::share, keys};
 use crate::{
@@ -7,7 +7,8 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// Accelerated GAM: the gradient norm regulariser without products, mixed with the gradients that its differences are made of.
+/// Accelerated GAM: the gradient norm regulariser without products, mixed with the gradients of which its differences
+/// consist.
 ///
 /// | line | here |
 /// |---|---|
@@ -18,17 +19,18 @@ use crate::{
 /// | 14 | h₋ = β·g₀ + (1 − β)·g₂ |
 /// | 15, 16 | h = h₊ − γ·h₋⊥, with h₋⊥ the part of h₋ that is orthogonal to h₊ |
 ///
-/// (g₃ − g₂)/ρ′ is the ∇‖∇L̂(θ₂)‖ that [`Gnr`](super::Gnr) adds to ∇L̂. GAM keeps of −h₋ the part that does not shorten the
-/// step along h₊.
+/// (g₃ − g₂)/ρ′ is the ∇‖∇L̂(θ₂)‖ that [`Gnr`](super::Gnr) adds to ∇L̂. GAM keeps the part of −h₋ that does not shorten
+/// the step along h₊.
 ///
-/// Defaults: ρ = 0.2, ρ′ = 0.02, α = 0.6, β = 0.5, γ = 0.03 (the published code's for ResNets on CIFAR-100), ξ = 1e-12. No state.
+/// Defaults: ρ = 0.2, ρ′ = 0.02, α = 0.6, β = 0.5, γ = 0.03 (the published code's for ResNets on CIFAR-100), ξ = 1e-12.
+/// No state.
 ///
 /// # Cost
 /// Three gradients and four vectors on top of the base step.
 ///
 /// # References
-/// Zhang et al., "Gradient Norm Aware Minimization Seeks First-Order Flatness and Improves Generalization", CVPR 2023, Algorithm 2
-/// (Appendix D). Its Algorithm 1, with products, is [`Gnr`](super::Gnr)'s.
+/// Zhang et al., "Gradient Norm Aware Minimization Seeks First-Order Flatness and Improves Generalization", CVPR 2023,
+/// Algorithm 2 (Appendix D). Its Algorithm 1, with products, is [`Gnr`](super::Gnr)'s.
 ///
 /// # Deviation
 /// The published code drops the β of g₀ in line 14 (h₋ = g₀ + (1 − β)·g₂). Algorithm 2 is followed.
@@ -46,7 +48,7 @@ pub struct GamWeights {
     pub alpha: f64,
     /// β in [0, 1]: the weight of g₀ beside g₂.
     pub beta: f64,
-    /// γ ≥ 0: how much of h₋⊥ is taken off.
+    /// γ ≥ 0: the multiple of h₋⊥ that is subtracted.
     pub gamma: f64,
 }
 
@@ -57,7 +59,7 @@ impl Gam {
     /// GAM with constant radii ρ, ρ′ > 0.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a value outside its domain.
     pub fn new(rho: f64, rho_prime: f64, weights: GamWeights) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         validate_constant("rho_prime", rho_prime, |x| x > 0.0, "the radius must be positive and finite")?;

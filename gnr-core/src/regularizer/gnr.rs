@@ -16,12 +16,12 @@ use crate::{
 /// | 8 | h = ρ·H(θ_adv)·∇L̂(θ_adv)/(‖∇L̂(θ_adv)‖ + ξ) |
 /// | 9 | direction += α·h |
 ///
-/// Whether H·v is exact or a finite difference is the oracle's business: wrap it in
+/// The oracle decides whether H·v is exact or a finite difference: for differences wrap it in
 /// [`ForwardDiff`](crate::ForwardDiff) or [`CentralDiff`](crate::CentralDiff).
 ///
 /// # Cost
-/// One gradient and two Hessian-vector products on top of the base step (exact: about 6 gradients a step in all on the CPU
-/// backend; one-sided differences: 4 gradients a step in all), and two extra vectors beside what an evaluation takes.
+/// One gradient and two Hessian-vector products on top of the base step, and two vectors beside those of an evaluation.
+/// Exact products come to about 6 gradients a step in all on the CPU backend, one-sided differences to 4.
 ///
 /// # References
 /// "Gradient Norm Regularizer Seeks Flat Minima and Improves Generalization", Algorithm 1, Eqs. 1, 5, 6.
@@ -39,7 +39,7 @@ impl Gnr {
     /// GNR with constant radius ρ > 0 and coefficient α ≥ 0; ξ = 1e-12. The paper uses ρ = α = 0.1 on CIFAR.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0 and α ≥ 0, both finite.
     pub fn new(rho: f64, alpha: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         validate_constant("alpha", alpha, |x| x >= 0.0, "the coefficient must not be negative")?;
@@ -53,7 +53,7 @@ impl<R: Schedule, A: Schedule> Gnr<R, A> {
         Self { rho, alpha, xi: 1e-12 }
     }
 
-    /// The small constant ξ that keeps divisions by a norm finite (default 1e-12).
+    /// Sets the small constant ξ that keeps divisions by a norm finite; default 1e-12.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ξ > 0 and finite.
@@ -111,7 +111,7 @@ impl<R, A> Registered for Gnr<R, A> {
     };
 }
 
-/// How products are made is the oracle's business: `hvp` and `step` are read by whoever makes the oracle.
+/// Makes the regulariser from its settings except for `hvp` and `step`, which belong to the construction of the oracle.
 impl Built for Gnr<Radius> {
     fn built(values: &Values, run: &Run<'_>) -> Result<Self> {
         Self::scheduled(run.radius(values)?, values.number("alpha")?).with_xi(values.number("xi")?)

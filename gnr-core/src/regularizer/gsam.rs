@@ -1,4 +1,4 @@
-//! GSAM: SAM that also descends along the surrogate gap, the loss ahead minus the loss here.
+//! GSAM: SAM that also descends along the surrogate gap, the loss at the perturbed point minus the loss at θ.
 
 use super::{
     Ahead, Built, Needs, Radius, Regularizer, Run, StepContext,
@@ -11,15 +11,16 @@ use crate::{
     schedule::{Proportional, validate_constant},
 };
 
-/// GSAM, surrogate-gap guided sharpness-aware minimisation: SAM's gradient g_p = ∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ)), minus α times the part of
-/// ∇L̂(θ) that is orthogonal to it. That part lowers the gap L̂(θ + …) − L̂(θ) and leaves the loss ahead alone, to first order.
+/// GSAM, surrogate-gap guided sharpness-aware minimisation: SAM's gradient g_p = ∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ)), minus α
+/// times the part of ∇L̂(θ) that is orthogonal to g_p. To first order that part lowers the gap L̂(θ + …) − L̂(θ) and
+/// keeps the loss at the perturbed point.
 ///
 /// > g_⊥ = ∇L̂ − (⟨∇L̂, g_p⟩/‖g_p‖²)·g_p,  h = g_p − α·g_⊥
 ///
 /// The radius follows the learning rate: ρ_t = ρ_min + (ρ − ρ_min)·η_t/η₀.
 ///
-/// Defaults: ρ = 0.04, ρ_min = ρ/2, α = 0.01 (ResNet-50 in Table 4 of the paper; its vision transformers have ρ = 0.6 and α from 0.4
-/// to 1), ξ = 1e-12. State: none.
+/// Defaults: ρ = 0.04, ρ_min = ρ/2, α = 0.01 (ResNet-50 in Table 4 of the paper; its vision transformers have ρ = 0.6
+/// and α from 0.4 to 1), ξ = 1e-12. State: none.
 ///
 /// # Cost
 /// One gradient and one vector on top of the base step.
@@ -28,8 +29,8 @@ use crate::{
 /// Zhuang et al., "Surrogate Gap Minimization Improves Sharpness-Aware Training", ICLR 2022, Algorithm 1.
 ///
 /// # Deviation
-/// The paper's line for ρ_t also knows the smallest learning rate of the run: ρ_min is reached there. Here it is reached at η_t = 0. The
-/// option "adaptive ρ" of the paper is left out.
+/// The paper's rule for ρ_t also uses the smallest learning rate of the run, at which ρ_min is reached. Here it is
+/// reached at η_t = 0. The option "adaptive ρ" of the paper is left out.
 #[derive(Clone, Debug)]
 pub struct Gsam<R = f64> {
     rho: R,
@@ -40,7 +41,7 @@ impl Gsam {
     /// GSAM with constant radius ρ > 0 and coefficient α ≥ 0.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0 and α ≥ 0, both finite.
     pub fn new(rho: f64, alpha: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, alpha)
@@ -58,7 +59,7 @@ impl<R> Gsam<R> {
     }
 }
 
-/// ρ_min + (ρ − ρ_min)·η_t/η₀.
+/// The schedule ρ_min + (ρ − ρ_min)·η_t/η₀ of the radius.
 #[derive(Clone, Debug)]
 struct Following<S> {
     least: f64,
@@ -95,7 +96,7 @@ impl<R> Registered for Gsam<R> {
     };
 }
 
-/// ρ_min is ρ/2 unless given, and at most ρ.
+/// Fills ρ_min, which is ρ/2 unless given, and refuses one above ρ.
 fn resolve(values: &mut Values) -> Result<()> {
     let rho = values.number("rho")?;
     if values.get("rho_min").is_none() {

@@ -1,13 +1,13 @@
-//! Settings that many regularisers have.
+//! Settings that several regularisers have.
 
 use crate::registry::{Interval, Key};
 
-/// The radius ρ.
+/// The key of the radius ρ.
 pub(super) const fn rho(default: f64) -> Key {
     Key::number("rho", Interval::POSITIVE, default, "radius ρ of the perturbation")
 }
 
-/// How ρ changes over the run.
+/// The key of the schedule of ρ over the run.
 pub(super) const RHO_SCHEDULE: Key = Key::choice(
     "rho_schedule",
     &["constant", "inverse-sqrt", "proportional-to-lr"],
@@ -15,24 +15,24 @@ pub(super) const RHO_SCHEDULE: Key = Key::choice(
     "ρ over time: ρ, ρ/√t (Theorem 2.3), or ρ·η_t/η₀",
 );
 
-/// Steps between two on which it acts: [`Every`](super::Every).
+/// The key of the steps from one action to the next, for [`Every`](super::Every).
 pub(super) const EVERY: Key = Key::integer("every", 1, 1, "act on every so many steps");
 
-/// Epochs before it acts: [`FromStep`](super::FromStep).
+/// The key of the epochs without the regulariser at the start, for [`FromStep`](super::FromStep).
 pub(super) const FROM_EPOCH: Key =
     Key::integer("from_epoch", 0, 0, "epochs that are trained without it first");
 
-/// As [`FROM_EPOCH`], of a regulariser that watches these epochs.
+/// The key `from_epoch` of a regulariser that watches these epochs.
 pub(super) const fn watched_from_epoch(default: u64) -> Key {
     Key::integer("from_epoch", 0, default, "epochs that are trained without it first, while it watches")
 }
 
-/// The coefficient λ of a loss that compares with earlier outputs.
+/// The key of the coefficient λ of a loss that compares with earlier outputs.
 pub(super) const fn trajectory_lambda(default: f64) -> Key {
     Key::number("lambda", Interval::POSITIVE, default, "coefficient λ of the divergence from earlier outputs")
 }
 
-/// The temperature of a loss that compares with earlier outputs.
+/// The key of the temperature τ of a loss that compares with earlier outputs.
 pub(super) const TAU: Key = Key::number(
     "tau",
     Interval::POSITIVE,
@@ -40,7 +40,7 @@ pub(super) const TAU: Key = Key::number(
     "temperature τ that outputs are divided by before they are compared",
 );
 
-/// The part of the batch that it looks at: [`OnSample`](super::OnSample).
+/// The key of the fraction of the batch that the regulariser sees, for [`OnSample`](super::OnSample).
 pub(super) const BATCH_FRACTION: Key = Key::number(
     "batch_fraction",
     Interval::FRACTION,

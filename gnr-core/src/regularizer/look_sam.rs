@@ -1,4 +1,4 @@
-//! LookSAM: SAM on every k-th step, of which the others reuse what SAM adds to the gradient.
+//! LookSAM: SAM on every k-th step; the steps between reuse what SAM added to the gradient.
 
 use super::{
     Ahead, Built, Ending, Needs, Radius, Regularizer, Run, StepContext,
@@ -13,25 +13,26 @@ use crate::{
     vector::same_dim,
 };
 
-/// LookSAM: on every k-th step SAM's gradient g_s = ∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ)), of which the part g_v that is orthogonal to ∇L̂ is kept;
-/// on the other steps ∇L̂ plus the kept part, scaled to α times the length of ∇L̂.
+/// LookSAM: takes SAM's gradient g_s = ∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ)) on every k-th step, and keeps its part g_v that is
+/// orthogonal to ∇L̂. The other steps take ∇L̂ plus the kept part, scaled to α times the length of ∇L̂.
 ///
 /// > t mod k = 0:  h = g_s,  g_v ← g_s − (⟨g_s, ∇L̂⟩/‖∇L̂‖²)·∇L̂
 /// >
 /// > otherwise:  h = ∇L̂ + α·(‖∇L̂‖/(‖g_v‖ + ξ))·g_v
 ///
-/// The first step on which it acts is of the first kind, whatever its number. Defaults: ρ = 0.1, k = 5, α = 0.7, ξ = 1e-12.
-/// State: `orthogonal`, g_v.
+/// The first step of the regulariser is of the first kind, whatever its number. Defaults: ρ = 0.1, k = 5, α = 0.7, ξ =
+/// 1e-12. State: `orthogonal`, g_v.
 ///
 /// # Cost
-/// 1/k gradients a step on top of the base step, and three vectors on the steps that compute one; one of them is kept.
+/// 1/k gradients a step on top of the base step, and three vectors on the steps that compute one. One of the vectors is
+/// kept.
 ///
 /// # References
 /// Liu et al., "Towards Efficient and Scalable Sharpness-Aware Minimization", CVPR 2022, Algorithm 1.
 ///
 /// # Deviation
-/// The layer-wise scaling of ρ (Look-LayerSAM) is left out. Some implementations take norms and products tensor by tensor; here they
-/// are of the whole gradient, as in the paper.
+/// The layer-wise scaling of ρ (Look-LayerSAM) is left out. Norms and products are of the whole gradient, as in the
+/// paper; some implementations take them tensor by tensor.
 #[derive(Clone, Debug)]
 pub struct LookSam<V, R = f64> {
     rho: R,
@@ -44,7 +45,7 @@ impl<V> LookSam<V> {
     /// LookSAM with constant radius ρ > 0, period k ≥ 1 and coefficient α ≥ 0.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a value outside its domain.
     pub fn new(rho: f64, k: u64, alpha: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, k, alpha)

@@ -7,12 +7,12 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// Lookbehind-SAM: climbs k times, adds up the gradients on the way and takes the part α of their sum.
+/// Lookbehind-SAM: climbs k times, adds up the gradients on the way, and takes α times their sum.
 ///
 /// > φ₀ = θ,  φᵢ = φᵢ₋₁ + ρ·∇L̂(φᵢ₋₁)/(‖∇L̂(φᵢ₋₁)‖ + ξ),  gᵢ = ∇L̂(φᵢ) for i = 1 … k,  h = α·Σᵢ gᵢ.
 ///
-/// Without a given α it is adaptive: α = (cos ∠(g₁, Σᵢ gᵢ) + 1)/2, the smaller the more the gradients turn on the way. With k = 1
-/// that is 1: [`Sam`](super::Sam).
+/// Without a given α it is adaptive: α = (cos ∠(g₁, Σᵢ gᵢ) + 1)/2, which is smaller the more the gradients turn on the
+/// way. With k = 1 that is 1, which gives [`Sam`](super::Sam).
 ///
 /// Defaults: ρ = 0.05, k = 2, α adaptive (the example of the published code), ξ = 1e-12. No state.
 ///
@@ -23,10 +23,12 @@ use crate::{
 /// Mordido et al., "Lookbehind-SAM: k steps back, 1 step forward", ICML 2024.
 ///
 /// # Deviation
-/// The paper takes k steps of its optimiser (fast weights), one along each gᵢ, and moves θ (slow weights) the part α of the way. The
-/// formula above is that for SGD without momentum and weight decay; other optimisers here take one step along h. The published code
-/// takes the cosine of each tensor apart; here it is that of the whole vectors. It also evaluates each gᵢ twice, which changes
-/// nothing (but for running statistics).
+/// The paper takes k steps of its optimiser (fast weights), one along each gᵢ, and moves θ (slow weights) by α of the
+/// way. The formula above is that for SGD without momentum and weight decay; other optimisers here take one step along
+/// h.
+///
+/// The published code takes the cosine of each tensor separately; here it is that of the whole vectors. The code also
+/// evaluates each gᵢ twice, which changes running statistics only.
 #[derive(Clone, Debug)]
 pub struct Lookbehind<R = f64> {
     rho: R,
@@ -40,7 +42,7 @@ impl Lookbehind {
     /// Lookbehind-SAM with constant radius ρ > 0, k ≥ 1 ascent steps and α in (0, 1] (`None`: adaptive).
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a value outside its domain.
     pub fn new(rho: f64, k: u64, alpha: Option<f64>) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, k, alpha)
@@ -110,7 +112,7 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for Lookbehind<R> {
         let mut phi = cx.here.at.clone().into_owned();
         phi.axpy(rho / (cx.here.grad_norm + XI), &cx.here.grad)?;
         let (mut sum, mut last) = (first.clone(), first.clone());
-        // To first order the k-th ascent step raises the loss by ρ times the gradient's norm before it.
+        // To first order the k-th ascent step raises the loss by ρ times the norm of the gradient before the step.
         let mut value = rho * cx.here.grad_norm;
         for _ in 1..self.k {
             let norm = last.norm()?;

@@ -1,41 +1,42 @@
-//! What a regulariser remembers from step to step, changed by steps that succeed and by no other.
+//! State that a regulariser keeps from step to step. Only steps that succeed change it.
 
 use crate::{Leaf, Result, StateSink, StateSource, checkpoint::optional_vector};
 
-/// How a step ended, for those who remember something of it.
+/// The outcome of a step, for regularisers with state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// θ has moved.
+    /// The step succeeded: θ has moved.
     Moved,
-    /// The step failed: θ and whatever is remembered are as before it.
+    /// The step failed: θ and all state are as before it.
     Failed,
 }
 
-/// A value that a step replaces when it succeeds. In a step over groups each group sees what the one before it made.
+/// A value that a step replaces when it succeeds. In a step over groups each group sees the value that the group before
+/// it made.
 #[derive(Clone, Debug)]
 pub(super) struct Memory<T> {
     kept: Option<T>,
-    /// What the present step made, until it ends.
+    /// The value that the present step made, until the step ends.
     next: Option<T>,
 }
 
 impl<T> Memory<T> {
-    /// Nothing.
+    /// A memory that holds nothing.
     pub(super) const fn new() -> Self {
         Self { kept: None, next: None }
     }
 
-    /// What is remembered at this point of the step.
+    /// The value at this point of the step; `None` if there is none yet.
     pub(super) fn get(&self) -> Option<&T> {
         self.next.as_ref().or(self.kept.as_ref())
     }
 
-    /// What the present step has made already.
+    /// The value that the present step has already made, if any.
     pub(super) fn pending(&self) -> Option<&T> {
         self.next.as_ref()
     }
 
-    /// As [`get`](Self::get), to be changed and given back to [`set`](Self::set).
+    /// Takes the value of [`get`](Self::get), to be changed and given back to [`set`](Self::set).
     pub(super) fn take(&mut self) -> Option<T>
     where
         T: Clone,
@@ -43,7 +44,7 @@ impl<T> Memory<T> {
         self.next.take().or_else(|| self.kept.clone())
     }
 
-    /// What is remembered if the step succeeds.
+    /// Sets the value that is kept if the step succeeds.
     pub(super) fn set(&mut self, next: T) {
         self.next = Some(next);
     }

@@ -1,4 +1,4 @@
-//! MESA: keeps a model's outputs near those of the average of its weights.
+//! MESA: keeps a model's outputs near those at the average of its weights.
 
 use super::{
     Built, Ending, Needs, Regularizer, Run, StepContext, keys,
@@ -13,26 +13,33 @@ use crate::{
     vector::same_dim,
 };
 
-/// MESA, memory-efficient sharpness-aware training for free: a penalty on how far the model's outputs are from those at an exponential
-/// moving average v of the weights. It is SAF without a memory of outputs.
+/// MESA, memory-efficient sharpness-aware training for free: a penalty on the distance of the model's outputs from
+/// those at an exponential moving average v of the weights. MESA is SAF without a memory of outputs.
 ///
 /// > v ← β·v + (1 − β)·θ (v = θ in the first step),  h = ∇(L̂ + λτ²·KL(softmax(f_v/τ) ‖ softmax(f_θ/τ)))
 ///
-/// KL is the mean over the batch; v is no function of θ here. The penalty acts from epoch `from_epoch` on, v moves from the first step on.
-/// A model of one output is read as the logit of one class against another whose logit is 0. Defaults: β = 0.9998, τ = 5 and
-/// `from_epoch` = 6, those of the authors' program, and the λ = 0.8 of their run of ResNet-50. State: `average`, v.
+/// KL is the mean over the batch; no gradient flows through v. The penalty acts from epoch `from_epoch` on, v moves
+/// from the first step on. A model of one output is read as the logit of one class against another whose logit is 0.
+/// Defaults: β = 0.9998, τ = 5 and `from_epoch` = 6, those of the authors' program, and λ = 0.8, of their run of
+/// ResNet-50. State: `average`, v.
 ///
 /// # Cost
-/// A gradient, a forward pass and three vectors on top of the base step, one of them kept; one vector before `from_epoch`.
+/// A gradient, a forward pass and three vectors on top of the base step; one of the vectors is kept. Before
+/// `from_epoch`, one vector.
 ///
 /// # References
-/// Du et al., "Sharpness-Aware Training for Free", NeurIPS 2022, and the authors' code, github.com/AngusDujw/SAF (`MESA_train.py`).
+/// Du et al., "Sharpness-Aware Training for Free", NeurIPS 2022, and the authors' code, github.com/AngusDujw/SAF
+/// (`MESA_train.py`).
 ///
 /// # Deviation
-/// The authors add the penalty to the loss, so that one backward pass serves both, and the cost is a forward pass; here ∇L̂ stays known by
-/// itself, for SAM and GNR beside it, and the penalty has a pass of its own. Their average model is evaluated with averaged running
-/// statistics and without dropout; here v is evaluated as θ is, on the statistics of the batch and with its masks. They count epochs
-/// from 0 and act in those after `kl_start_epoch` = 5: after six. They stop at epoch 360.
+/// The authors add the penalty to the loss, so that one backward pass serves both, and the cost is a forward pass. Here
+/// ∇L̂ is computed by itself, for SAM and GNR beside it, and the penalty has a pass of its own.
+///
+/// Their average model is evaluated with averaged running statistics and without dropout. Here v is evaluated as θ is,
+/// with the statistics of the batch and its dropout masks.
+///
+/// They count epochs from 0 and act in those after `kl_start_epoch` = 5, which is after six epochs. They stop at epoch
+/// 360.
 #[derive(Clone, Debug)]
 pub struct Mesa<V> {
     trajectory: Trajectory,
@@ -46,7 +53,7 @@ impl<V> Mesa<V> {
     /// MESA with coefficient λ > 0, temperature τ > 0 and decay β in [0, 1), whose penalty acts from step `start` on.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a value outside its domain.
     pub fn new(lambda: f64, tau: f64, beta: f64, start: u64) -> Result<Self> {
         let trajectory = Trajectory::new(lambda, tau)?;
         validate_constant("beta", beta, |x| (0.0..1.0).contains(&x), "must lie in [0, 1)")?;
@@ -87,7 +94,7 @@ impl<O: OutputOracle> Regularizer<O> for Mesa<O::Vector> {
     }
 
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
-        // Once a step: of the groups of a batch the first moves it.
+        // The average moves once a step: by the first of the groups of a batch.
         if self.average.pending().is_none() {
             let theta = &*cx.here.at;
             let average = match self.average.take() {

@@ -1,19 +1,20 @@
-//! Regularisers: what changes the direction of a step. One file each.
+//! Regularisers change the direction of a step. Each has a file.
 //!
 //! # Lists
-//! A [`Method`](crate::Method) takes one regulariser or several (a `Vec`, a tuple). A list means the sum of its members' gradients:
-//! the direction starts as ∇L̂(θ_t), and each member adds its own gradient at θ_t, made from L̂ on the batch (or on its sample of it).
-//! No member sees what another added, so their order changes nothing but the rounding. Each acts on its own steps
-//! ([`Every`], [`FromStep`]), and what member i remembers is saved under `i.`.
+//! A [`Method`](crate::Method) takes one regulariser or several (a `Vec`, a tuple). A list means the sum of its
+//! members' gradients: the direction starts as ∇L̂(θ_t), and each member adds its own gradient at θ_t, of L̂ on the
+//! batch or on its sample of it. No member sees what another added, so their order changes nothing but the rounding.
+//! Each acts on its own steps ([`Every`], [`FromStep`]). The state of member i is saved under `i.`.
 //!
 //! A member that descends along another gradient h instead of ∇L̂ (SAM and its relatives) adds h − ∇L̂. Therefore
 //!
-//! - `[base, gnr]` descends along h_loss + α·h_norm of Algorithm 1, where h_loss is the direction of `base` alone: any regulariser
-//!   may be the base objective of [`Gnr`] ("SAM + GNR" of the paper's Eq. 10 is `[sam, gnr]`). h_norm is that of L̂, not of the base
-//!   objective.
-//! - Two of them descend along h₁ + h₂ − ∇L̂. That adds up two corrections; it is not one method at the other's perturbed point.
+//! - `[base, gnr]` descends along h_loss + α·h_norm of Algorithm 1, where h_loss is the direction of `base` alone: any
+//!   regulariser may be the base objective of [`Gnr`] ("SAM + GNR" of the paper's Eq. 10 is `[sam, gnr]`). h_norm is
+//!   that of L̂, not of the base objective.
+//! Two such members descend along h₁ + h₂ − ∇L̂. That adds up two corrections; neither method sees the other's
+//! perturbed point.
 //!
-//! Members share what they announce ([`Needs`]): gradients ahead of θ_t by equal radii are evaluated once.
+//! Members share the gradients that they announce ([`Needs`]): those ahead of θ_t at equal radii are evaluated once.
 
 mod asam;
 mod build;
@@ -66,7 +67,7 @@ macro_rules! regularizers {
 
         /// Every regulariser that has a name, in the order of listings.
         pub fn entries() -> &'static [&'static Entry] {
-            /// What the types are over, to ask them for their entries.
+            /// A type of vectors, with which the regularisers can be asked for their entries.
             type V = Vec<f64>;
             &[$(<$type as Registered>::ENTRY),+]
         }
@@ -87,7 +88,7 @@ macro_rules! regularizers {
                 Err(crate::registry::unknown("regularizer", entries(), values.of()))
             }
 
-            /// Whether it heeds `from_epoch` itself.
+            /// Whether the regulariser interprets `from_epoch` itself.
             fn watches(&self) -> bool {
                 match self {
                     $(Self::$name(_) => <$type as Built>::WATCHES,)+
@@ -151,27 +152,27 @@ regularizers! {
     gnr::Gnr(Gnr<Radius>),
 }
 
-/// What regularisers will ask for in one step, known before the step's own evaluation.
+/// The questions that regularisers will ask in one step, known before the step's own evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Needs {
-    /// With which order θ_t is to be evaluated.
+    /// The order of the evaluation at θ_t.
     pub order: Order,
-    /// Products at θ_t: the record is freed in the last of them.
+    /// Number of products at θ_t: the record is freed in the last of them.
     pub products: usize,
-    /// Gradients ahead of θ_t, each once for every time that it will be asked for.
+    /// Gradients ahead of θ_t, each as often as it will be asked for.
     pub ahead: Vec<Ahead>,
 }
 
 impl Needs {
-    /// None: ∇L̂(θ_t) is enough.
+    /// No needs: ∇L̂(θ_t) is enough.
     pub const NONE: Self = Self { order: Order::First, products: 0, ahead: Vec::new() };
 
-    /// A gradient ahead of θ_t.
+    /// The need of one gradient ahead of θ_t.
     pub fn ahead(ahead: Ahead) -> Self {
         Self { ahead: vec![ahead], ..Self::NONE }
     }
 
-    /// What [`StepContext::norm_gradient`] takes of this oracle.
+    /// The needs of one call of [`StepContext::norm_gradient`] with this oracle.
     pub fn norm_gradient<O: HvpOracle>(oracle: &O, xi: f64) -> Self {
         match oracle.products() {
             Products::ForwardDifference { step } => Self::ahead(Ahead { radius: step, xi }),
@@ -179,7 +180,7 @@ impl Needs {
         }
     }
 
-    /// The needs of both.
+    /// The sum of both needs.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.order = self.order.max(other.order);
@@ -189,34 +190,35 @@ impl Needs {
     }
 }
 
-/// What a regulariser learnt in a step, for the log.
+/// Measurements of a regulariser in a step, for the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Penalty {
     /// The first-order estimate of the regulariser's value R(θ_t), before its coefficient.
     pub value: f64,
-    /// The norm of what was added to the direction.
+    /// The norm of the vector that was added to the direction.
     pub added_norm: f64,
 }
 
 /// Changes the direction of a step: `direction += ∇R(θ_t)`.
 pub trait Regularizer<O: GradOracle> {
-    /// What [`add_gradient`](Self::add_gradient) will ask for in this step.
+    /// The questions that [`add_gradient`](Self::add_gradient) will ask in step `t`.
     fn needs(&self, t: u64, oracle: &O) -> Needs;
 
-    /// Adds the regulariser's gradient at θ_t to the step's direction, and one [`Penalty`] to its log for each regulariser that
-    /// acted.
+    /// Adds the regulariser's gradient at θ_t to the step's direction. Also adds one [`Penalty`] to the log for each
+    /// regulariser that acted.
     ///
     /// # Errors
-    /// The errors of the oracle; [`Error::NonFinite`](crate::Error::NonFinite) naming the norm that is not.
+    /// The errors of the oracle; [`Error::NonFinite`](crate::Error::NonFinite), which names the quantity that is not
+    /// finite.
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()>;
 
-    /// Ends the step: what this step is to be remembered by is kept, or forgotten where the step failed. [`Method`](crate::Method)
+    /// Ends the step: state that this step made is kept, or discarded where the step failed. [`Method`](crate::Method)
     /// calls it after every step.
     fn end_step(&mut self, ending: Ending) {
         let _ = ending;
     }
 
-    /// Writes what the regulariser remembers from step to step: nothing, for most.
+    /// Writes the regulariser's state. Most regularisers have none.
     ///
     /// # Errors
     /// The errors of the sink.
@@ -225,7 +227,7 @@ pub trait Regularizer<O: GradOracle> {
         Ok(())
     }
 
-    /// Replaces what the regulariser remembers. On an error `self` is unchanged.
+    /// Replaces the regulariser's state. On an error `self` is unchanged.
     ///
     /// # Errors
     /// [`Error::CheckpointLeaf`](crate::Error::CheckpointLeaf) for a leaf that does not fit.

@@ -8,12 +8,12 @@ use crate::{
     vector::same_dim,
 };
 
-/// Momentum-SAM: descends along the gradient at a point that lies on in the direction in which the momentum moves θ.
+/// Momentum-SAM: descends along the gradient at a point ahead, in the direction in which the momentum moves θ.
 ///
-/// > h = ∇L̂(θ − ρ·v/(‖v‖ + ξ)),  v ← μ·v + h; v = 0 before the first step, so that there h = ∇L̂(θ).
+/// > h = ∇L̂(θ − ρ·v/(‖v‖ + ξ)),  v ← μ·v + h.
 ///
-/// Defaults: ρ = 0.3 (the published code's; its runs on CIFAR-100 use 3), μ = 0.9, ξ = 1e-12. State: `momentum`. On steps on which
-/// it does not act v stays.
+/// v is 0 before the first step, where therefore h = ∇L̂(θ). Defaults: ρ = 0.3 (the published code's; its runs on
+/// CIFAR-100 use 3), μ = 0.9, ξ = 1e-12. State: `momentum`. On steps without the regulariser v stays.
 ///
 /// # Cost
 /// One gradient and two vectors on top of the base step, one of them kept.
@@ -22,10 +22,12 @@ use crate::{
 /// Becker et al., "Momentum-SAM: Sharpness Aware Minimization without Computational Overhead", 2024, Algorithm 1.
 ///
 /// # Deviation
-/// The paper's MSAM is an optimiser: it stores the perturbed point as θ and so needs one gradient a step. A regulariser starts from
-/// ∇L̂(θ), which other regularisers and the log use, and costs a second one. Its v is its own, of the same rule as that of
-/// [`Sgd`](crate::Sgd) with momentum μ; it has no part in what the optimiser adds (weight decay) or other regularisers do. (The
-/// published code adds the weight decay to v, the paper's algorithm does not.)
+/// The paper's MSAM is an optimiser: it stores the perturbed point as θ and so needs one gradient a step. A regulariser
+/// starts from ∇L̂(θ), which other regularisers and the log use, and costs a second gradient.
+///
+/// v belongs to the regulariser; it follows the rule of [`Sgd`](crate::Sgd) with momentum μ. Neither the optimiser's
+/// weight decay nor other regularisers enter it. (The published code adds the weight decay to v, the paper's algorithm
+/// does not.)
 #[derive(Clone, Debug)]
 pub struct Msam<V, R = f64> {
     rho: R,
@@ -39,7 +41,7 @@ impl<V> Msam<V> {
     /// MSAM with constant radius ρ > 0 and momentum μ in [0, 1).
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0 and μ lies in [0, 1).
     pub fn new(rho: f64, momentum: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, momentum)

@@ -1,4 +1,4 @@
-//! `OnSample`: a regulariser that looks at a part of the mini-batch only.
+//! `OnSample`: a regulariser that acts on a part of the mini-batch only.
 
 use super::{Ending, Needs, Regularizer, StepContext};
 use crate::{
@@ -6,15 +6,16 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// Lets `inner` act on L̂ of a seeded sample of the mini-batch, drawn anew in each step. The base step still uses all of it.
+/// Lets `inner` act on L̂ of a seeded sample of the mini-batch, drawn anew in each step. The base step still uses the
+/// whole batch.
 ///
-/// ∇R of a sample is a noisier estimate of the same quantity (its expectation is that of a smaller batch), at a fraction of the
-/// cost. BatchNorm normalises a sample by the sample's own statistics.
+/// ∇R of a sample is a noisier estimate of that quantity at a fraction of the cost; its expectation is that of a
+/// smaller batch. BatchNorm normalises a sample by the sample's own statistics.
 ///
 /// # Cost
-/// `fraction` times what `inner` costs, and `fraction` gradients for L̂ of the sample at θ, since the batch's own gradient cannot
-/// be shared: with one-sided differences a step of [`Gnr`](super::Gnr) comes to 1 + 4·`fraction` gradients instead of 4.
-/// A fraction of 1 changes and costs nothing.
+/// `fraction` times the cost of `inner`, and `fraction` gradients for L̂ of the sample at θ, since the batch's own
+/// gradient cannot be shared. With one-sided differences a step of [`Gnr`](super::Gnr) comes to 1 + 4·`fraction`
+/// gradients instead of 4. A fraction of 1 changes nothing and costs nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnSample<R> {
     inner: R,
@@ -23,7 +24,7 @@ pub struct OnSample<R> {
 }
 
 impl<R> OnSample<R> {
-    /// `inner` on the given fraction of each batch; seed 0.
+    /// Lets `inner` act on the given fraction of each batch; seed 0.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless 0 < fraction ≤ 1.
@@ -32,7 +33,7 @@ impl<R> OnSample<R> {
         Ok(Self { inner, fraction, seed: 0 })
     }
 
-    /// Another seed of the samples; the one of step t is a function of the seed and t.
+    /// Sets the seed of the samples. The seed of step t is a function of this seed and t.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -59,7 +60,7 @@ impl<O: SampledOracle, R: Regularizer<O>> Regularizer<O> for OnSample<R> {
         let added = cx.oracle.evaluate(at, Pass::Probe, needs.order).and_then(|here| {
             self.inner.add_gradient(&mut StepContext::new(t, &here, cx.oracle, needs, cx.change))
         });
-        // Also after an error: the oracle is whole again for whoever asks next.
+        // The oracle must answer for the whole batch again, after an error, too.
         cx.oracle.restrict(None)?;
         added
     }

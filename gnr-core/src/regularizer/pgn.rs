@@ -7,12 +7,13 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// PGN, the penalty λ·‖∇L̂(θ)‖ with λ = α·ρ, whose gradient λ·∇²L̂·∇L̂/‖∇L̂‖ is taken by a difference at distance ρ (r in the paper).
+/// PGN: the penalty λ·‖∇L̂(θ)‖ with λ = α·ρ. Its gradient λ·∇²L̂·∇L̂/‖∇L̂‖ is taken by a difference at distance ρ (r in
+/// the paper).
 ///
 /// > h = (1 − α)·∇L̂(θ) + α·∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ))
 ///
-/// With α = 1 it is [`Sam`](super::Sam). Where [`Gnr`](super::Gnr) penalises the largest gradient norm of a ball, this is the norm at
-/// θ itself.
+/// With α = 1 PGN is [`Sam`](super::Sam). [`Gnr`](super::Gnr) penalises the largest gradient norm of a ball, PGN the
+/// norm at θ itself.
 ///
 /// Defaults: ρ = 0.1, α = 0.8, those of the authors' recipes for CIFAR; ξ = 1e-12. State: none.
 ///
@@ -23,7 +24,8 @@ use crate::{
 /// Zhao, Zhang and Hu, "Penalizing Gradient Norm for Efficiently Improving Generalization in Deep Learning", ICML 2022.
 ///
 /// # Deviation
-/// None from the paper. The authors' code has a switch, on by default, that puts ∇L̂/‖∇L̂‖ in place of ∇L̂(θ) in h; it is left out.
+/// None from the paper. The authors' code has a switch, on by default, that puts ∇L̂/‖∇L̂‖ in place of ∇L̂(θ) in h. The
+/// switch is left out.
 #[derive(Clone, Debug)]
 pub struct Pgn<R = f64> {
     rho: R,
@@ -34,7 +36,7 @@ impl Pgn {
     /// PGN with constant radius ρ > 0 and balance α ≥ 0.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0 and α ≥ 0, both finite.
     pub fn new(rho: f64, alpha: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, alpha)
@@ -42,7 +44,7 @@ impl Pgn {
 }
 
 impl<R> Pgn<R> {
-    /// PGN whose radius follows a schedule; α stays, so λ = α·ρ follows too.
+    /// PGN whose radius follows a schedule; α is constant, so λ = α·ρ follows, too.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless α ≥ 0 and finite.

@@ -1,4 +1,4 @@
-//! SAF: keeps a model's outputs near those that it had of the same examples some epochs ago.
+//! SAF: keeps a model's outputs near those of some epochs ago for each example.
 
 use super::{
     Built, Ending, Needs, Regularizer, Run, StepContext, keys,
@@ -11,42 +11,49 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// SAF, sharpness-aware training for free: a penalty on how far the model's outputs have moved from those of the same example Ẽ epochs
-/// ago, so that the loss of no example drops suddenly, as it does on the way into a sharp minimum.
+/// SAF, sharpness-aware training for free: a penalty on the distance of an example's outputs from its outputs Ẽ epochs
+/// ago. No example's loss can then drop suddenly, which happens on the way into a sharp minimum.
 ///
-/// > h = ∇(L̂ + λτ²·KL(softmax(y/τ) ‖ softmax(f_θ/τ))),  y the outputs of the same examples in epoch e − Ẽ, in the step in which they were seen
+/// > h = ∇(L̂ + λτ²·KL(softmax(y/τ) ‖ softmax(f_θ/τ))),
 ///
-/// KL is the mean over the batch. The penalty acts from epoch `from_epoch` on; outputs are remembered from Ẽ epochs before. A model of one
-/// output is read as the logit of one class against another whose logit is 0. Defaults: λ = 0.3 (of the authors' run of ResNet-50), Ẽ = 3,
-/// τ = 5 and `from_epoch` = 6, those of their program. State: `outputs.0`, …, and `epochs`: N × K numbers in single precision for each
-/// remembered epoch, with N examples of K outputs, and N × Ẽ numbers of epochs. (CIFAR-100: 60 MB.)
+/// where y are the outputs of the batch's examples in epoch e − Ẽ, in the step that saw them.
+///
+/// KL is the mean over the batch. The penalty acts from epoch `from_epoch` on; outputs are recorded from Ẽ epochs
+/// before. A model of one output is read as the logit of one class against another whose logit is 0.
+///
+/// Defaults: λ = 0.3 (of the authors' run of ResNet-50), Ẽ = 3, τ = 5 and `from_epoch` = 6, those of their program.
+/// State: `outputs.0`, …, and `epochs`. With N examples of K outputs these are N × K numbers in single precision for
+/// each recorded epoch, and N × Ẽ numbers of epochs. (CIFAR-100: 60 MB.)
 ///
 /// # Errors
-/// Of a step: [`Error::Oracle`] when the oracle does not know which examples its rows are, or rows are blends of several.
+/// Of a step: [`Error::Oracle`] when the oracle does not know the examples of its rows, or rows are blends of several.
 ///
 /// # Cost
-/// A gradient and a vector on top of the base step, and the memory above; nothing before `from_epoch`: outputs are those of the base
-/// step's own pass.
+/// A gradient and a vector on top of the base step, and the memory above. Nothing before `from_epoch`: outputs are
+/// those of the base step's own pass.
 ///
 /// # References
-/// Du et al., "Sharpness-Aware Training for Free", NeurIPS 2022, and the authors' code, github.com/AngusDujw/SAF (`SAF_train.py`).
+/// Du et al., "Sharpness-Aware Training for Free", NeurIPS 2022, and the authors' code, github.com/AngusDujw/SAF
+/// (`SAF_train.py`).
 ///
 /// # Deviation
-/// The authors add the penalty to the loss, so that one backward pass serves both: free, as the title says. Here ∇L̂ stays known by itself,
-/// for SAM and GNR beside it, and the penalty has a pass of its own. An example that epoch e − Ẽ left out has no part in the penalty; there
-/// it is compared with what an earlier epoch left in its place, or with zeros. They count epochs from 0 and act in those after
-/// `kl_start_epoch` = 5: after six. They stop at epoch 300.
+/// The authors add the penalty to the loss, so that one backward pass serves both: free, as the title says. Here ∇L̂ is
+/// computed by itself, for SAM and GNR beside it, and the penalty has a pass of its own.
+///
+/// An example that epoch e − Ẽ left out has no part in the penalty. The authors compare it with what an earlier epoch
+/// left in its place, or with zeros. They count epochs from 0 and act in those after `kl_start_epoch` = 5, which is
+/// after six epochs. They stop at epoch 300.
 #[derive(Clone, Debug)]
 pub struct Saf {
     trajectory: Trajectory,
-    /// Ẽ.
+    /// The distance Ẽ ≥ 1 in epochs to the outputs that are compared with.
     epochs: u64,
     from_epoch: u64,
     steps_per_epoch: u64,
-    /// N.
+    /// The number N of examples of the data set.
     examples: usize,
     recorded: Option<Recorded>,
-    /// What the present step adds, if it succeeds.
+    /// The outputs that the present step records if it succeeds.
     seen: Vec<Seen>,
 }
 
@@ -61,9 +68,9 @@ struct Seen {
 /// The outputs of the last Ẽ epochs: those of epoch e are in table e mod Ẽ.
 #[derive(Clone, Debug)]
 struct Recorded {
-    /// `[N, K]`, Ẽ times.
+    /// One table `[N, K]` of outputs for each of the Ẽ epochs.
     outputs: Vec<Table>,
-    /// `[N, Ẽ]`: the number of the epoch from 1 in which an entry was made; 0 before. Exact up to 2²⁴.
+    /// The number of the epoch, from 1, in which an entry was made, 0 before: `[N, Ẽ]`. Exact up to 2²⁴.
     epochs: Table,
 }
 
@@ -83,7 +90,7 @@ impl Recorded {
         (epoch % self.outputs.len() as u64) as usize
     }
 
-    /// The outputs of an example in an epoch.
+    /// The outputs of an example in an epoch, if they were recorded.
     fn get(&self, example: usize, epoch: u64) -> Option<Vec<f64>> {
         let slot = self.slot(epoch);
         let made = self.epochs.row(example)[slot];
@@ -99,11 +106,11 @@ impl Recorded {
 }
 
 impl Saf {
-    /// SAF with coefficient λ > 0 and temperature τ > 0, against the outputs of Ẽ = `epochs` ≥ 1 epochs ago, from epoch `from_epoch` on, in a
-    /// run whose epochs have so many steps over a data set of so many examples.
+    /// SAF with coefficient λ > 0 and temperature τ > 0, against the outputs of Ẽ = `epochs` ≥ 1 epochs ago. The
+    /// penalty acts from epoch `from_epoch` on; `steps_per_epoch` and `examples` are those of the run and its data set.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`].
+    /// [`Error::InvalidHyperparameter`] for a value outside its domain.
     pub fn new(
         lambda: f64,
         tau: f64,
@@ -126,7 +133,7 @@ impl Saf {
         })
     }
 
-    /// Which examples the rows are, all of them in the data set, and their outputs as wide as those before.
+    /// Checks that there is an example of the data set for each row, and that outputs have the width of those recorded.
     fn checked(&self, examples: Vec<u64>, outputs: &Outputs) -> Result<Vec<usize>> {
         if examples.len() != outputs.num_rows() {
             let (found, expected) = (examples.len(), outputs.num_rows());
@@ -218,7 +225,8 @@ impl<O: OutputOracle> Regularizer<O> for Saf {
             Some(recorded) => recorded,
             none => none.insert(Recorded::new(self.epochs, examples, first)),
         };
-        // Groups whose outputs differ in width are of different models; the first decides, and the next step is refused.
+        // Groups whose outputs differ in width are of different models. The first group decides, and the next step is
+        // refused.
         let width = recorded.width();
         seen.iter().filter(|seen| seen.outputs.len() == width).for_each(|seen| recorded.put(seen));
     }

@@ -7,16 +7,17 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// Sharpness-aware minimisation: descend along the gradient at θ + ρ·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ) instead of the one at θ.
+/// Sharpness-aware minimisation: descends along the gradient at θ + ρ·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ) instead of the one at θ.
 ///
-/// Written as a regulariser, `direction += ∇L̂(θ + ρ ĝ) − ∇L̂(θ)`, so that it combines with [`Gnr`](super::Gnr) as in the
-/// paper ("SAM + GNR": the SAM loss is the base objective, h_loss = ∇L̂(θ + ρ ĝ)).
+/// As a regulariser it is `direction += ∇L̂(θ + ρ ĝ) − ∇L̂(θ)`, which combines with [`Gnr`](super::Gnr) as in the paper
+/// ("SAM + GNR": the SAM loss is the base objective, h_loss = ∇L̂(θ + ρ ĝ)).
 ///
 /// # Cost
 /// One gradient and one vector on top of the base step.
 ///
 /// # References
-/// Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", ICLR 2021; Eq. 10 of the paper.
+/// Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", ICLR 2021; Eq. 10 of the
+/// paper.
 #[derive(Clone, Debug)]
 pub struct Sam<R = f64> {
     rho: R,
@@ -27,7 +28,7 @@ impl Sam {
     /// SAM with constant radius ρ > 0; ξ = 1e-12. Foret et al. use 0.05 on CIFAR-10, 0.1 on CIFAR-100.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0 and finite.
     pub fn new(rho: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Ok(Self::scheduled(rho))
@@ -40,7 +41,7 @@ impl<R: Schedule> Sam<R> {
         Self { rho, xi: 1e-12 }
     }
 
-    /// The small constant ξ that keeps the division by the gradient's norm finite (default 1e-12).
+    /// Sets the small constant ξ that keeps the division by the gradient's norm finite; default 1e-12.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ξ > 0 and finite.

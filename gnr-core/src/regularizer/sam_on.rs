@@ -7,13 +7,13 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// SAM-ON: [`Sam`](super::Sam) whose perturbation changes the scales and shifts of normalisation layers (typically 0.1 % of the
-/// parameters) and nothing else. The gradient there is that of all parameters.
+/// SAM-ON: [`Sam`](super::Sam) whose perturbation changes only the scales and shifts of normalisation layers, typically
+/// 0.1 % of the parameters. The gradient there is that of all parameters.
 ///
 /// > h = ∇L̂(θ + ρ·m ⊙ ∇L̂(θ)/(‖m ⊙ ∇L̂(θ)‖ + ξ)), with m = 1 on the leaves of normalisation layers and 0 elsewhere.
 ///
-/// Defaults: ρ = 0.5 (the published code's; larger than [`Sam`](super::Sam)'s, for the perturbation has few entries), ξ = 1e-12.
-/// No state.
+/// Defaults: ρ = 0.5 (the published code's; larger than [`Sam`](super::Sam)'s, because the perturbation has few
+/// entries), ξ = 1e-12. No state.
 ///
 /// # Cost
 /// One gradient and two vectors on top of the base step.
@@ -26,14 +26,15 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct SamOn<R = f64> {
     rho: R,
-    /// For each leaf of θ 1 if it belongs to a normalisation layer, else 0.
+    /// The mask m by leaf of θ: 1 for a leaf of a normalisation layer, else 0.
     group: Vec<usize>,
 }
 
 const XI: f64 = 1e-12;
 
 impl SamOn {
-    /// SAM-ON with constant radius ρ > 0. `normalisation` says for each leaf of θ whether it belongs to a normalisation layer.
+    /// SAM-ON with constant radius ρ > 0. `normalisation` says for each leaf of θ whether the leaf belongs to a
+    /// normalisation layer.
     ///
     /// # Errors
     /// [`Error::InvalidHyperparameter`]; [`Error::Setting`] when no leaf belongs to a normalisation layer.
@@ -62,7 +63,7 @@ impl<R> SamOn<R> {
     }
 }
 
-/// m ⊙ x with a number m, 0 or 1, for each leaf.
+/// The product m ⊙ x with a number m, 0 or 1, for each leaf.
 pub(super) fn masked<V: Partition>(x: &V, m: &[usize]) -> Result<V> {
     let mut masked = x.clone();
     let mut parts = masked.split(m, 2)?;

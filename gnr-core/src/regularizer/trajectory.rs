@@ -3,32 +3,32 @@
 use super::StepContext;
 use crate::{OutputOracle, Outputs, Result, schedule::validate_constant};
 
-/// λτ²·KL(softmax(earlier/τ) ‖ softmax(outputs/τ)), a mean over the rows of a batch.
+/// The loss λτ²·KL(softmax(earlier/τ) ‖ softmax(outputs/τ)), a mean over the rows of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trajectory {
-    /// λ.
+    /// The coefficient λ > 0.
     pub(super) lambda: f64,
-    /// The temperature τ.
+    /// The temperature τ > 0.
     pub(super) tau: f64,
 }
 
-/// A trajectory loss at some outputs.
+/// A trajectory loss at given outputs.
 pub(super) struct Moved {
     /// The loss without λ.
     pub(super) value: f64,
-    /// Its gradient in the outputs, λ included.
+    /// The gradient of the loss in the outputs, λ included.
     pub(super) gradient: Outputs,
 }
 
 impl Trajectory {
-    /// λ > 0 and τ > 0.
+    /// A trajectory loss with coefficient λ and temperature τ; an error unless both are positive and finite.
     pub(super) fn new(lambda: f64, tau: f64) -> Result<Self> {
         validate_constant("lambda", lambda, |x| x > 0.0, "the coefficient must be positive and finite")?;
         validate_constant("tau", tau, |x| x > 0.0, "the temperature must be positive and finite")?;
         Ok(Self { lambda, tau })
     }
 
-    /// The loss and its gradient. A row without earlier outputs has no part in it, and counts in the mean. `None` when no row has any.
+    /// The loss and its gradient. A row without earlier outputs adds 0 to the mean. `None` when no row has any.
     pub(super) fn moved<E: AsRef<[f64]>>(
         self,
         outputs: &Outputs,
@@ -66,7 +66,7 @@ pub(super) fn add<O: OutputOracle>(
     Ok(())
 }
 
-/// Logarithms of softmax(row/τ). One output is the logit of a class against another one whose logit is 0.
+/// Logarithms of softmax(row/τ). A row of one output is the logit of a class against another one whose logit is 0.
 fn log_softmax(row: &[f64], tau: f64) -> Vec<f64> {
     let mut scaled: Vec<f64> = row.iter().map(|z| z / tau).collect();
     if scaled.len() == 1 {
@@ -88,7 +88,7 @@ mod tests {
         Trajectory { lambda: 0.7, tau: 2.0 }.moved(&outputs, earlier).unwrap().unwrap()
     }
 
-    /// The definition, and the slope of the value.
+    /// The value is the divergence by its definition, and the gradient is the slope of the value.
     #[test]
     fn is_the_divergence_and_its_slope() {
         for (width, outputs) in
@@ -107,7 +107,7 @@ mod tests {
                     at(&outputs, width).value
                 };
                 let difference = 0.7 * (value(1e-4) - value(-1e-4)) / 2e-4;
-                // ε², and a rounding of 1e-16/ε.
+                // The error of a difference: ε², and a rounding of 1e-16/ε.
                 assert!((slope - difference).abs() < 1e-8, "{width}, {k}: {slope} and {difference}");
             }
         }

@@ -8,12 +8,13 @@ use crate::{
     vector::same_dim,
 };
 
-/// VaSSO, variance-suppressed sharpness-aware optimisation: SAM that perturbs along a running mean of the batches' gradients,
-/// which varies less from batch to batch than ∇L̂.
+/// VaSSO, variance-suppressed sharpness-aware optimisation: SAM that perturbs along a running mean of the batches'
+/// gradients, which varies less from batch to batch than ∇L̂.
 ///
 /// > d ← (1 − θ)·d + θ·∇L̂,  h = ∇L̂(θ_t + ρ·d/(‖d‖ + ξ)); d = ∇L̂ in the first step.
 ///
-/// Defaults: ρ = 0.05 and θ = 0.9, those of the authors' code; ξ = 1e-12 (there 1e-7). State: `mean`. On steps on which it does not act d stays.
+/// Defaults: ρ = 0.05 and θ = 0.9, those of the authors' code; ξ = 1e-12 (there 1e-7). State: `mean`. On steps without
+/// the regulariser d stays.
 ///
 /// # Cost
 /// One gradient and three vectors on top of the base step, one of them kept.
@@ -31,7 +32,7 @@ impl<V> Vasso<V> {
     /// VaSSO with constant radius ρ > 0 and averaging rate θ in (0, 1].
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0 and θ lies in (0, 1].
     pub fn new(rho: f64, theta: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, theta)

@@ -7,7 +7,8 @@ use crate::{
     schedule::validate_constant,
 };
 
-/// WSAM, weighted sharpness-aware minimisation: L̂ plus w = γ/(1 − γ) times its sharpness max L̂ − L̂ in the ball of radius ρ.
+/// WSAM, weighted sharpness-aware minimisation: minimises L̂ plus w = γ/(1 − γ) times its sharpness max L̂ − L̂ in the
+/// ball of radius ρ.
 ///
 /// > h = ∇L̂(θ) + (γ/(1 − γ))·(∇L̂(θ + ρ·∇L̂/(‖∇L̂‖ + ξ)) − ∇L̂(θ))
 ///
@@ -22,9 +23,9 @@ use crate::{
 /// Yue et al., "Sharpness-Aware Minimization Revisited: Weighted Sharpness as a Regularization Term", KDD 2023.
 ///
 /// # Deviation
-/// The paper prefers a decoupled step: the optimiser follows ∇L̂, and w·η times the sharpness's gradient is subtracted from θ beside
-/// it. A regulariser changes the direction that the optimiser follows, so this is the coupled form (`decouple=False` of the authors'
-/// code). With plain SGD both are the same step.
+/// The paper prefers a decoupled step: the optimiser follows ∇L̂, and w·η times the sharpness's gradient is subtracted
+/// from θ beside it. A regulariser changes the direction of the optimiser, so this is the coupled form
+/// (`decouple=False` of the authors' code). With plain SGD both make equal steps.
 #[derive(Clone, Debug)]
 pub struct Wsam<R = f64> {
     rho: R,
@@ -35,7 +36,7 @@ impl Wsam {
     /// WSAM with constant radius ρ > 0 and γ in [0, 1).
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter).
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0 and γ lies in [0, 1).
     pub fn new(rho: f64, gamma: f64) -> Result<Self> {
         validate_constant("rho", rho, |x| x > 0.0, "the radius must be positive and finite")?;
         Self::scheduled(rho, gamma)
@@ -88,7 +89,7 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for Wsam<R> {
         let rho = self.rho.at(cx.t);
         let there = cx.ahead(Ahead { radius: rho, xi: XI })?;
         let added_norm = cx.add_difference(self.gamma / (1.0 - self.gamma), there)?;
-        // The sharpness to first order.
+        // The sharpness is ρ‖∇L̂‖ to first order.
         cx.learnt("wsam", rho * cx.here.grad_norm, added_norm);
         Ok(())
     }

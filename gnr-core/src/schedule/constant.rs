@@ -1,4 +1,4 @@
-//! Always the same value.
+//! A schedule that always has one value.
 
 use super::{Schedule, Span, Spanning, keys};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     registry::{Cost, Entry, Registered, Values},
 };
 
-/// A constant.
+/// A number is the schedule that is constant.
 impl Schedule for f64 {
     fn at(&self, _: u64) -> f64 {
         *self

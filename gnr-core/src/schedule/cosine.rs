@@ -6,7 +6,7 @@ use crate::{
     registry::{Cost, Entry, Registered, Values},
 };
 
-/// floor + (base − floor)·(1 + cos(π t/total))/2 for t < total, and floor from there on.
+/// The value floor + (base − floor)·(1 + cos(π t/total))/2 for t < total, and floor from there on.
 ///
 /// Boundaries: `at(0) = base`, `at(total) = floor`, and `at(t) = floor` for every later t.
 ///

@@ -6,7 +6,7 @@ use crate::{
     registry::{Cost, Domain, Entry, Interval, Key, Registered, Value, Values},
 };
 
-/// base·factor^⌊t/every⌋.
+/// The value base·factor^⌊t/every⌋, which drops every `every` steps.
 ///
 /// Boundaries: `at(every − 1) = base`, `at(every) = base·factor`.
 ///
@@ -15,9 +15,9 @@ use crate::{
 pub struct StepDecay {
     /// The value on the first `every` steps.
     pub base: f64,
-    /// What each drop multiplies with.
+    /// The factor of each drop, in (0, 1].
     pub factor: f64,
-    /// Steps between drops.
+    /// Number of steps between drops, at least 1.
     pub every: u64,
 }
 
@@ -42,14 +42,15 @@ impl Schedule for StepDecay {
     }
 }
 
-/// base·factor^(number of milestones ≤ t).
+/// The value base·factor^(number of milestones ≤ t).
 ///
-/// Boundaries: the drop of a milestone m happens at t = m, as in PyTorch's `MultiStepLR`; a milestone given twice drops twice.
+/// Boundaries: the drop of a milestone m happens at t = m, as in PyTorch's `MultiStepLR`; a milestone given twice drops
+/// twice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Milestones {
     /// The value before the first milestone.
     pub base: f64,
-    /// What each drop multiplies with.
+    /// The factor of each drop, in (0, 1].
     pub factor: f64,
     /// The steps at which the value drops, in any order.
     pub milestones: Vec<u64>,
@@ -105,7 +106,7 @@ impl Registered for StepDecay {
     };
 }
 
-/// Milestones are epochs of the run; the schedule counts from the end of the warm-up.
+/// The schedule whose milestones are epochs of the run; its steps count from the end of the warm-up.
 impl Spanning for StepDecay {
     fn spanning(values: &Values, span: &Span) -> Result<Box<dyn Schedule>> {
         let factor = values.number("factor")?;

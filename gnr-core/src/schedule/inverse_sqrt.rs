@@ -1,4 +1,4 @@
-//! The schedule of the convergence theorem.
+//! The schedule of the paper's convergence theorem.
 
 use super::{Schedule, Span, Spanning, keys, validate_constant};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     registry::{Cost, Entry, Registered, Values},
 };
 
-/// base/√(t + 1): Theorem 2.3 has η_t = η₀/√t and ρ_t = ρ₀/√t with t from 1, and our steps count from 0.
+/// The value base/√(t + 1). Theorem 2.3 has η_t = η₀/√t and ρ_t = ρ₀/√t with t from 1; steps here count from 0.
 ///
 /// Boundaries: `at(0) = base`.
 ///

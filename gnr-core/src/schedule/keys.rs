@@ -6,7 +6,7 @@ use crate::{
     registry::{Interval, Key, Values},
 };
 
-/// Length of the linear start.
+/// The key of the warm-up's length in epochs.
 pub(super) const WARM_UP: Key = Key::number(
     "warmup_epochs",
     Interval::NOT_NEGATIVE,
@@ -14,12 +14,12 @@ pub(super) const WARM_UP: Key = Key::number(
     "epochs (a fraction is fine) of linear warm-up before the schedule",
 );
 
-/// Where a schedule ends.
+/// The key of the value at which a schedule ends.
 pub(super) const fn floor(default: f64) -> Key {
     Key::number("floor", Interval::NOT_NEGATIVE, default, "the last learning rate, at most the first")
 }
 
-/// The floor of a schedule that falls from the peak.
+/// The floor of a schedule that falls from the peak; an error if it lies above the peak.
 pub(super) fn checked_floor(values: &Values, span: &Span) -> Result<f64> {
     let floor = values.number("floor")?;
     if floor <= span.peak {

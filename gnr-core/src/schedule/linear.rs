@@ -6,7 +6,7 @@ use crate::{
     registry::{Cost, Entry, Registered, Values},
 };
 
-/// base + (floor − base)·t/total for t < total, and floor from there on.
+/// The value base + (floor − base)·t/total for t < total, and floor from there on.
 ///
 /// Boundaries: `at(0) = base`, `at(total) = floor`, and `at(t) = floor` for every later t.
 ///

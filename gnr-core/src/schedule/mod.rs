@@ -39,16 +39,16 @@ impl<S: Schedule + ?Sized> Schedule for Box<S> {
     }
 }
 
-/// The run that a schedule spans. Settings of schedules count epochs, schedules count steps.
+/// The run that a schedule spans. Settings of schedules count epochs; schedules count steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Span {
-    /// The value that warm-up ends with: η₀.
+    /// The value η₀ at the end of the warm-up.
     pub peak: f64,
-    /// Epochs of the run.
+    /// Number of epochs of the run.
     pub epochs: u64,
-    /// Steps of an epoch.
+    /// Number of steps of an epoch.
     pub steps_per_epoch: u64,
-    /// Steps of warm-up before the schedule begins. [`build`] sets it by the settings.
+    /// Number of steps of warm-up before the schedule begins; [`build`] sets it from the settings.
     pub warm_up: u64,
 }
 
@@ -58,20 +58,21 @@ impl Span {
         Self { peak, epochs, steps_per_epoch, warm_up: 0 }
     }
 
-    /// Steps of the run after the warm-up.
+    /// Number of steps of the run after the warm-up.
     pub fn steps(&self) -> u64 {
         self.epochs.saturating_mul(self.steps_per_epoch).saturating_sub(self.warm_up)
     }
 
-    /// The step, counted from the end of the warm-up, at which `epoch` epochs of the run are done; 0 within the warm-up.
+    /// The step, counted from the end of the warm-up, at which `epoch` epochs of the run are complete; 0 within the
+    /// warm-up.
     pub fn after(&self, epoch: u64) -> u64 {
         epoch.saturating_mul(self.steps_per_epoch).saturating_sub(self.warm_up)
     }
 
-    /// With the warm-up that `warmup_epochs` asks for.
+    /// The span with a warm-up of `warmup_epochs` epochs, at most the whole run.
     fn warmed(mut self, warmup_epochs: f64) -> Self {
         let total = self.epochs.saturating_mul(self.steps_per_epoch);
-        // A float-to-int cast saturates, so an absurd warm-up is a warm-up of the whole run.
+        // A cast from a float to an integer saturates, so an absurd warm-up becomes one of the whole run.
         self.warm_up = ((warmup_epochs * self.steps_per_epoch as f64).round() as u64).min(total);
         self
     }
@@ -79,10 +80,11 @@ impl Span {
 
 /// A schedule that a recipe can name.
 pub trait Spanning: Registered {
-    /// The schedule with these settings over the part of a run that follows its warm-up.
+    /// Makes the schedule with these settings over the part of a run that follows its warm-up.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) and [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for settings that do not go with the run.
+    /// [`Error::Setting`](crate::Error::Setting) and
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for settings that do not go with the run.
     fn spanning(values: &Values, span: &Span) -> Result<Box<dyn Schedule>>;
 }
 
@@ -111,10 +113,10 @@ schedules! {
     Linear,
 }
 
-/// The schedule that the settings are of, after its warm-up.
+/// Makes the schedule that the settings belong to, with the warm-up before it.
 ///
 /// # Errors
-/// [`Error::Setting`](crate::Error::Setting) when no schedule has that name; those of the schedule.
+/// [`Error::Setting`](crate::Error::Setting) when no schedule has that name; the errors of the schedule.
 ///
 /// ```
 /// use gnr_core::{registry, schedule};
@@ -129,7 +131,7 @@ pub fn build(values: &Values, span: Span) -> Result<Box<dyn Schedule>> {
     Ok(Box::new(WarmUp::new(span.warm_up, after_warm_up(values, &span)?)))
 }
 
-/// A constant hyper-parameter, checked where it enters.
+/// Checks a constant hyper-parameter: `valid` must hold and the value be finite.
 pub(crate) fn validate_constant(
     name: &'static str,
     value: f64,

@@ -3,7 +3,7 @@
 use super::{Schedule, validate_constant};
 use crate::Result;
 
-/// at_peak·to(t)/peak: proportional to the schedule `to`, and `at_peak` where that one is at its `peak`.
+/// The value at_peak·to(t)/peak: proportional to the schedule `to`, and `at_peak` where `to` is at its `peak`.
 ///
 /// Boundaries: those of `to`; where the learning rate is 0 the value is 0, so ρ vanishes together with η.
 ///
@@ -18,10 +18,11 @@ use crate::Result;
 /// ```
 ///
 /// # References
-/// Zhuang et al., "Surrogate Gap Minimization Improves Sharpness-Aware Training", ICLR 2022 (their ρ_t, with ρ_min = lr_min = 0).
+/// Zhuang et al., "Surrogate Gap Minimization Improves Sharpness-Aware Training", ICLR 2022 (their ρ_t, with ρ_min =
+/// lr_min = 0).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Proportional<S> {
-    /// What is followed, usually the learning rate.
+    /// The schedule that is followed, usually the learning rate.
     pub to: S,
     /// The largest value of `to`.
     pub peak: f64,
@@ -33,7 +34,8 @@ impl<S: Schedule> Proportional<S> {
     /// A checked schedule.
     ///
     /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless peak > 0 and at_peak ≥ 0, both finite.
+    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless peak > 0 and at_peak ≥ 0, both
+    /// finite.
     pub fn new(to: S, peak: f64, at_peak: f64) -> Result<Self> {
         validate_constant("peak", peak, |x| x > 0.0, "must be positive")?;
         validate_constant("at_peak", at_peak, |x| x >= 0.0, "must not be negative")?;

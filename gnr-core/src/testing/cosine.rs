@@ -2,7 +2,8 @@
 
 use super::Problem;
 
-/// cos(frequency·πθ + π): Figure 1a of the paper has the frequencies 1 (flat minimum at 0) and 3 (sharp minimum at 0).
+/// The loss cos(frequency·πθ + π): Figure 1a of the paper has the frequencies 1 (flat minimum at 0) and 3 (sharp
+/// minimum at 0).
 ///
 /// At θ = 0 with ρ = 1: R_SAM = 2 for both, R_GNR = frequency·π.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +22,7 @@ impl Problem for Cosine1d {
     fn dim(&self) -> usize {
         1
     }
-    /// cos(x + π) = −cos x, written so that θ = 0 is exactly critical.
+    /// Computes cos(x + π) as −cos x, so that θ = 0 is exactly critical.
     fn value_and_gradient(&self, theta: &[f64]) -> (f64, Vec<f64>) {
         let x = self.omega() * theta[0];
         (-x.cos(), vec![self.omega() * x.sin()])

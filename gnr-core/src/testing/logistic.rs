@@ -1,19 +1,19 @@
-//! Binary logistic regression: convex, and a mean over examples that can be cut into batches.
+//! Binary logistic regression: a convex loss, and a mean over examples that can be cut into batches.
 
 use super::{GgnProblem, Problem, quadratic::dot};
 use crate::random::SplitMix64;
 use std::ops::Range;
 
-/// Mean over examples of log(1 + exp(−yᵢ xᵢᵀθ)), yᵢ = ±1.
+/// The mean over examples of log(1 + exp(−yᵢ xᵢᵀθ)), with labels yᵢ = ±1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogisticRegression {
     dim: usize,
-    /// yᵢ·xᵢ: the label's sign is folded into the features.
+    /// The products yᵢ·xᵢ of labels and features.
     signed: Vec<Vec<f64>>,
 }
 
 impl LogisticRegression {
-    /// Normal features, labels by a random hyperplane with 10 % of them flipped.
+    /// Draws normal features and labels by a random hyperplane; 10 % of the labels are flipped.
     pub fn random(examples: usize, dim: usize, seed: u64) -> Self {
         let mut random = SplitMix64::new(seed);
         let plane = random.normals(dim);
@@ -33,7 +33,7 @@ impl LogisticRegression {
         self.signed.len()
     }
 
-    /// The problem on some of its examples (cut to those that exist).
+    /// The problem on a range of its examples, cut to those that exist.
     pub fn batch(&self, examples: Range<usize>) -> Self {
         let signed = self.signed.iter().skip(examples.start).take(examples.len()).cloned().collect();
         Self { dim: self.dim, signed }
@@ -49,7 +49,7 @@ impl Problem for LogisticRegression {
         let n = self.signed.len() as f64;
         for z in &self.signed {
             let margin = dot(z, theta);
-            // log(1 + e^−m), without overflow for very negative margins.
+            // Computes log(1 + e^−m) without overflow for very negative margins.
             value += ((-margin.abs()).exp().ln_1p() + (-margin).max(0.0)) / n;
             let weight = -sigmoid(-margin) / n;
             grad.iter_mut().zip(z).for_each(|(g, z)| *g += weight * z);
@@ -67,7 +67,7 @@ impl Problem for LogisticRegression {
     }
 }
 
-/// The model's output xᵀθ is linear in θ, so G is the Hessian.
+/// The output xᵀθ of the model is linear in θ, so G is the Hessian.
 impl GgnProblem for LogisticRegression {
     fn ggn(&self, theta: &[f64], v: &[f64]) -> Vec<f64> {
         self.hvp(theta, v)

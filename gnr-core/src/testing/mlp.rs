@@ -1,10 +1,11 @@
-//! A two-layer tanh network whose gradient and Hessian-vector product are written by hand.
+//! A two-layer tanh network with a gradient and Hessian-vector product written by hand.
 
 use super::{GgnProblem, MeanProblem, OutputProblem, Problem, quadratic::dot};
 use crate::{Outputs, random::SplitMix64};
 use std::ops::Range;
 
-/// Mean over examples of (w₂ᵀ tanh(W₁x + b₁) + b₂ − y)²/2; θ = (W₁ by rows, b₁, w₂, b₂). Smooth, not convex.
+/// The mean over examples of (w₂ᵀ tanh(W₁x + b₁) + b₂ − y)²/2, with θ = (W₁ by rows, b₁, w₂, b₂). The loss is smooth
+/// and not convex.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TanhMlp {
     inputs: usize,
@@ -13,25 +14,25 @@ pub struct TanhMlp {
 }
 
 impl TanhMlp {
-    /// Normal inputs and targets.
+    /// Draws normal inputs and targets.
     pub fn random(examples: usize, inputs: usize, hidden: usize, seed: u64) -> Self {
         let mut random = SplitMix64::new(seed);
         let data = (0..examples).map(|_| (random.normals(inputs), random.normal())).collect();
         Self::new(inputs, hidden, data)
     }
 
-    /// A network of so many inputs and hidden units on examples that are given: inputs and target of each.
+    /// A network with so many inputs and hidden units on given examples, each with inputs and target.
     pub fn new(inputs: usize, hidden: usize, data: Vec<(Vec<f64>, f64)>) -> Self {
         Self { inputs, hidden, data }
     }
 
-    /// The network on some of its examples (cut to those that exist).
+    /// The network on a range of its examples, cut to those that exist.
     pub fn batch(&self, examples: Range<usize>) -> Self {
         let data = self.data.iter().skip(examples.start).take(examples.len()).cloned().collect();
         Self { inputs: self.inputs, hidden: self.hidden, data }
     }
 
-    /// The gradient of the output at an input.
+    /// The gradient of the output in θ at an input.
     fn jacobian(&self, theta: &[f64], x: &[f64]) -> Vec<f64> {
         let (mut jacobian, last) = (vec![0.0; self.dim()], self.dim() - 1);
         for j in 0..self.hidden {
@@ -43,13 +44,14 @@ impl TanhMlp {
         jacobian
     }
 
-    /// W₁ row j, b₁[j], w₂[j].
+    /// The parameters of hidden unit j: row j of W₁, b₁[j], w₂[j].
     fn unit<'t>(&self, theta: &'t [f64], j: usize) -> (&'t [f64], f64, f64) {
         let bias = self.inputs * self.hidden;
         (&theta[j * self.inputs..(j + 1) * self.inputs], theta[bias + j], theta[bias + self.hidden + j])
     }
 
-    /// Adds the derivatives of one unit's parameters: of W₁ row j and b₁[j] through the pre-activation, of w₂[j].
+    /// Adds to `out` the derivatives of one unit's parameters: of W₁ row j and b₁[j] through the pre-activation, of
+    /// w₂[j].
     fn add_unit(&self, out: &mut [f64], j: usize, x: &[f64], pre: f64, outer: f64) {
         let bias = self.inputs * self.hidden;
         let row = &mut out[j * self.inputs..(j + 1) * self.inputs];
@@ -87,7 +89,8 @@ impl Problem for TanhMlp {
         (value, grad)
     }
 
-    /// Pearlmutter's R-operator: a dot marks the derivative along `v` of each quantity of the gradient's computation.
+    /// Computes the product by Pearlmutter's R-operator: a dot marks the derivative along `v` of each quantity of the
+    /// gradient's computation.
     fn hvp(&self, theta: &[f64], v: &[f64]) -> Vec<f64> {
         let mut out = vec![0.0; self.dim()];
         let (n, last) = (self.data.len() as f64, self.dim() - 1);
@@ -116,7 +119,7 @@ impl Problem for TanhMlp {
     }
 }
 
-/// The loss's second derivative in the output is 1: G = mean of Jᵀ·J.
+/// The loss's second derivative in the output is 1, so G is the mean of Jᵀ·J.
 impl GgnProblem for TanhMlp {
     fn ggn(&self, theta: &[f64], v: &[f64]) -> Vec<f64> {
         let mut out = vec![0.0; self.dim()];
@@ -129,7 +132,7 @@ impl GgnProblem for TanhMlp {
     }
 }
 
-/// One output an example.
+/// The network has one output an example.
 impl OutputProblem for TanhMlp {
     fn outputs(&self, theta: &[f64]) -> Outputs {
         let output = |x: &[f64]| {

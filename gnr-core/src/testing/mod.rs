@@ -1,4 +1,4 @@
-//! Objectives whose gradient and Hessian are known, and the suites that every oracle, vector and optimiser must pass.
+//! Objectives with a known gradient and Hessian, and the suites that every oracle, vector and optimiser must pass.
 //!
 //! For tests (feature `testing`): the suites panic with a message that says what went wrong, as assertions do.
 

@@ -1,4 +1,4 @@
-//! A problem in closed form, and the oracle that makes of it.
+//! Problems in closed form, and the oracle of a problem.
 
 use crate::{
     Error, Evaluation, ExampleOracle, GradOracle, HvpOracle, Order, OutputOracle, Outputs, Pass, Point,
@@ -8,11 +8,11 @@ use std::marker::PhantomData;
 
 /// A twice differentiable function in closed form, computed in f64. Slices have length [`dim`](Self::dim).
 pub trait Problem {
-    /// The number of variables.
+    /// The number d of variables.
     fn dim(&self) -> usize;
-    /// The value and the gradient.
+    /// The value and the gradient at θ.
     fn value_and_gradient(&self, theta: &[f64]) -> (f64, Vec<f64>);
-    /// Hessian times vector.
+    /// The Hessian at θ times v.
     fn hvp(&self, theta: &[f64], v: &[f64]) -> Vec<f64>;
 
     /// The dense Hessian, row by row, from [`hvp`](Self::hvp).
@@ -27,25 +27,25 @@ pub trait Problem {
     }
 }
 
-/// A mean of losses of a model's outputs, whose generalised Gauss–Newton matrix is known too.
+/// A mean of losses of a model's outputs, with a known generalised Gauss–Newton matrix.
 pub trait GgnProblem: Problem {
-    /// G·v with G = mean over the examples of Jᵀ·∇²ℓ·J.
+    /// The product G·v with G = mean over the examples of Jᵀ·∇²ℓ·J.
     fn ggn(&self, theta: &[f64], v: &[f64]) -> Vec<f64>;
 }
 
-/// A mean of losses over examples, of which a part is a problem too.
+/// A mean of losses over examples; any part of the examples makes a problem, too.
 pub trait MeanProblem: Problem + Sized {
     /// The number of examples.
     fn examples(&self) -> usize;
-    /// The mean over the examples of these numbers, in this order.
+    /// The mean over the examples with these indices, in this order.
     fn part(&self, rows: &[usize]) -> Self;
 }
 
-/// A mean of losses of a model's outputs.
+/// A mean of losses of a model's outputs, which can be asked for.
 pub trait OutputProblem: Problem {
-    /// The outputs, a row an example.
+    /// The outputs at θ, one row an example.
     fn outputs(&self, theta: &[f64]) -> Outputs;
-    /// Jᵀ·u with J the Jacobian of the outputs; u has their shape.
+    /// The product Jᵀ·u with the Jacobian J of the outputs; u has their shape.
     fn pull_back(&self, theta: &[f64], u: &Outputs) -> Vec<f64>;
 }
 
@@ -67,17 +67,17 @@ impl<P: Problem + ?Sized> Problem for &P {
     }
 }
 
-/// The oracle of a problem, over points stored as `Vec<T>`; what it answers is rounded to `T` once.
+/// The oracle of a problem, over points stored as `Vec<T>`. Answers are computed in f64 and rounded to `T` once.
 #[derive(Clone, Debug)]
 pub struct ProblemOracle<P, T = f64> {
     problem: P,
-    /// The part of the problem that it answers for at present, when it is not the whole.
+    /// The part of the problem that the oracle answers for at present; `None` for the whole.
     part: Option<P>,
     products: Products,
     product: fn(&P, &[f64], &[f64]) -> Vec<f64>,
     /// The point of the last committed evaluation.
     committed: Option<Vec<f64>>,
-    /// Which examples of a larger set those of the problem are.
+    /// The indices, in a larger set, of the problem's examples.
     examples: Option<Vec<u64>>,
     precision: PhantomData<T>,
 }
@@ -96,18 +96,18 @@ impl<P: Problem, T: Real> ProblemOracle<P, T> {
         }
     }
 
-    /// Says which examples of a larger set those of the problem are.
+    /// Sets the indices, in a larger set, of the problem's examples.
     pub fn with_examples(mut self, examples: Vec<u64>) -> Self {
         self.examples = Some(examples);
         self
     }
 
-    /// What it answers for.
+    /// The problem, or the part of it, that the oracle answers for at present.
     fn present(&self) -> &P {
         self.part.as_ref().unwrap_or(&self.problem)
     }
 
-    /// The problem with Gauss–Newton products in place of Hessian-vector products.
+    /// An oracle of `problem` with Gauss–Newton products in place of Hessian-vector products.
     pub fn gauss_newton(problem: P) -> Self
     where
         P: GgnProblem,
@@ -118,7 +118,7 @@ impl<P: Problem, T: Real> ProblemOracle<P, T> {
 
 impl<P: Problem, T: Real> GradOracle for ProblemOracle<P, T> {
     type Vector = Vec<T>;
-    /// The order the point was evaluated with.
+    /// The order with which the point was evaluated.
     type Record = Order;
 
     fn evaluate<'a>(
@@ -190,7 +190,7 @@ impl<P: Problem, T: Real> HvpOracle for ProblemOracle<P, T> {
         self.products
     }
 
-    /// As strict as a real network: a point evaluated to first order has no record to multiply with.
+    /// Multiplies, as strictly as a real network would: a point evaluated to first order has no record and is refused.
     fn hvp(&mut self, here: &Evaluation<'_, Vec<T>, Order>, v: &Vec<T>, _: Use) -> Result<Vec<T>> {
         if here.record == Order::First {
             return Err(Error::Oracle("a product at a point that was evaluated with Order::First".into()));

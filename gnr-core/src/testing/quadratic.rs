@@ -3,7 +3,7 @@
 use super::Problem;
 use crate::{Error, Result, random::SplitMix64};
 
-/// L̂(θ) = θᵀAθ/2 + bᵀθ with a symmetric A: gradient Aθ + b, Hessian A everywhere.
+/// The quadratic L̂(θ) = θᵀAθ/2 + bᵀθ with a symmetric A: gradient Aθ + b, Hessian A everywhere.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quadratic {
     rows: Vec<Vec<f64>>,
@@ -11,7 +11,7 @@ pub struct Quadratic {
 }
 
 impl Quadratic {
-    /// The quadratic of a matrix, given by rows; b = 0.
+    /// The quadratic of a matrix A, given by rows; b = 0.
     ///
     /// # Errors
     /// [`Error::Oracle`] when the matrix is not square or not symmetric.
@@ -30,14 +30,15 @@ impl Quadratic {
         Ok(Self { rows, linear: vec![0.0; n] })
     }
 
-    /// A diagonal Hessian.
+    /// A quadratic with a diagonal Hessian; b = 0.
     pub fn diagonal(eigenvalues: &[f64]) -> Self {
         let n = eigenvalues.len();
         let row = |i: usize| (0..n).map(|j| if i == j { eigenvalues[i] } else { 0.0 }).collect();
         Self { rows: (0..n).map(row).collect(), linear: vec![0.0; n] }
     }
 
-    /// A dense Hessian QΛQᵀ with the given spectrum, Q a product of `eigenvalues.len()` random reflections.
+    /// A quadratic with a dense Hessian QΛQᵀ of the given spectrum, Q a product of `eigenvalues.len()` random
+    /// reflections; b = 0.
     pub fn with_spectrum(eigenvalues: &[f64], seed: u64) -> Self {
         let n = eigenvalues.len();
         let mut random = SplitMix64::new(seed);
@@ -59,10 +60,10 @@ impl Quadratic {
         Self { rows, linear: vec![0.0; n] }
     }
 
-    /// Adds bᵀθ.
+    /// Adds the linear term bᵀθ.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`].
+    /// [`Error::DimensionMismatch`] unless b has as many elements as the problem has variables.
     pub fn with_linear(mut self, b: Vec<f64>) -> Result<Self> {
         crate::vector::same_dim("linear term", self.linear.len(), b.len())?;
         self.linear = b;

@@ -2,7 +2,7 @@
 
 use super::Problem;
 
-/// Σᵢ 100(θᵢ₊₁ − θᵢ²)² + (1 − θᵢ)², minimum 0 at (1, …, 1); not convex.
+/// The function Σᵢ 100(θᵢ₊₁ − θᵢ²)² + (1 − θᵢ)². Its minimum is 0 at (1, …, 1); it is not convex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rosenbrock {
     /// The number of variables, at least 2.

@@ -1,4 +1,4 @@
-//! Ranks that are threads of one process.
+//! A collective whose ranks are threads of one process.
 
 use crate::{
     Error, Result,
@@ -7,7 +7,7 @@ use crate::{
 };
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// One of the ranks that [`run`](Self::run) starts.
+/// The collective of one of the ranks that [`run`](Self::run) starts.
 pub struct Threads {
     rank: usize,
     size: usize,
@@ -22,17 +22,17 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// What each rank brought to the operation under way.
+    /// The contribution of each rank to the present operation.
     brought: Vec<Option<(&'static str, Packed, Vec<usize>)>>,
-    /// What all of them brought, while they take it.
+    /// The contributions of all ranks, while the ranks take them.
     taken: Vec<(&'static str, Packed, Vec<usize>)>,
     to_leave: usize,
-    /// Why no operation will succeed any more.
+    /// The rank and the reason for which every further operation fails.
     over: Option<(usize, String)>,
 }
 
 impl Threads {
-    /// Calls `work` on `size` threads, one a rank, and returns what each of them returned, in rank order. When a rank ends, those that
+    /// Calls `work` on `size` threads, one a rank, and returns the results in rank order. When a rank ends, ranks that
     /// wait for it get an error.
     ///
     /// # Panics
@@ -57,11 +57,11 @@ impl Threads {
         })
     }
 
-    /// What every rank brings to `operation`.
+    /// The contribution of every rank to `operation`, once all of them have called it.
     fn meet(&self, operation: &'static str, own: Packed, counts: &[usize]) -> Result<Vec<Packed>> {
         let mut state = self.shared.lock();
         let over = |state: &State| state.over.as_ref().map(|(rank, why)| gone(*rank, why));
-        // The ranks of the operation before take what is theirs first.
+        // The ranks must first take the results of the operation before.
         while state.to_leave > 0 && state.brought[self.rank].is_none() && over(&state).is_none() {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -103,7 +103,7 @@ impl Shared {
     }
 }
 
-/// Tells the others when a rank's thread ends, however it ends.
+/// Tells the others when a rank's thread ends, by return or by panic.
 struct Leaving(usize, Arc<Shared>);
 
 impl Drop for Leaving {

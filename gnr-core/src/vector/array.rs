@@ -1,4 +1,4 @@
-//! Vectors held as `ndarray::Array1`, of any stride.
+//! Vectors held in an `ndarray::Array1`, of any stride.
 
 use super::{
     Elementwise, Map, Real, Vector,
@@ -60,7 +60,7 @@ impl<T: Real> Elementwise for Array1<T> {
     }
 }
 
-/// The elements in order; copied only where the array is strided, so that the sum does not depend on the layout.
+/// The elements in order. A strided array is copied, so that a sum does not depend on the layout.
 fn contiguous<T: Real>(x: &Array1<T>) -> Cow<'_, [T]> {
     match x.as_slice() {
         Some(slice) => Cow::Borrowed(slice),

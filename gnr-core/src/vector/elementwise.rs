@@ -3,29 +3,29 @@
 use super::Vector;
 use crate::Result;
 
-/// A function of one element. NaN gives NaN.
+/// A function of one element x. NaN gives NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Map {
-    /// |x|.
+    /// The absolute value |x|.
     Abs,
-    /// −1, 0 or 1.
+    /// The sign −1, 0 or 1.
     Sign,
-    /// √x.
+    /// The root √x.
     Sqrt,
-    /// 1/x.
+    /// The reciprocal 1/x.
     Recip,
-    /// x².
+    /// The square x².
     Square,
-    /// xᵖ.
+    /// The power xᵖ for the given p.
     Power(f64),
-    /// x + a.
+    /// The sum x + a for the given a.
     Add(f64),
-    /// The nearest number between the two, the smaller first.
+    /// The nearest number to x between two bounds, of which the smaller comes first.
     Clamp(f64, f64),
 }
 
 impl Map {
-    /// The value at x.
+    /// The value of the function at x.
     #[inline]
     pub fn at(self, x: f64) -> f64 {
         match self {
@@ -45,7 +45,7 @@ impl Map {
     }
 }
 
-/// The larger of two elements. NaN where either is NaN, so that an error stays visible.
+/// The larger of two elements, or NaN where either is NaN, so that an error stays visible.
 #[inline]
 pub(crate) fn larger(x: f64, y: f64) -> f64 {
     if y > x || y.is_nan() { y } else { x }
@@ -55,35 +55,36 @@ pub(crate) fn larger(x: f64, y: f64) -> f64 {
 ///
 /// Three operations are required. The others follow from them; a backend may fuse them into one pass.
 pub trait Elementwise: Vector {
-    /// `self ← f(self)`, element by element.
+    /// Applies a function to each element: `self ← f(self)`.
     ///
     /// # Errors
     /// A failure of the backend.
     fn map(&mut self, f: Map) -> Result<()>;
-    /// `self ← self ⊙ x`.
+    /// Multiplies element by element: `self ← self ⊙ x`.
     ///
     /// # Errors
-    /// As [`Vector::axpy`].
+    /// The errors of [`Vector::axpy`].
     fn multiply(&mut self, x: &Self) -> Result<()>;
-    /// `self ← max(self, x)`, element by element.
+    /// Takes the larger element in each place: `self ← max(self, x)`.
     ///
     /// # Errors
-    /// As [`Vector::axpy`].
+    /// The errors of [`Vector::axpy`].
     fn maximum(&mut self, x: &Self) -> Result<()>;
 
-    /// `self ← self + a·(x ⊙ y)`.
+    /// Adds a multiple of an elementwise product: `self ← self + a·(x ⊙ y)`.
     ///
     /// # Errors
-    /// As [`Vector::axpy`].
+    /// The errors of [`Vector::axpy`].
     fn addcmul(&mut self, a: f64, x: &Self, y: &Self) -> Result<()> {
         let mut product = x.clone();
         product.multiply(y)?;
         self.axpy(a, &product)
     }
-    /// `self ← self + a·x ⊘ (√(b·y) + eps)`: the update of the Adam family, with `b` its bias correction of the second moment.
+    /// Makes the update of the Adam family: `self ← self + a·x ⊘ (√(b·y) + eps)`, with `b` its bias correction of the
+    /// second moment.
     ///
     /// # Errors
-    /// As [`Vector::axpy`].
+    /// The errors of [`Vector::axpy`].
     fn addcdiv_sqrt(&mut self, a: f64, x: &Self, b: f64, y: &Self, eps: f64) -> Result<()> {
         let mut ratio = y.clone();
         ratio.scale(b)?;

@@ -7,18 +7,18 @@ use super::{
 use crate::{Error, Result, collective::Packed};
 use num_traits::{AsPrimitive, Float};
 
-/// The precisions a host vector may store. Arithmetic is done in `f64` and rounded once, on the way back.
+/// The precision in which a host vector is stored. Arithmetic is done in `f64` and rounded once, when it is stored.
 pub trait Real: Float + AsPrimitive<f64> + std::fmt::Debug + Send + Sync + sealed::Sealed {
-    /// The nearest value of this precision (±∞ beyond its range).
+    /// Rounds to the nearest value of this precision (±∞ beyond its range).
     fn of(x: f64) -> Self;
-    /// Numbers of this precision on their way to other ranks.
+    /// Packs numbers of this precision for other ranks.
     fn pack(values: Vec<Self>) -> Packed;
-    /// The numbers, when they are of this precision.
+    /// The numbers, if they are of this precision.
     fn unpack(numbers: Packed) -> Option<Vec<Self>>;
 }
 
 mod sealed {
-    /// Only `f32` and `f64`: the accuracy promises of the kernels are made for these.
+    /// Restricts [`Real`](super::Real) to `f32` and `f64`, for which the accuracy of the kernels is promised.
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
@@ -48,13 +48,14 @@ impl Real for f64 {
     }
 }
 
-/// Elements summed directly; longer inputs are halved (pairwise summation).
+/// Number of elements summed directly; longer inputs are halved (pairwise summation).
 const BLOCK: usize = 1024;
-/// Independent partial sums within a block, so that the compiler can vectorise.
+/// Number of independent partial sums within a block, so that the compiler can vectorise.
 const LANES: usize = 8;
 
-/// ⟨x, y⟩ in f64: lanes within blocks, blocks pairwise. The error is at most about (BLOCK/LANES + log₂(n/BLOCK)) ulps of
-/// Σ|xᵢyᵢ|, whatever the length; the order of the additions depends on the length alone, so equal inputs give equal bits.
+/// The dot product ⟨x, y⟩ in f64: lanes within blocks, blocks pairwise. The error is at most about (BLOCK/LANES +
+/// log₂(n/BLOCK)) ulps of Σ|xᵢyᵢ|, whatever the length. The order of the additions depends on the length alone, so
+/// equal inputs give equal bits.
 pub(super) fn dot<T: Real>(x: &[T], y: &[T]) -> f64 {
     let n = x.len().min(y.len());
     if n > BLOCK {
@@ -74,48 +75,48 @@ pub(super) fn dot<T: Real>(x: &[T], y: &[T]) -> f64 {
     (((a + b) + (c + d)) + ((e + f) + (g + h))) + tail
 }
 
-/// Exact for f32: 24 + 24 bits fit an f64.
+/// The product in f64, exact for f32: 24 + 24 bits fit.
 fn product<T: Real>(a: T, b: T) -> f64 {
     let (a, b): (f64, f64) = (a.as_(), b.as_());
     a * b
 }
 
-/// `x ← a·x`, and exact zeros for a = 0.
+/// Computes `a·x`; a = 0 gives an exact zero.
 pub(super) fn scale_element<T: Real>(x: T, a: f64) -> T {
     if a == 0.0 { T::zero() } else { T::of(a * x.as_()) }
 }
 
-/// s + a·x.
+/// Computes s + a·x in f64, rounded once.
 pub(super) fn axpy_element<T: Real>(s: T, a: f64, x: T) -> T {
     T::of(s.as_() + a * x.as_())
 }
 
-/// f(x).
+/// Computes f(x) in f64, rounded once.
 pub(super) fn map_element<T: Real>(x: T, f: Map) -> T {
     T::of(f.at(x.as_()))
 }
 
-/// s·x.
+/// Computes s·x in f64, rounded once.
 pub(super) fn multiply_element<T: Real>(s: T, x: T) -> T {
     T::of(s.as_() * x.as_())
 }
 
-/// max(s, x).
+/// Computes max(s, x); NaN where either is NaN.
 pub(super) fn maximum_element<T: Real>(s: T, x: T) -> T {
     T::of(larger(s.as_(), x.as_()))
 }
 
-/// s + a·x·y.
+/// Computes s + a·x·y in f64, rounded once.
 pub(super) fn addcmul_element<T: Real>(s: T, a: f64, x: T, y: T) -> T {
     T::of(s.as_() + a * (x.as_() * y.as_()))
 }
 
-/// s + a·x/(√(b·y) + eps).
+/// Computes s + a·x/(√(b·y) + eps) in f64, rounded once.
 pub(super) fn addcdiv_sqrt_element<T: Real>(s: T, a: f64, x: T, b: f64, y: T, eps: f64) -> T {
     T::of(s.as_() + a * x.as_() / ((b * y.as_()).sqrt() + eps))
 }
 
-/// Implements the vector traits for an owner of a slice.
+/// Implements the vector traits for a type that owns a slice.
 macro_rules! host_vector {
     ($([$($generics:tt)*] $owner:ty),*) => {$(
         impl<$($generics)*> Vector for $owner {
@@ -184,7 +185,7 @@ impl<T: Real> Signs for Vec<T> {
     }
 }
 
-/// No leaf has an axis.
+/// A leaf of a host vector is one number and has no axis.
 impl<T: Real> Matrices for Vec<T> {
     fn matrix(&self) -> Option<[usize; 2]> {
         None
@@ -197,7 +198,7 @@ impl<T: Real> Matrices for Vec<T> {
     }
 }
 
-/// Each element is a leaf.
+/// Each element of a host vector is a leaf.
 impl<T: Real> Partition for Vec<T> {
     fn num_leaves(&self) -> usize {
         self.len()

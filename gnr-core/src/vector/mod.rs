@@ -1,4 +1,4 @@
-//! A point or tangent of the parameter space, wherever its backend keeps it.
+//! Points and tangents of the parameter space, wherever their backend keeps them.
 
 #[cfg(feature = "ndarray")]
 mod array;
@@ -17,49 +17,51 @@ use crate::{Error, Quantity, Result};
 /// Only f64 scalars cross to the host ([`dot`](Self::dot), [`norm`](Self::norm)); everything else may stay on a device.
 /// Implementations may store any precision.
 pub trait Vector: Clone {
-    /// d, the number of scalar parameters.
+    /// The dimension d, the number of scalar parameters.
     fn dim(&self) -> usize;
-    /// `self ← a·self`. `a = 0` gives exact zeros even where `self` is not finite.
+    /// Multiplies with a number: `self ← a·self`. `a = 0` gives exact zeros even where `self` is not finite.
     ///
     /// # Errors
     /// A failure of the backend.
     fn scale(&mut self, a: f64) -> Result<()>;
-    /// `self ← self + a·x`.
+    /// Adds a multiple of a vector: `self ← self + a·x`.
     ///
     /// # Errors
     /// [`Error::DimensionMismatch`] when the dimensions differ, or a failure of the backend.
     fn axpy(&mut self, a: f64, x: &Self) -> Result<()>;
-    /// ⟨self, x⟩, accumulated so that it is accurate to a few ulps of the storage precision for 10⁸ elements.
+    /// The dot product ⟨self, x⟩, accurate to a few ulps of the storage precision for 10⁸ elements.
     ///
     /// # Errors
-    /// As [`axpy`](Self::axpy). Not an error: a result that is not finite.
+    /// The errors of [`axpy`](Self::axpy). A result that is not finite is no error.
     fn dot(&self, x: &Self) -> Result<f64>;
-    /// ⟨self, xᵢ⟩ for several vectors. Backends may go through `self` once.
+    /// The dot products ⟨self, xᵢ⟩ with several vectors. Backends may make one pass over `self`.
     ///
     /// # Errors
-    /// As [`dot`](Self::dot).
+    /// The errors of [`dot`](Self::dot).
     fn dots(&self, xs: &[&Self]) -> Result<Vec<f64>> {
         xs.iter().map(|x| self.dot(x)).collect()
     }
-    /// `self ← self + Σ aᵢ·xᵢ`. Backends may go through `self` once, and round once.
+    /// Adds multiples of several vectors: `self ← self + Σ aᵢ·xᵢ`. Backends may make one pass over `self`, and round
+    /// once.
     ///
     /// # Errors
-    /// As [`axpy`](Self::axpy); [`Error::DimensionMismatch`] when there are not as many factors as vectors.
+    /// The errors of [`axpy`](Self::axpy); [`Error::DimensionMismatch`] when there are not as many factors as vectors.
     fn axpys(&mut self, a: &[f64], xs: &[&Self]) -> Result<()> {
         same_dim("axpys", xs.len(), a.len())?;
         a.iter().zip(xs).try_for_each(|(a, x)| self.axpy(*a, x))
     }
-    /// `self ← x + a·self`, with the bits of [`axpy`](Self::axpy) on a copy of x. Backends may do without the copy.
+    /// Computes `self ← x + a·self`, with the bits of [`axpy`](Self::axpy) on a copy of x. Backends may do without the
+    /// copy.
     ///
     /// # Errors
-    /// As [`axpy`](Self::axpy).
+    /// The errors of [`axpy`](Self::axpy).
     fn aypx(&mut self, a: f64, x: &Self) -> Result<()> {
         let mut sum = x.clone();
         sum.axpy(a, self)?;
         *self = sum;
         Ok(())
     }
-    /// ‖self‖₂.
+    /// The Euclidean norm ‖self‖₂.
     ///
     /// # Errors
     /// [`Error::NonFinite`] when the norm is NaN or infinite.
@@ -75,14 +77,15 @@ pub trait Vector: Clone {
 
 /// Vectors of random signs, for estimates of traces and diagonals.
 pub trait Signs: Vector {
-    /// A vector of this shape whose elements are 1 or −1, each with probability ½: a pure function of the seed and the shape.
+    /// A vector of this shape whose elements are 1 or −1, each with probability ½. Its elements are a pure function of
+    /// the seed and the shape.
     ///
     /// # Errors
     /// A failure of the backend.
     fn signs(&self, seed: u64) -> Result<Self>;
 }
 
-/// `count` signs of a seed, in order.
+/// The first `count` signs of a seed, in order.
 pub fn random_signs(count: usize, seed: u64) -> Vec<f32> {
     let mut random = crate::random::SplitMix64::new(seed);
     let mut signs = Vec::with_capacity(count.next_multiple_of(64));
@@ -94,28 +97,30 @@ pub fn random_signs(count: usize, seed: u64) -> Vec<f32> {
     signs
 }
 
-/// A vector that is a list of leaves (the tensors of a model; the elements of a host vector), of which groups can be treated
-/// apart, as [`Grouped`](crate::Grouped) does.
+/// A vector that is a list of leaves: the tensors of a model, or the elements of a host vector. Groups of leaves can be
+/// moved apart, as [`Grouped`](crate::Grouped) does.
 pub trait Partition: Vector {
-    /// Number of leaves.
+    /// The number of leaves.
     fn num_leaves(&self) -> usize;
-    /// Takes the leaves apart: part g gets those with `group[leaf] == g`, in order. `self` has none until
-    /// [`join`](Self::join) gives them back.
+    /// Moves the leaves into `parts` vectors: part g gets those with `group[leaf] == g`, in order. `self` has no leaves
+    /// until [`join`](Self::join) gives them back.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`] when there is not one group a leaf, or a group is not below `parts`; `self` is unchanged.
+    /// [`Error::DimensionMismatch`] unless there is one group a leaf, and every group is below `parts`. `self` is then
+    /// unchanged.
     fn split(&mut self, group: &[usize], parts: usize) -> Result<Vec<Self>>;
-    /// The inverse: `self` becomes the vector that [`split`](Self::split) would take apart into these parts.
+    /// Inverts [`split`](Self::split): `self` becomes the vector that `split` would take apart into these parts.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`] when the parts do not have the leaves of their groups; `self` is then without meaning.
+    /// [`Error::DimensionMismatch`] when the parts do not have the leaves of their groups. `self` is then without
+    /// meaning.
     fn join(&mut self, group: &[usize], parts: Vec<Self>) -> Result<()>;
 }
 
-/// [`Partition::split`] of a list of leaves.
+/// Implements [`Partition::split`] for a list of leaves.
 ///
 /// # Errors
-/// As there.
+/// The errors of [`Partition::split`].
 pub fn split_leaves<T>(leaves: &mut Vec<T>, group: &[usize], parts: usize) -> Result<Vec<Vec<T>>> {
     same_dim("split", leaves.len(), group.len())?;
     if let Some(&beyond) = group.iter().find(|group| **group >= parts) {
@@ -128,10 +133,10 @@ pub fn split_leaves<T>(leaves: &mut Vec<T>, group: &[usize], parts: usize) -> Re
     Ok(split)
 }
 
-/// [`Partition::join`] of lists of leaves.
+/// Implements [`Partition::join`] for lists of leaves.
 ///
 /// # Errors
-/// As there.
+/// The errors of [`Partition::join`].
 pub fn join_leaves<T>(group: &[usize], parts: Vec<Vec<T>>) -> Result<Vec<T>> {
     let found = parts.iter().map(Vec::len).sum();
     let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
@@ -142,7 +147,7 @@ pub fn join_leaves<T>(group: &[usize], parts: Vec<Vec<T>>) -> Result<Vec<T>> {
     Ok(leaves)
 }
 
-/// Two operands of `operation` live in the same space.
+/// Checks that the two operands of `operation` have one dimension.
 pub(crate) fn same_dim(operation: &'static str, expected: usize, found: usize) -> Result<()> {
     if expected == found { Ok(()) } else { Err(Error::DimensionMismatch { operation, expected, found }) }
 }

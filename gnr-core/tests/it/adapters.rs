@@ -17,7 +17,7 @@ fn product<O: HvpOracle<Vector = Vec<f64>>>(oracle: &mut O, theta: &Vec<f64>, v:
     ok(oracle.hvp(&here, v, Use::Again))
 }
 
-/// Errors of the products with steps from 1e-1 to 1e-3, where truncation is far above rounding (1e-16/1e-3).
+/// Errors of products with steps from 1e-1 to 1e-3, where truncation is far above rounding (1e-16/1e-3).
 fn errors<O: HvpOracle<Vector = Vec<f64>>>(
     make: impl Fn(ProblemOracle<TanhMlp>, f64) -> O,
 ) -> Vec<(f64, f64)> {
@@ -43,7 +43,7 @@ fn central_differences_are_of_second_order() {
     assert!((slope - 2.0).abs() < 0.1, "slope {slope}");
 }
 
-/// The perturbation has norm ε whatever ‖v‖ is: products are homogeneous, and zero gives zero.
+/// The perturbation has norm ε whatever ‖v‖ is. Products are therefore homogeneous, and zero gives zero.
 #[test]
 fn differences_do_not_depend_on_the_length_of_v() {
     let problem = TanhMlp::random(15, 3, 4, 6);
@@ -78,7 +78,7 @@ fn micro_batches_are_the_whole_batch() {
     let (loss, grad) = all.value_and_gradient(&theta);
     let mut accumulated = parts();
     let here = ok(gnr_core::GradOracle::evaluate(&mut accumulated, &theta, Pass::Commit, Order::Second));
-    // The same sums in another order.
+    // Equal sums in another order.
     assert!((here.loss - loss).abs() < 1e-14);
     assert_close(&here.grad, &grad, 1e-14);
     assert_close(&product(&mut parts(), &theta, &v), &all.hvp(&theta, &v), 1e-14);
@@ -89,7 +89,7 @@ fn micro_batches_are_the_whole_batch() {
     ok(plain(regularizer(), 0.3).step(0, &mut b, &mut parts()));
     assert_close(&b, &a, 1e-13);
 
-    // Differences of the mean and the mean of differences; both know that they are one-sided differences.
+    // Differences of the mean equal the mean of differences; both report one-sided differences.
     let (mut c, mut d) = (theta.clone(), theta.clone());
     ok(plain(regularizer(), 0.3).step(0, &mut c, &mut ForwardDiff::new(parts())));
     let each = |part: std::ops::Range<usize>| (ForwardDiff::new(oracle(all.batch(part.clone()))), part.len());
@@ -137,7 +137,8 @@ fn an_accumulation_needs_examples() {
     assert!(empty.is_err_and(|error| error.to_string().contains("micro-batch 1 has no examples")));
 }
 
-/// G = JᵀJ/n, J a row an example: its loss is r²/2, so that its gradient is r·J, and r = √(2·loss) up to its sign.
+/// The matrix G is JᵀJ/n with J a row an example. The loss of an example is r²/2, so that its gradient is r·J, with r =
+/// √(2·loss) up to its sign.
 #[test]
 fn gauss_newton_products_are_those_of_the_dense_matrix() {
     let (examples, mut random) = (12, SplitMix64::new(5));
@@ -151,7 +152,7 @@ fn gauss_newton_products_are_those_of_the_dense_matrix() {
         expected.iter_mut().zip(&row).for_each(|(e, j)| *e += j * along / examples as f64);
     }
     let scale = norm(&expected);
-    // Rounding of a root and a quotient.
+    // Tolerance: rounding of a root and a quotient.
     assert_close(&all.ggn(&theta, &v), &expected, 1e-12 * scale);
     assert_close(
         &product(&mut ProblemOracle::<_, f64>::gauss_newton(&all), &theta, &v),
@@ -166,7 +167,8 @@ fn gauss_newton_products_are_those_of_the_dense_matrix() {
     assert!(norm(&sub(&all.hvp(&theta, &v), &expected)) > 1e-2 * scale, "not the Hessian");
 }
 
-/// Lines 6–9 of Algorithm 1 with G for H, written out; on a net of tanh another direction than that of the exact method.
+/// Lines 6–9 of Algorithm 1 with G for H, written out. On a net of tanh the direction differs from that of the exact
+/// method.
 #[test]
 fn gnr_takes_gauss_newton_products() {
     let (problem, mut random) = (TanhMlp::random(20, 3, 5, 1), SplitMix64::new(2));
@@ -189,7 +191,7 @@ fn gnr_takes_gauss_newton_products() {
     let mut counted = Counted::new(ProblemOracle::gauss_newton(&problem));
     let counter = counted.counter();
     let found = direction(&mut counted);
-    // ξ beside the norms, and rounding.
+    // Tolerance: ξ beside the norms, and rounding.
     assert_close(&found, &expected, 1e-11);
     let counts = counter.counts();
     assert_eq!((counts.evaluations(), counts.products, counts.second_order), (2, 2, 2));
@@ -197,7 +199,7 @@ fn gnr_takes_gauss_newton_products() {
     assert!(norm(&sub(&found, &exact)) > 1e-3, "G is not the Hessian here");
 }
 
-/// Several products are products, whoever asks; all are counted.
+/// A block of products equals single products for every oracle, and each of its vectors is counted.
 #[test]
 fn several_products_are_counted() {
     let (problem, mut random) = (TanhMlp::random(20, 3, 5, 1), SplitMix64::new(2));
@@ -217,7 +219,8 @@ fn several_products_are_counted() {
     assert_eq!(counter.counts().evaluations(), 3);
 }
 
-/// Losses, outputs and selections of a problem, of micro-batches (one of them without a selected example), and through wrappers.
+/// Losses, outputs and selections of a problem agree with those of micro-batches (one of them without a selected
+/// example), and of wrappers.
 #[test]
 fn examples_are_known_one_by_one() {
     let (problem, mut random) = (TanhMlp::random(8, 3, 5, 1), SplitMix64::new(2));
@@ -254,7 +257,7 @@ fn examples_are_known_one_by_one() {
     }
 }
 
-/// A gradient counts by its share of the examples, and a pass over them without a gradient apart.
+/// A gradient counts by its share of the examples; a pass over them without a gradient is counted separately.
 #[test]
 fn shares_of_a_batch_are_counted() {
     let problem = TanhMlp::random(8, 3, 5, 1);
@@ -289,7 +292,7 @@ fn every_wrapper_passes_every_operation_on() {
     check_wrapper(|spy| ok(Accumulated::new([(spy, 3)])), one_micro_batch);
 }
 
-/// Products are `count` gradients; no evaluation leaves a record.
+/// A product asks for `count` gradients; no evaluation leaves a record.
 fn differences(operation: Operation, count: usize) -> Vec<Operation> {
     use Operation::{Evaluate, Gradient, Hvp, HvpBlock, HvpOfGradient, Products};
     match operation {
@@ -301,7 +304,8 @@ fn differences(operation: Operation, count: usize) -> Vec<Operation> {
     }
 }
 
-/// No record outlives its micro-batch: a product evaluates again. Only a micro-batch by itself could give its point away.
+/// A product evaluates again, because no record outlives its micro-batch. Only a single micro-batch could consume its
+/// point.
 fn one_micro_batch(operation: Operation, products: Products) -> Vec<Operation> {
     use Operation::{Evaluate, Gradient, Hvp, HvpBlock, HvpOfGradient};
     let again = Evaluate(Pass::Probe, products.order());

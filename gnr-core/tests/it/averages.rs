@@ -1,11 +1,11 @@
-//! Averages of points: by hand, from a checkpoint, and where they must not move.
+//! Averages of points: values by hand, resuming from a checkpoint, and coordinates that must not move.
 
 use crate::ok;
 use gnr_core::{Average, Checkpoint, Ema, Error, Leaf, Leaves, Swa, random::SplitMix64};
 
 type V = Vec<f64>;
 
-/// Points of a walk.
+/// The points of a walk.
 fn walk(steps: usize) -> Vec<V> {
     let mut random = SplitMix64::new(11);
     (0..steps).map(|_| random.normals(3)).collect()
@@ -16,7 +16,7 @@ fn told<A: Average<V>>(mut average: A, points: &[V]) -> A {
     average
 }
 
-/// θ̄ = dⁿ⁻¹·θ₁ + (1 − d)·Σ dⁿ⁻ᵏ·θₖ over the points from the second on: weights that add up to 1.
+/// The average is θ̄ = dⁿ⁻¹·θ₁ + (1 − d)·Σ dⁿ⁻ᵏ·θₖ over the points from the second on, with weights that add up to 1.
 #[test]
 fn an_exponential_average_by_hand() {
     let (points, decay) = (walk(20), 0.9_f64);
@@ -26,7 +26,7 @@ fn an_exponential_average_by_hand() {
     assert!(((1..=n).map(weight).sum::<f64>() - 1.0).abs() < 1e-14);
     for i in 0..3 {
         let expected: f64 = (1..=n).zip(&points).map(|(k, point)| weight(k) * point[i]).sum();
-        // Twenty roundings of numbers of about 1.
+        // Tolerance: twenty roundings of numbers of about 1.
         assert!((ema.mean().unwrap()[i] - expected).abs() < 1e-14, "coordinate {i}");
     }
     assert_eq!(ema.updates(), 20);
@@ -48,7 +48,7 @@ fn a_running_mean_by_hand() {
     assert_eq!((Swa::<V>::new().mean(), Swa::<V>::default().updates()), (None, 0));
 }
 
-/// What does not move keeps its bits, in single precision too: a frozen layer's statistics.
+/// A coordinate that does not move keeps its bits, in single precision too, as a frozen layer's statistics must.
 #[test]
 fn what_does_not_move_is_its_own_average() {
     let fixed = [0.1_f32, 1.0 / 3.0, 1e20, -7e-12];
@@ -60,7 +60,7 @@ fn what_does_not_move_is_its_own_average() {
     assert_eq!((ema.mean(), swa.mean()), (Some(&fixed), Some(&fixed)));
 }
 
-/// Stopped anywhere, also before the first point, an average goes on with the same bits.
+/// An average that is saved anywhere, also before the first point, goes on with equal bits.
 #[test]
 fn an_average_resumes_bit_for_bit() {
     fn check<A: Average<V> + PartialEq + std::fmt::Debug>(make: impl Fn() -> A) {

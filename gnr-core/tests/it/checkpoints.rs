@@ -54,7 +54,7 @@ fn damaged_checkpoints_name_the_leaf() {
     }
 }
 
-/// The state of a network of another size is refused by the next step, before θ changes.
+/// A state of a network of another size is refused by the next step, before θ changes.
 #[test]
 fn a_state_of_another_dimension_is_refused() {
     let (mut sgd, mut adam) = (Sgd::new().with_momentum(0.9).unwrap(), Adam::new());
@@ -75,7 +75,7 @@ fn a_name_used_twice_is_an_error() {
     assert!(leaves.put("a", Leaf::Count(2)).is_err());
 }
 
-/// Leaves go through safetensors bytes and come back: the flat map fits a real format.
+/// Leaves survive the way through safetensors bytes: a real format can hold the flat map.
 #[test]
 fn leaves_fit_safetensors() {
     struct File(Vec<(String, Dtype, Vec<u8>)>);

@@ -1,4 +1,4 @@
-//! A step that fails anywhere leaves everything as it was: θ, what the regularisers remember, the optimiser's state.
+//! A step that fails anywhere changes nothing: neither θ, nor the state of the regularisers or the optimiser.
 
 use crate::{
     ok,
@@ -11,7 +11,7 @@ use gnr_core::{
 };
 use std::cell::Cell;
 
-/// Fails on its k-th question, counted from 0, and only there.
+/// An oracle that fails on its k-th question, counted from 0, and only there.
 struct Failing {
     inner: Oracle,
     left: Cell<Option<u64>>,
@@ -96,7 +96,7 @@ impl HvpOracle for Failing {
     }
 }
 
-/// Everything that a method remembers, and where it is.
+/// All state of a method, and θ.
 fn state<O: FullOracle<Vector = V>, P: Optimizer<V>>(
     method: &Method<impl Regularizer<O>, P, f64>,
     theta: &V,
@@ -107,8 +107,8 @@ fn state<O: FullOracle<Vector = V>, P: Optimizer<V>>(
     (regularizer, optimizer, bits(theta))
 }
 
-/// Walks some steps, of which each first fails on each of its questions in turn; then it succeeds, and the run is that in which
-/// nothing failed.
+/// Makes some steps, each of which first fails on each of its questions in turn and then succeeds. The run must equal
+/// one in which nothing failed.
 fn check<R: Regularizer<Failing>, P: Optimizer<V>>(name: &str, make: impl Fn() -> Method<R, P, f64>) {
     const STEPS: u64 = 9;
     let (mut whole, mut expected) = (make(), theta_0());
@@ -126,7 +126,7 @@ fn check<R: Regularizer<Failing>, P: Optimizer<V>>(name: &str, make: impl Fn() -
         failures += k;
         ok(whole.step(t, &mut expected, &mut Failing::new(oracle(t), u64::MAX)));
         assert!(state(&method, &theta) == state(&whole, &expected), "{name}: after {k} failures of step {t}");
-        // A step over two groups of which the second fails.
+        // A step over two groups, the second of which fails.
         let before = state(&method, &theta);
         let groups = [(Failing::new(oracle(t), u64::MAX), 4), (Failing::new(oracle(t), 0), 4)];
         assert!(method.step_groups(t, &mut theta, groups).is_err(), "{name}: a group that fails");
@@ -153,7 +153,7 @@ fn entry(name: &str) -> &'static gnr_core::registry::Entry {
     gnr_core::registry::find(optimizer::entries(), name).unwrap_or_else(|| panic!("`{name}`"))
 }
 
-/// With what they hear of the Hessian on every second step, and a regulariser after it that may fail.
+/// Optimisers with their estimates of the Hessian on every second step, followed by a regulariser that may fail.
 #[test]
 fn every_optimizer_forgets_a_failed_step() {
     for entry in optimizer::entries() {
@@ -166,7 +166,7 @@ fn every_optimizer_forgets_a_failed_step() {
     }
 }
 
-/// Combinations pass the end of a step on to their members; a forgotten one would never remember.
+/// Combinations pass the end of a step on to their members: without it a member would never keep its state.
 #[test]
 fn combinations_end_the_steps_of_their_members() {
     fn remembers<R: Regularizer<Oracle>>(name: &str, wrap: impl Fn(Made) -> R) {

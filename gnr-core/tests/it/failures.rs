@@ -1,4 +1,4 @@
-//! What is not finite is an error that names the quantity, and θ stays as it was, bit for bit.
+//! A quantity that is not finite is an error with the quantity's name, and θ stays as it was, bit for bit.
 
 use crate::plain;
 use gnr_core::{
@@ -6,14 +6,14 @@ use gnr_core::{
     Regularizer, Result, Sam, Use,
 };
 
-/// L̂ = ‖θ‖²/2, with one answer replaced.
+/// The loss L̂ = ‖θ‖²/2, with one answer replaced.
 #[derive(Clone, Copy, Default)]
 struct Poisoned {
     loss: Option<f64>,
-    /// Only at points other than θ.
+    /// The loss at points other than θ.
     loss_elsewhere: Option<f64>,
     gradient: Option<f64>,
-    /// Only at points other than θ.
+    /// The gradient's elements at points other than θ.
     gradient_elsewhere: Option<f64>,
     product: Option<f64>,
 }
@@ -75,7 +75,7 @@ fn every_quantity_is_named() {
         }
         check(gnr.clone(), Poisoned { product: Some(bad), ..clean }, Quantity::HvpNorm);
     }
-    // Finite elements whose norm overflows are caught, too.
+    // Finite elements with an infinite norm are caught, too.
     check((), Poisoned { gradient: Some(1e200), ..clean }, Quantity::GradientNorm);
 }
 

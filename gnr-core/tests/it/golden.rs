@@ -1,5 +1,5 @@
-//! Every registered optimiser against the values of an independent implementation: `golden-optimizers/NAME.txt`, made by `make.py` there, or
-//! by `hutchinson.py` for those that hear of the Hessian.
+//! Every registered optimiser against the values of an independent implementation, `golden-optimizers/NAME.txt`. They
+//! are made by `make.py` there, or by `hutchinson.py` for optimisers that use the Hessian's diagonal.
 
 use crate::leafy::Leafy;
 use gnr_core::{
@@ -7,7 +7,7 @@ use gnr_core::{
     registry::{Domain, Entry, Value, Values},
 };
 
-/// Settings as text, `key=value` with spaces between, of one method.
+/// Reads the settings of one method from text: `key=value` with spaces between.
 pub(crate) fn values(entry: &'static Entry, settings: &str) -> Values {
     let parse = |text: &str| -> f64 { text.parse().unwrap_or_else(|_| panic!("{}: {text}", entry.name)) };
     let given: Vec<(&str, Value)> = settings
@@ -44,7 +44,7 @@ fn estimate(t: usize) -> Vec<f64> {
     (0..6).map(|i| sign(i) * (0..6).map(|j| entry(i, j) * sign(j)).sum::<f64>()).collect()
 }
 
-/// Hands over the estimate before step t, from 1, where the settings ask for one.
+/// Gives the optimiser the estimate before step t, from 1, if its settings ask for one.
 fn hear(optimizer: &mut dyn Optimizer<Leafy>, values: &Values, t: usize, shapes: &str) {
     if let Some(Value::Integer(every)) = values.get("hessian_every")
         && (t as u64 - 1).is_multiple_of(*every)
@@ -57,13 +57,13 @@ fn close(found: &[f64], line: &str, what: &str) {
     let row: Vec<f64> = line.split(' ').map(|x| x.parse().unwrap()).collect();
     assert_eq!(row.len(), found.len());
     for (x, expected) in found.iter().zip(&row) {
-        // Roots and quotients of a few ulps each, over twelve steps.
+        // Tolerance: roots and quotients of a few ulps each, over twelve steps.
         let allowed = 1e-13 * expected.abs().max(1.0);
         assert!((x - expected).abs() <= allowed, "{what}: {found:?}, expected {row:?}");
     }
 }
 
-/// θ of each step, relative to its size, as closely as the order of the operations allows.
+/// The θ of each step agrees, relative to its size, as closely as the order of the operations allows.
 #[test]
 fn every_optimizer_has_the_values_of_its_reference() {
     for entry in optimizer::entries() {
@@ -80,7 +80,7 @@ fn every_optimizer_has_the_values_of_its_reference() {
         let mut lines = lines.peekable();
         while let Some(case) = lines.next() {
             let settings = case.strip_prefix("case ").unwrap();
-            // One vector, unless the method knows matrices.
+            // The parameters are one vector, unless the method knows matrices.
             let (shapes, settings) = match settings.strip_prefix("shapes=") {
                 Some(rest) => rest.split_once(' ').unwrap(),
                 None => ("6", settings),
@@ -111,16 +111,17 @@ fn every_optimizer_has_the_values_of_its_reference() {
     }
 }
 
-/// The values tell settings apart: a setting that is not read would change nothing.
+/// Every setting changes the values: one that is never read would not.
 #[test]
 fn every_key_changes_the_steps() {
     for entry in optimizer::entries() {
         let run = |values: &Values| {
             let mut optimizer = optimizer::build::<Leafy>(values).unwrap();
             let mut theta = Leafy::new("2x2,2", &start());
-            // Late enough for what begins after some steps.
+            // Enough steps for methods that change their rule after some steps.
             for t in 1..=60_usize {
-                // One coordinate is small, where bounds act, and one tiny, where constants do that keep quotients finite.
+                // One coordinate is small, where bounds act, and one tiny, where constants act that keep quotients
+                // finite.
                 let mut wave: Vec<f64> = (1..=6).map(|i| (t as f64 * f64::from(i)).sin()).collect();
                 wave[0] *= 1e-3;
                 wave[3] *= 1e-13;
@@ -130,7 +131,7 @@ fn every_key_changes_the_steps() {
             theta
         };
         let default = entry.values([]).unwrap();
-        // What is heard does not hang on where it is taken here: `second_order` tests that.
+        // The place of the estimates has no effect here: `second_order` tests it.
         for key in entry.keys.iter().filter(|key| key.name != "hessian_at") {
             let other: Value = match (&key.domain, default.get(key.name)) {
                 (Domain::Number(interval), Some(Value::Number(x))) => [0.5 * x, 2.0 * x, 0.5]
@@ -144,7 +145,7 @@ fn every_key_changes_the_steps() {
                 other => panic!("{}.{}: {other:?}", entry.name, key.name),
             };
             let changed = entry.values([(key.name, other)]).unwrap();
-            // The rate of a step is an argument; only what is relative to the peak reads `lr`.
+            // The learning rate of a step is an argument; `lr` is read only for what is relative to the peak.
             if key.name != "lr" {
                 assert_ne!(run(&changed), run(&default), "{}.{} changes nothing", entry.name, key.name);
             }

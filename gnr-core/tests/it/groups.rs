@@ -1,4 +1,4 @@
-//! Steps on a batch in groups: the mean of the groups' own directions, followed once.
+//! Steps on a batch in groups follow the mean of the groups' own directions once.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ fn setting() -> (TanhMlp, Vec<f64>) {
     (problem, theta)
 }
 
-/// The direction and the report of one step of SGD, learning rate 1, over groups.
+/// The direction and the report of one step of SGD with learning rate 1, over groups.
 fn direction<O, R>(regularizer: R, theta: &[f64], groups: Vec<(O, usize)>) -> (Vec<f64>, StepReport)
 where
     O: GradOracle<Vector = Vec<f64>>,
@@ -31,8 +31,8 @@ where
     (sub(theta, &moved), report)
 }
 
-/// Direction, loss and penalties of groups are the weighted means of those of each group alone; the gradient's norm is that of
-/// the mean.
+/// Direction, loss and penalties of groups are the weighted means of those of each group alone. The gradient norm is
+/// that of the mean.
 fn check_mean<O, R>(name: &str, make: impl Fn(TanhMlp) -> O, regularizer: impl Fn() -> R)
 where
     O: GradOracle<Vector = Vec<f64>>,
@@ -75,7 +75,7 @@ fn groups_are_the_mean_of_their_own_steps() {
     check_mean("none", oracle, || ());
 }
 
-/// Groups are perturbed on their own: with a regulariser they are not the batch, without one they are.
+/// Each group is perturbed on its own: with a regulariser the step differs from the batch's, without one it does not.
 #[test]
 fn groups_are_the_batch_for_plain_gradients_only() {
     let (all, theta) = setting();
@@ -88,8 +88,8 @@ fn groups_are_the_batch_for_plain_gradients_only() {
     assert!(apart > 1e-4, "{apart:e}");
 }
 
-/// L̂ᵢ = λᵢ(θ − cᵢ)²/2 in one dimension, gᵢ = λᵢ(θ − cᵢ): SAM of single examples adds ρ·mean(λᵢ·sign gᵢ) to the mean gradient,
-/// SAM of the batch ρ·mean(λᵢ)·sign(mean gᵢ). Of signs that differ the first is the smaller.
+/// In one dimension L̂ᵢ = λᵢ(θ − cᵢ)²/2 has gᵢ = λᵢ(θ − cᵢ). SAM of single examples adds ρ·mean(λᵢ·sign gᵢ) to the mean
+/// gradient, SAM of the batch ρ·mean(λᵢ)·sign(mean gᵢ). Where signs differ the first is the smaller.
 #[test]
 fn sam_of_single_examples_in_closed_form() {
     let (curvatures, centres, theta, rho) = ([1.0, 2.0, 4.0], [3.0, -1.0, 0.25], 1.0, 0.125);
@@ -104,7 +104,7 @@ fn sam_of_single_examples_in_closed_form() {
     let of_batch = mean([0, 1, 2].map(|i| g[i])) + rho * mean(curvatures);
     let sam = || ok(Sam::new(rho));
     let (found, _) = direction(sam(), &[theta], (0..3).map(|i| (example(i), 1)).collect());
-    // ξ beside the norm, and rounding.
+    // Tolerance: ξ beside the norm, and rounding.
     assert_close(&found, &[per_example], 1e-12);
     let batch = ok(gnr_core::Accumulated::new((0..3).map(|i| (example(i), 1))));
     let (found, _) = direction(sam(), &[theta], vec![(batch, 3)]);
@@ -112,7 +112,7 @@ fn sam_of_single_examples_in_closed_form() {
     assert!(per_example < of_batch - 1e-2);
 }
 
-/// One group is the step on the batch, bit for bit; so is its report.
+/// A step over one group equals the step on the batch, bit for bit, and so does its report.
 #[test]
 fn one_group_changes_no_bit() {
     let (all, theta) = setting();
@@ -131,7 +131,7 @@ fn one_group_changes_no_bit() {
     }
 }
 
-/// The mean direction is clipped, once; the groups' own are not.
+/// The mean direction is clipped once; the groups' own directions are not.
 #[test]
 fn the_mean_is_clipped() {
     let (all, theta) = setting();
@@ -151,7 +151,7 @@ fn the_mean_is_clipped() {
     assert_close(&sub(&theta, &moved), &free.iter().map(|x| scale * x).collect::<Vec<_>>(), 1e-12);
 }
 
-/// Each group is asked what the batch would be asked, of its own examples alone, and commits once.
+/// Each group is asked the batch's questions about its own examples alone, and commits once.
 #[test]
 fn a_step_in_groups_costs_the_batch_in_pieces() {
     let (all, theta) = setting();
@@ -187,7 +187,7 @@ fn a_step_in_groups_costs_the_batch_in_pieces() {
     );
 }
 
-/// No group, an empty one, one that fails: θ stays.
+/// A step over no group, an empty group or a group that fails leaves θ unchanged.
 #[test]
 fn groups_that_cannot_be_stepped_on_are_refused() {
     let (all, theta) = setting();

@@ -1,16 +1,16 @@
-//! A vector of leaves with shapes, that has only what the traits require: what they provide is tested through it.
+//! A vector of leaves with shapes that implements required methods only, so that tests reach the provided ones.
 
 use gnr_core::{
     Elementwise, Error, Map, Matrices, Partition, Result, Vector, join_leaves, split_leaves,
     testing::conformance::check_vector,
 };
 
-/// Leaves with their axes.
+/// Leaves, each with its axes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Leafy(Vec<(Vec<usize>, Vec<f64>)>);
 
 impl Leafy {
-    /// Values cut into leaves: `2x2,2` is a matrix and a vector.
+    /// Cuts values into leaves: `2x2,2` is a matrix and a vector.
     pub(crate) fn new(shapes: &str, values: &[f64]) -> Self {
         let mut rest = values;
         let leaf = |shape: &str| {
@@ -129,9 +129,9 @@ impl Matrices for Leafy {
     }
 }
 
-/// What the traits provide conforms.
+/// The provided methods of the traits conform.
 #[test]
 fn it_is_a_vector() {
-    // The suite sums 100,003 squares more accurately than this type does, whose error is of the order of n ulps.
+    // The suite sums 100,003 squares more accurately than this type, whose error is of the order of n ulps.
     check_vector(|x| Leafy::new(&x.len().to_string(), x), Leafy::values, 1e4 * f64::EPSILON);
 }

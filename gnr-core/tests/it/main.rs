@@ -38,7 +38,7 @@ fn oracle<P: Problem>(problem: P) -> ProblemOracle<P> {
     ProblemOracle::new(problem)
 }
 
-/// Each element within `tolerance` of what is expected.
+/// Asserts that each element is within `tolerance` of its expected value.
 #[track_caller]
 fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "lengths");
@@ -65,7 +65,7 @@ fn log_log_slope(points: &[(f64, f64)]) -> f64 {
     top / bottom
 }
 
-/// Turns a test that uses `?` into a plain one, with the error's message.
+/// Unwraps a result in a test, with the error's message.
 #[track_caller]
 fn ok<T>(result: Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))

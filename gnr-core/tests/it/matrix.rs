@@ -11,13 +11,13 @@ use gnr_core::{
 };
 
 type V = Vec<f64>;
-/// Exact or by differences: one type, so that boxes of methods can be listed.
+/// An oracle with exact products or differences: one type, so that boxes of methods can be listed.
 type Oracle<'o> = &'o mut dyn HvpOracle<Vector = V, Record = Order>;
-/// One entry of the matrix: a name and how to make a fresh one.
+/// An entry of the matrix: a name, and a function that makes a fresh instance.
 type Made<T> = (&'static str, fn() -> T);
 
-/// One line an optimiser at least: its name in the registry, its settings beside the defaults, with a learning rate that minimises a quadratic
-/// in 2000 steps.
+/// At least one line an optimiser: its name in the registry, and the settings that differ from the defaults, with a
+/// learning rate that minimises a quadratic in 2000 steps.
 const OPTIMIZERS: &[(&str, &str)] = &[
     ("sgd", "lr=0.01 momentum=0 weight_decay=0"),
     ("sgd", "lr=0.01 momentum=0 weight_decay=0.0001"),
@@ -47,19 +47,19 @@ const OPTIMIZERS: &[(&str, &str)] = &[
     ("sassha", "lr=0.1"),
 ];
 
-/// A line with its settings read.
+/// A line of the matrix with its settings read.
 struct Line {
     name: String,
     values: Values,
 }
 
 impl Line {
-    /// A fresh one.
+    /// Makes a fresh optimiser of the line.
     fn make(&self) -> Box<dyn Optimizer<V>> {
         ok(optimizer::build(&self.values))
     }
 
-    /// What it wants to know of the Hessian.
+    /// The estimates of the Hessian's diagonal that the optimiser asks for.
     fn diagonal(&self) -> Option<Every<HessianDiagonal>> {
         match self.values.get("hessian_every") {
             Some(Value::Integer(every)) => Some(ok(Every::new(HessianDiagonal::new(7), *every))),
@@ -83,8 +83,8 @@ fn every_registered_optimizer_has_a_line() {
     }
 }
 
-/// What a step costs, with the default settings: the vectors that are kept, and the products of the estimates that it hears of. (It asks
-/// nothing of an oracle, which an optimiser does not see.)
+/// A step's cost with the default settings: the vectors that are kept, and the products of the estimates. (An optimiser
+/// sees no oracle, so it can ask nothing else.)
 #[test]
 fn every_optimizer_keeps_as_many_vectors_as_it_says() {
     for entry in optimizer::entries() {
@@ -105,7 +105,7 @@ fn every_optimizer_keeps_as_many_vectors_as_it_says() {
 }
 
 type AnyRegularizer = Box<dyn for<'o> Regularizer<Oracle<'o>>>;
-/// With the estimates that the optimiser asks for.
+/// A regulariser with the estimates that the optimiser asks for.
 type WithDiagonal = (Option<Every<HessianDiagonal>>, AnyRegularizer);
 
 fn regularizers() -> Vec<Made<AnyRegularizer>> {
@@ -122,8 +122,8 @@ fn regularizers() -> Vec<Made<AnyRegularizer>> {
     entries.to_vec()
 }
 
-/// One line a schedule at least: its name in the registry, its settings, the peak, and its values at some steps of a run of six epochs of ten
-/// steps, worked out by hand.
+/// At least one line a schedule: its name in the registry, its settings, the peak, and some values. The values are
+/// worked out by hand for a run of six epochs of ten steps.
 type ScheduleLine = (&'static str, &'static str, f64, &'static [(u64, f64)]);
 const SCHEDULES: &[ScheduleLine] = &[
     ("constant", "", 0.05, &[(0, 0.05), (59, 0.05)]),
@@ -169,7 +169,7 @@ fn every_registered_schedule_has_a_line_and_its_values() {
     }
 }
 
-/// A setting that is not read would change nothing.
+/// Every setting changes the values: one that is never read would not.
 #[test]
 fn every_key_of_a_schedule_changes_it() {
     let values = |built: Box<dyn Schedule>| (0..60).map(|t| built.at(t)).collect::<Vec<_>>();
@@ -195,7 +195,7 @@ fn problem() -> LogisticRegression {
     LogisticRegression::random(60, 4, 12)
 }
 
-/// Steps `from..to` over six batches in turn.
+/// Makes the steps `from..to` over six batches in turn.
 fn train(
     method: &mut Method<WithDiagonal, Box<dyn Optimizer<V>>, &dyn Schedule>,
     theta: &mut V,
@@ -262,10 +262,10 @@ fn every_regularizer_takes_products_by_differences() {
             theta
         };
         let exact = step(&mut oracle(problem()));
-        // α·ρ times a difference's error of about ε = 1e-3 (1e-4 for central differences of step 1e-2).
+        // Tolerance: α·ρ times a difference's error of about ε = 1e-3 (1e-4 for central differences of step 1e-2).
         crate::assert_close(&step(&mut ForwardDiff::new(oracle(problem()))), &exact, 1e-4);
         crate::assert_close(&step(&mut CentralDiff::new(oracle(problem()))), &exact, 1e-5);
-        // A model that is linear in θ: the Gauss–Newton matrix is the Hessian.
+        // The model is linear in θ, so the Gauss–Newton matrix is the Hessian.
         assert_eq!(step(&mut ProblemOracle::gauss_newton(problem())), exact, "{name}");
         println!("{name}");
     }

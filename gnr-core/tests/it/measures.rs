@@ -1,4 +1,4 @@
-//! R_SAM and R_GNR against the propositions of the paper.
+//! R_SAM and R_GNR satisfy the propositions of the paper.
 
 use crate::{ok, oracle};
 use gnr_core::{
@@ -22,7 +22,7 @@ fn both(
     )
 }
 
-/// Figure 1a: R_SAM cannot tell the flat from the sharp minimum, R_GNR can.
+/// Figure 1a: R_SAM cannot tell the flat minimum from the sharp one, R_GNR can.
 #[test]
 fn figure_1a() {
     for frequency in [1.0, 3.0] {
@@ -60,7 +60,7 @@ fn proposition_2_4() {
     }
 }
 
-/// More search never finds less, and says how much it looked.
+/// More search never finds less, and reports how many points it looked at.
 #[test]
 fn searches_are_ordered_and_honest() {
     let problem = TanhMlp::random(20, 3, 5, 1);
@@ -72,7 +72,7 @@ fn searches_are_ordered_and_honest() {
     let search = Search::MultiStart { starts: &mut starts, steps: 30 };
     let multi = ok(r_gnr(&mut oracle(&problem), &theta, rho, search));
     assert!(one.value >= rho * crate::norm(&gradient), "θ itself is in the ball");
-    // The first trial of the ascent is the one step; every point looked at counts, accepted or not.
+    // The first trial of the ascent is the one step; every point looked at is counted, accepted or not.
     assert!(ascent.value >= one.value && multi.value >= ascent.value);
     assert_eq!((one.method, one.evaluations, one.products), (SearchMethod::OneStep, 2, 1));
     assert_eq!((ascent.method, ascent.evaluations), (SearchMethod::Ascent, 31));
@@ -88,7 +88,7 @@ fn searches_are_ordered_and_honest() {
     assert_eq!((sam.evaluations, sam.products), (3, 0));
 }
 
-/// A one-step search at an exact critical point has no direction: it reports what it knows, θ.
+/// A one-step search at an exact critical point has no direction and reports the value at θ.
 #[test]
 fn a_critical_point_needs_starts() {
     let theta = vec![0.0, 0.0];

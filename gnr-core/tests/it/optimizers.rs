@@ -8,12 +8,12 @@ use gnr_core::{
 
 type Vf = Vec<f64>;
 
-/// θ₀ = (1, −1), lr = 0.1, gradients (1, −2), (0.5, 1), (−0.25, 3) whatever θ is.
+/// Makes three steps from θ₀ = (1, −1) with lr = 0.1 along the gradients (1, −2), (0.5, 1), (−0.25, 3), whatever θ is.
 fn check(mut optimizer: impl Optimizer<Vf>, expected: [[f64; 2]; 3]) {
     let mut theta = vec![1.0, -1.0];
     for (gradient, expected) in [[1.0, -2.0], [0.5, 1.0], [-0.25, 3.0]].into_iter().zip(expected) {
         optimizer.step(&mut theta, &gradient.to_vec(), 0.1).unwrap();
-        // The same formulas in another order of operations: a few ulps a step.
+        // Equal formulas in another order of operations: a few ulps a step.
         assert_close(&theta, &expected, 1e-14);
     }
 }
@@ -89,7 +89,7 @@ fn adam_leaves_a_parameter_without_gradient_alone() {
     assert_eq!(theta[0], 1.0);
 }
 
-/// The learning rate belongs to the step, not to the state: the buffer holds gradients.
+/// The learning rate belongs to the step, not to the state: the momentum buffer holds gradients.
 #[test]
 fn momentum_does_not_contain_the_learning_rate() {
     let (mut sgd, mut theta) = (Sgd::new().with_momentum(0.5).unwrap(), vec![0.0]);
@@ -113,11 +113,15 @@ fn hyperparameters_out_of_range_are_named() {
     refused(AdamW::<Vf>::new().with_weight_decay(-0.1).err(), "weight_decay");
 }
 
-/// Four scalars in two parameter groups, {0, 2} with lr 0.1 and weight decay 0.1, {1, 3} with lr 0.02 and none; four steps.
+/// Four scalars in two parameter groups, {0, 2} with lr 0.1 and weight decay 0.1, {1, 3} with lr 0.02 and none; four
+/// steps, as in PyTorch in float64:
 ///
+/// ```text
 /// p = [torch.nn.Parameter(torch.tensor(v)) for v in (1., -1., .5, 2.)]
-/// groups = [{"params": [p[0], p[2]], "lr": .1, "weight_decay": .1}, {"params": [p[1], p[3]], "lr": .02, "weight_decay": 0.}]
-/// torch.optim.SGD(groups, momentum=.9), SGD(.., nesterov=True), Adam(groups), AdamW(groups), in float64
+/// groups = [{"params": [p[0], p[2]], "lr": .1, "weight_decay": .1},
+///           {"params": [p[1], p[3]], "lr": .02, "weight_decay": 0.}]
+/// torch.optim.SGD(groups, momentum=.9), SGD(.., nesterov=True), Adam(groups), AdamW(groups)
+/// ```
 #[test]
 fn groups_as_in_pytorch() {
     fn check<P: Optimizer<Vf>>(make: impl Fn(f64) -> P, expected: [f64; 4]) {
@@ -128,7 +132,7 @@ fn groups_as_in_pytorch() {
         for gradient in gradients {
             grouped.step(&mut theta, &gradient.to_vec(), 0.1).unwrap();
         }
-        // A few ulps a step.
+        // Tolerance: a few ulps a step.
         assert_close(&theta, &expected, 1e-14);
     }
     let decay = |wd| Sgd::new().with_weight_decay(wd).unwrap();
@@ -163,7 +167,8 @@ fn groups_conform() {
     check_optimizer(|| Grouped::new(vec![(Box::new(AdamW::new()) as Any, 1.0)], vec![0; 3]).unwrap(), 0.01);
 }
 
-/// Groups whose learning rates differ weigh the points of schedule-free methods differently, and each has its own solution.
+/// Groups with different learning rates weigh the points of schedule-free methods differently, and each has its own
+/// solution.
 #[test]
 fn groups_of_schedule_free_methods() {
     let free = || ScheduleFreeSgd::<Vf>::with([("weight_decay", 0.1.into())]).unwrap();
@@ -181,11 +186,11 @@ fn groups_of_schedule_free_methods() {
     }
     let solution = grouped.solution(&theta).unwrap().unwrap();
     let [first, second] = alone.map(|(optimizer, part, _)| optimizer.solution(&part).unwrap().unwrap());
-    // 0.1·0.3 rounds.
+    // Tolerance: 0.1·0.3 rounds.
     assert_close(&solution, &[second[0], first[0], second[1]], 1e-14);
 }
 
-/// One group is its optimiser, and its state is saved under the same names.
+/// One group equals its optimiser bit for bit, and saves its state under equal names.
 #[test]
 fn one_group_is_the_optimiser_bit_for_bit() {
     let make = || AdamW::new().with_weight_decay(0.3).unwrap();
@@ -205,7 +210,7 @@ fn one_group_is_the_optimiser_bit_for_bit() {
     assert_eq!(save(&grouped), save(&plain));
 }
 
-/// The state tells nothing of the groups: other groups take it up where it was.
+/// The saved state does not depend on the groups: other groups resume from it.
 #[test]
 fn groups_may_be_rearranged_between_runs() {
     let sgd = || Sgd::new().with_momentum(0.5).unwrap();
@@ -219,12 +224,12 @@ fn groups_may_be_rearranged_between_runs() {
     let mut theta = vec![0.0; 3];
     one.step(&mut theta, &vec![0.0; 3], 1.0).unwrap();
     assert_eq!(theta, [-0.5, -1.0, -1.5]);
-    // A state of another space is refused, and nothing changes.
+    // A state of another dimension is refused, and nothing changes.
     leaves.insert("momentum".into(), Leaf::Vector(vec![0.0; 2]));
     assert!(matches!(two.load(&mut leaves), Err(Error::CheckpointLeaf { name, .. }) if name == "momentum"));
 }
 
-/// The second group refuses: the first must be as it was.
+/// When the second group refuses a state, the first keeps its own.
 #[test]
 fn a_refused_state_changes_no_group() {
     struct Broken(u64);
@@ -251,7 +256,7 @@ fn a_refused_state_changes_no_group() {
     let mut uneven = Grouped::new(vec![(Broken(2), 1.0), (Broken(3), 1.0)], vec![0, 1]).unwrap();
     leaves.insert("count".into(), Leaf::Count(12));
     assert!(uneven.load(&mut leaves).is_err());
-    // The first one took 12, and then its 2 again.
+    // The first group loaded 12, and then its own 2 again.
     let mut apart = Leaves::new();
     uneven.save(&mut apart).unwrap();
     let saved: Vec<_> = apart.into_iter().collect();

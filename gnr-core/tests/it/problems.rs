@@ -1,4 +1,4 @@
-//! The test problems conform: their gradients and Hessians are what they say.
+//! The test problems conform: their gradients and Hessians are those of their values.
 
 use crate::oracle;
 use gnr_core::{
@@ -17,7 +17,7 @@ fn check(problem: impl Problem + Clone, theta: Option<Vec<f64>>) {
     let tangents = [random.normals(n), random.normals(n), random.normals(n)];
     let make = || oracle(problem.clone());
     check_oracle(make, &theta, &tangents, Some(&vec![0.0; n + 1]), Tolerances::F64);
-    // The same in single precision, whose answers are the exact ones rounded once.
+    // In single precision the answers are the exact ones, rounded once.
     let narrow = |x: &[f64]| x.iter().map(|&x| x as f32).collect::<Vec<f32>>();
     let tangents: Vec<_> = tangents.iter().map(|v| narrow(v)).collect();
     let make = || ProblemOracle::<_, f32>::new(problem.clone());
@@ -43,7 +43,7 @@ fn adapters_conform() {
     let parts = || [(oracle(problem.batch(0..10)), 10), (oracle(problem.batch(10..30)), 20)];
     let whole = || Accumulated::new(parts()).unwrap();
     check_oracle(whole, &theta, &tangents, Some(&wrong), Tolerances::F64);
-    // A model that is linear in θ: G is the Hessian, of the whole and of micro-batches.
+    // The model is linear in θ, so G is the Hessian, of the whole and of micro-batches.
     let gauss_newton = |rows: std::ops::Range<usize>| ProblemOracle::gauss_newton(problem.batch(rows));
     check_oracle(|| gauss_newton(0..30), &theta, &tangents, Some(&wrong), Tolerances::F64);
     let whole_gauss_newton =
@@ -115,7 +115,7 @@ impl HvpOracle for Broken {
     }
 }
 
-/// The suite is only worth something if it notices: each mistake fails it, in the expected place.
+/// Each mistake must fail the suite in the expected place; otherwise the suite would prove nothing.
 #[test]
 fn the_suite_finds_mistakes() {
     for (mistake, expected) in [

@@ -1,4 +1,4 @@
-//! Ranks that share a batch are one process that has all of it.
+//! Ranks that share a batch give the results of one process that has all of it.
 
 use crate::{assert_close, norm, ok, oracle, plain, sub};
 use gnr_core::{
@@ -14,7 +14,7 @@ use gnr_core::{
 };
 use std::sync::Arc;
 
-/// A batch whose examples the ranks have in these numbers.
+/// A batch whose examples are spread over the ranks in these numbers.
 fn batch_of(ranks: &Arc<dyn Collective>, sizes: &[usize]) -> Shares {
     ok(Shares::new(Arc::clone(ranks), sizes.to_vec()))
 }
@@ -29,7 +29,7 @@ const SIZES: [&[usize]; 4] = [&[31], &[20, 11], &[1, 17, 13], &[8, 8, 8, 7]];
 
 #[test]
 fn means_are_weighted_and_have_the_same_bits_on_every_rank() {
-    // Below and above the size from which numbers are reduced in parts; of parts that do not come out even.
+    // Counts below and above the size from which numbers are reduced in parts, with parts of unequal length.
     for count in [0, 1, 5, 4096, 4097, 10_007] {
         for size in 1..=4 {
             let weights: Vec<f64> = (1..=size).map(|w| w as f64 / 10.0).collect();
@@ -99,7 +99,7 @@ fn an_error_of_one_rank_is_an_error_of_all() {
             matches!(&found, Err(Error::Rank { rank: 1, message }) if message == "oracle: the image is damaged")
         );
     }
-    // What an algorithm watches keeps its name; the lowest rank's error counts.
+    // The watched quantity keeps its name, and the error of the lowest rank counts.
     let found = Threads::run(3, |ranks| match ranks.rank() {
         0 => agree(ranks.as_ref(), Ok(1.0)),
         1 => {
@@ -197,7 +197,7 @@ fn the_oracle_suite_holds() {
     });
 }
 
-/// Trains on ranks and gives every rank's θ.
+/// Trains on ranks and returns each rank's θ.
 fn trained<R>(
     sizes: &[usize],
     all: &LogisticRegression,
@@ -233,7 +233,7 @@ fn methods_train_as_one_process_does() {
             let spread = train(sizes);
             assert!(spread.iter().all(|theta| *theta == spread[0]), "{name}: ranks differ");
             assert_eq!(spread, train(sizes), "{name}: another run of as many ranks differs");
-            // Rounding, and in differences rounding over the step.
+            // Tolerance: rounding; with differences, rounding divided by the step.
             let tolerance = if differences { 1e-10 } else { 1e-13 };
             assert_close(&spread[0], &alone, tolerance);
         }
@@ -246,7 +246,7 @@ fn methods_train_as_one_process_does() {
     check("every", false, &|sizes| trained(sizes, &all, || plain(ok(Every::new(gnr(), 3)), 0.3), false));
 }
 
-/// An example is in the sample or not, wherever it is; ranks may have none of it.
+/// An example belongs to the sample or not, on whichever rank it is; a rank may have none of the sample.
 #[test]
 fn samples_are_those_of_the_whole_batch() {
     struct Rows<'a>(&'a LogisticRegression, usize, Vec<usize>);
@@ -375,7 +375,7 @@ fn a_failing_share_fails_the_step_on_every_rank_and_moves_nothing() {
     }
 }
 
-/// What a step exchanges: documented costs are the measured ones.
+/// A step exchanges as many reductions as its documentation says.
 #[test]
 fn steps_cost_the_documented_reductions() {
     struct Counting(Arc<dyn Collective>, std::sync::atomic::AtomicUsize);
@@ -447,7 +447,7 @@ fn micro_batches_of_a_rank_are_part_of_the_batch() {
     });
 }
 
-/// One process passes everything on; ranks that share ask the same of their parts.
+/// One process passes every operation on; ranks that share a batch ask their parts equal questions.
 #[test]
 fn operations_reach_the_parts() {
     use gnr_core::testing::conformance::{check_wrapper, same};
@@ -459,7 +459,7 @@ fn operations_reach_the_parts() {
     });
 }
 
-/// Differences of a part start at its own gradient, which is evaluated anew.
+/// Differences of a part start at the part's own gradient, which is evaluated anew.
 fn spread(operation: Operation, products: Products, same: Vec<Operation>) -> Vec<Operation> {
     let again = Operation::Evaluate(Pass::Probe, Order::First);
     match (operation, products) {

@@ -1,4 +1,4 @@
-//! Entries of methods: complete, with settings that are checked and errors that say what is expected.
+//! Entries of methods are complete, their settings are checked, and errors say what is expected.
 
 use gnr_core::{
     Error, optimizer,
@@ -6,7 +6,7 @@ use gnr_core::{
     regularizer, schedule,
 };
 
-/// Every entry of every kind.
+/// The entries of all kinds of methods.
 fn all() -> Vec<&'static Entry> {
     [optimizer::entries(), schedule::entries(), regularizer::entries()].concat()
 }

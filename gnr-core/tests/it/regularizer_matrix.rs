@@ -11,11 +11,11 @@ use gnr_core::{
 };
 use std::path::Path;
 
-/// One method: its name, settings that differ from its defaults, and what it costs with them beyond the step's own gradient.
+/// A method: its name, settings that differ from its defaults, and its cost with them beyond the step's own gradient.
 pub(crate) struct Line {
     pub(crate) name: &'static str,
     given: &'static [(&'static str, f64)],
-    /// Gradients a step, on average; of a part of the batch its share.
+    /// Gradients a step, on average; a gradient of a part of the batch counts as its share.
     gradients: f64,
     /// Hessian-vector products a step, on average.
     products: f64,
@@ -69,10 +69,10 @@ const INPUTS: usize = 3;
 const HIDDEN: usize = 4;
 const BATCH: usize = 4;
 const STEPS_PER_EPOCH: u64 = 3;
-/// A multiple of the periods of the methods that do not do the same in each step.
+/// Number of steps of a run: a multiple of the periods of methods that act differently from step to step.
 const STEPS: u64 = 20;
 
-/// The batch of step t: data that `make.py` knows too.
+/// The batch of step t, of data that `make.py` has, too.
 fn batch(t: u64) -> TanhMlp {
     let start = BATCH * t as usize;
     let example = |i: usize| {
@@ -83,7 +83,7 @@ fn batch(t: u64) -> TanhMlp {
     TanhMlp::new(INPUTS, HIDDEN, (start..start + BATCH).map(example).collect())
 }
 
-/// The oracle of step t. In each epoch every example comes back, in another order.
+/// The oracle of step t. Each epoch has every example, in another order.
 pub(crate) fn oracle(t: u64) -> Oracle {
     let (epoch, size) = (t / STEPS_PER_EPOCH, STEPS_PER_EPOCH * BATCH as u64);
     let first = t % STEPS_PER_EPOCH * BATCH as u64;
@@ -95,7 +95,7 @@ pub(crate) fn theta_0() -> V {
     (0..HIDDEN * (INPUTS + 2) + 1).map(|k| 0.5 * (1.0 + 2.0 * k as f64).sin()).collect()
 }
 
-/// The biases of the hidden units stand for the leaves of normalisation layers, as in `make.py`.
+/// Marks the biases of the hidden units as leaves of normalisation layers, as `make.py` does.
 fn normalisation() -> Vec<bool> {
     (0..theta_0().len()).map(|k| (INPUTS * HIDDEN..(INPUTS + 1) * HIDDEN).contains(&k)).collect()
 }
@@ -104,7 +104,7 @@ fn entry(name: &str) -> &'static Entry {
     find(regularizer::entries(), name).unwrap_or_else(|| panic!("`{name}` is not registered"))
 }
 
-/// A setting from a number or a word, of the type that the entry's key has.
+/// Reads a setting from a number or a word, by the type of the entry's key.
 fn value(entry: &Entry, key: &str, text: &str) -> (&'static str, Value) {
     let key = entry.key(key).unwrap_or_else(|| panic!("{} has no key `{key}`", entry.name));
     let value = match key.domain {
@@ -121,7 +121,7 @@ impl Line {
         entry(self.name)
     }
 
-    /// Whether anything is saved after some steps.
+    /// Whether the method saves anything after some steps.
     fn remembers(&self) -> bool {
         let (mut method, mut leaves) = (method::<Oracle>(self.name, &self.with(&[]), 0.1), Leaves::new());
         let mut theta = theta_0();
@@ -130,14 +130,14 @@ impl Line {
         !leaves.is_empty()
     }
 
-    /// The settings of the line, and others.
+    /// The settings of the line, with others added.
     fn with(&self, others: &[(&str, f64)]) -> Given {
         let all = self.given.iter().chain(others);
         all.map(|(key, x)| value(self.entry(), key, &x.to_string())).collect()
     }
 
-    /// The settings of the line alone; with it every second step, from the second epoch on, of half of the batch, where it takes
-    /// such settings; and with all of them.
+    /// The settings of the line alone, and each of these added where the method has it: every second step, from the
+    /// second epoch on, half of the batch. The last variant has all of them.
     pub(crate) fn variants(&self) -> Vec<Given> {
         let when: Vec<_> = [("every", 2.0), ("from_epoch", 1.0), ("batch_fraction", 0.5)]
             .into_iter()
@@ -150,7 +150,7 @@ impl Line {
     }
 }
 
-/// Plain SGD with the method of these settings.
+/// Plain SGD with the method of the given settings.
 pub(crate) fn method<O>(
     name: &str,
     given: &Given,
@@ -184,7 +184,8 @@ fn every_regularizer_has_a_line() {
     assert_eq!(LINES.len(), regularizer::entries().len(), "a line names no regulariser");
 }
 
-/// The points of plain SGD are those of the independent implementation, with the paper's defaults and with other settings.
+/// The points of plain SGD are those of the independent implementation, with the paper's defaults and with other
+/// settings.
 #[test]
 fn every_regularizer_has_the_golden_values() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/regularizers");
@@ -214,7 +215,7 @@ fn every_regularizer_has_the_golden_values() {
     }
 }
 
-/// A run has the bits of another, and of one that is saved and loaded into a fresh regulariser after any of its steps.
+/// A run repeats bit for bit, also when it is saved and loaded into a fresh regulariser after any of its steps.
 #[test]
 fn every_regularizer_resumes_bit_for_bit() {
     for line in LINES {
@@ -226,14 +227,14 @@ fn every_regularizer_resumes_bit_for_bit() {
                 let resumed = walk(line.name, &given, Some((stop, true)));
                 assert_eq!(resumed, whole, "{name}: resuming at step {stop} changed the run");
             }
-            // So that the above cannot pass by itself: who remembers something would miss it.
+            // The loop above must be able to fail: a method with state would miss it.
             let forgot = (0..STEPS).any(|stop| walk(line.name, &given, Some((stop, false))) != whole);
             assert_eq!(forgot, line.remembers(), "{name}: a fresh one instead of the saved one");
         }
     }
 }
 
-/// The last point of a run that goes on with a fresh method at one of its steps, with or without what the old one had saved.
+/// The last point of a run that continues with a fresh method at one of its steps, with or without the saved state.
 fn walk(name: &str, given: &Given, stop: Option<(u64, bool)>) -> Vec<u64> {
     let (mut current, mut theta) = (method::<Oracle>(name, given, 0.1), theta_0());
     for t in 0..STEPS {
@@ -250,7 +251,7 @@ fn walk(name: &str, given: &Given, stop: Option<(u64, bool)>) -> Vec<u64> {
     bits(&theta)
 }
 
-/// What a run saves is the vectors that the entry says, of the size of θ.
+/// A run saves as many vectors of the size of θ as the entry says.
 #[test]
 fn every_regularizer_keeps_what_its_entry_says() {
     for line in LINES {
@@ -274,8 +275,8 @@ fn every_regularizer_keeps_what_its_entry_says() {
     }
 }
 
-/// Gradients beyond the step's own, products and forward passes a step, on average, with an oracle made of one that counts: of the
-/// second half of a run, in which also those act that start late.
+/// Average cost a step: gradients beyond the step's own, products and forward passes. Only the second half of a run
+/// counts, in which methods that start late act, too.
 fn cost<O>(name: &str, given: &Given, wrap: impl Fn(Counted<Oracle>) -> O) -> ([f64; 3], Vec<u64>)
 where
     O: FullOracle<Vector = V>,
@@ -307,15 +308,15 @@ fn every_regularizer_costs_what_it_says() {
         assert_eq!(defaults, expected, "{name}: its entry, with the defaults");
         let (found, _) = cost(name, &line.with(&[]), |counted| counted);
         assert_eq!(found, [gradients, products, forwards], "{name}: its line of the matrix");
-        // A product by forward differences is a gradient.
+        // A product by forward differences is one gradient.
         let forward = |counted| ok(ForwardDiff::new(counted).with_step(1e-6));
         let (found, _) = cost(name, &line.with(&[]), forward);
         assert_eq!(found, [gradients + products, 0.0, forwards], "{name}: by forward differences");
     }
 }
 
-/// With products by forward differences of step ε = 1e-6 the run is close to the one with exact products; the same bits where there
-/// are no products.
+/// With products by forward differences of step ε = 1e-6 the run is close to the exact one. Without products both have
+/// equal bits.
 #[test]
 fn every_regularizer_takes_forward_differences() {
     for line in LINES {
@@ -328,14 +329,15 @@ fn every_regularizer_takes_forward_differences() {
             let [forward, exact] =
                 [forward, exact].map(|theta| theta.into_iter().map(f64::from_bits).collect::<V>());
             println!("{}", line.name);
-            // ε and a rounding of 1e-16/ε in each of the 40 steps.
+            // Tolerance: ε and a rounding of 1e-16/ε in each of the 40 steps.
             assert_close(&forward, &exact, 4e-5);
             assert_ne!(forward, exact, "{}: no product was asked for", line.name);
         }
     }
 }
 
-/// Where the gradient vanishes nothing is NaN: in the first step, after others, before others, and with weights that are all 0.
+/// Where the gradient vanishes nothing is NaN: in the first step, after others, before others, and with weights that
+/// are all 0.
 #[test]
 fn every_regularizer_survives_a_zero_gradient() {
     let targets = |y: f64| {
@@ -343,7 +345,7 @@ fn every_regularizer_survives_a_zero_gradient() {
         let problem = TanhMlp::new(INPUTS, HIDDEN, (0..BATCH).map(example).collect());
         ProblemOracle::new(problem).with_examples((0..BATCH as u64).collect())
     };
-    // No weight after the tanh layer, so that an output of 0 is right.
+    // No weight after the tanh layer: an output of 0 is right.
     let mut flat = theta_0();
     flat.iter_mut().skip(HIDDEN * (INPUTS + 1)).for_each(|w| *w = 0.0);
     for line in LINES {
@@ -361,12 +363,12 @@ fn every_regularizer_survives_a_zero_gradient() {
     }
 }
 
-/// "SAM + GNR" of any regulariser: a list is the sum, so that `[base, gnr]` descends along the direction of `base` and α·h_norm, in
-/// either order, with exact products and with differences whose gradients are shared.
+/// "SAM + GNR" of any regulariser: the list `[base, gnr]` descends along the direction of `base` plus α·h_norm. This
+/// holds in either order, with exact products and with differences that share gradients.
 #[test]
 fn every_regularizer_is_a_base_objective_of_gnr() {
     fn check<O: FullOracle<Vector = V>>(line: &Line, wrap: impl Fn(Oracle) -> O) {
-        // At one point, so that methods with a memory see the same gradients whatever is beside them.
+        // All at one point, so that methods with state see equal gradients whatever stands beside them.
         let theta = theta_0();
         let of = |name| method::<O>(name, &if name == line.name { line.with(&[]) } else { vec![] }, 1.0);
         let (mut base, mut gnr) = (of(line.name), of("gnr"));

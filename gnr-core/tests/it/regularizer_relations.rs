@@ -1,4 +1,4 @@
-//! What regularisers have to do with each other and with the algorithms that they are taken from: closed forms.
+//! Relations between regularisers, and to the algorithms that they are taken from, as closed forms.
 
 use crate::{assert_close, norm, ok, oracle, plain, sub};
 use gnr_core::{
@@ -10,7 +10,7 @@ use gnr_core::{
 
 type V = Vec<f64>;
 
-/// ξ beside the norms that divide.
+/// The constant ξ beside the norms that divide.
 const XI: f64 = 1e-12;
 
 fn mlp() -> (TanhMlp, V) {
@@ -26,7 +26,7 @@ fn direction<O: GradOracle<Vector = V>>(regularizer: impl Regularizer<O>, mut or
     sub(theta, &moved)
 }
 
-/// x + a·y.
+/// The sum x + a·y.
 fn plus(x: &[f64], a: f64, y: &[f64]) -> V {
     x.iter().zip(y).map(|(x, y)| x + a * y).collect()
 }
@@ -35,7 +35,7 @@ fn dot(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum()
 }
 
-/// C-Flat is SAM and a GNR of equal radius whose products are differences of that radius too.
+/// C-Flat equals SAM plus a GNR of equal radius whose products are differences of that radius.
 #[test]
 fn c_flat_is_sam_and_gnr_by_differences() {
     let (problem, theta) = mlp();
@@ -46,12 +46,12 @@ fn c_flat_is_sam_and_gnr_by_differences() {
         let found = direction(ok(CFlat::new(rho, lambda)), oracle(&problem), &theta);
         assert_close(&found, &expected, 1e-12);
     }
-    // And not SAM alone.
+    // SAM alone gives another direction.
     let sam = direction(ok(Sam::new(0.4)), oracle(&problem), &theta);
     assert!(norm(&sub(&direction(ok(CFlat::new(0.4, 1.5)), oracle(&problem), &theta), &sam)) > 1e-3);
 }
 
-/// With coefficients that leave nothing but the gradient ahead, each of these is SAM.
+/// With coefficients that leave the gradient ahead alone, each of these methods is SAM.
 #[test]
 fn sam_is_a_special_case() {
     let (problem, theta) = mlp();
@@ -74,7 +74,7 @@ fn sam_is_a_special_case() {
     }
 }
 
-/// Gradients ahead by equal radii are evaluated once for all of a list, those behind are others.
+/// Gradients ahead at equal radii are evaluated once for a list; a gradient behind θ is another one.
 #[test]
 fn members_of_a_list_share_gradients_ahead() {
     type List = Vec<Box<dyn Regularizer<ForwardDiff<Counted<ProblemOracle<TanhMlp>>>>>>;
@@ -96,7 +96,7 @@ fn members_of_a_list_share_gradients_ahead() {
     assert_eq!(probes(vec![sam(0.06), Box::new(ok(CrSam::new(0.05, 0.1, 0.1)))]), 3);
 }
 
-/// GAM takes nothing off along h₊: with any γ the direction has the same part along it, and γ·h₋⊥ less beside it.
+/// GAM subtracts nothing along h₊: with any γ the direction's part along h₊ stays, and γ·h₋⊥ is taken off.
 #[test]
 fn gam_takes_off_the_orthogonal_part() {
     let (problem, theta) = mlp();
@@ -111,8 +111,8 @@ fn gam_takes_off_the_orthogonal_part() {
     assert_close(&twice, &once.iter().map(|x| 2.0 * x).collect::<V>(), 1e-14);
 }
 
-/// Lookbehind with SGD is what it is defined as: k steps of fast weights along the gradients of the climb, and slow weights that
-/// follow by α.
+/// Lookbehind with SGD follows its definition: k steps of fast weights along the gradients of the climb, and slow
+/// weights that follow by α.
 #[test]
 fn lookbehind_moves_slow_weights_towards_fast_ones() {
     let (problem, mut theta) = mlp();
@@ -162,7 +162,7 @@ fn msam_with_momentum_is_the_optimizer_of_the_paper() {
     }
 }
 
-/// Only the marked entries of the point differ from θ where the gradient is taken, by ρ in all.
+/// The gradient is taken at a point that differs from θ in the marked entries only, by ρ in all.
 #[test]
 fn sam_on_perturbs_normalisation_layers_only() {
     let (problem, theta) = mlp();
@@ -200,7 +200,7 @@ fn cr_sam_is_sam_and_differences() {
     let sam = direction(ok(CrSam::new(rho, 0.0, 0.0)), oracle(&problem), &theta);
     let slope = sub(&direction(ok(CrSam::new(rho, 0.0, beta)), oracle(&problem), &theta), &sam);
     let expected: V = hessian_unit.iter().map(|x| 2.0 * beta * rho * x).collect();
-    // Central: the next term is of third order in ρ.
+    // Central differences: the next term is of third order in ρ.
     assert_close(&slope, &expected, 1e-10);
     // (∇²L̂(θ + ρĝ) − ∇²L̂(θ − ρĝ))·ĝ·ρ/2 is the second difference of the gradient, to third order.
     let rho = 1e-3;

@@ -10,10 +10,10 @@ use gnr_core::{
     testing::{LogisticRegression, Problem, ProblemOracle, Quadratic, TanhMlp},
 };
 
-/// ξ of Algorithm 1, by default.
+/// The default ξ of Algorithm 1.
 const XI: f64 = 1e-12;
 
-/// What one step of plain SGD with lr = 1 subtracts from θ: the direction.
+/// The direction: what one step of plain SGD with lr = 1 subtracts from θ.
 pub(crate) fn direction<O>(regularizer: impl Regularizer<O>, oracle: &mut O, theta: &[f64]) -> Vec<f64>
 where
     O: GradOracle<Vector = Vec<f64>>,
@@ -61,7 +61,7 @@ fn sam_is_the_gradient_uphill() {
     assert_close(&direction(ok(Sam::new(0.05)), &mut oracle(&problem), &theta), &expected, 1e-14);
 }
 
-/// "SAM + GNR": h_loss is SAM's gradient, h_norm does not see SAM.
+/// "SAM + GNR": h_loss is SAM's gradient, and h_norm does not depend on SAM.
 #[test]
 fn sam_and_gnr_add_up() {
     let (problem, theta) = mlp();
@@ -88,7 +88,7 @@ fn gnr_reports_its_value_and_norm() {
     assert!(none.penalties.is_empty());
 }
 
-/// Evaluations and products of one step, and how many evaluations kept a record.
+/// Evaluations, products, and evaluations that kept a record, of one step.
 fn cost<O: HvpOracle<Vector = Vec<f64>>>(
     regularizer: impl Regularizer<O>,
     t: u64,
@@ -113,17 +113,17 @@ fn steps_cost_what_is_documented() {
     assert_eq!(cost(gnr.clone(), 0, exact), (2, 2, 2));
     assert_eq!(cost((sam.clone(), gnr.clone()), 0, exact), (3, 2, 2));
     assert_eq!(cost(gnr.clone(), 0, forward), (4, 0, 0));
-    // The difference's step is SAM's radius: ∇L̂(θ + 0.05 ĝ) serves both.
+    // The step of the differences is SAM's radius: ∇L̂(θ + 0.05 ĝ) serves both.
     assert_eq!(cost((sam.clone(), gnr.clone()), 0, forward), (4, 0, 0));
     assert_eq!(cost((gnr.clone(), sam.clone()), 0, forward), (4, 0, 0));
     assert_eq!(cost((Some(gnr.clone()), vec![sam.clone(), sam.clone()]), 0, forward), (4, 0, 0));
     assert_eq!(cost((ok(Sam::new(0.06)), gnr), 0, forward), (5, 0, 0));
-    // Variants of SAM of equal radius look at the same point.
+    // Variants of SAM of equal radius look at one point.
     let (gsam, pgn, wsam) = (ok(Gsam::new(0.05, 0.4)), ok(Pgn::new(0.05, 0.8)), ok(Wsam::new(0.05, 0.9)));
     assert_eq!(cost((sam, gsam, pgn, wsam), 0, exact), (2, 0, 0));
 }
 
-/// A gradient ahead is evaluated once for all who announced it, and again for who did not.
+/// A gradient ahead is evaluated once for all that announced it, and again for one that did not.
 #[test]
 fn gradients_ahead_are_shared_by_those_who_announced_them() {
     let (problem, theta) = mlp();
@@ -141,7 +141,8 @@ fn gradients_ahead_are_shared_by_those_who_announced_them() {
     assert_eq!(counter.counts().probes, 3);
 }
 
-/// Two that multiply at θ: the record stays for the second, and is freed in the last product. One by differences needs none.
+/// Two regularisers multiply at θ: the record stays for the second, and is freed in the last product. A product by
+/// differences needs no record.
 #[test]
 fn a_record_is_freed_in_the_last_product_that_was_announced() {
     let (problem, theta) = mlp();
@@ -152,13 +153,13 @@ fn a_record_is_freed_in_the_last_product_that_was_announced() {
         ok(plain(gnrs, 0.1).step(0, &mut theta.clone(), &mut noting));
         seen.into_inner()
     };
-    // The second product of each is that of the gradient at the perturbed point, which uses its evaluation up.
+    // The second product of each is that with the gradient at the perturbed point, which consumes its evaluation.
     assert_eq!(uses(1), [Use::Last, Use::Last]);
     assert_eq!(uses(2), [Use::Again, Use::Last, Use::Last, Use::Last]);
     assert_eq!(uses(3), [Use::Again, Use::Last, Use::Again, Use::Last, Use::Last, Use::Last]);
 }
 
-/// Notes how the records are used.
+/// An oracle that records how its records are used.
 struct Noting<'s> {
     inner: ProblemOracle<TanhMlp>,
     seen: &'s std::cell::RefCell<Vec<Use>>,
@@ -196,7 +197,7 @@ fn every_costs_nothing_in_between() {
     assert!(Every::new((), 0).is_err() && ok(Every::new((), 2)).with_offset(2).is_err());
 }
 
-/// A regulariser that starts late is the regulariser from its start on; before, the step is a plain one, bit for bit.
+/// A regulariser that starts late acts as usual from its start on; the steps before are plain, bit for bit.
 #[test]
 fn from_step_costs_nothing_before_its_start() {
     let late = FromStep::new(ok(Gnr::new(0.1, 0.1)), 3);
@@ -207,14 +208,15 @@ fn from_step_costs_nothing_before_its_start() {
         let acts = t >= 3;
         assert_eq!(cost(late.clone(), t, exact), if acts { (2, 2, 2) } else { (1, 0, 0) }, "step {t}");
         assert_eq!(cost(late_sam.clone(), t, exact), if acts { (2, 0, 0) } else { (1, 0, 0) }, "step {t}");
-        // Nothing is announced before the start either: SAM alone evaluates its gradient ahead, once.
+        // Nothing is announced before the start either: SAM evaluates its gradient ahead once, for itself.
         let both = (ok(Sam::new(0.05)), late.clone());
         assert_eq!(cost(both, t, forward), if acts { (4, 0, 0) } else { (2, 0, 0) }, "step {t}");
     }
     assert_eq!(cost(FromStep::new(ok(Gnr::new(0.1, 0.1)), 0), 0, |counted| counted), (2, 2, 2));
 }
 
-/// With `Every`, in either order, a step needs both; a radius that follows a schedule sees the step's own number.
+/// With `Every`, in either order, both must let a step act; a radius that follows a schedule gets the step's own
+/// number.
 #[test]
 fn from_step_composes_with_every_and_with_schedules() {
     let (problem, theta) = mlp();
@@ -261,7 +263,7 @@ fn clipping_bounds_the_step() {
     assert!(Clip::norm(0.0).is_err() && Clip::norm(f64::NAN).is_err());
 }
 
-/// A batch that borrows its data needs `Box<dyn for<'b> …>` to be usable for many batches: that works.
+/// A method in a box serves oracles that borrow their batch, as `Box<dyn for<'b> …>`.
 #[test]
 fn a_boxed_method_serves_oracles_that_borrow() {
     type Borrowing<'b> = ProblemOracle<&'b LogisticRegression>;
@@ -348,7 +350,7 @@ impl HvpOracle for Examples {
     }
 }
 
-/// What OnSample adds to the batch's gradient is what the regulariser adds on a batch of just those examples.
+/// `OnSample` adds to the batch's gradient what the regulariser adds on a batch of the sampled examples alone.
 #[test]
 fn a_regularizer_on_a_sample_sees_the_sample_alone() {
     let theta = vec![0.3, -0.2, 0.5, 0.1];
@@ -357,7 +359,7 @@ fn a_regularizer_on_a_sample_sees_the_sample_alone() {
     let mut oracle = Examples::new();
     let found = direction(on_sample.clone(), &mut oracle, &theta);
     assert_eq!(oracle.sample, None, "the oracle is whole again");
-    // Whichever sample it was: one of the 6-element samples explains what was added, and it is the one the step drew.
+    // One of the 6-element samples explains what was added, and it is the one that the step drew.
     let mut drawn = Recorder(Examples::new(), Vec::new());
     direction(on_sample, &mut drawn, &theta);
     let [sample] = drawn.1[..] else { panic!("{:?}", drawn.1) };
@@ -367,13 +369,13 @@ fn a_regularizer_on_a_sample_sees_the_sample_alone() {
     let expected: Vec<_> =
         direction((), &mut Examples::new(), &theta).iter().zip(added).map(|(g, a)| g + a).collect();
     assert_close(&found, &expected, 1e-14);
-    // The whole batch is the regulariser itself, and other steps draw other samples.
+    // The fraction 1 is the regulariser itself, and other steps draw other samples.
     let whole = direction(ok(OnSample::new(gnr.clone(), 1.0)), &mut Examples::new(), &theta);
     assert_eq!(whole, direction(gnr, &mut Examples::new(), &theta));
     assert_ne!(Sample::new(0.25, 1).rows(24), Sample::new(0.25, 2).rows(24));
 }
 
-/// Notes the samples it is asked for.
+/// An oracle that records the samples to which it is restricted.
 struct Recorder(Examples, Vec<Sample>);
 
 impl GradOracle for Recorder {
@@ -413,7 +415,7 @@ fn a_sample_is_a_fraction() {
     assert!(OnSample::new(ok(Gnr::new(0.1, 0.1)), 1.5).is_err());
 }
 
-/// An optimiser that keeps what it hears of the Hessian, and does not move.
+/// An optimiser that keeps the estimates of the Hessian's diagonal, and does not move.
 #[derive(Default)]
 pub(crate) struct Listener(pub(crate) Vec<Vec<f64>>);
 
@@ -436,8 +438,8 @@ impl gnr_core::Optimizer<Vec<f64>> for Listener {
     }
 }
 
-/// Of a diagonal Hessian every sample is the diagonal; of any other their mean comes to it. One product a step, the direction as
-/// without, and of groups the mean.
+/// With a diagonal Hessian every sample is the diagonal, with any other Hessian the samples' mean approaches it. A step
+/// costs one product and keeps its direction; groups give the mean.
 #[test]
 fn the_optimizer_hears_the_diagonal_of_the_hessian() {
     let listen = |problem: &dyn Fn() -> ProblemOracle<Quadratic>, steps: u64| {

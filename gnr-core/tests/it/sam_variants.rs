@@ -1,4 +1,4 @@
-//! Variants of SAM: what they have in common with it, and properties that their papers state.
+//! Variants of SAM: where they equal SAM, and properties that their papers state.
 
 use crate::{
     assert_close, norm, ok, oracle, plain,
@@ -12,7 +12,7 @@ use gnr_core::{
     testing::{Problem, ProblemOracle, TanhMlp},
 };
 
-/// Each variant with the settings that make it SAM, over steps in which those with a memory use it.
+/// Each variant with the settings that make it SAM, over steps in which methods with state use it.
 #[test]
 fn variants_of_sam_contain_it() {
     type Any = Box<dyn Regularizer<ProblemOracle<TanhMlp>>>;
@@ -37,10 +37,10 @@ fn variants_of_sam_contain_it() {
     ];
     for (name, variant) in variants {
         println!("{name}");
-        // The same sums in another order.
+        // Equal sums in another order.
         assert_close(&run(variant), &sam, 1e-13);
     }
-    // ASAM where every weight has the size 1/2, and η too: T = 1.
+    // ASAM with every weight of size 1/2 and η = 1/2: T = 1.
     let (problem, theta) = mlp();
     let halves: Vec<_> = theta.iter().map(|x| 0.5 * x.signum()).collect();
     let expected = direction(ok(Sam::new(rho)), &mut oracle(&problem), &halves);
@@ -62,7 +62,8 @@ fn pgn_penalises_the_gradient_norm() {
     assert!((slope - 1.0).abs() < 0.05, "slope {slope} of the relative error over ρ: {errors:?}");
 }
 
-/// What GSAM adds to SAM does not change the loss ahead, and what LookSAM reuses is orthogonal to the gradient and α times as long.
+/// The part that GSAM adds to SAM does not change the loss ahead. The part that LookSAM reuses is orthogonal to the
+/// gradient and α times as long.
 #[test]
 fn parts_of_gsam_and_looksam_are_orthogonal() {
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
@@ -73,7 +74,7 @@ fn parts_of_gsam_and_looksam_are_orthogonal() {
 
     let mut method = plain(ok(LookSam::new(0.3, 2, 0.7)), 0.0);
     for t in 0..2 {
-        // At learning rate 0 both steps are at the same point.
+        // At learning rate 0 both steps are at one point.
         let report = ok(method.step(t, &mut theta, &mut oracle(&problem)));
         if t == 1 {
             let length = (1.0 + 0.7_f64.powi(2)).sqrt() * report.grad_norm;
@@ -110,7 +111,7 @@ fn settings_of_variants_out_of_range_are_named() {
     refused(FriendlySam::<Vec<f64>>::new(0.1, 1.0, 1.0).map(drop), "lambda");
 }
 
-/// ρ_t = ρ_min + (ρ − ρ_min)·η_t/η₀.
+/// The radius of GSAM is ρ_t = ρ_min + (ρ − ρ_min)·η_t/η₀.
 #[test]
 fn the_radius_of_gsam_follows_the_learning_rate() {
     let entry = find(regularizer::entries(), "gsam").unwrap();
@@ -129,7 +130,7 @@ fn the_radius_of_gsam_follows_the_learning_rate() {
         let (mut found, mut expected) = (theta.clone(), theta.clone());
         ok(plain(built, 0.1).step(t, &mut found, &mut oracle(problem.clone())));
         ok(plain(ok(Gsam::new(rho, 0.6)), 0.1).step(t, &mut expected, &mut oracle(&problem)));
-        // Sums and products of the radius, rounded.
+        // Tolerance: rounded sums and products of the radius.
         assert_close(&found, &expected, 1e-15);
     }
     assert_eq!(ok(ok(entry.values([("rho", 0.5.into())])).number("rho_min")), 0.25);

@@ -32,7 +32,7 @@ fn steps_drop_at_their_boundary() {
     check(decay, &[(0, 0.1), (29, 0.1), (30, 0.05), (59, 0.05), (60, 0.025), (u64::MAX, 0.0)]);
     let milestones = Milestones::new(0.1, 0.5, [60, 30]).unwrap();
     check(milestones, &[(0, 0.1), (29, 0.1), (30, 0.05), (59, 0.05), (60, 0.025), (u64::MAX, 0.025)]);
-    // A literal that skipped the check still does not divide by zero.
+    // A value made without the checked constructor does not divide by zero either.
     check(StepDecay { base: 0.1, factor: 0.5, every: 0 }, &[(0, 0.1), (9, 0.1)]);
 }
 

@@ -1,4 +1,4 @@
-//! Optimisers that scale by the diagonal of the Hessian, and where their estimates are taken: closed forms, costs, state.
+//! Optimisers that scale by the diagonal of the Hessian, and the points of their estimates: closed forms, costs, state.
 
 use crate::{
     assert_close, norm, ok, oracle, plain,
@@ -21,7 +21,7 @@ fn make(name: &str) -> Box<dyn Optimizer<V>> {
     ok(optimizer::build(&ok(entry.values([]))))
 }
 
-/// Where a fresh optimiser goes from θ along h, after it heard these estimates.
+/// The point that a fresh optimiser reaches from θ along h, after it was given these estimates.
 fn moved<P: Optimizer<V>>(mut optimizer: P, theta: &[f64], heard: &[&[f64]], h: &[f64], lr: f64) -> V {
     for diagonal in heard {
         ok(optimizer.curvature(&diagonal.to_vec()));
@@ -31,19 +31,20 @@ fn moved<P: Optimizer<V>>(mut optimizer: P, theta: &[f64], heard: &[&[f64]], h: 
     theta
 }
 
-/// With exact curvature, no momentum and η = 1, AdaHessian's step ends in the minimum where the curvature is positive, and goes as far
-/// uphill of a maximum as downhill of a minimum.
+/// With exact curvature, no momentum and η = 1, AdaHessian's step ends in the minimum where the curvature is positive.
+/// At a maximum it goes as far uphill as it would go downhill at a minimum.
 #[test]
 fn adahessian_without_momentum_is_newtons_method() {
     let settings = || [("betas", Value::from([0.0, 0.999])), ("eps", 1e-12.into())];
     let (lambda, theta) = ([4.0, 0.25, -2.0], [1.0, -3.0, 0.5]);
     let gradient: V = lambda.iter().zip(theta).map(|(l, x)| l * x).collect();
     let end = moved(ok(AdaHessian::with(settings())), &theta, &[&lambda], &gradient, 1.0);
-    // ε over the curvature, 1e-12/0.25 of a distance of 3.
+    // Tolerance: ε over the curvature, 1e-12/0.25 of a distance of 3.
     assert_close(&end, &[0.0, 0.0, 1.0], 2e-11);
 }
 
-/// The first estimate counts in full: SASSHA divides by √|λ|, Sophia-H, which corrects no bias, by γ(1 − β₂)λ, and is clipped.
+/// The first estimate counts in full: SASSHA divides by √|λ|. Sophia-H, which corrects no bias, divides by γ(1 − β₂)λ
+/// and clips.
 #[test]
 fn the_first_estimate_divides_the_step() {
     let settings = || [("betas", Value::from([0.0, 0.999])), ("eps", 1e-12.into())];
@@ -55,7 +56,8 @@ fn the_first_estimate_divides_the_step() {
     assert_close(&end, &[-0.125, -0.5, 0.5], 1e-15);
 }
 
-/// Nothing is divided by zero before the first estimate: Sophia-H goes along signs, the others along the momentum, which is the direction.
+/// Nothing is divided by zero before the first estimate: Sophia-H moves along signs, the others along the momentum,
+/// which is the direction.
 #[test]
 fn steps_before_the_first_estimate_are_those_of_a_momentum() {
     let (theta, h) = ([0.5, -1.0, 2.0], [0.25, 0.0, -3.0]);
@@ -85,7 +87,7 @@ fn groups_of_them_conform() {
     }
 }
 
-/// Leaves that do not go together are refused by name, and the state stays.
+/// Leaves that contradict each other are refused by name, and the state stays.
 #[test]
 fn a_state_that_cannot_be_is_refused() {
     for (name, diagonal) in
@@ -120,7 +122,7 @@ fn a_state_that_cannot_be_is_refused() {
     }
 }
 
-/// What is heard in step 0 at θ, the norm of the direction, and the cost.
+/// The estimate of step 0 at θ, the norm of the direction, and the cost.
 fn heard<O>(regularizer: impl Regularizer<Counted<O>>, inner: O, theta: &[f64]) -> (V, f64, Counts)
 where
     O: GradOracle<Vector = V>,
@@ -133,7 +135,8 @@ where
     (method.optimizer.0.remove(0), report.direction_norm, counts)
 }
 
-/// With a radius the Hessian is that of SAM's point, SAM's gradient is of the same evaluation in either order, and the direction is as without.
+/// With a radius the Hessian is that of SAM's point, and SAM's gradient comes from that evaluation, in either order.
+/// The direction does not change.
 #[test]
 fn with_a_radius_sam_and_the_estimate_share_their_point() {
     let (problem, theta) = mlp();
@@ -144,7 +147,7 @@ fn with_a_radius_sam_and_the_estimate_share_their_point() {
     let g = problem.value_and_gradient(&theta).1;
     let length = norm(&g) + 1e-12;
     let there: V = theta.iter().zip(&g).map(|(x, g)| x + rho * g / length).collect();
-    // z of step 0 is a function of the seed alone: that of the estimate at another point.
+    // The z of step 0 is a function of the seed alone, so the estimate at the other point uses it, too.
     let (expected, ..) = heard(at_theta, make(), &there);
     let (found, _, alone) = heard(ahead, make(), &theta);
     assert_close(&found, &expected, 1e-12);
@@ -165,7 +168,7 @@ fn with_a_radius_sam_and_the_estimate_share_their_point() {
     assert_eq!(heard((ahead, sam()), make(), &theta).2, alone, "SAM's gradient costs nothing more");
     let other = ok(Sam::new(0.1));
     assert_eq!(heard((ahead, other), make(), &theta).2.probes, 2, "another radius is another point");
-    // Differences of gradients: two probes at SAM's point and ahead of it.
+    // Differences of gradients: two probes, at SAM's point and ahead of it.
     let (found, ..) = heard((ahead, sam()), ForwardDiff::new(make()), &theta);
     assert_close(&found, &expected, 1e-2);
 
@@ -174,7 +177,7 @@ fn with_a_radius_sam_and_the_estimate_share_their_point() {
     }
 }
 
-/// L̂ = ‖θ‖²/2 whose products are not finite.
+/// The loss L̂ = ‖θ‖²/2 with products that are not finite.
 struct Poisoned;
 
 impl GradOracle for Poisoned {
@@ -210,8 +213,8 @@ fn an_estimate_that_is_not_finite_is_an_error_and_changes_no_state() {
     assert_eq!((theta, now), (vec![3.0, 4.0], fresh));
 }
 
-/// Where the curvature of the coordinates differs a thousandfold, dividing by it or by its root gets further than plain steps of the largest
-/// stable rate.
+/// Where the curvatures of coordinates differ a thousandfold, dividing by the curvature or by its root gets further
+/// than plain steps of the largest stable rate.
 #[test]
 fn they_precondition_a_steep_and_shallow_valley() {
     let spectrum = [100.0, 10.0, 1.0, 0.1];
@@ -240,8 +243,8 @@ fn they_precondition_a_steep_and_shallow_valley() {
     }
 }
 
-/// From settings: SASSHA hears of the Hessian at SAM's point, whose radius follows its schedule; without SAM, or where it says so, and
-/// all other optimisers hear of θ.
+/// By its settings SASSHA gets the Hessian at SAM's point, whose radius follows its schedule. Without SAM, or where the
+/// settings say so, and for all other optimisers, the point is θ.
 #[test]
 fn settings_say_where_the_hessian_is_taken() {
     let (problem, theta) = mlp();

@@ -1,4 +1,4 @@
-//! Host vectors are vectors: laws, accuracy, every storage.
+//! Host vectors conform: laws, accuracy, every storage.
 
 use gnr_core::{Vector, testing::conformance::check_vector};
 use ndarray::{Array1, s};
@@ -31,7 +31,7 @@ fn arrays_of_fixed_length_are_vectors() {
     assert_eq!(x.dot(&y).unwrap(), 186.0);
 }
 
-/// Sequential f32 sums of 20 million squares are off by per cents; ours by less than one ulp of f32.
+/// The dot product of 20 million f32 is off by less than one ulp of f32; a sequential sum would be off by per cents.
 #[test]
 fn a_dot_product_of_twenty_million_f32_is_accurate() {
     let n = 20_000_000;
@@ -49,7 +49,7 @@ proptest! {
         combination.axpy(a, &z).unwrap();
         let magnitude: f64 = x.iter().zip(y.iter().zip(&z)).map(|(x, (y, z))| (x * y).abs() + (a * x * z).abs()).sum();
         let (left, right) = (x.dot(&combination).unwrap(), x.dot(&y).unwrap() + a * x.dot(&z).unwrap());
-        // Lanes hold up to 128 terms, so at most some 150 roundings each way.
+        // Tolerance: lanes hold up to 128 terms, so there are at most some 150 roundings each way.
         prop_assert!((left - right).abs() <= 300.0 * f64::EPSILON * magnitude);
     }
 }

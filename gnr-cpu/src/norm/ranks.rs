@@ -36,7 +36,7 @@ impl Peers {
     /// Statistics of the batch from mean and biased variance of this rank's maps.
     ///
     /// # Errors
-    /// Those of the exchange.
+    /// The errors of the exchange.
     pub(super) fn statistics(&self, (mean, var): (Vec<f64>, Vec<f64>), eps: f64) -> Result<Stats> {
         let Some(across) = &self.0 else { return Ok(Stats::new(mean, var, eps, Source::Batch)) };
         let c = mean.len();
@@ -70,7 +70,7 @@ impl Peers {
     /// The derivative of the batch's statistics from that of this rank's part of them.
     ///
     /// # Errors
-    /// Those of the exchange.
+    /// The errors of the exchange.
     pub(super) fn tangent(&self, own: TangentStats) -> Result<TangentStats> {
         Ok(match self.means([&own.mean, &own.q])? {
             Some([mean, q]) => TangentStats { mean, q },

@@ -1,10 +1,11 @@
-//! Affine maps of an image, nearest neighbour, as Pillow's: fixed-point coordinates with 16 bits after the point.
+//! Affine maps of an image with nearest neighbours, as in Pillow: fixed-point coordinates with 16 bits after the point.
 
 use std::borrow::Cow;
 
 use crate::dataset::Image;
 
-/// Output pixel (x, y) becomes input pixel ⌊a·(x+½) + b·(y+½) + c⌋, ⌊d·(x+½) + e·(y+½) + f⌋ of `[a, b, c, d, e, f]`, or black.
+/// Maps an image in place: output pixel (x, y) becomes input pixel ⌊a·(x+½) + b·(y+½) + c⌋, ⌊d·(x+½) + e·(y+½) + f⌋ of
+/// `[a, b, c, d, e, f]`. Outside of the image it becomes black.
 pub(super) fn transform(image: &mut Image<'static>, [a, b, c, d, e, f]: [f64; 6]) {
     let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i64;
     let (height, width) = (image.height, image.width);
@@ -31,10 +32,10 @@ pub(super) fn transform(image: &mut Image<'static>, [a, b, c, d, e, f]: [f64; 6]
     image.pixels = Cow::Owned(pixels);
 }
 
-/// Turns by `degrees` counter-clockwise around the centre.
+/// Rotates an image by `degrees` counter-clockwise around its centre.
 pub(super) fn rotate(image: &mut Image<'static>, degrees: f64) {
     let angle = -degrees.rem_euclid(360.0).to_radians();
-    // Right angles come out exact.
+    // Rounded so that right angles are exact.
     let round = |value: f64| (value * 1e15).round() / 1e15;
     let (cos, sin) = (round(angle.cos()), round(angle.sin()));
     let (cx, cy) = (image.width as f64 / 2.0, image.height as f64 / 2.0);

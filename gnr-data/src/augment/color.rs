@@ -1,19 +1,19 @@
-//! Changes of colour, byte for byte as Pillow's `ImageEnhance` and `ImageOps`.
+//! Changes of colour, equal byte for byte to Pillow's `ImageEnhance` and `ImageOps`.
 
 use crate::dataset::Image;
 
 /// Pillow's `Image.blend`: `from + factor·(to − from)`, truncated; clipped where the factor extrapolates.
 fn blend(from: u8, to: u8, factor: f32) -> u8 {
-    // A float to u8 cast saturates, which is Pillow's clipping.
+    // A cast from float to u8 saturates, which is Pillow's clipping.
     (f32::from(from) + factor * (f32::from(to) - f32::from(from))) as u8
 }
 
-/// Rec. 601 grey of a pixel.
+/// The grey value of a pixel by Rec. 601.
 fn luma(red: u8, green: u8, blue: u8) -> u8 {
     ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
 }
 
-/// The grey image: of RGB its luma, else the first channel.
+/// The grey image: the luma of an RGB image, else the first channel.
 fn grey(image: &Image<'_>) -> Vec<u8> {
     let plane = image.height * image.width;
     match image.channels {
@@ -65,7 +65,7 @@ pub(super) fn sharpness(image: &mut Image<'static>, factor: f64) {
     }
 }
 
-/// Pillow's `SMOOTH`: 3x3 of ones around a five, over 13; in f32, rows from the bottom up.
+/// Pillow's `SMOOTH` filter: 3x3 ones around a five, over 13. The sum is in f32, with rows from the bottom up.
 fn smooth(plane: &[u8], at: usize, width: usize) -> u8 {
     const ONE: f32 = 1.0 / 13.0;
     const FIVE: f32 = 5.0 / 13.0;
@@ -89,7 +89,7 @@ pub(super) fn solarize(image: &mut Image<'static>, threshold: f64) {
     }
 }
 
-/// Replaces each channel by a table made of its histogram.
+/// Maps the bytes of each channel by a table made of the channel's histogram; `None` leaves the channel as it is.
 fn by_histogram(image: &mut Image<'static>, table: impl Fn(&[usize; 256]) -> Option<[u8; 256]>) {
     let plane = image.height * image.width;
     for channel in image.pixels.to_mut().chunks_exact_mut(plane) {
@@ -130,7 +130,7 @@ pub(super) fn equalize(image: &mut Image<'static>) {
     });
 }
 
-/// Turns the colour circle by a share in [−½, ½], by way of Pillow's 8-bit HSV.
+/// Shifts the hue by a share in [−½, ½] of the colour circle, through Pillow's 8-bit HSV.
 pub(super) fn hue(image: &mut Image<'static>, share: f64) {
     if image.channels != 3 {
         return;
@@ -189,9 +189,11 @@ mod tests {
     use super::*;
     use std::borrow::Cow;
 
-    /// Pillow 13 on an image of all 4,096 colours whose channels are multiples of 17, hashed (FNV-1a, planar):
+    /// Hashes (FNV-1a, planar) of Pillow 13's images for an image of all 4,096 colours whose channels are multiples of
+    /// 17:
     /// ```text
-    /// img = Image.fromarray((np.stack(np.meshgrid(*[np.arange(16)]*3, indexing="ij"), -1)*17).astype("uint8").reshape(64, 64, 3))
+    /// cube = np.stack(np.meshgrid(*[np.arange(16)]*3, indexing="ij"), -1)
+    /// img = Image.fromarray((cube*17).astype("uint8").reshape(64, 64, 3))
     /// torchvision.transforms.functional.adjust_hue(img, share)
     /// ```
     const HUES: [(f64, u64); 4] = [

@@ -5,8 +5,10 @@ use crate::error::Result;
 use crate::random::Stream;
 use crate::resample::{Interpolation, Window};
 
-/// Torchvision's `RandomResizedCrop`: the part has `scale` of the image's area (uniform) and proportions width : height in
-/// `ratio` (log-uniform); after ten draws that do not fit, the largest central part of allowed proportions.
+/// Torchvision's `RandomResizedCrop`, which scales a random part of the image to the training size.
+///
+/// The part has a share of the image's area that is uniform in `scale`, and proportions width : height that are
+/// log-uniform in `ratio`. After ten draws that do not fit, it is the largest central part of allowed proportions.
 ///
 /// # References
 /// Szegedy et al., *Going Deeper with Convolutions*, CVPR 2015, §6.
@@ -14,14 +16,14 @@ use crate::resample::{Interpolation, Window};
 pub struct RandomResizedCrop {
     /// Range of the part's share of the area, in (0, 1].
     pub scale: [f64; 2],
-    /// Range of width over height.
+    /// Range of the part's width over its height.
     pub ratio: [f64; 2],
     /// Filter of the scaling.
     pub interpolation: Interpolation,
 }
 
 impl RandomResizedCrop {
-    /// 8 to 100 % of the area, 3:4 to 4:3, bilinear.
+    /// The usual crop of ImageNet models: 8 to 100 % of the area, 3:4 to 4:3, bilinear.
     pub const IMAGENET: Self =
         Self { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0], interpolation: Interpolation::Bilinear };
 
@@ -82,7 +84,7 @@ mod tests {
             let window = RandomResizedCrop::IMAGENET.draw(&mut Stream::at(seed, Purpose::Crop, 0, 0), 400, 500);
             let share = (window.height * window.width) as f64 / 200_000.0;
             let ratio = window.width as f64 / window.height as f64;
-            // Sides of at least 97 pixels, rounded by at most half a pixel each: 1.1 %.
+            // Tolerance: sides of at least 97 pixels are rounded by at most half a pixel each, 1.1 % of the area.
             prop_assert!((0.079..=1.0).contains(&share) && (0.741..=1.349).contains(&ratio), "{share} {ratio}");
         }
     }

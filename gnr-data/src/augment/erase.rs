@@ -5,34 +5,35 @@ use crate::error::{DataError, Result};
 use crate::random::Stream;
 use crate::resample::Window;
 
-/// Which rectangle becomes 0, i.e. the mean colour.
+/// A rectangle of a normalised image that becomes 0, which is the mean colour.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Erase {
-    /// A square around a uniformly random pixel; what lies outside the image is cut off.
+    /// A square around a uniformly random pixel, without the part that lies outside the image.
     ///
     /// # References
-    /// DeVries, Taylor, *Improved Regularization of Convolutional Neural Networks with Cutout*, 2017 (16 for CIFAR-10, 8 for
-    /// CIFAR-100).
+    /// DeVries, Taylor, *Improved Regularization of Convolutional Neural Networks with Cutout*, 2017 (16 for CIFAR-10,
+    /// 8 for CIFAR-100).
     Cutout {
-        /// Side in pixels, even.
+        /// Side of the square in pixels, even.
         size: usize,
     },
-    /// With a probability, a rectangle of random area and proportions that lies inside; none after ten draws that do not fit.
+    /// With a probability, a rectangle of random area and proportions inside the image. After ten draws that do not
+    /// fit, nothing is erased.
     ///
     /// # References
     /// Zhong et al., *Random Erasing Data Augmentation*, AAAI 2020, algorithm 1.
     Random {
-        /// Of erasing anything.
+        /// Probability that an image is erased at all, in [0, 1].
         probability: f64,
-        /// Range of the share of the area.
+        /// Range of the rectangle's share of the area.
         scale: [f64; 2],
-        /// Range of height over width.
+        /// Range of the rectangle's height over its width.
         ratio: [f64; 2],
     },
 }
 
 impl Erase {
-    /// Random erasing as torchvision's default: ½, 2 to 33 % of the area, 3:10 to 33:10.
+    /// Random erasing with torchvision's defaults: probability ½, 2 to 33 % of the area, 3:10 to 33:10.
     pub const RANDOM: Self = Self::Random { probability: 0.5, scale: [0.02, 0.33], ratio: [0.3, 3.3] };
 
     pub(super) fn check(&self) -> Result<()> {
@@ -74,7 +75,7 @@ impl Erase {
     }
 }
 
-/// Sets a window of `out` `[C, height, width]` to 0.
+/// Sets a window of every channel of `out` `[C, height, width]` to 0.
 pub(super) fn blank(out: &mut [f32], height: usize, width: usize, window: Window) {
     for plane in out.chunks_exact_mut(height * width) {
         for row in plane.chunks_exact_mut(width).skip(window.top).take(window.height) {

@@ -5,17 +5,18 @@ use crate::dataset::Image;
 use crate::error::{DataError, Result};
 use crate::random::Stream;
 
-/// Torchvision's `ColorJitter`: four changes in random order, each by a factor uniform in `[max(0, 1 − x), 1 + x]`, the hue
-/// shifted by a share of the colour circle uniform in `[−x, x]`. 0 leaves a property alone.
+/// Torchvision's `ColorJitter`: four changes in random order. Brightness, contrast and saturation change by a factor
+/// uniform in `[max(0, 1 − x), 1 + x]`, the hue by a share of the colour circle uniform in `[−x, x]`. 0 leaves a
+/// property as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ColorJitter {
-    /// ≥ 0.
+    /// Extent x ≥ 0 of the change of brightness.
     pub brightness: f64,
-    /// ≥ 0.
+    /// Extent x ≥ 0 of the change of contrast.
     pub contrast: f64,
-    /// ≥ 0; RGB only.
+    /// Extent x ≥ 0 of the change of saturation; RGB only.
     pub saturation: f64,
-    /// In [0, ½]; RGB only.
+    /// Extent x of the change of hue, in [0, ½]; RGB only.
     pub hue: f64,
 }
 
@@ -37,7 +38,7 @@ impl ColorJitter {
     pub(super) fn apply(&self, stream: &mut Stream, image: &mut Image<'static>) {
         let mut order = [0, 1, 2, 3];
         stream.shuffle(&mut order);
-        // All numbers are drawn, whatever is used: one property does not change the others.
+        // All four numbers are always drawn, so that switching one property on does not change the others.
         let draws = order.map(|what| (what, 2.0 * stream.unit() - 1.0));
         for (what, draw) in draws {
             let factor = |extent: f64| {

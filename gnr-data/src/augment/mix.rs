@@ -1,39 +1,42 @@
-//! Mixup and CutMix: a batch blended with itself shifted by one, images and labels alike.
+//! Mixup and CutMix blend a batch with itself shifted by one, images and labels alike.
 
 use super::check_probability;
 use crate::error::{DataError, Result};
 use crate::random::{Purpose, Stream};
 use crate::resample::Window;
 
-/// Blending of the images of a batch. The partner of image `i` is image `i − 1` (of the first: the last).
+/// Blending of the images of a batch. The partner of image `i` is image `i − 1`, that of the first image is the last
+/// one.
 ///
-/// λ ~ Beta(α, α), one a batch. Mixup: λ·x_i + (1 − λ)·x_{i−1}. CutMix: a box of a share 1 − λ of the area, around a uniform
-/// centre and cut off at the border, comes from the partner; λ is then what is left of the image's own. Labels weigh λ and 1 − λ.
+/// Each batch draws λ ~ Beta(α, α). Mixup makes λ·x_i + (1 − λ)·x_{i−1}. CutMix takes a box of a share 1 − λ of the
+/// area from the partner, around a uniform centre and cut off at the border. λ is then the share that remains of the
+/// image itself. Labels weigh λ and 1 − λ.
 ///
 /// # References
 /// Zhang et al., *mixup: Beyond Empirical Risk Minimization*, ICLR 2018; Yun et al., *CutMix*, ICCV 2019, algorithm A1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mix {
-    /// α of mixup; 0: no mixup.
+    /// The parameter α of mixup, at most 100; 0 switches mixup off.
     pub mixup: f64,
-    /// α of CutMix; 0: no CutMix. When both are on, each batch has one of them, with probability ½.
+    /// The parameter α of CutMix, at most 100; 0 switches CutMix off. When both are on, each batch has one of them,
+    /// with probability ½.
     pub cutmix: f64,
-    /// Of blending a batch at all.
+    /// Probability that a batch is blended at all, in [0, 1].
     pub probability: f64,
 }
 
-/// The other half of a blended batch's labels.
+/// The labels of the partners in a blended batch, and their weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mixed {
     /// Labels of the partners, `[B]`.
     pub labels: Vec<usize>,
-    /// Number of each partner in the loader's data set, `[B]`.
+    /// Index of each partner in the loader's data set, `[B]`.
     pub indices: Vec<usize>,
-    /// λ, the weight of the images' own labels, in [0, 1]; the partners' have 1 − λ.
+    /// The weight λ of the images' own labels, in [0, 1]; those of the partners weigh 1 − λ.
     pub weight: f64,
 }
 
-/// What was drawn for a batch.
+/// The blend that was drawn for a batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Blend {
     Mixup { weight: f64 },
@@ -41,7 +44,7 @@ pub(crate) enum Blend {
 }
 
 impl Mix {
-    /// Largest α: λ is then within a few per cent of ½.
+    /// The largest α: λ is then within a few per cent of ½.
     const MAX_ALPHA: f64 = 100.0;
 
     pub(super) fn check(&self) -> Result<()> {
@@ -53,7 +56,7 @@ impl Mix {
         check_probability("mix probability", self.probability)
     }
 
-    /// The blend of batch `batch` of an epoch, of images `height` x `width`.
+    /// Draws the blend of batch `batch` of an epoch, for images `height` x `width`.
     pub(crate) fn draw(
         &self,
         seed: u64,
@@ -83,7 +86,7 @@ impl Mix {
 }
 
 impl Blend {
-    /// Blends `images` `[B, C, height, width]` in place and gives the partners' labels.
+    /// Blends `images` `[B, C, height, width]` in place and returns the labels of the partners.
     pub(crate) fn apply(
         self,
         images: &mut [f32],

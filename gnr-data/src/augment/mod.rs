@@ -1,7 +1,7 @@
-//! Random variation of training images: where an image is cut from, mirroring, colours, policies, erasing, mixing.
+//! Random variation of training images: crops, shifts, mirroring, colours, policies, erasing, mixing.
 //!
-//! Every draw is a pure function of (seed, epoch, index), mixing one of (seed, epoch, number of the batch); each kind has its
-//! own stream, so switching one on does not change the others.
+//! Draws for an image are pure functions of (seed, epoch, index), those for mixing of (seed, epoch, number of the
+//! batch). Each kind of variation has its own stream, so switching one on does not change the others.
 
 mod affine;
 mod color;
@@ -24,15 +24,15 @@ use crate::error::{DataError, Result};
 use crate::random::{Purpose, Stream};
 use crate::resample::{Window, resample};
 
-/// How training images are varied. In this order: crop, pad and shift, flip, colour jitter, RandAugment, normalisation,
-/// erasing, and mixing of the batch.
+/// The random variation of training images, in this order: crop, pad and shift, flip, colour jitter, RandAugment,
+/// normalisation, erasing, and mixing of the batch.
 ///
-/// `pad` and `flip` are torchvision's `RandomCrop(size, padding = pad)` then `RandomHorizontalFlip(0.5)`: the image is
-/// surrounded by `pad` black (byte 0, *before* normalisation) pixels on each side, a window of the original size is cut out
-/// at a uniformly random place, and the window is mirrored left to right with probability ½.
+/// `pad` and `flip` are torchvision's `RandomCrop(size, padding = pad)` and `RandomHorizontalFlip(0.5)`. The image is
+/// surrounded by `pad` black pixels (byte 0, *before* normalisation) on each side, and a window of the original size is
+/// cut out at a uniformly random place. The window is mirrored left to right with probability ½.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Augmentation {
-    /// Cut a random part of the published image and scale it to the data set's size. Default: none.
+    /// Cuts a random part out of the published image and scales it to the data set's size. Default: none.
     pub crop: Option<RandomResizedCrop>,
     /// Black pixels added on each side before cropping back. Default 0: no shift.
     pub pad: usize,
@@ -42,9 +42,9 @@ pub struct Augmentation {
     pub jitter: Option<ColorJitter>,
     /// A few operations drawn from a fixed list. Default: none.
     pub policy: Option<RandAugment>,
-    /// Blank a rectangle. Default: none.
+    /// Sets a rectangle to the mean colour. Default: none.
     pub erase: Option<Erase>,
-    /// Blend images of a batch, and their labels. Default: none.
+    /// Blends images of a batch, and their labels. Default: none.
     pub mix: Option<Mix>,
 }
 
@@ -54,22 +54,22 @@ pub enum Flip {
     /// Images keep their orientation (digits: a mirrored 2 is no digit).
     #[default]
     Never,
-    /// Mirrored with probability ½.
+    /// Images are mirrored with probability ½.
     Half,
 }
 
 /// The window and orientation drawn for one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variation {
-    /// Top row of the window, in the padded image: `0..=2·pad`; `pad` is no shift.
+    /// Top row of the window in the padded image, in `0..=2·pad`; `pad` means no shift.
     pub top: usize,
-    /// Left column of the window, in the padded image: `0..=2·pad`.
+    /// Left column of the window in the padded image, in `0..=2·pad`; `pad` means no shift.
     pub left: usize,
     /// Whether the window is mirrored.
     pub mirrored: bool,
 }
 
-/// Coordinates of an image's draws.
+/// The coordinates that address the draws of an image.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) seed: u64,
@@ -83,7 +83,7 @@ impl Place {
     }
 }
 
-/// Every byte as it is.
+/// The table that maps every byte to itself.
 const IDENTITY: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -95,14 +95,14 @@ const IDENTITY: [u8; 256] = {
 };
 
 impl Augmentation {
-    /// No variation: every image as it is.
+    /// No variation: every image stays as it is.
     pub const NONE: Self =
         Self { crop: None, pad: 0, flip: Flip::Never, jitter: None, policy: None, erase: None, mix: None };
-    /// Flip only.
+    /// Mirroring with probability ½, and no other variation.
     pub const FLIP: Self = Self { flip: Flip::Half, ..Self::NONE };
-    /// Pad 4, crop, flip (§5 of the paper: CIFAR).
+    /// The variation of CIFAR in §5 of the paper: pad 4, crop, flip.
     pub const CIFAR: Self = Self { pad: 4, ..Self::FLIP };
-    /// Random resized crop, flip: the usual training of ImageNet models.
+    /// The usual variation of ImageNet: random resized crop and flip.
     pub const IMAGENET: Self = Self { crop: Some(RandomResizedCrop::IMAGENET), ..Self::FLIP };
 
     /// The shift and orientation of image `index` in epoch `epoch`: a pure function of its arguments.
@@ -118,7 +118,7 @@ impl Augmentation {
         Variation { top, left, mirrored: self.flip == Flip::Half && stream.coin() }
     }
 
-    /// Refuses what cannot be done to images of this shape.
+    /// Refuses settings that images of this shape `[C, H, W]` do not allow.
     pub(crate) fn check(&self, [_, height, width]: [usize; 3]) -> Result<()> {
         if self.pad > 0 && self.pad >= height.min(width) {
             return Err(DataError::config(
@@ -134,8 +134,8 @@ impl Augmentation {
         self.mix.map_or(Ok(()), |mix| mix.check())
     }
 
-    /// Writes the varied, normalised image to `out` `[C, H, W]`. `image` is of the shape of `out`, or of any size where there is
-    /// a [`crop`](Self::crop).
+    /// Writes the varied, normalised image to `out` `[C, H, W]`. `image` has the shape of `out`, or any size where
+    /// there is a [`crop`](Self::crop).
     pub(crate) fn render(
         &self,
         image: Image<'_>,
@@ -174,10 +174,10 @@ impl Augmentation {
         }
     }
 
-    /// Writes the shifted, mirrored image to `out` `[C, H, W]` by way of a table a channel: one pass.
+    /// Writes the shifted, mirrored image to `out` `[C, H, W]` in one pass, through one table a channel.
     fn shift<T: Copy>(&self, image: &Image<'_>, variation: Variation, tables: &[[T; 256]], out: &mut [T]) {
         let (height, width, pad) = (image.height, image.width, self.pad);
-        // Columns of the window that fall inside the image, before mirroring.
+        // Columns of the window that lie inside the image, before mirroring.
         let (first, last) = overlap(variation.left, pad, width);
         let planes = image.pixels.chunks_exact(height * width).zip(out.chunks_exact_mut(height * width));
         for ((source, target), table) in planes.zip(tables) {
@@ -202,14 +202,14 @@ impl Augmentation {
     }
 }
 
-/// Range of window columns `x` with `0 <= x + left - pad < width`.
+/// The range of window columns `x` with `0 <= x + left - pad < width`.
 fn overlap(left: usize, pad: usize, width: usize) -> (usize, usize) {
     let first = pad.saturating_sub(left).min(width);
     let last = (width + pad).saturating_sub(left).min(width);
     (first, last.max(first))
 }
 
-/// Fails unless both ends of a range are finite, in `0 < low <= high <= most`.
+/// Fails unless both ends of a range are finite and `0 < low <= high <= most`.
 fn check_range(key: &'static str, range: [f64; 2], most: f64) -> Result<()> {
     let [low, high] = range;
     if low > 0.0 && low <= high && high <= most && high.is_finite() {
@@ -218,7 +218,7 @@ fn check_range(key: &'static str, range: [f64; 2], most: f64) -> Result<()> {
     Err(DataError::config(key, format!("{range:?}"), format!("needs 0 < low <= high <= {most}")))
 }
 
-/// Fails unless `probability` is one.
+/// Fails unless `probability` lies in [0, 1].
 fn check_probability(key: &'static str, probability: f64) -> Result<()> {
     if (0.0..=1.0).contains(&probability) {
         return Ok(());

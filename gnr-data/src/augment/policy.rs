@@ -5,15 +5,16 @@ use crate::dataset::Image;
 use crate::error::{DataError, Result};
 use crate::random::Stream;
 
-/// Torchvision's `RandAugment`: `operations` draws from [`Operation::ALL`] with equal probability, each done at `magnitude`.
+/// Torchvision's `RandAugment`: draws `operations` times from [`Operation::ALL`] with equal probability, and applies
+/// each operation at `magnitude`.
 ///
 /// # References
 /// Cubuk et al., *RandAugment*, CVPR workshops 2020. Ranges of the magnitudes: torchvision's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RandAugment {
-    /// Operations an image.
+    /// Number of operations for each image; default 2.
     pub operations: usize,
-    /// Strength, `0..=30`.
+    /// Strength of the operations, in `0..=30`; default 9.
     pub magnitude: usize,
 }
 
@@ -24,41 +25,41 @@ impl Default for RandAugment {
     }
 }
 
-/// Something done to an image's bytes, as Pillow does it. The signed ones have a random sign in [`RandAugment`].
+/// An operation on an image's bytes, equal to Pillow's. In [`RandAugment`] the signed ones have a random sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Nothing.
+    /// No change of the image.
     Identity,
-    /// Rows shifted in proportion to their number.
+    /// Shifts rows in proportion to their number.
     ShearX,
-    /// Columns shifted in proportion to their number.
+    /// Shifts columns in proportion to their number.
     ShearY,
-    /// Shift by whole pixels.
+    /// Shifts the image horizontally by whole pixels.
     TranslateX,
-    /// Shift by whole pixels.
+    /// Shifts the image vertically by whole pixels.
     TranslateY,
-    /// Turn around the centre, degrees counter-clockwise.
+    /// Rotates around the centre, by degrees counter-clockwise.
     Rotate,
-    /// Factor 1 + magnitude.
+    /// Multiplies the brightness by 1 + magnitude.
     Brightness,
-    /// Saturation by a factor 1 + magnitude.
+    /// Multiplies the saturation by 1 + magnitude.
     Color,
-    /// Factor 1 + magnitude around the mean grey.
+    /// Multiplies the distance from the mean grey by 1 + magnitude.
     Contrast,
-    /// Factor 1 + magnitude away from the smoothed image.
+    /// Multiplies the distance from the smoothed image by 1 + magnitude.
     Sharpness,
-    /// Bits kept.
+    /// Keeps the given number of high bits of each byte.
     Posterize,
-    /// Bytes from a threshold on are inverted.
+    /// Inverts bytes from a threshold on.
     Solarize,
-    /// Each channel stretched to 0..=255.
+    /// Stretches each channel to 0..=255.
     AutoContrast,
-    /// Each channel's histogram made flat.
+    /// Makes the histogram of each channel flat.
     Equalize,
 }
 
 impl Operation {
-    /// In torchvision's order.
+    /// All operations, in torchvision's order.
     pub const ALL: [Self; 14] = [
         Self::Identity,
         Self::ShearX,
@@ -76,7 +77,7 @@ impl Operation {
         Self::Equalize,
     ];
 
-    /// Magnitude number `bin` of `0..=30` for images of a size, and whether its sign is random.
+    /// The value of magnitude number `bin`, in `0..=30`, for images of a size, and whether its sign is random.
     pub fn magnitude(self, bin: usize, height: usize, width: usize) -> (f64, bool) {
         const BINS: f64 = 30.0;
         let share = bin as f64 / BINS;
@@ -92,7 +93,7 @@ impl Operation {
         }
     }
 
-    /// Changes `image`, which is whole; what comes in from outside is black. On grey images `Color` does nothing.
+    /// Changes `image` in place; pixels that come from outside are black. `Color` does not change grey images.
     pub fn apply(self, image: &mut Image<'static>, magnitude: f64) {
         match self {
             Self::Identity => {}

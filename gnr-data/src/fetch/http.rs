@@ -1,4 +1,4 @@
-//! Downloading one file over HTTP, going on after a broken connection where the server lets us.
+//! Downloads of one file over HTTP, which continue after a broken connection where the server allows it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -9,17 +9,17 @@ use super::{FetchEvent, FetchOptions};
 use crate::error::{DataError, Result};
 use crate::registry::Download;
 
-/// Why an attempt ended early.
+/// The reason why an attempt ended early.
 enum Failure {
-    /// Worth another attempt: the connection broke, the server is busy.
+    /// An error after which another attempt may succeed: the connection broke, the server is busy.
     Passing(String),
-    /// An error that a retry would meet again, such as a missing file.
+    /// An error that another attempt would meet again, such as a missing file.
     Final(String),
-    /// Of this machine.
+    /// An error of this machine, such as a full disk.
     Local(DataError),
 }
 
-/// Downloads from the first of `urls` that gives the whole file to `part`, which may hold the beginning of it.
+/// Downloads to `part`, which may already hold the beginning, from the first of `urls` that gives the whole file.
 pub(super) fn download(
     urls: &[String],
     part: &Path,
@@ -32,7 +32,7 @@ pub(super) fn download(
         .timeout_resolve(Some(Duration::from_secs(30)))
         .timeout_connect(Some(Duration::from_secs(30)))
         .timeout_recv_response(Some(Duration::from_secs(60)))
-        // A connection that stalls ends here, and the next one goes on from where it was.
+        // Ends a connection that stalls; the next one continues at its end.
         .timeout_recv_body(Some(Duration::from_secs(3600)))
         .build()
         .into();
@@ -73,7 +73,7 @@ fn from_one(
     }
 }
 
-/// Bytes that are there already.
+/// Number of bytes that are already downloaded.
 fn length(part: &Path) -> u64 {
     std::fs::metadata(part).map_or(0, |metadata| metadata.len())
 }
@@ -96,7 +96,7 @@ fn attempt(
     })?;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let announced: Option<u64> = header("content-length").and_then(|length| length.parse().ok());
-    // `bytes FIRST-LAST/TOTAL`, or `bytes */TOTAL`.
+    // The header is `bytes FIRST-LAST/TOTAL`, or `bytes */TOTAL`.
     let range = header("content-range").and_then(|range| range.strip_prefix("bytes ")?.split_once('/'));
     let (start, total) = match response.status().as_u16() {
         200 => (0, announced),
@@ -106,7 +106,7 @@ fn attempt(
         206 => return Err(Failure::Final("the server sent another part than was asked for".into())),
         416 if range.and_then(|range| range.1.parse().ok()) == Some(have) => return Ok(()),
         416 => {
-            // What we have is longer than the file: it is of another one.
+            // The part is longer than the file, so it belongs to another file.
             std::fs::remove_file(part).map_err(|e| Failure::Local(DataError::io(part, "remove")(e)))?;
             return Err(Failure::Passing("the beginning that was there does not belong to this file".into()));
         }

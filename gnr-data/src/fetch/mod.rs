@@ -1,4 +1,4 @@
-//! Getting published data sets: download with resume, checksum, safe unpacking. Feature `fetch`.
+//! Fetching of published data sets: download with resume, checksum, safe unpacking. Feature `fetch`.
 
 mod http;
 mod staging;
@@ -13,12 +13,12 @@ use md5::{Digest, Md5};
 use crate::error::{DataError, Result};
 use crate::registry::{DatasetInfo, Download};
 
-/// How to fetch.
+/// Options of [`fetch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchOptions {
-    /// Address of a folder that holds the files, to be tried before the published ones. Default: none.
+    /// Address of a folder with the files, which is tried before the published addresses. Default: none.
     pub mirror: Option<String>,
-    /// Attempts in a row that may bring nothing before an address is given up. Default 5.
+    /// Number of attempts in a row without a new byte after which an address is given up. Default 5.
     pub attempts: u32,
     /// Pause after the first failed attempt, doubled with each further one. Default 1 s.
     pub pause: Duration,
@@ -30,62 +30,64 @@ impl Default for FetchOptions {
     }
 }
 
-/// What is happening.
+/// Progress of [`fetch`], for those who watch it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchEvent<'a> {
-    /// Bytes of a file are there, of so many where the server says so.
+    /// Bytes of a file have arrived.
     Downloading {
-        /// Its name.
+        /// Name of the file.
         file: &'a str,
-        /// Bytes there, including those of an earlier attempt.
+        /// Number of bytes so far, including those of earlier attempts.
         done: u64,
-        /// Bytes in all.
+        /// Number of bytes of the whole file, where the server says it.
         total: Option<u64>,
     },
-    /// An attempt failed; another one follows.
+    /// An attempt failed, and another one follows.
     Retrying {
         /// Name of the file.
         file: &'a str,
-        /// Why.
+        /// The reason for the failure.
         reason: &'a str,
     },
-    /// The checksum is computed.
+    /// The checksum of a file is being computed.
     Checking {
         /// Name of the file.
         file: &'a str,
-        /// Bytes read.
+        /// Number of bytes read so far.
         done: u64,
-        /// Bytes in all.
+        /// Number of bytes of the whole file.
         total: u64,
     },
-    /// The archive is unpacked.
+    /// An archive is being unpacked.
     Unpacking {
-        /// Name of the file.
+        /// Name of the archive.
         file: &'a str,
-        /// Files written.
+        /// Number of files written so far.
         files: u64,
-        /// Bytes written.
+        /// Number of bytes written so far.
         done: u64,
     },
-    /// The file is there, checked and unpacked.
+    /// A file is there, checked and unpacked.
     Ready {
-        /// Its name.
+        /// Name of the file.
         file: &'a str,
-        /// Whether there was nothing to do.
+        /// Whether it was there before.
         already: bool,
     },
 }
 
-/// Fetches the files of a data set into `dir`, which then opens it. What is there already, whole and with the right checksum, is
-/// not fetched again; a download that was cut off is continued, an unpacking that was is begun again. The files of an archive appear when
-/// all of them are unpacked.
+/// Fetches the files of a data set into `dir`, from which the data set then opens.
+///
+/// Files that are there, complete and with the right checksum, are not fetched again. An interrupted download is
+/// continued, an interrupted unpacking begins again. The files of an archive appear when all of them are unpacked.
 ///
 /// # Errors
-/// [`DataError::MissingData`] for a file that can only be had by hand and is not there, [`DataError::Download`],
-/// [`DataError::Checksum`] (the file is removed), [`DataError::Archive`], [`DataError::UnsafeArchive`], [`DataError::Io`].
+/// [`DataError::MissingData`] for a missing file that can only be obtained by hand, [`DataError::Download`],
+/// [`DataError::Checksum`] (the file is then removed), [`DataError::Archive`], [`DataError::UnsafeArchive`],
+/// [`DataError::Io`].
 ///
 /// # Cost
-/// The archive stays beside what is unpacked from it.
+/// Disk space: the archive stays beside the files that are unpacked from it.
 pub fn fetch(
     info: &DatasetInfo,
     dir: &Path,
@@ -108,7 +110,7 @@ fn by_hand(dataset: &'static str, what: &str, dir: &Path, hint: &'static str) ->
     DataError::MissingData { dataset, what: what.to_string(), looked_in, found: String::new(), hint }
 }
 
-/// Fetches, checks and unpacks one file; `missing` is the error when it has no address and is not there.
+/// Fetches, checks and unpacks one file. `missing` is the error if the file is not there and has no address.
 pub(crate) fn fetch_file(
     download: &Download,
     dir: &Path,
@@ -118,7 +120,7 @@ pub(crate) fn fetch_file(
 ) -> Result<()> {
     let Download { file, md5, .. } = *download;
     let path = dir.join(file);
-    // Says that the archive of this checksum was unpacked to the end.
+    // Records that the archive of this checksum was unpacked completely.
     let mark = dir.join(format!(".{file}.unpacked"));
     if std::fs::read_to_string(&mark).is_ok_and(|done| done.trim() == md5) {
         progress(FetchEvent::Ready { file, already: true });
@@ -151,7 +153,7 @@ pub(crate) fn fetch_file(
     Ok(())
 }
 
-/// Unpacks the archive at `path` as `kind` says, `limit` bytes at most, below `dir`.
+/// Unpacks the archive at `path` by the rules of `kind` into `dir`, at most `limit` bytes.
 #[cfg(feature = "testing")]
 pub fn unpack_archive(path: &Path, kind: crate::registry::Unpack, limit: u64, dir: &Path) -> Result<()> {
     let download = Download { urls: &[], file: "archive", md5: "", unpack: kind, limit };
@@ -162,7 +164,7 @@ fn wrong_checksum(path: &Path, expected: &'static str, found: String) -> DataErr
     DataError::Checksum { path: path.to_path_buf(), expected, found }
 }
 
-/// MD5 of a file, hexadecimal.
+/// The MD5 checksum of a file, in hexadecimal.
 fn checksum(path: &Path, file: &str, progress: &mut dyn FnMut(FetchEvent<'_>)) -> Result<String> {
     let mut reader = std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
     let total = reader.metadata().map_err(DataError::io(path, "read the length of"))?.len();

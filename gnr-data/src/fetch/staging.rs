@@ -1,31 +1,32 @@
-//! Unpacked files appear when all of them are there: an archive is unpacked into a hidden folder, whose contents then move to their
-//! place. What an interrupted unpacking left is never taken for a data set, and the next attempt removes it.
+//! Staging of unpacked files, which appear only when all of them are there. An archive is unpacked into a hidden
+//! folder, whose contents then move to their place. The remains of an interrupted unpacking are never taken for a data
+//! set, and the next attempt removes them.
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, Result};
 
-/// The hidden folder in which the archive `file` is unpacked.
+/// The name of the hidden folder in which the archive `file` is unpacked.
 fn folder_name(file: &str) -> String {
     format!(".{file}.unpacking")
 }
 
-/// A hidden folder on the file system of the place that its contents are for. Removed with what is in it when dropped.
+/// A hidden folder on the file system to which its contents will move. Dropping it removes the folder and its contents.
 pub(super) struct Staging {
     folder: PathBuf,
-    /// Where the contents belong.
+    /// The folder to which the contents will move.
     root: PathBuf,
 }
 
 impl Staging {
-    /// An empty folder for the archive `file`, which belongs into the folder `into` of `dir`.
+    /// Makes an empty folder for the archive `file`, whose files belong into the folder `into` of `dir`.
     ///
     /// # Errors
-    /// [`DataError::Io`].
+    /// [`DataError::Io`] if the folder cannot be made.
     pub(super) fn begin(dir: &Path, into: &str, file: &str) -> Result<Self> {
         let (root, name) = (dir.join(into), folder_name(file));
-        // `root` may be a link to another disk, between which nothing can be moved in one go.
+        // `root` may be a link to another disk; moving between disks is not atomic.
         let folder = if root.is_dir() { root.join(&name) } else { dir.join(&name) };
         for left in [dir.join(&name), root.join(&name)] {
             if looked_at(&left)?.is_some() {
@@ -36,17 +37,17 @@ impl Staging {
         Ok(Self { folder, root })
     }
 
-    /// The folder to unpack into.
+    /// The folder into which the archive must be unpacked.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Moves the contents to their place: the folder itself where nothing is there yet, else each entry that is new, and the files of the
-    /// folders that are there. Nothing is moved when an entry cannot be.
+    /// Moves the contents to their place: the folder itself where nothing is there yet, else each new entry, and the
+    /// files of folders that exist already. If one entry cannot be moved, none is.
     ///
     /// # Errors
-    /// What `refuse` makes of an entry's name and a reason, where a link or something of another kind is in its place;
-    /// [`DataError::Io`].
+    /// The error that `refuse` makes of an entry's name and a reason, where a link or an entry of another kind is in
+    /// its place; [`DataError::Io`].
     pub(super) fn finish(self, refuse: &dyn Fn(&str, String) -> DataError) -> Result<()> {
         if looked_at(&self.root)?.is_none() {
             if let Some(parent) = self.root.parent() {
@@ -63,7 +64,7 @@ impl Staging {
         Ok(())
     }
 
-    /// What is moved of the folder at `below`, relative to the two folders.
+    /// Adds to `moves` the entries of the folder `below` that must move, as paths relative to both folders.
     fn plan(
         &self,
         below: &Path,
@@ -93,12 +94,12 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next attempt.
+        // A folder that cannot be removed now is removed by the next attempt.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// What is at a path, links not followed; `None`: nothing.
+/// The kind of what is at a path, without following links; `None` if nothing is there.
 fn looked_at(path: &Path) -> Result<Option<Metadata>> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),

@@ -1,7 +1,7 @@
-//! Unpacking archives without trusting them: files and folders only, inside the target only, within a bound.
+//! Unpacking of untrusted archives: files and folders only, inside the target only, within a bound.
 //!
-//! Links of either kind, devices, absolute paths and `..` end the unpacking with an error, and nothing is written through a
-//! symbolic link that is already there. Files appear in their place when all of them are unpacked.
+//! Links of either kind, devices, absolute paths and `..` end the unpacking with an error. Nothing is written through a
+//! symbolic link that already exists. Files appear in their place when all of them are unpacked.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,10 +14,10 @@ use super::staging::Staging;
 use crate::error::{DataError, Result};
 use crate::registry::{Download, Unpack};
 
-/// Bound on the number of entries: ImageNet has 1.3 million.
+/// Largest number of entries of an archive; ImageNet's has 1.3 million.
 const MAX_ENTRIES: u64 = 4_000_000;
 
-/// Does with the file at `path` what its `download` says, below `dir`.
+/// Unpacks the file at `path` into `dir`, by the rules of its `download`.
 pub(super) fn unpack(
     path: &Path,
     download: &Download,
@@ -58,7 +58,7 @@ pub(super) fn unpack(
 struct Target<'a> {
     archive: &'a Path,
     file: &'a str,
-    /// Bytes that may still be written.
+    /// Number of bytes that may still be written.
     left: u64,
     limit: u64,
     entries: u64,
@@ -76,7 +76,7 @@ impl Target<'_> {
         }
     }
 
-    /// The archive could not be read: by the system's word, or because it is damaged.
+    /// The error of an archive that could not be read: that of the system, or damage.
     fn unreadable(&self, source: std::io::Error) -> DataError {
         let path = self.archive.to_path_buf();
         match source.raw_os_error() {
@@ -85,7 +85,7 @@ impl Target<'_> {
         }
     }
 
-    /// Unpacks a tar archive into `root`; of a tar of tars, each inner one into a folder of its name.
+    /// Unpacks a tar archive into `root`. In a tar of tars, each inner archive gets a folder of its name.
     fn tar(&mut self, reader: &mut dyn Read, root: &Path, nested: bool) -> Result<()> {
         let mut archive = tar::Archive::new(reader);
         for entry in archive.entries().map_err(|error| self.unreadable(error))? {
@@ -141,7 +141,7 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// Where an entry belongs.
+    /// The path to which an entry is unpacked; an error if it would leave `root`.
     fn place(&mut self, root: &Path, name: &str) -> Result<PathBuf> {
         self.entries += 1;
         if self.entries > MAX_ENTRIES {
@@ -161,9 +161,9 @@ impl Target<'_> {
         Ok(path)
     }
 
-    /// Makes a folder and those above it up to `root`.
+    /// Makes a folder, and those above it up to `root`.
     fn folder(&self, root: &Path, path: &Path, name: &str) -> Result<()> {
-        // That of an archive within an archive is not there before its first entry.
+        // The folder of an archive within an archive does not exist before its first entry is written.
         std::fs::create_dir_all(root).map_err(DataError::io(root, "create"))?;
         let mut at = root.to_path_buf();
         for part in path.strip_prefix(root).unwrap_or(path).components() {
@@ -192,10 +192,10 @@ impl Target<'_> {
             return Err(self.refuse(name, "an entry of this name before is no plain file"));
         }
         let mut file = File::create(path).map_err(DataError::io(path, "create"))?;
-        // One byte more than declared would be a lie about the size.
+        // A byte beyond the declared size is read to detect an entry that is longer than it says.
         let mut from = from.take(size.saturating_add(1));
         let mut written = 0;
-        // Not `std::io::copy`, whose errors do not tell reading from writing.
+        // `std::io::copy` is not used because its errors do not tell reading from writing.
         loop {
             match from.read(&mut self.buffer) {
                 Ok(0) => break,

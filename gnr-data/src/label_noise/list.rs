@@ -1,4 +1,4 @@
-//! Lists of labels, one for each image of a training set: text or NumPy arrays.
+//! Lists of labels for the images of a training set, as text or NumPy arrays.
 
 use std::path::Path;
 
@@ -6,17 +6,17 @@ use super::npy;
 use crate::error::{DataError, Result};
 use crate::source::text::{decode_text, excerpt};
 
-/// The `expected` labels of a list, each below `classes`.
+/// Reads the `expected` labels of a list, each below `classes`.
 pub(super) fn read(path: &Path, expected: usize, classes: usize) -> Result<Vec<usize>> {
     let bytes = std::fs::read(path).map_err(DataError::io(path, "read"))?;
     parse(path, &bytes, expected, classes)
 }
 
-/// [`read`] of the file at `path`, whose contents are `bytes`.
+/// Parses a list like [`read`], from the contents `bytes` of the file at `path`.
 pub(crate) fn parse(path: &Path, bytes: &[u8], expected: usize, classes: usize) -> Result<Vec<usize>> {
     let named_npy = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"));
     let mut labels = Labels { path, expected, classes, labels: Vec::new(), found: 0, refused: None };
-    // No more is kept than the list and the training set both have.
+    // Memory is reserved for as many labels as both the list and the training set can have.
     labels.labels.reserve_exact(expected.min(bytes.len()));
     if named_npy || bytes.starts_with(npy::MAGIC) {
         let numbers = npy::integers(path, bytes)?;
@@ -27,7 +27,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8], expected: usize, classes: usize) 
     labels.finish()
 }
 
-/// The labels so far, and the first that is not a class.
+/// The labels so far, and the first one that is not a class.
 struct Labels<'a> {
     path: &'a Path,
     expected: usize,
@@ -38,7 +38,7 @@ struct Labels<'a> {
 }
 
 impl Labels<'_> {
-    /// Adds the label of the next image; `number` is that of its line or element.
+    /// Adds the label of the next image; `number` is the number of its line or element, which `unit` names.
     fn add(&mut self, unit: &str, number: usize, label: i128) {
         let image = self.found;
         self.found += 1;

@@ -1,4 +1,4 @@
-//! Noisy labels: a data set whose training labels are partly wrong, by a seeded rule or from a published list.
+//! Noisy labels: a data set with partly wrong training labels, by a seeded rule or from a published list.
 //!
 //! Methods for flat minima are often compared on training sets with wrong labels.
 
@@ -15,16 +15,16 @@ use crate::dataset::{Dataset, Image};
 use crate::error::{DataError, Result};
 use crate::random::{Purpose, Stream};
 
-/// Which wrong class a flipped image gets.
+/// The wrong class that a flipped image gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NoiseKind {
     /// One of the *other* K − 1 classes, each with the same probability. The default.
     ///
-    /// Some papers draw from all K classes, the true one included. A rate r of theirs changes r·(K − 1)/K of the labels in
-    /// expectation, which is the rate to give here.
+    /// Some papers draw from all K classes, the true one included. With a rate r they change r·(K − 1)/K of the labels
+    /// in expectation, which is the rate to set here.
     #[default]
     Symmetric,
-    /// The next class: c becomes c + 1, and the last class becomes class 0.
+    /// The next class: class c becomes c + 1, the last class becomes class 0.
     PairFlip,
 }
 
@@ -37,36 +37,40 @@ impl fmt::Display for NoiseKind {
     }
 }
 
-/// Where wrong labels come from.
+/// The origin of wrong labels.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LabelNoise {
-    /// A share of the images, chosen by a seed.
+    /// A share of the images, chosen by a seed, gets wrong labels.
     Rate {
-        /// Share of all images whose label changes, in [0, 1). Exactly `(rate·n).round()` of n labels change.
+        /// Share of the images whose label changes, in [0, 1). Exactly `(rate·n).round()` of n labels change.
         rate: f64,
-        /// What the label becomes.
+        /// The wrong class of a flipped image.
         kind: NoiseKind,
-        /// Which images, and which of the wrong classes.
+        /// Seed of the choice of images, and of their wrong classes.
         seed: u64,
     },
     /// A published list with one label an image: text, or a NumPy array. See [`Noisy::new`].
     File(PathBuf),
 }
 
-/// A data set with noisy labels. [`label`](Dataset::label) gives the label to train on,
+/// A data set with noisy labels. [`label`](Dataset::label) is the label to train on,
 /// [`clean_label`](Dataset::clean_label) the published one.
 ///
-/// **Seeded noise.** Image i has its own stream of random numbers, addressed by (`seed`, i). Its first number ranks the image
-/// among all n; the `(rate·n).round()` lowest ranks are flipped, the lower index first among equal ranks. The next number chooses
-/// the class. A label is so a function of `seed`, i, n, the number of classes and the clean label: neither the order of reading
-/// nor the number of threads matters, and a higher rate flips the same images to the same classes, and more. Wrap the *whole*
-/// training set, and take parts of the wrapped one: [`Subset`](crate::Subset), [`Views`](crate::Views) and
-/// [`stratified_split`](crate::stratified_split) choose by clean labels, so the parts have the images that they would have
-/// without noise.
+/// **Seeded noise.** Image i has a stream of random numbers of its own, addressed by (`seed`, i). Its first number
+/// ranks the image among all n. The `(rate·n).round()` images of lowest rank are flipped; among equal ranks, lower
+/// indices come first. The next number of the stream chooses the class.
+///
+/// A label is therefore a function of `seed`, i, n, the number of classes and the clean label. Neither the order of
+/// reading nor the number of threads matters. A higher rate flips the images of a lower rate to equal classes, and more
+/// images.
+///
+/// Wrap the *whole* training set, and take parts of the wrapped one. [`Subset`](crate::Subset), [`Views`](crate::Views)
+/// and [`stratified_split`](crate::stratified_split) choose by clean labels, so the parts have the images that they
+/// would have without noise.
 ///
 /// # References
-/// `symmetric` and `pairflip` are the transitions of Han et al., *Co-teaching: Robust Training of Deep Neural Networks with
-/// Extremely Noisy Labels*, NeurIPS 2018.
+/// `symmetric` and `pairflip` are the transitions of Han et al., *Co-teaching: Robust Training of Deep Neural Networks
+/// with Extremely Noisy Labels*, NeurIPS 2018.
 ///
 /// # Deviation
 /// The paper flips each label independently with probability `rate`. Here the number of flipped labels is exact.
@@ -93,20 +97,20 @@ pub struct Noisy {
 }
 
 impl Noisy {
-    /// The images of `whole` with other labels.
+    /// Gives the images of `whole` noisy labels.
     ///
-    /// A list is a text file with one label (a whole number, from 0) a line, where blank lines and everything after `#` are left
-    /// out; or, if its name ends in `.npy` or it starts like one, a one-dimensional NumPy array of integers. It has one
-    /// label for each image of `whole`, in the order of `whole`.
+    /// A list is a text file with one label (a whole number, from 0) a line; blank lines and everything after `#` are
+    /// ignored. If its name ends in `.npy`, or it starts like such a file, it is a one-dimensional NumPy array of
+    /// integers. It must have one label for each image of `whole`, in the order of `whole`.
     ///
     /// # Errors
     /// [`DataError::Config`] for a rate outside [0, 1) and for a data set of one class, whose labels cannot be wrong.
-    /// [`DataError::ListLength`] and [`DataError::ListLabel`] for a list of another length and for a label that is not a class;
-    /// [`DataError::Io`], [`DataError::BadLine`], [`DataError::Malformed`], [`DataError::Truncated`] and
+    /// [`DataError::ListLength`] for a list of another length, [`DataError::ListLabel`] for a label that is not a
+    /// class. [`DataError::Io`], [`DataError::BadLine`], [`DataError::Malformed`], [`DataError::Truncated`] and
     /// [`DataError::TrailingBytes`] for a list that cannot be read.
     ///
     /// # Cost
-    /// One label an image in memory; for seeded noise, O(n log n) time once.
+    /// Memory of one label an image; for seeded noise, also O(n log n) time once.
     pub fn new(whole: Arc<dyn Dataset>, noise: &LabelNoise) -> Result<Self> {
         let clean = (0..whole.len()).map(|index| whole.clean_label(index)).collect::<Result<Vec<_>>>()?;
         let classes = whole.classes().len();

@@ -1,8 +1,9 @@
 //! One-dimensional integer arrays in NumPy's `.npy` format, versions 1 to 3.
 //!
-//! Layout: NumPy, *NEP 1: A Simple File Format for NumPy Arrays*, and `numpy.lib.format`: the magic string, two bytes of version,
-//! the length of the header (2 or 4 bytes, little endian), the header (a Python dictionary as text), the numbers. The crate for
-//! this format, `npyz`, brings a parser generator and a C compiler to read that dictionary.
+//! Layout: NumPy, *NEP 1: A Simple File Format for NumPy Arrays*, and `numpy.lib.format`. A file has the magic string,
+//! two bytes of version, the length of the header (2 or 4 bytes, little endian), the header (a Python dictionary as
+//! text), and the numbers. The crate for this format, `npyz`, would add a parser generator and a C compiler to read
+//! that dictionary.
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use crate::source::text::excerpt;
 
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// The numbers of a file whose contents are `bytes`.
+/// The numbers of a file with the contents `bytes`.
 pub(super) fn integers<'a>(
     path: &Path,
     bytes: &'a [u8],
@@ -38,7 +39,7 @@ pub(super) fn integers<'a>(
     };
     let unknown =
         |reason: String| DataError::UnknownLayout { path: path.to_path_buf(), format: "NumPy array", reason };
-    // Version and length of the header.
+    // Start of the header and its length.
     let (start, length): (usize, usize) = match *after_magic {
         [1, _, a, b, ..] => (10, usize::from(u16::from_le_bytes([a, b]))),
         [2 | 3, _, a, b, c, d, ..] => (12, u32::from_le_bytes([a, b, c, d]) as usize),
@@ -65,7 +66,7 @@ pub(super) fn integers<'a>(
     Ok(numbers.chunks_exact(number.size).map(move |bytes| number.read(bytes)))
 }
 
-/// How a number lies in the file.
+/// The form of a number in the file.
 struct Number {
     size: usize,
     signed: bool,
@@ -73,7 +74,7 @@ struct Number {
 }
 
 impl Number {
-    /// From NumPy's name of the type, such as `<i8`; else why it is refused.
+    /// Reads NumPy's name of a type, such as `<i8`; the error says why it is refused.
     fn of(descr: &str) -> Result<Self, String> {
         let mut characters = descr.chars();
         let (order, kind, size) = (characters.next(), characters.next(), characters.as_str());
@@ -109,8 +110,8 @@ struct Header {
 
 type Problem = (usize, String);
 
-/// The dictionary `{'descr': '<i8', 'fortran_order': False, 'shape': (3,), }`, its keys in any order. In one dimension both
-/// orders are the same, so that key is read and not used.
+/// Reads the dictionary `{'descr': '<i8', 'fortran_order': False, 'shape': (3,), }`, whose keys come in any order. In
+/// one dimension both orders are equal, so `fortran_order` is ignored.
 fn header_of(header: &[u8]) -> Result<Header, Problem> {
     let text = str::from_utf8(header).map_err(|error| (error.valid_up_to(), "not text".to_owned()))?;
     let mut cursor = Cursor { text, at: 0 };
@@ -145,21 +146,21 @@ fn header_of(header: &[u8]) -> Result<Header, Problem> {
     }
 }
 
-/// A place in the header.
+/// A position in the header.
 struct Cursor<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    /// What follows, after white space.
+    /// The rest of the header, after white space.
     fn rest(&mut self) -> &'a str {
         let rest = self.text[self.at..].trim_start();
         self.at = self.text.len() - rest.len();
         rest
     }
 
-    /// Whether `token` follows, which is then skipped.
+    /// Skips `token` if it is next, and returns whether it was.
     fn skips(&mut self, token: &str) -> bool {
         let found = self.rest().starts_with(token);
         self.at += if found { token.len() } else { 0 };
@@ -175,7 +176,7 @@ impl<'a> Cursor<'a> {
         (self.at, format!("expected {expected}, found `{found}`"))
     }
 
-    /// A quoted string without escapes, which NumPy's names of types and keys do not need.
+    /// Reads a quoted string without escapes, which NumPy's names of types and keys do not need.
     fn string(&mut self) -> Result<&'a str, Problem> {
         let rest = self.rest();
         let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"'));
@@ -206,7 +207,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// `()`, `(3,)`, `(3, 4)`.
+    /// Reads a tuple of whole numbers: `()`, `(3,)`, `(3, 4)`.
     fn tuple(&mut self) -> Result<Vec<usize>, Problem> {
         self.expect("(")?;
         let mut dims = Vec::new();

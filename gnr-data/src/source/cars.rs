@@ -1,9 +1,10 @@
 //! Stanford Cars: 196 models of cars, annotations in MATLAB files.
 //!
-//! Layout, as published and as torchvision keeps it (below `stanford_cars` or directly, or one folder deeper): `devkit/cars_meta.mat`
-//! with the class names, `devkit/cars_train_annos.mat` and `cars_test_annos_withlabels.mat` (beside or inside `devkit`) with file
-//! names and classes from 1, images in `cars_train` and `cars_test`. Mirrors have `cars_train/cars_train` and `car_devkit/devkit`.
-//! Older copies have one list `cars_annos.mat` of all images, which are in `car_ims`.
+//! Layout, as published and as torchvision keeps it (below `stanford_cars` or directly, or one folder deeper):
+//! `devkit/cars_meta.mat` with the class names, `devkit/cars_train_annos.mat` and `cars_test_annos_withlabels.mat`
+//! (beside or inside `devkit`) with file names and classes from 1, images in `cars_train` and `cars_test`. Mirrors have
+//! `cars_train/cars_train` and `car_devkit/devkit`. Older copies have one list `cars_annos.mat` of all images, which
+//! are in `car_ims`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     opener: |options, part| open(options, part),
 };
 
-/// The names of a file of the devkit, in the folders where it is found.
+/// The paths of a file of the devkit in all folders where it may be.
 fn of_devkit(name: &str) -> Vec<String> {
     ["devkit/", "", "car_devkit/devkit/", "devkit/devkit/"]
         .iter()
@@ -52,7 +53,7 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
     let annotations = match part {
         Part::Train => places.file(&of_devkit("cars_train_annos.mat")),
         Part::Test => {
-            // The site's own list of the test images is found last: it has no classes, which the error then says.
+            // The site's own list of the test images is last: it has no classes, and the error then says so.
             let mut names = vec!["cars_test_annos_withlabels.mat".to_string()];
             names.extend(of_devkit("cars_test_annos_withlabels.mat"));
             names.extend(of_devkit("cars_test_annos.mat"));
@@ -61,7 +62,7 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
     };
     let (list, images, classes, files);
     match (annotations, places.optional_file(&of_devkit("cars_annos.mat"))) {
-        // All images in one list and one folder, as older copies have them.
+        // Older copies have all images in one list and one folder.
         (Err(_), Some(all)) => {
             images = places.folder("car_ims")?;
             classes = match places.optional_file(&of_devkit("cars_meta.mat")) {
@@ -97,7 +98,7 @@ fn variable_of(path: &Path, name: &str) -> Result<Option<Value>> {
     Ok(mat_variables(path)?.into_iter().find(|(found, _)| found == name).map(|(_, value)| value))
 }
 
-/// The variable `name` of a MAT-file.
+/// The variable `name` of a MAT-file; an error if it has none.
 pub(super) fn variable(path: &Path, name: &str) -> Result<Value> {
     let mut variables = mat_variables(path)?;
     match variables.iter().position(|(found, _)| found == name) {
@@ -111,7 +112,7 @@ pub(super) fn variable(path: &Path, name: &str) -> Result<Value> {
     }
 }
 
-/// For each element of the structure array `variable` of a MAT-file, the values of `fields`.
+/// The values of `fields` in each element of the structure array `variable` of a MAT-file.
 pub(super) fn structures<const N: usize>(
     path: &Path,
     name: &str,
@@ -120,7 +121,7 @@ pub(super) fn structures<const N: usize>(
     fields_of(path, variable(path, name)?, name, fields)
 }
 
-/// [`structures`] of the variable's value.
+/// Reads [`structures`] from the variable's value.
 pub(crate) fn fields_of<const N: usize>(
     path: &Path,
     value: Value,
@@ -146,12 +147,12 @@ pub(crate) fn fields_of<const N: usize>(
         .collect())
 }
 
-/// The list `class_names`. In `cars_annos.mat` it may be missing, where the numbers serve as names.
+/// Reads the list `class_names`. `cars_annos.mat` may lack it; numbers then serve as names.
 fn class_names(path: &Path) -> Result<Vec<String>> {
     names_of(path, variable_of(path, "class_names")?)
 }
 
-/// [`class_names`] of the variable's value, if there is one.
+/// Reads [`class_names`] from the variable's value, if there is one.
 pub(crate) fn names_of(path: &Path, value: Option<Value>) -> Result<Vec<String>> {
     let names = match value {
         Some(Value::Cell(names)) => names.iter().map(|name| name.text().map(String::from)).collect(),
@@ -179,7 +180,8 @@ fn entries(path: &Path, images: &Path, classes: usize) -> Result<Vec<(PathBuf, u
     Ok(files)
 }
 
-/// The images of one part, of a list of all: `test` tells the parts apart, names start with the folder `car_ims`.
+/// The images of one part in a list of all images: `test` tells the parts apart, and names start with the folder
+/// `car_ims`.
 fn all_entries(path: &Path, images: &Path, classes: usize, part: Part) -> Result<Vec<(PathBuf, usize)>> {
     let mut files = Vec::new();
     let fields = ["class", "relative_im_path", "test"];

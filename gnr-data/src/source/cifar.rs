@@ -1,12 +1,14 @@
 //! CIFAR-10 and CIFAR-100 in their published binary and Python versions.
 //!
-//! Binary (<https://www.cs.toronto.edu/~kriz/cifar.html>): records of the label bytes (CIFAR-10: one; CIFAR-100: the
-//! coarse one of 20, then the fine one of 100, which is used) followed by 3,072 pixels, red, green and blue planes of 32x32.
-//! Python: pickled dictionaries (protocols 0 to 5, keys as text or bytes) with the pixels as a numpy array of bytes `[N, 3072]`,
-//! `[N, 3, 32, 32]` or `[N, 32, 32, 3]` and the labels as a list or array of Python's or numpy's integers.
+//! Binary version (<https://www.cs.toronto.edu/~kriz/cifar.html>): records of label bytes, then 3,072 pixels in red,
+//! green and blue planes of 32x32. CIFAR-10 has one label byte; CIFAR-100 has the coarse label of 20 classes, then the
+//! fine one of 100, which is used.
 //!
-//! Layout: the files are in the folder that the archive unpacks to (`cifar-10-batches-bin`, say), in the folder that is given or in
-//! one within it, or directly in one of the two.
+//! Python version: pickled dictionaries (protocols 0 to 5, keys as text or bytes). The pixels are a numpy array of
+//! bytes `[N, 3072]`, `[N, 3, 32, 32]` or `[N, 32, 32, 3]`, the labels a list or array of Python's or numpy's integers.
+//!
+//! Layout: the files are in the folder that the archive unpacks to (such as `cifar-10-batches-bin`), in the given
+//! folder or in one within it, or directly in either.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use crate::registry::{DatasetInfo, Download, OpenOptions, Unpack};
 
 const PIXELS: usize = 3 * 32 * 32;
 
-/// What distinguishes the two sets.
+/// The differences between the two sets.
 struct Variant {
     name: &'static str,
     binary: Binary,
@@ -35,13 +37,13 @@ struct Variant {
 }
 
 struct Binary {
-    /// Folder that the published archive unpacks to.
+    /// The folder that the published archive unpacks to.
     folder: &'static str,
     train: &'static [&'static str],
     test: &'static [&'static str],
-    /// How many classes each label byte has; the last label is the one used.
+    /// The number of classes of each label byte. The last label is the one used.
     label_classes: &'static [usize],
-    /// File with one class name a line.
+    /// The file with one class name a line.
     names_file: &'static str,
 }
 
@@ -49,14 +51,15 @@ struct Python {
     folder: &'static str,
     train: &'static [&'static str],
     test: &'static [&'static str],
-    /// Key of the labels in a batch.
+    /// The key of the labels in a batch.
     labels: &'static str,
     names_file: &'static str,
-    /// Key of the names in that file.
+    /// The key of the names in that file.
     names: &'static str,
 }
 
-/// Opens a part of the set in `dir` or in the folder of an archive within it; the binary version where both are.
+/// Opens a part of the set in `dir`, or in the folder of an archive within it. Where both versions are, it reads the
+/// binary one.
 fn open(variant: &Variant, options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
     let places = |folder: &'static str| {
         Places::new(variant.name, variant.hint, options.dir.as_deref(), &[folder, ""], |_| true)
@@ -93,7 +96,7 @@ fn read_records(variant: &Binary, path: &Path, pixels: &mut Vec<u8>, labels: &mu
     records(variant, (path, length), Input::open(path)?, pixels, labels)
 }
 
-/// The records of a file of this length, open as `input`.
+/// The number of records of a file of this length, open as `input`.
 fn records(
     variant: &Binary,
     (path, length): (&Path, u64),
@@ -125,20 +128,20 @@ fn records(
     Ok(())
 }
 
-/// Whether a binary file is whole records of either set with labels in range.
+/// Checks that a binary file has whole records of either set with labels in range.
 pub(crate) fn check_binary(path: &Path) -> Result<()> {
     let read = |variant: &Variant| read_records(&variant.binary, path, &mut Vec::new(), &mut Vec::new());
-    // A length that fits both is that of no published file; the more demanding reading comes first.
+    // No published file has a length that fits both. The more demanding reading comes first.
     read(&CIFAR10_VARIANT).or_else(|error| read(&CIFAR100_VARIANT).map_err(|_| error))
 }
 
-/// Whether a file is a pickle of one of the two sets.
+/// Checks that a file is a pickle of one of the two sets.
 pub(crate) fn check_pickle(path: &Path) -> Result<()> {
     let read = |variant: &Variant| read_pickle(variant, path, &mut Vec::new(), &mut Vec::new());
     read(&CIFAR10_VARIANT).or_else(|error| read(&CIFAR100_VARIANT).map_err(|_| error))
 }
 
-/// The readers of files, given contents instead of files.
+/// The readers of files, applied to contents instead of files.
 #[cfg(feature = "testing")]
 pub(crate) mod in_memory {
     use super::*;
@@ -172,12 +175,12 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Pickle<'a>> {
     Pickle::parse(bytes).map_err(|error| error.into_error(path, "pickle"))
 }
 
-/// A batch of the Python version, as published or written again by a program.
+/// Reads a batch of the Python version, as published or as written again by a program.
 fn read_pickle(variant: &Variant, path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<usize>) -> Result<()> {
     batch(variant, path, &read_whole(path)?, pixels, labels)
 }
 
-/// The batch of a file whose contents are `bytes`.
+/// Reads the batch of a file with the contents `bytes`.
 fn batch(
     variant: &Variant,
     path: &Path,
@@ -218,7 +221,7 @@ fn batch(
         let reason = format!("{} bytes of images {:?}", data.data.len(), data.dims);
         return Err(Malformed { offset: 0, reason, fault: Fault::Damaged }.into_error(path, "pickle"));
     }
-    // Only now: a list may be as long as the file.
+    // The labels are decoded last: a list may be as long as the file.
     let found = pickle.integers(labels_id).ok_or_else(no_list)?;
     if found.len() * PIXELS != data.data.len() {
         let reason = format!("{} labels for images {:?}", found.len(), data.dims);
@@ -241,7 +244,7 @@ fn batch(
         pixels.extend_from_slice(&data.data);
         return Ok(());
     }
-    // Pixel by pixel, as programs that show images want it.
+    // Pixel by pixel, as programs that show images need it.
     for image in data.data.chunks_exact(PIXELS) {
         (0..3).for_each(|channel| pixels.extend(image.iter().skip(channel).step_by(3)));
     }
@@ -255,7 +258,7 @@ fn pickled_names(variant: &Variant, places: &Places<'_>) -> Result<Vec<String>> 
     meta(variant, &path, &read_whole(&path)?)
 }
 
-/// The class names of a pickle whose contents are `bytes`.
+/// Reads the class names of a pickle with the contents `bytes`.
 fn meta(variant: &Variant, path: &Path, bytes: &[u8]) -> Result<Vec<String>> {
     let pickle = parse(path, bytes)?;
     let key = variant.python.names;
@@ -281,7 +284,7 @@ fn class_names(variant: &Variant, places: &Places<'_>) -> Result<Vec<String>> {
     name_lines(variant, &path, &read_text(&path)?)
 }
 
-/// The class names of a list whose text is `text`.
+/// Reads the class names of a list with the text `text`.
 fn name_lines(variant: &Variant, path: &Path, text: &str) -> Result<Vec<String>> {
     let names = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     match (names().count(), variant.names.len()) {

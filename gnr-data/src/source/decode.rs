@@ -1,4 +1,4 @@
-//! One image file to planar RGB bytes, as Pillow's `Image.open(path).convert("RGB")` gives them.
+//! Decoding of image files to planar RGB bytes, equal to Pillow's `Image.open(path).convert("RGB")`.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -11,16 +11,16 @@ use super::kind::what_is;
 use crate::dataset::Image;
 use crate::error::{DataError, Result};
 
-/// Decodes a JPEG, PNG, WebP, BMP, GIF, TIFF or PNM file to RGB. The contents decide on the format, not the name.
+/// Decodes a JPEG, PNG, WebP, BMP, GIF, TIFF or PNM file to RGB. The contents decide the format, not the name.
 ///
-/// Pixels become what torchvision's `ImageFolder` makes of them: grey is repeated, a palette looked up, transparency dropped (the
-/// colour under it shows), the high byte of 16-bit colours taken, values of a PNM file scaled from its largest value to 255. Of
-/// several frames or pages the first is taken. Orientation tags (EXIF) and colour profiles are ignored. CMYK is converted
-/// without a profile, as Pillow does.
+/// Pixels become those of torchvision's `ImageFolder`: grey is repeated, a palette looked up, and transparency dropped
+/// (the colour under it shows). Of 16-bit colours the high byte is taken; values of a PNM file are scaled from its
+/// largest value to 255. Of several frames or pages the first is taken. Orientation tags (EXIF) and colour profiles are
+/// ignored. CMYK is converted without a profile, as Pillow does.
 ///
 /// # Deviation
-/// Pillow clips 16-bit *grey* values at 255, which turns most of such an image white. They are refused. So are palettes in TIFF
-/// files and floating-point pixels.
+/// Pillow clips 16-bit *grey* values at 255, which turns most of such an image white. Here they are refused, and so are
+/// palettes in TIFF files and floating-point pixels.
 ///
 /// # Errors
 /// [`DataError::Io`], [`DataError::Truncated`] for a JPEG that ends before its end marker, [`DataError::Unsupported`],
@@ -63,10 +63,11 @@ pub(crate) fn decode(path: &Path) -> Result<Image<'static>> {
     Ok(Image { channels: 3, height, width, pixels: Cow::Owned(planar(image.as_raw())) })
 }
 
-/// Eight bits a channel, or what cannot be brought to that. `rounded`: 16 bits are rounded, not cut.
+/// The image with eight bits a channel; the error says why it cannot be converted. `rounded`: 16 bits are rounded, not
+/// cut.
 fn to_rgb(image: DynamicImage, rounded: bool) -> Result<image::RgbImage, &'static str> {
     let high_byte = |value: u16| (value >> 8) as u8;
-    // From 0..=65535 to 0..=255.
+    // Maps 0..=65535 to 0..=255.
     let nearest = |value: u16| ((u32::from(value) + 128) / 257) as u8;
     match image {
         DynamicImage::ImageLuma16(_) => Err("16-bit grey pixels"),
@@ -95,7 +96,7 @@ fn to_rgb(image: DynamicImage, rounded: bool) -> Result<image::RgbImage, &'stati
     }
 }
 
-/// Interleaved RGB to three planes.
+/// Converts interleaved RGB to three planes.
 fn planar(interleaved: &[u8]) -> Vec<u8> {
     let plane = interleaved.len() / 3;
     let mut pixels = vec![0; 3 * plane];

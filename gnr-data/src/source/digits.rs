@@ -1,7 +1,9 @@
-//! The UCI optical digits, embedded: 1,797 grey images of 8x8 pixels, so that everything can be tried without a download.
+//! The UCI optical digits, 1,797 grey images of 8x8 pixels. They are embedded, so that everything can be tried without
+//! a download.
 //!
 //! Data: E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998,
-//! CC BY 4.0 (see `assets/README.md`). Pixels are in 0..=16, hence [`Normalization::digits`](crate::Normalization::digits).
+//! CC BY 4.0 (see `assets/README.md`). Pixels are in 0..=16, hence
+//! [`Normalization::digits`](crate::Normalization::digits).
 
 use std::io::Read;
 use std::path::Path;
@@ -39,9 +41,9 @@ static RECORDS: &[u8] = include_bytes!("../../assets/digits.gz");
 
 /// The training (1,437) or test (360) part of the digits.
 ///
-/// The split is fixed, stratified, and needs no random numbers: class `c` with `n_c` images gives `q_c` test images
-/// (360 shared in proportion, largest remainder), and its `j`-th image in file order is a test image when
-/// `⌊(j+1)·q_c/n_c⌋ > ⌊j·q_c/n_c⌋`, i.e. they are spread evenly over the file and so over its writers.
+/// The split is fixed, stratified, and needs no random numbers. Class `c` with `n_c` images gives `q_c` test images
+/// (360 shared in proportion, largest remainder). Its `j`-th image in file order is a test image when
+/// `⌊(j+1)·q_c/n_c⌋ > ⌊j·q_c/n_c⌋`. Test images are thus spread evenly over the file, and so over its writers.
 ///
 /// # Errors
 /// None in practice: the data are part of the program.

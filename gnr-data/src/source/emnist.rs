@@ -1,7 +1,8 @@
 //! EMNIST: handwritten letters and digits in six arrangements, in MNIST's format.
 //!
-//! Layout: `emnist-NAME-{train,test}-{images-idx3,labels-idx1}-ubyte[.gz]`, as unpacked from `gzip.zip`, as torchvision keeps
-//! them or as Kaggle does (`emnist_source_files`); for the rest as MNIST. The pixels are stored column by column; they are turned upright here. Letters are numbered from 1.
+//! Layout: `emnist-NAME-{train,test}-{images-idx3,labels-idx1}-ubyte[.gz]`, as unpacked from `gzip.zip`, as torchvision
+//! keeps them or as Kaggle does (`emnist_source_files`); otherwise as for MNIST. The files store pixels column by
+//! column; the images are turned upright here. Letters are numbered from 1.
 
 use super::mnist::{DIGITS, Family, open};
 use crate::augment::Augmentation;

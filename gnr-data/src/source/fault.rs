@@ -1,11 +1,11 @@
-//! What is wrong with a file of a structured format: it breaks the rules, or it is well and not what is read here. Only the first is
-//! called damage.
+//! Faults of a file in a structured format: it breaks the rules, or it obeys them and is not of a kind that is read
+//! here. Only the first is called damage.
 
 use std::path::Path;
 
 use crate::error::DataError;
 
-/// Why a file cannot be read: what, and where (within the decompressed element where it is compressed).
+/// The reason why a file cannot be read, and the offset (within the decompressed element where it is compressed).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Malformed {
     pub(super) offset: usize,
@@ -13,14 +13,14 @@ pub(super) struct Malformed {
     pub(super) fault: Fault,
 }
 
-/// Whose fault it is.
+/// The kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The file's: it is cut, or declares what cannot be.
+    /// The file is damaged: cut, or declaring something impossible.
     Damaged,
-    /// Nobody's: another program wrote it, or it is of something else.
+    /// The file is sound: another program wrote it, or it holds something else.
     Unknown,
-    /// Ours: a kind of the format that is not read.
+    /// The file is of a kind of the format that this crate does not read.
     Unsupported,
 }
 

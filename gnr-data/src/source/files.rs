@@ -1,5 +1,5 @@
-//! Images that are files: a list of paths with labels, decoded once or when asked for. What the layouts of photographs
-//! have in common.
+//! Images in files of their own: a list of paths with labels, decoded once or on demand. All layouts of photographs use
+//! it.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -12,36 +12,37 @@ use crate::dataset::{Dataset, Image, InMemory, describe};
 use crate::error::{DataError, Result};
 use crate::resize::Resize;
 
-/// Above this, [`Keep::Auto`] leaves the images on disk: 2 GiB of decoded pixels (CIFAR-10 is 0.15, ImageNet 180).
+/// The size from which [`Keep::Auto`] leaves the images on disk: 2 GiB of decoded pixels (CIFAR-10 has 0.15, ImageNet
+/// 180).
 const AUTO_LIMIT: usize = 2 << 30;
 
-/// Whether image files are decoded once or again and again.
+/// Whether image files are decoded once or on demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Keep {
-    /// In memory when the decoded images are at most 2 GiB, else on disk.
+    /// In memory when the decoded images take at most 2 GiB, else on disk.
     #[default]
     Auto,
-    /// Decoded on opening, on all cores, and kept in memory. Damaged files are found at once.
+    /// The files are decoded on opening, on all cores, and kept in memory. Damaged files are found at once.
     InMemory,
-    /// Decoded each time an image is asked for.
+    /// A file is decoded each time its image is asked for.
     OnDisk,
 }
 
-/// Files with labels, as a layout lists them.
+/// The files of a layout with their labels.
 pub(super) struct Listing {
-    /// What [`Dataset::describe`] starts with.
+    /// The beginning of [`Dataset::describe`].
     pub(super) name: String,
     pub(super) classes: Vec<String>,
-    /// Paths and labels below `classes.len()`; not empty.
+    /// Paths, with labels below `classes.len()`; not empty.
     pub(super) files: Vec<(PathBuf, usize)>,
-    /// What [`Dataset::warnings`] says.
+    /// The warnings of [`Dataset::warnings`].
     pub(super) warnings: Vec<String>,
 }
 
-/// Bytes of a path that a list may have.
+/// Longest path in a list, in bytes.
 const LONGEST: usize = 4096;
 
-/// The image that entry `record` of a list calls `name`, below `folder`.
+/// The path of the image that entry `record` of a list calls `name`, below `folder`.
 ///
 /// # Errors
 /// [`DataError::ListedFileMissing`]; [`DataError::BadLine`] for a name that leads out of the folder.
@@ -61,11 +62,13 @@ pub(super) fn listed_file(list: &Path, record: usize, folder: &Path, name: &str)
 }
 
 impl Listing {
-    /// The data set of these files: RGB, all of one size, that of the first file, unless `resize` brings them to one.
+    /// Makes the data set of these files. Images are RGB and have the size of the first one, unless `resize` changes
+    /// their size.
     ///
     /// # Errors
-    /// [`DataError::NoImages`] for an empty list, a resize that cannot be, a first file that cannot be decoded; when kept in
-    /// memory: the first file in order that cannot be decoded or has another size.
+    /// [`DataError::NoImages`] for an empty list; an error for an impossible resize and for a first file that cannot be
+    /// decoded. When images are kept in memory, also for the first file in order that cannot be decoded or has another
+    /// size.
     pub(super) fn open(self, resize: Option<Resize>, keep: Keep) -> Result<Arc<dyn Dataset>> {
         if let Some(resize) = resize {
             resize.check()?;
@@ -88,7 +91,7 @@ impl Listing {
     }
 }
 
-/// Files that are decoded when asked for.
+/// A data set of files that are decoded when asked for.
 struct OnDisk {
     listing: Listing,
     shape: [usize; 3],
@@ -96,7 +99,7 @@ struct OnDisk {
 }
 
 impl OnDisk {
-    /// Decoded and brought to the data set's size.
+    /// Decodes an image and brings it to the data set's size.
     fn prepared(&self, path: &Path) -> Result<Image<'static>> {
         let mut image = decode(path)?;
         if let Some(resize) = self.resize {

@@ -20,18 +20,21 @@ use crate::resize::Resize;
 
 /// Opens a part of the image folder `dir`: `train`, or `test` (else `val`, `valid`, `validation`).
 ///
-/// Classes are the names of the sub-folders, sorted by their bytes: names that differ only in case or Unicode form are two classes,
-/// and bytes that are not UTF-8 are shown as `\xE9`. The images of a class are the files below its folder, at any depth,
-/// whose names end as those of JPEG, PNG, WebP, BMP, GIF, TIFF and PNM files do, in either case; links are followed. Their contents
-/// decide on the format. All images are RGB and of one size, that of the first, unless `resize` brings them to one.
+/// Classes are the names of the sub-folders, sorted by their bytes. Names that differ only in case or Unicode form are
+/// two classes; bytes that are not UTF-8 are shown as `\xE9`.
 ///
-/// [`Dataset::warnings`] counts and names what is left out (other files, hidden ones, folders that programs leave behind), class
-/// folders without images and names that are easily confused.
+/// The images of a class are the files below its folder, at any depth, whose names end as those of JPEG, PNG, WebP,
+/// BMP, GIF, TIFF and PNM files do, in upper or lower case; links are followed. Their contents decide the format. All
+/// images are RGB and have the size of the first one, unless `resize` changes their size.
+///
+/// [`Dataset::warnings`] counts and names what is left out (other files, hidden ones, folders that programs leave
+/// behind). It also names class folders without images, and names that are easily confused.
 ///
 /// # Errors
-/// [`DataError::NoImages`], [`DataError::EmptyClass`] for a class of the training part of whose files none is an image,
-/// [`DataError::ClassMismatch`] when `test` and `train` have not the same classes, [`DataError::SizeMismatch`],
-/// [`DataError::Truncated`], [`DataError::Decode`], [`DataError::Unsupported`], [`DataError::Io`], each naming the file or folder.
+/// [`DataError::NoImages`]; [`DataError::EmptyClass`] for a class of the training part without an image among its
+/// files; [`DataError::ClassMismatch`] when `test` and `train` have different classes; [`DataError::SizeMismatch`],
+/// [`DataError::Truncated`], [`DataError::Decode`], [`DataError::Unsupported`], [`DataError::Io`]. Each names the file
+/// or folder.
 pub fn open_folder(dir: &Path, part: Part, resize: Option<Resize>, keep: Keep) -> Result<Arc<dyn Dataset>> {
     let root = part_dir(dir, part)?;
     let mut left = LeftOut::default();
@@ -86,7 +89,7 @@ fn part_dir(dir: &Path, part: Part) -> Result<PathBuf> {
     let there =
         |dir: &Path| names.iter().map(|name| dir.join(name)).filter(|path| path.is_dir()).collect::<Vec<_>>();
     let found = there(dir);
-    // One that is empty may stand beside another one.
+    // An empty folder may stand beside the one with the images.
     let filled = |path: &&PathBuf| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
     if let Some(path) = found.iter().find(filled).or(found.first()) {
         return Ok(path.clone());
@@ -129,13 +132,13 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
 const HINT: &str = "arrange the files as DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or val, valid, validation; .png, .webp, .bmp, \
                     .gif, .tif and .ppm too, in folders below CLASS as well) and give DIR";
 
-/// Names and paths of the class folders, sorted by the bytes of their names; everything else is added to `left`.
+/// Names and paths of the class folders, sorted by the bytes of their names. Everything else is added to `left`.
 pub(super) fn class_dirs(root: &Path, left: &mut LeftOut) -> Result<BTreeMap<OsString, PathBuf>> {
     let folders = class_folders(root, left)?;
     Ok(folders.into_iter().map(|path| (path.file_name().unwrap_or_default().to_owned(), path)).collect())
 }
 
-/// A name as text: bytes that are not UTF-8 become `\xE9`, so that different names stay different.
+/// A name as text. Bytes that are not UTF-8 become `\xE9`, so that different names stay different.
 pub(super) fn shown(name: &OsStr) -> String {
     let mut text = String::new();
     for chunk in name.as_encoded_bytes().utf8_chunks() {
@@ -145,12 +148,12 @@ pub(super) fn shown(name: &OsStr) -> String {
     text
 }
 
-/// What names that are easily confused have in common.
+/// A form of a name that is equal for names that are easily confused.
 fn folded(name: &str) -> String {
     name.trim().nfc().collect::<String>().to_lowercase().nfc().collect()
 }
 
-/// Names that differ only in case or Unicode form, and names that are not UTF-8.
+/// Warnings about names that differ only in case or Unicode form, and about names that are not UTF-8.
 fn name_warnings<'a>(root: &Path, names: impl Iterator<Item = &'a OsStr>) -> Vec<String> {
     let (mut warnings, mut seen) = (Vec::new(), HashMap::new());
     let mut broken = Vec::new();
@@ -174,7 +177,7 @@ fn name_warnings<'a>(root: &Path, names: impl Iterator<Item = &'a OsStr>) -> Vec
     warnings
 }
 
-/// Labels are positions in the list of classes, so both parts must have the same ones.
+/// Fails unless both parts have equal classes, because labels are positions in the list of classes.
 fn check_same_classes(dir: &Path, root: &Path, classes: &BTreeMap<OsString, PathBuf>) -> Result<()> {
     let train = dir.join("train");
     if root == train || !train.is_dir() {

@@ -1,8 +1,9 @@
 //! Food-101: 101 dishes, listed in JSON and text files.
 //!
-//! Layout (below `food-101`, as the archive unpacks, or directly, or one folder deeper): `images/CLASS/NUMBER.jpg`; `meta/{train,test}.json`, an object
-//! of a list of `CLASS/NUMBER` a class; the same as lines of `meta/{train,test}.txt`, which are read where there is no JSON.
-//! Mirrors have `meta/meta` and `images/images`.
+//! Layout (below `food-101`, as the archive unpacks, or directly, or one folder deeper): images are
+//! `images/CLASS/NUMBER.jpg`. `meta/{train,test}.json` is an object with a list of `CLASS/NUMBER` for each class.
+//! `meta/{train,test}.txt` has these entries as lines, and is read where there is no JSON. Mirrors have `meta/meta` and
+//! `images/images`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -56,10 +57,10 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
     Listing { name, classes, files, warnings: Vec::new() }.open(options.resize, options.keep)
 }
 
-/// The classes, and the images with the number of their class.
+/// The classes, and the images with the index of their class.
 pub(crate) type Entries = (Vec<String>, Vec<(PathBuf, usize)>);
 
-/// The classes and images of a list whose text is `text`: JSON by the ending of its name, else lines.
+/// Reads classes and images of a list with the text `text`: JSON by the ending of its name, else lines.
 pub(crate) fn entries(list: &Path, text: &str, images: &Path) -> Result<Entries> {
     let listed = match list.extension().is_some_and(|extension| extension == "json") {
         true => from_json(list, text)?,

@@ -1,13 +1,13 @@
-//! Gzip files as they are really written: one member or several after each other, and zeros at the end, with which tape drives and
-//! some copying programs fill up a block.
+//! Gzip files as programs write them: one or several members, and zeros at the end, with which tape drives and some
+//! copying programs fill up a block.
 
 use std::io::{BufRead, Error, ErrorKind, Read, Result};
 
 use flate2::bufread::GzDecoder;
 
-/// The decompressed contents of all members. What follows the last one must be zeros.
+/// The decompressed contents of all members. Only zeros may follow the last one.
 pub(crate) struct Members<R> {
-    /// `None` for a moment between two members, and after an error.
+    /// The decoder of the present member; `None` between two members and after an error.
     decoder: Option<GzDecoder<R>>,
     ended: bool,
 }
@@ -17,7 +17,7 @@ impl<R: BufRead> Members<R> {
         Self { decoder: Some(GzDecoder::new(reader)), ended: false }
     }
 
-    /// Goes to the next member, if there is one.
+    /// Moves to the next member, if there is one.
     fn next_member(&mut self) -> Result<()> {
         let Some(decoder) = self.decoder.take() else { return Err(Error::other("an error before")) };
         let mut reader = decoder.into_inner();

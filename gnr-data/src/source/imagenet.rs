@@ -1,9 +1,11 @@
-//! ImageNet (ILSVRC 2012) as it is published and as everybody arranges it.
+//! ImageNet (ILSVRC 2012), as it is published and as it is usually arranged.
 //!
-//! Layout: `train/WNID/*.JPEG`; the 50,000 validation images as `val/WNID/*.JPEG` or, as the archive unpacks, all in `val`
-//! with their classes in the devkit (`ILSVRC2012_devkit_t12/data`), in Kaggle's `LOC_val_solution.csv` or in Caffe's `val.txt`. A label is the position
-//! of the WordNet id in the sorted list of the thousand, as in published weights; so a folder with some of the classes
-//! (Imagenette, say) keeps the labels that a network of 1,000 classes gives.
+//! Layout: training images are `train/WNID/*.JPEG`. The 50,000 validation images are `val/WNID/*.JPEG` or, as the
+//! archive unpacks, all in `val`. Their classes are then in the devkit (`ILSVRC2012_devkit_t12/data`), in Kaggle's
+//! `LOC_val_solution.csv` or in Caffe's `val.txt`.
+//!
+//! A label is the position of the WordNet id in the sorted list of the thousand, as in published weights. A folder with
+//! some of the classes (Imagenette, say) therefore keeps the labels of a network of 1,000 classes.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -73,7 +75,7 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     opener: |options, part| open(options, part),
 };
 
-/// Where the parts are found below the given folder: as unpacked, or as Kaggle's archive unpacks.
+/// Folders below the given one that may hold the parts: as unpacked, and as Kaggle's archive unpacks.
 const BELOW: [&str; 2] = ["", "ILSVRC/Data/CLS-LOC"];
 
 fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
@@ -136,20 +138,20 @@ fn stem(path: &Path) -> String {
 /// The fields of the devkit's structures that are read.
 pub(crate) const SYNSETS: [&str; 2] = ["ILSVRC2012_ID", "WNID"];
 
-/// Classes of the validation images that lie in one folder.
+/// The classes of validation images that lie in one folder.
 pub(crate) struct Truth {
-    /// Where they come from.
+    /// Path of the file with the classes.
     path: PathBuf,
-    /// WordNet id of an image's name without extension.
+    /// The WordNet id for each image's name without extension.
     wnids: HashMap<String, String>,
 }
 
 impl Truth {
-    /// The classes of these `images`; a list may have more than there are, which are left out.
+    /// Finds the classes of these `images`. Entries of a list without an image are ignored.
     fn find(dir: &Path, images: &[PathBuf]) -> Result<Option<Self>> {
         let images = &images.iter().map(|path| stem(path)).collect();
         let dirs = [dir.to_path_buf(), dir.join("ILSVRC2012_devkit_t12"), dir.join("devkit")];
-        // In the devkit, in a folder of its own name, or taken out of it (with `meta.mat`).
+        // The file may be in the devkit, in a folder of its own name, or taken out of it together with `meta.mat`.
         let inner = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt";
         let truth =
             ["data/ILSVRC2012_validation_ground_truth.txt", inner, "ILSVRC2012_validation_ground_truth.txt"];
@@ -172,7 +174,7 @@ impl Truth {
         }
     }
 
-    /// A number of the devkit's own a line, for images 1, 2, …; `meta.mat` says which id it is.
+    /// Reads lines with one number of the devkit each, for images 1, 2, …; `meta.mat` gives the id of a number.
     pub(crate) fn of_devkit(
         path: PathBuf,
         text: &str,
@@ -182,7 +184,7 @@ impl Truth {
         let ids: HashMap<usize, &str> =
             synsets.iter().filter_map(|[id, wnid]| Some((id.index()?, wnid.text()?))).collect();
         let mut wnids = HashMap::new();
-        // A blank line within would shift the numbers; at the end it is an editor's.
+        // A blank line within would shift the numbers; at the end an editor may have added it.
         for (line, text) in text.trim_end().lines().enumerate() {
             let wnid = text.trim().parse().ok().and_then(|id: usize| ids.get(&id)).ok_or_else(|| {
                 let reason = format!("`{}` is not an ILSVRC2012_ID of {}", excerpt(text), meta.display());
@@ -196,7 +198,7 @@ impl Truth {
         Ok(Self { path, wnids })
     }
 
-    /// Lines `NAME,WNID x y x y …` after a header.
+    /// Reads lines `NAME,WNID x y x y …` after a header.
     pub(crate) fn of_kaggle(path: PathBuf, text: &str, images: &HashSet<String>) -> Result<Self> {
         let mut wnids = HashMap::new();
         for (line, text) in text.lines().enumerate().skip(1) {
@@ -215,7 +217,8 @@ impl Truth {
         Ok(Self { path, wnids })
     }
 
-    /// Lines `NAME CLASS` with the WordNet id or its number in the sorted list of the thousand, as Caffe's list has.
+    /// Reads lines `NAME CLASS`, with the WordNet id or its index in the sorted list of the thousand, as in Caffe's
+    /// list.
     pub(crate) fn of_lines(path: PathBuf, text: &str, images: &HashSet<String>) -> Result<Self> {
         let mut wnids = HashMap::new();
         for (line, text) in text.lines().enumerate() {

@@ -1,14 +1,15 @@
-//! Finds truncated JPEG files, which the decoder forgives: it would fill the missing part of the image with grey.
+//! Detection of truncated JPEG files, which the decoder forgives by filling the missing part of the image with grey.
 //!
-//! Only the marker structure is walked (ITU-T T.81, annex B): segments have lengths, entropy-coded data ends at the next
-//! marker that is neither a stuffed zero nor a restart marker. A file is complete when the end-of-image marker is reached.
+//! Only the marker structure is followed (ITU-T T.81, annex B): segments have lengths, and entropy-coded data end at
+//! the next marker that is neither a stuffed zero nor a restart marker. A file is complete when it has an end-of-image
+//! marker.
 
 /// A JPEG that ends before its end-of-image marker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Incomplete {
-    /// The part that is cut.
+    /// The part that is cut off.
     pub(super) what: &'static str,
-    /// Offset that part needs to reach.
+    /// Offset at which that part would end.
     pub(super) expected: usize,
 }
 
@@ -16,12 +17,12 @@ const START: u8 = 0xd8;
 const END: u8 = 0xd9;
 const SCAN: u8 = 0xda;
 
-/// Whether `bytes` claim to be a JPEG.
+/// Whether `bytes` start like a JPEG.
 pub(super) fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, START])
 }
 
-/// Walks the markers of a JPEG up to its end-of-image marker. Damage of another kind is left to the decoder.
+/// Checks that the markers of a JPEG lead to its end-of-image marker. Other damage is left to the decoder.
 pub(super) fn check_complete(bytes: &[u8]) -> Result<(), Incomplete> {
     let mut at = 2;
     loop {

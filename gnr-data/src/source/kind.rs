@@ -1,8 +1,8 @@
-//! What a file is that is not what was expected: told from its first bytes, for the words of errors.
+//! Kinds of files, recognised by their first bytes, for errors about files that were not expected.
 
 const LFS: &str = "a Git LFS pointer; run `git lfs pull`";
 
-/// First bytes of formats, and what a reader of an error calls them.
+/// First bytes of formats, with the words that errors use for them.
 const KINDS: &[(&[u8], &str)] = &[
     (b"version https://git-lfs", LFS),
     (b"version https://hawser", LFS),
@@ -56,7 +56,7 @@ const BRANDS: &[(&[u8], &str)] = &[
     (b"mif1", "a HEIF image"),
 ];
 
-/// What starts like `bytes`, in words; at least a few bytes in hexadecimal.
+/// The kind of a file that starts with `bytes`, in words; for unknown kinds a few bytes in hexadecimal.
 pub(crate) fn what_is(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "an empty file".into();
@@ -65,7 +65,7 @@ pub(crate) fn what_is(bytes: &[u8]) -> String {
     if start.len() >= 16 && start.iter().all(|&byte| byte == 0) {
         return "a file that begins with zeros only (a download or copy that was never filled)".into();
     }
-    // A mark before the text of a pointer.
+    // A byte-order mark may precede the text of a pointer.
     let unmarked = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     if let Some((_, kind)) = KINDS.iter().find(|(magic, _)| unmarked.starts_with(magic)) {
         return (*kind).into();
@@ -74,7 +74,7 @@ pub(crate) fn what_is(bytes: &[u8]) -> String {
         let brand = start.get(8..12).unwrap_or_default();
         return BRANDS.iter().find(|(name, _)| *name == brand).map_or("a video", |(_, kind)| kind).into();
     }
-    // Of UTF-16 the letters that are ASCII, which tell.
+    // In UTF-16 the ASCII letters are enough to recognise the text.
     let wide = start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff");
     let letters =
         |bytes: &[u8]| bytes.iter().copied().filter(u8::is_ascii).filter(|&byte| byte > 0).collect();

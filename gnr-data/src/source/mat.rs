@@ -1,11 +1,12 @@
-//! MATLAB's level 5 MAT-files, as far as annotations need them: cells, structures, texts and real numbers, compressed or not.
+//! MATLAB's level 5 MAT-files, as far as annotations need them: cells, structures, texts and real numbers, compressed
+//! or not.
 //!
-//! Layout: MathWorks, *MAT-File Format*, "Level 5 MAT-File Format": a header of 128 bytes, then elements of an 8-byte tag
-//! (type, length) and data padded to 8 bytes; up to 4 bytes of data fit in the tag itself. (The crates for this format read no
-//! structures, which is what the annotations are.)
+//! Layout: MathWorks, *MAT-File Format*, "Level 5 MAT-File Format". A header of 128 bytes is followed by elements with
+//! an 8-byte tag (type, length) and data padded to 8 bytes; up to 4 bytes of data fit into the tag. The crates for this
+//! format read no structures, of which the annotations consist.
 //!
-//! Memory is in proportion to the (decompressed) file: an element must lie within what holds it, and a compressed one must not
-//! exceed [`MAX_INFLATED`].
+//! Memory is in proportion to the (decompressed) file: an element must lie within the one that holds it, and a
+//! compressed one must not exceed [`MAX_INFLATED`].
 
 use std::io::Read;
 
@@ -14,18 +15,18 @@ use super::kind::what_is;
 
 type Result<T> = std::result::Result<T, Malformed>;
 
-/// A variable or a part of one.
+/// A variable, or a part of one.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Cell(Vec<Value>),
-    /// Elements of a structure array: each has the values of `fields`.
+    /// The elements of a structure array, each with the values of `fields`.
     Struct {
         fields: Vec<String>,
         elements: Vec<Vec<Value>>,
     },
     Text(String),
     Numbers(Vec<f64>),
-    /// Complex, sparse, objects, functions, long arrays: no annotation is.
+    /// Complex numbers, sparse matrices, objects, functions and long arrays, which annotations never are.
     Other,
 }
 
@@ -37,7 +38,7 @@ impl Value {
         }
     }
 
-    /// A single whole number, 0 or larger.
+    /// The value as a single whole number, 0 or larger.
     pub(super) fn index(&self) -> Option<usize> {
         match self {
             Self::Numbers(numbers) => match numbers[..] {
@@ -49,21 +50,22 @@ impl Value {
     }
 }
 
-/// Bound on a decompressed element. The largest published file of annotations decompresses to a few MiB.
+/// Largest size of a decompressed element. The largest published file of annotations decompresses to a few MiB.
 const MAX_INFLATED: u64 = 256 << 20;
-/// Bound on the depth of nesting.
+/// Largest depth of nesting.
 const MAX_DEPTH: usize = 16;
 
-/// How many parts may be empty tags.
+/// Number of parts that may be empty tags.
 const MANY_EMPTY: usize = 64;
-/// Longest array of numbers that is kept: annotations are single numbers, and bytes would take eight times as much as numbers.
+/// Longest array of numbers that is kept. Annotations are single numbers, and bytes take eight times as much memory as
+/// numbers.
 const MAX_NUMBERS: usize = 1024;
 
 const HEADER: usize = 128;
 const COMPRESSED: u32 = 15;
 const MATRIX: u32 = 14;
 
-/// The variables of a file, in order, with their names.
+/// Reads the variables of a file, in order, with their names.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, Value)>> {
     let fail = |offset, reason: &str| Err(Malformed { offset, reason: reason.into(), fault: Fault::Damaged });
     let other = |reason: &str, fault| Err(Malformed { offset: 124, reason: reason.into(), fault });
@@ -137,7 +139,7 @@ impl<'a> Reader<'a> {
         Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
-    /// Type and data of the next element.
+    /// Reads the type and the data of the next element.
     fn element(&mut self) -> Result<(u32, &'a [u8])> {
         let first = self.word()?;
         if first >> 16 != 0 {
@@ -156,7 +158,7 @@ impl<'a> Reader<'a> {
         Ok((first, data))
     }
 
-    /// Signed 32-bit numbers.
+    /// Reads signed 32-bit numbers.
     fn integers(&mut self) -> Result<Vec<i32>> {
         match self.element()? {
             (5 | 6, data) => {
@@ -166,7 +168,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Name and value of a matrix, whose data this reader holds.
+    /// Reads the name and the value of a matrix, whose data this reader holds.
     fn matrix(&mut self, depth: usize) -> Result<(String, Value)> {
         if self.bytes.is_empty() {
             return Ok((String::new(), Value::Numbers(Vec::new())));
@@ -197,7 +199,7 @@ impl<'a> Reader<'a> {
     }
 
     fn matrices(&mut self, count: usize, depth: usize) -> Result<Vec<Value>> {
-        // One with a value takes 48 bytes at least; a few may be empty tags.
+        // A part with a value takes 48 bytes at least; a few may be empty tags.
         if count > MANY_EMPTY + (self.bytes.len() - self.at) / 32 {
             return self.fail(format!(
                 "{count} parts are declared, they cannot be in {} bytes",
@@ -317,13 +319,13 @@ mod tests {
         assert!(parse(&PLAIN[..100]).unwrap_err().reason.contains("incomplete"));
     }
 
-    /// An element whose tag says more than there is.
+    /// An element whose tag declares more than there is must be refused.
     #[test]
     fn declared_sizes_are_not_believed() {
         let mut bytes = PLAIN.to_vec();
         bytes[132..136].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(parse(&bytes).unwrap_err().reason.contains("are declared"));
-        // 1 x 2 structures become 65,535 x 65,535.
+        // The 1 x 2 structures become 65,535 x 65,535.
         let mut bytes = PLAIN.to_vec();
         let dims = bytes.windows(8).position(|window| window == [1, 0, 0, 0, 2, 0, 0, 0]).unwrap();
         bytes[dims..dims + 8].copy_from_slice(&[0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0]);
@@ -361,7 +363,7 @@ mod tests {
         #[test]
         fn random_elements_never_panic(tail in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = parse(&[&PLAIN[..HEADER], &tail].concat());
-            // Inside a matrix.
+            // The element lies inside a matrix.
             let tag = [14u32.to_le_bytes(), (tail.len() as u32).to_le_bytes()].concat();
             let _ = parse(&[&PLAIN[..HEADER], &tag, &tail].concat());
         }

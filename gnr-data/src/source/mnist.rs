@@ -1,7 +1,8 @@
 //! MNIST and its family: IDX files of images and labels, `{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]`.
 //!
-//! Layout: in the folder that is given, in `raw` or `MNIST/raw` as torchvision keeps it, or one folder deeper if its name is not that
-//! of another member of the family. A dot may stand before `idx` (Kaggle), and a folder of the file's name may be around the file.
+//! Layout: the files are in the given folder, in `raw` or `MNIST/raw` as torchvision keeps them, or one folder deeper
+//! unless its name is that of another member of the family. A dot may stand before `idx` (Kaggle), and a folder with
+//! the file's name may hold the file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,29 +16,29 @@ use crate::error::{DataError, Result};
 use crate::normalize::Normalization;
 use crate::registry::{DatasetInfo, Download, OpenOptions, Unpack};
 
-/// The layouts of every member.
+/// The layouts that all members of the family share.
 pub(super) const LAYOUTS: &str = "{train,t10k}-{images-idx3,labels-idx1}-ubyte, gzipped (in any number of members) or not, also spelt `images.idx3` and in a folder of \
               the file's name, as Kaggle unpacks; in the given folder, its raw or SET/raw, or a folder that is not another set's";
 
-/// What distinguishes the members of the family.
+/// The differences between the members of the family.
 pub(super) struct Family {
     pub(super) name: &'static str,
     pub(super) classes: &'static [&'static str],
-    /// Folders to look in below the one given (torchvision keeps the files in `MNIST/raw`).
+    /// Folders below the given one to look in (torchvision keeps the files in `MNIST/raw`).
     pub(super) below: &'static [&'static str],
-    /// Where a distribution's package installs the files; used when no folder is given.
+    /// The folder where a distribution's package installs the files; used when no folder is given.
     pub(super) installed: Option<&'static str>,
-    /// What the names of the files of the two parts start with.
+    /// The beginning of the file names of both parts.
     pub(super) stems: [&'static str; 2],
-    /// Number of the first class.
+    /// The number that the files give the first class.
     pub(super) first: u8,
-    /// Whether pixels are stored column by column.
+    /// Whether the files store pixels column by column.
     pub(super) transposed: bool,
     pub(super) hint: &'static str,
 }
 
 impl Family {
-    /// Whether the files in a folder of this name may be this set: the names of the files do not tell the members apart.
+    /// Whether the files in a folder of this name may belong to this set: the members have equal file names.
     fn owns(&self, folder: &str) -> bool {
         let plain = |text: &str| -> String {
             text.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect()
@@ -68,7 +69,7 @@ impl Family {
 
 pub(super) const DIGITS: &[&str] = &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-/// Where Debian's `dataset-fashion-mnist` puts its files.
+/// The folder of Debian's `dataset-fashion-mnist`.
 pub(crate) const INSTALLED_FASHION_MNIST: &str = "/usr/share/datasets/fashion-mnist";
 
 const MNIST_FAMILY: Family = Family {
@@ -249,7 +250,7 @@ pub(crate) const KMNIST: DatasetInfo = DatasetInfo {
     opener: |options, part| open(&KMNIST_FAMILY, options, part),
 };
 
-/// Opens a part of a member: `STEM-{images-idx3,labels-idx1}-ubyte[.gz]` (also spelt `images.idx3`).
+/// Opens a part of a member, from `STEM-{images-idx3,labels-idx1}-ubyte[.gz]` (also spelt `images.idx3`).
 pub(super) fn open(family: &Family, options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
     let places = match options.dir.as_deref() {
         Some(dir) => Places::new(family.name, family.hint, Some(dir), family.below, |name| family.owns(name)),
@@ -300,7 +301,7 @@ pub(super) fn open(family: &Family, options: &OpenOptions, part: Part) -> Result
     Ok(Arc::new(set.warned(Vec::new(), |index| format!("image {index} of {}", images_path.display()))))
 }
 
-/// Labels counted from 0, where the file counts from `first`.
+/// Subtracts `first` from labels, so that they count from 0.
 fn from_zero(path: &Path, mut labels: Vec<u8>, first: u8) -> Result<Vec<u8>> {
     for (record, label) in labels.iter_mut().enumerate() {
         *label = label.checked_sub(first).ok_or_else(|| DataError::Malformed {
@@ -313,7 +314,7 @@ fn from_zero(path: &Path, mut labels: Vec<u8>, first: u8) -> Result<Vec<u8>> {
     Ok(labels)
 }
 
-/// Each image `height` x `width` turned into `width` x `height`.
+/// Transposes each image from `height` x `width` to `width` x `height`.
 fn transpose(values: &[u8], height: usize, width: usize) -> Vec<u8> {
     let turned = |image: &[u8]| -> Vec<u8> {
         (0..width).flat_map(|x| (0..height).map(move |y| (y, x))).map(|(y, x)| image[y * width + x]).collect()

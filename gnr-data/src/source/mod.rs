@@ -1,4 +1,4 @@
-//! Where images come from: one file a published layout.
+//! Sources of images: one file for each published layout.
 
 pub(crate) mod cars;
 pub(crate) mod cifar;
@@ -30,12 +30,12 @@ use std::path::{Path, PathBuf};
 use crate::error::{DataError, Result};
 use text::read_text;
 
-/// The half of a published data set.
+/// A part of a published data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// Training images.
+    /// The training images.
     Train,
-    /// Test images (for sets that only publish a validation part, e.g. ImageNet: that one).
+    /// The test images. For sets that only publish a validation part, such as ImageNet, it is that part.
     Test,
 }
 
@@ -48,7 +48,8 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// The first of `candidates` that exists below one of `dirs`, in that order of importance: folders first.
+/// The first of `candidates` that exists below one of `dirs`. An earlier folder takes precedence over an earlier
+/// candidate.
 fn locate(dirs: &[PathBuf], candidates: &[String]) -> Option<PathBuf> {
     dirs.iter().flat_map(|dir| candidates.iter().map(move |name| dir.join(name))).find(|path| path.exists())
 }
@@ -67,12 +68,12 @@ fn check_labels(path: &Path, labels: &[u8], classes: usize, offset: impl Fn(usiz
     }
 }
 
-/// The variables of a MAT-file.
+/// Reads the variables of a MAT-file.
 pub(crate) fn mat_variables(path: &Path) -> Result<Vec<(String, mat::Value)>> {
     mat_of(path, &read_whole(path)?)
 }
 
-/// The variables of the MAT-file at `path`, whose contents are `bytes`.
+/// Reads the variables of the MAT-file at `path` from its contents `bytes`.
 pub(crate) fn mat_of(path: &Path, bytes: &[u8]) -> Result<Vec<(String, mat::Value)>> {
     mat::parse(bytes).map_err(|error| error.into_error(path, "MAT-file"))
 }

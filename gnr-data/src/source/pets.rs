@@ -1,8 +1,8 @@
 //! Oxford-IIIT Pets: 37 breeds of cats and dogs, listed in text files.
 //!
-//! Layout (below `oxford-iiit-pet`, where torchvision keeps it, or directly, or one folder deeper): `images/BREED_NUMBER.jpg` and
-//! `annotations/{trainval,test}.txt`, lines of name, breed from 1, species and number within the species. Mirrors have
-//! `images/images` and `annotations/annotations`.
+//! Layout (below `oxford-iiit-pet`, where torchvision keeps it, or directly, or one folder deeper): images are
+//! `images/BREED_NUMBER.jpg`. `annotations/{trainval,test}.txt` have lines of name, breed from 1, species, and number
+//! within the species. Mirrors have `images/images` and `annotations/annotations`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,7 +77,7 @@ fn open(options: &OpenOptions, part: Part) -> Result<Arc<dyn Dataset>> {
     Listing { name, classes, files, warnings: Vec::new() }.open(options.resize, options.keep)
 }
 
-/// The images of a list whose text is `text`.
+/// Reads the images of a list with the text `text`.
 pub(crate) fn entries(list: &Path, text: &str, images: &Path) -> Result<Vec<(PathBuf, usize)>> {
     let mut files = Vec::new();
     for (number, line) in text.lines().enumerate() {

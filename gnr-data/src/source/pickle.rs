@@ -1,10 +1,11 @@
-//! The little of Python's pickle format that CIFAR's "python version" needs: data, never code.
+//! The part of Python's pickle format that CIFAR's "python version" needs, read as data and never as code.
 //!
-//! A file is run on a stack machine whose values are numbers into one arena; texts and bytes are ranges of the file. So nothing is
-//! ever called, nothing is copied, shared values cannot multiply, and memory is in proportion to the file. A `GLOBAL` is
-//! kept as a name; calling one is kept as (name, arguments, state), and what numpy's arrays make of that is read by [`Pickle::array`].
+//! A file is run on a stack machine whose values are indices into one arena; texts and bytes are ranges of the file.
+//! Nothing is ever called or copied, shared values cannot multiply, and memory is in proportion to the file. A `GLOBAL`
+//! is kept as a name, and its call as (name, arguments, state). [`Pickle::array`] reads numpy's arrays from these.
 //!
-//! Protocols 0 to 5 (Python 2's cPickle wrote the published files with protocol 2). Reference: CPython, `Lib/pickletools.py`.
+//! Protocols 0 to 5 (Python 2's cPickle wrote the published files with protocol 2). Reference: CPython,
+//! `Lib/pickletools.py`.
 
 mod machine;
 
@@ -15,22 +16,22 @@ use super::fault::Malformed;
 
 type Result<T> = std::result::Result<T, Malformed>;
 
-/// Number of a value in the arena.
+/// Index of a value in the arena.
 pub(super) type Id = usize;
 
 #[derive(Debug, Clone)]
 pub(super) enum Value {
-    /// `None`, floats: nothing that these files use.
+    /// A value that these files never use, such as `None` and floats.
     Other,
     Int(i64),
-    /// Text or bytes: Python 2 does not tell them apart.
+    /// Text or bytes, which Python 2 does not tell apart.
     Bytes(Range<usize>, Form),
     List(Vec<Id>),
     Tuple(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// `module name`.
+    /// The name `module name` of a function or class.
     Global(String),
-    /// What calling `callable` with `arguments` would give, then given `state`.
+    /// The call of `callable` with `arguments`, followed by setting `state`.
     Object {
         callable: Id,
         arguments: Id,
@@ -38,14 +39,14 @@ pub(super) enum Value {
     },
 }
 
-/// How text or bytes stand in the file.
+/// The encoding of text or bytes in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As they are (text: in UTF-8).
+    /// Unchanged bytes; text is in UTF-8.
     Plain,
-    /// Between quotes, with Python's escapes (protocol 0).
+    /// A quoted string with Python's escapes (protocol 0).
     Quoted,
-    /// Latin-1 with `\uXXXX` for the rest (protocol 0).
+    /// Latin-1, with `\uXXXX` for other characters (protocol 0).
     Escaped,
 }
 
@@ -69,7 +70,7 @@ impl NdArray<'_> {
     }
 }
 
-/// Bytes of an element of an integer (or Boolean) type.
+/// The number of bytes of an integer (or Boolean) type.
 fn integer_size(kind: &str) -> Option<usize> {
     match kind {
         "b1" | "i1" | "u1" => Some(1),
@@ -80,7 +81,7 @@ fn integer_size(kind: &str) -> Option<usize> {
     }
 }
 
-/// A number of at most 8 bytes.
+/// An integer of at most 8 bytes.
 fn integer(bytes: &[u8], signed: bool, big_endian: bool) -> i64 {
     let first = if big_endian { bytes.first() } else { bytes.last() };
     let start = if signed && first.is_some_and(|byte| byte >> 7 == 1) { -1 } else { 0 };
@@ -105,7 +106,8 @@ impl<'a> Pickle<'a> {
         self.root
     }
 
-    /// Text or bytes, also where Python 3 writes bytes as a call that makes them of text (protocols 0 to 2).
+    /// Text or bytes. Python 3 may write bytes as a call that makes them of text (protocols 0 to 2), which is read as
+    /// well.
     pub(super) fn bytes(&self, id: Id) -> Option<Cow<'a, [u8]>> {
         match &self.values[id] {
             Value::Bytes(range, form) => {
@@ -120,7 +122,7 @@ impl<'a> Pickle<'a> {
                 match (name.as_str(), self.items(*arguments)?) {
                     ("_codecs encode", [text, ..]) => {
                         let Value::Bytes(range, form) = &self.values[*text] else { return None };
-                        // What is not UTF-8 here is Latin-1 already.
+                        // Text that is not UTF-8 here is Latin-1 already.
                         match (form, std::str::from_utf8(&self.bytes[range.clone()])) {
                             (Form::Plain, Ok(text)) => {
                                 let byte = |c: char| u8::try_from(u32::from(c)).ok();
@@ -137,7 +139,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// How many bytes of the file a text, or what is made of one, takes.
+    /// Number of bytes of the file that a text, or bytes made of a text, take.
     fn length(&self, id: Id) -> usize {
         match &self.values[id] {
             Value::Bytes(range, _) => range.len(),
@@ -149,12 +151,13 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Whether a value is this short text or these few bytes. Long ones are not decoded: they may be there a thousand times.
+    /// Whether a value equals a short text or a few bytes. Long values are not decoded, because there may be a thousand
+    /// references to them.
     fn is(&self, id: Id, expected: &[u8]) -> bool {
         self.length(id) <= 8 * expected.len() + 8 && self.bytes(id).is_some_and(|bytes| *bytes == *expected)
     }
 
-    /// The value of a key of a dictionary.
+    /// The value of a key in a dictionary.
     pub(super) fn get(&self, dict: Id, key: &str) -> Option<Id> {
         match &self.values[dict] {
             Value::Dict(entries) => {
@@ -164,7 +167,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// The first keys of a dictionary as text, for the words of an error.
+    /// The first keys of a dictionary as text, for errors.
     pub(super) fn keys(&self, dict: Id) -> String {
         let Value::Dict(entries) = &self.values[dict] else { return "no dictionary".into() };
         let text = |id: Id| match self.length(id) {
@@ -185,7 +188,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// A Python or numpy integer.
+    /// The value of a Python or numpy integer.
     pub(super) fn int(&self, id: Id) -> Option<i64> {
         match self.values[id] {
             Value::Int(value) => Some(value),
@@ -205,7 +208,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// A list, tuple or one-dimensional numpy array of integers, `None` for each item that is none.
+    /// The items of a list, tuple or one-dimensional numpy array of integers; `None` for each item that is none.
     pub(super) fn integers(&self, id: Id) -> Option<Vec<Option<i64>>> {
         if let Some(items) = self.items(id) {
             return Some(items.iter().map(|&item| self.int(item)).collect());
@@ -216,7 +219,7 @@ impl<'a> Pickle<'a> {
         Some(numbers.into_iter().map(Some).collect())
     }
 
-    /// How many items [`integers`](Self::integers) gives.
+    /// Number of items that [`integers`](Self::integers) returns.
     pub(super) fn count(&self, id: Id) -> Option<usize> {
         match self.items(id) {
             Some(items) => Some(items.len()),
@@ -224,7 +227,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Name without byte order, and whether that is big-endian.
+    /// Name of a numpy type without its byte order, and whether that is big-endian.
     fn dtype(&self, id: Id) -> Option<(String, bool)> {
         let Value::Object { callable, arguments, state } = self.values[id] else { return None };
         let kind = *self.items(arguments)?.first()?;
@@ -238,12 +241,12 @@ impl<'a> Pickle<'a> {
         Some((String::from_utf8_lossy(&self.bytes(kind)?).into_owned(), big_endian))
     }
 
-    /// A numpy array.
+    /// The numpy array of a value, if it is one.
     pub(super) fn array(&self, id: Id) -> Option<NdArray<'a>> {
         let Value::Object { callable, arguments, state } = self.values[id] else { return None };
         let Value::Global(name) = &self.values[callable] else { return None };
         let (shape, dtype, data, fortran) = match name.rsplit(' ').next() {
-            // Up to protocol 4: an empty array, then its state.
+            // Up to protocol 4 an array is an empty array, followed by its state.
             Some("_reconstruct") => {
                 let [_version, shape, dtype, fortran, data] = *self.items(state?)? else { return None };
                 (shape, dtype, data, self.int(fortran)? != 0)
@@ -261,7 +264,7 @@ impl<'a> Pickle<'a> {
     }
 }
 
-/// Text of protocol 0 without its escapes; an escape that is not known stays as it is.
+/// Decodes the escapes of text of protocol 0; an unknown escape stays as it is.
 fn unescaped(bytes: &[u8], form: Form) -> Cow<'_, [u8]> {
     if !bytes.contains(&b'\\') {
         return Cow::Borrowed(bytes);
@@ -342,7 +345,7 @@ mod tests {
 
     #[test]
     fn calls_are_kept_as_names_and_other_operations_refused() {
-        // os.system("echo"): a name and an argument, nothing more.
+        // A call of os.system("echo") is read as a name and an argument, and never run.
         let pickle = Pickle::parse(b"cos\nsystem\n(S'echo'\ntR.").unwrap();
         let Value::Object { callable, .. } = &pickle.values[pickle.root()] else { panic!("not an object") };
         assert!(matches!(&pickle.values[*callable], Value::Global(name) if name == "os system"));

@@ -1,5 +1,5 @@
-//! Where the files of a published set lie: in the folder that is given, in those that archives and mirrors put around them, or one
-//! folder deeper; and what to say when they do not.
+//! The places of a published set's files: in the given folder, in those that archives and mirrors put around them, or
+//! one folder deeper. Also the error when they are in none of them.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -7,22 +7,22 @@ use std::path::{Path, PathBuf};
 use super::walk::{has_images, sub_folders};
 use crate::error::{DataError, Result};
 
-/// Folders to look in, for the files of one set.
+/// The folders to search for the files of one set.
 pub(super) struct Places<'a> {
     dataset: &'static str,
     hint: &'static str,
-    /// The folder that is given.
+    /// The folder that the user gave.
     dir: Option<&'a Path>,
-    /// Folders below it where the files are usually kept, the first first.
+    /// Folders below the given one where the files are usually kept, in order of preference.
     usual: Vec<PathBuf>,
-    /// The usual folders of each folder in `dir`.
+    /// The usual folders within each folder of `dir`.
     deeper: Vec<PathBuf>,
-    /// Where the first file was found: the others are looked for there first, so that two sets do not mix.
+    /// The folder of the first file that was found. Other files are searched there first, so that two sets do not mix.
     chosen: OnceCell<PathBuf>,
 }
 
 impl<'a> Places<'a> {
-    /// The folders `below` the given one, and the same in each folder of it that `is_ours` accepts by its name.
+    /// The folders `below` the given one, and those within each of its folders that `is_ours` accepts by name.
     pub(super) fn new(
         dataset: &'static str,
         hint: &'static str,
@@ -38,33 +38,33 @@ impl<'a> Places<'a> {
         Self { dataset, hint, dir, usual, deeper, chosen: OnceCell::new() }
     }
 
-    /// Folders outside of the given one, used when none is given.
+    /// Folders of installed packages, which are used when none is given.
     pub(super) fn installed(dataset: &'static str, hint: &'static str, folders: &[&str]) -> Self {
         let usual = folders.iter().map(PathBuf::from).collect();
         Self { dataset, hint, dir: None, usual, deeper: Vec::new(), chosen: OnceCell::new() }
     }
 
-    /// The file of one of these `names` (paths may be given too), of which the first is the usual one. A folder of a file's name
-    /// may hold that file, as some programs unpack.
+    /// The path of the file that has one of these `names` (paths may be given, too), the most usual name first. A
+    /// folder with the file's name may hold the file, as some programs unpack.
     ///
     /// # Errors
-    /// [`DataError::MissingData`], also when several folders hold one.
+    /// [`DataError::MissingData`], also when several folders hold such a file.
     pub(super) fn file(&self, names: &[String]) -> Result<PathBuf> {
         self.find(&names[0], |base| names.iter().find_map(|name| file_at(&base.join(name), names)))
     }
 
-    /// The file of one of these names, if there is one.
+    /// The path of the file that has one of these names, if there is one.
     pub(super) fn optional_file(&self, names: &[String]) -> Option<PathBuf> {
         self.file(names).ok()
     }
 
-    /// The folder `name`; if it holds nothing but another one of that name, that one.
+    /// The path of the folder `name`. If it holds nothing but a folder of that name, the inner one is taken.
     ///
     /// # Errors
-    /// [`DataError::MissingData`], also when there are several.
+    /// [`DataError::MissingData`], also when there are several such folders.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
         let mut folder = self.find(name, |base| Some(base.join(name)).filter(|path| path.is_dir()))?;
-        // Twice is as deep as archives of archives go.
+        // Archives of archives nest no deeper than twice.
         for _ in 0..2 {
             let inner = folder.join(Path::new(name).file_name().unwrap_or_default());
             if !inner.is_dir() || has_images(&folder) {
@@ -83,7 +83,7 @@ impl<'a> Places<'a> {
         let mut found: Vec<(PathBuf, PathBuf)> = self.usual.iter().find_map(there).into_iter().collect();
         if found.is_empty() {
             found = self.deeper.iter().filter_map(there).collect();
-            // Two of the usual folders may be one.
+            // Two of the usual folders may be the same one.
             found.dedup_by(|a, b| a.1 == b.1);
         }
         if found.len() > 1 {
@@ -97,13 +97,13 @@ impl<'a> Places<'a> {
         Ok(path)
     }
 
-    /// The error that `what` is not there.
+    /// The error that `what` was not found.
     pub(super) fn missing(&self, what: &str) -> DataError {
         missing(self.dataset, what, &self.usual, self.hint, self.dir)
     }
 }
 
-/// `path` if it is a file, or the file in the folder `path` that has one of `names`.
+/// `path` if it is a file, or the file with one of `names` in the folder `path`.
 fn file_at(path: &Path, names: &[String]) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path.to_path_buf());
@@ -112,7 +112,7 @@ fn file_at(path: &Path, names: &[String]) -> Option<PathBuf> {
     names.iter().map(inside).find(|inside| inside.is_file())
 }
 
-/// The error that `what` is not in the folders `looked_in`, with what is in `dir` instead.
+/// The error that `what` was not found in the folders `looked_in`, with the contents of `dir`.
 pub(super) fn missing(
     dataset: &'static str,
     what: &str,
@@ -124,7 +124,7 @@ pub(super) fn missing(
     DataError::MissingData { dataset, what: what.into(), looked_in: looked_in.to_vec(), found, hint }
 }
 
-/// What a folder holds, in a line; with the advice to unpack archives, or to go on with what was interrupted.
+/// The contents of a folder in a line, with advice to unpack archives or to continue an interrupted download.
 fn contents(dir: &Path) -> String {
     let Ok(entries) = std::fs::read_dir(dir) else {
         let is = match dir.symlink_metadata() {
@@ -141,7 +141,7 @@ fn contents(dir: &Path) -> String {
     let archive = |name: &&String| {
         [".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar"].iter().any(|end| name.ends_with(end))
     };
-    // Of `gnr data fetch`, which was ended before its end.
+    // Files of a `gnr data fetch` that was interrupted.
     let begun = |name: &String| {
         let unpacking = name.strip_prefix('.').and_then(|name| name.strip_suffix(".unpacking"));
         unpacking.or_else(|| name.strip_suffix(".part")).map(String::from)

@@ -1,4 +1,4 @@
-//! Reading whole files, plain or gzipped, without believing what they declare about their size.
+//! Reading of whole files, plain or gzipped, without trusting the sizes that they declare.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -7,20 +7,20 @@ use std::path::Path;
 use super::gzip::Members;
 use crate::error::{DataError, Result};
 
-/// Deflate cannot expand more than this (258 bytes out of a two-bit code, RFC 1951).
+/// The largest expansion by deflate: 258 bytes from a two-bit code (RFC 1951).
 const MAX_EXPANSION: u64 = 1032;
-/// How much is reserved for each byte of a gzip file before more is there. MNIST's images expand 4.7 times.
+/// Number of bytes to reserve for each byte of a gzip file at first. MNIST's images expand 4.7 times.
 const LIKELY_EXPANSION: u64 = 6;
 
-/// A file open for reading, decompressed on the fly when it starts with gzip's magic number (whatever its name).
+/// A file open for reading. It is decompressed on the fly when it starts with gzip's magic number, whatever its name.
 pub(super) struct Input<'a> {
     path: &'a Path,
     reader: Kind<'a>,
-    /// Upper bound of the uncompressed length.
+    /// Upper bound of the uncompressed length, in bytes.
     bound: u64,
-    /// What may be reserved for it at once.
+    /// Number of bytes that may be reserved at once.
     likely: u64,
-    /// Uncompressed bytes read so far.
+    /// Number of uncompressed bytes read so far.
     offset: u64,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Input<'a> {
         Self::new(path, Box::new(BufReader::new(file)), length)
     }
 
-    /// The contents of the file at `path`, which are in memory.
+    /// Reads the file at `path` from its contents, which are in memory.
     #[cfg(feature = "testing")]
     pub(super) fn bytes(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
         Self::new(path, Box::new(bytes), bytes.len() as u64)
@@ -53,9 +53,9 @@ impl<'a> Input<'a> {
         })
     }
 
-    /// Exactly `length` more bytes, which are `what` in an error.
+    /// Reads exactly `length` more bytes, which errors call `what`.
     ///
-    /// Memory grows with the bytes that are really there: a header that lies costs nothing.
+    /// Memory grows with the bytes that are really there, so a false header costs nothing.
     pub(super) fn exactly(&mut self, length: u64, what: &str) -> Result<Vec<u8>> {
         let expected = self.offset.saturating_add(length);
         let mut bytes = Vec::new();
@@ -63,7 +63,7 @@ impl<'a> Input<'a> {
         if expected > self.bound
             || bytes.try_reserve_exact(usize::try_from(reserve).unwrap_or(usize::MAX)).is_err()
         {
-            // Cannot be complete: read on only to tell where the data ends.
+            // The file cannot be complete: it is read on to find where the data end.
             let found = self.offset + self.count_rest()?;
             return Err(self.truncated(what, expected, found));
         }
@@ -74,15 +74,15 @@ impl<'a> Input<'a> {
         Ok(bytes)
     }
 
-    /// At most `limit` more bytes, as many as can be read.
+    /// Reads at most `limit` more bytes, as many as can be read.
     pub(super) fn some(&mut self, limit: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
-        // An error is told where the bytes are needed.
+        // An error is reported where the bytes are needed.
         let _ = self.fill(limit, &mut bytes);
         bytes
     }
 
-    /// Fails when anything follows. Verifies gzip's checksums.
+    /// Fails when anything follows, and verifies gzip's checksums.
     pub(super) fn end(mut self) -> Result<()> {
         let offset = self.offset;
         let mut more = Vec::new();

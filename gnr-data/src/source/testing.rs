@@ -1,4 +1,5 @@
-//! The readers of files, given contents instead of files: what the tests damage a million times. Feature `testing`.
+//! The readers of files, applied to contents instead of files, for tests that damage files a million times. Feature
+//! `testing`.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -18,10 +19,10 @@ use crate::verify::decompress;
 #[cfg(feature = "fetch")]
 pub use crate::fetch::unpack_archive;
 
-/// A reader: given the contents of a file, and a folder in which the images that a list names are looked for.
+/// A reader: gets the contents of a file, and a folder with the images that a list names.
 pub type Reader = fn(&[u8], &Path) -> Result<()>;
 
-/// Every reader by name.
+/// All readers, by name.
 pub const READERS: &[(&str, Reader)] = &[
     ("idx", |bytes, _| idx::parse(FILE.as_ref(), Input::bytes(FILE.as_ref(), bytes)?, 3).map(drop)),
     ("gzip", |bytes, _| decompress(FILE.as_ref(), bytes)),
@@ -41,15 +42,15 @@ pub const READERS: &[(&str, Reader)] = &[
     ("imagenet-lines", |bytes, _| truth(bytes, |text, images| Truth::of_lines(FILE.into(), text, images))),
 ];
 
-/// What errors name.
+/// The path that errors name.
 const FILE: &str = "FILE";
 
-/// CIFAR-10's reading, else CIFAR-100's.
+/// Reads as CIFAR-10 or, if that fails, as CIFAR-100.
 fn either(read: impl Fn(usize) -> Result<()>) -> Result<()> {
     read(0).or_else(|error| read(1).map_err(|_| error))
 }
 
-/// The variables of a MAT-file, and what Stanford Cars and ImageNet's devkit take of them.
+/// Reads the variables of a MAT-file, and what Stanford Cars and ImageNet's devkit use of them.
 fn annotations(bytes: &[u8]) -> Result<()> {
     let path = Path::new(FILE);
     for (name, value) in mat_of(path, bytes)? {
@@ -66,7 +67,7 @@ fn annotations(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Whether annotations are those of older copies, of which one list has all images.
+/// Whether annotations are those of older copies, which have all images in one list.
 fn path_of_all(value: &Value) -> bool {
     matches!(value, Value::Struct { fields, .. } if fields.iter().any(|field| field == "relative_im_path"))
 }
@@ -76,13 +77,13 @@ fn food(name: &str, bytes: &[u8], images: &Path) -> Result<()> {
     food101::entries(path, &text_of(path, bytes)?, images).map(drop)
 }
 
-/// Two synsets as ImageNet's devkit has them.
+/// Two synsets in the form of ImageNet's devkit.
 fn synsets() -> [[Value; 2]; 2] {
     [(166.0, "n02102040"), (490.0, "n01440764")]
         .map(|(id, wnid)| [Value::Numbers(vec![id]), Value::Text(wnid.to_owned())])
 }
 
-/// The classes of two validation images, by a list.
+/// Reads the classes of two validation images from a list.
 fn truth(bytes: &[u8], read: impl Fn(&str, &HashSet<String>) -> Result<Truth>) -> Result<()> {
     let images = ["ILSVRC2012_val_00000001", "ILSVRC2012_val_00000002"];
     let truth = read(&text_of(FILE.as_ref(), bytes)?, &images.map(String::from).into())?;

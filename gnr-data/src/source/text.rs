@@ -1,20 +1,21 @@
-//! Lists and names as text: UTF-8 with or without a byte-order mark, and UTF-16 with one, as editors on Windows write them.
+//! Lists and names as text: UTF-8 with or without a byte-order mark, and UTF-16 with one, which editors on Windows
+//! write.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use crate::error::{DataError, Result};
 
-/// Bytes that are no text: where, and which.
+/// The error for bytes that are no text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NoText {
-    /// Line, from 1.
+    /// The line of the bytes, from 1.
     pub(crate) line: usize,
-    /// Why.
+    /// The reason why they are no text.
     pub(crate) reason: String,
 }
 
-/// The text that `bytes` are, without its byte-order mark.
+/// Decodes `bytes` as text, without their byte-order mark.
 pub(crate) fn decode_text(bytes: &[u8]) -> Result<Cow<'_, str>, NoText> {
     let wide = |bytes: &[u8], number: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).map(|pair| number([pair[0], pair[1]]));
@@ -42,7 +43,7 @@ pub(crate) fn decode_text(bytes: &[u8]) -> Result<Cow<'_, str>, NoText> {
     }
 }
 
-/// The text of a file.
+/// Reads the text of a file.
 ///
 /// # Errors
 /// [`DataError::Io`]; [`DataError::BadLine`] for a file that is no text.
@@ -50,7 +51,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     text_of(path, &std::fs::read(path).map_err(DataError::io(path, "read"))?)
 }
 
-/// The text of the file at `path`, whose contents are `bytes`.
+/// Decodes the text of the file at `path` from its contents `bytes`.
 ///
 /// # Errors
 /// [`DataError::BadLine`] for a file that is no text.
@@ -61,10 +62,10 @@ pub(crate) fn text_of(path: &Path, bytes: &[u8]) -> Result<String> {
     }
 }
 
-/// Characters of a file's text that an error repeats.
+/// Number of characters of a file that an error repeats.
 const EXCERPT: usize = 60;
 
-/// The beginning of a piece of a file, for the words of an error: the piece may be as long as the file.
+/// The beginning of a piece of a file, for errors: the piece may be as long as the file.
 pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(EXCERPT) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
@@ -72,9 +73,9 @@ pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The beginning of a piece of a file that may be no text.
+/// The beginning of a piece of a file that may not be text.
 pub(crate) fn excerpt_of(bytes: &[u8]) -> String {
-    // A character takes 4 bytes at most.
+    // A character takes at most 4 bytes.
     let start = &bytes[..bytes.len().min(4 * (EXCERPT + 1))];
     excerpt(&String::from_utf8_lossy(start)).into_owned()
 }

@@ -1,4 +1,4 @@
-//! Which files below a folder are images, and what else lies there: nothing is left out without being counted.
+//! Search for the images below a folder. Whatever else is found there is counted.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, Result};
 
-/// Endings of image files, in lower case: those of torchvision's `ImageFolder`, and some of the same formats.
+/// Endings of image files in lower case: those of torchvision's `ImageFolder`, and some more of these formats.
 const ENDINGS: [&str; 14] =
     ["jpg", "jpeg", "jpe", "jfif", "png", "ppm", "pgm", "pbm", "pnm", "bmp", "gif", "tif", "tiff", "webp"];
 
-/// The kinds of images that are looked for, in the words of an error.
+/// The kinds of images that are read, in the words of an error.
 pub(super) const LOOKED_FOR: &str = "image (.jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm)";
 
 /// Folders that programs leave behind: archives of macOS, thumbnails of a NAS, recycle bins, caches.
@@ -24,12 +24,12 @@ const OF_PROGRAMS: [&str; 7] = [
     "__pycache__",
 ];
 
-/// Whether the name of a file says that it is an image, in either case of letters.
+/// Whether the name of a file has the ending of an image, in upper or lower case.
 pub(crate) fn is_image_name(path: &Path) -> bool {
     ENDINGS.contains(&ending(path).as_str())
 }
 
-/// The ending in lower case, without its dot.
+/// The ending of a path in lower case, without its dot.
 fn ending(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
@@ -38,17 +38,17 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-/// Whether a folder of this name is no class, and not to be searched either.
+/// Whether a folder of this name belongs to a program: it is no class and is not searched.
 fn is_of_programs(name: &OsStr) -> bool {
     OF_PROGRAMS.iter().any(|known| name == *known)
 }
 
-/// What was seen and not read.
+/// The files that were found and not read.
 #[derive(Debug, Default)]
 pub(super) struct LeftOut {
-    /// How many of each kind.
+    /// Number of files of each kind.
     kinds: BTreeMap<String, usize>,
-    /// The first few, in the order of reading.
+    /// The first few files, in the order of reading.
     first: Vec<PathBuf>,
 }
 
@@ -64,7 +64,8 @@ impl LeftOut {
         self.kinds.values().sum()
     }
 
-    /// In one line, e.g. `5 files are not read: 4 .avif, 1 .txt; the first: a.avif, …`; `None` when nothing was left out.
+    /// A warning in one line, e.g. `5 files are not read: 4 .avif, 1 .txt; the first: a.avif, …`; `None` when nothing
+    /// was left out.
     pub(super) fn warning(&self) -> Option<String> {
         let count = self.count();
         let subject = if count == 1 { "1 entry is" } else { &format!("{count} entries are") };
@@ -79,7 +80,7 @@ impl LeftOut {
         format!("{}; the first: {}{more}", kinds.join(", "), first.join(", "))
     }
 
-    /// Adds what was left out elsewhere.
+    /// Adds the files that were left out elsewhere.
     pub(super) fn extend(&mut self, other: Self) {
         for (kind, count) in other.kinds {
             *self.kinds.entry(kind).or_default() += count;
@@ -89,7 +90,7 @@ impl LeftOut {
     }
 }
 
-/// The folders in `dir` that a data set may be in, sorted; none where it cannot be listed.
+/// The folders in `dir` that may hold a data set, sorted; none where `dir` cannot be listed.
 pub(super) fn sub_folders(dir: &Path) -> Vec<PathBuf> {
     class_folders(dir, &mut LeftOut::default()).unwrap_or_default()
 }
@@ -105,15 +106,15 @@ pub(super) fn has_images(folder: &Path) -> bool {
 
 const NOWHERE: &str = "link that leads nowhere";
 
-/// An entry of a folder.
+/// The kind of an entry in a folder.
 enum Kind {
     Folder {
         linked: bool,
     },
     File,
-    /// A link to what is not there.
+    /// A link whose target does not exist.
     Nowhere,
-    /// A pipe, a device, a socket: opening it could wait for ever.
+    /// A pipe, a device or a socket: opening it could wait for ever.
     Special,
 }
 
@@ -129,7 +130,7 @@ fn entries(folder: &Path) -> Result<Vec<(PathBuf, Kind)>> {
         let kind = match kind {
             Some(kind) if kind.is_dir() => Kind::Folder { linked },
             Some(kind) if !kind.is_file() => Kind::Special,
-            // A link to no image counts as one, and is an error when it is read.
+            // A broken link with the name of an image counts as one, and is an error when it is read.
             None if !is_image_name(&path) => Kind::Nowhere,
             _ => Kind::File,
         };
@@ -139,7 +140,7 @@ fn entries(folder: &Path) -> Result<Vec<(PathBuf, Kind)>> {
     Ok(entries)
 }
 
-/// The folders in `root` that are classes, sorted by their bytes; everything else is added to `left`.
+/// The folders in `root` that are classes, sorted by the bytes of their names. Everything else is added to `left`.
 pub(super) fn class_folders(root: &Path, left: &mut LeftOut) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for (path, kind) in entries(root)? {
@@ -159,7 +160,7 @@ pub(super) fn class_folders(root: &Path, left: &mut LeftOut) -> Result<Vec<PathB
     Ok(folders)
 }
 
-/// The images that lie directly in `folder`, sorted; everything else but folders is added to `left`.
+/// The images directly in `folder`, sorted. Everything else but folders is added to `left`.
 pub(super) fn images_in(folder: &Path, left: &mut LeftOut) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for (path, kind) in entries(folder)? {
@@ -168,10 +169,11 @@ pub(super) fn images_in(folder: &Path, left: &mut LeftOut) -> Result<Vec<PathBuf
     Ok(images)
 }
 
-/// The images in `folder` and in the folders below it, links followed, in the order of torchvision's `ImageFolder`: by the text of
-/// the folder's path, then by name. Everything else is added to `left`.
+/// The images in `folder` and in the folders below it, following links. The order is that of torchvision's
+/// `ImageFolder`: by the text of the folder's path, then by name. Everything else is added to `left`.
 pub(super) fn images_below(folder: &Path, left: &mut LeftOut) -> Result<Vec<PathBuf>> {
-    // With each folder, the real places of the links on the way to it: one that leads back is not followed again.
+    // Each folder comes with the real places of the links on the way to it: a link that leads back is not followed
+    // again.
     let mut open = vec![(folder.to_path_buf(), Vec::new())];
     let mut folders = Vec::new();
     while let Some((folder, links)) = open.pop() {

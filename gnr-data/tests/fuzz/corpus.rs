@@ -1,4 +1,4 @@
-//! Valid files of every parser, each in the tree of its data set; and the same files damaged.
+//! Valid files for every parser, each in the tree of its data set, and damaged versions of these files.
 
 use std::cell::Cell;
 use std::fs;
@@ -14,13 +14,13 @@ use crate::trees::{
 };
 use crate::words;
 
-/// How a file is read.
+/// The way in which a file is read.
 #[derive(Clone, Copy, PartialEq)]
 enum Reading {
     Idx,
-    /// A part of the data set in the same tree.
+    /// As a file of a part of the data set in its tree.
     Set(&'static str, Part),
-    /// A list of the labels of six images of three classes.
+    /// As a list of the labels of six images of three classes.
     Labels,
     Verify,
 }
@@ -28,7 +28,7 @@ enum Reading {
 /// A valid file.
 struct Seed {
     name: &'static str,
-    /// The other files of its data set.
+    /// Index of the tree with the other files of its data set.
     tree: usize,
     path: &'static str,
     reading: Reading,
@@ -39,11 +39,11 @@ pub(crate) struct Corpus {
     seeds: Vec<Seed>,
     trees: Vec<TempDir>,
     pieces: Vec<&'static [u8]>,
-    /// The seed in whose place a damaged file was put last.
+    /// The seed whose place the last damaged file took.
     last: Cell<usize>,
 }
 
-/// Words of every format.
+/// Words of all formats.
 const PIECES: [&[&[u8]]; 5] = [words::HEADERS, words::PICKLE, words::MAT, words::NPY, words::LISTS];
 
 impl Corpus {
@@ -148,20 +148,20 @@ impl Corpus {
     }
 
     fn tree(&mut self, make: impl Fn(&Path)) {
-        // In memory where there is such a folder.
+        // The folder is in memory where the system offers that.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         make(dir.path());
         self.trees.push(dir);
     }
 
-    /// A file in the last tree. It is valid: what is read of it is not refused.
+    /// Adds a file to the last tree. The file must be valid: reading it must succeed.
     fn add(&mut self, name: &'static str, path: &'static str, reading: Reading, bytes: Vec<u8>) {
         let tree = self.trees.len() - 1;
         self.seeds.push(Seed { name, tree, path, reading, bytes });
         let seed = self.seeds.len() - 1;
         self.put(seed, &self.seeds[seed].bytes);
         assert!(self.read(seed), "{name}");
-        // Several seeds may have one path, and some are not there unless it is their turn.
+        // Several seeds may share a path, and some are absent except in their turn.
         if self.seeds[seed].reading != Reading::Set("cifar10", Part::Test) {
             return;
         }
@@ -186,7 +186,7 @@ impl Corpus {
 
     /// Puts this file in its place, and the valid files of the tree around it.
     pub(crate) fn put(&self, seed: usize, bytes: &[u8]) {
-        // All else is as it was, but for the file that was put before.
+        // All other files are unchanged, except for the one that was put before.
         let before = self.last.replace(seed);
         if before != seed && self.seeds[before].tree == self.seeds[seed].tree {
             self.restore(before);
@@ -203,7 +203,7 @@ impl Corpus {
         fs::write(self.path(seed), &self.seeds[seed].bytes).unwrap();
     }
 
-    /// Whether the file is accepted.
+    /// Reads the file and returns whether it is accepted.
     pub(crate) fn read(&self, seed: usize) -> bool {
         let (path, tree) = (self.path(seed), self.trees[self.seeds[seed].tree].path());
         match self.seeds[seed].reading {
@@ -222,7 +222,8 @@ impl Corpus {
         }
     }
 
-    /// How many bytes this file stands for: its own, those that it decompresses to, and the paths of the photographs that it lists.
+    /// Number of bytes that justify memory: those of the file, those that it decompresses to, and the paths of the
+    /// photographs that it lists.
     pub(crate) fn justified(&self, seed: usize, bytes: &[u8]) -> usize {
         let mat = self.seeds[seed].path.ends_with(".mat");
         let mut length = if mat { words::mat_decompressed(bytes) } else { words::gunzipped(bytes) };
@@ -233,13 +234,13 @@ impl Corpus {
         length
     }
 
-    /// Number of a seed, and a file that is mostly not as it should be.
+    /// Draws a seed and a file that is mostly damaged.
     pub(crate) fn file(&self, random: &mut Random) -> (usize, Vec<u8>) {
         let seed = random.below(self.len());
         let bytes = match random.below(40) {
             0 => self.seeds[seed].bytes.clone(),
             1 => self.bomb(seed, random),
-            // The checksum would tell of any damage.
+            // The checksum would detect any damage.
             2..=20 if self.seeds[seed].path.ends_with(".gz") => {
                 gzip(&self.damaged(gunzip(&self.seeds[seed].bytes), random))
             }
@@ -253,7 +254,7 @@ impl Corpus {
         damage(bytes, random, &self.pieces, &others)
     }
 
-    /// One to three pieces again and again, within the beginning and the end of a valid file.
+    /// Repeats one to three pieces again and again, between the beginning and the end of a valid file.
     fn bomb(&self, seed: usize, random: &mut Random) -> Vec<u8> {
         let most = if random.below(8) == 0 { 3 << 20 } else { 1 << 16 };
         let start = match random.below(4) {
@@ -271,7 +272,7 @@ impl Corpus {
     }
 }
 
-/// A cell array of `parts`, whatever they are, with a number of them that may be true.
+/// A cell array of arbitrary `parts`, with a number of them that may be true.
 fn mat_bomb(before: &[u8], parts: &[u8], random: &mut Random) -> Vec<u8> {
     let word = |number: usize| (number as u32).to_le_bytes();
     let count = match random.below(3) {

@@ -1,8 +1,9 @@
-//! Files of every parser, damaged in every way: none may panic, take long, or take more memory than its size justifies. `parsers` reads
-//! contents in memory, a campaign each; here whole data sets are opened, from files.
+//! Files for every parser, damaged in every way: no file may cause a panic, take long, or take more memory than its
+//! size justifies. `parsers` has a campaign for each parser, on contents in memory; here whole data sets are opened,
+//! from files.
 //!
-//! `GNR_FUZZ_EXECUTIONS` raises the number of files, `GNR_FUZZ_FROM` starts at another one; file N is the same on every run.
-//! What is compressed may take memory in proportion to what it decompresses to.
+//! `GNR_FUZZ_EXECUTIONS` raises the number of files, `GNR_FUZZ_FROM` sets the first one; file N is equal on every run.
+//! Compressed files may take memory in proportion to what they decompress to.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -26,7 +27,7 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Bytes of memory for each byte of a file, and for any file.
+/// Bytes of memory that each byte of a file justifies, and bytes that any file may take.
 const PER_BYTE: usize = 8;
 const CONSTANT: usize = 3 << 19;
 const LONGEST: Duration = Duration::from_secs(1);
@@ -62,7 +63,7 @@ fn damaged_files_do_no_harm() {
         }
         most = most.max(peak.saturating_sub(CONSTANT) as f64 / justified.max(1) as f64);
         if elapsed > LONGEST {
-            // A busy machine may have stopped us: what counts is the time that was spent.
+            // A busy machine may have stopped the test: the processor's time counts.
             let before = processor_time();
             corpus.read(seed);
             let spent = before.zip(processor_time()).map_or(elapsed, |(before, after)| after - before);

@@ -9,9 +9,9 @@ use gnr_fuzz::Campaign;
 use crate::trees::{cifar_meta, cifar_pickle, fixture, gunzip, gzip, idx};
 use crate::{MEMORY, words};
 
-/// What gzip's and zlib's decoders take.
+/// Memory of gzip's and zlib's decoders.
 const DECODER: usize = 3 << 16;
-/// What the number of operations that any pickle may have can take.
+/// Memory of the number of operations that any pickle may have.
 const OPERATIONS: usize = 3 << 19;
 
 fn corpora() -> PathBuf {
@@ -22,13 +22,13 @@ fn campaign(name: &'static str, seeds: Vec<Vec<u8>>, pieces: &'static [&'static 
     Campaign::new(name, &corpora(), seeds, pieces)
 }
 
-/// Runs a campaign with the reader of its name. `images` is what a list's images are looked for in.
+/// Runs a campaign with the reader of its name. `images` is the folder with the images that lists name.
 fn run_in(campaign: &Campaign<'_>, images: &Path) {
     let (_, read) = testing::READERS.iter().find(|(name, _)| *name == campaign.name).unwrap();
     campaign.run(&MEMORY, |bytes| {
         read(bytes, images).map_err(|error| {
             let told = error.to_string();
-            // Their names are part of the message and of no outcome.
+            // Their names are part of the message, but of no outcome.
             match error {
                 DataError::ListedFileMissing { .. } => "an image that is not there".into(),
                 _ => told.replace(&*images.to_string_lossy(), "IMAGES"),
@@ -41,7 +41,7 @@ fn run(campaign: &Campaign<'_>) {
     run_in(campaign, Path::new("/nowhere"));
 }
 
-/// A gzip file of one stored block: cheap to write, with the right checksum.
+/// A gzip file of stored blocks: cheap to write, with the right checksum.
 fn stored(bytes: &[u8]) -> Vec<u8> {
     let mut packed = b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec();
     stored_blocks(bytes, &mut packed);
@@ -69,7 +69,7 @@ fn idx_files() {
     let pixels: Vec<u8> = (0..60).collect();
     let valid = idx(&[3, 4, 5], &pixels);
     let mut campaign = campaign("idx", vec![valid.clone(), gzip(&valid)], words::HEADERS);
-    // A third in gzip, whose checksum would tell of any damage before.
+    // A third of the inputs is in gzip, with a checksum made after the damage.
     campaign.pack = |bytes, word| if word % 3 == 0 { stored(&bytes) } else { bytes };
     (campaign.constant, campaign.justified) = (DECODER, words::gunzipped);
     run(&campaign);
@@ -89,7 +89,7 @@ fn cifar_records() {
     let record = |labels: &[u8]| [labels, &[b'.'; 3072]].concat();
     let seeds = vec![record(&[7]), record(&[3, 42]), record(&[7]).repeat(2)];
     let mut campaign = campaign("cifar-binary", seeds, words::HEADERS);
-    // What begins as gzip is decompressed.
+    // Input that begins like gzip is decompressed.
     campaign.constant = DECODER;
     run(&campaign);
 }
@@ -113,7 +113,7 @@ fn pickles(mut campaign: Campaign<'_>) {
     run(&campaign);
 }
 
-/// A campaign found the first: a number of a pickle is a line, and the error repeated it, a megabyte of it.
+/// A campaign found the first of these: a number of a pickle is a line of a megabyte, which the error repeated.
 #[test]
 fn errors_repeat_little_of_a_file() {
     let lines: [(&[u8], &[u8], &[u8]); 7] = [
@@ -143,7 +143,7 @@ fn cifar_names() {
     run(&campaign("cifar-names", seeds.to_vec(), words::LISTS));
 }
 
-/// The first compressed element of a MAT-file, not compressed.
+/// The contents of the first compressed element of a MAT-file.
 fn decompressed(mat: &[u8]) -> Vec<u8> {
     let length = u32::from_le_bytes([mat[132], mat[133], mat[134], mat[135]]) as usize;
     let mut out = mat[..128].to_vec();
@@ -160,7 +160,7 @@ fn mat_files() {
     let seeds = packed.into_iter().chain(plain).chain([fixture("cars_test_annos_withlabels.mat")]).collect();
     let mut campaign = campaign("mat", seeds, words::MAT);
     campaign.pack = |bytes, word| match (bytes.get(..128), bytes.get(128..)) {
-        // The elements as one compressed element.
+        // The elements are packed into one compressed element.
         (Some(header), Some(elements)) if word % 4 == 0 => {
             let mut packed = vec![0x78, 0x01];
             stored_blocks(elements, &mut packed);
@@ -190,7 +190,7 @@ fn lists_of_labels() {
     ));
 }
 
-/// A folder with these empty files, in memory where there is such a folder.
+/// A folder with empty files of these names, in memory where the system offers that.
 fn images(names: &[&str]) -> tempfile::TempDir {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     for name in names {
@@ -201,7 +201,7 @@ fn images(names: &[&str]) -> tempfile::TempDir {
     dir
 }
 
-/// A list of images repeats the path of their folder.
+/// Campaigns on a list of images, whose errors repeat the path of their folder.
 fn list(name: &'static str, seed: &str, names: &[&str]) {
     let mut campaign = campaign(name, vec![seed.as_bytes().to_vec()], words::LISTS);
     let dir = images(names);
@@ -254,7 +254,7 @@ fn archives() {
         std::io::Write::write_all(&mut zip, bytes).unwrap();
     }
     let zip = zip.finish().unwrap().into_inner();
-    // The last byte says what it is unpacked as.
+    // The last byte selects the kind of archive.
     let kinds = [Unpack::Tar { into: "" }, Unpack::TarOfTars { into: "t" }, Unpack::Zip { into: "z" }];
     let marked = |bytes: Vec<u8>, kind: u8| [bytes, vec![kind]].concat();
     let seeds = vec![marked(gzip(&plain), 0), marked(plain, 0), marked(nested, 1), marked(zip, 2)];
@@ -268,7 +268,7 @@ fn archives() {
         fs::write(&archive, bytes).unwrap();
         fs::create_dir(&dir).unwrap();
         let outcome = testing::unpack_archive(&archive, kinds[usize::from(kind) % 3], 1 << 16, &dir);
-        // Nothing appears of what is refused, and never anything beside the folder.
+        // Nothing of a refused archive appears, and nothing ever beside the folder.
         let left = fs::read_dir(&dir).unwrap().count();
         fs::remove_dir_all(&dir).unwrap();
         assert!(fs::read_dir(home.path()).unwrap().count() == 1 && (left == 0 || outcome.is_ok()));

@@ -1,8 +1,8 @@
-//! Words of the formats, which damage puts where they do not belong; and how much an input stands for.
+//! Words of the formats, which damage puts into wrong places, and the size that an input justifies.
 
 use std::io::Read;
 
-/// Of IDX, gzip and CIFAR.
+/// Words of IDX, gzip and CIFAR.
 pub(crate) const HEADERS: &[&[u8]] = &[
     b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0",
     b"\x1f\x8b\x08\x1f",
@@ -13,7 +13,7 @@ pub(crate) const HEADERS: &[&[u8]] = &[
     b"\0\0\0\x01",
 ];
 
-/// Of pickles.
+/// Words of pickles.
 pub(crate) const PICKLE: &[&[u8]] = &[
     b"N",
     b"]",
@@ -48,7 +48,7 @@ pub(crate) const PICKLE: &[&[u8]] = &[
     b"ccollections\nOrderedDict\n)R",
 ];
 
-/// Of MAT-files: tags of elements.
+/// Words of MAT-files: tags of elements.
 pub(crate) const MAT: &[&[u8]] = &[
     b"\x0e\0\0\0\0\0\0\0",
     b"\x0e\0\0\0\x08\0\0\0",
@@ -64,7 +64,7 @@ pub(crate) const MAT: &[&[u8]] = &[
     b"class_names",
 ];
 
-/// Of NumPy's arrays and lists of labels.
+/// Words of NumPy's arrays and of lists of labels.
 pub(crate) const NPY: &[&[u8]] = &[
     b"\x93NUMPY\x01\x00",
     b"'descr'",
@@ -85,7 +85,7 @@ pub(crate) const NPY: &[&[u8]] = &[
     b"1\n",
 ];
 
-/// Of lists of images.
+/// Words of lists of images.
 pub(crate) const LISTS: &[&[u8]] = &[
     b"\n",
     b"\r\n",
@@ -106,7 +106,7 @@ pub(crate) const LISTS: &[&[u8]] = &[
     b"\\u0000",
 ];
 
-/// Of tar and zip.
+/// Words of tar and zip archives.
 pub(crate) const ARCHIVES: &[&[u8]] = &[
     b"../",
     b"/",
@@ -129,23 +129,23 @@ pub(crate) const ARCHIVES: &[&[u8]] = &[
     b"30 path=../evil\n",
 ];
 
-/// Bytes that decompressed contents may take before the rest is not counted.
+/// Largest number of decompressed bytes that is counted.
 const MOST: u64 = 1 << 26;
 
 pub(crate) fn inflated(reader: &mut dyn Read) -> usize {
     let mut out = Vec::new();
-    // As far as it can be decompressed.
+    // Read as far as it can be decompressed.
     let _ = reader.take(MOST).read_to_end(&mut out);
     out.len()
 }
 
-/// The bytes of a file and, of gzip, those that it decompresses to.
+/// Number of bytes of a file; for gzip, also of its decompressed contents.
 pub(crate) fn gunzipped(bytes: &[u8]) -> usize {
     let gzipped = bytes.starts_with(&[0x1f, 0x8b]);
     bytes.len() + if gzipped { inflated(&mut flate2::read::MultiGzDecoder::new(bytes)) } else { 0 }
 }
 
-/// The bytes of a MAT-file and those that its elements decompress to.
+/// Number of bytes of a MAT-file and of its decompressed elements.
 pub(crate) fn mat_decompressed(bytes: &[u8]) -> usize {
     let word = |at: usize| {
         let bytes = bytes.get(at..at + 4)?;

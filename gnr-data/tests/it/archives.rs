@@ -1,5 +1,5 @@
-//! Published sets as they lie on disks: unpacked by Kaggle, once more nested, compressed in parts, written again by Python; and what
-//! is said of what cannot be read.
+//! Published sets as they lie on disks: unpacked by Kaggle, nested once more, compressed in parts, written again by
+//! Python. Also the errors for what cannot be read.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +26,7 @@ fn message(name: &str, part: Part, dir: &Path) -> String {
     opened(name, part, dir).err().unwrap().to_string()
 }
 
-/// The four files of MNIST, each put somewhere by `place`: given its name and contents.
+/// Places the four files of MNIST by calling `place` with the name and contents of each.
 fn mnist_as(dir: &Path, place: impl Fn(&str, &[u8])) {
     let plain = tempdir().unwrap();
     mnist_tree(plain.path(), [12, 3], false);
@@ -81,7 +81,7 @@ fn another_member_of_the_family_is_not_taken_for_mnist() {
         "{error}"
     );
     assert!(opened("fashion-mnist", Part::Train, dir.path()).is_ok());
-    // Two that may both be meant.
+    // Two folders that may both be meant are an error.
     for folder in ["mnist-a", "mnist-b"] {
         mnist_as(dir.path(), |name, bytes| put(dir.path().join(folder).join(name), bytes));
     }
@@ -154,7 +154,7 @@ fn cifar_written_again_by_python_is_read() {
         error.contains("pickle of an unknown layout: `data` is not a numpy array of bytes in C order but f4"),
         "{error}"
     );
-    // Not damaged: nothing is wrong with the file.
+    // The file is not damaged: nothing is wrong with it.
     let report = verify(dir.path(), &|_, _| {}).unwrap();
     assert_eq!((report.damaged.len(), report.unread.len()), (0, 1), "{report:?}");
 }
@@ -168,7 +168,7 @@ fn photographs_are_read_as_mirrors_nest_them() {
     let expected: Vec<Vec<usize>> = ["stanford-cars", "oxford-pets", "food101"]
         .map(|name| labels(opened(name, Part::Test, dir.path()).unwrap().as_ref()))
         .to_vec();
-    // Each of these folders into one of its own name.
+    // Each of these folders moves into one of its own name.
     for folder in [
         "stanford_cars/cars_train",
         "stanford_cars/cars_test",
@@ -221,7 +221,7 @@ fn flat_validation_images_of_imagenet_take_their_classes_from_caffes_list() {
         put(dir.path().join("val.txt"), text.as_bytes());
         assert_eq!(labels(opened("imagenet", Part::Test, dir.path()).unwrap().as_ref()), expected);
     }
-    // The devkit's list weighs more; it may be taken out of its folders.
+    // The devkit's list takes precedence; the file may be taken out of its folders.
     for folder in ["", "devkit/data", "ILSVRC2012_devkit_t12/ILSVRC2012_devkit_t12/data"] {
         let folder = dir.path().join(folder);
         put(folder.join("meta.mat"), &fixture("meta.mat"));

@@ -1,11 +1,11 @@
-//! Augmentation: bounds, determinism, and every bit against a naive pad-crop-flip.
+//! Augmentation: bounds, determinism, and every bit compared with a naive pad-crop-flip.
 
 use gnr_data::{Augmentation, DataError, Flip, Loader, LoaderConfig, Normalization, Order, Remainder};
 use proptest::prelude::*;
 
 use crate::trees::numbered;
 
-/// One epoch as a single batch, in order.
+/// A configuration for one epoch as a single batch, in order.
 fn config(augment: Augmentation, seed: u64, normalization: Normalization) -> LoaderConfig {
     LoaderConfig {
         batch_size: 1 << 20,
@@ -73,16 +73,16 @@ proptest! {
 fn all_variations_are_equally_likely() {
     let draws: Vec<_> = (0..40_500).map(|index| Augmentation::CIFAR.draw(5, 1, index)).collect();
     for shift in 0..=8 {
-        // Binomial(40500, 1/9): mean 4500, standard deviation 63; 5 sigma.
+        // Tolerance: Binomial(40500, 1/9) has mean 4500 and standard deviation 63; 5 sigma.
         let [top, left] = [
             draws.iter().filter(|d| d.top == shift).count(),
             draws.iter().filter(|d| d.left == shift).count(),
         ];
         assert!(top.abs_diff(4500) < 316 && left.abs_diff(4500) < 316, "{shift}: {top}, {left}");
     }
-    // Binomial(40500, 1/2): standard deviation 101.
+    // Tolerance: Binomial(40500, 1/2) has standard deviation 101.
     assert!(draws.iter().filter(|d| d.mirrored).count().abs_diff(20_250) < 503);
-    // Independent of each other: 81 places of 500, standard deviation 22.
+    // Rows and columns are independent: 81 places of 500 draws each, standard deviation 22.
     let corner = draws.iter().filter(|d| (d.top, d.left) == (0, 8)).count();
     assert!(corner.abs_diff(500) < 111, "{corner}");
 }
@@ -103,8 +103,8 @@ fn recorded_draws_do_not_change() {
     assert_eq!(found, RECORDED);
 }
 
-/// Computed by an independent implementation of the documented algorithm (RFC 8439's block function with 8 rounds, the
-/// four little-endian numbers as the key, Lemire's bounded draw).
+/// Computed by an independent implementation of the documented algorithm: RFC 8439's block function with 8 rounds, the
+/// four little-endian numbers as the key, Lemire's bounded draw.
 const RECORDED: [(usize, usize, bool); 4] = [(3, 1, false), (5, 7, true), (1, 7, false), (3, 8, true)];
 
 #[test]

@@ -1,6 +1,6 @@
-//! Every bad input and what the program says of it, as the table docs/bad-inputs/data.md: to judge the wording.
+//! Bad inputs with the program's answers, as the table docs/bad-inputs/data.md, in which the wording can be judged.
 //!
-//! With `GNR_WRITE_TABLES=1` (or `GNR_REWRITE=1`) the table is written, else compared.
+//! With `GNR_WRITE_TABLES=1` (or `GNR_REWRITE=1`) the test writes the table, else it compares.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,16 +13,16 @@ use crate::trees::{
     gunzip, gzip, idx, image_tree, imagenet_tree, mnist_tree, numbered, pets_tree, save_rgb,
 };
 
-/// What is wrong.
+/// The kind of a bad input.
 #[derive(Clone, Copy, PartialEq)]
 enum Wrong {
-    /// A file is cut, or breaks the rules of its format.
+    /// A file that is cut, or breaks the rules of its format.
     Damaged,
-    /// Whole, of another kind or layout, or not what belongs there.
+    /// A complete file of another kind or layout, or in the wrong place.
     Refused,
-    /// Files are not there, or arranged in another way.
+    /// Files that are missing, or arranged in another way.
     Missing,
-    /// Opened, with a warning (an error with `strict`).
+    /// A set that opens with a warning (an error with `strict`).
     Told,
 }
 
@@ -39,7 +39,7 @@ impl Wrong {
     }
 }
 
-/// What it is; the data set; how to make the tree in a folder.
+/// A case: its kind, its description, the data set, and how to make the tree in a folder.
 type Case = (Wrong, &'static str, &'static str, Box<dyn Fn(&Path)>);
 
 fn case(wrong: Wrong, what: &'static str, set: &'static str, make: impl Fn(&Path) + 'static) -> Case {
@@ -53,7 +53,7 @@ fn put(path: PathBuf, bytes: impl AsRef<[u8]>) {
 
 const IMAGES: &str = "train-images-idx3-ubyte";
 
-/// MNIST with other bytes as its training images.
+/// A case of MNIST with other bytes in place of its training images.
 fn mnist(wrong: Wrong, what: &'static str, name: &'static str, bytes: Vec<u8>) -> Case {
     case(wrong, what, "mnist", move |dir| {
         mnist_tree(dir, [3, 2], false);
@@ -217,7 +217,7 @@ fn photograph_cases() -> Vec<Case> {
     ]
 }
 
-/// A file whose line ends were made those of Unix.
+/// A file whose line ends were converted to those of Unix.
 fn as_text(file: &[u8]) -> Vec<u8> {
     let pairs = file.iter().zip(file[1..].iter().chain(&[0]));
     pairs.filter(|(a, b)| (**a, **b) != (b'\r', b'\n')).map(|(a, _)| *a).collect()
@@ -360,7 +360,7 @@ fn folder_cases() -> Vec<Case> {
     ]
 }
 
-/// What is said when the training part of `set` in `dir` is opened.
+/// The answer when the training part of `set` in `dir` is opened.
 fn said(dir: &Path, wrong: Wrong, set: &str) -> String {
     let resize = (find(set).unwrap().shape.is_none() && set != "folder").then(|| Resize::square(8));
     let options = OpenOptions { resize, ..OpenOptions::dir(dir) };
@@ -380,7 +380,7 @@ fn said(dir: &Path, wrong: Wrong, set: &str) -> String {
     error.to_string()
 }
 
-/// Lists of labels that do not fit a training set of three images and three classes.
+/// The table of lists of labels that do not fit a training set of three images and three classes.
 fn labels() -> String {
     let dir = tempfile::tempdir().unwrap();
     let npy = |descr: &str, shape: &str, data: &[u8]| {

@@ -1,4 +1,4 @@
-//! Batches made by hand are checked.
+//! Batches from the caller's own numbers are checked.
 
 use gnr_data::{Batch, DataError, InMemory};
 

@@ -11,7 +11,7 @@ use crate::trees::{cifar_records, cifar10_tree, cifar100_tree};
 fn cifar10_batches_are_read_in_order() {
     let dir = tempdir().unwrap();
     let folder = cifar10_tree(dir.path());
-    // The folder itself and the one that holds it are both fine.
+    // The folder itself and the one that holds it are both accepted.
     for given in [dir.path(), &folder] {
         let train = open("cifar10", Part::Train, &OpenOptions::dir(given)).unwrap();
         assert_eq!((train.len(), train.shape()), (10, [3, 32, 32]));
@@ -47,7 +47,7 @@ fn names_come_from_the_archive() {
     fs::write(&names, [b'a', 0xe9]).unwrap();
     let message = open().err().unwrap().to_string();
     assert!(message.contains("batches.meta.txt:1: text that is not UTF-8 (byte 0xe9)"), "{message}");
-    // A byte-order mark and line ends of Windows, in UTF-8 and UTF-16.
+    // Byte-order marks and line ends of Windows, in UTF-8 and UTF-16.
     let text = "a\r\nb\r\nc\r\nd\r\ne\r\nf\r\ng\r\nh\r\ni\r\nj \r\n";
     let wide: Vec<u8> =
         "\u{feff}".chars().chain(text.chars()).flat_map(|c| (c as u16).to_le_bytes()).collect();

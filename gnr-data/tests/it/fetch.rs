@@ -1,4 +1,4 @@
-//! Fetching from a server on this machine: resume, checksums, archives that mean harm.
+//! Fetching from a server on this machine: resume, checksums, malicious archives.
 
 use std::fs;
 use std::io::Write;
@@ -19,7 +19,7 @@ fn md5(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `info` with other downloads; what it borrows lives as long as the test process.
+/// The entry `info` with other downloads. What it borrows lives as long as the test process.
 pub(crate) fn with(info: &str, downloads: Vec<Download>) -> DatasetInfo {
     find(info).unwrap().with_downloads(Box::leak(downloads.into_boxed_slice()))
 }
@@ -28,13 +28,13 @@ fn leaked(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
-/// How to get a file from the server at `base`.
+/// A download of a file from the server at `base`.
 pub(crate) fn offered(base: &str, file: &'static str, bytes: &[u8], unpack: Unpack) -> Download {
     let urls = Box::leak(vec![leaked(format!("{base}/{file}"))].into_boxed_slice());
     Download { urls, file, md5: leaked(md5(bytes)), unpack, limit: 1 << 20 }
 }
 
-/// A file on the server and how to get it.
+/// Puts a file on the server and returns its download.
 fn published(server: &Server, file: &'static str, bytes: &[u8], unpack: Unpack) -> Download {
     server.serve(file, bytes.to_vec());
     offered(&server.base, file, bytes, unpack)
@@ -64,7 +64,7 @@ pub(crate) enum Entry<'a> {
     Fifo(&'a str),
 }
 
-/// A tar archive with names written as they are, which the library's own builder refuses.
+/// A tar archive with arbitrary names, which the library's own builder refuses.
 pub(crate) fn tar_of(entries: &[Entry<'_>]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for entry in entries {
@@ -96,7 +96,7 @@ pub(crate) fn zip_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// CIFAR-10's published archive, with a record a file.
+/// CIFAR-10's published archive, with one record in each file.
 fn cifar_archive() -> Vec<u8> {
     let records = cifar_records(&[&[3]]);
     let names =
@@ -116,7 +116,7 @@ fn what_was_fetched_opens_and_is_not_fetched_twice() {
     assert_eq!(open("cifar10", Part::Train, &OpenOptions::dir(dir.path())).unwrap().len(), 5);
     assert_eq!(server.ranges().len(), 1);
     assert_eq!(run(&info, dir.path()).unwrap(), ["ready true"]);
-    // Unpacked again from the archive that is there.
+    // The archive that is there is unpacked again.
     fs::remove_file(dir.path().join(".cifar-10-binary.tar.gz.unpacked")).unwrap();
     assert_eq!(run(&info, dir.path()).unwrap(), ["ready false"]);
     assert!(server.ranges().is_empty());
@@ -176,11 +176,11 @@ fn servers_without_ranges_start_again() {
     server.break_next(&[Fault::Break(1000), Fault::Whole]);
     run(&info, dir.path()).unwrap();
     assert_eq!(fs::read(dir.path().join("file")).unwrap(), bytes);
-    // No length: the end of the connection is the end of the file.
+    // Without a length the end of the connection is the end of the file.
     fs::remove_file(dir.path().join("file")).unwrap();
     server.break_next(&[Fault::NoLength]);
     run(&info, dir.path()).unwrap();
-    // A part of another place is not appended.
+    // A part from another position is not appended.
     fs::remove_file(dir.path().join("file")).unwrap();
     fs::write(dir.path().join("file.part"), &bytes[..10]).unwrap();
     server.break_next(&[Fault::WrongPart]);
@@ -194,7 +194,7 @@ fn a_beginning_that_is_longer_than_the_file_is_thrown_away() {
     fs::write(dir.path().join("file.part"), "a long beginning of something else").unwrap();
     run(&info, dir.path()).unwrap();
     assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"contents");
-    // Exactly as long: all there, only the checksum was not looked at yet.
+    // The part is complete; only its checksum was not verified yet.
     fs::rename(dir.path().join("file"), dir.path().join("file.part")).unwrap();
     run(&info, dir.path()).unwrap();
 }
@@ -227,7 +227,7 @@ fn what_cannot_be_had_is_said() {
         let message = run(&with("mnist", vec![download]), dir.path()).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
-    // A mirror is tried first, then the published address.
+    // The mirror is tried first, then the published address.
     let options = FetchOptions { mirror: Some(format!("{}/mirror/", server.base)), ..quick() };
     fetch(&with("mnist", vec![gone]), dir.path(), &options, &mut |_| {}).unwrap();
     server.serve("mirror/second", b"y".to_vec());
@@ -351,7 +351,7 @@ fn links_that_are_there_are_not_followed() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
 
-    /// Archives with bytes changed: an error or files inside, never a panic and nothing outside.
+    /// Archives with changed bytes give an error or files inside the folder, never a panic, and nothing outside.
     #[test]
     fn damaged_archives_stay_inside(
         kind in 0usize..4, damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), cut in any::<prop::sample::Index>(),

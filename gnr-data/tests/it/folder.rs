@@ -74,7 +74,7 @@ fn every_kind_of_pixel_becomes_rgb() {
         .save(class.join("c.png"))
         .unwrap();
     image::GrayImage::from_pixel(2, 2, image::Luma([128])).save(class.join("d.JPEG")).unwrap();
-    // A PNG with the wrong extension: contents decide.
+    // A PNG with the wrong extension: the contents decide.
     fs::copy(class.join("a.png"), class.join("e.jpg")).unwrap();
     let set = train(dir.path()).unwrap();
     let pixel = |index| {
@@ -82,7 +82,7 @@ fn every_kind_of_pixel_becomes_rgb() {
         [pixels[0], pixels[4], pixels[8]]
     };
     assert_eq!([pixel(0), pixel(1), pixel(2), pixel(4)], [[9; 3], [1, 2, 3], [0x11, 0x12, 0xff], [9; 3]]);
-    // A constant block survives JPEG up to rounding.
+    // A block of one colour survives JPEG up to rounding.
     assert!(pixel(3).iter().all(|value| value.abs_diff(128) <= 1), "{:?}", pixel(3));
 }
 
@@ -121,7 +121,7 @@ fn resize_keeps_proportions_and_cuts_the_centre() {
     // No scaling, 2x2: columns 3..5, rows 1..3.
     let set = resize(4, 2, 2).unwrap();
     assert_eq!(set.image(0).unwrap().pixels[..8], [3, 4, 3, 4, 1, 1, 2, 2]);
-    // Doubled to 16x8, then 8x8: a constant channel stays constant, x grows from left to right, centred.
+    // Doubled to 16x8, then cut to 8x8: a constant channel stays constant, and x grows from left to right, centred.
     let pixels = resize(8, 8, 8).unwrap().image(0).unwrap().pixels.into_owned();
     assert!(pixels[..8].is_sorted() && pixels[0] >= 1 && pixels[7] <= 6);
     assert!(pixels[128..].iter().all(|&blue| blue == 7));
@@ -152,7 +152,7 @@ fn damaged_files_are_named() {
             fs::write(&path, &good[..cut]).unwrap();
             let message = failure(dir.path()).to_string();
             assert!(message.starts_with(&path.display().to_string()), "cut at {cut}: {message}");
-            // The lazy form opens, and fails where the image is asked for.
+            // A data set on disk opens, and fails where the image is asked for.
             let lazy = open_folder(dir.path(), Part::Train, None, Keep::OnDisk).unwrap();
             assert!(lazy.image(2).is_err() && lazy.image(1).is_ok());
         }
@@ -194,7 +194,8 @@ fn incomplete_trees_are_named() {
     image_tree(dir.path());
     let empty = dir.path().join("train/cow");
     fs::create_dir(&empty).unwrap();
-    // Nothing in it: a class without images, which is told. Files that are no images: a mistake.
+    // An empty folder is a class without images, which is a warning. A folder with files that are no images is an
+    // error.
     let set = train(dir.path()).unwrap();
     assert_eq!(set.classes()[2], "cow");
     let root = dir.path().join("train");
@@ -229,12 +230,12 @@ fn a_dangling_link_is_named() {
 fn a_test_part_without_class_folders_says_what_it_has() {
     let dir = tempdir().unwrap();
     image_tree(dir.path());
-    // An empty folder beside one that has the images.
+    // An empty folder stands beside the one with the images.
     std::fs::rename(dir.path().join("test"), dir.path().join("val")).unwrap();
     std::fs::create_dir(dir.path().join("test")).unwrap();
     let open = |part| open_folder(dir.path(), part, None, Keep::InMemory);
     assert_eq!(open(Part::Test).unwrap().len(), 4);
-    // Images of no class, as a competition hands them out.
+    // Images without a class, as a competition hands them out.
     std::fs::remove_dir_all(dir.path().join("val")).unwrap();
     std::fs::write(dir.path().join("test/a.png"), "x").unwrap();
     let message = open(Part::Test).err().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! IDX: the published layout is read, everything else is an error that says where.
+//! IDX: the published layout is read, and everything else is an error that names the place.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ fn plain_and_gzipped_files_are_the_same() {
     }
 }
 
-/// Every kind of damage, plain and (where it makes sense) gzipped, and what the message must say.
+/// Every kind of damage, plain and (where it makes sense) gzipped, with words that the message must contain.
 #[test]
 fn damage_is_named() {
     let good = idx(&[2, 3, 4], &[7; 24]);

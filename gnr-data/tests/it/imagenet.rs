@@ -18,7 +18,7 @@ fn labels_are_those_of_published_weights_whatever_classes_are_there() {
     for part in [Part::Train, Part::Test] {
         let set = open("imagenet", part, &options(dir.path())).unwrap();
         assert_eq!((set.len(), set.shape(), set.classes().len()), (2, [3, 32, 32], 1000));
-        // Tench is class 0, the English springer class 217.
+        // The tench is class 0, the English springer class 217.
         assert_eq!((0..2).map(|i| set.label(i).unwrap()).collect::<Vec<_>>(), [0, 217]);
         assert_eq!(set.classes()[217], "n02102040");
     }

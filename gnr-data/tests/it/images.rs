@@ -1,5 +1,5 @@
-//! Image files of every format and kind of pixel in class folders: read as Pillow reads them, or refused by name; and what is no
-//! image is counted and told.
+//! Image files of every format and kind of pixel in class folders: read as Pillow reads them, or refused by name. Files
+//! that are no images are counted and reported.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn strict(dir: &Path) -> Result<Arc<dyn Dataset>, DataError> {
     open("folder", Part::Train, &OpenOptions { strict: true, ..OpenOptions::dir(dir) })
 }
 
-/// The first image of a class folder that holds only this file.
+/// Reads the first image of a class folder with only this file.
 fn only(name: &str, bytes: &[u8]) -> Result<Vec<[u8; 3]>, DataError> {
     let dir = tempdir().unwrap();
     let class = dir.path().join("train/c");
@@ -57,7 +57,7 @@ fn every_lossless_format_gives_the_pixels_that_were_written() {
     for (name, format) in names {
         let image = if format == ImageFormat::Gif { DynamicImage::from(rgb.to_rgba8()) } else { rgb.clone() };
         assert_eq!(only(name, &encoded(&image, format)).unwrap(), expected, "{name}");
-        // The contents decide, whatever the name says.
+        // The contents decide, whatever the name is.
         assert_eq!(only("b.jpeg", &encoded(&image, format)).unwrap(), expected, "{name} as .jpeg");
     }
     let jpeg =
@@ -67,7 +67,7 @@ fn every_lossless_format_gives_the_pixels_that_were_written() {
     }
 }
 
-/// Expected values computed with Pillow's rules: bits are 0 or 255, values are scaled from the declared largest one.
+/// Expected values follow Pillow's rules: bits are 0 or 255, values are scaled from the declared largest one.
 #[test]
 fn portable_maps_are_scaled_to_255() {
     assert_eq!(only("a.pbm", b"P1\n# drawn\n2 1\n0 1\n").unwrap(), [[255; 3], [0; 3]]);
@@ -115,7 +115,7 @@ fn alpha_is_dropped_and_deep_colours_keep_their_high_byte() {
     }
 }
 
-/// A cut file is an error, or (where only an end mark is missing) still gives every pixel.
+/// A cut file is an error or (where only an end mark is missing) still gives every pixel.
 #[test]
 fn cut_files_are_never_half_read() {
     let noise =
@@ -179,7 +179,7 @@ fn what_is_not_read_is_counted_and_named() {
     assert!(warning.contains("train/.ipynb_checkpoints, ") && warning.ends_with(", …"), "{warning}");
     let error = strict(dir.path()).err().unwrap();
     assert!(matches!(&error, DataError::Strict { warnings } if warnings == &set.warnings()), "{error}");
-    // What is made of a data set passes its warnings on.
+    // Data sets made of another one pass its warnings on.
     let options =
         OpenOptions { resize: Some(Resize::square(3)), keep: Keep::OnDisk, ..OpenOptions::dir(dir.path()) };
     let small = open("folder", Part::Train, &options).unwrap();
@@ -190,7 +190,7 @@ fn what_is_not_read_is_counted_and_named() {
 #[test]
 fn folders_below_a_class_are_walked_in_the_order_of_torchvision() {
     let dir = tempdir().unwrap();
-    // sorted(os.walk(…)): by the text of the folder's path, in which `-` comes before `/`.
+    // sorted(os.walk(…)) sorts by the text of the folder's path, in which `-` comes before `/`.
     let files = ["c/z.png", "c/a-b/a.png", "c/a/a.png", "c/a/b/a.png", "c/d/a.png"];
     for (blue, file) in files.iter().enumerate() {
         save_rgb(&dir.path().join("train").join(file), 2, 2, blue as u8);
@@ -212,7 +212,7 @@ fn links_to_folders_are_followed_once_and_pipes_are_not_opened() {
     symlink(dir.path().join("train/c"), dir.path().join("elsewhere/back")).unwrap();
     let status = std::process::Command::new("mkfifo").arg(dir.path().join("train/c/pipe.png")).status();
     let set = train(dir.path()).unwrap();
-    // `elsewhere/back` leads to the class again: it is followed once, and `more` below it no more.
+    // `elsewhere/back` leads to the class again: it is followed once, and `more` below it is not followed again.
     assert!(set.len() >= 2, "{}", set.describe());
     let warning = set.warnings().join("\n");
     assert!(warning.contains("link to a folder around it"), "{warning}");
@@ -232,6 +232,6 @@ fn blank_images_are_told() {
         "{warning}"
     );
     assert!(warning.ends_with("train/bee/x.png, with colour [0, 0, 0]"), "{warning}");
-    // Images that stay on disk are not looked at.
+    // Images that stay on disk are not inspected.
     assert!(open_folder(dir.path(), Part::Train, None, Keep::OnDisk).unwrap().warnings().is_empty());
 }

@@ -1,7 +1,7 @@
-//! Fetching that is killed, or refused by the disk, and begun again: what a data folder shows is whole at every moment, and in the end it
-//! holds the bytes of a fetch that nothing disturbed. `GNR_KILLS=100` kills a hundred fetches.
+//! Fetching that is killed or refused by the disk, and begun again. A data folder is complete at every moment, and in
+//! the end it holds the bytes of an undisturbed fetch. `GNR_KILLS=100` kills a hundred fetches.
 //!
-//! Each test starts itself once more in a process of its own, which fetches when it finds [`FROM`] in its environment.
+//! Each test starts itself again in a process of its own, which fetches when it finds [`FROM`] in its environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,13 +17,13 @@ use crate::fetch::{Entry, offered, quick, tar_of, with, zip_of};
 use crate::server::Server;
 use crate::trees::{cifar_records, gzip};
 
-/// Address of the server and the data folder, for the process that fetches.
+/// Environment variable with the address of the server and the data folder, for the process that fetches.
 const FROM: &str = "GNR_TEST_FETCH_FROM";
 const INTO: &str = "GNR_TEST_FETCH_INTO";
-/// Images in a file of CIFAR-10.
+/// Number of images in a file of CIFAR-10.
 const IMAGES: usize = 20;
 
-/// SplitMix64.
+/// The generator SplitMix64.
 struct Random(u64);
 
 impl Random {
@@ -56,7 +56,7 @@ fn files() -> [(&'static str, Vec<u8>, Unpack); 3] {
     ]
 }
 
-/// What becomes visible in one go: the first parts of the paths.
+/// Groups of files that become visible at once, by the first parts of their paths.
 const GROUPS: [&str; 5] = ["cifar-10-batches-bin/", "more/", "plain", "cifar-10-binary.tar.gz", "more.zip"];
 
 fn info(base: &str) -> DatasetInfo {
@@ -70,13 +70,13 @@ fn serve() -> Server {
     server
 }
 
-/// In the process that fetches: does it, a line on standard output for each event, and is true.
+/// In the process that fetches: fetches, prints a line for each event, and returns true.
 #[allow(clippy::print_stdout, reason = "it speaks to the process that kills it")]
 fn fetched_here() -> bool {
     let (Ok(base), Ok(dir)) = (std::env::var(FROM), std::env::var(INTO)) else { return false };
     let told = fetch(&info(&base), Path::new(&dir), &quick(), &mut |event| {
         println!("{}", kind(&event));
-        // A disk and a network that take their time.
+        // Simulates a slow disk and network.
         std::thread::sleep(Duration::from_micros(100));
     });
     if let Err(error) = told {
@@ -96,7 +96,7 @@ fn kind(event: &FetchEvent<'_>) -> String {
     }
 }
 
-/// A process that runs the test called `name` only, as [`fetched_here`].
+/// A process that runs only the test called `name`, as [`fetched_here`].
 fn child(name: &str, server: &Server, dir: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
@@ -104,7 +104,7 @@ fn child(name: &str, server: &Server, dir: &Path) -> Command {
     command
 }
 
-/// What is in a folder, by paths.
+/// The contents of a folder, by path.
 fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let (mut found, mut folders) = (BTreeMap::new(), vec![dir.to_path_buf()]);
     while let Some(folder) = folders.pop() {
@@ -121,7 +121,7 @@ fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Fails unless everything that is to be seen in `dir` is whole, and opening tells the truth about it.
+/// Fails unless every visible file in `dir` is complete, and opening the data set agrees with that.
 fn check_visible(dir: &Path, whole: &BTreeMap<String, Vec<u8>>, when: &str) {
     let found = contents(dir);
     for group in GROUPS {
@@ -148,7 +148,7 @@ fn check_visible(dir: &Path, whole: &BTreeMap<String, Vec<u8>>, when: &str) {
     }
 }
 
-/// The undisturbed result, and the events on the way to it.
+/// The undisturbed result, and the number of events until it.
 fn whole(name: &str, server: &Server, dir: &Path) -> (BTreeMap<String, Vec<u8>>, u64) {
     let output = child(name, server, dir).output().unwrap();
     assert!(output.status.success(), "{}", told(&output));
@@ -181,7 +181,7 @@ fn a_fetch_that_is_killed_goes_on_to_the_same_bytes() {
         let dir = home.path().join(folder.to_string());
         folder += 1;
         assert!(folder < 20 * wanted, "{kills} processes could be killed in {folder} folders");
-        // The same folder is interrupted one time and, every other time, once more.
+        // The folder is interrupted once and, every other time, a second time.
         loop {
             let mut process = child(name, &server, &dir).spawn().unwrap();
             let (after, pause) = (random.below(events), Duration::from_micros(random.below(1500)));
@@ -219,11 +219,12 @@ fn a_fetch_that_is_killed_goes_on_to_the_same_bytes() {
     assert!(at.keys().any(|event| event.starts_with("unpacking")) && states.len() > 3, "{at:?}");
 }
 
-/// The process, with every file that it writes limited to `blocks` of 512 bytes: more is refused, as on a full disk.
+/// Runs the process with every file that it writes limited to `blocks` of 512 bytes: more is refused, as on a full
+/// disk.
 #[cfg(unix)]
 fn limited(command: &Command, blocks: u32) -> Output {
     let mut limited = Command::new("sh");
-    // The signal would end the process before it could tell.
+    // The signal would end the process before it could report the error.
     limited.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
     limited.arg(command.get_program()).args(command.get_args());
     limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -243,7 +244,7 @@ fn a_disk_that_refuses_is_named_and_the_fetch_goes_on() {
     let batch = whole["cifar-10-batches-bin/test_batch.bin"].len();
     assert!(archive < 20_000 && batch > 60_000, "{archive} {batch}");
     let unpacked = ".cifar-10-binary.tar.gz.unpacking/cifar-10-batches-bin/data_batch_1.bin";
-    // Blocks may be of 1024 bytes.
+    // Blocks may have 1024 bytes.
     for (blocks, file, asked) in [(1, "cifar-10-binary.tar.gz.part", 3), (50, unpacked, 2)] {
         let dir = home.path().join(blocks.to_string());
         let output = limited(&child(name, &server, &dir), blocks);
@@ -257,7 +258,7 @@ fn a_disk_that_refuses_is_named_and_the_fetch_goes_on() {
         let output = child(name, &server, &dir).output().unwrap();
         assert!(output.status.success(), "{}", told(&output));
         assert!(contents(&dir) == whole, "{file}");
-        // What was there is not asked for again.
+        // Bytes that were already there are not asked for again.
         let ranges = server.ranges();
         assert_eq!(ranges.len(), asked, "{ranges:?}");
         assert_eq!(ranges[0].is_some(), asked == 3, "{ranges:?}");

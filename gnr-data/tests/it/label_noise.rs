@@ -1,4 +1,4 @@
-//! Noisy labels: exactly the share asked for, a function of seed and index alone, on the same parts of the data.
+//! Noisy labels: exactly the given share is wrong, as a function of seed and index, on unchanged parts of the data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,8 +61,9 @@ proptest! {
     }
 }
 
-/// Computed by an independent implementation of the documented algorithm (RFC 8439's block function with 8 rounds; the key is the
-/// numbers seed, 10, 0, index, little endian; Lemire's bounded draw). A change of these numbers changes recorded runs.
+/// Computed by an independent implementation of the documented algorithm: RFC 8439's block function with 8 rounds, the
+/// key made of the numbers seed, 10, 0, index, little endian, and Lemire's bounded draw. A change of these numbers
+/// changes recorded runs.
 #[test]
 fn the_flips_are_the_recorded_ones() {
     let whole = numbered(100, [1, 1, 1], 10);
@@ -85,14 +86,14 @@ fn symmetric_noise_is_uniform_over_the_other_classes() {
         Arc::new(InMemory::new("ones", [1, 1, 1], names, vec![0; 30_000], vec![1; 30_000]).unwrap());
     let counts = class_counts(noisy(&ones, &rate(0.9, NoiseKind::Symmetric, 5)).as_ref()).unwrap();
     assert_eq!(counts[1], 3_000);
-    // Binomial(27000, 1/3) has standard deviation 77.5; 5 sigma.
+    // Tolerance: Binomial(27000, 1/3) has standard deviation 77.5; 5 sigma.
     assert!([0, 2, 3].iter().all(|&class| counts[class].abs_diff(9_000) < 388), "{counts:?}");
 }
 
 #[test]
 fn pair_flips_go_to_the_next_class_and_from_the_last_to_the_first() {
     let whole = numbered(3, [1, 1, 1], 3);
-    // 0.99 · 3 rounds to 3: every image.
+    // 0.99 · 3 rounds to 3, which is every image.
     let set = noisy(&whole, &rate(0.99, NoiseKind::PairFlip, 0));
     assert_eq!((labels(set.as_ref()), clean_labels(set.as_ref())), (vec![1, 2, 0], vec![0, 1, 2]));
     assert!(set.describe().ends_with(", 3 of 3 labels flipped (pairflip, rate 0.99, seed 0)"));
@@ -110,7 +111,7 @@ fn splits_and_samples_are_those_of_the_clean_labels() {
     let first = |set: &Arc<dyn Dataset>| Subset::first_per_class(set.clone(), 20).unwrap().indices().to_vec();
     assert_eq!(first(&set), first(&whole));
 
-    // A part of a part has the labels of the whole set, and still knows the clean ones.
+    // A part of a part has the labels of the whole set, and still has the clean ones.
     let chosen = sample(&set);
     let part: Arc<dyn Dataset> = Arc::new(Subset::sample(set.clone(), 200, 1).unwrap());
     let views = Views::new(part, whole.clone(), HoldOut::Count(50), 0).unwrap();
@@ -201,7 +202,7 @@ fn file(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// A `.npy` file, version 1.0, as NumPy pads it.
+/// A `.npy` file, version 1.0, padded as NumPy pads it.
 fn npy(header: &str, data: &[u8]) -> Vec<u8> {
     let padded = format!("{header:<117}\n");
     [b"\x93NUMPY\x01\x00v\x00", padded.as_bytes(), data].concat()
@@ -235,7 +236,7 @@ fn published_labels_are_read_from_text_and_numpy() {
         let path = file(dir.path(), "labels.npy", &npy(&header(descr), data));
         assert_eq!(labels(&listed(path, 3).unwrap()), [1, 0, 2], "{descr}");
     }
-    // Version 2, a header in another order, and a name that does not tell.
+    // Version 2, a header in another order, and a name without the ending.
     let header = b"{\"shape\":(3,),'fortran_order':True,'descr':'|u1'}\n";
     let bytes =
         [&b"\x93NUMPY\x02\x00"[..], &(header.len() as u32).to_le_bytes(), header, &[1, 0, 2]].concat();
@@ -324,7 +325,7 @@ fn damaged_and_foreign_arrays_are_refused() {
     assert!(of("'<i8'", "(99999999999999999999999,)", &[]).contains("expected a length"));
     assert!(of("'|i1'", "(-3,)", &[1, 0, 2]).contains("offset 61: expected a length, found `-3,), }`"));
 
-    // Every way of cutting it short, and one byte too many.
+    // The file cut at every length, and with one byte too many.
     for length in 0..good.len() {
         let found = message(&good[..length]);
         let expected = if length < 6 { "wrong magic number" } else { "truncated" };
@@ -364,7 +365,7 @@ fn damaged_and_foreign_arrays_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
-    /// Whatever is written into a list: labels that are classes, or an error that names the file.
+    /// Any list gives labels that are classes, or an error that names the file.
     #[test]
     fn no_list_does_more_than_fail(
         changes in prop::collection::vec((0usize..131, any::<u8>()), 0..4), cut in 0usize..140, array: bool,

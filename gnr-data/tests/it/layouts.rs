@@ -62,14 +62,14 @@ fn damaged_cars_are_named() {
     );
     fs::remove_file(base.join("devkit/cars_meta.mat")).unwrap();
     assert!(failure().contains("devkit/cars_meta.mat not found"));
-    // A file name that leads out of the folder; uncompressed, so that it can be written over.
+    // A file name that leads out of the folder, in an uncompressed file, which can be overwritten.
     let test = base.join("cars_test_annos_withlabels.mat");
     let mut bytes = fs::read(&test).unwrap();
     let at = bytes.windows(9).position(|window| window == b"00001.jpg").unwrap();
     bytes[at..at + 9].copy_from_slice(b"../01.jpg");
     fs::write(&test, bytes).unwrap();
     let error = message(photos("stanford-cars", Part::Test, dir.path()));
-    // The list of classes is gone too: put it back first.
+    // The list of classes is missing, too, and is put back first.
     assert!(error.contains("not found"));
     fs::write(base.join("devkit/cars_meta.mat"), fixture("cars_meta.mat")).unwrap();
     let error = message(photos("stanford-cars", Part::Test, dir.path()));
@@ -210,7 +210,7 @@ fn damaged_pickles_are_named() {
     }
 }
 
-/// The devkit's numbers are not the labels: 490 is tench, 166 the springer.
+/// The devkit's numbers are not the labels: number 490 is the tench, 166 the springer.
 #[test]
 fn flat_validation_images_of_imagenet_take_their_classes_from_the_devkit() {
     let dir = tempdir().unwrap();
@@ -235,7 +235,7 @@ fn flat_validation_images_of_imagenet_take_their_classes_from_the_devkit() {
         let message = message(photos("imagenet", Part::Test, dir.path()));
         assert!(message.contains(expected), "{message}");
     }
-    // Kaggle's list instead.
+    // The classes now come from Kaggle's list.
     fs::remove_dir_all(dir.path().join("ILSVRC2012_devkit_t12")).unwrap();
     let list = "ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 1 2 3 4 \nILSVRC2012_val_00000002,n02102040 1 2 3 4 n02102040 5 6 7 8\n\
                 ILSVRC2012_val_00000003,n01440764 0 0 1 1\n";
@@ -246,7 +246,7 @@ fn flat_validation_images_of_imagenet_take_their_classes_from_the_devkit() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
 
-    /// Lists and annotations with bytes changed: an error or a data set, never a panic.
+    /// Lists and annotations with changed bytes give an error or a data set, never a panic.
     #[test]
     fn damaged_lists_never_panic(
         which in 0usize..6, damage in proptest::collection::vec((0usize..1 << 16, any::<u8>()), 1..5), cut in 0usize..4000,
@@ -280,7 +280,7 @@ proptest! {
         }
     }
 
-    /// Text of any kind as Food-101's lists.
+    /// Any text in place of Food-101's lists gives an error or a data set, never a panic.
     #[test]
     fn random_text_never_panics(text in ".{0,200}", json: bool) {
         let dir = tempdir().unwrap();

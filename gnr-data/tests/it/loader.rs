@@ -1,4 +1,4 @@
-//! The loader: every image once, in a reproducible order, whatever the threads and wherever it is resumed.
+//! The loader gives every image once, in a reproducible order, for any number of threads and wherever it is resumed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ fn joined(parts: &[Batch]) -> Joined {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(40) })]
 
-    /// No image twice, none lost, and each as in the whole batch, blended with the same partner.
+    /// No image is repeated or lost, and each equals that of the whole batch, blended with an equal partner.
     #[test]
     fn shares_together_are_the_whole(
         batch_size in 2usize..20, seed: u64, of in 1usize..6, workers in 0usize..3, blends in 0usize..3, start in 0usize..3,
@@ -108,8 +108,8 @@ fn recorded_orders_do_not_change() {
     assert_ne!(permutation(10, 42, 3), permutation(10, 43, 3));
 }
 
-/// Computed by an independent implementation of the documented algorithm (RFC 8439's block function with 8 rounds, the
-/// four little-endian numbers as the key, Lemire's bounded draw).
+/// Computed by an independent implementation of the documented algorithm: RFC 8439's block function with 8 rounds, the
+/// four little-endian numbers as the key, Lemire's bounded draw.
 const RECORDED: [usize; 10] = [9, 2, 4, 7, 6, 1, 3, 0, 8, 5];
 
 #[test]
@@ -170,7 +170,7 @@ fn nonsense_is_refused() {
     assert!(refused(LoaderConfig { normalization: two, ..good }).contains("expected 1 or 3 values"));
 }
 
-/// What a data set of a library user may do.
+/// Faults that a data set of a library user may have.
 enum Fault {
     None,
     Error,
@@ -178,7 +178,7 @@ enum Fault {
     Shape,
 }
 
-/// A data set that counts who holds it and fails at one image.
+/// A data set that counts its holders and fails at one image.
 struct Faulty {
     inner: Arc<dyn Dataset>,
     at: usize,
@@ -252,7 +252,7 @@ fn dropping_midway_joins_the_workers() {
     epoch.next().unwrap().unwrap();
     drop(epoch);
     let asked = set.asked.load(Ordering::SeqCst);
-    // Bounded: the batch received and the 4 + 1 ahead, not the thousand of the epoch.
+    // The number is bounded by the batch received and the 4 + 1 ahead, not by the thousand of the epoch.
     assert!(asked <= 6 * 4, "{asked}");
     // No thread holds the data set any more: only the loader and this test do.
     drop(loader);

@@ -1,5 +1,5 @@
-//! What the data crate promises, one module a topic. Layouts are tested on small generated trees with every kind of
-//! damage, and on real data where it is asked for.
+//! The promises of the data crate, one module a topic. Layouts are tested on small generated trees with every kind of
+//! damage, and on real data on request.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 

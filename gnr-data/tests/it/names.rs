@@ -1,4 +1,5 @@
-//! Names as file systems have them: bytes that are no text, two forms of one letter; and lists as editors on Windows write them.
+//! Names in file systems: bytes that are no text, and two forms of one letter. Also lists as editors on Windows write
+//! them.
 
 use std::fs;
 use std::path::Path;
@@ -39,7 +40,7 @@ fn names_that_are_not_utf_8_stay_different() {
         assert_eq!(blue, [2, 2, 1, 1, 0, 0, 3, 3]);
         assert_eq!(set.warnings(), ["2 class names are not UTF-8: `caf\\xE8`, `caf\\xE9`"]);
     }
-    // A class that only one part has is missed although it looks like another.
+    // A class that only one part has is missing from the other, although another class looks like it.
     fs::remove_dir_all(dir.path().join("val").join(OsStr::from_bytes(b"caf\xe8"))).unwrap();
     let error = folder(dir.path(), Part::Test).err().unwrap();
     assert!(matches!(&error, DataError::ClassMismatch { class, .. } if class == "caf\\xE8"), "{error}");
@@ -65,7 +66,7 @@ fn names_that_differ_only_in_form_are_two_classes_and_told() {
             && warnings[1].contains("differ only in case, Unicode form or space"),
         "{warnings:?}"
     );
-    // One part copied through a Mac: the error says what the eye cannot see.
+    // One part was copied through a Mac: the error shows a difference that the eye cannot see.
     fs::remove_dir_all(dir.path().join("test").join(composed)).unwrap();
     fs::remove_dir_all(dir.path().join("train").join(decomposed)).unwrap();
     let message = folder(dir.path(), Part::Test).err().unwrap().to_string();
@@ -75,7 +76,7 @@ fn names_that_differ_only_in_form_are_two_classes_and_told() {
     );
 }
 
-/// The text with a byte-order mark and line ends of Windows, with a blank after each line.
+/// The text with a byte-order mark, with line ends of Windows, and with a blank after each line.
 fn of_windows(text: &str) -> Vec<u8> {
     format!("\u{feff}{}", text.replace('\n', " \r\n")).into_bytes()
 }
@@ -113,7 +114,7 @@ fn lists_written_on_windows_are_read() {
         fs::write(&path, b"\n\xe9\n").unwrap();
         let message = photos(name).err().unwrap().to_string();
         assert!(message.contains(":2: text that is not UTF-8 (byte 0xe9)"), "{message}");
-        // The text list of Food-101 is read where there is no JSON.
+        // Food-101's text list is read where there is no JSON.
         fs::remove_file(path).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Real data. They are too large for the repository, so these tests run when asked for (`--run-ignored`), as CI does.
+//! Real data, which are too large for the repository: these tests run on request (`--run-ignored`), as in CI.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,13 +27,13 @@ fn fashion_mnist_of_the_system() {
             let n = (count * 784) as f64;
             let mean = sum as f64 / n / 255.0;
             let std = (squares as f64 / n / 255.0 / 255.0 - mean * mean).sqrt();
-            // The preset is these numbers rounded to four digits.
+            // The preset has these numbers, rounded to four digits.
             assert!((mean - 0.2860).abs() < 5e-5 && (std - 0.3530).abs() < 5e-5, "{mean} {std}");
         }
     }
 }
 
-/// Extracts the files that match `patterns`.
+/// Extracts the files of an archive that match `patterns`.
 fn extract(archive: &str, patterns: &[&str]) -> TempDir {
     let archive = shared(archive);
     let dir = tempdir().unwrap();

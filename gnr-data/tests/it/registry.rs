@@ -1,4 +1,4 @@
-//! The registry: names, hints, and one matrix that every data set joins with a line.
+//! The registry: names, hints, and one matrix with a line for every data set.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::trees;
 
 type Maker = fn(&Path);
 
-/// Every registered data set and how to make a small tree of it.
+/// Every registered data set, with a function that makes a small tree of it.
 const MATRIX: [(&str, Maker); 17] = [
     ("digits", |_| {}),
     ("mnist", |dir| trees::mnist_tree(dir, [20, 5], true)),

@@ -1,4 +1,4 @@
-//! Scaling, bit for bit against Pillow and torchvision.
+//! Scaling equals that of Pillow and torchvision, bit for bit.
 //!
 //! The hashes are FNV-1a over planar pixels, made by Pillow 13 and torchvision 0.29:
 //! ```text
@@ -81,7 +81,7 @@ fn sets_of_one_size_can_be_resized_too() {
     let options = OpenOptions { resize: Some(Resize::square(48)), ..OpenOptions::dir(dir.path()) };
     let set = open("cifar10", Part::Train, &options).unwrap();
     assert_eq!((set.len(), set.shape(), set.original(1).unwrap().shape()), (10, [3, 48, 48], [3, 32, 32]));
-    // The second record of a file is all ones.
+    // The second record of a file has ones only.
     assert!(set.image(1).unwrap().pixels.iter().all(|&pixel| pixel == 1));
     let bad = OpenOptions { resize: Some(Resize { shorter: 0, ..Resize::square(4) }), ..options };
     assert!(matches!(open("cifar10", Part::Test, &bad), Err(DataError::Config { key: "resize", .. })));

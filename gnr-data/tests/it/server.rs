@@ -1,22 +1,22 @@
-//! A small HTTP server on this machine for the tests of fetching: files, ranges, and faults on order.
+//! A small HTTP server on this machine for tests of fetching: files, ranges, and faults on request.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// What is wrong with the next answers, in order; then all is well.
+/// A fault of an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The connection ends after so many bytes of the body.
     Break(usize),
-    /// Ranges are ignored: 200 with the whole file.
+    /// Ranges are ignored: status 200 with the whole file.
     Whole,
     /// A status without a file.
     Status(u16),
-    /// A part that starts at 0, whatever was asked for.
+    /// A part that starts at 0, whatever the request asked for.
     WrongPart,
-    /// No length, and the connection ends after the body.
+    /// No length is sent, and the connection ends after the body.
     NoLength,
 }
 
@@ -24,7 +24,7 @@ pub(crate) enum Fault {
 struct State {
     files: HashMap<String, Vec<u8>>,
     faults: Vec<Fault>,
-    /// Requests: path and range header.
+    /// Path and range header of each request.
     seen: Vec<(String, Option<String>)>,
 }
 
@@ -39,7 +39,7 @@ impl Server {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
-        // Ends with the process of the test.
+        // The thread ends with the process of the test.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let _ = answer(stream, &shared);
@@ -52,12 +52,12 @@ impl Server {
         self.state.lock().unwrap().files.insert(format!("/{name}"), bytes);
     }
 
-    /// The next answers have these faults.
+    /// Gives the next answers these faults, in order.
     pub(crate) fn break_next(&self, faults: &[Fault]) {
         self.state.lock().unwrap().faults = faults.to_vec();
     }
 
-    /// Range headers of the requests since the last call.
+    /// The range headers of the requests since the last call.
     pub(crate) fn ranges(&self) -> Vec<Option<String>> {
         self.state.lock().unwrap().seen.drain(..).map(|(_, range)| range).collect()
     }

@@ -1,4 +1,4 @@
-//! Splits and views: disjoint, complete, stratified, a pure function of the seed.
+//! Splits and views are disjoint, complete, stratified, and a pure function of the seed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ proptest! {
         for class in 0..7 {
             let of = |indices: &[usize]| indices.iter().filter(|&&index| labels[index] == class).count() as f64;
             let whole = labels.iter().filter(|&&label| label == class).count() as f64;
-            // Largest remainder: within one image of the exact share.
+            // Largest remainder keeps each class within one image of the exact share.
             prop_assert!((of(&held) - whole * count as f64 / labels.len() as f64).abs() < 1.0);
         }
         prop_assert_eq!(stratified_split(set.as_ref(), HoldOut::Count(count), seed).unwrap(), (kept, held));
@@ -57,8 +57,8 @@ fn seeds_give_different_splits() {
     assert_eq!(held(0)[..8], RECORDED);
 }
 
-/// Computed by an independent implementation of the documented algorithm (RFC 8439's block function with 8 rounds, the
-/// four little-endian numbers as the key, Lemire's bounded draw).
+/// Computed by an independent implementation of the documented algorithm: RFC 8439's block function with 8 rounds, the
+/// four little-endian numbers as the key, Lemire's bounded draw.
 const RECORDED: [usize; 8] = [12, 19, 58, 66, 76, 78, 81, 82];
 
 #[test]

@@ -1,4 +1,4 @@
-//! RandAugment's operations bit for bit against torchvision; bounds, determinism and label mass of every augmentation.
+//! RandAugment's operations equal torchvision's bit for bit; bounds, determinism and label mass of every augmentation.
 //!
 //! The hashes are FNV-1a over planar pixels, made by torchvision 0.29 on Pillow 13, of `picture` as in `resample.rs`:
 //! ```text
@@ -108,7 +108,7 @@ const EVERYTHING: Augmentation = Augmentation {
     ..Augmentation::CIFAR
 };
 
-/// Each kind alone and all together.
+/// Each kind of augmentation alone, and all together.
 fn kinds() -> Vec<Augmentation> {
     let none = Augmentation::NONE;
     vec![
@@ -133,7 +133,7 @@ fn threads_change_nothing_and_epochs_and_seeds_do() {
         assert_eq!(first[1..], resumed, "{augment:?}");
         assert_ne!(first, epoch(&reference, 2));
         assert_ne!(first, epoch(&loader(set.clone(), augment, 4, 0), 1));
-        // Something happened: the images are not those of an epoch without augmentation.
+        // The images must differ from those of an epoch without augmentation.
         let plain = epoch(&loader(set.clone(), Augmentation::NONE, 3, 0), 1);
         assert!(first.iter().zip(&plain).any(|(a, b)| a.images != b.images), "{augment:?}");
         assert!(first.iter().zip(&plain).all(|(a, b)| a.labels == b.labels && a.shape == b.shape));
@@ -185,7 +185,7 @@ proptest! {
                         prop_assert!((found - (lambda * own + (1.0 - lambda) * partner)).abs() < 1e-6);
                     }
                 }
-                // Own pixels are at least λ of them; more only where both images agree.
+                // At least a share λ of the pixels is the image's own; more only where both images agree.
                 prop_assert!(!cuts || taken as f32 >= lambda * size as f32 - 0.5);
             }
         }
@@ -201,12 +201,12 @@ fn erasing_blanks_what_it_should() {
         let zeros = |image: &[f32]| image.iter().filter(|&&value| value == 0.0).count();
         epoch(&loader, 0).iter().flat_map(|batch| batch.images.chunks(256).map(zeros)).collect()
     };
-    // Whole squares inside; a quarter of one in a corner.
+    // A square is whole inside the image, and a quarter of one in a corner.
     let cutout = blanked(Erase::Cutout { size: 8 });
     assert!(cutout.iter().all(|&count| (16..=64).contains(&count)) && cutout.contains(&64));
     let random = blanked(Erase::RANDOM);
     let untouched = random.iter().filter(|&&count| count == 0).count();
-    // Binomial(200, 1/2): standard deviation 7; 5 sigma.
+    // Tolerance: Binomial(200, 1/2) has standard deviation 7; 5 sigma.
     assert!(untouched.abs_diff(100) < 36, "{untouched}");
     assert!(random.iter().all(|&count| count <= 256 * 36 / 100), "33 % and rounding");
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use gnr_data::{Dataset, Image, InMemory};
 
-/// A data set whose images all differ: `len` images `shape`, labels 0, 1, …, classes − 1, 0, 1, …
+/// A data set whose images all differ: `len` images of `shape`, with labels 0, 1, …, classes − 1, 0, 1, …
 pub(crate) fn numbered(len: usize, shape: [usize; 3], classes: usize) -> Arc<dyn Dataset> {
     let size: usize = shape.iter().product();
-    // 1 + …: no pixel is 0, so padding can be told from image.
+    // With 1 + … no pixel is 0, so that padding can be told from the image.
     let pixels = (0..len * size).map(|i| 1 + (i * 31 % 255) as u8).collect();
     let names = (0..classes).map(|class| format!("class {class}")).collect();
     let labels = (0..len).map(|index| index % classes).collect();
@@ -37,7 +37,7 @@ pub(crate) fn idx(dims: &[u32], values: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// `{train,t10k}` images 2x3 and labels of `counts` images in `dir`, gzipped when `zipped`.
+/// Writes MNIST's files for `counts` 2x3 images in `dir`, gzipped when `zipped`.
 pub(crate) fn mnist_tree(dir: &Path, counts: [usize; 2], zipped: bool) {
     for (stem, count) in ["train", "t10k"].into_iter().zip(counts) {
         let pixels: Vec<u8> = (0..count * 6).map(|i| i as u8).collect();
@@ -55,12 +55,12 @@ pub(crate) fn mnist_tree(dir: &Path, counts: [usize; 2], zipped: bool) {
     }
 }
 
-/// CIFAR records: `labels[i]` bytes then 3,072 pixels of value `i`.
+/// CIFAR records: the bytes `labels[i]`, then 3,072 pixels of value `i`.
 pub(crate) fn cifar_records(labels: &[&[u8]]) -> Vec<u8> {
     labels.iter().enumerate().flat_map(|(i, label)| [*label, &[i as u8; 3072]].concat()).collect()
 }
 
-/// A CIFAR-10 binary tree in `dir/cifar-10-batches-bin` with two records a file.
+/// Writes CIFAR-10's binary version to `dir/cifar-10-batches-bin`, with two records in each file.
 pub(crate) fn cifar10_tree(dir: &Path) -> PathBuf {
     let folder = dir.join("cifar-10-batches-bin");
     fs::create_dir(&folder).unwrap();
@@ -71,7 +71,7 @@ pub(crate) fn cifar10_tree(dir: &Path) -> PathBuf {
     folder
 }
 
-/// A CIFAR-100 binary tree in `dir/cifar-100-binary`.
+/// Writes CIFAR-100's binary version to `dir/cifar-100-binary`.
 pub(crate) fn cifar100_tree(dir: &Path) -> PathBuf {
     let folder = dir.join("cifar-100-binary");
     fs::create_dir(&folder).unwrap();
@@ -80,13 +80,13 @@ pub(crate) fn cifar100_tree(dir: &Path) -> PathBuf {
     folder
 }
 
-/// A lossless RGB image whose pixel (x, y) is (x, y, `blue`).
+/// Saves a lossless RGB image whose pixel (x, y) is (x, y, `blue`).
 pub(crate) fn save_rgb(path: &Path, width: u32, height: u32, blue: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, blue])).save(path).unwrap();
 }
 
-/// A picture that any language can compute: the reference images of the golden tests.
+/// The reference image of the golden tests, which any language can compute.
 pub(crate) fn picture(height: usize, width: usize) -> Image<'static> {
     let pixel = |c: usize, y: usize, x: usize| {
         (x * x / 7 + 3 * y * x + 91 * y + 53 * c * (x + 2 * y)) as u8 // modulo 256
@@ -95,14 +95,14 @@ pub(crate) fn picture(height: usize, width: usize) -> Image<'static> {
     Image { channels: 3, height, width, pixels: pixels.collect::<Vec<_>>().into() }
 }
 
-/// FNV-1a, 64 bits.
+/// The 64-bit FNV-1a hash of bytes.
 pub(crate) fn fnv(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// ImageNet as it is usually arranged: `{train,val}/{n01440764,n02102040}/*.JPEG` of mixed sizes.
+/// Writes ImageNet as it is usually arranged: `{train,val}/{n01440764,n02102040}/*.JPEG` of several sizes.
 pub(crate) fn imagenet_tree(dir: &Path) {
     for part in ["train", "val"] {
         for (k, wnid) in ["n01440764", "n02102040"].into_iter().enumerate() {
@@ -111,12 +111,12 @@ pub(crate) fn imagenet_tree(dir: &Path) {
     }
 }
 
-/// A file of `tests/fixtures`.
+/// The contents of a file in `tests/fixtures`.
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
 }
 
-/// EMNIST's files of one arrangement: 3 + 2 images 2x3, labels from `first`.
+/// Writes EMNIST's files of one arrangement: 3 + 2 images 2x3, labels from `first`.
 pub(crate) fn emnist_tree(dir: &Path, name: &str, first: u8) {
     fs::create_dir_all(dir.join("gzip")).unwrap();
     for (part, count) in [("train", 3u8), ("test", 2)] {
@@ -128,7 +128,7 @@ pub(crate) fn emnist_tree(dir: &Path, name: &str, first: u8) {
     }
 }
 
-/// Stanford Cars as torchvision keeps it: 3 training and 2 test images.
+/// Writes Stanford Cars as torchvision keeps it: 3 training and 2 test images.
 pub(crate) fn cars_tree(dir: &Path) {
     let base = dir.join("stanford_cars");
     fs::create_dir_all(base.join("devkit")).unwrap();
@@ -140,7 +140,7 @@ pub(crate) fn cars_tree(dir: &Path) {
     }
 }
 
-/// Oxford-IIIT Pets: 3 training and 2 test images.
+/// Writes Oxford-IIIT Pets: 3 training and 2 test images.
 pub(crate) fn pets_tree(dir: &Path) {
     let base = dir.join("oxford-iiit-pet");
     fs::create_dir_all(base.join("annotations")).unwrap();
@@ -154,7 +154,7 @@ pub(crate) fn pets_tree(dir: &Path) {
     }
 }
 
-/// Food-101 with all its 101 classes (`dish_000`, …), an image a class in each part.
+/// Writes Food-101 with all its 101 classes (`dish_000`, …), one image of each class in each part.
 pub(crate) fn food_tree(dir: &Path) {
     let base = dir.join("food-101");
     fs::create_dir_all(base.join("meta")).unwrap();
@@ -171,7 +171,7 @@ pub(crate) fn food_tree(dir: &Path) {
     }
 }
 
-/// A batch of CIFAR's Python version as Python 2's cPickle wrote it (protocol 2).
+/// A batch of CIFAR's Python version, as Python 2's cPickle wrote it (protocol 2).
 pub(crate) fn cifar_pickle(labels_key: &str, labels: &[u8]) -> Vec<u8> {
     let short = |text: &str| [&[b'U', text.len() as u8], text.as_bytes()].concat();
     let count = labels.len() as u8;
@@ -204,7 +204,7 @@ pub(crate) fn cifar_meta(key: &str, names: &[&str]) -> Vec<u8> {
     [&b"\x80\x02}("[..], &short(key), b"](", &list, b"eu."].concat()
 }
 
-/// `{train,test}/{ant,bee}/{a,b}.png`, 4x4.
+/// Writes `{train,test}/{ant,bee}/{a,b}.png`, images of 4x4 pixels.
 pub(crate) fn image_tree(dir: &Path) {
     for (i, part) in ["train", "test"].into_iter().enumerate() {
         for (j, class) in ["ant", "bee"].into_iter().enumerate() {
@@ -215,8 +215,8 @@ pub(crate) fn image_tree(dir: &Path) {
     }
 }
 
-/// A file of the folder `shared` beside the repository, or of the one that `GNR_SHARED` names. Tests that call this are ignored
-/// unless asked for, so a file that is missing is a failure.
+/// The path of a file in the folder `shared` beside the repository, or in the one that `GNR_SHARED` names. Tests that
+/// call this are ignored unless asked for, so a missing file is a failure.
 pub(crate) fn shared(file: &str) -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let path = std::env::var_os("GNR_SHARED").map_or_else(beside, PathBuf::from).join(file);

@@ -1,4 +1,4 @@
-//! `verify` finds what is damaged in trees of every format, and only that.
+//! `verify` finds damaged files in trees of every format, and no others.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,7 +57,7 @@ fn whole_trees_pass_and_every_damaged_file_is_listed() {
     for (path, error) in &report.damaged {
         assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     }
-    // A single file will do.
+    // A single file may be checked, too.
     assert_eq!(verify(&expected[8], &|_, _| {}).unwrap().damaged.len(), 1);
 }
 

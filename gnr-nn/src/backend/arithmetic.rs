@@ -1,43 +1,43 @@
-//! What every backend writes, and its derivatives.
+//! The primitives that every backend implements, and their derivatives.
 
 use super::Duals;
 use crate::{AcrossRanks, Dual, Error, Result, ranks::unsupported};
 
-/// Elementwise functions. Each has a derivative in terms of the others, so dual numbers need nothing more.
+/// Elementwise functions. Their derivatives are made of each other, so dual numbers need no further function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unary {
-    /// max(x, 0); derivative 0 at 0, as in PyTorch.
+    /// The function max(x, 0); derivative 0 at 0, as in PyTorch.
     Relu,
-    /// 1 where x > 0, else 0. Its derivative is taken as zero everywhere; never differentiated.
+    /// The step function: 1 where x > 0, else 0. Its derivative is taken as zero everywhere.
     Step,
-    /// eˣ.
+    /// The exponential eˣ.
     Exp,
-    /// ln x.
+    /// The natural logarithm ln x.
     Ln,
-    /// tanh x.
+    /// The hyperbolic tangent tanh x.
     Tanh,
-    /// 1/√x.
+    /// The reciprocal root 1/√x.
     Rsqrt,
-    /// 1/x.
+    /// The reciprocal 1/x.
     Recip,
-    /// 1/(1 + e⁻ˣ).
+    /// The logistic function 1/(1 + e⁻ˣ).
     Sigmoid,
-    /// x/(1 + e⁻ˣ), also called swish.
+    /// The function x/(1 + e⁻ˣ), also called swish.
     Silu,
-    /// min(max(x, 0), 6); derivative 0 at 0 and at 6, as in PyTorch.
+    /// The function min(max(x, 0), 6); derivative 0 at 0 and at 6, as in PyTorch.
     Relu6,
-    /// Φ(x) = (1 + erf(x/√2))/2, the standard normal distribution function.
+    /// The standard normal distribution function Φ(x) = (1 + erf(x/√2))/2.
     NormalCdf,
-    /// x·Φ(x), the exact GELU.
+    /// The exact GELU, x·Φ(x).
     Gelu,
 }
 
-/// Eager arithmetic on immutable tensors of dynamic shape: all that a new backend has to write.
+/// Eager arithmetic on immutable tensors of dynamic shape: the operations that a new backend must implement.
 ///
-/// Each capability beside it ([`Linear`](super::Linear), [`Convolution`](super::Convolution), …) has operations composed of
-/// these. The methods named `*_dual` act on dual numbers: a composition's tangent *is* the exact derivative.
+/// Each further capability ([`Linear`](super::Linear), [`Convolution`](super::Convolution), …) has operations composed
+/// of these. The methods named `*_dual` act on dual numbers: a composition's tangent *is* the exact derivative.
 pub trait Arithmetic: Clone {
-    /// A tensor; cloning shares the data.
+    /// A tensor; clones share the data.
     type Tensor: Clone;
 
     /// A constant from row-major host data.
@@ -45,72 +45,74 @@ pub trait Arithmetic: Clone {
     /// # Errors
     /// When the number of elements is not the product of `shape`.
     fn constant(&self, data: &[f64], shape: &[usize]) -> Result<Self::Tensor>;
-    /// The shape.
+    /// The shape of a tensor.
     fn shape<'t>(&self, x: &'t Self::Tensor) -> &'t [usize];
-    /// A tensor of equal values without history.
+    /// A tensor with the values of `x` and no history.
     ///
     /// # Errors
     /// A failure of the library, where it copies.
     fn detach(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `a + b`, equal shapes.
+    /// The sum `a + b` of tensors of equal shape.
     fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `a ⊙ b`, equal shapes.
+    /// The elementwise product `a ⊙ b` of tensors of equal shape.
     fn mul(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `a·x + b`.
+    /// The affine function `a·x + b` of each element.
     fn affine(&self, x: &Self::Tensor, a: f64, b: f64) -> Result<Self::Tensor>;
-    /// An elementwise function.
+    /// Applies an elementwise function.
     fn unary(&self, op: Unary, x: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `[M, K]·[K, N]`, or `[B, M, K]·[B, K, N]`.
+    /// The matrix product `[M, K]·[K, N]`, or `[B, M, K]·[B, K, N]` for a batch.
     fn matmul(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
-    /// Sum over `axes`, which stay as 1.
+    /// The sum over `axes`, which stay with length 1.
     fn sum(&self, x: &Self::Tensor, axes: &[usize]) -> Result<Self::Tensor>;
-    /// Repeats axes of length 1 to the given shape of equal rank.
+    /// Repeats axes of length 1 to reach the given shape, which has equal rank.
     fn broadcast(&self, x: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor>;
-    /// A tensor of x's elements in row-major order, with another shape.
+    /// The elements of x in row-major order, with another shape.
     fn reshape(&self, x: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor>;
-    /// Axis `i` of the result is axis `axes[i]` of `x`.
+    /// Permutes axes: axis `i` of the result is axis `axes[i]` of `x`.
     fn permute(&self, x: &Self::Tensor, axes: &[usize]) -> Result<Self::Tensor>;
-    /// Along `axis`, element `j` of the result is element `indices[j]` of `x`, or 0 for `None`: slices, strides, zero
-    /// padding, shifts, windows and table look-ups are all this one linear map; indices may repeat.
+    /// Picks elements along `axis`: element `j` of the result is element `indices[j]` of `x`, or 0 for `None`. Indices
+    /// may repeat. Slices, strides, zero padding, shifts, windows and table look-ups are all this one linear map.
     fn gather(&self, x: &Self::Tensor, axis: usize, indices: &[Option<usize>]) -> Result<Self::Tensor>;
-    /// Maximum over the last axis, which stays as 1; detached.
+    /// The maximum over the last axis, which stays with length 1; detached.
     fn max_last(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
 
-    /// Σ wᵣ·xᵣ over the ranks that share the batch, wᵣ their shares of it. L̂ = Σ wᵣ·L̂ᵣ, and a reverse pass on each
-    /// rank holds the derivatives of L̂ divided by the rank's weight: in these, the operation is its own transpose.
+    /// The weighted sum Σ wᵣ·xᵣ over the ranks that share the batch, where wᵣ are their shares of it.
+    ///
+    /// L̂ = Σ wᵣ·L̂ᵣ. The reverse pass of each rank holds the derivatives of L̂ divided by the rank's weight; in these
+    /// the operation is its own transpose.
     ///
     /// # Errors
-    /// The errors of the collective; a backend that cannot.
+    /// The errors of the collective; an error of a backend that cannot exchange tensors.
     fn mean_over_ranks(&self, _x: &Self::Tensor, _across: &AcrossRanks) -> Result<Self::Tensor> {
         unsupported()
     }
 
     // ------------------------------------------------------------------------------------------------------ provided
 
-    /// `a − b`.
+    /// The difference `a − b` of tensors of equal shape.
     fn sub(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
         self.add(a, &self.affine(b, -1.0, 0.0)?)
     }
-    /// max(x, 0).
+    /// The function max(x, 0) of each element.
     fn relu(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
         self.unary(Unary::Relu, x)
     }
-    /// [`mul`](Self::mul) on dual numbers.
+    /// The elementwise product [`mul`](Self::mul) on dual numbers.
     fn mul_dual(&self, a: &Dual<Self::Tensor>, b: &Dual<Self::Tensor>) -> Result<Dual<Self::Tensor>> {
         mul_dual(self, a, b)
     }
-    /// [`unary`](Self::unary) on dual numbers.
+    /// An elementwise function on dual numbers, as [`unary`](Self::unary).
     fn unary_dual(&self, op: Unary, x: &Dual<Self::Tensor>) -> Result<Dual<Self::Tensor>> {
         unary_dual(self, op, x)
     }
-    /// [`matmul`](Self::matmul) on dual numbers.
+    /// The matrix product [`matmul`](Self::matmul) on dual numbers.
     fn matmul_dual(&self, a: &Dual<Self::Tensor>, b: &Dual<Self::Tensor>) -> Result<Dual<Self::Tensor>> {
         matmul_dual(self, a, b)
     }
 }
 
 impl<B: Arithmetic> Duals<B> {
-    /// A linear map acts on value and derivative alike.
+    /// Applies a linear map to the value and to the derivative.
     pub(super) fn linear_map(
         &self,
         x: &Dual<B::Tensor>,
@@ -172,7 +174,7 @@ impl<B: Arithmetic> Arithmetic for Duals<B> {
     }
 }
 
-/// Sum of two optional tangents.
+/// The sum of two tangents, of which either may be zero (`None`).
 ///
 /// # Errors
 /// The errors of [`Arithmetic::add`].
@@ -196,18 +198,18 @@ pub(super) fn image_shape(op: &'static str, shape: &[usize]) -> Result<[usize; 4
     })
 }
 
-/// Mean over `axes`, which stay as 1.
+/// The mean over `axes`, which stay with length 1.
 ///
 /// # Errors
 /// The errors of [`Arithmetic::sum`].
 pub fn mean<B: Arithmetic>(b: &B, x: &B::Tensor, axes: &[usize]) -> Result<B::Tensor> {
     let shape = b.shape(x);
-    // An axis that is not there is the sum's error to report.
+    // An axis that does not exist is left to the sum to report.
     let count: usize = axes.iter().filter_map(|&axis| shape.get(axis)).product();
     b.affine(&b.sum(x, axes)?, 1.0 / count as f64, 0.0)
 }
 
-/// The product rule.
+/// The product rule for a bilinear operation.
 pub(super) fn bilinear_dual<B: Arithmetic>(
     b: &B,
     x: &Dual<B::Tensor>,
@@ -219,7 +221,7 @@ pub(super) fn bilinear_dual<B: Arithmetic>(
     Ok(Dual { primal: f(&x.primal, &y.primal)?, tangent: add_tangents(b, left, right)? })
 }
 
-/// See [`Arithmetic::mul_dual`].
+/// Composes [`Arithmetic::mul_dual`] of products without tangents.
 ///
 /// # Errors
 /// The errors of [`Arithmetic::mul`].
@@ -227,7 +229,7 @@ pub fn mul_dual<B: Arithmetic>(b: &B, x: &Dual<B::Tensor>, y: &Dual<B::Tensor>) 
     bilinear_dual(b, x, y, |x, y| b.mul(x, y))
 }
 
-/// See [`Arithmetic::matmul_dual`].
+/// Composes [`Arithmetic::matmul_dual`] of products without tangents.
 ///
 /// # Errors
 /// The errors of [`Arithmetic::matmul`].
@@ -239,7 +241,7 @@ pub fn matmul_dual<B: Arithmetic>(
     bilinear_dual(b, x, y, |x, y| b.matmul(x, y))
 }
 
-/// y = f(x), ẏ = f′(x)·ẋ, with f′ again in primitives so that it can be differentiated once more.
+/// The function y = f(x) with ẏ = f′(x)·ẋ. f′ consists of primitives, too, so that it can be differentiated once more.
 ///
 /// # Errors
 /// The errors of the primitives.
@@ -256,12 +258,12 @@ pub fn unary_dual<B: Arithmetic>(b: &B, op: Unary, x: &Dual<B::Tensor>) -> Resul
         Unary::Recip => b.affine(&b.mul(&y, &y)?, -1.0, 0.0)?,
         Unary::Sigmoid => b.mul(&y, &b.affine(&y, -1.0, 1.0)?)?,
         Unary::Silu => {
-            // σ(x) + x·σ(x)·(1 − σ(x))
+            // The slope is σ(x) + x·σ(x)·(1 − σ(x)).
             let sigmoid = b.unary(Unary::Sigmoid, &x.primal)?;
             b.add(&sigmoid, &b.mul(&y, &b.affine(&sigmoid, -1.0, 1.0)?)?)?
         }
         Unary::NormalCdf => normal_density(b, &x.primal)?,
-        // Φ(x) + x·φ(x)
+        // The slope is Φ(x) + x·φ(x).
         Unary::Gelu => {
             let slope = b.mul(&x.primal, &normal_density(b, &x.primal)?)?;
             b.add(&b.unary(Unary::NormalCdf, &x.primal)?, &slope)?
@@ -275,7 +277,7 @@ pub fn unary_dual<B: Arithmetic>(b: &B, op: Unary, x: &Dual<B::Tensor>) -> Resul
     Ok(Dual { primal: y, tangent })
 }
 
-/// φ(x) = exp(−x²/2)/√2π.
+/// The standard normal density φ(x) = exp(−x²/2)/√2π.
 pub(super) fn normal_density<B: Arithmetic>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
     let exponential = b.unary(Unary::Exp, &b.affine(&b.mul(x, x)?, -0.5, 0.0)?)?;
     b.affine(&exponential, std::f64::consts::TAU.sqrt().recip(), 0.0)

@@ -5,8 +5,8 @@ use crate::{Dual, Error, Result};
 
 /// Multi-head attention with its derivatives; by default in primitives.
 pub trait Attention: Arithmetic {
-    /// Scaled dot-product attention of every head: qkv `[N, T, 3·D]` holds queries, keys and values, each head-major, →
-    /// `[N, T, D]`. Scores are q·k/√(D/heads); `bias` `[G, heads, T, T]` is added to those of sample n as its n mod G.
+    /// Scaled dot-product attention of every head, `[N, T, 3·D]` → `[N, T, D]`. qkv holds queries, keys and values,
+    /// each head-major. Scores are q·k/√(D/heads); the bias `[G, heads, T, T]` has index n mod G for sample n.
     fn attention(
         &self,
         qkv: &Self::Tensor,
@@ -15,7 +15,7 @@ pub trait Attention: Arithmetic {
     ) -> Result<Self::Tensor> {
         attention(self, qkv, heads, bias)
     }
-    /// [`attention`](Self::attention) on dual numbers.
+    /// Multi-head [`attention`](Self::attention) on dual numbers.
     fn attention_dual(
         &self,
         qkv: &Dual<Self::Tensor>,
@@ -37,7 +37,7 @@ impl<B: Attention> Attention for Duals<B> {
     }
 }
 
-/// Softmax over the last axis, shifted by the row's maximum.
+/// Softmax over the last axis, shifted by the row's maximum so that it cannot overflow.
 ///
 /// # Errors
 /// The errors of the primitives.
@@ -52,20 +52,20 @@ pub fn softmax<B: Arithmetic>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
 /// The sizes of an attention; every implementation starts with [`AttentionShape::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttentionShape {
-    /// Samples N.
+    /// Number N of samples.
     pub samples: usize,
-    /// Tokens T of a sample.
+    /// Number T of tokens of a sample.
     pub tokens: usize,
-    /// Heads.
+    /// Number of heads, a divisor of D.
     pub heads: usize,
-    /// Width of a head; D = heads·width.
+    /// Width of a head: D = heads·width.
     pub width: usize,
-    /// Number of biases G; 0 without.
+    /// Number G of biases; 0 without a bias.
     pub biases: usize,
 }
 
 impl AttentionShape {
-    /// Reads qkv `[N, T, 3·D]` and the bias `[G, heads, T, T]`.
+    /// Reads the sizes off qkv `[N, T, 3·D]` and the bias `[G, heads, T, T]`.
     ///
     /// # Errors
     /// When the heads do not divide D, or the shapes do not go together.
@@ -89,17 +89,17 @@ impl AttentionShape {
         };
         Ok(Self { samples, tokens, heads, width: width / (3 * heads), biases })
     }
-    /// D.
+    /// The width D of the model, heads·width.
     pub fn model_width(&self) -> usize {
         self.heads * self.width
     }
-    /// The factor of the scores, 1/√width.
+    /// The factor 1/√width of the scores.
     pub fn scale(&self) -> f64 {
         (self.width as f64).sqrt().recip()
     }
 }
 
-/// See [`Attention::attention`].
+/// Composes [`Attention::attention`] of primitives.
 ///
 /// # Errors
 /// The errors of [`AttentionShape::new`].

@@ -1,4 +1,4 @@
-//! 2-D convolution.
+//! Convolution of images, composed of windows and a matrix product.
 
 use super::{
     Arithmetic, Duals,
@@ -9,7 +9,7 @@ use crate::{Dual, Error, Result};
 /// Stride, zero padding and groups of a 2-D convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2dSpec {
-    /// Step between outputs, the same for rows and columns.
+    /// Step between outputs, along rows and columns alike.
     pub stride: usize,
     /// Zeros added around the image.
     pub padding: Padding,
@@ -20,15 +20,15 @@ pub struct Conv2dSpec {
 /// Zeros around the image of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
-    /// This many on every side.
+    /// So many zeros on every side.
     Each(usize),
-    /// TensorFlow's `SAME`: as many as ⌈length/stride⌉ outputs need along each axis; where that is odd, the one more
-    /// comes last (at the bottom or the right).
+    /// TensorFlow's `SAME`: as many zeros as ⌈length/stride⌉ outputs need along each axis. Where their number is odd,
+    /// the additional one comes last (at the bottom or the right).
     Same,
 }
 
 impl Padding {
-    /// Zeros before and after an axis of `length` under windows of `window` every `stride`.
+    /// The numbers of zeros before and after an axis of `length` under windows of `window` every `stride`.
     pub fn around(self, length: usize, window: usize, stride: usize) -> [usize; 2] {
         match self {
             Self::Each(padding) => [padding; 2],
@@ -49,11 +49,11 @@ impl From<usize> for Padding {
 
 /// 2-D convolution with its derivatives; by default a gather of windows and a matrix product.
 pub trait Convolution: Arithmetic {
-    /// Cross-correlation: x `[N, C, H, W]`, w `[O, C/groups, K, K]` → `[N, O, H', W']`, no bias.
+    /// Cross-correlation without bias: x `[N, C, H, W]`, w `[O, C/groups, K, K]` → `[N, O, H', W']`.
     fn conv2d(&self, x: &Self::Tensor, w: &Self::Tensor, spec: Conv2dSpec) -> Result<Self::Tensor> {
         conv2d(self, x, w, spec)
     }
-    /// [`conv2d`](Self::conv2d) on dual numbers.
+    /// The convolution [`conv2d`](Self::conv2d) on dual numbers.
     fn conv2d_dual(
         &self,
         x: &Dual<Self::Tensor>,
@@ -70,7 +70,7 @@ impl<B: Convolution> Convolution for Duals<B> {
     }
 }
 
-/// Output length of a window sweep with `padding` before and after.
+/// The number of windows along an axis, with `padding` before and after.
 ///
 /// # Errors
 /// When the window does not fit.
@@ -90,7 +90,7 @@ pub fn swept(
     Ok((padded - window) / stride + 1)
 }
 
-/// Flat positions (in H·W) of every window element, window-major: `k·k` rows of `H'·W'`; `None` is padding.
+/// Flat positions (in H·W) of the elements of all windows, window-major: `k·k` rows of `H'·W'`. `None` is padding.
 pub(super) fn window_indices(
     op: &'static str,
     (h, w): (usize, usize),
@@ -115,7 +115,7 @@ pub(super) fn window_indices(
     Ok((indices, oh, ow))
 }
 
-/// Convolution as gather (windows) and matrix product: see [`Convolution::conv2d`].
+/// Composes [`Convolution::conv2d`] of a gather of windows and a matrix product.
 ///
 /// # Errors
 /// Shape mismatches.
@@ -133,7 +133,7 @@ pub fn conv2d<B: Arithmetic>(b: &B, x: &B::Tensor, w: &B::Tensor, spec: Conv2dSp
     let (indices, oh, ow) = window_indices("conv2d", (h, width), k, spec.stride, spec.padding)?;
     let (kk, l) = (k * k, oh * ow);
     let windows = b.reshape(x, &[n, c, h * width])?;
-    // A 1×1 window with stride 1 is the image itself.
+    // With a 1×1 window and stride 1 the windows are the image itself.
     let windows = if kk == 1 && l == h * width { windows } else { b.gather(&windows, 2, &indices)? };
     // [N, G, C/G·K², L] → [G, C/G·K², N·L]
     let columns = b.permute(&b.reshape(&windows, &[n, g, cg * kk, l])?, &[1, 2, 0, 3])?;
@@ -143,7 +143,7 @@ pub fn conv2d<B: Arithmetic>(b: &B, x: &B::Tensor, w: &B::Tensor, spec: Conv2dSp
     b.reshape(&y, &[n, o, oh, ow])
 }
 
-/// y = x∗w, ẏ = ẋ∗w + x∗ẇ.
+/// The convolution y = x∗w with its derivative ẏ = ẋ∗w + x∗ẇ.
 ///
 /// # Errors
 /// The errors of [`Convolution::conv2d`].

@@ -1,4 +1,4 @@
-//! Group normalisation out of the batch normalisations that every backend has, fused where they are.
+//! Group normalisation, composed of the batch normalisations that every backend has; where those are fused, it is fast.
 
 use super::{
     Normalisation,
@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Checks x `[N, C, H, W]` against a number of groups and vectors `[C]`; every implementation of the group norm starts here.
-/// Returns N, C, H and W.
+/// Checks x `[N, C, H, W]` against a number of groups and vectors `[C]`; every implementation of the group norm starts
+/// with this. Returns N, C, H and W.
 ///
 /// # Errors
 /// When `groups` does not divide C, a vector has another length, or x has no element.
@@ -30,14 +30,14 @@ pub fn check_groups(x: &[usize], groups: usize, vectors: &[&[usize]]) -> Result<
     }
 }
 
-/// See [`Normalisation::group_norm`].
+/// Composes [`Normalisation::group_norm`] of two batch normalisations.
 ///
-/// Each group of each sample is a channel of one image `[1, N·G, C/G, H·W]`, which a batch normalisation without scale and
-/// shift brings to mean 0 and variance 1. A second one, by mean 0 and variance 1 as constants, scales and shifts each channel,
-/// adds the residual and applies the activation.
+/// Each group of each sample is a channel of one image `[1, N·G, C/G, H·W]`. A batch normalisation without scale and
+/// shift brings it to mean 0 and variance 1. A second one, with mean 0 and variance 1 as constants, scales and shifts
+/// each channel, adds the residual and applies the activation.
 ///
 /// # Cost
-/// A record holds the normalised maps beside x: one tensor of x's size more than a batch normalisation.
+/// A record holds the normalised maps beside x: one tensor of x's size more than that of a batch normalisation.
 ///
 /// # Errors
 /// Shape mismatches, or groups that do not divide the channels.

@@ -1,4 +1,4 @@
-//! Linear layers, and what acts on each channel.
+//! Linear layers, and operations on each channel.
 
 use super::{
     Arithmetic, Duals,
@@ -6,9 +6,9 @@ use super::{
 };
 use crate::{Dual, Error, Result};
 
-/// Linear layers, biases and factors of channels, with their derivatives. Each has a default in [`Arithmetic`].
+/// Linear layers, biases and channel factors with their derivatives. Each has a default made of [`Arithmetic`].
 pub trait Linear: Arithmetic {
-    /// `x·Wᵀ + b`: x `[N, I]`, w `[O, I]`, b `[O]`.
+    /// A linear layer `x·Wᵀ + b`: x `[N, I]`, w `[O, I]`, b `[O]` → `[N, O]`.
     fn linear(&self, x: &Self::Tensor, w: &Self::Tensor, b: Option<&Self::Tensor>) -> Result<Self::Tensor> {
         linear(self, x, w, b)
     }
@@ -20,7 +20,7 @@ pub trait Linear: Arithmetic {
     fn scale_channels(&self, x: &Self::Tensor, s: &Self::Tensor) -> Result<Self::Tensor> {
         scale_channels(self, x, s)
     }
-    /// [`linear`](Self::linear) on dual numbers.
+    /// A linear layer [`linear`](Self::linear) on dual numbers.
     fn linear_dual(
         &self,
         x: &Dual<Self::Tensor>,
@@ -29,7 +29,7 @@ pub trait Linear: Arithmetic {
     ) -> Result<Dual<Self::Tensor>> {
         linear(&Duals(self.clone()), x, w, b)
     }
-    /// [`scale_channels`](Self::scale_channels) on dual numbers.
+    /// Channel factors [`scale_channels`](Self::scale_channels) on dual numbers.
     fn scale_channels_dual(
         &self,
         x: &Dual<Self::Tensor>,
@@ -58,7 +58,7 @@ impl<B: Linear> Linear for Duals<B> {
     }
 }
 
-/// See [`Linear::linear`].
+/// Composes [`Linear::linear`] of primitives.
 ///
 /// # Errors
 /// Shape mismatches.
@@ -70,7 +70,7 @@ pub fn linear<B: Linear>(b: &B, x: &B::Tensor, w: &B::Tensor, bias: Option<&B::T
     }
 }
 
-/// A vector `[C]` repeated to `[N, C, …]`.
+/// Repeats a vector `[C]` to `[N, C, …]`.
 ///
 /// # Errors
 /// When the lengths differ.
@@ -87,7 +87,7 @@ pub fn broadcast_channels<B: Arithmetic>(b: &B, v: &B::Tensor, shape: &[usize]) 
     b.broadcast(&b.reshape(v, &ones)?, shape)
 }
 
-/// See [`Linear::bias_add`].
+/// Composes [`Linear::bias_add`] of primitives.
 ///
 /// # Errors
 /// Shape mismatches.
@@ -95,7 +95,7 @@ pub fn bias_add<B: Arithmetic>(b: &B, x: &B::Tensor, bias: &B::Tensor) -> Result
     b.add(x, &broadcast_channels(b, bias, b.shape(x))?)
 }
 
-/// `[N, C]` repeated over space to the shape `[N, C, H, W]` of `x`.
+/// Repeats `[N, C]` over space to the shape `[N, C, H, W]` of `x`.
 fn broadcast_maps<B: Arithmetic>(b: &B, x: &B::Tensor, s: &B::Tensor) -> Result<B::Tensor> {
     let shape = image_shape("scale_channels", b.shape(x))?;
     let [n, c, ..] = shape;
@@ -109,7 +109,7 @@ fn broadcast_maps<B: Arithmetic>(b: &B, x: &B::Tensor, s: &B::Tensor) -> Result<
     b.broadcast(&b.reshape(s, &[n, c, 1, 1])?, &shape)
 }
 
-/// See [`Linear::scale_channels`].
+/// Composes [`Linear::scale_channels`] of primitives.
 ///
 /// # Errors
 /// Shape mismatches.
@@ -117,7 +117,7 @@ pub fn scale_channels<B: Arithmetic>(b: &B, x: &B::Tensor, s: &B::Tensor) -> Res
     b.mul(x, &broadcast_maps(b, x, s)?)
 }
 
-/// y = x⊙s, ẏ = ẋ⊙s + x⊙ṡ.
+/// The product y = x⊙s with its derivative ẏ = ẋ⊙s + x⊙ṡ.
 ///
 /// # Errors
 /// The errors of [`Linear::scale_channels`].

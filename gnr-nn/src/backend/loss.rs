@@ -3,13 +3,14 @@
 use super::{Arithmetic, Duals, arithmetic::Unary};
 use crate::{Dual, Error, Result};
 
-/// The loss with its derivatives; by default in primitives.
+/// The loss with its derivatives; by default composed of primitives.
 pub trait Loss: Arithmetic {
-    /// Mean cross-entropy of logits `[N, K]` against labels, targets (1−s)·onehot + s/K; shape `[1, 1]`.
+    /// The mean cross-entropy of logits `[N, K]` with the targets (1−s)·onehot + s/K of the labels; shape `[1, 1]`.
+    /// `smoothing` is s.
     fn cross_entropy(&self, logits: &Self::Tensor, labels: &[usize], smoothing: f64) -> Result<Self::Tensor> {
         cross_entropy(self, logits, labels, smoothing)
     }
-    /// [`cross_entropy`](Self::cross_entropy) on dual numbers.
+    /// The loss [`cross_entropy`](Self::cross_entropy) on dual numbers.
     fn cross_entropy_dual(
         &self,
         logits: &Dual<Self::Tensor>,
@@ -26,7 +27,7 @@ impl<B: Loss> Loss for Duals<B> {
     }
 }
 
-/// ln softmax over the last axis, stable.
+/// The logarithm of softmax over the last axis, shifted by the row's maximum so that it cannot overflow.
 ///
 /// # Errors
 /// The errors of the primitives.
@@ -38,7 +39,7 @@ pub fn log_softmax<B: Arithmetic>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
     b.sub(&centred, &b.broadcast(&lse, &shape)?)
 }
 
-/// Checks logits `[N, K]` against labels; every implementation of the loss starts here.
+/// Checks logits `[N, K]` against labels and returns N and K. Every implementation of the loss starts with this.
 ///
 /// # Errors
 /// A wrong shape, a wrong number of labels, or a label that is not below K.
@@ -62,7 +63,7 @@ pub fn check_labels(shape: &[usize], labels: &[usize]) -> Result<(usize, usize)>
     }
 }
 
-/// See [`Loss::cross_entropy`].
+/// Composes [`Loss::cross_entropy`] of primitives.
 ///
 /// # Errors
 /// The errors of [`check_labels`].
@@ -82,8 +83,8 @@ pub fn cross_entropy<B: Arithmetic>(
     b.affine(&b.sum(&weighted, &[0, 1])?, -1.0 / n as f64, 0.0)
 }
 
-/// ∇²ℓ·v of the mean cross-entropy in the logits `[N, K]`, v of the same shape: (p⊙v − p·⟨p, v⟩)/N by rows, p the softmax.
-/// Independent of labels and label smoothing.
+/// Multiplies v with the Hessian of the mean cross-entropy in the logits `[N, K]`; v has their shape. By rows the
+/// product is (p⊙v − p·⟨p, v⟩)/N with p the softmax. It does not depend on labels or label smoothing.
 ///
 /// # Errors
 /// Shape mismatches.

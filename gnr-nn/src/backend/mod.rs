@@ -10,9 +10,9 @@
 //! | `loss` | [`Loss`]: cross-entropy |
 //! | `normal` | the normal distribution function for libraries without an error function |
 //!
-//! Each file holds a trait, its operations composed of others, and their derivatives: the trait on
-//! [`Duals`]. A backend overrides an operation with a fused kernel where profiling says so. An override is
-//! a pure speed-up, and the composition stays its test oracle.
+//! Each file holds a trait, its operations composed of others, and their derivatives: the trait on [`Duals`]. A backend
+//! overrides an operation with a fused kernel where profiling says so. An override changes the speed only; the
+//! composition stays its test oracle.
 
 mod arithmetic;
 mod attention;
@@ -35,15 +35,15 @@ pub use loss::Loss;
 pub use normalisation::{BatchStats, Fused, Normalisation};
 pub use pooling::{PoolSpec, Pooling};
 
-/// Every capability together: what a [`Model`](crate::Model) may use.
+/// All capabilities together: the operations that a [`Model`](crate::Model) may use.
 ///
 /// A new backend implements [`Arithmetic`] and says `impl Linear for Mine {}` and so on for the others, which have
-/// defaults. This trait follows by itself.
+/// defaults. This trait is then implemented automatically.
 pub trait Backend: Linear + Convolution + Pooling + Normalisation + Attention + Loss {}
 
 impl<B: Linear + Convolution + Pooling + Normalisation + Attention + Loss> Backend for B {}
 
-/// Operations composed of others; on [`Duals`] they are their own derivatives.
+/// Operations composed of others. On [`Duals`] they give their own derivatives.
 pub mod composed {
     pub use super::{
         arithmetic::{add_tangents, matmul_dual, mean, mul_dual, unary_dual},

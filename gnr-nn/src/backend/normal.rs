@@ -6,11 +6,11 @@ use super::{
 };
 use crate::Result;
 
-/// a ↦ t = [`NORMAL_SCALE`]/([`NORMAL_SCALE`] + a) maps the tail a ≥ 0 to (0, 1].
+/// The scale of the map a ↦ t = [`NORMAL_SCALE`]/([`NORMAL_SCALE`] + a), which takes the tail a ≥ 0 to (0, 1].
 pub const NORMAL_SCALE: f64 = 3.75;
 
-/// Φ(−a) = exp(−a²/2)·t·P(2t − 1) for a ≥ 0: coefficients of P by ascending powers, from the Chebyshev expansion of
-/// exp(a²/2)·Φ(−a)/t in 60-digit arithmetic. Relative error below 1e-16 everywhere.
+/// Coefficients, by ascending powers, of the polynomial P in Φ(−a) = exp(−a²/2)·t·P(2t − 1) for a ≥ 0. They come from
+/// the Chebyshev expansion of exp(a²/2)·Φ(−a)/t in 60-digit arithmetic; the relative error is below 1e-16 everywhere.
 pub const NORMAL_TAIL: [f64; 26] = [
     0.200_078_419_270_906_42,
     0.156_850_244_756_341_02,
@@ -40,8 +40,10 @@ pub const NORMAL_TAIL: [f64; 26] = [
     -5.064_578_336_458_481_4e-11,
 ];
 
-/// Φ(x) of finite x, with slope φ(x): the value is a constant, and (x − x)·φ(x) carries the derivative. Right to 3 units of the
-/// backend's precision; in the lower tail x²/4 more, which rounding x² costs, of a value that is small there.
+/// Φ(x) of finite x, with slope φ(x): the value is a constant, and (x − x)·φ(x) carries the derivative.
+///
+/// The error is at most 3 units of the backend's precision. In the lower tail, where the value is small, rounding x²
+/// adds x²/4 units.
 ///
 /// # Errors
 /// The errors of the primitives.
@@ -57,7 +59,7 @@ pub fn normal_cdf<B: Arithmetic>(b: &B, x: &B::Tensor) -> Result<B::Tensor> {
     }
     let exponential = b.unary(Unary::Exp, &b.affine(&b.mul(&size, &size)?, -0.5, 0.0)?)?;
     let tail = b.mul(&exponential, &b.mul(&t, &p)?)?;
-    // The tail, or 1 − 2·tail more where x > 0.
+    // The tail, plus 1 − 2·tail where x > 0.
     let more = b.mul(&b.unary(Unary::Step, &at)?, &b.affine(&tail, -2.0, 1.0)?)?;
     let slope = b.mul(&b.sub(x, &at)?, &normal_density(b, &at)?)?;
     b.add(&b.add(&tail, &more)?, &slope)

@@ -18,21 +18,21 @@ pub struct PoolSpec {
     pub padding: usize,
 }
 
-/// Pooling with its derivatives; by default a gather of windows and what reduces them.
+/// Pooling with its derivatives; by default a gather of windows and their reduction.
 pub trait Pooling: Arithmetic {
-    /// Largest element of each window; the first one where several are equal.
+    /// The largest element of each window. Where several are equal, the first one takes the gradient.
     fn max_pool2d(&self, x: &Self::Tensor, spec: PoolSpec) -> Result<Self::Tensor> {
         max_pool2d(self, x, spec)
     }
-    /// Mean of each window.
+    /// The mean of each window.
     fn avg_pool2d(&self, x: &Self::Tensor, spec: PoolSpec) -> Result<Self::Tensor> {
         avg_pool2d(self, x, spec)
     }
-    /// Mean over space: `[N, C, H, W]` → `[N, C]`.
+    /// The mean over space: `[N, C, H, W]` → `[N, C]`.
     fn global_avg_pool(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
         global_avg_pool(self, x)
     }
-    /// [`max_pool2d`](Self::max_pool2d) on dual numbers.
+    /// The maximum [`max_pool2d`](Self::max_pool2d) on dual numbers.
     fn max_pool2d_dual(&self, x: &Dual<Self::Tensor>, spec: PoolSpec) -> Result<Dual<Self::Tensor>> {
         max_pool2d(&Duals(self.clone()), x, spec)
     }
@@ -50,8 +50,8 @@ impl<B: Pooling> Pooling for Duals<B> {
     }
 }
 
-/// Windows of each channel with the window as the last axis: `[N·C·H'·W', K²]`; where each element came from; the output's
-/// shape.
+/// The windows of each channel with the window as the last axis, `[N·C·H'·W', K²]`. Also the position from which each
+/// element came, and the output's shape.
 #[allow(clippy::type_complexity)]
 fn windows_last<B: Arithmetic>(
     b: &B,
@@ -68,7 +68,7 @@ fn windows_last<B: Arithmetic>(
     Ok((b.reshape(&windows, &[n * c * oh * ow, kk])?, indices, [n, c, oh, ow]))
 }
 
-/// See [`Pooling::max_pool2d`]: Σ over the window of (first maximum's indicator, detached) · x.
+/// Composes [`Pooling::max_pool2d`]: Σ over the window of (first maximum's indicator, detached) · x.
 ///
 /// # Errors
 /// Shape mismatches, or a window that does not fit.
@@ -83,7 +83,7 @@ pub fn max_pool2d<B: Arithmetic>(b: &B, x: &B::Tensor, spec: PoolSpec) -> Result
     let shape = b.shape(&windows).to_vec();
     let kk = shape[1];
     let values = b.detach(&windows)?;
-    // Padding must never win: it gets a value below everything else, in the comparison only.
+    // Padding must never be the maximum: for the comparison its value is below everything else.
     let values = if indices.iter().any(Option::is_none) {
         let l = oh * ow;
         let mut penalty = vec![0.0; n * c * l * kk];
@@ -99,7 +99,7 @@ pub fn max_pool2d<B: Arithmetic>(b: &B, x: &B::Tensor, spec: PoolSpec) -> Result
         values
     };
     let max = b.max_last(&values)?;
-    // 1 − step(max − x) is 1 exactly where x is the maximum; the first one takes it.
+    // 1 − step(max − x) is 1 exactly where x is the maximum. The first such element takes the indicator.
     let mut taken: Option<B::Tensor> = None;
     let mut y: Option<B::Tensor> = None;
     for j in 0..kk {
@@ -120,7 +120,7 @@ pub fn max_pool2d<B: Arithmetic>(b: &B, x: &B::Tensor, spec: PoolSpec) -> Result
     }
 }
 
-/// See [`Pooling::avg_pool2d`].
+/// Composes [`Pooling::avg_pool2d`] of primitives.
 ///
 /// # Errors
 /// Shape mismatches, or a window that does not fit.
@@ -129,7 +129,7 @@ pub fn avg_pool2d<B: Arithmetic>(b: &B, x: &B::Tensor, spec: PoolSpec) -> Result
     b.reshape(&mean(b, &windows, &[1])?, &shape)
 }
 
-/// See [`Pooling::global_avg_pool`].
+/// Composes [`Pooling::global_avg_pool`] of primitives.
 ///
 /// # Errors
 /// Shape mismatches.

@@ -3,11 +3,12 @@
 use super::{Arithmetic, arithmetic::image_shape};
 use crate::{Error, Result};
 
-/// Cuts images `[N, C, H, W]` into squares of `side` pixels: `[N, H/side·W/side, C·side²]`, patches row by row, a patch's
-/// elements by channel, row, column, as the weights of a convolution `[D, C, side, side]` lie.
+/// Cuts images `[N, C, H, W]` into square patches of `side` pixels: `[N, H/side·W/side, C·side²]`. Patches come row by
+/// row; the elements of a patch are ordered by channel, row, column, as in the weights of a convolution `[D, C, side,
+/// side]`.
 ///
 /// # Errors
-/// When the sides are no multiples.
+/// When H or W is not a multiple of `side`.
 pub fn patches<B: Arithmetic>(b: &B, x: &B::Tensor, side: usize) -> Result<B::Tensor> {
     let [n, c, h, w] = image_shape("patches", b.shape(x))?;
     if side == 0 || h % side != 0 || w % side != 0 {
@@ -19,8 +20,8 @@ pub fn patches<B: Arithmetic>(b: &B, x: &B::Tensor, side: usize) -> Result<B::Te
     b.reshape(&b.permute(&split, &[0, 2, 4, 1, 3, 5])?, &[n, rows * columns, c * side * side])
 }
 
-/// A grid of tokens cut into square windows after a cyclic shift; the grid is padded with zeros (at the bottom and the right)
-/// where the windows do not divide it.
+/// A grid of tokens, cut into square windows after a cyclic shift. Where the windows do not divide the grid, it is
+/// padded with zeros at the bottom and the right.
 ///
 /// As in torchvision, an axis that one window covers is not shifted.
 ///
@@ -35,7 +36,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Windows of `window`×`window` tokens over a grid of `grid` rows and columns, moved by `shift` < `window`.
+    /// Windows of `window`×`window` tokens over a grid of `grid` rows and columns, shifted by `shift` < `window`.
     ///
     /// # Errors
     /// An empty grid or window, or a shift that is not below the window.
@@ -50,19 +51,19 @@ impl Windows {
         let shift = padded.map(|length| if window >= length { 0 } else { shift });
         Ok(Self { grid, padded, window, shift })
     }
-    /// Windows of one image.
+    /// The number of windows of one image.
     pub fn count(&self) -> usize {
         self.padded.iter().map(|length| length / self.window).product()
     }
-    /// Tokens of a window.
+    /// The number of tokens of a window.
     pub fn tokens(&self) -> usize {
         self.window * self.window
     }
 
-    /// `[N, H·W, C]` → `[N·count, tokens, C]`.
+    /// Cuts the grid into windows: `[N, H·W, C]` → `[N·count, tokens, C]`.
     ///
     /// # Errors
-    /// When x is not of this grid.
+    /// When x does not belong to this grid.
     pub fn partition<B: Arithmetic>(&self, b: &B, x: &B::Tensor) -> Result<B::Tensor> {
         let [h, w] = self.grid;
         let &[n, tokens, c] = b.shape(x) else { return Err(self.invalid("windows", h * w, b.shape(x))) };
@@ -82,10 +83,10 @@ impl Windows {
         b.reshape(&b.gather(x, 1, &indices)?, &[n * self.count(), self.tokens(), c])
     }
 
-    /// `[N·count, tokens, C]` → `[N, H·W, C]`: back to the grid, without the padding.
+    /// Puts windows back into the grid, without the padding: `[N·count, tokens, C]` → `[N, H·W, C]`.
     ///
     /// # Errors
-    /// When y is not of these windows.
+    /// When y does not belong to these windows.
     pub fn merge<B: Arithmetic>(&self, b: &B, y: &B::Tensor) -> Result<B::Tensor> {
         let [h, w] = self.grid;
         let (count, tokens) = (self.count(), self.tokens());
@@ -104,13 +105,13 @@ impl Windows {
         b.gather(&b.reshape(y, &[windows / count, count * tokens, c])?, 1, &indices)
     }
 
-    /// What is added to the scores within each window, `[count, tokens, tokens]`: −100 between tokens that only the cyclic shift
-    /// brought together, as published; `None` without shift.
+    /// The mask to be added to the scores within each window, `[count, tokens, tokens]`. It is −100, as published,
+    /// between tokens that are neighbours by the cyclic shift alone; `None` without a shift.
     pub fn mask(&self) -> Option<Vec<f64>> {
         if self.shift == [0, 0] {
             return None;
         }
-        // Along a shifted axis: before the last window, in it, and what was moved around the edge.
+        // A shifted axis has three regions: before the last window, in it, and the part that was moved around the edge.
         let region = |axis: usize, at: usize| match self.shift[axis] {
             0 => 0,
             shift => {
@@ -139,8 +140,8 @@ impl Windows {
     }
 }
 
-/// The bias between every two tokens of a window from a table `[(2·window − 1)², heads]` of relative positions:
-/// `[1, heads, window², window²]`.
+/// The bias between any two tokens of a window, `[1, heads, window², window²]`, from a table `[(2·window − 1)², heads]`
+/// of relative positions.
 ///
 /// # Errors
 /// When the table has another number of rows.
@@ -168,7 +169,8 @@ pub fn relative_bias<B: Arithmetic>(b: &B, table: &B::Tensor, window: usize) -> 
 mod tests {
     use super::*;
 
-    /// A 4×4 grid in windows of 2 shifted by 1: the last window holds the four corners, none of which may look at another.
+    /// A 4×4 grid in windows of 2, shifted by 1: the last window holds the four corners, each of which may attend to
+    /// itself alone.
     #[test]
     fn corners_that_meet_by_the_shift_are_masked() {
         let windows = Windows::new([4, 4], 2, 1).unwrap();

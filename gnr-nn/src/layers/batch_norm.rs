@@ -4,10 +4,13 @@ use crate::{
     Backend, BatchStats, BufferId, Context, Error, Fused, Init, Mode, ParamId, Result, Scope, Unary,
 };
 
-/// Batch normalisation of `[N, C, H, W]` per channel. Tensors: `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.
+/// Batch normalisation of `[N, C, H, W]` per channel. Tensors: `weight`, `bias`, `running_mean`, `running_var`, all
+/// `[C]`.
 ///
-/// Train mode normalises by the batch (biased variance; derivatives flow through the statistics) and reports the statistics
-/// to the context; eval mode uses the running ones as constants, and so does a layer whose weight is [frozen](crate::Frozen)
+/// Train mode normalises by the batch (biased variance; derivatives flow through the statistics) and reports the
+/// statistics
+/// to the context; eval mode uses the running ones as constants, and so does a layer whose weight is
+/// [frozen](crate::Frozen)
 /// in every mode. Where ranks share the batch, its statistics are those of all of it if the context says so
 /// ([`Context::with_ranks`]). eps 1e-5, momentum 0.1, as in PyTorch.
 #[derive(Clone, Debug)]
@@ -34,7 +37,7 @@ impl BatchNorm2d {
             momentum: 0.1,
         }
     }
-    /// Another ε.
+    /// Sets ε, the constant added to the variance; default 1e-5.
     pub fn with_eps(mut self, eps: f64) -> Self {
         self.eps = eps;
         self
@@ -61,7 +64,8 @@ impl BatchNorm2d {
     /// Normalises, adds a residual if there is one, applies an activation if asked for.
     ///
     /// # Errors
-    /// Shape mismatches; in train mode a single value a channel (one sample with maps of 1×1), whose normalised value would be 0
+    /// Shape mismatches; in train mode a single value a channel (one sample with maps of 1×1), whose normalised value
+    /// would be 0
     /// whatever it is.
     pub fn forward_fused<B: Backend>(
         &self,

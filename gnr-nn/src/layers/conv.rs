@@ -1,9 +1,9 @@
-//! 2-D convolution.
+//! Convolution layers over images.
 
 use crate::{Backend, Context, Conv2dSpec, Init, ParamId, Result, Scope};
 
-/// Cross-correlation with square windows, `[N, C, H, W]` → `[N, O, H', W']`. Tensors: `weight` `[O, C/groups, K, K]`, and
-/// `bias` `[O]` when asked for.
+/// A cross-correlation with square windows, `[N, C, H, W]` → `[N, O, H', W']`. Tensors: `weight` `[O, C/groups, K, K]`,
+/// and optionally `bias` `[O]`.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     weight: ParamId,
@@ -12,12 +12,14 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Without bias, He-normal over fan-out (as torchvision's ResNets); `spec` gives stride, padding and groups.
+    /// Declares a layer without bias whose weights are He-normal over fan-out, as in torchvision's ResNets. `spec`
+    /// gives stride, padding and groups.
     pub fn new(scope: &mut Scope<'_>, input: usize, output: usize, window: usize, spec: Conv2dSpec) -> Self {
         let shape = [output, input / spec.groups.max(1), window, window];
         Self { weight: scope.parameter("weight", &shape, Init::KaimingNormalFanOut), bias: None, spec }
     }
-    /// With a bias that starts at 0 and weights N(0, gain²·2/fan_out): for convolutions that no normalisation follows.
+    /// Declares a layer with a bias that starts at 0 and weights N(0, gain²·2/fan_out), for convolutions without a
+    /// normalisation behind them.
     pub fn unnormalised(
         scope: &mut Scope<'_>,
         input: usize,
@@ -31,7 +33,7 @@ impl Conv2d {
         let weight = scope.parameter("weight", &shape, Init::Normal { std: gain * (2.0 / fan_out).sqrt() });
         Self { weight, bias: Some(scope.parameter("bias", &[output], Init::Constant(0.0))), spec }
     }
-    /// With bias, PyTorch's default initialisation.
+    /// Declares a layer with a bias and PyTorch's default initialisation.
     pub fn with_bias(
         scope: &mut Scope<'_>,
         input: usize,
@@ -45,7 +47,7 @@ impl Conv2d {
         let bias = Some(scope.parameter("bias", &[output], Init::Uniform { bound }));
         Self { weight, bias, spec }
     }
-    /// Runs the layer.
+    /// Applies the layer to x `[N, C, H, W]`.
     ///
     /// # Errors
     /// Shape mismatches.

@@ -1,23 +1,23 @@
-//! Dropout and stochastic depth: factors from the context's seed in train mode, nothing in eval mode.
+//! Dropout and stochastic depth: random factors in train mode, the identity in eval mode.
 
 use crate::{Backend, Context, Error, Mode, Result};
 
-/// Zeroes each element with probability `rate` in train mode and divides the others by 1 − rate (Srivastava et al., JMLR
-/// 2014). The identity in eval mode and at rate 0.
+/// Dropout (Srivastava et al., JMLR 2014): in train mode zeroes each element with probability `rate` and divides the
+/// others by 1 − rate. In eval mode and at rate 0 it is the identity.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Dropout {
     rate: f64,
 }
 
 impl Dropout {
-    /// With this rate.
+    /// A layer with this rate.
     ///
     /// # Errors
     /// When `rate` is not in [0, 1).
     pub fn new(rate: f64) -> Result<Self> {
         Ok(Self { rate: checked("dropout", rate)? })
     }
-    /// Runs the layer.
+    /// Applies the layer to x of any shape.
     ///
     /// # Errors
     /// When masks are needed and the context has no seed for them.
@@ -31,35 +31,35 @@ impl Dropout {
     }
 }
 
-/// Stochastic depth: zeroes a residual function for whole samples (the first axis) with probability `rate` in train mode and
-/// divides the others by 1 − rate (Huang et al., ECCV 2016; timm's `DropPath`, torchvision's `StochasticDepth(p, "row")`).
-/// The identity in eval mode and at rate 0.
+/// Stochastic depth (Huang et al., ECCV 2016; timm's `DropPath`, torchvision's `StochasticDepth(p, "row")`). In train
+/// mode it zeroes a residual function for whole samples (the first axis) with probability `rate`, and divides the
+/// others by 1 − rate. In eval mode and at rate 0 it is the identity.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DropPath {
     rate: f64,
 }
 
 impl DropPath {
-    /// With this rate.
+    /// A layer with this rate.
     ///
     /// # Errors
     /// When `rate` is not in [0, 1).
     pub fn new(rate: f64) -> Result<Self> {
         Ok(Self { rate: checked("drop_path", rate)? })
     }
-    /// Rates that grow linearly from 0 at the first of `count` residual blocks to `last` at the last one.
+    /// Makes `count` layers whose rates grow linearly from 0 at the first residual block to `last` at the last one.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn linear(last: f64, count: usize) -> Result<Vec<Self>> {
         let last = checked("drop_path", last)?;
         (0..count).map(|i| Self::new(last * i as f64 / (count.max(2) - 1) as f64)).collect()
     }
-    /// The rate.
+    /// The probability with which a sample is dropped, in [0, 1).
     pub fn rate(&self) -> f64 {
         self.rate
     }
-    /// Runs the layer on the output of a residual function, before the shortcut is added.
+    /// Applies the layer to the output of a residual function, before the shortcut is added.
     ///
     /// # Errors
     /// When masks are needed and the context has no seed for them.

@@ -1,9 +1,9 @@
-//! Layer normalisation.
+//! Layer normalisation of rows.
 
 use crate::{Backend, Context, Init, ParamId, Result, Scope};
 
-/// Normalises each row of `[…, D]` by its own mean and biased variance, then scale and shift. Tensors: `weight`, `bias`, both
-/// `[D]`; they start at 1 and 0.
+/// Layer normalisation: each row of `[…, D]` is normalised by its own mean and biased variance, then scaled and
+/// shifted. Tensors: `weight`, `bias`, both `[D]`; they start at 1 and 0.
 ///
 /// # References
 /// Ba, Kiros and Hinton, arXiv:1607.06450.
@@ -15,7 +15,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Declares the layer.
+    /// Declares a layer for rows of `width` elements; `eps` is added to the variance.
     pub fn new(scope: &mut Scope<'_>, width: usize, eps: f64) -> Self {
         Self {
             weight: scope.parameter("weight", &[width], Init::Constant(1.0)),
@@ -23,7 +23,7 @@ impl LayerNorm {
             eps,
         }
     }
-    /// Runs the layer.
+    /// Applies the layer to x `[…, D]`.
     ///
     /// # Errors
     /// Shape mismatches.

@@ -1,9 +1,8 @@
-//! Fully connected layer.
+//! Fully connected layers.
 
 use crate::{Backend, Context, Init, ParamId, Result, Scope};
 
-/// `x·Wᵀ + b`, `[N, I]` → `[N, O]`. Tensors: `weight` `[O, I]`, `bias` `[O]`; PyTorch's default initialisation.
-/// `bias` is left out where asked for.
+/// A fully connected layer `x·Wᵀ + b`, `[N, I]` → `[N, O]`. Tensors: `weight` `[O, I]`, and optionally `bias` `[O]`.
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: ParamId,
@@ -11,7 +10,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Declares the layer.
+    /// Declares a layer with bias and PyTorch's default initialisation.
     pub fn new(scope: &mut Scope<'_>, input: usize, output: usize) -> Self {
         let bound = (input.max(1) as f64).sqrt().recip();
         Self {
@@ -19,19 +18,19 @@ impl Linear {
             bias: Some(scope.parameter("bias", &[output], Init::Uniform { bound })),
         }
     }
-    /// Declares the layer as transformers start it: weights N(0, 0.02²), biases 0. (Published code cuts the normal off at ±2,
-    /// a hundred standard deviations away.)
+    /// Declares a layer with the initialisation of transformers: weights N(0, 0.02²), biases 0. (Published code cuts
+    /// the normal distribution off at ±2, a hundred standard deviations away.)
     pub fn normal(scope: &mut Scope<'_>, input: usize, output: usize) -> Self {
         let mut layer = Self::normal_without_bias(scope, input, output);
         layer.bias = Some(scope.parameter("bias", &[output], Init::Constant(0.0)));
         layer
     }
-    /// A layer with normal weights and without bias.
+    /// Declares a layer with weights N(0, 0.02²) and without bias.
     pub fn normal_without_bias(scope: &mut Scope<'_>, input: usize, output: usize) -> Self {
         let weight = scope.parameter("weight", &[output, input], Init::Normal { std: 0.02 });
         Self { weight, bias: None }
     }
-    /// Runs the layer.
+    /// Applies the layer to x `[N, I]`.
     ///
     /// # Errors
     /// Shape mismatches.

@@ -1,4 +1,5 @@
-//! Layers: small values that declare their tensors in a [`Scope`](crate::Scope) and run in a [`Context`](crate::Context).
+//! Layers: small values that declare their tensors in a [`Scope`](crate::Scope) and run in a
+//! [`Context`](crate::Context).
 
 mod batch_norm;
 mod conv;

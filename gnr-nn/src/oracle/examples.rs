@@ -1,4 +1,4 @@
-//! What a batch's oracle says of its examples one by one: losses, logits, and their derivative backwards.
+//! The examples of a batch one by one: losses, logits, and products with their transposed Jacobian.
 
 use gnr_core::{
     Error as CoreError, ExampleOracle, OutputOracle, Outputs, Point, Quantity, Result as CoreResult, Shares,
@@ -9,7 +9,7 @@ use super::{Batch, BatchOracle, CrossEntropy};
 use crate::{AcrossRanks, Autodiff, Error, Model, ParamVector, Result};
 
 impl<M: Model, B: Autodiff> BatchOracle<'_, M, B> {
-    /// The logits of the part of the batch that questions are about, or of the committed pass.
+    /// The logits of the present part of the batch at a point, or those of the committed pass.
     fn logits(&self, at: Point<'_, ParamVector<B>>) -> CoreResult<Outputs> {
         match at {
             Point::Committed => self.committed.clone().ok_or_else(nothing_committed),
@@ -56,21 +56,21 @@ impl<M: Model, B: Autodiff> ExampleOracle for BatchOracle<'_, M, B> {
         }
     }
 
-    /// Where ranks share the batch, the rows are this rank's, all ranks select at the same time, and one that has none of the rows
-    /// answers for a row that does not count.
+    /// Selects rows. Where ranks share the batch, the rows are this rank's and all ranks select together. A rank
+    /// without any of the rows answers for one row, which does not count.
     fn select(&mut self, rows: Option<&[usize]>) -> CoreResult<f64> {
         if let Some(shares) = self.shares.filter(|shares| shares.ranks().size() > 1) {
             return self.select_on_ranks(shares, rows);
         }
         let share = checked_share(rows, self.batch.labels.len())?;
-        // All of them in order need no copy.
+        // All rows in order need no copy.
         let part = rows.filter(|rows| !rows.iter().copied().eq(0..self.batch.labels.len()));
         self.sampled = part.map(|rows| self.batch.select(&self.backend, rows)).transpose()?;
         Ok(share)
     }
 }
 
-/// The outputs are the logits.
+/// The outputs of a classifier are its logits.
 impl<M: Model, B: Autodiff> OutputOracle for BatchOracle<'_, M, B> {
     fn outputs(&mut self, at: Point<'_, Self::Vector>) -> CoreResult<Outputs> {
         self.logits(at)
@@ -98,7 +98,7 @@ impl<M: Model, B: Autodiff> OutputOracle for BatchOracle<'_, M, B> {
     }
 }
 
-/// Logits of so many rows.
+/// The logits as outputs of `rows` rows.
 pub(super) fn rows_of(logits: Vec<f64>, rows: usize) -> CoreResult<Outputs> {
     if rows == 0 || !logits.len().is_multiple_of(rows) {
         return Err(Error::Invalid(format!("{} logits for {rows} labels", logits.len())).into());
@@ -106,7 +106,7 @@ pub(super) fn rows_of(logits: Vec<f64>, rows: usize) -> CoreResult<Outputs> {
     Outputs::new(logits.len() / rows, logits)
 }
 
-/// The loss of each row, whose mean is that of the batch.
+/// The loss of each row; their mean is the batch's loss.
 fn losses<B: Autodiff>(logits: &Outputs, batch: &Batch<B>, loss: CrossEntropy) -> Result<Vec<f64>> {
     let rows = logits.rows().zip(&batch.labels).enumerate();
     let losses = rows.map(|(row, (logits, &label))| {
@@ -119,7 +119,7 @@ fn losses<B: Autodiff>(logits: &Outputs, batch: &Batch<B>, loss: CrossEntropy) -
     losses.collect()
 }
 
-/// −Σ target·log softmax, with targets (1−s)·onehot + s/K.
+/// The cross-entropy −Σ target·log softmax with targets (1−s)·onehot + s/K.
 fn cross_entropy(logits: &[f64], label: usize, smoothing: f64) -> Result<f64> {
     let classes = logits.len() as f64;
     let own = logits

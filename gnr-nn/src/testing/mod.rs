@@ -1,9 +1,9 @@
 //! The worked example of a backend, the suites that every backend must pass, and the exact test vectors (feature
 //! `testing`).
 //!
-//! To bring a tensor library of your own: read [`Reference`], implement [`Backend`](crate::Backend) and
+//! To add a tensor library of your own: read [`Reference`], implement [`Backend`](crate::Backend) and
 //! [`Autodiff`](crate::Autodiff) as it does, and call [`conformance::check_backend`] in a test. Override provided
-//! operations with fused kernels afterwards; the same call tells whether they are right.
+//! operations with fused kernels afterwards; the suite tells whether they are right.
 //!
 //! The suites panic with a message that says what went wrong, as assertions do.
 

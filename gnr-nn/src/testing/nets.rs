@@ -1,4 +1,4 @@
-//! Small networks and a generic way to ask for gradients and products, with which backends are compared.
+//! Small networks, and a generic way to compute gradients and products with which backends are compared.
 
 use std::cell::RefCell;
 
@@ -9,17 +9,17 @@ use crate::{
 };
 use gnr_core::{GradOracle, HvpOracle, Order, Pass, Result as CoreResult, Use};
 
-/// Two hidden layers of tanh.
+/// A network with two hidden layers of tanh.
 pub struct TanhMlp {
     layout: Layout,
     layers: [Linear; 3],
 }
 
 impl TanhMlp {
-    /// Inputs, two hidden widths, outputs.
+    /// Numbers of inputs, units of both hidden layers, and outputs.
     pub const SIZES: [usize; 4] = [3, 5, 4, 3];
 
-    /// The net; it has no settings.
+    /// Makes the net, which has no settings.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         let mut layout = Layout::new();
@@ -41,11 +41,14 @@ impl Model for TanhMlp {
     }
 }
 
-/// Sums whose operands have one adjoint: alone, of other sums, of themselves, and beside other uses before and after the sum. Activations
-/// whose operand has no other use, one before, one after, and another activation: a product makes some of their adjoints along the way.
+/// A network for sums and their shared adjoints. Its operands are used alone, in other sums, twice in one sum, and
+/// elsewhere before and after the sum.
+///
+/// Activations have an operand with no other use, with one before, one after, and with another activation: a product
+/// computes some of their adjoints on the way.
 pub struct Sums {
     layout: Layout,
-    /// Its output moves, so that the adjoints that the layers keep are looked at.
+    /// A layer whose output moves, so that the adjoints that later layers keep are read.
     stem: Linear,
     layers: [Linear; 5],
     gated: [Linear; 4],
@@ -53,7 +56,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// The net; it has no settings.
+    /// Makes the net, which has no settings.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         let mut layout = Layout::new();
@@ -74,14 +77,15 @@ impl Model for Sums {
         let x = b.unary(Unary::Tanh, &self.stem.forward(cx, x)?)?;
         let layer = |i: usize| self.layers[i].forward(cx, &x);
         let (first, second) = (layer(0)?, layer(1)?);
-        // Steps back: the sum, then this, which adds to the adjoint of `first` only, then both layers.
+        // The reverse pass goes through the sum, then this product, which adds to the adjoint of `first` only, then
+        // both layers.
         let before = b.mul(&first, &first)?;
         let sum = b.add(&first, &second)?;
-        // Nobody else uses these two.
+        // These two have no other use.
         let alone = b.add(&layer(2)?, &layer(3)?)?;
         let all = b.add(&sum, &alone)?;
         let twice = b.add(&all, &all)?;
-        // Steps back: this, then the sum.
+        // The reverse pass goes through this layer, then the sum.
         let third = layer(4)?;
         let late = b.add(&b.unary(Unary::Tanh, &twice)?, &third)?;
         let after = b.unary(Unary::Tanh, &third)?;
@@ -98,7 +102,7 @@ impl Model for Sums {
     }
 }
 
-/// Every elementwise operation and most of the rest, from primitives only.
+/// A network of every elementwise operation and most others, made of primitives only.
 pub struct Mixed {
     layout: Layout,
     first: Linear,
@@ -106,7 +110,7 @@ pub struct Mixed {
 }
 
 impl Mixed {
-    /// The net; it has no settings.
+    /// Makes the net, which has no settings.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         let mut layout = Layout::new();
@@ -123,11 +127,11 @@ impl Model for Mixed {
     fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
         let b = cx.backend;
         let h = b.unary(Unary::Tanh, &self.first.forward(cx, x)?)?;
-        // Positive, so that every function is defined: 1 + eʰ, its logarithm, root and reciprocal.
+        // Positive values, so that every function is defined: 1 + eʰ, its logarithm, root and reciprocal.
         let positive = b.affine(&b.unary(Unary::Exp, &h)?, 1.0, 1.0)?;
         let gated = b.mul(&b.unary(Unary::Ln, &positive)?, &b.unary(Unary::Rsqrt, &positive)?)?;
         let gated = b.add(&gated, &b.unary(Unary::Recip, &positive)?)?;
-        // Cyclic shift by a gather, weights by a table that drops one entry, an outer product by matmul.
+        // A cyclic shift by a gather, weights from a table that drops one entry, an outer product by matmul.
         let shifted = b.gather(&gated, 1, &[Some(1), Some(2), Some(3), Some(0)])?;
         let dropped = b.gather(&gated, 1, &[Some(0), None, Some(2), Some(2)])?;
         let gram = b.matmul(&b.permute(&shifted, &[1, 0])?, &dropped)?;
@@ -139,15 +143,15 @@ impl Model for Mixed {
     }
 }
 
-/// A batch of noise.
+/// A network with a batch of noise, at a point.
 pub struct Setting<'m, M, B: Autodiff> {
-    /// The net.
+    /// The network under test.
     pub model: &'m M,
-    /// Where it runs.
+    /// The backend on which it runs.
     pub backend: B,
-    /// Images and labels.
+    /// Images and labels of noise.
     pub batch: Batch<B>,
-    /// The point.
+    /// The point at which it is evaluated.
     pub theta: ParamVector<B>,
 }
 
@@ -164,7 +168,7 @@ impl<'m, M: Model, B: Autodiff> Setting<'m, M, B> {
         Ok(Self { model, backend, batch, theta })
     }
 
-    /// At a point with entries of order 1, where no gradient is small by cancellation.
+    /// Moves to a point with entries of order 1, where no gradient is small by cancellation.
     ///
     /// # Errors
     /// The errors of the backend.
@@ -186,7 +190,7 @@ impl<'m, M: Model, B: Autodiff> Setting<'m, M, B> {
         ParamVector::from_host(&self.backend, self.model.layout(), &values)
     }
 
-    /// Gradient and the products with each direction, flattened.
+    /// The gradient and the products with each direction, flattened.
     ///
     /// # Errors
     /// The errors of the oracle.

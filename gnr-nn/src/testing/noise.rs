@@ -1,6 +1,7 @@
-//! Reproducible numbers for tests, the same in every language.
+//! Reproducible numbers for tests, equal in every language.
 
-/// Uniform on [−1, 1): element `i` of stream `k`, by splitmix64 in wrapping 64-bit integers; exact in f64.
+/// A number that is uniform on [−1, 1): element `i` of stream `k`, by splitmix64 in wrapping 64-bit integers; exact in
+/// f64.
 ///
 /// `noise(0, 0)` is 0.7666216164272852.
 pub fn noise(k: u64, i: u64) -> f64 {

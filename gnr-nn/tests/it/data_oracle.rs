@@ -1,4 +1,5 @@
-//! A loss over a data set is the mean over its samples, however they are batched; its blocks are blocks of the whole Hessian.
+//! The loss over a data set is the mean over its samples, however they are batched. Its blocks are blocks of the whole
+//! Hessian.
 
 use std::cell::RefCell;
 
@@ -14,7 +15,7 @@ use gnr_nn::{
     testing::{Reference, noise as noise_at},
 };
 
-/// Convolution, BatchNorm, tanh, linear: smooth, with running statistics.
+/// A smooth net with running statistics: convolution, BatchNorm, tanh, linear.
 struct Net {
     layout: Layout,
     conv: Conv2d,
@@ -109,7 +110,7 @@ fn answers(
     [vec![here.loss], flat(&here.grad), flat(&h), flat(&g)]
 }
 
-/// In eval mode the batching is no matter, nor is what is kept.
+/// In eval mode neither the batching nor the number of kept records changes anything.
 #[test]
 fn is_the_mean_over_samples_however_they_are_batched() {
     let (setting, v) = (Setting::new(), Setting::new().tangent(70));
@@ -132,7 +133,8 @@ fn is_the_mean_over_samples_however_they_are_batched() {
     }
 }
 
-/// In train mode each batch has its own statistics: the mean of the batches' losses, weighted by samples.
+/// In train mode each batch has its own statistics, and the loss is the mean of the batches' losses, weighted by
+/// samples.
 #[test]
 fn in_train_mode_it_is_the_weighted_mean_of_batches() {
     let (setting, v) = (Setting::new(), Setting::new().tangent(70));
@@ -155,7 +157,7 @@ fn passes_the_oracle_suite() {
     check_oracle(make, &setting.theta, &tangents, Some(&short), Tolerances::F64);
 }
 
-/// Several vectors at once are the vectors one by one, bit for bit.
+/// A block of products equals the products one by one, bit for bit.
 #[test]
 fn a_block_of_products_is_the_products() {
     let setting = Setting::new();
@@ -177,7 +179,7 @@ fn free_tensors_are_a_diagonal_block() {
     let layout = &setting.net.layout;
     let chosen: Vec<_> = layout.parameters().map(|entry| entry.name.starts_with("bn")).collect();
     let v = setting.tangent(70);
-    // The same tangent with zeros outside the block.
+    // The tangent extended by zeros outside the block.
     let zeroed: Vec<_> = (v.to_host().unwrap().into_iter().zip(&chosen))
         .map(|(values, free)| values.into_iter().map(|x| if *free { x } else { 0.0 }).collect())
         .collect();
@@ -210,7 +212,8 @@ fn free_tensors_are_a_diagonal_block() {
     assert!(setting.oracle(&[0, 6]).free(&setting.theta, &[true]).is_err());
 }
 
-/// G = (1/N) Σ Jᵀ(diag p − ppᵀ)J, with J from central differences of the logits: their error at h = 1e-4 is some 1e-9.
+/// The matrix is G = (1/N) Σ Jᵀ(diag p − ppᵀ)J, with J from central differences of the logits, whose error at h = 1e-4
+/// is some 1e-9.
 #[test]
 fn gauss_newton_products_are_those_of_the_dense_matrix() {
     let setting = Setting::new();
@@ -248,12 +251,12 @@ fn gauss_newton_products_are_those_of_the_dense_matrix() {
         jacobian.iter().map(|column| column.iter().zip(&weighted).map(|(j, u)| j * u).sum()).collect();
     let found = answers(setting.oracle(&[0, 2, 6]), &setting.theta, &v);
     assert_close("a Gauss–Newton product", &found[3], &expected, 1e-7);
-    // Not the Hessian: the net is not linear in its parameters.
+    // The products are not those of the Hessian: the net is not linear in its parameters.
     let difference: f64 = found[2].iter().zip(&found[3]).map(|(h, g)| (h - g).abs()).sum();
     assert!(difference > 1e-3);
 }
 
-/// Statistics that should move and do not would be a silent error.
+/// A commit is refused if statistics should move: leaving them unchanged would be a silent error.
 #[test]
 fn commits_that_would_move_statistics_are_refused() {
     let setting = Setting::new();

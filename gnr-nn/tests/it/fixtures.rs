@@ -1,12 +1,12 @@
-//! PyTorch's numbers for Algorithm 1 on six small nets, on the reference backend.
+//! Algorithm 1 on six small nets gives PyTorch's numbers on the reference backend.
 
 use gnr_nn::testing::{
     Reference,
     fixtures::{Fixture, check_fixture},
 };
 
-/// 1e-9: two f64 programs that sum in different orders differ by 1e-15 an operation; five steps with second derivatives and
-/// the differences over 1e-3 enlarge that to at most 1e-10.
+/// Tolerance 1e-9: two f64 programs that sum in different orders differ by 1e-15 an operation. Five steps with second
+/// derivatives, and differences over 1e-3, enlarge that to at most 1e-10.
 fn check(name: &str) {
     check_fixture(&Reference::new(), &Fixture::read(name).unwrap(), 1e-9);
 }

@@ -1,4 +1,4 @@
-//! Group normalisation: closed forms, PyTorch's values up to second order, and that samples do not know each other.
+//! Group normalisation: closed forms, PyTorch's values up to second order, and independence of samples.
 
 use gnr_nn::{
     Arithmetic, Autodiff, Backend, Buffers, Context, Dual, Duals, Fused, Layout, Mode, Normalisation,
@@ -17,7 +17,7 @@ fn pixels(len: usize) -> Vec<f64> {
     (0..len as u64).map(|i| 3.0 + 2.0 * noise(5, i)).collect()
 }
 
-/// With v the biased variance of a group of the input, the output's mean is 0 and its variance v/(v + ε).
+/// The output of a group has mean 0 and variance v/(v + ε), where v is the biased variance of its input.
 #[test]
 fn every_group_of_every_sample_is_normalised_alone() {
     let (shape, b) = ([2, 6, 3, 5], Reference::new());
@@ -33,7 +33,7 @@ fn every_group_of_every_sample_is_normalised_alone() {
             let ((_, v), (mean, variance)) = (moments(x), moments(y));
             assert!(mean.abs() < 1e-12 && (variance - v / (v + 1e-5)).abs() < 1e-12, "{mean} {variance}");
         }
-        // Neither a factor nor a constant of a whole group is seen, but for ε: 1e-5 beside a variance of 1.3.
+        // A factor or a constant of a whole group changes nothing but for ε, which is 1e-5 beside a variance of 1.3.
         let moved: Vec<_> = (x.chunks(len).enumerate())
             .flat_map(|(k, group)| group.iter().map(move |x| (k as f64 + 1.0) * x - k as f64))
             .collect();
@@ -43,7 +43,7 @@ fn every_group_of_every_sample_is_normalised_alone() {
     }
 }
 
-/// In float64 with PyTorch 2.15:
+/// The numbers of PyTorch 2.15 in float64:
 ///
 /// ```python
 /// x = torch.sin(torch.arange(24.0, dtype=torch.float64) ** 2 / 8).reshape(2, 4, 3, 1).requires_grad_()
@@ -106,7 +106,7 @@ fn objective<B: Backend>(b: &B, [x, scale, shift]: &[B::Tensor; 3]) -> Result<(B
     Ok((y, loss))
 }
 
-/// A layer has two vectors and no statistics; the mode changes nothing, nor does the rest of the batch.
+/// A layer has two vectors and no statistics. Neither the mode nor the rest of the batch changes its output.
 #[test]
 fn a_layer_sees_one_sample_at_a_time_in_either_mode() {
     let (b, mut layout) = (Reference::new(), Layout::new());

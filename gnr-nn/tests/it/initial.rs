@@ -1,4 +1,4 @@
-//! Initialisers draw what they say, the same on every run.
+//! Initialisers draw from their distributions, and draw equal numbers on every run.
 
 use gnr_nn::{Init, Layout};
 
@@ -14,7 +14,7 @@ fn moments(values: &[f64]) -> (f64, f64) {
     (mean, (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt())
 }
 
-/// Mean and deviation of 64·32·9 = 18,432 draws: their standard errors are std/136 and std/192 (normal), so 5 of them.
+/// Mean and deviation of 64·32·9 = 18,432 draws, within 5 of their standard errors, std/136 and std/192 (normal).
 #[test]
 fn mean_and_standard_deviation() {
     let shape = [64, 32, 3, 3];
@@ -40,7 +40,7 @@ fn uniform_draws_stay_within_their_bound() {
     assert_eq!(draw(Init::Constant(1.0), &[3]), [1.0; 3]);
 }
 
-/// Every tensor has a stream of its own: adding a layer at the end changes no other one.
+/// Every tensor has a stream of its own: a layer added at the end changes no other tensor.
 #[test]
 fn a_seed_fixes_every_tensor() {
     let layout = |tensors: usize| {

@@ -1,4 +1,4 @@
-//! Names and order of tensors, host vectors, running statistics, loss.
+//! Names and order of tensors, host vectors, running statistics, and the loss.
 
 use std::cell::RefCell;
 
@@ -10,7 +10,7 @@ use gnr_nn::{
     testing::Reference,
 };
 
-/// conv-BN-ReLU-pool-linear on `[N, 1, 2, 2]`.
+/// The net conv-BN-ReLU-pool-linear on `[N, 1, 2, 2]`.
 struct Net {
     layout: Layout,
     conv: Conv2d,
@@ -43,7 +43,7 @@ impl Model for Net {
     }
 }
 
-/// The convolution is the identity, so BatchNorm sees 0, 1, …, 7.
+/// A setting whose convolution is the identity, so that the input of BatchNorm is 0, 1, …, 7.
 fn setting(
     b: &Reference,
     net: &Net,
@@ -90,7 +90,7 @@ fn host_values_must_fit_the_layout() {
     assert!(Buffers::from_host(&b, &net.layout, &values[1..]).is_err());
 }
 
-/// The batch has mean 3.5, unbiased variance 6; running ← (1−m)·running + m·batch.
+/// The batch has mean 3.5 and unbiased variance 6; the update is running ← (1−m)·running + m·batch.
 #[test]
 fn running_statistics_move_in_a_commit_only() {
     for momentum in [0.1, 1.0] {
@@ -111,7 +111,8 @@ fn running_statistics_move_in_a_commit_only() {
     }
 }
 
-/// One batch: its mean and unbiased variance, whatever was there before; several: the mean of theirs; frozen: nothing.
+/// One batch gives its mean and unbiased variance, whatever the statistics were; several give the mean of theirs; a
+/// frozen layer keeps its own.
 #[test]
 fn measured_statistics_are_the_mean_over_batches() {
     let (b, net) = (Reference::new(), Net::new(0.1));
@@ -123,7 +124,7 @@ fn measured_statistics_are_the_mean_over_batches() {
     one.add(&net, &b, &theta, None, &batch.images, None).unwrap();
     assert_eq!(found(one), [3.5, 6.0]);
 
-    // A mean of 1.5 and a variance of 5/3; a mean of 2 and a variance of 16/3.
+    // The first has mean 1.5 and variance 5/3, the second mean 2 and variance 16/3.
     let images = [[0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 4.0, 4.0]].map(|x| b.constant(&x, &[1, 1, 2, 2]).unwrap());
     let mut three = MeasuredStatistics::new(start());
     for images in [&images[0], &images[1], &batch.images] {
@@ -147,7 +148,7 @@ fn measured_statistics_are_the_mean_over_batches() {
     assert!(other.add(&net, &b, &theta, None, &batch.images, None).is_err());
 }
 
-/// Of one value a channel the normalised value would be 0 whatever it is: an error with the layer's name, in train mode.
+/// In train mode a single value a channel is an error with the layer's name: its normalised value would always be 0.
 #[test]
 fn a_single_value_is_not_normalised() {
     let (b, net) = (Reference::new(), Net::new(0.1));
@@ -158,7 +159,7 @@ fn a_single_value_is_not_normalised() {
     assert!(error.contains("`features.1`") && error.contains("[1, 1, 1, 1]"), "{error}");
     let mut oracle = BatchOracle::new(&net, &b, &batch, &buffers).with_mode(Mode::Eval);
     oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();
-    // Two values are enough, of two samples or of a larger map.
+    // Two values are enough, from two samples or from a larger map.
     for shape in [[2, 1, 1, 1], [1, 1, 1, 2]] {
         let batch = Batch::new(b.constant(&[3.0, 4.0], &shape).unwrap(), vec![0; shape[0]]);
         let mut oracle = BatchOracle::new(&net, &b, &batch, &buffers);
@@ -166,7 +167,7 @@ fn a_single_value_is_not_normalised() {
     }
 }
 
-/// Two equal logits: every target distribution costs ln 2. Otherwise targets are (1−s)·onehot + s/K.
+/// With two equal logits every target distribution costs ln 2. Otherwise targets are (1−s)·onehot + s/K.
 #[test]
 fn label_smoothing() {
     let b = Reference::new();

@@ -15,7 +15,7 @@ use gnr_nn::{
     testing::{Reference, noise},
 };
 
-/// Logits are linear in the parameters.
+/// A net whose logits are linear in the parameters.
 struct Net {
     layout: Layout,
     fc: Linear,
@@ -70,7 +70,7 @@ fn mixed(weight: f64) -> MixedLabels {
     MixedLabels { labels: vec![0, 0, 2, 1, 1], weight }
 }
 
-/// −(1/N) Σ t·log p with t = (1 − s)(λ·onehot + (1 − λ)·onehot') + s/K, straight from the definition.
+/// The cross-entropy −(1/N) Σ t·log p with t = (1 − s)(λ·onehot + (1 − λ)·onehot') + s/K, straight from the definition.
 #[test]
 fn is_the_cross_entropy_of_the_soft_targets() {
     let Setting { backend, net, batch, buffers, theta } = Setting::new();
@@ -107,7 +107,7 @@ fn passes_the_oracle_suite() {
     check_oracle(make, theta, &tangents, Some(&short), Tolerances::F64);
 }
 
-/// Losses of the samples, selections and logits: with two labels, smoothed, and with a frozen body whose logits are linear.
+/// Losses, selections and logits of a batch with two smoothed labels and a frozen body, whose logits are linear.
 #[test]
 fn passes_the_examples_suite() {
     let setting = Setting::new();
@@ -127,7 +127,7 @@ fn passes_the_examples_suite() {
     let mut selected = BatchOracle::new(net, backend, &numbered, &setting.buffers);
     selected.select(Some(&[1, 4])).unwrap();
     assert_eq!(selected.examples().unwrap(), [0, 8]);
-    // The head alone is learned: its bias.
+    // Only the bias of the head is learned.
     let frozen = Frozen::new(backend, &net.layout, &theta.to_host().unwrap(), &[true, false]).unwrap();
     let [bias, v] = [theta, &v].map(|x| ParamVector::new(backend.clone(), x.tensors()[1..].to_vec()));
     let mut frozen = BatchOracle::new(net, backend, batch, &setting.buffers).with_frozen(Some(&frozen));
@@ -135,7 +135,7 @@ fn passes_the_examples_suite() {
     assert!(unknown.losses(Point::At(&bias)).is_err(), "a point of another space");
 }
 
-/// The Hessian of the loss in the logits does not depend on the targets: with linear logits, neither do the products.
+/// The Hessian of the loss in the logits does not depend on the targets. With linear logits, neither do the products.
 #[test]
 fn products_of_a_linear_model_are_those_of_any_labels() {
     let Setting { backend, net, batch, buffers, theta } = Setting::new();
@@ -175,7 +175,7 @@ fn a_prediction_counts_for_the_heavier_label() {
         assert_eq!(oracle.correct_rows(), Some(&expected[..]));
         assert_eq!(oracle.correct(), Some(expected.iter().filter(|correct| **correct).count()));
         mixture |= expected.contains(&true) && expected.contains(&false);
-        // Of a sample: its rows.
+        // The products on a sample are those of its rows.
         let sample = Sample::new(0.6, 1);
         oracle.restrict(Some(sample)).unwrap();
         oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap();

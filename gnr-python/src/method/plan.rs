@@ -1,4 +1,4 @@
-//! The settings of a method, checked: what is made once, and what Python may ask of it.
+//! The checked settings of a method, and what Python may ask of them.
 
 use super::{
     products::{Asked, Kind},
@@ -15,7 +15,7 @@ use gnr_core::{Clip, registry::Values};
 use numpy::PyUntypedArrayMethods;
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
-/// On which steps a regulariser acts, beside its own settings.
+/// The steps on which a regulariser acts, which are no settings of its own.
 #[derive(Clone, Debug)]
 pub(super) enum Acts {
     Every { period: u64, offset: u64 },
@@ -29,15 +29,15 @@ pub(super) struct Acting {
     pub(super) acts: Vec<Acts>,
 }
 
-/// What a method is made of, checked.
+/// The checked parts of a method.
 #[pyclass(frozen, module = "gnr._native")]
 pub(crate) struct Plan {
     pub(super) regularizers: Vec<Acting>,
-    /// Settings and factor of the learning rate of each group.
+    /// The settings of each group's optimiser, with the factor of its learning rate.
     pub(super) optimizers: Vec<(Values, f64)>,
-    /// The group of each leaf, where there are several.
+    /// The group of each leaf, if there are several groups.
     pub(super) groups: Option<Vec<usize>>,
-    /// The axes of each leaf; one leaf of one axis where it is not given.
+    /// The axes of each leaf. Without it there is one leaf of one axis.
     pub(super) shapes: Option<Shapes>,
     pub(super) normalisation: Option<Vec<bool>>,
     pub(super) clip: Clip,
@@ -51,7 +51,7 @@ pub(crate) struct Plan {
 struct RegularizerArguments<'py> {
     name: String,
     settings: Bound<'py, PyDict>,
-    /// `("every", period, offset)` or `("from", step, 0)`.
+    /// The wrappers, as `("every", period, offset)` or `("from", step, 0)`.
     acts: Vec<(String, u64, u64)>,
 }
 
@@ -90,7 +90,7 @@ pub(super) struct StepArguments<'py> {
     pub(super) state: Option<Bound<'py, PyDict>>,
 }
 
-/// What a step is given beside the plan.
+/// The inputs of a step beside the plan.
 pub(super) struct At {
     pub(super) t: u64,
     pub(super) rate: f64,
@@ -108,7 +108,7 @@ impl Plan {
         let mut regularizers = Vec::new();
         for given in &arguments.regularizers {
             let values = registry::values(registry::entry("regularizer", &given.name)?, &given.settings)?;
-            // A key that is not given is the caller's choice by what there is: an `hvp` callable or none.
+            // If `hvp` is not given, it follows from whether there is a callable for products.
             if given.settings.get_item("hvp")?.is_some_and(|hvp| !hvp.is_none()) {
                 let kind = Kind::named(values.choice("hvp").map_err(error::of_core)?)?;
                 let step = values.get("step").and_then(|_| values.number("step").ok());
@@ -148,12 +148,13 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The name of the products that a step would use, with a callable for them or without.
+    /// The name of the products that a step would use, with or without a callable for them.
     fn products(&self, callable: bool) -> PyResult<&'static str> {
         Ok(self.asked.with(callable)?.name())
     }
 
-    /// A step: θ changes in place, once everything has succeeded. Returns the report, and the state to hand to the next step.
+    /// Makes a step: θ changes in place, once everything has succeeded. Returns the report, and the state for the next
+    /// step.
     fn step<'py>(
         &self,
         py: Python<'py>,
@@ -165,7 +166,7 @@ impl Plan {
         }
     }
 
-    /// The point to evaluate and to keep in place of θ, where there is one.
+    /// The point to evaluate and to keep in place of θ, if the optimiser has one.
     fn solution<'py>(
         &self,
         theta: &Bound<'py, PyAny>,
@@ -177,7 +178,7 @@ impl Plan {
         }
     }
 
-    /// Whether a state is one of this method: every leaf that it needs, and none beside.
+    /// Checks that a state belongs to this method: it must have every leaf that the method needs, and no other.
     fn check_state(&self, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let first = state.values().iter().find_map(|leaf| leaf.cast_into::<numpy::PyUntypedArray>().ok());
         let (precision, dim) = match &first {
@@ -189,7 +190,7 @@ impl Plan {
 }
 
 impl Plan {
-    /// What can be said without θ.
+    /// Checks whatever does not depend on θ.
     fn check(&self) -> PyResult<()> {
         let refuse = |message: String| Err(PyValueError::new_err(message));
         if self.optimizers.is_empty() {
@@ -217,7 +218,7 @@ impl Plan {
         self.method::<f64, Objective<f64>>(&at, leaves).map(drop).map_err(error::of_core)
     }
 
-    /// The shapes of a θ of so many elements.
+    /// The shapes of the leaves of a θ with `dim` elements.
     pub(super) fn shapes_for(&self, dim: usize) -> PyResult<Shapes> {
         let Some(shapes) = &self.shapes else { return Ok([vec![dim]].into()) };
         let expected = total(shapes);

@@ -1,9 +1,9 @@
-//! What a method's Hessian-vector products are: asked for, or chosen by what the caller has.
+//! The kind of a method's Hessian-vector products: asked for, or chosen by what the caller has.
 
 use gnr_core::Products;
 use pyo3::{exceptions::PyValueError, prelude::*};
 
-/// What products may be, as recipes name them.
+/// The kinds of products, named as in recipes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Exact,
@@ -20,7 +20,7 @@ const NAMES: [(&str, Kind); 4] = [
 ];
 
 impl Kind {
-    /// From its name.
+    /// The kind with the name `name`.
     pub(crate) fn named(name: &str) -> PyResult<Self> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).ok_or_else(|| {
             let known = NAMES.map(|(known, _)| known).join(", ");
@@ -28,12 +28,12 @@ impl Kind {
         })
     }
 
-    /// Its name.
+    /// The name of the kind.
     pub(crate) fn name(self) -> &'static str {
         NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
     }
 
-    /// The products of this kind with the norm `step` of a difference's perturbation, or its default.
+    /// The products of this kind. `step` is the norm of a difference's perturbation; `None` for the kind's default.
     pub(crate) fn products(self, step: Option<f64>) -> Products {
         match self {
             Self::Exact => Products::Exact,
@@ -44,21 +44,21 @@ impl Kind {
     }
 }
 
-/// What was asked for.
+/// The settings of products that the caller gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Asked {
-    /// The kind, unless it is left to [`with`](Self::with).
+    /// The kind; `None` leaves the choice to [`with`](Self::with).
     pub(crate) kind: Option<Kind>,
-    /// The norm of a difference's perturbation, unless it is the default.
+    /// The norm of a difference's perturbation; `None` for the default.
     pub(crate) step: Option<f64>,
 }
 
 impl Asked {
-    /// The kind, where a callable for products is there or is not: its products are taken for exact, and without it they are forward
-    /// differences.
+    /// The kind of the products. If it was left open, the products of a callable are taken for exact, and without a
+    /// callable products are forward differences.
     ///
     /// # Errors
-    /// `ValueError` when products are to be multiplied by a callable that is not there.
+    /// `ValueError` for a kind that needs a callable for products when there is none.
     pub(crate) fn with(self, callable: bool) -> PyResult<Kind> {
         match self.kind {
             None => Ok(if callable { Kind::Exact } else { Kind::ForwardDifference }),

@@ -1,4 +1,4 @@
-//! What a method remembers, as named leaves in Rust and in a Python dictionary.
+//! The state of a method, as named leaves in Rust and in a Python dictionary.
 
 use crate::{
     array::{self, Element},
@@ -23,15 +23,16 @@ const REGULARIZER: &str = "regularizer.";
 const OPTIMIZER: &str = "optimizer.";
 
 impl<T: Element> State<T> {
-    /// Nothing remembered.
+    /// A state without any leaf.
     pub(super) fn empty() -> Self {
         Self { regularizer: Leaves::new(), optimizer: Leaves::new() }
     }
 
-    /// From a dictionary of counts and arrays, each array with the elements of the shapes.
+    /// Reads a dictionary of counts and arrays; each array must have as many elements as the shapes.
     ///
     /// # Errors
-    /// `ValueError` for a name that begins with neither part; `TypeError` and `ValueError` for leaves that do not fit.
+    /// `ValueError` for a name that begins with neither part's prefix; `TypeError` and `ValueError` for leaves that do
+    /// not fit.
     pub(super) fn read(leaves: &Bound<'_, PyDict>, shapes: &Shapes) -> PyResult<Self> {
         let mut state = Self::empty();
         let dim = total(shapes);
@@ -60,7 +61,7 @@ impl<T: Element> State<T> {
         Ok(state)
     }
 
-    /// As a dictionary.
+    /// Writes the leaves to a dictionary.
     pub(super) fn write(self, py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
         let leaves = PyDict::new(py);
         for (prefix, part) in [(REGULARIZER, self.regularizer), (OPTIMIZER, self.optimizer)] {

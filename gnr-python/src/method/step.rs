@@ -1,4 +1,4 @@
-//! One step of a plan: the method is built, its state loaded, θ moved, and the state saved again.
+//! A step of a plan: the method is built, its state loaded, θ moved, and the state saved again.
 
 use super::{
     plan::{Acts, At, Plan, StepArguments},
@@ -15,7 +15,7 @@ use gnr_core::{
 use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
-/// A method over any oracle, as a step has it.
+/// A method over any oracle, as a step builds it.
 pub(super) type AnyMethod<T, O> = Method<
     (Option<Every<HessianDiagonal<Radius>>>, Vec<Box<dyn Regularizer<O>>>),
     Box<dyn Optimizer<Theta<T>>>,
@@ -23,7 +23,7 @@ pub(super) type AnyMethod<T, O> = Method<
 >;
 
 impl Plan {
-    /// Everything that acts in a step.
+    /// Builds everything that acts in a step.
     pub(super) fn method<T: Element, O>(&self, at: &At, leaves: usize) -> Result<AnyMethod<T, O>>
     where
         O: FullOracle<Vector = Theta<T>> + 'static,
@@ -33,7 +33,7 @@ impl Plan {
             learning_rate: &|| Ok(Box::new(rate) as Box<dyn Schedule>),
             peak: at.peak,
             steps_per_epoch: self.steps_per_epoch,
-            // What asks for them is not for Python.
+            // Regularisers that ask for examples are refused in Python.
             examples: 0,
             seed: self.seed,
             normalisation: self.normalisation.as_deref().unwrap_or(&none),
@@ -52,7 +52,7 @@ impl Plan {
             Ok(built)
         });
         let regularizers = regularizers.collect::<Result<Vec<_>>>()?;
-        // An optimiser that looks at the Hessian says on which steps, and where.
+        // An optimiser that uses the Hessian says on which steps, and at which point.
         let acting = || self.regularizers.iter().map(|acting| &acting.values);
         let mut wanted = (self.optimizers.iter())
             .map(|(values, _)| HessianDiagonal::wanted(values, acting(), &run))
@@ -155,12 +155,12 @@ impl Plan {
     }
 }
 
-/// Whether a state is one of the plan's method.
+/// Checks that a state belongs to the plan's method.
 pub(super) fn check_state_of<T: Element>(plan: &Plan, state: &Bound<'_, PyDict>, dim: usize) -> PyResult<()> {
     let shapes = if dim > 0 { plan.shapes_for(dim)? } else { plan.shapes.clone().unwrap_or_default() };
     let given = State::<T>::read(state, &shapes)?;
     let names = given.names();
-    // No step is made: the rate only has to be one that every schedule takes.
+    // No step is made: the rate only has to be one that every schedule accepts.
     let at = At { t: 0, rate: 1.0, peak: 1.0 };
     let mut method = plan.method::<T, Objective<T>>(&at, shapes.len()).map_err(error::of_core)?;
     let loaded = load(&mut method, Some(given)).and_then(|()| save(&method)).map_err(error::of_core)?;
@@ -174,7 +174,7 @@ pub(super) fn check_state_of<T: Element>(plan: &Plan, state: &Bound<'_, PyDict>,
     }
 }
 
-/// Loads what an earlier step saved; nothing before the first.
+/// Loads the state that an earlier step saved; before the first step there is none.
 fn load<T: Element, O>(method: &mut AnyMethod<T, O>, state: Option<State<T>>) -> Result<()>
 where
     O: FullOracle<Vector = Theta<T>>,
@@ -194,7 +194,7 @@ where
     Ok(state)
 }
 
-/// A report as a dictionary. Penalties that are made of products say so where these are not exact.
+/// The report as a dictionary. Penalties computed from products that are not exact say so.
 fn told<'py>(py: Python<'py>, report: &StepReport, kind: Kind) -> PyResult<Bound<'py, PyDict>> {
     let told = PyDict::new(py);
     told.set_item("loss", report.loss)?;

@@ -1,4 +1,4 @@
-//! Methods of the registry, to be timed with their defaults.
+//! Registered methods with their defaults, to be timed.
 
 use gnr_core::{
     Clip, Method, Optimizer, optimizer,
@@ -15,10 +15,11 @@ use crate::{
     select::is_of_normalisation,
 };
 
-/// A registered method with its defaults.
+/// A registered method with its default settings.
 pub(super) type Registered<B> = Method<Regularizers<ParamVector<B>>, Box<dyn Optimizer<ParamVector<B>>>, f64>;
 
-/// A regulariser over SGD with momentum, or an optimiser, of the settings that its entry has by default; acting from the first step on.
+/// A regulariser over SGD with momentum, or an optimiser, with the default settings of its entry. The method acts from
+/// the first step on.
 pub(super) fn registered<B: Autodiff + 'static>(
     method: Timed,
     model: &AnyModel,

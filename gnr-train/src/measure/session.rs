@@ -16,10 +16,10 @@ use crate::{
     team::Team,
 };
 
-/// Seconds between saved states.
+/// Time between saved states.
 const SAVE_EVERY: Duration = Duration::from_secs(120);
 
-/// What is common to all measurements under way. A step is a product or a point.
+/// Common parts of all running measurements. A step is a product or a point.
 pub(crate) struct Session<'a> {
     /// The folder of the results.
     out: &'a Path,
@@ -28,7 +28,7 @@ pub(crate) struct Session<'a> {
     stop: &'a AtomicBool,
     started: Instant,
     saved: Instant,
-    /// Steps done before this process started, done by now, and in all.
+    /// Numbers of steps: done before this process started, done by now, and in all.
     before: usize,
     done: usize,
     total: usize,
@@ -45,7 +45,7 @@ impl<'a> Session<'a> {
         Self { out, team, observer, stop, started: now, saved: now, before: 0, done: 0, total: 0 }
     }
 
-    /// The work begins here with so many steps done before.
+    /// Begins the work, with so many steps done before.
     pub(super) fn start(&mut self, subject: &Description, done: usize, total: usize) {
         (self.before, self.done, self.total) = (done, done, total);
         self.observer.on_start(subject);
@@ -53,16 +53,16 @@ impl<'a> Session<'a> {
         self.saved = self.started;
     }
 
-    /// Tells the observer how far the work is.
+    /// Tells the observer the progress.
     pub(super) fn tell(&mut self, done: usize, total: usize, message: String) {
         (self.done, self.total) = (done, total);
         let since = (self.started.elapsed(), self.here(done));
         self.observer.on_progress(&MeasureEvent { done, total, since, message });
     }
 
-    /// Breaks when the work was asked to stop, on any rank.
+    /// Breaks when the work was asked to stop on any rank.
     pub(super) fn go_on(&self) -> ControlFlow<()> {
-        // A rank that cannot be asked has its own error at the next product.
+        // A rank that cannot be asked gets its own error at the next product.
         let stop = self.team.any(self.stop.load(Ordering::Relaxed)).unwrap_or(true);
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -71,17 +71,17 @@ impl<'a> Session<'a> {
         Measured::Interrupted { done, total: self.total, resumable }
     }
 
-    /// Steps done, those before an interruption included.
+    /// Number of steps done, those before an interruption included.
     pub(super) fn done(&self) -> usize {
         self.done
     }
 
-    /// Steps in all.
+    /// Number of steps in all.
     pub(super) fn total(&self) -> usize {
         self.total
     }
 
-    /// Steps of so many that this process did.
+    /// Number of steps, of the `done` ones, that this process made.
     pub(super) fn here(&self, done: usize) -> usize {
         done.saturating_sub(self.before)
     }
@@ -91,7 +91,7 @@ impl<'a> Session<'a> {
         self.started.elapsed()
     }
 
-    /// Whether it is time to save, which then starts anew.
+    /// Whether it is time to save a state; if so, the interval starts again.
     pub(super) fn save_is_due(&mut self) -> bool {
         let due = self.team.any(self.saved.elapsed() >= SAVE_EVERY).unwrap_or(false);
         if due {

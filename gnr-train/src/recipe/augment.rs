@@ -1,4 +1,4 @@
-//! The keys of `[data]` that vary training images beyond `augment`, and what gnr-data makes of all of them.
+//! The keys of `[data]` that vary training images beyond `augment`, and the augmentation of gnr-data that they make.
 
 use gnr_data::{Augmentation, Erase, Flip, Mix, RandomResizedCrop};
 use serde::Serialize;
@@ -8,28 +8,28 @@ use super::{Augment, reader::Reader};
 /// Random variation of training images, each kind on its own; see gnr-data for the distributions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Variation {
-    /// Random resized crop: range of the share of the area. Default [0.08, 1].
+    /// Range of a random resized crop's share of the area. Default [0.08, 1].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crop_scale: Option<[f64; 2]>,
-    /// Random resized crop: range of width over height. Default [3/4, 4/3].
+    /// Range of a random resized crop's width over its height. Default [3/4, 4/3].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crop_ratio: Option<[f64; 2]>,
-    /// `[data.color_jitter]`. Default: none.
+    /// Random changes of colour, `[data.color_jitter]`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub color_jitter: Option<ColorJitter>,
-    /// `[data.rand_augment]`, or `true`. Default: none.
+    /// Random operations, `[data.rand_augment]`, or `true` for its defaults. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rand_augment: Option<RandAugment>,
-    /// `[data.random_erasing]`, or `true`. Default: none.
+    /// A random rectangle, `[data.random_erasing]`, or `true` for its defaults. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_erasing: Option<RandomErasing>,
-    /// Side of cutout's square in pixels, even. Default: none.
+    /// Side of the square of cutout in pixels, even. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutout: Option<usize>,
-    /// α of mixup. Default: none.
+    /// Parameter α of mixup. Default: no mixup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixup: Option<f64>,
-    /// α of CutMix; with mixup, each batch has one of the two. Default: none.
+    /// Parameter α of CutMix; with mixup, each batch has one of the two. Default: no CutMix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<f64>,
     /// Probability that a batch is blended at all. Default 1.
@@ -37,36 +37,36 @@ pub struct Variation {
     pub mix_probability: Option<f64>,
 }
 
-/// Extents of random changes; 0 (the default of each) leaves a property alone.
+/// Extents x of random changes of colour. 0, the default of each, leaves a property as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ColorJitter {
-    /// Factor in [1 − x, 1 + x].
+    /// Brightness: the factor lies in [1 − x, 1 + x].
     pub brightness: f64,
-    /// Factor in [1 − x, 1 + x].
+    /// Contrast: the factor lies in [1 − x, 1 + x].
     pub contrast: f64,
-    /// Factor in [1 − x, 1 + x].
+    /// Saturation: the factor lies in [1 − x, 1 + x].
     pub saturation: f64,
-    /// Turn of the colour circle in [−x, x], x ≤ ½.
+    /// Hue: the shift lies in [−x, x] of the colour circle, x ≤ ½.
     pub hue: f64,
 }
 
 /// Operations drawn from RandAugment's fourteen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RandAugment {
-    /// Operations an image. Default 2.
+    /// Number of operations for each image. Default 2.
     pub operations: usize,
-    /// Strength, 0..=30. Default 9.
+    /// Strength of the operations, 0..=30. Default 9.
     pub magnitude: usize,
 }
 
-/// A random rectangle is blanked.
+/// A random rectangle becomes the mean colour.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RandomErasing {
-    /// Default 0.5.
+    /// Probability for each image, in [0, 1]. Default 0.5.
     pub probability: f64,
-    /// Range of the share of the area. Default [0.02, 0.33].
+    /// Range of the rectangle's share of the area. Default [0.02, 0.33].
     pub scale: [f64; 2],
-    /// Range of height over width. Default [0.3, 3.3].
+    /// Range of the rectangle's height over its width. Default [0.3, 3.3].
     pub ratio: [f64; 2],
 }
 
@@ -152,7 +152,7 @@ fn jitter(reader: &mut Reader<'_>) -> Option<ColorJitter> {
 }
 
 impl Variation {
-    /// All of it, on top of `augment`.
+    /// The whole augmentation: these variations on top of `augment`.
     pub(crate) fn augmentation(&self, augment: Augment) -> Augmentation {
         let mut all = match augment {
             Augment::None => Augmentation::NONE,

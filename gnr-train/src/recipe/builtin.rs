@@ -5,7 +5,7 @@ use super::{Recipe, RecipeError, beginning};
 /// A recipe that is part of the program.
 #[derive(Clone, Copy, Debug)]
 pub struct Builtin {
-    /// Its name.
+    /// The name of the recipe.
     pub name: &'static str,
     /// The TOML text.
     pub text: &'static str,
@@ -33,7 +33,7 @@ builtins![
 ];
 
 impl Builtin {
-    /// One line: the text's first comment.
+    /// The first comment of the text, as a summary in one line.
     pub fn summary(&self) -> &'static str {
         self.text.lines().next().map_or("", |line| line.trim_start_matches(['#', ' ']))
     }
@@ -42,7 +42,7 @@ impl Builtin {
 /// The built-in recipe called `name`, with assignments over it.
 ///
 /// # Errors
-/// [`RecipeError::UnknownBuiltin`] with the nearest name; those of [`Recipe::parse`].
+/// [`RecipeError::UnknownBuiltin`], which names the nearest name; the errors of [`Recipe::parse`].
 pub fn builtin(name: &str, overrides: &[String]) -> Result<Recipe, RecipeError> {
     match BUILTIN.iter().find(|known| known.name == name) {
         Some(known) => Recipe::parse(&format!("recipes/{name}.toml"), name, known.text, overrides),

@@ -1,4 +1,4 @@
-//! `train.backend` and `train.device`: what computes a run, and where.
+//! The keys `train.backend` and `train.device`: the engine that computes a run, and its device.
 
 use std::{fmt, str::FromStr};
 
@@ -6,14 +6,14 @@ use serde::{Serialize, Serializer};
 
 use super::reader::Section;
 
-/// The backend that computes a run. An engine that is not built into this program is no variant.
+/// The backend that computes a run. An engine that is not built into this program has no variant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
-    /// `gnr-cpu`.
+    /// The CPU engine, `gnr-cpu`.
     #[default]
     Cpu,
-    /// dfdx's operations on its CPU device: some twenty times slower, to compare with.
+    /// The operations of dfdx on its CPU device, some twenty times slower, for comparisons.
     #[cfg(feature = "dfdx")]
     Dfdx,
     /// LibTorch, on the CPU or a CUDA card.
@@ -26,7 +26,7 @@ impl Engine {
         *self == Self::default()
     }
 
-    /// The name in recipes.
+    /// The engine's name in recipes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -38,7 +38,7 @@ impl Engine {
     }
 }
 
-/// Where an engine computes.
+/// The device of an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// The cores of this machine.
@@ -72,7 +72,7 @@ impl Serialize for Device {
 impl FromStr for Device {
     type Err = ();
 
-    /// "cpu", "cuda" (the first card) or "cuda:N".
+    /// Reads `cpu`, `cuda` (the first card) or `cuda:N`.
     fn from_str(name: &str) -> Result<Self, ()> {
         match name {
             "cpu" => Ok(Self::Cpu),
@@ -86,35 +86,35 @@ impl FromStr for Device {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Single.
+    /// Single precision, `f32`.
     F32,
-    /// Double.
+    /// Double precision, `f64`.
     F64,
 }
 
-/// What computes, where and in which precision.
+/// The engine, device and precision of a computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The backend.
+    /// The engine that computes.
     pub engine: Engine,
-    /// The device.
+    /// The device on which it computes.
     pub device: Device,
     /// The precision of parameters and activations.
     pub precision: Precision,
 }
 
-/// As in `torch on cuda:0`.
+/// Writes engine and device, as in `torch on cuda:0`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}", self.engine.name(), self.device)
     }
 }
 
-/// The features of the program that an engine needs, by its name, and whether it was built with them.
+/// Each engine that needs a feature of the program, by its name, and whether the program was built with it.
 pub(crate) const OPTIONAL: [(&str, bool); 2] =
     [("dfdx", cfg!(feature = "dfdx")), ("torch", cfg!(feature = "torch"))];
 
-/// How to get an engine that the program was built without.
+/// The way to get an engine that this program lacks.
 pub(crate) fn how_to_build(feature: &str) -> String {
     let before = if feature == "torch" {
         "LibTorch is needed, which `cargo xtask libtorch` fetches (docs/devices.md); then "
@@ -124,7 +124,7 @@ pub(crate) fn how_to_build(feature: &str) -> String {
     format!("{before}`cargo build --release --features {feature}`")
 }
 
-/// Reads `backend` and `device`. A card without a backend means LibTorch, the only engine that computes on one.
+/// Reads `backend` and `device`. A card without a backend means LibTorch, the only engine that computes on cards.
 pub(super) fn read(train: &mut Section<'_, '_>) -> (Engine, Device) {
     let engine = engine(train);
     let Some(name) = train.optional::<String>("device") else {

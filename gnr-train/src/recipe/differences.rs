@@ -1,10 +1,10 @@
-//! In what two recipes differ.
+//! Differences between two recipes.
 
 use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-/// The dotted keys of which two recipes have different values, or only one of them any.
+/// The dotted keys whose values differ between two recipes, or that only one of them has.
 pub(crate) fn different_keys(mine: &Table, theirs: &Table) -> Vec<String> {
     let mut keys = Vec::new();
     collect("", mine, theirs, &mut keys);

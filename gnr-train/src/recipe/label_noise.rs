@@ -1,17 +1,17 @@
-//! `[data.label_noise]`: training labels that are wrong on purpose.
+//! The section `[data.label_noise]`: training labels that are wrong on purpose.
 
 use serde::Serialize;
 
 use super::reader::Reader;
 
-/// `[data.label_noise]`: wrong training labels, by `rate`, `kind` and `seed`, or from the list in `file`. Without the section, and
-/// with `data.label_noise = false`, all labels are the published ones.
+/// The section `[data.label_noise]`: wrong training labels, by `rate`, `kind` and `seed`, or from the list in `file`.
+/// Without the section, and with `data.label_noise = false`, all labels are the published ones.
 ///
-/// The noise is that of the whole training set: `data.subset` and `data.validation` choose the images that they would choose
-/// without noise, and an image has the same label in every part. Test labels are never noisy.
+/// The noise is that of the whole training set. `data.subset` and `data.validation` choose the images that they would
+/// choose without noise, and an image has one label in every part. Test labels are never noisy.
 ///
-/// The section decides the run: another rate, seed or path of a list is another run. `gnr eval --split train`, spectra and
-/// landscapes of the training loss see the labels that the run was trained on; `--set data.label_noise=false` asks for the
+/// The section decides the run: another rate, seed or path of a list makes another run. `gnr eval --split train`,
+/// spectra and landscapes of the training loss use the labels of the run; `--set data.label_noise=false` selects the
 /// published ones.
 ///
 /// ```
@@ -23,40 +23,42 @@ use super::reader::Reader;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LabelNoise {
-    /// `rate`, `kind` and `seed`, or `file`.
+    /// The source of the labels: `rate`, `kind` and `seed`, or `file`.
     #[serde(flatten)]
     pub source: NoiseSource,
-    /// Whether the validation images have noisy labels too, as they do where clean ones are not known. Default false.
+    /// Whether the validation images have noisy labels, too, as where clean ones are not known. Default false.
     pub validation: bool,
 }
 
-/// Where wrong labels come from.
+/// The source of wrong labels.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum NoiseSource {
-    /// From random numbers.
+    /// Random labels, by a seed.
     Rate {
-        /// Share of the labels of the whole training set that change, in [0, 1): exactly this share, rounded to whole labels.
+        /// Share of the labels of the whole training set that change, in [0, 1). Exactly this share changes, rounded to
+        /// whole labels.
         rate: f64,
-        /// What a label becomes. Default symmetric.
+        /// The wrong class of a label. Default symmetric.
         kind: NoiseKind,
-        /// Which labels change, and to what. Default 0.
+        /// Seed of the choice of labels and of their wrong classes. Default 0.
         seed: u64,
     },
-    /// From a list.
+    /// Labels from a list.
     File {
-        /// One label for each image of the whole training set, as text or as a NumPy array; see [`gnr_data::Noisy::new`].
+        /// Path of a text or a NumPy array with one label for each image of the whole training set; see
+        /// [`gnr_data::Noisy::new`].
         file: String,
     },
 }
 
-/// What a label becomes.
+/// The wrong class that a label becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoiseKind {
-    /// One of the other classes, each with the same probability; see [`gnr_data::NoiseKind::Symmetric`].
+    /// One of the other classes, each with equal probability; see [`gnr_data::NoiseKind::Symmetric`].
     Symmetric,
-    /// The next class; of the last one, the first.
+    /// The next class; for the last class, the first one.
     PairFlip,
 }
 
@@ -87,7 +89,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<LabelNoise> {
 }
 
 impl LabelNoise {
-    /// What gnr-data makes of it.
+    /// The noise as gnr-data takes it.
     pub(crate) fn noise(&self) -> gnr_data::LabelNoise {
         match &self.source {
             NoiseSource::Rate { rate, kind, seed } => gnr_data::LabelNoise::Rate {

@@ -1,4 +1,4 @@
-//! `[method]`: which regularisers act, how strongly, when.
+//! The section `[method]`: which regularisers act, how strongly, and when.
 
 use gnr_core::{
     registry::{Entry, Unset, Value, Values},
@@ -8,24 +8,26 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::Settings;
 
-/// `[method]`: each regulariser is a table, `true` (its defaults) or `false`.
+/// The section `[method]`: each regulariser is a table, `true` (its defaults) or `false`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Method {
-    /// What acts, in the order of the registry. Default: **GNR**; `gnr = false` trains without.
+    /// The regularisers that act, in the order of the registry. Default: **GNR**; `gnr = false` trains without it.
     pub regularizers: Vec<Settings>,
-    /// Split each batch into consecutive groups of so many images (the last one has what is left). Each group is normalised and
-    /// perturbed on its own, and the directions are averaged, weighted by their images: SAM's m-sharpness, and its like for GNR.
-    /// Running statistics move once a group. With `batch_fraction`, each group gives its share. A step computes as many
-    /// gradients of the batch as without groups, in smaller pieces, in the memory of one group. Not together with
-    /// `train.micro_batches`. Default: the batch is one group.
+    /// Number of images of the consecutive groups into which each batch is split; the last group has what is left.
+    /// Default: the batch is one group.
+    ///
+    /// Each group is normalised and perturbed on its own, and the directions are averaged, weighted by the numbers of
+    /// images. For SAM this is m-sharpness; GNR is treated alike. Running statistics move once a group. With
+    /// `batch_fraction`, each group gives its share. A step computes as many gradients of the batch as without groups,
+    /// in smaller pieces, in the memory of one group. The key cannot be combined with `train.micro_batches`.
     pub group: Option<usize>,
 }
 
-/// Settings that are written at their defaults too, as they were before other settings were: the text of a recipe, and so the address of
-/// its runs, does not change when a setting is added.
+/// Settings that are written even at their defaults, because they were before other settings existed. The text of a
+/// recipe, and so the address of its runs, thereby stays when a setting is added.
 const ALWAYS_WRITTEN: [(&str, &str); 2] = [("gnr", "every"), ("gnr", "batch_fraction")];
 
-/// Settings of when and on what a regulariser acts: left out at their defaults.
+/// Settings that say when and on what a regulariser acts; they are left out at their defaults.
 const QUIET: [&str; 3] = ["every", "batch_fraction", "from_epoch"];
 
 /// Regularisers that are written as `false` when they do not act.
@@ -61,12 +63,12 @@ fn written(entry: &Entry, values: &Values) -> Values {
 }
 
 impl Method {
-    /// The settings of a regulariser that acts.
+    /// The settings of a regulariser, if it acts.
     pub fn get(&self, name: &str) -> Option<&Values> {
         self.regularizers.iter().map(|settings| &settings.0).find(|values| values.of() == name)
     }
 
-    /// What the paper is about, when it acts.
+    /// The settings of GNR, if it acts.
     pub fn gnr(&self) -> Option<Gnr> {
         let values = self.get("gnr")?;
         let hvp = match values.choice("hvp").ok()? {
@@ -83,12 +85,12 @@ impl Method {
         })
     }
 
-    /// The settings `key` of all regularisers that have it, by name.
+    /// The value of setting `key` in each regulariser that has it, with the regulariser's name.
     pub(crate) fn each<'a>(&'a self, key: &'a str) -> impl Iterator<Item = (&'static str, &'a Value)> {
         self.regularizers.iter().filter_map(move |Settings(values)| Some((values.of(), values.get(key)?)))
     }
 
-    /// The fractions of the batch on which regularisers are evaluated, where that is not all of it.
+    /// The fractions of the batch on which regularisers are evaluated, where they are less than 1.
     pub(crate) fn fractions(&self) -> impl Iterator<Item = (&'static str, f64)> {
         self.each("batch_fraction").filter_map(|(name, value)| match value {
             Value::Number(fraction) if *fraction < 1.0 => Some((name, *fraction)),
@@ -96,37 +98,37 @@ impl Method {
         })
     }
 
-    /// The radii of perturbed points as assignments.
+    /// The radii of perturbed points, written as assignments.
     pub(crate) fn radii(&self) -> Vec<String> {
         self.each("rho").map(|(name, rho)| format!("method.{name}.rho = {rho}")).collect()
     }
 }
 
-/// `[method.gnr]`, as far as what it means is asked for outside of gnr-core.
+/// The settings of `[method.gnr]` that are used outside of gnr-core.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gnr {
-    /// Radius ρ.
+    /// The radius ρ.
     pub rho: f64,
-    /// Coefficient α.
+    /// The coefficient α.
     pub alpha: f64,
-    /// How Hessian-vector products are made.
+    /// The kind of the Hessian-vector products.
     pub hvp: Hvp,
-    /// Norm of the perturbation of a difference.
+    /// The norm of a difference's perturbation; `None` for the default of its kind.
     pub step: Option<f64>,
 }
 
-/// How Hessian-vector products are made, or what stands in their place. Each kind but the exact one is another method: the
-/// difference kinds on nets with ReLU, the Gauss–Newton kind on all that are not linear in their parameters.
+/// The kind of Hessian-vector products, or of their substitutes. Each kind but the exact one is another method:
+/// differences on nets with ReLU, Gauss–Newton products on nets that are not linear in their parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hvp {
-    /// By dual numbers.
+    /// Exact products by dual numbers.
     Exact,
-    /// With the generalised Gauss–Newton matrix in place of the Hessian: another method, at somewhat less than the cost of
-    /// exact products.
+    /// Products with the generalised Gauss–Newton matrix in place of the Hessian. They are another method, at somewhat
+    /// less than the cost of exact products.
     GaussNewton,
-    /// One-sided difference of gradients.
+    /// One-sided differences of gradients.
     ForwardDifference,
-    /// Two-sided difference of gradients.
+    /// Two-sided differences of gradients.
     CentralDifference,
 }

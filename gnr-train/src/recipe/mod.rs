@@ -1,4 +1,4 @@
-//! The recipe: a run's full configuration as plain data, from TOML and back.
+//! The recipe: the full configuration of a run as plain data, from TOML and back.
 
 mod augment;
 mod builtin;
@@ -35,105 +35,106 @@ use source::Source;
 /// Everything that decides a run. Every key has a default; the empty recipe trains on the embedded digits with GNR.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recipe {
-    /// Names the run folder. Default: the file's name, or `digits`.
+    /// The name, which is also that of the run folder. Default: the file's name, or `digits`.
     pub name: String,
-    /// What is learnt.
+    /// The images to learn from.
     pub data: Data,
-    /// What learns.
+    /// The model that learns.
     pub model: Model,
-    /// What is added to plain gradient descent.
+    /// The terms that are added to plain gradient descent.
     pub method: Method,
-    /// How the parameters move.
+    /// The optimiser, which moves the parameters.
     pub optimizer: Optimizer,
     /// The learning rate over time.
     pub schedule: Schedule,
-    /// The loop.
+    /// The training loop.
     pub train: Train,
-    /// How ranks share a batch, where several train together.
+    /// The way in which ranks share a batch, where several train together.
     #[serde(skip_serializing_if = "Parallel::is_default")]
     pub parallel: Parallel,
 }
 
-/// `[data]`.
+/// The section `[data]`: the images and their variation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Data {
-    /// A name that `gnr data` lists. Default `digits`.
+    /// The data set, a name that `gnr data` lists. Default `digits`.
     pub name: String,
-    /// Folder of the files. Default: none (embedded or installed sets need none).
+    /// The folder of the files. Default: none (embedded or installed sets need none).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
-    /// Whether files that would be left out, blank images and names that are easily confused are errors, not warnings. Default: no.
+    /// Whether files that would be left out, images of a single colour and names that are easily confused are errors
+    /// instead of warnings. Default: no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
     /// Fraction of the training images held out for validation, in [0, 1). Default 0.
     pub validation: f64,
-    /// Seed of that choice. Default 0.
+    /// Seed of the choice of validation images. Default 0.
     pub validation_seed: u64,
-    /// Random variation of the training images. Default: what is usual for the data set.
+    /// Random variation of the training images. Default: the usual one of the data set.
     pub augment: Augment,
-    /// More of it, under the same section. Default: nothing.
+    /// Further variations, under the same section. Default: none.
     #[serde(flatten)]
     pub variation: Variation,
-    /// Preset of mean and standard deviation. Default: the data set's own.
+    /// The preset of mean and standard deviation. Default: the data set's own.
     pub normalization: String,
-    /// `[data.subset]`: train on a part of the images only. Default: all.
+    /// A part of the training images, `[data.subset]`. Default: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subset: Option<Subset>,
-    /// `[data.label_noise]`: wrong training labels. Default: none.
+    /// Wrong training labels, `[data.label_noise]`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_noise: Option<LabelNoise>,
-    /// `[data.resize]`: bring every image to one size. Default: as they are.
+    /// One size for all images, `[data.resize]`. Default: images are not resized.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,
 }
 
-/// Random variation of training images.
+/// The random variation of training images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Augment {
-    /// Every image as it is.
+    /// No variation of the images.
     None,
-    /// Mirror with probability ½.
+    /// Mirroring with probability ½.
     Flip,
-    /// Pad by 4, crop, flip with probability ½.
+    /// A shift by padding with 4 pixels and cropping, then mirroring with probability ½.
     PadCropFlip,
-    /// Cut out a part of random area and proportions, scale it to the size of `resize`, flip with probability ½.
+    /// A part of random area and proportions, scaled to the size of `resize`, then mirroring with probability ½.
     RandomResizedCrop,
 }
 
-/// `[data.subset]`: one of `count` and `per_class`.
+/// The section `[data.subset]`, with one of `count` and `per_class`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Subset {
-    /// Images in all, classes in proportion.
+    /// Number of images in all, each class in proportion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
-    /// Images of each class.
+    /// Number of images of each class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_class: Option<usize>,
-    /// Seed of the choice. Default 0.
+    /// Seed of the choice of images. Default 0.
     pub seed: u64,
 }
 
-/// `[data.resize]`: scale the shorter side, then crop the centre.
+/// The section `[data.resize]`: the shorter side is scaled, then the centre is cut out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Resize {
     /// Length of the shorter side in pixels.
     pub shorter: usize,
-    /// Rows that are kept.
+    /// Number of rows that are kept.
     pub height: usize,
-    /// Columns that are kept.
+    /// Number of columns that are kept.
     pub width: usize,
-    /// Filter of the scaling. Default bilinear.
+    /// The filter of the scaling. Default bilinear.
     pub interpolation: Interpolation,
 }
 
-/// Filters of a change of size, as Pillow's.
+/// The filters of a change of size, equal to Pillow's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
-    /// Triangle.
+    /// A triangle of half-width 1.
     Bilinear,
-    /// Keys' cubic.
+    /// Keys' cubic of half-width 2.
     Bicubic,
 }
 
@@ -146,22 +147,25 @@ impl From<Interpolation> for gnr_data::Interpolation {
     }
 }
 
-/// `[model]`.
+/// The section `[model]`: the architecture and its initial weights.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Model {
-    /// A name that `gnr models` lists. Default `resnet8`.
+    /// The architecture, a name that `gnr models` lists. Default `resnet8`.
     pub name: String,
-    /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT. Default: the architecture's own.
+    /// Hidden widths of an MLP, widths of the stages of a ResNet, or the one width of a ViT. Default: the
+    /// architecture's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub widths: Option<Vec<usize>>,
-    /// Activation of an MLP, a LeNet, a ResNet, ResNeXt or wide ResNet: `relu`, `gelu`, `silu` or `tanh`. Default: `relu`.
+    /// Activation of an MLP, a LeNet, a ResNet, ResNeXt or wide ResNet: `relu`, `gelu`, `silu` or `tanh`. Default:
+    /// `relu`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<String>,
-    /// Normalisation of a ResNet, ResNeXt or wide ResNet: `batch`, `group`, `layer` (one group) or `none`. Default: `batch`.
+    /// Normalisation of a ResNet, ResNeXt or wide ResNet: `batch`, `group`, `layer` (one group) or `none`. Default:
+    /// `batch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<String>,
-    /// Number of groups of `norm = "group"`, which must divide the channels of every layer. Default: 32, or as many of at least 4
-    /// channels as there are.
+    /// Number of groups of `norm = "group"`, which must divide the channels of every layer. Default: 32, or as many of
+    /// at least 4 channels as there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm_groups: Option<usize>,
     /// Number of blocks of a ViT. Default: the architecture's own.
@@ -176,47 +180,49 @@ pub struct Model {
     /// Rate of dropout, in [0, 1). Default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
-    /// Rate of stochastic depth in the last residual block, in [0, 1); it falls linearly to 0 in the first. Default 0.
+    /// Rate of stochastic depth in the last residual block, in [0, 1); it falls linearly to 0 in the first one. Default
+    /// 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_path: Option<f64>,
-    /// A weight file to start from, safetensors or a PyTorch checkpoint. Default: random initialisation.
+    /// The file of the initial weights, safetensors or a PyTorch checkpoint. Default: random initialisation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
-    /// The part of that file to read (`state_dict_ema`). Default: where most of the model's tensors are.
+    /// The part of that file to read, as in `state_dict_ema`. Default: the part with most of the model's tensors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights_key: Option<String>,
-    /// What may differ between that file and the model. Default all.
+    /// The differences that are allowed between that file and the model. Default `all`: the file must have
+    /// exactly the model's tensors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
-    /// Interpolate position embeddings of another image size. Default false.
+    /// Whether position embeddings of another image size are interpolated. Default false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resample_pos_embed: Option<bool>,
-    /// `"backbone"` (everything but the classifier), or a list of patterns as in `[[optimizer.group]]`: parameters that stay
-    /// as they start. BatchNorm layers among them run on their running statistics. Default: none.
+    /// The parameters that are frozen: `"backbone"` (everything but the classifier), or a list of patterns as in
+    /// `[[optimizer.group]]`. BatchNorm layers among them use their running statistics. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
 }
 
-/// What may differ between a weight file and the model.
+/// The differences that are allowed between a weight file and the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Load {
-    /// Nothing.
+    /// No difference: all tensors must be there.
     All,
-    /// The file may have more tensors.
+    /// The file may have additional tensors.
     IgnoreUnexpected,
-    /// As before, and the classifier starts afresh.
+    /// The file may have additional tensors, and the classifier is initialised randomly.
     NewHead,
-    /// What fits is taken; the rest keeps its random initialisation.
+    /// Tensors that fit are loaded; the others are initialised randomly.
     Matching,
 }
 
-/// Parameters that are not learned.
+/// The parameters that are frozen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Freeze {
-    /// All but the classifier's.
+    /// All parameters but the classifier's.
     Backbone,
-    /// Parameters whose names match one of these patterns.
+    /// The parameters whose names match one of these patterns.
     Matching(Vec<String>),
 }
 
@@ -229,22 +235,24 @@ impl Serialize for Freeze {
     }
 }
 
-/// `[optimizer]`.
+/// The section `[optimizer]`: the optimiser and its groups of parameters.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Optimizer {
-    /// A name that `gnr methods` lists. Default `sgd`.
+    /// The optimiser, a name that `gnr methods` lists. Default `sgd`.
     pub name: &'static str,
-    /// Peak learning rate η₀ > 0. Default: the optimiser's own (0.1 for SGD, 1e-3 for Adam and AdamW).
+    /// The peak η₀ > 0 of the learning rate. Default: the optimiser's own (0.1 for SGD, 1e-3 for Adam and AdamW).
     pub lr: f64,
-    /// ≥ 0; coupled or decoupled, as the optimiser has it. Default: the optimiser's own (5e-4 for SGD, 0 for Adam, 0.01 for AdamW).
+    /// Weight decay ≥ 0, coupled or decoupled as the optimiser has it. Default: the optimiser's own (5e-4 for SGD, 0
+    /// for Adam, 0.01 for AdamW).
     pub weight_decay: f64,
-    /// Every other key of the optimiser: `gnr methods NAME` describes them.
+    /// All other keys of the optimiser, which `gnr methods NAME` describes.
     #[serde(flatten)]
     pub settings: Settings,
-    /// Parameters without weight decay. Default: none.
+    /// The parameters without weight decay. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_decay: Option<NoDecay>,
-    /// `[[optimizer.group]]`: parameters with a learning rate or weight decay of their own. The first that matches counts.
+    /// Groups `[[optimizer.group]]` of parameters with a learning rate or weight decay of their own. The first matching
+    /// group counts.
     #[serde(rename = "group", skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
 }
@@ -255,7 +263,7 @@ impl Optimizer {
         registry::find(optimizer::entries(), self.name).map_or(self.name, |entry| entry.title)
     }
 
-    /// All its settings, with this weight decay.
+    /// All settings of the optimiser, with this weight decay.
     pub(crate) fn values(&self, weight_decay: f64) -> gnr_core::Result<Values> {
         let mut values = self.settings.0.clone();
         values.set("lr", self.lr.into())?;
@@ -264,128 +272,137 @@ impl Optimizer {
     }
 }
 
-/// Parameters without weight decay.
+/// The parameters without weight decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoDecay {
-    /// Biases and everything else of one axis: scales and shifts of normalisations.
+    /// Parameters of one axis: biases, and the scales and shifts of normalisations.
     NormAndBias,
-    /// Norms, biases, and what a transformer learns of positions: class token, position embeddings, relative position biases.
+    /// Scales, shifts and biases, and a transformer's parameters of positions: class token, position embeddings,
+    /// relative position biases.
     NormBiasAndPosition,
 }
 
-/// `[[optimizer.group]]`.
+/// A section `[[optimizer.group]]`: some of the parameters, with settings of their own.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Group {
-    /// A tensor (`fc.weight`), a module (`fc`), or a pattern in which `*` stands for anything (`layer4.*.bn*`).
+    /// The parameters: a tensor (`fc.weight`), a module (`fc`), or a pattern in which `*` stands for any characters
+    /// (`layer4.*.bn*`).
     #[serde(rename = "match")]
     pub pattern: String,
     /// Factor ≥ 0 of the learning rate. Default 1.
     pub lr_scale: f64,
-    /// ≥ 0. Default: the optimiser's.
+    /// Weight decay ≥ 0. Default: the optimiser's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
 }
 
-/// `[schedule]`: the learning rate over time, after a linear warm-up.
+/// The section `[schedule]`: the learning rate over time, after a linear warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Schedule {
-    /// A name that `gnr methods` lists. Default `cosine`.
+    /// The schedule, a name that `gnr methods` lists. Default `cosine`.
     pub name: &'static str,
-    /// Its keys, `warmup_epochs` included: `gnr methods NAME` describes them.
+    /// The keys of the schedule, `warmup_epochs` included, which `gnr methods NAME` describes.
     #[serde(flatten)]
     pub settings: Settings,
 }
 
-/// `[train]`.
+/// The section `[train]`: the loop, its engine and its files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Train {
-    /// Passes over the training images. Default 30.
+    /// Number of passes over the training images. Default 30.
     pub epochs: u64,
-    /// Images a step. Default 64.
+    /// Number of images a step. Default 64.
     pub batch_size: usize,
-    /// Parts of a batch that are evaluated one after the other to save memory. Default 1.
+    /// Number of parts of a batch that are evaluated one after the other to save memory. Default 1.
     pub micro_batches: usize,
-    /// In [0, 1). Default 0.
+    /// Label smoothing, in [0, 1). Default 0.
     pub label_smoothing: f64,
-    /// Bound on the direction's norm. Default: none.
+    /// Largest norm of the direction; a longer one is scaled down. Default: no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
-    /// Initialisation, order and augmentation. Default 0.
+    /// Seed of initialisation, order and augmentation. Default 0.
     pub seed: u64,
-    /// What computes. Default: the CPU engine.
+    /// The engine that computes. Default: the CPU engine.
     #[serde(skip_serializing_if = "Engine::is_default")]
     pub backend: Engine,
-    /// Where it computes: `cpu`, or with the backend `torch` also `cuda` and `cuda:N`. Default: the CPU.
+    /// The device of the engine: `cpu`, or with the backend `torch` also `cuda` and `cuda:N`. Default: the CPU.
     #[serde(skip_serializing_if = "Device::is_default")]
     pub device: Device,
-    /// Default f32.
+    /// Precision of parameters and activations. Default f32.
     pub precision: Precision,
-    /// Threads of the tensor kernels; 0: as many as there are cores, fixed when the run starts. Default 0.
+    /// Number of threads of the tensor kernels. Default 0: as many as there are cores, fixed when the run starts.
     pub threads: usize,
-    /// Threads that prepare batches; any number gives the same bits. Default 2.
+    /// Number of threads that prepare batches; any number gives equal bits. Default 2.
     pub workers: usize,
-    /// Default 1; 0: only at the end and when interrupted.
+    /// Number of epochs between checkpoints. Default 1; 0: only at the end and when interrupted.
     pub checkpoint_every_epochs: u64,
-    /// Additional checkpoints within epochs. Default: none.
+    /// Number of steps between additional checkpoints within epochs. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every_steps: Option<u64>,
-    /// Keep the weights of every so many epochs (and of epochs 0 and the last) as `checkpoints/epoch-<n>.safetensors`, for
-    /// trajectories and curvature over time. Default: none are kept beside the last and the best.
+    /// Number of epochs between weights that are kept as `checkpoints/epoch-<n>.safetensors`, beside those of epochs 0
+    /// and the last, for trajectories and curvature over time. Default: only the last and the best weights are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_every_epochs: Option<u64>,
-    /// Evaluate after every so many epochs (and after the last). Default 1.
+    /// Number of epochs between evaluations; the last epoch is always evaluated. Default 1.
     pub eval_every: u64,
-    /// Images at a time in evaluation. Default: [`eval_batch`](Self::eval_batch).
+    /// Number of images at a time in evaluation. Default: [`eval_batch`](Self::eval_batch).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_batch_size: Option<usize>,
-    /// Write a line of metrics every so many steps. Default: none, epochs only.
+    /// Number of steps between lines of metrics. Default: lines for epochs only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_every_steps: Option<u64>,
-    /// `[train.average]`: the average of the weights is evaluated beside them. Training is the same. Default: none.
+    /// An average of the weights, `[train.average]`, which is evaluated beside them and does not affect training.
+    /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average: Option<Average>,
 }
 
-/// `[train.average]`.
+/// The section `[train.average]`: an average of the weights.
 ///
-/// Each evaluation is made for the average too (`average_*` in `metrics.jsonl` and `summary.json`), once there is one; the
-/// last is written as `checkpoints/average.safetensors`. (A schedule-free optimiser has averaged weights of its own, which are evaluated and
-/// written in the same way when there is no such section.) What is the best checkpoint, the weights themselves decide.
+/// Once there is an average, each evaluation is also made for it (`average_*` in `metrics.jsonl` and `summary.json`),
+/// and the last one is written as `checkpoints/average.safetensors`. The weights themselves decide which checkpoint is
+/// the best.
+///
+/// A schedule-free optimiser has averaged weights of its own. Without this section they are evaluated and written
+/// likewise.
+/// the weights themselves decide.
 ///
 /// # Cost
-/// One vector and each evaluation twice; for `swa` of a model with BatchNorm also a forward pass over the training images
-/// before each evaluation.
+/// One vector, and each evaluation twice. For `swa` of a model with BatchNorm, also a forward pass over the training
+/// images before each evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Average {
-    /// Needed.
+    /// The kind of average; it must be given.
     pub kind: AverageKind,
-    /// EMA: weight in (0, 1) of the old average in each step. Default 0.999.
+    /// For EMA: the weight in (0, 1) of the old average in each step. Default 0.999.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decay: Option<f64>,
-    /// Epochs before the first one that is averaged: 30 means the steps (EMA) or ends (SWA) of the epochs 31, 32, … Less than
-    /// `train.epochs`. Default 0 for EMA, ¾ of the epochs (rounded down) for SWA.
+    /// Number of epochs before the first one that is averaged, less than `train.epochs`: 30 means the steps (EMA) or
+    /// ends (SWA) of the epochs 31, 32, …. Default 0 for EMA, ¾ of the epochs (rounded down) for SWA.
     pub from_epoch: u64,
 }
 
-/// Which points are averaged, and how.
+/// The kind of average and its points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AverageKind {
-    /// Exponential moving average after each step, of weights and running statistics (as timm's `ModelEmaV2` has it).
+    /// Exponential moving average of weights and running statistics after each step, as in timm's `ModelEmaV2`.
     Ema,
-    /// Stochastic weight averaging: the mean of the weights at the ends of late epochs. Running statistics are measured at the
-    /// averaged weights before each evaluation (as PyTorch's `update_bn` does it, on training images without augmentation).
+    /// Stochastic weight averaging: the mean of the weights at the ends of late epochs. Running statistics are measured
+    /// at the averaged weights before each evaluation, like PyTorch's `update_bn`, on training images without
+    /// augmentation.
     Swa,
 }
 
 impl Train {
-    /// Images `[C, H, W]` at a time in evaluation: as asked for, else 256, or as many fewer as have 2²¹ pixels (41 of 224×224):
-    /// no more would be faster, and the maps of 256 photographs take gigabytes.
+    /// Number of images `[C, H, W]` at a time in evaluation: `eval_batch_size`, or else 256, or fewer if they have more
+    /// than 2²¹ pixels in all (41 of 224×224). Larger batches would not be faster, and the maps of 256 photographs take
+    /// gigabytes.
     pub fn eval_batch(&self, [_, height, width]: [usize; 3]) -> usize {
         self.eval_batch_size.unwrap_or_else(|| ((1 << 21) / (height * width).max(1)).clamp(1, 256))
     }
-    /// What computes, where and in which precision.
+    /// The engine, device and precision of the run.
     pub fn place(&self) -> Place {
         Place { engine: self.backend, device: self.device, precision: self.precision }
     }
@@ -399,11 +416,12 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Reads TOML text. `origin` stands for the file in errors, `name` is the recipe's name unless the text gives one, and
-    /// `overrides` are `section.key=value` assignments that win over the text.
+    /// Reads TOML text. `origin` stands for the file in errors. `name` is the recipe's name unless the text gives one.
+    /// `overrides` are assignments `section.key=value`, which take precedence over the text.
     ///
     /// # Errors
-    /// [`RecipeError`], listing every unknown key (with the nearest valid one), wrong type and value outside its domain.
+    /// [`RecipeError`], which lists every unknown key (with the nearest valid one), every wrong type, and every value
+    /// outside its domain.
     ///
     /// ```
     /// use gnr_train::Recipe;
@@ -422,13 +440,13 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// [`parse`](Self::parse) of a file; its stem is the default name.
+    /// Reads a file like [`parse`](Self::parse); its stem is the default name.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse), and a file that cannot be read.
+    /// The errors of [`parse`](Self::parse), and one for a file that cannot be read.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, RecipeError> {
         let origin = path.display().to_string();
-        // Not that of weights, say, of which only the length is looked at.
+        // A file of weights, say, is refused by its length, without reading it.
         source::check_length(&origin, std::fs::metadata(path).map_or(0, |file| file.len()))?;
         let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
             std::io::ErrorKind::InvalidData => source::no_text(&origin),
@@ -438,19 +456,19 @@ impl Recipe {
         Self::parse(&origin, &name, &text, overrides)
     }
 
-    /// The recipe as TOML, complete: [`parse`](Self::parse) of it gives an equal recipe.
+    /// The complete recipe as TOML, from which [`parse`](Self::parse) makes an equal recipe.
     ///
     /// # Errors
     /// [`RecipeError::Unwritable`] for a value that TOML cannot hold (a seed beyond 2⁶³).
     pub fn to_toml(&self) -> Result<String, RecipeError> {
-        // By way of a table, whose writer puts plain values before sections.
+        // The value becomes a table first, whose writer puts plain values before sections.
         let table = toml::Table::try_from(self).map_err(|e| RecipeError::Unwritable(e.to_string()))?;
         toml::to_string(&table).map_err(|e| RecipeError::Unwritable(e.to_string()))
     }
 
-    /// The recipe without what decides nothing: places of files, strictness, threads, checkpoints in between. Runs of equal deciding recipes
-    /// have equal results. (Any number of threads gives the same bits in every kernel of ours, but only the same number is a
-    /// promise.)
+    /// The recipe without keys that do not decide results: paths of files, strictness, threads, checkpoints in between.
+    /// Runs whose deciding recipes are equal have equal results. (Every kernel of gnr-cpu gives
+    /// equal bits for any number of threads, but this is only promised for equal numbers.)
     pub fn deciding(&self) -> Self {
         let mut recipe = self.clone();
         recipe.data.dir = None;
@@ -464,13 +482,13 @@ impl Recipe {
         recipe
     }
 
-    /// The recipe on the default engine and device. Others compute the same run but for rounding.
+    /// The recipe on the default engine and device. Other engines compute the run up to rounding.
     pub(crate) fn anywhere(mut self) -> Self {
         (self.train.backend, self.train.device) = (Engine::default(), Device::default());
         self
     }
 
-    /// What the method is called in tables: `SGD`, `SGD + SAM + GNR (exact)`, `SGD + SAM, groups of 32`, ….
+    /// The name of the method in tables: `SGD`, `SGD + SAM + GNR (exact)`, `SGD + SAM, groups of 32`, ….
     pub fn method_name(&self) -> String {
         let mut name = String::from(self.optimizer.title());
         for Settings(values) in &self.method.regularizers {

@@ -1,26 +1,29 @@
-//! `[parallel]`: how ranks share a batch. Of no consequence to a process by itself.
+//! The section `[parallel]`: how ranks share a batch. It does not affect a process by itself.
 
 use serde::Serialize;
 
 use super::reader::Reader;
 
-/// `[parallel]`.
+/// The section `[parallel]`: how ranks share a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Parallel {
-    /// Of which part of the batch SAM and GNR look at perturbed points. Default `global`.
+    /// The part of the batch for which SAM and GNR perturb the point. Default `global`.
     pub perturbation: Perturbation,
-    /// With `perturbation = "global"`: whether BatchNorm takes the statistics of the whole batch, which each of its layers exchanges in each
-    /// pass, or those of each rank's part, whose running averages are averaged after each step. Default true.
+    /// With `perturbation = "global"`: whether BatchNorm takes the statistics of the whole batch, which each layer then
+    /// exchanges in each pass. Otherwise each rank's part has its own, and their running averages are averaged after
+    /// each step. Default true.
     pub sync: bool,
 }
 
-/// What is perturbed at once.
+/// The part of the batch that shares one perturbed point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Perturbation {
-    /// The whole batch: every step is that of one process with all of it. A reduction for each gradient and each product.
+    /// The whole batch: every step equals that of one process with the whole batch. The cost is a reduction for each
+    /// gradient and each product.
     Global,
-    /// Each rank's part by itself, as `method.group` does in one process (m-sharpness). One reduction a step, of the direction.
+    /// Each rank's part by itself, as with `method.group` in one process (m-sharpness). The cost is one reduction a
+    /// step, of the direction.
     Local,
 }
 
@@ -31,7 +34,7 @@ impl Default for Parallel {
 }
 
 impl Parallel {
-    /// Left out of a recipe's text, so that the text of recipes that were there before this section is what it was.
+    /// Whether the section is left out of a recipe's text, so that the text of recipes older than the section stays.
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }

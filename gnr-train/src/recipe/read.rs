@@ -62,7 +62,7 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
     recipe
 }
 
-/// What starts late starts within the run.
+/// Checks that everything with a late start begins within the run.
 fn phases(reader: &mut Reader<'_>, recipe: &Recipe) {
     let epochs = recipe.train.epochs;
     let regularizers = recipe.method.each("from_epoch").filter_map(|(name, start)| match start {
@@ -78,7 +78,7 @@ fn phases(reader: &mut Reader<'_>, recipe: &Recipe) {
     }
 }
 
-/// Who remembers outputs of every image sees whole images.
+/// Checks that regularisers which record outputs of images do not get blended images.
 fn blends(reader: &mut Reader<'_>, recipe: &Recipe) {
     let variation = &recipe.data.variation;
     let blended = [("mixup", variation.mixup), ("cutmix", variation.cutmix)];
@@ -116,7 +116,7 @@ fn data(reader: &mut Reader<'_>) -> Data {
         ("flip", Augment::Flip),
         ("pad-crop-flip", Augment::PadCropFlip),
         ("random-resized-crop", Augment::RandomResizedCrop),
-        // What it is called by the data set that made it usual.
+        // The name that refers to the data set for which it is usual.
         ("imagenet", Augment::RandomResizedCrop),
     ];
     let augment = data.choice("augment", &augments).unwrap_or(usual);
@@ -245,7 +245,7 @@ fn known_model(name: &str) -> Result<(), String> {
     if gnr_models::registry().iter().any(|known| known.name == name) {
         return Ok(());
     }
-    // The registry's own words for it, whatever the images are.
+    // The registry's own error message, whatever the images are.
     match gnr_models::AnyModel::build(&gnr_models::ModelConfig::new(name, 10, [3, 32, 32])) {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
@@ -315,7 +315,7 @@ fn schedule(reader: &mut Reader<'_>, lr: f64) -> Schedule {
     let mut section = reader.section("schedule");
     let entry = registered::name(&mut section, schedule::entries(), "cosine");
     let values = registered::values(&mut section, schedule::entries(), entry);
-    // Any run does: what is checked are the settings beside the learning rate.
+    // Any run will do: only the settings beside the learning rate are checked.
     registered::check(&mut section, schedule::build(&values, Span::new(lr, 1, 1)));
     Schedule { name: entry.name, settings: Settings(values) }
 }
@@ -371,7 +371,7 @@ fn average(reader: &mut Reader<'_>, epochs: u64) -> Option<Average> {
     let kind = kind?;
     let ema = kind == AverageKind::Ema;
     section.only_for("decay", &decay, ema, "kind = \"ema\"");
-    // Three quarters, without overflow.
+    // Three quarters of the epochs, without overflow.
     let late = epochs / 4 * 3 + epochs % 4 * 3 / 4;
     Some(Average {
         kind,

@@ -1,5 +1,5 @@
-//! Reads typed, checked values out of a recipe's tree and remembers every key that was asked for, so that what nobody asked
-//! for can be reported with the nearest key that exists. Problems are collected: one reading reports them all.
+//! Reads typed, checked values out of a recipe's tree. Every key that is asked for is recorded, so that any other key
+//! in the tree can be reported with the nearest known one. Problems are collected: one reading reports them all.
 
 use std::fmt;
 
@@ -10,24 +10,24 @@ use super::{
     source::{Source, join},
 };
 
-/// Why a recipe was refused.
+/// The reason why a recipe was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecipeError {
     /// The file cannot be read.
     #[error("{file}: cannot read the recipe: {source}")]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// The system's reason.
+        /// The reason that the system gives.
         source: std::io::Error,
     },
-    /// Not TOML, or not an assignment.
+    /// Text that is not TOML, or an assignment that is none.
     #[error("{place}: {problem}")]
     Syntax {
-        /// File and line, or the assignment.
+        /// File and line, or the assignment itself.
         place: String,
-        /// What is wrong.
+        /// The problem, in words.
         problem: String,
     },
     /// Keys or values that a recipe cannot have, in the order of the sections.
@@ -41,23 +41,23 @@ pub enum RecipeError {
         "there is no file and no built-in recipe `{name}`; did you mean `{nearest}`? (built in: {known})"
     )]
     UnknownBuiltin {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
-        /// The closest name.
+        /// The most similar name.
         nearest: &'static str,
-        /// All names.
+        /// The names of all built-in recipes.
         known: String,
     },
 }
 
-/// One thing that is wrong with a recipe.
+/// A problem of a recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// File and line, or the assignment.
+    /// File and line, or the assignment itself.
     pub place: String,
-    /// The dotted key.
+    /// The dotted key that has the problem.
     pub key: String,
-    /// What was expected and what was found.
+    /// The value that was expected, and what was found.
     pub message: String,
 }
 
@@ -71,7 +71,7 @@ fn lines(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Types a key can have.
+/// A type that a key may have.
 pub(super) trait FromToml: Sized {
     const EXPECTED: &'static str;
     fn from_toml(value: &Value) -> Option<Self>;
@@ -92,7 +92,7 @@ from_toml! {
     bool, "true or false", |value| value.as_bool();
     u64, "a whole number, 0 or larger", |value| value.as_integer().and_then(|i| i.try_into().ok());
     usize, "a whole number, 0 or larger", |value| value.as_integer().and_then(|i| i.try_into().ok());
-    // TOML writers often drop the point of 1.0.
+    // Writers of TOML often drop the point of 1.0.
     f64, "a number", |value| value.as_float().or_else(|| value.as_integer().map(|i| i as f64));
     String, "a string", |value| value.as_str().map(str::to_owned);
     [f64; 2], "two numbers", |value| Vec::<f64>::from_toml(value)?.try_into().ok();
@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
         self.source.name.clone()
     }
 
-    /// A section, present or not: its keys are then known. `path` is "" for the top.
+    /// A section, present or not, whose keys are known from now on. `path` is empty for the top level.
     pub(super) fn section(&mut self, path: &str) -> Section<'_, 'a> {
         if !path.is_empty() {
             self.known.push(path.to_owned());
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
         Section { path: path.to_owned(), reader: self }
     }
 
-    /// The number of sections in a list, `[[path]]`; section i is `path.i`.
+    /// The number of sections in a list, `[[path]]`. Section i of it is `path.i`.
     pub(super) fn list(&mut self, path: &str) -> usize {
         self.known.push(path.to_owned());
         match self.source.get(path) {
@@ -158,7 +158,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether an optional section is there: a table or `true` is, `false` is not; nothing at all: `default`.
+    /// Whether an optional section is switched on: a table or `true` is, `false` is not. Without the key it is
+    /// `default`.
     pub(super) fn enabled(&mut self, path: &str, default: bool) -> bool {
         self.known.push(path.to_owned());
         match self.source.get(path) {
@@ -172,7 +173,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The keys of a section that [`enabled`](Self::enabled) was asked about.
+    /// The keys of a section about which [`enabled`](Self::enabled) was asked.
     pub(super) fn keys_of(&mut self, path: &str) -> Section<'_, 'a> {
         Section { path: path.to_owned(), reader: self }
     }
@@ -181,12 +182,12 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem { place: self.source.place(path), key: path.to_owned(), message });
     }
 
-    /// All problems, unknown keys first.
+    /// Returns all problems, unknown keys first.
     pub(super) fn finish(self) -> Result<(), RecipeError> {
         let mut problems = Vec::new();
         self.unknown("", &self.source.root, &mut problems);
         for problem in self.problems {
-            // A section may be read in several places.
+            // A section may be read in several places, so problems may repeat.
             if !problems.contains(&problem) {
                 problems.push(problem);
             }
@@ -219,7 +220,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The most similar key, with a preference for the same section, and then for one that is not within another.
+    /// The most similar key. Keys of the same section are preferred, then those that are not within another key.
     fn nearest(&self, path: &str) -> Option<&str> {
         let path = &beginning(path);
         let (section, key) = split(path);
@@ -227,23 +228,23 @@ impl<'a> Reader<'a> {
             let (known_section, known_key) = split(known);
             let same = if known_section == section { 0.1 } else { 0.0 };
             let outer = if known_section.contains('.') { 0.0 } else { 0.01 };
-            // `lr` for `learning_rate`.
+            // For example `lr` for `learning_rate`.
             let short = if known_key.len() > 1 && initials(key) == known_key { 0.95 } else { 0.0 };
             let alike = strsim::jaro_winkler(known_key, key).max(strsim::jaro_winkler(known, path) - 0.1);
             alike.max(short) + same + outer
         };
         let scored = self.known.iter().map(|known| (known.as_str(), score(known)));
         let (best, score) = scored.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        // Below this, two keys have little more than a letter in common.
+        // Keys less similar than this have little more than a letter in common.
         (score > 0.6).then_some(best)
     }
 }
 
-/// Characters of a name that are compared with those that are known. Comparing a megabyte with all of them would take
+/// Number of characters of a name that are compared with known names. Comparing a megabyte with all of them would take
 /// seconds.
 const COMPARED: usize = 100;
 
-/// What of a name is compared with those that are known.
+/// The beginning of a name that is compared with known names.
 pub(crate) fn beginning(name: &str) -> String {
     name.chars().take(COMPARED).collect()
 }
@@ -270,7 +271,7 @@ pub(super) struct Section<'r, 'a> {
 }
 
 impl Section<'_, '_> {
-    /// A value if it is there and of its type.
+    /// The value of a key, if it is there and has this type.
     pub(super) fn optional<T: FromToml>(&mut self, key: &str) -> Option<T> {
         let path = join(&self.path, key);
         let value = self.reader.source.get(&path);
@@ -283,7 +284,7 @@ impl Section<'_, '_> {
         typed
     }
 
-    /// As [`optional`](Self::optional), within a domain.
+    /// The value of a key, if it is there, has this type and lies in the domain.
     pub(super) fn optional_in<T: FromToml + fmt::Debug>(
         &mut self,
         key: &str,
@@ -298,12 +299,12 @@ impl Section<'_, '_> {
         None
     }
 
-    /// A value or its default.
+    /// The value of a key, or the default.
     pub(super) fn value<T: FromToml>(&mut self, key: &str, default: T) -> T {
         self.optional(key).unwrap_or(default)
     }
 
-    /// A value within a domain, or its default.
+    /// The value of a key within a domain, or the default.
     pub(super) fn value_in<T: FromToml + fmt::Debug>(
         &mut self,
         key: &str,
@@ -314,7 +315,7 @@ impl Section<'_, '_> {
         self.optional_in(key, valid, requirement).unwrap_or(default)
     }
 
-    /// One of several names.
+    /// The value of a key that is one of several names.
     pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
         let name = self.optional::<String>(key)?;
         let found = choices.iter().find(|(known, _)| *known == name).map(|(_, choice)| *choice);
@@ -329,7 +330,7 @@ impl Section<'_, '_> {
         found
     }
 
-    /// Notes that `key` does not go with the rest of the section, when it is there.
+    /// Reports that `key`, if it is there, does not go with the rest of the section.
     pub(super) fn only_for<T>(&mut self, key: &str, value: &Option<T>, applies: bool, owner: &str) {
         if value.is_some() && !applies {
             let path = join(&self.path, key);
@@ -342,7 +343,7 @@ impl Section<'_, '_> {
         self.reader.problem(&path, format!("`{path}` = {found}: {requirement}"));
     }
 
-    /// Whether the key is there, valid or not.
+    /// Whether the key is there, whatever its value is.
     pub(super) fn has(&self, key: &str) -> bool {
         self.reader.source.get(&join(&self.path, key)).is_some()
     }

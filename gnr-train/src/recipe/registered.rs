@@ -1,4 +1,4 @@
-//! Sections that name a registered method: its keys, read and checked by what the method says of itself.
+//! Sections that name a registered method, whose keys are read and checked by the method's entry.
 
 use gnr_core::{
     Error, Result, optimizer,
@@ -9,18 +9,19 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::reader::Section;
 
-/// A kind of method: the section of a recipe that names one, and those that there are.
+/// A kind of method: the section of a recipe that names one, and all methods of the kind.
 pub struct Kind {
-    /// The name of the section.
+    /// Name of the section.
     pub section: &'static str,
-    /// What they are called together.
+    /// Title of the kind in listings.
     pub title: &'static str,
-    /// Each of them, in the order of listings.
+    /// The entries of the methods, in the order of listings.
     pub entries: &'static [&'static Entry],
 }
 
 impl Kind {
-    /// How a recipe names a method of this kind, line by line: a table of its own for each regulariser, as there may be several.
+    /// The lines by which a recipe names a method of this kind. Each regulariser has a table of its own, because there
+    /// may be several.
     pub fn in_recipe(&self, entry: &Entry) -> Vec<String> {
         match self.section {
             "method" => vec![format!("[method.{}]", entry.name)],
@@ -38,7 +39,7 @@ pub fn kinds() -> Vec<Kind> {
     ]
 }
 
-/// Settings of a method, written as the keys of its section.
+/// The settings of a method, which are written as the keys of its section.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings(pub Values);
 
@@ -66,11 +67,12 @@ pub(super) fn name(
     default: &str,
 ) -> &'static Entry {
     let choices: Vec<(&str, &'static Entry)> = entries.iter().map(|entry| (entry.name, *entry)).collect();
-    // A registry has at least its default.
+    // A registry has at least its default method.
     section.choice("name", &choices).or_else(|| find(entries, default)).unwrap_or(entries[0])
 }
 
-/// The settings of `entry` in its section. Keys of other entries are known, and refused with the names that they go with.
+/// Reads the settings of `entry` from its section. Keys of other entries are known; they are refused with the names of
+/// the methods that have them.
 pub(super) fn values(
     section: &mut Section<'_, '_>,
     entries: &[&'static Entry],
@@ -79,7 +81,7 @@ pub(super) fn values(
     let mut given = Vec::new();
     for (index, owner) in entries.iter().enumerate() {
         for key in owner.keys {
-            // The first owner asks, with the domain that the chosen method has for the key.
+            // A key of several methods is read once, with the domain that the chosen method has for it.
             if entries[..index].iter().any(|before| before.key(key.name).is_some()) {
                 continue;
             }
@@ -97,7 +99,7 @@ pub(super) fn values(
     values.or_else(|_| entry.values([])).unwrap_or_else(|_| Values::empty(entry))
 }
 
-/// Notes the error of a method that was built, at the key that it is about.
+/// Reports the error of making a method, at the key to which it belongs.
 pub(super) fn check<T>(section: &mut Section<'_, '_>, built: Result<T, impl std::borrow::Borrow<Error>>) {
     let Err(error) = built else { return };
     match error.borrow() {
@@ -109,7 +111,7 @@ pub(super) fn check<T>(section: &mut Section<'_, '_>, built: Result<T, impl std:
     }
 }
 
-/// The value of a key, if it is there and lies in its domain.
+/// The value of a key, if it is there and lies in the key's domain.
 fn value(section: &mut Section<'_, '_>, key: &Key) -> Option<Value> {
     let value = match key.domain {
         Domain::Number(_) => section.optional::<f64>(key.name).map(Value::Number),
@@ -132,7 +134,7 @@ fn value(section: &mut Section<'_, '_>, key: &Key) -> Option<Value> {
     }
 }
 
-/// `name = "adam" or "adamw"`: the methods that have a key.
+/// The methods that have a key, as in `name = "adam" or "adamw"`.
 fn owners(entries: &[&'static Entry], key: &str) -> String {
     let having = entries.iter().filter(|entry| entry.key(key).is_some());
     let names: Vec<String> = having.map(|entry| format!("{:?}", entry.name)).collect();

@@ -1,4 +1,4 @@
-//! Where a recipe's values come from: a TOML text with line numbers, and `section.key=value` assignments over it.
+//! The source of a recipe's values: a TOML text with line numbers, and assignments `section.key=value` over it.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use toml::{
 
 use super::reader::RecipeError;
 
-/// Longest recipe that is read, in bytes: what is longer is another file. Parsing takes memory in proportion, a few times a hundred bytes a
-/// byte at worst.
+/// Longest recipe in bytes; a longer file is no recipe. Parsing takes memory in proportion, at worst a few hundred
+/// bytes for each byte.
 const LONGEST: u64 = 256 << 10;
-/// Most parts of a key: recipes have three.
+/// Largest number of parts of a key; recipes have three.
 const DEEPEST: usize = 8;
 
-/// Refuses what is too long for a recipe.
+/// Refuses a file that is too long for a recipe.
 pub(super) fn check_length(origin: &str, length: u64) -> Result<(), RecipeError> {
     if length <= LONGEST {
         return Ok(());
@@ -24,13 +24,13 @@ pub(super) fn check_length(origin: &str, length: u64) -> Result<(), RecipeError>
     Err(RecipeError::Syntax { place: origin.to_owned(), problem })
 }
 
-/// The refusal of weights, say, in place of a recipe.
+/// The error of a file that is no text, such as weights.
 pub(super) fn no_text(origin: &str) -> RecipeError {
     let problem = "expected a recipe, a text in TOML; found a file that is no text".to_owned();
     RecipeError::Syntax { place: origin.to_owned(), problem }
 }
 
-/// A tree of values, and for each dotted path the place it was written at.
+/// A tree of values, with the place where each dotted path was written.
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) root: Table,
@@ -71,7 +71,7 @@ impl Source {
         Ok(source)
     }
 
-    /// Where the value at `path`, or the section around it, was written.
+    /// The place where the value at `path`, or the section around it, was written.
     pub(super) fn place(&self, path: &str) -> String {
         let ancestors = std::iter::successors(Some(path), |path| Some(path.rsplit_once('.')?.0));
         let place = ancestors.into_iter().find_map(|path| self.places.get(path));
@@ -112,7 +112,8 @@ impl Source {
         }
     }
 
-    /// `section.key=value`: TOML syntax, or a bare string. `!section.key` takes a key out, if it is there.
+    /// Applies an assignment `section.key=value`, whose value is TOML or a bare string. `!section.key` removes a key,
+    /// if it is there.
     fn assign(&mut self, assignment: &str) -> Result<(), RecipeError> {
         let place = format!("--set {assignment}");
         if let Some(path) = assignment.strip_prefix('!').filter(|path| !path.contains('=')) {
@@ -147,7 +148,7 @@ impl Source {
     }
 }
 
-/// Sets a value deep in a tree. What is no table on the way (`sam = true`) becomes one.
+/// Sets a value deep in a tree. Values on the way that are no tables (`sam = true`) become tables.
 fn insert(table: &mut Table, keys: &[&str], value: Value) {
     match keys {
         [] => {}
@@ -166,7 +167,7 @@ fn insert(table: &mut Table, keys: &[&str], value: Value) {
     }
 }
 
-/// Takes a value deep in a tree out.
+/// Removes a value deep in a tree.
 fn remove(table: &mut Table, keys: &[&str]) {
     match keys {
         [] => {}
@@ -183,7 +184,7 @@ pub(super) fn join(prefix: &str, key: &str) -> String {
     if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
 }
 
-/// Where the lines of a text begin.
+/// The offsets at which the lines of a text begin.
 struct Lines(Vec<usize>);
 
 impl Lines {
@@ -191,7 +192,7 @@ impl Lines {
         Self(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1).collect())
     }
 
-    /// The number, from 1, of the line of a byte.
+    /// The number, from 1, of the line with the byte at `offset`.
     fn number(&self, offset: usize) -> usize {
         self.0.partition_point(|start| *start <= offset) + 1
     }

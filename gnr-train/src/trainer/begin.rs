@@ -1,4 +1,4 @@
-//! Where a run begins: at its recipe, or at its last checkpoint and the logs up to it.
+//! The beginning of a run: at its recipe, or at its last checkpoint with the logs up to it.
 
 use std::cell::RefCell;
 
@@ -21,7 +21,7 @@ use crate::{
 use super::{Prepared, Trainer, same_run};
 
 impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
-    /// At the start, or where the folder's last checkpoint is.
+    /// Starts at the initial weights, or at the last checkpoint in the folder if there is one.
     pub(crate) fn new(prepared: &'a Prepared, folder: &'a RunFolder, team: Team, backend: B) -> Result<Self> {
         let layout = prepared.model.layout();
         let steps_per_epoch = prepared.images.train.batches_per_epoch() as u64;
@@ -79,7 +79,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let opened = team.lead(|| open_logs(folder, file.is_none(), &progress))?;
         let (logs, kept) = opened.unzip();
         let (last, times, notes) = kept.unwrap_or_default();
-        // Only rank 0 has the file; every rank makes the same summary.
+        // Only rank 0 has the file, but every rank makes an equal summary.
         let text = |shared: &(Option<EpochMetrics>, Times)| {
             serde_json::to_string(shared).map_err(|error| TrainError::Request(error.to_string()))
         };
@@ -107,11 +107,11 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     }
 }
 
-/// The line of the last epoch done, the times of all that are done, and what is missing, in words.
+/// The line of the last epoch done, the times of all epochs done, and what is missing in the folder, in words.
 type Kept = (Option<EpochMetrics>, Times, Vec<String>);
 
-/// Opens the logs of a run, cut to its progress, and writes the events anew. Of all epochs nothing is kept but their lines in the file: a run may
-/// have any number of them.
+/// Opens the logs of a run, cut to its progress, and writes the event file anew. Nothing of the epochs is kept in
+/// memory, because a run may have any number of them.
 fn open_logs(
     folder: &RunFolder,
     new: bool,

@@ -17,8 +17,8 @@ use crate::{
 use super::Trainer;
 
 impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
-    /// Evaluates, logs, and keeps the checkpoint if it is the best one. `started` is when the epoch's steps began, and
-    /// how long this rank had been in exchanges by then.
+    /// Evaluates, logs, and keeps the checkpoint if it is the best one. `started` is the time at which the epoch's
+    /// steps began, with this rank's time in exchanges until then.
     pub(super) fn finish_epoch(
         &mut self,
         (started, exchanging): (Instant, Duration),
@@ -93,8 +93,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok(())
     }
 
-    /// Seconds in exchanges since this rank had been in them for `before`: mean over the ranks, and least of a rank.
-    /// `None` of a process by itself.
+    /// Seconds in exchanges beyond `before`: the mean over the ranks, and the least of any rank. `None` for a process
+    /// by itself.
     fn exchanged_since(&self, before: Duration) -> Result<Option<(f64, f64)>> {
         if self.team.size() == 1 {
             return Ok(None);
@@ -122,8 +122,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok((validation, Some(measure(&images.test)?)))
     }
 
-    /// Evaluates the averaged weights, once there are some: those of `train.average`, or else those that the optimiser
-    /// keeps (the schedule-free ones). Those of the last epoch are written.
+    /// Evaluates the averaged weights, once there are some: those of `train.average`, or else those of a schedule-free
+    /// optimiser. Those of the last epoch are written.
     #[allow(clippy::type_complexity)]
     pub(super) fn averaged(
         &self,

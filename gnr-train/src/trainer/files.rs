@@ -1,4 +1,4 @@
-//! What a run writes beside its logs: checkpoints, weights that are kept, the summary.
+//! The files of a run beside its logs: checkpoints, weights that are kept, the summary.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     }
 
     pub(super) fn save_last(&self, observer: &mut dyn Observer) -> Result<PathBuf> {
-        // A run cannot end without the lines of the epochs that its checkpoint counts.
+        // The lines of all epochs that a checkpoint counts must be on the disk before it.
         let synced = self.logs.as_ref().map_or(Ok(()), |(metrics, _)| metrics.sync());
         let path = checkpoint::last(self.folder.path());
         self.team.agree(synced)?;

@@ -31,18 +31,18 @@ use crate::{
     tensorboard::EventWriter,
 };
 
-/// What a run is made of, on the host.
+/// The parts of a run on the host.
 pub(crate) struct Prepared {
     pub(crate) recipe: Recipe,
     pub(crate) images: Images,
-    /// What is allowed and hardly meant, in words.
+    /// Doubts about settings and images, in words.
     pub(crate) doubts: Vec<String>,
     pub(crate) model: AnyModel,
-    /// θ₀ and the first running statistics.
+    /// The initial parameters θ₀ and the first running statistics.
     pub(crate) initial: Vec<Vec<f64>>,
-    /// Where θ₀ came from, when it was a file that was read now.
+    /// Report about the file of θ₀, when one was read now.
     pub(crate) weights: Option<weights::Report>,
-    /// One mark a parameter, when some are not learned.
+    /// Whether each parameter is frozen; `None` when all are learned.
     pub(crate) frozen: Option<Vec<bool>>,
     /// The optimiser's groups of the learned parameters.
     pub(crate) groups: Groups,
@@ -59,23 +59,23 @@ impl Prepared {
     }
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// The run is finished.
     Finished(Box<Summary>),
-    /// The run was asked to stop; it will continue at the checkpoint.
+    /// The run was asked to stop. It can continue at the checkpoint.
     Interrupted {
-        /// Steps done.
+        /// Number of steps done.
         step: u64,
-        /// Epochs completed.
+        /// Number of epochs completed.
         epoch: u64,
-        /// The checkpoint.
+        /// Path of the checkpoint.
         checkpoint: PathBuf,
     },
 }
 
-/// Parameters and running statistics on a backend from the values of a layout's entries.
+/// Puts the values of a layout's entries on a backend, as parameters and running statistics.
 pub(crate) fn place<B: Autodiff>(
     backend: &B,
     layout: &Layout,
@@ -102,13 +102,13 @@ pub(crate) struct Trainer<'a, B: Autodiff> {
     buffers: RefCell<Buffers<B>>,
     average: Option<WeightAverage<B>>,
     progress: Progress,
-    /// Of rank 0.
+    /// The logs, on rank 0 only.
     logs: Option<(MetricsLog, EventWriter)>,
-    /// Line of the last epoch done.
+    /// The line of the last epoch done.
     last: Option<EpochMetrics>,
-    /// Of the epochs done.
+    /// Times of the epochs done.
     times: Times,
-    /// What is missing in the folder of a run that continues.
+    /// Warnings about what is missing in the folder of a run that continues.
     notes: Vec<String>,
 }
 
@@ -137,7 +137,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
                 return self.interrupt(observer);
             }
             self.finish_epoch(started, observer)?;
-            // Before `last` moves on: a run that dies in between writes this file again, and misses none.
+            // This comes before the write of `last`: a run that dies in between writes the file again, and misses none.
             self.keep()?;
             let epoch = self.progress.epoch;
             let every = recipe.train.checkpoint_every_epochs;
@@ -154,7 +154,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok(Outcome::Finished(Box::new(summary)))
     }
 
-    /// The steps of the current epoch that are left. False when asked to stop on the way.
+    /// Makes the remaining steps of the current epoch. Returns false when asked to stop on the way.
     fn epoch_steps(&mut self, steps: u64, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool> {
         if self.progress.batch >= steps {
             return Ok(true);
@@ -176,7 +176,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             let (parts, flipped) = match self.team.agree(placed) {
                 Ok(placed) => placed,
                 Err(error) => {
-                    // The other ranks lose what they did because of an image of this one: nobody has to do it again.
+                    // An image of this rank ends the work of the others: a checkpoint keeps what they did.
                     if self.team.size() > 1 {
                         self.save_last(observer)?;
                     }
@@ -205,7 +205,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok(true)
     }
 
-    /// Writes a line of metrics, and the same to TensorBoard. Every rank comes here; rank 0 writes.
+    /// Writes a line to the metrics and to TensorBoard. Every rank must call it; rank 0 writes.
     fn log(&mut self, line: impl FnOnce(&mut MetricsLog) -> Result<serde_json::Value>) -> Result<()> {
         let written = match &mut self.logs {
             Some((metrics, events)) => line(metrics).and_then(|line| events.line(&line)),
@@ -215,14 +215,14 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     }
 }
 
-/// Whether two recipes are those of one run: where the files lie, how many threads read them and how often checkpoints are
-/// written does not matter, nor does what computes.
+/// Whether two recipes belong to one run. Paths of files, the number of threads that prepare batches, checkpoint
+/// intervals and the engine do not matter; the number of kernel threads does.
 pub(crate) fn same_run(a: &Recipe, b: &Recipe) -> bool {
     let exact = |recipe: &Recipe| (recipe.deciding().anywhere(), recipe.train.threads);
     exact(a) == exact(b)
 }
 
-/// In words that the run of `theirs` began elsewhere; `None` where it began here.
+/// The engine on which the run of `theirs` began, in words; `None` if it is that of `mine`.
 pub(crate) fn moved(theirs: &Recipe, mine: &Recipe) -> Option<String> {
     let (began, here) = (theirs.train.place(), mine.train.place());
     (began != here).then(|| {

@@ -1,4 +1,4 @@
-//! One step, on the batch or on its groups, of one process or of all ranks.
+//! A step on the batch or on its groups, of one process or of all ranks.
 
 use gnr_core::{Accumulated, Counted, Counter, DataParallel, Shares, Solo, StepReport, collective::cut};
 use gnr_nn::{AcrossRanks, Autodiff, BatchOracle, CrossEntropy, MaskSeed, Statistics};
@@ -14,14 +14,14 @@ use crate::{
 use super::Trainer;
 
 impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
-    /// Images of each rank in piece `index` of the batch, which every rank cuts into `pieces`.
+    /// The numbers of images of each rank in piece `index` of the batch, which every rank cuts into `pieces`.
     pub(super) fn shares(&self, pieces: usize, index: usize) -> Result<Shares> {
         let (batch, size) = (self.prepared.recipe.train.batch_size, self.team.size());
         self.team
             .shares((0..size).map(|rank| cut(cut(batch, size, rank).len(), pieces, index).len()).collect())
     }
 
-    /// One step. Returns the report, and whether each of this rank's samples was predicted correctly.
+    /// Makes a step. Returns the report, and whether each of this rank's samples was predicted correctly.
     pub(super) fn step(&mut self, batches: &[gnr_nn::Batch<B>]) -> Result<(StepReport, Vec<bool>)> {
         let counter = Counter::default();
         let recipe = &self.prepared.recipe;
@@ -33,7 +33,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let pieces = if grouped { 1 } else { batches.len() };
         let shares = (0..pieces).map(|index| self.shares(pieces, index)).collect::<Result<Vec<_>>>()?;
         let statistics = if recipe.parallel.sync { Statistics::Shared } else { Statistics::Own };
-        // Groups of a rank are numbered after those of the ranks before it: no two have the same masks.
+        // The groups of a rank are numbered after those of the ranks before it, so that no two groups have equal masks.
         let first = if grouped { (self.team.rank() * batches.len()) as u64 } else { 0 };
         let part = |(index, batch): (usize, _)| {
             BatchOracle::new(&self.prepared.model, &self.backend, batch, &self.buffers)
@@ -80,7 +80,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             ranks::nothing_remembered::<B>(&self.configured.method.regularizer)?;
         }
         let counts = counter.counts();
-        // Every group is asked the same: together their answers are those of a whole batch.
+        // Every group is asked equal questions: all groups together count as one batch.
         let pieces = if grouped { batches.len().max(1) as u64 } else { 1 };
         self.progress.gradient_evaluations += counts.evaluations().div_ceil(pieces);
         self.progress.products += counts.products.div_ceil(pieces);
@@ -88,8 +88,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok((report, correct))
     }
 
-    /// Adds up what all ranks predicted. `flipped` marks this rank's samples whose label is wrong on purpose; empty:
-    /// none. Also tells whether any of them was asked to stop.
+    /// Adds up the correct predictions of all ranks. `flipped` marks this rank's samples whose label is wrong on
+    /// purpose; empty if there are none. Also returns whether any rank was asked to stop.
     pub(super) fn counted(
         &mut self,
         stepped: Result<(StepReport, Vec<bool>)>,

@@ -1,5 +1,6 @@
-//! Recipes and the files that a run leaves and reads again, damaged: none may panic, take long, or take more memory than its size
-//! justifies. Event files are written and never read. A binary of its own, because its allocator counts.
+//! Damaged recipes, and damaged files that a run leaves and reads again: no file may cause a panic, take long, or take
+//! more memory than its size justifies. Event files are never read. This is a binary of its own, because its allocator
+//! counts.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
@@ -71,8 +72,9 @@ const JSON: &[&[u8]] = &[
     b"\xff",
 ];
 
-/// Runs the campaign of a reader. A value of JSON or TOML takes 32 bytes and more, a list of them twice that while it grows, an object of
-/// one key ten times its text: hence more bytes than 8 for each of the text's. Recipes are bounded, the other files are a run's own.
+/// Runs the campaign of a reader. A value of JSON or TOML takes 32 bytes and more, a list of values twice that while it
+/// grows, an object of one key ten times its text. Hence more than 8 bytes are allowed for each byte of text. Recipes
+/// are bounded, the other files are a run's own.
 fn campaign(name: &'static str, seeds: Vec<Vec<u8>>, pieces: &'static [&'static [u8]], per_byte: usize) {
     let corpora: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "fuzz", "corpus"].iter().collect();
     let mut campaign = Campaign::new(name, &corpora, seeds, pieces);
@@ -81,7 +83,7 @@ fn campaign(name: &'static str, seeds: Vec<Vec<u8>>, pieces: &'static [&'static 
     // An assignment is its own place, which the message names.
     let place = |bytes: &[u8]| format!("--set {}", String::from_utf8_lossy(bytes));
     campaign.run(&MEMORY, |bytes| match read(bytes) {
-        // A name may have any mark within it.
+        // A name may contain any mark.
         Err(error) if name == "class-map" && error.to_string().ends_with("is there twice") => {
             Err("a name twice".into())
         }
@@ -117,7 +119,7 @@ fn class_maps() {
     campaign("class-map", seeds.map(|seed| seed.as_bytes().to_vec()).to_vec(), WORDS, 128);
 }
 
-/// The files of a run with this recipe.
+/// A folder of a run with this recipe.
 fn run_folder() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let recipe = Recipe::parse("r.toml", "run", testing::RECIPE, &[]).unwrap();

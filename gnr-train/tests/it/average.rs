@@ -1,4 +1,4 @@
-//! Averages of a run's weights: what is averaged, what is written, and that training does not notice.
+//! Averages of a run's weights: which weights they average, what is written, and that training is unaffected.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::support::{Watch, bytes, run, tiny};
 
-/// A small ResNet on 80 digits in one batch, in double precision: the weights of every step are kept.
+/// A small ResNet on 80 digits in one batch, in double precision, which keeps the weights of every step.
 const EVERY_STEP: &[&str] = &[
     "model.name=resnet8",
     "model.widths=[2,2,2]",
@@ -40,7 +40,7 @@ fn average(folder: &Path) -> PathBuf {
     folder.join("checkpoints/average.safetensors")
 }
 
-/// θ₁, θ₂, … by epoch, from 1.
+/// The weights θ₁, θ₂, … of the epochs from 1 on.
 fn epochs(folder: &Path) -> Vec<Vec<(String, Vec<f64>)>> {
     kept_checkpoints(folder).unwrap().iter().skip(1).map(|(_, path)| tensors(path)).collect()
 }
@@ -52,7 +52,7 @@ fn assert_close(name: &str, found: &[f64], expected: impl Iterator<Item = f64>) 
     }
 }
 
-/// Weights and running statistics, each step, from the second epoch on.
+/// The average is over weights and running statistics, each step, from the second epoch on.
 #[test]
 fn an_exponential_average_is_over_steps_and_has_their_statistics() {
     let home = tempfile::tempdir().unwrap();
@@ -64,7 +64,7 @@ fn an_exponential_average_is_over_steps_and_has_their_statistics() {
     let mut moved = 0;
     for (k, (name, found)) in found.iter().enumerate() {
         let [a, b, c] = [1, 2, 3].map(|step: usize| &steps[step][k].1);
-        // 0.75·(0.75·θ₂ + 0.25·θ₃) + 0.25·θ₄.
+        // The average is 0.75·(0.75·θ₂ + 0.25·θ₃) + 0.25·θ₄.
         let expected = (0..a.len()).map(|i| 0.5625 * a[i] + 0.1875 * b[i] + 0.25 * c[i]);
         assert_close(name, found, expected);
         moved += usize::from(found != c);
@@ -72,7 +72,7 @@ fn an_exponential_average_is_over_steps_and_has_their_statistics() {
     assert!(moved > 10 && found.iter().any(|(name, _)| name.ends_with("running_var")), "{moved}");
 }
 
-/// The mean of the weights at the ends of the last epochs; their statistics are measured, not averaged.
+/// The average is the mean of the weights at the ends of the last epochs. Its statistics are measured, not averaged.
 #[test]
 fn stochastic_weight_averaging_is_over_the_ends_of_epochs() {
     let home = tempfile::tempdir().unwrap();
@@ -83,7 +83,7 @@ fn stochastic_weight_averaging_is_over_the_ends_of_epochs() {
     for (k, (name, found)) in tensors(&average(home.path())).iter().enumerate() {
         let [a, b, c] = [1, 2, 3].map(|epoch: usize| &ends[epoch][k].1);
         if name.contains("running_") {
-            // Neither those of a step nor their mean.
+            // The statistics are neither those of a step nor their mean.
             measured +=
                 usize::from((0..a.len()).all(|i| (found[i] - (a[i] + b[i] + c[i]) / 3.0).abs() > 1e-9));
         } else {
@@ -93,13 +93,13 @@ fn stochastic_weight_averaging_is_over_the_ends_of_epochs() {
     assert!(measured > 5, "{measured}");
 }
 
-/// All images in one batch: the statistics of an average over one epoch are those of that batch at θ. The next step's running
-/// statistics move a tenth of the way from the old ones to the same batch's.
+/// With all images in one batch, the statistics of an average over one epoch are those of that batch at θ. The running
+/// statistics move a tenth of the way from the old ones to those in the next step.
 #[test]
 fn measured_statistics_are_those_of_the_training_images() {
     let home = tempfile::tempdir().unwrap();
     let (averaged, longer) = (home.path().join("averaged"), home.path().join("longer"));
-    // A constant learning rate: the longer run begins as the shorter one.
+    // With a constant learning rate the longer run begins like the shorter one.
     let common = ["schedule.name=constant", "method.gnr=false", "data.augment=none"];
     let sets = ["train.average={kind=\"swa\", from_epoch=3}"];
     run(tiny(&[EVERY_STEP, &common, &sets].concat()), &averaged).unwrap();
@@ -111,7 +111,7 @@ fn measured_statistics_are_those_of_the_training_images() {
             let (old, new) = (&fourth[k].1, &fifth[k].1);
             for i in 0..found.len() {
                 let batch = (new[i] - 0.9 * old[i]) / 0.1;
-                // The order of the images within the batch differs, and a difference is divided by 0.1.
+                // The order of the images in the batch differs, and the difference is divided by 0.1.
                 assert!(
                     (found[i] - batch).abs() < 1e-11 * batch.abs().max(1.0),
                     "{name}: {} {batch}",
@@ -126,7 +126,7 @@ fn measured_statistics_are_those_of_the_training_images() {
     assert!(checked > 5);
 }
 
-/// Metrics, summary and file say the same, and the run itself is the one without an average.
+/// Metrics, summary and file agree, and the run itself equals the one without an average.
 #[test]
 fn an_average_is_evaluated_beside_the_weights() {
     let home = tempfile::tempdir().unwrap();
@@ -172,7 +172,8 @@ fn an_average_is_evaluated_beside_the_weights() {
     }
 }
 
-/// What is frozen is not averaged: its weights and statistics keep their bits, and no state is kept for its weights.
+/// Frozen parameters are not averaged: their weights and statistics keep their bits, and the average has no state for
+/// them.
 #[test]
 fn an_average_of_a_part_leaves_the_rest_alone() {
     let home = tempfile::tempdir().unwrap();
@@ -197,7 +198,7 @@ fn an_average_of_a_part_leaves_the_rest_alone() {
     }
 }
 
-/// A checkpoint with an average starts another run as one without.
+/// A checkpoint with an average starts another run like one without.
 #[test]
 fn weights_are_read_from_a_checkpoint_with_an_average() {
     let home = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Runs that continue under other circumstances: more epochs, other data; and what the event files then hold.
+//! Runs that continue with more epochs or other data, and the contents of their event files.
 
 use std::{fs, path::Path, sync::atomic::AtomicBool};
 
@@ -32,7 +32,7 @@ fn lines(folder: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// With a schedule that does not know its end, more epochs are the run that one would have planned.
+/// With a schedule that does not depend on the end, a run with more epochs equals the run planned with them.
 #[test]
 fn a_finished_run_with_more_epochs_is_the_longer_run() {
     let home = tempfile::tempdir().unwrap();
@@ -56,7 +56,7 @@ fn an_extension_says_what_the_learning_rate_does() {
     let home = tempfile::tempdir().unwrap();
     run(tiny(&["optimizer.lr=0.2"]), &home.path().join("run")).unwrap();
     let words = |epochs: &str| extended(&home.path().join("run"), &[format!("train.epochs={epochs}")]);
-    // Three epochs of a cosine end at 0; half of one of six epochs is half of the peak.
+    // Three epochs of a cosine end at 0. After half of six epochs it is at half of the peak.
     let (_, told) = words("6").unwrap();
     assert_eq!(
         told,
@@ -111,7 +111,7 @@ fn changed_data_are_refused_with_what_changed() {
     assert!(!error.contains("test images"), "{error}");
     assert!(bytes(&folder, "last.safetensors") == last, "nothing was touched");
     continued(&folder, &[], true).unwrap();
-    // From now on these are its data.
+    // From now on these are the run's data.
     labels(false);
     let error = resume(&folder, &mut (), &AtomicBool::new(false)).unwrap_err().to_string();
     assert!(error.contains("the data changed"), "{error}");
@@ -122,7 +122,7 @@ fn events(folder: &Path) -> Vec<(u64, String)> {
     let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let file = files.find(|path| path.to_string_lossy().contains("tfevents")).unwrap();
     let mut found = Vec::new();
-    // The first record is the version.
+    // The first record is the format's version.
     for record in &records(&fs::read(file).unwrap())[1..] {
         let event = fields(record);
         let step = event.get(&2).map_or(0, |value| u64::from_le_bytes(value[..].try_into().unwrap()));

@@ -1,4 +1,5 @@
-//! Curvature of a trained net against its dense Hessian; stopped work goes on with the same bytes; the reference problem.
+//! The curvature of a trained net agrees with its dense Hessian. Stopped work continues to equal bytes. The reference
+//! problem has its known spectrum.
 
 use std::{
     path::{Path, PathBuf},
@@ -73,7 +74,7 @@ fn go() -> AtomicBool {
     AtomicBool::new(false)
 }
 
-/// Falling eigenvalues.
+/// The eigenvalues in descending order.
 fn falling(dense: &Square) -> Vec<f64> {
     eigh(dense).values.into_iter().rev().collect()
 }
@@ -126,7 +127,7 @@ fn agrees_with_the_dense_matrix() {
         assert!((pair.eigenvalue - expected).abs() < 1e-9, "{pair:?} instead of {expected}");
     }
 
-    // Power iteration finds the dominant ones.
+    // Power iteration finds the dominant eigenvalues.
     let request = SpectrumRequest {
         end: End::Dominant,
         method: Method::Power,
@@ -173,7 +174,7 @@ fn agrees_with_the_dense_matrix() {
         assert!((found - hessian.get(k, k)).abs() <= 6.0 * error + 1e-12, "entry {k}: {found} ± {error}");
     }
 
-    // The density's first two moments, and a curve that integrates to one.
+    // The first two moments of the density, and a curve that integrates to one.
     let mut request = DensityRequest::new(out("density"));
     (request.options.starts, request.options.steps) = (12, 40);
     let found = finished(density(&request, &mut (), &go()).unwrap());
@@ -213,7 +214,7 @@ fn layers_are_a_block() {
     );
 }
 
-/// Raises the flag after so many products of its own.
+/// An observer that sets the stop flag after so many products of its own.
 struct StopAfter<'a>(usize, &'a AtomicBool);
 
 impl MeasureObserver for StopAfter<'_> {
@@ -224,7 +225,7 @@ impl MeasureObserver for StopAfter<'_> {
     }
 }
 
-/// Does the work in one go and in many, and compares the files.
+/// Does the work in one go and in many pieces, and compares the files.
 fn in_pieces<R>(
     folder: &Path,
     files: &[&str],
@@ -247,7 +248,7 @@ fn in_pieces<R>(
         }
         pieces += 1;
         assert!(folder.join("pieces/state.safetensors").is_file());
-        // Unfinished work is not started over by mistake.
+        // Unfinished work is not started again by mistake.
         let again = work(out("pieces"), &mut (), &go());
         assert!(matches!(again, Err(TrainError::Folder { .. })));
     }
@@ -304,7 +305,7 @@ fn what_does_not_fit_is_refused() {
     let request = SpectrumRequest::new(out("b"), 1000);
     let error = spectrum(&request, &mut (), &go());
     assert!(matches!(error, Err(TrainError::Curvature(_))), "{error:?}");
-    // A state of one request is no state of another.
+    // A state of one request is refused for another.
     let stop = go();
     let request = SpectrumRequest { max_basis: Some(12), ..SpectrumRequest::new(out("c"), 4) };
     let stopped = spectrum(&request, &mut StopAfter(6, &stop), &stop).unwrap();
@@ -317,7 +318,7 @@ fn what_does_not_fit_is_refused() {
     assert!(error.contains("nothing.safetensors"), "{error}");
 }
 
-/// What was opened, in words.
+/// Describes in words what was opened.
 struct Describe;
 
 impl Measurement for Describe {
@@ -344,7 +345,7 @@ fn samples_are_the_first_of_each_class_or_in_proportion() {
     assert!(measure(&SubjectRequest { sample: Some(Sample::Count(100_000)), ..all }, Describe).is_err());
 }
 
-/// Both ends of the spectrum of a smooth net, as SciPy's ARPACK finds them with PyTorch's products in f64
+/// Both ends of the spectrum of a smooth net, as found by SciPy's ARPACK with PyTorch's products in f64
 /// (`tests/fixtures/make_spectrum.py`).
 #[test]
 fn the_reference_problem() {
@@ -360,7 +361,7 @@ fn the_reference_problem() {
     let request = SpectrumRequest { tolerance: 1e-6, end: End::BothEnds, ..SpectrumRequest::new(common, 3) };
     let found = finished(spectrum(&request, &mut (), &go()).unwrap());
     assert_eq!((found.subject.dimension, found.pairs.len()), (19_218, 6));
-    // An eigenvalue is off by the squared residual over its gap: 1e-10. The two programs compute in f64.
+    // The error of an eigenvalue is the squared residual over its gap, 1e-10. Both programs compute in f64.
     for expected in [
         15.778936690259831,
         8.640444228114523,
@@ -375,7 +376,7 @@ fn the_reference_problem() {
     }
 }
 
-/// ResNet-20 in eval mode on one batch of 256: the eigenvalues that curvlinops and SciPy found to 1e-3.
+/// The eigenvalues of ResNet-20 in eval mode on one batch of 256, which curvlinops and SciPy found to 1e-3.
 #[test]
 #[ignore = "needs ../shared/bench/resnet20_hessian_problem_b.safetensors"]
 fn the_large_reference_problem() {
@@ -391,7 +392,7 @@ fn the_large_reference_problem() {
     let common = CurvatureRequest { check: false, ..CurvatureRequest::new(subject, folder.path()) };
     let request = SpectrumRequest { tolerance: 1e-2, ..SpectrumRequest::new(common, 3) };
     let found = finished(spectrum(&request, &mut (), &go()).unwrap());
-    // Eigenvalues are off by residual²/gap: here some 0.1 at most.
+    // The error of an eigenvalue is residual²/gap, here at most some 0.1.
     for (pair, expected) in found.pairs.iter().zip([1556.94, 1024.23, 526.93]) {
         assert!((pair.eigenvalue - expected).abs() < 5e-4 * expected, "{pair:?} instead of {expected}");
     }

@@ -1,4 +1,4 @@
-//! The engine of a run: which there are, and that all of them compute the same run.
+//! The engines of runs: their names, and that all of them compute equal runs up to rounding.
 
 use gnr_train::{Device, Engine, Recipe};
 
@@ -75,7 +75,7 @@ const OTHERS: &[&str] = &[
     "torch",
 ];
 
-/// All engines compute the same step in another order of additions: f64 rounding, grown over 20 steps.
+/// All engines compute equal steps with additions in another order: f64 rounding, grown over 20 steps.
 #[cfg(any(feature = "dfdx", feature = "torch"))]
 #[test]
 fn a_run_on_another_engine_is_that_of_the_cpu_engine() {
@@ -117,7 +117,7 @@ fn a_run_on_another_engine_is_that_of_the_cpu_engine() {
     }
 }
 
-/// A run goes on with another engine where the first one stopped, to rounding; its summary says so.
+/// A run that was stopped continues on another engine, up to rounding, and its summary says so.
 #[cfg(any(feature = "dfdx", feature = "torch"))]
 #[test]
 fn a_run_that_was_stopped_goes_on_with_another_engine() {

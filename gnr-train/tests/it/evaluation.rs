@@ -33,7 +33,7 @@ fn training_may_start_from_a_checkpoint() {
         format!("model.weights={:?}", first.join("checkpoints/last.safetensors").display().to_string());
     let after = run(tiny(&[&weights, "optimizer.lr=1e-9"]), &home.path().join("second")).unwrap();
     assert!((after.test_loss - before.test_loss).abs() < 1e-4, "{} {}", after.test_loss, before.test_loss);
-    // Another net: only with load = "matching", and only if something matches.
+    // A net of another shape loads with load = "matching" only, and only if something matches.
     let wider = [weights.as_str(), "model.widths=[16, 7]"];
     let error = run(tiny(&wider), &home.path().join("third")).unwrap_err().to_string();
     assert!(error.contains("last.safetensors") && error.contains("4.weight"), "{error}");

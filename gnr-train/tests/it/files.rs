@@ -11,7 +11,7 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("file");
     write_atomically(&path, b"old").unwrap();
-    // The name of the temporary file is taken by a folder: the write cannot start.
+    // The name of the temporary file is taken by a folder, so the write cannot start.
     fs::create_dir(home.path().join("file.partial")).unwrap();
     let error = write_atomically(&path, b"new").unwrap_err().to_string();
     assert!(error.contains("file") && error.contains("cannot write"), "{error}");
@@ -20,7 +20,7 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
     write_atomically(&path, b"new").unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"new");
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
-    // A target that cannot be replaced: the temporary file is removed.
+    // The target cannot be replaced, so the temporary file is removed.
     let folder = home.path().join("folder");
     fs::create_dir(&folder).unwrap();
     assert!(write_atomically(&folder, b"x").is_err());
@@ -76,7 +76,7 @@ fn a_second_process_is_refused() {
     assert!(matches!(intruder.0, Some(TrainError::Locked { .. })));
 }
 
-/// An event file, decoded by the published description of the format.
+/// An event file is decoded by the published description of the format.
 #[test]
 fn event_files_decode() {
     let home = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ fn the_events_of_a_run_are_its_epochs() {
     }
 }
 
-/// Splits a file of records and checks both checksums of each (bit by bit, unlike the writer).
+/// Splits a file into records and checks both checksums of each (bit by bit, unlike the writer).
 pub(crate) fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     while !bytes.is_empty() {

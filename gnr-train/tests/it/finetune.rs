@@ -15,7 +15,7 @@ use gnr_train::{ClassMap, EvalRequest, Existing, Outcome, Recipe, Split, check, 
 
 use crate::support::{Watch, bytes, run, tiny};
 
-/// A small ResNet on the digits, a few steps.
+/// A small ResNet on the digits, trained for a few steps.
 const SMALL: &[&str] = &["model.name=resnet8", "model.widths=[2,2,4]", "train.epochs=2", "data.validation=0"];
 
 fn small(sets: &[&str]) -> Recipe {
@@ -38,7 +38,7 @@ fn weights_of(folder: &Path) -> String {
     format!("model.weights={:?}", last(folder).display().to_string())
 }
 
-/// Everything but the classifier stays, bit for bit: weights, and the statistics of BatchNorm too.
+/// Everything but the classifier stays unchanged, bit for bit: the weights, and BatchNorm's statistics, too.
 #[test]
 fn a_frozen_backbone_does_not_move() {
     let home = tempfile::tempdir().unwrap();
@@ -59,7 +59,7 @@ fn a_frozen_backbone_does_not_move() {
         let report: serde_json::Value =
             serde_json::from_slice(&fs::read(folder.join("weights.json")).unwrap()).unwrap();
         assert_eq!(report["new_head"], serde_json::json!(["linear.weight", "linear.bias"]));
-        // The optimiser keeps nothing for what is frozen.
+        // The optimiser has no state for frozen parameters.
         let file = weights::WeightFile::open(&last(&folder)).unwrap();
         let momenta: Vec<_> =
             file.stored().iter().filter(|stored| stored.name.starts_with("optimizer.")).collect();
@@ -67,7 +67,7 @@ fn a_frozen_backbone_does_not_move() {
     }
 }
 
-/// Some statistics move and some do not: a layer in the middle is frozen.
+/// A layer in the middle is frozen: some statistics move and some do not.
 #[test]
 fn only_what_matches_is_frozen() {
     let home = tempfile::tempdir().unwrap();
@@ -85,7 +85,7 @@ fn only_what_matches_is_frozen() {
     }
 }
 
-/// Groups, no decay and frozen parameters, stopped and resumed.
+/// A run with groups, parameters without decay and frozen ones is stopped and resumed.
 #[test]
 fn fine_tuning_resumes_bit_for_bit() {
     let home = tempfile::tempdir().unwrap();
@@ -109,7 +109,7 @@ fn fine_tuning_resumes_bit_for_bit() {
         let mut watch = Watch { stop_at: Some((3, &stop)), ..Watch::default() };
         let outcome = train(recipe, &stopped, Existing::Refuse, &mut watch, &stop).unwrap();
         assert!(matches!(outcome, Outcome::Interrupted { step: 3, .. }), "{outcome:?}");
-        // What the run started from is no longer needed.
+        // The initial weights are no longer needed.
         fs::rename(last(&first), first.join("away")).unwrap();
         resume(&stopped, &mut (), &AtomicBool::new(false)).unwrap();
         fs::rename(first.join("away"), last(&first)).unwrap();
@@ -117,7 +117,7 @@ fn fine_tuning_resumes_bit_for_bit() {
     }
 }
 
-/// One step of plain SGD tells learning rate and weight decay of every tensor: θ₁ = (1 − ηλ)θ₀ − ηg.
+/// A step of plain SGD shows learning rate and weight decay of every tensor: θ₁ = (1 − ηλ)θ₀ − ηg.
 #[test]
 fn groups_have_their_rates_and_decay() {
     let home = tempfile::tempdir().unwrap();
@@ -187,7 +187,7 @@ fn rules_of_loading() {
     let first = home.path().join("first");
     run(small(&["train.epochs=1"]), &first).unwrap();
     let start = weights_of(&first);
-    // The optimiser's state beside the weights is nothing unexpected.
+    // The optimiser's state in the file is not an unexpected tensor.
     let plan = check(small(&[&start])).unwrap();
     let report = plan.weights.unwrap();
     assert_eq!(report.matched.len(), report.total());
@@ -200,13 +200,13 @@ fn rules_of_loading() {
     assert!(report.mismatched.len() > 3 && !report.matched.is_empty());
 }
 
-/// A model of more classes than the data: as with ImageNet weights on a folder of ten of its classes.
+/// A model of more classes than the data, as with ImageNet weights on a folder of ten of its classes.
 #[test]
 fn classes_of_the_data_among_more_logits() {
     let home = tempfile::tempdir().unwrap();
     let first = home.path().join("first");
     run(small(&["train.epochs=3", "method.gnr=false"]), &first).unwrap();
-    // The trained classifier, its rows moved to places 3, 4, … of 14; the others never win, but one.
+    // The rows of the trained classifier move to places 3, 4, … of 14. The others never win, except for one.
     let mut values = tensors(&last(&first), 10);
     let n = values.len();
     let (weight, bias) = (values[n - 2].1.clone(), values[n - 1].1.clone());
@@ -229,10 +229,10 @@ fn classes_of_the_data_among_more_logits() {
     let wide = EvalRequest { weights: path, overrides, split: Split::Test, class_map };
     let wide = eval(&wide, |_, _| {}).unwrap();
     assert_eq!(wide.evaluation.accuracy, 0.0, "logit 13 always wins");
-    // Writing as f64 what was trained in f32 changes nothing.
+    // Writing weights as f64 that were trained in f32 changes nothing.
     assert_eq!(wide.evaluation.accuracy_among_classes, Some(own.evaluation.accuracy));
     assert!(own.evaluation.accuracy > 0.2, "{}", own.evaluation.accuracy);
     let [own5, wide5] = [own, wide].map(|report| report.evaluation.top5_accuracy.unwrap());
-    // One place of five is taken.
+    // The strong additional logit takes one place of the five.
     assert!(wide5 < own5 && wide5 > 0.3, "{wide5} {own5}");
 }

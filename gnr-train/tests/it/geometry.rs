@@ -1,4 +1,4 @@
-//! Surveys of the loss around a run: against the loss itself, stopped and resumed, refused.
+//! Surveys of the loss around a run: compared with the loss itself, stopped and resumed, refused.
 
 use std::{
     path::Path,
@@ -16,7 +16,7 @@ use gnr_train::{
 
 use crate::support::{run, tiny};
 
-/// Two runs of 3 epochs with BatchNorm that kept every epoch; the second with another seed.
+/// Makes two runs of 3 epochs with BatchNorm that keep every epoch; the second has another seed.
 fn runs(home: &Path) {
     for seed in [0, 1] {
         let seed_of = format!("train.seed={seed}");
@@ -44,7 +44,7 @@ fn survey(request: &LandscapeRequest) -> LandscapeReport {
     }
 }
 
-/// The training loss of a checkpoint: R_SAM's base, asked in another way.
+/// The training loss of a checkpoint, computed in another way: as the base of R_SAM.
 fn loss(weights: &Path, out: &Path) -> f64 {
     let request = curvature::CurvatureRequest::new(SubjectRequest::new(weights), out);
     let request = curvature::TraceRequest {
@@ -57,7 +57,7 @@ fn loss(weights: &Path, out: &Path) -> f64 {
     }
 }
 
-/// Counts points and stops after some.
+/// An observer that counts points and stops after some.
 struct Watch<'a> {
     points: usize,
     stop_at: usize,
@@ -75,7 +75,7 @@ impl MeasureObserver for Watch<'_> {
     }
 }
 
-/// Between two checkpoints the ends are the checkpoints' own losses, running statistics of BatchNorm included.
+/// A line between two checkpoints ends in their own losses, running statistics of BatchNorm included.
 #[test]
 fn a_line_between_checkpoints_ends_in_their_losses() {
     let home = tempfile::tempdir().unwrap();
@@ -95,7 +95,7 @@ fn a_line_between_checkpoints_ends_in_their_losses() {
     assert_eq!((csv.lines().next(), csv.lines().count()), (Some("x,loss"), 6));
 }
 
-/// Stopped anywhere and asked again, a grid evaluates every point once and says the same.
+/// A grid that is stopped anywhere and asked for again evaluates every point once, and gives equal results.
 #[test]
 fn no_point_is_evaluated_twice() {
     let home = tempfile::tempdir().unwrap();
@@ -125,7 +125,7 @@ fn no_point_is_evaluated_twice() {
         let bytes = |folder: &str| std::fs::read(home.path().join(folder).join(file)).unwrap();
         assert!(bytes("stopped") == bytes("whole"), "{file}");
     }
-    // Finished, it says the same again without a single evaluation; another request is refused.
+    // A finished survey gives its results again without an evaluation, and refuses another request.
     let mut watch = Watch { points: 0, stop_at: usize::MAX, stop: &never, last: None };
     landscape(&stopped, &mut watch, &never).unwrap();
     assert_eq!(watch.points, 0);
@@ -133,7 +133,7 @@ fn no_point_is_evaluated_twice() {
     assert!(error.to_string().contains("points of another request"), "{error}");
 }
 
-/// The origin is in the middle, the trajectory ends there, and its plane holds almost all of three epochs' way.
+/// The origin is in the middle, the trajectory ends there, and its plane holds almost all of its way over three epochs.
 #[test]
 fn the_plane_of_a_trajectory() {
     let home = tempfile::tempdir().unwrap();
@@ -155,7 +155,7 @@ fn the_plane_of_a_trajectory() {
     assert!(error.contains("train.keep_every_epochs"), "{error}");
 }
 
-/// Along a saved eigenvector the loss is a parabola of its eigenvalue, near a point with a small gradient.
+/// Along a saved eigenvector the loss is a parabola with the eigenvalue, near a point with a small gradient.
 #[test]
 fn eigenvectors_are_read() {
     let home = tempfile::tempdir().unwrap();
@@ -185,7 +185,7 @@ fn eigenvectors_are_read() {
         let [a, b, c] = report.losses[0][..] else { panic!() };
         let second = (a.unwrap() - 2.0 * b.unwrap() + c.unwrap()) / (h * h);
         let expected = found.pairs[rank].eigenvalue;
-        // The fourth derivative and the rounding of 1e-16/h² leave a part in ten thousand.
+        // The fourth derivative and the rounding of 1e-16/h² change it by a part in ten thousand.
         assert!((second - expected).abs() < 1e-3 * expected, "{second} along rank {rank}, λ = {expected}");
     }
     let axes = Axes::Eigenvectors { file, ranks: vec![2] };
@@ -216,14 +216,15 @@ fn minima_are_counted_on_every_grid() {
         assert!((counted.mean_minima - sum as f64 / 3.0).abs() < 1e-12);
         assert!(counted.resolution == 0.0 || counted.mean_minima + counted.mean_maxima == 0.0);
     }
-    // A direction of norm 1 followed for 2: the loss at its end, asked as a landscape.
+    // The loss at the end of a direction of norm 1, followed for 2, computed as a landscape.
     let axes = Axes::Random { count: 1, seed: 0, scaling: Scaling::Unit, small: SmallTensors::Fixed };
     let mut line = self::request(home.path(), "line", axes, 2);
     line.ranges = vec![Some([0.0, 2.0])];
     assert_eq!(survey(&line).losses[0][1], Some(report.losses[0][20]));
 }
 
-/// Every bound is one: R_GNR ≥ R_SAM as far as the searches tell, more search finds no less, nothing lies outside the ball.
+/// The bounds are consistent: R_GNR ≥ R_SAM as far as the searches show, more search finds no less, and nothing lies
+/// outside of the ball.
 #[test]
 fn sharpness_bounds() {
     let home = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Training on noisy labels: what a run says of them, and accuracies on flipped and untouched images apart.
+//! Training on noisy labels: what a run reports about them, and separate accuracies on flipped and untouched images.
 
 use std::{fs, path::Path, sync::atomic::AtomicBool};
 
@@ -12,7 +12,7 @@ use gnr_train::{
 use crate::support::{run, tiny};
 
 const NOISE: &str = "data.label_noise.rate=0.4";
-/// Steps too small for single precision: the weights stay as they started.
+/// Steps too small for single precision: the weights do not change.
 const STILL: [&str; 3] = ["optimizer.lr=1e-30", "schedule.name=constant", "train.epochs=1"];
 
 fn epochs(folder: &Path) -> Vec<EpochMetrics> {
@@ -66,9 +66,9 @@ fn the_summary_says_what_was_asked_and_what_came_of_it() {
             {"rate": 0.4, "kind": "symmetric", "seed": 3, "validation": false, "flipped": flipped, "of": 80}
         )
     );
-    // Hypergeometric, 80 of 1437 at 0.4: mean 32, standard deviation 4.3; 5 sigma.
+    // Tolerance: hypergeometric, 80 of 1437 at 0.4, has mean 32 and standard deviation 4.3; 5 sigma.
     assert!((11..=53).contains(&flipped), "{flipped}");
-    // Every image is seen once an epoch (5 batches of 16), so counts add up.
+    // Every image is seen once an epoch (5 batches of 16), so the counts add up.
     let last = epochs(home.path()).pop().unwrap();
     let correct = |accuracy: f64, of: u64| (accuracy * of as f64).round() as u64;
     let (on_flipped, on_others) =
@@ -100,8 +100,8 @@ fn the_summary_says_what_was_asked_and_what_came_of_it() {
     }
 }
 
-/// Labels of the whole training set in which classes 5 and 6, and 7 and 8, are exchanged: the images with one of these labels are
-/// the flipped ones.
+/// Labels of the whole training set in which classes 5 and 6, and 7 and 8, are exchanged. The images with one of these
+/// labels are the flipped ones.
 fn exchanged(folder: &Path) -> String {
     let digits = digits(Part::Train).unwrap();
     let lines: Vec<String> = (0..digits.len())
@@ -118,8 +118,8 @@ fn exchanged(folder: &Path) -> String {
     format!("data.label_noise.file={:?}", path.display().to_string())
 }
 
-/// An evaluation counts correct predictions of each label; with weights that stay, training must count the same ones, however
-/// its batches are cut.
+/// An evaluation counts correct predictions of each label. With weights that do not change, training must have equal
+/// counts, however its batches are cut.
 #[test]
 fn accuracies_apart_are_those_of_the_flipped_and_the_untouched_images() {
     let home = tempfile::tempdir().unwrap();
@@ -152,7 +152,7 @@ fn accuracies_apart_are_those_of_the_flipped_and_the_untouched_images() {
     assert!(different > 0);
 }
 
-/// How a batch is cut into micro-batches does not matter for blended images either.
+/// Cutting a batch into micro-batches does not matter for blended images either.
 #[test]
 fn accuracies_apart_of_blended_images() {
     let home = tempfile::tempdir().unwrap();
@@ -176,7 +176,7 @@ fn without_flipped_labels_there_is_no_accuracy_on_them() {
     assert_eq!(summary.train_accuracy_untouched, Some(summary.train_accuracy));
 }
 
-/// Evaluations and measurements see a run's own labels, unless they are told not to.
+/// Evaluations and measurements use a run's own labels, unless told not to.
 #[test]
 fn a_run_is_measured_on_the_labels_that_it_was_trained_on() {
     let home = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Specification of runs: recipes, resuming, files, evaluation.
+//! The specification of runs: recipes, resuming, files, evaluation.
 // The configured exception for tests covers the test functions only, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 

@@ -1,4 +1,4 @@
-//! What a recipe's method does to the steps of a run.
+//! The effect of a recipe's method on the steps of a run.
 
 use std::sync::atomic::AtomicBool;
 
@@ -12,13 +12,14 @@ fn counts(sets: &[&str]) -> (u64, u64, u64) {
     (steps, gradient_evaluations, products)
 }
 
-/// Forward passes, which are counted apart.
+/// The number of forward passes, which are counted separately.
 fn forwards(sets: &[&str]) -> u64 {
     let home = tempfile::tempdir().unwrap();
     run(tiny(sets), home.path()).unwrap().forward_passes
 }
 
-/// ESAM looks at the losses ahead and takes a gradient of some; SAF has the outputs of the step's own pass, MESA those of its average.
+/// ESAM computes the losses ahead and the gradient of some examples. SAF has the outputs of the step's own pass, MESA
+/// those of its average.
 #[test]
 fn methods_that_look_at_examples_cost_what_they_say() {
     let alone = |more: &str| {
@@ -38,7 +39,8 @@ fn methods_that_look_at_examples_cost_what_they_say() {
     assert_eq!((counts(&grouped), forwards(&grouped)), ((15, 30, 0), 15));
 }
 
-/// SAF's penalty is 0 where every output is that of the epoch before, and grows with the learning rate; its epochs of watching change nothing.
+/// SAF's penalty is 0 where every output equals that of the epoch before, and grows with the learning rate. Epochs of
+/// watching change nothing.
 #[test]
 fn saf_compares_an_image_with_itself() {
     let epochs = |sets: &[&str]| {
@@ -53,7 +55,7 @@ fn saf_compares_an_image_with_itself() {
     let moved =
         |lr: &str| epochs(&[saf, lr, "optimizer.momentum=0", "schedule.name=constant"])[1].penalties["saf"];
     let [still, slow, fast] = ["optimizer.lr=1e-12", "optimizer.lr=0.001", "optimizer.lr=0.01"].map(moved);
-    // Outputs in single precision differ by a few ulps at most: KL is of second order in them.
+    // Outputs in single precision differ by a few ulps at most, and KL is of second order in the difference.
     assert!(still.abs() < 1e-9, "images are compared with others: {still}");
     assert!(slow > 1e-7 && fast > 10.0 * slow, "{slow} and {fast}");
     let (plain, watching) = (epochs(&[]), epochs(&[saf]));
@@ -68,7 +70,7 @@ fn what_remembers_images_is_not_for_blends() {
     assert!(error.to_string().contains("not together with data.mixup"), "{error}");
 }
 
-/// SASSHA's Hessian is of SAM's point, which is evaluated once for both.
+/// SASSHA's Hessian is taken at SAM's point, which is evaluated once for both.
 #[test]
 fn sassha_shares_the_point_of_sam() {
     let sassha = ["method.gnr=false", "optimizer.name=sassha", "optimizer.hessian_every=5"];
@@ -96,17 +98,17 @@ fn each_method_costs_what_it_says() {
     assert_eq!(counts(&["method.gnr.hvp=gauss-newton"]), (15, 30, 30), "Gauss–Newton products are products");
     assert_eq!(counts(&["method.gnr.hvp=gauss-newton", "train.micro_batches=2"]), (15, 30, 30));
     assert_eq!(counts(&["method.gnr.every=5"]), (15, 18, 6));
-    // On a sample its own gradient at θ comes on top of the batch's.
+    // On a sample, the gradient at θ is computed in addition to the batch's.
     assert_eq!(counts(&["method.gnr.batch_fraction=0.25"]), (15, 45, 30));
     assert_eq!(counts(&["method.gnr.batch_fraction=0.25", "train.micro_batches=2"]), (15, 45, 30));
     let tenth = ["method.gnr.hvp=forward-difference", "method.gnr.batch_fraction=0.5", "method.gnr.every=5"];
     assert_eq!(counts(&tenth), (15, 15 + 3 * 4, 0));
     assert_eq!(counts(&["method.sam=true"]), (15, 45, 30));
-    // From epoch 2 on: ten of the fifteen steps.
+    // The regulariser acts from epoch 2 on: ten of the fifteen steps.
     assert_eq!(counts(&["method.gnr.from_epoch=1"]), (15, 15 + 10, 20));
     assert_eq!(counts(&["method.gnr=false", "method.sam.from_epoch=2"]), (15, 15 + 5, 0));
     assert_eq!(counts(&["method.gnr.from_epoch=1", "method.gnr.every=5"]), (15, 15 + 2, 4));
-    // Batches of 16 in groups of 5, 5, 5 and 1: as many gradients of a batch.
+    // Batches of 16 in groups of 5, 5, 5 and 1 cost equally many gradients of a batch.
     assert_eq!(counts(&["method.gnr=false", "method.sam=true", "method.group=5"]), (15, 30, 0));
     assert_eq!(counts(&["method.group=5"]), (15, 30, 30));
     assert_eq!(counts(&["method.group=5", "method.gnr.batch_fraction=0.25"]), (15, 45, 30));
@@ -114,7 +116,7 @@ fn each_method_costs_what_it_says() {
     assert_eq!(counts(&shared), (15, 60, 0), "SAM and the difference share a gradient");
 }
 
-/// Before its epoch a regulariser does nothing: the first epochs are those of training without, bit for bit.
+/// Before its epoch a regulariser does nothing: the first epochs equal those of training without it, bit for bit.
 #[test]
 fn a_late_phase_starts_after_its_epochs() {
     let epochs = |sets: &[&str]| {
@@ -149,7 +151,7 @@ fn learning_rates_follow_the_schedule() {
     let warm = rates(&["schedule.warmup_epochs=1", "schedule.name=step", "schedule.every_epochs=2"]);
     assert!(warm[..5].windows(2).all(|pair| pair[0] < pair[1]) && warm[4] < 0.08);
     assert_eq!(warm[5], 0.08);
-    // Drops stay at their epoch, warm-up or not.
+    // Drops stay at their epoch, with a warm-up or without.
     assert_eq!(warm[9], 0.08);
     assert!((warm[10] - 0.008).abs() < 1e-15);
     let root = rates(&["schedule.name=inverse-sqrt"]);
@@ -172,7 +174,7 @@ fn micro_batches_are_the_batch() {
     assert!((other - whole).abs() > 1e-6, "G is not the Hessian of a net of tanh: {other} {whole}");
 }
 
-/// The tensors of a run's last checkpoint. The recipe is in it: they are compared without the header.
+/// The tensors of a run's last checkpoint, compared without the header, because that contains the recipe.
 fn last_tensors(sets: &[&str]) -> Vec<u8> {
     let home = tempfile::tempdir().unwrap();
     run(tiny(sets), home.path()).unwrap();
@@ -181,8 +183,8 @@ fn last_tensors(sets: &[&str]) -> Vec<u8> {
     bytes[8 + header..].to_vec()
 }
 
-/// A group of the whole batch is the batch, BatchNorm and dropout included; a smaller one is another method, unless nothing
-/// looks at the batch as a whole.
+/// A group of the whole batch equals the batch, BatchNorm and dropout included. Smaller groups make another method,
+/// unless nothing depends on the batch as a whole.
 #[test]
 fn groups_are_perturbed_on_their_own() {
     let model = ["model.name=resnet8", "model.widths=[2,2,2]", "train.epochs=1", "method.sam=true"];
@@ -197,14 +199,14 @@ fn groups_are_perturbed_on_their_own() {
         let smooth = ["train.precision=f64", "model.activation=tanh", "method.gnr=false"];
         run(tiny(&[&smooth, sets].concat()), home.path()).unwrap().test_loss
     };
-    // Plain gradients of a net without BatchNorm: sums in another order, 15 steps.
+    // Plain gradients of a net without BatchNorm: sums in another order, over 15 steps.
     let (plain, grouped) = (loss(&[]), loss(&["method.group=1"]));
     assert!((plain - grouped).abs() < 1e-9, "{plain} {grouped}");
     let (sam, grouped) = (loss(&["method.sam=true"]), loss(&["method.sam=true", "method.group=1"]));
     assert!((sam - grouped).abs() > 1e-6, "{sam} {grouped}");
 }
 
-/// One image on a map of 1×1 cannot be normalised: refused before the first step, with the layer and the keys.
+/// One image on a map of 1×1 cannot be normalised. It is refused before the first step, with the layer and the keys.
 #[test]
 fn pieces_of_one_image_are_refused_where_maps_are_one_pixel() {
     let net = ["model.name=resnet8", "model.widths=[2,2,2]", "train.epochs=1", "data.resize.height=4"];
@@ -218,7 +220,7 @@ fn pieces_of_one_image_are_refused_where_maps_are_one_pixel() {
         assert_eq!(folder.exists(), ran.is_ok(), "nothing is left of a run that could not start");
         ran
     };
-    // 16 = 3·5 + 1.
+    // The last group has one image: 16 = 3·5 + 1.
     let error = started(&["method.group=5"]).unwrap_err();
     assert!(error.starts_with("train.batch_size = 16, method.group = 5 leave one image"), "{error}");
     assert!(error.contains("`layer3.0.bn1`") && error.contains("one value a channel"), "{error}");
@@ -227,7 +229,7 @@ fn pieces_of_one_image_are_refused_where_maps_are_one_pixel() {
     let error = started(&["train.micro_batches=16"]).unwrap_err();
     assert!(error.contains("train.micro_batches = 16 leave one image"), "{error}");
     started(&["method.group=8"]).unwrap();
-    // Of images of 8×8 the smallest maps are 2×2; frozen layers do not normalise by the batch.
+    // With images of 8×8 the smallest maps are 2×2. Frozen layers do not normalise by the batch.
     started(&["method.group=5", "data.resize.height=8"]).unwrap();
     started(&["method.group=5", "model.freeze=backbone"]).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Runs whose ranks share every batch, as threads of this process; `gnr-cli/tests/mpi` runs them under MPI.
+//! Runs whose ranks share every batch, as threads of this process. `gnr-cli/tests/mpi` runs them under MPI.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use gnr_train::{CheckpointFile, Existing, Observer, Outcome, Recipe, StepEvent, 
 
 use crate::support::{TINY, bytes, tiny};
 
-/// What every rank got.
+/// The results of every rank.
 fn on_ranks(
     ranks: usize,
     recipe: &Recipe,
@@ -25,7 +25,7 @@ fn on_ranks(
     Threads::run(ranks, |collective| {
         let stop = AtomicBool::new(false);
         let team = Team::new(Arc::clone(&collective), ranks);
-        // Only the first rank's observer hears anything: the others are asked to stop at once.
+        // Only the first rank's observer is called; the others are asked to stop at once.
         let at = stops.filter(|(rank, _)| *rank == team.rank()).map(|(_, step)| step);
         if at == Some(0) {
             stop.store(true, Ordering::Relaxed);
@@ -44,7 +44,7 @@ fn on_ranks(
 
 fn parameters(folder: &Path) -> Vec<f64> {
     let file = CheckpointFile::read(&folder.join("checkpoints/last.safetensors")).unwrap();
-    // Counts, such as the optimiser's step, are no numbers to compare with a tolerance.
+    // Counts, such as the optimiser's step, are not compared with a tolerance.
     let numbers = file.weights().stored().iter().filter(|tensor| tensor.dtype != safetensors::Dtype::U64);
     numbers.flat_map(|tensor| file.weights().values(tensor).unwrap()).collect()
 }
@@ -72,14 +72,14 @@ fn ranks_train_what_one_process_trains() {
         };
         let alone = trained(1);
         for ranks in [2, 3] {
-            // Rounding through fifteen steps of numbers below 10.
+            // Tolerance: rounding through fifteen steps of numbers below 10.
             let difference = distance(&trained(ranks), &alone);
             assert!(difference < 1e-11, "{name} on {ranks} ranks: {difference:e}");
         }
     }
 }
 
-/// Whichever rank is asked: all stop after the same step, and go on to the same bits.
+/// Whichever rank is asked to stop, all stop after one step, and continue to equal bits.
 #[test]
 fn a_stopped_run_goes_on_as_if_it_had_not() {
     let home = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ fn a_damaged_image_of_one_rank_ends_the_run_on_all_with_a_checkpoint() {
         for class in ["a", "b"] {
             let folder = data.join(part).join(class);
             fs::create_dir_all(&folder).unwrap();
-            // So many that not each is looked at before the run begins.
+            // There are so many images that not all are compared before the run begins.
             for k in 0..if part == "train" { 600_u32 } else { 4 } {
                 let shade = if class == "a" { k } else { k + 128 };
                 fs::write(folder.join(format!("{k:04}.bmp")), bitmap(shade as u8)).unwrap();
@@ -168,7 +168,7 @@ fn what_ranks_cannot_do_is_refused_on_all() {
         (&["train.micro_batches=2", "method.gnr.batch_fraction=0.5"], "method.gnr.batch_fraction = 0.5"),
         (&["method.vasso=true", "parallel.perturbation=local"], "a regulariser remembers numbers"),
         (
-            // The last maps of an image of 4×4 are 1×1: one value a channel.
+            // The last maps of an image of 4×4 are 1×1, with one value a channel.
             &[
                 "data.resize={height = 4, width = 4}",
                 "model.name=resnet8",

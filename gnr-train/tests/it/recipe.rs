@@ -1,4 +1,4 @@
-//! Recipes: what is accepted, what is refused and in which words, and the way back to TOML.
+//! Recipes: which are accepted, which are refused in which words, and the way back to TOML.
 
 use gnr_train::{
     Recipe,
@@ -225,7 +225,8 @@ fn assignments_win_over_text() {
     assert_eq!(recipe.model.widths, Some(vec![4, 8, 16]));
 }
 
-/// Comparing a whole megabyte (of `--set`; recipes are shorter) with every known key took two seconds.
+/// Names are compared by their beginning: comparing a megabyte (of `--set`; recipes are shorter) with every known key
+/// took two seconds.
 #[test]
 fn names_are_compared_by_their_beginning() {
     let rest = "y".repeat(200 << 10);
@@ -244,7 +245,7 @@ fn the_empty_recipe_is_the_digits_run() {
     assert_eq!(builtin("digits", &[]).unwrap(), Recipe::default());
 }
 
-/// Assignments that between them use every kind of key.
+/// Assignments that together use every kind of key.
 const VARIANTS: &[&[&str]] = &[
     &[],
     &["method.gnr=false", "method.sam=true"],
@@ -307,8 +308,8 @@ fn a_written_recipe_is_the_same_recipe() {
     }
 }
 
-/// The text of a recipe is the address of its run. `recipes.txt` has the FNV-1a hash of each: when this test fails,
-/// runs that were finished would be repeated.
+/// The text of a recipe is the address of its run. `recipes.txt` has the FNV-1a hash of each text. When this test
+/// fails, finished runs would be repeated.
 #[test]
 fn the_text_of_known_recipes_stays() {
     let fnv1a = |text: &str| {
@@ -342,7 +343,7 @@ fn the_text_of_known_recipes_stays() {
     assert_eq!(expected.len(), texts.len(), "recipes.txt has other recipes too");
 }
 
-/// Runs are addressed by their recipe's text: a key that a recipe does not use must not be in it.
+/// Runs are addressed by their recipe's text, which must not contain a key that the recipe does not use.
 #[test]
 fn keys_that_are_not_used_are_not_written() {
     for known in BUILTIN {
@@ -438,7 +439,7 @@ fn every_recipe_of_the_papers_tables_is_read() {
             let table: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
             let recipe = Recipe::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(recipe.name, path.file_stem().unwrap().to_string_lossy());
-            // What the plan writes out is read as it was written.
+            // The files that the plan writes must be read as they were written.
             assert_eq!(recipe.train.epochs as i64, table["train"]["epochs"].as_integer().unwrap());
             assert_eq!(recipe.model.name, table["model"]["name"].as_str().unwrap());
         }

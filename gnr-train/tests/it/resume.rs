@@ -1,4 +1,4 @@
-//! A run that was stopped and resumed is, bit for bit, one that never stopped.
+//! A run that was stopped and resumed equals one that never stopped, bit for bit.
 
 use std::sync::atomic::AtomicBool;
 
@@ -10,7 +10,8 @@ use gnr_train::{
 
 use crate::support::{TINY, Watch, bytes, run, tiny};
 
-/// Methods whose state differs: momentum, moments and step count, none; micro-batches; steps within epochs; BatchNorm.
+/// Variants with different state: momentum, moments and step count, none; micro-batches; steps within epochs;
+/// BatchNorm.
 const VARIANTS: &[&[&str]] = &[
     &["method.sam=true", "train.checkpoint_every_steps=2", "train.keep_every_epochs=2"],
     &["optimizer.name=adamw", "optimizer.lr=0.01", "method.gnr.hvp=forward-difference"],
@@ -29,7 +30,8 @@ const VARIANTS: &[&[&str]] = &[
         "train.micro_batches=3",
         "data.label_noise.validation=true",
     ],
-    // Memories of outputs and of weights, over micro-batches, groups and frozen parameters, in single and double precision.
+    // Recorded outputs and averaged weights, over micro-batches, groups and frozen parameters, in single and double
+    // precision.
     &["method.saf={epochs=1, from_epoch=1}", "train.micro_batches=3", "data.augment=pad-crop-flip"],
     &["method.saf={epochs=2, from_epoch=0}", "method.group=5", "train.precision=f64"],
     &["method.mesa={beta=0.5, from_epoch=1}", "method.group=5", "model.dropout=0.3"],
@@ -58,7 +60,7 @@ const VARIANTS: &[&[&str]] = &[
     ],
 ];
 
-/// Every optimiser and schedule that a recipe can name: trained in one go, and stopped in between and resumed.
+/// Every optimiser and schedule that a recipe can name is trained in one go, and also stopped in between and resumed.
 #[test]
 fn every_registered_method_resumes() {
     for kind in gnr_train::recipe::kinds() {
@@ -72,7 +74,7 @@ fn every_registered_method_resumes() {
                 }
             };
             let text = TINY.replace("name = \"mlp\"\nwidths = [16]", model);
-            // What waits for its epochs acts in the second one here.
+            // Regularisers that wait for an epoch act in the second one here.
             let early =
                 matches!(entry.key("from_epoch"), Some(Key { unset: Unset::Value(Value::Integer(1..)), .. }));
             let early = early.then(|| format!("method.{}.from_epoch=1", entry.name));
@@ -97,7 +99,7 @@ fn every_registered_method_resumes() {
             resume(&folder, &mut (), &AtomicBool::new(false)).unwrap();
             let (resumed, one_go) = (bytes(&folder, "last.safetensors"), bytes(&whole, "last.safetensors"));
             assert!(resumed == one_go, "{name}: resuming changed the run");
-            // Schedule-free methods are evaluated at their averaged weights too, which are not those that are trained.
+            // Schedule-free methods are also evaluated at their averaged weights, which differ from the trained ones.
             let averages = entry.name.starts_with("schedule-free");
             assert_eq!(summary.average_test_loss.is_some(), averages, "{name}");
             if averages {
@@ -116,7 +118,7 @@ fn stopping_anywhere_changes_no_bit() {
         let recipe = tiny(sets);
         let whole = home.path().join("whole");
         let summary = run(recipe.clone(), &whole).unwrap();
-        // Within an epoch, at its last step, and at the very end.
+        // Stops within an epoch, at its last step, and at the very end.
         for stop_at in [1, 3, summary.steps / recipe.train.epochs, summary.steps - 1, summary.steps] {
             let folder = home.path().join(format!("stopped-at-{stop_at}"));
             let stop = AtomicBool::new(false);
@@ -151,7 +153,7 @@ fn stopping_anywhere_changes_no_bit() {
                 let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
                 let mut lines: Vec<serde_json::Value> =
                     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-                // Time is the one thing that differs.
+                // Times are the only difference.
                 for line in &mut lines {
                     ["seconds", "train_seconds"]
                         .iter()
@@ -203,7 +205,7 @@ fn a_folder_is_never_overwritten_and_never_mixed() {
     let error = run(tiny(&[]), &other).unwrap_err().to_string();
     assert!(error.contains("not empty"), "{error}");
     assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1);
-    // Finished runs resume to the same summary at once.
+    // Finished runs resume to an equal summary at once.
     let before = bytes(&folder, "last.safetensors");
     assert!(matches!(resume(&folder, &mut (), &AtomicBool::new(false)).unwrap(), Outcome::Finished(_)));
     assert_eq!(bytes(&folder, "last.safetensors"), before);
@@ -231,7 +233,7 @@ fn a_damaged_checkpoint_names_the_file() {
     assert!(error.contains("last.safetensors") && error.contains("not a whole safetensors file"), "{error}");
 }
 
-/// What a process leaves that dies at once after it wrote the recipe.
+/// A folder with the recipe alone, left by a process that died at once, can be continued.
 #[test]
 fn a_folder_with_a_recipe_alone_goes_on() {
     let (home, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -253,7 +255,8 @@ fn a_diverging_run_names_quantity_step_and_checkpoint() {
     assert!(error.to_string().contains("training diverged at step"), "{error}");
 }
 
-/// Epochs 0, 2 and the last: the weights alone, those of the last epoch being those of the last checkpoint.
+/// The weights of epochs 0, 2 and the last are kept, without other state. Those of the last epoch are those of the last
+/// checkpoint.
 #[test]
 fn weights_are_kept_along_the_way() {
     let home = tempfile::tempdir().unwrap();

@@ -40,20 +40,20 @@ fn refusals_list_the_choices() {
         let error = Recipe::parse("r.toml", "r", &format!("[model]\n{keys}"), &[]).unwrap_err().to_string();
         assert!(error.contains(expected), "{keys:?}\n  says     {error}\n  expected {expected}");
     }
-    // What depends on the model is the model's to refuse, before anything is written.
+    // Settings that depend on the model are refused by the model, before anything is written.
     let home = tempfile::tempdir().unwrap();
     let error = run(tiny(&["model.norm=group"]), &home.path().join("run")).unwrap_err().to_string();
     assert!(error.contains("`mlp`: norm") && error.contains("ResNet, WideResNet, ResNeXt"), "{error}");
     assert!(!home.path().join("run").exists());
 }
 
-/// A run trains with GNR's exact products, and its checkpoint says of images one at a time what it says of all at once.
+/// A run trains with GNR's exact products. Its checkpoint gives equal results for images one at a time and all at once.
 #[test]
 fn a_twin_trains_and_evaluates_one_image_at_a_time() {
     let home = tempfile::tempdir().unwrap();
     let sets = ["method.gnr={ rho = 0.1, alpha = 0.1 }", "train.precision=f64", "train.epochs=12"];
     let summary = run(tiny(&[&TWIN[..], &sets].concat()), home.path()).unwrap();
-    // Of ten classes; 80 images were learned.
+    // There are ten classes, and 80 images were learned.
     assert!(summary.test_accuracy > 0.5, "{}", summary.test_accuracy);
     let weights = home.path().join("checkpoints/last.safetensors");
     let overrides = vec!["train.eval_batch_size=1".to_owned()];

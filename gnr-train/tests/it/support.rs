@@ -28,7 +28,7 @@ pub(crate) fn tiny(sets: &[&str]) -> Recipe {
     Recipe::parse("tiny.toml", "tiny", TINY, &sets).unwrap()
 }
 
-/// Asks to stop after a number of steps, and remembers what it saw.
+/// An observer that asks to stop after a number of steps, and records the events.
 #[derive(Default)]
 pub(crate) struct Watch<'a> {
     pub(crate) stop_at: Option<(u64, &'a AtomicBool)>,

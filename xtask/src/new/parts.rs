@@ -181,7 +181,7 @@ const DATASET: Part = Part {
         Line {
             path: "gnr-data/tests/it/trees.rs",
             below: "pub(crate) fn image_tree",
-            before: "/// A file of the folder `shared` beside the repository, or of the one that `GNR_SHARED` names. Tests that call this are ignored",
+            before: "/// The path of a file in the folder `shared` beside the repository, or in the one that `GNR_SHARED` names. Tests that",
             text: include_str!("templates/tree.txt"),
         },
     ],

@@ -15,39 +15,19 @@ const COLUMNS: usize = 120;
 /// Fewer words than this say nothing about an item.
 const LEAST_WORDS: usize = 3;
 
-/// Crates whose comments keep all rules; the others keep the rule on first words. The list is meant to grow: a crate
-/// joins it once its comments are mended.
-const CLEAN: &[&str] = &[
-    "gnr-cpu",
-    "gnr-dfdx",
-    "gnr-fuzz",
-    "gnr-hessian",
-    "gnr-kernels",
-    "gnr-macros",
-    "gnr-models",
-    "gnr-mpi",
-    "gnr-plot",
-    "gnr-study",
-    "gnr-torch",
-    "xtask",
-];
-
 /// All rules of this file, for a Rust file. A file that is not Rust is told elsewhere.
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let Ok(tokens) = text.parse::<TokenStream>() else { return Vec::new() };
     let mut found = Lines::default();
     found.walk(tokens);
     let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
-    let clean = path.split('/').next().is_some_and(|name| CLEAN.contains(&name));
 
     let mut findings = Vec::new();
     for comment in doc_comments(&lines, &found.doc) {
         findings.extend(first_words(path, &comment));
-        findings.extend(clean.then(|| too_short(path, &comment)).flatten());
+        findings.extend(too_short(path, &comment));
     }
-    if clean {
-        findings.extend(long_lines(path, text, &found.literal));
-    }
+    findings.extend(long_lines(path, text, &found.literal));
     findings
 }
 
@@ -161,18 +141,12 @@ mod tests {
     }
 
     #[test]
-    fn first_words_that_are_not_the_item_are_found_in_every_crate() {
+    fn first_words_that_are_not_the_item_are_found() {
         for words in NOT_THE_ITEM {
-            for path in ["gnr-cpu/src/a.rs", "gnr-train/src/a.rs"] {
-                let text = format!(
-                    "//! A file of tests.\n\n/// {words} for rows of several lengths.\nfn f() {{}}\n"
-                );
-                let told = told(path, &text);
-                assert_eq!(
-                    told,
-                    [format!("error: {path}:3: a doc comment begins with `{words}`: name the item")]
-                );
-            }
+            let text =
+                format!("//! A file of tests.\n\n/// {words} for rows of several lengths.\nfn f() {{}}\n");
+            let message = format!("error: a/src/a.rs:3: a doc comment begins with `{words}`: name the item");
+            assert_eq!(told("a/src/a.rs", &text), [message]);
         }
         for words in ["Items", "Italic words", "Thoseness", "That office", "The samedi"] {
             let text =
@@ -195,17 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn short_doc_comments_are_found_in_clean_crates() {
+    fn short_doc_comments_are_found() {
         let text =
             "//! A file of tests.\n/// The file.\nfn f() {}\n/// The\n/// long path.\nfn g() {}\n//! short\n";
         let expect =
             "error: gnr-cpu/src/a.rs:2: a doc comment of 2 word(s): say what the caller gets, in 3 or more";
         assert_eq!(told("gnr-cpu/src/a.rs", &text[..text.len() - "//! short\n".len()]), [expect]);
-        assert_eq!(told("gnr-train/src/a.rs", &text[..text.len() - "//! short\n".len()]), [""; 0]);
     }
 
     #[test]
-    fn long_lines_are_found_in_clean_crates() {
+    fn long_lines_are_found() {
         let words = |columns: usize| "word ".repeat(30)[..columns].to_string();
         for (mark, free) in [("// ", 117), ("/// ", 116), ("//! ", 116), ("    // ", 113)] {
             let text =
@@ -219,7 +192,6 @@ mod tests {
                 found.len() == 1 && found[0].contains("a comment of 121 columns, at most 120"),
                 "{mark} {found:?}"
             );
-            assert_eq!(told("gnr-train/src/a.rs", &text(free + 1)), [""; 0], "{mark}");
         }
     }
 
@@ -233,13 +205,6 @@ mod tests {
             format!("const A: &str = \"\n// {long}\n/// It\n\";"),
         ] {
             assert_eq!(told("xtask/src/a.rs", &format!("//! A file of tests.\n{line}\n")), [""; 0], "{line}");
-        }
-    }
-
-    #[test]
-    fn the_clean_crates_exist() {
-        for name in CLEAN {
-            assert!(crate::workspace::root().join(name).is_dir(), "{name}");
         }
     }
 }

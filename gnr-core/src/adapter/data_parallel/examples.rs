@@ -7,12 +7,14 @@ use crate::{
 };
 
 impl<O: GradOracle> DataParallel<O> {
-    /// Rows of each rank at a point: of the whole batch at the committed point, else those that questions are about.
+    /// The number of rows of each rank at a point: of the whole batch at the committed point, elsewhere of the present
+    /// sample or selection.
     fn rows_at(&self, at: Point<'_, O::Vector>) -> Vec<usize> {
         if at.is_probe() { self.rows.clone() } else { self.shares.examples().to_vec() }
     }
 
-    /// `width` numbers a row, of all ranks in order. A rank without rows has answered for one that does not count.
+    /// Gathers `width` numbers a row from all ranks, in rank order. A rank without rows answers for one row, which is
+    /// dropped.
     fn gather_rows(&self, own: Result<Vec<f64>>, width: usize, rows: &[usize]) -> Result<Vec<f64>> {
         let rank = self.shares.ranks().rank();
         let (own, status) = match own {
@@ -44,7 +46,7 @@ where
         if self.alone() { own } else { self.gather_rows(own, 1, &self.rows_at(at)) }
     }
 
-    /// The rows are those of the whole batch; each rank selects the ones that it has.
+    /// Selects rows of the whole batch; each rank selects those that it has.
     fn select(&mut self, rows: Option<&[usize]>) -> Result<f64> {
         if self.alone() {
             return self.inner.select(rows);
@@ -88,9 +90,10 @@ where
         Outputs::new(width, all)
     }
 
-    /// u has the rows of all ranks; the result is the sum of what each rank makes of its own. Each rank's rows are divided by its
-    /// share and the sum is the weighted mean, so that derivatives which cross ranks (of statistics that they share) have
-    /// the weights that they have in a gradient.
+    /// The sum over the ranks of Jᵀ·u of their own rows; u has the rows of all ranks.
+    ///
+    /// Each rank's rows are divided by its share, and the sum is the weighted mean. Derivatives that cross ranks (of
+    /// statistics that they share) thereby have the weights that they have in a gradient.
     fn pull_back(&mut self, at: &Self::Vector, u: &Outputs) -> Result<Self::Vector> {
         if self.alone() {
             return self.inner.pull_back(at, u);
@@ -99,7 +102,7 @@ where
         let mut parts = u.cut(self.rows.iter().copied())?;
         let own = parts.swap_remove(rank);
         let own = if own.num_rows() == 0 {
-            // The row that this rank runs adds nothing.
+            // A rank without rows runs one row, which adds nothing.
             Outputs::new(u.width(), vec![0.0; u.width()])?
         } else {
             let share = self.weights[rank];

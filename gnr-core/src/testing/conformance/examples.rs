@@ -1,4 +1,4 @@
-//! The suite of oracles that know their examples one by one.
+//! The conformance suite of oracles that know their examples one by one.
 
 use super::Tolerances;
 use crate::{
@@ -71,7 +71,7 @@ where
         Err(other) => return Err(other),
     }
 
-    // Selections, of neighbours, apart, and of all.
+    // Selections: of neighbours, of rows apart, and of all rows.
     for rows in [vec![0], vec![1, n - 1], vec![0, 1, 3], (0..n).collect()] {
         let share = oracle.select(Some(&rows))?;
         close(share, rows.len() as f64 / n as f64, 0.0, "share of a selection");
@@ -93,7 +93,7 @@ where
     }
     close(oracle.loss(at)?, committed.loss, 1.0, "the loss after refusals");
 
-    // ⟨Jᵀu, v⟩ = d⟨u, outputs⟩ along v.
+    // The derivative of ⟨u, outputs⟩ along v must be ⟨Jᵀu, v⟩.
     let mut random = SplitMix64::new(17);
     let u = Outputs::new(outputs.width(), random.normals(outputs.values().len()))?;
     let found = oracle.pull_back(at, &u)?.dot(v)?;
@@ -106,7 +106,7 @@ where
     };
     let difference = (along(step)? - along(-step)?) / (2.0 * step);
     assert!(difference.abs() > 1e-3, "the outputs do not change along v: the test could not fail");
-    // A difference's error: ε² of the third derivative, and rounding by ε.
+    // The error of a difference: ε² of the third derivative, and rounding by ε.
     let allowed = 10.0 * step * step * difference.abs().max(1.0) + 10.0 * tolerances.rounding / step;
     assert!(
         (found - difference).abs() <= allowed,

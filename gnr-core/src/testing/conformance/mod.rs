@@ -1,4 +1,4 @@
-//! What every oracle, vector and optimiser must satisfy, as suites that any crate runs on its own types.
+//! Conformance suites of oracles, vectors and optimisers, which any crate runs on its own types.
 
 mod examples;
 mod optimizer;

@@ -1,14 +1,16 @@
-//! The optimiser suite.
+//! The conformance suite of optimisers.
 
 use super::super::{Problem, Quadratic};
 use crate::{Checkpoint, Error, Leaf, Leaves, Optimizer, Result};
 
-/// Checks an optimiser over `Vec<f64>`: it minimises a quadratic with learning rate `lr`, is deterministic, refuses wrong
-/// dimensions before θ changes, and its checkpoint resumes bit for bit after any number of steps, none included.
+/// Checks an optimiser over `Vec<f64>`. The optimiser must minimise a quadratic with learning rate `lr`, be
+/// deterministic, and refuse wrong dimensions before θ changes. Its checkpoint must resume bit for bit after any number
+/// of steps, none included.
 ///
-/// It hears the diagonal of the Hessian ([`Optimizer::curvature`]) before every other step, the first included.
+/// The optimiser gets the diagonal of the Hessian ([`Optimizer::curvature`]) before every other step, the first
+/// included.
 ///
-/// `make` gives a fresh optimiser without weight decay strong enough to hide the minimum at 0.
+/// `make` gives a fresh optimiser whose weight decay, if any, is too weak to hide the minimum at 0.
 ///
 /// # Panics
 /// When the optimiser does not conform.
@@ -27,7 +29,7 @@ pub fn check_optimizer<P: Optimizer<Vec<f64>>>(make: impl Fn() -> P, lr: f64) {
 }
 
 const START: [f64; 3] = [1.0, -2.0, 0.5];
-/// The Hessian of the quadratic.
+/// The diagonal of the quadratic's Hessian.
 const DIAGONAL: [f64; 3] = [1.0, 0.5, 2.0];
 
 fn advance<P: Optimizer<Vec<f64>>>(
@@ -85,7 +87,7 @@ fn resumes<P: Optimizer<Vec<f64>>>(make: &impl Fn() -> P, lr: f64) -> Result<()>
     Ok(())
 }
 
-/// An estimate that was heard and not used yet is part of the state, before the first step as well.
+/// Saves after an estimate that no step has used yet, before the first step as well: the estimate must be in the state.
 fn resumes_after_an_estimate<P: Optimizer<Vec<f64>>>(make: &impl Fn() -> P, lr: f64) -> Result<()> {
     for steps in [0, 3] {
         let (mut whole, mut theta) = (make(), START.to_vec());
@@ -119,7 +121,7 @@ fn refuses<P: Optimizer<Vec<f64>>>(optimizer: &mut P, lr: f64) {
     assert_eq!(theta, START, "θ changed although the step was refused");
 }
 
-/// Who keeps something of an estimate refuses one of another dimension, and keeps nothing of it.
+/// An optimiser that keeps estimates must refuse one of another dimension, and keep nothing of it.
 fn refuses_estimates<P: Optimizer<Vec<f64>>>(make: &impl Fn() -> P, lr: f64) -> Result<()> {
     for steps in [1, 2] {
         let mut optimizer = make();
@@ -138,7 +140,7 @@ fn refuses_estimates<P: Optimizer<Vec<f64>>>(make: &impl Fn() -> P, lr: f64) -> 
     Ok(())
 }
 
-/// Each leaf in turn replaced by one of the wrong type: an error, and the state stays.
+/// Replaces each leaf in turn by one of the wrong type: loading must fail and keep the state.
 fn keeps_state_on_bad_checkpoint<P: Optimizer<Vec<f64>>>(make: &impl Fn() -> P, lr: f64) {
     let prepared = || -> Result<_> {
         let mut optimizer = make();

@@ -1,15 +1,15 @@
-//! The oracle suite.
+//! The conformance suite of oracles.
 
 use crate::{Error, HvpOracle, NormGradient, Order, Pass, Result, Use, Vector};
 
-/// What [`check_oracle`] allows.
+/// The tolerances of [`check_oracle`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerances {
-    /// The larger of the two central-difference steps, a distance along unit tangents.
+    /// The larger of the two steps of central differences, a distance along unit tangents.
     pub step: f64,
     /// Relative rounding error of a loss or gradient: a difference over a step h may be off by `rounding`·(its size)/h.
     pub rounding: f64,
-    /// Relative error of the product's linearity and symmetry.
+    /// Relative error of a product's linearity and symmetry.
     pub product: f64,
 }
 
@@ -20,15 +20,21 @@ impl Tolerances {
     pub const F32: Self = Self { step: 2e-2, rounding: 1e-6, product: 1e-3 };
 }
 
-/// Checks that an oracle is a smooth function with the gradient and Hessian it says it has.
+/// Checks that an oracle is a smooth function that has the gradient and Hessian it reports.
 ///
-/// `make` gives a fresh oracle of the same batch; `tangents` are at least two independent vectors of any length; `wrong` has
-/// another dimension. Checked are:
-/// the gradient is the slope of the loss (the error of central differences falls 4-fold when the step halves, which an error
-/// in the gradient of any size prevents); products are the slope of the gradient, likewise; products are linear, symmetric
-/// and repeat bit for bit, also after the last one; the loss alone is that of an evaluation; evaluating twice gives the same bits, whatever was probed in between; a wrong dimension is an
-/// error. Needs a loss that is three times differentiable near `theta` (no ReLU kinks within `step`) and exact products:
-/// pass larger tolerances for [`ForwardDiff`](crate::ForwardDiff) and [`CentralDiff`](crate::CentralDiff).
+/// `make` gives a fresh oracle of one batch; `tangents` are at least two independent vectors of any length; `wrong` has
+/// another dimension. The checks:
+///
+/// - The gradient is the slope of the loss: the error of central differences falls 4-fold when the step halves, which
+///   no error in the gradient would allow.
+/// - Products are the slope of the gradient, likewise. They are linear and symmetric, and repeat bit for bit, also
+///   after the last one.
+/// - The loss alone is that of an evaluation.
+/// - Evaluating twice gives equal bits, whatever was probed in between.
+/// - A wrong dimension is an error.
+///
+/// The loss must be three times differentiable near `theta` (no ReLU kinks within `step`) and products exact. Pass
+/// larger tolerances for [`ForwardDiff`](crate::ForwardDiff) and [`CentralDiff`](crate::CentralDiff).
 ///
 /// # Panics
 /// When the oracle does not conform.
@@ -54,7 +60,7 @@ pub fn check_oracle<O: HvpOracle>(
     }
 }
 
-/// ‖a − b‖.
+/// The distance ‖a − b‖.
 fn distance<V: Vector>(a: &V, b: &V) -> Result<f64> {
     let mut difference = a.clone();
     difference.axpy(-1.0, b)?;
@@ -73,7 +79,8 @@ fn product<O: HvpOracle>(oracle: &mut O, theta: &O::Vector, v: &O::Vector) -> Re
     oracle.hvp(&here, v, Use::Again)
 }
 
-/// The loss alone is the loss of an evaluation. Other kernels may serve it: equal to rounding, not to the bit.
+/// Checks that the loss alone is that of an evaluation. Other kernels may compute it: equal to rounding, not to the
+/// bit.
 fn losses<O: HvpOracle>(
     oracle: &mut O,
     theta: &O::Vector,
@@ -129,7 +136,7 @@ fn repeats<O: HvpOracle>(make: &impl Fn() -> O, theta: &O::Vector, tangents: &[O
         let own = oracle.hvp_of_gradient(here)?;
         assert_eq!(distance(&own, &product)?, 0.0, "the gradient's own product must be the same");
     }
-    // Points that are given away.
+    // Methods that consume their point.
     let given = oracle.gradient(theta.clone())?;
     assert_eq!(distance(&given, &grad)?, 0.0, "the gradient at a point that is given away differs");
     let f = NormGradient::at(&mut oracle, theta.clone(), 0.0)?;
@@ -151,7 +158,8 @@ fn second_order(
     if coarse <= noise(step) && fine <= noise(step / 2.0) {
         return Ok(());
     }
-    // 4 up to the next order of the expansion and to rounding, which may be as large as the fine error's own noise.
+    // The ratio is 4 up to the next order of the expansion and to rounding, which may be as large as the fine error's
+    // own noise.
     let (least, most) = (3.0 * fine - 4.0 * noise(step / 2.0), 5.0 * fine + 5.0 * noise(step / 2.0));
     assert!(
         (least..=most).contains(&coarse),

@@ -1,12 +1,12 @@
-//! The vector suite.
+//! The conformance suite of vectors.
 
 use crate::{Elementwise, Error, Map, random::SplitMix64};
 
 /// Checks that a type is a [`Vector`](crate::Vector) and [`Elementwise`].
 ///
-/// `make` builds one from host values, `host` reads it back; `epsilon` is the storage's machine epsilon (`f32::EPSILON`,
-/// `f64::EPSILON`). Every element may be off by 4 `epsilon` times the magnitudes involved, a dot product of 100,003 elements
-/// by 8 `epsilon` times Σ|xᵢyᵢ|: naive f32 accumulation fails.
+/// `make` builds a vector from host values, `host` reads it back. `epsilon` is the machine epsilon of the storage
+/// (`f32::EPSILON`, `f64::EPSILON`). Every element may be off by 4 `epsilon` times the magnitudes involved, a dot
+/// product of 100,003 elements by 8 `epsilon` times Σ|xᵢyᵢ|: naive f32 accumulation fails.
 ///
 /// # Panics
 /// When the type does not conform.
@@ -66,7 +66,7 @@ fn space<V: Elementwise>(
         z.axpy(1.7, &x)?;
         let expected = hx.iter().zip(&hy).map(|(x, y)| (y + 1.7 * x, y.abs() + 1.7 * x.abs()));
         close(&host(&z), expected, epsilon, "axpy");
-        // Vectors that share their memory with others, or not: the others keep their values.
+        // Vectors that share their memory with others, or do not: the others must keep their values.
         for (y_alone, x_alone) in [(false, false), (false, true), (true, false), (true, true)] {
             let alone = |v: &V, alone: bool, values: &[f64]| if alone { make(values) } else { v.clone() };
             let (y_here, mut sum) = (alone(&y, y_alone, &hy), alone(&x, x_alone, &hx));
@@ -112,11 +112,12 @@ fn elementwise<V: Elementwise>(
         Map::Clamp(-0.5, 0.25),
     ];
     for f in maps {
-        // Roots and powers are of positive numbers.
+        // Roots and powers need positive numbers.
         let of = if matches!(f, Map::Sqrt | Map::Power(_)) { &y } else { &s };
         let mut z = of.clone();
         z.map(f)?;
-        // The derivative at x times what x may be off by is covered by |x| beside |f(x)|; powers amplify by their exponent.
+        // The error of x, times the derivative there, is covered by |x| beside |f(x)|; powers amplify it by their
+        // exponent.
         let expected = host(of)
             .into_iter()
             .map(|x| (f.at(x), 2.0 * f.at(x).abs() + if let Map::Add(_) = f { x.abs() } else { 0.0 }));
@@ -191,7 +192,7 @@ fn non_finite<V: Elementwise>(
     Ok(())
 }
 
-/// Sums that naive single precision gets wrong: all terms positive, and far more of them than 1/ε of small blocks.
+/// Sums that naive single precision gets wrong: all terms are positive, and there are far more of them than 1/ε.
 fn long_dot<V: Elementwise>(
     make: &impl Fn(&[f64]) -> V,
     host: &impl Fn(&V) -> Vec<f64>,

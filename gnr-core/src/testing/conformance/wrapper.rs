@@ -1,4 +1,4 @@
-//! The suite of oracles that are made of another: every operation must reach the inner one.
+//! The conformance suite of oracles made of another oracle: every operation must reach the inner one.
 
 use crate::{
     Evaluation, ExampleOracle, FullOracle, GradOracle, HvpOracle, Order, OutputOracle, Outputs, Pass, Point,
@@ -7,38 +7,38 @@ use crate::{
 };
 use std::{cell::RefCell, rc::Rc};
 
-/// The operations of the oracle traits.
+/// The operations of the oracle traits, with the arguments that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// [`GradOracle::evaluate`], with what was asked for.
+    /// A call of [`GradOracle::evaluate`], with pass and order.
     Evaluate(Pass, Order),
-    /// [`GradOracle::gradient`].
+    /// A call of [`GradOracle::gradient`].
     Gradient,
-    /// [`GradOracle::loss`].
+    /// A call of [`GradOracle::loss`].
     Loss,
-    /// [`SampledOracle::restrict`], to a sample or to none.
+    /// A call of [`SampledOracle::restrict`], with a sample (`true`) or without.
     Restrict(bool),
-    /// [`ExampleOracle::losses`], of the committed point or another.
+    /// A call of [`ExampleOracle::losses`], of the committed point or another one.
     Losses(Pass),
-    /// [`ExampleOracle::select`], of some rows or all.
+    /// A call of [`ExampleOracle::select`], with rows (`true`) or without.
     Select(bool),
-    /// [`OutputOracle::outputs`], of the committed point or another.
+    /// A call of [`OutputOracle::outputs`], of the committed point or another one.
     Outputs(Pass),
-    /// [`OutputOracle::pull_back`].
+    /// A call of [`OutputOracle::pull_back`].
     PullBack,
-    /// [`OutputOracle::examples`].
+    /// A call of [`OutputOracle::examples`].
     Examples,
-    /// [`HvpOracle::products`]. Always allowed.
+    /// A call of [`HvpOracle::products`], which is always allowed.
     Products,
-    /// [`HvpOracle::hvp`], with the use of the record.
+    /// A call of [`HvpOracle::hvp`], with the use of the record.
     Hvp(Use),
-    /// [`HvpOracle::hvp_block`].
+    /// A call of [`HvpOracle::hvp_block`].
     HvpBlock,
-    /// [`HvpOracle::hvp_of_gradient`].
+    /// A call of [`HvpOracle::hvp_of_gradient`].
     HvpOfGradient,
 }
 
-/// An oracle that notes what it is asked.
+/// An oracle that records its calls.
 #[derive(Clone)]
 pub struct Spy {
     inner: ProblemOracle<Quadratic>,
@@ -62,7 +62,7 @@ impl GradOracle for Spy {
         order: Order,
     ) -> Result<Evaluation<'a, Vec<f64>, Order>> {
         self.note(Operation::Evaluate(pass, order));
-        // Recorded whatever was asked for: what a product needs is not the point here.
+        // Always evaluated to second order: the record that a product needs is not under test here.
         self.inner.evaluate(at, pass, Order::Second)
     }
     fn gradient(&mut self, at: Vec<f64>) -> Result<Vec<f64>> {
@@ -82,7 +82,7 @@ impl SampledOracle for Spy {
     }
 }
 
-/// Examples of the batch of a [`Spy`].
+/// Number of examples of the batch of a [`Spy`].
 const EXAMPLES: usize = 3;
 
 fn pass(at: Point<'_, Vec<f64>>) -> Pass {
@@ -138,11 +138,14 @@ impl HvpOracle for Spy {
     }
 }
 
-/// Checks that each operation of the wrapper that `wrap` makes asks its inner oracle for what `expected` says, given what the inner
-/// products are: itself, for wrappers that only pass on ([`same`]); no default of a trait may stand in for it.
+/// Checks a wrapper of oracles: each of its operations must ask the inner oracle for what `expected` says. No default
+/// of a trait may stand in for an operation.
+///
+/// `expected` gets an operation and the kind of the inner products, and returns the operations on the inner oracle. For
+/// wrappers that only pass on it is [`same`].
 ///
 /// # Panics
-/// When it does not.
+/// When the wrapper does not conform.
 pub fn check_wrapper<W>(wrap: impl Fn(Spy) -> W, expected: impl Fn(Operation, Products) -> Vec<Operation>)
 where
     W: FullOracle<Vector = Vec<f64>>,
@@ -176,7 +179,7 @@ where
                 Losses(Pass::Probe) => drop(wrapper.losses(Point::At(&theta))?),
                 Select(false) => drop(wrapper.select(None)?),
                 Select(true) => {
-                    // The batch may have more examples than this oracle's.
+                    // The batch may have more examples than the inner oracle.
                     let share = wrapper.select(Some(&[0, 2]))?;
                     assert!(share > 0.0 && share <= 2.0 / EXAMPLES as f64, "selected a share of {share}");
                 }
@@ -235,7 +238,7 @@ where
     }
 }
 
-/// A wrapper that passes everything on.
+/// The expectation for a wrapper that passes every operation on.
 pub fn same(operation: Operation, _: Products) -> Vec<Operation> {
     vec![operation]
 }

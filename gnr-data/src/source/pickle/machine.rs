@@ -1,4 +1,4 @@
-//! The stack machine that a pickle is a program of: it builds values and calls nothing.
+//! The stack machine that runs a pickle: it builds values and calls nothing.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,10 +8,10 @@ use super::super::kind::what_is;
 use super::super::text::excerpt_of;
 use super::{Form, Id, Result, Value};
 
-/// Bound on the name of a function with its module's: a name may be shared, and each use copies it.
+/// Longest name of a function with its module's. A name may be shared, and each use copies it.
 const MAX_NAME: usize = 256;
 
-/// The values that the program `bytes` makes, and the number of its result.
+/// Runs the program `bytes`. Returns the values that it makes and the index of its result.
 pub(super) fn run(bytes: &[u8]) -> Result<(Vec<Value>, Id)> {
     let mut machine = Machine {
         bytes,
@@ -31,11 +31,11 @@ struct Machine<'a> {
     at: usize,
     values: Vec<Value>,
     stack: Vec<Id>,
-    /// Heights of the stack.
+    /// Heights of the stack at its marks.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
-    /// Operations that may still be run: each takes a bounded number of bytes of memory, so together they take a bounded part of the
-    /// file's size. A batch has a few operations an image, whose 3,072 bytes are one.
+    /// Number of operations that may still be run. Each takes a bounded number of bytes of memory, so all of them take
+    /// a bounded multiple of the file's size. A batch has a few operations for each image of 3,072 bytes.
     left: usize,
 }
 
@@ -93,7 +93,7 @@ impl<'a> Machine<'a> {
     }
 
     fn pop(&mut self) -> Result<Id> {
-        // What lies below a mark is not this operation's.
+        // Values below a mark do not belong to this operation.
         match self.stack.len() > self.marks.last().copied().unwrap_or(0) {
             true => self.stack.pop().map_or_else(|| self.fail("the stack is empty"), Ok),
             false => self.fail("the stack is empty"),
@@ -166,11 +166,11 @@ impl<'a> Machine<'a> {
             };
             match code {
                 b'.' => return self.pop(),
-                // Protocol.
+                // Opcode PROTO, the protocol.
                 0x80 => {
                     self.take(1)?;
                 }
-                // Frame.
+                // Opcode FRAME, a frame.
                 0x95 => {
                     self.take(8)?;
                 }

@@ -1,4 +1,4 @@
-//! Host traffic and in-place arithmetic.
+//! Copies to and from the host, and in-place arithmetic.
 
 use super::{assert_close, must, noise};
 use crate::{Autodiff, ParamVector, Result};
@@ -12,9 +12,9 @@ pub(super) fn check<B: Autodiff>(b: &B, tolerance: f64) {
     vectors(b, tolerance);
 }
 
-/// Parameters are a vector, as gnr-core's suite has it.
+/// Parameters conform to gnr-core's suite of vectors.
 fn vectors<B: Autodiff>(b: &B, tolerance: f64) {
-    // In double precision a plain sum will do, whose error is of the order of n ulps.
+    // In double precision a plain sum is enough, whose error is of the order of n ulps.
     let epsilon = if tolerance > 1e-9 { f64::from(f32::EPSILON) } else { 1e4 * f64::EPSILON };
     let make = |values: &[f64]| {
         ParamVector::new(b.clone(), vec![must("a constant", b.constant(values, &[values.len()]))])
@@ -23,7 +23,7 @@ fn vectors<B: Autodiff>(b: &B, tolerance: f64) {
     gnr_core::testing::conformance::check_vector(make, host, epsilon);
 }
 
-/// The smaller Gram matrix, and products with a square one, of leaves that are matrices.
+/// Leaves that are matrices: the smaller Gram matrix, and products with a square one.
 fn matrices<B: Autodiff>(b: &B, tolerance: f64) -> Result<()> {
     for (shape, rows, columns) in [(&[2, 3][..], 2, 3), (&[3, 2], 3, 2), (&[2, 1, 2, 2], 2, 4)] {
         let side = rows.min(columns);
@@ -129,7 +129,8 @@ fn in_place<B: Autodiff>(b: &B, tolerance: f64) -> Result<()> {
     Ok(())
 }
 
-/// 300,000 terms, exact in f32. A running sum in single precision is off by 1e-3, one in double precision by 1e-11.
+/// A sum of 300,000 terms that are exact in f32. A running sum in single precision is off by 1e-3, one in double
+/// precision by 1e-11.
 fn dot<B: Autodiff>(b: &B) -> Result<()> {
     let x: Vec<_> = (0..300_000).map(|i| 1.0 + f64::from(i % 7) / 8.0).collect();
     let expected: f64 = x.iter().map(|x| x * x).sum();

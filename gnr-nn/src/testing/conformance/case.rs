@@ -1,4 +1,4 @@
-//! One operation on one set of operands, differentiated twice on two backends.
+//! One operation on one set of operands, differentiated twice on two backends and compared.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::{
     composed::{self, Windows},
 };
 
-/// An operation; operands come as a list.
+/// An operation; its operands come as a list.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Add,
@@ -28,27 +28,27 @@ pub(super) enum Op {
     Linear,
     Conv2d(Conv2dSpec),
     BiasAdd,
-    /// Operands: x, scale, shift, and the residual where there are four.
+    /// Batch normalisation with operands x, scale, shift and, where there are four, the residual.
     BatchNorm(Option<Unary>),
-    /// Batch normalisation with fixed statistics.
+    /// Batch normalisation with fixed statistics and these operands.
     BatchNormEval(Option<Unary>),
     MaxPool(PoolSpec),
     AvgPool(PoolSpec),
     GlobalAvgPool,
     ScaleChannels,
     LayerNorm,
-    /// In this many groups; operands as of `BatchNorm`.
+    /// Group normalisation in this many groups, with the operands of `BatchNorm`.
     GroupNorm(usize, Option<Unary>),
     Softmax,
-    /// With this many heads; operands: qkv, and the bias where there are two.
+    /// Attention with this many heads; operands are qkv and, where there are two, the bias.
     Attention(usize),
-    /// Patches of this side.
+    /// Patches of this many pixels a side.
     Patches(usize),
     /// Windows and back: grid, window, shift.
     Windows([usize; 2], usize, usize),
     /// Windows of a padded and shifted grid.
     IntoWindows([usize; 2], usize, usize),
-    /// Biases of windows of this side from the table.
+    /// Biases, from the table, of windows of this side.
     RelativeBias(usize),
     CrossEntropy(Vec<usize>, f64),
 }
@@ -57,7 +57,7 @@ pub(super) enum Op {
 #[derive(Clone)]
 pub(super) struct Case {
     pub(super) op: Op,
-    /// Shape and values.
+    /// Shape and values of each operand.
     pub(super) operands: Vec<(Vec<usize>, Vec<f64>)>,
 }
 
@@ -68,14 +68,14 @@ impl fmt::Display for Case {
     }
 }
 
-/// How an operand takes part.
+/// The way in which an operand enters the derivatives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Part {
     /// A leaf with a tangent.
     Active,
-    /// A leaf whose tangent is missing: the direction is zero there, the product is not.
+    /// A leaf whose tangent is missing: the direction is zero there, but the product is not.
     Still,
-    /// No leaf and no tangent, as images are.
+    /// No leaf and no tangent, as for images.
     Constant,
 }
 
@@ -137,8 +137,8 @@ impl Op {
         }
     }
 
-    /// Σ (w ⊙ y + y ⊙ y/2): a scalar whose gradient differs in every element and whose Hessian does not vanish where the
-    /// operation is linear. Returns (scalar, y).
+    /// The scalar Σ (w ⊙ y + y ⊙ y/2) of the output y, and y. Its gradient differs in every element, and its Hessian
+    /// does not vanish where the operation is linear.
     fn scalar<B: Backend>(&self, b: &B, x: &[B::Tensor]) -> Result<(B::Tensor, B::Tensor)> {
         let y = self.run(b, x)?;
         let shape = b.shape(&y).to_vec();
@@ -149,7 +149,7 @@ impl Op {
     }
 }
 
-/// What a backend says: the value, and the gradient and product for each leaf.
+/// A backend's results: the value, and the gradient and product for each leaf.
 struct Answer {
     value: Vec<f64>,
     gradient: Vec<f64>,
@@ -203,7 +203,7 @@ fn answer<B: Autodiff>(backend: &B, case: &Case, parts: &[Part]) -> Result<Answe
     Ok(Answer { value, gradient, product, product_again })
 }
 
-/// Compares a backend with the reference on a case, for every way its operands can take part.
+/// Compares a backend with the reference on a case, for every way in which its operands can enter the derivatives.
 pub(super) fn check<B: Autodiff>(backend: &B, case: &Case, tolerance: f64) {
     let all = vec![Part::Active; case.operands.len()];
     let mut ways = vec![all.clone()];
@@ -237,8 +237,8 @@ mod tests {
     };
     use crate::Arithmetic;
 
-    /// The reference is the oracle of the others, so it answers to differences of its own values: along a direction, the
-    /// gradient is the slope of the scalar and the product is the slope of the gradient.
+    /// The reference is the oracle of the others, so it is checked against differences of its own values. Along a
+    /// direction the gradient is the slope of the scalar, and the product is the slope of the gradient.
     #[test]
     fn the_reference_agrees_with_finite_differences() {
         let mut checked = 0;
@@ -266,7 +266,7 @@ mod tests {
                 .enumerate()
                 .flat_map(|(k, (_, values))| noise(50 + k as u64, values.len()))
                 .collect();
-            // A central difference is off by h² ≈ 1e-10 times a third derivative and by rounding over h ≈ 1e-11.
+            // Error of a central difference: h² ≈ 1e-10 times a third derivative, and rounding over h ≈ 1e-11.
             let h = 1e-5;
             let slope = (scalar(h) - scalar(-h)) / (2.0 * h);
             let here = at(0.0);
@@ -277,14 +277,15 @@ mod tests {
                     at(h).gradient.iter().zip(at(-h).gradient).map(|(p, m)| (p - m) / (2.0 * h)).collect();
                 assert_close(&format!("slope of the gradient of {case}"), &slopes, &here.product, 1e-6);
             }
-            // Operands move by h at most, what they are normalised to by a few h.
+            // Operands move by at most h, normalised values by a few h.
             assert!(b.kink_distance() > 5.0 * h, "{case}: {:e} from a kink", b.kink_distance());
             checked += 1;
         }
         assert!(checked > 50, "only {checked} cases were checked");
     }
 
-    /// Whether the value decides the derivative: not so where something is detached or a maximum has ties.
+    /// Whether the value determines the derivative, which it does not where something is detached or a maximum has
+    /// ties.
     fn is_function(case: &Case) -> bool {
         match case.op {
             Op::Detach | Op::MaxLast => false,

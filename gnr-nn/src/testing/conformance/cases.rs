@@ -1,4 +1,4 @@
-//! The list of cases: one line for each operation and each shape that has tripped somebody.
+//! The list of cases: one line for each operation, and one for each shape that has revealed an error.
 
 use super::{
     case::{Case, Op},
@@ -12,7 +12,7 @@ fn case(op: Op, shapes: &[&[usize]]) -> Case {
 }
 
 impl Case {
-    /// Every operand moved by `f`.
+    /// Applies `f` to every element of every operand.
     fn map(mut self, f: impl Fn(f64) -> f64) -> Self {
         for value in self.operands.iter_mut().flat_map(|(_, values)| values) {
             *value = f(*value);
@@ -21,12 +21,12 @@ impl Case {
     }
 }
 
-/// At least a quarter away from 0, where ReLU has its kink.
+/// Moves a number at least a quarter away from 0, where ReLU has its kink.
 fn off_zero(x: f64) -> f64 {
     x + 0.25 * x.signum()
 }
 
-/// In [1/2, 5/2): the domain of logarithms and roots.
+/// Maps a number to [1/2, 5/2), where logarithms and roots exist.
 fn positive(x: f64) -> f64 {
     x + 1.5
 }
@@ -48,7 +48,7 @@ pub(super) fn all() -> Vec<Case> {
         case(Op::Unary(Unary::Recip), &[&[3, 4]]).map(positive),
         case(Op::Unary(Unary::Sigmoid), &[&[3, 4]]).map(|x| 3.0 * x),
         case(Op::Unary(Unary::Silu), &[&[3, 4]]).map(|x| 3.0 * x),
-        // Far out, where e⁻ˣ overflows or vanishes, and at 0.
+        // Far from 0, where e⁻ˣ overflows or vanishes, and at 0.
         case(Op::Unary(Unary::Sigmoid), &[&[3]]).map(|x| 256.0 * x.signum()),
         case(Op::Unary(Unary::Silu), &[&[3]]).map(|x| 256.0 * x.signum()),
         case(Op::Unary(Unary::Silu), &[&[2]]).map(|_| 0.0),
@@ -106,10 +106,10 @@ pub(super) fn all() -> Vec<Case> {
         case(Op::CrossEntropy(vec![2, 0, 1], 0.0), &[&[3, 4]]),
         case(Op::CrossEntropy(vec![2, 0, 3], 0.1), &[&[3, 4]]).map(|x| 3.0 * x),
         case(Op::CrossEntropy(vec![18, 0, 7, 7, 3], 0.1), &[&[5, 19]]),
-        // Logits far from 0: a softmax that is not shifted overflows.
+        // Logits far from 0: without a shift the softmax would overflow.
         case(Op::CrossEntropy(vec![1, 0], 0.1), &[&[2, 3]]).map(|x| x + 512.0),
     ];
-    // x, w, stride, padding, groups.
+    // Shapes of x and w; stride, padding, groups.
     let convolutions: [([usize; 4], [usize; 4], [usize; 3]); 17] = [
         ([2, 3, 5, 5], [4, 3, 3, 3], [1, 1, 1]),
         ([2, 2, 4, 6], [3, 2, 3, 3], [1, 0, 1]), // not square
@@ -133,7 +133,8 @@ pub(super) fn all() -> Vec<Case> {
         let spec = Conv2dSpec { stride, padding: Padding::Each(padding), groups };
         cases.push(case(Op::Conv2d(spec), &[&x, &w]));
     }
-    // x, w, stride, groups under TensorFlow's rule; the padding is odd where stride 2 meets an even length.
+    // Shapes of x and w; stride and groups under TensorFlow's rule. The padding is odd where stride 2 meets an even
+    // length.
     let same: [([usize; 4], [usize; 4], [usize; 2]); 7] = [
         ([2, 3, 6, 8], [4, 3, 3, 3], [2, 1]),
         ([2, 3, 6, 7], [4, 3, 3, 3], [2, 1]), // odd along one axis only
@@ -146,7 +147,7 @@ pub(super) fn all() -> Vec<Case> {
     for (x, w, [stride, groups]) in same {
         cases.push(case(Op::Conv2d(Conv2dSpec { stride, padding: Padding::Same, groups }), &[&x, &w]));
     }
-    // Maps shorter than a vector register, and maps that fill some and leave a remainder.
+    // Maps shorter than a vector register, and maps that fill several and leave a remainder.
     let maps: [&[usize]; 2] = [&[3, 2, 3, 2], &[2, 2, 5, 7]];
     for (x, residual) in maps.into_iter().flat_map(|x| [(x, false), (x, true)]) {
         let shapes: &[&[usize]] = if residual { &[x, &[2], &[2], x] } else { &[x, &[2], &[2]] };
@@ -186,15 +187,15 @@ pub(super) fn all() -> Vec<Case> {
         let spec = PoolSpec { window, stride, padding };
         cases.push(case(Op::AvgPool(spec), &[&x]));
         cases.push(case(Op::MaxPool(spec), &[&x]));
-        // Only −1, −½, 0, …: most windows have ties, and the first maximum takes the whole gradient.
+        // Values −1, −½, 0, … only: most windows have ties, and the first maximum takes the whole gradient.
         cases.push(case(Op::MaxPool(spec), &[&x]).map(|x| (2.0 * x).round() / 2.0));
-        // All negative: padding must not win.
+        // All values are negative: padding must not be the maximum.
         cases.push(case(Op::MaxPool(spec), &[&x]).map(|x| x - 2.0));
     }
     cases
 }
 
-/// Below 0, between 0 and 6, above 6; at least a quarter away from both.
+/// Moves numbers below 0, between 0 and 6, or above 6, at least a quarter away from both kinks.
 fn around_six(x: f64) -> f64 {
     let x = 3.0 + 6.0 * x;
     match x {
@@ -204,7 +205,7 @@ fn around_six(x: f64) -> f64 {
     }
 }
 
-/// The normalisation with a shift that keeps every value 1 % of the input's scale away from the kinks of its activation. The
+/// Shifts the normalisation so that every value is 1 % of the input's scale away from the kinks of its activation. The
 /// factor before a ReLU6 is large enough for some values to be cut off.
 fn clear_of_kinks(mut case: Case) -> Case {
     let kinks: &[f64] = match &case.op {
@@ -231,7 +232,7 @@ fn clear_of_kinks(mut case: Case) -> Case {
     panic!("no shift keeps {case} clear of the kinks");
 }
 
-/// What the activation of a normalisation sees.
+/// The input of a normalisation's activation.
 fn linear_part(case: &Case) -> Vec<f64> {
     let b = Reference::new();
     let linear = match &case.op {

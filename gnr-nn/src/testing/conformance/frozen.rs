@@ -1,4 +1,4 @@
-//! A network of which a part is frozen.
+//! The conformance suite for a network with a frozen part.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Autodiff, BatchOracle, CrossEntropy, Frozen, MaskSeed, Mode, Model, ParamVector, Result};
 
-/// Which parameters are frozen, by name.
+/// Tells by a parameter's name whether it is frozen.
 type Rule = fn(&str) -> bool;
 
 const RULES: [(&str, Rule); 5] = [
@@ -35,7 +35,7 @@ fn host<B: Autodiff>(x: &ParamVector<B>) -> Result<Vec<f64>> {
     Ok(x.to_host()?.concat())
 }
 
-/// What an oracle with frozen parameters says in a mode, and the running statistics after a commit.
+/// The answers of an oracle with frozen parameters in a mode, and the running statistics after a commit.
 fn answers<B: Autodiff>(backend: &B, rule: Rule, mode: Mode) -> CoreResult<Vec<(&'static str, Vec<f64>)>> {
     let setting = Setting::new(backend, false)?;
     let mask = mask(&setting.net, rule);
@@ -57,7 +57,8 @@ fn answers<B: Autodiff>(backend: &B, rule: Rule, mode: Mode) -> CoreResult<Vec<(
     let refused = oracle.evaluate(&setting.theta, Pass::Probe, Order::First).is_err();
     assert!(refused || theta.dim() == setting.theta.dim(), "a point with the frozen parameters");
     let after = setting.statistics(&buffers)?;
-    // Four statistics a channel pair: those of a layer move exactly when it is in train mode and its weight is learned.
+    // Each channel pair has four statistics. Those of a layer must move exactly when it is in train mode and its weight
+    // is learned.
     let mut at = 0;
     for entry in setting.net.layout().buffers() {
         let range = at..at + entry.len();
@@ -69,8 +70,8 @@ fn answers<B: Autodiff>(backend: &B, rule: Rule, mode: Mode) -> CoreResult<Vec<(
     Ok([said, vec![("running statistics", after)]].concat())
 }
 
-/// Answers of an oracle that knows nothing of freezing: the learned part of the gradient, and of H·v with a v that is zero
-/// elsewhere. In eval mode only: in train mode a frozen normalisation is another function.
+/// The answers of an oracle without frozen parameters: the learned part of the gradient, and of H·v with a v that is
+/// zero elsewhere. Only eval mode can be compared: in train mode a frozen normalisation is another function.
 fn restricted<B: Autodiff>(backend: &B, rule: Rule) -> CoreResult<Vec<(&'static str, Vec<f64>)>> {
     let setting = Setting::new(backend, false)?;
     let mask = mask(&setting.net, rule);
@@ -91,7 +92,7 @@ fn restricted<B: Autodiff>(backend: &B, rule: Rule) -> CoreResult<Vec<(&'static 
     ])
 }
 
-/// A frozen part that is run once for all questions about a batch: the same answers, bit for bit.
+/// A frozen part that runs once for all questions about a batch gives equal answers, bit for bit.
 fn cut<B: Autodiff>(backend: &B) -> CoreResult<()> {
     let setting = Setting::new(backend, false)?;
     for (what, rule) in RULES {

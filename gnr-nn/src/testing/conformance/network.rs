@@ -15,7 +15,7 @@ use crate::{
     predict,
 };
 
-/// A small residual network with everything a backend may fuse.
+/// A small residual network with every operation that a backend may fuse.
 #[derive(Clone, Debug)]
 pub(super) struct Net {
     layout: Layout,
@@ -24,19 +24,20 @@ pub(super) struct Net {
     dropout: Dropout,
     drop_path: DropPath,
     fc: Linear,
-    /// tanh and an average where there would be kinks: ReLU and a maximum.
+    /// Whether tanh and an average replace ReLU and a maximum, which have kinks.
     smooth: bool,
-    /// How the forward pass differs from the second time on.
+    /// The difference between the first forward pass and later ones, and the number of passes; `None` if there is no
+    /// difference.
     fickle: Option<(Fickle, Cell<usize>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fickle {
-    /// Another operation.
+    /// One operation is replaced by another.
     Other,
-    /// One operation more.
+    /// One operation is added.
     More,
-    /// One operation less.
+    /// One operation is left out.
     Less,
 }
 
@@ -69,7 +70,7 @@ impl Model for Net {
 }
 
 impl Net {
-    /// What the classifier sees.
+    /// The input of the classifier.
     fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
         let mut change = None;
         if let Some((fickle, passes)) = &self.fickle {
@@ -101,7 +102,7 @@ impl Net {
     }
 }
 
-/// A [`Net`] that can be cut before its classifier, and counts how often its body is run alone.
+/// A [`Net`] that can be cut before its classifier, and counts the runs of its body alone.
 pub(super) struct Cut<'n>(pub(super) &'n Net, pub(super) Cell<usize>);
 
 impl Model for Cut<'_> {
@@ -129,7 +130,7 @@ pub(super) struct Setting<'b, B: Autodiff> {
     pub(super) net: Net,
     pub(super) batch: Batch<B>,
     pub(super) theta: ParamVector<B>,
-    /// Two directions.
+    /// Two directions with which products are computed.
     pub(super) tangents: [ParamVector<B>; 2],
 }
 
@@ -140,7 +141,7 @@ impl<'b, B: Autodiff> Setting<'b, B> {
             let entries = net.layout.parameters().enumerate();
             let values: Vec<_> = entries
                 .map(|(k, entry)| {
-                    // Weights of BatchNorm around 1.
+                    // BatchNorm's weights are around 1.
                     let centre =
                         if stream == 0 && entry.name.starts_with("bn") && entry.name.ends_with("weight") {
                             1.0
@@ -178,7 +179,7 @@ impl<'b, B: Autodiff> Setting<'b, B> {
     }
 }
 
-/// Everything an oracle says, in one list a quantity.
+/// All answers of an oracle, as one list for each quantity.
 fn answers<B: Autodiff>(backend: &B) -> CoreResult<Vec<(&'static str, Vec<f64>)>> {
     let setting = Setting::new(backend, false)?;
     let buffers = setting.buffers()?;
@@ -197,7 +198,7 @@ fn answers<B: Autodiff>(backend: &B) -> CoreResult<Vec<(&'static str, Vec<f64>)>
     assert_eq!(host(&first.grad)?, host(&here.grad)?, "recording must not change the gradient");
     let product = oracle.hvp(&first, &setting.tangents[0], Use::Again)?;
     assert_eq!(host(&product)?, products[0], "a product without a record is the same");
-    // The records are the same.
+    // Gauss–Newton products use records of the same kind.
     let mut oracle = oracle.with_curvature(Curvature::GaussNewton);
     let mut ggn = Vec::new();
     for here in [&here, &first] {
@@ -274,7 +275,7 @@ fn refusals<B: Autodiff>(backend: &B) -> CoreResult<()> {
     assert!(oracle.hvp(&here, &short, Use::Again).is_err(), "v without its first tensor");
     drop(here);
 
-    // ReLU and pooling must let NaN through: it is an error of the loss, not a number that looks healthy.
+    // ReLU and pooling must let NaN through, so that the loss is an error instead of a plausible number.
     let mut poisoned = setting.theta.clone();
     poisoned.axpy(f64::NAN, &setting.tangents[0])?;
     let result = oracle.evaluate(&poisoned, Pass::Commit, Order::First);
@@ -292,7 +293,7 @@ fn refusals<B: Autodiff>(backend: &B) -> CoreResult<()> {
     let mut oracle = oracle.with_mode(Mode::Eval);
     must("eval mode without masks", oracle.evaluate(&setting.theta, Pass::Probe, Order::First));
 
-    // A backend without records runs the model afresh and cannot tell.
+    // A backend without records runs the model afresh and cannot detect the change.
     if size_of::<B::Record>() > 0 {
         for fickle in [Fickle::Other, Fickle::More, Fickle::Less] {
             setting.net.fickle = Some((fickle, Cell::new(0)));
@@ -308,14 +309,14 @@ fn refusals<B: Autodiff>(backend: &B) -> CoreResult<()> {
     Ok(())
 }
 
-/// Runs gnr-core's oracle suite on a smooth convolutional network: gradients are slopes of the loss, products are slopes of
-/// the gradient, linear, symmetric and repeatable.
+/// Runs gnr-core's oracle suite on a smooth convolutional network. Gradients must be slopes of the loss, and products
+/// slopes of the gradient, linear, symmetric and repeatable.
 ///
 /// # Panics
 /// When the oracle does not conform.
 pub fn check_network<B: Autodiff>(backend: &B, tolerances: Tolerances) {
     let setting = must("a network", Setting::new(backend, true));
-    // Commits move them, and train mode does not look at them.
+    // Commits move the statistics; train mode does not read them.
     let buffers = must("running statistics", setting.buffers());
     let make = || setting.oracle(&buffers);
     let short = ParamVector::new(backend.clone(), setting.theta.tensors()[1..].to_vec());

@@ -1,4 +1,4 @@
-//! What cannot be computed is an error with a name, never a panic and never a number.
+//! Operations that cannot be computed give an error with a name, never a panic and never a number.
 
 use super::must;
 use crate::composed::{self, Windows};
@@ -126,7 +126,7 @@ pub(super) fn check<B: Autodiff>(backend: &B) {
     let leaf = must("variable", session.variable(&t(&[2])));
     refused("backward of two elements", session.backward(&leaf, vec![leaf.clone()]));
 
-    // An independent leaf has a gradient, which is zero.
+    // A leaf on which the loss does not depend has a gradient, which is zero.
     let session = backend.gradient_session(false);
     let leaves = [1, 2].map(|length| must("variable", session.variable(&t(&[length])))).to_vec();
     let loss = must("affine", session.affine(&leaves[0], 3.0, 0.0));

@@ -8,18 +8,18 @@ use super::{Reference, ReferenceTensor, tape::Tape};
 use crate::{Arithmetic, Autodiff, Error, Result};
 
 impl Reference {
-    /// `y[i] ← f(y[i], i)` on data of its own: whoever shares the old data keeps it.
+    /// Updates `y[i] ← f(y[i], i)` in memory of its own: tensors that share the old data keep it.
     fn update(y: &mut ReferenceTensor, f: impl Fn(f64, usize) -> f64) {
         for (i, y) in Rc::make_mut(&mut y.data).iter_mut().enumerate() {
             *y = f(*y, i);
         }
-        // The new values are no function of what the old ones were computed from.
+        // The new values are no function of the operands of the old ones.
         y.node = None;
     }
 }
 
 impl Autodiff for Reference {
-    /// Nothing is kept: products evaluate the model again on dual numbers.
+    /// No record is kept: products evaluate the model again on dual numbers.
     type Record = ();
 
     fn gradient_session(&self, _: bool) -> Self {

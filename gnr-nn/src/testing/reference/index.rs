@@ -1,8 +1,8 @@
-//! Which element goes where: flat, row-major positions for the operations that only move data.
+//! Flat, row-major positions for the operations that only move data.
 
 use crate::{Error, Result};
 
-/// A shape seen from one axis: `[outer, length, inner]`.
+/// A shape as seen from one axis: `[outer, length, inner]`.
 pub(super) struct Axes {
     pub(super) outer: usize,
     pub(super) length: usize,
@@ -17,7 +17,7 @@ pub(super) fn axes_of(shape: &[usize], axis: usize) -> Axes {
     }
 }
 
-/// The distance between neighbours along each axis.
+/// The distance in memory between neighbours along each axis.
 fn strides(shape: &[usize]) -> Vec<usize> {
     (0..shape.len()).map(|axis| axes_of(shape, axis).inner).collect()
 }
@@ -31,7 +31,7 @@ fn positions(shape: &[usize], strides: &[usize]) -> Vec<Option<u32>> {
     positions.into_iter().map(|position| u32::try_from(position).ok()).collect()
 }
 
-/// For each element of `large`, the element of `small` it is a copy of: axes of length 1 repeat.
+/// For each element of `large`, the element of `small` that it copies: axes of length 1 repeat.
 pub(super) fn broadcast(op: &'static str, small: &[usize], large: &[usize]) -> Result<Vec<Option<u32>>> {
     let fits = small.len() == large.len() && small.iter().zip(large).all(|(s, l)| s == l || *s == 1);
     if !fits {

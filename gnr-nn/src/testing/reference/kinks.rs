@@ -1,4 +1,4 @@
-//! How close the operands of kinked functions came to their kinks.
+//! The smallest distance of operands from the kinks of their functions.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -19,7 +19,8 @@ impl Kinks {
         self.0.get()
     }
 
-    /// Looks at the operand of a function. A maximum over a window is a step function of the differences to it.
+    /// Takes the operand of a function into account. A maximum over a window acts as a step function of the differences
+    /// to it.
     pub(super) fn see(&self, op: Unary, x: &[f64]) {
         let distance: fn(f64) -> f64 = match op {
             Unary::Relu | Unary::Step => f64::abs,

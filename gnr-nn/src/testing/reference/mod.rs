@@ -12,7 +12,7 @@ use index::{Axes, axes_of};
 use kinks::Kinks;
 use tape::{Pullback, Tape};
 
-/// The backend: a handle on the tape of its session. Only the primitives are written; everything else is the composition.
+/// A handle on the tape of a session. Only the primitives are implemented; everything else is the composition.
 ///
 /// A tensor that was made in one session is a constant to every other one.
 #[derive(Clone, Debug, Default)]
@@ -35,19 +35,19 @@ impl Reference {
         Self::default()
     }
 
-    /// The smallest distance to a kink that an operand of this backend or of one of its sessions has had: |x| of ReLU and of the step
-    /// function, |x − 6| too of ReLU6, and how far below the maximum another element of a pooling window is. Infinite where no such
-    /// operation ran.
+    /// The smallest distance to a kink of any operand in this backend or its sessions; infinite where no such operation
+    /// ran. For ReLU and the step function it is |x|, for ReLU6 also |x − 6|. For a pooling window it is the distance
+    /// of another element from the maximum.
     ///
-    /// Derivatives of a kinked function in another precision, or by differences, mean something only where this is larger than the
-    /// rounding or the step. An operand that is exactly 0 does not count: it is a constant or the output of another ReLU, which no
-    /// rounding moves.
+    /// Derivatives of a kinked function in another precision, or by differences, are only meaningful where this
+    /// distance is larger than the rounding or the step. An operand that is exactly 0 does not count: it is a constant
+    /// or the output of another ReLU, which no rounding moves.
     pub fn kink_distance(&self) -> f64 {
         self.kinks.distance()
     }
 
-    /// The result of an operation: recorded if one of its operands was. A pullback gives d loss / d operand from
-    /// d loss / d result.
+    /// The result of an operation, recorded if one of its operands was. A pullback gives d loss / d operand from d loss
+    /// / d result.
     fn result<const N: usize>(
         &self,
         shape: &[usize],
@@ -61,8 +61,8 @@ impl Reference {
         ReferenceTensor { shape: shape.into(), data: Rc::new(data), node }
     }
 
-    /// Element i of the result is element `source[i]` of `x`, or 0: broadcast, permute and gather are all this, and a sum
-    /// is its transpose.
+    /// Picks elements: element i of the result is element `source[i]` of `x`, or 0. Broadcast, permute and gather are
+    /// all picks, and a sum is the transpose of one.
     fn pick(&self, x: &ReferenceTensor, shape: &[usize], source: Vec<Option<u32>>) -> ReferenceTensor {
         let data = source.iter().map(|&j| j.map_or(0.0, |j| x.data[j as usize])).collect();
         let len = x.data.len();
@@ -77,7 +77,7 @@ impl Reference {
     }
 }
 
-/// The transpose of a pick.
+/// The transpose of [`pick`](Reference::pick).
 fn scatter(g: &[f64], source: &[Option<u32>], len: usize) -> Vec<f64> {
     let mut x = vec![0.0; len];
     for (g, &j) in g.iter().zip(source) {
@@ -88,7 +88,7 @@ fn scatter(g: &[f64], source: &[Option<u32>], len: usize) -> Vec<f64> {
     x
 }
 
-/// `batch` products `[m, k]·[k, n]`, one after the other in memory.
+/// The `batch` products `[m, k]·[k, n]`, one after the other in memory.
 fn product(a: &[f64], b: &[f64], [batch, m, k, n]: [usize; 4]) -> Vec<f64> {
     let mut y = vec![0.0; batch * m * n];
     for i in 0..batch * m {
@@ -102,7 +102,7 @@ fn product(a: &[f64], b: &[f64], [batch, m, k, n]: [usize; 4]) -> Vec<f64> {
     y
 }
 
-/// Each of `batch` matrices `[rows, columns]` transposed.
+/// Transposes each of `batch` matrices `[rows, columns]`.
 fn transposed(x: &[f64], [batch, rows, columns]: [usize; 3]) -> Vec<f64> {
     let mut y = Vec::with_capacity(x.len());
     for matrix in 0..batch {
@@ -158,7 +158,7 @@ impl Arithmetic for Reference {
         let normal_cdf = |x: f64| 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
         let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
         let f = move |x: f64| match op {
-            // Not f64::max, which would turn a NaN into 0 and hide it from every check that follows.
+            // `f64::max` would turn a NaN into 0 and hide it from every check that follows.
             Unary::Relu => {
                 if x < 0.0 {
                     0.0

@@ -1,8 +1,8 @@
-//! A tape: what depends on what, in the order it was computed.
+//! A tape: the operations of a session with their operands, in the order of computation.
 
 use std::{cell::RefCell, fmt, rc::Rc};
 
-/// Gives d loss / d operand from d loss / d result.
+/// Computes d loss / d operand from d loss / d result.
 pub(super) type Pullback = Box<dyn Fn(&[f64]) -> Vec<f64>>;
 
 /// The operations of one session. Handles share it.
@@ -36,24 +36,24 @@ impl fmt::Debug for Node {
 }
 
 impl Tape {
-    /// Where a node is, if it is on this tape: tensors of another session are constants here.
+    /// The place of a node, if it is on this tape: tensors of another session are constants here.
     pub(super) fn place(&self, node: &Node) -> Option<usize> {
         Rc::ptr_eq(&self.steps, &node.tape.steps).then_some(node.place)
     }
 
-    /// Records a result of `len` elements, unless it depends on nothing.
+    /// Records a result of `len` elements, unless it depends on nothing on the tape.
     pub(super) fn push(&self, len: usize, edges: Vec<(usize, Pullback)>) -> Option<Node> {
         (!edges.is_empty()).then(|| self.leaf(len, edges))
     }
 
-    /// A leaf, which depends on nothing and yet is on the tape, when `edges` is empty.
+    /// Records a result even where it depends on nothing (`edges` is empty): a leaf.
     pub(super) fn leaf(&self, len: usize, edges: Vec<(usize, Pullback)>) -> Node {
         let mut steps = self.steps.borrow_mut();
         steps.push(Step { len, edges });
         Node { tape: self.clone(), place: steps.len() - 1 }
     }
 
-    /// d end / d leaf for each leaf; the tape is empty afterwards.
+    /// The derivatives d end / d leaf for each leaf. The tape is empty afterwards.
     pub(super) fn backward(&self, end: Option<usize>, leaves: &[Option<usize>]) -> Vec<Option<Vec<f64>>> {
         let steps = self.steps.take();
         let mut adjoints: Vec<Option<Vec<f64>>> = steps.iter().map(|_| None).collect();
@@ -61,7 +61,7 @@ impl Tape {
             adjoints[end] = Some(vec![1.0; steps[end].len]);
         }
         for (place, step) in steps.iter().enumerate().rev() {
-            // A leaf's adjoint is what we are after; another one has done its work after this.
+            // The adjoint of a leaf is a result and stays; any other adjoint has no further use.
             let Some(g) = (if step.edges.is_empty() { None } else { adjoints[place].take() }) else {
                 continue;
             };

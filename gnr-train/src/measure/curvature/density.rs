@@ -1,4 +1,4 @@
-//! The spectral density.
+//! Estimates of the spectral density.
 
 use std::{ops::ControlFlow, sync::atomic::AtomicBool};
 
@@ -18,16 +18,16 @@ use crate::{
     measure::{MeasureObserver, Measured, Session, subject::Description},
 };
 
-/// What is wanted.
+/// The options of [`density`].
 #[derive(Clone, Debug)]
 pub struct DensityRequest {
-    /// Of which operator, into which folder.
+    /// Subject, operator and folder.
     pub common: CurvatureRequest,
-    /// Starts, steps, reorthogonalisation.
+    /// Number of starts and steps, and reorthogonalisation.
     pub options: DensityOptions,
-    /// Standard deviation of the broadening; `None`: 1/200 of the range of the nodes.
+    /// Standard deviation of the broadening; `None` for 1/200 of the range of the nodes.
     pub sigma: Option<f64>,
-    /// Points of the grid.
+    /// Number of points of the grid.
     pub points: usize,
 }
 
@@ -38,7 +38,7 @@ impl DensityRequest {
         Self { common, options, sigma: None, points: 1000 }
     }
 
-    /// What must be the same for work to go on.
+    /// The settings that must be equal for unfinished work to continue.
     fn fingerprint(&self, subject: &Description) -> serde_json::Value {
         json!({
             "work": "density", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
@@ -50,38 +50,38 @@ impl DensityRequest {
 /// The answer to a [`DensityRequest`].
 #[derive(Clone, Debug, Serialize)]
 pub struct DensityReport {
-    /// What was measured.
+    /// The network and images that were measured.
     pub subject: Description,
-    /// Which matrix.
+    /// The matrix that was measured.
     pub operator: OperatorKind,
-    /// L̂ and ‖∇L̂‖ there.
+    /// L̂ and ‖∇L̂‖ at the measured point.
     pub point: Point,
-    /// Start vectors.
+    /// Number of start vectors.
     pub starts: usize,
-    /// Lanczos steps from each.
+    /// Number of Lanczos steps from each start.
     pub steps: usize,
-    /// Of the start vectors.
+    /// Seed of the start vectors.
     pub seed: u64,
     /// Standard deviation of the broadening.
     pub sigma: f64,
-    /// Smallest node.
+    /// The smallest node.
     pub smallest: f64,
-    /// Largest node.
+    /// The largest node.
     pub largest: f64,
-    /// Trace from the quadratures: mean over starts.
+    /// The trace from the quadratures: the mean over starts.
     pub trace: f64,
-    /// Its standard error over starts; none for a single one.
+    /// Standard error of the trace over starts; `None` for a single start.
     pub trace_standard_error: Option<f64>,
     /// Fraction of eigenvalues below −σ: the weight of negative curvature.
     pub negative_fraction: f64,
-    /// What it took.
+    /// The number and the time of the products.
     pub cost: Cost,
 }
 
 /// Estimates the density and writes `density.json`, `density.csv` and `density_nodes.csv`.
 ///
 /// # Errors
-/// As [`spectrum`](super::spectrum()).
+/// The errors of [`spectrum`](super::spectrum()).
 pub fn density(
     request: &DensityRequest,
     observer: &mut dyn MeasureObserver,

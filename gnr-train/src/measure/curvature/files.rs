@@ -5,7 +5,7 @@ use safetensors::{Dtype, tensor::TensorView};
 
 use crate::{error::Result, recipe::Precision};
 
-/// Vectors of a point's space under `prefix.TENSOR`.
+/// Writes vectors of a point's space as tensors `prefix.TENSOR`.
 pub(super) fn vectors(
     named: &[(String, Vec<Vec<f64>>)],
     entries: &[Entry],

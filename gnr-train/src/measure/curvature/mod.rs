@@ -1,5 +1,5 @@
-//! Curvature of a trained network: eigenpairs, trace, density and diagonal of its Hessian or Gauss–Newton matrix over a sample of
-//! images, as files in a folder.
+//! Curvature of a trained network: eigenpairs, trace, density and diagonal of its Hessian or Gauss–Newton matrix over a
+//! sample of images. The results are files in a folder.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -7,10 +7,10 @@
 //! | `trace.csv` | `sample,estimate` |
 //! | `density.csv` | `lambda,density,standard_error`: the smoothed density (integral 1) on a grid |
 //! | `density_nodes.csv` | `start,node,weight`: the quadratures it was made of (weights of a start sum to 1) |
-//! | `spectrum.json`, `trace.json`, `density.json` | the same with options, subject and cost |
+//! | `spectrum.json`, `trace.json`, `density.json` | the results with options, subject and cost |
 //! | `eigenvectors.safetensors` | `eigenvector.K.TENSOR` for K = 0, 1, …, with the shapes of the model's tensors |
 //! | `diagonal.safetensors` | `diagonal.TENSOR` and its `standard_error.TENSOR` |
-//! | `state.safetensors` | unfinished work, to go on with |
+//! | `state.safetensors` | unfinished work, for resuming |
 
 mod density;
 mod files;

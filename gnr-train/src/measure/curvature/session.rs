@@ -1,4 +1,4 @@
-//! What all measurements of curvature share: the operator, its check, the state in the folder.
+//! Common parts of all measurements of curvature: the operator, its check, the state in the folder.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,43 +21,43 @@ use crate::{
     recipe::Precision,
 };
 
-/// Which matrix.
+/// The matrix to measure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OperatorKind {
-    /// ∇²L̂.
+    /// The Hessian ∇²L̂.
     #[default]
     Hessian,
-    /// The generalised Gauss–Newton matrix: for cross-entropy the Fisher information.
+    /// The generalised Gauss–Newton matrix, which for cross-entropy is the Fisher information.
     Ggn,
 }
 
-/// What every measurement is asked.
+/// The options that all measurements of curvature have.
 #[derive(Clone, Debug)]
 pub struct CurvatureRequest {
-    /// Of which network, on which images.
+    /// The network and the images.
     pub subject: SubjectRequest,
-    /// Default the Hessian.
+    /// The matrix; default the Hessian.
     pub operator: OperatorKind,
-    /// Of start and test vectors.
+    /// Seed of start and test vectors.
     pub seed: u64,
-    /// Folder of the results; made when it is not there.
+    /// Folder of the results, which is made if it is missing.
     pub out: PathBuf,
-    /// Go on with the unfinished work in it.
+    /// Whether to continue unfinished work in the folder.
     pub resume: bool,
-    /// Multiply three times before the work to see that the operator is one fixed symmetric matrix.
+    /// Whether to check with three products first that the operator is one fixed symmetric matrix.
     pub check: bool,
 }
 
 impl CurvatureRequest {
-    /// The Hessian, seed 0, checked.
+    /// The Hessian with seed 0, checked.
     pub fn new(subject: SubjectRequest, out: impl Into<PathBuf>) -> Self {
         let out = out.into();
         Self { subject, operator: OperatorKind::Hessian, seed: 0, out, resume: false, check: true }
     }
 }
 
-/// Removes a state, and what a process that died while it wrote one left of it.
+/// Removes a state, and the remains of a process that died while it wrote one.
 fn remove_state(out: &Path) -> Result<()> {
     let state = out.join(super::state::FILE);
     for path in [partial_of(&state), state] {
@@ -71,7 +71,7 @@ fn remove_state(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The folder, and that nothing in it is overwritten by mistake.
+/// Makes the folder, and refuses one in which a result would be overwritten by mistake.
 fn prepare(request: &CurvatureRequest, result: &str) -> Result<()> {
     let out: &Path = &request.out;
     let folder = |problem: String| TrainError::Folder { path: out.to_path_buf(), problem };
@@ -87,7 +87,7 @@ fn prepare(request: &CurvatureRequest, result: &str) -> Result<()> {
 }
 
 impl<R: Measure> Run<'_, R> {
-    /// What so many products took.
+    /// The cost of so many products.
     pub(super) fn cost(&self, num_matvecs: usize) -> Cost {
         let seconds = self.session.elapsed().as_secs_f64();
         let here = self.session.here(num_matvecs);
@@ -99,44 +99,44 @@ impl<R: Measure> Run<'_, R> {
         }
     }
 
-    /// Removes the state of work that is finished.
+    /// Removes the state of finished work.
     pub(super) fn finish(&self) -> Result<()> {
         let common = self.request.common();
         common.subject.team.lead(|| remove_state(&common.out)).map(drop)
     }
 }
 
-/// What a measurement took.
+/// The cost of a measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cost {
-    /// Products, those before an interruption included, without those of the check.
+    /// Number of products, those before an interruption included, without those of the check.
     pub num_matvecs: usize,
-    /// Of this process, without opening and checking.
+    /// Seconds of this process, without opening and checking.
     pub seconds: f64,
-    /// Of this process; everything included.
+    /// Seconds a product in this process, everything included.
     pub seconds_per_matvec: Option<f64>,
-    /// Peak resident memory of the process, MB, where the system tells.
+    /// Peak resident memory of the process in MB, where the system tells.
     pub peak_rss_mb: Option<f64>,
 }
 
-/// What the measured point is like, for every report.
+/// Properties of the measured point, for every report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Point {
-    /// L̂.
+    /// The loss L̂.
     pub loss: f64,
-    /// ‖∇L̂‖.
+    /// The gradient norm ‖∇L̂‖.
     pub grad_norm: f64,
-    /// What the check found: relative difference of two equal products, relative asymmetry.
+    /// The result of the check: relative difference of two equal products, relative asymmetry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
 }
 
-/// See [`Determinism`].
+/// The numbers of a [`Determinism`] for reports.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Check {
-    /// ‖(Hu)₁ − (Hu)₂‖/‖Hu‖.
+    /// The relative difference ‖(Hu)₁ − (Hu)₂‖/‖Hu‖ of two equal products.
     pub repeat: f64,
-    /// |⟨u, Hv⟩ − ⟨v, Hu⟩|/(‖u‖‖Hv‖).
+    /// The relative asymmetry |⟨u, Hv⟩ − ⟨v, Hu⟩|/(‖u‖‖Hv‖).
     pub asymmetry: f64,
 }
 
@@ -162,7 +162,7 @@ impl<B: Autodiff> PointProbes<B> {
         Self { backend: backend.clone(), shapes, host: gnr_hessian::Probes::new(dim, seed, Ok) }
     }
 
-    /// A vector of the point's space from flat host data.
+    /// A vector of the point's space, from flat host data.
     pub(super) fn vector(&self, flat: &[f64]) -> gnr_core::Result<ParamVector<B>> {
         let mut rest = flat;
         let mut tensors = Vec::with_capacity(self.shapes.len());
@@ -181,13 +181,13 @@ impl<B: Autodiff> Draw<ParamVector<B>> for PointProbes<B> {
     }
 }
 
-/// An operator on a point's space, whichever: work is compiled once for all of them.
+/// Any operator on a point's space, behind a pointer: measurements are compiled once for all operators.
 pub(super) type Operator<'o, B> = &'o mut (dyn SymmetricOperator<Vector = ParamVector<B>> + 'o);
 
-/// A kind of measurement, by its request: all it needs is an operator and random vectors.
+/// A kind of measurement, implemented by its request. It needs nothing but an operator and random vectors.
 pub(super) trait Measure: Sync {
     type Report: Send;
-    /// The file of the report; a folder has one at most.
+    /// Name of the report's file; a folder has at most one.
     const RESULT: &'static str;
     fn common(&self) -> &CurvatureRequest;
     fn run<B: Autodiff>(
@@ -198,19 +198,20 @@ pub(super) trait Measure: Sync {
     ) -> Result<Measured<Self::Report>>;
 }
 
-/// A measurement under way: what was asked, of whom, and the clock.
+/// A measurement that is running: its request, the session and the operator's space.
 pub(super) struct Run<'a, R: ?Sized> {
     pub(super) request: &'a R,
     pub(super) session: Session<'a>,
     pub(super) description: Description,
-    /// The tensors that the operator's vectors consist of.
+    /// The tensors of which the operator's vectors consist.
     pub(super) entries: Vec<Entry>,
 }
 
 /// Opens the subject and measures.
 ///
 /// # Errors
-/// As [`measure`]; an operator that is not one fixed symmetric matrix; a folder with another result or other unfinished work.
+/// The errors of [`measure`]; an operator that is not one fixed symmetric matrix; a folder with another result or other
+/// unfinished work.
 pub(super) fn carry_out<R: Measure>(
     request: &R,
     observer: &mut dyn MeasureObserver,
@@ -267,7 +268,7 @@ fn checked<B: Autodiff, R: Measure>(
     let request = run.request.common();
     // Continued work is checked as well: its report is that of work that was never stopped.
     if request.check {
-        // Probes that no estimate uses.
+        // These probes are used by no estimate.
         let [u, v] = [u64::MAX, u64::MAX - 1].map(|index| probes.draw(Distribution::Gaussian, index));
         let tolerance = match run.description.precision {
             Precision::F32 => 1e-4,

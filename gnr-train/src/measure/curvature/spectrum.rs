@@ -22,61 +22,61 @@ use crate::{
     recipe::Precision,
 };
 
-/// Which end of the spectrum; see [`Which`].
+/// The end of the spectrum to compute; see [`Which`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
-    /// Largest algebraically.
+    /// The algebraically largest eigenvalues.
     Top,
-    /// Smallest algebraically.
+    /// The algebraically smallest eigenvalues.
     Bottom,
-    /// Largest in modulus.
+    /// The eigenvalues of largest modulus.
     Dominant,
-    /// So many of top and bottom each.
+    /// So many eigenvalues at the top, and as many at the bottom.
     BothEnds,
 }
 
-/// How eigenpairs are found.
+/// The method for finding eigenpairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// (Block) Lanczos with thick restart.
     #[default]
     Lanczos,
-    /// Power iteration with deflation, the paper's method; dominant pairs only, and not resumable.
+    /// Power iteration with deflation, the paper's method; for dominant pairs only, and not resumable.
     Power,
 }
 
-/// What is wanted.
+/// The options of [`spectrum`].
 #[derive(Clone, Debug)]
 pub struct SpectrumRequest {
-    /// Of which operator, into which folder.
+    /// Subject, operator and folder.
     pub common: CurvatureRequest,
-    /// Which end.
+    /// The end of the spectrum.
     pub end: End,
-    /// Pairs (of each end).
+    /// Number of pairs (of each end).
     pub count: usize,
-    /// ‖Hv − λv‖ ≤ tolerance·|λ| (Lanczos) or tolerance·|λ₁| (power iteration).
+    /// Relative tolerance: ‖Hv − λv‖ ≤ tolerance·|λ| (Lanczos) or tolerance·|λ₁| (power iteration).
     pub tolerance: f64,
-    /// Default Lanczos.
+    /// The method; default Lanczos.
     pub method: Method,
-    /// Vectors a block (Lanczos).
+    /// Number of vectors in a block (Lanczos).
     pub block: usize,
-    /// Vectors in the basis before a restart; `None`: three times the wanted pairs and 40, within 2 GiB.
+    /// Number of basis vectors before a restart. `None`: three times the number of wanted pairs, plus 40, within 2 GiB.
     pub max_basis: Option<usize>,
-    /// Products at most (power iteration: for each pair).
+    /// Largest number of products (for power iteration, for each pair).
     pub max_matvecs: usize,
-    /// Default full.
+    /// The reorthogonalisation; default full.
     pub reorthogonalization: Reorthogonalization,
-    /// Multiply once more with every eigenvector: values and residuals are then measured, not those of the recurrence (which do
-    /// not know the rounding of products).
+    /// Whether to multiply once more with every eigenvector. Values and residuals are then measured; those of the
+    /// recurrence do not include the rounding of products.
     pub verify: bool,
-    /// Write the eigenvectors.
+    /// Whether to write the eigenvectors.
     pub save: bool,
 }
 
 impl SpectrumRequest {
-    /// The top pairs to 1e-3 by Lanczos, at most 1000 products.
+    /// The top `count` pairs to 1e-3 by Lanczos, with at most 1000 products.
     pub fn new(common: CurvatureRequest, count: usize) -> Self {
         Self {
             common,
@@ -123,7 +123,7 @@ impl SpectrumRequest {
         }
     }
 
-    /// What must be the same for work to go on.
+    /// The settings that must be equal for unfinished work to continue.
     fn fingerprint(&self, subject: &Description) -> serde_json::Value {
         json!({
             "work": "spectrum", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
@@ -133,54 +133,55 @@ impl SpectrumRequest {
     }
 }
 
-/// One eigenpair.
+/// An eigenpair in a report.
 #[derive(Clone, Debug, Serialize)]
 pub struct PairReport {
-    /// From 0, in the order of the end.
+    /// Position of the pair, from 0, in the order of its end.
     pub rank: usize,
-    /// `top`, `bottom` or `dominant`.
+    /// The end: `top`, `bottom` or `dominant`.
     pub end: &'static str,
-    /// λ.
+    /// The eigenvalue λ.
     pub eigenvalue: f64,
-    /// ‖Hv − λv‖.
+    /// The residual ‖Hv − λv‖.
     pub residual: f64,
-    /// `converged`, or `budget-exhausted`.
+    /// Either `converged` or `budget-exhausted`.
     pub verdict: &'static str,
 }
 
 /// The answer to a [`SpectrumRequest`].
 #[derive(Clone, Debug, Serialize)]
 pub struct SpectrumReport {
-    /// What was measured.
+    /// The network and images that were measured.
     pub subject: Description,
-    /// Which matrix.
+    /// The matrix that was measured.
     pub operator: OperatorKind,
-    /// L̂ and ‖∇L̂‖ there.
+    /// L̂ and ‖∇L̂‖ at the measured point.
     pub point: Point,
-    /// Which end.
+    /// The end of the spectrum.
     pub end: End,
-    /// How.
+    /// The method that was used.
     pub method: Method,
     /// Relative tolerance of residuals.
     pub tolerance: f64,
-    /// Vectors a block.
+    /// Number of vectors in a block.
     pub block: usize,
     /// Whether values and residuals were measured with products of their own.
     pub verified: bool,
-    /// Of the start vectors.
+    /// Seed of the start vectors.
     pub seed: u64,
-    /// Thick restarts.
+    /// Number of thick restarts.
     pub restarts: usize,
-    /// The pairs.
+    /// The eigenpairs, in the order of the end.
     pub pairs: Vec<PairReport>,
-    /// What it took.
+    /// The number and the time of the products.
     pub cost: Cost,
 }
 
 /// Finds eigenpairs and writes `spectrum.json`, `spectrum.csv` and, if asked, `eigenvectors.safetensors`.
 ///
 /// # Errors
-/// As [`measure`](crate::subject::measure); an operator that is not one fixed symmetric matrix; a folder with another result or other unfinished work.
+/// The errors of [`measure`](crate::subject::measure); an operator that is not one fixed symmetric matrix; a folder
+/// with another result or other unfinished work.
 pub fn spectrum(
     request: &SpectrumRequest,
     observer: &mut dyn MeasureObserver,
@@ -319,7 +320,7 @@ impl Run<'_, SpectrumRequest> {
         }
     }
 
-    /// Rayleigh quotients and residuals by products, a few at once; returns their number.
+    /// Computes Rayleigh quotients and residuals by products, a few at once. Returns the number of products.
     fn verify<B: Autodiff>(
         &self,
         mut operator: Operator<'_, B>,

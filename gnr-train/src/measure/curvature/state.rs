@@ -1,4 +1,5 @@
-//! Unfinished work as a safetensors file: vectors in the precision they have, small matrices in double, the rest as JSON.
+//! Unfinished work as a safetensors file: vectors in their own precision, small matrices in double precision, the rest
+//! as JSON.
 
 use std::{collections::HashMap, fs, path::Path};
 
@@ -14,19 +15,19 @@ use crate::{
     team::Team,
 };
 
-/// Its name.
+/// Name of the state file.
 pub(super) const FILE: &str = "state.safetensors";
 const ENTRY: &str = "gnr-curvature";
 const FORMAT: u32 = 1;
 
-/// Everything but numbers in bulk.
+/// The header of a state: everything but the vectors and matrices.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Header {
     format: u32,
-    /// What was asked: a state goes on with the same request only.
+    /// The request, which must be equal for the work to continue.
     request: serde_json::Value,
     runs: Vec<Run>,
-    /// Of the kind of work.
+    /// Values that belong to the kind of work.
     rest: serde_json::Value,
 }
 
@@ -43,13 +44,13 @@ struct Run {
     converged: usize,
 }
 
-/// Several Lanczos runs and whatever else there is.
+/// Several Lanczos runs, with other values of the work.
 pub(super) struct Saved<B: Autodiff> {
     pub(super) runs: Vec<LanczosState<ParamVector<B>>>,
     pub(super) rest: serde_json::Value,
 }
 
-/// The bytes of a state file.
+/// Makes the bytes of a state file.
 pub(super) fn to_bytes<B: Autodiff>(
     runs: &[LanczosState<ParamVector<B>>],
     rest: serde_json::Value,
@@ -107,7 +108,7 @@ pub(super) fn to_bytes<B: Autodiff>(
     Ok(safetensors::serialize(views, Some(metadata)).map_err(|e| invalid(&e))?)
 }
 
-/// Reads a state back, which rank 0 has; `None` when there is none.
+/// Reads the state in rank 0's folder; `None` when there is none.
 ///
 /// # Errors
 /// A damaged file, or one of another request.
@@ -118,7 +119,7 @@ pub(super) fn read<B: Autodiff>(
     probes: &PointProbes<B>,
 ) -> Result<Option<Saved<B>>> {
     let path = folder.join(FILE);
-    // The first byte tells whether there is one.
+    // The first byte tells whether there is a state.
     let bytes = team.share(|| match fs::read(&path) {
         Ok(bytes) => Ok([vec![1], bytes].concat()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(vec![0]),
@@ -129,7 +130,7 @@ pub(super) fn read<B: Autodiff>(
     Ok(Some(Saved { runs, rest }))
 }
 
-/// The state in the file at `path`, whose contents are `bytes`; `vector` makes its vectors of their elements.
+/// Parses the state in the file at `path` from its contents `bytes`; `vector` makes vectors of their elements.
 pub(crate) fn parse<V>(
     path: &Path,
     bytes: &[u8],
@@ -179,7 +180,7 @@ pub(crate) fn parse<V>(
                     .map(|k| vector(&numbers(format!("{r}.{group}.{k}"), None)?))
                     .collect::<Result<Vec<_>>>()
             };
-            // Their numbers are believed once the vectors are there.
+            // Numbers of vectors are trusted once the vectors are there.
             let (basis, next) = (vectors("basis", run.basis)?, vectors("next", run.next)?);
             let n = run.basis;
             if run.kept > n {
@@ -214,7 +215,7 @@ pub(crate) fn parse<V>(
 mod tests {
     use super::*;
 
-    /// A state without any tensor, whose header has these numbers of vectors.
+    /// A state without any tensor, whose header claims these numbers of vectors.
     fn read(basis: u64, next: u64) -> String {
         let run = serde_json::json!({
             "basis": basis, "next": next, "kept": 0, "good": [], "num_matvecs": 0, "restarts": 0, "draws": 0, "progress": [],

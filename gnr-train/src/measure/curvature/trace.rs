@@ -1,4 +1,4 @@
-//! The trace, and with one method the whole diagonal.
+//! Estimates of the trace, and with one method of the whole diagonal.
 
 use std::sync::atomic::AtomicBool;
 
@@ -21,46 +21,46 @@ use crate::{
     measure::{MeasureObserver, Measured, subject::Description},
 };
 
-/// Which estimator.
+/// The estimator of the trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TraceMethod {
-    /// Hutchinson's.
+    /// Hutchinson's estimator, the mean of quadratic forms of random vectors.
     #[default]
     Hutchinson,
-    /// Hutch++.
+    /// The Hutch++ estimator.
     HutchPlusPlus,
-    /// XTrace.
+    /// The XTrace estimator.
     Xtrace,
-    /// Hutchinson's with random signs, keeping every entry of the diagonal.
+    /// Hutchinson's estimator with random signs, which keeps every entry of the diagonal.
     Diagonal,
 }
 
-/// What is wanted.
+/// The options of [`trace`].
 #[derive(Clone, Debug)]
 pub struct TraceRequest {
-    /// Of which operator, into which folder.
+    /// Subject, operator and folder.
     pub common: CurvatureRequest,
-    /// Default Hutchinson's.
+    /// The estimator; default Hutchinson's.
     pub method: TraceMethod,
-    /// Gaussian test vectors instead of random signs (Hutchinson).
+    /// Whether test vectors are Gaussian instead of random signs (Hutchinson).
     pub gaussian: bool,
-    /// Vectors of the subspace (Hutch++).
+    /// Number of vectors of the subspace (Hutch++); default 20.
     pub sketch: usize,
-    /// When to stop.
+    /// The rule that decides when to stop.
     pub rule: Stopping,
-    /// Products at once.
+    /// Number of products at once; default 1.
     pub block: usize,
 }
 
 impl TraceRequest {
-    /// Hutchinson's estimator by 100 random sign vectors, one at a time, 95 % confidence.
+    /// Hutchinson's estimator with 100 random sign vectors, one at a time, and 95 % confidence.
     pub fn new(common: CurvatureRequest) -> Self {
         let rule = Stopping::default();
         Self { common, method: TraceMethod::Hutchinson, gaussian: false, sketch: 20, rule, block: 1 }
     }
 
-    /// What must be the same for work to go on.
+    /// The settings that must be equal for unfinished work to continue.
     fn fingerprint(&self, subject: &Description) -> serde_json::Value {
         json!({
             "work": "trace", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
@@ -73,44 +73,44 @@ impl TraceRequest {
 /// The answer to a [`TraceRequest`].
 #[derive(Clone, Debug, Serialize)]
 pub struct TraceReport {
-    /// What was measured.
+    /// The network and images that were measured.
     pub subject: Description,
-    /// Which matrix.
+    /// The matrix that was measured.
     pub operator: OperatorKind,
-    /// L̂ and ‖∇L̂‖ there.
+    /// L̂ and ‖∇L̂‖ at the measured point.
     pub point: Point,
-    /// How.
+    /// The estimator that was used.
     pub method: TraceMethod,
-    /// Of the test vectors.
+    /// Seed of the test vectors.
     pub seed: u64,
-    /// The estimate.
+    /// The estimated trace.
     pub trace: f64,
-    /// Its standard error; none for an exact value.
+    /// Standard error of the estimate; `None` for an exact value.
     pub standard_error: Option<f64>,
-    /// Lower end of the interval.
+    /// Lower end of the confidence interval.
     pub low: f64,
-    /// Upper end of the interval.
+    /// Upper end of the confidence interval.
     pub high: f64,
-    /// Confidence, over all looks.
+    /// Confidence of the interval, over all looks.
     pub confidence: f64,
     /// Relative half width that was asked for.
     pub tolerance: Option<f64>,
-    /// `tolerance`, `budget` or `exact`.
+    /// Reason for the end: `tolerance`, `budget` or `exact`.
     pub ended_by: &'static str,
-    /// Computed without randomness (Hutch++).
+    /// The part that was computed without randomness (Hutch++).
     pub exact_part: f64,
-    /// Estimates, one a test vector.
+    /// The estimates, one for each test vector.
     pub samples: Vec<f64>,
-    /// What it took.
+    /// The number and the time of the products.
     pub cost: Cost,
 }
 
 /// Estimates the trace and writes `trace.json`, `trace.csv` and, for [`TraceMethod::Diagonal`], `diagonal.safetensors`.
 ///
-/// Hutchinson's estimator can be stopped and goes on with the samples it has; the others start again.
+/// Hutchinson's estimator can be stopped and continues with the samples that it has; the others start again.
 ///
 /// # Errors
-/// As [`spectrum`](super::spectrum()).
+/// The errors of [`spectrum`](super::spectrum()).
 pub fn trace(
     request: &TraceRequest,
     observer: &mut dyn MeasureObserver,
@@ -198,7 +198,7 @@ impl Measure for TraceRequest {
 }
 
 impl Run<'_, TraceRequest> {
-    /// Random signs; the sum of each product's part of the diagonal is a sample of the trace.
+    /// Estimates the diagonal with random signs. The sum of each product's part of it is a sample of the trace.
     fn diagonal<B: Autodiff>(
         &mut self,
         mut operator: Operator<'_, B>,

@@ -1,4 +1,4 @@
-//! The directions of a landscape, and where they come from.
+//! The directions of a landscape and their sources.
 
 use std::{fs, path::Path};
 
@@ -20,38 +20,38 @@ use crate::{
     subject::{Subject, weight_file},
 };
 
-/// Along what the loss is shown. One direction gives a line, two a plane.
+/// The directions along which the loss is shown. One gives a line, two a plane.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Axes {
     /// Normal random directions.
     Random {
-        /// 1 or 2.
+        /// Number of directions, 1 or 2.
         count: usize,
-        /// Of the directions.
+        /// Seed of the directions.
         seed: u64,
-        /// How long they are.
+        /// Scaling of the directions' lengths.
         #[serde(serialize_with = "scaling_name")]
         scaling: Scaling,
         /// Whether biases and BatchNorm parameters move.
         #[serde(serialize_with = "small_name")]
         small: SmallTensors,
     },
-    /// From the checkpoint (0) to one or two others (1). Running statistics of BatchNorm are interpolated as the weights are,
-    /// so that the loss at each checkpoint is its own.
+    /// From the checkpoint (0) to one or two others (1). Running statistics of BatchNorm are interpolated like the
+    /// weights, so that the loss at each checkpoint is its own.
     Checkpoints {
-        /// Run folders or weight files.
+        /// The other checkpoints, as run folders or weight files.
         to: Vec<PathBuf>,
     },
-    /// Eigenvectors that `gnr spectrum --save` wrote, of norm 1.
+    /// Eigenvectors that `gnr spectrum --save` wrote, scaled to norm 1.
     Eigenvectors {
-        /// `eigenvectors.safetensors`.
+        /// Path of the `eigenvectors.safetensors` file.
         file: PathBuf,
-        /// Which of them, from 0: one or two.
+        /// Indices of one or two of them, from 0.
         ranks: Vec<usize>,
     },
-    /// The two principal directions of the weights that the run kept (`train.keep_every_epochs`), of norm 1. The origin is the
-    /// checkpoint; running statistics are its own.
+    /// The two principal directions of the weights that the run kept (`train.keep_every_epochs`), of norm 1. The origin
+    /// is the checkpoint, with its own running statistics.
     Trajectory,
 }
 
@@ -73,11 +73,11 @@ fn small_name<S: serde::Serializer>(small: &SmallTensors, serializer: S) -> Resu
 /// A line or plane on a backend.
 pub(super) struct Plane<B: Autodiff> {
     pub(super) subspace: Subspace<ParamVector<B>>,
-    /// Names of the directions.
+    /// The names of the directions.
     pub(super) labels: Vec<String>,
-    /// Running statistics at the ends of the axes, where they move.
+    /// Running statistics at the ends of the axes, where they change.
     pub(super) statistics: Option<Vec<Buffers<B>>>,
-    /// Kept checkpoints: epoch, coordinates, distance.
+    /// The kept checkpoints: epoch, coordinates, distance from the plane.
     pub(super) route: Vec<(u64, Vec<f64>, f64)>,
     /// Fraction of the trajectory's variance along each direction.
     pub(super) explained: Option<Vec<f64>>,
@@ -93,7 +93,7 @@ impl Axes {
         }
     }
 
-    /// Where the coordinates range unless something else is asked for.
+    /// The default range of the coordinates.
     pub(super) fn usual_range(&self) -> [f64; 2] {
         match self {
             Self::Checkpoints { .. } => [-0.5, 1.5],
@@ -143,7 +143,7 @@ impl Axes {
         }
     }
 
-    /// Checksums of the files that the directions are made of.
+    /// Checksums of the files from which the directions are made.
     pub(super) fn checksums(&self, subject: &Path) -> Result<Vec<String>> {
         let files = match self {
             Self::Random { .. } => Vec::new(),
@@ -165,7 +165,7 @@ impl Axes {
     }
 }
 
-/// The run whose checkpoint this is.
+/// The folder of the run to which a checkpoint belongs.
 fn run_of(weights: &Path) -> Option<&Path> {
     weights.parent().and_then(Path::parent).filter(|run| is_run(run))
 }
@@ -184,7 +184,7 @@ fn plain<B: Autodiff>(
     })
 }
 
-/// Direction number `index` of a seed: normal, then scaled.
+/// Direction number `index` of a seed: drawn normally, then scaled.
 pub(super) fn random<B: Autodiff>(
     subject: &Subject<'_, B>,
     entries: &[Entry],
@@ -238,7 +238,7 @@ fn eigenvector<B: Autodiff>(
 
 /// The plane of the kept checkpoints.
 fn trajectory<B: Autodiff>(subject: &mut Subject<'_, B>, origin: ParamVector<B>) -> Result<Plane<B>> {
-    // The weights' path is the run, or a file in its folder of checkpoints.
+    // The weights' path is the run folder, or a file in its folder of checkpoints.
     let weights = Path::new(&subject.description.weights);
     let Some(run) = run_of(weights) else {
         return Err(TrainError::Request(format!("{}: a trajectory needs a run folder", weights.display())));
@@ -270,7 +270,7 @@ fn trajectory<B: Autodiff>(subject: &mut Subject<'_, B>, origin: ParamVector<B>)
     Ok(plane)
 }
 
-/// `RUN` for `RUN/checkpoints/last.safetensors`, else the file's stem.
+/// The short name of weights: `RUN` for `RUN/checkpoints/last.safetensors`, else the file's stem.
 fn short(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     match run_of(path).and_then(Path::file_name) {

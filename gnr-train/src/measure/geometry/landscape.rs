@@ -19,34 +19,35 @@ use crate::{
     },
 };
 
-/// What is wanted.
+/// The options of [`landscape`].
 #[derive(Clone, Debug)]
 pub struct LandscapeRequest {
-    /// Of which network, into which folder.
+    /// Subject and folder.
     pub common: GeometryRequest,
-    /// Along what.
+    /// The directions of the landscape.
     pub axes: Axes,
-    /// First and last coordinate of each direction; `None`: −1 to 1, −0.5 to 1.5 between checkpoints, the trajectory with a
-    /// margin of a quarter.
+    /// First and last coordinate along each direction. `None`: −1 to 1; between checkpoints −0.5 to 1.5; for a
+    /// trajectory its extent with a margin of a quarter.
     pub ranges: Vec<Option<[f64; 2]>>,
-    /// Points along each direction (default 25).
+    /// Number of points along each direction; default 25.
     pub points: Vec<usize>,
 }
 
 /// The answer to a [`LandscapeRequest`].
 #[derive(Clone, Debug, Serialize)]
 pub struct LandscapeReport {
-    /// What was measured.
+    /// The network and images that were measured.
     pub subject: Description,
-    /// Along what.
+    /// The directions of the landscape.
     pub axes: Axes,
-    /// Names of the directions: one or two.
+    /// The names of the directions, one or two.
     pub labels: Vec<String>,
     /// Coordinates along the first direction.
     pub xs: Vec<f64>,
-    /// Coordinates along the second; empty on a line.
+    /// Coordinates along the second direction; empty on a line.
     pub ys: Vec<f64>,
-    /// `losses[j][i]` at `(xs[i], ys[j])`; on a line a single row. `None` where the loss is not finite.
+    /// The losses: `losses[j][i]` belongs to `(xs[i], ys[j])`, and a line has a single row. `None` where the loss is
+    /// not finite.
     pub losses: Vec<Vec<Option<f64>>>,
     /// The kept checkpoints, for [`Axes::Trajectory`].
     pub trajectory: Vec<OnPlane>,
@@ -58,27 +59,27 @@ pub struct LandscapeReport {
 /// A checkpoint in a landscape's plane.
 #[derive(Clone, Debug, Serialize)]
 pub struct OnPlane {
-    /// Its epoch.
+    /// Epoch of the checkpoint.
     pub epoch: u64,
-    /// Coordinates of the nearest point of the plane.
+    /// First coordinate of the nearest point in the plane.
     pub x: f64,
-    /// As `x`.
+    /// Second coordinate of the nearest point in the plane.
     pub y: f64,
-    /// Distance from the plane.
+    /// Distance of the checkpoint from the plane.
     pub distance: f64,
 }
 
 /// Evaluates the loss on the grid and writes `landscape.json`, `landscape.csv` and, for trajectories, `trajectory.csv`.
 ///
 /// # Errors
-/// As [`measure`]; points of another request in the folder; directions that cannot be made.
+/// The errors of [`measure`]; points of another request in the folder; directions that cannot be made.
 ///
 /// # Cost
 /// A forward pass over the images for each point of the grid.
 ///
 /// # References
-/// Li, Xu, Taylor, Studer and Goldstein, "Visualizing the loss landscape of neural nets", NeurIPS 2018; Goodfellow, Vinyals and Saxe,
-/// "Qualitatively characterizing neural network optimization problems", ICLR 2015 (interpolation).
+/// Li, Xu, Taylor, Studer and Goldstein, "Visualizing the loss landscape of neural nets", NeurIPS 2018; Goodfellow,
+/// Vinyals and Saxe, "Qualitatively characterizing neural network optimization problems", ICLR 2015 (interpolation).
 pub fn landscape(
     request: &LandscapeRequest,
     observer: &mut dyn MeasureObserver,
@@ -104,7 +105,7 @@ struct Work<'a> {
     survey: Survey<'a>,
 }
 
-/// A loss that may be infinite far from a minimum, in JSON.
+/// A loss in JSON; `None` if it is infinite, as far from a minimum it may be.
 #[derive(Serialize, serde::Deserialize)]
 struct Value(Option<f64>);
 
@@ -119,7 +120,7 @@ impl Measurement for Work<'_> {
         let rows = ys.len().max(1);
         let keys = (0..rows).flat_map(|j| (0..xs.len()).map(move |i| format!("{i},{j}")));
         let files = request.axes.checksums(std::path::Path::new(&description.weights))?;
-        // Where the files lie does not matter, what is in them does.
+        // The contents of the files matter, not their paths.
         let axes = match &request.axes {
             axes @ Axes::Random { .. } => json!(axes),
             Axes::Checkpoints { .. } => json!("checkpoints"),
@@ -154,7 +155,7 @@ impl Measurement for Work<'_> {
                         }
                         match plane.subspace.loss(&mut subject.oracle()?, &place) {
                             Ok(loss) => Ok(Value(Some(loss))),
-                            // Far away a loss may overflow: a hole in the picture, not the end of it.
+                            // Far away a loss may overflow: the picture gets a hole, and the work continues.
                             Err(gnr_hessian::Error::Core(gnr_core::Error::NonFinite { .. })) => {
                                 Ok(Value(None))
                             }
@@ -205,7 +206,7 @@ fn coordinates<B: Autodiff>(request: &LandscapeRequest, plane: &Plane<B>, k: usi
     linspace(low, high, count)
 }
 
-/// statistics += coordinate·(end − origin).
+/// Interpolates running statistics: statistics += coordinate·(end − origin).
 fn interpolate<B: Autodiff>(
     backend: &B,
     statistics: &mut gnr_nn::Buffers<B>,

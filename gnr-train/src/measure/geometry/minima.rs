@@ -19,29 +19,29 @@ use crate::{
     },
 };
 
-/// What is wanted.
+/// The options of [`minima`].
 #[derive(Clone, Debug)]
 pub struct MinimaRequest {
-    /// Of which network, into which folder.
+    /// Subject and folder.
     pub common: GeometryRequest,
-    /// Random directions; the paper's 100.
+    /// Number of random directions; the paper's 100.
     pub directions: usize,
-    /// Of the directions.
+    /// Seed of the directions.
     pub seed: u64,
-    /// How far along them, in units of their length; the paper's 0.1.
+    /// Distance along the directions, in units of their length; the paper's 0.1.
     pub radius: f64,
-    /// Steps to there; the paper's 10, of 0.01 each.
+    /// Number of steps to that distance; the paper's 10, of 0.01 each.
     pub steps: usize,
-    /// Points for each step: with more than 1, counts on finer grids show whether they depend on the step.
+    /// Number of points for each step. With more than 1, counts on finer grids show whether they depend on the step.
     pub refine: usize,
     /// Length of the directions; the paper's norm 1.
     pub scaling: Scaling,
-    /// Turns of the loss that are smaller do not count; a count for each. 0 counts every turn.
+    /// Resolutions of the counts: smaller turns of the loss are ignored. 0 counts every turn.
     pub resolutions: Vec<f64>,
 }
 
 impl MinimaRequest {
-    /// The paper's: 100 directions of norm 1, 10 steps of 0.01; every turn counts.
+    /// The settings of the paper: 100 directions of norm 1, 10 steps of 0.01, and every turn counts.
     pub fn new(common: GeometryRequest) -> Self {
         Self {
             common,
@@ -59,7 +59,7 @@ impl MinimaRequest {
 /// The answer to a [`MinimaRequest`].
 #[derive(Clone, Debug, Serialize)]
 pub struct MinimaReport {
-    /// What was measured.
+    /// The network and images that were measured.
     pub subject: Description,
     /// Seed of the directions.
     pub seed: u64,
@@ -67,9 +67,9 @@ pub struct MinimaReport {
     pub radius: f64,
     /// Distances of the points of a direction, from 0.
     pub distances: Vec<f64>,
-    /// L̂ at those, a row a direction.
+    /// L̂ at these distances, a row for each direction.
     pub losses: Vec<Vec<f64>>,
-    /// The counts: the paper's step first, each with every resolution.
+    /// The counts: the paper's step first, each step with every resolution.
     pub counted: Vec<Counted>,
 }
 
@@ -78,29 +78,29 @@ pub struct MinimaReport {
 pub struct Counted {
     /// Distance between the points that were compared.
     pub step: f64,
-    /// Turns that are smaller were not counted.
+    /// Resolution: smaller turns were not counted.
     pub resolution: f64,
-    /// Mean over directions.
+    /// Mean number of minima over the directions.
     pub mean_minima: f64,
-    /// Mean over directions.
+    /// Mean number of maxima over the directions.
     pub mean_maxima: f64,
-    /// Every direction's.
+    /// The counts of each direction.
     pub directions: Vec<DirectionCounts>,
 }
 
-/// Extrema along one direction, ends excluded.
+/// Numbers of extrema along one direction, without the ends.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct DirectionCounts {
-    /// Local minima.
+    /// Number of local minima.
     pub minima: usize,
-    /// Local maxima.
+    /// Number of local maxima.
     pub maxima: usize,
 }
 
 /// Counts extrema along random directions and writes `minima.json`, `minima.csv` and `minima_counts.csv`.
 ///
 /// # Errors
-/// As [`measure`]; points of another request in the folder.
+/// The errors of [`measure`]; points of another request in the folder.
 ///
 /// # Cost
 /// A forward pass over the images for each of directions·steps·refine points.
@@ -197,7 +197,7 @@ impl Measurement for Work<'_> {
     }
 }
 
-/// For every step that is a whole number of points and divides the paper's, from the coarsest.
+/// Counts extrema for every step that is a whole number of points and divides the paper's, from the coarsest.
 fn count(request: &MinimaRequest, losses: &[Vec<f64>]) -> Result<Vec<Counted>> {
     let mut counted = Vec::new();
     let strides = (1..=request.refine).rev().filter(|stride| request.refine.is_multiple_of(*stride));

@@ -1,15 +1,15 @@
-//! The geometry of the loss around a trained network: landscapes along lines and planes, extrema along random directions,
-//! sharpness within a radius.
+//! The geometry of the loss around a trained network: landscapes along lines and planes, extrema along random
+//! directions, sharpness within a radius.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `points.jsonl` | every finished evaluation; none is ever made twice, whenever the work was stopped |
+//! | `points.jsonl` | every finished evaluation; no evaluation is repeated, whenever the work was stopped |
 //! | `landscape.csv` | `x,y,loss` (`x,loss` on a line) |
 //! | `trajectory.csv` | `epoch,x,y,distance`: checkpoints in the landscape's plane, and their distance from it |
 //! | `minima.csv` | `direction,distance,loss` |
 //! | `minima_counts.csv` | `step,resolution,direction,minima,maxima` |
 //! | `sharpness.csv` | `measure,rho,search,lower_bound,distance,evaluations,products` |
-//! | `landscape.json`, `minima.json`, `sharpness.json` | the same with options and subject |
+//! | `landscape.json`, `minima.json`, `sharpness.json` | the results with options and subject |
 
 mod axes;
 mod landscape;

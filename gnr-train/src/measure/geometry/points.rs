@@ -1,4 +1,4 @@
-//! Finished evaluations in a file, so that stopped work goes on and nothing is evaluated twice.
+//! Finished evaluations in a file, so that stopped work continues and nothing is evaluated twice.
 
 use std::{
     collections::HashMap,
@@ -14,11 +14,11 @@ use crate::error::{Result, TrainError, io};
 
 const NAME: &str = "points.jsonl";
 
-/// A line a point under its key, after a line that says what was asked.
+/// The evaluated points in a file: a line for each point with its key, after a line with the request.
 #[derive(Debug)]
 pub(super) struct Points {
     path: PathBuf,
-    /// Locked: one process writes.
+    /// The locked file, to which only this process writes.
     file: File,
     done: HashMap<String, Value>,
 }
@@ -30,10 +30,10 @@ struct Line {
 }
 
 impl Points {
-    /// Opens the points in `folder`, which is made when it is not there.
+    /// Opens the points in `folder`, which is made if it is missing.
     ///
     /// # Errors
-    /// Points of another request, another process that works there, a file that cannot be used.
+    /// Points of another request, another process that works in the folder, a file that cannot be used.
     pub(super) fn open(folder: &Path, request: &Value) -> Result<Self> {
         fs::create_dir_all(folder).map_err(io(folder, "create"))?;
         let path = folder.join(NAME);
@@ -50,7 +50,7 @@ impl Points {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io(&path, "read"))?;
         let (whole, done) = parse(&path, &bytes, request)?;
-        // A process that died may have left half a line.
+        // A process that died may have left an incomplete line.
         file.set_len(whole as u64).map_err(io(&path, "write"))?;
         file.seek(SeekFrom::End(0)).map_err(io(&path, "write"))?;
         if whole == 0 {
@@ -59,12 +59,12 @@ impl Points {
         Ok(Self { path, file, done })
     }
 
-    /// A finished point.
+    /// The value of a finished point, by its key.
     pub(super) fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         serde_json::from_value(self.done.get(key)?.clone()).ok()
     }
 
-    /// Keeps a point.
+    /// Records the value of a point.
     pub(super) fn put(&mut self, key: &str, value: &impl Serialize) -> Result<()> {
         let damaged = |error: serde_json::Error| TrainError::Folder {
             path: self.path.clone(),
@@ -80,10 +80,10 @@ impl Points {
     }
 }
 
-/// The points in the file at `path`, whose contents are `bytes`, and how many of the bytes are whole lines.
+/// The points in the file at `path`, whose contents are `bytes`, and the number of bytes in complete lines.
 pub(crate) fn parse(path: &Path, bytes: &[u8], request: &Value) -> Result<(usize, HashMap<String, Value>)> {
     let folder = |problem: String| TrainError::Folder { path: path.to_path_buf(), problem };
-    // Half a line may end within a character.
+    // An incomplete line may end within a character.
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let text = String::from_utf8_lossy(&bytes[..whole]);
     let mut lines = text.lines();

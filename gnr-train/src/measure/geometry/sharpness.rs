@@ -19,23 +19,23 @@ use crate::{
     },
 };
 
-/// What is wanted.
+/// The options of [`sharpness`].
 #[derive(Clone, Debug)]
 pub struct SharpnessRequest {
-    /// Of which network, into which folder.
+    /// Subject and folder.
     pub common: GeometryRequest,
-    /// Radii ρ.
+    /// The radii ρ of the balls; default 0.1.
     pub rhos: Vec<f64>,
-    /// Points looked at by each ascent (default 10).
+    /// Number of points looked at by each ascent; default 10.
     pub steps: usize,
-    /// Random starts of the multi-start search, beside θ (default 3).
+    /// Number of random starts of the multi-start search, beside θ; default 3.
     pub starts: usize,
-    /// Of the starts.
+    /// Seed of the random starts.
     pub seed: u64,
 }
 
 impl SharpnessRequest {
-    /// ρ = 0.1, ascents of 10 points, 3 random starts.
+    /// The radius ρ = 0.1, ascents of 10 points, 3 random starts.
     pub fn new(common: GeometryRequest) -> Self {
         Self { common, rhos: vec![0.1], steps: 10, starts: 3, seed: 0 }
     }
@@ -44,44 +44,45 @@ impl SharpnessRequest {
 /// The answer to a [`SharpnessRequest`].
 #[derive(Clone, Debug, Serialize)]
 pub struct SharpnessReport {
-    /// What was measured.
+    /// The network and images that were measured.
     pub subject: Description,
-    /// Points looked at by each ascent.
+    /// Number of points looked at by each ascent.
     pub steps: usize,
-    /// Random starts.
+    /// Number of random starts.
     pub starts: usize,
-    /// Seed of the starts.
+    /// Seed of the random starts.
     pub seed: u64,
-    /// The bounds.
+    /// The lower bounds, for each radius, measure and search.
     pub bounds: Vec<Bound>,
 }
 
-/// One lower bound.
+/// A lower bound of a sharpness.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bound {
     /// `r_sam` = max L̂(θ') − L̂(θ), or `r_gnr` = ρ·max ‖∇L̂(θ')‖, over ‖θ' − θ‖ ≤ ρ.
     pub measure: String,
-    /// ρ.
+    /// The radius ρ of the ball.
     pub rho: f64,
-    /// `one-step` (as SAM and Algorithm 1 do it), `ascent` or `multi-start`.
+    /// The search: `one-step` (as SAM and Algorithm 1 do it), `ascent` or `multi-start`.
     pub search: String,
-    /// The maximum is at least this.
+    /// The bound: the maximum is at least as large.
     pub lower_bound: f64,
-    /// ‖θ' − θ‖ where it was found.
+    /// The distance ‖θ' − θ‖ of the point where it was found.
     pub distance: f64,
-    /// Gradients computed.
+    /// Number of gradients computed.
     pub evaluations: usize,
-    /// Products computed.
+    /// Number of products computed.
     pub products: usize,
 }
 
 /// Searches the balls and writes `sharpness.json` and `sharpness.csv`.
 ///
 /// # Errors
-/// As [`measure`]; points of another request in the folder; a radius that is not positive.
+/// The errors of [`measure`]; points of another request in the folder; a radius that is not positive.
 ///
 /// # Cost
-/// For each radius and measure about (steps + 1)·(starts + 1) + 2 gradients over the images; R_GNR as many products at most.
+/// For each radius and measure about (steps + 1)·(starts + 1) + 2 gradients over the images. R_GNR takes at most as
+/// many products in addition.
 pub fn sharpness(
     request: &SharpnessRequest,
     observer: &mut dyn MeasureObserver,
@@ -215,7 +216,7 @@ fn named(measure: &str, rho: f64, part: Part, bound: &LowerBound) -> Bound {
     }
 }
 
-/// The better of two searches; the cost is that of both.
+/// The better one of two searches, with the cost of both.
 fn better(best: Bound, other: &Bound) -> Bound {
     let (evaluations, products) = (best.evaluations + other.evaluations, best.products + other.products);
     let (lower_bound, distance) = if other.lower_bound > best.lower_bound {

@@ -1,4 +1,4 @@
-//! What all surveys share: the subject, and the points that are kept.
+//! Common parts of all surveys: the subject, and the points that are kept.
 
 use std::{path::PathBuf, sync::atomic::AtomicBool};
 
@@ -15,23 +15,23 @@ use crate::{
     },
 };
 
-/// What every survey is asked.
+/// The options that all surveys have.
 #[derive(Clone, Debug)]
 pub struct GeometryRequest {
-    /// Of which network, on which images.
+    /// The network and the images.
     pub subject: SubjectRequest,
-    /// Folder of the results; made when it is not there. Points of the same request that lie there are used.
+    /// Folder of the results, which is made if it is missing. Points of an equal request in it are used.
     pub out: PathBuf,
 }
 
-/// A survey under way: a measurement whose steps are points, each of which is kept.
+/// A running survey: a measurement whose steps are points, each of which is kept.
 pub(super) struct Survey<'a> {
     request: &'a GeometryRequest,
     session: Session<'a>,
     points: Option<Points>,
 }
 
-/// The survey was asked to stop.
+/// The error of a survey that was asked to stop.
 #[derive(Debug)]
 pub(super) struct Stopped;
 
@@ -45,7 +45,8 @@ impl<'a> Survey<'a> {
         Self { request, session, points: None }
     }
 
-    /// Opens the points and begins: `options` is what decides the points' values beside the subject, `keys` are all of them.
+    /// Opens the points and begins. `options` is what determines the points' values beside the subject; `keys` names
+    /// all points.
     pub(super) fn start(
         &mut self,
         subject: &Description,
@@ -55,7 +56,7 @@ impl<'a> Survey<'a> {
     ) -> Result<()> {
         let weights = weight_file(&self.request.subject.weights);
         let checksum = crc32c::crc32c(&std::fs::read(&weights).map_err(io(&weights, "read"))?);
-        // What a value depends on: not where the weights lie, nor the number of threads.
+        // The values depend on these; they do not depend on the weights' path or the number of threads.
         let identity = json!({
             "command": command,
             "weights": format!("{checksum:08x}"),
@@ -80,7 +81,7 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// The value of a point: as it was found, or found now and kept.
+    /// The value of a point: read if it was kept, else computed and kept.
     pub(super) fn point<T: Serialize + serde::de::DeserializeOwned>(
         &mut self,
         key: &str,
@@ -120,7 +121,7 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// A vector of the space of `entries` from host data.
+/// A vector of the space of `entries`, from host data.
 pub(super) fn to_device<B: Autodiff>(
     backend: &B,
     entries: &[Entry],
@@ -132,7 +133,7 @@ pub(super) fn to_device<B: Autodiff>(
     Ok(ParamVector::new(backend.clone(), tensors))
 }
 
-/// A flat vector as the tensors of `entries`.
+/// A flat vector cut into the tensors of `entries`.
 pub(super) fn by_tensor(entries: &[Entry], flat: &[f64]) -> Vec<Vec<f64>> {
     let mut rest = flat;
     let mut tensors = Vec::with_capacity(entries.len());

@@ -4,14 +4,14 @@ use gnr_core::{Error as CoreError, Result as CoreResult};
 use gnr_data::Loader;
 use gnr_nn::{Autodiff, Batch, Batches};
 
-/// The images of a loader, uploaded a batch at a time: memory of one batch, whatever their number.
+/// The images of a loader, uploaded a batch at a time. Takes the memory of one batch, whatever their number.
 pub struct LoadedBatches<'a, B> {
     backend: B,
     loader: &'a Loader,
 }
 
 impl<'a, B: Autodiff> LoadedBatches<'a, B> {
-    /// Every image of `loader` once, in its order for epoch 0.
+    /// Visits every image of `loader` once, in its order for epoch 0.
     pub fn new(backend: &B, loader: &'a Loader) -> Self {
         Self { backend: backend.clone(), loader }
     }
@@ -35,7 +35,7 @@ impl<B: Autodiff> Batches<B> for LoadedBatches<'_, B> {
     }
 }
 
-/// Problems that another program wrote down: floating-point images and labels in a safetensors file.
+/// Problems from other programs: floating-point images and labels in a safetensors file.
 pub mod tensors {
     use std::{fs, path::Path};
 
@@ -45,16 +45,16 @@ pub mod tensors {
 
     use crate::error::{Result, TrainError, io};
 
-    /// Images `x` `[N, C, H, W]` (or `[N, D]`) and labels `y` `[N]`, as they are: no normalisation.
+    /// Images `x` `[N, C, H, W]` (or `[N, D]`) and labels `y` `[N]`, without any normalisation.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Tensors {
         name: String,
         pixels: Vec<f32>,
-        /// Labels, `[N]`.
+        /// The label of each image, `[N]`.
         pub labels: Vec<usize>,
-        /// `[C, H, W]`.
+        /// The shape `[C, H, W]` of an image.
         pub shape: [usize; 3],
-        /// One more than the largest label, and at least 10.
+        /// Number of classes: one more than the largest label, and at least 10.
         pub classes: usize,
         /// CRC-32C of the file.
         pub checksum: String,
@@ -63,8 +63,8 @@ pub mod tensors {
     /// Reads `x` (F32 or F64) and `y` (I64 or I32) of a safetensors file.
     ///
     /// # Errors
-    /// A file that cannot be read or is damaged; tensors that are missing, of another type or do not fit each other; each
-    /// names the file.
+    /// A file that cannot be read or is damaged; tensors that are missing, of another type, or do not fit each other.
+    /// Each error names the file.
     pub fn read(path: &Path) -> Result<Tensors> {
         let bytes = fs::read(path).map_err(io(path, "read"))?;
         let problem = |problem: String| TrainError::Checkpoint { path: path.to_path_buf(), problem };
@@ -111,12 +111,12 @@ pub mod tensors {
     }
 
     impl Tensors {
-        /// In words.
+        /// The images, described in words.
         pub fn describe(&self) -> String {
             let [c, h, w] = self.shape;
             format!("tensors of {}: {} images, {c}x{h}x{w}", self.name, self.labels.len())
         }
-        /// On the device, `batch_size` at a time.
+        /// Copies the images to the device, `batch_size` at a time.
         ///
         /// # Errors
         /// A failure of the backend.

@@ -1,5 +1,5 @@
-//! What is measured after training: a model at a checkpoint and a fixed sample of images, ready to be asked for loss,
-//! gradients and products.
+//! The subject of measurements: a model at a checkpoint and a fixed sample of images, as an oracle of loss, gradients
+//! and products.
 
 mod batches;
 mod select;
@@ -30,36 +30,37 @@ use crate::{
     trainer::place,
 };
 
-/// Which model, at which weights, on which images. A checkpoint of a run brings its recipe as the default of everything else.
+/// The model, weights and images to measure. A checkpoint of a run provides its recipe as the default of everything
+/// else.
 #[derive(Clone, Debug)]
 pub struct SubjectRequest {
     /// A run folder (its last checkpoint) or a safetensors file.
     pub weights: PathBuf,
-    /// `section.key=value` assignments over the run's recipe (or over the defaults); see
+    /// Assignments `section.key=value` over the run's recipe (or over the defaults); see
     /// [`EvalRequest`](crate::EvalRequest).
     pub overrides: Vec<String>,
-    /// Which images; never augmented.
+    /// The images, which are never augmented.
     pub split: Split,
-    /// A part of them; `None`: all.
+    /// A sample of the images; `None` for all.
     pub sample: Option<Sample>,
-    /// Images and labels from the tensors `x` and `y` of a safetensors file instead of a data set.
+    /// A safetensors file with images and labels in the tensors `x` and `y`, instead of a data set.
     pub tensors: Option<PathBuf>,
-    /// Images at a time.
+    /// Number of images at a time; default 256.
     pub batch_size: usize,
-    /// BatchNorm on running or batch statistics.
+    /// The mode, which selects running or batch statistics in BatchNorm.
     pub mode: Mode,
-    /// Patterns of the tensors that are variables, see [`choose`]; empty: all of them.
+    /// Patterns of the tensors that are variables, see [`choose`]; empty for all.
     pub layers: Vec<String>,
-    /// `None`: what the recipe trained with (0 for weights without a recipe).
+    /// The label smoothing; `None` for that of the recipe (0 for weights without a recipe).
     pub label_smoothing: Option<f64>,
-    /// Records kept between products, in batches; `None`: one when there is one batch, else none.
+    /// Number of batches whose records are kept between products. `None`: one if there is a single batch, else none.
     pub keep_records: Option<usize>,
-    /// Over whose ranks the images are spread: curvature only.
+    /// The ranks over which the images are spread, for curvature only.
     pub team: Team,
 }
 
 impl SubjectRequest {
-    /// All training images, eval-mode BatchNorm, 256 images at a time, the whole network.
+    /// A request for all training images, eval-mode BatchNorm, 256 images at a time, and the whole network.
     pub fn new(weights: impl Into<PathBuf>) -> Self {
         Self {
             weights: weights.into(),
@@ -77,57 +78,57 @@ impl SubjectRequest {
     }
 }
 
-/// A subject in words and numbers, for reports.
+/// Description of a subject in words and numbers, for reports.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Description {
-    /// The weight file.
+    /// Path of the weight file.
     pub weights: String,
-    /// Epochs trained, where the file says so.
+    /// Number of epochs trained, where the file says so.
     pub epoch: Option<u64>,
     /// The model's name.
     pub model: String,
-    /// The images in words.
+    /// The images, described in words.
     pub data: String,
-    /// Of labels and pixels (of 512 images where each must be decoded): other images are another measurement.
+    /// Checksum of labels and pixels (of 512 images where each must be decoded). Other images make another measurement.
     pub data_checksum: String,
     /// Number of images.
     pub images: usize,
-    /// Images at a time.
+    /// Number of images at a time.
     pub batch_size: usize,
-    /// `eval` (running statistics) or `train` (statistics of each batch).
+    /// BatchNorm's statistics: `eval` (running) or `train` (those of each batch).
     pub batch_norm: &'static str,
     /// Label smoothing of the cross-entropy.
     pub label_smoothing: f64,
-    /// Learned scalars of the whole model.
+    /// Number of learned scalars of the whole model.
     pub parameters: usize,
-    /// Scalars that are variables: the dimension of the Hessian.
+    /// Number of scalars that are variables, the dimension of the Hessian.
     pub dimension: usize,
-    /// Names of the tensors that are variables; `None`: all.
+    /// Names of the tensors that are variables; `None` for all.
     pub layers: Option<Vec<String>>,
-    /// `f32` or `f64`.
+    /// The precision, `f32` or `f64`.
     pub precision: Precision,
-    /// Where it was measured: `cpu`, `cuda:0`.
+    /// The device of the measurement: `cpu`, `cuda:0`.
     pub device: String,
     /// Name and version of the library that computed.
     pub library: String,
-    /// Threads of the kernels.
+    /// Number of threads of the kernels.
     pub threads: usize,
 }
 
-/// A model at a point and the images it is measured on, on a backend.
+/// A model at a point, with its images, on a backend.
 pub struct Subject<'a, B: Autodiff> {
-    /// The network.
+    /// The network that is measured.
     pub model: &'a AnyModel,
     /// A plain handle of the backend.
     pub backend: B,
-    /// The whole point.
+    /// The whole point θ.
     pub theta: ParamVector<B>,
-    /// Running statistics.
+    /// The running statistics of BatchNorm.
     pub buffers: Buffers<B>,
-    /// Its description.
+    /// The description for reports.
     pub description: Description,
     batches: Box<dyn Batches<B> + 'a>,
-    /// How many of the images each rank has.
+    /// The number of images of each rank.
     pub(crate) shares: Shares,
     numbering: [u64; 2],
     mode: Mode,
@@ -137,10 +138,11 @@ pub struct Subject<'a, B: Autodiff> {
 }
 
 impl<B: Autodiff> Subject<'_, B> {
-    /// L̂ on the images, or on this rank's part of them. With chosen layers its points are [`start`](Self::start) and the like: the chosen tensors only.
+    /// The oracle of L̂ on the images, or on this rank's part of them. With chosen layers its points have the chosen
+    /// tensors only, like [`start`](Self::start).
     ///
     /// # Errors
-    /// None beyond those of a subject that was put together wrongly.
+    /// No error, unless the subject's parts do not belong together.
     pub fn oracle(&mut self) -> Result<DataOracle<'_, AnyModel, B, &mut (dyn Batches<B> + '_)>> {
         // The box's lifetime is longer than the borrow's; a reborrow shortens it.
         let batches: &mut (dyn Batches<B> + '_) = &mut *self.batches;
@@ -157,7 +159,7 @@ impl<B: Autodiff> Subject<'_, B> {
         }
     }
 
-    /// The point that is measured: θ, or its chosen tensors.
+    /// The point that is measured: θ, or the chosen tensors of it.
     pub fn start(&self) -> ParamVector<B> {
         let free = |index: usize| self.free.as_ref().is_none_or(|free| free[index]);
         let tensors = self.theta.tensors().iter().enumerate().filter(|(index, _)| free(*index));
@@ -171,7 +173,7 @@ impl<B: Autodiff> Subject<'_, B> {
         entries.map(|(_, entry)| entry).collect()
     }
 
-    /// Another checkpoint of the same model: its point and running statistics.
+    /// Reads another checkpoint of the model. Returns its point and running statistics.
     ///
     /// # Errors
     /// A file that is missing, damaged or of another model.
@@ -181,18 +183,18 @@ impl<B: Autodiff> Subject<'_, B> {
     }
 }
 
-/// Work on a subject, written for every backend.
+/// Work on a subject that can be done on any backend.
 pub trait Measurement: Send {
-    /// What it finds.
+    /// The result of the work.
     type Output: Send;
-    /// Does it.
+    /// Does the work.
     ///
     /// # Errors
-    /// Whatever goes wrong.
+    /// Any error of the work.
     fn run<B: Autodiff + 'static>(self, subject: Subject<'_, B>) -> Result<Self::Output>;
 }
 
-/// The checkpoint of a run folder, or the file itself.
+/// The path of a run folder's last checkpoint, or the file itself.
 pub(crate) fn weight_file(weights: &Path) -> PathBuf {
     if is_run(weights) { checkpoint::last(weights) } else { weights.to_path_buf() }
 }
@@ -200,8 +202,8 @@ pub(crate) fn weight_file(weights: &Path) -> PathBuf {
 /// Opens model, weights and images and does the work on the recipe's backend and device.
 ///
 /// # Errors
-/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; patterns that choose
-/// nothing; those of the work.
+/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; patterns that
+/// match nothing; the errors of the work.
 pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::Output> {
     let (path, file) = ranks::weights(&request.team, &request.weights)?;
     let problem = |problem: String| TrainError::Checkpoint { path: path.clone(), problem };
@@ -265,7 +267,8 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
     backend::dispatch(recipe.train.place(), work)?
 }
 
-/// What of the images this rank has: a part of each batch, or whole batches where the loss depends on what is in a batch.
+/// This rank's share of the images: a part of each batch, or whole batches where the loss depends on the batch as a
+/// whole.
 fn share(request: &SubjectRequest) -> Share {
     let (index, of) = (request.team.rank(), request.team.size());
     match request.mode {
@@ -274,7 +277,7 @@ fn share(request: &SubjectRequest) -> Share {
     }
 }
 
-/// Where images come from.
+/// The source of the images.
 enum Source {
     Data(Box<Loader>),
     Tensors(tensors::Tensors),
@@ -299,7 +302,7 @@ impl Source {
             dataset = sample.of(dataset)?;
         }
         let normalization = Normalization::preset(&recipe.data.normalization)?;
-        // Products take much longer than decoding: one worker, one batch ahead.
+        // Products take much longer than decoding, so one worker and one batch ahead are enough.
         let config = LoaderConfig {
             workers: recipe.train.workers.min(1),
             prefetch: 1,

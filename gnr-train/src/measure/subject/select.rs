@@ -1,4 +1,4 @@
-//! Which images, and which tensors of a network.
+//! Selection of images and of a network's tensors.
 
 use std::{str::FromStr, sync::Arc};
 
@@ -11,13 +11,13 @@ use crate::{
     select::matches,
 };
 
-/// A part of a data set, as text: `2000` (a stratified sample, seed 0) or `200-per-class` (the first 200 of each class, in the
-/// data set's order, which is that of file names in image folders).
+/// A part of a data set, given as text. `2000` is a stratified sample with seed 0. `200-per-class` is the first 200 of
+/// each class in the data set's order, which in image folders is that of file names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sample {
-    /// So many images, each class in proportion, drawn with seed 0.
+    /// So many images, drawn with seed 0, each class in proportion.
     Count(usize),
-    /// The first so many of each class.
+    /// The first so many images of each class.
     FirstPerClass(usize),
 }
 
@@ -38,10 +38,10 @@ impl FromStr for Sample {
 }
 
 impl Sample {
-    /// The part.
+    /// The part of `whole`.
     ///
     /// # Errors
-    /// A data set, or a class, with fewer images.
+    /// A data set, or a class, with too few images.
     pub fn of(self, whole: Arc<dyn Dataset>) -> Result<Arc<dyn Dataset>> {
         let part = match self {
             Self::Count(count) => Subset::sample(whole, count, 0),
@@ -51,11 +51,11 @@ impl Sample {
     }
 }
 
-/// The parameter tensors whose name fits one of the patterns, in layout order: patterns as in `model.freeze`, so `layer3` is
-/// everything in that module and `*` stands for any characters.
+/// Marks the parameter tensors whose names match one of the patterns, in layout order. Patterns are those of
+/// `model.freeze`: `layer3` is everything in that module, and `*` stands for any characters.
 ///
 /// # Errors
-/// A pattern that fits nothing, with the names there are.
+/// A pattern that matches nothing; the error lists the names.
 pub fn choose(layout: &Layout, patterns: &[String]) -> Result<Vec<bool>> {
     let names: Vec<&str> = layout.parameters().map(|entry| entry.name.as_str()).collect();
     for pattern in patterns {
