@@ -11,8 +11,8 @@ use std::{
 };
 
 use gnr_core::{
-    Change, Clip, Evaluation, Every, ForwardDiff, Gnr, GradOracle, HvpOracle, Method, OnSample, Order, Pass,
-    Regularizer, Sam, Sgd, StepContext, Use, Vector, optimizer,
+    Change, Clip, Evaluation, Every, ForwardDiff, FullOracle, Gnr, GradOracle, HvpOracle, Method, OnSample,
+    Order, Pass, Regularizer, Sam, Sgd, StepContext, Use, Vector, optimizer,
     registry::{Cost, find},
     regularizer,
 };
@@ -341,6 +341,8 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
     fn registered_step(&mut self, name: &'static str) -> Result<()> {
         let Some(method) = self.registered.get_mut(name) else { return Ok(()) };
         let mut oracle = BatchOracle::new(self.model, self.backend, self.batch, &self.buffers);
+        // Behind a pointer, as in training: so the regularisers are not compiled for this oracle, too.
+        let mut oracle: Box<dyn FullOracle<Vector = _, Record = _> + '_> = Box::new(&mut oracle);
         method.step(self.t, &mut self.theta, &mut oracle)?;
         self.t += 1;
         Ok(())

@@ -80,25 +80,29 @@ impl<V: Matrices + Signs + Pack + 'static> Configured<V> {
     ///
     /// # Errors
     /// The errors of [`Method::step_ranks`].
-    pub(crate) fn step<O: FullOracle<Vector = V>>(
+    pub(crate) fn step<'o, O: FullOracle<Vector = V> + 'o>(
         &mut self,
         t: u64,
         theta: &mut V,
         groups: impl IntoIterator<Item = (O, usize)>,
         shares: &Shares,
     ) -> Result<StepReport> {
-        let (method, groups) = (&mut self.method, groups.into_iter());
-        match self.hvp {
-            Hvp::Exact | Hvp::GaussNewton => method.step_ranks(t, theta, groups, shares),
-            Hvp::ForwardDifference => {
-                let wrap = |(oracle, n)| Ok((ForwardDiff::new(oracle).with_step(self.difference)?, n));
-                method.step_ranks(t, theta, groups.map(wrap).collect::<Result<Vec<_>>>()?, shares)
-            }
-            Hvp::CentralDifference => {
-                let wrap = |(oracle, n)| Ok((CentralDiff::new(oracle).with_step(self.difference)?, n));
-                method.step_ranks(t, theta, groups.map(wrap).collect::<Result<Vec<_>>>()?, shares)
-            }
-        }
+        let pointed = |(oracle, n)| Ok((self.multiplied(oracle)?, n));
+        let groups: Vec<_> = groups.into_iter().map(pointed).collect::<Result<_>>()?;
+        self.method.step_ranks(t, theta, groups, shares)
+    }
+
+    /// The oracle with the products that the recipe asks for, behind a pointer. All regularisers are compiled again for
+    /// every type of oracle, and this leaves one type of them for each type of record.
+    fn multiplied<'o, O: FullOracle<Vector = V> + 'o>(
+        &self,
+        oracle: O,
+    ) -> Result<Box<dyn FullOracle<Vector = V, Record = O::Record> + 'o>> {
+        Ok(match self.hvp {
+            Hvp::Exact | Hvp::GaussNewton => Box::new(oracle),
+            Hvp::ForwardDifference => Box::new(ForwardDiff::new(oracle).with_step(self.difference)?),
+            Hvp::CentralDifference => Box::new(CentralDiff::new(oracle).with_step(self.difference)?),
+        })
     }
 }
 
