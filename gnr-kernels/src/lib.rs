@@ -28,6 +28,7 @@ pub mod norm_silu;
 pub mod normal;
 pub mod operand;
 mod operand_rows;
+mod parallel;
 pub mod permute;
 pub mod pool;
 mod product;
