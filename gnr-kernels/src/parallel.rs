@@ -7,8 +7,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Runs `run` on disjoint ranges that cover `0..count`, in parallel. Halves have at least `least` indices, 0 and 1 being
-/// the same. Without a second thread there is one range.
+/// Runs `run` on disjoint ranges that cover `0..count`, in parallel. Halves have at least `least` indices, 0 and 1
+/// being the same. Without a second thread there is one range.
 pub(crate) fn ranges(count: usize, least: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
     let least = least.max(1);
     if count == 0 {
@@ -73,8 +73,8 @@ impl<'a, T> Chunks<'a, T> {
     /// The range lies in `0..self.count()`, and no other range that is ever asked for overlaps it.
     unsafe fn of(&self, range: Range<usize>) -> impl Iterator<Item = &'a mut [T]> {
         let (from, to) = (range.start * self.size, (range.end * self.size).min(self.len));
-        // SAFETY: the elements are a part of the slice that is borrowed for 'a, and of no other range by this function's
-        // conditions.
+        // SAFETY: the elements are a part of the slice that is borrowed for 'a, and of no other range by this
+        // function's conditions.
         unsafe { std::slice::from_raw_parts_mut(self.first.add(from), to - from) }.chunks_mut(self.size)
     }
 }
@@ -88,8 +88,8 @@ pub(crate) fn chunk<T>(x: &[T], size: usize, i: usize) -> &[T] {
     &x[..size.min(x.len())]
 }
 
-/// Runs `f(i, chunk i)` for all chunks of `out`, in parallel. A thread takes at least `least` of them at a time. The last
-/// chunk may be shorter than `size`.
+/// Runs `f(i, chunk i)` for all chunks of `out`, in parallel. A thread takes at least `least` of them at a time. The
+/// last chunk may be shorter than `size`.
 ///
 /// # Panics
 /// When `size` is 0, or `f` panics.
