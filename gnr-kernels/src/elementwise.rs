@@ -5,7 +5,7 @@
 
 use super::elem::Elem;
 use super::simd::{CHUNK, simd};
-use rayon::prelude::*;
+use crate::parallel::{chunk, each_chunk};
 
 /// A closure of one element, or a function that profits from fused multiply-add.
 pub trait Map1<E>: Sync + Copy {
@@ -96,7 +96,7 @@ pub fn map<E: Elem>(y: &mut [E], x: &[E], f: impl Map1<E>) {
     if y.len() <= CHUNK {
         return map_leaf(y, x, f);
     }
-    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| map_leaf(y, x, f));
+    each_chunk(y, CHUNK, 1, |i, y| map_leaf(y, chunk(x, CHUNK, i), f));
 }
 
 /// Computes `y[i] = f(a[i], b[i])`.
@@ -105,8 +105,7 @@ pub fn zip<E: Elem>(y: &mut [E], a: &[E], b: &[E], f: impl Map2<E>) {
     if y.len() <= CHUNK {
         return zip_leaf(y, a, b, f);
     }
-    let inputs = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK));
-    y.par_chunks_mut(CHUNK).zip(inputs).for_each(|(y, (a, b))| zip_leaf(y, a, b, f));
+    each_chunk(y, CHUNK, 1, |i, y| zip_leaf(y, chunk(a, CHUNK, i), chunk(b, CHUNK, i), f));
 }
 
 /// Computes `y[i] = f(a[i], b[i], c[i])`.
@@ -115,8 +114,9 @@ pub fn zip3<E: Elem>(y: &mut [E], a: &[E], b: &[E], c: &[E], f: impl Map3<E>) {
     if y.len() <= CHUNK {
         return zip3_leaf(y, a, b, c, f);
     }
-    let inputs = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK)).zip(c.par_chunks(CHUNK));
-    y.par_chunks_mut(CHUNK).zip(inputs).for_each(|(y, ((a, b), c))| zip3_leaf(y, a, b, c, f));
+    each_chunk(y, CHUNK, 1, |i, y| {
+        zip3_leaf(y, chunk(a, CHUNK, i), chunk(b, CHUNK, i), chunk(c, CHUNK, i), f)
+    });
 }
 
 /// Computes `y[i] = f(y[i])`.
@@ -124,7 +124,7 @@ pub fn update<E: Elem>(y: &mut [E], f: impl Map1<E>) {
     if y.len() <= CHUNK {
         return update_leaf(y, f);
     }
-    y.par_chunks_mut(CHUNK).for_each(|y| update_leaf(y, f));
+    each_chunk(y, CHUNK, 1, |_, y| update_leaf(y, f));
 }
 
 /// Computes `y[i] = f(y[i], x[i])`.
@@ -133,7 +133,7 @@ pub fn update_zip<E: Elem>(y: &mut [E], x: &[E], f: impl Map2<E>) {
     if y.len() <= CHUNK {
         return update_zip_leaf(y, x, f);
     }
-    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| update_zip_leaf(y, x, f));
+    each_chunk(y, CHUNK, 1, |i, y| update_zip_leaf(y, chunk(x, CHUNK, i), f));
 }
 
 /// Computes `y[i] = f(y[i], a[i], b[i])`.
@@ -142,8 +142,7 @@ pub fn update_zip2<E: Elem>(y: &mut [E], a: &[E], b: &[E], f: impl Map3<E>) {
     if y.len() <= CHUNK {
         return update_zip2_leaf(y, a, b, f);
     }
-    let inputs = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK));
-    y.par_chunks_mut(CHUNK).zip(inputs).for_each(|(y, (a, b))| update_zip2_leaf(y, a, b, f));
+    each_chunk(y, CHUNK, 1, |i, y| update_zip2_leaf(y, chunk(a, CHUNK, i), chunk(b, CHUNK, i), f));
 }
 
 /// Computes `y[i] = f(y[i], a[i], b[i], c[i])`.
@@ -152,19 +151,20 @@ pub fn update_zip3<E: Elem>(y: &mut [E], a: &[E], b: &[E], c: &[E], f: impl Map4
     if y.len() <= CHUNK {
         return update_zip3_leaf(y, a, b, c, f);
     }
-    let inputs = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK)).zip(c.par_chunks(CHUNK));
-    y.par_chunks_mut(CHUNK).zip(inputs).for_each(|(y, ((a, b), c))| update_zip3_leaf(y, a, b, c, f));
+    each_chunk(y, CHUNK, 1, |i, y| {
+        update_zip3_leaf(y, chunk(a, CHUNK, i), chunk(b, CHUNK, i), chunk(c, CHUNK, i), f)
+    });
 }
 
 /// Copies x to y in parallel.
 pub fn copy<E: Elem>(y: &mut [E], x: &[E]) {
     assert_eq!(y.len(), x.len());
-    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| y.copy_from_slice(x));
+    each_chunk(y, CHUNK, 1, |i, y| y.copy_from_slice(chunk(x, CHUNK, i)));
 }
 
 /// Sets every element of y to `value`.
 pub fn fill<E: Elem>(y: &mut [E], value: E) {
-    y.par_chunks_mut(CHUNK).for_each(|y| y.fill(value));
+    each_chunk(y, CHUNK, 1, |_, y| y.fill(value));
 }
 
 /// Computes `y += x`.

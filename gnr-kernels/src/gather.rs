@@ -4,7 +4,7 @@
 use super::elem::Elem;
 use super::simd::CHUNK;
 use crate::Accum;
-use rayon::prelude::*;
+use crate::parallel::each_chunk;
 
 /// An array seen as [outer, axis, inner].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn gather<E: Elem>(x: &[E], view: AxisView, indices: &[Option<usize>], y: &m
     if y.is_empty() {
         return;
     }
-    y.par_chunks_mut(inner).with_min_len(CHUNK.div_ceil(inner)).enumerate().for_each(|(row, y)| {
+    each_chunk(y, inner, CHUNK.div_ceil(inner), |row, y| {
         let (o, j) = (row / indices.len(), row % indices.len());
         match indices[j] {
             Some(i) => y.copy_from_slice(&x[(o * axis + i) * inner..][..inner]),
@@ -65,7 +65,7 @@ pub fn scatter_add<E: Elem>(gy: &[E], view: AxisView, indices: &[Option<usize>],
             users[*i].push(j);
         }
     }
-    gx.par_chunks_mut(inner).with_min_len(CHUNK.div_ceil(inner)).enumerate().for_each(|(row, gx)| {
+    each_chunk(gx, inner, CHUNK.div_ceil(inner), |row, gx| {
         let (o, i) = (row / axis, row % axis);
         if !accum.adds() {
             gx.fill(E::zero());

@@ -4,7 +4,7 @@
 use super::elem::Elem;
 use super::runtime;
 use crate::Accum;
-use rayon::prelude::*;
+use crate::parallel::{each_chunk, ranges};
 
 /// A matrix inside a slice: element (i, j) is at `i row + j column`.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +188,8 @@ fn parallel<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mu
     };
     match parts {
         1 => band(0),
-        _ => (0..parts).into_par_iter().with_max_len(1).for_each(band),
+        // There are at most as many parts as threads, so every range is one part.
+        _ => ranges(parts, 1, &|parts| parts.for_each(band)),
     }
 }
 
@@ -221,7 +222,7 @@ pub fn batched<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: 
     }
     runtime().count(batch * m * k * n);
     let few = PARALLEL_FROM.div_ceil(m * n * k.max(1));
-    c.par_chunks_mut(m * n).with_min_len(few.min(batch)).enumerate().for_each(|(i, c)| {
+    each_chunk(c, m * n, few.min(batch), |i, c| {
         let a = Mat { data: &a.data[i * m * k..][..m * k], ..a };
         let b = Mat { data: &b.data[i * k * n..][..k * n], ..b };
         gemm([m, k, n], a, b, c, n, accum);

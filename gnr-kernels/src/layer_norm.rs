@@ -12,7 +12,7 @@ use super::norm::Sums;
 use super::simd::{LANES, simd};
 use crate::Accum;
 use crate::buffer::Buf;
-use rayon::prelude::*;
+use crate::parallel::{chunk, collect, collect_chunks, each_chunk, each_pair};
 
 /// Rows that one task computes. The number is fixed, so partial sums over rows have the same bits on any machine.
 const BLOCK: usize = 64;
@@ -176,14 +176,14 @@ fn blocks<E: Elem>(
     gx: Option<&mut [E]>,
     block: impl Fn(usize, Option<&mut [E]>, &mut [E]) + Sync,
 ) -> Sums {
-    let run = |(i, gx): (usize, Option<&mut [E]>)| {
+    let run = |i: usize, gx: Option<&mut [E]>| {
         let mut sums = Buf::<E>::zeroed(2 * d);
         block(i, gx, &mut sums);
         sums
     };
     let parts: Vec<Buf<E>> = match gx {
-        Some(gx) => gx.par_chunks_mut(BLOCK * d).map(Some).enumerate().map(run).collect(),
-        None => (0..rows.div_ceil(BLOCK)).into_par_iter().map(|i| run((i, None))).collect(),
+        Some(gx) => collect_chunks(gx, BLOCK * d, 1, |i, gx| run(i, Some(gx))),
+        None => collect(rows.div_ceil(BLOCK), 1, |i| run(i, None)),
     };
     let total = |j: usize| parts.iter().map(|part| part[j].wide()).sum();
     Sums { beta: (0..d).map(total).collect(), gamma: (d..2 * d).map(total).collect() }
@@ -203,10 +203,9 @@ fn check<E>(d: usize, x: &[E], stats: &[E], slices: &[Option<&[E]>], vectors: &[
 pub fn forward<E: Elem>(x: &[E], gamma: &[E], beta: &[E], eps: f64, y: &mut [E], stats: &mut [E]) {
     let d = gamma.len();
     check(d, x, stats, &[Some(y)], &[Some(beta)]);
-    let outputs = y.par_chunks_mut(BLOCK * d).zip(stats.par_chunks_mut(2 * BLOCK));
-    x.par_chunks(BLOCK * d)
-        .zip(outputs)
-        .for_each(|(x, (y, stats))| forward_rows(x, gamma, beta, eps, y, stats));
+    each_pair((y, stats), [BLOCK * d, 2 * BLOCK], 1, |i, y, stats| {
+        forward_rows(chunk(x, BLOCK * d, i), gamma, beta, eps, y, stats);
+    });
 }
 
 /// Computes x̄ for the adjoint g of y, or adds it to gx. Returns the sums β̄ and γ̄.
@@ -233,7 +232,7 @@ pub fn backward<E: Elem>(at: Point<'_, E>, g: &[E], gx: Option<&mut [E]>, accum:
 pub fn tangent<E: Elem>(at: Point<'_, E>, along: Along<'_, E>, beta_t: Option<&[E]>, out: &mut [E]) {
     let d = at.gamma.len();
     check(d, at.x, at.stats, &[along.x, Some(out)], &[along.gamma, beta_t]);
-    out.par_chunks_mut(BLOCK * d).enumerate().for_each(|(block, out)| {
+    each_chunk(out, BLOCK * d, 1, |block, out| {
         let mut scratch = Buf::<E>::new(2 * d);
         let (hat, hat_t) = scratch.split_at_mut(d);
         for (j, out) in out.chunks_exact_mut(d).enumerate() {

@@ -7,8 +7,8 @@
 //! - **Lengths are checked.** Shapes are validated once (for convolutions by [`conv::Geometry::new`]). A kernel then
 //!   asserts that its slices have the lengths that the shape implies, because SIMD code relies on them.
 //! - **No state but the [`Runtime`].** It is recycled memory, the instruction set and a count of arithmetic.
-//! - `unsafe` is only in [`simd`]-dispatched leaf loops, in the micro-kernels of convolutions and layers, and in the
-//!   call of the `gemm` crate.
+//! - `unsafe` is only in [`simd`]-dispatched leaf loops, in the micro-kernels of convolutions and layers, in the call
+//!   of the `gemm` crate, in the heap of [`buffer`] and in the parallel loop.
 
 mod accum;
 pub mod attention;
@@ -28,6 +28,7 @@ pub mod norm_silu;
 pub mod normal;
 pub mod operand;
 mod operand_rows;
+mod parallel;
 pub mod permute;
 pub mod pool;
 mod product;

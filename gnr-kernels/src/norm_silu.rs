@@ -5,7 +5,7 @@ use super::elem::Elem;
 use super::norm::{Affine, Maps};
 use super::sigmoid::{silu_first, silu_second};
 use super::simd::simd;
-use rayon::prelude::*;
+use crate::parallel::each_chunk;
 
 /// Operands from which u and the derivatives of y = SiLU(u) are computed.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ impl<E: Elem> Point<'_, E> {
     pub fn first(&self, g: &mut [E]) {
         self.check(g);
         let Self { maps, .. } = *self;
-        g.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, g)| {
+        each_chunk(g, maps.hw, maps.batch(), |i, g| {
             let (k, m) = self.affine.at(i);
             first_map(g, maps.map(self.x, i), k, m, maps.maps(self.residual, i), maps.map(self.y, i));
         });
@@ -60,7 +60,7 @@ impl<E: Elem> Point<'_, E> {
         self.check(t);
         self.check(g);
         let Self { maps, .. } = *self;
-        t.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, t)| {
+        each_chunk(t, maps.hw, maps.batch(), |i, t| {
             let (k, m) = self.affine.at(i);
             let (x, y) = (maps.map(self.x, i), maps.map(self.y, i));
             second_map(t, maps.map(g, i), x, k, m, maps.maps(self.residual, i), y);

@@ -7,7 +7,7 @@ use super::elem::Elem;
 use super::simd;
 use super::unary::Unary;
 use crate::buffer::Buf;
-use rayon::prelude::*;
+use crate::parallel::each_chunk;
 use std::{fmt, ops::Deref, ops::Range, sync::Arc};
 
 /// Computes any piece of some maps on demand. All maps have one size, and a piece has the same bits whenever it is
@@ -154,7 +154,7 @@ pub fn materialise<E: Elem>(producer: &dyn Producer<E>) -> Buf<E> {
     let mut out = Buf::new(producer.size());
     let pixels = producer.pixels().max(1);
     let least = (simd::CHUNK / 4).div_ceil(pixels);
-    out.par_chunks_mut(pixels).with_min_len(least).enumerate().for_each(|(i, out)| {
+    each_chunk(&mut out, pixels, least, |i, out| {
         producer.produce(i, 0..out.len(), out);
     });
     out

@@ -2,8 +2,8 @@
 //! caches.
 
 use super::operand::{Operand, Producer};
+use super::parallel;
 use super::product::Aligned;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Most rows of a block: with up to a thousand columns they stay in the second-level cache.
@@ -49,16 +49,11 @@ pub(super) fn rows_in_memory<'m>(
 
 /// Produces the rows from `first` on, of `k` columns each. Two operands are produced together if one evaluation gives
 /// both.
-pub(super) fn produce_rows(
-    producers: &[&dyn Producer<f32>],
-    first: usize,
-    k: usize,
-    mut out: Vec<&mut [f32]>,
-) {
+pub(super) fn produce_rows(producers: &[&dyn Producer<f32>], first: usize, k: usize, out: &mut [&mut [f32]]) {
     let rows = out.first().map_or(0, |out| out.len() / k.max(1));
     for i in 0..rows {
         let row = i * k..(i + 1) * k;
-        if let ([a, b], [out_a, out_b]) = (producers, &mut out[..]) {
+        if let ([a, b], [out_a, out_b]) = (producers, &mut *out) {
             let (out_a, out_b) = (&mut out_a[row.clone()], &mut out_b[row.clone()]);
             if a.produce_with(*b, first + i, 0..k, out_a, out_b)
                 || b.produce_with(*a, first + i, 0..k, out_b, out_a)
@@ -66,7 +61,7 @@ pub(super) fn produce_rows(
                 continue;
             }
         }
-        for (producer, out) in producers.iter().zip(&mut out) {
+        for (producer, out) in producers.iter().zip(&mut *out) {
             producer.produce(first + i, 0..k, &mut out[row.clone()]);
         }
     }
@@ -89,5 +84,5 @@ pub(super) fn produce_rows_in_parallel(
             parts[i].push(part);
         }
     }
-    parts.into_par_iter().enumerate().for_each(|(i, out)| produce_rows(producers, first + i * each, k, out));
+    parallel::each(&mut parts, 1, |i, out| produce_rows(producers, first + i * each, k, out));
 }

@@ -2,7 +2,7 @@
 
 use super::elem::Elem;
 use super::simd::CHUNK;
-use rayon::prelude::*;
+use crate::parallel::each_chunk;
 
 /// Row-major strides of `shape`.
 pub fn strides(shape: &[usize]) -> Vec<usize> {
@@ -68,12 +68,12 @@ fn gather_strided<E: Elem>(x: &[E], shape: &[usize], from: &[usize], y: &mut [E]
         let (rows, _) = dims.pop().unwrap_or((1, 1));
         let plane = rows * run;
         let parallel = CHUNK.div_ceil(plane);
-        y.par_chunks_mut(plane).with_min_len(parallel).enumerate().for_each(|(i, y)| {
+        each_chunk(y, plane, parallel, |i, y| {
             transpose(&x[offset(&dims, i)..], run_stride, rows, run, y);
         });
         return;
     }
-    y.par_chunks_mut(run).with_min_len(CHUNK.div_ceil(run)).enumerate().for_each(|(i, y)| {
+    each_chunk(y, run, CHUNK.div_ceil(run), |i, y| {
         let x = &x[offset(&dims, i)..];
         match run_stride {
             0 => y.fill(x[0]),

@@ -5,7 +5,7 @@ use super::norm::Maps;
 use super::reduce::sum_run;
 use super::simd::CHUNK;
 use crate::Accum;
-use rayon::prelude::*;
+use crate::parallel::{chunk, each, each_chunk, each_pair};
 use std::ops::Range;
 use thiserror::Error;
 
@@ -94,7 +94,8 @@ pub fn max<E: Elem>(window: Window, x: &[E], y: &mut [E], argmax: &mut [u32]) {
     window.check(x.len(), y.len());
     assert_eq!(y.len(), argmax.len());
     let Window { h, w, oh, ow, .. } = window;
-    let one = |((x, y), at): ((&[E], &mut [E]), &mut [u32])| {
+    each_pair((y, argmax), [oh * ow; 2], window.batch(), |i, y, at| {
+        let x = chunk(x, h * w, i);
         for oy in 0..oh {
             let rows = window.span(oy, h);
             for ox in 0..ow {
@@ -111,12 +112,7 @@ pub fn max<E: Elem>(window: Window, x: &[E], y: &mut [E], argmax: &mut [u32]) {
                 at[oy * ow + ox] = best as u32;
             }
         }
-    };
-    x.par_chunks(h * w)
-        .zip(y.par_chunks_mut(oh * ow))
-        .zip(argmax.par_chunks_mut(oh * ow))
-        .with_min_len(window.batch())
-        .for_each(one);
+    });
 }
 
 /// Adds each `gy` at the position of its maximum: the adjoint of [`max`].
@@ -124,17 +120,13 @@ pub fn max_backward<E: Elem>(window: Window, gy: &[E], argmax: &[u32], gx: &mut 
     window.check(gx.len(), gy.len());
     assert_eq!(gy.len(), argmax.len());
     let l = window.oh * window.ow;
-    let one = |((gx, gy), at): ((&mut [E], &[E]), &[u32])| {
+    each_chunk(gx, window.h * window.w, window.batch(), |i, gx| {
         if !accum.adds() {
             gx.fill(E::zero());
         }
+        let (gy, at) = (chunk(gy, l, i), chunk(argmax, l, i));
         gy.iter().zip(at).for_each(|(g, &i)| gx[i as usize] += *g);
-    };
-    gx.par_chunks_mut(window.h * window.w)
-        .zip(gy.par_chunks(l))
-        .zip(argmax.par_chunks(l))
-        .with_min_len(window.batch())
-        .for_each(one);
+    });
 }
 
 /// Copies `xt` at the positions of the maxima: the tangent of [`max`] at a recorded point.
@@ -142,14 +134,10 @@ pub fn max_tangent<E: Elem>(window: Window, xt: &[E], argmax: &[u32], yt: &mut [
     window.check(xt.len(), yt.len());
     assert_eq!(yt.len(), argmax.len());
     let l = window.oh * window.ow;
-    let one = |((xt, yt), at): ((&[E], &mut [E]), &[u32])| {
+    each_chunk(yt, l, window.batch(), |i, yt| {
+        let (xt, at) = (chunk(xt, window.h * window.w, i), chunk(argmax, l, i));
         yt.iter_mut().zip(at).for_each(|(y, &i)| *y = xt[i as usize]);
-    };
-    xt.par_chunks(window.h * window.w)
-        .zip(yt.par_chunks_mut(l))
-        .zip(argmax.par_chunks(l))
-        .with_min_len(window.batch())
-        .for_each(one);
+    });
 }
 
 /// Computes the mean of each window, with padding counted as zeros (PyTorch's default). The operation is linear, so it
@@ -158,7 +146,8 @@ pub fn average<E: Elem>(window: Window, x: &[E], y: &mut [E]) {
     window.check(x.len(), y.len());
     let Window { h, w, oh, ow, kernel, .. } = window;
     let scale = E::of(1.0 / (kernel * kernel) as f64);
-    let one = |(x, y): (&[E], &mut [E])| {
+    each_chunk(y, oh * ow, window.batch(), |i, y| {
+        let x = chunk(x, h * w, i);
         for oy in 0..oh {
             for ox in 0..ow {
                 let columns = window.span(ox, w);
@@ -167,8 +156,7 @@ pub fn average<E: Elem>(window: Window, x: &[E], y: &mut [E]) {
                 y[oy * ow + ox] = scale * sum;
             }
         }
-    };
-    x.par_chunks(h * w).zip(y.par_chunks_mut(oh * ow)).with_min_len(window.batch()).for_each(one);
+    });
 }
 
 /// Computes the adjoint of [`average`].
@@ -176,7 +164,8 @@ pub fn average_backward<E: Elem>(window: Window, gy: &[E], gx: &mut [E], accum: 
     window.check(gx.len(), gy.len());
     let Window { h, w, oh, ow, kernel, .. } = window;
     let scale = E::of(1.0 / (kernel * kernel) as f64);
-    let one = |(gx, gy): (&mut [E], &[E])| {
+    each_chunk(gx, h * w, window.batch(), |i, gx| {
+        let gy = chunk(gy, oh * ow, i);
         if !accum.adds() {
             gx.fill(E::zero());
         }
@@ -188,16 +177,14 @@ pub fn average_backward<E: Elem>(window: Window, gy: &[E], gx: &mut [E], accum: 
                 }
             }
         }
-    };
-    gx.par_chunks_mut(h * w).zip(gy.par_chunks(oh * ow)).with_min_len(window.batch()).for_each(one);
+    });
 }
 
 /// Computes the mean `y` [N, C] of each map of `x` [N, C, HW]. The operation is linear, so it computes its own tangent.
 pub fn global_average<E: Elem>(maps: Maps, x: &[E], y: &mut [E]) {
     maps.assert(&[Some(x)]);
     assert_eq!(y.len(), maps.n * maps.c);
-    let mean = |(y, x): (&mut E, &[E])| *y = E::of(sum_run(x) / maps.hw as f64);
-    y.par_iter_mut().zip(x.par_chunks(maps.hw)).with_min_len(maps.batch()).for_each(mean);
+    each(y, maps.batch(), |i, y| *y = E::of(sum_run(maps.map(x, i)) / maps.hw as f64));
 }
 
 /// Computes the adjoint of [`global_average`].
@@ -205,8 +192,8 @@ pub fn global_average_backward<E: Elem>(maps: Maps, gy: &[E], gx: &mut [E], accu
     maps.assert(&[Some(gx)]);
     assert_eq!(gy.len(), maps.n * maps.c);
     let scale = E::of(1.0 / maps.hw as f64);
-    gx.par_chunks_mut(maps.hw).zip(gy.par_iter()).with_min_len(maps.batch()).for_each(|(gx, g)| {
-        let g = scale * *g;
+    each_chunk(gx, maps.hw, maps.batch(), |i, gx| {
+        let g = scale * gy[i];
         if accum.adds() { gx.iter_mut().for_each(|v| *v += g) } else { gx.fill(g) }
     });
 }

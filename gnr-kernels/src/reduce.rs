@@ -3,7 +3,7 @@
 use super::elem::Elem;
 use super::simd::{CHUNK, LANES, simd};
 use crate::buffer::Buf;
-use rayon::prelude::*;
+use crate::parallel::{chunk, collect, each, each_chunk};
 
 /// Lanes of a sum in f64: 8 are two AVX2 registers. Products of f32 are exact in f64, so a block keeps about 16 digits.
 const WIDE: usize = 8;
@@ -58,7 +58,7 @@ pub fn sum<E: Elem>(x: &[E]) -> f64 {
     if x.len() <= CHUNK {
         return sum_block(x);
     }
-    x.par_chunks(CHUNK).map(sum_block).collect::<Vec<_>>().iter().sum()
+    collect(x.len().div_ceil(CHUNK), 1, |i| sum_block(chunk(x, CHUNK, i))).iter().sum()
 }
 
 /// Computes Σ x y, accumulated in f64: accurate for 1e8 elements and more.
@@ -67,12 +67,8 @@ pub fn dot<E: Elem>(x: &[E], y: &[E]) -> f64 {
     if x.len() <= CHUNK {
         return dot_block(x, y);
     }
-    x.par_chunks(CHUNK)
-        .zip(y.par_chunks(CHUNK))
-        .map(|(x, y)| dot_block(x, y))
-        .collect::<Vec<_>>()
-        .iter()
-        .sum()
+    let part = |i| dot_block(chunk(x, CHUNK, i), chunk(y, CHUNK, i));
+    collect(x.len().div_ceil(CHUNK), 1, part).iter().sum()
 }
 
 /// Computes Σ x yₖ for each k. Reads x once and has the bits of [`dot`].
@@ -81,9 +77,9 @@ pub fn dot<E: Elem>(x: &[E], y: &[E]) -> f64 {
 /// When a length differs.
 pub fn dots<E: Elem>(x: &[E], ys: &[&[E]]) -> Vec<f64> {
     assert!(ys.iter().all(|y| y.len() == x.len()));
-    let parts: Vec<Vec<f64>> = (x.par_chunks(CHUNK).enumerate())
-        .map(|(c, x)| ys.iter().map(|y| dot_block(x, &y[c * CHUNK..][..x.len()])).collect())
-        .collect();
+    let parts: Vec<Vec<f64>> = collect(x.len().div_ceil(CHUNK), 1, |i| {
+        ys.iter().map(|y| dot_block(chunk(x, CHUNK, i), chunk(y, CHUNK, i))).collect()
+    });
     (0..ys.len()).map(|k| parts.iter().map(|part| part[k]).sum()).collect()
 }
 
@@ -95,7 +91,7 @@ pub fn axpys<E: Elem>(y: &mut [E], a: &[f64], xs: &[&[E]]) {
     assert!(a.len() == xs.len() && xs.iter().all(|x| x.len() == y.len()));
     /// Number of sums that stay in the first-level cache.
     const BLOCK: usize = 1024;
-    y.par_chunks_mut(CHUNK).enumerate().for_each(|(c, y)| {
+    each_chunk(y, CHUNK, 1, |c, y| {
         let mut sums = [0.0; BLOCK];
         for (b, y) in y.chunks_mut(BLOCK).enumerate() {
             let sums = &mut sums[..y.len()];
@@ -133,19 +129,17 @@ pub fn sum_axes<E: Elem>(x: &[E], shape: &[usize], axes: &[usize], out: &mut [E]
         [(_, true)] => out[0] = E::of(sum(x)),
         // Rows are summed: [outer, inner] -> [outer].
         [(_, false), (inner, true)] => {
-            let each = |(o, row): (&mut E, &[E])| *o = E::of(sum_block(row));
-            out.par_iter_mut().zip(x.par_chunks(inner)).with_min_len(CHUNK.div_ceil(inner)).for_each(each);
+            each(out, CHUNK.div_ceil(inner), |i, out| *out = E::of(sum_block(chunk(x, inner, i))));
         }
         // Columns are summed: [outer, inner] -> [inner], in a fixed number of bands of rows.
         [(outer, true), (inner, false)] => sum_columns(x, outer, inner, out),
         // [a, b, c] -> [a, c]: a column sum per a.
         [(_, false), (b, true), (c, false)] => {
-            let each = |(o, x): (&mut [E], &[E])| sum_columns(x, b, c, o);
-            out.par_chunks_mut(c).zip(x.par_chunks(b * c)).for_each(each);
+            each_chunk(out, c, 1, |i, out| sum_columns(chunk(x, b * c, i), b, c, out));
         }
         // [a, b, c] -> [b] (channels of NCHW): sums of runs, then over a in order.
         [(a, true), (b, false), (c, true)] => {
-            let runs: Vec<f64> = x.par_chunks(c).with_min_len(CHUNK.div_ceil(c)).map(sum_block).collect();
+            let runs = collect(a * b, CHUNK.div_ceil(c), |i| sum_block(chunk(x, c, i)));
             for (j, o) in out.iter_mut().enumerate() {
                 *o = E::of((0..a).map(|i| runs[i * b + j]).sum());
             }
@@ -157,14 +151,11 @@ pub fn sum_axes<E: Elem>(x: &[E], shape: &[usize], axes: &[usize], out: &mut [E]
 /// Computes the column sums of a [rows, columns] matrix.
 fn sum_columns<E: Elem>(x: &[E], rows: usize, columns: usize, out: &mut [E]) {
     let band = CHUNK.div_ceil(columns).max(rows.div_ceil(64));
-    let bands: Vec<Buf<f64>> = x
-        .par_chunks(band * columns)
-        .map(|x| {
-            let mut acc = Buf::zeroed(columns);
-            x.chunks(columns).for_each(|row| add_rows(&mut acc, row));
-            acc
-        })
-        .collect();
+    let bands: Vec<Buf<f64>> = collect(rows.div_ceil(band), 1, |i| {
+        let mut acc = Buf::zeroed(columns);
+        chunk(x, band * columns, i).chunks(columns).for_each(|row| add_rows(&mut acc, row));
+        acc
+    });
     for (j, o) in out.iter_mut().enumerate() {
         *o = E::of(bands.iter().map(|b| b[j]).sum());
     }

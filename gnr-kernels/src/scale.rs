@@ -4,7 +4,7 @@ use super::elem::Elem;
 use super::norm::centred_dot;
 use super::simd::{CHUNK, simd};
 use crate::Accum;
-use rayon::prelude::*;
+use crate::parallel::{chunk, each, each_chunk};
 
 simd! {
     fn scale_map<E: Elem>(y: &mut [E], x: &[E], s: E, accum: Accum) {
@@ -24,16 +24,14 @@ fn batch(hw: usize) -> usize {
 /// Computes map i of `y` as map i of `x` times `s[i]`, or adds it to y.
 pub fn scale<E: Elem>(hw: usize, x: &[E], s: &[E], y: &mut [E], accum: Accum) {
     assert!(hw > 0 && x.len() == s.len() * hw && y.len() == x.len(), "{} maps of {hw}", s.len());
-    let maps = y.par_chunks_mut(hw).zip(x.par_chunks(hw)).zip(s).with_min_len(batch(hw));
-    maps.for_each(|((y, x), &s)| scale_map(y, x, s, accum));
+    each_chunk(y, hw, batch(hw), |i, y| scale_map(y, chunk(x, hw, i), s[i], accum));
 }
 
 /// Computes `out[i]` as the inner product of the maps i of `a` and `b`, or adds it to out.
 pub fn inner<E: Elem>(hw: usize, a: &[E], b: &[E], out: &mut [E], accum: Accum) {
     assert!(hw > 0 && a.len() == out.len() * hw && b.len() == a.len(), "{} maps of {hw}", out.len());
-    let maps = out.par_iter_mut().zip(a.par_chunks(hw)).zip(b.par_chunks(hw)).with_min_len(batch(hw));
-    maps.for_each(|((out, a), b)| {
-        let sum = centred_dot(a, E::zero(), b, E::zero());
+    each(out, batch(hw), |i, out| {
+        let sum = centred_dot(chunk(a, hw, i), E::zero(), chunk(b, hw, i), E::zero());
         *out = E::of(if accum.adds() { out.wide() + sum } else { sum });
     });
 }

@@ -10,7 +10,7 @@ use super::sigmoid::{sigmoid, silu, silu_first, silu_second};
 use super::simd::{CHUNK, simd};
 use crate::Accum;
 use crate::buffer::Buf;
-use rayon::prelude::*;
+use crate::parallel::{each_chunk, each_pair};
 
 /// A function `y = f(x)` of one variable. Its derivatives are written so that they use `y` where that is cheaper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,14 +264,11 @@ pub fn unary_second<E: Elem>(
             }
             gelu_second_leaf(out, b.map(|b| &b[of(b)]), &a[of(a)], &xt[of(xt)], &x[of(x)], first);
         };
-        let chunks = out.par_chunks_mut(CHUNK).enumerate();
         return match first {
             Some(first) => {
-                chunks
-                    .zip(first.par_chunks_mut(CHUNK))
-                    .for_each(|((i, out), first)| chunk(i, out, Some(first)));
+                each_pair((out, first), [CHUNK; 2], 1, |i, out, first| chunk(i, out, Some(first)));
             }
-            None => chunks.for_each(|(i, out)| chunk(i, out, None)),
+            None => each_chunk(out, CHUNK, 1, |i, out| chunk(i, out, None)),
         };
     }
     if let Some(first) = first.take() {
@@ -284,7 +281,7 @@ pub fn unary_second<E: Elem>(
             None => fill(out, E::zero()),
         };
     }
-    let chunk = |(i, out): (usize, &mut [E])| {
+    each_chunk(out, CHUNK, 1, |i, out| {
         let of = |s: &'_ [E]| -> std::ops::Range<usize> { i * CHUNK..(i * CHUNK + CHUNK).min(s.len()) };
         let [a, xt, x, y] = [a, xt, x, y].map(|s| &s[of(s)]);
         if !accum.adds() {
@@ -304,8 +301,7 @@ pub fn unary_second<E: Elem>(
                 update_zip3_leaf(out, &t, x, y, move |o, t, x, y| o + t * d2(x, y))
             }
         });
-    };
-    out.par_chunks_mut(CHUNK).enumerate().for_each(chunk);
+    });
 }
 
 #[cfg(test)]

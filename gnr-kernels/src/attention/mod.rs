@@ -20,8 +20,8 @@ use super::elem::Elem;
 use super::elementwise::add_assign;
 use super::gemm::Mat;
 use crate::buffer::Buf;
+use crate::parallel::{each_chunk_with, each_pair_with, each_with};
 use heads::{Heads, Sizes};
-use rayon::prelude::*;
 use rows::{softmax_backward, softmax_rows, softmax_second, softmax_tangent};
 
 /// Sizes of an attention; none of them may be 0.
@@ -94,18 +94,17 @@ pub fn forward<E: Elem>(
         let out = (&mut out[head * sizes.d..], sizes.model);
         heads.mix((p, sizes.t, false), sizes.part(qkv, 2, head), out, Accum::Replace);
     };
-    let samples = out.par_chunks_mut(output);
     let memory = || Heads::new(sizes);
     match probabilities {
-        Some(all) => samples.zip(all.par_chunks_mut(square)).enumerate().for_each_init(
-            memory,
-            |heads, (n, (out, p))| {
-                p.chunks_exact_mut(len).enumerate().for_each(|(i, p)| head(heads, n, i, out, p));
-            },
-        ),
-        None => samples.enumerate().for_each_init(
+        Some(all) => each_pair_with((out, all), [output, square], 1, memory, |heads, n, out, p| {
+            p.chunks_exact_mut(len).enumerate().for_each(|(i, p)| head(heads, n, i, out, p));
+        }),
+        None => each_chunk_with(
+            out,
+            output,
+            1,
             || (memory(), Buf::<E>::new(len)),
-            |(heads, p), (n, out)| (0..sizes.heads).for_each(|i| head(heads, n, i, out, p)),
+            |(heads, p), n, out| (0..sizes.heads).for_each(|i| head(heads, n, i, out, p)),
         ),
     }
 }
@@ -123,10 +122,13 @@ pub fn tangent<E: Elem>(
     check(shape, &[Some(qkv), qkv_t], &[Some(out)], &[Some(probabilities), Some(probabilities_t)], &[bias_t]);
     let sizes = Sizes::new(shape);
     let [whole, output, square] = sizes.lens();
-    let outputs = out.par_chunks_mut(output).zip(probabilities_t.par_chunks_mut(square));
-    qkv.par_chunks(whole).zip(probabilities.par_chunks(square)).zip(outputs).enumerate().for_each_init(
+    each_pair_with(
+        (out, probabilities_t),
+        [output, square],
+        1,
         || Heads::new(sizes),
-        |heads, (n, ((qkv, p), (out, pt)))| {
+        |heads, n, out, pt| {
+            let (qkv, p) = (&qkv[n * whole..][..whole], &probabilities[n * square..][..square]);
             let qkv_t = qkv_t.map(|t| &t[n * whole..][..whole]);
             let bias_t = bias_t.map(|bias| &bias[n % shape.biases * square..][..square]);
             for (head, pt) in pt.chunks_exact_mut(sizes.t * sizes.t).enumerate() {
@@ -194,36 +196,34 @@ impl<E: Elem> Adjoint<'_, E> {
             Some(first) => first.chunks_mut(whole).map(Some).collect(),
             None => (0..shape.samples).map(|_| None).collect(),
         };
-        let samples = qkv.chunks_mut(whole).zip(firsts).enumerate();
+        let samples = qkv.chunks_mut(whole).zip(firsts);
+        let memory = || Heads::new(sizes);
         let Some((bias, bias_accum)) = self.bias else {
-            let samples: Vec<_> = samples.collect();
-            return samples.into_par_iter().for_each_init(
-                || Heads::new(sizes),
-                |heads, (n, (qkv, first))| f(heads, n, Part { qkv, accum, bias: None, first }),
-            );
+            let mut samples: Vec<_> = samples.collect();
+            return each_with(&mut samples, 1, memory, |heads, n, (qkv, first)| {
+                f(heads, n, Part { qkv, accum, bias: None, first: first.as_deref_mut() });
+            });
         };
         let mut blocks: BTreeMap<[usize; 2], Vec<_>> = BTreeMap::new();
-        for (n, sample) in samples {
+        for (n, sample) in samples.enumerate() {
             blocks.entry([n % shape.biases, n / shape.biases / BLOCK]).or_default().push((n, sample));
         }
-        let blocks: Vec<_> = blocks.into_iter().collect();
-        let sums: Vec<(usize, Buf<E>)> = blocks
-            .into_par_iter()
-            .map_init(
-                || Heads::new(sizes),
-                |heads, ([which, _], samples)| {
-                    let mut sum = Buf::zeroed(square);
-                    for (n, (qkv, first)) in samples {
-                        f(heads, n, Part { qkv, accum, bias: Some(&mut sum), first });
-                    }
-                    (which, sum)
-                },
-            )
-            .collect();
+        let mut blocks: Vec<_> =
+            blocks.into_iter().map(|([which, _], samples)| (which, samples, None)).collect();
+        each_with(&mut blocks, 1, memory, |heads, _, (_, samples, result)| {
+            let mut sum = Buf::zeroed(square);
+            for (n, (qkv, first)) in samples {
+                let first = first.as_deref_mut();
+                f(heads, *n, Part { qkv, accum, bias: Some(&mut sum), first });
+            }
+            *result = Some(sum);
+        });
         if !bias_accum.adds() {
             bias.fill(E::zero());
         }
-        sums.iter().for_each(|(which, sum)| add_assign(&mut bias[which * square..][..square], sum));
+        for (which, _, sum) in &blocks {
+            sum.iter().for_each(|sum| add_assign(&mut bias[which * square..][..square], sum));
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use super::PARTS;
 use super::product::{Aligned, spread};
 use crate::elementwise::add_assign;
-use rayon::prelude::*;
+use crate::parallel::{chunk, collect, collect_with, each_chunk};
 use std::ops::Range;
 
 /// Accumulators of up to so many bytes are usually private to a part of the batch. Larger ones are shared, and the
@@ -80,7 +80,7 @@ pub(super) fn added(parts: Vec<Aligned>, size: usize) -> Aligned {
     let mut parts = parts.into_iter();
     let mut sum = parts.next().unwrap_or_else(|| Aligned::zeroed(size));
     let rest: Vec<Aligned> = parts.collect();
-    sum.par_chunks_mut(TASK).enumerate().for_each(|(i, sum)| {
+    each_chunk(&mut sum, TASK, 1, |i, sum| {
         rest.iter().for_each(|part| add_assign(sum, &part[i * TASK..][..sum.len()]));
     });
     sum
@@ -99,9 +99,10 @@ pub(super) fn sum_over<B: Send + Sync, S>(
     let Sums { units, rows, lanes, private } = sums;
     let (unit, size) = (sums.unit(), units * sums.unit());
     if sums.bytes() <= private {
-        let part = |jobs: &[Job]| {
+        let each = jobs.len().div_ceil(PARTS).max(1);
+        let part = |i| {
             let (mut sum, mut scratch) = (Aligned::zeroed(size), scratch());
-            for job in jobs {
+            for job in chunk(jobs, each, i) {
                 let block = transform(job, &mut scratch);
                 for (i, sum) in sum.chunks_exact_mut(unit).enumerate() {
                     add(&block, i, 0..rows, &mut sum[..rows * lanes]);
@@ -109,17 +110,16 @@ pub(super) fn sum_over<B: Send + Sync, S>(
             }
             sum
         };
-        let parts: Vec<Aligned> = jobs.par_chunks(jobs.len().div_ceil(PARTS).max(1)).map(part).collect();
-        return added(parts, size);
+        return added(collect(jobs.len().div_ceil(each), 1, part), size);
     }
     let mut sum = Aligned::zeroed(size);
     for group in jobs.chunks((GROUP_BYTES / bytes.max(1)).max(2)) {
         let blocks: Vec<B> =
-            group.par_iter().map_init(&scratch, |scratch, job| transform(job, scratch)).collect();
+            collect_with(group.len(), 1, &scratch, |scratch, i| transform(&group[i], scratch));
         // Bands of rows, small enough that every thread has several, whatever the number of units.
         let band = 64;
-        sum.par_chunks_mut(unit).enumerate().for_each(|(i, sum)| {
-            sum[..rows * lanes].par_chunks_mut(band * lanes).enumerate().for_each(|(j, sum)| {
+        each_chunk(&mut sum, unit, 1, |i, sum| {
+            each_chunk(&mut sum[..rows * lanes], band * lanes, 1, |j, sum| {
                 let rows = j * band..j * band + sum.len() / lanes;
                 blocks.iter().for_each(|block| add(block, i, rows.clone(), sum));
             });

@@ -10,8 +10,8 @@ use super::{Geometry, Slices};
 use crate::Accum;
 use crate::buffer::Buf;
 use crate::elem::Elem;
+use crate::parallel::each_chunk_with;
 use crate::simd::{CHUNK, simd};
-use rayon::prelude::*;
 
 /// Whether a geometry is depthwise.
 pub(super) fn fits(g: &Geometry) -> bool {
@@ -93,20 +93,17 @@ impl Plan {
 pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], y: &mut [E]) {
     let plan = Plan::new(g);
     let scratch = || (Buf::zeroed(plan.input.len()), Buf::new(plan.flat(g) + WIDTH), Vec::new());
-    y.par_chunks_mut(g.l()).with_min_len(batch(g)).enumerate().for_each_init(
-        scratch,
-        |(padded, sums, taps), (i, y)| {
-            for (p, (x, w)) in pairs.iter().enumerate() {
-                spread(g, &plan.input, map(x, i, g.h * g.w), padded);
-                taps.clear();
-                taps.extend(plan.taps.iter().copied().zip(map(w, i % g.c, g.ck()).iter().copied()));
-                correlate(&mut sums[..], padded, taps, plan.flat(g));
-                for (y, sums) in y.chunks_exact_mut(g.ow).zip(sums.chunks(plan.input.row)) {
-                    put(y, &sums[..g.ow], Accum::from(p > 0));
-                }
+    each_chunk_with(y, g.l(), batch(g), scratch, |(padded, sums, taps), i, y| {
+        for (p, (x, w)) in pairs.iter().enumerate() {
+            spread(g, &plan.input, map(x, i, g.h * g.w), padded);
+            taps.clear();
+            taps.extend(plan.taps.iter().copied().zip(map(w, i % g.c, g.ck()).iter().copied()));
+            correlate(&mut sums[..], padded, taps, plan.flat(g));
+            for (y, sums) in y.chunks_exact_mut(g.ow).zip(sums.chunks(plan.input.row)) {
+                put(y, &sums[..g.ow], Accum::from(p > 0));
             }
-        },
-    );
+        }
+    });
 }
 
 /// Computes `gx = Σ_i convᵀ(gy_i, w_i)` or adds it to gx: one phase of the input at a time, from the taps that read it.
@@ -116,40 +113,37 @@ pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx:
     // Phase rows and columns that some tap reads.
     let flat = (g.oh + rows - 1) * layout.row + g.ow + columns;
     let scratch = || (Buf::zeroed(layout.len()), Buf::new(flat + WIDTH), Vec::new());
-    gx.par_chunks_mut(g.h * g.w).with_min_len(batch(g)).enumerate().for_each_init(
-        scratch,
-        |(padded, sums, taps), (i, gx)| {
-            if !accum.adds() {
-                gx.fill(E::zero());
+    each_chunk_with(gx, g.h * g.w, batch(g), scratch, |(padded, sums, taps), i, gx| {
+        if !accum.adds() {
+            gx.fill(E::zero());
+        }
+        for (gy, w) in pairs {
+            let (gy, w) = (map(gy, i, g.l()), map(w, i % g.c, g.ck()));
+            for (y, gy) in gy.chunks_exact(g.ow).enumerate() {
+                padded[(y + rows) * layout.row + columns..][..g.ow].copy_from_slice(gy);
             }
-            for (gy, w) in pairs {
-                let (gy, w) = (map(gy, i, g.l()), map(w, i % g.c, g.ck()));
-                for (y, gy) in gy.chunks_exact(g.ow).enumerate() {
-                    padded[(y + rows) * layout.row + columns..][..g.ow].copy_from_slice(gy);
-                }
-                for phase in 0..s * s {
-                    let (a, b) = (phase / s, phase % s);
-                    taps.clear();
-                    for (k, &w) in w.iter().enumerate() {
-                        let (ky, kx) = (k / g.kw, k % g.kw);
-                        if (ky % s, kx % s) == (a, b) {
-                            taps.push(((rows - ky / s) * layout.row + columns - kx / s, w));
-                        }
-                    }
-                    if taps.is_empty() {
-                        continue;
-                    }
-                    correlate(&mut sums[..], padded, taps, flat);
-                    for (r, sums) in sums.chunks(layout.row).enumerate().take(g.oh + rows) {
-                        let Some(y) = (r * s + a).checked_sub(g.top).filter(|y| *y < g.h) else { continue };
-                        let (gx, first) = column(&mut gx[y * g.w..][..g.w], s, b, g.left);
-                        let count = sums.len().min(g.ow + columns);
-                        add_spaced(gx, &sums[first.min(count)..count], s);
+            for phase in 0..s * s {
+                let (a, b) = (phase / s, phase % s);
+                taps.clear();
+                for (k, &w) in w.iter().enumerate() {
+                    let (ky, kx) = (k / g.kw, k % g.kw);
+                    if (ky % s, kx % s) == (a, b) {
+                        taps.push(((rows - ky / s) * layout.row + columns - kx / s, w));
                     }
                 }
+                if taps.is_empty() {
+                    continue;
+                }
+                correlate(&mut sums[..], padded, taps, flat);
+                for (r, sums) in sums.chunks(layout.row).enumerate().take(g.oh + rows) {
+                    let Some(y) = (r * s + a).checked_sub(g.top).filter(|y| *y < g.h) else { continue };
+                    let (gx, first) = column(&mut gx[y * g.w..][..g.w], s, b, g.left);
+                    let count = sums.len().min(g.ow + columns);
+                    add_spaced(gx, &sums[first.min(count)..count], s);
+                }
             }
-        },
-    );
+        }
+    });
 }
 
 /// The row from its first element of phase `b` on, and that element's index in the phase.
@@ -165,7 +159,7 @@ pub(super) fn backward_weight<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gw
     let plan = Plan::new(g);
     let flat = plan.flat(g).next_multiple_of(SUMS);
     let scratch = || (Buf::zeroed(plan.input.len()), Buf::zeroed(flat));
-    gw.par_chunks_mut(g.ck()).enumerate().for_each_init(scratch, |(padded, adjoint), (c, gw)| {
+    each_chunk_with(gw, g.ck(), 1, scratch, |(padded, adjoint), c, gw| {
         let mut total = vec![0.0; g.ck()];
         let mut sums = vec![[E::zero(); SUMS]; g.ck().next_multiple_of(TAPS)];
         for (gy, x) in pairs {

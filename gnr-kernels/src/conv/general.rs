@@ -7,13 +7,16 @@ use crate::buffer::Buf;
 use crate::elem::Elem;
 use crate::elementwise::add_assign;
 use crate::gemm::{Mat, gemm};
-use rayon::prelude::*;
+use crate::parallel::{collect, each_chunk_with};
 
 pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], y: &mut [E]) {
     let (l, ck, og) = (g.l(), g.ck(), g.og());
-    y.par_chunks_mut(g.map()).enumerate().for_each_init(
+    each_chunk_with(
+        y,
+        g.map(),
+        1,
         || Buf::new(ck * l),
-        |col, (i, y)| {
+        |col, i, y| {
             for (j, (x, w)) in pairs.iter().enumerate() {
                 for q in 0..g.groups {
                     im2col(g, &x[i * g.image() + q * g.cg() * g.h * g.w..], 0..g.oh, col, l, 0);
@@ -27,9 +30,12 @@ pub(super) fn forward<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], y: &mut [E
 
 pub(super) fn backward_input<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gx: &mut [E], accum: Accum) {
     let (l, ck, og) = (g.l(), g.ck(), g.og());
-    gx.par_chunks_mut(g.image()).enumerate().for_each_init(
+    each_chunk_with(
+        gx,
+        g.image(),
+        1,
         || Buf::new(ck * l),
-        |col, (i, gx)| {
+        |col, i, gx| {
             if !accum.adds() {
                 gx.fill(E::zero());
             }
@@ -62,7 +68,7 @@ pub(super) fn backward_weight<E: Elem>(g: &Geometry, pairs: &[Slices<'_, E>], gw
         }
         sum
     };
-    let parts: Vec<Buf<E>> = (0..g.n.div_ceil(per.max(1))).into_par_iter().map(part).collect();
+    let parts: Vec<Buf<E>> = collect(g.n.div_ceil(per.max(1)), 1, part);
     if !accum.adds() {
         gw.fill(E::zero());
     }

@@ -13,8 +13,8 @@ use super::product::{
 use super::transpose::transpose;
 use super::{Geometry, Slices};
 use crate::Accum;
+use crate::parallel::{each_chunk, each_chunk_with};
 use crate::simd::Level;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of patches that one block may take.
@@ -46,16 +46,19 @@ pub(super) fn forward(level: Level, g: &Geometry, pairs: &[Slices<'_, f32>], y: 
     let depth = ck * pairs.len();
     let panels = og.div_ceil(PANEL) * PANEL * depth;
     let mut weights = Aligned::new(g.groups * panels);
-    weights.par_chunks_mut(panels).enumerate().for_each(|(q, out)| {
+    each_chunk(&mut weights, panels, 1, |q, out| {
         for (p, (_, w)) in pairs.iter().enumerate() {
             pack_rows(level, &w[q * og * ck..], ck, og, ck, out, depth, p * ck);
         }
     });
     let cut = shared_cut(g, depth);
     let largest = row_of(cut.images * cut.rows * g.ow);
-    y.par_chunks_mut(g.map() * cut.images).enumerate().for_each_init(
+    each_chunk_with(
+        y,
+        g.map() * cut.images,
+        1,
         || (Aligned::new(depth * largest), Aligned::new(PANEL * largest)),
-        |(col, m), (b, y)| {
+        |(col, m), b, y| {
             let images = b * cut.images..b * cut.images + y.len() / g.map();
             for (job, q) in blocks_of(g, images, cut) {
                 let (pixels, columns) = (job.rows.len() * g.ow, job.images.len() * job.rows.len() * g.ow);
@@ -114,16 +117,19 @@ pub(super) fn backward_input(
     let depth = og * pairs.len();
     let panels = ck.div_ceil(PANEL) * PANEL * depth;
     let mut weights = Aligned::new(g.groups * panels);
-    weights.par_chunks_mut(panels).enumerate().for_each(|(q, out)| {
+    each_chunk(&mut weights, panels, 1, |q, out| {
         for (p, (_, w)) in pairs.iter().enumerate() {
             pack_columns(&w[q * og * ck..][..og * ck], ck, og, out, depth, p * og);
         }
     });
     let cut = shared_cut(g, ck + depth);
     let largest = row_of(cut.images * cut.rows * g.ow);
-    gx.par_chunks_mut(g.image() * cut.images).enumerate().for_each_init(
+    each_chunk_with(
+        gx,
+        g.image() * cut.images,
+        1,
         || (Aligned::new(ck * largest), Aligned::new(depth * largest)),
-        |(col, right), (b, gx)| {
+        |(col, right), b, gx| {
             if !accum.adds() {
                 gx.fill(0.0);
             }
@@ -200,9 +206,9 @@ pub(super) fn backward_weight(
     let jobs = jobs(pairs.len(), g.n, g.oh, cut);
     let bytes = floats * cut.images * cut.rows * g.ow * size_of::<f32>();
     let sum = sum_over(sums, &jobs, bytes, || (), transform, add);
-    gw.par_chunks_mut(og * ck).enumerate().for_each(|(q, gw)| {
+    each_chunk(gw, og * ck, 1, |q, gw| {
         let sum = &sum[q * sums.unit()..];
-        gw.par_chunks_mut(PANEL * ck).enumerate().for_each(|(i, gw)| {
+        each_chunk(gw, PANEL * ck, 1, |i, gw| {
             let (sum, rows) = (&sum[i * PANEL..], gw.len() / ck);
             if accum.adds() {
                 let mut transposed = Aligned::new(gw.len());

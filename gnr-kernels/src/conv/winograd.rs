@@ -17,8 +17,8 @@ use super::product::{Aligned, COLUMNS, Left, PANEL, Right, padded, product, row_
 use super::winograd_weights::transform_weights;
 use super::{Geometry, Slices};
 use crate::Accum;
+use crate::parallel::each_chunk_with;
 use crate::simd::Level;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Products of one tile and one pair of channels: 4 x 4.
@@ -98,7 +98,7 @@ pub(super) fn run(
         let (v, m) = (POINTS * spread(depth * largest), POINTS * spread(PANEL * largest));
         (Aligned::new(v), Aligned::new(m), phases(&s, cut.rows))
     };
-    out.par_chunks_mut(map * cut.images).enumerate().for_each_init(scratch, |(v, m, phases), (b, out)| {
+    each_chunk_with(out, map * cut.images, 1, scratch, |(v, m, phases), b, out| {
         let images = b * cut.images..(b * cut.images + out.len() / map);
         for first in (0..s.tile_rows()).step_by(cut.rows) {
             let rows = first..(first + cut.rows).min(s.tile_rows());

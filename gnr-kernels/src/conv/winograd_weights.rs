@@ -8,14 +8,14 @@ use super::lanes::{Lanes, lanes};
 use super::product::{Aligned, COLUMNS, PANEL, padded};
 use super::winograd::{POINTS, Shape};
 use crate::Accum;
+use crate::parallel::each_chunk;
 use crate::simd::Level;
-use rayon::prelude::*;
 
 /// Computes `G g Gᵀ` of all weights, as panels `[output panel][POINTS][depth][PANEL]` for `product`.
 pub(super) fn transform_weights(level: Level, s: Shape, pairs: &[Slices<'_, f32>], rotated: bool) -> Aligned {
     let depth = s.cin * pairs.len();
     let mut u = Aligned::new(s.cout.div_ceil(PANEL) * POINTS * PANEL * depth);
-    u.par_chunks_mut(POINTS * PANEL * depth).enumerate().for_each(|(panel, u)| {
+    each_chunk(&mut u, POINTS * PANEL * depth, 1, |panel, u| {
         let channels = panel * PANEL..((panel + 1) * PANEL).min(s.cout);
         for (p, (_, w)) in pairs.iter().enumerate() {
             for c in 0..s.cin {
@@ -79,7 +79,7 @@ unsafe fn expand<V: Lanes>(half: V, g0: V, g1: V, g2: V) -> [V; 4] {
 pub(super) fn transform_back(level: Level, s: &Shape, sum: &[f32], gw: &mut [f32], accum: Accum) {
     let lanes = padded(s.cout);
     let point = Sums { units: POINTS, rows: s.cin, lanes, private: PRIVATE_BYTES }.unit();
-    gw.par_chunks_mut(PANEL * s.cin * 9).enumerate().for_each(|(panel, gw)| {
+    each_chunk(gw, PANEL * s.cin * 9, 1, |panel, gw| {
         for c in 0..s.cin {
             let mut taps = [[0.0_f32; PANEL]; 9];
             let from = &sum[c * lanes + panel * PANEL..];

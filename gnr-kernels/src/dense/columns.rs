@@ -8,11 +8,11 @@ use crate::Accum;
 use crate::gemm::Onto;
 use crate::operand::Operand;
 use crate::operand_rows::{block, produce_rows, rows_in_memory};
+use crate::parallel::{each_chunk, each_chunk_with};
 use crate::product::{Aligned, Left, Right, product};
 use crate::runtime;
 use crate::simd::Level;
 use crate::transpose::transpose;
-use rayon::prelude::*;
 
 /// A right operand [k, n], in place or copied to panels. The panel of [`WIDTH`] columns from column j on starts at
 /// `j / WIDTH panel`; its rows are `row` apart.
@@ -33,7 +33,7 @@ impl<'a> Columns<'a> {
 /// Copies a matrix [k, n] to panels.
 pub(super) fn panels(w: &[f32], k: usize, n: usize) -> Aligned {
     let mut copy = Aligned::new(k * n.next_multiple_of(WIDTH));
-    copy.par_chunks_mut(WIDTH * k.max(1)).enumerate().for_each(|(j, panel)| {
+    each_chunk(&mut copy, WIDTH * k.max(1), 1, |j, panel| {
         copy_panel(&w[j * WIDTH..], n, WIDTH.min(n - j * WIDTH), panel);
     });
     copy
@@ -52,7 +52,7 @@ pub(super) fn copy_panel(b: &[f32], row: usize, width: usize, panel: &mut [f32])
 /// Copies Wᵀ to panels of whole rows.
 pub(super) fn transposed_panels(level: Level, w: &[f32], inputs: usize, outputs: usize) -> Aligned {
     let mut transposed = Aligned::new(inputs * outputs.next_multiple_of(WIDTH));
-    transposed.par_chunks_mut(WIDTH * inputs).enumerate().for_each(|(j, panel)| {
+    each_chunk(&mut transposed, WIDTH * inputs, 1, |j, panel| {
         let w = &w[j * WIDTH * inputs..];
         transpose(level, w, inputs, WIDTH.min(w.len() / inputs.max(1)), inputs, panel, WIDTH);
     });
@@ -74,14 +74,14 @@ pub(super) fn times_columns(
     }
     let block = block(m);
     let operands: Vec<_> = pairs.iter().map(|(a, _)| *a).collect();
-    y.par_chunks_mut(block * n).enumerate().for_each_init(Vec::new, |memory, (i, y)| {
+    each_chunk_with(y, block * n, 1, Vec::new, |memory, i, y| {
         let rows = y.len() / n;
         if k == 0 && matches!(onto, Onto::Nothing) {
             y.fill(0.0);
         }
         let here = i * block..i * block + rows;
-        let left = rows_in_memory(&operands, here.clone(), k, memory, |producers, out| {
-            produce_rows(producers, here.start, k, out)
+        let left = rows_in_memory(&operands, here.clone(), k, memory, |producers, mut out| {
+            produce_rows(producers, here.start, k, &mut out)
         });
         for j in (0..n).step_by(WIDTH) {
             let mut accum = Accum::from(!matches!(onto, Onto::Nothing));

@@ -14,9 +14,9 @@ use super::operand::{Operand, Slices, in_single, slices};
 use super::product::{Aligned, COLUMNS};
 use super::simd::Level;
 use super::transpose::{transpose, transpose_add};
+use crate::parallel::each_chunk;
 use crate::{Accum, runtime};
 use columns::{Columns, panels, times_columns, transposed_panels};
-use rayon::prelude::*;
 use transposed::transposed_times;
 
 /// The operands of a weight gradient: adjoint of y, and x.
@@ -129,7 +129,7 @@ impl Layer {
                 let pairs: Vec<_> = pairs.iter().map(|&(g, x)| (x, g)).collect();
                 transposed_times(level, [inputs, rows, outputs], &pairs, &mut transposed, Accum::Replace);
                 let write = if accum.adds() { transpose_add } else { transpose };
-                out.par_chunks_mut(WIDTH * inputs).enumerate().for_each(|(i, out)| {
+                each_chunk(out, WIDTH * inputs, 1, |i, out| {
                     let from = &transposed[WIDTH * i..];
                     write(level, from, outputs, inputs, out.len() / inputs, out, inputs);
                 });

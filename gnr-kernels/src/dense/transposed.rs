@@ -5,10 +5,10 @@ use super::{DEPTH, RowPair, WIDTH};
 use crate::Accum;
 use crate::operand::{Operand, Slices};
 use crate::operand_rows::{produce_rows_in_parallel, rows_in_memory};
+use crate::parallel::each_chunk_with;
 use crate::product::{Aligned, Left, Right, product};
 use crate::runtime;
 use crate::simd::Level;
-use rayon::prelude::*;
 use std::ops::RangeInclusive;
 
 /// Rows of a band of weights. From the lower bound on, copying each panel for it costs little beside the product. Up to
@@ -62,7 +62,7 @@ fn add_transposed(
 ) {
     let band = m.div_ceil(rayon::current_num_threads()).next_multiple_of(8).clamp(8, *BAND.end());
     let memory = || (band >= *BAND.start()).then(|| Aligned::new(WIDTH * depth));
-    out.par_chunks_mut(band * n).enumerate().for_each_init(memory, |copy, (i, out)| {
+    each_chunk_with(out, band * n, 1, memory, |copy, i, out| {
         let rows = out.len() / n;
         for l in (0..k).step_by(depth) {
             let terms = depth.min(k - l);

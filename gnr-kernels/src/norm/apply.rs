@@ -4,9 +4,9 @@ use super::{Maps, Stats};
 use crate::elem::Elem;
 use crate::elementwise::clip;
 use crate::operand::{Operand, Resolved};
+use crate::parallel::each_chunk;
 use crate::sigmoid::silu;
 use crate::simd::simd;
-use rayon::prelude::*;
 
 /// The activation that a normalisation ends in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,7 +76,7 @@ pub fn apply<E: Elem>(
     maps.assert(&[Some(x), Some(y)]);
     assert!(affine.0.len() == maps.c && residual.is_none_or(|residual| residual.len() == maps.size()));
     let residual = residual.map(|residual| residual.resolve(true, maps.hw));
-    y.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, y)| {
+    each_chunk(y, maps.hw, maps.batch(), |i, y| {
         let ((k, m), x) = (affine.at(i), maps.map(x, i));
         match residual.as_ref().map(Resolved::values) {
             None => apply_map(y, x, k, m, None, last),

@@ -4,8 +4,8 @@ use super::mask::MapMask;
 use super::{Maps, Mask, Source, Stats};
 use crate::Accum;
 use crate::elem::Elem;
+use crate::parallel::{collect_chunks, each_chunk};
 use crate::simd::{LANES, simd};
-use rayon::prelude::*;
 
 /// Sums of each channel in a gradient pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,11 +58,10 @@ pub fn backward_sums<E: Elem>(
     mask: Option<Mask<'_, E>>,
 ) -> Sums {
     maps.assert(&[Some(a), Some(x), Mask::values(mask)]);
-    let of_map = |(i, a): (usize, &mut [E])| {
+    let of_map = |i: usize, a: &mut [E]| {
         masked_sums(a, maps.map(x, i), E::of(stats.mean[i % maps.c]), Mask::map(mask, maps, i))
     };
-    let parts: Vec<[f64; 2]> =
-        a.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().map(of_map).collect();
+    let parts: Vec<[f64; 2]> = collect_chunks(a, maps.hw, maps.batch(), of_map);
     let mut sums = Sums { beta: vec![0.0; maps.c], gamma: vec![0.0; maps.c] };
     for (i, part) in parts.iter().enumerate() {
         let ch = i % maps.c;
@@ -110,7 +109,7 @@ pub fn backward_input<E: Elem>(
 ) {
     maps.assert(&[Some(a), Some(x), Some(gx)]);
     let coefficients = input_coefficients(maps, stats, gamma, sums);
-    gx.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, gx)| {
+    each_chunk(gx, maps.hw, maps.batch(), |i, gx| {
         combine(gx, maps.map(a, i), maps.map(x, i), coefficients[i % maps.c], accum);
     });
 }

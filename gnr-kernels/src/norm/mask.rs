@@ -4,8 +4,8 @@ use super::{Affine, Maps};
 use crate::buffer::Buf;
 use crate::elem::Elem;
 use crate::elementwise::clip_mask;
+use crate::parallel::each_chunk;
 use crate::simd::simd;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Tells where the derivative of a clip at 0 and at `top` is 1.
@@ -124,7 +124,7 @@ simd! {
 pub fn clip_bits<E: Elem>(maps: Maps, y: &[E], top: E) -> Buf<u32> {
     maps.assert(&[Some(y)]);
     let mut bits = Buf::new(maps.n * maps.c * maps.words());
-    bits.par_chunks_mut(maps.words()).with_min_len(maps.batch()).enumerate().for_each(|(i, bits)| {
+    each_chunk(&mut bits, maps.words(), maps.batch(), |i, bits| {
         clip_bits_map(bits, maps.map(y, i), top);
     });
     bits

@@ -2,9 +2,9 @@
 
 use super::Maps;
 use crate::elem::Elem;
+use crate::parallel::collect;
 use crate::reduce::sum_run;
 use crate::simd::{LANES, simd};
-use rayon::prelude::*;
 
 /// Where statistics come from: this decides whether derivatives flow through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +50,7 @@ impl Stats {
                 centred_dot(x, E::of(mean), x, E::of(mean)) - rest * rest / maps.hw as f64,
             )
         };
-        let parts: Vec<(f64, f64)> =
-            (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch()).map(of_map).collect();
+        let parts: Vec<(f64, f64)> = collect(maps.n * maps.c, maps.batch(), of_map);
         let channel = |ch: usize| {
             let of = || (0..maps.n).map(|i| parts[i * maps.c + ch]);
             let mean = of().map(|p| p.0).sum::<f64>() / maps.n as f64;

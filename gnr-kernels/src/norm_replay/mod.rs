@@ -21,7 +21,7 @@ use super::operand::{Operand, Resolved};
 use super::reduce::sum_run;
 use super::simd::{LANES, simd};
 use crate::Accum;
-use rayon::prelude::*;
+use crate::parallel::{collect, collect_chunks, each_chunk, each_pair};
 
 /// Derivatives of each channel's statistics along a tangent.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,8 +46,7 @@ pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Sta
         let [dot, of_x] = centred_sums(x, E::of(stats.mean[i % maps.c]), t, mean);
         (sum, dot + mean.wide() * of_x)
     };
-    let parts: Vec<(f64, f64)> =
-        (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch()).map(of_map).collect();
+    let parts: Vec<(f64, f64)> = collect(maps.n * maps.c, maps.batch(), of_map);
     for (i, part) in parts.iter().enumerate() {
         let ch = i % maps.c;
         out.mean[ch] += part.0 / maps.count();
@@ -182,7 +181,7 @@ pub fn tangent_apply<E: Elem>(
     assert!(residual_t.is_none_or(|residual_t| residual_t.len() == maps.size()));
     let residual_t = residual_t.map(|residual_t| residual_t.resolve(true, maps.hw));
     let coefficients = at.coefficients(beta_t);
-    out.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate().for_each(|(i, out)| {
+    each_chunk(out, maps.hw, maps.batch(), |i, out| {
         let (k, mask) = (coefficients[i % maps.c], Mask::map(mask, maps, i));
         let (x, xt) = (maps.map(at.x, i), maps.maps(at.xt, i));
         match residual_t.as_ref().map(Resolved::values) {
@@ -194,11 +193,6 @@ pub fn tangent_apply<E: Elem>(
             }
         }
     });
-}
-
-/// Iterates over the maps of an array in parallel.
-fn each_map<E: Elem>(maps: Maps, array: &mut [E]) -> impl IndexedParallelIterator<Item = (usize, &mut [E])> {
-    array.par_chunks_mut(maps.hw).with_min_len(maps.batch()).enumerate()
 }
 
 /// Sums of each channel in the reverse pass of a replay.
@@ -266,11 +260,8 @@ pub fn second_sums<E: Elem>(
         [of_a, b, bx]
     };
     let parts: Vec<[f64; 3]> = match b {
-        Some(b) => each_map(maps, b).map(|(i, b)| of_map(i, Some(b))).collect(),
-        None => {
-            let all = (0..maps.n * maps.c).into_par_iter().with_min_len(maps.batch());
-            all.map(|i| of_map(i, None)).collect()
-        }
+        Some(b) => collect_chunks(b, maps.hw, maps.batch(), |i, b| of_map(i, Some(b))),
+        None => collect(maps.n * maps.c, maps.batch(), |i| of_map(i, None)),
     };
     let mut sums = SecondSums { moved: vec![0.0; maps.c], b: vec![0.0; maps.c], bx: vec![0.0; maps.c] };
     for ch in 0..maps.c {
@@ -308,10 +299,10 @@ pub fn second_input<E: Elem>(
         combine(gx, maps.maps(b, i), a, x, t, coefficients[i % maps.c], accum);
     };
     let Some(by_product) = by_product else {
-        return each_map(maps, gx).for_each(|(i, gx)| second(i, gx));
+        return each_chunk(gx, maps.hw, maps.batch(), second);
     };
     let of_first = input_coefficients(maps, stats, at.gamma, first);
-    each_map(maps, gx).zip(by_product.par_chunks_mut(maps.hw)).for_each(|((i, gx), by_product)| {
+    each_pair((gx, by_product), [maps.hw; 2], maps.batch(), |i, gx, by_product| {
         second(i, gx);
         let k = of_first[i % maps.c];
         norm::combine(by_product, maps.map(a, i), maps.map(x, i), k, Accum::Replace);

@@ -11,8 +11,8 @@ use super::contract::{self, Products, to_maps};
 use super::expand::{Image, Maps, Place, Scratch, expand};
 use super::{LANES, POINTS, TILE, Tiles, tile_row, weights, width};
 use crate::Accum;
+use crate::parallel::each_chunk_with;
 use crate::simd::Level;
-use rayon::prelude::*;
 
 /// Bytes of transformed data that a block of tiles may take.
 const BLOCK_BYTES: usize = 512 << 10;
@@ -55,9 +55,12 @@ fn many_tiles(
     let (tiles, maps, depth, width) = (Tiles::of(s), maps(s), s.cin * pairs.len(), width(s.cout));
     let panel = POINTS * depth * width;
     let mut u = Aligned::new(s.cout.div_ceil(width) * panel);
-    u.par_chunks_mut(panel).enumerate().for_each_init(
+    each_chunk_with(
+        &mut u,
+        panel,
+        1,
         || weights::scratch(s.cin),
-        |taps, (i, u)| {
+        |taps, i, u| {
             for (p, (_, w)) in pairs.iter().enumerate() {
                 let u = &mut u[p * s.cin * width..];
                 weights::transform(level, s, w, rotated, i * width, width, 0..s.cin, taps, u, depth * width);
@@ -74,49 +77,46 @@ fn many_tiles(
         let m = Aligned::new(POINTS * spread(largest * width));
         (v, m, Scratch::new(&maps), contract::scratch(&tiles))
     };
-    out.par_chunks_mut(map * cut.images).enumerate().for_each_init(
-        scratch,
-        |(v, m, scratch, pixels), (b, out)| {
-            let images = out.len() / map;
-            for first in (0..tiles.rows).step_by(cut.rows) {
-                let rows = first..(first + cut.rows).min(tiles.rows);
-                let each = rows.len() * tiles.columns;
-                let count = images * each;
-                let (v_point, m_point) = (spread(count * row), spread(count * width));
-                for (p, &(of, _)) in pairs.iter().enumerate() {
-                    for i in 0..images {
-                        let x = Image { of, index: b * cut.images + i };
-                        let to = Place { point: v_point, row, channel: p * s.cin, tile: i * each };
-                        expand(level, &maps, x, rows.clone(), scratch, v, to);
-                    }
+    each_chunk_with(out, map * cut.images, 1, scratch, |(v, m, scratch, pixels), b, out| {
+        let images = out.len() / map;
+        for first in (0..tiles.rows).step_by(cut.rows) {
+            let rows = first..(first + cut.rows).min(tiles.rows);
+            let each = rows.len() * tiles.columns;
+            let count = images * each;
+            let (v_point, m_point) = (spread(count * row), spread(count * width));
+            for (p, &(of, _)) in pairs.iter().enumerate() {
+                for i in 0..images {
+                    let x = Image { of, index: b * cut.images + i };
+                    let to = Place { point: v_point, row, channel: p * s.cin, tile: i * each };
+                    expand(level, &maps, x, rows.clone(), scratch, v, to);
                 }
-                for (panel, u) in u.chunks_exact(panel).enumerate() {
-                    for (point, u) in u.chunks_exact(depth * width).enumerate() {
-                        let v = Left::Rows(&v[point * v_point..], row);
-                        let m = &mut m[point * m_point..];
-                        product(
-                            level,
-                            [count, depth, width],
-                            v,
-                            Right { data: u, row: width },
-                            m,
-                            width,
-                            Accum::Replace,
-                        );
-                    }
-                    for i in 0..images {
-                        for lane in (0..width).step_by(LANES) {
-                            let channel = panel * width + lane;
-                            let channels = channel..(channel + LANES).min(s.cout);
-                            let m = Products { data: m, point: m_point, row: width, tile: i * each, lane };
-                            let out = &mut out[i * map..][..map];
-                            to_maps(level, s, m, channels, rows.clone(), pixels, out, accum);
-                        }
+            }
+            for (panel, u) in u.chunks_exact(panel).enumerate() {
+                for (point, u) in u.chunks_exact(depth * width).enumerate() {
+                    let v = Left::Rows(&v[point * v_point..], row);
+                    let m = &mut m[point * m_point..];
+                    product(
+                        level,
+                        [count, depth, width],
+                        v,
+                        Right { data: u, row: width },
+                        m,
+                        width,
+                        Accum::Replace,
+                    );
+                }
+                for i in 0..images {
+                    for lane in (0..width).step_by(LANES) {
+                        let channel = panel * width + lane;
+                        let channels = channel..(channel + LANES).min(s.cout);
+                        let m = Products { data: m, point: m_point, row: width, tile: i * each, lane };
+                        let out = &mut out[i * map..][..map];
+                        to_maps(level, s, m, channels, rows.clone(), pixels, out, accum);
                     }
                 }
             }
-        },
-    );
+        }
+    });
 }
 
 /// Transforms all tiles: `[blocks][POINTS][tiles][row]`, with blocks of `images` images and points `point` apart.
@@ -124,9 +124,12 @@ fn all_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], [images, point, r
     let (tiles, maps, blocks) = (Tiles::of(s), maps(s), s.n.div_ceil(images));
     let each = tiles.count();
     let mut v = Aligned::new(blocks * POINTS * point);
-    v.par_chunks_mut(POINTS * point).enumerate().for_each_init(
+    each_chunk_with(
+        &mut v,
+        POINTS * point,
+        1,
         || Scratch::new(&maps),
-        |scratch, (block, v)| {
+        |scratch, block, v| {
             for i in 0..images.min(s.n - block * images) {
                 for (p, &(of, _)) in pairs.iter().enumerate() {
                     let x = Image { of, index: block * images + i };
@@ -152,9 +155,12 @@ fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], rotated: bool, ou
     let v = all_tiles(level, s, pairs, [images, v_point, row]);
 
     let mut m = Aligned::new(s.cout.div_ceil(width) * blocks * POINTS * m_point);
-    m.par_chunks_mut(blocks * POINTS * m_point).enumerate().for_each_init(
+    each_chunk_with(
+        &mut m,
+        blocks * POINTS * m_point,
+        1,
         || (weights::scratch(DEPTH), Aligned::new(POINTS * spread(DEPTH * width))),
-        |(taps, u), (panel, m)| {
+        |(taps, u), panel, m| {
             for (p, (_, w)) in pairs.iter().enumerate() {
                 for first in (0..s.cin).step_by(DEPTH) {
                     let channels = first..(first + DEPTH).min(s.cin);
@@ -193,9 +199,12 @@ fn few_tiles(level: Level, s: &Shape, pairs: &[Pair<'_, f32>], rotated: bool, ou
         },
     );
 
-    out.par_chunks_mut(map * images).enumerate().for_each_init(
+    each_chunk_with(
+        out,
+        map * images,
+        1,
         || contract::scratch(&tiles),
-        |pixels, (block, out)| {
+        |pixels, block, out| {
             for (i, out) in out.chunks_exact_mut(map).enumerate() {
                 for channel in (0..s.cout).step_by(LANES) {
                     let (panel, lane) = (channel / width, channel % width);

@@ -13,8 +13,8 @@ use super::super::{MapPair, PARTS};
 use super::expand::{Image, Maps, Place, Scratch, expand};
 use super::{LANES, POINTS, TILE, Tiles, tile_row, weights, width};
 use crate::Accum;
+use crate::parallel::{chunk, collect, each_chunk, each_chunk_with, each_with};
 use crate::simd::Level;
-use rayon::prelude::*;
 
 /// Bytes of transformed data that a block of tiles may take.
 const BLOCK_BYTES: usize = 512 << 10;
@@ -103,9 +103,11 @@ impl Layer<'_> {
         blocks: &'b mut [Block],
     ) -> &'b [Block] {
         let blocks = &mut blocks[..jobs.len()];
-        blocks.par_iter_mut().zip(jobs).for_each_init(
+        each_with(
+            blocks,
+            1,
             || self.scratch(),
-            |scratch, (block, job)| self.transform(pairs[job.pair], job, scratch, block),
+            |scratch, i, block| self.transform(pairs[jobs[i].pair], &jobs[i], scratch, block),
         );
         blocks
     }
@@ -178,10 +180,11 @@ pub(in super::super) fn run(
 fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mut [f32], accum: Accum) {
     let s = layer.s;
     let [width, point] = layer.sums();
-    let part = |jobs: &[Job]| {
+    let size = jobs.len().div_ceil(PARTS).max(1);
+    let part = |i| {
         let (mut sum, mut scratch, mut block) =
             (Aligned::zeroed(POINTS * point), layer.scratch(), Block::new());
-        for job in jobs {
+        for job in chunk(jobs, size, i) {
             layer.transform(pairs[job.pair], job, &mut scratch, &mut block);
             for (p, sum) in sum.chunks_exact_mut(point).enumerate() {
                 layer.multiply(&block, p, 0, s.cin, 0, width, sum, Accum::Add);
@@ -189,7 +192,7 @@ fn by_parts(layer: &Layer<'_>, pairs: &[MapPair<'_, f32>], jobs: &[Job], gw: &mu
         }
         sum
     };
-    let parts: Vec<Aligned> = jobs.par_chunks(jobs.len().div_ceil(PARTS).max(1)).map(part).collect();
+    let parts = collect(jobs.len().div_ceil(size), 1, part);
     finish(layer, &added(parts, POINTS * point), gw, accum);
 }
 
@@ -208,7 +211,7 @@ fn by_points(
     let mut blocks: Vec<_> = (0..group.min(jobs.len())).map(|_| Block::new()).collect();
     for jobs in jobs.chunks(group) {
         let blocks = layer.transform_all(pairs, jobs, &mut blocks);
-        sum.par_chunks_mut(point).enumerate().for_each(|(p, sum)| {
+        each_chunk(&mut sum, point, 1, |p, sum| {
             blocks.iter().for_each(|block| layer.multiply(block, p, 0, s.cin, 0, width, sum, Accum::Add));
         });
     }
@@ -219,9 +222,12 @@ fn by_points(
 fn finish(layer: &Layer<'_>, sum: &[f32], gw: &mut [f32], accum: Accum) {
     let Layer { level, s, .. } = *layer;
     let [width, point] = layer.sums();
-    gw.par_chunks_mut(LANES * s.cin * 9).enumerate().for_each_init(
+    each_chunk_with(
+        gw,
+        LANES * s.cin * 9,
+        1,
         || weights::scratch(s.cin),
-        |taps, (i, gw)| {
+        |taps, i, gw| {
             let sum = &sum[i * LANES..];
             weights::transform_back(level, s, sum, point, width, 0..s.cin, taps, gw, accum);
         },
@@ -243,7 +249,7 @@ fn by_outputs(
     let mut blocks: Vec<_> = (0..group.min(jobs.len())).map(|_| Block::new()).collect();
     for (g, jobs) in jobs.chunks(group).enumerate() {
         let blocks = layer.transform_all(pairs, jobs, &mut blocks);
-        gw.par_chunks_mut(width * s.cin * 9).enumerate().for_each_init(scratch, |(taps, sum), (i, gw)| {
+        each_chunk_with(gw, width * s.cin * 9, 1, scratch, |(taps, sum), i, gw| {
             for first in (0..s.cin).step_by(BAND) {
                 let channels = first..(first + BAND).min(s.cin);
                 let point = spread(channels.len() * width);

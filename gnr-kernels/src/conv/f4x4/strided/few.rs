@@ -15,8 +15,8 @@ use crate::Accum;
 use crate::conv::product::{Aligned, Left, Right, product, spread};
 use crate::conv::{Geometry, MapPair, Pair};
 use crate::operand::Operand;
+use crate::parallel::each_chunk_with;
 use crate::simd::Level;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Channels of a phase whose weights are transformed at a time: 25 · 128 · 32 floats are 400 KiB.
@@ -78,9 +78,12 @@ impl Transformed {
         let (n, row) = (of.len(), tile_row(operand, beside));
         let point = spread(images * after * each * row);
         let mut data = Aligned::new(n.div_ceil(images) * POINTS * point);
-        data.par_chunks_mut(POINTS * point).enumerate().for_each_init(
+        each_chunk_with(
+            &mut data,
+            POINTS * point,
+            1,
             || Scratch::new(maps),
-            |scratch, (block, v)| {
+            |scratch, block, v| {
                 let here = images.min(n - block * images);
                 for i in 0..here {
                     for (p, &values) in operands.iter().enumerate() {
@@ -145,9 +148,12 @@ impl Products {
         let point = spread(v.images * v.each * width);
         let mut data = Aligned::new(lanes / width * groups * blocks * POINTS * point);
         let depth = DEPTH.min(channels);
-        data.par_chunks_mut(blocks * POINTS * point).enumerate().for_each_init(
+        each_chunk_with(
+            &mut data,
+            blocks * POINTS * point,
+            1,
             || (weights::scratch(depth, width), Aligned::new(POINTS * spread(depth * width))),
-            |(taps, u), (i, m)| {
+            |(taps, u), i, m| {
                 let (panel, group) = (i / groups, i % groups * sums..(i % groups + 1) * sums);
                 for (p, w) in weights.iter().enumerate() {
                     for first in (0..channels).step_by(depth.max(1)) {
@@ -192,7 +198,7 @@ fn each_image<T>(
     memory: impl Fn() -> T + Sync + Send,
     f: impl Fn(&mut T, usize, usize, &mut [f32]) + Sync + Send,
 ) {
-    out.par_chunks_mut(image * v.images).enumerate().for_each_init(memory, |memory, (block, out)| {
+    each_chunk_with(out, image * v.images, 1, memory, |memory, block, out| {
         out.chunks_exact_mut(image).enumerate().for_each(|(i, out)| f(memory, block, i * v.each, out));
     });
 }
@@ -279,9 +285,12 @@ pub(super) fn backward_weight(
         let v = transformed((Kind::Phases, &of_input), &input);
         let a = transformed((Kind::Tiles, &of_adjoint), &adjoint);
         let accum = accum.or(first > 0);
-        gw.par_chunks_mut(width * g.c * 9).enumerate().for_each_init(
+        each_chunk_with(
+            gw,
+            width * g.c * 9,
+            1,
             || (weights::scratch(BAND, LANES), Aligned::new(POINTS * spread(PHASES * BAND * width))),
-            |(taps, sum), (i, gw)| {
+            |(taps, sum), i, gw| {
                 for first in (0..g.c).step_by(BAND) {
                     let channels = first..(first + BAND).min(g.c);
                     let (phase, point) = (channels.len() * width, spread(PHASES * channels.len() * width));

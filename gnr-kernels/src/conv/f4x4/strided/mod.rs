@@ -26,9 +26,9 @@ use crate::Accum;
 use crate::conv::blocks::{Job, Sums, jobs, sum_over};
 use crate::conv::product::{Aligned, Left, Right, product, spread};
 use crate::conv::{Geometry, MapPair, Pair};
+use crate::parallel::each_chunk_with;
 use crate::simd::Level;
 use maps::{Kind, Pixels, contract_row, expand, to_maps};
-use rayon::prelude::*;
 use std::ops::Range;
 use weights::Weights;
 
@@ -96,9 +96,12 @@ fn transformed(level: Level, pairs: &[Weights<'_>]) -> (Aligned, usize) {
     let phase = channels * width;
     let point = pairs.len() * PHASES * phase;
     let mut u = Aligned::new(lanes / width * POINTS * point);
-    u.par_chunks_mut(POINTS * point).enumerate().for_each_init(
+    each_chunk_with(
+        &mut u,
+        POINTS * point,
+        1,
         || weights::scratch(channels, width),
-        |taps, (i, u)| {
+        |taps, i, u| {
             for (p, w) in pairs.iter().enumerate() {
                 w.taps(level, 0..channels, i * width, width, taps);
                 for q in 0..PHASES {
@@ -195,43 +198,40 @@ pub(in super::super) fn forward(level: Level, g: &Geometry, pairs: &[Pair<'_, f3
         let m = Aligned::new(POINTS * spread(largest * width));
         (v, m, Scratch::new(&maps), output_pixels(g))
     };
-    y.par_chunks_mut(g.map() * cut.images).enumerate().for_each_init(
-        scratch,
-        |(v, m, scratch, pixels), (b, y)| {
-            let images = y.len() / g.map();
-            for first in (0..tiles.rows).step_by(cut.rows) {
-                let rows = first..(first + cut.rows).min(tiles.rows);
-                let each = rows.len() * tiles.columns;
-                let count = images * each;
-                let (v_point, m_point) = (spread(count * row), spread(count * width));
-                for (p, &(of, _)) in pairs.iter().enumerate() {
-                    for i in 0..images {
-                        let x = Image { of, index: b * cut.images + i };
-                        let to = Place { point: v_point, row, channel: p * depth, tile: i * each };
-                        expand(level, Kind::Phases, &maps, x, rows.clone(), scratch, v, to);
+    each_chunk_with(y, g.map() * cut.images, 1, scratch, |(v, m, scratch, pixels), b, y| {
+        let images = y.len() / g.map();
+        for first in (0..tiles.rows).step_by(cut.rows) {
+            let rows = first..(first + cut.rows).min(tiles.rows);
+            let each = rows.len() * tiles.columns;
+            let count = images * each;
+            let (v_point, m_point) = (spread(count * row), spread(count * width));
+            for (p, &(of, _)) in pairs.iter().enumerate() {
+                for i in 0..images {
+                    let x = Image { of, index: b * cut.images + i };
+                    let to = Place { point: v_point, row, channel: p * depth, tile: i * each };
+                    expand(level, Kind::Phases, &maps, x, rows.clone(), scratch, v, to);
+                }
+            }
+            for (panel, u) in u.chunks_exact(panel).enumerate() {
+                for (point, u) in u.chunks_exact(panel_point(pairs, depth, width)).enumerate() {
+                    let (m, phases) = (&mut m[point * m_point..], phases(point));
+                    for p in 0..pairs.len() {
+                        let (at, k) = (p * depth + phases.start * g.c, phases.len() * g.c);
+                        let v = Left::Rows(&v[point * v_point + at..], row);
+                        let u = Right { data: &u[at * width..], row: width };
+                        product(level, [count, k, width], v, u, m, width, Accum::from(p > 0));
                     }
                 }
-                for (panel, u) in u.chunks_exact(panel).enumerate() {
-                    for (point, u) in u.chunks_exact(panel_point(pairs, depth, width)).enumerate() {
-                        let (m, phases) = (&mut m[point * m_point..], phases(point));
-                        for p in 0..pairs.len() {
-                            let (at, k) = (p * depth + phases.start * g.c, phases.len() * g.c);
-                            let v = Left::Rows(&v[point * v_point + at..], row);
-                            let u = Right { data: &u[at * width..], row: width };
-                            product(level, [count, k, width], v, u, m, width, Accum::from(p > 0));
-                        }
-                    }
-                    for i in 0..images {
-                        for lane in (0..width).step_by(LANES) {
-                            let y = &mut y[i * g.map() + (panel * width + lane) * g.l()..][..LANES * g.l()];
-                            let m = &m[i * each * width + lane..];
-                            write_outputs(level, g, rows.clone(), m, [m_point, width], pixels, y);
-                        }
+                for i in 0..images {
+                    for lane in (0..width).step_by(LANES) {
+                        let y = &mut y[i * g.map() + (panel * width + lane) * g.l()..][..LANES * g.l()];
+                        let m = &m[i * each * width + lane..];
+                        write_outputs(level, g, rows.clone(), m, [m_point, width], pixels, y);
                     }
                 }
             }
-        },
-    );
+        }
+    });
 }
 
 /// Number of elements of one point of a panel of weights.
@@ -262,47 +262,43 @@ pub(in super::super) fn backward_input(
         let m = Aligned::new(PHASES * POINTS * spread(largest * width));
         (v, m, Scratch::new(&maps), input_pixels(g))
     };
-    gx.par_chunks_mut(g.image() * cut.images).enumerate().for_each_init(
-        scratch,
-        |(v, m, scratch, pixels), (b, gx)| {
-            let images = gx.len() / g.image();
-            for first in (0..tiles.rows).step_by(cut.rows) {
-                let rows = first..(first + cut.rows).min(tiles.rows);
-                let each = rows.len() * tiles.columns;
-                let count = images * each;
-                let (v_point, m_point) = (spread(count * row), spread(count * width));
-                for (p, &(of, _)) in pairs.iter().enumerate() {
-                    for i in 0..images {
-                        let gy = Image { of, index: b * cut.images + i };
-                        let to = Place { point: v_point, row, channel: p * g.o, tile: i * each };
-                        expand(level, Kind::Windows, &maps, gy, rows.clone(), scratch, v, to);
+    each_chunk_with(gx, g.image() * cut.images, 1, scratch, |(v, m, scratch, pixels), b, gx| {
+        let images = gx.len() / g.image();
+        for first in (0..tiles.rows).step_by(cut.rows) {
+            let rows = first..(first + cut.rows).min(tiles.rows);
+            let each = rows.len() * tiles.columns;
+            let count = images * each;
+            let (v_point, m_point) = (spread(count * row), spread(count * width));
+            for (p, &(of, _)) in pairs.iter().enumerate() {
+                for i in 0..images {
+                    let gy = Image { of, index: b * cut.images + i };
+                    let to = Place { point: v_point, row, channel: p * g.o, tile: i * each };
+                    expand(level, Kind::Windows, &maps, gy, rows.clone(), scratch, v, to);
+                }
+            }
+            for (panel, u) in u.chunks_exact(panel).enumerate() {
+                for (point, u) in u.chunks_exact(panel_point(pairs, depth, width)).enumerate() {
+                    for phase in phases(point) {
+                        let m = &mut m[(phase * POINTS + point) * m_point..];
+                        for p in 0..pairs.len() {
+                            let v = Left::Rows(&v[point * v_point + p * g.o..], row);
+                            let u = Right { data: &u[(p * depth + phase * g.o) * width..], row: width };
+                            product(level, [count, g.o, width], v, u, m, width, Accum::from(p > 0));
+                        }
                     }
                 }
-                for (panel, u) in u.chunks_exact(panel).enumerate() {
-                    for (point, u) in u.chunks_exact(panel_point(pairs, depth, width)).enumerate() {
-                        for phase in phases(point) {
-                            let m = &mut m[(phase * POINTS + point) * m_point..];
-                            for p in 0..pairs.len() {
-                                let v = Left::Rows(&v[point * v_point + p * g.o..], row);
-                                let u = Right { data: &u[(p * depth + phase * g.o) * width..], row: width };
-                                product(level, [count, g.o, width], v, u, m, width, Accum::from(p > 0));
-                            }
-                        }
-                    }
-                    for i in 0..images {
-                        for lane in (0..width).step_by(LANES) {
-                            let plane = g.h * g.w;
-                            let gx =
-                                &mut gx[i * g.image() + (panel * width + lane) * plane..][..LANES * plane];
-                            let of_phase = |q| &m[q * POINTS * m_point + i * each * width + lane..];
-                            let m = std::array::from_fn(of_phase);
-                            write_inputs(level, g, rows.clone(), m, [m_point, width], pixels, gx, accum);
-                        }
+                for i in 0..images {
+                    for lane in (0..width).step_by(LANES) {
+                        let plane = g.h * g.w;
+                        let gx = &mut gx[i * g.image() + (panel * width + lane) * plane..][..LANES * plane];
+                        let of_phase = |q| &m[q * POINTS * m_point + i * each * width + lane..];
+                        let m = std::array::from_fn(of_phase);
+                        write_inputs(level, g, rows.clone(), m, [m_point, width], pixels, gx, accum);
                     }
                 }
             }
-        },
-    );
+        }
+    });
 }
 
 /// Computes the weight gradient over pairs of (output adjoint, input), or adds it to gw.
@@ -353,9 +349,12 @@ pub(in super::super) fn backward_weight(
     let scratch = || [Scratch::new(&of_input), Scratch::new(&of_adjoint)];
     let jobs = jobs(pairs.len(), g.n, tiles.rows, cut);
     let sum = sum_over(sums, &jobs, bytes * cut.images * cut.rows * tiles.columns, scratch, transform, add);
-    gw.par_chunks_mut(LANES * g.c * 9).enumerate().for_each_init(
+    each_chunk_with(
+        gw,
+        LANES * g.c * 9,
+        1,
         || weights::scratch(g.c, LANES),
-        |taps, (i, gw)| {
+        |taps, i, gw| {
             let sum = &sum[i * LANES..];
             weights::transform_back(level, sum, sums.unit(), g.o, 0..g.c, taps, gw, g.c, accum);
         },
