@@ -1,0 +1,13 @@
+//! What gnr-burn promises, one module a subject.
+#![allow(clippy::unwrap_used)]
+
+mod agreement;
+mod conformance;
+mod fixtures;
+
+use gnr_burn::{Burn, Flex, Precision};
+
+/// The backend on burn's CPU backend, which every machine has.
+fn flex(precision: Precision) -> Burn<Flex> {
+    Burn::new(precision).unwrap()
+}
