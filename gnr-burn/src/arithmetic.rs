@@ -1,7 +1,7 @@
-//! The operations that every backend must have.
+//! The operations that every backend must have, and the capabilities whose defaults do.
 
 use burn_backend::backend::AutodiffBackend;
-use gnr_nn::{Arithmetic, Result, Unary};
+use gnr_nn::{Arithmetic, Attention, Linear, Loss, Result, Unary};
 
 use crate::tensor::{Burn, BurnTensor, invalid, mismatch, run, same};
 
@@ -15,7 +15,7 @@ impl<B: AutodiffBackend> Arithmetic for Burn<B> {
         x.shape()
     }
     fn detach(&self, x: &BurnTensor<B>) -> Result<BurnTensor<B>> {
-        Ok(BurnTensor::plain(x.inner()))
+        Ok(BurnTensor::plain(x.values()))
     }
 
     fn add(&self, a: &BurnTensor<B>, b: &BurnTensor<B>) -> Result<BurnTensor<B>> {
@@ -36,7 +36,7 @@ impl<B: AutodiffBackend> Arithmetic for Burn<B> {
     fn unary(&self, op: Unary, x: &BurnTensor<B>) -> Result<BurnTensor<B>> {
         Ok(match op {
             Unary::Relu => run!(relu, [x]),
-            Unary::Step => BurnTensor::plain(crate::ops::step::<B::InnerBackend>(x.inner())),
+            Unary::Step => BurnTensor::plain(crate::ops::step::<B::InnerBackend>(x.values())),
             Unary::Exp => run!(exp, [x]),
             Unary::Ln => run!(ln, [x]),
             Unary::Tanh => run!(tanh, [x]),
@@ -105,10 +105,14 @@ impl<B: AutodiffBackend> Arithmetic for Burn<B> {
     fn max_last(&self, x: &BurnTensor<B>) -> Result<BurnTensor<B>> {
         match x.shape() {
             [.., width] if *width > 0 => {
-                let max = crate::ops::max::<B::InnerBackend>(x.inner(), x.shape().len() - 1);
+                let max = crate::ops::max::<B::InnerBackend>(x.values(), x.shape().len() - 1);
                 Ok(BurnTensor::plain(max))
             }
             shape => invalid("max_last", "a last axis that is not empty", shape),
         }
     }
 }
+
+impl<B: AutodiffBackend> Linear for Burn<B> {}
+impl<B: AutodiffBackend> Attention for Burn<B> {}
+impl<B: AutodiffBackend> Loss for Burn<B> {}

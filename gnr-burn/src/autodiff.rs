@@ -28,7 +28,7 @@ impl<B: AutodiffBackend> Burn<B> {
 
     /// Replaces y by `f` of its values.
     fn update(y: &mut BurnTensor<B>, f: impl FnOnce(FloatTensor<Inner<B>>) -> FloatTensor<Inner<B>>) {
-        *y = BurnTensor::plain(f(y.inner()));
+        *y = BurnTensor::plain(f(y.values()));
     }
 }
 
@@ -45,7 +45,7 @@ impl<B: AutodiffBackend> Autodiff for Burn<B> {
         Ok(self.clone())
     }
     fn variable(&self, x: &BurnTensor<B>) -> Result<BurnTensor<B>> {
-        Ok(BurnTensor::tracked(B::float_set_require_grad(B::from_inner(x.inner()), true)))
+        Ok(BurnTensor::tracked(B::float_set_require_grad(B::from_inner(x.values()), true)))
     }
     fn backward(&self, loss: &BurnTensor<B>, leaves: Vec<BurnTensor<B>>) -> Result<Vec<BurnTensor<B>>> {
         if loss.len() != 1 {
@@ -55,9 +55,9 @@ impl<B: AutodiffBackend> Autodiff for Burn<B> {
         let gradient = |leaf: BurnTensor<B>| {
             let found = gradients.as_mut().and_then(|gradients| B::grad_remove(&leaf.lifted(), gradients));
             found.unwrap_or_else(|| {
-                let values = leaf.inner();
+                let values = leaf.values();
                 let dtype = values.dtype().into();
-                <Inner<B>>::float_zeros(values.shape(), self.device(), dtype)
+                <Inner<B>>::float_zeros(values.shape(), &values.device(), dtype)
             })
         };
         Ok(leaves.into_iter().map(gradient).map(BurnTensor::plain).collect())
@@ -73,14 +73,14 @@ impl<B: AutodiffBackend> Autodiff for Burn<B> {
         }
     }
     fn to_host(&self, x: &BurnTensor<B>) -> Result<Vec<f64>> {
-        self.download(x, x.inner())
+        self.download(x, x.values())
     }
     fn pack(&self, xs: &[BurnTensor<B>]) -> Result<Packed> {
         fn all<B: AutodiffBackend, E: burn_backend::Element>(
             b: &Burn<B>,
             xs: &[BurnTensor<B>],
         ) -> Result<Vec<E>> {
-            Ok(xs.iter().map(|x| b.download(x, x.inner())).collect::<Result<Vec<Vec<E>>>>()?.concat())
+            Ok(xs.iter().map(|x| b.download(x, x.values())).collect::<Result<Vec<Vec<E>>>>()?.concat())
         }
         Ok(match self.precision() {
             Precision::F32 => Packed::Single(all(self, xs)?),
@@ -91,14 +91,14 @@ impl<B: AutodiffBackend> Autodiff for Burn<B> {
     fn scale(&self, y: &mut BurnTensor<B>, a: f64) -> Result<()> {
         // 0·∞ would be NaN.
         Self::update(y, |y| match a {
-            0.0 => <Inner<B>>::float_zeros(y.shape(), self.device(), y.dtype().into()),
+            0.0 => <Inner<B>>::float_zeros(y.shape(), &y.device(), y.dtype().into()),
             _ => ops::affine::<Inner<B>>(y, a, 0.0),
         });
         Ok(())
     }
     fn axpy(&self, y: &mut BurnTensor<B>, a: f64, x: &BurnTensor<B>) -> Result<()> {
         same("axpy", y, x)?;
-        let step = ops::affine::<Inner<B>>(x.inner(), a, 0.0);
+        let step = ops::affine::<Inner<B>>(x.values(), a, 0.0);
         Self::update(y, |y| ops::add::<Inner<B>>(y, step));
         Ok(())
     }
@@ -106,7 +106,7 @@ impl<B: AutodiffBackend> Autodiff for Burn<B> {
     fn dot(&self, x: &BurnTensor<B>, y: &BurnTensor<B>) -> Result<f64> {
         same("dot", x, y)?;
         if self.has_double() {
-            let sum = ops::dot::<Inner<B>>(x.inner(), y.inner(), FloatDType::F64);
+            let sum = ops::dot::<Inner<B>>(x.values(), y.values(), FloatDType::F64);
             return Ok(self.download::<f64>(x, sum)?.into_iter().sum());
         }
         let products = self.to_host(x)?.into_iter().zip(self.to_host(y)?);
@@ -127,12 +127,12 @@ impl<B: AutodiffBackend> Autodiff for Burn<B> {
     }
     fn multiply(&self, z: &mut BurnTensor<B>, x: &BurnTensor<B>) -> Result<()> {
         same("multiply", z, x)?;
-        Self::update(z, |z| ops::mul::<Inner<B>>(z, x.inner()));
+        Self::update(z, |z| ops::mul::<Inner<B>>(z, x.values()));
         Ok(())
     }
     fn maximum(&self, z: &mut BurnTensor<B>, x: &BurnTensor<B>) -> Result<()> {
         same("maximum", z, x)?;
-        Self::update(z, |z| ops::maximum::<Inner<B>>(z, x.inner()));
+        Self::update(z, |z| ops::maximum::<Inner<B>>(z, x.values()));
         Ok(())
     }
 }

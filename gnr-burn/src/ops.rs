@@ -4,8 +4,10 @@
 use burn_backend::{
     Backend, BoolDType, FloatDType, Scalar, Shape, Slice, TensorData, TensorMetadata,
     get_or_init_device_settings,
+    ops::ConvOptions,
     tensor::{BoolTensor, FloatTensor, IntTensor},
 };
+use gnr_nn::PoolSpec;
 
 /// The type of booleans that the tensor's device prefers.
 fn bools<T: Backend>(x: &FloatTensor<T>) -> BoolDType {
@@ -197,4 +199,52 @@ pub(crate) fn maximum<T: Backend>(x: FloatTensor<T>, y: FloatTensor<T>) -> Float
 /// Σ x·y in the precision that the products are in, as a single element.
 pub(crate) fn dot<T: Backend>(x: FloatTensor<T>, y: FloatTensor<T>, dtype: FloatDType) -> FloatTensor<T> {
     T::float_sum(T::float_mul(T::float_cast(x, dtype), T::float_cast(y, dtype)))
+}
+
+/// Cross-correlation with the padding before and after each axis.
+pub(crate) fn conv2d<T: Backend>(
+    x: FloatTensor<T>,
+    w: FloatTensor<T>,
+    stride: usize,
+    padding: [[usize; 2]; 2],
+    groups: usize,
+) -> FloatTensor<T> {
+    let padding = padding.map(|[before, after]| (before, after));
+    T::conv2d(x, w, None, ConvOptions::new_with_padding([stride; 2], padding, [1, 1], groups))
+}
+
+pub(crate) fn max_pool2d<T: Backend>(x: FloatTensor<T>, spec: PoolSpec) -> FloatTensor<T> {
+    T::max_pool2d(x, [spec.window; 2], [spec.stride; 2], [spec.padding; 2], [1, 1], false)
+}
+
+/// The maxima of x, and the elements of t where they are.
+pub(crate) fn max_pool2d_dual<T: Backend>(
+    x: FloatTensor<T>,
+    t: FloatTensor<T>,
+    spec: PoolSpec,
+) -> (FloatTensor<T>, FloatTensor<T>) {
+    let [n, c, h, w] = x.shape().dims();
+    let dtype = get_or_init_device_settings::<T>(&x.device()).int_dtype;
+    let (window, stride, padding) = ([spec.window; 2], [spec.stride; 2], [spec.padding; 2]);
+    let pooled = T::max_pool2d_with_indices(x, window, stride, padding, [1, 1], false, dtype);
+    let pooled_shape = pooled.output.shape();
+    let [_, _, rows, columns] = pooled_shape.dims();
+    let indices = T::int_reshape(pooled.indices, shape(&[n, c, rows * columns]));
+    let taken = T::float_gather(2, T::float_reshape(t, shape(&[n, c, h * w])), indices);
+    (pooled.output, T::float_reshape(taken, pooled_shape))
+}
+
+pub(crate) fn avg_pool2d<T: Backend>(x: FloatTensor<T>, spec: PoolSpec) -> FloatTensor<T> {
+    T::avg_pool2d(x, [spec.window; 2], [spec.stride; 2], [spec.padding; 2], true, false)
+}
+
+/// The normalised batch, and mean and biased variance of each channel.
+pub(crate) fn batch_norm<T: Backend>(
+    x: FloatTensor<T>,
+    scale: FloatTensor<T>,
+    shift: FloatTensor<T>,
+    eps: f64,
+) -> (FloatTensor<T>, FloatTensor<T>, FloatTensor<T>) {
+    let normalised = T::batch_norm_train(x, scale, shift, eps);
+    (normalised.output, normalised.mean, normalised.variance)
 }

@@ -132,8 +132,8 @@ enum Data<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> BurnTensor<B> {
-    /// A tensor outside of burn's graph.
-    pub(crate) fn plain(tensor: FloatTensor<B::InnerBackend>) -> Self {
+    /// A tensor outside of burn's graph; a copy of a handle of burn, not of data.
+    pub fn plain(tensor: FloatTensor<B::InnerBackend>) -> Self {
         let shape = tensor.shape().as_slice().into();
         Self { data: Data::Plain(tensor), shape }
     }
@@ -146,8 +146,8 @@ impl<B: AutodiffBackend> BurnTensor<B> {
     pub(crate) fn is_tracked(&self) -> bool {
         matches!(self.data, Data::Tracked(_))
     }
-    /// The values without history.
-    pub(crate) fn inner(&self) -> FloatTensor<B::InnerBackend> {
+    /// The values without history, as burn has them.
+    pub fn values(&self) -> FloatTensor<B::InnerBackend> {
         match &self.data {
             Data::Plain(tensor) => tensor.clone(),
             Data::Tracked(tensor) => B::inner(tensor.clone()),
@@ -194,7 +194,7 @@ macro_rules! run {
         if [$($x.is_tracked()),+].contains(&true) {
             BurnTensor::tracked(crate::ops::$f::<B>($($x.lifted()),+ $(, $more)*))
         } else {
-            BurnTensor::plain(crate::ops::$f::<B::InnerBackend>($($x.inner()),+ $(, $more)*))
+            BurnTensor::plain(crate::ops::$f::<B::InnerBackend>($($x.values()),+ $(, $more)*))
         }
     };
 }

@@ -4,6 +4,7 @@
 mod agreement;
 mod conformance;
 mod fixtures;
+mod golden;
 
 use gnr_burn::{Burn, Flex, Precision};
 
