@@ -6,6 +6,8 @@ use burn_core::{
     module::{Module, ParamId},
     tensor::Tensor,
 };
+use burn_dispatch::Dispatch;
+use gnr_burn::Burn;
 use gnr_core::{Evaluation, GradOracle, Order, Pass};
 use gnr_nn::{Error, ParamVector, Result};
 
@@ -30,6 +32,7 @@ use crate::parameters::{Point, gradient, point, with_point};
 /// `evaluate`: one forward and one backward pass of burn. Parameters stay where they are.
 pub struct ModuleOracle<M, F, O> {
     module: M,
+    backend: Burn<Dispatch>,
     /// The module with running statistics of its own, made when it is first needed.
     apart: Option<M>,
     loss: F,
@@ -42,17 +45,13 @@ where
     M: Module,
     F: FnMut(&M) -> (Tensor<1>, O),
 {
-    /// The mean of `loss` over one batch.
-    pub fn new(module: &M, loss: F) -> Self {
-        Self { module: module.clone(), apart: None, loss, seen: None }
-    }
-
-    /// The module's trained parameters, in the order in which burn visits them.
+    /// The mean of `loss` over one batch, and the module's trained parameters, in the order in which burn visits them.
     ///
     /// # Errors
     /// When nothing is trained, or when parameters are neither all `f32` nor all `f64`.
-    pub fn parameters(&self) -> Result<Point> {
-        point(&self.module)
+    pub fn new(module: &M, loss: F) -> Result<(Self, Point)> {
+        let (backend, parameters) = point(module)?;
+        Ok((Self { module: module.clone(), backend, apart: None, loss, seen: None }, parameters))
     }
 
     /// What `loss` returned beside the loss in the last [`Pass::Commit`] evaluation, and the parameters that the loss
@@ -70,24 +69,30 @@ where
         };
         let module = with_point(module, at)?;
         let (loss, output) = (self.loss)(&module);
-        if !loss.is_tracked() {
-            return Err(Error::Invalid(
+        if loss.shape().num_elements() != 1 {
+            let (op, found) = ("the module's loss", loss.shape().to_vec());
+            return Err(Error::InvalidShape { op, expected: "a single element".into(), found });
+        }
+        let independent = || {
+            Error::Invalid(
                 "the loss depends on no trained parameter: expected a tensor computed from the module that the closure \
                  is given, and not detached"
                     .into(),
-            ));
-        }
-        if loss.shape().num_elements() != 1 {
-            let found = loss.shape().to_vec();
-            return Err(Error::InvalidShape { op: "the module's loss", expected: "a single element".into(), found });
+            )
+        };
+        if !loss.is_tracked() {
+            return Err(independent());
         }
         let (tensors, touched) = gradient(&module, loss.backward());
+        if touched.is_empty() {
+            return Err(independent());
+        }
         let value = loss.try_into_scalar::<f64>();
         let value = value.map_err(|error| Error::Library(format!("burn: the loss: {error}").into()))?;
         if pass == Pass::Commit {
             self.seen = Some((output, touched));
         }
-        Ok((value, ParamVector::new(at.backend().clone(), tensors)))
+        Ok((value, ParamVector::new(self.backend.clone(), tensors)))
     }
 }
 

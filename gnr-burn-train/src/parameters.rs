@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use burn_backend::TensorMetadata as _;
 use burn_core::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::{DType, Gradients, Tensor},
@@ -19,11 +20,11 @@ fn of_point<const D: usize>(tensor: Tensor<D>) -> BurnTensor<Dispatch> {
     BurnTensor::plain(tensor.without_autodiff().into_dispatch())
 }
 
-/// The trained parameters of a module, in the order in which burn visits them.
+/// The trained parameters of a module, in the order in which burn visits them, and the backend of such points.
 ///
 /// # Errors
 /// When nothing is trained, or when parameters are neither all `f32` nor all `f64`.
-pub(crate) fn point<M: Module>(module: &M) -> Result<Point> {
+pub(crate) fn point<M: Module>(module: &M) -> Result<(Burn<Dispatch>, Point)> {
     let mut read = Read::default();
     module.visit(&mut read);
     let Some((first, device)) = read.place else {
@@ -39,9 +40,12 @@ pub(crate) fn point<M: Module>(module: &M) -> Result<Point> {
         other => return Err(Error::Invalid(format!("parameters of type {other:?}, expected F32 or F64"))),
     };
     if let Some(other) = read.types.iter().find(|dtype| **dtype != first) {
-        return Err(Error::Invalid(format!("parameters of types {first:?} and {other:?}, expected one type")));
+        return Err(Error::Invalid(format!(
+            "parameters of types {first:?} and {other:?}, expected one type"
+        )));
     }
-    Ok(ParamVector::new(Burn::on(device, precision)?, read.tensors))
+    let backend = Burn::on(device, precision)?;
+    Ok((backend.clone(), ParamVector::new(backend, read.tensors)))
 }
 
 /// Reads every trained parameter.
@@ -54,7 +58,6 @@ struct Read {
 
 impl ModuleVisitor for Read {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        use burn_dispatch::backends::TensorMetadata as _;
         if param.is_require_grad() {
             let tensor = of_point(param.val());
             let dtype = param.val().dtype();
@@ -72,12 +75,13 @@ impl ModuleVisitor for Read {
 pub(crate) fn with_point<M: Module>(module: M, point: &Point) -> Result<M> {
     let mut write = Write { tensors: point.tensors().iter(), misfit: None };
     let module = module.map(&mut write);
-    match write {
-        Write { misfit: None, mut tensors } if tensors.next().is_none() => Ok(module),
-        Write { misfit, .. } => Err(Error::Invalid(format!(
-            "a point of other shapes than the module's parameters{}",
-            misfit.unwrap_or_default()
-        ))),
+    let Write { mut tensors, misfit } = write;
+    let misfit = misfit.or_else(|| tensors.next().map(|_| ": more tensors than it has parameters".into()));
+    match misfit {
+        None => Ok(module),
+        Some(misfit) => {
+            Err(Error::Invalid(format!("a point of other shapes than the module's parameters{misfit}")))
+        }
     }
 }
 

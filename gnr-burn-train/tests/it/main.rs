@@ -1,1 +1,8 @@
-fn main(){}
+//! What gnr-burn-train promises, one module a subject.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod agreement;
+mod checkpoints;
+mod moons;
+mod refusals;
+mod statistics;

@@ -1,0 +1,10 @@
+//! The example, as a test: it asserts that every point is classified.
+
+#[path = "../../examples/moons.rs"]
+#[allow(clippy::print_stdout)]
+mod example;
+
+#[test]
+fn the_example_trains() {
+    example::main();
+}
