@@ -1,7 +1,7 @@
 //! A burn model trains with GNR in burn-train's `Learner`: what changes for a burn user is between the rules.
 //!
 //! `cargo run --release --example moons` in this folder.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 use burn::nn::{Linear, LinearConfig, loss::CrossEntropyLossConfig};
 use burn::train::{

@@ -56,7 +56,7 @@ mod tensor;
 #[cfg(feature = "burn")]
 pub use self::{
     failure::Failure,
-    tensor::{Burn, BurnTensor, Flex, Precision},
+    tensor::{Burn, BurnTensor, Flex, Precision, VERSION},
 };
 
 /// The example in README.md, as a test.

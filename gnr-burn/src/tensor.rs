@@ -12,6 +12,9 @@ use gnr_nn::{Error, Result};
 /// burn's CPU backend with its reverse mode: the backend of [`Burn`] that every machine has.
 pub type Flex = Autodiff<burn_flex::Flex>;
 
+/// The burn that this crate is written for, in words.
+pub const VERSION: &str = "burn 0.22";
+
 /// Precision of tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {

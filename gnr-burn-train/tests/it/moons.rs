@@ -1,7 +1,6 @@
 //! The example, as a test: it asserts that every point is classified.
 
 #[path = "../../examples/moons.rs"]
-#[allow(clippy::print_stdout)]
 mod example;
 
 #[test]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::workspace::{cargo, output, root};
 
 /// Manifests whose dependencies are checked, each with a Cargo.lock of its own.
-const MANIFESTS: [&str; 2] = ["Cargo.toml", "gnr-python/Cargo.toml"];
+const MANIFESTS: [&str; 3] = ["Cargo.toml", "gnr-python/Cargo.toml", "gnr-burn-train/Cargo.toml"];
 
 /// Where a dependency may come from.
 const SOURCE: &str = "registry+https://github.com/rust-lang/crates.io-index";
