@@ -118,8 +118,8 @@ impl<R> Regularized<R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).steps
     }
 
-    /// The regularised gradient of a module at its parameters: for [`TrainStep::step`](burn_train::TrainStep::step) as it is,
-    /// or for a loop of one's own.
+    /// The regularised gradient of a module at its parameters: for [`TrainStep::step`](burn_train::TrainStep::step) as
+    /// it is, or for a loop of one's own.
     ///
     /// `loss` runs the module that it is given, not another one, on the batch. It returns the mean loss, shape `[1]`,
     /// and what shall be the item of the output. The item is that of the pass at the module's own parameters, whose
@@ -127,7 +127,8 @@ impl<R> Regularized<R> {
     ///
     /// # Errors
     /// [`Error::NonFinite`](gnr_core::Error::NonFinite) with the name of the norm that is not; a module without trained
-    /// parameters; a loss that does not depend on them; differences whose step is not positive; a failure of burn's device.
+    /// parameters; a loss that does not depend on them; differences whose step is not positive; a failure of burn's
+    /// device.
     ///
     /// # Cost
     /// One gradient and those of the regulariser: one more for SAM, two more for GNR by forward differences. Steps of

@@ -7,7 +7,7 @@ use gnr_nn::Error;
 
 use crate::tensor::{Burn, BurnTensor};
 
-/// A failure of burn's device.
+/// A failure that burn's device reported.
 ///
 /// burn reports one where a result is read. An operation that cannot be begun is refused before burn sees it.
 #[derive(Debug)]

@@ -14,7 +14,8 @@
 //! - ReLU6: burn's clamp has derivative 1 at 6, PyTorch's ReLU6 has 0 there. Composed of ReLU and a mask.
 //! - GELU: the derivative of burn's own is that of the tanh approximation on backends that do not override it. Composed
 //!   of the error function, whose derivative is exact on all of them.
-//! - The sigmoid in `f64`: burn's own computes in `f32` on backends that do not override it. Composed of tanh.
+//! - The sigmoid in `f64`: burn's own computes in `f32` on backends that do not override it. Composed of tanh, right to
+//!   1e-16 of 1 and not of itself: below -37 it is 0.
 //! - `sign` and `maximum`: burn's sign of NaN is 0; here NaN stays NaN.
 //! - Duals of normalisations, attention and the loss, layer and group norms are gnr-nn's compositions.
 //!

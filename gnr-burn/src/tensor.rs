@@ -135,7 +135,7 @@ enum Data<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> BurnTensor<B> {
-    /// A tensor outside of burn's graph; a copy of a handle of burn, not of data.
+    /// A tensor of burn's inner backend as one of ours. It is a constant, and shares its data with burn's.
     pub fn plain(tensor: FloatTensor<B::InnerBackend>) -> Self {
         let shape = tensor.shape().as_slice().into();
         Self { data: Data::Plain(tensor), shape }
@@ -149,7 +149,7 @@ impl<B: AutodiffBackend> BurnTensor<B> {
     pub(crate) fn is_tracked(&self) -> bool {
         matches!(self.data, Data::Tracked(_))
     }
-    /// The values without history, as burn has them.
+    /// The values as a tensor of burn's inner backend, without history. They are not copied.
     pub fn values(&self) -> FloatTensor<B::InnerBackend> {
         match &self.data {
             Data::Plain(tensor) => tensor.clone(),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod agreement;
+mod composed;
 mod conformance;
 mod fixtures;
 mod golden;

@@ -1,4 +1,5 @@
-//! The stage `burn`: the backend on burn and the training steps of burn models, by name only, since the build takes minutes.
+//! The stage `burn`: the backend on burn and the training steps of burn models, by name only, since the build takes
+//! minutes.
 
 use std::process::Command;
 

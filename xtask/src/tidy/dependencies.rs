@@ -85,8 +85,8 @@ const IN_TESTS: &[(&str, &str)] = &[
     ("gnr-study", "gnr-fuzz"),
 ];
 
-/// Libraries that compute on tensors. Each belongs in the crates that are called after it: `gnr-LIBRARY`, `gnr-LIBRARY-PART`
-/// (LibTorch's bindings are called `tch`).
+/// Libraries that compute on tensors. Each belongs in the crates that are called after it: `gnr-LIBRARY`,
+/// `gnr-LIBRARY-PART` (LibTorch's bindings are called `tch`).
 const TENSOR_LIBRARIES: [&str; 16] = [
     "dfdx",
     "dfdx-core",
@@ -127,7 +127,8 @@ struct Dependency {
     kind: Option<String>,
 }
 
-/// Manifests of ours that the workspace leaves out, because they need what not everybody has or cannot share its Cargo.lock.
+/// Manifests of ours that the workspace leaves out, because they need what not everybody has or cannot share its
+/// Cargo.lock.
 const OUTSIDE: [&str; 2] = ["gnr-python/Cargo.toml", "gnr-burn-train/Cargo.toml"];
 
 /// The packages of the workspace.
