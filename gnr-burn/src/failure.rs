@@ -18,7 +18,7 @@ pub struct Failure {
     pub shape: Vec<usize>,
     /// Device, backend and precision.
     pub place: String,
-    /// burn's message.
+    /// The message that burn gives.
     pub message: String,
 }
 

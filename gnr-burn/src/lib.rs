@@ -1,9 +1,9 @@
 //! The gnr-nn backend on [burn](https://burn.dev) 0.22: networks written over `gnr_nn::Backend` run on any of burn's
 //! backends, with exact Hessian-vector products.
 //!
-//! burn differentiates once: `Autodiff<Autodiff<_>>` goes through arithmetic and panics in layers. `Burn` runs the network
-//! on dual numbers instead and goes back once, which is all that an exact product needs. `Burn<Flex>` computes on every machine's CPU; another
-//! backend is another type, as `Burn<Autodiff<burn_wgpu::Wgpu>>`.
+//! burn differentiates once: `Autodiff<Autodiff<_>>` goes through arithmetic and panics in layers. `Burn` runs the
+//! network on dual numbers instead and goes back once, which is all that an exact product needs. `Burn<Flex>` computes
+//! on every machine's CPU; another backend is another type, as `Burn<Autodiff<burn_wgpu::Wgpu>>`.
 //!
 //! Training steps of existing burn modules are the crate `gnr-burn-train`'s.
 //!
