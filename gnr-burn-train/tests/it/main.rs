@@ -4,5 +4,6 @@
 mod agreement;
 mod checkpoints;
 mod moons;
+mod oracle;
 mod refusals;
 mod statistics;
