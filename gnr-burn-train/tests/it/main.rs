@@ -3,6 +3,7 @@
 
 mod agreement;
 mod checkpoints;
+mod field;
 mod moons;
 mod oracle;
 mod refusals;
