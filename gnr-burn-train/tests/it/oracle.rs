@@ -1,5 +1,5 @@
-//! gnr-core's oracle suite on a burn module in f64: gradients are slopes of the loss, nothing but a commit changes anything,
-//! products by central differences are slopes of the gradient.
+//! gnr-core's oracle suite on a burn module in f64: gradients are slopes of the loss, nothing but a commit changes
+//! anything, products by central differences are slopes of the gradient.
 
 use burn::{
     module::{Module, Param},
