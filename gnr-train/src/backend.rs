@@ -1,5 +1,5 @@
-//! The one place that names concrete backends: gnr-cpu always, gnr-dfdx with the feature `dfdx`, gnr-torch with the
-//! feature `torch`; in single or double precision.
+//! The one place that names concrete backends: gnr-cpu always, gnr-burn, gnr-dfdx and gnr-torch with the features `burn`,
+//! `dfdx` and `torch`; in single or double precision.
 
 use gnr_cpu::Cpu;
 use gnr_nn::Autodiff;
@@ -23,6 +23,15 @@ pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
     Ok(match (place.engine, place.precision) {
         (Engine::Cpu, Precision::F32) => job.on(Cpu::<f32>::new),
         (Engine::Cpu, Precision::F64) => job.on(Cpu::<f64>::new),
+        #[cfg(feature = "burn")]
+        (Engine::Burn, _) => {
+            let precision = match place.precision {
+                Precision::F32 => gnr_burn::Precision::F32,
+                Precision::F64 => gnr_burn::Precision::F64,
+            };
+            let backend = gnr_burn::Burn::<gnr_burn::Flex>::new(precision)?;
+            job.on(move || backend)
+        }
         #[cfg(feature = "dfdx")]
         (Engine::Dfdx, Precision::F32) => job.on(gnr_dfdx::Generic::<f32>::default),
         #[cfg(feature = "dfdx")]
@@ -58,6 +67,8 @@ pub(crate) fn library(place: Place) -> String {
     match place.engine {
         // All crates of this workspace have one version.
         Engine::Cpu => format!("gnr-cpu {}", crate::VERSION),
+        #[cfg(feature = "burn")]
+        Engine::Burn => gnr_burn::VERSION.into(),
         #[cfg(feature = "dfdx")]
         Engine::Dfdx => "dfdx 0.13".into(),
         #[cfg(feature = "torch")]

@@ -97,6 +97,8 @@ fn backends(usable: usize) -> Vec<Backend> {
         build: None,
     };
     let mut backends = vec![built(Engine::Cpu, 0)];
+    #[cfg(feature = "burn")]
+    backends.push(built(Engine::Burn, 0));
     #[cfg(feature = "dfdx")]
     backends.push(built(Engine::Dfdx, 0));
     #[cfg(feature = "torch")]

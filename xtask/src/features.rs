@@ -6,10 +6,13 @@ use serde::Deserialize;
 use crate::workspace::{cargo, output, root, show};
 
 /// Features that need what is not on every machine, and the stage of CI that compiles each.
-const ELSEWHERE: [(&str, &str, &str); 6] = [
+const ELSEWHERE: [(&str, &str, &str); 9] = [
     ("gnr-cli", "mpi", "mpi"),
     ("gnr-mpi", "mpi", "mpi"),
     ("gnr-dfdx", "cuda", "cuda"),
+    ("gnr-burn", "burn", "burn"),
+    ("gnr-cli", "burn", "burn"),
+    ("gnr-train", "burn", "burn"),
     ("gnr-cli", "torch", "torch"),
     ("gnr-train", "torch", "torch"),
     ("gnr-torch", "libtorch", "torch"),

@@ -15,7 +15,12 @@ fn the_list_has_every_engine_and_says_why_there_is_no_card() {
     let text = devices(nothing.path(), &[]);
     assert!(text.starts_with("machine: "), "{text}");
     assert!(text.contains("train.backend = \"cpu\"") && text.contains("train.device = cpu"), "{text}");
-    for (engine, built) in [("dfdx", cfg!(feature = "dfdx")), ("torch", cfg!(feature = "torch"))] {
+    let optional = [
+        ("burn", cfg!(feature = "burn")),
+        ("dfdx", cfg!(feature = "dfdx")),
+        ("torch", cfg!(feature = "torch")),
+    ];
+    for (engine, built) in optional {
         let line = text.lines().find(|line| line.contains(&format!("\"{engine}\""))).unwrap();
         let how = format!("cargo build --release --features {engine}");
         assert_eq!(line.contains(&how), !built, "{line}");

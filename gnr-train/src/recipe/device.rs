@@ -13,6 +13,9 @@ pub enum Engine {
     /// The CPU engine, `gnr-cpu`.
     #[default]
     Cpu,
+    /// The CPU backend of burn, Flex.
+    #[cfg(feature = "burn")]
+    Burn,
     /// The operations of dfdx on its CPU device, some twenty times slower, for comparisons.
     #[cfg(feature = "dfdx")]
     Dfdx,
@@ -30,6 +33,8 @@ impl Engine {
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
+            #[cfg(feature = "burn")]
+            Self::Burn => "burn",
             #[cfg(feature = "dfdx")]
             Self::Dfdx => "dfdx",
             #[cfg(feature = "torch")]
@@ -111,8 +116,8 @@ impl fmt::Display for Place {
 }
 
 /// Each engine that needs a feature of the program, by its name, and whether the program was built with it.
-pub(crate) const OPTIONAL: [(&str, bool); 2] =
-    [("dfdx", cfg!(feature = "dfdx")), ("torch", cfg!(feature = "torch"))];
+pub(crate) const OPTIONAL: [(&str, bool); 3] =
+    [("burn", cfg!(feature = "burn")), ("dfdx", cfg!(feature = "dfdx")), ("torch", cfg!(feature = "torch"))];
 
 /// The way to get an engine that this program lacks.
 pub(crate) fn how_to_build(feature: &str) -> String {
@@ -169,6 +174,10 @@ pub(super) fn read(train: &mut Section<'_, '_>) -> (Engine, Device) {
 fn engine(train: &mut Section<'_, '_>) -> Option<Engine> {
     let engines = [
         ("cpu", Some(Engine::Cpu)),
+        #[cfg(feature = "burn")]
+        ("burn", Some(Engine::Burn)),
+        #[cfg(not(feature = "burn"))]
+        ("burn", None),
         #[cfg(feature = "dfdx")]
         ("dfdx", Some(Engine::Dfdx)),
         #[cfg(not(feature = "dfdx"))]

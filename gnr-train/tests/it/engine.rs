@@ -16,12 +16,17 @@ fn the_default_engine_is_not_written_so_that_recipes_keep_their_addresses() {
 fn an_unknown_engine_is_refused_with_the_known_ones() {
     let set = ["train.backend=gpu".to_owned()];
     let error = Recipe::parse("r.toml", "r", "", &set).unwrap_err().to_string();
-    assert!(error.contains("`train.backend` = \"gpu\": expected one of cpu, dfdx, torch"), "{error}");
+    assert!(error.contains("`train.backend` = \"gpu\": expected one of cpu, burn, dfdx, torch"), "{error}");
 }
 
 #[test]
 fn an_engine_that_is_not_built_in_names_the_command_that_builds_it() {
-    for (name, built) in [("dfdx", cfg!(feature = "dfdx")), ("torch", cfg!(feature = "torch"))] {
+    let optional = [
+        ("burn", cfg!(feature = "burn")),
+        ("dfdx", cfg!(feature = "dfdx")),
+        ("torch", cfg!(feature = "torch")),
+    ];
+    for (name, built) in optional {
         let set = [format!("train.backend={name}")];
         match Recipe::parse("r.toml", "r", "", &set) {
             Ok(recipe) => assert!(built && recipe.train.backend.name() == name),
@@ -67,8 +72,10 @@ fn a_card_means_libtorch_and_is_written_with_its_number() {
 }
 
 /// The engines that this program has beside the CPU engine.
-#[cfg(any(feature = "dfdx", feature = "torch"))]
+#[cfg(any(feature = "burn", feature = "dfdx", feature = "torch"))]
 const OTHERS: &[&str] = &[
+    #[cfg(feature = "burn")]
+    "burn",
     #[cfg(feature = "dfdx")]
     "dfdx",
     #[cfg(feature = "torch")]
@@ -76,7 +83,7 @@ const OTHERS: &[&str] = &[
 ];
 
 /// All engines compute equal steps with additions in another order: f64 rounding, grown over 20 steps.
-#[cfg(any(feature = "dfdx", feature = "torch"))]
+#[cfg(any(feature = "burn", feature = "dfdx", feature = "torch"))]
 #[test]
 fn a_run_on_another_engine_is_that_of_the_cpu_engine() {
     use std::sync::atomic::AtomicBool;
@@ -100,6 +107,7 @@ fn a_run_on_another_engine_is_that_of_the_cpu_engine() {
             let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
             let library = match engine {
                 "cpu" => "gnr-cpu ",
+                "burn" => "burn 0.22",
                 "dfdx" => "dfdx ",
                 _ => "LibTorch 2.",
             };
@@ -118,7 +126,7 @@ fn a_run_on_another_engine_is_that_of_the_cpu_engine() {
 }
 
 /// A run that was stopped continues on another engine, up to rounding, and its summary says so.
-#[cfg(any(feature = "dfdx", feature = "torch"))]
+#[cfg(any(feature = "burn", feature = "dfdx", feature = "torch"))]
 #[test]
 fn a_run_that_was_stopped_goes_on_with_another_engine() {
     use std::sync::atomic::AtomicBool;

@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: what continuous integration runs, as a list of stages, cheapest first. `.ci/run` installs what a
 //! bare machine lacks and calls it.
 
+mod burn;
 mod python;
 mod times;
 mod torch;
@@ -109,6 +110,14 @@ fn stages() -> Vec<Stage> {
         Stage {
             by_name_only: true,
             ..stage(
+                "burn",
+                "the backend \"burn\" on its CPU backend, and training steps of burn models; by name only: minutes to build",
+                burn::commands(),
+            )
+        },
+        Stage {
+            by_name_only: true,
+            ..stage(
                 "torch",
                 "the backend \"torch\" on LibTorch's CPU; by name only: half a gigabyte of download, minutes to build",
                 torch::commands(),
@@ -179,7 +188,7 @@ fn dependencies() -> Vec<Command> {
         let of = |manifest| {
             cargo(["deny", "--locked", "--config", "deny.toml", "--manifest-path", manifest, "check"])
         };
-        for mut command in [of("Cargo.toml"), of("gnr-python/Cargo.toml")] {
+        for mut command in [of("Cargo.toml"), of("gnr-python/Cargo.toml"), of("gnr-burn-train/Cargo.toml")] {
             command.args(["bans", "licenses", "sources"]);
             commands.push(command);
         }

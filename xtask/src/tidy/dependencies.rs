@@ -23,6 +23,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("gnr-kernels", &[]),
     ("gnr-macros", &[]),
     ("gnr-cpu", &["gnr-core", "gnr-nn", "gnr-kernels", "gnr-macros"]),
+    ("gnr-burn", &["gnr-core", "gnr-nn"]),
+    ("gnr-burn-train", &["gnr-core", "gnr-nn", "gnr-burn"]),
     ("gnr-dfdx", &["gnr-core", "gnr-nn"]),
     ("gnr-torch", &["gnr-core", "gnr-nn"]),
     (
@@ -35,6 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "gnr-hessian",
             "gnr-kernels",
             "gnr-cpu",
+            "gnr-burn",
             "gnr-dfdx",
             "gnr-torch",
         ],
@@ -70,6 +73,9 @@ const IN_TESTS: &[(&str, &str)] = &[
     ("gnr-cli", "gnr-book"),
     ("xtask", "gnr-book"),
     ("gnr-cpu", "gnr-models"),
+    ("gnr-burn", "gnr-cpu"),
+    ("gnr-burn", "gnr-models"),
+    ("gnr-burn-train", "gnr-cpu"),
     ("gnr-dfdx", "gnr-cpu"),
     ("gnr-dfdx", "gnr-models"),
     ("gnr-torch", "gnr-cpu"),
@@ -79,15 +85,21 @@ const IN_TESTS: &[(&str, &str)] = &[
     ("gnr-study", "gnr-fuzz"),
 ];
 
-/// Libraries that compute on tensors. Each belongs in one backend crate, whose name ends with the library's (LibTorch's
-/// bindings are called `tch`).
-const TENSOR_LIBRARIES: [&str; 10] = [
+/// Libraries that compute on tensors. Each belongs in the crates that are called after it: `gnr-LIBRARY`,
+/// `gnr-LIBRARY-PART` (LibTorch's bindings are called `tch`).
+const TENSOR_LIBRARIES: [&str; 16] = [
     "dfdx",
     "dfdx-core",
     "candle-core",
     "candle-nn",
     "burn",
+    "burn-autodiff",
+    "burn-backend",
     "burn-core",
+    "burn-dispatch",
+    "burn-flex",
+    "burn-optim",
+    "burn-train",
     "tch",
     "cudarc",
     "ort",
@@ -115,8 +127,9 @@ struct Dependency {
     kind: Option<String>,
 }
 
-/// Manifests of ours that the workspace leaves out, because they need what not everybody has.
-const OUTSIDE: [&str; 1] = ["gnr-python/Cargo.toml"];
+/// Manifests of ours that the workspace leaves out, because they need what not everybody has or cannot share its
+/// Cargo.lock.
+const OUTSIDE: [&str; 2] = ["gnr-python/Cargo.toml", "gnr-burn-train/Cargo.toml"];
 
 /// The packages of the workspace.
 pub(super) fn packages() -> Result<Vec<Package>> {
@@ -189,7 +202,8 @@ fn tensor_libraries(packages: &[Package]) -> Vec<Finding> {
     for package in packages {
         for dependency in &package.dependencies {
             let name = dependency.name.as_str();
-            let backend = package.name.strip_prefix("gnr-").is_some_and(|library| name.starts_with(library))
+            let library = package.name.strip_prefix("gnr-").and_then(|name| name.split('-').next());
+            let backend = library.is_some_and(|library| name.starts_with(library))
                 || (package.name == "gnr-torch" && name == "tch");
             if TENSOR_LIBRARIES.contains(&name) && !backend {
                 let message = format!("depends on the tensor library {name}; only its backend crate may");
@@ -209,7 +223,8 @@ fn names(tree: &str) -> BTreeSet<&str> {
 }
 
 fn reaches_no_tensor_library(package: &str, tree: &str) -> Vec<Finding> {
-    let forbidden = |name: &&str| TENSOR_LIBRARIES.contains(name) || ["gnr-dfdx", "gnr-torch"].contains(name);
+    let backends = ["gnr-burn", "gnr-dfdx", "gnr-torch"];
+    let forbidden = |name: &&str| TENSOR_LIBRARIES.contains(name) || backends.contains(name);
     names(tree)
         .into_iter()
         .filter(forbidden)
@@ -279,6 +294,7 @@ mod tests {
     fn a_tensor_library_outside_its_backend_is_found() {
         let packages = [
             package("gnr-dfdx", &[("dfdx", None)]),
+            package("gnr-burn-train", &[("burn-core", None)]),
             package("gnr-train", &[("dfdx", None), ("serde", None)]),
         ];
         assert_eq!(told(&tensor_libraries(&packages)).lines().count(), 1);
