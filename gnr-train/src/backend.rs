@@ -1,5 +1,5 @@
-//! The one place that names concrete backends: gnr-cpu always, gnr-burn, gnr-dfdx and gnr-torch with the features `burn`,
-//! `dfdx` and `torch`; in single or double precision.
+//! The one place that names concrete backends: gnr-cpu always, gnr-burn, gnr-dfdx and gnr-torch with the features
+//! `burn`, `dfdx` and `torch`; in single or double precision.
 
 use gnr_cpu::Cpu;
 use gnr_nn::Autodiff;
