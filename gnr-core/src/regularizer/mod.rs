@@ -11,6 +11,7 @@
 //! - `[base, gnr]` descends along h_loss + α·h_norm of Algorithm 1, where h_loss is the direction of `base` alone: any
 //!   regulariser may be the base objective of [`Gnr`] ("SAM + GNR" of the paper's Eq. 10 is `[sam, gnr]`). h_norm is
 //!   that of L̂, not of the base objective.
+//!
 //! Two such members descend along h₁ + h₂ − ∇L̂. That adds up two corrections; neither method sees the other's
 //! perturbed point.
 //!
