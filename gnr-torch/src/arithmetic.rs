@@ -77,12 +77,11 @@ impl Arithmetic for Torch {
     }
     fn matmul(&self, a: &TorchTensor, b: &TorchTensor) -> Result<TorchTensor> {
         match (a.shape(), b.shape()) {
-            (&[_, k], &[k2, _]) if k == k2 => self.new_tensor("matmul", &[a, b], a.t().f_mm(b.t())),
-            (&[n, _, k], &[n2, k2, _]) if k == k2 && n == n2 => {
-                self.new_tensor("matmul", &[a, b], a.t().f_bmm(b.t()))
-            }
-            _ => mismatch("matmul", a, b),
+            (&[_, k], &[k2, _]) if k == k2 => {}
+            (&[n, _, k], &[n2, k2, _]) if k == k2 && n == n2 => {}
+            _ => return mismatch("matmul", a, b),
         }
+        self.new_tensor("matmul", &[a, b], self.product(a.t(), b.t()))
     }
     fn sum(&self, x: &TorchTensor, axes: &[usize]) -> Result<TorchTensor> {
         if axes.iter().any(|&axis| axis >= x.shape().len()) {

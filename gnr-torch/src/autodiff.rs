@@ -33,8 +33,13 @@ impl Torch {
 
     /// Σ x·y in double precision, on the device, shape `[]`.
     fn dot_on_device(x: &TorchTensor, y: &TorchTensor) -> Result<Tensor, TchError> {
-        let [x, y] = [x, y].map(|t| t.t().f_detach().and_then(|t| t.f_to_kind(Kind::Double)));
-        x?.f_mul(&y?)?.f_sum(Kind::Double)
+        let (x, y) = (x.t().f_detach()?, y.t().f_detach()?);
+        // The copy of x in double precision is nobody else's: the product is written over it.
+        let product = match x.kind() {
+            Kind::Double => x.f_mul(&y)?,
+            _ => x.f_to_kind(Kind::Double)?.f_mul_(&y)?,
+        };
+        product.f_sum(Kind::Double)
     }
 
     /// All elements of a tensor on the host.
@@ -106,7 +111,7 @@ impl Autodiff for Torch {
     }
 
     fn upload(&self, data: &[f32], shape: &[usize]) -> Result<TorchTensor> {
-        self.host("upload", data, shape)
+        self.laid_out(self.host("upload", data, shape)?)
     }
     fn item(&self, x: &TorchTensor) -> Result<f64> {
         if x.len() != 1 {
@@ -120,8 +125,8 @@ impl Autodiff for Torch {
     }
     fn pack(&self, xs: &[TorchTensor]) -> Result<Packed> {
         Ok(match self.precision {
-            Precision::F32 => Packed::Single(self.download_all(xs)?),
             Precision::F64 => Packed::Double(self.download_all(xs)?),
+            Precision::F32 | Precision::Tf32 | Precision::Bf16 => Packed::Single(self.download_all(xs)?),
         })
     }
 
@@ -178,7 +183,10 @@ impl Autodiff for Torch {
             Map::Power(p) => z.f_pow_tensor_(&self.number(p)?),
             Map::Add(a) => z.f_add_(&self.number(a)?),
             Map::Clamp(low, high) => {
-                let [low, high] = [low, high].map(|bound| self.number(bound)?.f_to_device(self.device.tch()));
+                // Bounds have to be on the device. Sending them would wait for it; a kernel takes a number of the host as it is.
+                let place = (z.kind(), z.device());
+                let [low, high] = [low, high]
+                    .map(|bound| Tensor::f_zeros([0_i64; 0].as_slice(), place)?.f_add(&self.number(bound)?));
                 z.f_clamp_tensor_(Some(low?), Some(high?))
             }
             // ATen's sign of NaN is 0; √(sign²) would not help, so NaN is put back.

@@ -27,14 +27,15 @@ impl Convolution for Torch {
         composed::swept("conv2d", width, k, spec.stride, columns)?;
         let conv = |x: &Tensor, padding: [i64; 2]| {
             let (stride, one) = (square(spec.stride), square(1));
-            x.f_conv2d(
-                w.t(),
+            let y = self.operand(x)?.f_conv2d(
+                &self.operand(w.t())?,
                 None::<&Tensor>,
                 stride.as_slice(),
                 padding.as_slice(),
                 one.as_slice(),
                 groups as i64,
-            )
+            )?;
+            self.result(y)
         };
         let y = match spec.padding {
             Padding::Each(padding) => conv(x.t(), square(padding)),

@@ -13,10 +13,18 @@ impl Linear for Torch {
         if inputs != inputs_of_w {
             return mismatch("linear", x, w);
         }
+        let plain = || self.result(self.operand(x.t())?.f_linear(&self.operand(w.t())?, None::<&Tensor>)?);
         match bias {
             Some(bias) if bias.shape() != [outputs] => mismatch("linear", w, bias),
-            Some(bias) => self.new_tensor("linear", &[x, w, bias], x.t().f_linear(w.t(), Some(bias.t()))),
-            None => self.new_tensor("linear", &[x, w], x.t().f_linear(w.t(), None::<&Tensor>)),
+            Some(bias) => {
+                let y = match self.precision.operands() {
+                    None => x.t().f_linear(w.t(), Some(bias.t())),
+                    // A bias is added in the precision of tensors.
+                    Some(_) => plain().and_then(|y| y.f_add(bias.t())),
+                };
+                self.new_tensor("linear", &[x, w, bias], y)
+            }
+            None => self.new_tensor("linear", &[x, w], plain()),
         }
     }
 

@@ -75,8 +75,7 @@ pub(crate) fn quoted(word: &str) -> String {
 /// # Errors
 /// When it does not build; cargo has then said why.
 pub(crate) fn build_gnr() -> Result<PathBuf> {
-    // The message stream names the executable whatever CARGO_TARGET_DIR or `build.target` say.
-    let command = cargo([
+    built(cargo([
         "build",
         "--release",
         "-p",
@@ -84,9 +83,16 @@ pub(crate) fn build_gnr() -> Result<PathBuf> {
         "--bin",
         "gnr",
         "--message-format=json-render-diagnostics",
-    ]);
+    ]))
+}
+
+/// The last executable that a cargo command with `--message-format=json-render-diagnostics` builds.
+///
+/// # Errors
+/// When it does not build; cargo has then said why.
+pub(crate) fn built(mut command: Command) -> Result<PathBuf> {
     let shown = show(&command);
-    let mut command = command;
+    // The message stream names the executable whatever CARGO_TARGET_DIR or `build.target` say.
     let output = command
         .stderr(std::process::Stdio::inherit())
         .output()

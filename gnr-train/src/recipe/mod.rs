@@ -319,8 +319,11 @@ pub struct Train {
     /// Where it computes: `cpu`, or with the backend `torch` also `cuda` and `cuda:N`. Default: the CPU.
     #[serde(skip_serializing_if = "Device::is_default")]
     pub device: Device,
-    /// Default f32.
+    /// `f32`, `f64`; with the backend `torch` also `bf16`, and on cards `tf32`. Default f32.
     pub precision: Precision,
+    /// Whether images lie with the channels of a pixel next to each other, which the backend `torch` can. Default: no.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub channels_last: bool,
     /// Threads of the tensor kernels; 0: as many as there are cores, fixed when the run starts. Default 0.
     pub threads: usize,
     /// Threads that prepare batches; any number gives the same bits. Default 2.
@@ -387,7 +390,12 @@ impl Train {
     }
     /// What computes, where and in which precision.
     pub fn place(&self) -> Place {
-        Place { engine: self.backend, device: self.device, precision: self.precision }
+        Place {
+            engine: self.backend,
+            device: self.device,
+            precision: self.precision,
+            channels_last: self.channels_last,
+        }
     }
 }
 
@@ -467,6 +475,7 @@ impl Recipe {
     /// The recipe on the default engine and device. Others compute the same run but for rounding.
     pub(crate) fn anywhere(mut self) -> Self {
         (self.train.backend, self.train.device) = (Engine::default(), Device::default());
+        self.train.channels_last = false;
         self
     }
 

@@ -6,7 +6,7 @@
 //! over blocks. `torch.compile` and JAX, stronger anchors than eager PyTorch, run where the interpreter has them.
 
 mod hessian;
-mod measure;
+pub(crate) mod measure;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
