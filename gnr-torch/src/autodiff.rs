@@ -183,7 +183,8 @@ impl Autodiff for Torch {
             Map::Power(p) => z.f_pow_tensor_(&self.number(p)?),
             Map::Add(a) => z.f_add_(&self.number(a)?),
             Map::Clamp(low, high) => {
-                // Bounds have to be on the device. Sending them would wait for it; a kernel takes a number of the host as it is.
+                // Bounds have to be on the device. Sending them would wait for it; a kernel takes a number of the host
+                // as it is.
                 let place = (z.kind(), z.device());
                 let [low, high] = [low, high]
                     .map(|bound| Tensor::f_zeros([0_i64; 0].as_slice(), place)?.f_add(&self.number(bound)?));

@@ -1,5 +1,5 @@
-//! Loading LibTorch's CUDA library while the program runs, so that one program serves machines with and without cards; and
-//! whether cards multiply in TF32, for which tch has no function.
+//! Loading LibTorch's CUDA library while the program runs, so that one program serves machines with and without cards;
+//! and whether cards multiply in TF32, for which tch has no function.
 //!
 //! The program is linked with LibTorch's CPU library alone. LibTorch's CUDA library registers its kernels when it is
 //! loaded, which is done when a card is asked for.
@@ -40,8 +40,8 @@ pub(crate) fn cards() -> Result<usize> {
     }
 }
 
-/// Which units of a card multiply numbers of 32 bits: a setting of the whole process, which all that compute in such numbers
-/// hold together.
+/// Which units of a card multiply numbers of 32 bits: a setting of the whole process, which all that compute in such
+/// numbers hold together.
 #[derive(Debug)]
 pub(crate) struct Multiplier {
     tf32: bool,
@@ -74,11 +74,14 @@ impl Multiplier {
     }
 }
 
-/// `at::globalContext()`.
+/// LibTorch's function `at::globalContext()`.
+// SAFETY: it takes nothing and may be called at any time.
 type GlobalContext = unsafe extern "C" fn() -> *mut c_void;
-/// `at::Context::setAllowTF32CuDNN(bool)` and `setAllowTF32CuBLAS(bool)`.
+/// LibTorch's methods `at::Context::setAllowTF32CuDNN(bool)` and `setAllowTF32CuBLAS(bool)`.
+// SAFETY: the pointer is that of `at::globalContext()`.
 type Set = unsafe extern "C" fn(*mut c_void, bool);
-/// `at::Context::allowTF32CuBLAS() const`.
+/// LibTorch's method `at::Context::allowTF32CuBLAS() const`.
+// SAFETY: the pointer is that of `at::globalContext()`.
 #[cfg(test)]
 type Get = unsafe extern "C" fn(*const c_void) -> bool;
 
@@ -89,8 +92,8 @@ const SETTERS: [&str; 2] = ["_ZN2at7Context17setAllowTF32CuDNNEb", "_ZN2at7Conte
 /// A function of the LibTorch that this program is linked with.
 fn function<F: Copy>(name: &str) -> Result<F> {
     let program = Library::this();
-    // SAFETY: `F` is the type of the function called `name`, which the callers pair; LibTorch stays loaded to the end of the
-    // program, so the pointer outlives the handle.
+    // SAFETY: `F` is the type of the function called `name`, which the callers pair; LibTorch stays loaded to the end
+    // of the program, so the pointer outlives the handle.
     let found = unsafe { program.get::<F>(name.as_bytes()).map(|symbol| *symbol) };
     found.map_err(|error| {
         Error::Invalid(format!(
@@ -104,8 +107,8 @@ fn set_tf32(allowed: bool) -> Result<()> {
     let context: GlobalContext = function(CONTEXT)?;
     for name in SETTERS {
         let set: Set = function(name)?;
-        // SAFETY: LibTorch is linked with this program, its context lives as long as the process, and the setter takes the
-        // context and a bool. Others that set it hold the lock of `HELD`.
+        // SAFETY: LibTorch is linked with this program, its context lives as long as the process, and the setter takes
+        // the context and a bool. Others that set it hold the lock of `HELD`.
         unsafe { set(context(), allowed) };
     }
     Ok(())

@@ -17,12 +17,12 @@ pub enum Device {
 }
 
 impl Device {
-    /// Checks that LibTorch can compute there in this precision. For a card this loads LibTorch's CUDA library, and says
-    /// which units multiply numbers of 32 bits.
+    /// Checks that LibTorch can compute there in this precision. For a card this loads LibTorch's CUDA library, and
+    /// says which units multiply numbers of 32 bits.
     ///
     /// # Errors
-    /// Says what is missing: the library, a driver, or the card; TF32 on the CPU; TF32 beside work in the same process that must
-    /// not multiply in TF32, or the other way round.
+    /// Says what is missing: the library, a driver, or the card; TF32 on the CPU; TF32 beside work in the same process
+    /// that must not multiply in TF32, or the other way round.
     pub fn ready(self, precision: Precision) -> Result<Ready> {
         self.present()?;
         let multiplier = match (self, precision) {
@@ -114,14 +114,14 @@ pub fn set_threads(threads: usize) {
 
 /// Precision of tensors and of what multiplies them.
 ///
-/// Convolutions, dense layers, matrix products and attention are what `Tf32` and `Bf16` make faster. Parameters, normalisations,
-/// losses and the arithmetic of Hessian-vector products stay in single precision.
+/// Convolutions, dense layers, matrix products and attention are what `Tf32` and `Bf16` make faster. Parameters,
+/// normalisations, losses and the arithmetic of Hessian-vector products stay in single precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// Single precision, 32 bits. On cards too: TF32 is off.
     F32,
-    /// Single precision whose products are computed by a card's TF32 units: 11 bits of significand in the operands, 24 in
-    /// sums.
+    /// Single precision whose products are computed by a card's TF32 units: 11 bits of significand in the operands, 24
+    /// in sums.
     Tf32,
     /// Single precision whose products have operands and results rounded to bfloat16: 8 bits of significand.
     Bf16,

@@ -94,29 +94,33 @@ fn still(operands: &[&Dual<TorchTensor>]) -> bool {
 
 const NONE: Option<&Tensor> = None;
 
+/// Mean and unbiased variance that a kernel writes while it normalises `[N, C, H, W]`.
+struct Moments {
+    mean: Tensor,
+    unbiased: Tensor,
+    /// (n − 1)/n of the n elements of a channel.
+    bias: f64,
+}
+
 impl Torch {
-    fn statistics(
-        &self,
-        x: &TorchTensor,
-        mean: &Tensor,
-        istd: &Tensor,
-        eps: f64,
-    ) -> Result<BatchStats<TorchTensor>> {
-        let kind = self.precision.kind();
-        // In double precision, because eps may be much more than the variance.
-        let var = || {
-            let istd = istd.f_detach()?.f_to_kind(tch::Kind::Double)?;
-            istd.f_square()?
-                .f_reciprocal()?
-                .f_sub(&Tensor::f_from_slice(&[eps])?.f_squeeze()?)?
-                .f_relu()?
-                .f_to_kind(kind)
+    /// Places for the moments of x, which the kernel takes for running statistics and overwrites: with momentum 1.
+    fn moments(&self, x: &TorchTensor) -> Result<Moments> {
+        let count = x.len() as f64 / x.shape()[1].max(1) as f64;
+        let empty =
+            || Tensor::f_zeros([x.shape()[1] as i64].as_slice(), (self.precision.kind(), x.t().device()));
+        let both = || Ok::<_, TchError>((empty()?, empty()?));
+        let (mean, unbiased) = self.checked("batch_norm", &[x], both())?;
+        Ok(Moments { mean, unbiased, bias: (count - 1.0) / count })
+    }
+
+    fn statistics(&self, x: &TorchTensor, moments: Moments) -> Result<BatchStats<TorchTensor>> {
+        let Moments { mean, unbiased, bias } = moments;
+        let var = || match bias {
+            // One element has no unbiased variance.
+            0.0 => unbiased.f_zeros_like(),
+            _ => unbiased.f_mul(&self.number(bias)?),
         };
-        let op = "batch_norm";
-        Ok(BatchStats {
-            mean: self.new_tensor(op, &[x], mean.f_detach().and_then(|mean| mean.f_to_kind(kind)))?,
-            var: self.new_tensor(op, &[x], var())?,
-        })
+        Ok(BatchStats { mean: TorchTensor::owning(mean), var: self.new_tensor("batch_norm", &[x], var())? })
     }
 
     fn finish_dual(
@@ -139,11 +143,13 @@ impl Normalisation for Torch {
         fused: Fused<'_, TorchTensor>,
     ) -> Result<(TorchTensor, BatchStats<TorchTensor>)> {
         check_channels("batch_norm", x, &[scale, shift], fused.residual)?;
+        let moments = self.moments(x)?;
+        let (mean, unbiased) = (Some(&moments.mean), Some(&moments.unbiased));
         let normalised =
-            x.t().f_native_batch_norm(Some(scale.t()), Some(shift.t()), NONE, NONE, true, 0.1, eps);
-        let (y, mean, istd) = self.checked("batch_norm", &[x, scale, shift], normalised)?;
+            x.t().f_native_batch_norm(Some(scale.t()), Some(shift.t()), mean, unbiased, true, 1.0, eps);
+        let (y, ..) = self.checked("batch_norm", &[x, scale, shift], normalised)?;
         let y = composed::finish(self, TorchTensor::sharing(y), fused)?;
-        Ok((y, self.statistics(x, &mean, &istd, eps)?))
+        Ok((y, self.statistics(x, moments)?))
     }
 
     fn batch_norm_dual(
@@ -164,16 +170,18 @@ impl Normalisation for Torch {
             return Ok((self.finish_dual(y, None, fused)?, stats));
         }
         let (x_value, x_t) = (x.primal.t(), x.tangent.as_ref().map(TorchTensor::t));
+        let moments = self.moments(&x.primal)?;
+        let (mean, unbiased) = (Some(&moments.mean), Some(&moments.unbiased));
         let normalise = || {
-            let (value, mean, istd) = x_value.f_native_batch_norm(NONE, NONE, NONE, NONE, true, 0.1, eps)?;
+            let (value, ..) = x_value.f_native_batch_norm(NONE, NONE, mean, unbiased, true, 1.0, eps)?;
             let x = standard(value, x_value, x_t, &[0, 2, 3], &self.number(eps)?)?;
             let (scale, shift) = (shaped(scale, channels)?, shaped(shift, channels)?);
-            Ok::<_, TchError>((scaled(&x, &scale, &shift)?, mean, istd))
+            scaled(&x, &scale, &shift)
         };
-        let ((y, y_t), mean, istd) = self.checked(op, &[&x.primal], normalise())?;
+        let (y, y_t) = self.checked(op, &[&x.primal], normalise())?;
         let y_t = y_t.map(TorchTensor::sharing);
         let y = self.finish_dual(TorchTensor::sharing(y), y_t, fused)?;
-        let BatchStats { mean, var } = self.statistics(&x.primal, &mean, &istd, eps)?;
+        let BatchStats { mean, var } = self.statistics(&x.primal, moments)?;
         Ok((y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) }))
     }
 

@@ -40,8 +40,8 @@ impl Torch {
     }
     /// Uploads images `[N, C, H, W]` with the channels of a pixel next to each other in memory, or not (the default).
     ///
-    /// Convolutions, and what follows them, then compute in that layout. Shapes and results are those of the other layout, but for
-    /// rounding.
+    /// Convolutions, and what follows them, then compute in that layout. Shapes and results are those of the other
+    /// layout, but for rounding.
     pub fn with_channels_last(self, channels_last: bool) -> Self {
         Self { channels_last, ..self }
     }
@@ -103,8 +103,8 @@ impl Torch {
         self.checked("upload", &[&images], laid_out).map(TorchTensor::owning)
     }
 
-    /// A tensor of the host on the device. On a card the copy is not waited for: it is made from memory that the driver can read,
-    /// which LibTorch keeps until the copy is made.
+    /// A tensor of the host on the device. On a card the copy is not waited for: it is made from memory that the driver
+    /// can read, which LibTorch keeps until the copy is made.
     pub(crate) fn sent(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
         let device = self.device.tch();
         match self.device {

@@ -70,7 +70,8 @@ enum Task {
     Page(page::Arguments),
     /// Time one step of each method, beside PyTorch where a Python with torch is given.
     Bench(Box<bench::Arguments>),
-    /// Run everything that only a CUDA card can show, and report it: tests on the device, steps beside PyTorch, an epoch.
+    /// Run everything that only a CUDA card can show, and report it: tests on the device, steps beside PyTorch, an
+    /// epoch.
     GpuCheck(gpu_check::Arguments),
 }
 

@@ -11,8 +11,8 @@ mod precision;
 
 use gnr_torch::{Device, Precision, Torch};
 
-/// The backend on LibTorch's CPU, which every machine has, or on the device that the environment names: `cargo xtask gpu-check`
-/// runs the suites and the golden nets on a card.
+/// The backend on LibTorch's CPU, which every machine has, or on the device that the environment names: `cargo xtask
+/// gpu-check` runs the suites and the golden nets on a card.
 fn torch(precision: Precision) -> Torch {
     // Tests run beside each other, and LibTorch's threads wait actively.
     gnr_torch::set_threads(1);

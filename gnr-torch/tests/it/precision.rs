@@ -12,7 +12,8 @@ use crate::torch;
 /// The unit round-off of bfloat16, whose significand has 8 bits.
 const UNIT: f64 = 1.0 / 256.0;
 
-/// Loss, gradient and a product at the initial parameters, which are the same in every precision up to single precision's rounding.
+/// Loss, gradient and a product at the initial parameters, which are the same in every precision up to single
+/// precision's rounding.
 struct Answers {
     loss: f64,
     gradient: Vec<f64>,
@@ -43,18 +44,18 @@ fn config(name: &str, activation: Activation, norm: Norm) -> ModelConfig {
     config
 }
 
-/// What n roundings of relative size u, independent and without bias, come to: √n·u to first order (Higham and Mary, SIAM J. Sci.
-/// Comput. 41(5), 2019, with λ = 1). A product has three of them: two operands and the result.
+/// What n roundings of relative size u, independent and without bias, come to: √n·u to first order (Higham and Mary,
+/// SIAM J. Sci. Comput. 41(5), 2019, with λ = 1). A product has three of them: two operands and the result.
 fn roundings(products: usize) -> f64 {
     (3.0 * products as f64).sqrt() * UNIT
 }
 
 /// Bounds of the relative errors of loss, gradient and Hessian-vector product of a net of so many layers.
 ///
-/// A layer has one product forwards, three with its gradient, and eight with a product of duals: three forwards, five backwards. Where
-/// derivatives jump, inputs of size 1 that are off by δ = `roundings(layers)` fall on the other side with probability φ(0)·δ, φ the
-/// normal density. Each such unit is wrong as a whole, so a layer's derivative is off by √(φ(0)·δ), and all layers by √layers as much.
-/// A product has jumps in two factors, hence √2 times that.
+/// A layer has one product forwards, three with its gradient, and eight with a product of duals: three forwards, five
+/// backwards. Where derivatives jump, inputs of size 1 that are off by δ = `roundings(layers)` fall on the other side
+/// with probability φ(0)·δ, φ the normal density. Each such unit is wrong as a whole, so a layer's derivative is off by
+/// √(φ(0)·δ), and all layers by √layers as much. A product has jumps in two factors, hence √2 times that.
 fn bounds(layers: usize, jumps: bool) -> [f64; 3] {
     let density = (2.0 * std::f64::consts::PI).sqrt().recip();
     let flipped = if jumps { (layers as f64 * density * roundings(layers)).sqrt() } else { 0.0 };

@@ -93,9 +93,8 @@ fn speed(metrics: &str) -> Result<(u64, f64)> {
     Ok((steps, median(&speeds[1..]).context("epochs without a time")?))
 }
 
-/// Where the run was computed, and of what.
 impl Epoch {
-    /// In words.
+    /// The data, the steps, and where they were computed, in words.
     pub(super) fn described(&self) -> String {
         let data = if self.data.is_empty() { "the embedded digits".into() } else { self.data.join(", ") };
         let Self { steps, batch, device, precision, .. } = self;

@@ -42,7 +42,8 @@ pub(crate) struct Arguments {
     /// Precision of ours and of PyTorch's steps: f32, tf32 (cards only), bf16.
     #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = ["f32", "tf32", "bf16"])]
     precision: String,
-    /// Data for the epoch: assignments of recipe keys, as in data.name=cifar10,data.dir=FOLDER. Default: the embedded digits.
+    /// Data for the epoch: assignments of recipe keys, as in data.name=cifar10,data.dir=FOLDER. Default: the embedded
+    /// digits.
     #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
     data: Vec<String>,
     /// Minutes that the stages may take together, building not counted. Default: 10, with --device cpu no limit.
@@ -121,8 +122,8 @@ impl Runner {
 /// Builds the programs, runs the stages, writes the report.
 ///
 /// # Errors
-/// Nothing to start with: a program that does not build, a Python without torch, a folder that cannot be written; and at
-/// the end, when a stage failed.
+/// Nothing to start with: a program that does not build, a Python without torch, a folder that cannot be written; and
+/// at the end, when a stage failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("cannot make {}", arguments.out.display()))?;

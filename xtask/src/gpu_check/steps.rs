@@ -15,7 +15,7 @@ pub(super) const METHODS: [&str; 5] = ["gradient", "hvp", "sam", "gnr_exact", "g
 /// What is weighed, in a process each: others' memory would be counted too.
 pub(super) const WEIGHED: [&str; 2] = ["gradient", "gnr_exact"];
 
-/// Who computes.
+/// The library that computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Side {
