@@ -7,7 +7,7 @@ use crate::tensor::{Torch, TorchTensor, ints, invalid, mismatch, same};
 
 impl Torch {
     /// Where x > 0; booleans without a graph.
-    fn positive(&self, x: &Tensor) -> Result<Tensor, TchError> {
+    pub(crate) fn positive(&self, x: &Tensor) -> Result<Tensor, TchError> {
         x.f_detach()?.f_gt_tensor(&self.number(0.0)?)
     }
 }

@@ -6,6 +6,7 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::{
     device::Precision,
+    record::{Record, Session},
     tensor::{Torch, TorchTensor, invalid, same},
 };
 
@@ -72,20 +73,29 @@ impl Torch {
 }
 
 impl Autodiff for Torch {
-    type Record = ();
+    type Record = Record;
 
-    fn gradient_session(&self, _: bool) -> Self {
-        self.clone()
+    fn gradient_session(&self, record: bool) -> Self {
+        let session = if record { Session::recording() } else { Session::Plain };
+        self.within(session)
     }
-    fn take_record(&self) -> Result<()> {
-        Ok(())
+    fn take_record(&self) -> Result<Record> {
+        self.taken()
     }
-    fn replay_session(&self, (): &()) -> Result<Self> {
-        Ok(self.clone())
+    fn replay_session(&self, record: &Record) -> Result<Self> {
+        Ok(self.within(Session::replaying(record, true)))
+    }
+    fn linear_session(&self, record: &Record) -> Result<Self> {
+        Ok(self.within(Session::replaying(record, false)))
+    }
+    fn finish_replay(&self) -> Result<()> {
+        self.finished()
     }
     fn variable(&self, x: &TorchTensor) -> Result<TorchTensor> {
-        let leaf = x.t().f_detach().and_then(|t| t.f_set_requires_grad(true));
-        self.checked("variable", &[x], leaf).map(|t| x.view(t))
+        self.leaf(x, || {
+            let leaf = x.t().f_detach().and_then(|t| t.f_set_requires_grad(true));
+            self.checked("variable", &[x], leaf).map(|t| x.view(t))
+        })
     }
     fn backward(&self, loss: &TorchTensor, leaves: Vec<TorchTensor>) -> Result<Vec<TorchTensor>> {
         if loss.len() != 1 {
@@ -95,19 +105,10 @@ impl Autodiff for Torch {
             let zeros = leaf.t().f_detach().and_then(|t| t.f_zeros_like());
             self.new_tensor("backward", &[leaf], zeros)
         };
-        if !loss.t().requires_grad() {
-            return leaves.iter().map(zeros).collect();
-        }
-        let inputs: Vec<&Tensor> = leaves.iter().map(TorchTensor::t).collect();
-        let gradients = Tensor::f_run_backward(&[loss.t()], &inputs, false, false);
-        let gradients = self.checked("backward", &[loss], gradients)?;
-        let each = gradients.into_iter().zip(&leaves);
-        each.map(
-            |(gradient, leaf)| {
-                if gradient.defined() { Ok(TorchTensor::sharing(gradient)) } else { zeros(leaf) }
-            },
-        )
-        .collect()
+        let gradients = self.gradients(loss.t(), &leaves)?.into_iter().zip(&leaves);
+        gradients
+            .map(|(gradient, leaf)| gradient.map_or_else(|| zeros(leaf), |g| Ok(TorchTensor::sharing(g))))
+            .collect()
     }
 
     fn upload(&self, data: &[f32], shape: &[usize]) -> Result<TorchTensor> {

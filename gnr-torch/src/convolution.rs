@@ -1,6 +1,9 @@
 //! Convolutions by ATen, in either padding.
 
-use gnr_nn::{Conv2dSpec, Convolution, Padding, Result, composed};
+use gnr_nn::{
+    Conv2dSpec, Convolution, Dual, Padding, Result,
+    composed::{self, add_tangents},
+};
 use tch::Tensor;
 
 use crate::tensor::{Torch, TorchTensor, invalid, mismatch};
@@ -10,8 +13,9 @@ pub(crate) fn square(length: usize) -> [i64; 2] {
     [length as i64; 2]
 }
 
-impl Convolution for Torch {
-    fn conv2d(&self, x: &TorchTensor, w: &TorchTensor, spec: Conv2dSpec) -> Result<TorchTensor> {
+impl Torch {
+    /// A convolution, whatever the session.
+    fn convolved(&self, x: &TorchTensor, w: &TorchTensor, spec: Conv2dSpec) -> Result<TorchTensor> {
         let &[_, channels, height, width] = x.shape() else {
             return invalid("conv2d", "[N, C, H, W]", x.shape());
         };
@@ -49,5 +53,26 @@ impl Convolution for Torch {
             }
         };
         self.new_tensor("conv2d", &[x, w], y)
+    }
+}
+
+impl Convolution for Torch {
+    fn conv2d(&self, x: &TorchTensor, w: &TorchTensor, spec: Conv2dSpec) -> Result<TorchTensor> {
+        self.recorded("conv2d", || self.convolved(x, w, spec))
+    }
+
+    /// ẏ = ẋ∗w + x∗ẇ.
+    fn conv2d_dual(
+        &self,
+        x: &Dual<TorchTensor>,
+        w: &Dual<TorchTensor>,
+        spec: Conv2dSpec,
+    ) -> Result<Dual<TorchTensor>> {
+        let tangent = || {
+            let left = x.tangent.as_ref().map(|x_t| self.convolved(x_t, &w.primal, spec)).transpose()?;
+            let right = w.tangent.as_ref().map(|w_t| self.convolved(&x.primal, w_t, spec)).transpose()?;
+            add_tangents(self, left, right)
+        };
+        self.recorded_dual("conv2d", || self.convolved(&x.primal, &w.primal, spec), tangent)
     }
 }

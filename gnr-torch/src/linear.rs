@@ -5,8 +5,9 @@ use tch::Tensor;
 
 use crate::tensor::{Torch, TorchTensor, mismatch};
 
-impl Linear for Torch {
-    fn linear(&self, x: &TorchTensor, w: &TorchTensor, bias: Option<&TorchTensor>) -> Result<TorchTensor> {
+impl Torch {
+    /// A dense layer, whatever the session.
+    fn layered(&self, x: &TorchTensor, w: &TorchTensor, bias: Option<&TorchTensor>) -> Result<TorchTensor> {
         let (&[_, inputs], &[outputs, inputs_of_w]) = (x.shape(), w.shape()) else {
             return mismatch("linear", x, w);
         };
@@ -27,6 +28,12 @@ impl Linear for Torch {
             None => self.new_tensor("linear", &[x, w], plain()),
         }
     }
+}
+
+impl Linear for Torch {
+    fn linear(&self, x: &TorchTensor, w: &TorchTensor, bias: Option<&TorchTensor>) -> Result<TorchTensor> {
+        self.recorded("linear", || self.layered(x, w, bias))
+    }
 
     /// ẏ = ẋ·Wᵀ + ḃ + x·Ẇᵀ.
     fn linear_dual(
@@ -35,24 +42,23 @@ impl Linear for Torch {
         w: &Dual<TorchTensor>,
         bias: Option<&Dual<TorchTensor>>,
     ) -> Result<Dual<TorchTensor>> {
-        let primal = self.linear(&x.primal, &w.primal, bias.map(|bias| &bias.primal))?;
-        let bias_tangent = bias.and_then(|bias| bias.tangent.as_ref());
-        let (left, right) = match (&x.tangent, &w.tangent) {
-            (Some(x_t), w_t) => (
-                Some(self.linear(x_t, &w.primal, bias_tangent)?),
-                w_t.as_ref().map(|w_t| self.linear(&x.primal, w_t, None)).transpose()?,
-            ),
-            (None, Some(w_t)) => (Some(self.linear(&x.primal, w_t, bias_tangent)?), None),
-            (None, None) => {
-                let shape = primal.shape();
-                (
-                    bias_tangent
-                        .map(|t| self.broadcast(&self.reshape(t, &[1, shape[1]])?, shape))
-                        .transpose()?,
-                    None,
-                )
-            }
+        let bias_t = bias.and_then(|bias| bias.tangent.as_ref());
+        let tangent = || {
+            let (left, right) = match (&x.tangent, &w.tangent) {
+                (Some(x_t), w_t) => (
+                    Some(self.layered(x_t, &w.primal, bias_t)?),
+                    w_t.as_ref().map(|w_t| self.layered(&x.primal, w_t, None)).transpose()?,
+                ),
+                (None, Some(w_t)) => (Some(self.layered(&x.primal, w_t, bias_t)?), None),
+                (None, None) => {
+                    let shape = [&x.primal, &w.primal].map(|t| t.shape().first().copied().unwrap_or(0));
+                    let each = |t: &TorchTensor| self.broadcast(&self.reshape(t, &[1, shape[1]])?, &shape);
+                    (bias_t.map(each).transpose()?, None)
+                }
+            };
+            add_tangents(self, left, right)
         };
-        Ok(Dual { primal, tangent: add_tangents(self, left, right)? })
+        let compute = || self.layered(&x.primal, &w.primal, bias.map(|bias| &bias.primal));
+        self.recorded_dual("linear", compute, tangent)
     }
 }

@@ -8,12 +8,14 @@ use tch::{TchError, Tensor};
 use crate::{
     cuda::Multiplier,
     device::{Device, Precision, Ready},
+    record::Session,
     tables::Tables,
 };
 
 /// LibTorch on one device in one precision, as a `gnr_nn::Backend` with `gnr_nn::Autodiff`.
 ///
-/// Gradients come from ATen's own graph. Products run the model on dual numbers and then one reverse pass.
+/// Gradients come from ATen's own graph. Products run the model on dual numbers over what the gradient pass recorded, and then
+/// one reverse pass.
 #[derive(Clone, Debug)]
 pub struct Torch {
     pub(crate) device: Device,
@@ -21,6 +23,7 @@ pub struct Torch {
     pub(crate) tables: Rc<Tables>,
     /// Whether images are uploaded with their channels next to each other.
     channels_last: bool,
+    pub(crate) session: Session,
     /// Which units of a card multiply; held as long as something computes.
     #[allow(dead_code)]
     multiplier: Option<Arc<Multiplier>>,
@@ -36,7 +39,14 @@ impl Torch {
     }
     /// A backend on a device that was found to be ready.
     pub fn on(Ready { device, precision, multiplier }: Ready) -> Self {
-        Self { device, precision, tables: Rc::default(), channels_last: false, multiplier }
+        Self {
+            device,
+            precision,
+            tables: Rc::default(),
+            channels_last: false,
+            session: Session::Plain,
+            multiplier,
+        }
     }
     /// Uploads images `[N, C, H, W]` with the channels of a pixel next to each other in memory, or not (the default).
     ///
@@ -44,6 +54,10 @@ impl Torch {
     /// layout, but for rounding.
     pub fn with_channels_last(self, channels_last: bool) -> Self {
         Self { channels_last, ..self }
+    }
+    /// A handle for one session.
+    pub(crate) fn within(&self, session: Session) -> Self {
+        Self { session, ..self.clone() }
     }
     /// The device that computes.
     pub fn device(&self) -> Device {
