@@ -12,7 +12,7 @@
 //! All of it is products of a, ẋ and x̂ with numbers of the channel, so no graph is built: the derivatives enter the reverse
 //! pass as the gradient of ⟨∂⟨a, ẏ⟩/∂x, x⟩ + ⟨G, γ⟩.
 
-use gnr_nn::{BatchStats, Dual, Fused, Result, Unary};
+use gnr_nn::{BatchStats, Dual, Fused, Result, Unary, composed};
 use tch::{Kind, TchError, Tensor};
 
 use crate::{
@@ -56,7 +56,7 @@ impl Point {
         [scale, _]: [&Dual<TorchTensor>; 2],
         moments: [&Tensor; 2],
     ) -> Result<Self, TchError> {
-        debug_assert_eq!(layer.cut.shape(), x.primal.shape());
+        debug_assert_eq!(layer.before().shape(), x.primal.shape());
         let [mu, istd] = moments.map(|t| t.f_reshape([1_i64, -1, 1, 1].as_slice()));
         let (mu, istd) = (mu?, istd?);
         let xhat = x.primal.t().f_detach()?.f_sub(&mu)?.f_mul_(&istd)?;
@@ -147,7 +147,8 @@ impl Torch {
             let shift_t = shift.tangent.as_ref().map(|t| channels(t)?.f_detach()).transpose()?;
             if let Some(a) = layer.adjoint.as_ref().filter(|_| replay.is_second()) {
                 let [of_x, of_scale] = point.gradients(a)?;
-                let operands = [(of_x, x.primal.t().shallow_clone()), (of_scale, scale.primal.t().shallow_clone())];
+                let operands =
+                    [(of_x, x.primal.t().shallow_clone()), (of_scale, scale.primal.t().shallow_clone())];
                 for (gradient, operand) in operands {
                     if let Some(gradient) = gradient.filter(|_| operand.requires_grad()) {
                         replay.add(tch::with_grad(|| inner(&gradient, &operand))?);
@@ -173,10 +174,10 @@ impl Torch {
         let relu = match fused.activation {
             None => false,
             Some(Unary::Relu) => true,
-            Some(_) => return self.finish_dual(layer.cut.clone(), tangent, fused),
+            Some(_) => return self.finish_dual(layer.before().clone(), tangent, fused),
         };
         let residual = fused.residual.and_then(|residual| residual.tangent.clone());
-        let tangent = gnr_nn::composed::add_tangents(self, tangent, residual)?;
+        let tangent = composed::add_tangents(self, tangent, residual)?;
         let masked = |t: TorchTensor| match relu {
             true => {
                 let y = self.positive(layer.value.t()).and_then(|mask| t.t().f_mul(&mask));

@@ -140,7 +140,7 @@ impl Torch {
         tangent: Option<TorchTensor>,
         fused: Fused<'_, Dual<TorchTensor>>,
     ) -> Result<Dual<TorchTensor>> {
-        composed::finish(&Duals(self.clone()), Dual { primal, tangent }, fused)
+        composed::finish(&Duals(self.inside()), Dual { primal, tangent }, fused)
     }
 }
 
@@ -164,7 +164,7 @@ impl Normalisation for Torch {
             x.t().f_native_batch_norm(Some(scale.t()), Some(shift.t()), mean, unbiased, true, 1.0, eps);
         let (y, mean, istd) = self.checked("batch_norm", &[x, scale, shift], normalised)?;
         let cut = TorchTensor::sharing(y);
-        let value = composed::finish(self, cut.clone(), fused)?;
+        let value = composed::finish(&self.inside(), cut.clone(), fused)?;
         let stats = self.statistics(x, written)?;
         if let Session::Recording(_) = &self.session {
             let moments = Moments { mean, istd, stats: stats.clone() };
@@ -230,7 +230,7 @@ impl Normalisation for Torch {
             eps,
             true,
         );
-        composed::finish(self, self.new_tensor(op, &[x, scale, shift], y)?, fused)
+        composed::finish(&self.inside(), self.new_tensor(op, &[x, scale, shift], y)?, fused)
     }
 
     /// Operands without tangents have the plain operation's bits.
@@ -249,7 +249,7 @@ impl Normalisation for Torch {
             let y = self.batch_norm_eval(&x.primal, &scale.primal, &shift.primal, &fixed, eps, plain)?;
             return self.finish_dual(y, None, fused);
         }
-        composed::batch_norm_eval(&Duals(self.clone()), x, scale, shift, stats, eps, fused)
+        composed::batch_norm_eval(&Duals(self.inside()), x, scale, shift, stats, eps, fused)
     }
 
     fn layer_norm(
@@ -305,7 +305,7 @@ impl Normalisation for Torch {
         composed::check_groups(x.shape(), groups, &[scale.shape(), shift.shape()])?;
         check_channels("group_norm", x, &[scale, shift], fused.residual)?;
         let y = x.t().f_group_norm(groups as i64, Some(scale.t()), Some(shift.t()), eps, true);
-        composed::finish(self, self.new_tensor("group_norm", &[x, scale, shift], y)?, fused)
+        composed::finish(&self.inside(), self.new_tensor("group_norm", &[x, scale, shift], y)?, fused)
     }
 
     fn group_norm_dual(

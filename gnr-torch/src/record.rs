@@ -9,8 +9,8 @@
 //! - goes back from ℓ̇ and from ⟨a, ẏ⟩ of every layer that was cut, through what depends on parameters and activations in
 //!   that layer alone.
 //!
-//! Convolutions, dense layers and BatchNorm are recorded. What is not recorded is computed again, and its tangents are
-//! differentiated up to the next cut; both are exact.
+//! Convolutions, dense layers and BatchNorm are recorded so. Of activations the record has the output alone. What is not recorded is
+//! computed again. Tangents that are not cut are differentiated up to the next cut. All of it is exact.
 
 use std::{
     cell::{Cell, RefCell},
@@ -55,8 +55,8 @@ pub(crate) struct Layer {
     operation: &'static str,
     /// What the layer gives, with its graph.
     pub(crate) value: TorchTensor,
-    /// Where its tangent is cut: `value`, or what it was before a residual and an activation.
-    pub(crate) cut: TorchTensor,
+    /// Where its tangent is cut: `value`, or what it was before a residual and an activation; `None`: nowhere.
+    cut: Option<TorchTensor>,
     /// The adjoint of `cut`; `None` if the loss does not depend on it.
     pub(crate) adjoint: Option<Tensor>,
     /// What a BatchNorm measured.
@@ -102,13 +102,25 @@ impl Session {
 }
 
 impl Layer {
-    /// A layer that is cut at what it gives.
+    /// An operation whose tangent is not cut.
     pub(crate) fn new(operation: &'static str, value: &TorchTensor) -> Self {
-        Self { operation, value: value.clone(), cut: value.clone(), adjoint: None, moments: None }
+        Self { operation, value: value.clone(), cut: None, adjoint: None, moments: None }
+    }
+    /// A layer that is cut at what it gives.
+    fn cut(operation: &'static str, value: &TorchTensor) -> Self {
+        Self { cut: Some(value.clone()), ..Self::new(operation, value) }
     }
     /// A BatchNorm that is cut at `cut`, before what is fused with it gives `value`.
     pub(crate) fn batch_norm(value: &TorchTensor, cut: TorchTensor, moments: Moments) -> Self {
-        Self { cut, moments: Some(moments), ..Self::new("batch_norm", value) }
+        Self { cut: Some(cut), moments: Some(moments), ..Self::new("batch_norm", value) }
+    }
+    /// What it was before a residual and an activation.
+    pub(crate) fn before(&self) -> &TorchTensor {
+        self.cut.as_ref().unwrap_or(&self.value)
+    }
+    /// What the adjoint is asked of.
+    fn tracked(&self) -> Option<&Tensor> {
+        self.cut.as_ref().map(TorchTensor::t).filter(|cut| cut.requires_grad())
     }
 }
 
@@ -148,7 +160,7 @@ impl Replay {
 
     /// A layer's tangent without its graph; the reverse pass will go back from ⟨a, ẏ⟩.
     fn cut(&self, b: &Torch, layer: &Layer, tangent: TorchTensor) -> Result<TorchTensor> {
-        if tangent.shape() != layer.cut.shape() {
+        if tangent.shape() != layer.before().shape() {
             return Err(self.mismatch(self.layer.get().saturating_sub(1), layer.operation, tangent.shape()));
         }
         if let Some(adjoint) = layer.adjoint.as_ref().filter(|_| self.second && tangent.t().requires_grad()) {
@@ -184,7 +196,7 @@ impl Torch {
             Session::Plain => compute(),
             Session::Recording(_) => {
                 let value = compute()?;
-                self.record(Layer::new(operation, &value));
+                self.record(Layer::cut(operation, &value));
                 Ok(value)
             }
             Session::Replaying(replay) => Ok(replay.next(operation)?.value.clone()),
@@ -205,6 +217,11 @@ impl Torch {
         let tangent = if replay.second { tangent() } else { tch::no_grad(tangent) };
         let tangent = tangent?.map(|tangent| replay.cut(self, layer, tangent)).transpose()?;
         Ok(Dual { primal: layer.value.clone(), tangent })
+    }
+
+    /// A handle for the parts of an operation that is recorded as a whole, or not at all.
+    pub(crate) fn inside(&self) -> Self {
+        self.within(Session::Plain)
     }
 
     /// Adds a layer to the record of a pass that records.
@@ -264,12 +281,10 @@ impl Torch {
                     return nothing();
                 }
                 let layers = &mut tape.recorded.layers;
-                let tracked = |layer: &&Layer| layer.cut.t().requires_grad();
-                let cuts = layers.iter().filter(tracked).map(|layer| layer.cut.t());
-                let all: Vec<&Tensor> = inputs.chain(cuts).collect();
+                let all: Vec<&Tensor> = inputs.chain(layers.iter().filter_map(Layer::tracked)).collect();
                 let mut gradients = self.reverse(&roots, &all, true)?;
                 let mut adjoints = gradients.split_off(leaves.len()).into_iter();
-                for layer in layers.iter_mut().filter(|layer| layer.cut.t().requires_grad()) {
+                for layer in layers.iter_mut().filter(|layer| layer.tracked().is_some()) {
                     layer.adjoint = adjoints.next().flatten();
                 }
                 Ok(gradients)
