@@ -187,7 +187,7 @@ fn examine(arguments: &Arguments, programs: &Programs, pytorch: String, runner: 
     });
     // What compiles for minutes comes last: the time may be over then.
     for side in [steps::Side::Func, steps::Side::Compiled] {
-        for net in &nets {
+        for net in nets.iter().filter(|net| side != steps::Side::Compiled || net.compiled) {
             let timed = runner
                 .stage(format!("{}: {}", net.model, side.title()), |clock| setting.time(net, side, clock));
             timings.extend(timed.into_iter().flatten());

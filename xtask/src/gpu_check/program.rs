@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::clock::Clock;
 use crate::libtorch::{self, with_libtorch};
-use crate::workspace::{built, cargo, output};
+use crate::workspace::{built, cargo, output, release_gnr};
 
 /// The variable that tells gnr-torch's tests where to compute.
 const DEVICE: &str = "GNR_TORCH_DEVICE";
@@ -35,10 +35,11 @@ impl Programs {
             );
         }
         println!("building gnr and the tests of gnr-torch with LibTorch");
-        let json = "--message-format=json-render-diagnostics";
-        let gnr = ["build", "--release", "-p", "gnr-cli", "--bin", "gnr", "--features", "torch", json];
-        let tests = ["test", "-p", "gnr-torch", "--features", "libtorch", "--test", "it", "--no-run", json];
-        Ok(Self { gnr: built(with_libtorch(cargo(gnr)))?, tests: built(with_libtorch(cargo(tests)))? })
+        let gnr = release_gnr(&["--features", "torch"]);
+        let mut tests =
+            cargo(["test", "-p", "gnr-torch", "--features", "libtorch", "--test", "it", "--no-run"]);
+        tests.arg("--message-format=json-render-diagnostics");
+        Ok(Self { gnr: built(with_libtorch(gnr))?, tests: built(with_libtorch(tests))? })
     }
     /// `gnr`, which finds LibTorch.
     pub(super) fn gnr(&self) -> impl Fn() -> Command {
