@@ -9,8 +9,8 @@
 //!     with k₁ = σ⁻¹(γ̇ − σ⁻¹Rγ), k₂ = −σ⁻²γ·mean(ax̂)
 //! ```
 //!
-//! All of it is products of a, ẋ and x̂ with numbers of the channel, so no graph is built: the derivatives enter the reverse
-//! pass as the gradient of ⟨∂⟨a, ẏ⟩/∂x, x⟩ + ⟨G, γ⟩.
+//! All of it is products of a, ẋ and x̂ with numbers of the channel, so no graph is built: the derivatives enter the
+//! reverse pass as the gradient of ⟨∂⟨a, ẏ⟩/∂x, x⟩ + ⟨G, γ⟩.
 
 use gnr_nn::{BatchStats, Dual, Fused, Result, Unary, composed};
 use tch::{Kind, TchError, Tensor};

@@ -1,16 +1,16 @@
 //! What a gradient pass leaves for Hessian-vector products at its point, and the sessions that make and use it.
 //!
-//! H·v is the gradient of ℓ̇, the loss's derivative along v. Reverse mode from ℓ̇ would go back through the tangents of all
-//! layers, only to find that the adjoint of the tangent ẏ of a layer is the adjoint a of its output y, which the gradient
-//! pass knew. So the record keeps y, with its graph, and a. A product then
+//! H·v is the gradient of ℓ̇, the loss's derivative along v. Reverse mode from ℓ̇ would go back through the tangents of
+//! all layers, only to find that the adjoint of the tangent ẏ of a layer is the adjoint a of its output y, which the
+//! gradient pass knew. So the record keeps y, with its graph, and a. A product then
 //!
 //! - takes y from the record in place of computing it;
 //! - cuts each ẏ off from its graph and goes on with its values;
-//! - goes back from ℓ̇ and from ⟨a, ẏ⟩ of every layer that was cut, through what depends on parameters and activations in
-//!   that layer alone.
+//! - goes back from ℓ̇ and from ⟨a, ẏ⟩ of every layer that was cut, through what depends on parameters and activations
+//!   in that layer alone.
 //!
-//! Convolutions, dense layers and BatchNorm are recorded so. Of activations the record has the output alone. What is not recorded is
-//! computed again. Tangents that are not cut are differentiated up to the next cut. All of it is exact.
+//! Convolutions, dense layers and BatchNorm are recorded so. Of activations the record has the output alone. What is
+//! not recorded is computed again. Tangents that are not cut are differentiated up to the next cut. All of it is exact.
 
 use std::{
     cell::{Cell, RefCell},

@@ -14,8 +14,8 @@ use crate::{
 
 /// LibTorch on one device in one precision, as a `gnr_nn::Backend` with `gnr_nn::Autodiff`.
 ///
-/// Gradients come from ATen's own graph. Products run the model on dual numbers over what the gradient pass recorded, and then
-/// one reverse pass.
+/// Gradients come from ATen's own graph. Products run the model on dual numbers over what the gradient pass recorded,
+/// and then one reverse pass.
 #[derive(Clone, Debug)]
 pub struct Torch {
     pub(crate) device: Device,

@@ -95,7 +95,8 @@ fn libtorch_has_bf16_everywhere_and_tf32_on_cards() {
     assert!(error.contains("TF32 is a format of CUDA cards"), "{error}");
 }
 
-/// The other layout computes the same run but for the order of additions; bfloat16 one that is close, and the summary says so.
+/// The other layout computes the same run but for the order of additions; bfloat16 one that is close, and the summary
+/// says so.
 #[cfg(feature = "torch")]
 #[test]
 fn a_run_in_the_other_layout_is_the_same_run_and_one_in_bf16_is_close() {
