@@ -458,8 +458,14 @@ pub(crate) struct Bench {
     pub(crate) backend: Option<String>,
     #[command(flatten)]
     pub(crate) device: OnDevice,
-    /// Compute in double precision
+    /// Precision, as `train.precision` in recipes: f32, f64; with the backend torch also bf16, and on cards tf32
+    #[arg(long, value_name = "NAME", default_value = "f32")]
+    pub(crate) precision: String,
+    /// Images with the channels of a pixel next to each other, as `train.channels_last` in recipes
     #[arg(long)]
+    pub(crate) channels_last: bool,
+    /// Double precision: --precision f64
+    #[arg(long, conflicts_with = "precision")]
     pub(crate) f64: bool,
 }
 

@@ -28,8 +28,10 @@ pub(crate) fn bench(arguments: &args::Bench) -> anyhow::Result<ExitCode> {
     model.depth = arguments.depth;
     (model.activation, model.norm) = (arguments.activation, arguments.norm);
     let backend = arguments.backend.iter().map(|name| format!("train.backend={}", serde_json::json!(name)));
-    let precision = if arguments.f64 { "train.precision=f64" } else { "train.precision=f32" };
-    let sets: Vec<String> = backend.chain([precision.to_owned()]).collect();
+    let precision = if arguments.f64 { "f64" } else { &arguments.precision };
+    let precision = format!("train.precision={}", serde_json::json!(precision));
+    let layout = format!("train.channels_last={}", arguments.channels_last);
+    let sets: Vec<String> = backend.chain([precision, layout]).collect();
     let place = Recipe::parse("arguments", "bench", "", &arguments.device.with(&sets))?.train.place();
     let request = BenchRequest {
         model,

@@ -178,9 +178,10 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let logits = self.logits(&mut cx, B::Tensor::clone)?;
         let collected = cx.into_collected();
         let loss = self.loss_of(&session, &logits)?;
-        let value = session.item(&loss)?;
         drop(params);
         let grad = ParamVector::new(self.backend.clone(), session.backward(&loss, leaves)?);
+        // Read last: a device would wait between the passes.
+        let value = session.item(&loss)?;
         let record = (order == Order::Second).then(|| session.take_record()).transpose()?;
         let logits = session.detach(&logits)?;
         Ok(Gradient { loss: value, grad, record, logits, collected })

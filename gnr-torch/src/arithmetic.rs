@@ -3,12 +3,53 @@
 use gnr_nn::{Arithmetic, Dual, Result, Unary, composed};
 use tch::{TchError, Tensor};
 
-use crate::tensor::{Torch, TorchTensor, ints, invalid, mismatch, same};
+use crate::{
+    record::{Layer, Session},
+    tensor::{Torch, TorchTensor, ints, invalid, mismatch, same},
+};
 
 impl Torch {
     /// Where x > 0; booleans without a graph.
-    fn positive(&self, x: &Tensor) -> Result<Tensor, TchError> {
+    pub(crate) fn positive(&self, x: &Tensor) -> Result<Tensor, TchError> {
         x.f_detach()?.f_gt_tensor(&self.number(0.0)?)
+    }
+
+    /// An operation on each element, whatever the session.
+    fn activated(&self, op: Unary, x: &TorchTensor) -> Result<TorchTensor> {
+        let t = x.t();
+        let y = match op {
+            Unary::Relu => t.f_relu(),
+            Unary::Step => self.positive(t).and_then(|y| y.f_to_kind(self.precision.kind())),
+            Unary::Exp => t.f_exp(),
+            Unary::Ln => t.f_log(),
+            Unary::Tanh => t.f_tanh(),
+            Unary::Rsqrt => t.f_rsqrt(),
+            Unary::Recip => t.f_reciprocal(),
+            Unary::Sigmoid => t.f_sigmoid(),
+            Unary::Silu => t.f_silu(),
+            Unary::Relu6 => t.f_relu6(),
+            Unary::NormalCdf => t.f_special_ndtr(),
+            Unary::Gelu => t.f_gelu("none"),
+        };
+        self.new_tensor(name(op), &[x], y)
+    }
+}
+
+/// The name of an operation in errors.
+fn name(op: Unary) -> &'static str {
+    match op {
+        Unary::Relu => "relu",
+        Unary::Step => "step",
+        Unary::Exp => "exp",
+        Unary::Ln => "ln",
+        Unary::Tanh => "tanh",
+        Unary::Rsqrt => "rsqrt",
+        Unary::Recip => "recip",
+        Unary::Sigmoid => "sigmoid",
+        Unary::Silu => "silu",
+        Unary::Relu6 => "relu6",
+        Unary::NormalCdf => "normal_cdf",
+        Unary::Gelu => "gelu",
     }
 }
 
@@ -46,43 +87,34 @@ impl Arithmetic for Torch {
         self.new_tensor("affine", &[x], y())
     }
     fn unary(&self, op: Unary, x: &TorchTensor) -> Result<TorchTensor> {
-        let t = x.t();
-        let (name, y) = match op {
-            Unary::Relu => ("relu", t.f_relu()),
-            Unary::Step => ("step", self.positive(t).and_then(|y| y.f_to_kind(self.precision.kind()))),
-            Unary::Exp => ("exp", t.f_exp()),
-            Unary::Ln => ("ln", t.f_log()),
-            Unary::Tanh => ("tanh", t.f_tanh()),
-            Unary::Rsqrt => ("rsqrt", t.f_rsqrt()),
-            Unary::Recip => ("recip", t.f_reciprocal()),
-            Unary::Sigmoid => ("sigmoid", t.f_sigmoid()),
-            Unary::Silu => ("silu", t.f_silu()),
-            Unary::Relu6 => ("relu6", t.f_relu6()),
-            Unary::NormalCdf => ("normal_cdf", t.f_special_ndtr()),
-            Unary::Gelu => ("gelu", t.f_gelu("none")),
-        };
-        self.new_tensor(name, &[x], y)
+        let y = self.activated(op, x)?;
+        self.record(Layer::new(name(op), &y));
+        Ok(y)
     }
-    /// ReLU by a mask and GELU in one kernel, whose own derivative ATen knows; the others composed.
+    /// ReLU by a mask and GELU in one kernel, whose own derivative ATen knows; the others composed. In a product the
+    /// output is that of the record.
     fn unary_dual(&self, op: Unary, x: &Dual<TorchTensor>) -> Result<Dual<TorchTensor>> {
-        let Some(tangent) = &x.tangent else { return Ok(Dual::constant(self.unary(op, &x.primal)?)) };
-        let (name, y) = match op {
-            Unary::Relu => ("relu", self.positive(x.primal.t()).and_then(|mask| tangent.t().f_mul(&mask))),
-            Unary::Gelu => ("gelu", x.primal.t().f_gelu_backward(tangent.t(), "none")),
-            _ => return composed::unary_dual(self, op, x),
+        let primal = match &self.session {
+            Session::Replaying(replay) => replay.next(name(op))?.value.clone(),
+            _ => self.activated(op, &x.primal)?,
         };
-        same(name, &x.primal, tangent)?;
-        let tangent = self.new_tensor(name, &[&x.primal, tangent], y)?;
-        Ok(Dual { primal: self.unary(op, &x.primal)?, tangent: Some(tangent) })
+        let Some(tangent) = &x.tangent else { return Ok(Dual::constant(primal)) };
+        let slope = match op {
+            Unary::Relu => self.positive(x.primal.t()).and_then(|mask| tangent.t().f_mul(&mask)),
+            Unary::Gelu => x.primal.t().f_gelu_backward(tangent.t(), "none"),
+            _ => return Ok(Dual { primal, ..composed::unary_dual(&self.inside(), op, x)? }),
+        };
+        same(name(op), &primal, tangent)?;
+        let tangent = self.new_tensor(name(op), &[&x.primal, tangent], slope)?;
+        Ok(Dual { primal, tangent: Some(tangent) })
     }
     fn matmul(&self, a: &TorchTensor, b: &TorchTensor) -> Result<TorchTensor> {
         match (a.shape(), b.shape()) {
-            (&[_, k], &[k2, _]) if k == k2 => self.new_tensor("matmul", &[a, b], a.t().f_mm(b.t())),
-            (&[n, _, k], &[n2, k2, _]) if k == k2 && n == n2 => {
-                self.new_tensor("matmul", &[a, b], a.t().f_bmm(b.t()))
-            }
-            _ => mismatch("matmul", a, b),
+            (&[_, k], &[k2, _]) if k == k2 => {}
+            (&[n, _, k], &[n2, k2, _]) if k == k2 && n == n2 => {}
+            _ => return mismatch("matmul", a, b),
         }
+        self.new_tensor("matmul", &[a, b], self.product(a.t(), b.t()))
     }
     fn sum(&self, x: &TorchTensor, axes: &[usize]) -> Result<TorchTensor> {
         if axes.iter().any(|&axis| axis >= x.shape().len()) {

@@ -32,11 +32,19 @@ impl Attention for Torch {
         let shape = AttentionShape::new(qkv.shape(), heads, bias.map(TorchTensor::shape))?;
         let bias = bias.map(|bias| self.biases(bias, shape)).transpose()?;
         let attend = || {
-            let [q, k, v] = parts(qkv.t(), shape)?;
-            let bias = bias.as_ref().map(TorchTensor::t);
-            let y =
-                Tensor::f_scaled_dot_product_attention(&q, &k, &v, bias, 0.0, false, shape.scale(), false)?;
-            joined(&y, shape)
+            let [q, k, v] = parts(&self.operand(qkv.t())?, shape)?;
+            let bias = bias.as_ref().map(|bias| self.operand(bias.t())).transpose()?;
+            let y = Tensor::f_scaled_dot_product_attention(
+                &q,
+                &k,
+                &v,
+                bias.as_ref(),
+                0.0,
+                false,
+                shape.scale(),
+                false,
+            )?;
+            joined(&self.result(y)?, shape)
         };
         self.new_tensor("attention", &[qkv], attend())
     }
@@ -59,23 +67,23 @@ impl Attention for Torch {
         let attend = || -> Result<(Tensor, Option<Tensor>), TchError> {
             let [q, k, v] = parts(qkv.primal.t(), shape)?;
             let q = q.f_mul(&self.number(shape.scale())?)?;
-            let mut scores = q.f_matmul(&k.f_transpose(2, 3)?)?;
+            let mut scores = self.product(&q, &k.f_transpose(2, 3)?)?;
             if let Some(bias) = &bias {
                 scores = scores.f_add(bias.t())?;
             }
             let p = scores.f_softmax(-1, kind)?;
-            let y = joined(&p.f_matmul(&v)?, shape)?;
+            let y = joined(&self.product(&p, &v)?, shape)?;
             let mut scores_t = bias_t.as_ref().map(|bias| bias.t().shallow_clone());
             let mut values_t = None;
             if let Some(tangent) = &qkv.tangent {
                 let [q_t, k_t, v_t] = parts(tangent.t(), shape)?;
-                let left = q_t.f_mul(&self.number(shape.scale())?)?.f_matmul(&k.f_transpose(2, 3)?)?;
-                let moved = left.f_add(&q.f_matmul(&k_t.f_transpose(2, 3)?)?)?;
+                let left = self.product(&q_t.f_mul(&self.number(shape.scale())?)?, &k.f_transpose(2, 3)?)?;
+                let moved = left.f_add(&self.product(&q, &k_t.f_transpose(2, 3)?)?)?;
                 scores_t = Some(match scores_t {
                     Some(bias) => moved.f_add(&bias)?,
                     None => moved,
                 });
-                values_t = Some(p.f_matmul(&v_t)?);
+                values_t = Some(self.product(&p, &v_t)?);
             }
             let Some(scores_t) = scores_t else { return Ok((y, None)) };
             let weighted = p.f_mul(&scores_t)?;
@@ -84,7 +92,7 @@ impl Attention for Torch {
                 true,
                 kind,
             )?)?)?;
-            let mut y_t = p_t.f_matmul(&v)?;
+            let mut y_t = self.product(&p_t, &v)?;
             if let Some(values) = values_t {
                 y_t = y_t.f_add(&values)?;
             }

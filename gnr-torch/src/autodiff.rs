@@ -6,6 +6,7 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::{
     device::Precision,
+    record::{Record, Session},
     tensor::{Torch, TorchTensor, invalid, same},
 };
 
@@ -33,8 +34,13 @@ impl Torch {
 
     /// Σ x·y in double precision, on the device, shape `[]`.
     fn dot_on_device(x: &TorchTensor, y: &TorchTensor) -> Result<Tensor, TchError> {
-        let [x, y] = [x, y].map(|t| t.t().f_detach().and_then(|t| t.f_to_kind(Kind::Double)));
-        x?.f_mul(&y?)?.f_sum(Kind::Double)
+        let (x, y) = (x.t().f_detach()?, y.t().f_detach()?);
+        // The copy of x in double precision is nobody else's: the product is written over it.
+        let product = match x.kind() {
+            Kind::Double => x.f_mul(&y)?,
+            _ => x.f_to_kind(Kind::Double)?.f_mul_(&y)?,
+        };
+        product.f_sum(Kind::Double)
     }
 
     /// All elements of a tensor on the host.
@@ -67,20 +73,29 @@ impl Torch {
 }
 
 impl Autodiff for Torch {
-    type Record = ();
+    type Record = Record;
 
-    fn gradient_session(&self, _: bool) -> Self {
-        self.clone()
+    fn gradient_session(&self, record: bool) -> Self {
+        let session = if record { Session::recording() } else { Session::Plain };
+        self.within(session)
     }
-    fn take_record(&self) -> Result<()> {
-        Ok(())
+    fn take_record(&self) -> Result<Record> {
+        self.taken()
     }
-    fn replay_session(&self, (): &()) -> Result<Self> {
-        Ok(self.clone())
+    fn replay_session(&self, record: &Record) -> Result<Self> {
+        Ok(self.within(Session::replaying(record, true)))
+    }
+    fn linear_session(&self, record: &Record) -> Result<Self> {
+        Ok(self.within(Session::replaying(record, false)))
+    }
+    fn finish_replay(&self) -> Result<()> {
+        self.finished()
     }
     fn variable(&self, x: &TorchTensor) -> Result<TorchTensor> {
-        let leaf = x.t().f_detach().and_then(|t| t.f_set_requires_grad(true));
-        self.checked("variable", &[x], leaf).map(|t| x.view(t))
+        self.leaf(x, || {
+            let leaf = x.t().f_detach().and_then(|t| t.f_set_requires_grad(true));
+            self.checked("variable", &[x], leaf).map(|t| x.view(t))
+        })
     }
     fn backward(&self, loss: &TorchTensor, leaves: Vec<TorchTensor>) -> Result<Vec<TorchTensor>> {
         if loss.len() != 1 {
@@ -90,23 +105,14 @@ impl Autodiff for Torch {
             let zeros = leaf.t().f_detach().and_then(|t| t.f_zeros_like());
             self.new_tensor("backward", &[leaf], zeros)
         };
-        if !loss.t().requires_grad() {
-            return leaves.iter().map(zeros).collect();
-        }
-        let inputs: Vec<&Tensor> = leaves.iter().map(TorchTensor::t).collect();
-        let gradients = Tensor::f_run_backward(&[loss.t()], &inputs, false, false);
-        let gradients = self.checked("backward", &[loss], gradients)?;
-        let each = gradients.into_iter().zip(&leaves);
-        each.map(
-            |(gradient, leaf)| {
-                if gradient.defined() { Ok(TorchTensor::sharing(gradient)) } else { zeros(leaf) }
-            },
-        )
-        .collect()
+        let gradients = self.gradients(loss.t(), &leaves)?.into_iter().zip(&leaves);
+        gradients
+            .map(|(gradient, leaf)| gradient.map_or_else(|| zeros(leaf), |g| Ok(TorchTensor::sharing(g))))
+            .collect()
     }
 
     fn upload(&self, data: &[f32], shape: &[usize]) -> Result<TorchTensor> {
-        self.host("upload", data, shape)
+        self.laid_out(self.host("upload", data, shape)?)
     }
     fn item(&self, x: &TorchTensor) -> Result<f64> {
         if x.len() != 1 {
@@ -120,8 +126,8 @@ impl Autodiff for Torch {
     }
     fn pack(&self, xs: &[TorchTensor]) -> Result<Packed> {
         Ok(match self.precision {
-            Precision::F32 => Packed::Single(self.download_all(xs)?),
             Precision::F64 => Packed::Double(self.download_all(xs)?),
+            Precision::F32 | Precision::Tf32 | Precision::Bf16 => Packed::Single(self.download_all(xs)?),
         })
     }
 
@@ -178,7 +184,11 @@ impl Autodiff for Torch {
             Map::Power(p) => z.f_pow_tensor_(&self.number(p)?),
             Map::Add(a) => z.f_add_(&self.number(a)?),
             Map::Clamp(low, high) => {
-                let [low, high] = [low, high].map(|bound| self.number(bound)?.f_to_device(self.device.tch()));
+                // Bounds have to be on the device. Sending them would wait for it; a kernel takes a number of the host
+                // as it is.
+                let place = (z.kind(), z.device());
+                let [low, high] = [low, high]
+                    .map(|bound| Tensor::f_zeros([0_i64; 0].as_slice(), place)?.f_add(&self.number(bound)?));
                 z.f_clamp_tensor_(Some(low?), Some(high?))
             }
             // ATen's sign of NaN is 0; √(sign²) would not help, so NaN is put back.

@@ -1,6 +1,9 @@
 //! Convolutions by ATen, in either padding.
 
-use gnr_nn::{Conv2dSpec, Convolution, Padding, Result, composed};
+use gnr_nn::{
+    Conv2dSpec, Convolution, Dual, Padding, Result,
+    composed::{self, add_tangents},
+};
 use tch::Tensor;
 
 use crate::tensor::{Torch, TorchTensor, invalid, mismatch};
@@ -10,8 +13,9 @@ pub(crate) fn square(length: usize) -> [i64; 2] {
     [length as i64; 2]
 }
 
-impl Convolution for Torch {
-    fn conv2d(&self, x: &TorchTensor, w: &TorchTensor, spec: Conv2dSpec) -> Result<TorchTensor> {
+impl Torch {
+    /// A convolution, whatever the session.
+    fn convolved(&self, x: &TorchTensor, w: &TorchTensor, spec: Conv2dSpec) -> Result<TorchTensor> {
         let &[_, channels, height, width] = x.shape() else {
             return invalid("conv2d", "[N, C, H, W]", x.shape());
         };
@@ -27,14 +31,15 @@ impl Convolution for Torch {
         composed::swept("conv2d", width, k, spec.stride, columns)?;
         let conv = |x: &Tensor, padding: [i64; 2]| {
             let (stride, one) = (square(spec.stride), square(1));
-            x.f_conv2d(
-                w.t(),
+            let y = self.operand(x)?.f_conv2d(
+                &self.operand(w.t())?,
                 None::<&Tensor>,
                 stride.as_slice(),
                 padding.as_slice(),
                 one.as_slice(),
                 groups as i64,
-            )
+            )?;
+            self.result(y)
         };
         let y = match spec.padding {
             Padding::Each(padding) => conv(x.t(), square(padding)),
@@ -48,5 +53,26 @@ impl Convolution for Torch {
             }
         };
         self.new_tensor("conv2d", &[x, w], y)
+    }
+}
+
+impl Convolution for Torch {
+    fn conv2d(&self, x: &TorchTensor, w: &TorchTensor, spec: Conv2dSpec) -> Result<TorchTensor> {
+        self.recorded("conv2d", || self.convolved(x, w, spec))
+    }
+
+    /// ẏ = ẋ∗w + x∗ẇ.
+    fn conv2d_dual(
+        &self,
+        x: &Dual<TorchTensor>,
+        w: &Dual<TorchTensor>,
+        spec: Conv2dSpec,
+    ) -> Result<Dual<TorchTensor>> {
+        let tangent = || {
+            let left = x.tangent.as_ref().map(|x_t| self.convolved(x_t, &w.primal, spec)).transpose()?;
+            let right = w.tangent.as_ref().map(|w_t| self.convolved(&x.primal, w_t, spec)).transpose()?;
+            add_tangents(self, left, right)
+        };
+        self.recorded_dual("conv2d", || self.convolved(&x.primal, &w.primal, spec), tangent)
     }
 }

@@ -1,10 +1,14 @@
-//! Loading LibTorch's CUDA library while the program runs, so that one program serves machines with and without cards.
+//! Loading LibTorch's CUDA library while the program runs, so that one program serves machines with and without cards;
+//! and whether cards multiply in TF32, for which tch has no function.
 //!
 //! The program is linked with LibTorch's CPU library alone. LibTorch's CUDA library registers its kernels when it is
 //! loaded, which is done when a card is asked for.
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
+use std::{
+    ffi::c_void,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+};
 
 use gnr_nn::{Error, Result};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
@@ -33,5 +37,114 @@ pub(crate) fn cards() -> Result<usize> {
             "{NAME} cannot be loaded ({error}); it comes with PyTorch's wheel and LibTorch's CUDA archive: put its folder \
              into LD_LIBRARY_PATH"
         ))),
+    }
+}
+
+/// Which units of a card multiply numbers of 32 bits: a setting of the whole process, which all that compute in such
+/// numbers hold together.
+#[derive(Debug)]
+pub(crate) struct Multiplier {
+    tf32: bool,
+}
+
+/// The setting that somebody holds.
+static HELD: Mutex<Weak<Multiplier>> = Mutex::new(Weak::new());
+
+impl Multiplier {
+    /// Sets it, unless it is held as something else.
+    ///
+    /// # Errors
+    /// When it is; when LibTorch has no such setting.
+    pub(crate) fn claim(tf32: bool) -> Result<Arc<Self>> {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = held.upgrade() {
+            if held.tf32 == tf32 {
+                return Ok(held);
+            }
+            let [found, asked] =
+                [held.tf32, tf32].map(|tf32| if tf32 { "with TF32" } else { "without TF32" });
+            return Err(Error::Invalid(format!(
+                "this process computes {found} on a card, and the setting is one for all of it: compute {asked} in another process"
+            )));
+        }
+        set_tf32(tf32)?;
+        let new = Arc::new(Self { tf32 });
+        *held = Arc::downgrade(&new);
+        Ok(new)
+    }
+}
+
+/// LibTorch's function `at::globalContext()`.
+// SAFETY: it takes nothing and may be called at any time.
+type GlobalContext = unsafe extern "C" fn() -> *mut c_void;
+/// LibTorch's methods `at::Context::setAllowTF32CuDNN(bool)` and `setAllowTF32CuBLAS(bool)`.
+// SAFETY: the pointer is that of `at::globalContext()`.
+type Set = unsafe extern "C" fn(*mut c_void, bool);
+/// LibTorch's method `at::Context::allowTF32CuBLAS() const`.
+// SAFETY: the pointer is that of `at::globalContext()`.
+#[cfg(test)]
+type Get = unsafe extern "C" fn(*const c_void) -> bool;
+
+/// What LibTorch has to be called by: names of C++ functions, as compilers write them.
+const CONTEXT: &str = "_ZN2at13globalContextEv";
+const SETTERS: [&str; 2] = ["_ZN2at7Context17setAllowTF32CuDNNEb", "_ZN2at7Context18setAllowTF32CuBLASEb"];
+
+/// A function of the LibTorch that this program is linked with.
+fn function<F: Copy>(name: &str) -> Result<F> {
+    let program = Library::this();
+    // SAFETY: `F` is the type of the function called `name`, which the callers pair; LibTorch stays loaded to the end
+    // of the program, so the pointer outlives the handle.
+    let found = unsafe { program.get::<F>(name.as_bytes()).map(|symbol| *symbol) };
+    found.map_err(|error| {
+        Error::Invalid(format!(
+            "LibTorch has no function {name} ({error}): a version other than the one this crate is written for"
+        ))
+    })
+}
+
+/// Lets convolutions and matrix products of 32 bits use TF32 on cards, or not.
+fn set_tf32(allowed: bool) -> Result<()> {
+    let context: GlobalContext = function(CONTEXT)?;
+    for name in SETTERS {
+        let set: Set = function(name)?;
+        // SAFETY: LibTorch is linked with this program, its context lives as long as the process, and the setter takes
+        // the context and a bool. Others that set it hold the lock of `HELD`.
+        unsafe { set(context(), allowed) };
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What LibTorch says about matrix products.
+    fn tf32() -> bool {
+        let context: GlobalContext = function(CONTEXT).unwrap();
+        let get: Get = function("_ZNK2at7Context15allowTF32CuBLASEv").unwrap();
+        // SAFETY: as in `set_tf32`; the getter takes the context alone.
+        unsafe { get(context()) }
+    }
+
+    /// The setting is LibTorch's own, card or no card.
+    #[test]
+    fn one_setting_is_held_by_all_and_another_is_refused() {
+        // Without a call a linker may leave LibTorch out of this test.
+        crate::set_threads(1);
+        let exact = [Multiplier::claim(false).unwrap(), Multiplier::claim(false).unwrap()];
+        assert!(!tf32());
+        let error = Multiplier::claim(true).unwrap_err().to_string();
+        assert!(
+            error.contains("computes without TF32 on a card") && error.contains("another process"),
+            "{error}"
+        );
+        drop(exact);
+        let fast = Multiplier::claim(true).unwrap();
+        assert!(tf32());
+        assert!(Multiplier::claim(false).unwrap_err().to_string().contains("computes with TF32"));
+        drop(fast);
+        Multiplier::claim(false).unwrap();
+        assert!(!tf32());
+        assert!(function::<Set>("_ZN2at7Context7absentEb").unwrap_err().to_string().contains("absentEb"));
     }
 }

@@ -1,11 +1,11 @@
 //! Devices and precisions by name.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use gnr_nn::{Error, Result};
 use tch::Kind;
 
-use crate::cuda;
+use crate::cuda::{self, Multiplier};
 
 /// Where tensors live and are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +17,34 @@ pub enum Device {
 }
 
 impl Device {
-    /// Checks that LibTorch can compute there. For a card this loads LibTorch's CUDA library.
+    /// Checks that LibTorch can compute there in this precision. For a card this loads LibTorch's CUDA library, and
+    /// says which units multiply numbers of 32 bits.
+    ///
+    /// # Errors
+    /// Says what is missing: the library, a driver, or the card; TF32 on the CPU; TF32 beside work in the same process
+    /// that must not multiply in TF32, or the other way round.
+    pub fn ready(self, precision: Precision) -> Result<Ready> {
+        self.present()?;
+        let multiplier = match (self, precision) {
+            (Self::Cpu, Precision::Tf32) => {
+                return Err(Error::Invalid(
+                    "precision tf32 on the cpu: TF32 is a format of CUDA cards; f32, bf16 and f64 compute on the cpu"
+                        .into(),
+                ));
+            }
+            // Nothing is multiplied in 32 bits on a card.
+            (Self::Cpu, _) | (_, Precision::F64) => None,
+            (Self::Cuda(_), _) => Some(Multiplier::claim(precision == Precision::Tf32)?),
+        };
+        Ok(Ready { device: self, precision, multiplier })
+    }
+
+    /// Checks that LibTorch can compute there.
     ///
     /// # Errors
     /// Says what is missing: the library, a driver, or the card.
-    pub fn ready(self) -> Result<Ready> {
-        let Self::Cuda(index) = self else { return Ok(Ready(self)) };
+    pub(crate) fn present(self) -> Result<()> {
+        let Self::Cuda(index) = self else { return Ok(()) };
         match cuda::cards()? {
             0 => Err(Error::Invalid(format!(
                 "device {self}: LibTorch's CUDA library is loaded but finds no card; does `nvidia-smi` show one, and is \
@@ -32,7 +54,7 @@ impl Device {
                 "device {self}: this machine has {cards} CUDA card(s), cuda:0 to cuda:{}",
                 cards - 1
             ))),
-            _ => Ok(Ready(self)),
+            _ => Ok(()),
         }
     }
 
@@ -68,9 +90,14 @@ impl FromStr for Device {
     }
 }
 
-/// A device that LibTorch can compute on: what [`Device::ready`] found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ready(pub(crate) Device);
+/// A device that LibTorch can compute on in a precision: what [`Device::ready`] found out.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    pub(crate) device: Device,
+    pub(crate) precision: Precision,
+    /// Held by all that computes in 32 bits on a card.
+    pub(crate) multiplier: Option<Arc<Multiplier>>,
+}
 
 /// Number of CUDA cards that LibTorch sees. The first call loads LibTorch's CUDA library.
 ///
@@ -85,11 +112,19 @@ pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
 }
 
-/// Precision of tensors.
+/// Precision of tensors and of what multiplies them.
+///
+/// Convolutions, dense layers, matrix products and attention are what `Tf32` and `Bf16` make faster. Parameters,
+/// normalisations, losses and the arithmetic of Hessian-vector products stay in single precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// Single precision, 32 bits.
+    /// Single precision, 32 bits. On cards too: TF32 is off.
     F32,
+    /// Single precision whose products are computed by a card's TF32 units: 11 bits of significand in the operands, 24
+    /// in sums.
+    Tf32,
+    /// Single precision whose products have operands and results rounded to bfloat16: 8 bits of significand.
+    Bf16,
     /// Double precision, 64 bits.
     F64,
 }
@@ -97,9 +132,13 @@ pub enum Precision {
 impl Precision {
     pub(crate) fn kind(self) -> Kind {
         match self {
-            Self::F32 => Kind::Float,
+            Self::F32 | Self::Tf32 | Self::Bf16 => Kind::Float,
             Self::F64 => Kind::Double,
         }
+    }
+    /// The kind of the operands of products, where it is not [`kind`](Self::kind).
+    pub(crate) fn operands(self) -> Option<Kind> {
+        (self == Self::Bf16).then_some(Kind::BFloat16)
     }
 }
 
@@ -107,6 +146,8 @@ impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
             Self::F64 => "f64",
         })
     }

@@ -25,6 +25,8 @@ assert_eq!(backend.to_host(&gradient[0])?, [2.0, -4.0]);
 )]
 
 #[cfg(feature = "libtorch")]
+mod again;
+#[cfg(feature = "libtorch")]
 mod arithmetic;
 #[cfg(feature = "libtorch")]
 mod attention;
@@ -48,6 +50,8 @@ pub mod module;
 mod norm;
 #[cfg(feature = "libtorch")]
 mod pooling;
+#[cfg(feature = "libtorch")]
+pub mod record;
 #[cfg(feature = "libtorch")]
 mod tables;
 #[cfg(feature = "libtorch")]

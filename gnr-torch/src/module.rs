@@ -5,7 +5,7 @@ use gnr_nn::{Error, ParamVector, Result};
 use tch::{Kind, TchError, Tensor, nn::VarStore};
 
 use crate::{
-    device::{Device, Precision},
+    device::{Device, Precision, Ready},
     tensor::{Torch, TorchTensor, shape_of},
 };
 
@@ -53,8 +53,10 @@ impl Variables {
             return Err(Error::Invalid(format!("variable {name}: {found:?}, others are {expected:?}")));
         }
         let tensors = |named: Vec<(String, Tensor)>| named.into_iter().map(|(_, tensor)| tensor).collect();
+        device.present()?;
         Ok(Self {
-            backend: Torch::new(device, precision)?,
+            // How a card multiplies is for the program to say that made the model.
+            backend: Torch::on(Ready { device, precision, multiplier: None }),
             trained: tensors(trained),
             statistics: tensors(statistics),
             written: 0,

@@ -7,10 +7,13 @@
 use gnr_nn::{BatchStats, Dual, Duals, Fused, Normalisation, Result, composed};
 use tch::{TchError, Tensor};
 
-use crate::tensor::{Torch, TorchTensor, ints, invalid, mismatch};
+use crate::{
+    record::{Layer, Moments, Session},
+    tensor::{Torch, TorchTensor, ints, invalid, mismatch},
+};
 
 /// `[1, C, 1, 1]` of `[C]`.
-fn channels(v: &TorchTensor) -> Result<Tensor, TchError> {
+pub(crate) fn channels(v: &TorchTensor) -> Result<Tensor, TchError> {
     v.t().f_reshape([1_i64, -1, 1, 1].as_slice())
 }
 
@@ -94,38 +97,50 @@ fn still(operands: &[&Dual<TorchTensor>]) -> bool {
 
 const NONE: Option<&Tensor> = None;
 
+/// What a recorded BatchNorm measured.
+pub(crate) fn recorded_moments(layer: &Layer) -> Result<&Moments> {
+    layer
+        .moments
+        .as_ref()
+        .ok_or_else(|| gnr_nn::Error::Invalid("a recorded batch_norm without moments".into()))
+}
+
+/// Mean and unbiased variance that a kernel writes while it normalises `[N, C, H, W]`.
+struct Written {
+    mean: Tensor,
+    unbiased: Tensor,
+    /// (n − 1)/n of the n elements of a channel.
+    bias: f64,
+}
+
 impl Torch {
-    fn statistics(
-        &self,
-        x: &TorchTensor,
-        mean: &Tensor,
-        istd: &Tensor,
-        eps: f64,
-    ) -> Result<BatchStats<TorchTensor>> {
-        let kind = self.precision.kind();
-        // In double precision, because eps may be much more than the variance.
-        let var = || {
-            let istd = istd.f_detach()?.f_to_kind(tch::Kind::Double)?;
-            istd.f_square()?
-                .f_reciprocal()?
-                .f_sub(&Tensor::f_from_slice(&[eps])?.f_squeeze()?)?
-                .f_relu()?
-                .f_to_kind(kind)
-        };
-        let op = "batch_norm";
-        Ok(BatchStats {
-            mean: self.new_tensor(op, &[x], mean.f_detach().and_then(|mean| mean.f_to_kind(kind)))?,
-            var: self.new_tensor(op, &[x], var())?,
-        })
+    /// Places for the moments of x, which the kernel takes for running statistics and overwrites: with momentum 1.
+    fn written(&self, x: &TorchTensor) -> Result<Written> {
+        let count = x.len() as f64 / x.shape()[1].max(1) as f64;
+        let empty =
+            || Tensor::f_zeros([x.shape()[1] as i64].as_slice(), (self.precision.kind(), x.t().device()));
+        let both = || Ok::<_, TchError>((empty()?, empty()?));
+        let (mean, unbiased) = self.checked("batch_norm", &[x], both())?;
+        Ok(Written { mean, unbiased, bias: (count - 1.0) / count })
     }
 
-    fn finish_dual(
+    fn statistics(&self, x: &TorchTensor, written: Written) -> Result<BatchStats<TorchTensor>> {
+        let Written { mean, unbiased, bias } = written;
+        let var = || match bias {
+            // One element has no unbiased variance.
+            0.0 => unbiased.f_zeros_like(),
+            _ => unbiased.f_mul(&self.number(bias)?),
+        };
+        Ok(BatchStats { mean: TorchTensor::owning(mean), var: self.new_tensor("batch_norm", &[x], var())? })
+    }
+
+    pub(crate) fn finish_dual(
         &self,
         primal: TorchTensor,
         tangent: Option<TorchTensor>,
         fused: Fused<'_, Dual<TorchTensor>>,
     ) -> Result<Dual<TorchTensor>> {
-        composed::finish(&Duals(self.clone()), Dual { primal, tangent }, fused)
+        composed::finish(&Duals(self.inside()), Dual { primal, tangent }, fused)
     }
 }
 
@@ -139,11 +154,23 @@ impl Normalisation for Torch {
         fused: Fused<'_, TorchTensor>,
     ) -> Result<(TorchTensor, BatchStats<TorchTensor>)> {
         check_channels("batch_norm", x, &[scale, shift], fused.residual)?;
+        if let Session::Replaying(replay) = &self.session {
+            let layer = replay.next("batch_norm")?;
+            return Ok((layer.value.clone(), recorded_moments(layer)?.stats.clone()));
+        }
+        let written = self.written(x)?;
+        let (mean, unbiased) = (Some(&written.mean), Some(&written.unbiased));
         let normalised =
-            x.t().f_native_batch_norm(Some(scale.t()), Some(shift.t()), NONE, NONE, true, 0.1, eps);
+            x.t().f_native_batch_norm(Some(scale.t()), Some(shift.t()), mean, unbiased, true, 1.0, eps);
         let (y, mean, istd) = self.checked("batch_norm", &[x, scale, shift], normalised)?;
-        let y = composed::finish(self, TorchTensor::sharing(y), fused)?;
-        Ok((y, self.statistics(x, &mean, &istd, eps)?))
+        let cut = TorchTensor::sharing(y);
+        let value = composed::finish(&self.inside(), cut.clone(), fused)?;
+        let stats = self.statistics(x, written)?;
+        if let Session::Recording(_) = &self.session {
+            let moments = Moments { mean, istd, stats: stats.clone() };
+            self.record(Layer::batch_norm(&value, cut, moments));
+        }
+        Ok((value, stats))
     }
 
     fn batch_norm_dual(
@@ -156,6 +183,9 @@ impl Normalisation for Torch {
     ) -> Result<(Dual<TorchTensor>, BatchStats<Dual<TorchTensor>>)> {
         let op = "batch_norm";
         check_channels(op, &x.primal, &[&scale.primal, &shift.primal], fused.residual.map(|r| &r.primal))?;
+        if let Session::Replaying(replay) = &self.session {
+            return self.batch_norm_again(replay, x, [scale, shift], fused);
+        }
         if still(&[x, scale, shift]) {
             let (y, stats) =
                 self.batch_norm(&x.primal, &scale.primal, &shift.primal, eps, Fused::default())?;
@@ -164,16 +194,18 @@ impl Normalisation for Torch {
             return Ok((self.finish_dual(y, None, fused)?, stats));
         }
         let (x_value, x_t) = (x.primal.t(), x.tangent.as_ref().map(TorchTensor::t));
+        let written = self.written(&x.primal)?;
+        let (mean, unbiased) = (Some(&written.mean), Some(&written.unbiased));
         let normalise = || {
-            let (value, mean, istd) = x_value.f_native_batch_norm(NONE, NONE, NONE, NONE, true, 0.1, eps)?;
+            let (value, ..) = x_value.f_native_batch_norm(NONE, NONE, mean, unbiased, true, 1.0, eps)?;
             let x = standard(value, x_value, x_t, &[0, 2, 3], &self.number(eps)?)?;
             let (scale, shift) = (shaped(scale, channels)?, shaped(shift, channels)?);
-            Ok::<_, TchError>((scaled(&x, &scale, &shift)?, mean, istd))
+            scaled(&x, &scale, &shift)
         };
-        let ((y, y_t), mean, istd) = self.checked(op, &[&x.primal], normalise())?;
+        let (y, y_t) = self.checked(op, &[&x.primal], normalise())?;
         let y_t = y_t.map(TorchTensor::sharing);
         let y = self.finish_dual(TorchTensor::sharing(y), y_t, fused)?;
-        let BatchStats { mean, var } = self.statistics(&x.primal, &mean, &istd, eps)?;
+        let BatchStats { mean, var } = self.statistics(&x.primal, written)?;
         Ok((y, BatchStats { mean: Dual::constant(mean), var: Dual::constant(var) }))
     }
 
@@ -198,7 +230,7 @@ impl Normalisation for Torch {
             eps,
             true,
         );
-        composed::finish(self, self.new_tensor(op, &[x, scale, shift], y)?, fused)
+        composed::finish(&self.inside(), self.new_tensor(op, &[x, scale, shift], y)?, fused)
     }
 
     /// Operands without tangents have the plain operation's bits.
@@ -217,7 +249,7 @@ impl Normalisation for Torch {
             let y = self.batch_norm_eval(&x.primal, &scale.primal, &shift.primal, &fixed, eps, plain)?;
             return self.finish_dual(y, None, fused);
         }
-        composed::batch_norm_eval(&Duals(self.clone()), x, scale, shift, stats, eps, fused)
+        composed::batch_norm_eval(&Duals(self.inside()), x, scale, shift, stats, eps, fused)
     }
 
     fn layer_norm(
@@ -273,7 +305,7 @@ impl Normalisation for Torch {
         composed::check_groups(x.shape(), groups, &[scale.shape(), shift.shape()])?;
         check_channels("group_norm", x, &[scale, shift], fused.residual)?;
         let y = x.t().f_group_norm(groups as i64, Some(scale.t()), Some(shift.t()), eps, true);
-        composed::finish(self, self.new_tensor("group_norm", &[x, scale, shift], y)?, fused)
+        composed::finish(&self.inside(), self.new_tensor("group_norm", &[x, scale, shift], y)?, fused)
     }
 
     fn group_norm_dual(

@@ -36,11 +36,9 @@ impl Torch {
         let make = || -> Result<Table, TchError> {
             let numbers: Vec<i64> = indices.iter().map(|i| i.unwrap_or(0) as i64).collect();
             let absent: Vec<bool> = indices.iter().map(Option::is_none).collect();
-            let absent = absent
-                .contains(&true)
-                .then(|| Tensor::f_from_slice(&absent)?.f_to_device(self.device.tch()))
-                .transpose()?;
-            Ok(Table { indices: Tensor::f_from_slice(&numbers)?.f_to_device(self.device.tch())?, absent })
+            let absent =
+                absent.contains(&true).then(|| self.sent(&Tensor::f_from_slice(&absent)?)).transpose()?;
+            Ok(Table { indices: self.sent(&Tensor::f_from_slice(&numbers)?)?, absent })
         };
         let table = Rc::new(self.checked("gather", &[], make())?);
         let mut cache = cache.borrow_mut();
@@ -58,7 +56,7 @@ impl Torch {
             return Ok(tensor.clone());
         }
         let numbers: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
-        let tensor = Tensor::f_from_slice(&numbers).and_then(|t| t.f_to_device(self.device.tch()));
+        let tensor = Tensor::f_from_slice(&numbers).and_then(|t| self.sent(&t));
         let tensor = Rc::new(self.checked("cross_entropy", &[], tensor)?);
         *last = Some((labels.to_vec(), tensor.clone()));
         Ok(tensor)

@@ -1,23 +1,32 @@
 //! [`Torch`], the backend, and its tensors.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use gnr_nn::{Error, Result};
 use tch::{TchError, Tensor};
 
 use crate::{
+    cuda::Multiplier,
     device::{Device, Precision, Ready},
+    record::Session,
     tables::Tables,
 };
 
 /// LibTorch on one device in one precision, as a `gnr_nn::Backend` with `gnr_nn::Autodiff`.
 ///
-/// Gradients come from ATen's own graph. Products run the model on dual numbers and then one reverse pass.
+/// Gradients come from ATen's own graph. Products run the model on dual numbers over what the gradient pass recorded,
+/// and then one reverse pass.
 #[derive(Clone, Debug)]
 pub struct Torch {
     pub(crate) device: Device,
     pub(crate) precision: Precision,
     pub(crate) tables: Rc<Tables>,
+    /// Whether images are uploaded with their channels next to each other.
+    channels_last: bool,
+    pub(crate) session: Session,
+    /// Which units of a card multiply; held as long as something computes.
+    #[allow(dead_code)]
+    multiplier: Option<Arc<Multiplier>>,
 }
 
 impl Torch {
@@ -26,15 +35,51 @@ impl Torch {
     /// # Errors
     /// When LibTorch cannot compute there; see [`Device::ready`].
     pub fn new(device: Device, precision: Precision) -> Result<Self> {
-        Ok(Self::on(device.ready()?, precision))
+        Ok(Self::on(device.ready(precision)?))
     }
     /// A backend on a device that was found to be ready.
-    pub fn on(Ready(device): Ready, precision: Precision) -> Self {
-        Self { device, precision, tables: Rc::default() }
+    pub fn on(Ready { device, precision, multiplier }: Ready) -> Self {
+        Self {
+            device,
+            precision,
+            tables: Rc::default(),
+            channels_last: false,
+            session: Session::Plain,
+            multiplier,
+        }
+    }
+    /// Uploads images `[N, C, H, W]` with the channels of a pixel next to each other in memory, or not (the default).
+    ///
+    /// Convolutions, and what follows them, then compute in that layout. Shapes and results are those of the other
+    /// layout, but for rounding.
+    pub fn with_channels_last(self, channels_last: bool) -> Self {
+        Self { channels_last, ..self }
+    }
+    /// A handle for one session.
+    pub(crate) fn within(&self, session: Session) -> Self {
+        Self { session, ..self.clone() }
     }
     /// The device that computes.
     pub fn device(&self) -> Device {
         self.device
+    }
+    /// An operand of a product, in the precision in which products are computed.
+    pub(crate) fn operand(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        match self.precision.operands() {
+            Some(kind) => x.f_to_kind(kind),
+            None => Ok(x.shallow_clone()),
+        }
+    }
+    /// A product's result, in the precision of tensors.
+    pub(crate) fn result(&self, y: Tensor) -> Result<Tensor, TchError> {
+        match self.precision.operands() {
+            Some(_) => y.f_to_kind(self.precision.kind()),
+            None => Ok(y),
+        }
+    }
+    /// a·b of matrices, or of as many as the axes before the last two have.
+    pub(crate) fn product(&self, a: &Tensor, b: &Tensor) -> Result<Tensor, TchError> {
+        self.result(self.operand(a)?.f_matmul(&self.operand(b)?)?)
     }
     /// Device and precision in words.
     pub(crate) fn place(&self) -> String {
@@ -55,11 +100,33 @@ impl Torch {
     ///
     /// No operation here takes tch's `Scalar`: when LibTorch fails, dropping one panics before the error can be read.
     pub(crate) fn number(&self, value: f64) -> Result<Tensor, TchError> {
-        let number = match self.precision {
-            Precision::F32 => Tensor::f_from_slice(&[value as f32]),
-            Precision::F64 => Tensor::f_from_slice(&[value]),
+        let number = match self.precision.kind() {
+            tch::Kind::Double => Tensor::f_from_slice(&[value]),
+            _ => Tensor::f_from_slice(&[value as f32]),
         };
         number?.f_squeeze()
+    }
+
+    /// Images in the layout in which they are to be computed.
+    pub(crate) fn laid_out(&self, images: TorchTensor) -> Result<TorchTensor> {
+        if !self.channels_last || images.shape().len() != 4 {
+            return Ok(images);
+        }
+        let pixels = images.t().f_permute([0_i64, 2, 3, 1].as_slice()).and_then(|t| t.f_contiguous());
+        let laid_out = pixels.and_then(|t| t.f_permute([0_i64, 3, 1, 2].as_slice()));
+        self.checked("upload", &[&images], laid_out).map(TorchTensor::owning)
+    }
+
+    /// A tensor of the host on the device. On a card the copy is not waited for: it is made from memory that the driver
+    /// can read, which LibTorch keeps until the copy is made.
+    pub(crate) fn sent(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
+        let device = self.device.tch();
+        match self.device {
+            Device::Cpu => Ok(tensor.shallow_clone()),
+            Device::Cuda(_) => {
+                tensor.f_internal_pin_memory(device)?.f_internal_to_copy((tensor.kind(), device), true)
+            }
+        }
     }
 
     /// Host data on the device.
@@ -79,7 +146,7 @@ impl Torch {
             if kind == tch::Kind::Float {
                 tensor = tensor.f_to_kind(kind)?;
             }
-            tensor.f_to_device(self.device.tch())?.f_to_kind(kind)?.f_reshape(ints(shape))
+            self.sent(&tensor)?.f_to_kind(kind)?.f_reshape(ints(shape))
         };
         self.checked(operation, &[], make()).map(TorchTensor::owning)
     }

@@ -18,38 +18,43 @@ pub(crate) trait Job {
 /// Does the work on the backend of `place`.
 ///
 /// # Errors
-/// An error for a device that this machine lacks. The work has not begun then.
+/// A device that this machine lacks, or a precision that the engine lacks. The work has not begun then.
 pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
+    if place.engine.name() != "torch" && matches!(place.precision, Precision::Tf32 | Precision::Bf16) {
+        let (engine, precision) = (place.engine.name(), place.precision);
+        return Err(gnr_nn::Error::Invalid(format!(
+            "the backend {engine:?} computes in f32 and f64, not in {precision}"
+        ))
+        .into());
+    }
     Ok(match (place.engine, place.precision) {
-        (Engine::Cpu, Precision::F32) => job.on(Cpu::<f32>::new),
         (Engine::Cpu, Precision::F64) => job.on(Cpu::<f64>::new),
         #[cfg(feature = "burn")]
         (Engine::Burn, _) => {
-            let precision = match place.precision {
-                Precision::F32 => gnr_burn::Precision::F32,
-                Precision::F64 => gnr_burn::Precision::F64,
-            };
+            let precision =
+                if place.precision.is_double() { gnr_burn::Precision::F64 } else { gnr_burn::Precision::F32 };
             let backend = gnr_burn::Burn::<gnr_burn::Flex>::new(precision)?;
             job.on(move || backend)
         }
-        #[cfg(feature = "dfdx")]
-        (Engine::Dfdx, Precision::F32) => job.on(gnr_dfdx::Generic::<f32>::default),
+        (Engine::Cpu, _) => job.on(Cpu::<f32>::new),
         #[cfg(feature = "dfdx")]
         (Engine::Dfdx, Precision::F64) => job.on(gnr_dfdx::Generic::<f64>::default),
+        #[cfg(feature = "dfdx")]
+        (Engine::Dfdx, _) => job.on(gnr_dfdx::Generic::<f32>::default),
         #[cfg(feature = "torch")]
         (Engine::Torch, _) => {
-            let (ready, precision) = torch(place)?;
+            let ready = torch(place)?;
             job.on(move || {
                 // Set on the thread that computes, since each thread has a setting of its own.
                 gnr_torch::set_threads(rayon::current_num_threads());
-                gnr_torch::Torch::on(ready, precision)
+                gnr_torch::Torch::on(ready).with_channels_last(place.channels_last)
             })
         }
     })
 }
 
 #[cfg(feature = "torch")]
-fn torch(place: Place) -> Result<(gnr_torch::Ready, gnr_torch::Precision)> {
+fn torch(place: Place) -> Result<gnr_torch::Ready> {
     use crate::recipe::Device;
     let device = match place.device {
         Device::Cpu => gnr_torch::Device::Cpu,
@@ -57,9 +62,11 @@ fn torch(place: Place) -> Result<(gnr_torch::Ready, gnr_torch::Precision)> {
     };
     let precision = match place.precision {
         Precision::F32 => gnr_torch::Precision::F32,
+        Precision::Tf32 => gnr_torch::Precision::Tf32,
+        Precision::Bf16 => gnr_torch::Precision::Bf16,
         Precision::F64 => gnr_torch::Precision::F64,
     };
-    Ok((device.ready()?, precision))
+    Ok(device.ready(precision)?)
 }
 
 /// Name and version of the library that computes at `place`, as in `gnr-cpu 0.1.0` or `LibTorch 2.13.0`.

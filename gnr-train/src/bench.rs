@@ -24,7 +24,7 @@ use self::registered::{Registered, registered};
 use crate::{
     Result,
     backend::{Job, dispatch, library, matmul_peak_gflops, multiplications, release_idle_memory},
-    recipe::{Place, Recipe},
+    recipe::{Place, Precision, Recipe},
     run::{config, in_pool, threads},
 };
 
@@ -169,6 +169,11 @@ pub struct BenchLine {
     pub device: String,
     /// Name and version of the library that computed.
     pub library: String,
+    /// The precision of parameters and activations.
+    pub precision: Precision,
+    /// The word `channels_last` where images lie so in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<&'static str>,
     /// Median over the rounds, in milliseconds a step.
     pub median_ms: f64,
     /// Fastest round, in milliseconds a step.
@@ -257,6 +262,8 @@ fn run<B: Autodiff + 'static>(request: &BenchRequest, backend: &B) -> Result<Vec
             method: method.name(),
             device: request.place.device.to_string(),
             library: library(request.place),
+            precision: request.place.precision,
+            layout: request.place.channels_last.then_some("channels_last"),
             median_ms: 0.5 * (low + high),
             min_ms: times[0],
             rounds: request.rounds,
@@ -299,9 +306,21 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
         if method == Timed::GnrArithmetic {
             return self.time_arithmetic();
         }
+        self.settle()?;
         let started = Instant::now();
         self.step(method)?;
+        self.settle()?;
         Ok(started.elapsed())
+    }
+
+    /// Waits for the device: a number that is read comes after all that was asked for before.
+    fn settle(&self) -> Result<()> {
+        let smallest =
+            self.theta.tensors().iter().min_by_key(|t| self.backend.shape(t).iter().product::<usize>());
+        if let Some(tensor) = smallest {
+            black_box(self.backend.dot(tensor, tensor)?);
+        }
+        Ok(())
     }
 
     /// Makes a registered method, with all its state.

@@ -251,11 +251,10 @@ impl<B: Autodiff> State<'_, B> {
     ) -> Result<Vec<u8>> {
         let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
         let mut put = |name: String, shape: &[usize], values: Vec<f64>| {
-            let (dtype, bytes) = match precision {
-                Precision::F32 => {
-                    (Dtype::F32, values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
-                }
-                Precision::F64 => (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            let (dtype, bytes) = if precision.is_double() {
+                (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            } else {
+                (Dtype::F32, values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
             };
             tensors.push((name, dtype, shape.to_vec(), bytes));
         };

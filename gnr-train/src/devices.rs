@@ -90,9 +90,11 @@ fn backends(usable: usize) -> Vec<Backend> {
         backend::library,
         recipe::{Device, Engine, Place, Precision},
     };
+    let place =
+        |engine| Place { engine, device: Device::Cpu, precision: Precision::F32, channels_last: false };
     let built = |engine: Engine, cards: usize| Backend {
         name: engine.name(),
-        library: Some(library(Place { engine, device: Device::Cpu, precision: Precision::F32 })),
+        library: Some(library(place(engine))),
         devices: std::iter::once("cpu".to_owned()).chain((0..cards).map(|n| format!("cuda:{n}"))).collect(),
         build: None,
     };

@@ -5,7 +5,8 @@ method's first round; of all of them where there is one method of one layout).
 Methods are timed in turn, round by round, so that a change of load falls on all of them. Random data, f32, train mode.
 
 With `--compile` the model goes through torch.compile, and products are jvp(grad(loss)), compiled as well; BatchNorm then uses the batch's
-statistics and keeps no running ones, since torch.func allows no writing. Compiling counts as warming up.
+statistics and keeps no running ones, since torch.func allows no writing. Compiling counts as warming up. `--variant func` has the same passes
+without compiling. On a CUDA device every timing ends with a synchronisation.
 
     forward    loss without a graph            sgd        gradient and a momentum step
     gradient   loss and gradient               sam        two gradients and a step
@@ -49,17 +50,43 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
-class ResNet(nn.Module):
-    """CIFAR stem (3x3, no pooling), stages of basic blocks, global average pool, classifier."""
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride) and 1x1 convolutions to 4 times the width; a 1x1 projection where the shape changes."""
 
-    def __init__(self, blocks, widths, classes=10):
+    def __init__(self, channels, width, stride):
         super().__init__()
-        layers = [nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+        self.conv1, self.bn1 = nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or channels != 4 * width:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width)
+            )
+
+    def forward(self, x):
+        y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        return F.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """Stem, stages of blocks, global average pool, classifier.
+
+    Images with a side below 64 have the CIFAR stem (3x3, no pooling), larger ones that of ImageNet (7x7 and pooling, stride 2 each).
+    """
+
+    def __init__(self, blocks, widths, classes=10, block=BasicBlock, side=32):
+        super().__init__()
+        window, stride = (3, 1) if side < 64 else (7, 2)
+        stem = nn.Conv2d(3, widths[0], window, stride, window // 2, bias=False)
+        layers = [stem, nn.BatchNorm2d(widths[0]), nn.ReLU()]
+        if side >= 64:
+            layers.append(nn.MaxPool2d(3, 2, 1))
         channels = widths[0]
         for stage, (count, width) in enumerate(zip(blocks, widths)):
-            for block in range(count):
-                layers.append(BasicBlock(channels, width, 2 if stage > 0 and block == 0 else 1))
-                channels = width
+            for index in range(count):
+                layers.append(block(channels, width, 2 if stage > 0 and index == 0 else 1))
+                channels = 4 * width if block is Bottleneck else width
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels, classes)
 
@@ -104,6 +131,9 @@ class WideResNet(nn.Module):
 
 
 class VitBlock(nn.Module):
+    # Whether attention is PyTorch's fused kernel, which has no double backward.
+    fused = False
+
     def __init__(self, width, heads):
         super().__init__()
         self.heads = heads
@@ -114,20 +144,22 @@ class VitBlock(nn.Module):
     def forward(self, x):
         b, n, d = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        # Written out: PyTorch's fused attention has no double backward on the CPU.
-        a = ((q * (d // self.heads) ** -0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
+        if VitBlock.fused:
+            a = F.scaled_dot_product_attention(q, k, v)
+        else:
+            a = ((q * (d // self.heads) ** -0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
         x = x + self.proj(a.transpose(1, 2).reshape(b, n, d))
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
 
 
 class Vit(nn.Module):
-    """ViT-Tiny on 32x32 images in 4x4 patches: width 192, 3 heads, class token."""
+    """Square patches, class token; by default ViT-Tiny on 32x32 images in 4x4 patches, cut to depth 6."""
 
-    def __init__(self, depth=6, width=192, heads=3, classes=10):
+    def __init__(self, depth=6, width=192, heads=3, classes=10, patch=4, side=32):
         super().__init__()
-        self.patch = nn.Conv2d(3, width, 4, 4)
+        self.patch = nn.Conv2d(3, width, patch, patch)
         self.cls = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos = nn.Parameter(torch.randn(1, 65, width) * 0.02)
+        self.pos = nn.Parameter(torch.randn(1, (side // patch) ** 2 + 1, width) * 0.02)
         self.blocks = nn.Sequential(*[VitBlock(width, heads) for _ in range(depth)])
         self.norm, self.head = nn.LayerNorm(width, eps=1e-6), nn.Linear(width, classes)
 
@@ -137,19 +169,24 @@ class Vit(nn.Module):
         return self.head(self.norm(self.blocks(x))[:, 0])
 
 
-def build(name):
+def build(name, side=32, classes=10, depth=None):
     """The model and the shape of an image."""
     if name == "mlp":
         model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
         return model, (784,)
+    image = (3, side, side)
     if name == "resnet20_projection":
-        return ResNet([3, 3, 3], [16, 32, 64]), (3, 32, 32)
+        return ResNet([3, 3, 3], [16, 32, 64], classes), image
     if name == "resnet18":
-        return ResNet([2, 2, 2, 2], [64, 128, 256, 512]), (3, 32, 32)
+        return ResNet([2, 2, 2, 2], [64, 128, 256, 512], classes, side=side), image
+    if name == "resnet50":
+        return ResNet([3, 4, 6, 3], [64, 128, 256, 512], classes, Bottleneck, side), image
     if name == "wrn28_2":
-        return WideResNet(28, 2), (3, 32, 32)
+        return WideResNet(28, 2, classes), image
     if name == "vit_tiny_patch4_32":
-        return Vit(), (3, 32, 32)
+        return Vit(depth or 6, classes=classes), image
+    if name == "vit_small_patch16_224":
+        return Vit(depth or 12, 384, 6, classes, 16, side), image
     raise SystemExit(f"no model {name}")
 
 
@@ -158,18 +195,23 @@ def norm(tensors):
 
 
 class Steps:
-    """One batch, one model, every method."""
+    """One batch, one model, every method; `half` runs the model under autocast to bfloat16."""
 
-    def __init__(self, model, x, y):
-        self.model, self.x, self.y = model, x, y
+    def __init__(self, model, x, y, half=False):
+        self.model, self.x, self.y, self.half = model, x, y, half
         self.theta = list(model.parameters())
         self.norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
         self.optimizer = torch.optim.SGD(self.theta, lr=LR, momentum=MOMENTUM)
         generator = torch.Generator().manual_seed(7)
-        self.v = [torch.randn(t.shape, generator=generator) for t in self.theta]
+        self.v = [torch.randn(t.shape, generator=generator).to(t.device) for t in self.theta]
 
     def loss(self):
-        return F.cross_entropy(self.model(self.x), self.y)
+        return self.loss_of(self.model)
+
+    def loss_of(self, model):
+        with torch.autocast(self.x.device.type, torch.bfloat16, enabled=self.half):
+            logits = model(self.x)
+        return F.cross_entropy(logits.float(), self.y)
 
     @contextlib.contextmanager
     def probe(self):
@@ -262,21 +304,27 @@ class Steps:
         self.move(torch._foreach_add(g, h, alpha=ALPHA * RHO / STEP))
 
 
-class CompiledSteps(Steps):
-    """The same steps with compiled passes."""
+class FuncSteps(Steps):
+    """The same steps with torch.func: gradients by `grad`, products by `jvp` of it."""
 
-    def __init__(self, model, x, y):
+    def __init__(self, model, x, y, half=False):
         for m in model.modules():
             if isinstance(m, nn.BatchNorm2d):
                 m.track_running_stats, m.running_mean, m.running_var = False, None, None
-        super().__init__(model, x, y)
-        self.names = [name for name, _ in model.named_parameters()]
-        plain = lambda theta: F.cross_entropy(torch.func.functional_call(model, dict(zip(self.names, theta)), (x,)), y)
-        self.product = torch.compile(lambda theta, v: torch.func.jvp(torch.func.grad(plain), (theta,), (v,)))
-        self.model = torch.compile(model)
+        super().__init__(model, x, y, half)
+        names = [name for name, _ in model.named_parameters()]
+        call = lambda theta: lambda x: torch.func.functional_call(model, dict(zip(names, theta)), (x,))
+        self.slope = torch.func.grad(lambda theta: self.loss_of(call(theta)))
+        self.product = lambda theta, v: torch.func.jvp(self.slope, (theta,), (v,))
+
+    def point(self):
+        return tuple(t.detach() for t in self.theta)
+
+    def gradient(self):
+        return list(self.slope(self.point()))
 
     def gradient_and_product(self, v):
-        return self.product(tuple(t.detach() for t in self.theta), tuple(v))
+        return self.product(self.point(), tuple(v))
 
     def gradient_and_f(self):
         g = self.gradient()
@@ -291,6 +339,21 @@ class CompiledSteps(Steps):
             self.gradient_and_product(self.v)
 
 
+class CompiledSteps(FuncSteps):
+    """The same steps with compiled passes: gradients by the compiled model's backward, products by `jvp(grad)`."""
+
+    def __init__(self, model, x, y, half=False):
+        super().__init__(model, x, y, half)
+        self.product = torch.compile(self.product)
+        self.model = torch.compile(model)
+
+    def gradient(self):
+        return Steps.gradient(self)
+
+
+VARIANTS = {"eager": Steps, "func": FuncSteps, "compile": CompiledSteps}
+# What fused attention can compute: no second derivative is asked for.
+FIRST_ORDER = {"forward", "gradient", "sgd", "sam", "gnr_fd"}
 METHODS = ["forward", "gradient", "hvp", "hvp_4", "sgd", "sam", "gnr_exact", "gnr_fd"]
 
 
@@ -329,8 +392,19 @@ def main():
     parser.add_argument("--methods", default=",".join(METHODS), help="others than these are ignored")
     parser.add_argument("--layouts", default="nchw,channels_last")
     parser.add_argument("--compile", action="store_true", help="through torch.compile")
+    parser.add_argument("--variant", choices=VARIANTS, help="eager (default), func (torch.func), compile")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="tf32: on CUDA devices")
+    parser.add_argument("--input", default="3,32,32", help="channels (3), height and width (equal) of an image")
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--depth", type=int, help="blocks of a ViT")
+    parser.add_argument("--fused", action="store_true", help="fused attention where no second derivative is asked for")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = arguments.precision == "tf32"
+    settle = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    variant = VARIANTS[arguments.variant or ("compile" if arguments.compile else "eager")]
     # A step of the MLP takes about a millisecond: time several, or the clock and the caches are what is measured.
     inner = 20 if arguments.model == "mlp" else 1
 
@@ -341,11 +415,13 @@ def main():
     steps = {}
     for layout, memory_format in layouts.items():
         torch.manual_seed(0)
-        model, shape = build(arguments.model)
-        x, y = torch.randn(arguments.batch, *shape), torch.randint(0, 10, (arguments.batch,))
+        side = int(arguments.input.split(",")[-1])
+        model, shape = build(arguments.model, side, arguments.classes, arguments.depth)
+        x, y = torch.randn(arguments.batch, *shape), torch.randint(0, arguments.classes, (arguments.batch,))
+        model, x, y = model.to(device), x.to(device), y.to(device)
         if len(shape) == 3:
             model, x = model.to(memory_format=memory_format), x.to(memory_format=memory_format)
-        steps[layout] = (CompiledSteps if arguments.compile else Steps)(model.train(), x, y)
+        steps[layout] = variant(model.train(), x, y, arguments.precision == "bf16")
 
     wanted = [method for method in METHODS if method in arguments.methods.split(",")]
     times = {(method, layout): [] for method in wanted for layout in layouts}
@@ -354,12 +430,15 @@ def main():
     for round in range(-1, arguments.rounds):  # the first warms up
         for (method, layout), samples in times.items():
             step = getattr(steps[layout], method)
+            VitBlock.fused = arguments.fused and method in FIRST_ORDER
             if round < 0:
                 release_idle()
                 reset_peak()
+            settle()
             start = time.perf_counter()
             for _ in range(inner):
                 step()
+            settle()
             if round >= 0:
                 samples.append((time.perf_counter() - start) * 1e3 / inner)
             if round < 0 or len(times) == 1:

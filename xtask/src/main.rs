@@ -14,6 +14,7 @@ mod dist;
 #[cfg(test)]
 mod documents;
 mod features;
+mod gpu_check;
 mod hook;
 mod libtorch;
 mod machine;
@@ -69,6 +70,9 @@ enum Task {
     Page(page::Arguments),
     /// Time one step of each method, beside PyTorch where a Python with torch is given.
     Bench(Box<bench::Arguments>),
+    /// Run everything that only a CUDA card can show, and report it: tests on the device, steps beside PyTorch, an
+    /// epoch.
+    GpuCheck(gpu_check::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
         Task::Hook(arguments) => hook::run(&arguments),
         Task::Page(arguments) => page::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::GpuCheck(arguments) => gpu_check::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

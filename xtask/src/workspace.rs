@@ -75,18 +75,24 @@ pub(crate) fn quoted(word: &str) -> String {
 /// # Errors
 /// When it does not build; cargo has then said why.
 pub(crate) fn build_gnr() -> Result<PathBuf> {
-    // The message stream names the executable whatever CARGO_TARGET_DIR or `build.target` say.
-    let command = cargo([
-        "build",
-        "--release",
-        "-p",
-        "gnr-cli",
-        "--bin",
-        "gnr",
-        "--message-format=json-render-diagnostics",
-    ]);
+    built(release_gnr(&[]))
+}
+
+/// The command that builds `gnr` in release, with more options.
+pub(crate) fn release_gnr(options: &[&str]) -> Command {
+    let build = ["build", "--release", "-p", "gnr-cli", "--bin", "gnr"];
+    let mut command = cargo(build);
+    command.args(options).arg("--message-format=json-render-diagnostics");
+    command
+}
+
+/// The last executable that a cargo command with `--message-format=json-render-diagnostics` builds.
+///
+/// # Errors
+/// When it does not build; cargo has then said why.
+pub(crate) fn built(mut command: Command) -> Result<PathBuf> {
     let shown = show(&command);
-    let mut command = command;
+    // The message stream names the executable whatever CARGO_TARGET_DIR or `build.target` say.
     let output = command
         .stderr(std::process::Stdio::inherit())
         .output()

@@ -87,14 +87,47 @@ impl FromStr for Device {
     }
 }
 
-/// Floating-point precision of parameters and activations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// Floating-point precision of parameters and activations, and of what multiplies them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Single precision, `f32`.
+    /// Single precision, `f32`, the default.
+    #[default]
     F32,
+    /// Single precision, with products by a card's TF32 units. With `backend = "torch"` on a card.
+    Tf32,
+    /// Single precision, with products of operands rounded to bfloat16. With `backend = "torch"`.
+    Bf16,
     /// Double precision, `f64`.
     F64,
+}
+
+impl Precision {
+    /// Whether tensors have 64 bits, in memory and in files; 32 otherwise.
+    pub(crate) fn is_double(self) -> bool {
+        self == Self::F64
+    }
+    /// The unit round-off of products: the largest relative error of one, for operands of this format.
+    pub(crate) fn unit(self) -> f64 {
+        match self {
+            Self::F32 => f64::from(f32::EPSILON) / 2.0,
+            // Significands of 11 and of 8 bits.
+            Self::Tf32 => 2.0_f64.powi(-11),
+            Self::Bf16 => 2.0_f64.powi(-8),
+            Self::F64 => f64::EPSILON / 2.0,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+            Self::F64 => "f64",
+        })
+    }
 }
 
 /// The engine, device and precision of a computation.
@@ -106,12 +139,15 @@ pub struct Place {
     pub device: Device,
     /// The precision of parameters and activations.
     pub precision: Precision,
+    /// Whether the channels of a pixel are next to each other in memory.
+    pub channels_last: bool,
 }
 
 /// Writes engine and device, as in `torch on cuda:0`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {}", self.engine.name(), self.device)
+        let layout = if self.channels_last { " with channels last" } else { "" };
+        write!(f, "{} on {}{layout}", self.engine.name(), self.device)
     }
 }
 
@@ -169,6 +205,54 @@ pub(super) fn read(train: &mut Section<'_, '_>) -> (Engine, Device) {
         train.refuse("device", &found, &requirement);
     }
     (engine.unwrap_or_default(), Device::Cpu)
+}
+
+/// Reads `precision`. Only LibTorch multiplies in less than single precision, in TF32 only on a card.
+pub(super) fn precision(train: &mut Section<'_, '_>, engine: Engine, device: Device) -> Precision {
+    let all = [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64];
+    let names = all.map(|precision| precision.to_string());
+    let choices: Vec<_> = names.iter().map(String::as_str).zip(all).collect();
+    let precision = train.choice("precision", &choices).unwrap_or_default();
+    let torch = engine.name() == "torch";
+    let requirement = match precision {
+        Precision::F32 | Precision::F64 => return precision,
+        Precision::Tf32 if torch && device != Device::Cpu => return precision,
+        Precision::Bf16 if torch => return precision,
+        Precision::Tf32 if torch => {
+            "TF32 is a format of CUDA cards; on the cpu the backend \"torch\" computes in f32, bf16 and f64"
+                .into()
+        }
+        _ if cfg!(feature = "torch") => format!(
+            "the backend \"{}\" computes in f32 and f64; train.backend = \"torch\" also in bf16, and on CUDA cards in tf32",
+            engine.name()
+        ),
+        _ => format!(
+            "this program was built without LibTorch and computes in f32 and f64: {}",
+            how_to_build("torch")
+        ),
+    };
+    train.refuse("precision", &format!("{:?}", precision.to_string()), &requirement);
+    Precision::F32
+}
+
+/// Reads `channels_last`, which LibTorch alone has.
+pub(super) fn channels_last(train: &mut Section<'_, '_>, engine: Engine) -> bool {
+    let channels_last = train.value("channels_last", false);
+    if channels_last && engine.name() != "torch" {
+        let requirement = if cfg!(feature = "torch") {
+            format!(
+                "the backend \"{}\" has one layout of images; train.backend = \"torch\" has two",
+                engine.name()
+            )
+        } else {
+            format!(
+                "this program was built without LibTorch, which has two layouts: {}",
+                how_to_build("torch")
+            )
+        };
+        train.refuse("channels_last", "true", &requirement);
+    }
+    channels_last
 }
 
 fn engine(train: &mut Section<'_, '_>) -> Option<Engine> {

@@ -329,8 +329,12 @@ pub struct Train {
     /// The device of the engine: `cpu`, or with the backend `torch` also `cuda` and `cuda:N`. Default: the CPU.
     #[serde(skip_serializing_if = "Device::is_default")]
     pub device: Device,
-    /// Precision of parameters and activations. Default f32.
+    /// Precision of parameters and activations: `f32`, `f64`; with the backend `torch` also `bf16`, and on cards
+    /// `tf32`. Default f32.
     pub precision: Precision,
+    /// Whether images lie with the channels of a pixel next to each other, which the backend `torch` can. Default: no.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub channels_last: bool,
     /// Number of threads of the tensor kernels. Default 0: as many as there are cores, fixed when the run starts.
     pub threads: usize,
     /// Number of threads that prepare batches; any number gives equal bits. Default 2.
@@ -404,7 +408,12 @@ impl Train {
     }
     /// The engine, device and precision of the run.
     pub fn place(&self) -> Place {
-        Place { engine: self.backend, device: self.device, precision: self.precision }
+        Place {
+            engine: self.backend,
+            device: self.device,
+            precision: self.precision,
+            channels_last: self.channels_last,
+        }
     }
 }
 
@@ -485,6 +494,7 @@ impl Recipe {
     /// The recipe on the default engine and device. Other engines compute the run up to rounding.
     pub(crate) fn anywhere(mut self) -> Self {
         (self.train.backend, self.train.device) = (Engine::default(), Device::default());
+        self.train.channels_last = false;
         self
     }
 

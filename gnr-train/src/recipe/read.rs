@@ -10,8 +10,7 @@ use gnr_models::{Activation, Norm};
 
 use super::{
     Augment, Average, AverageKind, Data, Freeze, Group, Interpolation, Load, Method, Model, NoDecay,
-    Optimizer, Precision, Recipe, Resize, Schedule, Settings, Subset, Train, device, reader::Reader,
-    registered,
+    Optimizer, Recipe, Resize, Schedule, Settings, Subset, Train, device, reader::Reader, registered,
 };
 
 const POSITIVE: &str = "must be positive and finite";
@@ -335,6 +334,8 @@ fn train(reader: &mut Reader<'_>) -> Train {
     let average = average(reader, epochs);
     let mut train = reader.section("train");
     let (backend, device) = device::read(&mut train);
+    let precision = device::precision(&mut train, backend, device);
+    let channels_last = device::channels_last(&mut train, backend);
     Train {
         epochs,
         batch_size,
@@ -344,9 +345,8 @@ fn train(reader: &mut Reader<'_>) -> Train {
         seed: train.value("seed", 0),
         backend,
         device,
-        precision: train
-            .choice("precision", &[("f32", Precision::F32), ("f64", Precision::F64)])
-            .unwrap_or(Precision::F32),
+        precision,
+        channels_last,
         threads: train.value_in("threads", 0, |n| *n <= 1024, "must be at most 1024"),
         workers: train.value_in("workers", 2, |n| *n <= 1024, "must be at most 1024"),
         checkpoint_every_epochs: train.value("checkpoint_every_epochs", 1),

@@ -61,6 +61,72 @@ fn the_cpu_is_the_device_unless_another_is_asked_for_and_unknown_ones_are_refuse
     assert!(error.contains(reason), "{error}");
 }
 
+#[test]
+fn lower_precisions_and_another_layout_are_refused_where_nothing_computes_in_them() {
+    let refused = |sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        Recipe::parse("r.toml", "r", "", &sets).unwrap_err().to_string()
+    };
+    let torch = cfg!(feature = "torch");
+    for name in ["bf16", "tf32"] {
+        let error = refused(&[&format!("train.precision={name}")]);
+        let reason = if torch { "the backend \"cpu\" computes in f32 and f64" } else { "--features torch" };
+        assert!(
+            error.contains(&format!("`train.precision` = \"{name}\": ")) && error.contains(reason),
+            "{error}"
+        );
+    }
+    let error = refused(&["train.precision=f16"]);
+    assert!(error.contains("expected one of f32, tf32, bf16, f64"), "{error}");
+    let error = refused(&["train.channels_last=true"]);
+    let reason = if torch { "the backend \"cpu\" has one layout" } else { "--features torch" };
+    assert!(error.contains("`train.channels_last` = true: ") && error.contains(reason), "{error}");
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn libtorch_has_bf16_everywhere_and_tf32_on_cards() {
+    use gnr_train::Precision;
+
+    let recipe = tiny(&["train.backend=torch", "train.precision=bf16", "train.channels_last=true"]);
+    assert_eq!((recipe.train.precision, recipe.train.channels_last), (Precision::Bf16, true));
+    let text = recipe.to_toml().unwrap();
+    assert!(text.contains("precision = \"bf16\"") && text.contains("channels_last = true"), "{text}");
+    assert_eq!(Recipe::parse("r.toml", "r", &text, &[]).unwrap(), recipe);
+    let recipe = tiny(&["train.device=cuda", "train.precision=tf32"]);
+    assert_eq!(recipe.train.precision, Precision::Tf32);
+    let sets = ["train.backend=torch".to_owned(), "train.precision=tf32".to_owned()];
+    let error = Recipe::parse("r.toml", "r", "", &sets).unwrap_err().to_string();
+    assert!(error.contains("TF32 is a format of CUDA cards"), "{error}");
+}
+
+/// The other layout computes the same run but for the order of additions; bfloat16 one that is close, and the summary
+/// says so.
+#[cfg(feature = "torch")]
+#[test]
+fn a_run_in_the_other_layout_is_the_same_run_and_one_in_bf16_is_close() {
+    use crate::support::run;
+
+    let losses = |sets: &[&str], precision: &str| {
+        let precision = format!("train.precision={precision}");
+        let net = ["model.name=resnet8", "model.widths=[4,4,4]", "train.backend=torch", &precision];
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("run");
+        let recipe = tiny(&[&net[..], &["train.epochs=2", "method.gnr.rho=0.1"], sets].concat());
+        run(recipe, &at).unwrap();
+        let summary = std::fs::read_to_string(at.join("summary.json")).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+        (summary["train_loss"].as_f64().unwrap(), summary["precision"].as_str().unwrap().to_owned())
+    };
+    let (expected, _) = losses(&[], "f64");
+    let (other, _) = losses(&["train.channels_last=true"], "f64");
+    assert!((other - expected).abs() < 1e-9 * expected, "{other} and {expected}");
+    let (half, precision) = losses(&[], "bf16");
+    assert_eq!(precision, "bf16");
+    // Ten steps from one point: rounding of 1/256 in each product changes the loss by a few percent at most.
+    assert!(half != expected && (half - expected).abs() < 0.1 * expected, "{half} and {expected}");
+}
+
 #[cfg(feature = "torch")]
 #[test]
 fn a_card_means_libtorch_and_is_written_with_its_number() {

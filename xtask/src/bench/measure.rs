@@ -9,7 +9,7 @@ use crate::median::median;
 
 /// What is timed, in the table's order. `hvp` is an exact product from scratch, its gradient included; `hvp_4` four of
 /// them at one point.
-pub(super) const METHODS: [&str; 11] = [
+pub(crate) const METHODS: [&str; 11] = [
     "forward",
     "gradient",
     "hvp",
@@ -26,7 +26,7 @@ pub(super) const METHODS: [&str; 11] = [
 /// The library that computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Side {
+pub(crate) enum Side {
     Ours,
     /// PyTorch, run eagerly.
     Pytorch,
@@ -38,61 +38,61 @@ pub(super) enum Side {
 
 /// One JSON line of a block: a method of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Line {
-    pub(super) model: String,
-    pub(super) method: String,
-    pub(super) median_ms: f64,
-    pub(super) min_ms: f64,
-    pub(super) rounds: u64,
-    pub(super) peak_rss_mb: Option<f64>,
+pub(crate) struct Line {
+    pub(crate) model: String,
+    pub(crate) method: String,
+    pub(crate) median_ms: f64,
+    pub(crate) min_ms: f64,
+    pub(crate) rounds: u64,
+    pub(crate) peak_rss_mb: Option<f64>,
     /// Resident memory before the first step.
     #[serde(default)]
-    pub(super) idle_rss_mb: Option<f64>,
+    pub(crate) idle_rss_mb: Option<f64>,
     /// Ours: work of a step by definition.
     #[serde(default)]
-    pub(super) gflop: Option<f64>,
+    pub(crate) gflop: Option<f64>,
     /// Ours: what a large matrix product reaches.
     #[serde(default)]
-    pub(super) matmul_gflops: Option<f64>,
+    pub(crate) matmul_gflops: Option<f64>,
     /// PyTorch: `nchw` or `channels_last`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) layout: Option<String>,
+    pub(crate) layout: Option<String>,
 }
 
 /// A method of a model over all blocks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Measured {
-    pub(super) model: String,
-    pub(super) method: String,
-    pub(super) ours_ms: Option<f64>,
+pub(crate) struct Measured {
+    pub(crate) model: String,
+    pub(crate) method: String,
+    pub(crate) ours_ms: Option<f64>,
     /// Fastest and slowest of our blocks; none with fewer than two.
-    pub(super) ours_range_ms: Option<[f64; 2]>,
+    pub(crate) ours_range_ms: Option<[f64; 2]>,
     /// Ours over ours of a plain SGD step.
-    pub(super) to_sgd: Option<f64>,
+    pub(crate) to_sgd: Option<f64>,
     /// Work by definition over time.
-    pub(super) gflops: Option<f64>,
+    pub(crate) gflops: Option<f64>,
     /// That over the best large matrix product of all blocks.
-    pub(super) of_peak: Option<f64>,
-    pub(super) ours_peak_rss_mb: Option<f64>,
+    pub(crate) of_peak: Option<f64>,
+    pub(crate) ours_peak_rss_mb: Option<f64>,
     /// Growth of resident memory over the idle process, MB.
-    pub(super) ours_growth_mb: Option<f64>,
-    pub(super) pytorch_growth_mb: Option<f64>,
-    pub(super) pytorch_ms: Option<f64>,
-    pub(super) pytorch_layout: Option<String>,
+    pub(crate) ours_growth_mb: Option<f64>,
+    pub(crate) pytorch_growth_mb: Option<f64>,
+    pub(crate) pytorch_ms: Option<f64>,
+    pub(crate) pytorch_layout: Option<String>,
     /// `torch.compile`, the better layout.
-    pub(super) compiled_ms: Option<f64>,
-    pub(super) jax_ms: Option<f64>,
+    pub(crate) compiled_ms: Option<f64>,
+    pub(crate) jax_ms: Option<f64>,
     /// Ours over PyTorch's better layout.
-    pub(super) ratio: Option<f64>,
+    pub(crate) ratio: Option<f64>,
     /// Ours over the fastest of all others.
-    pub(super) ratio_to_fastest: Option<f64>,
+    pub(crate) ratio_to_fastest: Option<f64>,
     /// Smallest and largest ratio block by block, to the same layout; none with fewer than two blocks.
-    pub(super) ratio_range: Option<[f64; 2]>,
+    pub(crate) ratio_range: Option<[f64; 2]>,
 }
 
 impl Measured {
     /// The spread over blocks as the table shows it: of ratios, or of our times where PyTorch has none.
-    pub(super) fn blocks(&self) -> String {
+    pub(crate) fn blocks(&self) -> String {
         let shown = |[least, most]: [f64; 2], unit| format!("{least:.2}-{most:.2}{unit}");
         match (self.ratio_range, self.ours_range_ms) {
             (Some(ratios), _) => shown(ratios, ""),
@@ -106,7 +106,7 @@ impl Measured {
 ///
 /// # Errors
 /// When there is none, or one that is no timing.
-pub(super) fn lines(text: &str) -> Result<Vec<Line>> {
+pub(crate) fn lines(text: &str) -> Result<Vec<Line>> {
     let lines: Vec<Line> = text
         .lines()
         .filter(|line| line.starts_with('{'))
@@ -129,7 +129,7 @@ fn range(values: impl Iterator<Item = f64> + Clone) -> Option<[f64; 2]> {
 
 /// Medians and ranges over the blocks, whose lines stand in the order of the run, with the memory of
 /// each method in a process of its own.
-pub(super) fn medians(lines: &[(Side, Line)], memory: &[(Side, Line)]) -> Vec<Measured> {
+pub(crate) fn medians(lines: &[(Side, Line)], memory: &[(Side, Line)]) -> Vec<Measured> {
     let mut samples: BTreeMap<(&str, &str), Sides<'_>> = BTreeMap::new();
     for (side, line) in lines {
         let method = samples.entry((&line.model, &line.method)).or_default();

@@ -6,7 +6,7 @@
 //! over blocks. `torch.compile` and JAX, stronger anchors than eager PyTorch, run where the interpreter has them.
 
 mod hessian;
-mod measure;
+pub(crate) mod measure;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,8 +16,9 @@ use anyhow::{Context, Result, bail};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde::Serialize;
 
+use crate::libtorch::{self, with_libtorch};
 use crate::machine::{Machine, cores};
-use crate::workspace::{build_gnr, output, root};
+use crate::workspace::{build_gnr, built, output, release_gnr, root};
 use measure::{Line, METHODS, Measured, Side, lines, medians};
 
 /// Options of `cargo xtask bench`.
@@ -50,6 +51,15 @@ pub(crate) struct Arguments {
     /// Methods; default: all. See `gnr bench --help`.
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
+    /// Images in a batch. Default: each model's own.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    batch: Option<u64>,
+    /// What computes ours: cpu, or torch, which is built with LibTorch.
+    #[arg(long, value_name = "NAME", default_value = "cpu", value_parser = ["cpu", "torch"])]
+    backend: String,
+    /// Ours with the channels of a pixel next to each other, which the backend torch can.
+    #[arg(long)]
+    channels_last: bool,
     /// Threads of each side. Default: all cores.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -93,6 +103,9 @@ const MEMORY_ROUNDS: u64 = 2;
 #[derive(Serialize)]
 struct Figures<'a> {
     machine: Machine,
+    backend: &'a str,
+    /// Images in a batch, where it is not each model's own.
+    batch: Option<u64>,
     threads: usize,
     rounds: u64,
     blocks: u64,
@@ -145,6 +158,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let sides = sides(arguments, pytorch.as_ref().map(|(python, _)| *python));
     let gnr = match &arguments.gnr {
         Some(path) => std::path::absolute(path).with_context(|| format!("--gnr {}", path.display()))?,
+        None if arguments.backend == "torch" => {
+            libtorch::run()?;
+            built(with_libtorch(release_gnr(&["--features", "torch"])))?
+        }
         None => build_gnr()?,
     };
 
@@ -152,7 +169,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut memory = Vec::new();
     for model in &arguments.models {
         let (batch, sizes) = batch_of[model.as_str()];
-        let batch = batch.to_string();
+        let batch = arguments.batch.map_or_else(|| batch.to_string(), |batch| batch.to_string());
         let threads = threads.to_string();
         let process =
             |side: Side, rounds: u64, methods: &[String], layout: &str| -> Result<Vec<(Side, Line)>> {
@@ -161,8 +178,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                     ["--model", model, "--batch", &batch, "--rounds", &rounds, "--threads", &threads];
                 let mut command = match (side, &pytorch) {
                     (Side::Ours, _) => {
-                        let mut ours = Command::new(&gnr);
-                        ours.arg("bench").args(sizes).args(methods.iter().flat_map(|m| ["--method", m]));
+                        let mut ours = with_libtorch(Command::new(&gnr));
+                        ours.args(["bench", "--backend", &arguments.backend])
+                            .args(arguments.channels_last.then_some("--channels-last"))
+                            .args(sizes)
+                            .args(methods.iter().flat_map(|m| ["--method", m]));
                         ours.env("RAYON_NUM_THREADS", &threads);
                         ours
                     }
@@ -207,7 +227,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for model in &arguments.models {
         println!(
             "\n{model}, batch {}, {threads} threads\n{}",
-            batch_of[model.as_str()].0,
+            arguments.batch.unwrap_or(batch_of[model.as_str()].0 as u64),
             table(&figures, model)
         );
     }
@@ -233,6 +253,8 @@ fn write(
 ) -> Result<()> {
     let figures = Figures {
         machine: Machine::here(),
+        backend: &arguments.backend,
+        batch: arguments.batch,
         threads,
         rounds: arguments.rounds,
         blocks: arguments.blocks,

@@ -163,7 +163,7 @@ mod tests {
         assert!(told[0].contains("a.rs:1: a doc comment begins with `It`"), "{told:?}");
         assert!(told[1].contains("a.rs:6: a doc comment begins with `That of`"), "{told:?}");
         assert_eq!(
-            super::tests::told("a/src/a.rs", "//! A file.\n// It is no doc comment.\nfn f() {}\n"),
+            super::tests::told("a/src/a.rs", "//! A file of tests.\n// It is no doc comment.\nfn f() {}\n"),
             [""; 0]
         );
     }

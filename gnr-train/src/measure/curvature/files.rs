@@ -14,11 +14,10 @@ pub(super) fn vectors(
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for (prefix, values) in named {
         for (entry, values) in entries.iter().zip(values) {
-            let (dtype, bytes) = match precision {
-                Precision::F32 => {
-                    (Dtype::F32, values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
-                }
-                Precision::F64 => (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            let (dtype, bytes) = if precision.is_double() {
+                (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            } else {
+                (Dtype::F32, values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
             };
             tensors.push((format!("{prefix}.{}", entry.name), dtype, entry.shape.clone(), bytes));
         }

@@ -273,6 +273,8 @@ fn checked<B: Autodiff, R: Measure>(
         let tolerance = match run.description.precision {
             Precision::F32 => 1e-4,
             Precision::F64 => 1e-9,
+            // Products are rounded more than all that follows.
+            Precision::Tf32 | Precision::Bf16 => 32.0 * run.description.precision.unit(),
         };
         point.check = Some(determinism_check(&mut operator, &u?, &v?, tolerance)?.into());
     }

@@ -104,9 +104,11 @@ impl SpectrumRequest {
 
     fn lanczos(&self, dim: usize, precision: Precision) -> Lanczos {
         const MEMORY: usize = 2 << 30;
+        // Vectors are in single precision even where products are not; eigenvalues are known as well as products are.
         let (bytes, epsilon, floor) = match precision {
-            Precision::F32 => (4, f64::from(f32::EPSILON) / 2.0, 1e-7),
             Precision::F64 => (8, f64::EPSILON / 2.0, 1e-13),
+            Precision::F32 => (4, f64::from(f32::EPSILON) / 2.0, 1e-7),
+            Precision::Tf32 | Precision::Bf16 => (4, f64::from(f32::EPSILON) / 2.0, precision.unit()),
         };
         let defaults = Lanczos::new(self.which());
         let fitting = (MEMORY / (bytes * dim.max(1))).max(20);

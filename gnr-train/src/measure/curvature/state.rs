@@ -70,11 +70,10 @@ pub(super) fn to_bytes<B: Autodiff>(
         for (group, vectors) in groups {
             for (k, vector) in vectors.into_iter().enumerate() {
                 let flat = vector.to_host()?.concat();
-                let (dtype, bytes) = match precision {
-                    Precision::F32 => {
-                        (Dtype::F32, flat.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
-                    }
-                    Precision::F64 => (Dtype::F64, wide(&flat)),
+                let (dtype, bytes) = if precision.is_double() {
+                    (Dtype::F64, wide(&flat))
+                } else {
+                    (Dtype::F32, flat.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
                 };
                 tensors.push((format!("{r}.{group}.{k}"), dtype, vec![flat.len()], bytes));
             }

@@ -1,0 +1,185 @@
+//! The report: one JSON file with everything, one Markdown file to read.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::{
+    Report,
+    nets::Net,
+    steps::{METHODS, Side, WEIGHED},
+    targets::{Target, memory, time},
+};
+
+/// The files of a report in a folder: JSON, Markdown.
+pub(super) fn paths(folder: &Path) -> [PathBuf; 2] {
+    ["gpu-check.json", "gpu-check.md"].map(|name| folder.join(name))
+}
+
+/// Writes both files.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub(super) fn write(folder: &Path, report: &Report) -> Result<()> {
+    let texts = [serde_json::to_string_pretty(report)? + "\n", markdown(report)];
+    for (path, text) in paths(folder).iter().zip(texts) {
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// What an error says first.
+pub(super) fn first_line(error: &str) -> &str {
+    error.lines().next().unwrap_or_default()
+}
+
+/// The report as Markdown.
+fn markdown(report: &Report) -> String {
+    let mut text = head(report);
+    text += &targets(&report.targets);
+    for net in &report.nets {
+        text += &steps(report, net);
+    }
+    if let Some(epoch) = &report.epoch {
+        text += &format!(
+            "\n## An epoch with the loader\n\n{:.0} images a second; {}.\n",
+            epoch.images_per_second,
+            epoch.described()
+        );
+    }
+    text + &stages(report)
+}
+
+fn head(report: &Report) -> String {
+    let machine = &report.machine;
+    let rehearsal = if report.device == "cpu" {
+        "**A rehearsal on LibTorch's CPU.** It shows that every stage runs. Its times and memory say nothing about a card.\n\n"
+    } else {
+        ""
+    };
+    let cards = report.devices.as_ref().and_then(|found| found["cards"].as_array());
+    let cards: Vec<&str> = cards.into_iter().flatten().filter_map(|card| card["name"].as_str()).collect();
+    let cards = if cards.is_empty() { "no card".into() } else { cards.join(", ") };
+    format!(
+        "# gpu-check, {}\n\n{rehearsal}Device `{}`, precision {}{}; {}, {} threads, {cards}; PyTorch {}; commit {}.\n",
+        machine.date,
+        report.device,
+        report.precision,
+        if report.small { ", small batches" } else { "" },
+        machine.cpu,
+        machine.cores,
+        report.pytorch,
+        machine.commit,
+    )
+}
+
+fn targets(targets: &[Target]) -> String {
+    let mut text =
+        "\n## Targets\n\n| net | target | at most | measured | met |\n|---|---|---|---|---|\n".to_owned();
+    for Target { model, what, limit, ratio, met } in targets {
+        let met = met.map_or("not measured", |met| if met { "yes" } else { "**no**" });
+        text += &format!("| {model} | {what} | {limit} | {} | {met} |\n", shown(*ratio, 2));
+    }
+    text
+}
+
+fn steps(report: &Report, net: &Net) -> String {
+    let sides = [Side::Ours, Side::Eager, Side::Func, Side::Compiled];
+    let titles = sides.map(Side::title).join(" | ");
+    let mut text = format!(
+        "\n## {}\n\nMilliseconds a step; of gnr and of PyTorch run eagerly, the better of two memory layouts.\n\n\
+         | | {titles} | gnr / PyTorch |\n|---|---|---|---|---|---|\n",
+        net.described()
+    );
+    for method in METHODS {
+        let times = sides.map(|side| time(&report.timings, net.model, side, method));
+        let ratio = times[0].zip(times[1]).map(|(ours, theirs)| ours / theirs);
+        let cells = times.map(|time| shown(time, 1)).join(" | ");
+        text += &format!("| {} | {cells} | {} |\n", title(method), shown(ratio, 2));
+    }
+    text += "\nPeak memory over the idle program, MB.\n\n| | gnr | PyTorch |\n|---|---|---|\n";
+    for method in WEIGHED {
+        let of = |side| shown(memory(&report.weights, net.model, side, method), 0);
+        text += &format!("| {} | {} | {} |\n", title(method), of(Side::Ours), of(Side::Eager));
+    }
+    text
+}
+
+fn stages(report: &Report) -> String {
+    let mut text = "\n## Stages\n\n| stage | s | |\n|---|---|---|\n".to_owned();
+    for stage in &report.stages {
+        let outcome = match &stage.error {
+            None => "passed".into(),
+            Some(error) => format!("**failed**: {}", first_line(error).replace('|', "\\|")),
+        };
+        text += &format!("| {} | {:.1} | {outcome} |\n", stage.name, stage.seconds);
+    }
+    text
+}
+
+fn title(method: &str) -> &str {
+    match method {
+        "gradient" => "gradient",
+        "hvp" => "exact product with its gradient",
+        "sam" => "SAM",
+        "gnr_exact" => "GNR, exact products",
+        "gnr_fd" => "GNR, differences of gradients",
+        other => other,
+    }
+}
+
+fn shown(value: Option<f64>, digits: usize) -> String {
+    value.map_or("–".into(), |value| format!("{value:.digits$}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        gpu_check::{Stage, nets::SMALL, targets::judge},
+        machine::Machine,
+    };
+
+    #[test]
+    fn what_failed_and_what_was_not_measured_is_said() {
+        let stage = Stage {
+            name: "gnr devices".into(),
+            passed: false,
+            seconds: 1.0,
+            error: Some("no | card\nmore".into()),
+        };
+        let report = Report {
+            machine: Machine {
+                cpu: "x".into(),
+                cores: 2,
+                commit: "c".into(),
+                date: "2026-11-29 12:00".into(),
+            },
+            device: "cpu".into(),
+            precision: "f32".into(),
+            small: true,
+            pytorch: "2".into(),
+            devices: None,
+            nets: SMALL.to_vec(),
+            stages: vec![stage],
+            timings: Vec::new(),
+            targets: judge(&SMALL, &[], &[]),
+            weights: Vec::new(),
+            epoch: None,
+        };
+        let text = markdown(&report);
+        for words in [
+            "rehearsal on LibTorch's CPU",
+            "| gnr devices | 1.0 | **failed**: no \\| card |",
+            "| resnet50 | exact GNR step, in gradients | 6.1 | – | not measured |",
+        ] {
+            assert!(text.contains(words), "{words:?} in {text}");
+        }
+        assert!(!text.contains("An epoch"));
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &report).unwrap();
+        let json = std::fs::read_to_string(&paths(folder.path())[0]).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["stages"][0]["error"], "no | card\nmore");
+    }
+}
