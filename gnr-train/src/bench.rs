@@ -122,7 +122,7 @@ impl Timed {
     }
 }
 
-/// The options of [`bench`].
+/// The options of [`bench()`].
 #[derive(Clone, Debug)]
 pub struct BenchRequest {
     /// The model, and with it the shape of the images.

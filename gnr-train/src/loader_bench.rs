@@ -18,7 +18,7 @@ use crate::{
     team::Team,
 };
 
-/// The speeds that [`loader_bench`] measured.
+/// The speeds that [`loader_bench()`] measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct LoaderReport {
     /// The images, described in words.

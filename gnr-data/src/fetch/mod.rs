@@ -13,7 +13,7 @@ use md5::{Digest, Md5};
 use crate::error::{DataError, Result};
 use crate::registry::{DatasetInfo, Download};
 
-/// Options of [`fetch`].
+/// Options of [`fetch()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchOptions {
     /// Address of a folder with the files, which is tried before the published addresses. Default: none.
@@ -30,7 +30,7 @@ impl Default for FetchOptions {
     }
 }
 
-/// Progress of [`fetch`], for those who watch it.
+/// Progress of [`fetch()`], for those who watch it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchEvent<'a> {
     /// Bytes of a file have arrived.

@@ -18,7 +18,7 @@ use crate::{
     measure::{MeasureObserver, Measured, Session, subject::Description},
 };
 
-/// The options of [`density`].
+/// The options of [`density()`].
 #[derive(Clone, Debug)]
 pub struct DensityRequest {
     /// Subject, operator and folder.
@@ -81,7 +81,7 @@ pub struct DensityReport {
 /// Estimates the density and writes `density.json`, `density.csv` and `density_nodes.csv`.
 ///
 /// # Errors
-/// The errors of [`spectrum`](super::spectrum()).
+/// The errors of [`spectrum()`](super::spectrum()).
 pub fn density(
     request: &DensityRequest,
     observer: &mut dyn MeasureObserver,

@@ -47,7 +47,7 @@ pub enum Method {
     Power,
 }
 
-/// The options of [`spectrum`].
+/// The options of [`spectrum()`].
 #[derive(Clone, Debug)]
 pub struct SpectrumRequest {
     /// Subject, operator and folder.

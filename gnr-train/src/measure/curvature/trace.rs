@@ -36,7 +36,7 @@ pub enum TraceMethod {
     Diagonal,
 }
 
-/// The options of [`trace`].
+/// The options of [`trace()`].
 #[derive(Clone, Debug)]
 pub struct TraceRequest {
     /// Subject, operator and folder.
@@ -110,7 +110,7 @@ pub struct TraceReport {
 /// Hutchinson's estimator can be stopped and continues with the samples that it has; the others start again.
 ///
 /// # Errors
-/// The errors of [`spectrum`](super::spectrum()).
+/// The errors of [`spectrum()`](super::spectrum()).
 pub fn trace(
     request: &TraceRequest,
     observer: &mut dyn MeasureObserver,

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The options of [`landscape`].
+/// The options of [`landscape()`].
 #[derive(Clone, Debug)]
 pub struct LandscapeRequest {
     /// Subject and folder.

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The options of [`minima`].
+/// The options of [`minima()`].
 #[derive(Clone, Debug)]
 pub struct MinimaRequest {
     /// Subject and folder.

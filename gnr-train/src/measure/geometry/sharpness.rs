@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The options of [`sharpness`].
+/// The options of [`sharpness()`].
 #[derive(Clone, Debug)]
 pub struct SharpnessRequest {
     /// Subject and folder.
