@@ -5,6 +5,7 @@
 //! pass. With the loss L = Σ wᵣ Lᵣ, rank r's tape holds derivatives of Lᵣ, which are those of L divided by wᵣ. The mean
 //! of the adjoint over the batch, in these units, is Σ wᵣ (Σ a)ᵣ divided by the number of rank r's own elements.
 
+use gnr_core::collective::Packed;
 use gnr_kernels::{
     norm::{Source, Stats, Sums},
     norm_replay::{SecondSums, TangentStats},
@@ -53,11 +54,10 @@ impl Peers {
     /// The means over the ranks of vectors of one length; `None` in a process by itself.
     fn means<const N: usize>(&self, own: [&[f64]; N]) -> Result<Option<[Vec<f64>; N]>> {
         let Some(across) = &self.0 else { return Ok(None) };
-        let all = across.all(&own.concat()).map_err(|error| Error::Ranks(Box::new(error)))?;
+        let means = across.mean(Packed::Double(own.concat())).and_then(Packed::doubles);
+        let means = means.map_err(|error| Error::Ranks(Box::new(error)))?;
         let c = own.first().map_or(0, |first| first.len());
-        let counted = || all.iter().filter(|(weight, _)| *weight != 0.0);
-        let mean = |k: usize| (k * c..(k + 1) * c).map(|i| counted().map(|(w, x)| w * x[i]).sum()).collect();
-        Ok(Some(std::array::from_fn(mean)))
+        Ok(Some(std::array::from_fn(|k| means[k * c..(k + 1) * c].to_vec())))
     }
 
     /// As [`means`](Self::means), in a reverse pass, which has no errors. After a failure every exchange fails, so the

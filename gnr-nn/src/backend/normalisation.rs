@@ -62,7 +62,8 @@ pub trait Normalisation: Linear {
     ///
     /// # Cost
     /// As composed: two exchanges of `[C]` numbers, and two more in the reverse pass. Fused in a backend: one of each,
-    /// and one of each in a Hessian-vector product.
+    /// and one of each in a Hessian-vector product; means of more than 4096 numbers take two
+    /// ([`Collective::mean`](gnr_core::Collective::mean)).
     fn batch_norm_over_ranks(
         &self,
         x: &Self::Tensor,
