@@ -1,12 +1,57 @@
 //! The command `gnr eval`: evaluates a checkpoint or published weights.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use gnr_train::{EvalRequest, Team};
+use clap::Args;
+use gnr_train::{Choice as _, EvalRequest, Split, Team};
 
-use crate::args;
+use crate::{choice::choice, device::OnDevice};
 
-pub(crate) fn eval(arguments: args::Eval, team: &Team) -> anyhow::Result<ExitCode> {
+/// Evaluate a checkpoint or published weights
+///
+/// A checkpoint of a run knows its model and data; for other weight files (safetensors, PyTorch) give --model and
+/// --data. Under mpirun or srun the images are spread over the ranks.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr eval runs/digits-1/checkpoints/last.safetensors --split validation\n  \
+    gnr eval resnet20.safetensors --model resnet20 --data folder --data-dir cifar10-jpeg --normalization imagenet\n  \
+    gnr eval efficientnet-lite0.pth --model efficientnet_lite0 --data folder --data-dir imagenette --class-map imagenet")]
+pub(crate) struct Arguments {
+    /// A run folder (its last checkpoint), a safetensors file or a PyTorch checkpoint
+    pub(crate) weights: PathBuf,
+    /// A name that `gnr models` lists
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// A name that `gnr data` lists
+    #[arg(long)]
+    pub(crate) data: Option<String>,
+    /// Folder of the data set
+    #[arg(long)]
+    pub(crate) data_dir: Option<String>,
+    /// The images to evaluate on
+    #[arg(long, value_parser = choice::<Split>(), default_value = Split::Test.name())]
+    pub(crate) split: Split,
+    /// Preset of mean and standard deviation: cifar10, imagenet, unit, …
+    #[arg(long, alias = "normalisation")]
+    pub(crate) normalization: Option<String>,
+    /// The data's classes among the logits of a model that has more: `imagenet` (classes named by WordNet ids), `index`
+    /// (named by their logit), or a file with a class name a line, in the order of the logits
+    #[arg(long, value_name = "imagenet|index|FILE")]
+    pub(crate) class_map: Option<String>,
+    /// Set any other key of the recipe; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
+    /// Show the results of every class
+    #[arg(long)]
+    pub(crate) per_class: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(crate) fn eval(arguments: Arguments, team: &Team) -> anyhow::Result<ExitCode> {
     let keys = [
         ("model.name", &arguments.model),
         ("data.name", &arguments.data),

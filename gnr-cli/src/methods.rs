@@ -7,12 +7,22 @@ use std::{
 };
 
 use anyhow::bail;
+use clap::Args;
 use gnr_core::registry::{Cost, Entry, Unset};
 use gnr_train::recipe::{Kind, kinds};
 
-use crate::args;
+/// List the optimisers and schedules with their equations, keys, costs and references, or describe one
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr methods\n  \
+    gnr methods lion\n  \
+    gnr train --set optimizer.name=lion --set optimizer.lr=0.001")]
+pub(crate) struct Arguments {
+    /// A method to describe
+    pub(crate) name: Option<String>,
+}
 
-pub(crate) fn methods(arguments: &args::Methods) -> anyhow::Result<ExitCode> {
+pub(crate) fn methods(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let kinds = kinds();
     let text = match &arguments.name {
         None => kinds.iter().map(listing).collect::<Vec<_>>().join("\n"),

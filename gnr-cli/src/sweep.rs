@@ -2,23 +2,83 @@
 
 use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode, time::Instant};
 
+use clap::Args;
 use gnr_study::{
+    Shard,
     compare::Arm,
     runner::{Finished, Run, StudyObserver, Workers},
     sweep::{Axis, Sweep, SweepOutcome, SweepRequest, SweepResult},
 };
-
 use gnr_train::Start;
 
 use crate::{
-    args,
+    args::positive,
+    device::OnDevice,
     progress::clock,
     signal::{INTERRUPTED, Stop},
     slurm,
     train::load,
 };
 
-pub(crate) fn sweep(arguments: args::Sweep) -> anyhow::Result<ExitCode> {
+/// Search over recipe keys on held-out images
+///
+/// Trains every combination of the grid on nine tenths of the training images (unless the recipe sets data.validation)
+/// and chooses by the accuracy on the rest; the test images decide nothing. The same command continues an interrupted
+/// sweep: finished runs are kept, begun ones resume. Writes sweep.json, heatmap.html and chosen.toml, a recipe with the
+/// chosen values. Exit code: 0 done, 130 interrupted, 1 error (a run that fails alone is told, and is an empty cell).
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr sweep                                            the paper's grids of rho and alpha on the embedded digits\n  \
+    gnr sweep digits --grid method.gnr.rho=0.05,0.1,0.2 --grid method.gnr.alpha=0.1,1 --set train.epochs=5\n  \
+    gnr sweep my.toml --grid optimizer.lr=0.03,0.1,0.3 --seeds 3 --jobs 4 --out runs/lr\n  \
+    gnr sweep digits --method asam                       the radius of ASAM\n  \
+    gnr sweep my.toml --seeds 3 --slurm 16 --out SHARED   a job array of 16 parts, and the result after them\n  \
+    gnr train runs/lr/chosen.toml")]
+pub(crate) struct Arguments {
+    /// A TOML file, or the name of a built-in recipe [default: digits]
+    pub(crate) recipe: Option<String>,
+    /// The method to search for, as `gnr compare --methods` names it: a regulariser or an optimiser that `gnr methods`
+    /// lists, or several with + between them [default: the recipe's own]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) method: Option<Arm>,
+    /// A key and the values to try; may be repeated [default: what `gnr compare --tune` searches of --method; without
+    /// it the paper's grids of method.gnr.rho and method.gnr.alpha]
+    #[arg(long = "grid", value_name = "SECTION.KEY=VALUE,VALUE,...")]
+    pub(crate) grid: Vec<Axis>,
+    /// Set a key of the recipe for all runs; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
+    /// Seeds (0, 1, ...) of each combination
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) seeds: u64,
+    /// Runs at a time [default: as many as there are cores]
+    #[arg(long, value_parser = positive)]
+    pub(crate) jobs: Option<usize>,
+    /// Threads of each run; 0: the cores shared among the runs
+    #[arg(long, default_value_t = 0)]
+    pub(crate) threads: usize,
+    /// Folder of the sweep [default: runs/sweep-RECIPE]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Train part i of n only, as 1/4; parts share --out on a common disk. Without --shard: what is left, and the
+    /// result
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// Write a Slurm job array of so many parts and a job that reports after them, and submit both where there is an
+    /// sbatch
+    #[arg(long, value_name = "PARTS", value_parser = positive, conflicts_with = "shard")]
+    pub(crate) slurm: Option<usize>,
+    /// Print nothing but the result and errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// List the runs and what is finished, check data and model, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let name = arguments.recipe.as_deref().unwrap_or("digits");
     let sets = arguments.device.with(&arguments.sets);
     let given = |assignments: &[String]| load(name, &[&sets[..], assignments].concat());

@@ -6,6 +6,7 @@ use std::{
     process::ExitCode,
 };
 
+use clap::Args;
 use gnr_study::compare::Comparison;
 use gnr_train::{
     Existing, Outcome, Recipe, RecipeError, Team, TrainError, check, next_free,
@@ -13,13 +14,84 @@ use gnr_train::{
 };
 
 use crate::{
-    args,
     compare::DEMONSTRATION,
+    device::OnDevice,
     progress::{Progress, Verbosity, parameters},
     signal::{INTERRUPTED, Stop},
 };
 
-pub(crate) fn train(arguments: args::Train, team: &Team) -> anyhow::Result<ExitCode> {
+const TRAIN_EXAMPLES: &str = "Examples:\n  \
+    gnr train\n  \
+    gnr train my.toml --out runs/mine\n  \
+    gnr train digits --set train.epochs=5 --set optimizer.lr=0.05 --set method.sam=true\n  \
+    gnr train --set method.gnr.hvp=forward-difference\n  \
+    gnr train --set method.gnr.from_epoch=20 --set train.average.kind=swa\n  \
+    gnr train --set method.gnr=false --set method.sam=true --set method.group=16\n  \
+    gnr train --set optimizer.name=adamw --set schedule.name=step\n  \
+    gnr train my.toml --set model.weights=published.pth --set model.load=new-head --set model.freeze=backbone\n  \
+    gnr train cifar10-resnet18 --dry-run          print the whole recipe, check the data, train nothing";
+
+/// Train by a recipe
+///
+/// Without a recipe: ResNet-8 with SGD + GNR on the embedded digits of which 40 % have wrong labels. Ctrl-C ends after
+/// the current step, with a checkpoint. Exit code: 0 finished, 130 interrupted, 1 error, 2 usage.
+#[derive(Args)]
+#[command(after_help = crate::methods::named(TRAIN_EXAMPLES))]
+pub(crate) struct Train {
+    /// A TOML file, or the name of a built-in recipe (see `gnr train --list`) [default: digits-noisy]
+    pub(crate) recipe: Option<String>,
+    /// Set a key of the recipe, in TOML syntax or as a bare string; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
+    /// Run folder [default: runs/RECIPE-N]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Continue the run in --out if there is one
+    #[arg(long, requires = "out")]
+    pub(crate) resume: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) stop: Stop,
+    /// Print the complete recipe and what it would do, check data and model, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// List the built-in recipes
+    #[arg(long, exclusive = true)]
+    pub(crate) list: bool,
+}
+
+/// Continue a run that was stopped, or give a finished one more epochs
+///
+/// The result is that of a run that never stopped, bit for bit. More epochs change the learning rate of schedules that
+/// end with the run, such as the cosine: the program says how, and summary.json records it. A run whose images changed
+/// since it began is refused, with what changed.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr resume runs/digits-1\n  \
+    gnr resume runs/digits-1 --set train.epochs=60\n  \
+    gnr resume runs/mine-1 --set data.dir=/new/place")]
+pub(crate) struct Resume {
+    /// The run folder
+    pub(crate) folder: PathBuf,
+    /// More epochs (train.epochs), another train.backend, or keys that decide nothing, such as data.dir and
+    /// train.workers; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
+    /// Continue although the images are not those that the run began with
+    #[arg(long)]
+    pub(crate) accept_changed_data: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+pub(crate) fn train(arguments: Train, team: &Team) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout();
     if arguments.list && !team.leads() {
         return Ok(ExitCode::SUCCESS);
@@ -65,7 +137,7 @@ pub(crate) fn train(arguments: args::Train, team: &Team) -> anyhow::Result<ExitC
     })
 }
 
-pub(crate) fn resume(arguments: &args::Resume, team: &Team) -> anyhow::Result<ExitCode> {
+pub(crate) fn resume(arguments: &Resume, team: &Team) -> anyhow::Result<ExitCode> {
     let found = team.lead(|| {
         let before = gnr_train::recipe_of(&arguments.folder)?;
         let (recipe, words) =

@@ -1,16 +1,77 @@
 //! The commands `gnr weights` and `gnr convert`.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
+use clap::Args;
 use gnr_models::{
     AnyModel, ModelConfig,
     weights::{Options, Policy, WeightFile, convert as to_safetensors, fit, objects},
 };
 use gnr_nn::Model;
 
-use crate::args;
+use crate::args::{positive, shape};
 
-pub(crate) fn weights(arguments: &args::Weights) -> anyhow::Result<ExitCode> {
+/// List the tensors of a weight file, or compare them with a model
+///
+/// Reads safetensors, PyTorch checkpoints of any age since 0.1.10, and TorchScript. No code in a checkpoint is ever
+/// run; objects that are not read are listed. Prints a line for each tensor: name, number format, shape, sum, CRC-32C
+/// of the bytes. With --model it prints what a load would find; exit code 1 when the file lacks something of the model.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr weights efficientnet-lite0.pth\n  \
+    gnr weights resnet18.pth --model resnet18_imagenet --classes 1000")]
+pub(crate) struct Weights {
+    /// A safetensors file or a PyTorch checkpoint
+    pub(crate) path: PathBuf,
+    /// The part of the file that --model is compared with, e.g. state_dict_ema [default: the part with most of its
+    /// tensors]
+    #[arg(long, requires = "model")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) model: OfModel,
+    /// Print JSON: one object a tensor, or the report
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Turn a weight file into safetensors
+///
+/// Tensors keep their number format. Wrappers (state_dict, module, …) are taken off the names.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    gnr convert checkpoint.pth weights.safetensors\n  \
+    gnr convert checkpoint.pth ema.safetensors --key state_dict_ema\n  \
+    gnr convert timm.pth ours.safetensors --model efficientnet_lite0      only the model's tensors, under its names")]
+pub(crate) struct Convert {
+    /// A PyTorch checkpoint or a safetensors file
+    pub(crate) from: PathBuf,
+    /// The safetensors file to write
+    pub(crate) to: PathBuf,
+    /// The part of the file to take, e.g. state_dict_ema
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) model: OfModel,
+    /// Overwrite the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// The model with which a file is compared.
+#[derive(Args)]
+pub(crate) struct OfModel {
+    /// A name that `gnr models` lists
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Number of classes of --model
+    #[arg(long, default_value_t = 1000, value_parser = positive, requires = "model")]
+    pub(crate) classes: usize,
+    /// Channels, height and width of an image of --model [default: 3,224,224]
+    #[arg(long, value_parser = shape, value_name = "C,H,W", requires = "model")]
+    pub(crate) input: Option<[usize; 3]>,
+}
+
+pub(crate) fn weights(arguments: &Weights) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     let file = WeightFile::open(&arguments.path)?;
     if let Some(model) = arguments.model.build()? {
@@ -89,7 +150,7 @@ pub(crate) fn weights(arguments: &args::Weights) -> anyhow::Result<ExitCode> {
     unread.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
 }
 
-pub(crate) fn convert(arguments: &args::Convert) -> anyhow::Result<ExitCode> {
+pub(crate) fn convert(arguments: &Convert) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         arguments.force || !arguments.to.exists(),
         "{} exists already; nothing was overwritten (--force overwrites)",
@@ -115,7 +176,7 @@ pub(crate) fn convert(arguments: &args::Convert) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl args::OfModel {
+impl OfModel {
     /// Builds the model, if one was named.
     fn build(&self) -> anyhow::Result<Option<AnyModel>> {
         let Some(name) = &self.model else { return Ok(None) };

@@ -22,7 +22,8 @@ pub(super) struct Node<E: Elem> {
     /// Weak, because steps on the tape own nodes.
     pub(super) tape: WeakTape,
     adjoint: RefCell<Option<Buf<E>>>,
-    /// How a record would retain the adjoint. A second term makes it a new value.
+    /// How a record would retain the adjoint. Each write resets it to `Values`, because a sum of two contributions
+    /// follows from no single recipe.
     retention: RefCell<Retention<E>>,
     /// In a replay, the operation that computes the adjoint of the gradient pass as a by-product, if that adjoint is
     /// not in memory.
@@ -63,7 +64,7 @@ impl<E: Elem> Node<E> {
     pub(super) fn take_by_product(&self) -> Option<Arc<Buf<E>>> {
         self.by_product.borrow_mut().take()
     }
-    /// The adjoint, for a writer.
+    /// Gives access to the adjoint, and forgets how it could be recomputed, because the caller changes it.
     fn slot(&self) -> RefMut<'_, Option<Buf<E>>> {
         *self.retention.borrow_mut() = Retention::Values;
         self.adjoint.borrow_mut()
@@ -101,8 +102,9 @@ impl<E: Elem> Target<E> {
             }
         }
     }
-    /// Does the work of [`write`](Self::write). If the kernel's values are the whole adjoint, a record retains
-    /// `recompute` instead of them. The replay of `operation` computes them as a by-product.
+    /// Does the work of [`write`](Self::write). If this is the first contribution, a record can keep `recompute` instead
+    /// of the values, and the replay of `operation` can also compute them as a by-product. A later write drops
+    /// `recompute`.
     pub(super) fn write_recomputable(
         &self,
         operation: Option<&OpId>,

@@ -102,6 +102,7 @@ impl Autodiff for Cpu<E> {
                 if let Some(node) = &loss.node {
                     let (node, seed) = (Rc::clone(node), loss.target());
                     tape.push(move || {
+                        // Discards what a step before the seed may have left in the loss's node.
                         node.take();
                         seed.add(Buf::from(vec![E::of(1.0)]));
                     });

@@ -52,7 +52,8 @@ impl Convolution for Cpu<E> {
         let streams = streamed::<E>(&geometry);
         let mut y = Buf::new(shape.iter().product());
         forward(&geometry, &[(x.operand(streams), w.data())], &mut y);
-        // If x is in memory anyway and no product follows, x is not recomputed as a whole.
+        // If the kernels do not stream, the forward kernel has just computed x whole. A session that does not record
+        // keeps it for the reverse step, which saves recomputing it.
         let values = if streams || self.records() { x.hold() } else { Value::Memory(Arc::clone(x.data())) };
         let (to_x, to_w) = (x.target(), w.target());
         // If x has no adjoint, nobody reads w after this: its memory is free when the reverse pass begins.

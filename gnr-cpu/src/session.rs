@@ -3,11 +3,12 @@
 //! - *Plain*: no tape; for prediction and for arithmetic outside passes.
 //! - *Gradient*: a tape. When recording, every operation with a tracked output also leaves an [`Entry`].
 //! - *Replay*: the model runs again on dual numbers at the recorded point. Each operation takes its entry from the
-//!   record, uses the recorded output, and computes only the tangent.
+//!   record. It gets its output from there, or recomputes it, and computes the tangent.
 //!
-//! The reverse pass of a replay is forward-over-reverse. With y = f(x), a the adjoint of y in the gradient pass and b
-//! the incoming derivative of that adjoint, x̄ += Jᵀb + (d/dε J)ᵀa. So nothing starts at the loss: every b originates
-//! in some operation's second term. Linear operations have no second term, so their ordinary reverse step is right.
+//! The reverse pass of a replay is forward-over-reverse. Let y = f(x) with the Jacobian J, and ε the step along the
+//! direction. Let `a` be the adjoint of y in the gradient pass, and `b` its derivative in ε. Then x̄ += Jᵀb + (dJ/dε)ᵀa.
+//! The loss's adjoint is the constant 1, so its b is 0: the second terms are the only source of b. Linear operations
+//! have no second term, so their ordinary reverse step is right.
 
 use std::{
     cell::{Cell, RefCell},
@@ -45,8 +46,8 @@ impl<E: Elem> fmt::Debug for Record<E> {
 /// One operation of a record.
 pub(super) enum Entry<E: Elem> {
     Nonlinear(Rc<Saved<E>>),
-    /// The output, and the operands that this entry holds. A replay uses the output if another entry holds it, most
-    /// often as the input of a normalisation.
+    /// A weak reference to the output, and the operands that this entry keeps alive. A replay reuses the output while
+    /// another entry holds it; otherwise it computes the output again.
     Linear(Weak<Buf<E>>, #[allow(dead_code)] Vec<Arc<Buf<E>>>),
 }
 
@@ -58,7 +59,8 @@ pub(super) struct Saved<E: Elem> {
     pub(super) adjoint: Rc<RefCell<Option<Value<E>>>>,
     pub(super) extra: Extra<E>,
     pub(super) id: OpId,
-    /// Operands in memory. The record holds them for the replay, which gets them from the operations before.
+    /// Keeps operands alive until the replay. Nobody reads this field: the entries of the operations that made the
+    /// operands refer to them weakly.
     _operands: Vec<Arc<Buf<E>>>,
 }
 
@@ -153,7 +155,8 @@ impl<E: Elem> Replayed<E> {
         let tangent = tangent.map(|tangent| Tensor::of_value(&Value::Recompute(tangent), &self.shape));
         self.finish_with(tangent, move |b, a| step(b, a.map(|a| a.get()).as_ref()))
     }
-    /// Finishes an operation that decides itself whether it needs a in memory; see [`finish`](Self::finish).
+    /// Finishes an operation whose step receives the recorded adjoint `a` as a value that may still have to be
+    /// recomputed; see [`finish`](Self::finish).
     pub(super) fn finish_with(
         self,
         tangent: Option<Tensor<E>>,
@@ -238,7 +241,7 @@ impl<E: Elem> Cpu<E> {
     }
 
     /// Runs a linear operation whose record holds only the operands in `held`; see [`linear_op`](Self::linear_op).
-    /// `step` also receives how a record would retain the adjoint.
+    /// `step` also receives the retention of the adjoint: whether a record must hold it, or can recompute it.
     pub(super) fn linear_op_holding(
         &self,
         op: &'static str,
@@ -272,8 +275,8 @@ impl<E: Elem> Cpu<E> {
     /// Enters a nonlinear operation with the output `y`.
     ///
     /// `step` receives the output, its adjoint and, when recording, its entry. It returns the adjoint for the entry to
-    /// retain, or `None` if it passed the buffer on (only allowed without an entry). The adjoint that it returns is the
-    /// one it was given, except for a normalisation, which masks it.
+    /// retain. `None` means that no replay needs one: there is no entry, or no second term. A normalisation with ReLU
+    /// or ReLU6 returns the masked adjoint, others the one that they were given.
     ///
     /// # Errors
     /// In a replay, where only the dual form of an operation knows its second term.
@@ -298,8 +301,8 @@ impl<E: Elem> Cpu<E> {
 
     /// Enters a product with the output `y`, which its own derivatives do not need.
     ///
-    /// The operation that reads the output holds it; if a replay needs it later, `recompute` computes it again. `step`
-    /// receives the output's adjoint and returns it for the entry to retain.
+    /// The entry refers to the output weakly; often the entry of the next operation holds it. If nobody does, a replay
+    /// calls `recompute`. `step` receives the output's adjoint and returns it for the entry to retain.
     pub(super) fn product_op(
         &self,
         op: &'static str,
@@ -358,8 +361,8 @@ impl<E: Elem> Cpu<E> {
         })
     }
 
-    /// The entry of a nonlinear operation in a replay. `None` if there is no replay or the output is not tracked: then
-    /// the composed operation is right.
+    /// The entry of a nonlinear operation in a replay. `None` outside a replay, or if no operand is tracked: the caller
+    /// then composes the operation of others.
     ///
     /// # Errors
     /// When the next entry is of another operation or shape, or a tangent is itself tracked.

@@ -1,8 +1,8 @@
 //! Values of tensors and adjoints: in memory, recomputed, or held elsewhere.
 //!
-//! A record holds the inputs of normalisations and activations anyway. So their outputs, and adjoints that follow from
-//! held values, cost a pass over memory instead of memory. If the kernel that reads them streams its operand
-//! ([`Operand`]), they do not even cost the pass. Recomputing a value changes no result, because the same kernel on the
+//! A record must hold the inputs of normalisations and activations. Their outputs follow from these inputs, and many
+//! adjoints follow from held values. Recomputing them takes the time of a pass over memory, and saves their memory. If
+//! the kernel that reads them streams its operand ([`Operand`]), they do not even cost the pass. Recomputing a value changes no result, because the same kernel on the
 //! same operands gives the same bits.
 
 use std::{
@@ -72,8 +72,8 @@ impl<E: Elem> Resolved<E> {
     }
 }
 
-/// The identity of a recorded operation. Its replay can compute the gradient pass's adjoint of its operand as a
-/// by-product, at less cost than recomputing it.
+/// The identity of a recorded operation. A recomputable adjoint names the operation that wrote it: that operation's
+/// replay can compute the adjoint as a by-product, which costs less than recomputing it.
 #[derive(Clone, Default)]
 pub(super) struct OpId(Rc<()>);
 

@@ -6,7 +6,11 @@ use gnr_core::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::Settings;
+use super::{
+    domain::AT_LEAST_ONE,
+    reader::Reader,
+    registered::{self, Settings},
+};
 
 /// The section `[method]`: each regulariser is a table, `true` (its defaults) or `false`.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +25,21 @@ pub struct Method {
     /// `batch_fraction`, each group gives its share. A step computes as many gradients of the batch as without groups,
     /// in smaller pieces, in the memory of one group. The key cannot be combined with `train.micro_batches`.
     pub group: Option<usize>,
+}
+
+/// Reads the section.
+pub(super) fn read(reader: &mut Reader<'_>) -> Method {
+    let group = reader.section("method").optional_in("group", |n: &usize| *n > 0, AT_LEAST_ONE);
+    let mut regularizers = Vec::new();
+    for entry in regularizer::entries() {
+        let path = format!("method.{}", entry.name);
+        let on = reader.enabled(&path, entry.name == "gnr");
+        let values = registered::values(&mut reader.keys_of(&path), &[entry], entry);
+        if on {
+            regularizers.push(Settings(values));
+        }
+    }
+    Method { regularizers, group }
 }
 
 /// Settings that are written even at their defaults, because they were before other settings existed. The text of a

@@ -170,12 +170,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for model in &arguments.models {
         let (batch, sizes) = batch_of[model.as_str()];
         let batch = arguments.batch.map_or_else(|| batch.to_string(), |batch| batch.to_string());
-        let threads = threads.to_string();
+        let thread_count = threads.to_string();
         let process =
             |side: Side, rounds: u64, methods: &[String], layout: &str| -> Result<Vec<(Side, Line)>> {
                 let rounds = rounds.to_string();
                 let options =
-                    ["--model", model, "--batch", &batch, "--rounds", &rounds, "--threads", &threads];
+                    ["--model", model, "--batch", &batch, "--rounds", &rounds, "--threads", &thread_count];
                 let mut command = match (side, &pytorch) {
                     (Side::Ours, _) => {
                         let mut ours = with_libtorch(Command::new(&gnr));
@@ -183,7 +183,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                             .args(arguments.channels_last.then_some("--channels-last"))
                             .args(sizes)
                             .args(methods.iter().flat_map(|m| ["--method", m]));
-                        ours.env("RAYON_NUM_THREADS", &threads);
+                        ours.env("RAYON_NUM_THREADS", &thread_count);
                         ours
                     }
                     (_, None) => return Ok(Vec::new()),
@@ -207,7 +207,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                 Ok(lines(&output(command)?)?.into_iter().map(|line| (side, line)).collect())
             };
         for block in 1..=arguments.blocks {
-            println!("{model}, batch {batch}: block {block} of {}", arguments.blocks);
+            println!(
+                "{model}, batch {batch}: block {block} of {}{}",
+                arguments.blocks,
+                if block == 1 && sides.contains(&Side::Compiled) {
+                    "; torch.compile may compile for minutes"
+                } else {
+                    ""
+                }
+            );
             for &side in &sides {
                 measured.extend(process(side, arguments.rounds, &arguments.methods, "nchw,channels_last")?);
             }
@@ -221,16 +229,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         for (side, method) in timed {
             memory.extend(process(side, MEMORY_ROUNDS, &[method], "nchw")?);
         }
+        // After every model, so that stopping loses no more than the model at hand.
+        let figures = medians(&measured, &memory);
+        println!("\n{model}, batch {batch}, {threads} threads\n{}", table(&figures, model));
+        write(
+            arguments,
+            threads,
+            pytorch.as_ref().map(|(_, version)| version.as_str()),
+            &figures,
+            [&measured, &memory],
+        )?;
     }
 
-    let figures = medians(&measured, &memory);
-    for model in &arguments.models {
-        println!(
-            "\n{model}, batch {}, {threads} threads\n{}",
-            arguments.batch.unwrap_or(batch_of[model.as_str()].0 as u64),
-            table(&figures, model)
-        );
-    }
     println!(
         "Medians of {} blocks of {} steps, alternating. GFLOP by definition (a Winograd convolution counts as a direct one); peak: the best \
          1024^3 f32 product of all processes. PyTorch (eager, and through torch.compile): the better of NCHW and channels_last, per method. ours / fastest: \
@@ -240,8 +250,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
          their own over the idle process, the model built (PyTorch: NCHW).",
         arguments.blocks, arguments.rounds
     );
-    let pytorch = pytorch.as_ref().map(|(_, version)| version.as_str());
-    write(arguments, threads, pytorch, &figures, [&measured, &memory])
+    println!("written: {}", arguments.out.display());
+    Ok(())
 }
 
 fn write(
@@ -265,9 +275,7 @@ fn write(
     };
     let path = &arguments.out;
     std::fs::write(path, serde_json::to_string_pretty(&figures)? + "\n")
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    println!("written: {}", path.display());
-    Ok(())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The sides of a block. Anchors that were not asked for are left out, with a word, where the interpreter lacks them.

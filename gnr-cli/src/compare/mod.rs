@@ -1,5 +1,7 @@
 //! The command `gnr compare`: trains one recipe with several methods and reports the comparison.
 
+mod args;
+
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -15,7 +17,9 @@ use gnr_study::{
 use gnr_train::{EpochMetrics, Recipe, RecipeError, Start, StepEvent, TrainError};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{args, progress::clock, signal::INTERRUPTED, slurm, train::load};
+pub(crate) use args::Arguments;
+
+use crate::{progress::clock, signal::INTERRUPTED, slurm, train::load};
 
 /// The recipe of a comparison without arguments, and of `gnr train` without arguments.
 pub(crate) const DEMONSTRATION: &str = "digits-noisy";
@@ -25,7 +29,7 @@ pub(crate) fn default_folder(recipe: &Recipe) -> PathBuf {
     PathBuf::from("runs").join(format!("compare-{}", recipe.name))
 }
 
-pub(crate) fn compare(arguments: args::Compare) -> anyhow::Result<ExitCode> {
+pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout();
     if arguments.list {
         for (name, what) in known_methods() {

@@ -1,7 +1,11 @@
 //! Errors of a data set, its files or its configuration, as values that say where, what was expected and what was
 //! found.
 
+mod words;
+
 use std::path::{Path, PathBuf};
+
+use words::{chw, did_you_mean, list, similar_name};
 
 /// A result whose error is a [`DataError`].
 pub type Result<T, E = DataError> = std::result::Result<T, E>;
@@ -485,27 +489,4 @@ impl DataError {
     pub(crate) fn config(key: &'static str, value: impl ToString, reason: impl ToString) -> Self {
         Self::Config { key, value: value.to_string(), reason: reason.to_string() }
     }
-}
-
-fn did_you_mean(nearest: &Option<&'static str>) -> String {
-    nearest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
-}
-
-/// Both names with every combining character as an escape, because they may look alike on a screen.
-fn similar_name(class: &str, similar: &Option<String>) -> String {
-    let differs = |name: &String| {
-        format!("; {name:?} there differs from {class:?} only in case, Unicode form or space: rename one")
-    };
-    similar.as_ref().map(differs).unwrap_or_default()
-}
-
-fn list(paths: &[PathBuf]) -> String {
-    if paths.is_empty() {
-        return "no directory (none was given)".into();
-    }
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-}
-
-fn chw([channels, height, width]: &[usize; 3]) -> String {
-    format!("{channels}x{height}x{width}")
 }

@@ -1,0 +1,139 @@
+//! The position of a run, as checkpoints keep it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::summary::Best;
+
+/// The position of a run: everything but vectors. Data order and augmentation are pure functions of this and the
+/// recipe.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Number of steps done.
+    pub step: u64,
+    /// Number of epochs completed, evaluation included.
+    pub epoch: u64,
+    /// Number of batches done in the epoch after those.
+    pub batch: u64,
+    /// Sums over the batches of that epoch so far.
+    pub sums: Sums,
+    /// The best epoch so far, if there is one.
+    pub best: Option<Best>,
+    /// Number of gradients computed, in units of a whole batch.
+    pub gradient_evaluations: u64,
+    /// Number of Hessian-vector (or Gauss–Newton) products computed.
+    pub products: u64,
+    /// Number of forward passes without a gradient, in units of a whole batch.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub forward_passes: u64,
+    /// The times at which the run was given more epochs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Extension>,
+    /// The times at which the run continued on another backend or device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Move>,
+}
+
+/// Whether a number is left out of files: those of runs without such passes then keep their text.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub(crate) fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Progress {
+    /// Refuses numbers that no run reaches, with which counting would overflow.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Sums { correct, images, flipped, .. } = &self.sums;
+        let counts = [
+            ("step", self.step),
+            ("epoch", self.epoch),
+            ("batch", self.batch),
+            ("gradient_evaluations", self.gradient_evaluations),
+            ("products", self.products),
+            ("forward_passes", self.forward_passes),
+            ("sums.correct", *correct),
+            ("sums.images", *images),
+            ("sums.flipped.images", flipped.images),
+            ("sums.flipped.correct", flipped.correct),
+        ];
+        let penalties = self.sums.penalties.iter().map(|(name, (_, steps))| (name.as_str(), *steps));
+        let most = 1 << 53;
+        match counts.into_iter().chain(penalties).find(|(_, count)| *count > most) {
+            Some((name, count)) => Err(format!("expected at most {most} as `{name}`, found {count}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A change of a run's number of epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Number of epochs done at that moment.
+    pub at_epoch: u64,
+    /// Number of epochs before the change.
+    pub from: u64,
+    /// Number of epochs after the change.
+    pub to: u64,
+}
+
+/// A change of a run's backend or device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Number of steps done at that moment.
+    pub at_step: u64,
+    /// Backend and device before the change, as in `cpu on cpu`.
+    pub from: String,
+    /// Backend and device after the change, as in `torch on cuda:0`.
+    pub to: String,
+}
+
+/// Sums over the batches of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sums {
+    /// Sum of loss · images over the batches.
+    pub loss: f64,
+    /// Number of correct predictions.
+    pub correct: u64,
+    /// Number of images.
+    pub images: u64,
+    /// Sum of ‖∇L̂‖ over the steps.
+    pub grad_norm: f64,
+    /// Sum of the values, and number of steps, of each regulariser.
+    pub penalties: BTreeMap<String, (f64, u64)>,
+    /// Counts of the images whose label is wrong on purpose; left out where there was none.
+    #[serde(default, skip_serializing_if = "Flipped::is_none")]
+    pub flipped: Flipped,
+}
+
+/// Counts of images with flipped labels in an epoch so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flipped {
+    /// Number of images with a flipped label.
+    pub images: u64,
+    /// Number of correct predictions of flipped labels.
+    pub correct: u64,
+}
+
+impl Flipped {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checkpoints without counts of noise are read, and those of runs without noise have not changed.
+    #[test]
+    fn sums_without_noise_are_written_as_before() {
+        let text = r#"{"loss":1.5,"correct":3,"images":8,"grad_norm":0.5,"penalties":{"gnr":[0.25,2]}}"#;
+        let sums: Sums = serde_json::from_str(text).unwrap();
+        assert_eq!((sums.correct, sums.flipped), (3, Flipped::default()));
+        assert_eq!(serde_json::to_string(&sums).unwrap(), text);
+        let noisy = Sums { flipped: Flipped { images: 4, correct: 1 }, ..sums };
+        let again: Sums = serde_json::from_str(&serde_json::to_string(&noisy).unwrap()).unwrap();
+        assert_eq!(again, noisy);
+    }
+}
