@@ -26,7 +26,7 @@ mod train;
 mod watch;
 mod weights;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{io::Write as _, process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 use gnr_train::{Team, TrainError};
@@ -89,7 +89,8 @@ fn main() -> ExitCode {
             // the error.
             let _ = team.ends::<()>(Err(TrainError::Request(words)));
         } else if team.leads() {
-            eprintln!("error: {words}");
+            // Standard error may be gone, with the terminal.
+            let _ = writeln!(std::io::stderr(), "error: {words}");
         }
         ExitCode::FAILURE
     });

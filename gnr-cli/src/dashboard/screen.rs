@@ -2,6 +2,7 @@
 
 use std::{
     io::IsTerminal as _,
+    mem::ManuallyDrop,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,7 +33,9 @@ pub(crate) enum Event {
 
 /// A terminal that is restored when the value is dropped, and before a panic prints its message.
 pub(crate) struct Screen {
-    terminal: DefaultTerminal,
+    /// Never dropped by itself: ratatui would complain on standard error about a terminal that is gone, where standard
+    /// error is gone as well, and the program would abort.
+    terminal: ManuallyDrop<DefaultTerminal>,
     stop: Arc<AtomicBool>,
 }
 
@@ -47,7 +50,7 @@ impl Screen {
             .inspect_err(|_| ratatui::restore())
             .context("cannot draw on this terminal")?;
         std::thread::spawn(end_without_terminal);
-        Ok(Self { terminal, stop })
+        Ok(Self { terminal: ManuallyDrop::new(terminal), stop })
     }
 
     pub(crate) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> anyhow::Result<()> {
@@ -101,6 +104,7 @@ fn end_without_terminal() {
 impl Drop for Screen {
     fn drop(&mut self) {
         // A terminal that is gone needs no restoring.
+        let _ = self.terminal.show_cursor();
         let _ = ratatui::try_restore();
     }
 }
