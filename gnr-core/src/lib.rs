@@ -72,7 +72,10 @@ pub mod schedule;
 pub mod testing;
 mod vector;
 
-pub use adapter::{Accumulated, CentralDiff, Counted, Counter, Counts, DataParallel, ForwardDiff};
+pub use adapter::{
+    Accumulated, Central, CentralDiff, Counted, Counter, Counts, DataParallel, Differences, Forward,
+    ForwardDiff, Scheme,
+};
 pub use average::{Average, Ema, Swa};
 pub use checkpoint::{Checkpoint, Leaf, Leaves, StateSink, StateSource, Table};
 pub use collective::{Collective, Pack, Shares, Solo};

@@ -102,8 +102,8 @@ impl<E: Elem> Target<E> {
             }
         }
     }
-    /// Does the work of [`write`](Self::write). If this is the first contribution, a record can keep `recompute` instead
-    /// of the values, and the replay of `operation` can also compute them as a by-product. A later write drops
+    /// Does the work of [`write`](Self::write). If this is the first contribution, a record can keep `recompute`
+    /// instead of the values, and the replay of `operation` can also compute them as a by-product. A later write drops
     /// `recompute`.
     pub(super) fn write_recomputable(
         &self,

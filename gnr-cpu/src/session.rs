@@ -6,9 +6,9 @@
 //!   record. It gets its output from there, or recomputes it, and computes the tangent.
 //!
 //! The reverse pass of a replay is forward-over-reverse. Let y = f(x) with the Jacobian J, and ε the step along the
-//! direction. Let `a` be the adjoint of y in the gradient pass, and `b` its derivative in ε. Then x̄ += Jᵀb + (dJ/dε)ᵀa.
-//! The loss's adjoint is the constant 1, so its b is 0: the second terms are the only source of b. Linear operations
-//! have no second term, so their ordinary reverse step is right.
+//! direction. Let `a` be the adjoint of y in the gradient pass, and `b` its derivative in ε. Then x̄ += Jᵀb +
+//! (dJ/dε)ᵀa. The loss's adjoint is the constant 1, so its b is 0: the second terms are the only source of b. Linear
+//! operations have no second term, so their ordinary reverse step is right.
 
 use std::{
     cell::{Cell, RefCell},

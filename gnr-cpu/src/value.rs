@@ -2,8 +2,8 @@
 //!
 //! A record must hold the inputs of normalisations and activations. Their outputs follow from these inputs, and many
 //! adjoints follow from held values. Recomputing them takes the time of a pass over memory, and saves their memory. If
-//! the kernel that reads them streams its operand ([`Operand`]), they do not even cost the pass. Recomputing a value changes no result, because the same kernel on the
-//! same operands gives the same bits.
+//! the kernel that reads them streams its operand ([`Operand`]), they do not even cost the pass. Recomputing a value
+//! changes no result, because the same kernel on the same operands gives the same bits.
 
 use std::{
     cell::RefCell,

@@ -1,139 +1,41 @@
 //! Hessian-vector products as one-sided differences of gradients.
 
-use crate::{
-    Evaluation, ExampleOracle, GradOracle, HvpOracle, Order, OutputOracle, Outputs, Pass, Point, Products,
-    Result, Sample, SampledOracle, Use, Vector, error::at_perturbed_point, schedule::validate_constant,
-    vector::same_dim,
-};
+use super::differences::{Differences, Scheme};
+use crate::{GradOracle, Products, Result, Vector, error::at_perturbed_point};
 
-/// Makes an [`HvpOracle`] of any [`GradOracle`]: H·v ≈ (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε.
+/// One-sided differences: H·v ≈ (∇L̂(θ + ε v/‖v‖) − ∇L̂(θ))·‖v‖/ε; see [`Differences`].
 ///
-/// The perturbation has norm ε whatever the length of `v`; `v = 0` gives 0. The error is O(ε) in exact arithmetic; in
-/// f32 the best ε is about 1e-3, the default (relative error 3e-4; at 1e-7 it is 50 %). On nets with kinks (ReLU) this
-/// is another quantity than the exact product, which does not see the kinks.
+/// The error is O(ε) in exact arithmetic. In f32 the best ε is about 1e-3, the default (relative error 3e-4; at 1e-7 it
+/// is 50 %).
 ///
 /// # Cost
 /// One gradient a product. Together with [`Sam`](crate::Sam) of radius ρ = ε, [`Gnr`](crate::Gnr) shares SAM's
 /// gradient.
-#[derive(Clone, Debug)]
-pub struct ForwardDiff<O> {
-    inner: O,
-    step: f64,
-}
+pub type ForwardDiff<O> = Differences<O, Forward>;
 
-impl<O> ForwardDiff<O> {
-    /// Differences with the default step, ε = 1e-3.
-    pub fn new(inner: O) -> Self {
-        Self { inner, step: 1e-3 }
+/// The scheme of [`ForwardDiff`].
+#[derive(Clone, Copy, Debug)]
+pub struct Forward;
+
+impl Scheme for Forward {
+    const STEP: f64 = 1e-3;
+
+    fn products(step: f64) -> Products {
+        Products::ForwardDifference { step }
     }
 
-    /// Sets ε, the norm of the perturbation; default 1e-3.
-    ///
-    /// # Errors
-    /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ε > 0 and finite.
-    pub fn with_step(mut self, step: f64) -> Result<Self> {
-        validate_constant("step", step, |x| x > 0.0, "must be positive and finite")?;
-        self.step = step;
-        Ok(self)
-    }
-
-    /// The wrapped oracle.
-    pub fn into_inner(self) -> O {
-        self.inner
-    }
-}
-
-impl<O: GradOracle> ForwardDiff<O> {
-    /// The difference (∇L̂(at + ε v/‖v‖) − grad)·‖v‖/ε; consumes the point.
-    fn difference(
-        &mut self,
+    fn product<O: GradOracle>(
+        inner: &mut O,
+        step: f64,
         mut at: O::Vector,
         grad: &O::Vector,
         v: &O::Vector,
         v_norm: f64,
     ) -> Result<O::Vector> {
-        at.axpy(self.step / v_norm, v)?;
-        let mut ahead = self.inner.gradient(at).map_err(at_perturbed_point)?;
+        at.axpy(step / v_norm, v)?;
+        let mut ahead = inner.gradient(at).map_err(at_perturbed_point)?;
         ahead.axpy(-1.0, grad)?;
-        ahead.scale(v_norm / self.step)?;
+        ahead.scale(v_norm / step)?;
         Ok(ahead)
-    }
-}
-
-impl<O: GradOracle> GradOracle for ForwardDiff<O> {
-    type Vector = O::Vector;
-    type Record = O::Record;
-
-    fn evaluate<'a>(
-        &mut self,
-        at: &'a O::Vector,
-        pass: Pass,
-        _: Order,
-    ) -> Result<Evaluation<'a, O::Vector, O::Record>> {
-        // A record would be wasted: products only need the gradient.
-        self.inner.evaluate(at, pass, Order::First)
-    }
-
-    fn gradient(&mut self, at: O::Vector) -> Result<O::Vector> {
-        self.inner.gradient(at)
-    }
-
-    fn loss(&mut self, at: &O::Vector) -> Result<f64> {
-        self.inner.loss(at)
-    }
-}
-
-impl<O: SampledOracle> SampledOracle for ForwardDiff<O> {
-    fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
-        self.inner.restrict(sample)
-    }
-}
-
-impl<O: ExampleOracle> ExampleOracle for ForwardDiff<O> {
-    fn losses(&mut self, at: Point<'_, O::Vector>) -> Result<Vec<f64>> {
-        self.inner.losses(at)
-    }
-    fn select(&mut self, rows: Option<&[usize]>) -> Result<f64> {
-        self.inner.select(rows)
-    }
-}
-
-impl<O: OutputOracle> OutputOracle for ForwardDiff<O> {
-    fn outputs(&mut self, at: Point<'_, O::Vector>) -> Result<Outputs> {
-        self.inner.outputs(at)
-    }
-    fn pull_back(&mut self, at: &O::Vector, u: &Outputs) -> Result<O::Vector> {
-        self.inner.pull_back(at, u)
-    }
-    fn examples(&self) -> Result<Vec<u64>> {
-        self.inner.examples()
-    }
-}
-
-impl<O: GradOracle> HvpOracle for ForwardDiff<O> {
-    fn products(&self) -> Products {
-        Products::ForwardDifference { step: self.step }
-    }
-
-    fn hvp(
-        &mut self,
-        here: &Evaluation<'_, O::Vector, O::Record>,
-        v: &O::Vector,
-        _: Use,
-    ) -> Result<O::Vector> {
-        same_dim("hvp", here.at.dim(), v.dim())?;
-        let v_norm = v.norm()?;
-        if v_norm == 0.0 {
-            return Ok(v.clone());
-        }
-        self.difference(here.at.clone().into_owned(), &here.grad, v, v_norm)
-    }
-
-    fn hvp_of_gradient(&mut self, here: Evaluation<'_, O::Vector, O::Record>) -> Result<O::Vector> {
-        let Evaluation { at, grad, grad_norm, .. } = here;
-        if grad_norm == 0.0 {
-            return Ok(grad);
-        }
-        self.difference(at.into_owned(), &grad, &grad, grad_norm)
     }
 }

@@ -216,3 +216,24 @@ pub fn difference(found: &[f64], expected: &[f64]) -> f64 {
     let scale = expected.iter().fold(1e-300, |max: f64, x| max.max(x.abs()));
     found.iter().zip(expected).fold(0.0, |max: f64, (a, b)| max.max((a - b).abs())) / scale
 }
+
+/// Checks that two exact backends in double precision agree on nets of every operation: gradients and exact products
+/// within 1e-12 of the largest entry, because only the order of additions differs.
+///
+/// # Panics
+/// Where they differ, and with the errors of the backends.
+#[allow(clippy::unwrap_used, reason = "a check panics where it fails")]
+pub fn check_agreement<B: Autodiff, R: Autodiff>(backend: &B, reference: &R) {
+    fn agree<M: Model, B: Autodiff, R: Autodiff>(model: &M, backend: &B, reference: &R) {
+        let shape = [6, 3];
+        let found = Setting::new(model, backend.clone(), &shape, 3).unwrap().at_noise().unwrap();
+        let sought = Setting::new(model, reference.clone(), &shape, 3).unwrap().at_noise().unwrap();
+        let (gradient, products) = found.ask(&[found.direction(1).unwrap()]).unwrap();
+        let (expected, expected_products) = sought.ask(&[sought.direction(1).unwrap()]).unwrap();
+        let errors = [difference(&gradient, &expected), difference(&products[0], &expected_products[0])];
+        assert!(errors[0] < 1e-12 && errors[1] < 1e-12, "gradient and product differ by {errors:?}");
+    }
+    agree(&TanhMlp::new(), backend, reference);
+    agree(&Mixed::new(), backend, reference);
+    agree(&Sums::new(), backend, reference);
+}
