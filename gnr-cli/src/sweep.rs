@@ -1,6 +1,12 @@
 //! The command `gnr sweep`: searches over recipe keys.
 
-use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
 
 use clap::Args;
 use gnr_study::{
@@ -108,18 +114,7 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout();
     let finished = sweep.runs().iter().filter(|run| Sweep::is_finished(run)).count();
     if arguments.dry_run {
-        let images = sweep.check()?;
-        for run in sweep.runs() {
-            let state = if Sweep::is_finished(run) { "finished" } else { "to train" };
-            writeln!(stdout, "{state}  {}  {}", run.name, run.folder.display())?;
-        }
-        writeln!(
-            stdout,
-            "{} runs of {} epochs, {finished} finished; {images} validation images; nothing was trained",
-            sweep.len(),
-            own.train.epochs
-        )?;
-        return Ok(ExitCode::SUCCESS);
+        return dry_run(&sweep, own.train.epochs, finished);
     }
     if let Some(parts) = arguments.slurm {
         sweep.check()?;
@@ -138,7 +133,30 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (quiet, runs) = (arguments.quiet, &mine[..]);
     let (start, warned) = (Instant::now(), BTreeSet::new());
     let mut progress = Progress { quiet, runs, start, done: 0, trained: 0, warned };
-    match sweep.run(&mut progress, &stop)? {
+    let outcome = sweep.run(&mut progress, &stop)?;
+    report(outcome, &folder)
+}
+
+/// Lists the runs and what is finished, after a check of data and model.
+fn dry_run(sweep: &Sweep, epochs: u64, finished: usize) -> anyhow::Result<ExitCode> {
+    let mut stdout = std::io::stdout();
+    let images = sweep.check()?;
+    for run in sweep.runs() {
+        let state = if Sweep::is_finished(run) { "finished" } else { "to train" };
+        writeln!(stdout, "{state}  {}  {}", run.name, run.folder.display())?;
+    }
+    writeln!(
+        stdout,
+        "{} runs of {epochs} epochs, {finished} finished; {images} validation images; nothing was trained",
+        sweep.len()
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says how the sweep ended, and where its files are.
+fn report(outcome: SweepOutcome, folder: &Path) -> anyhow::Result<ExitCode> {
+    let mut stdout = std::io::stdout();
+    match outcome {
         SweepOutcome::Interrupted => {
             eprintln!("interrupted; every run that had begun left a checkpoint: the same command continues");
             Ok(ExitCode::from(INTERRUPTED))

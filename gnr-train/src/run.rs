@@ -184,14 +184,13 @@ struct Train<'a> {
     stop: &'a AtomicBool,
 }
 
-impl Job for Train<'_> {
-    type Output = Result<Outcome>;
-
-    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<Outcome> {
-        let Self { team, mut recipe, folder, existing, observer, stop } = self;
-        let folder_path = folder;
-        ranks::same_recipe(&team, &recipe)?;
-        team.agree(ranks::can_share_batches(&recipe, team.size()))?;
+impl Train<'_> {
+    /// Whether the run resumes, and whether it starts at its initial weights, agreed by all ranks; and sets the number
+    /// of threads.
+    fn look(&mut self) -> Result<(bool, bool)> {
+        let Self { team, recipe, folder, existing, .. } = self;
+        ranks::same_recipe(team, recipe)?;
+        team.agree(ranks::can_share_batches(recipe, team.size()))?;
         // Only rank 0 sees the folder: what it finds there holds for all ranks.
         let found = team.share(|| {
             let resumes = existing.resumes() && is_run(folder);
@@ -229,7 +228,14 @@ impl Job for Train<'_> {
             let all = team.agree_with(Ok(()), &[own])?.1;
             recipe.train.threads = all.iter().fold(own, |least, row| least.min(row[0])) as usize;
         }
-        let mut prepared = team.agree(prepare(recipe, starts, &team))?;
+        Ok((resumes, starts))
+    }
+
+    /// Data, model and initial weights, with all doubts, and the fingerprints of the images. Refuses images that are
+    /// not those that the run began with.
+    fn prepare(&self, resumes: bool, starts: bool) -> Result<(Prepared, Fingerprints)> {
+        let Self { team, recipe, folder, existing, .. } = self;
+        let mut prepared = team.agree(prepare(recipe.clone(), starts, team))?;
         if let Some(words) = team
             .lead(|| Ok(if resumes { moved(&recipe_of(folder)?, &prepared.recipe) } else { None }))?
             .flatten()
@@ -242,7 +248,7 @@ impl Job for Train<'_> {
             );
         }
         let fingerprints = team.agree(Fingerprints::of(&prepared.images))?;
-        ranks::same_data(&team, &fingerprints)?;
+        ranks::same_data(team, &fingerprints)?;
         team.lead(|| {
             if resumes
                 && let Some(changed) = fingerprints.changed(folder)?
@@ -258,31 +264,45 @@ impl Job for Train<'_> {
             }
             Ok(())
         })?;
+        Ok((prepared, fingerprints))
+    }
+
+    /// Opens or makes the run's folder on rank 0, with what a run writes when it begins.
+    fn open(&self, resumes: bool, prepared: &Prepared, fingerprints: &Fingerprints) -> Result<RunFolder> {
+        let folder = self.team.lead(|| {
+            let folder = if resumes {
+                RunFolder::open(self.folder)?
+            } else {
+                RunFolder::create(self.folder, &prepared.recipe)?
+            };
+            if resumes && self.existing.allows_epochs() {
+                folder.extend(&prepared.recipe)?;
+            }
+            fingerprints.write(folder.path())?;
+            if let Some(report) = &prepared.weights {
+                let path = folder.file("weights.json");
+                let text = serde_json::to_string_pretty(report).map_err(|e| io(&path, "write")(e.into()))?;
+                write_atomically(&path, (text + "\n").as_bytes())?;
+            }
+            Ok(folder)
+        })?;
+        Ok(folder.unwrap_or_else(|| RunFolder::held_elsewhere(self.folder)))
+    }
+}
+
+impl Job for Train<'_> {
+    type Output = Result<Outcome>;
+
+    fn on<B: Autodiff + 'static>(mut self, backend: impl FnOnce() -> B + Send) -> Result<Outcome> {
+        let (resumes, starts) = self.look()?;
+        let (prepared, fingerprints) = self.prepare(resumes, starts)?;
         in_pool(prepared.recipe.train.threads, || {
             let backend = backend();
             if starts {
-                team.agree(pieces::check(&prepared, &backend, team.size()))?;
+                self.team.agree(pieces::check(&prepared, &backend, self.team.size()))?;
             }
-            let folder = team.lead(|| {
-                let folder = if resumes {
-                    RunFolder::open(folder)?
-                } else {
-                    RunFolder::create(folder, &prepared.recipe)?
-                };
-                if resumes && existing.allows_epochs() {
-                    folder.extend(&prepared.recipe)?;
-                }
-                fingerprints.write(folder.path())?;
-                if let Some(report) = &prepared.weights {
-                    let path = folder.file("weights.json");
-                    let text =
-                        serde_json::to_string_pretty(report).map_err(|e| io(&path, "write")(e.into()))?;
-                    write_atomically(&path, (text + "\n").as_bytes())?;
-                }
-                Ok(folder)
-            })?;
-            let folder = folder.unwrap_or_else(|| RunFolder::held_elsewhere(folder_path));
-            Trainer::new(&prepared, &folder, team.clone(), backend)?.run(observer, stop)
+            let folder = self.open(resumes, &prepared, &fingerprints)?;
+            Trainer::new(&prepared, &folder, self.team.clone(), backend)?.run(self.observer, self.stop)
         })?
     }
 }

@@ -1,13 +1,13 @@
 //! The beginning of a run: at its recipe, or at its last checkpoint with the logs up to it.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, path::Path};
 
 use gnr_models::weights;
 use gnr_nn::{Autodiff, Buffers, Frozen, Model, ParamVector};
 
 use crate::{
     average::WeightAverage,
-    checkpoint::{self, Extension, Move, Progress},
+    checkpoint::{self, CheckpointFile, Extension, Move, Progress},
     error::{Result, TrainError},
     folder::RunFolder,
     method::Configured,
@@ -30,32 +30,12 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let recipe_text = prepared.recipe.to_toml()?;
         let last = checkpoint::last(folder.path());
         let file = ranks::last_checkpoint(&team, &last)?;
-        let (values, progress) = if let Some(file) = &file {
-            let problem =
-                |problem: &str| TrainError::Checkpoint { path: last.clone(), problem: problem.into() };
-            let header = file.header().ok_or_else(|| problem("not a checkpoint of a run"))?;
-            let theirs = Recipe::parse(&last.display().to_string(), "run", &header.recipe, &[])?;
-            let mut progress = header.progress.clone();
-            let (before, now) = (theirs.train.place(), prepared.recipe.train.place());
-            if before != now {
-                progress.moves.push(Move {
-                    at_step: progress.step,
-                    from: before.to_string(),
-                    to: now.to_string(),
-                });
+        let (values, progress) = match &file {
+            Some(file) => {
+                let progress = progress_of(file, &last, &prepared.recipe)?;
+                (file.model(layout)?, progress)
             }
-            let (from, to) = (theirs.train.epochs, prepared.recipe.train.epochs);
-            let mut as_long = theirs;
-            as_long.train.epochs = to;
-            if !same_run(&as_long, &prepared.recipe) || to < progress.epoch {
-                return Err(problem("was written by another recipe than the folder's recipe.toml"));
-            }
-            if from != to {
-                progress.extensions.push(Extension { at_epoch: progress.epoch, from, to });
-            }
-            (file.model(layout)?, progress)
-        } else {
-            (prepared.initial.clone(), Progress::default())
+            None => (prepared.initial.clone(), Progress::default()),
         };
         let (parameters, statistics) = weights::split(layout, values);
         let frozen = (prepared.frozen.as_deref())
@@ -105,6 +85,32 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             notes,
         })
     }
+}
+
+/// The position in the run of a checkpoint, which this recipe continues. A change of engine or of the number of epochs
+/// is added to its notes.
+///
+/// # Errors
+/// A file that is not a checkpoint of this run.
+fn progress_of(file: &CheckpointFile, path: &Path, recipe: &Recipe) -> Result<Progress> {
+    let problem =
+        |problem: &str| TrainError::Checkpoint { path: path.to_path_buf(), problem: problem.into() };
+    let header = file.header().ok_or_else(|| problem("not a checkpoint of a run"))?;
+    let mut theirs = Recipe::parse(&path.display().to_string(), "run", &header.recipe, &[])?;
+    let mut progress = header.progress.clone();
+    let (before, now) = (theirs.train.place(), recipe.train.place());
+    if before != now {
+        progress.moves.push(Move { at_step: progress.step, from: before.to_string(), to: now.to_string() });
+    }
+    let (from, to) = (theirs.train.epochs, recipe.train.epochs);
+    theirs.train.epochs = to;
+    if !same_run(&theirs, recipe) || to < progress.epoch {
+        return Err(problem("was written by another recipe than the folder's recipe.toml"));
+    }
+    if from != to {
+        progress.extensions.push(Extension { at_epoch: progress.epoch, from, to });
+    }
+    Ok(progress)
 }
 
 /// The line of the last epoch done, the times of all epochs done, and what is missing in the folder, in words.

@@ -1,0 +1,246 @@
+//! What a comparison shows while it runs.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use gnr_study::{
+    compare::{CompareObserver, Phase},
+    runner::{Finished, Run, StudyObserver},
+};
+use gnr_train::{EpochMetrics, Start, StepEvent, TrainError};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::progress::clock;
+
+/// The live table: on a terminal a line for each method, elsewhere a line for each run that ends.
+pub(super) struct Table {
+    quiet: bool,
+    titles: Vec<String>,
+    jobs: usize,
+    bars: MultiProgress,
+    lines: Vec<ProgressBar>,
+    /// The runs of the present phase.
+    runs: Vec<RunState>,
+    /// Cost and seconds of the runs that this process trained, from which the remaining time is estimated.
+    spent: (f64, f64),
+}
+
+struct RunState {
+    name: String,
+    folder: PathBuf,
+    arm: usize,
+    cost: f64,
+    /// The time at which this process began to train the run.
+    began: Option<Instant>,
+    steps: u64,
+    /// Number of steps that were done before this process began.
+    before: u64,
+    step: u64,
+    ended: bool,
+    /// The last known test (or validation) accuracy, as a fraction.
+    accuracy: Option<f64>,
+}
+
+impl Table {
+    pub(super) fn new(quiet: bool, titles: Vec<String>, jobs: usize) -> Self {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bars = MultiProgress::with_draw_target(target);
+        Self { quiet, titles, jobs, bars, lines: Vec::new(), runs: Vec::new(), spent: (0.0, 0.0) }
+    }
+
+    pub(super) fn clear(&self) {
+        // A terminal that cannot be cleared is no reason to fail.
+        let _ = self.bars.clear();
+    }
+
+    /// Prints a plain line where there is no terminal to draw on.
+    fn say(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.bars.is_hidden() {
+            // A closed pipe is no reason to stop training.
+            let _ = writeln!(std::io::stdout(), "{text}");
+        }
+    }
+
+    /// The remaining cost of a run.
+    fn left(run: &RunState) -> f64 {
+        match (run.ended, run.steps) {
+            (true, _) => 0.0,
+            (false, 0) => run.cost,
+            (false, steps) => run.cost * (1.0 - run.step as f64 / steps as f64).max(0.0),
+        }
+    }
+
+    /// Estimated seconds for runs of this cost; `None` before anything was trained.
+    fn seconds(&self, cost: f64) -> Option<f64> {
+        let (mut done, mut seconds) = self.spent;
+        for run in self.runs.iter().filter(|run| !run.ended && run.steps > 0) {
+            done += run.cost * run.step.saturating_sub(run.before) as f64 / run.steps as f64;
+            seconds += run.began.map_or(0.0, |began| began.elapsed().as_secs_f64());
+        }
+        (done > 0.0).then(|| cost * seconds / done / self.jobs as f64)
+    }
+
+    fn redraw(&self) {
+        let width = self.titles.iter().map(|title| title.chars().count()).max().unwrap_or_default();
+        for (arm, line) in self.lines.iter().enumerate() {
+            let of: Vec<&RunState> = self.runs.iter().filter(|run| run.arm == arm).collect();
+            let ended: Vec<&&RunState> = of.iter().filter(|run| run.ended).collect();
+            let known: Vec<f64> = ended.iter().filter_map(|run| run.accuracy).collect();
+            let running = of.iter().filter(|run| !run.ended).filter_map(|run| run.accuracy).next_back();
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            let accuracy = match (known.is_empty(), running) {
+                (false, None) => format!("{:6.2} %", 100.0 * mean(&known)),
+                (false, Some(now)) => format!("{:6.2} % (now {:.2} %)", 100.0 * mean(&known), 100.0 * now),
+                (true, Some(now)) => format!("now {:.2} %", 100.0 * now),
+                (true, None) => "-".into(),
+            };
+            let cost: f64 = of.iter().map(|run| Self::left(run)).sum();
+            let left = match self.seconds(cost) {
+                _ if ended.len() == of.len() => "done".into(),
+                Some(seconds) => format!("about {} left", clock(seconds)),
+                None => String::new(),
+            };
+            line.set_message(format!(
+                "{:width$}  {:>2}/{} runs  {accuracy}  {left}",
+                self.titles[arm],
+                ended.len(),
+                of.len()
+            ));
+        }
+    }
+}
+
+impl StudyObserver for Table {
+    fn on_wait(&mut self, run: usize, error: &TrainError) {
+        self.say(&format!("waiting: {error}"));
+        let _ = run;
+    }
+
+    fn on_start(&mut self, run: usize, start: &Start<'_>) {
+        let state = &mut self.runs[run];
+        state.began = Some(Instant::now());
+        state.steps = start.steps_per_epoch * start.recipe.train.epochs;
+        (state.before, state.step) = (start.step, start.step);
+    }
+
+    fn on_step(&mut self, run: usize, event: &StepEvent) {
+        self.runs[run].step = event.step;
+    }
+
+    fn on_epoch(&mut self, run: usize, metrics: &EpochMetrics) {
+        let found = metrics.average_test_accuracy.or(metrics.test_accuracy);
+        if found.is_some() {
+            self.runs[run].accuracy = found;
+        }
+        self.redraw();
+    }
+
+    fn on_run(&mut self, run: usize, how: Finished<'_>) {
+        let told = match how {
+            Finished::Before => None,
+            Finished::Now(summary) => {
+                let accuracy = summary.average_test_accuracy.unwrap_or(summary.test_accuracy);
+                self.runs[run].accuracy = Some(accuracy);
+                let held_out = summary.average_val_accuracy.or(summary.val_accuracy);
+                Some(match held_out {
+                    Some(held_out) => format!("validation {:.2} %", 100.0 * held_out),
+                    None => format!("test {:.2} %", 100.0 * accuracy),
+                })
+            }
+            Finished::Failed(error) => {
+                Some(format!("FAILED: {error} (in {})", self.runs[run].folder.display()))
+            }
+        };
+        if matches!(how, Finished::Before) {
+            self.runs[run].accuracy = accuracy_of(&self.runs[run].folder);
+        }
+        let state = &mut self.runs[run];
+        state.ended = true;
+        if let Some(began) = state.began {
+            let share = if state.steps > 0 {
+                state.step.saturating_sub(state.before) as f64 / state.steps as f64
+            } else {
+                1.0
+            };
+            self.spent.0 += state.cost * share;
+            self.spent.1 += began.elapsed().as_secs_f64();
+        }
+        if let Some(told) = told {
+            let (ended, all) = (self.runs.iter().filter(|run| run.ended).count(), self.runs.len());
+            let cost = self.runs.iter().map(Self::left).sum();
+            let left = match self.seconds(cost) {
+                Some(seconds) if ended < all => format!("; about {} left", clock(seconds)),
+                _ => String::new(),
+            };
+            let line = format!("[{ended:>3}/{all}] {}: {told}{left}", self.runs[run].name);
+            if matches!(how, Finished::Failed(_)) && !self.bars.is_hidden() {
+                // The line must stay when the table is cleared.
+                self.bars.suspend(|| eprintln!("{line}"));
+            } else {
+                self.say(&line);
+            }
+        }
+        self.redraw();
+    }
+}
+
+/// The test accuracy of a run that was finished before.
+fn accuracy_of(folder: &Path) -> Option<f64> {
+    gnr_study::results::summary(folder).ok()??.method_accuracy()
+}
+
+impl CompareObserver for Table {
+    fn on_phase(&mut self, phase: Phase, runs: &[Run], arms: &[usize]) {
+        self.clear();
+        let what = match phase {
+            Phase::TuningMethods => "tuning: the methods' own keys",
+            Phase::TuningOptimizers => "tuning: learning rate and weight decay",
+            Phase::Training => "training",
+        };
+        let finished = runs.iter().filter(|run| run.folder.join("summary.json").is_file()).count();
+        self.say(&format!("{what}: {} runs, {finished} finished before", runs.len()));
+        self.runs = runs
+            .iter()
+            .zip(arms)
+            .map(|(run, &arm)| RunState {
+                name: run.name.clone(),
+                folder: run.folder.clone(),
+                arm,
+                cost: run.cost,
+                began: None,
+                steps: 0,
+                before: 0,
+                step: 0,
+                ended: false,
+                accuracy: None,
+            })
+            .collect();
+        for line in self.lines.drain(..) {
+            self.bars.remove(&line);
+        }
+        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let mut lines = Vec::new();
+        for _ in &self.titles {
+            let line = self.bars.add(ProgressBar::new(0));
+            line.set_style(style.clone());
+            lines.push(line);
+        }
+        self.lines = lines;
+        self.redraw();
+    }
+
+    fn on_measured(&mut self, done: usize, of: usize) {
+        if let Some(last) = self.lines.last() {
+            last.set_message(format!("measuring sharpness: {done} of {of} solutions"));
+        }
+        if done == of {
+            self.say(&format!("measured the sharpness of {of} solutions"));
+        }
+    }
+}
