@@ -30,6 +30,11 @@ use std::{io::Write as _, process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 use gnr_train::{Team, TrainError};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use args::{Arguments, Command};
 
@@ -44,10 +49,10 @@ fn main() -> ExitCode {
     if let Some(commit) = option_env!("GNR_COMMIT") {
         gnr_train::set_commit(commit);
     }
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("GNR_LOG"))
-        .with_writer(std::io::stderr)
-        .init();
+    if let Err(error) = log() {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
     let job = match ranks(&arguments.command) {
         Ok(job) => job,
         Err(error) => {
@@ -97,6 +102,19 @@ fn main() -> ExitCode {
     drop(team);
     job.finish();
     code
+}
+
+/// Writes to standard error what `GNR_LOG` asks for, such as `debug` or `gnr_data=debug`; without it, errors.
+fn log() -> Result<(), String> {
+    let levels = match std::env::var("GNR_LOG") {
+        Ok(text) if !text.is_empty() => text.parse().map_err(|error| {
+            format!("GNR_LOG = {text:?}: expected levels such as `debug` or `gnr_data=debug,warn`: {error}")
+        })?,
+        _ => Targets::new().with_default(LevelFilter::ERROR),
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(levels).init();
+    Ok(())
 }
 
 /// The ranks to which this process belongs, for commands that share work. Any other command refuses to be one of

@@ -202,6 +202,15 @@ fn usage() {
 }
 
 #[test]
+fn log_levels() {
+    let output = gnr(&["models"]).env("GNR_LOG", "gnr=loud").output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("GNR_LOG = \"gnr=loud\": expected levels such as `debug`"), "{words}");
+    assert_eq!(gnr(&["models"]).env("GNR_LOG", "").output().unwrap().status.code(), Some(0));
+}
+
+#[test]
 fn places_that_cannot_be_written() {
     let home = tempfile::tempdir().unwrap();
     let recipe = write(home.path(), "r.toml", TINY);
