@@ -119,7 +119,7 @@ pub fn train_on<B: Autodiff + 'static>(
     observer: &mut (dyn Observer + Send),
     stop: &AtomicBool,
 ) -> Result<Outcome> {
-    Train { team: Team::default(), recipe, folder, existing, observer, stop }.on(backend)
+    Train { team: Team::default(), recipe, folder, existing, observer, stop }.on(|| Ok(backend()))
 }
 
 /// Continues the run in `folder` to its end. The result equals that of a run that never stopped, bit for bit.
@@ -187,7 +187,7 @@ struct Train<'a> {
 impl Job for Train<'_> {
     type Output = Result<Outcome>;
 
-    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<Outcome> {
+    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> Result<B> + Send) -> Result<Outcome> {
         let Self { team, mut recipe, folder, existing, observer, stop } = self;
         let folder_path = folder;
         ranks::same_recipe(&team, &recipe)?;
@@ -259,7 +259,7 @@ impl Job for Train<'_> {
             Ok(())
         })?;
         in_pool(prepared.recipe.train.threads, || {
-            let backend = backend();
+            let backend = team.agree(backend())?;
             if starts {
                 team.agree(pieces::check(&prepared, &backend, team.size()))?;
             }
