@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for step in 0..steps {
         let mut oracle = BatchOracle::new(&model, &backend, &batch, &buffers);
         match what.as_str() {
-            "gradient" => drop(oracle.evaluate(&theta, Pass::Commit, Order::First)?),
+            "gradient" => drop(oracle.evaluate(&theta, Pass::Probe, Order::First)?),
             "gnr" => drop(method.step(step, &mut theta, &mut oracle)?),
             _ => return Err(format!("{what:?}: expected `gradient` or `gnr`").into()),
         }

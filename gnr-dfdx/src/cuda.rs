@@ -86,8 +86,7 @@ where
     fn reshapes(&self) -> Result<()> {
         let turned = || -> std::result::Result<(), CudaError> {
             let x: Tensor<(usize, usize), E, dfdx::prelude::Cuda> = self.device().try_zeros_like(&(2, 3))?;
-            let turned: Tensor<(usize, usize), E, dfdx::prelude::Cuda> =
-                x.try_permute::<_, Axes2<1, 0>>()?;
+            let turned: Tensor<(usize, usize), E, dfdx::prelude::Cuda> = x.try_permute::<_, Axes2<1, 0>>()?;
             turned.try_reshape_like(&(6,)).map(|_: Tensor<(usize,), E, dfdx::prelude::Cuda>| ())
         };
         match catch_unwind(AssertUnwindSafe(turned)) {

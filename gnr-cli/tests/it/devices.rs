@@ -87,8 +87,13 @@ fn every_command_that_computes_takes_a_device_and_refuses_what_is_not_there() {
     assert!(code == 1 && stderr.contains("`train.device` = \"tpu\": expected"), "{stderr}");
     // No machine has so many cards.
     let (code, _, stderr) = train("cuda:1000");
-    let reasons =
-        ["--features torch", "libtorch_cuda.so cannot be loaded", "finds no card", "this machine has", "NVIDIA's driver"];
+    let reasons = [
+        "--features torch",
+        "libtorch_cuda.so cannot be loaded",
+        "finds no card",
+        "this machine has",
+        "NVIDIA's driver",
+    ];
     assert!(code == 1 && reasons.iter().any(|reason| stderr.contains(reason)), "{stderr}");
     assert!(!out.exists(), "nothing was begun");
     let (code, stdout, stderr) = run(&[

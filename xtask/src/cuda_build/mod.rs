@@ -17,8 +17,9 @@ use toolkit::{DRIVER, RELEASE, Toolkit};
 /// Options of `cargo xtask cuda-build`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Compute capability of the oldest cards that the program shall run on, as in 75 (Turing), 80, 90.
-    #[arg(long, default_value_t = 75, value_parser = clap::value_parser!(u32).range(75..200))]
+    /// Compute capability of the oldest cards that the program shall run on: 80 (Ampere), 86, 89, 90, … dfdx does not
+    /// compile for older ones with CUDA 13.
+    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u32).range(80..200))]
     capability: u32,
     /// Number of kernels compiled at once.
     #[arg(long, default_value_t = 2)]
@@ -79,8 +80,13 @@ fn report(toolkit: &Toolkit, path: &Path) -> Result<()> {
     if let Some(library) = needed.iter().find(|name| name.starts_with("libcu") || name.starts_with("libnv")) {
         bail!("linked with {library}: the program would not start without it");
     }
-    println!("loaded when a card is asked for: libcuda.so.1 (driver {DRIVER} or later), libcublas.so and libnvrtc.so of CUDA {RELEASE}");
-    println!("read when a card is asked for: {} and dfdx's folder beside it in target", toolkit.include().display());
+    println!(
+        "loaded when a card is asked for: libcuda.so.1 (driver {DRIVER} or later), libcublas.so and libnvrtc.so of CUDA {RELEASE}"
+    );
+    println!(
+        "read when a card is asked for: {} and dfdx's folder beside it in target",
+        toolkit.include().display()
+    );
     println!("never run on a card; `{} devices` says what this machine has", shown(path));
     Ok(())
 }

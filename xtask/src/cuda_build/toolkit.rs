@@ -118,7 +118,8 @@ impl Toolkit {
         }
         println!("fetching the compiler of CUDA {RELEASE} from PyPI, some 100 MB");
         let python = std::env::var_os("GNR_PYTHON").unwrap_or_else(|| "python3".into());
-        let mut download = program(&python, ["-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]);
+        let mut download =
+            program(&python, ["-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]);
         download.arg("--dest").arg(&wheels).args(WHEELS.map(|wheel| format!("{wheel}=={RELEASE}.*")));
         execute(download)?;
         let mut unpack = program(&python, ["-c", UNPACK]);
@@ -138,7 +139,9 @@ impl Toolkit {
         let nvcc = self.cuda().join("bin/nvcc");
         let nvcc = NVCC.replace("NVCC", &nvcc.to_string_lossy()).replace("JOBS", &jobs.max(1).to_string());
         let capability = format!("{}.{}", self.capability / 10, self.capability % 10);
-        let smi = format!("#!/bin/sh\n# Stands in for NVIDIA's program while dfdx is built.\necho compute_cap\necho {capability}\n");
+        let smi = format!(
+            "#!/bin/sh\n# Stands in for NVIDIA's program while dfdx is built.\necho compute_cap\necho {capability}\n"
+        );
         for (name, text) in [("nvcc", nvcc), ("nvidia-smi", smi)] {
             let path = self.folder.join("stand-ins").join(name);
             write(&path, &text)?;
@@ -192,13 +195,15 @@ impl Sources {
             manifest_path: PathBuf,
         }
         let text = output(cargo(["metadata", "--format-version", "1", "--locked"]))?;
-        let found: Metadata = serde_json::from_str(&text).context("cannot read the answer of `cargo metadata`")?;
+        let found: Metadata =
+            serde_json::from_str(&text).context("cannot read the answer of `cargo metadata`")?;
         let folder = |name: &str, version: &str| {
             let mut packages = found.packages.iter();
-            let package = packages.find(|package| package.name == name && package.version.starts_with(version));
-            package
-                .and_then(|package| Some(package.manifest_path.parent()?.to_path_buf()))
-                .with_context(|| format!("Cargo.lock has no {name} {version}, which cuda-build is written for"))
+            let package =
+                packages.find(|package| package.name == name && package.version.starts_with(version));
+            package.and_then(|package| Some(package.manifest_path.parent()?.to_path_buf())).with_context(
+                || format!("Cargo.lock has no {name} {version}, which cuda-build is written for"),
+            )
         };
         Ok(Self { dfdx: folder("dfdx", "0.13.")?, cudarc: folder("cudarc", "0.9.")? })
     }
@@ -294,7 +299,10 @@ mod tests {
     #[test]
     fn every_function_has_a_name_and_a_jump_of_one_number() {
         let text = forwards(&[("cuInit".into(), "DRIVER"), ("nvrtcGetPTX".into(), "COMPILER")]);
-        assert!(text.contains("symbols[] = {\n    {\"cuInit\", DRIVER},\n    {\"nvrtcGetPTX\", COMPILER},\n};"), "{text}");
+        assert!(
+            text.contains("symbols[] = {\n    {\"cuInit\", DRIVER},\n    {\"nvrtcGetPTX\", COMPILER},\n};"),
+            "{text}"
+        );
         assert!(text.ends_with("\nFORWARD(0, cuInit)\nFORWARD(1, nvrtcGetPTX)\n"), "{text}");
     }
 }
