@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let release = watched(&toolkit, || built(command))?;
     let path = toolkit.folder().join("gnr");
     std::fs::copy(&release, &path).with_context(|| format!("cannot write {}", path.display()))?;
-    report(&toolkit, &path)
+    report(&toolkit, &path, &release)
 }
 
 /// Runs a build, and tells from time to time how many kernels are compiled.
@@ -72,9 +72,10 @@ fn watched<T>(toolkit: &Toolkit, build: impl FnOnce() -> Result<T>) -> Result<T>
     })
 }
 
-/// Prints where the program lies, what it is linked with, and what it takes to run it.
-fn report(toolkit: &Toolkit, path: &Path) -> Result<()> {
-    let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+/// Prints where the program lies, what it is linked with, and what it takes to run it. `release` is where cargo built it.
+fn report(toolkit: &Toolkit, path: &Path, release: &Path) -> Result<()> {
+    let program = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let size = program.len();
     let needed = needed(path)?;
     println!("{}: {:.1} MB, linked with {}", path.display(), size as f64 / 1e6, needed.join(", "));
     if let Some(library) = needed.iter().find(|name| name.starts_with("libcu") || name.starts_with("libnv")) {
@@ -83,12 +84,20 @@ fn report(toolkit: &Toolkit, path: &Path) -> Result<()> {
     println!(
         "loaded when a card is asked for: libcuda.so.1 (driver {DRIVER} or later), libcublas.so and libnvrtc.so of CUDA {RELEASE}"
     );
-    println!(
-        "read when a card is asked for: {} and dfdx's folder beside it in target",
-        toolkit.include().display()
-    );
+    let headers =
+        headers(&program, release).context("the program does not name the folder of dfdx's headers")?;
+    println!("read when a card is asked for: {} and {headers}", toolkit.include().display());
     println!("never run on a card; `{} devices` says what this machine has", shown(path));
     Ok(())
+}
+
+/// The folder of dfdx's headers, whose path dfdx compiles into the program.
+fn headers(program: &[u8], release: &Path) -> Option<String> {
+    let before = format!("{}/build/dfdx-", release.parent()?.display());
+    let at = program.windows(before.len()).position(|window| window == before.as_bytes())?;
+    let path = &program[at..];
+    let end = path.windows(4).position(|window| window == b"/out")? + 4;
+    String::from_utf8(path[..end].to_vec()).ok()
 }
 
 /// Names of the libraries that the loader needs to start a program.
@@ -123,6 +132,14 @@ fn example(toolkit: &Toolkit, mut command: Command, name: &str) -> Result<PathBu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_folder_of_dfdx_s_headers_is_found_in_the_program() {
+        let program = b"\x7fELF/target/release/build/dfdx-0a1b/outcuda_fp16.h\0";
+        let found = headers(program, Path::new("/target/release/gnr"));
+        assert_eq!(found.as_deref(), Some("/target/release/build/dfdx-0a1b/out"));
+        assert_eq!(headers(program, Path::new("/elsewhere/gnr")), None);
+    }
 
     #[test]
     fn libraries_that_a_program_needs_are_read() {
