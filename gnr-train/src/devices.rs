@@ -49,7 +49,7 @@ pub struct Card {
     pub free_mb: u64,
 }
 
-/// Examines this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in, and starts NVIDIA's
+/// Examines this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in, and NVIDIA's
 /// driver where dfdx's CUDA device is.
 pub fn devices() -> Devices {
     let (driver, cards, no_driver) = match cards() {

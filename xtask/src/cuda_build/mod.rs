@@ -72,7 +72,7 @@ fn watched<T>(toolkit: &Toolkit, build: impl FnOnce() -> Result<T>) -> Result<T>
     })
 }
 
-/// Prints where the program lies, what it is linked with, and what it takes to run it. `release` is where cargo built it.
+/// Prints where the program lies, what it is linked with, and what it takes to run it. `release` is cargo's own copy.
 fn report(toolkit: &Toolkit, path: &Path, release: &Path) -> Result<()> {
     let program = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let size = program.len();
