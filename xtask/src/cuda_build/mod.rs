@@ -19,7 +19,7 @@ use toolkit::{DRIVER, RELEASE, Toolkit};
 pub(crate) struct Arguments {
     /// Compute capability of the oldest cards that the program shall run on: 80 (Ampere), 86, 89, 90, … dfdx does not
     /// compile for older ones with CUDA 13.
-    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u32).range(80..200))]
+    #[arg(long, default_value_t = 80)]
     capability: u32,
     /// Number of kernels compiled at once.
     #[arg(long, default_value_t = 2)]

@@ -14,6 +14,8 @@ use crate::workspace::{cargo, output, program, root, show};
 pub(super) const RELEASE: &str = "13.0";
 /// The oldest driver whose release of CUDA that is.
 pub(super) const DRIVER: u32 = 580;
+/// The oldest compute capability for which dfdx 0.13 compiles with this CUDA.
+const OLDEST: u32 = 80;
 /// Wheels: nvcc and ptxas; cicc and libdevice; the compiler's headers; `cuda.h` and `cuda_fp16.h`; `nv/target`.
 const WHEELS: [&str; 5] =
     ["nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt", "nvidia-cuda-runtime", "nvidia-cuda-cccl"];
@@ -69,6 +71,7 @@ impl Toolkit {
                 WHEELS.join(", ")
             )
         })?;
+        toolkit.compiles_for(capability)?;
         toolkit.stand_ins(jobs)?;
         toolkit.libraries(&sources.cudarc)?;
         Ok(toolkit)
@@ -131,6 +134,17 @@ impl Toolkit {
         }
         write(&site.join(MARK), RELEASE)?;
         std::fs::remove_dir_all(&wheels).with_context(|| format!("cannot remove {}", wheels.display()))
+    }
+
+    /// Checks that nvcc knows this capability.
+    fn compiles_for(&self, capability: u32) -> Result<()> {
+        let known = output(program(self.cuda().join("bin/nvcc"), ["--list-gpu-code"]))?;
+        let known = capabilities(&known);
+        if !known.contains(&capability) {
+            let known: Vec<String> = known.iter().map(u32::to_string).collect();
+            bail!("--capability {capability}: CUDA {RELEASE} compiles for {}", known.join(", "));
+        }
+        Ok(())
     }
 
     /// Writes the programs that dfdx's build starts: one before nvcc, and one for nvidia-smi, which it asks for the
@@ -238,6 +252,12 @@ fn declared<'t>(text: &'t str, prefix: &'static str) -> impl Iterator<Item = &'t
     })
 }
 
+/// The capabilities in lines such as `sm_90`, from the oldest that dfdx compiles for.
+fn capabilities(text: &str) -> Vec<u32> {
+    let numbers = text.lines().filter_map(|line| line.trim().strip_prefix("sm_")?.parse().ok());
+    numbers.filter(|capability| *capability >= OLDEST).collect()
+}
+
 /// The C source with these functions.
 fn forwards(functions: &[(String, &str)]) -> String {
     let (mut symbols, mut forwards) = (String::new(), String::new());
@@ -294,6 +314,11 @@ mod tests {
                     pub fn cuMemAlloc_v2(p: *mut u64);\n    pub fn cublasSgemm_v2();\n}";
         assert_eq!(declared(text, "cu").collect::<Vec<_>>(), ["cuInit", "cuMemAlloc_v2"]);
         assert_eq!(declared(text, "cublas").collect::<Vec<_>>(), ["cublasSgemm_v2"]);
+    }
+
+    #[test]
+    fn capabilities_that_dfdx_compiles_for_are_read() {
+        assert_eq!(capabilities("sm_75\nsm_80\nsm_90\nsm_90a\nsm_120\n"), [80, 90, 120]);
     }
 
     #[test]
