@@ -89,6 +89,11 @@ extern "C" fn cuInit(_flags: u32) -> c_int {
     });
     SUCCESS
 }
+/// NVIDIA's own NVRTC asks the driver for tables of functions, and does without: CUDA_ERROR_NOT_FOUND.
+#[unsafe(no_mangle)]
+extern "C" fn cuGetExportTable(_table: *mut *const c_void, _name: *const c_void) -> c_int {
+    500
+}
 #[unsafe(no_mangle)]
 extern "C" fn cuDeviceGet(device: *mut c_int, ordinal: c_int) -> c_int {
     give(device, ordinal)
