@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     /// their defaults; may be repeated. A regulariser acts from the first step on, over SGD with momentum
     #[arg(long = "methods", alias = "method", value_name = "NAME,NAME,...", value_delimiter = ',')]
     pub(crate) methods: Vec<String>,
-    /// The engine, as `train.backend` in recipes [default: cpu, or torch on a card]
+    /// The engine, as `train.backend` in recipes [default: cpu; on a card torch, or else dfdx]
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,
     #[command(flatten)]

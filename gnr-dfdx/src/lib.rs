@@ -20,16 +20,16 @@
 //! # Ok::<(), gnr_nn::Error>(())
 //! ```
 
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod generic;
 pub mod module;
 mod tape;
 
+#[cfg(feature = "cuda")]
+pub use cuda::{Card, Cuda, cards};
 pub use generic::Generic;
 pub use module::ModuleOracle;
-
-/// [`Generic`] on dfdx's CUDA device.
-#[cfg(feature = "cuda")]
-pub type Cuda<E> = Generic<E, dfdx::prelude::Cuda>;
 
 /// The example in README.md, as a test.
 #[cfg(doctest)]

@@ -1,5 +1,5 @@
 //! The one place that names concrete backends: gnr-cpu always, gnr-burn, gnr-dfdx and gnr-torch with the features
-//! `burn`, `dfdx` and `torch`; in single or double precision.
+//! `burn`, `dfdx` (on CUDA cards `dfdx-cuda`) and `torch`; in single or double precision.
 
 use gnr_cpu::Cpu;
 use gnr_nn::Autodiff;
@@ -12,7 +12,8 @@ use crate::{
 /// Work that can be done on any backend.
 pub(crate) trait Job {
     type Output;
-    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Self::Output;
+    /// Does the work. `backend` is called on the thread that will use its result.
+    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> Result<B> + Send) -> Self::Output;
 }
 
 /// Does the work on the backend of `place`.
@@ -28,29 +29,52 @@ pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
         .into());
     }
     Ok(match (place.engine, place.precision) {
-        (Engine::Cpu, Precision::F64) => job.on(Cpu::<f64>::new),
+        (Engine::Cpu, Precision::F64) => job.on(|| Ok(Cpu::<f64>::new())),
         #[cfg(feature = "burn")]
         (Engine::Burn, _) => {
             let precision =
                 if place.precision.is_double() { gnr_burn::Precision::F64 } else { gnr_burn::Precision::F32 };
             let backend = gnr_burn::Burn::<gnr_burn::Flex>::new(precision)?;
-            job.on(move || backend)
+            job.on(move || Ok(backend))
         }
-        (Engine::Cpu, _) => job.on(Cpu::<f32>::new),
+        (Engine::Cpu, _) => job.on(|| Ok(Cpu::<f32>::new())),
         #[cfg(feature = "dfdx")]
-        (Engine::Dfdx, Precision::F64) => job.on(gnr_dfdx::Generic::<f64>::default),
-        #[cfg(feature = "dfdx")]
-        (Engine::Dfdx, _) => job.on(gnr_dfdx::Generic::<f32>::default),
+        (Engine::Dfdx, _) => return dfdx(place, job),
         #[cfg(feature = "torch")]
         (Engine::Torch, _) => {
             let ready = torch(place)?;
             job.on(move || {
                 // Set on the thread that computes, since each thread has a setting of its own.
                 gnr_torch::set_threads(rayon::current_num_threads());
-                gnr_torch::Torch::on(ready).with_channels_last(place.channels_last)
+                Ok(gnr_torch::Torch::on(ready).with_channels_last(place.channels_last))
             })
         }
     })
+}
+
+#[cfg(feature = "dfdx")]
+fn dfdx<J: Job>(place: Place, job: J) -> Result<J::Output> {
+    use crate::recipe::Device;
+    match (place.device, place.precision.is_double()) {
+        (Device::Cpu, true) => Ok(job.on(|| Ok(gnr_dfdx::Generic::<f64>::default()))),
+        (Device::Cpu, false) => Ok(job.on(|| Ok(gnr_dfdx::Generic::<f32>::default()))),
+        #[cfg(feature = "dfdx-cuda")]
+        (Device::Cuda(index), double) => {
+            // dfdx's device belongs to the thread that made it, so a card that is not there is found before.
+            let card = gnr_dfdx::Card::find(index)?;
+            Ok(if double {
+                job.on(move || Ok(gnr_dfdx::Cuda::<f64>::on_card(card)?))
+            } else {
+                job.on(move || Ok(gnr_dfdx::Cuda::<f32>::on_card(card)?))
+            })
+        }
+        #[cfg(not(feature = "dfdx-cuda"))]
+        (Device::Cuda(_), _) => Err(gnr_nn::Error::Invalid(format!(
+            "this program's backend \"dfdx\" was built without CUDA: {}",
+            crate::recipe::device::how_to_build("dfdx-cuda")
+        ))
+        .into()),
+    }
 }
 
 #[cfg(feature = "torch")]
@@ -90,6 +114,15 @@ pub(crate) fn library(place: Place) -> String {
 #[cfg(feature = "torch")]
 pub(crate) fn torch_cards() -> Result<usize> {
     Ok(gnr_torch::cards()?)
+}
+
+/// Number of CUDA cards on which dfdx can compute.
+///
+/// # Errors
+/// The reason why there are none: NVIDIA's driver is not found or does not start.
+#[cfg(feature = "dfdx-cuda")]
+pub(crate) fn dfdx_cards() -> Result<usize> {
+    Ok(gnr_dfdx::cards()?)
 }
 
 /// Number of multiplications that the kernels were asked for since the process started, by definition (not by

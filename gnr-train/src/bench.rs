@@ -200,8 +200,8 @@ pub fn bench(request: &BenchRequest) -> Result<Vec<BenchLine>> {
     struct Bench<'r>(&'r BenchRequest);
     impl Job for Bench<'_> {
         type Output = Result<Vec<BenchLine>>;
-        fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Self::Output {
-            in_pool(threads(self.0.threads), || run(self.0, &backend()))?
+        fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> Result<B> + Send) -> Self::Output {
+            in_pool(threads(self.0.threads), || run(self.0, &backend()?))?
         }
     }
     dispatch(request.place, Bench(request))?

@@ -1,10 +1,10 @@
 //! The answer of `gnr devices`: the engines and devices of this build and machine, and why others are missing.
 
-use std::{process::Command, thread::available_parallelism};
+use std::{collections::BTreeMap, process::Command, thread::available_parallelism};
 
 use serde::Serialize;
 
-use crate::recipe::device::{OPTIONAL, how_to_build};
+use crate::recipe::device::{OPTIONAL, how_to_build, no_engine_on_cards};
 
 /// The engines and devices that are available.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,30 +49,21 @@ pub struct Card {
     pub free_mb: u64,
 }
 
-/// Examines this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in.
+/// Examines this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in, and NVIDIA's
+/// driver where dfdx's CUDA device is.
 pub fn devices() -> Devices {
     let (driver, cards, no_driver) = match cards() {
         Ok((driver, cards)) => (driver, cards, None),
         Err(reason) => (None, Vec::new(), Some(reason)),
     };
-    let (usable, no_library) = match usable_cards() {
-        Ok(usable) => (usable, None),
-        Err(reason) => (0, Some(reason)),
-    };
-    let reasons: Vec<String> = [no_library, no_driver].into_iter().flatten().collect();
-    let none_found = "LibTorch finds no card although the driver shows one: the driver may be older than LibTorch's CUDA, or \
-                      CUDA_VISIBLE_DEVICES hides the card";
-    let no_cuda = match (usable, reasons.is_empty()) {
-        (0, true) => Some(none_found.to_owned()),
-        (0, false) => Some(reasons.join("; ")),
-        _ => None,
-    };
+    let usable = usable_cards();
+    let no_cuda = why_none(&usable, no_driver);
     let memory = std::fs::read_to_string("/proc/meminfo").ok();
     Devices {
         cores: available_parallelism().map_or(1, usize::from),
         processor: processor(),
         memory_mb: memory.and_then(|text| kilobytes(value(&text, "MemTotal")?)),
-        backends: backends(usable),
+        backends: backends(&usable),
         driver,
         cards,
         no_cuda,
@@ -85,28 +76,53 @@ pub fn processor() -> Option<String> {
     value(&text, "model name").map(str::to_owned)
 }
 
-fn backends(usable: usize) -> Vec<Backend> {
+/// The cards on which each engine for cards can compute, or why on none.
+type Usable = BTreeMap<&'static str, Result<usize, String>>;
+
+/// The reason why no engine has a card; `None` where one has.
+fn why_none(usable: &Usable, no_driver: Option<String>) -> Option<String> {
+    if usable.values().any(|cards| cards.as_ref().is_ok_and(|cards| *cards > 0)) {
+        return None;
+    }
+    let mut reasons: Vec<String> = usable.values().filter_map(|cards| cards.clone().err()).collect();
+    reasons.extend(usable.is_empty().then(no_engine_on_cards));
+    reasons.extend(no_driver);
+    if reasons.is_empty() {
+        let engines: Vec<&str> = usable.keys().copied().collect();
+        reasons.push(format!(
+            "{} finds no card although the driver shows one: the driver may be older than the library's CUDA, or \
+             CUDA_VISIBLE_DEVICES hides the card",
+            engines.join(" and ")
+        ));
+    }
+    Some(reasons.join("; "))
+}
+
+fn backends(usable: &Usable) -> Vec<Backend> {
     use crate::{
         backend::library,
         recipe::{Device, Engine, Place, Precision},
     };
     let place =
         |engine| Place { engine, device: Device::Cpu, precision: Precision::F32, channels_last: false };
-    let built = |engine: Engine, cards: usize| Backend {
-        name: engine.name(),
-        library: Some(library(place(engine))),
-        devices: std::iter::once("cpu".to_owned()).chain((0..cards).map(|n| format!("cuda:{n}"))).collect(),
-        build: None,
+    let built = |engine: Engine| {
+        let cards = usable.get(engine.name()).map_or(0, |cards| cards.clone().unwrap_or(0));
+        Backend {
+            name: engine.name(),
+            library: Some(library(place(engine))),
+            devices: std::iter::once("cpu".to_owned())
+                .chain((0..cards).map(|n| format!("cuda:{n}")))
+                .collect(),
+            build: None,
+        }
     };
-    let mut backends = vec![built(Engine::Cpu, 0)];
+    let mut backends = vec![built(Engine::Cpu)];
     #[cfg(feature = "burn")]
-    backends.push(built(Engine::Burn, 0));
+    backends.push(built(Engine::Burn));
     #[cfg(feature = "dfdx")]
-    backends.push(built(Engine::Dfdx, 0));
+    backends.push(built(Engine::Dfdx));
     #[cfg(feature = "torch")]
-    backends.push(built(Engine::Torch, usable));
-    #[cfg(not(feature = "torch"))]
-    let _ = usable;
+    backends.push(built(Engine::Torch));
     backends.extend(OPTIONAL.iter().filter(|(_, there)| !there).map(|&(name, _)| Backend {
         name,
         library: None,
@@ -116,17 +132,14 @@ fn backends(usable: usize) -> Vec<Backend> {
     backends
 }
 
-#[cfg(feature = "torch")]
-fn usable_cards() -> Result<usize, String> {
-    crate::backend::torch_cards().map_err(|error| error.to_string())
-}
-
-#[cfg(not(feature = "torch"))]
-fn usable_cards() -> Result<usize, String> {
-    Err(format!(
-        "this program was built without the backend \"torch\", which computes on CUDA cards: {}",
-        how_to_build("torch")
-    ))
+fn usable_cards() -> Usable {
+    [
+        #[cfg(feature = "dfdx-cuda")]
+        ("dfdx", crate::backend::dfdx_cards().map_err(|error| error.to_string())),
+        #[cfg(feature = "torch")]
+        ("torch", crate::backend::torch_cards().map_err(|error| error.to_string())),
+    ]
+    .into()
 }
 
 /// Driver and cards as `nvidia-smi` reports them, which comes with NVIDIA's driver.
@@ -189,6 +202,20 @@ mod tests {
         assert_eq!(cards[1].name, "NVIDIA GeForce RTX 4090, Ti", "the name comes last, whatever is in it");
         assert_eq!(parse("\n").unwrap_err(), "NVIDIA's driver shows no card");
         assert!(parse("No devices were found").unwrap_err().contains("expected driver, memory"));
+    }
+
+    #[test]
+    fn no_engine_with_a_card_has_reasons_and_one_with_a_card_has_none() {
+        let (none, hidden) = (Err("no driver for dfdx".to_owned()), Ok(0));
+        let no_smi = || Some("no nvidia-smi".to_owned());
+        let built = [("dfdx", none.clone()), ("torch", Ok(2))].into();
+        assert_eq!(why_none(&built, no_smi()), None, "one engine is enough");
+        let built = [("dfdx", none)].into();
+        assert_eq!(why_none(&built, no_smi()).unwrap(), "no driver for dfdx; no nvidia-smi");
+        let reason = why_none(&Usable::new(), None).unwrap();
+        assert!(reason.contains("--features torch") && reason.contains("cargo xtask cuda-build"), "{reason}");
+        let reason = why_none(&[("dfdx", hidden)].into(), None).unwrap();
+        assert!(reason.starts_with("dfdx finds no card although the driver shows one"), "{reason}");
     }
 
     #[test]

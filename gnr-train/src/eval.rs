@@ -206,13 +206,13 @@ struct Evaluate<'a, F> {
 impl<F: FnMut(usize, usize) + Send> backend::Job for Evaluate<'_, F> {
     type Output = Result<Evaluation>;
 
-    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<Evaluation> {
+    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> Result<B> + Send) -> Result<Evaluation> {
         let Self { team, path, model, values, loader, logits_of, threads, progress } = self;
         tracing::debug!(file = %path.display(), threads, "evaluating");
         in_pool(threads, || {
-            let backend = backend();
             let logits_of = logits_of.as_deref();
-            let counted = place(&backend, model.layout(), values).and_then(|(theta, buffers)| {
+            let counted = backend().and_then(|backend| {
+                let (theta, buffers) = place(&backend, model.layout(), values)?;
                 count(model, &backend, &theta, &buffers, loader, logits_of, progress)
             });
             Ok(Counted::of_ranks(team, counted)?.evaluation(logits_of.is_some()))

@@ -53,12 +53,12 @@ pub fn loader_bench(recipe: &Recipe, batches: usize) -> Result<LoaderReport> {
     struct Bench<'r>(&'r Recipe, usize);
     impl Job for Bench<'_> {
         type Output = Result<LoaderReport>;
-        fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Self::Output {
+        fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> Result<B> + Send) -> Self::Output {
             let images = Images::open(self.0, &Team::default())?;
             let dataset = images.train.dataset();
             let model = build(&self.0.model, dataset.classes().len(), dataset.shape())?;
             in_pool(threads(self.0.train.threads), || {
-                measure(self.0, &images.train, &model, &backend(), self.1)
+                measure(self.0, &images.train, &model, &backend()?, self.1)
             })?
         }
     }

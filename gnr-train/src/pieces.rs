@@ -73,7 +73,7 @@ pub(crate) struct Check<'a>(pub(crate) &'a Prepared);
 impl Job for Check<'_> {
     type Output = Result<()>;
 
-    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Result<()> {
-        check(self.0, &backend(), 1)
+    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> Result<B> + Send) -> Result<()> {
+        check(self.0, &backend()?, 1)
     }
 }

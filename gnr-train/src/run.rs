@@ -119,7 +119,7 @@ pub fn train_on<B: Autodiff + 'static>(
     observer: &mut (dyn Observer + Send),
     stop: &AtomicBool,
 ) -> Result<Outcome> {
-    Train { team: Team::default(), recipe, folder, existing, observer, stop }.on(backend)
+    Train { team: Team::default(), recipe, folder, existing, observer, stop }.on(|| Ok(backend()))
 }
 
 /// Continues the run in `folder` to its end. The result equals that of a run that never stopped, bit for bit.
@@ -293,11 +293,11 @@ impl Train<'_> {
 impl Job for Train<'_> {
     type Output = Result<Outcome>;
 
-    fn on<B: Autodiff + 'static>(mut self, backend: impl FnOnce() -> B + Send) -> Result<Outcome> {
+    fn on<B: Autodiff + 'static>(mut self, backend: impl FnOnce() -> Result<B> + Send) -> Result<Outcome> {
         let (resumes, starts) = self.look()?;
         let (prepared, fingerprints) = self.prepare(resumes, starts)?;
         in_pool(prepared.recipe.train.threads, || {
-            let backend = backend();
+            let backend = self.team.agree(backend())?;
             if starts {
                 self.team.agree(pieces::check(&prepared, &backend, self.team.size()))?;
             }

@@ -6,10 +6,12 @@ use serde::Deserialize;
 use crate::workspace::{cargo, output, root, show};
 
 /// Features that need what is not on every machine, and the stage of CI that compiles each.
-const ELSEWHERE: [(&str, &str, &str); 9] = [
+const ELSEWHERE: [(&str, &str, &str); 11] = [
     ("gnr-cli", "mpi", "mpi"),
     ("gnr-mpi", "mpi", "mpi"),
     ("gnr-dfdx", "cuda", "cuda"),
+    ("gnr-cli", "dfdx-cuda", "dfdx"),
+    ("gnr-train", "dfdx-cuda", "dfdx"),
     ("gnr-burn", "burn", "burn"),
     ("gnr-cli", "burn", "burn"),
     ("gnr-train", "burn", "burn"),

@@ -9,6 +9,7 @@
 mod bench;
 mod book;
 mod ci;
+mod cuda_build;
 mod dependencies;
 mod dist;
 #[cfg(test)]
@@ -61,6 +62,8 @@ enum Task {
     New(new::Arguments),
     /// Fetch LibTorch, which the backend `torch` is built with, and say what to export.
     Libtorch,
+    /// Build the program with dfdx's CUDA device, without CUDA on this machine; or count what steps ask of a card.
+    CudaBuild(cuda_build::Arguments),
     /// Install the git hook that checks formatting and structural rules before each commit.
     Hook(hook::Arguments),
     /// Make the archive that others download: program, manual, completions, licences, checksum; the same bytes
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Task::Dist(arguments) => dist::run(&arguments),
         Task::New(arguments) => new::run(&arguments),
         Task::Libtorch => libtorch::run(),
+        Task::CudaBuild(arguments) => cuda_build::run(&arguments),
         Task::Hook(arguments) => hook::run(&arguments),
         Task::Page(arguments) => page::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),

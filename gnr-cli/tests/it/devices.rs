@@ -27,8 +27,11 @@ fn the_list_has_every_engine_and_says_why_there_is_no_card() {
     }
     let reason = text.lines().find(|line| line.starts_with("no CUDA card to compute on: ")).unwrap();
     assert!(reason.contains("no NVIDIA driver: `nvidia-smi`"), "{reason}");
-    let missing =
-        if cfg!(feature = "torch") { "libtorch_cuda.so" } else { "built without the backend \"torch\"" };
+    let missing = match (cfg!(feature = "torch"), cfg!(feature = "dfdx-cuda")) {
+        (true, _) => "libtorch_cuda.so",
+        (false, true) => "NVIDIA's driver",
+        (false, false) => "built without the backend \"torch\"",
+    };
     assert!(reason.contains(missing), "{reason}");
 
     let json: serde_json::Value = serde_json::from_str(&devices(nothing.path(), &["--json"])).unwrap();
@@ -84,8 +87,13 @@ fn every_command_that_computes_takes_a_device_and_refuses_what_is_not_there() {
     assert!(code == 1 && stderr.contains("`train.device` = \"tpu\": expected"), "{stderr}");
     // No machine has so many cards.
     let (code, _, stderr) = train("cuda:1000");
-    let reasons =
-        ["--features torch", "libtorch_cuda.so cannot be loaded", "finds no card", "this machine has"];
+    let reasons = [
+        "--features torch",
+        "libtorch_cuda.so cannot be loaded",
+        "finds no card",
+        "this machine has",
+        "NVIDIA's driver",
+    ];
     assert!(code == 1 && reasons.iter().any(|reason| stderr.contains(reason)), "{stderr}");
     assert!(!out.exists(), "nothing was begun");
     let (code, stdout, stderr) = run(&[

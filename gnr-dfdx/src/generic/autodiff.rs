@@ -1,8 +1,8 @@
 //! Sessions, the reverse pass, host transfer and arithmetic in place, in dfdx's public operations.
 
 use dfdx::prelude::{
-    Axis, ChooseFrom, Dtype, HasShape, PutTape, Rank0, RealizeTo, ReshapeTo, SplitTape, SumTo, Tensor,
-    TryAdd, TryDiv, TryEq, TryGt, TryLt, TryMul,
+    ChooseFrom, Dtype, HasShape, PutTape, Rank0, SplitTape, SumTo, Tensor, TryAdd, TryDiv, TryEq, TryGt,
+    TryLt, TryMul,
 };
 use gnr_core::Map;
 use gnr_nn::{Autodiff, Error, Result};
@@ -10,9 +10,6 @@ use num_traits::Float;
 
 use super::{DeviceOps, Generic, GenericTensor, library, same_shape};
 use crate::tape::SharedTape;
-
-/// Elements of a dot product that the device adds up; the rows' sums are added on the host in f64.
-const ROW: usize = 64;
 
 impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
     fn replace(y: &mut GenericTensor<E, D>, flat: Tensor<(usize,), E, D>) {
@@ -26,34 +23,12 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         at: [f64; 2],
         to: [f64; 2],
     ) -> Result<Tensor<(usize,), E, D>> {
-        let all = |value: f64| -> Result<Tensor<(usize,), E, D>> {
-            let zero = self.device.try_zeros_like(x.shape()).map_err(library)?;
-            zero.try_add(Self::scalar(value)?).map_err(library)
-        };
+        let (len,) = *x.shape();
         let below = x.try_lt(Self::scalar(at[0])?).map_err(library)?;
         let above = x.try_gt(Self::scalar(at[1])?).map_err(library)?;
-        let (low, high) = (all(to[0])?, all(to[1])?);
+        let (low, high) = (self.uniform(to[0], len)?, self.uniform(to[1], len)?);
         let inner = above.try_choose(high, x).map_err(library)?;
         below.try_choose(low, inner).map_err(library)
-    }
-
-    /// `Σ x` of a flat tensor: short sums on the device, the rest in f64.
-    fn total(x: Tensor<(usize,), E, D>, len: usize) -> Result<f64> {
-        let whole = len / ROW * ROW;
-        let host = |x: Vec<E>| x.into_iter().map(|x| x.to_f64().unwrap_or(f64::NAN)).sum::<f64>();
-        if whole == 0 {
-            return Ok(host(x.as_vec()));
-        }
-        let tail = if whole < len {
-            let tail: Tensor<(usize,), E, D> = x.clone().try_slice((whole..,)).map_err(library)?.realize();
-            host(tail.as_vec())
-        } else {
-            0.0
-        };
-        let head: Tensor<(usize,), E, D> = x.try_slice((..whole,)).map_err(library)?.realize();
-        let head = head.try_reshape_like(&(whole / ROW, ROW)).map_err(library)?;
-        let head: Tensor<(usize,), E, D> = head.try_sum::<(usize,), Axis<1>>().map_err(library)?;
-        Ok(host(head.as_vec()) + tail)
     }
 }
 
@@ -61,7 +36,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
     type Record = ();
 
     fn gradient_session(&self, _: bool) -> Self {
-        Self { device: self.device.clone(), tape: SharedTape::recording() }
+        Self { tape: SharedTape::recording(), ..self.clone() }
     }
     fn take_record(&self) -> Result<()> {
         Ok(())
@@ -134,9 +109,15 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
         Ok(())
     }
     fn dot(&self, x: &GenericTensor<E, D>, y: &GenericTensor<E, D>) -> Result<f64> {
-        same_shape("dot", x, y)?;
-        let product = x.values().try_mul(y.values()).map_err(library)?;
-        Self::total(product, x.shape.iter().product())
+        let one = std::slice::from_ref::<GenericTensor<E, D>>;
+        Ok(self.dots_of_points(one(x), &[one(y)])?.into_iter().sum())
+    }
+    fn dots(&self, x: &GenericTensor<E, D>, ys: &[&GenericTensor<E, D>]) -> Result<Vec<f64>> {
+        let ys: Vec<_> = ys.iter().map(|y| std::slice::from_ref(*y)).collect();
+        self.dots_of_points(std::slice::from_ref(x), &ys)
+    }
+    fn dots_of_points(&self, x: &[GenericTensor<E, D>], ys: &[&[GenericTensor<E, D>]]) -> Result<Vec<f64>> {
+        self.inner_products(x, ys)
     }
     fn map(&self, z: &mut GenericTensor<E, D>, f: Map) -> Result<()> {
         let x = z.values();

@@ -1,4 +1,4 @@
-//! The one place where devices differ: what a device has a kernel of its own for.
+//! The one place where devices differ: how one is made ready, and what it has a kernel of its own for.
 
 use dfdx::prelude::{Cpu, Device, Dtype};
 use gnr_nn::{Conv2dSpec, Result, composed};
@@ -8,6 +8,9 @@ use super::{Generic, GenericTensor};
 
 /// A dfdx device that [`Generic`] runs on. The defaults are public dfdx operations; a new device is one line.
 pub trait DeviceOps<E: Dtype + Float>: Device<E> {
+    /// Makes a new device ready; by default it is.
+    fn prepare(&self) {}
+
     /// See [`Convolution::conv2d`](gnr_nn::Convolution::conv2d); by default windows (gather) and a matrix product.
     ///
     /// # Errors
@@ -25,7 +28,18 @@ pub trait DeviceOps<E: Dtype + Float>: Device<E> {
 impl<E: Dtype + Float> DeviceOps<E> for Cpu where Cpu: Device<E> {}
 
 #[cfg(feature = "cuda")]
-impl<E: Dtype + Float> DeviceOps<E> for dfdx::prelude::Cuda where dfdx::prelude::Cuda: Device<E> {}
+impl<E: Dtype + Float> DeviceOps<E> for dfdx::prelude::Cuda
+where
+    dfdx::prelude::Cuda: Device<E>,
+{
+    /// Keeps the memory that tensors leave for tensors of equal size: a step asks the driver for none that the step
+    /// before had.
+    fn prepare(&self) {
+        use dfdx::prelude::Cache as _;
+        // It is a switch, and cannot fail.
+        self.enable_cache();
+    }
+}
 
 /// Type-checks a model, its gradient and its exact Hessian-vector product on CUDA where no CUDA is at hand.
 ///

@@ -7,7 +7,9 @@
 
 mod autodiff;
 mod device;
+mod kept;
 mod ops;
+mod sums;
 
 use std::{fmt, rc::Rc};
 
@@ -22,6 +24,7 @@ pub use device::DeviceOps;
 #[cfg(feature = "cuda")]
 pub use device::hvp_on_cuda;
 
+use self::kept::Kept;
 use crate::tape::SharedTape;
 
 /// A dfdx tensor on a session's tape.
@@ -30,9 +33,11 @@ type Taped<S, E, D> = Tensor<S, E, D, SharedTape<E, D>>;
 /// The backend on a dfdx device; `Generic<f64>` is on dfdx's CPU.
 ///
 /// `Generic::new(device)` is a plain handle.
-pub struct Generic<E: Dtype, D: Storage<E> = Cpu> {
+pub struct Generic<E: Dtype, D: Storage<E> + Storage<usize> = Cpu> {
     device: D,
     tape: SharedTape<E, D>,
+    /// Shared by all handles.
+    kept: Rc<Kept<E, D>>,
 }
 
 /// A tensor of [`Generic`]. Cloning shares the data.
@@ -57,10 +62,11 @@ impl<E: Dtype, D: Storage<E>> GenericTensor<E, D> {
     }
 }
 
-impl<E: Dtype, D: Storage<E>> Generic<E, D> {
-    /// A plain handle.
+impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
+    /// A plain handle, on a device that [`DeviceOps::prepare`] made ready.
     pub fn new(device: D) -> Self {
-        Self { device, tape: SharedTape::default() }
+        device.prepare();
+        Self { device, tape: SharedTape::default(), kept: Rc::default() }
     }
     /// The device that tensors live on.
     pub fn device(&self) -> &D {
@@ -68,19 +74,19 @@ impl<E: Dtype, D: Storage<E>> Generic<E, D> {
     }
 }
 
-impl<E: Dtype, D: Storage<E> + Default> Default for Generic<E, D> {
+impl<E: Dtype + Float, D: DeviceOps<E> + Default> Default for Generic<E, D> {
     fn default() -> Self {
         Self::new(D::default())
     }
 }
 
-impl<E: Dtype, D: Storage<E>> Clone for Generic<E, D> {
+impl<E: Dtype, D: Storage<E> + Storage<usize>> Clone for Generic<E, D> {
     fn clone(&self) -> Self {
-        Self { device: self.device.clone(), tape: self.tape.clone() }
+        Self { device: self.device.clone(), tape: self.tape.clone(), kept: Rc::clone(&self.kept) }
     }
 }
 
-impl<E: Dtype, D: Storage<E>> fmt::Debug for Generic<E, D> {
+impl<E: Dtype, D: Storage<E> + Storage<usize>> fmt::Debug for Generic<E, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Generic").field("dtype", &std::any::type_name::<E>()).finish_non_exhaustive()
     }

@@ -84,8 +84,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
     fn step(&self, x: &GenericTensor<E, D>) -> Result<Taped<(usize,), E, D>> {
         let values = x.values();
         let positive = values.try_gt(E::zero()).map_err(library)?;
-        let one: Tensor<(usize,), E, D> = self.device.try_ones_like(values.shape()).map_err(library)?;
-        let zero: Tensor<(usize,), E, D> = self.device.try_zeros_like(values.shape()).map_err(library)?;
+        let [zero, one] = self.zeros_and_ones(values.shape().0)?;
         Ok(positive.try_choose(one, zero).map_err(library)?.put_tape(SharedTape::default()))
     }
 
@@ -243,19 +242,15 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         let (before, length, after) = around(&shape, axis);
         let count = indices.len();
         shape[axis] = count;
-        let table: Vec<usize> = indices.iter().map(|index| index.unwrap_or(0)).collect();
-        let table: Tensor<(usize,), usize, D> =
-            self.device.try_tensor_from_vec(table, (count,)).map_err(library)?;
+        let table = self.table(indices)?;
         let view = x.taped().try_reshape_like(&(before, length, after)).map_err(library)?;
         let first: Taped<(usize, usize, usize), E, D> =
             view.try_permute::<_, Axes3<1, 0, 2>>().map_err(library)?;
-        let mut picked: Taped<(usize, usize, usize), E, D> = first.try_gather(table).map_err(library)?;
-        if indices.iter().any(Option::is_none) {
-            let mask: Vec<E> =
-                indices.iter().map(|index| if index.is_some() { E::one() } else { E::zero() }).collect();
-            let mask: Tensor<(usize,), E, D> =
-                self.device.try_tensor_from_vec(mask, (count,)).map_err(library)?;
-            let mask = mask
+        let mut picked: Taped<(usize, usize, usize), E, D> =
+            first.try_gather(table.indices.clone()).map_err(library)?;
+        if let Some(present) = &table.present {
+            let mask = present
+                .clone()
                 .put_tape(SharedTape::default())
                 .try_broadcast_like::<_, dfdx::prelude::Axes2<1, 2>>(&(count, before, after))
                 .map_err(library)?;

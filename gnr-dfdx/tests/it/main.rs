@@ -6,3 +6,4 @@ mod conformance;
 mod fixtures;
 mod golden;
 mod module;
+mod sums;

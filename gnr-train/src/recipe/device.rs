@@ -16,7 +16,7 @@ pub enum Engine {
     /// The CPU backend of burn, Flex.
     #[cfg(feature = "burn")]
     Burn,
-    /// The operations of dfdx on its CPU device, some twenty times slower, for comparisons.
+    /// The operations of dfdx, on its CPU device (some twenty times slower, for comparisons) or a CUDA card.
     #[cfg(feature = "dfdx")]
     Dfdx,
     /// LibTorch, on the CPU or a CUDA card.
@@ -155,26 +155,43 @@ impl fmt::Display for Place {
 pub(crate) const OPTIONAL: [(&str, bool); 3] =
     [("burn", cfg!(feature = "burn")), ("dfdx", cfg!(feature = "dfdx")), ("torch", cfg!(feature = "torch"))];
 
-/// The way to get an engine that this program lacks.
+/// The way to get an engine that this program lacks, by the program's feature.
 pub(crate) fn how_to_build(feature: &str) -> String {
-    let before = if feature == "torch" {
-        "LibTorch is needed, which `cargo xtask libtorch` fetches (docs/devices.md); then "
-    } else {
-        ""
+    let before = match feature {
+        "torch" => "LibTorch is needed, which `cargo xtask libtorch` fetches (docs/devices.md); then ",
+        "dfdx-cuda" => "`cargo xtask cuda-build`, or on a machine with CUDA ",
+        _ => "",
     };
     format!("{before}`cargo build --release --features {feature}`")
 }
 
-/// Reads `backend` and `device`. A card without a backend means LibTorch, the only engine that computes on cards.
+/// The engines that this program has for CUDA cards, first the one that a card without a backend means.
+const ON_CARDS: &[Engine] = &[
+    #[cfg(feature = "torch")]
+    Engine::Torch,
+    #[cfg(feature = "dfdx-cuda")]
+    Engine::Dfdx,
+];
+
+/// The reason why a program without an engine for CUDA cards has none, and the ways to build one.
+pub(crate) fn no_engine_on_cards() -> String {
+    format!(
+        "this program was built without the backend \"torch\", which computes on CUDA cards: {}; and without \"dfdx\" on CUDA \
+         cards: {}",
+        how_to_build("torch"),
+        how_to_build("dfdx-cuda")
+    )
+}
+
+/// Reads `backend` and `device`. A card without a backend means the first engine that computes on cards.
 pub(super) fn read(train: &mut Section<'_, '_>) -> (Engine, Device) {
     let engine = engine(train);
     let Some(name) = train.optional::<String>("device") else {
         return (engine.unwrap_or_default(), Device::Cpu);
     };
     let found = format!("{name:?}");
-    let torch = cfg!(feature = "torch");
     let Ok(device) = name.parse() else {
-        let known = if torch {
+        let known = if !ON_CARDS.is_empty() {
             "expected one of cpu, cuda, cuda:N"
         } else {
             "expected cpu, which is all that this program has"
@@ -185,26 +202,28 @@ pub(super) fn read(train: &mut Section<'_, '_>) -> (Engine, Device) {
     if device == Device::Cpu {
         return (engine.unwrap_or_default(), device);
     }
-    #[cfg(feature = "torch")]
-    match engine {
-        None | Some(Engine::Torch) => return (Engine::Torch, device),
-        Some(other) => {
-            let requirement = format!(
-                "the backend \"{}\" computes on the cpu alone; train.backend = \"torch\" computes on CUDA cards",
-                other.name()
-            );
-            train.refuse("device", &found, &requirement);
-        }
-    }
-    #[cfg(not(feature = "torch"))]
-    {
-        let requirement = format!(
-            "this program was built without LibTorch and computes on the cpu alone: {}",
-            how_to_build("torch")
-        );
-        train.refuse("device", &found, &requirement);
+    match engine.or(ON_CARDS.first().copied()) {
+        Some(engine) if ON_CARDS.contains(&engine) => return (engine, device),
+        engine => train.refuse("device", &found, &not_on_cards(engine)),
     }
     (engine.unwrap_or_default(), Device::Cpu)
+}
+
+/// The reason why this program does not compute on a card with `engine`; `None`: no engine was named, and none can.
+fn not_on_cards(engine: Option<Engine>) -> String {
+    match engine.map(Engine::name) {
+        Some("dfdx") => {
+            format!("this program's backend \"dfdx\" was built without CUDA: {}", how_to_build("dfdx-cuda"))
+        }
+        Some(name) if !ON_CARDS.is_empty() => {
+            let others: Vec<_> = ON_CARDS.iter().map(|engine| format!("{:?}", engine.name())).collect();
+            format!(
+                "the backend {name:?} computes on the cpu alone; train.backend = {} computes on CUDA cards",
+                others.join(" or ")
+            )
+        }
+        _ => no_engine_on_cards(),
+    }
 }
 
 /// Reads `precision`. Only LibTorch multiplies in less than single precision, in TF32 only on a card.

@@ -27,7 +27,8 @@ pub struct Train {
     /// The engine that computes. Default: the CPU engine.
     #[serde(skip_serializing_if = "Engine::is_default")]
     pub backend: Engine,
-    /// The device of the engine: `cpu`, or with the backend `torch` also `cuda` and `cuda:N`. Default: the CPU.
+    /// The device of the engine: `cpu`, or with the backends `torch` and `dfdx` also `cuda` and `cuda:N`. Default: the
+    /// CPU.
     #[serde(skip_serializing_if = "Device::is_default")]
     pub device: Device,
     /// Precision of parameters and activations: `f32`, `f64`; with the backend `torch` also `bf16`, and on cards

@@ -51,14 +51,19 @@ fn the_cpu_is_the_device_unless_another_is_asked_for_and_unknown_ones_are_refuse
         Recipe::parse("r.toml", "r", "", &sets).unwrap_err().to_string()
     };
     let error = refused(&["train.device=tpu"]);
-    let known = if cfg!(feature = "torch") { "expected one of cpu, cuda, cuda:N" } else { "expected cpu" };
+    let cards = cfg!(any(feature = "torch", feature = "dfdx-cuda"));
+    let known = if cards { "expected one of cpu, cuda, cuda:N" } else { "expected cpu" };
     assert!(error.contains("`train.device` = \"tpu\"") && error.contains(known), "{error}");
     assert!(error.contains("gnr devices"), "{error}");
     let error = refused(&["train.device=cuda:x"]);
     assert!(error.contains("\"cuda:x\""), "{error}");
     let error = refused(&["train.device=cuda", "train.backend=cpu"]);
-    let reason = if cfg!(feature = "torch") { "computes on the cpu alone" } else { "--features torch" };
+    let reason = if cards { "computes on the cpu alone" } else { "--features torch" };
     assert!(error.contains(reason), "{error}");
+    if !cards {
+        assert!(error.contains("`cargo xtask cuda-build`"), "{error}");
+        assert!(refused(&["train.device=cuda"]).contains("--features torch"));
+    }
 }
 
 #[test]
@@ -125,6 +130,25 @@ fn a_run_in_the_other_layout_is_the_same_run_and_one_in_bf16_is_close() {
     assert_eq!(precision, "bf16");
     // Ten steps from one point: rounding of 1/256 in each product changes the loss by a few percent at most.
     assert!(half != expected && (half - expected).abs() < 0.1 * expected, "{half} and {expected}");
+}
+
+#[cfg(feature = "dfdx")]
+#[test]
+fn dfdx_computes_on_a_card_where_it_was_built_with_cuda() {
+    let sets = ["train.backend=dfdx".to_owned(), "train.device=cuda:1".to_owned()];
+    match Recipe::parse("r.toml", "r", "", &sets) {
+        Ok(recipe) => {
+            assert!(cfg!(feature = "dfdx-cuda"));
+            assert_eq!((recipe.train.backend, recipe.train.device), (Engine::Dfdx, Device::Cuda(1)));
+            let text = recipe.to_toml().unwrap();
+            assert!(text.contains("backend = \"dfdx\"") && text.contains("device = \"cuda:1\""), "{text}");
+        }
+        Err(error) => {
+            let error = error.to_string();
+            assert!(!cfg!(feature = "dfdx-cuda"));
+            assert!(error.contains("was built without CUDA: `cargo xtask cuda-build`"), "{error}");
+        }
+    }
 }
 
 #[cfg(feature = "torch")]

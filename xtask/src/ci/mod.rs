@@ -103,10 +103,18 @@ fn stages() -> Vec<Stage> {
             "dfdx",
             "the backend \"dfdx\" of the program: the same run as on the CPU engine",
             vec![
-                cargo(["check", "-p", "gnr-cli", "--features", "dfdx"]),
+                dfdx_cuda(),
                 cargo(["test", "-p", "gnr-train", "--features", "dfdx", "--test", "it", "engine"]),
             ],
         ),
+        Stage {
+            by_name_only: true,
+            ..stage(
+                "counts",
+                "what steps of the backend \"dfdx\" ask of a CUDA card; by name only: 100 MB of download, minutes to build",
+                vec![cargo(["xtask", "cuda-build", "--count"])],
+            )
+        },
         Stage {
             by_name_only: true,
             ..stage(
@@ -194,6 +202,25 @@ fn dependencies() -> Vec<Command> {
         }
     }
     commands
+}
+
+/// Lints of the program with dfdx's CUDA device, no CUDA needed.
+fn dfdx_cuda() -> Command {
+    cargo([
+        "clippy",
+        "-p",
+        "gnr-dfdx",
+        "-p",
+        "gnr-train",
+        "-p",
+        "gnr-cli",
+        "--features",
+        "gnr-cli/dfdx-cuda,gnr-dfdx/ci-check",
+        "--no-deps",
+        "--",
+        "-D",
+        "warnings",
+    ])
 }
 
 /// A small comparison. Where its runs are finished, it only reports them again.

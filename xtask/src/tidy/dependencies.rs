@@ -86,7 +86,7 @@ const IN_TESTS: &[(&str, &str)] = &[
 ];
 
 /// Libraries that compute on tensors. Each belongs in the crates that are called after it: `gnr-LIBRARY`,
-/// `gnr-LIBRARY-PART` (LibTorch's bindings are called `tch`).
+/// `gnr-LIBRARY-PART` (LibTorch's bindings are called `tch`, dfdx's of CUDA `cudarc`).
 const TENSOR_LIBRARIES: [&str; 16] = [
     "dfdx",
     "dfdx-core",
@@ -204,7 +204,7 @@ fn tensor_libraries(packages: &[Package]) -> Vec<Finding> {
             let name = dependency.name.as_str();
             let library = package.name.strip_prefix("gnr-").and_then(|name| name.split('-').next());
             let backend = library.is_some_and(|library| name.starts_with(library))
-                || (package.name == "gnr-torch" && name == "tch");
+                || [("gnr-torch", "tch"), ("gnr-dfdx", "cudarc")].contains(&(&package.name[..], name));
             if TENSOR_LIBRARIES.contains(&name) && !backend {
                 let message = format!("depends on the tensor library {name}; only its backend crate may");
                 findings.push(Finding::error(&package.name, message));

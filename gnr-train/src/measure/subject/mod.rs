@@ -356,10 +356,10 @@ struct Measure<'a, W> {
 impl<W: Measurement> Job for Measure<'_, W> {
     type Output = Result<W::Output>;
 
-    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> B + Send) -> Self::Output {
+    fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> Result<B> + Send) -> Self::Output {
         let Self { request, model, values, source, free, description, work } = self;
         in_pool(description.threads, || {
-            let backend = backend();
+            let backend = request.team.agree(backend())?;
             let (theta, buffers) = place(&backend, model.layout(), values)?;
             let batches: Box<dyn Batches<B> + '_> = match source {
                 Source::Data(loader) => Box::new(LoadedBatches::new(&backend, loader)),
