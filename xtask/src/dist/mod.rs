@@ -73,9 +73,9 @@ const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICEN
 /// Uncommitted changes, a build that fails; with `--verify` two builds of different bytes.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let root = root();
-    let changes = git(&root, &["status", "--porcelain", "--untracked-files=no"])?;
-    if !changes.is_empty() {
-        bail!("commit first: the archive says that it is of a commit, and there are changes\n{changes}");
+    let changed = changes(&root)?;
+    if !changed.is_empty() {
+        bail!("commit first: the archive says that it is of a commit, and there are changes\n{changed}");
     }
     let origin = Origin {
         commit: git(&root, &["rev-parse", "--short=12", "HEAD"])?,
@@ -85,11 +85,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let out = root.join(&arguments.out);
     let (archive, sum) = make(&root, &origin, &out)?;
+    // Minutes have passed.
+    let (now, changed) = (git(&root, &["rev-parse", "--short=12", "HEAD"])?, changes(&root)?);
+    if now != origin.commit || !changed.is_empty() {
+        bail!(
+            "the checkout changed while it was built, so {} is not of {}: the checkout is {now} now\n{changed}",
+            archive.display(),
+            origin.commit
+        );
+    }
     println!("{sum}  {}", archive.display());
     if arguments.verify {
         verify(&root, &origin, &out, &sum)?;
     }
     Ok(())
+}
+
+/// The files that differ from the commit.
+fn changes(root: &Path) -> Result<String> {
+    git(root, &["status", "--porcelain", "--untracked-files=no"])
 }
 
 /// Builds a checkout and packs it: the archive and its SHA-256.
