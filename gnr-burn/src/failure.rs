@@ -39,7 +39,12 @@ impl<B: AutodiffBackend> Burn<B> {
         error: &ExecutionError,
     ) -> Error {
         let (shape, place) = (of.shape().to_vec(), self.place());
-        let message = error.to_string();
+        let message = match error {
+            ExecutionError::DevicePoisoned { reason } => {
+                format!("the device was lost, with all that it held; start the program anew ({reason})")
+            }
+            other => other.to_string(),
+        };
         Error::Library(Box::new(Failure { operation, shape, place, message }))
     }
 }

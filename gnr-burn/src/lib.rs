@@ -53,12 +53,17 @@ mod ops;
 mod pooling;
 #[cfg(feature = "burn")]
 mod tensor;
+#[cfg(feature = "wgpu")]
+mod vulkan;
 
 #[cfg(feature = "burn")]
 pub use self::{
     failure::Failure,
     tensor::{Burn, BurnTensor, Flex, Precision, VERSION},
 };
+
+#[cfg(feature = "wgpu")]
+pub use self::vulkan::{Adapter, Kind, Wgpu, adapters, memory_bytes};
 
 /// The example in README.md, as a test.
 #[cfg(all(doctest, feature = "burn"))]

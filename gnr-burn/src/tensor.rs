@@ -66,6 +66,11 @@ impl<B: AutodiffBackend> Burn<B> {
     /// # Errors
     /// When the device does not compute in this precision.
     pub fn on(device: B::Device, precision: Precision) -> Result<Self> {
+        // A card that stores and adds doubles says that it computes in them.
+        #[cfg(feature = "wgpu")]
+        if B::name(&device).contains("wgpu") {
+            crate::vulkan::single(precision)?;
+        }
         let dtype = precision.dtype().into();
         if !B::supports_dtype(&device, dtype) {
             return Err(Error::Invalid(format!(

@@ -23,6 +23,10 @@ pub struct Devices {
     pub cards: Vec<Card>,
     /// The reason why no backend computes on a CUDA card, and its remedy; `None` where one does.
     pub no_cuda: Option<String>,
+    /// The devices that wgpu finds through Vulkan, in the order of their numbers.
+    pub adapters: Vec<Adapter>,
+    /// The reason why no backend computes through Vulkan, and its remedy; `None` where one does.
+    pub no_vulkan: Option<String>,
 }
 
 /// An engine that can compute runs.
@@ -49,7 +53,25 @@ pub struct Card {
     pub free_mb: u64,
 }
 
-/// Examines this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in.
+/// A device that wgpu finds through Vulkan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Adapter {
+    /// The value of `train.device` that names it.
+    pub device: String,
+    /// Name of the device, as its driver gives it.
+    pub name: String,
+    /// `discrete`, `integrated`, `virtual`, `other`, or `software` for the CPU.
+    pub kind: &'static str,
+    /// Name and version of its driver.
+    pub driver: String,
+    /// Memory in MB: the device's own, or its share of the machine's; `None` where the driver does not say.
+    pub memory_mb: Option<u64>,
+    /// The reason why it cannot be opened; `None` where it can.
+    pub unusable: Option<String>,
+}
+
+/// Examines this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in, and opens the Vulkan
+/// devices where burn's Vulkan backend is.
 pub fn devices() -> Devices {
     let (driver, cards, no_driver) = match cards() {
         Ok((driver, cards)) => (driver, cards, None),
@@ -67,15 +89,25 @@ pub fn devices() -> Devices {
         (0, false) => Some(reasons.join("; ")),
         _ => None,
     };
+    let (adapters, no_vulkan) = match vulkan_devices() {
+        Ok(adapters) => {
+            let opens = adapters.iter().any(|adapter| adapter.unusable.is_none());
+            let reason = "each of the devices that wgpu finds is refused by its driver";
+            (adapters, (!opens).then(|| reason.to_owned()))
+        }
+        Err(reason) => (Vec::new(), Some(reason)),
+    };
     let memory = std::fs::read_to_string("/proc/meminfo").ok();
     Devices {
         cores: available_parallelism().map_or(1, usize::from),
         processor: processor(),
         memory_mb: memory.and_then(|text| kilobytes(value(&text, "MemTotal")?)),
-        backends: backends(usable),
+        backends: backends(usable, &adapters),
         driver,
         cards,
         no_cuda,
+        adapters,
+        no_vulkan,
     }
 }
 
@@ -85,26 +117,28 @@ pub fn processor() -> Option<String> {
     value(&text, "model name").map(str::to_owned)
 }
 
-fn backends(usable: usize) -> Vec<Backend> {
+fn backends(usable: usize, adapters: &[Adapter]) -> Vec<Backend> {
     use crate::{
         backend::library,
         recipe::{Device, Engine, Place, Precision},
     };
     let place =
         |engine| Place { engine, device: Device::Cpu, precision: Precision::F32, channels_last: false };
-    let built = |engine: Engine, cards: usize| Backend {
+    let built = |engine: Engine, cards: Vec<String>| Backend {
         name: engine.name(),
         library: Some(library(place(engine))),
-        devices: std::iter::once("cpu".to_owned()).chain((0..cards).map(|n| format!("cuda:{n}"))).collect(),
+        devices: std::iter::once("cpu".to_owned()).chain(cards).collect(),
         build: None,
     };
-    let mut backends = vec![built(Engine::Cpu, 0)];
+    let mut backends = vec![built(Engine::Cpu, Vec::new())];
+    let vulkan = adapters.iter().filter(|adapter| adapter.unusable.is_none());
+    let _vulkan: Vec<String> = vulkan.map(|adapter| adapter.device.clone()).collect();
     #[cfg(feature = "burn")]
-    backends.push(built(Engine::Burn, 0));
+    backends.push(built(Engine::Burn, _vulkan));
     #[cfg(feature = "dfdx")]
-    backends.push(built(Engine::Dfdx, 0));
+    backends.push(built(Engine::Dfdx, Vec::new()));
     #[cfg(feature = "torch")]
-    backends.push(built(Engine::Torch, usable));
+    backends.push(built(Engine::Torch, (0..usable).map(|n| format!("cuda:{n}")).collect()));
     #[cfg(not(feature = "torch"))]
     let _ = usable;
     backends.extend(OPTIONAL.iter().filter(|(_, there)| !there).map(|&(name, _)| Backend {
@@ -126,6 +160,19 @@ fn usable_cards() -> Result<usize, String> {
     Err(format!(
         "this program was built without the backend \"torch\", which computes on CUDA cards: {}",
         how_to_build("torch")
+    ))
+}
+
+#[cfg(feature = "burn-wgpu")]
+fn vulkan_devices() -> Result<Vec<Adapter>, String> {
+    crate::backend::vulkan_devices().map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "burn-wgpu"))]
+fn vulkan_devices() -> Result<Vec<Adapter>, String> {
+    Err(format!(
+        "this program was built without burn's Vulkan backend: {}",
+        how_to_build("burn-wgpu")
     ))
 }
 
@@ -209,5 +256,9 @@ mod tests {
         let cuda =
             found.backends.iter().any(|backend| backend.devices.iter().any(|name| name.starts_with("cuda")));
         assert_eq!(cuda, found.no_cuda.is_none(), "{:?}", found.no_cuda);
+        let vulkan = found.backends.iter().flat_map(|backend| &backend.devices);
+        let vulkan = vulkan.filter(|name| name.starts_with("vulkan")).count();
+        assert_eq!(vulkan, found.adapters.iter().filter(|adapter| adapter.unusable.is_none()).count());
+        assert_eq!(vulkan > 0, found.no_vulkan.is_none(), "{:?}", found.no_vulkan);
     }
 }

@@ -13,7 +13,7 @@ pub enum Engine {
     /// The CPU engine, `gnr-cpu`.
     #[default]
     Cpu,
-    /// The CPU backend of burn, Flex.
+    /// burn: its CPU backend Flex, or its wgpu backend on a graphics card.
     #[cfg(feature = "burn")]
     Burn,
     /// The operations of dfdx on its CPU device, some twenty times slower, for comparisons.
@@ -51,6 +51,8 @@ pub enum Device {
     Cpu,
     /// The CUDA card of this number, from 0.
     Cuda(usize),
+    /// The Vulkan device of this number in `gnr devices`, from 0.
+    Vulkan(usize),
 }
 
 impl Device {
@@ -64,6 +66,7 @@ impl fmt::Display for Device {
         match self {
             Self::Cpu => write!(f, "cpu"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::Vulkan(index) => write!(f, "vulkan:{index}"),
         }
     }
 }
@@ -77,12 +80,17 @@ impl Serialize for Device {
 impl FromStr for Device {
     type Err = ();
 
-    /// Reads `cpu`, `cuda` (the first card) or `cuda:N`.
+    /// Reads `cpu`, `cuda` (the first card), `cuda:N`, `vulkan` (the first device) or `vulkan:N`.
     fn from_str(name: &str) -> Result<Self, ()> {
-        match name {
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            _ => name.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Self::Cuda).ok_or(()),
+        let (kind, index) = match name.split_once(':') {
+            Some((kind, index)) => (kind, Some(index.parse().map_err(|_| ())?)),
+            None => (name, None),
+        };
+        match (kind, index) {
+            ("cpu", None) => Ok(Self::Cpu),
+            ("cuda", index) => Ok(Self::Cuda(index.unwrap_or(0))),
+            ("vulkan", index) => Ok(Self::Vulkan(index.unwrap_or(0))),
+            _ => Err(()),
         }
     }
 }
@@ -165,49 +173,64 @@ pub(crate) fn how_to_build(feature: &str) -> String {
     format!("{before}`cargo build --release --features {feature}`")
 }
 
-/// Reads `backend` and `device`. A card without a backend means LibTorch, the only engine that computes on cards.
+/// Reads `backend` and `device`. A device that is not the CPU chooses the engine: CUDA cards are LibTorch's, Vulkan
+/// devices burn's.
 pub(super) fn read(train: &mut Section<'_, '_>) -> (Engine, Device) {
     let engine = engine(train);
     let Some(name) = train.optional::<String>("device") else {
         return (engine.unwrap_or_default(), Device::Cpu);
     };
-    let found = format!("{name:?}");
-    let torch = cfg!(feature = "torch");
-    let Ok(device) = name.parse() else {
-        let known = if torch {
-            "expected one of cpu, cuda, cuda:N"
-        } else {
-            "expected cpu, which is all that this program has"
-        };
-        train.refuse("device", &found, &format!("{known}; `gnr devices` lists what this machine has"));
-        return (engine.unwrap_or_default(), Device::Cpu);
-    };
-    if device == Device::Cpu {
-        return (engine.unwrap_or_default(), device);
-    }
-    #[cfg(feature = "torch")]
-    match engine {
-        None | Some(Engine::Torch) => return (Engine::Torch, device),
-        Some(other) => {
-            let requirement = format!(
-                "the backend \"{}\" computes on the cpu alone; train.backend = \"torch\" computes on CUDA cards",
-                other.name()
-            );
-            train.refuse("device", &found, &requirement);
+    let refused = (engine.unwrap_or_default(), Device::Cpu);
+    let requirement = match name.parse() {
+        Ok(Device::Cpu) => return refused,
+        Ok(device) => match of_card(device) {
+            Ok(its) if engine.is_none_or(|engine| engine == its) => return (its, device),
+            Ok(its) => other_engine(refused.0, its, device),
+            Err(missing) => missing,
+        },
+        Err(()) => {
+            let cuda = cfg!(feature = "torch").then_some(["cuda", "cuda:N"]);
+            let vulkan = cfg!(feature = "burn-wgpu").then_some(["vulkan", "vulkan:N"]);
+            let cards: Vec<&str> = cuda.into_iter().chain(vulkan).flatten().collect();
+            let known = match cards.is_empty() {
+                true => "expected cpu, which is all that this program has".into(),
+                false => format!("expected one of cpu, {}", cards.join(", ")),
+            };
+            format!("{known}; `gnr devices` lists what this machine has")
         }
-    }
-    #[cfg(not(feature = "torch"))]
-    {
-        let requirement = format!(
-            "this program was built without LibTorch and computes on the cpu alone: {}",
-            how_to_build("torch")
-        );
-        train.refuse("device", &found, &requirement);
-    }
-    (engine.unwrap_or_default(), Device::Cpu)
+    };
+    train.refuse("device", &format!("{name:?}"), &requirement);
+    refused
 }
 
-/// Reads `precision`. Only LibTorch multiplies in less than single precision, in TF32 only on a card.
+/// The engine that computes on a card; where this program lacks it, what to build.
+fn of_card(device: Device) -> Result<Engine, String> {
+    let vulkan = matches!(device, Device::Vulkan(_));
+    #[cfg(feature = "burn-wgpu")]
+    if vulkan {
+        return Ok(Engine::Burn);
+    }
+    #[cfg(feature = "torch")]
+    if !vulkan {
+        return Ok(Engine::Torch);
+    }
+    let (engine, library, feature) =
+        if vulkan { ("burn", "burn's Vulkan backend", "burn-wgpu") } else { ("torch", "LibTorch", "torch") };
+    Err(format!(
+        "this program was built without {library}, with which train.backend = \"{engine}\" computes there: {}",
+        how_to_build(feature)
+    ))
+}
+
+/// The engine that was asked for does not compute on this card.
+fn other_engine(asked: Engine, its: Engine, device: Device) -> String {
+    let cards = if matches!(device, Device::Vulkan(_)) { "Vulkan devices" } else { "CUDA cards" };
+    let (asked, its) = (asked.name(), its.name());
+    format!("the backend \"{asked}\" does not compute on {cards}; train.backend = \"{its}\" does")
+}
+
+/// Reads `precision`. Only LibTorch multiplies in less than single precision, in TF32 only on a card; nothing computes in
+/// double precision through Vulkan.
 pub(super) fn precision(train: &mut Section<'_, '_>, engine: Engine, device: Device) -> Precision {
     let all = [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64];
     let names = all.map(|precision| precision.to_string());
@@ -215,6 +238,11 @@ pub(super) fn precision(train: &mut Section<'_, '_>, engine: Engine, device: Dev
     let precision = train.choice("precision", &choices).unwrap_or_default();
     let torch = engine.name() == "torch";
     let requirement = match precision {
+        Precision::F64 if matches!(device, Device::Vulkan(_)) => {
+            "burn computes in f32 on Vulkan devices: shaders have no exponential, logarithm, tanh or power in f64; \
+             train.device = \"cpu\" computes in f64"
+                .into()
+        }
         Precision::F32 | Precision::F64 => return precision,
         Precision::Tf32 if torch && device != Device::Cpu => return precision,
         Precision::Bf16 if torch => return precision,
