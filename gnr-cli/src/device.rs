@@ -67,9 +67,11 @@ fn lines(found: &Devices) -> Vec<String> {
         ));
     }
     for adapter in &found.adapters {
-        let kind = if adapter.kind == "software" { "software on the CPU: for tests, slow" } else { adapter.kind };
+        let kind =
+            if adapter.kind == "software" { "software on the CPU: for tests, slow" } else { adapter.kind };
         let memory = adapter.memory_mb.map_or_else(|| "memory unknown".into(), gigabytes);
-        let unusable = adapter.unusable.as_ref().map_or_else(String::new, |why| format!("; cannot be used: {why}"));
+        let unusable =
+            adapter.unusable.as_ref().map_or_else(String::new, |why| format!("; cannot be used: {why}"));
         let (device, name, driver) = (&adapter.device, &adapter.name, &adapter.driver);
         lines.push(format!("{device}: {name} ({kind}), {memory}, driver {driver}{unusable}"));
     }

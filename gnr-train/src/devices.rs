@@ -170,10 +170,7 @@ fn vulkan_devices() -> Result<Vec<Adapter>, String> {
 
 #[cfg(not(feature = "burn-wgpu"))]
 fn vulkan_devices() -> Result<Vec<Adapter>, String> {
-    Err(format!(
-        "this program was built without burn's Vulkan backend: {}",
-        how_to_build("burn-wgpu")
-    ))
+    Err(format!("this program was built without burn's Vulkan backend: {}", how_to_build("burn-wgpu")))
 }
 
 /// Driver and cards as `nvidia-smi` reports them, which comes with NVIDIA's driver.

@@ -35,11 +35,7 @@ pub(super) fn reason() -> String {
     }
 }
 
-fn on_linux(
-    libraries: &[PathBuf],
-    replaced: Option<(&str, String)>,
-    descriptions: &[PathBuf],
-) -> String {
+fn on_linux(libraries: &[PathBuf], replaced: Option<(&str, String)>, descriptions: &[PathBuf]) -> String {
     if !libraries.iter().any(|folder| folder.join(LOADER).exists()) {
         return format!(
             "no Vulkan loader: {LOADER} is not among the libraries (Debian: `apt-get install libvulkan1`, and a driver)"

@@ -83,8 +83,10 @@ pub fn adapters() -> Result<Vec<Adapter>> {
 /// Asks wgpu, the first time.
 fn find(known: &mut Known) -> Result<()> {
     if known.adapters.is_empty() {
-        let description =
-            InstanceDescriptor { backends: Backends::VULKAN, ..InstanceDescriptor::new_without_display_handle() };
+        let description = InstanceDescriptor {
+            backends: Backends::VULKAN,
+            ..InstanceDescriptor::new_without_display_handle()
+        };
         let instance = Instance::new(description);
         let found = read_sync(instance.enumerate_adapters(Backends::VULKAN));
         known.adapters = numbered(found.iter().map(|adapter| adapter.get_info()));

@@ -5,9 +5,7 @@
 use std::cell::RefCell;
 
 use gnr_burn::{Burn, Flex, Precision, Wgpu, adapters, memory_bytes};
-use gnr_core::{
-    Clip, Gnr, Method, Regularizer, Sam, Sgd, testing::conformance::Tolerances,
-};
+use gnr_core::{Clip, Gnr, Method, Regularizer, Sam, Sgd, testing::conformance::Tolerances};
 use gnr_cpu::Cpu;
 use gnr_models::{
     Activation, AnyModel, ModelConfig,

@@ -95,7 +95,9 @@ workers = 2
         let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         let epochs = lines.filter(|line| line["kind"] == "epoch");
         let keys = ["train_loss", "train_accuracy", "val_loss", "test_loss"];
-        epochs.map(|line| keys.map(|key| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}")))).collect()
+        epochs
+            .map(|line| keys.map(|key| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"))))
+            .collect()
     };
     let (cpu, burn) = (curve("cpu"), curve("burn"));
     assert!(cpu.len() == 3 && burn.len() == 3, "{cpu:?}, {burn:?}");

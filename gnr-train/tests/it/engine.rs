@@ -64,12 +64,14 @@ fn the_cpu_is_the_device_unless_another_is_asked_for_and_unknown_ones_are_refuse
         assert!(error.contains(&format!("\"{name}\": {known}")), "{error}");
     }
     let error = refused(&["train.device=cuda", "train.backend=cpu"]);
-    let reason =
-        if cfg!(feature = "torch") { "does not compute on CUDA cards" } else { "--features torch" };
+    let reason = if cfg!(feature = "torch") { "does not compute on CUDA cards" } else { "--features torch" };
     assert!(error.contains(reason), "{error}");
     let error = refused(&["train.device=vulkan:1", "train.backend=cpu"]);
-    let reason =
-        if cfg!(feature = "burn-wgpu") { "does not compute on Vulkan devices" } else { "--features burn-wgpu" };
+    let reason = if cfg!(feature = "burn-wgpu") {
+        "does not compute on Vulkan devices"
+    } else {
+        "--features burn-wgpu"
+    };
     assert!(error.contains(reason) && error.contains("train.backend = \"burn\""), "{error}");
 }
 
@@ -128,7 +130,10 @@ fn a_vulkan_device_that_is_not_there_is_refused_before_anything_is_written() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     let recipe = tiny(&["train.device=vulkan:1000"]);
     let error = train(recipe, &run, Existing::Refuse, &mut (), &stop).unwrap_err().to_string();
-    assert!(error.contains("device vulkan:1000: wgpu finds") && error.contains("vulkan:0 to vulkan:"), "{error}");
+    assert!(
+        error.contains("device vulkan:1000: wgpu finds") && error.contains("vulkan:0 to vulkan:"),
+        "{error}"
+    );
     assert!(!run.exists(), "nothing was begun");
 }
 

@@ -134,7 +134,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let library = Library::of(&arguments.device);
     let python = match (library, &arguments.python) {
         (Library::Torch, Some(python)) => Some(python.as_path()),
-        (Library::Torch, None) => bail!("--python is needed on {}: a Python whose torch computes there", arguments.device),
+        (Library::Torch, None) => {
+            bail!("--python is needed on {}: a Python whose torch computes there", arguments.device)
+        }
         (Library::Burn, None) => None,
         (Library::Burn, Some(_)) => bail!("--python: PyTorch does not compute through Vulkan; leave it out"),
     };

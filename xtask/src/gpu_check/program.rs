@@ -53,12 +53,18 @@ impl Library {
                 ]
             }
             Self::Burn => {
-                let nets: &[&str] =
-                    if small { &["vulkan::golden_resnet20", "vulkan::golden_smooth"] } else { &["vulkan::golden"] };
+                let nets: &[&str] = if small {
+                    &["vulkan::golden_resnet20", "vulkan::golden_smooth"]
+                } else {
+                    &["vulkan::golden"]
+                };
                 vec![
                     ("conformance, f32", &["vulkan::conformance_f32"]),
                     ("the oracle's promises", &["vulkan::oracles_f32"]),
-                    ("gradients, products and steps beside gnr-cpu's", &["vulkan::gradients", "vulkan::steps"]),
+                    (
+                        "gradients, products and steps beside gnr-cpu's",
+                        &["vulkan::gradients", "vulkan::steps"],
+                    ),
                     ("refusals, memory and a lost device", &["vulkan::double", "vulkan::adapters", "lost::"]),
                     ("golden nets, f32", nets),
                 ]
