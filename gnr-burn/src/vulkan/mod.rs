@@ -7,9 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use burn_autodiff::Autodiff;
 use burn_backend::read_sync;
 use burn_wgpu::{
-    RuntimeOptions, WgpuBackend, WgpuDevice, WgpuDeviceKind, graphics, try_init_setup,
+    RuntimeOptions, WgpuBackend, WgpuDevice, graphics, try_init_setup,
     wgpu::{AdapterInfo, Backends, DeviceType, Instance, InstanceDescriptor},
 };
+use cubecl::device::WgpuDeviceKind;
 use gnr_nn::{Error, Result};
 
 use crate::tensor::{Burn, Precision};

@@ -52,6 +52,9 @@ pub(crate) struct Arguments {
     /// Minutes that the stages may take together, building not counted. Default: 10, with --device cpu no limit.
     #[arg(long, value_name = "MINUTES")]
     minutes: Option<f64>,
+    /// The `gnr` program, with the library that computes on that device. Default: built from this workspace in release.
+    #[arg(long, value_name = "PATH")]
+    gnr: Option<PathBuf>,
     /// Folder of the report.
     #[arg(long, value_name = "FOLDER", default_value = "gpu-check")]
     out: PathBuf,
@@ -144,7 +147,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bail!("--precision {}: burn computes in f32 through Vulkan", arguments.precision);
     }
     let pytorch = python.map(|python| program::pytorch(python, &arguments.device)).transpose()?;
-    let programs = Programs::build(library, &arguments.device)?;
+    let programs = Programs::build(library, &arguments.device, arguments.gnr.as_deref())?;
     let limit = match arguments.minutes {
         Some(minutes) if !(minutes > 0.0 && minutes.is_finite()) => {
             bail!("--minutes {minutes}: expected a positive number")

@@ -81,34 +81,34 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Builds them for this device.
+    /// Builds them for this device, `gnr` unless it is given.
     ///
     /// # Errors
-    /// A LibTorch without CUDA for a card; what does not build.
-    pub(super) fn build(library: Library, device: &str) -> Result<Self> {
-        let tests = |of: [&str; 2]| {
-            let mut tests = cargo(["test", "-p", of[0], "--features", of[1], "--test", "it", "--no-run"]);
-            tests.arg("--message-format=json-render-diagnostics");
-            tests
+    /// A LibTorch without CUDA for a card; what does not build; a program that is not there.
+    pub(super) fn build(library: Library, device: &str, gnr: Option<&Path>) -> Result<Self> {
+        if library == Library::Torch {
+            let folder = libtorch::folder();
+            if device == "cpu" {
+                libtorch::run()?;
+            } else if !folder.join("lib/libtorch_cuda.so").is_file() {
+                bail!(
+                    "{}: no lib/libtorch_cuda.so there; a card needs a whole PyTorch, whose folder LIBTORCH names (docs/devices.md)",
+                    folder.display()
+                );
+            }
+        }
+        let (program, package, feature) = match library {
+            Library::Torch => ("torch", "gnr-torch", "libtorch"),
+            Library::Burn => ("burn-wgpu", "gnr-burn", "wgpu"),
         };
-        if library == Library::Burn {
-            println!("building gnr and the tests of gnr-burn with burn's wgpu backend");
-            let gnr = built(release_gnr(&["--features", "burn-wgpu"]))?;
-            return Ok(Self { library, gnr, tests: built(tests(["gnr-burn", "wgpu"]))? });
-        }
-        let folder = libtorch::folder();
-        if device == "cpu" {
-            libtorch::run()?;
-        } else if !folder.join("lib/libtorch_cuda.so").is_file() {
-            bail!(
-                "{}: no lib/libtorch_cuda.so there; a card needs a whole PyTorch, whose folder LIBTORCH names (docs/devices.md)",
-                folder.display()
-            );
-        }
-        println!("building gnr and the tests of gnr-torch with LibTorch");
-        let gnr = release_gnr(&["--features", "torch"]);
-        let tests = with_libtorch(tests(["gnr-torch", "libtorch"]));
-        Ok(Self { library, gnr: built(with_libtorch(gnr))?, tests: built(tests)? })
+        println!("building gnr and the tests of {package}");
+        let gnr = match gnr {
+            Some(path) => std::fs::canonicalize(path).with_context(|| format!("--gnr {}", path.display()))?,
+            None => built(finds(library, release_gnr(&["--features", program])))?,
+        };
+        let mut tests = cargo(["test", "-p", package, "--features", feature, "--test", "it", "--no-run"]);
+        tests.arg("--message-format=json-render-diagnostics");
+        Ok(Self { library, gnr, tests: built(finds(library, tests))? })
     }
     /// `gnr`, which finds the library.
     pub(super) fn gnr(&self) -> impl Fn() -> Command {
