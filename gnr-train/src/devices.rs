@@ -64,7 +64,7 @@ pub struct Adapter {
     pub kind: &'static str,
     /// Name and version of its driver.
     pub driver: String,
-    /// Memory in MB: the device's own, or its share of the machine's; `None` where the driver does not say.
+    /// Memory in MB: the device's own, or in software the machine's; `None` where nothing tells.
     pub memory_mb: Option<u64>,
     /// The reason why it cannot be opened; `None` where it can.
     pub unusable: Option<String>,
@@ -89,7 +89,7 @@ pub fn devices() -> Devices {
         (0, false) => Some(reasons.join("; ")),
         _ => None,
     };
-    let (adapters, no_vulkan) = match vulkan_devices() {
+    let (mut adapters, no_vulkan) = match vulkan_devices() {
         Ok(adapters) => {
             let opens = adapters.iter().any(|adapter| adapter.unusable.is_none());
             let reason = "each of the devices that wgpu finds is refused by its driver";
@@ -97,11 +97,16 @@ pub fn devices() -> Devices {
         }
         Err(reason) => (Vec::new(), Some(reason)),
     };
-    let memory = std::fs::read_to_string("/proc/meminfo").ok();
+    let memory_mb = std::fs::read_to_string("/proc/meminfo").ok();
+    let memory_mb = memory_mb.and_then(|text| kilobytes(value(&text, "MemTotal")?));
+    // A software device computes in the machine's memory.
+    for adapter in adapters.iter_mut().filter(|adapter| adapter.kind == "software") {
+        adapter.memory_mb = adapter.memory_mb.or(memory_mb);
+    }
     Devices {
         cores: available_parallelism().map_or(1, usize::from),
         processor: processor(),
-        memory_mb: memory.and_then(|text| kilobytes(value(&text, "MemTotal")?)),
+        memory_mb,
         backends: backends(usable, &adapters),
         driver,
         cards,

@@ -2,7 +2,10 @@
 
 mod missing;
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use burn_autodiff::Autodiff;
 use burn_backend::read_sync;
@@ -58,6 +61,8 @@ pub struct Adapter {
     pub kind: Kind,
     /// Name and version of the driver.
     pub driver: String,
+    /// Its address on the PCI bus, such as `0000:01:00.0`; empty where it has none.
+    pci: String,
     /// The adapter's name in burn.
     device: WgpuDeviceKind,
 }
@@ -117,7 +122,7 @@ fn numbered(found: impl Iterator<Item = AdapterInfo>) -> Vec<Adapter> {
                 DeviceType::Cpu => (Kind::Software, WgpuDeviceKind::Cpu),
             };
             let driver = [info.driver, info.driver_info].join(" ").trim().to_owned();
-            Adapter { name: info.name, kind, driver, device }
+            Adapter { name: info.name, kind, driver, pci: info.device_pci_bus_id, device }
         })
         .collect();
     adapters.sort_by_key(|adapter| adapter.kind);
@@ -150,14 +155,21 @@ fn open(index: usize) -> Result<WgpuDevice> {
     Ok(device)
 }
 
-/// Bytes of the device's own memory, which is a share of the machine's where it has none; `None` where its driver does
-/// not say. The device is opened for that.
+/// Opens the device of this number. Bytes of its own memory, where burn or Linux tells (for AMD's cards); `None` elsewhere,
+/// because Vulkan's driver tells burn and wgpu does not.
 ///
 /// # Errors
 /// A number that no device has, or a device that cannot be opened, with the driver's words.
 pub fn memory_bytes(index: usize) -> Result<Option<u64>> {
-    let device = burn_device(open(index)?);
-    Ok(device.client().properties().memory.max_memory())
+    let told = burn_device(open(index)?).client().properties().memory.max_memory();
+    let pci = adapters()?.swap_remove(index).pci;
+    Ok(told.or_else(|| of_system(Path::new("/sys/bus/pci/devices"), &pci)))
+}
+
+/// The memory that Linux's driver of AMD's cards tells of the card at this address.
+fn of_system(devices: &Path, pci: &str) -> Option<u64> {
+    let address = Some(pci).filter(|pci| !pci.is_empty())?;
+    std::fs::read_to_string(devices.join(address).join("mem_info_vram_total")).ok()?.trim().parse().ok()
 }
 
 type Device = <burn_wgpu::Wgpu as burn_backend::BackendTypes>::Device;
@@ -194,6 +206,17 @@ pub(crate) fn single(precision: Precision) -> Result<()> {
 mod tests {
     use super::*;
     use burn_wgpu::wgpu::Backend;
+
+    #[test]
+    fn linux_tells_the_memory_of_a_card_by_its_address() {
+        let home = std::env::temp_dir().join(format!("gnr-pci-{}", std::process::id()));
+        let card = home.join("0000:03:00.0");
+        std::fs::create_dir_all(&card).unwrap();
+        std::fs::write(card.join("mem_info_vram_total"), "17163091968\n").unwrap();
+        assert_eq!(of_system(&home, "0000:03:00.0"), Some(17_163_091_968));
+        assert_eq!([of_system(&home, "0000:04:00.0"), of_system(&home, "")], [None, None]);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
 
     #[test]
     fn cards_come_before_software_and_are_counted_kind_by_kind() {

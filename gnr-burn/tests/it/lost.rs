@@ -1,8 +1,6 @@
 //! Memory that a Vulkan device does not have, and a device that goes away: errors where a result is read.
 
-use burn_wgpu::{
-    RuntimeOptions, WgpuBackend, WgpuDevice, graphics, try_init_device, try_init_setup,
-};
+use burn_wgpu::{RuntimeOptions, WgpuBackend, WgpuDevice, graphics, try_init_device, try_init_setup};
 use cubecl::device::WgpuDeviceKind;
 use gnr_burn::{Burn, Precision, Wgpu};
 use gnr_nn::{Arithmetic, Autodiff};
