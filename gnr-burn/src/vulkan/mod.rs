@@ -24,6 +24,9 @@ use crate::tensor::{Burn, Precision};
 /// tried.
 pub type Wgpu = Autodiff<burn_wgpu::Wgpu>;
 
+/// What the names of burn's backends on graphics cards have in common.
+pub(crate) const NAME: &str = "wgpu";
+
 /// What an adapter computes with, in the order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
