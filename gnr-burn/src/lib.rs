@@ -3,8 +3,8 @@
 //!
 //! burn differentiates once: `Autodiff<Autodiff<_>>` goes through arithmetic and panics in layers. `Burn` runs the
 //! network on dual numbers instead and goes back once, which is all that an exact product needs. `Burn<Flex>` computes
-//! on every machine's CPU. With the feature `wgpu`, `Burn<Wgpu>` computes on graphics cards through Vulkan, in `f32`; it
-//! has been tried on Mesa's software driver. Another backend of burn is another type parameter.
+//! on every machine's CPU. With the feature `wgpu`, `Burn<Wgpu>` computes on graphics cards through Vulkan, in `f32`;
+//! it has been tried on Mesa's software driver. Another backend of burn is another type parameter.
 //!
 //! Training steps of existing burn modules are the crate `gnr-burn-train`'s.
 //!

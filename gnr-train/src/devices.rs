@@ -70,8 +70,8 @@ pub struct Adapter {
     pub unusable: Option<String>,
 }
 
-/// Examines this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in, and opens the Vulkan
-/// devices where burn's Vulkan backend is.
+/// Examines this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in, and opens the
+/// Vulkan devices where burn's Vulkan backend is.
 pub fn devices() -> Devices {
     let (driver, cards, no_driver) = match cards() {
         Ok((driver, cards)) => (driver, cards, None),

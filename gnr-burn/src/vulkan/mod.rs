@@ -103,7 +103,8 @@ fn find(known: &mut Known) -> Result<()> {
     if known.adapters.is_empty() { Err(Error::Invalid(missing::reason())) } else { Ok(()) }
 }
 
-/// The adapters in the order of their numbers. burn counts those of a kind in wgpu's order and knows one software device.
+/// The adapters in the order of their numbers. burn counts those of a kind in wgpu's order and knows one software
+/// device.
 fn numbered(found: impl Iterator<Item = AdapterInfo>) -> Vec<Adapter> {
     let mut counts = [0; 4];
     let mut next = |kind: Kind| {
@@ -158,8 +159,8 @@ fn open(index: usize) -> Result<WgpuDevice> {
     Ok(device)
 }
 
-/// Opens the device of this number. Bytes of its own memory, where burn or Linux tells (for AMD's cards); `None` elsewhere,
-/// because Vulkan's driver tells burn and wgpu does not.
+/// Opens the device of this number. Bytes of its own memory, where burn or Linux tells (for AMD's cards); `None`
+/// elsewhere, because Vulkan's driver tells burn and wgpu does not.
 ///
 /// # Errors
 /// A number that no device has, or a device that cannot be opened, with the driver's words.

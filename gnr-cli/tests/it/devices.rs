@@ -64,8 +64,8 @@ fn cards_of_the_driver_are_listed_with_their_memory_and_a_broken_driver_is_quote
     );
 }
 
-/// A run of the program, with workers of the loader and variations of the images. Both engines compute in f64: additions
-/// in another order, grown over the steps of three epochs.
+/// A run of the program, with workers of the loader and variations of the images. Both engines compute in f64:
+/// additions in another order, grown over the steps of three epochs.
 #[cfg(feature = "burn")]
 #[test]
 fn a_run_with_burn_has_the_curve_of_the_cpu_engine() {

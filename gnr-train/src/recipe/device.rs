@@ -229,8 +229,8 @@ fn other_engine(asked: Engine, its: Engine, device: Device) -> String {
     format!("the backend \"{asked}\" does not compute on {cards}; train.backend = \"{its}\" does")
 }
 
-/// Reads `precision`. Only LibTorch multiplies in less than single precision, in TF32 only on a card; nothing computes in
-/// double precision through Vulkan.
+/// Reads `precision`. Only LibTorch multiplies in less than single precision, in TF32 only on a card; nothing computes
+/// in double precision through Vulkan.
 pub(super) fn precision(train: &mut Section<'_, '_>, engine: Engine, device: Device) -> Precision {
     let all = [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64];
     let names = all.map(|precision| precision.to_string());

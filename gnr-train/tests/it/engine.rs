@@ -88,8 +88,8 @@ fn a_vulkan_device_means_burn_in_single_precision_and_is_written_with_its_number
     assert!(error.contains("no exponential, logarithm, tanh or power in f64"), "{error}");
 }
 
-/// A short run on the first Vulkan device, which may be Mesa's software. It is the CPU engine's run in single precision:
-/// rounding of 6e-8, grown over the steps.
+/// A short run on the first Vulkan device, which may be Mesa's software. It is the CPU engine's run in single
+/// precision: rounding of 6e-8, grown over the steps.
 #[cfg(feature = "burn-wgpu")]
 #[test]
 fn a_run_through_vulkan_is_that_of_the_cpu_engine_in_single_precision() {

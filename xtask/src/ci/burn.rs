@@ -1,5 +1,5 @@
-//! The stages `burn` and `burn-wgpu`: the backend on burn and the training steps of burn models, by name only, since the
-//! builds take minutes.
+//! The stages `burn` and `burn-wgpu`: the backend on burn and the training steps of burn models, by name only, since
+//! the builds take minutes.
 
 use std::process::Command;
 

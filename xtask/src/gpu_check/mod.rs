@@ -3,8 +3,9 @@
 //! CUDA cards are LibTorch's, with PyTorch beside; Vulkan devices are burn's, with nothing beside.
 //!
 //! A list of stages, the most telling first. A stage that fails is reported and the others go on; when the time is
-//! over, what is left is reported as not run. The same stages run on LibTorch's CPU (`--device cpu --small`) and on Mesa's
-//! software Vulkan (`--device vulkan --small`), so that nothing of the command is run for the first time on a card.
+//! over, what is left is reported as not run. The same stages run on LibTorch's CPU (`--device cpu --small`) and on
+//! Mesa's software Vulkan (`--device vulkan --small`), so that nothing of the command is run for the first time on a
+//! card.
 
 mod clock;
 mod epoch;
@@ -36,7 +37,8 @@ pub(crate) struct Arguments {
     /// LibTorch: vulkan (the first device), vulkan:N.
     #[arg(long, value_name = "DEVICE", default_value = "cuda", value_parser = device)]
     device: String,
-    /// A Python with torch that computes on that device, to time beside ours. Not for Vulkan, where PyTorch has nothing.
+    /// A Python with torch that computes on that device, to time beside ours. Not for Vulkan, where PyTorch has
+    /// nothing.
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
     /// Small batches and images, one round: for a rehearsal on a CPU.
