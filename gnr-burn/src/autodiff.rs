@@ -1,8 +1,8 @@
 //! Sessions, the reverse pass, host traffic and arithmetic in place.
 
 use burn_backend::{
-    FloatDType, TensorMetadata, backend::AutodiffBackend, ops::FloatTensorOps as _, read_sync,
-    tensor::FloatTensor,
+    ExecutionError, FloatDType, TensorMetadata, backend::AutodiffBackend, ops::FloatTensorOps as _,
+    read_sync, tensor::FloatTensor,
 };
 use gnr_core::{Map, collective::Packed};
 use gnr_nn::{Autodiff, Result};
@@ -23,7 +23,9 @@ impl<B: AutodiffBackend> Burn<B> {
     ) -> Result<Vec<E>> {
         let data = read_sync(<Inner<B>>::float_into_data(values));
         let data = data.map_err(|error| self.failure("download", x, &error))?;
-        Ok(data.iter::<E>().collect())
+        // Data of a card are read here, and not before.
+        data.try_into_vec_as::<E>()
+            .map_err(|error| self.failure("download", x, &ExecutionError::with_context(error.to_string())))
     }
 
     /// Replaces y by `f` of its values.

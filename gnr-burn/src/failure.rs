@@ -39,7 +39,12 @@ impl<B: AutodiffBackend> Burn<B> {
         error: &ExecutionError,
     ) -> Error {
         let (shape, place) = (of.shape().to_vec(), self.place());
-        let message = error.to_string();
+        let said = error.to_string();
+        // What burn says of a device that is gone for good.
+        let message = match said.contains("device is poisoned") {
+            true => format!("the device was lost, with all that it held; start the program anew ({said})"),
+            false => said,
+        };
         Error::Library(Box::new(Failure { operation, shape, place, message }))
     }
 }

@@ -146,7 +146,9 @@ pub(crate) fn gather<T: Backend>(
     let absent: Vec<bool> = indices.iter().map(Option::is_none).collect();
     let mut mask_shape = vec![1; picked_shape.len()];
     mask_shape[axis] = indices.len();
-    let mask = T::bool_from_data(TensorData::new(absent, mask_shape.as_slice()), &x.device());
+    // Cards have no type of one bit: burn takes booleans in the device's own.
+    let absent = TensorData::new(absent, mask_shape.as_slice()).convert_dtype(bools::<T>(&x).into());
+    let mask = T::bool_from_data(absent, &x.device());
     T::float_mask_fill(picked, T::bool_expand(mask, shape(&picked_shape)), 0.0.into())
 }
 

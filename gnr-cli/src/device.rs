@@ -8,7 +8,7 @@ use gnr_train::Devices;
 /// The option that says where to compute.
 #[derive(Args, Clone, Default)]
 pub(crate) struct OnDevice {
-    /// Where to compute: cpu, cuda or cuda:N, as `gnr devices` lists them (train.device)
+    /// Where to compute: cpu, cuda, cuda:N, vulkan or vulkan:N, as `gnr devices` lists them (train.device)
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 }
@@ -24,8 +24,8 @@ impl OnDevice {
 
 /// List what this program and this machine can compute with
 ///
-/// Engines (train.backend) with their devices (train.device), cores, CUDA cards with their memory, and why there is
-/// none. Commands that compute take --device.
+/// Engines (train.backend) with their devices (train.device), cores, CUDA cards and Vulkan devices with their memory,
+/// and why there is none. Commands that compute take --device.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  gnr devices\n  gnr train --device cuda:1\n  gnr spectrum runs/digits-1 --device cuda"
@@ -66,6 +66,15 @@ fn lines(found: &Devices) -> Vec<String> {
             gigabytes(card.free_mb)
         ));
     }
+    for adapter in &found.adapters {
+        let kind =
+            if adapter.kind == "software" { "software on the CPU: for tests, slow" } else { adapter.kind };
+        let memory = adapter.memory_mb.map_or_else(|| "memory unknown".into(), gigabytes);
+        let unusable =
+            adapter.unusable.as_ref().map_or_else(String::new, |why| format!("; cannot be used: {why}"));
+        let (device, name, driver) = (&adapter.device, &adapter.name, &adapter.driver);
+        lines.push(format!("{device}: {name} ({kind}), {memory}, driver {driver}{unusable}"));
+    }
     for backend in &found.backends {
         let name = format!("train.backend = \"{}\"", backend.name);
         lines.push(match (&backend.library, &backend.build) {
@@ -81,5 +90,6 @@ fn lines(found: &Devices) -> Vec<String> {
         });
     }
     lines.extend(found.no_cuda.as_ref().map(|reason| format!("no CUDA card to compute on: {reason}")));
+    lines.extend(found.no_vulkan.as_ref().map(|reason| format!("no Vulkan device to compute on: {reason}")));
     lines
 }

@@ -31,12 +31,7 @@ pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
     Ok(match (place.engine, place.precision) {
         (Engine::Cpu, Precision::F64) => job.on(|| Ok(Cpu::<f64>::new())),
         #[cfg(feature = "burn")]
-        (Engine::Burn, _) => {
-            let precision =
-                if place.precision.is_double() { gnr_burn::Precision::F64 } else { gnr_burn::Precision::F32 };
-            let backend = gnr_burn::Burn::<gnr_burn::Flex>::new(precision)?;
-            job.on(move || Ok(backend))
-        }
+        (Engine::Burn, _) => return burn(place, job),
         (Engine::Cpu, _) => job.on(|| Ok(Cpu::<f32>::new())),
         #[cfg(feature = "dfdx")]
         (Engine::Dfdx, _) => return dfdx(place, job),
@@ -74,7 +69,32 @@ fn dfdx<J: Job>(place: Place, job: J) -> Result<J::Output> {
             crate::recipe::device::how_to_build("dfdx-cuda")
         ))
         .into()),
+        (Device::Vulkan(_), _) => Err(elsewhere(place).into()),
     }
+}
+
+#[cfg(feature = "burn")]
+fn burn<J: Job>(place: Place, job: J) -> Result<J::Output> {
+    use crate::recipe::Device;
+    use gnr_burn::{Burn, Flex, Precision};
+    let precision = if place.precision.is_double() { Precision::F64 } else { Precision::F32 };
+    #[cfg(feature = "burn-wgpu")]
+    if let Device::Vulkan(index) = place.device {
+        let backend = Burn::vulkan(index, precision)?;
+        return Ok(job.on(move || Ok(backend)));
+    }
+    if place.device != Device::Cpu {
+        return Err(elsewhere(place).into());
+    }
+    let backend = Burn::<Flex>::new(precision)?;
+    Ok(job.on(move || Ok(backend)))
+}
+
+/// An engine was asked for a device of another one.
+#[cfg(any(feature = "burn", feature = "dfdx", feature = "torch"))]
+fn elsewhere(place: Place) -> gnr_nn::Error {
+    let (engine, device) = (place.engine.name(), place.device);
+    gnr_nn::Error::Invalid(format!("the backend {engine:?} of this program does not compute on {device}"))
 }
 
 #[cfg(feature = "torch")]
@@ -83,6 +103,7 @@ fn torch(place: Place) -> Result<gnr_torch::Ready> {
     let device = match place.device {
         Device::Cpu => gnr_torch::Device::Cpu,
         Device::Cuda(index) => gnr_torch::Device::Cuda(index),
+        Device::Vulkan(_) => return Err(elsewhere(place).into()),
     };
     let precision = match place.precision {
         Precision::F32 => gnr_torch::Precision::F32,
@@ -99,12 +120,46 @@ pub(crate) fn library(place: Place) -> String {
         // All crates of this workspace have one version.
         Engine::Cpu => format!("gnr-cpu {}", crate::VERSION),
         #[cfg(feature = "burn")]
-        Engine::Burn => gnr_burn::VERSION.into(),
+        Engine::Burn => burn_library(place),
         #[cfg(feature = "dfdx")]
         Engine::Dfdx => "dfdx 0.13".into(),
         #[cfg(feature = "torch")]
         Engine::Torch => gnr_torch::libtorch_version(),
     }
+}
+
+/// burn, and on a graphics card which one: two machines number theirs differently.
+#[cfg(feature = "burn")]
+fn burn_library(place: Place) -> String {
+    #[cfg(feature = "burn-wgpu")]
+    if let crate::recipe::Device::Vulkan(index) = place.device
+        && let Some(adapter) = gnr_burn::adapters().ok().and_then(|adapters| adapters.into_iter().nth(index))
+    {
+        return format!("{} on {}", gnr_burn::VERSION, adapter.name);
+    }
+    let _ = place;
+    gnr_burn::VERSION.into()
+}
+
+/// The Vulkan devices on which burn can compute, in the order of their numbers. Each is opened.
+///
+/// # Errors
+/// The reason why there are none.
+#[cfg(feature = "burn-wgpu")]
+pub(crate) fn vulkan_devices() -> Result<Vec<crate::devices::Adapter>> {
+    let devices = gnr_burn::adapters()?.into_iter().enumerate().map(|(index, found)| {
+        let memory = gnr_burn::memory_bytes(index);
+        let unusable = memory.as_ref().err().map(ToString::to_string);
+        crate::devices::Adapter {
+            device: format!("vulkan:{index}"),
+            name: found.name,
+            kind: found.kind.name(),
+            driver: found.driver,
+            memory_mb: memory.ok().flatten().map(|bytes| bytes >> 20),
+            unusable,
+        }
+    });
+    Ok(devices.collect())
 }
 
 /// Number of CUDA cards on which LibTorch can compute.

@@ -23,6 +23,10 @@ pub struct Devices {
     pub cards: Vec<Card>,
     /// The reason why no backend computes on a CUDA card, and its remedy; `None` where one does.
     pub no_cuda: Option<String>,
+    /// The devices that wgpu finds through Vulkan, in the order of their numbers.
+    pub adapters: Vec<Adapter>,
+    /// The reason why no backend computes through Vulkan, and its remedy; `None` where one does.
+    pub no_vulkan: Option<String>,
 }
 
 /// An engine that can compute runs.
@@ -49,8 +53,25 @@ pub struct Card {
     pub free_mb: u64,
 }
 
+/// A device that wgpu finds through Vulkan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Adapter {
+    /// The value of `train.device` that names it.
+    pub device: String,
+    /// Name of the device, as its driver gives it.
+    pub name: String,
+    /// `discrete`, `integrated`, `virtual`, `other`, or `software` for the CPU.
+    pub kind: &'static str,
+    /// Name and version of its driver.
+    pub driver: String,
+    /// Memory in MB: the device's own, or in software the machine's; `None` where nothing tells.
+    pub memory_mb: Option<u64>,
+    /// The reason why it cannot be opened; `None` where it can.
+    pub unusable: Option<String>,
+}
+
 /// Examines this program and this machine. Loads LibTorch's CUDA library where LibTorch is built in, and NVIDIA's
-/// driver where dfdx's CUDA device is.
+/// driver where dfdx's CUDA device is; opens the Vulkan devices where burn's Vulkan backend is.
 pub fn devices() -> Devices {
     let (driver, cards, no_driver) = match cards() {
         Ok((driver, cards)) => (driver, cards, None),
@@ -58,15 +79,30 @@ pub fn devices() -> Devices {
     };
     let usable = usable_cards();
     let no_cuda = why_none(&usable, no_driver);
-    let memory = std::fs::read_to_string("/proc/meminfo").ok();
+    let (mut adapters, no_vulkan) = match vulkan_devices() {
+        Ok(adapters) => {
+            let opens = adapters.iter().any(|adapter| adapter.unusable.is_none());
+            let reason = "each of the devices that wgpu finds is refused by its driver";
+            (adapters, (!opens).then(|| reason.to_owned()))
+        }
+        Err(reason) => (Vec::new(), Some(reason)),
+    };
+    let memory_mb = std::fs::read_to_string("/proc/meminfo").ok();
+    let memory_mb = memory_mb.and_then(|text| kilobytes(value(&text, "MemTotal")?));
+    // A software device computes in the machine's memory.
+    for adapter in adapters.iter_mut().filter(|adapter| adapter.kind == "software") {
+        adapter.memory_mb = adapter.memory_mb.or(memory_mb);
+    }
     Devices {
         cores: available_parallelism().map_or(1, usize::from),
         processor: processor(),
-        memory_mb: memory.and_then(|text| kilobytes(value(&text, "MemTotal")?)),
-        backends: backends(&usable),
+        memory_mb,
+        backends: backends(&usable, &adapters),
         driver,
         cards,
         no_cuda,
+        adapters,
+        no_vulkan,
     }
 }
 
@@ -98,31 +134,35 @@ fn why_none(usable: &Usable, no_driver: Option<String>) -> Option<String> {
     Some(reasons.join("; "))
 }
 
-fn backends(usable: &Usable) -> Vec<Backend> {
+fn backends(usable: &Usable, adapters: &[Adapter]) -> Vec<Backend> {
     use crate::{
         backend::library,
         recipe::{Device, Engine, Place, Precision},
     };
     let place =
         |engine| Place { engine, device: Device::Cpu, precision: Precision::F32, channels_last: false };
-    let built = |engine: Engine| {
+    let built = |engine: Engine, adapters: &[Adapter]| {
         let cards = usable.get(engine.name()).map_or(0, |cards| cards.clone().unwrap_or(0));
+        let vulkan = adapters.iter().filter(|adapter| adapter.unusable.is_none());
         Backend {
             name: engine.name(),
             library: Some(library(place(engine))),
             devices: std::iter::once("cpu".to_owned())
                 .chain((0..cards).map(|n| format!("cuda:{n}")))
+                .chain(vulkan.map(|adapter| adapter.device.clone()))
                 .collect(),
             build: None,
         }
     };
-    let mut backends = vec![built(Engine::Cpu)];
+    let mut backends = vec![built(Engine::Cpu, &[])];
     #[cfg(feature = "burn")]
-    backends.push(built(Engine::Burn));
+    backends.push(built(Engine::Burn, adapters));
+    #[cfg(not(feature = "burn"))]
+    let _ = adapters;
     #[cfg(feature = "dfdx")]
-    backends.push(built(Engine::Dfdx));
+    backends.push(built(Engine::Dfdx, &[]));
     #[cfg(feature = "torch")]
-    backends.push(built(Engine::Torch));
+    backends.push(built(Engine::Torch, &[]));
     backends.extend(OPTIONAL.iter().filter(|(_, there)| !there).map(|&(name, _)| Backend {
         name,
         library: None,
@@ -140,6 +180,16 @@ fn usable_cards() -> Usable {
         ("torch", crate::backend::torch_cards().map_err(|error| error.to_string())),
     ]
     .into()
+}
+
+#[cfg(feature = "burn-wgpu")]
+fn vulkan_devices() -> Result<Vec<Adapter>, String> {
+    crate::backend::vulkan_devices().map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "burn-wgpu"))]
+fn vulkan_devices() -> Result<Vec<Adapter>, String> {
+    Err(format!("this program was built without burn's Vulkan backend: {}", how_to_build("burn-wgpu")))
 }
 
 /// Driver and cards as `nvidia-smi` reports them, which comes with NVIDIA's driver.
@@ -236,5 +286,9 @@ mod tests {
         let cuda =
             found.backends.iter().any(|backend| backend.devices.iter().any(|name| name.starts_with("cuda")));
         assert_eq!(cuda, found.no_cuda.is_none(), "{:?}", found.no_cuda);
+        let vulkan = found.backends.iter().flat_map(|backend| &backend.devices);
+        let vulkan = vulkan.filter(|name| name.starts_with("vulkan")).count();
+        assert_eq!(vulkan, found.adapters.iter().filter(|adapter| adapter.unusable.is_none()).count());
+        assert_eq!(vulkan > 0, found.no_vulkan.is_none(), "{:?}", found.no_vulkan);
     }
 }

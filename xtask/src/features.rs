@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::workspace::{cargo, output, root, show};
 
 /// Features that need what is not on every machine, and the stage of CI that compiles each.
-const ELSEWHERE: [(&str, &str, &str); 11] = [
+const ELSEWHERE: [(&str, &str, &str); 14] = [
     ("gnr-cli", "mpi", "mpi"),
     ("gnr-mpi", "mpi", "mpi"),
     ("gnr-dfdx", "cuda", "cuda"),
@@ -15,6 +15,9 @@ const ELSEWHERE: [(&str, &str, &str); 11] = [
     ("gnr-burn", "burn", "burn"),
     ("gnr-cli", "burn", "burn"),
     ("gnr-train", "burn", "burn"),
+    ("gnr-burn", "wgpu", "burn-wgpu"),
+    ("gnr-cli", "burn-wgpu", "burn-wgpu"),
+    ("gnr-train", "burn-wgpu", "burn-wgpu"),
     ("gnr-cli", "torch", "torch"),
     ("gnr-train", "torch", "torch"),
     ("gnr-torch", "libtorch", "torch"),

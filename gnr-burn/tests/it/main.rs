@@ -6,6 +6,10 @@ mod composed;
 mod conformance;
 mod fixtures;
 mod golden;
+#[cfg(feature = "wgpu")]
+mod lost;
+#[cfg(feature = "wgpu")]
+mod vulkan;
 
 use gnr_burn::{Burn, Flex, Precision};
 

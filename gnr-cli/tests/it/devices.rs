@@ -33,6 +33,14 @@ fn the_list_has_every_engine_and_says_why_there_is_no_card() {
         (false, false) => "built without the backend \"torch\"",
     };
     assert!(reason.contains(missing), "{reason}");
+    let vulkan = text.lines().find(|line| line.starts_with("no Vulkan device to compute on: "));
+    if cfg!(feature = "burn-wgpu") {
+        let first = text.lines().find(|line| line.starts_with("vulkan:0: ")).unwrap();
+        assert!(first.contains(", driver ") && vulkan.is_none(), "{text}");
+        assert!(text.contains("train.device = cpu, vulkan:0"), "{text}");
+    } else {
+        assert!(vulkan.unwrap().contains("cargo build --release --features burn-wgpu"), "{text}");
+    }
 
     let json: serde_json::Value = serde_json::from_str(&devices(nothing.path(), &["--json"])).unwrap();
     assert_eq!(json["backends"][0]["name"], "cpu");
@@ -57,6 +65,67 @@ fn cards_of_the_driver_are_listed_with_their_memory_and_a_broken_driver_is_quote
         text.contains("`nvidia-smi` failed: Failed to initialize NVML: Driver/library version mismatch"),
         "{text}"
     );
+}
+
+/// A run of the program, with workers of the loader and variations of the images. Both engines compute in f64:
+/// additions in another order, grown over the steps of three epochs.
+#[cfg(feature = "burn")]
+#[test]
+fn a_run_with_burn_has_the_curve_of_the_cpu_engine() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = r#"
+[data]
+subset = { per_class = 20 }
+validation = 0.2
+[model]
+name = "resnet8"
+widths = [4, 4, 4]
+[method.gnr]
+rho = 0.1
+[train]
+epochs = 3
+batch_size = 32
+precision = "f64"
+workers = 2
+"#;
+    let recipe = write(home.path(), "recipe.toml", recipe);
+    let curve = |backend: &str| -> Vec<[f64; 4]> {
+        let (out, set) = (home.path().join(backend), format!("train.backend={backend}"));
+        let arguments = ["train", recipe.to_str().unwrap(), "--set", &set, "--out", out.to_str().unwrap()];
+        let (code, _, stderr) = run(&arguments);
+        assert_eq!(code, 0, "{stderr}");
+        let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let epochs = lines.filter(|line| line["kind"] == "epoch");
+        let keys = ["train_loss", "train_accuracy", "val_loss", "test_loss"];
+        epochs
+            .map(|line| keys.map(|key| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"))))
+            .collect()
+    };
+    let (cpu, burn) = (curve("cpu"), curve("burn"));
+    assert!(cpu.len() == 3 && burn.len() == 3, "{cpu:?}, {burn:?}");
+    for (cpu, burn) in cpu.iter().flatten().zip(burn.iter().flatten()) {
+        assert!((cpu - burn).abs() < 1e-9, "{cpu} and {burn}");
+    }
+}
+
+/// The loader's own variable hides the drivers of the machine.
+#[cfg(feature = "burn-wgpu")]
+#[test]
+fn without_a_vulkan_driver_the_list_says_so_and_a_run_is_refused() {
+    let hidden = |arguments: &[&str]| {
+        let output = gnr(arguments).env("VK_DRIVER_FILES", "/nowhere.json").output().unwrap();
+        let words = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.code().unwrap(), words.concat())
+    };
+    let (code, text) = hidden(&["devices"]);
+    let reason = "no Vulkan device: VK_DRIVER_FILES=/nowhere.json";
+    assert!(code == 0 && text.contains(&format!("no Vulkan device to compute on: {reason}")), "{text}");
+    assert!(text.contains("burn 0.22; train.device = cpu\n"), "{text}");
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("run");
+    let (code, text) = hidden(&["train", "digits", "--device", "vulkan", "--out", out.to_str().unwrap()]);
+    assert!(code == 1 && text.contains(reason) && !out.exists(), "{text}");
 }
 
 #[test]

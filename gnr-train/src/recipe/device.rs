@@ -13,7 +13,7 @@ pub enum Engine {
     /// The CPU engine, `gnr-cpu`.
     #[default]
     Cpu,
-    /// The CPU backend of burn, Flex.
+    /// burn: its CPU backend Flex, or its wgpu backend on a graphics card.
     #[cfg(feature = "burn")]
     Burn,
     /// The operations of dfdx, on its CPU device (some twenty times slower, for comparisons) or a CUDA card.
@@ -51,6 +51,8 @@ pub enum Device {
     Cpu,
     /// The CUDA card of this number, from 0.
     Cuda(usize),
+    /// The Vulkan device of this number in `gnr devices`, from 0.
+    Vulkan(usize),
 }
 
 impl Device {
@@ -64,6 +66,7 @@ impl fmt::Display for Device {
         match self {
             Self::Cpu => write!(f, "cpu"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::Vulkan(index) => write!(f, "vulkan:{index}"),
         }
     }
 }
@@ -77,12 +80,17 @@ impl Serialize for Device {
 impl FromStr for Device {
     type Err = ();
 
-    /// Reads `cpu`, `cuda` (the first card) or `cuda:N`.
+    /// Reads `cpu`, `cuda` (the first card), `cuda:N`, `vulkan` (the first device) or `vulkan:N`.
     fn from_str(name: &str) -> Result<Self, ()> {
-        match name {
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            _ => name.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Self::Cuda).ok_or(()),
+        let (kind, index) = match name.split_once(':') {
+            Some((kind, index)) => (kind, Some(index.parse().map_err(|_| ())?)),
+            None => (name, None),
+        };
+        match (kind, index) {
+            ("cpu", None) => Ok(Self::Cpu),
+            ("cuda", index) => Ok(Self::Cuda(index.unwrap_or(0))),
+            ("vulkan", index) => Ok(Self::Vulkan(index.unwrap_or(0))),
+            _ => Err(()),
         }
     }
 }
@@ -165,13 +173,22 @@ pub(crate) fn how_to_build(feature: &str) -> String {
     format!("{before}`cargo build --release --features {feature}`")
 }
 
-/// The engines that this program has for CUDA cards, first the one that a card without a backend means.
-const ON_CARDS: &[Engine] = &[
-    #[cfg(feature = "torch")]
-    Engine::Torch,
-    #[cfg(feature = "dfdx-cuda")]
-    Engine::Dfdx,
-];
+/// The engines of this program that compute on such a device beside the CPU, first the one that the device alone means.
+fn engines_on(device: Device) -> &'static [Engine] {
+    match device {
+        Device::Cpu => &[],
+        Device::Cuda(_) => &[
+            #[cfg(feature = "torch")]
+            Engine::Torch,
+            #[cfg(feature = "dfdx-cuda")]
+            Engine::Dfdx,
+        ],
+        Device::Vulkan(_) => &[
+            #[cfg(feature = "burn-wgpu")]
+            Engine::Burn,
+        ],
+    }
+}
 
 /// The reason why a program without an engine for CUDA cards has none, and the ways to build one.
 pub(crate) fn no_engine_on_cards() -> String {
@@ -183,50 +200,66 @@ pub(crate) fn no_engine_on_cards() -> String {
     )
 }
 
-/// Reads `backend` and `device`. A card without a backend means the first engine that computes on cards.
+/// Reads `backend` and `device`. A device that is not the CPU, without a backend, means the first engine that computes
+/// there.
 pub(super) fn read(train: &mut Section<'_, '_>) -> (Engine, Device) {
     let engine = engine(train);
     let Some(name) = train.optional::<String>("device") else {
         return (engine.unwrap_or_default(), Device::Cpu);
     };
-    let found = format!("{name:?}");
-    let Ok(device) = name.parse() else {
-        let known = if !ON_CARDS.is_empty() {
-            "expected one of cpu, cuda, cuda:N"
-        } else {
-            "expected cpu, which is all that this program has"
-        };
-        train.refuse("device", &found, &format!("{known}; `gnr devices` lists what this machine has"));
-        return (engine.unwrap_or_default(), Device::Cpu);
+    let refused = (engine.unwrap_or_default(), Device::Cpu);
+    let requirement = match name.parse() {
+        Ok(Device::Cpu) => return refused,
+        Ok(device) => {
+            let engines = engines_on(device);
+            match engine.or(engines.first().copied()) {
+                Some(engine) if engines.contains(&engine) => return (engine, device),
+                _ => not_there(engine, device),
+            }
+        }
+        Err(()) => {
+            let kinds = [(Device::Cuda(0), ["cuda", "cuda:N"]), (Device::Vulkan(0), ["vulkan", "vulkan:N"])];
+            let known = kinds.into_iter().filter(|(device, _)| !engines_on(*device).is_empty());
+            let known: Vec<&str> = known.flat_map(|(_, names)| names).collect();
+            let known = match known.is_empty() {
+                true => "expected cpu, which is all that this program has".into(),
+                false => format!("expected one of cpu, {}", known.join(", ")),
+            };
+            format!("{known}; `gnr devices` lists what this machine has")
+        }
     };
-    if device == Device::Cpu {
-        return (engine.unwrap_or_default(), device);
-    }
-    match engine.or(ON_CARDS.first().copied()) {
-        Some(engine) if ON_CARDS.contains(&engine) => return (engine, device),
-        engine => train.refuse("device", &found, &not_on_cards(engine)),
-    }
-    (engine.unwrap_or_default(), Device::Cpu)
+    train.refuse("device", &format!("{name:?}"), &requirement);
+    refused
 }
 
-/// The reason why this program does not compute on a card with `engine`; `None`: no engine was named, and none can.
-fn not_on_cards(engine: Option<Engine>) -> String {
-    match engine.map(Engine::name) {
-        Some("dfdx") => {
+/// The reason why this program does not compute on a device with the engine that was asked for, and the remedy.
+fn not_there(asked: Option<Engine>, device: Device) -> String {
+    let (kind, engines) = (
+        if matches!(device, Device::Vulkan(_)) { "Vulkan devices" } else { "CUDA cards" },
+        engines_on(device),
+    );
+    match asked {
+        Some(engine) if engine.name() == "dfdx" && matches!(device, Device::Cuda(_)) => {
             format!("this program's backend \"dfdx\" was built without CUDA: {}", how_to_build("dfdx-cuda"))
         }
-        Some(name) if !ON_CARDS.is_empty() => {
-            let others: Vec<_> = ON_CARDS.iter().map(|engine| format!("{:?}", engine.name())).collect();
+        Some(engine) if !engines.is_empty() => {
+            let others: Vec<_> = engines.iter().map(|engine| format!("{:?}", engine.name())).collect();
             format!(
-                "the backend {name:?} computes on the cpu alone; train.backend = {} computes on CUDA cards",
+                "the backend {:?} does not compute on {kind}; train.backend = {} does",
+                engine.name(),
                 others.join(" or ")
             )
         }
+        _ if matches!(device, Device::Vulkan(_)) => format!(
+            "this program was built without burn's Vulkan backend, with which train.backend = \"burn\" computes there: {}",
+            how_to_build("burn-wgpu")
+        ),
         _ => no_engine_on_cards(),
     }
 }
 
-/// Reads `precision`. Only LibTorch multiplies in less than single precision, in TF32 only on a card.
+/// Reads `precision`. Only LibTorch multiplies in less than single precision, in TF32 only on a card; nothing computes
+/// in double precision through Vulkan.
 pub(super) fn precision(train: &mut Section<'_, '_>, engine: Engine, device: Device) -> Precision {
     let all = [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64];
     let names = all.map(|precision| precision.to_string());
@@ -234,6 +267,11 @@ pub(super) fn precision(train: &mut Section<'_, '_>, engine: Engine, device: Dev
     let precision = train.choice("precision", &choices).unwrap_or_default();
     let torch = engine.name() == "torch";
     let requirement = match precision {
+        Precision::F64 if matches!(device, Device::Vulkan(_)) => {
+            "burn computes in f32 on Vulkan devices: shaders have no exponential, logarithm, tanh or power in f64; \
+             train.device = \"cpu\" computes in f64"
+                .into()
+        }
         Precision::F32 | Precision::F64 => return precision,
         Precision::Tf32 if torch && device != Device::Cpu => return precision,
         Precision::Bf16 if torch => return precision,

@@ -51,19 +51,95 @@ fn the_cpu_is_the_device_unless_another_is_asked_for_and_unknown_ones_are_refuse
         Recipe::parse("r.toml", "r", "", &sets).unwrap_err().to_string()
     };
     let error = refused(&["train.device=tpu"]);
-    let cards = cfg!(any(feature = "torch", feature = "dfdx-cuda"));
-    let known = if cards { "expected one of cpu, cuda, cuda:N" } else { "expected cpu" };
+    let known = match (cfg!(any(feature = "torch", feature = "dfdx-cuda")), cfg!(feature = "burn-wgpu")) {
+        (false, false) => "expected cpu, which",
+        (true, false) => "expected one of cpu, cuda, cuda:N;",
+        (false, true) => "expected one of cpu, vulkan, vulkan:N;",
+        (true, true) => "expected one of cpu, cuda, cuda:N, vulkan, vulkan:N;",
+    };
     assert!(error.contains("`train.device` = \"tpu\"") && error.contains(known), "{error}");
     assert!(error.contains("gnr devices"), "{error}");
-    let error = refused(&["train.device=cuda:x"]);
-    assert!(error.contains("\"cuda:x\""), "{error}");
+    for name in ["cuda:x", "vulkan:", "cpu:0", "vulkan:-1"] {
+        let error = refused(&[&format!("train.device={name}")]);
+        assert!(error.contains(&format!("\"{name}\": {known}")), "{error}");
+    }
     let error = refused(&["train.device=cuda", "train.backend=cpu"]);
-    let reason = if cards { "computes on the cpu alone" } else { "--features torch" };
+    let cards = cfg!(any(feature = "torch", feature = "dfdx-cuda"));
+    let reason = if cards { "does not compute on CUDA cards" } else { "--features torch" };
     assert!(error.contains(reason), "{error}");
     if !cards {
         assert!(error.contains("`cargo xtask cuda-build`"), "{error}");
         assert!(refused(&["train.device=cuda"]).contains("--features torch"));
     }
+    let error = refused(&["train.device=vulkan:1", "train.backend=cpu"]);
+    let reason = if cfg!(feature = "burn-wgpu") {
+        "does not compute on Vulkan devices"
+    } else {
+        "--features burn-wgpu"
+    };
+    assert!(error.contains(reason) && error.contains("train.backend = \"burn\""), "{error}");
+}
+
+#[cfg(feature = "burn-wgpu")]
+#[test]
+fn a_vulkan_device_means_burn_in_single_precision_and_is_written_with_its_number() {
+    let recipe = tiny(&["train.device=vulkan"]);
+    assert_eq!((recipe.train.backend, recipe.train.device), (Engine::Burn, Device::Vulkan(0)));
+    let text = recipe.to_toml().unwrap();
+    assert!(text.contains("backend = \"burn\"") && text.contains("device = \"vulkan:0\""), "{text}");
+    assert_eq!(Recipe::parse("r.toml", "r", &text, &[]).unwrap(), recipe);
+    let sets = ["train.device=vulkan".to_owned(), "train.precision=f64".to_owned()];
+    let error = Recipe::parse("r.toml", "r", "", &sets).unwrap_err().to_string();
+    assert!(error.contains("no exponential, logarithm, tanh or power in f64"), "{error}");
+}
+
+/// A short run on the first Vulkan device, which may be Mesa's software. It is the CPU engine's run in single
+/// precision: rounding of 6e-8, grown over the steps.
+#[cfg(feature = "burn-wgpu")]
+#[test]
+fn a_run_through_vulkan_is_that_of_the_cpu_engine_in_single_precision() {
+    use std::sync::atomic::AtomicBool;
+
+    use gnr_train::{Existing, train};
+
+    use crate::support::Watch;
+
+    let losses = |device: &str| {
+        let device = format!("train.device={device}");
+        let sets = ["model.name=mlp", &device, "train.epochs=4", "method.gnr.rho=0.1"];
+        let folder = tempfile::tempdir().unwrap();
+        let (mut watch, run) = (Watch::default(), folder.path().join("run"));
+        train(tiny(&sets), &run, Existing::Refuse, &mut watch, &AtomicBool::new(false)).unwrap();
+        let summary = std::fs::read_to_string(run.join("summary.json")).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+        let words = |key: &str| summary[key].as_str().unwrap().to_owned();
+        (watch.steps.iter().map(|step| step.loss).collect::<Vec<_>>(), words("device"), words("library"))
+    };
+    let (cpu, ..) = losses("cpu");
+    let (vulkan, device, library) = losses("vulkan");
+    assert_eq!(device, "vulkan:0");
+    assert!(library.starts_with("burn 0.22 on "), "{library}");
+    assert!(cpu.len() >= 20 && cpu.len() == vulkan.len());
+    for (step, (cpu, vulkan)) in cpu.iter().zip(&vulkan).enumerate() {
+        assert!((cpu - vulkan).abs() < 1e-4 * cpu.abs(), "step {step}: {cpu} and {vulkan}");
+    }
+}
+
+#[cfg(feature = "burn-wgpu")]
+#[test]
+fn a_vulkan_device_that_is_not_there_is_refused_before_anything_is_written() {
+    use gnr_train::{Existing, train};
+
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let recipe = tiny(&["train.device=vulkan:1000"]);
+    let error = train(recipe, &run, Existing::Refuse, &mut (), &stop).unwrap_err().to_string();
+    assert!(
+        error.contains("device vulkan:1000: wgpu finds") && error.contains("vulkan:0 to vulkan:"),
+        "{error}"
+    );
+    assert!(!run.exists(), "nothing was begun");
 }
 
 #[test]

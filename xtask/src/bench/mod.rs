@@ -54,8 +54,8 @@ pub(crate) struct Arguments {
     /// Images in a batch. Default: each model's own.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batch: Option<u64>,
-    /// What computes ours: cpu, or torch, which is built with LibTorch.
-    #[arg(long, value_name = "NAME", default_value = "cpu", value_parser = ["cpu", "torch"])]
+    /// What computes ours: cpu; burn, which is its CPU backend; or torch, which is built with LibTorch.
+    #[arg(long, value_name = "NAME", default_value = "cpu", value_parser = ["cpu", "burn", "torch"])]
     backend: String,
     /// Ours with the channels of a pixel next to each other, which the backend torch can.
     #[arg(long)]
@@ -162,6 +162,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             libtorch::run()?;
             built(with_libtorch(release_gnr(&["--features", "torch"])))?
         }
+        None if arguments.backend == "burn" => built(release_gnr(&["--features", "burn"]))?,
         None => build_gnr()?,
     };
 

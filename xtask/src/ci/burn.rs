@@ -1,5 +1,5 @@
-//! The stage `burn`: the backend on burn and the training steps of burn models, by name only, since the build takes
-//! minutes.
+//! The stages `burn` and `burn-wgpu`: the backend on burn and the training steps of burn models, by name only, since
+//! the builds take minutes.
 
 use std::process::Command;
 
@@ -30,5 +30,19 @@ pub(super) fn commands() -> Vec<Command> {
         cargo([&["clippy"], &with_engine[..], &lints].concat()),
         cargo(["test", "-p", "gnr-train", "--features", "burn", "--test", "it", "engine"]),
         cargo(["test", "-p", "gnr-cli", "--features", "burn", "--test", "it", "devices"]),
+    ]
+}
+
+/// Lints and tests of what computes through Vulkan. A machine without Vulkan fails them.
+pub(super) fn on_vulkan() -> Vec<Command> {
+    let lints = ["--no-deps", "--", "-D", "warnings"];
+    let with_engine = ["-p", "gnr-train", "-p", "gnr-cli", "--features", "burn-wgpu"];
+    let on_backend = ["-p", "gnr-burn", "--features", "wgpu"];
+    vec![
+        cargo([&["clippy", "--all-targets"][..], &on_backend, &lints].concat()),
+        cargo([&["test"][..], &on_backend, &["--lib", "--test", "it", "--", "vulkan", "lost"]].concat()),
+        cargo([&["clippy"][..], &with_engine, &lints].concat()),
+        cargo(["test", "-p", "gnr-train", "--features", "burn-wgpu", "--test", "it", "engine"]),
+        cargo(["test", "-p", "gnr-cli", "--features", "burn-wgpu", "--test", "it", "devices"]),
     ]
 }

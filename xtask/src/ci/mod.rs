@@ -126,6 +126,15 @@ fn stages() -> Vec<Stage> {
         Stage {
             by_name_only: true,
             ..stage(
+                "burn-wgpu",
+                "the backend \"burn\" through Vulkan, a card's or in software (Debian: libvulkan1 mesa-vulkan-drivers); by name only: \
+                 a quarter of an hour to build",
+                burn::on_vulkan(),
+            )
+        },
+        Stage {
+            by_name_only: true,
+            ..stage(
                 "torch",
                 "the backend \"torch\" on LibTorch's CPU; by name only: half a gigabyte of download, minutes to build",
                 torch::commands(),

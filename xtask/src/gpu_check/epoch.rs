@@ -55,7 +55,7 @@ pub(super) fn measure(
     let mut command = programs.gnr()();
     command.args(["train", "digits", "--device", device, "--out"]).arg(&folder);
     let keys = [
-        "train.backend=torch".into(),
+        format!("train.backend={}", programs.library.backend()),
         format!("train.precision={precision}"),
         format!("train.batch_size={BATCH}"),
         format!("train.epochs={EPOCHS}"),

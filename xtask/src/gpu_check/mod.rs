@@ -1,8 +1,11 @@
-//! `cargo xtask gpu-check`: everything that only a CUDA card can show, as one command for the day a card is at hand.
+//! `cargo xtask gpu-check`: everything that only a card can show, as one command for the day a card is at hand.
+//!
+//! CUDA cards are LibTorch's, with PyTorch beside; Vulkan devices are burn's, with nothing beside.
 //!
 //! A list of stages, the most telling first. A stage that fails is reported and the others go on; when the time is
-//! over, what is left is reported as not run. The same stages run on LibTorch's CPU (`--device cpu --small`), so that
-//! nothing of the command is run for the first time on a card.
+//! over, what is left is reported as not run. The same stages run on LibTorch's CPU (`--device cpu --small`) and on
+//! Mesa's software Vulkan (`--device vulkan --small`), so that nothing of the command is run for the first time on a
+//! card.
 
 mod clock;
 mod epoch;
@@ -13,7 +16,7 @@ mod report;
 mod steps;
 mod targets;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -23,23 +26,25 @@ use crate::machine::{Machine, cores};
 use clock::Clock;
 use epoch::Epoch;
 use nets::Net;
-use program::Programs;
-use steps::{Timing, Weight};
+use program::{Library, Programs};
+use steps::{Side, Timing, Weight};
 use targets::Target;
 
 /// Options of `cargo xtask gpu-check`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to compute: cuda (the first card), cuda:N, or cpu for a rehearsal without a card.
+    /// Where to compute: cuda (the first card), cuda:N, or cpu for a rehearsal without a card; with burn instead of
+    /// LibTorch: vulkan (the first device), vulkan:N.
     #[arg(long, value_name = "DEVICE", default_value = "cuda", value_parser = device)]
     device: String,
-    /// A Python with torch that computes on that device, to time beside ours.
+    /// A Python with torch that computes on that device, to time beside ours. Not for Vulkan, where PyTorch has
+    /// nothing.
     #[arg(long, value_name = "PYTHON")]
-    python: PathBuf,
+    python: Option<PathBuf>,
     /// Small batches and images, one round: for a rehearsal on a CPU.
     #[arg(long)]
     small: bool,
-    /// Precision of ours and of PyTorch's steps: f32, tf32 (cards only), bf16.
+    /// Precision of ours and of PyTorch's steps: f32, tf32 (CUDA cards only), bf16 (not for Vulkan).
     #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = ["f32", "tf32", "bf16"])]
     precision: String,
     /// Data for the epoch: assignments of recipe keys, as in data.name=cifar10,data.dir=FOLDER. Default: the embedded
@@ -49,18 +54,21 @@ pub(crate) struct Arguments {
     /// Minutes that the stages may take together, building not counted. Default: 10, with --device cpu no limit.
     #[arg(long, value_name = "MINUTES")]
     minutes: Option<f64>,
+    /// The `gnr` program, with the library that computes on that device. Default: built from this workspace in release.
+    #[arg(long, value_name = "PATH")]
+    gnr: Option<PathBuf>,
     /// Folder of the report.
     #[arg(long, value_name = "FOLDER", default_value = "gpu-check")]
     out: PathBuf,
 }
 
-/// `cpu`, `cuda` or `cuda:N`.
+/// `cpu`, `cuda`, `cuda:N`, `vulkan` or `vulkan:N`.
 fn device(name: &str) -> Result<String, String> {
-    let numbered = name.strip_prefix("cuda:").is_some_and(|index| index.parse::<usize>().is_ok());
-    if name == "cpu" || name == "cuda" || numbered {
+    let numbered = |kind: &str| name.strip_prefix(kind).is_some_and(|index| index.parse::<usize>().is_ok());
+    if ["cpu", "cuda", "vulkan"].contains(&name) || numbered("cuda:") || numbered("vulkan:") {
         Ok(name.into())
     } else {
-        Err("expected cpu, cuda or cuda:N".into())
+        Err("expected cpu, cuda, cuda:N, vulkan or vulkan:N".into())
     }
 }
 
@@ -76,13 +84,14 @@ struct Stage {
 }
 
 /// All that was found out, as the JSON file has it.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Report {
     machine: Machine,
     device: String,
     precision: String,
     small: bool,
-    pytorch: String,
+    /// The version of PyTorch; `None` where nothing was timed beside ours.
+    pytorch: Option<String>,
     /// What `gnr devices --json` said.
     devices: Option<serde_json::Value>,
     nets: Vec<Net>,
@@ -127,8 +136,20 @@ impl Runner {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("cannot make {}", arguments.out.display()))?;
-    let pytorch = program::pytorch(&arguments.python, &arguments.device)?;
-    let programs = Programs::build(&arguments.device)?;
+    let library = Library::of(&arguments.device);
+    let python = match (library, &arguments.python) {
+        (Library::Torch, Some(python)) => Some(python.as_path()),
+        (Library::Torch, None) => {
+            bail!("--python is needed on {}: a Python whose torch computes there", arguments.device)
+        }
+        (Library::Burn, None) => None,
+        (Library::Burn, Some(_)) => bail!("--python: PyTorch does not compute through Vulkan; leave it out"),
+    };
+    if library == Library::Burn && arguments.precision != "f32" {
+        bail!("--precision {}: burn computes in f32 through Vulkan", arguments.precision);
+    }
+    let pytorch = python.map(|python| program::pytorch(python, &arguments.device)).transpose()?;
+    let programs = Programs::build(library, &arguments.device, arguments.gnr.as_deref())?;
     let limit = match arguments.minutes {
         Some(minutes) if !(minutes > 0.0 && minutes.is_finite()) => {
             bail!("--minutes {minutes}: expected a positive number")
@@ -138,7 +159,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         None => Some(Duration::from_secs(600)),
     };
     let mut runner = Runner { clock: Clock::new(limit), stages: Vec::new() };
-    let report = examine(arguments, &programs, pytorch, &mut runner);
+    let report = examine(arguments, &programs, python.zip(pytorch), &mut runner);
     report::write(&arguments.out, &report)?;
     println!("written: {}", report::paths(&arguments.out).map(|path| path.display().to_string()).join(", "));
     let failed: Vec<&str> =
@@ -149,32 +170,44 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn examine(arguments: &Arguments, programs: &Programs, pytorch: String, runner: &mut Runner) -> Report {
+/// Runs the stages. `pytorch` is a Python and its PyTorch's version.
+fn examine(
+    arguments: &Arguments,
+    programs: &Programs,
+    pytorch: Option<(&Path, String)>,
+    runner: &mut Runner,
+) -> Report {
     let device = arguments.device.as_str();
     let devices = runner.stage("gnr devices", |clock| program::devices(programs, device, clock));
-    for (name, filters) in program::tests(arguments.small) {
+    for (name, filters) in programs.library.tests(arguments.small) {
         runner.stage(name, |clock| program::test(programs, device, filters, clock));
     }
     let nets = if arguments.small { nets::SMALL } else { nets::FULL };
     let setting = steps::Setting {
         gnr: programs.gnr(),
-        python: &arguments.python,
+        python: pytorch.as_ref().map(|(python, _)| *python),
+        library: programs.library,
         device,
         precision: &arguments.precision,
         rounds: if arguments.small { 1 } else { 5 },
         blocks: if arguments.small { 1 } else { 2 },
         threads: cores(),
     };
+    let (sides, last): (&[Side], &[Side]) = match pytorch {
+        Some(_) => (&[Side::Ours, Side::Eager], &[Side::Func, Side::Compiled]),
+        None => (&[Side::Ours], &[]),
+    };
     let (mut timings, mut weights) = (Vec::new(), Vec::new());
     for net in &nets {
         for block in 1..=setting.blocks {
-            for side in [steps::Side::Ours, steps::Side::Eager] {
+            for &side in sides {
                 let name = format!("{}: {} (block {block} of {})", net.model, side.title(), setting.blocks);
                 let timed = runner.stage(name, |clock| setting.time(net, side, clock));
                 timings.extend(timed.into_iter().flatten());
             }
         }
-        for side in [steps::Side::Ours, steps::Side::Eager] {
+        // No program tells the memory that another one holds of a Vulkan device.
+        for &side in sides.iter().filter(|_| programs.library == Library::Torch) {
             for method in steps::WEIGHED {
                 let name = format!("{}: memory of {method}, {}", net.model, side.title());
                 let weighed = runner.stage(name, |clock| setting.weigh(net, side, method, clock));
@@ -186,21 +219,23 @@ fn examine(arguments: &Arguments, programs: &Programs, pytorch: String, runner: 
         epoch::measure(programs, device, &arguments.precision, &arguments.data, clock)
     });
     // What compiles for minutes comes last: the time may be over then.
-    for side in [steps::Side::Func, steps::Side::Compiled] {
-        for net in nets.iter().filter(|net| side != steps::Side::Compiled || net.compiled) {
+    for &side in last {
+        for net in nets.iter().filter(|net| side != Side::Compiled || net.compiled) {
             let timed = runner
                 .stage(format!("{}: {}", net.model, side.title()), |clock| setting.time(net, side, clock));
             timings.extend(timed.into_iter().flatten());
         }
     }
+    // They are promises about LibTorch beside PyTorch.
+    let targets = pytorch.iter().flat_map(|_| targets::judge(&nets, &timings, &weights)).collect();
     Report {
         machine: Machine::here(),
         device: device.into(),
         precision: arguments.precision.clone(),
         small: arguments.small,
-        pytorch,
+        pytorch: pytorch.map(|(_, version)| version),
         devices,
-        targets: targets::judge(&nets, &timings, &weights),
+        targets,
         nets: nets.to_vec(),
         stages: std::mem::take(&mut runner.stages),
         timings,
@@ -232,9 +267,9 @@ mod tests {
 
     #[test]
     fn devices_by_name() {
-        for name in ["cpu", "cuda", "cuda:3"] {
+        for name in ["cpu", "cuda", "cuda:3", "vulkan", "vulkan:1"] {
             assert_eq!(device(name).as_deref(), Ok(name));
         }
-        assert!(device("cuda:x").is_err() && device("gpu").is_err());
+        assert!(["cuda:x", "vulkan:", "gpu"].iter().all(|name| device(name).is_err()));
     }
 }

@@ -1,4 +1,4 @@
-//! What is built and asked: the `gnr` program and gnr-torch's tests, both with LibTorch, and Python.
+//! What is built and asked: the `gnr` program and the backend's tests, with LibTorch or burn, and Python.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,41 +10,118 @@ use super::clock::Clock;
 use crate::libtorch::{self, with_libtorch};
 use crate::workspace::{built, cargo, output, release_gnr};
 
-/// The variable that tells gnr-torch's tests where to compute.
-const DEVICE: &str = "GNR_TORCH_DEVICE";
+/// The library that computes ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Library {
+    /// LibTorch, on CUDA cards and the CPU.
+    Torch,
+    /// burn, on Vulkan devices.
+    Burn,
+}
+
+impl Library {
+    /// The library of a device.
+    pub(super) fn of(device: &str) -> Self {
+        if device.starts_with("vulkan") { Self::Burn } else { Self::Torch }
+    }
+    /// Its name for `train.backend`.
+    pub(super) fn backend(self) -> &'static str {
+        match self {
+            Self::Torch => "torch",
+            Self::Burn => "burn",
+        }
+    }
+    /// The variable that tells the backend's tests where to compute, and its value.
+    fn variable(self, device: &str) -> (&'static str, &str) {
+        match self {
+            Self::Torch => ("GNR_TORCH_DEVICE", device),
+            Self::Burn => ("GNR_BURN_VULKAN", device.strip_prefix("vulkan:").unwrap_or("0")),
+        }
+    }
+    /// The stages of tests: a name, and filters of the tests' names.
+    pub(super) fn tests(self, small: bool) -> Vec<(&'static str, &'static [&'static str])> {
+        match self {
+            Self::Torch => {
+                let nets: &[&str] = if small { &["golden::resnet20", "golden::smooth"] } else { &["golden"] };
+                vec![
+                    ("conformance, f32", &["conformance::f32"]),
+                    ("conformance, f64", &["conformance::f64"]),
+                    ("the oracle's promises", &["conformance::oracles"]),
+                    ("PyTorch's numbers and gnr-cpu's of small nets", &["fixtures", "agreement"]),
+                    ("rounding of bf16", &["precision::what", "precision::tensors"]),
+                    ("golden nets, f32 and f64", nets),
+                ]
+            }
+            Self::Burn => {
+                let nets: &[&str] = if small {
+                    &["vulkan::golden_resnet20", "vulkan::golden_smooth"]
+                } else {
+                    &["vulkan::golden"]
+                };
+                vec![
+                    ("conformance, f32", &["vulkan::conformance_f32"]),
+                    ("the oracle's promises", &["vulkan::oracles_f32"]),
+                    (
+                        "gradients, products and steps beside gnr-cpu's",
+                        &["vulkan::gradients", "vulkan::steps"],
+                    ),
+                    ("refusals, memory and a lost device", &["vulkan::double", "vulkan::adapters", "lost::"]),
+                    ("golden nets, f32", nets),
+                ]
+            }
+        }
+    }
+}
 
 /// The programs that were built.
 pub(super) struct Programs {
+    pub(super) library: Library,
     gnr: PathBuf,
     tests: PathBuf,
 }
 
 impl Programs {
-    /// Builds them for this device.
+    /// Builds them for this device, `gnr` unless it is given.
     ///
     /// # Errors
-    /// A LibTorch without CUDA for a card; what does not build.
-    pub(super) fn build(device: &str) -> Result<Self> {
-        let folder = libtorch::folder();
-        if device == "cpu" {
-            libtorch::run()?;
-        } else if !folder.join("lib/libtorch_cuda.so").is_file() {
-            bail!(
-                "{}: no lib/libtorch_cuda.so there; a card needs a whole PyTorch, whose folder LIBTORCH names (docs/devices.md)",
-                folder.display()
-            );
+    /// A LibTorch without CUDA for a card; what does not build; a program that is not there.
+    pub(super) fn build(library: Library, device: &str, gnr: Option<&Path>) -> Result<Self> {
+        if library == Library::Torch {
+            let folder = libtorch::folder();
+            if device == "cpu" {
+                libtorch::run()?;
+            } else if !folder.join("lib/libtorch_cuda.so").is_file() {
+                bail!(
+                    "{}: no lib/libtorch_cuda.so there; a card needs a whole PyTorch, whose folder LIBTORCH names (docs/devices.md)",
+                    folder.display()
+                );
+            }
         }
-        println!("building gnr and the tests of gnr-torch with LibTorch");
-        let gnr = release_gnr(&["--features", "torch"]);
-        let mut tests =
-            cargo(["test", "-p", "gnr-torch", "--features", "libtorch", "--test", "it", "--no-run"]);
+        let (program, package, feature) = match library {
+            Library::Torch => ("torch", "gnr-torch", "libtorch"),
+            Library::Burn => ("burn-wgpu", "gnr-burn", "wgpu"),
+        };
+        println!("building gnr and the tests of {package}");
+        let gnr = match gnr {
+            Some(path) => std::fs::canonicalize(path).with_context(|| format!("--gnr {}", path.display()))?,
+            None => built(finds(library, release_gnr(&["--features", program])))?,
+        };
+        let mut tests = cargo(["test", "-p", package, "--features", feature, "--test", "it", "--no-run"]);
         tests.arg("--message-format=json-render-diagnostics");
-        Ok(Self { gnr: built(with_libtorch(gnr))?, tests: built(with_libtorch(tests))? })
+        Ok(Self { library, gnr, tests: built(finds(library, tests))? })
     }
-    /// `gnr`, which finds LibTorch.
+    /// `gnr`, which finds the library.
     pub(super) fn gnr(&self) -> impl Fn() -> Command {
-        let path = self.gnr.clone();
-        move || with_libtorch(Command::new(&path))
+        let (path, library) = (self.gnr.clone(), self.library);
+        move || finds(library, Command::new(&path))
+    }
+}
+
+/// A command that finds the library, where that is a shared one.
+fn finds(library: Library, command: Command) -> Command {
+    match library {
+        Library::Torch => with_libtorch(command),
+        Library::Burn => command,
     }
 }
 
@@ -65,53 +142,45 @@ pub(super) fn pytorch(python: &Path, device: &str) -> Result<String> {
 /// What `gnr devices --json` says.
 ///
 /// # Errors
-/// When LibTorch does not compute on this device.
+/// When the library does not compute on this device.
 pub(super) fn devices(programs: &Programs, device: &str, clock: &Clock) -> Result<Value> {
     let mut command = programs.gnr()();
     command.args(["devices", "--json"]);
     let found: Value =
         serde_json::from_str(clock.output(command)?.trim()).context("gnr devices printed no JSON")?;
-    offers(&found, device)?;
+    offers(&found, programs.library, device)?;
     Ok(found)
 }
 
-/// Checks that the backend `torch` has the device.
-fn offers(found: &Value, device: &str) -> Result<()> {
-    let wanted = if device == "cuda" { "cuda:0" } else { device };
+/// Checks that the library's backend has the device.
+fn offers(found: &Value, library: Library, device: &str) -> Result<()> {
+    let wanted = match device {
+        "cuda" | "vulkan" => format!("{device}:0"),
+        device => device.to_owned(),
+    };
     let backends = found["backends"].as_array().map_or(&[][..], Vec::as_slice);
-    let torch = backends.iter().find(|backend| backend["name"] == "torch");
-    let devices = torch.and_then(|torch| torch["devices"].as_array()).map_or(&[][..], Vec::as_slice);
-    if devices.iter().any(|name| name == wanted) {
+    let ours = backends.iter().find(|backend| backend["name"] == library.backend());
+    let devices = ours.and_then(|ours| ours["devices"].as_array()).map_or(&[][..], Vec::as_slice);
+    if devices.iter().any(|name| *name == *wanted) {
         return Ok(());
     }
-    let why = found["no_cuda"].as_str().unwrap_or("gnr devices lists others");
-    bail!("the backend torch does not compute on {wanted}: {why}")
+    let reason = if library == Library::Torch { "no_cuda" } else { "no_vulkan" };
+    let why = found[reason].as_str().unwrap_or("gnr devices lists others");
+    bail!("the backend {} does not compute on {wanted}: {why}", library.backend())
 }
 
-/// The stages of tests: a name, and filters of the tests' names.
-pub(super) fn tests(small: bool) -> Vec<(&'static str, &'static [&'static str])> {
-    let nets: &[&str] = if small { &["golden::resnet20", "golden::smooth"] } else { &["golden"] };
-    vec![
-        ("conformance, f32", &["conformance::f32"]),
-        ("conformance, f64", &["conformance::f64"]),
-        ("the oracle's promises", &["conformance::oracles"]),
-        ("PyTorch's numbers and gnr-cpu's of small nets", &["fixtures", "agreement"]),
-        ("rounding of bf16", &["precision::what", "precision::tensors"]),
-        ("golden nets, f32 and f64", nets),
-    ]
-}
-
-/// Runs those of gnr-torch's tests whose names contain one of the filters, on this device.
+/// Runs those of the backend's tests whose names contain one of the filters, on this device.
 ///
 /// # Errors
 /// A test that fails; filters that no test has.
 pub(super) fn test(programs: &Programs, device: &str, filters: &[&str], clock: &Clock) -> Result<()> {
-    let mut command = with_libtorch(Command::new(&programs.tests));
+    let mut command = finds(programs.library, Command::new(&programs.tests));
     // Golden files are found by the crate's folder at compile time; nothing depends on where this runs.
-    command.args(filters).env(DEVICE, device);
+    let (variable, value) = programs.library.variable(device);
+    command.args(filters).env(variable, value);
     let said = clock.output(command)?;
     match passed(&said) {
-        Some(0) | None => bail!("no test of gnr-torch is called {}: {said}", filters.join(" or ")),
+        Some(0) | None => bail!("no test of the backend is called {}: {said}", filters.join(" or ")),
         Some(_) => Ok(()),
     }
 }
@@ -138,11 +207,26 @@ mod tests_of_words {
     #[test]
     fn a_device_that_gnr_does_not_offer_is_refused_with_its_reason() {
         let found = serde_json::json!({
-            "backends": [{"name": "cpu", "devices": ["cpu"]}, {"name": "torch", "devices": ["cpu"]}],
+            "backends": [
+                {"name": "cpu", "devices": ["cpu"]},
+                {"name": "burn", "devices": ["cpu", "vulkan:0"]},
+                {"name": "torch", "devices": ["cpu"]},
+            ],
             "no_cuda": "no NVIDIA driver",
         });
-        assert!(offers(&found, "cpu").is_ok());
-        let error = offers(&found, "cuda").unwrap_err().to_string();
+        assert!(offers(&found, Library::Torch, "cpu").is_ok());
+        let error = offers(&found, Library::Torch, "cuda").unwrap_err().to_string();
         assert_eq!(error, "the backend torch does not compute on cuda:0: no NVIDIA driver");
+        assert!(offers(&found, Library::Burn, "vulkan").is_ok());
+        let error = offers(&found, Library::Burn, "vulkan:1").unwrap_err().to_string();
+        assert_eq!(error, "the backend burn does not compute on vulkan:1: gnr devices lists others");
+    }
+
+    #[test]
+    fn a_device_chooses_the_library_and_what_its_tests_are_told() {
+        assert_eq!([Library::of("cuda:1"), Library::of("vulkan:1")], [Library::Torch, Library::Burn]);
+        assert_eq!(Library::Burn.variable("vulkan"), ("GNR_BURN_VULKAN", "0"));
+        assert_eq!(Library::Burn.variable("vulkan:2"), ("GNR_BURN_VULKAN", "2"));
+        assert_eq!(Library::Torch.variable("cuda"), ("GNR_TORCH_DEVICE", "cuda"));
     }
 }

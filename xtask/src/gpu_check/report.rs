@@ -36,7 +36,9 @@ pub(super) fn first_line(error: &str) -> &str {
 /// The report as Markdown.
 fn markdown(report: &Report) -> String {
     let mut text = head(report);
-    text += &targets(&report.targets);
+    if !report.targets.is_empty() {
+        text += &targets(&report.targets);
+    }
     for net in &report.nets {
         text += &steps(report, net);
     }
@@ -52,23 +54,34 @@ fn markdown(report: &Report) -> String {
 
 fn head(report: &Report) -> String {
     let machine = &report.machine;
-    let rehearsal = if report.device == "cpu" {
-        "**A rehearsal on LibTorch's CPU.** It shows that every stage runs. Its times and memory say nothing about a card.\n\n"
-    } else {
-        ""
+    let list = |key: &str| {
+        let found = report.devices.as_ref().and_then(|found| found[key].as_array());
+        found.map_or(&[][..], Vec::as_slice)
     };
-    let cards = report.devices.as_ref().and_then(|found| found["cards"].as_array());
-    let cards: Vec<&str> = cards.into_iter().flatten().filter_map(|card| card["name"].as_str()).collect();
+    let vulkan = report.device.starts_with("vulkan");
+    let wanted = if report.device == "vulkan" { "vulkan:0" } else { &report.device };
+    let adapter = list("adapters").iter().find(|adapter| adapter["device"] == wanted);
+    let software = adapter.is_some_and(|adapter| adapter["kind"] == "software");
+    let place = match (report.device.as_str(), software) {
+        ("cpu", _) => Some("LibTorch's CPU"),
+        (_, true) => Some("a software driver of Vulkan"),
+        _ => None,
+    };
+    let rehearsal = place.map_or_else(String::new, |place| {
+        format!("**A rehearsal on {place}.** It shows that every stage runs. Its times and memory say nothing about a card.\n\n")
+    });
+    let cards = if vulkan { adapter.map_or(&[][..], std::slice::from_ref) } else { list("cards") };
+    let cards: Vec<&str> = cards.iter().filter_map(|card| card["name"].as_str()).collect();
     let cards = if cards.is_empty() { "no card".into() } else { cards.join(", ") };
+    let pytorch = report.pytorch.as_ref().map_or_else(String::new, |version| format!("; PyTorch {version}"));
     format!(
-        "# gpu-check, {}\n\n{rehearsal}Device `{}`, precision {}{}; {}, {} threads, {cards}; PyTorch {}; commit {}.\n",
+        "# gpu-check, {}\n\n{rehearsal}Device `{}`, precision {}{}; {}, {} threads, {cards}{pytorch}; commit {}.\n",
         machine.date,
         report.device,
         report.precision,
         if report.small { ", small batches" } else { "" },
         machine.cpu,
         machine.cores,
-        report.pytorch,
         machine.commit,
     )
 }
@@ -158,7 +171,7 @@ mod tests {
             device: "cpu".into(),
             precision: "f32".into(),
             small: true,
-            pytorch: "2".into(),
+            pytorch: Some("2".into()),
             devices: None,
             nets: SMALL.to_vec(),
             stages: vec![stage],
@@ -175,7 +188,13 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words:?} in {text}");
         }
-        assert!(!text.contains("An epoch"));
+        assert!(text.contains("no card; PyTorch 2; commit c") && !text.contains("An epoch"), "{text}");
+        let adapter = serde_json::json!({"device": "vulkan:0", "name": "llvmpipe", "kind": "software"});
+        let devices = Some(serde_json::json!({"adapters": [adapter]}));
+        let vulkan = Report { device: "vulkan".into(), pytorch: None, devices, ..report.clone() };
+        let text = markdown(&vulkan);
+        assert!(text.contains("rehearsal on a software driver of Vulkan"), "{text}");
+        assert!(text.contains("2 threads, llvmpipe; commit c"), "{text}");
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), &report).unwrap();
         let json = std::fs::read_to_string(&paths(folder.path())[0]).unwrap();

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{clock::Clock, memory::Sampler, nets::Net};
+use super::{clock::Clock, memory::Sampler, nets::Net, program::Library};
 use crate::bench::measure::{Line, lines};
 use crate::workspace::root;
 
@@ -19,7 +19,7 @@ pub(super) const WEIGHED: [&str; 2] = ["gradient", "gnr_exact"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Side {
-    /// `gnr bench` with the backend torch.
+    /// `gnr bench` with the library's backend.
     Ours,
     /// PyTorch as it comes; products through the graph of the gradient.
     Eager,
@@ -75,7 +75,9 @@ pub(super) struct Weight {
 /// How steps are measured.
 pub(super) struct Setting<'a, F: Fn() -> Command> {
     pub(super) gnr: F,
-    pub(super) python: &'a Path,
+    /// The Python with PyTorch, where that is timed, too.
+    pub(super) python: Option<&'a Path>,
+    pub(super) library: Library,
     pub(super) device: &'a str,
     pub(super) precision: &'a str,
     /// Timed steps of a block, after one that warms up.
@@ -97,10 +99,10 @@ impl<F: Fn() -> Command> Setting<'_, F> {
             _ => "nchw",
         };
         let methods = METHODS.join(",");
-        let mut commands = vec![self.command(net, side, &methods, self.rounds, layouts)];
-        if side == Side::Ours && net.is_convolutional() {
+        let mut commands = vec![self.command(net, side, &methods, self.rounds, layouts)?];
+        if side == Side::Ours && net.is_convolutional() && self.library == Library::Torch {
             // Ours computes in one layout at a time.
-            commands.push(self.command(net, side, &methods, self.rounds, layouts));
+            commands.push(self.command(net, side, &methods, self.rounds, layouts)?);
             commands[1].arg("--channels-last");
         }
         let mut timings = Vec::new();
@@ -115,7 +117,7 @@ impl<F: Fn() -> Command> Setting<'_, F> {
     /// # Errors
     /// As [`time`](Self::time); no driver that counts a card's memory; a system that does not tell a process's.
     pub(super) fn weigh(&self, net: &Net, side: Side, method: &str, clock: &Clock) -> Result<Weight> {
-        let command = self.command(net, side, method, 2, "nchw");
+        let command = self.command(net, side, method, 2, "nchw")?;
         let mb = if self.device == "cpu" {
             let line = lines(&clock.output(command)?)?.swap_remove(0);
             let told = line.peak_rss_mb.zip(line.idle_rss_mb);
@@ -130,15 +132,15 @@ impl<F: Fn() -> Command> Setting<'_, F> {
         Ok(Weight { side, model: net.model.into(), method: method.into(), mb })
     }
 
-    fn command(&self, net: &Net, side: Side, methods: &str, rounds: u64, layouts: &str) -> Command {
+    fn command(&self, net: &Net, side: Side, methods: &str, rounds: u64, layouts: &str) -> Result<Command> {
         let mut command = match side.variant() {
             None => {
                 let mut ours = (self.gnr)();
-                ours.args(["bench", "--backend", "torch"]);
+                ours.args(["bench", "--backend", self.library.backend()]);
                 ours
             }
             Some(variant) => {
-                let mut theirs = Command::new(self.python);
+                let mut theirs = Command::new(self.python.context("no Python to time PyTorch with")?);
                 theirs.arg(root().join("xtask/pytorch/bench_step.py"));
                 theirs.args(["--variant", variant, "--layouts", layouts, "--fused"]);
                 theirs
@@ -152,7 +154,7 @@ impl<F: Fn() -> Command> Setting<'_, F> {
             // way.
             command.env("OMP_WAIT_POLICY", "PASSIVE");
         }
-        command
+        Ok(command)
     }
 }
 
@@ -170,7 +172,8 @@ mod tests {
     fn both_sides_are_told_the_same() {
         let setting = Setting {
             gnr: || Command::new("gnr"),
-            python: Path::new("python3"),
+            python: Some(Path::new("python3")),
+            library: Library::Torch,
             device: "cuda:1",
             precision: "tf32",
             rounds: 3,
@@ -178,7 +181,7 @@ mod tests {
             threads: 2,
         };
         let words = |side| {
-            let command = setting.command(&SMALL[2], side, "hvp", 3, "nchw");
+            let command = setting.command(&SMALL[2], side, "hvp", 3, "nchw").unwrap();
             command.get_args().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
         let shared = "--model vit_small_patch16_224 --batch 2 --classes 10 --input 3,224,224 --depth 2 --methods hvp --device cuda:1 \

@@ -87,7 +87,7 @@ const IN_TESTS: &[(&str, &str)] = &[
 
 /// Libraries that compute on tensors. Each belongs in the crates that are called after it: `gnr-LIBRARY`,
 /// `gnr-LIBRARY-PART` (LibTorch's bindings are called `tch`, dfdx's of CUDA `cudarc`).
-const TENSOR_LIBRARIES: [&str; 16] = [
+const TENSOR_LIBRARIES: [&str; 17] = [
     "dfdx",
     "dfdx-core",
     "candle-core",
@@ -100,6 +100,7 @@ const TENSOR_LIBRARIES: [&str; 16] = [
     "burn-flex",
     "burn-optim",
     "burn-train",
+    "burn-wgpu",
     "tch",
     "cudarc",
     "ort",
