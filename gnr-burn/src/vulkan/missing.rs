@@ -69,7 +69,8 @@ mod tests {
         for folder in [&libraries, &drivers] {
             std::fs::create_dir_all(folder).unwrap();
         }
-        let say = |replaced| on_linux(&[libraries.clone()], replaced, &[drivers.clone()]);
+        let say =
+            |replaced| on_linux(std::slice::from_ref(&libraries), replaced, std::slice::from_ref(&drivers));
         assert!(say(None).contains("apt-get install libvulkan1"), "{}", say(None));
         std::fs::write(libraries.join(LOADER), "").unwrap();
         assert!(say(None).contains("apt-get install mesa-vulkan-drivers"), "{}", say(None));
