@@ -1,6 +1,7 @@
 """What several tests use."""
 
 import json
+import signal
 import struct
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+
+# A shell without job control starts what runs in the background with SIGINT ignored, and Python leaves that so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def read_safetensors(path):
