@@ -90,9 +90,23 @@ pub(crate) fn release_gnr(options: &[&str]) -> Command {
 ///
 /// # Errors
 /// When it does not build; cargo has then said why.
-pub(crate) fn built(mut command: Command) -> Result<PathBuf> {
+pub(crate) fn built(command: Command) -> Result<PathBuf> {
     let shown = show(&command);
-    // The message stream names the executable whatever CARGO_TARGET_DIR or `build.target` say.
+    let executable = |message: &serde_json::Value| message["executable"].as_str().map(PathBuf::from);
+    messages(command)?
+        .iter()
+        .rev()
+        .find_map(executable)
+        .with_context(|| format!("`{shown}` built no executable"))
+}
+
+/// What a cargo command with `--message-format=json-render-diagnostics` says of each thing that it builds.
+///
+/// # Errors
+/// When something does not build; cargo has then said why.
+pub(crate) fn messages(mut command: Command) -> Result<Vec<serde_json::Value>> {
+    let shown = show(&command);
+    // The message stream names files whatever CARGO_TARGET_DIR or `build.target` say.
     let output = command
         .stderr(std::process::Stdio::inherit())
         .output()
@@ -100,12 +114,8 @@ pub(crate) fn built(mut command: Command) -> Result<PathBuf> {
     if !output.status.success() {
         bail!("`{shown}` failed");
     }
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .next_back()
-        .with_context(|| format!("`{shown}` built no executable"))
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 #[cfg(test)]

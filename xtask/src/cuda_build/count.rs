@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 
 use super::{example, shown, toolkit::Toolkit};
-use crate::workspace::{cargo, output, root, show};
+use crate::workspace::{cargo, messages, output, root, show};
 
 /// The batch that the ceilings are for.
 pub(super) const BATCH: u32 = 128;
@@ -136,30 +135,12 @@ fn print(counts: &Counts, ceilings: &Counts) {
 ///
 /// # Errors
 /// When it does not build; cargo has then said why.
-pub(super) fn artifact(mut command: Command, name: &str) -> Result<PathBuf> {
-    #[derive(Deserialize)]
-    struct Message {
-        target: Option<Target>,
-        #[serde(default)]
-        filenames: Vec<PathBuf>,
-    }
-    #[derive(Deserialize)]
-    struct Target {
-        name: String,
-    }
+pub(super) fn artifact(command: Command, name: &str) -> Result<PathBuf> {
     let said = show(&command);
-    let output = command.stderr(std::process::Stdio::inherit()).output();
-    let output = output.with_context(|| format!("cannot start `{said}`"))?;
-    if !output.status.success() {
-        bail!("`{said}` failed");
-    }
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-        .filter(|message| message.target.as_ref().is_some_and(|target| target.name == name))
-        .filter_map(|message| message.filenames.into_iter().next())
-        .next_back()
-        .with_context(|| format!("`{said}` built no {name}"))
+    let file = |message: &serde_json::Value| {
+        (message["target"]["name"] == name).then(|| message["filenames"][0].as_str().map(PathBuf::from))?
+    };
+    messages(command)?.iter().rev().find_map(file).with_context(|| format!("`{said}` built no {name}"))
 }
 
 #[cfg(test)]
