@@ -64,8 +64,8 @@ mod tests {
 
     #[test]
     fn loader_driver_and_device_are_told_apart() {
-        let home = std::env::temp_dir().join(format!("gnr-vulkan-{}", std::process::id()));
-        let [libraries, drivers] = ["lib", "icd.d"].map(|name| home.join(name));
+        let home = tempfile::tempdir().unwrap();
+        let [libraries, drivers] = ["lib", "icd.d"].map(|name| home.path().join(name));
         for folder in [&libraries, &drivers] {
             std::fs::create_dir_all(folder).unwrap();
         }
@@ -78,6 +78,5 @@ mod tests {
         assert!(replaced.contains("VK_DRIVER_FILES=/x.json"), "{replaced}");
         std::fs::write(drivers.join("card.json"), "{}").unwrap();
         assert!(say(None).contains("none of them finds a device"), "{}", say(None));
-        std::fs::remove_dir_all(&home).unwrap();
     }
 }

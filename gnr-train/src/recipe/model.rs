@@ -3,7 +3,10 @@
 use gnr_models::{Activation, Norm};
 use serde::{Serialize, Serializer};
 
-use super::{domain::AT_LEAST_ONE, reader::Reader};
+use super::{
+    domain::{AT_LEAST_ONE, in_unit},
+    reader::Reader,
+};
 
 /// The section `[model]`: the architecture and its initial weights.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -110,9 +113,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Model {
     let mut count = |key: &str| model.optional_in(key, |n: &usize| *n > 0, AT_LEAST_ONE);
     let (depth, heads, patch) = (count("depth"), count("heads"), count("patch"));
     let norm_groups = count("norm_groups");
-    let mut rate = |key: &str| {
-        model.optional_in(key, |rate: &f64| (0.0..1.0).contains(rate), "a rate is at least 0 and below 1")
-    };
+    let mut rate = |key: &str| model.optional_in(key, in_unit, "a rate is at least 0 and below 1");
     let (dropout, drop_path) = (rate("dropout"), rate("drop_path"));
     let weights = model.optional::<String>("weights");
     let loads = [
