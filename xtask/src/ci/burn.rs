@@ -14,35 +14,35 @@ pub(super) fn commands() -> Vec<Command> {
     let on_steps = |command: &str, more: &[&str]| {
         cargo([&[command, "--locked", "--manifest-path", "gnr-burn-train/Cargo.toml"], more].concat())
     };
-    let with_engine = ["-p", "gnr-train", "-p", "gnr-cli", "--features", "burn", "--no-deps"];
-    let lints = ["--", "-D", "warnings"];
     let mut doc = on_steps("doc", &["--no-deps"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     vec![
         cargo(["fmt", "--check", "--manifest-path", "gnr-burn-train/Cargo.toml"]),
         // What the crates are built on has a stage of its own.
-        on_backend("clippy", &[&["--all-targets", "--no-deps"], &lints[..]].concat()),
+        with_program("clippy", "burn", &["--all-targets", "--no-deps", "--", "-D", "warnings"]),
         on_backend("test", &[]),
-        on_steps("clippy", &[&["--all-targets", "--no-deps"], &lints[..]].concat()),
+        with_program("test", "burn", &["--test", "it", "--", "engine", "devices"]),
+        on_steps("clippy", &["--all-targets", "--no-deps", "--", "-D", "warnings"]),
         // The tests run the example, too.
         on_steps("test", &[]),
         doc,
-        cargo([&["clippy"], &with_engine[..], &lints].concat()),
-        cargo(["test", "-p", "gnr-train", "--features", "burn", "--test", "it", "engine"]),
-        cargo(["test", "-p", "gnr-cli", "--features", "burn", "--test", "it", "devices"]),
     ]
 }
 
 /// Lints and tests of what computes through Vulkan. A machine without Vulkan fails them.
 pub(super) fn on_vulkan() -> Vec<Command> {
-    let lints = ["--no-deps", "--", "-D", "warnings"];
-    let with_engine = ["-p", "gnr-train", "-p", "gnr-cli", "--features", "burn-wgpu"];
-    let on_backend = ["-p", "gnr-burn", "--features", "wgpu"];
     vec![
-        cargo([&["clippy", "--all-targets"][..], &on_backend, &lints].concat()),
-        cargo([&["test"][..], &on_backend, &["--lib", "--test", "it", "--", "vulkan", "lost"]].concat()),
-        cargo([&["clippy"][..], &with_engine, &lints].concat()),
-        cargo(["test", "-p", "gnr-train", "--features", "burn-wgpu", "--test", "it", "engine"]),
-        cargo(["test", "-p", "gnr-cli", "--features", "burn-wgpu", "--test", "it", "devices"]),
+        with_program("clippy", "wgpu", &["--all-targets", "--no-deps", "--", "-D", "warnings"]),
+        with_program("test", "wgpu", &["--lib", "--test", "it", "--", "vulkan", "lost", "engine", "devices"]),
     ]
+}
+
+/// One command for the crate of the backend, for gnr-train and for the program, so that burn is built once for all three.
+fn with_program(command: &str, feature: &str, more: &[&str]) -> Command {
+    let features = match feature {
+        "wgpu" => "gnr-burn/wgpu,gnr-train/burn-wgpu,gnr-cli/burn-wgpu",
+        _ => "gnr-burn/burn,gnr-train/burn,gnr-cli/burn",
+    };
+    let packages = [command, "-p", "gnr-burn", "-p", "gnr-train", "-p", "gnr-cli", "--features", features];
+    cargo([&packages[..], more].concat())
 }
