@@ -62,9 +62,11 @@ impl Torch {
 
     /// Σ x·y in double precision, on the device, shape `[]`.
     fn dot_on_device(x: &Tensor, y: &Tensor) -> Result<Tensor, TchError> {
+        let norm = x.data_ptr() == y.data_ptr() && x.stride() == y.stride();
         // The copy of x in double precision is nobody else's: the product is written over it.
         let product = match x.kind() {
             Kind::Double => x.f_mul(y)?,
+            _ if norm => x.f_to_kind(Kind::Double)?.f_square_()?,
             _ => x.f_to_kind(Kind::Double)?.f_mul_(y)?,
         };
         product.f_sum(Kind::Double)
