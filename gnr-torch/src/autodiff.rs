@@ -5,10 +5,13 @@ use gnr_nn::{Autodiff, Error, Result};
 use tch::{Kind, TchError, Tensor};
 
 use crate::{
-    device::Precision,
-    record::{Record, Session},
+    device::{Device, Precision},
+    record::{Record, Session, flattened},
     tensor::{Torch, TorchTensor, invalid, same},
 };
+
+/// Elements of a vector that a sum of products takes at a time on the CPU.
+const BLOCK: usize = 1 << 16;
 
 impl Torch {
     /// Applies `f` to y's data in place, or to a copy where somebody else uses them.
@@ -18,29 +21,69 @@ impl Torch {
         y: &mut TorchTensor,
         f: impl FnOnce(&mut Tensor) -> Result<Tensor, TchError>,
     ) -> Result<()> {
-        let alone = y.is_alone() && !y.t().requires_grad();
-        let updated = || -> Result<Tensor, TchError> {
-            let mut target = if alone { y.t().shallow_clone() } else { y.t().f_detach_copy()? };
+        self.replace(op, y, |y, alone| {
+            let mut target = if alone { y.shallow_clone() } else { y.f_detach_copy()? };
             // ATen returns the same tensor once more.
             drop(f(&mut target)?);
             Ok(target)
-        };
-        let updated = self.checked(op, &[y], updated())?;
+        })
+    }
+
+    /// Puts what `f` makes of y's data in their place. `f` is told whether it may write over them; otherwise its result
+    /// must be a new tensor.
+    fn replace(
+        &self,
+        op: &'static str,
+        y: &mut TorchTensor,
+        f: impl FnOnce(&Tensor, bool) -> Result<Tensor, TchError>,
+    ) -> Result<()> {
+        let alone = y.is_alone() && !y.t().requires_grad();
+        let replaced = self.checked(op, &[y], y.t().f_detach().and_then(|t| f(&t, alone)))?;
         if !alone {
-            *y = TorchTensor::owning(updated);
+            *y = TorchTensor::owning(replaced);
         }
         Ok(())
     }
 
+    /// z + a·x, written to `out`, which may be z or x; to a new tensor without it.
+    fn sum_with(&self, out: Option<&Tensor>, z: &Tensor, a: f64, x: &Tensor) -> Result<Tensor, TchError> {
+        match (a, out) {
+            (1.0, Some(out)) => z.f_add_out(out, x),
+            (1.0, None) => z.f_add(x),
+            (-1.0, Some(out)) => z.f_sub_out(out, x),
+            (-1.0, None) => z.f_sub(x),
+            // An addcmul takes a number from the device. On a card, sending it would wait.
+            (_, Some(out)) if self.device != Device::Cpu => z.f_add_out(out, &x.f_mul(&self.number(a)?)?),
+            (_, None) if self.device != Device::Cpu => x.f_mul(&self.number(a)?)?.f_add_(z),
+            (_, Some(out)) => z.f_addcmul_out(out, x, &self.number(a)?),
+            (_, None) => z.f_addcmul(x, &self.number(a)?),
+        }
+    }
+
     /// Σ x·y in double precision, on the device, shape `[]`.
-    fn dot_on_device(x: &TorchTensor, y: &TorchTensor) -> Result<Tensor, TchError> {
-        let (x, y) = (x.t().f_detach()?, y.t().f_detach()?);
+    fn dot_on_device(x: &Tensor, y: &Tensor) -> Result<Tensor, TchError> {
+        let norm = x.data_ptr() == y.data_ptr() && x.stride() == y.stride();
         // The copy of x in double precision is nobody else's: the product is written over it.
         let product = match x.kind() {
-            Kind::Double => x.f_mul(&y)?,
-            _ => x.f_to_kind(Kind::Double)?.f_mul_(&y)?,
+            Kind::Double => x.f_mul(y)?,
+            _ if norm => x.f_to_kind(Kind::Double)?.f_square_()?,
+            _ => x.f_to_kind(Kind::Double)?.f_mul_(y)?,
         };
         product.f_sum(Kind::Double)
+    }
+
+    /// Σ x·y in double precision, on the host.
+    ///
+    /// Copies in double precision are made of a block at a time, so that they stay in the caches. Copies of whole
+    /// tensors would be memory that the system clears anew in each sum.
+    fn dot_on_cpu(x: &Tensor, y: &Tensor) -> Result<f64, TchError> {
+        let [x, y] = flattened(x, y)?;
+        let mut sum = 0.0;
+        for start in (0..x.numel()).step_by(BLOCK) {
+            let block = |t: &Tensor| t.f_narrow(0, start as i64, BLOCK.min(t.numel() - start) as i64);
+            sum += Self::dot_on_device(&block(&x)?, &block(&y)?)?.f_double_value(&[])?;
+        }
+        Ok(sum)
     }
 
     /// All elements of a tensor on the host.
@@ -132,21 +175,26 @@ impl Autodiff for Torch {
     }
 
     fn scale(&self, y: &mut TorchTensor, a: f64) -> Result<()> {
-        // 0·∞ would be NaN.
-        self.update("scale", y, |y| if a == 0.0 { y.f_zero_() } else { y.f_mul_(&self.number(a)?) })
+        self.replace("scale", y, |y, alone| match (a, alone) {
+            // 0·∞ would be NaN.
+            (0.0, true) => y.shallow_clone().f_zero_(),
+            (0.0, false) => y.f_zeros_like(),
+            (_, true) => y.shallow_clone().f_mul_(&self.number(a)?),
+            (_, false) => y.f_mul(&self.number(a)?),
+        })
     }
     fn axpy(&self, y: &mut TorchTensor, a: f64, x: &TorchTensor) -> Result<()> {
         same("axpy", y, x)?;
-        self.update("axpy", y, |y| match a {
-            1.0 => y.f_add_(x.t()),
-            // An addcmul would want the number on the device, and sending it waits for the device.
-            _ => y.f_add_(&x.t().f_mul(&self.number(a)?)?),
-        })
+        let x = self.checked("axpy", &[x], x.t().f_detach())?;
+        self.replace("axpy", y, |y, alone| self.sum_with(alone.then_some(y), y, a, &x))
+    }
+    fn aypx(&self, y: &mut TorchTensor, a: f64, x: &TorchTensor) -> Result<()> {
+        same("aypx", y, x)?;
+        let x = self.checked("aypx", &[x], x.t().f_detach())?;
+        self.replace("aypx", y, |y, alone| self.sum_with(alone.then_some(y), &x, a, y))
     }
     fn dot(&self, x: &TorchTensor, y: &TorchTensor) -> Result<f64> {
-        same("dot", x, y)?;
-        let sum = Self::dot_on_device(x, y).and_then(|sum| sum.f_double_value(&[]));
-        self.checked("dot", &[x, y], sum)
+        Ok(self.dots(x, &[y])?.into_iter().sum())
     }
     fn dots(&self, x: &TorchTensor, ys: &[&TorchTensor]) -> Result<Vec<f64>> {
         let ys: Vec<_> = ys.iter().map(|y| std::slice::from_ref(*y)).collect();
@@ -164,10 +212,19 @@ impl Autodiff for Torch {
             return Ok(vec![0.0; ys.len()]);
         }
         let sums = || {
+            if self.device == Device::Cpu {
+                let sum = |y: &[TorchTensor]| {
+                    x.iter()
+                        .zip(y)
+                        .map(|(x, y)| Self::dot_on_cpu(&x.t().f_detach()?, &y.t().f_detach()?))
+                        .sum()
+                };
+                return ys.iter().copied().map(sum).collect();
+            }
             let mut parts = Vec::with_capacity(ys.len() * x.len());
             for y in ys {
                 for (x, y) in x.iter().zip(*y) {
-                    parts.push(Self::dot_on_device(x, y)?);
+                    parts.push(Self::dot_on_device(&x.t().f_detach()?, &y.t().f_detach()?)?);
                 }
             }
             let table = Tensor::f_stack(&parts, 0)?.f_reshape([ys.len() as i64, -1].as_slice())?;

@@ -4,7 +4,7 @@
 //! x̂·mean(x̂⊙c)) with c = ẋ − mean(ẋ); ATen's fused kernel gives x̂, and σ comes from a pass over x that its graph can
 //! differentiate.
 
-use gnr_nn::{BatchStats, Dual, Duals, Fused, Normalisation, Result, composed};
+use gnr_nn::{Arithmetic, BatchStats, Dual, Duals, Fused, Normalisation, Result, Unary, composed};
 use tch::{TchError, Tensor};
 
 use crate::{
@@ -134,6 +134,19 @@ impl Torch {
         Ok(BatchStats { mean: TorchTensor::owning(mean), var: self.new_tensor("batch_norm", &[x], var())? })
     }
 
+    /// Adds the residual to what a normalisation gave and applies the activation. Sum and ReLU are written over `y`:
+    /// it is the caller's alone, and a normalisation's derivative takes its input, not its output.
+    fn finish_over(&self, mut y: Tensor, fused: Fused<'_, TorchTensor>) -> Result<TorchTensor> {
+        if let Some(residual) = fused.residual {
+            y = self.checked("add", &[residual], y.f_add_(residual.t()))?;
+        }
+        match fused.activation {
+            Some(Unary::Relu) => self.checked("relu", &[], y.f_relu_()).map(TorchTensor::sharing),
+            Some(activation) => self.inside().unary(activation, &TorchTensor::sharing(y)),
+            None => Ok(TorchTensor::sharing(y)),
+        }
+    }
+
     pub(crate) fn finish_dual(
         &self,
         primal: TorchTensor,
@@ -163,14 +176,15 @@ impl Normalisation for Torch {
         let normalised =
             x.t().f_native_batch_norm(Some(scale.t()), Some(shift.t()), mean, unbiased, true, 1.0, eps);
         let (y, mean, istd) = self.checked("batch_norm", &[x, scale, shift], normalised)?;
-        let cut = TorchTensor::sharing(y);
-        let value = composed::finish(&self.inside(), cut.clone(), fused)?;
         let stats = self.statistics(x, written)?;
         if let Session::Recording(_) = &self.session {
+            let cut = TorchTensor::sharing(y);
+            let value = composed::finish(&self.inside(), cut.clone(), fused)?;
             let moments = Moments { mean, istd, stats: stats.clone() };
             self.record(Layer::batch_norm(&value, cut, moments));
+            return Ok((value, stats));
         }
-        Ok((value, stats))
+        Ok((self.finish_over(y, fused)?, stats))
     }
 
     fn batch_norm_dual(
@@ -230,7 +244,7 @@ impl Normalisation for Torch {
             eps,
             true,
         );
-        composed::finish(&self.inside(), self.new_tensor(op, &[x, scale, shift], y)?, fused)
+        self.finish_over(self.checked(op, &[x, scale, shift], y)?, fused)
     }
 
     /// Operands without tangents have the plain operation's bits.
@@ -305,7 +319,7 @@ impl Normalisation for Torch {
         composed::check_groups(x.shape(), groups, &[scale.shape(), shift.shape()])?;
         check_channels("group_norm", x, &[scale, shift], fused.residual)?;
         let y = x.t().f_group_norm(groups as i64, Some(scale.t()), Some(shift.t()), eps, true);
-        composed::finish(&self.inside(), self.new_tensor("group_norm", &[x, scale, shift], y)?, fused)
+        self.finish_over(self.checked("group_norm", &[x, scale, shift], y)?, fused)
     }
 
     fn group_norm_dual(

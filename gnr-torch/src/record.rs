@@ -172,17 +172,19 @@ impl Replay {
 
 /// Σ x·y, shape `[]`. Only its gradient matters.
 pub(crate) fn inner(x: &Tensor, y: &Tensor) -> Result<Tensor, TchError> {
+    let [x, y] = flattened(x, y)?;
+    x.f_dot(&y)
+}
+
+/// The elements of two tensors of one shape in one order, whichever it is.
+pub(crate) fn flattened(x: &Tensor, y: &Tensor) -> Result<[Tensor; 2], TchError> {
     // Images whose channels come last are not copied to be flattened.
-    let flat = |t: &Tensor| match t.dim() == 4 && !t.is_contiguous() {
+    let channels_last = x.stride() == y.stride() && x.dim() == 4 && !x.is_contiguous();
+    let flat = |t: &Tensor| match channels_last {
         true => t.f_permute([0_i64, 2, 3, 1].as_slice())?.f_reshape([-1_i64].as_slice()),
         false => t.f_reshape([-1_i64].as_slice()),
     };
-    if x.stride() == y.stride() {
-        flat(x)?.f_dot(&flat(y)?)
-    } else {
-        // In one order of elements, whichever it is.
-        x.f_reshape([-1_i64].as_slice())?.f_dot(&y.f_reshape([-1_i64].as_slice())?)
-    }
+    Ok([flat(x)?, flat(y)?])
 }
 
 impl Torch {

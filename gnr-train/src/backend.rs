@@ -38,6 +38,8 @@ pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
         #[cfg(feature = "torch")]
         (Engine::Torch, _) => {
             let ready = torch(place)?;
+            // LibTorch's tensors come from the system's allocator.
+            gnr_kernels::runtime().keep_freed();
             job.on(move || {
                 // Set on the thread that computes, since each thread has a setting of its own.
                 gnr_torch::set_threads(rayon::current_num_threads());

@@ -16,7 +16,7 @@ use std::ops::{Deref, DerefMut};
 use crate::runtime::runtime;
 
 use heap::Place;
-pub(crate) use heap::{Heap, trim};
+pub(crate) use heap::{Heap, keep_freed_heaps, trim};
 
 /// Buffers of fewer bytes come from the system's allocator.
 const SMALLEST: usize = 16 << 10;

@@ -8,6 +8,7 @@ mod fixtures;
 mod golden;
 mod module;
 mod precision;
+mod vectors;
 
 use gnr_torch::{Device, Precision, Torch};
 
