@@ -37,7 +37,7 @@ pub(super) fn on_vulkan() -> Vec<Command> {
     ]
 }
 
-/// One command for the crate of the backend, for gnr-train and for the program, so that burn is built once for all three.
+/// One command for the crate of the backend, for gnr-train and for the program: burn is built once for all three.
 fn with_program(command: &str, feature: &str, more: &[&str]) -> Command {
     let features = match feature {
         "wgpu" => "gnr-burn/wgpu,gnr-train/burn-wgpu,gnr-cli/burn-wgpu",
