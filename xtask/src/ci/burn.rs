@@ -7,9 +7,6 @@ use crate::workspace::cargo;
 
 /// Formatting, lints, tests, documentation and examples of both crates, the program's run beside the CPU engine's.
 pub(super) fn commands() -> Vec<Command> {
-    let on_backend = |command: &str, more: &[&str]| {
-        cargo([&[command, "-p", "gnr-burn", "--features", "burn"], more].concat())
-    };
     // A workspace of its own, whose target folder is its own, too.
     let on_steps = |command: &str, more: &[&str]| {
         cargo([&[command, "--locked", "--manifest-path", "gnr-burn-train/Cargo.toml"], more].concat())
@@ -20,7 +17,7 @@ pub(super) fn commands() -> Vec<Command> {
         cargo(["fmt", "--check", "--manifest-path", "gnr-burn-train/Cargo.toml"]),
         // What the crates are built on has a stage of its own.
         with_program("clippy", "burn", &["--all-targets", "--no-deps", "--", "-D", "warnings"]),
-        on_backend("test", &[]),
+        cargo(["test", "-p", "gnr-burn", "--features", "burn"]),
         with_program("test", "burn", &["--test", "it", "--", "engine", "devices"]),
         on_steps("clippy", &["--all-targets", "--no-deps", "--", "-D", "warnings"]),
         // The tests run the example, too.
