@@ -24,7 +24,7 @@ use self::registered::{Registered, registered};
 use crate::{
     Result,
     backend::{Job, dispatch, library, matmul_peak_gflops, multiplications, release_idle_memory},
-    recipe::{Place, Precision, Recipe},
+    recipe::{Engine, Place, Precision, Recipe},
     run::{config, in_pool, threads},
 };
 
@@ -181,10 +181,12 @@ pub struct BenchLine {
     /// Number of timed rounds.
     pub rounds: usize,
     /// Work of a step in GFLOP: two for each multiplication of convolutions and matrix products by definition, whatever
-    /// the algorithm. 0 for engines other than gnr-cpu, the only one that counts.
-    pub gflop: f64,
-    /// Speed of this machine's f32 matrix product of side 1024 on as many threads, in GFLOP/s.
-    pub matmul_gflops: f64,
+    /// the algorithm. `None` for engines other than gnr-cpu, the only one that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gflop: Option<f64>,
+    /// Speed of gnr-cpu's f32 matrix product of side 1024 on as many threads, in GFLOP/s. `None` for other engines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matmul_gflops: Option<f64>,
     /// Resident memory in MB before the first step, after the model was built, where the system tells.
     pub idle_rss_mb: Option<f64>,
     /// Peak resident memory in MB of the first round, which starts from empty pools. For a single computation, of all
@@ -218,7 +220,8 @@ fn run<B: Autodiff + 'static>(request: &BenchRequest, backend: &B) -> Result<Vec
     let batch = Batch::new(backend.upload(&images, &[request.batch, c, h, w])?, labels)
         .with_examples((0..request.batch as u64).collect::<Vec<_>>());
     let mut bench = Steps::new(&model, backend, &batch)?;
-    let matmul_gflops = matmul_peak_gflops();
+    let counts = request.place.engine == Engine::Cpu;
+    let matmul_gflops = counts.then(matmul_peak_gflops);
     release_idle_memory();
     let idle_rss_mb = rss_mb("VmRSS:");
 
@@ -267,7 +270,7 @@ fn run<B: Autodiff + 'static>(request: &BenchRequest, backend: &B) -> Result<Vec
             median_ms: 0.5 * (low + high),
             min_ms: times[0],
             rounds: request.rounds,
-            gflop: 2.0 * work as f64 / 1e9,
+            gflop: counts.then(|| 2.0 * work as f64 / 1e9),
             matmul_gflops,
             idle_rss_mb,
             peak_rss_mb,

@@ -165,11 +165,27 @@ fn every_command_that_computes_takes_a_device_and_refuses_what_is_not_there() {
     ];
     assert!(code == 1 && reasons.iter().any(|reason| stderr.contains(reason)), "{stderr}");
     assert!(!out.exists(), "nothing was begun");
-    let (code, stdout, stderr) = run(&[
-        "bench", "--model", "mlp", "--batch", "4", "--rounds", "1", "--method", "sgd", "--device", "cpu",
-    ]);
-    assert_eq!(code, 0, "{stderr}");
-    let line: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!(line["device"], "cpu");
-    assert!(line["library"].as_str().unwrap().starts_with("gnr-cpu "), "{line}");
+}
+
+/// Only gnr-cpu counts multiplications: the lines of other engines have no count, rather than a count of 0.
+#[test]
+fn bench_says_which_engine_computed() {
+    let built = [
+        ("cpu", true),
+        ("burn", cfg!(feature = "burn")),
+        ("dfdx", cfg!(feature = "dfdx")),
+        ("torch", cfg!(feature = "torch")),
+    ];
+    for (backend, _) in built.into_iter().filter(|(_, built)| *built) {
+        let step = ["bench", "--model", "mlp", "--batch", "4", "--rounds", "1", "--method", "sgd"];
+        let (code, stdout, stderr) = run(&[&step[..], &["--device", "cpu", "--backend", backend]].concat());
+        assert_eq!(code, 0, "{stderr}");
+        let line: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(line["device"], "cpu");
+        assert!(line["library"].as_str().unwrap().to_lowercase().contains(backend), "{line}");
+        for count in ["gflop", "matmul_gflops"] {
+            let positive = line.get(count).map(|count| count.as_f64().unwrap() > 0.0);
+            assert_eq!(positive, (backend == "cpu").then_some(true), "{count} in {line}");
+        }
+    }
 }

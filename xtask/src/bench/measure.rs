@@ -48,7 +48,7 @@ pub(crate) struct Line {
     /// Resident memory before the first step.
     #[serde(default)]
     pub(crate) idle_rss_mb: Option<f64>,
-    /// Ours: work of a step by definition.
+    /// Ours: work of a step by definition, where the engine counts it (gnr-cpu).
     #[serde(default)]
     pub(crate) gflop: Option<f64>,
     /// Ours: what a large matrix product reaches.

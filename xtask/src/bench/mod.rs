@@ -338,7 +338,7 @@ fn table(measured: &[Measured], model: &str) -> String {
             shown(row.ours_ms, 2),
             shown(row.to_sgd, 2),
             shown(row.gflops, 0),
-            shown(row.of_peak.map(|share| 100.0 * share), 0) + " %",
+            row.of_peak.map_or("–".into(), |share| format!("{:.0} %", 100.0 * share)),
             shown(row.pytorch_ms, 2),
             row.pytorch_layout.clone().unwrap_or_else(|| "–".into()),
             shown(row.ratio, 2),
