@@ -189,7 +189,12 @@ fn examine(
         library: programs.library,
         device,
         precision: &arguments.precision,
-        rounds: if arguments.small { 1 } else { 5 },
+        rounds: match (arguments.small, programs.library) {
+            (false, _) => 5,
+            (true, Library::Torch) => 3,
+            // A software driver takes minutes for one.
+            (true, Library::Burn) => 1,
+        },
         blocks: if arguments.small { 1 } else { 2 },
         threads: cores(),
     };

@@ -97,6 +97,9 @@ fn targets(targets: &[Target]) -> String {
 }
 
 fn steps(report: &Report, net: &Net) -> String {
+    if report.pytorch.is_none() {
+        return ours_alone(report, net);
+    }
     let sides = [Side::Ours, Side::Eager, Side::Func, Side::Compiled];
     let titles = sides.map(Side::title).join(" | ");
     let mut text = format!(
@@ -114,6 +117,16 @@ fn steps(report: &Report, net: &Net) -> String {
     for method in WEIGHED {
         let of = |side| shown(memory(&report.weights, net.model, side, method), 0);
         text += &format!("| {} | {} | {} |\n", title(method), of(Side::Ours), of(Side::Eager));
+    }
+    text
+}
+
+/// Times where PyTorch computes nothing, and no memory, which nothing tells there.
+fn ours_alone(report: &Report, net: &Net) -> String {
+    let mut text = format!("\n## {}\n\n| | ms a step |\n|---|---|\n", net.described());
+    for method in METHODS {
+        let ms = time(&report.timings, net.model, Side::Ours, method);
+        text += &format!("| {} | {} |\n", title(method), shown(ms, 1));
     }
     text
 }
@@ -195,6 +208,7 @@ mod tests {
         let text = markdown(&vulkan);
         assert!(text.contains("rehearsal on a software driver of Vulkan"), "{text}");
         assert!(text.contains("2 threads, llvmpipe; commit c"), "{text}");
+        assert!(text.contains("| | ms a step |") && !text.contains("PyTorch"), "{text}");
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), &report).unwrap();
         let json = std::fs::read_to_string(&paths(folder.path())[0]).unwrap();
