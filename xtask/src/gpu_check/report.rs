@@ -204,7 +204,8 @@ mod tests {
         assert!(text.contains("no card; PyTorch 2; commit c") && !text.contains("An epoch"), "{text}");
         let adapter = serde_json::json!({"device": "vulkan:0", "name": "llvmpipe", "kind": "software"});
         let devices = Some(serde_json::json!({"adapters": [adapter]}));
-        let vulkan = Report { device: "vulkan".into(), pytorch: None, devices, ..report.clone() };
+        let targets = Vec::new();
+        let vulkan = Report { device: "vulkan".into(), pytorch: None, devices, targets, ..report.clone() };
         let text = markdown(&vulkan);
         assert!(text.contains("rehearsal on a software driver of Vulkan"), "{text}");
         assert!(text.contains("2 threads, llvmpipe; commit c"), "{text}");

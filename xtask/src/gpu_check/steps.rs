@@ -149,11 +149,6 @@ impl<F: Fn() -> Command> Setting<'_, F> {
         command.args(net.options()).args(["--methods", methods, "--device", self.device]);
         command.args(["--precision", self.precision, "--rounds", &rounds.to_string()]);
         command.args(["--threads", &self.threads.to_string()]);
-        if self.device == "cpu" {
-            // A rehearsal need not have the machine to itself, and threads that wait actively for others stand in their
-            // way.
-            command.env("OMP_WAIT_POLICY", "PASSIVE");
-        }
         Ok(command)
     }
 }
