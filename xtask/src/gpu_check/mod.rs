@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     /// nothing.
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
-    /// Small batches and images, one round: for a rehearsal on a CPU.
+    /// Small batches and images, few rounds: for a rehearsal on a CPU.
     #[arg(long)]
     small: bool,
     /// Precision of ours and of PyTorch's steps: f32, tf32 (CUDA cards only), bf16 (not for Vulkan).
