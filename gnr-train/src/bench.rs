@@ -24,8 +24,10 @@ use self::registered::{Registered, registered};
 use crate::{
     Result,
     backend::{Job, dispatch, library, matmul_peak_gflops, multiplications, release_idle_memory},
+    memory::{reset_peak_rss, rss_mb},
+    pool::{in_pool, threads},
     recipe::{Engine, Place, Precision, Recipe},
-    run::{config, in_pool, threads},
+    run::config,
 };
 
 /// The learning rate of every step.
@@ -466,21 +468,4 @@ impl<V: Vector> HvpOracle for Immediate<'_, V> {
     fn hvp(&mut self, _: &Evaluation<'_, V, ()>, _: &V, _: Use) -> gnr_core::Result<V> {
         Ok(self.products.next().unwrap_or_else(|| self.gradient.clone()))
     }
-}
-
-/// Peak resident memory of this process in MB (Linux; `None` elsewhere).
-pub(crate) fn peak_rss_mb() -> Option<f64> {
-    rss_mb("VmHWM:")
-}
-
-/// A figure of this process's memory in MB (Linux; `None` elsewhere). `field` is its name in `/proc/self/status`.
-fn rss_mb(field: &str) -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-    Some(line.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? / 1024.0)
-}
-
-/// Resets the peak to what is resident now. Where the system forbids that, peaks are those of the process so far.
-fn reset_peak_rss() {
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

@@ -18,9 +18,10 @@ use crate::{
     error::{Result, TrainError},
     evaluate::{Counted, Evaluation, count},
     fingerprint::Fingerprint,
+    pool::{in_pool, threads},
     ranks,
     recipe::Recipe,
-    run::{build, in_pool, options, threads},
+    run::{build, options},
     team::Team,
     trainer::place,
 };

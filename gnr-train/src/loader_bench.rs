@@ -13,8 +13,9 @@ use crate::{
     Result, TrainError,
     backend::{Job, dispatch},
     data::{Images, upload},
+    pool::{in_pool, threads},
     recipe::Recipe,
-    run::{build, in_pool, threads},
+    run::build,
     team::Team,
 };
 

@@ -1,6 +1,6 @@
 //! Starting and continuing of runs.
 
-use std::{path::Path, sync::atomic::AtomicBool, thread::available_parallelism};
+use std::{path::Path, sync::atomic::AtomicBool};
 
 use gnr_models::{
     AnyModel, ModelConfig,
@@ -17,13 +17,16 @@ use crate::{
     error::{Result, TrainError, io},
     fingerprint::Fingerprints,
     folder::{RunFolder, is_run, recipe_of, refuse_existing},
+    identity::{moved, same_run},
     method::learning_rate,
     observer::Observer,
-    pieces, ranks,
+    pieces,
+    pool::{in_pool, threads},
+    ranks,
     recipe::{Load, Model as ModelSection, Recipe, Train as TrainSection, different_keys},
     select,
     team::Team,
-    trainer::{Outcome, Prepared, Trainer, moved, same_run},
+    trainer::{Outcome, Prepared, Trainer},
 };
 
 /// The behaviour when the run folder already holds a run.
@@ -305,18 +308,6 @@ impl Job for Train<'_> {
             Trainer::new(&prepared, &folder, self.team.clone(), backend)?.run(self.observer, self.stop)
         })?
     }
-}
-
-/// The number of threads that was asked for; for 0, the number of cores.
-pub(crate) fn threads(asked: usize) -> usize {
-    if asked > 0 { asked } else { available_parallelism().map_or(1, usize::from) }
-}
-
-/// Does the work on a pool of exactly this many threads.
-pub(crate) fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|error| TrainError::Threads { threads, reason: error.to_string() })?;
-    Ok(pool.install(work))
 }
 
 /// Checks a recipe against the data and the machine without training: opens the images, builds the model, reads

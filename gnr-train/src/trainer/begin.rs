@@ -10,6 +10,7 @@ use crate::{
     checkpoint::{self, CheckpointFile, Extension, Move, Progress},
     error::{Result, TrainError},
     folder::RunFolder,
+    identity::same_run,
     method::Configured,
     metrics::{EpochMetrics, MetricsLog, Times},
     ranks,
@@ -18,7 +19,7 @@ use crate::{
     tensorboard::EventWriter,
 };
 
-use super::{Prepared, Trainer, same_run};
+use super::{Prepared, Trainer};
 
 impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     /// Starts at the initial weights, or at the last checkpoint in the folder if there is one.

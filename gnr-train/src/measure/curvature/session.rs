@@ -12,12 +12,12 @@ use serde::Serialize;
 
 use crate::{
     atomic::partial_of,
-    bench::peak_rss_mb,
     error::{Result, TrainError, io},
     measure::{
         MeasureObserver, Measured, Session,
         subject::{Description, Measurement, Subject, SubjectRequest, measure},
     },
+    memory::peak_rss_mb,
     recipe::Precision,
 };
 

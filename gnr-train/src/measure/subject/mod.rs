@@ -23,9 +23,10 @@ use crate::{
     eval::Split,
     fingerprint::Fingerprint,
     folder::is_run,
+    pool::{in_pool, threads},
     ranks,
     recipe::{Precision, Recipe},
-    run::{build, in_pool, threads},
+    run::build,
     team::Team,
     trainer::place,
 };
