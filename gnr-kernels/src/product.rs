@@ -238,7 +238,23 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
         match layout {
             Layout { row: 1, step: PANEL, .. } => run!(1, PANEL),
             Layout { row: 1, step, .. } => run!(1, step),
-            Layout { row, .. } => run!(row, 1),
+            // A pointer for each row and one index: the registers that addresses of so many rows would take are scarce.
+            Layout { row, .. } => {
+                let rows: [*const f32; ROWS] = std::array::from_fn(|i| a.add(i * row));
+                for l in 0..k {
+                    let mut right = [V::splat(0.0); COLS];
+                    for j in 0..COLS {
+                        right[j] = V::load(b.add(j * V::N));
+                    }
+                    for i in 0..ROWS {
+                        let left = V::splat(*rows[i].add(l));
+                        for j in 0..COLS {
+                            sums[i][j] = left.mul_add(right[j], sums[i][j]);
+                        }
+                    }
+                    b = b.add(b_row);
+                }
+            }
         }
         for (i, row) in sums.into_iter().enumerate() {
             for (j, sum) in row.into_iter().enumerate() {

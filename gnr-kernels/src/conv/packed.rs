@@ -289,36 +289,92 @@ unsafe fn patches_body<V: Lanes>(
                     |y: usize| (y * g.stride + ky - g.top) * g.w + valid.start * g.stride + kx - g.left;
                 let reach = source(inner.end - 1) + g.stride * (valid.len().next_multiple_of(V::N));
                 let fast = reach <= plane.len() && g.stride <= 2;
-                for y in inner.clone() {
-                    let dst = &mut dst[(y - rows.start) * g.ow..];
-                    let src = &plane[source(y)..];
-                    if fast {
-                        // SAFETY: `reach` bounds the reads of every row; `dst` has its row of outputs and room for a
-                        // vector behind it.
-                        unsafe {
-                            let (src, dst) = (src.as_ptr(), dst.as_mut_ptr().add(valid.start));
-                            for t in (0..valid.len()).step_by(V::N) {
-                                let v = if g.stride == 1 {
-                                    V::load(src.add(t))
-                                } else {
-                                    V::load_pairs(src.add(2 * t)).0
-                                };
-                                v.store(dst.add(t));
-                            }
+                let (first, count) = ((inner.start - rows.start) * g.ow, inner.len());
+                let src = &plane[source(inner.start)..];
+                if fast {
+                    let run = Run { rows: count, from: g.stride * g.w, to: g.ow, valid: valid.clone() };
+                    // SAFETY: `reach` bounds the reads of every row; `dst` has its row of outputs and room for a vector
+                    // behind it.
+                    unsafe {
+                        let dst = dst[first..].as_mut_ptr();
+                        match (g.stride, valid.len().div_ceil(V::N)) {
+                            (1, 1) => copy_rows::<V, 1>(run, src.as_ptr(), dst),
+                            (1, 2) => copy_rows::<V, 2>(run, src.as_ptr(), dst),
+                            (1, _) => copy_rows::<V, 0>(run, src.as_ptr(), dst),
+                            _ => copy_every_second::<V>(run, src.as_ptr(), dst),
                         }
-                    } else {
-                        let src = src.iter().step_by(g.stride);
+                    }
+                } else {
+                    for (y, dst) in dst[first..].chunks_exact_mut(g.ow).take(count).enumerate() {
+                        let src = src[y * g.stride * g.w..].iter().step_by(g.stride);
+                        dst[..valid.start].fill(0.0);
                         dst[valid.clone()].iter_mut().zip(src).for_each(|(d, s)| *d = *s);
-                    }
-                    for d in &mut dst[..valid.start] {
-                        *d = 0.0;
-                    }
-                    for d in &mut dst[valid.end..g.ow] {
-                        *d = 0.0;
+                        dst[valid.end..].fill(0.0);
                     }
                 }
                 dst[(inner.end - rows.start) * g.ow..rows.len() * g.ow].fill(0.0);
             }
         }
+    }
+}
+
+/// Some rows of patches: how many, the distances from row to row where they are read and written, and the columns that
+/// are read; the others lie in the padding.
+struct Run {
+    rows: usize,
+    from: usize,
+    to: usize,
+    valid: Range<usize>,
+}
+
+/// Copies rows of patches of stride 1, each in `VECTORS` vectors or, if 0, in as many as it takes. A number that the
+/// compiler knows keeps it from making the loop a call of `memcpy`, which is slow for so few bytes.
+///
+/// # Safety
+/// Of every row, whole vectors can be read from the first valid column and written to it.
+#[inline(always)]
+unsafe fn copy_rows<V: Lanes, const VECTORS: usize>(run: Run, mut src: *const f32, mut dst: *mut f32) {
+    let count = if VECTORS == 0 { run.valid.len().div_ceil(V::N) } else { VECTORS };
+    for _ in 0..run.rows {
+        // SAFETY: the caller upholds this function's conditions.
+        unsafe {
+            let to = dst.add(run.valid.start);
+            for t in 0..count {
+                V::load(src.add(t * V::N)).store(to.add(t * V::N));
+            }
+            clear_padding(&run, dst);
+        }
+        (src, dst) = (src.wrapping_add(run.from), dst.wrapping_add(run.to));
+    }
+}
+
+/// Copies rows of patches of stride 2.
+///
+/// # Safety
+/// As for [`copy_rows`], with twice as many elements read.
+#[inline(always)]
+unsafe fn copy_every_second<V: Lanes>(run: Run, mut src: *const f32, mut dst: *mut f32) {
+    for _ in 0..run.rows {
+        // SAFETY: the caller upholds this function's conditions.
+        unsafe {
+            let to = dst.add(run.valid.start);
+            for t in (0..run.valid.len()).step_by(V::N) {
+                V::load_pairs(src.add(2 * t)).0.store(to.add(t));
+            }
+            clear_padding(&run, dst);
+        }
+        (src, dst) = (src.wrapping_add(run.from), dst.wrapping_add(run.to));
+    }
+}
+
+/// Sets the columns of one row that lie in the padding to 0. They are few.
+///
+/// # Safety
+/// `dst` has `run.to` elements.
+#[inline(always)]
+unsafe fn clear_padding(run: &Run, dst: *mut f32) {
+    for column in (0..run.valid.start).chain(run.valid.end..run.to) {
+        // SAFETY: the columns are below `run.to`.
+        unsafe { *dst.add(column) = 0.0 };
     }
 }
