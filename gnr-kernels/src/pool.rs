@@ -283,7 +283,8 @@ mod tests {
         assert!(y[0] == 1.0 && y[1].is_nan());
     }
 
-    /// Windows of 2 x 2 side by side have a kernel of their own; a single window with another stride goes to the general one.
+    /// Windows of 2 x 2 side by side have a kernel of their own; single windows with another stride go to the general
+    /// one.
     #[test]
     fn both_kernels_find_the_same_maxima() {
         let (h, w) = (10, 46);
