@@ -80,6 +80,14 @@ fn compares_measures_and_writes_one_page() {
     let (code, stdout, _) = run(&arguments(&recipe, &out, &["--seeds", "2"]));
     assert!(code == 0 && stdout.contains("training: 8 runs, 8 finished before"), "{stdout}");
     assert_eq!(tree(&out), before, "nothing is trained or measured twice");
+    // Nor is it when only the records were carried here, without the weights.
+    let report = fs::read_to_string(out.join("compare.md")).unwrap();
+    for run in fs::read_dir(out.join("runs")).unwrap() {
+        fs::remove_dir_all(run.unwrap().path().join("checkpoints")).unwrap();
+    }
+    let (code, stdout, _) = run(&arguments(&recipe, &out, &["--seeds", "2"]));
+    assert!(code == 0 && stdout.contains("training: 8 runs, 8 finished before"), "{stdout}");
+    assert_eq!(fs::read_to_string(out.join("compare.md")).unwrap(), report);
     let (code, stdout, _) = run(&arguments(&recipe, &out, &["--seeds", "3", "--no-sharpness"]));
     assert!(code == 0 && stdout.contains("training: 12 runs, 8 finished before"), "{stdout}");
 }

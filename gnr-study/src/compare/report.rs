@@ -45,7 +45,8 @@ impl Comparison {
             .terminal()
     }
 
-    /// One sentence: which method is ahead, by how much, how sure that is, at what cost.
+    /// Which method is ahead, by how much, how sure that is, at what cost, in one sentence; and, in a second one, whether
+    /// what it is compared with was tuned less.
     pub fn headline(&self) -> String {
         let means = self.arms.iter().enumerate().filter_map(|(i, arm)| Some((i, arm.accuracy()?)));
         let Some((best, accuracy)) = means.max_by(|a, b| a.1.mean.total_cmp(&b.1.mean)) else {
@@ -77,7 +78,16 @@ impl Comparison {
         let cost = work(arm).zip(work(base)).map_or_else(String::new, |(own, base)| {
             format!(", at {:.1} times the seconds", own[2] / base[2].max(1e-9))
         });
-        format!("{} is ahead with {accuracy:.1} % test accuracy{told}{cost}.", arm.title)
+        let tries = |arm: &ArmResult| {
+            let tuned = self.tuning.iter().find(|tuned| tuned.arm == arm.name);
+            tuned.map_or(0, |tuned| tuned.tries.len())
+        };
+        let effort = if tries(arm) > tries(base) {
+            format!(" {} was tuned less: it had {} of {} tries.", base.title, tries(base), tries(arm))
+        } else {
+            String::new()
+        };
+        format!("{} is ahead with {accuracy:.1} % test accuracy{told}{cost}.{effort}", arm.title)
     }
 
     fn document(&self, svg: &str) -> Document {
@@ -369,4 +379,42 @@ fn significant(summary: &Summary) -> String {
         (2 - summary.mean.abs().log10().floor() as i32).clamp(0, 8) as usize
     };
     format!("{summary:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A comparison of SGD with a better method, each with so many tries.
+    fn tuned(tries: [usize; 2]) -> Comparison {
+        let arm = |name: &str, accuracy: f64| {
+            let run = |seed: usize| {
+                json!({
+                    "seed": seed, "test_accuracy": accuracy, "best_test_accuracy": accuracy, "seconds": 1.0,
+                    "gradients_per_step": 1.0, "products_per_step": 0.0, "curve": [],
+                })
+            };
+            json!({ "name": name, "title": name, "assignments": [], "runs": [run(0), run(1)] })
+        };
+        let effort = |name: &str, tries: usize| {
+            let one = json!({ "assignments": [], "val_accuracies": [0.5] });
+            json!({ "arm": name, "tries": vec![one; tries], "best": 0 })
+        };
+        let whole: Value = json!({
+            "name": "digits", "command": "gnr compare", "program": "gnr", "recipe": "", "data": [], "parameters": 1,
+            "arms": [arm("base", 0.5), arm("gnr", 0.75)],
+            "tuning": [effort("base", tries[0]), effort("gnr", tries[1])],
+        });
+        serde_json::from_value(whole).expect("a comparison")
+    }
+
+    #[test]
+    fn the_headline_says_when_the_baseline_was_tuned_less() {
+        let equal = tuned([8, 8]).headline();
+        assert!(equal.starts_with("gnr is ahead with 75.0") && !equal.contains("tuned"), "{equal}");
+        let less = tuned([1, 8]).headline();
+        assert!(less.ends_with(" base was tuned less: it had 1 of 8 tries."), "{less}");
+        assert_eq!(less.strip_suffix(" base was tuned less: it had 1 of 8 tries."), Some(&*equal));
+    }
 }
