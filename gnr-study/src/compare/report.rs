@@ -45,8 +45,8 @@ impl Comparison {
             .terminal()
     }
 
-    /// Which method is ahead, by how much, how sure that is, at what cost, in one sentence; and, in a second one, whether
-    /// what it is compared with was tuned less.
+    /// Which method is ahead, by how much, how sure that is, at what cost, in one sentence; and, in a second one,
+    /// whether what it is compared with was tuned less.
     pub fn headline(&self) -> String {
         let means = self.arms.iter().enumerate().filter_map(|(i, arm)| Some((i, arm.accuracy()?)));
         let Some((best, accuracy)) = means.max_by(|a, b| a.1.mean.total_cmp(&b.1.mean)) else {
