@@ -94,10 +94,10 @@ pub fn max<E: Elem>(window: Window, x: &[E], y: &mut [E], argmax: &mut [u32]) {
     window.check(x.len(), y.len());
     assert_eq!(y.len(), argmax.len());
     let Window { h, w, oh, ow, kernel, stride, padding } = window;
-    let halves = (kernel, stride, padding) == (2, 2, 0);
+    let squares = (kernel, stride, padding) == (2, 2, 0);
     each_pair((y, argmax), [oh * ow; 2], window.batch(), |i, y, at| {
         let x = chunk(x, h * w, i);
-        if halves {
+        if squares {
             return max_of_squares(w, x, ow, y, at);
         }
         for oy in 0..oh {
