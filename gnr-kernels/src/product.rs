@@ -202,7 +202,7 @@ unsafe fn blocks_body<V: Lanes>(
 #[allow(clippy::too_many_arguments)]
 unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
     k: usize,
-    mut a: *const f32,
+    a: *const f32,
     layout: Layout,
     mut b: *const f32,
     b_row: usize,
@@ -216,44 +216,32 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
     // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let mut sums = [[V::splat(0.0); COLS]; ROWS];
+        // `$left` is the address of element (i, l) of the left operand.
         macro_rules! run {
-            ($row:expr, $step:expr) => {
-                for _ in 0..k {
+            ($i:ident, $l:ident, $left:expr) => {
+                for $l in 0..k {
                     let mut right = [V::splat(0.0); COLS];
                     for j in 0..COLS {
                         right[j] = V::load(b.add(j * V::N));
                     }
-                    for i in 0..ROWS {
-                        let left = V::splat(*a.add(i * $row));
+                    for $i in 0..ROWS {
+                        let left = V::splat(*$left);
                         for j in 0..COLS {
-                            sums[i][j] = left.mul_add(right[j], sums[i][j]);
+                            sums[$i][j] = left.mul_add(right[j], sums[$i][j]);
                         }
                     }
-                    a = a.add($step);
                     b = b.add(b_row);
                 }
             };
         }
-        // Constant strides become addressing modes.
+        // Constant strides become addressing modes. Rows in order have a pointer each and one index: the registers that
+        // addresses of so many rows would take are scarce.
         match layout {
-            Layout { row: 1, step: PANEL, .. } => run!(1, PANEL),
-            Layout { row: 1, step, .. } => run!(1, step),
-            // A pointer for each row and one index: the registers that addresses of so many rows would take are scarce.
+            Layout { row: 1, step: PANEL, .. } => run!(i, l, a.add(i + l * PANEL)),
+            Layout { row: 1, step, .. } => run!(i, l, a.add(i + l * step)),
             Layout { row, .. } => {
                 let rows: [*const f32; ROWS] = std::array::from_fn(|i| a.add(i * row));
-                for l in 0..k {
-                    let mut right = [V::splat(0.0); COLS];
-                    for j in 0..COLS {
-                        right[j] = V::load(b.add(j * V::N));
-                    }
-                    for i in 0..ROWS {
-                        let left = V::splat(*rows[i].add(l));
-                        for j in 0..COLS {
-                            sums[i][j] = left.mul_add(right[j], sums[i][j]);
-                        }
-                    }
-                    b = b.add(b_row);
-                }
+                run!(i, l, rows[i].add(l));
             }
         }
         for (i, row) in sums.into_iter().enumerate() {

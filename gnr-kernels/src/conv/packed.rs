@@ -298,9 +298,9 @@ unsafe fn patches_body<V: Lanes>(
                     unsafe {
                         let dst = dst[first..].as_mut_ptr();
                         match (g.stride, valid.len().div_ceil(V::N)) {
-                            (1, 1) => copy_rows::<V, 1>(run, src.as_ptr(), dst),
-                            (1, 2) => copy_rows::<V, 2>(run, src.as_ptr(), dst),
-                            (1, _) => copy_rows::<V, 0>(run, src.as_ptr(), dst),
+                            (1, 1) => copy_rows::<V>(run, 1, src.as_ptr(), dst),
+                            (1, 2) => copy_rows::<V>(run, 2, src.as_ptr(), dst),
+                            (1, vectors) => copy_rows::<V>(run, vectors, src.as_ptr(), dst),
                             _ => copy_every_second::<V>(run, src.as_ptr(), dst),
                         }
                     }
@@ -327,19 +327,18 @@ struct Run {
     valid: Range<usize>,
 }
 
-/// Copies rows of patches of stride 1, each in `VECTORS` vectors or, if 0, in as many as it takes. A number that the
-/// compiler knows keeps it from making the loop a call of `memcpy`, which is slow for so few bytes.
+/// Copies rows of patches of stride 1, each in so many vectors. A number that the compiler knows keeps it from making the
+/// loop a call of `memcpy`, which is slow for so few bytes.
 ///
 /// # Safety
 /// Of every row, whole vectors can be read from the first valid column and written to it.
 #[inline(always)]
-unsafe fn copy_rows<V: Lanes, const VECTORS: usize>(run: Run, mut src: *const f32, mut dst: *mut f32) {
-    let count = if VECTORS == 0 { run.valid.len().div_ceil(V::N) } else { VECTORS };
+unsafe fn copy_rows<V: Lanes>(run: Run, vectors: usize, mut src: *const f32, mut dst: *mut f32) {
     for _ in 0..run.rows {
         // SAFETY: the caller upholds this function's conditions.
         unsafe {
             let to = dst.add(run.valid.start);
-            for t in 0..count {
+            for t in 0..vectors {
                 V::load(src.add(t * V::N)).store(to.add(t * V::N));
             }
             clear_padding(&run, dst);
