@@ -327,8 +327,8 @@ struct Run {
     valid: Range<usize>,
 }
 
-/// Copies rows of patches of stride 1, each in so many vectors. A number that the compiler knows keeps it from making the
-/// loop a call of `memcpy`, which is slow for so few bytes.
+/// Copies rows of patches of stride 1, each in so many vectors. A number that the compiler knows keeps it from making
+/// the loop a call of `memcpy`, which is slow for so few bytes.
 ///
 /// # Safety
 /// Of every row, whole vectors can be read from the first valid column and written to it.
