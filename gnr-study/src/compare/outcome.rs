@@ -133,16 +133,29 @@ impl ArmResult {
 }
 
 impl Comparison {
-    /// The paired differences of every method to the first.
+    /// The paired differences of every method to the first, with a reading that takes all of them together.
     pub fn differences(&self) -> Vec<Difference> {
+        self.paired((1..self.arms.len()).map(|arm| (arm, 0)))
+    }
+
+    /// The paired differences of the methods after the first to each other, later − earlier, with a reading that takes
+    /// all of them together. They are apart from [`differences`](Self::differences), whose reading would lose power by
+    /// them.
+    pub fn differences_between(&self) -> Vec<Difference> {
+        let arms = 1..self.arms.len();
+        self.paired(arms.flat_map(|base| (base + 1..self.arms.len()).map(move |arm| (arm, base))))
+    }
+
+    /// The differences of these pairs (method, what it is compared with) that share a seed.
+    fn paired(&self, pairs: impl Iterator<Item = (usize, usize)>) -> Vec<Difference> {
         let mut found: Vec<Difference> = Vec::new();
-        for (index, arm) in self.arms.iter().enumerate().skip(1) {
-            let pairs = arm.runs.iter().filter_map(|run| {
-                let base = self.arms[0].runs.iter().find(|base| base.seed == run.seed)?;
-                Some(100.0 * (run.test_accuracy - base.test_accuracy))
+        for (arm, base) in pairs {
+            let points = self.arms[arm].runs.iter().filter_map(|run| {
+                let other = self.arms[base].runs.iter().find(|other| other.seed == run.seed)?;
+                Some(100.0 * (run.test_accuracy - other.test_accuracy))
             });
-            if let Some(points) = Summary::of(&pairs.collect::<Vec<_>>()) {
-                found.push(Difference { arm: index, base: 0, points, verdict: Verdict::Unknown });
+            if let Some(points) = Summary::of(&points.collect::<Vec<_>>()) {
+                found.push(Difference { arm, base, points, verdict: Verdict::Unknown });
             }
         }
         let verdicts = Verdict::of_all(&found.iter().map(|difference| difference.points).collect::<Vec<_>>());

@@ -6,7 +6,7 @@ use gnr_plot::{Axis, Content, Figure, Lines, Panel, Series, inline_svg, render};
 use gnr_train::write_atomically;
 
 use super::{
-    outcome::{ArmResult, Comparison, RunResult},
+    outcome::{ArmResult, Comparison, Difference, RunResult},
     tune::readable,
 };
 use crate::{
@@ -109,9 +109,10 @@ impl Comparison {
         blocks.extend(self.difference_blocks());
         blocks.push(Block::Paragraph(
             "Pairs share seed, initialisation, order of the data and wrong labels. Intervals are Student's t, each for itself; the \
-             reading takes all comparisons of this table together (Holm's correction at 5 %)."
+             reading takes all comparisons of a table together (Holm's correction at 5 %)."
                 .into(),
         ));
+        blocks.extend(self.between_blocks());
         blocks.push(Block::Figure { caption: "Test accuracy, mean over seeds".into(), svg: svg.to_owned() });
         blocks.extend(self.sharpness_blocks());
         blocks.extend(self.tuning_blocks());
@@ -163,8 +164,17 @@ impl Comparison {
         }
     }
 
+    /// What every method gains over the first.
     fn difference_blocks(&self) -> Vec<Block> {
-        let differences = self.differences();
+        self.difference_table("Paired differences in test accuracy", &self.differences())
+    }
+
+    /// What the other methods gain over each other: "is GNR better than SAM?".
+    fn between_blocks(&self) -> Vec<Block> {
+        self.difference_table("Paired differences between the other methods", &self.differences_between())
+    }
+
+    fn difference_table(&self, heading: &str, differences: &[Difference]) -> Vec<Block> {
         if differences.is_empty() {
             return Vec::new();
         }
@@ -179,7 +189,7 @@ impl Comparison {
         });
         let header = ["same seeds", "points", "95 % interval", "pairs", "reading"];
         vec![
-            Block::Heading("Paired differences in test accuracy".into()),
+            Block::Heading(heading.into()),
             Block::Table { header: header.map(String::from).to_vec(), rows: rows.collect() },
         ]
     }
@@ -386,27 +396,52 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    /// A comparison of SGD with a better method, each with so many tries.
-    fn tuned(tries: [usize; 2]) -> Comparison {
-        let arm = |name: &str, accuracy: f64| {
+    /// A comparison of methods with these test accuracies of two seeds and so many tries; `base` first.
+    fn compared(arms: &[(&str, [f64; 2], usize)]) -> Comparison {
+        let arm = |(name, accuracies, _): &(&str, [f64; 2], usize)| {
             let run = |seed: usize| {
                 json!({
-                    "seed": seed, "test_accuracy": accuracy, "best_test_accuracy": accuracy, "seconds": 1.0,
-                    "gradients_per_step": 1.0, "products_per_step": 0.0, "curve": [],
+                    "seed": seed, "test_accuracy": accuracies[seed], "best_test_accuracy": accuracies[seed],
+                    "seconds": 1.0, "gradients_per_step": 1.0, "products_per_step": 0.0, "curve": [],
                 })
             };
             json!({ "name": name, "title": name, "assignments": [], "runs": [run(0), run(1)] })
         };
-        let effort = |name: &str, tries: usize| {
+        let effort = |(name, _, tries): &(&str, [f64; 2], usize)| {
             let one = json!({ "assignments": [], "val_accuracies": [0.5] });
-            json!({ "arm": name, "tries": vec![one; tries], "best": 0 })
+            json!({ "arm": name, "tries": vec![one; *tries], "best": 0 })
         };
         let whole: Value = json!({
             "name": "digits", "command": "gnr compare", "program": "gnr", "recipe": "", "data": [], "parameters": 1,
-            "arms": [arm("base", 0.5), arm("gnr", 0.75)],
-            "tuning": [effort("base", tries[0]), effort("gnr", tries[1])],
+            "arms": arms.iter().map(arm).collect::<Vec<_>>(),
+            "tuning": arms.iter().map(effort).collect::<Vec<_>>(),
         });
         serde_json::from_value(whole).expect("a comparison")
+    }
+
+    /// A comparison of SGD with a better method, each with so many tries.
+    fn tuned(tries: [usize; 2]) -> Comparison {
+        compared(&[("base", [0.5; 2], tries[0]), ("gnr", [0.75; 2], tries[1])])
+    }
+
+    #[test]
+    fn methods_are_also_compared_with_each_other() {
+        let two = compared(&[("base", [0.5; 2], 1), ("sam", [0.75; 2], 1)]);
+        assert!(two.between_blocks().is_empty(), "nothing to compare the only other method with");
+        let found = compared(&[
+            ("base", [0.5, 0.6], 1),
+            ("sam", [0.7, 0.72], 1),
+            ("gnr", [0.76, 0.74], 1),
+            ("ema", [0.5; 2], 1),
+        ]);
+        let between = found.differences_between();
+        let pairs: Vec<(&str, &str)> =
+            between.iter().map(|d| (&*found.arms[d.arm].name, &*found.arms[d.base].name)).collect();
+        assert_eq!(pairs, [("gnr", "sam"), ("ema", "sam"), ("ema", "gnr")]);
+        // 6 and 2 points: 4 ± 2.83, with t of one degree of freedom [-21.4, 29.4].
+        assert!((between[0].points.mean - 4.0).abs() < 1e-9);
+        let rows = format!("{:?}", found.between_blocks());
+        assert!(rows.contains(r#""gnr − sam", "+4.0", "[-21.4, +29.4]", "2""#), "{rows}");
     }
 
     #[test]
