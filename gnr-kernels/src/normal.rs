@@ -63,7 +63,7 @@ const TAIL: [f32; 11] = [
 /// by an error function, as 1 + erf(x/√2), is 0 from −5.6 on.)
 const TAIL_ENDS: f32 = 10.0;
 
-/// Computes Φ(x) to 8 units in the last place, and exp(−x²/2) to 4; beyond [`TAIL_ENDS`] 0, or 1; NaN for NaN.
+/// Computes Φ(x) to 8 units in the last place, and exp(−x²/2) to 4; beyond 10 they are 0, or 1; NaN for NaN.
 #[inline(always)]
 pub fn normal_f32<const FUSED: bool>(x: f32) -> (f32, f32) {
     // Comparisons with NaN are false.
