@@ -112,8 +112,8 @@ impl Comparison {
              reading takes all comparisons of a table together (Holm's correction at 5 %)."
                 .into(),
         ));
-        blocks.extend(self.between_blocks());
         blocks.push(Block::Figure { caption: "Test accuracy, mean over seeds".into(), svg: svg.to_owned() });
+        blocks.extend(self.between_blocks());
         blocks.extend(self.sharpness_blocks());
         blocks.extend(self.tuning_blocks());
         blocks.extend(self.failure_blocks());
