@@ -56,14 +56,14 @@ const TAIL: [f32; 11] = [
     -1.121_402_1e-5,
 ];
 
-/// Where the tails of the normal distribution end in `f32`: beyond it Φ(−a) < 1e-23 and exp(−a²/2) < 2e-22 count as 0.
+/// Where the tails of the normal distribution end in `f32`: from here on Φ(−a) < 1e-23 and exp(−a²/2) < 2e-22 are 0.
 ///
 /// Otherwise the products of such tails with gradients are subnormal numbers, each of which costs the processor some
-/// hundred cycles. A net that has fitted its data has many of them: its epochs took up to six times as long. (GELU
-/// by an error function, as 1 + erf(x/√2), is 0 from −5.6 on.)
+/// hundred cycles. Activations grow in training, and with them the number of such inputs: a run of LeNet took four
+/// times as long. (GELU by an error function, as 1 + erf(x/√2), is 0 below −5.6.)
 const TAIL_ENDS: f32 = 10.0;
 
-/// Computes Φ(x) to 8 units in the last place, and exp(−x²/2) to 4; beyond 10 they are 0, or 1; NaN for NaN.
+/// Computes Φ(x) to 8 units in the last place, and exp(−x²/2) to 4; 0, or 1, for |x| ≥ 10; NaN for NaN.
 #[inline(always)]
 pub fn normal_f32<const FUSED: bool>(x: f32) -> (f32, f32) {
     // Comparisons with NaN are false.

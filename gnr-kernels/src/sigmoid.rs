@@ -5,8 +5,8 @@ use super::simd::multiply_add;
 
 /// Computes e^x in `f32` to 2 units in the last place; 0 below −87, ∞ above 88.7, NaN for NaN.
 ///
-/// Below −87.3 e^x is a subnormal number. Those cost the processor some hundred cycles each, and in sums nothing would
-/// see them.
+/// Below −87.3 e^x is a subnormal number, which costs the processor some hundred cycles and which no sum would notice.
+/// The cut is at the last whole power of two before, where p·2^n may already be one.
 ///
 /// The arithmetic has no branches, unlike the C library's. With x = n ln 2 + r and |r| ≤ (ln 2)/2, e^r is its Taylor
 /// polynomial of degree 7 (error 1e-8). 2^n is applied as two factors, because 2^128 is no `f32`.
