@@ -89,6 +89,9 @@ pub(crate) fn eval(arguments: Arguments, team: &Team) -> anyhow::Result<ExitCode
         found.images,
         found.loss
     )?;
+    if found.collapsed {
+        writeln!(out, "warning: every image gets the same output: the network has collapsed")?;
+    }
     if let Some(top5) = found.top5_accuracy {
         writeln!(out, "top-5 accuracy {:.2} %", 100.0 * top5)?;
     }

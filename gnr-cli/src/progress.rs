@@ -155,13 +155,24 @@ impl Observer for Progress {
     fn on_end(&mut self, summary: &Summary) {
         self.clear();
         self.line(&format!(
-            "finished: test accuracy {:.2} %, test loss {:.4}, {} of training ({} gradients, {} Hessian-vector products)",
+            "finished{}: test accuracy {:.2} %, test loss {:.4}, {} of training ({} gradients, {} Hessian-vector products)",
+            if summary.epochs < self.epochs {
+                format!(" after {} of {} epochs", summary.epochs, self.epochs)
+            } else {
+                String::new()
+            },
             100.0 * summary.test_accuracy,
             summary.test_loss,
             clock(summary.seconds),
             summary.gradient_evaluations,
             summary.products
         ));
+        if let Some(epoch) = summary.collapsed_at_epoch {
+            self.line(&format!(
+                "warning: the run has collapsed: at epoch {epoch} and in every evaluation since, every image gets the same output. Try a \
+                 smaller optimizer.lr or optimizer.weight_decay, or a weaker method (for GNR a smaller alpha, for SAM a smaller rho)"
+            ));
+        }
         if let (Some(ranks), Some(share)) = (summary.ranks, summary.exchange_share) {
             self.line(&format!(
                 "{ranks} ranks: {:.1} % of the steps' time in exchanges, waiting for the last rank included",

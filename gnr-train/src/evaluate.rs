@@ -1,5 +1,7 @@
 //! Loss and accuracy of a model on a data set.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use gnr_data::Loader;
 use gnr_nn::{Autodiff, Buffers, Model, ParamVector, predict};
 use serde::Serialize;
@@ -28,6 +30,9 @@ pub struct Evaluation {
     pub accuracy_among_classes: Option<f64>,
     /// Number of images in all.
     pub images: u64,
+    /// Whether all images, at least two, got the same logits, bit for bit: the network tells no image from another.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub collapsed: bool,
     /// The results of the classes, in the order of labels.
     pub classes: Vec<ClassResult>,
 }
@@ -106,7 +111,55 @@ pub(crate) struct Counted {
     known: usize,
     /// Number of images counted.
     done: usize,
+    logits: Logits,
     classes: Vec<ClassResult>,
+}
+
+/// Whether logits are those of the images before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Logits {
+    /// No image has been seen.
+    Unseen,
+    /// Every image got logits of this fingerprint.
+    Equal(u64),
+    /// Two images got different logits.
+    Different,
+}
+
+impl Logits {
+    /// The fingerprint of the logits of an image. It has 52 bits, so that an `f64` holds it exactly.
+    fn of(row: &[f64]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        row.iter().for_each(|logit| logit.to_bits().hash(&mut hasher));
+        Self::Equal(hasher.finish() >> 12)
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unseen, known) | (known, Self::Unseen) => known,
+            (Self::Equal(a), Self::Equal(b)) if a == b => self,
+            _ => Self::Different,
+        }
+    }
+
+    /// As a number that other ranks can read.
+    fn to_number(self) -> f64 {
+        match self {
+            Self::Unseen => -1.0,
+            Self::Equal(fingerprint) => fingerprint as f64,
+            Self::Different => -2.0,
+        }
+    }
+
+    fn from_number(number: f64) -> Self {
+        if number == -1.0 {
+            Self::Unseen
+        } else if number < 0.0 {
+            Self::Different
+        } else {
+            Self::Equal(number as u64)
+        }
+    }
 }
 
 impl Counted {
@@ -121,12 +174,19 @@ impl Counted {
         }
         let whole = |x: f64| x as u64;
         let of_classes = own.classes.iter().flat_map(|class| [class.correct as f64, class.images as f64]);
-        let sums = [own.loss, own.in_top5 as f64, own.among as f64, own.known as f64, own.done as f64];
+        let sums = [
+            own.loss,
+            own.in_top5 as f64,
+            own.among as f64,
+            own.known as f64,
+            own.done as f64,
+            own.logits.to_number(),
+        ];
         let (_, all) = team.agree_with(Ok(()), &sums.into_iter().chain(of_classes).collect::<Vec<_>>())?;
         let sum = |at: usize| all.iter().map(|row| row[at]).sum::<f64>();
         let mut classes = own.classes;
         for (k, class) in classes.iter_mut().enumerate() {
-            (class.correct, class.images) = (whole(sum(5 + 2 * k)), whole(sum(6 + 2 * k)));
+            (class.correct, class.images) = (whole(sum(6 + 2 * k)), whole(sum(7 + 2 * k)));
         }
         Ok(Self {
             loss: sum(0),
@@ -135,13 +195,14 @@ impl Counted {
             // A rank without images has seen no logits.
             known: all.iter().map(|row| whole(row[3])).max().unwrap_or(0) as usize,
             done: whole(sum(4)) as usize,
+            logits: all.iter().map(|row| Logits::from_number(row[5])).fold(Logits::Unseen, Logits::and),
             classes,
         })
     }
 
     /// The evaluation that these sums make. `mapped`: the model may have other classes than the data set.
     pub(crate) fn evaluation(self, mapped: bool) -> Evaluation {
-        let Self { loss, in_top5, among, known, done, classes } = self;
+        let Self { loss, in_top5, among, known, done, logits, classes } = self;
         let correct = classes.iter().map(|class| class.correct).sum();
         let images = (done as f64).max(1.0);
         Evaluation {
@@ -151,6 +212,7 @@ impl Counted {
             top5_accuracy: (known > 5).then_some(in_top5 as f64 / images),
             accuracy_among_classes: mapped.then_some(among as f64 / images),
             images: done as u64,
+            collapsed: done > 1 && matches!(logits, Logits::Equal(_)),
             classes,
         }
     }
@@ -174,7 +236,7 @@ pub(crate) fn count<M: Model, B: Autodiff>(
     let mut classes: Vec<_> = (dataset.classes().iter())
         .map(|name| ClassResult { name: name.clone(), correct: 0, images: 0 })
         .collect();
-    let (mut loss, mut done) = (0.0, 0);
+    let (mut loss, mut done, mut seen) = (0.0, 0, Logits::Unseen);
     for batch in loader.epoch(0, 0)? {
         let batch = batch?;
         if batch.is_empty() {
@@ -194,6 +256,9 @@ pub(crate) fn count<M: Model, B: Autodiff>(
                 return Err(gnr_nn::Error::LabelOutOfRange { index, label, classes }.into());
             };
             known = row.len();
+            if seen != Logits::Different {
+                seen = seen.and(Logits::of(row));
+            }
             // Among equal logits the first one is ahead.
             let ahead = |other: usize| row[other] > own || (row[other] == own && other < target);
             let rank = (0..row.len()).filter(|&other| ahead(other)).take(5).count();
@@ -211,5 +276,20 @@ pub(crate) fn count<M: Model, B: Autodiff>(
         loader.recycle(batch);
         progress(done, loader.images_per_epoch());
     }
-    Ok(Counted { loss, in_top5, among, known, done, classes })
+    Ok(Counted { loss, in_top5, among, known, done, logits: seen, classes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logits_are_equal_only_if_all_images_and_all_ranks_have_them() {
+        let [a, b] = [&[0.5, -1.0][..], &[0.5, f64::from_bits((-1.0_f64).to_bits() + 1)]].map(Logits::of);
+        assert_eq!((Logits::Unseen.and(a), a.and(a), a.and(Logits::Unseen)), (a, a, a));
+        assert_eq!((a.and(b), a.and(b).and(a)), (Logits::Different, Logits::Different), "one bit apart");
+        for logits in [Logits::Unseen, a, b, Logits::Different] {
+            assert_eq!(Logits::from_number(logits.to_number()), logits);
+        }
+    }
 }

@@ -60,7 +60,9 @@ mod trainer;
 
 pub use atomic::write_atomically;
 pub use bench::{BenchLine, BenchRequest, Timed, bench};
-pub use checkpoint::{CheckpointFile, Extension, Flipped, Header, Move, Progress, Sums, kept_checkpoints};
+pub use checkpoint::{
+    CheckpointFile, Collapse, Extension, Flipped, Header, Move, Progress, Sums, kept_checkpoints,
+};
 pub use choice::Choice;
 pub use classes::ClassMap;
 pub use devices::{Backend, Card, Devices, devices, processor};

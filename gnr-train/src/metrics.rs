@@ -56,6 +56,9 @@ pub struct EpochMetrics {
     /// Loss of the averaged weights on the test images, if this epoch was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_test_loss: Option<f64>,
+    /// Whether every image of this epoch's evaluations got the same logits, those of averaged weights included.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub collapsed: bool,
     /// Learning rate η of the epoch's last step.
     pub learning_rate: f64,
     /// Mean of ‖∇L̂(θ_t)‖ over the steps.

@@ -55,6 +55,10 @@ pub struct Summary {
     /// Loss of the averaged weights on the test images after the last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_test_loss: Option<f64>,
+    /// Number of epochs after which every image got the same logits, in that evaluation and all later ones. With
+    /// `train.stop_when_collapsed` such a run ends before its last epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collapsed_at_epoch: Option<u64>,
     /// The best checkpoint.
     pub best: Best,
     /// Wall-clock seconds of all epochs.

@@ -372,10 +372,16 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             for (run, arm, words) in &all {
                 let tries = &mut tuned[*arm].tries;
                 if tries.last().is_none_or(|last: &Try| last.assignments != *words) {
-                    tries.push(Try { assignments: words.clone(), val_accuracies: Vec::new() });
+                    tries.push(Try {
+                        assignments: words.clone(),
+                        val_accuracies: Vec::new(),
+                        collapsed: false,
+                    });
                 }
                 if let (Some(last), true) = (tries.last_mut(), is_finished(&run.folder)) {
-                    last.val_accuracies.extend(finished_summary(&run.folder)?.held_out_accuracy());
+                    let summary = finished_summary(&run.folder)?;
+                    last.val_accuracies.extend(summary.held_out_accuracy());
+                    last.collapsed |= summary.collapsed_at_epoch.is_some();
                 }
             }
             for tuned in &mut tuned {
@@ -419,6 +425,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             noise.validation = true;
         }
         recipe.train.seed = seed;
+        recipe.train.stop_when_collapsed = true;
         let half = if half == Half::Method { "a" } else { "b" };
         let name = format!("{}-{half}{number:03}-{}", self.request.arms[arm].name, seed - FIRST_SEED);
         self.at("tuning", name, recipe)

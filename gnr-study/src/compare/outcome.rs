@@ -91,6 +91,9 @@ pub struct RunResult {
     /// Training accuracy of the last epoch on the other images, where some labels were flipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_accuracy_untouched: Option<f64>,
+    /// Number of epochs after which every image got the same output, in all evaluations from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collapsed_at_epoch: Option<u64>,
     /// Wall-clock time of all steps, without evaluation.
     pub seconds: f64,
     /// Gradients of a whole batch, for each step.
@@ -245,6 +248,7 @@ fn result(seed: u64, folder: &Path) -> Result<RunResult> {
         best_test_accuracy: curve.iter().map(|(_, accuracy)| *accuracy).fold(test_accuracy, f64::max),
         train_accuracy_flipped: last.and_then(|epoch| epoch.train_accuracy_flipped),
         train_accuracy_untouched: last.and_then(|epoch| epoch.train_accuracy_untouched),
+        collapsed_at_epoch: summary.collapsed_at_epoch,
         seconds: epochs.iter().map(|epoch| epoch.train_seconds.unwrap_or(epoch.seconds)).sum(),
         gradients_per_step: summary.gradient_evaluations.unwrap_or_default() as f64 / steps,
         products_per_step: summary.products.unwrap_or_default() as f64 / steps,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::{Result, io},
     report::{Block, Document},
-    statistics::Summary,
+    statistics::{Summary, Verdict},
 };
 
 /// Writes `compare.json`, `compare.md`, `compare.html` and the curves.
@@ -55,7 +55,7 @@ impl Comparison {
         let (arm, base) = (&self.arms[best], &self.arms[0]);
         if best == 0 {
             return format!(
-                "{} alone is ahead with {accuracy} % test accuracy; no other method helps here.",
+                "{} has the highest mean test accuracy, {accuracy:.1} %; no other method helps here.",
                 base.title
             );
         }
@@ -87,7 +87,16 @@ impl Comparison {
         } else {
             String::new()
         };
-        format!("{} is ahead with {accuracy:.1} % test accuracy{told}{cost}.{effort}", arm.title)
+        let ahead = matches!(
+            difference.map(|difference| difference.verdict),
+            Some(Verdict::Better | Verdict::BetterAlone)
+        );
+        let place = if ahead {
+            format!("is ahead with {accuracy:.1} % test accuracy")
+        } else {
+            format!("has the highest mean test accuracy, {accuracy:.1} %")
+        };
+        format!("{} {place}{told}{cost}.{effort}", arm.title)
     }
 
     fn document(&self, svg: &str) -> Document {
@@ -99,6 +108,7 @@ impl Comparison {
         }
         blocks.push(Block::Heading("Accuracy and cost".into()));
         blocks.push(self.accuracies());
+        blocks.extend(self.collapsed());
         blocks.push(Block::Paragraph(
             "Accuracy on the test images after the last epoch, mean ± sample standard deviation over seeds. The best epoch is chosen \
              by the test images and is therefore optimistic. Labels fitted are accuracies on training images in the last epoch, those \
@@ -162,6 +172,23 @@ impl Comparison {
             header: header.into_iter().map(str::to_owned).collect(),
             rows: self.arms.iter().map(row).collect(),
         }
+    }
+
+    /// The runs that ended with one output for all images.
+    fn collapsed(&self) -> Option<Block> {
+        let of = |arm: &ArmResult| {
+            let seeds = arm.runs.iter().filter_map(|run| Some((run.seed, run.collapsed_at_epoch?)));
+            let seeds: Vec<String> =
+                seeds.map(|(seed, epoch)| format!("seed {seed} from epoch {epoch} on")).collect();
+            (!seeds.is_empty()).then(|| format!("{} ({})", arm.title, seeds.join(", ")))
+        };
+        let arms: Vec<String> = self.arms.iter().filter_map(of).collect();
+        (!arms.is_empty()).then(|| {
+            Block::Caveat(format!(
+                "Runs that collapsed, so that every image gets the same output, and that count in the means: {}.",
+                arms.join("; ")
+            ))
+        })
     }
 
     /// What every method gains over the first.
@@ -266,10 +293,11 @@ impl Comparison {
                 if words.is_empty() { "the recipe as it is".into() } else { words.join(" ") },
                 best.and_then(|best| best.mean())
                     .map_or_else(|| "–".into(), |mean| format!("{:.1}", 100.0 * mean)),
+                tuned.tries.iter().filter(|one| one.collapsed).count().to_string(),
                 tuned.tries.iter().filter(|one| one.val_accuracies.is_empty()).count().to_string(),
             ]
         });
-        let header = ["method", "tries", "chosen", "validation %", "failed tries"];
+        let header = ["method", "tries", "chosen", "validation %", "collapsed", "failed"];
         let mut blocks = vec![
             Block::Heading("Tuning".into()),
             Block::Table { header: header.map(String::from).to_vec(), rows: rows.collect() },
@@ -445,9 +473,33 @@ mod tests {
     }
 
     #[test]
+    fn the_headline_says_ahead_only_of_what_is_told_apart() {
+        let apart = compared(&[("base", [0.5, 0.52], 1), ("gnr", [0.75, 0.772], 1)]).headline();
+        assert!(apart.starts_with("gnr is ahead with 76.1"), "{apart}");
+        let noise = compared(&[("base", [0.5, 0.9], 1), ("gnr", [0.75, 0.772], 1)]).headline();
+        assert!(noise.starts_with("gnr has the highest mean test accuracy, 76.1"), "{noise}");
+        let none = compared(&[("base", [0.9, 0.92], 1), ("gnr", [0.75, 0.772], 1)]).headline();
+        assert!(none.starts_with("base has the highest mean test accuracy, 91.0"), "{none}");
+        assert!(none.ends_with("no other method helps here."), "{none}");
+    }
+
+    #[test]
+    fn runs_and_tries_that_collapsed_are_told() {
+        let mut found = tuned([3, 3]);
+        assert!(found.collapsed().is_none());
+        found.arms[1].runs[1].collapsed_at_epoch = Some(7);
+        let words = format!("{:?}", found.collapsed());
+        assert!(words.contains("gnr (seed 1 from epoch 7 on)."), "{words}");
+        found.tuning[1].tries[2].collapsed = true;
+        let rows = format!("{:?}", found.tuning_blocks());
+        assert!(rows.contains(r#""gnr", "3", "the recipe as it is", "50.0", "1", "0""#), "{rows}");
+    }
+
+    #[test]
     fn the_headline_says_when_the_baseline_was_tuned_less() {
         let equal = tuned([8, 8]).headline();
-        assert!(equal.starts_with("gnr is ahead with 75.0") && !equal.contains("tuned"), "{equal}");
+        let start = "gnr has the highest mean test accuracy, 75.0 ± 0.0 %, +25.0 points over base";
+        assert!(equal.starts_with(start) && !equal.contains("tuned"), "{equal}");
         let less = tuned([1, 8]).headline();
         assert!(less.ends_with(" base was tuned less: it had 1 of 8 tries."), "{less}");
         assert_eq!(less.strip_suffix(" base was tuned less: it had 1 of 8 tries."), Some(&*equal));

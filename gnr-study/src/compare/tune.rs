@@ -35,6 +35,9 @@ pub struct Try {
     pub assignments: Vec<String>,
     /// Validation accuracy of each seed, as a fraction. Empty where a seed failed.
     pub val_accuracies: Vec<f64>,
+    /// Whether a seed collapsed to one output for all images; its run then ended early.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub collapsed: bool,
 }
 
 impl Try {
@@ -194,6 +197,7 @@ mod tests {
                 tuned.tries.extend(tries.into_iter().enumerate().map(|(number, assignments)| Try {
                     assignments,
                     val_accuracies: vec![accuracy(number)],
+                    collapsed: false,
                 }));
                 tuned.best = best(&tuned.tries).unwrap();
             }
@@ -234,7 +238,11 @@ mod tests {
 
     #[test]
     fn the_best_try_is_the_first_of_equals_and_never_a_failed_one() {
-        let of = |values: &[f64]| Try { assignments: Vec::new(), val_accuracies: values.to_vec() };
+        let of = |values: &[f64]| Try {
+            assignments: Vec::new(),
+            val_accuracies: values.to_vec(),
+            collapsed: false,
+        };
         assert_eq!(best(&[of(&[0.5]), of(&[0.7, 0.9]), of(&[]), of(&[0.8])]), Some(1));
         assert_eq!(best(&[of(&[])]), None);
     }

@@ -27,6 +27,9 @@ pub struct Progress {
     /// Number of forward passes without a gradient, in units of a whole batch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub forward_passes: u64,
+    /// The evaluations up to now in which every image got the same logits; none after one in which they differed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collapse: Option<Collapse>,
     /// The times at which the run was given more epochs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Extension>,
@@ -63,6 +66,23 @@ impl Progress {
             Some((name, count)) => Err(format!("expected at most {most} as `{name}`, found {count}")),
             None => Ok(()),
         }
+    }
+}
+
+/// Successive evaluations, the last one among them, in which every image got the same logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collapse {
+    /// Number of epochs done at the first of them.
+    pub at_epoch: u64,
+    /// Number of these evaluations.
+    pub evaluations: u64,
+}
+
+impl Collapse {
+    /// With one more such evaluation, after so many epochs.
+    pub(crate) fn again(before: Option<Self>, epoch: u64) -> Self {
+        let Self { at_epoch, evaluations } = before.unwrap_or(Self { at_epoch: epoch, evaluations: 0 });
+        Self { at_epoch, evaluations: evaluations.saturating_add(1) }
     }
 }
 

@@ -52,6 +52,11 @@ pub struct Train {
     pub keep_every_epochs: Option<u64>,
     /// Number of epochs between evaluations; the last epoch is always evaluated. Default 1.
     pub eval_every: u64,
+    /// Whether a run ends at the second evaluation in a row in which every image gets the same logits, bit for bit. It
+    /// has collapsed: no signal passes through the network any more, and so no gradient. All images are then of one
+    /// class to it, now and after all epochs. Default: no, the run goes on; `gnr compare` sets it for its tries.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stop_when_collapsed: bool,
     /// Number of images at a time in evaluation. Default: [`eval_batch`](Self::eval_batch).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_batch_size: Option<usize>,
@@ -154,6 +159,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Train {
         checkpoint_every_steps: train.optional_in("checkpoint_every_steps", |n| *n > 0, AT_LEAST_ONE),
         keep_every_epochs: train.optional_in("keep_every_epochs", |n| *n > 0, AT_LEAST_ONE),
         eval_every: train.value_in("eval_every", 1, |n| *n > 0, AT_LEAST_ONE),
+        stop_when_collapsed: train.value("stop_when_collapsed", false),
         eval_batch_size: train.optional_in("eval_batch_size", |n| *n > 0, AT_LEAST_ONE),
         log_every_steps: train.optional_in("log_every_steps", |n| *n > 0, AT_LEAST_ONE),
         average,

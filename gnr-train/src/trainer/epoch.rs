@@ -6,7 +6,7 @@ use gnr_nn::{Autodiff, Buffers, ParamVector};
 
 use crate::{
     average::Source,
-    checkpoint::{self, Content, Sums},
+    checkpoint::{self, Collapse, Content, Sums},
     error::Result,
     evaluate::{Evaluation, evaluate_in},
     metrics::EpochMetrics,
@@ -35,13 +35,22 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         if let Some(average) = &mut self.average {
             average.after_epoch(epoch, &self.theta)?;
         }
-        let (mut validation, mut test, mut averaged) = (None, None, None);
+        let (mut validation, mut test) = (None, None);
+        let (mut average_validation, mut average_test) = (None, None);
         if due {
             (validation, test) = self.evaluated(&self.theta, &self.buffers.borrow(), observer)?;
-            averaged = self.averaged(observer)?;
+            let average = self.averaged(observer)?;
+            if let Some((theta, buffers)) = &average {
+                (average_validation, average_test) = self.evaluated(theta, buffers, observer)?;
+            }
+            let mut all = [&validation, &test, &average_validation, &average_test].into_iter().flatten();
+            let collapsed = all.all(|found| found.collapsed);
+            self.progress.collapse = collapsed.then(|| Collapse::again(self.progress.collapse, epoch));
+            if let Some((theta, buffers)) = average.filter(|_| self.ended()) {
+                let path = checkpoint::average(self.folder.path());
+                self.save_network(&path, &theta, &buffers, Content::Model)?;
+            }
         }
-        let (average_validation, average_test) = averaged.unzip();
-        let (average_validation, average_test) = (average_validation.flatten(), average_test.flatten());
         let Sums { loss, correct, images, grad_norm, penalties, flipped } = sums;
         let share = |correct: u64, images: u64| (images > 0).then(|| correct as f64 / images as f64);
         let noise = self.prepared.recipe.data.label_noise.is_some();
@@ -60,6 +69,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             average_val_accuracy: average_validation.map(|found| found.accuracy),
             average_test_accuracy: average_test.as_ref().map(|found| found.accuracy),
             average_test_loss: average_test.map(|found| found.loss),
+            collapsed: due && self.progress.collapse.is_some(),
             learning_rate: gnr_core::Schedule::at(
                 &self.configured.method.learning_rate,
                 step.saturating_sub(1),
@@ -122,13 +132,9 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok((validation, Some(measure(&images.test)?)))
     }
 
-    /// Evaluates the averaged weights, once there are some: those of `train.average`, or else those of a schedule-free
-    /// optimiser. Those of the last epoch are written.
-    #[allow(clippy::type_complexity)]
-    pub(super) fn averaged(
-        &self,
-        observer: &mut dyn Observer,
-    ) -> Result<Option<(Option<Evaluation>, Option<Evaluation>)>> {
+    /// The averaged weights and their statistics, once there are some: those of `train.average`, or else those of a
+    /// schedule-free optimiser.
+    fn averaged(&self, observer: &mut dyn Observer) -> Result<Option<(ParamVector<B>, Buffers<B>)>> {
         let solution = self.configured.method.optimizer.solution(&self.theta)?;
         if self.average.is_none() && solution.is_none() {
             return Ok(None);
@@ -143,21 +149,14 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         };
         let mut progress = |done, of| observer.on_evaluation(done, of);
         let buffers = self.buffers.borrow();
-        let network = match (&self.average, solution) {
-            (Some(average), _) => average.network(&source, &buffers, &mut progress)?,
+        match (&self.average, solution) {
+            (Some(average), _) => average.network(&source, &buffers, &mut progress),
             (None, Some(theta)) => {
                 let statistics = source.statistics_at(&theta, buffers.clone(), &mut progress)?;
-                Some((theta, statistics))
+                Ok(Some((theta, statistics)))
             }
-            (None, None) => None,
-        };
-        drop(buffers);
-        let Some((theta, buffers)) = network else { return Ok(None) };
-        if self.progress.epoch == self.prepared.recipe.train.epochs {
-            let path = checkpoint::average(self.folder.path());
-            self.save_network(&path, &theta, &buffers, Content::Model)?;
+            (None, None) => Ok(None),
         }
-        self.evaluated(&theta, &buffers, observer).map(Some)
     }
 
     pub(super) fn best_by(&self) -> BestBy {

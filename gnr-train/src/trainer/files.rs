@@ -36,7 +36,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     pub(super) fn keep(&self) -> Result<()> {
         let (train, epoch) = (&self.prepared.recipe.train, self.progress.epoch);
         let Some(every) = train.keep_every_epochs else { return Ok(()) };
-        if epoch.is_multiple_of(every) || epoch == train.epochs {
+        if epoch.is_multiple_of(every) || self.ended() {
             self.save(&checkpoint::kept(self.folder.path(), epoch), Content::Model)?;
         }
         Ok(())
@@ -97,6 +97,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             average_val_accuracy: last.average_val_accuracy,
             average_test_accuracy: last.average_test_accuracy,
             average_test_loss: last.average_test_loss,
+            collapsed_at_epoch: self.progress.collapse.map(|collapse| collapse.at_epoch),
             best: self.progress.best.ok_or_else(|| incomplete("the best checkpoint"))?,
             seconds: self.times.all,
             parameters: self.prepared.model.layout().num_parameters(),

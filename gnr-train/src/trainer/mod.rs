@@ -130,7 +130,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         if self.progress.step == 0 {
             self.keep()?;
         }
-        while self.progress.epoch < recipe.train.epochs {
+        while !self.ended() {
             let started = (Instant::now(), self.team.exchanging());
             let finished = self.epoch_steps(steps, observer, stop)?;
             if !finished {
@@ -141,10 +141,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             self.keep()?;
             let epoch = self.progress.epoch;
             let every = recipe.train.checkpoint_every_epochs;
-            if epoch == recipe.train.epochs || (every > 0 && epoch.is_multiple_of(every)) {
+            if self.ended() || (every > 0 && epoch.is_multiple_of(every)) {
                 self.save_last(observer)?;
             }
-            if self.team.any(stop.load(Ordering::Relaxed))? && epoch < recipe.train.epochs {
+            if self.team.any(stop.load(Ordering::Relaxed))? && !self.ended() {
                 return self.interrupt(observer);
             }
         }
@@ -152,6 +152,14 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let summary = self.team.agree(summary)?;
         observer.on_end(&summary);
         Ok(Outcome::Finished(Box::new(summary)))
+    }
+
+    /// Whether the last epoch is done, or the run has collapsed and is to end then.
+    fn ended(&self) -> bool {
+        let train = &self.prepared.recipe.train;
+        // One evaluation could be chance; of a network without signals the second one is the same.
+        let collapsed = self.progress.collapse.is_some_and(|collapse| collapse.evaluations >= 2);
+        self.progress.epoch >= train.epochs || (train.stop_when_collapsed && collapsed)
     }
 
     /// Makes the remaining steps of the current epoch. Returns false when asked to stop on the way.

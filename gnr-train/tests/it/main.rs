@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod average;
+mod collapse;
 mod continued;
 mod curvature;
 mod engine;

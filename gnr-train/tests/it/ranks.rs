@@ -79,6 +79,25 @@ fn ranks_train_what_one_process_trains() {
     }
 }
 
+/// All ranks find a collapse together, and end at the same epoch as one process does.
+#[test]
+fn a_collapsed_run_ends_on_every_rank() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = tiny(&[crate::collapse::DEADLY, &["train.stop_when_collapsed=true"]].concat());
+    let ends = |ranks: usize| -> Vec<(u64, Option<u64>)> {
+        let folder = home.path().join(ranks.to_string());
+        let outcomes = on_ranks(ranks, &recipe, &folder, Existing::Refuse, None).into_iter();
+        let ends = outcomes.map(|outcome| match outcome.unwrap() {
+            Outcome::Finished(summary) => (summary.epochs, summary.collapsed_at_epoch),
+            other => panic!("{other:?}"),
+        });
+        ends.collect()
+    };
+    let alone = ends(1)[0];
+    assert!(alone.0 < 40, "{alone:?}");
+    assert_eq!(ends(3), [alone; 3]);
+}
+
 /// Whichever rank is asked to stop, all stop after one step, and continue to equal bits.
 #[test]
 fn a_stopped_run_goes_on_as_if_it_had_not() {
