@@ -8,6 +8,8 @@ use super::{state::Dashboard, table::values};
 
 pub(super) fn lines(dashboard: &Dashboard, now: SystemTime) -> Vec<String> {
     let width = dashboard.runs().iter().map(|watched| watched.name.chars().count()).max().unwrap_or_default();
+    let state_width =
+        dashboard.runs().iter().map(|watched| watched.run.word().len()).max().unwrap_or_default();
     let line = |watched: &super::state::Watched| {
         let [state, epochs, accuracy, loss, norm, rate, steps, left] = values(watched, now);
         let left = match watched.run.activity() {
@@ -16,7 +18,7 @@ pub(super) fn lines(dashboard: &Dashboard, now: SystemTime) -> Vec<String> {
             _ => String::new(),
         };
         format!(
-            "{:width$}  {state:8}  {epochs} epochs  test {accuracy} %  loss {loss}  |grad| {norm}  lr {rate}  {steps} steps/s{left}",
+            "{:width$}  {state:state_width$}  {epochs} epochs  test {accuracy} %  loss {loss}  |grad| {norm}  lr {rate}  {steps} steps/s{left}",
             watched.name
         )
     };

@@ -19,7 +19,7 @@ use crate::progress::clock;
 
 /// Heading and width of each column, and the width of the window from which the column is shown.
 const COLUMNS: [(&str, u16, u16); 8] = [
-    ("state", 8, 0),
+    ("state", 9, 0),
     ("epoch", 11, 0),
     ("test %", 7, 50),
     ("loss", 8, 60),
@@ -106,7 +106,7 @@ pub(super) fn values(watched: &Watched, now: SystemTime) -> [String; 8] {
         }),
     };
     [
-        run.activity().word().to_owned(),
+        run.word().to_owned(),
         format!("{}/{of}", run.epochs_done()),
         run.test_accuracy().map_or_else(none, |accuracy| format!("{:.2}", 100.0 * accuracy)),
         run.train_loss().map_or_else(none, |loss| format!("{loss:.4}")),

@@ -117,6 +117,17 @@ impl FollowedRun {
         self.activity
     }
 
+    /// Number of epochs after which every image got the same output, in that evaluation and all since.
+    pub fn collapsed_at_epoch(&self) -> Option<u64> {
+        let evaluated = self.log.epochs().iter().rev().filter(|epoch| epoch.test_accuracy.is_some());
+        evaluated.take_while(|epoch| epoch.collapsed).last().map(|epoch| epoch.epoch)
+    }
+
+    /// The state of the run in one word.
+    pub fn word(&self) -> &'static str {
+        if self.collapsed_at_epoch().is_some() { "collapsed" } else { self.activity.word() }
+    }
+
     /// When the log was written last; before its first line, when the run began.
     pub fn written(&self) -> Option<SystemTime> {
         self.stamps[2].or(self.stamps[0]).map(|(time, _)| time)
@@ -260,6 +271,7 @@ mod tests {
             (run.activity(), run.fraction(), run.test_accuracy()),
             (Activity::Finished, Some(1.0), Some(0.9))
         );
+        assert_eq!((run.word(), run.collapsed_at_epoch()), ("finished", None));
 
         // `gnr resume --set train.epochs=16`.
         fs::remove_file(at.join("summary.json")).unwrap();

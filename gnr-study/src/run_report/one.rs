@@ -27,6 +27,11 @@ pub(super) fn report(run: &FollowedRun, now: SystemTime) -> Result<RunReport> {
             run.folder().display()
         ))),
     }
+    if let Some(epoch) = run.collapsed_at_epoch() {
+        blocks.push(Block::Caveat(format!(
+            "The run has collapsed: after epoch {epoch}, and in every evaluation since, every image gets the same output."
+        )));
+    }
     let epochs = run.log().epochs();
     if let Some(last) = epochs.last() {
         blocks.push(results(run, last));

@@ -66,6 +66,24 @@ fn a_run_that_trains_shows_what_is_whole() {
 }
 
 #[test]
+fn a_run_that_collapsed_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let at = home.path();
+    write(at, "recipe.toml", "[train]\nepochs = 9\n");
+    let collapsed = epochs(4).replace("\"penalties\"", "\"collapsed\":true,\"penalties\"");
+    // Evaluated are the epochs 1, 2 and 4; the last two of them found the collapse.
+    let lines: Vec<&str> = collapsed.lines().collect();
+    let healthy = epochs(1);
+    let unevaluated = lines[2].replace("\"test_accuracy\":0.3,", "").replace("\"collapsed\":true,", "");
+    write(at, "metrics.jsonl", &format!("{healthy}{}\n{unevaluated}\n{}\n", lines[1], lines[3]));
+    write(at, "summary.json", "{\"finished\":true,\"test_accuracy\":0.1}");
+    let (words, _) = page(&[at], SystemTime::now());
+    assert!(words.contains("The run has collapsed: after epoch 2, and in every evaluation since"), "{words}");
+    write(at, "metrics.jsonl", &epochs(4));
+    assert!(!page(&[at], SystemTime::now()).0.contains("collapsed"));
+}
+
+#[test]
 fn what_was_measured_is_on_the_page_of_a_finished_run() {
     let home = tempfile::tempdir().unwrap();
     let at = home.path();
