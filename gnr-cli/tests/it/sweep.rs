@@ -271,6 +271,48 @@ fn what_cannot_be_swept_is_said_before_any_training() {
     assert!(code == 0 && stdout.contains("78 runs") && stdout.contains("nothing was trained"), "{stdout}");
 }
 
+/// Of a run that averages its weights the average is judged: the decay does not change the weights themselves.
+#[test]
+fn averaged_weights_are_what_is_chosen_by() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", TINY);
+    let out = home.path().join("out");
+    // A weight decay of 3 ends with weights that tell no image from another; the slow average still does.
+    let words = [
+        "sweep",
+        recipe.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+        "--method=ema",
+        "--grid=train.average.decay=0.5,0.999",
+        "--grid=optimizer.weight_decay=0.0,3.0",
+        "--set=optimizer.lr=0.3",
+        "--set=optimizer.momentum=0.0",
+        "--set=schedule.name=constant",
+        "--set=train.epochs=12",
+        "--set=data.validation=0.2",
+    ];
+    let (code, stdout, stderr) = run(&words);
+    assert_eq!(code, 0, "{stderr}");
+    let read = |path: &Path| -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let found = read(&out.join("sweep.json"));
+    let mut differ = 0;
+    for point in found["points"].as_array().unwrap() {
+        let value = |at: usize| point["values"][at].as_str().unwrap().parse::<f64>().unwrap();
+        let name = format!("decay={:?}_weight_decay={:?}_", value(0), value(1));
+        let run = runs(&out).into_iter().find(|(run, _)| run.starts_with(&name));
+        let folder = run.unwrap_or_else(|| panic!("{name} among {:?}", runs(&out).keys())).1;
+        let summary = read(&folder.join("summary.json"));
+        assert_eq!(point["val_accuracies"][0], summary["average_val_accuracy"], "{name}");
+        assert_eq!(point["test_accuracies"][0], summary["average_test_accuracy"], "{name}");
+        differ += u32::from(summary["average_val_accuracy"] != summary["val_accuracy"]);
+    }
+    assert!(differ > 0, "the average is another network somewhere");
+    assert!(stdout.contains("1 collapsed to one output for all images"), "{stdout}");
+}
+
 /// A method given by name brings the keys to search from the registry; a grid of the user's own replaces them.
 #[test]
 fn a_method_brings_what_is_searched() {

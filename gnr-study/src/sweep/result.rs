@@ -23,6 +23,9 @@ pub struct Point {
     pub mean: Option<f64>,
     /// Test accuracy of each finished seed. It decides nothing.
     pub test_accuracies: Vec<f64>,
+    /// Whether a seed collapsed to one output for all images.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub collapsed: bool,
     /// Why a seed failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
@@ -45,14 +48,14 @@ pub struct SweepResult {
     chosen: Recipe,
 }
 
-/// Validation and test accuracy of a finished run.
-fn accuracies(folder: &Path) -> Result<Option<(f64, f64)>> {
+/// Validation and test accuracy of a finished run, of its averaged weights where it averages; and whether it collapsed.
+fn found(folder: &Path) -> Result<Option<(f64, f64, bool)>> {
     if !is_finished(folder) {
         return Ok(None);
     }
     let found = finished_summary(folder)?;
-    match (found.val_accuracy, found.test_accuracy) {
-        (Some(validation), Some(test)) => Ok(Some((validation, test))),
+    match (found.held_out_accuracy(), found.method_accuracy()) {
+        (Some(validation), Some(test)) => Ok(Some((validation, test, found.collapsed_at_epoch.is_some()))),
         _ => Err(StudyError::File {
             path: folder.join("summary.json"),
             problem: "expected val_accuracy beside test_accuracy; remove the run to train it again".into(),
@@ -71,11 +74,13 @@ pub(super) fn collect(sweep: &Sweep, validation_images: usize, failures: &[Failu
             val_accuracies: Vec::new(),
             mean: None,
             test_accuracies: Vec::new(),
+            collapsed: false,
             failures: Vec::new(),
         })
         .collect();
     for (run, &point) in sweep.runs.iter().zip(&sweep.of) {
-        if let Some((validation, test)) = accuracies(&run.folder)? {
+        if let Some((validation, test, collapsed)) = found(&run.folder)? {
+            points[point].collapsed |= collapsed;
             points[point].val_accuracies.push(validation);
             points[point].test_accuracies.push(test);
         }
@@ -150,6 +155,10 @@ impl SweepResult {
         }
         if failed > 0 {
             told += &format!("; {failed} could not be trained to the end");
+        }
+        let collapsed = self.points.iter().filter(|point| point.collapsed).count();
+        if collapsed > 0 {
+            told += &format!("; {collapsed} collapsed to one output for all images");
         }
         told + "."
     }
