@@ -53,6 +53,12 @@ impl Comparison {
             return "No run is finished.".into();
         };
         let (arm, base) = (&self.arms[best], &self.arms[0]);
+        if self.arms.len() == 1 {
+            return format!(
+                "{} reaches {accuracy:.1} % test accuracy; it was compared with no other.",
+                base.title
+            );
+        }
         if best == 0 {
             return format!(
                 "{} has the highest mean test accuracy, {accuracy:.1} %; no other method helps here.",
@@ -261,6 +267,9 @@ impl Comparison {
 
     /// Whether the flattest method is also the most accurate.
     fn flatter(&self) -> Option<String> {
+        if self.arms.len() < 2 {
+            return None;
+        }
         let of = |arm: &ArmResult| {
             Some((arm.over_seeds(|run| Some(run.sharpness?.lambda_max))?.mean, arm.accuracy()?.mean))
         };
@@ -481,6 +490,12 @@ mod tests {
         let none = compared(&[("base", [0.9, 0.92], 1), ("gnr", [0.75, 0.772], 1)]).headline();
         assert!(none.starts_with("base has the highest mean test accuracy, 91.0"), "{none}");
         assert!(none.ends_with("no other method helps here."), "{none}");
+        let alone = compared(&[("base", [0.9, 0.92], 1)]);
+        assert_eq!(
+            alone.headline(),
+            "base reaches 91.0 ± 1.4 % test accuracy; it was compared with no other."
+        );
+        assert_eq!(alone.flatter(), None);
     }
 
     #[test]
