@@ -22,6 +22,8 @@ pub(super) struct Table {
     jobs: usize,
     bars: MultiProgress,
     lines: Vec<ProgressBar>,
+    /// Whether the runs are tries, which are judged by held-out images.
+    tuning: bool,
     /// The runs of the present phase.
     runs: Vec<RunState>,
     /// Cost and seconds of the runs that this process trained, from which the remaining time is estimated.
@@ -40,7 +42,7 @@ struct RunState {
     before: u64,
     step: u64,
     ended: bool,
-    /// The last known test (or validation) accuracy, as a fraction.
+    /// The last known test accuracy, of a try the accuracy on held-out images; a fraction.
     accuracy: Option<f64>,
 }
 
@@ -48,7 +50,16 @@ impl Table {
     pub(super) fn new(quiet: bool, titles: Vec<String>, jobs: usize) -> Self {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bars = MultiProgress::with_draw_target(target);
-        Self { quiet, titles, jobs, bars, lines: Vec::new(), runs: Vec::new(), spent: (0.0, 0.0) }
+        Self {
+            quiet,
+            titles,
+            jobs,
+            bars,
+            lines: Vec::new(),
+            tuning: false,
+            runs: Vec::new(),
+            spent: (0.0, 0.0),
+        }
     }
 
     pub(super) fn clear(&self) {
@@ -134,7 +145,11 @@ impl StudyObserver for Table {
     }
 
     fn on_epoch(&mut self, run: usize, metrics: &EpochMetrics) {
-        let found = metrics.average_test_accuracy.or(metrics.test_accuracy);
+        let found = if self.tuning {
+            metrics.average_val_accuracy.or(metrics.val_accuracy)
+        } else {
+            metrics.average_test_accuracy.or(metrics.test_accuracy)
+        };
         if found.is_some() {
             self.runs[run].accuracy = found;
         }
@@ -145,20 +160,21 @@ impl StudyObserver for Table {
         let told = match how {
             Finished::Before => None,
             Finished::Now(summary) => {
-                let accuracy = summary.average_test_accuracy.unwrap_or(summary.test_accuracy);
-                self.runs[run].accuracy = Some(accuracy);
+                let test = summary.average_test_accuracy.unwrap_or(summary.test_accuracy);
                 let held_out = summary.average_val_accuracy.or(summary.val_accuracy);
-                Some(match held_out {
-                    Some(held_out) => format!("validation {:.2} %", 100.0 * held_out),
-                    None => format!("test {:.2} %", 100.0 * accuracy),
-                })
+                let (images, accuracy) = match held_out.filter(|_| self.tuning) {
+                    Some(held_out) => ("validation", held_out),
+                    None => ("test", test),
+                };
+                self.runs[run].accuracy = Some(accuracy);
+                Some(format!("{images} {:.2} %", 100.0 * accuracy))
             }
             Finished::Failed(error) => {
                 Some(format!("FAILED: {error} (in {})", self.runs[run].folder.display()))
             }
         };
         if matches!(how, Finished::Before) {
-            self.runs[run].accuracy = accuracy_of(&self.runs[run].folder);
+            self.runs[run].accuracy = accuracy_of(&self.runs[run].folder, self.tuning);
         }
         let state = &mut self.runs[run];
         state.ended = true;
@@ -190,9 +206,10 @@ impl StudyObserver for Table {
     }
 }
 
-/// The test accuracy of a run that was finished before.
-fn accuracy_of(folder: &Path) -> Option<f64> {
-    gnr_study::results::summary(folder).ok()??.method_accuracy()
+/// The accuracy of a run that was finished before: of a try on held-out images, else on test images.
+fn accuracy_of(folder: &Path, held_out: bool) -> Option<f64> {
+    let summary = gnr_study::results::summary(folder).ok()??;
+    if held_out { summary.average_val_accuracy.or(summary.val_accuracy) } else { summary.method_accuracy() }
 }
 
 impl CompareObserver for Table {
@@ -203,6 +220,7 @@ impl CompareObserver for Table {
             Phase::TuningOptimizers => "tuning: learning rate and weight decay",
             Phase::Training => "training",
         };
+        self.tuning = phase != Phase::Training;
         let finished = runs.iter().filter(|run| run.folder.join("summary.json").is_file()).count();
         self.say(&format!("{what}: {} runs, {finished} finished before", runs.len()));
         self.runs = runs

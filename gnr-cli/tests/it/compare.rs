@@ -173,6 +173,9 @@ fn tuning_gives_every_method_as_many_tries_on_noisy_held_out_images() {
     assert!(tried.contains("validation = true") && tried.contains("validation = 0.1"), "{tried}");
     assert!(tried.contains("seed = 1000000"), "seeds of their own: {tried}");
     let compared = text("runs");
+    let only_at_end = "test_only_at_end = true";
+    assert!(tried.contains(only_at_end) && !compared.contains(only_at_end), "{tried} {compared}");
+    assert!(stdout.contains("validation ") && stdout.contains("test "), "tries and runs: {stdout}");
     // A grid of four points allows no fifth try of a method without keys of its own, and the report says so.
     let small = ["--grid", "optimizer.lr=0.02,0.05", "--grid", "optimizer.weight_decay=0.0,0.001"];
     let small =

@@ -425,6 +425,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             noise.validation = true;
         }
         recipe.train.seed = seed;
+        recipe.train.test_only_at_end = true;
         recipe.train.stop_when_collapsed = true;
         let half = if half == Half::Method { "a" } else { "b" };
         let name = format!("{}-{half}{number:03}-{}", self.request.arms[arm].name, seed - FIRST_SEED);

@@ -20,7 +20,7 @@ use std::{
     time::SystemTime,
 };
 
-use gnr_train::Recipe;
+use gnr_train::{EpochMetrics, Recipe};
 
 use crate::{
     error::Result,
@@ -119,7 +119,8 @@ impl FollowedRun {
 
     /// Number of epochs after which every image got the same output, in that evaluation and all since.
     pub fn collapsed_at_epoch(&self) -> Option<u64> {
-        let evaluated = self.log.epochs().iter().rev().filter(|epoch| epoch.test_accuracy.is_some());
+        let evaluated = |epoch: &&EpochMetrics| epoch.test_accuracy.or(epoch.val_accuracy).is_some();
+        let evaluated = self.log.epochs().iter().rev().filter(evaluated);
         evaluated.take_while(|epoch| epoch.collapsed).last().map(|epoch| epoch.epoch)
     }
 

@@ -52,6 +52,11 @@ pub struct Train {
     pub keep_every_epochs: Option<u64>,
     /// Number of epochs between evaluations; the last epoch is always evaluated. Default 1.
     pub eval_every: u64,
+    /// Whether the test images are evaluated at the end only, and the evaluations before are those of the validation
+    /// images: a run that only serves a choice by validation accuracy need not look at test images on its way. Default:
+    /// no, at each evaluation; `gnr compare` sets it for its tries.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub test_only_at_end: bool,
     /// Whether a run ends at the second evaluation in a row in which every image gets the same logits, bit for bit. It
     /// has collapsed: no signal passes through the network any more, and so no gradient. All images are then of one
     /// class to it, now and after all epochs. Default: no, the run goes on; `gnr compare` sets it for its tries.
@@ -77,7 +82,6 @@ pub struct Train {
 ///
 /// A schedule-free optimiser has averaged weights of its own. Without this section they are evaluated and written
 /// likewise.
-/// the weights themselves decide.
 ///
 /// # Cost
 /// One vector, and each evaluation twice. For `swa` of a model with BatchNorm, also a forward pass over the training
@@ -159,6 +163,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Train {
         checkpoint_every_steps: train.optional_in("checkpoint_every_steps", |n| *n > 0, AT_LEAST_ONE),
         keep_every_epochs: train.optional_in("keep_every_epochs", |n| *n > 0, AT_LEAST_ONE),
         eval_every: train.value_in("eval_every", 1, |n| *n > 0, AT_LEAST_ONE),
+        test_only_at_end: train.value("test_only_at_end", false),
         stop_when_collapsed: train.value("stop_when_collapsed", false),
         eval_batch_size: train.optional_in("eval_batch_size", |n| *n > 0, AT_LEAST_ONE),
         log_every_steps: train.optional_in("log_every_steps", |n| *n > 0, AT_LEAST_ONE),

@@ -1,20 +1,18 @@
-//! The end of an epoch: evaluations, metrics, the best weights.
+//! The end of an epoch: metrics, the best weights.
 
 use std::time::{Duration, Instant};
 
-use gnr_nn::{Autodiff, Buffers, ParamVector};
+use gnr_nn::Autodiff;
 
 use crate::{
-    average::Source,
-    checkpoint::{self, Collapse, Content, Sums},
+    checkpoint::{self, Content, Sums},
     error::Result,
-    evaluate::{Evaluation, evaluate_in},
     metrics::EpochMetrics,
     observer::{BestBy, Observer},
     summary::Best,
 };
 
-use super::Trainer;
+use super::{Trainer, evaluations::Evaluations};
 
 impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     /// Evaluates, logs, and keeps the checkpoint if it is the best one. `started` is the time at which the epoch's
@@ -26,31 +24,15 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     ) -> Result<()> {
         let train_seconds = Some(started.elapsed().as_secs_f64());
         let (exchange_seconds, exchange_seconds_least) = self.exchanged_since(exchanging)?.unzip();
-        let recipe = &self.prepared.recipe;
         let sums = std::mem::take(&mut self.progress.sums);
         self.progress.epoch += 1;
         let batches = std::mem::take(&mut self.progress.batch).max(1);
         let (epoch, step) = (self.progress.epoch, self.progress.step);
-        let due = epoch.is_multiple_of(recipe.train.eval_every) || epoch == recipe.train.epochs;
         if let Some(average) = &mut self.average {
             average.after_epoch(epoch, &self.theta)?;
         }
-        let (mut validation, mut test) = (None, None);
-        let (mut average_validation, mut average_test) = (None, None);
-        if due {
-            (validation, test) = self.evaluated(&self.theta, &self.buffers.borrow(), observer)?;
-            let average = self.averaged(observer)?;
-            if let Some((theta, buffers)) = &average {
-                (average_validation, average_test) = self.evaluated(theta, buffers, observer)?;
-            }
-            let mut all = [&validation, &test, &average_validation, &average_test].into_iter().flatten();
-            let collapsed = all.all(|found| found.collapsed);
-            self.progress.collapse = collapsed.then(|| Collapse::again(self.progress.collapse, epoch));
-            if let Some((theta, buffers)) = average.filter(|_| self.ended()) {
-                let path = checkpoint::average(self.folder.path());
-                self.save_network(&path, &theta, &buffers, Content::Model)?;
-            }
-        }
+        let Evaluations { validation, test, average_validation, average_test, collapsed } =
+            self.evaluate(epoch, observer)?;
         let Sums { loss, correct, images, grad_norm, penalties, flipped } = sums;
         let share = |correct: u64, images: u64| (images > 0).then(|| correct as f64 / images as f64);
         let noise = self.prepared.recipe.data.label_noise.is_some();
@@ -69,7 +51,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             average_val_accuracy: average_validation.map(|found| found.accuracy),
             average_test_accuracy: average_test.as_ref().map(|found| found.accuracy),
             average_test_loss: average_test.map(|found| found.loss),
-            collapsed: due && self.progress.collapse.is_some(),
+            collapsed,
             learning_rate: gnr_core::Schedule::at(
                 &self.configured.method.learning_rate,
                 step.saturating_sub(1),
@@ -113,50 +95,6 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let (_, all) = self.team.agree_with(Ok(()), &[own])?;
         let seconds = || all.iter().map(|row| row[0]);
         Ok(Some((seconds().sum::<f64>() / all.len() as f64, seconds().fold(own, f64::min))))
-    }
-
-    /// Evaluates a network of this run on the validation images, if there are some, and on the test images.
-    pub(super) fn evaluated(
-        &self,
-        theta: &ParamVector<B>,
-        buffers: &Buffers<B>,
-        observer: &mut dyn Observer,
-    ) -> Result<(Option<Evaluation>, Option<Evaluation>)> {
-        let (model, images) = (&self.prepared.model, &self.prepared.images);
-        let theta = checkpoint::all_parameters(&self.backend, theta, self.frozen.as_ref())?;
-        let mut measure = |loader| {
-            let progress = |done, of| observer.on_evaluation(done, of);
-            evaluate_in(&self.team, model, &self.backend, &theta, buffers, loader, progress)
-        };
-        let validation = images.validation.as_ref().map(&mut measure).transpose()?;
-        Ok((validation, Some(measure(&images.test)?)))
-    }
-
-    /// The averaged weights and their statistics, once there are some: those of `train.average`, or else those of a
-    /// schedule-free optimiser.
-    fn averaged(&self, observer: &mut dyn Observer) -> Result<Option<(ParamVector<B>, Buffers<B>)>> {
-        let solution = self.configured.method.optimizer.solution(&self.theta)?;
-        if self.average.is_none() && solution.is_none() {
-            return Ok(None);
-        }
-        let source = Source {
-            model: &self.prepared.model,
-            backend: &self.backend,
-            frozen: self.frozen.as_ref(),
-            loader: &self.prepared.images.train,
-            train: &self.prepared.recipe.train,
-            step: self.progress.step,
-        };
-        let mut progress = |done, of| observer.on_evaluation(done, of);
-        let buffers = self.buffers.borrow();
-        match (&self.average, solution) {
-            (Some(average), _) => average.network(&source, &buffers, &mut progress),
-            (None, Some(theta)) => {
-                let statistics = source.statistics_at(&theta, buffers.clone(), &mut progress)?;
-                Ok(Some((theta, statistics)))
-            }
-            (None, None) => Ok(None),
-        }
     }
 
     pub(super) fn best_by(&self) -> BestBy {

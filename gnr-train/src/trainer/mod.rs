@@ -2,6 +2,7 @@
 
 mod begin;
 mod epoch;
+mod evaluations;
 mod files;
 mod step;
 

@@ -1,8 +1,21 @@
 //! Evaluating checkpoints and published weights.
 
-use gnr_train::{EvalRequest, Split, eval};
+use std::{fs, path::Path};
 
-use crate::support::{run, tiny};
+use gnr_train::{EvalRequest, Split, eval};
+use serde_json::Value;
+
+use crate::{
+    collapse::DEADLY,
+    support::{run, tiny},
+};
+
+/// Each epoch of a run with one of these metrics.
+fn epochs_with(folder: &Path, metric: &str) -> Vec<u64> {
+    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line.get(metric).is_some()).map(|line| line["epoch"].as_u64().unwrap()).collect()
+}
 
 #[test]
 fn a_checkpoint_evaluates_to_what_its_run_reported() {
@@ -39,4 +52,44 @@ fn training_may_start_from_a_checkpoint() {
     assert!(error.contains("last.safetensors") && error.contains("4.weight"), "{error}");
     assert!(!home.path().join("third").exists(), "nothing is left of a run that could not start");
     run(tiny(&[wider[0], wider[1], "model.load=matching"]), &home.path().join("fourth")).unwrap();
+}
+
+#[test]
+fn test_images_may_wait_for_the_end_of_the_run() {
+    let home = tempfile::tempdir().unwrap();
+    let (always, waiting) = (home.path().join("always"), home.path().join("waiting"));
+    let sets = ["train.epochs=4", "train.eval_every=2", "train.average={kind=\"ema\", decay=0.5}"];
+    let before = run(tiny(&sets), &always).unwrap();
+    let after = run(tiny(&[&sets[..], &["train.test_only_at_end=true"]].concat()), &waiting).unwrap();
+    let found = |s: &gnr_train::Summary| {
+        (
+            s.train_loss,
+            s.test_accuracy,
+            s.test_loss,
+            s.val_accuracy,
+            s.average_val_accuracy,
+            s.average_test_loss,
+        )
+    };
+    assert_eq!(found(&before), found(&after));
+    for metric in ["test_accuracy", "test_loss", "average_test_accuracy"] {
+        assert_eq!((epochs_with(&always, metric), epochs_with(&waiting, metric)), (vec![2, 4], vec![4]));
+    }
+    assert_eq!(epochs_with(&waiting, "average_val_accuracy"), [2, 4]);
+    // Without validation images nothing is evaluated before the end, and nothing can have collapsed.
+    let blind = home.path().join("blind");
+    let sets = ["data.validation=0.0", "train.test_only_at_end=true", "train.stop_when_collapsed=true"];
+    assert_eq!(run(tiny(&sets), &blind).unwrap().collapsed_at_epoch, None);
+    assert_eq!(epochs_with(&blind, "test_accuracy"), [3]);
+}
+
+/// The validation images decide when a collapsed run ends; the test images are then evaluated.
+#[test]
+fn a_collapsed_run_that_ends_early_is_tested_there() {
+    let home = tempfile::tempdir().unwrap();
+    let sets = ["train.test_only_at_end=true", "train.stop_when_collapsed=true", "train.eval_every=3"];
+    let summary = run(tiny(&[DEADLY, &sets].concat()), home.path()).unwrap();
+    assert!(summary.epochs < 40 && summary.collapsed_at_epoch == Some(summary.epochs - 3), "{summary:?}");
+    assert_eq!(epochs_with(home.path(), "test_accuracy"), [summary.epochs]);
+    assert_eq!(epochs_with(home.path(), "collapsed"), [summary.epochs - 3, summary.epochs]);
 }

@@ -1,0 +1,119 @@
+//! Evaluations at the end of an epoch: of the weights and, where the run averages, of the averaged weights.
+
+use gnr_data::Loader;
+use gnr_nn::{Autodiff, Buffers, ParamVector};
+
+use crate::{
+    average::Source,
+    checkpoint::{self, Collapse, Content},
+    error::Result,
+    evaluate::{Evaluation, evaluate_in},
+    observer::Observer,
+};
+
+use super::Trainer;
+
+/// The evaluations of an epoch, each of them if there was one.
+#[derive(Default)]
+pub(super) struct Evaluations {
+    pub(super) validation: Option<Evaluation>,
+    pub(super) test: Option<Evaluation>,
+    pub(super) average_validation: Option<Evaluation>,
+    pub(super) average_test: Option<Evaluation>,
+    /// Whether there was an evaluation and in each every image got the same logits.
+    pub(super) collapsed: bool,
+}
+
+impl<B: Autodiff + 'static> Trainer<'_, B> {
+    /// The evaluations that are due after this epoch. Notes a collapse, and writes the averaged weights if the run ends
+    /// here.
+    ///
+    /// Where the test images wait for the end, the validation images decide whether a collapsed run ends.
+    pub(super) fn evaluate(&mut self, epoch: u64, observer: &mut dyn Observer) -> Result<Evaluations> {
+        let train = &self.prepared.recipe.train;
+        let last = epoch == train.epochs;
+        let due = last || epoch.is_multiple_of(train.eval_every);
+        let tested = due && (last || !train.test_only_at_end);
+        let validation = self.prepared.images.validation.as_ref().filter(|_| due);
+        let mut found = Evaluations::default();
+        if !tested && validation.is_none() {
+            return Ok(found);
+        }
+        let average = self.averaged(observer)?;
+        if let Some(images) = validation {
+            (found.validation, found.average_validation) = self.both(average.as_ref(), images, observer)?;
+        }
+        if tested {
+            let images = &self.prepared.images.test;
+            (found.test, found.average_test) = self.both(average.as_ref(), images, observer)?;
+        }
+        let Evaluations { validation, test, average_validation, average_test, .. } = &found;
+        let all: Vec<_> =
+            [validation, test, average_validation, average_test].into_iter().flatten().collect();
+        found.collapsed = !all.is_empty() && all.iter().all(|found| found.collapsed);
+        self.progress.collapse = found.collapsed.then(|| Collapse::again(self.progress.collapse, epoch));
+        if self.ended() {
+            if found.test.is_none() {
+                let images = &self.prepared.images.test;
+                (found.test, found.average_test) = self.both(average.as_ref(), images, observer)?;
+            }
+            if let Some((theta, buffers)) = average {
+                let path = checkpoint::average(self.folder.path());
+                self.save_network(&path, &theta, &buffers, Content::Model)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Evaluates the weights and the averaged weights, if there are some.
+    fn both(
+        &self,
+        average: Option<&(ParamVector<B>, Buffers<B>)>,
+        images: &Loader,
+        observer: &mut dyn Observer,
+    ) -> Result<(Option<Evaluation>, Option<Evaluation>)> {
+        let plain = self.evaluated(&self.theta, &self.buffers.borrow(), images, observer)?;
+        let average = average.map(|(theta, buffers)| self.evaluated(theta, buffers, images, observer));
+        Ok((Some(plain), average.transpose()?))
+    }
+
+    /// Evaluates a network of this run.
+    fn evaluated(
+        &self,
+        theta: &ParamVector<B>,
+        buffers: &Buffers<B>,
+        images: &Loader,
+        observer: &mut dyn Observer,
+    ) -> Result<Evaluation> {
+        let theta = checkpoint::all_parameters(&self.backend, theta, self.frozen.as_ref())?;
+        let progress = |done, of| observer.on_evaluation(done, of);
+        evaluate_in(&self.team, &self.prepared.model, &self.backend, &theta, buffers, images, progress)
+    }
+
+    /// The averaged weights and their statistics, once there are some: those of `train.average`, or else those of a
+    /// schedule-free optimiser.
+    fn averaged(&self, observer: &mut dyn Observer) -> Result<Option<(ParamVector<B>, Buffers<B>)>> {
+        let solution = self.configured.method.optimizer.solution(&self.theta)?;
+        if self.average.is_none() && solution.is_none() {
+            return Ok(None);
+        }
+        let source = Source {
+            model: &self.prepared.model,
+            backend: &self.backend,
+            frozen: self.frozen.as_ref(),
+            loader: &self.prepared.images.train,
+            train: &self.prepared.recipe.train,
+            step: self.progress.step,
+        };
+        let mut progress = |done, of| observer.on_evaluation(done, of);
+        let buffers = self.buffers.borrow();
+        match (&self.average, solution) {
+            (Some(average), _) => average.network(&source, &buffers, &mut progress),
+            (None, Some(theta)) => {
+                let statistics = source.statistics_at(&theta, buffers.clone(), &mut progress)?;
+                Ok(Some((theta, statistics)))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
