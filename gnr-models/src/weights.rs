@@ -3,7 +3,6 @@
 //! [`WeightFile`] is a file of either kind, [`fit`] reads it into a model and [`Report`]s what it did. [`convert`]
 //! turns any of them into safetensors.
 
-mod budget;
 mod convert;
 mod data;
 mod error;
@@ -13,7 +12,6 @@ mod header;
 mod kind;
 mod names;
 mod number;
-mod pickle;
 mod report;
 mod resample;
 mod torch;

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::fault::{Fault, Malformed};
-use super::pickle::Pickle;
+use super::pickle::Batch;
 use super::places::Places;
 use super::read::Input;
 use super::{Part, check_labels, read_text, read_whole};
@@ -171,8 +171,8 @@ fn unknown(path: &Path, reason: impl Into<String>) -> DataError {
     DataError::UnknownLayout { path: path.to_path_buf(), format: "pickle", reason: reason.into() }
 }
 
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Pickle<'a>> {
-    Pickle::parse(bytes).map_err(|error| error.into_error(path, "pickle"))
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Batch<'a>> {
+    Batch::parse(bytes).map_err(|error| error.into_error(path, "pickle"))
 }
 
 /// Reads a batch of the Python version, as published or as written again by a program.

@@ -1,54 +1,14 @@
-//! The part of Python's pickle format that CIFAR's "python version" needs, read as data and never as code.
+//! CIFAR's "python version": a dictionary of texts, integers, lists and numpy's arrays, read from a pickle.
 //!
-//! A file is run on a stack machine whose values are indices into one arena; texts and bytes are ranges of the file.
-//! Nothing is ever called or copied, shared values cannot multiply, and memory is in proportion to the file. A `GLOBAL`
-//! is kept as a name, and its call as (name, arguments, state). [`Pickle::array`] reads numpy's arrays from these.
-//!
-//! Protocols 0 to 5 (Python 2's cPickle wrote the published files with protocol 2). Reference: CPython,
-//! `Lib/pickletools.py`.
-
-mod machine;
+//! Protocols 0 to 5 (Python 2's cPickle wrote the published files with protocol 2). A call is a name with arguments:
+//! [`Batch::array`] knows those that make numpy's arrays.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
-use super::fault::Malformed;
+use gnr_pickle::{Budget, Id, Malformed, Object, Pickle, Problem, View, parse};
 
-type Result<T> = std::result::Result<T, Malformed>;
-
-/// Index of a value in the arena.
-pub(super) type Id = usize;
-
-#[derive(Debug, Clone)]
-pub(super) enum Value {
-    /// A value that these files never use, such as `None` and floats.
-    Other,
-    Int(i64),
-    /// Text or bytes, which Python 2 does not tell apart.
-    Bytes(Range<usize>, Form),
-    List(Vec<Id>),
-    Tuple(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    /// The name `module name` of a function or class.
-    Global(String),
-    /// The call of `callable` with `arguments`, followed by setting `state`.
-    Object {
-        callable: Id,
-        arguments: Id,
-        state: Option<Id>,
-    },
-}
-
-/// The encoding of text or bytes in the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// Unchanged bytes; text is in UTF-8.
-    Plain,
-    /// A quoted string with Python's escapes (protocol 0).
-    Quoted,
-    /// Latin-1, with `\uXXXX` for other characters (protocol 0).
-    Escaped,
-}
+use super::fault::{self, Fault};
+use super::kind::what_is;
 
 /// A numpy array in the file.
 pub(super) struct NdArray<'a> {
@@ -90,63 +50,55 @@ fn integer(bytes: &[u8], signed: bool, big_endian: bool) -> i64 {
 }
 
 /// A parsed file.
-pub(super) struct Pickle<'a> {
-    bytes: &'a [u8],
-    values: Vec<Value>,
-    root: Id,
+pub(super) struct Batch<'a> {
+    pickle: Pickle<'a>,
 }
 
-impl<'a> Pickle<'a> {
-    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self> {
-        let (values, root) = machine::run(bytes)?;
-        Ok(Self { bytes, values, root })
-    }
-
-    pub(super) fn root(&self) -> Id {
-        self.root
-    }
-
-    /// Text or bytes. Python 3 may write bytes as a call that makes them of text (protocols 0 to 2), which is read as
-    /// well.
-    pub(super) fn bytes(&self, id: Id) -> Option<Cow<'a, [u8]>> {
-        match &self.values[id] {
-            Value::Bytes(range, form) => {
-                let bytes = &self.bytes[range.clone()];
-                Some(match form {
-                    Form::Plain => Cow::Borrowed(bytes),
-                    Form::Quoted | Form::Escaped => unescaped(bytes, *form),
-                })
-            }
-            Value::Object { callable, arguments, .. } => {
-                let Value::Global(name) = &self.values[*callable] else { return None };
-                match (name.as_str(), self.items(*arguments)?) {
-                    ("_codecs encode", [text, ..]) => {
-                        let Value::Bytes(range, form) = &self.values[*text] else { return None };
-                        // Text that is not UTF-8 here is Latin-1 already.
-                        match (form, std::str::from_utf8(&self.bytes[range.clone()])) {
-                            (Form::Plain, Ok(text)) => {
-                                let byte = |c: char| u8::try_from(u32::from(c)).ok();
-                                text.chars().map(byte).collect::<Option<Vec<u8>>>().map(Cow::Owned)
-                            }
-                            _ => self.bytes(*text),
-                        }
-                    }
-                    ("__builtin__ bytes" | "builtins bytes", []) => Some(Cow::Borrowed(&[])),
-                    _ => None,
-                }
-            }
-            _ => None,
+impl<'a> Batch<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, fault::Malformed> {
+        match parse(bytes, &mut Budget::of(bytes.len() as u64)) {
+            Ok(pickle) => Ok(Self { pickle }),
+            Err(malformed) => Err(told(bytes, malformed)),
         }
     }
 
-    /// Number of bytes of the file that a text, or bytes made of a text, take.
-    fn length(&self, id: Id) -> usize {
-        match &self.values[id] {
-            Value::Bytes(range, _) => range.len(),
-            Value::Object { arguments, .. } => match self.items(*arguments) {
-                Some([text, ..]) if matches!(self.values[*text], Value::Bytes(..)) => self.length(*text),
-                _ => 0,
+    pub(super) fn root(&self) -> Id {
+        self.pickle.root()
+    }
+
+    /// A call of one of these functions, by module and name.
+    fn call(&self, id: Id, functions: &[(&str, &str)]) -> Option<&Object> {
+        let View::Object(object) = self.pickle.view(id) else { return None };
+        let View::Global(function) = self.pickle.view(object.callable) else { return None };
+        functions.iter().any(|(module, name)| function.of(module) == Some(name)).then_some(object)
+    }
+
+    /// Bytes, or a text as bytes. Python 3 writes bytes as a call that makes them of a text (protocols 0 to 2), which
+    /// is read as well.
+    pub(super) fn bytes(&self, id: Id) -> Option<Cow<'_, [u8]>> {
+        match self.pickle.view(id) {
+            View::Text(text) => Some(text.bytes()),
+            View::Bytes(bytes) => Some(bytes.into()),
+            _ => match self.encoded(id)? {
+                [] => Some((&[]).into()),
+                [text, ..] => self.pickle.text(*text)?.latin1(),
             },
+        }
+    }
+
+    /// The arguments of a call that makes bytes: a text and its encoding, or none for no bytes.
+    fn encoded(&self, id: Id) -> Option<&[Id]> {
+        let of = |functions| self.call(id, functions).and_then(|call| self.items(call.arguments));
+        let none = || of(&[("__builtin__", "bytes"), ("builtins", "bytes")]).filter(|found| found.is_empty());
+        of(&[("_codecs", "encode")]).filter(|found| !found.is_empty()).or_else(none)
+    }
+
+    /// Number of bytes of the file that a text, bytes, or bytes made of a text take.
+    fn length(&self, id: Id) -> usize {
+        match (self.pickle.view(id), self.encoded(id)) {
+            (View::Text(text), _) => text.len(),
+            (View::Bytes(bytes), _) => bytes.len(),
+            (_, Some([text, ..])) => self.pickle.text(*text).map_or(0, |text| text.len()),
             _ => 0,
         }
     }
@@ -157,54 +109,50 @@ impl<'a> Pickle<'a> {
         self.length(id) <= 8 * expected.len() + 8 && self.bytes(id).is_some_and(|bytes| *bytes == *expected)
     }
 
+    /// Keys and values of a dictionary, an ordered one included.
+    fn pairs(&self, id: Id) -> Option<&[(Id, Id)]> {
+        match self.pickle.view(id) {
+            View::Pairs(pairs) => Some(pairs),
+            _ => Some(self.call(id, &[("collections", "OrderedDict")])?.pairs()),
+        }
+    }
+
     /// The value of a key in a dictionary.
     pub(super) fn get(&self, dict: Id, key: &str) -> Option<Id> {
-        match &self.values[dict] {
-            Value::Dict(entries) => {
-                entries.iter().rev().find(|(k, _)| self.is(*k, key.as_bytes())).map(|entry| entry.1)
-            }
-            _ => None,
-        }
+        self.pairs(dict)?.iter().rev().find(|(k, _)| self.is(*k, key.as_bytes())).map(|entry| entry.1)
     }
 
     /// The first keys of a dictionary as text, for errors.
     pub(super) fn keys(&self, dict: Id) -> String {
-        let Value::Dict(entries) = &self.values[dict] else { return "no dictionary".into() };
+        let Some(pairs) = self.pairs(dict) else { return "no dictionary".into() };
         let text = |id: Id| match self.length(id) {
             0..=40 => {
                 self.bytes(id).map(|bytes| String::from_utf8_lossy(&bytes).escape_default().to_string())
             }
             _ => None,
         };
-        let keys: Vec<String> = entries.iter().take(8).map(|(k, _)| text(*k).unwrap_or("?".into())).collect();
+        let keys: Vec<String> = pairs.iter().take(8).map(|(k, _)| text(*k).unwrap_or("?".into())).collect();
         format!("a dictionary with the keys {}", keys.join(", "))
     }
 
     /// The items of a list or tuple.
     pub(super) fn items(&self, id: Id) -> Option<&[Id]> {
-        match &self.values[id] {
-            Value::List(items) | Value::Tuple(items) => Some(items),
-            _ => None,
-        }
+        self.pickle.items(id)
     }
 
     /// The value of a Python or numpy integer.
     pub(super) fn int(&self, id: Id) -> Option<i64> {
-        match self.values[id] {
-            Value::Int(value) => Some(value),
-            Value::Object { callable, arguments, .. } => {
-                let Value::Global(name) = &self.values[callable] else { return None };
-                let [dtype, data] = *self.items(arguments)? else { return None };
-                if !matches!(name.as_str(), "numpy.core.multiarray scalar" | "numpy._core.multiarray scalar")
-                {
-                    return None;
-                }
+        match self.pickle.view(id) {
+            View::Int(value) => Some(value),
+            View::Bool(value) => Some(value.into()),
+            _ => {
+                let scalar = [("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar")];
+                let [dtype, data] = *self.items(self.call(id, &scalar)?.arguments)? else { return None };
                 let (kind, big_endian) = self.dtype(dtype)?;
                 let size = integer_size(&kind)?;
                 let bytes = if self.length(data) <= 64 { self.bytes(data)? } else { return None };
                 (bytes.len() == size).then(|| integer(&bytes, kind.starts_with('i'), big_endian))
             }
-            _ => None,
         }
     }
 
@@ -229,30 +177,28 @@ impl<'a> Pickle<'a> {
 
     /// Name of a numpy type without its byte order, and whether that is big-endian.
     fn dtype(&self, id: Id) -> Option<(String, bool)> {
-        let Value::Object { callable, arguments, state } = self.values[id] else { return None };
-        let kind = *self.items(arguments)?.first()?;
-        if !matches!(&self.values[callable], Value::Global(name) if name == "numpy dtype")
-            || self.length(kind) > 64
-        {
+        let call = self.call(id, &[("numpy", "dtype")])?;
+        let kind = *self.items(call.arguments)?.first()?;
+        if self.length(kind) > 64 {
             return None;
         }
-        let order = state.and_then(|state| self.items(state)?.get(1).copied());
+        let order = call.state.and_then(|state| self.items(state)?.get(1).copied());
         let big_endian = order.is_some_and(|order| self.is(order, b">"));
         Some((String::from_utf8_lossy(&self.bytes(kind)?).into_owned(), big_endian))
     }
 
     /// The numpy array of a value, if it is one.
-    pub(super) fn array(&self, id: Id) -> Option<NdArray<'a>> {
-        let Value::Object { callable, arguments, state } = self.values[id] else { return None };
-        let Value::Global(name) = &self.values[callable] else { return None };
-        let (shape, dtype, data, fortran) = match name.rsplit(' ').next() {
+    pub(super) fn array(&self, id: Id) -> Option<NdArray<'_>> {
+        let View::Object(call) = self.pickle.view(id) else { return None };
+        let View::Global(function) = self.pickle.view(call.callable) else { return None };
+        let (shape, dtype, data, fortran) = match function.name() {
             // Up to protocol 4 an array is an empty array, followed by its state.
             Some("_reconstruct") => {
-                let [_version, shape, dtype, fortran, data] = *self.items(state?)? else { return None };
+                let [_version, shape, dtype, fortran, data] = *self.items(call.state?)? else { return None };
                 (shape, dtype, data, self.int(fortran)? != 0)
             }
             Some("_frombuffer") => {
-                let [data, dtype, shape, order] = *self.items(arguments)? else { return None };
+                let [data, dtype, shape, order] = *self.items(call.arguments)? else { return None };
                 (shape, dtype, data, !self.is(order, b"C"))
             }
             _ => return None,
@@ -264,33 +210,18 @@ impl<'a> Pickle<'a> {
     }
 }
 
-/// Decodes the escapes of text of protocol 0; an unknown escape stays as it is.
-fn unescaped(bytes: &[u8], form: Form) -> Cow<'_, [u8]> {
-    if !bytes.contains(&b'\\') {
-        return Cow::Borrowed(bytes);
-    }
-    let (mut out, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
-    let hex = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
-    while let Some((&byte, after)) = rest.split_first() {
-        let known = match (byte, after) {
-            (b'\\', [b'x', a, b, ..]) if form == Form::Quoted => hex(&[*a, *b]).map(|code| (code as u8, 4)),
-            (b'\\', [b'u', digits @ ..]) if form == Form::Escaped && digits.len() >= 4 => {
-                hex(&digits[..4]).and_then(|code| u8::try_from(code).ok()).map(|code| (code, 6))
-            }
-            (b'\\', [escape, ..]) if form == Form::Quoted => match escape {
-                b'n' => Some((b'\n', 2)),
-                b'r' => Some((b'\r', 2)),
-                b't' => Some((b'\t', 2)),
-                b'\\' | b'\'' | b'"' => Some((*escape, 2)),
-                _ => None,
-            },
-            _ => None,
-        };
-        let (byte, length) = known.unwrap_or((byte, 1));
-        out.push(byte);
-        rest = &rest[length..];
-    }
-    Cow::Owned(out)
+/// What is wrong with a file: it is damaged, or no pickle of images.
+fn told(bytes: &[u8], Malformed { offset, problem }: Malformed) -> fault::Malformed {
+    let (reason, fault) = match problem {
+        // A dictionary's pickle begins with its protocol, or before protocol 2 with a mark, a dictionary or a class.
+        _ if !matches!(bytes.first(), Some(0x80 | b'(' | b'}' | b'c')) => {
+            (format!("not a pickle but {}", what_is(bytes)), Fault::Unknown)
+        }
+        Problem::Ended => ("the file ends before its pickle does".into(), Fault::Damaged),
+        Problem::TooLarge => ("more objects than the size of the file justifies".into(), Fault::Unknown),
+        Problem::Invalid(reason) => (reason, Fault::Damaged),
+    };
+    fault::Malformed { offset, reason, fault }
 }
 
 #[cfg(test)]
@@ -314,7 +245,7 @@ mod tests {
     fn what_python_3_writes_is_read() {
         for protocol in [3, 4, 5] {
             let bytes = fixture(protocol);
-            let pickle = Pickle::parse(&bytes).unwrap();
+            let pickle = Batch::parse(&bytes).unwrap();
             let labels = pickle.items(pickle.get(pickle.root(), "labels").unwrap()).unwrap();
             assert_eq!(labels.iter().map(|&id| pickle.int(id)).collect::<Vec<_>>(), [Some(6), Some(9)]);
             let array = pickle.array(pickle.get(pickle.root(), "data").unwrap()).unwrap();
@@ -338,31 +269,32 @@ mod tests {
             (b"\x8a\x00.", 0),
             (b"I01\n.", 1),
         ] {
-            let pickle = Pickle::parse(code).unwrap();
+            let pickle = Batch::parse(code).unwrap();
             assert_eq!(pickle.int(pickle.root()), Some(expected), "{code:?}");
         }
     }
 
     #[test]
-    fn calls_are_kept_as_names_and_other_operations_refused() {
-        // A call of os.system("echo") is read as a name and an argument, and never run.
-        let pickle = Pickle::parse(b"cos\nsystem\n(S'echo'\ntR.").unwrap();
-        let Value::Object { callable, .. } = &pickle.values[pickle.root()] else { panic!("not an object") };
-        assert!(matches!(&pickle.values[*callable], Value::Global(name) if name == "os system"));
-        for code in [&b"\x82\x01."[..], b"i.", b"P1\n.", b"."] {
-            assert!(Pickle::parse(code).is_err(), "{code:?}");
+    fn other_files_are_told_from_damaged_ones() {
+        for (bytes, expected) in [
+            (&b""[..], "not a pickle but an empty file"),
+            (b"\x89PNG\r\n\x1a\n", "not a pickle but a PNG image"),
+            (b"PK\x03\x04", "not a pickle but a ZIP archive"),
+            (b"\x80\x02}q\0(U\xff", "the file ends before its pickle does"),
+            (b"\x80\x02\xfe.", "0xfe is no operation of a pickle"),
+        ] {
+            let malformed = Batch::parse(bytes).map(|_| ()).unwrap_err();
+            assert!(malformed.reason.contains(expected), "{bytes:?}: {}", malformed.reason);
+            assert_eq!(malformed.fault == Fault::Damaged, !expected.starts_with("not a pickle"), "{bytes:?}");
         }
     }
 
     #[test]
     fn declared_lengths_are_not_believed() {
         for code in
-            [&b"T\xff\xff\xff\x7f."[..], b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.", b"X\xff\xff\xff\xff"]
+            [&b"(T\xff\xff\xff\x7f."[..], b"(\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.", b"(X\xff\xff\xff\xff"]
         {
-            assert!(
-                Pickle::parse(code).is_err_and(|error| error.reason.contains("are declared")),
-                "{code:?}"
-            );
+            assert!(Batch::parse(code).is_err_and(|error| error.reason.contains("ends before")), "{code:?}");
         }
     }
 
@@ -371,7 +303,7 @@ mod tests {
 
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Pickle::parse(&bytes);
+            let _ = Batch::parse(&bytes);
         }
 
         #[test]
@@ -386,10 +318,10 @@ mod tests {
                 bytes[at] = byte;
             }
             bytes.truncate(cut.max(1));
-            if let Ok(pickle) = Pickle::parse(&bytes) {
-                prop_assert!(pickle.values.len() <= bytes.len(), "a value costs at least a byte");
-                for id in 0..pickle.values.len() {
-                    let _ = (pickle.array(id), pickle.get(id, "data"));
+            if let Ok(pickle) = Batch::parse(&bytes) {
+                let found = |key| pickle.get(pickle.root(), key);
+                for id in ["data", "labels"].into_iter().filter_map(found).chain([pickle.root()]) {
+                    let _ = (pickle.array(id), pickle.integers(id), pickle.get(id, "data"));
                 }
             }
         }

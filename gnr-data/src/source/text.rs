@@ -73,13 +73,6 @@ pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The beginning of a piece of a file that may not be text.
-pub(crate) fn excerpt_of(bytes: &[u8]) -> String {
-    // A character takes at most 4 bytes.
-    let start = &bytes[..bytes.len().min(4 * (EXCERPT + 1))];
-    excerpt(&String::from_utf8_lossy(start)).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,9 +82,7 @@ mod tests {
         assert_eq!(excerpt("añb"), "añb");
         for (long, byte) in [("é".repeat(1 << 20), "é"), ("a".repeat(61), "a")] {
             assert_eq!(excerpt(&long), format!("{}…", byte.repeat(60)));
-            assert_eq!(excerpt_of(long.as_bytes()), excerpt(&long));
         }
-        assert_eq!(excerpt_of(&[0xff; 9]).chars().count(), 9);
     }
 
     #[test]

@@ -11,11 +11,11 @@ use std::{
     path::Path,
 };
 
+use gnr_pickle::Budget;
 use safetensors::Dtype;
 
 use super::{
     WeightsError,
-    budget::Budget,
     data::Data,
     header::Header,
     kind, number,

@@ -9,10 +9,9 @@
 
 use std::{fmt, io};
 
-use super::{
-    budget::{Budget, Exhausted},
-    data::Data,
-};
+use gnr_pickle::{Budget, Exhausted};
+
+use super::data::Data;
 
 /// Why an archive cannot be used.
 #[derive(Debug)]

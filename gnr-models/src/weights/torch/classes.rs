@@ -1,7 +1,7 @@
 //! Classes that a checkpoint may name: which are plain data, and which calls stand for an object of another class.
 
 use super::tensor;
-use crate::weights::pickle::{Id, Object, Pickle};
+use gnr_pickle::{Id, Object, Pickle};
 
 /// TorchScript's lists of one kind, and its notes about types: a call with the plain value.
 const SCRIPTED: &str = "torch.jit._pickle.";

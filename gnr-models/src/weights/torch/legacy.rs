@@ -3,18 +3,14 @@
 
 use std::collections::HashMap;
 
+use gnr_pickle::{Budget, Exhausted, Malformed, Pickle, Problem, View, parse};
+
 use super::{
     read::{Checkpoint, Container},
     storage::Reference,
     walk,
 };
-use crate::weights::{
-    WeightsError,
-    budget::Budget,
-    data::Data,
-    file::Format,
-    pickle::{Malformed, Pickle, Problem, View, parse},
-};
+use crate::weights::{WeightsError, data::Data, file::Format};
 
 /// The number that `torch.save` writes first, 0x1950a86a20f9469cfc6c.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -56,8 +52,8 @@ impl From<Malformed> for Failure {
     }
 }
 
-impl From<crate::weights::budget::Exhausted> for Failure {
-    fn from(_: crate::weights::budget::Exhausted) -> Self {
+impl From<Exhausted> for Failure {
+    fn from(_: Exhausted) -> Self {
         Self::TooLarge
     }
 }

@@ -2,7 +2,7 @@
 
 use safetensors::Dtype;
 
-use crate::weights::pickle::{Id, Pickle, View};
+use gnr_pickle::{Id, Pickle, View};
 
 /// What the numbers of a storage are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

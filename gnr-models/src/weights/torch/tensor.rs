@@ -1,12 +1,10 @@
 //! Tensors of a PyTorch pickle: the calls that rebuild them, read as descriptions.
 
+use gnr_pickle::{Global, Id, Object, Pickle, View};
 use safetensors::Dtype;
 
 use super::storage::{Kind, Reference, Storage, unsigned};
-use crate::weights::{
-    header::AXES,
-    pickle::{Global, Id, Object, Pickle, View},
-};
+use crate::weights::header::AXES;
 
 /// A view of a storage.
 #[derive(Clone, Debug)]

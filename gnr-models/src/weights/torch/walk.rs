@@ -5,13 +5,11 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
+use gnr_pickle::{Budget, Exhausted, Id, Object, Pickle, Text, View};
+
 use super::{
     classes,
     tensor::{self, Made, Tensor},
-};
-use crate::weights::{
-    budget::{Budget, Exhausted},
-    pickle::{Id, Object, Pickle, Text, View},
 };
 
 /// Tensors by name, and `path: class` of what is neither tensor nor plain data.
@@ -102,14 +100,16 @@ impl<'p> Walk<'_, 'p, '_> {
         // A step: containers that share their parts may have more paths than the file has bytes.
         self.budget.take(8)?;
         match self.pickle.view(id) {
-            View::Other | View::Bool(_) | View::Int(_) | View::Long(_) | View::Text(_) => Ok(()),
+            View::Other | View::Bool(_) | View::Int(_) | View::Long(_) | View::Text(_) | View::Bytes(_) => {
+                Ok(())
+            }
             View::Items(items) => self.within(id, |walk| walk.items(items)),
             View::Pairs(pairs) => self.within(id, |walk| walk.pairs(pairs)),
             View::Global(global) => match global.of("torch") {
                 // Number formats and layouts are settings.
                 Some(name) if name.starts_with(|first: char| first.is_ascii_lowercase()) => Ok(()),
                 _ => {
-                    self.budget.take(global.len() / 8)?;
+                    self.budget.take(global.written() / 8)?;
                     self.list(&format!("{global}, a class or function"))
                 }
             },
@@ -172,7 +172,7 @@ impl<'p> Walk<'_, 'p, '_> {
     fn is_leaf(&self, id: Id) -> bool {
         matches!(
             self.pickle.view(id),
-            View::Other | View::Bool(_) | View::Int(_) | View::Long(_) | View::Text(_)
+            View::Other | View::Bool(_) | View::Int(_) | View::Long(_) | View::Text(_) | View::Bytes(_)
         )
     }
 

@@ -2,17 +2,17 @@
 
 use std::{collections::HashSet, sync::Mutex};
 
+use gnr_pickle::{Budget, Malformed, Problem, parse};
+
 use super::{
     read::{Checkpoint, Container},
     walk::{self, Found},
 };
 use crate::weights::{
     WeightsError,
-    budget::Budget,
     data::Data,
     file::Format,
     kind,
-    pickle::{Malformed, Problem, parse},
     zip::{Archive, Entry, ZipError},
 };
 

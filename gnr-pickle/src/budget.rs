@@ -7,40 +7,40 @@ const CONSTANT: u64 = 1 << 20;
 
 /// Bytes that may still be reserved.
 #[derive(Clone, Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     left: u64,
 }
 
 /// The budget does not suffice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Exhausted;
+pub struct Exhausted;
 
 impl Budget {
     /// For a file of `length` bytes.
-    pub(super) fn of(length: u64) -> Self {
+    pub fn of(length: u64) -> Self {
         Self { left: length.saturating_mul(PER_BYTE).saturating_add(CONSTANT) }
     }
 
     /// Takes `bytes` before they are reserved.
-    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Exhausted> {
+    pub fn take(&mut self, bytes: usize) -> Result<(), Exhausted> {
         self.left = self.left.checked_sub(bytes as u64).ok_or(Exhausted)?;
         Ok(())
     }
 
     /// Gives back what is no longer in use.
-    pub(super) fn give(&mut self, bytes: usize) {
+    pub fn give(&mut self, bytes: usize) {
         self.left = self.left.saturating_add(bytes as u64);
     }
 
     /// Appends to a vector that grows by a quarter, not by its double: most of a budget must not be spare room.
-    pub(super) fn push<T>(&mut self, vec: &mut Vec<T>, item: T) -> Result<(), Exhausted> {
+    pub fn push<T>(&mut self, vec: &mut Vec<T>, item: T) -> Result<(), Exhausted> {
         self.reserve(vec, 1)?;
         vec.push(item);
         Ok(())
     }
 
     /// Makes room for `more` items. While the old ones move, there must be room for both.
-    pub(super) fn reserve<T>(&mut self, vec: &mut Vec<T>, more: usize) -> Result<(), Exhausted> {
+    pub fn reserve<T>(&mut self, vec: &mut Vec<T>, more: usize) -> Result<(), Exhausted> {
         if vec.capacity() - vec.len() < more {
             let room = more.max(vec.len() / 4 + usize::from(vec.len() > 1) * 4);
             self.take((vec.len() + room) * size_of::<T>())?;

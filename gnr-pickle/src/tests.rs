@@ -1,7 +1,6 @@
 //! Every operation of a pickle, as each protocol writes it; and what is said of pickles that are none.
 
-use super::{Malformed, Pickle, View, parse};
-use crate::weights::budget::Budget;
+use crate::{Budget, Malformed, Pickle, View, parse};
 
 fn parsed(bytes: &[u8]) -> Result<Pickle<'_>, Malformed> {
     parse(bytes, &mut Budget::of(bytes.len() as u64))
@@ -30,6 +29,22 @@ fn numbers_of_every_kind() {
     for (bytes, expected) in [(b"I01\n.", true), (b"I00\n.", false)] {
         let pickle = parsed(bytes).unwrap();
         assert!(matches!(pickle.view(pickle.root()), View::Bool(value) if value == expected));
+    }
+}
+
+#[test]
+fn bytes_of_every_protocol() {
+    let cases: [&[u8]; 4] =
+        [b"C\x02ab.", b"B\x02\0\0\0ab.", b"\x8e\x02\0\0\0\0\0\0\0ab.", b"\x96\x02\0\0\0\0\0\0\0ab."];
+    for bytes in cases {
+        let pickle = parsed(bytes).unwrap();
+        assert!(matches!(pickle.view(pickle.root()), View::Bytes(b"ab")), "{bytes:?}");
+    }
+    let texts: [&[u8]; 4] = [b"S'ab'\n.", b"U\x02ab.", b"T\x02\0\0\0ab.", b"\x8d\x02\0\0\0\0\0\0\0ab."];
+    for bytes in texts {
+        let pickle = parsed(bytes).unwrap();
+        let text = pickle.text(pickle.root()).unwrap();
+        assert!(text.is("ab") && text.bytes()[..] == *b"ab" && (text.len(), text.is_empty()) == (2, false));
     }
 }
 

@@ -3,26 +3,26 @@
 use std::{borrow::Cow, fmt};
 
 use super::text;
-use crate::weights::budget::{Budget, Exhausted};
+use crate::budget::{Budget, Exhausted};
 
 /// A value of a pickle: a number into its arena, or a whole number of 31 bits itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::weights) struct Id(u32);
+pub struct Id(u32);
 
 /// The bit that says that the rest of an [`Id`] is a number.
 const NUMBER: u32 = 1 << 31;
 
 impl Id {
-    /// What no reader asks for: `None`, floating-point numbers, bytes.
-    pub(super) const OTHER: Self = Self(0);
+    /// What no reader asks for: `None`, floating-point numbers.
+    pub(crate) const OTHER: Self = Self(0);
     /// `True` and `False`.
-    pub(super) const TRUE: Self = Self(1);
-    pub(super) const FALSE: Self = Self(2);
+    pub(crate) const TRUE: Self = Self(1);
+    pub(crate) const FALSE: Self = Self(2);
     /// The empty tuple, which is met at every call and never changes.
-    pub(super) const EMPTY: Self = Self(3);
+    pub(crate) const EMPTY: Self = Self(3);
 
     /// A number in place of an index, from −2³⁰ to 2³⁰ − 1.
-    pub(super) fn number(value: i64) -> Option<Self> {
+    pub(crate) fn number(value: i64) -> Option<Self> {
         let value = i32::try_from(value).ok().filter(|value| (-(1 << 30)..1 << 30).contains(value))?;
         Some(Self(value as u32 | NUMBER))
     }
@@ -34,25 +34,25 @@ impl Id {
     }
 
     /// The place in the arena, unless it is a number.
-    pub(super) fn position(self) -> Option<usize> {
+    pub(crate) fn position(self) -> Option<usize> {
         (self.0 & NUMBER == 0).then_some(self.0 as usize)
     }
 
-    pub(super) fn index(index: usize) -> Option<Self> {
+    pub(crate) fn index(index: usize) -> Option<Self> {
         u32::try_from(index).ok().filter(|index| index & NUMBER == 0).map(Self)
     }
 }
 
 /// A range of the pickle's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) start: u32,
-    pub(super) end: u32,
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
 }
 
 /// How a text is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     /// As UTF-8, or as bytes that Python 2 did not tell from text.
     Plain,
     /// Python's escapes between quotes (protocol 0).
@@ -62,20 +62,21 @@ pub(super) enum Encoding {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sequence {
+pub(crate) enum Sequence {
     List,
     Tuple,
     Set,
 }
 
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Other,
     Bool(bool),
     Int(i64),
     /// More than 64 bits, little-endian.
     Long(Span),
     Text(Span, Encoding),
+    Bytes(Span),
     Sequence(Sequence, Vec<Id>),
     Dict(Vec<(Id, Id)>),
     /// A class or function by the names of its module and its own.
@@ -89,7 +90,7 @@ pub(super) enum Value {
 
 /// Values by number, in pieces: a vector of all would be copied as it grows, and need room for both.
 #[derive(Debug, Default)]
-pub(super) struct Arena {
+pub(crate) struct Arena {
     pieces: Vec<Vec<Value>>,
 }
 
@@ -97,19 +98,19 @@ pub(super) struct Arena {
 const PIECE: usize = 256;
 
 impl Arena {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.pieces.len().saturating_sub(1) * PIECE + self.pieces.last().map_or(0, Vec::len)
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<&Value> {
+    pub(crate) fn get(&self, index: usize) -> Option<&Value> {
         self.pieces.get(index / PIECE)?.get(index % PIECE)
     }
 
-    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Value> {
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut Value> {
         self.pieces.get_mut(index / PIECE)?.get_mut(index % PIECE)
     }
 
-    pub(super) fn push(&mut self, value: Value, budget: &mut Budget) -> Result<(), Exhausted> {
+    pub(crate) fn push(&mut self, value: Value, budget: &mut Budget) -> Result<(), Exhausted> {
         if self.pieces.last().is_none_or(|piece| piece.len() == PIECE) {
             let mut piece = Vec::new();
             budget.reserve(&mut piece, PIECE)?;
@@ -128,41 +129,42 @@ impl Arena {
 
 /// What a call would have made.
 #[derive(Debug)]
-pub(in crate::weights) struct Object {
+pub struct Object {
     /// Class or function: a global, or the result of another call.
-    pub(in crate::weights) callable: Id,
+    pub callable: Id,
     /// Arguments, as a tuple.
-    pub(in crate::weights) arguments: Id,
+    pub arguments: Id,
     /// What was to be given to `__setstate__` or `__dict__`.
-    pub(in crate::weights) state: Option<Id>,
+    pub state: Option<Id>,
     /// Of most objects there are none: this keeps a [`Value`] at 32 bytes.
     contents: Option<Box<Contents>>,
 }
 
 /// What was to be put into an object.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
-    pub(super) items: Vec<Id>,
-    pub(super) pairs: Vec<(Id, Id)>,
+pub(crate) struct Contents {
+    pub(crate) items: Vec<Id>,
+    pub(crate) pairs: Vec<(Id, Id)>,
 }
 
 impl Object {
-    pub(in crate::weights) fn new(callable: Id, arguments: Id) -> Self {
+    /// The call of `callable` with `arguments`, and nothing after it.
+    pub fn new(callable: Id, arguments: Id) -> Self {
         Self { callable, arguments, state: None, contents: None }
     }
 
     /// What was to be appended or added.
-    pub(in crate::weights) fn items(&self) -> &[Id] {
+    pub fn items(&self) -> &[Id] {
         self.contents.as_ref().map_or(&[], |contents| &contents.items)
     }
 
     /// What was to be set as key and value.
-    pub(in crate::weights) fn pairs(&self) -> &[(Id, Id)] {
+    pub fn pairs(&self) -> &[(Id, Id)] {
         self.contents.as_ref().map_or(&[], |contents| &contents.pairs)
     }
 
     /// What more is to be put into it.
-    pub(super) fn contents(&mut self, budget: &mut Budget) -> Result<&mut Contents, Exhausted> {
+    pub(crate) fn contents(&mut self, budget: &mut Budget) -> Result<&mut Contents, Exhausted> {
         if self.contents.is_none() {
             // With the allocator's own needs for the box.
             budget.take(size_of::<Contents>() + 16)?;
@@ -173,61 +175,93 @@ impl Object {
 
 /// A value as a reader sees it.
 #[derive(Debug)]
-pub(in crate::weights) enum View<'p> {
-    /// `None`, a floating-point number, bytes.
+pub enum View<'p> {
+    /// `None` or a floating-point number.
     Other,
+    /// `True` or `False`.
     Bool(bool),
+    /// An integer of at most 64 bits.
     Int(i64),
-    /// More than 64 bits, little-endian.
+    /// An integer of more than 64 bits, little-endian, in two's complement.
     Long(&'p [u8]),
+    /// A text; of Python 2 also bytes, which it does not tell from texts.
     Text(Text<'p>),
+    /// Bytes, or a `bytearray`.
+    Bytes(&'p [u8]),
     /// A list, tuple or set.
     Items(&'p [Id]),
+    /// Keys and values of a dictionary, in the order in which they were set; the last of equal keys counts.
     Pairs(&'p [(Id, Id)]),
+    /// A class or function.
     Global(Global<'p>),
+    /// A class by its number in Python's registry of them (`copyreg`).
     Extension(u32),
+    /// What is kept outside the pickle, under this name.
     Persistent(Id),
+    /// What a call would have made.
     Object(&'p Object),
 }
 
 /// A text, not yet decoded: a long one may be met at many places.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::weights) struct Text<'p> {
+pub struct Text<'p> {
     bytes: &'p [u8],
     encoding: Encoding,
 }
 
 impl<'p> Text<'p> {
-    pub(in crate::weights) fn decode(self) -> Cow<'p, str> {
+    /// The text. Bytes that are none become U+FFFD.
+    pub fn decode(self) -> Cow<'p, str> {
         text::decode(self.bytes, self.encoding)
     }
 
-    /// Bytes that it takes in the file.
-    pub(in crate::weights) fn len(self) -> usize {
+    /// The bytes that Python 2 wrote as a string: those of the file, without the escapes of protocol 0.
+    pub fn bytes(self) -> Cow<'p, [u8]> {
+        text::bytes(self.bytes, self.encoding)
+    }
+
+    /// The bytes of which Python 3 made a text of Latin-1, as it does in protocols 0 to 2, which have no bytes. `None`
+    /// for other characters. Text that is not UTF-8 is taken for Latin-1.
+    pub fn latin1(self) -> Option<Cow<'p, [u8]>> {
+        text::latin1(self.bytes, self.encoding)
+    }
+
+    /// Number of bytes that it takes in the file.
+    pub fn len(self) -> usize {
         self.bytes.len()
     }
 
+    /// Whether it has no characters.
+    pub fn is_empty(self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Whether it is this word, which has nothing to escape.
-    pub(in crate::weights) fn is(self, word: &str) -> bool {
+    pub fn is(self, word: &str) -> bool {
         self.bytes == word.as_bytes()
     }
 }
 
 /// A class or function by the names of its module and its own.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::weights) struct Global<'p> {
+pub struct Global<'p> {
     module: &'p [u8],
     name: &'p [u8],
 }
 
 impl Global<'_> {
     /// Its name, if the module is this one.
-    pub(in crate::weights) fn of(&self, module: &str) -> Option<&str> {
-        std::str::from_utf8(self.name).ok().filter(|_| self.module == module.as_bytes())
+    pub fn of(&self, module: &str) -> Option<&str> {
+        self.name().filter(|_| self.module == module.as_bytes())
     }
 
-    /// Bytes of both names.
-    pub(in crate::weights) fn len(self) -> usize {
+    /// Its own name, if that is a text.
+    pub fn name(&self) -> Option<&str> {
+        std::str::from_utf8(self.name).ok()
+    }
+
+    /// Number of bytes of both names: what it costs to write them once more.
+    pub fn written(self) -> usize {
         self.module.len() + self.name.len()
     }
 }
@@ -240,16 +274,17 @@ impl fmt::Display for Global<'_> {
 
 /// A parsed pickle.
 #[derive(Debug)]
-pub(in crate::weights) struct Pickle<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) values: Arena,
-    pub(super) root: Id,
+pub struct Pickle<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) values: Arena,
+    pub(crate) root: Id,
     /// Where the pickle ends in its bytes.
-    pub(in crate::weights) end: usize,
+    pub end: usize,
 }
 
 impl Pickle<'_> {
-    pub(in crate::weights) fn root(&self) -> Id {
+    /// What the pickle makes.
+    pub fn root(&self) -> Id {
         self.root
     }
 
@@ -257,7 +292,8 @@ impl Pickle<'_> {
         self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
-    pub(in crate::weights) fn view(&self, id: Id) -> View<'_> {
+    /// The value that `id` stands for.
+    pub fn view(&self, id: Id) -> View<'_> {
         if let Some(number) = id.as_number() {
             return View::Int(number);
         }
@@ -269,6 +305,7 @@ impl Pickle<'_> {
             Some(Value::Text(span, encoding)) => {
                 View::Text(Text { bytes: self.span(*span), encoding: *encoding })
             }
+            Some(Value::Bytes(span)) => View::Bytes(self.span(*span)),
             Some(Value::Sequence(_, items)) => View::Items(items),
             Some(Value::Dict(pairs)) => View::Pairs(pairs),
             Some(Value::Global(module, name)) => {
@@ -281,7 +318,7 @@ impl Pickle<'_> {
     }
 
     /// The text that `id` stands for.
-    pub(in crate::weights) fn text(&self, id: Id) -> Option<Text<'_>> {
+    pub fn text(&self, id: Id) -> Option<Text<'_>> {
         match self.view(id) {
             View::Text(text) => Some(text),
             _ => None,
@@ -289,7 +326,7 @@ impl Pickle<'_> {
     }
 
     /// The items of a list, tuple or set.
-    pub(in crate::weights) fn items(&self, id: Id) -> Option<&[Id]> {
+    pub fn items(&self, id: Id) -> Option<&[Id]> {
         match self.view(id) {
             View::Items(items) => Some(items),
             _ => None,
@@ -297,7 +334,7 @@ impl Pickle<'_> {
     }
 
     /// The names of all that is kept outside.
-    pub(in crate::weights) fn persistent(&self) -> impl Iterator<Item = Id> {
+    pub fn persistent(&self) -> impl Iterator<Item = Id> {
         self.values.iter().filter_map(|value| match value {
             Value::Persistent(id) => Some(*id),
             _ => None,

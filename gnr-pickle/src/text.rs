@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::value::Encoding;
 
 /// What a text says. Bytes that are no text become U+FFFD.
-pub(super) fn decode(bytes: &[u8], encoding: Encoding) -> Cow<'_, str> {
+pub(crate) fn decode(bytes: &[u8], encoding: Encoding) -> Cow<'_, str> {
     match encoding {
         Encoding::Plain => String::from_utf8_lossy(bytes),
         Encoding::Quoted if !bytes.contains(&b'\\') => String::from_utf8_lossy(bytes),
@@ -13,6 +13,29 @@ pub(super) fn decode(bytes: &[u8], encoding: Encoding) -> Cow<'_, str> {
         Encoding::RawEscape if bytes.is_ascii() && !bytes.contains(&b'\\') => String::from_utf8_lossy(bytes),
         Encoding::RawEscape => raw(bytes).into(),
     }
+}
+
+/// What Python 2 wrote as a string of bytes.
+pub(crate) fn bytes(bytes: &[u8], encoding: Encoding) -> Cow<'_, [u8]> {
+    match encoding {
+        Encoding::Plain => bytes.into(),
+        Encoding::Quoted if !bytes.contains(&b'\\') => bytes.into(),
+        Encoding::Quoted => unescape(bytes).into(),
+        Encoding::RawEscape => decode(bytes, encoding).into_owned().into_bytes().into(),
+    }
+}
+
+/// The bytes whose Latin-1 is the text.
+pub(crate) fn latin1(bytes: &[u8], encoding: Encoding) -> Option<Cow<'_, [u8]>> {
+    let text = match encoding {
+        Encoding::Quoted => return Some(self::bytes(bytes, encoding)),
+        Encoding::Plain => match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => return Some(bytes.into()),
+        },
+        Encoding::RawEscape => decode(bytes, encoding),
+    };
+    text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
 }
 
 /// The escapes of Python's `repr` of bytes.
@@ -88,6 +111,32 @@ mod tests {
             ("é".as_bytes(), Encoding::Plain, "é"),
         ] {
             assert_eq!(decode(bytes, encoding), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_within_texts() {
+        let of_python2: [(&[u8], Encoding, &[u8]); 5] = [
+            (b"\xff\x00", Encoding::Plain, b"\xff\x00"),
+            ("é".as_bytes(), Encoding::Plain, b"\xc3\xa9"),
+            (b"\\xe9'", Encoding::Quoted, b"\xe9'"),
+            (b"a'", Encoding::Quoted, b"a'"),
+            (b"\xe9\\u0000", Encoding::RawEscape, b"\xc3\xa9\x00"),
+        ];
+        for (written, encoding, expected) in of_python2 {
+            assert_eq!(bytes(written, encoding), expected, "{written:?}");
+        }
+        let none: Option<&[u8]> = None;
+        let of_python3 = [
+            ("é".as_bytes(), Encoding::Plain, Some(&b"\xe9"[..])),
+            (&b"\xff"[..], Encoding::Plain, Some(&b"\xff"[..])),
+            ("€".as_bytes(), Encoding::Plain, none),
+            (b"\\xe9'", Encoding::Quoted, Some(b"\xe9'")),
+            (b"\xe9\\u0000", Encoding::RawEscape, Some(b"\xe9\x00")),
+            (b"\\u20ac", Encoding::RawEscape, none),
+        ];
+        for (written, encoding, expected) in of_python3 {
+            assert_eq!(latin1(written, encoding).as_deref(), expected, "{written:?}");
         }
     }
 }

@@ -2,14 +2,20 @@
 
 use std::collections::HashMap;
 
-use super::{
+use crate::{
+    budget::{Budget, Exhausted},
     input::{Input, Malformed, Problem, Result},
     value::{Arena, Encoding, Id, Object, Pickle, Sequence, Span, Value},
 };
-use crate::weights::budget::{Budget, Exhausted};
 
-/// Parses the pickle at the start of `bytes`.
-pub(in crate::weights) fn parse<'a>(bytes: &'a [u8], budget: &mut Budget) -> Result<Pickle<'a>> {
+/// Parses the pickle at the start of `bytes`; [`Pickle::end`] says where it ends.
+///
+/// # Errors
+/// [`Malformed`] where the pickle ends early, has an operation that cannot be there, or takes more than the budget.
+///
+/// # Cost
+/// Linear in the length of the pickle. What was taken from the budget is not given back.
+pub fn parse<'a>(bytes: &'a [u8], budget: &mut Budget) -> Result<Pickle<'a>> {
     let mut machine = Machine {
         input: Input { bytes, at: 0 },
         budget,
@@ -205,9 +211,9 @@ impl Machine<'_, '_> {
         self.push(Value::Text(span, Encoding::Plain))
     }
 
-    fn binary(&mut self, length: u64) -> Result<()> {
-        self.input.take(length)?;
-        self.push_id(Id::OTHER)
+    fn bytes(&mut self, length: u64) -> Result<()> {
+        let span = self.input.take(length)?;
+        self.push(Value::Bytes(span))
     }
 
     fn tuple(&mut self, length: usize) -> Result<()> {
@@ -328,15 +334,15 @@ impl Machine<'_, '_> {
                 }
                 b'C' => {
                     let length = self.input.number(1)?;
-                    self.binary(length)?;
+                    self.bytes(length)?;
                 }
                 b'B' => {
                     let length = self.input.number(4)?;
-                    self.binary(length)?;
+                    self.bytes(length)?;
                 }
                 0x8e | 0x96 => {
                     let length = self.input.number(8)?;
-                    self.binary(length)?;
+                    self.bytes(length)?;
                 }
                 b']' => self.push(Value::Sequence(Sequence::List, Vec::new()))?,
                 b')' => self.push_id(Id::EMPTY)?,

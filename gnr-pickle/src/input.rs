@@ -6,14 +6,16 @@ use super::value::Span;
 
 /// Why bytes are not a pickle, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::weights) struct Malformed {
-    pub(in crate::weights) offset: usize,
-    pub(in crate::weights) problem: Problem,
+pub struct Malformed {
+    /// Number of bytes of the pickle before the place.
+    pub offset: usize,
+    /// What is wrong there.
+    pub problem: Problem,
 }
 
 /// What is wrong with a pickle.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::weights) enum Problem {
+pub enum Problem {
     /// The bytes end before the pickle does.
     Ended,
     /// The pickle would take more memory than the size of its file justifies.
@@ -38,24 +40,26 @@ impl fmt::Display for Malformed {
     }
 }
 
-pub(super) type Result<T> = std::result::Result<T, Malformed>;
+impl std::error::Error for Malformed {}
+
+pub(crate) type Result<T> = std::result::Result<T, Malformed>;
 
 /// Bytes, and how many of them were taken.
-pub(super) struct Input<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) at: usize,
+pub(crate) struct Input<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) at: usize,
 }
 
 impl Input<'_> {
-    pub(super) fn invalid<T>(&self, reason: impl Into<String>) -> Result<T> {
+    pub(crate) fn invalid<T>(&self, reason: impl Into<String>) -> Result<T> {
         Err(Malformed { offset: self.at, problem: Problem::Invalid(reason.into()) })
     }
 
-    pub(super) fn ended<T>(&self) -> Result<T> {
+    pub(crate) fn ended<T>(&self) -> Result<T> {
         Err(Malformed { offset: self.bytes.len(), problem: Problem::Ended })
     }
 
-    pub(super) fn take(&mut self, count: u64) -> Result<Span> {
+    pub(crate) fn take(&mut self, count: u64) -> Result<Span> {
         let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
         let Some(end) = end.filter(|&end| end <= self.bytes.len()) else { return self.ended() };
         let (Ok(start), Ok(last)) = (u32::try_from(self.at), u32::try_from(end)) else {
@@ -65,18 +69,18 @@ impl Input<'_> {
         Ok(Span { start, end: last })
     }
 
-    pub(super) fn slice(&self, span: Span) -> &[u8] {
+    pub(crate) fn slice(&self, span: Span) -> &[u8] {
         self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
     /// A little-endian number of `size` bytes.
-    pub(super) fn number(&mut self, size: u64) -> Result<u64> {
+    pub(crate) fn number(&mut self, size: u64) -> Result<u64> {
         let span = self.take(size)?;
         Ok(self.slice(span).iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
     }
 
     /// The rest of a line.
-    pub(super) fn line(&mut self) -> Result<Span> {
+    pub(crate) fn line(&mut self) -> Result<Span> {
         match self.bytes.get(self.at..).unwrap_or_default().iter().position(|&byte| byte == b'\n') {
             Some(length) => {
                 let line = self.take(length as u64)?;
@@ -88,7 +92,7 @@ impl Input<'_> {
     }
 
     /// A number in decimal digits; `None` beyond 64 bits.
-    pub(super) fn decimal(&mut self) -> Result<Option<i64>> {
+    pub(crate) fn decimal(&mut self) -> Result<Option<i64>> {
         let line = self.line()?;
         let digits = self.slice(line).trim_ascii();
         let digits = digits.strip_suffix(b"L").unwrap_or(digits);
@@ -99,7 +103,7 @@ impl Input<'_> {
         Ok(std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()))
     }
 
-    pub(super) fn key(&mut self) -> Result<u64> {
+    pub(crate) fn key(&mut self) -> Result<u64> {
         match self.decimal()?.and_then(|key| u64::try_from(key).ok()) {
             Some(key) => Ok(key),
             None => self.invalid("a number to keep something under is negative or too large"),
