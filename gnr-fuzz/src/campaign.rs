@@ -1,21 +1,20 @@
 //! One parser and its inputs: valid ones, the corpus, damaged ones; and what is demanded of every reading.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use peak_alloc::PeakAlloc;
 
 use crate::corpus::{self, Entry};
 use crate::damage::{bomb, damage};
+use crate::limits::Limits;
 use crate::outcome::outcome;
 use crate::random::Random;
 
 /// The outcome of an input that is accepted.
 const ACCEPTED: &str = "accepted";
-const LONGEST: Duration = Duration::from_secs(1);
 /// Damaged inputs when nothing else is asked for.
 const USUAL: u64 = 3000;
 /// Outcomes that are kept; more would be those of a message that says too much for [`outcome`].
@@ -36,12 +35,6 @@ pub fn executions(usual: u64) -> (u64, u64) {
         std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
     };
     (number("GNR_FUZZ_FROM", 0), number("GNR_FUZZ_EXECUTIONS", usual))
-}
-
-/// Time that this thread has run, where the system tells.
-pub fn processor_time() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 /// A parser's inputs and limits.
@@ -174,52 +167,14 @@ impl<'a> Campaign<'a> {
         found: &mut String,
         most: &mut f64,
     ) {
-        let fail = |what: String| -> ! {
-            let path = std::env::temp_dir().join(format!("gnr-fuzz-{}", self.name));
-            let kept = std::fs::write(&path, bytes)
-                .map_or_else(|error| error.to_string(), |()| path.display().to_string());
-            panic!("{}, {name} ({} bytes, {kept}): {what}", self.name, bytes.len());
-        };
-        memory.reset_peak_usage();
-        let (before, start) = (memory.current_usage(), Instant::now());
-        let done = catch_unwind(AssertUnwindSafe(|| read(bytes)));
-        let (peak, elapsed) = (memory.peak_usage().saturating_sub(before), start.elapsed());
+        let limits = Limits { per_byte: self.per_byte, constant: self.constant };
+        let name = format!("{}, {name}", self.name);
+        let justified = || (self.justified)(bytes);
+        let (done, taken) = limits.watch(memory, (&name, bytes), justified, || read(bytes));
+        *most = most.max(taken);
         match done {
-            Ok(Ok(())) => ACCEPTED.clone_into(found),
-            Ok(Err(message)) => outcome(&message, found),
-            Err(_) => fail("panicked".into()),
-        }
-        // What it stands for may have to be found out by decompressing.
-        if peak > self.per_byte * bytes.len() + self.constant {
-            let justified = (self.justified)(bytes);
-            let allowed = self.per_byte * justified + self.constant;
-            let mut peak = peak;
-            // Threads of other tests are counted too, and pass: what the reader takes is the least of several readings.
-            for _ in 0..20 {
-                if peak <= allowed {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(10));
-                memory.reset_peak_usage();
-                let before = memory.current_usage();
-                let _ = read(bytes);
-                peak = peak.min(memory.peak_usage().saturating_sub(before));
-            }
-            if peak > allowed {
-                fail(format!("{peak} bytes of memory, {allowed} allowed"));
-            }
-            *most = most.max(peak.saturating_sub(self.constant) as f64 / justified.max(1) as f64);
-        } else {
-            *most = most.max(peak.saturating_sub(self.constant) as f64 / bytes.len().max(1) as f64);
-        }
-        if elapsed > LONGEST {
-            // A busy machine may have stopped us: what counts is the time that was spent.
-            let before = processor_time();
-            let _ = read(bytes);
-            let spent = before.zip(processor_time()).map_or(elapsed, |(before, after)| after - before);
-            if spent > LONGEST {
-                fail(format!("took {spent:?}"));
-            }
+            Ok(()) => ACCEPTED.clone_into(found),
+            Err(message) => outcome(&message, found),
         }
     }
 
@@ -264,6 +219,8 @@ fn note(seen: &mut HashMap<String, Seen>, outcome: &str, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
 
     /// A reader of `LENGTH bytes`, with a fault on order.

@@ -25,9 +25,11 @@
 mod campaign;
 mod corpus;
 mod damage;
+mod limits;
 mod outcome;
 mod random;
 
-pub use campaign::{Campaign, alone, executions, processor_time};
+pub use campaign::{Campaign, alone, executions};
 pub use damage::{bomb, damage};
+pub use limits::Limits;
 pub use random::Random;

@@ -2,32 +2,12 @@
 
 use std::path::Path;
 
+use gnr_fuzz::{Random, damage};
+
 use crate::support::{self, Pickle, checkpoint, floats, legacy};
 
-/// Random numbers of SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `bound`, or 0.
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    fn one_of<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
-        items[self.below(items.len())]
-    }
+fn one_of<'a, T: ?Sized>(random: &mut Random, items: &[&'a T]) -> &'a T {
+    items[random.below(items.len())]
 }
 
 enum Valid {
@@ -37,7 +17,11 @@ enum Valid {
 }
 
 /// Valid files of every kind.
-pub(crate) struct Corpus(Vec<Valid>);
+pub(crate) struct Corpus {
+    files: Vec<Valid>,
+    /// What a part of may come into another file: files, and members of archives.
+    parts: Vec<Vec<u8>>,
+}
 
 /// What pickles are made of, and what in them has a meaning for PyTorch.
 const PIECES: [&[u8]; 46] = [
@@ -89,9 +73,6 @@ const PIECES: [&[u8]; 46] = [
     b"\x82\x01",
 ];
 
-const NUMBERS: [u64; 12] =
-    [0, 1, 2, 7, 8, 0x7f, 0xff, 0xffff, 0x7fff_ffff, 0xffff_ffff, i64::MAX as u64, u64::MAX];
-
 impl Corpus {
     pub(crate) fn gather() -> Self {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
@@ -119,7 +100,11 @@ impl Corpus {
         }
         let mut valid: Vec<_> = files.iter().filter_map(|file| members(file)).map(Valid::Archive).collect();
         valid.extend(files.into_iter().map(Valid::Bytes));
-        Self(valid)
+        let parts = valid.iter().map(|file| match file {
+            Valid::Bytes(bytes) => bytes.clone(),
+            Valid::Archive(members) => members[0].1.clone(),
+        });
+        Self { parts: parts.collect(), files: valid }
     }
 
     /// A file that is not as it should be, mostly.
@@ -129,7 +114,7 @@ impl Corpus {
         if random.below(if execution < 10_000 { 100 } else { 2000 }) == 0 {
             return bomb(random);
         }
-        match &self.0[random.below(self.0.len())] {
+        match &self.files[random.below(self.files.len())] {
             Valid::Bytes(bytes) => self.damaged(bytes.clone(), random),
             Valid::Archive(members) => {
                 let mut members = members.clone();
@@ -158,55 +143,8 @@ impl Corpus {
         }
     }
 
-    fn damaged(&self, mut bytes: Vec<u8>, random: &mut Random) -> Vec<u8> {
-        let most = 1 + random.below(6);
-        for _ in 0..=random.below(most) {
-            let at = random.below(bytes.len());
-            let span = at..(at + random.below(24)).min(bytes.len());
-            match random.below(12) {
-                _ if bytes.is_empty() => return bytes,
-                0 => bytes[at] = random.next() as u8,
-                1 => bytes[at] ^= 1 << random.below(8),
-                2 => bytes[at] = bytes[at].wrapping_add(1).wrapping_sub(2 * (random.below(2) as u8)),
-                3 => drop(bytes.drain(span)),
-                4 => {
-                    let piece = bytes[span].to_vec();
-                    let to = random.below(bytes.len());
-                    bytes.splice(to..to, piece);
-                }
-                5 => bytes.truncate(at),
-                6 => {
-                    let number = NUMBERS[random.below(NUMBERS.len())].to_le_bytes();
-                    let size = 1 << random.below(4);
-                    bytes.iter_mut().skip(at).zip(&number[..size]).for_each(|(byte, &new)| *byte = new);
-                }
-                7 => {
-                    let (place, other) = (random.below(bytes.len()), random.below(256));
-                    bytes.swap(at, place);
-                    bytes[at] = other as u8;
-                }
-                8 => {
-                    let other = match &self.0[random.below(self.0.len())] {
-                        Valid::Bytes(other) => other,
-                        Valid::Archive(members) => &members[0].1,
-                    };
-                    let from = random.below(other.len());
-                    let piece = other[from..(from + random.below(64)).min(other.len())].to_vec();
-                    bytes.splice(at..at, piece);
-                }
-                // Digits of a header, lines of a pickle.
-                9 => {
-                    let number = NUMBERS[random.below(NUMBERS.len())].to_string();
-                    bytes.splice(span, number.into_bytes());
-                }
-                _ => {
-                    let piece = random.one_of(&PIECES).to_vec();
-                    let end = if random.below(2) == 0 { at } else { (at + piece.len()).min(bytes.len()) };
-                    bytes.splice(at..end, piece);
-                }
-            }
-        }
-        bytes
+    fn damaged(&self, bytes: Vec<u8>, random: &mut Random) -> Vec<u8> {
+        damage(bytes, random, &PIECES, &self.parts)
     }
 }
 
@@ -214,18 +152,16 @@ impl Corpus {
 fn bomb(random: &mut Random) -> Vec<u8> {
     let mut piece = Vec::new();
     for _ in 0..=random.below(3) {
-        piece.extend_from_slice(random.one_of(&PIECES));
+        piece.extend_from_slice(one_of(random, &PIECES));
     }
     // Few are so large that the constant part of the bound is nothing beside the file.
     let (power, most) = if random.below(4) == 0 { (20, 3 << 20) } else { (14, 1 << 18) };
     let times = (1 << random.below(power + 1)).min(most / piece.len());
-    let start: &[u8] = random.one_of(&[
-        &b"\x80\x02"[..],
-        b"\x80\x02]q\x01(",
-        b"\x80\x02}q\x01(",
-        b"\x80\x02ca\nb\n)\x81q\x01}(",
-    ]);
-    let end: &[u8] = random.one_of(&[&b"."[..], b"e.", b"u.", b"ub.", b"t."]);
+    let start: &[u8] = one_of(
+        random,
+        &[&b"\x80\x02"[..], b"\x80\x02]q\x01(", b"\x80\x02}q\x01(", b"\x80\x02ca\nb\n)\x81q\x01}("],
+    );
+    let end: &[u8] = one_of(random, &[&b"."[..], b"e.", b"u.", b"ub.", b"t."]);
     let pickle = [start, &piece.repeat(times), end].concat();
     match random.below(5) {
         0 => pickle,
@@ -246,12 +182,10 @@ fn tensors(random: &mut Random) -> Vec<u8> {
 
 /// A header of many small entries.
 fn header(random: &mut Random) -> Vec<u8> {
-    let axes = random.one_of(&[
-        "",
-        "0",
-        "1,1,1,1,1,1,1,1",
-        "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0",
-    ]);
+    let axes = one_of(
+        random,
+        &["", "0", "1,1,1,1,1,1,1,1", "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0"],
+    );
     let size = usize::from(!axes.contains('0'));
     let entries: Vec<_> = (0..1usize << random.below(16))
         .map(|i| match random.below(40) {

@@ -82,6 +82,7 @@ const IN_TESTS: &[(&str, &str)] = &[
     ("gnr-torch", "gnr-cpu"),
     ("gnr-torch", "gnr-models"),
     ("gnr-data", "gnr-fuzz"),
+    ("gnr-models", "gnr-fuzz"),
     ("gnr-train", "gnr-fuzz"),
     ("gnr-study", "gnr-fuzz"),
 ];
