@@ -78,6 +78,12 @@ impl Table {
         }
     }
 
+    /// A new line of the table.
+    fn line(&self) -> ProgressBar {
+        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.bars.add(ProgressBar::new(0)).with_style(style)
+    }
+
     /// The remaining cost of a run.
     fn left(run: &RunState) -> f64 {
         match (run.ended, run.steps) {
@@ -242,23 +248,21 @@ impl CompareObserver for Table {
         for line in self.lines.drain(..) {
             self.bars.remove(&line);
         }
-        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-        let mut lines = Vec::new();
-        for _ in &self.titles {
-            let line = self.bars.add(ProgressBar::new(0));
-            line.set_style(style.clone());
-            lines.push(line);
-        }
-        self.lines = lines;
+        self.lines = self.titles.iter().map(|_| self.line()).collect();
         self.redraw();
     }
 
     fn on_measured(&mut self, done: usize, of: usize) {
+        if self.lines.is_empty() {
+            // Of earlier runs, before there are methods in training.
+            self.lines.push(self.line());
+        }
         if let Some(last) = self.lines.last() {
             last.set_message(format!("measuring sharpness: {done} of {of} solutions"));
         }
         if done == of {
-            self.say(&format!("measured the sharpness of {of} solutions"));
+            let word = if of == 1 { "solution" } else { "solutions" };
+            self.say(&format!("measured the sharpness of {of} {word}"));
         }
     }
 }

@@ -90,6 +90,23 @@ fn compares_measures_and_writes_one_page() {
     assert_eq!(fs::read_to_string(out.join("compare.md")).unwrap(), report);
     let (code, stdout, _) = run(&arguments(&recipe, &out, &["--seeds", "3", "--no-sharpness"]));
     assert!(code == 0 && stdout.contains("training: 12 runs, 8 finished before"), "{stdout}");
+
+    // What is not measured yet comes before more training, and missing weights are told then.
+    let runs = || fs::read_dir(out.join("runs")).unwrap().map(|run| run.unwrap().path());
+    let without = runs().find(|run| run.join("checkpoints").exists()).unwrap();
+    fs::remove_dir_all(without.join("checkpoints")).unwrap();
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &["--seeds", "4"]));
+    assert!(code != 0 && !stdout.contains("training:"), "{stdout}");
+    let name = without.file_name().unwrap().to_str().unwrap();
+    assert!(stderr.contains("expected the weights") && stderr.contains(name), "{stderr}");
+    fs::remove_dir_all(&without).unwrap();
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &["--seeds", "3"]));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let (_, after) = stdout.split_once("training: 12 runs, 11 finished before").unwrap();
+    assert!(
+        after.contains("measured the sharpness of 1 solution\n"),
+        "the others were measured before: {stdout}"
+    );
 }
 
 /// Another optimiser as a method leaves out settings that only the recipe's own has, and says so.

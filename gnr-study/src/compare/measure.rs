@@ -82,6 +82,11 @@ impl Solution {
 
     /// `None`: asked to stop.
     fn measure(&self, setting: Setting, stop: &AtomicBool) -> Result<Option<Sharpness>> {
+        if !self.weights.is_file() {
+            let problem = "expected the weights of a finished run, to measure how sharp the loss is there, and found no file; remove \
+                           the run's folder to train it again, or leave sharpness out (--no-sharpness)";
+            return Err(StudyError::File { path: self.weights.clone(), problem: problem.into() });
+        }
         let subject = || SubjectRequest {
             sample: Some(Sample::Count(setting.images)),
             ..SubjectRequest::new(&self.weights)
@@ -127,8 +132,8 @@ impl Solution {
     }
 }
 
-/// Measures every solution that has no measurement of this setting yet, `workers.jobs` at a time. `told` hears how many
-/// are done, of how many. `None`: asked to stop.
+/// The measurements of all solutions. Those without one of this setting are made now, `workers.jobs` at a time; `told`
+/// hears how many of these are done. `None`: asked to stop.
 pub(super) fn measure_all(
     solutions: &[Solution],
     setting: Setting,
@@ -136,30 +141,32 @@ pub(super) fn measure_all(
     told: &(dyn Fn(usize, usize) + Sync),
     stop: &AtomicBool,
 ) -> Result<Option<Vec<Sharpness>>> {
-    let found: Mutex<Vec<Option<Sharpness>>> =
-        Mutex::new(solutions.iter().map(|solution| solution.known(setting)).collect());
-    let failed: Mutex<Option<StudyError>> = Mutex::new(None);
+    let mut found: Vec<Option<Sharpness>> =
+        solutions.iter().map(|solution| solution.known(setting)).collect();
+    let missing: Vec<usize> = (0..found.len()).filter(|index| found[*index].is_none()).collect();
+    let (made, failed) = (Mutex::new(Vec::new()), Mutex::new(None));
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..workers.jobs.clamp(1, solutions.len().max(1)) {
+        for _ in 0..workers.jobs.clamp(1, missing.len().max(1)) {
             scope.spawn(|| {
-                while let Some((index, solution)) = {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    solutions.get(index).map(|solution| (index, solution))
-                } {
-                    if locked(&found)[index].is_none() {
-                        if stop.load(Ordering::Relaxed) || locked(&failed).is_some() {
+                while let Some(&index) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if stop.load(Ordering::Relaxed) || locked(&failed).is_some() {
+                        return;
+                    }
+                    let measured = match solutions[index].measure(setting, stop) {
+                        Ok(Some(measured)) => measured,
+                        Ok(None) => return,
+                        Err(error) => {
+                            locked(&failed).get_or_insert(error);
                             return;
                         }
-                        match solution.measure(setting, stop) {
-                            Ok(measured) => locked(&found)[index] = measured,
-                            Err(error) => {
-                                locked(&failed).get_or_insert(error);
-                            }
-                        }
-                    }
-                    let done = locked(&found).iter().flatten().count();
-                    told(done, solutions.len());
+                    };
+                    let done = {
+                        let mut made = locked(&made);
+                        made.push((index, measured));
+                        made.len()
+                    };
+                    told(done, missing.len());
                 }
             });
         }
@@ -167,7 +174,10 @@ pub(super) fn measure_all(
     if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
-    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect())
+    for (index, measured) in made.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        found[index] = Some(measured);
+    }
+    Ok(found.into_iter().collect())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

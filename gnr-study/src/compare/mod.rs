@@ -81,7 +81,7 @@ pub enum Phase {
 pub trait CompareObserver: StudyObserver {
     /// A part begins: its runs, and of each the index of its method.
     fn on_phase(&mut self, _phase: Phase, _runs: &[Run], _arms: &[usize]) {}
-    /// So many solutions are measured, of how many.
+    /// So many solutions were measured, of those that this call measures; none of them had been before.
     fn on_measured(&mut self, _done: usize, _of: usize) {}
 }
 
@@ -244,23 +244,19 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             }
         }
         let planned = self.planned(&over)?;
+        // What earlier calls trained is measured before the rest is trained: a comparison that takes days then has the
+        // sharpness of every run that it has, also where weights are not kept, and missing weights are told at once.
+        if self.measure(&planned, &plan, observer, stop)?.is_none() {
+            return Ok(CompareOutcome::Interrupted);
+        }
         let failures = match self.train(Phase::Training, &planned, observer, stop)? {
             Ok(failures) => failures,
             Err(outcome) => return Ok(outcome),
         };
         let mut found = self.collect(&planned, &over, tuned, &failures, &plan)?;
-        if self.request.sharpness {
-            let setting = Setting::of(plan.training_images);
-            let solutions = self.solutions(&planned);
-            let weights: Vec<Solution> = solutions.iter().map(|(_, _, solution)| solution.clone()).collect();
-            let watcher = Mutex::new(observer);
-            let told = |done, of| {
-                watcher.lock().unwrap_or_else(PoisonError::into_inner).on_measured(done, of);
-            };
-            match measure_all(&weights, setting, self.request.workers, &told, stop)? {
-                None => return Ok(CompareOutcome::Interrupted),
-                Some(measured) => found.sharpness(&solutions, &measured),
-            }
+        match self.measure(&planned, &plan, observer, stop)? {
+            None => return Ok(CompareOutcome::Interrupted),
+            Some(measured) => found.sharpness(&measured),
         }
         report::write(&found, &self.request.folder)?;
         Ok(CompareOutcome::Done(Box::new(found)))
@@ -432,15 +428,33 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         self.at("tuning", name, recipe)
     }
 
-    /// Arm, seed and weights of every finished run.
-    fn solutions(&self, planned: &Planned) -> Vec<(usize, u64, Solution)> {
+    /// The sharpness of every finished run, with its arm and seed; none if it is not asked for. `None`: asked to stop.
+    fn measure(
+        &self,
+        planned: &Planned,
+        plan: &gnr_train::Plan,
+        observer: &mut (dyn CompareObserver + Send),
+        stop: &AtomicBool,
+    ) -> Result<Option<Vec<(usize, u64, Sharpness)>>> {
+        let setting = Setting::of(plan.training_images);
         let finished = planned.runs.iter().zip(&planned.arms).filter(|(run, _)| is_finished(&run.folder));
-        finished
-            .map(|(run, &arm)| {
-                let folder =
-                    self.request.folder.join("measures").join(run.folder.file_name().unwrap_or_default());
-                (arm, run.recipe.train.seed, Solution { weights: weights_of(&run.folder), folder })
+        let finished: Vec<_> = finished.filter(|_| self.request.sharpness).collect();
+        let solutions: Vec<Solution> = finished
+            .iter()
+            .map(|(run, _)| Solution {
+                weights: weights_of(&run.folder),
+                folder: self.request.folder.join("measures").join(run.folder.file_name().unwrap_or_default()),
             })
-            .collect()
+            .collect();
+        let watcher = Mutex::new(observer);
+        let told = |done, of| {
+            watcher.lock().unwrap_or_else(PoisonError::into_inner).on_measured(done, of);
+        };
+        let measured = measure_all(&solutions, setting, self.request.workers, &told, stop)?;
+        Ok(measured.map(|measured| {
+            let of =
+                |((run, arm), found): (&(&Run, &usize), Sharpness)| (**arm, run.recipe.train.seed, found);
+            finished.iter().zip(measured).map(of).collect()
+        }))
     }
 }

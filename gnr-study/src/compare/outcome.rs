@@ -5,11 +5,7 @@ use std::{fs, path::Path};
 use gnr_train::{EpochMetrics, Recipe, RecipeError};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Compare, Planned,
-    measure::{Sharpness, Solution},
-    tune::Try,
-};
+use super::{Compare, Planned, measure::Sharpness, tune::Try};
 use crate::{
     error::{Result, StudyError},
     results::{epochs, finished_summary, is_finished},
@@ -180,9 +176,9 @@ impl Comparison {
         })
     }
 
-    /// Puts the measured sharpness to its runs.
-    pub(super) fn sharpness(&mut self, solutions: &[(usize, u64, Solution)], measured: &[Sharpness]) {
-        for ((arm, seed, _), sharpness) in solutions.iter().zip(measured) {
+    /// Puts measured sharpness to its runs, by arm and seed.
+    pub(super) fn sharpness(&mut self, measured: &[(usize, u64, Sharpness)]) {
+        for (arm, seed, sharpness) in measured {
             let mut runs = self.arms[*arm].runs.iter_mut();
             if let Some(run) = runs.find(|run| run.seed == *seed) {
                 run.sharpness = Some(*sharpness);
