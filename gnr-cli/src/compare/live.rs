@@ -21,6 +21,8 @@ pub(super) struct Table {
     titles: Vec<String>,
     jobs: usize,
     bars: MultiProgress,
+    /// What is going on, above the methods.
+    heading: ProgressBar,
     lines: Vec<ProgressBar>,
     /// Whether the runs are tries, which are judged by held-out images.
     tuning: bool,
@@ -55,6 +57,7 @@ impl Table {
             titles,
             jobs,
             bars,
+            heading: ProgressBar::hidden(),
             lines: Vec::new(),
             tuning: false,
             runs: Vec::new(),
@@ -62,7 +65,10 @@ impl Table {
         }
     }
 
-    pub(super) fn clear(&self) {
+    /// Takes the table off the screen; the next phase draws its own.
+    pub(super) fn clear(&mut self) {
+        self.heading.finish_and_clear();
+        self.lines.drain(..).for_each(|line| line.finish_and_clear());
         // A terminal that cannot be cleared is no reason to fail.
         let _ = self.bars.clear();
     }
@@ -80,7 +86,7 @@ impl Table {
 
     /// A new line of the table.
     fn line(&self) -> ProgressBar {
-        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
         self.bars.add(ProgressBar::new(0)).with_style(style)
     }
 
@@ -228,7 +234,11 @@ impl CompareObserver for Table {
         };
         self.tuning = phase != Phase::Training;
         let finished = runs.iter().filter(|run| run.folder.join("summary.json").is_file()).count();
-        self.say(&format!("{what}: {} runs, {finished} finished before", runs.len()));
+        let what = format!("{what}: {} runs, {finished} finished before", runs.len());
+        self.say(&what);
+        let images = if self.tuning { "held-out training images" } else { "test images" };
+        self.heading = self.line();
+        self.heading.set_message(format!("{what}; accuracy on {images}"));
         self.runs = runs
             .iter()
             .zip(arms)
@@ -245,16 +255,13 @@ impl CompareObserver for Table {
                 accuracy: None,
             })
             .collect();
-        for line in self.lines.drain(..) {
-            self.bars.remove(&line);
-        }
         self.lines = self.titles.iter().map(|_| self.line()).collect();
         self.redraw();
     }
 
     fn on_measured(&mut self, done: usize, of: usize) {
         if self.lines.is_empty() {
-            // Of earlier runs, before there are methods in training.
+            // Of earlier runs, before any method trains.
             self.lines.push(self.line());
         }
         if let Some(last) = self.lines.last() {

@@ -86,6 +86,12 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     report(&outcome?, &folder, arguments.quiet)
 }
 
+/// A number of things in words.
+fn several(number: u64, thing: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{ending}")
+}
+
 /// Says what is compared, on which data, and the grids of tuning.
 fn announce<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
     comparison: &Compare<L>,
@@ -98,13 +104,13 @@ fn announce<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
     let plan = comparison.check()?;
     writeln!(
         stdout,
-        "{}: {methods} methods, {} seeds, {} epochs each; {} at a time on {} {}",
+        "{}: {}, {}, {} each; {} at a time on {}",
         own.name,
-        arguments.seeds,
-        own.train.epochs,
+        several(methods as u64, "method"),
+        several(arguments.seeds, "seed"),
+        several(own.train.epochs, "epoch"),
         workers.jobs,
-        workers.threads,
-        if workers.threads == 1 { "thread" } else { "threads" },
+        several(workers.threads as u64, "thread"),
     )?;
     for line in &plan.data {
         writeln!(stdout, "  {line}")?;
