@@ -86,7 +86,8 @@ impl Table {
 
     /// A new line of the table.
     fn line(&self) -> ProgressBar {
-        let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
         self.bars.add(ProgressBar::new(0)).with_style(style)
     }
 

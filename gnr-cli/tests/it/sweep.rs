@@ -213,7 +213,7 @@ fn a_combination_that_fails_is_an_empty_cell_and_the_others_go_on() {
         recipe.to_str().unwrap(),
         "--out",
         out.to_str().unwrap(),
-        "--grid=optimizer.lr=0.1,1e30",
+        "--grid=optimizer.lr=0.1,1e29,1e30",
         "--grid=method.gnr=false",
     ];
     let (code, stdout, stderr) = run(&words);
@@ -221,7 +221,11 @@ fn a_combination_that_fails_is_an_empty_cell_and_the_others_go_on() {
     assert!(stdout.contains("FAILED: training diverged") && stdout.contains("failed\n"), "{stdout}");
     assert!(stdout.contains("chosen: optimizer.lr=0.1 method.gnr=false"), "{stdout}");
     let page = fs::read_to_string(out.join("heatmap.html")).unwrap();
-    assert_eq!(page.matches("stroke-dasharray").count(), 1);
+    assert_eq!(page.matches("stroke-dasharray").count(), 2);
+    assert!(
+        stdout.contains(". lr=0.1 is the smallest value tried: a smaller one may be better."),
+        "{stdout}"
+    );
 }
 
 #[test]

@@ -129,21 +129,14 @@ pub(super) fn best(tries: &[Try]) -> Option<usize> {
     best.map(|(index, _)| index)
 }
 
-/// The keys whose chosen value is the smallest or largest of its axis: a wider grid may find a better one. Zero bounds
-/// by itself.
+/// The keys whose chosen value is the smallest or largest of its axis.
 pub(super) fn at_edge(axes: &[Axis], chosen: &[String]) -> Vec<String> {
-    let number = |value: &Value| value.as_float().or_else(|| Some(value.as_integer()? as f64));
     let mut keys = Vec::new();
     for axis in axes {
         // The last assignment of a key is the one that counts.
         let value = chosen.iter().rev().find_map(|word| word.strip_prefix(&axis.key)?.strip_prefix('='));
-        let Some(value) = value.and_then(|value| value.parse::<f64>().ok()).filter(|value| *value != 0.0)
-        else {
-            continue;
-        };
-        let values: Vec<f64> = axis.values.iter().filter_map(number).collect();
-        let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
-        if values.len() > 2 && (value == low || value == high) {
+        let Some(value) = value.and_then(|value| value.parse::<f64>().ok()) else { continue };
+        if axis.edge(value).is_some() {
             keys.push(readable(&format!("{}={value:?}", axis.key)));
         }
     }

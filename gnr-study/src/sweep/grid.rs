@@ -1,6 +1,6 @@
 //! The grid: axes of values, their combinations, and how both are written.
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use toml::{Table, Value};
 
@@ -36,6 +36,22 @@ impl Axis {
             Value::String(text) => text.clone(),
             Value::Float(number) => number.to_string(),
             other => other.to_string(),
+        }
+    }
+
+    /// Where a number lies at an end of the axis, so that a wider one may have a better value: `Less` at its smallest,
+    /// `Greater` at its largest. Zero bounds by itself, and of one or two values each is an end.
+    pub(crate) fn edge(&self, value: f64) -> Option<Ordering> {
+        let number = |value: &Value| value.as_float().or_else(|| Some(value.as_integer()? as f64));
+        let values: Vec<f64> = self.values.iter().filter_map(number).collect();
+        if value == 0.0 || values.len() < 3 || !values.contains(&value) {
+            return None;
+        }
+        let smaller = values.iter().filter(|other| **other < value).count();
+        match smaller {
+            0 => Some(Ordering::Less),
+            n if n + 1 == values.len() => Some(Ordering::Greater),
+            _ => None,
         }
     }
 
@@ -118,6 +134,18 @@ mod tests {
         assert_eq!(axis("model.widths=[2],[2, 3]").unwrap().values.len(), 2);
         for wrong in ["rho", "=1", "rho=", "rho=1,1"] {
             assert!(axis(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn edges_are_ends_of_axes_of_numbers() {
+        let edge = |axis: &str, value| axis.parse::<Axis>().unwrap().edge(value);
+        assert_eq!(edge("a=0.3,0.1,3,1", 0.1), Some(Ordering::Less));
+        assert_eq!(edge("a=0.3,0.1,3,1", 3.0), Some(Ordering::Greater));
+        for (axis, value) in
+            [("a=0.3,0.1,3,1", 1.0), ("a=0.0,0.1,0.2", 0.0), ("a=1,2", 2.0), ("a=x,y,z", 1.0)]
+        {
+            assert_eq!(edge(axis, value), None, "{axis} {value}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a sweep found: the mean validation accuracy of every combination, and how sure the choice is.
 
-use std::path::Path;
+use std::{cmp::Ordering, path::Path};
 
 use gnr_train::Recipe;
 use serde::Serialize;
@@ -160,7 +160,21 @@ impl SweepResult {
         if collapsed > 0 {
             told += &format!("; {collapsed} collapsed to one output for all images");
         }
-        told + "."
+        told += ".";
+        for (axis, value) in self.axes.iter().zip(&best.values) {
+            let further = match value.parse().ok().and_then(|value| axis.edge(value)) {
+                Some(Ordering::Less) => ("smallest", "smaller"),
+                Some(Ordering::Greater | Ordering::Equal) => ("largest", "larger"),
+                None => continue,
+            };
+            told += &format!(
+                " {}={value} is the {} value tried: a {} one may be better.",
+                axis.short(),
+                further.0,
+                further.1
+            );
+        }
+        told
     }
 
     /// The file `sweep.json`.
