@@ -21,6 +21,7 @@ use crate::{args::positive, device::OnDevice, signal::Stop};
     gnr compare my.toml --seeds 5 --methods sgd,sam,gnr\n  \
     gnr compare my.toml --methods sgd --methods 'sam method.sam.rho=0.2' --methods 'rare: method.gnr.every=10 method.gnr.alpha=3.0'\n  \
     gnr compare my.toml --tune --seeds 10 --out runs/mine\n  \
+    gnr compare my.toml --tune --tune-finalists 3 --seeds 10 --out runs/mine\n  \
     gnr compare my.toml --tune 16 --grid method.gnr.alpha=0.3,1.0,3.0 --set train.epochs=20\n  \
     gnr compare my.toml --seeds 10 --shard $SLURM_ARRAY_TASK_ID/4 --out SHARED   part of the runs; without --shard: the report")]
 pub(crate) struct Arguments {
@@ -43,6 +44,12 @@ pub(crate) struct Arguments {
     /// Seeds of each try
     #[arg(long, value_name = "N", default_value_t = 1, requires = "tune", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) tune_seeds: u64,
+    /// Train the K best tries of each method with more seeds, and choose by the mean of all their seeds
+    #[arg(long, value_name = "K", requires = "tune", value_parser = clap::value_parser!(u64).range(2..=10_000))]
+    pub(crate) tune_finalists: Option<u64>,
+    /// Further seeds of each of these tries
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "tune_finalists", value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) tune_final_seeds: u64,
     /// Fraction of the training images that tries hold out, unless the recipe sets data.validation
     #[arg(long, value_name = "FRACTION", default_value_t = 0.1, requires = "tune", value_parser = fraction)]
     pub(crate) tune_validation: f64,

@@ -231,6 +231,7 @@ impl CompareObserver for Table {
         let what = match phase {
             Phase::TuningMethods => "tuning: the methods' own keys",
             Phase::TuningOptimizers => "tuning: learning rate and weight decay",
+            Phase::TuningFinalists => "tuning: the best tries with more seeds",
             Phase::Training => "training",
         };
         self.tuning = phase != Phase::Training;

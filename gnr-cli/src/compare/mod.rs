@@ -10,7 +10,7 @@ use std::{
 };
 
 use gnr_study::{
-    compare::{Arm, Compare, CompareOutcome, CompareRequest, Phase, Tuning, known_methods},
+    compare::{Arm, Compare, CompareOutcome, CompareRequest, Finalists, Phase, Tuning, known_methods},
     reproduce::quoted,
     runner::Workers,
 };
@@ -50,6 +50,9 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let tuning = arguments.tune.map(|tries| Tuning {
         tries: tries as usize,
         seeds: arguments.tune_seeds,
+        finalists: arguments
+            .tune_finalists
+            .map(|count| Finalists { count: count as usize, seeds: arguments.tune_final_seeds }),
         validation: arguments.tune_validation,
         grids: arguments.grid.clone(),
     });
@@ -134,7 +137,7 @@ fn report(outcome: &CompareOutcome, folder: &Path, quiet: bool) -> anyhow::Resul
         }
         CompareOutcome::Waiting { phase, done, of } => {
             let what = match phase {
-                Phase::TuningMethods | Phase::TuningOptimizers => "tries",
+                Phase::TuningMethods | Phase::TuningOptimizers | Phase::TuningFinalists => "tries",
                 Phase::Training => "runs",
             };
             writeln!(

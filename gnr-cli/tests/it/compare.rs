@@ -204,6 +204,44 @@ fn tuning_gives_every_method_as_many_tries_on_noisy_held_out_images() {
 }
 
 #[test]
+fn the_best_tries_are_told_apart_by_more_seeds() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
+    let plain = ["--methods", "base,sam", "--tune", "4", "--seeds", "1", "--no-sharpness"];
+    let finalists = [&plain[..], &["--tune-finalists", "2", "--tune-final-seeds", "3"]].concat();
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &finalists));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("then 3 more seeds of the best 2"), "{stdout}");
+    assert!(
+        stdout.contains("tuning: the best tries with more seeds: 12 runs, 0 finished before"),
+        "{stdout}"
+    );
+    let words = "The best 2 tries of each method by one seed were trained with 3 more; the choice among them is by the mean of all 4.";
+    assert!(stdout.replace("\n", " ").contains(words), "{stdout}");
+    for tuned in json(&out)["tuning"].as_array().unwrap() {
+        let tries: Vec<Vec<f64>> = tuned["tries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| serde_json::from_value(one["val_accuracies"].clone()).unwrap())
+            .collect();
+        let again: Vec<&Vec<f64>> = tries.iter().filter(|seeds| seeds.len() == 4).collect();
+        let once: Vec<f64> = tries.iter().filter(|seeds| seeds.len() == 1).map(|seeds| seeds[0]).collect();
+        assert_eq!((again.len(), once.len()), (2, 2), "{tuned}");
+        assert!(again.iter().all(|seeds| once.iter().all(|first| *first <= seeds[0])), "{tuned}");
+        let mean = |seeds: &[f64]| seeds.iter().sum::<f64>();
+        let best = &tries[tuned["best"].as_u64().unwrap() as usize];
+        assert!(best.len() == 4 && again.iter().all(|seeds| mean(seeds) <= mean(best)), "{tuned}");
+    }
+    // The first seeds of the tries are those of a tuning without finalists.
+    let (code, stdout, _) = run(&arguments(&recipe, &out, &plain));
+    assert_eq!(code, 0);
+    assert!(stdout.contains("tuning: the methods' own keys: 4 runs, 4 finished before"), "{stdout}");
+    let (code, _, stderr) = run(&arguments(&recipe, &out, &["--tune", "4", "--tune-finalists", "1"]));
+    assert!(code != 0 && stderr.contains("--tune-finalists"), "{stderr}");
+}
+
+#[test]
 fn parts_together_are_the_whole() {
     let home = tempfile::tempdir().unwrap();
     let recipe = recipe(home.path());

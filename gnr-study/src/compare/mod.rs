@@ -20,12 +20,13 @@ mod lines;
 mod measure;
 mod outcome;
 mod report;
+mod tries;
 mod tune;
 
 pub use arm::{Arm, known_methods};
 pub use measure::{Setting, Sharpness};
 pub use outcome::{ArmResult, Comparison, Difference, RunResult, Tuned};
-pub use tune::{FIRST_SEED, Try, Tuning};
+pub use tune::{FIRST_SEED, Finalists, Try, Tuning};
 
 use std::{
     path::PathBuf,
@@ -38,12 +39,12 @@ use crate::{
     cost::gradients_per_step,
     error::{Result, StudyError},
     lock::FolderLock,
-    results::{finished_summary, is_finished},
+    results::is_finished,
     runner::{Failure, Run, StudyObserver, Trained, Workers, train_all},
     shard::Shard,
 };
 use measure::{Solution, measure_all, weights_of};
-use tune::{HALVES, Half};
+use tune::HALVES;
 
 /// What is compared and how.
 #[derive(Clone, Debug)]
@@ -73,6 +74,8 @@ pub enum Phase {
     TuningMethods,
     /// Tries of learning rate and weight decay.
     TuningOptimizers,
+    /// Further seeds of the best tries.
+    TuningFinalists,
     /// The runs that are compared.
     Training,
 }
@@ -135,6 +138,12 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         if request.tuning.as_ref().is_some_and(|tuning| tuning.tries < 2 || tuning.seeds == 0) {
             return wrong("tuning needs at least two tries and a seed".into());
         }
+        let finalists = request.tuning.as_ref().and_then(|tuning| tuning.finalists);
+        if finalists.is_some_and(|finalists| finalists.count < 2 || finalists.seeds == 0) {
+            return wrong(
+                "a choice among the best tries needs at least two of them and a further seed".into(),
+            );
+        }
         let recipe = load(&[])?;
         let (mut over, mut dropped) = (Vec::new(), Vec::new());
         for (index, arm) in request.arms.iter().enumerate() {
@@ -184,7 +193,12 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             let mut grids: Vec<String> =
                 HALVES.iter().map(|&half| tune::grid_in_words(&tuning.axes(&recipe, half))).collect();
             grids.dedup();
-            lines.push(format!("{}: {} tries of {}", arm.name, tuning.tries, grids.join(", then of ")));
+            let mut line = format!("{}: {} tries of {}", arm.name, tuning.tries, grids.join(", then of "));
+            if let Some(Finalists { count, seeds }) = tuning.finalists {
+                let word = if seeds == 1 { "seed" } else { "seeds" };
+                line += &format!(", then {seeds} more {word} of the best {count}");
+            }
+            lines.push(line);
         }
         Ok(lines)
     }
@@ -326,106 +340,6 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             cost: gradients_per_step(&recipe) * recipe.train.epochs as f64,
             recipe,
         })
-    }
-
-    /// Both halves of the tuning. The inner error ends the comparison for now.
-    fn tune(
-        &self,
-        tuning: &Tuning,
-        observer: &mut (dyn CompareObserver + Send),
-        stop: &AtomicBool,
-    ) -> Result<Result<Vec<Tuned>, CompareOutcome>> {
-        let arms = &self.request.arms;
-        let mut tuned: Vec<Tuned> = arms
-            .iter()
-            .map(|arm| Tuned { arm: arm.name.clone(), tries: Vec::new(), best: 0, at_edge: Vec::new() })
-            .collect();
-        for half in HALVES {
-            let phase = match half {
-                Half::Method => Phase::TuningMethods,
-                Half::Optimizer => Phase::TuningOptimizers,
-            };
-            let mut all = Vec::new();
-            for (index, (over, tuned)) in self.over.iter().zip(&tuned).enumerate() {
-                let tries = tuning.tries(half, over, tuned, &self.load)?;
-                for (number, words) in tries.into_iter().enumerate() {
-                    for seed in 0..tuning.seeds {
-                        let run = self.one_try(tuning, index, &words, FIRST_SEED + seed, (half, number))?;
-                        all.push((run, index, words.clone()));
-                    }
-                }
-            }
-            all.sort_by(|(a, ..), (b, ..)| b.cost.total_cmp(&a.cost));
-            let planned = Planned {
-                runs: all.iter().map(|(run, ..)| run.clone()).collect(),
-                arms: all.iter().map(|(_, arm, _)| *arm).collect(),
-            };
-            if let Err(outcome) = self.train(phase, &planned, observer, stop)? {
-                return Ok(Err(outcome));
-            }
-            // In the order of the tries, not of their cost.
-            all.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
-            for (run, arm, words) in &all {
-                let tries = &mut tuned[*arm].tries;
-                if tries.last().is_none_or(|last: &Try| last.assignments != *words) {
-                    tries.push(Try {
-                        assignments: words.clone(),
-                        val_accuracies: Vec::new(),
-                        collapsed: false,
-                    });
-                }
-                if let (Some(last), true) = (tries.last_mut(), is_finished(&run.folder)) {
-                    let summary = finished_summary(&run.folder)?;
-                    last.val_accuracies.extend(summary.held_out_accuracy());
-                    last.collapsed |= summary.collapsed_at_epoch.is_some();
-                }
-            }
-            for tuned in &mut tuned {
-                for one in &mut tuned.tries {
-                    // A try that diverges once is not chosen.
-                    if (one.val_accuracies.len() as u64) < tuning.seeds {
-                        one.val_accuracies.clear();
-                    }
-                }
-                tuned.best = tune::best(&tuned.tries).ok_or_else(|| {
-                    StudyError::Request(format!("no try of `{}` could be trained to its end", tuned.arm))
-                })?;
-            }
-        }
-        for (over, tuned) in self.over.iter().zip(&mut tuned) {
-            let recipe = (self.load)(over)?;
-            let mut axes: Vec<_> = HALVES.iter().flat_map(|&half| tuning.axes(&recipe, half)).collect();
-            axes.dedup();
-            tuned.at_edge = tune::at_edge(&axes, &tuned.chosen());
-            tuned.at_edge.dedup();
-        }
-        Ok(Ok(tuned))
-    }
-
-    /// One try on the images that are not held out. Labels of held-out images are noisy where those of the training
-    /// images are: who tunes has no others.
-    fn one_try(
-        &self,
-        tuning: &Tuning,
-        arm: usize,
-        words: &[String],
-        seed: u64,
-        (half, number): (Half, usize),
-    ) -> Result<Run> {
-        let all = [self.over[arm].as_slice(), words].concat();
-        let mut recipe = (self.load)(&all)?;
-        if recipe.data.validation == 0.0 {
-            recipe.data.validation = tuning.validation;
-        }
-        if let Some(noise) = &mut recipe.data.label_noise {
-            noise.validation = true;
-        }
-        recipe.train.seed = seed;
-        recipe.train.test_only_at_end = true;
-        recipe.train.stop_when_collapsed = true;
-        let half = if half == Half::Method { "a" } else { "b" };
-        let name = format!("{}-{half}{number:03}-{}", self.request.arms[arm].name, seed - FIRST_SEED);
-        self.at("tuning", name, recipe)
     }
 
     /// The sharpness of every finished run, with its arm and seed; none if it is not asked for. `None`: asked to stop.

@@ -316,6 +316,7 @@ impl Comparison {
                 self.tries_in_words()
             )),
         ];
+        blocks.extend(self.finalists_in_words().map(Block::Paragraph));
         let edges = self.tuning.iter().filter(|tuned| !tuned.at_edge.is_empty());
         let edges: Vec<String> =
             edges.map(|tuned| format!("{} ({})", tuned.arm, tuned.at_edge.join(", "))).collect();
@@ -338,6 +339,26 @@ impl Comparison {
             }
             _ => "Every method had the same number of tries".into(),
         }
+    }
+
+    /// How the best tries were told from each other, where they have more seeds than the others.
+    fn finalists_in_words(&self) -> Option<String> {
+        let tries = || self.tuning.iter().flat_map(|tuned| &tuned.tries);
+        let seeds: BTreeSet<usize> =
+            tries().map(|one| one.val_accuracies.len()).filter(|seeds| *seeds > 0).collect();
+        let (least, most) = (seeds.first()?, seeds.last()?);
+        let count = self
+            .tuning
+            .iter()
+            .map(|tuned| tuned.tries.iter().filter(|one| one.val_accuracies.len() == *most).count())
+            .max()?;
+        (least != most).then(|| {
+            format!(
+                "The best {count} tries of each method by {} were trained with {} more; the choice among them is by the mean of all {most}.",
+                if *least == 1 { "one seed".into() } else { format!("{least} seeds") },
+                most - least
+            )
+        })
     }
 
     fn failure_blocks(&self) -> Vec<Block> {

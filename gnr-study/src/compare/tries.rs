@@ -1,0 +1,145 @@
+//! The tries of a tuning as runs: planned, trained and judged by held-out images.
+
+use std::{ops::Range, sync::atomic::AtomicBool};
+
+use gnr_train::{Recipe, RecipeError};
+
+use super::{
+    Compare, CompareObserver, CompareOutcome, Phase, Planned,
+    outcome::Tuned,
+    tune::{self, FIRST_SEED, HALVES, Half, Try, Tuning},
+};
+use crate::{
+    error::{Result, StudyError},
+    results::{finished_summary, is_finished},
+    runner::Run,
+};
+
+/// A try and its place: number `number` of a half, number `index` of all tries of the method `arm`.
+#[derive(Clone, Copy)]
+struct Candidate {
+    arm: usize,
+    index: usize,
+    half: Half,
+    number: usize,
+}
+
+impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
+    /// Both halves of the tuning, and the further seeds of the best tries. The inner error ends the comparison for now.
+    pub(super) fn tune(
+        &self,
+        tuning: &Tuning,
+        observer: &mut (dyn CompareObserver + Send),
+        stop: &AtomicBool,
+    ) -> Result<Result<Vec<Tuned>, CompareOutcome>> {
+        let empty =
+            |name: &String| Tuned { arm: name.clone(), tries: Vec::new(), best: 0, at_edge: Vec::new() };
+        let mut tuned: Vec<Tuned> = self.request.arms.iter().map(|arm| empty(&arm.name)).collect();
+        let mut all: Vec<Candidate> = Vec::new();
+        for half in HALVES {
+            let phase = match half {
+                Half::Method => Phase::TuningMethods,
+                Half::Optimizer => Phase::TuningOptimizers,
+            };
+            let first = all.len();
+            for (arm, (over, tuned)) in self.over.iter().zip(&mut tuned).enumerate() {
+                for (number, words) in tuning.tries(half, over, tuned, &self.load)?.into_iter().enumerate() {
+                    all.push(Candidate { arm, index: tuned.tries.len(), half, number });
+                    tuned.tries.push(Try::new(words));
+                }
+            }
+            let judged =
+                self.judge(tuning, (phase, &all[first..]), 0..tuning.seeds, &mut tuned, observer, stop)?;
+            if let Err(outcome) = judged {
+                return Ok(Err(outcome));
+            }
+        }
+        if let Some(finalists) = tuning.finalists {
+            let of: Vec<Vec<usize>> =
+                tuned.iter().map(|tuned| tune::foremost(&tuned.tries, finalists.count)).collect();
+            all.retain(|candidate| of[candidate.arm].contains(&candidate.index));
+            let seeds = tuning.seeds..tuning.seeds + finalists.seeds;
+            let phase = (Phase::TuningFinalists, &all[..]);
+            if let Err(outcome) = self.judge(tuning, phase, seeds, &mut tuned, observer, stop)? {
+                return Ok(Err(outcome));
+            }
+        }
+        for (over, tuned) in self.over.iter().zip(&mut tuned) {
+            let recipe = (self.load)(over)?;
+            let mut axes: Vec<_> = HALVES.iter().flat_map(|&half| tuning.axes(&recipe, half)).collect();
+            axes.dedup();
+            tuned.at_edge = tune::at_edge(&axes, &tuned.chosen());
+            tuned.at_edge.dedup();
+        }
+        Ok(Ok(tuned))
+    }
+
+    /// Trains tries with these seeds, adds what they reached, and finds the best try of each method.
+    fn judge(
+        &self,
+        tuning: &Tuning,
+        (phase, candidates): (Phase, &[Candidate]),
+        seeds: Range<u64>,
+        tuned: &mut [Tuned],
+        observer: &mut (dyn CompareObserver + Send),
+        stop: &AtomicBool,
+    ) -> Result<Result<(), CompareOutcome>> {
+        let mut runs = Vec::new();
+        for candidate in candidates {
+            let words = &tuned[candidate.arm].tries[candidate.index].assignments;
+            for seed in seeds.clone() {
+                runs.push((self.one_try(tuning, candidate, words, FIRST_SEED + seed)?, *candidate));
+            }
+        }
+        let mut by_cost: Vec<&(Run, Candidate)> = runs.iter().collect();
+        by_cost.sort_by(|(a, _), (b, _)| b.cost.total_cmp(&a.cost));
+        let planned = Planned {
+            runs: by_cost.iter().map(|(run, _)| run.clone()).collect(),
+            arms: by_cost.iter().map(|(_, candidate)| candidate.arm).collect(),
+        };
+        if let Err(outcome) = self.train(phase, &planned, observer, stop)? {
+            return Ok(Err(outcome));
+        }
+        for (run, candidate) in &runs {
+            if is_finished(&run.folder) {
+                let summary = finished_summary(&run.folder)?;
+                let one = &mut tuned[candidate.arm].tries[candidate.index];
+                one.val_accuracies.extend(summary.held_out_accuracy());
+                one.collapsed |= summary.collapsed_at_epoch.is_some();
+            }
+        }
+        for candidate in candidates {
+            let one = &mut tuned[candidate.arm].tries[candidate.index];
+            // A try that diverges once is not chosen.
+            if (one.val_accuracies.len() as u64) < seeds.end {
+                one.val_accuracies.clear();
+            }
+        }
+        for tuned in tuned {
+            tuned.best = tune::best(&tuned.tries).ok_or_else(|| {
+                StudyError::Request(format!("no try of `{}` could be trained to its end", tuned.arm))
+            })?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// One try on the images that are not held out. Labels of held-out images are noisy where those of the training
+    /// images are: who tunes has no others.
+    fn one_try(&self, tuning: &Tuning, candidate: &Candidate, words: &[String], seed: u64) -> Result<Run> {
+        let Candidate { arm, half, number, .. } = *candidate;
+        let all = [self.over[arm].as_slice(), words].concat();
+        let mut recipe = (self.load)(&all)?;
+        if recipe.data.validation == 0.0 {
+            recipe.data.validation = tuning.validation;
+        }
+        if let Some(noise) = &mut recipe.data.label_noise {
+            noise.validation = true;
+        }
+        recipe.train.seed = seed;
+        recipe.train.test_only_at_end = true;
+        recipe.train.stop_when_collapsed = true;
+        let half = if half == Half::Method { "a" } else { "b" };
+        let name = format!("{}-{half}{number:03}-{}", self.request.arms[arm].name, seed - FIRST_SEED);
+        self.at("tuning", name, recipe)
+    }
+}
