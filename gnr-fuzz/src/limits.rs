@@ -20,8 +20,8 @@ impl Limits {
     /// Reads the input `bytes`, which stands for `justified` bytes: its own, and those that it decompresses to. Gives
     /// what `read` gave, and how many bytes of memory a byte it took above the constant.
     ///
-    /// `memory` is the global allocator: no other test may run meanwhile ([`alone`](crate::alone)). `name` says in
-    /// errors which input it is. Above a limit the input is read again.
+    /// `memory` is the global allocator, which counts what every thread of the process takes: tests that watch take
+    /// turns ([`alone`](crate::alone)). `name` says in errors which input it is. Above a limit the input is read again.
     ///
     /// # Panics
     /// When `read` panics or takes more than it may. The input is then in a file, which the message names.
@@ -49,7 +49,8 @@ impl Limits {
         let stands_for =
             if peak > self.per_byte * bytes.len() + self.constant { justified() } else { bytes.len() };
         let allowed = self.per_byte * stands_for + self.constant;
-        // Threads of other tests are counted too, and pass: what the reader takes is the least of several readings.
+        // Tests that do not watch may run beside, and are counted for a while: the reader took the least of several
+        // readings.
         for _ in 0..20 {
             if peak <= allowed {
                 break;

@@ -22,6 +22,8 @@ pub enum Problem {
     TooLarge,
     /// An operation that cannot be here.
     Invalid(String),
+    /// No operation of protocols 0 to 5, or one that needs what is not in the file.
+    Unknown(String),
 }
 
 impl fmt::Display for Malformed {
@@ -35,7 +37,9 @@ impl fmt::Display for Malformed {
                     "the pickle builds more objects than the size of the file justifies (byte {offset})"
                 )
             }
-            Problem::Invalid(reason) => write!(f, "byte {offset} of the pickle: {reason}"),
+            Problem::Invalid(reason) | Problem::Unknown(reason) => {
+                write!(f, "byte {offset} of the pickle: {reason}")
+            }
         }
     }
 }
@@ -55,6 +59,10 @@ impl Input<'_> {
         Err(Malformed { offset: self.at, problem: Problem::Invalid(reason.into()) })
     }
 
+    pub(crate) fn unknown<T>(&self, reason: impl Into<String>) -> Result<T> {
+        Err(Malformed { offset: self.at, problem: Problem::Unknown(reason.into()) })
+    }
+
     pub(crate) fn ended<T>(&self) -> Result<T> {
         Err(Malformed { offset: self.bytes.len(), problem: Problem::Ended })
     }
@@ -63,7 +71,7 @@ impl Input<'_> {
         let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
         let Some(end) = end.filter(|&end| end <= self.bytes.len()) else { return self.ended() };
         let (Ok(start), Ok(last)) = (u32::try_from(self.at), u32::try_from(end)) else {
-            return self.invalid("a pickle of more than 4 GiB");
+            return self.unknown("a pickle of more than 4 GiB");
         };
         self.at = end;
         Ok(Span { start, end: last })

@@ -14,7 +14,7 @@ use crate::{
 /// [`Malformed`] where the pickle ends early, has an operation that cannot be there, or takes more than the budget.
 ///
 /// # Cost
-/// Linear in the length of the pickle. What was taken from the budget is not given back.
+/// Linear in the length of the pickle. What the result keeps stays taken from the budget.
 pub fn parse<'a>(bytes: &'a [u8], budget: &mut Budget) -> Result<Pickle<'a>> {
     let mut machine = Machine {
         input: Input { bytes, at: 0 },
@@ -42,7 +42,7 @@ struct Machine<'a, 'b> {
     stack: Vec<Id>,
     /// Heights of the stack.
     marks: Vec<usize>,
-    /// What was kept under 0, 1, 2, …, as every pickler counts.
+    /// What was kept under 0, 1, 2, …, as Python 3 counts.
     memo: Vec<Id>,
     /// What was kept under other numbers.
     scattered: HashMap<u64, Id>,
@@ -451,8 +451,8 @@ impl Machine<'_, '_> {
                     self.call(callable, arguments)?;
                 }
                 b'b' => self.build()?,
-                0x97 | 0x98 => return self.input.invalid("a buffer that is kept outside the file"),
-                _ => return self.input.invalid(format!("0x{code:02x} is no operation of a pickle")),
+                0x97 | 0x98 => return self.input.unknown("a buffer that is kept outside the file"),
+                _ => return self.input.unknown(format!("0x{code:02x} is no operation of a pickle")),
             }
         }
     }

@@ -113,7 +113,12 @@ impl<'a> Batch<'a> {
     fn pairs(&self, id: Id) -> Option<&[(Id, Id)]> {
         match self.pickle.view(id) {
             View::Pairs(pairs) => Some(pairs),
-            _ => Some(self.call(id, &[("collections", "OrderedDict")])?.pairs()),
+            _ => {
+                let ordered = self.call(id, &[("collections", "OrderedDict")])?;
+                // Python 2 gives the pairs as an argument.
+                let bare = self.items(ordered.arguments).is_some_and(<[Id]>::is_empty);
+                bare.then(|| ordered.pairs())
+            }
         }
     }
 
@@ -204,8 +209,10 @@ impl<'a> Batch<'a> {
             _ => return None,
         };
         let (kind, big_endian) = self.dtype(dtype)?;
+        // Numpy's arrays have at most 64 dimensions; a longer shape may be as long as the file.
+        let shape = self.items(shape).filter(|shape| shape.len() <= 64)?;
         let dims: Option<Vec<usize>> =
-            self.items(shape)?.iter().map(|&dim| usize::try_from(self.int(dim)?).ok()).collect();
+            shape.iter().map(|&dim| usize::try_from(self.int(dim)?).ok()).collect();
         Some(NdArray { dims: dims?, kind, big_endian, fortran, data: self.bytes(data)? })
     }
 }
@@ -220,6 +227,7 @@ fn told(bytes: &[u8], Malformed { offset, problem }: Malformed) -> fault::Malfor
         Problem::Ended => ("the file ends before its pickle does".into(), Fault::Damaged),
         Problem::TooLarge => ("more objects than the size of the file justifies".into(), Fault::Unknown),
         Problem::Invalid(reason) => (reason, Fault::Damaged),
+        Problem::Unknown(reason) => (reason, Fault::Unknown),
     };
     fault::Malformed { offset, reason, fault }
 }
@@ -281,12 +289,45 @@ mod tests {
             (b"\x89PNG\r\n\x1a\n", "not a pickle but a PNG image"),
             (b"PK\x03\x04", "not a pickle but a ZIP archive"),
             (b"\x80\x02}q\0(U\xff", "the file ends before its pickle does"),
-            (b"\x80\x02\xfe.", "0xfe is no operation of a pickle"),
+            (b"\x80\x02e.", "an operation finds no mark"),
         ] {
             let malformed = Batch::parse(bytes).map(|_| ()).unwrap_err();
             assert!(malformed.reason.contains(expected), "{bytes:?}: {}", malformed.reason);
             assert_eq!(malformed.fault == Fault::Damaged, !expected.starts_with("not a pickle"), "{bytes:?}");
         }
+        // What begins as a pickle does, and what needs another file.
+        for (bytes, expected) in [
+            (&b"cifar 10\nis a data set\n "[..], "0x20 is no operation of a pickle"),
+            (b"\x80\x05\x97.", "a buffer that is kept outside the file"),
+        ] {
+            let malformed = Batch::parse(bytes).map(|_| ()).unwrap_err();
+            assert!(malformed.reason.contains(expected), "{bytes:?}: {}", malformed.reason);
+            assert_eq!(malformed.fault, Fault::Unknown, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn ordered_dictionaries_and_shapes() {
+        let found = |bytes: &[u8]| {
+            let batch = Batch::parse(bytes).unwrap();
+            (batch.keys(batch.root()), batch.get(batch.root(), "a").and_then(|id| batch.int(id)))
+        };
+        let (keys, value) = found(b"ccollections\nOrderedDict\n)R(U\x01aK\x07u.");
+        assert!(keys.ends_with("keys a") && value == Some(7), "{keys} {value:?}");
+        assert_eq!(
+            found(b"ccollections\nOrderedDict\n(](](U\x01aK\x07eetR."),
+            ("no dictionary".into(), None)
+        );
+        let array = |dims: usize| {
+            let (start, end) = (
+                b"cnumpy.core.numeric\n_frombuffer\n(C\x01xcnumpy\ndtype\n(X\x02\0\0\0u1tR(",
+                b"tX\x01\0\0\0CtR.",
+            );
+            let bytes = [&start[..], &b"K\x01".repeat(dims), end].concat();
+            let batch = Batch::parse(&bytes).unwrap();
+            batch.array(batch.root()).map(|array| array.dims.len())
+        };
+        assert_eq!((array(2), array(64), array(65)), (Some(2), Some(64), None));
     }
 
     #[test]
